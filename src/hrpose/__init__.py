@@ -1,0 +1,75 @@
+"""Top-down keypoint networks, HRNet first: exact COCO recipes in PyTorch Lightning and Hydra, and an exact OKS metric.
+
+The names below are loaded when they are first used, so `import hrpose` is instant and needs no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hrpose.codecs import HeatmapCodec
+    from hrpose.config import compose, conf_dir
+    from hrpose.data.datamodule import PoseDataModule
+    from hrpose.inference import estimate_poses, predict_heatmaps
+    from hrpose.metrics import KeypointAveragePrecision
+    from hrpose.models import HRNet, load_weights
+    from hrpose.module import PoseModule
+    from hrpose.skeletons import COCO, MPII, Skeleton
+    from hrpose.structures import Crop, GroundTruth, InstanceTable, Poses
+    from hrpose.visualize import draw_heatmaps, draw_poses
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "COCO",
+    "MPII",
+    "Crop",
+    "GroundTruth",
+    "HRNet",
+    "HeatmapCodec",
+    "InstanceTable",
+    "KeypointAveragePrecision",
+    "PoseDataModule",
+    "PoseModule",
+    "Poses",
+    "Skeleton",
+    "compose",
+    "conf_dir",
+    "draw_heatmaps",
+    "draw_poses",
+    "estimate_poses",
+    "load_weights",
+    "predict_heatmaps",
+]
+
+_HOMES = {
+    "COCO": "skeletons",
+    "MPII": "skeletons",
+    "Crop": "structures",
+    "GroundTruth": "structures",
+    "HRNet": "models",
+    "HeatmapCodec": "codecs",
+    "InstanceTable": "structures",
+    "KeypointAveragePrecision": "metrics",
+    "PoseDataModule": "data.datamodule",
+    "PoseModule": "module",
+    "Poses": "structures",
+    "Skeleton": "skeletons",
+    "compose": "config",
+    "conf_dir": "config",
+    "draw_heatmaps": "visualize",
+    "draw_poses": "visualize",
+    "estimate_poses": "inference",
+    "load_weights": "models",
+    "predict_heatmaps": "inference",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hrpose' has no attribute '{name}'")
+    return getattr(import_module(f"hrpose.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,155 @@
+"""Boxes, crops and the one matrix between photo and network input.
+
+A top-down network looks at one person at a time: the person's box becomes a center and a scale, and those become the matrix
+`input_from_image` that takes photo pixels to input pixels. The same matrix warps the pixels and moves the keypoints.
+
+Convention (of every function here):
+    Points are (x, y) in pixels, 0-based; x grows to the right, y downwards. Sizes are (width, height).
+    A matrix named A_from_B maps points of B to points of A; matrices are (2, 3) and act on column vectors (x, y, 1).
+    `scale` is the (width, height) of the padded box in photo pixels; the official code stores it divided by 200.
+    `rotation` is in degrees; a positive one turns the content of the crop counter-clockwise as seen on the screen.
+    The center of the box lands on (W/2, H/2) of the input, as in the official code, not on ((W-1)/2, (H-1)/2).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+
+def clip_bbox(bbox: ArrayLike, image_size: ArrayLike) -> Array:
+    """Clip boxes to the photo as the official HRNet code does.
+
+    Convention:
+        The last pixel is taken as part of the box, so an unclipped box of width w comes out w - 1 wide. The right edge is
+        measured from the left edge after clipping.
+
+    Args:
+        bbox: (..., 4) boxes x, y, width, height in photo pixels.
+        image_size: (..., 2) width and height of the photos.
+
+    Returns:
+        (..., 4) clipped boxes x, y, width, height; the width or height is negative where nothing of the box is left.
+    """
+    box = np.asarray(bbox, dtype=np.float64)
+    last = np.asarray(image_size, dtype=np.float64) - 1
+    first_corner = np.maximum(box[..., :2], 0)
+    last_corner = np.minimum(last, first_corner + np.maximum(box[..., 2:] - 1, 0))
+    return np.concatenate([first_corner, last_corner - first_corner], axis=-1)
+
+
+def fit_aspect_ratio(size: ArrayLike, aspect_ratio: float) -> Array:
+    """Grow width or height until width / height equals the aspect ratio.
+
+    Args:
+        size: (..., 2) widths and heights.
+        aspect_ratio: width / height of the network input.
+
+    Returns:
+        (..., 2) sizes; one of the two sides is unchanged, the other is not smaller than before.
+    """
+    width, height = np.moveaxis(np.asarray(size, dtype=np.float64), -1, 0)
+    return np.stack([np.maximum(width, height * aspect_ratio), np.maximum(height, width / aspect_ratio)], axis=-1)
+
+
+def center_scale_from_bbox(bbox: ArrayLike, aspect_ratio: float, padding: float = 1.25) -> tuple[Array, Array]:
+    """Turn boxes into the center and scale of their crops.
+
+    Args:
+        bbox: (..., 4) boxes x, y, width, height in photo pixels.
+        aspect_ratio: width / height of the network input.
+        padding: factor by which the box is enlarged about its center; the paper's is 1.25.
+
+    Returns:
+        center: (..., 2) in photo pixels.
+        scale: (..., 2) width and height of the padded box of the right aspect ratio, in photo pixels.
+    """
+    box = np.asarray(bbox, dtype=np.float64)
+    return box[..., :2] + box[..., 2:] * 0.5, fit_aspect_ratio(box[..., 2:], aspect_ratio) * padding
+
+
+def input_from_image(
+    center: ArrayLike, scale: ArrayLike, rotation: float, input_size: Sequence[int], *, flip: bool = False
+) -> Array:
+    """Build the matrix that takes photo pixels to the pixels of the network input.
+
+    Convention:
+        p_input = k R F (p_image - center) + (W/2, H/2) with k = W / scale_width, R = [[cos r, sin r], [-sin r, cos r]] and
+        F = diag(-1, 1) for a flipped crop. The center stays in pixels of the photo as it is. Mirroring the photo first
+        (x -> photo_width - 1 - x, the center with it), as the official code does, gives the same matrix: the width of the
+        photo cancels. Only the width of the scale matters; its height follows from the aspect ratio.
+
+    Args:
+        center: (2,) center of the crop in photo pixels.
+        scale: (2,) width and height of the crop in photo pixels.
+        rotation: degrees.
+        input_size: (width, height) of the network input.
+        flip: whether the crop is mirrored left to right.
+
+    Returns:
+        (2, 3) float64 matrix.
+    """
+    width, height = input_size
+    zoom = width / float(np.asarray(scale, dtype=np.float64)[0])
+    cos, sin = zoom * np.cos(np.deg2rad(rotation)), zoom * np.sin(np.deg2rad(rotation))
+    mirror = -1.0 if flip else 1.0
+    linear = np.array([[mirror * cos, sin], [-mirror * sin, cos]])
+    offset = np.array([width / 2, height / 2]) - linear @ np.asarray(center, dtype=np.float64)
+    return np.concatenate([linear, offset[:, None]], axis=1)
+
+
+def invert_affine(matrix: ArrayLike) -> Array:
+    """Invert affine matrices: B_from_A for A_from_B.
+
+    Args:
+        matrix: (..., 2, 3) invertible matrices.
+
+    Returns:
+        (..., 2, 3) matrices.
+
+    Raises:
+        numpy.linalg.LinAlgError: if a matrix is singular.
+    """
+    affine = np.asarray(matrix, dtype=np.float64)
+    linear = np.linalg.inv(affine[..., :2])
+    return np.concatenate([linear, -linear @ affine[..., 2:]], axis=-1)
+
+
+def transform_points(points: ArrayLike, matrix: ArrayLike) -> Array:
+    """Map points through affine matrices.
+
+    Args:
+        points: (..., N, 2) points.
+        matrix: (..., 2, 3) matrices; the leading dimensions broadcast against those of the points.
+
+    Returns:
+        (..., N, 2) points.
+    """
+    affine = np.asarray(matrix, dtype=np.float64)
+    return np.asarray(points, dtype=np.float64) @ np.swapaxes(affine[..., :2], -1, -2) + affine[..., None, :, 2]
+
+
+def flip_keypoints(
+    keypoints: ArrayLike, visibility: NDArray[np.generic], flip_permutation: Sequence[int], image_width: float
+) -> tuple[Array, NDArray[np.generic]]:
+    """Mirror keypoints left to right and give each the name of its counterpart.
+
+    Convention:
+        x becomes image_width - 1 - x: pixel centers have integer coordinates. Applied twice it is the identity on labelled
+        keypoints; unlabelled ones (visibility 0) become (0, 0), as in the official code.
+
+    Args:
+        keypoints: (..., K, 2) in pixels.
+        visibility: (..., K); 0 stands for unlabelled.
+        flip_permutation: K indices; entry k is the keypoint that keypoint k becomes in the mirror.
+        image_width: pixels.
+
+    Returns:
+        The mirrored keypoints (..., K, 2) and their visibility (..., K).
+    """
+    permutation = list(flip_permutation)
+    mirrored = np.asarray(keypoints, dtype=np.float64)[..., permutation, :] * [-1.0, 1.0] + [image_width - 1.0, 0.0]
+    flipped_visibility = np.asarray(visibility)[..., permutation]
+    return np.where(flipped_visibility[..., None] > 0, mirrored, 0.0), flipped_visibility

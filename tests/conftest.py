@@ -1,0 +1,34 @@
+"""What every test shares: quiet threads, the golden numbers, and the real data where it is at hand."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+os.environ.setdefault("WANDB_MODE", "offline")
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Keep parallel test processes from fighting for the cores."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def golden_dir() -> Path:
+    """Numbers that the official code gave; tests/golden/README.md tells how each was made."""
+    return Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real photos and labels beside the checkout; the test is skipped where there are none."""
+    folder = Path(os.environ.get("HRPOSE_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}: set HRPOSE_SHARED_DATA to run this test")
+    return folder
