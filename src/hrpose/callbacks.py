@@ -1,0 +1,177 @@
+"""Lightning callbacks: what a run leaves in its folder besides checkpoints.
+
+`PictureSheets` draws what the network sees, what it answers and how it learns; `ResultFiles` writes result JSONs.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_only
+from numpy.typing import NDArray
+
+from hrpose.data.datamodule import PoseDataModule
+from hrpose.structures import Batch, Poses
+from hrpose.visualize import draw_crop_sheet, draw_curves, draw_pose_sheet, save_image
+
+Image = NDArray[np.uint8]
+
+
+class PictureSheets(Callback):
+    """Draw sheets of training crops, of validation photos with their poses, and the curves of loss and AP.
+
+    The pictures go to the folder, each under its own name and overwritten as training goes on, and to every logger that
+    takes images.
+
+    Args:
+        folder: where the pictures go.
+        num_crops: training crops on their sheet.
+        num_photos: validation photos on theirs.
+    """
+
+    def __init__(self, folder: str, *, num_crops: int = 16, num_photos: int = 12) -> None:
+        self.folder = Path(folder)
+        self.num_crops = num_crops
+        self.num_photos = num_photos
+        self.history: dict[str, list[tuple[int, float]]] = {}
+        self._crops_drawn = False
+        self._poses: list[Poses] = []
+        self._loss_sum: torch.Tensor | float = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Keep the curves in the checkpoint, so that a resumed run draws them whole."""
+        return {"history": self.history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the curves from the checkpoint."""
+        self.history = {name: [(step, value) for step, value in curve] for name, curve in state_dict["history"].items()}
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin a new mean of the loss."""
+        self._loss_sum = 0.0
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        """Draw the first batch of the run, as the network gets it."""
+        if self._crops_drawn or not trainer.is_global_zero:
+            return
+        self._crops_drawn = True
+        datamodule = _datamodule_of(trainer)
+        rows = slice(0, self.num_crops)
+        sheet = draw_crop_sheet(
+            datamodule.denormalize(batch["images"][rows]),
+            batch["keypoints"][rows].cpu().numpy(),
+            batch["visibility"][rows].cpu().numpy(),
+            batch["target"][rows].float().cpu().numpy(),
+            datamodule.skeleton,
+        )
+        self._show(trainer, "train_crops", sheet)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Add to the epoch's loss, on the device."""
+        self._loss_sum = self._loss_sum + outputs["loss"].detach() * trainer.accumulate_grad_batches
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the epoch's mean loss and draw the curves."""
+        batches = max(1, trainer.fit_loop.epoch_loop.batch_progress.current.completed)
+        self._note(trainer, "train/loss", float(self._loss_sum) / batches)
+        self._draw_curves(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin a new sheet of photos."""
+        self._poses = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the poses of the first photos of the first loader."""
+        if dataloader_idx == 0 and len({i for poses in self._poses for i in poses.image_ids.tolist()}) <= self.num_photos:
+            self._poses.append(outputs)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the photos with their poses, and note the AP."""
+        if trainer.sanity_checking or not trainer.is_global_zero or not self._poses:
+            return
+        datamodule = _datamodule_of(trainer)
+        poses = Poses.concatenate(self._poses)
+        photo_ids = list(dict.fromkeys(poses.image_ids.tolist()))[: self.num_photos]
+        photos = [datamodule.read_val_image(photo_id) for photo_id in photo_ids]
+        shown = [poses[poses.image_ids == photo_id] for photo_id in photo_ids]
+        self._show(trainer, "val_poses", draw_pose_sheet(photos, shown, datamodule.skeleton))
+        if trainer.state.fn == TrainerFn.FITTING:
+            for name in [key for key in trainer.callback_metrics if key.startswith("val/AP_")]:
+                self._note(trainer, name, float(trainer.callback_metrics[name]))
+            self._draw_curves(trainer)
+
+    def _note(self, trainer: Trainer, name: str, value: float) -> None:
+        self.history.setdefault(name, []).append((trainer.global_step, value))
+
+    def _draw_curves(self, trainer: Trainer) -> None:
+        if trainer.is_global_zero and self.history:
+            self._show(trainer, "curves", draw_curves(self.history))
+
+    def _show(self, trainer: Trainer, name: str, image: Image) -> None:
+        """Write one picture to the folder and to the loggers."""
+        save_image(self.folder / f"{name}.png", image)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image(f"pictures/{name}", [image])
+            elif isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image(f"pictures/{name}", image, trainer.global_step, dataformats="HWC")
+
+
+class ResultFiles(Callback):
+    """Write the poses of `validate` and `test` as COCO result files, one for each kind of boxes: what AP was computed from.
+
+    A validation within `fit` writes nothing: the files would be overwritten after every epoch.
+
+    Args:
+        folder: where `keypoints_gt.json` and `keypoints_det.json` go.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write what the metrics of a stand-alone validation hold."""
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self._write(pl_module)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write what the metrics of a test hold."""
+        self._write(pl_module)
+
+    def _write(self, pl_module: LightningModule) -> None:
+        metrics: Any = pl_module.metrics
+        for name, metric in metrics.items():
+            write_results(self.folder / f"keypoints_{name}.json", metric.results())
+
+
+@rank_zero_only
+def write_results(file: Path, rows: list[Mapping[str, Any]]) -> None:
+    """Write COCO result rows as JSON, from the first process only."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(rows))
+
+
+def _datamodule_of(trainer: Trainer) -> PoseDataModule:
+    datamodule = trainer.datamodule  # type: ignore[attr-defined]
+    if not isinstance(datamodule, PoseDataModule):
+        raise TypeError(
+            f"PictureSheets draws what a PoseDataModule gives, but the trainer has {type(datamodule).__name__}: "
+            "pass datamodule=PoseDataModule(...) to the trainer, or leave the callback out."
+        )
+    return datamodule

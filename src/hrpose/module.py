@@ -1,0 +1,155 @@
+"""The LightningModule: a network, a codec and a loss, trained and validated.
+
+Everything it works with is given to it; it builds nothing. Batches arrive ready for the network (see
+`PoseDataModule.on_after_batch_transfer`), and every prediction goes through `hrpose.inference.estimate_poses`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from hrpose.codecs import Codec
+from hrpose.inference import estimate_poses
+from hrpose.metrics import KeypointAveragePrecision
+from hrpose.skeletons import Skeleton
+from hrpose.structures import Batch, Poses
+
+
+class PoseModule(LightningModule):
+    """Train a keypoint network and measure its AP.
+
+    Logged: `train/loss`; `val/AP` and its nine companions for the first metric; for each metric its numbers with its name,
+    such as `val/AP_gt` and `val/AP_det`. A test logs the same under `test/`.
+
+    Args:
+        net: images (B, 3, H, W) -> heatmaps (B, K, h, w).
+        codec: the heatmaps' meaning: decodes what the network puts out.
+        loss: (heatmaps, target, target_weight) -> scalar.
+        skeleton: the keypoints; its mirror pairs serve the flip test.
+        optimizer: parameters -> optimizer.
+        schedule: optimizer -> learning-rate schedule, or None for a constant rate. One that steps after every batch is called
+            with the keyword `total_steps` too (`torch.optim.lr_scheduler.OneCycleLR` wants it).
+        schedule_interval: when the schedule steps: after an "epoch" (the paper's way) or after a "step".
+        metrics: one metric for each validation loader, in their order; named by the boxes: "gt", "det".
+        flip_test: average with the heatmaps of the mirrored crop.
+        keypoint_score_threshold: keypoints that score above it count for the instance score (the paper's 0.2).
+        channels_last: keep activations in NHWC order, which convolutions on GPUs and recent CPUs prefer.
+        compile: compile the network with torch.compile when it first runs.
+        config: the composed configuration as plain containers; it is stored in checkpoints.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        codec: Codec,
+        loss: nn.Module,
+        skeleton: Skeleton,
+        *,
+        optimizer: Callable[..., Optimizer] = torch.optim.Adam,
+        schedule: Callable[..., LRScheduler] | None = None,
+        schedule_interval: Literal["epoch", "step"] = "epoch",
+        metrics: Mapping[str, KeypointAveragePrecision] | None = None,
+        flip_test: bool = True,
+        keypoint_score_threshold: float = 0.2,
+        channels_last: bool = False,
+        compile: bool = False,
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.net = net.to(memory_format=torch.channels_last) if channels_last else net  # type: ignore[call-overload]
+        self.codec = codec
+        self.loss = loss
+        self.skeleton = skeleton
+        self.metrics = nn.ModuleDict(dict(metrics or {}))
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.schedule_interval = schedule_interval
+        self.flip_test = flip_test
+        self.keypoint_score_threshold = keypoint_score_threshold
+        self.save_hyperparameters({"config": config, "skeleton": skeleton.to_dict()})
+        if compile:
+            self.net.compile()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute heatmaps (B, K, h, w) of normalised images (B, 3, H, W)."""
+        heatmaps: Tensor = self.net(images)
+        return heatmaps
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Compute the loss of one batch."""
+        loss: Tensor = self.loss(self(batch["images"]), batch["target"], batch["target_weight"])
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["images"]))
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the poses of the validation before."""
+        self._reset_metrics()
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Poses:
+        """Estimate the poses of one batch and hand them to the metric of its loader."""
+        return self._measure(batch, dataloader_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the numbers of every metric."""
+        if not self.trainer.sanity_checking:
+            self._log_metrics("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Forget the poses of the test before."""
+        self._reset_metrics()
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Poses:
+        """Estimate the poses of one batch and hand them to the metric of its loader."""
+        return self._measure(batch, dataloader_idx)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the numbers of every metric."""
+        self._log_metrics("test")
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Poses:
+        """Estimate the poses of one batch."""
+        return estimate_poses(
+            self.net,
+            self.codec,
+            batch,
+            flip_test=self.flip_test,
+            flip_permutation=self.skeleton.flip_permutation,
+            score_threshold=self.keypoint_score_threshold,
+        )
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Build the optimizer and its schedule from what was given."""
+        optimizer = self.optimizer(self.net.parameters())
+        if self.schedule is None:
+            return optimizer
+        per_step = self.schedule_interval == "step"
+        told = {"total_steps": int(self.trainer.estimated_stepping_batches)} if per_step else {}
+        schedule = self.schedule(optimizer, **told)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": self.schedule_interval},
+        }
+
+    def _measure(self, batch: Batch, loader: int) -> Poses:
+        poses = self.predict_step(batch, 0)
+        list(self.metrics.values())[loader].update_poses(poses)  # type: ignore[operator]
+        return poses
+
+    def _reset_metrics(self) -> None:
+        for metric in self.metrics.values():
+            metric.reset()  # type: ignore[operator]
+
+    def _log_metrics(self, stage: str) -> None:
+        """Log each number under `stage/AP_name`, and those of the first metric under `stage/AP` too."""
+        for position, (name, metric) in enumerate(self.metrics.items()):
+            numbers: dict[str, Tensor] = metric.compute()  # type: ignore[operator]
+            for key, value in numbers.items():
+                self.log(f"{stage}/{key}_{name}", value.float(), prog_bar=key == "AP")
+                if position == 0:
+                    self.log(f"{stage}/{key}", value.float())

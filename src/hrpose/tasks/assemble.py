@@ -1,0 +1,103 @@
+"""Build the parts of a run from its configuration and put them together."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning import Trainer, seed_everything
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from hrpose.config import ConfigError, build
+from hrpose.data.datamodule import PoseDataModule
+from hrpose.models import load_weights
+from hrpose.module import PoseModule
+from hrpose.skeletons import Skeleton
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """The parts of a run, ready to go."""
+
+    module: PoseModule
+    datamodule: PoseDataModule
+    trainer: Trainer
+
+
+def assemble(cfg: DictConfig) -> Assembly:
+    """Build data, network and trainer from a composed and validated configuration.
+
+    The skeleton comes first: it is read from the annotation file where the configuration says so, and the number of
+    keypoints of the network, the mirror pairs and the OKS sigmas follow from it.
+    """
+    seed_everything(cfg.seed, workers=True, verbose=False)
+    if cfg.prepare is not None:
+        build(cfg.prepare)
+    skeleton: Skeleton = build(cfg.skeleton)
+    codec = build(cfg.codec)
+    datamodule: PoseDataModule = build(
+        cfg.data,
+        codec=codec,
+        skeleton=skeleton,
+        augment=[build(node) for node in cfg.augment.values() if node is not None],
+        pixel_transforms=build(cfg.pixels) if cfg.pixels is not None else None,
+    )
+    net: nn.Module = build(cfg.model, num_keypoints=skeleton.num_keypoints)
+    if cfg.weights is not None:
+        report = load_weights(net, Path(cfg.weights))
+        print(report)
+    module = PoseModule(
+        net,
+        codec,
+        build(cfg.loss),
+        skeleton,
+        optimizer=build(cfg.optim),
+        schedule=build(cfg.schedule) if cfg.schedule is not None else None,
+        schedule_interval=cfg.schedule_interval,
+        metrics={
+            boxes: build(cfg.metric, sigmas=skeleton.sigmas, ground_truth=datamodule.ground_truth)
+            for boxes in datamodule.val_boxes
+        },
+        flip_test=cfg.flip_test,
+        keypoint_score_threshold=cfg.keypoint_score_threshold,
+        channels_last=cfg.channels_last,
+        compile=cfg.compile,
+        config=_plain(cfg),
+    )
+    trainer: Trainer = build(cfg.trainer, callbacks=_named(cfg.callbacks), logger=_named(cfg.logger))
+    return Assembly(module, datamodule, trainer)
+
+
+def find_checkpoint(cfg: DictConfig) -> Path | None:
+    """Give the checkpoint that `ckpt_path` names: a file, or `last` for the newest one of this run's name.
+
+    Raises:
+        ConfigError: if there is no such checkpoint.
+    """
+    if cfg.ckpt_path is None:
+        return None
+    if cfg.ckpt_path != "last":
+        file = Path(cfg.ckpt_path)
+        if not file.is_file():
+            raise ConfigError(f"ckpt_path: expected a checkpoint file, but there is none at {file}.")
+        return file
+    folder = Path(cfg.paths.runs) / cfg.name
+    found = sorted(folder.rglob("last.ckpt"), key=lambda file: file.stat().st_mtime)
+    if not found:
+        raise ConfigError(
+            f"ckpt_path=last: expected a last.ckpt somewhere under {folder}, but there is none. "
+            "Give the path of a checkpoint, or start anew without ckpt_path."
+        )
+    return found[-1]
+
+
+def _named(nodes: DictConfig | None) -> list[Any]:
+    """Build the named nodes of a group; a node that is null is switched off."""
+    return [build(node) for node in (nodes or {}).values() if node is not None]
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    """Give the configuration as plain containers, which a checkpoint can hold and be read without trust."""
+    content = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}

@@ -1,0 +1,49 @@
+"""hrpose fit: train, keep the best checkpoint, and say what its AP is."""
+
+import logging
+from pathlib import Path
+
+from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
+from omegaconf import DictConfig, OmegaConf
+
+from hrpose.tasks.assemble import Assembly, assemble, find_checkpoint
+from hrpose.tasks.report import show_report
+
+logger = logging.getLogger(__name__)
+
+
+def fit(cfg: DictConfig) -> float:
+    """Train as the configuration says and validate the best checkpoint.
+
+    Args:
+        cfg: a composed configuration of the verb `fit`.
+
+    Returns:
+        AP of the best checkpoint on the first kind of validation boxes; nan where nothing was validated.
+    """
+    checkpoint = find_checkpoint(cfg)
+    assembly = assemble(cfg)
+    trainer = assembly.trainer
+    if trainer.is_global_zero:
+        run = Path(cfg.paths.run)
+        run.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(cfg, run / "config.yaml", resolve=True)
+    if checkpoint is not None:
+        logger.info("Resuming from %s", checkpoint)
+    trainer.fit(assembly.module, datamodule=assembly.datamodule, ckpt_path=checkpoint)
+    best = _best_checkpoint(assembly)
+    if best is None:
+        logger.warning("Nothing was validated, so there is no best checkpoint and no AP.")
+        return float("nan")
+    # The average of the weights is in the checkpoint already; the callback would put the last one in its place.
+    trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, WeightAveraging)]  # type: ignore[attr-defined]
+    numbers = trainer.validate(assembly.module, datamodule=assembly.datamodule, ckpt_path=best, verbose=False)
+    return show_report(cfg, assembly, numbers, stage="val", checkpoint=best)
+
+
+def _best_checkpoint(assembly: Assembly) -> Path | None:
+    """Find what the checkpoint callback that watches an AP has kept."""
+    for callback in assembly.trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
+            return Path(callback.best_model_path)
+    return None
