@@ -98,7 +98,10 @@ class PictureSheets(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keep the poses of the first photos of the first loader."""
-        if dataloader_idx == 0 and len({i for poses in self._poses for i in poses.image_ids.tolist()}) <= self.num_photos:
+        if (
+            dataloader_idx == 0
+            and len({i for poses in self._poses for i in poses.image_ids.tolist()}) <= self.num_photos
+        ):
             self._poses.append(outputs)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

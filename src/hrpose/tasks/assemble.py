@@ -1,5 +1,6 @@
 """Build the parts of a run from its configuration and put them together."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from hrpose.data.datamodule import PoseDataModule
 from hrpose.models import load_weights
 from hrpose.module import PoseModule
 from hrpose.skeletons import Skeleton
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,7 @@ def assemble(cfg: DictConfig) -> Assembly:
     )
     net: nn.Module = build(cfg.model, num_keypoints=skeleton.num_keypoints)
     if cfg.weights is not None:
-        report = load_weights(net, Path(cfg.weights))
-        print(report)
+        logger.info("%s", load_weights(net, Path(cfg.weights)))
     module = PoseModule(
         net,
         codec,

@@ -1,0 +1,95 @@
+"""The one way from images to poses: network, flip test, codec, photo coordinates, instance score.
+
+Validation, test, prediction and the estimator all come through here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hrpose.codecs.base import Codec
+from hrpose.geometry import transform_points
+from hrpose.structures import Poses
+
+
+def predict_heatmaps(
+    net: nn.Module, images: Tensor, codec: Codec, *, flip_test: bool, flip_permutation: Sequence[int]
+) -> Tensor:
+    """Run the network, with a flip test if asked: the mean of the heatmaps for the images and for their mirror images.
+
+    Args:
+        net: images (B, 3, H, W) to heatmaps (B, K, h, w); in eval mode.
+        images: (B, 3, H, W) normalised RGB.
+        codec: knows how the heatmaps of mirrored images turn back.
+        flip_test: whether to look at the mirrored images too.
+        flip_permutation: K indices; entry k is the keypoint that keypoint k becomes in the mirror.
+
+    Returns:
+        (B, K, h, w) float32 heatmaps, also under autocast.
+    """
+    heatmaps: Tensor = net(images).float()
+    if not flip_test:
+        return heatmaps
+    mirrored: Tensor = net(images.flip(-1)).float()
+    return (heatmaps + codec.flip_back(mirrored, flip_permutation)) * 0.5
+
+
+@torch.inference_mode()
+def estimate_poses(
+    net: nn.Module,
+    codec: Codec,
+    batch: Mapping[str, Any],
+    *,
+    flip_test: bool,
+    flip_permutation: Sequence[int],
+    score_threshold: float = 0.2,
+) -> Poses:
+    """Estimate the poses of a batch of crops, in pixels of their photos.
+
+    Only three numbers per keypoint leave the device.
+
+    Args:
+        net: images (B, 3, H, W) to heatmaps (B, K, h, w); in eval mode.
+        codec: reads the heatmaps.
+        batch: images (B, 3, H, W), image_from_input (B, 2, 3), center (B, 2), scale (B, 2), bbox_scores (B,),
+            image_ids (B,) and instance_ids (B,), as `structures.Batch` describes them.
+        flip_test: whether to look at the mirrored images too.
+        flip_permutation: K indices; entry k is the keypoint that keypoint k becomes in the mirror.
+        score_threshold: keypoints with a score above it make up the instance score.
+
+    Returns:
+        The poses, in the order of the batch.
+    """
+    heatmaps = predict_heatmaps(net, batch["images"], codec, flip_test=flip_test, flip_permutation=flip_permutation)
+    keypoints, keypoint_scores = codec.decode(heatmaps)
+    found = torch.cat([keypoints, keypoint_scores[..., None]], dim=-1).cpu().numpy()
+    bbox_scores = _numpy(batch["bbox_scores"]).astype(np.float32)
+    return Poses(
+        keypoints=transform_points(found[..., :2], _numpy(batch["image_from_input"])),
+        keypoint_scores=found[..., 2],
+        scores=bbox_scores * _mean_above(found[..., 2], score_threshold),
+        bbox_scores=bbox_scores,
+        center=_numpy(batch["center"]).astype(np.float64),
+        scale=_numpy(batch["scale"]).astype(np.float64),
+        image_ids=_numpy(batch["image_ids"]).astype(np.int64),
+        instance_ids=_numpy(batch["instance_ids"]).astype(np.int64),
+    )
+
+
+def _mean_above(scores: NDArray[np.float32], threshold: float) -> NDArray[np.float64]:
+    """Average each row (N, K) over the scores above the threshold; 0 where there is none."""
+    confident = scores > threshold
+    total = np.where(confident, scores, 0.0).sum(axis=-1, dtype=np.float64)
+    mean: NDArray[np.float64] = total / np.maximum(confident.sum(axis=-1), 1)
+    return mean
+
+
+def _numpy(values: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = values.cpu().numpy()
+    return array

@@ -1,0 +1,84 @@
+"""Losses between heatmaps.
+
+Legend: B batch, K keypoints, h w heatmap.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+def keypoint_errors(heatmaps: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
+    """Compute half the weighted mean squared error of each heatmap.
+
+    The weight multiplies heatmap and target alike, as in the official code, so it enters squared. Heatmaps of lower
+    precision are compared in float32.
+
+    Args:
+        heatmaps: (B, K, h, w) as the network puts them out.
+        target: (B, K, h, w).
+        target_weight: (B, K, 1); 0 leaves a keypoint out of the sum.
+
+    Returns:
+        (B, K) errors.
+
+    Raises:
+        ValueError: if the shapes do not belong together.
+    """
+    if heatmaps.shape != target.shape or target_weight.shape != (*target.shape[:2], 1):
+        raise ValueError(
+            "Expected arguments `heatmaps`, `target` and `target_weight` to be (B, K, h, w), (B, K, h, w) and (B, K, 1), but got "
+            f"the shapes {tuple(heatmaps.shape)}, {tuple(target.shape)} and {tuple(target_weight.shape)}. Heatmaps and targets "
+            "of other sizes come from a codec whose heatmap_size is not the network's."
+        )
+    exact = heatmaps.to(torch.promote_types(heatmaps.dtype, torch.float32))
+    return 0.5 * target_weight[..., 0].square() * (exact - target).square().mean(dim=(2, 3))
+
+
+class HeatmapMSELoss(nn.Module):
+    """Half the mean squared error over all heatmaps, keypoints of weight 0 included (Xiao et al., ECCV 2018).
+
+    Example:
+        >>> loss = HeatmapMSELoss()
+        >>> float(loss(torch.ones(2, 3, 8, 6), torch.zeros(2, 3, 8, 6), torch.ones(2, 3, 1)))
+        0.5
+    """
+
+    def forward(self, heatmaps: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
+        """Compare heatmaps (B, K, h, w) with a target (B, K, h, w) under weights (B, K, 1); gives a 0-dimensional tensor."""
+        return keypoint_errors(heatmaps, target, target_weight).mean()
+
+
+class HeatmapOHKMLoss(nn.Module):
+    """The same error, averaged over the hardest keypoints of each person (online hard keypoint mining).
+
+    Chen et al., "Cascaded Pyramid Network for Multi-Person Pose Estimation", CVPR 2018.
+
+    Args:
+        top_k: number of keypoints of each person that count.
+
+    Raises:
+        ValueError: if `top_k` is below 1.
+    """
+
+    def __init__(self, top_k: int = 8) -> None:
+        super().__init__()
+        if top_k < 1:
+            raise ValueError(f"Expected argument `top_k` to be at least 1, but got {top_k}.")
+        self.top_k = top_k
+
+    def forward(self, heatmaps: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
+        """Compare heatmaps (B, K, h, w) with a target (B, K, h, w) under weights (B, K, 1); gives a 0-dimensional tensor.
+
+        Raises:
+            ValueError: if there are fewer than `top_k` keypoints, or the shapes do not belong together.
+        """
+        errors = keypoint_errors(heatmaps, target, target_weight)
+        if errors.shape[1] < self.top_k:
+            raise ValueError(
+                f"Expected at least top_k = {self.top_k} keypoints, but got {errors.shape[1]}. Set loss.top_k to at most that."
+            )
+        return errors.topk(self.top_k, dim=1).values.mean()
+
+    def extra_repr(self) -> str:
+        """Show the arguments."""
+        return f"top_k={self.top_k}"

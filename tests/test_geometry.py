@@ -1,0 +1,120 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from hrpose.geometry import (
+    center_scale_from_bbox,
+    clip_bbox,
+    fit_aspect_ratio,
+    flip_keypoints,
+    input_from_image,
+    invert_affine,
+    transform_points,
+)
+from hrpose.skeletons import COCO, MPII
+
+coordinate = st.floats(-2000, 2000)
+side = st.floats(1, 2000)
+
+
+@pytest.fixture(scope="module")
+def golden(golden_dir: Path):
+    return np.load(golden_dir / "geometry.npz")
+
+
+def test_center_and_scale_equal_the_official_ones(golden) -> None:
+    for row, (width, height) in enumerate(golden["image_size"]):
+        center, scale = center_scale_from_bbox(golden["boxes"][row], width / height)
+        np.testing.assert_allclose(center, golden["center"][row], rtol=1e-6)
+        np.testing.assert_allclose(scale, golden["scale"][row] * 200, rtol=1e-6)
+
+
+def test_points_through_the_crop_equal_the_official_ones(golden) -> None:
+    for row, size in enumerate(golden["image_size"]):
+        matrix = input_from_image(golden["center"][row], golden["scale"][row] * 200.0, golden["rot"][row], size)
+        np.testing.assert_allclose(
+            transform_points(golden["points"][row], matrix), golden["points_img"][row], atol=1e-2
+        )
+
+
+def test_points_back_to_the_photo_equal_the_official_ones(golden) -> None:
+    for row, size in enumerate(golden["image_size"]):
+        matrix = input_from_image(golden["center"][row], golden["scale"][row] * 200.0, 0, size)
+        back = transform_points(golden["hm_coords"][row] * 4.0, invert_affine(matrix))
+        np.testing.assert_allclose(back, golden["preds_img"][row], atol=1e-2)
+
+
+@pytest.mark.parametrize(("name", "skeleton"), [("coco", COCO), ("mpii", MPII)])
+def test_flipped_keypoints_equal_the_official_ones(golden, name, skeleton) -> None:
+    visibility = golden[f"{name}_joints_vis"][:, 0]
+    keypoints, flipped = flip_keypoints(golden[f"{name}_joints"][:, :2], visibility, skeleton.flip_permutation, 300)
+    np.testing.assert_allclose(keypoints, golden[f"{name}_joints_flipped_w300"][:, :2])
+    np.testing.assert_array_equal(flipped, golden[f"{name}_joints_vis_flipped"][:, 0])
+
+
+def test_clipping_takes_a_pixel_off_a_box_that_lies_inside() -> None:
+    np.testing.assert_array_equal(clip_bbox([10, 20, 30, 40], (640, 480)), [10, 20, 29, 39])
+
+
+def test_clipping_measures_the_right_edge_from_the_clipped_left_one() -> None:
+    np.testing.assert_array_equal(clip_bbox([-10, 0, 30, 40], (640, 480)), [0, 0, 29, 39])
+
+
+def test_a_box_outside_the_photo_is_clipped_to_nothing() -> None:
+    assert clip_bbox([700, 0, 30, 40], (640, 480))[2] < 0
+
+
+@given(arrays(np.float64, (5, 2), elements=side), st.floats(0.2, 5))
+def test_fitting_the_aspect_ratio_grows_one_side_only(size, aspect_ratio) -> None:
+    fitted = fit_aspect_ratio(size, aspect_ratio)
+    np.testing.assert_allclose(fitted[:, 0] / fitted[:, 1], aspect_ratio)
+    assert (fitted >= size * (1 - 1e-12)).all()
+    assert np.isclose(fitted, size).any(axis=1).all()
+
+
+@given(coordinate, coordinate, side, st.floats(-180, 180), st.booleans())
+def test_image_from_input_after_input_from_image_is_identity(x, y, width, rotation, flip) -> None:
+    matrix = input_from_image((x, y), (width, width * 4 / 3), rotation, (192, 256), flip=flip)
+    points = np.array([[0.0, 0.0], [x, y], [x + width, y - width]])
+    back = transform_points(transform_points(points, matrix), invert_affine(matrix))
+    np.testing.assert_allclose(back, points, atol=1e-6)
+
+
+@given(coordinate, coordinate, side, st.floats(-180, 180), st.integers(1, 4000))
+def test_a_flipped_crop_is_the_crop_of_the_mirrored_photo(x, y, width, rotation, photo_width) -> None:
+    points = np.array([[0.0, 0.0], [x, y], [x + 3, y - 5]])
+    mirrored = points * [-1, 1] + [photo_width - 1, 0]
+    flipped = input_from_image((x, y), (width, width), rotation, (192, 256), flip=True)
+    of_mirrored = input_from_image((photo_width - 1 - x, y), (width, width), rotation, (192, 256))
+    expected = transform_points(mirrored, of_mirrored)
+    np.testing.assert_allclose(transform_points(points, flipped), expected, rtol=1e-7, atol=1e-5 * (1 + 192 / width))
+
+
+def test_the_center_of_the_box_lands_on_the_middle_of_the_input() -> None:
+    matrix = input_from_image((100, 50), (96, 128), 33, (192, 256))
+    np.testing.assert_allclose(transform_points([[100, 50]], matrix), [[96, 128]])
+
+
+def test_a_positive_rotation_turns_the_content_counter_clockwise() -> None:
+    matrix = input_from_image((0, 0), (192, 256), 90, (192, 256))
+    np.testing.assert_allclose(transform_points([[10, 0]], matrix), [[96, 118]])
+
+
+@given(arrays(np.float64, (17, 2), elements=coordinate), arrays(np.uint8, 17, elements=st.integers(0, 2)))
+def test_flip_twice_is_identity(keypoints, visibility) -> None:
+    once = flip_keypoints(keypoints, visibility, COCO.flip_permutation, 640)
+    twice, visibility_twice = flip_keypoints(*once, COCO.flip_permutation, 640)
+    np.testing.assert_allclose(twice, np.where(visibility[:, None] > 0, keypoints, 0), atol=1e-9)
+    np.testing.assert_array_equal(visibility_twice, visibility)
+
+
+def test_transform_points_broadcasts_over_a_batch() -> None:
+    matrices = np.stack([input_from_image((i, i), (96, 128), 10 * i, (192, 256)) for i in range(4)])
+    points = np.arange(24, dtype=float).reshape(4, 3, 2)
+    expected = np.stack([transform_points(p, m) for p, m in zip(points, matrices, strict=True)])
+    np.testing.assert_allclose(transform_points(points, matrices), expected)
+    np.testing.assert_allclose(invert_affine(matrices)[2], invert_affine(matrices[2]))

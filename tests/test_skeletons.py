@@ -1,0 +1,97 @@
+import logging
+
+import pytest
+
+from hrpose.skeletons import COCO, MPII, Skeleton
+
+
+def test_coco_mirror_pairs_are_the_official_ones() -> None:
+    assert COCO.flip_pairs == ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16))
+
+
+def test_mpii_mirror_pairs_are_the_official_ones() -> None:
+    assert MPII.flip_pairs == ((0, 5), (1, 4), (2, 3), (10, 15), (11, 14), (12, 13))
+
+
+def test_upper_bodies_are_the_official_ones() -> None:
+    assert COCO.upper_body == tuple(range(11))
+    assert COCO.lower_body == tuple(range(11, 17))
+    assert MPII.upper_body == tuple(range(7, 16))
+    assert MPII.lower_body == tuple(range(7))
+
+
+def test_coco_sigmas_are_those_of_the_evaluation_code() -> None:
+    tenths = (0.26, 0.25, 0.25, 0.35, 0.35, 0.79, 0.79, 0.72, 0.72, 0.62, 0.62, 1.07, 1.07, 0.87, 0.87, 0.89, 0.89)
+    assert COCO.sigmas == pytest.approx([value / 10 for value in tenths])
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("left_ear", "right_ear"),
+        ("ear_left", "ear_right"),
+        ("l_ear", "r_ear"),
+        ("leftEar", "rightEar"),
+        ("L Ear", "R Ear"),
+    ],
+)
+def test_pairs_are_found_in_common_spellings(left, right) -> None:
+    skeleton = Skeleton.from_names(["nose", left, right])
+    assert skeleton.flip_permutation == (0, 2, 1)
+    assert skeleton.sigmas == (0.026, 0.035, 0.035)
+
+
+def test_names_that_only_contain_a_side_are_no_pair() -> None:
+    assert Skeleton.from_names(["cleft", "bright", "lever"], sigmas=[0.1] * 3).flip_pairs == ()
+
+
+def test_a_machine_part_has_no_upper_body_and_is_told_of_its_sigmas(caplog) -> None:
+    with caplog.at_level(logging.WARNING):
+        skeleton = Skeleton.from_names(["tip", "left_bolt", "right_bolt", "base_1", "base_2"], name="bracket")
+    assert skeleton.upper_body == skeleton.lower_body == ()
+    assert skeleton.sigmas == (0.05,) * 5
+    assert skeleton.flip_permutation == (0, 2, 1, 3, 4)
+    assert "tip, left_bolt, right_bolt, base_1, base_2" in caplog.text
+    assert "skeleton.sigmas" in caplog.text
+
+
+def test_a_side_without_its_counterpart_is_warned_of(caplog) -> None:
+    with caplog.at_level(logging.WARNING):
+        skeleton = Skeleton.from_names(["nose", "left_ear"])
+    assert skeleton.flip_permutation == (0, 1)
+    assert "left_ear" in caplog.text
+
+
+def test_a_category_gives_names_edges_and_sigmas() -> None:
+    skeleton = Skeleton.from_category(
+        {
+            "name": "arm",
+            "keypoints": ["shoulder", "elbow", "wrist"],
+            "skeleton": [[1, 2], [2, 3]],
+            "sigmas": [0.1, 0.2, 0.3],
+        }
+    )
+    assert skeleton.name == "arm"
+    assert skeleton.edges == ((0, 1), (1, 2))
+    assert skeleton.sigmas == (0.1, 0.2, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("category", "message"),
+    [
+        ({"name": "person"}, "category 'person' to list the names of its keypoints"),
+        ({"name": "x", "keypoints": ["a", "a"]}, "unique keypoint names.*more than once: a"),
+        ({"name": "x", "keypoints": ["a", "b"], "sigmas": [0.1]}, "2 positive OKS sigmas"),
+        ({"name": "x", "keypoints": ["a", "b"], "sigmas": [0.1, 0]}, "2 positive OKS sigmas"),
+        ({"name": "x", "keypoints": ["nose", "neck"], "skeleton": [[1, 3]]}, "indices from 0 to 1, but got 2"),
+        ({"name": "x", "keypoints": "nose"}, "but got 'nose'"),
+    ],
+)
+def test_a_faulty_category_is_refused(category, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        Skeleton.from_category(category)
+
+
+@pytest.mark.parametrize("skeleton", [COCO, MPII, Skeleton.from_names(["nose", "neck"])])
+def test_plain_containers_give_the_skeleton_back(skeleton) -> None:
+    assert Skeleton.from_dict(skeleton.to_dict()) == skeleton

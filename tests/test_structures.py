@@ -1,0 +1,94 @@
+import multiprocessing
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from hrpose.structures import InstanceTable, PackedStrings, Poses
+
+
+def make_table(num_instances: int = 4, num_keypoints: int = 3) -> InstanceTable:
+    return InstanceTable(
+        image_ids=np.arange(2, dtype=np.int64),
+        image_sizes=np.full((2, 2), 100, np.int32),
+        file_names=PackedStrings(["a.jpg", "ordner/b ü.jpg"]),
+        image_index=np.zeros(num_instances, np.int32),
+        instance_ids=np.arange(num_instances, dtype=np.int64),
+        bbox=np.ones((num_instances, 4)),
+        bbox_scores=np.ones(num_instances, np.float32),
+        area=np.ones(num_instances, np.float32),
+        keypoints=np.random.default_rng(0).random((num_instances, num_keypoints, 2), np.float32),
+        visibility=np.ones((num_instances, num_keypoints), np.uint8),
+    )
+
+
+def make_poses(count: int) -> Poses:
+    rng = np.random.default_rng(count)
+    return Poses(
+        keypoints=rng.random((count, 3, 2)),
+        keypoint_scores=rng.random((count, 3), np.float32),
+        scores=rng.random(count),
+        bbox_scores=np.ones(count, np.float32),
+        center=rng.random((count, 2)),
+        scale=np.full((count, 2), [3.0, 4.0]),
+        image_ids=np.arange(count),
+        instance_ids=np.arange(count),
+    )
+
+
+def test_packed_strings_give_every_string_back() -> None:
+    strings = ["", "a.jpg", "ordner/größe 7.png", ""]
+    packed = PackedStrings(strings)
+    assert [packed[i] for i in range(len(packed))] == strings
+    assert packed[-2] == strings[-2]
+    with pytest.raises(IndexError, match="below 4, but got 4"):
+        packed[4]
+
+
+def test_a_table_counts_its_bytes_and_keypoints() -> None:
+    table = make_table(num_instances=10, num_keypoints=5)
+    assert (len(table), table.num_keypoints) == (10, 5)
+    assert table.nbytes >= table.keypoints.nbytes + table.bbox.nbytes + table.file_names.nbytes
+
+
+def test_a_pickled_table_comes_back_whole() -> None:
+    table = make_table()
+    copy = pickle.loads(pickle.dumps(table))
+    np.testing.assert_array_equal(copy.keypoints, table.keypoints)
+    assert copy.file_names[1] == "ordner/b ü.jpg"
+
+
+def _raise_first_keypoint(table: InstanceTable) -> None:
+    table.keypoints[0] = 7
+
+
+def test_a_spawned_process_shares_the_arrays_instead_of_copying_them() -> None:
+    table = make_table()
+    context = torch.multiprocessing.get_context("spawn")
+    process = context.Process(target=_raise_first_keypoint, args=(table,))
+    assert isinstance(process, multiprocessing.process.BaseProcess)
+    process.start()
+    process.join()
+    np.testing.assert_array_equal(table.keypoints[0], 7)
+
+
+def test_poses_can_be_selected_and_joined() -> None:
+    poses = Poses.concatenate([make_poses(2), make_poses(3)])
+    assert len(poses) == 5
+    assert len(poses[poses.image_ids == 1]) == 2
+    assert len(poses[:3]) == 3
+    np.testing.assert_array_equal(poses.area, 12)
+    with pytest.raises(ValueError, match="at least one"):
+        Poses.concatenate([])
+
+
+def test_coco_rows_hold_triplets_of_x_y_and_score() -> None:
+    poses = make_poses(2)
+    rows = poses.to_coco(category_id=3)
+    assert [row["category_id"] for row in rows] == [3, 3]
+    assert rows[1]["image_id"] == 1
+    triplets = np.array(rows[1]["keypoints"]).reshape(3, 3)
+    np.testing.assert_array_equal(triplets[:, :2], poses.keypoints[1])
+    np.testing.assert_allclose(triplets[:, 2], poses.keypoint_scores[1])
+    assert rows[1]["scale"] == [3.0, 4.0]
