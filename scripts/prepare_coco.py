@@ -1,0 +1,44 @@
+"""Download and unpack COCO 2017: python scripts/prepare_coco.py datasets/coco."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from hrpose.data.download import COCO_URL, DETECTIONS_LINKS, prepare_coco
+from hrpose.data.fetch import DownloadError
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description="Download and unpack COCO 2017. Stop it at will: the same command goes on where it broke off.",
+        epilog=f"The person detections of the paper are fetched by hand from {' or '.join(DETECTIONS_LINKS)}",
+    )
+    parser.add_argument("data_dir", type=Path, help="folder of the dataset, e.g. datasets/coco")
+    parser.add_argument("--splits", nargs="+", choices=["val", "train"], default=["val", "train"], help="photos wanted")
+    parser.add_argument("--base-url", default=COCO_URL, help="the COCO server or a mirror of it (%(default)s)")
+    parser.add_argument("--detections-url", help="direct address of the person detections, if you have one")
+    parser.add_argument("--keep-archives", action="store_true", help="keep the zip files after unpacking")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prepare the dataset; return the exit status."""
+    options = vars(parse_arguments(arguments))
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        print(prepare_coco(options.pop("data_dir"), **options))
+    except DownloadError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
