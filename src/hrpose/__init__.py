@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = [
+__all__ = [  # noqa: RUF022  in the order of sorted()
     "COCO",
-    "MPII",
     "Crop",
     "GroundTruth",
     "HRNet",
     "HeatmapCodec",
     "InstanceTable",
     "KeypointAveragePrecision",
+    "MPII",
     "PoseDataModule",
     "PoseModule",
     "Poses",
