@@ -1,0 +1,58 @@
+"""What a codec is: the two translations between keypoints and what a network puts out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Codec(Protocol):
+    """Translates keypoints to what a network learns (`encode`), and what it puts out back to keypoints (`decode`).
+
+    Implementations are small frozen records of sizes and constants: batched, free of state, at home on every device, and
+    never waiting for the device. Keypoints are (x, y) in pixels of the network input.
+    """
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Width and height of the network input in pixels."""
+        ...
+
+    def encode(self, keypoints: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
+        """Make targets.
+
+        Args:
+            keypoints: (B, K, 2) in input pixels.
+            visibility: (B, K); 0 stands for unlabelled.
+
+        Returns:
+            target: what the network should put out, (B, K, h, w) for heatmaps.
+            target_weight: (B, K, 1) how much each keypoint counts in the loss.
+        """
+        ...
+
+    def decode(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+        """Read keypoints off what a network puts out.
+
+        Args:
+            heatmaps: (B, K, h, w).
+
+        Returns:
+            keypoints: (B, K, 2) in input pixels.
+            scores: (B, K).
+        """
+        ...
+
+    def flip_back(self, heatmaps: Tensor, flip_permutation: Sequence[int]) -> Tensor:
+        """Turn what a network puts out for mirrored images into what belongs to the images as they are.
+
+        Args:
+            heatmaps: (B, K, h, w) of the mirrored images.
+            flip_permutation: K indices; entry k is the keypoint that keypoint k becomes in the mirror.
+
+        Returns:
+            (B, K, h, w).
+        """
+        ...

@@ -1,0 +1,298 @@
+"""HRNet: a network that keeps a high resolution from its first stage to its heatmaps.
+
+Sun, Xiao, Liu, Wang, "Deep High-Resolution Representation Learning for Human Pose Estimation", CVPR 2019
+(https://arxiv.org/abs/1902.09212). Parameter names and the order of every sum are those of the official code, so published
+weights load unchanged and give the published heatmaps.
+
+    stem (1/4) -> layer1 -> transition1 -> stage2 -> transition2 -> stage3 -> transition3 -> stage4 -> final_layer
+                  1/4       1/4, 1/8                 .. 1/16                  .. 1/32                  1/4
+
+The networks of the literature, as arguments:
+
+    W32, W48, W18     HRNet(width=32), HRNet(width=48), HRNet(width=18)
+    W18-small v1      HRNet(width=16, stage1_width=32, stage1_blocks=1, num_modules=(1, 1, 1), num_blocks=2)
+    W18-small v2      HRNet(width=18, stage1_blocks=2, num_modules=(1, 3, 2), num_blocks=2)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_COARSEST_STRIDE = 32  # of the fourth branch; its nearest-neighbour upsampling meets the others only in whole cells
+
+
+class HRNet(nn.Module):
+    """HRNet with a heatmap head: images (B, 3, H, W) to heatmaps (B, K, H/4, W/4).
+
+    Weights start as in the paper: convolutions from N(0, 0.001), biases 0, batch norms 1 and 0.
+
+    Args:
+        width: channels of the branch at 1/4 resolution; the branches below it have 2, 4 and 8 times as many.
+        num_keypoints: K, the number of heatmaps.
+        stem_width: channels of the two strided convolutions at the entrance.
+        stage1_width: inner channels of the bottleneck blocks of stage 1; they put out four times as many.
+        stage1_blocks: number of bottleneck blocks of stage 1.
+        num_modules: exchange units in stages 2, 3 and 4.
+        num_blocks: residual blocks of each branch between two exchanges.
+        final_kernel: side of the last convolution's kernel in heatmap cells, odd; the paper's is 1.
+
+    Raises:
+        ValueError: if a count is not a positive whole number, if `num_modules` has not three entries, or if `final_kernel`
+            is even.
+
+    Example:
+        >>> net = HRNet(width=8, num_keypoints=5, num_modules=(1, 1, 1), num_blocks=1)
+        >>> net(torch.zeros(2, 3, 96, 64)).shape
+        torch.Size([2, 5, 24, 16])
+    """
+
+    def __init__(
+        self,
+        width: int = 32,
+        num_keypoints: int = 17,
+        *,
+        stem_width: int = 64,
+        stage1_width: int = 64,
+        stage1_blocks: int = 4,
+        num_modules: Sequence[int] = (1, 4, 3),
+        num_blocks: int = 4,
+        final_kernel: int = 1,
+    ) -> None:
+        super().__init__()
+        _check_counts(width=width, num_keypoints=num_keypoints, stem_width=stem_width, stage1_width=stage1_width)
+        _check_counts(stage1_blocks=stage1_blocks, num_blocks=num_blocks, final_kernel=final_kernel)
+        modules = _three_counts(num_modules)
+        if final_kernel % 2 == 0:
+            raise ValueError(
+                f"Expected argument `final_kernel` to be odd (1 in the paper, or 3), but got {final_kernel}."
+            )
+
+        channels = [width, 2 * width, 4 * width, 8 * width]
+        self.conv1 = _conv3x3(3, stem_width, stride=2)
+        self.bn1 = nn.BatchNorm2d(stem_width)
+        self.conv2 = _conv3x3(stem_width, stem_width, stride=2)
+        self.bn2 = nn.BatchNorm2d(stem_width)
+        self.layer1 = _bottlenecks(stem_width, stage1_width, stage1_blocks)
+        self.transition1 = Transition([4 * stage1_width], channels[:2])
+        self.stage2 = _stage(channels[:2], modules[0], num_blocks)
+        self.transition2 = Transition(channels[:2], channels[:3])
+        self.stage3 = _stage(channels[:3], modules[1], num_blocks)
+        self.transition3 = Transition(channels[:3], channels)
+        self.stage4 = _stage(channels, modules[2], num_blocks, num_outputs=1)
+        self.final_layer = nn.Conv2d(width, num_keypoints, final_kernel, padding=final_kernel // 2)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.001)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward_features(self, images: Tensor) -> list[Tensor]:
+        """Compute the features under the head.
+
+        Args:
+            images: (B, 3, H, W) normalised RGB; H and W are multiples of 32.
+
+        Returns:
+            What stage 4 puts out, finest first: here one map, (B, width, H/4, W/4).
+
+        Raises:
+            ValueError: if the images have another number of channels, or sides that are no multiples of 32.
+        """
+        if not torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            _check_images(images)
+        stem = F.relu(self.bn1(self.conv1(images)), inplace=True)
+        stem = F.relu(self.bn2(self.conv2(stem)), inplace=True)
+        features = self.stage2(self.transition1([self.layer1(stem)]))
+        features = self.stage3(self.transition2(features))
+        finest: list[Tensor] = self.stage4(self.transition3(features))
+        return finest
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images, as `forward_features` takes them, to heatmaps (B, K, H/4, W/4), without activation."""
+        heatmaps: Tensor = self.final_layer(self.forward_features(images)[0])
+        return heatmaps
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut (He et al., CVPR 2016): the block of stages 2 to 4.
+
+    Args:
+        channels: of its input and its output.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = _conv3x3(channels, channels)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = _conv3x3(channels, channels)
+        self.bn2 = nn.BatchNorm2d(channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, C, h, w) to (B, C, h, w)."""
+        out = F.relu(self.bn1(self.conv1(features)), inplace=True)
+        out = self.bn2(self.conv2(out))
+        out += features
+        return F.relu(out, inplace=True)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions and a shortcut (He et al., CVPR 2016): the block of stage 1.
+
+    Args:
+        in_channels: of its input.
+        width: channels between the 1x1 convolutions; four times as many leave the block.
+    """
+
+    def __init__(self, in_channels: int, width: int) -> None:
+        super().__init__()
+        out_channels = 4 * width
+        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = _conv3x3(width, width)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.downsample: nn.Module = nn.Identity()
+        if in_channels != out_channels:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)
+            )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, in_channels, h, w) to (B, 4 * width, h, w)."""
+        out = F.relu(self.bn1(self.conv1(features)), inplace=True)
+        out = F.relu(self.bn2(self.conv2(out)), inplace=True)
+        out = self.bn3(self.conv3(out))
+        out += self.downsample(features)
+        return F.relu(out, inplace=True)
+
+
+class Transition(nn.ModuleList):
+    """The step between two stages: adds one branch of half the resolution of the last.
+
+    Args:
+        before: channels of the branches that come in, finest first.
+        after: channels of the branches that go out, one more.
+    """
+
+    def __init__(self, before: Sequence[int], after: Sequence[int]) -> None:
+        kept = [
+            nn.Identity() if old == new else nn.Sequential(*_conv_norm(old, new), nn.ReLU(inplace=True))
+            for old, new in zip(before, after, strict=False)
+        ]
+        added = nn.Sequential(nn.Sequential(*_conv_norm(before[-1], after[-1], stride=2), nn.ReLU(inplace=True)))
+        super().__init__([*kept, added])
+
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """Map n branches, finest first, to n + 1."""
+        return [path(features[min(branch, len(features) - 1)]) for branch, path in enumerate(self)]
+
+
+class ExchangeUnit(nn.Module):
+    """Residual blocks on every branch, then every output takes in every branch: y_i = ReLU(sum over j of f_ij(x_j)).
+
+    f_ij is the identity for i = j, a 1x1 convolution with nearest-neighbour upsampling from a coarser branch j, and
+    strided 3x3 convolutions from a finer one.
+
+    Args:
+        channels: of the branches, finest first; at least two.
+        num_blocks: residual blocks of each branch.
+        num_outputs: how many branches go out, finest first.
+    """
+
+    def __init__(self, channels: Sequence[int], num_blocks: int, num_outputs: int) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Sequential(*(BasicBlock(width) for _ in range(num_blocks))) for width in channels
+        )
+        self.fuse_layers = nn.ModuleList(
+            nn.ModuleList(_exchange_path(channels, source, target) for source in range(len(channels)))
+            for target in range(num_outputs)
+        )
+
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """Map branches, finest first, to the branches that go out."""
+        inputs = [branch(feature) for branch, feature in zip(self.branches, features, strict=True)]
+        outputs = []
+        for paths in self.fuse_layers:
+            terms = zip(paths, inputs, strict=True)  # type: ignore[call-overload]  # a ModuleList iterates
+            outputs.append(_sum_relu([path(feature) for path, feature in terms]))
+        return outputs
+
+
+def _sum_relu(terms: list[Tensor]) -> Tensor:
+    total = terms[0] + terms[1]  # a new tensor: the identity term belongs to the other outputs too
+    for term in terms[2:]:
+        total += term
+    return F.relu(total, inplace=True)
+
+
+def _exchange_path(channels: Sequence[int], source: int, target: int) -> nn.Module:
+    if source == target:
+        return nn.Identity()
+    if source > target:
+        return nn.Sequential(
+            nn.Conv2d(channels[source], channels[target], 1, bias=False),
+            nn.BatchNorm2d(channels[target]),
+            nn.Upsample(scale_factor=2.0 ** (source - target), mode="nearest"),
+        )
+    width = channels[source]
+    steps = [
+        nn.Sequential(*_conv_norm(width, width, stride=2), nn.ReLU(inplace=True)) for _ in range(target - source - 1)
+    ]
+    return nn.Sequential(*steps, nn.Sequential(*_conv_norm(width, channels[target], stride=2)))
+
+
+def _stage(channels: Sequence[int], num_modules: int, num_blocks: int, num_outputs: int | None = None) -> nn.Sequential:
+    everything = len(channels)
+    outputs = [everything] * (num_modules - 1) + [num_outputs or everything]
+    return nn.Sequential(*(ExchangeUnit(channels, num_blocks, count) for count in outputs))
+
+
+def _bottlenecks(in_channels: int, width: int, num_blocks: int) -> nn.Sequential:
+    return nn.Sequential(*(Bottleneck(4 * width if block else in_channels, width) for block in range(num_blocks)))
+
+
+def _conv_norm(in_channels: int, out_channels: int, stride: int = 1) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+    return _conv3x3(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels)
+
+
+def _conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+
+
+def _check_images(images: Tensor) -> None:
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(f"Expected argument `images` to be (B, 3, H, W), but got the shape {tuple(images.shape)}.")
+    height, width = images.shape[2:]
+    if height % _COARSEST_STRIDE or width % _COARSEST_STRIDE:
+        near = [max(1, round(side / _COARSEST_STRIDE)) * _COARSEST_STRIDE for side in (width, height)]
+        raise ValueError(
+            f"Expected images whose width and height are multiples of {_COARSEST_STRIDE}, but got {width} x {height} (width x "
+            f"height). The nearest size is {near[0]} x {near[1]}: set the codec's input_size to ({near[0]}, {near[1]}) and "
+            f"its heatmap_size to ({near[0] // 4}, {near[1] // 4})."
+        )
+
+
+def _three_counts(num_modules: Sequence[int]) -> tuple[int, int, int]:
+    counts = tuple(num_modules)
+    if len(counts) != 3:
+        raise ValueError(
+            "Expected argument `num_modules` to hold three numbers, the exchange units of stages 2, 3 and 4 ((1, 4, 3) in "
+            f"the paper), but got {counts}."
+        )
+    _check_counts(**{f"num_modules[{index}]": count for index, count in enumerate(counts)})
+    return counts
+
+
+def _check_counts(**counts: int) -> None:
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"Expected argument `{name}` to be a whole number of at least 1, but got {value!r}.")

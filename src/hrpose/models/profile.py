@@ -1,0 +1,49 @@
+"""The size and the work of a network: what the tables of the papers list."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+
+def count_parameters(net: nn.Module) -> int:
+    """Count the learnable numbers of a network."""
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+def count_macs(net: nn.Module, input_size: Sequence[int]) -> int:
+    """Count the multiply-adds of the convolutions and linear layers for one image.
+
+    Nothing is computed: the network runs on shapes alone, and its weights and statistics stay as they are. The papers'
+    "GFLOPs" are this number / 2**30. Transposed convolutions count once for each input cell and weight; the official
+    counter multiplies by the output cells instead, four times too much at stride 2.
+
+    Args:
+        net: a network that takes images (B, 3, H, W).
+        input_size: (width, height) of the image.
+
+    Returns:
+        The number of multiply-adds.
+    """
+    width, height = input_size
+    macs = 0
+
+    def add(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        nonlocal macs
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        cells = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
+        macs += cells.numel() * weight[0].numel()
+
+    counted = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(add) for layer in counted]
+    shapes = {name: tensor.to("meta") for name, tensor in (*net.named_parameters(), *net.named_buffers())}
+    try:
+        with torch.no_grad():
+            functional_call(net, shapes, (torch.empty(1, 3, height, width, device="meta"),))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return macs
