@@ -1,0 +1,150 @@
+"""Keypoint average precision: the COCO keypoint task as a torchmetrics metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from hrpose.metrics.base import KeypointMetric
+from hrpose.metrics.collect import Predictions
+from hrpose.metrics.functional.average_precision import average_precision
+from hrpose.metrics.functional.matching import AREA_RANGES, OKS_THRESHOLDS
+from hrpose.metrics.functional.oks_nms import oks_nms, soft_oks_nms
+from hrpose.structures import GroundTruth
+
+
+class KeypointAveragePrecision(KeypointMetric):
+    """Compute the AP and AR of poses by OKS, bit for bit as the COCO keypoint evaluation.
+
+    As input to `forward` and `update` the metric takes one dict of predictions and one of annotated persons for each photo
+    (`update` lists their entries), or, with `ground_truth` given, estimated `Poses` scattered over batches and processes.
+
+    As output of `forward` and `compute` it gives a dict of float64 scalars: AP (OKS .50:.95), AP50, AP75, APM, APL, AR, AR50,
+    AR75, ARM, ARL; -1 where nobody is to be found.
+
+    Several processes: each may hold any share, also none. An instance that a sampler handed out twice counts once, told by
+    image id and instance id. Every process computes the same bits, and one process alone computes them too. With distinct
+    scores the order of updates is of no importance; equal scores are ordered by image id, then instance id. Photos without
+    `image_id` are numbered in the order of the processes and updates.
+
+    Args:
+        sigmas: (K,) per-keypoint constants of the skeleton, such as `hrpose.skeletons.COCO.sigmas`.
+        ground_truth: what to evaluate against if it is known beforehand.
+        oks_nms_threshold: OKS above which the worse of two predictions of a photo is dropped before evaluating; None keeps all.
+        soft_nms: decay scores instead of dropping poses; at most `max_detections` of a photo stay.
+        max_detections: how many predictions of a photo and category count, the best first.
+        oks_thresholds: OKS from which on a prediction is right; None for 0.50, 0.55, ..., 0.95.
+        area_ranges: names of person sizes and their smallest and largest area in square pixels; None for COCO's all, medium
+            and large. `hrpose.metrics.functional.summarize` tells the names of the numbers.
+        kwargs: as of torchmetrics.Metric.
+
+    Raises:
+        ValueError: if an argument is out of its range, or the ground truth is faulty.
+
+    Example:
+        >>> from hrpose.metrics import KeypointAveragePrecision
+        >>> from torch import tensor
+        >>> metric = KeypointAveragePrecision(sigmas=[0.05, 0.05])
+        >>> preds = [{"keypoints": tensor([[[10.0, 10.0], [20.0, 30.0]], [[50.0, 50.0], [60.0, 60.0]]]),
+        ...           "scores": tensor([0.9, 0.8])}]
+        >>> target = [{"keypoints": tensor([[[10.0, 10.0, 2.0], [20.0, 30.0, 1.0]], [[50.0, 51.0, 2.0], [0.0, 0.0, 0.0]]]),
+        ...            "area": tensor([2000.0, 2000.0])}]
+        >>> metric.update(preds, target)
+        >>> {name: round(value.item(), 3) for name, value in metric.compute().items()}["AP"]
+        1.0
+    """
+
+    higher_is_better: bool = True
+    plot_lower_bound: float = 0.0
+    plot_upper_bound: float = 1.0
+
+    def __init__(
+        self,
+        sigmas: ArrayLike,
+        *,
+        ground_truth: GroundTruth | None = None,
+        oks_nms_threshold: float | None = None,
+        soft_nms: bool = False,
+        max_detections: int = 20,
+        oks_thresholds: Sequence[float] | None = None,
+        area_ranges: Mapping[str, tuple[float, float]] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(sigmas, ground_truth, **kwargs)
+        self.oks_nms_threshold = oks_nms_threshold
+        self.soft_nms = soft_nms
+        self.max_detections = max_detections
+        self.oks_thresholds = OKS_THRESHOLDS if oks_thresholds is None else tuple(float(t) for t in oks_thresholds)
+        ranges = AREA_RANGES if area_ranges is None else area_ranges
+        self.area_ranges = {name: (float(low), float(high)) for name, (low, high) in ranges.items()}
+        self._check_arguments()
+
+    def compute(self) -> dict[str, Tensor]:
+        """Evaluate everything taken in by all processes."""
+        predictions, truth = self._evaluated(*self._gathered())
+        numbers = average_precision(
+            predictions.detections,
+            truth,
+            self.sigmas,
+            oks_thresholds=self.oks_thresholds,
+            area_ranges=self.area_ranges,
+            max_detections=self.max_detections,
+        )
+        return {name: torch.tensor(value, dtype=torch.float64, device=self.device) for name, value in numbers.items()}
+
+    def results(self, category_id: int | None = None) -> list[dict[str, Any]]:
+        """Give the rows of a COCO keypoint result file, after duplicates and repeated poses are gone.
+
+        The reference implementation, given these rows, comes to the same bits as `compute`. In a process group every process
+        must call it, and gets the rows of all. Predictions whose `areas` were given without boxes are the exception: the file
+        has no place for an area.
+
+        Args:
+            category_id: the category to write; None for the predictions' own, which for `Poses` is that of the ground truth.
+
+        Returns:
+            One dict for each prediction, by image id, then instance id: image_id, category_id, keypoints [x, y, score] * K,
+            score, and, where known, center and scale of the crop in image pixels, and bbox.
+        """
+        predictions, _ = self._evaluated(*self._gathered_everywhere())
+        return predictions.to_coco(category_id)
+
+    def evaluated(self) -> tuple[Predictions, GroundTruth]:
+        """Give the predictions that are evaluated, of all processes, and the ground truth; every process must call it."""
+        return self._evaluated(*self._gathered_everywhere())
+
+    def _evaluated(self, predictions: Predictions, truth: GroundTruth) -> tuple[Predictions, GroundTruth]:
+        if self.oks_nms_threshold is None or not len(predictions.detections):
+            return predictions, truth
+        found = predictions.detections
+        _, groups = np.unique(np.stack([found.image_ids, found.category_ids]), axis=1, return_inverse=True)
+        poses = (found.keypoints, found.scores, predictions.crop_areas, groups.reshape(-1), self.sigmas)
+        if self.soft_nms:
+            rows = soft_oks_nms(*poses, threshold=self.oks_nms_threshold, max_detections=self.max_detections)
+        else:
+            rows = oks_nms(*poses, threshold=self.oks_nms_threshold)
+        return predictions[np.sort(rows)], truth
+
+    def _check_arguments(self) -> None:
+        threshold = self.oks_nms_threshold
+        if threshold is not None and not 0 < threshold <= 1:
+            raise ValueError(f"Expected argument `oks_nms_threshold` to be None or in (0, 1], but got {threshold}.")
+        if self.soft_nms and threshold is None:
+            raise ValueError("Expected argument `oks_nms_threshold` to be given with `soft_nms`, but got None.")
+        if isinstance(self.max_detections, bool) or not isinstance(self.max_detections, int) or self.max_detections < 1:
+            raise ValueError(
+                f"Expected argument `max_detections` to be a positive integer, but got {self.max_detections}."
+            )
+        if not self.oks_thresholds or not all(0 < value <= 1 for value in self.oks_thresholds):
+            raise ValueError(
+                f"Expected argument `oks_thresholds` to be numbers in (0, 1], but got {self.oks_thresholds}."
+            )
+        if not self.area_ranges or not all(0 <= low <= high for low, high in self.area_ranges.values()):
+            raise ValueError(
+                f"Expected argument `area_ranges` to map names to (smallest, largest), but got {self.area_ranges}."
+            )

@@ -1,0 +1,236 @@
+"""Match predictions to annotated persons as the COCO keypoint protocol does: the first half of average precision.
+
+In each photo the predictions choose in the order of their scores. Each takes the person of highest OKS that is still free and
+reaches the threshold, persons that count before persons that are to be ignored; crowds can be taken many times. Equal OKS goes
+to the person that stands later in the annotations. All photos choose at once: the first-ranked predictions of all photos, then
+the second-ranked, so the work is a few hundred array operations whatever the number of photos.
+
+Legend of the shapes: D kept predictions, M annotated persons, P pairs, A area ranges, T OKS thresholds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hrpose.metrics.functional.oks import Floats, Indices, keypoint_variances, oks_pairs
+from hrpose.structures import GroundTruth
+
+OKS_THRESHOLDS: tuple[float, ...] = tuple(np.linspace(0.5, 0.95, 10).tolist())
+"""0.50, 0.55, ..., 0.95 with the rounding of the reference implementation."""
+
+AREA_RANGES: Mapping[str, tuple[float, float]] = {
+    "all": (0.0, 1e10),
+    "medium": (32.0**2, 96.0**2),
+    "large": (96.0**2, 1e10),
+}
+"""Person sizes in square pixels, both ends included."""
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """Predicted poses to be evaluated, one row each. Among equal scores of one photo the earlier row is better.
+
+    Attributes:
+        image_ids: (N,) int64.
+        category_ids: (N,) int64.
+        keypoints: (N, K, 2) float64 in image pixels.
+        scores: (N,) float64.
+        areas: (N,) float64 in square pixels; unmatched predictions outside of an area range are ignored in it.
+    """
+
+    image_ids: Indices
+    category_ids: Indices
+    keypoints: Floats
+    scores: Floats
+    areas: Floats
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """Who was matched to whom. Predictions stand in the order of their scores.
+
+    Attributes:
+        rows: (D,) the row of each kept prediction in its `Detections`.
+        scores: (D,) descending.
+        images: (D,) position of the photo among the sorted image ids.
+        categories: (D,) position of the category among the sorted category ids.
+        persons: (A, T, D) int32 the annotated person that each prediction took, -1 for none.
+        ignored: (A, T, D) bool whether the prediction counts neither for nor against.
+        person_images: (M,) position of the photo.
+        person_categories: (M,) position of the category.
+        person_ignored: (A, M) bool whether the person need not be found.
+        num_images: I.
+        num_categories: C.
+        oks_thresholds: T numbers.
+        area_names: A names.
+    """
+
+    rows: Indices
+    scores: Floats
+    images: Indices
+    categories: Indices
+    persons: NDArray[np.int32]
+    ignored: NDArray[np.bool_]
+    person_images: Indices
+    person_categories: Indices
+    person_ignored: NDArray[np.bool_]
+    num_images: int
+    num_categories: int
+    oks_thresholds: tuple[float, ...]
+    area_names: tuple[str, ...]
+
+
+def match_detections(
+    detections: Detections,
+    truth: GroundTruth,
+    sigmas: ArrayLike,
+    *,
+    oks_thresholds: Sequence[float] = OKS_THRESHOLDS,
+    area_ranges: Mapping[str, tuple[float, float]] = AREA_RANGES,
+    max_detections: int = 20,
+) -> Matches:
+    """Match predictions to annotated persons at every OKS threshold and in every area range.
+
+    Predictions of a category that nobody is annotated with are left out. Crowds and persons without labelled keypoints are
+    ignored, and so are persons outside of the area range.
+
+    Args:
+        detections: N predictions.
+        truth: M annotated persons, and all photos.
+        sigmas: (K,) per-keypoint constants of the skeleton.
+        oks_thresholds: T values of OKS from which on a prediction is right.
+        area_ranges: A names with their smallest and largest area in square pixels.
+        max_detections: how many predictions of a photo and category count, the best first.
+
+    Returns:
+        The matches.
+
+    Raises:
+        ValueError: if a prediction belongs to a photo that `truth` does not list.
+    """
+    image_ids, category_ids = np.unique(truth.image_ids), np.unique(truth.category_ids)
+    person_images = np.searchsorted(image_ids, truth.object_image_ids)
+    person_categories = np.searchsorted(category_ids, truth.category_ids)
+    rows, images, categories = _keep_best(detections, image_ids, category_ids, max_detections)
+    groups = categories * len(image_ids) + images
+    low, high = np.array(list(area_ranges.values()), dtype=np.float64).reshape(-1, 2).T[..., None]
+    areas = detections.areas[rows]
+    person_ignored = truth.iscrowd | ~(truth.visibility > 0).any(axis=1) | (truth.area < low) | (truth.area > high)
+    pairs = _candidates(
+        detections.keypoints[rows], truth, groups, person_categories * len(image_ids) + person_images,
+        keypoint_variances(sigmas), min(oks_thresholds),
+    )  # fmt: skip
+    persons = _choose(*pairs, groups, person_ignored, truth.iscrowd, np.minimum(oks_thresholds, 1 - 1e-10))
+    taken = persons >= 0
+    ignored = ~taken & ((areas < low) | (areas > high))[:, None]
+    area, threshold, position = np.nonzero(taken)
+    ignored[area, threshold, position] = person_ignored[area, persons[area, threshold, position]]
+    return Matches(
+        rows=rows, scores=detections.scores[rows], images=images, categories=categories, persons=persons, ignored=ignored,
+        person_images=person_images, person_categories=person_categories, person_ignored=person_ignored,
+        num_images=len(image_ids), num_categories=len(category_ids),
+        oks_thresholds=tuple(oks_thresholds), area_names=tuple(area_ranges),
+    )  # fmt: skip
+
+
+def position_among_equals(keys: Indices) -> Indices:
+    """Number the elements of each value from 0, in their order: [7, 5, 7, 7] becomes [0, 0, 1, 2]."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    places = np.arange(len(keys))
+    first = np.ones(len(keys), dtype=bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    position = np.empty(len(keys), dtype=np.int64)
+    position[order] = places - np.maximum.accumulate(np.where(first, places, 0))
+    return position
+
+
+def _keep_best(
+    detections: Detections, image_ids: Indices, category_ids: Indices, max_detections: int
+) -> tuple[Indices, Indices, Indices]:
+    """Order predictions by score, equal ones by photo and row; keep the best of each photo and category."""
+    images = np.searchsorted(image_ids, detections.image_ids)
+    known = (
+        image_ids.take(images, mode="clip") == detections.image_ids if len(image_ids) else np.zeros(len(images), bool)
+    )
+    if not known.all():
+        unknown = np.unique(detections.image_ids[~known])
+        raise ValueError(
+            f"Expected the predictions to belong to annotated photos, but {len(unknown)} image ids are not among the "
+            f"{len(image_ids)} of the annotations, the first of them {unknown[:5].tolist()}."
+        )
+    rows = np.flatnonzero(np.isin(detections.category_ids, category_ids))
+    rows = rows[np.argsort(images[rows], kind="stable")]
+    rows = rows[np.argsort(-detections.scores[rows], kind="stable")]
+    images = images[rows]
+    categories = np.searchsorted(category_ids, detections.category_ids[rows])
+    kept = position_among_equals(categories * len(image_ids) + images) < max_detections
+    return rows[kept], images[kept], categories[kept]
+
+
+def _candidates(
+    keypoints: Floats, truth: GroundTruth, groups: Indices, person_groups: Indices, variances: Floats, lowest: float
+) -> tuple[Indices, Indices, Floats]:
+    """List the pairs of one photo and category whose OKS reaches the lowest threshold: prediction, person, OKS.
+
+    A prediction's pairs stand together, the highest OKS first and among equal ones the later person first.
+    """
+    order = np.argsort(person_groups, kind="stable")
+    ordered = person_groups[order]
+    start = np.searchsorted(ordered, groups, side="left")
+    stop = np.searchsorted(ordered, groups, side="right")
+    count = stop - start
+    predictions = np.repeat(np.arange(len(groups)), count)
+    within = np.arange(len(predictions)) - np.repeat(np.cumsum(count) - count, count)
+    persons = order[np.repeat(start, count) + within]
+    similarity = oks_pairs(keypoints, truth, variances, predictions, persons)
+    near = np.flatnonzero(similarity >= min(lowest, 1 - 1e-10))
+    near = near[np.lexsort((-persons[near], -similarity[near], predictions[near]))]
+    return predictions[near], persons[near], similarity[near]
+
+
+def _choose(
+    predictions: Indices,
+    persons: Indices,
+    similarity: Floats,
+    groups: Indices,
+    person_ignored: NDArray[np.bool_],
+    iscrowd: NDArray[np.bool_],
+    thresholds: Floats,
+) -> NDArray[np.int32]:
+    """Let the predictions choose among their candidates; give (A, T, D) persons, -1 for none."""
+    num_areas, num_persons = person_ignored.shape
+    chosen = np.full((num_areas * len(groups), len(thresholds)), -1, dtype=np.int32)
+    gone = np.zeros((num_areas * num_persons, len(thresholds)), dtype=bool)
+    deciders, decider = np.unique(predictions, return_inverse=True)
+    turn = position_among_equals(groups[deciders])[decider]
+
+    area = np.repeat(np.arange(num_areas), len(persons))
+    unit = area * len(groups) + np.tile(predictions, num_areas)
+    order = np.argsort(unit * 2 + person_ignored[:, persons].ravel(), kind="stable")
+    unit, area, pair = unit[order], area[order], order % max(1, len(persons))
+    step = turn[pair] * (num_persons + 1) + position_among_equals(unit)
+    order = np.argsort(step, kind="stable")
+    unit, area, pair = unit[order], area[order], pair[order]
+    person = persons[pair]
+    seat = area * num_persons + person
+    enough = similarity[pair, None] >= thresholds
+    crowd = iscrowd[person][:, None]
+
+    ends = np.flatnonzero(np.diff(step[order], append=-1)) + 1
+    begin = 0
+    for end in ends.tolist():
+        now = slice(begin, end)
+        held = chosen[unit[now]]
+        takes = enough[now] & (held < 0) & ~gone[seat[now]]
+        chosen[unit[now]] = np.where(takes, person[now, None], held)
+        gone[seat[now]] |= takes & ~crowd[now]
+        begin = end
+    return np.ascontiguousarray(chosen.reshape(num_areas, len(groups), -1).transpose(0, 2, 1))

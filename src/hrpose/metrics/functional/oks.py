@@ -1,0 +1,187 @@
+"""Object keypoint similarity (OKS): how much two poses are the same, from 0 to 1.
+
+OKS is the mean over keypoints of exp(-d^2 / (2 var s^2)): d is the distance between the two places of a keypoint in pixels,
+s^2 the area of the person in square pixels, var = (2 sigma)^2 the tolerance that the keypoint's type is allowed.
+Source: the COCO keypoint task (https://cocodataset.org/#keypoints-eval). All sums and quotients are taken in the order of
+the reference implementation, in float64, so the numbers equal it bit for bit.
+
+Legend of the shapes: D predictions, M annotated persons, P pairs, K keypoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hrpose.structures import GroundTruth
+
+_TINY = np.spacing(1)
+_CHUNK = 1 << 16  # keypoints compared at a time: the working set stays in the cache
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+def keypoint_variances(sigmas: ArrayLike) -> Floats:
+    """Turn the per-keypoint constants of a skeleton into OKS variances (2 sigma)^2.
+
+    Args:
+        sigmas: (K,) spread of the annotators per keypoint, in units of the square root of the person's area.
+
+    Returns:
+        (K,) variances.
+
+    Raises:
+        ValueError: if there is no sigma, or one is not a positive number.
+    """
+    values = np.asarray(sigmas, dtype=np.float64)
+    if values.ndim != 1 or not values.size:
+        raise ValueError(
+            f"Expected argument `sigmas` to be one number for each keypoint, but got shape {values.shape}."
+        )
+    if not (np.isfinite(values) & (values > 0)).all():
+        raise ValueError(f"Expected argument `sigmas` to be positive and finite, but got {values.tolist()}.")
+    variances: Floats = (values * 2) ** 2
+    return variances
+
+
+def oks_matrix(keypoints: ArrayLike, truth: GroundTruth, sigmas: ArrayLike) -> Floats:
+    """Compare every prediction with every annotated person, as COCO defines it.
+
+    Only labelled keypoints count. A person without any is compared by its bbox, doubled to each side: a keypoint inside
+    that region has distance 0, one outside its distance to the region along each axis.
+
+    Args:
+        keypoints: (D, K, 2) predictions in image pixels.
+        truth: M annotated persons; their images and categories are not looked at.
+        sigmas: (K,) as in `keypoint_variances`.
+
+    Returns:
+        (D, M) similarities.
+
+    Raises:
+        ValueError: if the predictions, the persons and the sigmas have unlike numbers of keypoints.
+
+    Example:
+        >>> from hrpose.skeletons import COCO
+        >>> person = np.arange(34.0).reshape(1, 17, 2)
+        >>> one = np.ones(1, dtype=np.int64)
+        >>> truth = GroundTruth(one, one, one, one, person, np.full((1, 17), 2, np.uint8), np.zeros((1, 4)),
+        ...                     np.full(1, 900.0), np.zeros(1, bool))
+        >>> oks_matrix(person, truth, COCO.sigmas)
+        array([[1.]])
+    """
+    points = np.asarray(keypoints, dtype=np.float64)
+    variances = keypoint_variances(sigmas)
+    _check_keypoints(points, len(variances))
+    if len(truth) and truth.keypoints.shape[1] != len(variances):
+        raise ValueError(
+            f"Expected argument `truth` to have {len(variances)} keypoints, one for each sigma, "
+            f"but got {truth.keypoints.shape[1]}."
+        )
+    rows, columns = np.indices((len(points), len(truth))).reshape(2, -1)
+    return oks_pairs(points, truth, variances, rows, columns).reshape(len(points), len(truth))
+
+
+def oks_pairs(keypoints: Floats, truth: GroundTruth, variances: Floats, rows: Indices, columns: Indices) -> Floats:
+    """Compare chosen pairs of predictions and annotated persons; `oks_matrix` tells the definition.
+
+    Args:
+        keypoints: (D, K, 2) predictions in image pixels.
+        truth: M annotated persons.
+        variances: (K,) from `keypoint_variances`.
+        rows: (P,) the prediction of each pair.
+        columns: (P,) the annotated person of each pair.
+
+    Returns:
+        (P,) similarities.
+    """
+    similarity = np.empty(len(rows))
+    labelled = truth.visibility > 0
+    counts = labelled.sum(axis=1)
+    flat = np.ascontiguousarray(keypoints, dtype=np.float64).reshape(-1)
+    for count in np.unique(counts[columns]).tolist():
+        for chunk in _chunks(np.flatnonzero(counts[columns] == count), count or len(variances)):
+            person = columns[chunk]
+            if count == 0:
+                distances, places = _region_distances(keypoints[rows[chunk]], truth.bbox[person]), slice(None)
+                tolerance: Floats = variances[places]
+            else:
+                members, position = np.unique(person, return_inverse=True)
+                chosen = np.nonzero(labelled[members])[1].reshape(-1, count)
+                there = np.take_along_axis(truth.keypoints[members], chosen[..., None], axis=1)
+                index = (chosen * 2)[position]
+                index += rows[chunk, None] * (2 * len(variances))
+                dx = flat.take(index)
+                dx -= there[..., 0].take(position, axis=0)
+                index += 1
+                dy = flat.take(index)
+                dy -= there[..., 1].take(position, axis=0)
+                distances = _add_squares(dx, dy)
+                tolerance = variances[chosen].take(position, axis=0)
+            similarity[chunk] = _similarity(distances, tolerance, truth.area[person])
+    return similarity
+
+
+def oks_between(keypoints: Floats, areas: Floats, variances: Floats, first: Indices, second: Indices) -> Floats:
+    """Compare chosen pairs of predictions with each other: all keypoints count, the scale is the mean of both areas.
+
+    Args:
+        keypoints: (D, K, 2) in image pixels.
+        areas: (D,) in square pixels.
+        variances: (K,) from `keypoint_variances`; keypoints and variances may be the same choice of fewer keypoints.
+        first: (P,) one prediction of each pair.
+        second: (P,) the other.
+
+    Returns:
+        (P,) similarities.
+    """
+    similarity = np.empty(len(first))
+    for chunk in _chunks(np.arange(len(first)), len(variances)):
+        one, other = first[chunk], second[chunk]
+        difference = keypoints.take(other, axis=0)
+        difference -= keypoints.take(one, axis=0)
+        distances = _add_squares(difference[..., 0], difference[..., 1])
+        similarity[chunk] = _similarity(distances, variances, (areas[one] + areas[other]) / 2)
+    return similarity
+
+
+def _similarity(distances: Floats, variances: Floats, areas: Floats) -> Floats:
+    """Average exp(-e) over the keypoints; distances: (P, n) squared, overwritten; variances: (P, n) or (n,); areas: (P,)."""
+    distances /= variances
+    distances /= (areas + _TINY)[:, None]
+    distances /= -2
+    np.exp(distances, out=distances)
+    mean: Floats = distances.sum(axis=1) / distances.shape[1]
+    return mean
+
+
+def _region_distances(keypoints: Floats, bbox: Floats) -> Floats:
+    """Square the distance of keypoints (P, K, 2) to the boxes (P, 4) xywh grown by their own size to each side."""
+    low = bbox[:, None, :2] - bbox[:, None, 2:]
+    high = bbox[:, None, :2] + bbox[:, None, 2:] * 2
+    outside = np.maximum(0, low - keypoints) + np.maximum(0, keypoints - high)
+    return _add_squares(outside[..., 0], outside[..., 1])
+
+
+def _add_squares(dx: Floats, dy: Floats) -> Floats:
+    squares: Floats = dx * dx
+    squares += dy * dy
+    return squares
+
+
+def _chunks(pairs: Indices, width: int) -> Iterator[Indices]:
+    """Split pairs into runs whose arrays of `width` columns stay small."""
+    step = max(1, _CHUNK // width)
+    for start in range(0, len(pairs), step):
+        yield pairs[start : start + step]
+
+
+def _check_keypoints(points: Floats, num_keypoints: int) -> None:
+    if points.ndim != 3 or points.shape[1:] != (num_keypoints, 2):
+        raise ValueError(
+            f"Expected argument `keypoints` to be (D, {num_keypoints}, 2), one keypoint for each sigma, "
+            f"but got {points.shape}."
+        )

@@ -1,0 +1,248 @@
+"""The rows in which the keypoint metrics keep what they were given: checked on entry, packed for gathering, unpacked to evaluate.
+
+Five tables of numbers hold everything, so that several processes exchange five tensors:
+`images` (I, 4) int64: image id, whether it was given, number of predictions, number of persons that follow in the others;
+`prediction_keys` (N, 3) int64: category, instance id, whether it was given;
+`prediction_rows` (N, 10 + 3 K) float64: score, area, bbox xywh, crop center, crop scale (NaN where not given), keypoints x y
+score;
+`person_keys` (M, 4) int64: category, annotation id, whether it was given, crowd;
+`person_rows` (M, 5 + 3 K) float64: area, bbox xywh (NaN where not given), keypoints x y visibility.
+
+Rows do not name their photo: they follow in the order of `images`, so photos without ids need no numbering across processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hrpose.metrics.functional.oks import Floats, Indices
+from hrpose.structures import Poses
+
+NUM_PREDICTION_VALUES = 10
+NUM_PERSON_VALUES = 5
+_PREDICTION_NAMES = ("keypoints", "scores", "labels", "boxes", "areas", "ids", "image_id")
+_PERSON_NAMES = ("keypoints", "area", "labels", "iscrowd", "boxes", "ids", "image_id")
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What was handed in, as the five tables of this file's head."""
+
+    images: Indices
+    prediction_keys: Indices
+    prediction_rows: Floats
+    person_keys: Indices
+    person_rows: Floats
+
+
+def rows_from_poses(poses: Poses, num_keypoints: int, category_id: int) -> Rows:
+    """Pack estimated poses, each of which knows its photo and its instance id.
+
+    Args:
+        poses: N poses with K keypoints.
+        num_keypoints: K.
+        category_id: the category they all have.
+
+    Raises:
+        ValueError: if the number of keypoints is another one, or a coordinate or score is not finite.
+    """
+    if poses.keypoints.shape[1:] != (num_keypoints, 2):
+        raise ValueError(
+            f"Expected argument `poses` to have {num_keypoints} keypoints, one for each sigma, "
+            f"but got keypoints of shape {poses.keypoints.shape}."
+        )
+    number = len(poses)
+    unknown = np.full((number, 5), np.nan)
+    triplets = np.concatenate([poses.keypoints, poses.keypoint_scores[..., None]], axis=-1).reshape(number, -1)
+    values = np.concatenate([poses.scores[:, None], unknown, poses.center, poses.scale, triplets], axis=1)
+    _check_finite(values[:, [0, *range(6, values.shape[1])]], "poses", "coordinates, boxes and scores")
+    one = np.ones(number, dtype=np.int64)
+    return Rows(
+        images=np.stack([poses.image_ids, one, one, 0 * one], axis=1),
+        prediction_keys=np.stack([one * category_id, poses.instance_ids, one], axis=1),
+        prediction_rows=values,
+        person_keys=np.zeros((0, 4), dtype=np.int64),
+        person_rows=np.zeros((0, NUM_PERSON_VALUES + 3 * num_keypoints)),
+    )
+
+
+def rows_from_images(
+    preds: Sequence[Mapping[str, Any]], target: Sequence[Mapping[str, Any]] | None, num_keypoints: int
+) -> Rows:
+    """Pack one dict of predictions, and one of annotated persons, for each photo.
+
+    Args:
+        preds: as `KeypointAveragePrecision.update` tells.
+        target: the same; None where the ground truth is already known.
+        num_keypoints: K.
+
+    Raises:
+        ValueError: if a dict lacks an entry, has one that nobody reads, or one of the wrong shape or with NaN in it.
+    """
+    pairs = _image_pairs(preds, target)
+    images, predictions, persons = [], [], []
+    for position, (prediction, person) in enumerate(pairs):
+        keys, values = _prediction_table(prediction, f"preds[{position}]", num_keypoints)
+        predictions.append((keys, values))
+        number = 0
+        if target is not None:
+            persons.append(_person_table(person, f"target[{position}]", num_keypoints))
+            number = len(persons[-1][0])
+        image_id = _image_id(prediction, person, position)
+        images.append((0 if image_id is None else image_id, image_id is not None, len(keys), number))
+    none = (np.zeros((0, 3), np.int64), np.zeros((0, NUM_PREDICTION_VALUES + 3 * num_keypoints)))
+    nobody = (np.zeros((0, 4), np.int64), np.zeros((0, NUM_PERSON_VALUES + 3 * num_keypoints)))
+    return Rows(
+        np.array(images, dtype=np.int64).reshape(-1, 4),
+        *(np.concatenate(parts) for parts in zip(none, *predictions, strict=True)),
+        *(np.concatenate(parts) for parts in zip(nobody, *persons, strict=True)),
+    )
+
+
+def _image_pairs(
+    preds: Sequence[Mapping[str, Any]], target: Sequence[Mapping[str, Any]] | None
+) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    for name, value in (("preds", preds), ("target", preds if target is None else target)):
+        if not isinstance(value, Sequence) or not all(isinstance(item, Mapping) for item in value):
+            raise ValueError(
+                f"Expected argument `{name}` to be a sequence of dicts, one for each image, but got {value!r}."
+            )
+    if target is not None and len(preds) != len(target):
+        raise ValueError(
+            f"Expected argument `preds` and `target` to have the same length, but got {len(preds)} and {len(target)}."
+        )
+    return list(zip(preds, [{}] * len(preds) if target is None else target, strict=True))
+
+
+def _prediction_table(item: Mapping[str, Any], where: str, num_keypoints: int) -> tuple[Indices, Floats]:
+    _check_names(item, where, _PREDICTION_NAMES, required=("keypoints", "scores"))
+    keypoints = _keypoints(item["keypoints"], where, num_keypoints, widths=(2, 3))
+    number = len(keypoints)
+    if keypoints.shape[2] == 2:
+        keypoints = np.concatenate([keypoints, np.ones((number, num_keypoints, 1))], axis=2)
+    _check_finite(keypoints, f"{where}['keypoints']", "coordinates and scores")
+    scores = _column(item["scores"], where, "scores", number)
+    _check_finite(scores, f"{where}['scores']", "scores")
+    boxes = _boxes(item, where, number)
+    areas = _column(item["areas"], where, "areas", number) if "areas" in item else boxes[:, 2] * boxes[:, 3]
+    unknown = np.full((number, 4), np.nan)
+    values = np.concatenate([scores[:, None], areas[:, None], boxes, unknown, keypoints.reshape(number, -1)], axis=1)
+    return _keys(item, where, number), values
+
+
+def _person_table(item: Mapping[str, Any], where: str, num_keypoints: int) -> tuple[Indices, Floats]:
+    _check_names(item, where, _PERSON_NAMES, required=("keypoints", "area"))
+    keypoints = _keypoints(item["keypoints"], where, num_keypoints, widths=(3,))
+    number = len(keypoints)
+    unlabelled = ~(keypoints[..., 2] > 0)
+    _check_finite(keypoints[~unlabelled], f"{where}['keypoints']", "coordinates of labelled keypoints")
+    keypoints = np.where(unlabelled[..., None], 0.0, keypoints)
+    area = _column(item["area"], where, "area", number)
+    if not (np.isfinite(area) & (area >= 0)).all():
+        raise ValueError(f"Expected {where}['area'] to be finite and not negative, but got {area.tolist()}.")
+    boxes = _boxes(item, where, number)
+    if (unlabelled.all(axis=1) & np.isnan(boxes).any(axis=1)).any():
+        raise ValueError(
+            f"Expected {where} to have `boxes`, because it holds a person without labelled keypoints, whose region is taken "
+            "from its box, but got none. Add boxes (M, 4), or leave that person out."
+        )
+    iscrowd = _column(item["iscrowd"], where, "iscrowd", number) if "iscrowd" in item else np.zeros(number)
+    values = np.concatenate([area[:, None], boxes, keypoints.reshape(number, -1)], axis=1)
+    return np.column_stack([_keys(item, where, number), iscrowd != 0]).astype(np.int64), values
+
+
+def _keys(item: Mapping[str, Any], where: str, number: int) -> Indices:
+    """Category (0 if not given), id (row if not given), whether the id was given."""
+    labels = _integers(item["labels"], where, "labels", number) if "labels" in item else np.zeros(number, np.int64)
+    ids = _integers(item["ids"], where, "ids", number) if "ids" in item else np.arange(number)
+    if len(np.unique(ids)) != number:
+        values, counts = np.unique(ids, return_counts=True)
+        raise ValueError(f"Expected {where}['ids'] to be unique, but got {values[counts > 1].tolist()} more than once.")
+    return np.column_stack([labels, ids, np.full(number, "ids" in item)]).astype(np.int64)
+
+
+def _image_id(prediction: Mapping[str, Any], person: Mapping[str, Any], position: int) -> int | None:
+    given = {
+        int(_array(item["image_id"], where, "image_id").reshape(()))
+        for item, where in ((prediction, f"preds[{position}]"), (person, f"target[{position}]"))
+        if "image_id" in item
+    }
+    if len(given) > 1:
+        raise ValueError(
+            f"Expected preds[{position}] and target[{position}] to be of the same image, but got image_id {sorted(given)}."
+        )
+    return given.pop() if given else None
+
+
+def _check_names(item: Mapping[str, Any], where: str, names: Sequence[str], required: Sequence[str]) -> None:
+    missing = [name for name in required if name not in item]
+    if missing:
+        raise ValueError(
+            f"Expected {where} to have {', '.join(names)} ({' and '.join(required)} always), but got no {missing}."
+        )
+    unread = [name for name in item if name not in names]
+    if unread:
+        raise ValueError(f"Expected {where} to have nothing but {', '.join(names)}, but got {unread} too.")
+
+
+def _check_finite(values: Floats, where: str, what: str) -> None:
+    if not np.isfinite(values).all():
+        raise ValueError(f"Expected {where} to hold finite {what}, but got NaN or infinity in it.")
+
+
+def _array(value: Any, where: str, name: str) -> NDArray[Any]:
+    try:
+        if isinstance(value, torch.Tensor):
+            return value.detach().to("cpu", torch.float64 if value.is_floating_point() else value.dtype).numpy()
+        return np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Expected {where}['{name}'] to be a tensor or an array, but got {value!r}.") from error
+
+
+def _keypoints(value: Any, where: str, num_keypoints: int, widths: Sequence[int]) -> Floats:
+    keypoints: Floats = np.array(_array(value, where, "keypoints"), dtype=np.float64)
+    if not keypoints.size and keypoints.ndim < 3:
+        return np.zeros((0, num_keypoints, widths[-1]))
+    if keypoints.ndim != 3 or keypoints.shape[1] != num_keypoints or keypoints.shape[2] not in widths:
+        wanted = " or ".join(f"(N, {num_keypoints}, {width})" for width in widths)
+        raise ValueError(
+            f"Expected {where}['keypoints'] to be {wanted}, one keypoint for each sigma, but got {keypoints.shape}."
+        )
+    return keypoints
+
+
+def _column(value: Any, where: str, name: str, number: int) -> Floats:
+    column: Floats = np.array(_array(value, where, name), dtype=np.float64)
+    if column.shape != (number,):
+        raise ValueError(
+            f"Expected {where}['{name}'] to be ({number},), one for each row of keypoints, but got {column.shape}."
+        )
+    return column
+
+
+def _integers(value: Any, where: str, name: str, number: int) -> Indices:
+    given = _array(value, where, name)
+    if given.size and given.dtype.kind not in "iub":
+        raise ValueError(f"Expected {where}['{name}'] to be integers, but got {given.dtype}.")
+    _column(value, where, name, number)
+    return given.astype(np.int64)
+
+
+def _boxes(item: Mapping[str, Any], where: str, number: int) -> Floats:
+    """The boxes xywh, NaN where none were given."""
+    if "boxes" not in item:
+        return np.full((number, 4), np.nan)
+    boxes: Floats = np.array(_array(item["boxes"], where, "boxes"), dtype=np.float64)
+    boxes = boxes.reshape(-1, 4) if not boxes.size else boxes
+    if boxes.shape != (number, 4):
+        raise ValueError(
+            f"Expected {where}['boxes'] to be ({number}, 4) xywh, one for each row of keypoints, but got {boxes.shape}."
+        )
+    _check_finite(boxes, f"{where}['boxes']", "numbers")
+    return boxes
