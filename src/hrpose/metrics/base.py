@@ -165,6 +165,7 @@ class KeypointMetric(Metric):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = ()) -> KeypointMetric:
         """Move the state with the module, but never cast it."""
+        self._computed = None
         super()._apply(fn, exclude_state=tuple(self._defaults))
         for name in self._defaults:
             state = getattr(self, name)

@@ -60,7 +60,9 @@ class Predictions:
         """
         d = self.detections
         categories = d.category_ids if category_id is None else np.full(len(d), category_id)
-        triplets = np.concatenate([d.keypoints, self.keypoint_scores[..., None]], axis=-1).reshape(len(d), -1)
+        triplets = np.concatenate([d.keypoints, self.keypoint_scores[..., None]], axis=-1).reshape(
+            len(d), 3 * d.keypoints.shape[1]
+        )
         rows = [
             {"image_id": image_id, "category_id": category, "keypoints": keypoints, "score": score}
             for image_id, category, keypoints, score in zip(
@@ -74,7 +76,7 @@ class Predictions:
 
     def _boxes(self) -> Floats:
         """The boxes to write. A reader that finds one looks for one in every row, so those not given enclose the keypoints."""
-        missing: NDArray[np.bool_] = np.isnan(self.boxes).any(axis=1)
+        missing = np.asarray(np.isnan(self.boxes).any(axis=1))
         if missing.all():
             return self.boxes
         low = self.detections.keypoints.min(axis=1)

@@ -59,7 +59,8 @@ def rows_from_poses(poses: Poses, num_keypoints: int, category_id: int) -> Rows:
         )
     number = len(poses)
     unknown = np.full((number, 5), np.nan)
-    triplets = np.concatenate([poses.keypoints, poses.keypoint_scores[..., None]], axis=-1).reshape(number, -1)
+    triplets = np.concatenate([poses.keypoints, poses.keypoint_scores[..., None]], axis=-1)
+    triplets = triplets.reshape(number, 3 * num_keypoints)
     values = np.concatenate([poses.scores[:, None], unknown, poses.center, poses.scale, triplets], axis=1)
     _check_finite(values[:, [0, *range(6, values.shape[1])]], "poses", "coordinates, boxes and scores")
     one = np.ones(number, dtype=np.int64)
@@ -132,7 +133,9 @@ def _prediction_table(item: Mapping[str, Any], where: str, num_keypoints: int) -
     boxes = _boxes(item, where, number)
     areas = _column(item["areas"], where, "areas", number) if "areas" in item else boxes[:, 2] * boxes[:, 3]
     unknown = np.full((number, 4), np.nan)
-    values = np.concatenate([scores[:, None], areas[:, None], boxes, unknown, keypoints.reshape(number, -1)], axis=1)
+    values = np.concatenate(
+        [scores[:, None], areas[:, None], boxes, unknown, keypoints.reshape(number, 3 * num_keypoints)], axis=1
+    )
     return _keys(item, where, number), values
 
 
@@ -153,7 +156,7 @@ def _person_table(item: Mapping[str, Any], where: str, num_keypoints: int) -> tu
             "from its box, but got none. Add boxes (M, 4), or leave that person out."
         )
     iscrowd = _column(item["iscrowd"], where, "iscrowd", number) if "iscrowd" in item else np.zeros(number)
-    values = np.concatenate([area[:, None], boxes, keypoints.reshape(number, -1)], axis=1)
+    values = np.concatenate([area[:, None], boxes, keypoints.reshape(number, 3 * num_keypoints)], axis=1)
     return np.column_stack([_keys(item, where, number), iscrowd != 0]).astype(np.int64), values
 
 
