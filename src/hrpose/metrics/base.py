@@ -1,28 +1,23 @@
-"""What the keypoint metrics share: the state, its checks, and its way through several processes."""
+"""What the OKS metrics share: how predicted and annotated poses are taken in, and how they come out to be evaluated."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from torch import Tensor
-from torchmetrics import Metric
 
 from hrpose.metrics.collect import Predictions, check_truth, collect_predictions, collect_truth
 from hrpose.metrics.functional.oks import keypoint_variances
 from hrpose.metrics.rows import NUM_PERSON_VALUES, NUM_PREDICTION_VALUES, Rows, rows_from_images, rows_from_poses
+from hrpose.metrics.tables import TableMetric
 from hrpose.structures import GroundTruth, Poses
 
 
-class KeypointMetric(Metric):
-    """Hold predicted and annotated poses until they are evaluated.
-
-    The state is five lists of tensors (`hrpose.metrics.rows` tells their columns), gathered by concatenation. Every process
-    holds at least a tensor of no rows, so one that saw no photo takes part in the gathering like any other. Floating-point
-    state is float64 and stays so when the metric is moved or cast: AP is told to the last bit.
+class KeypointMetric(TableMetric):
+    """Hold predicted and annotated poses until they are evaluated; `hrpose.metrics.rows` tells the tables.
 
     Args:
         sigmas: (K,) per-keypoint constants of the skeleton.
@@ -33,29 +28,25 @@ class KeypointMetric(Metric):
         ValueError: if the sigmas are not positive, or the ground truth does not suit them or is faulty.
     """
 
-    is_differentiable: bool = False
-    full_state_update: bool = False
-
     def __init__(self, sigmas: ArrayLike, ground_truth: GroundTruth | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.sigmas = tuple(float(sigma) for sigma in torch.as_tensor(sigmas, dtype=torch.float64).reshape(-1))
-        keypoint_variances(self.sigmas)
+        variances = keypoint_variances(sigmas)
+        columns = {
+            "images": (4, torch.int64),
+            "prediction_keys": (3, torch.int64),
+            "prediction_rows": (NUM_PREDICTION_VALUES + 3 * len(variances), torch.float64),
+            "person_keys": (4, torch.int64),
+            "person_rows": (NUM_PERSON_VALUES + 3 * len(variances), torch.float64),
+        }
+        super().__init__(columns, **kwargs)
+        self.sigmas = tuple(np.asarray(sigmas, dtype=np.float64).tolist())
         if ground_truth is not None:
             check_truth(ground_truth, self.num_keypoints)
         self.ground_truth = ground_truth
-        for name in self._widths():
-            self.add_state(name, [], dist_reduce_fx="cat")
-        self._prime()
 
     @property
     def num_keypoints(self) -> int:
         """K."""
         return len(self.sigmas)
-
-    @property
-    def update_called(self) -> bool:
-        """Whether there is something to compute; a process whose share of the photos is empty has been given its all."""
-        return self._update_count > 0 or bool(self.distributed_available_fn())
 
     def update(
         self, preds: Sequence[Mapping[str, Any]] | Poses, target: Sequence[Mapping[str, Any]] | None = None
@@ -93,8 +84,7 @@ class KeypointMetric(Metric):
                     f"but got {'none' if target is None else 'both'}."
                 )
             rows = rows_from_images(preds, target, self.num_keypoints)
-        for field in fields(Rows):
-            getattr(self, field.name).append(torch.from_numpy(getattr(rows, field.name)).to(self.device))
+        self._append(vars(rows))
 
     def update_poses(self, poses: Poses) -> None:
         """Take in estimated poses whose ground truth was given at construction.
@@ -109,19 +99,6 @@ class KeypointMetric(Metric):
         """
         self.update(poses)
 
-    def reset(self) -> None:
-        """Forget everything taken in."""
-        if self._is_synced and self._cache is not None:
-            self.unsync()
-        super().reset()
-        self._prime()
-
-    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
-        """Take in what another metric of this kind has taken in."""
-        super().merge_state(incoming_state)
-        self._computed = None
-        self._update_count += 1
-
     def _poses_category(self) -> int:
         """The category that poses have: the only one of the ground truth, or 1, COCO's person."""
         if self.ground_truth is None:
@@ -134,7 +111,7 @@ class KeypointMetric(Metric):
 
     def _gathered(self) -> tuple[Predictions, GroundTruth]:
         """Unpack the state as it stands, of all processes if it is synced."""
-        rows = Rows(**{name: _joined(getattr(self, name)).cpu().numpy() for name in self._widths()})
+        rows = Rows(**self._tables())
         truth = collect_truth(rows, self.num_keypoints) if self.ground_truth is None else self.ground_truth
         if self.ground_truth is not None and not (rows.images[:, 1] != 0).all():
             raise ValueError(
@@ -148,32 +125,3 @@ class KeypointMetric(Metric):
             return self._gathered()
         with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self.sync_on_compute):
             return self._gathered()
-
-    def _widths(self) -> dict[str, tuple[int, torch.dtype]]:
-        """The columns of each state table."""
-        return {
-            "images": (4, torch.int64),
-            "prediction_keys": (3, torch.int64),
-            "prediction_rows": (NUM_PREDICTION_VALUES + 3 * self.num_keypoints, torch.float64),
-            "person_keys": (4, torch.int64),
-            "person_rows": (NUM_PERSON_VALUES + 3 * self.num_keypoints, torch.float64),
-        }
-
-    def _prime(self) -> None:
-        for name, (width, dtype) in self._widths().items():
-            getattr(self, name).append(torch.zeros((0, width), dtype=dtype, device=self.device))
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = ()) -> KeypointMetric:
-        """Move the state with the module, but never cast it."""
-        self._computed = None
-        super()._apply(fn, exclude_state=tuple(self._defaults))
-        for name in self._defaults:
-            state = getattr(self, name)
-            moved = state.to(self.device) if isinstance(state, Tensor) else [part.to(self.device) for part in state]
-            setattr(self, name, moved)
-        return self
-
-
-def _joined(state: Tensor | list[Tensor]) -> Tensor:
-    """Give a state as one tensor: a list before it was synced, a tensor after."""
-    return state if isinstance(state, Tensor) else torch.cat(state)

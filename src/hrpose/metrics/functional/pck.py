@@ -1,0 +1,143 @@
+"""Percentage of correct keypoints (PCK), and PCKh, its MPII form with the head as the yardstick.
+
+Sources: Y. Yang and D. Ramanan, Articulated Human Detection with Flexible Mixtures of Parts, PAMI 2013 (PCK);
+M. Andriluka et al., 2D Human Pose Estimation: New Benchmark and State of the Art Analysis, CVPR 2014 (PCKh).
+
+Legend of the shapes: N persons, K keypoints.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hrpose.metrics.functional.oks import Floats
+
+HEAD_SHARE = 0.6
+"""The benchmark's head size is this share of the diagonal of the head box."""
+
+_GROUPS = {
+    "Head": (9,),
+    "Shoulder": (12, 13),
+    "Elbow": (11, 14),
+    "Wrist": (10, 15),
+    "Hip": (2, 3),
+    "Knee": (1, 4),
+    "Ankle": (0, 5),
+}
+_NOT_IN_MEAN = (6, 7)  # pelvis and thorax
+NUM_MPII_KEYPOINTS = 16
+
+
+def normalized_errors(predictions: ArrayLike, targets: ArrayLike, sizes: ArrayLike) -> Floats:
+    """Measure how far keypoints are off, in units of each person's size.
+
+    Args:
+        predictions: (N, K, 2) in image pixels.
+        targets: (N, K, 2) in image pixels.
+        sizes: (N,) yardsticks in pixels: the head, the torso, the longer side of the box.
+
+    Returns:
+        (N, K) distances.
+
+    Raises:
+        ValueError: if the shapes disagree, or a size is not positive.
+    """
+    given, wanted, size = (np.asarray(value, dtype=np.float64) for value in (predictions, targets, sizes))
+    if given.shape != wanted.shape or given.ndim != 3 or given.shape[2] != 2 or size.shape != given.shape[:1]:
+        raise ValueError(
+            "Expected arguments `predictions` and `targets` to be (N, K, 2) and `sizes` (N,), "
+            f"but got {given.shape}, {wanted.shape} and {size.shape}."
+        )
+    if not (size > 0).all():
+        raise ValueError(
+            f"Expected argument `sizes` to be positive, but got {size[~(size > 0)][:5].tolist()} among them."
+        )
+    errors: Floats = np.linalg.norm(given - wanted, axis=2) / size[:, None]
+    return errors
+
+
+def pck(errors: ArrayLike, labelled: ArrayLike, threshold: float) -> Floats:
+    """Tell for each keypoint the share of persons whose error is at most the threshold.
+
+    Args:
+        errors: (N, K) from `normalized_errors`.
+        labelled: (N, K) whether the keypoint is annotated; others do not count.
+        threshold: the largest error that is correct, included.
+
+    Returns:
+        (K,) shares from 0 to 1; NaN where a keypoint is never annotated.
+
+    Example:
+        >>> pck([[0.5, 0.1], [0.6, 0.1]], [[True, True], [True, False]], threshold=0.5)
+        array([0.5, 1. ])
+    """
+    mask = np.asarray(labelled, dtype=bool)
+    correct = ((np.asarray(errors) <= threshold) & mask).sum(axis=0)
+    count = mask.sum(axis=0)
+    return np.where(count > 0, correct / np.maximum(count, 1), np.nan)
+
+
+def mean_pck(errors: ArrayLike, labelled: ArrayLike, threshold: float) -> float:
+    """Tell the share of all annotated keypoints whose error is at most the threshold; NaN without any.
+
+    Args:
+        errors: (N, K) from `normalized_errors`.
+        labelled: (N, K) whether the keypoint is annotated.
+        threshold: the largest error that is correct, included.
+    """
+    mask = np.asarray(labelled, dtype=bool)
+    return float((np.asarray(errors)[mask] <= threshold).mean()) if mask.any() else float("nan")
+
+
+def head_sizes(head_boxes: ArrayLike) -> Floats:
+    """Turn MPII head boxes into head sizes.
+
+    Args:
+        head_boxes: (N, 2, 2) two opposite corners x y in pixels.
+
+    Returns:
+        (N,) sizes in pixels.
+
+    Raises:
+        ValueError: if the shape is another one.
+    """
+    boxes = np.asarray(head_boxes, dtype=np.float64)
+    if boxes.ndim != 3 or boxes.shape[1:] != (2, 2):
+        raise ValueError(f"Expected argument `head_boxes` to be (N, 2, 2), two corners each, but got {boxes.shape}.")
+    sizes: Floats = np.linalg.norm(boxes[:, 1] - boxes[:, 0], axis=1) * HEAD_SHARE
+    return sizes
+
+
+def pckh_table(errors: ArrayLike, labelled: ArrayLike) -> dict[str, float]:
+    """Compute the table of the MPII benchmark, in percent.
+
+    Args:
+        errors: (N, 16) from `normalized_errors` with `head_sizes`, keypoints in MPII's order.
+        labelled: (N, 16) whether the keypoint is annotated.
+
+    Returns:
+        PCKh@0.5 of Head, Shoulder, Elbow, Wrist, Hip, Knee and Ankle, left and right averaged; Mean, weighted by how often a
+        keypoint is annotated, without pelvis and thorax; and the same mean at the two thresholds that are called "@0.1" in
+        print: Mean@0.11 (the paper's code) and Mean@0.10 (the name's). NaN where nothing is annotated.
+
+    Raises:
+        ValueError: if there are not 16 keypoints.
+    """
+    distances, mask = np.asarray(errors, dtype=np.float64), np.asarray(labelled, dtype=bool)
+    if distances.ndim != 2 or distances.shape[1] != NUM_MPII_KEYPOINTS or distances.shape != mask.shape:
+        raise ValueError(
+            f"Expected arguments `errors` and `labelled` to be (N, {NUM_MPII_KEYPOINTS}), "
+            f"but got {distances.shape} and {mask.shape}."
+        )
+    shares = 100 * pck(distances, mask, 0.5)
+    table = {name: float(shares[list(keypoints)].mean()) for name, keypoints in _GROUPS.items()}
+    table["Mean"] = _benchmark_mean(distances, mask, 0.5)
+    for threshold in (0.11, 0.10):
+        table[f"Mean@{threshold:.2f}"] = _benchmark_mean(distances, mask, threshold)
+    return table
+
+
+def _benchmark_mean(errors: Floats, labelled: NDArray[np.bool_], threshold: float) -> float:
+    counted = [keypoint for keypoint in range(NUM_MPII_KEYPOINTS) if keypoint not in _NOT_IN_MEAN]
+    return 100 * mean_pck(errors[:, counted], labelled[:, counted], threshold)
