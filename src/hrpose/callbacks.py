@@ -46,11 +46,12 @@ class PictureSheets(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Keep the curves in the checkpoint, so that a resumed run draws them whole."""
-        return {"history": self.history}
+        return {"history": self.history, "loss_sum": float(self._loss_sum)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the curves from the checkpoint."""
         self.history = {name: [(step, value) for step, value in curve] for name, curve in state_dict["history"].items()}
+        self._loss_sum = state_dict["loss_sum"]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a new mean of the loss."""

@@ -30,14 +30,16 @@ def fit(cfg: DictConfig) -> float:
         OmegaConf.save(cfg, run / "config.yaml", resolve=True)
     if checkpoint is not None:
         logger.info("Resuming from %s", checkpoint)
-    trainer.fit(assembly.module, datamodule=assembly.datamodule, ckpt_path=checkpoint)
+    trainer.fit(assembly.module, datamodule=assembly.datamodule, ckpt_path=checkpoint, weights_only=True)
     best = _best_checkpoint(assembly)
     if best is None:
         logger.warning("Nothing was validated, so there is no best checkpoint and no AP.")
         return float("nan")
     # The average of the weights is in the checkpoint already; the callback would put the last one in its place.
     trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, WeightAveraging)]  # type: ignore[attr-defined]
-    numbers = trainer.validate(assembly.module, datamodule=assembly.datamodule, ckpt_path=best, verbose=False)
+    numbers = trainer.validate(
+        assembly.module, datamodule=assembly.datamodule, ckpt_path=best, verbose=False, weights_only=True
+    )
     return show_report(cfg, assembly, numbers, stage="val", checkpoint=best)
 
 

@@ -27,6 +27,6 @@ def test(cfg: DictConfig) -> float:
         )
     assembly = assemble(cfg)
     numbers = assembly.trainer.test(
-        assembly.module, datamodule=assembly.datamodule, ckpt_path=checkpoint, verbose=False
+        assembly.module, datamodule=assembly.datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True
     )
     return show_report(cfg, assembly, numbers, stage="test", checkpoint=checkpoint or cfg.weights)

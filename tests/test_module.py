@@ -1,0 +1,210 @@
+import json
+from functools import partial
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.data import DataLoader
+
+from hrpose.codecs import HeatmapCodec
+from hrpose.losses import HeatmapMSELoss
+from hrpose.metrics import KeypointAveragePrecision
+from hrpose.models import HRNet
+from hrpose.module import PoseModule
+from hrpose.skeletons import Skeleton
+from hrpose.structures import GroundTruth
+
+SKELETON = Skeleton.from_names(["nose", "left_eye", "right_eye"])
+CODEC = HeatmapCodec(input_size=(32, 64), heatmap_size=(8, 16), sigma=1.0)
+NUM_PERSONS = 6
+
+
+def make_batch(images: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    """Persons whose crop is the photo itself: input pixels are photo pixels."""
+    generator = torch.Generator().manual_seed(0)
+    keypoints = torch.rand(NUM_PERSONS, 3, 2, generator=generator) * torch.tensor([20.0, 40.0]) + 6
+    visibility = torch.full((NUM_PERSONS, 3), 2, dtype=torch.uint8)
+    target, target_weight = CODEC.encode(keypoints, visibility)
+    return {
+        "images": torch.rand(NUM_PERSONS, 3, 64, 32, generator=generator) if images is None else images,
+        "keypoints": keypoints,
+        "visibility": visibility,
+        "image_from_input": torch.eye(2, 3, dtype=torch.float64).expand(NUM_PERSONS, 2, 3).contiguous(),
+        "center": torch.tensor([[16.0, 32.0]], dtype=torch.float64).expand(NUM_PERSONS, 2).contiguous(),
+        "scale": torch.tensor([[32.0, 64.0]], dtype=torch.float64).expand(NUM_PERSONS, 2).contiguous(),
+        "bbox_scores": torch.ones(NUM_PERSONS),
+        "image_ids": torch.arange(NUM_PERSONS),
+        "instance_ids": torch.arange(NUM_PERSONS) + 10,
+        "target": target,
+        "target_weight": target_weight,
+    }
+
+
+def make_metric() -> KeypointAveragePrecision:
+    keypoints = make_batch()["keypoints"].double().numpy()
+    truth = GroundTruth(
+        image_ids=np.arange(NUM_PERSONS),
+        object_image_ids=np.arange(NUM_PERSONS),
+        instance_ids=np.arange(NUM_PERSONS) + 10,
+        category_ids=np.ones(NUM_PERSONS, np.int64),
+        keypoints=keypoints,
+        visibility=np.full((NUM_PERSONS, 3), 2, np.uint8),
+        bbox=np.tile([0.0, 0.0, 32.0, 64.0], (NUM_PERSONS, 1)),
+        area=np.full(NUM_PERSONS, 1e7),
+        iscrowd=np.zeros(NUM_PERSONS, bool),
+    )
+    return KeypointAveragePrecision(sigmas=SKELETON.sigmas, ground_truth=truth, oks_nms_threshold=0.9)
+
+
+def make_module(net: nn.Module, **kwargs) -> PoseModule:
+    return PoseModule(net, CODEC, HeatmapMSELoss(), SKELETON, **kwargs)
+
+
+def tiny_net() -> HRNet:
+    return HRNet(width=4, num_keypoints=3)
+
+
+def quiet_trainer(**kwargs) -> L.Trainer:
+    settings = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    return L.Trainer(**settings, enable_model_summary=False, **kwargs)
+
+
+class OneBatch(torch.utils.data.Dataset):
+    """A data set of one ready batch."""
+
+    def __init__(self, batch: dict[str, torch.Tensor]) -> None:
+        self.batch = batch
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return self.batch
+
+
+def one_batch_loader(batch: dict[str, torch.Tensor]) -> DataLoader:
+    return DataLoader(OneBatch(batch), batch_size=None)
+
+
+@pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning", "ignore:.*log_every_n_steps.*:UserWarning")
+def test_learning_rates_equal_the_intended_ones_of_the_paper(golden_dir: Path) -> None:
+    expected = json.loads((golden_dir / "lr_schedule.json").read_text())["hrnet"]
+
+    class Recorder(L.Callback):
+        rates: list[float] = []  # noqa: RUF012
+
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+            self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    module = make_module(
+        nn.Conv2d(3, 3, 1, stride=4),
+        optimizer=partial(torch.optim.Adam, lr=1e-3),
+        schedule=partial(torch.optim.lr_scheduler.MultiStepLR, milestones=[170, 200], gamma=0.1),
+    )
+    recorder = Recorder()
+    quiet_trainer(max_epochs=210, callbacks=[recorder]).fit(module, one_batch_loader(make_batch()))
+    np.testing.assert_allclose(recorder.rates, np.repeat(expected["rates"], expected["epochs_each"]), rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning", "ignore:.*log_every_n_steps.*:UserWarning")
+def test_a_schedule_by_steps_is_told_their_number() -> None:
+    module = make_module(
+        nn.Conv2d(3, 3, 1, stride=4),
+        optimizer=partial(torch.optim.Adam, lr=1e-3),
+        schedule=partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=1e-2),
+        schedule_interval="step",
+    )
+    trainer = quiet_trainer(max_epochs=4)
+    trainer.fit(module, one_batch_loader(make_batch()))
+    assert trainer.lr_scheduler_configs[0].interval == "step"
+    assert trainer.lr_scheduler_configs[0].scheduler.total_steps == 4
+
+
+def test_the_optimizer_decays_no_weights_by_default() -> None:
+    optimizer = make_module(tiny_net()).configure_optimizers()
+    assert isinstance(optimizer, torch.optim.Adam)
+    assert optimizer.defaults["weight_decay"] == 0
+
+
+class HostReads(TorchDispatchMode):
+    """Count the operations that make the host wait for a device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.name() in ("aten::_local_scalar_dense", "aten::nonzero", "aten::equal", "aten::_to_copy.device"):
+            self.names.append(func.name())
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_training_step_never_waits_for_the_device() -> None:
+    module = make_module(tiny_net())
+    module.log = lambda *args, **kwargs: None  # logging may read
+    batch = make_batch()
+    with HostReads() as reads:
+        batch["target"], batch["target_weight"] = CODEC.encode(batch["keypoints"], batch["visibility"])
+        module.training_step(batch, 0).backward()
+    assert reads.names == []
+
+
+@pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning")
+def test_true_heatmaps_give_the_full_ap_for_every_kind_of_boxes() -> None:
+    batch = make_batch()
+    batch["images"] = batch["target"]
+    module = make_module(nn.Identity(), metrics={"gt": make_metric(), "det": make_metric()}, flip_test=False)
+    trainer = quiet_trainer()
+    trainer.validate(module, [one_batch_loader(batch), one_batch_loader(batch)], verbose=False)
+    logged = trainer.callback_metrics
+    assert logged["val/AP"] == logged["val/AP_gt"] == logged["val/AP_det"] == 1
+    assert {"val/AP50", "val/AP75_det", "val/AR_gt", "val/ARL"} <= set(logged)
+
+
+@pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning")
+def test_val_ap_is_that_of_the_first_kind_of_boxes() -> None:
+    good, bad = make_batch(), make_batch()
+    good["images"], bad["images"] = good["target"], good["target"].flip(-2)
+    module = make_module(nn.Identity(), metrics={"det": make_metric(), "gt": make_metric()}, flip_test=False)
+    trainer = quiet_trainer()
+    trainer.test(module, [one_batch_loader(bad), one_batch_loader(good)], verbose=False)
+    logged = trainer.callback_metrics
+    assert logged["test/AP"] == logged["test/AP_det"] < logged["test/AP_gt"] == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning")
+def test_a_second_validation_forgets_the_first() -> None:
+    batch = make_batch()
+    batch["images"] = batch["target"]
+    module = make_module(nn.Identity(), metrics={"gt": make_metric()}, flip_test=False)
+    trainer = quiet_trainer()
+    for _ in range(2):
+        trainer.validate(module, one_batch_loader(batch), verbose=False)
+        assert len(module.metrics["gt"].results()) == NUM_PERSONS
+
+
+def test_channels_last_and_bf16_leave_the_loss_in_float32() -> None:
+    module = make_module(tiny_net(), channels_last=True)
+    module.log = lambda *args, **kwargs: None
+    weight = module.net.conv1.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = module.training_step(make_batch(), 0)
+    assert loss.dtype == torch.float32
+    assert torch.isfinite(loss)
+
+
+@pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning", "ignore:.*log_every_n_steps.*:UserWarning")
+def test_a_checkpoint_is_read_without_trust(tmp_path: Path) -> None:
+    module = make_module(tiny_net(), config={"optim": {"lr": 1e-3}, "name": "test"})
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(module, one_batch_loader(make_batch()))
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    content = torch.load(tmp_path / "a.ckpt", weights_only=True)
+    assert content["hyper_parameters"]["config"]["optim"]["lr"] == 1e-3
+    assert Skeleton.from_dict(content["hyper_parameters"]["skeleton"]) == SKELETON
+    assert set(content["state_dict"]) == {f"net.{key}" for key in module.net.state_dict()}
