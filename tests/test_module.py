@@ -18,6 +18,12 @@ from hrpose.module import PoseModule
 from hrpose.skeletons import Skeleton
 from hrpose.structures import GroundTruth
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*log_every_n_steps.*:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*no `val_dataloader`.*:UserWarning"),
+]
+
 SKELETON = Skeleton.from_names(["nose", "left_eye", "right_eye"])
 CODEC = HeatmapCodec(input_size=(32, 64), heatmap_size=(8, 16), sigma=1.0)
 NUM_PERSONS = 6
@@ -54,7 +60,7 @@ def make_metric() -> KeypointAveragePrecision:
         keypoints=keypoints,
         visibility=np.full((NUM_PERSONS, 3), 2, np.uint8),
         bbox=np.tile([0.0, 0.0, 32.0, 64.0], (NUM_PERSONS, 1)),
-        area=np.full(NUM_PERSONS, 1e7),
+        area=np.full(NUM_PERSONS, 5e4),
         iscrowd=np.zeros(NUM_PERSONS, bool),
     )
     return KeypointAveragePrecision(sigmas=SKELETON.sigmas, ground_truth=truth, oks_nms_threshold=0.9)
@@ -90,7 +96,6 @@ def one_batch_loader(batch: dict[str, torch.Tensor]) -> DataLoader:
     return DataLoader(OneBatch(batch), batch_size=None)
 
 
-@pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning", "ignore:.*log_every_n_steps.*:UserWarning")
 def test_learning_rates_equal_the_intended_ones_of_the_paper(golden_dir: Path) -> None:
     expected = json.loads((golden_dir / "lr_schedule.json").read_text())["hrnet"]
 
@@ -110,7 +115,6 @@ def test_learning_rates_equal_the_intended_ones_of_the_paper(golden_dir: Path) -
     np.testing.assert_allclose(recorder.rates, np.repeat(expected["rates"], expected["epochs_each"]), rtol=1e-12)
 
 
-@pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning", "ignore:.*log_every_n_steps.*:UserWarning")
 def test_a_schedule_by_steps_is_told_their_number() -> None:
     module = make_module(
         nn.Conv2d(3, 3, 1, stride=4),
@@ -153,7 +157,6 @@ def test_a_training_step_never_waits_for_the_device() -> None:
     assert reads.names == []
 
 
-@pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning")
 def test_true_heatmaps_give_the_full_ap_for_every_kind_of_boxes() -> None:
     batch = make_batch()
     batch["images"] = batch["target"]
@@ -165,7 +168,6 @@ def test_true_heatmaps_give_the_full_ap_for_every_kind_of_boxes() -> None:
     assert {"val/AP50", "val/AP75_det", "val/AR_gt", "val/ARL"} <= set(logged)
 
 
-@pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning")
 def test_val_ap_is_that_of_the_first_kind_of_boxes() -> None:
     good, bad = make_batch(), make_batch()
     good["images"], bad["images"] = good["target"], good["target"].flip(-2)
@@ -176,7 +178,6 @@ def test_val_ap_is_that_of_the_first_kind_of_boxes() -> None:
     assert logged["test/AP"] == logged["test/AP_det"] < logged["test/AP_gt"] == 1
 
 
-@pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning")
 def test_a_second_validation_forgets_the_first() -> None:
     batch = make_batch()
     batch["images"] = batch["target"]
@@ -198,7 +199,6 @@ def test_channels_last_and_bf16_leave_the_loss_in_float32() -> None:
     assert torch.isfinite(loss)
 
 
-@pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning", "ignore:.*log_every_n_steps.*:UserWarning")
 def test_a_checkpoint_is_read_without_trust(tmp_path: Path) -> None:
     module = make_module(tiny_net(), config={"optim": {"lr": 1e-3}, "name": "test"})
     trainer = quiet_trainer(max_epochs=1)
