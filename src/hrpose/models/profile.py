@@ -39,11 +39,12 @@ def count_macs(net: nn.Module, input_size: Sequence[int]) -> int:
 
     counted = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
     hooks = [layer.register_forward_hook(add) for layer in counted]
+    images = torch.empty(2, 3, height, width, device="meta")  # two: a batch norm in training refuses a single value
     shapes = {name: tensor.to("meta") for name, tensor in (*net.named_parameters(), *net.named_buffers())}
     try:
         with torch.no_grad():
-            functional_call(net, shapes, (torch.empty(1, 3, height, width, device="meta"),))
+            functional_call(net, shapes, (images,))
     finally:
         for hook in hooks:
             hook.remove()
-    return macs
+    return macs // len(images)

@@ -1,0 +1,25 @@
+import torch
+from torch import nn
+
+from hrpose.models import HRNet, count_macs, count_parameters
+
+
+def test_macs_of_each_layer_follow_from_its_shapes():
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False),  # 4 x 6 cells, 3 * 9 weights each, 8 channels
+        nn.Conv2d(8, 8, 3, padding=1, groups=4),  # 2 input channels to a group
+        nn.ConvTranspose2d(8, 4, 4, stride=2, padding=1),  # counted once for each input cell
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 5),
+    )
+    assert count_macs(net, (12, 8)) == 24 * 8 * 27 + 24 * 8 * 18 + 24 * 8 * 4 * 16 + 4 * 5
+    assert count_parameters(net) == 8 * 27 + (8 * 18 + 8) + (8 * 4 * 16 + 4) + 25
+
+
+def test_counting_changes_nothing():
+    net = HRNet(width=4, num_keypoints=2, num_modules=(1, 1, 1), num_blocks=1).train()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    count_macs(net, (32, 32))
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert not any(module._forward_hooks for module in net.modules())
