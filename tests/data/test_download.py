@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import runpy
 import subprocess
 import sys
 import zipfile
@@ -195,3 +196,14 @@ def test_the_script_ends_with_one_line_where_a_file_is_not_there(site, tmp_path)
 def test_the_layout_needs_no_torch():
     code = "import sys, hrpose.data.download; sys.exit(any(m in sys.modules for m in ('torch', 'lightning', 'hydra', 'cv2')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_script_can_be_interrupted(monkeypatch, capsys, tmp_path):
+    script = runpy.run_path(str(SCRIPT))
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(script["main"].__globals__, "prepare_coco", interrupted)
+    assert script["main"]([str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "stopped; the same command goes on from here\n"
