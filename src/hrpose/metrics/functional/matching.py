@@ -233,4 +233,4 @@ def _choose(
         chosen[unit[now]] = np.where(takes, person[now, None], held)
         gone[seat[now]] |= takes & ~crowd[now]
         begin = end
-    return np.ascontiguousarray(chosen.reshape(num_areas, len(groups), -1).transpose(0, 2, 1))
+    return np.ascontiguousarray(chosen.reshape(num_areas, len(groups), len(thresholds)).transpose(0, 2, 1))

@@ -1,0 +1,1 @@
+"""A package, because its files are called like those of the folder above."""

@@ -1,0 +1,384 @@
+"""The class over the functional AP: the same bits as the reference, however the poses come in."""
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from keypoint_oracle import coco_numbers, poses_from_coco, random_case, truth_from_coco
+from process_group import run_processes
+
+from hrpose.metrics import KeypointAveragePrecision
+from hrpose.metrics.functional import rescore
+from hrpose.skeletons import COCO
+from hrpose.structures import GroundTruth, Poses
+
+
+def numbers(metric: KeypointAveragePrecision) -> list[float]:
+    return [value.item() for value in metric.compute().values()]
+
+
+def image_dicts(
+    annotations: dict[str, Any], results: list[dict[str, Any]], num_keypoints: int = 17
+) -> tuple[list, list]:
+    """One dict for each photo in the order of the photos' ids, as torchmetrics users hold them."""
+    preds, target = [], []
+    for image_id in sorted(image["id"] for image in annotations["images"]):
+        found = [row for row in results if row["image_id"] == image_id]
+        there = [row for row in annotations["annotations"] if row["image_id"] == image_id]
+
+        def column(rows: list[dict[str, Any]], name: str, *shape: int) -> torch.Tensor:
+            kind = torch.int64 if name in {"category_id", "iscrowd"} else torch.float64
+            return torch.tensor([row[name] for row in rows], dtype=kind).reshape(len(rows), *shape)
+
+        preds.append(
+            {
+                "keypoints": column(found, "keypoints", num_keypoints, 3),
+                "scores": column(found, "score"),
+                "labels": column(found, "category_id"),
+            }
+        )
+        target.append(
+            {
+                "keypoints": column(there, "keypoints", num_keypoints, 3),
+                "area": column(there, "area"),
+                "iscrowd": column(there, "iscrowd"),
+                "boxes": column(there, "bbox", 4),
+                "labels": column(there, "category_id"),
+            }
+        )
+    return preds, target
+
+
+def golden_metric(golden: Any, **kwargs: Any) -> KeypointAveragePrecision:
+    names = ("image_ids", "object_image_ids", "instance_ids")
+    truth = GroundTruth(
+        *(golden[name].astype(np.int64) for name in names),
+        np.ones(len(golden["area"]), dtype=np.int64),
+        *(golden[name] for name in ("keypoints", "visibility", "bbox", "area", "iscrowd")),
+    )
+    return KeypointAveragePrecision(COCO.sigmas, ground_truth=truth, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("name", "threshold", "soft", "confident"),
+    [("hard", 0.9, False, 0.2), ("soft", 0.9, True, 0.2), ("strict", 0.5, False, 0.0)],
+)
+def test_tail_of_the_official_validation(
+    golden_dir: Path, name: str, threshold: float, soft: bool, confident: float
+) -> None:
+    golden = np.load(golden_dir / "evaluate.npz")
+    preds, boxes = golden["preds"], golden["boxes"]
+    scores = rescore(boxes[:, 5], preds[..., 2], threshold=confident)
+    poses = Poses(
+        preds[..., :2].astype(np.float64), preds[..., 2], scores, boxes[:, 5].astype(np.float32),
+        boxes[:, :2], boxes[:, 2:4] * 200, golden["pred_image_ids"].astype(np.int64), np.arange(len(preds)),
+    )  # fmt: skip
+    metric = golden_metric(golden, oks_nms_threshold=threshold, soft_nms=soft)
+    metric.update_poses(poses)
+
+    assert numbers(metric) == golden[f"{name}_stats"].tolist()
+    got = sorted(
+        (row["image_id"], -row["score"], *row["keypoints"], *row["center"], *row["scale"]) for row in metric.results()
+    )
+    chosen = poses[golden[f"{name}_rows"]]
+    wanted = sorted(
+        (row["image_id"], -score, *row["keypoints"], *row["center"], *row["scale"])
+        for row, score in zip(chosen.to_coco(), golden[f"{name}_scores"].tolist(), strict=True)
+    )
+    assert got == wanted
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_dicts_give_the_reference_bits(seed: int) -> None:
+    annotations, results, sigmas = random_case(seed, num_keypoints=5, num_categories=3)
+    metric = KeypointAveragePrecision(sigmas)
+    preds, target = image_dicts(annotations, results, 5)
+    metric.update(preds[:2], target[:2])
+    metric.update(preds[2:], target[2:])
+    assert numbers(metric) == coco_numbers(annotations, results, sigmas)
+
+
+def test_boxes_of_predictions_give_their_areas() -> None:
+    annotations, results, sigmas = random_case(7, num_keypoints=5)
+    for position, row in enumerate(results):
+        row["bbox"] = [0.0, 0.0, 20.0 + position, 90.0]
+    metric = KeypointAveragePrecision(sigmas)
+    preds, target = image_dicts(annotations, results, 5)
+    for image, image_id in zip(preds, sorted(image["id"] for image in annotations["images"]), strict=True):
+        boxes = [row["bbox"] for row in results if row["image_id"] == image_id]
+        image["boxes"] = torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4)
+        image["image_id"] = image_id
+    metric.update(preds, target)
+    wanted = coco_numbers(annotations, results, sigmas)
+    assert numbers(metric) == wanted
+    assert coco_numbers(annotations, metric.results(category_id=1), sigmas) == wanted
+
+
+@pytest.mark.parametrize("threshold", [None, 0.5])
+def test_results_evaluate_to_the_same_bits(threshold: float | None) -> None:
+    annotations, results, sigmas = random_case(11, num_keypoints=8)
+    metric = KeypointAveragePrecision(sigmas, ground_truth=truth_from_coco(annotations, 8), oks_nms_threshold=threshold)
+    metric.update_poses(poses_from_coco(results, 8))
+    rows = json.loads(json.dumps(metric.results()))
+    assert coco_numbers(annotations, rows, sigmas) == numbers(metric)
+    assert (len(rows) < len(results)) == (threshold is not None)
+
+
+def test_order_of_updates_is_of_no_importance_with_distinct_scores() -> None:
+    annotations, results, sigmas = random_case(3, num_keypoints=8, distinct=True)
+    poses = poses_from_coco(results, 8)
+    wanted = coco_numbers(annotations, results, sigmas)
+    for seed in range(3):
+        metric = KeypointAveragePrecision(sigmas, ground_truth=truth_from_coco(annotations, 8))
+        for part in np.array_split(np.random.default_rng(seed).permutation(len(poses)), 4):
+            metric.update_poses(poses[part])
+        assert numbers(metric) == wanted
+
+
+def test_equal_scores_are_ordered_by_image_and_instance_id() -> None:
+    annotations, results, sigmas = random_case(19, num_keypoints=3)
+    for row in results:
+        row["score"] = 0.5
+    results.sort(key=lambda row: row["image_id"])
+    poses = poses_from_coco(results, 3)
+    metric = KeypointAveragePrecision(sigmas, ground_truth=truth_from_coco(annotations, 3))
+    metric.update_poses(poses[np.random.default_rng(0).permutation(len(poses))])
+    assert numbers(metric) == coco_numbers(annotations, results, sigmas)
+
+
+def test_instances_handed_out_twice_count_once() -> None:
+    annotations, results, sigmas = random_case(5, num_keypoints=8)
+    poses = poses_from_coco(results, 8)
+    metric = KeypointAveragePrecision(sigmas, ground_truth=truth_from_coco(annotations, 8))
+    metric.update_poses(poses)
+    metric.update_poses(poses[:7])
+    assert len(metric.results()) == len(results)
+    assert numbers(metric) == coco_numbers(annotations, results, sigmas)
+
+
+def test_images_with_ids_handed_out_twice_count_once() -> None:
+    annotations, results, sigmas = random_case(5, num_keypoints=5)
+    preds, target = image_dicts(annotations, results, 5)
+    for image, there in zip(preds, sorted(image["id"] for image in annotations["images"]), strict=True):
+        image["image_id"] = torch.tensor(there)
+    metric = KeypointAveragePrecision(sigmas)
+    metric.update(preds[::-1], target[::-1])
+    metric.update(preds[:2], target[:2])
+    assert numbers(metric) == coco_numbers(annotations, results, sigmas)
+
+
+def test_one_photo_may_be_spread_over_updates() -> None:
+    annotations, results, sigmas = random_case(8, num_keypoints=5)
+    metric = KeypointAveragePrecision(sigmas, ground_truth=truth_from_coco(annotations, 5))
+    for position, row in enumerate(results):
+        keypoints = torch.tensor(row["keypoints"], dtype=torch.float64).reshape(1, 5, 3)
+        item = {"keypoints": keypoints, "scores": [row["score"]], "labels": [1], "ids": [position]}
+        metric.update([{**item, "image_id": row["image_id"]}])
+    assert numbers(metric) == coco_numbers(annotations, results, sigmas)
+
+
+def test_ground_truth_as_predictions_is_one() -> None:
+    rng = np.random.default_rng(0)
+    side = rng.uniform(40, 200, 30)
+    keypoints = rng.uniform(0, 1, (30, 17, 2)) * side[:, None, None]
+    whole = np.full((30, 17), 2, dtype=np.uint8)
+    ids, image_ids = np.arange(30), np.arange(30) // 3
+    truth = GroundTruth(
+        np.arange(10),
+        image_ids,
+        ids,
+        np.ones(30, np.int64),
+        keypoints,
+        whole,
+        np.zeros((30, 4)),
+        side**2,
+        np.zeros(30, bool),
+    )
+    heights = np.ones((30, 17), dtype=np.float32)
+    poses = Poses(keypoints, heights, np.ones(30), heights[:, 0], np.zeros((30, 2)), np.ones((30, 2)), image_ids, ids)
+    metric = KeypointAveragePrecision(COCO.sigmas, ground_truth=truth)
+    metric.update_poses(poses)
+    assert set(numbers(metric)) == {1.0}
+
+
+def test_nobody_to_be_found_is_minus_one() -> None:
+    metric = KeypointAveragePrecision([0.1])
+    metric.update([{"keypoints": torch.zeros(1, 1, 2), "scores": torch.ones(1)}], [{"keypoints": [], "area": []}])
+    assert numbers(metric) == [-1.0] * 10
+
+
+def test_no_predictions_is_zero() -> None:
+    metric = KeypointAveragePrecision([0.1])
+    metric.update(
+        [{"keypoints": [], "scores": []}], [{"keypoints": torch.ones(1, 1, 3), "area": torch.tensor([2000.0])}]
+    )
+    assert metric.compute()["AP"] == 0
+    assert metric.compute()["APL"] == -1
+    assert metric.results() == []
+
+
+def test_other_thresholds_and_area_ranges() -> None:
+    metric = KeypointAveragePrecision(
+        [0.1], oks_thresholds=[0.3], area_ranges={"all": (0, 1e10), "small": (0, 1024), "tiny": (0, 10)}
+    )
+    metric.update(
+        [{"keypoints": torch.zeros(1, 1, 2), "scores": torch.ones(1)}],
+        [{"keypoints": torch.ones(1, 1, 3), "area": torch.tensor([100.0])}],
+    )
+    numbers = metric.compute()
+    assert list(numbers) == ["AP", "AP50", "AP75", "APS", "AP_tiny", "AR", "AR50", "AR75", "ARS", "AR_tiny"]
+    assert numbers["AP"] > 0.99
+    assert numbers["APS"] > 0.99
+    assert numbers["AP50"] == numbers["AP_tiny"] == -1
+
+
+def test_forward_gives_the_batch_and_keeps_the_whole() -> None:
+    annotations, results, sigmas = random_case(2, num_keypoints=5)
+    preds, target = image_dicts(annotations, results, 5)
+    metric, alone = KeypointAveragePrecision(sigmas), KeypointAveragePrecision(sigmas)
+    for image in range(len(preds)):
+        batch = metric(preds[image : image + 1], target[image : image + 1])
+        alone.reset()
+        alone.update(preds[image : image + 1], target[image : image + 1])
+        assert batch == alone.compute()
+    assert numbers(metric) == coco_numbers(annotations, results, sigmas)
+
+
+def test_reset_forgets() -> None:
+    annotations, results, sigmas = random_case(2, num_keypoints=5)
+    preds, target = image_dicts(annotations, results, 5)
+    metric = KeypointAveragePrecision(sigmas)
+    metric.update(preds, target)
+    metric.compute()
+    metric.reset()
+    metric.update(preds[:3], target[:3])
+    fresh = KeypointAveragePrecision(sigmas)
+    fresh.update(preds[:3], target[:3])
+    assert numbers(metric) == numbers(fresh)
+
+
+def test_pickled_cloned_cast_and_moved_metrics_keep_their_bits() -> None:
+    annotations, results, sigmas = random_case(2, num_keypoints=5)
+    preds, target = image_dicts(annotations, results, 5)
+    metric = KeypointAveragePrecision(sigmas)
+    metric.update(preds, target)
+    wanted = numbers(metric)
+    copy = pickle.loads(pickle.dumps(metric)).clone()
+    for cast in (copy.half(), copy.to(torch.bfloat16), copy.to("cpu"), copy.double()):
+        assert numbers(cast) == wanted
+    assert {state.dtype for state in copy.prediction_rows} == {torch.float64}
+
+
+def test_saved_state_is_restored() -> None:
+    annotations, results, sigmas = random_case(2, num_keypoints=5)
+    metric = KeypointAveragePrecision(sigmas)
+    metric.update(*image_dicts(annotations, results, 5))
+    metric.persistent(True)
+    other = KeypointAveragePrecision(sigmas)
+    other.load_state_dict(metric.state_dict())
+    assert other.results() == metric.results()
+
+
+def test_merged_states_are_one() -> None:
+    annotations, results, sigmas = random_case(2, num_keypoints=5, distinct=True)
+    preds, target = image_dicts(annotations, results, 5)
+    one, other = KeypointAveragePrecision(sigmas), KeypointAveragePrecision(sigmas)
+    one.update(preds[:2], target[:2])
+    one.compute()
+    other.update(preds[2:], target[2:])
+    one.merge_state(other)
+    assert numbers(one) == coco_numbers(annotations, results, sigmas)
+    fresh = KeypointAveragePrecision(sigmas)
+    fresh.merge_state(one)
+    assert numbers(fresh) == numbers(one)
+
+
+@pytest.mark.parametrize("number", [2, 3, 4])
+def test_several_processes_give_the_bits_of_one(number: int, tmp_path: Path) -> None:
+    annotations, results, sigmas = random_case(23, num_keypoints=5)
+    results.sort(key=lambda row: row["image_id"])
+    poses, truth = poses_from_coco(results, 5), truth_from_coco(annotations, 5)
+
+    def work(rank: int, size: int) -> Any:
+        metric = KeypointAveragePrecision(sigmas, ground_truth=truth, oks_nms_threshold=0.9)
+        rows = np.arange(len(poses)) % (size - 1) if size > 2 else (np.arange(len(poses)) > 5).astype(int)
+        mine = (
+            np.concatenate([np.flatnonzero(rows == rank), [0, 1]]) if (rows == rank).any() else np.zeros(0, dtype=int)
+        )
+        for part in np.array_split(mine, 1 + rank):  # the last of three or four processes holds nothing
+            if len(part):
+                metric.update_poses(poses[part])
+        local = len(metric.prediction_rows)
+        computed, rows_out = numbers(metric), metric.results()
+        assert len(metric.prediction_rows) == local
+        metric.reset()
+        metric.update_poses(poses[:0])
+        again = numbers(metric)
+        return computed, rows_out, again
+
+    one = KeypointAveragePrecision(sigmas, ground_truth=truth, oks_nms_threshold=0.9)
+    one.update_poses(poses)
+    for computed, rows_out, again in run_processes(number, work, tmp_path):
+        assert computed == numbers(one)
+        assert rows_out == one.results()
+        assert again[0] == 0
+
+
+def test_dicts_in_several_processes(tmp_path: Path) -> None:
+    annotations, results, sigmas = random_case(23, num_keypoints=5, distinct=True)
+    preds, target = image_dicts(annotations, results, 5)
+
+    def work(rank: int, size: int) -> Any:
+        metric = KeypointAveragePrecision(sigmas)
+        stepwise = KeypointAveragePrecision(sigmas, dist_sync_on_step=True)
+        local = KeypointAveragePrecision(sigmas, sync_on_compute=False)
+        share = (preds[:1], target[:1]) if rank == 0 else (preds[1:], target[1:])
+        metric.update(*share)
+        local.update(*share)
+        batch = stepwise(*share)
+        metric.sync()
+        synced = len(metric.results())
+        metric.unsync()
+        return numbers(metric), [value.item() for value in batch.values()], numbers(stepwise), synced, numbers(local)
+
+    wanted = coco_numbers(annotations, results, sigmas)
+    outcomes = run_processes(2, work, tmp_path)
+    for computed, batch, stepwise, synced, _ in outcomes:
+        assert computed == batch == stepwise == wanted
+        assert synced == len(results)
+    alone = KeypointAveragePrecision(sigmas)
+    alone.update(preds[:1], target[:1])
+    assert outcomes[0][4] == numbers(alone)
+
+
+@pytest.mark.data
+def test_published_figures_of_the_example_results(shared_data: Path) -> None:
+    folder = shared_data / "coco_eval_100"
+    annotations = json.loads((folder / "person_keypoints_val2014_100_rebuilt.json").read_text())
+    results = json.loads((folder / "person_keypoints_val2014_fakekeypoints100_results.json").read_text())
+    metric = KeypointAveragePrecision(COCO.sigmas, ground_truth=truth_from_coco(annotations))
+    metric.update_poses(poses_from_coco(results))
+    assert numbers(metric) == coco_numbers(annotations, results, COCO.sigmas)
+    published = [0.372, 0.636, 0.348, 0.384, 0.386, 0.514, 0.734, 0.504, 0.508, 0.522]
+    assert [round(value, 3) for value in numbers(metric)] == published
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sigmas": []}, "`sigmas` to be one number for each keypoint"),
+        ({"sigmas": [0.1, -0.1]}, "`sigmas` to be positive"),
+        ({"oks_nms_threshold": 1.5}, r"`oks_nms_threshold` to be None or in \(0, 1\], but got 1.5"),
+        ({"soft_nms": True}, "`oks_nms_threshold` to be given with `soft_nms`"),
+        ({"max_detections": 0}, "`max_detections` to be a positive integer, but got 0"),
+        ({"oks_thresholds": [0.0]}, "`oks_thresholds` to be numbers"),
+        ({"area_ranges": {"all": (2, 1)}}, "`area_ranges` to map names"),
+    ],
+)
+def test_wrong_arguments_are_told(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        KeypointAveragePrecision(**{"sigmas": [0.1], **arguments})
