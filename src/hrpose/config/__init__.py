@@ -1,0 +1,13 @@
+"""Configuration: find the conf folder, compose from it, validate, and build.
+
+The only room below the tasks that knows Hydra. Nothing here imports torch, lightning or any other of the libraries that a
+configuration names, before `build` does.
+"""
+
+from hrpose.config.build import build
+from hrpose.config.compose import compose, conf_dir
+from hrpose.config.errors import ConfigError
+from hrpose.config.files import find_checkpoint
+from hrpose.config.validate import validate
+
+__all__ = ["ConfigError", "build", "compose", "conf_dir", "find_checkpoint", "validate"]

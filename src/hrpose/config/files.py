@@ -1,0 +1,111 @@
+"""Check that the files and folders which a configuration names are there."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from hrpose.config.build import build
+from hrpose.config.errors import ConfigError
+
+
+def find_file_faults(cfg: DictConfig) -> list[str]:
+    """Find the checkpoint, weights and data that a configuration names and that are not there.
+
+    The files of a dataset are named together, with the layout that the configuration expects. Data that the task makes itself
+    (`prepare`) need not be there yet.
+    """
+    faults = [*_checkpoint_faults(cfg), *_weights_faults(cfg)]
+    missing = list(_missing_data(cfg))
+    if missing:
+        lines = ["data: these files are missing:", *(f"  {key} = {path}" for key, path in missing)]
+        if cfg.get("layout") is not None:
+            lines.append(str(build(cfg.layout)))
+        faults.append("\n".join(lines))
+    return faults
+
+
+def find_checkpoint(cfg: DictConfig) -> Path | None:
+    """Find the checkpoint that `ckpt_path` names.
+
+    Args:
+        cfg: with `ckpt_path`, `name` and `paths.runs`.
+
+    Returns:
+        A file; for `last` the newest last.ckpt of any run of this name; None for null.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    if cfg.ckpt_path is None:
+        return None
+    if cfg.ckpt_path != "last":
+        if not (file := Path(cfg.ckpt_path)).is_file():
+            raise ConfigError(f"ckpt_path: there is no file {file}.{_alternatives(file)}")
+        return file
+    folder = Path(str(cfg.paths.runs), str(cfg.name))
+    found: list[Path] = sorted(folder.rglob("last.ckpt"), key=lambda file: file.stat().st_mtime)
+    if not found:
+        raise ConfigError(
+            f"ckpt_path: expected a last.ckpt somewhere under {folder}, but there is none. "
+            "Name a checkpoint file, or start anew with ckpt_path=null."
+        )
+    return found[-1]
+
+
+def _checkpoint_faults(cfg: DictConfig) -> Iterator[str]:
+    checkpoint, weights = _text(cfg, "ckpt_path"), _text(cfg, "weights")
+    if cfg.get("task") == "test" and checkpoint is None and weights is None:
+        yield (
+            "ckpt_path: there is nothing to test. Give ckpt_path=<file>, ckpt_path=last for the newest checkpoint of this name, "
+            "or weights=<file> for weights of other origin."
+        )
+    if checkpoint is not None:
+        try:
+            find_checkpoint(cfg)
+        except ConfigError as error:
+            yield str(error)
+
+
+def _weights_faults(cfg: DictConfig) -> Iterator[str]:
+    weights = _text(cfg, "weights")
+    if weights is not None and not Path(weights).is_file():
+        yield f"weights: there is no file {weights}.{_alternatives(Path(weights))}"
+
+
+def _alternatives(file: Path) -> str:
+    """List the checkpoints that lie where one was sought."""
+    beside = sorted(path.name for path in file.parent.glob("*") if path.suffix in (".ckpt", ".pth", ".safetensors"))
+    if file.parent.is_dir() and beside:
+        return f" {file.parent} has {', '.join(beside[:8])}."
+    return "" if file.parent.is_dir() else f" There is no folder {file.parent} either."
+
+
+def _missing_data(cfg: DictConfig) -> Iterator[tuple[str, str]]:
+    """Give key and path of the data that the task needs and does not find."""
+    if not isinstance(cfg.get("data"), DictConfig) or _node(cfg, "prepare") is not None:
+        return
+    boxes = OmegaConf.select(cfg, "data.val_boxes") or []
+    wanted = ["val_annotations", "val_images"]
+    if cfg.get("task") == "fit":
+        wanted = ["train_annotations", "train_images", *wanted]
+    if "det" in boxes:
+        wanted.append("val_detections")
+    for name in wanted:
+        path = _text(cfg.data, name)
+        if path is not None and not (Path(path).is_dir() if name.endswith("_images") else Path(path).is_file()):
+            yield f"data.{name}", path
+
+
+def _node(cfg: DictConfig, name: str) -> object:
+    return None if OmegaConf.is_missing(cfg, name) else cfg.get(name)
+
+
+def _text(cfg: DictConfig, name: str) -> str | None:
+    """Give a path as it stands in the configuration; None where there is none, or it cannot be resolved."""
+    try:
+        value = None if OmegaConf.is_missing(cfg, name) else cfg.get(name)
+    except OmegaConfBaseException:
+        return None
+    return value if isinstance(value, str) else None

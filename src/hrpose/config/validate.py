@@ -1,0 +1,227 @@
+"""Find all faults of a composed configuration before anything of it is imported or built."""
+
+import ast
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+
+from hrpose.config.annotations import describe, fits, literals
+from hrpose.config.compose import conf_dir
+from hrpose.config.errors import ConfigError, did_you_mean
+from hrpose.config.files import find_file_faults
+from hrpose.config.signatures import Signature, UnknownTargetError, find_signature
+from hrpose.config.sources import Module
+
+# What the tasks pass to the targets of these groups, so that no file has to say it and no file may.
+HANDED_OVER: Mapping[str, Mapping[str, str]] = {
+    "model": {"num_keypoints": "it follows from the skeleton"},
+    "data": {
+        "codec": "it is the group codec",
+        "skeleton": "it is the group skeleton",
+        "augment": "it is the group augment",
+        "pixel_transforms": "it is the group pixels",
+    },
+    "metric": {
+        "sigmas": "they belong to the skeleton",
+        "ground_truth": "it is read from data.val_annotations",
+    },
+    "trainer": {"callbacks": "they are the group callbacks", "logger": "it is the group logger"},
+}
+# Groups that are one node, and may not be null.
+_NODES = ("data", "skeleton", "codec", "model", "loss", "optim", "metric", "trainer")
+# Groups of named parts: each entry is a node with a `_target_`, or null.
+_NAMED_PARTS = ("augment", "callbacks", "logger")
+_INSTRUCTIONS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}  # Hydra's own words
+_SETTINGS = {
+    "name": "str",
+    "seed": "int",
+    "ckpt_path": "str | None",
+    "weights": "str | None",
+    "flip_test": "bool",
+    "keypoint_score_threshold": "float",
+    "channels_last": "bool",
+    "compile": "bool",
+    "schedule_interval": "Literal['epoch', 'step']",
+}
+_BUILTINS = Module("builtins", None, None)
+
+
+def validate(cfg: DictConfig) -> None:
+    """Check a composed configuration as a whole.
+
+    Missing values, interpolations that lead nowhere, unknown targets, unknown, missing and ill-typed arguments of targets, and
+    missing files are all looked for. Targets are read, not imported.
+
+    Args:
+        cfg: what `compose` or Hydra gave.
+
+    Raises:
+        ConfigError: with every fault and its full key.
+    """
+    faults = [
+        *_value_faults(cfg),
+        *_unread_keys(cfg),
+        *_setting_faults(cfg),
+        *_part_faults(cfg),
+        *(fault for key, node in _targets(cfg) for fault in _target_faults(key, node)),
+    ]
+    faults += find_file_faults(cfg)
+    if faults:
+        raise ConfigError(*dict.fromkeys(faults))
+
+
+def _value_faults(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
+    """Find values that are missing, and interpolations that cannot be resolved."""
+    for name in _names(node):
+        key = f"{prefix}{name}"
+        if OmegaConf.is_missing(node, name):
+            yield f"{key}: it has no value yet (???). Give one: {key}=..."
+            continue
+        try:
+            value = node[name]
+        except InterpolationToMissingValueError:
+            continue  # the missing value itself is named already
+        except OmegaConfBaseException as error:
+            written = OmegaConf.to_container(node, resolve=False)[name]  # type: ignore[index]
+            yield f"{key}: {written} leads nowhere. {_interpolation_advice(node, str(error))}"
+            continue
+        if isinstance(value, DictConfig | ListConfig):
+            yield from _value_faults(value, f"{key}.")
+
+
+def _interpolation_advice(node: DictConfig | ListConfig, text: str) -> str:
+    reason = text.splitlines()[0]
+    sought = reason.split("'")[1] if "Interpolation key" in reason else ""
+    if not sought:
+        return reason
+    root = node._get_root()
+    assert isinstance(root, DictConfig)
+    return f"There is no key {sought}.{did_you_mean(sought, _keys(root))}"
+
+
+def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    for name, value in ((str(name), value) for name, value in node.items_ex(resolve=False)):
+        yield f"{prefix}{name}"
+        if isinstance(value, DictConfig) and not OmegaConf.is_interpolation(node, name) and not value._is_none():
+            yield from _keys(value, f"{prefix}{name}.")
+
+
+def _unread_keys(cfg: DictConfig) -> Iterator[str]:
+    """Find top-level keys that no task reads and no interpolation refers to: mistyped ones, added with '+'."""
+    groups = [path.name for path in conf_dir().iterdir() if path.is_dir()]
+    known = [*_SETTINGS, "task", "prepare", "layout", *groups]
+    text = OmegaConf.to_yaml(cfg, resolve=False)
+    for key in map(str, cfg):
+        if key not in known and f"${{{key}" not in text:
+            yield f"{key}: nothing reads it.{did_you_mean(key, known)}"
+
+
+def _setting_faults(cfg: DictConfig) -> Iterator[str]:
+    """Check the types of the plain settings at the top."""
+    for name, annotation in _SETTINGS.items():
+        expression = ast.parse(annotation, mode="eval").body
+        value = _plain_value(cfg, name)
+        if name in cfg and value is not _UNRESOLVED and not fits(value, expression, _BUILTINS):
+            yield f"{name}: expected {describe(expression, _BUILTINS)}, but got {_show(value)}."
+
+
+def _part_faults(cfg: DictConfig) -> Iterator[str]:
+    """Check that what must be a node is one, and that named parts are nodes or null."""
+    for group in _NODES:
+        value = _plain_value(cfg, group)
+        if value is None or (isinstance(value, dict) and "_target_" not in value):
+            yield f"{group}: expected a node with a _target_, but got {_show(value)}."
+    for group in _NAMED_PARTS:
+        parts = _plain_value(cfg, group)
+        if not isinstance(parts, dict):
+            continue
+        for name, value in parts.items():
+            if value is not None and not (isinstance(value, dict) and "_target_" in value):
+                yield f"{group}.{name}: expected a node with a _target_, or null to switch it off, but got {_show(value)}."
+
+
+def _targets(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[tuple[str, DictConfig]]:
+    """Give all nodes with a `_target_`, and their keys."""
+    for name in _names(node):
+        if OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name):
+            continue
+        value = node[name]
+        if isinstance(value, DictConfig | ListConfig):
+            if isinstance(value, DictConfig) and "_target_" in value:
+                yield f"{prefix}{name}", value
+            yield from _targets(value, f"{prefix}{name}.")
+
+
+def _target_faults(key: str, node: DictConfig) -> Iterator[str]:
+    """Check one node against the signature of its target."""
+    target = _plain_value(node, "_target_")
+    if not isinstance(target, str):
+        if target is not _UNRESOLVED:
+            yield f"{key}._target_: expected the dotted name of a class or function, but got {_show(target)}."
+        return
+    try:
+        signature = find_signature(target)
+    except UnknownTargetError as error:
+        yield f"{key}._target_: {error}"
+        return
+    handed_over = HANDED_OVER.get(key, {})
+    names = [str(name) for name in node if str(name) not in _INSTRUCTIONS]
+    for name in names:
+        if name in handed_over:
+            yield f"{key}.{name}: it cannot be set here, {handed_over[name]}."
+        elif fault := _name_fault(name, target, signature) or _type_fault(node, name, signature):
+            yield f"{key}.{name}: {fault}"
+    if not node.get("_partial_") and "_args_" not in node:
+        for parameter in signature.parameters.values():
+            if parameter.required and parameter.name not in names and parameter.name not in handed_over:
+                wrong = [name for name in names if _name_fault(name, target, signature)]
+                if not did_you_mean(parameter.name, wrong):
+                    yield f"{key}.{parameter.name}: {target} needs it. Give it: +{key}.{parameter.name}=..."
+
+
+def _name_fault(name: str, target: str, signature: Signature) -> str | None:
+    """Tell whether a target has no such argument; one that takes any is only suspected of a near miss."""
+    if name in signature.parameters:
+        return None
+    close = did_you_mean(name, signature.parameters, cutoff=0.8 if signature.open_ended else 0.6)
+    if signature.open_ended and not close:
+        return None
+    known = ", ".join(signature.parameters)
+    return f"{target} has no such argument.{close or (f' It has {known}.' if known else ' It has none.')}"
+
+
+def _type_fault(node: DictConfig, name: str, signature: Signature) -> str | None:
+    value = _plain_value(node, name)
+    parameter = signature.parameters.get(name)
+    if value is _UNRESOLVED or parameter is None or parameter.hint is None or (value is None and parameter.nullable):
+        return None
+    if fits(value, *parameter.hint):
+        return None
+    choices = [str(choice) for choice in literals(*parameter.hint)]
+    return f"expected {describe(*parameter.hint)}, but got {_show(value)}.{did_you_mean(str(value), choices)}"
+
+
+_UNRESOLVED = object()
+
+
+def _plain_value(node: DictConfig, name: str) -> Any:
+    """Give a value as plain Python, or `_UNRESOLVED` where it is missing or leads nowhere."""
+    if name not in node or OmegaConf.is_missing(node, name):
+        return _UNRESOLVED
+    try:
+        value = node[name]
+        return OmegaConf.to_container(value, resolve=True) if isinstance(value, DictConfig | ListConfig) else value
+    except OmegaConfBaseException:
+        return _UNRESOLVED
+
+
+def _names(node: DictConfig | ListConfig) -> list[Any]:
+    if node._is_none():
+        return []
+    return list(node.keys()) if isinstance(node, DictConfig) else list(range(len(node)))
+
+
+def _show(value: object) -> str:
+    return f"{value!r} ({type(value).__name__})"
