@@ -200,12 +200,15 @@ def _check_finite(values: Floats, where: str, what: str) -> None:
 
 
 def _array(value: Any, where: str, name: str) -> NDArray[Any]:
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", torch.float64 if value.is_floating_point() else value.dtype).numpy()
     try:
-        if isinstance(value, torch.Tensor):
-            return value.detach().to("cpu", torch.float64 if value.is_floating_point() else value.dtype).numpy()
-        return np.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"Expected {where}['{name}'] to be a tensor or an array, but got {value!r}.") from error
+        array = np.asarray(value)
+    except ValueError:  # rows of unlike lengths
+        array = np.array(None)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"Expected {where}['{name}'] to be a tensor or an array of numbers, but got {value!r}.")
+    return array
 
 
 def _keypoints(value: Any, where: str, num_keypoints: int, widths: Sequence[int]) -> Floats:

@@ -1,0 +1,65 @@
+"""From rows to one evaluation: what is refused there."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from keypoint_oracle import random_case, truth_from_coco
+
+from hrpose.metrics.collect import check_truth, collect_predictions
+from hrpose.metrics.rows import Rows, rows_from_images
+from hrpose.structures import GroundTruth
+
+
+def joined(*parts: Rows) -> Rows:
+    return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])))
+
+
+def image(x: float, number: int = 1, **entries: object) -> Rows:
+    return rows_from_images([{"keypoints": np.full((number, 2, 2), x), "scores": np.ones(number), **entries}], None, 2)
+
+
+def valid_truth() -> GroundTruth:
+    annotations, _, _ = random_case(0, num_keypoints=2)
+    assert len(annotations["annotations"]) > 3
+    return truth_from_coco(annotations, 2)
+
+
+def test_same_image_twice_counts_once_and_in_order_of_ids() -> None:
+    collected = collect_predictions(joined(image(2, image_id=9), image(1, image_id=4), image(2, image_id=9)), 2)
+    assert collected.detections.image_ids.tolist() == [4, 9]
+
+
+def test_same_image_twice_with_other_predictions_needs_ids() -> None:
+    for other in (image(3, image_id=9), image(2, number=2, image_id=9)):
+        with pytest.raises(ValueError, match=r"image_id 9 came with different ones\. Give `ids`"):
+            collect_predictions(joined(image(2, image_id=9), other), 2)
+
+
+def test_spread_image_with_ids_is_joined() -> None:
+    collected = collect_predictions(joined(image(2, image_id=9, ids=[5]), image(3, image_id=9, ids=[1])), 2)
+    assert collected.instance_ids.tolist() == [1, 5]
+
+
+def test_image_id_with_all_or_none() -> None:
+    with pytest.raises(ValueError, match="`image_id` with all images or with none, but got it with 1 of 2"):
+        collect_predictions(joined(image(2), image(2, image_id=9)), 2)
+
+
+def test_faulty_ground_truth_is_told_by_annotation_id() -> None:
+    truth = valid_truth()
+    check_truth(truth, 2)
+    ids = truth.instance_ids.copy()
+    ids[1] = ids[0]
+    with pytest.raises(ValueError, match=rf"annotation ids that are unique, but 1 of .* ids \[{ids[0]}\]"):
+        check_truth(replace(truth, instance_ids=ids), 2)
+    area = truth.area.copy()
+    area[2] = np.nan
+    with pytest.raises(ValueError, match=rf"an area of zero or more .* ids \[{truth.instance_ids[2]}\]"):
+        check_truth(replace(truth, area=area), 2)
+    with pytest.raises(ValueError, match="finite coordinates"):
+        check_truth(replace(truth, keypoints=truth.keypoints * np.nan), 2)
+    with pytest.raises(ValueError, match=r"annotations of listed images.*ids .* \.\.\."):
+        check_truth(replace(truth, image_ids=np.zeros(0, dtype=np.int64)), 2)
+    with pytest.raises(ValueError, match="`ground_truth` to have 17 keypoints"):
+        check_truth(truth, 17)
