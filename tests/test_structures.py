@@ -73,6 +73,13 @@ def test_a_spawned_process_shares_the_arrays_instead_of_copying_them() -> None:
     np.testing.assert_array_equal(table.keypoints[0], 7)
 
 
+def test_every_further_process_is_sent_the_same_memory() -> None:
+    table = make_table()
+    table.__getstate__()
+    first = table.keypoints.ctypes.data
+    assert table.__getstate__()["keypoints"].data_ptr() == table.keypoints.ctypes.data == first
+
+
 def test_poses_can_be_selected_and_joined() -> None:
     poses = Poses.concatenate([make_poses(2), make_poses(3)])
     assert len(poses) == 5

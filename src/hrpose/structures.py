@@ -40,14 +40,14 @@ class _SharedArrays:
     """
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__)
+        shared: dict[str, Tensor] = self.__dict__.setdefault("_shared", {})
+        state = {name: value for name, value in self.__dict__.items() if name != "_shared"}
         for name, value in state.items():
             if isinstance(value, np.ndarray):
-                tensor = torch.from_numpy(value)
-                if not tensor.is_shared():
-                    tensor = tensor.clone().share_memory_()
-                    self.__dict__[name] = tensor.numpy()
-                state[name] = tensor
+                if name not in shared:  # an array does not know that it lies in shared memory: the tensor is kept
+                    shared[name] = torch.from_numpy(value).clone().share_memory_()
+                    self.__dict__[name] = shared[name].numpy()
+                state[name] = shared[name]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -1,0 +1,269 @@
+"""COCO keypoint annotations as packed arrays: no Python object per person.
+
+    annotations = read_annotations("annotations/person_keypoints_train2017.json")
+    annotations.skeleton()      # from `categories`
+    annotations.instances()     # the persons to train on or to crop, filtered and cleaned as in the official HRNet code
+    annotations.ground_truth()  # every object, for AP
+
+Whatever is wrong with a file is said in one `DataError`; whatever is left out is counted in a `DataWarning`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrpose.data.coco_rows import (
+    Row,
+    check_unique,
+    choose_category,
+    integers,
+    list_first,
+    pack_keypoints,
+    read_boxes,
+    read_images,
+    read_rows,
+)
+from hrpose.data.detections import read_detections
+from hrpose.data.errors import DataError, DataWarning, MissingDataError
+from hrpose.geometry import clip_bbox
+from hrpose.skeletons import Skeleton
+from hrpose.structures import GroundTruth, InstanceTable, PackedStrings
+
+__all__ = ["CocoAnnotations", "forget_annotations", "read_annotations", "read_detections", "read_skeleton"]
+
+_CacheKey = tuple[str, int, int, str | None]
+_cache: dict[_CacheKey, CocoAnnotations] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class CocoAnnotations:
+    """The objects of one category of a COCO keypoint file, photo by photo and in the order of the file within a photo.
+
+    Attributes:
+        file: where they were read.
+        category: the entry of `categories`.
+        image_ids: (I,) int64.
+        image_sizes: (I, 2) int32 width and height.
+        file_names: I names relative to the photo folder.
+        image_index: (M,) int32 row of the photo.
+        instance_ids: (M,) int64 annotation ids.
+        bbox: (M, 4) float64 x, y, width, height as the file has them.
+        area: (M,) float64.
+        iscrowd: (M,) bool.
+        keypoints: (M, K, 2) in the smallest type that holds them exactly; 0 where unlabelled.
+        visibility: (M, K) uint8.
+        has_keypoints: (M,) bool, False where all 3K numbers of the file are 0.
+    """
+
+    file: Path
+    category: Mapping[str, Any]
+    image_ids: NDArray[np.int64]
+    image_sizes: NDArray[np.int32]
+    file_names: PackedStrings
+    image_index: NDArray[np.int32]
+    instance_ids: NDArray[np.int64]
+    bbox: NDArray[np.float64]
+    area: NDArray[np.float64]
+    iscrowd: NDArray[np.bool_]
+    keypoints: NDArray[np.generic]
+    visibility: NDArray[np.uint8]
+    has_keypoints: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.image_index)
+
+    def skeleton(self) -> Skeleton:
+        """Make the skeleton that the category describes: names, edges, mirror pairs, sigmas.
+
+        Raises:
+            DataError: if the category does not name its keypoints, or describes them wrongly.
+        """
+        try:
+            return Skeleton.from_category(self.category)
+        except ValueError as error:
+            raise DataError(
+                f"{self.file}: no skeleton can be made of category {self.category.get('name')!r}. {error} "
+                "Add `keypoints` to the category, or give a skeleton."
+            ) from error
+
+    def instances(self) -> InstanceTable:
+        """Select and clean the persons as the official code does before it trains or tests with annotated boxes.
+
+        Crowds, objects without keypoints and objects of no area or outside the photo are left out; boxes are clipped to the
+        photo (`COCODataset._load_coco_keypoint_annotation_kernal`). Boxes without any width and height after that, of which
+        no crop can be made, are left out too.
+
+        Warns:
+            DataWarning: with the number of labelled persons that are left out because of their box or area.
+        """
+        bbox = clip_bbox(self.bbox, self.image_sizes[self.image_index])
+        sound = (self.area > 0) & (bbox[:, 2:] >= 0).all(axis=1) & (bbox[:, 2:] > 0).any(axis=1)
+        wanted = ~self.iscrowd & self.has_keypoints
+        lost = np.flatnonzero(wanted & ~sound)
+        if len(lost):
+            warnings.warn(
+                f"{self.file}: {len(lost)} of {np.count_nonzero(wanted)} persons with keypoints are left out, because their "
+                f"box or `area` is zero or lies outside the photo (annotation ids {list_first(self.instance_ids[lost])}).",
+                DataWarning,
+                stacklevel=2,
+            )
+        kept = np.flatnonzero(wanted & sound)
+        return InstanceTable(
+            image_ids=self.image_ids,
+            image_sizes=self.image_sizes,
+            file_names=self.file_names,
+            image_index=self.image_index[kept],
+            instance_ids=self.instance_ids[kept],
+            bbox=bbox[kept],
+            bbox_scores=np.ones(len(kept), np.float32),
+            area=self.area[kept].astype(np.float32),
+            keypoints=self.keypoints[kept].astype(np.float32),
+            visibility=self.visibility[kept],
+        )
+
+    def ground_truth(self) -> GroundTruth:
+        """Give every object, crowds and those without keypoints included: what AP is measured against."""
+        return GroundTruth(
+            image_ids=self.image_ids,
+            object_image_ids=self.image_ids[self.image_index],
+            instance_ids=self.instance_ids,
+            category_ids=np.full(len(self), int(self.category["id"]), np.int64),
+            keypoints=self.keypoints.astype(np.float64),
+            visibility=self.visibility,
+            bbox=self.bbox,
+            area=self.area,
+            iscrowd=self.iscrowd,
+        )
+
+
+def read_annotations(file: str | Path, *, category: str | None = None) -> CocoAnnotations:
+    """Read a COCO keypoint annotation file into packed arrays.
+
+    The last files read are kept, so a second reading of an unchanged file costs nothing, until `forget_annotations`.
+
+    Args:
+        file: JSON with `images`, `annotations` and `categories`.
+        category: name of the category to take; the default is the one that has keypoints.
+
+    Raises:
+        MissingDataError: if there is no such file.
+        DataError: if the file is not JSON, not COCO, or anything in it cannot be used.
+
+    Warns:
+        DataWarning: with the number of objects without `keypoints` or without `area`.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise MissingDataError(f"Expected a COCO annotation file at {path}, but there is no such file.")
+    stat = path.stat()
+    key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size, category)
+    if key not in _cache:
+        _cache[key] = _read(path, category)
+        _trim_heap()
+    return _cache[key]
+
+
+def forget_annotations() -> None:
+    """Drop the annotation files that `read_annotations` keeps, and give their memory back to the system."""
+    _cache.clear()
+    _trim_heap()
+
+
+def read_skeleton(file: str | Path, *, category: str | None = None) -> Skeleton:
+    """Make the skeleton that the `categories` of a COCO keypoint file describe.
+
+    Raises:
+        DataError: if the file cannot be used, or the category does not name its keypoints.
+    """
+    return read_annotations(file, category=category).skeleton()
+
+
+def _trim_heap() -> None:
+    """Return what parsing has freed to the system: glibc would keep twice the size of the arrays."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
+def _read(file: Path, category: str | None) -> CocoAnnotations:
+    content = read_rows(file)
+    chosen = choose_category(content["categories"], category, file)
+    image_ids, image_sizes, file_names = read_images(content["images"], file)
+    rows, image_index = _objects_of(content["annotations"], chosen, content["categories"], image_ids, file)
+    instance_ids = np.array([row["id"] for row in rows], np.int64)
+    bbox = read_boxes(rows, "annotation", file)
+    iscrowd = np.array([bool(row.get("iscrowd", 0)) for row in rows], bool)
+    keypoints, visibility, has_keypoints = pack_keypoints(rows, iscrowd, chosen, file)
+    return CocoAnnotations(
+        file=file,
+        category=chosen,
+        image_ids=image_ids,
+        image_sizes=image_sizes,
+        file_names=file_names,
+        image_index=image_index,
+        instance_ids=instance_ids,
+        bbox=bbox,
+        area=_areas(rows, bbox, file),
+        iscrowd=iscrowd,
+        keypoints=keypoints,
+        visibility=visibility,
+        has_keypoints=has_keypoints,
+    )
+
+
+def _objects_of(
+    rows: list[Row], category: Row, categories: list[Row], image_ids: NDArray[np.int64], file: Path
+) -> tuple[list[Row], NDArray[np.int32]]:
+    """Check how annotations refer to photos and categories; keep those of one category, photo by photo."""
+    ids = integers(rows, "id", "annotation", file)
+    check_unique(ids, "annotation", file)
+    links = {
+        "image_id": ("images", {image_id: index for index, image_id in enumerate(image_ids.tolist())}),
+        "category_id": ("categories", {entry["id"]: index for index, entry in enumerate(categories)}),
+    }
+    places = {}
+    for key, (section, index_of) in links.items():
+        values = integers(rows, key, "annotation", file).tolist()
+        places[key] = np.array([index_of.get(value, -1) for value in values], np.int32)
+        for place in np.flatnonzero(places[key] < 0)[:1]:
+            raise DataError(
+                f"{file}: expected `{key}` of annotation {ids[place]} to be the `id` of an entry of `{section}`, but got "
+                f"{values[place]}, which none of them has. Add the entry, or remove the annotation."
+            )
+    image_index = places["image_id"]
+    own = np.flatnonzero([row["category_id"] == category["id"] for row in rows])
+    order = own[np.argsort(image_index[own], kind="stable")]
+    return [rows[place] for place in order.tolist()], image_index[order]
+
+
+def _areas(rows: list[Row], bbox: NDArray[np.float64], file: Path) -> NDArray[np.float64]:
+    areas = bbox[:, 2] * bbox[:, 3]
+    missing = []
+    for place, row in enumerate(rows):
+        area = row.get("area")
+        if area is None:
+            missing.append(row["id"])
+            continue
+        if not isinstance(area, (int, float)) or not np.isfinite(area):
+            raise DataError(
+                f"{file}: expected `area` of annotation {row['id']} to be a finite number, but got {area!r}."
+            )
+        areas[place] = area
+    if missing:
+        warnings.warn(
+            f"{file}: {len(missing)} of {len(rows)} annotations have no `area` (ids {list_first(missing)}); the area of the "
+            "box is taken. OKS and AP depend on it.",
+            DataWarning,
+            stacklevel=4,
+        )
+    return areas

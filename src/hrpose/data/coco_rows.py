@@ -1,0 +1,281 @@
+"""From the text of a COCO file to arrays, column by column, with one clear error for the first thing that is wrong."""
+
+import array
+import contextlib
+import json
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrpose.data.errors import DataError, DataWarning, MissingDataError
+from hrpose.data.images import check_file_name
+from hrpose.structures import PackedStrings
+
+Row = dict[str, Any]
+
+_SECTIONS = ("images", "annotations", "categories")
+
+
+def read_json(file: Path) -> Any:
+    """Parse a JSON file without ever holding its segmentations: they are most of a COCO file and not needed here.
+
+    Raises:
+        MissingDataError: if there is no such file.
+        DataError: if it is not JSON.
+    """
+    try:
+        content = file.read_bytes()
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise MissingDataError(f"Expected a JSON file at {file}, but there is no such file.") from error
+    try:
+        return json.loads(content, object_hook=_slim)
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{file}: expected JSON, but {len(content)} bytes cannot be read as such: {error}. "
+            "The file may be cut short, or be of another format: export or download it again."
+        ) from error
+
+
+def _slim(row: Row) -> Row:
+    """Drop polygons, and pack lists of numbers, as soon as an object is parsed."""
+    row.pop("segmentation", None)
+    keypoints = row.get("keypoints")
+    if isinstance(keypoints, list):
+        with contextlib.suppress(TypeError):  # names, in a category; or a mistake, reported with the annotation's id
+            row["keypoints"] = array.array("d", keypoints)
+    return row
+
+
+def read_rows(file: Path) -> dict[str, list[Row]]:
+    """Read the three sections of a COCO annotation file.
+
+    Raises:
+        DataError: if the file is not JSON, or has another structure.
+    """
+    content = read_json(file)
+    if not isinstance(content, dict):
+        hint = " A list is what detection and result files hold." if isinstance(content, list) else ""
+        raise DataError(
+            f"{file}: expected a COCO annotation file, a JSON object with {', '.join(_SECTIONS)}, but got a JSON "
+            f"{type(content).__name__}.{hint}"
+        )
+    missing = [name for name in _SECTIONS if name not in content]
+    if missing:
+        raise DataError(
+            f"{file}: expected a COCO annotation file with {', '.join(_SECTIONS)}, but {', '.join(missing)} is missing; "
+            f"its keys are {', '.join(map(str, content)) or 'none'}."
+        )
+    for name in _SECTIONS:
+        check_rows(content[name], name, file)
+    return content
+
+
+def check_rows(rows: Any, what: str, file: Path) -> None:
+    """Require a list of JSON objects.
+
+    Raises:
+        DataError: if it is something else.
+    """
+    if not isinstance(rows, list):
+        raise DataError(f"{file}: expected {what} to be a list, but got {type(rows).__name__}.")
+    for place, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise DataError(f"{file}: expected entry {place} of {what} to be a JSON object, but got {row!r}.")
+
+
+def integers(rows: Sequence[Row], key: str, what: str, file: Path) -> NDArray[np.int64]:
+    """Collect a column of integers.
+
+    Raises:
+        DataError: if an entry lacks the key or holds something else.
+    """
+    for place, row in enumerate(rows):
+        value = row.get(key)
+        if type(value) is not int or not -(2**63) <= value < 2**63:
+            came = f"got {value!r}" if key in row else "there is none"
+            raise DataError(f"{file}: expected `{key}` of {name_row(row, place, what)} to be an integer, but {came}.")
+    return np.array([row[key] for row in rows], np.int64)
+
+
+def check_unique(ids: NDArray[np.int64], what: str, file: Path) -> None:
+    """Require ids that are used once.
+
+    Raises:
+        DataError: with the first of those used twice.
+    """
+    values, counts = np.unique(ids, return_counts=True)
+    repeated = values[counts > 1]
+    if len(repeated):
+        raise DataError(
+            f"{file}: expected every {what} to have an `id` of its own, but {len(repeated)} ids stand more than once: "
+            f"{list_first(repeated)}. Number them anew, or remove the copies."
+        )
+
+
+def choose_category(categories: Sequence[Row], name: str | None, file: Path) -> Row:
+    """Find the category to work with: the one of that name, or the one that has keypoints.
+
+    Raises:
+        DataError: if there is none, or more than one to choose from.
+    """
+    integers(categories, "id", "category", file)
+    names = ", ".join(repr(entry.get("name")) for entry in categories) or "none"
+    if name is not None:
+        candidates = [entry for entry in categories if entry.get("name") == name]
+    else:
+        candidates = [entry for entry in categories if entry.get("keypoints")] or list(categories)
+        if len(candidates) > 1:
+            candidates = [entry for entry in candidates if entry.get("name") == "person"] or candidates
+    if len(candidates) != 1:
+        wish = f"one category named {name!r}" if name is not None else "one category with `keypoints`"
+        raise DataError(
+            f"{file}: expected {wish}, but its `categories` are {names}"
+            f"{', several of them with keypoints' if len(candidates) > 1 else ''}. Choose one by `category`."
+        )
+    return candidates[0]
+
+
+def read_images(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.int64], NDArray[np.int32], PackedStrings]:
+    """Collect ids (I,), sizes (I, 2) and file names of the photos.
+
+    Raises:
+        DataError: if an id repeats, a size is not positive or a file name leads out of the photo folder.
+    """
+    ids = integers(rows, "id", "image", file)
+    check_unique(ids, "image", file)
+    sizes = np.stack([integers(rows, key, "image", file) for key in ("width", "height")], axis=1)
+    bad = np.flatnonzero((sizes <= 0).any(axis=1) | (sizes >= 2**31).any(axis=1))
+    if len(bad):
+        raise DataError(
+            f"{file}: expected image {ids[bad[0]]} to have a positive `width` and `height`, but got {sizes[bad[0]].tolist()}."
+        )
+    for row in rows:
+        name = row.get("file_name")
+        if not isinstance(name, str):
+            raise DataError(f"{file}: expected `file_name` of image {row['id']} to be a path, but got {name!r}.")
+        check_file_name(name, f"image {row['id']} of {file}")
+    return ids, sizes.astype(np.int32), PackedStrings([row["file_name"] for row in rows])
+
+
+def read_boxes(rows: Sequence[Row], what: str, file: Path) -> NDArray[np.float64]:
+    """Collect boxes x, y, width, height: (N, 4) float64.
+
+    Raises:
+        DataError: if a row has no box, or not four finite numbers, or a negative size.
+    """
+    boxes = np.empty((len(rows), 4), np.float64)
+    for place, row in enumerate(rows):
+        bbox = row.get("bbox")
+        if not isinstance(bbox, list) or len(bbox) != 4 or not all(type(v) in (int, float) for v in bbox):
+            came = f"got {bbox!r}" if "bbox" in row else "there is none"
+            raise DataError(
+                f"{file}: expected `bbox` of {name_row(row, place, what)} to be four numbers x, y, width, height in pixels, but "
+                f"{came}. Without a box there is no crop: add it, or remove the row."
+            )
+        boxes[place] = bbox
+    for place in np.flatnonzero(~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < 0).any(axis=1))[:1]:
+        raise DataError(
+            f"{file}: expected `bbox` of {name_row(rows[place], int(place), what)} to be finite x, y, width, height with sizes "
+            f"that are not negative, but got {boxes[place].tolist()}. Mend or remove the row."
+        )
+    return boxes
+
+
+def pack_keypoints(
+    rows: Sequence[Row], iscrowd: NDArray[np.bool_], category: Row, file: Path
+) -> tuple[NDArray[np.generic], NDArray[np.uint8], NDArray[np.bool_]]:
+    """Collect keypoints.
+
+    Returns:
+        keypoints (N, K, 2) in the smallest type that holds them exactly, 0 where unlabelled; visibility (N, K); and whether
+        any of a row's 3K numbers differs from 0 (N,): the official code's test of a person with keypoints.
+
+    Raises:
+        DataError: if no row has keypoints, or one has not 3K finite numbers with visibility 0, 1 or 2.
+
+    Warns:
+        DataWarning: with the number of rows, crowds aside, that have no `keypoints`.
+    """
+    names = category.get("keypoints")
+    lengths = [len(row["keypoints"]) for row in rows if isinstance(row.get("keypoints"), (list, array.array))]
+    if not lengths and not names:
+        raise DataError(
+            f"{file}: expected keypoints of category {category.get('name')!r}, but neither its entry in `categories` nor any "
+            "annotation has `keypoints`. Use a keypoint file, such as person_keypoints_train2017.json."
+        )
+    width = 3 * len(names) if names else max(lengths)
+    numbers = np.zeros((len(rows), width), np.float64)
+    without = []
+    for place, row in enumerate(rows):
+        values = row.get("keypoints")
+        if values is None or (isinstance(values, (list, array.array)) and not len(values)):
+            without += [] if iscrowd[place] else [row["id"]]
+        else:
+            numbers[place] = _keypoint_numbers(values, row, width, file)
+    if without:
+        warnings.warn(
+            f"{file}: {len(without)} of {len(rows)} annotations have no `keypoints` (ids {list_first(without)}); they are "
+            "taken as persons without labelled keypoints and not trained on.",
+            DataWarning,
+            stacklevel=4,
+        )
+    return _split_keypoints(numbers.reshape(len(rows), width // 3, 3), rows, file)
+
+
+def _keypoint_numbers(values: Any, row: Row, width: int, file: Path) -> Any:
+    if not isinstance(values, array.array):
+        came = f"{values!r:.80}"
+    elif len(values) != width or width % 3:
+        came = f"{len(values)}"
+        if 3 * len(values) == 2 * width:
+            came += ": the visibilities seem to be missing"
+    else:
+        return values
+    raise DataError(
+        f"{file}: expected `keypoints` of annotation {row['id']} to be {width} numbers, x, y and visibility for each of "
+        f"{width // 3} keypoints, but got {came}. Mend the annotation, or the names in `categories`."
+    )
+
+
+def _split_keypoints(
+    triplets: NDArray[np.float64], rows: Sequence[Row], file: Path
+) -> tuple[NDArray[np.generic], NDArray[np.uint8], NDArray[np.bool_]]:
+    labels = triplets[..., 2]
+    faults = {
+        "finite numbers": ~np.isfinite(triplets).all(axis=2),
+        "a visibility of 0 (unlabelled), 1 (occluded) or 2 (visible)": ~np.isin(labels, (0, 1, 2)),
+    }
+    for wish, fault in faults.items():
+        for place, k in np.argwhere(fault)[:1]:
+            raise DataError(
+                f"{file}: expected keypoint {k} (counted from 0) of annotation {rows[place]['id']} to have {wish}, but got x, y, "
+                f"visibility = {triplets[place, k].tolist()}. Mend the annotation."
+            )
+    has_keypoints = triplets.max(axis=(1, 2), initial=-np.inf) != 0
+    points = np.where(labels[..., None] > 0, triplets[..., :2], 0.0)
+    return _smallest(points), labels.astype(np.uint8), has_keypoints
+
+
+def _smallest(values: NDArray[np.float64]) -> NDArray[np.generic]:
+    """Pack numbers without loss: COCO's are whole, so a quarter of the memory holds them."""
+    for kind in (np.int16, np.float32):
+        if not values.size or abs(values).max() < 2**15:
+            packed = values.astype(kind)
+            if np.array_equal(packed, values):
+                return packed
+    return values
+
+
+def name_row(row: Mapping[str, Any], place: int, what: str) -> str:
+    """Name a row by its id, or by its place where it has none."""
+    return f"{what} {row['id']}" if "id" in row else f"{what} number {place} (counted from 0)"
+
+
+def list_first(ids: Iterable[Any], count: int = 3) -> str:
+    """Show the first few of many ids."""
+    items = list(ids)
+    return ", ".join(str(item) for item in items[:count]) + (", ..." if len(items) > count else "")

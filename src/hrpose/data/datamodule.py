@@ -1,0 +1,260 @@
+"""The Lightning data module: uint8 crops from the workers, normalised images and target heatmaps on the device."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from hrpose.codecs import Codec
+from hrpose.data.coco import CocoAnnotations, forget_annotations, read_annotations, read_detections
+from hrpose.data.dataset import PoseDataset, keep_batch, start_worker
+from hrpose.data.errors import DataError
+from hrpose.data.images import read_image
+from hrpose.data.samplers import EpochSampler, ResumableLoader
+from hrpose.data.transforms import CropTransform
+from hrpose.skeletons import Skeleton
+from hrpose.structures import Batch, GroundTruth, InstanceTable, RawBatch
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class PoseDataModule(LightningDataModule):
+    """Detector-cropped persons of COCO-format data.
+
+    With `num_workers=0` OpenCV uses all cores for a warp; in workers it is held to one thread.
+
+    Args:
+        codec: makes the target heatmaps; its `input_size` is the size of the crops.
+        skeleton: the keypoints; the annotation files must have as many.
+        train_annotations: COCO keypoint file of the training set.
+        train_images: its photo folder.
+        val_annotations: COCO keypoint file of the validation set.
+        val_images: its photo folder.
+        val_detections: boxes of a person detector for the validation photos, in the form of COCO results.
+        val_boxes: a validation loader for each: "gt" crops annotated boxes, "det" those of the detector.
+        batch_size: crops in a training batch of one process.
+        val_batch_size: crops in a validation batch of one process.
+        num_workers: processes that make batches; 0 makes them in the training process.
+        seed: of the order of the samples and of every augmentation.
+        min_bbox_score: detections below it are left out.
+        bbox_padding: factor by which boxes are enlarged.
+        augment: transforms of the training crops, in their order; or a mapping, of which the values count.
+        pixel_transforms: albumentations `Compose` of pixel-level transforms of the training crops.
+        category: name of the category to take; the default is the one that has keypoints.
+        mean: of the RGB channels, with 1 for full brightness.
+        std: of the RGB channels, with 1 for full brightness.
+
+    Attributes:
+        train_table: the persons to train on, after `setup("fit")`.
+        val_tables: the persons to validate on for each kind of boxes, after any `setup`.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+
+    train_table: InstanceTable
+    val_tables: dict[str, InstanceTable]
+
+    def __init__(
+        self,
+        codec: Codec,
+        skeleton: Skeleton,
+        *,
+        train_annotations: str | Path,
+        train_images: str | Path,
+        val_annotations: str | Path,
+        val_images: str | Path,
+        val_detections: str | Path | None = None,
+        val_boxes: Sequence[str] = ("gt",),
+        batch_size: int = 32,
+        val_batch_size: int = 32,
+        num_workers: int = 0,
+        seed: int = 0,
+        min_bbox_score: float = 0.0,
+        bbox_padding: float = 1.25,
+        augment: Sequence[CropTransform] | Mapping[str, CropTransform | None] = (),
+        pixel_transforms: Any = None,
+        category: str | None = None,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        super().__init__()
+        self.codec, self.skeleton = codec, skeleton
+        self.train_annotations, self.train_images = Path(train_annotations), Path(train_images)
+        self.val_annotations, self.val_images = Path(val_annotations), Path(val_images)
+        self.val_detections = Path(val_detections) if val_detections is not None else None
+        self.val_boxes = _checked_boxes(val_boxes, self.val_detections)
+        self.batch_size = _checked_count("batch_size", batch_size, 1)
+        self.val_batch_size = _checked_count("val_batch_size", val_batch_size, 1)
+        self.num_workers = _checked_count("num_workers", num_workers, 0)
+        self.seed, self.category = seed, category
+        self.min_bbox_score, self.bbox_padding = min_bbox_score, bbox_padding
+        steps = augment.values() if isinstance(augment, Mapping) else augment
+        self.augment = tuple(step for step in steps if step is not None)
+        self.pixel_transforms = pixel_transforms
+        self._mean, self._std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+        self._row_factors: dict[tuple[torch.device, int], tuple[Tensor, Tensor]] = {}
+        self._train_set: PoseDataset | None = None
+        self._val_sets: dict[str, PoseDataset] = {}
+
+    def setup(self, stage: str) -> None:
+        """Read the annotation files into tables and look whether all photos are there.
+
+        Raises:
+            MissingDataError: if a file, a folder or photos are missing.
+            DataError: if a file cannot be used.
+        """
+        if stage == "fit" and self._train_set is None:
+            self.train_table = self._annotations(self.train_annotations).instances()
+            if not len(self.train_table):
+                raise DataError(
+                    f"{self.train_annotations}: expected persons to train on, but none has keypoints and a box."
+                )
+            self._train_set = self._dataset(self.train_table, train=True)
+        if not self._val_sets:
+            self.val_tables = {boxes: self._read_val_table(boxes) for boxes in self.val_boxes}
+            self._val_sets = {boxes: self._dataset(table, train=False) for boxes, table in self.val_tables.items()}
+        forget_annotations()
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Make the training loader; after a resume it goes on with the next batch. The last, smaller batch is kept."""
+        assert self._train_set is not None, 'setup("fit") comes first'
+        return ResumableLoader(
+            self._train_set,  # type: ignore[arg-type] # a dataset of samples that makes whole batches
+            batch_size=self.batch_size,
+            sampler=EpochSampler(self._train_set, shuffle=True, seed=self.seed),
+            **self._worker_options(),
+        )
+
+    def val_dataloader(self) -> DataLoader[RawBatch] | list[DataLoader[RawBatch]]:
+        """Make a loader for each entry of `val_boxes`; one alone comes without a list."""
+        loaders = [self._val_loader(boxes) for boxes in self.val_boxes]
+        return loaders if len(loaders) > 1 else loaders[0]
+
+    def test_dataloader(self) -> DataLoader[RawBatch] | list[DataLoader[RawBatch]]:
+        """Make the loaders of validation."""
+        return self.val_dataloader()
+
+    def predict_dataloader(self) -> DataLoader[RawBatch]:
+        """Make a loader of the validation photos: detector boxes where `val_boxes` has them, else annotated ones."""
+        return self._val_loader("det" if "det" in self.val_boxes else "gt")
+
+    def on_after_batch_transfer(self, batch: RawBatch, dataloader_idx: int) -> Batch | RawBatch:
+        """Normalise the images and, except in prediction, encode the target heatmaps; all on the batch's device.
+
+        Returns:
+            A new batch with images (B, 3, H, W) float32, in channels_last memory as the bytes came, `target` and
+            `target_weight`.
+        """
+        ready = RawBatch({**batch, "images": self.normalize(batch["images"])})
+        if self.trainer is not None and self.trainer.predicting:
+            return ready
+        target, target_weight = self.codec.encode(batch["keypoints"], batch["visibility"])
+        return Batch({**ready, "target": target, "target_weight": target_weight})
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Turn bytes (B, H, W, 3) into (image / 255 - mean) / std, (B, 3, H, W) float32 in channels_last memory."""
+        count, height, width, channels = images.shape
+        factor, offset = self._row_factors_on(images.device, width)
+        rows = images.reshape(count, height, width * channels)
+        return torch.addcmul(offset, rows, factor).view(count, height, width, channels).permute(0, 3, 1, 2)
+
+    def denormalize(self, images: Tensor) -> NDArray[np.uint8]:
+        """Turn normalised images (B, 3, H, W) back into RGB pictures (B, H, W, 3) uint8."""
+        pixels = images.detach().permute(0, 2, 3, 1).to("cpu", torch.float64).numpy()
+        picture: NDArray[np.uint8] = ((pixels * self._std + self._mean) * 255).round().clip(0, 255).astype(np.uint8)
+        return picture
+
+    @cached_property
+    def ground_truth(self) -> GroundTruth:
+        """Everything annotated in the validation photos; read on first use, before `setup` too."""
+        return self._annotations(self.val_annotations).ground_truth()
+
+    def read_val_image(self, image_id: int) -> NDArray[np.uint8]:
+        """Read a validation photo as RGB (H, W, 3), after `setup`.
+
+        Raises:
+            DataError: if no photo has that id.
+        """
+        table = self.val_tables[self.val_boxes[0]]
+        places = np.flatnonzero(table.image_ids == image_id)
+        if not len(places):
+            raise DataError(f"Expected the id of a photo of {self.val_annotations}, but got {image_id}.")
+        return read_image(self.val_images / table.file_names[int(places[0])])
+
+    def _annotations(self, file: Path) -> CocoAnnotations:
+        return read_annotations(file, category=self.category)
+
+    def _read_val_table(self, boxes: str) -> InstanceTable:
+        annotations = self._annotations(self.val_annotations)
+        if boxes == "det":
+            assert self.val_detections is not None
+            return read_detections(self.val_detections, annotations, min_score=self.min_bbox_score)
+        table = annotations.instances()
+        if not len(table):
+            raise DataError(
+                f"{self.val_annotations}: expected persons to validate on, but none has keypoints and a box."
+            )
+        return table
+
+    def _dataset(self, table: InstanceTable, *, train: bool) -> PoseDataset:
+        return PoseDataset(
+            table,
+            self.train_images if train else self.val_images,
+            self.codec.input_size,
+            self.skeleton,
+            augment=self.augment if train else (),
+            pixel_transforms=self.pixel_transforms if train else None,
+            bbox_padding=self.bbox_padding,
+            seed=self.seed,
+        )
+
+    def _val_loader(self, boxes: str) -> DataLoader[RawBatch]:
+        dataset = self._val_sets[boxes]
+        sampler = EpochSampler(dataset, shuffle=False)
+        return DataLoader(dataset, batch_size=self.val_batch_size, sampler=sampler, **self._worker_options())  # type: ignore[arg-type]
+
+    def _worker_options(self) -> dict[str, Any]:
+        return {
+            "num_workers": self.num_workers,
+            "collate_fn": keep_batch,
+            "worker_init_fn": start_worker,
+            "pin_memory": torch.cuda.is_available(),
+            "persistent_workers": self.num_workers > 0,
+        }
+
+    def _row_factors_on(self, device: torch.device, width: int) -> tuple[Tensor, Tensor]:
+        """Give factor and offset of a row of `width` RGB pixels; whole rows keep the multiply-add in long vectors."""
+        if (device, width) not in self._row_factors:
+            factor, offset = 1 / (255 * self._std), -self._mean / self._std
+            self._row_factors[device, width] = (
+                torch.tensor(np.tile(factor, width), dtype=torch.float32, device=device),
+                torch.tensor(np.tile(offset, width), dtype=torch.float32, device=device),
+            )
+        return self._row_factors[device, width]
+
+
+def _checked_boxes(boxes: Sequence[str], detections: Path | None) -> tuple[str, ...]:
+    kinds = (boxes,) if isinstance(boxes, str) else tuple(boxes)
+    if not kinds or len(set(kinds)) != len(kinds) or not set(kinds) <= {"gt", "det"}:
+        raise ValueError(f"Expected `val_boxes` to be [gt], [det], [gt, det] or [det, gt], but got {list(kinds)}.")
+    if "det" in kinds and detections is None:
+        raise ValueError(
+            "Expected `val_detections`, a file of detector boxes, because `val_boxes` has det, but got none. "
+            "Give the file, or set val_boxes=[gt]."
+        )
+    return kinds
+
+
+def _checked_count(name: str, value: int, least: int) -> int:
+    if value < least:
+        raise ValueError(f"Expected `{name}` to be at least {least}, but got {value}.")
+    return value

@@ -1,0 +1,212 @@
+"""From a row of the table to a crop: one decode, one warp, and the same matrix for the keypoints.
+
+Randomness is counted, not streamed: a sample is drawn from a generator keyed by (seed, epoch, index), so it is the same
+whatever worker, process or resumed run makes it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, get_worker_info
+
+from hrpose.data.errors import DataError
+from hrpose.data.images import check_photos, read_image
+from hrpose.data.pixels import PixelStage
+from hrpose.data.transforms import CropTransform, HalfBody
+from hrpose.geometry import center_scale_from_bbox, input_from_image, invert_affine, transform_points
+from hrpose.skeletons import Skeleton
+from hrpose.structures import Crop, InstanceTable, RawBatch, Sample
+
+Key = int | tuple[int, int]
+
+
+def sample_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
+    """Make the generator that one sample of one epoch is drawn from.
+
+    Philox is a counter-based generator: different keys give independent streams, and making one costs 10 microseconds.
+    """
+    key = np.array([seed % 2**64, (epoch % 2**32) << 32 | index], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key))
+
+
+class PoseDataset(Dataset[Sample]):
+    """Crops of persons, addressed by (epoch, index); a plain index stands for epoch 0.
+
+    `__getitems__` makes a whole batch at once, warped straight into the memory that travels to the training process; give
+    `collate_fn=keep_batch` to a DataLoader.
+
+    Args:
+        table: the persons.
+        image_dir: folder of the photos; all that the table refers to must be there.
+        input_size: (width, height) of the crops.
+        skeleton: the keypoints.
+        augment: transforms of the crop, in their order.
+        pixel_transforms: albumentations `Compose` of pixel-level transforms, run on the finished crop.
+        bbox_padding: factor by which boxes are enlarged.
+        seed: of all random draws.
+
+    Raises:
+        MissingDataError: if photos are missing.
+        DataError: if the table has another number of keypoints than the skeleton, or a transform moves pixels.
+    """
+
+    def __init__(
+        self,
+        table: InstanceTable,
+        image_dir: str | Path,
+        input_size: tuple[int, int],
+        skeleton: Skeleton,
+        *,
+        augment: Sequence[CropTransform] = (),
+        pixel_transforms: Any = None,
+        bbox_padding: float = 1.25,
+        seed: int = 0,
+    ) -> None:
+        if table.num_keypoints != skeleton.num_keypoints:
+            raise DataError(
+                f"Expected persons with the {skeleton.num_keypoints} keypoints of skeleton '{skeleton.name}', but the "
+                f"annotations have {table.num_keypoints}. Take the skeleton from the "
+                "annotation file (skeleton=auto), or the right file."
+            )
+        check_photos([table.file_names[int(index)] for index in np.unique(table.image_index)], image_dir)
+        self.table = table
+        self.image_dir = str(image_dir)
+        self.input_size = (int(input_size[0]), int(input_size[1]))
+        self.skeleton = skeleton
+        self.augment = tuple(t.for_skeleton(skeleton) if isinstance(t, HalfBody) else t for t in augment)
+        self.pixel_stage = PixelStage(pixel_transforms) if pixel_transforms is not None else None
+        self.bbox_padding = bbox_padding
+        self.seed = seed
+        self._last_photo: tuple[int, NDArray[np.uint8]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, key: Key) -> Sample:
+        """Make one crop."""
+        batch = self.__getitems__([key])
+        return Sample(
+            image=batch["images"][0].numpy(),
+            keypoints=batch["keypoints"][0].numpy(),
+            visibility=batch["visibility"][0].numpy(),
+            image_from_input=batch["image_from_input"][0].numpy(),
+            center=batch["center"][0].numpy(),
+            scale=batch["scale"][0].numpy(),
+            bbox_score=float(batch["bbox_scores"][0]),
+            image_id=int(batch["image_ids"][0]),
+            instance_id=int(batch["instance_ids"][0]),
+        )
+
+    def __getitems__(self, keys: Sequence[Key]) -> RawBatch:
+        """Make a batch of crops.
+
+        Raises:
+            IndexError: if an index is out of range.
+            DataError: if a photo is missing, broken or not of the size that the annotations state.
+        """
+        addresses = [self._address(key) for key in keys]
+        rows = np.array([row for _, row in addresses], np.int64)
+        images = _empty_images(len(rows), self.input_size)
+        crops, matrices = self._render(addresses, rows, images.numpy())
+        keypoints, visibility = self._move_keypoints(rows, crops, matrices)
+        table = self.table
+        return RawBatch(
+            images=images,
+            keypoints=torch.from_numpy(keypoints),
+            visibility=torch.from_numpy(visibility),
+            image_from_input=torch.from_numpy(invert_affine(matrices)),
+            center=torch.from_numpy(np.stack([crop.center for crop in crops])),
+            scale=torch.from_numpy(np.stack([crop.scale for crop in crops])),
+            bbox_scores=torch.from_numpy(table.bbox_scores[rows]),
+            image_ids=torch.from_numpy(table.image_ids[table.image_index[rows]]),
+            instance_ids=torch.from_numpy(table.instance_ids[rows]),
+        )
+
+    @property
+    def _aspect_ratio(self) -> float:
+        return self.input_size[0] / self.input_size[1]
+
+    def _address(self, key: Key) -> tuple[int, int]:
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"Expected an index below {len(self)}, the number of persons, but got {index}.")
+        return int(epoch), int(index) % len(self)
+
+    def _augmented(self, crop: Crop, epoch: int, row: int) -> tuple[Crop, np.random.Generator]:
+        rng = sample_generator(self.seed, epoch, row)
+        for transform in self.augment:
+            crop = transform(crop, self.table.keypoints[row], self.table.visibility[row], rng)
+        return crop, rng
+
+    def _render(
+        self, addresses: Sequence[tuple[int, int]], rows: NDArray[np.int64], pixels: NDArray[np.uint8]
+    ) -> tuple[list[Crop], NDArray[np.float64]]:
+        """Draw the crops and warp their pixels into place; return them with input_from_image (B, 2, 3)."""
+        centers, scales = center_scale_from_bbox(self.table.bbox[rows], self._aspect_ratio, self.bbox_padding)
+        crops = []
+        matrices = np.empty((len(rows), 2, 3), np.float64)
+        for slot, (epoch, row) in enumerate(addresses):
+            crop, rng = self._augmented(Crop(centers[slot], scales[slot]), epoch, row)
+            matrices[slot] = input_from_image(crop.center, crop.scale, crop.rotation, self.input_size, flip=crop.flip)
+            cv2.warpAffine(
+                self._photo_of(row), matrices[slot], self.input_size, dst=pixels[slot], flags=cv2.INTER_LINEAR
+            )
+            if self.pixel_stage is not None:
+                pixels[slot] = self.pixel_stage(pixels[slot], rng)
+            crops.append(crop)
+        return crops, matrices
+
+    def _move_keypoints(
+        self, rows: NDArray[np.int64], crops: Sequence[Crop], matrices: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Take the keypoints through the matrices (B, 2, 3) of their crops; a mirrored crop swaps left and right."""
+        flipped = np.array([crop.flip for crop in crops])[:, None]
+        order = np.where(flipped, self.skeleton.flip_permutation, np.arange(self.skeleton.num_keypoints))
+        visibility = np.take_along_axis(self.table.visibility[rows], order, axis=1)
+        keypoints = transform_points(np.take_along_axis(self.table.keypoints[rows], order[..., None], axis=1), matrices)
+        return np.where(visibility[..., None] > 0, keypoints, 0).astype(np.float32), visibility
+
+    def _photo_of(self, row: int) -> NDArray[np.uint8]:
+        """Decode a photo, unless the person before was on the same one."""
+        index = int(self.table.image_index[row])
+        if self._last_photo is None or self._last_photo[0] != index:
+            name = self.table.file_names[index]
+            image = read_image(f"{self.image_dir}/{name}")
+            width, height = self.table.image_sizes[index].tolist()
+            if image.shape[:2] != (height, width):
+                raise DataError(
+                    f"Expected {self.image_dir}/{name} to be {width} x {height} pixels, as the annotation file states, but it is "
+                    f"{image.shape[1]} x {image.shape[0]}. Keypoints would miss their places. If it was resized, use the "
+                    "original; if it is turned, the annotations were made with its EXIF orientation applied: store it upright."
+                )
+            self._last_photo = (index, image)
+        return self._last_photo[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_last_photo": None}
+
+
+def keep_batch(batch: RawBatch) -> RawBatch:
+    """Collate nothing: `PoseDataset.__getitems__` has made the batch."""
+    return batch
+
+
+def start_worker(worker_id: int) -> None:
+    """Keep OpenCV in a loader's worker to one thread: the workers are the threads."""
+    cv2.setNumThreads(0)
+
+
+def _empty_images(count: int, input_size: tuple[int, int]) -> Tensor:
+    """Allocate (count, H, W, 3) uint8; in a worker in shared memory, as torch's own collate does, so it is not copied again."""
+    width, height = input_size
+    shape = (count, height, width, 3)
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=torch.uint8)
+    storage = torch.UntypedStorage._new_shared(count * height * width * 3)  # type: ignore[no-untyped-call]
+    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)

@@ -1,0 +1,136 @@
+"""Photos: exactly the pixels that the annotations were made on, decoded as fast as that can be done.
+
+JPEG files go through simplejpeg, which gives the pixels of OpenCV in half the time; every other format, and JPEG files out
+of the ordinary, through OpenCV.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from hrpose.data.errors import DataError, MissingDataError
+
+_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
+
+
+def read_image(file: str | Path) -> NDArray[np.uint8]:
+    """Read a photo as RGB.
+
+    An EXIF orientation is ignored, as it was when COCO was annotated: the pixels come as they are stored.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        MissingDataError: if there is no such file.
+        DataError: if the file is empty, cut short or not an image.
+    """
+    try:
+        with open(file, "rb", buffering=0) as stream:  # noqa: PTH123 - Path.open costs more than this whole read
+            content = stream.read()
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise MissingDataError(f"Expected a photo at {file}, but there is no such file.") from error
+    if not content:
+        raise DataError(f"Expected a photo at {file}, but the file is empty. Copy or download it again.")
+    if content.startswith(_JPEG_START):
+        try:
+            image: NDArray[np.uint8] = simplejpeg.decode_jpeg(content, "RGB", fastdct=False, fastupsample=False)
+            return image
+        except ValueError as error:
+            if _is_truncated(content):
+                raise DataError(
+                    f"Expected a whole JPEG at {file}, but it breaks off after {len(content)} bytes. "
+                    "Copy or download it again."
+                ) from error
+    return _read_by_opencv(file, content)
+
+
+def check_file_name(name: str, place: str) -> None:
+    """Refuse a `file_name` that could lead out of the photo folder.
+
+    Args:
+        name: relative path with forward slashes, as COCO files have it.
+        place: where it stands, for the message.
+
+    Raises:
+        DataError: if the name is empty, absolute, contains ".." or a backslash.
+    """
+    parts = name.split("/")
+    if not name or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or name[1:2] == ":":
+        raise DataError(
+            f"Expected `file_name` of {place} to be a path below the photo folder, with forward slashes, but got {name!r}. "
+            "Write it relative to the photo folder, without '..'."
+        )
+
+
+def check_photos(file_names: Iterable[str], image_dir: str | Path) -> None:
+    """Make sure that all photos are there, by listing their folders: no file is opened.
+
+    Args:
+        file_names: paths relative to the photo folder.
+        image_dir: the photo folder; it may itself be a symbolic link.
+
+    Raises:
+        MissingDataError: if the folder or photos are missing, with their number and the first three.
+        DataError: if a name or a symbolic link leads out of the folder.
+    """
+    root = Path(image_dir)
+    if not root.is_dir():
+        raise MissingDataError(f"Expected the photo folder {root}, but there is no such folder.")
+    by_folder: dict[str, list[str]] = {}
+    for name in file_names:
+        check_file_name(name, f"a photo of {root}")
+        by_folder.setdefault(name.rpartition("/")[0], []).append(name)
+    missing = [name for folder, names in by_folder.items() for name in _missing_in(root, folder, names)]
+    if missing:
+        shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        total = sum(map(len, by_folder.values()))
+        raise MissingDataError(
+            f"Expected {total} photos in {root}, but {len(missing)} are missing: {shown}. "
+            "Add them, or point the photo folder at where they are."
+        )
+
+
+def _missing_in(root: Path, folder: str, names: list[str]) -> list[str]:
+    """List one folder of photos; return the names that it lacks."""
+    home = os.path.realpath(root)
+    _check_inside(root / folder, home)
+    try:
+        with os.scandir(root / folder) as entries:
+            links = {entry.name: entry.is_symlink() for entry in entries}
+    except (FileNotFoundError, NotADirectoryError):
+        return names
+    for name in names:
+        if links.get(name.rpartition("/")[2]):
+            _check_inside(root / name, home)
+    return [name for name in names if name.rpartition("/")[2] not in links]
+
+
+def _check_inside(path: Path, home: str) -> None:
+    """Follow symbolic links and refuse those that leave the photo folder."""
+    target = os.path.realpath(path)
+    if target != home and not target.startswith(home.rstrip(os.sep) + os.sep):
+        raise DataError(
+            f"Expected {path} to lie in the photo folder, but it is a symbolic link to {target}. "
+            "Copy or hard-link the photo, or make the photo folder itself the link."
+        )
+
+
+def _is_truncated(content: bytes) -> bool:
+    """Whether a JPEG lacks the end marker behind its last scan; within a scan the marker cannot occur."""
+    return content.rfind(_JPEG_END) < content.rfind(_JPEG_SCAN) or _JPEG_SCAN not in content
+
+
+def _read_by_opencv(file: str | Path, content: bytes) -> NDArray[np.uint8]:
+    decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if decoded is None:
+        raise DataError(
+            f"Expected an image at {file}, but its {len(content)} bytes, beginning with {content[:8]!r}, cannot be decoded. "
+            "Copy or download it again, or convert it to JPEG or PNG."
+        )
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)

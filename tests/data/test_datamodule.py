@@ -1,0 +1,267 @@
+"""Batches: the same for any number of workers, ready for the network, and going on after an interruption."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from tiny_coco import CODEC, content, datamodule, write_dataset, write_json
+
+from hrpose.data.datamodule import PoseDataModule
+from hrpose.data.errors import DataError, MissingDataError
+from hrpose.data.transforms import HalfBody, RandomFlip, RandomRotation, RandomScale
+from hrpose.skeletons import MPII
+
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
+
+RECIPE = {"half": HalfBody(0.9, min_visible=3), "scale": RandomScale(), "turn": RandomRotation(), "flip": RandomFlip()}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_dataset(tmp_path)
+
+
+def ready(folder: Path, stage: str = "fit", **changes: Any) -> PoseDataModule:
+    data = datamodule(folder, augment=RECIPE, **changes)
+    data.setup(stage)
+    return data
+
+
+def epochs(data: PoseDataModule, count: int = 2) -> list[dict[str, torch.Tensor]]:
+    loader = data.train_dataloader()
+    batches = []
+    for epoch in range(count):
+        loader.sampler.set_epoch(epoch)
+        batches += list(loader)
+    return batches
+
+
+def assert_same(first: list[Any], second: list[Any]) -> None:
+    assert len(first) == len(second)
+    for a, b in zip(first, second, strict=True):
+        for name in a:
+            torch.testing.assert_close(a[name], b[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("num_workers", [1, 4])
+def test_workers_make_the_same_batches(folder: Path, num_workers: int) -> None:
+    alone = epochs(ready(folder))
+    assert len(alone) == 12
+    assert len(alone[5]["images"]) == 1  # the last, smaller batch is kept
+    assert_same(epochs(ready(folder, num_workers=num_workers)), alone)
+
+
+@pytest.mark.slow
+def test_spawned_workers_make_the_same_batches(folder: Path) -> None:
+    alone = epochs(ready(folder))
+    data = ready(folder, num_workers=1)
+    loader = data.train_dataloader()
+    loader.multiprocessing_context = "spawn"
+    assert_same(list(loader), alone[:6])
+
+
+def test_batch_on_the_device_is_normalised_and_encoded(folder: Path) -> None:
+    data = ready(folder)
+    raw = next(iter(data.train_dataloader()))
+    before = raw["images"].clone()
+    batch = data.on_after_batch_transfer(raw, 0)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    expected = ((before.double() / 255 - mean) / std).permute(0, 3, 1, 2).float()
+    torch.testing.assert_close(batch["images"], expected, rtol=0, atol=1e-6)
+    assert batch["images"].is_contiguous(memory_format=torch.channels_last)
+    target, weight = CODEC.encode(raw["keypoints"], raw["visibility"])
+    assert torch.equal(batch["target"], target)
+    assert torch.equal(batch["target_weight"], weight)
+    assert "target" not in raw
+    assert torch.equal(raw["images"], before)
+    assert np.array_equal(data.denormalize(batch["images"]), before.numpy())
+
+
+def test_other_mean_and_std_are_used(folder: Path) -> None:
+    data = datamodule(folder, mean=(0, 0, 0), std=(1, 1, 1))
+    images = data.normalize(torch.full((1, 4, 3, 3), 255, dtype=torch.uint8))
+    torch.testing.assert_close(images, torch.ones(1, 3, 4, 3))
+
+
+def test_val_loaders_follow_val_boxes(folder: Path) -> None:
+    gt = ready(folder, "validate").val_dataloader()
+    assert [batch["instance_ids"].tolist() for batch in gt] == [
+        [100, 104, 108, 101],
+        [105, 109, 102, 106],
+        [110, 103, 107],
+    ]
+    both = ready(folder, "test", val_boxes=["det", "gt"], val_detections=folder / "detections.json").test_dataloader()
+    assert [len(loader.dataset) for loader in both] == [7, 11]
+    det = next(iter(both[0]))
+    assert det["bbox_scores"].tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    assert det["instance_ids"].tolist() == [0, 1, 2, 3]
+
+
+def test_val_is_not_augmented(folder: Path) -> None:
+    data = ready(folder, "fit")
+    loader = data.val_dataloader()
+    first = list(loader)
+    loader.sampler.set_epoch(3)
+    assert_same(list(loader), first)
+
+
+def test_low_detections_are_left_out(folder: Path) -> None:
+    data = ready(folder, val_boxes=["det"], val_detections=folder / "detections.json", min_bbox_score=0.45)
+    assert len(data.val_tables["det"]) == 3
+    assert len(data.predict_dataloader().dataset) == 3
+
+
+def test_ground_truth_is_there_before_setup(folder: Path) -> None:
+    data = datamodule(folder)
+    assert len(data.ground_truth) == 11
+    assert data.ground_truth is data.ground_truth
+
+
+def test_validation_needs_no_training_files(folder: Path) -> None:
+    data = datamodule(folder, train_annotations=folder / "none.json", train_images=folder / "none")
+    data.setup("validate")
+    assert len(data.val_tables["gt"]) == 11
+    with pytest.raises(MissingDataError, match=r"none\.json"):
+        data.setup("fit")
+
+
+def test_val_photos_are_read_by_id(folder: Path) -> None:
+    data = ready(folder, "validate")
+    assert data.read_val_image(2).shape == (70, 90, 3)
+    with pytest.raises(DataError, match=r"the id of a photo .* 99"):
+        data.read_val_image(99)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"val_boxes": ["boxes"]}, r"`val_boxes`.*\['boxes'\]"),
+        ({"val_boxes": []}, "`val_boxes`"),
+        ({"val_boxes": ["det"]}, "`val_detections`.*none"),
+        ({"batch_size": 0}, "`batch_size` to be at least 1, but got 0"),
+        ({"num_workers": -1}, "`num_workers` to be at least 0"),
+    ],
+)
+def test_arguments_are_checked(folder: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        datamodule(folder, **changes)
+
+
+def test_no_persons_is_said(folder: Path) -> None:
+    file = write_json(folder / "empty.json", content(0))
+    with pytest.raises(DataError, match=r"empty\.json: expected persons to train on"):
+        datamodule(folder, train_annotations=file).setup("fit")
+    with pytest.raises(DataError, match=r"empty\.json: expected persons to validate on"):
+        datamodule(folder, val_annotations=file).setup("validate")
+
+
+def test_skeleton_of_another_size_is_refused(folder: Path) -> None:
+    data = PoseDataModule(
+        CODEC,
+        MPII,
+        train_annotations=folder / "persons.json",
+        train_images=folder / "photos",
+        val_annotations=folder / "persons.json",
+        val_images=folder / "photos",
+    )
+    with pytest.raises(DataError, match="16 keypoints of skeleton 'mpii'"):
+        data.setup("fit")
+
+
+class Diary(LightningModule):
+    """Learns nothing; writes down which samples it was shown, and can be interrupted."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.stop_after = stop_after
+        self.seen: list[tuple[int, int, float]] = []
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        self.seen.append(
+            (self.current_epoch, batch_idx, float(batch["images"].double().sum() + batch["keypoints"].sum()))
+        )
+        return self.weight * 1.0
+
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        pass
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Any:
+        return batch
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        if self.stop_after is not None and len(self.seen) == self.stop_after:
+            raise InterruptedError
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def trainer(folder: Path, **options: Any) -> Trainer:
+    told = {
+        "max_epochs": 3,
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "default_root_dir": folder,
+        "callbacks": [ModelCheckpoint(folder / "ckpt", save_last=True, save_top_k=-1, every_n_train_steps=1)],
+    }
+    return Trainer(**{**told, **options})
+
+
+LIGHTNING_ADVICE = pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*exists and is not empty")
+
+
+@LIGHTNING_ADVICE
+@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("stop_after", [1, 5, 6, 8, 12])
+def test_interrupted_training_goes_on_with_the_next_batch(folder: Path, num_workers: int, stop_after: int) -> None:
+    undisturbed = Diary()
+    trainer(folder, callbacks=[], enable_checkpointing=False).fit(
+        undisturbed, datamodule=datamodule(folder, augment=RECIPE)
+    )
+    assert len(undisturbed.seen) == 18
+
+    killed, resumed = Diary(stop_after), Diary()
+    with pytest.raises(InterruptedError):
+        trainer(folder).fit(killed, datamodule=datamodule(folder, augment=RECIPE, num_workers=num_workers))
+    data = datamodule(folder, augment=RECIPE, num_workers=num_workers)
+    trainer(folder).fit(resumed, datamodule=data, ckpt_path=folder / "ckpt" / "last.ckpt", weights_only=False)
+    assert killed.seen + resumed.seen == undisturbed.seen
+
+
+@LIGHTNING_ADVICE
+@pytest.mark.parametrize("at", ["validation end", "epoch end"])
+def test_training_resumed_after_an_epoch_begins_the_next(folder: Path, at: str) -> None:
+    undisturbed = Diary()
+    trainer(folder, callbacks=[], enable_checkpointing=False).fit(
+        undisturbed, datamodule=datamodule(folder, augment=RECIPE)
+    )
+
+    def saving() -> ModelCheckpoint:
+        return ModelCheckpoint(folder / "ckpt", save_last=True, save_on_train_epoch_end=at == "epoch end")
+
+    trainer(folder, max_epochs=2, callbacks=[saving()]).fit(Diary(), datamodule=datamodule(folder, augment=RECIPE))
+    resumed = Diary()
+    trainer(folder, callbacks=[saving()]).fit(
+        resumed,
+        datamodule=datamodule(folder, augment=RECIPE),
+        ckpt_path=folder / "ckpt" / "last.ckpt",
+        weights_only=False,
+    )
+    assert resumed.seen == undisturbed.seen[12:]
+
+
+@LIGHTNING_ADVICE
+def test_prediction_gets_images_without_targets(folder: Path) -> None:
+    batches = trainer(folder, callbacks=[], enable_checkpointing=False).predict(Diary(), datamodule=datamodule(folder))
+    assert [len(batch["images"]) for batch in batches] == [4, 4, 3]
+    assert "target" not in batches[0]
+    assert list(itertools.chain(*[batch["instance_ids"].tolist() for batch in batches]))[:3] == [100, 104, 108]

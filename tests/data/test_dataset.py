@@ -1,0 +1,257 @@
+"""Crops: equal to the official ones when fed the recorded draws, and the same whoever makes them."""
+
+import json
+import pickle
+from pathlib import Path
+
+import albumentations as A
+import cv2
+import numpy as np
+import pytest
+import torch
+from test_transforms import MPII_LOWER, MPII_UPPER, Recorded
+from tiny_coco import content, write_dataset, write_json, write_photo
+
+from hrpose.codecs import HeatmapCodec
+from hrpose.data import dataset as dataset_module
+from hrpose.data.coco import read_annotations
+from hrpose.data.dataset import PoseDataset, keep_batch, sample_generator
+from hrpose.data.errors import DataError, MissingDataError
+from hrpose.data.transforms import HalfBody, RandomFlip, RandomRotation, RandomScale
+from hrpose.geometry import transform_points
+from hrpose.skeletons import COCO, MPII
+from hrpose.structures import Crop, InstanceTable, PackedStrings
+
+RECIPE = (HalfBody(0.9, min_visible=3), RandomScale(), RandomRotation(), RandomFlip())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_dataset(tmp_path)
+
+
+def make(folder: Path, **options) -> PoseDataset:
+    table = read_annotations(folder / "persons.json").instances()
+    return PoseDataset(table, folder / "photos", (48, 64), COCO, **options)
+
+
+def one_person(center, scale, keypoints, visibility, image) -> InstanceTable:
+    """A table of one person whose unpadded box gives this center and scale."""
+    return InstanceTable(
+        image_ids=np.array([1]),
+        image_sizes=np.array([image.shape[1::-1]], np.int32),
+        file_names=PackedStrings(["0.png"]),
+        image_index=np.zeros(1, np.int32),
+        instance_ids=np.array([9]),
+        bbox=np.concatenate([center - scale / 2, scale])[None].astype(np.float64),
+        bbox_scores=np.ones(1, np.float32),
+        area=np.ones(1, np.float32),
+        keypoints=keypoints[None].astype(np.float32),
+        visibility=visibility[None].astype(np.uint8),
+    )
+
+
+@pytest.mark.parametrize("i", [0, 1, 3, 7])
+def test_sample_equals_the_official_one(i: int, golden_dir: Path, tmp_path: Path, monkeypatch) -> None:
+    golden = np.load(golden_dir / "getitem.npz")
+    record = json.loads(golden["records"].tobytes())[str(i)]
+    skeleton, halves = (MPII, (MPII_UPPER, MPII_LOWER)) if record["dataset"] == "mpii" else (COCO, ((), ()))
+    image = golden[f"image_rgb_{i}"]
+    cv2.imwrite(str(tmp_path / "0.png"), image[..., ::-1])
+    joints, labels = golden[f"joints_in_{i}"][:, :2], golden[f"joints_vis_in_{i}"][:, 0]
+    table = one_person(golden[f"center_in_{i}"], golden[f"scale_in_{i}"] * 200.0, joints, labels, image)
+    augment = [
+        HalfBody(max(record["prob_half_body"], 0), upper_body=halves[0], lower_body=halves[1]),
+        RandomScale(record["scale_factor"]),
+        RandomRotation(record["rot_factor"]),
+        RandomFlip(),
+    ]
+    draws = [("normal" if kind == "np.randn" else "uniform", value) for kind, value in record["draws_in_order"]]
+    monkeypatch.setattr(dataset_module, "sample_generator", lambda *key: Recorded(*draws))
+    size = tuple(record["image_size"])
+    sample = PoseDataset(
+        table, tmp_path, size, skeleton, augment=augment if record["is_train"] else (), bbox_padding=1.0
+    )[0]
+
+    flipped = bool(record["is_train"] and draws[-1][1] < 0.5)
+    center = golden[f"center_out_{i}"].astype(np.float64)  # the official one is of the mirrored photo
+    if flipped:
+        center[0] = image.shape[1] - 1 - center[0]
+    np.testing.assert_allclose(sample["center"], center, atol=1e-3)
+    np.testing.assert_allclose(sample["scale"] / 200, golden[f"scale_out_{i}"], rtol=1e-5)
+    labelled = golden[f"joints_vis_out_{i}"][:, 0] > 0
+    np.testing.assert_array_equal(sample["visibility"] > 0, labelled)
+    np.testing.assert_allclose(sample["keypoints"][labelled], golden[f"joints_out_{i}"][labelled, :2], atol=1e-2)
+    assert (sample["keypoints"][~labelled] == 0).all()
+    difference = np.abs(sample["image"].astype(int) - golden[f"input_rgb_uint8_cv5_{i}"])
+    assert difference.max() <= 4  # OpenCV 4 and 5 differ by as much
+    assert difference.mean() < 0.3
+    heatmap_size = tuple(record["heatmap_size"])
+    target, weight = HeatmapCodec(size, heatmap_size, sigma=2).encode(
+        torch.from_numpy(sample["keypoints"])[None], torch.from_numpy(sample["visibility"])[None]
+    )
+    np.testing.assert_allclose(target[0], golden[f"target_{i}"], atol=1e-6)
+    np.testing.assert_array_equal(weight[0], golden[f"target_weight_{i}"])
+
+
+def test_flipped_and_turned_crop_equals_the_crop_of_the_mirrored_photo(folder: Path) -> None:
+    class FlipAndTurn:
+        def __init__(self, flip: bool) -> None:
+            self.flip = flip
+
+        def __call__(self, crop, keypoints, visibility, rng):
+            return Crop(crop.center, crop.scale, 30.0, self.flip)
+
+    flipped = make(folder, augment=[FlipAndTurn(True)])[0]
+    photo = cv2.imread(str(folder / "photos" / "photo 1.jpg"))
+    (folder / "mirrored").mkdir()
+    cv2.imwrite(str(folder / "mirrored" / "photo 1.png"), photo[:, ::-1])
+    told = content(1)
+    row = told["annotations"][0]
+    x, y, w, h = row["bbox"]
+    row["bbox"] = [90 - x - w, y, w, h]
+    triplets = np.reshape(row["keypoints"], (-1, 3))[list(COCO.flip_permutation)]
+    triplets[:, 0] = np.where(triplets[:, 2] > 0, 89 - triplets[:, 0], 0)
+    row["keypoints"] = triplets.ravel().tolist()
+    told["images"][0]["file_name"] = "photo 1.png"
+    table = read_annotations(write_json(folder / "mirrored.json", told)).instances()
+    mirrored = PoseDataset(table, folder / "mirrored", (48, 64), COCO, augment=[FlipAndTurn(False)])[0]
+    np.testing.assert_allclose(flipped["keypoints"], mirrored["keypoints"], atol=1e-4)
+    np.testing.assert_array_equal(flipped["visibility"], mirrored["visibility"])
+    assert np.abs(flipped["image"].astype(int) - mirrored["image"]).mean() < 0.5
+
+
+def test_image_from_input_brings_keypoints_back(folder: Path) -> None:
+    dataset = make(folder, augment=RECIPE)
+    for index in range(len(dataset)):
+        sample = dataset[5, index]
+        back = transform_points(sample["keypoints"], sample["image_from_input"])
+        labelled = sample["visibility"] > 0
+        original = dataset.table.keypoints[index]
+        found = {tuple(point) for point in np.round(back[labelled]).astype(int).tolist()}
+        assert found == {tuple(p) for p in original[dataset.table.visibility[index] > 0].astype(int).tolist()}
+
+
+def test_a_batch_holds_its_samples(folder: Path) -> None:
+    dataset = make(folder, augment=RECIPE)
+    keys = [(0, 3), (2, 3), (1, 10), (0, 0)]
+    batch = dataset.__getitems__(keys)
+    for slot, key in enumerate(keys):
+        sample = dataset[key]
+        np.testing.assert_array_equal(batch["images"][slot], sample["image"])
+        np.testing.assert_array_equal(batch["keypoints"][slot], sample["keypoints"])
+        np.testing.assert_array_equal(batch["image_from_input"][slot], sample["image_from_input"])
+        assert batch["instance_ids"][slot] == sample["instance_id"] == 100 + sample_number(dataset, key[1])
+        assert batch["image_ids"][slot] == sample["image_id"]
+    assert {name: value.dtype for name, value in batch.items()} == {
+        "images": torch.uint8,
+        "keypoints": torch.float32,
+        "visibility": torch.uint8,
+        "image_from_input": torch.float64,
+        "center": torch.float64,
+        "scale": torch.float64,
+        "bbox_scores": torch.float32,
+        "image_ids": torch.int64,
+        "instance_ids": torch.int64,
+    }
+    assert keep_batch(batch) is batch
+
+
+def sample_number(dataset: PoseDataset, index: int) -> int:
+    return int(dataset.table.instance_ids[index]) - 100
+
+
+def test_draws_depend_on_seed_epoch_and_index_alone(folder: Path) -> None:
+    first, second = make(folder, augment=RECIPE, seed=4), make(folder, augment=RECIPE, seed=4)
+    second[0, 0], second[7, 3]
+    np.testing.assert_array_equal(first[2, 5]["image"], second[2, 5]["image"])
+    other = make(folder, augment=RECIPE, seed=5)
+    crops = {dataset[epoch, 5]["image"].tobytes() for dataset in (first, other) for epoch in (0, 1, 2)}
+    assert len(crops) == 6
+
+
+def test_generators_of_neighbours_are_unrelated() -> None:
+    draws = [
+        tuple(sample_generator(seed, epoch, index).random(2))
+        for seed in (0, 1, -1, 2**40)
+        for epoch in (0, 1, 2)
+        for index in (0, 1, 2)
+    ]
+    assert len(set(draws)) == len(draws)
+    assert abs(np.mean(draws) - 0.5) < 0.15
+
+
+def test_pixel_transforms_follow_the_same_draws_and_move_nothing(folder: Path) -> None:
+    plain = make(folder, augment=RECIPE)
+    stage = A.Compose([A.ColorJitter(p=1.0), A.CoarseDropout(p=1.0)])
+    colored, again = (
+        make(folder, augment=RECIPE, pixel_transforms=stage),
+        make(folder, augment=RECIPE, pixel_transforms=stage),
+    )
+    again[0, 1]
+    np.testing.assert_array_equal(colored[1, 4]["image"], again[1, 4]["image"])
+    assert (colored[1, 4]["image"] != plain[1, 4]["image"]).any()
+    np.testing.assert_array_equal(colored[1, 4]["keypoints"], plain[1, 4]["keypoints"])
+    np.testing.assert_array_equal(colored[1, 4]["visibility"], plain[1, 4]["visibility"])
+
+
+def test_persons_of_one_photo_decode_it_once(folder: Path, monkeypatch) -> None:
+    reads = []
+    monkeypatch.setattr(
+        dataset_module, "read_image", lambda file: reads.append(file) or np.zeros((70, 90, 3), np.uint8)
+    )
+    dataset = make(folder)
+    batch = dataset.__getitems__(range(len(dataset)))
+    assert len(reads) == 4
+    assert len(batch["images"]) == 11
+
+
+def test_a_sample_takes_at_most_150_kilobytes(folder: Path) -> None:
+    table = read_annotations(folder / "persons.json").instances()
+    batch = PoseDataset(table, folder / "photos", (192, 256), COCO).__getitems__([0, 1, 2])
+    assert sum(value.nbytes for value in batch.values()) / 3 <= 150_000
+
+
+def test_keypoints_of_another_skeleton_are_refused(folder: Path) -> None:
+    table = read_annotations(folder / "persons.json").instances()
+    with pytest.raises(DataError, match=r"16 keypoints of skeleton 'mpii'.* have 17"):
+        PoseDataset(table, folder / "photos", (48, 64), MPII)
+
+
+def test_missing_photos_are_found_at_once(folder: Path) -> None:
+    (folder / "photos" / "photo 2.jpg").unlink()
+    with pytest.raises(MissingDataError, match=r"4 photos .* 1 are missing: photo 2\.jpg"):
+        make(folder)
+
+
+def test_photo_of_another_size_is_explained(folder: Path) -> None:
+    write_photo(folder / "photos" / "photo 1.jpg", size=(70, 90))
+    with pytest.raises(DataError, match=r"photo 1\.jpg to be 90 x 70 pixels.*it is 70 x 90.*resized.*EXIF"):
+        make(folder)[0]
+
+
+def test_photos_without_persons_need_not_exist(folder: Path) -> None:
+    told = content(1)
+    write_json(folder / "persons.json", told)
+    for number in (2, 3, 4):
+        (folder / "photos" / f"photo {number}.jpg").unlink()
+    assert len(make(folder)) == 1
+
+
+def test_index_out_of_range_ends_iteration(folder: Path) -> None:
+    dataset = make(folder)
+    assert len(list(dataset)) == 11
+    np.testing.assert_array_equal(dataset[-1]["image"], dataset[10]["image"])
+    with pytest.raises(IndexError, match="below 11"):
+        dataset[11]
+
+
+def test_photo_in_use_is_not_pickled(folder: Path) -> None:
+    dataset = make(folder)
+    before = len(pickle.dumps(dataset))
+    dataset[0]
+    assert len(pickle.dumps(dataset)) == before
+
+
+def test_half_body_is_given_the_skeleton(folder: Path) -> None:
+    assert make(folder, augment=[HalfBody()]).augment[0].upper_body == COCO.upper_body

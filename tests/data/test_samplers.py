@@ -1,0 +1,185 @@
+"""The order of the samples, and going on in the midst of an epoch."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import Dataset
+
+from hrpose.data.errors import DataError
+from hrpose.data.samplers import EpochSampler, ResumableLoader
+
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
+
+
+class Addresses(Dataset[Any]):
+    """Gives back the keys it is asked for, and notes them."""
+
+    def __init__(self, count: int = 11) -> None:
+        self.count = count
+        self.asked: list[Any] = []
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, key: Any) -> Any:
+        self.asked.append(key)
+        return key
+
+
+def loader(num_workers: int = 0, *, count: int = 11, batch_size: int = 2, **sampling: Any) -> ResumableLoader:
+    dataset = Addresses(count)
+    return ResumableLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=EpochSampler(dataset, shuffle=True, seed=3, **sampling),
+        collate_fn=list,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        multiprocessing_context="fork" if num_workers else None,
+    )
+
+
+def take(batches: Iterator[Any], count: int) -> list[Any]:
+    return list(itertools.islice(batches, count))
+
+
+def test_order_is_a_function_of_seed_and_epoch() -> None:
+    def order(seed: int, epoch: int) -> list[Any]:
+        sampler = EpochSampler(Addresses(50), shuffle=True, seed=seed)
+        sampler.set_epoch(epoch)
+        return [index for _, index in sampler]
+
+    assert order(0, 0) == order(0, 0)
+    assert sorted(order(0, 0)) == list(range(50))
+    orders = [tuple(order(seed, epoch)) for seed in (0, 1) for epoch in (0, 1, 2)]
+    assert len(set(orders)) == 6
+
+
+def test_without_shuffling_the_order_is_that_of_the_table() -> None:
+    sampler = EpochSampler(Addresses(4), shuffle=False)
+    sampler.set_epoch(5)
+    assert list(sampler) == [(5, 0), (5, 1), (5, 2), (5, 3)]
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 3, 16])
+def test_replicas_share_the_same_samples_and_pad_with_the_first(replicas: int) -> None:
+    alone = list(EpochSampler(Addresses(11), shuffle=True, seed=1))
+    shares = [
+        list(EpochSampler(Addresses(11), shuffle=True, seed=1, num_replicas=replicas, rank=rank))
+        for rank in range(replicas)
+    ]
+    assert {len(share) for share in shares} == {-(-11 // replicas)}
+    together = [key for step in zip(*shares, strict=True) for key in step]
+    assert together[:11] == alone
+    assert together[11:] == alone[: len(together) - 11]
+
+
+def test_length_stays_that_of_the_whole_pass() -> None:
+    resumed = loader()
+    resumed.load_state_dict({"epoch": 0, "batches": 4, "samples_per_batch": 2})
+    assert len(resumed) == 6
+    assert len(list(resumed)) == 2
+    assert len(list(resumed)) == 6
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 4])
+@pytest.mark.parametrize("batches", [0, 1, 4, 5, 6])
+def test_interrupted_pass_goes_on_with_exactly_the_rest(num_workers: int, batches: int) -> None:
+    whole = loader()
+    whole.sampler.set_epoch(2)
+    expected = list(whole)
+
+    interrupted = loader(num_workers)
+    interrupted.sampler.set_epoch(2)
+    pass_ = iter(interrupted)
+    assert take(pass_, batches) == expected[:batches]
+    state = interrupted.state_dict()
+    del pass_, interrupted
+
+    resumed = loader(num_workers)
+    resumed.load_state_dict(state)
+    assert resumed.state_dict() == state or batches == 0
+    pass_ = iter(resumed)  # Lightning sets the epoch after it has made the iterator
+    resumed.sampler.set_epoch(2)
+    assert list(pass_) == expected[batches:]
+    resumed.sampler.set_epoch(3)
+    following = list(resumed)
+    assert len(following) == 6
+    assert {epoch for batch in following for epoch, _ in batch} == {3}
+
+
+def test_samples_before_the_interruption_are_not_touched() -> None:
+    resumed = loader()
+    resumed.load_state_dict({"epoch": 0, "batches": 4, "samples_per_batch": 2})
+    rest = list(resumed)
+    assert resumed.dataset.asked == [key for batch in rest for key in batch]
+
+
+def test_state_counts_what_was_handed_over_not_what_was_prepared() -> None:
+    busy = loader(num_workers=2)
+    pass_ = iter(busy)
+    take(pass_, 1)
+    assert busy.state_dict() == {"epoch": 0, "batches": 1, "samples_per_batch": 2}
+
+
+def test_another_epoch_is_whole_after_loading() -> None:
+    resumed = loader()
+    resumed.load_state_dict({"epoch": 0, "batches": 6, "samples_per_batch": 2})
+    resumed.sampler.set_epoch(1)
+    assert len(list(resumed)) == 6
+
+
+def test_an_interruption_twice_in_one_epoch() -> None:
+    expected = list(loader())
+    first = loader()
+    take(iter(first), 1)
+    second = loader()
+    second.load_state_dict(first.state_dict())
+    take(iter(second), 2)
+    third = loader()
+    third.load_state_dict(second.state_dict())
+    assert list(third) == expected[3:]
+
+
+def test_another_batch_size_cannot_go_on_within_an_epoch_but_can_after_it() -> None:
+    other = loader(batch_size=3)
+    with pytest.raises(DataError, match=r"2 samples in a step .* 3 now"):
+        other.load_state_dict({"epoch": 0, "batches": 2, "samples_per_batch": 2})
+    other.load_state_dict({"epoch": 0, "batches": 6, "samples_per_batch": 2})
+    other.sampler.set_epoch(1)
+    assert len(list(other)) == 4
+
+
+def test_replicas_go_on_each_with_their_own_share() -> None:
+    for rank in range(2):
+        expected = list(loader(num_replicas=2, rank=rank))
+        resumed = loader(num_replicas=2, rank=rank)
+        resumed.load_state_dict({"epoch": 0, "batches": 1, "samples_per_batch": 4})
+        assert list(resumed) == expected[1:]
+
+
+def _rank_and_world(rank: int, port: int, answers: Any) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    sampler = EpochSampler(Addresses(4), shuffle=False)
+    answers.put((sampler.rank, list(sampler)))
+    torch.distributed.destroy_process_group()
+
+
+def test_processes_are_found_by_themselves() -> None:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    context = torch.multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+    processes = [context.Process(target=_rank_and_world, args=(rank, port, answers)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    found = dict(answers.get() for _ in processes)
+    for process in processes:
+        process.join()
+    assert found == {0: [(0, 0), (0, 2)], 1: [(0, 1), (0, 3)]}
