@@ -9,7 +9,7 @@ from lightning import Trainer, seed_everything
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from hrpose.config import ConfigError, build
+from hrpose.config import build
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.models import load_weights
 from hrpose.module import PoseModule
@@ -68,29 +68,6 @@ def assemble(cfg: DictConfig) -> Assembly:
     )
     trainer: Trainer = build(cfg.trainer, callbacks=_named(cfg.callbacks), logger=_named(cfg.logger))
     return Assembly(module, datamodule, trainer)
-
-
-def find_checkpoint(cfg: DictConfig) -> Path | None:
-    """Give the checkpoint that `ckpt_path` names: a file, or `last` for the newest one of this run's name.
-
-    Raises:
-        ConfigError: if there is no such checkpoint.
-    """
-    if cfg.ckpt_path is None:
-        return None
-    if cfg.ckpt_path != "last":
-        file = Path(cfg.ckpt_path)
-        if not file.is_file():
-            raise ConfigError(f"ckpt_path: expected a checkpoint file, but there is none at {file}.")
-        return file
-    folder = Path(cfg.paths.runs) / cfg.name
-    found = sorted(folder.rglob("last.ckpt"), key=lambda file: file.stat().st_mtime)
-    if not found:
-        raise ConfigError(
-            f"ckpt_path=last: expected a last.ckpt somewhere under {folder}, but there is none. "
-            "Give the path of a checkpoint, or start anew without ckpt_path."
-        )
-    return found[-1]
 
 
 def _named(nodes: DictConfig | None) -> list[Any]:

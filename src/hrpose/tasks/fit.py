@@ -6,7 +6,8 @@ from pathlib import Path
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from omegaconf import DictConfig, OmegaConf
 
-from hrpose.tasks.assemble import Assembly, assemble, find_checkpoint
+from hrpose.config import find_checkpoint
+from hrpose.tasks.assemble import Assembly, assemble
 from hrpose.tasks.report import show_report
 
 logger = logging.getLogger(__name__)

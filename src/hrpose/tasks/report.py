@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -37,16 +38,18 @@ def show_report(
     logged = {name: value for row in numbers for name, value in row.items()}
     kinds = list(assembly.datamodule.val_boxes)
     if assembly.trainer.is_global_zero:
-        table = Table(title=f"Keypoint AP of {checkpoint}", title_justify="left", caption_justify="left")
+        table = Table(title="Keypoint AP", box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
         table.add_column("boxes")
         for column in COLUMNS:
             table.add_column(column, justify="right")
         for kind in kinds:
             table.add_row(kind, *(f"{logged.get(f'{stage}/{c}_{kind}', math.nan):.3f}" for c in COLUMNS))
-        table.caption = "\n".join(f"{kind}: {describe_protocol(cfg, assembly, kind)}" for kind in kinds)
         console = Console()
         console.print(table)
-        console.print(f"Everything this run has left is in {cfg.paths.run}")
+        for kind in kinds:
+            console.print(f"{kind}: {describe_protocol(cfg, assembly, kind)}", soft_wrap=True, highlight=False)
+        console.print(f"Measured: {checkpoint}", soft_wrap=True, highlight=False)
+        console.print(f"Everything this run leaves is in {cfg.paths.run}", soft_wrap=True, highlight=False)
     return float(logged.get(f"{stage}/AP_{kinds[0]}", math.nan))
 
 
