@@ -103,7 +103,7 @@ class PictureSheets(Callback):
             dataloader_idx == 0
             and len({i for poses in self._poses for i in poses.image_ids.tolist()}) <= self.num_photos
         ):
-            self._poses.append(outputs)
+            self._poses.append(outputs["poses"])
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the photos with their poses, and note the AP."""

@@ -91,7 +91,7 @@ class PoseModule(LightningModule):
         """Forget the poses of the validation before."""
         self._reset_metrics()
 
-    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Poses:
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
         """Estimate the poses of one batch and hand them to the metric of its loader."""
         return self._measure(batch, dataloader_idx)
 
@@ -104,7 +104,7 @@ class PoseModule(LightningModule):
         """Forget the poses of the test before."""
         self._reset_metrics()
 
-    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Poses:
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
         """Estimate the poses of one batch and hand them to the metric of its loader."""
         return self._measure(batch, dataloader_idx)
 
@@ -136,10 +136,10 @@ class PoseModule(LightningModule):
             "lr_scheduler": {"scheduler": schedule, "interval": self.schedule_interval},
         }
 
-    def _measure(self, batch: Batch, loader: int) -> Poses:
+    def _measure(self, batch: Batch, loader: int) -> dict[str, Any]:
         poses = self.predict_step(batch, 0)
         list(self.metrics.values())[loader].update_poses(poses)  # type: ignore[operator]
-        return poses
+        return {"poses": poses}
 
     def _reset_metrics(self) -> None:
         for metric in self.metrics.values():

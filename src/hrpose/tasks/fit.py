@@ -7,6 +7,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from omegaconf import DictConfig, OmegaConf
 
 from hrpose.config import find_checkpoint
+from hrpose.models import load_weights
 from hrpose.tasks.assemble import Assembly, assemble
 from hrpose.tasks.report import show_report
 
@@ -30,17 +31,17 @@ def fit(cfg: DictConfig) -> float:
         run.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(cfg, run / "config.yaml", resolve=True)
     if checkpoint is not None:
+        load_weights(assembly.module.net, checkpoint)  # says clearly what is wrong with a file that does not fit
         logger.info("Resuming from %s", checkpoint)
     trainer.fit(assembly.module, datamodule=assembly.datamodule, ckpt_path=checkpoint, weights_only=True)
     best = _best_checkpoint(assembly)
     if best is None:
         logger.warning("Nothing was validated, so there is no best checkpoint and no AP.")
         return float("nan")
-    # The average of the weights is in the checkpoint already; the callback would put the last one in its place.
+    load_weights(assembly.module.net, best)
+    # Averaged weights are in the checkpoint already; the callback would put its last ones in their place.
     trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, WeightAveraging)]  # type: ignore[attr-defined]
-    numbers = trainer.validate(
-        assembly.module, datamodule=assembly.datamodule, ckpt_path=best, verbose=False, weights_only=True
-    )
+    numbers = trainer.validate(assembly.module, datamodule=assembly.datamodule, verbose=False)
     return show_report(cfg, assembly, numbers, stage="val", checkpoint=best)
 
 

@@ -3,6 +3,7 @@
 from omegaconf import DictConfig
 
 from hrpose.config import find_checkpoint
+from hrpose.models import load_weights
 from hrpose.tasks.assemble import assemble
 from hrpose.tasks.report import show_report
 
@@ -18,7 +19,7 @@ def test(cfg: DictConfig) -> float:
     """
     checkpoint = find_checkpoint(cfg)
     assembly = assemble(cfg)
-    numbers = assembly.trainer.test(
-        assembly.module, datamodule=assembly.datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True
-    )
+    if checkpoint is not None:
+        load_weights(assembly.module.net, checkpoint)
+    numbers = assembly.trainer.test(assembly.module, datamodule=assembly.datamodule, verbose=False)
     return show_report(cfg, assembly, numbers, stage="test", checkpoint=checkpoint or cfg.weights)
