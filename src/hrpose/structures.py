@@ -45,7 +45,7 @@ class _SharedArrays:
         for name, value in state.items():
             if isinstance(value, np.ndarray):
                 if name not in shared:  # an array does not know that it lies in shared memory: the tensor is kept
-                    shared[name] = torch.from_numpy(value).clone().share_memory_()
+                    shared[name] = torch.from_numpy(value).clone().share_memory_()  # type: ignore[no-untyped-call]
                     self.__dict__[name] = shared[name].numpy()
                 state[name] = shared[name]
         return state
