@@ -73,7 +73,7 @@ def draw_poses(
         if box is not None and np.isfinite(box).all():
             cv2.rectangle(canvas, _fixed(box[:2]), _fixed(box[:2] + box[2:]), PAPER, 1, cv2.LINE_AA, _SHIFT)
         _draw_limbs(canvas, points[person], shown[person], skeleton, thickness)
-        _draw_joints(canvas, points[person], shown[person], seen[person] == 1, sure[person], skeleton, thickness)
+        _draw_dots(canvas, points[person], shown[person], seen[person] == 1, sure[person], skeleton, thickness)
         if labels is not None:
             corner = box[:2] if box is not None else _top_left(points[person][shown[person]])
             write_text(canvas, labels[person], (int(corner[0]), int(corner[1]) - 4))
@@ -120,7 +120,7 @@ def _draw_limbs(
             )
 
 
-def _draw_joints(
+def _draw_dots(
     canvas: Image,
     points: NDArray[np.float64],
     shown: NDArray[np.bool_],
