@@ -1,6 +1,7 @@
 """Build the parts of a run from its configuration and put them together."""
 
 import logging
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch import nn
 
 from hrpose.config import build
 from hrpose.data.datamodule import PoseDataModule
-from hrpose.models import load_weights
+from hrpose.models import count_parameters, load_weights
 from hrpose.module import PoseModule
 from hrpose.skeletons import Skeleton
 
@@ -33,6 +34,7 @@ def assemble(cfg: DictConfig) -> Assembly:
     The skeleton comes first: it is read from the annotation file where the configuration says so, and the number of
     keypoints of the network, the mirror pairs and the OKS sigmas follow from it.
     """
+    _keep_quiet()
     seed_everything(cfg.seed, workers=True, verbose=False)
     if cfg.prepare is not None:
         build(cfg.prepare)
@@ -66,8 +68,17 @@ def assemble(cfg: DictConfig) -> Assembly:
         compile=cfg.compile,
         config=_plain(cfg),
     )
+    logger.info("%s: %.2f M parameters", type(net).__name__, count_parameters(net) / 1e6)
     trainer: Trainer = build(cfg.trainer, callbacks=_named(cfg.callbacks), logger=_named(cfg.logger))
     return Assembly(module, datamodule, trainer)
+
+
+def _keep_quiet() -> None:
+    """Drop what the libraries below say to themselves: advertisements, and warnings about their own code."""
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(lambda record: "Tip:" not in record.getMessage())
 
 
 def _named(nodes: DictConfig | None) -> list[Any]:
