@@ -143,7 +143,5 @@ def draw_pose_sheet(
 
 def _hues(count: int) -> NDArray[np.float32]:
     """Return `count` bright colours (count, 3), neighbours far apart."""
-    wheel = np.zeros((1, count, 3), np.uint8)
-    wheel[0, :, 0] = np.arange(count) * 67 % 180
-    wheel[0, :, 1:] = (200, 255)
-    return np.asarray(cv2.cvtColor(wheel, cv2.COLOR_HSV2RGB)[0], np.float32)
+    hue = np.arange(count)[:, None] * 0.381966  # the golden angle
+    return np.asarray(155 + 100 * np.cos(2 * np.pi * (hue - np.array([0, 1 / 3, 2 / 3]))), np.float32)
