@@ -160,10 +160,15 @@ def _similarity(distances: Floats, variances: Floats, areas: Floats) -> Floats:
 
 def _region_distances(keypoints: Floats, bbox: Floats) -> Floats:
     """Square the distance of keypoints (P, K, 2) to the boxes (P, 4) xywh grown by their own size to each side."""
-    low = bbox[:, None, :2] - bbox[:, None, 2:]
-    high = bbox[:, None, :2] + bbox[:, None, 2:] * 2
-    outside = np.maximum(0, low - keypoints) + np.maximum(0, keypoints - high)
-    return _add_squares(outside[..., 0], outside[..., 1])
+    outside = []
+    for axis in (0, 1):
+        places, start, size = keypoints[..., axis], bbox[:, None, axis], bbox[:, None, axis + 2]
+        before = (start - size) - places
+        np.maximum(0, before, out=before)
+        after = places - (start + size * 2)
+        before += np.maximum(0, after, out=after)
+        outside.append(before)
+    return _add_squares(*outside)
 
 
 def _add_squares(dx: Floats, dy: Floats) -> Floats:

@@ -52,12 +52,14 @@ def oks_nms(
     """
     points, score, area, group, variances = _check(keypoints, scores, areas, groups, sigmas)
     alive = np.lexsort((-score, group))
+    few = min(len(variances), math.floor(len(variances) * (1 - threshold)) + 3)
+    screen = np.ascontiguousarray(points[:, :few])
     kept = []
     while len(alive):
         head, follower = _heads(group[alive])
         kept.append(alive[head])
         best, rest = alive[follower[0]], alive[follower[1]]
-        alive = rest[~_exceeds(points, area, variances, best, rest, threshold)]
+        alive = rest[~_exceeds(points, screen, area, variances, best, rest, threshold)]
     return _by_group(kept, group)
 
 
@@ -114,17 +116,21 @@ def _heads(groups: Indices) -> tuple[Indices, tuple[Indices, Indices]]:
 
 
 def _exceeds(
-    keypoints: Floats, areas: Floats, variances: Floats, first: Indices, second: Indices, threshold: float
+    keypoints: Floats,
+    screen: Floats,
+    areas: Floats,
+    variances: Floats,
+    first: Indices,
+    second: Indices,
+    threshold: float,
 ) -> NDArray[np.bool_]:
     """Tell which pairs (P,) have an OKS above the threshold.
 
-    A keypoint adds at most 1 to the sum, so a pair whose first few keypoints add too little cannot reach K x threshold; most
-    pairs are different people and need no more than those few.
+    A keypoint adds at most 1 to the sum, so a pair whose first few keypoints (the screen) add too little cannot reach
+    K x threshold; most pairs are different people and need no more than those few.
     """
-    total = len(variances)
-    few = min(total, math.floor(total * (1 - threshold)) + 3)
-    screened = np.ascontiguousarray(keypoints[:, :few])
-    partial = oks_between(screened, areas, variances[:few], first, second) * few
+    total, few = len(variances), screen.shape[1]
+    partial = oks_between(screen, areas, variances[:few], first, second) * few
     near = np.flatnonzero(partial + (total - few) > total * threshold - _MARGIN)
     exceeds = np.zeros(len(first), dtype=bool)
     exceeds[near] = oks_between(keypoints, areas, variances, first[near], second[near]) > threshold
