@@ -99,19 +99,19 @@ def sample_body(rng: np.random.Generator) -> Body:
         joints={name: point * flip_y for name, point in joints.items()},
         head=head * flip_y[:, None],
         chest=chest * flip_y[:, None],
-        thickness=float(rng.uniform(0.85, 1.3)),
-        head_size=float(rng.uniform(0.95, 1.1) * (1.3 if child else 1.0)),
+        thickness=float(rng.uniform(1.1, 1.5)),
+        head_size=float(rng.uniform(1.3, 1.45) * (1.2 if child else 1.0)),
     )
 
 
 def _sample_heading(rng: np.random.Generator) -> float:
     """Draw the direction a person faces, in degrees: 0 towards the camera, 90 to the right of the photo, 180 away."""
     kind = rng.random()
-    if kind < 0.55:
-        return float(rng.normal(0, 28))
-    if kind < 0.80:
-        return float(rng.normal(180, 28))
-    return float(rng.choice((-90, 90)) + rng.normal(0, 22))
+    if kind < 0.65:
+        return float(rng.normal(0, 20))
+    if kind < 0.90:
+        return float(rng.normal(180, 20))
+    return float(rng.choice((-75, 75)) + rng.normal(0, 20))
 
 
 def _choose(rng: np.random.Generator, table: Mapping[str, tuple[float, tuple[Range, ...]]]) -> tuple[float, ...]:

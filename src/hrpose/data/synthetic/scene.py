@@ -15,8 +15,9 @@ from hrpose.data.synthetic.people import OWNER_STRIDE, Person, sample_outfit
 from hrpose.data.synthetic.scenery import develop, make_background, paint_clutter, paint_occluder
 
 _NUM_PEOPLE = np.array([0.04, 0.40, 0.28, 0.17, 0.11])  # probability of 0, 1, 2, ... people of full size
-_PROB_OCCLUDER, _PROB_CROWD, _PROB_DISTANT = 0.4, 0.04, 0.07
-_PROB_WHOLE = 0.75  # of being placed entirely inside the photo, where the size allows it
+_PROB_OCCLUDER, _PROB_CROWD, _PROB_DISTANT = 0.3, 0.04, 0.07
+_PLACE_TRIES, _MAX_OVERLAP = 6, 0.2
+_PROB_WHOLE = 0.88  # of being placed entirely inside the photo, where the size allows it
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,7 @@ def draw_scene(rng: np.random.Generator, size: tuple[int, int]) -> Scene:
     angle = rng.uniform(-2.6, -0.5)
     canvas = Canvas(make_background(rng, size), np.array([np.cos(angle), np.sin(angle)]))
     paint_clutter(canvas, rng, size)
+    canvas.blur(rng.uniform(0.5, 2.5))
     crowd = 1 if rng.random() < _PROB_CROWD else 0
     if crowd:
         for person in _distant_people(rng, size, int(rng.integers(7, 13))):
@@ -70,20 +72,20 @@ def _paint_people(
 
 
 def _near_people(rng: np.random.Generator, size: tuple[int, int]) -> list[Person]:
-    """Cast the people of full size, the farthest first."""
-    width = size[0]
+    """Cast the people of full size, the farthest first; nobody covers more than a part of anybody else."""
     people: list[Person] = []
     for _ in range(rng.choice(len(_NUM_PEOPLE), p=_NUM_PEOPLE)):
-        stature = min(size) * (rng.uniform(1.0, 1.6) if rng.random() < 0.12 else rng.uniform(0.42, 0.98))
+        stature = min(size) * (rng.uniform(1.0, 1.5) if rng.random() < 0.06 else rng.uniform(0.5, 0.98))
         person = Person(sample_body(rng), sample_outfit(rng), np.zeros(2), stature)
         low, high = _extent(person)
-        spot = rng.uniform(0, 1, 2)
-        if people and rng.random() < 0.4:
-            spot[0] = (people[-1].origin[0] + rng.normal(0, 0.25) * stature) / width
-        middle = spot * size
-        if rng.random() < _PROB_WHOLE:
-            middle = np.clip(middle, (high - low) / 2, np.maximum(size - (high - low) / 2, np.array(size) / 2))
-        people.append(replace(person, origin=middle - (low + high) / 2))
+        for _ in range(_PLACE_TRIES):
+            middle = rng.uniform(0, 1, 2) * size
+            if rng.random() < _PROB_WHOLE:
+                middle = np.clip(middle, (high - low) / 2, np.maximum(size - (high - low) / 2, np.array(size) / 2))
+            placed = replace(person, origin=middle - (low + high) / 2)
+            if all(_overlap(placed, other) < _MAX_OVERLAP for other in people):
+                people.append(placed)
+                break
     return sorted(people, key=lambda person: person.origin[1] + 0.6 * person.stature)
 
 
@@ -98,3 +100,10 @@ def _distant_people(rng: np.random.Generator, size: tuple[int, int], count: int)
 def _extent(person: Person) -> tuple[Floats, Floats]:
     outline, margin = person.outline(), 0.07 * person.stature
     return outline.min(0) - margin, outline.max(0) + margin
+
+
+def _overlap(person: Person, other: Person) -> float:
+    """Return the share of the smaller one's extent that both cover."""
+    (low, high), (other_low, other_high) = _extent(person), _extent(other)
+    common = np.clip(np.minimum(high, other_high) - np.maximum(low, other_low), 0, None)
+    return float(common.prod() / min((high - low).prod(), (other_high - other_low).prod()))

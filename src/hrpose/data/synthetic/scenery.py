@@ -18,15 +18,17 @@ def make_background(rng: np.random.Generator, size: tuple[int, int]) -> Image:
     """Return a cluttered background (H, W, 3) for a photo of `size` (width, height)."""
     width, height = size
     upper, lower = sample_cloth(rng), sample_cloth(rng)
-    horizon = rng.uniform(0.3, 0.85)
-    ramp = np.linspace(0, 1, height)[:, None, None]
-    share = np.clip((ramp - horizon) * rng.choice((6.0, 60.0)) + 0.5, 0, 1)
-    image: Floats = (upper * (1 - share) + lower * share) * (1 + rng.uniform(-0.3, 0.3) * (ramp - 0.5))
+    ramp = np.linspace(0, 1, height)[:, None]
+    share = np.clip((ramp - rng.uniform(0.3, 0.85)) * rng.choice((6.0, 60.0)) + 0.5, 0, 1)
+    column = (upper + share * (lower - upper)) * (1 + rng.uniform(-0.3, 0.3) * (ramp - 0.5))
+    cloud = np.zeros((height, width), np.float32)
     for cells in (3, 12, 60):
-        grid = rng.uniform(-1, 1, (max(2, cells * height // width), cells, 3 if cells == 3 else 1)).astype(np.float32)
-        noise = cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, -1)
-        image = image + rng.uniform(0, 32) * noise
-    return np.asarray(np.clip(image, 0, 255), np.uint8)
+        grid = rng.uniform(-1, 1, (max(2, cells * height // width), cells)).astype(np.float32)
+        cloud += np.float32(rng.uniform(0, 20)) * cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR)
+    tint = rng.uniform(0.6, 1.2, 3).astype(np.float32)
+    image = column.astype(np.float32)[:, None] + cloud[..., None] * tint
+    np.clip(image, 0, 255, out=image)
+    return np.asarray(image.astype(np.uint8))
 
 
 def paint_clutter(canvas: Canvas, rng: np.random.Generator, size: tuple[int, int]) -> None:
@@ -34,7 +36,7 @@ def paint_clutter(canvas: Canvas, rng: np.random.Generator, size: tuple[int, int
     extent = np.array(size, float)
     for _ in range(rng.integers(4, 16)):
         _paint_thing(canvas, rng, rng.uniform(0, 1, 2) * extent, float(extent.min() * rng.uniform(0.04, 0.22)))
-    for _ in range(rng.integers(0, 5)):
+    for _ in range(rng.integers(0, 3)):
         _paint_branch(canvas, rng, rng.uniform(0, 1, 2) * extent, float(extent.min()))
 
 
@@ -66,11 +68,15 @@ def develop(image: Image, rng: np.random.Generator) -> Image:
     height, width = image.shape[:2]
     if rng.random() < 0.35:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.1)), np.uint8)
-    corners = rng.uniform(0.75, 1.15, (2, 2, 1)) * rng.uniform(0.9, 1.1, 3)
+    corners = rng.uniform(0.75, 1.15, (2, 2, 1)) * rng.uniform(0.9, 1.1, 3) * rng.uniform(0.8, 1.1)
     light = cv2.resize(corners.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    grain = rng.integers(0, 256, image.shape, dtype=np.uint8).astype(np.float32) - 127.5
-    developed = image * (light * np.float32(rng.uniform(0.8, 1.1))) + grain * np.float32(rng.uniform(0.0, 0.12))
-    return np.asarray(np.clip(developed + np.float32(rng.uniform(-8, 18)), 0, 255), np.uint8)
+    grain = np.frombuffer(rng.bytes(image.size), np.uint8).reshape(image.shape)
+    strength = float(rng.uniform(0.0, 0.08))
+    lit = cv2.multiply(image, light, dtype=cv2.CV_32F)
+    developed = cv2.addWeighted(
+        lit, 1.0, grain, strength, float(rng.uniform(-8, 18)) - 127.5 * strength, dtype=cv2.CV_8U
+    )
+    return np.asarray(developed, np.uint8)
 
 
 def _paint_thing(canvas: Canvas, rng: np.random.Generator, middle: Floats, radius: float) -> None:
