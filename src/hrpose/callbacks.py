@@ -1,9 +1,11 @@
-"""Lightning callbacks: what a run leaves in its folder besides checkpoints.
+"""Lightning callbacks: what a run leaves in its folder.
 
-`PictureSheets` draws what the network sees, what it answers and how it learns; `ResultFiles` writes result JSONs.
+`RunCheckpoint` keeps checkpoints; `PictureSheets` draws what the network sees, what it answers and how it learns;
+`ResultFiles` writes result JSONs.
 """
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
@@ -21,6 +24,34 @@ from hrpose.structures import Batch, Poses
 from hrpose.visualize import draw_crop_sheet, draw_curves, draw_pose_sheet, save_image
 
 Image = NDArray[np.uint8]
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """Lightning's ModelCheckpoint, for runs that are resumed in a folder of their own.
+
+    Lightning forgets which checkpoint was the best when the folder changes. This one takes the best file of the resumed run
+    along, so that a run which never gets better again still ends with its best.
+    """
+
+    _resumed_folder: Path | None = None
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Note where the run is resumed from; the paths that the checkpoint holds are not followed."""
+        self._resumed_folder = Path(trainer.ckpt_path).parent if trainer.ckpt_path else None
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the score of the best checkpoint, and the file, from the folder of the resumed run."""
+        if self._resumed_folder is None or self.monitor is None:
+            return
+        name = Path(state_dict["best_model_path"]).name
+        before, after = self._resumed_folder / name, Path(str(self.dirpath)) / name
+        if not name or not before.is_file():
+            return
+        if before.resolve() != after.resolve():
+            _copy_once(before, after)
+        self.best_model_path = self.kth_best_model_path = str(after)
+        self.best_model_score = self.kth_value = state_dict["best_model_score"]
+        self.best_k_models = {str(after): state_dict["best_model_score"]}
 
 
 class PictureSheets(Callback):
@@ -169,6 +200,12 @@ def write_results(file: Path, rows: list[Mapping[str, Any]]) -> None:
     """Write COCO result rows as JSON, from the first process only."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(rows))
+
+
+@rank_zero_only
+def _copy_once(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
 
 
 def _datamodule_of(trainer: Trainer) -> PoseDataModule:

@@ -1,0 +1,64 @@
+"""A few synthetic people, drawn once, and runs of a very small network on them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from hrpose.config import compose, validate
+from hrpose.data.synthetic import write_dataset
+
+SMALL = [
+    "prepare=null",
+    "codec=heatmap_128x96",
+    *("model.width=4", "model.stem_width=8", "model.stage1_width=4"),
+    *("data.batch_size=4", "data.val_batch_size=8", "data.num_workers=0"),
+    *("trainer.max_epochs=2", "trainer.accelerator=cpu", "trainer.log_every_n_steps=1", "callbacks.progress=null"),
+    *("+trainer.enable_progress_bar=false", "schedule=none"),
+]
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in the layout of COCO with drawn people."""
+    folder = tmp_path_factory.mktemp("people") / "data"
+    write_dataset(folder, num_train=8, num_val=4, image_size=(320, 240))
+    return folder
+
+
+@pytest.fixture
+def words(people: Path, tmp_path: Path) -> list[str]:
+    """The words of a short run in the test's own folder."""
+    return [*SMALL, f"paths.data={people}", f"paths.runs={tmp_path}/runs"]
+
+
+@pytest.fixture
+def fit(words: list[str], tmp_path: Path) -> Callable[..., float]:
+    """Call the task of `hrpose fit` in this process; it leaves its files in tmp_path / run."""
+
+    def call(*overrides: str, run: str = "run") -> float:
+        cfg = compose("fit", [*words, f"paths.run={tmp_path / run}", *overrides])
+        validate(cfg)
+        # not before the configuration has been found sound: the task brings Lightning in
+        from hrpose.tasks.fit import fit as task
+
+        return task(cfg)
+
+    return call
+
+
+@pytest.fixture
+def hrpose(words: list[str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line in the test's own folder."""
+
+    def call(verb: str, *more: str, path: Sequence[Path] = ()) -> subprocess.CompletedProcess[str]:
+        environment = dict(os.environ, PYTHONPATH=os.pathsep.join(map(str, path)))
+        command = [sys.executable, "-m", "hrpose", verb, *words, *more]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+
+    return call

@@ -1,0 +1,159 @@
+"""The whole river, from drawn photos to AP, on a very small network."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from hrpose.data.errors import DataWarning
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*log_every_n_steps.*:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*exists and is not empty.*:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*"),
+    pytest.mark.filterwarnings(f"ignore::{DataWarning.__module__}.DataWarning"),
+]
+
+
+def read_numbers(run: Path) -> dict[str, list[float]]:
+    """The columns of metrics.csv without their gaps."""
+    columns: dict[str, list[float]] = {}
+    with (run / "metrics" / "metrics.csv").open() as file:
+        for row in csv.DictReader(file):
+            for name, value in row.items():
+                if value:
+                    columns.setdefault(name, []).append(float(value))
+    return columns
+
+
+def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:
+    return torch.load(checkpoint, weights_only=True)["state_dict"]
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    left, right = weights_of(one), weights_of(other)
+    assert left.keys() == right.keys()
+    assert [name for name in left if not torch.equal(left[name], right[name])] == []
+
+
+def coco_ap(annotations: Path, results: Path) -> float:
+    truth = COCO(str(annotations))
+    evaluation = COCOeval(truth, truth.loadRes(str(results)), "keypoints")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return float(evaluation.stats[0])
+
+
+def test_ap_rises_and_loss_falls(fit, people, tmp_path) -> None:
+    learn_by_heart = [
+        f"data.val_annotations={people}/annotations/person_keypoints_train2017.json",
+        f"data.val_images={people}/train2017",
+        *("augment=none", "data.val_boxes=[gt]", "optim.lr=2e-3"),
+        *("model.width=16", "model.stem_width=16", "model.stage1_width=8"),
+    ]
+    first = fit(*learn_by_heart, "trainer.max_epochs=1", run="first")
+    later = fit(*learn_by_heart, "trainer.max_epochs=50", "trainer.check_val_every_n_epoch=25", run="later")
+    assert first < 0.01
+    assert later > 0.1
+    losses = read_numbers(tmp_path / "later")["train/loss"]
+    assert sum(losses[-4:]) < 0.5 * sum(losses[:4])
+
+
+def test_a_run_leaves_checkpoint_config_numbers_results_and_pictures(fit, people, tmp_path) -> None:
+    ap = fit("data.val_boxes=[gt,det]", "model.width=8", "optim.lr=3e-3", "trainer.max_epochs=3")
+    run = tmp_path / "run"
+    left = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    assert left >= {
+        "config.yaml",
+        "metrics/metrics.csv",
+        *("checkpoints/best.ckpt", "checkpoints/last.ckpt"),
+        *("results/keypoints_gt.json", "results/keypoints_det.json"),
+        *("pictures/train_crops.png", "pictures/val_poses.png", "pictures/curves.png"),
+    }
+    truth = people / "annotations" / "person_keypoints_val2017.json"
+    assert coco_ap(truth, run / "results" / "keypoints_gt.json") == pytest.approx(ap, abs=1e-6)
+    numbers = read_numbers(run)
+    assert {"val/AP", "val/AP_gt", "val/AP_det", "val/ARL_det"} <= set(numbers)
+    assert numbers["val/AP"] == numbers["val/AP_gt"]
+    assert json.loads((run / "results" / "keypoints_det.json").read_text())[0].keys() >= {
+        "image_id",
+        "keypoints",
+        "score",
+    }
+
+
+def test_the_number_of_workers_does_not_change_the_weights(fit, tmp_path) -> None:
+    fit("data.num_workers=0", "trainer.max_epochs=1", run="alone")
+    fit("data.num_workers=2", "trainer.max_epochs=1", run="two")
+    assert_same_weights(tmp_path / "alone/checkpoints/last.ckpt", tmp_path / "two/checkpoints/last.ckpt")
+
+
+def test_another_seed_gives_other_weights(fit, tmp_path) -> None:
+    fit("trainer.max_epochs=1", run="seed0")
+    fit("trainer.max_epochs=1", "seed=1", run="seed1")
+    with pytest.raises(AssertionError):
+        assert_same_weights(tmp_path / "seed0/checkpoints/last.ckpt", tmp_path / "seed1/checkpoints/last.ckpt")
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [
+        ("trainer.precision=bf16-mixed",),
+        ("callbacks/ema=default",),
+        ("trainer.accumulate_grad_batches=2",),
+        ("trainer.gradient_clip_val=1.0",),
+        ("callbacks/early_stopping=default",),
+        ("channels_last=false", "flip_test=false"),
+        ("loss=ohkm", "optim=sgd", "optim.lr=1e-3"),
+        ("schedule=onecycle", "augment=hrnet", "pixels=color_dropout"),
+        ("schedule=cosine", "data.val_boxes=[det]"),
+        ("logger=[csv,tensorboard]",),
+    ],
+    ids=lambda switch: switch[0],
+)
+def test_every_switch_is_one_line(fit, tmp_path, switch) -> None:
+    ap = fit("trainer.max_epochs=1", "+trainer.limit_train_batches=3", *switch)
+    assert 0 <= ap <= 1
+    assert (tmp_path / "run/checkpoints/best.ckpt").is_file()
+
+
+@pytest.mark.slow
+def test_the_network_can_be_compiled(fit) -> None:
+    assert 0 <= fit("trainer.max_epochs=1", "+trainer.limit_train_batches=2", "compile=true") <= 1
+
+
+def test_tensorboard_gets_the_pictures(fit, tmp_path) -> None:
+    fit("trainer.max_epochs=1", "+trainer.limit_train_batches=1", "logger=tensorboard")
+    (events,) = (tmp_path / "run/tensorboard").glob("events*")
+    assert b"pictures/train_crops" in events.read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_wandb_works_offline_without_a_key(hrpose, tmp_path) -> None:
+    done = hrpose(
+        "fit",
+        "trainer.max_epochs=1",
+        "+trainer.limit_train_batches=1",
+        "logger=[csv,wandb]",
+        "logger.wandb.offline=true",
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert list(tmp_path.glob("runs/tiny/*/wandb/offline-run-*/files/media/images/pictures/train_crops*.png"))
+
+
+def test_test_measures_what_fit_has_measured(fit, hrpose, tmp_path) -> None:
+    ap = fit("model.width=8", "optim.lr=3e-3", "trainer.max_epochs=3", "data.val_boxes=[gt]", run="runs/tiny/a")
+    done = hrpose("test", "model.width=8", "ckpt_path=last", "data.val_boxes=[gt,det]")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert re.search(r"^ gt +\d\.\d{3}", done.stdout, re.MULTILINE)
+    assert re.search(r"^ det +\d\.\d{3}", done.stdout, re.MULTILINE)
+    (results,) = tmp_path.glob("runs/tiny/test_*/results/keypoints_gt.json")
+    assert results.is_file()
+    assert 0 <= ap <= 1
