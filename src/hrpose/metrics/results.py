@@ -1,0 +1,138 @@
+"""Read a COCO keypoint result file, of whatever tool, to be evaluated."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hrpose.metrics.functional.matching import Detections
+from hrpose.metrics.functional.oks import Floats
+from hrpose.structures import GroundTruth
+
+
+def read_results(file: str | Path, truth: GroundTruth) -> Detections:
+    """Read the rows {image_id, category_id, keypoints [x, y, score] * K, score} of a result file.
+
+    The area of a prediction is that of its `bbox` if the first row has one, else that of its keypoints' extent, as the
+    reference implementation takes it.
+
+    Args:
+        file: the JSON file.
+        truth: what the predictions are of: its photos and its number of keypoints.
+
+    Returns:
+        The predictions in the order of the file.
+
+    Raises:
+        ValueError: naming the file and the rows at fault: not JSON, not a list of such rows, another number of keypoints, a
+            number that is missing or not finite, an unknown photo, a row that is there twice.
+    """
+    file = Path(file)
+    rows = _read_rows(file)
+    num_keypoints = truth.keypoints.shape[1]
+    for name in ("image_id", "category_id", "keypoints", "score"):
+        _refuse(file, [at for at, row in enumerate(rows) if name not in row], f"every row to have `{name}`")
+    unlike = [at for at, row in enumerate(rows) if not _has_length(row["keypoints"], 3 * num_keypoints)]
+    _refuse(
+        file, unlike, f"`keypoints` of {3 * num_keypoints} numbers, x y score for each of {num_keypoints} keypoints"
+    )
+    image_ids = _numbers(file, rows, "image_id").astype(np.int64)
+    _refuse(file, np.flatnonzero(~np.isin(image_ids, truth.image_ids)).tolist(), "image ids of the annotations")
+    triplets = _keypoints(file, rows, num_keypoints)
+    scores = _numbers(file, rows, "score")
+    table = np.column_stack([image_ids, scores, triplets.reshape(len(rows), 3 * num_keypoints)])
+    _refuse(file, _repeated(table), "every row once (a distributed sampler pads with repeated ones)")
+    keypoints = np.ascontiguousarray(triplets[..., :2])
+    return Detections(
+        image_ids=image_ids,
+        category_ids=_numbers(file, rows, "category_id").astype(np.int64),
+        keypoints=keypoints,
+        scores=scores,
+        areas=_areas(file, rows, keypoints),
+    )
+
+
+def _read_rows(file: Path) -> list[dict[str, Any]]:
+    try:
+        with _no_collection():
+            rows = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"Expected {file} to be JSON, but it is not: {error}.") from error
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(
+            f"Expected {file} to be a COCO result file, a list of rows, but got {type(rows).__name__}"
+            f"{' of other things' if isinstance(rows, list) else ''}. Is it the annotation file?"
+        )
+    return rows
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from walking through millions of fresh numbers again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _has_length(value: Any, length: int) -> bool:
+    return isinstance(value, list) and len(value) == length
+
+
+def _numbers(file: Path, rows: list[dict[str, Any]], name: str) -> Floats:
+    try:
+        numbers = np.array([row[name] for row in rows], dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Expected {file} to have numbers as `{name}`, but got something else: {error}.") from error
+    _refuse(file, np.flatnonzero(~np.isfinite(numbers)).tolist(), f"finite numbers as `{name}`")
+    return numbers
+
+
+def _keypoints(file: Path, rows: list[dict[str, Any]], num_keypoints: int) -> Floats:
+    """The triplets (N, K, 3)."""
+    values = chain.from_iterable(row["keypoints"] for row in rows)
+    try:
+        flat = np.fromiter(values, dtype=np.float64, count=len(rows) * num_keypoints * 3)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Expected {file} to have numbers as `keypoints`, but got something else: {error}.") from error
+    triplets = flat.reshape(len(rows), num_keypoints, 3)
+    wrong = ~np.isfinite(triplets).all(axis=(1, 2))
+    _refuse(file, np.flatnonzero(wrong).tolist(), "finite numbers as `keypoints`")
+    return triplets
+
+
+def _areas(file: Path, rows: list[dict[str, Any]], keypoints: Floats) -> Floats:
+    if rows and rows[0].get("bbox"):
+        unlike = [at for at, row in enumerate(rows) if not _has_length(row.get("bbox"), 4)]
+        _refuse(file, unlike, "a `bbox` of four numbers in every row, because the first row has one")
+        boxes = np.array([row["bbox"] for row in rows], dtype=np.float64)
+        areas: Floats = boxes[:, 2] * boxes[:, 3]
+        return areas
+    width, height = (keypoints.max(axis=1) - keypoints.min(axis=1)).T
+    return np.asarray(width * height)
+
+
+def _repeated(table: Floats) -> list[int]:
+    """Rows that equal an earlier row; a sum of each row tells most of them apart."""
+    order = np.argsort(table.sum(axis=1), kind="stable")
+    same = (table[order[1:]] == table[order[:-1]]).all(axis=1)
+    repeated: list[int] = np.sort(order[1:][same]).tolist()
+    return repeated
+
+
+def _refuse(file: Path, rows: list[int], wanted: str) -> None:
+    if rows:
+        more = " ..." if len(rows) > 5 else ""
+        raise ValueError(
+            f"Expected {file} to have {wanted}, but {len(rows)} are otherwise: rows {rows[:5]}{more} counted from 0."
+        )

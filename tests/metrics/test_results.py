@@ -1,0 +1,81 @@
+"""Result files: read as the reference reads them, refused with the rows at fault."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from keypoint_oracle import coco_numbers, detections_from_coco, random_case, truth_from_coco
+
+from hrpose.metrics.functional import average_precision
+from hrpose.metrics.results import read_results
+from hrpose.structures import GroundTruth
+
+
+@pytest.fixture
+def case() -> tuple[dict[str, Any], list[dict[str, Any]], np.ndarray]:
+    return random_case(4, num_keypoints=3, distinct=True)
+
+
+def write(folder: Path, rows: object) -> Path:
+    file = folder / "results.json"
+    file.write_text(json.dumps(rows))
+    return file
+
+
+def refuse(tmp_path: Path, truth: GroundTruth, rows: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_results(write(tmp_path, rows), truth)
+
+
+def test_rows_come_through_to_the_bit(tmp_path: Path, case: Any) -> None:
+    annotations, results, sigmas = case
+    truth = truth_from_coco(annotations, 3)
+    got, wanted = read_results(write(tmp_path, results), truth), detections_from_coco(results, 3)
+    for name, values in vars(wanted).items():
+        np.testing.assert_array_equal(getattr(got, name), values)
+    assert list(average_precision(got, truth, sigmas).values()) == coco_numbers(annotations, results, sigmas)
+
+
+def test_boxes_give_the_areas_if_the_first_row_has_one(tmp_path: Path, case: Any) -> None:
+    annotations, results, sigmas = case
+    boxed = [{**row, "bbox": [0, 0, 10 + place, 100]} for place, row in enumerate(results)]
+    truth = truth_from_coco(annotations, 3)
+    numbers = average_precision(read_results(write(tmp_path, boxed), truth), truth, sigmas)
+    assert list(numbers.values()) == coco_numbers(annotations, boxed, sigmas)
+    refuse(tmp_path, truth, [boxed[0], *results[1:]], "a `bbox` of four numbers in every row")
+
+
+def test_no_rows(tmp_path: Path, case: Any) -> None:
+    assert len(read_results(write(tmp_path, []), truth_from_coco(case[0], 3))) == 0
+
+
+def test_faults_are_told_by_row(tmp_path: Path, case: Any) -> None:
+    annotations, results, _ = case
+    truth = truth_from_coco(annotations, 3)
+    first, rest = results[0], results[1:]
+    refuse(
+        tmp_path,
+        truth,
+        {"annotations": []},
+        r"a COCO result file, a list of rows, but got dict\. Is it the annotation file",
+    )
+    refuse(tmp_path, truth, [1], "a list of rows, but got list of other things")
+    refuse(
+        tmp_path, truth, [{"image_id": 3}, *rest], r"every row to have `category_id`, but 1 are otherwise: rows \[0\]"
+    )
+    refuse(tmp_path, truth, [*rest, {**first, "keypoints": [1.0] * 6}], "`keypoints` of 9 numbers")
+    refuse(tmp_path, truth, [*rest, {**first, "image_id": 4}], "image ids of the annotations, but 1 are otherwise")
+    refuse(tmp_path, truth, [{**first, "score": float("nan")}], "finite numbers as `score`")
+    refuse(tmp_path, truth, [{**first, "score": "high"}], "numbers as `score`, but got something else")
+    refuse(tmp_path, truth, [{**first, "keypoints": [float("nan")] * 9}], "finite numbers as `keypoints`")
+    refuse(tmp_path, truth, [{**first, "keypoints": ["x"] * 9}], "numbers as `keypoints`, but got something else")
+    refuse(tmp_path, truth, [*results, first], rf"every row once .* 1 are otherwise: rows \[{len(results)}\]")
+
+
+def test_not_json(tmp_path: Path, case: Any) -> None:
+    file = tmp_path / "results.json"
+    file.write_text("[{")
+    with pytest.raises(ValueError, match=r"results\.json to be JSON, but it is not"):
+        read_results(file, truth_from_coco(case[0], 3))
