@@ -14,9 +14,11 @@ from tiny_coco import content, write_dataset, write_json, write_photo
 
 from hrpose.codecs import HeatmapCodec
 from hrpose.data import dataset as dataset_module
+from hrpose.data import images as images_module
 from hrpose.data.coco import read_annotations
 from hrpose.data.dataset import PoseDataset, keep_batch, sample_generator
 from hrpose.data.errors import DataError, MissingDataError
+from hrpose.data.jpeg import decode_top
 from hrpose.data.transforms import HalfBody, RandomFlip, RandomRotation, RandomScale
 from hrpose.geometry import transform_points
 from hrpose.skeletons import COCO, MPII
@@ -197,13 +199,36 @@ def test_pixel_transforms_follow_the_same_draws_and_move_nothing(folder: Path) -
 
 def test_persons_of_one_photo_decode_it_once(folder: Path, monkeypatch) -> None:
     reads = []
-    monkeypatch.setattr(
-        dataset_module, "read_image", lambda file: reads.append(file) or np.zeros((70, 90, 3), np.uint8)
-    )
+    photo = np.zeros((70, 90, 3), np.uint8)
+    monkeypatch.setattr(dataset_module, "read_image", lambda file, **options: reads.append(file) or photo)
     dataset = make(folder)
-    batch = dataset.__getitems__(range(len(dataset)))
+    assert len(dataset.__getitems__([10, 3, 7, 0, 1, 2, 4, 5])["images"]) == 8
     assert len(reads) == 4
-    assert len(batch["images"]) == 11
+
+
+def test_decoding_no_further_than_a_crop_reaches_changes_no_pixel(folder: Path, monkeypatch) -> None:
+    told = content()
+    for image in told["images"]:
+        image["height"] = 700
+        write_photo(folder / "photos" / image["file_name"], seed=image["id"], size=(90, 700))
+    for row in told["annotations"]:
+        row["bbox"][1] += 50 * (row["id"] % 11)
+    write_json(folder / "persons.json", told)
+    keys = [(epoch, row) for epoch in range(4) for row in range(11)]
+    tops = []
+
+    def noted(*told):
+        tops.append(decode_top(*told))
+        return tops[-1]
+
+    monkeypatch.setattr(images_module, "decode_top", noted)
+    dataset = make(folder, augment=RECIPE)
+    partial = [dataset[key]["image"] for key in keys]
+    assert sum(top is not None for top in tops) > 20
+    monkeypatch.setattr(images_module, "decode_top", lambda *told: None)
+    dataset = make(folder, augment=RECIPE)
+    for key, image in zip(keys, partial, strict=True):
+        np.testing.assert_array_equal(dataset[key]["image"], image)
 
 
 def test_a_sample_takes_at_most_150_kilobytes(folder: Path) -> None:

@@ -83,7 +83,7 @@ class PoseDataset(Dataset[Sample]):
         self.pixel_stage = PixelStage(pixel_transforms) if pixel_transforms is not None else None
         self.bbox_padding = bbox_padding
         self.seed = seed
-        self._last_photo: tuple[int, NDArray[np.uint8]] | None = None
+        self._last_photo: tuple[int, int, NDArray[np.uint8]] | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -113,14 +113,19 @@ class PoseDataset(Dataset[Sample]):
         addresses = [self._address(key) for key in keys]
         rows = np.array([row for _, row in addresses], np.int64)
         images = _empty_images(len(rows), self.input_size)
-        crops, matrices = self._render(addresses, rows, images.numpy())
+        crops, generators, matrices = self._place(addresses, rows)
+        inverses = invert_affine(matrices)
+        self._warp(rows, matrices, inverses, images.numpy())
+        if self.pixel_stage is not None:
+            for pixels, rng in zip(images.numpy(), generators, strict=True):
+                pixels[:] = self.pixel_stage(pixels, rng)
         keypoints, visibility = self._move_keypoints(rows, crops, matrices)
         table = self.table
         return RawBatch(
             images=images,
             keypoints=torch.from_numpy(keypoints),
             visibility=torch.from_numpy(visibility),
-            image_from_input=torch.from_numpy(invert_affine(matrices)),
+            image_from_input=torch.from_numpy(inverses),
             center=torch.from_numpy(np.stack([crop.center for crop in crops])),
             scale=torch.from_numpy(np.stack([crop.scale for crop in crops])),
             bbox_scores=torch.from_numpy(table.bbox_scores[rows]),
@@ -140,27 +145,42 @@ class PoseDataset(Dataset[Sample]):
 
     def _augmented(self, crop: Crop, epoch: int, row: int) -> tuple[Crop, np.random.Generator]:
         rng = sample_generator(self.seed, epoch, row)
+        keypoints, visibility = self.table.keypoints[row], self.table.visibility[row]
         for transform in self.augment:
-            crop = transform(crop, self.table.keypoints[row], self.table.visibility[row], rng)
+            crop = transform(crop, keypoints, visibility, rng)
         return crop, rng
 
-    def _render(
-        self, addresses: Sequence[tuple[int, int]], rows: NDArray[np.int64], pixels: NDArray[np.uint8]
-    ) -> tuple[list[Crop], NDArray[np.float64]]:
-        """Draw the crops and warp their pixels into place; return them with input_from_image (B, 2, 3)."""
+    def _place(
+        self, addresses: Sequence[tuple[int, int]], rows: NDArray[np.int64]
+    ) -> tuple[list[Crop], list[np.random.Generator], NDArray[np.float64]]:
+        """Draw the crops; return them with their generators and input_from_image (B, 2, 3)."""
         centers, scales = center_scale_from_bbox(self.table.bbox[rows], self._aspect_ratio, self.bbox_padding)
-        crops = []
+        crops, generators = [], []
         matrices = np.empty((len(rows), 2, 3), np.float64)
         for slot, (epoch, row) in enumerate(addresses):
             crop, rng = self._augmented(Crop(centers[slot], scales[slot]), epoch, row)
             matrices[slot] = input_from_image(crop.center, crop.scale, crop.rotation, self.input_size, flip=crop.flip)
-            cv2.warpAffine(
-                self._photo_of(row), matrices[slot], self.input_size, dst=pixels[slot], flags=cv2.INTER_LINEAR
-            )
-            if self.pixel_stage is not None:
-                pixels[slot] = self.pixel_stage(pixels[slot], rng)
             crops.append(crop)
-        return crops, matrices
+            generators.append(rng)
+        return crops, generators, matrices
+
+    def _warp(
+        self,
+        rows: NDArray[np.int64],
+        matrices: NDArray[np.float64],
+        inverses: NDArray[np.float64],
+        pixels: NDArray[np.uint8],
+    ) -> None:
+        """Warp the photos into place, those of one photo after one decode and only as far down as they reach."""
+        width, height = self.input_size
+        corners = transform_points([[-1, -1], [width, -1], [-1, height], [width, height]], inverses)
+        bottoms = np.ceil(corners[..., 1].max(axis=1)).clip(0, 2**20).astype(int)
+        photos = self.table.image_index[rows]
+        for index in dict.fromkeys(photos.tolist()):
+            slots = np.flatnonzero(photos == index)
+            photo = self._photo_of(index, int(bottoms[slots].max()) + 1)
+            for slot in slots:
+                cv2.warpAffine(photo, matrices[slot], self.input_size, dst=pixels[slot], flags=cv2.INTER_LINEAR)
 
     def _move_keypoints(
         self, rows: NDArray[np.int64], crops: Sequence[Crop], matrices: NDArray[np.float64]
@@ -172,21 +192,14 @@ class PoseDataset(Dataset[Sample]):
         keypoints = transform_points(np.take_along_axis(self.table.keypoints[rows], order[..., None], axis=1), matrices)
         return np.where(visibility[..., None] > 0, keypoints, 0).astype(np.float32), visibility
 
-    def _photo_of(self, row: int) -> NDArray[np.uint8]:
-        """Decode a photo, unless the person before was on the same one."""
-        index = int(self.table.image_index[row])
-        if self._last_photo is None or self._last_photo[0] != index:
-            name = self.table.file_names[index]
-            image = read_image(f"{self.image_dir}/{name}")
-            width, height = self.table.image_sizes[index].tolist()
-            if image.shape[:2] != (height, width):
-                raise DataError(
-                    f"Expected {self.image_dir}/{name} to be {width} x {height} pixels, as the annotation file states, but it is "
-                    f"{image.shape[1]} x {image.shape[0]}. Keypoints would miss their places. If it was resized, use the "
-                    "original; if it is turned, the annotations were made with its EXIF orientation applied: store it upright."
-                )
-            self._last_photo = (index, image)
-        return self._last_photo[1]
+    def _photo_of(self, index: int, num_rows: int) -> NDArray[np.uint8]:
+        """Decode the first rows of a photo, unless the batch before ended with them."""
+        width, height = self.table.image_sizes[index].tolist()
+        if self._last_photo is None or self._last_photo[0] != index or self._last_photo[1] < min(num_rows, height):
+            file = f"{self.image_dir}/{self.table.file_names[index]}"
+            photo = read_image(file, size=(width, height), num_rows=num_rows)
+            self._last_photo = (index, height if len(photo) == height else num_rows, photo)
+        return self._last_photo[2]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_last_photo": None}

@@ -1,7 +1,7 @@
 """Photos: exactly the pixels that the annotations were made on, decoded as fast as that can be done.
 
-JPEG files go through simplejpeg, which gives the pixels of OpenCV in half the time; every other format, and JPEG files out
-of the ordinary, through OpenCV.
+JPEG files go through simplejpeg, which gives the pixels of OpenCV in less time; every other format, and JPEG files out of the
+ordinary, through OpenCV.
 """
 
 import os
@@ -10,25 +10,30 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 
 from hrpose.data.errors import DataError, MissingDataError
+from hrpose.data.jpeg import JPEG_START, decode_jpeg, decode_top, is_truncated
 
-_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 
-
-def read_image(file: str | Path) -> NDArray[np.uint8]:
+def read_image(
+    file: str | Path, *, size: tuple[int, int] | None = None, num_rows: int | None = None
+) -> NDArray[np.uint8]:
     """Read a photo as RGB.
 
     An EXIF orientation is ignored, as it was when COCO was annotated: the pixels come as they are stored.
+
+    Args:
+        file: of any format that OpenCV reads.
+        size: (width, height) that the photo must have; None takes any.
+        num_rows: how many rows from the top are needed, if `size` is given; None stands for all. More may be returned.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
         MissingDataError: if there is no such file.
-        DataError: if the file is empty, cut short or not an image.
+        DataError: if the file is empty, cut short, not an image or of another size.
     """
     try:
         with open(file, "rb", buffering=0) as stream:  # noqa: PTH123 - Path.open costs more than this whole read
@@ -37,17 +42,18 @@ def read_image(file: str | Path) -> NDArray[np.uint8]:
         raise MissingDataError(f"Expected a photo at {file}, but there is no such file.") from error
     if not content:
         raise DataError(f"Expected a photo at {file}, but the file is empty. Copy or download it again.")
-    if content.startswith(_JPEG_START):
-        try:
-            image: NDArray[np.uint8] = simplejpeg.decode_jpeg(content, "RGB", fastdct=False, fastupsample=False)
-            return image
-        except ValueError as error:
-            if _is_truncated(content):
-                raise DataError(
-                    f"Expected a whole JPEG at {file}, but it breaks off after {len(content)} bytes. "
-                    "Copy or download it again."
-                ) from error
-    return _read_by_opencv(file, content)
+    if size is not None and num_rows is not None and content.startswith(JPEG_START):
+        top = decode_top(content, size, num_rows)
+        if top is not None:
+            return top
+    image = _decode(file, content)
+    if size is not None and image.shape[1::-1] != size:
+        raise DataError(
+            f"Expected {file} to be {size[0]} x {size[1]} pixels, as the annotation file states, but it is {image.shape[1]} x "
+            f"{image.shape[0]}. Keypoints would miss their places. If it was resized, use the original; if it is turned, the "
+            "annotations were made with its EXIF orientation applied: store it upright."
+        )
+    return image
 
 
 def check_file_name(name: str, place: str) -> None:
@@ -121,12 +127,16 @@ def _check_inside(path: Path, home: str) -> None:
         )
 
 
-def _is_truncated(content: bytes) -> bool:
-    """Whether a JPEG lacks the end marker behind its last scan; within a scan the marker cannot occur."""
-    return content.rfind(_JPEG_END) < content.rfind(_JPEG_SCAN) or _JPEG_SCAN not in content
-
-
-def _read_by_opencv(file: str | Path, content: bytes) -> NDArray[np.uint8]:
+def _decode(file: str | Path, content: bytes) -> NDArray[np.uint8]:
+    if content.startswith(JPEG_START):
+        try:
+            return decode_jpeg(content)
+        except ValueError as error:
+            if is_truncated(content):
+                raise DataError(
+                    f"Expected a whole JPEG at {file}, but it breaks off after {len(content)} bytes. "
+                    "Copy or download it again."
+                ) from error
     decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if decoded is None:
         raise DataError(
