@@ -121,7 +121,7 @@ def parse(verb: str, words: Sequence[str]) -> Command:
     while rest:
         word = rest.pop(0)
         if not word.startswith("-"):
-            is_subject = word in _SUBJECTS.get(verb, ())
+            is_subject = verb in _SUBJECTS and "=" not in word and not word.startswith("~")
             overrides.append(f"{verb}={word}" if is_subject else normalise_override(word))
             continue
         flags.append(word)
@@ -218,7 +218,7 @@ def _complete(words: Sequence[str]) -> int:
     elif verb not in VERBS or (len(typed) == 2 and not line.endswith(" ")):
         print(" ".join(known for known in VERBS if known.startswith(verb)))
         return 0
-    rest = [word for word in typed[2:] if word not in _SUBJECTS.get(verb, ())]
+    rest = [f"{verb}={word}" if word in _SUBJECTS.get(verb, ()) else word for word in typed[2:]]
     os.environ["COMP_LINE"] = " ".join(["hrpose", *rest]) + (" " if line.endswith(" ") else "")
     _hand_to_hydra(Command(verb, ("--shell-completion",), tuple(words)), lambda cfg: None)
     return 0

@@ -56,8 +56,13 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
 @contextmanager
 def config_loader() -> Iterator[ConfigLoader]:
     """Lend Hydra's loader of the conf folder; whatever Hydra had in hand before is put back."""
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        yield GlobalHydra.instance().config_loader()
+    before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            yield GlobalHydra.instance().config_loader()
+    finally:
+        GlobalHydra.instance().hydra = before
 
 
 @lru_cache(maxsize=128)

@@ -10,19 +10,22 @@ from hrpose.config.build import build
 from hrpose.config.errors import ConfigError
 
 
-def find_file_faults(cfg: DictConfig) -> list[str]:
+def find_file_faults(cfg: DictConfig) -> list[tuple[str, str]]:
     """Find the checkpoint, weights and data that a configuration names and that are not there.
 
     The files of a dataset are named together, with the layout that the configuration expects. Data that the task makes itself
     (`prepare`) need not be there yet.
+
+    Returns:
+        Keys, each with what is wrong with it.
     """
     faults = [*_checkpoint_faults(cfg), *_weights_faults(cfg)]
     missing = list(_missing_data(cfg))
     if missing:
-        lines = ["data: these files are missing:", *(f"  {key} = {path}" for key, path in missing)]
+        lines = ["these files are missing:", *(f"  {key} = {path}" for key, path in missing)]
         if cfg.get("layout") is not None:
             lines.append(str(build(cfg.layout)))
-        faults.append("\n".join(lines))
+        faults.append(("data", "\n".join(lines)))
     return faults
 
 
@@ -54,24 +57,25 @@ def find_checkpoint(cfg: DictConfig) -> Path | None:
     return found[-1]
 
 
-def _checkpoint_faults(cfg: DictConfig) -> Iterator[str]:
+def _checkpoint_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     checkpoint, weights = _text(cfg, "ckpt_path"), _text(cfg, "weights")
     if cfg.get("task") == "test" and checkpoint is None and weights is None:
         yield (
-            "ckpt_path: there is nothing to test. Give ckpt_path=<file>, ckpt_path=last for the newest checkpoint of this name, "
-            "or weights=<file> for weights of other origin."
+            "ckpt_path",
+            "there is nothing to test. Give ckpt_path=<file>, ckpt_path=last for the newest checkpoint of this name, "
+            "or weights=<file> for weights of other origin.",
         )
     if checkpoint is not None:
         try:
             find_checkpoint(cfg)
         except ConfigError as error:
-            yield str(error)
+            yield "ckpt_path", str(error).removeprefix("ckpt_path: ")
 
 
-def _weights_faults(cfg: DictConfig) -> Iterator[str]:
+def _weights_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     weights = _text(cfg, "weights")
     if weights is not None and not Path(weights).is_file():
-        yield f"weights: there is no file {weights}.{_alternatives(Path(weights))}"
+        yield "weights", f"there is no file {weights}.{_alternatives(Path(weights))}"
 
 
 def _alternatives(file: Path) -> str:
@@ -87,11 +91,9 @@ def _missing_data(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     if not isinstance(cfg.get("data"), DictConfig) or _node(cfg, "prepare") is not None:
         return
     boxes = OmegaConf.select(cfg, "data.val_boxes") or []
-    wanted = ["val_annotations", "val_images"]
-    if cfg.get("task") == "fit":
-        wanted = ["train_annotations", "train_images", *wanted]
-    if "det" in boxes:
-        wanted.append("val_detections")
+    for_training = ["train_annotations", "train_images"]
+    for_validation = ["val_annotations", "val_images", *(["val_detections"] if "det" in boxes else [])]
+    wanted = {"fit": for_training + for_validation, "bench": for_training}.get(cfg.get("task", ""), for_validation)
     for name in wanted:
         path = _text(cfg.data, name)
         if path is not None and not (Path(path).is_dir() if name.endswith("_images") else Path(path).is_file()):

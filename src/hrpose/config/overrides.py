@@ -44,6 +44,36 @@ def expand_sweep(overrides: Sequence[str]) -> list[tuple[str, ...]]:
     return list(product(*choices))
 
 
+class Shelf:
+    """The conf folder as one verb sees it, with the folders that `hydra.searchpath` adds."""
+
+    def __init__(self, loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> None:
+        self.loader = loader
+        self.verb = verb
+        self.added = [text for text in overrides if text.startswith("hydra.searchpath=")]
+
+    def options(self, group: str) -> list[str]:
+        """List the options of a group; none if there is no such group."""
+        return self._list(group, ObjectType.CONFIG)
+
+    def groups(self, parent: str = "") -> list[str]:
+        """List all groups of options, nested ones too."""
+        found: list[str] = []
+        for name in self._list(parent, ObjectType.GROUP):
+            group = f"{parent}/{name}" if parent else name
+            found += [group, *self.groups(group)]
+        return found
+
+    def _list(self, group: str, kind: ObjectType) -> list[str]:
+        if not self.added:
+            return self.loader.get_group_options(group, kind)
+        return self.loader.get_group_options(group, kind, self.verb, self.added)  # reads the primary file each time
+
+    def load(self, overrides: Sequence[str]) -> DictConfig:
+        """Compose, Hydra's own node included."""
+        return self.loader.load_configuration(self.verb, [*self.added, *overrides], RunMode.RUN, from_shell=False)
+
+
 def find_override_faults(loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> list[str]:
     """Find every override that does not fit the configuration of a verb.
 
@@ -55,6 +85,7 @@ def find_override_faults(loader: ConfigLoader, verb: str, overrides: Sequence[st
     Returns:
         One text for each fault, opening with the override's key; empty if none can be blamed.
     """
+    shelf = Shelf(loader, verb, overrides)
     faults: list[str] = []
     groups: list[Override] = []
     values: list[Override] = []
@@ -62,18 +93,20 @@ def find_override_faults(loader: ConfigLoader, verb: str, overrides: Sequence[st
         try:
             override = OverridesParser.create().parse_override(text)
         except HydraException:
-            faults.append(f"{text!r} is not of the form key=value. {_quoting_advice(text)}")
+            faults.append(f"{text!r} is not of the form key=value.{_grammar_advice(shelf, text)}")
             continue
         if override.is_sweep_override():
             faults.append(_several_values(override))
+        elif not isinstance(override.value(), dict) and shelf.options(override.key_or_group):
+            groups.append(override)
         else:
-            (groups if _is_group(loader, override) else values).append(override)
-    cfg, group_faults = _choose_groups(loader, verb, groups)
+            values.append(override)
+    right, group_faults = _choose_groups(shelf, groups)
     faults += group_faults
-    if cfg is not None:
-        keys = [*_leaves(cfg), *_groups(loader)]
-        faults += [fault for override in values if (fault := _value_fault(loader, cfg, override, keys))]
-    return faults
+    try:
+        return faults + (_value_faults(shelf, shelf.load(right), values) if values else [])
+    except COMPOSE_ERRORS:
+        return faults  # the files themselves do not fit together: there is nothing to compare keys with
 
 
 def one_line(error: BaseException) -> str:
@@ -82,10 +115,12 @@ def one_line(error: BaseException) -> str:
     return " ".join(line.strip() for text in texts for line in text.splitlines() if line.strip())
 
 
-def _quoting_advice(text: str) -> str:
-    if "=" not in text:
-        return "Every word after the flags has an '='."
-    return "Put values with spaces, commas or brackets in quotes inside quotes: 'name=\"a, b\"'."
+def _grammar_advice(shelf: Shelf, text: str) -> str:
+    if "=" in text:
+        return " Put values with spaces, commas or brackets in quotes inside quotes: 'name=\"a, b\"'."
+    groups = sorted(shelf.groups(), key=lambda group: group != "experiment")
+    meant = [f"{group}={text}" for group in groups if text in shelf.options(group)]
+    return f" Did you mean {', or '.join(meant[:3])}?" if meant else " Every word after the flags has an '='."
 
 
 def _several_values(override: Override) -> str:
@@ -96,43 +131,28 @@ def _several_values(override: Override) -> str:
     )
 
 
-def _is_group(loader: ConfigLoader, override: Override) -> bool:
-    return not isinstance(override.value(), dict) and bool(_options(loader, override.key_or_group))
-
-
-def _options(loader: ConfigLoader, group: str) -> list[str]:
-    return loader.get_group_options(group, ObjectType.CONFIG)
-
-
-def _choose_groups(loader: ConfigLoader, verb: str, groups: Sequence[Override]) -> tuple[DictConfig | None, list[str]]:
-    """Compose with the group choices that are right, and name those that are not."""
+def _choose_groups(shelf: Shelf, groups: Sequence[Override]) -> tuple[list[str], list[str]]:
+    """Part the group choices that can be composed from the faults of the others."""
     faults: list[str] = []
     right: list[str] = []
     for override in groups:
-        wrong = _wrong_options(loader, override)
-        assert override.input_line is not None
+        text = str(override.input_line)
+        wrong = _wrong_options(shelf, override)
         try:
             if not wrong:
-                _load(loader, verb, [*right, override.input_line])
-                right.append(override.input_line)
+                shelf.load([*right, text])
+                right.append(text)
         except COMPOSE_ERRORS as error:
-            advice = f"Write {override.input_line[1:]} without '+'." if override.is_add() else one_line(error)
+            advice = f"write {text[1:]} without '+'." if override.is_add() else one_line(error)
             wrong = [f"{override.key_or_group}: {advice}"]
         faults += wrong
-    try:
-        return _load(loader, verb, right), faults
-    except COMPOSE_ERRORS:
-        return None, faults
+    return right, faults
 
 
-def _load(loader: ConfigLoader, verb: str, overrides: list[str]) -> DictConfig:
-    return loader.load_configuration(verb, overrides, RunMode.RUN, from_shell=False)
-
-
-def _wrong_options(loader: ConfigLoader, override: Override) -> list[str]:
+def _wrong_options(shelf: Shelf, override: Override) -> list[str]:
     group, value = override.key_or_group, override.value()
     chosen = value if isinstance(value, list) else [value]
-    options = _options(loader, group)
+    options = shelf.options(group)
     return [
         f"{group}: there is no option '{option}'.{did_you_mean(str(option), options)} There are {', '.join(options)}."
         for option in chosen
@@ -140,33 +160,38 @@ def _wrong_options(loader: ConfigLoader, override: Override) -> list[str]:
     ]
 
 
-def _value_fault(loader: ConfigLoader, cfg: DictConfig, override: Override, keys: Sequence[str]) -> str | None:
+def _value_faults(shelf: Shelf, cfg: DictConfig, values: Sequence[Override]) -> list[str]:
+    keys = [*_leaves(cfg), *shelf.groups()]
+    of_ours = [key for key in keys if not key.startswith("hydra")]
+    found = (
+        _value_fault(shelf, cfg, override, keys if override.key_or_group.startswith("hydra") else of_ours)
+        for override in values
+    )
+    return [fault for fault in found if fault is not None]
+
+
+def _value_fault(shelf: Shelf, cfg: DictConfig, override: Override, keys: Sequence[str]) -> str | None:
     """Say what is wrong with an override of a value, or None."""
     key = override.key_or_group
     if override.package is not None:
-        return f"{key}: there is no such group.{did_you_mean(key, _groups(loader))}"
+        return f"{key}: there is no such group.{did_you_mean(key, shelf.groups())}"
     found, owner, stands = _walk(cfg, key)
-    if override.is_add() or override.is_force_add():
-        if found and override.is_add() and not isinstance(stands, DictConfig | ListConfig) and stands is not None:
-            return f"{key}: it is there already. Write {override.input_line.lstrip('+')} without '+'."  # type: ignore[union-attr]
-        return None if found or stands is None or isinstance(stands, DictConfig) else _nothing_below(key, owner, stands)
-    if found:
+    is_branch = isinstance(stands, DictConfig | ListConfig)
+    if override.is_add() and found and stands is not None and not is_branch:
+        return f"{key}: it is there already. Write {str(override.input_line).lstrip('+')} without '+'."
+    if found or override.is_add() or override.is_force_add():
         return None
     if owner and stands is None:
         group = owner.replace(".", "/")
-        options = _options(loader, group)
+        options = shelf.options(group)
         advice = f" Switch it on with {group}={options[0]}." if options else ""
         return f"{key}: {owner} is null, so there is nothing below it.{advice}"
-    if not isinstance(stands, DictConfig | ListConfig):
-        return _nothing_below(key, owner, stands)
+    if not is_branch:
+        return f"{key}: {owner} is {stands!r}, so there is nothing below it."
     advice = did_you_mean(key, keys)
     if not advice and not override.is_delete():
         advice = f" To add it, write +{override.input_line}."
     return f"{key}: there is no such key.{advice}"
-
-
-def _nothing_below(key: str, owner: str, stands: object) -> str:
-    return f"{key}: {owner} is {stands!r}, so there is nothing below it."
 
 
 def _walk(cfg: DictConfig, key: str) -> tuple[bool, str, object]:
@@ -194,19 +219,10 @@ def _value(node: DictConfig | ListConfig, key: Any) -> Any:
 
 
 def _leaves(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
-    """List all dotted keys, those of branches too; Hydra's own come last."""
+    """List all dotted keys, those of branches too."""
     names: list[Any] = list(node.keys()) if isinstance(node, DictConfig) else list(range(len(node)))
-    for name in sorted(names, key=lambda name: name == "hydra"):
+    for name in names:
         value = _value(node, name)
         yield f"{prefix}{name}"
         if isinstance(value, DictConfig | ListConfig):
             yield from _leaves(value, f"{prefix}{name}.")
-
-
-def _groups(loader: ConfigLoader, parent: str = "") -> list[str]:
-    """List all groups of options, nested ones too."""
-    found: list[str] = []
-    for name in loader.list_groups(parent):
-        group = f"{parent}/{name}" if parent else name
-        found += [group, *_groups(loader, group)]
-    return found

@@ -83,6 +83,8 @@ def _constructor(definition: Definition) -> Signature | None:
     """Find the constructor's arguments: of its own `__init__` or `__new__`, its dataclass fields, or what it inherits."""
     node = definition.node
     assert isinstance(node, ast.ClassDef)
+    if (definition.module.name, definition.name) == ("torch.nn.modules.module", "Module"):
+        return Signature({})  # it says *args and **kwargs, and refuses any
     methods = {statement.name: statement for statement in node.body if isinstance(statement, ast.FunctionDef)}
     for name in ("__init__", "__new__"):
         if name in methods:

@@ -1,11 +1,12 @@
 """Find all faults of a composed configuration before anything of it is imported or built."""
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from hrpose.config.annotations import describe, fits, literals
 from hrpose.config.compose import conf_dir
@@ -13,6 +14,8 @@ from hrpose.config.errors import ConfigError, did_you_mean
 from hrpose.config.files import find_file_faults
 from hrpose.config.signatures import Signature, UnknownTargetError, find_signature
 from hrpose.config.sources import Module
+
+Fault: TypeAlias = tuple[str, str]  # full key, what is wrong with it
 
 # What the tasks pass to the targets of these groups, so that no file has to say it and no file may.
 HANDED_OVER: Mapping[str, Mapping[str, str]] = {
@@ -66,36 +69,49 @@ def validate(cfg: DictConfig) -> None:
         *_setting_faults(cfg),
         *_part_faults(cfg),
         *(fault for key, node in _targets(cfg) for fault in _target_faults(key, node)),
+        *find_file_faults(cfg),
     ]
-    faults += find_file_faults(cfg)
-    if faults:
-        raise ConfigError(*dict.fromkeys(faults))
+    faulty = {key for key, _ in faults}
+    origins = [f"{key}: {text}" for key, text in faults if not _references(cfg, key) & (faulty - {key})]
+    if origins:
+        raise ConfigError(*dict.fromkeys(origins))
 
 
-def _value_faults(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
+def _references(cfg: DictConfig, key: str) -> set[str]:
+    """Give the keys that a value refers to: where one of those has a fault, this one's follows from it."""
+    *path, last = key.split(".")
+    node = OmegaConf.select(cfg, ".".join(path)) if path else cfg
+    if not isinstance(node, DictConfig) or last not in node or not OmegaConf.is_interpolation(node, last):
+        return set()
+    return set(re.findall(r"\$\{([\w.]+)\}", str(_written(node, last))))
+
+
+def _written(node: DictConfig | ListConfig, name: Any) -> Any:
+    """Give a value as the files have it, unresolved."""
+    return OmegaConf.to_container(node, resolve=False)[name]  # type: ignore[index]
+
+
+def _value_faults(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[Fault]:
     """Find values that are missing, and interpolations that cannot be resolved."""
     for name in _names(node):
         key = f"{prefix}{name}"
         if OmegaConf.is_missing(node, name):
-            yield f"{key}: it has no value yet (???). Give one: {key}=..."
+            yield key, f"it has no value yet (???). Give one: {key}=..."
             continue
         try:
             value = node[name]
-        except InterpolationToMissingValueError:
-            continue  # the missing value itself is named already
         except OmegaConfBaseException as error:
-            written = OmegaConf.to_container(node, resolve=False)[name]  # type: ignore[index]
-            yield f"{key}: {written} leads nowhere. {_interpolation_advice(node, str(error))}"
+            yield key, f"{_written(node, name)} leads nowhere. {_interpolation_advice(node, str(error))}"
             continue
-        if isinstance(value, DictConfig | ListConfig):
+        if isinstance(value, DictConfig | ListConfig) and not OmegaConf.is_interpolation(node, name):
             yield from _value_faults(value, f"{key}.")
 
 
 def _interpolation_advice(node: DictConfig | ListConfig, text: str) -> str:
-    reason = text.splitlines()[0]
+    reason = text.splitlines()[0].replace("\\", "")
     sought = reason.split("'")[1] if "Interpolation key" in reason else ""
     if not sought:
-        return reason
+        return reason.rpartition("interpolation: ")[2].strip('"') + "."
     root = node._get_root()
     assert isinstance(root, DictConfig)
     return f"There is no key {sought}.{did_you_mean(sought, _keys(root))}"
@@ -108,38 +124,43 @@ def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
             yield from _keys(value, f"{prefix}{name}.")
 
 
-def _unread_keys(cfg: DictConfig) -> Iterator[str]:
+def _unread_keys(cfg: DictConfig) -> Iterator[Fault]:
     """Find top-level keys that no task reads and no interpolation refers to: mistyped ones, added with '+'."""
     groups = [path.name for path in conf_dir().iterdir() if path.is_dir()]
     known = [*_SETTINGS, "task", "prepare", "layout", *groups]
     text = OmegaConf.to_yaml(cfg, resolve=False)
     for key in map(str, cfg):
         if key not in known and f"${{{key}" not in text:
-            yield f"{key}: nothing reads it.{did_you_mean(key, known)}"
+            yield key, f"nothing reads it.{did_you_mean(key, known)}"
 
 
-def _setting_faults(cfg: DictConfig) -> Iterator[str]:
+def _setting_faults(cfg: DictConfig) -> Iterator[Fault]:
     """Check the types of the plain settings at the top."""
     for name, annotation in _SETTINGS.items():
         expression = ast.parse(annotation, mode="eval").body
         value = _plain_value(cfg, name)
-        if name in cfg and value is not _UNRESOLVED and not fits(value, expression, _BUILTINS):
-            yield f"{name}: expected {describe(expression, _BUILTINS)}, but got {_show(value)}."
+        if value is not _UNRESOLVED and not fits(value, expression, _BUILTINS):
+            yield name, f"expected {describe(expression, _BUILTINS)}, but got {_show(value)}."
 
 
-def _part_faults(cfg: DictConfig) -> Iterator[str]:
+def _part_faults(cfg: DictConfig) -> Iterator[Fault]:
     """Check that what must be a node is one, and that named parts are nodes or null."""
     for group in _NODES:
-        value = _plain_value(cfg, group)
-        if value is None or (isinstance(value, dict) and "_target_" not in value):
-            yield f"{group}: expected a node with a _target_, but got {_show(value)}."
+        if group in cfg and not OmegaConf.is_missing(cfg, group) and not _is_node(cfg[group]):
+            yield group, f"expected a node with a _target_, but got {_show(_plain_value(cfg, group))}."
     for group in _NAMED_PARTS:
-        parts = _plain_value(cfg, group)
-        if not isinstance(parts, dict):
-            continue
-        for name, value in parts.items():
-            if value is not None and not (isinstance(value, dict) and "_target_" in value):
-                yield f"{group}.{name}: expected a node with a _target_, or null to switch it off, but got {_show(value)}."
+        parts = cfg.get(group)
+        for name in _names(parts) if isinstance(parts, DictConfig) else []:
+            value = _plain_value(parts, name)
+            if value is not None and value is not _UNRESOLVED and not _is_node(value):
+                yield (
+                    f"{group}.{name}",
+                    f"expected a node with a _target_, or null to switch it off, but got {_show(value)}.",
+                )
+
+
+def _is_node(value: object) -> bool:
+    return isinstance(value, DictConfig | dict) and "_target_" in value
 
 
 def _targets(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[tuple[str, DictConfig]]:
@@ -149,36 +170,36 @@ def _targets(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[tuple[
             continue
         value = node[name]
         if isinstance(value, DictConfig | ListConfig):
-            if isinstance(value, DictConfig) and "_target_" in value:
+            if isinstance(value, DictConfig) and _is_node(value):
                 yield f"{prefix}{name}", value
             yield from _targets(value, f"{prefix}{name}.")
 
 
-def _target_faults(key: str, node: DictConfig) -> Iterator[str]:
+def _target_faults(key: str, node: DictConfig) -> Iterator[Fault]:
     """Check one node against the signature of its target."""
     target = _plain_value(node, "_target_")
     if not isinstance(target, str):
         if target is not _UNRESOLVED:
-            yield f"{key}._target_: expected the dotted name of a class or function, but got {_show(target)}."
+            yield f"{key}._target_", f"expected the dotted name of a class or function, but got {_show(target)}."
         return
     try:
         signature = find_signature(target)
     except UnknownTargetError as error:
-        yield f"{key}._target_: {error}"
+        yield f"{key}._target_", str(error)
         return
     handed_over = HANDED_OVER.get(key, {})
     names = [str(name) for name in node if str(name) not in _INSTRUCTIONS]
     for name in names:
         if name in handed_over:
-            yield f"{key}.{name}: it cannot be set here, {handed_over[name]}."
+            yield f"{key}.{name}", f"it cannot be set here: {handed_over[name]}."
         elif fault := _name_fault(name, target, signature) or _type_fault(node, name, signature):
-            yield f"{key}.{name}: {fault}"
+            yield f"{key}.{name}", fault
     if not node.get("_partial_") and "_args_" not in node:
         for parameter in signature.parameters.values():
             if parameter.required and parameter.name not in names and parameter.name not in handed_over:
                 wrong = [name for name in names if _name_fault(name, target, signature)]
                 if not did_you_mean(parameter.name, wrong):
-                    yield f"{key}.{parameter.name}: {target} needs it. Give it: +{key}.{parameter.name}=..."
+                    yield f"{key}.{parameter.name}", f"{target} needs it. Give it: +{key}.{parameter.name}=..."
 
 
 def _name_fault(name: str, target: str, signature: Signature) -> str | None:

@@ -1,0 +1,21 @@
+"""hrpose bench: measure speed."""
+
+from typing import Any
+
+from omegaconf import DictConfig
+
+from hrpose.config import build
+
+
+def bench(cfg: DictConfig) -> Any:
+    """Run the measurement that the configuration names and print its table.
+
+    Args:
+        cfg: a composed configuration of the verb `bench`.
+
+    Returns:
+        What the measurement returns: its table as plain Python.
+    """
+    if cfg.get("prepare") is not None:
+        build(cfg.prepare)
+    return build(cfg.bench)()

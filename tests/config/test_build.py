@@ -1,0 +1,98 @@
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+
+import pytest
+from omegaconf import OmegaConf
+
+from hrpose.config import ConfigError, build
+
+
+@dataclass(frozen=True)
+class Size:
+    width: int
+    height: int = 1
+
+
+def describe(*, size: object = None, options: object = None) -> tuple[object, object]:
+    return size, options
+
+
+def refuse(*, width: int) -> None:
+    raise ValueError(f"Expected a positive width, but got {width}.")
+
+
+HERE = __name__
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    """Let nodes name this file by the name that pytest gave it."""
+    import sys
+
+    monkeypatch.setitem(sys.modules, "building", sys.modules[HERE])
+
+
+def node(**content: object):
+    return OmegaConf.create({"group": {"part": content}}).group.part
+
+
+def test_null_builds_nothing():
+    assert build(None) is None
+
+
+def test_arguments_arrive_as_plain_containers():
+    size, options = build(node(_target_="building.describe", size=[1, 2], options={"a": [3]}))
+    assert (size, options) == ([1, 2], {"a": [3]})
+    assert (type(size), type(options), type(options["a"])) == (list, dict, list)
+
+
+def test_given_objects_are_passed_as_they_are():
+    size = Size(2)
+    given = build(node(_target_="building.describe"), size=size, options=[size])
+    assert given[0] is size
+    assert given[1][0] is size
+
+
+def test_given_arguments_win():
+    assert build(node(_target_="building.describe", size=1), size=2) == (2, None)
+
+
+def test_nodes_inside_nodes_are_built():
+    built = build(node(_target_="building.describe", size={"_target_": "building.Size", "width": 3}))
+    assert built == (Size(3), None)
+
+
+def test_interpolations_reach_out_of_the_node():
+    cfg = OmegaConf.create({"width": 5, "part": {"_target_": "building.Size", "width": "${width}"}})
+    assert build(cfg.part) == Size(5)
+
+
+def test_a_partial_waits_for_the_rest():
+    waiting = build(node(_target_="building.Size", _partial_=True, height=4))
+    assert isinstance(waiting, partial)
+    assert waiting(width=3) == Size(3, 4)
+    assert build(node(_target_="building.Size", _partial_=True), height=6)(width=3) == Size(3, 6)
+
+
+def test_a_refusal_has_the_full_key_and_the_targets_words():
+    with pytest.raises(ConfigError) as caught:
+        build(node(_target_="building.refuse", width=-1))
+    assert str(caught.value) == "group.part: Expected a positive width, but got -1."
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_a_refusal_deep_inside_has_its_own_key():
+    with pytest.raises(ConfigError, match=r"^group\.part\.size: Expected a positive width"):
+        build(node(_target_="building.describe", size={"_target_": "building.refuse", "width": -1}))
+
+
+def test_a_wrong_call_says_what_kind_of_error_it_is():
+    with pytest.raises(ConfigError, match=r"^group\.part: TypeError: .*unexpected keyword argument 'depth'"):
+        build(node(_target_="building.Size", width=1, depth=2))
+
+
+def test_an_error_of_the_program_is_not_dressed_up():
+    with pytest.raises(ZeroDivisionError):
+        build(node(_target_="fractions.Fraction"), numerator=1, denominator=0)
+    assert build(node(_target_="fractions.Fraction", numerator=1, denominator=2)) == Fraction(1, 2)

@@ -1,0 +1,190 @@
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import hydra
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+from hrpose.config import ConfigError, compose, conf_dir
+from hrpose.config import compose as compose_function
+
+ROOT = Path(__file__).parents[2]
+
+
+def faults(*overrides: str, verb: str = "fit") -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        compose(verb, overrides)
+    return list(caught.value.faults)
+
+
+def test_conf_dir_is_the_checkouts():
+    assert conf_dir() == ROOT / "conf"
+
+
+def test_the_packages_own_folder_goes_first(tmp_path, monkeypatch):
+    (tmp_path / "hrpose" / "conf").mkdir(parents=True)
+    (tmp_path / "hrpose" / "conf" / "fit.yaml").touch()
+    monkeypatch.setattr(sys.modules[compose_function.__module__], "_PACKAGE", tmp_path / "hrpose")
+    assert conf_dir() == tmp_path / "hrpose" / "conf"
+
+
+def test_an_installation_without_conf_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[compose_function.__module__], "_PACKAGE", tmp_path / "src" / "hrpose")
+    with pytest.raises(FileNotFoundError, match="installation is incomplete"):
+        conf_dir()
+
+
+@pytest.mark.parametrize("spelling", ["experiment=w32_384x288", "+experiment=w32_384x288", "++experiment=w32_384x288"])
+def test_an_experiment_with_and_without_plus_is_the_same(spelling):
+    assert compose("fit", [spelling]).name == "w32_384x288"
+
+
+def test_the_command_line_beats_the_experiment():
+    cfg = compose("fit", ["optim.lr=0.5", "model=hrnet_w18", "experiment=w48_384x288", "data.batch_size=7"])
+    assert (cfg.optim.lr, cfg.model.width, cfg.data.batch_size, cfg.codec.sigma) == (0.5, 18, 7, 3.0)
+
+
+def test_nothing_of_hydra_is_left_behind():
+    compose("fit", ["seed=123"])
+    assert not GlobalHydra.instance().is_initialized()
+    assert not HydraConfig.initialized()
+    assert "hydra" not in compose("fit")
+
+
+def test_a_hydra_of_the_caller_is_left_alone(tmp_path):
+    (tmp_path / "mine.yaml").write_text("answer: 42\n")
+    with hydra.initialize_config_dir(str(tmp_path), version_base="1.3"):
+        assert compose("fit", ["seed=5"]).seed == 5
+        assert hydra.compose("mine").answer == 42
+
+
+def test_each_call_gives_a_configuration_of_its_own():
+    first = compose("fit")
+    first.seed = 99
+    assert compose("fit").seed == 0
+
+
+def test_a_changed_file_is_read_again(tmp_path, monkeypatch):
+    folder = tmp_path / "hrpose" / "conf"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(sys.modules[compose_function.__module__], "_PACKAGE", tmp_path / "hrpose")
+    (folder / "fit.yaml").write_text("seed: 1\n")
+    assert compose("fit").seed == 1
+    (folder / "fit.yaml").write_text("seed: 2\n")
+    assert compose("fit").seed == 2
+
+
+def test_the_runs_folder_is_one_and_the_same_within_a_configuration():
+    cfg = compose("fit")
+    assert cfg.paths.run == copy.deepcopy(cfg).paths.run
+    assert cfg.callbacks.best.dirpath == f"{cfg.paths.run}/checkpoints"
+    assert cfg.paths.run.startswith("runs/tiny/")
+
+
+def test_hydra_variables_are_not_needed_to_resolve():
+    OmegaConf.resolve(compose("fit"))
+    OmegaConf.resolve(compose("test"))
+
+
+def test_composing_imports_nothing_heavy():
+    program = (
+        "import sys, hrpose\n"
+        "hrpose.compose('fit', ['+experiment=tiny'])\n"
+        "print([name for name in ('torch', 'lightning', 'albumentations', 'cv2', 'numpy') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("override", "fault"),
+    [
+        ("optim.lrr=1", "optim.lrr: there is no such key. Did you mean optim.lr?"),
+        ("optm.lr=1", "optm.lr: there is no such key. Did you mean optim.lr?"),
+        ("lr=1", "lr: there is no such key. Did you mean optim.lr?"),
+        ("trainer.max_epoch=3", "trainer.max_epoch: there is no such key. Did you mean trainer.max_epochs?"),
+        ("callbacks.best.mod=max", "callbacks.best.mod: there is no such key. Did you mean callbacks.best.mode?"),
+        ("modle=hrnet_w32", "modle: there is no such key. Did you mean model?"),
+        ("zzz=1", "zzz: there is no such key. To add it, write +zzz=1."),
+        ("codec.input_size.5=1", "codec.input_size.5: there is no such key. Did you mean codec.input_size."),
+        ("optim.lr.x=1", "optim.lr.x: optim.lr is 0.002, so there is nothing below it."),
+        (
+            "callbacks.ema.decay=0.9",
+            "callbacks.ema.decay: callbacks.ema is null, so there is nothing below it. Switch it on with callbacks/ema=default.",
+        ),
+        ("+optim.lr=1", "optim.lr: it is there already. Write optim.lr=1 without '+'."),
+        ("~optim.beta", "optim.beta: there is no such key."),
+        ("+model=hrnet_w32", "model: write model=hrnet_w32 without '+'."),
+        ("model@other=hrnet_w32", "model: "),
+        ("hydra.run.dirr=x", "hydra.run.dirr: there is no such key. Did you mean hydra.run.dir?"),
+        ("tiny", "'tiny' is not of the form key=value. Did you mean experiment=tiny, or augment=tiny?"),
+        ("tinny", "'tinny' is not of the form key=value. Every word after the flags has an '='."),
+        ("name=(", "'name=(' is not of the form key=value. Put values with spaces, commas or brackets in quotes"),
+        ("optim.lr=1,2", "optim.lr: got several values (1,2) for one run. Add -m to run them all as a sweep"),
+    ],
+)
+def test_a_wrong_override_is_explained(override, fault):
+    (found,) = faults(override)
+    assert found.startswith(fault)
+
+
+@pytest.mark.parametrize(
+    ("override", "advice"),
+    [
+        ("model=hrnet_w31", "model: there is no option 'hrnet_w31'. Did you mean hrnet_w32"),
+        ("experiment=w32", "experiment: there is no option 'w32'. Did you mean w32_256x192"),
+        ("logger=[csv,wandbb]", "logger: there is no option 'wandbb'. Did you mean wandb?"),
+        ("callbacks/ema=on", "callbacks/ema: there is no option 'on'. There are default."),
+    ],
+)
+def test_a_wrong_option_is_explained_with_all_there_are(override, advice):
+    (found,) = faults(override)
+    assert found.startswith(advice)
+    assert " There are " in found
+
+
+def test_all_wrong_overrides_are_named_at_once():
+    found = faults("optm.lr=1", "model=hrnet_w31", "seed=3", "tiny", "trainer.max_epoch=3", "a=1,2")
+    assert [fault.split(":")[0].split()[0] for fault in found] == [
+        "'tiny'",
+        "a",
+        "model",
+        "optm.lr",
+        "trainer.max_epoch",
+    ]
+
+
+def test_keys_of_the_chosen_options_are_known():
+    assert compose("fit", ["optim=sgd", "optim.momentum=0.8"]).optim.momentum == 0.8
+    assert faults("optim=sgd", "optim.momentun=0.8") == [
+        "optim.momentun: there is no such key. Did you mean optim.momentum?"
+    ]
+
+
+def test_an_unknown_verb_is_explained():
+    assert faults(verb="fti") == ["there is no verb 'fti'. Did you mean fit? There are " + ", ".join(VERBS) + "."]
+
+
+VERBS = sorted(file.stem for file in (ROOT / "conf").glob("*.yaml"))
+
+
+def test_a_fault_in_a_file_of_the_users_own_is_passed_on(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /modle: hrnet_w32\n"
+    )
+    (found,) = faults(f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine")
+    assert "modle" in found
+
+
+def test_an_experiment_of_the_users_own_is_found(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - w32_256x192\n  - override /model: hrnet_w18\n  - _self_\nname: mine\n"
+    )
+    cfg = compose("fit", [f"hydra.searchpath=[file://{tmp_path}]", "+experiment=mine"])
+    assert (cfg.name, cfg.model.width, cfg.data.batch_size) == ("mine", 18, 32)

@@ -1,0 +1,108 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from hrpose.config import ConfigError, compose, find_checkpoint, validate
+
+COCO_FILES = (
+    "annotations/person_keypoints_train2017.json",
+    "annotations/person_keypoints_val2017.json",
+    "person_detection_results/COCO_val2017_detections_AP_H_56_person.json",
+)
+
+
+@pytest.fixture
+def coco(tmp_path) -> Path:
+    """A folder in the layout of COCO, with empty files."""
+    for name in COCO_FILES:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "train2017").mkdir()
+    (tmp_path / "val2017").mkdir()
+    return tmp_path
+
+
+def faults(verb: str, *overrides: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        validate(compose(verb, overrides))
+    return list(caught.value.faults)
+
+
+def test_missing_coco_is_one_fault_with_the_layout_and_the_way_to_get_it():
+    (fault,) = faults("fit", "experiment=w32_256x192", "paths.data=nowhere")
+    for text in (
+        "data.train_annotations = nowhere/annotations/person_keypoints_train2017.json",
+        "data.val_images = nowhere/val2017",
+        "train2017/",
+        "python scripts/prepare_coco.py nowhere",
+        "http://images.cocodataset.org/",
+    ):
+        assert text in fault
+    assert "data.val_detections" not in fault  # not needed for ground-truth boxes
+
+
+def test_what_is_there_is_not_called_missing(coco):
+    validate(compose("fit", ["experiment=w32_256x192", f"paths.data={coco}"]))
+    (coco / "train2017").rmdir()
+    (fault,) = faults("fit", "experiment=w32_256x192", f"paths.data={coco}")
+    assert "data.train_images = " in fault
+    assert "data.val_images = " not in fault
+
+
+def test_detections_are_needed_for_detector_boxes_only(coco):
+    (coco / COCO_FILES[2]).unlink()
+    validate(compose("fit", ["experiment=w32_256x192", f"paths.data={coco}"]))
+    (fault,) = faults("fit", "experiment=w32_256x192", f"paths.data={coco}", "data.val_boxes=[det]")
+    assert "data.val_detections = " in fault
+
+
+def test_a_test_needs_no_training_data(coco):
+    (coco / COCO_FILES[0]).unlink()
+    (coco / "train2017").rmdir()
+    (coco / "net.pth").touch()
+    validate(compose("test", ["experiment=w32_256x192", f"paths.data={coco}", f"weights={coco}/net.pth"]))
+
+
+def test_a_file_where_a_folder_should_be_is_missing(coco):
+    (coco / "val2017").rmdir()
+    (coco / "val2017").touch()
+    (fault,) = faults("fit", "experiment=w32_256x192", f"paths.data={coco}")
+    assert "data.val_images = " in fault
+
+
+def test_data_that_is_drawn_on_first_use_need_not_be_there():
+    validate(compose("fit", ["paths.data=nowhere"]))
+
+
+def test_a_test_needs_a_checkpoint_or_weights():
+    (fault,) = faults("test")
+    assert fault.startswith("ckpt_path: there is nothing to test. Give ckpt_path=<file>, ckpt_path=last")
+
+
+def test_weights_are_named_with_what_lies_beside(tmp_path):
+    (tmp_path / "hrnet_w32.pth").touch()
+    (fault,) = faults("fit", f"weights={tmp_path}/hrnet_w23.pth")
+    assert fault == f"weights: there is no file {tmp_path}/hrnet_w23.pth. {tmp_path} has hrnet_w32.pth."
+
+
+def test_last_is_the_newest_checkpoint_of_the_name(tmp_path):
+    cfg = compose("fit", [f"paths.runs={tmp_path}", "ckpt_path=last"])
+    with pytest.raises(ConfigError, match=f"expected a last.ckpt somewhere under {tmp_path}/tiny, but there is none"):
+        find_checkpoint(cfg)
+    for age, name in enumerate(("tiny/b", "tiny/sweep/0", "tiny/a", "other/c")):
+        file = tmp_path / name / "checkpoints" / "last.ckpt"
+        file.parent.mkdir(parents=True)
+        file.touch()
+        os.utime(file, (1000 - 10 * (name == "tiny/a"), 1000 + age - 10 * (name == "tiny/a")))
+    assert find_checkpoint(cfg) == tmp_path / "tiny/sweep/0/checkpoints/last.ckpt"
+    validate(cfg)
+
+
+def test_a_checkpoint_is_a_file(tmp_path):
+    file = tmp_path / "best.ckpt"
+    file.touch()
+    assert find_checkpoint(compose("fit", [f"ckpt_path={file}"])) == file
+    assert find_checkpoint(compose("fit")) is None
+    with pytest.raises(ConfigError, match=r"ckpt_path: there is no file"):
+        find_checkpoint(compose("fit", [f"ckpt_path={tmp_path}"]))

@@ -1,0 +1,257 @@
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from hrpose import __version__
+from hrpose.cli import VERBS, Command, main, parse
+
+# Runs the command line with a task that prints what it was given, and needs no torch.
+PROGRAM = """
+import os, sys
+import hrpose.tasks
+def run(verb, cfg):
+    print("JOB", verb, cfg.name, cfg.seed, cfg.optim.lr, cfg.paths.run, os.environ.get("LOCAL_RANK"))
+    print("ARGV", sys.argv)
+    os.environ["LOCAL_RANK"] = os.environ["MASTER_PORT"] = "0"
+    {body}
+hrpose.tasks.run = run
+from hrpose.cli import main
+sys.exit(main())
+"""
+
+
+def hrpose(*words: str, cwd: Path, body: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    program = cwd / "program.py"
+    program.write_text(PROGRAM.format(body=textwrap.indent(body, "    ").strip() or "pass"))
+    return subprocess.run(
+        [sys.executable, str(program), *words],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+def lines(done: subprocess.CompletedProcess[str], start: str) -> list[str]:
+    assert done.returncode == 0, done.stderr
+    return [line.removeprefix(f"{start} ") for line in done.stdout.splitlines() if line.startswith(start)]
+
+
+def run_folders(folder: Path) -> list[Path]:
+    return sorted(path.parent for path in folder.rglob(".hydra"))
+
+
+def test_help_lists_the_verbs(capsys):
+    for words in (["--help"], ["-h"], ["help"], []):
+        assert main(words) == 0
+        shown = capsys.readouterr().out
+        assert all(f"  {verb}" in shown for verb in VERBS)
+
+
+def test_help_answers_at_once():
+    def seconds() -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "hrpose", "--help"], check=True, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(5)) < 0.3
+
+
+def test_help_imports_nothing_heavy():
+    program = (
+        "import sys\nfrom hrpose.cli import main\nmain(['--help'])\nmain(['fti'])\n"
+        "heavy = {'torch', 'lightning', 'hydra', 'omegaconf', 'numpy', 'rich'}\nassert not heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
+def test_the_version_is_told(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"hrpose {__version__}\n"
+    assert main(["fit", "--version"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("word", "advice"),
+    [("fti", "Did you mean fit?"), ("tset", "Did you mean test?"), ("dance", "There are fit, test, bench")],
+)
+def test_an_unknown_verb_is_explained(word, advice, capsys):
+    assert main([word]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith(f"hrpose: there is no verb '{word}'. {advice}")
+    assert shown.out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "flags", "overrides"),
+    [
+        ("-m a=1,2 --config-dir d b=3", ("-m", "--config-dir", "d"), ("a=1,2", "b=3")),
+        ("a=1 -cd d b=3 --multirun", ("-cd", "d", "--multirun"), ("a=1", "b=3")),
+        ("--config-dir=d +experiment=x", ("--config-dir=d",), ("experiment=x",)),
+        ("--cfg job -p optim a=1", ("--cfg", "job", "-p", "optim"), ("a=1",)),
+        ("--info a=1", ("--info",), ("a=1",)),
+        ("--info defaults a=1", ("--info", "defaults"), ("a=1",)),
+        ("~callbacks.best +a=-1 --resolve", ("--resolve",), ("~callbacks.best", "+a=-1")),
+        ("tiny", (), ("tiny",)),
+    ],
+)
+def test_flags_and_overrides_may_be_mixed(words, flags, overrides):
+    assert parse("fit", words.split()) == Command("fit", flags, overrides)
+
+
+def test_a_subject_is_an_option_of_its_verb():
+    assert parse("bench", ["metric", "seed=1"]).overrides == ("bench=metric", "seed=1")
+    assert parse("fit", ["metric"]).overrides == ("metric",)
+
+
+def test_a_misspelt_subject_is_explained(tmp_path):
+    assert hrpose("bench", "metirc", cwd=tmp_path).stderr.startswith(
+        "hrpose: bench: there is no option 'metirc'. Did you mean metric?"
+    )
+
+
+@pytest.mark.parametrize("words", [["-cd", "d", "-m"], ["--config-dir=d"], ["-m", "--config-dir", "d"]])
+def test_the_users_folder_is_found_among_the_flags(words):
+    assert parse("fit", words).config_dir == "d"
+    assert parse("fit", ["-m"]).config_dir is None
+
+
+def test_a_job_gets_its_folder_and_the_original_command_line(tmp_path):
+    done = hrpose(
+        "fit", "+experiment=w32_256x192", "data=synthetic", "optim.lr=0.5", "--config-dir", ".", "seed=3", cwd=tmp_path
+    )
+    (job,) = lines(done, "JOB")
+    (folder,) = run_folders(tmp_path / "runs")
+    assert job == f"fit w32_256x192 3 0.5 {folder} None"
+    words = ["fit", "+experiment=w32_256x192", "data=synthetic", "optim.lr=0.5", "--config-dir", ".", "seed=3"]
+    assert lines(done, "ARGV") == [str([str(tmp_path / "program.py"), *words])]
+    assert folder.parent == tmp_path / "runs" / "w32_256x192"
+
+
+def test_a_sweep_gives_every_job_a_folder_and_a_command_line_of_its_own(tmp_path):
+    done = hrpose("fit", "-m", "optim.lr=0.1,0.2", "--config-dir", ".", "seed=3", cwd=tmp_path)
+    folders = run_folders(tmp_path / "runs")
+    assert [folder.name for folder in folders] == ["0", "1"]
+    assert lines(done, "JOB") == [
+        f"fit tiny 3 {rate} {folder} None" for rate, folder in zip((0.1, 0.2), folders, strict=True)
+    ]
+    for rate, argv in zip((0.1, 0.2), lines(done, "ARGV"), strict=True):
+        assert argv.endswith(f"'fit', '--config-dir', '.', 'optim.lr={rate}', 'seed=3', 'hydra.mode=RUN']")
+
+
+def test_a_repeated_job_of_a_sweep_uses_the_folder_of_the_first_process(tmp_path):
+    """What Lightning's launcher appends: see lightning.fabric.strategies.launchers.subprocess_script."""
+    folder = tmp_path / "runs" / "tiny" / "sweep" / "0"
+    done = hrpose(
+        "fit", "optim.lr=0.1", "hydra.mode=RUN", f'hydra.run.dir="{folder}"', "hydra.job.name=train_ddp_process_1",
+        "hydra.output_subdir=null", cwd=tmp_path,
+    )  # fmt: skip
+    assert lines(done, "JOB") == [f"fit tiny 0 0.1 {folder} None"]
+    assert sorted(path.name for path in folder.iterdir()) == ["train_ddp_process_1.log"]
+
+
+def test_faults_are_told_before_anything_is_made(tmp_path):
+    done = hrpose("fit", "+optim.lrr=1", "weights=nowhere.pth", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "hrpose: 2 faults in the configuration:",
+        "  - optim.lrr: torch.optim.AdamW has no such argument. Did you mean lr?",
+        "  - weights: there is no file nowhere.pth.",
+    ]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_last_job_of_a_sweep_is_checked_before_the_first_runs(tmp_path):
+    done = hrpose("fit", "-m", "optim.lr=0.1,fast", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == "hrpose: optim.lr: expected float | Tensor, but got 'fast' (str).\n"
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_trace_is_shown_on_request(tmp_path):
+    done = hrpose("fit", "optim.lrr=1", cwd=tmp_path, HYDRA_FULL_ERROR="1")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "Did you mean optim.lr?" in done.stderr
+
+
+def test_an_error_of_ours_is_a_message(tmp_path):
+    done = hrpose("fit", cwd=tmp_path, body="from hrpose.skeletons import Skeleton\nSkeleton.from_names([], name='x')")
+    assert done.returncode == 1
+    assert done.stderr.startswith("hrpose: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_another_error_has_its_trace(tmp_path):
+    done = hrpose("fit", cwd=tmp_path, body="raise ValueError('a fault of the program')")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "a fault of the program" in done.stderr
+
+
+def test_an_interrupt_leaves_quietly(tmp_path):
+    done = hrpose("fit", cwd=tmp_path, body="raise KeyboardInterrupt")
+    assert done.returncode == 130
+    assert done.stderr == "hrpose: interrupted\n"
+
+
+def test_the_configuration_is_shown_not_run(tmp_path):
+    done = hrpose("fit", "--cfg", "job", "optim.lr=0.25", "-p", "optim", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "lr: 0.25" in done.stdout
+    assert not (tmp_path / "runs").exists()
+    assert hrpose("fit", "--cfg", "job", "--resolve", "experiment=w48_384x288", cwd=tmp_path).returncode == 0
+
+
+def test_a_wrong_key_is_explained_where_the_configuration_is_shown(tmp_path):
+    done = hrpose("fit", "--cfg", "job", "optim.lrr=0.25", cwd=tmp_path)
+    assert done.stderr == "hrpose: optim.lrr: there is no such key. Did you mean optim.lr?\n"
+
+
+def test_info_and_the_help_of_a_verb(tmp_path):
+    assert (
+        "experiment/w32_384x288" in hrpose("fit", "--info", "defaults", "experiment=w32_384x288", cwd=tmp_path).stdout
+    )
+    shown = hrpose("test", "--help", cwd=tmp_path).stdout
+    assert "hrpose test" in shown
+    assert "experiment: tiny, w32_256x192" in shown
+    assert "hrpose -sc install=bash" in shown
+
+
+def test_a_folder_of_the_users_own_adds_experiments(tmp_path):
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "short.yaml").write_text("# @package _global_\nname: short\nseed: 7\n")
+    done = hrpose("fit", "--config-dir", "mine", "+experiment=short", cwd=tmp_path)
+    assert lines(done, "JOB")[0].startswith("fit short 7 ")
+
+
+@pytest.mark.parametrize("shell", ["bash", "fish", "zsh"])
+def test_shell_completion_is_installed_for_the_command(tmp_path, shell):
+    for words in (("-sc", f"install={shell}"), ("fit", "-sc", f"install={shell}")):
+        program = Path(sys.executable).with_name("hrpose")
+        done = subprocess.run([program, *words], capture_output=True, text=True, check=True, cwd=tmp_path)
+        assert "hrpose" in done.stdout
+        assert "hrpose fit" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "choices"),
+    [
+        ("hrpose f", "fit"),
+        ("hrpose ", "fit test bench"),
+        ("hrpose fit model=hrnet_w4", "model=hrnet_w48"),
+        ("hrpose fit experiment=w48_384x288 codec.sig", "codec.sigma="),
+        ("hrpose test ckpt", "ckpt_path="),
+        ("hrpose bench metric bench.rep", "bench.repeats="),
+    ],
+)
+def test_words_are_completed(tmp_path, line, choices):
+    done = hrpose("-sc", "query=bash", cwd=tmp_path, COMP_LINE=line)
+    assert done.stdout.strip() == choices, done.stderr

@@ -1,0 +1,176 @@
+"""The files of conf/: every experiment composes, validates and builds; every option fits; every file says what it is for."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from hrpose.config import build, compose, conf_dir, validate
+from hrpose.skeletons import COCO, MPII
+
+CONF = conf_dir()
+FILES = sorted(CONF.rglob("*.yaml"))
+EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
+PAPER = {  # experiment: width, input (w, h), sigma, persons per step
+    "w32_256x192": (32, (192, 256), 2.0, 128),
+    "w32_256x192_pixels": (32, (192, 256), 2.0, 128),
+    "w32_384x288": (32, (288, 384), 3.0, 128),
+    "w48_256x192": (48, (192, 256), 2.0, 128),
+    "w48_384x288": (48, (288, 384), 3.0, 96),
+}
+OPTIONS = [
+    f"{file.parent.relative_to(CONF).as_posix()}={file.stem}"
+    for file in FILES
+    if file.parent != CONF and file.parent.name not in ("experiment", "bench", "hydra", "paths")
+]
+
+
+@pytest.fixture(scope="module")
+def coco(tmp_path_factory) -> Path:
+    """A folder in the layout of COCO, with empty files and a person of 17 keypoints."""
+    folder = tmp_path_factory.mktemp("coco")
+    for name in (
+        "annotations/person_keypoints_train2017.json",
+        "annotations/person_keypoints_val2017.json",
+        "person_detection_results/COCO_val2017_detections_AP_H_56_person.json",
+    ):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    (folder / "train2017").mkdir()
+    (folder / "val2017").mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_composes_validates_and_builds(experiment, coco, tmp_path):
+    places = [f"paths.data={coco}", f"paths.runs={tmp_path}"]
+    cfg = compose("fit", [f"experiment={experiment}", *places])
+    validate(cfg)
+    codec = build(cfg.codec)
+    with torch.device("meta"):
+        net = build(cfg.model, num_keypoints=17)
+        width, height = codec.input_size
+        heatmaps = net(torch.empty(1, 3, height, width))
+    assert tuple(heatmaps.shape) == (1, 17, *codec.heatmap_size[::-1])
+    datamodule = build(
+        cfg.data,
+        codec=codec,
+        skeleton=COCO,
+        augment=[build(node) for node in cfg.augment.values() if node is not None],
+        pixel_transforms=build(cfg.pixels),
+    )
+    assert datamodule.seed == cfg.seed
+    optimizer = build(cfg.optim)([torch.nn.Parameter(torch.zeros(1))])
+    told = {"total_steps": 100} if cfg.schedule_interval == "step" else {}
+    build(cfg.schedule)(optimizer, **told)
+    build(cfg.loss)
+    build(cfg.metric, sigmas=COCO.sigmas)
+    callbacks = [build(node) for node in cfg.callbacks.values() if node is not None]
+    loggers = [build(node) for node in cfg.logger.values()]
+    build(cfg.trainer, callbacks=callbacks, logger=loggers, accelerator="cpu")
+
+
+@pytest.mark.parametrize("experiment", sorted(PAPER))
+def test_the_papers_numbers(experiment):
+    cfg = compose("fit", [f"experiment={experiment}"])
+    width, input_size, sigma, batch = PAPER[experiment]
+    assert (cfg.model.width, tuple(cfg.codec.input_size), cfg.codec.sigma) == (width, input_size, sigma)
+    assert tuple(cfg.codec.heatmap_size) == (input_size[0] // 4, input_size[1] // 4)
+    assert cfg.data.batch_size * cfg.trainer.accumulate_grad_batches * cfg.trainer.devices == batch
+    assert (cfg.optim._target_, cfg.optim.lr, cfg.optim.weight_decay) == ("torch.optim.Adam", 1e-3, 0)
+    assert (list(cfg.schedule.milestones), cfg.schedule.gamma, cfg.trainer.max_epochs) == ([170, 200], 0.1, 210)
+    assert (cfg.augment.scale.factor, cfg.augment.rotation.factor, cfg.augment.half_body.probability) == (0.35, 45, 0.3)
+    assert (cfg.flip_test, cfg.metric.oks_nms_threshold, cfg.keypoint_score_threshold) == (True, 0.9, 0.2)
+    assert (cfg.pixels is not None) == experiment.endswith("pixels")
+    assert cfg.name == experiment
+
+
+def test_all_experiments_of_the_paper_are_there():
+    assert {*PAPER, "tiny"} <= set(EXPERIMENTS)
+
+
+def test_plain_fit_is_the_tiny_experiment():
+    assert compose("fit") == compose("fit", ["+experiment=tiny"])
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_fit_and_test_measure_the_same_way(experiment):
+    fit, test = (compose(verb, [f"experiment={experiment}"]) for verb in ("fit", "test"))
+    for key in ("data", "codec", "model", "skeleton", "metric", "flip_test", "keypoint_score_threshold", "name"):
+        assert fit[key] == test[key], key
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_validates(option, coco):
+    group, _, name = option.partition("=")
+    validate(compose("fit", [f"logger=[{name}]" if group == "logger" else option, f"paths.data={coco}"]))
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "model").glob("*.yaml")))
+def test_every_network_gives_heatmaps_of_a_quarter(name):
+    with torch.device("meta"):
+        net = build(compose("fit", [f"model={name}"]).model, num_keypoints=5)
+        assert tuple(net(torch.empty(1, 3, 128, 96)).shape) == (1, 5, 32, 24)
+
+
+@pytest.mark.parametrize("option", ["coco", "mpii"])
+def test_a_skeleton_is_one_of_the_known(option):
+    assert build(compose("fit", [f"skeleton={option}"]).skeleton) is {"coco": COCO, "mpii": MPII}[option]
+
+
+@pytest.mark.parametrize("subject", ["data", "metric"])
+def test_every_measurement_validates(subject, coco):
+    validate(compose("bench", [f"bench={subject}"]))
+    assert compose("bench").bench == compose("bench", ["bench=data"]).bench
+    if subject == "data":
+        cfg = compose("bench", ["data=coco", f"paths.data={coco}", "codec=heatmap_384x288"])
+        validate(cfg)
+        assert list(cfg.bench.input_size) == [288, 384]
+
+
+def test_several_loggers_are_possible():
+    assert list(compose("fit", ["logger=[csv,wandb,tensorboard]"]).logger) == ["csv", "wandb", "tensorboard"]
+    assert list(compose("fit", ["logger=tensorboard"]).logger) == ["tensorboard"]
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "value"),
+    [
+        (["trainer.precision=bf16-mixed"], "trainer.precision", "bf16-mixed"),
+        (["trainer.accumulate_grad_batches=4"], "trainer.accumulate_grad_batches", 4),
+        (["trainer.gradient_clip_val=1.0"], "trainer.gradient_clip_val", 1.0),
+        (["callbacks/ema=default"], "callbacks.ema.decay", 0.999),
+        (["callbacks/early_stopping=default"], "callbacks.early_stopping.monitor", "val/AP"),
+        (["callbacks.pictures=null"], "callbacks.pictures", None),
+        (["channels_last=false"], "channels_last", False),
+        (["compile=true"], "compile", True),
+        (["augment.half_body=null"], "augment.half_body", None),
+        (["pixels=color_dropout"], "pixels.dropout.p", 0.5),
+        (["schedule=none"], "schedule", None),
+    ],
+)
+def test_one_word_of_the_command_line_is_enough(words, key, value):
+    cfg = compose("fit", words)
+    validate(cfg)
+    assert OmegaConf.select(cfg, key) == value
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(CONF).as_posix())
+def test_a_file_opens_with_what_it_is_for(file):
+    lines = file.read_text().splitlines()
+    first = lines[1] if lines[0] == "# @package _global_" else lines[0]
+    assert first.startswith("# ")
+    assert first.rstrip().endswith((".", ")"))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_opens_with_command_hardware_and_ap(experiment):
+    header = (CONF / "experiment" / f"{experiment}.yaml").read_text().partition("defaults:")[0]
+    for word in ("command    hrpose fit", "hardware", "expected", "obtained"):
+        assert f"#   {word}" in header
+
+
+@pytest.mark.parametrize("file", CONF.glob("*.yaml"), ids=lambda file: file.name)
+def test_a_verb_overrides_no_group(file):
+    assert "override" not in file.read_text()  # it would beat the experiment in silence
