@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hrpose.metrics.functional.extent import enclosed_areas
 from hrpose.metrics.functional.matching import Detections
 from hrpose.metrics.functional.oks import Floats, Indices
 from hrpose.metrics.rows import NUM_PERSON_VALUES, NUM_PREDICTION_VALUES, Rows
@@ -100,8 +101,7 @@ def collect_predictions(rows: Rows, num_keypoints: int) -> Predictions:
     values, keys = values[kept], rows.prediction_keys[kept]
     triplets = values[:, NUM_PREDICTION_VALUES:].reshape(-1, num_keypoints, 3)
     keypoints = np.ascontiguousarray(triplets[..., :2])
-    width, height = (keypoints.max(axis=1) - keypoints.min(axis=1)).T
-    areas = np.where(np.isnan(values[:, 1]), width * height, values[:, 1])
+    areas = np.where(np.isnan(values[:, 1]), enclosed_areas(keypoints), values[:, 1])
     return Predictions(
         Detections(image_ids[kept], keys[:, 0], keypoints, np.ascontiguousarray(values[:, 0]), areas),
         instance_ids=keys[:, 1],

@@ -12,11 +12,25 @@ from typing import Any
 
 import numpy as np
 
+from hrpose.metrics.functional.extent import enclosed_areas
 from hrpose.metrics.functional.matching import Detections
-from hrpose.metrics.functional.oks import Floats
+from hrpose.metrics.functional.oks import Floats, Indices
 from hrpose.structures import GroundTruth
 
 
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from walking again and again through millions of numbers that are soon gone."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_no_collection()
 def read_results(file: str | Path, truth: GroundTruth) -> Detections:
     """Read the rows {image_id, category_id, keypoints [x, y, score] * K, score} of a result file.
 
@@ -47,8 +61,9 @@ def read_results(file: str | Path, truth: GroundTruth) -> Detections:
     _refuse(file, np.flatnonzero(~np.isin(image_ids, truth.image_ids)).tolist(), "image ids of the annotations")
     triplets = _keypoints(file, rows, num_keypoints)
     scores = _numbers(file, rows, "score")
-    table = np.column_stack([image_ids, scores, triplets.reshape(len(rows), 3 * num_keypoints)])
-    _refuse(file, _repeated(table), "every row once (a distributed sampler pads with repeated ones)")
+    _refuse(
+        file, _repeated(image_ids, scores, triplets), "every row once (a distributed sampler pads with repeated ones)"
+    )
     keypoints = np.ascontiguousarray(triplets[..., :2])
     return Detections(
         image_ids=image_ids,
@@ -61,8 +76,7 @@ def read_results(file: str | Path, truth: GroundTruth) -> Detections:
 
 def _read_rows(file: Path) -> list[dict[str, Any]]:
     try:
-        with _no_collection():
-            rows = json.loads(file.read_bytes())
+        rows = json.loads(file.read_bytes())
     except ValueError as error:
         raise ValueError(f"Expected {file} to be JSON, but it is not: {error}.") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -71,18 +85,6 @@ def _read_rows(file: Path) -> list[dict[str, Any]]:
             f"{' of other things' if isinstance(rows, list) else ''}. Is it the annotation file?"
         )
     return rows
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector from walking through millions of fresh numbers again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _has_length(value: Any, length: int) -> bool:
@@ -106,8 +108,9 @@ def _keypoints(file: Path, rows: list[dict[str, Any]], num_keypoints: int) -> Fl
     except (TypeError, ValueError) as error:
         raise ValueError(f"Expected {file} to have numbers as `keypoints`, but got something else: {error}.") from error
     triplets = flat.reshape(len(rows), num_keypoints, 3)
-    wrong = ~np.isfinite(triplets).all(axis=(1, 2))
-    _refuse(file, np.flatnonzero(wrong).tolist(), "finite numbers as `keypoints`")
+    if not np.isfinite(flat.sum()):
+        wrong = ~np.isfinite(triplets).all(axis=(1, 2))
+        _refuse(file, np.flatnonzero(wrong).tolist(), "finite numbers as `keypoints`")
     return triplets
 
 
@@ -118,15 +121,16 @@ def _areas(file: Path, rows: list[dict[str, Any]], keypoints: Floats) -> Floats:
         boxes = np.array([row["bbox"] for row in rows], dtype=np.float64)
         areas: Floats = boxes[:, 2] * boxes[:, 3]
         return areas
-    width, height = (keypoints.max(axis=1) - keypoints.min(axis=1)).T
-    return np.asarray(width * height)
+    return enclosed_areas(keypoints)
 
 
-def _repeated(table: Floats) -> list[int]:
-    """Rows that equal an earlier row; a sum of each row tells most of them apart."""
-    order = np.argsort(table.sum(axis=1), kind="stable")
-    same = (table[order[1:]] == table[order[:-1]]).all(axis=1)
-    repeated: list[int] = np.sort(order[1:][same]).tolist()
+def _repeated(image_ids: Indices, scores: Floats, triplets: Floats) -> list[int]:
+    """Rows that say the same as an earlier row."""
+    order = np.lexsort((triplets[:, 0, 0], scores, image_ids))
+    one, other = order[:-1], order[1:]
+    alike = (image_ids[one] == image_ids[other]) & (scores[one] == scores[other])
+    one, other = one[alike], other[alike]
+    repeated: list[int] = np.sort(other[(triplets[one] == triplets[other]).all(axis=(1, 2))]).tolist()
     return repeated
 
 

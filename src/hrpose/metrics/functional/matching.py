@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hrpose.metrics.functional.extent import may_reach
 from hrpose.metrics.functional.oks import Floats, Indices, keypoint_variances, oks_pairs
 from hrpose.structures import GroundTruth
 
@@ -201,44 +202,16 @@ def _candidates(
     predictions = np.repeat(np.arange(len(groups)), count)
     first = (np.cumsum(sizes) - sizes)[groups] - (np.cumsum(count) - count)
     persons = order[np.arange(len(predictions)) + first[predictions]]
-    close = np.flatnonzero(_may_reach(lowest, keypoints, truth, variances.max(), predictions, persons))
+    close = np.flatnonzero(may_reach(lowest, keypoints, truth, variances.max(), predictions, persons))
     predictions, persons = predictions[close], persons[close]
     similarity = oks_pairs(keypoints, truth, variances, predictions, persons)
     near = np.flatnonzero(similarity >= min(lowest, 1 - 1e-10))
-    near = near[np.lexsort((-persons[near], -similarity[near], predictions[near]))]
-    return predictions[near], persons[near], similarity[near]
-
-
-def _may_reach(
-    lowest: float, keypoints: Floats, truth: GroundTruth, variance: float, predictions: Indices, persons: Indices
-) -> NDArray[np.bool_]:
-    """Tell which pairs may have an OKS of `lowest`, from the boxes around their keypoints alone.
-
-    If the boxes are a gap apart, every keypoint is at least that far off, so OKS <= exp(-gap^2 / (2 variance area)).
-    """
-    if lowest <= 0:
-        return np.ones(len(predictions), dtype=bool)
-    columns = _columns(keypoints)
-    low, high = columns.min(axis=0), columns.max(axis=0)
-    labelled = (truth.visibility > 0)[..., None]
-    person_low = _columns(np.where(labelled, truth.keypoints, np.inf)).min(axis=0)
-    person_high = _columns(np.where(labelled, truth.keypoints, -np.inf)).max(axis=0)
-    blank = ~labelled.any(axis=(1, 2))
-    person_low[:, blank] = (truth.bbox[blank, :2] - truth.bbox[blank, 2:]).T
-    person_high[:, blank] = (truth.bbox[blank, :2] + truth.bbox[blank, 2:] * 2).T
-    gap = np.full(len(predictions), -np.inf)
-    for axis in (0, 1):
-        np.maximum(gap, person_low[axis].take(persons) - high[axis].take(predictions), out=gap)
-        np.maximum(gap, low[axis].take(predictions) - person_high[axis].take(persons), out=gap)
-    reach = np.sqrt(-2 * np.log(min(lowest, 1)) * variance * (truth.area + 1e-9)) * (1 + 1e-6) + 1e-6
-    reached: NDArray[np.bool_] = gap <= reach.take(persons)
-    return reached
-
-
-def _columns(keypoints: Floats) -> Floats:
-    """Lay keypoints (N, K, 2) out as (K, 2, N), where a minimum over K runs along memory."""
-    number, num_keypoints, _ = keypoints.shape
-    return np.ascontiguousarray(keypoints.reshape(number, 2 * num_keypoints).T).reshape(num_keypoints, 2, number)
+    predictions, persons, similarity = predictions[near], persons[near], similarity[near]
+    same = predictions[1:] == predictions[:-1]
+    several = np.flatnonzero(np.append(same, False) | np.append(False, same))  # one candidate needs no order
+    order = several[np.lexsort((-persons[several], -similarity[several], predictions[several]))]
+    persons[several], similarity[several] = persons[order], similarity[order]
+    return predictions, persons, similarity
 
 
 def _choose(
@@ -252,7 +225,8 @@ def _choose(
 ) -> tuple[Indices, NDArray[np.int32]]:
     """Let the predictions that have candidates choose: give those predictions, and (A, T, ...) persons, -1 for none."""
     num_areas, num_persons = person_ignored.shape
-    deciders, decider = np.unique(predictions, return_inverse=True)
+    begins = np.append(True, predictions[1:] != predictions[:-1])[: len(predictions)]
+    deciders, decider = predictions[begins], np.cumsum(begins) - 1
     chosen = np.full((num_areas * len(deciders), len(thresholds)), -1, dtype=np.int32)
     gone = np.zeros((num_areas * num_persons, len(thresholds)), dtype=bool)
     turn = position_among_equals(groups[deciders])[decider]
