@@ -41,6 +41,13 @@ def test_pairs_are_found_in_common_spellings(left, right) -> None:
     assert skeleton.sigmas == (0.026, 0.035, 0.035)
 
 
+def test_sides_are_those_of_the_names() -> None:
+    names = ["nose", "leftEar", "R.ear", "l_knee", "right-knee", "left_right", "upright", "Left", "RIGHT"]
+    sides = Skeleton.from_names(names, sigmas=[0.1] * len(names)).sides
+    assert sides == ("middle", "left", "right", "left", "right", "middle", "middle", "left", "right")
+    assert COCO.sides == ("middle", *("left", "right") * 8)
+
+
 def test_names_that_only_contain_a_side_are_no_pair() -> None:
     assert Skeleton.from_names(["cleft", "bright", "lever"], sigmas=[0.1] * 3).flip_pairs == ()
 

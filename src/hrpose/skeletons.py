@@ -157,6 +157,11 @@ class Skeleton:
         return tuple((k, other) for k, other in enumerate(self.flip_permutation) if k < other)
 
     @property
+    def sides(self) -> tuple[str, ...]:
+        """For each keypoint "left", "right" or, if its name says neither or both, "middle"."""
+        return tuple(_side(name) for name in self.keypoint_names)
+
+    @property
     def lower_body(self) -> tuple[int, ...]:
         """Indices of the keypoints that are not in the upper body; empty if there is no upper body."""
         return tuple(k for k in range(self.num_keypoints) if k not in self.upper_body) if self.upper_body else ()
@@ -165,6 +170,11 @@ class Skeleton:
 def _words(name: str) -> list[str]:
     """Split "leftEar", "left_ear", "Left-ear" or "l.ear" into lower-case words."""
     return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)]
+
+
+def _side(name: str) -> str:
+    sides = {"left" if word in ("left", "l") else "right" for word in _words(name) if word in _SIDES}
+    return sides.pop() if len(sides) == 1 else "middle"
 
 
 def _flip_permutation(names: Sequence[str]) -> tuple[int, ...]:

@@ -2,30 +2,49 @@
 
 import numpy as np
 import pytest
+from matplotlib import pyplot
 
 from hrpose.visualize import draw_curves
 
+NAN = float("nan")
+
 
 @pytest.mark.parametrize(
-    "series",
+    "history",
     [
         {},
         {"train/loss": []},
         {"train/loss": [(0, 0.5)]},
-        {"train/loss": [(0, 0.5), (9, float("nan"))], "val/AP_gt": [(0, 0.0), (9, 0.8)], "val/AP_det": [(9, 0.7)]},
+        {"train/loss": [(0, NAN)]},
+        {"train/loss": [(0, float("inf")), (1, 0.5)], "val/AP_gt": [(1, NAN)]},
+        {"train/loss": [(0, 0.5), (9, NAN)], "val/AP_gt": [(0, 0.0), (9, 0.8)], "val/AP_det": [(9, 0.7)]},
         {f"val/AP_{i}": [(0, i), (1, i)] for i in range(9)},
         {"train/loss": [(0, 0.0), (1, 1.0)]},
+        {"train/loss": [(0, -3.0), (1, 1.0)], "val/loss": [(0, 2.0)], "val/PCKh": [(0, -1.0)]},
+        {"train/loss": [(step, 1 / (step + 1)) for step in range(500)]},
     ],
 )
-def test_any_series_gives_a_picture(series):
-    picture = draw_curves(series)
+def test_any_history_gives_a_picture(history):
+    picture = draw_curves(history)
     assert picture.dtype == np.uint8
     assert picture.ndim == 3
     assert picture.shape[2] == 3
     assert picture.std() > 5
 
 
+def test_scores_get_a_panel_of_their_own():
+    loss, ap = {"train/loss": [(0, 1.0), (1, 0.5)]}, {"val/AP_gt": [(1, 0.5)]}
+    assert draw_curves({**loss, **ap}).shape[1] == 2 * draw_curves(loss).shape[1]
+    assert draw_curves(ap).shape == draw_curves(loss).shape
+
+
 def test_another_curve_gives_another_picture():
     assert (
         draw_curves({"train/loss": [(0, 1.0), (1, 0.5)]}) != draw_curves({"train/loss": [(0, 1.0), (1, 0.9)]})
     ).any()
+
+
+def test_no_figure_is_left_open():
+    before = pyplot.get_fignums()
+    draw_curves({"train/loss": [(0, 1.0)]})
+    assert pyplot.get_fignums() == before

@@ -1,24 +1,103 @@
-"""Pictures on disk."""
+"""Pictures side by side, with captions, and on disk."""
 
 import cv2
 import numpy as np
 import pytest
 
-from hrpose.visualize import save_image
+from hrpose.visualize import save_image, tile
+from hrpose.visualize.images import resize, scale_points
 
 
-def test_a_saved_picture_comes_back_in_rgb(tmp_path):
+def grey(height, width, value=128):
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def test_tiles_are_centred_in_cells_of_the_largest():
+    sheet = tile([grey(10, 20, 200), grey(6, 8, 100), grey(10, 20, 50)], columns=2, gap=2)
+    assert sheet.shape == (2 * 12 + 2, 2 * 22 + 2, 3)
+    assert (sheet[2:12, 2:22] == 200).all()
+    assert (sheet[4:10, 30:38] == 100).all()
+    assert (sheet[14:24, 2:22] == 50).all()
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "columns"),
+    [(1, (30, 40), 1), (12, (30, 40), 4), (16, (40, 60), 4), (3, (10, 300), 1), (6, (90, 10), 6)],
+)
+def test_the_number_of_columns_suits_the_shape_of_the_pictures(count, size, columns):
+    assert tile([grey(*size)] * count, gap=0).shape[1] == columns * size[1]
+
+
+def test_more_columns_than_pictures_leave_no_empty_cells():
+    assert tile([grey(10, 10)] * 2, columns=9, gap=0).shape == (10, 20, 3)
+
+
+def test_captions_stand_under_their_pictures():
+    pictures = [grey(60, 120, 128), grey(60, 120, 128)]
+    plain, named = tile(pictures, columns=2), tile(pictures, columns=2, captions=["one", "two"])
+    np.testing.assert_array_equal(named[:68], plain[:68])
+    assert (named[68:, :128] > 150).any()
+    assert (named[68:, 136:] > 150).any()
+
+
+def test_a_caption_that_is_too_long_is_cut_off_at_its_picture():
+    sheet = tile([grey(60, 60), grey(60, 60)], columns=2, gap=10, captions=["a very long caption", ""])
+    assert not (sheet[:, 70:80] > 60).any()
+
+
+def test_a_sheet_needs_a_picture_and_a_caption_for_each():
+    with pytest.raises(ValueError, match="at least one"):
+        tile([])
+    with pytest.raises(ValueError, match="2 captions"):
+        tile([grey(4, 4)] * 2, captions=["one"])
+    with pytest.raises(ValueError, match="at least one column"):
+        tile([grey(4, 4)], columns=0)
+    with pytest.raises(ValueError, match="uint8 RGB"):
+        tile([grey(4, 4), np.zeros((4, 4))])
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0, 3.0])
+def test_points_stay_on_their_pixels_when_a_picture_is_resized(factor):
+    ramp = np.repeat(np.tile(np.arange(0, 240, 2, dtype=np.uint8), (60, 1))[..., None], 3, axis=2)
+    point = np.array([[41.0, 21.0]])
+    x, y = np.round(scale_points(point, factor)[0]).astype(int)
+    resized = resize(ramp, (round(120 * factor), round(60 * factor)))
+    assert abs(int(resized[y, x, 0]) - 2 * 41) <= 2
+
+
+@pytest.mark.parametrize("name", ["picture.png", "picture.PNG"])
+def test_a_saved_png_comes_back_in_rgb(tmp_path, name):
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    save_image(tmp_path / "new" / "folder" / "picture.png", image)
-    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "new" / "folder" / "picture.png"))[..., ::-1], image)
+    save_image(tmp_path / "new" / "folder" / name, image)
+    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "new" / "folder" / name))[..., ::-1], image)
 
 
-@pytest.mark.parametrize("name", ["picture", "picture.xyz"])
+@pytest.mark.parametrize("name", ["picture.jpg", "picture.jpeg"])
+def test_a_saved_jpeg_comes_back_nearly(tmp_path, name):
+    image = np.full((16, 16, 3), (200, 120, 40), np.uint8)
+    save_image(str(tmp_path / name), image)
+    np.testing.assert_allclose(cv2.imread(str(tmp_path / name))[..., ::-1].astype(int), image, atol=4)
+    assert (tmp_path / name).read_bytes()[:2] == b"\xff\xd8"
+
+
+def test_views_are_saved_too(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    save_image(tmp_path / "view.png", image[::-1, ::2])
+    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "view.png"))[..., ::-1], image[::-1, ::2])
+
+
+@pytest.mark.parametrize("name", ["picture", "picture.xyz", "picture.gif"])
 def test_an_unknown_format_is_named(tmp_path, name):
-    with pytest.raises(ValueError, match=r"\.png or \.jpg"):
-        save_image(tmp_path / name, np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"ends in \.png, \.jpg, \.jpeg, but got .*picture"):
+        save_image(tmp_path / "folder" / name, grey(4, 4))
+    assert not (tmp_path / "folder").exists()
 
 
-def test_floats_are_refused_with_advice(tmp_path):
-    with pytest.raises(ValueError, match="astype"):
-        save_image(tmp_path / "picture.png", np.zeros((4, 4, 3)))
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((3, 4, 4), np.uint8)],
+)
+def test_anything_but_uint8_rgb_is_refused_with_advice(tmp_path, image):
+    with pytest.raises(ValueError, match=r"uint8 RGB, but got .*astype"):
+        save_image(tmp_path / "picture.png", image)
+    assert not (tmp_path / "picture.png").exists()

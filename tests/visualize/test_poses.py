@@ -1,19 +1,42 @@
-"""People on a photo: colours by side, marks by visibility and score, and what is left out."""
+"""People on a photo: colours by side, marks by visibility and score, sizes by the person, and what is left out."""
+
+import dataclasses
 
 import numpy as np
 import pytest
 
-from hrpose.skeletons import COCO, Skeleton
+from hrpose.skeletons import COCO, MPII, Skeleton
+from hrpose.structures import Poses
 from hrpose.visualize import draw_poses
-from hrpose.visualize.poses import LEFT, MIDDLE, RIGHT
+from hrpose.visualize.colours import INK, PAPER, SIDE_COLOURS
 
 PAIR = Skeleton.from_names(["leftHand", "right-hand", "nose"], edges=[(0, 2), (1, 2), (0, 1)], sigmas=[0.1] * 3)
-POINTS = 4 * np.array([[[10.0, 10.0], [50.0, 10.0], [30.0, 50.0]]])
+POINTS = np.array([[[40.0, 40.0], [200.0, 40.0], [120.0, 200.0]]])
+LEFT, RIGHT, MIDDLE = (SIDE_COLOURS[side] for side in ("left", "right", "middle"))
 
 
 @pytest.fixture
 def photo():
     return np.full((256, 256, 3), 90, np.uint8)
+
+
+def estimated(keypoints, scores=1.0):
+    count, num_keypoints = keypoints.shape[:2]
+    return Poses(
+        keypoints=keypoints,
+        keypoint_scores=np.full((count, num_keypoints), scores, np.float32),
+        scores=np.ones(count),
+        bbox_scores=np.ones(count, np.float32),
+        center=keypoints.mean(axis=1),
+        scale=np.full((count, 2), 200.0),
+        image_ids=np.ones(count, np.int64),
+        instance_ids=np.arange(count),
+    )
+
+
+def touched(drawn, photo):
+    """Return rows and columns of all pixels that were drawn on."""
+    return np.nonzero((drawn != photo).any(axis=-1))
 
 
 def test_the_photo_itself_stays_as_it_is(photo):
@@ -24,6 +47,14 @@ def test_the_photo_itself_stays_as_it_is(photo):
     assert (drawn != photo).any()
 
 
+@pytest.mark.parametrize("view", [lambda p: p[::-1, ::-1], lambda p: np.asfortranarray(p), lambda p: p[:, :, ::-1]])
+def test_a_view_of_any_memory_layout_is_drawn_on_alike(view):
+    photo = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    layout = view(photo)
+    layout.flags.writeable = False
+    np.testing.assert_array_equal(draw_poses(layout, POINTS, PAIR), draw_poses(layout.copy("C"), POINTS, PAIR))
+
+
 def test_limbs_take_the_colour_of_their_side(photo):
     drawn = draw_poses(photo, POINTS, PAIR)
     assert tuple(drawn[120, 80]) == LEFT
@@ -31,16 +62,30 @@ def test_limbs_take_the_colour_of_their_side(photo):
     assert tuple(drawn[40, 120]) == MIDDLE
 
 
-def test_an_occluded_joint_is_hollow_and_a_visible_one_is_not(photo):
-    visible = draw_poses(photo, POINTS, PAIR, visibility=np.array([[2, 2, 2]]))[40, 40]
-    occluded = draw_poses(photo, POINTS, PAIR, visibility=np.array([[1, 2, 2]]))[40, 40]
-    assert visible.min() > 150
-    assert occluded.max() < 60
+def test_limbs_are_outlined_in_ink():
+    column = draw_poses(np.full((256, 256, 3), 255, np.uint8), POINTS, PAIR)[:, 120].max(axis=-1)
+    above, below = column[30:40], column[41:51]
+    assert column[40] == max(MIDDLE)
+    assert above.min() < 140
+    assert below.min() < 140
 
 
-def test_a_surer_joint_is_paler(photo):
-    doubtful, sure = (draw_poses(photo, POINTS, PAIR, scores=np.full((1, 3), score))[40, 40] for score in (0.3, 1.0))
-    assert sure.astype(int).sum() > doubtful.astype(int).sum()
+def test_dots_without_score_take_the_colour_of_their_side(photo):
+    drawn = draw_poses(photo, POINTS, PAIR)
+    assert [tuple(drawn[y, x]) for x, y in ((40, 40), (200, 40), (120, 200))] == [LEFT, RIGHT, MIDDLE]
+
+
+def test_an_occluded_keypoint_is_hollow_and_a_visible_one_is_filled(photo):
+    drawn = draw_poses(photo, POINTS, PAIR, visibility=np.array([[1, 2, 2]]))
+    assert tuple(drawn[40, 40]) == INK
+    assert tuple(drawn[40, 200]) == RIGHT
+
+
+def test_a_surer_keypoint_is_paler(photo):
+    hearts = [
+        draw_poses(photo, POINTS, PAIR, scores=np.full((1, 3), s))[40, 40].sum(dtype=int) for s in (0.2, 0.5, 0.8, 1.0)
+    ]
+    assert hearts == sorted(set(hearts))
 
 
 @pytest.mark.parametrize(
@@ -50,19 +95,32 @@ def test_a_surer_joint_is_paler(photo):
         {"scores": np.full((1, 3), 0.1)},
         {"scores": np.full((1, 3), np.nan)},
         {"visibility": np.full((1, 3), np.nan)},
+        {"scores": np.full((1, 3), 0.7), "score_threshold": 0.71},
     ],
 )
 def test_keypoints_without_label_or_score_are_left_out(photo, hidden):
     np.testing.assert_array_equal(draw_poses(photo, POINTS, PAIR, **hidden), photo)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
-def test_keypoints_that_are_nowhere_are_left_out(photo, value):
+def test_a_score_at_the_threshold_is_shown(photo):
+    assert (draw_poses(photo, POINTS, PAIR, scores=np.full((1, 3), 0.25), score_threshold=0.25) != photo).any()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -1.0, 256.0])
+def test_keypoints_that_are_outside_or_nowhere_are_left_out_with_their_limbs(photo, value):
     broken = POINTS.copy()
-    broken[0, 2] = value
+    broken[0, 2, 1] = value
     drawn = draw_poses(photo, broken, PAIR)
     assert tuple(drawn[40, 120]) == MIDDLE
-    assert (drawn[120:] == 90).all()
+    assert (drawn[60:] == 90).all()
+
+
+def test_a_keypoint_on_the_border_is_shown(photo):
+    for corner in (0.0, 255.0):
+        rows, columns = touched(draw_poses(photo, np.full((3, 2), corner), PAIR), photo)
+        assert abs(rows - corner).max() < 8
+        assert corner in rows
+        assert corner in columns
 
 
 def test_nobody_leaves_the_photo_unchanged(photo):
@@ -71,36 +129,110 @@ def test_nobody_leaves_the_photo_unchanged(photo):
 
 def test_one_person_needs_no_leading_axis(photo):
     np.testing.assert_array_equal(
-        draw_poses(photo, POINTS[0], PAIR, visibility=np.array([2, 1, 2])),
-        draw_poses(photo, POINTS, PAIR, visibility=np.array([[2, 1, 2]])),
+        draw_poses(photo, POINTS[0], PAIR, visibility=np.array([2, 1, 2]), bboxes=np.array([30, 30, 180, 180])),
+        draw_poses(photo, POINTS, PAIR, visibility=np.array([[2, 1, 2]]), bboxes=np.array([[30, 30, 180, 180]])),
     )
 
 
-def test_larger_people_get_thicker_lines():
-    photo = np.zeros((700, 700, 3), np.uint8)
-    lines = [(draw_poses(photo, POINTS * size, PAIR) == MIDDLE).all(-1)[:, int(120 * size)].sum() for size in (1, 3)]
-    assert lines[1] > lines[0] > 0
+def test_poses_bring_their_scores(photo):
+    poses = estimated(POINTS, scores=0.6)
+    np.testing.assert_array_equal(
+        draw_poses(photo, poses, PAIR), draw_poses(photo, POINTS, PAIR, scores=poses.keypoint_scores)
+    )
+    unsure = dataclasses.replace(poses, keypoint_scores=np.zeros((1, 3), np.float32))
+    np.testing.assert_array_equal(draw_poses(photo, unsure, PAIR), photo)
 
 
-def test_boxes_and_labels_are_drawn_on_demand(photo):
+def test_lines_are_as_thick_as_the_person_is_large():
+    photo = np.zeros((1000, 1000, 3), np.uint8)
+    widths = []
+    for size in (0.5, 1, 2, 4):
+        drawn = draw_poses(photo, POINTS * size, PAIR)[: int(80 * size), int(120 * size)]
+        widths.append((drawn[:, 1] / MIDDLE[1]).sum())
+    extents = np.hypot(160, 160) * np.array([0.5, 1, 2, 4])
+    np.testing.assert_allclose(widths, np.minimum(0.02 * extents, 0.01 * extents + 1.2), atol=0.8)
+
+
+def test_a_dot_is_round_and_lies_on_its_keypoint_to_a_fraction_of_a_pixel():
+    photo = np.zeros((101, 101, 3), np.uint8)
+    point = np.array([[50.3, 49.6], [np.nan] * 2, [np.nan] * 2])
+    drawn = draw_poses(photo, point, PAIR).astype(float).sum(axis=-1)
+    rows, columns = np.indices(drawn.shape)
+    center = np.array([(columns * drawn).sum(), (rows * drawn).sum()]) / drawn.sum()
+    np.testing.assert_allclose(center, point[0], atol=0.1)
+
+
+@pytest.mark.parametrize("side", [1, 2, 7, 24])
+def test_tiny_photos_are_drawn_on(side):
+    photo = np.zeros((side, side, 3), np.uint8)
+    people = np.random.default_rng(0).uniform(0, side - 1, (3, 17, 2))
+    drawn = draw_poses(photo, people, COCO, bboxes=np.tile([0, 0, side, side], (3, 1)), labels=["a", "b", "c"])
+    assert drawn.shape == photo.shape
+    assert drawn.any()
+
+
+def test_a_lone_keypoint_on_a_huge_photo_can_be_seen():
+    photo = np.zeros((3000, 5000, 3), np.uint8)
+    rows, _ = touched(draw_poses(photo, np.array([[1500.0, 900.0]] + [[np.nan] * 2] * 2), PAIR), photo)
+    assert np.ptp(rows) > 15
+
+
+def test_crowded_keypoints_get_smaller_dots():
+    photo = np.zeros((400, 400, 3), np.uint8)
+    names = ["a", "b", "c"]
+    points = np.array([[50.0, 50.0], [350.0, 350.0], [350.0, 344.0]])
+    drawn = draw_poses(photo, points, Skeleton.from_names(names, sigmas=[0.1] * 3))
+    alone, crowded = (drawn[:200].any(-1).sum(), drawn[200:].any(-1).sum())
+    assert crowded < 1.6 * alone
+
+
+def test_boxes_are_framed_on_demand_and_cut_off_at_the_border(photo):
     plain = draw_poses(photo, POINTS, PAIR)
-    boxed = draw_poses(photo, POINTS, PAIR, bboxes=np.array([[16, 80, 220, 160]]))
-    named = draw_poses(photo, POINTS, PAIR, bboxes=np.array([[16, 80, 220, 160]]), labels=["someone"])
-    assert (boxed[80, 24:36] > 200).all()
-    assert (plain[80, 24:36] == 90).all()
-    assert (named != boxed).any()
+    boxed = draw_poses(photo, POINTS, PAIR, bboxes=np.array([[16, 80, 900, 160]]))
+    assert np.abs(boxed[80, 24:34].astype(int) - PAPER).max() < 40
+    assert np.abs(boxed[100:200, 255].astype(int) - PAPER).max() < 40
+    assert (plain[80, 24:34] == 90).all()
 
 
-def test_a_label_without_any_keypoint_still_fits_in(photo):
-    drawn = draw_poses(photo, np.full((1, 3, 2), np.nan), PAIR, labels=["nobody"])
-    assert (drawn != photo).any()
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_box_that_is_nowhere_is_left_out(photo, value):
+    boxed = draw_poses(photo, POINTS, PAIR, bboxes=np.array([[16, 80, value, 160]]), labels=["someone"])
+    np.testing.assert_array_equal(boxed, draw_poses(photo, POINTS, PAIR, labels=["someone"]))
+
+
+def test_labels_stand_above_the_person_and_inside_the_photo(photo):
+    plain = draw_poses(photo, POINTS, PAIR)
+    rows, _ = touched(draw_poses(photo, POINTS, PAIR, labels=["someone"]), plain)
+    assert rows.max() < 40
+    for x, y in ((0, 0), (255, 0), (0, 255), (255, 255)):
+        rows, columns = touched(draw_poses(photo, np.full((3, 2), (x, y)), PAIR, labels=["someone"]), photo)
+        assert np.ptp(rows) >= 10
+        assert np.ptp(columns) >= 30
+
+
+def test_a_label_without_any_keypoint_still_has_a_place(photo):
+    assert (draw_poses(photo, np.full((1, 3, 2), np.nan), PAIR, labels=["nobody"]) != photo).any()
+
+
+@pytest.mark.parametrize("skeleton", [COCO, MPII, Skeleton.from_names(["tip", "base"], sigmas=[0.1, 0.1])])
+def test_any_skeleton_can_be_drawn(photo, skeleton):
+    people = np.random.default_rng(1).uniform(10, 240, (2, skeleton.num_keypoints, 2))
+    assert (draw_poses(photo, people, skeleton) != photo).any()
 
 
 def test_wrong_shapes_are_named(photo):
-    with pytest.raises(ValueError, match=r"\(N, 17, 2\).*'person'|\(N, 17, 2\)"):
+    with pytest.raises(ValueError, match=r"\(N, 17, 2\) for the skeleton 'coco', but got the shape \(1, 3, 2\)"):
         draw_poses(photo, POINTS, COCO)
+    with pytest.raises(ValueError, match="third coordinate"):
+        draw_poses(photo, np.zeros((1, 3, 3)), PAIR)
     with pytest.raises(ValueError, match=r"`visibility` to be \(1, 3\)"):
         draw_poses(photo, POINTS, PAIR, visibility=np.ones((1, 4)))
+    with pytest.raises(ValueError, match=r"`scores` to be \(2, 3\)"):
+        draw_poses(photo, np.tile(POINTS, (2, 1, 1)), PAIR, scores=np.ones(3))
+    with pytest.raises(ValueError, match=r"`bboxes` to be \(1, 4\)"):
+        draw_poses(photo, POINTS, PAIR, bboxes=np.ones((2, 4)))
+    with pytest.raises(ValueError, match=r"`labels` to be 1 texts"):
+        draw_poses(photo, POINTS, PAIR, labels=["a", "b"])
 
 
 @pytest.mark.parametrize(

@@ -1,84 +1,136 @@
-"""Sheets: places of pictures, heatmaps over their crop."""
+"""Sheets: every crop beside its target, every photo in a row."""
 
 import numpy as np
 import pytest
-import torch
 
-from hrpose.codecs.heatmap import HeatmapCodec
-from hrpose.skeletons import COCO
+from hrpose.skeletons import COCO, MPII
 from hrpose.structures import Poses
-from hrpose.visualize import draw_crop_sheet, draw_heatmaps, draw_pose_sheet, tile
+from hrpose.visualize import draw_crop_sheet, draw_pose_sheet
+from hrpose.visualize.colours import INK
 
 
 def grey(height, width, value=128):
     return np.full((height, width, 3), value, np.uint8)
 
 
-def test_heatmap_peak_lies_on_its_keypoint():
-    codec = HeatmapCodec((48, 64), (12, 16), 1.0)
-    target, _ = codec.encode(torch.tensor([[[20.0, 40.0]]]), torch.ones(1, 1))
-    overlay = draw_heatmaps(grey(64, 48, 0), target[0].numpy()).max(-1)
-    assert np.unravel_index(overlay.argmax(), overlay.shape) == (40, 20)
+def poses(count, extent=50.0):
+    rng = np.random.default_rng(0)
+    return Poses(
+        keypoints=rng.uniform(0, extent, (count, 17, 2)),
+        keypoint_scores=np.ones((count, 17), np.float32),
+        scores=np.ones(count),
+        bbox_scores=np.ones(count, np.float32),
+        center=np.full((count, 2), extent / 2),
+        scale=np.full((count, 2), extent),
+        image_ids=np.ones(count, np.int64),
+        instance_ids=np.arange(count),
+    )
 
 
-def test_empty_and_broken_heatmaps_only_dim_the_crop():
-    for heatmaps in (
-        np.zeros((3, 16, 12)),
-        np.full((3, 16, 12), np.nan),
-        np.zeros((0, 16, 12)),
-        np.full((3, 16, 12), -9.0),
-    ):
-        np.testing.assert_array_equal(draw_heatmaps(grey(64, 48, 100), heatmaps), grey(64, 48, 40))
-
-
-def test_heatmaps_have_three_axes():
-    with pytest.raises(ValueError, match=r"\(K, h, w\)"):
-        draw_heatmaps(grey(64, 48), np.zeros((16, 12)))
-
-
-def test_tiles_are_centred_in_cells_of_the_largest():
-    sheet = tile([grey(10, 20, 200), grey(6, 8, 100), grey(10, 20, 50)], columns=2, gap=2)
-    assert sheet.shape == (2 * 12 + 2, 2 * 22 + 2, 3)
-    assert (sheet[2:12, 2:22] == 200).all()
-    assert (sheet[4:10, 30:38] == 100).all()
-    assert (sheet[14:24, 2:22] == 50).all()
-
-
-def test_captions_stand_under_their_pictures():
-    plain, named = tile([grey(30, 60)] * 2), tile([grey(30, 60)] * 2, captions=["one", "two"])
-    assert named.shape[0] > plain.shape[0]
-    assert (named[37:] > 200).any()
-
-
-def test_a_sheet_needs_a_picture_and_a_caption_for_each():
-    with pytest.raises(ValueError, match="at least one"):
-        tile([])
-    with pytest.raises(ValueError, match="2 captions"):
-        tile([grey(4, 4)] * 2, captions=["one"])
+def crops(count, height=64, width=48):
+    keypoints = np.random.default_rng(0).uniform(0, 48, (count, 17, 2)).astype(np.float32)
+    visibility = np.resize(np.array([2, 1, 0], np.uint8), (count, 17))
+    return (
+        np.stack([grey(height, width)] * count),
+        keypoints,
+        visibility,
+        np.zeros((count, 17, height // 4, width // 4)),
+    )
 
 
 def test_crop_sheet_shows_every_crop_beside_its_target():
-    keypoints = np.full((4, 17, 2), 20.0, np.float32)
-    visibility = np.array([[2] * 17, [1] * 17, [0] * 17, [0, 1, 2] * 5 + [0, 0]])
-    sheet = draw_crop_sheet(np.stack([grey(64, 48)] * 4), keypoints, visibility, np.zeros((4, 17, 16, 12)), COCO)
+    sheet = draw_crop_sheet(*crops(1), COCO)
+    gap = 8
+    assert sheet.shape == (256 + 2 * gap, 2 * 192 + 2 * gap, 3)
+    taught, target = sheet[gap:-gap, gap : gap + 192], sheet[gap:-gap, gap + 192 : -gap]
+    assert (taught == 128).all(axis=-1).mean() > 0.3
+    assert (taught != 128).any()
+    assert (target == round(0.4 * 128)).all()
+
+
+@pytest.mark.parametrize(("height", "zoom"), [(32, 8), (64, 4), (128, 2), (256, 1), (384, 1), (768, 1)])
+def test_small_crops_are_enlarged_by_a_whole_factor(height, zoom):
+    sheet = draw_crop_sheet(*crops(1, height, height * 3 // 4), COCO)
+    assert sheet.shape[0] == zoom * height + 16
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 16])
+def test_any_number_of_crops_makes_a_sheet(count):
+    sheet = draw_crop_sheet(*crops(count), COCO)
+    cells = (sheet.shape[0] - 8) // 264 * ((sheet.shape[1] - 8) // 392)
+    assert cells >= count
+
+
+def test_an_enlarged_keypoint_stays_on_its_pixel():
+    images = np.zeros((1, 64, 48, 3), np.uint8)
+    images[0, 40, 20] = 255
+    keypoints, visibility = np.full((1, 17, 2), (20.0, 40.0)), np.array([[2] + [0] * 16])
+    empty = np.zeros((1, 17, 16, 12))
+    bare, dotted = (draw_crop_sheet(images, keypoints, seen, empty, COCO) for seen in (0 * visibility, visibility))
+    centers = []
+    for sheet in (bare, dotted):
+        taught = sheet[8:264, 8:200].sum(axis=-1, dtype=float)
+        rows, columns = np.indices(taught.shape)
+        centers.append([(columns * taught).sum() / taught.sum(), (rows * taught).sum() / taught.sum()])
+    np.testing.assert_allclose(centers[0], centers[1], atol=0.3)
+
+
+def test_pose_sheet_puts_photos_of_unlike_sizes_in_full_rows():
+    sizes = [(60, 80), (600, 300), (500, 1000), (30, 30), (480, 640), (640, 480)]
+    sheet = draw_pose_sheet([grey(*size, 200) for size in sizes], [poses(0)] * 6, COCO)
+    assert (sheet == 200).all(axis=-1).mean() > 0.9
+    assert (sheet[:8] == INK).all()
+    assert (sheet[:, :8] == INK).all()
+    assert 0.7 < sheet.shape[1] / sheet.shape[0] < 3
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 12])
+def test_any_number_of_photos_makes_a_sheet(count):
+    sheet = draw_pose_sheet([grey(240, 320, 200)] * count, [poses(2)] * count, COCO)
     assert sheet.dtype == np.uint8
-    assert sheet.shape[0] * sheet.shape[1] >= 4 * 2 * 64 * 48
+    assert sheet.shape[0] > 240
 
 
-def test_pose_sheet_draws_photos_with_and_without_people():
-    def poses(count):
-        zeros = np.zeros(count)
-        return Poses(
-            keypoints=np.random.default_rng(0).uniform(0, 50, (count, 17, 2)),
-            keypoint_scores=np.ones((count, 17), np.float32),
-            scores=zeros,
-            bbox_scores=np.zeros(count, np.float32),
-            center=np.zeros((count, 2)),
-            scale=np.ones((count, 2)),
-            image_ids=zeros.astype(np.int64),
-            instance_ids=zeros.astype(np.int64),
-        )
+def test_people_move_along_with_their_photo():
+    people = poses(1, extent=2000.0)
+    sheet = draw_pose_sheet([grey(2000, 2000)], [people], COCO)
+    drawn = (sheet[8:-8, 8:-8] != 128).any(axis=-1)
+    small = people.keypoints[0] * len(drawn) / 2000
+    assert all(drawn[round(y), round(x)] for x, y in small.tolist())
 
-    sheet = draw_pose_sheet([grey(60, 80), grey(600, 800)], [poses(2), poses(0)], COCO)
-    assert sheet.dtype == np.uint8
-    assert sheet.shape[1] > 1600
+
+def test_boxes_are_framed_on_demand():
+    photo, people = grey(360, 360), poses(1, extent=200.0)
+    plain, framed = (draw_pose_sheet([photo], [people], COCO, boxes=boxes) for boxes in (False, True))
+    assert (plain[8 + 198 : 8 + 203, 8 + 20] == 128).all()
+    assert (framed[8 + 198 : 8 + 203, 8 + 20] != 128).any()
+
+
+def test_extreme_shapes_fit_in():
+    sheet = draw_pose_sheet([grey(1, 900), grey(900, 1), grey(1, 1)], [poses(1)] * 3, COCO)
+    assert max(sheet.shape) < 4000
+
+
+def test_a_tall_photo_among_wide_ones_is_not_blown_up():
+    sheet = draw_pose_sheet([grey(100, 400, 200), grey(400, 100, 200), grey(100, 400, 200)], [poses(0)] * 3, COCO)
+    assert max(sheet.shape) < 2000
+    assert ((sheet == 200) | (sheet == INK)).all()
+
+
+def test_unlike_numbers_are_named():
+    with pytest.raises(ValueError, match="2 photos, 1 poses"):
+        draw_pose_sheet([grey(4, 4)] * 2, [poses(1)], COCO)
+    with pytest.raises(ValueError, match="at least one"):
+        draw_pose_sheet([], [], COCO)
+    images, keypoints, visibility, heatmaps = crops(2)
+    with pytest.raises(ValueError, match="2 images, 2 keypoints, 2 visibility, 1 heatmaps"):
+        draw_crop_sheet(images, keypoints, visibility, heatmaps[:1], COCO)
+    with pytest.raises(ValueError, match="at least one"):
+        draw_crop_sheet(images[:0], keypoints[:0], visibility[:0], heatmaps[:0], COCO)
+
+
+def test_another_skeleton_than_the_keypoints_is_refused():
+    with pytest.raises(ValueError, match="skeleton 'mpii'"):
+        draw_crop_sheet(*crops(1), MPII)
+    with pytest.raises(ValueError, match="skeleton 'mpii'"):
+        draw_pose_sheet([grey(60, 80)], [poses(1)], MPII)

@@ -9,14 +9,21 @@ import numpy as np
 
 from hrpose.visualize.images import Image
 
-_COLOURS = ("#2a7fd4", "#f07f1a", "#3fae5a", "#a05cc8", "#d2405a", "#6d7480")
+Curve = Sequence[tuple[float, float]]
+
+_COLOURS = ("#2f7fc9", "#e5812b", "#4f9d69", "#8a63b8", "#c8506c", "#6b7380")
+_INK, _FAINT = "#22262d", "#8a919c"
 
 
-def draw_curves(series: Mapping[str, Sequence[tuple[float, float]]]) -> Image:
-    """Draw training curves: losses on the left, everything else (AP) on the right.
+def draw_curves(history: Mapping[str, Curve]) -> Image:
+    """Draw training curves: losses in one panel, AP and other scores in a second one if there are any.
+
+    The losses stand on a logarithmic scale if all are positive; each curve is labelled with its last value, a score with
+    its best one.
 
     Args:
-        series: name -> points (step, value); values that are not finite leave a gap.
+        history: name -> points (step, value); a name that says "loss" is a loss, and values that are not finite leave a
+            gap.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -25,31 +32,49 @@ def draw_curves(series: Mapping[str, Sequence[tuple[float, float]]]) -> Image:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.2), dpi=110, layout="constrained")
+    losses = {name: curve for name, curve in history.items() if "loss" in name}
+    scores = {name: curve for name, curve in history.items() if "loss" not in name}
+    title = "AP" if all("AP" in name for name in scores) else "Score"
+    panels = [panel for panel in (("Loss", losses), (title, scores)) if panel[1]] or [("Loss", losses)]
+    figure = Figure(figsize=(6 * len(panels), 4), dpi=120, layout="constrained", facecolor="white")
     canvas = FigureCanvasAgg(figure)
-    losses = {name: points for name, points in series.items() if "loss" in name}
-    others = {name: points for name, points in series.items() if "loss" not in name}
-    for axes, title, group in zip(figure.subplots(1, 2), ("Loss", "Score"), (losses, others), strict=True):
-        axes.set_title(title, loc="left", fontweight="bold")
-        axes.set_xlabel("step")
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-        _plot(axes, group)
-    if losses and all(value > 0 for points in losses.values() for _, value in points):
-        figure.axes[0].set_yscale("log")
+    row = figure.subplots(1, len(panels), sharex=True, squeeze=False)[0]
+    for axes, (title, curves) in zip(row, panels, strict=True):
+        _draw_panel(axes, title, curves)
     canvas.draw()  # type: ignore[no-untyped-call]
     return np.array(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
 
 
-def _plot(axes: Any, series: Mapping[str, Sequence[tuple[float, float]]]) -> None:
-    for (name, points), colour in zip(series.items(), _COLOURS * (len(series) // len(_COLOURS) + 1), strict=False):
-        steps, values = np.asarray(points, np.float64).reshape(-1, 2).T
-        axes.plot(steps, values, color=colour, linewidth=1.8, marker="o", markersize=3, label=name)
-        finite = np.isfinite(values)
-        if finite.any():
-            last = steps[finite][-1], values[finite][-1]
-            axes.annotate(f"{last[1]:.3g}", last, (4, 4), textcoords="offset points", fontsize=8, color=colour)
-    if series:
-        axes.legend(frameon=False, fontsize=8)
-    else:
-        axes.text(0.5, 0.5, "nothing yet", ha="center", transform=axes.transAxes, alpha=0.5)
+def _draw_panel(axes: Any, title: str, curves: Mapping[str, Curve]) -> None:
+    is_loss = title == "Loss"
+    axes.set_title(title, loc="left", fontsize=12, fontweight="bold", color=_INK)
+    axes.set_xlabel("step", fontsize=9, color=_FAINT)
+    axes.tick_params(labelsize=8, colors=_FAINT, which="both", length=0)
+    axes.grid(color="#e8eaee", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color("#c9cdd4")
+    for index, (name, curve) in enumerate(curves.items()):
+        _draw_curve(axes, name, curve, _COLOURS[index % len(_COLOURS)], is_loss=is_loss)
+    values = np.array([value for curve in curves.values() for _, value in curve], np.float64)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        axes.text(0.5, 0.5, "nothing yet", ha="center", transform=axes.transAxes, color=_FAINT)
+        return
+    if is_loss and (values > 0).all():
+        axes.set_yscale("log")
+    elif not is_loss and values.min() >= 0 and values.max() <= 1:
+        axes.set_ylim(0, 1)
+    axes.legend(frameon=False, fontsize=9, labelcolor=_INK, loc="upper right" if is_loss else "lower right")
+
+
+def _draw_curve(axes: Any, name: str, curve: Curve, colour: str, *, is_loss: bool) -> None:
+    steps, values = np.asarray(curve, np.float64).reshape(-1, 2).T
+    finite = np.flatnonzero(np.isfinite(values))
+    marker = "o" if len(finite) <= 40 else None
+    if not len(finite):
+        axes.plot([], [], color=colour, label=f"{name}  no number yet")
+        return
+    last = values[finite[-1]]
+    label = f"{name}  {last:.3g}" if is_loss else f"{name}  {last:.3f}, best {values[finite].max():.3f}"
+    axes.plot(steps, values, color=colour, linewidth=1.8, marker=marker, markersize=3.5, label=label)

@@ -1,18 +1,27 @@
-"""What every drawing shares: the check of a picture, text on it, and the way to disk."""
+"""What every drawing shares: the check of a picture, its size, text on it, many on one, and the way to disk."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
-Colour = tuple[int, int, int]
+from hrpose.visualize.colours import INK, PAPER, Colour
 
-INK: Colour = (24, 26, 30)
-PAPER: Colour = (250, 250, 250)
+Image = NDArray[np.uint8]
+
+_SHEET_ASPECT = 1.5  # width / height that a sheet is given if it can be
+_ENCODINGS: dict[str, list[int]] = {
+    ".png": [],
+    ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 92],
+    ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, 92],
+}
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def check_image(image: Image) -> Image:
@@ -25,36 +34,122 @@ def check_image(image: Image) -> Image:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise ValueError(
             f"Expected an image (H, W, 3) of uint8 RGB, but got {array.dtype} of the shape {array.shape}. "
-            "Scale floats to 0..255 and convert them with `.astype(np.uint8)`; move channels last."
+            "Move the channels last, drop an alpha channel, and turn floats of 0..1 into bytes by "
+            "`(255 * image).round().astype(np.uint8)`."
         )
     return array
 
 
-def write_text(canvas: Image, text: str, corner: tuple[int, int]) -> None:
-    """Write a line into the picture; its lower left corner is moved inside if need be."""
-    place = (max(corner[0], 2), min(max(corner[1], 12), canvas.shape[0] - 3))
-    for colour, thickness in ((INK, 3), (PAPER, 1)):
-        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, thickness, cv2.LINE_AA)
+def resize(image: Image, size: tuple[int, int]) -> Image:
+    """Resample a picture to (width, height)."""
+    shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, size, interpolation=method), np.uint8)
 
 
-def enlarge(image: Image, zoom: int) -> Image:
-    """Make a picture larger by a whole factor."""
-    if zoom == 1:
-        return image
-    size = (image.shape[1] * zoom, image.shape[0] * zoom)
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+def scale_points(points: NDArray[Any], factor: NDArray[Any] | float) -> NDArray[np.float64]:
+    """Move points (..., 2) along with a picture that is resized by one factor, or by one in x and one in y (2,).
+
+    Convention:
+        Whole numbers are centers of pixels, so the border of the picture lies at -0.5.
+    """
+    return np.asarray((np.asarray(points, np.float64) + 0.5) * factor - 0.5, np.float64)
+
+
+def text_height(canvas: Image) -> int:
+    """Choose the height in pixels of capital letters that are readable on a picture of this size."""
+    return max(8, round(0.016 * float(max(canvas.shape[:2]))))
+
+
+def write_text(canvas: Image, text: str, corner: tuple[float, float], height: int, *, ground: Colour = INK) -> None:
+    """Write a line on a plate into the canvas; the plate's lower left corner is moved inside if need be."""
+    thickness = max(1, round(height / 9))
+    size = cv2.getFontScaleFromHeight(_FONT, height, thickness)
+    (width, _), below = cv2.getTextSize(text, _FONT, size, thickness)
+    pad = max(2, height // 3)
+    plate_w, plate_h = width + 2 * pad, height + below // 2 + 2 * pad
+    left = int(min(max(corner[0], 0), max(canvas.shape[1] - plate_w, 0)))
+    bottom = int(max(min(corner[1], canvas.shape[0]), min(plate_h, canvas.shape[0])))
+    cv2.rectangle(canvas, (left, bottom - plate_h), (left + plate_w - 1, bottom - 1), ground, -1)
+    place = (left + pad, bottom - pad - below // 2)
+    cv2.putText(canvas, text, place, _FONT, size, PAPER, thickness, cv2.LINE_AA)
+
+
+def tile(
+    images: Sequence[Image], *, columns: int | None = None, gap: int = 8, captions: Sequence[str] | None = None
+) -> Image:
+    """Put pictures on one sheet, row by row; each is centred, unscaled, in a cell of the size of the largest.
+
+    Args:
+        images: (H, W, 3) uint8 RGB of any sizes.
+        columns: how many in a row; by default as many as make the sheet about half as wide again as high.
+        gap: pixels between pictures and around them.
+        captions: a text for each picture, written under it.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: if there are no pictures, an image is not uint8 RGB, columns are not positive, the gap is negative, or
+            there is another number of captions.
+    """
+    if len(images) == 0:
+        raise ValueError("Expected at least one picture to put on a sheet, but got none.")
+    if captions is not None and len(captions) != len(images):
+        raise ValueError(f"Expected {len(images)} captions, one a picture, but got {len(captions)}.")
+    if gap < 0 or (columns is not None and columns < 1):
+        raise ValueError(f"Expected at least one column and no negative gap, but got {columns} and {gap}.")
+    height = max(check_image(image).shape[0] for image in images)
+    width = max(image.shape[1] for image in images)
+    letters = max(8, round(0.03 * max(height, width)))
+    footer = 3 * letters if captions is not None else 0
+    columns = min(columns or _columns(len(images), (width + gap) / (height + footer + gap)), len(images))
+    rows = math.ceil(len(images) / columns)
+    sheet = blank(rows * (height + footer + gap) + gap, columns * (width + gap) + gap)
+    for index, image in enumerate(images):
+        top = gap + index // columns * (height + footer + gap)
+        left = gap + index % columns * (width + gap)
+        paste(sheet, image, top + (height - image.shape[0]) // 2, left + (width - image.shape[1]) // 2)
+        if captions is not None:
+            cell = sheet[top + height : top + height + footer, left : left + width]
+            write_text(cell, captions[index], (0, footer), letters)
+    return sheet
+
+
+def blank(height: int, width: int) -> Image:
+    """Make an empty sheet."""
+    return np.full((height, width, 3), INK, np.uint8)
+
+
+def paste(sheet: Image, image: Image, top: int, left: int) -> None:
+    """Put a picture on the sheet."""
+    sheet[top : top + image.shape[0], left : left + image.shape[1]] = image
 
 
 def save_image(path: str | Path, image: Image) -> None:
-    """Write a picture; the suffix of the file (.png, .jpg) chooses the format, folders are made.
+    """Write a picture; the suffix of the file (.png, .jpg, .jpeg) chooses the format, folders are made.
+
+    Args:
+        path: where to.
+        image: (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: if the image is not uint8 RGB, or the format is unknown.
+        ValueError: if the image is not uint8 RGB, or the suffix is of no known format.
     """
     file = Path(path)
-    check_image(image)
-    if not cv2.haveImageWriter(f"picture{file.suffix}"):
-        raise ValueError(f"Expected a picture file that ends in .png or .jpg, but got {file}.")
-    _, data = cv2.imencode(file.suffix, np.ascontiguousarray(image[..., ::-1]))
+    encoding = _ENCODINGS.get(file.suffix.lower())
+    if encoding is None:
+        raise ValueError(f"Expected a picture file that ends in {', '.join(_ENCODINGS)}, but got {file}.")
+    _, content = cv2.imencode(file.suffix.lower(), np.ascontiguousarray(check_image(image)[..., ::-1]), encoding)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(data.tobytes())
+    file.write_bytes(content.tobytes())
+
+
+def _columns(count: int, cell_aspect: float) -> int:
+    """Find the number of columns whose sheet comes nearest to the wanted shape, and prefer full rows."""
+
+    def unlikeness(columns: int) -> float:
+        rows = math.ceil(count / columns)
+        return abs(math.log(columns * cell_aspect / rows / _SHEET_ASPECT)) + (rows * columns - count) / count
+
+    return min(range(1, count + 1), key=unlikeness)

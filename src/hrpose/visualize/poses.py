@@ -1,13 +1,10 @@
-"""Draw people on a photo.
-
-Limbs and joints of the left side are blue, of the right side orange, of the middle green, for any skeleton that says left
-and right in its names.
-"""
+"""Draw people on a photo: limbs coloured by side, dots by score, both as thick as the person is large."""
 
 from __future__ import annotations
 
-import re
+import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -15,18 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.skeletons import Skeleton
-from hrpose.visualize.images import INK, PAPER, Colour, Image, check_image, write_text
+from hrpose.structures import Poses
+from hrpose.visualize.colours import INK, PAPER, Colour, keypoint_colours, limb_colours, score_colours
+from hrpose.visualize.images import Image, check_image, text_height, write_text
 
-LEFT: Colour = (66, 165, 245)
-RIGHT: Colour = (255, 145, 48)
-MIDDLE: Colour = (124, 214, 92)
 _SHIFT = 4  # fractional bits of a coordinate in OpenCV's drawing
-_FAR = 10_000.0  # pixels; OpenCV's fixed-point coordinates overflow not far beyond
+_SPILL = 0.65  # pixels by which OpenCV's antialiasing widens a polygon on every side
 
 
 def draw_poses(
     image: Image,
-    keypoints: NDArray[Any],
+    poses: Poses | NDArray[Any],
     skeleton: Skeleton,
     *,
     visibility: NDArray[Any] | None = None,
@@ -37,114 +33,176 @@ def draw_poses(
 ) -> Image:
     """Draw people on a copy of a photo.
 
-    Lines are as thick as the person is large. The dot of an occluded keypoint is hollow; one with a score is the paler the
-    surer the network is. Keypoints without label, below the threshold or not finite are left out, and limbs that end there.
+    A limb is blue on the person's left, orange on the right, green in the middle. A dot has the colour of its side; its heart
+    goes from plum to cream as the score goes from 0 to 1, and is hollow if the keypoint is occluded. Left out are keypoints
+    that are unlabelled, below the threshold, not finite or outside the photo, and limbs that end there.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        keypoints: (N, K, 2) in pixels of the image, or (K, 2) for one person.
+        poses: estimated poses, or keypoints (N, K, 2) in pixels of the image, or (K, 2) for one person.
         skeleton: names and edges of the K keypoints.
-        visibility: (N, K) or (K,): 0 unlabelled, 1 occluded, 2 visible; all are visible by default.
-        scores: (N, K) or (K,); a confidence for each keypoint.
-        score_threshold: keypoints with a lower score are not drawn.
-        bboxes: (N, 4) xywh in pixels, drawn as frames.
-        labels: N texts, written above the people.
+        visibility: (N, K) or (K,): 0 unlabelled, 1 occluded, 2 visible; by default all are visible.
+        scores: (N, K) or (K,) confidence of each keypoint; by default those of the poses.
+        score_threshold: keypoints with a lower score are left out.
+        bboxes: (N, 4) x, y, width, height in pixels, drawn as frames.
+        labels: N texts, one beside each person.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: if the image is not uint8 RGB, or a shape does not fit the skeleton.
+        ValueError: if the image is not uint8 RGB, or a shape does not fit the skeleton or the number of people.
     """
-    canvas = check_image(image).copy()
-    points = np.asarray(keypoints, np.float64)
-    points = points[None] if points.ndim == 2 else points
-    if points.ndim != 3 or points.shape[1:] != (skeleton.num_keypoints, 2):
-        raise ValueError(
-            f"Expected argument `keypoints` to be (N, {skeleton.num_keypoints}, 2) for the skeleton '{skeleton.name}', "
-            f"but got the shape {np.shape(keypoints)}."
-        )
-    seen = _per_keypoint("visibility", visibility, points, 2.0)
-    sure = _per_keypoint("scores", scores, points, 1.0)
-    shown = (seen > 0) & (sure >= score_threshold) & np.isfinite(points).all(-1) & (np.abs(points) < _FAR).all(-1)
-    for person, _ in enumerate(points):
-        box = None if bboxes is None else np.asarray(bboxes, np.float64).reshape(-1, 4)[person]
-        thickness = _thickness(points[person][shown[person]])
-        if box is not None and np.isfinite(box).all():
-            cv2.rectangle(canvas, _fixed(box[:2]), _fixed(box[:2] + box[2:]), PAPER, 1, cv2.LINE_AA, _SHIFT)
-        _draw_limbs(canvas, points[person], shown[person], skeleton, thickness)
-        _draw_dots(canvas, points[person], shown[person], seen[person] == 1, sure[person], skeleton, thickness)
-        if labels is not None:
-            corner = box[:2] if box is not None else _top_left(points[person][shown[person]])
-            write_text(canvas, labels[person], (int(corner[0]), int(corner[1]) - 4))
+    canvas = np.array(check_image(image), order="C")
+    keypoints = poses.keypoints if isinstance(poses, Poses) else np.asarray(poses, np.float64)
+    scores = poses.keypoint_scores if isinstance(poses, Poses) and scores is None else scores
+    points = _checked_keypoints(keypoints, skeleton)
+    seen = _per_keypoint("visibility", visibility, points.shape[:2], 2.0)
+    sure = None if scores is None else _per_keypoint("scores", scores, points.shape[:2], 0.0)
+    boxes = _checked_boxes(bboxes, len(points))
+    if labels is not None and len(labels) != len(points):
+        raise ValueError(f"Expected argument `labels` to be {len(points)} texts, one a person, but got {len(labels)}.")
+    shown = ((points > -0.5) & (points < np.array(canvas.shape[1::-1]) - 0.5)).all(axis=-1)  # false for NaN too
+    shown &= seen > 0
+    if sure is not None:
+        shown &= sure >= score_threshold
+    for row in range(len(points)):
+        width = _limb_width(points[row][shown[row]], canvas)
+        if boxes is not None:
+            _draw_frame(canvas, boxes[row], width)
+        person = _Person(points[row], shown[row], seen[row] == 1, None if sure is None else sure[row], width)
+        _draw_limbs(canvas, person, skeleton)
+        _draw_dots(canvas, person, skeleton)
+    for row, label in enumerate(labels or ()):
+        _draw_label(canvas, label, points[row][shown[row]], None if boxes is None else boxes[row])
     return canvas
 
 
-def _per_keypoint(name: str, values: NDArray[Any] | None, points: NDArray[Any], default: float) -> NDArray[np.float64]:
+@dataclass(frozen=True, eq=False)
+class _Person:
+    """One person to be drawn: (K, 2) points, (K,) marks, and the width of a limb in pixels."""
+
+    points: NDArray[np.float64]
+    shown: NDArray[np.bool_]
+    occluded: NDArray[np.bool_]
+    scores: NDArray[np.float64] | None
+    width: float
+
+    @property
+    def outline(self) -> float:
+        """Pixels of ink on either side of a limb and around a dot."""
+        return 0.3 + 0.12 * self.width
+
+
+def _checked_keypoints(keypoints: NDArray[Any], skeleton: Skeleton) -> NDArray[np.float64]:
+    points = np.asarray(keypoints[None] if keypoints.ndim == 2 else keypoints, np.float64)
+    if points.ndim != 3 or points.shape[1:] != (skeleton.num_keypoints, 2):
+        raise ValueError(
+            f"Expected keypoints (N, {skeleton.num_keypoints}, 2) for the skeleton '{skeleton.name}', "
+            f"but got the shape {keypoints.shape}. Pass scores or visibility by name, not as a third coordinate."
+        )
+    return points
+
+
+def _per_keypoint(
+    name: str, values: NDArray[Any] | None, shape: tuple[int, ...], default: float
+) -> NDArray[np.float64]:
+    """Bring one number a keypoint to (N, K); NaN counts as 0."""
     if values is None:
-        return np.full(points.shape[:2], default)
+        return np.full(shape, default)
     array = np.nan_to_num(np.asarray(values, np.float64))
-    if array.size != points.shape[0] * points.shape[1]:
-        raise ValueError(f"Expected argument `{name}` to be {points.shape[:2]}, but got the shape {np.shape(values)}.")
-    return array.reshape(points.shape[:2])
+    if array.shape not in (shape, shape[1:] if shape[0] == 1 else shape):
+        raise ValueError(f"Expected argument `{name}` to be {shape}, one a keypoint, but got the shape {array.shape}.")
+    return array.reshape(shape)
 
 
-def _side_colour(name: str) -> Colour:
-    words = {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
-    return LEFT if words & {"left", "l"} else RIGHT if words & {"right", "r"} else MIDDLE
+def _checked_boxes(bboxes: NDArray[Any] | None, count: int) -> NDArray[np.float64] | None:
+    if bboxes is None:
+        return None
+    array = np.asarray(bboxes, np.float64)
+    array = array[None] if array.ndim == 1 else array
+    if array.shape != (count, 4):
+        raise ValueError(
+            f"Expected argument `bboxes` to be ({count}, 4), one a person, but got the shape {array.shape}."
+        )
+    return array
 
 
-def _thickness(points: NDArray[np.float64]) -> int:
+def _limb_width(points: NDArray[np.float64], canvas: Image) -> float:
+    """Choose the width of a person's limbs in pixels by the extent of the keypoints (n, 2): about 1 %, 2 % of a tiny one."""
     extent = float(np.hypot(*np.ptp(points, axis=0))) if len(points) else 0.0
-    return int(np.clip(round(extent / 90), 1, 6))
+    return max(min(0.02 * extent, 0.01 * extent + 1.2), 0.0016 * float(max(canvas.shape[:2])), 1.4)
 
 
-def _draw_limbs(
-    canvas: Image, points: NDArray[np.float64], shown: NDArray[np.bool_], skeleton: Skeleton, thickness: int
+def _draw_limbs(canvas: Image, person: _Person, skeleton: Skeleton) -> None:
+    """Draw all limbs in ink first and in colour over it, so that they stand out on dark and light clothes."""
+    limbs = [
+        (person.points[start], person.points[end], colour)
+        for (start, end), colour in zip(skeleton.edges, limb_colours(skeleton), strict=True)
+        if person.shown[start] and person.shown[end]
+    ]
+    for start, end, _ in limbs:
+        _draw_line(canvas, start, end, person.width + 2 * person.outline, INK)
+    for start, end, colour in limbs:
+        _draw_line(canvas, start, end, person.width, colour)
+
+
+def _draw_dots(canvas: Image, person: _Person, skeleton: Skeleton) -> None:
+    """Draw the keypoints; where they crowd, as in a small face, the dots are smaller."""
+    hearts = None if person.scores is None else score_colours(person.scores)
+    rims = keypoint_colours(skeleton)
+    indices = np.flatnonzero(person.shown)
+    points = person.points[indices]
+    distances = np.linalg.norm(points[:, None] - points, axis=-1) + np.where(np.eye(len(points)), np.inf, 0)
+    radii = np.clip(0.45 * distances.min(axis=1, initial=np.inf), 0.7 * person.width, 1.25 * person.width)
+    for index, radius in zip(indices, radii, strict=True):
+        _draw_disc(canvas, person.points[index], radius + person.outline, INK)
+        _draw_disc(canvas, person.points[index], radius, rims[index])
+        if person.occluded[index]:
+            _draw_disc(canvas, person.points[index], 0.6 * radius, INK)
+        elif hearts is not None:
+            _draw_disc(canvas, person.points[index], 0.72 * radius, tuple(hearts[index].tolist()))
+
+
+def _draw_frame(canvas: Image, box: NDArray[np.float64], width: float) -> None:
+    """Draw a box, cut off at the border of the photo; one that is not finite has no place."""
+    if not np.isfinite(box).all():
+        return
+    corners = np.clip([box[:2], box[:2] + box[2:]], 0, np.array(canvas.shape[1::-1]) - 1)
+    (left, top), (right, bottom) = corners
+    path = [np.array(corner) for corner in ((left, top), (right, top), (right, bottom), (left, bottom), (left, top))]
+    thin = max(0.5 * width, 1.4)
+    for extra, colour in ((1.2, INK), (0.0, PAPER)):
+        for start, end in itertools.pairwise(path):
+            _draw_line(canvas, start, end, thin + extra, colour)
+
+
+def _draw_label(canvas: Image, text: str, points: NDArray[np.float64], box: NDArray[np.float64] | None) -> None:
+    """Write a text on the upper left corner of the box, or above the highest keypoint."""
+    if box is not None and np.isfinite(box).all():
+        corner = box[:2]
+    else:
+        corner = points[points[:, 1].argmin()] - 8 if len(points) else np.zeros(2)
+    write_text(canvas, text, (corner[0], corner[1]), text_height(canvas))
+
+
+def _draw_line(
+    canvas: Image, start: NDArray[np.float64], end: NDArray[np.float64], width: float, colour: Colour
 ) -> None:
-    """Draw all limbs in ink first and in colour over it, so that they stand out on any ground."""
-    limbs = [(start, end) for start, end in skeleton.edges if shown[start] and shown[end]]
-    colours = [_side_colour(name) for name in skeleton.keypoint_names]
-    for ink in (True, False):
-        for start, end in limbs:
-            sides = {colours[start], colours[end]} - {MIDDLE}
-            colour = sides.pop() if len(sides) == 1 else MIDDLE
-            cv2.line(
-                canvas,
-                _fixed(points[start]),
-                _fixed(points[end]),
-                INK if ink else colour,
-                thickness + 2 if ink else thickness,
-                cv2.LINE_AA,
-                _SHIFT,
-            )
+    """Draw a line of any width, fractions of a pixel included, with round ends."""
+    along = np.arctan2(*(end - start)[::-1])
+    turns = along + np.linspace(0.5, 1.5, 7) * np.pi
+    cap = max(width / 2 - _SPILL, 0) * np.stack([np.cos(turns), np.sin(turns)], axis=-1)
+    cv2.fillConvexPoly(canvas, _fixed(np.concatenate([start + cap, end - cap])), colour, cv2.LINE_AA, _SHIFT)
 
 
-def _draw_dots(
-    canvas: Image,
-    points: NDArray[np.float64],
-    shown: NDArray[np.bool_],
-    occluded: NDArray[np.bool_],
-    sure: NDArray[np.float64],
-    skeleton: Skeleton,
-    thickness: int,
-) -> None:
-    radius = round((thickness + 1.2) * (1 << _SHIFT))
-    for index in np.flatnonzero(shown):
-        colour, middle = _side_colour(skeleton.keypoint_names[index]), _fixed(points[index])
-        cv2.circle(canvas, middle, radius + (1 << _SHIFT), INK, -1, cv2.LINE_AA, _SHIFT)
-        cv2.circle(canvas, middle, radius, colour, -1, cv2.LINE_AA, _SHIFT)
-        if occluded[index]:
-            cv2.circle(canvas, middle, round(radius * 0.55), INK, -1, cv2.LINE_AA, _SHIFT)
-        else:
-            pale = np.clip(sure[index], 0, 1) * (255 - np.array(colour)) * 0.85 + colour
-            cv2.circle(canvas, middle, round(radius * 0.55), tuple(pale.tolist()), -1, cv2.LINE_AA, _SHIFT)
+def _draw_disc(canvas: Image, center: NDArray[np.float64], radius: float, colour: Colour) -> None:
+    """Draw a disc as a polygon: OpenCV's own circles of a few pixels are diamonds."""
+    turns = np.linspace(0, 2 * np.pi, 8 + 2 * round(radius), endpoint=False)
+    rim = center + max(radius - _SPILL, 0) * np.stack([np.cos(turns), np.sin(turns)], axis=-1)
+    cv2.fillConvexPoly(canvas, _fixed(rim), colour, cv2.LINE_AA, _SHIFT)
 
 
-def _top_left(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    return points.min(axis=0) - 4 if len(points) else np.array([4.0, 16.0])
-
-
-def _fixed(point: NDArray[np.float64]) -> tuple[int, int]:
-    x, y = np.round(point * (1 << _SHIFT)).astype(int).tolist()
-    return x, y
+def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Turn pixels into OpenCV's fixed-point coordinates."""
+    return np.round(points * (1 << _SHIFT)).astype(np.int32)

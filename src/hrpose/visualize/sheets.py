@@ -1,87 +1,27 @@
-"""Put pictures on sheets: crops with their targets, photos with their poses; and heatmaps on a crop."""
+"""Put pictures on sheets: crops with their targets, photos with their poses."""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Poses
-from hrpose.visualize.images import INK, Image, check_image, enlarge, write_text
+from hrpose.visualize.heatmaps import draw_heatmaps
+from hrpose.visualize.images import Image, blank, check_image, paste, resize, scale_points, tile
 from hrpose.visualize.poses import draw_poses
 
-
-def draw_heatmaps(image: Image, heatmaps: NDArray[Any]) -> Image:
-    """Lay heatmaps over a dimmed copy of a crop, each keypoint in a hue of its own.
-
-    Convention:
-        Cell c of a heatmap lies over the pixel c * stride of the image, as in `HeatmapCodec`.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        heatmaps: (K, h, w); values are clipped to 0..1, NaN counts as 0.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-
-    Raises:
-        ValueError: if the image is not uint8 RGB, or the heatmaps are not (K, h, w).
-    """
-    maps = np.asarray(heatmaps)
-    if maps.ndim != 3:
-        raise ValueError(f"Expected argument `heatmaps` to be (K, h, w), but got the shape {maps.shape}.")
-    height, width = check_image(image).shape[:2]
-    stride = np.array([[width / maps.shape[2], 0, 0], [0, height / maps.shape[1], 0]])
-    colour = np.zeros((height, width, 3), np.float32)
-    total, strongest = np.full((height, width, 1), 1e-6, np.float32), np.zeros((height, width, 1), np.float32)
-    for hue, heatmap in zip(_hues(len(maps)), np.clip(np.nan_to_num(maps), 0, 1).astype(np.float32), strict=True):
-        heat = cv2.warpAffine(heatmap, stride, (width, height), flags=cv2.INTER_LINEAR)[..., None]
-        colour += heat * hue
-        total += heat
-        strongest = np.maximum(strongest, heat)
-    overlay = 0.4 * image * (1 - strongest) + strongest * colour / total
-    return np.asarray(np.clip(overlay, 0, 255), np.uint8)
-
-
-def tile(
-    images: Sequence[Image], *, columns: int | None = None, gap: int = 6, captions: Sequence[str] | None = None
-) -> Image:
-    """Put pictures side by side on one sheet; each is centred in a cell of the size of the largest.
-
-    Args:
-        images: (H, W, 3) uint8 RGB of any sizes.
-        columns: how many in a row; about as many as there are rows by default.
-        gap: pixels between pictures.
-        captions: a text for each picture, written under it.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-
-    Raises:
-        ValueError: if there are no pictures, or another number of captions.
-    """
-    if not images:
-        raise ValueError("Expected at least one picture to put on a sheet, but got none.")
-    if captions is not None and len(captions) != len(images):
-        raise ValueError(f"Expected {len(images)} captions, one a picture, but got {len(captions)}.")
-    columns = min(columns or int(np.ceil(np.sqrt(len(images)))), len(images))
-    footer = 20 if captions is not None else 0
-    cell_h = max(check_image(image).shape[0] for image in images) + footer + gap
-    cell_w = max(image.shape[1] for image in images) + gap
-    rows = -(-len(images) // columns)
-    sheet: Image = np.full((rows * cell_h + gap, columns * cell_w + gap, 3), INK, np.uint8)
-    for index, image in enumerate(images):
-        height, width = image.shape[:2]
-        top = gap + (index // columns) * cell_h + (cell_h - gap - footer - height) // 2
-        left = gap + (index % columns) * cell_w + (cell_w - gap - width) // 2
-        sheet[top : top + height, left : left + width] = image
-        if captions is not None:
-            write_text(sheet, captions[index], (left, gap + (index // columns + 1) * cell_h - gap - 6))
-    return sheet
+_CROP_HEIGHT = 256  # pixels; smaller crops are enlarged by a whole factor to about this
+_ROW_HEIGHT = 360  # pixels of a row of photos, on average
+_GAP = 8
+_SHEET_ASPECT = 1.6  # width / height
+_WIDEST = 4.0  # width / height up to which a photo's place has its shape; the same for height / width
+_TALLEST = 1.5  # height of a row, relative to the average, up to which it fills the width
 
 
 def draw_crop_sheet(
@@ -100,48 +40,102 @@ def draw_crop_sheet(
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: if there are no crops, or a shape does not fit the skeleton.
+        ValueError: if there are no crops, the arguments are of unlike lengths, or a shape does not fit the skeleton.
     """
-    zoom = max(1, round(200 / images.shape[1])) if len(images) else 1
+    _check_counts(images=images, keypoints=keypoints, visibility=visibility, heatmaps=heatmaps)
     pairs = []
     for image, points, seen, maps in zip(images, keypoints, visibility, heatmaps, strict=True):
-        large = enlarge(image, zoom)
-        moved = (np.asarray(points, np.float64) + 0.5) * zoom - 0.5
-        drawn = draw_poses(large, moved, skeleton, visibility=seen)
-        pairs.append(np.concatenate([drawn, enlarge(draw_heatmaps(image, maps), zoom)], axis=1))
-    return tile(pairs, columns=max(1, round(np.sqrt(len(pairs) * 0.8))))
+        zoom = max(1, round(_CROP_HEIGHT / max(check_image(image).shape[:2])))
+        size = (image.shape[1] * zoom, image.shape[0] * zoom)
+        taught = draw_poses(resize(image, size), scale_points(points, zoom), skeleton, visibility=seen)
+        pairs.append(np.concatenate([taught, resize(draw_heatmaps(image, maps, skeleton), size)], axis=1))
+    return tile(pairs)
 
 
 def draw_pose_sheet(
-    images: Sequence[Image], poses: Sequence[Poses], skeleton: Skeleton, *, score_threshold: float = 0.2
+    photos: Sequence[Image], poses: Sequence[Poses], skeleton: Skeleton, *, boxes: bool = False
 ) -> Image:
-    """Draw what a network answers: photos with the estimated poses on them.
+    """Draw what a network answers: photos with the estimated poses on them, in rows of equal width.
 
     Args:
-        images: photos (H, W, 3) uint8 RGB.
+        photos: (H, W, 3) uint8 RGB of any sizes.
         poses: the people of each photo.
         skeleton: names and edges of the K keypoints.
-        score_threshold: keypoints with a lower score are not drawn.
+        boxes: whether to frame what the network looked at.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: if there are no photos, or a shape does not fit the skeleton.
+        ValueError: if there are no photos, the arguments are of unlike lengths, or a shape does not fit the skeleton.
     """
-    drawn = []
-    for image, people in zip(images, poses, strict=True):
-        zoom = max(1, round(480 / max(image.shape[:2])))
-        moved = (people.keypoints + 0.5) * zoom - 0.5
-        drawn.append(
-            draw_poses(
-                enlarge(image, zoom), moved, skeleton, scores=people.keypoint_scores, score_threshold=score_threshold
-            )
-        )
-    return tile(drawn)
+    _check_counts(photos=photos, poses=poses)
+    cells, (width, height) = _cells_in_rows([check_image(photo).shape[1] / photo.shape[0] for photo in photos])
+    sheet = blank(height, width)
+    for photo, people, (left, top, cell_w, cell_h) in zip(photos, poses, cells, strict=True):
+        factor = min(cell_w / photo.shape[1], cell_h / photo.shape[0])
+        size = (max(1, round(photo.shape[1] * factor)), max(1, round(photo.shape[0] * factor)))
+        drawn = _draw_photo(photo, size, people, skeleton, boxes=boxes)
+        paste(sheet, drawn, top + (cell_h - size[1]) // 2, left + (cell_w - size[0]) // 2)
+    return sheet
 
 
-def _hues(count: int) -> NDArray[np.float32]:
-    """Return `count` bright colours (count, 3), neighbours far apart."""
-    hue = np.arange(count)[:, None] * 0.381966  # the golden angle
-    return np.asarray(155 + 100 * np.cos(2 * np.pi * (hue - np.array([0, 1 / 3, 2 / 3]))), np.float32)
+def _draw_photo(photo: Image, size: tuple[int, int], people: Poses, skeleton: Skeleton, *, boxes: bool) -> Image:
+    """Draw people on a photo that is resized first, so that lines are of the sheet's resolution."""
+    factor = np.array(size) / photo.shape[1::-1]
+    bboxes = np.concatenate([scale_points(people.center - people.scale / 2, factor), people.scale * factor], axis=-1)
+    return draw_poses(
+        resize(photo, size),
+        scale_points(people.keypoints, factor),
+        skeleton,
+        scores=people.keypoint_scores,
+        bboxes=bboxes if boxes else None,
+    )
+
+
+def _check_counts(**arguments: Sequence[Any] | NDArray[Any]) -> None:
+    """Raise if there is nothing to draw or the arguments are not of one length."""
+    counts = {name: len(argument) for name, argument in arguments.items()}
+    if len(set(counts.values())) > 1 or 0 in counts.values():
+        found = ", ".join(f"{count} {name}" for name, count in counts.items())
+        raise ValueError(f"Expected as many {' as '.join(counts)}, at least one of each, but got {found}.")
+
+
+def _cells_in_rows(aspects: Sequence[float]) -> tuple[list[tuple[int, int, int, int]], tuple[int, int]]:
+    """Lay photos out in rows of equal width, in their order.
+
+    Args:
+        aspects: width / height of each photo.
+
+    Returns:
+        The place of each photo, (left, top, width, height) in pixels, and the (width, height) of the sheet. A place has the
+        shape of its photo, unless that is extreme.
+    """
+    sums = np.concatenate([[0.0], np.cumsum(np.clip(aspects, 1 / _WIDEST, _WIDEST))])
+    rows = _even_parts(sums, min(max(1, round(math.sqrt(sums[-1] / _SHEET_ASPECT))), len(aspects)))
+    inner = round(_ROW_HEIGHT * sums[-1] / len(rows)) + _GAP * (len(aspects) // len(rows) - 1)
+    cells, top = [], _GAP
+    for row in rows:
+        gaps = _GAP * (len(row) - 1)
+        height = min((inner - gaps) / (sums[row.stop] - sums[row.start]), _TALLEST * _ROW_HEIGHT)
+        borders = np.round((sums[row.start : row.stop + 1] - sums[row.start]) * height).astype(int).tolist()
+        left = _GAP + (inner - gaps - borders[-1]) // 2
+        for place, (start, end) in enumerate(itertools.pairwise(borders)):
+            cells.append((left + start + place * _GAP, top, end - start, round(height)))
+        top += round(height) + _GAP
+    return cells, (inner + 2 * _GAP, top)
+
+
+def _even_parts(sums: NDArray[np.float64], count: int) -> list[range]:
+    """Cut a sequence with the running sums (n + 1,) into `count` parts whose sums have the least squares."""
+    squares = np.where(np.tri(len(sums), k=-1, dtype=bool).T, (sums - sums[:, None]) ** 2, np.inf)
+    cost, starts = np.where(sums == 0, 0.0, np.inf), []
+    for _ in range(count):
+        total = cost[:, None] + squares
+        starts.append(total.argmin(axis=0))
+        cost = total.min(axis=0)
+    parts, end = [], len(sums) - 1
+    for start in reversed(starts):
+        parts.append(range(int(start[end]), end))
+        end = int(start[end])
+    return parts[::-1]
