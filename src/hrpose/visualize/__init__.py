@@ -2,7 +2,7 @@
 
 from hrpose.visualize.curves import draw_curves
 from hrpose.visualize.heatmaps import draw_heatmaps
-from hrpose.visualize.images import save_image, tile
+from hrpose.visualize.pictures import save_image, tile
 from hrpose.visualize.poses import draw_poses
 from hrpose.visualize.sheets import draw_crop_sheet, draw_pose_sheet
 

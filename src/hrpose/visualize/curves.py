@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hrpose.visualize.images import Image
+from hrpose.visualize.pictures import Image
 
 Curve = Sequence[tuple[float, float]]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hrpose.skeletons import Skeleton
 from hrpose.visualize.colours import SIDE_COLOURS, keypoint_colours
-from hrpose.visualize.images import Image, check_image
+from hrpose.visualize.pictures import Image, check_image
 
 _DIMMED = 0.4  # brightness of the crop under the heatmaps
 

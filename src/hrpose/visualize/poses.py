@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Poses
 from hrpose.visualize.colours import INK, PAPER, Colour, keypoint_colours, limb_colours, score_colours
-from hrpose.visualize.images import Image, check_image, text_height, write_text
+from hrpose.visualize.pictures import Image, check_image, text_height, write_text
 
 _SHIFT = 4  # fractional bits of a coordinate in OpenCV's drawing
 _SPILL = 0.65  # pixels by which OpenCV's antialiasing widens a polygon on every side

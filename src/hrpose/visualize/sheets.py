@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Poses
 from hrpose.visualize.heatmaps import draw_heatmaps
-from hrpose.visualize.images import Image, blank, check_image, paste, resize, scale_points, tile
+from hrpose.visualize.pictures import Image, blank, check_image, paste, resize, scale_points, tile
 from hrpose.visualize.poses import draw_poses
 
 _CROP_HEIGHT = 256  # pixels; smaller crops are enlarged by a whole factor to about this

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hrpose.visualize import save_image, tile
-from hrpose.visualize.images import resize, scale_points
+from hrpose.visualize.pictures import resize, scale_points
 
 
 def grey(height, width, value=128):
