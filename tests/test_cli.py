@@ -156,12 +156,12 @@ def test_a_repeated_job_of_a_sweep_uses_the_folder_of_the_first_process(tmp_path
 
 
 def test_faults_are_told_before_anything_is_made(tmp_path):
-    done = hrpose("fit", "+optim.lrr=1", "weights=nowhere.pth", cwd=tmp_path)
+    done = hrpose("fit", "optim=adam", "+optim.lrr=1", "weights=nowhere.pth", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
         "hrpose: 2 faults in the configuration:",
-        "  - optim.lrr: torch.optim.AdamW has no such argument. Did you mean lr?",
+        "  - optim.lrr: torch.optim.Adam has no such argument. Did you mean lr?",
         "  - weights: there is no file nowhere.pth.",
     ]
     assert not (tmp_path / "runs").exists()
@@ -173,6 +173,17 @@ def test_the_last_job_of_a_sweep_is_checked_before_the_first_runs(tmp_path):
     assert done.stdout == ""
     assert done.stderr == "hrpose: optim.lr: expected float | Tensor, but got 'fast' (str).\n"
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "environment", [{"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2"}, {"SLURM_STEP_NUM_TASKS": "2"}]
+)
+def test_processes_of_another_launcher_need_one_folder(tmp_path, environment):
+    done = hrpose("fit", cwd=tmp_path, **environment)
+    assert done.returncode == 1
+    assert "Give them one: paths.run=runs/<name>/<folder>." in done.stderr
+    assert hrpose("fit", "paths.run=runs/mine", cwd=tmp_path, **environment).returncode == 0
+    assert run_folders(tmp_path) == [tmp_path / "runs" / "mine"]
 
 
 def test_a_trace_is_shown_on_request(tmp_path):
@@ -232,13 +243,12 @@ def test_a_folder_of_the_users_own_adds_experiments(tmp_path):
     assert lines(done, "JOB")[0].startswith("fit short 7 ")
 
 
-@pytest.mark.parametrize("shell", ["bash", "fish", "zsh"])
-def test_shell_completion_is_installed_for_the_command(tmp_path, shell):
-    for words in (("-sc", f"install={shell}"), ("fit", "-sc", f"install={shell}")):
-        program = Path(sys.executable).with_name("hrpose")
-        done = subprocess.run([program, *words], capture_output=True, text=True, check=True, cwd=tmp_path)
-        assert "hrpose" in done.stdout
-        assert "hrpose fit" not in done.stdout
+@pytest.mark.parametrize("words", ["-sc install=bash", "fit -sc install=bash", "-sc install=fish", "-sc install=zsh"])
+def test_shell_completion_is_installed_for_the_command(tmp_path, words):
+    program = Path(sys.executable).with_name("hrpose")
+    done = subprocess.run([program, *words.split()], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert "hrpose" in done.stdout
+    assert "hrpose fit" not in done.stdout
 
 
 @pytest.mark.parametrize(

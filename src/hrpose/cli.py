@@ -155,19 +155,32 @@ def _check(command: Command) -> None:
         ConfigError: with the faults of the first job that has any.
     """
     # Hydra comes in here
-    from hrpose.config import compose, validate
+    from hrpose.config import ConfigError, compose, validate
     from hrpose.config.overrides import expand_sweep
 
     if command.has(
         "--help", "-h", "--hydra-help", "--shell-completion", "-sc", "--config-path", "-cp", "--experimental-rerun"
     ):
         return
+    if _started_side_by_side() and not any(
+        word.startswith(("paths.run=", "hydra.run.dir=")) for word in command.overrides
+    ):
+        raise ConfigError(
+            "paths.run: torchrun or srun has started several processes, and each would make a folder of its own. "
+            "Give them one: paths.run=runs/<name>/<folder>."
+        )
     own = [f"hydra.searchpath=[file://{Path(command.config_dir).absolute()}]"] if command.config_dir else []
     jobs = expand_sweep(command.overrides) if command.has(*_SWEEP) else [command.overrides]
     for job in jobs:
         cfg = compose(command.verb, [*job, *own])
         if not command.has("--cfg", "-c", "--info", "-i"):
             validate(cfg)
+
+
+def _started_side_by_side() -> bool:
+    """Tell whether another launcher than Lightning's has started several processes of this command."""
+    by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
+    return by_torchrun or os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1"
 
 
 def _job(command: Command, argv: list[str]) -> Callable[["DictConfig"], Any]:
