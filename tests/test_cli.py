@@ -155,12 +155,17 @@ def test_a_repeated_job_of_a_sweep_uses_the_folder_of_the_first_process(tmp_path
     assert sorted(path.name for path in folder.iterdir()) == ["train_ddp_process_1.log"]
 
 
-def test_faults_are_told_before_anything_is_made(tmp_path):
-    done = hrpose("fit", "optim=adam", "+optim.lrr=1", "weights=nowhere.pth", cwd=tmp_path)
+def test_all_faults_are_told_before_anything_is_made(tmp_path):
+    words = ("optim=adam", "+optim.lrr=1", "weights=nowhere.pth", "trainer.max_epoch=3", "model=hrnet_w33x", "tinny")
+    done = hrpose("fit", *words, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
-        "hrpose: 2 faults in the configuration:",
+        "hrpose: 5 faults in the configuration:",
+        "  - 'tinny' is not of the form key=value. Every word after the flags has an '='.",
+        "  - model: there is no option 'hrnet_w33x'. Did you mean hrnet_w32? There are hrnet_tiny, hrnet_w18, "
+        "hrnet_w18_small_v1, hrnet_w18_small_v2, hrnet_w32, hrnet_w48.",
+        "  - trainer.max_epoch: there is no such key. Did you mean trainer.max_epochs?",
         "  - optim.lrr: torch.optim.Adam has no such argument. Did you mean lr?",
         "  - weights: there is no file nowhere.pth.",
     ]
@@ -168,10 +173,14 @@ def test_faults_are_told_before_anything_is_made(tmp_path):
 
 
 def test_the_last_job_of_a_sweep_is_checked_before_the_first_runs(tmp_path):
-    done = hrpose("fit", "-m", "optim.lr=0.1,fast", cwd=tmp_path)
+    done = hrpose("fit", "-m", "optim.lr=0.1,slow,fast", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr == "hrpose: optim.lr: expected float | Tensor, but got 'fast' (str).\n"
+    assert done.stderr.splitlines() == [
+        "hrpose: 2 faults in the configuration:",
+        "  - optim.lr: expected float | Tensor, but got 'slow' (str).",
+        "  - optim.lr: expected float | Tensor, but got 'fast' (str).",
+    ]
     assert not (tmp_path / "runs").exists()
 
 

@@ -51,6 +51,11 @@ _WITH_VALUE = (
     *("--package", "-p", "--cfg", "-c", "--info", "-i", "--experimental-rerun"),
 )
 _SWEEP = ("-m", "--multirun")
+_ELSEWHERE = ("--config-path", "-cp", "--config-name", "-cn", "--experimental-rerun")  # not a verb of ours
+_NO_COMMON_FOLDER = (
+    "paths.run: torchrun or srun has started several processes, and each would make a folder of its own. "
+    "Give them one: paths.run=runs/<name>/<folder>."
+)
 
 
 @dataclass(frozen=True)
@@ -152,35 +157,30 @@ def _check(command: Command) -> None:
     """Compose and validate all jobs; what is only to be shown may have faults that its composition forgives.
 
     Raises:
-        ConfigError: with the faults of the first job that has any.
+        ConfigError: with the faults of all jobs.
     """
     # Hydra comes in here
-    from hrpose.config import ConfigError, compose, validate
+    from hrpose.config import ConfigError, check, compose
     from hrpose.config.overrides import expand_sweep
 
-    if command.has(
-        "--help", "-h", "--hydra-help", "--shell-completion", "-sc", "--config-path", "-cp", "--experimental-rerun"
-    ):
+    if command.has("--help", "-h", "--hydra-help", *_ELSEWHERE):
         return
-    if _started_side_by_side() and not any(
-        word.startswith(("paths.run=", "hydra.run.dir=")) for word in command.overrides
-    ):
-        raise ConfigError(
-            "paths.run: torchrun or srun has started several processes, and each would make a folder of its own. "
-            "Give them one: paths.run=runs/<name>/<folder>."
-        )
     own = [f"hydra.searchpath=[file://{Path(command.config_dir).absolute()}]"] if command.config_dir else []
-    jobs = expand_sweep(command.overrides) if command.has(*_SWEEP) else [command.overrides]
-    for job in jobs:
-        cfg = compose(command.verb, [*job, *own])
-        if not command.has("--cfg", "-c", "--info", "-i"):
-            validate(cfg)
+    faults: list[str] = [_NO_COMMON_FOLDER] if _lacks_common_folder(command) else []
+    for job in expand_sweep(command.overrides) if command.has(*_SWEEP) else [command.overrides]:
+        try:
+            (compose if command.has("--cfg", "-c", "--info", "-i") else check)(command.verb, [*job, *own])
+        except ConfigError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(*dict.fromkeys(faults))
 
 
-def _started_side_by_side() -> bool:
-    """Tell whether another launcher than Lightning's has started several processes of this command."""
+def _lacks_common_folder(command: Command) -> bool:
+    """Tell whether another launcher than Lightning's has started several processes, and each would make a folder of its own."""
     by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
-    return by_torchrun or os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1"
+    several = by_torchrun or os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1"
+    return several and not any(word.startswith(("paths.run=", "hydra.run.dir=")) for word in command.overrides)
 
 
 def _job(command: Command, argv: list[str]) -> Callable[["DictConfig"], Any]:

@@ -5,7 +5,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf, open_dict
 
-from hrpose.config import ConfigError, compose, validate
+from hrpose.config import ConfigError, check, compose, validate
 
 
 def faults(*overrides: str) -> list[str]:
@@ -147,3 +147,15 @@ def test_validating_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_wrong_words_and_other_faults_are_named_together():
+    with pytest.raises(ConfigError) as caught:
+        check("fit", ["optm.lr=1", "+optim.lrr=1", "weights=nowhere.pth"])
+    assert [fault.split(":")[0] for fault in caught.value.faults] == ["optm.lr", "optim.lrr", "weights"]
+    check("fit", ["+experiment=tiny"])
+
+
+def test_a_configuration_that_cannot_be_composed_at_all_is_refused():
+    with pytest.raises(ConfigError, match="there is no verb 'fti'"):
+        check("fti", [])

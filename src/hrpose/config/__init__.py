@@ -8,6 +8,6 @@ from hrpose.config.build import build
 from hrpose.config.compose import compose, conf_dir
 from hrpose.config.errors import ConfigError
 from hrpose.config.files import find_checkpoint
-from hrpose.config.validate import validate
+from hrpose.config.validate import check, validate
 
-__all__ = ["ConfigError", "build", "compose", "conf_dir", "find_checkpoint", "validate"]
+__all__ = ["ConfigError", "build", "check", "compose", "conf_dir", "find_checkpoint", "validate"]

@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from omegaconf import DictConfig
 
-from hrpose.config.errors import ConfigError, did_you_mean
+from hrpose.config.errors import ConfigError, OverrideError, did_you_mean
 from hrpose.config.overrides import COMPOSE_ERRORS, find_override_faults, normalise_override, one_line
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -76,7 +76,10 @@ def _compose(verb: str, overrides: tuple[str, ...], last_change: int) -> DictCon
             return hydra.compose(verb, list(overrides))
         except COMPOSE_ERRORS as error:
             faults = find_override_faults(loader, verb, overrides)
-            raise ConfigError(*(faults or [one_line(error)])) from error
+            refusal = OverrideError(*([fault for _, fault in faults] or [one_line(error)]))
+            wrong = {text for text, _ in faults}
+            refusal.sound = tuple(text for text in overrides if text not in wrong) if wrong else ()
+            raise refusal from error
 
 
 def _last_change() -> int:

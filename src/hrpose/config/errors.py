@@ -23,6 +23,12 @@ class ConfigError(ValueError):
         return "\n".join([f"{len(indented)} faults in the configuration:", *(f"  - {fault}" for fault in indented)])
 
 
+class OverrideError(ConfigError):
+    """Words of a command line that do not fit; `sound` are the others."""
+
+    sound: tuple[str, ...] = ()
+
+
 def did_you_mean(name: str, choices: Iterable[str], *, prefix: str = "", cutoff: float = 0.6) -> str:
     """Return " Did you mean a, or b?" for the choices closest to a name, or nothing where none is close.
 

@@ -74,7 +74,7 @@ class Shelf:
         return self.loader.load_configuration(self.verb, [*self.added, *overrides], RunMode.RUN, from_shell=False)
 
 
-def find_override_faults(loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> list[str]:
+def find_override_faults(loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> list[tuple[str, str]]:
     """Find every override that does not fit the configuration of a verb.
 
     Args:
@@ -83,20 +83,20 @@ def find_override_faults(loader: ConfigLoader, verb: str, overrides: Sequence[st
         overrides: normalised words.
 
     Returns:
-        One text for each fault, opening with the override's key; empty if none can be blamed.
+        The word and what is wrong with it, for each fault; empty if no word can be blamed.
     """
     shelf = Shelf(loader, verb, overrides)
-    faults: list[str] = []
+    faults: list[tuple[str, str]] = []
     groups: list[Override] = []
     values: list[Override] = []
     for text in overrides:
         try:
             override = OverridesParser.create().parse_override(text)
         except HydraException:
-            faults.append(f"{text!r} is not of the form key=value.{_grammar_advice(shelf, text)}")
+            faults.append((text, f"{text!r} is not of the form key=value.{_grammar_advice(shelf, text)}"))
             continue
         if override.is_sweep_override():
-            faults.append(_several_values(override))
+            faults.append((text, _several_values(override)))
         elif not isinstance(override.value(), dict) and shelf.options(override.key_or_group):
             groups.append(override)
         else:
@@ -131,9 +131,9 @@ def _several_values(override: Override) -> str:
     )
 
 
-def _choose_groups(shelf: Shelf, groups: Sequence[Override]) -> tuple[list[str], list[str]]:
+def _choose_groups(shelf: Shelf, groups: Sequence[Override]) -> tuple[list[str], list[tuple[str, str]]]:
     """Part the group choices that can be composed from the faults of the others."""
-    faults: list[str] = []
+    faults: list[tuple[str, str]] = []
     right: list[str] = []
     for override in groups:
         text = str(override.input_line)
@@ -145,7 +145,7 @@ def _choose_groups(shelf: Shelf, groups: Sequence[Override]) -> tuple[list[str],
         except COMPOSE_ERRORS as error:
             advice = f"write {text[1:]} without '+'." if override.is_add() else one_line(error)
             wrong = [f"{override.key_or_group}: {advice}"]
-        faults += wrong
+        faults += [(text, fault) for fault in wrong]
     return right, faults
 
 
@@ -160,14 +160,15 @@ def _wrong_options(shelf: Shelf, override: Override) -> list[str]:
     ]
 
 
-def _value_faults(shelf: Shelf, cfg: DictConfig, values: Sequence[Override]) -> list[str]:
+def _value_faults(shelf: Shelf, cfg: DictConfig, values: Sequence[Override]) -> list[tuple[str, str]]:
     keys = [*_leaves(cfg), *shelf.groups()]
     of_ours = [key for key in keys if not key.startswith("hydra")]
-    found = (
-        _value_fault(shelf, cfg, override, keys if override.key_or_group.startswith("hydra") else of_ours)
-        for override in values
-    )
-    return [fault for fault in found if fault is not None]
+    faults: list[tuple[str, str]] = []
+    for override in values:
+        known = keys if override.key_or_group.startswith("hydra") else of_ours
+        if fault := _value_fault(shelf, cfg, override, known):
+            faults.append((str(override.input_line), fault))
+    return faults
 
 
 def _value_fault(shelf: Shelf, cfg: DictConfig, override: Override, keys: Sequence[str]) -> str | None:

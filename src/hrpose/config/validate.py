@@ -2,15 +2,15 @@
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hrpose.config.annotations import describe, fits, literals
-from hrpose.config.compose import conf_dir
-from hrpose.config.errors import ConfigError, did_you_mean
+from hrpose.config.compose import compose, conf_dir
+from hrpose.config.errors import ConfigError, OverrideError, did_you_mean
 from hrpose.config.files import find_file_faults
 from hrpose.config.signatures import Signature, UnknownTargetError, find_signature
 from hrpose.config.sources import Module
@@ -75,6 +75,28 @@ def validate(cfg: DictConfig) -> None:
     origins = [f"{key}: {text}" for key, text in faults if not _references(cfg, key) & (faulty - {key})]
     if origins:
         raise ConfigError(*dict.fromkeys(origins))
+
+
+def check(verb: str, overrides: Sequence[str]) -> None:
+    """Compose and validate: the faults of the words and those of the configuration that the sound ones make, all at once.
+
+    Raises:
+        ConfigError: with every fault.
+    """
+    faults: list[str] = []
+    try:
+        cfg = compose(verb, overrides)
+    except OverrideError as error:
+        if not error.sound:
+            raise
+        faults += error.faults
+        cfg = compose(verb, error.sound)
+    try:
+        validate(cfg)
+    except ConfigError as error:
+        faults += error.faults
+    if faults:
+        raise ConfigError(*faults)
 
 
 def _references(cfg: DictConfig, key: str) -> set[str]:
