@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from hrpose.metrics.base import KeypointMetric
-from hrpose.metrics.functional.matching import match_detections
 from hrpose.metrics.functional.oks import keypoint_variances, oks_pairs
+from hrpose.metrics.functional.pairs import pair_persons
 
 
 class ObjectKeypointSimilarity(KeypointMetric):
@@ -46,21 +46,8 @@ class ObjectKeypointSimilarity(KeypointMetric):
         """Average over everything taken in by all processes."""
         predictions, truth = self._gathered()
         detections = predictions.detections
-        matches = match_detections(
-            detections,
-            truth,
-            self.sigmas,
-            oks_thresholds=(0.0,),
-            area_ranges={"all": (0.0, float("inf"))},
-            max_detections=max(1, len(detections)),
-        )
-        counted = (matches.persons[0, 0] >= 0) & ~matches.ignored[0, 0]
-        similarity = oks_pairs(
-            detections.keypoints,
-            truth,
-            keypoint_variances(self.sigmas),
-            matches.rows[counted],
-            matches.persons[0, 0, counted].astype("int64"),
-        )
+        pairs = pair_persons(detections, truth, self.sigmas, lowest=0.0, max_detections=max(1, len(detections)))
+        variances = keypoint_variances(self.sigmas)
+        similarity = oks_pairs(detections.keypoints, truth, variances, pairs.rows, pairs.persons)
         mean = similarity.mean() if len(similarity) else -1.0
         return torch.tensor(mean, dtype=torch.float64, device=self.device)

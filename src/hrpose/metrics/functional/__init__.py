@@ -1,24 +1,56 @@
 """Pure functions of the metrics: arrays in, numbers out."""
 
+from hrpose.metrics.functional.anatomy import ErrorAnatomy, classify_keypoints, error_anatomy
 from hrpose.metrics.functional.average_precision import (
     PrecisionRecall,
     accumulate,
     average_precision,
     summarize,
 )
+from hrpose.metrics.functional.bootstrap import bootstrap_average_precision, confidence_interval, paired_p_value
+from hrpose.metrics.functional.breakdown import (
+    average_precision_by_crowding,
+    average_precision_by_visibility,
+    average_precision_per_keypoint,
+    crowd_index,
+    select_images,
+)
+from hrpose.metrics.functional.calibration import (
+    Calibration,
+    ScoreThreshold,
+    calibrate_keypoint_scores,
+    optimal_score_threshold,
+)
+from hrpose.metrics.functional.extent import enclosed_areas
 from hrpose.metrics.functional.matching import Detections, Matches, match_detections
 from hrpose.metrics.functional.oks import keypoint_variances, oks_between, oks_matrix, oks_pairs
 from hrpose.metrics.functional.oks_nms import oks_nms, soft_oks_nms
+from hrpose.metrics.functional.pairs import Pairs, keypoint_similarity, pair_persons
 from hrpose.metrics.functional.pck import head_sizes, mean_pck, normalized_errors, pck, pckh_table
 from hrpose.metrics.functional.rescore import rescore
 
 __all__ = [
+    "Calibration",
     "Detections",
+    "ErrorAnatomy",
     "Matches",
+    "Pairs",
     "PrecisionRecall",
+    "ScoreThreshold",
     "accumulate",
     "average_precision",
+    "average_precision_by_crowding",
+    "average_precision_by_visibility",
+    "average_precision_per_keypoint",
+    "bootstrap_average_precision",
+    "calibrate_keypoint_scores",
+    "classify_keypoints",
+    "confidence_interval",
+    "crowd_index",
+    "enclosed_areas",
+    "error_anatomy",
     "head_sizes",
+    "keypoint_similarity",
     "keypoint_variances",
     "match_detections",
     "mean_pck",
@@ -27,9 +59,13 @@ __all__ = [
     "oks_matrix",
     "oks_nms",
     "oks_pairs",
+    "optimal_score_threshold",
+    "pair_persons",
+    "paired_p_value",
     "pck",
     "pckh_table",
     "rescore",
+    "select_images",
     "soft_oks_nms",
     "summarize",
 ]

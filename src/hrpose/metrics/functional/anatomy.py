@@ -1,0 +1,159 @@
+"""The anatomy of keypoint errors: of what kind they are, and what AP would be if each kind were cured.
+
+Each keypoint of a prediction that is paired with a person (OKS of at least 0.1) is, by its similarity to where it belongs,
+good (at least 0.85), a jitter (at least 0.5), or else an inversion (it lies on the mirrored keypoint of the same person), a swap
+(on the same or the mirrored keypoint of another person) or a miss (on nothing). Predictions without a person are false
+positives, persons without a prediction false negatives.
+Source: M. R. Ronchi and P. Perona, Benchmarking and Error Diagnosis in Multi-Instance Pose Estimation, ICCV 2017.
+
+Legend of the shapes: N predictions, M annotated persons, P pairs, K keypoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hrpose.metrics.functional.average_precision import average_precision
+from hrpose.metrics.functional.matching import Detections
+from hrpose.metrics.functional.oks import Floats, Indices, keypoint_variances
+from hrpose.metrics.functional.pairs import Pairs, keypoint_similarity, pair_persons
+from hrpose.structures import GroundTruth
+
+KINDS = ("unlabelled", "good", "jitter", "inversion", "swap", "miss")
+_GOOD, _CLOSE = 0.85, 0.5
+
+
+@dataclass(frozen=True)
+class ErrorAnatomy:
+    """What goes wrong, and what it costs.
+
+    Attributes:
+        keypoints: how many labelled keypoints of paired predictions are good, jitter, inversion, swap and miss.
+        false_positives: predictions without a person.
+        false_negatives: persons without a prediction.
+        numbers: the ten COCO numbers as they are.
+        cured: the ten numbers if one kind were cured: the keypoints of a kind put where they belong, the false positives
+            left out, the false negatives not asked for.
+    """
+
+    keypoints: dict[str, int]
+    false_positives: int
+    false_negatives: int
+    numbers: dict[str, float]
+    cured: dict[str, dict[str, float]]
+
+
+def error_anatomy(
+    detections: Detections,
+    truth: GroundTruth,
+    sigmas: ArrayLike,
+    flip_permutation: Sequence[int],
+    *,
+    max_detections: int = 20,
+) -> ErrorAnatomy:
+    """Take a set of predictions apart.
+
+    Args:
+        detections: N predictions.
+        truth: M annotated persons, and all photos.
+        sigmas: (K,) per-keypoint constants of the skeleton.
+        flip_permutation: K indices, for each keypoint its mirrored one, such as `hrpose.skeletons.COCO.flip_permutation`.
+        max_detections: how many predictions of a photo and category count, the best first.
+
+    Returns:
+        Counts and cured APs.
+    """
+    pairs = pair_persons(detections, truth, sigmas, max_detections=max_detections)
+    kinds = classify_keypoints(detections, truth, sigmas, flip_permutation, pairs)
+
+    def evaluate(predictions: Detections, people: GroundTruth) -> dict[str, float]:
+        return average_precision(predictions, people, sigmas, max_detections=max_detections)
+
+    cured = {}
+    for code, name in enumerate(KINDS):
+        if name not in ("unlabelled", "good"):
+            keypoints = detections.keypoints.copy()
+            wrong = (kinds == code)[..., None]
+            keypoints[pairs.rows] = np.where(wrong, truth.keypoints[pairs.persons], keypoints[pairs.rows])
+            cured[name] = evaluate(replace(detections, keypoints=keypoints), truth)
+    cured["false positives"] = evaluate(_without_predictions(detections, pairs.alone), truth)
+    cured["false negatives"] = evaluate(detections, _without_persons(truth, pairs.missed))
+    return ErrorAnatomy(
+        keypoints={name: int((kinds == code).sum()) for code, name in enumerate(KINDS) if name != "unlabelled"},
+        false_positives=len(pairs.alone),
+        false_negatives=len(pairs.missed),
+        numbers=evaluate(detections, truth),
+        cured=cured,
+    )
+
+
+def classify_keypoints(
+    detections: Detections,
+    truth: GroundTruth,
+    sigmas: ArrayLike,
+    flip_permutation: Sequence[int],
+    pairs: Pairs,
+) -> NDArray[np.uint8]:
+    """Tell of what kind each keypoint of each pair is.
+
+    Args:
+        detections: N predictions.
+        truth: M annotated persons.
+        sigmas: (K,) per-keypoint constants of the skeleton.
+        flip_permutation: K indices of the mirrored keypoints.
+        pairs: P predictions and their persons.
+
+    Returns:
+        (P, K) positions in `KINDS`.
+    """
+    variances, mirror = keypoint_variances(sigmas), np.array(flip_permutation)
+    points, persons = detections.keypoints[pairs.rows], pairs.persons
+    labelled = truth.visibility > 0
+    own = keypoint_similarity(points, truth.keypoints[persons], truth.area[persons], variances)
+    mirrored = keypoint_similarity(points, truth.keypoints[persons][:, mirror], truth.area[persons], variances)
+    mirrored[~labelled[persons][:, mirror] | (mirror == np.arange(len(mirror)))] = 0
+    others = _nearest_other(points, truth, persons, variances, mirror)
+    kinds = np.full(own.shape, KINDS.index("miss"), dtype=np.uint8)
+    kinds[np.maximum(mirrored, others) >= _CLOSE] = KINDS.index("swap")
+    kinds[(mirrored >= _CLOSE) & (mirrored >= others)] = KINDS.index("inversion")
+    kinds[own >= _CLOSE] = KINDS.index("jitter")
+    kinds[own >= _GOOD] = KINDS.index("good")
+    kinds[~labelled[persons]] = KINDS.index("unlabelled")
+    return kinds
+
+
+def _nearest_other(
+    points: Floats, truth: GroundTruth, persons: Indices, variances: Floats, mirror: NDArray[np.int64]
+) -> Floats:
+    """The highest similarity (P, K) to the same or the mirrored keypoint of any other person in the photo."""
+    labelled = truth.visibility > 0
+    order = np.argsort(truth.object_image_ids, kind="stable")
+    ordered = truth.object_image_ids[order]
+    images = truth.object_image_ids[persons]
+    start, stop = np.searchsorted(ordered, images, side="left"), np.searchsorted(ordered, images, side="right")
+    nearest = np.zeros(points.shape[:2])
+    for step in range(int((stop - start).max(initial=0))):
+        pairs = np.flatnonzero(start + step < stop)
+        other = order[start[pairs] + step]
+        pairs, other = pairs[other != persons[pairs]], other[other != persons[pairs]]
+        for places, seen in (
+            (truth.keypoints[other], labelled[other]),
+            (truth.keypoints[other][:, mirror], labelled[other][:, mirror]),
+        ):
+            similarity = np.where(seen, keypoint_similarity(points[pairs], places, truth.area[other], variances), 0)
+            nearest[pairs] = np.maximum(nearest[pairs], similarity)
+    return nearest
+
+
+def _without_predictions(detections: Detections, rows: Indices) -> Detections:
+    return Detections(**{name: np.delete(values, rows, axis=0) for name, values in vars(detections).items()})
+
+
+def _without_persons(truth: GroundTruth, rows: Indices) -> GroundTruth:
+    """Leave annotated persons out; their photos stay."""
+    kept = {name: np.delete(values, rows, axis=0) for name, values in vars(truth).items() if name != "image_ids"}
+    return GroundTruth(image_ids=truth.image_ids, **kept)

@@ -1,0 +1,71 @@
+"""AP of parts of the annotations: each equals the plain evaluation of that part."""
+
+import numpy as np
+import pytest
+from keypoint_oracle import coco_numbers, detections_from_coco, random_case, truth_from_coco
+
+from hrpose.metrics.functional import average_precision
+from hrpose.metrics.functional.breakdown import (
+    average_precision_by_crowding,
+    average_precision_by_visibility,
+    average_precision_per_keypoint,
+    crowd_index,
+    select_images,
+)
+from hrpose.structures import GroundTruth
+
+
+def test_per_keypoint_equals_the_reference_on_that_keypoint() -> None:
+    annotations, results, sigmas = random_case(5, num_keypoints=3)
+    got = average_precision_per_keypoint(detections_from_coco(results, 3), truth_from_coco(annotations, 3), sigmas)
+    for keypoint in range(3):
+        part = slice(3 * keypoint, 3 * keypoint + 3)
+        people = [
+            {**row, "keypoints": row["keypoints"][part], "num_keypoints": int(row["keypoints"][part][2] > 0)}
+            for row in annotations["annotations"]
+        ]
+        found = [{**row, "keypoints": row["keypoints"][part]} for row in results]
+        assert (
+            got[keypoint]
+            == coco_numbers({**annotations, "annotations": people}, found, sigmas[keypoint : keypoint + 1])[0]
+        )
+
+
+def test_by_visibility_counts_only_that_kind() -> None:
+    annotations, results, sigmas = random_case(5, num_keypoints=4)
+    truth, detections = truth_from_coco(annotations, 4), detections_from_coco(results, 4)
+    numbers = average_precision_by_visibility(detections, truth, sigmas)
+    truth.visibility[truth.visibility == 1] = 0
+    assert numbers["visible"] == average_precision(detections, truth, sigmas)
+    assert set(numbers) == {"visible", "occluded"}
+
+
+def two_people(distance: float) -> GroundTruth:
+    """One photo, two persons of four keypoints in the corners of boxes of 10 px."""
+    corners = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
+    ones = np.ones(2, dtype=np.int64)
+    boxes = np.array([[0.0, 0.0, 10.0, 10.0], [distance, 0.0, 10.0, 10.0]])
+    return GroundTruth(
+        np.array([1, 2]), ones, np.arange(2), ones, np.stack([corners, corners + np.array([distance, 0])]), np.full((2, 4), 2, np.uint8),
+        boxes, np.full(2, 100.0), np.zeros(2, dtype=bool),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("distance", "index"), [(100.0, 0.0), (5.0, 0.5), (0.0, 1.0)])
+def test_crowd_index_by_hand(distance: float, index: float) -> None:
+    image_ids, crowding = crowd_index(two_people(distance))
+    assert image_ids.tolist() == [1]
+    assert crowding.tolist() == [index]
+
+
+def test_by_crowding_evaluates_the_photos_of_a_range() -> None:
+    annotations, results, sigmas = random_case(9, num_keypoints=4, num_images=8)
+    truth, detections = truth_from_coco(annotations, 4), detections_from_coco(results, 4)
+    numbers = average_precision_by_crowding(detections, truth, sigmas)
+    image_ids, crowding = crowd_index(truth)
+    for name, chosen in (
+        ("easy", crowding <= 0.1),
+        ("medium", (crowding > 0.1) & (crowding <= 0.8)),
+        ("hard", crowding > 0.8),
+    ):
+        assert numbers[name] == average_precision(*select_images(detections, truth, image_ids[chosen]), sigmas)
