@@ -1,5 +1,6 @@
 import pytest
 
+from hrpose.config import ConfigError, compose
 from hrpose.config.overrides import expand_sweep, normalise_override
 
 
@@ -39,3 +40,13 @@ def test_a_range_of_reals_is_left_to_its_sweeper():
 
 def test_mistakes_are_kept_for_the_explanation():
     assert expand_sweep(["tiny", "seed=1,2"]) == [("tiny", "seed=1"), ("tiny", "seed=2")]
+
+
+def test_an_argument_that_the_files_do_not_mention_is_offered_with_a_plus() -> None:
+    with pytest.raises(ConfigError, match=r"Trainer takes it: write \+trainer.limit_train_batches=3"):
+        compose("fit", ["trainer.limit_train_batches=3"])
+
+
+def test_a_misspelt_argument_that_the_files_do_not_mention_is_recognised() -> None:
+    with pytest.raises(ConfigError, match=r"Did you mean \+trainer.limit_train_batches\?"):
+        compose("fit", ["trainer.limit_train_batchs=3"])

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hrpose.config.errors import did_you_mean
+from hrpose.config.signatures import UnknownTargetError, find_signature
 
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 
@@ -189,10 +190,27 @@ def _value_fault(shelf: Shelf, cfg: DictConfig, override: Override, keys: Sequen
         return f"{key}: {owner} is null, so there is nothing below it.{advice}"
     if not is_branch:
         return f"{key}: {owner} is {stands!r}, so there is nothing below it."
+    if isinstance(stands, DictConfig) and (taken := _argument_advice(stands, key, str(override.input_line))):
+        return f"{key}: {taken}"
     advice = did_you_mean(key, keys)
     if not advice and not override.is_delete():
         advice = f" To add it, write +{override.input_line}."
     return f"{key}: there is no such key.{advice}"
+
+
+def _argument_advice(node: DictConfig, key: str, text: str) -> str:
+    """Tell of an argument that a node's target takes although the configuration does not mention it."""
+    target, name = node.get("_target_"), key.rpartition(".")[2]
+    if not isinstance(target, str):
+        return ""
+    try:
+        arguments = [argument for argument in find_signature(target).parameters if argument not in node]
+    except UnknownTargetError:
+        return ""
+    if name in arguments:
+        return f"the configuration does not mention it, but {target} takes it: write +{text}."
+    close = did_you_mean(name, arguments, prefix=f"+{key.rpartition('.')[0]}.", cutoff=0.85)
+    return f"there is no such key.{close}" if close else ""
 
 
 def _walk(cfg: DictConfig, key: str) -> tuple[bool, str, object]:

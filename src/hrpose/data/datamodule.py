@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -73,7 +73,7 @@ class PoseDataModule(LightningDataModule):
         val_annotations: str | Path,
         val_images: str | Path,
         val_detections: str | Path | None = None,
-        val_boxes: Sequence[str] = ("gt",),
+        val_boxes: Sequence[Literal["gt", "det"]] = ("gt",),
         batch_size: int = 32,
         val_batch_size: int = 32,
         num_workers: int = 0,

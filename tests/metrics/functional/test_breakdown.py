@@ -45,8 +45,9 @@ def two_people(distance: float) -> GroundTruth:
     corners = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
     ones = np.ones(2, dtype=np.int64)
     boxes = np.array([[0.0, 0.0, 10.0, 10.0], [distance, 0.0, 10.0, 10.0]])
+    people = np.stack([corners, corners + np.array([distance, 0])])
     return GroundTruth(
-        np.array([1, 2]), ones, np.arange(2), ones, np.stack([corners, corners + np.array([distance, 0])]), np.full((2, 4), 2, np.uint8),
+        np.array([1, 2]), ones, np.arange(2), ones, people, np.full((2, 4), 2, np.uint8),
         boxes, np.full(2, 100.0), np.zeros(2, dtype=bool),
     )  # fmt: skip
 

@@ -1,1 +1,0 @@
-"""A package, because its files are called like those of the folder above."""
