@@ -5,9 +5,11 @@ import io
 from typing import Any
 
 import numpy as np
+import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from hrpose.metrics import KeypointAveragePrecision
 from hrpose.metrics.functional import Detections
 from hrpose.structures import GroundTruth, Poses
 
@@ -67,6 +69,42 @@ def poses_from_coco(results: list[dict[str, Any]], num_keypoints: int = 17) -> P
         image_ids=np.array([row["image_id"] for row in results], dtype=np.int64),
         instance_ids=np.arange(number),
     )
+
+
+def numbers(metric: KeypointAveragePrecision) -> list[float]:
+    return [value.item() for value in metric.compute().values()]
+
+
+def image_dicts(
+    annotations: dict[str, Any], results: list[dict[str, Any]], num_keypoints: int = 17
+) -> tuple[list, list]:
+    """One dict for each photo in the order of the photos' ids, as torchmetrics users hold them."""
+    preds, target = [], []
+    for image_id in sorted(image["id"] for image in annotations["images"]):
+        found = [row for row in results if row["image_id"] == image_id]
+        there = [row for row in annotations["annotations"] if row["image_id"] == image_id]
+
+        def column(rows: list[dict[str, Any]], name: str, *shape: int) -> torch.Tensor:
+            kind = torch.int64 if name in {"category_id", "iscrowd"} else torch.float64
+            return torch.tensor([row[name] for row in rows], dtype=kind).reshape(len(rows), *shape)
+
+        preds.append(
+            {
+                "keypoints": column(found, "keypoints", num_keypoints, 3),
+                "scores": column(found, "score"),
+                "labels": column(found, "category_id"),
+            }
+        )
+        target.append(
+            {
+                "keypoints": column(there, "keypoints", num_keypoints, 3),
+                "area": column(there, "area"),
+                "iscrowd": column(there, "iscrowd"),
+                "boxes": column(there, "bbox", 4),
+                "labels": column(there, "category_id"),
+            }
+        )
+    return preds, target
 
 
 def random_case(

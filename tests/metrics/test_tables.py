@@ -1,0 +1,132 @@
+"""The life of a metric's state: forward, reset, pickling, casting, merging, and several processes."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from keypoint_oracle import coco_numbers, image_dicts, numbers, poses_from_coco, random_case, truth_from_coco
+from process_group import run_processes
+
+from hrpose.metrics import KeypointAveragePrecision
+
+
+def test_forward_gives_the_batch_and_keeps_the_whole() -> None:
+    annotations, results, sigmas = random_case(2, num_keypoints=5)
+    preds, target = image_dicts(annotations, results, 5)
+    metric, alone = KeypointAveragePrecision(sigmas), KeypointAveragePrecision(sigmas)
+    for image in range(len(preds)):
+        batch = metric(preds[image : image + 1], target[image : image + 1])
+        alone.reset()
+        alone.update(preds[image : image + 1], target[image : image + 1])
+        assert batch == alone.compute()
+    assert numbers(metric) == coco_numbers(annotations, results, sigmas)
+
+
+def test_reset_forgets() -> None:
+    annotations, results, sigmas = random_case(2, num_keypoints=5)
+    preds, target = image_dicts(annotations, results, 5)
+    metric = KeypointAveragePrecision(sigmas)
+    metric.update(preds, target)
+    metric.compute()
+    metric.reset()
+    metric.update(preds[:3], target[:3])
+    fresh = KeypointAveragePrecision(sigmas)
+    fresh.update(preds[:3], target[:3])
+    assert numbers(metric) == numbers(fresh)
+
+
+def test_pickled_cloned_cast_and_moved_metrics_keep_their_bits() -> None:
+    annotations, results, sigmas = random_case(2, num_keypoints=5)
+    preds, target = image_dicts(annotations, results, 5)
+    metric = KeypointAveragePrecision(sigmas)
+    metric.update(preds, target)
+    wanted = numbers(metric)
+    copy = pickle.loads(pickle.dumps(metric)).clone()
+    for cast in (copy.half(), copy.to(torch.bfloat16), copy.to("cpu"), copy.double()):
+        assert numbers(cast) == wanted
+    assert {state.dtype for state in copy.prediction_rows} == {torch.float64}
+
+
+def test_saved_state_is_restored() -> None:
+    annotations, results, sigmas = random_case(2, num_keypoints=5)
+    metric = KeypointAveragePrecision(sigmas)
+    metric.update(*image_dicts(annotations, results, 5))
+    metric.persistent(True)
+    other = KeypointAveragePrecision(sigmas)
+    other.load_state_dict(metric.state_dict())
+    assert other.results() == metric.results()
+
+
+def test_merged_states_are_one() -> None:
+    annotations, results, sigmas = random_case(2, num_keypoints=5, distinct=True)
+    preds, target = image_dicts(annotations, results, 5)
+    one, other = KeypointAveragePrecision(sigmas), KeypointAveragePrecision(sigmas)
+    one.update(preds[:2], target[:2])
+    one.compute()
+    other.update(preds[2:], target[2:])
+    one.merge_state(other)
+    assert numbers(one) == coco_numbers(annotations, results, sigmas)
+    fresh = KeypointAveragePrecision(sigmas)
+    fresh.merge_state(one)
+    assert numbers(fresh) == numbers(one)
+
+
+@pytest.mark.parametrize("number", [2, 3, 4])
+def test_several_processes_give_the_bits_of_one(number: int, tmp_path: Path) -> None:
+    annotations, results, sigmas = random_case(23, num_keypoints=5)
+    results.sort(key=lambda row: row["image_id"])
+    poses, truth = poses_from_coco(results, 5), truth_from_coco(annotations, 5)
+
+    def work(rank: int, size: int) -> Any:
+        metric = KeypointAveragePrecision(sigmas, ground_truth=truth, oks_nms_threshold=0.9)
+        rows = np.arange(len(poses)) % (size - 1) if size > 2 else (np.arange(len(poses)) > 5).astype(int)
+        mine = (
+            np.concatenate([np.flatnonzero(rows == rank), [0, 1]]) if (rows == rank).any() else np.zeros(0, dtype=int)
+        )
+        for part in np.array_split(mine, 1 + rank):  # the last of three or four processes holds nothing
+            if len(part):
+                metric.update_poses(poses[part])
+        local = len(metric.prediction_rows)
+        computed, rows_out = numbers(metric), metric.results()
+        assert len(metric.prediction_rows) == local
+        metric.reset()
+        metric.update_poses(poses[:0])
+        again = numbers(metric)
+        return computed, rows_out, again
+
+    one = KeypointAveragePrecision(sigmas, ground_truth=truth, oks_nms_threshold=0.9)
+    one.update_poses(poses)
+    for computed, rows_out, again in run_processes(number, work, tmp_path):
+        assert computed == numbers(one)
+        assert rows_out == one.results()
+        assert again[0] == 0
+
+
+def test_dicts_in_several_processes(tmp_path: Path) -> None:
+    annotations, results, sigmas = random_case(23, num_keypoints=5, distinct=True)
+    preds, target = image_dicts(annotations, results, 5)
+
+    def work(rank: int, size: int) -> Any:
+        metric = KeypointAveragePrecision(sigmas)
+        stepwise = KeypointAveragePrecision(sigmas, dist_sync_on_step=True)
+        local = KeypointAveragePrecision(sigmas, sync_on_compute=False)
+        share = (preds[:1], target[:1]) if rank == 0 else (preds[1:], target[1:])
+        metric.update(*share)
+        local.update(*share)
+        batch = stepwise(*share)
+        metric.sync()
+        synced = len(metric.results())
+        metric.unsync()
+        return numbers(metric), [value.item() for value in batch.values()], numbers(stepwise), synced, numbers(local)
+
+    wanted = coco_numbers(annotations, results, sigmas)
+    outcomes = run_processes(2, work, tmp_path)
+    for computed, batch, stepwise, synced, _ in outcomes:
+        assert computed == batch == stepwise == wanted
+        assert synced == len(results)
+    alone = KeypointAveragePrecision(sigmas)
+    alone.update(preds[:1], target[:1])
+    assert outcomes[0][4] == numbers(alone)
