@@ -63,7 +63,7 @@ def test_the_default_is_valid():
         ("model.width=32.5", "model.width: expected int, but got 32.5 (float)."),
         ("model.width=true", "model.width: expected int, but got True (bool)."),
         ("codec.input_size=[96]", "codec.input_size: expected tuple[int, int], but got [96] (list)."),
-        ("data.val_boxes=gt", "data.val_boxes: expected Sequence[str], but got 'gt' (str)."),
+        ("data.val_boxes=gt", "data.val_boxes: expected Sequence[Literal['gt', 'det']], but got 'gt' (str)."),
         ("trainer.precision=bf16-mixd", "trainer.precision: expected one of 64, 32, 16, "),
         ("seed=x", "seed: expected int, but got 'x' (str)."),
         ("flip_test=yes", "flip_test: expected bool, but got 'yes' (str)."),
