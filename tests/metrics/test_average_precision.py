@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from keypoint_oracle import coco_numbers, image_dicts, numbers, poses_from_coco, random_case, truth_from_coco
+from torchmetrics import MetricCollection
 
-from hrpose.metrics import KeypointAveragePrecision
+from hrpose.metrics import KeypointAveragePrecision, ObjectKeypointSimilarity
 from hrpose.metrics.functional import rescore
 from hrpose.skeletons import COCO
 from hrpose.structures import GroundTruth, Poses
@@ -165,6 +167,17 @@ def test_ground_truth_as_predictions_is_one() -> None:
     metric = KeypointAveragePrecision(COCO.sigmas, ground_truth=truth)
     metric.update_poses(poses)
     assert set(numbers(metric)) == {1.0}
+
+
+def test_works_in_a_collection_and_draws_itself() -> None:
+    annotations, results, sigmas = random_case(2, num_keypoints=5)
+    both = MetricCollection({"ap": KeypointAveragePrecision(sigmas), "oks": ObjectKeypointSimilarity(sigmas)})
+    both.update(*image_dicts(annotations, results, 5))
+    computed = both.compute()
+    assert computed["AP"] == coco_numbers(annotations, results, sigmas)[0]
+    assert 0 <= computed["oks"] <= 1
+    figure, _ = both["ap"].plot()
+    plt.close(figure)
 
 
 def test_nobody_to_be_found_is_minus_one() -> None:

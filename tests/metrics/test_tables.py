@@ -25,6 +25,16 @@ def test_forward_gives_the_batch_and_keeps_the_whole() -> None:
     assert numbers(metric) == coco_numbers(annotations, results, sigmas)
 
 
+def test_forward_takes_poses() -> None:
+    annotations, results, sigmas = random_case(2, num_keypoints=5)
+    metric = KeypointAveragePrecision(sigmas, ground_truth=truth_from_coco(annotations, 5))
+    poses = poses_from_coco(results, 5)
+    metric(poses[:3])
+    batch = metric(poses[3:])
+    assert batch != metric.compute()
+    assert numbers(metric) == coco_numbers(annotations, results, sigmas)
+
+
 def test_reset_forgets() -> None:
     annotations, results, sigmas = random_case(2, num_keypoints=5)
     preds, target = image_dicts(annotations, results, 5)
@@ -130,3 +140,15 @@ def test_dicts_in_several_processes(tmp_path: Path) -> None:
     alone = KeypointAveragePrecision(sigmas)
     alone.update(preds[:1], target[:1])
     assert outcomes[0][4] == numbers(alone)
+
+
+@pytest.mark.gpu
+def test_moves_to_the_device_and_back() -> None:
+    annotations, results, sigmas = random_case(2, num_keypoints=5)
+    preds, target = image_dicts(annotations, results, 5)
+    metric = KeypointAveragePrecision(sigmas)
+    metric.update(preds[:3], target[:3])
+    metric.to("cuda")
+    metric.update([{name: value.cuda() for name, value in image.items()} for image in preds[3:]], target[3:])
+    assert metric.compute()["AP"].is_cuda
+    assert numbers(metric) == numbers(metric.to("cpu")) == coco_numbers(annotations, results, sigmas)

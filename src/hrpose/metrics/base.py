@@ -99,6 +99,18 @@ class KeypointMetric(TableMetric):
         """
         self.update(poses)
 
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Draw one result of `compute` or `forward`, or a list of them.
+
+        Args:
+            val: the results; None computes one.
+            ax: matplotlib axes to draw on; None makes some.
+
+        Returns:
+            The figure and its axes.
+        """
+        return self._plot(val, ax)
+
     def _poses_category(self) -> int:
         """The category that poses have: the only one of the ground truth, or 1, COCO's person."""
         if self.ground_truth is None:

@@ -38,8 +38,6 @@ class PercentageOfCorrectKeypoints(TableMetric):
     """
 
     higher_is_better: bool = True
-    plot_lower_bound: float = 0.0
-    plot_upper_bound: float = 1.0
 
     def __init__(self, num_keypoints: int, *, threshold: float = 0.2, **kwargs: Any) -> None:
         if num_keypoints < 1 or not threshold > 0:
@@ -93,8 +91,6 @@ class PCKh(TableMetric):
     """
 
     higher_is_better: bool = True
-    plot_lower_bound: float = 0.0
-    plot_upper_bound: float = 100.0
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(_columns(NUM_MPII_KEYPOINTS), **kwargs)

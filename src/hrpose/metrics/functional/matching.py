@@ -100,7 +100,8 @@ def match_detections(
     """Match predictions to annotated persons at every OKS threshold and in every area range.
 
     Predictions of a category that nobody is annotated with are left out. Crowds and persons without labelled keypoints are
-    ignored, and so are persons outside of the area range.
+    ignored, and so are persons outside of the area range. An annotation id of 0 is an id like any other; the reference
+    implementation takes a match with it for none.
 
     Args:
         detections: N predictions.
