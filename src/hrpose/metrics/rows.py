@@ -112,7 +112,7 @@ def _image_pairs(
     for name, value in (("preds", preds), ("target", preds if target is None else target)):
         if not isinstance(value, Sequence) or not all(isinstance(item, Mapping) for item in value):
             raise ValueError(
-                f"Expected argument `{name}` to be a sequence of dicts, one for each image, but got {value!r}."
+                f"Expected argument `{name}` to be a sequence of dicts, one for each image, but got {type(value).__name__}."
             )
     if target is not None and len(preds) != len(target):
         raise ValueError(
@@ -207,7 +207,9 @@ def _array(value: Any, where: str, name: str) -> NDArray[Any]:
     except ValueError:  # rows of unlike lengths
         array = np.array(None)
     if array.dtype.kind not in "biuf":
-        raise ValueError(f"Expected {where}['{name}'] to be a tensor or an array of numbers, but got {value!r}.")
+        raise ValueError(
+            f"Expected {where}['{name}'] to be a tensor or an array of numbers, but got {type(value).__name__}."
+        )
     return array
 
 
