@@ -18,9 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from hrpose.models.checks import check_counts, check_final_kernel, check_images
 
 _COARSEST_STRIDE = 32  # of the fourth branch; its nearest-neighbour upsampling meets the others only in whole cells
 
@@ -63,13 +64,10 @@ class HRNet(nn.Module):
         final_kernel: int = 1,
     ) -> None:
         super().__init__()
-        _check_counts(width=width, num_keypoints=num_keypoints, stem_width=stem_width, stage1_width=stage1_width)
-        _check_counts(stage1_blocks=stage1_blocks, num_blocks=num_blocks, final_kernel=final_kernel)
+        check_counts(width=width, num_keypoints=num_keypoints, stem_width=stem_width, stage1_width=stage1_width)
+        check_counts(stage1_blocks=stage1_blocks, num_blocks=num_blocks)
+        check_final_kernel(final_kernel)
         modules = _three_counts(num_modules)
-        if final_kernel % 2 == 0:
-            raise ValueError(
-                f"Expected argument `final_kernel` to be odd (1 in the paper, or 3), but got {final_kernel}."
-            )
 
         channels = [width, 2 * width, 4 * width, 8 * width]
         self.conv1 = _conv3x3(3, stem_width, stride=2)
@@ -105,8 +103,7 @@ class HRNet(nn.Module):
         Raises:
             ValueError: if the images have another number of channels, or sides that are no multiples of 32.
         """
-        if not torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
-            _check_images(images)
+        check_images(images, _COARSEST_STRIDE)
         stem = F.relu(self.bn1(self.conv1(images)), inplace=True)
         stem = F.relu(self.bn2(self.conv2(stem)), inplace=True)
         features = self.stage2(self.transition1([self.layer1(stem)]))
@@ -268,19 +265,6 @@ def _conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
 
 
-def _check_images(images: Tensor) -> None:
-    if images.ndim != 4 or images.shape[1] != 3:
-        raise ValueError(f"Expected argument `images` to be (B, 3, H, W), but got the shape {tuple(images.shape)}.")
-    height, width = images.shape[2:]
-    if height % _COARSEST_STRIDE or width % _COARSEST_STRIDE:
-        near = [max(1, round(side / _COARSEST_STRIDE)) * _COARSEST_STRIDE for side in (width, height)]
-        raise ValueError(
-            f"Expected images whose width and height are multiples of {_COARSEST_STRIDE}, but got {width} x {height} (width x "
-            f"height). The nearest size is {near[0]} x {near[1]}: set the codec's input_size to ({near[0]}, {near[1]}) and "
-            f"its heatmap_size to ({near[0] // 4}, {near[1] // 4})."
-        )
-
-
 def _three_counts(num_modules: Sequence[int]) -> tuple[int, int, int]:
     counts = tuple(num_modules)
     if len(counts) != 3:
@@ -288,11 +272,5 @@ def _three_counts(num_modules: Sequence[int]) -> tuple[int, int, int]:
             "Expected argument `num_modules` to hold three numbers, the exchange units of stages 2, 3 and 4 ((1, 4, 3) in "
             f"the paper), but got {counts}."
         )
-    _check_counts(**{f"num_modules[{index}]": count for index, count in enumerate(counts)})
+    check_counts(**{f"num_modules[{index}]": count for index, count in enumerate(counts)})
     return counts
-
-
-def _check_counts(**counts: int) -> None:
-    for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"Expected argument `{name}` to be a whole number of at least 1, but got {value!r}.")
