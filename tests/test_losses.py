@@ -67,11 +67,23 @@ def test_half_precision_heatmaps_are_summed_in_float32():
     assert loss.item() == pytest.approx(0.5e-6, rel=1e-3)  # in bfloat16 1.001 is 1
 
 
+def test_the_errors_of_all_stacks_are_summed(golden):
+    heatmaps, target, weight = _case(golden, 3)
+    stacks = torch.stack([heatmaps, 0.5 * heatmaps, heatmaps + 1], dim=1)
+    loss = HeatmapMSELoss()
+    alone = sum(loss(stacks[:, stack], target, weight) for stack in range(3))
+    assert loss(stacks, target, weight).item() == pytest.approx(alone.item(), rel=1e-6)
+    assert loss(stacks[:, :1], target, weight) == loss(heatmaps, target, weight)
+    assert HeatmapOHKMLoss(17)(stacks, target, weight).item() == pytest.approx(alone.item(), rel=1e-6)
+
+
 @pytest.mark.parametrize("loss", [HeatmapMSELoss(), HeatmapOHKMLoss(2)])
 def test_shapes_that_would_broadcast_are_refused(loss):
     heatmaps = torch.zeros(2, 3, 8, 6)
     with pytest.raises(ValueError, match=r"got the shapes \(2, 3, 8, 6\), \(2, 1, 8, 6\) and \(2, 3, 1\)"):
         loss(heatmaps, torch.zeros(2, 1, 8, 6), torch.ones(2, 3, 1))
+    with pytest.raises(ValueError, match=r"got the shapes \(2, 4, 8, 6\), \(2, 3, 8, 6\) and \(2, 3, 1\)"):
+        loss(torch.zeros(2, 5, 4, 8, 6), heatmaps, torch.ones(2, 3, 1))
     with pytest.raises(ValueError, match=r"\(2, 3, 8, 6\), \(2, 3, 8, 6\) and \(2, 3\)"):
         loss(heatmaps, heatmaps, torch.ones(2, 3))
 

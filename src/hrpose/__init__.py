@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hrpose.data.datamodule import PoseDataModule
     from hrpose.inference import estimate_poses, predict_heatmaps
     from hrpose.metrics import KeypointAveragePrecision
-    from hrpose.models import HRNet, load_weights
+    from hrpose.models import HRNet, SimpleBaseline, StackedHourglass, load_weights
     from hrpose.module import PoseModule
     from hrpose.skeletons import COCO, MPII, Skeleton
     from hrpose.structures import Crop, GroundTruth, InstanceTable, Poses
@@ -32,7 +32,9 @@ __all__ = [  # noqa: RUF022  in the order of sorted()
     "PoseDataModule",
     "PoseModule",
     "Poses",
+    "SimpleBaseline",
     "Skeleton",
+    "StackedHourglass",
     "compose",
     "conf_dir",
     "draw_heatmaps",
@@ -54,7 +56,9 @@ _HOMES = {
     "PoseDataModule": "data.datamodule",
     "PoseModule": "module",
     "Poses": "structures",
+    "SimpleBaseline": "models",
     "Skeleton": "skeletons",
+    "StackedHourglass": "models",
     "compose": "config",
     "conf_dir": "config",
     "draw_heatmaps": "visualize",

@@ -1,6 +1,6 @@
 """Losses between heatmaps.
 
-Legend: B batch, K keypoints, h w heatmap.
+Legend: B batch, S stacks, K keypoints, h w heatmap.
 """
 
 import torch
@@ -11,10 +11,11 @@ def keypoint_errors(heatmaps: Tensor, target: Tensor, target_weight: Tensor) -> 
     """Compute half the weighted mean squared error of each heatmap.
 
     The weight multiplies heatmap and target alike, as in the official code, so it enters squared. Heatmaps of lower
-    precision are compared in float32.
+    precision are compared in float32. Those of several stacks (intermediate supervision: Newell et al., ECCV 2016) are all
+    compared with the one target, and their errors summed.
 
     Args:
-        heatmaps: (B, K, h, w) as the network puts them out.
+        heatmaps: (B, K, h, w) as the network puts them out, or (B, S, K, h, w) of S stacks.
         target: (B, K, h, w).
         target_weight: (B, K, 1); 0 leaves a keypoint out of the sum.
 
@@ -24,6 +25,9 @@ def keypoint_errors(heatmaps: Tensor, target: Tensor, target_weight: Tensor) -> 
     Raises:
         ValueError: if the shapes do not belong together.
     """
+    if heatmaps.ndim == 5:
+        stacks = [keypoint_errors(each, target, target_weight) for each in heatmaps.unbind(1)]
+        return torch.stack(stacks).sum(dim=0)
     if heatmaps.shape != target.shape or target_weight.shape != (*target.shape[:2], 1):
         raise ValueError(
             "Expected arguments `heatmaps`, `target` and `target_weight` to be (B, K, h, w), (B, K, h, w) and (B, K, 1), but got "
@@ -44,7 +48,14 @@ class HeatmapMSELoss(nn.Module):
     """
 
     def forward(self, heatmaps: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
-        """Compare heatmaps (B, K, h, w) with a target (B, K, h, w) under weights (B, K, 1); gives a 0-dimensional tensor."""
+        """Compare heatmaps (B, K, h, w) or (B, S, K, h, w) with a target (B, K, h, w) under weights (B, K, 1).
+
+        Returns:
+            A 0-dimensional tensor; the sum over the stacks where there are several.
+
+        Raises:
+            ValueError: if the shapes do not belong together.
+        """
         return keypoint_errors(heatmaps, target, target_weight).mean()
 
 
@@ -67,7 +78,10 @@ class HeatmapOHKMLoss(nn.Module):
         self.top_k = top_k
 
     def forward(self, heatmaps: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
-        """Compare heatmaps (B, K, h, w) with a target (B, K, h, w) under weights (B, K, 1); gives a 0-dimensional tensor.
+        """Compare heatmaps (B, K, h, w) or (B, S, K, h, w) with a target (B, K, h, w) under weights (B, K, 1).
+
+        Returns:
+            A 0-dimensional tensor; of several stacks the errors of a keypoint are summed before the hardest are chosen.
 
         Raises:
             ValueError: if there are fewer than `top_k` keypoints, or the shapes do not belong together.

@@ -28,7 +28,8 @@ class PoseModule(LightningModule):
     such as `val/AP_gt` and `val/AP_det`. A test logs the same under `test/`.
 
     Args:
-        net: images (B, 3, H, W) -> heatmaps (B, K, h, w).
+        net: images (B, 3, H, W) -> heatmaps (B, K, h, w); in training mode those of all stacks, (B, S, K, h, w), if it has
+            several.
         codec: the heatmaps' meaning: decodes what the network puts out.
         loss: (heatmaps, target, target_weight) -> scalar.
         skeleton: the keypoints; its mirror pairs serve the flip test.

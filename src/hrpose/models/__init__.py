@@ -1,7 +1,18 @@
 """Networks, their size, and their weights."""
 
+from hrpose.models.hourglass import StackedHourglass
 from hrpose.models.hrnet import HRNet
 from hrpose.models.profile import count_macs, count_parameters
+from hrpose.models.simple_baseline import SimpleBaseline
 from hrpose.models.weights import WeightReport, WeightsError, load_weights
 
-__all__ = ["HRNet", "WeightReport", "WeightsError", "count_macs", "count_parameters", "load_weights"]
+__all__ = [
+    "HRNet",
+    "SimpleBaseline",
+    "StackedHourglass",
+    "WeightReport",
+    "WeightsError",
+    "count_macs",
+    "count_parameters",
+    "load_weights",
+]

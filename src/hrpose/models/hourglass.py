@@ -1,0 +1,167 @@
+"""Stacked Hourglass: networks that pool to the whole body and come back to single keypoints, one behind the other.
+
+Newell, Yang, Deng, "Stacked Hourglass Networks for Human Pose Estimation", ECCV 2016 (https://arxiv.org/abs/1603.06937), in
+the form of Yang's PyTorch code, which DarkPose trained on COCO; parameter names and their order are that code's, so its weights
+load unchanged. 4 stacks have 13.0 M parameters, as DarkPose lists them, and 8 have 25.6 M, where the HRNet paper counted 25.1 M.
+
+    stem (1/4) -> hourglass -> features -> heatmaps     every stack is taught, and hands its features and heatmaps on
+                  1/4 .. 1/64    1/4         1/4
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hrpose.models.checks import check_counts, check_images
+
+_NUM_POOLINGS = 4
+_COARSEST_STRIDE = 4 * 2**_NUM_POOLINGS  # where the hourglass is narrowest
+
+
+class StackedHourglass(nn.Module):
+    """Hourglasses with a heatmap head each: images (B, 3, H, W) to heatmaps (B, K, H/4, W/4) of the last.
+
+    In training mode the heatmaps of all S stacks come out, (B, S, K, H/4, W/4): intermediate supervision, in which
+    the losses of `hrpose.losses` sum over the stacks. In eval mode the last stack alone answers.
+
+    Weights start as PyTorch's layers do, as in the published runs.
+
+    Args:
+        num_stacks: S; 8 in the paper.
+        num_keypoints: K, the number of heatmaps.
+        width: channels of the features in the hourglasses, a multiple of 4.
+        num_blocks: residual blocks at each place of an hourglass.
+
+    Raises:
+        ValueError: if a count is not a positive whole number, or `width` no multiple of 4.
+
+    Example:
+        >>> net = StackedHourglass(2, num_keypoints=5, width=16).eval()
+        >>> net(torch.zeros(2, 3, 128, 64)).shape
+        torch.Size([2, 5, 32, 16])
+        >>> net.train()(torch.zeros(2, 3, 128, 64)).shape
+        torch.Size([2, 2, 5, 32, 16])
+    """
+
+    def __init__(self, num_stacks: int = 8, num_keypoints: int = 17, *, width: int = 256, num_blocks: int = 1) -> None:
+        super().__init__()
+        check_counts(num_stacks=num_stacks, num_keypoints=num_keypoints, width=width, num_blocks=num_blocks)
+        if width % 4:
+            raise ValueError(f"Expected argument `width` to be a multiple of 4, but got {width}.")
+        num_links = num_stacks - 1
+        self.conv1 = nn.Conv2d(3, width // 4, 7, stride=2, padding=3)
+        self.bn1 = nn.BatchNorm2d(width // 4)
+        self.layer1 = nn.Sequential(Bottleneck(width // 4, width // 2))
+        self.layer2 = nn.Sequential(Bottleneck(width // 2, width))
+        self.layer3 = nn.Sequential(Bottleneck(width, width))
+        self.hg = nn.ModuleList(Hourglass(width, num_blocks) for _ in range(num_stacks))
+        self.res = nn.ModuleList(_bottlenecks(width, num_blocks) for _ in range(num_stacks))
+        self.fc = nn.ModuleList(_conv_norm_relu(width) for _ in range(num_stacks))
+        self.score = nn.ModuleList(nn.Conv2d(width, num_keypoints, 1) for _ in range(num_stacks))
+        self.fc_ = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(num_links))
+        self.score_ = nn.ModuleList(nn.Conv2d(num_keypoints, width, 1) for _ in range(num_links))
+
+    def forward_features(self, images: Tensor) -> list[Tensor]:
+        """Compute the features under the last stack's head.
+
+        Args:
+            images: (B, 3, H, W) normalised; H and W are multiples of 64.
+
+        Returns:
+            One map, (B, width, H/4, W/4).
+
+        Raises:
+            ValueError: if the images have another number of channels, or sides that are no multiples of 64.
+        """
+        return self._run_stacks(images)[0][-1:]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images, as `forward_features` takes them, to heatmaps without activation.
+
+        Returns:
+            (B, K, H/4, W/4) of the last stack; in training mode (B, S, K, H/4, W/4) of all.
+        """
+        heatmaps = self._run_stacks(images)[1]
+        return torch.stack(heatmaps, dim=1) if self.training else heatmaps[-1]
+
+    def _run_stacks(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Compute the features and the heatmaps of every stack."""
+        check_images(images, _COARSEST_STRIDE)
+        stem = F.relu(self.bn1(self.conv1(images)), inplace=True)
+        inputs = self.layer3(self.layer2(F.max_pool2d(self.layer1(stem), 2)))
+        features: list[Tensor] = []
+        heatmaps: list[Tensor] = []
+        for stack, hourglass in enumerate(self.hg):
+            if stack:
+                inputs = inputs + self.fc_[stack - 1](features[-1]) + self.score_[stack - 1](heatmaps[-1])
+            features.append(self.fc[stack](self.res[stack](hourglass(inputs))))
+            heatmaps.append(self.score[stack](features[-1]))
+        return features, heatmaps
+
+
+class Hourglass(nn.Module):
+    """Down four octaves and up again, with a shortcut at each resolution.
+
+    Args:
+        width: channels of its input and its output.
+        num_blocks: residual blocks at each place.
+    """
+
+    def __init__(self, width: int, num_blocks: int) -> None:
+        super().__init__()
+        places = [4, 3, 3, 3]  # shortcut, way down, way up; and, at the coarsest, the turning point
+        self.hg = nn.ModuleList(
+            nn.ModuleList(_bottlenecks(width, num_blocks) for _ in range(count)) for count in places
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, width, h, w) to the same shape; h and w are multiples of 16."""
+        octaves = [list(octave.children()) for octave in self.hg]  # coarsest first
+        shortcuts: list[Tensor] = []
+        for shortcut, down, *_ in reversed(octaves):
+            shortcuts.append(shortcut(features))
+            features = down(F.max_pool2d(features, 2))
+        features = octaves[0][3](features)
+        for _, _, up, *_ in octaves:
+            features = shortcuts.pop() + F.interpolate(up(features), scale_factor=2.0, mode="nearest")
+        return features
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions behind their batch norms, and a shortcut (He et al., ECCV 2016).
+
+    Args:
+        in_channels: of its input.
+        out_channels: of its output; half as many between the 1x1 convolutions.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        width = out_channels // 2
+        self.bn1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, width, 1)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.bn3 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, out_channels, 1)
+        self.downsample: nn.Module = nn.Identity()
+        if in_channels != out_channels:
+            self.downsample = nn.Sequential(nn.Conv2d(in_channels, out_channels, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, in_channels, h, w) to (B, out_channels, h, w)."""
+        out: Tensor = self.conv1(F.relu(self.bn1(features), inplace=True))
+        out = self.conv2(F.relu(self.bn2(out), inplace=True))
+        out = self.conv3(F.relu(self.bn3(out), inplace=True))
+        out += self.downsample(features)
+        return out
+
+
+def _bottlenecks(width: int, num_blocks: int) -> nn.Sequential:
+    return nn.Sequential(*(Bottleneck(width, width) for _ in range(num_blocks)))
+
+
+def _conv_norm_relu(width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(width, width, 1), nn.BatchNorm2d(width), nn.ReLU(inplace=True))

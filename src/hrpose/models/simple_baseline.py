@@ -1,0 +1,212 @@
+"""SimpleBaseline: a ResNet, and transposed convolutions that bring its last features back to a quarter of the input.
+
+Xiao, Wu, Wei, "Simple Baselines for Human Pose Estimation and Tracking", ECCV 2018 (https://arxiv.org/abs/1804.06208), on
+He et al., "Deep Residual Learning for Image Recognition", CVPR 2016. Parameter names and their order are those of the
+official code, and under the head those of torchvision, so published weights of both load unchanged. A bottleneck strides in
+its 3x3 convolution, as torchvision's do.
+
+    conv1, max pooling (1/4) -> layer1 -> layer2 -> layer3 -> layer4 -> deconv_layers -> final_layer
+                                1/4       1/8       1/16      1/32      1/4              1/4
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hrpose.models.checks import check_counts, check_final_kernel, check_images
+
+_BACKBONE_STRIDE = 32  # of layer4; every transposed convolution halves it
+
+
+class SimpleBaseline(nn.Module):
+    """ResNet with a deconvolution head: images (B, 3, H, W) to heatmaps (B, K, H/4, W/4).
+
+    Weights start as in the paper: all convolutions from N(0, 0.001), biases 0, batch norms 1 and 0; a ResNet trained on
+    ImageNet then comes from `load_weights`. The official networks see BGR images (`PoseDataModule(channel_order="bgr")`).
+
+    Args:
+        depth: layers of the ResNet; 50, 101 and 152 are the paper's.
+        num_keypoints: K, the number of heatmaps.
+        deconv_channels: output channels of each transposed convolution; each doubles the resolution. None at all leaves
+            the ResNet's own features under the last convolution.
+        deconv_kernels: side of each transposed convolution's kernel: 2, 3 or 4.
+        final_kernel: side of the last convolution's kernel in heatmap cells, odd; the paper's is 1.
+
+    Raises:
+        ValueError: if the depth is not one of the five, if a count is not a positive whole number, if a transposed
+            convolution has no kernel or one of another size, or if `final_kernel` is even.
+
+    Example:
+        >>> net = SimpleBaseline(18, num_keypoints=5)
+        >>> net(torch.zeros(2, 3, 96, 64)).shape
+        torch.Size([2, 5, 24, 16])
+    """
+
+    def __init__(
+        self,
+        depth: Literal[18, 34, 50, 101, 152] = 50,
+        num_keypoints: int = 17,
+        *,
+        deconv_channels: Sequence[int] = (256, 256, 256),
+        deconv_kernels: Sequence[int] = (4, 4, 4),
+        final_kernel: int = 1,
+    ) -> None:
+        super().__init__()
+        if depth not in _RESNETS:
+            raise ValueError(
+                f"Expected argument `depth` to be one of {', '.join(map(str, _RESNETS))}, but got {depth!r}."
+            )
+        check_counts(num_keypoints=num_keypoints)
+        check_final_kernel(final_kernel)
+        _check_deconvs(deconv_channels, deconv_kernels)
+
+        block, num_blocks = _RESNETS[depth]
+        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.layer1 = _layer(block, 64, 64, num_blocks[0])
+        self.layer2 = _layer(block, 64 * block.expansion, 128, num_blocks[1], stride=2)
+        self.layer3 = _layer(block, 128 * block.expansion, 256, num_blocks[2], stride=2)
+        self.layer4 = _layer(block, 256 * block.expansion, 512, num_blocks[3], stride=2)
+        channels = [512 * block.expansion, *deconv_channels]
+        self.deconv_layers = _deconvs(channels, deconv_kernels)
+        self.final_layer = nn.Conv2d(channels[-1], num_keypoints, final_kernel, padding=final_kernel // 2)
+        self._heatmap_stride = _BACKBONE_STRIDE // 2 ** len(deconv_channels)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.normal_(module.weight, std=0.001)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward_features(self, images: Tensor) -> list[Tensor]:
+        """Compute the features under the last convolution.
+
+        Args:
+            images: (B, 3, H, W) normalised, channels in the order of the training; H and W are multiples of 32.
+
+        Returns:
+            One map, (B, deconv_channels[-1], H/4, W/4); without transposed convolutions the ResNet's, (B, C, H/32, W/32),
+            where C is 512 for the depths 18 and 34 and 2048 for the others.
+
+        Raises:
+            ValueError: if the images have another number of channels, or sides that are no multiples of 32.
+        """
+        check_images(images, _BACKBONE_STRIDE, heatmap_stride=self._heatmap_stride)
+        features = F.relu(self.bn1(self.conv1(images)), inplace=True)
+        features = F.max_pool2d(features, 3, stride=2, padding=1)
+        features = self.layer4(self.layer3(self.layer2(self.layer1(features))))
+        return [self.deconv_layers(features)]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images, as `forward_features` takes them, to heatmaps (B, K, H/4, W/4), without activation."""
+        heatmaps: Tensor = self.final_layer(self.forward_features(images)[0])
+        return heatmaps
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut: the block of ResNet-18 and 34.
+
+    Args:
+        in_channels: of its input.
+        width: channels of its convolutions and its output.
+        stride: of the first convolution and the shortcut.
+    """
+
+    expansion = 1
+
+    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, width, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample = _shortcut(in_channels, width, stride)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, in_channels, h, w) to (B, width, h / stride, w / stride)."""
+        out = F.relu(self.bn1(self.conv1(features)), inplace=True)
+        out = self.bn2(self.conv2(out))
+        out += self.downsample(features)
+        return F.relu(out, inplace=True)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions and a shortcut: the block of ResNet-50, 101 and 152.
+
+    Args:
+        in_channels: of its input.
+        width: channels between the 1x1 convolutions; four times as many leave the block.
+        stride: of the 3x3 convolution and the shortcut.
+    """
+
+    expansion = 4
+
+    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(4 * width)
+        self.downsample = _shortcut(in_channels, 4 * width, stride)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, in_channels, h, w) to (B, 4 * width, h / stride, w / stride)."""
+        out = F.relu(self.bn1(self.conv1(features)), inplace=True)
+        out = F.relu(self.bn2(self.conv2(out)), inplace=True)
+        out = self.bn3(self.conv3(out))
+        out += self.downsample(features)
+        return F.relu(out, inplace=True)
+
+
+_RESNETS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
+    18: (BasicBlock, (2, 2, 2, 2)),
+    34: (BasicBlock, (3, 4, 6, 3)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+    101: (Bottleneck, (3, 4, 23, 3)),
+    152: (Bottleneck, (3, 8, 36, 3)),
+}  # layers: block, and number of blocks in layer1 to layer4
+_DECONV_PADDINGS = {2: (0, 0), 3: (1, 1), 4: (1, 0)}  # kernel: padding and output padding that exactly double the size
+
+
+def _layer(
+    block: type[BasicBlock] | type[Bottleneck], in_channels: int, width: int, num_blocks: int, stride: int = 1
+) -> nn.Sequential:
+    out_channels = width * block.expansion
+    return nn.Sequential(
+        block(in_channels, width, stride), *(block(out_channels, width, 1) for _ in range(num_blocks - 1))
+    )
+
+
+def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    if stride == 1 and in_channels == out_channels:
+        return nn.Identity()
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
+
+
+def _deconvs(channels: Sequence[int], kernels: Sequence[int]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for before, after, kernel in zip(channels[:-1], channels[1:], kernels, strict=True):
+        padding, output_padding = _DECONV_PADDINGS[kernel]
+        layers += [
+            nn.ConvTranspose2d(before, after, kernel, 2, padding, output_padding, bias=False),
+            nn.BatchNorm2d(after),
+            nn.ReLU(inplace=True),
+        ]
+    return nn.Sequential(*layers)
+
+
+def _check_deconvs(channels: Sequence[int], kernels: Sequence[int]) -> None:
+    check_counts(**{f"deconv_channels[{index}]": count for index, count in enumerate(channels)})
+    if len(channels) != len(kernels) or len(channels) > 5 or not set(kernels) <= set(_DECONV_PADDINGS):
+        raise ValueError(
+            "Expected arguments `deconv_channels` and `deconv_kernels` to describe up to five transposed convolutions alike, "
+            f"with kernels of 2, 3 or 4, but got {tuple(channels)} and {tuple(kernels)}."
+        )
