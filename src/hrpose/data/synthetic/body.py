@@ -22,13 +22,13 @@ DOWN = np.array([0.0, -1.0, 0.0])
 
 # Degrees. Arms: forward swing, lift to the side, bend of the elbow, inward turn of the upper arm.
 ARMS: Mapping[str, tuple[float, tuple[Range, Range, Range, Range]]] = {
-    "hanging": (0.28, ((-15, 20), (4, 20), (0, 35), (-10, 40))),
-    "swinging": (0.18, ((-45, 50), (3, 18), (10, 100), (0, 30))),
-    "on the hip": (0.10, ((-35, -5), (35, 55), (75, 110), (40, 80))),
-    "raised": (0.12, ((140, 185), (0, 30), (0, 70), (-40, 40))),
+    "hanging": (0.34, ((-15, 20), (4, 20), (0, 35), (-10, 40))),
+    "swinging": (0.20, ((-45, 50), (3, 18), (10, 100), (0, 30))),
+    "on the hip": (0.08, ((-35, -5), (35, 55), (75, 110), (40, 80))),
+    "raised": (0.10, ((140, 185), (0, 30), (0, 70), (-40, 40))),
     "sideways": (0.12, ((-10, 20), (60, 110), (0, 80), (-90, 60))),
     "forward": (0.10, ((50, 110), (-10, 30), (0, 90), (-10, 50))),
-    "folded": (0.10, ((10, 45), (5, 25), (95, 145), (0, 60))),
+    "folded": (0.06, ((10, 45), (5, 25), (95, 145), (0, 60))),
 }
 # Degrees. Legs: forward swing of either thigh, spread, bend of either knee. `stride` legs swing against each other.
 LEGS: Mapping[str, tuple[float, tuple[Range, Range, Range]]] = {
@@ -84,7 +84,7 @@ def sample_body(rng: np.random.Generator) -> Body:
         "hip": rng.uniform(0.052, 0.065),
         "trunk": rng.uniform(0.28, 0.32),
         "arm": rng.uniform(0.92, 1.08),
-        "leg": rng.uniform(0.92, 1.06) * (0.88 if child else 1.0),
+        "leg": rng.uniform(0.82, 0.96) * (0.88 if child else 1.0),
     }
     bend, lean, turn = _choose(rng, TRUNKS)
     view = rotation(2, rng.normal(0, 4)) @ rotation(0, rng.normal(4, 8)) @ rotation(1, _sample_heading(rng))
@@ -99,8 +99,8 @@ def sample_body(rng: np.random.Generator) -> Body:
         joints={name: point * flip_y for name, point in joints.items()},
         head=head * flip_y[:, None],
         chest=chest * flip_y[:, None],
-        thickness=float(rng.uniform(1.1, 1.5)),
-        head_size=float(rng.uniform(1.3, 1.45) * (1.2 if child else 1.0)),
+        thickness=float(rng.uniform(1.15, 1.55)),
+        head_size=float(rng.uniform(1.4, 1.6) * (1.12 if child else 1.0)),
     )
 
 
@@ -109,9 +109,9 @@ def _sample_heading(rng: np.random.Generator) -> float:
     kind = rng.random()
     if kind < 0.65:
         return float(rng.normal(0, 20))
-    if kind < 0.90:
+    if kind < 0.92:
         return float(rng.normal(180, 20))
-    return float(rng.choice((-75, 75)) + rng.normal(0, 20))
+    return float(rng.choice((-70, 70)) + rng.normal(0, 18))
 
 
 def _choose(rng: np.random.Generator, table: Mapping[str, tuple[float, tuple[Range, ...]]]) -> tuple[float, ...]:
@@ -127,7 +127,7 @@ def _trunk(view: Floats, chest: Floats, head: Floats, size: Mapping[str, float])
     joints["chest"] = joints["waist"] + chest @ np.array([0, size["trunk"] - 0.15, 0.0])
     neck = joints["waist"] + chest @ np.array([0, size["trunk"] - 0.06, 0.0])
     joints["neck"] = neck
-    joints["head"] = neck + 0.035 * chest[:, 1] + 0.085 * head[:, 1] + 0.012 * head[:, 2]
+    joints["head"] = neck + 0.035 * chest[:, 1] + 0.095 * head[:, 1] + 0.012 * head[:, 2]
     for side, sign in SIDES:
         joints[f"{side}_shoulder"] = neck + chest @ np.array([sign * size["shoulder"], -0.025, 0])
         joints[f"{side}_hip"] = view @ np.array([sign * size["hip"], 0, 0])

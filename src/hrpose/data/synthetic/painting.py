@@ -34,7 +34,8 @@ def paint_person(canvas: Canvas, person: Person, number: int, rng: np.random.Gen
         layers += _arm(canvas, person, first, side) + _leg(canvas, person, first, side)
     for _, paint in sorted(layers, key=lambda layer: layer[0]):
         paint()
-    if person.outfit.pattern != "plain":
+    hidden = person.outfit.pattern == "print" and person.body.chest[2, 2] < 0  # it is on the front
+    if person.outfit.pattern != "plain" and not hidden:
         _print_cloth(canvas, person, first, rng)
 
 
@@ -110,7 +111,11 @@ def _limb(
     """Return one segment: bare skin, and cloth over the first share of it."""
     start, end = (person.body.joints[name] for name in names)
     unit = person.stature * person.body.thickness
+    depth = float(start[2] + end[2]) / 2
     skin, cloth, covered = colours
+    skin, cloth = (
+        colour * np.clip(1 + depth, 0.75, 1.15) for colour in (skin, cloth)
+    )  # what is near catches more light
 
     def paint() -> None:
         if covered < 1:
@@ -121,7 +126,7 @@ def _limb(
             stop = person.project(start + share * (end - start))
             canvas.capsule(person.project(start), stop, (radii[0] * 1.08 * unit, cuff * unit), cloth, owner)
 
-    return (start[2] + end[2]) / 2, paint
+    return depth, paint
 
 
 def _arm(canvas: Canvas, person: Person, first: int, side: str) -> list[Layer]:
@@ -129,8 +134,8 @@ def _arm(canvas: Canvas, person: Person, first: int, side: str) -> list[Layer]:
     upper, fore, hand = (first + Part[f"{side}_{name}".upper()] for name in ("upper_arm", "forearm", "hand"))
     names = [f"{side}_{name}" for name in ("shoulder", "elbow", "wrist", "hand")]
     return [
-        _limb(canvas, person, (names[0], names[1]), (0.034, 0.026), (wear.skin, wear.shirt, wear.sleeves), upper),
-        _limb(canvas, person, (names[1], names[2]), (0.026, 0.018), (wear.skin, wear.shirt, wear.sleeves - 1), fore),
+        _limb(canvas, person, (names[0], names[1]), (0.034, 0.026), (wear.skin, wear.sleeve, wear.sleeves), upper),
+        _limb(canvas, person, (names[1], names[2]), (0.026, 0.018), (wear.skin, wear.sleeve, wear.sleeves - 1), fore),
         _limb(canvas, person, (names[2], names[3]), (0.018, 0.021), (wear.skin * 1.03, wear.skin, 0.0), hand),
     ]
 
@@ -229,7 +234,7 @@ def _print_cloth(canvas: Canvas, person: Person, first: int, rng: np.random.Gene
     rows, columns = canvas.region(person.outline(), 0.05 * person.stature)
     part = canvas.owners[rows, columns].astype(np.int32) - first
     cloth = np.isin(part, _CLOTH_PARTS)
-    if person.outfit.sleeves < 1:
+    if person.outfit.sleeves < 1 or person.outfit.sleeve is not person.outfit.shirt:
         cloth &= (part == Part.CHEST) | (part == Part.SKIRT)
     y, x = np.nonzero(cloth)
     if not len(x):

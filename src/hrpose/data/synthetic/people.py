@@ -50,12 +50,13 @@ class Outfit:
     """Colours and cuts.
 
     `sleeves` and `legs` (of the trousers) count covered segments: 0 none, 1 down to elbow or knee, 2 down to wrist or
-    ankle. `skirt` counts the same way, 0 is no skirt. `second` is the colour of a print and of a hat.
+    ankle. `skirt` counts the same way, 0 is no skirt. `second` is the colour of a pattern and of a hat.
     """
 
     skin: Colour
     hair: Colour
     shirt: Colour
+    sleeve: Colour
     trousers: Colour
     shoes: Colour
     second: Colour
@@ -93,18 +94,20 @@ class Person:
 def sample_outfit(rng: np.random.Generator) -> Outfit:
     """Draw skin, hair and clothes."""
     skirt = float(rng.uniform(0.7, 1.7)) if rng.random() < 0.2 else 0.0
+    shirt = sample_cloth(rng)
     return Outfit(
         skin=sample_skin(rng),
         hair=_between(rng, HAIRS) * rng.uniform(0.85, 1.1),
-        shirt=sample_cloth(rng),
+        shirt=shirt,
+        sleeve=sample_cloth(rng) if rng.random() < 0.4 else shirt,
         trousers=sample_cloth(rng),
         shoes=sample_cloth(rng) * 0.8,
         second=sample_cloth(rng),
         sleeves=float(rng.choice((0.0, 0.55, 0.7, 2.0, 2.0))),
         legs=float(rng.choice((0.0, 0.5))) if skirt else float(rng.choice((0.6, 0.9, 2.0, 2.0, 2.0, 1.6))),
         skirt=skirt,
-        pattern=str(rng.choice(("plain", "plain", "stripes", "hoops", "checks", "dots", "print"))),
-        long_hair=bool(rng.random() < 0.35),
+        pattern=str(rng.choice(("plain", "plain", "plain", "plain", "stripes", "hoops", "checks", "dots", "print"))),
+        long_hair=bool(rng.random() < 0.25),
         bald=bool(rng.random() < 0.05),
         hat=bool(rng.random() < 0.15),
     )

@@ -14,9 +14,9 @@ from hrpose.data.synthetic.painting import paint_person
 from hrpose.data.synthetic.people import OWNER_STRIDE, Person, sample_outfit
 from hrpose.data.synthetic.scenery import develop, make_background, paint_clutter, paint_occluder
 
-_NUM_PEOPLE = np.array([0.04, 0.40, 0.28, 0.17, 0.11])  # probability of 0, 1, 2, ... people of full size
-_PROB_OCCLUDER, _PROB_CROWD, _PROB_DISTANT = 0.3, 0.04, 0.07
-_PLACE_TRIES, _MAX_OVERLAP = 6, 0.2
+_NUM_PEOPLE = np.array([0.04, 0.18, 0.26, 0.30, 0.22])  # probability of 0, 1, 2, ... people of full size
+_PROB_OCCLUDER, _PROB_CROWD, _PROB_DISTANT = 0.2, 0.04, 0.07
+_PLACE_TRIES, _MAX_OVERLAP = 10, 0.15
 _PROB_WHOLE = 0.88  # of being placed entirely inside the photo, where the size allows it
 
 
