@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:  # the records are numpy: what only evaluates need not wait for torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,9 @@ class _SharedArrays:
     """
 
     def __getstate__(self) -> dict[str, Any]:
+        # slow to import, and only needed here
+        import torch
+
         shared: dict[str, Tensor] = self.__dict__.setdefault("_shared", {})
         state = {name: value for name, value in self.__dict__.items() if name != "_shared"}
         for name, value in state.items():
@@ -51,7 +55,7 @@ class _SharedArrays:
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update({k: v.numpy() if isinstance(v, Tensor) else v for k, v in state.items()})
+        self.__dict__.update({k: v.numpy() if hasattr(v, "numpy") else v for k, v in state.items()})
 
 
 class PackedStrings(_SharedArrays):
