@@ -19,6 +19,19 @@ PAPER = {  # experiment: width, input (w, h), sigma, persons per step
     "w48_256x192": (48, (192, 256), 2.0, 128),
     "w48_384x288": (48, (288, 384), 3.0, 96),
 }
+RESNETS = {  # experiment: depth, input (w, h), sigma
+    "res50_256x192": (50, (192, 256), 2.0),
+    "res50_384x288": (50, (288, 384), 3.0),
+    "res101_256x192": (101, (192, 256), 2.0),
+    "res101_384x288": (101, (288, 384), 3.0),
+    "res152_256x192": (152, (192, 256), 2.0),
+    "res152_384x288": (152, (288, 384), 3.0),
+}
+HOURGLASSES = {  # experiment: stacks, input (w, h)
+    "hourglass_4_256x192": (4, (192, 256)),
+    "hourglass_8_256x192": (8, (192, 256)),
+    "hourglass_8_256x256": (8, (256, 256)),
+}
 OPTIONS = [
     f"{file.parent.relative_to(CONF).as_posix()}={file.stem}"
     for file in FILES
@@ -49,7 +62,7 @@ def test_an_experiment_composes_validates_and_builds(experiment, coco, tmp_path)
     validate(cfg)
     codec = build(cfg.codec)
     with torch.device("meta"):
-        net = build(cfg.model, num_keypoints=17)
+        net = build(cfg.model, num_keypoints=17).eval()
         width, height = codec.input_size
         heatmaps = net(torch.empty(1, 3, height, width))
     assert tuple(heatmaps.shape) == (1, 17, *codec.heatmap_size[::-1])
@@ -86,8 +99,28 @@ def test_the_papers_numbers(experiment):
     assert cfg.name == experiment
 
 
+@pytest.mark.parametrize("experiment", [*RESNETS, *HOURGLASSES])
+def test_the_recipe_of_the_networks_that_hrnet_was_measured_against(experiment):
+    cfg = compose("fit", [f"experiment={experiment}"])
+    if experiment in RESNETS:
+        depth, input_size, sigma = RESNETS[experiment]
+        assert (cfg.model.depth, tuple(cfg.codec.input_size), cfg.codec.sigma) == (depth, input_size, sigma)
+        persons, rate = 128, 1e-3
+    else:
+        num_stacks, input_size = HOURGLASSES[experiment]
+        assert (cfg.model.num_stacks, tuple(cfg.codec.input_size), cfg.codec.sigma) == (num_stacks, input_size, 2.0)
+        persons, rate = 32, 2.5e-4
+    assert tuple(cfg.codec.heatmap_size) == (input_size[0] // 4, input_size[1] // 4)
+    assert cfg.data.batch_size * cfg.trainer.accumulate_grad_batches * cfg.trainer.devices == persons
+    assert (cfg.optim._target_, cfg.optim.lr, cfg.optim.weight_decay) == ("torch.optim.Adam", rate, 0)
+    assert (list(cfg.schedule.milestones), cfg.schedule.gamma, cfg.trainer.max_epochs) == ([90, 120], 0.1, 140)
+    assert (cfg.augment.scale.factor, cfg.augment.rotation.factor, cfg.augment.half_body) == (0.3, 40, None)
+    assert cfg.data.channel_order == "bgr"
+    assert cfg.name == experiment
+
+
 def test_all_experiments_of_the_paper_are_there():
-    assert {*PAPER, "tiny"} <= set(EXPERIMENTS)
+    assert {*PAPER, *RESNETS, *HOURGLASSES, "tiny"} <= set(EXPERIMENTS)
 
 
 def test_plain_fit_is_the_tiny_experiment():
@@ -110,8 +143,8 @@ def test_every_option_validates(option, coco):
 @pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "model").glob("*.yaml")))
 def test_every_network_gives_heatmaps_of_a_quarter(name):
     with torch.device("meta"):
-        net = build(compose("fit", [f"model={name}"]).model, num_keypoints=5)
-        assert tuple(net(torch.empty(1, 3, 128, 96)).shape) == (1, 5, 32, 24)
+        net = build(compose("fit", [f"model={name}"]).model, num_keypoints=5).eval()
+        assert tuple(net(torch.empty(1, 3, 128, 64)).shape) == (1, 5, 32, 16)
 
 
 @pytest.mark.parametrize("option", ["coco", "mpii"])

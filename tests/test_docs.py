@@ -55,6 +55,7 @@ def test_a_quoted_command_composes(command):
 
 def test_the_readme_lists_every_experiment_of_the_paper():
     readme = (ROOT / "README.md").read_text()
-    names = {file.stem for file in (ROOT / "conf" / "experiment").glob("w*.yaml")}
+    folder = ROOT / "conf" / "experiment"
+    names = {file.stem for start in ("w", "res", "hourglass") for file in folder.glob(f"{start}*.yaml")}
     assert names
     assert all(f"`{name}`" in readme for name in names)

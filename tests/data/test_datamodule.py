@@ -88,6 +88,23 @@ def test_other_mean_and_std_are_used(folder: Path) -> None:
     torch.testing.assert_close(images, torch.ones(1, 3, 4, 3))
 
 
+def test_bgr_takes_the_constants_by_place_as_the_official_resnets_did(folder: Path) -> None:
+    images = torch.randint(256, (2, 4, 3, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    data = datamodule(folder, channel_order="bgr")
+    blue_first = images.numpy()[..., ::-1].transpose(0, 3, 1, 2).astype(np.float64)
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    expected = (blue_first / 255 - mean[:, None, None]) / std[:, None, None]
+    normalised = data.normalize(images)
+    np.testing.assert_allclose(normalised.numpy(), expected, atol=1e-6)
+    assert normalised.is_contiguous(memory_format=torch.channels_last)
+    assert np.array_equal(data.denormalize(normalised), images.numpy())
+
+
+def test_an_unknown_channel_order_is_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match="""`channel_order` to be "rgb" or "bgr", but got 'brg'"""):
+        datamodule(folder, channel_order="brg")
+
+
 def test_val_loaders_follow_val_boxes(folder: Path) -> None:
     gt = ready(folder, "validate").val_dataloader()
     assert [batch["instance_ids"].tolist() for batch in gt] == [

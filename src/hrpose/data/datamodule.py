@@ -49,8 +49,10 @@ class PoseDataModule(LightningDataModule):
         augment: transforms of the training crops, in their order; or a mapping, of which the values count.
         pixel_transforms: albumentations `Compose` of pixel-level transforms of the training crops.
         category: name of the category to take; the default is the one that has keypoints.
-        mean: of the RGB channels, with 1 for full brightness.
-        std: of the RGB channels, with 1 for full brightness.
+        channel_order: of the network's input. The official ResNets were trained on "bgr", with the mean and std of RGB in
+            their places.
+        mean: of the input's first, second and third channel, with 1 for full brightness.
+        std: of the input's first, second and third channel, with 1 for full brightness.
 
     Attributes:
         train_table: the persons to train on, after `setup("fit")`.
@@ -83,6 +85,7 @@ class PoseDataModule(LightningDataModule):
         augment: Sequence[CropTransform] | Mapping[str, CropTransform | None] = (),
         pixel_transforms: Any = None,
         category: str | None = None,
+        channel_order: Literal["rgb", "bgr"] = "rgb",
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
     ) -> None:
@@ -100,6 +103,9 @@ class PoseDataModule(LightningDataModule):
         steps = augment.values() if isinstance(augment, Mapping) else augment
         self.augment = tuple(step for step in steps if step is not None)
         self.pixel_transforms = pixel_transforms
+        if channel_order not in ("rgb", "bgr"):
+            raise ValueError(f'Expected `channel_order` to be "rgb" or "bgr", but got {channel_order!r}.')
+        self.channel_order = channel_order
         self._mean, self._std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
         self._row_factors: dict[tuple[torch.device, int], tuple[Tensor, Tensor]] = {}
         self._train_set: PoseDataset | None = None
@@ -161,7 +167,13 @@ class PoseDataModule(LightningDataModule):
         return Batch({**ready, "target": target, "target_weight": target_weight})
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Turn bytes (B, H, W, 3) into (image / 255 - mean) / std, (B, 3, H, W) float32 in channels_last memory."""
+        """Turn RGB bytes (B, H, W, 3) into (image / 255 - mean) / std, channels in `channel_order`.
+
+        Returns:
+            (B, 3, H, W) float32 in channels_last memory.
+        """
+        if self.channel_order == "bgr":
+            images = images.flip(-1)
         count, height, width, channels = images.shape
         factor, offset = self._row_factors_on(images.device, width)
         rows = images.reshape(count, height, width * channels)
@@ -171,7 +183,7 @@ class PoseDataModule(LightningDataModule):
         """Turn normalised images (B, 3, H, W) back into RGB pictures (B, H, W, 3) uint8."""
         pixels = images.detach().permute(0, 2, 3, 1).to("cpu", torch.float64).numpy()
         picture: NDArray[np.uint8] = ((pixels * self._std + self._mean) * 255).round().clip(0, 255).astype(np.uint8)
-        return picture
+        return np.ascontiguousarray(picture[..., ::-1]) if self.channel_order == "bgr" else picture
 
     @cached_property
     def ground_truth(self) -> GroundTruth:
