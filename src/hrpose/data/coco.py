@@ -51,13 +51,15 @@ class CocoAnnotations:
     Attributes:
         file: where they were read.
         category: the entry of `categories`.
+        category_ids: of all entries of `categories`.
         image_ids: (I,) int64.
         image_sizes: (I, 2) int32 width and height.
         file_names: I names relative to the photo folder.
         image_index: (M,) int32 row of the photo.
         instance_ids: (M,) int64 annotation ids.
         bbox: (M, 4) float64 x, y, width, height as the file has them.
-        area: (M,) float64.
+        area: (M,) float64; that of the box where the file has none.
+        has_area: (M,) bool, False where the file has no `area`.
         iscrowd: (M,) bool.
         keypoints: (M, K, 2) in the smallest type that holds them exactly; 0 where unlabelled.
         visibility: (M, K) uint8.
@@ -66,6 +68,7 @@ class CocoAnnotations:
 
     file: Path
     category: Mapping[str, Any]
+    category_ids: tuple[int, ...]
     image_ids: NDArray[np.int64]
     image_sizes: NDArray[np.int32]
     file_names: PackedStrings
@@ -73,6 +76,7 @@ class CocoAnnotations:
     instance_ids: NDArray[np.int64]
     bbox: NDArray[np.float64]
     area: NDArray[np.float64]
+    has_area: NDArray[np.bool_]
     iscrowd: NDArray[np.bool_]
     keypoints: NDArray[np.generic]
     visibility: NDArray[np.uint8]
@@ -207,6 +211,7 @@ def _read(file: Path, category: str | None) -> CocoAnnotations:
     return CocoAnnotations(
         file=file,
         category=chosen,
+        category_ids=tuple(entry["id"] for entry in content["categories"]),
         image_ids=image_ids,
         image_sizes=image_sizes,
         file_names=file_names,
@@ -214,6 +219,7 @@ def _read(file: Path, category: str | None) -> CocoAnnotations:
         instance_ids=instance_ids,
         bbox=bbox,
         area=_areas(rows, bbox, file),
+        has_area=np.array([row.get("area") is not None for row in rows], bool),
         iscrowd=iscrowd,
         keypoints=keypoints,
         visibility=visibility,

@@ -30,8 +30,13 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-@_no_collection()
 def read_results(file: str | Path, truth: GroundTruth) -> Detections:
+    """Read a result file without the scores of its keypoints; see `read_scored_results`."""
+    return read_scored_results(file, truth)[0]
+
+
+@_no_collection()
+def read_scored_results(file: str | Path, truth: GroundTruth) -> tuple[Detections, Floats]:
     """Read the rows {image_id, category_id, keypoints [x, y, score] * K, score} of a result file.
 
     The area of a prediction is that of its `bbox` if the first row has one, else that of its keypoints' extent, as the
@@ -42,10 +47,11 @@ def read_results(file: str | Path, truth: GroundTruth) -> Detections:
         truth: what the predictions are of: its photos and its number of keypoints.
 
     Returns:
-        The predictions in the order of the file.
+        The N predictions in the order of the file, and (N, K) the third number of each keypoint: its score, if the tool that
+        wrote the file gives one.
 
     Raises:
-        ValueError: naming the file and the rows at fault: not JSON, not a list of such rows, another number of keypoints, a
+        ValueError: naming the file and the rows at fault: no such file, not JSON, not a list of such rows, another number of keypoints, a
             number that is missing or not finite, an unknown photo, a row that is there twice.
     """
     file = Path(file)
@@ -54,27 +60,30 @@ def read_results(file: str | Path, truth: GroundTruth) -> Detections:
     for name in ("image_id", "category_id", "keypoints", "score"):
         _refuse(file, [at for at, row in enumerate(rows) if name not in row], f"every row to have `{name}`")
     unlike = [at for at, row in enumerate(rows) if not _has_length(row["keypoints"], 3 * num_keypoints)]
-    _refuse(
-        file, unlike, f"`keypoints` of {3 * num_keypoints} numbers, x y score for each of {num_keypoints} keypoints"
-    )
+    wanted = f"`keypoints` of {3 * num_keypoints} numbers, x y score for each of the annotations' {num_keypoints} keypoints"
+    _refuse(file, unlike, wanted, [_length(rows[at]["keypoints"]) for at in unlike])
     image_ids = _numbers(file, rows, "image_id").astype(np.int64)
-    _refuse(file, np.flatnonzero(~np.isin(image_ids, truth.image_ids)).tolist(), "image ids of the annotations")
+    unknown = np.flatnonzero(~np.isin(image_ids, truth.image_ids)).tolist()
+    _refuse(file, unknown, "image ids of the annotations", [rows[at]["image_id"] for at in unknown])
     triplets = _keypoints(file, rows, num_keypoints)
     scores = _numbers(file, rows, "score")
     _refuse(
         file, _repeated(image_ids, scores, triplets), "every row once (a distributed sampler pads with repeated ones)"
     )
     keypoints = np.ascontiguousarray(triplets[..., :2])
-    return Detections(
+    detections = Detections(
         image_ids=image_ids,
         category_ids=_numbers(file, rows, "category_id").astype(np.int64),
         keypoints=keypoints,
         scores=scores,
         areas=_areas(file, rows, keypoints),
     )
+    return detections, np.ascontiguousarray(triplets[..., 2])
 
 
 def _read_rows(file: Path) -> list[dict[str, Any]]:
+    if not file.is_file():
+        raise ValueError(f"Expected a COCO result file at {file}, but there is no such file.")
     try:
         rows = json.loads(file.read_bytes())
     except ValueError as error:
@@ -85,6 +94,10 @@ def _read_rows(file: Path) -> list[dict[str, Any]]:
             f"{' of other things' if isinstance(rows, list) else ''}. Is it the annotation file?"
         )
     return rows
+
+
+def _length(value: Any) -> str:
+    return f"{len(value)} numbers" if isinstance(value, list) else repr(value)[:40]
 
 
 def _has_length(value: Any, length: int) -> bool:
@@ -134,9 +147,11 @@ def _repeated(image_ids: Indices, scores: Floats, triplets: Floats) -> list[int]
     return repeated
 
 
-def _refuse(file: Path, rows: list[int], wanted: str) -> None:
+def _refuse(file: Path, rows: list[int], wanted: str, came: list[Any] | None = None) -> None:
+    """Name the rows at fault and, where given, what the first of them have."""
     if rows:
         more = " ..." if len(rows) > 5 else ""
+        values = f" They have {', '.join(map(str, dict.fromkeys(came[:5])))}{more}." if came else ""
         raise ValueError(
-            f"Expected {file} to have {wanted}, but {len(rows)} are otherwise: rows {rows[:5]}{more} counted from 0."
+            f"Expected {file} to have {wanted}, but {len(rows)} are otherwise: rows {rows[:5]}{more} counted from 0.{values}"
         )
