@@ -1,6 +1,4 @@
 import logging
-import os
-import pickle
 
 import numpy as np
 import pytest
@@ -8,7 +6,7 @@ import torch
 from golden_weights import TINY, draw_images, draw_weights
 from safetensors.torch import save_file
 
-from hrpose.models import HRNet, WeightsError, load_weights
+from hrpose.models import HRNet, SimpleBaseline, StackedHourglass, WeightsError, load_weights
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +77,7 @@ def test_every_form_gives_the_official_heatmaps(form, state, heatmaps, tmp_path)
     assert report.kind == kind
     assert report.loaded == tuple(state)
     assert report.missing == report.unused == report.mismatched == ()
+    assert set(report.renamed.values()) == (set(state) if "lightning" in form or "mmpose" in form else set())
     with torch.no_grad():
         found = net(draw_images("hrnet_tiny_w8_k3", (2, 3, 96, 64)))
     np.testing.assert_allclose(found.numpy(), heatmaps, rtol=1e-5, atol=2e-5)
@@ -172,46 +171,9 @@ def test_a_pose_checkpoint_without_its_whole_head_is_refused(state, tmp_path):
         load_weights(HRNet(**TINY), _saved(tmp_path, part))
 
 
-@pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
-def test_a_truncated_file_is_named(share, zipped, state, tmp_path):
-    file = tmp_path / "weights.pth"
-    torch.save(state, file, _use_new_zipfile_serialization=zipped)
-    file.write_bytes(file.read_bytes()[: int(file.stat().st_size * share)])
-    with pytest.raises(
-        WeightsError, match=r"weights.pth to be a whole weight file, but it is damaged or cut off after"
-    ):
-        load_weights(HRNet(**TINY), file)
-
-
-def test_a_truncated_safetensors_file_is_named(state, tmp_path):
-    file = tmp_path / "weights.safetensors"
-    save_file(state, file)
-    file.write_bytes(file.read_bytes()[:5000])
-    with pytest.raises(WeightsError, match=r"weights.safetensors to be a whole weight file"):
-        load_weights(HRNet(**TINY), file)
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"<!DOCTYPE html>", "begins with b'<!DOCTYPE html>'. A web page"),
-        (b"version https://git-lfs", "a pointer saved in its place"),
-    ],
-)
-def test_a_file_that_is_no_checkpoint_is_named(content, message, tmp_path):
-    file = tmp_path / "weights.pth"
-    file.write_bytes(content)
-    with pytest.raises(WeightsError, match=message):
-        load_weights(HRNet(**TINY), file)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ([1, 2], "a state_dict, names with tensors, but it holds list"),
-        ({}, "but it holds nothing"),
-        ({"epoch": 3, "state_dict": {}}, "but it holds epoch, state_dict"),
         ({"encoder.weight": torch.zeros(1)}, "its names are of no known form: encoder.weight"),
         ({"final_layer.scale": torch.zeros(1)}, "all weights of the network, but"),
     ],
@@ -221,29 +183,119 @@ def test_a_checkpoint_of_something_else_is_named(content, message, tmp_path):
         load_weights(HRNet(**TINY), _saved(tmp_path, content))
 
 
-class _Attack:
-    def __reduce__(self):
-        return os.mkdir, ("attacked",)
+@pytest.fixture(scope="module")
+def resnet():
+    net = SimpleBaseline()
+    draw_weights(net)
+    return net.state_dict()
 
 
-@pytest.mark.parametrize(
-    "write", [torch.save, lambda content, file: file.write_bytes(pickle.dumps(content, protocol=2))]
-)
-def test_code_in_a_file_is_not_run(write, state, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write({"state_dict": {}, "extra": _Attack()}, tmp_path / "weights.pth")
-    with pytest.raises(WeightsError, match=r"objects whose code would have to run \(\w+.mkdir\)"):
-        load_weights(HRNet(**TINY), tmp_path / "weights.pth")
-    assert not (tmp_path / "attacked").exists()
+def _headless(state):
+    return {name: value for name, value in state.items() if not name.startswith(("final_layer.", "deconv_layers."))}
 
 
-def test_a_pickled_network_is_refused(tmp_path):
-    with pytest.raises(
-        WeightsError, match=r"\(hrpose.models.hrnet.HRNet\); it was not read. Save the network's state_dict"
-    ):
-        load_weights(HRNet(**TINY), _saved(tmp_path, HRNet(**TINY)))
+def _of_mmpose(state, head, **extra):
+    heads = {f"{head}.{name}": value for name, value in state.items() if name not in _headless(state)}
+    return {"meta": {}, "state_dict": {**_prefixed(_headless(state), "backbone."), **heads, **extra}}
 
 
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(WeightsError, match=r"there is none at .*nowhere.pth. Correct the path"):
-        load_weights(HRNet(**TINY), tmp_path / "nowhere.pth")
+RESNET_FORMS = {
+    "module": ("pose checkpoint", (), lambda s: _prefixed(s, "module.")),
+    "mmpose 1.x": (
+        "MMPose checkpoint",
+        ("data_preprocessor.mean",),
+        lambda s: _of_mmpose(s, "head", **{"data_preprocessor.mean": torch.zeros(3, 1, 1)}),
+    ),
+    "mmpose 0.x": ("MMPose 0.x checkpoint", (), lambda s: _of_mmpose(s, "keypoint_head")),
+}
+
+
+@pytest.mark.parametrize("form", RESNET_FORMS)
+def test_every_form_gives_the_official_heatmaps_of_the_resnet(form, resnet, golden_dir, tmp_path):
+    kind, unused, write = RESNET_FORMS[form]
+    golden = np.load(golden_dir / "simple_baseline.npz")
+    net = SimpleBaseline().eval()
+    report = load_weights(net, _saved(tmp_path, write(resnet)))
+    assert (report.kind, report.unused) == (kind, unused)
+    assert report.loaded == tuple(resnet)
+    with torch.no_grad():
+        first = net(draw_images("pose_resnet50_256x192", (2, 3, 256, 192))[:1]).flatten().numpy()
+    places = golden["r50_index"] < len(first)
+    np.testing.assert_allclose(first[golden["r50_index"][places]], golden["r50_output"][places], atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["resnet50.pth", "resnet50.safetensors"])  # torchvision's and timm's; the names agree
+def test_an_imagenet_resnet_fills_everything_under_the_deconvolutions(name, resnet, tmp_path, caplog):
+    content = {**_headless(resnet), "fc.weight": torch.zeros(1000, 2048), "fc.bias": torch.zeros(1000)}
+    if name.endswith("safetensors"):
+        save_file(content, tmp_path / name)
+    else:
+        torch.save(content, tmp_path / name)
+    net = SimpleBaseline()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    report = load_weights(net, tmp_path / name)
+    assert report.kind == "ImageNet backbone"
+    assert report.loaded == tuple(_headless(resnet))
+    assert set(report.unused) == {"fc.weight", "fc.bias"}
+    assert not caplog.records  # a backbone without deconvolutions is whole
+    for key, value in net.state_dict().items():
+        assert torch.equal(value, resnet[key] if key in report.loaded else before[key]), key
+
+
+def test_a_timm_hrnet_gives_the_official_heatmaps_under_the_official_head(state, heatmaps, tmp_path):
+    classifier = {
+        "incre_modules.0.0.conv1.weight": torch.zeros(8, 8, 1, 1),
+        "downsamp_modules.0.0.bias": torch.zeros(8),
+        "final_layer.0.weight": torch.zeros(8, 8, 1, 1),
+        "classifier.weight": torch.zeros(10, 8),
+        "stage4.1.fuse_layers.3.0.0.0.weight": torch.zeros(8, 8, 3, 3),
+    }
+    save_file({**_body(state), **classifier}, tmp_path / "model.safetensors")
+    net = HRNet(**TINY).eval()
+    assert set(load_weights(net, tmp_path / "model.safetensors").unused) == set(classifier)
+    net.load_state_dict(_head(state), strict=False)
+    with torch.no_grad():
+        found = net(draw_images("hrnet_tiny_w8_k3", (2, 3, 96, 64)))
+    np.testing.assert_allclose(found.numpy(), heatmaps, rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("wrap", [dict, _headless, lambda s: _of_mmpose(s, "head")])
+def test_a_deeper_network_is_not_cut_short(wrap, tmp_path):
+    content, shallow = wrap(SimpleBaseline(34, 5).state_dict()), SimpleBaseline(18, 5)
+    before = {name: value.clone() for name, value in shallow.state_dict().items()}
+    with pytest.raises(WeightsError, match=r"no deeper than the network, but 96 of its .*layer1 \(12\), .*depth"):
+        load_weights(shallow, _saved(tmp_path, content))
+    assert all(torch.equal(value, before[name]) for name, value in shallow.state_dict().items())
+
+
+def test_a_shallower_pose_network_is_refused_and_a_shallower_backbone_warned_of(tmp_path, caplog):
+    shallow, deep = SimpleBaseline(18, 5), SimpleBaseline(34, 5)
+    with pytest.raises(WeightsError, match=r"all weights of the network, but .* are not in it: layer1 .*depth"):
+        load_weights(deep, _saved(tmp_path, shallow.state_dict()))
+    with caplog.at_level(logging.WARNING):
+        load_weights(deep, _saved(tmp_path, _headless(shallow.state_dict())))
+    assert "missing: layer1" in caplog.text
+
+
+def test_weights_of_another_architecture_are_refused(resnet, state, tmp_path):
+    with pytest.raises(WeightsError, match=r"conv1.weight of the shape"):
+        load_weights(HRNet(**TINY), _saved(tmp_path, resnet))
+    with pytest.raises(WeightsError, match=r"conv1.weight of the shape"):
+        load_weights(SimpleBaseline(), _saved(tmp_path, _body(state)))
+    with pytest.raises(WeightsError, match="of the shape"):
+        load_weights(StackedHourglass(1), _saved(tmp_path, _headless(resnet)))
+
+
+def test_an_hourglass_is_loaded_and_keeps_its_heads_for_other_keypoints(tmp_path):
+    content = StackedHourglass(2, 5, width=16).state_dict()
+    net = StackedHourglass(2, 5, width=16)
+    report = load_weights(net, _saved(tmp_path, {"state_dict": _prefixed(content, "module.")}))
+    assert (report.kind, report.loaded) == ("pose checkpoint", tuple(content))
+    assert all(torch.equal(value, content[name]) for name, value in net.state_dict().items())
+    other = StackedHourglass(2, 7, width=16)
+    with pytest.raises(WeightsError, match=r"a head for 7 keypoints, score.0.weight .* got one for 5.*fresh_head=True"):
+        load_weights(other, _saved(tmp_path, content))
+    report = load_weights(other, _saved(tmp_path, content), fresh_head=True)
+    assert report.mismatched == ("score.0.weight", "score.0.bias", "score.1.weight", "score.1.bias", "score_.0.weight")
+    with pytest.raises(WeightsError, match=r"no deeper than the network.*num_stacks"):
+        load_weights(StackedHourglass(1, 5, width=16), _saved(tmp_path, content))

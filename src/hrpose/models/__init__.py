@@ -4,7 +4,8 @@ from hrpose.models.hourglass import StackedHourglass
 from hrpose.models.hrnet import HRNet
 from hrpose.models.profile import count_macs, count_parameters
 from hrpose.models.simple_baseline import SimpleBaseline
-from hrpose.models.weights import WeightReport, WeightsError, load_weights
+from hrpose.models.weight_files import WeightsError
+from hrpose.models.weights import WeightReport, load_weights
 
 __all__ = [
     "HRNet",

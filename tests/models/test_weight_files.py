@@ -1,0 +1,114 @@
+import os
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from hrpose.models import HRNet, WeightsError
+from hrpose.models.weight_files import read_tensors
+
+
+@pytest.fixture(scope="module")
+def state():
+    generator = torch.Generator().manual_seed(0)
+    return {f"layer{index}.weight": torch.randn(64, 64, generator=generator) for index in range(8)}
+
+
+def _saved(folder, content, name="weights.pth"):
+    torch.save(content, folder / name)
+    return folder / name
+
+
+@pytest.mark.parametrize("name", ["new.pth", "old.pth", "weights.safetensors"])
+def test_every_file_format_is_read(name, state, tmp_path):
+    if name == "weights.safetensors":
+        save_file(state, tmp_path / name)
+    else:
+        torch.save(state, tmp_path / name, _use_new_zipfile_serialization=name == "new.pth")
+    tensors = read_tensors(tmp_path / name)
+    assert tensors.keys() == state.keys()
+    assert all(torch.equal(tensors[key], state[key]) for key in state)
+
+
+@pytest.mark.parametrize("wrapping", ["module.", "_orig_mod.", "module._orig_mod.", "model.module."])
+def test_wrappings_are_taken_off_the_names(wrapping, state, tmp_path):
+    wrapped = {f"{wrapping}{key}": value for key, value in state.items()}
+    file = _saved(tmp_path, {"state_dict": wrapped, "epoch": 3})
+    assert list(read_tensors(file)) == list(state)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
+def test_a_truncated_file_is_named(share, zipped, state, tmp_path):
+    file = tmp_path / "weights.pth"
+    torch.save(state, file, _use_new_zipfile_serialization=zipped)
+    file.write_bytes(file.read_bytes()[: int(file.stat().st_size * share)])
+    with pytest.raises(
+        WeightsError, match=r"weights.pth to be a whole weight file, but it is damaged or cut off after"
+    ):
+        read_tensors(file)
+
+
+def test_a_truncated_safetensors_file_is_named(state, tmp_path):
+    file = tmp_path / "weights.safetensors"
+    save_file(state, file)
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(WeightsError, match=r"weights.safetensors to be a whole weight file"):
+        read_tensors(file)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"<!DOCTYPE html>", "begins with b'<!DOCTYPE html>'. A web page"),
+        (b"version https://git-lfs", "a pointer saved in its place"),
+    ],
+)
+def test_a_file_that_is_no_checkpoint_is_named(content, message, tmp_path):
+    file = tmp_path / "weights.pth"
+    file.write_bytes(content)
+    with pytest.raises(WeightsError, match=message):
+        read_tensors(file)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1, 2], "a state_dict, names with tensors, but it holds list"),
+        ({}, "but it holds nothing"),
+        ({"epoch": 3, "state_dict": {}}, "but it holds epoch, state_dict"),
+    ],
+)
+def test_a_file_without_tensors_is_named(content, message, tmp_path):
+    with pytest.raises(WeightsError, match=message):
+        read_tensors(_saved(tmp_path, content))
+
+
+class _Attack:
+    def __reduce__(self):
+        return os.mkdir, ("attacked",)
+
+
+@pytest.mark.parametrize(
+    "write", [torch.save, lambda content, file: file.write_bytes(pickle.dumps(content, protocol=2))]
+)
+def test_code_in_a_file_is_not_run(write, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write({"state_dict": {}, "extra": _Attack()}, tmp_path / "weights.pth")
+    with pytest.raises(WeightsError, match=r"objects whose code would have to run \(\w+.mkdir\)"):
+        read_tensors(tmp_path / "weights.pth")
+    assert not (tmp_path / "attacked").exists()
+
+
+def test_a_pickled_network_is_refused(tmp_path):
+    net = HRNet(width=4, num_keypoints=2, num_modules=(1, 1, 1), num_blocks=1)
+    with pytest.raises(
+        WeightsError, match=r"\(hrpose.models.hrnet.HRNet\); it was not read. Save the network's state_dict"
+    ):
+        read_tensors(_saved(tmp_path, net))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(WeightsError, match=r"there is none at .*nowhere.pth. Correct the path"):
+        read_tensors(tmp_path / "nowhere.pth")
