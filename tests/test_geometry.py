@@ -94,6 +94,63 @@ def test_a_flipped_crop_is_the_crop_of_the_mirrored_photo(x, y, width, rotation,
     np.testing.assert_allclose(transform_points(points, flipped), expected, rtol=1e-7, atol=1e-5 * (1 + 192 / width))
 
 
+@pytest.fixture(scope="module")
+def other_grids(golden_dir: Path):
+    return np.load(golden_dir / "dark_udp.npz")
+
+
+def test_crops_of_the_udp_grid_equal_udps_and_mmposes(golden, other_grids) -> None:
+    for row, size in enumerate(golden["image_size"]):
+        center, scale = golden["center"][row], golden["scale"][row] * 200.0
+        # Both of them turn the other way round.
+        matrix = input_from_image(center, scale, -golden["rot"][row], size, grid="udp")
+        bound = 1e-5 * np.abs(matrix).max()
+        np.testing.assert_allclose(matrix, other_grids["geometry_mm_udp_warp"][row], atol=bound)
+        udp = invert_affine(other_grids["geometry_udp_mat_inverse_map"][row])
+        np.testing.assert_allclose(matrix, udp, atol=bound)
+        points = transform_points(golden["points"][row], matrix)
+        np.testing.assert_allclose(points, other_grids["geometry_udp_points_img"][row], atol=1e-2)
+
+
+def test_points_of_the_udp_grid_go_back_to_the_photo_as_udps(golden, other_grids) -> None:
+    for row, (width, height) in enumerate(golden["image_size"]):
+        center, scale = golden["center"][row], golden["scale"][row] * 200.0
+        matrix = input_from_image(center, scale, 0, (width, height), grid="udp")
+        stride = np.array([(width - 1) / (width / 4 - 1), (height - 1) / (height / 4 - 1)])
+        back = transform_points(golden["hm_coords"][row] * stride, invert_affine(matrix))
+        np.testing.assert_allclose(back, other_grids["geometry_udp_preds_img"][row], atol=1e-2)
+
+
+def test_crops_of_the_dark_grid_equal_darkposes(golden, other_grids) -> None:
+    for row, size in enumerate(golden["image_size"]):
+        scale = other_grids["geometry_dark_scale"][row] * 200.0
+        matrix = input_from_image(
+            other_grids["geometry_dark_center"][row], scale, golden["rot"][row], size, grid="dark"
+        )
+        want = other_grids["geometry_dark_mat_img"][row]
+        np.testing.assert_allclose(matrix, want, atol=2e-5 * np.abs(want).max())
+
+
+@given(coordinate, coordinate, side, st.floats(-180, 180), st.sampled_from(["dark", "udp"]))
+def test_a_flipped_crop_of_the_other_grids_is_the_mirror_image(x, y, width, rotation, grid) -> None:
+    scale, size = (width + 2, (width + 2) * 4 / 3), (192, 256)
+    plain = input_from_image((x, y), scale, rotation, size, grid=grid)
+    flipped = input_from_image((x, y), scale, -rotation, size, flip=True, grid=grid)
+    mirrored = transform_points([[3.0, 5.0], [x + 9, y - 4]], plain) * [-1, 1] + [191, 0]
+    found = transform_points([[3.0, 5.0], [x + 9, y - 4]], flipped)
+    np.testing.assert_allclose(found, mirrored, rtol=1e-7, atol=1e-5 * (1 + 192 / width))
+
+
+def test_the_box_reaches_from_the_first_pixel_of_the_udp_grid_to_the_last() -> None:
+    matrix = input_from_image((100, 50), (96, 128), 0, (192, 256), grid="udp")
+    np.testing.assert_allclose(transform_points([[52, -14], [148, 114]], matrix), [[0, 0], [191, 255]], atol=1e-12)
+
+
+def test_an_unknown_grid_is_refused() -> None:
+    with pytest.raises(ValueError, match='`grid` to be "plain", "dark" or "udp", but got \'square\''):
+        input_from_image((100, 50), (96, 128), 0, (192, 256), grid="square")
+
+
 def test_the_center_of_the_box_lands_on_the_middle_of_the_input() -> None:
     matrix = input_from_image((100, 50), (96, 128), 33, (192, 256))
     np.testing.assert_allclose(transform_points([[100, 50]], matrix), [[96, 128]])

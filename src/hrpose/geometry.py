@@ -8,15 +8,25 @@ Convention (of every function here):
     A matrix named A_from_B maps points of B to points of A; matrices are (2, 3) and act on column vectors (x, y, 1).
     `scale` is the (width, height) of the padded box in photo pixels; the official code stores it divided by 200.
     `rotation` is in degrees; a positive one turns the content of the crop counter-clockwise as seen on the screen.
-    The center of the box lands on (W/2, H/2) of the input, as in the official code, not on ((W-1)/2, (H-1)/2).
+    The center of the box lands on (W/2, H/2) of the input, as in the official code, not on ((W-1)/2, (H-1)/2); `Grid` names
+    the other ways to lay pixels, for codecs that ask for them.
 """
 
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
+Grid: TypeAlias = Literal["plain", "dark", "udp"]
+"""How the pixels of a crop lie in its box: a codec states it, `input_from_image` crops by it.
+
+"plain": W pixels fill the width S of the box (Xiao et al., ECCV 2018; HRNet, MMPose). A mirrored crop is one pixel off.
+"dark": the W - 1 steps between pixels fill the S - 1 steps of the box; the height follows (Zhang et al., CVPR 2020).
+"udp": the W - 1 and H - 1 steps between pixels fill the width and the height of the box (Huang et al., CVPR 2020).
+In "dark" and "udp" the first and the last pixel lie alike about the center, so mirroring is exact.
+"""
 
 
 def clip_bbox(bbox: ArrayLike, image_size: ArrayLike) -> Array:
@@ -71,7 +81,13 @@ def center_scale_from_bbox(bbox: ArrayLike, aspect_ratio: float, padding: float 
 
 
 def input_from_image(
-    center: ArrayLike, scale: ArrayLike, rotation: float, input_size: Sequence[int], *, flip: bool = False
+    center: ArrayLike,
+    scale: ArrayLike,
+    rotation: float,
+    input_size: Sequence[int],
+    *,
+    flip: bool = False,
+    grid: Grid = "plain",
 ) -> Array:
     """Build the matrix that takes photo pixels to the pixels of the network input.
 
@@ -80,6 +96,8 @@ def input_from_image(
         F = diag(-1, 1) for a flipped crop. The center stays in pixels of the photo as it is. Mirroring the photo first
         (x -> photo_width - 1 - x, the center with it), as the official code does, gives the same matrix: the width of the
         photo cancels. Only the width of the scale matters; its height follows from the aspect ratio.
+        Grid "dark": k = (W - 1) / (scale_width - 1) and ((W - 1)/2, (H - 1)/2). Grid "udp": the same middle, and after the
+        turn x and y are stretched by (W - 1) / scale_width and (H - 1) / scale_height.
 
     Args:
         center: (2,) center of the crop in photo pixels.
@@ -87,16 +105,19 @@ def input_from_image(
         rotation: degrees.
         input_size: (width, height) of the network input.
         flip: whether the crop is mirrored left to right.
+        grid: how the pixels lie in the box; a codec's `grid`.
 
     Returns:
         (2, 3) float64 matrix.
+
+    Raises:
+        ValueError: if there is no such grid.
     """
-    width, height = input_size
-    zoom = width / float(np.asarray(scale, dtype=np.float64)[0])
-    cos, sin = zoom * np.cos(np.deg2rad(rotation)), zoom * np.sin(np.deg2rad(rotation))
+    (zoom_x, zoom_y), middle = _zoom_and_middle(np.asarray(scale, dtype=np.float64), input_size, grid)
+    cos, sin = np.cos(np.deg2rad(rotation)), np.sin(np.deg2rad(rotation))
     mirror = -1.0 if flip else 1.0
-    linear = np.array([[mirror * cos, sin], [-mirror * sin, cos]])
-    offset = np.array([width / 2, height / 2]) - linear @ np.asarray(center, dtype=np.float64)
+    linear = np.array([[mirror * (zoom_x * cos), zoom_x * sin], [-mirror * (zoom_y * sin), zoom_y * cos]])
+    offset = np.array(middle) - linear @ np.asarray(center, dtype=np.float64)
     return np.concatenate([linear, offset[:, None]], axis=1)
 
 
@@ -153,3 +174,20 @@ def flip_keypoints(
     mirrored = np.asarray(keypoints, dtype=np.float64)[..., permutation, :] * [-1.0, 1.0] + [image_width - 1.0, 0.0]
     flipped_visibility = np.asarray(visibility)[..., permutation]
     return np.where(flipped_visibility[..., None] > 0, mirrored, 0.0), flipped_visibility
+
+
+def _zoom_and_middle(
+    scale: Array, input_size: Sequence[int], grid: Grid
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Give input pixels per photo pixel in x and in y, and the point of the input where the center of the box lands."""
+    width, height = input_size
+    if grid == "plain":
+        zoom = width / float(scale[0])
+        return (zoom, zoom), (width / 2, height / 2)
+    middle = ((width - 1) / 2, (height - 1) / 2)
+    if grid == "udp":
+        return ((width - 1) / float(scale[0]), (height - 1) / float(scale[1])), middle
+    if grid == "dark":
+        zoom = (width - 1) / (float(scale[0]) - 1)
+        return (zoom, zoom), middle
+    raise ValueError(f'Expected argument `grid` to be "plain", "dark" or "udp", but got {grid!r}.')
