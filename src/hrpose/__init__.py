@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hrpose.codecs import HeatmapCodec
+    from hrpose.codecs import DarkCodec, HeatmapCodec, UdpCodec, UdpOffsetCodec
     from hrpose.config import compose, conf_dir
     from hrpose.data.datamodule import PoseDataModule
     from hrpose.inference import estimate_poses, predict_heatmaps
@@ -23,6 +23,7 @@ __version__ = "0.1.0"
 __all__ = [  # noqa: RUF022  in the order of sorted()
     "COCO",
     "Crop",
+    "DarkCodec",
     "GroundTruth",
     "HRNet",
     "HeatmapCodec",
@@ -35,6 +36,8 @@ __all__ = [  # noqa: RUF022  in the order of sorted()
     "SimpleBaseline",
     "Skeleton",
     "StackedHourglass",
+    "UdpCodec",
+    "UdpOffsetCodec",
     "compose",
     "conf_dir",
     "draw_heatmaps",
@@ -48,6 +51,7 @@ _HOMES = {
     "COCO": "skeletons",
     "MPII": "skeletons",
     "Crop": "structures",
+    "DarkCodec": "codecs",
     "GroundTruth": "structures",
     "HRNet": "models",
     "HeatmapCodec": "codecs",
@@ -59,6 +63,8 @@ _HOMES = {
     "SimpleBaseline": "models",
     "Skeleton": "skeletons",
     "StackedHourglass": "models",
+    "UdpCodec": "codecs",
+    "UdpOffsetCodec": "codecs",
     "compose": "config",
     "conf_dir": "config",
     "draw_heatmaps": "visualize",

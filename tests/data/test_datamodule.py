@@ -11,9 +11,11 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from tiny_coco import CODEC, content, datamodule, write_dataset, write_json
 
+from hrpose.codecs import Codec, DarkCodec, UdpCodec
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.data.errors import DataError, MissingDataError
 from hrpose.data.transforms import HalfBody, RandomFlip, RandomRotation, RandomScale
+from hrpose.geometry import transform_points
 from hrpose.skeletons import MPII
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
@@ -54,6 +56,20 @@ def test_workers_make_the_same_batches(folder: Path, num_workers: int) -> None:
     assert len(alone) == 12
     assert len(alone[5]["images"]) == 1  # the last, smaller batch is kept
     assert_same(epochs(ready(folder, num_workers=num_workers)), alone)
+
+
+@pytest.mark.parametrize(
+    "codec", [DarkCodec((96, 128), (24, 32), 1.5), UdpCodec((96, 128), (24, 32), 1.5)], ids=lambda codec: codec.grid
+)
+def test_crops_are_cut_by_the_codecs_grid(folder: Path, codec: Codec) -> None:
+    data = ready(folder, codec=codec)
+    batch = data.on_after_batch_transfer(next(iter(data.predict_dataloader())), 0)
+    keypoints, _ = codec.decode(batch["target"])
+    back = transform_points(keypoints.numpy(), batch["image_from_input"].numpy())
+    inside = ((batch["keypoints"] > 20) & (batch["keypoints"] < torch.tensor([76, 108]))).all(-1).numpy()
+    assert inside.sum() > 10
+    annotated = data.val_tables["gt"].keypoints[: len(back)]
+    assert np.abs(back - annotated)[inside].max() < 0.05
 
 
 @pytest.mark.slow

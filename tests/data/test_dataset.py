@@ -20,7 +20,7 @@ from hrpose.data.dataset import PoseDataset, keep_batch, sample_generator
 from hrpose.data.errors import DataError, MissingDataError
 from hrpose.data.jpeg import decode_top
 from hrpose.data.transforms import HalfBody, RandomFlip, RandomRotation, RandomScale
-from hrpose.geometry import transform_points
+from hrpose.geometry import input_from_image, invert_affine, transform_points
 from hrpose.skeletons import COCO, MPII
 from hrpose.structures import Crop, InstanceTable, PackedStrings
 
@@ -132,6 +132,19 @@ def test_image_from_input_brings_keypoints_back(folder: Path) -> None:
         original = dataset.table.keypoints[index]
         found = {tuple(point) for point in np.round(back[labelled]).astype(int).tolist()}
         assert found == {tuple(p) for p in original[dataset.table.visibility[index] > 0].astype(int).tolist()}
+
+
+@pytest.mark.parametrize("grid", ["dark", "udp"])
+def test_crops_and_keypoints_follow_the_grid(folder: Path, grid: str) -> None:
+    plain, other = make(folder), make(folder, grid=grid)
+    for index in (0, 5):
+        matrix = input_from_image(plain[index]["center"], plain[index]["scale"], 0, (48, 64), grid=grid)
+        sample = other[index]
+        np.testing.assert_allclose(sample["image_from_input"], invert_affine(matrix), atol=1e-9)
+        labelled = sample["visibility"] > 0
+        expected = transform_points(other.table.keypoints[index], matrix)[labelled]
+        np.testing.assert_allclose(sample["keypoints"][labelled], expected, atol=1e-4)
+        assert (sample["image"] != plain[index]["image"]).any()
 
 
 def test_a_batch_holds_its_samples(folder: Path) -> None:

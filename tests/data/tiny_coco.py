@@ -72,6 +72,7 @@ def write_dataset(folder: Path, num_persons: int = 11) -> Path:
 def datamodule(folder: Path, **changes: Any) -> PoseDataModule:
     """A data module of what `write_dataset` wrote."""
     told = {
+        "codec": CODEC,
         "train_annotations": folder / "persons.json",
         "train_images": folder / "photos",
         "val_annotations": folder / "persons.json",
@@ -80,4 +81,4 @@ def datamodule(folder: Path, **changes: Any) -> PoseDataModule:
         "val_batch_size": 4,
         "seed": 3,
     }
-    return PoseDataModule(CODEC, COCO, **{**told, **changes})
+    return PoseDataModule(skeleton=COCO, **{**told, **changes})

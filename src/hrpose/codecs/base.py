@@ -7,6 +7,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from hrpose.geometry import Grid
+
 
 class Codec(Protocol):
     """Translates keypoints to what a network learns (`encode`), and what it puts out back to keypoints (`decode`).
@@ -20,6 +22,18 @@ class Codec(Protocol):
         """Width and height of the network input in pixels."""
         ...
 
+    @property
+    def grid(self) -> Grid:
+        """How the pixels of the crops lie in their boxes; the data module crops by it."""
+        ...
+
+    def num_channels(self, num_keypoints: int) -> int:
+        """Count the channels that a network needs for so many keypoints.
+
+        The channels of a keypoint stand together, and the first is the one that shows where it is.
+        """
+        ...
+
     def encode(self, keypoints: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
         """Make targets.
 
@@ -28,7 +42,7 @@ class Codec(Protocol):
             visibility: (B, K); 0 stands for unlabelled.
 
         Returns:
-            target: what the network should put out, (B, K, h, w) for heatmaps.
+            target: what the network should put out, (B, C, h, w) for C = num_channels(K) heatmaps.
             target_weight: (B, K, 1) how much each keypoint counts in the loss.
         """
         ...
@@ -37,7 +51,7 @@ class Codec(Protocol):
         """Read keypoints off what a network puts out.
 
         Args:
-            heatmaps: (B, K, h, w).
+            heatmaps: (B, C, h, w).
 
         Returns:
             keypoints: (B, K, 2) in input pixels.
@@ -49,10 +63,10 @@ class Codec(Protocol):
         """Turn what a network puts out for mirrored images into what belongs to the images as they are.
 
         Args:
-            heatmaps: (B, K, h, w) of the mirrored images.
+            heatmaps: (B, C, h, w) of the mirrored images.
             flip_permutation: K indices; entry k is the keypoint that keypoint k becomes in the mirror.
 
         Returns:
-            (B, K, h, w).
+            (B, C, h, w).
         """
         ...

@@ -32,7 +32,7 @@ class PoseDataModule(LightningDataModule):
     With `num_workers=0` OpenCV uses all cores for a warp; in workers it is held to one thread.
 
     Args:
-        codec: makes the target heatmaps; its `input_size` is the size of the crops.
+        codec: makes the target heatmaps; its `input_size` is the size of the crops, its `grid` how they are cut.
         skeleton: the keypoints; the annotation files must have as many.
         train_annotations: COCO keypoint file of the training set.
         train_images: its photo folder.
@@ -223,6 +223,7 @@ class PoseDataModule(LightningDataModule):
             self.train_images if train else self.val_images,
             self.codec.input_size,
             self.skeleton,
+            grid=self.codec.grid,
             augment=self.augment if train else (),
             pixel_transforms=self.pixel_transforms if train else None,
             bbox_padding=self.bbox_padding,

@@ -19,7 +19,7 @@ from hrpose.data.errors import DataError
 from hrpose.data.images import check_photos, read_image
 from hrpose.data.pixels import PixelStage
 from hrpose.data.transforms import CropTransform, HalfBody
-from hrpose.geometry import center_scale_from_bbox, input_from_image, invert_affine, transform_points
+from hrpose.geometry import Grid, center_scale_from_bbox, input_from_image, invert_affine, transform_points
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Crop, InstanceTable, RawBatch, Sample
 
@@ -46,6 +46,7 @@ class PoseDataset(Dataset[Sample]):
         image_dir: folder of the photos; all that the table refers to must be there.
         input_size: (width, height) of the crops.
         skeleton: the keypoints.
+        grid: how the pixels of a crop lie in its box; the codec's.
         augment: transforms of the crop, in their order.
         pixel_transforms: albumentations `Compose` of pixel-level transforms, run on the finished crop.
         bbox_padding: factor by which boxes are enlarged.
@@ -63,6 +64,7 @@ class PoseDataset(Dataset[Sample]):
         input_size: tuple[int, int],
         skeleton: Skeleton,
         *,
+        grid: Grid = "plain",
         augment: Sequence[CropTransform] = (),
         pixel_transforms: Any = None,
         bbox_padding: float = 1.25,
@@ -79,6 +81,7 @@ class PoseDataset(Dataset[Sample]):
         self.image_dir = str(image_dir)
         self.input_size = (int(input_size[0]), int(input_size[1]))
         self.skeleton = skeleton
+        self.grid = grid
         self.augment = tuple(t.for_skeleton(skeleton) if isinstance(t, HalfBody) else t for t in augment)
         self.pixel_stage = PixelStage(pixel_transforms) if pixel_transforms is not None else None
         self.bbox_padding = bbox_padding
@@ -159,7 +162,9 @@ class PoseDataset(Dataset[Sample]):
         matrices = np.empty((len(rows), 2, 3), np.float64)
         for slot, (epoch, row) in enumerate(addresses):
             crop, rng = self._augmented(Crop(centers[slot], scales[slot]), epoch, row)
-            matrices[slot] = input_from_image(crop.center, crop.scale, crop.rotation, self.input_size, flip=crop.flip)
+            matrices[slot] = input_from_image(
+                crop.center, crop.scale, crop.rotation, self.input_size, flip=crop.flip, grid=self.grid
+            )
             crops.append(crop)
             generators.append(rng)
         return crops, generators, matrices

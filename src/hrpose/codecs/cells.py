@@ -1,0 +1,126 @@
+"""Cells of a heatmap: where they lie in the input, which one is highest, what stands around it, and their mirror image.
+
+Legend: B batch, K keypoints, h w heatmap. Cells are (x, y), 0-based, whole numbers at the middle of a cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hrpose.geometry import Grid
+
+
+def cells_from_input(points: Tensor, input_size: tuple[int, int], heatmap_size: tuple[int, int], grid: Grid) -> Tensor:
+    """Take points (..., 2) of the input, in pixels, to the heatmap, in cells; float64 stays float64."""
+    (stride_x, stride_y), (first_x, first_y) = input_from_cells_map(input_size, heatmap_size, grid)
+    x, y = (points if points.dtype == torch.float64 else points.float()).unbind(-1)
+    return torch.stack([(x - first_x) / stride_x, (y - first_y) / stride_y], dim=-1)
+
+
+def input_from_cells(cells: Tensor, input_size: tuple[int, int], heatmap_size: tuple[int, int], grid: Grid) -> Tensor:
+    """Take points (..., 2) of the heatmap, in cells, to the input, in pixels."""
+    (stride_x, stride_y), (first_x, first_y) = input_from_cells_map(input_size, heatmap_size, grid)
+    x, y = cells.unbind(-1)
+    return torch.stack([x * stride_x + first_x, y * stride_y + first_y], dim=-1)
+
+
+def input_from_cells_map(
+    input_size: tuple[int, int], heatmap_size: tuple[int, int], grid: Grid
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Give the input pixels per cell in x and in y, and the input point of the first cell.
+
+    Heatmap and input are crops of one box, laid by one grid (see `hrpose.geometry.Grid`): "plain" has strides W/w, "udp"
+    (W - 1)/(w - 1) and (H - 1)/(h - 1), "dark" (W - 1)/(w - 1) along both axes about the common middle.
+    """
+    (width, height), (columns, rows) = input_size, heatmap_size
+    if grid == "plain":
+        return (width / columns, height / rows), (0.0, 0.0)
+    stride = (width - 1) / (columns - 1)
+    if grid == "udp":
+        return (stride, (height - 1) / (rows - 1)), (0.0, 0.0)
+    return (stride, stride), (0.0, (height - 1) / 2 - stride * ((rows - 1) / 2))
+
+
+def highest_cells(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the first highest cell in reading order.
+
+    Args:
+        heatmaps: (B, K, h, w).
+
+    Returns:
+        cells: (B, K, 2) int64; (0, 0) unless the highest cell is positive.
+        scores: (B, K), its height.
+    """
+    cell = _first_argmax(heatmaps.flatten(2))
+    x, y = cell % heatmaps.shape[3], cell // heatmaps.shape[3]
+    scores = values_at(heatmaps, x, y)
+    return torch.stack([x, y], dim=-1) * (scores > 0)[..., None], scores
+
+
+def values_at(heatmaps: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Read heatmaps (B, K, h, w) at one cell each: x and y are (B, K) int64; gives (B, K)."""
+    batch = torch.arange(heatmaps.shape[0], device=heatmaps.device)
+    keypoint = torch.arange(heatmaps.shape[1], device=heatmaps.device)
+    return heatmaps[batch[:, None], keypoint, y, x]
+
+
+def windows_at(heatmaps: Tensor, cells: Tensor, radius: int) -> Tensor:
+    """Cut a square around one cell of each heatmap; beyond the border its last cell goes on.
+
+    Args:
+        heatmaps: (B, K, h, w).
+        cells: (B, K, 2) int64.
+        radius: cells on each side.
+
+    Returns:
+        (B, K, 2 * radius + 1, 2 * radius + 1), indexed [..., y, x].
+    """
+    height, width = heatmaps.shape[2:]
+    around = torch.arange(-radius, radius + 1, device=heatmaps.device)
+    columns = (cells[..., 0, None] + around).clamp(0, width - 1)
+    rows = (cells[..., 1, None] + around).clamp(0, height - 1)
+    places = rows[..., :, None] * width + columns[..., None, :]
+    return heatmaps.flatten(2).gather(2, places.flatten(2)).view(places.shape)
+
+
+def mirrored_back(heatmaps: Tensor, flip_permutation: Sequence[int]) -> Tensor:
+    """Mirror heatmaps of mirrored images back and give each to its counterpart.
+
+    Args:
+        heatmaps: (B, K, h, w) of the mirrored images.
+        flip_permutation: K indices; entry k is the keypoint that keypoint k becomes in the mirror.
+
+    Returns:
+        (B, K, h, w).
+
+    Raises:
+        ValueError: if `flip_permutation` is not a permutation of the K keypoints.
+    """
+    num_keypoints = heatmaps.shape[1]
+    if sorted(flip_permutation) != list(range(num_keypoints)):
+        raise ValueError(
+            f"Expected argument `flip_permutation` to be a permutation of 0 to {num_keypoints - 1}, one entry for each of "
+            f"the {num_keypoints} heatmaps, but got {list(flip_permutation)}."
+        )
+    mirrored = heatmaps.flip(-1).unbind(1)
+    return torch.stack([mirrored[index] for index in flip_permutation], dim=1)
+
+
+def shifted_right(heatmaps: Tensor) -> Tensor:
+    """Move heatmaps (..., w) one cell to the right; the first column keeps its values.
+
+    The center of a plain crop lies at W/2, not at (W - 1)/2, so mirroring moves heatmaps by about one cell against those of
+    the images as they are; the official code moves them back like this.
+    """
+    return torch.cat([heatmaps[..., :1], heatmaps[..., :-1]], dim=-1)
+
+
+def _first_argmax(values: Tensor) -> Tensor:
+    """Take the argmax along the last axis; on a CPU by numpy, which takes a tenth of torch's time."""
+    recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    if values.device.type == "cpu" and not recorded:
+        return torch.from_numpy(values.detach().numpy().argmax(-1))
+    return values.argmax(-1)

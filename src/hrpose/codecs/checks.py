@@ -1,0 +1,61 @@
+"""What codecs refuse: sizes, numbers and shapes that do not belong together, each with a sentence that mends it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+
+def checked_size(name: str, size: Sequence[int], *, least: int = 1) -> tuple[int, int]:
+    """Give a size as a tuple (width, height) of whole numbers, or raise ValueError."""
+    sides = tuple(size) if isinstance(size, Sequence) else (size,)
+    whole = all(isinstance(side, int) and not isinstance(side, bool) and side >= least for side in sides)
+    if len(sides) != 2 or not whole:
+        kind = "positive whole numbers" if least == 1 else f"whole numbers of at least {least}"
+        raise ValueError(f"Expected argument `{name}` to be two {kind} (width, height), but got {size!r}.")
+    return sides[0], sides[1]
+
+
+def check_positive(name: str, value: Any, unit: str) -> None:
+    """Raise ValueError unless the value is a positive finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f"Expected argument `{name}` to be a positive number of {unit}, but got {value!r}.")
+
+
+def check_kernel(name: str, kernel: Any, heatmap_size: tuple[int, int]) -> None:
+    """Raise ValueError unless the blur's kernel is a positive odd number that reaches no further than the heatmap."""
+    whole = isinstance(kernel, int) and not isinstance(kernel, bool)
+    largest = 2 * min(heatmap_size) - 1
+    if not whole or kernel % 2 == 0 or not 0 < kernel <= largest:
+        raise ValueError(
+            f"Expected argument `{name}` to be an odd number of cells from 1 (no blur) to {largest} for heatmaps of size "
+            f"{heatmap_size}, but got {kernel!r}."
+        )
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Raise ValueError unless the value is one of the choices."""
+    if value not in choices:
+        raise ValueError(f"Expected argument `{name}` to be one of {', '.join(choices)}, but got {value!r}.")
+
+
+def check_keypoints(keypoints: Tensor, visibility: Tensor) -> None:
+    """Raise ValueError unless the shapes are (B, K, 2) and (B, K)."""
+    if keypoints.ndim != 3 or keypoints.shape[2] != 2 or visibility.shape != keypoints.shape[:2]:
+        raise ValueError(
+            "Expected arguments `keypoints` and `visibility` to be (B, K, 2) and (B, K), but got the shapes "
+            f"{tuple(keypoints.shape)} and {tuple(visibility.shape)}."
+        )
+
+
+def check_heatmaps(heatmaps: Tensor, heatmap_size: tuple[int, int]) -> None:
+    """Raise ValueError unless the shape is (B, K, h, w)."""
+    width, height = heatmap_size
+    if heatmaps.ndim != 4 or heatmaps.shape[2:] != (height, width):
+        raise ValueError(
+            f"Expected argument `heatmaps` to be (B, K, {height}, {width}), but got the shape {tuple(heatmaps.shape)}. "
+            "The codec's input_size and heatmap_size have to be those that the network sees and puts out."
+        )

@@ -1,0 +1,155 @@
+"""DARK: a Gaussian that is not rounded to a cell, read by where its logarithm, a parabola, has its top.
+
+Zhang et al., "Distribution-Aware Coordinate Representation for Human Pose Estimation", CVPR 2020.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hrpose.codecs.cells import (
+    cells_from_input,
+    highest_cells,
+    input_from_cells,
+    mirrored_back,
+    shifted_right,
+    windows_at,
+)
+from hrpose.codecs.checks import (
+    check_choice,
+    check_heatmaps,
+    check_kernel,
+    check_keypoints,
+    check_positive,
+    checked_size,
+)
+from hrpose.codecs.gaussians import gaussian_blur, nearest_cells, newton_steps, paint_gaussians
+from hrpose.geometry import Grid
+
+_LOWEST = 1e-10  # heights are raised to this before the logarithm
+
+
+@dataclass(frozen=True)
+class DarkCodec:
+    """Gaussian heatmaps, decoded by blur, logarithm and one Newton step from the highest cell.
+
+    Convention:
+        With grid "dark" cells, crops and flip test are those of DarkPose: heatmap and input share their middle, and nothing
+        is shifted. With grid "plain" cell c stands for the input pixel c * input_size / heatmap_size and the flip test shifts
+        by a cell, as MMPose's DARK does.
+
+    Attributes:
+        input_size: width and height of the network input in pixels.
+        heatmap_size: width and height of the heatmaps in cells.
+        sigma: standard deviation of the Gaussian in cells; the paper's is 1 for 128x96, 2 for 256x192 and 3 for 384x288.
+        unbiased: whether targets are centered on the keypoint itself and fill the heatmap; if not they are the targets of
+            `HeatmapCodec`, centered on the nearest cell and cut off.
+        blur_kernel: odd width in cells of the blur before decoding; 1 does not blur. DarkPose takes 3 for 128x96, else 11.
+        grid: "plain", "dark" or "udp".
+
+    Raises:
+        ValueError: if a size is not two whole numbers above 1, or another argument is out of range.
+
+    Example:
+        >>> codec = DarkCodec(input_size=(192, 256), heatmap_size=(48, 64), sigma=2.0)
+        >>> target, target_weight = codec.encode(torch.tensor([[[100.0, 42.0]]]), torch.ones(1, 1))
+        >>> codec.decode(target)[0].round(decimals=2)
+        tensor([[[100.,  42.]]])
+    """
+
+    input_size: tuple[int, int]
+    heatmap_size: tuple[int, int]
+    sigma: float = 2.0
+    unbiased: bool = True
+    blur_kernel: int = 11
+    grid: Grid = "dark"
+
+    def __post_init__(self) -> None:
+        for name in ("input_size", "heatmap_size"):
+            object.__setattr__(self, name, checked_size(name, getattr(self, name), least=2))
+        check_positive("sigma", self.sigma, "heatmap cells (2 for 48x64)")
+        check_kernel("blur_kernel", self.blur_kernel, self.heatmap_size)
+        check_choice("grid", self.grid, ("plain", "dark", "udp"))
+
+    def num_channels(self, num_keypoints: int) -> int:
+        """Count the heatmaps of so many keypoints: one for each."""
+        return num_keypoints
+
+    def encode(self, keypoints: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
+        """Paint a Gaussian of height 1 for each keypoint.
+
+        A keypoint further than 3 sigma outside, NaN or infinite weighs 0 and its heatmap is empty.
+
+        Args:
+            keypoints: (B, K, 2) in input pixels, of any floating type.
+            visibility: (B, K); 0 stands for unlabelled.
+
+        Returns:
+            target: (B, K, h, w) float32.
+            target_weight: (B, K, 1) float32.
+
+        Raises:
+            ValueError: if the shapes do not belong together.
+        """
+        check_keypoints(keypoints, visibility)
+        cells = cells_from_input(keypoints, self.input_size, self.heatmap_size, self.grid)
+        tops = cells if self.unbiased else nearest_cells(cells)
+        return paint_gaussians(tops, tops, visibility, self.heatmap_size, self.sigma, truncated=not self.unbiased)
+
+    def decode(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+        """Step from the highest cell to the top of the parabola through the logarithm of the blurred heatmap (equation 9).
+
+        The blurred heatmap is brought back to its old height (equation 11). Peaks on the two outermost cells of a side are
+        not moved, and a step has no bound. A heatmap without a positive cell gives the first cell; its score is its maximum.
+
+        Args:
+            heatmaps: (B, K, h, w).
+
+        Returns:
+            keypoints: (B, K, 2) float32 in input pixels.
+            scores: (B, K) float32, the height of the highest cell before the blur.
+
+        Raises:
+            ValueError: if the heatmaps have another size than `heatmap_size`.
+        """
+        check_heatmaps(heatmaps, self.heatmap_size)
+        width, height = self.heatmap_size
+        heatmaps = heatmaps.float().contiguous()
+        cells, scores = highest_cells(heatmaps)
+        blurred = gaussian_blur(heatmaps, self.blur_kernel)
+        restored = windows_at(blurred, cells, 2) * (scores / blurred.amax((2, 3)))[..., None, None]
+        x, y = cells.unbind(-1)
+        inside = (x > 1) & (x < width - 2) & (y > 1) & (y < height - 2)
+        step = torch.where(inside[..., None], _step_to_top(restored.clamp(min=_LOWEST).log()), 0.0)
+        return input_from_cells(cells + step, self.input_size, self.heatmap_size, self.grid), scores
+
+    def flip_back(self, heatmaps: Tensor, flip_permutation: Sequence[int]) -> Tensor:
+        """Mirror the heatmaps of mirrored images back and give each to its counterpart; on a plain grid move them one cell right.
+
+        Args:
+            heatmaps: (B, K, h, w) of the mirrored images.
+            flip_permutation: K indices; entry k is the keypoint that keypoint k becomes in the mirror.
+
+        Returns:
+            (B, K, h, w) heatmaps of the images as they are.
+
+        Raises:
+            ValueError: if `flip_permutation` is not a permutation of the K keypoints.
+        """
+        back = mirrored_back(heatmaps, flip_permutation)
+        return shifted_right(back) if self.grid == "plain" else back
+
+
+def _step_to_top(logs: Tensor) -> Tensor:
+    """Measure the parabola (..., 5, 5) with differences over two cells, as DarkPose does; give the step (..., 2) to its top."""
+    middle = logs[..., 2, 2]
+    dx = 0.5 * (logs[..., 2, 3] - logs[..., 2, 1])
+    dy = 0.5 * (logs[..., 3, 2] - logs[..., 1, 2])
+    dxx = 0.25 * (logs[..., 2, 4] - 2 * middle + logs[..., 2, 0])
+    dyy = 0.25 * (logs[..., 4, 2] - 2 * middle + logs[..., 0, 2])
+    dxy = 0.25 * (logs[..., 3, 3] - logs[..., 1, 3] - logs[..., 3, 1] + logs[..., 1, 1])
+    return newton_steps(torch.stack([dx, dy], dim=-1), (dxx, dxy, dyy))

@@ -1,0 +1,178 @@
+"""The laws that every codec keeps."""
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hrpose.codecs import Codec, DarkCodec, HeatmapCodec, UdpCodec, UdpOffsetCodec
+
+SIZES = ((64, 96), (16, 24))
+CODECS: dict[str, Codec] = {
+    "heatmap": HeatmapCodec(*SIZES, sigma=2),
+    "dark": DarkCodec(*SIZES),
+    "dark biased": DarkCodec(*SIZES, unbiased=False),
+    "dark plain": DarkCodec(*SIZES, grid="plain"),
+    "udp": UdpCodec(*SIZES),
+    "udp mmpose": UdpCodec(*SIZES, blur_kernel=11, smoothing="mmpose"),
+    "udp offset": UdpOffsetCodec(*SIZES),
+}
+COORDINATE = st.floats(-40, 140, width=32)
+every = pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS.keys())
+
+
+def _maps(codec, batch=3, num_keypoints=4, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(batch, codec.num_channels(num_keypoints), 24, 16, generator=generator)
+
+
+@every
+@settings(deadline=None, max_examples=20)
+@given(data=st.data())
+def test_a_person_alone_is_the_person_in_a_batch(codec, data):
+    points = torch.tensor(data.draw(st.lists(st.tuples(COORDINATE, COORDINATE), min_size=6, max_size=6))).view(3, 2, 2)
+    seen = torch.tensor(data.draw(st.lists(st.integers(0, 2), min_size=6, max_size=6))).view(3, 2)
+    maps = _maps(codec)
+    for row in range(3):
+        alone, batch = (codec.encode(points[part], seen[part]) for part in (slice(row, row + 1), slice(None)))
+        assert all(torch.equal(one[0], many[row]) for one, many in zip(alone, batch, strict=True))
+        alone, batch = (codec.decode(maps[part]) for part in (slice(row, row + 1), slice(None)))
+        assert all(torch.equal(one[0], many[row]) for one, many in zip(alone, batch, strict=True))
+
+
+@every
+def test_targets_have_the_shapes_and_types_of_the_seam(codec):
+    target, weight = codec.encode(torch.rand(3, 5, 2, dtype=torch.float64) * 60, torch.ones(3, 5, dtype=torch.uint8))
+    assert (target.shape, target.dtype) == ((3, codec.num_channels(5), 24, 16), torch.float32)
+    assert (weight.shape, weight.dtype) == ((3, 5, 1), torch.float32)
+    keypoints, scores = codec.decode(target)
+    assert (keypoints.shape, keypoints.dtype) == ((3, 5, 2), torch.float32)
+    assert (scores.shape, scores.dtype) == ((3, 5), torch.float32)
+
+
+@every
+def test_the_first_channel_of_a_keypoint_shows_where_it_is(codec):
+    target, _ = codec.encode(torch.tensor([[[20.0, 40.0], [48.0, 60.0]]]), torch.ones(1, 2))
+    peaks = target[0, :: codec.num_channels(1)].flatten(1).argmax(1)
+    near = torch.stack([peaks % 16 * 4, peaks // 16 * 4], dim=1) - torch.tensor([[20, 40], [48, 60]])
+    assert (near.abs() <= 20).all()  # a disk's first cell lies up to a radius away
+
+
+@every
+def test_unlabelled_and_impossible_keypoints_teach_nothing(codec):
+    nan, inf = float("nan"), float("inf")
+    points = torch.tensor([[[30.0, 30.0], [nan, 4.0], [4.0, nan], [inf, 4.0], [4.0, -inf], [30.0, 30.0]]])
+    target, weight = codec.encode(points, torch.tensor([[0, 1, 2, 1, 1, 1]]))
+    assert weight.flatten().tolist() == [0, 0, 0, 0, 0, 1]
+    assert target.isfinite().all()
+    assert not target[:, : -codec.num_channels(1)].any()
+    assert target[:, -codec.num_channels(1)].any()
+
+
+@every
+def test_encoding_leaves_its_arguments_as_they_were(codec):
+    points, seen = torch.rand(2, 3, 2) * 60, torch.tensor([[0, 1, 2], [2, 1, 0]])
+    before = points.clone(), seen.clone()
+    codec.encode(points, seen)
+    assert torch.equal(points, before[0])
+    assert torch.equal(seen, before[1])
+
+
+@every
+def test_decoding_leaves_its_argument_as_it_was(codec):
+    maps = _maps(codec)
+    before = maps.clone()
+    codec.decode(maps)
+    assert torch.equal(maps, before)
+
+
+@every
+def test_flipping_back_twice_is_the_identity(codec):
+    maps = _maps(codec)
+    twice = codec.flip_back(codec.flip_back(maps, [1, 0, 2, 3]), [1, 0, 2, 3])
+    first = 1 if codec.grid == "plain" else 0  # the shift of the plain grid loses its first column
+    assert torch.equal(twice[..., first:], maps[..., first:])
+
+
+@every
+def test_a_mirrored_crop_is_read_like_the_crop(codec):
+    points = torch.tensor([[[30.0, 44.0], [25.0, 60.0]]])
+    mirrored = (points * torch.tensor([-1.0, 1.0]) + torch.tensor([63.0, 0.0]))[:, [1, 0]]
+    targets = codec.flip_back(codec.encode(mirrored, torch.ones(1, 2))[0], [1, 0])
+    found, _ = codec.decode(targets)
+    exact = codec.decode(codec.encode(points, torch.ones(1, 2))[0])[0]
+    bound = {"plain": 4.0 + 1e-3, "dark": 0.02, "udp": 0.02}[codec.grid] + (
+        4.0 if codec is CODECS["dark biased"] else 0
+    )
+    assert ((found - exact).abs() <= bound).all()
+
+
+@every
+@pytest.mark.parametrize("permutation", [(0, 1), (0, 1, 1), (1, 2, 3), range(4)])
+def test_a_wrong_permutation_is_refused(codec, permutation):
+    with pytest.raises(ValueError, match="`flip_permutation` to be a permutation of 0 to 2"):
+        codec.flip_back(_maps(codec, num_keypoints=3), permutation)
+
+
+@every
+@pytest.mark.parametrize("level", [0.0, -1.0])
+def test_heatmaps_without_a_positive_cell_give_the_first_cell(codec, level):
+    found, scores = codec.decode(_maps(codec) * 0 + level)
+    assert torch.equal(found, found[:1, :1].expand_as(found))
+    assert found[0, 0, 0] == 0
+    assert found[0, 0, 1] == (0 if codec.grid != "dark" else pytest.approx(95 / 2 - 63 / 15 * 23 / 2))
+    torch.testing.assert_close(scores, torch.full_like(scores, level))
+
+
+@every
+def test_heatmaps_with_nan_give_finite_keypoints(codec):
+    maps = _maps(codec)
+    maps[0, 0, 3, 3] = float("nan")
+    found, scores = codec.decode(maps)
+    assert found.isfinite().all()
+    assert scores[0, 0].isnan()
+    assert scores[1:].isfinite().all()
+
+
+@every
+def test_decode_reads_half_precision_gradients_strides_and_empty_batches(codec):
+    maps = _maps(codec)
+    assert codec.decode(maps.bfloat16())[0].dtype == torch.float32
+    want = codec.decode(maps)
+    for same in (maps.clone().requires_grad_(), maps.contiguous(memory_format=torch.channels_last)):
+        assert all(torch.equal(a, b) for a, b in zip(codec.decode(same), want, strict=True))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(codec.decode(maps)[0], want[0])
+    assert codec.decode(maps[:0])[0].shape == (0, 4, 2)
+
+
+@every
+def test_the_exported_decoder_equals_the_eager_one(codec):
+    class Decoder(torch.nn.Module):
+        def forward(self, heatmaps):
+            return codec.decode(heatmaps)
+
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = torch.export.export(Decoder(), (_maps(codec, 2),), dynamic_shapes=({0: batch},))
+    maps = _maps(codec, 5, seed=1)
+    for ours, exported in zip(codec.decode(maps), program.module()(maps), strict=True):
+        assert torch.equal(ours, exported)
+
+
+@every
+def test_a_codec_is_a_value(codec):
+    again = dataclasses.replace(codec, input_size=[64, 96], heatmap_size=[16, 24])
+    assert again == codec
+    assert hash(again) == hash(codec)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        codec.input_size = (1, 1)
+
+
+@every
+def test_wrong_shapes_are_named(codec):
+    with pytest.raises(ValueError, match=r"\(B, K, 2\) and \(B, K\), but got the shapes \(2, 3, 3\) and \(2, 3\)"):
+        codec.encode(torch.zeros(2, 3, 3), torch.zeros(2, 3))
+    with pytest.raises(ValueError, match=r"\(B, K, 24, 16\), but got the shape \(1, 6, 16, 24\)"):
+        codec.decode(torch.zeros(1, 6, 16, 24))
