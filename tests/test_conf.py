@@ -1,5 +1,6 @@
 """The files of conf/: every experiment composes, validates and builds; every option fits; every file says what it is for."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -62,10 +63,10 @@ def test_an_experiment_composes_validates_and_builds(experiment, coco, tmp_path)
     validate(cfg)
     codec = build(cfg.codec)
     with torch.device("meta"):
-        net = build(cfg.model, num_keypoints=17).eval()
+        net = build(cfg.model, num_keypoints=codec.num_channels(17)).eval()
         width, height = codec.input_size
         heatmaps = net(torch.empty(1, 3, height, width))
-    assert tuple(heatmaps.shape) == (1, 17, *codec.heatmap_size[::-1])
+    assert tuple(heatmaps.shape) == (1, codec.num_channels(17), *codec.heatmap_size[::-1])
     datamodule = build(
         cfg.data,
         codec=codec,
@@ -145,6 +146,16 @@ def test_every_network_gives_heatmaps_of_a_quarter(name):
     with torch.device("meta"):
         net = build(compose("fit", [f"model={name}"]).model, num_keypoints=5).eval()
         assert tuple(net(torch.empty(1, 3, 128, 64)).shape) == (1, 5, 32, 16)
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "codec").glob("*.yaml")))
+def test_a_codec_is_named_by_the_height_and_width_of_its_crops(name):
+    cfg = compose("fit", [f"codec={name}"]).codec
+    codec = build(cfg)
+    width, height = codec.input_size
+    assert name.endswith(f"_{height}x{width}")
+    assert codec.heatmap_size == (width // 4, height // 4)
+    assert set(cfg) - {"_target_"} == {field.name for field in dataclasses.fields(codec)}
 
 
 @pytest.mark.parametrize("option", ["coco", "mpii"])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from hrpose.losses import HeatmapMSELoss, HeatmapOHKMLoss
+from hrpose.losses import HeatmapMSELoss, HeatmapOffsetMSELoss, HeatmapOHKMLoss
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +93,40 @@ def test_more_hard_keypoints_than_there_are_is_refused():
         HeatmapOHKMLoss()(torch.zeros(1, 5, 4, 4), torch.zeros(1, 5, 4, 4), torch.ones(1, 5, 1))
     with pytest.raises(ValueError, match="`top_k` to be at least 1, but got 0"):
         HeatmapOHKMLoss(0)
+
+
+@pytest.fixture
+def offsets(golden_dir):
+    golden = np.load(golden_dir / "dark_udp.npz")
+    batch = [torch.from_numpy(golden[f"comb_{name}"]) for name in ("output", "target", "weight")]
+    return batch, float(golden["comb_udp_loss_hm"]), float(golden["comb_udp_loss_offset"])
+
+
+def test_the_loss_of_disks_and_offsets_is_official(offsets):
+    batch, disks, ways = offsets
+    assert HeatmapOffsetMSELoss()(*batch).item() == pytest.approx(disks + ways, rel=1e-5)
+
+
+def test_offsets_teach_on_the_disks_alone(offsets):
+    (heatmaps, target, weight), _, _ = offsets
+    heatmaps.requires_grad_()
+    HeatmapOffsetMSELoss()(heatmaps, target, weight).backward()
+    outside = target[:, ::3] == 0
+    assert not heatmaps.grad[:, 1::3][outside].any()
+    assert heatmaps.grad[:, 1::3][~outside].any()
+
+
+def test_disks_and_offsets_of_two_stacks_are_summed(offsets):
+    (heatmaps, target, weight), disks, ways = offsets
+    loss = HeatmapOffsetMSELoss()
+    stacks = torch.stack([heatmaps, heatmaps * 0.5], dim=1)
+    want = disks + ways + loss(heatmaps * 0.5, target, weight).item()
+    assert loss(stacks, target, weight).item() == pytest.approx(want, rel=1e-5)
+
+
+def test_a_codec_and_a_loss_that_do_not_belong_together_are_told():
+    three, one = torch.zeros(2, 9, 8, 6), torch.zeros(2, 3, 8, 6)
+    with pytest.raises(ValueError, match="takes loss=offset"):
+        HeatmapMSELoss()(three, three, torch.ones(2, 3, 1))
+    with pytest.raises(ValueError, match="`offset` belongs to a codec with three channels"):
+        HeatmapOffsetMSELoss()(one, one, torch.ones(2, 3, 1))

@@ -99,7 +99,7 @@ class PictureSheets(Callback):
             datamodule.denormalize(batch["images"][rows]),
             batch["keypoints"][rows].cpu().numpy(),
             batch["visibility"][rows].cpu().numpy(),
-            batch["target"][rows].float().cpu().numpy(),
+            batch["target"][rows, :: datamodule.codec.num_channels(1)].float().cpu().numpy(),
             datamodule.skeleton,
         )
         self._show(trainer, "train_crops", sheet)

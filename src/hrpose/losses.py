@@ -32,7 +32,8 @@ def keypoint_errors(heatmaps: Tensor, target: Tensor, target_weight: Tensor) -> 
         raise ValueError(
             "Expected arguments `heatmaps`, `target` and `target_weight` to be (B, K, h, w), (B, K, h, w) and (B, K, 1), but got "
             f"the shapes {tuple(heatmaps.shape)}, {tuple(target.shape)} and {tuple(target_weight.shape)}. Heatmaps and targets "
-            "of other sizes come from a codec whose heatmap_size is not the network's."
+            "of other sizes come from a codec whose heatmap_size is not the network's; a codec with three channels for each "
+            "keypoint (udp_offset_*) takes loss=offset."
         )
     exact = heatmaps.to(torch.promote_types(heatmaps.dtype, torch.float32))
     return 0.5 * target_weight[..., 0].square() * (exact - target).square().mean(dim=(2, 3))
@@ -96,3 +97,39 @@ class HeatmapOHKMLoss(nn.Module):
     def extra_repr(self) -> str:
         """Show the arguments."""
         return f"top_k={self.top_k}"
+
+
+class HeatmapOffsetMSELoss(nn.Module):
+    """Half the mean squared errors of UDP's three channels: the disks, and the offsets on the cells of the disks.
+
+    The weights enter the disks' error squared, as in `HeatmapMSELoss`. Unlabelled keypoints have no disk, so no offsets count.
+    Huang et al., "The Devil is in the Details", CVPR 2020; equal to the sum of the official code's two losses.
+
+    Example:
+        >>> loss = HeatmapOffsetMSELoss()
+        >>> float(loss(torch.ones(2, 9, 8, 6), torch.zeros(2, 9, 8, 6), torch.ones(2, 3, 1)))
+        0.5
+    """
+
+    def forward(self, heatmaps: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
+        """Compare heatmaps (B, 3K, h, w) or (B, S, 3K, h, w) with a target (B, 3K, h, w) under weights (B, K, 1).
+
+        Returns:
+            A 0-dimensional tensor; the sum over the stacks where there are several.
+
+        Raises:
+            ValueError: if the shapes do not belong together.
+        """
+        if heatmaps.shape[-3:] != target.shape[1:] or target_weight.shape != (len(target), target.shape[1] / 3, 1):
+            raise ValueError(
+                "Expected arguments `heatmaps`, `target` and `target_weight` to be (B, 3K, h, w), (B, 3K, h, w) and (B, K, 1), "
+                f"but got the shapes {tuple(heatmaps.shape)}, {tuple(target.shape)} and {tuple(target_weight.shape)}. The loss "
+                "`offset` belongs to a codec with three channels for each keypoint, such as udp_offset_256x192."
+            )
+        answers, truths = ([maps[..., channel::3, :, :] for channel in range(3)] for maps in (heatmaps, target))
+        disk = truths[0]
+        mask = disk if heatmaps.ndim == 4 else disk[:, None]
+        full = torch.ones_like(target_weight)
+        errors = [keypoint_errors(answers[0], disk, target_weight)]
+        errors += [keypoint_errors(mask * answers[axis], disk * truths[axis], full) for axis in (1, 2)]
+        return torch.stack(errors).sum(dim=0).mean()

@@ -157,3 +157,14 @@ def test_test_measures_what_fit_has_measured(fit, hrpose, tmp_path) -> None:
     (results,) = tmp_path.glob("runs/tiny/test_*/results/keypoints_gt.json")
     assert results.is_file()
     assert 0 <= ap <= 1
+
+
+@pytest.mark.parametrize(
+    "choice", [["codec=dark_128x96"], ["codec=udp_offset_256x192", "loss=offset", "codec.heatmap_size=[24,32]"]]
+)
+def test_every_codec_goes_down_the_river(fit, choice, tmp_path) -> None:
+    fit(*choice, "codec.input_size=[96,128]", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1")
+    assert (tmp_path / "run" / "pictures" / "train_crops.png").exists()
+    channels = 3 if "loss=offset" in choice else 1
+    head = weights_of(tmp_path / "run" / "checkpoints" / "last.ckpt")["net.final_layer.weight"]
+    assert len(head) == 17 * channels

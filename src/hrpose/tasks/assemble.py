@@ -10,6 +10,7 @@ from lightning import Trainer, seed_everything
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from hrpose.codecs import Codec
 from hrpose.config import build
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.models import count_parameters, load_weights
@@ -32,14 +33,14 @@ def assemble(cfg: DictConfig) -> Assembly:
     """Build data, network and trainer from a composed and validated configuration.
 
     The skeleton comes first: it is read from the annotation file where the configuration says so, and the number of
-    keypoints of the network, the mirror pairs and the OKS sigmas follow from it.
+    channels of the network, the mirror pairs and the OKS sigmas follow from it.
     """
     _keep_quiet()
     seed_everything(cfg.seed, workers=True, verbose=False)
     if cfg.prepare is not None:
         build(cfg.prepare)
     skeleton: Skeleton = build(cfg.skeleton)
-    codec = build(cfg.codec)
+    codec: Codec = build(cfg.codec)
     datamodule: PoseDataModule = build(
         cfg.data,
         codec=codec,
@@ -47,7 +48,7 @@ def assemble(cfg: DictConfig) -> Assembly:
         augment=[build(node) for node in cfg.augment.values() if node is not None],
         pixel_transforms=build(cfg.pixels) if cfg.pixels is not None else None,
     )
-    net: nn.Module = build(cfg.model, num_keypoints=skeleton.num_keypoints)
+    net: nn.Module = build(cfg.model, num_keypoints=codec.num_channels(skeleton.num_keypoints))
     if cfg.weights is not None:
         logger.info("%s", load_weights(net, Path(cfg.weights)))
     module = PoseModule(
