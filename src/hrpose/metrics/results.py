@@ -51,8 +51,8 @@ def read_scored_results(file: str | Path, truth: GroundTruth) -> tuple[Detection
         wrote the file gives one.
 
     Raises:
-        ValueError: naming the file and the rows at fault: no such file, not JSON, not a list of such rows, another number of keypoints, a
-            number that is missing or not finite, an unknown photo, a row that is there twice.
+        ValueError: naming the file and the rows at fault: no such file, not JSON, not a list of such rows, another number of
+            keypoints, a number that is missing or not finite, an unknown photo, a row that is there twice.
     """
     file = Path(file)
     rows = _read_rows(file)

@@ -1,0 +1,195 @@
+"""Everything that one evaluation says: the numbers, by what they split, what goes wrong and what the scores are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from hrpose.metrics.functional import (
+    Calibration,
+    Detections,
+    ErrorAnatomy,
+    ScoreThreshold,
+    accumulate,
+    average_precision_by_crowding,
+    average_precision_by_visibility,
+    average_precision_per_keypoint,
+    calibrate_keypoint_scores,
+    error_anatomy,
+    match_detections,
+    optimal_score_threshold,
+)
+from hrpose.metrics.functional.breakdown import CROWDING_RANGES, crowd_index
+from hrpose.metrics.functional.oks import Floats
+from hrpose.report.measurement import Measurement, measure
+from hrpose.report.protocol import Protocol
+from hrpose.skeletons import Skeleton
+from hrpose.structures import GroundTruth
+
+STEPS = ("AP", "bootstrap", "keypoints", "visibility", "crowding", "error anatomy", "scores")
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """What is evaluated, and against what.
+
+    Attributes:
+        detections: N poses.
+        keypoint_scores: (N, K).
+        truth: what is annotated.
+        skeleton: names, mirror pairs and sigmas of the keypoints.
+        protocol: how the poses came about.
+    """
+
+    detections: Detections
+    keypoint_scores: Floats
+    truth: GroundTruth
+    skeleton: Skeleton
+    protocol: Protocol
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What one evaluation says.
+
+    Attributes:
+        title: what was evaluated.
+        measurement: the ten numbers, their protocol, how AP varies.
+        num_predictions: N.
+        keypoints: AP of each keypoint on its own, by name; -1 where it is never labelled.
+        labelled: in how many persons each keypoint is labelled.
+        visibility: the ten numbers by "visible" and by "occluded" keypoints alone.
+        crowding: the ten numbers of photos with little ("easy"), more and much crowding ("hard").
+        crowding_images: how many photos those are.
+        anatomy: what goes wrong, and what AP would be without.
+        threshold: where to cut by score.
+        calibration: keypoint scores against similarity; None if all are whole numbers, as where a file has visibilities instead.
+        precision: OKS threshold -> precision at the recalls 0, 0.01, ... 1; -1 where there is nobody to be found.
+    """
+
+    title: str
+    measurement: Measurement
+    num_predictions: int
+    keypoints: Mapping[str, float]
+    labelled: Mapping[str, int]
+    visibility: Mapping[str, Mapping[str, float]]
+    crowding: Mapping[str, Mapping[str, float]]
+    crowding_images: Mapping[str, int]
+    anatomy: ErrorAnatomy
+    threshold: ScoreThreshold
+    calibration: Calibration | None
+    precision: Mapping[float, Floats]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as plain containers that JSON can hold: what is not a finite number becomes None."""
+        calibration = self.calibration
+        content = {
+            "title": self.title,
+            **self.measurement.to_dict(),
+            "num_predictions": self.num_predictions,
+            "keypoints": {name: {"AP": ap, "labelled": self.labelled[name]} for name, ap in self.keypoints.items()},
+            "visibility": self.visibility,
+            "crowding": {name: {"photos": self.crowding_images[name], **row} for name, row in self.crowding.items()},
+            "anatomy": asdict(self.anatomy),
+            "score_threshold": asdict(self.threshold),
+            "calibration": None if calibration is None else vars(calibration),
+            "precision_recall": {
+                "recall": np.linspace(0, 1, 101).round(2).tolist(),
+                "precision": {f"{threshold:.2f}": values for threshold, values in self.precision.items()},
+            },
+        }
+        plain: dict[str, Any] = _plain(content)
+        return plain
+
+
+def analyse(
+    evaluated: Evaluated,
+    *,
+    title: str,
+    num_samples: int = 1000,
+    seed: int = 0,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> Report:
+    """Evaluate poses in every way this library knows.
+
+    Args:
+        evaluated: the poses and the ground truth.
+        title: what they are.
+        num_samples: how often to resample the photos.
+        seed: of the resampling.
+        on_step: is told the name of each of `STEPS` before it begins.
+    """
+    found, truth, skeleton = evaluated.detections, evaluated.truth, evaluated.skeleton
+    sigmas, limit = skeleton.sigmas, evaluated.protocol.max_detections
+    on_step("AP")
+    matches = match_detections(found, truth, sigmas, max_detections=limit)
+    curves = accumulate(matches)
+    on_step("bootstrap")
+    measurement = measure(matches, evaluated.protocol, num_samples=num_samples, seed=seed)
+    on_step("keypoints")
+    keypoints = average_precision_per_keypoint(found, truth, sigmas, max_detections=limit).tolist()
+    labelled = ((truth.visibility > 0) & ~truth.iscrowd[:, None]).sum(axis=0).tolist()
+    on_step("visibility")
+    visibility = average_precision_by_visibility(found, truth, sigmas, max_detections=limit)
+    on_step("crowding")
+    crowding = average_precision_by_crowding(found, truth, sigmas, max_detections=limit)
+    on_step("error anatomy")
+    anatomy = error_anatomy(found, truth, sigmas, skeleton.flip_permutation, max_detections=limit)
+    on_step("scores")
+    return Report(
+        title=title,
+        measurement=measurement,
+        num_predictions=len(found),
+        keypoints=dict(zip(skeleton.keypoint_names, keypoints, strict=True)),
+        labelled=dict(zip(skeleton.keypoint_names, labelled, strict=True)),
+        visibility=visibility,
+        crowding=crowding,
+        crowding_images=_count_crowding(truth),
+        anatomy=anatomy,
+        threshold=optimal_score_threshold(matches),
+        calibration=_calibrate(evaluated),
+        precision=dict(zip(curves.oks_thresholds, _mean_over_categories(curves.precision), strict=True)),
+    )
+
+
+def _calibrate(evaluated: Evaluated) -> Calibration | None:
+    scores = evaluated.keypoint_scores
+    if (scores == np.round(scores)).all():
+        return None
+    return calibrate_keypoint_scores(
+        evaluated.detections,
+        scores,
+        evaluated.truth,
+        evaluated.skeleton.sigmas,
+        max_detections=evaluated.protocol.max_detections,
+    )
+
+
+def _count_crowding(truth: GroundTruth) -> dict[str, int]:
+    _, crowding = crowd_index(truth)
+    return {
+        name: int(((crowding <= high) & ((crowding > low) | (low == 0))).sum())
+        for name, (low, high) in CROWDING_RANGES.items()
+    }
+
+
+def _mean_over_categories(precision: Floats) -> list[Floats]:
+    """The curves (101,) of each threshold, all sizes, over the categories that have somebody to be found."""
+    whole = precision[..., 0]
+    there = (whole > -1).all(axis=(0, 1)) if whole.size else np.zeros(0, dtype=bool)
+    return list(whole[..., there].mean(axis=2) if there.any() else np.full(whole.shape[:2], -1.0))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

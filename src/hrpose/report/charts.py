@@ -1,0 +1,173 @@
+"""Charts as inline SVG: text only, coloured by the classes of page.css, no script.
+
+Legend: a chart is drawn on a canvas WIDTH units wide; the page scales it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+from hrpose.metrics.functional import Calibration
+from hrpose.metrics.functional.oks import Floats
+
+WIDTH = 460
+_TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+_LABEL, _DIGIT, _ROW = 128, 7.5, 22  # width of the labels of bars and of a digit, height of a bar's row
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A horizontal bar.
+
+    Attributes:
+        label: what stands before it.
+        value: where it ends, from 0 to 1; None draws no bar.
+        text: what stands behind it.
+        start: where it begins.
+        style: a class of the page's style sheet.
+        hint: what the pointer is told.
+    """
+
+    label: str
+    value: float | None
+    text: str
+    start: float = 0.0
+    style: str = "s1"
+    hint: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A curve over [0, 1] x [0, 1].
+
+    Attributes:
+        x: (n,).
+        y: (n,).
+        style: a class of the page's style sheet.
+        label: stands in the legend; empty for none.
+    """
+
+    x: Floats
+    y: Floats
+    style: str
+    label: str = ""
+
+
+def draw_bars(bars: Sequence[Bar], *, name: str, reference: float | None = None) -> str:
+    """Draw horizontal bars below each other on a scale from 0 to 1, with a dashed line at a reference."""
+    left, right = _LABEL, WIDTH - 10 - _DIGIT * max((len(bar.text) for bar in bars), default=0)
+    span, height = right - left, len(bars) * _ROW
+    parts = [_rule(left + tick * span, 0, height) for tick in (0, 0.25, 0.5, 0.75, 1)]
+    for row, bar in enumerate(bars):
+        middle = row * _ROW + _ROW / 2
+        parts.append(_text(left - 8, middle, _shorten(bar.label), "label end", hint=bar.label))
+        if bar.value is not None:
+            begin, end = sorted((left + bar.start * span, left + bar.value * span))
+            parts.append(
+                f'<rect class="{bar.style}" x="{begin:.1f}" y="{middle - 6:.1f}" width="{max(end - begin, 1):.1f}" height="12" '
+                f'rx="2"><title>{escape(bar.hint or f"{bar.label}: {bar.text}")}</title></rect>'
+            )
+        parts.append(_text(right + 8, middle, bar.text, "value"))
+    if reference is not None:
+        x = left + reference * span
+        parts.append(f'<line class="reference" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height}"/>')
+    return _svg(parts, height + 4, name)
+
+
+def draw_shares(counts: Sequence[tuple[str, int, str]], *, name: str) -> str:
+    """Draw parts of a whole as one bar, with a legend of (label, count, style)."""
+    total = sum(count for _, count, _ in counts)
+    parts, x = [], 0.0
+    for label, count, style in counts:
+        width = WIDTH * count / max(total, 1)
+        if count:
+            parts.append(
+                f'<rect class="{style}" x="{x:.1f}" y="2" width="{max(width - 2, 0.8):.1f}" height="20" rx="2">'
+                f"<title>{escape(label)}: {count} of {total}</title></rect>"
+            )
+        x += width
+    legend = "".join(
+        f'<li><span class="key {style}"></span>{escape(label)} <b>{count / max(total, 1):.1%}</b> <small>{count}</small></li>'
+        for label, count, style in counts
+    )
+    return f'{_svg(parts, 26, name)}<ul class="legend">{legend}</ul>'
+
+
+def draw_curves(lines: Sequence[Line], *, name: str, x_title: str, y_title: str) -> str:
+    """Draw curves over the unit square, with a legend of those that have a label."""
+    parts = [*_frame(x_title, y_title), *(_polyline(line) for line in lines)]
+    legend = "".join(
+        f'<li><span class="key {line.style}"></span>{escape(line.label)}</li>' for line in lines if line.label
+    )
+    return f'{_svg(parts, 300, name)}<ul class="legend">{legend}</ul>'
+
+
+def draw_calibration(calibration: Calibration) -> str:
+    """Draw mean similarity over mean score, the diagonal of honest scores, and how many keypoints each bin has."""
+    filled = calibration.counts > 0
+    x, y = calibration.scores[filled].clip(0, 1), calibration.similarities[filled]
+    share = calibration.counts / max(int(calibration.counts.max()), 1)
+    parts = _frame("score of the keypoint", "similarity to the annotation")
+    for low, high, count, part in zip(
+        calibration.edges[:-1], calibration.edges[1:], calibration.counts, share, strict=True
+    ):
+        left, right, top, bottom = _x(low), _x(high), _y(part * 0.25), _y(0)
+        parts.append(
+            f'<rect class="count" x="{left + 1:.1f}" y="{top:.1f}" width="{right - left - 2:.1f}" height="{bottom - top:.1f}">'
+            f"<title>{count} keypoints score {low:.1f} to {high:.1f}</title></rect>"
+        )
+    parts += [_polyline(Line(np.array([0, 1]), np.array([0, 1]), "reference")), _polyline(Line(x, y, "s1"))]
+    for score, similarity, count in zip(x, y, calibration.counts[filled], strict=True):
+        hint = f"score {score:.2f}: similarity {similarity:.2f}, {count} keypoints"
+        parts.append(
+            f'<circle class="dot" cx="{_x(score):.1f}" cy="{_y(similarity):.1f}" r="4.5"><title>{hint}</title></circle>'
+        )
+    return _svg(parts, 300, "Calibration: similarity over score")
+
+
+def _x(value: float) -> float:
+    return 56 + value * (WIDTH - 68)
+
+
+def _y(value: float) -> float:
+    return 256 - value * 246
+
+
+def _frame(x_title: str, y_title: str) -> list[str]:
+    """The grid of the unit square, its numbers and titles."""
+    parts = []
+    for tick in _TICKS:
+        parts.append(f'<line class="grid" x1="{_x(0)}" x2="{_x(1)}" y1="{_y(tick):.1f}" y2="{_y(tick):.1f}"/>')
+        parts.append(f'<line class="grid" x1="{_x(tick):.1f}" x2="{_x(tick):.1f}" y1="{_y(0)}" y2="{_y(1)}"/>')
+        parts.append(_text(_x(0) - 8, _y(tick), f"{tick:.1f}", "tick end"))
+        parts.append(_text(_x(tick), _y(0) + 14, f"{tick:.1f}", "tick middle"))
+    parts.append(_text(_x(0.5), _y(0) + 34, x_title, "axis middle"))
+    parts.append(f'<g transform="translate(8 {_y(0.5):.1f}) rotate(-90)">{_text(0, 0, y_title, "axis middle")}</g>')
+    return parts
+
+
+def _polyline(line: Line) -> str:
+    points = " ".join(f"{_x(x):.1f},{_y(y):.1f}" for x, y in zip(line.x.tolist(), line.y.tolist(), strict=True))
+    title = f"<title>{escape(line.label)}</title>" if line.label else ""
+    return f'<polyline class="line {line.style}" points="{points}">{title}</polyline>'
+
+
+def _rule(x: float, top: float, bottom: float) -> str:
+    return f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>'
+
+
+def _text(x: float, y: float, content: str, style: str, *, hint: str = "") -> str:
+    title = f"<title>{escape(hint)}</title>" if hint and hint != content else ""
+    return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" dy="0.34em">{escape(content)}{title}</text>'
+
+
+def _shorten(label: str) -> str:
+    return label if len(label) <= 18 else f"{label[:17]}…"
+
+
+def _svg(parts: Sequence[str], height: float, name: str) -> str:
+    return f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(name)}">{"".join(parts)}</svg>'

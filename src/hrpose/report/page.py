@@ -1,0 +1,197 @@
+"""One HTML page of a report: self-contained, without scripts, for screens light and dark and for paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from importlib.resources import files
+
+import numpy as np
+
+from hrpose.metrics.functional.breakdown import CROWDING_RANGES
+from hrpose.report.analysis import Report
+from hrpose.report.charts import Bar, Line, draw_bars, draw_calibration, draw_curves, draw_shares
+from hrpose.report.measurement import COLUMNS, UNDEFINED
+from hrpose.report.protocol import NOT_STATED
+
+_KINDS = {"good": "calm", "jitter": "s4", "inversion": "s5", "swap": "s2", "miss": "s6"}
+_CURED = {
+    "jitter": "close, but not close enough",
+    "inversion": "left and right of one person confused",
+    "swap": "on another person's keypoint",
+    "miss": "on nothing",
+    "false positives": "poses where nobody is",
+    "false negatives": "persons without a pose",
+}
+_SHOWN_CURVES = {0.5: "s1", 0.75: "s3", 0.95: "s2"}
+_DASH = "–"
+_FAINT = ' class="faint"'
+
+
+def draw_page(report: Report) -> str:
+    """Lay a report out as HTML.
+
+    Args:
+        report: from `analyse`.
+
+    Returns:
+        The whole document. It names no other file and no address.
+    """
+    style = files("hrpose.report").joinpath("page.css").read_text(encoding="utf-8")
+    body = "\n".join(
+        [
+            _header(report),
+            _headline(report),
+            f'<div class="pair">{_precision_recall(report)}{_keypoints(report)}</div>',
+            f'<div class="pair">{_anatomy(report)}{_scores(report)}</div>',
+            _parts(report),
+            _protocol(report),
+        ]
+    )
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(report.title)}: keypoint AP</title>\n<style>\n{style}</style>\n</head>\n"
+        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _header(report: Report) -> str:
+    protocol = report.measurement.protocol
+    counts = f"{report.num_predictions:,} poses, {protocol.num_persons:,} persons in {protocol.num_images:,} photos"
+    return f"<header><h1>{escape(report.title)}</h1><p>{counts} of {escape(protocol.annotations.name)}</p></header>"
+
+
+def _headline(report: Report) -> str:
+    numbers, interval = report.measurement.numbers, report.measurement.interval
+    sure = "" if interval is None else f"95 % of resampled photos: {interval[0]:.3f} to {interval[1]:.3f}"
+    table = _table("", COLUMNS, {"": [numbers[name] for name in COLUMNS]})
+    return (
+        f'<section class="headline"><div class="hero"><span>AP</span><b>{_number(numbers["AP"])}</b><span>{sure}</span></div>'
+        f'<div class="scroll">{table}{_undefined(numbers)}</div></section>'
+    )
+
+
+def _precision_recall(report: Report) -> str:
+    recall = np.linspace(0, 1, 101)
+    ordered = sorted(report.precision.items(), key=lambda item: item[0] in _SHOWN_CURVES)
+    lines = [
+        Line(recall, curve.clip(0, 1), _SHOWN_CURVES.get(threshold, "other"), _curve_label(threshold, curve))
+        for threshold, curve in ordered
+        if curve.min() >= 0
+    ]
+    chart = draw_curves(lines, name="Precision over recall", x_title="recall", y_title="precision")
+    note = (
+        "A pose is right if its OKS reaches the threshold. Thin lines are the thresholds between; AP is the mean area."
+    )
+    return f"<section><h2>Precision and recall</h2><p>{note}</p>{chart}</section>"
+
+
+def _curve_label(threshold: float, curve: np.ndarray) -> str:
+    return f"OKS {threshold:.2f}: {curve.mean():.3f}" if threshold in _SHOWN_CURVES else ""
+
+
+def _keypoints(report: Report) -> str:
+    bars = [
+        Bar(
+            name,
+            ap if ap >= 0 else None,
+            _number(ap),
+            hint=f"{name}: AP {_number(ap)}, {report.labelled[name]} labelled",
+        )
+        for name, ap in report.keypoints.items()
+    ]
+    note = "AP if each keypoint were the only one; the dashed line is the AP of whole poses."
+    chart = draw_bars(bars, name="AP by keypoint", reference=max(report.measurement.numbers["AP"], 0))
+    return f"<section><h2>Keypoints</h2><p>{note}</p>{chart}</section>"
+
+
+def _anatomy(report: Report) -> str:
+    anatomy, now = report.anatomy, report.measurement.numbers["AP"]
+    shares = [(kind, anatomy.keypoints[kind], style) for kind, style in _KINDS.items()]
+    bars = [
+        Bar(
+            kind,
+            cured["AP"] if now >= 0 else None,
+            f"{cured['AP']:.3f} ({cured['AP'] - now:+.3f})",
+            start=max(now, 0),
+            style=_KINDS.get(kind, "s1"),
+            hint=f"{kind}, {_CURED[kind]}: AP {cured['AP']:.3f} without",
+        )
+        for kind, cured in anatomy.cured.items()
+    ]
+    chart = draw_bars(bars, name="AP if an error were cured", reference=max(now, 0))
+    terms = "".join(f"<dt>{kind}</dt><dd>{escape(meaning)}</dd>" for kind, meaning in _CURED.items())
+    return (
+        "<section><h2>What goes wrong</h2><p>The labelled keypoints of the poses that have a person.</p>"
+        f"{draw_shares(shares, name='Kinds of errors')}"
+        "<p>What AP would gain if all errors of one kind were cured.</p>"
+        f"{chart}"
+        f'<p class="small">{anatomy.false_positives:,} poses without a person, {anatomy.false_negatives:,} persons without a '
+        f'pose.</p><dl class="small">{terms}</dl></section>'
+    )
+
+
+def _scores(report: Report) -> str:
+    threshold, calibration = report.threshold, report.calibration
+    cut = "No score divides right poses from wrong ones: none is right."
+    if np.isfinite(threshold.score):
+        cut = (
+            f"Keeping poses that score at least <b>{threshold.score:.3f}</b> balances best: precision {threshold.precision:.3f}, "
+            f"recall {threshold.recall:.3f}, F1 {threshold.f1:.3f} (means over the OKS thresholds)."
+        )
+    curve = "<p>The results have no scores of single keypoints, so these cannot be judged.</p>"
+    if calibration is not None and calibration.counts.sum():
+        curve = (
+            "<p>On the dashed line a keypoint's score says how close it is; below it scores promise too much. "
+            f"Mean distance from the line: <b>{calibration.error:.3f}</b>. Grey: how many keypoints.</p>"
+            f"{draw_calibration(calibration)}"
+        )
+    return f"<section><h2>What scores are worth</h2><p>{cut}</p>{curve}</section>"
+
+
+def _parts(report: Report) -> str:
+    rows = {f"{name} keypoints alone": [row[c] for c in COLUMNS] for name, row in report.visibility.items()}
+    for name, row in report.crowding.items():
+        low, high = CROWDING_RANGES[name]
+        label = f"crowding {low:g} to {high:g} ({report.crowding_images[name]:,} photos)"
+        rows[label] = [row[c] for c in COLUMNS]
+    note = (
+        "Crowding is the share of other persons' keypoints in a person's box, averaged over a photo's persons "
+        "(CrowdPose's easy, medium and hard)."
+    )
+    undefined = UNDEFINED.replace("-1", _DASH) if any(value < 0 for row in rows.values() for value in row) else ""
+    small = f'<p class="small">{undefined}</p>' if undefined else ""
+    table = _table("", COLUMNS, rows)
+    return f'<section><h2>Parts</h2><p>{note}</p><div class="scroll">{table}</div>{small}</section>'
+
+
+def _protocol(report: Report) -> str:
+    entries = "".join(
+        f"<div><dt>{escape(name)}</dt><dd{_FAINT if text == NOT_STATED else ''}>{escape(text)}</dd></div>"
+        for name, text in report.measurement.protocol.entries().items()
+    )
+    note = "Two APs can be compared only if all of this is the same."
+    return f'<section><h2>Protocol</h2><p>{note}</p><dl class="columns">{entries}</dl></section>'
+
+
+def _table(corner: str, columns: tuple[str, ...], rows: Mapping[str, list[float]]) -> str:
+    labelled = any(rows)
+    head = "".join(f'<th scope="col">{name}</th>' for name in ((corner, *columns) if labelled else columns))
+    body = "".join(
+        "<tr>"
+        + (f'<th scope="row">{escape(name)}</th>' if labelled else "")
+        + "".join(f"<td>{_number(value)}</td>" for value in values)
+        + "</tr>"
+        for name, values in rows.items()
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _undefined(numbers: Mapping[str, float]) -> str:
+    missing = any(value < 0 for value in numbers.values())
+    return f'<p class="small">{UNDEFINED.replace("-1", _DASH)}</p>' if missing else ""
+
+
+def _number(value: float) -> str:
+    return _DASH if value < 0 else f"{value:.3f}"

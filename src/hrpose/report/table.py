@@ -1,0 +1,105 @@
+"""Reports on the screen: the ten numbers, always with the protocol that they were measured by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from hrpose.report.analysis import Report
+from hrpose.report.measurement import COLUMNS, UNDEFINED, Measurement
+
+
+def show_measurements(measurements: Mapping[str, Measurement], console: Console) -> None:
+    """Print a row of ten numbers for each measurement, and below, by the same names, how they were measured."""
+    table = make_table("Keypoint AP", ["boxes", *COLUMNS])
+    for name, measurement in measurements.items():
+        table.add_row(name, *(format_number(measurement.numbers[column]) for column in COLUMNS))
+    console.print(table)
+    for name, measurement in measurements.items():
+        say(console, f"{name}: {measurement.protocol}")
+        if measurement.interval is not None:
+            low, high = measurement.interval
+            say(
+                console,
+                f"{name}: AP of 95 % of {measurement.samples.size} resamplings of the photos: {low:.3f} to {high:.3f}",
+            )
+    _explain_undefined([value for m in measurements.values() for value in m.numbers.values()], console)
+
+
+def show_report(report: Report, console: Console) -> None:
+    """Print the ten numbers of all and of parts, the keypoints, what goes wrong, the best score to cut at."""
+    measurement = report.measurement
+    rows = {
+        "all": measurement.numbers,
+        **{f"{name} alone": row for name, row in report.visibility.items()},
+        **{f"{name} crowding": row for name, row in report.crowding.items()},
+    }
+    say(console, f"Keypoint AP of {report.title}")
+    table = make_table("", ["part", *COLUMNS])
+    for name, row in rows.items():
+        table.add_row(name, *(format_number(row[column]) for column in COLUMNS))
+    console.print(table)
+    _explain_undefined([value for row in rows.values() for value in row.values()], console)
+    if measurement.interval is not None:
+        low, high = measurement.interval
+        say(console, f"AP of 95 % of {measurement.samples.size} resamplings of the photos: {low:.3f} to {high:.3f}")
+    say(console, f"Protocol: {measurement.protocol}")
+    console.print(_keypoint_table(report))
+    console.print(_error_table(report))
+    threshold = report.threshold
+    if np.isfinite(threshold.score):
+        say(
+            console,
+            f"Best cut: poses that score at least {threshold.score:.3f} (precision {threshold.precision:.3f}, "
+            f"recall {threshold.recall:.3f}, F1 {threshold.f1:.3f})",
+        )
+    if report.calibration is not None:
+        say(console, f"Keypoint scores are off by {report.calibration.error:.3f} in the mean, against similarity")
+
+
+def make_table(title: str, columns: Sequence[str]) -> Table:
+    """Make an empty table: the first column for names, the others for numbers."""
+    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", padding=0)
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="right" if position else "left", no_wrap=True, min_width=5)
+    return table
+
+
+def format_number(value: float) -> str:
+    """Round to three digits; what is not defined is -1 in short."""
+    return "-1" if value < 0 else f"{value:.3f}"
+
+
+def say(console: Console, line: str) -> None:
+    """Print a line as it is, however long."""
+    console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _keypoint_table(report: Report) -> Table:
+    table = make_table("AP by keypoint", ["keypoint", "AP", "labelled"])
+    for name, ap in report.keypoints.items():
+        table.add_row(name, format_number(ap), str(report.labelled[name]))
+    return table
+
+
+def _error_table(report: Report) -> Table:
+    table = make_table("What goes wrong", ["error", "number", "AP if cured", "gain"])
+    anatomy = report.anatomy
+    counts = {
+        **anatomy.keypoints,
+        "false positives": anatomy.false_positives,
+        "false negatives": anatomy.false_negatives,
+    }
+    for name, cured in anatomy.cured.items():
+        gain = cured["AP"] - anatomy.numbers["AP"]
+        table.add_row(name, str(counts[name]), f"{cured['AP']:.3f}", f"{gain:+.3f}")
+    return table
+
+
+def _explain_undefined(values: Sequence[float], console: Console) -> None:
+    if any(value < 0 for value in values):
+        say(console, UNDEFINED)

@@ -1,0 +1,110 @@
+"""The page: well-formed, self-contained, and true to the report."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from small_case import evaluated
+
+from hrpose.report import Report, analyse, draw_page
+from hrpose.skeletons import Skeleton
+
+VOID = {"meta", "br", "link", "img", "input", "hr"}
+
+
+class Checker(HTMLParser):
+    """Collects what is not closed in order, and everything that is asked of elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.faults: list[str] = []
+        self.resources: list[str] = []
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.resources += [
+            f"{name}={value}" for name, value in attrs if name in ("src", "href", "data", "srcset", "action")
+        ]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.faults.append(f"</{tag}> at {self.getpos()}")
+
+
+def check(page: str) -> Checker:
+    checker = Checker()
+    checker.feed(page)
+    checker.close()
+    assert checker.faults == []
+    assert checker.open == []
+    assert checker.resources == []
+    assert not re.search(r"https?://|@import|url\(|<script|<link", page)
+    assert not re.search(r"\bnan\b|\binf\b|None", page)
+    return checker
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return analyse(evaluated(), title="res.json", num_samples=20)
+
+
+def test_the_page_is_well_formed_and_needs_nothing_else(report: Report) -> None:
+    assert {"svg", "polyline", "rect", "table", "style"} <= check(draw_page(report)).tags
+
+
+def test_the_page_shows_numbers_keypoints_errors_and_protocol(report: Report) -> None:
+    page = draw_page(report)
+    assert all(f"<td>{value:.3f}</td>" in page for value in report.measurement.numbers.values() if value >= 0)
+    assert all(f">{name}" in page for name in report.keypoints)
+    assert all(kind in page for kind in report.anatomy.cured)
+    assert "flip test" in page
+    assert "not stated" in page
+    assert "gt.json (sha256 aaaaaaaa)" in page
+
+
+def test_light_dark_and_print_are_styled(report: Report) -> None:
+    page = draw_page(report)
+    assert "prefers-color-scheme: dark" in page
+    assert "@media print" in page
+
+
+def test_names_are_escaped() -> None:
+    names = ["<b>nose", 'left "eye', "right & eye"]
+    case = evaluated()
+    first = replace(
+        case,
+        detections=replace(case.detections, keypoints=case.detections.keypoints[:, :3]),
+        keypoint_scores=case.keypoint_scores[:, :3],
+        truth=replace(case.truth, keypoints=case.truth.keypoints[:, :3], visibility=case.truth.visibility[:, :3]),
+        skeleton=Skeleton.from_names(names, sigmas=[0.05] * 3),
+    )
+    page = draw_page(analyse(first, title="<script>alert(1)</script>", num_samples=5))
+    check(page)
+    assert "&lt;b&gt;nose" in page
+
+
+def test_what_is_not_defined_is_a_dash_with_its_meaning() -> None:
+    case = evaluated()
+    nobody = {name: values[:0] for name, values in vars(case.truth).items() if name != "image_ids"}
+    page = draw_page(analyse(replace(case, truth=replace(case.truth, **nobody)), title="nobody", num_samples=5))
+    check(page)
+    assert "<td>–</td>" in page
+    assert "nobody of that size is annotated" in page
+
+
+def test_nothing_predicted_is_a_page_too() -> None:
+    case = evaluated()
+    nothing = {name: values[:0] for name, values in vars(case.detections).items()}
+    empty = replace(case, detections=replace(case.detections, **nothing), keypoint_scores=np.zeros((0, 17)))
+    assert "none is right" in draw_page(analyse(empty, title="nothing", num_samples=5))
+    check(draw_page(analyse(empty, title="nothing", num_samples=5)))

@@ -1,0 +1,72 @@
+"""The protocol: said in words, kept in JSON, compared part by part."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from small_case import PROTOCOL
+
+from hrpose.report import FileStamp, Protocol, name_sigmas
+from hrpose.skeletons import COCO, MPII
+
+WHOLE = replace(
+    PROTOCOL, boxes=FileStamp("det.json", "b" * 64), min_bbox_score=0.0, bbox_padding=1.25, input_size=(192, 256),
+    codec="HeatmapCodec", flip_test=True, keypoint_score_threshold=0.2, oks_nms="0.9",
+)  # fmt: skip
+
+
+def test_a_file_is_stamped_by_its_content(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(b"[]")
+    stamp = FileStamp.of(tmp_path / "a.json")
+    assert stamp == FileStamp("a.json", hashlib.sha256(b"[]").hexdigest())
+    assert str(stamp) == f"a.json (sha256 {stamp.sha256[:8]})"
+
+
+def test_one_line_says_what_is_known_and_what_is_not() -> None:
+    assert str(WHOLE) == (
+        "boxes of det.json (sha256 bbbbbbbb), 20 photos and 40 persons of gt.json (sha256 aaaaaaaa), sigmas coco, flip test on, "
+        "HeatmapCodec 192x256, OKS-NMS 0.9, 20 poses a photo"
+    )
+    assert str(replace(WHOLE, boxes="ground truth", flip_test=False)).startswith("ground truth boxes, 20 photos")
+    assert str(PROTOCOL).endswith(
+        "; not stated: boxes, lowest box score, box padding, input size, codec, flip test, keypoint score threshold, OKS-NMS"
+    )
+
+
+@pytest.mark.parametrize("protocol", [PROTOCOL, WHOLE, replace(WHOLE, boxes="ground truth")])
+def test_json_holds_it_whole(protocol: Protocol) -> None:
+    assert Protocol.from_dict(json.loads(json.dumps(protocol.to_dict()))) == protocol
+
+
+def test_what_is_unknown_is_stated_as_such_in_json() -> None:
+    assert PROTOCOL.to_dict()["flip_test"] == "not stated"
+
+
+def test_another_set_of_parts_is_refused() -> None:
+    with pytest.raises(ValueError, match="Expected a protocol with annotations, bbox_padding"):
+        Protocol.from_dict({"boxes": "ground truth"})
+
+
+def test_differences_name_both_sides() -> None:
+    assert WHOLE.differences(WHOLE) == []
+    other = replace(WHOLE, flip_test=False, boxes="ground truth", codec=None)
+    assert WHOLE.differences(other) == [
+        "boxes: det.json (sha256 bbbbbbbb) | ground truth",
+        "codec: HeatmapCodec | not stated",
+        "flip test: on | off",
+    ]
+
+
+def test_a_renamed_file_is_the_same() -> None:
+    renamed = replace(WHOLE, annotations=FileStamp("copy.json", "a" * 64))
+    assert WHOLE.differences(renamed) == []
+    assert WHOLE.differences(replace(WHOLE, annotations=FileStamp("gt.json", "c" * 64))) != []
+
+
+def test_sigmas_are_named_or_hashed() -> None:
+    assert (name_sigmas(COCO.sigmas), name_sigmas(list(MPII.sigmas))) == ("coco", "mpii")
+    own = name_sigmas([0.05, 0.06])
+    assert own.startswith("2 of their own (sha256 ")
+    assert own != name_sigmas([0.05, 0.07])
