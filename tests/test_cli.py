@@ -78,7 +78,7 @@ def test_the_version_is_told(capsys):
 
 @pytest.mark.parametrize(
     ("word", "advice"),
-    [("fti", "Did you mean fit?"), ("tset", "Did you mean test?"), ("dance", "There are fit, test, bench")],
+    [("fti", "Did you mean fit?"), ("tset", "Did you mean test?"), ("dance", "There are fit, test, evaluate")],
 )
 def test_an_unknown_verb_is_explained(word, advice, capsys):
     assert main([word]) == 2
@@ -264,7 +264,7 @@ def test_shell_completion_is_installed_for_the_command(tmp_path, words):
     ("line", "choices"),
     [
         ("hrpose f", "fit"),
-        ("hrpose ", "fit test bench"),
+        ("hrpose ", "fit test evaluate bench"),
         ("hrpose fit model=hrnet_w4", "model=hrnet_w48"),
         ("hrpose fit experiment=w48_384x288 codec.sig", "codec.sigma="),
         ("hrpose test ckpt", "ckpt_path="),

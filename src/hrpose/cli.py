@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 VERBS = {
     "fit": "train a network and measure its AP",
     "test": "measure the AP of a checkpoint",
+    "evaluate": "measure a COCO result file of any tool against its annotations",
     "bench": "measure speed: hrpose bench data, hrpose bench metric",
 }
 _SUBJECTS = {"bench": ("data", "metric")}  # verbs that are followed by a word of their own
@@ -34,6 +35,7 @@ Examples
   hrpose fit experiment=w32_256x192 paths.data=<coco>   train the paper's HRNet-W32 on COCO
   hrpose fit -m model=hrnet_w18,hrnet_w32 optim.lr=1e-3,5e-4   run every combination
   hrpose test ckpt_path=last                            measure the newest checkpoint
+  hrpose evaluate annotations=gt.json results=res.json  measure results of any tool
 
 Flags
   <verb> --help        the groups of a verb and their options
@@ -97,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
-        print(HELP.format(verbs="\n".join(f"  {verb:8}{summary}" for verb, summary in VERBS.items())))
+        print(HELP.format(verbs="\n".join(f"  {verb:9}{summary}" for verb, summary in VERBS.items())))
         return 0
     if "--version" in words:
         # help does without the version

@@ -19,7 +19,7 @@ def find_file_faults(cfg: DictConfig) -> list[tuple[str, str]]:
     Returns:
         Keys, each with what is wrong with it.
     """
-    faults = [*_checkpoint_faults(cfg), *_weights_faults(cfg)]
+    faults = [*_checkpoint_faults(cfg), *_weights_faults(cfg), *_result_faults(cfg)]
     missing = list(_missing_data(cfg))
     if missing:
         lines = ["these files are missing:", *(f"  {key} = {path}" for key, path in missing)]
@@ -76,6 +76,15 @@ def _weights_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     weights = _text(cfg, "weights")
     if weights is not None and not Path(weights).is_file():
         yield "weights", f"there is no file {weights}.{_alternatives(Path(weights))}"
+
+
+def _result_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
+    """Look for what `evaluate` and `compare` read: files, or for the latter also the folders of runs."""
+    named = {"evaluate": ("annotations", "results"), "compare": ("annotations", "a", "b")}
+    for name in named.get(str(cfg.get("task")), ()):
+        path = _text(cfg, name)
+        if path is not None and not (Path(path).is_file() or (name in ("a", "b") and Path(path).is_dir())):
+            yield name, f"there is no {'file or folder' if name in ('a', 'b') else 'file'} {path}."
 
 
 def _alternatives(file: Path) -> str:

@@ -48,6 +48,27 @@ _SETTINGS = {
     "compile": "bool",
     "schedule_interval": "Literal['epoch', 'step']",
 }
+# Those of the verbs that need no network.
+_RESULTS = {
+    "name": "str",
+    "seed": "int",
+    "sigmas": "Literal['coco', 'mpii'] | list[float] | None",
+    "category": "str | None",
+    "area_from_bbox": "bool",
+    "max_detections": "int",
+    "num_samples": "int",
+}
+_SETTINGS_OF = {
+    "evaluate": {**_RESULTS, "annotations": "str", "results": "str"},
+    "compare": {
+        **_RESULTS,
+        "annotations": "str | None",
+        "a": "str",
+        "b": "str",
+        "boxes": "str | None",
+        "force": "bool",
+    },
+}
 _BUILTINS = Module("builtins", None, None)
 
 
@@ -149,16 +170,20 @@ def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
 def _unread_keys(cfg: DictConfig) -> Iterator[Fault]:
     """Find top-level keys that no task reads and no interpolation refers to: mistyped ones, added with '+'."""
     groups = [path.name for path in conf_dir().iterdir() if path.is_dir()]
-    known = [*_SETTINGS, "task", "prepare", "layout", *groups]
+    known = [*_settings(cfg), "task", "prepare", "layout", *groups]
     text = OmegaConf.to_yaml(cfg, resolve=False)
     for key in map(str, cfg):
         if key not in known and f"${{{key}" not in text:
             yield key, f"nothing reads it.{did_you_mean(key, known)}"
 
 
+def _settings(cfg: DictConfig) -> Mapping[str, str]:
+    return _SETTINGS_OF.get(str(cfg.get("task")), _SETTINGS)
+
+
 def _setting_faults(cfg: DictConfig) -> Iterator[Fault]:
     """Check the types of the plain settings at the top."""
-    for name, annotation in _SETTINGS.items():
+    for name, annotation in _settings(cfg).items():
         expression = ast.parse(annotation, mode="eval").body
         value = _plain_value(cfg, name)
         if value is not _UNRESOLVED and not fits(value, expression, _BUILTINS):

@@ -1,0 +1,145 @@
+"""Read annotations and results of any tool, and say clearly what does not fit together."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hrpose.data.coco import CocoAnnotations, read_annotations
+from hrpose.data.errors import DataWarning
+from hrpose.metrics.functional import Detections
+from hrpose.metrics.functional.oks import Floats
+from hrpose.metrics.results import read_scored_results
+from hrpose.report import Evaluated, FileStamp, Protocol, name_sigmas
+from hrpose.skeletons import COCO, MPII, Skeleton
+
+logger = logging.getLogger(__name__)
+
+_KNOWN = {"coco": COCO, "mpii": MPII}
+
+
+def read_evaluated(
+    annotations_file: str | Path,
+    results_file: str | Path,
+    *,
+    sigmas: str | Sequence[float] | None = None,
+    category: str | None = None,
+    area_from_bbox: bool = False,
+    max_detections: int = 20,
+) -> Evaluated:
+    """Read a result file and what it is evaluated against.
+
+    Args:
+        annotations_file: COCO keypoint annotations.
+        results_file: rows {image_id, category_id, keypoints, score}.
+        sigmas: "coco", "mpii" or a number for each keypoint; None takes those of the category, or derives them from the names
+            of its keypoints.
+        category: name of the annotated category; None takes the one that has keypoints.
+        area_from_bbox: take the area of the box where an annotation has none, instead of refusing it.
+        max_detections: how many predictions of a photo count, the best first.
+
+    Raises:
+        ValueError: if a file cannot be used, or the two do not fit: naming the file and the rows or ids at fault.
+    """
+    annotations = _read_annotations(Path(annotations_file), category)
+    _check_areas(annotations, area_from_bbox)
+    skeleton = _choose_skeleton(annotations, sigmas)
+    truth = annotations.ground_truth()
+    detections, keypoint_scores = read_scored_results(results_file, truth)
+    detections, keypoint_scores = _of_category(detections, keypoint_scores, annotations, Path(results_file))
+    protocol = Protocol(
+        annotations=FileStamp.of(annotations_file),
+        category=str(annotations.category.get("name")),
+        num_images=len(truth.image_ids),
+        num_persons=int(((truth.visibility > 0).any(axis=1) & ~truth.iscrowd).sum()),
+        sigmas=name_sigmas(skeleton.sigmas),
+        max_detections=max_detections,
+    )
+    return Evaluated(detections, keypoint_scores, truth, skeleton, protocol)
+
+
+def _read_annotations(file: Path, category: str | None) -> CocoAnnotations:
+    """Read them; warnings of the reader become lines of the log, but for missing areas, which are dealt with here."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        annotations = read_annotations(file, category=category)
+    for warning in caught:
+        if not (issubclass(warning.category, DataWarning) and "no `area`" in str(warning.message)):
+            logger.warning("%s", warning.message)
+    return annotations
+
+
+def _check_areas(annotations: CocoAnnotations, area_from_bbox: bool) -> None:
+    """Refuse persons that OKS cannot be taken of."""
+    faults = {"missing": ~annotations.has_area, "negative": annotations.area < 0}
+    for fault, wrong in faults.items():
+        if not wrong.any() or (fault == "missing" and area_from_bbox):
+            continue
+        ids = annotations.instance_ids[wrong]
+        shown = f"{ids[:5].tolist()}{' ...' if len(ids) > 5 else ''}"
+        mend = (
+            " Or take the area of the box with area_from_bbox=true; AP changes with it." if fault == "missing" else ""
+        )
+        raise ValueError(
+            f"Expected every annotation of {annotations.file} to have an `area` in square pixels, because OKS is measured by "
+            f"it, but it is {fault} in {len(ids)} of {len(wrong)}: annotation ids {shown}. "
+            f"Add the areas, of the segments as COCO does.{mend}"
+        )
+    if not annotations.has_area.all():
+        logger.warning(
+            "%s: %d of %d annotations have no `area`; that of the box is taken.",
+            annotations.file,
+            (~annotations.has_area).sum(),
+            len(annotations),
+        )
+
+
+def _choose_skeleton(annotations: CocoAnnotations, sigmas: str | Sequence[float] | None) -> Skeleton:
+    """Take names and edges of the category, sigmas as they are given."""
+    given, names = annotations.category.get("sigmas"), annotations.category.get("keypoints")
+    title, num_keypoints = str(annotations.category.get("name")), annotations.visibility.shape[1]
+    if isinstance(sigmas, str):
+        if sigmas not in _KNOWN:
+            raise ValueError(f"Expected `sigmas` to be {', '.join(_KNOWN)} or a list of numbers, but got {sigmas!r}.")
+        known = _KNOWN[sigmas]
+        given, names = known.sigmas, names or (known.keypoint_names if known.num_keypoints == num_keypoints else None)
+    elif sigmas is not None:
+        given = sigmas
+    if given is not None and len(given) != num_keypoints:
+        raise ValueError(
+            f"Expected `sigmas` to be {num_keypoints}, one for each keypoint of category {title!r} of {annotations.file}, "
+            f"but got {len(given)}. Give a list, sigmas=[0.05,...]."
+        )
+    if given is None and not names:
+        raise ValueError(
+            f"Expected category {title!r} of {annotations.file} to name its keypoints, so that their sigmas are known, but it "
+            "does not. Add `keypoints`, or give sigmas=coco, sigmas=mpii or a list of numbers."
+        )
+    if not names:
+        names = [f"keypoint {place}" for place in range(num_keypoints)]
+    return Skeleton.from_names(names, name=title, sigmas=given)
+
+
+def _of_category(
+    detections: Detections, keypoint_scores: Floats, annotations: CocoAnnotations, file: Path
+) -> tuple[Detections, Floats]:
+    """Keep the rows of the evaluated category; those of ids that do not exist are refused, the others are counted."""
+    unknown = np.flatnonzero(~np.isin(detections.category_ids, annotations.category_ids))
+    name, own = annotations.category.get("name"), int(annotations.category["id"])
+    if len(unknown):
+        found = np.unique(detections.category_ids[unknown])[:5].tolist()
+        raise ValueError(
+            f"Expected {file} to have category ids of the annotations ({list(annotations.category_ids)}; {name!r} is {own}), but "
+            f"{len(unknown)} rows are otherwise: they have {found}, the first is row {unknown[0]} counted from 0."
+        )
+    mine = detections.category_ids == own
+    if mine.all():
+        return detections, keypoint_scores
+    logger.warning(
+        "%s: %d of %d rows are of other categories than %r and left out.", file, (~mine).sum(), len(mine), name
+    )
+    return Detections(**{key: values[mine] for key, values in vars(detections).items()}), keypoint_scores[mine]
