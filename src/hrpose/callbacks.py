@@ -6,7 +6,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 
 from hrpose.data.datamodule import PoseDataModule
-from hrpose.structures import Batch, Poses
+from hrpose.metrics.collect import Predictions
+from hrpose.structures import Batch, GroundTruth, Poses
 from hrpose.visualize import draw_crop_sheet, draw_curves, draw_pose_sheet, save_image
 
 Image = NDArray[np.uint8]
@@ -175,10 +176,14 @@ class ResultFiles(Callback):
 
     Args:
         folder: where `keypoints_gt.json` and `keypoints_det.json` go.
+
+    Attributes:
+        evaluated: what was written last, by the name of the metric: the predictions, and the ground truth.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
+        self.evaluated: dict[str, tuple[Predictions, GroundTruth]] = {}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what the metrics of a stand-alone validation hold."""
@@ -192,11 +197,12 @@ class ResultFiles(Callback):
     def _write(self, pl_module: LightningModule) -> None:
         metrics: Any = pl_module.metrics
         for name, metric in metrics.items():
-            write_results(self.folder / f"keypoints_{name}.json", metric.results())
+            self.evaluated[name] = metric.evaluated()
+            write_results(self.folder / f"keypoints_{name}.json", self.evaluated[name][0].to_coco())
 
 
 @rank_zero_only
-def write_results(file: Path, rows: list[Mapping[str, Any]]) -> None:
+def write_results(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write COCO result rows as JSON, from the first process only."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(rows))

@@ -43,6 +43,7 @@ class PoseModule(LightningModule):
         channels_last: keep activations in NHWC order, which convolutions on GPUs and recent CPUs prefer.
         compile: compile the network with torch.compile when it first runs.
         config: the composed configuration as plain containers; it is stored in checkpoints.
+        protocols: how each metric measures, as plain containers; stored in checkpoints and logged with the hyperparameters.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class PoseModule(LightningModule):
         channels_last: bool = False,
         compile: bool = False,
         config: dict[str, Any] | None = None,
+        protocols: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__()
         self.net = net.to(memory_format=torch.channels_last) if channels_last else net  # type: ignore[call-overload]
@@ -73,7 +75,8 @@ class PoseModule(LightningModule):
         self.schedule_interval = schedule_interval
         self.flip_test = flip_test
         self.keypoint_score_threshold = keypoint_score_threshold
-        self.save_hyperparameters({"config": config, "skeleton": skeleton.to_dict()})
+        told = {name: dict(protocol) for name, protocol in (protocols or {}).items()}
+        self.save_hyperparameters({"config": config, "skeleton": skeleton.to_dict(), "protocols": told})
         if compile:
             self.net.compile()
 

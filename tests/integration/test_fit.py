@@ -1,6 +1,7 @@
 """The whole river, from drawn photos to AP, on a very small network."""
 
 import csv
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -75,6 +76,7 @@ def test_a_run_leaves_checkpoint_config_numbers_results_and_pictures(fit, people
         "metrics/metrics.csv",
         *("checkpoints/best.ckpt", "checkpoints/last.ckpt"),
         *("results/keypoints_gt.json", "results/keypoints_det.json"),
+        *("results/report_gt.json", "results/report_gt.html", "results/report_det.json", "results/report_det.html"),
         *("pictures/train_crops.png", "pictures/val_poses.png", "pictures/curves.png"),
     }
     truth = people / "annotations" / "person_keypoints_val2017.json"
@@ -87,6 +89,26 @@ def test_a_run_leaves_checkpoint_config_numbers_results_and_pictures(fit, people
         "keypoints",
         "score",
     }
+
+
+def test_every_ap_carries_its_protocol(fit, people, tmp_path, capsys) -> None:
+    fit("data.val_boxes=[gt,det]", "trainer.max_epochs=1", "flip_test=false")
+    results = tmp_path / "run" / "results"
+    stamps = {kind: json.loads((results / f"report_{kind}.json").read_text())["protocol"] for kind in ("gt", "det")}
+    assert stamps["gt"]["boxes"] == "ground truth"
+    assert stamps["det"]["boxes"]["name"] == "COCO_val2017_detections_AP_H_56_person.json"
+    annotations = people / "annotations" / "person_keypoints_val2017.json"
+    for stamp in stamps.values():
+        assert stamp["annotations"]["sha256"] == hashlib.sha256(annotations.read_bytes()).hexdigest()
+        assert (stamp["num_images"], stamp["flip_test"], stamp["codec"]) == (4, False, "HeatmapCodec")
+        assert (stamp["input_size"], stamp["oks_nms"], stamp["sigmas"]) == ([96, 128], "0.9", "coco")
+    hyperparameters = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["hyper_parameters"]
+    assert hyperparameters["protocols"] == stamps
+    assert "num_images: 4" in (tmp_path / "run" / "metrics" / "hparams.yaml").read_text()
+    printed = capsys.readouterr().out
+    assert "gt: ground truth boxes, 4 photos and " in printed
+    assert f"det: boxes of {stamps['det']['boxes']['name']} (sha256 {stamps['det']['boxes']['sha256'][:8]})" in printed
+    assert "flip test off, HeatmapCodec 96x128, OKS-NMS 0.9" in printed
 
 
 def test_the_number_of_workers_does_not_change_the_weights(fit, tmp_path) -> None:

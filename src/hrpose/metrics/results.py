@@ -60,7 +60,9 @@ def read_scored_results(file: str | Path, truth: GroundTruth) -> tuple[Detection
     for name in ("image_id", "category_id", "keypoints", "score"):
         _refuse(file, [at for at, row in enumerate(rows) if name not in row], f"every row to have `{name}`")
     unlike = [at for at, row in enumerate(rows) if not _has_length(row["keypoints"], 3 * num_keypoints)]
-    wanted = f"`keypoints` of {3 * num_keypoints} numbers, x y score for each of the annotations' {num_keypoints} keypoints"
+    wanted = (
+        f"`keypoints` of {3 * num_keypoints} numbers, x y score for each of the annotations' {num_keypoints} keypoints"
+    )
     _refuse(file, unlike, wanted, [_length(rows[at]["keypoints"]) for at in unlike])
     image_ids = _numbers(file, rows, "image_id").astype(np.int64)
     unknown = np.flatnonzero(~np.isin(image_ids, truth.image_ids)).tolist()

@@ -13,9 +13,12 @@ from torch import nn
 from hrpose.codecs import Codec
 from hrpose.config import build
 from hrpose.data.datamodule import PoseDataModule
+from hrpose.metrics import KeypointAveragePrecision
 from hrpose.models import count_parameters, load_weights
 from hrpose.module import PoseModule
+from hrpose.report import Protocol
 from hrpose.skeletons import Skeleton
+from hrpose.tasks.protocols import state_protocols
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +30,7 @@ class Assembly:
     module: PoseModule
     datamodule: PoseDataModule
     trainer: Trainer
+    protocols: dict[str, Protocol]
 
 
 def assemble(cfg: DictConfig) -> Assembly:
@@ -51,6 +55,12 @@ def assemble(cfg: DictConfig) -> Assembly:
     net: nn.Module = build(cfg.model, num_keypoints=codec.num_channels(skeleton.num_keypoints))
     if cfg.weights is not None:
         logger.info("%s", load_weights(net, Path(cfg.weights)))
+    metrics: dict[str, KeypointAveragePrecision] = {
+        boxes: build(cfg.metric, sigmas=skeleton.sigmas, ground_truth=datamodule.ground_truth)
+        for boxes in datamodule.val_boxes
+    }
+    rules = {"flip_test": cfg.flip_test, "keypoint_score_threshold": cfg.keypoint_score_threshold}
+    protocols = state_protocols(datamodule, codec, metrics, **rules)
     module = PoseModule(
         net,
         codec,
@@ -59,19 +69,16 @@ def assemble(cfg: DictConfig) -> Assembly:
         optimizer=build(cfg.optim),
         schedule=build(cfg.schedule) if cfg.schedule is not None else None,
         schedule_interval=cfg.schedule_interval,
-        metrics={
-            boxes: build(cfg.metric, sigmas=skeleton.sigmas, ground_truth=datamodule.ground_truth)
-            for boxes in datamodule.val_boxes
-        },
-        flip_test=cfg.flip_test,
-        keypoint_score_threshold=cfg.keypoint_score_threshold,
+        metrics=metrics,
+        **rules,
         channels_last=cfg.channels_last,
         compile=cfg.compile,
         config=_plain(cfg),
+        protocols={boxes: protocol.to_dict() for boxes, protocol in protocols.items()},
     )
     logger.info("%s: %.2f M parameters", type(net).__name__, count_parameters(net) / 1e6)
     trainer: Trainer = build(cfg.trainer, callbacks=_named(cfg.callbacks), logger=_named(cfg.logger))
-    return Assembly(module, datamodule, trainer)
+    return Assembly(module, datamodule, trainer, protocols)
 
 
 def _keep_quiet() -> None:

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from hrpose.config import find_checkpoint
 from hrpose.models import load_weights
 from hrpose.tasks.assemble import Assembly, assemble
-from hrpose.tasks.report import show_report
+from hrpose.tasks.report import report_run
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def fit(cfg: DictConfig) -> float:
     # Averaged weights are in the checkpoint already; the callback would put its last ones in their place.
     trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, WeightAveraging)]  # type: ignore[attr-defined]
     numbers = trainer.validate(assembly.module, datamodule=assembly.datamodule, verbose=False)
-    return show_report(cfg, assembly, numbers, stage="val", checkpoint=best)
+    return report_run(cfg, assembly, numbers, stage="val", checkpoint=best)
 
 
 def _best_checkpoint(assembly: Assembly) -> Path | None:

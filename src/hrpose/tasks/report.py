@@ -1,21 +1,22 @@
-"""Print the ten COCO numbers of a run, with the protocol that they were measured by."""
+"""Say how good a run is: the table on the screen, and a report in its folder for each kind of boxes."""
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from omegaconf import DictConfig
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
+from hrpose.callbacks import ResultFiles
+from hrpose.report import COLUMNS, Evaluated, Measurement, analyse, write_report
+from hrpose.report.table import say, show_measurements
 from hrpose.tasks.assemble import Assembly
 
-COLUMNS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
+_BOXES = {"gt": "ground-truth boxes", "det": "detector boxes"}
 
 
-def show_report(
+def report_run(
     cfg: DictConfig,
     assembly: Assembly,
     numbers: Sequence[Mapping[str, float]],
@@ -23,7 +24,7 @@ def show_report(
     stage: str,
     checkpoint: Path | str,
 ) -> float:
-    """Print one row for each kind of boxes, from the first process only.
+    """Print a row of numbers and the protocol of each kind of boxes, and write the reports; from the first process only.
 
     Args:
         cfg: the configuration of the run.
@@ -38,34 +39,42 @@ def show_report(
     logged = {name: value for row in numbers for name, value in row.items()}
     kinds = list(assembly.datamodule.val_boxes)
     if assembly.trainer.is_global_zero:
-        table = Table(title="Keypoint AP", box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
-        table.add_column("boxes")
-        for column in COLUMNS:
-            table.add_column(column, justify="right")
-        for kind in kinds:
-            table.add_row(kind, *(f"{logged.get(f'{stage}/{c}_{kind}', math.nan):.3f}" for c in COLUMNS))
         console = Console()
-        console.print(table)
-        for kind in kinds:
-            console.print(f"{kind}: {describe_protocol(cfg, assembly, kind)}", soft_wrap=True, highlight=False)
-        console.print(f"Measured: {checkpoint}", soft_wrap=True, highlight=False)
-        console.print(f"Everything this run leaves is in {cfg.paths.run}", soft_wrap=True, highlight=False)
+        measurements = {
+            kind: Measurement(
+                assembly.protocols[kind],
+                {column: logged.get(f"{stage}/{column}_{kind}", math.nan) for column in COLUMNS},
+                np.zeros(0),
+                seed=0,
+            )
+            for kind in kinds
+        }
+        pages = _write_reports(cfg, assembly, measurements, Path(checkpoint).name)
+        show_measurements(measurements, console)
+        say(console, f"Measured: {checkpoint}")
+        for page in pages:
+            say(console, f"Report: {page}")
+        say(console, f"Everything this run leaves is in {cfg.paths.run}")
     return float(logged.get(f"{stage}/AP_{kinds[0]}", math.nan))
 
 
-def describe_protocol(cfg: DictConfig, assembly: Assembly, kind: str) -> str:
-    """Say in one line how an AP was measured: without that, two numbers cannot be compared."""
-    data = assembly.datamodule
-    boxes = "ground-truth boxes"
-    if kind == "det":
-        content = Path(data.val_detections or "").read_bytes()
-        boxes = f"boxes of {Path(data.val_detections or '').name} (sha256 {hashlib.sha256(content).hexdigest()[:8]})"
-    return ", ".join(
-        [
-            boxes,
-            f"{len(data.ground_truth.image_ids)} photos of {Path(data.val_annotations).name}",
-            f"flip test {'on' if cfg.flip_test else 'off'}",
-            f"{type(assembly.module.codec).__name__} {'x'.join(map(str, assembly.module.codec.input_size))}",
-            f"OKS-NMS {cfg.metric.oks_nms_threshold}",
-        ]
-    )
+def _write_reports(
+    cfg: DictConfig, assembly: Assembly, measurements: dict[str, Measurement], measured: str
+) -> list[Path]:
+    """Write report_gt and report_det beside the result files, and take over what they say of the interval of AP."""
+    pages = []
+    for callback in assembly.trainer.callbacks:  # type: ignore[attr-defined]
+        if not isinstance(callback, ResultFiles):
+            continue
+        for kind, (predictions, truth) in callback.evaluated.items():
+            evaluated = Evaluated(
+                predictions.detections,
+                predictions.keypoint_scores,
+                truth,
+                assembly.module.skeleton,
+                assembly.protocols[kind],
+            )
+            report = analyse(evaluated, title=f"{cfg.name}: {measured} on {_BOXES[kind]}")
+            measurements[kind] = report.measurement
+            pages.append(write_report(report, callback.folder, f"report_{kind}"))
+    return pages

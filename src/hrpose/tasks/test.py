@@ -5,7 +5,7 @@ from omegaconf import DictConfig
 from hrpose.config import find_checkpoint
 from hrpose.models import load_weights
 from hrpose.tasks.assemble import assemble
-from hrpose.tasks.report import show_report
+from hrpose.tasks.report import report_run
 
 
 def test(cfg: DictConfig) -> float:
@@ -22,4 +22,4 @@ def test(cfg: DictConfig) -> float:
     if checkpoint is not None:
         load_weights(assembly.module.net, checkpoint)
     numbers = assembly.trainer.test(assembly.module, datamodule=assembly.datamodule, verbose=False)
-    return show_report(cfg, assembly, numbers, stage="test", checkpoint=checkpoint or cfg.weights)
+    return report_run(cfg, assembly, numbers, stage="test", checkpoint=checkpoint or cfg.weights)

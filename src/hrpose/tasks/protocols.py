@@ -1,0 +1,60 @@
+"""How a run measures its AP: gathered from its parts before it begins, and stamped on everything it reports."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hrpose.codecs import Codec
+from hrpose.data.coco import read_annotations
+from hrpose.data.datamodule import PoseDataModule
+from hrpose.metrics import KeypointAveragePrecision
+from hrpose.report import FileStamp, Protocol, name_sigmas
+
+
+def state_protocols(
+    datamodule: PoseDataModule,
+    codec: Codec,
+    metrics: Mapping[str, KeypointAveragePrecision],
+    *,
+    flip_test: bool,
+    keypoint_score_threshold: float,
+) -> dict[str, Protocol]:
+    """State the protocol of each metric.
+
+    Args:
+        datamodule: whose persons are measured.
+        codec: reads keypoints off the heatmaps.
+        metrics: by the kind of boxes, "gt" or "det".
+        flip_test: whether mirrored crops are averaged in.
+        keypoint_score_threshold: keypoints that score above it count for a pose's score.
+    """
+    truth = datamodule.ground_truth
+    category = read_annotations(datamodule.val_annotations, category=datamodule.category).category
+    annotations = FileStamp.of(datamodule.val_annotations)
+    shared: dict[str, Any] = {
+        "annotations": annotations,
+        "category": str(category.get("name")),
+        "num_images": len(truth.image_ids),
+        "num_persons": int(((truth.visibility > 0).any(axis=1) & ~truth.iscrowd).sum()),
+        "bbox_padding": datamodule.bbox_padding,
+        "input_size": tuple(codec.input_size),
+        "codec": type(codec).__name__,
+        "flip_test": flip_test,
+        "keypoint_score_threshold": keypoint_score_threshold,
+    }
+    return {
+        boxes: Protocol(
+            **shared,
+            sigmas=name_sigmas(metric.sigmas),
+            max_detections=metric.max_detections,
+            boxes="ground truth" if boxes == "gt" else FileStamp.of(datamodule.val_detections or ""),
+            min_bbox_score=None if boxes == "gt" else datamodule.min_bbox_score,
+            oks_nms=_name_nms(metric),
+        )
+        for boxes, metric in metrics.items()
+    }
+
+
+def _name_nms(metric: KeypointAveragePrecision) -> str:
+    if metric.oks_nms_threshold is None:
+        return "none"
+    return f"{'soft ' if metric.soft_nms else ''}{metric.oks_nms_threshold}"
