@@ -18,9 +18,11 @@ VERBS = {
     "fit": "train a network and measure its AP",
     "test": "measure the AP of a checkpoint",
     "evaluate": "measure a COCO result file of any tool against its annotations",
+    "compare": "two runs, reports or result files side by side: hrpose compare a b",
     "bench": "measure speed: hrpose bench data, hrpose bench metric",
 }
 _SUBJECTS = {"bench": ("data", "metric")}  # verbs that are followed by a word of their own
+_PLACES = {"compare": ("a", "b")}  # verbs that are followed by values without their keys
 
 HELP = """\
 hrpose trains, evaluates and measures top-down keypoint networks on COCO-format data.
@@ -36,6 +38,7 @@ Examples
   hrpose fit -m model=hrnet_w18,hrnet_w32 optim.lr=1e-3,5e-4   run every combination
   hrpose test ckpt_path=last                            measure the newest checkpoint
   hrpose evaluate annotations=gt.json results=res.json  measure results of any tool
+  hrpose compare runs/one/<time> runs/other/<time>      is the one better, or is it chance?
 
 Flags
   <verb> --help        the groups of a verb and their options
@@ -125,16 +128,27 @@ def parse(verb: str, words: Sequence[str]) -> Command:
     flags: list[str] = []
     overrides: list[str] = []
     rest = list(words)
+    places = list(_PLACES.get(verb, ()))
     while rest:
         word = rest.pop(0)
         if not word.startswith("-"):
-            is_subject = verb in _SUBJECTS and "=" not in word and not word.startswith("~")
-            overrides.append(f"{verb}={word}" if is_subject else normalise_override(word))
+            is_bare = "=" not in word and not word.startswith("~")
+            if is_bare and verb in _SUBJECTS:
+                word = f"{verb}={word}"
+            elif is_bare and places:
+                word = f"{places.pop(0)}={_quote(word)}"
+            overrides.append(normalise_override(word))
             continue
         flags.append(word)
         if word in _WITH_VALUE and rest and "=" not in rest[0] and not rest[0].startswith("-"):
             flags.append(rest.pop(0))
     return Command(verb, tuple(flags), tuple(overrides))
+
+
+def _quote(word: str) -> str:
+    """Protect what Hydra's grammar would not take for plain text, such as spaces and brackets in the name of a folder."""
+    plain = all(letter.isalnum() or letter in "/-_.:+@" for letter in word)
+    return word if plain else "'" + word.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _run(verb: str, words: Sequence[str]) -> int:
@@ -234,6 +248,9 @@ def _complete(words: Sequence[str]) -> int:
         print(" ".join(known for known in VERBS if known.startswith(verb)))
         return 0
     rest = [f"{verb}={word}" if word in _SUBJECTS.get(verb, ()) else word for word in typed[2:]]
+    if verb in _PLACES:  # Hydra cannot read what has no key; the word that is being typed stays
+        typing = [] if line.endswith(" ") else rest[-1:]
+        rest = [word for word in rest[: len(rest) - len(typing)] if "=" in word] + typing
     os.environ["COMP_LINE"] = " ".join(["hrpose", *rest]) + (" " if line.endswith(" ") else "")
     _hand_to_hydra(Command(verb, ("--shell-completion",), tuple(words)), lambda cfg: None)
     return 0

@@ -1,6 +1,7 @@
 """What is said of a set of poses: how it was measured, how good it is, what goes wrong; as records, JSON and an HTML page."""
 
 from hrpose.report.analysis import Evaluated, Report, analyse
+from hrpose.report.comparison import Comparison, compare_measurements
 from hrpose.report.files import read_measurement, write_report
 from hrpose.report.measurement import COLUMNS, Measurement, measure
 from hrpose.report.page import draw_page
@@ -8,12 +9,14 @@ from hrpose.report.protocol import FileStamp, Protocol, name_sigmas
 
 __all__ = [
     "COLUMNS",
+    "Comparison",
     "Evaluated",
     "FileStamp",
     "Measurement",
     "Protocol",
     "Report",
     "analyse",
+    "compare_measurements",
     "draw_page",
     "measure",
     "name_sigmas",

@@ -27,7 +27,7 @@ def show_measurements(measurements: Mapping[str, Measurement], console: Console)
                 console,
                 f"{name}: AP of 95 % of {measurement.samples.size} resamplings of the photos: {low:.3f} to {high:.3f}",
             )
-    _explain_undefined([value for m in measurements.values() for value in m.numbers.values()], console)
+    explain_undefined([value for m in measurements.values() for value in m.numbers.values()], console)
 
 
 def show_report(report: Report, console: Console) -> None:
@@ -43,7 +43,7 @@ def show_report(report: Report, console: Console) -> None:
     for name, row in rows.items():
         table.add_row(name, *(format_number(row[column]) for column in COLUMNS))
     console.print(table)
-    _explain_undefined([value for row in rows.values() for value in row.values()], console)
+    explain_undefined([value for row in rows.values() for value in row.values()], console)
     if measurement.interval is not None:
         low, high = measurement.interval
         say(console, f"AP of 95 % of {measurement.samples.size} resamplings of the photos: {low:.3f} to {high:.3f}")
@@ -100,6 +100,7 @@ def _error_table(report: Report) -> Table:
     return table
 
 
-def _explain_undefined(values: Sequence[float], console: Console) -> None:
+def explain_undefined(values: Sequence[float], console: Console) -> None:
+    """Say what -1 means, where there is one."""
     if any(value < 0 for value in values):
         say(console, UNDEFINED)

@@ -6,14 +6,14 @@ from pathlib import Path
 from threading import Timer
 from typing import Protocol as Interface
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from hrpose.report import analyse, write_report
 from hrpose.report.analysis import STEPS
 from hrpose.report.table import say, show_report
-from hrpose.tasks.reading import read_evaluated
+from hrpose.tasks.reading import read_evaluated, read_options
 
 _LONG = 1.0  # seconds after which a progress bar is shown
 
@@ -34,17 +34,10 @@ def evaluate(cfg: DictConfig) -> float:
     Returns:
         AP; -1 if nobody is annotated.
     """
-    results, sigmas = Path(cfg.results), cfg.sigmas
+    results = Path(cfg.results)
     with show_steps(len(STEPS) + 1) as on_step:
         on_step("reading")
-        evaluated = read_evaluated(
-            cfg.annotations,
-            results,
-            sigmas=sigmas if isinstance(sigmas, str) or sigmas is None else OmegaConf.to_object(sigmas),  # type: ignore[arg-type]
-            category=cfg.category,
-            area_from_bbox=cfg.area_from_bbox,
-            max_detections=cfg.max_detections,
-        )
+        evaluated = read_evaluated(cfg.annotations, results, **read_options(cfg))
         title = f"{results.parent.name}/{results.name}" if results.parent.name else results.name
         report = analyse(evaluated, title=title, num_samples=cfg.num_samples, seed=cfg.seed, on_step=on_step)
     page = write_report(report, Path(cfg.paths.run))

@@ -6,8 +6,10 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from omegaconf import DictConfig, OmegaConf
 
 from hrpose.data.coco import CocoAnnotations, read_annotations
 from hrpose.data.errors import DataWarning
@@ -60,6 +62,14 @@ def read_evaluated(
         max_detections=max_detections,
     )
     return Evaluated(detections, keypoint_scores, truth, skeleton, protocol)
+
+
+def read_options(cfg: DictConfig) -> dict[str, Any]:
+    """Give what `read_evaluated` is told by a configuration, as plain Python."""
+    names = ("sigmas", "category", "area_from_bbox", "max_detections")
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(plain, dict)
+    return {name: plain[name] for name in names}
 
 
 def _read_annotations(file: Path, category: str | None) -> CocoAnnotations:

@@ -1,0 +1,140 @@
+"""hrpose compare a b: two runs, reports or result files side by side, if they were measured alike."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from hrpose.metrics.functional import match_detections
+from hrpose.report import COLUMNS, Comparison, Measurement, compare_measurements, measure, read_measurement
+from hrpose.report.table import explain_undefined, format_number, make_table, say
+from hrpose.tasks.reading import read_evaluated, read_options
+
+
+def compare(cfg: DictConfig) -> float:
+    """Print the numbers of two sides, their difference and its p-value, and leave them in the run's folder.
+
+    Args:
+        cfg: a composed and validated configuration of the verb `compare`.
+
+    Returns:
+        How much higher the AP of b is, of the first kind of boxes; nan where an AP is not defined.
+
+    Raises:
+        ValueError: if a side has no report, or the two were measured in unlike ways and `force` is not set.
+    """
+    comparisons = {
+        name: compare_measurements(a, b)
+        for name, (a, b) in _pair(_read_side("a", cfg), _read_side("b", cfg), cfg).items()
+    }
+    for comparison in comparisons.values():
+        if comparison.unlike and not cfg.force:
+            _refuse(cfg, comparison)
+    console = Console()
+    for name, comparison in comparisons.items():
+        _show(name, comparison, cfg, console)
+    file = Path(cfg.paths.run) / "compare.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({name or "results": c.to_dict() for name, c in comparisons.items()}, allow_nan=False))
+    say(console, f"Written to {file}")
+    first = next(iter(comparisons.values())).differences["AP"]
+    return float("nan") if first is None else first
+
+
+def _read_side(side: str, cfg: DictConfig) -> dict[str, Measurement]:
+    """Read what a side has measured, by the kind of boxes; "" where the name of the file tells none."""
+    path = Path(cfg[side])
+    if path.is_dir():
+        return _read_folder(path)
+    with path.open("rb") as file:
+        is_rows = file.read(100).lstrip().startswith(b"[")
+    return {_kind(path): _measure_rows(side, path, cfg) if is_rows else read_measurement(path)}
+
+
+def _read_folder(folder: Path) -> dict[str, Measurement]:
+    for place in (folder, folder / "results"):
+        reports = sorted(place.glob("report*.json"), reverse=True)  # gt before det
+        if reports:
+            return {_kind(file): read_measurement(file) for file in reports}
+    below = sorted({str(file.parent) for file in folder.rglob("report*.json")})
+    advice = f" There are some in {', '.join(below[:3])}." if below else ""
+    raise ValueError(
+        f"Expected {folder} to be the folder of a run, with report*.json in it or in its results/, but there is none. "
+        f"`hrpose fit`, `test` and `evaluate` leave them.{advice}"
+    )
+
+
+def _kind(file: Path) -> str:
+    """The kind of boxes that a file is named after: report_gt.json, keypoints_det.json."""
+    last = file.stem.rpartition("_")[2]
+    return last if last in ("gt", "det") else ""
+
+
+def _measure_rows(side: str, file: Path, cfg: DictConfig) -> Measurement:
+    if cfg.annotations is None:
+        raise ValueError(
+            f"Expected to be told what the results of {side}={file} are of, but annotations is null. "
+            "Give annotations=<file>, or compare the reports."
+        )
+    evaluated = read_evaluated(cfg.annotations, file, **read_options(cfg))
+    matches = match_detections(
+        evaluated.detections, evaluated.truth, evaluated.skeleton.sigmas, max_detections=cfg.max_detections
+    )
+    return measure(matches, evaluated.protocol, num_samples=cfg.num_samples, seed=cfg.seed)
+
+
+def _pair(
+    a: Mapping[str, Measurement], b: Mapping[str, Measurement], cfg: DictConfig
+) -> dict[str, tuple[Measurement, Measurement]]:
+    """Put those of the same boxes together; the only one of a side goes with the only one of the other."""
+    wanted = [name for name in a if name in b] if cfg.boxes is None else [cfg.boxes]
+    if cfg.boxes is None and len(a) == len(b) == 1:
+        return {next(iter(a)): (next(iter(a.values())), next(iter(b.values())))}
+    if not wanted or not all(name in a and name in b for name in wanted):
+        shown = [", ".join(name or "results" for name in side) for side in (a, b)]
+        raise ValueError(
+            f"Expected a and b to have measured {cfg.boxes or 'the same kind of boxes'}, but a has {shown[0]} and b has "
+            f"{shown[1]}. Name the files: a=<folder>/results/report_gt.json."
+        )
+    return {name: (a[name], b[name]) for name in wanted}
+
+
+def _refuse(cfg: DictConfig, comparison: Comparison) -> None:
+    lines = "\n".join(f"  - {line}" for line in comparison.unlike)
+    raise ValueError(
+        f"Expected {cfg.a} and {cfg.b} to be measured alike, but their protocols differ (a | b):\n{lines}\n"
+        "So their APs do not tell which is better. To see them side by side all the same, add force=true."
+    )
+
+
+def _show(name: str, comparison: Comparison, cfg: DictConfig, console: Console) -> None:
+    table = make_table("Keypoint AP" + (f", boxes {name}" if name else ""), ["number", "a", "b", "b - a"])
+    for column in COLUMNS:
+        difference = comparison.differences[column]
+        table.add_row(
+            column,
+            format_number(comparison.a.numbers[column]),
+            format_number(comparison.b.numbers[column]),
+            "" if difference is None else f"{difference:+.3f}",
+        )
+    console.print(table)
+    explain_undefined([*comparison.a.numbers.values(), *comparison.b.numbers.values()], console)
+    if comparison.p_value is None or comparison.interval is None:
+        say(console, f"No p-value: {comparison.unpaired}.")
+    else:
+        low, high = comparison.interval
+        samples = comparison.a.samples.size
+        sign = "at most " if comparison.p_value <= 1 / samples else ""
+        say(
+            console,
+            f"AP of b - a over 95 % of {samples} resamplings of the photos: {low:+.3f} to {high:+.3f}; "
+            f"p-value {sign}{comparison.p_value:.3f} (paired bootstrap)",
+        )
+    if comparison.unlike:
+        say(console, "Not measured alike (a | b):")
+        for line in comparison.unlike:
+            say(console, f"  - {line}")
+    say(console, f"a: {cfg.a}: {comparison.a.protocol}")
+    say(console, f"b: {cfg.b}: {comparison.b.protocol}")

@@ -1,0 +1,116 @@
+"""hrpose compare: side by side what was measured alike, a refusal that names what was not."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_case import evaluated, write_files
+
+from hrpose.cli import main
+from hrpose.config import compose, validate
+from hrpose.report import analyse, write_report
+from hrpose.tasks.compare import compare
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., float]:
+    def run(*words: Any) -> float:
+        cfg = compose("compare", [*map(str, words), f"paths.run={tmp_path}/out", "num_samples=50"])
+        validate(cfg)
+        return compare(cfg)
+
+    return run
+
+
+def leave_report(folder: Path, *, stem: str = "report", shift: float = 0.0, **protocol: Any) -> Path:
+    """A report of the mixture, with all keypoints moved and parts of the protocol changed."""
+    case = evaluated()
+    moved = replace(
+        case,
+        detections=replace(case.detections, keypoints=case.detections.keypoints + shift),
+        protocol=replace(case.protocol, **protocol),
+    )
+    return write_report(analyse(moved, title="", num_samples=50), folder, stem)
+
+
+def test_two_runs_side_by_side(run, tmp_path, capsys) -> None:
+    leave_report(tmp_path / "one")
+    leave_report(tmp_path / "two" / "results", shift=4.0)
+    difference = run(f"a={tmp_path}/one", f"b={tmp_path}/two")
+    left = json.loads((tmp_path / "out" / "compare.json").read_text())["results"]
+    assert difference == left["b"]["numbers"]["AP"] - left["a"]["numbers"]["AP"] < 0
+    assert left["p_value"] == 1 / 50
+    printed = capsys.readouterr().out
+    assert f"{difference:+.3f}" in printed
+    assert "p-value at most 0.020 (paired bootstrap)" in printed
+    assert printed.count("20 photos and 40 persons of gt.json") == 2
+
+
+def test_rows_and_their_report_are_equal(run, tmp_path) -> None:
+    annotations, results = write_files(tmp_path)
+    rows = json.loads(results.read_text())
+    (tmp_path / "again.json").write_text(json.dumps(rows, indent=1))
+    assert run(f"a={results}", f"b={tmp_path}/again.json", f"annotations={annotations}") == 0
+    assert json.loads((tmp_path / "out" / "compare.json").read_text())["results"]["p_value"] == 1
+
+
+def test_rows_need_annotations(run, tmp_path) -> None:
+    _, results = write_files(tmp_path)
+    with pytest.raises(ValueError, match=r"what the results of a=.*res.json are of, but annotations is null"):
+        run(f"a={results}", f"b={results}")
+
+
+def test_unlike_protocols_are_refused_unless_told(run, tmp_path, capsys) -> None:
+    leave_report(tmp_path / "one", flip_test=True, boxes="ground truth")
+    leave_report(tmp_path / "two", flip_test=False, boxes="ground truth")
+    sides = f"a={tmp_path}/one", f"b={tmp_path}/two"
+    with pytest.raises(
+        ValueError, match=r"(?s)measured alike, but .* \(a \| b\):\n  - flip test: on \| off\n.*force=true"
+    ):
+        run(*sides)
+    assert not (tmp_path / "out").exists()
+    assert run(*sides, "force=true") == 0
+    assert "Not measured alike (a | b):\n  - flip test: on | off" in capsys.readouterr().out
+
+
+def test_both_kinds_of_boxes_are_compared(run, tmp_path) -> None:
+    for name, shift in (("one", 0.0), ("two", 4.0)):
+        leave_report(tmp_path / name / "results", stem="report_gt")
+        leave_report(tmp_path / name / "results", stem="report_det", shift=shift)
+    sides = f"a={tmp_path}/one", f"b={tmp_path}/two"
+    assert run(*sides) == 0
+    assert list(json.loads((tmp_path / "out" / "compare.json").read_text())) == ["gt", "det"]
+    assert run(*sides, "boxes=det") < 0
+    assert list(json.loads((tmp_path / "out" / "compare.json").read_text())) == ["det"]
+    leave_report(tmp_path / "three")
+    with pytest.raises(ValueError, match="a has gt, det and b has results"):
+        run(f"a={tmp_path}/one", f"b={tmp_path}/three")
+
+
+def test_a_folder_without_reports_says_where_some_are(run, tmp_path) -> None:
+    leave_report(tmp_path / "runs" / "x" / "results")
+    with pytest.raises(ValueError, match=r"with report\*.json in it .* There are some in .*runs/x/results"):
+        run(f"a={tmp_path}/runs", f"b={tmp_path}/runs")
+
+
+def test_bare_words_reach_the_task(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["compare", "nowhere", "gone.json"]) == 1
+    shown = capsys.readouterr().err
+    assert "a: there is no file or folder nowhere." in shown
+    assert "b: there is no file or folder gone.json." in shown
+
+
+def test_a_worse_set_of_poses_is_found_out(run, tmp_path) -> None:
+    annotations, results = write_files(tmp_path)
+    rows = json.loads(results.read_text())
+    rng = np.random.default_rng(0)
+    for row in rows:
+        row["keypoints"] = (np.array(row["keypoints"]) + rng.normal(0, 6, 51) * ([1, 1, 0] * 17)).tolist()
+    (tmp_path / "worse.json").write_text(json.dumps(rows))
+    assert run(f"a={results}", f"b={tmp_path}/worse.json", f"annotations={annotations}") < 0
+    assert json.loads((tmp_path / "out" / "compare.json").read_text())["results"]["p_value"] < 0.05
