@@ -42,8 +42,8 @@ LEGS: Mapping[str, tuple[float, tuple[Range, Range, Range]]] = {
 # Degrees. Trunk: forward bend, sideways lean, turn of the shoulders against the hips.
 TRUNKS: Mapping[str, tuple[float, tuple[Range, Range, Range]]] = {
     "upright": (0.70, ((-6, 12), (-6, 6), (-15, 15))),
-    "leaning": (0.18, ((-5, 25), (-22, 22), (-35, 35))),
-    "bent": (0.12, ((30, 85), (-10, 10), (-20, 20))),
+    "leaning": (0.16, ((-5, 25), (-22, 22), (-35, 35))),
+    "bent": (0.09, ((30, 85), (-10, 10), (-20, 20))),
 }
 
 
@@ -90,7 +90,7 @@ def sample_body(rng: np.random.Generator) -> Body:
     view = rotation(2, rng.normal(0, 4)) @ rotation(0, rng.normal(4, 8)) @ rotation(1, _sample_heading(rng))
     chest = view @ rotation(0, bend) @ rotation(2, lean) @ rotation(1, turn)
     nod = rng.uniform(-15, 25) - 0.5 * max(bend - 20, 0)
-    head = chest @ rotation(1, rng.normal(0, 22)) @ rotation(0, nod) @ rotation(2, rng.normal(0, 7))
+    head = chest @ rotation(1, rng.normal(0, 18)) @ rotation(0, nod) @ rotation(2, rng.normal(0, 7))
     joints = _trunk(view, chest, head, size)
     _add_arms(joints, rng, chest, size)
     _add_legs(joints, rng, view, size)
@@ -99,7 +99,7 @@ def sample_body(rng: np.random.Generator) -> Body:
         joints={name: point * flip_y for name, point in joints.items()},
         head=head * flip_y[:, None],
         chest=chest * flip_y[:, None],
-        thickness=float(rng.uniform(1.15, 1.55)),
+        thickness=float(rng.uniform(1.2, 1.6)),
         head_size=float(rng.uniform(1.4, 1.6) * (1.12 if child else 1.0)),
     )
 
@@ -107,11 +107,11 @@ def sample_body(rng: np.random.Generator) -> Body:
 def _sample_heading(rng: np.random.Generator) -> float:
     """Draw the direction a person faces, in degrees: 0 towards the camera, 90 to the right of the photo, 180 away."""
     kind = rng.random()
-    if kind < 0.65:
-        return float(rng.normal(0, 20))
-    if kind < 0.92:
-        return float(rng.normal(180, 20))
-    return float(rng.choice((-70, 70)) + rng.normal(0, 18))
+    if kind < 0.67:
+        return float(rng.normal(0, 17))
+    if kind < 0.96:
+        return float(rng.normal(180, 17))
+    return float(rng.choice((-65, 65)) + rng.normal(0, 15))
 
 
 def _choose(rng: np.random.Generator, table: Mapping[str, tuple[float, tuple[Range, ...]]]) -> tuple[float, ...]:

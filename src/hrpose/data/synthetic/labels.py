@@ -28,7 +28,7 @@ _ON_LIMB = {
     "ankle": (("SHANK", "FOOT"), ()),
 }
 _FAR_SIDE = {"shoulder": -0.07, "hip": -0.04}  # statures behind the middle of the trunk: hidden by it
-_SEEN, _GUESSED = 0.12, -0.35  # cosine to the camera: a feature of the face is seen, can be placed by guess
+_SEEN, _GUESSED = 0.12, -0.1  # cosine to the camera: a feature of the face is seen, can be placed by guess
 
 
 _MIN_AREA, _MIN_SHOWN = 320, 0.15  # pixels and share of a person below which nobody would place keypoints
@@ -94,7 +94,7 @@ def _locate(person: Person, name: str) -> tuple[Floats, int]:
     shadow, towards = head_frame(person)
     facing = float(FACE[name] @ towards)
     if name.endswith("ear"):
-        facing += 0.4
+        facing += 0.38
     return person.place("head") + shadow @ FACE[name], 2 if facing > _SEEN else 1 if facing > _GUESSED else 0
 
 

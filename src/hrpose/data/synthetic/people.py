@@ -93,7 +93,7 @@ class Person:
 
 def sample_outfit(rng: np.random.Generator) -> Outfit:
     """Draw skin, hair and clothes."""
-    skirt = float(rng.uniform(0.7, 1.7)) if rng.random() < 0.2 else 0.0
+    skirt = float(rng.uniform(0.55, 1.15)) if rng.random() < 0.2 else 0.0
     shirt = sample_cloth(rng)
     return Outfit(
         skin=sample_skin(rng),

@@ -17,7 +17,7 @@ from hrpose.data.synthetic.scenery import develop, make_background, paint_clutte
 _NUM_PEOPLE = np.array([0.04, 0.18, 0.26, 0.30, 0.22])  # probability of 0, 1, 2, ... people of full size
 _PROB_OCCLUDER, _PROB_CROWD, _PROB_DISTANT = 0.2, 0.04, 0.07
 _PLACE_TRIES, _MAX_OVERLAP = 10, 0.15
-_PROB_WHOLE = 0.88  # of being placed entirely inside the photo, where the size allows it
+_PROB_WHOLE = 0.92  # of being placed entirely inside the photo, where the size allows it
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ def _near_people(rng: np.random.Generator, size: tuple[int, int]) -> list[Person
     """Cast the people of full size, the farthest first; nobody covers more than a part of anybody else."""
     people: list[Person] = []
     for _ in range(rng.choice(len(_NUM_PEOPLE), p=_NUM_PEOPLE)):
-        stature = min(size) * (rng.uniform(1.0, 1.5) if rng.random() < 0.06 else rng.uniform(0.5, 0.98))
+        stature = min(size) * (rng.uniform(1.0, 1.5) if rng.random() < 0.04 else rng.uniform(0.46, 0.86))
         person = Person(sample_body(rng), sample_outfit(rng), np.zeros(2), stature)
         low, high = _extent(person)
         for _ in range(_PLACE_TRIES):

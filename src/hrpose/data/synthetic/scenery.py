@@ -66,12 +66,12 @@ def paint_occluder(canvas: Canvas, rng: np.random.Generator, size: tuple[int, in
 def develop(image: Image, rng: np.random.Generator) -> Image:
     """Light, blur and grain: return the photo as a mediocre camera would have taken it."""
     height, width = image.shape[:2]
-    if rng.random() < 0.35:
-        image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.1)), np.uint8)
+    if rng.random() < 0.25:
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.8)), np.uint8)
     corners = rng.uniform(0.75, 1.15, (2, 2, 1)) * rng.uniform(0.9, 1.1, 3) * rng.uniform(0.8, 1.1)
     light = cv2.resize(corners.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     grain = np.frombuffer(rng.bytes(image.size), np.uint8).reshape(image.shape)
-    strength = float(rng.uniform(0.0, 0.08))
+    strength = float(rng.uniform(0.0, 0.06))
     lit = cv2.multiply(image, light, dtype=cv2.CV_32F)
     developed = cv2.addWeighted(
         lit, 1.0, grain, strength, float(rng.uniform(-8, 18)) - 127.5 * strength, dtype=cv2.CV_8U
