@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import hrpose
+from hrpose.cli import parse
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(
@@ -50,7 +51,7 @@ def test_a_quoted_command_composes(command):
     _, verb, *words = command.split()
     if any(word in FLAGS for word in words):
         words = [first_of_sweep(word) for word in words if word not in FLAGS]
-    assert hrpose.compose(verb, words).seed is not None
+    assert hrpose.compose(verb, parse(verb, words).overrides).seed is not None
 
 
 def test_the_readme_lists_every_experiment_of_the_paper():

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import io
 import json
+import logging
 import resource
 import sys
 import tempfile
@@ -139,6 +140,7 @@ def _time_peer(tool: str, annotations: Path, results: Path) -> tuple[list[float]
     coco, evaluate = (
         getattr(importlib.import_module(m), n) for m, n in ((coco_module, coco_name), (eval_module, eval_name))
     )
+    logging.getLogger(coco_module.partition(".")[0]).setLevel(logging.WARNING)  # its table would come between ours
     start = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
         truth = coco(str(annotations))
