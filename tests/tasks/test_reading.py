@@ -111,6 +111,11 @@ def test_sigmas_are_given_by_name_or_number(read, annotations, rows) -> None:
         read(annotations, rows, sigmas="cooc")
 
 
+def test_no_poses_that_count_are_refused(read, annotations, rows) -> None:
+    with pytest.raises(ValueError, match="at least 1, but got 0"):
+        read(annotations, rows, max_detections=0)
+
+
 def test_keypoints_without_names_need_sigmas(read, annotations, rows) -> None:
     del annotations["categories"][0]["keypoints"]
     with pytest.raises(ValueError, match="give sigmas=coco, sigmas=mpii or a list of numbers"):

@@ -153,7 +153,8 @@ def _refuse(file: Path, rows: list[int], wanted: str, came: list[Any] | None = N
     """Name the rows at fault and, where given, what the first of them have."""
     if rows:
         more = " ..." if len(rows) > 5 else ""
-        values = f" They have {', '.join(map(str, dict.fromkeys(came[:5])))}{more}." if came else ""
+        shown = ", ".join(map(str, dict.fromkeys(came[:5] if came else [])))
+        values = f" They have {shown}{', ...' if more else '.'}" if came else ""
         raise ValueError(
             f"Expected {file} to have {wanted}, but {len(rows)} are otherwise: rows {rows[:5]}{more} counted from 0.{values}"
         )

@@ -82,6 +82,11 @@ def measure(matches: Matches, protocol: Protocol, *, num_samples: int = 1000, se
         protocol: how the poses came about.
         num_samples: S; 0 resamples nothing.
         seed: of the resampling.
+
+    Raises:
+        ValueError: if `num_samples` is negative.
     """
+    if num_samples < 0:
+        raise ValueError(f"Expected `num_samples` to be 0 or more, but got {num_samples}.")
     samples = bootstrap_average_precision(matches, num_samples=num_samples, seed=seed) if num_samples else np.zeros(0)
     return Measurement(protocol, summarize(accumulate(matches)), samples, seed)

@@ -47,6 +47,10 @@ def read_evaluated(
     Raises:
         ValueError: if a file cannot be used, or the two do not fit: naming the file and the rows or ids at fault.
     """
+    if max_detections < 1:
+        raise ValueError(
+            f"Expected `max_detections`, poses of one photo that count, to be at least 1, but got {max_detections}."
+        )
     annotations = _read_annotations(Path(annotations_file), category)
     _check_areas(annotations, area_from_bbox)
     skeleton = _choose_skeleton(annotations, sigmas)
