@@ -102,6 +102,7 @@ def test_every_ap_carries_its_protocol(fit, people, tmp_path, capsys) -> None:
         assert stamp["annotations"]["sha256"] == hashlib.sha256(annotations.read_bytes()).hexdigest()
         assert (stamp["num_images"], stamp["flip_test"], stamp["codec"]) == (4, False, "HeatmapCodec")
         assert (stamp["input_size"], stamp["oks_nms"], stamp["sigmas"]) == ([96, 128], "0.9", "coco")
+        assert "not stated" not in stamp.values()
     hyperparameters = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["hyper_parameters"]
     assert hyperparameters["protocols"] == stamps
     assert "num_images: 4" in (tmp_path / "run" / "metrics" / "hparams.yaml").read_text()

@@ -47,7 +47,7 @@ def state_protocols(
             sigmas=name_sigmas(metric.sigmas),
             max_detections=metric.max_detections,
             boxes="ground truth" if boxes == "gt" else FileStamp.of(datamodule.val_detections or ""),
-            min_bbox_score=None if boxes == "gt" else datamodule.min_bbox_score,
+            min_bbox_score=0.0 if boxes == "gt" else datamodule.min_bbox_score,
             oks_nms=_name_nms(metric),
         )
         for boxes, metric in metrics.items()
