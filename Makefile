@@ -1,23 +1,30 @@
 # The project's commands. `make` alone lists them.
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+CORE := $(VENV)/.installed
+STAMP := $(VENV)/.installed-dev
 SHELL := /bin/bash
 
 .PHONY: help
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
 
-$(STAMP): pyproject.toml constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+$(CORE): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || python3 -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(PIP) -e .
+	@touch $@
+
+$(STAMP): $(CORE)
+	$(PIP) -e ".[dev]"
 	@touch $@
 
 .PHONY: install
 install: $(STAMP) ## Make .venv and install hrpose with its development tools into it
 
 .PHONY: fit
-fit: $(STAMP) ## Draw synthetic people, train the tiny HRNet on them, print its AP (about five minutes on two cores)
+fit: $(CORE) ## Draw synthetic people, train the tiny HRNet on them, print its AP (about five minutes on two cores)
 	$(BIN)/hrpose fit
 
 .PHONY: test
