@@ -40,8 +40,6 @@ class HRNet(nn.Module):
         num_modules: exchange units in stages 2, 3 and 4.
         num_blocks: residual blocks of each branch between two exchanges.
         final_kernel: side of the last convolution's kernel in heatmap cells, odd; the paper's is 1.
-        final_std: standard deviation of the last convolution's weights before training; the paper's is 0.001. Rows that begin
-            alike learn left and right as one thing first; a larger value tells them apart early, for short trainings.
 
     Raises:
         ValueError: if a count is not a positive whole number, if `num_modules` has not three entries, or if `final_kernel`
@@ -64,7 +62,6 @@ class HRNet(nn.Module):
         num_modules: Sequence[int] = (1, 4, 3),
         num_blocks: int = 4,
         final_kernel: int = 1,
-        final_std: float = 0.001,
     ) -> None:
         super().__init__()
         check_counts(width=width, num_keypoints=num_keypoints, stem_width=stem_width, stage1_width=stage1_width)
@@ -85,15 +82,14 @@ class HRNet(nn.Module):
         self.transition3 = Transition(channels[:3], channels)
         self.stage4 = _stage(channels, modules[2], num_blocks, num_outputs=1)
         self.final_layer = nn.Conv2d(width, num_keypoints, final_kernel, padding=final_kernel // 2)
-        self._initialise(final_std)
+        self._initialise()
 
-    def _initialise(self, final_std: float) -> None:
+    def _initialise(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=0.001)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        nn.init.normal_(self.final_layer.weight, std=final_std)
 
     def forward_features(self, images: Tensor) -> list[Tensor]:
         """Compute the features under the head.
