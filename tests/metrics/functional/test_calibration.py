@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 from keypoint_oracle import detections_from_coco, random_case, truth_from_coco
+from known_errors import AREA, pairs_of_people, predict
 
 from hrpose.metrics.functional import Detections, keypoint_variances, match_detections
 from hrpose.metrics.functional.calibration import calibrate_keypoint_scores, optimal_score_threshold
 from hrpose.skeletons import COCO
-
-from .test_anatomy import AREA, pairs_of_people, predict
 
 
 def test_cut_between_right_and_wrong() -> None:

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
+from known_errors import AREA, pairs_of_people, predict
 
 from hrpose.metrics.functional import keypoint_variances
 from hrpose.metrics.functional.pairs import keypoint_similarity, pair_persons
 from hrpose.skeletons import COCO
-
-from .test_anatomy import AREA, pairs_of_people, predict
 
 
 def test_everyone_is_paired_alone_or_missed() -> None:
