@@ -128,6 +128,59 @@ def test_features_are_the_one_map_under_the_head(tiny):
         assert torch.equal(net.final_layer(features), net(images))
 
 
+@pytest.mark.parametrize("branch", [0, 1, 2, 3])
+def test_heatmaps_come_from_the_branch_that_was_chosen(branch):
+    net = HRNet(**SMALL, heatmap_branch=branch).train()
+    images = draw_images("any", (2, 3, 96, 64))
+    (features,) = net.eval().forward_features(images)
+    assert features.shape == (2, 8 << branch, 24 >> branch, 16 >> branch)
+    heatmaps = net.train()(images)
+    assert heatmaps.shape == (2, 5, 24 >> branch, 16 >> branch)
+    heatmaps.sum().backward()  # nothing is left without a gradient, which training on several devices would refuse
+    assert all(parameter.grad is not None for parameter in net.parameters())
+    names = [name for name in net.state_dict() if name.startswith("stage4.0.fuse_layers.")]
+    assert {name.split(".")[3] for name in names} == {str(branch)}
+
+
+@pytest.mark.parametrize("branch", [0, 2])
+def test_all_branches_of_stage_4_go_out_under_the_names_of_the_imagenet_network(branch):
+    one = HRNet(**SMALL, heatmap_branch=branch).eval()
+    every = HRNet(**SMALL, heatmap_branch=branch, all_branches=True).eval()
+    draw_weights(one)
+    draw_weights(every)
+    images = draw_images("any", (1, 3, 64, 32))
+    with torch.no_grad():
+        features = every.forward_features(images)
+        assert [tuple(each.shape[1:]) for each in features] == [(8, 16, 8), (16, 8, 4), (32, 4, 2), (64, 2, 1)]
+        torch.testing.assert_close(features[branch], one.forward_features(images)[0])
+        torch.testing.assert_close(every(images), one(images))
+    added = every.state_dict().keys() - one.state_dict().keys()
+    assert {name.split(".")[3] for name in added} == {"0", "1", "2", "3"} - {str(branch)}
+    assert "stage4.0.fuse_layers.3.0.2.0.weight" in every.state_dict()
+
+
+@pytest.mark.parametrize(("exchanges", "units"), [("all", 8), ("across_stages", 3), ("final", 1)])
+def test_exchange_units_are_counted_as_in_the_papers_table_6(exchanges, units):
+    with torch.device("meta"):
+        net = HRNet(exchanges=exchanges)
+    names = {".".join(name.split(".")[:2]) for name in net.state_dict() if ".fuse_layers." in name}
+    assert len(names) == units
+    branches = [name for name in net.state_dict() if ".branches." in name]
+    with torch.device("meta"):
+        assert branches == [name for name in HRNet().state_dict() if ".branches." in name]  # the depth stays
+        assert tuple(net(torch.empty(2, 3, 64, 64)).shape) == (2, 17, 16, 16)
+
+
+def test_without_exchange_a_branch_is_alone_until_the_end():
+    net = HRNet(**{**SMALL, "num_modules": (1, 2, 1)}, exchanges="final").eval()
+    draw_weights(net)
+    finest, coarse = torch.rand(1, 8, 8, 8), torch.rand(1, 16, 4, 4)
+    with torch.no_grad():
+        before, after = (net.stage3([finest, other, torch.rand(1, 32, 2, 2)]) for other in (coarse, coarse + 1))
+    assert torch.equal(before[0], after[0])
+    assert not torch.equal(before[1], after[1])
+
+
 def test_weights_start_as_in_the_paper():
     torch.manual_seed(0)
     net = HRNet(**SMALL)
@@ -170,6 +223,9 @@ def test_images_are_left_as_they_were(tiny):
         ({"num_modules": (1, 4)}, r"`num_modules` to hold three numbers.*\(1, 4\)"),
         ({"num_modules": (1, 0, 3)}, r"`num_modules\[1\]`.*got 0"),
         ({"final_kernel": 2}, "`final_kernel` to be odd"),
+        ({"heatmap_branch": 4}, "`heatmap_branch` to be 0, 1, 2 or 3.*got 4"),
+        ({"heatmap_branch": True}, "`heatmap_branch`.*got True"),
+        ({"exchanges": "none"}, "`exchanges` to be one of all, across_stages, final, but got 'none'"),
     ],
 )
 def test_a_wrong_argument_is_named(arguments, message):

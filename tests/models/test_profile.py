@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from hrpose.models import HRNet, count_macs, count_parameters
+from hrpose.models import HRNet, count_macs, count_parameters, find_heatmap_size
 
 
 def test_macs_of_each_layer_follow_from_its_shapes():
@@ -23,3 +23,10 @@ def test_counting_changes_nothing():
     count_macs(net, (32, 32))
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert not any(module._forward_hooks for module in net.modules())
+
+
+def test_the_size_of_heatmaps_is_found_from_shapes():
+    small = {"width": 4, "num_keypoints": 2, "num_modules": (1, 1, 1), "num_blocks": 1}
+    assert find_heatmap_size(HRNet(**small), (96, 160)) == (24, 40)
+    assert find_heatmap_size(HRNet(**small, heatmap_branch=3), (96, 160)) == (3, 5)
+    assert find_heatmap_size(nn.Flatten(), (96, 160)) is None

@@ -2,7 +2,7 @@
 
 from hrpose.models.hourglass import StackedHourglass
 from hrpose.models.hrnet import HRNet
-from hrpose.models.profile import count_macs, count_parameters
+from hrpose.models.profile import count_macs, count_parameters, find_heatmap_size
 from hrpose.models.simple_baseline import SimpleBaseline
 from hrpose.models.weight_files import WeightsError
 from hrpose.models.weights import WeightReport, load_weights
@@ -15,5 +15,6 @@ __all__ = [
     "WeightsError",
     "count_macs",
     "count_parameters",
+    "find_heatmap_size",
     "load_weights",
 ]

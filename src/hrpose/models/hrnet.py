@@ -12,22 +12,32 @@ The networks of the literature, as arguments:
     W32, W48, W18     HRNet(width=32), HRNet(width=48), HRNet(width=18)
     W18-small v1      HRNet(width=16, stage1_width=32, stage1_blocks=1, num_modules=(1, 1, 1), num_blocks=2)
     W18-small v2      HRNet(width=18, stage1_blocks=2, num_modules=(1, 3, 2), num_blocks=2)
+
+and those of the paper's ablation (section 4.4):
+
+    heatmaps from the 2x or the 4x map     HRNet(heatmap_branch=1), HRNet(heatmap_branch=2)
+    exchange across stages only, 3 units   HRNet(exchanges="across_stages")
+    no exchange but the last, 1 unit       HRNet(exchanges="final")
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hrpose.models.checks import check_counts, check_final_kernel, check_images
+from hrpose.models.hrnet_parts import Exchanges, Transition, build_bottlenecks, build_stage, conv3x3
 
+_FINEST_STRIDE = 4  # pixels to a cell of the first branch
 _COARSEST_STRIDE = 32  # of the fourth branch; its nearest-neighbour upsampling meets the others only in whole cells
+_NUM_BRANCHES = 4  # of stage 4
 
 
 class HRNet(nn.Module):
-    """HRNet with a heatmap head: images (B, 3, H, W) to heatmaps (B, K, H/4, W/4).
+    """HRNet with a heatmap head: images (B, 3, H, W) to heatmaps (B, K, H/4, W/4), or coarser ones of a branch below.
 
     Weights start as in the paper: convolutions from N(0, 0.001), biases 0, batch norms 1 and 0.
 
@@ -40,10 +50,16 @@ class HRNet(nn.Module):
         num_modules: exchange units in stages 2, 3 and 4.
         num_blocks: residual blocks of each branch between two exchanges.
         final_kernel: side of the last convolution's kernel in heatmap cells, odd; the paper's is 1.
+        heatmap_branch: the branch that the heatmaps are made from: 0 the finest, at 1/4 of the input, 1 at 1/8, 2 at 1/16,
+            3 at 1/32. The codec's heatmap_size has to follow.
+        exchanges: which exchange units there are: "all"; "across_stages", the last one of each stage; or "final", the very
+            last one. Without one the branches go on side by side.
+        all_branches: let stage 4 put out all its four branches, as in the ImageNet network, for heads that use them;
+            `forward` takes the one of `heatmap_branch`.
 
     Raises:
-        ValueError: if a count is not a positive whole number, if `num_modules` has not three entries, or if `final_kernel`
-            is even.
+        ValueError: if a count is not a positive whole number, if `num_modules` has not three entries, if `final_kernel`
+            is even, or if there is no such branch or choice of exchanges.
 
     Example:
         >>> net = HRNet(width=8, num_keypoints=5, num_modules=(1, 1, 1), num_blocks=1)
@@ -62,26 +78,33 @@ class HRNet(nn.Module):
         num_modules: Sequence[int] = (1, 4, 3),
         num_blocks: int = 4,
         final_kernel: int = 1,
+        heatmap_branch: int = 0,
+        exchanges: Exchanges = "all",
+        all_branches: bool = False,
     ) -> None:
         super().__init__()
         check_counts(width=width, num_keypoints=num_keypoints, stem_width=stem_width, stage1_width=stage1_width)
         check_counts(stage1_blocks=stage1_blocks, num_blocks=num_blocks)
         check_final_kernel(final_kernel)
         modules = _three_counts(num_modules)
+        _check_choices(heatmap_branch, exchanges)
+        self.heatmap_branch = heatmap_branch
+        outputs = list(range(_NUM_BRANCHES)) if all_branches else [heatmap_branch]
+        self._heatmap_place = outputs.index(heatmap_branch)
 
         channels = [width, 2 * width, 4 * width, 8 * width]
-        self.conv1 = _conv3x3(3, stem_width, stride=2)
+        self.conv1 = conv3x3(3, stem_width, stride=2)
         self.bn1 = nn.BatchNorm2d(stem_width)
-        self.conv2 = _conv3x3(stem_width, stem_width, stride=2)
+        self.conv2 = conv3x3(stem_width, stem_width, stride=2)
         self.bn2 = nn.BatchNorm2d(stem_width)
-        self.layer1 = _bottlenecks(stem_width, stage1_width, stage1_blocks)
+        self.layer1 = build_bottlenecks(stem_width, stage1_width, stage1_blocks)
         self.transition1 = Transition([4 * stage1_width], channels[:2])
-        self.stage2 = _stage(channels[:2], modules[0], num_blocks)
+        self.stage2 = build_stage(channels[:2], modules[0], num_blocks, exchanges=exchanges)
         self.transition2 = Transition(channels[:2], channels[:3])
-        self.stage3 = _stage(channels[:3], modules[1], num_blocks)
+        self.stage3 = build_stage(channels[:3], modules[1], num_blocks, exchanges=exchanges)
         self.transition3 = Transition(channels[:3], channels)
-        self.stage4 = _stage(channels, modules[2], num_blocks, num_outputs=1)
-        self.final_layer = nn.Conv2d(width, num_keypoints, final_kernel, padding=final_kernel // 2)
+        self.stage4 = build_stage(channels, modules[2], num_blocks, exchanges=exchanges, outputs=outputs)
+        self.final_layer = nn.Conv2d(channels[heatmap_branch], num_keypoints, final_kernel, padding=final_kernel // 2)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -98,171 +121,27 @@ class HRNet(nn.Module):
             images: (B, 3, H, W) normalised RGB; H and W are multiples of 32.
 
         Returns:
-            What stage 4 puts out, finest first: here one map, (B, width, H/4, W/4).
+            What stage 4 puts out, finest first: the one map that the heatmaps are made from, (B, width, H/4, W/4) in the
+            paper's network, or four with `all_branches`.
 
         Raises:
             ValueError: if the images have another number of channels, or sides that are no multiples of 32.
         """
-        check_images(images, _COARSEST_STRIDE)
+        check_images(images, _COARSEST_STRIDE, heatmap_stride=_FINEST_STRIDE << self.heatmap_branch)
         stem = F.relu(self.bn1(self.conv1(images)), inplace=True)
         stem = F.relu(self.bn2(self.conv2(stem)), inplace=True)
         features = self.stage2(self.transition1([self.layer1(stem)]))
         features = self.stage3(self.transition2(features))
-        finest: list[Tensor] = self.stage4(self.transition3(features))
-        return finest
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images, as `forward_features` takes them, to heatmaps (B, K, H/4, W/4), without activation."""
-        heatmaps: Tensor = self.final_layer(self.forward_features(images)[0])
-        return heatmaps
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut (He et al., CVPR 2016): the block of stages 2 to 4.
-
-    Args:
-        channels: of its input and its output.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv1 = _conv3x3(channels, channels)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = _conv3x3(channels, channels)
-        self.bn2 = nn.BatchNorm2d(channels)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Map (B, C, h, w) to (B, C, h, w)."""
-        out = F.relu(self.bn1(self.conv1(features)), inplace=True)
-        out = self.bn2(self.conv2(out))
-        out += features
-        return F.relu(out, inplace=True)
-
-
-class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions and a shortcut (He et al., CVPR 2016): the block of stage 1.
-
-    Args:
-        in_channels: of its input.
-        width: channels between the 1x1 convolutions; four times as many leave the block.
-    """
-
-    def __init__(self, in_channels: int, width: int) -> None:
-        super().__init__()
-        out_channels = 4 * width
-        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = _conv3x3(width, width)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(out_channels)
-        self.downsample: nn.Module = nn.Identity()
-        if in_channels != out_channels:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)
-            )
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Map (B, in_channels, h, w) to (B, 4 * width, h, w)."""
-        out = F.relu(self.bn1(self.conv1(features)), inplace=True)
-        out = F.relu(self.bn2(self.conv2(out)), inplace=True)
-        out = self.bn3(self.conv3(out))
-        out += self.downsample(features)
-        return F.relu(out, inplace=True)
-
-
-class Transition(nn.ModuleList):
-    """The step between two stages: adds one branch of half the resolution of the last.
-
-    Args:
-        before: channels of the branches that come in, finest first.
-        after: channels of the branches that go out, one more.
-    """
-
-    def __init__(self, before: Sequence[int], after: Sequence[int]) -> None:
-        kept = [
-            nn.Identity() if old == new else nn.Sequential(*_conv_norm(old, new), nn.ReLU(inplace=True))
-            for old, new in zip(before, after, strict=False)
-        ]
-        added = nn.Sequential(nn.Sequential(*_conv_norm(before[-1], after[-1], stride=2), nn.ReLU(inplace=True)))
-        super().__init__([*kept, added])
-
-    def forward(self, features: list[Tensor]) -> list[Tensor]:
-        """Map n branches, finest first, to n + 1."""
-        return [path(features[min(branch, len(features) - 1)]) for branch, path in enumerate(self)]
-
-
-class ExchangeUnit(nn.Module):
-    """Residual blocks on every branch, then every output takes in every branch: y_i = ReLU(sum over j of f_ij(x_j)).
-
-    f_ij is the identity for i = j, a 1x1 convolution with nearest-neighbour upsampling from a coarser branch j, and
-    strided 3x3 convolutions from a finer one.
-
-    Args:
-        channels: of the branches, finest first; at least two.
-        num_blocks: residual blocks of each branch.
-        num_outputs: how many branches go out, finest first.
-    """
-
-    def __init__(self, channels: Sequence[int], num_blocks: int, num_outputs: int) -> None:
-        super().__init__()
-        self.branches = nn.ModuleList(
-            nn.Sequential(*(BasicBlock(width) for _ in range(num_blocks))) for width in channels
-        )
-        self.fuse_layers = nn.ModuleList(
-            nn.ModuleList(_exchange_path(channels, source, target) for source in range(len(channels)))
-            for target in range(num_outputs)
-        )
-
-    def forward(self, features: list[Tensor]) -> list[Tensor]:
-        """Map branches, finest first, to the branches that go out."""
-        inputs = [branch(feature) for branch, feature in zip(self.branches, features, strict=True)]
-        outputs = []
-        for paths in self.fuse_layers:
-            terms = zip(paths, inputs, strict=True)  # type: ignore[call-overload]  # a ModuleList iterates
-            outputs.append(_sum_relu([path(feature) for path, feature in terms]))
+        outputs: list[Tensor] = self.stage4(self.transition3(features))
         return outputs
 
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images, as `forward_features` takes them, to heatmaps (B, K, H/4, W/4), without activation.
 
-def _sum_relu(terms: list[Tensor]) -> Tensor:
-    total = terms[0] + terms[1]  # a new tensor: the identity term belongs to the other outputs too
-    for term in terms[2:]:
-        total += term
-    return F.relu(total, inplace=True)
-
-
-def _exchange_path(channels: Sequence[int], source: int, target: int) -> nn.Module:
-    if source == target:
-        return nn.Identity()
-    if source > target:
-        return nn.Sequential(
-            nn.Conv2d(channels[source], channels[target], 1, bias=False),
-            nn.BatchNorm2d(channels[target]),
-            nn.Upsample(scale_factor=2.0 ** (source - target), mode="nearest"),
-        )
-    width = channels[source]
-    steps = [
-        nn.Sequential(*_conv_norm(width, width, stride=2), nn.ReLU(inplace=True)) for _ in range(target - source - 1)
-    ]
-    return nn.Sequential(*steps, nn.Sequential(*_conv_norm(width, channels[target], stride=2)))
-
-
-def _stage(channels: Sequence[int], num_modules: int, num_blocks: int, num_outputs: int | None = None) -> nn.Sequential:
-    everything = len(channels)
-    outputs = [everything] * (num_modules - 1) + [num_outputs or everything]
-    return nn.Sequential(*(ExchangeUnit(channels, num_blocks, count) for count in outputs))
-
-
-def _bottlenecks(in_channels: int, width: int, num_blocks: int) -> nn.Sequential:
-    return nn.Sequential(*(Bottleneck(4 * width if block else in_channels, width) for block in range(num_blocks)))
-
-
-def _conv_norm(in_channels: int, out_channels: int, stride: int = 1) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
-    return _conv3x3(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels)
-
-
-def _conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+        Those of a coarser `heatmap_branch` have H/8, H/16 or H/32 rows.
+        """
+        heatmaps: Tensor = self.final_layer(self.forward_features(images)[self._heatmap_place])
+        return heatmaps
 
 
 def _three_counts(num_modules: Sequence[int]) -> tuple[int, int, int]:
@@ -274,3 +153,15 @@ def _three_counts(num_modules: Sequence[int]) -> tuple[int, int, int]:
         )
     check_counts(**{f"num_modules[{index}]": count for index, count in enumerate(counts)})
     return counts
+
+
+def _check_choices(heatmap_branch: int, exchanges: str) -> None:
+    if isinstance(heatmap_branch, bool) or heatmap_branch not in range(_NUM_BRANCHES):
+        raise ValueError(
+            "Expected argument `heatmap_branch` to be 0, 1, 2 or 3, the branch at 1/4, 1/8, 1/16 or 1/32 of the input, but got "
+            f"{heatmap_branch!r}."
+        )
+    if exchanges not in get_args(Exchanges):
+        raise ValueError(
+            f"Expected argument `exchanges` to be one of {', '.join(get_args(Exchanges))}, but got {exchanges!r}."
+        )

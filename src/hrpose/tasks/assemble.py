@@ -19,6 +19,7 @@ from hrpose.module import PoseModule
 from hrpose.report import Protocol
 from hrpose.skeletons import Skeleton
 from hrpose.tasks.protocols import state_protocols
+from hrpose.tasks.sizes import check_heatmap_size
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ def assemble(cfg: DictConfig) -> Assembly:
         pixel_transforms=build(cfg.pixels) if cfg.pixels is not None else None,
     )
     net: nn.Module = build(cfg.model, num_keypoints=codec.num_channels(skeleton.num_keypoints))
+    check_heatmap_size(net, codec)
     if cfg.weights is not None:
         logger.info("%s", load_weights(net, Path(cfg.weights)))
     metrics: dict[str, KeypointAveragePrecision] = {
