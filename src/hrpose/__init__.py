@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from hrpose.codecs import DarkCodec, HeatmapCodec, UdpCodec, UdpOffsetCodec
     from hrpose.config import compose, conf_dir
     from hrpose.data.datamodule import PoseDataModule
+    from hrpose.data.load import load_image
     from hrpose.inference import estimate_poses, predict_heatmaps
     from hrpose.metrics import KeypointAveragePrecision
     from hrpose.models import HRNet, SimpleBaseline, StackedHourglass, load_weights
@@ -43,6 +44,7 @@ __all__ = [  # noqa: RUF022  in the order of sorted()
     "draw_heatmaps",
     "draw_poses",
     "estimate_poses",
+    "load_image",
     "load_weights",
     "predict_heatmaps",
 ]
@@ -70,6 +72,7 @@ _HOMES = {
     "draw_heatmaps": "visualize",
     "draw_poses": "visualize",
     "estimate_poses": "inference",
+    "load_image": "data.load",
     "load_weights": "models",
     "predict_heatmaps": "inference",
 }

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from hrpose.data.datamodule import IMAGENET_MEAN, IMAGENET_STD, PoseDataModule
+from hrpose.data.datamodule import PoseDataModule
 from hrpose.data.dataset import PoseDataset
+from hrpose.data.normalization import IMAGENET_MEAN, IMAGENET_STD
 from hrpose.data.transforms import HalfBody, RandomFlip, RandomRotation, RandomScale
 from hrpose.geometry import center_scale_from_bbox, flip_keypoints, input_from_image, transform_points
 

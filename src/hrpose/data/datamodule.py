@@ -17,13 +17,11 @@ from hrpose.data.coco import CocoAnnotations, forget_annotations, read_annotatio
 from hrpose.data.dataset import PoseDataset, keep_batch, start_worker
 from hrpose.data.errors import DataError
 from hrpose.data.images import read_image
+from hrpose.data.normalization import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder, Normalization
 from hrpose.data.samplers import EpochSampler, ResumableLoader
 from hrpose.data.transforms import CropTransform
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Batch, GroundTruth, InstanceTable, RawBatch
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class PoseDataModule(LightningDataModule):
@@ -85,7 +83,7 @@ class PoseDataModule(LightningDataModule):
         augment: Sequence[CropTransform] | Mapping[str, CropTransform | None] = (),
         pixel_transforms: Any = None,
         category: str | None = None,
-        channel_order: Literal["rgb", "bgr"] = "rgb",
+        channel_order: ChannelOrder = "rgb",
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
     ) -> None:
@@ -103,11 +101,7 @@ class PoseDataModule(LightningDataModule):
         steps = augment.values() if isinstance(augment, Mapping) else augment
         self.augment = tuple(step for step in steps if step is not None)
         self.pixel_transforms = pixel_transforms
-        if channel_order not in ("rgb", "bgr"):
-            raise ValueError(f'Expected `channel_order` to be "rgb" or "bgr", but got {channel_order!r}.')
-        self.channel_order = channel_order
-        self._mean, self._std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
-        self._row_factors: dict[tuple[torch.device, int], tuple[Tensor, Tensor]] = {}
+        self.normalization = Normalization(channel_order, mean, std)
         self._train_set: PoseDataset | None = None
         self._val_sets: dict[str, PoseDataset] = {}
 
@@ -167,23 +161,12 @@ class PoseDataModule(LightningDataModule):
         return Batch({**ready, "target": target, "target_weight": target_weight})
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Turn RGB bytes (B, H, W, 3) into (image / 255 - mean) / std, channels in `channel_order`.
-
-        Returns:
-            (B, 3, H, W) float32 in channels_last memory.
-        """
-        if self.channel_order == "bgr":
-            images = images.flip(-1)
-        count, height, width, channels = images.shape
-        factor, offset = self._row_factors_on(images.device, width)
-        rows = images.reshape(count, height, width * channels)
-        return torch.addcmul(offset, rows, factor).view(count, height, width, channels).permute(0, 3, 1, 2)
+        """Turn RGB bytes (B, H, W, 3) into (image / 255 - mean) / std, (B, 3, H, W) float32, as `Normalization` does."""
+        return self.normalization(images)
 
     def denormalize(self, images: Tensor) -> NDArray[np.uint8]:
         """Turn normalised images (B, 3, H, W) back into RGB pictures (B, H, W, 3) uint8."""
-        pixels = images.detach().permute(0, 2, 3, 1).to("cpu", torch.float64).numpy()
-        picture: NDArray[np.uint8] = ((pixels * self._std + self._mean) * 255).round().clip(0, 255).astype(np.uint8)
-        return np.ascontiguousarray(picture[..., ::-1]) if self.channel_order == "bgr" else picture
+        return self.normalization.undo(images)
 
     @cached_property
     def ground_truth(self) -> GroundTruth:
@@ -243,16 +226,6 @@ class PoseDataModule(LightningDataModule):
             "pin_memory": torch.cuda.is_available(),
             "persistent_workers": self.num_workers > 0,
         }
-
-    def _row_factors_on(self, device: torch.device, width: int) -> tuple[Tensor, Tensor]:
-        """Give factor and offset of a row of `width` RGB pixels; whole rows keep the multiply-add in long vectors."""
-        if (device, width) not in self._row_factors:
-            factor, offset = 1 / (255 * self._std), -self._mean / self._std
-            self._row_factors[device, width] = (
-                torch.tensor(np.tile(factor, width), dtype=torch.float32, device=device),
-                torch.tensor(np.tile(offset, width), dtype=torch.float32, device=device),
-            )
-        return self._row_factors[device, width]
 
 
 def _checked_boxes(boxes: Sequence[str], detections: Path | None) -> tuple[str, ...]:

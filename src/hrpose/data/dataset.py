@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import Dataset
 
+from hrpose.data.crops import crop_matrices, crops_of_bboxes, empty_images, warp_crops
 from hrpose.data.errors import DataError
 from hrpose.data.images import check_photos, read_image
 from hrpose.data.pixels import PixelStage
 from hrpose.data.transforms import CropTransform, HalfBody
-from hrpose.geometry import Grid, center_scale_from_bbox, input_from_image, invert_affine, transform_points
+from hrpose.geometry import Grid, invert_affine, transform_points
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Crop, InstanceTable, RawBatch, Sample
 
@@ -115,7 +115,7 @@ class PoseDataset(Dataset[Sample]):
         """
         addresses = [self._address(key) for key in keys]
         rows = np.array([row for _, row in addresses], np.int64)
-        images = _empty_images(len(rows), self.input_size)
+        images = empty_images(len(rows), self.input_size)
         crops, generators, matrices = self._place(addresses, rows)
         inverses = invert_affine(matrices)
         self._warp(rows, matrices, inverses, images.numpy())
@@ -136,10 +136,6 @@ class PoseDataset(Dataset[Sample]):
             instance_ids=torch.from_numpy(table.instance_ids[rows]),
         )
 
-    @property
-    def _aspect_ratio(self) -> float:
-        return self.input_size[0] / self.input_size[1]
-
     def _address(self, key: Key) -> tuple[int, int]:
         epoch, index = key if isinstance(key, tuple) else (0, key)
         if not -len(self) <= index < len(self):
@@ -157,17 +153,13 @@ class PoseDataset(Dataset[Sample]):
         self, addresses: Sequence[tuple[int, int]], rows: NDArray[np.int64]
     ) -> tuple[list[Crop], list[np.random.Generator], NDArray[np.float64]]:
         """Draw the crops; return them with their generators and input_from_image (B, 2, 3)."""
-        centers, scales = center_scale_from_bbox(self.table.bbox[rows], self._aspect_ratio, self.bbox_padding)
         crops, generators = [], []
-        matrices = np.empty((len(rows), 2, 3), np.float64)
-        for slot, (epoch, row) in enumerate(addresses):
-            crop, rng = self._augmented(Crop(centers[slot], scales[slot]), epoch, row)
-            matrices[slot] = input_from_image(
-                crop.center, crop.scale, crop.rotation, self.input_size, flip=crop.flip, grid=self.grid
-            )
-            crops.append(crop)
+        placed = crops_of_bboxes(self.table.bbox[rows], self.input_size, self.bbox_padding)
+        for crop, (epoch, row) in zip(placed, addresses, strict=True):
+            augmented, rng = self._augmented(crop, epoch, row)
+            crops.append(augmented)
             generators.append(rng)
-        return crops, generators, matrices
+        return crops, generators, crop_matrices(crops, self.input_size, self.grid)
 
     def _warp(
         self,
@@ -184,8 +176,7 @@ class PoseDataset(Dataset[Sample]):
         for index in dict.fromkeys(photos.tolist()):
             slots = np.flatnonzero(photos == index)
             photo = self._photo_of(index, int(bottoms[slots].max()) + 1)
-            for slot in slots:
-                cv2.warpAffine(photo, matrices[slot], self.input_size, dst=pixels[slot], flags=cv2.INTER_LINEAR)
+            warp_crops(photo, matrices, pixels, slots)
 
     def _move_keypoints(
         self, rows: NDArray[np.int64], crops: Sequence[Crop], matrices: NDArray[np.float64]
@@ -218,13 +209,3 @@ def keep_batch(batch: RawBatch) -> RawBatch:
 def start_worker(worker_id: int) -> None:
     """Keep OpenCV in a loader's worker to one thread: the workers are the threads."""
     cv2.setNumThreads(0)
-
-
-def _empty_images(count: int, input_size: tuple[int, int]) -> Tensor:
-    """Allocate (count, H, W, 3) uint8; in a worker in shared memory, as torch's own collate does, so it is not copied again."""
-    width, height = input_size
-    shape = (count, height, width, 3)
-    if get_worker_info() is None:
-        return torch.empty(shape, dtype=torch.uint8)
-    storage = torch.UntypedStorage._new_shared(count * height * width * 3)  # type: ignore[no-untyped-call]
-    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)

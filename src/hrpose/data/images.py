@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from hrpose.data.errors import DataError, MissingDataError
 from hrpose.data.jpeg import JPEG_START, decode_jpeg, decode_top, is_truncated
 
+_EXIF_WITHIN = 2**16  # bytes from the start of a JPEG: cameras write the segment first
+
 
 def read_image(
     file: str | Path, *, size: tuple[int, int] | None = None, num_rows: int | None = None
@@ -40,13 +42,11 @@ def read_image(
             content = stream.read()
     except (FileNotFoundError, IsADirectoryError) as error:
         raise MissingDataError(f"Expected a photo at {file}, but there is no such file.") from error
-    if not content:
-        raise DataError(f"Expected a photo at {file}, but the file is empty. Copy or download it again.")
     if size is not None and num_rows is not None and content.startswith(JPEG_START):
         top = decode_top(content, size, num_rows)
         if top is not None:
             return top
-    image = _decode(file, content)
+    image = decode_image(content, file)
     if size is not None and image.shape[1::-1] != size:
         raise DataError(
             f"Expected {file} to be {size[0]} x {size[1]} pixels, as the annotation file states, but it is {image.shape[1]} x "
@@ -54,6 +54,45 @@ def read_image(
             "annotations were made with its EXIF orientation applied: store it upright."
         )
     return image
+
+
+def decode_image(content: bytes, name: str | Path, *, upright: bool = False) -> NDArray[np.uint8]:
+    """Decode a photo as RGB.
+
+    Args:
+        content: the bytes of its file.
+        name: what messages call it.
+        upright: turn it as its EXIF orientation says, as viewers show it; else the pixels come as they are stored.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        DataError: if there are no bytes, or they are cut short or no image.
+    """
+    if not content:
+        raise DataError(f"Expected a photo at {name}, but the file is empty. Copy or download it again.")
+    turned = upright and (not content.startswith(JPEG_START) or b"Exif" in content[:_EXIF_WITHIN])
+    if content.startswith(JPEG_START):
+        try:
+            image = decode_jpeg(content)
+        except ValueError as error:
+            if is_truncated(content):
+                raise DataError(
+                    f"Expected a whole JPEG at {name}, but it breaks off after {len(content)} bytes. "
+                    "Copy or download it again."
+                ) from error
+        else:
+            if not turned:
+                return image
+    flags = cv2.IMREAD_COLOR | (0 if turned else cv2.IMREAD_IGNORE_ORIENTATION)
+    decoded = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    if decoded is None:
+        raise DataError(
+            f"Expected an image at {name}, but its {len(content)} bytes, beginning with {content[:8]!r}, cannot be decoded. "
+            "Copy or download it again, or convert it to JPEG or PNG."
+        )
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
 
 def check_file_name(name: str, place: str) -> None:
@@ -125,22 +164,3 @@ def _check_inside(path: Path, home: str) -> None:
             f"Expected {path} to lie in the photo folder, but it is a symbolic link to {target}. "
             "Copy or hard-link the photo, or make the photo folder itself the link."
         )
-
-
-def _decode(file: str | Path, content: bytes) -> NDArray[np.uint8]:
-    if content.startswith(JPEG_START):
-        try:
-            return decode_jpeg(content)
-        except ValueError as error:
-            if is_truncated(content):
-                raise DataError(
-                    f"Expected a whole JPEG at {file}, but it breaks off after {len(content)} bytes. "
-                    "Copy or download it again."
-                ) from error
-    decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if decoded is None:
-        raise DataError(
-            f"Expected an image at {file}, but its {len(content)} bytes, beginning with {content[:8]!r}, cannot be decoded. "
-            "Copy or download it again, or convert it to JPEG or PNG."
-        )
-    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from hrpose.structures import InstanceTable, PackedStrings, Poses
+from hrpose.structures import InstanceTable, PackedStrings
 
 
 def make_table(num_instances: int = 4, num_keypoints: int = 3) -> InstanceTable:
@@ -20,20 +20,6 @@ def make_table(num_instances: int = 4, num_keypoints: int = 3) -> InstanceTable:
         area=np.ones(num_instances, np.float32),
         keypoints=np.random.default_rng(0).random((num_instances, num_keypoints, 2), np.float32),
         visibility=np.ones((num_instances, num_keypoints), np.uint8),
-    )
-
-
-def make_poses(count: int) -> Poses:
-    rng = np.random.default_rng(count)
-    return Poses(
-        keypoints=rng.random((count, 3, 2)),
-        keypoint_scores=rng.random((count, 3), np.float32),
-        scores=rng.random(count),
-        bbox_scores=np.ones(count, np.float32),
-        center=rng.random((count, 2)),
-        scale=np.full((count, 2), [3.0, 4.0]),
-        image_ids=np.arange(count),
-        instance_ids=np.arange(count),
     )
 
 
@@ -78,24 +64,3 @@ def test_every_further_process_is_sent_the_same_memory() -> None:
     table.__getstate__()
     first = table.keypoints.ctypes.data
     assert table.__getstate__()["keypoints"].data_ptr() == table.keypoints.ctypes.data == first
-
-
-def test_poses_can_be_selected_and_joined() -> None:
-    poses = Poses.concatenate([make_poses(2), make_poses(3)])
-    assert len(poses) == 5
-    assert len(poses[poses.image_ids == 1]) == 2
-    assert len(poses[:3]) == 3
-    np.testing.assert_array_equal(poses.area, 12)
-    with pytest.raises(ValueError, match="at least one"):
-        Poses.concatenate([])
-
-
-def test_coco_rows_hold_triplets_of_x_y_and_score() -> None:
-    poses = make_poses(2)
-    rows = poses.to_coco(category_id=3)
-    assert [row["category_id"] for row in rows] == [3, 3]
-    assert rows[1]["image_id"] == 1
-    triplets = np.array(rows[1]["keypoints"]).reshape(3, 3)
-    np.testing.assert_array_equal(triplets[:, :2], poses.keypoints[1])
-    np.testing.assert_allclose(triplets[:, 2], poses.keypoint_scores[1])
-    assert rows[1]["scale"] == [3.0, 4.0]

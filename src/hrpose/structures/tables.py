@@ -1,36 +1,19 @@
-"""The records that flow through hrpose: from the annotation file to the poses.
+"""What is read from annotation and detection files, in packed arrays.
 
-Legend of the shapes: I images, N instances (persons), M annotated objects, K keypoints, B batch, H W input, h w heatmap.
+Legend of the shapes: I images, N instances (persons), M annotated objects, K keypoints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:  # the records are numpy: what only evaluates need not wait for torch
     from torch import Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Crop:
-    """What a network looks at: a turned, possibly mirrored rectangle of a photo.
-
-    Attributes:
-        center: (2,) in photo pixels, of the photo as it is (not mirrored).
-        scale: (2,) width and height in photo pixels.
-        rotation: degrees.
-        flip: whether the crop is mirrored left to right.
-    """
-
-    center: NDArray[np.float64]
-    scale: NDArray[np.float64]
-    rotation: float = 0.0
-    flip: bool = False
 
 
 class _SharedArrays:
@@ -157,111 +140,3 @@ class GroundTruth:
 
     def __len__(self) -> int:
         return len(self.object_image_ids)
-
-
-@dataclass(frozen=True, eq=False)
-class Poses:
-    """Estimated poses in photo pixels, one row a person.
-
-    Attributes:
-        keypoints: (N, K, 2) float64 in photo pixels.
-        keypoint_scores: (N, K) float32.
-        scores: (N,) float64 instance scores: bbox score x mean confident keypoint score.
-        bbox_scores: (N,) float32.
-        center: (N, 2) float64 center of the crop in photo pixels.
-        scale: (N, 2) float64 width and height of the crop in photo pixels.
-        image_ids: (N,) int64.
-        instance_ids: (N,) int64.
-    """
-
-    keypoints: NDArray[np.float64]
-    keypoint_scores: NDArray[np.float32]
-    scores: NDArray[np.float64]
-    bbox_scores: NDArray[np.float32]
-    center: NDArray[np.float64]
-    scale: NDArray[np.float64]
-    image_ids: NDArray[np.int64]
-    instance_ids: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def __getitem__(self, rows: slice | NDArray[np.generic] | Sequence[int]) -> Poses:
-        """Select rows by a slice, a mask or indices."""
-        chosen = rows if isinstance(rows, slice) else np.asarray(rows)
-        return Poses(*(getattr(self, field.name)[chosen] for field in fields(self)))
-
-    @staticmethod
-    def concatenate(parts: Sequence[Poses]) -> Poses:
-        """Join poses of several batches into one record.
-
-        Raises:
-            ValueError: if there are no parts.
-        """
-        if not parts:
-            raise ValueError("Expected at least one Poses record to concatenate, but got none.")
-        return Poses(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Poses)))
-
-    @property
-    def area(self) -> NDArray[np.float64]:
-        """(N,) area of the padded boxes in square pixels: what OKS between two predictions is measured by."""
-        area: NDArray[np.float64] = self.scale.prod(axis=1)
-        return area
-
-    def to_coco(self, category_id: int = 1) -> list[dict[str, Any]]:
-        """Give the poses as rows of a COCO keypoint result file."""
-        triplets = np.concatenate([self.keypoints, self.keypoint_scores[..., None].astype(np.float64)], axis=-1)
-        columns = zip(
-            self.image_ids.tolist(),
-            triplets.reshape(len(self), -1).tolist(),
-            self.scores.tolist(),
-            self.center.tolist(),
-            self.scale.tolist(),
-            strict=True,
-        )
-        return [
-            {
-                "image_id": image_id,
-                "category_id": category_id,
-                "keypoints": keypoints,
-                "score": score,
-                "center": center,
-                "scale": scale,
-            }
-            for image_id, keypoints, score, center, scale in columns
-        ]
-
-
-class Sample(TypedDict):
-    """One crop, as a dataset makes it."""
-
-    image: NDArray[np.uint8]  # (H, W, 3) RGB
-    keypoints: NDArray[np.float32]  # (K, 2) in input pixels, 0 where unlabelled
-    visibility: NDArray[np.uint8]  # (K,)
-    image_from_input: NDArray[np.float64]  # (2, 3)
-    center: NDArray[np.float64]  # (2,) in photo pixels
-    scale: NDArray[np.float64]  # (2,) in photo pixels
-    bbox_score: float
-    image_id: int
-    instance_id: int
-
-
-class RawBatch(TypedDict):
-    """Crops as the loader's workers hand them over: bytes, not floats."""
-
-    images: Tensor  # (B, H, W, 3) uint8 RGB
-    keypoints: Tensor  # (B, K, 2) float32 in input pixels
-    visibility: Tensor  # (B, K) uint8
-    image_from_input: Tensor  # (B, 2, 3) float64
-    center: Tensor  # (B, 2) float64
-    scale: Tensor  # (B, 2) float64
-    bbox_scores: Tensor  # (B,) float32
-    image_ids: Tensor  # (B,) int64
-    instance_ids: Tensor  # (B,) int64
-
-
-class Batch(RawBatch):
-    """A batch on the device: `images` has become (B, 3, H, W) float32, normalised; the codec has added what to learn."""
-
-    target: Tensor  # (B, K, h, w) float32
-    target_weight: Tensor  # (B, K, 1) float32

@@ -1,0 +1,72 @@
+"""What a network looks at: crops, one by one and in batches.
+
+Legend of the shapes: K keypoints, B batch, H W input, h w heatmap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # the records are numpy: what only evaluates need not wait for torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """What a network looks at: a turned, possibly mirrored rectangle of a photo.
+
+    Attributes:
+        center: (2,) in photo pixels, of the photo as it is (not mirrored).
+        scale: (2,) width and height in photo pixels.
+        rotation: degrees.
+        flip: whether the crop is mirrored left to right.
+    """
+
+    center: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    rotation: float = 0.0
+    flip: bool = False
+
+
+class Sample(TypedDict):
+    """One crop, as a dataset makes it."""
+
+    image: NDArray[np.uint8]  # (H, W, 3) RGB
+    keypoints: NDArray[np.float32]  # (K, 2) in input pixels, 0 where unlabelled
+    visibility: NDArray[np.uint8]  # (K,)
+    image_from_input: NDArray[np.float64]  # (2, 3)
+    center: NDArray[np.float64]  # (2,) in photo pixels
+    scale: NDArray[np.float64]  # (2,) in photo pixels
+    bbox_score: float
+    image_id: int
+    instance_id: int
+
+
+class CropBatch(TypedDict):
+    """Crops to look at: bytes, not floats, and all that takes the poses found in them back to their photos."""
+
+    images: Tensor  # (B, H, W, 3) uint8 RGB
+    image_from_input: Tensor  # (B, 2, 3) float64
+    center: Tensor  # (B, 2) float64
+    scale: Tensor  # (B, 2) float64
+    bbox_scores: Tensor  # (B,) float32
+    image_ids: Tensor  # (B,) int64
+    instance_ids: Tensor  # (B,) int64
+
+
+class RawBatch(CropBatch):
+    """Crops of annotated persons as the loader's workers hand them over."""
+
+    keypoints: Tensor  # (B, K, 2) float32 in input pixels
+    visibility: Tensor  # (B, K) uint8
+
+
+class Batch(RawBatch):
+    """A batch on the device: `images` has become (B, 3, H, W) float32, normalised; the codec has added what to learn."""
+
+    target: Tensor  # (B, K, h, w) float32
+    target_weight: Tensor  # (B, K, 1) float32

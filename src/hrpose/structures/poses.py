@@ -1,0 +1,177 @@
+"""What comes out: the estimated poses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrpose.skeletons import Skeleton
+
+
+@dataclass(frozen=True, eq=False)
+class Poses:
+    """Estimated poses in photo pixels, one row a person.
+
+    Attributes:
+        keypoints: (N, K, 2) float64 in photo pixels.
+        keypoint_scores: (N, K) float32.
+        scores: (N,) float64 instance scores: bbox score x mean confident keypoint score.
+        bbox_scores: (N,) float32.
+        center: (N, 2) float64 center of the crop in photo pixels.
+        scale: (N, 2) float64 width and height of the crop in photo pixels.
+        image_ids: (N,) int64.
+        instance_ids: (N,) int64.
+        bbox: (N, 4) float64 x, y, width, height in photo pixels that the crops were made of; None where it is not known.
+        skeleton: the K keypoints; None where it is not known.
+
+    Example:
+        >>> sure = poses.above(0.5)  # doctest: +SKIP
+        >>> for pose in sure:  # doctest: +SKIP
+        ...     print(pose.scores[0], dict(zip(pose.keypoint_names, pose.keypoints[0], strict=True)))
+        >>> picture = sure.draw("photo.jpg")  # doctest: +SKIP
+    """
+
+    keypoints: NDArray[np.float64]
+    keypoint_scores: NDArray[np.float32]
+    scores: NDArray[np.float64]
+    bbox_scores: NDArray[np.float32]
+    center: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    image_ids: NDArray[np.int64]
+    instance_ids: NDArray[np.int64]
+    bbox: NDArray[np.float64] | None = None
+    skeleton: Skeleton | None = None
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, rows: int | slice | NDArray[np.generic] | Sequence[int]) -> Poses:
+        """Select rows by a number, a slice, a mask or indices; one row is a record of one person.
+
+        Raises:
+            IndexError: if there is no such row.
+        """
+        if isinstance(rows, int | np.integer):
+            chosen: Any = np.array([range(len(self))[rows]])
+        else:
+            chosen = rows if isinstance(rows, slice) else np.asarray(rows, None if len(rows) else np.int64)
+        parts = {name: value[chosen] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        return replace(self, **parts)
+
+    def __iter__(self) -> Iterator[Poses]:
+        """Give the persons one by one, each as a record of one row."""
+        return (self[row] for row in range(len(self)))
+
+    def above(self, score: float) -> Poses:
+        """Select the persons whose instance score is above a number."""
+        return self[self.scores > score]
+
+    @staticmethod
+    def concatenate(parts: Sequence[Poses]) -> Poses:
+        """Join poses of several batches into one record.
+
+        Raises:
+            ValueError: if there are no parts, or they are of different skeletons.
+        """
+        if not parts:
+            raise ValueError("Expected at least one Poses record to concatenate, but got none.")
+        skeletons = {part.skeleton for part in parts}
+        if len(skeletons) > 1:
+            names = sorted("none" if skeleton is None else repr(skeleton.name) for skeleton in skeletons)
+            raise ValueError(
+                f"Expected poses of one skeleton, but got {', '.join(names)}. Join those of each by themselves."
+            )
+        arrays = [field.name for field in fields(Poses) if field.name != "skeleton"]
+        if any(part.bbox is None for part in parts):
+            arrays.remove("bbox")  # boxes of some persons only would be of no use
+        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
+        return Poses(**joined, skeleton=parts[0].skeleton)
+
+    @property
+    def keypoint_names(self) -> tuple[str, ...]:
+        """K names; numbers where the skeleton is not known."""
+        if self.skeleton is not None:
+            return self.skeleton.keypoint_names
+        return tuple(f"keypoint_{index}" for index in range(self.keypoints.shape[1]))
+
+    @property
+    def area(self) -> NDArray[np.float64]:
+        """(N,) area of the padded boxes in square pixels: what OKS between two predictions is measured by."""
+        area: NDArray[np.float64] = self.scale.prod(axis=1)
+        return area
+
+    def to_coco(self, category_id: int = 1) -> list[dict[str, Any]]:
+        """Give the poses as rows of a COCO keypoint result file."""
+        triplets = np.concatenate([self.keypoints, self.keypoint_scores[..., None].astype(np.float64)], axis=-1)
+        columns = zip(
+            self.image_ids.tolist(),
+            triplets.reshape(len(self), -1).tolist(),
+            self.scores.tolist(),
+            self.center.tolist(),
+            self.scale.tolist(),
+            strict=True,
+        )
+        return [
+            {
+                "image_id": image_id,
+                "category_id": category_id,
+                "keypoints": keypoints,
+                "score": score,
+                "center": center,
+                "scale": scale,
+            }
+            for image_id, keypoints, score, center, scale in columns
+        ]
+
+    def to_dataframe(self) -> Any:
+        """Give the poses as a pandas table: a row for each keypoint of each person.
+
+        Returns:
+            `pandas.DataFrame` with the columns image_id, instance_id, person (the row of this record), score (of the person),
+            keypoint (its name), x, y (photo pixels) and keypoint_score.
+
+        Raises:
+            ModuleNotFoundError: if pandas is not installed.
+        """
+        try:
+            import pandas  # optional: only those who want a table need it
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError("Expected pandas for a table of poses: pip install pandas.") from error
+        num_persons, num_keypoints = self.keypoint_scores.shape
+        by_person = {
+            "image_id": self.image_ids,
+            "instance_id": self.instance_ids,
+            "person": np.arange(num_persons),
+            "score": self.scores,
+        }
+        columns: dict[str, Any] = {name: np.repeat(values, num_keypoints) for name, values in by_person.items()}
+        columns["keypoint"] = list(self.keypoint_names) * num_persons
+        columns |= {"x": self.keypoints[..., 0].ravel(), "y": self.keypoints[..., 1].ravel()}
+        return pandas.DataFrame({**columns, "keypoint_score": self.keypoint_scores.ravel()})
+
+    def draw(self, image: Any, **options: Any) -> NDArray[np.uint8]:
+        """Draw the poses on a copy of their photo.
+
+        Args:
+            image: the photo, in any form that `PoseEstimator` takes; of a file the picture as `hrpose.load_image` gives it.
+            options: of `hrpose.draw_poses`, such as `score_threshold` or `labels`.
+
+        Returns:
+            (H, W, 3) uint8 RGB.
+
+        Raises:
+            ValueError: if the skeleton is not known, or the image cannot be used.
+        """
+        # by way of the public face, which loads what is above this room when it is used: a record needs no OpenCV
+        import hrpose
+
+        if self.skeleton is None:
+            raise ValueError(
+                "Expected poses with a skeleton to draw, but it is not known. Use hrpose.draw_poses with one."
+            )
+        picture: NDArray[np.uint8] = hrpose.draw_poses(hrpose.load_image(image), self, self.skeleton, **options)
+        return picture

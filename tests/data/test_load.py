@@ -1,0 +1,103 @@
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from hrpose.data.errors import DataError, MissingDataError
+from hrpose.data.load import load_image
+
+PHOTO = np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8)
+
+
+def jpeg(orientation: int | None = None) -> bytes:
+    """A JPEG of 8 x 6 pixels, with an EXIF segment of one entry, the orientation, if asked."""
+    content = cv2.imencode(".jpg", cv2.resize(PHOTO, (80, 60)))[1].tobytes()
+    if orientation is None:
+        return content
+    tiff = b"II*\0\x08\0\0\0" + b"\x01\0" + b"\x12\x01\x03\0\x01\0\0\0" + bytes([orientation, 0, 0, 0]) + b"\0\0\0\0"
+    segment = b"Exif\0\0" + tiff
+    return content[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + content[2:]
+
+
+@pytest.fixture
+def png(tmp_path: Path) -> Path:
+    file = tmp_path / "photo.png"
+    cv2.imwrite(str(file), PHOTO[..., ::-1])
+    return file
+
+
+def test_every_form_of_a_photo_gives_the_same_pixels(png: Path) -> None:
+    from PIL import Image  # not among the dependencies of the reader
+
+    with png.open("rb") as stream:
+        forms = {
+            "path": png,
+            "name": str(png),
+            "stream": stream,
+            "bytes": png.read_bytes(),
+            "memory": io.BytesIO(png.read_bytes()),
+            "array": PHOTO,
+            "Pillow": Image.fromarray(PHOTO),
+            "Pillow RGBA": Image.fromarray(PHOTO).convert("RGBA"),
+            "tensor": torch.from_numpy(PHOTO).permute(2, 0, 1),
+            "fractions": torch.from_numpy(PHOTO).permute(2, 0, 1) / 255,
+            "half": (torch.from_numpy(PHOTO).permute(2, 0, 1) / 255).double(),
+        }
+        for name, form in forms.items():
+            image = load_image(form)
+            assert image.dtype == np.uint8, name
+            assert image.flags.c_contiguous, name
+            np.testing.assert_array_equal(image, PHOTO, err_msg=name)
+
+
+@pytest.mark.parametrize("grey", [PHOTO[..., 0], PHOTO[..., :1]])
+def test_grey_becomes_three_equal_channels(grey: np.ndarray) -> None:
+    np.testing.assert_array_equal(load_image(grey), np.stack([PHOTO[..., 0]] * 3, axis=-1))
+
+
+def test_a_phone_photo_is_turned_upright_unless_told() -> None:
+    stored, turned = load_image(jpeg()), load_image(jpeg(orientation=6))
+    np.testing.assert_array_equal(turned, np.rot90(stored, -1))
+    np.testing.assert_array_equal(load_image(jpeg(orientation=6), upright=False), stored)
+    np.testing.assert_array_equal(load_image(jpeg(orientation=3)), np.rot90(stored, 2))
+
+
+@pytest.mark.parametrize("address", ["https://a.org/b.jpg", "s3://a/b.jpg", Path("http://a.org/b.jpg")])
+def test_an_address_is_not_fetched(address) -> None:
+    with pytest.raises(DataError, match=r"the path of a photo, but got the address .* Download it"):
+        load_image(address)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (PHOTO / 255, r"uint8, from 0 to 255, but got float64. If it goes from 0 to 1, give \(255"),
+        (PHOTO.astype(np.int32), "uint8, from 0 to 255, but got int32"),
+        (PHOTO[None], r"\(1, 6, 8, 3\). Give a list"),
+        (np.concatenate([PHOTO, PHOTO[..., :1]], axis=-1), "Leave the opacity out"),
+        (PHOTO.transpose(2, 0, 1), "channels come first"),
+        (PHOTO[:0], r"\(0, 8, 3\)"),
+        (torch.zeros(6, 8, 3), r"tensor \(3, H, W\), but got the shape \(6, 8, 3\)"),
+        (torch.zeros(2, 3, 6, 8), "Give a list of its images"),
+        (torch.full((3, 2, 2), 1.5), "from 0 to 1, but it goes from 1.5 to 1.5"),
+        (torch.full((3, 2, 2), torch.nan), "from 0 to 1, but it goes from nan"),
+        (torch.zeros(3, 2, 2, dtype=torch.int64), "but got torch.int64"),
+        (7, "Expected an image: a path.* but got int"),
+        (b"", "the bytes given, but the file is empty"),
+        (b"neither", "cannot be decoded"),
+        (jpeg()[:200], "breaks off after 200 bytes"),
+        (io.StringIO("text"), "binary mode, but it gave str"),
+    ],
+)
+def test_what_is_no_image_is_refused(source, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load_image(source)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    for file in (tmp_path / "none.jpg", tmp_path):
+        with pytest.raises(MissingDataError, match=str(file)):
+            load_image(file)
