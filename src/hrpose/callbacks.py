@@ -1,7 +1,7 @@
 """Lightning callbacks: what a run leaves in its folder.
 
-`RunCheckpoint` keeps checkpoints; `PictureSheets` draws what the network sees, what it answers and how it learns;
-`ResultFiles` writes result JSONs.
+`RunCheckpoint` keeps checkpoints; `FinalValidation` sees to it that the last epoch is measured; `PictureSheets` draws what
+the network sees, what it answers and how it learns; `ResultFiles` writes result JSONs.
 """
 
 import json
@@ -53,6 +53,19 @@ class RunCheckpoint(ModelCheckpoint):
         self.best_model_path = self.kth_best_model_path = str(after)
         self.best_model_score = self.kth_value = state_dict["best_model_score"]
         self.best_k_models = {str(after): state_dict["best_model_score"]}
+
+
+class FinalValidation(Callback):
+    """Validate after the last epoch, however `check_val_every_n_epoch` divides the number of epochs.
+
+    A learning rate that falls to the end makes the last epochs the best ones: a run of 23 epochs that is validated after
+    every tenth would end with the checkpoint of the twentieth, and a run of one epoch with none.
+    """
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        """Ask for a validation of the running epoch if it is the last; at a batch, because a resumed run may start inside it."""
+        if trainer.current_epoch + 1 == trainer.max_epochs and trainer.check_val_every_n_epoch is not None:
+            trainer.check_val_every_n_epoch = 1
 
 
 class PictureSheets(Callback):

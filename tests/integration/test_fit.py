@@ -91,6 +91,17 @@ def test_a_run_leaves_checkpoint_config_numbers_results_and_pictures(fit, people
     }
 
 
+@pytest.mark.parametrize(("num_epochs", "interval", "validated"), [(1, 7, [0]), (3, 2, [1, 2]), (4, 2, [1, 3])])
+def test_the_last_epoch_is_validated_and_kept(fit, tmp_path, num_epochs, interval, validated) -> None:
+    fit(f"trainer.max_epochs={num_epochs}", f"trainer.check_val_every_n_epoch={interval}")
+    with (tmp_path / "run" / "metrics" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows if row.get("val/AP")][: len(validated)] == validated
+    last = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["epoch"] == num_epochs - 1
+    assert (tmp_path / "run" / "checkpoints" / "best.ckpt").is_file()
+
+
 def test_every_ap_carries_its_protocol(fit, people, tmp_path, capsys) -> None:
     fit("data.val_boxes=[gt,det]", "trainer.max_epochs=1", "flip_test=false")
     results = tmp_path / "run" / "results"
