@@ -1,9 +1,11 @@
-"""People drawn by code, written to disk in the layout of COCO: something to train on before any download.
+"""People drawn by code, written to disk in the layout of COCO: something to train on before any download; and a film of them.
 
-`write_dataset` is the way in. The rooms behind it, from the bottom: body (posture), canvas (shaded solids), people (clothes),
-painting (a person on a canvas), labels (what an annotator would note), scenery, scene (one photo), detections, writing (files).
+`write_dataset` and `draw_walk` are the ways in. The rooms behind them, from the bottom: body (posture), canvas (shaded solids),
+people (clothes), painting (a person on a canvas), labels (what an annotator would note), scenery, scene (one photo), motion (a
+film), detections, writing (files).
 """
 
+from hrpose.data.synthetic.motion import Frame, draw_walk
 from hrpose.data.synthetic.writing import write_dataset
 
-__all__ = ["write_dataset"]
+__all__ = ["Frame", "draw_walk", "write_dataset"]

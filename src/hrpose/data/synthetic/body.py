@@ -8,8 +8,8 @@ Convention:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -91,17 +91,18 @@ def sample_body(rng: np.random.Generator) -> Body:
     chest = view @ rotation(0, bend) @ rotation(2, lean) @ rotation(1, turn)
     nod = rng.uniform(-15, 25) - 0.5 * max(bend - 20, 0)
     head = chest @ rotation(1, rng.normal(0, 18)) @ rotation(0, nod) @ rotation(2, rng.normal(0, 7))
-    joints = _trunk(view, chest, head, size)
+    joints = place_trunk(view, chest, head, size)
     _add_arms(joints, rng, chest, size)
     _add_legs(joints, rng, view, size)
+    thickness, head_size = rng.uniform(1.2, 1.6), rng.uniform(1.4, 1.6) * (1.12 if child else 1.0)
+    return face_down(Body(joints, head, chest, float(thickness), float(head_size)))
+
+
+def face_down(body: Body) -> Body:
+    """Turn the y axis of a body that was put together with y up."""
     flip_y = np.array([1.0, -1.0, 1.0])
-    return Body(
-        joints={name: point * flip_y for name, point in joints.items()},
-        head=head * flip_y[:, None],
-        chest=chest * flip_y[:, None],
-        thickness=float(rng.uniform(1.2, 1.6)),
-        head_size=float(rng.uniform(1.4, 1.6) * (1.12 if child else 1.0)),
-    )
+    joints = {name: point * flip_y for name, point in body.joints.items()}
+    return replace(body, joints=joints, head=body.head * flip_y[:, None], chest=body.chest * flip_y[:, None])
 
 
 def _sample_heading(rng: np.random.Generator) -> float:
@@ -121,7 +122,8 @@ def _choose(rng: np.random.Generator, table: Mapping[str, tuple[float, tuple[Ran
     return tuple(float(rng.uniform(low, high)) for low, high in ranges)
 
 
-def _trunk(view: Floats, chest: Floats, head: Floats, size: Mapping[str, float]) -> dict[str, Floats]:
+def place_trunk(view: Floats, chest: Floats, head: Floats, size: Mapping[str, float]) -> dict[str, Floats]:
+    """Place pelvis, waist, chest, neck, head, shoulders and hips, in the view frame with y up."""
     joints = {"pelvis": np.zeros(3)}
     joints["waist"] = view @ np.array([0, 0.08, 0.0])
     joints["chest"] = joints["waist"] + chest @ np.array([0, size["trunk"] - 0.15, 0.0])
@@ -135,14 +137,9 @@ def _trunk(view: Floats, chest: Floats, head: Floats, size: Mapping[str, float])
 
 
 def _add_arms(joints: dict[str, Floats], rng: np.random.Generator, chest: Floats, size: Mapping[str, float]) -> None:
-    for side, sign in SIDES:
-        swing, lift, elbow, inward = _choose(rng, ARMS)
-        frame = chest @ rotation(2, sign * lift) @ rotation(0, -swing) @ rotation(1, -sign * inward)
-        forearm = frame @ rotation(0, -elbow) @ DOWN
-        hand = frame @ rotation(0, -elbow - rng.uniform(-10, 35)) @ DOWN
-        joints[f"{side}_elbow"] = joints[f"{side}_shoulder"] + 0.165 * size["arm"] * (frame @ DOWN)
-        joints[f"{side}_wrist"] = joints[f"{side}_elbow"] + 0.145 * size["arm"] * forearm
-        joints[f"{side}_hand"] = joints[f"{side}_wrist"] + 0.055 * size["arm"] * hand
+    for side, _ in SIDES:
+        angles = _choose(rng, ARMS)
+        place_arm(joints, side, chest, size["arm"], (*angles, rng.uniform(-10, 35)))
 
 
 def _add_legs(joints: dict[str, Floats], rng: np.random.Generator, view: Floats, size: Mapping[str, float]) -> None:
@@ -154,10 +151,44 @@ def _add_legs(joints: dict[str, Floats], rng: np.random.Generator, view: Floats,
         share = stride if sign > 0 else 1 - stride
         swing = swings[0] + share * (swings[1] - swings[0]) if name in ("walking", "running") else rng.uniform(*swings)
         knee = rng.uniform(*knees) * (1.0 if name != "walking" or share < 0.6 else 0.4)
-        frame = view @ rotation(2, sign * rng.uniform(*spreads)) @ rotation(0, -swing)
-        frame = frame @ rotation(1, sign * rng.uniform(-5, 25))
-        shank = frame @ rotation(0, knee)
-        joints[f"{side}_knee"] = joints[f"{side}_hip"] + 0.245 * size["leg"] * (frame @ DOWN)
-        joints[f"{side}_ankle"] = joints[f"{side}_knee"] + 0.235 * size["leg"] * (shank @ DOWN)
-        joints[f"{side}_toe"] = joints[f"{side}_ankle"] + shank @ np.array([0, -0.035, 0.10])
-        joints[f"{side}_heel"] = joints[f"{side}_ankle"] + shank @ np.array([0, -0.03, -0.022])
+        place_leg(joints, side, view, size["leg"], (swing, rng.uniform(*spreads), knee, rng.uniform(-5, 25)))
+
+
+def place_arm(joints: dict[str, Floats], side: str, chest: Floats, length: float, angles: Sequence[float]) -> None:
+    """Add elbow, wrist and hand of one side.
+
+    Args:
+        joints: of the trunk, in the view frame with y up; added to.
+        side: "left" or "right".
+        chest: (3, 3) the chest's axes.
+        length: factor on the usual length of an arm.
+        angles: degrees: forward swing, lift to the side, bend of the elbow, inward turn of the upper arm, bend of the wrist.
+    """
+    swing, lift, elbow, inward, wrist = angles
+    sign = dict(SIDES)[side]
+    frame = chest @ rotation(2, sign * lift) @ rotation(0, -swing) @ rotation(1, -sign * inward)
+    forearm = frame @ rotation(0, -elbow) @ DOWN
+    hand = frame @ rotation(0, -elbow - wrist) @ DOWN
+    joints[f"{side}_elbow"] = joints[f"{side}_shoulder"] + 0.165 * length * (frame @ DOWN)
+    joints[f"{side}_wrist"] = joints[f"{side}_elbow"] + 0.145 * length * forearm
+    joints[f"{side}_hand"] = joints[f"{side}_wrist"] + 0.055 * length * hand
+
+
+def place_leg(joints: dict[str, Floats], side: str, view: Floats, length: float, angles: Sequence[float]) -> None:
+    """Add knee, ankle, toe and heel of one side.
+
+    Args:
+        joints: of the trunk, in the view frame with y up; added to.
+        side: "left" or "right".
+        view: (3, 3) the body's axes.
+        length: factor on the usual length of a leg.
+        angles: degrees: forward swing of the thigh, spread, bend of the knee, outward turn of the foot.
+    """
+    swing, spread, knee, outward = angles
+    sign = dict(SIDES)[side]
+    frame = view @ rotation(2, sign * spread) @ rotation(0, -swing) @ rotation(1, sign * outward)
+    shank = frame @ rotation(0, knee)
+    joints[f"{side}_knee"] = joints[f"{side}_hip"] + 0.245 * length * (frame @ DOWN)
+    joints[f"{side}_ankle"] = joints[f"{side}_knee"] + 0.235 * length * (shank @ DOWN)
+    joints[f"{side}_toe"] = joints[f"{side}_ankle"] + shank @ np.array([0, -0.035, 0.10])
+    joints[f"{side}_heel"] = joints[f"{side}_ankle"] + shank @ np.array([0, -0.03, -0.022])
