@@ -28,7 +28,10 @@ FENCES = {
     "pycocotools": ("metrics",),
 }
 # Rooms that need torch and numpy alone.
-ARITHMETIC = ("models", "codecs", "losses", "inference", "metrics/functional", "structures", "geometry", "skeletons")
+ARITHMETIC = (
+    *("models", "codecs", "losses", "inference", "metrics/functional", "tracking", "structures", "geometry"),
+    "skeletons",
+)
 UNUSED_WORDS = {"joints", "pts", "kpts", "utils", "util", "helper", "helpers", "manager", "misc"}
 DRAWN_BODIES = ("data/synthetic",)  # their joints are of bones, not keypoints of an annotation
 

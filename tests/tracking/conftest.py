@@ -1,0 +1,13 @@
+"""Films of drawn people, drawn once."""
+
+import pytest
+
+from hrpose.data.synthetic import Frame, draw_walk
+
+
+@pytest.fixture(scope="session")
+def films() -> list[list[Frame]]:
+    """Two or three people who cross, 2.4 seconds each."""
+    return [
+        list(draw_walk(num_frames=60, num_people=2 + seed % 2, image_size=(192, 144), seed=seed)) for seed in range(5)
+    ]

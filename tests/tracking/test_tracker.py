@@ -1,0 +1,138 @@
+"""Numbers of people: kept through crossings, gaps and misses; never given twice; boxes for the next frame."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from walks import network_poses
+
+from hrpose.skeletons import COCO
+from hrpose.structures import Poses
+from hrpose.tracking import OksTracker, tracker
+
+PERSON = np.random.default_rng(3).uniform(0, 1, (17, 2)) * [60, 160]
+
+
+def poses(*corners, sure=None):
+    """Give the same person at some places."""
+    count = len(corners)
+    keypoints = PERSON + np.array(corners, float).reshape(count, 1, 2)
+    scores = np.full((count, 17), 0.9, np.float32)
+    if sure is not None:
+        scores[:, ~np.asarray(sure)] = 0.1
+    return Poses(
+        keypoints=keypoints,
+        keypoint_scores=scores,
+        scores=np.ones(count),
+        bbox_scores=np.ones(count, np.float32),
+        center=keypoints.mean(axis=1),
+        scale=np.tile([90.0, 200.0], (count, 1)),
+        image_ids=np.ones(count, np.int64),
+        instance_ids=np.zeros(count, np.int64),
+    )
+
+
+def follow(film, matcher, *, missed=0.0, seed=0):
+    """Track a film; give for each true person the numbers they got, in order, without repeats."""
+    people = OksTracker(COCO.sigmas, matcher=matcher)
+    rng = np.random.default_rng(seed)
+    numbers: dict[int, list[int]] = {}
+    for frame in film:
+        given = network_poses(frame, rng, missed=missed)
+        found = people.update(given, frame.time)
+        for true, number in zip(given.instance_ids.tolist(), found.instance_ids.tolist(), strict=True):
+            mine = numbers.setdefault(true, [])
+            mine += [number] if not mine or mine[-1] != number else []
+    return numbers
+
+
+@pytest.mark.parametrize("matcher", ["greedy", "hungarian"])
+@pytest.mark.parametrize("missed", [0.0, 0.1])
+def test_people_keep_their_numbers_through_crossings(films, matcher, missed):
+    for film in films:
+        numbers = follow(film, matcher, missed=missed)
+        assert len(numbers) > 1
+        assert all(len(mine) == 1 for mine in numbers.values()), numbers
+        assert len({mine[0] for mine in numbers.values()}) == len(numbers)
+
+
+def test_it_is_the_motion_that_keeps_them_apart(films, monkeypatch):
+    """The films are hard: whoever is compared with where people were, not with where they would be, mixes them up."""
+    monkeypatch.setattr(tracker._Track, "at", lambda self, time: self.keypoints)
+    mixed = [follow(film, "greedy", missed=0.1) for film in films]
+    assert any(len(mine) > 1 for numbers in mixed for mine in numbers.values())
+
+
+@pytest.mark.parametrize("matcher", ["greedy", "hungarian"])
+def test_a_number_waits_for_who_is_hidden_and_goes_to_nobody_else_after(matcher):
+    people = OksTracker(COCO.sigmas, matcher=matcher, max_gap=0.5)
+    for step in range(5):
+        assert people.update(poses((5 * step, 0)), step / 10).instance_ids.tolist() == [1]
+    assert people.update(poses((45, 0)), 0.9).instance_ids.tolist() == [1]
+    assert people.update(poses((60, 0)), 1.5).instance_ids.tolist() == [2]
+    assert people.num_people == 2
+
+
+def test_times_may_be_irregular():
+    people = OksTracker(COCO.sigmas)
+    for time in (0.0, 0.04, 0.05, 0.2, 0.21, 0.6, 1.3):
+        assert people.update(poses((200 * time, 0), (300 - 200 * time, 20)), time).instance_ids.tolist() == [1, 2]
+
+
+def test_the_order_of_the_poses_does_not_matter():
+    people = OksTracker(COCO.sigmas)
+    assert people.update(poses((0, 0), (200, 0)), 0.0).instance_ids.tolist() == [1, 2]
+    assert people.update(poses((202, 0), (400, 0), (2, 0)), 0.1).instance_ids.tolist() == [2, 3, 1]
+    assert people.update(poses(), 0.2).instance_ids.tolist() == []
+    assert people.update(poses((4, 0)), 0.3).instance_ids.tolist() == [1]
+
+
+def test_unsure_keypoints_are_not_compared():
+    people = OksTracker(COCO.sigmas)
+    people.update(poses((0, 0)), 0.0)
+    seen = poses((0, 0), sure=np.arange(17) < 5)
+    seen.keypoints[:, 5:] = 5000.0
+    assert people.update(seen, 0.1).instance_ids.tolist() == [1]
+    other = poses((0, 0), sure=np.arange(17) >= 12)  # nothing in common with what was seen last
+    assert people.update(other, 0.2).instance_ids.tolist() == [2]
+
+
+def test_boxes_are_propagated_to_where_people_would_be():
+    people = OksTracker(COCO.sigmas)
+    for step in range(4):
+        people.update(poses((10 * step, -3 * step)), step / 10)
+    boxes, scores = people.propagate(0.5)
+    low, high = PERSON.min(axis=0), PERSON.max(axis=0)
+    expected = [*(np.array([50, -15]) + low - 0.15 * (high - low)), *(1.3 * (high - low))]
+    np.testing.assert_allclose(boxes, [expected], atol=1e-9)
+    np.testing.assert_allclose(scores, [0.9], rtol=1e-6)
+    assert [len(side) for side in people.propagate(1.4)] == [0, 0]
+    assert [len(side) for side in OksTracker(COCO.sigmas).propagate(0.0)] == [0, 0]
+
+
+def test_nobody_is_propagated_from_two_keypoints():
+    people = OksTracker(COCO.sigmas)
+    people.update(poses((0, 0), sure=np.arange(17) < 2), 0.0)
+    assert len(people.propagate(0.1)[0]) == 0
+    assert people.update(poses((0, 0), sure=np.arange(17) < 2), 0.1).instance_ids.tolist() == [1]
+
+
+def test_the_poses_that_came_stay_as_they_are():
+    given = poses((0, 0))
+    found = OksTracker(COCO.sigmas).update(given, 0.0)
+    assert given.instance_ids.tolist() == [0]
+    assert found.keypoints is given.keypoints
+
+
+def test_mistakes_are_told():
+    with pytest.raises(ValueError, match="one of greedy, hungarian, but got 'greedyy'"):
+        OksTracker(COCO.sigmas, matcher="greedyy")
+    with pytest.raises(ValueError, match="`min_oks` to lie above 0"):
+        OksTracker(COCO.sigmas, min_oks=0)
+    people = OksTracker(COCO.sigmas)
+    people.update(poses((0, 0)), 1.0)
+    with pytest.raises(ValueError, match="later than 1 s, but got 1 s"):
+        people.update(poses((0, 0)), 1.0)
+    short = replace(poses((0, 0)), keypoints=np.zeros((1, 3, 2)), keypoint_scores=np.ones((1, 3), np.float32))
+    with pytest.raises(ValueError, match="poses of 17 keypoints, one for each sigma, but got 3"):
+        people.update(short, 2.0)
