@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from hrpose.skeletons import COCO, MPII, Skeleton
+from hrpose.skeletons import COCO, MPII, Skeleton, keypoint_key
 
 
 def test_coco_mirror_pairs_are_the_official_ones() -> None:
@@ -102,3 +102,20 @@ def test_a_faulty_category_is_refused(category, message) -> None:
 @pytest.mark.parametrize("skeleton", [COCO, MPII, Skeleton.from_names(["nose", "neck"])])
 def test_plain_containers_give_the_skeleton_back(skeleton) -> None:
     assert Skeleton.from_dict(skeleton.to_dict()) == skeleton
+
+
+@pytest.mark.parametrize("name", ["left_eye", "leftEye", "Left-Eye", "l.eye", "eye_left", "L_EYE", "lefteye"])
+def test_a_keypoint_has_one_key_however_it_is_spelt(name) -> None:
+    assert keypoint_key(name) == "lefteye"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("thorax", "neck"), ("upper_neck", "neck"), ("left_eye", "right_eye"), ("eye", "left_eye"), ("toe1", "toe2")],
+)
+def test_keypoints_of_other_names_have_other_keys(one, other) -> None:
+    assert keypoint_key(one) != keypoint_key(other)
+
+
+def test_the_top_of_the_head_has_two_names() -> None:
+    assert keypoint_key("top_head") == keypoint_key("headTop") == keypoint_key("head_top")

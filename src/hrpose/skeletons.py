@@ -167,6 +167,18 @@ class Skeleton:
         return tuple(k for k in range(self.num_keypoints) if k not in self.upper_body) if self.upper_body else ()
 
 
+def keypoint_key(name: str) -> str:
+    """Spell a keypoint's name so that the same keypoint of two sets comes out alike.
+
+    Case, separators, "l" for "left" and the place of the side do not matter: "leftEye", "l_eye" and "Eye-Left" give "lefteye".
+    What is called differently stays different, even where it lies close: MPII's thorax is not CrowdPose's neck.
+    """
+    words = [{"l": "left", "r": "right"}.get(word, word) for word in _words(name)]
+    sides = [word for word in words if word in ("left", "right")]
+    core = "".join(word for word in words if word not in ("left", "right"))
+    return "".join(sides) + ("headtop" if core == "tophead" else core)
+
+
 def _words(name: str) -> list[str]:
     """Split "leftEar", "left_ear", "Left-ear" or "l.ear" into lower-case words."""
     return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)]

@@ -1,12 +1,15 @@
 import os
 import pickle
+import sys
+from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from hrpose.models import HRNet, WeightsError
-from hrpose.models.weight_files import read_tensors
+from hrpose.models.weight_files import read_weight_file
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +29,7 @@ def test_every_file_format_is_read(name, state, tmp_path):
         save_file(state, tmp_path / name)
     else:
         torch.save(state, tmp_path / name, _use_new_zipfile_serialization=name == "new.pth")
-    tensors = read_tensors(tmp_path / name)
+    tensors = read_weight_file(tmp_path / name).tensors
     assert tensors.keys() == state.keys()
     assert all(torch.equal(tensors[key], state[key]) for key in state)
 
@@ -35,7 +38,7 @@ def test_every_file_format_is_read(name, state, tmp_path):
 def test_wrappings_are_taken_off_the_names(wrapping, state, tmp_path):
     wrapped = {f"{wrapping}{key}": value for key, value in state.items()}
     file = _saved(tmp_path, {"state_dict": wrapped, "epoch": 3})
-    assert list(read_tensors(file)) == list(state)
+    assert list(read_weight_file(file).tensors) == list(state)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -47,7 +50,7 @@ def test_a_truncated_file_is_named(share, zipped, state, tmp_path):
     with pytest.raises(
         WeightsError, match=r"weights.pth to be a whole weight file, but it is damaged or cut off after"
     ):
-        read_tensors(file)
+        read_weight_file(file)
 
 
 def test_a_truncated_safetensors_file_is_named(state, tmp_path):
@@ -55,7 +58,7 @@ def test_a_truncated_safetensors_file_is_named(state, tmp_path):
     save_file(state, file)
     file.write_bytes(file.read_bytes()[:5000])
     with pytest.raises(WeightsError, match=r"weights.safetensors to be a whole weight file"):
-        read_tensors(file)
+        read_weight_file(file)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +72,7 @@ def test_a_file_that_is_no_checkpoint_is_named(content, message, tmp_path):
     file = tmp_path / "weights.pth"
     file.write_bytes(content)
     with pytest.raises(WeightsError, match=message):
-        read_tensors(file)
+        read_weight_file(file)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +85,7 @@ def test_a_file_that_is_no_checkpoint_is_named(content, message, tmp_path):
 )
 def test_a_file_without_tensors_is_named(content, message, tmp_path):
     with pytest.raises(WeightsError, match=message):
-        read_tensors(_saved(tmp_path, content))
+        read_weight_file(_saved(tmp_path, content))
 
 
 class _Attack:
@@ -97,8 +100,44 @@ def test_code_in_a_file_is_not_run(write, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write({"state_dict": {}, "extra": _Attack()}, tmp_path / "weights.pth")
     with pytest.raises(WeightsError, match=r"objects whose code would have to run \(\w+.mkdir\)"):
-        read_tensors(tmp_path / "weights.pth")
+        read_weight_file(tmp_path / "weights.pth")
     assert not (tmp_path / "attacked").exists()
+
+
+def test_the_logs_in_a_checkpoint_of_mmpose_are_passed_over(state, tmp_path, monkeypatch):
+    home = ModuleType("mmengine.logging.history_buffer")
+    home.HistoryBuffer = type("HistoryBuffer", (), {"__module__": home.__name__, "__qualname__": "HistoryBuffer"})
+    buffer = home.HistoryBuffer()
+    buffer.log = np.ones(3)
+    for name in ("mmengine", "mmengine.logging", home.__name__):
+        monkeypatch.setitem(sys.modules, name, home)
+    file = _saved(tmp_path, {"state_dict": state, "message_hub": {"log_scalars": {"train/loss": buffer}}})
+    monkeypatch.undo()
+    assert list(read_weight_file(file).tensors) == list(state)
+
+
+@pytest.mark.parametrize(
+    ("notes", "names"),
+    [
+        ({"hyper_parameters": {"config": None, "skeleton": {"keypoint_names": ["a", "b"]}}}, ("a", "b")),
+        (
+            {"meta": {"dataset_meta": {"keypoint_id2name": {1: "b", 0: "a"}, "sigmas": np.ones(2, np.float32)}}},
+            ("a", "b"),
+        ),
+        ({"meta": {"keypoint_names": ["a", "b"]}}, ("a", "b")),
+        ({"meta": {"dataset_meta": {"keypoint_id2name": {1: "b", 2: "a"}}}}, None),
+        ({"hyper_parameters": None, "meta": "2020"}, None),
+        ({}, None),
+    ],
+)
+def test_the_names_of_keypoints_are_found_where_a_file_has_them(notes, names, state, tmp_path):
+    assert read_weight_file(_saved(tmp_path, {"state_dict": state, **notes})).keypoint_names == names
+
+
+@pytest.mark.parametrize(("text", "names"), [('["a", "b"]', ("a", "b")), ("a, b", None)])
+def test_safetensors_name_keypoints_in_their_metadata(text, names, state, tmp_path):
+    save_file(state, tmp_path / "weights.safetensors", {"format": "pt", "keypoint_names": text})
+    assert read_weight_file(tmp_path / "weights.safetensors").keypoint_names == names
 
 
 def test_a_pickled_network_is_refused(tmp_path):
@@ -106,9 +145,9 @@ def test_a_pickled_network_is_refused(tmp_path):
     with pytest.raises(
         WeightsError, match=r"\(hrpose.models.hrnet.HRNet\); it was not read. Save the network's state_dict"
     ):
-        read_tensors(_saved(tmp_path, net))
+        read_weight_file(_saved(tmp_path, net))
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(WeightsError, match=r"there is none at .*nowhere.pth. Correct the path"):
-        read_tensors(tmp_path / "nowhere.pth")
+        read_weight_file(tmp_path / "nowhere.pth")

@@ -1,32 +1,29 @@
-"""Weights from everybody's files: the kind is recognised, nothing is dropped in silence.
-
-The form of a file's names tells what it is. A form is one row of `_FORMS`: what marks it, and how its names become ours.
-"""
+"""Weights from everybody's files: the kind is recognised, nothing is dropped in silence."""
 
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from hrpose.models.weight_files import WeightsError, read_tensors
+from hrpose.models.weight_files import WeightFile, WeightsError, read_weight_file
+from hrpose.models.weight_forms import DECONVS, Form, recognise, width_of
+from hrpose.models.weight_heads import KeypointMatch, keypoint_dim, match_keypoints
 
 _LOG = logging.getLogger(__name__)
 
-_HEAD = "final_layer."
-_HEADS = (_HEAD, "score.", "score_.")  # what depends on the number of keypoints; the hourglass has a head at each stack
-_DECONVS = "deconv_layers."
-_WIDTH = "stage2.0.branches.0.0.conv1.weight"
+_HEADS = (
+    "final_layer.",
+    "score.",
+    "score_.",
+    "head.",
+)  # what follows the features; the hourglass has a head at each stack
 _COUNTER = "num_batches_tracked"  # absent from files older than torch 0.4.1, and without effect on the network
-_BACKBONES = (  # what an HRNet and a ResNet call their parts up to the head
-    *("conv1.", "bn1.", "conv2.", "bn2.", "layer1.", "transition1."),
-    *("stage2.", "transition2.", "stage3.", "transition3.", "stage4."),
-    *("layer2.", "layer3.", "layer4."),
-)
 _SAME_DEPTH = (
     "Build the network with the file's depth (SimpleBaseline), num_modules, num_blocks and stage1_blocks (HRNet), or num_stacks "
     "(StackedHourglass)."
@@ -40,11 +37,15 @@ class WeightReport:
     Attributes:
         file: the file's path.
         kind: what the file was recognised as.
-        loaded: names of the network's tensors that came from the file.
+        loaded: names of the network's tensors that came from the file, those of a head perhaps for some keypoints only.
         missing: names of the network's tensors that the file does not hold; they stay as they were.
         unused: names in the file that the network has no place for.
         mismatched: names whose shapes differ, left as they were: a head for other keypoints, if that was allowed.
         renamed: names in the file, without wrappings such as "module.", that differ from the network's, and what they became.
+        keypoints_by_name: the network's keypoints whose channels were looked up in the file by name; none if the file's order is
+            the network's.
+        fresh_keypoints: the network's keypoints whose channels stay as they were.
+        remark: how the names of the file's keypoints are known, or why they were not used; empty if there is nothing to say.
     """
 
     file: str
@@ -54,6 +55,9 @@ class WeightReport:
     unused: tuple[str, ...]
     mismatched: tuple[str, ...]
     renamed: Mapping[str, str]
+    keypoints_by_name: tuple[str, ...] = ()
+    fresh_keypoints: tuple[str, ...] = ()
+    remark: str = ""
 
     def __str__(self) -> str:
         """Say it in a few lines."""
@@ -66,63 +70,40 @@ class WeightReport:
             "renamed": self.renamed,
         }
         lines += [f"  {title}: {_summary(names)}" for title, names in groups.items() if names]
-        return "\n".join(lines)
+        keypoints = {"keypoints taken by name": self.keypoints_by_name, "fresh keypoints": self.fresh_keypoints}
+        lines += [f"  {title} ({len(names)}): {', '.join(names)}" for title, names in keypoints.items() if names]
+        return "\n".join(lines + ([f"  {self.remark}"] if self.remark else []))
 
 
-@dataclass(frozen=True)
-class _Form:
-    """A form of weight file.
-
-    Attributes:
-        kind: its name for people.
-        marks: a name that begins with any of these marks the form; none of them fits everything.
-        prefixes: beginnings of the names that count, and what they become; all other names are unused.
-        whole: whether every tensor under the head has to be there.
-    """
-
-    kind: str
-    marks: tuple[str, ...]
-    prefixes: Mapping[str, str]
-    whole: bool = True
-
-
-_BACKBONE_ONLY = {prefix: prefix for prefix in _BACKBONES}
-_FORMS = (
-    _Form("hrpose checkpoint", ("net.",), {"net._orig_mod.": "", "net.": ""}),
-    _Form(
-        "MMPose checkpoint",
-        ("head.",),
-        {"backbone.": "", "head.final_layer.": _HEAD, "head.deconv_layers.": _DECONVS},
-    ),
-    _Form(
-        "MMPose 0.x checkpoint",
-        ("keypoint_head.",),
-        {"backbone.": "", "keypoint_head.final_layer.": _HEAD, "keypoint_head.deconv_layers.": _DECONVS},
-    ),
-    _Form("ImageNet backbone", ("incre_modules.", "classifier.", "fc.weight"), _BACKBONE_ONLY, whole=False),
-    _Form("pose checkpoint", (_HEAD, "score."), {"": ""}),
-    _Form("backbone", ("conv1.",), _BACKBONE_ONLY, whole=False),
-)
-
-
-def load_weights(net: nn.Module, file: str | Path, *, fresh_head: bool = False) -> WeightReport:
+def load_weights(
+    net: nn.Module,
+    file: str | Path,
+    *,
+    keypoint_names: Sequence[str] | None = None,
+    fresh_head: bool = False,
+) -> WeightReport:
     """Load a weight file into a network, in place, and report what was loaded.
 
-    Read are official pose checkpoints of HRNet and SimpleBaseline and DarkPose's of the hourglass (bare, saved from
-    DataParallel, or the full training checkpoint), ImageNet backbones of the HRNet authors, torchvision and timm (by the
-    official rule: the names of stem and stages count, the classifier is left out), MMPose checkpoints, and checkpoints of
-    hrpose; as .pth, .ckpt or .safetensors. If anything is wrong the network stays as it was.
+    Read are official pose checkpoints of HRNet and SimpleBaseline, DarkPose's (its hourglasses too) and UDP-Pose's (bare,
+    saved from DataParallel, or the full training checkpoint), ImageNet backbones of the HRNet authors, torchvision and timm (by
+    the official rule: the names of stem and stages count, the classifier is left out), MMPose checkpoints of 0.x and 1.x,
+    checkpoints of hrpose, and what `save_weights` writes; as .pth, .ckpt or .safetensors. If anything is wrong the network stays
+    as it was.
 
     Args:
         net: the network.
         file: the weight file.
-        fresh_head: keep the network's own head where the file's head is for other keypoints, instead of raising.
+        keypoint_names: what the network's keypoints are called, in its order. A file that names its keypoints in another order is
+            put into this one, and with `fresh_head` a head for other keypoints is taken over keypoint by keypoint.
+        fresh_head: keep the network's own head where the file's head is for other keypoints, instead of raising; with
+            `keypoint_names` only for the keypoints that the file does not know.
 
     Returns:
         What was loaded, missing, unused and left out.
 
     Raises:
         WeightsError: if the file is missing, truncated, no weight file, unsafe to read, or does not fit the network.
+        ValueError: if the number of `keypoint_names` does not fit the network.
 
     Example:
         >>> print(load_weights(net, "hrnet_w32-36af842e.pth"))  # doctest: +SKIP
@@ -130,53 +111,114 @@ def load_weights(net: nn.Module, file: str | Path, *, fresh_head: bool = False) 
           missing: final_layer (2)
           unused: classifier (2), incre_modules (90), ...
     """
-    path = Path(file)
-    tensors = read_tensors(path)
-    form = _recognise(tensors, path)
-    found = {new: tensor for old, tensor in tensors.items() if (new := _rename(old, form)) is not None}
+    content = read_weight_file(Path(file))
+    form = recognise(content.tensors, content.path)
     expected = net.state_dict()
+    names = {old: _own_name(new, expected) for old, new in form.official_names(content.tensors).items()}
+    found = {new: content.tensors[old] for old, new in names.items()}
+    keypoints = _take_keypoints(keypoint_names, content, found, expected, fresh_head=fresh_head)
+    found |= keypoints.tensors
     fitting = {name for name in found.keys() & expected.keys() if found[name].shape == expected[name].shape}
     report = WeightReport(
-        file=str(path),
+        file=str(content.path),
         kind=form.kind,
         loaded=tuple(name for name in expected if name in fitting),
         missing=tuple(name for name in expected if name not in found),
-        unused=tuple(name for name in tensors if _rename(name, form) not in expected),
+        unused=tuple(name for name in content.tensors if names.get(name) not in expected),
         mismatched=tuple(name for name in expected if name in found and name not in fitting),
-        renamed={old: new for old in tensors if (new := _rename(old, form)) in fitting and new != old},
+        renamed={old: new for old, new in names.items() if new in fitting and new != old},
+        keypoints_by_name=keypoints.taken,
+        fresh_keypoints=keypoints.fresh,
+        remark=keypoints.remark,
     )
     _check_body(report, form, found, expected)
+    _check_depth(report, [names[name] for name in report.unused if name in names], fresh_head=fresh_head)
     if not fresh_head:
         _check_head(report, form, found, expected)
     net.load_state_dict({name: found[name] for name in report.loaded}, strict=False)
-    if _absent(report, form):
+    if _absent(report, form) or (report.remark and not fresh_head):
         _LOG.warning("%s", report)
     return report
 
 
-def _recognise(tensors: Mapping[str, Tensor], path: Path) -> _Form:
-    for form in _FORMS:
-        if any(name.startswith(form.marks) for name in tensors):
-            return form
-    raise WeightsError(
-        f"Expected {path} to hold the weights of a pose network or a backbone (conv1.weight, ..., final_layer.weight), but its "
-        f"names are of no known form: {', '.join(list(tensors)[:4])}, ..."
+def _own_name(name: str, expected: Mapping[str, Tensor]) -> str:
+    """Find what a network calls a tensor of an official name: it may be in two parts, `backbone.` and `head.`."""
+    for prefix in ("", "backbone.", "head."):
+        if prefix + name in expected:
+            return prefix + name
+    return name
+
+
+@dataclass(frozen=True)
+class _Keypoints:
+    """What is taken over by the names of keypoints: the merged tensors, and what the report says of it."""
+
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    taken: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+    remark: str = ""
+
+
+def _take_keypoints(
+    keypoint_names: Sequence[str] | None,
+    content: WeightFile,
+    found: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    *,
+    fresh_head: bool,
+) -> _Keypoints:
+    """Look the network's keypoints up in the file, where their number or their order differs."""
+    heads = {
+        name: dim for name, own in expected.items() if name in found and (dim := keypoint_dim(name, own)) is not None
+    }
+    if keypoint_names is None or not heads:
+        return _Keypoints()
+    name, dim = next(iter(heads.items()))
+    num_channels, num_file_channels = expected[name].shape[dim], found[name].shape[dim]
+    match = match_keypoints(
+        keypoint_names, content.keypoint_names, num_channels=num_channels, num_file_channels=num_file_channels
+    )
+    if num_channels == num_file_channels:
+        if match is None or match.is_identity:
+            return _Keypoints()
+        if match.fresh_names and (match.assumed or not fresh_head):
+            whose = "The file does not name its keypoints" if match.assumed else "The file names other keypoints"
+            return _Keypoints(remark=f"{whose}; they were taken in its order.")
+    elif not fresh_head:
+        return _Keypoints()
+    merged = {name: match.merge(name, expected[name], found[name]) for name in heads} if match and match.taken else {}
+    tensors = {name: tensor for name, tensor in merged.items() if tensor is not None}
+    if match is None or not tensors or len(tensors) < len(heads):
+        return _Keypoints(fresh=tuple(keypoint_names), remark=_why_fresh(match, num_file_channels))
+    return _Keypoints(tensors, match.taken_names, match.fresh_names, _assumption(match))
+
+
+def _why_fresh(match: KeypointMatch | None, num_file_channels: int) -> str:
+    if match is None:
+        return f"The file does not say which keypoints the {num_file_channels} channels of its head are."
+    if not match.taken:
+        return f"No keypoint of the network has the name of one in the file. {_assumption(match)}".rstrip()
+    return "The file's head is of another shape."
+
+
+def _assumption(match: KeypointMatch) -> str:
+    return (
+        f"The file does not name its keypoints; by their number they were taken for {match.assumed}'s."
+        if match.assumed
+        else ""
     )
 
 
-def _rename(name: str, form: _Form) -> str | None:
-    for old, new in form.prefixes.items():
-        if name.startswith(old):
-            return new + name.removeprefix(old)
-    return None
-
-
-def _check_body(report: WeightReport, form: _Form, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Raise unless everything under the head fits, and the file's network goes no deeper."""
+def _check_body(report: WeightReport, form: Form, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Raise unless everything under the head is there and fits."""
     other = [name for name in report.mismatched if not name.startswith(_HEADS)]
     if other:
-        widths = [tensors[_WIDTH].shape[0] for tensors in (found, expected) if _WIDTH in tensors]
-        hint = f" The file's HRNet has width {widths[0]}, the network {widths[1]}." if len(set(widths)) == 2 else ""
+        widths = {width_of(found), width_of(expected)} - {None}
+        hint = (
+            f" The file's HRNet has width {width_of(found)}, the network {width_of(expected)}."
+            if len(widths) == 2
+            else ""
+        )
         raise WeightsError(
             f"Expected {report.file} ({report.kind}) to hold {other[0]} of the shape {tuple(expected[other[0]].shape)}, but got "
             f"{tuple(found[other[0]].shape)}; {len(other)} tensors differ.{hint} Build the network like the file's."
@@ -187,10 +229,15 @@ def _check_body(report: WeightReport, form: _Form, found: Mapping[str, Tensor], 
             f"Expected {report.file} ({report.kind}) to hold all weights of the network, but {len(absent)} are not in it: "
             f"{_summary(absent)}. {_SAME_DEPTH}"
         )
-    surplus = [new for name in report.unused if (new := _rename(name, form)) is not None]
-    deeper = [
-        name for name in surplus if ".fuse_layers." not in name
-    ]  # an ImageNet HRNet has more outputs, not more depth
+
+
+def _check_depth(report: WeightReport, surplus: Sequence[str], *, fresh_head: bool) -> None:
+    """Raise if the file's network goes deeper.
+
+    More outputs of an exchange are no depth: an ImageNet HRNet has them. Nor is what only a loss needs.
+    """
+    left_out = ("head.",) if fresh_head else ("head.loss",)
+    deeper = [name for name in surplus if ".fuse_layers." not in name and not name.startswith(left_out)]
     if deeper:
         raise WeightsError(
             f"Expected {report.file} ({report.kind}) to go no deeper than the network, but {len(deeper)} of its weights have no "
@@ -198,7 +245,7 @@ def _check_body(report: WeightReport, form: _Form, found: Mapping[str, Tensor], 
         )
 
 
-def _check_head(report: WeightReport, form: _Form, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+def _check_head(report: WeightReport, form: Form, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     """Raise unless the head fits, or has to be missing."""
     if report.mismatched:
         name = report.mismatched[0]
@@ -206,7 +253,8 @@ def _check_head(report: WeightReport, form: _Form, found: Mapping[str, Tensor], 
         raise WeightsError(
             f"Expected {report.file} ({report.kind}) to hold a head for {expected[name].shape[0]} keypoints, {name} of the shape "
             f"{tuple(expected[name].shape)}, but got one for {count}, of the shape {tuple(found[name].shape)}. Build the "
-            f"network with num_keypoints={count} and the same final_kernel, or train a new head with fresh_head=True."
+            f"network with num_keypoints={count}, which follow from the skeleton, and the same final_kernel, or train a new one: "
+            "`hrpose fit weights=...`, or load_weights with fresh_head=True."
         )
     missing = [name for name in report.missing if name.startswith(_HEADS)]
     if form.whole and missing:
@@ -216,12 +264,13 @@ def _check_head(report: WeightReport, form: _Form, found: Mapping[str, Tensor], 
         )
 
 
-def _absent(report: WeightReport, form: _Form) -> list[str]:
+def _absent(report: WeightReport, form: Form) -> list[str]:
     """List what is missing though a file of this form should have it; deconvolutions are never part of a backbone."""
-    elsewhere = _HEADS if form.whole else (*_HEADS, _DECONVS)
+    elsewhere = _HEADS if form.whole else (*_HEADS, DECONVS)
     return [name for name in report.missing if not name.startswith(elsewhere) and not name.endswith(_COUNTER)]
 
 
 def _summary(names: Iterable[str]) -> str:
-    groups = Counter(name.split(".")[0] for name in names)
+    """Count names by their first part, by the first two in a head; averaged copies of MMPose 0.x have no parts."""
+    groups = Counter(re.match(r"ema_|head\.[^.]*|[^.]*", name)[0] for name in names)  # type: ignore[index]  # it always matches
     return ", ".join(f"{group} ({count})" for group, count in groups.items())

@@ -56,7 +56,8 @@ def assemble(cfg: DictConfig) -> Assembly:
     net: nn.Module = build(cfg.model, num_keypoints=codec.num_channels(skeleton.num_keypoints))
     check_heatmap_size(net, codec)
     if cfg.weights is not None:
-        logger.info("%s", load_weights(net, Path(cfg.weights)))
+        names, training = skeleton.keypoint_names, cfg.task == "fit"
+        logger.info("%s", load_weights(net, Path(cfg.weights), keypoint_names=names, fresh_head=training))
     metrics: dict[str, KeypointAveragePrecision] = {
         boxes: build(cfg.metric, sigmas=skeleton.sigmas, ground_truth=datamodule.ground_truth)
         for boxes in datamodule.val_boxes

@@ -20,6 +20,6 @@ def test(cfg: DictConfig) -> float:
     checkpoint = find_checkpoint(cfg)
     assembly = assemble(cfg)
     if checkpoint is not None:
-        load_weights(assembly.module.net, checkpoint)
+        load_weights(assembly.module.net, checkpoint, keypoint_names=assembly.module.skeleton.keypoint_names)
     numbers = assembly.trainer.test(assembly.module, datamodule=assembly.datamodule, verbose=False)
     return report_run(cfg, assembly, numbers, stage="test", checkpoint=checkpoint or cfg.weights)
