@@ -15,7 +15,6 @@ FILES = sorted(CONF.rglob("*.yaml"))
 EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
 PAPER = {  # experiment: width, input (w, h), sigma, persons per step
     "w32_256x192": (32, (192, 256), 2.0, 128),
-    "w32_256x192_pixels": (32, (192, 256), 2.0, 128),
     "w32_384x288": (32, (288, 384), 3.0, 128),
     "w48_256x192": (48, (192, 256), 2.0, 128),
     "w48_384x288": (48, (288, 384), 3.0, 96),
@@ -32,6 +31,39 @@ HOURGLASSES = {  # experiment: stacks, input (w, h)
     "hourglass_4_256x192": (4, (192, 256)),
     "hourglass_8_256x192": (8, (192, 256)),
     "hourglass_8_256x256": (8, (256, 256)),
+}
+VARIANTS = {  # experiment: the words that make the same of another
+    "w32_256x192_pixels": "experiment=w32_256x192 pixels=color_dropout",
+    "w32_256x192_scratch": "experiment=w32_256x192",
+    "w32_256x192_across_stages": "experiment=w32_256x192 +model.exchanges=across_stages",
+    "w32_256x192_final_exchange": "experiment=w32_256x192 +model.exchanges=final",
+    "w32_256x192_branch_2x": "experiment=w32_256x192 +model.heatmap_branch=1 codec.heatmap_size=[24,32]",
+    "w32_256x192_branch_4x": "experiment=w32_256x192 +model.heatmap_branch=2 codec.heatmap_size=[12,16]",
+    "w48_256x192_branch_2x": "experiment=w48_256x192 +model.heatmap_branch=1 codec.heatmap_size=[24,32]",
+    "w48_256x192_branch_4x": "experiment=w48_256x192 +model.heatmap_branch=2 codec.heatmap_size=[12,16]",
+    **{
+        f"{net}_128x96": f"experiment={net}_256x192 codec=heatmap_128x96 data.batch_size=64 trainer.accumulate_grad_batches=2"
+        for net in ("w32", "w48", "res50", "res101", "res152")
+    },
+    **{
+        f"{net}_128x96_dark": f"experiment={net}_128x96 codec=dark_128x96"
+        for net in ("w32", "res50", "res101", "res152")
+    },
+    "w48_128x96_dark": "experiment=w48_128x96 codec=dark_128x96 codec.blur_kernel=11",
+    "hourglass_4_128x96": "experiment=hourglass_4_256x192 codec=heatmap_128x96",
+    "hourglass_8_128x96": "experiment=hourglass_8_256x192 codec=heatmap_128x96 codec.sigma=2.0",
+    "hourglass_4_128x96_dark": "experiment=hourglass_4_128x96 codec=dark_128x96 codec.blur_kernel=11",
+    "hourglass_8_128x96_dark": "experiment=hourglass_8_128x96 codec=dark_128x96 codec.blur_kernel=11 codec.sigma=2.0",
+    "w32_256x192_dark": "experiment=w32_256x192 codec=dark_256x192",
+    "w48_256x192_dark": "experiment=w48_256x192 codec=dark_256x192 data.batch_size=30",
+    "w32_384x288_dark": "experiment=w32_384x288 codec=dark_384x288 data.batch_size=28",
+    "w48_384x288_dark": "experiment=w48_384x288 codec=dark_384x288 data.batch_size=18",
+    **{
+        f"{net}_{size}_udp": f"experiment={net}_{size} codec=udp_{size}"
+        for net in ("w32", "w48", "res50", "res152")
+        for size in ("256x192", "384x288")
+    },
+    "w32_256x192_udp_offset": "experiment=w32_256x192 codec=udp_offset_256x192 loss=offset",
 }
 OPTIONS = [
     f"{file.parent.relative_to(CONF).as_posix()}={file.stem}"
@@ -96,7 +128,7 @@ def test_the_papers_numbers(experiment):
     assert (list(cfg.schedule.milestones), cfg.schedule.gamma, cfg.trainer.max_epochs) == ([170, 200], 0.1, 210)
     assert (cfg.augment.scale.factor, cfg.augment.rotation.factor, cfg.augment.half_body.probability) == (0.35, 45, 0.3)
     assert (cfg.flip_test, cfg.metric.oks_nms_threshold, cfg.keypoint_score_threshold) == (True, 0.9, 0.2)
-    assert (cfg.pixels is not None) == experiment.endswith("pixels")
+    assert cfg.pixels is None
     assert cfg.name == experiment
 
 
@@ -121,7 +153,13 @@ def test_the_recipe_of_the_networks_that_hrnet_was_measured_against(experiment):
 
 
 def test_all_experiments_of_the_paper_are_there():
-    assert {*PAPER, *RESNETS, *HOURGLASSES, "tiny"} <= set(EXPERIMENTS)
+    assert {*PAPER, *RESNETS, *HOURGLASSES, *VARIANTS, "tiny"} <= set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize("experiment", VARIANTS)
+def test_a_variant_differs_from_its_origin_by_what_its_name_says(experiment):
+    words = [*VARIANTS[experiment].split(), f"name={experiment}"]
+    assert compose("fit", [f"experiment={experiment}"]) == compose("fit", words)
 
 
 def test_plain_fit_is_the_tiny_experiment():

@@ -31,3 +31,9 @@ def test_images_of_a_wrong_shape_are_refused(shape):
 def test_the_nearest_size_comes_with_its_heatmaps():
     with pytest.raises(ValueError, match=r"multiples of 64, but got 100 x 20 .*nearest size is 128 x 64.*\(16, 8\)"):
         check_images(torch.zeros(1, 3, 20, 100), 64, heatmap_stride=8)
+
+
+def test_an_image_that_is_too_small_is_told_how_large_it_has_to_be():
+    check_images(torch.zeros(1, 3, 96, 64), 32, least=64)
+    with pytest.raises(ValueError, match=r"multiples of 32 of at least 64, but got 96 x 32 .*nearest size is 96 x 64"):
+        check_images(torch.zeros(1, 3, 32, 96), 32, least=64)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from golden_weights import draw_images
+from torch import nn
 from torch.nn import functional as F
 
 from hrpose.losses import HeatmapMSELoss
@@ -39,6 +40,7 @@ def test_work_is_the_published():
     for num_stacks, published in ((8, 4.9), (4, 2.7)):
         macs = count_macs(_on_meta(num_stacks=num_stacks), (192, 256))
         assert macs / 4 / 2**30 == pytest.approx(published, abs=0.05)
+        assert count_macs(_on_meta(num_stacks=num_stacks), (96, 128)) == pytest.approx(macs / 4, rel=0.001)
 
 
 def test_names_are_those_of_the_published_weights():
@@ -140,8 +142,28 @@ def test_a_wrong_argument_is_named(arguments, message):
 
 
 def test_a_wrong_input_size_is_met_with_the_nearest_right_one(small):
-    with pytest.raises(ValueError, match=r"multiples of 64, but got 288 x 384 .*nearest size is 256 x 384.*\(64, 96\)"):
-        small(torch.zeros(1, 3, 384, 288))
+    with pytest.raises(
+        ValueError, match=r"multiples of 32 of at least 64, but got 100 x 32 .*size is 96 x 64.*\(24, 16\)"
+    ):
+        small(torch.zeros(1, 3, 32, 100))
+
+
+def test_a_row_that_the_last_pooling_drops_is_stretched_over_as_darkpose_does():
+    torch.manual_seed(0)
+    net = Hourglass(8, 1).eval()
+    features = torch.randn(
+        2, 8, 32, 24
+    )  # of a crop 128 high and 96 wide: 4x3 cells before the last pooling, 2x1 after it
+
+    def recursion(depth, features):
+        places = net.hg[depth - 1]
+        low = places[1](F.max_pool2d(features, 2, stride=2))
+        low = places[2](recursion(depth - 1, low) if depth > 1 else places[3](low))
+        up = nn.Upsample(scale_factor=2) if depth > 1 else nn.Upsample(size=[4, 3])
+        return places[0](features) + up(low)
+
+    with torch.no_grad():
+        assert torch.equal(net(features), recursion(4, features))
 
 
 def test_export_keeps_the_batch_free(small):

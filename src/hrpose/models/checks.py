@@ -26,12 +26,13 @@ def check_final_kernel(final_kernel: int) -> None:
         raise ValueError(f"Expected argument `final_kernel` to be odd (1 in the paper, or 3), but got {final_kernel}.")
 
 
-def check_images(images: Tensor, multiple: int, *, heatmap_stride: int = 4) -> None:
+def check_images(images: Tensor, multiple: int, *, least: int = 1, heatmap_stride: int = 4) -> None:
     """Raise unless a network can take the images; nothing is checked while a graph is traced.
 
     Args:
         images: what should be (B, 3, H, W).
         multiple: what H and W have to be multiples of: the stride of the network's coarsest features.
+        least: the shortest H and W that the network can take.
         heatmap_stride: pixels to a heatmap cell.
 
     Raises:
@@ -42,10 +43,11 @@ def check_images(images: Tensor, multiple: int, *, heatmap_stride: int = 4) -> N
     if images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(f"Expected argument `images` to be (B, 3, H, W), but got the shape {tuple(images.shape)}.")
     height, width = images.shape[2:]
-    if height % multiple or width % multiple:
-        near = [max(1, round(side / multiple)) * multiple for side in (width, height)]
+    if height % multiple or width % multiple or min(height, width) < least:
+        near = [max(-(-least // multiple), 1, round(side / multiple)) * multiple for side in (width, height)]
+        bound = f" of at least {least}" if least > multiple else ""
         raise ValueError(
-            f"Expected images whose width and height are multiples of {multiple}, but got {width} x {height} (width x height). "
-            f"The nearest size is {near[0]} x {near[1]}: set the codec's input_size to ({near[0]}, {near[1]}) and its "
+            f"Expected images whose width and height are multiples of {multiple}{bound}, but got {width} x {height} (width x "
+            f"height). The nearest size is {near[0]} x {near[1]}: set the codec's input_size to ({near[0]}, {near[1]}) and its "
             f"heatmap_size to ({near[0] // heatmap_stride}, {near[1] // heatmap_stride})."
         )

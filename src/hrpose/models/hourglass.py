@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from hrpose.models.checks import check_counts, check_images
 
-_NUM_POOLINGS = 4
-_COARSEST_STRIDE = 4 * 2**_NUM_POOLINGS  # where the hourglass is narrowest
+_WHOLE_STRIDE = 32  # before the last pooling, which may drop an odd row or column
+_LEAST_SIDE = 64  # leaves one cell where the hourglass is narrowest
 
 
 class StackedHourglass(nn.Module):
@@ -67,13 +67,13 @@ class StackedHourglass(nn.Module):
         """Compute the features under the last stack's head.
 
         Args:
-            images: (B, 3, H, W) normalised; H and W are multiples of 64.
+            images: (B, 3, H, W) normalised; H and W are multiples of 32, at least 64.
 
         Returns:
             One map, (B, width, H/4, W/4).
 
         Raises:
-            ValueError: if the images have another number of channels, or sides that are no multiples of 64.
+            ValueError: if the images have another number of channels, or sides that are no multiples of 32 or below 64.
         """
         return self._run_stacks(images)[0][-1:]
 
@@ -88,7 +88,7 @@ class StackedHourglass(nn.Module):
 
     def _run_stacks(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Compute the features and the heatmaps of every stack."""
-        check_images(images, _COARSEST_STRIDE)
+        check_images(images, _WHOLE_STRIDE, least=_LEAST_SIDE)
         stem = F.relu(self.bn1(self.conv1(images)), inplace=True)
         inputs = self.layer3(self.layer2(F.max_pool2d(self.layer1(stem), 2)))
         features: list[Tensor] = []
@@ -117,7 +117,11 @@ class Hourglass(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map (B, width, h, w) to the same shape; h and w are multiples of 16."""
+        """Map (B, width, h, w) to the same shape; h and w are multiples of 8, at least 16.
+
+        Where the last pooling has dropped a row or a column (of a 128x96 crop it leaves 2x1 cells of 4x3), the way up is
+        stretched to the size of the shortcut, as DarkPose does.
+        """
         octaves = [list(octave.children()) for octave in self.hg]  # coarsest first
         shortcuts: list[Tensor] = []
         for shortcut, down, *_ in reversed(octaves):
@@ -125,7 +129,8 @@ class Hourglass(nn.Module):
             features = down(F.max_pool2d(features, 2))
         features = octaves[0][3](features)
         for _, _, up, *_ in octaves:
-            features = shortcuts.pop() + F.interpolate(up(features), scale_factor=2.0, mode="nearest")
+            shortcut = shortcuts.pop()
+            features = shortcut + F.interpolate(up(features), size=shortcut.shape[-2:], mode="nearest")
         return features
 
 

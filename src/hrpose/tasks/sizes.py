@@ -21,7 +21,9 @@ def check_heatmap_size(net: nn.Module, codec: Any) -> None:
         ConfigError: naming both sizes and the keys that mend them.
     """
     wanted = getattr(codec, "heatmap_size", None)
-    found = find_heatmap_size(net, codec.input_size) if wanted is not None else None
+    if wanted is None:
+        return
+    found = find_heatmap_size(net, codec.input_size)
     if found is not None and found != tuple(wanted):
         branch = "model.heatmap_branch, the branch that they are made from, " if hasattr(net, "heatmap_branch") else ""
         raise ConfigError(
