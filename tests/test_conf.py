@@ -201,7 +201,7 @@ def test_a_skeleton_is_one_of_the_known(option):
     assert build(compose("fit", [f"skeleton={option}"]).skeleton) is {"coco": COCO, "mpii": MPII}[option]
 
 
-@pytest.mark.parametrize("subject", ["data", "metric"])
+@pytest.mark.parametrize("subject", ["codecs", "data", "metric"])
 def test_every_measurement_validates(subject, coco):
     validate(compose("bench", [f"bench={subject}"]))
     assert compose("bench").bench == compose("bench", ["bench=data"]).bench

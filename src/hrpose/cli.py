@@ -19,9 +19,9 @@ VERBS = {
     "test": "measure the AP of a checkpoint",
     "evaluate": "measure a COCO result file of any tool against its annotations",
     "compare": "two runs, reports or result files side by side: hrpose compare a b",
-    "bench": "measure speed: hrpose bench data, hrpose bench metric",
+    "bench": "measure speed and codecs: hrpose bench data, hrpose bench metric, hrpose bench codecs",
 }
-_SUBJECTS = {"bench": ("data", "metric")}  # verbs that are followed by a word of their own
+_SUBJECTS = {"bench": ("codecs", "data", "metric")}  # verbs that are followed by a word of their own
 _PLACES = {"compare": ("a", "b")}  # verbs that are followed by values without their keys
 
 HELP = """\
