@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from hrpose.models import SimpleBaseline
 
 SCRIPTS = sorted((Path(__file__).parents[1] / "scripts").glob("*.py"))
 
@@ -23,7 +27,7 @@ def test_help_names_every_argument(script, tmp_path):
 
 
 def test_an_unknown_argument_is_one_message(script, tmp_path):
-    command = [sys.executable, script, "folder", "--no-such-option"]
+    command = [sys.executable, script, "folder", "file", "--no-such-option"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "--no-such-option" in done.stderr
@@ -32,3 +36,19 @@ def test_an_unknown_argument_is_one_message(script, tmp_path):
 
 def test_a_script_is_thin(script):
     assert len(script.read_text().splitlines()) <= 80
+
+
+def test_a_conversion_is_one_command_and_never_overwrites(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    torch.save(SimpleBaseline(18, 2).state_dict(), "pose_resnet_18.pth")
+    convert = runpy.run_path(str(SCRIPTS[0].with_name("convert_weights.py")))["main"]
+    words = ["pose_resnet_18.pth", "mm.safetensors", "--to", "mmpose"]
+    assert convert(words) == 0
+    assert capsys.readouterr().out == (
+        "pose_resnet_18.pth (pose checkpoint, SimpleBaseline ResNet-18) -> mm.safetensors (mmpose): 140 tensors\n"
+    )
+    assert convert(words) == 1
+    assert capsys.readouterr().err.startswith(
+        "error: Expected to write a new file, but mm.safetensors is there already."
+    )
+    assert convert([*words, "--force"]) == 0

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hrpose.data.load import load_image
     from hrpose.inference import estimate_poses, predict_heatmaps
     from hrpose.metrics import KeypointAveragePrecision
-    from hrpose.models import HRNet, SimpleBaseline, StackedHourglass, load_weights
+    from hrpose.models import HRNet, SimpleBaseline, StackedHourglass, load_weights, save_weights
     from hrpose.module import PoseModule
     from hrpose.skeletons import COCO, MPII, Skeleton
     from hrpose.structures import Crop, GroundTruth, InstanceTable, Poses
@@ -47,6 +47,7 @@ __all__ = [  # noqa: RUF022  in the order of sorted()
     "load_image",
     "load_weights",
     "predict_heatmaps",
+    "save_weights",
 ]
 
 _HOMES = {
@@ -75,6 +76,7 @@ _HOMES = {
     "load_image": "data.load",
     "load_weights": "models",
     "predict_heatmaps": "inference",
+    "save_weights": "models",
 }
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from hrpose.skeletons import COCO, MPII, keypoint_key
 
 # Parts that depend on the keypoints, and the dimension that counts their channels; `score_` takes heatmaps in.
-_KEYPOINT_DIMS = {"final_layer.": 0, "head.final_layer.": 0, "score.": 0, "score_.": 1}
+_KEYPOINT_DIMS = {"final_layer.": 0, "head.final_layer.": 0, "head.fc.": 0, "score.": 0, "score_.": 1}
 _KNOWN_BY_NUMBER = {skeleton.num_keypoints: skeleton for skeleton in (COCO, MPII)}
 
 

@@ -132,7 +132,7 @@ def load_weights(
         remark=keypoints.remark,
     )
     _check_body(report, form, found, expected)
-    _check_depth(report, [names[name] for name in report.unused if name in names], fresh_head=fresh_head)
+    _check_depth(report, form, [names[name] for name in report.unused if name in names], fresh_head=fresh_head)
     if not fresh_head:
         _check_head(report, form, found, expected)
     net.load_state_dict({name: found[name] for name in report.loaded}, strict=False)
@@ -231,13 +231,10 @@ def _check_body(report: WeightReport, form: Form, found: Mapping[str, Tensor], e
         )
 
 
-def _check_depth(report: WeightReport, surplus: Sequence[str], *, fresh_head: bool) -> None:
-    """Raise if the file's network goes deeper.
-
-    More outputs of an exchange are no depth: an ImageNet HRNet has them. Nor is what only a loss needs.
-    """
+def _check_depth(report: WeightReport, form: Form, surplus: Sequence[str], *, fresh_head: bool) -> None:
+    """Raise if the file's network does more; more outputs of an ImageNet HRNet and what only a loss needs do not count."""
     left_out = ("head.",) if fresh_head else ("head.loss",)
-    deeper = [name for name in surplus if ".fuse_layers." not in name and not name.startswith(left_out)]
+    deeper = [name for name in surplus if (form.whole or ".fuse_layers." not in name) and not name.startswith(left_out)]
     if deeper:
         raise WeightsError(
             f"Expected {report.file} ({report.kind}) to go no deeper than the network, but {len(deeper)} of its weights have no "
