@@ -1,0 +1,128 @@
+"""What `source` means: photos, a video or a camera. Paths only, nothing is opened."""
+
+from __future__ import annotations
+
+import glob
+import os
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TypeAlias
+
+PHOTO_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+_CAMERA = "camera"
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Photos of one folder.
+
+    Attributes:
+        folder: what their names are relative to.
+        names: relative paths with forward slashes, sorted, as COCO files have them.
+    """
+
+    folder: Path
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video file."""
+
+    file: Path
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera by its number."""
+
+    number: int
+
+
+Media: TypeAlias = Photos | Video | Camera
+
+
+def find_media(source: str | int) -> Media:
+    """Find what a word means.
+
+    Args:
+        source: the number of a camera, or "camera" for the first; a photo or a video; a folder, whose photos are taken, those of
+            folders inside it not; or a pattern with `*`, `?` and `[...]`, where `**` stands for any folders. A file or folder of
+            exactly this name goes before a pattern.
+
+    Returns:
+        Photos, at least one; or a video; or a camera.
+
+    Raises:
+        ValueError: if nothing is found, or the pattern finds more than one video, or photos and a video.
+    """
+    if isinstance(source, int) or source.isdecimal() or source == _CAMERA:
+        return Camera(0 if source == _CAMERA else int(source))
+    path = Path(source).expanduser()
+    if path.is_dir():
+        names = [entry.name for entry in path.iterdir() if _is(entry, PHOTO_SUFFIXES)]
+        if not names:
+            raise ValueError(f"there are no photos in the folder {source}.{_what_there_is(path)}")
+        return Photos(path, tuple(sorted(names)))
+    if path.is_file():
+        return Video(path) if path.suffix.lower() in VIDEO_SUFFIXES else Photos(path.parent, (path.name,))
+    if glob.has_magic(source):
+        return _match(source, path)
+    raise ValueError(f"there is no file or folder {source}.{_nearest(path)}")
+
+
+def _match(source: str, pattern: Path) -> Media:
+    """Find the photos, or the only video, of a pattern."""
+    found = [Path(name) for name in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207 - takes absolute patterns too
+    photos = [path for path in found if _is(path, PHOTO_SUFFIXES)]
+    videos = [path for path in found if _is(path, VIDEO_SUFFIXES)]
+    if not photos and not videos:
+        folder = _fixed_part(pattern)
+        others = f" {len(found)} other files and folders do." if found else "" if folder.is_dir() else _nearest(folder)
+        raise ValueError(f"no photo or video matches {source}.{others}")
+    if videos and len(videos) + len(photos) > 1:
+        raise ValueError(
+            f"expected photos, or one video, but {source} matches {len(photos)} photos and {len(videos)} videos. "
+            "Give the videos one by one, or all with -m."
+        )
+    if videos:
+        return Video(videos[0])
+    folder = Path(os.path.commonpath([path.parent for path in photos] + [_fixed_part(pattern)]))
+    names = {os.path.relpath(path, folder).replace(os.sep, "/") for path in photos}
+    return Photos(folder, tuple(sorted(names)))
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """Give the folders of a pattern before its first sign."""
+    parts = pattern.parts
+    first = next(place for place, part in enumerate(parts) if glob.has_magic(part))
+    return Path(*parts[:first])
+
+
+def _is(path: Path, suffixes: tuple[str, ...]) -> bool:
+    return path.suffix.lower() in suffixes and path.is_file()
+
+
+def _what_there_is(folder: Path) -> str:
+    """Tell what a folder without photos has."""
+    entries = sorted(folder.iterdir())
+    below = [entry.name for entry in entries if entry.is_dir()]
+    if below:
+        return f" Those of folders inside it are taken with {folder}/**/*.jpg or the like."
+    suffixes = sorted({entry.suffix for entry in entries})
+    return f" It has {', '.join(suffixes)}." if suffixes else " It is empty."
+
+
+def _nearest(path: Path) -> str:
+    """Tell the first folder that is missing, or a file of a similar name."""
+    missing = next((folder for folder in reversed(path.parents) if not folder.is_dir()), None)
+    if missing is not None:
+        return f" There is no folder {missing}."
+    beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    close = get_close_matches(path.name, beside, n=1)
+    return f" Did you mean {path.parent / close[0]}?" if close else ""
