@@ -136,19 +136,13 @@ def parse(verb: str, words: Sequence[str]) -> Command:
             if is_bare and verb in _SUBJECTS:
                 word = f"{verb}={word}"
             elif is_bare and places:
-                word = f"{places.pop(0)}={_quote(word)}"
+                word = f"{places.pop(0)}={word}"
             overrides.append(normalise_override(word))
             continue
         flags.append(word)
         if word in _WITH_VALUE and rest and "=" not in rest[0] and not rest[0].startswith("-"):
             flags.append(rest.pop(0))
     return Command(verb, tuple(flags), tuple(overrides))
-
-
-def _quote(word: str) -> str:
-    """Protect what Hydra's grammar would not take for plain text, such as spaces and brackets in the name of a folder."""
-    plain = all(letter.isalnum() or letter in "/-_.:+@" for letter in word)
-    return word if plain else "'" + word.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _run(verb: str, words: Sequence[str]) -> int:

@@ -1,7 +1,11 @@
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from hrpose.config import ConfigError, compose
-from hrpose.config.overrides import expand_sweep, normalise_override
+from hrpose.config.overrides import expand_sweep, normalise_override, quote
 
 
 @pytest.mark.parametrize(
@@ -50,3 +54,83 @@ def test_an_argument_that_the_files_do_not_mention_is_offered_with_a_plus() -> N
 def test_a_misspelt_argument_that_the_files_do_not_mention_is_recognised() -> None:
     with pytest.raises(ConfigError, match=r"Did you mean \+trainer.limit_train_batches\?"):
         compose("fit", ["trainer.limit_train_batchs=3"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "a=b.jpg",
+            "a (1).jpg",
+            "[1].jpg",
+            "p/[ab]*.jpg",
+            "{x}.jpg",
+            "it's.jpg",
+            'q".jpg',
+            "ünï.jpg",
+            "日本.jpg",
+            "a#b.jpg",
+        ),
+        *(
+            "a&b;c.jpg",
+            "~/a.jpg",
+            "a^b.jpg",
+            "a`b.jpg",
+            "a<b>.jpg",
+            "photos/*.jpg",
+            "x/**/*.jpg",
+            "a b.jpg",
+            "a@b?%.jpg",
+        ),
+        *("a\\(b).jpg", "(a)\\", "\\'", "{a}\\\\'b"),
+    ],
+)
+@pytest.mark.parametrize("key", ["source", "weights", "paths.data"])
+def test_a_path_may_have_any_characters(name, key):
+    word = normalise_override(f"{key}={name}")
+    assert OverridesParser.create().parse_override(word).value() == name
+
+
+@pytest.mark.parametrize(
+    "name", ["a,b.jpg", "a\\ b.jpg", "1e5", "null", "true", "${x}.jpg", "a\\,b.jpg", " a.jpg", "glob(x)"]
+)
+def test_a_file_of_a_strange_name_goes_before_what_hydra_reads(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert normalise_override(f"source={name}") == f"source={name}"
+    (tmp_path / name).touch()
+    cfg = OmegaConf.create(
+        {"path": OverridesParser.create().parse_override(normalise_override(f"source={name}")).value()}
+    )
+    assert cfg.path == name
+
+
+def test_a_pattern_in_a_folder_of_a_strange_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a,b").mkdir()
+    (tmp_path / "a,b" / "1.jpg").touch()
+    assert normalise_override("source=a,b/*.jpg") == "source='a,b/*.jpg'"
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "source=a.jpg,b.jpg",
+        "source='a b.jpg'",
+        'source="[1].jpg"',
+        "source=0",
+        "ckpt_path=null",
+        "name=a=b",
+        "weights=",
+        "seed",
+    ],
+)
+def test_other_words_stay_as_they_are(word, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "0").touch()
+    assert normalise_override(word) == word
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
+def test_what_is_quoted_is_read_as_it_was(text):
+    assume("${" not in text)
+    assert OverridesParser.create().parse_override(f"x={quote(text)}").value() == text

@@ -1,7 +1,10 @@
 """Explain what is wrong with `key=value` words: all of them at once, where Hydra stops at the first."""
 
+import glob
+import re
 from collections.abc import Iterator, Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -16,13 +19,48 @@ from omegaconf.errors import OmegaConfBaseException
 from hrpose.config.errors import did_you_mean
 from hrpose.config.signatures import UnknownTargetError, find_signature
 
+# Keys whose values are paths; those of the group `paths` are too.
+_PATHS = ("source", "weights", "ckpt_path", "annotations", "results", "boxes", "a", "b")
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 
 
 def normalise_override(text: str) -> str:
-    """Take `+experiment=x` for `experiment=x`: the experiment is in the defaults list, so both are meant alike."""
+    """Bring a word to the form that Hydra reads as it was meant.
+
+    `+experiment=x` is `experiment=x`: the experiment is in the defaults list, so both are meant alike. Values that are paths may
+    have any characters: what Hydra's grammar would refuse, or take for something else although there is a file of this name, is
+    put in quotes. A list of several values stays one, to be swept.
+    """
     bare = text.lstrip("+")
-    return bare if bare.startswith("experiment=") else text
+    if bare.startswith("experiment="):
+        return bare
+    key, equals, value = text.partition("=")
+    if equals and (key.lstrip("+") in _PATHS or key.startswith("paths.")) and not _is_read_as_meant(value):
+        return f"{key}={quote(value)}"
+    return text
+
+
+def quote(text: str) -> str:
+    """Put a text in quotes, so that Hydra takes it for nothing else: backslashes count before a quote and at the end only."""
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text.replace("${", r"\${"))
+    trailing = len(escaped) - len(escaped.rstrip("\\"))
+    return f"'{escaped}{trailing * chr(92)}'"
+
+
+def _is_read_as_meant(value: str) -> bool:
+    """Tell whether Hydra reads a path as it stands, or as its user knows, who has quoted it or gives several to be swept."""
+    try:
+        override = OverridesParser.create().parse_override(f"path={value}")
+    except HydraException:
+        return False
+    if not override.is_sweep_override() and override.value() == value:
+        return "${" not in value or not _names_a_file(value)
+    return not _names_a_file(value) or value.isdecimal()
+
+
+def _names_a_file(value: str) -> bool:
+    path = Path(value).expanduser()
+    return bool(value) and (path.exists() or bool(glob.glob(str(path), recursive=True)))  # noqa: PTH207 - absolute ones too
 
 
 def expand_sweep(overrides: Sequence[str]) -> list[tuple[str, ...]]:
