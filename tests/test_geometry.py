@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hrpose.geometry import (
+    bbox_iou,
+    bbox_nms,
     center_scale_from_bbox,
     clip_bbox,
     fit_aspect_ratio,
@@ -175,3 +177,32 @@ def test_transform_points_broadcasts_over_a_batch() -> None:
     expected = np.stack([transform_points(p, m) for p, m in zip(points, matrices, strict=True)])
     np.testing.assert_allclose(transform_points(points, matrices), expected)
     np.testing.assert_allclose(invert_affine(matrices)[2], invert_affine(matrices[2]))
+
+
+def test_iou_of_known_boxes() -> None:
+    boxes = [[0, 0, 10, 10], [5, 0, 10, 10], [2, 2, 5, 5], [10, 0, 5, 5], [3, 3, 0, 0]]
+    expected = [[1, 50 / 150, 25 / 100, 0, 0], [50 / 150, 1, 10 / 115, 25 / 100, 0], [0.25, 10 / 115, 1, 0, 0]]
+    np.testing.assert_allclose(bbox_iou(boxes[:3], boxes), expected)
+    assert bbox_iou(boxes, np.zeros((0, 4))).shape == (5, 0)
+
+
+@given(arrays(np.float64, (6, 4), elements=st.floats(0, 100)))
+def test_iou_is_symmetric_and_bounded(boxes) -> None:
+    overlap = bbox_iou(boxes, boxes)
+    np.testing.assert_allclose(overlap, overlap.T)
+    assert overlap.min() >= 0
+    assert overlap.max() <= 1 + 1e-12
+
+
+def test_box_nms_keeps_the_best_of_those_that_overlap() -> None:
+    boxes = [
+        [0, 0, 10, 10],
+        [1, 0, 10, 10],
+        [2, 0, 10, 10],
+        [50, 50, 10, 10],
+    ]  # IoU of neighbours 90 / 110, of next ones 2 / 3
+    assert bbox_nms(boxes, [0.5, 0.9, 0.7, 0.1], 0.6).tolist() == [1, 3]
+    assert bbox_nms(boxes, [0.9, 0.8, 0.7, 0.1], 0.7).tolist() == [0, 2, 3]  # who is gone suppresses nobody
+    assert bbox_nms(boxes, [0.5, 0.5, 0.5, 0.5], 0.6).tolist() == [0, 3]
+    assert bbox_nms(boxes, [0.1, 0.2, 0.3, 0.4], 0.9).tolist() == [3, 2, 1, 0]
+    assert bbox_nms(np.zeros((0, 4)), [], 0.5).tolist() == []

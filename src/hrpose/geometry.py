@@ -64,6 +64,42 @@ def fit_aspect_ratio(size: ArrayLike, aspect_ratio: float) -> Array:
     return np.stack([np.maximum(width, height * aspect_ratio), np.maximum(height, width / aspect_ratio)], axis=-1)
 
 
+def bbox_iou(bbox: ArrayLike, other: ArrayLike) -> Array:
+    """Measure how much boxes overlap: the shared area over the area of both together.
+
+    Args:
+        bbox: (N, 4) boxes x, y, width, height.
+        other: (M, 4) boxes of the same photo.
+
+    Returns:
+        (N, M) from 0 to 1; 0 for boxes without area.
+    """
+    one, two = np.asarray(bbox, np.float64).reshape(-1, 1, 4), np.asarray(other, np.float64).reshape(1, -1, 4)
+    last = np.minimum(one[..., :2] + one[..., 2:], two[..., :2] + two[..., 2:])
+    shared = np.clip(last - np.maximum(one[..., :2], two[..., :2]), 0, None).prod(axis=-1)
+    union = one[..., 2:].prod(axis=-1) + two[..., 2:].prod(axis=-1) - shared
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0))
+
+
+def bbox_nms(bbox: ArrayLike, scores: ArrayLike, threshold: float) -> NDArray[np.int64]:
+    """Keep the boxes that do not overlap too much with a better box that is kept.
+
+    Args:
+        bbox: (N, 4) boxes x, y, width, height of one photo.
+        scores: (N,) of which higher is better; among equals the earlier row is better.
+        threshold: IoU above which the worse box goes.
+
+    Returns:
+        The rows that stay, the best first.
+    """
+    overlap = bbox_iou(bbox, bbox) > threshold
+    kept: list[int] = []
+    for row in np.argsort(-np.asarray(scores, np.float64), kind="stable").tolist():
+        if not overlap[row, kept].any():
+            kept.append(row)
+    return np.array(kept, np.int64)
+
+
 def center_scale_from_bbox(bbox: ArrayLike, aspect_ratio: float, padding: float = 1.25) -> tuple[Array, Array]:
     """Turn boxes into the center and scale of their crops.
 
