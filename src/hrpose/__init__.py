@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from hrpose.config import compose, conf_dir
     from hrpose.data.datamodule import PoseDataModule
     from hrpose.data.load import load_image
+    from hrpose.estimator import PoseEstimator
     from hrpose.inference import estimate_poses, predict_heatmaps
     from hrpose.metrics import KeypointAveragePrecision
     from hrpose.models import HRNet, SimpleBaseline, StackedHourglass, load_weights, save_weights
@@ -32,6 +33,7 @@ __all__ = [  # noqa: RUF022  in the order of sorted()
     "KeypointAveragePrecision",
     "MPII",
     "PoseDataModule",
+    "PoseEstimator",
     "PoseModule",
     "Poses",
     "SimpleBaseline",
@@ -61,6 +63,7 @@ _HOMES = {
     "InstanceTable": "structures",
     "KeypointAveragePrecision": "metrics",
     "PoseDataModule": "data.datamodule",
+    "PoseEstimator": "estimator",
     "PoseModule": "module",
     "Poses": "structures",
     "SimpleBaseline": "models",

@@ -5,21 +5,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from exif_photo import jpeg
 
 from hrpose.data.errors import DataError, MissingDataError
 from hrpose.data.load import load_image
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8)
-
-
-def jpeg(orientation: int | None = None) -> bytes:
-    """A JPEG of 8 x 6 pixels, with an EXIF segment of one entry, the orientation, if asked."""
-    content = cv2.imencode(".jpg", cv2.resize(PHOTO, (80, 60)))[1].tobytes()
-    if orientation is None:
-        return content
-    tiff = b"II*\0\x08\0\0\0" + b"\x01\0" + b"\x12\x01\x03\0\x01\0\0\0" + bytes([orientation, 0, 0, 0]) + b"\0\0\0\0"
-    segment = b"Exif\0\0" + tiff
-    return content[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + content[2:]
 
 
 @pytest.fixture

@@ -56,15 +56,15 @@ class SimpleBaseline(nn.Module):
         final_kernel: int = 1,
     ) -> None:
         super().__init__()
-        if depth not in _RESNETS:
+        if depth not in RESNETS:
             raise ValueError(
-                f"Expected argument `depth` to be one of {', '.join(map(str, _RESNETS))}, but got {depth!r}."
+                f"Expected argument `depth` to be one of {', '.join(map(str, RESNETS))}, but got {depth!r}."
             )
         check_counts(num_keypoints=num_keypoints)
         check_final_kernel(final_kernel)
         _check_deconvs(deconv_channels, deconv_kernels)
 
-        block, num_blocks = _RESNETS[depth]
+        block, num_blocks = RESNETS[depth]
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.layer1 = _layer(block, 64, 64, num_blocks[0])
@@ -166,7 +166,7 @@ class Bottleneck(nn.Module):
         return F.relu(out, inplace=True)
 
 
-_RESNETS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
+RESNETS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),
     34: (BasicBlock, (3, 4, 6, 3)),
     50: (Bottleneck, (3, 4, 6, 3)),

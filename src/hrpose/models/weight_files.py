@@ -8,7 +8,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,13 @@ class WeightFile:
         path: the file.
         tensors: by name, in the order of the file, on the CPU; without wrappings such as "module." before the names.
         keypoint_names: what the file calls the keypoints of its head; None where it does not say.
+        hyper_parameters: what a checkpoint of Lightning says about its module, in plain containers; empty for other files.
     """
 
     path: Path
     tensors: Mapping[str, Tensor]
     keypoint_names: tuple[str, ...] | None
+    hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_weight_file(path: Path) -> WeightFile:
@@ -59,7 +61,8 @@ def read_weight_file(path: Path) -> WeightFile:
             f"Expected {path} to hold a state_dict, names with tensors, but it holds {', '.join(held[:8]) or 'nothing'}."
         )
     tensors = {_WRAPPINGS.sub("", str(name)): value for name, value in states.items() if isinstance(value, Tensor)}
-    return WeightFile(path, tensors, _find_keypoint_names(notes))
+    told = notes.get("hyper_parameters") if isinstance(notes, Mapping) else None
+    return WeightFile(path, tensors, _find_keypoint_names(notes), told if isinstance(told, Mapping) else {})
 
 
 def _candidates(content: Any) -> list[Any]:

@@ -109,7 +109,7 @@ class Poses:
         triplets = np.concatenate([self.keypoints, self.keypoint_scores[..., None].astype(np.float64)], axis=-1)
         columns = zip(
             self.image_ids.tolist(),
-            triplets.reshape(len(self), -1).tolist(),
+            triplets.reshape(len(self), 3 * self.keypoints.shape[1]).tolist(),
             self.scores.tolist(),
             self.center.tolist(),
             self.scale.tolist(),

@@ -1,0 +1,7 @@
+"""Use a trained network: images and boxes in, poses in photo pixels out."""
+
+from hrpose.estimator.crops import Detector
+from hrpose.estimator.engine import Engine, TorchEngine
+from hrpose.estimator.pose_estimator import PoseEstimator
+
+__all__ = ["Detector", "Engine", "PoseEstimator", "TorchEngine"]

@@ -1,0 +1,120 @@
+"""Boxes as users give them: checked, brought to one form, and compared with the photo they are said to be of."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+_MUCH = 0.1  # of a box beyond the photo: more than detectors that do not clip let stand out
+
+
+def read_bboxes(
+    bbox: ArrayLike | None, bbox_xyxy: ArrayLike | None, scores: ArrayLike | None
+) -> tuple[Floats | None, NDArray[np.float32] | None]:
+    """Bring boxes and their scores to arrays.
+
+    Args:
+        bbox: (N, 4) x, y, width, height in photo pixels, or (4,) for one box.
+        bbox_xyxy: the same as the corners left, top, right, bottom; at most one of the two is given.
+        scores: (N,) confidence of the boxes, or one number; None stands for 1.
+
+    Returns:
+        bbox: (N, 4) x, y, width, height; None where no boxes are given.
+        scores: (N,); None where no boxes are given.
+
+    Raises:
+        ValueError: if both forms are given, a shape is wrong, or a box is not finite or has no size.
+    """
+    if bbox is not None and bbox_xyxy is not None:
+        raise ValueError("Expected boxes as `bbox` (x, y, width, height) or as `bbox_xyxy` (corners), but got both.")
+    if bbox is None and bbox_xyxy is None:
+        if scores is not None:
+            raise ValueError("Expected boxes for `bbox_scores`, but got neither `bbox` nor `bbox_xyxy`.")
+        return None, None
+    name = "bbox" if bbox is not None else "bbox_xyxy"
+    given = _as_rows(bbox if bbox is not None else bbox_xyxy, name)
+    for row in np.flatnonzero(~np.isfinite(given).all(axis=1)):
+        raise ValueError(f"Expected `{name}` to be finite, but row {row} is {given[row].tolist()}.")
+    boxes = given.copy()
+    if name == "bbox_xyxy":
+        boxes[:, 2:] -= boxes[:, :2]
+    for row in np.flatnonzero((boxes[:, 2:] <= 0).any(axis=1)):
+        wish = "a positive width and height" if name == "bbox" else "right > left and bottom > top"
+        other = "" if name == "bbox" else " If it is x, y, width, height, pass it as `bbox`."
+        raise ValueError(f"Expected `{name}` with {wish}, but row {row} is {given[row].tolist()}.{other}")
+    return boxes, _scores_of(scores, len(boxes))
+
+
+def check_inside(bbox: Floats, image_size: tuple[int, int]) -> None:
+    """Refuse boxes that cannot be of this photo: wholly outside, or corners that were passed as x, y, width, height.
+
+    Args:
+        bbox: (N, 4) x, y, width, height in photo pixels.
+        image_size: (width, height) of the photo.
+
+    Raises:
+        ValueError: naming the first row at fault.
+    """
+    for row in np.flatnonzero(~touching(bbox, image_size)):
+        raise ValueError(
+            f"Expected boxes in the photo of {image_size[0]} x {image_size[1]} pixels, but row {row} (x, y, width, height = "
+            f"{_show(bbox[row])}) lies outside it. Was it made on a photo of another size, or turned by EXIF?"
+        )
+    beyond = np.maximum(bbox[:, :2] + bbox[:, 2:] - image_size, 0)
+    sized = bbox[:, 2:] > bbox[:, :2]
+    fitting = (sized & (bbox[:, 2:] <= image_size)).all(axis=1) & (bbox[:, :2] >= 0).all(axis=1)
+    standing_out = np.flatnonzero((beyond > _MUCH * bbox[:, 2:]).any(axis=1))
+    if len(standing_out) and fitting.all():
+        row = standing_out[0]
+        raise ValueError(
+            f"Expected `bbox` as x, y, width, height, but row {row}, {_show(bbox[row])}, stands far out of the photo of "
+            f"{image_size[0]} x {image_size[1]} pixels, and all rows fit as corners. Pass corners as `bbox_xyxy`; clip boxes "
+            "that are meant as they are."
+        )
+
+
+def touching(bbox: Floats, image_size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Tell for boxes (N, 4) x, y, width, height which share some area with the photo."""
+    shared = np.minimum(bbox[:, :2] + bbox[:, 2:], image_size) - np.maximum(bbox[:, :2], 0)
+    return np.asarray((shared > 0).all(axis=1))
+
+
+def whole_image(image_size: tuple[int, int]) -> Floats:
+    """Give the box (1, 4) of the whole photo."""
+    return np.array([[0.0, 0.0, *image_size]])
+
+
+def _as_rows(values: Any, name: str) -> Floats:
+    values = values.detach().cpu() if hasattr(values, "detach") else values  # a tensor may live on another device
+    try:
+        array = np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Expected `{name}` to be numbers (N, 4), but got {values!r:.80}.") from error
+    if array.size == 0:
+        return np.zeros((0, 4))
+    array = array[None] if array.ndim == 1 else array
+    if array.ndim != 2 or array.shape[1] != 4:
+        hint = " The score goes into `bbox_scores`." if array.ndim == 2 and array.shape[1] == 5 else ""
+        raise ValueError(f"Expected `{name}` to be (N, 4), one row a person, but got the shape {array.shape}.{hint}")
+    return array
+
+
+def _scores_of(scores: Any, count: int) -> NDArray[np.float32]:
+    if scores is None:
+        return np.ones(count, np.float32)
+    scores = scores.detach().cpu() if hasattr(scores, "detach") else scores
+    array = np.asarray(scores, np.float32)
+    array = np.full(count, array) if array.ndim == 0 else array
+    if array.shape != (count,) or not np.isfinite(array).all():
+        raise ValueError(
+            f"Expected `bbox_scores` to be {count} finite numbers, one a box, but got {array.tolist()!r:.80} of the shape "
+            f"{array.shape}."
+        )
+    return array
+
+
+def _show(box: Floats) -> str:
+    return ", ".join(f"{value:g}" for value in box)

@@ -1,0 +1,125 @@
+"""From an image and boxes to the crops that an engine looks at, by the code of the datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from hrpose.data.crops import crop_matrices, crops_of_bboxes, empty_images, warp_crops
+from hrpose.data.load import ImageSource, load_image
+from hrpose.estimator.boxes import Floats, check_inside, read_bboxes, touching, whole_image
+from hrpose.geometry import Grid, invert_affine
+from hrpose.structures import CropBatch
+
+Image: TypeAlias = NDArray[np.uint8]
+Detector: TypeAlias = Callable[[Image], tuple[ArrayLike, ArrayLike]]
+"""Finds persons: an image (H, W, 3) uint8 RGB to boxes (N, 4), x, y, width, height in its pixels, and their scores (N,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """An image to look at.
+
+    Attributes:
+        image: anything that `load_image` takes.
+        image_id: the number that its poses will carry.
+        bbox: (N, 4) x, y, width, height in photo pixels; None asks the detector or, without one, takes the whole image.
+        bbox_scores: (N,); None stands for 1.
+    """
+
+    image: ImageSource
+    image_id: int
+    bbox: Floats | None = None
+    bbox_scores: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoCrops:
+    """The crops of one photo, with the boxes (N, 4) that they were made of."""
+
+    batch: CropBatch
+    bbox: Floats
+
+
+@dataclass(frozen=True)
+class Cutter:
+    """Cuts persons out of photos.
+
+    Attributes:
+        input_size: (width, height) of the crops.
+        grid: how the pixels of a crop lie in its box.
+        padding: factor by which boxes are enlarged.
+        upright: whether photos that come as files are turned upright by their EXIF orientation.
+        detector: asked for the boxes of images that come without.
+    """
+
+    input_size: tuple[int, int]
+    grid: Grid
+    padding: float
+    upright: bool
+    detector: Detector | None
+
+    def prepare(self, request: Request) -> PhotoCrops | Image:
+        """Load an image and cut its persons out; where the detector has to be asked first, return the image.
+
+        Raises:
+            ValueError: if the image cannot be loaded, or the boxes cannot be of it.
+        """
+        image = load_image(request.image, upright=self.upright)
+        if request.bbox is None and self.detector is not None:
+            return image
+        size = (image.shape[1], image.shape[0])
+        bbox = whole_image(size) if request.bbox is None else request.bbox
+        check_inside(bbox, size)
+        return self._cut(image, bbox, request.bbox_scores, request.image_id)
+
+    def detect(self, image: Image, image_id: int) -> PhotoCrops:
+        """Ask the detector for persons and cut them out; boxes that lie outside the image are left out.
+
+        Raises:
+            ValueError: if the detector returns anything else than boxes and scores.
+        """
+        assert self.detector is not None
+        bbox, scores = _checked_detections(self.detector(image))
+        inside = touching(bbox, (image.shape[1], image.shape[0]))
+        return self._cut(image, bbox[inside], scores[inside], image_id)
+
+    def cut_nothing(self) -> PhotoCrops:
+        """Give the crops of a photo without persons."""
+        return self._cut(np.zeros((1, 1, 3), np.uint8), np.zeros((0, 4)), None, 0)
+
+    def _cut(self, image: Image, bbox: Floats, scores: NDArray[np.float32] | None, image_id: int) -> PhotoCrops:
+        count = len(bbox)
+        crops = crops_of_bboxes(bbox, self.input_size, self.padding)
+        matrices = crop_matrices(crops, self.input_size, self.grid)
+        pixels = empty_images(count, self.input_size)
+        warp_crops(image, matrices, pixels.numpy(), range(count))
+        batch = CropBatch(
+            images=pixels,
+            image_from_input=torch.from_numpy(invert_affine(matrices)),
+            center=torch.from_numpy(np.array([crop.center for crop in crops]).reshape(count, 2)),
+            scale=torch.from_numpy(np.array([crop.scale for crop in crops]).reshape(count, 2)),
+            bbox_scores=torch.from_numpy(np.ones(count, np.float32) if scores is None else scores),
+            image_ids=torch.full((count,), image_id, dtype=torch.int64),
+            instance_ids=torch.arange(count),
+        )
+        return PhotoCrops(batch, bbox)
+
+
+def _checked_detections(found: Any) -> tuple[Floats, NDArray[np.float32]]:
+    if not isinstance(found, tuple | list) or len(found) != 2:
+        raise ValueError(
+            f"Expected the detector to return a pair, boxes (N, 4) and scores (N,), but got {type(found).__name__}."
+        )
+    try:
+        bbox, scores = read_bboxes(found[0], None, found[1])
+    except ValueError as error:
+        raise ValueError(f"The detector's boxes cannot be used. {error}") from error
+    if bbox is None or scores is None:
+        raise ValueError("Expected the detector to return boxes (N, 4) and scores (N,), but got None.")
+    return bbox, scores

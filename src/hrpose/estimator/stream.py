@@ -1,0 +1,193 @@
+"""Many images through one engine: persons of several images share a batch, and photos are read while it computes.
+
+    requests -> threads: load, crop -> (detector) -> full batches -> one thread: engine -> poses, image by image
+
+At any time the photos in the readers' hands, the crops of two batches and the poses of unfinished images are in memory.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import torch
+
+from hrpose.estimator.boxes import Floats
+from hrpose.estimator.crops import Cutter, Image, PhotoCrops, Request
+from hrpose.estimator.engine import Engine
+from hrpose.skeletons import Skeleton
+from hrpose.structures import CropBatch, Poses
+
+OnError: TypeAlias = Callable[[int, ValueError], None]
+_BATCHES_AHEAD = 2  # one in the engine, one ready for it
+
+
+def estimate_stream(
+    engine: Engine,
+    cutter: Cutter,
+    requests: Iterable[Request],
+    *,
+    batch_size: int,
+    num_threads: int,
+    on_error: OnError | None = None,
+) -> Iterator[Poses]:
+    """Estimate the poses of images, in their order.
+
+    Args:
+        engine: computes the poses of a batch.
+        cutter: makes crops of images.
+        requests: the images; taken as they are needed.
+        batch_size: crops that the engine gets at once.
+        num_threads: threads that load and crop.
+        on_error: called with the `image_id` and the error of an image that cannot be used, which then has no poses; None
+            raises the error.
+
+    Yields:
+        The poses of each image.
+    """
+    waiting = _Waiting(batch_size)
+    results = _Results(engine.skeleton)
+    readers, runner = ThreadPoolExecutor(num_threads, "hrpose-read"), ThreadPoolExecutor(1, "hrpose-engine")
+    running: deque[Future[Poses]] = deque()
+    try:
+        for request, prepared in _ahead(readers, cutter.prepare, requests, 2 * num_threads):
+            crops = _finish(cutter, request, prepared, on_error)
+            waiting.add(crops)
+            results.expect(crops.bbox)
+            while waiting.is_full:
+                running.append(runner.submit(engine, waiting.take()))
+            while running and (len(running) > _BATCHES_AHEAD or running[0].done()):
+                results.add(running.popleft().result())
+            yield from results.finished()
+        if len(waiting):
+            running.append(runner.submit(engine, waiting.take()))
+        while running:
+            results.add(running.popleft().result())
+            yield from results.finished()
+        yield from results.finished()
+    finally:
+        readers.shutdown(cancel_futures=True)
+        runner.shutdown(cancel_futures=True)
+
+
+def estimate_one(engine: Engine, cutter: Cutter, request: Request, *, batch_size: int) -> Poses:
+    """Estimate the poses of one image in this thread, without delay."""
+    prepared = cutter.prepare(request)
+    crops = prepared if isinstance(prepared, PhotoCrops) else cutter.detect(prepared, request.image_id)
+    waiting, results = _Waiting(batch_size), _Results(engine.skeleton)
+    waiting.add(crops)
+    results.expect(crops.bbox)
+    while len(waiting):
+        results.add(engine(waiting.take()))
+    return next(results.finished())
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, function: Callable[[Request], Any], requests: Iterable[Request], depth: int
+) -> Iterator[tuple[Request, Future[Any]]]:
+    """Let threads work on the next requests, up to `depth` of them; give all in their order."""
+    begun: deque[tuple[Request, Future[Any]]] = deque()
+    for request in requests:
+        begun.append((request, pool.submit(function, request)))
+        if len(begun) > depth:
+            yield begun.popleft()
+    while begun:
+        yield begun.popleft()
+
+
+def _finish(
+    cutter: Cutter, request: Request, prepared: Future[PhotoCrops | Image], on_error: OnError | None
+) -> PhotoCrops:
+    """Wait for the crops of an image; ask the detector, in the caller's thread, where that has to be done."""
+    try:
+        found = prepared.result()
+        return found if isinstance(found, PhotoCrops) else cutter.detect(found, request.image_id)
+    except ValueError as error:
+        if on_error is None:
+            raise
+        on_error(request.image_id, error)
+        return cutter.cut_nothing()
+
+
+class _Waiting:
+    """Crops of several images that wait for a full batch."""
+
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self._parts: list[CropBatch] = []
+        self._count = self._given = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def is_full(self) -> bool:
+        return self._count >= self.batch_size
+
+    def add(self, crops: PhotoCrops) -> None:
+        if len(crops.bbox):
+            self._parts.append(crops.batch)
+            self._count += len(crops.bbox)
+
+    def take(self) -> CropBatch:
+        """Take the oldest crops, as many as make a batch; they are numbered as they go."""
+        joined = _join(self._parts)
+        taken = _rows(joined, slice(None, self.batch_size))
+        rest = self._count - len(taken["images"])
+        self._parts = [_rows(joined, slice(self.batch_size, None))] if rest else []
+        self._count = rest
+        first, self._given = self._given, self._given + len(taken["images"])
+        taken["instance_ids"] = torch.arange(first, self._given)
+        return taken
+
+
+class _Results:
+    """Poses that come in batches and go out by image."""
+
+    def __init__(self, skeleton: Skeleton) -> None:
+        self._skeleton = skeleton
+        self._expected: deque[Floats] = deque()
+        self._poses: Poses = _no_poses(skeleton)
+
+    def expect(self, bbox: Floats) -> None:
+        """Announce an image with as many persons as boxes (N, 4)."""
+        self._expected.append(bbox)
+
+    def add(self, poses: Poses) -> None:
+        self._poses = Poses.concatenate([self._poses, replace(poses, bbox=None, skeleton=self._skeleton)])
+
+    def finished(self) -> Iterator[Poses]:
+        """Give the images whose poses are complete."""
+        while self._expected and len(self._expected[0]) <= len(self._poses):
+            bbox = self._expected.popleft()
+            yield replace(self._poses[: len(bbox)], bbox=bbox)
+            self._poses = self._poses[len(bbox) :]
+
+
+def _no_poses(skeleton: Skeleton) -> Poses:
+    return Poses(
+        keypoints=np.zeros((0, skeleton.num_keypoints, 2)),
+        keypoint_scores=np.zeros((0, skeleton.num_keypoints), np.float32),
+        scores=np.zeros(0),
+        bbox_scores=np.zeros(0, np.float32),
+        center=np.zeros((0, 2)),
+        scale=np.zeros((0, 2)),
+        image_ids=np.zeros(0, np.int64),
+        instance_ids=np.zeros(0, np.int64),
+        skeleton=skeleton,
+    )
+
+
+def _join(parts: list[CropBatch]) -> CropBatch:
+    if len(parts) == 1:
+        return parts[0]
+    columns: dict[str, list[torch.Tensor]] = {name: [cast(Any, part)[name] for part in parts] for name in parts[0]}
+    return cast(CropBatch, {name: torch.cat(column) for name, column in columns.items()})
+
+
+def _rows(batch: CropBatch, rows: slice) -> CropBatch:
+    return cast(CropBatch, {name: cast(torch.Tensor, values)[rows] for name, values in batch.items()})

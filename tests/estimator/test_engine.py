@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+import torch
+
+import hrpose
+from hrpose.codecs import HeatmapCodec
+from hrpose.estimator import TorchEngine
+from hrpose.estimator.engine import choose_device
+from hrpose.skeletons import Skeleton
+
+CODEC = HeatmapCodec((64, 96), (16, 24), 2.0)
+EYES = Skeleton.from_names(("left_eye", "right_eye"), name="eyes")
+
+
+class Remembering(torch.nn.Module):
+    """Remembers what it saw; its heatmaps peak at one cell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[torch.Tensor] = []
+        self.conv = torch.nn.Conv2d(3, 2, 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen.append(images.clone())
+        heatmaps = torch.zeros(len(images), 2, 24, 16)
+        heatmaps[:, :, 12, 8] = 1
+        return heatmaps + 0 * self.conv(images).float()[:, :, ::4, ::4]
+
+
+def batch(count: int = 2) -> dict[str, torch.Tensor]:
+    return {
+        "images": torch.randint(0, 255, (count, 96, 64, 3), dtype=torch.uint8),
+        "image_from_input": torch.tensor([[[2.0, 0, 5], [0, 2, 7]]] * count, dtype=torch.float64),
+        "center": torch.zeros(count, 2, dtype=torch.float64),
+        "scale": torch.ones(count, 2, dtype=torch.float64),
+        "bbox_scores": torch.full((count,), 0.5),
+        "image_ids": torch.arange(count),
+        "instance_ids": torch.arange(count),
+    }
+
+
+def test_it_normalises_estimates_and_goes_back_to_the_photo() -> None:
+    net = Remembering().train()
+    poses = TorchEngine(net, CODEC, EYES, flip_test=False, device="cpu")(given := batch())
+    assert not net.training
+    np.testing.assert_array_equal(poses.keypoints, np.broadcast_to([32 * 2 + 5, 48 * 2 + 7], (2, 2, 2)))
+    assert poses.scores.tolist() == [0.5, 0.5]
+    want = (given["images"].permute(0, 3, 1, 2) / 255 - 0.5) / torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)
+    other = Remembering()
+    TorchEngine(other, CODEC, EYES, flip_test=False, mean=[0.5] * 3, std=[0.1, 0.2, 0.3], device="cpu")(given)
+    torch.testing.assert_close(other.seen[0], want)
+    assert other.seen[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_flip_test_looks_twice() -> None:
+    net = Remembering()
+    TorchEngine(net, CODEC, EYES, device="cpu")(batch())
+    assert len(net.seen) == 2
+    assert torch.equal(net.seen[1], net.seen[0].flip(-1))
+
+
+def test_half_precision_is_used_where_it_is_asked_for() -> None:
+    types = []
+    net = Remembering()
+    net.conv.register_forward_hook(lambda module, inputs, output: types.append(output.dtype))
+    for precision in ("32", "bf16"):
+        TorchEngine(net, CODEC, EYES, flip_test=False, device="cpu", precision=precision)(batch())
+    assert types == [torch.float32, torch.bfloat16]
+
+
+def test_it_says_how_it_wants_its_crops() -> None:
+    engine = TorchEngine(Remembering(), CODEC, EYES, device="cpu")
+    assert (engine.input_size, engine.grid, engine.skeleton) == ((64, 96), "plain", EYES)
+
+
+def test_auto_finds_a_device() -> None:
+    assert choose_device("auto").type in ("cpu", "cuda", "mps")
+    assert choose_device(torch.device("cpu")) == torch.device("cpu")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", ""])
+def test_a_device_that_is_not_there_is_refused(device) -> None:
+    with pytest.raises(ValueError, match="Expected `device`"):
+        choose_device(device)
+
+
+@pytest.mark.parametrize(
+    ("precision", "message"), [("16", "on the CPU"), ("fp16", "but got 'fp16'"), (32, "but got 32")]
+)
+def test_a_precision_that_is_not_there_is_refused(precision, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        TorchEngine(Remembering(), CODEC, EYES, device="cpu", precision=precision)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_gpu_estimates_what_the_cpu_does() -> None:
+    net = hrpose.HRNet(width=4, num_keypoints=2, num_modules=(1, 1, 1), num_blocks=1, stage1_blocks=1)
+    torch.nn.init.normal_(net.final_layer.weight)
+    given = batch(4)
+    cpu = TorchEngine(net, CODEC, EYES, device="cpu")(given)
+    cuda = TorchEngine(net, CODEC, EYES, device="cuda")(given)
+    np.testing.assert_allclose(cuda.keypoint_scores, cpu.keypoint_scores, rtol=1e-2)
