@@ -129,8 +129,8 @@ class Hourglass(nn.Module):
             features = down(F.max_pool2d(features, 2))
         features = octaves[0][3](features)
         for _, _, up, *_ in octaves:
-            shortcut = shortcuts.pop()
-            features = shortcut + F.interpolate(up(features), size=shortcut.shape[-2:], mode="nearest")
+            fine = shortcuts.pop()
+            features = fine + F.interpolate(up(features), size=fine.shape[-2:], mode="nearest")
         return features
 
 
