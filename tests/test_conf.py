@@ -8,7 +8,7 @@ import torch
 from omegaconf import OmegaConf
 
 from hrpose.config import build, compose, conf_dir, validate
-from hrpose.skeletons import COCO, MPII
+from hrpose.skeletons import COCO, KNOWN_SKELETONS
 
 CONF = conf_dir()
 FILES = sorted(CONF.rglob("*.yaml"))
@@ -88,30 +88,48 @@ def coco(tmp_path_factory) -> Path:
     return folder
 
 
+def places(words: list[str], coco: Path) -> list[str]:
+    """Point a configuration to empty files that are made where it expects its data."""
+    told = [f"paths.data={coco}"]
+    cfg = compose("fit", [*words, *told])
+    if "coco" in cfg.paths:  # data sets that are trained on COCO
+        told.append(f"paths.coco={coco}")
+    for key, path in cfg.data.items():
+        if str(path).startswith(f"{coco}/"):
+            file = Path(path)
+            (file if key.endswith("_images") else file.parent).mkdir(parents=True, exist_ok=True)
+            if not key.endswith("_images"):
+                file.touch()
+    return told
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_composes_validates_and_builds(experiment, coco, tmp_path):
-    places = [f"paths.data={coco}", f"paths.runs={tmp_path}"]
-    cfg = compose("fit", [f"experiment={experiment}", *places])
+    words = [f"experiment={experiment}", f"paths.runs={tmp_path}"]
+    cfg = compose("fit", [*words, *places(words, coco)])
     validate(cfg)
     codec = build(cfg.codec)
+    skeleton = COCO if "file" in cfg.skeleton else build(cfg.skeleton)
+    channels = codec.num_channels(skeleton.num_keypoints)
     with torch.device("meta"):
-        net = build(cfg.model, num_keypoints=codec.num_channels(17)).eval()
+        net = build(cfg.model, num_keypoints=channels).eval()
         width, height = codec.input_size
         heatmaps = net(torch.empty(1, 3, height, width))
-    assert tuple(heatmaps.shape) == (1, codec.num_channels(17), *codec.heatmap_size[::-1])
+    assert tuple(heatmaps.shape) == (1, channels, *codec.heatmap_size[::-1])
     datamodule = build(
         cfg.data,
         codec=codec,
-        skeleton=COCO,
+        skeleton=skeleton,
         augment=[build(node) for node in cfg.augment.values() if node is not None],
         pixel_transforms=build(cfg.pixels),
     )
     assert datamodule.seed == cfg.seed
+    assert sum((datamodule.keypoint_fields or {}).values()) in (0, skeleton.num_keypoints)
     optimizer = build(cfg.optim)([torch.nn.Parameter(torch.zeros(1))])
     told = {"total_steps": 100} if cfg.schedule_interval == "step" else {}
     build(cfg.schedule)(optimizer, **told)
     build(cfg.loss)
-    build(cfg.metric, sigmas=COCO.sigmas)
+    build(cfg.metric, sigmas=skeleton.sigmas)
     callbacks = [build(node) for node in cfg.callbacks.values() if node is not None]
     loggers = [build(node) for node in cfg.logger.values()]
     build(cfg.trainer, callbacks=callbacks, logger=loggers, accelerator="cpu")
@@ -176,7 +194,8 @@ def test_fit_and_test_measure_the_same_way(experiment):
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_validates(option, coco):
     group, _, name = option.partition("=")
-    validate(compose("fit", [f"logger=[{name}]" if group == "logger" else option, f"paths.data={coco}"]))
+    words = [f"logger=[{name}]" if group == "logger" else option]
+    validate(compose("fit", [*words, *places(words, coco)]))
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "model").glob("*.yaml")))
@@ -196,9 +215,41 @@ def test_a_codec_is_named_by_the_height_and_width_of_its_crops(name):
     assert set(cfg) - {"_target_"} == {field.name for field in dataclasses.fields(codec)}
 
 
-@pytest.mark.parametrize("option", ["coco", "mpii"])
+@pytest.mark.parametrize(
+    "option", sorted(file.stem for file in (CONF / "skeleton").glob("*.yaml") if file.stem != "auto")
+)
 def test_a_skeleton_is_one_of_the_known(option):
-    assert build(compose("fit", [f"skeleton={option}"]).skeleton) is {"coco": COCO, "mpii": MPII}[option]
+    skeleton = build(compose("fit", [f"skeleton={option}"]).skeleton)
+    assert skeleton is KNOWN_SKELETONS[{"ochuman": "coco", "humanart": "coco"}.get(option, option)]
+
+
+def test_every_known_skeleton_has_a_file():
+    assert {file.stem for file in (CONF / "skeleton").glob("*.yaml")} >= set(KNOWN_SKELETONS)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "skeleton", "area_from_bbox", "fields"),
+    [
+        ("crowdpose_w32_256x192", "crowdpose", 0.53, None),
+        ("aic_w32_256x192", "aic", 0.53, None),
+        ("ochuman_w32_256x192", "coco", 1.0, None),
+        ("halpe_w32_256x192", "halpe", 1.0, None),
+        ("halpe26_w32_256x192", "halpe26", 1.0, {"keypoints": 26}),
+        (
+            "wholebody_w32_256x192",
+            "wholebody",
+            1.0,
+            {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21},
+        ),
+        ("humanart_w32_256x192", "coco", 1.0, None),
+        ("jhmdb_w32_256x256", "jhmdb", 0.53, None),
+    ],
+)
+def test_an_experiment_of_another_data_set_has_its_protocol(experiment, skeleton, area_from_bbox, fields):
+    cfg = compose("fit", [f"experiment={experiment}"])
+    assert build(cfg.skeleton) is KNOWN_SKELETONS[skeleton]
+    assert (cfg.data.area_from_bbox, cfg.data.keypoint_fields) == (area_from_bbox, fields)
+    assert (cfg.name, cfg.model.width, cfg.trainer.max_epochs) == (experiment, 32, 210)
 
 
 @pytest.mark.parametrize("subject", ["codecs", "data", "metric"])

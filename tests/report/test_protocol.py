@@ -5,11 +5,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_case import PROTOCOL
 
-from hrpose.report import FileStamp, Protocol, name_sigmas
-from hrpose.skeletons import COCO, MPII
+from hrpose.report import FileStamp, Protocol, name_areas, name_sigmas
+from hrpose.skeletons import COCO, KNOWN_SKELETONS, MPII
 
 WHOLE = replace(
     PROTOCOL, boxes=FileStamp("det.json", "b" * 64), min_bbox_score=0.0, bbox_padding=1.25, input_size=(192, 256),
@@ -45,7 +46,7 @@ def test_what_is_unknown_is_stated_as_such_in_json() -> None:
 
 
 def test_another_set_of_parts_is_refused() -> None:
-    with pytest.raises(ValueError, match="Expected a protocol with annotations, bbox_padding"):
+    with pytest.raises(ValueError, match="Expected a protocol with annotations, areas, bbox_padding"):
         Protocol.from_dict({"boxes": "ground truth"})
 
 
@@ -65,7 +66,19 @@ def test_a_renamed_file_is_the_same() -> None:
     assert WHOLE.differences(replace(WHOLE, annotations=FileStamp("gt.json", "c" * 64))) != []
 
 
+def test_the_share_of_the_box_that_stands_for_the_area_is_stated() -> None:
+    annotated, missing = np.ones(3, bool), np.zeros(3, bool)
+    assert name_areas(annotated, 0.53) == "annotated"
+    assert name_areas(missing, 1.0) == "that of the box"
+    assert name_areas(missing, 0.53) == "0.53 of the box"
+    assert name_areas(np.array([True, False]), 0.53) == "annotated or 0.53 of the box"
+    other = replace(WHOLE, areas="0.53 of the box")
+    assert ", sigmas coco, areas 0.53 of the box, flip test on" in str(other)
+    assert WHOLE.differences(other) == ["areas: annotated | 0.53 of the box"]
+
+
 def test_sigmas_are_named_or_hashed() -> None:
+    assert [name_sigmas(skeleton.sigmas) for skeleton in KNOWN_SKELETONS.values()] == list(KNOWN_SKELETONS)
     assert (name_sigmas(COCO.sigmas), name_sigmas(list(MPII.sigmas))) == ("coco", "mpii")
     own = name_sigmas([0.05, 0.06])
     assert own.startswith("2 of their own (sha256 ")

@@ -10,7 +10,7 @@ import pytest
 from keypoint_oracle import coco_numbers
 from small_case import annotation_content, mixture, write_files
 
-from hrpose.skeletons import COCO
+from hrpose.skeletons import COCO, KNOWN_SKELETONS
 
 PROGRAM = """
 import sys
@@ -95,7 +95,7 @@ def test_faults_of_the_words_are_told_at_once(tmp_path) -> None:
     assert process.stderr.splitlines() == [
         "hrpose: 3 faults in the configuration:",
         "  - seed: expected int, but got 'x' (str).",
-        "  - sigmas: expected Literal['coco', 'mpii'] | list[float] | None, but got 'cooc' (str).",
+        f"  - sigmas: expected Literal[{', '.join(map(repr, KNOWN_SKELETONS))}] | list[float] | None, but got 'cooc' (str).",
         "  - results: there is no file nowhere.json.",
     ]
     assert "results: it has no value yet" in hrpose("evaluate", "annotations=gt.json", cwd=tmp_path).stderr

@@ -91,7 +91,7 @@ def test_a_missing_area_is_refused_unless_the_box_may_stand_in(read, annotations
         read(annotations, rows)  # the second time the file comes from memory
     with caplog.at_level(logging.WARNING):
         assert read(annotations, rows, area_from_bbox=True).truth.area[7] == 1.0
-    assert "1 of 40 annotations have no `area`; that of the box is taken" in caplog.text
+    assert "1 of 40 annotations have no `area`; it is taken from the box" in caplog.text
 
 
 def test_a_negative_area_is_refused(read, annotations, rows) -> None:
@@ -107,7 +107,7 @@ def test_sigmas_are_given_by_name_or_number(read, annotations, rows) -> None:
         ValueError, match=r"`sigmas` to be 17, one for each keypoint of category 'person' .* but got 16"
     ):
         read(annotations, rows, sigmas="mpii")
-    with pytest.raises(ValueError, match="coco, mpii or a list of numbers, but got 'cooc'"):
+    with pytest.raises(ValueError, match=r"coco, mpii, crowdpose, .* or a list of numbers, but got 'cooc'"):
         read(annotations, rows, sigmas="cooc")
 
 
@@ -118,7 +118,7 @@ def test_no_poses_that_count_are_refused(read, annotations, rows) -> None:
 
 def test_keypoints_without_names_need_sigmas(read, annotations, rows) -> None:
     del annotations["categories"][0]["keypoints"]
-    with pytest.raises(ValueError, match="give sigmas=coco, sigmas=mpii or a list of numbers"):
+    with pytest.raises(ValueError, match="give sigmas=<name of a skeleton> or a list of numbers"):
         read(annotations, rows)
     assert read(annotations, rows, sigmas="coco").skeleton.keypoint_names == COCO.keypoint_names
     assert read(annotations, rows, sigmas=[0.1] * 17).skeleton.keypoint_names[16] == "keypoint 16"

@@ -14,6 +14,7 @@ from hrpose.config.errors import ConfigError, OverrideError, did_you_mean
 from hrpose.config.files import find_file_faults
 from hrpose.config.signatures import Signature, UnknownTargetError, find_signature
 from hrpose.config.sources import Module
+from hrpose.skeletons import KNOWN_SKELETONS
 
 Fault: TypeAlias = tuple[str, str]  # full key, what is wrong with it
 
@@ -52,9 +53,10 @@ _SETTINGS = {
 _RESULTS = {
     "name": "str",
     "seed": "int",
-    "sigmas": "Literal['coco', 'mpii'] | list[float] | None",
+    "sigmas": f"Literal[{', '.join(map(repr, KNOWN_SKELETONS))}] | list[float] | None",
     "category": "str | None",
-    "area_from_bbox": "bool",
+    "keypoint_fields": "dict[str, int] | None",
+    "area_from_bbox": "bool | float",
     "max_detections": "int",
     "num_samples": "int",
 }

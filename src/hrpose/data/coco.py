@@ -21,14 +21,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hrpose.data.coco_keypoints import pack_keypoint_fields, pack_keypoints
 from hrpose.data.coco_rows import (
     Row,
     check_unique,
     choose_category,
     integers,
     list_first,
-    pack_keypoints,
     read_boxes,
+    read_crowd_index,
     read_images,
     read_rows,
 )
@@ -40,7 +41,7 @@ from hrpose.structures import GroundTruth, InstanceTable, PackedStrings
 
 __all__ = ["CocoAnnotations", "forget_annotations", "read_annotations", "read_detections", "read_skeleton"]
 
-_CacheKey = tuple[str, int, int, str | None]
+_CacheKey = tuple[str, int, int, str]
 _cache: dict[_CacheKey, CocoAnnotations] = {}
 
 
@@ -58,12 +59,13 @@ class CocoAnnotations:
         image_index: (M,) int32 row of the photo.
         instance_ids: (M,) int64 annotation ids.
         bbox: (M, 4) float64 x, y, width, height as the file has them.
-        area: (M,) float64; that of the box where the file has none.
+        area: (M,) float64; a share of the box where the file has none.
         has_area: (M,) bool, False where the file has no `area`.
         iscrowd: (M,) bool.
         keypoints: (M, K, 2) in the smallest type that holds them exactly; 0 where unlabelled.
         visibility: (M, K) uint8.
         has_keypoints: (M,) bool, False where all 3K numbers of the file are 0.
+        crowd_index: (I,) float64 as the file states it for its photos, from 0 to 1; None where it does not.
     """
 
     file: Path
@@ -81,6 +83,7 @@ class CocoAnnotations:
     keypoints: NDArray[np.generic]
     visibility: NDArray[np.uint8]
     has_keypoints: NDArray[np.bool_]
+    crowd_index: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.image_index)
@@ -89,15 +92,22 @@ class CocoAnnotations:
         """Make the skeleton that the category describes: names, edges, mirror pairs, sigmas.
 
         Raises:
-            DataError: if the category does not name its keypoints, or describes them wrongly.
+            DataError: if the category does not name its keypoints, describes them wrongly, or has another number of them.
         """
         try:
-            return Skeleton.from_category(self.category)
+            skeleton = Skeleton.from_category(self.category)
         except ValueError as error:
             raise DataError(
                 f"{self.file}: no skeleton can be made of category {self.category.get('name')!r}. {error} "
                 "Add `keypoints` to the category, or give a skeleton."
             ) from error
+        if skeleton.num_keypoints != self.visibility.shape[1]:
+            raise DataError(
+                f"{self.file}: expected category {self.category.get('name')!r} to name the {self.visibility.shape[1]} keypoints "
+                f"that are taken of its annotations, but it names {skeleton.num_keypoints}. Give a skeleton: skeleton=wholebody "
+                "is that of COCO-WholeBody."
+            )
+        return skeleton
 
     def instances(self) -> InstanceTable:
         """Select and clean the persons as the official code does before it trains or tests with annotated boxes.
@@ -146,10 +156,17 @@ class CocoAnnotations:
             bbox=self.bbox,
             area=self.area,
             iscrowd=self.iscrowd,
+            crowd_index=self.crowd_index,
         )
 
 
-def read_annotations(file: str | Path, *, category: str | None = None) -> CocoAnnotations:
+def read_annotations(
+    file: str | Path,
+    *,
+    category: str | None = None,
+    keypoint_fields: Mapping[str, int] | None = None,
+    area_from_bbox: float = 1.0,
+) -> CocoAnnotations:
     """Read a COCO keypoint annotation file into packed arrays.
 
     The last files read are kept, so a second reading of an unchanged file costs nothing, until `forget_annotations`.
@@ -157,10 +174,14 @@ def read_annotations(file: str | Path, *, category: str | None = None) -> CocoAn
     Args:
         file: JSON with `images`, `annotations` and `categories`.
         category: name of the category to take; the default is the one that has keypoints.
+        keypoint_fields: fields of an annotation, each with the number of keypoints that are taken of it, the first ones; the
+            default takes all of `keypoints`. COCO-WholeBody has five fields.
+        area_from_bbox: share of its box that an object without `area` is taken to cover.
 
     Raises:
         MissingDataError: if there is no such file.
         DataError: if the file is not JSON, not COCO, or anything in it cannot be used.
+        ValueError: if a number of keypoints or the share of the box is not positive.
 
     Warns:
         DataWarning: with the number of objects without `keypoints` or without `area`.
@@ -168,10 +189,16 @@ def read_annotations(file: str | Path, *, category: str | None = None) -> CocoAn
     path = Path(file)
     if not path.is_file():
         raise MissingDataError(f"Expected a COCO annotation file at {path}, but there is no such file.")
+    if not area_from_bbox > 0 or any(count < 1 for count in (keypoint_fields or {}).values()):
+        raise ValueError(
+            f"Expected a positive `area_from_bbox` and positive numbers of `keypoint_fields`, but got {area_from_bbox} and "
+            f"{keypoint_fields}."
+        )
+    fields = dict(keypoint_fields) if keypoint_fields else None
     stat = path.stat()
-    key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size, category)
+    key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size, repr((category, fields, area_from_bbox)))
     if key not in _cache:
-        _cache[key] = _read(path, category)
+        _cache[key] = _read(path, category, fields, area_from_bbox)
         _trim_heap()
     return _cache[key]
 
@@ -182,13 +209,15 @@ def forget_annotations() -> None:
     _trim_heap()
 
 
-def read_skeleton(file: str | Path, *, category: str | None = None) -> Skeleton:
+def read_skeleton(
+    file: str | Path, *, category: str | None = None, keypoint_fields: Mapping[str, int] | None = None
+) -> Skeleton:
     """Make the skeleton that the `categories` of a COCO keypoint file describe.
 
     Raises:
-        DataError: if the file cannot be used, or the category does not name its keypoints.
+        DataError: if the file cannot be used, or the category does not name the keypoints that are taken.
     """
-    return read_annotations(file, category=category).skeleton()
+    return read_annotations(file, category=category, keypoint_fields=keypoint_fields).skeleton()
 
 
 def _trim_heap() -> None:
@@ -199,15 +228,18 @@ def _trim_heap() -> None:
             trim(0)
 
 
-def _read(file: Path, category: str | None) -> CocoAnnotations:
-    content = read_rows(file)
+def _read(file: Path, category: str | None, fields: Mapping[str, int] | None, box_share: float) -> CocoAnnotations:
+    content = read_rows(file, list(fields) if fields else ["keypoints"])
     chosen = choose_category(content["categories"], category, file)
     image_ids, image_sizes, file_names = read_images(content["images"], file)
     rows, image_index = _objects_of(content["annotations"], chosen, content["categories"], image_ids, file)
     instance_ids = np.array([row["id"] for row in rows], np.int64)
     bbox = read_boxes(rows, "annotation", file)
     iscrowd = np.array([bool(row.get("iscrowd", 0)) for row in rows], bool)
-    keypoints, visibility, has_keypoints = pack_keypoints(rows, iscrowd, chosen, file)
+    if fields is None:
+        keypoints, visibility, has_keypoints = pack_keypoints(rows, iscrowd, chosen, file)
+    else:
+        keypoints, visibility, has_keypoints = pack_keypoint_fields(rows, iscrowd, fields, file)
     return CocoAnnotations(
         file=file,
         category=chosen,
@@ -218,12 +250,13 @@ def _read(file: Path, category: str | None) -> CocoAnnotations:
         image_index=image_index,
         instance_ids=instance_ids,
         bbox=bbox,
-        area=_areas(rows, bbox, file),
+        area=_areas(rows, bbox, box_share, file),
         has_area=np.array([row.get("area") is not None for row in rows], bool),
         iscrowd=iscrowd,
         keypoints=keypoints,
         visibility=visibility,
         has_keypoints=has_keypoints,
+        crowd_index=read_crowd_index(content["images"], file),
     )
 
 
@@ -252,8 +285,8 @@ def _objects_of(
     return [rows[place] for place in order.tolist()], image_index[order]
 
 
-def _areas(rows: list[Row], bbox: NDArray[np.float64], file: Path) -> NDArray[np.float64]:
-    areas = bbox[:, 2] * bbox[:, 3]
+def _areas(rows: list[Row], bbox: NDArray[np.float64], box_share: float, file: Path) -> NDArray[np.float64]:
+    areas = bbox[:, 2] * bbox[:, 3] * box_share
     missing = []
     for place, row in enumerate(rows):
         area = row.get("area")
@@ -267,8 +300,8 @@ def _areas(rows: list[Row], bbox: NDArray[np.float64], file: Path) -> NDArray[np
         areas[place] = area
     if missing:
         warnings.warn(
-            f"{file}: {len(missing)} of {len(rows)} annotations have no `area` (ids {list_first(missing)}); the area of the "
-            "box is taken. OKS and AP depend on it.",
+            f"{file}: {len(missing)} of {len(rows)} annotations have no `area` (ids {list_first(missing)}); "
+            f"{'the' if box_share == 1 else f'{box_share:g} of the'} area of the box is taken. OKS and AP depend on it.",
             DataWarning,
             stacklevel=4,
         )

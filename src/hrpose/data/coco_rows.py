@@ -3,15 +3,15 @@
 import array
 import contextlib
 import json
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.data.errors import DataError, DataWarning, MissingDataError
+from hrpose.data.errors import DataError, MissingDataError
 from hrpose.data.images import check_file_name
 from hrpose.structures import PackedStrings
 
@@ -20,8 +20,12 @@ Row = dict[str, Any]
 _SECTIONS = ("images", "annotations", "categories")
 
 
-def read_json(file: Path) -> Any:
+def read_json(file: Path, fields: Collection[str] = ("keypoints",)) -> Any:
     """Parse a JSON file without ever holding its segmentations: they are most of a COCO file and not needed here.
+
+    Args:
+        file: what to read.
+        fields: keys of objects under which lists of numbers are packed into arrays.
 
     Raises:
         MissingDataError: if there is no such file.
@@ -32,7 +36,7 @@ def read_json(file: Path) -> Any:
     except (FileNotFoundError, IsADirectoryError) as error:
         raise MissingDataError(f"Expected a JSON file at {file}, but there is no such file.") from error
     try:
-        return json.loads(content, object_hook=_slim)
+        return json.loads(content, object_hook=partial(_slim, fields=fields))
     except (ValueError, RecursionError) as error:
         raise DataError(
             f"{file}: expected JSON, but {len(content)} bytes cannot be read as such: {error}. "
@@ -40,23 +44,30 @@ def read_json(file: Path) -> Any:
         ) from error
 
 
-def _slim(row: Row) -> Row:
+def _slim(row: Row, fields: Collection[str]) -> Row:
     """Drop polygons, and pack lists of numbers, as soon as an object is parsed."""
     row.pop("segmentation", None)
-    keypoints = row.get("keypoints")
-    if isinstance(keypoints, list):
-        with contextlib.suppress(TypeError):  # names, in a category; or a mistake, reported with the annotation's id
-            row["keypoints"] = array.array("d", keypoints)
+    for field in fields:
+        numbers = row.get(field)
+        if isinstance(numbers, list):
+            with contextlib.suppress(
+                TypeError
+            ):  # names, in a category; or a mistake, reported with the annotation's id
+                row[field] = array.array("d", numbers)
     return row
 
 
-def read_rows(file: Path) -> dict[str, list[Row]]:
+def read_rows(file: Path, fields: Collection[str] = ("keypoints",)) -> dict[str, list[Row]]:
     """Read the three sections of a COCO annotation file.
+
+    Args:
+        file: what to read.
+        fields: of annotations that hold keypoints.
 
     Raises:
         DataError: if the file is not JSON, or has another structure.
     """
-    content = read_json(file)
+    content = read_json(file, fields)
     if not isinstance(content, dict):
         hint = " A list is what detection and result files hold." if isinstance(content, list) else ""
         raise DataError(
@@ -161,6 +172,24 @@ def read_images(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.int64], NDA
     return ids, sizes.astype(np.int32), PackedStrings([row["file_name"] for row in rows])
 
 
+def read_crowd_index(rows: Sequence[Row], file: Path) -> NDArray[np.float64] | None:
+    """Collect how crowded the photos are (I,), as CrowdPose states it; None where the file does not.
+
+    Raises:
+        DataError: if only some photos have it, or it is not a number from 0 to 1.
+    """
+    values = [row.get("crowdIndex") for row in rows]
+    if all(value is None for value in values):
+        return None
+    for row, value in zip(rows, values, strict=True):
+        if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            raise DataError(
+                f"{file}: expected `crowdIndex` of image {row['id']} to be a number from 0 to 1, as other photos have one, "
+                f"but got {value!r}. Mend it, or remove it from all photos to have it computed."
+            )
+    return np.array(values, np.float64)
+
+
 def read_boxes(rows: Sequence[Row], what: str, file: Path) -> NDArray[np.float64]:
     """Collect boxes x, y, width, height: (N, 4) float64.
 
@@ -183,91 +212,6 @@ def read_boxes(rows: Sequence[Row], what: str, file: Path) -> NDArray[np.float64
             f"that are not negative, but got {boxes[place].tolist()}. Mend or remove the row."
         )
     return boxes
-
-
-def pack_keypoints(
-    rows: Sequence[Row], iscrowd: NDArray[np.bool_], category: Row, file: Path
-) -> tuple[NDArray[np.generic], NDArray[np.uint8], NDArray[np.bool_]]:
-    """Collect keypoints.
-
-    Returns:
-        keypoints (N, K, 2) in the smallest type that holds them exactly, 0 where unlabelled; visibility (N, K); and whether
-        any of a row's 3K numbers differs from 0 (N,): the official code's test of a person with keypoints.
-
-    Raises:
-        DataError: if no row has keypoints, or one has not 3K finite numbers with visibility 0, 1 or 2.
-
-    Warns:
-        DataWarning: with the number of rows, crowds aside, that have no `keypoints`.
-    """
-    names = category.get("keypoints")
-    lengths = [len(row["keypoints"]) for row in rows if isinstance(row.get("keypoints"), (list, array.array))]
-    if not lengths and not names:
-        raise DataError(
-            f"{file}: expected keypoints of category {category.get('name')!r}, but neither its entry in `categories` nor any "
-            "annotation has `keypoints`. Use a keypoint file, such as person_keypoints_train2017.json."
-        )
-    width = 3 * len(names) if names else max(lengths)
-    numbers = np.zeros((len(rows), width), np.float64)
-    without = []
-    for place, row in enumerate(rows):
-        values = row.get("keypoints")
-        if values is None or (isinstance(values, (list, array.array)) and not len(values)):
-            without += [] if iscrowd[place] else [row["id"]]
-        else:
-            numbers[place] = _keypoint_numbers(values, row, width, file)
-    if without:
-        warnings.warn(
-            f"{file}: {len(without)} of {len(rows)} annotations have no `keypoints` (ids {list_first(without)}); they are "
-            "taken as persons without labelled keypoints and not trained on.",
-            DataWarning,
-            stacklevel=4,
-        )
-    return _split_keypoints(numbers.reshape(len(rows), width // 3, 3), rows, file)
-
-
-def _keypoint_numbers(values: Any, row: Row, width: int, file: Path) -> Any:
-    if not isinstance(values, array.array):
-        came = f"{values!r:.80}"
-    elif len(values) != width or width % 3:
-        came = f"{len(values)}"
-        if 3 * len(values) == 2 * width:
-            came += ": the visibilities seem to be missing"
-    else:
-        return values
-    raise DataError(
-        f"{file}: expected `keypoints` of annotation {row['id']} to be {width} numbers, x, y and visibility for each of "
-        f"{width // 3} keypoints, but got {came}. Mend the annotation, or the names in `categories`."
-    )
-
-
-def _split_keypoints(
-    triplets: NDArray[np.float64], rows: Sequence[Row], file: Path
-) -> tuple[NDArray[np.generic], NDArray[np.uint8], NDArray[np.bool_]]:
-    labels = triplets[..., 2]
-    faults = {
-        "finite numbers": ~np.isfinite(triplets).all(axis=2),
-        "a visibility of 0 (unlabelled), 1 (occluded) or 2 (visible)": ~np.isin(labels, (0, 1, 2)),
-    }
-    for wish, fault in faults.items():
-        for place, k in np.argwhere(fault)[:1]:
-            raise DataError(
-                f"{file}: expected keypoint {k} (counted from 0) of annotation {rows[place]['id']} to have {wish}, but got x, y, "
-                f"visibility = {triplets[place, k].tolist()}. Mend the annotation."
-            )
-    has_keypoints = triplets.max(axis=(1, 2), initial=-np.inf) != 0
-    points = np.where(labels[..., None] > 0, triplets[..., :2], 0.0)
-    return _smallest(points), labels.astype(np.uint8), has_keypoints
-
-
-def _smallest(values: NDArray[np.float64]) -> NDArray[np.generic]:
-    """Pack numbers without loss: COCO's are whole, so a quarter of the memory holds them."""
-    for kind in (np.int16, np.float32):
-        if not values.size or abs(values).max() < 2**15:
-            packed = values.astype(kind)
-            if np.array_equal(packed, values):
-                return packed
-    return values
 
 
 def name_row(row: Mapping[str, Any], place: int, what: str) -> str:

@@ -47,6 +47,9 @@ class PoseDataModule(LightningDataModule):
         augment: transforms of the training crops, in their order; or a mapping, of which the values count.
         pixel_transforms: albumentations `Compose` of pixel-level transforms of the training crops.
         category: name of the category to take; the default is the one that has keypoints.
+        keypoint_fields: fields of an annotation, each with the number of keypoints that are taken of it, the first ones; the
+            default takes all of `keypoints`.
+        area_from_bbox: share of its box that a person without `area` is taken to cover.
         channel_order: of the network's input. The official ResNets were trained on "bgr", with the mean and std of RGB in
             their places.
         mean: of the input's first, second and third channel, with 1 for full brightness.
@@ -83,6 +86,8 @@ class PoseDataModule(LightningDataModule):
         augment: Sequence[CropTransform] | Mapping[str, CropTransform | None] = (),
         pixel_transforms: Any = None,
         category: str | None = None,
+        keypoint_fields: Mapping[str, int] | None = None,
+        area_from_bbox: float = 1.0,
         channel_order: ChannelOrder = "rgb",
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
@@ -96,7 +101,8 @@ class PoseDataModule(LightningDataModule):
         self.batch_size = _checked_count("batch_size", batch_size, 1)
         self.val_batch_size = _checked_count("val_batch_size", val_batch_size, 1)
         self.num_workers = _checked_count("num_workers", num_workers, 0)
-        self.seed, self.category = seed, category
+        self.seed = seed
+        self.category, self.keypoint_fields, self.area_from_bbox = category, keypoint_fields, area_from_bbox
         self.min_bbox_score, self.bbox_padding = min_bbox_score, bbox_padding
         steps = augment.values() if isinstance(augment, Mapping) else augment
         self.augment = tuple(step for step in steps if step is not None)
@@ -113,7 +119,7 @@ class PoseDataModule(LightningDataModule):
             DataError: if a file cannot be used.
         """
         if stage == "fit" and self._train_set is None:
-            self.train_table = self._annotations(self.train_annotations).instances()
+            self.train_table = self.read_annotations(self.train_annotations).instances()
             if not len(self.train_table):
                 raise DataError(
                     f"{self.train_annotations}: expected persons to train on, but none has keypoints and a box."
@@ -171,7 +177,16 @@ class PoseDataModule(LightningDataModule):
     @cached_property
     def ground_truth(self) -> GroundTruth:
         """Everything annotated in the validation photos; read on first use, before `setup` too."""
-        return self._annotations(self.val_annotations).ground_truth()
+        return self.read_annotations(self.val_annotations).ground_truth()
+
+    def read_annotations(self, file: Path) -> CocoAnnotations:
+        """Read an annotation file, of the training or the validation set, as this data module does."""
+        return read_annotations(
+            file,
+            category=self.category,
+            keypoint_fields=self.keypoint_fields,
+            area_from_bbox=self.area_from_bbox,
+        )
 
     def read_val_image(self, image_id: int) -> NDArray[np.uint8]:
         """Read a validation photo as RGB (H, W, 3), after `setup`.
@@ -185,11 +200,8 @@ class PoseDataModule(LightningDataModule):
             raise DataError(f"Expected the id of a photo of {self.val_annotations}, but got {image_id}.")
         return read_image(self.val_images / table.file_names[int(places[0])])
 
-    def _annotations(self, file: Path) -> CocoAnnotations:
-        return read_annotations(file, category=self.category)
-
     def _read_val_table(self, boxes: str) -> InstanceTable:
-        annotations = self._annotations(self.val_annotations)
+        annotations = self.read_annotations(self.val_annotations)
         if boxes == "det":
             assert self.val_detections is not None
             return read_detections(self.val_detections, annotations, min_score=self.min_bbox_score)

@@ -73,8 +73,8 @@ class PoseDataset(Dataset[Sample]):
         if table.num_keypoints != skeleton.num_keypoints:
             raise DataError(
                 f"Expected persons with the {skeleton.num_keypoints} keypoints of skeleton '{skeleton.name}', but the "
-                f"annotations have {table.num_keypoints}. Take the skeleton from the "
-                "annotation file (skeleton=auto), or the right file."
+                f"annotations have {table.num_keypoints}. Take the skeleton of the annotation file (skeleton=auto, or the "
+                "one that is named after the data set), or the right file."
             )
         check_photos([table.file_names[int(index)] for index in np.unique(table.image_index)], image_dir)
         self.table = table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -36,7 +36,9 @@ def read_results(file: str | Path, truth: GroundTruth) -> Detections:
 
 
 @_no_collection()
-def read_scored_results(file: str | Path, truth: GroundTruth) -> tuple[Detections, Floats]:
+def read_scored_results(
+    file: str | Path, truth: GroundTruth, *, keypoint_fields: Mapping[str, int] | None = None
+) -> tuple[Detections, Floats]:
     """Read the rows {image_id, category_id, keypoints [x, y, score] * K, score} of a result file.
 
     The area of a prediction is that of its `bbox` if the first row has one, else that of its keypoints' extent, as the
@@ -45,6 +47,8 @@ def read_scored_results(file: str | Path, truth: GroundTruth) -> tuple[Detection
     Args:
         file: the JSON file.
         truth: what the predictions are of: its photos and its number of keypoints.
+        keypoint_fields: fields whose first keypoints, as many as are named, stand for `keypoints`, if the first row has them
+            all: results of COCO-WholeBody come in five fields.
 
     Returns:
         The N predictions in the order of the file, and (N, K) the third number of each keypoint: its score, if the tool that
@@ -55,7 +59,7 @@ def read_scored_results(file: str | Path, truth: GroundTruth) -> tuple[Detection
             keypoints, a number that is missing or not finite, an unknown photo, a row that is there twice.
     """
     file = Path(file)
-    rows = _read_rows(file)
+    rows = _joined(file, _read_rows(file), keypoint_fields or {})
     num_keypoints = truth.keypoints.shape[1]
     for name in ("image_id", "category_id", "keypoints", "score"):
         _refuse(file, [at for at, row in enumerate(rows) if name not in row], f"every row to have `{name}`")
@@ -96,6 +100,23 @@ def _read_rows(file: Path) -> list[dict[str, Any]]:
             f"{' of other things' if isinstance(rows, list) else ''}. Is it the annotation file?"
         )
     return rows
+
+
+def _joined(file: Path, rows: list[dict[str, Any]], fields: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Put the keypoints of several fields under `keypoints`."""
+    if not fields or not rows or not all(field in rows[0] for field in fields):
+        return rows
+    for field, count in fields.items():
+        short = [at for at, row in enumerate(rows) if not _reaches(row.get(field), 3 * count)]
+        _refuse(file, short, f"`{field}` of {3 * count} numbers", [_length(rows[at].get(field)) for at in short])
+    return [
+        {**row, "keypoints": [value for field, count in fields.items() for value in row[field][: 3 * count]]}
+        for row in rows
+    ]
+
+
+def _reaches(value: Any, length: int) -> bool:
+    return isinstance(value, list) and len(value) >= length
 
 
 def _length(value: Any) -> str:

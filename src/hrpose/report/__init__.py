@@ -5,7 +5,7 @@ from hrpose.report.comparison import Comparison, compare_measurements
 from hrpose.report.files import read_measurement, write_report
 from hrpose.report.measurement import COLUMNS, Measurement, measure
 from hrpose.report.page import draw_page
-from hrpose.report.protocol import FileStamp, Protocol, name_sigmas
+from hrpose.report.protocol import FileStamp, Protocol, name_areas, name_sigmas
 
 __all__ = [
     "COLUMNS",
@@ -19,6 +19,7 @@ __all__ = [
     "compare_measurements",
     "draw_page",
     "measure",
+    "name_areas",
     "name_sigmas",
     "read_measurement",
     "write_report",

@@ -15,6 +15,7 @@ from hrpose.metrics.functional import (
     ScoreThreshold,
     accumulate,
     average_precision_by_crowding,
+    average_precision_by_part,
     average_precision_by_visibility,
     average_precision_per_keypoint,
     calibrate_keypoint_scores,
@@ -22,14 +23,14 @@ from hrpose.metrics.functional import (
     match_detections,
     optimal_score_threshold,
 )
-from hrpose.metrics.functional.breakdown import CROWDING_RANGES, crowd_index
+from hrpose.metrics.functional.breakdown import images_by_crowding
 from hrpose.metrics.functional.oks import Floats
 from hrpose.report.measurement import Measurement, measure
 from hrpose.report.protocol import Protocol
-from hrpose.skeletons import Skeleton
+from hrpose.skeletons import Skeleton, whole_body_parts
 from hrpose.structures import GroundTruth
 
-STEPS = ("AP", "bootstrap", "keypoints", "visibility", "crowding", "error anatomy", "scores")
+STEPS = ("AP", "bootstrap", "keypoints", "parts", "visibility", "crowding", "error anatomy", "scores")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +62,7 @@ class Report:
         num_predictions: N.
         keypoints: AP of each keypoint on its own, by name; -1 where it is never labelled.
         labelled: in how many persons each keypoint is labelled.
+        parts: the ten numbers of body, foot, face and either hand, where the skeleton is a whole body.
         visibility: the ten numbers by "visible" and by "occluded" keypoints alone.
         crowding: the ten numbers of photos with little ("easy"), more and much crowding ("hard").
         crowding_images: how many photos those are.
@@ -75,6 +77,7 @@ class Report:
     num_predictions: int
     keypoints: Mapping[str, float]
     labelled: Mapping[str, int]
+    parts: Mapping[str, Mapping[str, float]]
     visibility: Mapping[str, Mapping[str, float]]
     crowding: Mapping[str, Mapping[str, float]]
     crowding_images: Mapping[str, int]
@@ -91,6 +94,7 @@ class Report:
             **self.measurement.to_dict(),
             "num_predictions": self.num_predictions,
             "keypoints": {name: {"AP": ap, "labelled": self.labelled[name]} for name, ap in self.keypoints.items()},
+            "parts": self.parts,
             "visibility": self.visibility,
             "crowding": {name: {"photos": self.crowding_images[name], **row} for name, row in self.crowding.items()},
             "anatomy": asdict(self.anatomy),
@@ -132,6 +136,9 @@ def analyse(
     on_step("keypoints")
     keypoints = average_precision_per_keypoint(found, truth, sigmas, max_detections=limit).tolist()
     labelled = ((truth.visibility > 0) & ~truth.iscrowd[:, None]).sum(axis=0).tolist()
+    on_step("parts")
+    whole = whole_body_parts(skeleton.keypoint_names)
+    parts = average_precision_by_part(found, truth, sigmas, parts=whole, max_detections=limit)
     on_step("visibility")
     visibility = average_precision_by_visibility(found, truth, sigmas, max_detections=limit)
     on_step("crowding")
@@ -145,9 +152,10 @@ def analyse(
         num_predictions=len(found),
         keypoints=dict(zip(skeleton.keypoint_names, keypoints, strict=True)),
         labelled=dict(zip(skeleton.keypoint_names, labelled, strict=True)),
+        parts=parts,
         visibility=visibility,
         crowding=crowding,
-        crowding_images=_count_crowding(truth),
+        crowding_images={name: len(image_ids) for name, image_ids in images_by_crowding(truth).items()},
         anatomy=anatomy,
         threshold=optimal_score_threshold(matches),
         calibration=_calibrate(evaluated),
@@ -166,14 +174,6 @@ def _calibrate(evaluated: Evaluated) -> Calibration | None:
         evaluated.skeleton.sigmas,
         max_detections=evaluated.protocol.max_detections,
     )
-
-
-def _count_crowding(truth: GroundTruth) -> dict[str, int]:
-    _, crowding = crowd_index(truth)
-    return {
-        name: int(((crowding <= high) & ((crowding > low) | (low == 0))).sum())
-        for name, (low, high) in CROWDING_RANGES.items()
-    }
 
 
 def _mean_over_categories(precision: Floats) -> list[Floats]:

@@ -151,7 +151,8 @@ def _scores(report: Report) -> str:
 
 
 def _parts(report: Report) -> str:
-    rows = {f"{name} keypoints alone": [row[c] for c in COLUMNS] for name, row in report.visibility.items()}
+    rows = {f"{name} alone": [row[c] for c in COLUMNS] for name, row in report.parts.items()}
+    rows |= {f"{name} keypoints alone": [row[c] for c in COLUMNS] for name, row in report.visibility.items()}
     for name, row in report.crowding.items():
         low, high = CROWDING_RANGES[name]
         label = f"crowding {low:g} to {high:g} ({report.crowding_images[name]:,} photos)"

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hrpose.skeletons import COCO, MPII
+from hrpose.skeletons import KNOWN_SKELETONS
 
 NOT_STATED = "not stated"
+ANNOTATED = "annotated"
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,9 @@ class Protocol:
         category: name of the annotated category.
         num_images: photos, those without persons included.
         num_persons: annotated persons that are to be found.
-        sigmas: "coco", "mpii", or the number of sigmas and a hash of them.
+        sigmas: whose they are, such as "coco", or the number of sigmas and a hash of them.
         max_detections: how many predictions of a photo count.
+        areas: what OKS is relative to: "annotated", or where they are not, a share of the box.
         boxes: whose boxes the crops were made of: "ground truth", or the file of a detector.
         min_bbox_score: detections below it were left out.
         bbox_padding: factor by which boxes were enlarged.
@@ -67,6 +70,7 @@ class Protocol:
     num_persons: int
     sigmas: str
     max_detections: int
+    areas: str = ANNOTATED
     boxes: str | FileStamp | None = None
     min_bbox_score: float | None = None
     bbox_padding: float | None = None
@@ -93,6 +97,7 @@ class Protocol:
             ),
             f"{self.num_images} photos and {self.num_persons} persons of {self.annotations}",
             f"sigmas {self.sigmas}",
+            *([] if self.areas == ANNOTATED else [f"areas {self.areas}"]),
             *([] if self.flip_test is None else [f"flip test {_in_words(self.flip_test)}"]),
             *([] if self.codec is None else [f"{self.codec}{size}"]),
             *([] if self.oks_nms is None else [f"OKS-NMS {self.oks_nms}"]),
@@ -132,11 +137,24 @@ class Protocol:
 
 def name_sigmas(sigmas: Sequence[float]) -> str:
     """Name known sigmas; others are told by their number and a hash."""
-    for skeleton in (COCO, MPII):
+    for skeleton in KNOWN_SKELETONS.values():
         if tuple(sigmas) == skeleton.sigmas:
             return skeleton.name
     digest = hashlib.sha256(np.asarray(sigmas, dtype="<f8").tobytes()).hexdigest()
     return f"{len(sigmas)} of their own (sha256 {digest[:8]})"
+
+
+def name_areas(has_area: NDArray[np.bool_], area_from_bbox: float) -> str:
+    """Say where the areas of persons are from.
+
+    Args:
+        has_area: (M,) whether the area is annotated.
+        area_from_bbox: share of its box that a person without area is taken to cover.
+    """
+    if has_area.all():
+        return ANNOTATED
+    share = "that of the box" if area_from_bbox == 1 else f"{area_from_bbox:g} of the box"
+    return f"{ANNOTATED} or {share}" if has_area.any() else share
 
 
 def _title(name: str) -> str:

@@ -35,6 +35,7 @@ def show_report(report: Report, console: Console) -> None:
     measurement = report.measurement
     rows = {
         "all": measurement.numbers,
+        **report.parts,
         **{f"{name} alone": row for name, row in report.visibility.items()},
         **{f"{name} crowding": row for name, row in report.crowding.items()},
     }

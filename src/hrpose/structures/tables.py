@@ -5,8 +5,8 @@ Legend of the shapes: I images, N instances (persons), M annotated objects, K ke
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,6 +126,7 @@ class GroundTruth:
         bbox: (M, 4) float64 x, y, width, height in photo pixels.
         area: (M,) float64 in square pixels.
         iscrowd: (M,) bool.
+        crowd_index: (I,) float64 how crowded each photo is, from 0 to 1; None where the data set does not state it.
     """
 
     image_ids: NDArray[np.int64]
@@ -137,6 +138,13 @@ class GroundTruth:
     bbox: NDArray[np.float64]
     area: NDArray[np.float64]
     iscrowd: NDArray[np.bool_]
+    crowd_index: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.object_image_ids)
+
+    def select(self, rows: slice | NDArray[np.generic] | Sequence[int]) -> GroundTruth:
+        """Keep some objects by a slice, a mask or indices; all photos stay."""
+        chosen = rows if isinstance(rows, slice) else np.asarray(rows)
+        names = [field.name for field in fields(self) if field.name not in ("image_ids", "crowd_index")]
+        return replace(self, **{name: getattr(self, name)[chosen] for name in names})

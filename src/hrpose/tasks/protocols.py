@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from hrpose.codecs import Codec
-from hrpose.data.coco import read_annotations
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.metrics import KeypointAveragePrecision
-from hrpose.report import FileStamp, Protocol, name_sigmas
+from hrpose.report import FileStamp, Protocol, name_areas, name_sigmas
 
 
 def state_protocols(
@@ -28,11 +27,11 @@ def state_protocols(
         keypoint_score_threshold: keypoints that score above it count for a pose's score.
     """
     truth = datamodule.ground_truth
-    category = read_annotations(datamodule.val_annotations, category=datamodule.category).category
-    annotations = FileStamp.of(datamodule.val_annotations)
+    annotations = datamodule.read_annotations(datamodule.val_annotations)
     shared: dict[str, Any] = {
-        "annotations": annotations,
-        "category": str(category.get("name")),
+        "annotations": FileStamp.of(datamodule.val_annotations),
+        "category": str(annotations.category.get("name")),
+        "areas": name_areas(annotations.has_area, datamodule.area_from_bbox),
         "num_images": len(truth.image_ids),
         "num_persons": int(((truth.visibility > 0).any(axis=1) & ~truth.iscrowd).sum()),
         "bbox_padding": datamodule.bbox_padding,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,10 @@ from hrpose.data.errors import DataWarning
 from hrpose.metrics.functional import Detections
 from hrpose.metrics.functional.oks import Floats
 from hrpose.metrics.results import read_scored_results
-from hrpose.report import Evaluated, FileStamp, Protocol, name_sigmas
-from hrpose.skeletons import COCO, MPII, Skeleton
+from hrpose.report import Evaluated, FileStamp, Protocol, name_areas, name_sigmas
+from hrpose.skeletons import KNOWN_SKELETONS, Skeleton
 
 logger = logging.getLogger(__name__)
-
-_KNOWN = {"coco": COCO, "mpii": MPII}
 
 
 def read_evaluated(
@@ -30,7 +28,8 @@ def read_evaluated(
     *,
     sigmas: str | Sequence[float] | None = None,
     category: str | None = None,
-    area_from_bbox: bool = False,
+    keypoint_fields: Mapping[str, int] | None = None,
+    area_from_bbox: bool | float = False,
     max_detections: int = 20,
 ) -> Evaluated:
     """Read a result file and what it is evaluated against.
@@ -38,10 +37,12 @@ def read_evaluated(
     Args:
         annotations_file: COCO keypoint annotations.
         results_file: rows {image_id, category_id, keypoints, score}.
-        sigmas: "coco", "mpii" or a number for each keypoint; None takes those of the category, or derives them from the names
-            of its keypoints.
+        sigmas: the name of a known skeleton, such as "coco", or a number for each keypoint; None takes those of the category,
+            or derives them from the names of its keypoints.
         category: name of the annotated category; None takes the one that has keypoints.
-        area_from_bbox: take the area of the box where an annotation has none, instead of refusing it.
+        keypoint_fields: fields of an annotation, each with the number of keypoints that are taken of it; None takes
+            `keypoints`. A result file may have the same fields, or all keypoints under `keypoints`.
+        area_from_bbox: take the area of the box, or this share of it, where an annotation has none, instead of refusing it.
         max_detections: how many predictions of a photo count, the best first.
 
     Raises:
@@ -51,11 +52,12 @@ def read_evaluated(
         raise ValueError(
             f"Expected `max_detections`, poses of one photo that count, to be at least 1, but got {max_detections}."
         )
-    annotations = _read_annotations(Path(annotations_file), category)
-    _check_areas(annotations, area_from_bbox)
+    share = float(area_from_bbox) or 1.0
+    annotations = _read_annotations(Path(annotations_file), category, keypoint_fields, share)
+    _check_areas(annotations, bool(area_from_bbox))
     skeleton = _choose_skeleton(annotations, sigmas)
     truth = annotations.ground_truth()
-    detections, keypoint_scores = read_scored_results(results_file, truth)
+    detections, keypoint_scores = read_scored_results(results_file, truth, keypoint_fields=keypoint_fields)
     detections, keypoint_scores = _of_category(detections, keypoint_scores, annotations, Path(results_file))
     protocol = Protocol(
         annotations=FileStamp.of(annotations_file),
@@ -64,23 +66,28 @@ def read_evaluated(
         num_persons=int(((truth.visibility > 0).any(axis=1) & ~truth.iscrowd).sum()),
         sigmas=name_sigmas(skeleton.sigmas),
         max_detections=max_detections,
+        areas=name_areas(annotations.has_area, share),
     )
     return Evaluated(detections, keypoint_scores, truth, skeleton, protocol)
 
 
 def read_options(cfg: DictConfig) -> dict[str, Any]:
     """Give what `read_evaluated` is told by a configuration, as plain Python."""
-    names = ("sigmas", "category", "area_from_bbox", "max_detections")
+    names = ("sigmas", "category", "keypoint_fields", "area_from_bbox", "max_detections")
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
     return {name: plain[name] for name in names}
 
 
-def _read_annotations(file: Path, category: str | None) -> CocoAnnotations:
+def _read_annotations(
+    file: Path, category: str | None, keypoint_fields: Mapping[str, int] | None, box_share: float
+) -> CocoAnnotations:
     """Read them; warnings of the reader become lines of the log, but for missing areas, which are dealt with here."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        annotations = read_annotations(file, category=category)
+        annotations = read_annotations(
+            file, category=category, keypoint_fields=keypoint_fields, area_from_bbox=box_share
+        )
     for warning in caught:
         if not (issubclass(warning.category, DataWarning) and "no `area`" in str(warning.message)):
             logger.warning("%s", warning.message)
@@ -105,7 +112,7 @@ def _check_areas(annotations: CocoAnnotations, area_from_bbox: bool) -> None:
         )
     if not annotations.has_area.all():
         logger.warning(
-            "%s: %d of %d annotations have no `area`; that of the box is taken.",
+            "%s: %d of %d annotations have no `area`; it is taken from the box.",
             annotations.file,
             (~annotations.has_area).sum(),
             len(annotations),
@@ -116,10 +123,13 @@ def _choose_skeleton(annotations: CocoAnnotations, sigmas: str | Sequence[float]
     """Take names and edges of the category, sigmas as they are given."""
     given, names = annotations.category.get("sigmas"), annotations.category.get("keypoints")
     title, num_keypoints = str(annotations.category.get("name")), annotations.visibility.shape[1]
+    if len(names or ()) != num_keypoints:
+        names = None
     if isinstance(sigmas, str):
-        if sigmas not in _KNOWN:
-            raise ValueError(f"Expected `sigmas` to be {', '.join(_KNOWN)} or a list of numbers, but got {sigmas!r}.")
-        known = _KNOWN[sigmas]
+        if sigmas not in KNOWN_SKELETONS:
+            known_names = ", ".join(KNOWN_SKELETONS)
+            raise ValueError(f"Expected `sigmas` to be {known_names} or a list of numbers, but got {sigmas!r}.")
+        known = KNOWN_SKELETONS[sigmas]
         given, names = known.sigmas, names or (known.keypoint_names if known.num_keypoints == num_keypoints else None)
     elif sigmas is not None:
         given = sigmas
@@ -131,7 +141,7 @@ def _choose_skeleton(annotations: CocoAnnotations, sigmas: str | Sequence[float]
     if given is None and not names:
         raise ValueError(
             f"Expected category {title!r} of {annotations.file} to name its keypoints, so that their sigmas are known, but it "
-            "does not. Add `keypoints`, or give sigmas=coco, sigmas=mpii or a list of numbers."
+            "does not. Add `keypoints`, or give sigmas=<name of a skeleton> or a list of numbers."
         )
     if not names:
         names = [f"keypoint {place}" for place in range(num_keypoints)]

@@ -1,5 +1,7 @@
 """The bootstrap over photos: a draw is the data set of the drawn photos."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from keypoint_oracle import detections_from_coco, random_case, truth_from_coco
@@ -17,8 +19,8 @@ def drawn_copies(detections: Detections, truth: GroundTruth, drawn: np.ndarray) 
         values = {name: value[mine] for name, value in vars(detections).items()}
         found.append({**values, "image_ids": np.full(mine.sum(), copy)})
         there = truth.object_image_ids == image_id
-        values = {name: value[there] for name, value in vars(truth).items() if name != "image_ids"}
-        people.append({**values, "object_image_ids": np.full(there.sum(), copy)})
+        values = vars(replace(truth.select(there), object_image_ids=np.full(there.sum(), copy)))
+        people.append({name: value for name, value in values.items() if name not in ("image_ids", "crowd_index")})
     joined = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
     objects = {name: np.concatenate([part[name] for part in people]) for name in people[0]}
     return Detections(**joined), GroundTruth(image_ids=np.arange(len(drawn)), **objects)

@@ -65,8 +65,8 @@ def test_by_crowding_evaluates_the_photos_of_a_range() -> None:
     numbers = average_precision_by_crowding(detections, truth, sigmas)
     image_ids, crowding = crowd_index(truth)
     for name, chosen in (
-        ("easy", crowding <= 0.1),
-        ("medium", (crowding > 0.1) & (crowding <= 0.8)),
-        ("hard", crowding > 0.8),
+        ("easy", crowding < 0.2),
+        ("medium", (crowding >= 0.2) & (crowding < 0.8)),
+        ("hard", crowding >= 0.8),
     ):
         assert numbers[name] == average_precision(*select_images(detections, truth, image_ids[chosen]), sigmas)

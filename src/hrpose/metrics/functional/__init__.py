@@ -10,6 +10,7 @@ from hrpose.metrics.functional.average_precision import (
 from hrpose.metrics.functional.bootstrap import bootstrap_average_precision, confidence_interval, paired_p_value
 from hrpose.metrics.functional.breakdown import (
     average_precision_by_crowding,
+    average_precision_by_part,
     average_precision_by_visibility,
     average_precision_per_keypoint,
     crowd_index,
@@ -40,6 +41,7 @@ __all__ = [
     "accumulate",
     "average_precision",
     "average_precision_by_crowding",
+    "average_precision_by_part",
     "average_precision_by_visibility",
     "average_precision_per_keypoint",
     "bootstrap_average_precision",

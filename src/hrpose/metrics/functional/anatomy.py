@@ -155,5 +155,4 @@ def _without_predictions(detections: Detections, rows: Indices) -> Detections:
 
 def _without_persons(truth: GroundTruth, rows: Indices) -> GroundTruth:
     """Leave annotated persons out; their photos stay."""
-    kept = {name: np.delete(values, rows, axis=0) for name, values in vars(truth).items() if name != "image_ids"}
-    return GroundTruth(image_ids=truth.image_ids, **kept)
+    return truth.select(np.delete(np.arange(len(truth)), rows))

@@ -1,4 +1,4 @@
-"""Keypoint sets: names, edges, mirror pairs, OKS sigmas and the upper body, for COCO, MPII or anybody's own object.
+"""A keypoint set: names, edges, mirror pairs, OKS sigmas and the upper body, of a person or of anybody's own object.
 
 Everything but the names can be derived: mirror pairs from "left" and "right" in the names, OKS sigmas from the published
 ones of keypoints of the same name, the upper body from the names of the lower one.
@@ -226,33 +226,3 @@ def _derive_upper_body(names: Sequence[str]) -> tuple[int, ...]:
     """Take every keypoint that does not belong to the lower body, if the set is a body at all."""
     lower = [bool(_LOWER_BODY & set(_words(name))) for name in names]
     return tuple(k for k, is_lower in enumerate(lower) if not is_lower) if any(lower) and not all(lower) else ()
-
-
-COCO = Skeleton.from_names(
-    (
-        "nose",
-        *("left_eye", "right_eye", "left_ear", "right_ear"),
-        *("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist"),
-        *("left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle"),
-    ),
-    name="coco",
-    edges=(
-        *((15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8)),
-        *((7, 9), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6)),
-    ),
-)
-"""The seventeen keypoints of COCO."""
-
-MPII = Skeleton.from_names(
-    (
-        *("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle"),
-        *("pelvis", "thorax", "upper_neck", "head_top"),
-        *("right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist"),
-    ),
-    name="mpii",
-    edges=(
-        *((0, 1), (1, 2), (2, 6), (6, 3), (3, 4), (4, 5), (6, 7), (7, 8), (8, 9)),
-        *((8, 12), (12, 11), (11, 10), (8, 13), (13, 14), (14, 15)),
-    ),
-)
-"""The sixteen keypoints of MPII."""
