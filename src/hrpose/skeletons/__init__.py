@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from hrpose.skeletons.bodies import AIC, COCO, CROWDPOSE, HUMANART21, JHMDB, MPII
-from hrpose.skeletons.skeleton import Skeleton
+from hrpose.skeletons.skeleton import Skeleton, keypoint_key
 from hrpose.skeletons.whole_bodies import HALPE, HALPE26, WHOLEBODY, whole_body_parts
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "MPII",
     "WHOLEBODY",
     "Skeleton",
+    "keypoint_key",
     "whole_body_parts",
 ]
 
