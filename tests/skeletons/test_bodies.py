@@ -1,9 +1,9 @@
 """The keypoints of data sets of bodies: names as in their files, pairs and sigmas as published."""
 
 import pytest
-from published import COCO_PAIRS, COCO_SIGMAS, pieces
 
 from hrpose.skeletons import AIC, COCO, CROWDPOSE, HUMANART21, JHMDB, KNOWN_SKELETONS, MPII, Skeleton
+from published_keypoints import COCO_PAIRS, COCO_SIGMAS, pieces
 
 # `keypoints` of the category, as the annotation files of the data sets have it.
 NAMES_IN_FILES = {

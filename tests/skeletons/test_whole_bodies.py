@@ -1,9 +1,9 @@
 """The keypoints of whole bodies: where each part begins, pairs and sigmas as published, edges along the face and the fingers."""
 
 import pytest
-from published import COCO_PAIRS, COCO_SIGMAS, pieces
 
 from hrpose.skeletons import COCO, HALPE, HALPE26, KNOWN_SKELETONS, WHOLEBODY, Skeleton, whole_body_parts
+from published_keypoints import COCO_PAIRS, COCO_SIGMAS, pieces
 
 # Of the 68 points of iBUG, as MMPose swaps them.
 FACE_PAIRS = (
