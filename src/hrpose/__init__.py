@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from hrpose.config import compose, conf_dir
     from hrpose.data.datamodule import PoseDataModule
     from hrpose.data.load import load_image
+    from hrpose.data.weights import fetch_weights
     from hrpose.estimator import PoseEstimator
     from hrpose.inference import estimate_poses, predict_heatmaps
     from hrpose.metrics import KeypointAveragePrecision
@@ -46,6 +47,7 @@ __all__ = [  # noqa: RUF022  in the order of sorted()
     "draw_heatmaps",
     "draw_poses",
     "estimate_poses",
+    "fetch_weights",
     "load_image",
     "load_weights",
     "predict_heatmaps",
@@ -76,6 +78,7 @@ _HOMES = {
     "draw_heatmaps": "visualize",
     "draw_poses": "visualize",
     "estimate_poses": "inference",
+    "fetch_weights": "data.weights",
     "load_image": "data.load",
     "load_weights": "models",
     "predict_heatmaps": "inference",

@@ -86,6 +86,30 @@ def test_weights_are_named_with_what_lies_beside(tmp_path):
     assert fault == f"weights: there is no file {tmp_path}/hrnet_w23.pth. {tmp_path} has hrnet_w32.pth."
 
 
+@pytest.mark.parametrize(
+    "weights",
+    ["hrnet_w32-36af842e.pth", "hrnet_w32", "td-hm_hrnet-w32_udp-8xb64-210e_coco-256x192", "https://example.org/a.pth"],
+)
+def test_what_can_be_fetched_need_not_be_there(weights):
+    validate(compose("fit", [f"weights={weights}"]))
+
+
+def test_a_published_file_without_an_address_is_sought_in_the_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("HRPOSE_CACHE", str(tmp_path))
+    (fault,) = faults("fit", "weights=pose_hrnet_w32_256x192.pth")
+    place = tmp_path / "weights" / "pose_hrnet_w32_256x192.pth"
+    assert "download by hand, at https://drive.google.com/drive/folders/1hOTihvby" in fault
+    assert fault.endswith(f"Put it at {place}, or give its path.")
+    place.parent.mkdir()
+    place.touch()
+    validate(compose("fit", ["weights=pose_hrnet_w32_256x192.pth"]))
+
+
+def test_a_misspelt_published_name_is_put_right():
+    (fault,) = faults("fit", "weights=hrnet_w23")
+    assert fault == "weights: there is no file hrnet_w23. Did you mean hrnet_w32?"
+
+
 def test_last_is_the_newest_checkpoint_of_the_name(tmp_path):
     cfg = compose("fit", [f"paths.runs={tmp_path}", "ckpt_path=last"])
     with pytest.raises(ConfigError, match=f"expected a last.ckpt somewhere under {tmp_path}/tiny, but there is none"):

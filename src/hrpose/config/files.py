@@ -8,6 +8,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hrpose.config.build import build
 from hrpose.config.errors import ConfigError
+from hrpose.published import cached_file, find_published, is_address, say_by_hand, suggest
 
 
 def find_file_faults(cfg: DictConfig) -> list[tuple[str, str]]:
@@ -63,7 +64,7 @@ def _checkpoint_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
         yield (
             "ckpt_path",
             "there is nothing to test. Give ckpt_path=<file>, ckpt_path=last for the newest checkpoint of this name, "
-            "or weights=<file> for weights of other origin.",
+            "or weights=<file or published name> for weights of other origin.",
         )
     if checkpoint is not None:
         try:
@@ -73,9 +74,15 @@ def _checkpoint_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
 
 
 def _weights_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
+    """Check that there are weights, or that they can be fetched: published ones by their name, others by their address."""
     weights = _text(cfg, "weights")
-    if weights is not None and not Path(weights).is_file():
-        yield "weights", f"there is no file {weights}.{_alternatives(Path(weights))}"
+    if weights is None or Path(weights).is_file() or is_address(weights):
+        return
+    published = find_published(weights)
+    if published is None:
+        yield "weights", f"there is no file {weights}.{_alternatives(Path(weights))}{suggest(weights)}"
+    elif published.url is None and not (place := cached_file(published.name)).is_file():
+        yield "weights", f"there is no file {weights}, and {say_by_hand(published, place)}"
 
 
 def _result_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:

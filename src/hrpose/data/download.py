@@ -111,7 +111,7 @@ def prepare_coco(
     folder.mkdir(parents=True, exist_ok=True)
     base_url = base_url.rstrip("/")
     counts = []
-    with _progress_bars() as report_for:
+    with progress_bars() as report_for:
         for archive in (_ARCHIVES[name] for name in ("annotations", *splits)):
             _prepare_archive(archive, folder, base_url, keep=keep_archives, report=report_for(archive.name))
             counts.append(_count_files(archive, folder, official=base_url == COCO_URL))
@@ -203,7 +203,7 @@ def _count_detections(file: Path) -> str:
 
 
 @contextmanager
-def _progress_bars() -> Iterator[Callable[[str], Report]]:
+def progress_bars() -> Iterator[Callable[[str], Report]]:
     """Show one bar per file and step; yields what makes the report function of a file."""
     title = bars.TextColumn("{task.description}")
     columns = (title, bars.BarColumn(), bars.DownloadColumn(), bars.TransferSpeedColumn(), bars.TimeRemainingColumn())

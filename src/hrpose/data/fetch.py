@@ -68,7 +68,7 @@ def fetch(
         url: an ``http://`` or ``https://`` address.
         file: where the whole file ends up; its folder is made.
         size: the expected number of bytes.
-        checksum: the expected digest, as ``"md5:<hex>"`` or ``"sha256:<hex>"``.
+        checksum: the expected digest or its first digits, as ``"md5:<hex>"`` or ``"sha256:<hex>"``.
         attempts: consecutive attempts that bring no new byte before giving up.
         backoff: seconds before the second attempt; doubles with each further one.
         timeout: seconds of silence after which a connection counts as broken.
@@ -266,8 +266,8 @@ def _check(partial: _Partial, *, size: int | None, checksum: str | None, report:
     if checksum is None:
         return
     algorithm, _, expected = checksum.partition(":")
-    digest = _digest(partial.file, algorithm, report)
-    if digest != expected.lower():
+    digest = digest_of_file(partial.file, algorithm, report=report)
+    if not digest.startswith(expected.lower()):
         partial.discard()
         raise DownloadError(
             f"Expected {algorithm} {expected} for {partial.url}, but got {digest}. The bytes were discarded; "
@@ -275,7 +275,8 @@ def _check(partial: _Partial, *, size: int | None, checksum: str | None, report:
         )
 
 
-def _digest(file: Path, algorithm: str, report: Report) -> str:
+def digest_of_file(file: Path, algorithm: str, *, report: Report = silent) -> str:
+    """Compute the hexadecimal digest of a file: ``"md5"``, ``"sha256"``, or another algorithm of hashlib."""
     digest, done, total = hashlib.new(algorithm), 0, file.stat().st_size
     with file.open("rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):

@@ -3,7 +3,6 @@
 import logging
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from lightning import Trainer, seed_everything
@@ -13,6 +12,7 @@ from torch import nn
 from hrpose.codecs import Codec
 from hrpose.config import build
 from hrpose.data.datamodule import PoseDataModule
+from hrpose.data.weights import find_weights
 from hrpose.metrics import KeypointAveragePrecision
 from hrpose.models import count_parameters, load_weights
 from hrpose.module import PoseModule
@@ -57,7 +57,7 @@ def assemble(cfg: DictConfig) -> Assembly:
     check_heatmap_size(net, codec)
     if cfg.weights is not None:
         names, training = skeleton.keypoint_names, cfg.task == "fit"
-        logger.info("%s", load_weights(net, Path(cfg.weights), keypoint_names=names, fresh_head=training))
+        logger.info("%s", load_weights(net, find_weights(cfg.weights), keypoint_names=names, fresh_head=training))
     metrics: dict[str, KeypointAveragePrecision] = {
         boxes: build(cfg.metric, sigmas=skeleton.sigmas, ground_truth=datamodule.ground_truth)
         for boxes in datamodule.val_boxes

@@ -1,0 +1,133 @@
+"""Weight files that others have published: their names, and where they lie.
+
+docs/weights.md says what each is expected to give. A name is that of the file; without the digits of its digest, the date and the
+suffix it is understood as well: `hrnet_w32` is hrnet_w32-36af842e.pth. Needs nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+_MMPOSE = "https://download.openmmlab.com/mmpose"
+_TORCHVISION = "https://download.pytorch.org/models"
+HRNET_PAGE = "https://drive.google.com/drive/folders/1hOTihvbyIxsm5ygDpbUuJ7O_tzv4oXjC or https://1drv.ms/f/s!AhIXJn_J-blW231MH2krnmLq5kkQ"
+
+# As the READMEs and model indices of their authors list them; those of HRNet have no direct address.
+_DIRECT = {
+    f"{_MMPOSE}/pretrain_models": ("hrnet_w32-36af842e.pth", "hrnet_w48-8ef0771d.pth"),
+    _TORCHVISION: (
+        *("resnet18-5c106cde.pth", "resnet34-333f7ec4.pth", "resnet50-19c8e357.pth"),
+        *("resnet101-5d3b4d8f.pth", "resnet152-b121ed2d.pth"),
+    ),
+    f"{_MMPOSE}/v1/body_2d_keypoint/topdown_heatmap/coco": (
+        "td-hm_hrnet-w32_8xb64-210e_coco-256x192-81c58e40_20220909.pth",
+        "td-hm_hrnet-w32_8xb64-210e_coco-384x288-ca5956af_20220909.pth",
+        "td-hm_hrnet-w48_8xb32-210e_coco-256x192-0e67c616_20220913.pth",
+        "td-hm_hrnet-w48_8xb32-210e_coco-384x288-c161b7de_20220915.pth",
+        "td-hm_hrnet-w32_dark-8xb64-210e_coco-256x192-0e00bf12_20220914.pth",
+        "td-hm_hrnet-w32_dark-8xb64-210e_coco-384x288-9bab4c9b_20220917.pth",
+        "td-hm_hrnet-w48_dark-8xb32-210e_coco-256x192-e1ebdd6f_20220913.pth",
+        "td-hm_hrnet-w48_dark-8xb32-210e_coco-384x288-39c3c381_20220916.pth",
+        "td-hm_hrnet-w32_udp-8xb64-210e_coco-256x192-73ede547_20220914.pth",
+        "td-hm_hrnet-w32_udp-8xb64-210e_coco-384x288-9a3f7c85_20220914.pth",
+        "td-hm_hrnet-w48_udp-8xb32-210e_coco-256x192-3feaef8f_20220913.pth",
+        "td-hm_hrnet-w48_udp-8xb32-210e_coco-384x288-70d7ab01_20220913.pth",
+        "td-hm_hrnet-w32_udp-regress-8xb64-210e_coco-256x192-9c0b77b4_20220926.pth",
+        "td-hm_res50_8xb64-210e_coco-256x192-04af38ce_20220923.pth",
+        "td-hm_res50_8xb64-210e_coco-384x288-7b8db90e_20220923.pth",
+        "td-hm_res101_8xb64-210e_coco-256x192-065d3625_20220926.pth",
+        "td-hm_res152_8xb32-210e_coco-256x192-0345f330_20220928.pth",
+        "td-hm_res152_8xb32-210e_coco-384x288-7fbb906f_20220927.pth",
+    ),
+    f"{_MMPOSE}/top_down/hrnet": (
+        *("hrnet_w32_coco_256x192-c78dce93_20200708.pth", "hrnet_w32_coco_384x288-d9f0d786_20200708.pth"),
+        *("hrnet_w48_coco_256x192-b9e0b3ab_20200708.pth", "hrnet_w48_coco_384x288-314c8528_20200708.pth"),
+        *("hrnet_w32_mpii_256x256-6c4f923f_20200812.pth", "hrnet_w48_mpii_256x256-92cab7bd_20200812.pth"),
+        *("hrnet_w32_mpii_256x256_dark-f1601c5b_20200927.pth", "hrnet_w48_mpii_256x256_dark-0decd39f_20200927.pth"),
+    ),
+    f"{_MMPOSE}/top_down/resnet": (
+        "res101_coco_384x288-8c71bdc9_20200709.pth",  # where the index of 1.x repeats the address of another file
+        *("res50_mpii_256x256-418ffc88_20200812.pth", "res101_mpii_256x256-416f5d71_20200812.pth"),
+        "res152_mpii_256x256-3ecba29d_20200812.pth",
+    ),
+}
+_BY_HAND = (
+    *(f"pose_hrnet_{width}_{size}.pth" for width in ("w32", "w48") for size in ("256x192", "384x288", "256x256")),
+    *(f"pose_resnet_{depth}_{size}.pth" for depth in (50, 101, 152) for size in ("256x192", "384x288", "256x256")),
+)
+_DIGEST = re.compile(
+    r"-([0-9a-f]{8,64})(?:_\d{8})?(?=\.[a-z.]+$)"
+)  # as torch.hub and MMPose put it into names, and a date
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """A weight file that its authors have published.
+
+    Attributes:
+        name: the file's.
+        url: its direct address; None where it has to be fetched by hand, from `HRNET_PAGE`.
+    """
+
+    name: str
+    url: str | None
+
+
+PUBLISHED = {
+    **{name: PublishedFile(name, f"{folder}/{name}") for folder, names in _DIRECT.items() for name in names},
+    **{name: PublishedFile(name, None) for name in _BY_HAND},
+}
+"""All known files by name."""
+
+
+def find_published(name: str) -> PublishedFile | None:
+    """Find a published file by its name, its name without digest, date and suffix, or its address; None if it is none."""
+    for file in PUBLISHED.values():
+        if name in (file.name, shorten(file.name), file.url):
+            return file
+    return None
+
+
+def shorten(name: str) -> str:
+    """Leave digest, date and suffix out of a file's name."""
+    return _DIGEST.sub("", name).removesuffix(".pth")
+
+
+def suggest(name: str) -> str:
+    """Return " Did you mean a, or b?" for the known names closest to another, or nothing where none is close."""
+    close = get_close_matches(name, [*PUBLISHED, *map(shorten, PUBLISHED)], n=2, cutoff=0.8)
+    return f" Did you mean {', or '.join(close)}?" if close else ""
+
+
+def digest_of(name: str) -> str | None:
+    """Read the first digits of a file's SHA-256 off its name; None if it has none."""
+    found = _DIGEST.search(name)
+    return found[1] if found else None
+
+
+def is_address(text: str) -> bool:
+    """Tell whether a text is the address of a file on the web."""
+    return text.lower().startswith(("http://", "https://"))
+
+
+def cached_file(name: str, cache_dir: Path | str | None = None) -> Path:
+    """Say where a fetched weight file belongs: in `weights` under $HRPOSE_CACHE, or under ~/.cache/hrpose.
+
+    Args:
+        name: the file's name.
+        cache_dir: another place than those.
+    """
+    home = cache_dir or os.environ.get("HRPOSE_CACHE") or Path.home() / ".cache" / "hrpose"
+    return Path(home) / "weights" / name
+
+
+def say_by_hand(file: PublishedFile, place: Path) -> str:
+    """Say how to get a file that has no direct address."""
+    return (
+        f"{file.name} has no direct address: its authors share it for download by hand, at {HRNET_PAGE}. Put it at {place}, or "
+        "give its path."
+    )
