@@ -26,6 +26,8 @@ FENCES = {
     "albumentations": ("data",),
     "simplejpeg": ("data",),
     "pycocotools": ("metrics",),
+    "onnxruntime": ("backends", "export"),
+    "openvino": ("backends",),
 }
 # Rooms that need torch and numpy alone.
 ARITHMETIC = (

@@ -69,11 +69,30 @@ def estimate_poses(
     heatmaps = predict_heatmaps(net, batch["images"], codec, flip_test=flip_test, flip_permutation=flip_permutation)
     keypoints, keypoint_scores = codec.decode(heatmaps)
     found = torch.cat([keypoints, keypoint_scores[..., None]], dim=-1).cpu().numpy()
+    placed = transform_points(found[..., :2], _numpy(batch["image_from_input"]))
+    return collect_poses(placed, found[..., 2], batch, score_threshold=score_threshold)
+
+
+def collect_poses(
+    keypoints: NDArray[np.float64],
+    keypoint_scores: NDArray[np.float32],
+    batch: Mapping[str, Any],
+    *,
+    score_threshold: float = 0.2,
+) -> Poses:
+    """Put keypoints that were found in a batch of crops together with what is known of the crops.
+
+    Args:
+        keypoints: (B, K, 2) in photo pixels.
+        keypoint_scores: (B, K).
+        batch: center, scale, bbox_scores, image_ids and instance_ids as `estimate_poses` takes them.
+        score_threshold: keypoints with a score above it make up the instance score.
+    """
     bbox_scores = _numpy(batch["bbox_scores"]).astype(np.float32)
     return Poses(
-        keypoints=transform_points(found[..., :2], _numpy(batch["image_from_input"])),
-        keypoint_scores=found[..., 2],
-        scores=bbox_scores * _mean_above(found[..., 2], score_threshold),
+        keypoints=keypoints,
+        keypoint_scores=keypoint_scores,
+        scores=bbox_scores * _mean_above(keypoint_scores, score_threshold),
         bbox_scores=bbox_scores,
         center=_numpy(batch["center"]).astype(np.float64),
         scale=_numpy(batch["scale"]).astype(np.float64),

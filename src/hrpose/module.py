@@ -44,6 +44,7 @@ class PoseModule(LightningModule):
         compile: compile the network with torch.compile when it first runs.
         config: the composed configuration as plain containers; it is stored in checkpoints.
         protocols: how each metric measures, as plain containers; stored in checkpoints and logged with the hyperparameters.
+        engine: what estimates poses in the place of network and codec, an exported file; it is given crops as bytes.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class PoseModule(LightningModule):
         compile: bool = False,
         config: dict[str, Any] | None = None,
         protocols: Mapping[str, Mapping[str, Any]] | None = None,
+        engine: Callable[[Any], Poses] | None = None,
     ) -> None:
         super().__init__()
         self.net = net.to(memory_format=torch.channels_last) if channels_last else net  # type: ignore[call-overload]
@@ -75,6 +77,7 @@ class PoseModule(LightningModule):
         self.schedule_interval = schedule_interval
         self.flip_test = flip_test
         self.keypoint_score_threshold = keypoint_score_threshold
+        self.engine = engine
         told = {name: dict(protocol) for name, protocol in (protocols or {}).items()}
         self.save_hyperparameters({"config": config, "skeleton": skeleton.to_dict(), "protocols": told})
         if compile:
@@ -118,6 +121,8 @@ class PoseModule(LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Poses:
         """Estimate the poses of one batch."""
+        if self.engine is not None:
+            return self.engine(batch)
         return estimate_poses(
             self.net,
             self.codec,

@@ -2,6 +2,7 @@
 
 from hrpose.estimator.crops import Detector
 from hrpose.estimator.engine import Engine, TorchEngine
+from hrpose.estimator.exported import ExportedEngine
 from hrpose.estimator.pose_estimator import PoseEstimator
 
-__all__ = ["Detector", "Engine", "PoseEstimator", "TorchEngine"]
+__all__ = ["Detector", "Engine", "ExportedEngine", "PoseEstimator", "TorchEngine"]

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from torch import device as Device
 from torch import nn
 
+from hrpose.backends import is_exported
 from hrpose.codecs import Codec
 from hrpose.data.load import ImageSource
 from hrpose.data.normalization import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder
@@ -18,9 +19,12 @@ from hrpose.estimator.boxes import read_bboxes
 from hrpose.estimator.checkpoints import read_parts
 from hrpose.estimator.crops import Cutter, Detector, Request
 from hrpose.estimator.engine import Engine, Precision, TorchEngine, choose_device
+from hrpose.estimator.exported import open_engine
 from hrpose.estimator.stream import OnError, estimate_one, estimate_stream
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Poses
+
+_OF_ESTIMATOR = ("bbox_padding", "batch_size", "detector", "upright", "num_threads")  # what is not the engine's
 
 
 class PoseEstimator:
@@ -133,7 +137,8 @@ class PoseEstimator:
         what no weight file tells is assumed, and the log says what. Nothing in the file is executed.
 
         Args:
-            file: weights, as `load_weights` takes them.
+            file: weights, as `load_weights` takes them; or an exported file (.onnx, .xml, .torchscript), as `hrpose export`
+                writes it, or of another tool a network that maps images to heatmaps.
             device: None takes the first there is of CUDA, MPS and the CPU.
             precision: None takes that of the checkpoint's own validation, "32" for other weights.
             flip_test: None takes that of the checkpoint's own validation, True for other weights.
@@ -145,16 +150,33 @@ class PoseEstimator:
 
         Raises:
             WeightsError: if the file cannot be read, or does not fit the network.
+            ExportedFileError: if an exported file cannot be used, or was written for something else than what is asked for.
             ValueError: if it takes `model`, `codec` or `skeleton` to use the file, or an argument is out of range.
         """
+        given = {"precision": precision, "flip_test": flip_test}
+        given = {name: value for name, value in given.items() if value is not None}
+        if is_exported(file):
+            return cls._from_exported(file, codec, skeleton, {**given, "device": device or "cpu"}, {**options, "detector": detector})
         parts = read_parts(Path(file), model=model, codec=codec, skeleton=skeleton)
         chosen = choose_device(device or "auto")
         settings = dict(parts.settings)
         if settings.get("precision") == "16" and chosen.type == "cpu":
             settings["precision"] = "bf16"  # what 16-mixed is on the CPU in training too
-        given = {"precision": precision, "flip_test": flip_test}
-        settings |= {name: value for name, value in given.items() if value is not None} | options
+        settings |= given | options
         return cls(parts.net, parts.codec, parts.skeleton, device=chosen, detector=detector, **settings)
+
+    @classmethod
+    def _from_exported(
+        cls,
+        file: str | Path,
+        codec: Codec | None,
+        skeleton: Skeleton | None,
+        asked: dict[str, Any],
+        options: dict[str, Any],
+    ) -> PoseEstimator:
+        own = {name: options.pop(name) for name in _OF_ESTIMATOR if name in options}
+        engine, padding = open_engine(file, codec=codec, skeleton=skeleton, settings={**asked, **options})
+        return cls.from_engine(engine, **{"bbox_padding": padding, **own})
 
     def _set(
         self,

@@ -9,7 +9,6 @@ from lightning import Trainer, seed_everything
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from hrpose.codecs import Codec
 from hrpose.config import build
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.data.weights import find_weights
@@ -18,6 +17,7 @@ from hrpose.models import count_parameters, load_weights
 from hrpose.module import PoseModule
 from hrpose.report import Protocol
 from hrpose.skeletons import Skeleton
+from hrpose.tasks.exported import Subject, choose_subject, stand_in
 from hrpose.tasks.protocols import state_protocols
 from hrpose.tasks.sizes import check_heatmap_size
 
@@ -45,7 +45,8 @@ def assemble(cfg: DictConfig) -> Assembly:
     if cfg.prepare is not None:
         build(cfg.prepare)
     skeleton: Skeleton = build(cfg.skeleton)
-    codec: Codec = build(cfg.codec)
+    subject = choose_subject(cfg, skeleton)
+    codec = subject.codec
     datamodule: PoseDataModule = build(
         cfg.data,
         codec=codec,
@@ -53,16 +54,15 @@ def assemble(cfg: DictConfig) -> Assembly:
         augment=[build(node) for node in cfg.augment.values() if node is not None],
         pixel_transforms=build(cfg.pixels) if cfg.pixels is not None else None,
     )
-    net: nn.Module = build(cfg.model, num_keypoints=codec.num_channels(skeleton.num_keypoints))
-    check_heatmap_size(net, codec)
-    if cfg.weights is not None:
-        names, training = skeleton.keypoint_names, cfg.task == "fit"
-        logger.info("%s", load_weights(net, find_weights(cfg.weights), keypoint_names=names, fresh_head=training))
+    net = _make_network(cfg, subject, skeleton)
     metrics: dict[str, KeypointAveragePrecision] = {
         boxes: build(cfg.metric, sigmas=skeleton.sigmas, ground_truth=datamodule.ground_truth)
         for boxes in datamodule.val_boxes
     }
-    rules = {"flip_test": cfg.flip_test, "keypoint_score_threshold": cfg.keypoint_score_threshold}
+    rules: dict[str, Any] = {
+        "flip_test": subject.flip_test,
+        "keypoint_score_threshold": subject.keypoint_score_threshold,
+    }
     protocols = state_protocols(datamodule, codec, metrics, **rules)
     module = PoseModule(
         net,
@@ -78,10 +78,24 @@ def assemble(cfg: DictConfig) -> Assembly:
         compile=cfg.compile,
         config=_plain(cfg),
         protocols={boxes: protocol.to_dict() for boxes, protocol in protocols.items()},
+        engine=subject.engine,
     )
-    logger.info("%s: %.2f M parameters", type(net).__name__, count_parameters(net) / 1e6)
+    if subject.opened is None:
+        logger.info("%s: %.2f M parameters", type(net).__name__, count_parameters(net) / 1e6)
     trainer: Trainer = build(cfg.trainer, callbacks=_named(cfg.callbacks), logger=_named(cfg.logger))
     return Assembly(module, datamodule, trainer, protocols)
+
+
+def _make_network(cfg: DictConfig, subject: Subject, skeleton: Skeleton) -> nn.Module:
+    """Build the network and load the weights, or give what stands in its place."""
+    if subject.opened is not None:
+        return stand_in(subject.opened)
+    net: nn.Module = build(cfg.model, num_keypoints=subject.codec.num_channels(skeleton.num_keypoints))
+    check_heatmap_size(net, subject.codec)
+    if cfg.weights is not None:
+        names, training = skeleton.keypoint_names, cfg.task == "fit"
+        logger.info("%s", load_weights(net, find_weights(cfg.weights), keypoint_names=names, fresh_head=training))
+    return net
 
 
 def _keep_quiet() -> None:

@@ -1,10 +1,12 @@
 """hrpose test: measure the AP of a checkpoint."""
 
+from collections.abc import Mapping, Sequence
+
 from omegaconf import DictConfig
 
 from hrpose.config import find_checkpoint
 from hrpose.models import load_weights
-from hrpose.tasks.assemble import assemble
+from hrpose.tasks.assemble import Assembly, assemble
 from hrpose.tasks.report import report_run
 
 
@@ -21,5 +23,13 @@ def test(cfg: DictConfig) -> float:
     assembly = assemble(cfg)
     if checkpoint is not None:
         load_weights(assembly.module.net, checkpoint, keypoint_names=assembly.module.skeleton.keypoint_names)
-    numbers = assembly.trainer.test(assembly.module, datamodule=assembly.datamodule, verbose=False)
+    numbers = _run(assembly)
     return report_run(cfg, assembly, numbers, stage="test", checkpoint=checkpoint or cfg.weights)
+
+
+def _run(assembly: Assembly) -> Sequence[Mapping[str, float]]:
+    """Run the trainer's test; an engine gets the crops as the loaders give them, past the data module that normalises."""
+    if assembly.module.engine is None:
+        return assembly.trainer.test(assembly.module, datamodule=assembly.datamodule, verbose=False)
+    assembly.datamodule.setup("test")
+    return assembly.trainer.test(assembly.module, dataloaders=assembly.datamodule.test_dataloader(), verbose=False)

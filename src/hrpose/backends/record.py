@@ -1,0 +1,229 @@
+"""What an exported file says of itself: the record that travels in it as JSON, and is believed only after it was checked."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+import hrpose.codecs
+from hrpose.codecs import Codec
+from hrpose.skeletons import Skeleton
+
+Form: TypeAlias = Literal["crops", "photo"]
+Precision: TypeAlias = Literal["fp32", "fp16", "bf16", "int8"]
+
+METADATA_KEY = "hrpose"
+"""Under which the record stands in the file."""
+_VERSION = 1
+_LARGEST = 1 << 20  # characters of JSON
+_MAX_KEYPOINTS = 4096
+
+
+class ExportedFileError(ValueError):
+    """An exported file that cannot be used: missing, damaged, unsafe, or not what it should be."""
+
+
+@dataclass(frozen=True)
+class ExportRecord:
+    """What an exported file is.
+
+    Attributes:
+        form: "crops": images (B, H, W, 3) uint8 RGB and image_from_input (B, 2, 3) float32 go in; "photo": image (H, W, 3)
+            uint8 RGB and boxes (B, 4) float32 x, y, width, height.
+        precision: of the network's arithmetic; what comes before and after it is fp32 always.
+        skeleton: the keypoints.
+        codec: what reads them off the heatmaps; it states the input's size and the grid of the crops.
+        flip_test: whether the file looks at the mirrored crops too.
+        heatmaps: whether the heatmaps are a third output.
+        bbox_padding: factor by which boxes are enlarged to crops.
+        keypoint_score_threshold: keypoints that score above it count for a pose's score.
+        channel_order: of the network's input, "rgb" or "bgr".
+        mean: of its first, second and third channel, with 1 for full brightness.
+        std: of its first, second and third channel, with 1 for full brightness.
+        source: the name of the weights' file.
+        protocols: how the AP of the weights was measured, by the kind of boxes; as plain containers.
+    """
+
+    form: Form
+    precision: Precision
+    skeleton: Skeleton
+    codec: Codec
+    flip_test: bool
+    heatmaps: bool
+    bbox_padding: float
+    keypoint_score_threshold: float
+    channel_order: Literal["rgb", "bgr"]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    source: str
+    protocols: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Width and height of the network's input in pixels."""
+        return self.codec.input_size
+
+    def to_json(self) -> str:
+        """Write it as JSON."""
+        content = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        content |= {
+            "version": _VERSION,
+            "skeleton": self.skeleton.to_dict(),
+            "codec": plain_codec(self.codec),
+            "grid": self.codec.grid,
+            "input_size": list(self.codec.input_size),
+            "protocols": dict(self.protocols),
+        }
+        return json.dumps(content, allow_nan=False)
+
+    @staticmethod
+    def from_json(text: str, place: str) -> ExportRecord:
+        """Read what `to_json` wrote, and nothing else.
+
+        Args:
+            text: JSON.
+            place: the file it comes from, for the message.
+
+        Raises:
+            ExportedFileError: if the text is not JSON, or an entry is missing, unknown, or of another type or range.
+        """
+        try:
+            return _checked(_parsed(text))
+        except (ValueError, TypeError) as error:
+            raise ExportedFileError(
+                f"Expected {place} to hold a record of hrpose, but {error} Export the weights again with this version."
+            ) from error
+
+
+def plain_codec(codec: Codec) -> dict[str, Any]:
+    """Give a codec as plain containers: the name of its class and its arguments.
+
+    Raises:
+        ValueError: if it is not one of `hrpose.codecs`: nobody else could read the file's record.
+    """
+    kind: Any = type(codec)
+    name = kind.__name__
+    if getattr(hrpose.codecs, name, None) is not kind or not is_dataclass(kind):
+        raise ValueError(f"Expected a codec of hrpose.codecs, but got {kind.__module__}.{name}.")
+    values = {entry.name: getattr(codec, entry.name) for entry in fields(kind) if entry.init}
+    return {"name": name, **{key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}}
+
+
+def codec_from_plain(content: Mapping[str, Any]) -> Codec:
+    """Make the codec that `plain_codec` described.
+
+    Raises:
+        ValueError: if there is no such codec in `hrpose.codecs`, or it refuses an argument.
+    """
+    arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+    name = arguments.pop("name", None)
+    known = [entry for entry in hrpose.codecs.__all__ if is_dataclass(getattr(hrpose.codecs, entry))]
+    if name not in known:
+        raise ValueError(f"its codec is {name!r}, which is none of {', '.join(known)}.")
+    kind: Any = getattr(hrpose.codecs, name)
+    unknown = set(arguments) - {entry.name for entry in fields(kind) if entry.init}
+    if unknown:
+        raise ValueError(f"its codec has unknown arguments: {', '.join(sorted(unknown))}.")
+    codec: Codec = kind(**arguments)
+    return codec
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """Parse JSON without repeated keys and without numbers that are none."""
+    if len(text) > _LARGEST:
+        raise ValueError(f"it is {len(text):,} characters long; no record is longer than {_LARGEST:,}.")
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"it holds {constant}, which is no number.")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({key for key, _ in pairs}) != len(pairs):
+            raise ValueError("it names an entry twice.")
+        return dict(pairs)
+
+    try:
+        content = json.loads(text, parse_constant=refuse, object_pairs_hook=unique)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"its text is not JSON ({error}).") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"its JSON is a {type(content).__name__}.")
+    return content
+
+
+def _checked(content: dict[str, Any]) -> ExportRecord:
+    expected = {*(entry.name for entry in fields(ExportRecord)), "version", "grid", "input_size"}
+    if content.get("version") != _VERSION:
+        raise ValueError(f"its version is {content.get('version')!r}; {_VERSION} can be read.")
+    if set(content) != expected:
+        different = ", ".join(sorted(set(content) ^ expected))
+        raise ValueError(f"its entries are other ones than expected: {different}.")
+    codec = codec_from_plain(_mapping(content, "codec"))
+    if content["grid"] != codec.grid or content["input_size"] != list(codec.input_size):
+        raise ValueError("its grid or input size is not that of its codec.")
+    return ExportRecord(
+        form=_choice(content, "form", get_args(Form)),
+        precision=_choice(content, "precision", get_args(Precision)),
+        skeleton=_skeleton(_mapping(content, "skeleton")),
+        codec=codec,
+        flip_test=_of_type(content, "flip_test", bool),
+        heatmaps=_of_type(content, "heatmaps", bool),
+        bbox_padding=_number(content["bbox_padding"], "bbox_padding", above=0),
+        keypoint_score_threshold=_number(content["keypoint_score_threshold"], "keypoint_score_threshold"),
+        channel_order=_choice(content, "channel_order", ("rgb", "bgr")),
+        mean=_three(content, "mean"),
+        std=_three(content, "std", above=0),
+        source=_of_type(content, "source", str),
+        protocols=_mapping(content, "protocols"),
+    )
+
+
+def _skeleton(content: Mapping[str, Any]) -> Skeleton:
+    shape = {"name": str, "keypoint_names": list, "edges": list, "sigmas": list, "upper_body": list}
+    if set(content) != set(shape) or any(type(content[key]) is not kind for key, kind in shape.items()):
+        raise ValueError(f"its skeleton is not made of {', '.join(shape)}.")
+    if not 0 < len(content["keypoint_names"]) <= _MAX_KEYPOINTS:
+        raise ValueError(f"its skeleton has {len(content['keypoint_names'])} keypoints.")
+    indices = [index for edge in content["edges"] for index in (edge if isinstance(edge, list) else [None])]
+    if any(type(name) is not str for name in content["keypoint_names"]) or any(
+        type(index) is not int for index in [*indices, *content["upper_body"]]
+    ):
+        raise ValueError("the names of its skeleton are not text, or its edges and upper body are not indices.")
+    if any(len(edge) != 2 for edge in content["edges"]):
+        raise ValueError("the edges of its skeleton are not pairs.")
+    for sigma in content["sigmas"]:
+        _number(sigma, "sigmas", above=0)
+    return Skeleton.from_dict(content)
+
+
+def _of_type(content: Mapping[str, Any], name: str, kind: type) -> Any:
+    if type(content[name]) is not kind:
+        raise ValueError(f"its entry {name} is {content[name]!r}, not a {kind.__name__}.")
+    return content[name]
+
+
+def _mapping(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value: Mapping[str, Any] = _of_type(content, name, dict)
+    return value
+
+
+def _choice(content: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> Any:
+    if content[name] not in choices:
+        raise ValueError(f"its entry {name} is {content[name]!r}, none of {', '.join(choices)}.")
+    return content[name]
+
+
+def _number(value: Any, name: str, *, above: float = -math.inf) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not above < value < math.inf:
+        raise ValueError(f"its entry {name} has {value!r}, which is no number above {above}.")
+    return float(value)
+
+
+def _three(content: Mapping[str, Any], name: str, *, above: float = -math.inf) -> tuple[float, float, float]:
+    values = _of_type(content, name, list)
+    if len(values) != 3:
+        raise ValueError(f"its entry {name} has {len(values)} numbers, not 3.")
+    first, second, third = (_number(value, name, above=above) for value in values)
+    return first, second, third

@@ -1,0 +1,116 @@
+"""Exported files in the place of a network: an engine for files that give poses, and what is known of mere networks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hrpose.backends import ExportedFileError, ExportedNetwork, ExportedPoses, open_exported
+from hrpose.codecs import Codec, HeatmapCodec
+from hrpose.estimator.engine import Engine, TorchEngine
+from hrpose.geometry import Grid
+from hrpose.inference import collect_poses
+from hrpose.skeletons import COCO, MPII, Skeleton
+from hrpose.structures import CropBatch, Poses
+
+logger = logging.getLogger(__name__)
+
+_SKELETONS = {skeleton.num_keypoints: skeleton for skeleton in (COCO, MPII)}
+
+
+class ExportedEngine:
+    """An exported file that estimates the poses of batches of crops, on the CPU.
+
+    Args:
+        exported: the file, of the form "crops".
+        keypoint_score_threshold: keypoints that score above it count for the instance score; None takes that of the file.
+
+    Raises:
+        ExportedFileError: if the file takes a photo and boxes.
+    """
+
+    def __init__(self, exported: ExportedPoses, *, keypoint_score_threshold: float | None = None) -> None:
+        if exported.record.form != "crops":
+            raise ExportedFileError(
+                f"Expected {exported.runtime.file} to take crops, but it takes a photo and boxes. Export it with input=crops, or "
+                "call it as hrpose.open_exported(file)(photo, boxes)."
+            )
+        self.exported = exported
+        own = exported.record.keypoint_score_threshold
+        self.keypoint_score_threshold = own if keypoint_score_threshold is None else keypoint_score_threshold
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Width and height of the crops in pixels."""
+        return self.exported.record.input_size
+
+    @property
+    def grid(self) -> Grid:
+        """How the pixels of a crop lie in its box."""
+        return self.exported.record.codec.grid
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The keypoints that come out."""
+        return self.exported.record.skeleton
+
+    def __call__(self, batch: CropBatch) -> Poses:
+        """Estimate the poses of a batch, in its order, in pixels of the photos."""
+        found = self.exported(batch["images"].cpu().numpy(), batch["image_from_input"].cpu().numpy())
+        return collect_poses(*found, batch, score_threshold=self.keypoint_score_threshold)
+
+
+def open_engine(
+    file: str | Path, *, codec: Codec | None, skeleton: Skeleton | None, settings: Mapping[str, Any]
+) -> tuple[Engine, float]:
+    """Open an exported file as an engine.
+
+    Args:
+        file: .onnx, .xml or .torchscript.
+        codec: of a mere network; None assumes the paper's, of the sizes of the file.
+        skeleton: of a mere network; None assumes COCO or MPII by the number of heatmaps.
+        settings: what is asked for: of a file that gives poses `keypoint_score_threshold` can be chosen, all else was settled
+            when it was written; of a mere network all arguments of `TorchEngine` can.
+
+    Returns:
+        The engine, and the factor by which boxes are enlarged to its crops.
+
+    Raises:
+        ExportedFileError: if the file cannot be used, or was written for something else than what is asked for.
+        ValueError: if the keypoints of a mere network cannot be told.
+    """
+    opened = open_exported(file)
+    if isinstance(opened, ExportedNetwork):
+        codec, skeleton = codec or _assume_codec(opened), skeleton or _assume_skeleton(opened)
+        opened.check_channels(codec.num_channels(skeleton.num_keypoints), codec.input_size)
+        return TorchEngine(opened, codec, skeleton, **{"device": "cpu", **settings}), 1.25
+    record, wanted = opened.record, dict(settings)
+    threshold = wanted.pop("keypoint_score_threshold", None)
+    own = {"flip_test": record.flip_test, "codec": record.codec, "skeleton": record.skeleton}
+    wanted |= {name: value for name, value in {"codec": codec, "skeleton": skeleton}.items() if value is not None}
+    for name, value in wanted.items():
+        if name == "device" and str(value) in ("cpu", "auto"):
+            continue
+        if name not in own or own[name] != value:
+            was = f"{own[name]!r}" if name in own else "settled when it was written"
+            raise ExportedFileError(f"Expected no other `{name}` than that of {file} ({was}), but got {value!r}. Export anew.")
+    return ExportedEngine(opened, keypoint_score_threshold=threshold), record.bbox_padding
+
+
+def _assume_codec(network: ExportedNetwork) -> Codec:
+    (height, width), (rows, columns) = network.runtime.inputs[0].shape[2:], network.runtime.outputs[0].shape[2:]
+    if None in (height, width, rows, columns):
+        raise ExportedFileError(f"Expected `codec`, because the sizes of {network.runtime.file} are free, but got none.")
+    codec = HeatmapCodec(input_size=(width or 1, height or 1), heatmap_size=(columns or 1, rows or 1))
+    logger.info("%s does not say how it is decoded and normalised: the paper's way is assumed, %s", network.runtime.file, codec)
+    return codec
+
+
+def _assume_skeleton(network: ExportedNetwork) -> Skeleton:
+    count = network.runtime.outputs[0].shape[1]
+    if count not in _SKELETONS:
+        raise ExportedFileError(f"Expected `skeleton`, because {network.runtime.file} gives {count} heatmaps, but got none.")
+    logger.info("%s gives %d heatmaps: the keypoints of %s are assumed", network.runtime.file, count, _SKELETONS[count].name)
+    return _SKELETONS[count]

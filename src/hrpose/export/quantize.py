@@ -1,0 +1,105 @@
+"""From an ONNX file in fp32 to one whose convolutions compute in 8 bits, calibrated on real crops.
+
+Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018, as
+onnxruntime's static quantisation does it: the ranges of all activations are measured on crops, weights have a scale for each
+channel.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrpose.backends.capture import quiet_exporters
+from hrpose.backends.onnx_file import check_onnx
+from hrpose.backends.record import METADATA_KEY
+
+Feed = tuple[NDArray[np.uint8], NDArray[np.float64]]
+"""Images and places, as an exported file takes them."""
+
+
+def quantize_onnx(source: str | Path, target: str | Path, feeds: Iterable[Feed], metadata: str) -> None:
+    """Quantise the network in an exported ONNX file; what comes before its first and after its last convolution stays fp32.
+
+    The last convolution, which makes the heatmaps, stays fp32 too: their peaks are what the keypoints are read from.
+
+    Args:
+        source: a file in fp32.
+        target: what to write.
+        feeds: what to calibrate on; a hundred crops are enough.
+        metadata: the record of the new file as JSON.
+
+    Raises:
+        ModuleNotFoundError: if onnx or onnxruntime is not installed.
+        ValueError: if there is nothing to calibrate on.
+    """
+    onnx, quantization = import_module("onnx"), import_module("onnxruntime.quantization")
+    shape_inference = import_module("onnxruntime.quantization.shape_inference")
+    reader = _Reader(feeds)
+    with tempfile.TemporaryDirectory() as folder, quiet_exporters():
+        folded = Path(folder, "folded.onnx")
+        shape_inference.quant_pre_process(str(source), str(folded), skip_symbolic_shape=True)
+        model = onnx.load(str(folded))
+        reader.names = [entry.name for entry in model.graph.input]
+        quantization.quantize_static(
+            str(folded),
+            str(target),
+            reader,
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            nodes_to_quantize=_body(model.graph),
+            extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
+        )
+    model = onnx.load(str(target))
+    del model.metadata_props[:]
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, metadata
+    onnx.save(model, str(target))
+    check_onnx(Path(target))
+
+
+class _Reader:
+    """Hands out what to calibrate on, one by one, as onnxruntime asks for it."""
+
+    def __init__(self, feeds: Iterable[Feed]) -> None:
+        self._feeds: Iterator[Feed] = iter(list(feeds))
+        self.names: list[str] = []
+        self._first = next(self._feeds, None)
+        if self._first is None:
+            raise ValueError(
+                "Expected crops to calibrate int8 on, but there are none. Give photos=<folder with photos>."
+            )
+
+    def get_next(self) -> dict[str, NDArray[Any]] | None:
+        """Give the next inputs by name, or None."""
+        feed, self._first = (self._first, None) if self._first is not None else (next(self._feeds, None), None)
+        if feed is None:
+            return None
+        images, places = feed
+        return dict(zip(self.names, (images, places.astype(np.float32)), strict=True))
+
+
+def _body(graph: Any) -> list[str]:
+    """Name the nodes from the first convolution to the last but one: those that come after one and before one."""
+    makers = {name: node for node in graph.node for name in node.output}
+    after: set[str] = set()  # outputs that depend on a convolution
+    for node in graph.node:  # in topological order
+        if node.op_type == "Conv" or any(name in after for name in node.input):
+            after.update(node.output)
+    before: set[str] = set()  # outputs that a convolution depends on
+    waiting = [name for node in graph.node if node.op_type == "Conv" for name in node.input]
+    while waiting:
+        name = waiting.pop()
+        if name in makers and name not in before:
+            before.add(name)
+            waiting.extend(makers[name].input)
+    chosen = [node for node in graph.node if set(node.output) & after and set(node.output) & before]
+    return [node.name for node in chosen if node.op_type in ("Conv", "Add", "Relu", "MaxPool", "Resize")]
