@@ -95,22 +95,32 @@ def open_engine(
             continue
         if name not in own or own[name] != value:
             was = f"{own[name]!r}" if name in own else "settled when it was written"
-            raise ExportedFileError(f"Expected no other `{name}` than that of {file} ({was}), but got {value!r}. Export anew.")
+            raise ExportedFileError(
+                f"Expected no other `{name}` than that of {file} ({was}), but got {value!r}. Export anew."
+            )
     return ExportedEngine(opened, keypoint_score_threshold=threshold), record.bbox_padding
 
 
 def _assume_codec(network: ExportedNetwork) -> Codec:
     (height, width), (rows, columns) = network.runtime.inputs[0].shape[2:], network.runtime.outputs[0].shape[2:]
     if None in (height, width, rows, columns):
-        raise ExportedFileError(f"Expected `codec`, because the sizes of {network.runtime.file} are free, but got none.")
+        raise ExportedFileError(
+            f"Expected `codec`, because the sizes of {network.runtime.file} are free, but got none."
+        )
     codec = HeatmapCodec(input_size=(width or 1, height or 1), heatmap_size=(columns or 1, rows or 1))
-    logger.info("%s does not say how it is decoded and normalised: the paper's way is assumed, %s", network.runtime.file, codec)
+    logger.info(
+        "%s does not say how it is decoded and normalised: the paper's way is assumed, %s", network.runtime.file, codec
+    )
     return codec
 
 
 def _assume_skeleton(network: ExportedNetwork) -> Skeleton:
     count = network.runtime.outputs[0].shape[1]
     if count not in _SKELETONS:
-        raise ExportedFileError(f"Expected `skeleton`, because {network.runtime.file} gives {count} heatmaps, but got none.")
-    logger.info("%s gives %d heatmaps: the keypoints of %s are assumed", network.runtime.file, count, _SKELETONS[count].name)
+        raise ExportedFileError(
+            f"Expected `skeleton`, because {network.runtime.file} gives {count} heatmaps, but got none."
+        )
+    logger.info(
+        "%s gives %d heatmaps: the keypoints of %s are assumed", network.runtime.file, count, _SKELETONS[count].name
+    )
     return _SKELETONS[count]

@@ -156,7 +156,9 @@ class PoseEstimator:
         given = {"precision": precision, "flip_test": flip_test}
         given = {name: value for name, value in given.items() if value is not None}
         if is_exported(file):
-            return cls._from_exported(file, codec, skeleton, {**given, "device": device or "cpu"}, {**options, "detector": detector})
+            return cls._from_exported(
+                file, codec, skeleton, {**given, "device": device or "cpu"}, {**options, "detector": detector}
+            )
         parts = read_parts(Path(file), model=model, codec=codec, skeleton=skeleton)
         chosen = choose_device(device or "auto")
         settings = dict(parts.settings)
