@@ -68,7 +68,8 @@ VARIANTS = {  # experiment: the words that make the same of another
 OPTIONS = [
     f"{file.parent.relative_to(CONF).as_posix()}={file.stem}"
     for file in FILES
-    if file.parent != CONF and file.parent.name not in ("experiment", "bench", "hydra", "paths")
+    if file.parent != CONF
+    and file.parent.name not in ("experiment", "bench", "hydra", "paths", "draw", "smoothing", "tracking", "detector")
 ]
 
 
@@ -196,6 +197,15 @@ def test_every_option_validates(option, coco):
     group, _, name = option.partition("=")
     words = [f"logger=[{name}]" if group == "logger" else option]
     validate(compose("fit", [*words, *places(words, coco)]))
+
+
+@pytest.mark.parametrize(
+    "option", ["draw=default", "draw=none", "smoothing=one_euro", "smoothing=none", "tracking=oks", "codec=udp_256x192"]
+)
+def test_every_option_of_a_prediction_validates(option, tmp_path):
+    (tmp_path / "photo.jpg").touch()
+    (tmp_path / "net.pth").touch()
+    validate(compose("predict", [f"source={tmp_path}/photo.jpg", f"weights={tmp_path}/net.pth", option]))
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "model").glob("*.yaml")))

@@ -19,6 +19,7 @@ def here(tmp_path, monkeypatch) -> Path:
         "in/deep/e=f.jpeg",
         "other/[1].jpg",
         "empty/x.csv",
+        "odd [x]/1.jpg",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -35,9 +36,11 @@ def here(tmp_path, monkeypatch) -> Path:
         ("in/", "in", ("c d.jpg",)),
         ("*.jpg", ".", ("b.jpg",)),
         ("in/*", "in", ("c d.jpg",)),
-        ("**/*.jp*g", ".", ("b.jpg", "in/c d.jpg", "in/deep/e=f.jpeg", "other/[1].jpg")),
+        ("**/*.jp*g", ".", ("b.jpg", "in/c d.jpg", "in/deep/e=f.jpeg", "odd [x]/1.jpg", "other/[1].jpg")),
         ("in/**/*", "in", ("c d.jpg", "deep/e=f.jpeg")),
         ("i?/*.jpg", ".", ("in/c d.jpg",)),
+        ("odd [x]/*.jpg", "odd [x]", ("1.jpg",)),  # so does a folder
+        ("odd*/*.jpg", ".", ("odd [x]/1.jpg",)),
         ("other/[1].jpg", "other", ("[1].jpg",)),  # the file itself goes before the pattern
         ("other/../in/*.jpg", "in", ("c d.jpg",)),
         ("in/../*.jpg", ".", ("b.jpg",)),

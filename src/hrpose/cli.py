@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 VERBS = {
     "fit": "train a network and measure its AP",
     "test": "measure the AP of a checkpoint",
+    "predict": "poses in photos, a video or from a camera: pictures and COCO results",
     "evaluate": "measure a COCO result file of any tool against its annotations",
     "compare": "two runs, reports or result files side by side: hrpose compare a b",
     "bench": "measure speed and codecs: hrpose bench data, hrpose bench metric, hrpose bench codecs",
@@ -37,6 +38,7 @@ Examples
   hrpose fit experiment=w32_256x192 paths.data=<coco>   train the paper's HRNet-W32 on COCO
   hrpose fit -m model=hrnet_w18,hrnet_w32 optim.lr=1e-3,5e-4   run every combination
   hrpose test ckpt_path=last                            measure the newest checkpoint
+  hrpose predict source='photos/*.jpg' ckpt_path=last   draw the poses, and write them as COCO results
   hrpose evaluate annotations=gt.json results=res.json  measure results of any tool
   hrpose compare runs/one/<time> runs/other/<time>      is the one better, or is it chance?
 
@@ -98,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words behind `hrpose`; those of the process by default.
 
     Returns:
-        The exit status: 0; 1 for a fault of the configuration; 2 for an unknown verb.
+        The exit status: 0; 1 for a fault of the configuration; 2 for an unknown verb; 3 if some photos could not be used.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
@@ -263,4 +265,4 @@ def _refuse(error: BaseException) -> int:
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         raise error
     print(f"hrpose: {error}", file=sys.stderr)
-    return 1
+    return int(getattr(error, "exit_status", 1))

@@ -78,12 +78,12 @@ def find_media(source: str | int) -> Media:
 
 def _match(source: str, pattern: Path) -> Media:
     """Find the photos, or the only video, of a pattern."""
-    found = [Path(name) for name in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207 - takes absolute patterns too
+    start, rest = _split(pattern)
+    found = [start / name for name in glob.glob(str(rest), root_dir=start, recursive=True)]  # noqa: PTH207 - takes `..` too
     photos = [path for path in found if _is(path, PHOTO_SUFFIXES)]
     videos = [path for path in found if _is(path, VIDEO_SUFFIXES)]
     if not photos and not videos:
-        folder = _fixed_part(pattern)
-        others = f" {len(found)} other files and folders do." if found else "" if folder.is_dir() else _nearest(folder)
+        others = f" {len(found)} other files and folders do." if found else "" if start.is_dir() else _nearest(start)
         raise ValueError(f"no photo or video matches {source}.{others}")
     if videos and len(videos) + len(photos) > 1:
         raise ValueError(
@@ -92,16 +92,17 @@ def _match(source: str, pattern: Path) -> Media:
         )
     if videos:
         return Video(videos[0])
-    folder = Path(os.path.commonpath([path.parent for path in photos] + [_fixed_part(pattern)]))
+    folder = Path(os.path.commonpath([path.parent for path in photos] + [start]))
     names = {os.path.relpath(path, folder).replace(os.sep, "/") for path in photos}
     return Photos(folder, tuple(sorted(names)))
 
 
-def _fixed_part(pattern: Path) -> Path:
-    """Give the folders of a pattern before its first sign."""
-    parts = pattern.parts
-    first = next(place for place, part in enumerate(parts) if glob.has_magic(part))
-    return Path(*parts[:first])
+def _split(pattern: Path) -> tuple[Path, Path]:
+    """Part the folders before the first sign of a pattern from the rest; a folder of exactly that name is no pattern."""
+    start, rest = Path(pattern.anchor), pattern.parts[1:] if pattern.anchor else pattern.parts
+    while len(rest) > 1 and (not glob.has_magic(rest[0]) or (start / rest[0]).is_dir()):
+        start, rest = start / rest[0], rest[1:]
+    return start, Path(*rest)
 
 
 def _is(path: Path, suffixes: tuple[str, ...]) -> bool:

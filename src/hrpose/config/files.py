@@ -8,6 +8,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hrpose.config.build import build
 from hrpose.config.errors import ConfigError
+from hrpose.media import Photos, find_media
 from hrpose.published import cached_file, find_published, is_address, say_by_hand, suggest
 
 
@@ -20,7 +21,7 @@ def find_file_faults(cfg: DictConfig) -> list[tuple[str, str]]:
     Returns:
         Keys, each with what is wrong with it.
     """
-    faults = [*_checkpoint_faults(cfg), *_weights_faults(cfg), *_result_faults(cfg)]
+    faults = [*_checkpoint_faults(cfg), *_weights_faults(cfg), *_result_faults(cfg), *_source_faults(cfg)]
     missing = list(_missing_data(cfg))
     if missing:
         lines = ["these files are missing:", *(f"  {key} = {path}" for key, path in missing)]
@@ -60,11 +61,11 @@ def find_checkpoint(cfg: DictConfig) -> Path | None:
 
 def _checkpoint_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     checkpoint, weights = _text(cfg, "ckpt_path"), _text(cfg, "weights")
-    if cfg.get("task") == "test" and checkpoint is None and weights is None:
+    if cfg.get("task") in ("test", "predict") and checkpoint is None and weights is None:
         yield (
             "ckpt_path",
-            "there is nothing to test. Give ckpt_path=<file>, ckpt_path=last for the newest checkpoint of this name, "
-            "or weights=<file or published name> for weights of other origin.",
+            f"there is nothing to {cfg.task}{'' if cfg.task == 'test' else ' with'}. Give ckpt_path=<file>, ckpt_path=last for "
+            "the newest checkpoint of this name, or weights=<file or published name> for weights of other origin.",
         )
     if checkpoint is not None:
         try:
@@ -86,12 +87,35 @@ def _weights_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
 
 
 def _result_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
-    """Look for what `evaluate` and `compare` read: files, or for the latter also the folders of runs."""
-    named = {"evaluate": ("annotations", "results"), "compare": ("annotations", "a", "b")}
+    """Look for what a verb reads beside data and weights: files; for `compare` also the folders of runs."""
+    named = {
+        "evaluate": ("annotations", "results"),
+        "compare": ("annotations", "a", "b"),
+        "predict": ("annotations", "boxes"),
+    }
     for name in named.get(str(cfg.get("task")), ()):
         path = _text(cfg, name)
         if path is not None and not (Path(path).is_file() or (name in ("a", "b") and Path(path).is_dir())):
             yield name, f"there is no {'file or folder' if name in ('a', 'b') else 'file'} {path}."
+
+
+def _source_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
+    """Look for the photos or the video of `predict`, and for what does not go together."""
+    if cfg.get("task") != "predict" or OmegaConf.is_missing(cfg, "source") or not isinstance(cfg.source, str | int):
+        return
+    try:
+        media = find_media(cfg.source)
+    except ValueError as error:
+        yield "source", str(error)
+        return
+    if not isinstance(media, Photos):
+        for name in ("annotations", "boxes"):
+            if cfg.get(name) is not None:
+                yield name, "it tells of photos, but source is a video or a camera. Leave it out."
+        if cfg.get("devices") != 1:
+            yield "devices", "people are followed through a video by one process. Leave it out, or give photos."
+    if cfg.get("boxes") is not None and cfg.get("detector") is not None:
+        yield "detector", "the boxes are given already, by boxes. Leave one of the two out."
 
 
 def _alternatives(file: Path) -> str:

@@ -12,9 +12,9 @@ from hrpose.config.annotations import describe, fits, literals
 from hrpose.config.compose import compose, conf_dir
 from hrpose.config.errors import ConfigError, OverrideError, did_you_mean
 from hrpose.config.files import find_file_faults
+from hrpose.config.settings import SETTINGS, SETTINGS_OF
 from hrpose.config.signatures import Signature, UnknownTargetError, find_signature
 from hrpose.config.sources import Module
-from hrpose.skeletons import KNOWN_SKELETONS
 
 Fault: TypeAlias = tuple[str, str]  # full key, what is wrong with it
 
@@ -31,6 +31,7 @@ HANDED_OVER: Mapping[str, Mapping[str, str]] = {
         "sigmas": "they belong to the skeleton",
         "ground_truth": "it is read from data.val_annotations",
     },
+    "tracking": {"sigmas": "they belong to the skeleton"},
     "trainer": {"callbacks": "they are the group callbacks", "logger": "it is the group logger"},
 }
 # Groups that are one node, and may not be null.
@@ -38,39 +39,6 @@ _NODES = ("data", "skeleton", "codec", "model", "loss", "optim", "metric", "trai
 # Groups of named parts: each entry is a node with a `_target_`, or null.
 _NAMED_PARTS = ("augment", "callbacks", "logger")
 _INSTRUCTIONS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}  # Hydra's own words
-_SETTINGS = {
-    "name": "str",
-    "seed": "int",
-    "ckpt_path": "str | None",
-    "weights": "str | None",
-    "flip_test": "bool",
-    "keypoint_score_threshold": "float",
-    "channels_last": "bool",
-    "compile": "bool",
-    "schedule_interval": "Literal['epoch', 'step']",
-}
-# Those of the verbs that need no network.
-_RESULTS = {
-    "name": "str",
-    "seed": "int",
-    "sigmas": f"Literal[{', '.join(map(repr, KNOWN_SKELETONS))}] | list[float] | None",
-    "category": "str | None",
-    "keypoint_fields": "dict[str, int] | None",
-    "area_from_bbox": "bool | float",
-    "max_detections": "int",
-    "num_samples": "int",
-}
-_SETTINGS_OF = {
-    "evaluate": {**_RESULTS, "annotations": "str", "results": "str"},
-    "compare": {
-        **_RESULTS,
-        "annotations": "str | None",
-        "a": "str",
-        "b": "str",
-        "boxes": "str | None",
-        "force": "bool",
-    },
-}
 _BUILTINS = Module("builtins", None, None)
 
 
@@ -180,7 +148,7 @@ def _unread_keys(cfg: DictConfig) -> Iterator[Fault]:
 
 
 def _settings(cfg: DictConfig) -> Mapping[str, str]:
-    return _SETTINGS_OF.get(str(cfg.get("task")), _SETTINGS)
+    return SETTINGS_OF.get(str(cfg.get("task")), SETTINGS)
 
 
 def _setting_faults(cfg: DictConfig) -> Iterator[Fault]:

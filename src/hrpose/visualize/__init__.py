@@ -2,8 +2,18 @@
 
 from hrpose.visualize.curves import draw_curves
 from hrpose.visualize.heatmaps import draw_heatmaps
+from hrpose.visualize.painter import PosePainter
 from hrpose.visualize.pictures import save_image, tile
 from hrpose.visualize.poses import draw_poses
 from hrpose.visualize.sheets import draw_crop_sheet, draw_pose_sheet
 
-__all__ = ["draw_crop_sheet", "draw_curves", "draw_heatmaps", "draw_pose_sheet", "draw_poses", "save_image", "tile"]
+__all__ = [
+    "PosePainter",
+    "draw_crop_sheet",
+    "draw_curves",
+    "draw_heatmaps",
+    "draw_pose_sheet",
+    "draw_poses",
+    "save_image",
+    "tile",
+]

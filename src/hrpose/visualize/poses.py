@@ -30,6 +30,7 @@ def draw_poses(
     score_threshold: float = 0.2,
     bboxes: NDArray[Any] | None = None,
     labels: Sequence[str] | None = None,
+    label_colours: Sequence[Colour] | None = None,
 ) -> Image:
     """Draw people on a copy of a photo.
 
@@ -46,6 +47,7 @@ def draw_poses(
         score_threshold: keypoints with a lower score are left out.
         bboxes: (N, 4) x, y, width, height in pixels, drawn as frames.
         labels: N texts, one beside each person.
+        label_colours: N colours of the plates that the labels stand on; all are dark by default.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -60,8 +62,12 @@ def draw_poses(
     seen = _per_keypoint("visibility", visibility, points.shape[:2], 2.0)
     sure = None if scores is None else _per_keypoint("scores", scores, points.shape[:2], 0.0)
     boxes = _checked_boxes(bboxes, len(points))
-    if labels is not None and len(labels) != len(points):
-        raise ValueError(f"Expected argument `labels` to be {len(points)} texts, one a person, but got {len(labels)}.")
+    grounds = list(label_colours) if label_colours is not None else [INK] * len(points)
+    if len(labels if labels is not None else points) != len(points) or len(grounds) != len(points):
+        raise ValueError(
+            f"Expected argument `labels` to be {len(points)} texts, one a person, but got {len(labels or ())} "
+            f"and {len(grounds)} colours."
+        )
     shown = ((points > -0.5) & (points < np.array(canvas.shape[1::-1]) - 0.5)).all(axis=-1)  # false for NaN too
     shown &= seen > 0
     if sure is not None:
@@ -74,7 +80,7 @@ def draw_poses(
         _draw_limbs(canvas, person, skeleton)
         _draw_dots(canvas, person, skeleton)
     for row, label in enumerate(labels or ()):
-        _draw_label(canvas, label, points[row][shown[row]], None if boxes is None else boxes[row])
+        _draw_label(canvas, label, points[row][shown[row]], None if boxes is None else boxes[row], grounds[row])
     return canvas
 
 
@@ -171,19 +177,21 @@ def _draw_frame(canvas: Image, box: NDArray[np.float64], width: float) -> None:
     corners = np.clip([box[:2], box[:2] + box[2:]], 0, np.array(canvas.shape[1::-1]) - 1)
     (left, top), (right, bottom) = corners
     path = [np.array(corner) for corner in ((left, top), (right, top), (right, bottom), (left, bottom), (left, top))]
-    thin = max(0.5 * width, 1.4)
-    for extra, colour in ((1.2, INK), (0.0, PAPER)):
+    thin = max(0.35 * width, 1.3)
+    for extra, colour in ((1.0, INK), (0.0, PAPER)):
         for start, end in itertools.pairwise(path):
             _draw_line(canvas, start, end, thin + extra, colour)
 
 
-def _draw_label(canvas: Image, text: str, points: NDArray[np.float64], box: NDArray[np.float64] | None) -> None:
+def _draw_label(
+    canvas: Image, text: str, points: NDArray[np.float64], box: NDArray[np.float64] | None, ground: Colour
+) -> None:
     """Write a text on the upper left corner of the box, or above the highest keypoint."""
     if box is not None and np.isfinite(box).all():
         corner = box[:2]
     else:
         corner = points[points[:, 1].argmin()] - 8 if len(points) else np.zeros(2)
-    write_text(canvas, text, (corner[0], corner[1]), text_height(canvas))
+    write_text(canvas, text, (corner[0], corner[1]), text_height(canvas), ground=ground)
 
 
 def _draw_line(

@@ -1,0 +1,62 @@
+"""The plain settings at the top of each verb's configuration, and what each may be."""
+
+from collections.abc import Mapping
+
+from hrpose.skeletons import KNOWN_SKELETONS
+
+# Those of the verbs that need a network and data.
+SETTINGS: Mapping[str, str] = {
+    "name": "str",
+    "seed": "int",
+    "ckpt_path": "str | None",
+    "weights": "str | None",
+    "flip_test": "bool",
+    "keypoint_score_threshold": "float",
+    "channels_last": "bool",
+    "compile": "bool",
+    "schedule_interval": "Literal['epoch', 'step']",
+}
+# Those of the verbs that read result files.
+_RESULTS = {
+    "name": "str",
+    "seed": "int",
+    "sigmas": f"Literal[{', '.join(map(repr, KNOWN_SKELETONS))}] | list[float] | None",
+    "category": "str | None",
+    "keypoint_fields": "dict[str, int] | None",
+    "area_from_bbox": "bool | float",
+    "max_detections": "int",
+    "num_samples": "int",
+}
+SETTINGS_OF: Mapping[str, Mapping[str, str]] = {
+    "evaluate": {**_RESULTS, "annotations": "str", "results": "str"},
+    "compare": {
+        **_RESULTS,
+        "annotations": "str | None",
+        "a": "str",
+        "b": "str",
+        "boxes": "str | None",
+        "force": "bool",
+    },
+    "predict": {
+        "name": "str",
+        "source": "str | int",
+        "weights": "str | None",
+        "ckpt_path": "str | None",
+        "device": "str",
+        "devices": "int",
+        "precision": "Literal['32', 'bf16', '16', 32, 16] | None",
+        "flip_test": "bool | None",
+        "batch_size": "int",
+        "chunk_size": "int",
+        "num_threads": "int | None",
+        "upright": "bool | None",
+        "annotations": "str | None",
+        "boxes": "str | None",
+        "min_bbox_score": "float",
+        "oks_nms_threshold": "float | None",
+        "csv": "bool",
+        "max_frames": "int | None",
+        "detect_every": "int",
+        "min_score": "float",
+    },
+}

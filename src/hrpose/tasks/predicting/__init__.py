@@ -1,0 +1,1 @@
+"""What `hrpose predict` does with photos and videos, and the files that it leaves."""

@@ -1,0 +1,79 @@
+"""The parts of a prediction, described in plain Python so that every process can build its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from hrpose.config import build, find_checkpoint
+from hrpose.estimator import Detector, PoseEstimator
+from hrpose.visualize import PosePainter
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the network is, and what is wanted of it.
+
+    Attributes:
+        weights: the checkpoint or weight file.
+        device: where to compute, as `PoseEstimator` takes it.
+        options: other arguments of `PoseEstimator.from_checkpoint`.
+        parts: nodes with a `_target_` of what the weight file does not tell: codec, skeleton.
+        detector: a node with a `_target_`; None where there is no detector.
+        painter: draws the poses; None where no pictures are wanted.
+        oks_nms_threshold: OKS above which two poses are of the same person; None keeps all.
+        upright: whether photos are turned upright by their EXIF orientation.
+    """
+
+    weights: Path
+    device: str
+    options: dict[str, Any]
+    parts: dict[str, dict[str, Any]]
+    detector: dict[str, Any] | None
+    painter: PosePainter | None
+    oks_nms_threshold: float | None
+    upright: bool
+
+    def on_device(self, device: str) -> Settings:
+        """Give the same settings for another device."""
+        return replace(self, device=device)
+
+    def build_detector(self) -> Detector | None:
+        """Build the detector."""
+        detector: Detector | None = None if self.detector is None else build(OmegaConf.create(self.detector))
+        return detector
+
+    def build_estimator(self, detector: Detector | None) -> PoseEstimator:
+        """Read the weights and build the estimator."""
+        parts = {name: build(OmegaConf.create(node)) for name, node in self.parts.items()}
+        return PoseEstimator.from_checkpoint(
+            self.weights, device=self.device, detector=detector, **parts, **self.options
+        )
+
+
+def read_settings(cfg: DictConfig) -> Settings:
+    """Take the settings out of a configuration of the verb `predict`."""
+    checkpoint = find_checkpoint(cfg)
+    options = {name: cfg[name] for name in ("precision", "flip_test")}
+    options |= {name: cfg[name] for name in ("batch_size", "num_threads") if cfg[name] is not None}
+    by_file = cfg.annotations is not None or cfg.boxes is not None
+    return Settings(
+        weights=checkpoint or Path(cfg.weights).expanduser(),
+        device=cfg.device,
+        options=options,
+        parts={name: plain(cfg[name]) for name in ("codec", "skeleton") if cfg.get(name) is not None},
+        detector=None if cfg.get("detector") is None else plain(cfg.detector),
+        painter=None if cfg.draw is None else build(cfg.draw),
+        oks_nms_threshold=cfg.oks_nms_threshold,
+        upright=not by_file if cfg.upright is None else cfg.upright,
+    )
+
+
+def plain(node: DictConfig) -> dict[str, Any]:
+    """Give a node as plain containers, which can be sent to another process."""
+    content = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}

@@ -1,0 +1,192 @@
+"""People are followed through a video: with a detector, with one that looks seldom, and with none."""
+
+import numpy as np
+import pytest
+
+from hrpose.data.synthetic import draw_walk
+from hrpose.data.video import VideoFrame
+from hrpose.estimator.video import track_poses
+from hrpose.skeletons import COCO
+from hrpose.structures import Poses
+from hrpose.tracking import OksTracker, PoseSmoother
+
+WIDTH, HEIGHT = 192, 144
+
+
+@pytest.fixture(scope="module")
+def film():
+    return list(draw_walk(num_frames=50, image_size=(WIDTH, HEIGHT), seed=0))
+
+
+class Oracle:
+    """Answers as a network does: of each box the person that fills it best, a little off; of an empty box a bad pose."""
+
+    skeleton = COCO
+
+    def __init__(self, film):
+        self.frames = {id(frame.image): frame for frame in film}
+        self.asked = []
+        self.rng = np.random.default_rng(0)
+
+    def __call__(self, image, *, bbox=None, bbox_xyxy=None, bbox_scores=None):
+        frame = self.frames[id(image)]
+        boxes = np.array([[0, 0, WIDTH, HEIGHT]]) if bbox is None else bbox
+        self.asked.append(None if bbox is None else len(bbox))
+        rows = [self.look(frame, box) for box in boxes]
+        sizes = np.maximum(boxes[:, 2], 0.75 * boxes[:, 3]) * 1.25
+        points = np.array([points for points, _ in rows]).reshape(-1, 17, 2)
+        scores = np.array([score for _, score in rows], np.float32).reshape(-1, 17)
+        given = np.ones(len(boxes)) if bbox_scores is None else bbox_scores
+        return Poses(
+            keypoints=points + self.rng.normal(0, 0.8, points.shape),
+            keypoint_scores=scores,
+            scores=given * scores.mean(axis=1),
+            bbox_scores=given.astype(np.float32),
+            center=boxes[:, :2] + boxes[:, 2:] / 2,
+            scale=np.stack([sizes, sizes / 0.75], axis=1),
+            image_ids=np.zeros(len(boxes), np.int64),
+            instance_ids=np.arange(len(boxes)),
+            bbox=boxes,
+            skeleton=COCO,
+        )
+
+    def look(self, frame, box):
+        middles = frame.bbox[:, :2] + frame.bbox[:, 2:] / 2
+        known = (frame.visibility > 0).any(axis=1)
+        inside = known & (abs(middles - box[:2] - box[2:] / 2) < box[2:] / 2).all(axis=1)
+        if not inside.any():
+            return np.tile(box[:2] + box[2:] / 2, (17, 1)), np.full(17, 0.05)
+        best = np.where(inside, -np.linalg.norm(middles - box[:2] - box[2:] / 2, axis=1), -np.inf).argmax()
+        return frame.keypoints[best], np.where(frame.visibility[best] > 0, 0.9, 0.1)
+
+
+def video(film):
+    return [VideoFrame(frame.image, index, frame.time) for index, frame in enumerate(film)]
+
+
+def detector_of(film, calls=None, limit=10**6):
+    frames = {id(frame.image): frame for frame in film}
+
+    def detect(image):
+        frame = frames[id(image)]
+        if calls is not None:
+            calls.append(round(frame.time * 25))
+        found = frame.bbox if round(frame.time * 25) < limit else np.zeros((0, 4))
+        return found, np.full(len(found), 0.95)
+
+    return detect
+
+
+def who(frame, truth):
+    """Give number -> true person, by the distance of the keypoints."""
+    found = {}
+    for pose in frame.poses:
+        far = [
+            np.linalg.norm((pose.keypoints[0] - points)[seen > 0], axis=1).mean() if (seen > 0).sum() > 4 else np.inf
+            for points, seen in zip(truth.keypoints, truth.visibility, strict=True)
+        ]
+        if min(far, default=np.inf) < 8:
+            found[int(pose.instance_ids[0])] = int(truth.person_ids[int(np.argmin(far))])
+    return found
+
+
+def check_identities(followed, film):
+    """Both people are found in most frames, each always under the same number."""
+    people = {}
+    for frame, truth in zip(followed, film, strict=True):
+        for number, person in who(frame, truth).items():
+            people.setdefault(number, []).append(person)
+    assert all(len(set(seen)) == 1 for seen in people.values()), people
+    long = {number: seen for number, seen in people.items() if len(seen) > 30}
+    assert sorted(seen[0] for seen in long.values()) == [1, 2]
+
+
+@pytest.mark.parametrize("matcher", ["greedy", "hungarian"])
+def test_people_are_followed_with_a_detector(film, matcher):
+    oracle = Oracle(film)
+    followed = list(
+        track_poses(oracle, video(film), detector=detector_of(film), tracker=OksTracker(COCO.sigmas, matcher=matcher))
+    )
+    check_identities(followed, film)
+    assert [frame.index for frame in followed] == list(range(50))
+    assert all((frame.poses.image_ids == frame.index).all() for frame in followed)
+    assert max(oracle.asked) <= 3  # detected and propagated boxes of one person are one box
+
+
+def test_the_detector_need_not_look_at_every_frame(film):
+    calls = []
+    followed = list(track_poses(Oracle(film), video(film), detector=detector_of(film, calls), detect_every=5))
+    check_identities(followed, film)
+    assert calls == list(range(0, 50, 5))
+
+
+def test_boxes_of_the_first_frame_are_enough(film):
+    """People who are in the picture then are followed by their own poses."""
+    start = 8
+    followed = list(track_poses(Oracle(film), video(film)[start:], bbox=film[start].bbox))
+    check_identities(followed, film[start:])
+
+
+def test_without_boxes_the_whole_frame_is_looked_at(film):
+    oracle = Oracle(film)
+    followed = list(track_poses(oracle, video(film)[:3]))
+    assert oracle.asked[0] is None
+    assert oracle.asked[1:] == [1, 1]  # then there is somebody to follow
+    assert len({int(frame.poses.instance_ids[0]) for frame in followed}) == 1
+
+
+def test_a_detector_that_finds_nobody_is_believed(film):
+    oracle = Oracle(film)
+    followed = list(track_poses(oracle, video(film)[:2], detector=detector_of(film, limit=0)))
+    assert oracle.asked == [0, 0]
+    assert [len(frame.poses) for frame in followed] == [0, 0]
+
+
+def test_who_has_left_is_not_followed_for_long(film):
+    """A box of nobody gives a bad pose; it is left out, and the person is given up a second later."""
+    gone = [
+        VideoFrame(np.zeros((HEIGHT, WIDTH, 3), np.uint8), 10 + step, film[9].time + 0.1 * (step + 1))
+        for step in range(15)
+    ]
+    oracle = Oracle(film)
+    empty = film[0].keypoints[:0], film[0].visibility[:0]
+    for frame in gone:
+        oracle.frames[id(frame.image)] = type(film[0])(
+            frame.image, frame.time, np.zeros(0, int), *empty, np.zeros((0, 4))
+        )
+    followed = list(track_poses(oracle, video(film)[:10] + gone, bbox=film[0].bbox))
+    assert all(len(frame.poses) == 0 for frame in followed[10:])
+    assert oracle.asked[10] == 2
+    assert oracle.asked[-1] is None
+
+
+def test_what_is_given_out_is_smoothed(film):
+    plain = list(track_poses(Oracle(film), video(film)[8:20], detector=detector_of(film)))
+    smooth = list(track_poses(Oracle(film), video(film)[8:20], detector=detector_of(film), smoother=PoseSmoother()))
+    np.testing.assert_array_equal(plain[0].poses.keypoints, smooth[0].poses.keypoints)
+    assert (plain[5].poses.keypoints != smooth[5].poses.keypoints).any()
+    for one, two in zip(plain, smooth, strict=True):
+        np.testing.assert_array_equal(one.poses.instance_ids, two.poses.instance_ids)
+
+
+def test_frames_are_taken_one_at_a_time(film):
+    taken = []
+
+    def frames():
+        for frame in video(film):
+            taken.append(frame.index)
+            yield frame
+
+    followed = track_poses(Oracle(film), frames(), detector=detector_of(film))
+    next(followed)
+    next(followed)
+    assert taken == [0, 1]
+
+
+def test_mistakes_are_told(film):
+    with pytest.raises(ValueError, match="`detect_every` to be at least 1"):
+        next(track_poses(Oracle(film), video(film), detect_every=0))
+    with pytest.raises(ValueError, match="Expected the detector to return boxes"):
+        next(track_poses(Oracle(film), video(film), detector=lambda image: None))
+    with pytest.raises(ValueError, match=r"Expected the detector to return boxes .* \(N, 4\)"):
+        next(track_poses(Oracle(film), video(film), detector=lambda image: (np.zeros((2, 5)), np.zeros(2))))

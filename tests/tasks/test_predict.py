@@ -1,0 +1,268 @@
+"""hrpose predict: photos, videos, files of odd names, unusable photos, several processes; what it leaves and how it ends."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from small_network import write_checkpoint
+
+from hrpose import PoseEstimator
+from hrpose.config import ConfigError, check, compose
+from hrpose.data.load import load_image
+from hrpose.data.synthetic import draw_walk, write_dataset
+from hrpose.data.video import VideoReader, VideoWriter
+from hrpose.tasks import run
+from hrpose.tasks.predict import UnusablePhotosError
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return write_checkpoint(tmp_path_factory.mktemp("weights") / "small (1).ckpt")
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    """A folder in the layout of COCO with drawn people on five photos."""
+    folder = tmp_path_factory.mktemp("people") / "data"
+    write_dataset(folder, num_train=1, num_val=5, image_size=(160, 120))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    file = tmp_path_factory.mktemp("film") / "a walk.mp4"
+    with VideoWriter(file, frame_rate=10) as writer:
+        for frame in draw_walk(num_frames=6, image_size=(160, 120), frame_rate=10):
+            writer.write(frame.image)
+    return file
+
+
+@pytest.fixture
+def predict(weights, tmp_path):
+    """Run the verb in this process; give the number of people and the folder of the run."""
+
+    def call(*words, folder="run"):
+        given = [f"weights='{weights}'", "device=cpu", "num_threads=2", f"paths.run={tmp_path / folder}"]
+        return run("predict", compose("predict", [*given, *words])), tmp_path / folder
+
+    return call
+
+
+def read(file):
+    return json.loads(file.read_text())
+
+
+def annotations_of(people):
+    return people / "annotations" / "person_keypoints_val2017.json"
+
+
+def detections_of(people):
+    return next((people / "person_detection_results").glob("*.json"))
+
+
+def test_a_folder_of_photos(predict, people, tmp_path):
+    num_people, folder = predict(f"source={people}/val2017", "csv=true")
+    names = sorted(path.name for path in (people / "val2017").iterdir())
+    images = read(folder / "images.json")["images"]
+    assert [(image["id"], image["file_name"]) for image in images] == list(enumerate(names, start=1))
+    poses = read(folder / "poses.json")
+    assert [row["image_id"] for row in poses] == [1, 2, 3, 4, 5]  # without boxes the whole photo is one person's
+    assert num_people == 5
+    assert sorted(path.name for path in (folder / "pictures").iterdir()) == names
+    for image in images:
+        picture = load_image(folder / "pictures" / image["file_name"])
+        assert picture.shape == (image["height"], image["width"], 3)
+    assert len((folder / "poses.csv").read_text().splitlines()) == 6
+
+
+def test_poses_are_those_of_the_estimator(predict, people, weights):
+    """With the boxes of a file, in the pixels as they are stored: what `PoseEstimator` says of the same photo and boxes."""
+    _, folder = predict(f"source={people}/val2017", f"boxes={annotations_of(people)}", "oks_nms_threshold=null")
+    content = read(annotations_of(people))
+    estimator = PoseEstimator.from_checkpoint(weights, device="cpu", upright=False)
+    expected = []
+    for image in sorted(content["images"], key=lambda image: image["file_name"]):
+        boxes = [row["bbox"] for row in content["annotations"] if row["image_id"] == image["id"] and not row["iscrowd"]]
+        found = estimator(people / "val2017" / image["file_name"], bbox=boxes)
+        expected += [row | {"image_id": image["id"]} for row in found.to_coco()]
+    rows = read(folder / "poses.json")
+    assert [row["image_id"] for row in rows] == [row["image_id"] for row in expected]
+    for row, other in zip(rows, expected, strict=True):
+        np.testing.assert_allclose(row["keypoints"], other["keypoints"], atol=1e-3)
+        assert row["score"] == pytest.approx(other["score"], abs=1e-5)
+
+
+def test_hrpose_evaluate_reads_the_result(predict, people, tmp_path):
+    _, folder = predict(
+        f"source={people}/val2017",
+        f"annotations={annotations_of(people)}",
+        f"boxes={detections_of(people)}",
+        "draw=none",
+    )
+    assert not (folder / "pictures").exists()
+    words = [f"annotations={annotations_of(people)}", f"results={folder / 'poses.json'}", "num_samples=10"]
+    ap = run("evaluate", compose("evaluate", [*words, f"paths.run={tmp_path / 'evaluation'}"]))
+    assert 0 <= ap < 0.5
+
+
+def test_poses_that_repeat_a_better_one_are_left_out(predict, people, tmp_path):
+    name = sorted(path.name for path in (people / "val2017").iterdir())[0]
+    boxes = tmp_path / "boxes.json"
+    images = tmp_path / "images.json"
+    images.write_text(json.dumps({"images": [{"id": 4, "file_name": name}]}))
+    box = {"image_id": 4, "category_id": 1, "bbox": [10, 10, 60, 90]}
+    boxes.write_text(json.dumps([{**box, "score": 0.5}, {**box, "score": 0.9}]))
+    words = [f"source={people}/val2017/{name}", f"annotations={images}", f"boxes={boxes}", "draw=none"]
+    assert predict(*words, folder="one")[0] == 1
+    assert predict(*words, "oks_nms_threshold=null", folder="two")[0] == 2
+    assert predict(*words, "min_bbox_score=0.95", folder="none")[0] == 0
+
+
+def test_unusable_photos_are_told_at_the_end(predict, people, tmp_path):
+    photos = tmp_path / "photos"
+    shutil.copytree(people / "val2017", photos)
+    first, second = sorted(photos.iterdir())[:2]
+    second.write_bytes(second.read_bytes()[:2000])
+    (photos / "text.jpg").write_text("no photo")
+    (photos / "void.png").touch()
+    with pytest.raises(UnusablePhotosError) as error:
+        predict(f"source={photos}", "draw=none")
+    assert str(error.value).startswith("3 of 7 photos could not be used:\n")
+    assert "text.jpg" in str(error.value)
+    assert error.value.exit_status == 3
+    folder = tmp_path / "run"
+    assert len(read(folder / "poses.json")) == 4
+    listed = (folder / "unusable.txt").read_text()
+    assert [name in listed for name in (first.name, second.name, "void.png")] == [False, True, True]
+
+
+def test_a_box_that_cannot_be_of_the_photo_is_told(predict, people, tmp_path):
+    content = read(annotations_of(people))
+    content["annotations"][0]["bbox"] = [5000, 5000, 20, 20]
+    (tmp_path / "boxes.json").write_text(json.dumps(content))
+    with pytest.raises(UnusablePhotosError, match="1 of 5 photos could not be used"):
+        predict(f"source={people}/val2017", f"boxes={tmp_path / 'boxes.json'}")
+    assert len(list((tmp_path / "run" / "pictures").iterdir())) == 4
+
+
+def test_photos_that_the_annotations_do_not_know_are_refused(predict, people, tmp_path):
+    (tmp_path / "images.json").write_text(json.dumps({"images": [{"id": 4, "file_name": "val2017/x.jpg"}]}))
+    with pytest.raises(ValueError, match=r"5 of 5 are not among their images: .*as in 'val2017/x.jpg'"):
+        predict(f"source={people}/val2017", f"annotations={tmp_path / 'images.json'}")
+
+
+def test_names_of_folders_are_kept_below_the_pictures(predict, people, tmp_path):
+    (tmp_path / "photos" / "in (1)").mkdir(parents=True)
+    photo = next((people / "val2017").iterdir())
+    shutil.copy(photo, tmp_path / "photos" / "a=b.jpg")
+    shutil.copy(photo, tmp_path / "photos" / "in (1)" / "ü, c.JPG")
+    _, folder = predict(f"source='{tmp_path}/photos/**/*.*'")
+    assert (folder / "pictures" / "a=b.jpg").is_file()
+    assert (folder / "pictures" / "in (1)" / "ü, c.JPG").is_file()
+
+
+def test_a_run_never_overwrites_another(predict, people):
+    predict(f"source={people}/val2017", "draw=none")
+    with pytest.raises(FileExistsError, match=r"Give another folder: paths\.run="):
+        predict(f"source={people}/val2017", "draw=none")
+
+
+def test_a_video(predict, film):
+    num_people, folder = predict(f"source='{film}'", "csv=true", "min_score=0", "draw.min_score=0")
+    assert num_people >= 1
+    with VideoReader(folder / "a walk.mp4") as video, VideoReader(film) as source:
+        assert (video.frame_rate, video.num_frames) == (10, 6)
+        changed = [
+            np.abs(drawn.image.astype(int) - plain.image).mean() for drawn, plain in zip(video, source, strict=True)
+        ]
+    assert min(changed) > 0.5  # people are drawn on every frame
+    images = read(folder / "images.json")["images"]
+    assert [image["id"] for image in images] == [1, 2, 3, 4, 5, 6]
+    assert images[1]["file_name"] == "a walk.mp4/000002"
+    assert images[5]["time"] == pytest.approx(0.5, abs=1e-3)
+    poses = read(folder / "poses.json")
+    assert {row["image_id"] for row in poses} == {1, 2, 3, 4, 5, 6}
+    assert all(row["track_id"] >= 1 for row in poses)
+
+
+def test_a_video_in_part_without_pictures_or_smoothing(predict, film):
+    _, folder = predict(f"source='{film}'", "max_frames=2", "draw=none", "smoothing=none", "tracking.matcher=hungarian")
+    assert sorted(path.name for path in folder.iterdir()) == ["images.json", "poses.json"]
+    assert len(read(folder / "images.json")["images"]) == 2
+
+
+def test_the_newest_checkpoint_of_a_name(people, weights, tmp_path):
+    file = tmp_path / "runs" / "mine" / "monday" / "checkpoints" / "last.ckpt"
+    file.parent.mkdir(parents=True)
+    shutil.copy(weights, file)
+    words = [f"source={people}/val2017", "ckpt_path=last", "name=mine", f"paths.runs={tmp_path / 'runs'}", "device=cpu"]
+    assert run("predict", compose("predict", [*words, f"paths.run={tmp_path / 'out'}", "draw=none"])) == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "faults"),
+    [
+        (["source=no.jpg"], ["ckpt_path: there is nothing to predict with", "source: there is no file or folder no.jpg"]),
+        ([], ["source: it has no value yet", "ckpt_path: there is nothing to predict with"]),
+        (["source=0", "weights=none.pth", "boxes=none.json", "devices=2"], [
+            "weights: there is no file none.pth", "boxes: there is no file none.json",
+            "boxes: it tells of photos, but source is a video or a camera", "devices: people are followed through a video by one",
+        ]),
+        (["source=0", "sourc=1", "draw.lables=true", "precision=8", "tracking.matcher=best", "csv=maybe", "ckpt_path=last"], [
+            "sourc: there is no such key. Did you mean source?", "draw.lables: there is no such key. Did you mean draw.labels?",
+            "precision: expected", "tracking.matcher: expected", "csv: expected bool", "ckpt_path: expected a last.ckpt",
+        ]),
+        (["source=0", "+tracking.sigmas=[1.0]", "max_frames=a"], [
+            "tracking.sigmas: it cannot be set here: they belong to the skeleton", "max_frames: expected int",
+        ]),
+    ],
+)  # fmt: skip
+def test_all_faults_are_told_at_once(words, faults, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as error:
+        check("predict", words)
+    text = str(error.value)
+    assert [fault for fault in faults if fault not in text] == []
+
+
+def command(*words, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "hrpose", "predict", *words],
+        cwd=cwd, env=dict(os.environ, OMP_NUM_THREADS="1"), capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_files_of_one(people, weights, tmp_path):
+    photos = tmp_path / "my photos, [2]"
+    shutil.copytree(people / "val2017", photos)
+    (photos / "text.jpg").write_text("no photo")
+    words = [
+        f"source={photos}/*.jpg",
+        f"weights={weights}",
+        "device=cpu",
+        "chunk_size=2",
+        "batch_size=3",
+        "num_threads=1",
+    ]
+    for devices in (1, 2):
+        done = command(*words, f"devices={devices}", f"paths.run=run{devices}", cwd=tmp_path)
+        assert done.returncode == 3, done.stderr
+        assert "1 of 6 photos could not be used:\n  text.jpg: Expected an image" in done.stderr
+        assert done.stdout.startswith("6 photos, 5 people, ")
+    for name in ("poses.json", "images.json", "unusable.txt"):
+        assert (tmp_path / "run1" / name).read_bytes() == (tmp_path / "run2" / name).read_bytes()
+    assert len(read(tmp_path / "run2" / "poses.json")) == 5
+    for picture in (tmp_path / "run1" / "pictures").iterdir():
+        assert picture.read_bytes() == (tmp_path / "run2" / "pictures" / picture.name).read_bytes()
+
+
+def test_no_match_ends_with_an_error_before_anything_is_made(tmp_path):
+    done = command("source=photos (1)/*.jpg", "weights=x", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "source: no photo or video matches photos (1)/*.jpg." in done.stderr
+    assert list(tmp_path.iterdir()) == []
