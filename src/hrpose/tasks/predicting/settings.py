@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from hrpose.config import build, find_checkpoint
+from hrpose.data.weights import find_weights
 from hrpose.estimator import Detector, PoseEstimator
 from hrpose.visualize import PosePainter
 
@@ -49,9 +50,8 @@ class Settings:
     def build_estimator(self, detector: Detector | None) -> PoseEstimator:
         """Read the weights and build the estimator."""
         parts = {name: build(OmegaConf.create(node)) for name, node in self.parts.items()}
-        return PoseEstimator.from_checkpoint(
-            self.weights, device=self.device, detector=detector, **parts, **self.options
-        )
+        device = None if self.device == "auto" else self.device
+        return PoseEstimator.from_checkpoint(self.weights, device=device, detector=detector, **parts, **self.options)
 
 
 def read_settings(cfg: DictConfig) -> Settings:
@@ -61,7 +61,7 @@ def read_settings(cfg: DictConfig) -> Settings:
     options |= {name: cfg[name] for name in ("batch_size", "num_threads") if cfg[name] is not None}
     by_file = cfg.annotations is not None or cfg.boxes is not None
     return Settings(
-        weights=checkpoint or Path(cfg.weights).expanduser(),
+        weights=checkpoint or find_weights(cfg.weights),
         device=cfg.device,
         options=options,
         parts={name: plain(cfg[name]) for name in ("codec", "skeleton") if cfg.get(name) is not None},
