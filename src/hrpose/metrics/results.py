@@ -42,7 +42,7 @@ def read_scored_results(
     """Read the rows {image_id, category_id, keypoints [x, y, score] * K, score} of a result file.
 
     The area of a prediction is that of its `bbox` if the first row has one, else that of its keypoints' extent, as the
-    reference implementation takes it.
+    reference implementation takes it; of several keypoint fields that of the first, the body.
 
     Args:
         file: the JSON file.
@@ -82,7 +82,7 @@ def read_scored_results(
         category_ids=_numbers(file, rows, "category_id").astype(np.int64),
         keypoints=keypoints,
         scores=scores,
-        areas=_areas(file, rows, keypoints),
+        areas=_areas(file, rows, keypoints[:, : next(iter((keypoint_fields or {}).values()), None)]),
     )
     return detections, np.ascontiguousarray(triplets[..., 2])
 

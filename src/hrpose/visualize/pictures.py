@@ -61,6 +61,21 @@ def text_height(canvas: Image) -> int:
     return max(8, round(0.016 * float(max(canvas.shape[:2]))))
 
 
+def text_width(text: str, height: int) -> int:
+    """Measure a line in pixels, without a plate, for capital letters of that height."""
+    thickness = max(1, round(height / 9))
+    size = cv2.getFontScaleFromHeight(_FONT, height, thickness)
+    return int(cv2.getTextSize(text, _FONT, size, thickness)[0][0])
+
+
+def write_line(canvas: Image, text: str, place: tuple[float, float], height: int, colour: Colour = INK) -> None:
+    """Write a line without a plate; `place` is its left end, half way up the capital letters."""
+    thickness = max(1, round(height / 9))
+    size = cv2.getFontScaleFromHeight(_FONT, height, thickness)
+    start = (round(place[0]), round(place[1] + height / 2))
+    cv2.putText(canvas, text, start, _FONT, size, colour, thickness, cv2.LINE_AA)
+
+
 def write_text(canvas: Image, text: str, corner: tuple[float, float], height: int, *, ground: Colour = INK) -> None:
     """Write a line on a plate into the canvas; the plate's lower left corner is moved inside if need be."""
     thickness = max(1, round(height / 9))
