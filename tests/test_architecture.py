@@ -31,7 +31,17 @@ FENCES = {
 }
 # Rooms that need torch and numpy alone.
 ARITHMETIC = (
-    *("models", "codecs", "losses", "inference", "metrics/functional", "tracking", "structures", "geometry"),
+    *(
+        "models",
+        "codecs",
+        "losses",
+        "schedules",
+        "inference",
+        "metrics/functional",
+        "tracking",
+        "structures",
+        "geometry",
+    ),
     "skeletons",
 )
 UNUSED_WORDS = {"joints", "pts", "kpts", "utils", "util", "helper", "helpers", "manager", "misc"}

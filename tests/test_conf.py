@@ -181,6 +181,46 @@ def test_a_variant_differs_from_its_origin_by_what_its_name_says(experiment):
     assert compose("fit", [f"experiment={experiment}"]) == compose("fit", words)
 
 
+@pytest.mark.parametrize("experiment", [*PAPER, "res50_256x192", "hourglass_8_256x192", "w32_256x192_udp", "tiny"])
+def test_the_official_recipe_is_the_experiment_itself(experiment):
+    assert compose("fit", [f"experiment={experiment}", "recipe=official"]) == compose(
+        "fit", [f"experiment={experiment}"]
+    )
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        *(*PAPER, "res50_256x192", "res152_384x288", "hourglass_8_256x192", "w32_256x192_dark", "w48_384x288_dark"),
+        *("w32_256x192_udp", "w32_256x192_udp_offset", "w32_256x192_branch_2x", "w32_256x192_pixels"),
+    ],
+)
+def test_the_recipe_of_mmpose_on_any_network_and_codec(experiment, coco):
+    plain = compose("fit", [f"experiment={experiment}"])
+    cfg = compose("fit", [f"experiment={experiment}", "recipe=mmpose", f"paths.data={coco}"])
+    validate(cfg)
+    assert (cfg.model, cfg.name) == (plain.model, plain.name)
+    assert (cfg.optim._target_, cfg.optim.lr, cfg.optim.weight_decay) == ("torch.optim.Adam", 5e-4, 0)
+    assert cfg.data.batch_size * cfg.trainer.accumulate_grad_batches * cfg.trainer.devices == 512
+    assert (cfg.trainer.max_epochs, cfg.trainer.check_val_every_n_epoch) == (210, 10)
+    schedule = cfg.schedule
+    assert (list(schedule.milestones), schedule.warmup_steps, schedule.warmup_factor) == ([170, 200], 500, 0.001)
+    assert (cfg.schedule_interval, schedule.num_epochs) == ("step", 210)
+    assert list(cfg.augment) == ["flip", "half_body", "shift_scale_rotate"]
+    assert (cfg.data.bbox_rules, cfg.data.channel_order) == ("mmpose", "rgb")
+    if "udp_offset" not in experiment:
+        assert cfg.loss.rules == "mmpose"
+    codec = build(cfg.codec)
+    assert getattr(codec, "rules", getattr(codec, "smoothing", "mmpose")) == "mmpose"
+
+
+def test_words_of_the_command_line_beat_the_recipe():
+    words = ["recipe=mmpose", "experiment=w48_384x288", "data.batch_size=32", "augment=hrnet", "trainer.max_epochs=3"]
+    cfg = compose("fit", words)
+    assert (cfg.data.batch_size, cfg.trainer.max_epochs, cfg.schedule.num_epochs) == (32, 3, 3)
+    assert list(cfg.augment) == ["half_body", "scale", "rotation", "flip"]
+
+
 def test_plain_fit_is_the_tiny_experiment():
     assert compose("fit") == compose("fit", ["+experiment=tiny"])
 

@@ -56,6 +56,11 @@ def test_a_quoted_command_composes(command):
     assert hrpose.compose(verb, parse(verb, words).overrides).task == verb
 
 
+@pytest.mark.parametrize("words", re.findall(r"`(\+experiment=[^`]*)`", (ROOT / "docs" / "recipes.md").read_text()))
+def test_the_words_of_a_row_of_mmpose_compose(words):
+    assert hrpose.compose("fit", parse("fit", words.split()).overrides).rules == "mmpose"
+
+
 def test_the_readme_lists_the_papers_table():
     readme = (ROOT / "README.md").read_text()
     networks = ("w32", "w48", "res50", "res101", "res152")

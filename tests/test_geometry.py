@@ -70,6 +70,12 @@ def test_a_box_outside_the_photo_is_clipped_to_nothing() -> None:
     assert clip_bbox([700, 0, 30, 40], (640, 480))[2] < 0
 
 
+def test_mmpose_clips_each_edge_alone_and_takes_no_pixel_off() -> None:
+    boxes = [[10, 20, 30, 40], [-10, -5, 30, 40], [630, 470, 30, 40], [700, 0, 30, 40]]
+    want = [[10, 20, 30, 40], [0, 0, 20, 35], [630, 470, 9, 9], [639, 0, 0, 40]]
+    np.testing.assert_array_equal(clip_bbox(boxes, (640, 480), "mmpose"), want)
+
+
 @given(arrays(np.float64, (5, 2), elements=side), st.floats(0.2, 5))
 def test_fitting_the_aspect_ratio_grows_one_side_only(size, aspect_ratio) -> None:
     fitted = fit_aspect_ratio(size, aspect_ratio)

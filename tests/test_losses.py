@@ -27,6 +27,21 @@ def test_mse_and_its_gradient_are_official(golden, number):
     assert unweighted.item() == pytest.approx(float(golden[f"mse_unweighted_{number}"]), rel=1e-5)
 
 
+@pytest.mark.parametrize("number", [1, 3])
+def test_mse_by_the_rules_of_mmpose_is_mmposes(golden, number):
+    heatmaps, target, weight = _case(golden, number)
+    loss = HeatmapMSELoss("mmpose")
+    for case, weights in (("weighted", weight), ("noweight", torch.ones_like(weight))):
+        want = float(golden[f"mmpose_mse_{case}_{number}"])
+        assert loss(heatmaps, target, weights).item() == pytest.approx(want, rel=1e-5)
+    labelled = (weight > 0).float()
+    assert loss(heatmaps, target, labelled).item() == pytest.approx(
+        2 * HeatmapMSELoss()(heatmaps, target, labelled).item()
+    )
+    with pytest.raises(ValueError, match="`rules` to be one of official, mmpose, but got 'mine'"):
+        HeatmapMSELoss("mine")
+
+
 @pytest.mark.parametrize("top_k", [4, 8])
 def test_ohkm_is_official(golden, top_k):
     heatmaps, target, weight = _case(golden, 1)

@@ -29,22 +29,32 @@ In "dark" and "udp" the first and the last pixel lie alike about the center, so 
 """
 
 
-def clip_bbox(bbox: ArrayLike, image_size: ArrayLike) -> Array:
-    """Clip boxes to the photo as the official HRNet code does.
+Rules: TypeAlias = Literal["official", "mmpose"]
+"""Whose way is gone where the code of the HRNet authors and MMPose 1.x differ; docs/recipes.md lists where they do."""
+
+
+def clip_bbox(bbox: ArrayLike, image_size: ArrayLike, rules: Rules = "official") -> Array:
+    """Clip boxes to the photo.
 
     Convention:
-        The last pixel is taken as part of the box, so an unclipped box of width w comes out w - 1 wide. The right edge is
-        measured from the left edge after clipping.
+        "official": the last pixel is taken as part of the box, so an unclipped box of width w comes out w - 1 wide. The right
+        edge is measured from the left edge after clipping. "mmpose": each edge is clipped alone, and an unclipped box stays
+        as it is. In both the last pixel's center is the outermost edge.
 
     Args:
         bbox: (..., 4) boxes x, y, width, height in photo pixels.
         image_size: (..., 2) width and height of the photos.
+        rules: whose clipping.
 
     Returns:
-        (..., 4) clipped boxes x, y, width, height; the width or height is negative where nothing of the box is left.
+        (..., 4) clipped boxes x, y, width, height; where nothing of the box is left the width or height is not positive
+        ("mmpose"), or negative ("official").
     """
     box = np.asarray(bbox, dtype=np.float64)
     last = np.asarray(image_size, dtype=np.float64) - 1
+    if rules == "mmpose":
+        edges = [np.minimum(np.maximum(edge, 0), last) for edge in (box[..., :2], box[..., :2] + box[..., 2:])]
+        return np.concatenate([edges[0], edges[1] - edges[0]], axis=-1)
     first_corner = np.maximum(box[..., :2], 0)
     last_corner = np.minimum(last, first_corner + np.maximum(box[..., 2:] - 1, 0))
     return np.concatenate([first_corner, last_corner - first_corner], axis=-1)

@@ -3,8 +3,12 @@
 Legend: B batch, S stacks, K keypoints, h w heatmap.
 """
 
+from typing import get_args
+
 import torch
 from torch import Tensor, nn
+
+from hrpose.geometry import Rules
 
 
 def keypoint_errors(heatmaps: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
@@ -42,11 +46,25 @@ def keypoint_errors(heatmaps: Tensor, target: Tensor, target_weight: Tensor) -> 
 class HeatmapMSELoss(nn.Module):
     """Half the mean squared error over all heatmaps, keypoints of weight 0 included (Xiao et al., ECCV 2018).
 
+    By MMPose's rules it is the whole mean, and weights enter once instead of squared: with weights of 0 and 1 twice as much.
+
+    Args:
+        rules: "official" or "mmpose".
+
+    Raises:
+        ValueError: if there are no such rules.
+
     Example:
         >>> loss = HeatmapMSELoss()
         >>> float(loss(torch.ones(2, 3, 8, 6), torch.zeros(2, 3, 8, 6), torch.ones(2, 3, 1)))
         0.5
     """
+
+    def __init__(self, rules: Rules = "official") -> None:
+        super().__init__()
+        if rules not in get_args(Rules):
+            raise ValueError(f"Expected argument `rules` to be one of {', '.join(get_args(Rules))}, but got {rules!r}.")
+        self.rules = rules
 
     def forward(self, heatmaps: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
         """Compare heatmaps (B, K, h, w) or (B, S, K, h, w) with a target (B, K, h, w) under weights (B, K, 1).
@@ -57,7 +75,13 @@ class HeatmapMSELoss(nn.Module):
         Raises:
             ValueError: if the shapes do not belong together.
         """
+        if self.rules == "mmpose":
+            return 2 * keypoint_errors(heatmaps, target, target_weight.sqrt()).mean()
         return keypoint_errors(heatmaps, target, target_weight).mean()
+
+    def extra_repr(self) -> str:
+        """Show the arguments."""
+        return f"rules={self.rules!r}"
 
 
 class HeatmapOHKMLoss(nn.Module):

@@ -45,6 +45,26 @@ def test_decoded_keypoints_and_scores_are_official(name, memory_format, golden_d
     np.testing.assert_allclose(photo, golden[f"{name}_preds_post"], atol=1e-3)
 
 
+@pytest.mark.parametrize("name", CODECS)
+def test_decoded_keypoints_by_the_rules_of_mmpose_are_mmposes(name, golden_dir):
+    golden = np.load(golden_dir / "decode.npz")
+    heatmaps = _golden_heatmaps(golden, name)
+    keypoints, scores = dataclasses.replace(CODECS[name], rules="mmpose").decode(heatmaps)
+    np.testing.assert_array_equal(keypoints.numpy(), golden[f"{name}_mm_input"])
+    official, official_scores = CODECS[name].decode(heatmaps)
+    assert torch.equal(scores, official_scores)
+    assert name == "72x96" or not torch.equal(keypoints, official)
+
+
+def test_rules_differ_beside_the_border_and_where_nothing_is_positive():
+    heatmaps = torch.zeros(1, 3, 64, 48)
+    heatmaps[0, 0, 1, 20], heatmaps[0, 0, 1, 21] = 1.0, 0.5  # the second row: no step down or up, but one to the right
+    heatmaps[0, 1, 0, 20], heatmaps[0, 1, 0, 21] = 1.0, 0.5  # the first row: no step at all
+    mmpose = dataclasses.replace(SMALL, rules="mmpose").decode(heatmaps)[0][0]
+    assert mmpose.tolist() == [[81.0, 4.0], [80.0, 0.0], [-4.0, -4.0]]
+    assert SMALL.decode(heatmaps)[0][0].tolist() == [[80.0, 4.0], [80.0, 0.0], [0.0, 0.0]]
+
+
 @pytest.mark.parametrize("people", ["coco", "mpii"])
 def test_flip_back_is_official(people, golden_dir):
     golden = np.load(golden_dir / "flip.npz")

@@ -124,7 +124,7 @@ EXPLAINED = [
     ("name=(", "'name=(' is not of the form key=value. Put values with spaces, commas or brackets in quotes"),
     ("optim.lr=1,2", "optim.lr: got several values (1,2) for one run. Add -m to run them all as a sweep"),
     ("model=hrnet_w31", "model: there is no option 'hrnet_w31'. Did you mean hrnet_w32"),
-    ("experiment=w32", "experiment: there is no option 'w32'. Did you mean w32_256x192"),
+    ("experiment=w32_256x129", "experiment: there is no option 'w32_256x129'. Did you mean w32_256x192?"),
     ("logger=[csv,wandbb]", "logger: there is no option 'wandbb'. Did you mean wandb?"),
     ("callbacks/ema=on", "callbacks/ema: there is no option 'on'. There are default."),
 ]

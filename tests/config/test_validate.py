@@ -39,9 +39,9 @@ def test_the_default_is_valid():
         ("+model.depth=3", "model.depth: hrpose.models.HRNet has no such argument. Did you mean width?"),
         (
             "+codec.z=3",
-            "codec.z: hrpose.codecs.HeatmapCodec has no such argument. It has input_size, heatmap_size, sigma.",
+            "codec.z: hrpose.codecs.HeatmapCodec has no such argument. It has input_size, heatmap_size, sigma, rules.",
         ),
-        ("+loss.weight=3", "loss.weight: hrpose.losses.HeatmapMSELoss has no such argument. It has none."),
+        ("+loss.weight=3", "loss.weight: hrpose.losses.HeatmapMSELoss has no such argument. It has rules."),
         (
             "+augment.flip.probabilty=1",
             "augment.flip.probabilty: hrpose.data.transforms.RandomFlip has no such argument. Did you mean",
@@ -58,7 +58,7 @@ def test_the_default_is_valid():
         ),
         ("loss._target_=3", "loss._target_: expected the dotted name of a class or function, but got 3 (int)."),
         ("loss._target_=torhc.nn.MSELoss", "loss._target_: no package is named 'torhc'; is it installed?"),
-        ("~loss._target_", "loss: expected a node with a _target_, but got {} (dict)."),
+        ("~loss._target_", "loss: expected a node with a _target_, but got {'rules': 'official'} (dict)."),
         ("optim.lr=fast", "optim.lr: expected float | Tensor, but got 'fast' (str)."),
         ("model.width=32.5", "model.width: expected int, but got 32.5 (float)."),
         ("model.width=true", "model.width: expected int, but got True (bool)."),

@@ -123,6 +123,21 @@ def test_persons_of_no_size_are_left_out_and_counted(tmp_path: Path) -> None:
     assert len(annotations.ground_truth()) == 3
 
 
+def test_mmpose_looks_at_the_box_and_the_labels_but_not_at_the_area(tmp_path: Path) -> None:
+    told = content(4)
+    told["annotations"][0]["area"] = 0
+    told["annotations"][1].update(bbox=[10, 10, 0, 50])
+    told["annotations"][2].update(bbox=[10, 10, 20, 30])
+    told["annotations"][3]["keypoints"] = [9, 9, 0] * (len(told["annotations"][3]["keypoints"]) // 3)
+    annotations = read_annotations(write_json(tmp_path / "a.json", told))
+    with pytest.warns(DataWarning, match="1 of 3 persons .* left out.*101"):
+        table = annotations.instances("mmpose")
+    assert table.instance_ids.tolist() == [100, 102]
+    assert table.bbox[1].tolist() == [10, 10, 20, 30]  # the official 19 x 29
+    with pytest.warns(DataWarning, match="1 of 4 persons .* left out.*100"):
+        assert annotations.instances().instance_ids.tolist() == [101, 102, 103]
+
+
 def test_missing_areas_are_taken_from_the_box_and_counted(tmp_path: Path) -> None:
     told = content(3)
     del told["annotations"][1]["area"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hrpose.data.transforms import HalfBody, RandomFlip, RandomRotation, RandomScale
+from hrpose.data.transforms import HalfBody, RandomFlip, RandomRotation, RandomScale, ShiftScaleRotate
 from hrpose.skeletons import COCO, MPII, Skeleton
 from hrpose.structures import Crop
 
@@ -46,6 +46,34 @@ def test_half_body_equals_the_official_one(golden_dir: Path) -> None:
             np.testing.assert_allclose(found.scale / 200, golden["scale"][i], rtol=1e-6)
         else:
             assert found is crop
+
+
+MMPOSE_HALVES = [  # labelled of the upper and of the lower half, uniform draw, the half that is taken
+    (11, 6, 0.69, "upper"),
+    (11, 6, 0.71, "lower"),
+    (7, 2, 0.99, "upper"),  # two are too few for the lower half
+    (2, 6, 0.69, "upper"),  # and enough for the upper one, where the official code wants three
+    (2, 6, 0.71, "lower"),
+    (1, 6, 0.0, "lower"),
+    (1, 2, 0.5, None),
+]
+
+
+@pytest.mark.parametrize(("upper", "lower", "draw", "half"), MMPOSE_HALVES)
+def test_half_body_by_the_rules_of_mmpose(upper: int, lower: int, draw: float, half: str | None) -> None:
+    half_body = HalfBody(0.3, min_visible=3, rules="mmpose").for_skeleton(COCO)
+    labels = np.zeros(17, np.uint8)
+    labels[:upper] = labels[11 : 11 + lower] = 2
+    points = np.stack([np.arange(17.0), np.arange(17.0) ** 2], axis=1)
+    found = half_body(CROP, points, labels, Recorded(("uniform", 0.29), ("uniform", draw)))
+    if half is None:
+        assert found is CROP
+        return
+    chosen = points[:upper] if half == "upper" else points[11 : 11 + lower]
+    np.testing.assert_allclose(found.center, chosen.mean(axis=0))
+    np.testing.assert_allclose(found.extent, 1.5 * np.ptp(chosen, axis=0))
+    assert found.scale[0] / found.scale[1] == pytest.approx(CROP.scale[0] / CROP.scale[1])
+    np.testing.assert_array_less(found.extent, found.scale + 1e-9)
 
 
 def test_half_body_draws_only_for_persons_with_enough_keypoints() -> None:
@@ -101,10 +129,57 @@ def test_flip_mirrors_half_of_the_crops_and_keeps_the_center() -> None:
     assert RandomFlip()(CROP, None, None, Recorded(("uniform", 0.51))) is CROP
 
 
+def test_shift_scale_and_rotation_are_mmposes() -> None:
+    crop = Crop(CROP.center, CROP.scale, extent=np.array([30.0, 100.0]))
+    normals = (0.5, 1.2, -0.25, -3.0, 1.0, 0.75)  # 1.2 and -3 lie outside and are drawn again
+    draws = Recorded(*(("normal", value) for value in normals), ("uniform", 0.29), ("uniform", 0.59))
+    found = ShiftScaleRotate()(crop, None, None, draws)
+    np.testing.assert_allclose(
+        found.center, [50 + 0.16 * 0.5 * 30, 60 - 0.16 * 0.25 * 100]
+    )  # of the box as it was drawn
+    np.testing.assert_allclose(found.scale, 1.5 * CROP.scale)
+    np.testing.assert_allclose(found.extent, [45.0, 150.0])
+    assert found.rotation == 60.0
+    draws = Recorded(*(("normal", value) for value in (0.5, 0.5, 0.5, 0.5)), ("uniform", 0.31), ("uniform", 0.61))
+    still = ShiftScaleRotate()(CROP, None, None, draws)
+    np.testing.assert_array_equal(still.center, CROP.center)
+    np.testing.assert_allclose(still.scale, 1.25 * CROP.scale)
+    assert (still.rotation, still.extent) == (0.0, None)
+
+
+def test_cut_off_draws_heap_nothing_up_at_their_ends() -> None:
+    rng, transform = np.random.default_rng(0), ShiftScaleRotate()
+    factors = np.array([transform(CROP, None, None, rng).scale[0] / CROP.scale[0] for _ in range(4000)])
+    assert (factors > 0.5).all()
+    assert (factors < 1.5).all()
+    # deviation of the normal distribution cut off at -1 and 1: 0.5396
+    assert factors.std() == pytest.approx(0.5 * 0.5396, rel=0.03)
+    assert factors.mean() == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"shift": -0.1}, "`shift` of ShiftScaleRotate to be at least 0, but got -0.1"),
+        ({"scale": 1.0}, "`scale` of ShiftScaleRotate to be at least 0 and below 1, but got 1.0"),
+        ({"shift_probability": 2}, "`shift_probability` of ShiftScaleRotate to be between 0 and 1, but got 2"),
+    ],
+)
+def test_numbers_of_the_box_transform_are_checked(arguments, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        ShiftScaleRotate(**arguments)
+
+
+def test_unknown_rules_are_refused() -> None:
+    with pytest.raises(ValueError, match="`rules` of HalfBody to be one of official, mmpose, but got 'mine'"):
+        HalfBody(rules="mine")
+
+
 def test_crops_are_never_written_into() -> None:
     crop = Crop(CROP.center.copy(), CROP.scale.copy())
     rng = np.random.default_rng(0)
-    for transform in (HalfBody(1.0).for_skeleton(COCO), RandomScale(), RandomRotation(), RandomFlip()):
+    half_body = HalfBody(1.0).for_skeleton(COCO)
+    for transform in (half_body, RandomScale(), RandomRotation(), RandomFlip(), ShiftScaleRotate(shift_probability=1)):
         transform(crop, rng.random((17, 2)), np.ones(17), rng)
     np.testing.assert_array_equal(crop.center, CROP.center)
     np.testing.assert_array_equal(crop.scale, CROP.scale)

@@ -56,10 +56,16 @@ def test_a_killed_run_resumes_to_the_bits_of_an_undisturbed_one(hrpose, tmp_path
     assert [name for name in whole if not torch.equal(whole[name], again[name])] == []
 
 
-def test_a_finished_run_goes_on_for_more_epochs(fit, tmp_path) -> None:
-    fit("augment=hrnet", "trainer.max_epochs=2", run="whole")
-    fit("augment=hrnet", "trainer.max_epochs=1", run="first")
-    fit("augment=hrnet", "trainer.max_epochs=2", f"ckpt_path={tmp_path}/first/checkpoints/last.ckpt", run="second")
+@pytest.mark.parametrize(
+    "schedule",
+    [["schedule=none"], ["schedule=warmup_multistep", "schedule.warmup_steps=3", "schedule.milestones=[1]"]],
+    ids=["constant", "warmup_multistep"],
+)
+def test_a_finished_run_goes_on_for_more_epochs(fit, tmp_path, schedule) -> None:
+    words = ["augment=mmpose", *schedule]
+    fit(*words, "trainer.max_epochs=2", run="whole")
+    fit(*words, "trainer.max_epochs=1", run="first")
+    fit(*words, "trainer.max_epochs=2", f"ckpt_path={tmp_path}/first/checkpoints/last.ckpt", run="second")
     whole, again = (
         torch.load(tmp_path / run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
         for run in ("whole", "second")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import torch
 from torch import Tensor
@@ -21,9 +21,9 @@ from hrpose.codecs.cells import (
     shifted_right,
     values_at,
 )
-from hrpose.codecs.checks import check_heatmaps, check_keypoints, check_positive, checked_size
+from hrpose.codecs.checks import check_choice, check_heatmaps, check_keypoints, check_positive, checked_size
 from hrpose.codecs.gaussians import nearest_cells, paint_gaussians
-from hrpose.geometry import Grid
+from hrpose.geometry import Grid, Rules
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,12 @@ class HeatmapCodec:
         input_size: width and height of the network input in pixels.
         heatmap_size: width and height of the heatmaps in cells.
         sigma: standard deviation of the Gaussian in cells; the paper's is 2 for 256x192 and 3 for 384x288.
+        rules: for cells near the border and heatmaps without a peak: "official" moves a cell along both axes or not at all,
+            and gives (0, 0) where nothing is positive; "mmpose" looks at each axis alone, and gives one cell outside, (-1, -1).
 
     Raises:
-        ValueError: if a size is not two positive whole numbers, the input size is no multiple of the heatmap size, or
-            sigma is not positive.
+        ValueError: if a size is not two positive whole numbers, the input size is no multiple of the heatmap size,
+            sigma is not positive, or there are no such rules.
 
     Example:
         >>> codec = HeatmapCodec(input_size=(192, 256), heatmap_size=(48, 64), sigma=2.0)
@@ -52,6 +54,7 @@ class HeatmapCodec:
     input_size: tuple[int, int]
     heatmap_size: tuple[int, int]
     sigma: float = 2.0
+    rules: Rules = "official"
     grid: ClassVar[Grid] = "plain"
 
     def __post_init__(self) -> None:
@@ -64,6 +67,7 @@ class HeatmapCodec:
                 f"{self.input_size} and {self.heatmap_size}. HRNet's heatmaps have a quarter of the input's size: {quarter}."
             )
         check_positive("sigma", self.sigma, "heatmap cells (2 for 48x64)")
+        check_choice("rules", self.rules, get_args(Rules))
 
     @property
     def stride(self) -> tuple[int, int]:
@@ -99,8 +103,8 @@ class HeatmapCodec:
     def decode(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
         """Take the highest cell of each heatmap, moved by a quarter of a cell along both axes towards the higher neighbour.
 
-        Of equal cells the first in reading order wins. Cells on the border or beside it are not moved. A heatmap without
-        a positive cell gives (0, 0); its score is its maximum all the same, and NaN where it holds a NaN.
+        Of equal cells the first in reading order wins. Cells on the border or beside it are not moved (see `rules`). A
+        heatmap without a positive cell gives (0, 0); its score is its maximum all the same, and NaN where it holds a NaN.
 
         Args:
             heatmaps: (B, K, h, w).
@@ -122,9 +126,15 @@ class HeatmapCodec:
             values_at(heatmaps, x, (y - 1).clamp(min=0)),
             values_at(heatmaps, x, (y + 1).clamp(max=height - 1)),
         )
-        inside = (x > 1) & (x < width - 1) & (y > 1) & (y < height - 1)
         uphill = torch.stack([torch.sign(right - left), torch.sign(below - above)], dim=-1)
-        moved = cells.float() + 0.25 * inside[..., None] * uphill
+        inside = torch.stack([(x > 1) & (x < width - 1), (y > 1) & (y < height - 1)], dim=-1)
+        if self.rules == "official":
+            inside = inside.all(dim=-1, keepdim=True)
+        else:  # each axis alone, but never on the first row or column
+            inside = inside & (cells.flip(-1) > 0)
+        moved = cells.float() + 0.25 * inside * uphill
+        if self.rules == "mmpose":
+            moved = torch.where((scores > 0)[..., None], moved, -1.0)
         return input_from_cells(moved, self.input_size, self.heatmap_size, self.grid), scores
 
     def flip_back(self, heatmaps: Tensor, flip_permutation: Sequence[int]) -> Tensor:

@@ -12,6 +12,7 @@ SETTINGS: Mapping[str, str] = {
     "weights": "str | None",
     "flip_test": "bool",
     "keypoint_score_threshold": "float",
+    "rules": "Literal['official', 'mmpose']",
     "channels_last": "bool",
     "compile": "bool",
     "schedule_interval": "Literal['epoch', 'step']",

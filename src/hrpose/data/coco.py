@@ -35,7 +35,7 @@ from hrpose.data.coco_rows import (
 )
 from hrpose.data.detections import read_detections
 from hrpose.data.errors import DataError, DataWarning, MissingDataError
-from hrpose.geometry import clip_bbox
+from hrpose.geometry import Rules, clip_bbox
 from hrpose.skeletons import Skeleton
 from hrpose.structures import GroundTruth, InstanceTable, PackedStrings
 
@@ -109,19 +109,27 @@ class CocoAnnotations:
             )
         return skeleton
 
-    def instances(self) -> InstanceTable:
-        """Select and clean the persons as the official code does before it trains or tests with annotated boxes.
+    def instances(self, rules: Rules = "official") -> InstanceTable:
+        """Select and clean the persons that are trained on, or tested with annotated boxes.
 
-        Crowds, objects without keypoints and objects of no area or outside the photo are left out; boxes are clipped to the
-        photo (`COCODataset._load_coco_keypoint_annotation_kernal`). Boxes without any width and height after that, of which
-        no crop can be made, are left out too.
+        Crowds and objects without keypoints are left out, and boxes are clipped to the photo (`geometry.clip_bbox`). By the
+        official rules so are objects of no area or outside the photo (`COCODataset._load_coco_keypoint_annotation_kernal`),
+        and boxes without any width and height after that, of which no crop can be made. By MMPose's the area does not
+        matter, but a box needs width and height, and a person at least one labelled keypoint.
+
+        Args:
+            rules: whose rules.
 
         Warns:
             DataWarning: with the number of labelled persons that are left out because of their box or area.
         """
-        bbox = clip_bbox(self.bbox, self.image_sizes[self.image_index])
-        sound = (self.area > 0) & (bbox[:, 2:] >= 0).all(axis=1) & (bbox[:, 2:] > 0).any(axis=1)
-        wanted = ~self.iscrowd & self.has_keypoints
+        bbox = clip_bbox(self.bbox, self.image_sizes[self.image_index], rules)
+        if rules == "mmpose":
+            sound = (bbox[:, 2:] > 0).all(axis=1)
+            wanted = ~self.iscrowd & (self.visibility > 0).any(axis=1)
+        else:
+            sound = (self.area > 0) & (bbox[:, 2:] >= 0).all(axis=1) & (bbox[:, 2:] > 0).any(axis=1)
+            wanted = ~self.iscrowd & self.has_keypoints
         lost = np.flatnonzero(wanted & ~sound)
         if len(lost):
             warnings.warn(

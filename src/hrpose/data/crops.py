@@ -24,7 +24,10 @@ def crops_of_bboxes(bbox: NDArray[np.float64], input_size: tuple[int, int], padd
         padding: factor by which the boxes are enlarged.
     """
     centers, scales = center_scale_from_bbox(bbox, input_size[0] / input_size[1], padding)
-    return [Crop(center, scale) for center, scale in zip(centers, scales, strict=True)]
+    return [
+        Crop(center, scale, extent=extent)
+        for center, scale, extent in zip(centers, scales, bbox[:, 2:] * padding, strict=True)
+    ]
 
 
 def crop_matrices(crops: Sequence[Crop], input_size: tuple[int, int], grid: Grid) -> NDArray[np.float64]:

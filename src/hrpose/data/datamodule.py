@@ -20,6 +20,7 @@ from hrpose.data.images import read_image
 from hrpose.data.normalization import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder, Normalization
 from hrpose.data.samplers import EpochSampler, ResumableLoader
 from hrpose.data.transforms import CropTransform
+from hrpose.geometry import Rules
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Batch, GroundTruth, InstanceTable, RawBatch
 
@@ -44,6 +45,7 @@ class PoseDataModule(LightningDataModule):
         seed: of the order of the samples and of every augmentation.
         min_bbox_score: detections below it are left out.
         bbox_padding: factor by which boxes are enlarged.
+        bbox_rules: how annotated boxes are clipped and which of them count: the "official" way or MMPose's.
         augment: transforms of the training crops, in their order; or a mapping, of which the values count.
         pixel_transforms: albumentations `Compose` of pixel-level transforms of the training crops.
         category: name of the category to take; the default is the one that has keypoints.
@@ -83,6 +85,7 @@ class PoseDataModule(LightningDataModule):
         seed: int = 0,
         min_bbox_score: float = 0.0,
         bbox_padding: float = 1.25,
+        bbox_rules: Rules = "official",
         augment: Sequence[CropTransform] | Mapping[str, CropTransform | None] = (),
         pixel_transforms: Any = None,
         category: str | None = None,
@@ -103,7 +106,7 @@ class PoseDataModule(LightningDataModule):
         self.num_workers = _checked_count("num_workers", num_workers, 0)
         self.seed = seed
         self.category, self.keypoint_fields, self.area_from_bbox = category, keypoint_fields, area_from_bbox
-        self.min_bbox_score, self.bbox_padding = min_bbox_score, bbox_padding
+        self.min_bbox_score, self.bbox_padding, self.bbox_rules = min_bbox_score, bbox_padding, bbox_rules
         steps = augment.values() if isinstance(augment, Mapping) else augment
         self.augment = tuple(step for step in steps if step is not None)
         self.pixel_transforms = pixel_transforms
@@ -119,7 +122,7 @@ class PoseDataModule(LightningDataModule):
             DataError: if a file cannot be used.
         """
         if stage == "fit" and self._train_set is None:
-            self.train_table = self.read_annotations(self.train_annotations).instances()
+            self.train_table = self.read_annotations(self.train_annotations).instances(self.bbox_rules)
             if not len(self.train_table):
                 raise DataError(
                     f"{self.train_annotations}: expected persons to train on, but none has keypoints and a box."
@@ -205,7 +208,7 @@ class PoseDataModule(LightningDataModule):
         if boxes == "det":
             assert self.val_detections is not None
             return read_detections(self.val_detections, annotations, min_score=self.min_bbox_score)
-        table = annotations.instances()
+        table = annotations.instances(self.bbox_rules)
         if not len(table):
             raise DataError(
                 f"{self.val_annotations}: expected persons to validate on, but none has keypoints and a box."

@@ -1,20 +1,24 @@
-"""Augmentations of the paper's recipe: they edit the four numbers of a `Crop` and never touch a pixel.
+"""Augmentations of the paper's recipe and of MMPose's: they edit the four numbers of a `Crop` and never touch a pixel.
 
-Each draws from the generator it is given, by `random()` and `standard_normal()` alone and in the order of the official
-code: half body, scale, rotation, flip (`lib/dataset/JointsDataset.py` of leoxiaobin/deep-high-resolution-net.pytorch).
+Each draws from the generator it is given, by `random()` and `standard_normal()` alone. The order of the official code is half
+body, scale, rotation, flip (`lib/dataset/JointsDataset.py` of leoxiaobin/deep-high-resolution-net.pytorch); that of MMPose 1.x
+is flip, half body, and then shift, scale and rotation in one (`RandomFlip`, `RandomHalfBody`, `RandomBBoxTransform`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.geometry import fit_aspect_ratio
+from hrpose.geometry import Rules, fit_aspect_ratio
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Crop
+
+_MMPOSE_UPPER = 0.7  # the odds of the upper half in MMPose
+_MMPOSE_LEAST_UPPER, _MMPOSE_LEAST_LOWER = 2, 3  # labelled keypoints that a half needs there
 
 Points = NDArray[np.floating[Any]]
 Labels = NDArray[np.number[Any]]
@@ -49,7 +53,9 @@ class HalfBody:
     """Now and then look at the upper or the lower half of a person alone (Wang et al., the paper's section 4.1).
 
     Of a person with enough labelled keypoints the upper half is taken with the odds of a normal draw below 0.5 (69 %, as in
-    the official code), provided that it has more than two of them; else the lower half.
+    the official code), provided that it has more than two of them; else the lower half. By MMPose's rules the odds are 70 %,
+    two labelled keypoints are enough for the upper half and three for the lower, and a half that has enough is taken where the
+    other has not.
 
     Args:
         probability: of looking at a half.
@@ -57,6 +63,10 @@ class HalfBody:
         padding: factor by which the extent of the half is enlarged.
         upper_body: keypoint indices; `for_skeleton` fills them in. Where either half is empty nothing is changed.
         lower_body: keypoint indices.
+        rules: by which a half is chosen, "official" or "mmpose".
+
+    Raises:
+        ValueError: if the probability is none, or there are no such rules.
     """
 
     probability: float = 0.3
@@ -64,9 +74,14 @@ class HalfBody:
     padding: float = 1.5
     upper_body: tuple[int, ...] = ()
     lower_body: tuple[int, ...] = ()
+    rules: Rules = "official"
 
     def __post_init__(self) -> None:
         _check_probability(self)
+        if self.rules not in get_args(Rules):
+            raise ValueError(
+                f"Expected `rules` of HalfBody to be one of {', '.join(get_args(Rules))}, but got {self.rules!r}."
+            )
 
     def for_skeleton(self, skeleton: Skeleton) -> HalfBody:
         """Take the two halves from a skeleton, unless they are given."""
@@ -81,19 +96,32 @@ class HalfBody:
             return crop
         if rng.random() >= self.probability:
             return crop
-        points = np.asarray(keypoints, dtype=np.float64)[self._choose(labelled, rng.standard_normal())]
+        choose = self._choose if self.rules == "official" else self._choose_as_mmpose
+        points = np.asarray(keypoints, dtype=np.float64)[choose(labelled, rng)]
         extent = np.ptp(points, axis=0) if len(points) >= 2 else np.zeros(2)
         if not extent.any():
             return crop
         scale = fit_aspect_ratio(extent, float(crop.scale[0] / crop.scale[1])) * self.padding
-        return replace(crop, center=points.mean(axis=0), scale=scale)
+        return replace(crop, center=points.mean(axis=0), scale=scale, extent=extent * self.padding)
 
-    def _choose(self, labelled: NDArray[np.bool_], draw: float) -> list[int]:
-        upper = [k for k in self.upper_body if labelled[k]]
-        lower = [k for k in self.lower_body if labelled[k]]
-        if draw < 0.5 and len(upper) > 2:
+    def _choose(self, labelled: NDArray[np.bool_], rng: Draws) -> list[int]:
+        upper, lower = self._halves(labelled)
+        if rng.standard_normal() < 0.5 and len(upper) > 2:
             return upper
         return lower if len(lower) > 2 else upper
+
+    def _choose_as_mmpose(self, labelled: NDArray[np.bool_], rng: Draws) -> list[int]:
+        upper, lower = self._halves(labelled)
+        prefers_upper = rng.random() < _MMPOSE_UPPER
+        if len(upper) < _MMPOSE_LEAST_UPPER and len(lower) < _MMPOSE_LEAST_LOWER:
+            return []
+        if len(lower) < _MMPOSE_LEAST_LOWER:
+            return upper
+        return upper if prefers_upper and len(upper) >= _MMPOSE_LEAST_UPPER else lower
+
+    def _halves(self, labelled: NDArray[np.bool_]) -> tuple[list[int], list[int]]:
+        """List the labelled keypoints of the upper and of the lower half."""
+        return [k for k in self.upper_body if labelled[k]], [k for k in self.lower_body if labelled[k]]
 
 
 @dataclass(frozen=True)
@@ -113,7 +141,7 @@ class RandomScale:
     def __call__(self, crop: Crop, keypoints: Points, visibility: Labels, rng: Draws) -> Crop:
         """Scale the crop about its center."""
         change = min(max(1 + self.factor * rng.standard_normal(), 1 - self.factor), 1 + self.factor)
-        return replace(crop, scale=crop.scale * change)
+        return _zoomed(crop, change)
 
 
 @dataclass(frozen=True)
@@ -155,6 +183,72 @@ class RandomFlip:
     def __call__(self, crop: Crop, keypoints: Points, visibility: Labels, rng: Draws) -> Crop:
         """Perhaps mirror the crop."""
         return replace(crop, flip=not crop.flip) if rng.random() < self.probability else crop
+
+
+@dataclass(frozen=True)
+class ShiftScaleRotate:
+    """Move, enlarge or shrink, and turn the crop, as MMPose's RandomBBoxTransform does.
+
+    All draws are of a normal distribution cut off at -1 and 1, which, unlike a clipped one, heaps nothing up at its ends.
+
+    Args:
+        shift: by how much of its width and of its height the crop moves at most, measured before its aspect ratio was fixed.
+        shift_probability: of moving at all.
+        scale: the crop is enlarged by 1 - scale to 1 + scale.
+        rotation: largest angle in degrees.
+        rotation_probability: of turning at all.
+
+    Raises:
+        ValueError: if a number is out of range.
+    """
+
+    shift: float = 0.16
+    shift_probability: float = 0.3
+    scale: float = 0.5
+    rotation: float = 80.0
+    rotation_probability: float = 0.6
+
+    def __post_init__(self) -> None:
+        bounds = {
+            "shift_probability": 1.0,
+            "rotation_probability": 1.0,
+            "scale": 1.0,
+            "shift": np.inf,
+            "rotation": np.inf,
+        }
+        for name, most in bounds.items():
+            value = getattr(self, name)
+            if not 0 <= value <= most or (name == "scale" and value == 1):
+                wish = (
+                    "at least 0"
+                    if most == np.inf
+                    else "at least 0 and below 1"
+                    if name == "scale"
+                    else "between 0 and 1"
+                )
+                raise ValueError(f"Expected `{name}` of ShiftScaleRotate to be {wish}, but got {value}.")
+
+    def __call__(self, crop: Crop, keypoints: Points, visibility: Labels, rng: Draws) -> Crop:
+        """Change the crop."""
+        right, down, larger, turn = (_truncated_normal(rng) for _ in range(4))
+        moves, turns = rng.random() < self.shift_probability, rng.random() < self.rotation_probability
+        extent = crop.scale if crop.extent is None else crop.extent
+        center = crop.center + self.shift * np.array([right, down]) * extent if moves else crop.center
+        rotation = crop.rotation + self.rotation * turn if turns else crop.rotation
+        return replace(_zoomed(crop, 1 + self.scale * larger), center=center, rotation=rotation)
+
+
+def _zoomed(crop: Crop, factor: float) -> Crop:
+    extent = None if crop.extent is None else crop.extent * factor
+    return replace(crop, scale=crop.scale * factor, extent=extent)
+
+
+def _truncated_normal(rng: Draws) -> float:
+    """Draw from the normal distribution cut off at -1 and 1: until a draw lies between them, half as often again on average."""
+    while True:
+        draw = rng.standard_normal()
+        if -1 <= draw <= 1:
+            return draw
 
 
 def _check_probability(transform: HalfBody | RandomRotation | RandomFlip) -> None:

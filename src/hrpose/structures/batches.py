@@ -24,12 +24,15 @@ class Crop:
         scale: (2,) width and height in photo pixels.
         rotation: degrees.
         flip: whether the crop is mirrored left to right.
+        extent: (2,) width and height in photo pixels of what the crop shows, padded, before one side was grown to the
+            aspect ratio of `scale`; None stands for `scale`.
     """
 
     center: NDArray[np.float64]
     scale: NDArray[np.float64]
     rotation: float = 0.0
     flip: bool = False
+    extent: NDArray[np.float64] | None = None
 
 
 class Sample(TypedDict):

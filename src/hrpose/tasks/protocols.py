@@ -36,7 +36,7 @@ def state_protocols(
         "num_persons": int(((truth.visibility > 0).any(axis=1) & ~truth.iscrowd).sum()),
         "bbox_padding": datamodule.bbox_padding,
         "input_size": tuple(codec.input_size),
-        "codec": type(codec).__name__,
+        "codec": f"{type(codec).__name__}{_name_rules(getattr(codec, 'rules', 'official'))}",
         "flip_test": flip_test,
         "keypoint_score_threshold": keypoint_score_threshold,
     }
@@ -45,12 +45,19 @@ def state_protocols(
             **shared,
             sigmas=name_sigmas(metric.sigmas),
             max_detections=metric.max_detections,
-            boxes="ground truth" if boxes == "gt" else FileStamp.of(datamodule.val_detections or ""),
+            boxes=f"ground truth{_name_rules(datamodule.bbox_rules)}"
+            if boxes == "gt"
+            else FileStamp.of(datamodule.val_detections or ""),
             min_bbox_score=0.0 if boxes == "gt" else datamodule.min_bbox_score,
             oks_nms=_name_nms(metric),
         )
         for boxes, metric in metrics.items()
     }
+
+
+def _name_rules(rules: str) -> str:
+    """Say by whose rules something is done, unless it is by the paper's."""
+    return "" if rules == "official" else f" ({rules})"
 
 
 def _name_nms(metric: KeypointAveragePrecision) -> str:
