@@ -76,6 +76,13 @@ def _mmpose_0_parted(state: State) -> dict[str, Any]:
     return {"state_dict": {name.replace("final_layer.", "final_layer.0."): value for name, value in named.items()}}
 
 
+def _mmpose_1_integral(state: State) -> dict[str, Any]:
+    """Integral regression keeps the heatmap head in its own, and constants beside it."""
+    named = {**prefixed(body(state), "backbone."), **prefixed(head(state), "head.simplebaseline_head.")}
+    constants = {"head.linspace_x": torch.zeros(1, 4, 4), "head.linspace_y": torch.zeros(1, 4, 4)}
+    return {"meta": {}, "state_dict": named | constants}
+
+
 class PoseForm(NamedTuple):
     """What `load_weights` should call the form, how to write it, and whether .safetensors files have it."""
 
@@ -98,6 +105,7 @@ POSE_FORMS = {
     "MMPose 1.x flat": PoseForm("MMPose checkpoint", lambda s: _mmpose(s, "head", "module."), True),
     "MMPose 1.x preprocessor": PoseForm("MMPose checkpoint", _mmpose_1_with_preprocessor, False),
     "MMPose 1.x EMA": PoseForm("MMPose checkpoint", _mmpose_1_averaged, False),
+    "MMPose 1.x integral": PoseForm("MMPose checkpoint", _mmpose_1_integral, False),
     "MMPose 0.x": PoseForm("MMPose 0.x checkpoint", lambda s: {"state_dict": _mmpose(s, "keypoint_head")}, False),
     "MMPose 0.x flat": PoseForm("MMPose 0.x checkpoint", lambda s: _mmpose(s, "keypoint_head", "module."), True),
     "MMPose 0.x EMA": PoseForm("MMPose 0.x checkpoint", _mmpose_0_averaged, False),

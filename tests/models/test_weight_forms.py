@@ -52,6 +52,7 @@ def test_every_form_gives_the_official_heatmaps(form, suffix, state, assert_offi
     ("form", "unused"),
     [
         ("MMPose 1.x preprocessor", "data_preprocessor (2)"),
+        ("MMPose 1.x integral", "head.linspace_x (1), head.linspace_y (1)"),
         ("MMPose 0.x EMA", "ema_ (518)"),
         ("MMPose 1.x EMA", None),
         ("training", None),
@@ -62,7 +63,7 @@ def test_what_a_form_holds_besides_is_reported(form, unused, state, tmp_path):
     assert [line for line in lines if "unused" in line] == ([f"  unused: {unused}"] if unused else [])
 
 
-@pytest.mark.parametrize("form", ["DataParallel", "MMPose 1.x", "MMPose 0.x", "hrpose"])
+@pytest.mark.parametrize("form", ["DataParallel", "MMPose 1.x", "MMPose 1.x integral", "MMPose 0.x", "hrpose"])
 def test_every_form_gives_the_official_heatmaps_of_the_resnet(form, resnet, golden_dir, tmp_path):
     golden = np.load(golden_dir / "simple_baseline.npz")
     net = SimpleBaseline().eval()

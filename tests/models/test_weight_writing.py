@@ -54,9 +54,16 @@ def test_written_and_read_again_every_bit_and_heatmap_is_the_same(form, suffix, 
         assert torch.equal(other(draw_images("hrnet_tiny_w8_k3", (2, 3, 96, 64))), heatmaps)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("source", ["training", "MMPose 0.x EMA", "MMPose 1.x preprocessor", "hrpose compiled"])
+@pytest.mark.parametrize(
+    ("source", "form", "suffix"),
+    [
+        ("training", "mmpose", ".pth"),
+        ("MMPose 0.x EMA", "official", ".safetensors"),
+        ("MMPose 1.x preprocessor", "hrpose", ".safetensors"),
+        ("MMPose 1.x integral", "hrpose", ".pth"),
+        ("hrpose compiled", "mmpose", ".safetensors"),
+    ],
+)
 def test_a_file_goes_to_every_form_and_back_with_the_same_bits(source, form, suffix, net, tmp_path):
     state = net.state_dict()
     first = write_file(tmp_path, POSE_FORMS[source].write(state))

@@ -83,7 +83,7 @@ def _weights_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     if published is None:
         yield "weights", f"there is no file {weights}.{_alternatives(Path(weights))}{suggest(weights)}"
     elif published.url is None and not (place := cached_file(published.name)).is_file():
-        yield "weights", f"there is no file {weights}, and {say_by_hand(published, place)}"
+        yield "weights", f"there is no file {weights}. {say_by_hand(published, place)}"
 
 
 def _result_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:

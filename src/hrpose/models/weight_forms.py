@@ -18,6 +18,7 @@ from hrpose.models.weight_files import WeightsError
 
 HEAD = "final_layer."
 DECONVS = "deconv_layers."
+NOT_WEIGHTS = ("head.loss", "head.linspace_")  # what MMPose's heads hold for a loss, and constants
 _BACKBONES = (  # what an HRNet and a ResNet call their parts up to the head
     *("conv1.", "bn1.", "conv2.", "bn2.", "layer1.", "transition1."),
     *("stage2.", "transition2.", "stage3.", "transition3.", "stage4."),
@@ -53,12 +54,14 @@ class Form:
     def _replace_prefix(self, name: str) -> str | None:
         for old, new in self.prefixes.items():
             if name.startswith(old):
-                return (new + name.removeprefix(old)).removeprefix("backbone.")
+                return official_name(new + name.removeprefix(old))
         return None
 
 
 def _mmpose_prefixes(head: str) -> dict[str, str]:
-    return {"backbone.": "", f"{head}.{HEAD}": HEAD, f"{head}.{DECONVS}": DECONVS, f"{head}.": "head."}
+    """Give MMPose's prefixes; its SimCC and integral regression keep deconvolutions and last layer in a head in the head."""
+    nested = {f"{head}.{name}.": "" for name in ("deconv_head", "simplebaseline_head")}
+    return {"backbone.": "", **nested, f"{head}.{DECONVS}": DECONVS, f"{head}.": "head."}
 
 
 _BACKBONE_ONLY = {prefix: prefix for prefix in _BACKBONES}
@@ -71,6 +74,12 @@ _FORMS = (
     Form("backbone", r"conv1\.", _BACKBONE_ONLY, whole=False),
     Form("backbone", r"backbone\.", {f"backbone.{prefix}": prefix for prefix in _BACKBONES}, whole=False),
 )
+
+
+def official_name(name: str) -> str:
+    """Give what the authors would call a tensor of a network in two parts, `backbone.` and `head.`."""
+    name = name.removeprefix("backbone.")
+    return name.removeprefix("head.") if name.startswith(f"head.{HEAD}") else name
 
 
 def recognise(names: Iterable[str], path: Path) -> Form:

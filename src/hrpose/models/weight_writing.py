@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from hrpose.models.weight_files import WeightsError, read_weight_file
-from hrpose.models.weight_forms import DECONVS, HEAD, describe_architecture, recognise
+from hrpose.models.weight_forms import DECONVS, HEAD, NOT_WEIGHTS, describe_architecture, official_name, recognise
 
 WeightForm = Literal["official", "mmpose", "hrpose"]
 
@@ -80,7 +80,7 @@ def save_weights(
         >>> save_weights(net, "pose_hrnet_w32.safetensors", form="mmpose")  # doctest: +SKIP
     """
     path = _checked_target(file, form, overwrite=overwrite)
-    tensors = {name.removeprefix("backbone."): value for name, value in net.state_dict().items()}
+    tensors = {official_name(name): value for name, value in net.state_dict().items()}
     _write(path, tensors, form, keypoint_names)
     return path
 
@@ -107,7 +107,7 @@ def convert_weights(
     content = read_weight_file(Path(source))
     kind = recognise(content.tensors, content.path)
     names = kind.official_names(content.tensors)
-    tensors = {new: content.tensors[old] for old, new in names.items() if not new.startswith("head.loss")}
+    tensors = {new: content.tensors[old] for old, new in names.items() if not new.startswith(NOT_WEIGHTS)}
     architecture = describe_architecture(tensors)
     if architecture is None:
         raise WeightsError(
@@ -166,14 +166,14 @@ def _rename(name: str, official: Mapping[str, Tensor], form: WeightForm) -> str:
             "Expected a network that MMPose has as well, but its hourglass is built and named in another way. Write this one as "
             "official, which is DarkPose's form, or hrpose."
         )
-    parts = {
-        "official": ("", "", ""),
-        "mmpose": ("backbone.", "head.", "head."),
-        "hrpose": ("backbone.", "backbone.", "head."),
-    }
-    body, deconvs, head = parts[form] if form == "mmpose" or in_parts else ("", "", "")
-    part = head if name.startswith(HEAD) else deconvs if name.startswith(DECONVS) else body
-    return ("net." if form == "hrpose" else "") + ("" if name.startswith("head.") else part) + name
+    if name.startswith("head.") or form == "official":
+        part = "net." if form == "hrpose" else ""
+    elif form == "mmpose":
+        nested = "deconv_head." if in_parts and any(other.startswith(DECONVS) for other in official) else ""
+        part = f"head.{nested}" if name.startswith((HEAD, DECONVS)) else "backbone."
+    else:
+        part = "net." + (("head." if name.startswith(HEAD) else "backbone.") if in_parts else "")
+    return part + name
 
 
 def _wrapped(tensors: dict[str, Tensor], form: WeightForm, keypoint_names: list[str] | None) -> dict[str, Any]:

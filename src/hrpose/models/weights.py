@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from hrpose.models.weight_files import WeightFile, WeightsError, read_weight_file
-from hrpose.models.weight_forms import DECONVS, Form, recognise, width_of
+from hrpose.models.weight_forms import DECONVS, NOT_WEIGHTS, Form, recognise, width_of
 from hrpose.models.weight_heads import KeypointMatch, keypoint_dim, match_keypoints
 
 _LOG = logging.getLogger(__name__)
@@ -232,8 +232,8 @@ def _check_body(report: WeightReport, form: Form, found: Mapping[str, Tensor], e
 
 
 def _check_depth(report: WeightReport, form: Form, surplus: Sequence[str], *, fresh_head: bool) -> None:
-    """Raise if the file's network does more; more outputs of an ImageNet HRNet and what only a loss needs do not count."""
-    left_out = ("head.",) if fresh_head else ("head.loss",)
+    """Raise if the file's network does more; more outputs of an ImageNet HRNet do not count."""
+    left_out = ("head.",) if fresh_head else NOT_WEIGHTS
     deeper = [name for name in surplus if (form.whole or ".fuse_layers." not in name) and not name.startswith(left_out)]
     if deeper:
         raise WeightsError(
