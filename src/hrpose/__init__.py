@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hrpose.data.datamodule import PoseDataModule
     from hrpose.data.load import load_image
     from hrpose.data.weights import fetch_weights
-    from hrpose.estimator import PoseEstimator
+    from hrpose.estimator import FunctionDetector, OnnxDetector, PoseEstimator, RTDetrDetector
     from hrpose.inference import estimate_poses, predict_heatmaps
     from hrpose.metrics import KeypointAveragePrecision
     from hrpose.models import HRNet, SimpleBaseline, StackedHourglass, load_weights, save_weights
@@ -27,16 +27,19 @@ __all__ = [  # noqa: RUF022  in the order of sorted()
     "COCO",
     "Crop",
     "DarkCodec",
+    "FunctionDetector",
     "GroundTruth",
     "HRNet",
     "HeatmapCodec",
     "InstanceTable",
     "KeypointAveragePrecision",
     "MPII",
+    "OnnxDetector",
     "PoseDataModule",
     "PoseEstimator",
     "PoseModule",
     "Poses",
+    "RTDetrDetector",
     "SimpleBaseline",
     "Skeleton",
     "StackedHourglass",
@@ -56,18 +59,21 @@ __all__ = [  # noqa: RUF022  in the order of sorted()
 
 _HOMES = {
     "COCO": "skeletons",
-    "MPII": "skeletons",
     "Crop": "structures",
     "DarkCodec": "codecs",
+    "FunctionDetector": "estimator",
     "GroundTruth": "structures",
     "HRNet": "models",
     "HeatmapCodec": "codecs",
     "InstanceTable": "structures",
     "KeypointAveragePrecision": "metrics",
+    "MPII": "skeletons",
+    "OnnxDetector": "estimator",
     "PoseDataModule": "data.datamodule",
     "PoseEstimator": "estimator",
     "PoseModule": "module",
     "Poses": "structures",
+    "RTDetrDetector": "estimator",
     "SimpleBaseline": "models",
     "Skeleton": "skeletons",
     "StackedHourglass": "models",

@@ -1,8 +1,17 @@
 """Use a trained network: images and boxes in, poses in photo pixels out."""
 
-from hrpose.estimator.crops import Detector
+from hrpose.estimator.detectors import Detector, FunctionDetector, OnnxDetector, RTDetrDetector
 from hrpose.estimator.engine import Engine, TorchEngine
 from hrpose.estimator.exported import ExportedEngine
 from hrpose.estimator.pose_estimator import PoseEstimator
 
-__all__ = ["Detector", "Engine", "ExportedEngine", "PoseEstimator", "TorchEngine"]
+__all__ = [
+    "Detector",
+    "Engine",
+    "ExportedEngine",
+    "FunctionDetector",
+    "OnnxDetector",
+    "PoseEstimator",
+    "RTDetrDetector",
+    "TorchEngine",
+]

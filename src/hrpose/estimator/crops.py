@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from hrpose.data.crops import crop_matrices, crops_of_bboxes, empty_images, warp_crops
 from hrpose.data.load import ImageSource, load_image
 from hrpose.estimator.boxes import Floats, check_inside, read_bboxes, touching, whole_image
+from hrpose.estimator.detectors.boxes import Detector, Image
 from hrpose.geometry import Grid, invert_affine
 from hrpose.structures import CropBatch
-
-Image: TypeAlias = NDArray[np.uint8]
-Detector: TypeAlias = Callable[[Image], tuple[ArrayLike, ArrayLike]]
-"""Finds persons: an image (H, W, 3) uint8 RGB to boxes (N, 4), x, y, width, height in its pixels, and their scores (N,)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,8 @@ from hrpose.data.load import ImageSource
 from hrpose.data.normalization import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder
 from hrpose.estimator.boxes import read_bboxes
 from hrpose.estimator.checkpoints import read_parts
-from hrpose.estimator.crops import Cutter, Detector, Request
+from hrpose.estimator.crops import Cutter, Request
+from hrpose.estimator.detectors.boxes import Detector
 from hrpose.estimator.engine import Engine, Precision, TorchEngine, choose_device
 from hrpose.estimator.exported import open_engine
 from hrpose.estimator.stream import OnError, estimate_one, estimate_stream

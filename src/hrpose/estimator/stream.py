@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from hrpose.estimator.boxes import Floats
-from hrpose.estimator.crops import Cutter, Image, PhotoCrops, Request
+from hrpose.estimator.crops import Cutter, PhotoCrops, Request
+from hrpose.estimator.detectors.boxes import Image
 from hrpose.estimator.engine import Engine
 from hrpose.skeletons import Skeleton
 from hrpose.structures import CropBatch, Poses

@@ -1,0 +1,197 @@
+"""A detector in an ONNX file, run by onnxruntime: YOLOX (Ge et al., 2021) or RT-DETR, in the forms that their exporters write.
+
+Needs the extra `hrpose[detect]`.
+
+    YOLOX      image BGR from 0 to 255, scaled into the upper left corner of a grey square -> [N, 5 + C]: middle, size, the
+               chance that something is there, and of each class; middles and sizes in pixels, or relative to the grid
+    RT-DETR    image RGB from 0 to 1, stretched, and the size of the photo -> labels, boxes (corners in its pixels), scores; or,
+               as transformers exports it, image -> logits, pred_boxes
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hrpose.estimator.boxes import Floats
+from hrpose.estimator.detectors.boxes import (
+    BoxFilter,
+    Detections,
+    Image,
+    xywh_from_middles,
+    xywh_from_xyxy,
+)
+
+Form: TypeAlias = Literal["yolox", "rtdetr", "rtdetr_raw"]
+_FORMS: dict[frozenset[str], Form] = {
+    frozenset({"labels", "boxes", "scores"}): "rtdetr",
+    frozenset({"logits", "pred_boxes"}): "rtdetr_raw",
+}
+_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+_DEFAULT_SIZE = 640
+_GREY = 114  # what YOLOX was trained to see beside the photo
+_STRIDES = (8, 16, 32, 64)  # of YOLOX's grids, in pixels; the last one belongs to its largest networks
+
+
+class OnnxDetector:
+    """Persons found by a detector in an ONNX file. What form it has is told by its outputs.
+
+    Args:
+        file: the ONNX file.
+        decoded: of YOLOX, whether boxes come in pixels; None tells it by the first image.
+        input_size: (width, height) of the network's input, where the file leaves it open; None stands for 640 x 640.
+        class_index: of the persons among the network's classes.
+        score_threshold: boxes that score below it are left out.
+        nms_threshold: of two boxes with a larger IoU the worse one goes; None keeps both.
+        max_boxes: how many boxes of an image are kept at most, the best.
+        providers: of onnxruntime, the first choice first; None takes CUDA where it is built in, and the CPU.
+
+    Attributes:
+        form: "yolox", "rtdetr" or "rtdetr_raw".
+        input_size: (width, height) of the network's input.
+
+    Raises:
+        ModuleNotFoundError: if onnxruntime is not installed.
+        ValueError: if the file is missing, cannot be run, or has outputs of no known form.
+    """
+
+    def __init__(
+        self,
+        file: str | Path,
+        *,
+        decoded: bool | None = None,
+        input_size: tuple[int, int] | None = None,
+        class_index: int = 0,
+        score_threshold: float = 0.3,
+        nms_threshold: float | None = 0.65,
+        max_boxes: int = 100,
+        providers: list[str] | None = None,
+    ) -> None:
+        self._choose = BoxFilter(score_threshold, nms_threshold, max_boxes)
+        self._class_index, self._decoded = class_index, decoded
+        self._session = _open(Path(file), providers)
+        self.file = str(file)
+        self.form = _tell_form([output.name for output in self._session.get_outputs()], self.file)
+        picture = self._session.get_inputs()[0]
+        if picture.type not in _TYPES:
+            raise ValueError(f"Expected {file} to take a picture of floats, but it takes {picture.type}.")
+        self._picture_name, self._type = picture.name, _TYPES[picture.type]
+        self.input_size = _tell_size(picture.shape, input_size, self.file)
+
+    def __call__(self, image: Image) -> Detections:
+        """Find persons in an image (H, W, 3) uint8 RGB.
+
+        Returns:
+            Boxes (N, 4) x, y, width, height in pixels and their scores (N,), the best first.
+
+        Raises:
+            ValueError: if the network puts out something else than its form.
+        """
+        if self.form == "yolox":
+            return self._choose(*self._run_yolox(image))
+        return self._choose(*self._run_rtdetr(image))
+
+    def _run_yolox(self, image: Image) -> tuple[Floats, NDArray[np.float32]]:
+        zoom = min(self.input_size[0] / image.shape[1], self.input_size[1] / image.shape[0])
+        size = (max(1, int(image.shape[1] * zoom)), max(1, int(image.shape[0] * zoom)))
+        canvas = np.full((self.input_size[1], self.input_size[0], 3), _GREY, np.uint8)
+        canvas[: size[1], : size[0]] = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+        (output,) = self._run(canvas[..., ::-1])
+        rows = output.reshape(-1, output.shape[-1]).astype(np.float64)
+        if rows.shape[1] < 6 + self._class_index:
+            raise ValueError(
+                f"Expected {self.file} to put out [N, 5 + C] with class {self._class_index} among C, but got {output.shape}."
+            )
+        if self._decoded is None:  # relative to the grid a middle stays within a few cells of 0
+            self._decoded = bool(np.ptp(rows[:, :2]) > 0.25 * max(self.input_size))
+        middles = rows[:, :4] if self._decoded else _decode_grid(rows[:, :4], self.input_size, self.file)
+        return xywh_from_middles(middles) / zoom, (rows[:, 4] * rows[:, 5 + self._class_index]).astype(np.float32)
+
+    def _run_rtdetr(self, image: Image) -> tuple[Floats, NDArray[np.float32]]:
+        # the area is averaged where the picture shrinks, as the antialiased resizing of the training is
+        shrinks = self.input_size[0] < image.shape[1]
+        stretched = cv2.resize(image, self.input_size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        width, height = image.shape[1::-1]
+        found = self._run(stretched / 255, np.array([[width, height]], np.int64))
+        named = dict(zip([output.name for output in self._session.get_outputs()], found, strict=True))
+        if self.form == "rtdetr":
+            persons = named["labels"].reshape(-1) == self._class_index
+            return xywh_from_xyxy(named["boxes"].reshape(-1, 4)[persons]), named["scores"].reshape(-1)[persons]
+        logits = named["logits"].reshape(-1, named["logits"].shape[-1])[:, self._class_index].astype(np.float64)
+        middles = named["pred_boxes"].reshape(-1, 4).astype(np.float64) * [width, height, width, height]
+        return xywh_from_middles(middles), np.exp(-np.logaddexp(0, -logits)).astype(np.float32)
+
+    def _run(self, picture: NDArray[Any], photo_size: NDArray[np.int64] | None = None) -> list[NDArray[Any]]:
+        """Run the network on a picture (H, W, 3), with the size of the photo if it asks for that."""
+        batch = np.ascontiguousarray(picture.transpose(2, 0, 1)[None], self._type)
+        further = [entry.name for entry in self._session.get_inputs()[1:]]
+        given = {self._picture_name: batch, **dict.fromkeys(further, photo_size)}
+        outputs: list[NDArray[Any]] = self._session.run(None, given)
+        return outputs
+
+
+def _open(file: Path, providers: list[str] | None) -> Any:
+    try:
+        import onnxruntime  # an extra: only for those who detect with it
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("Expected onnxruntime for an ONNX detector: pip install 'hrpose[detect]'.") from error
+    if not file.is_file():
+        raise ValueError(f"Expected an ONNX file at {file}, but there is no such file.")
+    wanted = providers or ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    available = onnxruntime.get_available_providers()
+    chosen = [name for name in wanted if name in available]
+    if not chosen:
+        raise ValueError(f"Expected `providers` to be among {', '.join(available)}, but got {', '.join(wanted)}.")
+    try:
+        return onnxruntime.InferenceSession(str(file), providers=chosen)
+    except Exception as error:  # onnxruntime has many kinds of error, of which none is public
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"Expected {file} to be an ONNX file, but onnxruntime cannot open it: {reason}") from error
+
+
+def _tell_form(outputs: list[str], file: str) -> Form:
+    if frozenset(outputs) in _FORMS:
+        return _FORMS[frozenset(outputs)]
+    if len(outputs) == 1:
+        return "yolox"
+    raise ValueError(
+        f"Expected {file} to put out one array [N, 5 + C] (YOLOX), labels, boxes and scores (RT-DETR), or logits and pred_boxes "
+        f"(RT-DETR by transformers), but its outputs are {', '.join(outputs)}."
+    )
+
+
+def _tell_size(shape: list[Any], given: tuple[int, int] | None, file: str) -> tuple[int, int]:
+    """Find (width, height) of the input: (1, 3, H, W) in the file, where numbers may be left open."""
+    if len(shape) != 4:
+        raise ValueError(f"Expected {file} to take pictures (1, 3, H, W), but it takes {shape}.")
+    fixed = tuple(side if isinstance(side, int) else None for side in (shape[3], shape[2]))
+    wanted = given or (fixed[0] or _DEFAULT_SIZE, fixed[1] or _DEFAULT_SIZE)
+    if any(side is not None and side != asked for side, asked in zip(fixed, wanted, strict=True)):
+        raise ValueError(f"Expected `input_size` to be {fixed}, the size that {file} is made for, but got {wanted}.")
+    return int(wanted[0]), int(wanted[1])
+
+
+def _decode_grid(relative: Floats, input_size: tuple[int, int], file: str) -> Floats:
+    """Turn YOLOX's (N, 4) relative to its grids, finest first, into middles and sizes in pixels of the input.
+
+    x = (x' + column) s, width = exp(w') s, for the stride s of each grid (Ge et al., section 2, as in its release).
+    """
+    for count in (3, 4):
+        cells = [_cells(input_size, stride) for stride in _STRIDES[:count]]
+        if sum(map(len, cells)) == len(relative):
+            grid = np.concatenate(cells)
+            strides = np.repeat(_STRIDES[:count], [len(part) for part in cells])[:, None]
+            return np.concatenate([(relative[:, :2] + grid) * strides, np.exp(relative[:, 2:]) * strides], axis=1)
+    raise ValueError(
+        f"Expected {file} to put out a box for each cell of the grids of {input_size[0]} x {input_size[1]} pixels, but got "
+        f"{len(relative)}. If its boxes are in pixels, set decoded=True."
+    )
+
+
+def _cells(input_size: tuple[int, int], stride: int) -> Floats:
+    columns, rows = np.meshgrid(np.arange(input_size[0] // stride), np.arange(input_size[1] // stride))
+    return np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.float64)

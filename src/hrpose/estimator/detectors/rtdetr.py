@@ -1,0 +1,133 @@
+"""RT-DETR (Zhao et al., CVPR 2024) by the transformers library: weights from a local folder or the Hugging Face hub.
+
+Needs the extra `hrpose[detect]`. Only networks of the library itself are built, and only safetensors are read: no code that
+comes with a model is run. Pictures are prepared here, so torchvision is not needed.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hrpose.estimator.detectors.boxes import BoxFilter, Detections, Image, xywh_from_middles
+from hrpose.estimator.engine import choose_device
+
+_FAMILY = ("rt_detr", "rt_detr_v2", "d_fine")  # alike in what goes in and comes out
+_DEFAULT_SIZE = {"height": 640, "width": 640}
+
+
+class RTDetrDetector:
+    """Persons found by RT-DETR, RT-DETRv2 or D-FINE.
+
+    Args:
+        model: a local folder (config.json, model.safetensors, and preprocessor_config.json for another size than 640 x 640),
+            or the name of a model on the hub, such as "PekingU/rtdetr_r50vd" (Apache-2.0), which is then fetched.
+        device: "auto" takes the first there is of CUDA, MPS and the CPU.
+        class_index: of the persons among the model's classes; None looks for the class named "person".
+        score_threshold: boxes that score below it are left out.
+        nms_threshold: of two boxes with a larger IoU the worse one goes; None keeps both, as the network means it.
+        max_boxes: how many boxes of an image are kept at most, the best.
+
+    Raises:
+        ModuleNotFoundError: if transformers is not installed.
+        ValueError: if the model cannot be loaded, is of another family, or has no such class.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        device: str | torch.device = "auto",
+        class_index: int | None = None,
+        score_threshold: float = 0.3,
+        nms_threshold: float | None = None,
+        max_boxes: int = 100,
+    ) -> None:
+        self._choose = BoxFilter(score_threshold, nms_threshold, max_boxes)
+        self.device = choose_device(device)
+        self._net, preparation = _load(str(model))
+        self._net = self._net.to(self.device).eval()
+        self._class_index = _find_class(self._net.config, class_index, str(model))
+        size = preparation.get("size") or _DEFAULT_SIZE
+        self._size = (int(size["height"]), int(size["width"]))
+        normalised = preparation.get("do_normalize", False)
+        self._mean = torch.tensor(preparation["image_mean"] if normalised else [0.0] * 3, device=self.device).view(
+            3, 1, 1
+        )
+        self._std = torch.tensor(preparation["image_std"] if normalised else [1.0] * 3, device=self.device).view(
+            3, 1, 1
+        )
+
+    @torch.inference_mode()
+    def __call__(self, image: Image) -> Detections:
+        """Find persons in an image (H, W, 3) uint8 RGB.
+
+        Returns:
+            Boxes (N, 4) x, y, width, height in pixels and their scores (N,), the best first.
+        """
+        found = self._net(pixel_values=self._prepare(image))
+        scores = found.logits[0, :, self._class_index].sigmoid().float().cpu().numpy()
+        middles = found.pred_boxes[0].double().cpu().numpy() * np.array(image.shape[1::-1] * 2)
+        return self._choose(xywh_from_middles(middles), scores)
+
+    def _prepare(self, image: Image) -> Tensor:
+        """Resize to the network's input, as the library does: bilinear, antialiased."""
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1)[None].float()
+        resized = F.interpolate(pixels, self._size, mode="bilinear", antialias=True, align_corners=False)
+        return (resized.round().clamp(0, 255) / 255 - self._mean) / self._std
+
+
+def _load(model: str) -> tuple[Any, dict[str, Any]]:
+    """Load the network, and what its folder says about the preparation of pictures."""
+    try:
+        import transformers  # an extra, slow to import: only for those who detect with it
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("Expected transformers for RT-DETR: pip install 'hrpose[detect]'.") from error
+    safe: dict[str, Any] = {"trust_remote_code": False, "local_files_only": Path(model).is_dir()}
+    try:
+        config = transformers.AutoConfig.from_pretrained(model, **safe)
+        if config.model_type not in _FAMILY:
+            raise ValueError(f"it is of the type {config.model_type!r}, not one of {', '.join(_FAMILY)}")
+        net = transformers.AutoModelForObjectDetection.from_pretrained(
+            model, config=config, use_safetensors=True, **safe
+        )
+        return net, _read_preparation(model, local=safe["local_files_only"])
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(
+            f"Expected an RT-DETR at {model}, a local folder or a name on the Hugging Face hub, but it cannot be loaded: "
+            f"{reason.rstrip('.')}."
+        ) from error
+
+
+def _read_preparation(model: str, *, local: bool) -> dict[str, Any]:
+    from transformers.utils import cached_file  # see _load
+
+    file = cached_file(
+        model, "preprocessor_config.json", local_files_only=local, _raise_exceptions_for_missing_entries=False
+    )
+    content = json.loads(Path(file).read_text()) if file is not None else {}
+    return content if isinstance(content, dict) else {}
+
+
+def _find_class(config: Any, class_index: int | None, model: str) -> int:
+    names: dict[int, str] = config.id2label
+    if class_index is None:
+        persons = [index for index, name in names.items() if str(name).lower() == "person"]
+        if not persons:
+            raise ValueError(
+                f"Expected {model} to have a class named person, but its {len(names)} classes are "
+                f"{', '.join(map(str, list(names.values())[:5]))}, ... Choose one by `class_index`."
+            )
+        return int(persons[0])
+    if class_index not in names:
+        raise ValueError(
+            f"Expected `class_index` to be one of the {len(names)} classes of {model}, but got {class_index}."
+        )
+    return class_index
