@@ -26,7 +26,8 @@ FENCES = {
     "albumentations": ("data",),
     "simplejpeg": ("data",),
     "pycocotools": ("metrics",),
-    "onnxruntime": ("backends", "export"),
+    "onnxruntime": ("backends", "export", "estimator/detectors"),
+    "transformers": ("estimator/detectors",),
     "openvino": ("backends",),
 }
 # Rooms that need torch and numpy alone.

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hrpose.data.video import VideoFrame
 from hrpose.estimator.boxes import Floats, read_bboxes
-from hrpose.estimator.crops import Detector
+from hrpose.estimator.detectors import Detector
 from hrpose.geometry import bbox_nms
 from hrpose.metrics.functional.oks_nms import oks_nms
 from hrpose.skeletons import Skeleton

@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hrpose.backends.onnx_file import check_onnx
+from hrpose.backends.runtime import check_file
 from hrpose.estimator.boxes import Floats
 from hrpose.estimator.detectors.boxes import (
     BoxFilter,
@@ -55,8 +57,8 @@ class OnnxDetector:
         input_size: (width, height) of the network's input.
 
     Raises:
-        ModuleNotFoundError: if onnxruntime is not installed.
-        ValueError: if the file is missing, cannot be run, or has outputs of no known form.
+        ModuleNotFoundError: if onnx or onnxruntime is not installed.
+        ValueError: if the file is missing, cannot be run, keeps weights outside its folder, or has outputs of no known form.
     """
 
     def __init__(
@@ -139,8 +141,8 @@ def _open(file: Path, providers: list[str] | None) -> Any:
         import onnxruntime  # an extra: only for those who detect with it
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("Expected onnxruntime for an ONNX detector: pip install 'hrpose[detect]'.") from error
-    if not file.is_file():
-        raise ValueError(f"Expected an ONNX file at {file}, but there is no such file.")
+    check_file(file)
+    check_onnx(file)
     wanted = providers or ["CUDAExecutionProvider", "CPUExecutionProvider"]
     available = onnxruntime.get_available_providers()
     chosen = [name for name in wanted if name in available]
