@@ -11,15 +11,18 @@ if TYPE_CHECKING:
     from hrpose.config import compose, conf_dir
     from hrpose.data.datamodule import PoseDataModule
     from hrpose.data.load import load_image
+    from hrpose.data.video import VideoReader, VideoWriter
     from hrpose.data.weights import fetch_weights
     from hrpose.estimator import FunctionDetector, OnnxDetector, PoseEstimator, RTDetrDetector
+    from hrpose.estimator.video import track_poses
     from hrpose.inference import estimate_poses, predict_heatmaps
     from hrpose.metrics import KeypointAveragePrecision
     from hrpose.models import HRNet, SimpleBaseline, StackedHourglass, load_weights, save_weights
     from hrpose.module import PoseModule
     from hrpose.skeletons import COCO, MPII, Skeleton
     from hrpose.structures import Crop, GroundTruth, InstanceTable, Poses
-    from hrpose.visualize import draw_heatmaps, draw_poses
+    from hrpose.tracking import OksTracker, OneEuroFilter, PoseSmoother
+    from hrpose.visualize import PosePainter, draw_heatmaps, draw_poses
 
 __version__ = "0.1.0"
 
@@ -34,10 +37,14 @@ __all__ = [  # noqa: RUF022  in the order of sorted()
     "InstanceTable",
     "KeypointAveragePrecision",
     "MPII",
+    "OksTracker",
+    "OneEuroFilter",
     "OnnxDetector",
     "PoseDataModule",
     "PoseEstimator",
     "PoseModule",
+    "PosePainter",
+    "PoseSmoother",
     "Poses",
     "RTDetrDetector",
     "SimpleBaseline",
@@ -45,6 +52,8 @@ __all__ = [  # noqa: RUF022  in the order of sorted()
     "StackedHourglass",
     "UdpCodec",
     "UdpOffsetCodec",
+    "VideoReader",
+    "VideoWriter",
     "compose",
     "conf_dir",
     "draw_heatmaps",
@@ -55,6 +64,7 @@ __all__ = [  # noqa: RUF022  in the order of sorted()
     "load_weights",
     "predict_heatmaps",
     "save_weights",
+    "track_poses",
 ]
 
 _HOMES = {
@@ -68,10 +78,14 @@ _HOMES = {
     "InstanceTable": "structures",
     "KeypointAveragePrecision": "metrics",
     "MPII": "skeletons",
+    "OksTracker": "tracking",
+    "OneEuroFilter": "tracking",
     "OnnxDetector": "estimator",
     "PoseDataModule": "data.datamodule",
     "PoseEstimator": "estimator",
     "PoseModule": "module",
+    "PosePainter": "visualize",
+    "PoseSmoother": "tracking",
     "Poses": "structures",
     "RTDetrDetector": "estimator",
     "SimpleBaseline": "models",
@@ -79,6 +93,8 @@ _HOMES = {
     "StackedHourglass": "models",
     "UdpCodec": "codecs",
     "UdpOffsetCodec": "codecs",
+    "VideoReader": "data.video",
+    "VideoWriter": "data.video",
     "compose": "config",
     "conf_dir": "config",
     "draw_heatmaps": "visualize",
@@ -89,6 +105,7 @@ _HOMES = {
     "load_weights": "models",
     "predict_heatmaps": "inference",
     "save_weights": "models",
+    "track_poses": "estimator.video",
 }
 
 
