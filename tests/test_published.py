@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import hrpose
+from hrpose.cli import parse
 from hrpose.published import PUBLISHED, cached_file, digest_of, find_published, shorten
 
 PAGE = Path(__file__).parents[1] / "docs" / "weights.md"
@@ -56,3 +58,15 @@ def test_the_page_lists_every_file_and_no_other():
     rows = dict(re.findall(r"^\| (?:\[)?`([^`]+\.pth)`(?:\]\((\S+)\))? \|", page, re.MULTILINE))
     assert set(rows) == set(PUBLISHED)
     assert {name: PUBLISHED[name].url or "" for name in rows} == rows
+
+
+def test_the_page_names_experiments_that_there_are():
+    names = re.findall(r"`((?:w32|w48|res\d+|hourglass_\d)_\d+x\d+\w*)`", PAGE.read_text())
+    there = {file.stem for file in (hrpose.conf_dir() / "experiment").glob("*.yaml")}
+    assert len(names) > 20
+    assert set(names) - there == set()
+
+
+@pytest.mark.parametrize("words", sorted(set(re.findall(r"`(\+experiment=[^`]+)`", PAGE.read_text()))))
+def test_the_words_of_the_page_compose(words):
+    hrpose.compose("test", parse("test", words.split()).overrides)

@@ -51,6 +51,14 @@ def test_a_checkpoint_needs_nothing_else(checkpoint, people) -> None:
     assert len(estimator(PHOTO)) == 1
 
 
+def test_published_weights_are_taken_by_their_name(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HRPOSE_CACHE", str(tmp_path))
+    (tmp_path / "weights").mkdir()
+    save(tiny(), tmp_path / "weights" / "pose_hrnet_w32_256x192.pth")
+    estimator = hrpose.PoseEstimator.from_checkpoint("pose_hrnet_w32_256x192", device="cpu")
+    assert len(estimator(PHOTO)) == 1
+
+
 def test_an_estimator_measures_as_the_checkpoint_was_validated_unless_told(rewritten) -> None:
     def change(told) -> None:
         told["config"].update(flip_test=False, keypoint_score_threshold=0.3)

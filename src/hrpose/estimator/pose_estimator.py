@@ -15,6 +15,7 @@ from hrpose.backends import is_exported
 from hrpose.codecs import Codec
 from hrpose.data.load import ImageSource
 from hrpose.data.normalization import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder
+from hrpose.data.weights import find_weights
 from hrpose.estimator.boxes import read_bboxes
 from hrpose.estimator.checkpoints import read_parts
 from hrpose.estimator.crops import Cutter, Request
@@ -138,8 +139,9 @@ class PoseEstimator:
         what no weight file tells is assumed, and the log says what. Nothing in the file is executed.
 
         Args:
-            file: weights, as `load_weights` takes them; or an exported file (.onnx, .xml, .torchscript), as `hrpose export`
-                writes it, or of another tool a network that maps images to heatmaps.
+            file: weights, as `load_weights` takes them, or the name of published ones (docs/weights.md); or an exported file
+                (.onnx, .xml, .torchscript), as `hrpose export` writes it, or of another tool a network that maps images to
+                heatmaps.
             device: None takes the first there is of CUDA, MPS and the CPU.
             precision: None takes that of the checkpoint's own validation, "32" for other weights.
             flip_test: None takes that of the checkpoint's own validation, True for other weights.
@@ -160,7 +162,7 @@ class PoseEstimator:
             return cls._from_exported(
                 file, codec, skeleton, {**given, "device": device or "cpu"}, {**options, "detector": detector}
             )
-        parts = read_parts(Path(file), model=model, codec=codec, skeleton=skeleton)
+        parts = read_parts(find_weights(str(file)), model=model, codec=codec, skeleton=skeleton)
         chosen = choose_device(device or "auto")
         settings = dict(parts.settings)
         if settings.get("precision") == "16" and chosen.type == "cpu":
