@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from hrpose.models import HRNet, StackedHourglass, WeightsError, load_weights
 from hrpose.models.weight_heads import match_keypoints
-from hrpose.skeletons import COCO, MPII
+from hrpose.skeletons import COCO, HALPE, HALPE26, MPII, WHOLEBODY
 
 SMALL = {"width": 4, "stem_width": 4, "stage1_width": 4, "stage1_blocks": 1, "num_modules": (1, 1, 1), "num_blocks": 1}
 # MPII's twelve that COCO has too; its pelvis, thorax, upper neck and head top are nobody's there
@@ -60,6 +60,25 @@ def test_mpii_is_known_by_its_number_too(tmp_path):
     report = load_weights(hrnet(17), saved(tmp_path, hrnet(16)), keypoint_names=COCO.keypoint_names, fresh_head=True)
     assert sorted(report.keypoints_by_name) == sorted(SHARED)
     assert report.fresh_keypoints == COCO.keypoint_names[:5]
+
+
+@pytest.mark.parametrize("skeleton", [HALPE26, WHOLEBODY, HALPE], ids=lambda skeleton: skeleton.name)
+def test_whole_bodies_are_known_by_their_number_and_give_coco_all(skeleton, tmp_path):
+    source, net = hrnet(skeleton.num_keypoints), hrnet(17)
+    report = load_weights(net, saved(tmp_path, source), keypoint_names=COCO.keypoint_names, fresh_head=True)
+    assert report.keypoints_by_name == COCO.keypoint_names
+    assert torch.equal(net.final_layer.weight, source.final_layer.weight[:17])
+
+
+def test_mmpose_counts_the_points_of_a_face(tmp_path):
+    counted = [*WHOLEBODY.keypoint_names[:23], *(f"face-{k}" for k in range(68)), *WHOLEBODY.keypoint_names[91:]]
+    source, net = hrnet(133), hrnet(133)
+    torch.nn.init.normal_(source.final_layer.weight)
+    report = load_weights(
+        net, saved(tmp_path, source, counted), keypoint_names=WHOLEBODY.keypoint_names, fresh_head=True
+    )
+    assert report.fresh_keypoints == ()
+    assert torch.equal(net.final_layer.weight, source.final_layer.weight)
 
 
 @pytest.mark.parametrize("style", [str.upper, lambda name: name.replace("left_", "l.").replace("right_", "r.")])

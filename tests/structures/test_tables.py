@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from hrpose.structures import InstanceTable, PackedStrings
+from hrpose.structures import GroundTruth, InstanceTable, PackedStrings
 
 
 def make_table(num_instances: int = 4, num_keypoints: int = 3) -> InstanceTable:
@@ -64,3 +64,19 @@ def test_every_further_process_is_sent_the_same_memory() -> None:
     table.__getstate__()
     first = table.keypoints.ctypes.data
     assert table.__getstate__()["keypoints"].data_ptr() == table.keypoints.ctypes.data == first
+
+
+def test_objects_are_selected_and_all_photos_stay() -> None:
+    truth = GroundTruth(
+        image_ids=np.array([1, 2, 3]), object_image_ids=np.array([1, 1, 3]), instance_ids=np.array([7, 8, 9]),
+        category_ids=np.ones(3, int), keypoints=np.arange(12.0).reshape(3, 2, 2), visibility=np.full((3, 2), 2, np.uint8),
+        bbox=np.arange(12.0).reshape(3, 4), area=np.array([1.0, 2.0, 3.0]), iscrowd=np.zeros(3, bool),
+        crowd_index=np.array([0.0, 0.5, 1.0]),
+    )  # fmt: skip
+    for rows in (np.array([False, True, True]), [1, 2], slice(1, 3)):
+        kept = truth.select(rows)
+        assert kept.instance_ids.tolist() == [8, 9]
+        assert kept.keypoints.tolist() == truth.keypoints[1:].tolist()
+        assert kept.image_ids.tolist() == [1, 2, 3]
+        assert kept.crowd_index is truth.crowd_index
+    assert len(truth.select(slice(0))) == 0

@@ -1,7 +1,7 @@
 """Heads for other keypoints: which of a file's heatmaps stand for which of a network's, by the names of the keypoints.
 
 The channels of one keypoint stand together, as codecs have them. Where a file does not name its keypoints, 17 of them are taken
-for COCO's and 16 for MPII's.
+for COCO's, 16 for MPII's, 26 and 136 for Halpe's and 133 for COCO-WholeBody's.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hrpose.skeletons import COCO, MPII, keypoint_key
+from hrpose.skeletons import COCO, HALPE, HALPE26, MPII, WHOLEBODY, keypoint_key
 
 # Parts that depend on the keypoints, and the dimension that counts their channels; `score_` takes heatmaps in.
 _KEYPOINT_DIMS = {"final_layer.": 0, "head.final_layer.": 0, "head.fc.": 0, "score.": 0, "score_.": 1}
-_KNOWN_BY_NUMBER = {skeleton.num_keypoints: skeleton for skeleton in (COCO, MPII)}
+_KNOWN_BY_NUMBER = {skeleton.num_keypoints: skeleton for skeleton in (COCO, MPII, HALPE26, HALPE, WHOLEBODY)}
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,10 @@ MPII = Skeleton.from_names(
 CROWDPOSE = Skeleton.from_names(
     (
         *("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist"),
-        *("left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle", "head", "neck"),
+        *("left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle", "top_head", "neck"),
     ),
     name="crowdpose",
-    # The files of the data set carry the edges of COCO, of which some lead to keypoints that are not there.
+    # The files of the data set say "head" for its top, and carry the edges of COCO, of which some lead nowhere.
     edges=(
         *((10, 8), (8, 6), (11, 9), (9, 7), (6, 7), (0, 6), (1, 7), (0, 1)),
         *((0, 2), (1, 3), (2, 4), (3, 5), (12, 13), (1, 13), (0, 13)),

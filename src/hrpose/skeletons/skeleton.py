@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from hrpose.skeletons.faces import FACE
+
 logger = logging.getLogger(__name__)
 
 # Published OKS sigmas: COCO's seventeen (Ronchi and Perona, ICCV 2017), head and neck as in CrowdPose, the trunk as COCO's hip.
@@ -35,6 +37,7 @@ _KNOWN_SIGMAS = {
 }
 _UNKNOWN_SIGMA = 0.05  # strict: a person's wrist has 0.062
 _LOWER_BODY = {"hip", "pelvis", "knee", "ankle", "foot", "toe", "heel", "leg"}
+_COUNTED_FACE = {f"face-{index}": name for index, name in enumerate(FACE)}
 _SIDES = {"left": "right", "right": "left", "l": "r", "r": "l"}
 
 
@@ -171,8 +174,10 @@ def keypoint_key(name: str) -> str:
     """Spell a keypoint's name so that the same keypoint of two sets comes out alike.
 
     Case, separators, "l" for "left" and the place of the side do not matter: "leftEye", "l_eye" and "Eye-Left" give "lefteye".
-    What is called differently stays different, even where it lies close: MPII's thorax is not CrowdPose's neck.
+    What is called differently stays different, even where it lies close: MPII's thorax is not CrowdPose's neck. MMPose counts
+    the points of a face, "face-0" to "face-67".
     """
+    name = _COUNTED_FACE.get(name, name)
     words = [{"l": "left", "r": "right"}.get(word, word) for word in _words(name)]
     sides = [word for word in words if word in ("left", "right")]
     core = "".join(word for word in words if word not in ("left", "right"))

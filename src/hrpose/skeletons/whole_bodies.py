@@ -1,119 +1,25 @@
-"""The keypoints of data sets of whole bodies: body, feet, the 68 points of a face, the 21 of either hand.
-
-A face is annotated as by iBUG (300-W): the jaw line from the person's right ear to the left, the brows, the nose, the
-eyelids and the lips. Here each point has a name, so that its mirror image follows from it; the data sets only count them.
-"""
+"""The keypoints of data sets of whole bodies: body, feet, the 68 points of a face, the 21 of either hand."""
 
 from collections.abc import Sequence
 
 from hrpose.skeletons.bodies import COCO
+from hrpose.skeletons.faces import FACE, FACE_LINES, FACE_RINGS
 from hrpose.skeletons.skeleton import Skeleton
 
-_FACE = (
-    *(f"right_jaw_{k}" for k in range(1, 9)),
-    "chin",
-    *(f"left_jaw_{k}" for k in range(8, 0, -1)),
-    *(f"right_brow_{k}" for k in range(1, 6)),
-    *(f"left_brow_{k}" for k in range(5, 0, -1)),
-    *(f"nose_bridge_{k}" for k in range(1, 5)),
-    *("right_nostril_1", "right_nostril_2", "nose_base", "left_nostril_2", "left_nostril_1"),
-    *(f"right_eyelid_{k}" for k in range(1, 7)),
-    *(f"left_eyelid_{k}" for k in (4, 3, 2, 1, 6, 5)),
-    *("right_mouth_corner", "right_upper_lip_1", "right_upper_lip_2", "upper_lip"),
-    *("left_upper_lip_2", "left_upper_lip_1", "left_mouth_corner"),
-    *("left_lower_lip_1", "left_lower_lip_2", "lower_lip", "right_lower_lip_2", "right_lower_lip_1"),
-    *("right_inner_mouth_corner", "right_inner_upper_lip", "inner_upper_lip", "left_inner_upper_lip"),
-    *("left_inner_mouth_corner", "left_inner_lower_lip", "inner_lower_lip", "right_inner_lower_lip"),
-)
 _FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
 _FEET = ("left_big_toe", "left_small_toe", "left_heel", "right_big_toe", "right_small_toe", "right_heel")
 
-# Lines of a face: those that are open, and those that end where they begin.
-_FACE_LINES = ((0, 16), (17, 21), (22, 26), (27, 30), (31, 35))
-_FACE_RINGS = ((36, 41), (42, 47), (48, 59), (60, 67))
-
 # evaluation/myeval_wholebody.py of jin-s13/COCO-WholeBody
 _FACE_SIGMAS = (
-    *(
-        0.042,
-        0.043,
-        0.044,
-        0.043,
-        0.040,
-        0.035,
-        0.031,
-        0.025,
-        0.020,
-        0.023,
-        0.029,
-        0.032,
-        0.037,
-        0.038,
-        0.043,
-        0.041,
-        0.045,
-    ),
-    *(
-        0.013,
-        0.012,
-        0.011,
-        0.011,
-        0.012,
-        0.012,
-        0.011,
-        0.011,
-        0.013,
-        0.015,
-        0.009,
-        0.007,
-        0.007,
-        0.007,
-        0.012,
-        0.009,
-        0.008,
-    ),
-    *(
-        0.016,
-        0.010,
-        0.017,
-        0.011,
-        0.009,
-        0.011,
-        0.009,
-        0.007,
-        0.013,
-        0.008,
-        0.011,
-        0.012,
-        0.010,
-        0.034,
-        0.008,
-        0.008,
-        0.009,
-    ),
-    *(
-        0.008,
-        0.008,
-        0.007,
-        0.010,
-        0.008,
-        0.009,
-        0.009,
-        0.009,
-        0.007,
-        0.007,
-        0.008,
-        0.011,
-        0.008,
-        0.008,
-        0.008,
-        0.010,
-        0.008,
-    ),
+    *(0.042, 0.043, 0.044, 0.043, 0.040, 0.035, 0.031, 0.025, 0.020, 0.023, 0.029, 0.032, 0.037, 0.038),
+    *(0.043, 0.041, 0.045, 0.013, 0.012, 0.011, 0.011, 0.012, 0.012, 0.011, 0.011, 0.013, 0.015, 0.009),
+    *(0.007, 0.007, 0.007, 0.012, 0.009, 0.008, 0.016, 0.010, 0.017, 0.011, 0.009, 0.011, 0.009, 0.007),
+    *(0.013, 0.008, 0.011, 0.012, 0.010, 0.034, 0.008, 0.008, 0.009, 0.008, 0.008, 0.007, 0.010, 0.008),
+    *(0.009, 0.009, 0.009, 0.007, 0.007, 0.008, 0.011, 0.008, 0.008, 0.008, 0.010, 0.008),
 )
 _HAND_SIGMAS = (
-    *(0.029, 0.022, 0.035, 0.037, 0.047, 0.026, 0.025, 0.024, 0.035, 0.018, 0.024),
-    *(0.022, 0.026, 0.017, 0.021, 0.021, 0.032, 0.020, 0.019, 0.022, 0.031),
+    *(0.029, 0.022, 0.035, 0.037, 0.047, 0.026, 0.025, 0.024, 0.035, 0.018, 0.024, 0.022, 0.026, 0.017),
+    *(0.021, 0.021, 0.032, 0.020, 0.019, 0.022, 0.031),
 )
 _FOOT_SIGMAS = (0.068, 0.066, 0.066, 0.092, 0.094, 0.094)
 
@@ -125,8 +31,8 @@ def _hand(side: str) -> tuple[str, ...]:
 
 def _face_edges(first: int) -> tuple[tuple[int, int], ...]:
     """Join the points of a face whose first has the index `first`."""
-    steps = [(k, k + 1) for start, end in (*_FACE_LINES, *_FACE_RINGS) for k in range(start, end)]
-    return tuple((first + k, first + other) for k, other in (*steps, *((end, start) for start, end in _FACE_RINGS)))
+    steps = [(k, k + 1) for start, end in (*FACE_LINES, *FACE_RINGS) for k in range(start, end)]
+    return tuple((first + k, first + other) for k, other in (*steps, *((end, start) for start, end in FACE_RINGS)))
 
 
 def _hand_edges(wrist: int, root: int) -> tuple[tuple[int, int], ...]:
@@ -137,7 +43,7 @@ def _hand_edges(wrist: int, root: int) -> tuple[tuple[int, int], ...]:
 
 
 WHOLEBODY = Skeleton.from_names(
-    (*COCO.keypoint_names, *_FEET, *_FACE, *_hand("left"), *_hand("right")),
+    (*COCO.keypoint_names, *_FEET, *FACE, *_hand("left"), *_hand("right")),
     name="wholebody",
     edges=(
         *COCO.edges,
@@ -168,7 +74,7 @@ HALPE26 = Skeleton.from_names(
 """The first 26 keypoints of Halpe, those of body and feet."""
 
 HALPE = Skeleton.from_names(
-    (*HALPE26.keypoint_names, *_FACE, *_hand("left"), *_hand("right")),
+    (*HALPE26.keypoint_names, *FACE, *_hand("left"), *_hand("right")),
     name="halpe",
     edges=(*HALPE26.edges, *_face_edges(26), *_hand_edges(9, 94), *_hand_edges(10, 115)),
     # the same file; an older copy of it under cocoapi/ has 0.025 for the very last keypoint
@@ -186,11 +92,11 @@ def whole_body_parts(keypoint_names: Sequence[str]) -> dict[str, tuple[int, ...]
     Returns:
         The indices of body, foot, face, left hand and right hand; nothing for a skeleton without the 68 points of a face.
     """
-    if not set(_FACE) <= set(keypoint_names):
+    if not set(FACE) <= set(keypoint_names):
         return {}
     part_of = {
         **dict.fromkeys(_FEET, "foot"),
-        **dict.fromkeys(_FACE, "face"),
+        **dict.fromkeys(FACE, "face"),
         **dict.fromkeys(_hand("left"), "left hand"),
         **dict.fromkeys(_hand("right"), "right hand"),
     }

@@ -1,5 +1,7 @@
 """AP of parts of the annotations: each equals the plain evaluation of that part."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from keypoint_oracle import coco_numbers, detections_from_coco, random_case, truth_from_coco
@@ -7,9 +9,11 @@ from keypoint_oracle import coco_numbers, detections_from_coco, random_case, tru
 from hrpose.metrics.functional import average_precision
 from hrpose.metrics.functional.breakdown import (
     average_precision_by_crowding,
+    average_precision_by_part,
     average_precision_by_visibility,
     average_precision_per_keypoint,
     crowd_index,
+    images_by_crowding,
     select_images,
 )
 from hrpose.structures import GroundTruth
@@ -70,3 +74,36 @@ def test_by_crowding_evaluates_the_photos_of_a_range() -> None:
         ("hard", crowding >= 0.8),
     ):
         assert numbers[name] == average_precision(*select_images(detections, truth, image_ids[chosen]), sigmas)
+
+
+def test_stated_crowd_indices_are_taken_for_all_photos() -> None:
+    truth = replace(two_people(5.0), crowd_index=np.array([0.2, 0.8]))
+    image_ids, crowding = crowd_index(truth)
+    assert (image_ids.tolist(), crowding.tolist()) == ([1, 2], [0.2, 0.8])
+    parted = {name: ids.tolist() for name, ids in images_by_crowding(truth).items()}
+    assert parted == {"easy": [], "medium": [1], "hard": [2]}  # a border belongs to the harder range
+    nothing = detections_from_coco([], 4)
+    _, kept = select_images(nothing, truth, np.array([2]))
+    assert (kept.image_ids.tolist(), kept.crowd_index.tolist(), len(kept)) == ([2], [0.8], 0)
+    most = images_by_crowding(replace(truth, crowd_index=np.array([1.0, 1.0])))
+    assert most["hard"].tolist() == [1, 2]
+
+
+def test_by_part_equals_the_reference_on_those_keypoints() -> None:
+    annotations, results, sigmas = random_case(5, num_keypoints=5)
+    parts = {"ends": [0, 4], "middle": [1, 2, 3]}
+    got = average_precision_by_part(
+        detections_from_coco(results, 5), truth_from_coco(annotations, 5), sigmas, parts=parts
+    )
+    for name, indices in parts.items():
+
+        def part(row: dict, indices: list[int] = indices) -> dict:
+            triplets = np.reshape(row["keypoints"], (5, 3))
+            low, high = triplets[:, :2].min(axis=0), triplets[:, :2].max(axis=0)
+            kept = triplets[indices]
+            box = [*low.tolist(), *(high - low).tolist()]
+            labelled = int((kept[:, 2] > 0).sum())
+            return {"bbox": box, **row, "keypoints": kept.ravel().tolist(), "num_keypoints": labelled}
+
+        people = {**annotations, "annotations": [part(row) for row in annotations["annotations"]]}
+        assert list(got[name].values()) == coco_numbers(people, [part(row) for row in results], sigmas[indices])

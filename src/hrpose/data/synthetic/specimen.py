@@ -76,13 +76,7 @@ def draw_specimen(size: tuple[int, int], *, part: View = "whole") -> tuple[npt.N
         places: name of a keypoint -> (2,) pixels; every name of every known skeleton is there, in the picture or not.
     """
     person = Person(_body(), _outfit(), np.zeros(2), size[1] * _STATURES[part])
-    shown = {
-        "whole": lambda name: True,
-        "face": lambda name: name in ("chin", "head"),
-        "left hand": lambda name: name in _hand_names("left"),
-        "right hand": lambda name: name in _hand_names("right"),
-    }[part]
-    corners = np.stack([point for name, point in _locate(person).items() if shown(name)])
+    corners = np.stack([point for name, point in _locate(person).items() if _is_part(name, part)])
     person = replace(person, origin=(np.array(size) - 1 - corners.min(0) - corners.max(0)) / 2)
     canvas = Canvas(np.full((size[1], size[0], 3), _BACKGROUND, np.uint8), _LIGHT)
     paint_person(canvas, person, 1, np.random.default_rng(0))
@@ -97,7 +91,7 @@ def draw_specimen(size: tuple[int, int], *, part: View = "whole") -> tuple[npt.N
 def specimen_keypoints(places: Mapping[str, Floats], skeleton: Skeleton) -> Floats:
     """Take the places of the keypoints of a skeleton.
 
-    "head" is the top of the head, as in CrowdPose and Halpe; in JHMDB it is the middle of the face.
+    "head" is the top of the head, as in Halpe; in JHMDB it is the middle of the face.
 
     Args:
         places: from `draw_specimen`.
@@ -149,6 +143,7 @@ def _locate(person: Person) -> dict[str, Floats]:
     places |= {name: middle + shadow @ point for name, point in on_head.items()}
     places |= {
         "head": places["head_top"],
+        "top_head": places["head_top"],
         "face_middle": middle,
         "thorax": places["neck"] + person.stature * np.array([0, 0.02]),
         "upper_neck": places["neck"] + person.stature * np.array([0, -0.045]),
@@ -165,6 +160,13 @@ def _locate(person: Person) -> dict[str, Floats]:
         places |= _hand(places[f"{side}_wrist"], places[f"{side}_hand"], side, person.stature)
         places[f"{side}_finger"] = places[f"{side}_middle_finger4"]
     return places
+
+
+def _is_part(name: str, part: View) -> bool:
+    """Tell whether a keypoint spans what a picture shows."""
+    if part == "face":
+        return name in ("chin", "head_top")
+    return part == "whole" or name in _hand_names(part.removesuffix(" hand"))
 
 
 def _hand_names(side: str) -> set[str]:
