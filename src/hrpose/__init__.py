@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hrpose.data.load import load_image
     from hrpose.data.video import VideoReader, VideoWriter
     from hrpose.data.weights import fetch_weights
-    from hrpose.estimator import FunctionDetector, OnnxDetector, PoseEstimator, RTDetrDetector
+    from hrpose.estimator import BoxFile, FunctionDetector, OnnxDetector, PoseEstimator, RTDetrDetector
     from hrpose.estimator.video import track_poses
     from hrpose.inference import estimate_poses, predict_heatmaps
     from hrpose.metrics import KeypointAveragePrecision
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [  # noqa: RUF022  in the order of sorted()
+    "BoxFile",
     "COCO",
     "Crop",
     "DarkCodec",
@@ -68,6 +69,7 @@ __all__ = [  # noqa: RUF022  in the order of sorted()
 ]
 
 _HOMES = {
+    "BoxFile": "estimator",
     "COCO": "skeletons",
     "Crop": "structures",
     "DarkCodec": "codecs",

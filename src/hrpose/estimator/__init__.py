@@ -1,11 +1,12 @@
 """Use a trained network: images and boxes in, poses in photo pixels out."""
 
-from hrpose.estimator.detectors import Detector, FunctionDetector, OnnxDetector, RTDetrDetector
+from hrpose.estimator.detectors import BoxFile, Detector, FunctionDetector, OnnxDetector, RTDetrDetector
 from hrpose.estimator.engine import Engine, TorchEngine
 from hrpose.estimator.exported import ExportedEngine
 from hrpose.estimator.pose_estimator import PoseEstimator
 
 __all__ = [
+    "BoxFile",
     "Detector",
     "Engine",
     "ExportedEngine",

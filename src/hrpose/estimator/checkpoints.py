@@ -22,13 +22,15 @@ from hrpose.models import SimpleBaseline, StackedHourglass, WeightsError, load_w
 from hrpose.models.recognise import build_like
 from hrpose.models.weight_files import WeightFile, read_weight_file
 from hrpose.models.weight_forms import recognise
-from hrpose.skeletons import COCO, MPII, Skeleton
+from hrpose.skeletons import COCO, HALPE, HALPE26, KNOWN_SKELETONS, MPII, WHOLEBODY, Skeleton
 
 logger = logging.getLogger(__name__)
 
 _SETTINGS = ("flip_test", "keypoint_score_threshold", "channels_last")  # of the configuration; and of its `data`:
 _DATA_SETTINGS = ("bbox_padding", "channel_order", "mean", "std")
-_SKELETONS = {skeleton.num_keypoints: skeleton for skeleton in (COCO, MPII)}
+_BY_COUNT = {
+    skeleton.num_keypoints: skeleton for skeleton in (COCO, MPII, HALPE26, WHOLEBODY, HALPE)
+}  # 14 would be two
 _OFFICIAL = "pose checkpoint"  # as `load_weights` calls the authors' own files
 
 
@@ -74,11 +76,12 @@ def _parts_of_config(
     skeleton: Skeleton | None,
 ) -> NetworkParts:
     """Build what the configuration in a checkpoint of hrpose describes."""
+    names = None if skeleton is None else skeleton.keypoint_names
     skeleton = skeleton or _read_skeleton(file, keypoints)
     codec = codec or _build(file, "codec", config.get("codec"), hrpose.codecs)
     channels = codec.num_channels(skeleton.num_keypoints)
     net = model or _build(file, "model", config.get("model"), hrpose.models, num_keypoints=channels)
-    load_weights(net, file)
+    load_weights(net, file, keypoint_names=names)
     settings = {name: config[name] for name in _SETTINGS if name in config}
     data = config.get("data")
     settings |= {name: data[name] for name in _DATA_SETTINGS if name in data} if isinstance(data, Mapping) else {}
@@ -155,7 +158,7 @@ def _parts_of_tensors(
             f"Expected {file} ({form.kind}) to hold an HRNet, a SimpleBaseline or a stacked hourglass with its head, but its "
             "tensors are those of none. Give the network as `model`, with `codec` and `skeleton`."
         )
-    load_weights(net, file)
+    load_weights(net, file, keypoint_names=None if skeleton is None else skeleton.keypoint_names)
     assumed: list[str] = []
     settings: dict[str, Any] = {}
     if codec is None:
@@ -179,7 +182,7 @@ def _parts_of_tensors(
 
 
 def _named_skeleton(names: Sequence[str]) -> Skeleton:
-    known = (skeleton for skeleton in _SKELETONS.values() if skeleton.keypoint_names == tuple(names))
+    known = (skeleton for skeleton in KNOWN_SKELETONS.values() if skeleton.keypoint_names == tuple(names))
     return next(known, None) or Skeleton.from_names(names)
 
 
@@ -191,7 +194,7 @@ def _assume_skeleton(file: Path, tensors: Mapping[str, Tensor]) -> Skeleton:
             f"Expected {file} to hold a known head, whose channels are keypoints, but there is none. Give `skeleton`."
         )
     count = int(head.shape[0])
-    if count in _SKELETONS:
-        return _SKELETONS[count]
+    if count in _BY_COUNT:
+        return _BY_COUNT[count]
     names = [f"keypoint_{index}" for index in range(count)]
     return Skeleton.from_names(names, name=f"{count} keypoints without names", sigmas=[0.05] * count, upper_body=[])

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from hrpose.data.crops import crop_matrices, crops_of_bboxes, empty_images, warp_crops
 from hrpose.data.load import ImageSource, load_image
 from hrpose.estimator.boxes import Floats, check_inside, read_bboxes, touching, whole_image
-from hrpose.estimator.detectors.boxes import Detector, Image
+from hrpose.estimator.detectors import BoxFile, Detector
+from hrpose.estimator.detectors.boxes import Image
 from hrpose.geometry import Grid, invert_affine
 from hrpose.structures import CropBatch
 
@@ -58,7 +59,7 @@ class Cutter:
     grid: Grid
     padding: float
     upright: bool
-    detector: Detector | None
+    detector: Detector | BoxFile | None
 
     def prepare(self, request: Request) -> PhotoCrops | Image:
         """Load an image and cut its persons out; where the detector has to be asked first, return the image.
@@ -67,6 +68,8 @@ class Cutter:
             ValueError: if the image cannot be loaded, or the boxes cannot be of it.
         """
         image = load_image(request.image, upright=self.upright)
+        if request.bbox is None and isinstance(self.detector, BoxFile):
+            return self._cut_inside(image, *self.detector.of(request.image), request.image_id)
         if request.bbox is None and self.detector is not None:
             return image
         size = (image.shape[1], image.shape[0])
@@ -81,13 +84,16 @@ class Cutter:
             ValueError: if the detector returns anything else than boxes and scores.
         """
         assert self.detector is not None
-        bbox, scores = _checked_detections(self.detector(image))
-        inside = touching(bbox, (image.shape[1], image.shape[0]))
-        return self._cut(image, bbox[inside], scores[inside], image_id)
+        assert not isinstance(self.detector, BoxFile)
+        return self._cut_inside(image, *_checked_detections(self.detector(image)), image_id)
 
     def cut_nothing(self) -> PhotoCrops:
         """Give the crops of a photo without persons."""
         return self._cut(np.zeros((1, 1, 3), np.uint8), np.zeros((0, 4)), None, 0)
+
+    def _cut_inside(self, image: Image, bbox: Floats, scores: NDArray[np.float32], image_id: int) -> PhotoCrops:
+        inside = touching(bbox, (image.shape[1], image.shape[0]))
+        return self._cut(image, bbox[inside], scores[inside], image_id)
 
     def _cut(self, image: Image, bbox: Floats, scores: NDArray[np.float32] | None, image_id: int) -> PhotoCrops:
         count = len(bbox)

@@ -19,7 +19,7 @@ from hrpose.data.weights import find_weights
 from hrpose.estimator.boxes import read_bboxes
 from hrpose.estimator.checkpoints import read_parts
 from hrpose.estimator.crops import Cutter, Request
-from hrpose.estimator.detectors.boxes import Detector
+from hrpose.estimator.detectors import BoxFile, Detector
 from hrpose.estimator.engine import Engine, Precision, TorchEngine, choose_device
 from hrpose.estimator.exported import open_engine
 from hrpose.estimator.stream import OnError, estimate_one, estimate_stream
@@ -49,8 +49,9 @@ class PoseEstimator:
         keypoint_score_threshold: keypoints that score above it count for the instance score.
         channels_last: keep activations in NHWC order, as training does by default.
         detector: finds persons in images that come without boxes: image (H, W, 3) uint8 RGB -> boxes (N, 4) x, y, width,
-            height, and scores (N,). Without one the whole image is taken as the box of one person.
-        upright: turn photos that come as files upright by their EXIF orientation, as viewers do (see `load_image`).
+            height, and scores (N,); or a `BoxFile`. Without one the whole image is taken as the box of one person.
+        upright: turn photos that come as files upright by their EXIF orientation, as viewers do (see `load_image`); None does
+            so unless the boxes come from a file.
         num_threads: threads that read photos; None takes as many as there are processors, 16 at most.
 
     Raises:
@@ -79,8 +80,8 @@ class PoseEstimator:
         batch_size: int = 64,
         keypoint_score_threshold: float = 0.2,
         channels_last: bool = True,
-        detector: Detector | None = None,
-        upright: bool = True,
+        detector: Detector | BoxFile | None = None,
+        upright: bool | None = None,
         num_threads: int | None = None,
     ) -> None:
         engine = TorchEngine(
@@ -105,8 +106,8 @@ class PoseEstimator:
         *,
         bbox_padding: float = 1.25,
         batch_size: int = 64,
-        detector: Detector | None = None,
-        upright: bool = True,
+        detector: Detector | BoxFile | None = None,
+        upright: bool | None = None,
         num_threads: int | None = None,
     ) -> PoseEstimator:
         """Make an estimator of anything that turns crops into poses; the other arguments are those of the class.
@@ -126,7 +127,7 @@ class PoseEstimator:
         device: str | Device | None = None,
         precision: Precision | None = None,
         flip_test: bool | None = None,
-        detector: Detector | None = None,
+        detector: Detector | BoxFile | None = None,
         model: nn.Module | None = None,
         codec: Codec | None = None,
         skeleton: Skeleton | None = None,
@@ -188,18 +189,19 @@ class PoseEstimator:
         engine: Engine,
         bbox_padding: float,
         batch_size: int,
-        detector: Detector | None,
-        upright: bool,
+        detector: Detector | BoxFile | None,
+        upright: bool | None,
         num_threads: int | None,
     ) -> None:
         for name, value in {"bbox_padding": bbox_padding, "batch_size": batch_size, "num_threads": num_threads}.items():
             if value is not None and value <= 0:
                 raise ValueError(f"Expected `{name}` to be positive, but got {value}.")
-        if detector is not None and not callable(detector):
+        if not (detector is None or callable(detector) or isinstance(detector, BoxFile)):
             raise ValueError(f"Expected `detector` to be called with an image, but got {type(detector).__name__}.")
         self.engine = engine
         self.batch_size = batch_size
         self.num_threads = num_threads or min(16, os.cpu_count() or 1)
+        upright = not isinstance(detector, BoxFile) if upright is None else upright
         self._cutter = Cutter(engine.input_size, engine.grid, bbox_padding, upright, detector)
 
     @property
