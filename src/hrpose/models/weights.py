@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from hrpose.models.weight_files import WeightFile, WeightsError, read_weight_file
-from hrpose.models.weight_forms import DECONVS, NOT_WEIGHTS, Form, recognise, width_of
+from hrpose.models.weight_forms import DECONVS, HEAD, NOT_WEIGHTS, Form, official_name, recognise, width_of
 from hrpose.models.weight_heads import KeypointMatch, keypoint_dim, match_keypoints
 
 _LOG = logging.getLogger(__name__)
@@ -233,7 +233,9 @@ def _check_body(report: WeightReport, form: Form, found: Mapping[str, Tensor], e
 
 def _check_depth(report: WeightReport, form: Form, surplus: Sequence[str], *, fresh_head: bool) -> None:
     """Raise if the file's network does more; more outputs of an ImageNet HRNet do not count."""
-    left_out = ("head.",) if fresh_head else NOT_WEIGHTS
+    own = [*report.loaded, *report.missing, *report.mismatched]
+    foreign = [part for part in (HEAD, DECONVS) if not any(part in name for name in own)]  # another kind of head
+    left_out = ("head.", *foreign) if fresh_head else NOT_WEIGHTS
     deeper = [name for name in surplus if (form.whole or ".fuse_layers." not in name) and not name.startswith(left_out)]
     if deeper:
         raise WeightsError(
@@ -264,10 +266,12 @@ def _check_head(report: WeightReport, form: Form, found: Mapping[str, Tensor], e
 def _absent(report: WeightReport, form: Form) -> list[str]:
     """List what is missing though a file of this form should have it; deconvolutions are never part of a backbone."""
     elsewhere = _HEADS if form.whole else (*_HEADS, DECONVS)
-    return [name for name in report.missing if not name.startswith(elsewhere) and not name.endswith(_COUNTER)]
+    return [
+        name for name in report.missing if not official_name(name).startswith(elsewhere) and not name.endswith(_COUNTER)
+    ]
 
 
 def _summary(names: Iterable[str]) -> str:
-    """Count names by their first part, by the first two in a head; averaged copies of MMPose 0.x have no parts."""
-    groups = Counter(re.match(r"ema_|head\.[^.]*|[^.]*", name)[0] for name in names)  # type: ignore[index]  # it always matches
+    """Count names by their first part, by the first two of a backbone or head; averaged copies of MMPose 0.x have one."""
+    groups = Counter(re.match(r"ema_|(?:backbone|head)\.[^.]*|[^.]*", name)[0] for name in names)  # type: ignore[index]  # it always matches
     return ", ".join(f"{group} ({count})" for group, count in groups.items())
