@@ -14,8 +14,10 @@ EXPERIMENTS = ROOT / "conf" / "experiment"
 PAGE = ROOT / "docs" / "experiments.md"
 BEGIN, END = "<!-- tables: scripts/list_experiments.py -->", "<!-- end of tables -->"
 FAMILIES = {"w": "HRNet on COCO", "res": "SimpleBaseline on COCO", "hourglass": "Stacked Hourglass on COCO"}
+FAMILIES["mpii"] = "HRNet and SimpleBaseline on MPII"
 OTHERS = "Other data and heads"
 MEASURES = ("AP", "AP50", "AP75", "APM", "APL", "AR")
+MPII_MEASURES = ("PCKh", "Head", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle", "Mean@0.11")
 
 
 def main() -> int:
@@ -43,26 +45,23 @@ def with_tables(page: str, files: list[Path]) -> str:
 
 def table(files: list[Path]) -> str:
     """Make the table of some experiment files: published numbers in percent, what is expected, what came out."""
-    lines = [f"| experiment | what it is | {' | '.join(MEASURES)} | expected AP | obtained |", "|---" * 10 + "|"]
-    return "\n".join([*lines, *(f"| {' | '.join(row(file))} |" for file in files)])
+    measures = MPII_MEASURES if _family(files[0]) == FAMILIES["mpii"] else MEASURES
+    head = ["experiment", "what it is", *measures, f"expected {measures[0]}", "obtained"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row(file, measures))} |" for file in files)])
 
 
-def row(file: Path) -> list[str]:
+def row(file: Path, measures: tuple[str, ...]) -> list[str]:
     """Read the cells of an experiment off the header of its file."""
-    title, *facts = [
-        line.removeprefix("#").strip() for line in file.read_text().splitlines()[1:] if line.startswith("#")
-    ]
-    said = {word: text for word, _, text in (fact.partition(" ") for fact in facts)}
-    published = (
-        dict(re.findall(r"\b(AP50|AP75|APM|APL|AR|AP) \.(\d{3})\b", said.get("paper", ""))) if _is_row(said) else {}
-    )
-    numbers = [f"{int(published[name]) / 10:.1f}" if name in published else "" for name in MEASURES]
-    return [f"`{file.stem}`", title.rstrip("."), *numbers, said["expected"].strip(), said["obtained"].strip()]
-
-
-def _is_row(said: dict[str, str]) -> bool:
-    """Tell a row of a paper's table from a remark such as "none; another tool lists AP .753"."""
-    return said.get("paper", "").strip().startswith("AP ")
+    lines = file.read_text().splitlines()[1:]
+    title, *facts = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
+    said = {word: text.strip() for word, _, text in (fact.partition(" ") for fact in facts)}
+    stated = said.get("paper", "")  # a remark, such as "none; another tool lists AP .753", begins with another word
+    number = r"\.(\d\d)(\d)" if measures == MEASURES else r"(\d+)\.(\d)"  # AP is written as a share, PCKh in percent
+    found = re.findall(rf"(\S+) {number}\b", stated) if stated.startswith(f"{measures[0]} ") else []
+    percent = {name: f"{int(whole)}.{tenth}" for name, whole, tenth in found}
+    numbers = [percent.get(name, "") for name in measures]
+    return [f"`{file.stem}`", title.rstrip("."), *numbers, said["expected"], said["obtained"]]
 
 
 def _family(file: Path) -> str:

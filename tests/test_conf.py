@@ -7,8 +7,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from hrpose.config import build, compose, conf_dir, validate
-from hrpose.skeletons import COCO, KNOWN_SKELETONS
+from hrpose.config import ConfigError, build, compose, conf_dir, validate
+from hrpose.skeletons import COCO, KNOWN_SKELETONS, MPII
 
 CONF = conf_dir()
 FILES = sorted(CONF.rglob("*.yaml"))
@@ -26,6 +26,13 @@ RESNETS = {  # experiment: depth, input (w, h), sigma
     "res101_384x288": (101, (288, 384), 3.0),
     "res152_256x192": (152, (192, 256), 2.0),
     "res152_384x288": (152, (288, 384), 3.0),
+}
+MPII_NETWORKS = {  # experiment: network, its width or depth, epochs, milestones, colour order
+    "mpii_w32_256x256": ("HRNet", 32, 210, [170, 200], "rgb"),
+    "mpii_w48_256x256": ("HRNet", 48, 210, [170, 200], "rgb"),
+    "mpii_res50_256x256": ("SimpleBaseline", 50, 140, [90, 120], "bgr"),
+    "mpii_res101_256x256": ("SimpleBaseline", 101, 140, [90, 120], "bgr"),
+    "mpii_res152_256x256": ("SimpleBaseline", 152, 140, [90, 120], "bgr"),
 }
 HOURGLASSES = {  # experiment: stacks, input (w, h)
     "hourglass_4_256x192": (4, (192, 256)),
@@ -75,17 +82,19 @@ OPTIONS = [
 
 @pytest.fixture(scope="module")
 def coco(tmp_path_factory) -> Path:
-    """A folder in the layout of COCO, with empty files and a person of 17 keypoints."""
+    """A folder in the layout of COCO and of MPII, with empty files."""
     folder = tmp_path_factory.mktemp("coco")
     for name in (
         "annotations/person_keypoints_train2017.json",
         "annotations/person_keypoints_val2017.json",
         "person_detection_results/COCO_val2017_detections_AP_H_56_person.json",
+        *("annot/train.json", "annot/valid.json", "annot/gt_valid.mat"),
     ):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
     (folder / "train2017").mkdir()
     (folder / "val2017").mkdir()
+    (folder / "images").mkdir()
     return folder
 
 
@@ -130,7 +139,7 @@ def test_an_experiment_composes_validates_and_builds(experiment, coco, tmp_path)
     told = {"total_steps": 100} if cfg.schedule_interval == "step" else {}
     build(cfg.schedule)(optimizer, **told)
     build(cfg.loss)
-    build(cfg.metric, sigmas=skeleton.sigmas)
+    build(cfg.metric, **({} if experiment in MPII_NETWORKS else {"sigmas": skeleton.sigmas}))
     callbacks = [build(node) for node in cfg.callbacks.values() if node is not None]
     loggers = [build(node) for node in cfg.logger.values()]
     build(cfg.trainer, callbacks=callbacks, logger=loggers, accelerator="cpu")
@@ -171,8 +180,44 @@ def test_the_recipe_of_the_networks_that_hrnet_was_measured_against(experiment):
     assert cfg.name == experiment
 
 
+@pytest.mark.parametrize("experiment", MPII_NETWORKS)
+def test_the_recipe_of_mpii(experiment):
+    network, size, epochs, milestones, channel_order = MPII_NETWORKS[experiment]
+    cfg = compose("fit", [f"experiment={experiment}"])
+    assert cfg.model._target_.endswith(f".{network}")
+    assert cfg.model["width" if network == "HRNet" else "depth"] == size
+    assert (tuple(cfg.codec.input_size), tuple(cfg.codec.heatmap_size), cfg.codec.sigma) == ((256, 256), (64, 64), 2.0)
+    assert cfg.data.batch_size * cfg.trainer.accumulate_grad_batches * cfg.trainer.devices == 128
+    assert (cfg.optim._target_, cfg.optim.lr, cfg.optim.weight_decay) == ("torch.optim.Adam", 1e-3, 0)
+    assert (cfg.trainer.max_epochs, list(cfg.schedule.milestones), cfg.schedule.gamma) == (epochs, milestones, 0.1)
+    assert (cfg.augment.scale.factor, cfg.augment.rotation.factor, cfg.augment.half_body) == (0.25, 30, None)
+    assert (cfg.augment.flip.probability, cfg.flip_test, cfg.data.bbox_padding) == (0.5, True, 1.25)
+    assert (cfg.data.channel_order, cfg.data.val_detections, list(cfg.data.val_boxes)) == (channel_order, None, ["gt"])
+    assert cfg.metric._target_ == "hrpose.metrics.PCKh"
+    assert build(cfg.skeleton) is MPII
+    assert cfg.name == experiment
+
+
+def test_one_line_chooses_what_checkpoints_go_by():
+    words = ["callbacks/early_stopping=default"]
+    for cfg, leading, least in (
+        (compose("fit", [*words, "metric=pckh"]), "val/PCKh", 0.1),
+        (compose("fit", words), "val/AP", 0.001),
+    ):
+        assert cfg.callbacks.best.monitor == cfg.callbacks.early_stopping.monitor == leading
+        assert cfg.callbacks.early_stopping.min_delta == least
+    validate(compose("fit", ["callbacks.best=null"]))
+
+
+def test_missing_files_of_mpii_are_named_with_their_layout(tmp_path):
+    with pytest.raises(ConfigError, match=r"data\.val_ground_truth = .*gt_valid\.mat") as caught:
+        validate(compose("fit", ["experiment=mpii_w32_256x256", f"paths.data={tmp_path}"]))
+    assert f"MPII is expected under {tmp_path} like this" in str(caught.value)
+    assert "human-pose.mpi-inf.mpg.de" in str(caught.value)
+
+
 def test_all_experiments_of_the_paper_are_there():
-    assert {*PAPER, *RESNETS, *HOURGLASSES, *VARIANTS, "tiny"} <= set(EXPERIMENTS)
+    assert {*PAPER, *RESNETS, *MPII_NETWORKS, *HOURGLASSES, *VARIANTS, "tiny"} <= set(EXPERIMENTS)
 
 
 @pytest.mark.parametrize("experiment", VARIANTS)

@@ -20,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 
 from hrpose.data.datamodule import PoseDataModule
+from hrpose.metrics import KeypointAveragePrecision, PoseMetric
 from hrpose.metrics.collect import Predictions
 from hrpose.structures import Batch, GroundTruth, Poses
 from hrpose.visualize import draw_crop_sheet, draw_curves, draw_pose_sheet, save_image
@@ -151,7 +152,7 @@ class PictureSheets(Callback):
             self._poses.append(outputs["poses"])
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the photos with their poses, and note the AP."""
+        """Draw the photos with their poses, and note the AP or PCKh."""
         if trainer.sanity_checking or not trainer.is_global_zero or not self._poses:
             return
         datamodule = _datamodule_of(trainer)
@@ -161,8 +162,9 @@ class PictureSheets(Callback):
         shown = [poses[poses.image_ids == photo_id] for photo_id in photo_ids]
         self._show(trainer, "val_poses", draw_pose_sheet(photos, shown, datamodule.skeleton))
         if trainer.state.fn == TrainerFn.FITTING:
-            for name in [key for key in trainer.callback_metrics if key.startswith("val/AP_")]:
-                self._note(trainer, name, float(trainer.callback_metrics[name]))
+            for name, metric in _metrics_of(pl_module).items():
+                key = f"val/{metric.leading}_{name}"
+                self._note(trainer, key, float(trainer.callback_metrics[key]))
             self._draw_curves(trainer)
 
     def _note(self, trainer: Trainer, name: str, value: float) -> None:
@@ -183,7 +185,9 @@ class PictureSheets(Callback):
 
 
 class ResultFiles(Callback):
-    """Write the poses of `validate` and `test` as COCO result files, one for each kind of boxes: what AP was computed from.
+    """Write the poses of `validate` and `test` as JSON, one file for each kind of boxes: what AP or PCKh was computed from.
+
+    Of AP it is a COCO result file; of PCKh a list of `hrpose.metrics.PCKh.results`.
 
     A validation within `fit` writes nothing: the files would be overwritten after every epoch.
 
@@ -191,7 +195,7 @@ class ResultFiles(Callback):
         folder: where `keypoints_gt.json` and `keypoints_det.json` go.
 
     Attributes:
-        evaluated: what was written last, by the name of the metric: the predictions, and the ground truth.
+        evaluated: what AP was computed from last, by the name of the metric: the predictions, and the ground truth.
     """
 
     def __init__(self, folder: str) -> None:
@@ -208,15 +212,18 @@ class ResultFiles(Callback):
         self._write(pl_module)
 
     def _write(self, pl_module: LightningModule) -> None:
-        metrics: Any = pl_module.metrics
-        for name, metric in metrics.items():
-            self.evaluated[name] = metric.evaluated()
-            write_results(self.folder / f"keypoints_{name}.json", self.evaluated[name][0].to_coco())
+        for name, metric in _metrics_of(pl_module).items():
+            if isinstance(metric, KeypointAveragePrecision):
+                self.evaluated[name] = metric.evaluated()
+                rows = self.evaluated[name][0].to_coco()
+            else:
+                rows = metric.results()
+            write_results(self.folder / f"keypoints_{name}.json", rows)
 
 
 @rank_zero_only
 def write_results(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write COCO result rows as JSON, from the first process only."""
+    """Write result rows as JSON, from the first process only."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(rows))
 
@@ -225,6 +232,11 @@ def write_results(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def _copy_once(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
+
+
+def _metrics_of(pl_module: LightningModule) -> dict[str, PoseMetric]:
+    """The metrics of a PoseModule; another module has none that is known here."""
+    return getattr(pl_module, "pose_metrics", {})
 
 
 def _datamodule_of(trainer: Trainer) -> PoseDataModule:

@@ -5,7 +5,7 @@ Everything it works with is given to it; it builds nothing. Batches arrive ready
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -16,16 +16,17 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from hrpose.codecs import Codec
 from hrpose.inference import estimate_poses
-from hrpose.metrics import KeypointAveragePrecision
+from hrpose.metrics import PoseMetric
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Batch, Poses
 
 
 class PoseModule(LightningModule):
-    """Train a keypoint network and measure its AP.
+    """Train a keypoint network and measure its AP, or whatever its metrics measure.
 
-    Logged: `train/loss`; `val/AP` and its nine companions for the first metric; for each metric its numbers with its name,
-    such as `val/AP_gt` and `val/AP_det`. A test logs the same under `test/`.
+    Logged: `train/loss`; `val/AP` and its nine companions for the first metric (`val/PCKh` and its companions if that is what
+    it measures); for each metric its numbers with its name, such as `val/AP_gt` and `val/AP_det`. A test logs the same under
+    `test/`.
 
     Args:
         net: images (B, 3, H, W) -> heatmaps (B, K, h, w); in training mode those of all stacks, (B, S, K, h, w), if it has
@@ -57,7 +58,7 @@ class PoseModule(LightningModule):
         optimizer: Callable[..., Optimizer] = torch.optim.Adam,
         schedule: Callable[..., LRScheduler] | None = None,
         schedule_interval: Literal["epoch", "step"] = "epoch",
-        metrics: Mapping[str, KeypointAveragePrecision] | None = None,
+        metrics: Mapping[str, PoseMetric] | None = None,
         flip_test: bool = True,
         keypoint_score_threshold: float = 0.2,
         channels_last: bool = False,
@@ -71,7 +72,7 @@ class PoseModule(LightningModule):
         self.codec = codec
         self.loss = loss
         self.skeleton = skeleton
-        self.metrics = nn.ModuleDict(dict(metrics or {}))
+        self.metrics = nn.ModuleDict(dict(metrics or {}))  # type: ignore[arg-type] # a PoseMetric is a Metric
         self.optimizer = optimizer
         self.schedule = schedule
         self.schedule_interval = schedule_interval
@@ -147,18 +148,22 @@ class PoseModule(LightningModule):
 
     def _measure(self, batch: Batch, loader: int) -> dict[str, Any]:
         poses = self.predict_step(batch, 0)
-        list(self.metrics.values())[loader].update_poses(poses)  # type: ignore[operator]
+        list(self.pose_metrics.values())[loader].update_poses(poses)
         return {"poses": poses}
 
+    @property
+    def pose_metrics(self) -> dict[str, PoseMetric]:
+        """The metrics by their names, typed as what they are."""
+        return cast("dict[str, PoseMetric]", dict(self.metrics.items()))
+
     def _reset_metrics(self) -> None:
-        for metric in self.metrics.values():
-            metric.reset()  # type: ignore[operator]
+        for metric in self.pose_metrics.values():
+            metric.reset()
 
     def _log_metrics(self, stage: str) -> None:
         """Log each number under `stage/AP_name`, and those of the first metric under `stage/AP` too."""
-        for position, (name, metric) in enumerate(self.metrics.items()):
-            numbers: dict[str, Tensor] = metric.compute()  # type: ignore[operator]
-            for key, value in numbers.items():
-                self.log(f"{stage}/{key}_{name}", value.float(), prog_bar=key == "AP")
+        for position, (name, metric) in enumerate(self.pose_metrics.items()):
+            for key, value in metric.logged().items():
+                self.log(f"{stage}/{key}_{name}", value.float(), prog_bar=key == metric.leading)
                 if position == 0:
                     self.log(f"{stage}/{key}", value.float())

@@ -48,6 +48,12 @@ def test_what_is_out_of_the_ordinary_is_left_to_the_whole_decoder() -> None:
     assert decode_top(encode(cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (131, 300), 50) is None
 
 
+def test_the_size_need_not_be_told() -> None:
+    content = encode()
+    np.testing.assert_array_equal(decode_top(content, None, 50), decode_top(content, (131, 300), 50))
+    assert decode_top(content, None, 280) is None  # not worth while
+
+
 def test_truncation_is_told_by_the_end_marker() -> None:
     content = encode()
     assert not is_truncated(content)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from matplotlib import pyplot
 
-from hrpose.visualize import draw_curves
+from hrpose.visualize import curves, draw_curves
 
 NAN = float("nan")
+draw = curves._draw_panel
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,16 @@ def test_scores_get_a_panel_of_their_own():
     loss, ap = {"train/loss": [(0, 1.0), (1, 0.5)]}, {"val/AP_gt": [(1, 0.5)]}
     assert draw_curves({**loss, **ap}).shape[1] == 2 * draw_curves(loss).shape[1]
     assert draw_curves(ap).shape == draw_curves(loss).shape
+
+
+def test_pckh_is_drawn_from_0_to_100(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        curves, "_draw_panel", lambda axes, title, lines: drawn.append((axes, title, draw(axes, title, lines)))
+    )
+    draw_curves({"train/loss": [(0, 1.0)], "val/PCKh_gt": [(1, 55.0), (2, 90.3)]})
+    assert [title for _, title, _ in drawn] == ["Loss", "PCKh"]
+    assert drawn[1][0].get_ylim() == (0, 100)
 
 
 def test_another_curve_gives_another_picture():

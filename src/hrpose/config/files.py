@@ -132,7 +132,8 @@ def _missing_data(cfg: DictConfig) -> Iterator[tuple[str, str]]:
         return
     boxes = OmegaConf.select(cfg, "data.val_boxes") or []
     for_training = ["train_annotations", "train_images"]
-    for_validation = ["val_annotations", "val_images", *(["val_detections"] if "det" in boxes else [])]
+    for_validation = ["val_annotations", "val_images", "val_ground_truth"]
+    for_validation += ["val_detections"] if "det" in boxes else []
     wanted = {"fit": for_training + for_validation, "bench": for_training}.get(cfg.get("task", ""), for_validation)
     for name in wanted:
         path = _text(cfg.data, name)

@@ -16,6 +16,8 @@ SETTINGS: Mapping[str, str] = {
     "channels_last": "bool",
     "compile": "bool",
     "schedule_interval": "Literal['epoch', 'step']",
+    "monitor": "str",
+    "monitor_min_delta": "float",
 }
 # Those of the verbs that read result files.
 _RESULTS = {

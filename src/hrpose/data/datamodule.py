@@ -17,16 +17,17 @@ from hrpose.data.coco import CocoAnnotations, forget_annotations, read_annotatio
 from hrpose.data.dataset import PoseDataset, keep_batch, start_worker
 from hrpose.data.errors import DataError
 from hrpose.data.images import read_image
+from hrpose.data.mpii import MpiiAnnotations, is_mpii, read_mpii
 from hrpose.data.normalization import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder, Normalization
 from hrpose.data.samplers import EpochSampler, ResumableLoader
 from hrpose.data.transforms import CropTransform
 from hrpose.geometry import Rules
 from hrpose.skeletons import Skeleton
-from hrpose.structures import Batch, GroundTruth, InstanceTable, RawBatch
+from hrpose.structures import Batch, GroundTruth, InstanceTable, MpiiTruth, RawBatch
 
 
 class PoseDataModule(LightningDataModule):
-    """Detector-cropped persons of COCO-format data.
+    """Detector-cropped persons of COCO-format data, or of MPII: an annotation file that is a JSON list is read as MPII's.
 
     With `num_workers=0` OpenCV uses all cores for a warp; in workers it is held to one thread.
 
@@ -38,6 +39,7 @@ class PoseDataModule(LightningDataModule):
         val_annotations: COCO keypoint file of the validation set.
         val_images: its photo folder.
         val_detections: boxes of a person detector for the validation photos, in the form of COCO results.
+        val_ground_truth: gt_valid.mat or an .npz with its arrays: what PCKh of MPII's persons is measured against.
         val_boxes: a validation loader for each: "gt" crops annotated boxes, "det" those of the detector.
         batch_size: crops in a training batch of one process.
         val_batch_size: crops in a validation batch of one process.
@@ -78,6 +80,7 @@ class PoseDataModule(LightningDataModule):
         val_annotations: str | Path,
         val_images: str | Path,
         val_detections: str | Path | None = None,
+        val_ground_truth: str | Path | None = None,
         val_boxes: Sequence[Literal["gt", "det"]] = ("gt",),
         batch_size: int = 32,
         val_batch_size: int = 32,
@@ -99,17 +102,16 @@ class PoseDataModule(LightningDataModule):
         self.codec, self.skeleton = codec, skeleton
         self.train_annotations, self.train_images = Path(train_annotations), Path(train_images)
         self.val_annotations, self.val_images = Path(val_annotations), Path(val_images)
-        self.val_detections = Path(val_detections) if val_detections is not None else None
+        self.val_detections, self.val_ground_truth = _path(val_detections), _path(val_ground_truth)
         self.val_boxes = _checked_boxes(val_boxes, self.val_detections)
         self.batch_size = _checked_count("batch_size", batch_size, 1)
         self.val_batch_size = _checked_count("val_batch_size", val_batch_size, 1)
         self.num_workers = _checked_count("num_workers", num_workers, 0)
-        self.seed = seed
+        self.seed, self.pixel_transforms = seed, pixel_transforms
         self.category, self.keypoint_fields, self.area_from_bbox = category, keypoint_fields, area_from_bbox
         self.min_bbox_score, self.bbox_padding, self.bbox_rules = min_bbox_score, bbox_padding, bbox_rules
         steps = augment.values() if isinstance(augment, Mapping) else augment
         self.augment = tuple(step for step in steps if step is not None)
-        self.pixel_transforms = pixel_transforms
         self.normalization = Normalization(channel_order, mean, std)
         self._train_set: PoseDataset | None = None
         self._val_sets: dict[str, PoseDataset] = {}
@@ -122,7 +124,7 @@ class PoseDataModule(LightningDataModule):
             DataError: if a file cannot be used.
         """
         if stage == "fit" and self._train_set is None:
-            self.train_table = self.read_annotations(self.train_annotations).instances(self.bbox_rules)
+            self.train_table = self._instances(self._persons(self.train_annotations))
             if not len(self.train_table):
                 raise DataError(
                     f"{self.train_annotations}: expected persons to train on, but none has keypoints and a box."
@@ -179,8 +181,33 @@ class PoseDataModule(LightningDataModule):
 
     @cached_property
     def ground_truth(self) -> GroundTruth:
-        """Everything annotated in the validation photos; read on first use, before `setup` too."""
+        """Everything annotated in the validation photos, for AP; read on first use, before `setup` too.
+
+        Raises:
+            DataError: if the annotations are MPII's, which have none of the areas that AP is measured by.
+        """
+        if is_mpii(self.val_annotations):
+            raise DataError(
+                f"{self.val_annotations}: expected COCO annotations to measure AP against, but got MPII's, which have no areas. "
+                "Measure PCKh instead: metric=pckh."
+            )
         return self.read_annotations(self.val_annotations).ground_truth()
+
+    @cached_property
+    def mpii_truth(self) -> MpiiTruth:
+        """Keypoints and head boxes of the validation persons, for PCKh; read on first use, before `setup` too.
+
+        Raises:
+            DataError: if there is no `val_ground_truth`, the annotations are not MPII's, or the two do not go together.
+        """
+        annotations = self._persons(self.val_annotations)
+        if self.val_ground_truth is None or not isinstance(annotations, MpiiAnnotations):
+            raise DataError(
+                f"Expected MPII annotations and their `val_ground_truth`, because PCKh is measured against head boxes, but got "
+                f"{self.val_annotations} and {self.val_ground_truth}. Give data.val_ground_truth=<gt_valid.mat>, or measure "
+                "AP instead: metric=oks."
+            )
+        return annotations.truth(self.val_ground_truth)
 
     def read_annotations(self, file: Path) -> CocoAnnotations:
         """Read an annotation file, of the training or the validation set, as this data module does."""
@@ -203,12 +230,29 @@ class PoseDataModule(LightningDataModule):
             raise DataError(f"Expected the id of a photo of {self.val_annotations}, but got {image_id}.")
         return read_image(self.val_images / table.file_names[int(places[0])])
 
+    def _persons(self, file: Path) -> CocoAnnotations | MpiiAnnotations:
+        if not is_mpii(file):
+            return self.read_annotations(file)
+        if self.category is not None:
+            raise DataError(
+                f"{file}: expected COCO annotations with the category {self.category!r}, but got MPII's, which have none."
+            )
+        return read_mpii(file)
+
+    def _instances(self, annotations: CocoAnnotations | MpiiAnnotations) -> InstanceTable:
+        """Select the persons; MPII's are taken as they are, whatever the rules."""
+        if isinstance(annotations, MpiiAnnotations):
+            return annotations.instances()
+        return annotations.instances(self.bbox_rules)
+
     def _read_val_table(self, boxes: str) -> InstanceTable:
-        annotations = self.read_annotations(self.val_annotations)
+        annotations = self._persons(self.val_annotations)
         if boxes == "det":
             assert self.val_detections is not None
+            if isinstance(annotations, MpiiAnnotations):
+                raise DataError("Expected `val_boxes` to be [gt] for MPII, whose photos have no ids to find boxes by.")
             return read_detections(self.val_detections, annotations, min_score=self.min_bbox_score)
-        table = annotations.instances(self.bbox_rules)
+        table = self._instances(annotations)
         if not len(table):
             raise DataError(
                 f"{self.val_annotations}: expected persons to validate on, but none has keypoints and a box."
@@ -241,6 +285,10 @@ class PoseDataModule(LightningDataModule):
             "pin_memory": torch.cuda.is_available(),
             "persistent_workers": self.num_workers > 0,
         }
+
+
+def _path(name: str | Path | None) -> Path | None:
+    return Path(name) if name is not None else None
 
 
 def _checked_boxes(boxes: Sequence[str], detections: Path | None) -> tuple[str, ...]:

@@ -191,9 +191,11 @@ class PoseDataset(Dataset[Sample]):
     def _photo_of(self, index: int, num_rows: int) -> NDArray[np.uint8]:
         """Decode the first rows of a photo, unless the batch before ended with them."""
         width, height = self.table.image_sizes[index].tolist()
+        size = (width, height) if height else None  # MPII's annotations state no sizes
+        height = height or num_rows
         if self._last_photo is None or self._last_photo[0] != index or self._last_photo[1] < min(num_rows, height):
             file = f"{self.image_dir}/{self.table.file_names[index]}"
-            photo = read_image(file, size=(width, height), num_rows=num_rows)
+            photo = read_image(file, size=size, num_rows=num_rows)
             self._last_photo = (index, height if len(photo) == height else num_rows, photo)
         return self._last_photo[2]
 

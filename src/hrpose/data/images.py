@@ -28,7 +28,7 @@ def read_image(
     Args:
         file: of any format that OpenCV reads.
         size: (width, height) that the photo must have; None takes any.
-        num_rows: how many rows from the top are needed, if `size` is given; None stands for all. More may be returned.
+        num_rows: how many rows from the top are needed; None stands for all. More may be returned.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -42,7 +42,7 @@ def read_image(
             content = stream.read()
     except (FileNotFoundError, IsADirectoryError) as error:
         raise MissingDataError(f"Expected a photo at {file}, but there is no such file.") from error
-    if size is not None and num_rows is not None and content.startswith(JPEG_START):
+    if num_rows is not None and content.startswith(JPEG_START):
         top = decode_top(content, size, num_rows)
         if top is not None:
             return top

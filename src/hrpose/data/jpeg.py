@@ -23,12 +23,12 @@ def decode_jpeg(content: bytes) -> NDArray[np.uint8]:
     return image
 
 
-def decode_top(content: bytes, size: tuple[int, int], num_rows: int) -> NDArray[np.uint8] | None:
+def decode_top(content: bytes, size: tuple[int, int] | None, num_rows: int) -> NDArray[np.uint8] | None:
     """Decode the first rows of a JPEG as RGB.
 
     Args:
         content: the file.
-        size: (width, height) that the photo should have.
+        size: (width, height) that the photo should have; None takes any.
         num_rows: rows needed.
 
     Returns:
@@ -36,8 +36,13 @@ def decode_top(content: bytes, size: tuple[int, int], num_rows: int) -> NDArray[
         not worth while, or the file is of another kind or size, cut short or broken.
     """
     lowered = num_rows + _MARGIN
-    place = _find_height(content) if lowered < 0.9 * size[1] else None
-    if place is None or (_read_short(content, place + 2), _read_short(content, place)) != size:
+    if size is not None and lowered >= 0.9 * size[1]:
+        return None
+    place = _find_height(content)
+    if place is None:
+        return None
+    stated = _read_short(content, place + 2), _read_short(content, place)
+    if stated != (size or stated) or lowered >= 0.9 * stated[1]:
         return None
     changed = bytearray(content)
     changed[place : place + 2] = lowered.to_bytes(2, "big")

@@ -62,6 +62,7 @@ class KeypointAveragePrecision(KeypointMetric):
     higher_is_better: bool = True
     plot_lower_bound: float = 0.0
     plot_upper_bound: float = 1.0
+    leading = "AP"
 
     def __init__(
         self,
@@ -96,6 +97,10 @@ class KeypointAveragePrecision(KeypointMetric):
             max_detections=self.max_detections,
         )
         return {name: torch.tensor(value, dtype=torch.float64, device=self.device) for name, value in numbers.items()}
+
+    def logged(self) -> dict[str, Tensor]:
+        """Give what `compute` gives: its names are those of logs, `leading` among them."""
+        return self.compute()
 
     def results(self, category_id: int | None = None) -> list[dict[str, Any]]:
         """Give the rows of a COCO keypoint result file, after duplicates and repeated poses are gone.

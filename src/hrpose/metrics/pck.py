@@ -10,8 +10,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hrpose.metrics.functional.oks import Floats
-from hrpose.metrics.functional.pck import NUM_MPII_KEYPOINTS, head_sizes, mean_pck, normalized_errors, pck, pckh_table
+from hrpose.metrics.functional.pck import (
+    NUM_MPII_KEYPOINTS,
+    PCKH_COLUMNS,
+    head_sizes,
+    mean_pck,
+    normalized_errors,
+    pck,
+    pckh_table,
+)
 from hrpose.metrics.tables import TableMetric
+from hrpose.structures import MpiiTruth, Poses
+
+PCKH_LOG_NAMES = {name: name.replace("Mean", "PCKh") if "Mean" in name else f"PCKh_{name}" for name in PCKH_COLUMNS}
+"""What the numbers of the table are called in logs: PCKh (Mean), PCKh@0.11, PCKh@0.10, PCKh_Head, ..."""
 
 
 class PercentageOfCorrectKeypoints(TableMetric):
@@ -83,45 +95,105 @@ class PercentageOfCorrectKeypoints(TableMetric):
 class PCKh(TableMetric):
     """Compute the table of the MPII single-person benchmark, in percent.
 
+    As input the metric takes keypoints with their targets and head boxes (`update`) or, with `ground_truth` given, estimated
+    `Poses` scattered over batches and processes (`update_poses`). Of the ground truth's persons those that no pose was handed
+    in for are missed, with all their keypoints.
+
     As output of `forward` and `compute` the metric gives a dict of float64 scalars: Head, Shoulder, Elbow, Wrist, Hip, Knee,
     Ankle, Mean (all at 0.5 head sizes), Mean@0.11 and Mean@0.10; `hrpose.metrics.functional.pckh_table` tells which is which.
 
     Args:
+        ground_truth: what to evaluate against if it is known beforehand.
         kwargs: as of torchmetrics.Metric.
     """
 
     higher_is_better: bool = True
+    leading = "PCKh"
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(_columns(NUM_MPII_KEYPOINTS), **kwargs)
+    def __init__(self, ground_truth: MpiiTruth | None = None, **kwargs: Any) -> None:
+        poses = {} if ground_truth is None else {"poses": (3 * NUM_MPII_KEYPOINTS, torch.float64)}
+        super().__init__({**_columns(NUM_MPII_KEYPOINTS), **poses}, **kwargs)
+        self.ground_truth = ground_truth
 
     def update(
         self,
-        preds: Tensor,
-        target: Tensor,
-        head_boxes: Tensor,
+        preds: Tensor | Poses,
+        target: Tensor | None = None,
+        head_boxes: Tensor | None = None,
         labelled: Tensor | None = None,
         ids: Tensor | None = None,
     ) -> None:
         """Take in persons, their keypoints in MPII's order.
 
         Args:
-            preds: (N, 16, 2) in image pixels; a third column, the score, is not looked at.
+            preds: (N, 16, 2) in image pixels; a third column, the score, is not looked at. Or poses, see `update_poses`.
             target: (N, 16, 2) in image pixels, counted from the same origin.
             head_boxes: (N, 2, 2) two opposite corners x y in pixels.
             labelled: (N, 16) whether a keypoint is annotated, all if left out.
             ids: (N,) integers, by which a person that comes twice counts once.
 
         Raises:
-            ValueError: if the shapes disagree, a head box is empty, or a number is not finite.
+            ValueError: if the shapes disagree, a head box is empty, a number is not finite, or targets are given exactly if
+                a ground truth was given at construction.
         """
+        if isinstance(preds, Poses):
+            self._append(_rows_of_poses(preds, self.ground_truth))
+            return
+        if target is None or head_boxes is None or self.ground_truth is not None:
+            raise ValueError(
+                "Expected arguments `target` and `head_boxes`, or poses if a `ground_truth` was given at construction, "
+                f"but got keypoints {'without them' if self.ground_truth is None else 'and a ground truth'}."
+            )
         sizes = head_sizes(_numpy(head_boxes))
         self._append(_rows(preds, target, sizes, labelled, ids, NUM_MPII_KEYPOINTS))
 
+    def update_poses(self, poses: Poses) -> None:
+        """Take in estimated poses whose ground truth was given at construction.
+
+        Convention:
+            Poses count pixels from 0, MPII's ground truth counts from 1: 1 is added to the poses, as in the official code.
+
+        Args:
+            poses: N poses of persons of the ground truth, told apart by instance id: the place in it, counted from 0. One that
+                comes twice counts once.
+
+        Raises:
+            ValueError: if no ground truth was given, the number of keypoints is wrong, an instance id is not of the ground
+                truth, or a coordinate is not finite.
+        """
+        self.update(poses)
+
     def compute(self) -> dict[str, Tensor]:
         """Evaluate everything taken in by all processes."""
-        table = pckh_table(*_unpack(self._tables()))
+        tables = self._tables()
+        errors, labelled = _unpack(tables)
+        if self.ground_truth is not None:
+            labelled = self.ground_truth.labelled
+            found, errors = errors, np.full(labelled.shape, np.inf)
+            errors[tables["keys"][_once(tables["keys"]), 0]] = found
+        table = pckh_table(errors, labelled)
         return {name: torch.tensor(value, dtype=torch.float64, device=self.device) for name, value in table.items()}
+
+    def logged(self) -> dict[str, Tensor]:
+        """Give what `compute` gives by the names it has in logs, of which `leading` is the Mean."""
+        return {PCKH_LOG_NAMES[name]: value for name, value in self.compute().items()}
+
+    def results(self) -> list[dict[str, Any]]:
+        """Give the poses that were handed in, each once; in a process group every process must call it, and gets all.
+
+        Returns:
+            One dict for each pose, in the order of the ground truth: `entry`, the person's place in it, and `keypoints`
+            [x, y, score] * 16 in image pixels, counted from 0.
+
+        Raises:
+            ValueError: if no ground truth was given.
+        """
+        if self.ground_truth is None:
+            raise ValueError("Expected a `ground_truth` at construction, by which poses are known, but got none.")
+        tables = self._tables_everywhere()
+        kept = _once(tables["keys"])
+        ids, poses = tables["keys"][kept, 0], tables["poses"][kept]
+        return [{"entry": int(ids[row]), "keypoints": poses[row].tolist()} for row in np.argsort(ids)]
 
 
 def _columns(num_keypoints: int) -> dict[str, tuple[int, torch.dtype]]:
@@ -153,13 +225,43 @@ def _rows(
     return {"rows": np.concatenate([errors, mask], axis=1), "keys": keys}
 
 
-def _unpack(tables: dict[str, NDArray[Any]]) -> tuple[Floats, NDArray[np.bool_]]:
-    """Give errors and flags (N, K), each id once."""
-    rows, (ids, given) = tables["rows"], tables["keys"].T
+def _rows_of_poses(poses: Poses, truth: MpiiTruth | None) -> dict[str, NDArray[Any]]:
+    if truth is None:
+        raise ValueError(
+            "Expected a `ground_truth` at construction to evaluate Poses against, but got none. "
+            "Give one, or hand in keypoints with their targets and head boxes."
+        )
+    ids = poses.instance_ids
+    unknown = ids[(ids < 0) | (ids >= len(truth))]
+    if len(unknown):
+        raise ValueError(
+            f"Expected instance ids of poses to be places in the ground truth, 0 to {len(truth) - 1}, "
+            f"but got {unknown[:5].tolist()} among them."
+        )
+    rows = _rows(
+        torch.from_numpy(poses.keypoints) + 1,
+        torch.from_numpy(truth.keypoints[ids]),
+        head_sizes(truth.head_boxes[ids]),
+        torch.from_numpy(truth.labelled[ids]),
+        torch.from_numpy(ids),
+        NUM_MPII_KEYPOINTS,
+    )
+    triplets = np.concatenate([poses.keypoints, poses.keypoint_scores[..., None]], axis=2)
+    return {**rows, "poses": triplets.reshape(len(ids), -1)}
+
+
+def _once(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Choose the rows to count, in their order: each id once, and all without one."""
+    ids, given = keys.T
     named = np.flatnonzero(given)
     _, first = np.unique(ids[named], return_index=True)
-    kept = rows[np.sort(np.concatenate([np.flatnonzero(given == 0), named[first]]))]
-    errors, labelled = np.split(kept, 2, axis=1)
+    kept: NDArray[np.int64] = np.sort(np.concatenate([np.flatnonzero(given == 0), named[first]]))
+    return kept
+
+
+def _unpack(tables: dict[str, NDArray[Any]]) -> tuple[Floats, NDArray[np.bool_]]:
+    """Give errors and flags (N, K), each id once."""
+    errors, labelled = np.split(tables["rows"][_once(tables["keys"])], 2, axis=1)
     return errors, labelled > 0
 
 

@@ -63,6 +63,13 @@ class TableMetric(Metric):
             for name, state in states.items()
         }
 
+    def _tables_everywhere(self) -> dict[str, NDArray[Any]]:
+        """The tables of all processes; every process must call it."""
+        if self._is_synced:
+            return self._tables()
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self.sync_on_compute):
+            return self._tables()
+
     def _prime(self) -> None:
         for name, (width, dtype) in self._columns.items():
             getattr(self, name).append(torch.zeros((0, width), dtype=dtype, device=self.device))

@@ -5,6 +5,7 @@ from hrpose.report.comparison import Comparison, compare_measurements
 from hrpose.report.files import read_measurement, write_report
 from hrpose.report.measurement import COLUMNS, Measurement, measure
 from hrpose.report.page import draw_page
+from hrpose.report.pckh import PckhProtocol, show_pckh, write_pckh
 from hrpose.report.protocol import FileStamp, Protocol, name_areas, name_sigmas
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Evaluated",
     "FileStamp",
     "Measurement",
+    "PckhProtocol",
     "Protocol",
     "Report",
     "analyse",
@@ -22,5 +24,7 @@ __all__ = [
     "name_areas",
     "name_sigmas",
     "read_measurement",
+    "show_pckh",
+    "write_pckh",
     "write_report",
 ]

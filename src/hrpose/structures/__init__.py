@@ -2,7 +2,7 @@
 
 from hrpose.structures.batches import Batch, Crop, CropBatch, RawBatch, Sample
 from hrpose.structures.poses import Poses
-from hrpose.structures.tables import GroundTruth, InstanceTable, PackedStrings
+from hrpose.structures.tables import GroundTruth, InstanceTable, MpiiTruth, PackedStrings
 
 __all__ = [
     "Batch",
@@ -10,6 +10,7 @@ __all__ = [
     "CropBatch",
     "GroundTruth",
     "InstanceTable",
+    "MpiiTruth",
     "PackedStrings",
     "Poses",
     "RawBatch",

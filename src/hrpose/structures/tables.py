@@ -76,7 +76,7 @@ class InstanceTable(_SharedArrays):
 
     Attributes:
         image_ids: (I,) int64.
-        image_sizes: (I, 2) int32 width and height as the annotation file states them.
+        image_sizes: (I, 2) int32 width and height as the annotation file states them; 0 where it does not.
         file_names: I names, relative to the photo folder, as the annotation file states them.
         image_index: (N,) int32 row of the photo.
         instance_ids: (N,) int64 annotation id, or the row of the detection in its file.
@@ -148,3 +148,21 @@ class GroundTruth:
         chosen = rows if isinstance(rows, slice) else np.asarray(rows)
         names = [field.name for field in fields(self) if field.name not in ("image_ids", "crowd_index")]
         return replace(self, **{name: getattr(self, name)[chosen] for name in names})
+
+
+@dataclass(frozen=True, eq=False)
+class MpiiTruth:
+    """What PCKh is measured against: persons of MPII in the order of their annotation file, in pixels counted from 1.
+
+    Attributes:
+        keypoints: (N, 16, 2) float64 in photo pixels, the first of which is (1, 1).
+        labelled: (N, 16) bool, False where a keypoint is missing.
+        head_boxes: (N, 2, 2) float64 two opposite corners x y in the same pixels.
+    """
+
+    keypoints: NDArray[np.float64]
+    labelled: NDArray[np.bool_]
+    head_boxes: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.keypoints)

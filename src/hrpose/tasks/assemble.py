@@ -5,6 +5,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
+from hydra.utils import get_class
 from lightning import Trainer, seed_everything
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -12,10 +13,10 @@ from torch import nn
 from hrpose.config import build
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.data.weights import find_weights
-from hrpose.metrics import KeypointAveragePrecision
+from hrpose.metrics import PCKh, PoseMetric
 from hrpose.models import count_parameters, load_weights
 from hrpose.module import PoseModule
-from hrpose.report import Protocol
+from hrpose.report import PckhProtocol, Protocol
 from hrpose.skeletons import Skeleton
 from hrpose.tasks.exported import Subject, choose_subject, stand_in
 from hrpose.tasks.protocols import state_protocols
@@ -31,7 +32,7 @@ class Assembly:
     module: PoseModule
     datamodule: PoseDataModule
     trainer: Trainer
-    protocols: dict[str, Protocol]
+    protocols: dict[str, Protocol | PckhProtocol]
 
 
 def assemble(cfg: DictConfig) -> Assembly:
@@ -55,10 +56,7 @@ def assemble(cfg: DictConfig) -> Assembly:
         pixel_transforms=build(cfg.pixels) if cfg.pixels is not None else None,
     )
     net = _make_network(cfg, subject, skeleton)
-    metrics: dict[str, KeypointAveragePrecision] = {
-        boxes: build(cfg.metric, sigmas=skeleton.sigmas, ground_truth=datamodule.ground_truth)
-        for boxes in datamodule.val_boxes
-    }
+    metrics = {boxes: build_metric(cfg.metric, skeleton, datamodule) for boxes in datamodule.val_boxes}
     rules: dict[str, Any] = {
         "flip_test": subject.flip_test,
         "keypoint_score_threshold": subject.keypoint_score_threshold,
@@ -96,6 +94,16 @@ def _make_network(cfg: DictConfig, subject: Subject, skeleton: Skeleton) -> nn.M
         names, training = skeleton.keypoint_names, cfg.task == "fit"
         logger.info("%s", load_weights(net, find_weights(cfg.weights), keypoint_names=names, fresh_head=training))
     return net
+
+
+def build_metric(node: DictConfig, skeleton: Skeleton, datamodule: PoseDataModule) -> PoseMetric:
+    """Build a metric and hand it its ground truth: head boxes to PCKh, and to any other, with the sigmas, what AP asks for."""
+    metric: PoseMetric
+    if issubclass(get_class(node._target_), PCKh):
+        metric = build(node, ground_truth=datamodule.mpii_truth)
+    else:
+        metric = build(node, sigmas=skeleton.sigmas, ground_truth=datamodule.ground_truth)
+    return metric
 
 
 def _keep_quiet() -> None:

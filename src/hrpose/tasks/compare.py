@@ -60,6 +60,8 @@ def _read_folder(folder: Path) -> dict[str, Measurement]:
             return {_kind(file): read_measurement(file) for file in reports}
     below = sorted({str(file.parent) for file in folder.rglob("report*.json")})
     advice = f" There are some in {', '.join(below[:3])}." if below else ""
+    if any(folder.rglob("pckh_*.json")):
+        advice = " This run measured PCKh: its numbers are in results/pckh_gt.json, and are not compared here."
     raise ValueError(
         f"Expected {folder} to be the folder of a run, with report*.json in it or in its results/, but there is none. "
         f"`hrpose fit`, `test` and `evaluate` leave them.{advice}"

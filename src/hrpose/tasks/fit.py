@@ -21,7 +21,8 @@ def fit(cfg: DictConfig) -> float:
         cfg: a composed configuration of the verb `fit`.
 
     Returns:
-        AP of the best checkpoint on the first kind of validation boxes; nan where nothing was validated.
+        AP of the best checkpoint on the first kind of validation boxes, or mean PCKh in percent; nan where nothing was
+        validated.
     """
     checkpoint = find_checkpoint(cfg)
     assembly = assemble(cfg)

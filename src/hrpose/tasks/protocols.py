@@ -1,22 +1,23 @@
-"""How a run measures its AP: gathered from its parts before it begins, and stamped on everything it reports."""
+"""How a run measures its AP or PCKh: gathered from its parts before it begins, and stamped on everything it reports."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from hrpose.codecs import Codec
 from hrpose.data.datamodule import PoseDataModule
-from hrpose.metrics import KeypointAveragePrecision
-from hrpose.report import FileStamp, Protocol, name_areas, name_sigmas
+from hrpose.data.mpii import read_mpii
+from hrpose.metrics import KeypointAveragePrecision, PCKh, PoseMetric
+from hrpose.report import FileStamp, PckhProtocol, Protocol, name_areas, name_sigmas
 
 
 def state_protocols(
     datamodule: PoseDataModule,
     codec: Codec,
-    metrics: Mapping[str, KeypointAveragePrecision],
+    metrics: Mapping[str, PoseMetric],
     *,
     flip_test: bool,
     keypoint_score_threshold: float,
-) -> dict[str, Protocol]:
+) -> dict[str, Protocol | PckhProtocol]:
     """State the protocol of each metric.
 
     Args:
@@ -26,31 +27,17 @@ def state_protocols(
         flip_test: whether mirrored crops are averaged in.
         keypoint_score_threshold: keypoints that score above it count for a pose's score.
     """
-    truth = datamodule.ground_truth
-    annotations = datamodule.read_annotations(datamodule.val_annotations)
     shared: dict[str, Any] = {
         "annotations": FileStamp.of(datamodule.val_annotations),
-        "category": str(annotations.category.get("name")),
-        "areas": name_areas(annotations.has_area, datamodule.area_from_bbox),
-        "num_images": len(truth.image_ids),
-        "num_persons": int(((truth.visibility > 0).any(axis=1) & ~truth.iscrowd).sum()),
         "bbox_padding": datamodule.bbox_padding,
         "input_size": tuple(codec.input_size),
         "codec": f"{type(codec).__name__}{_name_rules(getattr(codec, 'rules', 'official'))}",
         "flip_test": flip_test,
-        "keypoint_score_threshold": keypoint_score_threshold,
     }
     return {
-        boxes: Protocol(
-            **shared,
-            sigmas=name_sigmas(metric.sigmas),
-            max_detections=metric.max_detections,
-            boxes=f"ground truth{_name_rules(datamodule.bbox_rules)}"
-            if boxes == "gt"
-            else FileStamp.of(datamodule.val_detections or ""),
-            min_bbox_score=0.0 if boxes == "gt" else datamodule.min_bbox_score,
-            oks_nms=_name_nms(metric),
-        )
+        boxes: _state_pckh(datamodule, shared)
+        if isinstance(metric, PCKh)
+        else _state_ap(datamodule, boxes, metric, {**shared, "keypoint_score_threshold": keypoint_score_threshold})
         for boxes, metric in metrics.items()
     }
 
@@ -58,6 +45,35 @@ def state_protocols(
 def _name_rules(rules: str) -> str:
     """Say by whose rules something is done, unless it is by the paper's."""
     return "" if rules == "official" else f" ({rules})"
+
+
+def _state_ap(datamodule: PoseDataModule, boxes: str, metric: PoseMetric, shared: Mapping[str, Any]) -> Protocol:
+    assert isinstance(metric, KeypointAveragePrecision), "what else an AP is measured by has no protocol yet"
+    truth = datamodule.ground_truth
+    annotations = datamodule.read_annotations(datamodule.val_annotations)
+    return Protocol(
+        **shared,
+        category=str(annotations.category.get("name")),
+        areas=name_areas(annotations.has_area, datamodule.area_from_bbox),
+        num_images=len(truth.image_ids),
+        num_persons=int(((truth.visibility > 0).any(axis=1) & ~truth.iscrowd).sum()),
+        sigmas=name_sigmas(metric.sigmas),
+        max_detections=metric.max_detections,
+        boxes=f"ground truth{_name_rules(datamodule.bbox_rules)}"
+        if boxes == "gt"
+        else FileStamp.of(datamodule.val_detections or ""),
+        min_bbox_score=0.0 if boxes == "gt" else datamodule.min_bbox_score,
+        oks_nms=_name_nms(metric),
+    )
+
+
+def _state_pckh(datamodule: PoseDataModule, shared: Mapping[str, Any]) -> PckhProtocol:
+    return PckhProtocol(
+        **shared,
+        ground_truth=FileStamp.of(datamodule.val_ground_truth or ""),
+        num_images=len(read_mpii(datamodule.val_annotations).image_ids),
+        num_persons=len(datamodule.mpii_truth),
+    )
 
 
 def _name_nms(metric: KeypointAveragePrecision) -> str:

@@ -9,7 +9,19 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from hrpose.callbacks import ResultFiles
-from hrpose.report import COLUMNS, Evaluated, Measurement, analyse, write_report
+from hrpose.metrics.functional import PCKH_COLUMNS
+from hrpose.metrics.pck import PCKH_LOG_NAMES
+from hrpose.report import (
+    COLUMNS,
+    Evaluated,
+    Measurement,
+    PckhProtocol,
+    Protocol,
+    analyse,
+    show_pckh,
+    write_pckh,
+    write_report,
+)
 from hrpose.report.table import say, show_measurements
 from hrpose.tasks.assemble import Assembly
 
@@ -34,28 +46,56 @@ def report_run(
         checkpoint: what was measured.
 
     Returns:
-        AP of the first kind of boxes; nan where there is none.
+        AP, or mean PCKh in percent, of the first kind of boxes; nan where there is none.
     """
     logged = {name: value for row in numbers for name, value in row.items()}
     kinds = list(assembly.datamodule.val_boxes)
     if assembly.trainer.is_global_zero:
         console = Console()
-        measurements = {
-            kind: Measurement(
-                assembly.protocols[kind],
-                {column: logged.get(f"{stage}/{column}_{kind}", math.nan) for column in COLUMNS},
-                np.zeros(0),
-                seed=0,
-            )
-            for kind in kinds
-        }
-        pages = _write_reports(cfg, assembly, measurements, Path(checkpoint).name)
-        show_measurements(measurements, console)
+        pages = [*_report_ap(cfg, assembly, logged, stage, Path(checkpoint).name, console)]
+        pages += _report_pckh(assembly, logged, stage, console)
         say(console, f"Measured: {checkpoint}")
         for page in pages:
             say(console, f"Report: {page}")
         say(console, f"Everything this run leaves is in {cfg.paths.run}")
-    return float(logged.get(f"{stage}/AP_{kinds[0]}", math.nan))
+    leading = assembly.module.pose_metrics[kinds[0]].leading
+    return float(logged.get(f"{stage}/{leading}_{kinds[0]}", math.nan))
+
+
+def _report_ap(
+    cfg: DictConfig, assembly: Assembly, logged: Mapping[str, float], stage: str, measured: str, console: Console
+) -> list[Path]:
+    """Print the ten numbers of each kind of boxes whose AP was measured, and write their reports."""
+    measurements = {
+        kind: Measurement(
+            protocol,
+            {column: logged.get(f"{stage}/{column}_{kind}", math.nan) for column in COLUMNS},
+            np.zeros(0),
+            seed=0,
+        )
+        for kind, protocol in assembly.protocols.items()
+        if isinstance(protocol, Protocol)
+    }
+    if not measurements:
+        return []
+    pages = _write_reports(cfg, assembly, measurements, measured)
+    show_measurements(measurements, console)
+    return pages
+
+
+def _report_pckh(assembly: Assembly, logged: Mapping[str, float], stage: str, console: Console) -> list[Path]:
+    """Print the table of MPII where PCKh was measured, and write it with its protocol beside the result files."""
+    files = []
+    for kind, protocol in assembly.protocols.items():
+        if not isinstance(protocol, PckhProtocol):
+            continue
+        numbers = {name: logged.get(f"{stage}/{PCKH_LOG_NAMES[name]}_{kind}", math.nan) for name in PCKH_COLUMNS}
+        show_pckh(numbers, protocol, console)
+        for callback in assembly.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, ResultFiles):
+                files.append(callback.folder / f"pckh_{kind}.json")
+                write_pckh(numbers, protocol, files[-1])
+    return files
 
 
 def _write_reports(
@@ -72,7 +112,7 @@ def _write_reports(
                 predictions.keypoint_scores,
                 truth,
                 assembly.module.skeleton,
-                assembly.protocols[kind],
+                measurements[kind].protocol,
             )
             report = analyse(evaluated, title=f"{cfg.name}: {measured} on {_BOXES[kind]}")
             measurements[kind] = report.measurement

@@ -17,7 +17,7 @@ def test(cfg: DictConfig) -> float:
         cfg: a composed and validated configuration of the verb `test`: it names a checkpoint or weights.
 
     Returns:
-        AP on the first kind of boxes.
+        AP on the first kind of boxes, or mean PCKh in percent.
     """
     checkpoint = find_checkpoint(cfg)
     assembly = assemble(cfg)

@@ -16,7 +16,7 @@ _INK, _FAINT = "#22262d", "#8a919c"
 
 
 def draw_curves(history: Mapping[str, Curve]) -> Image:
-    """Draw training curves: losses in one panel, AP and other scores in a second one if there are any.
+    """Draw training curves: losses in one panel, AP, PCKh and other scores in a second one if there are any.
 
     The losses stand on a logarithmic scale if all are positive; each curve is labelled with its last value, a score with
     its best one.
@@ -34,7 +34,7 @@ def draw_curves(history: Mapping[str, Curve]) -> Image:
 
     losses = {name: curve for name, curve in history.items() if "loss" in name}
     scores = {name: curve for name, curve in history.items() if "loss" not in name}
-    title = "AP" if all("AP" in name for name in scores) else "Score"
+    title = next((word for word in ("AP", "PCKh") if all(word in name for name in scores)), "Score")
     panels = [panel for panel in (("Loss", losses), (title, scores)) if panel[1]] or [("Loss", losses)]
     figure = Figure(figsize=(6 * len(panels), 4), dpi=120, layout="constrained", facecolor="white")
     canvas = FigureCanvasAgg(figure)
@@ -61,10 +61,11 @@ def _draw_panel(axes: Any, title: str, curves: Mapping[str, Curve]) -> None:
     if not len(values):
         axes.text(0.5, 0.5, "nothing yet", ha="center", transform=axes.transAxes, color=_FAINT)
         return
+    best = 100 if title == "PCKh" else 1  # it is in percent
     if is_loss and (values > 0).all():
         axes.set_yscale("log")
-    elif not is_loss and values.min() >= 0 and values.max() <= 1:
-        axes.set_ylim(0, 1)
+    elif not is_loss and values.min() >= 0 and values.max() <= best:
+        axes.set_ylim(0, best)
     axes.legend(frameon=False, fontsize=9, labelcolor=_INK, loc="upper right" if is_loss else "lower right")
 
 

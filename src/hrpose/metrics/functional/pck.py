@@ -27,6 +27,8 @@ _GROUPS = {
 }
 _NOT_IN_MEAN = (6, 7)  # pelvis and thorax
 NUM_MPII_KEYPOINTS = 16
+PCKH_COLUMNS = (*_GROUPS, "Mean", "Mean@0.11", "Mean@0.10")
+"""The numbers of the benchmark's table, in its order; the paper's code prints Mean@0.11 as "Mean@0.1"."""
 
 
 def normalized_errors(predictions: ArrayLike, targets: ArrayLike, sizes: ArrayLike) -> Floats:

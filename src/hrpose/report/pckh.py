@@ -1,0 +1,80 @@
+"""PCKh of MPII: how it was measured, and its table on the screen and as a file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from hrpose.metrics.functional import PCKH_COLUMNS
+from hrpose.report.protocol import FileStamp
+from hrpose.report.table import make_table, say
+
+_RULES = (
+    "errors up to and including 0.5 head sizes are correct, a head size is 0.6 of the diagonal of the head box; Mean counts "
+    'each labelled keypoint but pelvis and thorax; Mean@0.11 is what the authors\' code calls "Mean@0.1"'
+)
+
+
+@dataclass(frozen=True)
+class PckhProtocol:
+    """All that a PCKh depends on besides the network.
+
+    Attributes:
+        annotations: centers and scales, of which the crops were made.
+        ground_truth: keypoints and head boxes.
+        num_images: photos.
+        num_persons: persons.
+        bbox_padding: factor by which boxes were enlarged.
+        input_size: width and height of the crops in pixels.
+        codec: what turned heatmaps into keypoints.
+        flip_test: whether the mirrored crop was averaged in.
+    """
+
+    annotations: FileStamp
+    ground_truth: FileStamp
+    num_images: int
+    num_persons: int
+    bbox_padding: float
+    input_size: tuple[int, int]
+    codec: str
+    flip_test: bool
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        width, height = self.input_size
+        return (
+            f"centers and scales of {self.annotations}, {self.num_images} photos and {self.num_persons} persons of "
+            f"{self.ground_truth}, box padding {self.bbox_padding}, flip test {'on' if self.flip_test else 'off'}, "
+            f"{self.codec} {width}x{height}; {_RULES}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as plain containers."""
+        return {**asdict(self), "input_size": list(self.input_size), "rules": _RULES}
+
+
+def show_pckh(numbers: Mapping[str, float], protocol: PckhProtocol, console: Console) -> None:
+    """Print a row of PCKh, in percent, and below how it was measured; what nobody is labelled with stays empty.
+
+    Args:
+        numbers: those of `PCKH_COLUMNS`.
+        protocol: how.
+        console: where to.
+    """
+    table = make_table("PCKh of MPII, in percent", PCKH_COLUMNS)
+    table.add_row(*("" if math.isnan(numbers[name]) else f"{numbers[name]:.1f}" for name in PCKH_COLUMNS))
+    console.print(table)
+    say(console, f"Measured with {protocol}")
+
+
+def write_pckh(numbers: Mapping[str, float], protocol: PckhProtocol, file: Path) -> None:
+    """Write the numbers with their protocol as JSON; what is not defined is null."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    defined = {name: None if math.isnan(value) else value for name, value in numbers.items()}
+    file.write_text(json.dumps({"protocol": protocol.to_dict(), "numbers": defined}, allow_nan=False))
