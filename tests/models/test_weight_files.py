@@ -104,11 +104,18 @@ def test_code_in_a_file_is_not_run(write, tmp_path, monkeypatch):
     assert not (tmp_path / "attacked").exists()
 
 
+def _smallest(self):
+    raise NotImplementedError
+
+
 def test_the_logs_in_a_checkpoint_of_mmpose_are_passed_over(state, tmp_path, monkeypatch):
     home = ModuleType("mmengine.logging.history_buffer")
-    home.HistoryBuffer = type("HistoryBuffer", (), {"__module__": home.__name__, "__qualname__": "HistoryBuffer"})
+    naming = {"__module__": home.__name__, "__qualname__": "HistoryBuffer"}
+    home.HistoryBuffer = type("HistoryBuffer", (), {**naming, "min": _smallest})
+    monkeypatch.setattr(_smallest, "__module__", home.__name__)
+    monkeypatch.setattr(_smallest, "__qualname__", "HistoryBuffer.min")
     buffer = home.HistoryBuffer()
-    buffer.log = np.ones(3)
+    buffer.log, buffer.statistics_methods = np.ones(3), {"min": home.HistoryBuffer.min}  # as mmengine pickles it
     for name in ("mmengine", "mmengine.logging", home.__name__):
         monkeypatch.setitem(sys.modules, name, home)
     file = _saved(tmp_path, {"state_dict": state, "message_hub": {"log_scalars": {"train/loss": buffer}}})

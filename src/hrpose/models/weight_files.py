@@ -18,8 +18,9 @@ from torch import Tensor
 
 # put before names by DataParallel, torch.compile and others
 _WRAPPINGS = re.compile(r"^(?:(?:module|model|_orig_mod)\.)+")
-# the logs that MMPose 1.x keeps in the checkpoints of a training (published ones have lost them)
-_BOOKKEEPING = ("mmengine.logging.history_buffer.HistoryBuffer",)
+# what the logs are made of that MMPose 1.x keeps in the checkpoints of a training (published ones have lost them): a class, and
+# methods of it, which pickle looks up by name
+_BOOKKEEPING = ("mmengine.logging.history_buffer.HistoryBuffer", "builtins.getattr", "__builtin__.getattr")
 
 
 class WeightsError(ValueError):
