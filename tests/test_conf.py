@@ -285,7 +285,16 @@ def test_every_option_validates(option, coco):
 
 
 @pytest.mark.parametrize(
-    "option", ["draw=default", "draw=none", "smoothing=one_euro", "smoothing=none", "tracking=oks", "codec=udp_256x192"]
+    "option",
+    [
+        "draw=default",
+        "draw=none",
+        "smoothing=one_euro",
+        "smoothing=none",
+        "tracking=oks",
+        "codec=udp_256x192",
+        "detector=rtdetr",
+    ],
 )
 def test_every_option_of_a_prediction_validates(option, tmp_path):
     (tmp_path / "photo.jpg").touch()

@@ -23,7 +23,8 @@ def write_checkpoint(file: Path) -> Path:
     torch.manual_seed(0)
     net = build(cfg.model, num_keypoints=COCO.num_keypoints)
     torch.nn.init.normal_(net.final_layer.weight, std=0.5)
-    config = OmegaConf.to_container(OmegaConf.masked_copy(cfg, ["model", "codec", "flip_test"]), resolve=True)
+    whole = OmegaConf.to_container(cfg, resolve=True)
+    config = {name: whole[name] for name in ("model", "codec", "flip_test")}
     content = {
         "state_dict": {f"net.{name}": tensor for name, tensor in net.state_dict().items()},
         "hyper_parameters": {"config": config, "skeleton": COCO.to_dict()},

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -189,6 +190,32 @@ def test_a_video(predict, film):
     assert all(row["track_id"] >= 1 for row in poses)
 
 
+class TwoPeople:
+    """A detector that says the same of every picture."""
+
+    def __init__(self, score=0.9):
+        self.score = score
+
+    def __call__(self, image):
+        return np.array([[10.0, 20, 40, 90], [90, 20, 40, 90]]), np.full(2, self.score)
+
+
+@pytest.fixture
+def my_detector(tmp_path, monkeypatch):
+    """A configuration of the user's own that names a class of theirs."""
+    monkeypatch.setitem(sys.modules, "my_detector", sys.modules[__name__])
+    return "+detector={_target_:my_detector.TwoPeople,score:0.8}"
+
+
+def test_a_detector_of_the_users_own(predict, people, film, my_detector):
+    words = ["oks_nms_threshold=null", "draw=none", my_detector]
+    settings = compose("predict", [f"source={people}/val2017", "weights=x", "device=cpu", *words])
+    assert settings.detector.score == 0.8
+    with patch("hrpose.tasks.validate"):  # the target is of no file that could be read
+        assert predict(f"source={people}/val2017", *words, folder="photos")[0] == 10
+        assert predict(f"source='{film}'", "min_score=0", "max_frames=2", *words, folder="video")[0] >= 2
+
+
 def test_a_video_in_part_without_pictures_or_smoothing(predict, film):
     _, folder = predict(f"source='{film}'", "max_frames=2", "draw=none", "smoothing=none", "tracking.matcher=hungarian")
     assert sorted(path.name for path in folder.iterdir()) == ["images.json", "poses.json"]
@@ -216,6 +243,9 @@ def test_the_newest_checkpoint_of_a_name(people, weights, tmp_path):
             "sourc: there is no such key. Did you mean source?", "draw.lables: there is no such key. Did you mean draw.labels?",
             "precision: expected", "tracking.matcher: expected", "csv: expected bool", "ckpt_path: expected a last.ckpt",
         ]),
+        (["source=0", "detector=onnx"], ["detector.file: it has no value yet"]),
+        (["source=0", "detector=onnx", "detector.file=my (net).onnx"], ["detector.file: there is no file my (net).onnx"]),
+        (["source=.", "detector=rtdtr"], ["there is no option 'rtdtr'. Did you mean rtdetr?"]),
         (["source=0", "+tracking.sigmas=[1.0]", "max_frames=a"], [
             "tracking.sigmas: it cannot be set here: they belong to the skeleton", "max_frames: expected int",
         ]),

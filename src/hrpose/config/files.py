@@ -93,6 +93,12 @@ def _result_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
         "compare": ("annotations", "a", "b"),
         "predict": ("annotations", "boxes"),
     }
+    if (
+        isinstance(cfg.get("detector"), DictConfig)
+        and (file := _text(cfg.detector, "file"))
+        and not Path(file).is_file()
+    ):
+        yield "detector.file", f"there is no file {file}."
     for name in named.get(str(cfg.get("task")), ()):
         path = _text(cfg, name)
         if path is not None and not (Path(path).is_file() or (name in ("a", "b") and Path(path).is_dir())):

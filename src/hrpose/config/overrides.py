@@ -20,7 +20,18 @@ from hrpose.config.errors import did_you_mean
 from hrpose.config.signatures import UnknownTargetError, find_signature
 
 # Keys whose values are paths; those of the group `paths` are too.
-_PATHS = ("source", "weights", "ckpt_path", "annotations", "results", "boxes", "a", "b")
+_PATHS = (
+    "source",
+    "weights",
+    "ckpt_path",
+    "annotations",
+    "results",
+    "boxes",
+    "a",
+    "b",
+    "detector.file",
+    "detector.model",
+)
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 
 

@@ -45,6 +45,7 @@ SETTINGS_OF: Mapping[str, Mapping[str, str]] = {
         "source": "str | int",
         "weights": "str | None",
         "ckpt_path": "str | None",
+        "rules": "Literal['official', 'mmpose']",
         "device": "str",
         "devices": "int",
         "precision": "Literal['32', 'bf16', '16', 32, 16] | None",

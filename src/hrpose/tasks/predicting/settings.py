@@ -43,8 +43,11 @@ class Settings:
         return replace(self, device=device)
 
     def build_detector(self) -> Detector | None:
-        """Build the detector."""
-        detector: Detector | None = None if self.detector is None else build(OmegaConf.create(self.detector))
+        """Build the detector, on the device of the network where it takes one."""
+        if self.detector is None:
+            return None
+        node = self.detector | ({"device": self.device} if "device" in self.detector else {})
+        detector: Detector = build(OmegaConf.create(node))
         return detector
 
     def build_estimator(self, detector: Detector | None) -> PoseEstimator:
