@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -102,6 +103,7 @@ def jobs_of(settings: Settings, *, devices: int, category_id: int, picture_dir: 
 
 def _work(job: Job, chunks: Sequence[tuple[int, Sequence[PhotoTask]]], results: Any) -> None:
     """Look at some chunks and send what comes out: (place among all photos, result), or ("error", kind, text)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to deal with; it ends the others
     try:
         worker = job.build()
         for first, chunk in chunks:
