@@ -43,10 +43,10 @@ class Settings:
         return replace(self, device=device)
 
     def build_detector(self) -> Detector | None:
-        """Build the detector, on the device of the network where it takes one."""
+        """Build the detector, on the device of the network unless it has one of its own."""
         if self.detector is None:
             return None
-        node = self.detector | ({"device": self.device} if "device" in self.detector else {})
+        node = self.detector | ({"device": self.device} if self.detector.get("device") == "auto" else {})
         detector: Detector = build(OmegaConf.create(node))
         return detector
 
