@@ -1,0 +1,63 @@
+"""Compare the networks with the numbers that the official ones gave for the same weights and images (tests/golden).
+
+python scripts/compare_networks.py                     all of them: a minute, most of it HRNet-W48
+python scripts/compare_networks.py hrnet_tiny_w8_k3    one
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "models"))
+
+from golden_weights import TINY, draw_images, draw_weights  # noqa: E402  (the rule lies beside the tests)
+
+from hrpose.models import HRNet, SimpleBaseline  # noqa: E402
+
+# network: how to build it; its images; the file of its numbers, and which of them
+CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int, int], str, str]] = {
+    "hrnet_tiny_w8_k3": (lambda: HRNet(**TINY), (2, 3, 96, 64), "hrnet.npz", "tiny"),
+    "hrnet_w32_256x192": (lambda: HRNet(width=32), (2, 3, 256, 192), "hrnet.npz", "w32"),
+    "hrnet_w48_384x288": (lambda: HRNet(width=48), (1, 3, 384, 288), "hrnet.npz", "w48"),
+    "pose_resnet50_256x192": (lambda: SimpleBaseline(50), (2, 3, 256, 192), "simple_baseline.npz", "r50"),
+}
+
+
+def main() -> int:
+    """Print a line for each network."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("network", nargs="*", help=f"some of {', '.join(CASES)}")
+    names = parser.parse_args().network or list(CASES)
+    if unknown := [name for name in names if name not in CASES]:
+        parser.error(f"there is no network {unknown[0]}; there are {', '.join(CASES)}")
+    for name in names:
+        largest, height, count = compare(name)
+        print(f"{name}: largest difference {largest:.1e} of heatmaps up to {height:.2g}, over {count} cells")
+    return 0
+
+
+def compare(name: str) -> tuple[float, float, int]:
+    """Run a network with the golden weights.
+
+    Returns:
+        The largest difference from the official heatmaps, their largest height, and how many cells were compared.
+    """
+    build, shape, file, prefix = CASES[name]
+    golden = np.load(ROOT / "tests" / "golden" / file)
+    net = build().eval()
+    draw_weights(net)
+    with torch.no_grad():
+        found = net(draw_images(name, shape)).numpy().ravel()
+    want = golden[f"{prefix}_output"].ravel()
+    found = found[golden[f"{prefix}_index"]] if f"{prefix}_index" in golden else found
+    return float(np.abs(found - want).max()), float(np.abs(want).max()), len(want)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
