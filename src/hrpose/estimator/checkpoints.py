@@ -13,12 +13,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 import hrpose.codecs
 import hrpose.models
 from hrpose.codecs import Codec, HeatmapCodec
-from hrpose.models import SimpleBaseline, StackedHourglass, WeightsError, load_weights
+from hrpose.models import SimpleBaseline, StackedHourglass, WeightsError, count_parameters, load_weights
 from hrpose.models.recognise import build_like
 from hrpose.models.weight_files import WeightFile, read_weight_file
 from hrpose.models.weight_forms import recognise
@@ -31,6 +32,7 @@ _DATA_SETTINGS = ("bbox_padding", "channel_order", "mean", "std")
 _BY_COUNT = {
     skeleton.num_keypoints: skeleton for skeleton in (COCO, MPII, HALPE26, WHOLEBODY, HALPE)
 }  # 14 would be two
+_MOST_LARGER = 16  # times; a network of another size is told of more kindly when its weights are loaded
 _OFFICIAL = "pose checkpoint"  # as `load_weights` calls the authors' own files
 
 
@@ -63,24 +65,23 @@ def read_parts(
     content = read_weight_file(file)
     config = content.hyper_parameters.get("config")
     if isinstance(config, Mapping):
-        return _parts_of_config(file, config, content.hyper_parameters.get("skeleton"), model, codec, skeleton)
+        return _parts_of_config(content, config, model, codec, skeleton)
     return _parts_of_tensors(content, model, codec, skeleton)
 
 
 def _parts_of_config(
-    file: Path,
+    content: WeightFile,
     config: Mapping[str, Any],
-    keypoints: Any,
     model: nn.Module | None,
     codec: Codec | None,
     skeleton: Skeleton | None,
 ) -> NetworkParts:
     """Build what the configuration in a checkpoint of hrpose describes."""
-    names = None if skeleton is None else skeleton.keypoint_names
-    skeleton = skeleton or _read_skeleton(file, keypoints)
+    file, names = content.path, None if skeleton is None else skeleton.keypoint_names
+    skeleton = skeleton or _read_skeleton(file, content.hyper_parameters.get("skeleton"))
     codec = codec or _build(file, "codec", config.get("codec"), hrpose.codecs)
     channels = codec.num_channels(skeleton.num_keypoints)
-    net = model or _build(file, "model", config.get("model"), hrpose.models, num_keypoints=channels)
+    net = model or _build_network(content, config.get("model"), channels)
     load_weights(net, file, keypoint_names=names)
     settings = {name: config[name] for name in _SETTINGS if name in config}
     data = config.get("data")
@@ -98,6 +99,19 @@ def _read_skeleton(file: Path, content: Any) -> Skeleton:
         raise WeightsError(
             f"Expected {file} to describe its keypoints, but they cannot be read: {error} Give `skeleton`."
         ) from error
+
+
+def _build_network(content: WeightFile, node: Any, channels: int) -> nn.Module:
+    """Build the network of a configuration, once without memory to see that it is about as large as the weights are."""
+    with torch.device("meta"):
+        asked = count_parameters(_build(content.path, "model", node, hrpose.models, num_keypoints=channels))
+    held = sum(tensor.numel() for tensor in content.tensors.values())
+    if asked > _MOST_LARGER * held:
+        raise WeightsError(
+            f"Expected {content.path} to describe the network of its {held:,} weights, but it describes one of {asked:,}."
+        )
+    net: nn.Module = _build(content.path, "model", node, hrpose.models, num_keypoints=channels)
+    return net
 
 
 def _build(file: Path, key: str, node: Any, room: ModuleType, **given: Any) -> Any:
