@@ -73,7 +73,7 @@ def test_the_version_is_told(capsys):
     [
         ("fti", "Did you mean fit?"),
         ("tset", "Did you mean test?"),
-        ("dance", "There are fit, test, predict, evaluate, compare, bench"),
+        ("dance", "There are fit, test, predict, export, evaluate, compare, bench"),
     ],
 )
 def test_an_unknown_verb_is_explained(word, advice, capsys):
@@ -266,7 +266,7 @@ def test_shell_completion_is_installed_for_the_command(tmp_path, words):
     ("line", "choices"),
     [
         ("hrpose f", "fit"),
-        ("hrpose ", "fit test predict evaluate compare bench"),
+        ("hrpose ", "fit test predict export evaluate compare bench"),
         ("hrpose fit model=hrnet_w4", "model=hrnet_w48"),
         ("hrpose fit experiment=w48_384x288 codec.sig", "codec.sigma="),
         ("hrpose test ckpt", "ckpt_path="),

@@ -18,6 +18,7 @@ VERBS = {
     "fit": "train a network and measure its AP",
     "test": "measure the AP of a checkpoint",
     "predict": "poses in photos, a video or from a camera: pictures and COCO results",
+    "export": "write weights as one ONNX, OpenVINO or TorchScript file from bytes to keypoints, and check it",
     "evaluate": "measure a COCO result file of any tool against its annotations",
     "compare": "two runs, reports or result files side by side: hrpose compare a b",
     "bench": "measure speed and codecs: hrpose bench data, hrpose bench metric, hrpose bench codecs",
@@ -39,6 +40,7 @@ Examples
   hrpose fit -m model=hrnet_w18,hrnet_w32 optim.lr=1e-3,5e-4   run every combination
   hrpose test ckpt_path=last                            measure the newest checkpoint
   hrpose predict source='photos/*.jpg' ckpt_path=last   draw the poses, and write them as COCO results
+  hrpose export format=onnx ckpt_path=last              one file from bytes to keypoints, checked against torch
   hrpose evaluate annotations=gt.json results=res.json  measure results of any tool
   hrpose compare runs/one/<time> runs/other/<time>      is the one better, or is it chance?
 

@@ -61,10 +61,11 @@ def find_checkpoint(cfg: DictConfig) -> Path | None:
 
 def _checkpoint_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     checkpoint, weights = _text(cfg, "ckpt_path"), _text(cfg, "weights")
-    if cfg.get("task") in ("test", "predict") and checkpoint is None and weights is None:
+    if cfg.get("task") in ("test", "predict", "export") and checkpoint is None and weights is None:
+        wanted = f"{cfg.task}{' with' if cfg.task == 'predict' else ''}"
         yield (
             "ckpt_path",
-            f"there is nothing to {cfg.task}{'' if cfg.task == 'test' else ' with'}. Give ckpt_path=<file>, ckpt_path=last for "
+            f"there is nothing to {wanted}. Give ckpt_path=<file>, ckpt_path=last for "
             "the newest checkpoint of this name, or weights=<file or published name> for weights of other origin.",
         )
     if checkpoint is not None:
@@ -134,7 +135,7 @@ def _alternatives(file: Path) -> str:
 
 def _missing_data(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     """Give key and path of the data that the task needs and does not find."""
-    if not isinstance(cfg.get("data"), DictConfig) or _node(cfg, "prepare") is not None:
+    if not isinstance(cfg.get("data"), DictConfig) or _node(cfg, "prepare") is not None or cfg.get("task") == "export":
         return
     boxes = OmegaConf.select(cfg, "data.val_boxes") or []
     for_training = ["train_annotations", "train_images"]

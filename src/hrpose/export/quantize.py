@@ -37,7 +37,6 @@ def quantize_onnx(source: str | Path, target: str | Path, feeds: Iterable[Feed],
 
     Raises:
         ModuleNotFoundError: if onnx or onnxruntime is not installed.
-        ValueError: if there is nothing to calibrate on.
     """
     onnx, quantization = import_module("onnx"), import_module("onnxruntime.quantization")
     shape_inference = import_module("onnxruntime.quantization.shape_inference")
@@ -70,17 +69,12 @@ class _Reader:
     """Hands out what to calibrate on, one by one, as onnxruntime asks for it."""
 
     def __init__(self, feeds: Iterable[Feed]) -> None:
-        self._feeds: Iterator[Feed] = iter(list(feeds))
+        self._feeds: Iterator[Feed] = iter(feeds)
         self.names: list[str] = []
-        self._first = next(self._feeds, None)
-        if self._first is None:
-            raise ValueError(
-                "Expected crops to calibrate int8 on, but there are none. Give photos=<folder with photos>."
-            )
 
     def get_next(self) -> dict[str, NDArray[Any]] | None:
         """Give the next inputs by name, or None."""
-        feed, self._first = (self._first, None) if self._first is not None else (next(self._feeds, None), None)
+        feed = next(self._feeds, None)
         if feed is None:
             return None
         images, places = feed

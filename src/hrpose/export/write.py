@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import tempfile
 import warnings
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
@@ -15,6 +18,7 @@ from hrpose.backends.openvino_file import import_openvino
 from hrpose.backends.record import METADATA_KEY, ExportRecord, Form
 from hrpose.backends.torch_file import EXTRA_FILE
 from hrpose.export.graph import CropGraph, PhotoGraph
+from hrpose.export.quantize import Feed, quantize_onnx
 
 Format: TypeAlias = Literal["onnx", "torch", "openvino"]
 
@@ -52,7 +56,7 @@ def write_export(net: nn.Module, record: ExportRecord, file: str | Path, format:
         ModuleNotFoundError: if what writes the format is not installed.
     """
     path = Path(file)
-    check_choice(format, record.precision, path)
+    check_choice(format, record.precision, path, record.form)
     graph = make_graph(net, record, format)
     examples = make_examples(record)
     names = (_INPUTS[record.form], _OUTPUTS[: 3 if record.heatmaps else 2])
@@ -67,8 +71,40 @@ def write_export(net: nn.Module, record: ExportRecord, file: str | Path, format:
     return path
 
 
-def check_choice(format: Format, precision: str, file: Path) -> None:
-    """Raise ValueError unless a format has a precision, and a file the suffix of the format."""
+def write_int8(net: nn.Module, record: ExportRecord, file: str | Path, format: Format, feeds: Iterable[Feed]) -> Path:
+    """Write a network with convolutions in 8 bits, calibrated on what is fed to it.
+
+    Args:
+        net: images (B, 3, H, W) to heatmaps; it stays as it is.
+        record: what the file is to be, with precision "int8".
+        file: what to write.
+        format: "onnx" or "openvino".
+        feeds: images and places, as the file will take them.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: if the format has no int8, the file another suffix, or there is nothing to calibrate on.
+        ModuleNotFoundError: if what writes the format is not installed.
+    """
+    path = Path(file)
+    check_choice(format, record.precision, path, record.form)
+    feeds = list(feeds)  # what cannot be calibrated is not written first
+    if not feeds:
+        raise ValueError("Expected crops to calibrate int8 on, but there are none. Give photos=<folder with photos>.")
+    with tempfile.TemporaryDirectory() as folder:
+        exact = write_export(net, replace(record, precision="fp32"), Path(folder, "fp32.onnx"), "onnx")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        quantized = path if format == "onnx" else Path(folder, "int8.onnx")
+        quantize_onnx(exact, quantized, feeds, record.to_json())
+        if format == "openvino":
+            _save_openvino(import_openvino().convert_model(str(quantized)), path, record)
+    return path
+
+
+def check_choice(format: Format, precision: str, file: Path, form: str = "crops") -> None:
+    """Raise ValueError unless a format has a precision for a form of input, and a file the suffix of the format."""
     if format not in get_args(Format):
         raise ValueError(f"Expected `format` to be one of {', '.join(get_args(Format))}, but got {format!r}.")
     if precision not in _PRECISIONS[format]:
@@ -79,6 +115,11 @@ def check_choice(format: Format, precision: str, file: Path) -> None:
         raise ValueError(
             f"Expected `precision` of format={format} to be one of {', '.join(_PRECISIONS[format])}, but got {precision!r}."
             f"{reasons.get((format, precision), '')}"
+        )
+    if (format, precision, form) == ("openvino", "bf16", "photo"):
+        raise ValueError(
+            "Expected `precision` of a file that takes photos in format=openvino to be another one than bf16: OpenVINO would "
+            "compute places in the photo with 8 bits too. Export it with input=crops."
         )
     if file.suffix != SUFFIX_OF[format]:
         raise ValueError(

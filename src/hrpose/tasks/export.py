@@ -1,0 +1,116 @@
+"""hrpose export: write weights as one file from bytes to keypoints in pixels, and hold it against them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from hrpose.backends import ExportedPoses, open_exported
+from hrpose.config import ConfigError, build
+from hrpose.export import SUFFIX_OF, Feed, check_choice, write_export, write_int8
+from hrpose.report.table import say
+from hrpose.structures import CropBatch
+from hrpose.tasks.exporting.checking import CheckResult, check_file, own_box, state_measurement
+from hrpose.tasks.exporting.crops import CropSource, crop_whole, find_crops, find_photos, photo_feed
+from hrpose.tasks.exporting.subject import ExportSubject, read_subject
+
+logger = logging.getLogger(__name__)
+
+
+class ExportCheckError(ValueError):
+    """A file was written, but it is not what the weights are."""
+
+
+def export(cfg: DictConfig) -> Path:
+    """Write the file, check it, and leave export.json with what came of the check beside it.
+
+    Args:
+        cfg: a composed and validated configuration of the verb `export`.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigError: if something is asked for that the format does not have.
+        ExportCheckError: if the file differs from the weights by more than is allowed; it stays where it is.
+    """
+    stem = Path(cfg.weights or cfg.ckpt_path).stem
+    file = Path(cfg.output) if cfg.output is not None else Path(cfg.paths.run, f"{stem}{SUFFIX_OF[cfg.format]}")
+    try:
+        check_choice(cfg.format, cfg.precision, file, cfg.input)
+    except ValueError as error:
+        raise ConfigError(f"format: {error}") from error
+    if cfg.get("prepare") is not None:
+        build(cfg.prepare)
+    subject = read_subject(cfg)
+    console = Console()
+    with tempfile.TemporaryDirectory() as folder:
+        source = find_crops(cfg, subject.record, subject.file, Path(folder))
+        subject = replace(subject, record=replace(subject.record, protocols=state_measurement(cfg, source)))
+        exported = _write(cfg, subject, source, file)
+        say(console, f"Written: {file} ({_size(file) / 1e6:.1f} MB). Now it is checked on {source.name}.")
+        result = check_file(cfg, exported, subject.torch_engine(), source)
+    report = file.with_name(f"{file.stem}.export.json")
+    content: dict[str, Any] = {
+        "file": str(file),
+        "weights": str(subject.file),
+        "format": cfg.format,
+        "precision": cfg.precision,
+    }
+    content["protocols"] = subject.record.protocols
+    report.write_text(json.dumps({**content, **result.to_dict()}, indent=2))
+    _show(result, console, report)
+    if result.faults:
+        raise ExportCheckError(f"{file} was written, but {'; '.join(result.faults)}. See {report}.")
+    return file
+
+
+def _write(cfg: DictConfig, subject: ExportSubject, source: CropSource, file: Path) -> ExportedPoses:
+    """Write the file and open it."""
+    record = subject.record
+    if cfg.precision == "int8":
+        write_int8(subject.net, record, file, cfg.format, _calibration(cfg, source))
+    else:
+        write_export(subject.net, record, file, cfg.format)
+    opened = open_exported(file)
+    assert isinstance(opened, ExportedPoses)
+    return opened
+
+
+def _calibration(cfg: DictConfig, source: CropSource) -> Iterator[Feed]:
+    """Give crops, one by one: of the photos that are given, else of the persons that are checked on."""
+    record = source.record
+    if cfg.photos is not None:
+        files = find_photos(cfg.photos)[: cfg.num_calibration]
+        batches: Iterator[CropBatch] = (crop_whole([file], record) for file in files)
+    elif source.datamodule is None:
+        raise ConfigError("photos: int8 is calibrated on real photos. Give photos=<folder>, or data with photos.")
+    else:
+        batches = source.batches(cfg.num_calibration)
+    for batch in batches:
+        images, places = photo_feed(batch)
+        for image, place in zip(images, places, strict=True):
+            if record.form == "crops":
+                yield image[None], place[None]
+            else:
+                yield image, own_box(record.input_size, record.codec.grid, record.bbox_padding)[None]
+
+
+def _size(file: Path) -> int:
+    weights = file.with_suffix(".bin")
+    return file.stat().st_size + (weights.stat().st_size if file.suffix == ".xml" else 0)
+
+
+def _show(result: CheckResult, console: Console, report: Path) -> None:
+    say(console, f"Keypoints: {result.comparison}")
+    if result.ap_before is not None and result.ap_after is not None:
+        say(console, f"AP: {result.ap_before:.4f} of the weights in torch, {result.ap_after:.4f} of the file")
+    say(console, f"The check: {'passed' if not result.faults else 'FAILED'}, see {report}")

@@ -1,0 +1,171 @@
+"""What an exported file is checked and calibrated on: annotated data, a folder with photos, or people drawn for it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+
+from hrpose.backends import ExportRecord
+from hrpose.config import ConfigError, build
+from hrpose.data.coco import read_annotations
+from hrpose.data.crops import crop_matrices, crops_of_bboxes, empty_images, warp_crops
+from hrpose.data.datamodule import PoseDataModule
+from hrpose.data.errors import DataError
+from hrpose.data.images import read_image
+from hrpose.data.synthetic import write_dataset
+from hrpose.geometry import invert_affine
+from hrpose.models.weight_files import read_weight_file
+from hrpose.structures import CropBatch
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 16
+_PHOTOS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class CropSource:
+    """Crops to check on.
+
+    Attributes:
+        name: what they are, for the report.
+        datamodule: whose validation persons they are; None for photos without annotations.
+        photos: files, each of which is taken whole as a box; of annotated data none.
+        record: how they are cut.
+    """
+
+    name: str
+    datamodule: PoseDataModule | None
+    photos: tuple[Path, ...]
+    record: ExportRecord
+
+    def batches(self, limit: int | None = None) -> Iterator[CropBatch]:
+        """Give the crops in batches, at most so many."""
+        left = limit if limit is not None else 1 << 62
+        for batch in self._all():
+            if left <= 0:
+                return
+            rows = {name: values[:left] for name, values in dict[str, Any](batch).items()}
+            yield CropBatch(**rows)  # type: ignore[typeddict-item]
+            left -= len(batch["images"])
+
+    def _all(self) -> Iterator[CropBatch]:
+        if self.datamodule is None:
+            yield from (
+                crop_whole(self.photos[start : start + _BATCH], self.record)
+                for start in range(0, len(self.photos), _BATCH)
+            )
+            return
+        loaders = self.datamodule.val_dataloader()
+        yield from (loaders[0] if isinstance(loaders, list) else loaders)
+
+
+def find_crops(cfg: DictConfig, record: ExportRecord, weights: Path, folder: Path) -> CropSource:
+    """Find crops: of the configuration's data, of the checkpoint's, of `photos`, or of people drawn in a folder.
+
+    Args:
+        cfg: of the verb `export`.
+        record: how crops are cut.
+        weights: whose own configuration may name its data.
+        folder: where people may be drawn.
+    """
+    for origin, node in (("data", cfg.data), ("the checkpoint's data", _data_of(weights))):
+        if node is not None and _at_hand(node, record):
+            return CropSource(f"{origin}, {node['val_annotations']}", _datamodule(cfg, node, record), (), record)
+    if cfg.photos is not None:
+        return CropSource(f"photos in {cfg.photos}", None, find_photos(cfg.photos), record)
+    logger.info("No data at hand: people are drawn to check on. Give photos=<folder>, or data=... paths.data=...")
+    write_dataset(folder / "drawn", num_train=1, num_val=24, seed=cfg.seed)
+    drawn = tuple(sorted((folder / "drawn" / "val2017").iterdir()))
+    return CropSource("drawn people", None, drawn, record)
+
+
+def find_photos(folder: str | Path) -> tuple[Path, ...]:
+    """List the photos of a folder and the folders in it.
+
+    Raises:
+        ConfigError: if there are none.
+    """
+    found = tuple(sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in _PHOTOS))
+    if not found:
+        raise ConfigError(f"photos: expected a folder with photos ({', '.join(_PHOTOS)}), but {folder} has none.")
+    return found
+
+
+def crop_whole(photos: Sequence[Path], record: ExportRecord) -> CropBatch:
+    """Cut each photo as if it were the box of one person."""
+    count = len(photos)
+    images = empty_images(count, record.input_size)
+    centers, scales, inverses = np.zeros((count, 2)), np.zeros((count, 2)), np.zeros((count, 2, 3))
+    for slot, file in enumerate(photos):
+        photo = read_image(file)
+        crops = crops_of_bboxes(
+            np.array([[0, 0, photo.shape[1], photo.shape[0]]], float), record.input_size, record.bbox_padding
+        )
+        matrices = crop_matrices(crops, record.input_size, record.codec.grid)
+        warp_crops(photo, matrices, images.numpy()[slot : slot + 1], [0])
+        inverses[slot], centers[slot], scales[slot] = invert_affine(matrices)[0], crops[0].center, crops[0].scale
+    return CropBatch(
+        images=images,
+        image_from_input=torch.from_numpy(inverses),
+        center=torch.from_numpy(centers),
+        scale=torch.from_numpy(scales),
+        bbox_scores=torch.ones(count),
+        image_ids=torch.arange(count),
+        instance_ids=torch.arange(count),
+    )
+
+
+def photo_feed(batch: CropBatch) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Give the images and places of a batch, as an exported file takes them."""
+    return batch["images"].numpy(), batch["image_from_input"].numpy()
+
+
+def _data_of(weights: Path) -> Mapping[str, Any] | None:
+    """Give what a checkpoint of hrpose says of its data; only paths and names are taken from it."""
+    config = read_weight_file(weights).hyper_parameters.get("config")
+    data = config.get("data") if isinstance(config, Mapping) else None
+    if not isinstance(data, Mapping):
+        return None
+    names = ("train_annotations", "train_images", "val_annotations", "val_images", "category")
+    told = {name: data[name] for name in names if isinstance(data.get(name), str)}
+    return told if {"val_annotations", "val_images"} <= set(told) else None
+
+
+def _at_hand(node: Mapping[str, Any], record: ExportRecord) -> bool:
+    """Tell whether annotated persons with the right keypoints are there."""
+    file = Path(str(node["val_annotations"]))
+    if not file.is_file() or not Path(str(node["val_images"])).is_dir():
+        return False
+    try:
+        count = read_annotations(file, category=node.get("category")).visibility.shape[1]
+    except DataError as error:
+        logger.warning("%s", error)
+        return False
+    if count != record.skeleton.num_keypoints:
+        logger.info("%s has %d keypoints, the weights %d: it is left out", file, count, record.skeleton.num_keypoints)
+    return bool(count == record.skeleton.num_keypoints)
+
+
+def _datamodule(cfg: DictConfig, node: Mapping[str, Any], record: ExportRecord) -> PoseDataModule:
+    base = {"_target_": cfg.data["_target_"], "val_batch_size": _BATCH, "num_workers": 0}
+    plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else dict(node)
+    assert isinstance(plain, dict)
+    own = {"bbox_padding": record.bbox_padding, "channel_order": record.channel_order}
+    missing = {
+        name: plain[name.replace("train", "val")] for name in ("train_annotations", "train_images") if name not in plain
+    }
+    content = OmegaConf.create({**plain, **missing, **base, **own})
+    datamodule: PoseDataModule = build(
+        content, codec=record.codec, skeleton=record.skeleton, augment=[], pixel_transforms=None
+    )
+    datamodule.setup("test")
+    return datamodule

@@ -1,0 +1,198 @@
+"""hrpose export: the file, its check, what hrpose test and PoseEstimator make of it, and how a failed check ends."""
+
+from __future__ import annotations
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from small_network import write_checkpoint
+
+from hrpose import PoseEstimator
+from hrpose.backends import open_exported
+from hrpose.config import ConfigError, check, compose
+from hrpose.data.synthetic import write_dataset
+from hrpose.tasks import export as export_room
+from hrpose.tasks import run
+from hrpose.tasks.export import ExportCheckError
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return write_checkpoint(tmp_path_factory.mktemp("weights") / "small.ckpt")
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("people") / "data"
+    write_dataset(folder, num_train=1, num_val=6, image_size=(320, 240))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def export(weights, tmp_path_factory):
+    """Run the verb in this process; give the file and its report. The same words give the same file."""
+    done = {}
+
+    def call(*words):
+        if words not in done:
+            folder = tmp_path_factory.mktemp("export")
+            file = run("export", compose("export", [f"weights={weights}", f"paths.run={folder}", *words]))
+            done[words] = file, json.loads(file.with_name(f"{file.stem}.export.json").read_text())
+        return done[words]
+
+    return call
+
+
+def measure(weights, people, folder, *words) -> float:
+    """The AP that `hrpose test` gives."""
+    given = [
+        f"weights={weights}",
+        f"paths.data={people}",
+        f"paths.runs={folder}",
+        f"paths.run={folder}",
+        "prepare=null",
+    ]
+    small = ["codec=heatmap_128x96", "model.width=4", "model.stem_width=8", "model.stage1_width=4"]
+    quiet = ["data.num_workers=0", "trainer.accelerator=cpu", "trainer.precision=32-true", "callbacks.progress=null"]
+    with warnings.catch_warnings():  # of so small a run there is a lot to say
+        warnings.simplefilter("ignore")
+        words = [*given, *small, *quiet, "+trainer.enable_progress_bar=false", "data.val_boxes=[gt]", *words]
+        return run("test", compose("test", words))
+
+
+@pytest.mark.parametrize("format", ["torch", "openvino", "onnx"])
+def test_a_file_has_the_ap_of_its_weights(export, people, weights, tmp_path, format):
+    file, report = export(f"format={format}", f"paths.data={people}")
+    assert report["faults"] == []
+    assert report["comparison"]["largest"] < 0.01
+    assert report["comparison"]["num_crops"] == report["protocols"]["gt"]["num_persons"]
+    assert report["ap_after"] == pytest.approx(report["ap_before"], abs=0.001)
+    exported = measure(file, people, tmp_path / "exported")
+    assert exported == pytest.approx(measure(weights, people, tmp_path / "torch"), abs=0.001)
+    assert exported == pytest.approx(report["ap_after"], abs=1e-9)
+
+
+def test_a_file_says_what_it_is(export, people, weights):
+    record = open_exported(export("format=torch", f"paths.data={people}")[0]).record
+    assert record.source == weights.name
+    assert record.skeleton.name == "coco"
+    assert record.input_size == (96, 128)
+    assert record.protocols["gt"]["flip_test"] is record.flip_test is True
+
+
+def test_an_estimator_opens_a_file_like_a_checkpoint(export, people, weights):
+    file, _ = export("format=torch", f"paths.data={people}")
+    photo = sorted((people / "val2017").iterdir())[0]
+    boxes = [[20.0, 30.0, 60.0, 90.0], [100.0, 40.0, 80.0, 120.0]]
+    found = PoseEstimator.from_checkpoint(file)(photo, bbox=boxes)
+    expected = PoseEstimator.from_checkpoint(weights, device="cpu")(photo, bbox=boxes)
+    apart = np.abs(found.keypoints - expected.keypoints).max(axis=-1)
+    assert (apart < 0.01).mean() > 0.95  # an untrained network has ties
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+
+
+def test_a_file_that_takes_photos_passes_the_same_check(export, people):
+    file, report = export("format=torch", "input=photo", f"paths.data={people}", "flip_test=false")
+    assert report["faults"] == []
+    photo = np.zeros((200, 300, 3), np.uint8)
+    assert open_exported(file)(photo, np.array([[10.0, 20.0, 50.0, 80.0]]))[0].shape == (1, 17, 2)
+    with pytest.raises(ValueError, match="input=crops"):
+        PoseEstimator.from_checkpoint(file)
+
+
+def test_without_data_photos_are_taken_and_without_photos_people_are_drawn(export, people, tmp_path):
+    _, report = export("format=torch", f"paths.data={tmp_path}", f"photos={people}/val2017")
+    assert report["crops"] == f"photos in {people}/val2017"
+    assert report["comparison"]["num_crops"] == 6
+    assert report["ap_before"] is None
+    _, report = export("format=torch", f"paths.data={tmp_path}", "num_crops=10")
+    assert report["crops"] == "drawn people"
+    assert report["comparison"]["num_crops"] == 10
+
+
+def test_half_precision_is_reported_with_the_ap_before_and_after(export, people):
+    _, report = export("format=torch", "precision=bf16", f"paths.data={people}", "max_ap_loss=0.5")
+    assert not report["exact"]
+    assert report["comparison"]["largest"] > 0.01
+    assert 0 <= report["ap_before"] <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_int8_is_calibrated_on_photos(export, people, format):
+    words = ("precision=int8", f"paths.data={people}", f"photos={people}/val2017", "max_ap_loss=0.5", "flip_test=false")
+    file, report = export(f"format={format}", *words)
+    assert open_exported(file).record.precision == "int8"
+    assert report["comparison"]["median"] < 20
+    exact, _ = export(f"format={format}", f"paths.data={people}", "flip_test=false")
+    size = sum(part.stat().st_size for part in file.parent.glob(f"{file.stem}.[obx]*"))
+    assert size < 0.9 * sum(part.stat().st_size for part in exact.parent.glob(f"{exact.stem}.[obx]*"))
+
+
+def test_int8_wants_photos(weights, tmp_path):
+    words = [f"weights={weights}", "precision=int8", f"paths.data={tmp_path}", f"paths.run={tmp_path}"]
+    with pytest.raises(ConfigError, match=r"Give photos=<folder>"):
+        run("export", compose("export", words))
+
+
+def test_a_file_that_differs_stays_and_is_an_error(weights, people, tmp_path, monkeypatch):
+    """What is written is sound; what it is held against is not."""
+
+    def spoiled(cfg):
+        subject = read(cfg)
+        write = export_room.write_export
+
+        def write_then_spoil(net, *arguments):
+            file = write(net, *arguments)
+            torch.nn.init.normal_(net.final_layer.weight, std=0.5)
+            return file
+
+        monkeypatch.setattr(export_room, "write_export", write_then_spoil)
+        return subject
+
+    read = export_room.read_subject
+    monkeypatch.setattr(export_room, "read_subject", spoiled)
+    words = [f"weights={weights}", "format=torch", f"paths.data={people}", f"output={tmp_path}/a.torchscript"]
+    with pytest.raises(ExportCheckError, match="was written, but its keypoints are not those of the weights"):
+        run("export", compose("export", words))
+    assert (tmp_path / "a.torchscript").is_file()
+    assert json.loads((tmp_path / "a.export.json").read_text())["faults"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["precision=bf16"], "no bf16 convolutions"),
+        (["format=torch", "output=a.onnx"], r"end in \.torchscript"),
+        (["format=openvino", "precision=bf16", "input=photo"], "Export it with input=crops"),
+    ],
+)
+def test_what_a_format_cannot_is_said_first(weights, tmp_path, words, message):
+    with pytest.raises(ConfigError, match=message):
+        run("export", compose("export", [f"weights={weights}", f"paths.run={tmp_path}", *words]))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_exported_file_is_not_exported_again(export, people, tmp_path):
+    file, _ = export("format=torch", f"paths.data={people}")
+    with pytest.raises(ConfigError, match="is an exported file already"):
+        run("export", compose("export", [f"weights={file}", f"paths.run={tmp_path}"]))
+
+
+def test_an_exported_file_is_not_trained(export, people, tmp_path):
+    file, _ = export("format=torch", f"paths.data={people}")
+    with pytest.raises(ConfigError, match="cannot be trained"):
+        run("fit", compose("fit", [f"weights={file}", f"paths.data={people}", "prepare=null", f"paths.run={tmp_path}"]))
+
+
+def test_weights_have_to_be_named():
+    with pytest.raises(ConfigError, match="there is nothing to export"):
+        check("export", [])
+
+
+def test_every_experiment_can_be_said(weights):
+    for experiment in ("w32_256x192", "tiny", "w32_256x192_udp_offset", "res50_256x192", "aic_w32_256x192"):
+        check("export", [f"experiment={experiment}", f"weights={weights}"])
