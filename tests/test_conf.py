@@ -113,6 +113,11 @@ def places(words: list[str], coco: Path) -> list[str]:
     return told
 
 
+def as_written(verb, words=()):
+    """A configuration without the time of day, which two compositions may see differently in the names of their folders."""
+    return OmegaConf.to_container(compose(verb, list(words)), resolve=False)
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_composes_validates_and_builds(experiment, coco, tmp_path):
     words = [f"experiment={experiment}", f"paths.runs={tmp_path}"]
@@ -223,12 +228,12 @@ def test_all_experiments_of_the_paper_are_there():
 @pytest.mark.parametrize("experiment", VARIANTS)
 def test_a_variant_differs_from_its_origin_by_what_its_name_says(experiment):
     words = [*VARIANTS[experiment].split(), f"name={experiment}"]
-    assert compose("fit", [f"experiment={experiment}"]) == compose("fit", words)
+    assert as_written("fit", [f"experiment={experiment}"]) == as_written("fit", words)
 
 
 @pytest.mark.parametrize("experiment", [*PAPER, "res50_256x192", "hourglass_8_256x192", "w32_256x192_udp", "tiny"])
 def test_the_official_recipe_is_the_experiment_itself(experiment):
-    assert compose("fit", [f"experiment={experiment}", "recipe=official"]) == compose(
+    assert as_written("fit", [f"experiment={experiment}", "recipe=official"]) == as_written(
         "fit", [f"experiment={experiment}"]
     )
 
@@ -267,7 +272,7 @@ def test_words_of_the_command_line_beat_the_recipe():
 
 
 def test_plain_fit_is_the_tiny_experiment():
-    assert compose("fit") == compose("fit", ["+experiment=tiny"])
+    assert as_written("fit") == as_written("fit", ["+experiment=tiny"])
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
