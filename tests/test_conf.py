@@ -264,6 +264,12 @@ def test_the_recipe_of_mmpose_on_any_network_and_codec(experiment, coco):
     assert getattr(codec, "rules", getattr(codec, "smoothing", "mmpose")) == "mmpose"
 
 
+def test_the_recipe_of_mmpose_on_mpii_neither_shifts_nor_takes_half_bodies():
+    cfg = compose("fit", ["experiment=mpii_w32_256x256", "recipe=mmpose", "augment=mmpose_mpii"])
+    assert list(cfg.augment) == ["flip", "shift_scale_rotate"]
+    assert (cfg.augment.shift_scale_rotate.shift_probability, cfg.optim.lr) == (0, 5e-4)
+
+
 def test_words_of_the_command_line_beat_the_recipe():
     words = ["recipe=mmpose", "experiment=w48_384x288", "data.batch_size=32", "augment=hrnet", "trainer.max_epochs=3"]
     cfg = compose("fit", words)
