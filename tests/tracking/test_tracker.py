@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from walks import network_poses
 
+from hrpose.data.synthetic import draw_walk
 from hrpose.skeletons import COCO
 from hrpose.structures import Poses
 from hrpose.tracking import OksTracker, tracker
@@ -136,3 +137,18 @@ def test_mistakes_are_told():
     short = replace(poses((0, 0)), keypoints=np.zeros((1, 3, 2)), keypoint_scores=np.ones((1, 3), np.float32))
     with pytest.raises(ValueError, match="poses of 17 keypoints, one for each sigma, but got 3"):
         people.update(short, 2.0)
+
+
+@pytest.mark.slow
+def test_how_often_numbers_change(monkeypatch):
+    """docs/predict.md states the counts: 84 people on 24 films, one in ten missed in each frame."""
+    crowd = [list(draw_walk(num_frames=70, num_people=2 + seed % 4, seed=100 + seed)) for seed in range(24)]
+
+    def count(matcher):
+        numbers = [follow(film, matcher, missed=0.1, seed=seed) for seed, film in enumerate(crowd)]
+        assert sum(map(len, numbers)) == 84
+        return sum(len(mine) - 1 for people in numbers for mine in people.values())
+
+    assert [count(matcher) <= 9 for matcher in ("greedy", "hungarian")] == [True, True]
+    monkeypatch.setattr(tracker._Track, "at", lambda self, time: self.keypoints)
+    assert count("greedy") > 20

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -91,7 +91,7 @@ def _predict_photos(
     return len(tasks), num_people, unusable
 
 
-def _all(worker: PhotoWorker, chunks: Sequence[Sequence[PhotoTask]]) -> Iterator[PhotoResult]:
+def _all(worker: PhotoWorker, chunks: Sequence[Sequence[PhotoTask]]) -> Generator[PhotoResult, None, None]:
     for chunk in chunks:
         yield from worker(chunk)
 

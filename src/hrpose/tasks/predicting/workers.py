@@ -10,7 +10,7 @@ import os
 import queue
 import signal
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from multiprocessing import get_context
@@ -50,11 +50,17 @@ class Job:
 
 
 def cut_chunks(tasks: Sequence[PhotoTask], size: int) -> list[Sequence[PhotoTask]]:
-    """Cut the photos into chunks of one size, the last one perhaps smaller."""
+    """Cut the photos into chunks of one size, the last one perhaps smaller.
+
+    Raises:
+        ValueError: if the size is not positive.
+    """
+    if size < 1:
+        raise ValueError(f"Expected `chunk_size` to be at least 1, but got {size}.")
     return [tasks[start : start + size] for start in range(0, len(tasks), size)]
 
 
-def predict_spread(jobs: Sequence[Job], chunks: Sequence[Sequence[PhotoTask]]) -> Iterator[PhotoResult]:
+def predict_spread(jobs: Sequence[Job], chunks: Sequence[Sequence[PhotoTask]]) -> Generator[PhotoResult, None, None]:
     """Look at the chunks in one process for each job, which take turns; give the results in the order of the photos.
 
     Raises:
@@ -83,8 +89,10 @@ def jobs_of(settings: Settings, *, devices: int, category_id: int, picture_dir: 
     """Give each process its device.
 
     Raises:
-        ValueError: if there are not so many devices.
+        ValueError: if there are not so many devices, or none is asked for.
     """
+    if devices < 1:
+        raise ValueError(f"Expected `devices` to be at least 1, but got {devices}.")
     if devices == 1:
         return [Job(settings, category_id, picture_dir)]
     kind = settings.device
