@@ -44,6 +44,7 @@ ARITHMETIC = (
         "geometry",
     ),
     "skeletons",
+    "soft_argmax",
 )
 UNUSED_WORDS = {"joints", "pts", "kpts", "utils", "util", "helper", "helpers", "manager", "misc"}
 DRAWN_BODIES = ("data/synthetic",)  # their joints are of bones, not keypoints of an annotation

@@ -4,7 +4,21 @@ from hrpose.codecs.accuracy import decoding_errors
 from hrpose.codecs.base import Codec
 from hrpose.codecs.dark import DarkCodec
 from hrpose.codecs.heatmap import HeatmapCodec, heatmap_accuracy
+from hrpose.codecs.integral import IntegralCodec
+from hrpose.codecs.regression import RegressionCodec
+from hrpose.codecs.simcc import SimccCodec
 from hrpose.codecs.udp import UdpCodec
 from hrpose.codecs.udp_offset import UdpOffsetCodec
 
-__all__ = ["Codec", "DarkCodec", "HeatmapCodec", "UdpCodec", "UdpOffsetCodec", "decoding_errors", "heatmap_accuracy"]
+__all__ = [
+    "Codec",
+    "DarkCodec",
+    "HeatmapCodec",
+    "IntegralCodec",
+    "RegressionCodec",
+    "SimccCodec",
+    "UdpCodec",
+    "UdpOffsetCodec",
+    "decoding_errors",
+    "heatmap_accuracy",
+]

@@ -28,7 +28,7 @@ class Codec(Protocol):
         ...
 
     def num_channels(self, num_keypoints: int) -> int:
-        """Count the channels that a network needs for so many keypoints.
+        """Count the channels that a network needs for so many keypoints: heatmaps, or rows of coordinates or bins.
 
         The channels of a keypoint stand together, and the first is the one that shows where it is.
         """
@@ -42,16 +42,17 @@ class Codec(Protocol):
             visibility: (B, K); 0 stands for unlabelled.
 
         Returns:
-            target: what the network should put out, (B, C, h, w) for C = num_channels(K) heatmaps.
+            target: what the network is taught, float32. Where it should put out just that, it is of the outputs' shape; an
+                `IntegralCodec` tells where the means of its heatmaps should lie instead.
             target_weight: (B, K, 1) how much each keypoint counts in the loss.
         """
         ...
 
-    def decode(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+    def decode(self, outputs: Tensor, /) -> tuple[Tensor, Tensor]:
         """Read keypoints off what a network puts out.
 
         Args:
-            heatmaps: (B, C, h, w).
+            outputs: (B, C, h, w) heatmaps or (B, C, ...) rows, C = num_channels(K).
 
         Returns:
             keypoints: (B, K, 2) in input pixels.
@@ -59,14 +60,14 @@ class Codec(Protocol):
         """
         ...
 
-    def flip_back(self, heatmaps: Tensor, flip_permutation: Sequence[int]) -> Tensor:
+    def flip_back(self, outputs: Tensor, flip_permutation: Sequence[int], /) -> Tensor:
         """Turn what a network puts out for mirrored images into what belongs to the images as they are.
 
         Args:
-            heatmaps: (B, C, h, w) of the mirrored images.
+            outputs: those of the mirrored images, as `decode` takes them.
             flip_permutation: K indices; entry k is the keypoint that keypoint k becomes in the mirror.
 
         Returns:
-            (B, C, h, w).
+            The same shape.
         """
         ...

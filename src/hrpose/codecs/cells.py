@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from hrpose.codecs.checks import check_permutation
 from hrpose.geometry import Grid
 
 
@@ -54,7 +55,7 @@ def highest_cells(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
         cells: (B, K, 2) int64; (0, 0) unless the highest cell is positive.
         scores: (B, K), its height.
     """
-    cell = _first_argmax(heatmaps.flatten(2))
+    cell = first_argmax(heatmaps.flatten(2))
     x, y = cell % heatmaps.shape[3], cell // heatmaps.shape[3]
     scores = values_at(heatmaps, x, y)
     return torch.stack([x, y], dim=-1) * (scores > 0)[..., None], scores
@@ -99,12 +100,7 @@ def mirrored_back(heatmaps: Tensor, flip_permutation: Sequence[int]) -> Tensor:
     Raises:
         ValueError: if `flip_permutation` is not a permutation of the K keypoints.
     """
-    num_keypoints = heatmaps.shape[1]
-    if sorted(flip_permutation) != list(range(num_keypoints)):
-        raise ValueError(
-            f"Expected argument `flip_permutation` to be a permutation of 0 to {num_keypoints - 1}, one entry for each of "
-            f"the {num_keypoints} heatmaps, but got {list(flip_permutation)}."
-        )
+    check_permutation(flip_permutation, heatmaps.shape[1])
     mirrored = heatmaps.flip(-1).unbind(1)
     return torch.stack([mirrored[index] for index in flip_permutation], dim=1)
 
@@ -118,7 +114,7 @@ def shifted_right(heatmaps: Tensor) -> Tensor:
     return torch.cat([heatmaps[..., :1], heatmaps[..., :-1]], dim=-1)
 
 
-def _first_argmax(values: Tensor) -> Tensor:
+def first_argmax(values: Tensor) -> Tensor:
     """Take the argmax along the last axis; on a CPU by numpy, which takes a tenth of torch's time."""
     recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     if values.device.type == "cpu" and not recorded:

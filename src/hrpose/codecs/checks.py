@@ -25,6 +25,12 @@ def check_positive(name: str, value: Any, unit: str) -> None:
         raise ValueError(f"Expected argument `{name}` to be a positive number of {unit}, but got {value!r}.")
 
 
+def check_count(name: str, value: Any) -> None:
+    """Raise ValueError unless the value is a positive whole number."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"Expected argument `{name}` to be a whole number of at least 1, but got {value!r}.")
+
+
 def check_kernel(name: str, kernel: Any, heatmap_size: tuple[int, int]) -> None:
     """Raise ValueError unless the blur's kernel is a positive odd number that reaches no further than the heatmap."""
     whole = isinstance(kernel, int) and not isinstance(kernel, bool)
@@ -56,6 +62,15 @@ def check_heatmaps(heatmaps: Tensor, heatmap_size: tuple[int, int]) -> None:
     width, height = heatmap_size
     if heatmaps.ndim != 4 or heatmaps.shape[2:] != (height, width):
         raise ValueError(
-            f"Expected argument `heatmaps` to be (B, K, {height}, {width}), but got the shape {tuple(heatmaps.shape)}. "
-            "The codec's input_size and heatmap_size have to be those that the network sees and puts out."
+            f"Expected argument `heatmaps` to be (B, K, {height}, {width}), but got the shape {tuple(heatmaps.shape)}. The codec "
+            "belongs to a network that puts out heatmaps, and its input_size and heatmap_size have to be the network's."
+        )
+
+
+def check_permutation(flip_permutation: Sequence[int], num_keypoints: int) -> None:
+    """Raise ValueError unless the indices are a permutation of the keypoints."""
+    if sorted(flip_permutation) != list(range(num_keypoints)):
+        raise ValueError(
+            f"Expected argument `flip_permutation` to be a permutation of 0 to {num_keypoints - 1}, one entry for each of "
+            f"the {num_keypoints} keypoints of the network's outputs, but got {list(flip_permutation)}."
         )

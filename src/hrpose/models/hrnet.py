@@ -43,7 +43,7 @@ class HRNet(nn.Module):
 
     Args:
         width: channels of the branch at 1/4 resolution; the branches below it have 2, 4 and 8 times as many.
-        num_keypoints: K, the number of heatmaps.
+        num_keypoints: K, the number of heatmaps; None builds no heatmap head, for a network of another head on the features.
         stem_width: channels of the two strided convolutions at the entrance.
         stage1_width: inner channels of the bottleneck blocks of stage 1; they put out four times as many.
         stage1_blocks: number of bottleneck blocks of stage 1.
@@ -56,6 +56,10 @@ class HRNet(nn.Module):
             last one. Without one the branches go on side by side.
         all_branches: let stage 4 put out all its four branches, as in the ImageNet network, for heads that use them;
             `forward` takes the one of `heatmap_branch`.
+
+    Attributes:
+        feature_channels: of each map that `forward_features` gives.
+        feature_strides: input pixels to a cell of each.
 
     Raises:
         ValueError: if a count is not a positive whole number, if `num_modules` has not three entries, if `final_kernel`
@@ -70,7 +74,7 @@ class HRNet(nn.Module):
     def __init__(
         self,
         width: int = 32,
-        num_keypoints: int = 17,
+        num_keypoints: int | None = 17,
         *,
         stem_width: int = 64,
         stage1_width: int = 64,
@@ -83,8 +87,8 @@ class HRNet(nn.Module):
         all_branches: bool = False,
     ) -> None:
         super().__init__()
-        check_counts(width=width, num_keypoints=num_keypoints, stem_width=stem_width, stage1_width=stage1_width)
-        check_counts(stage1_blocks=stage1_blocks, num_blocks=num_blocks)
+        check_counts(width=width, num_keypoints=1 if num_keypoints is None else num_keypoints, stem_width=stem_width)
+        check_counts(stage1_width=stage1_width, stage1_blocks=stage1_blocks, num_blocks=num_blocks)
         check_final_kernel(final_kernel)
         modules = _three_counts(num_modules)
         _check_choices(heatmap_branch, exchanges)
@@ -104,7 +108,12 @@ class HRNet(nn.Module):
         self.stage3 = build_stage(channels[:3], modules[1], num_blocks, exchanges=exchanges)
         self.transition3 = Transition(channels[:3], channels)
         self.stage4 = build_stage(channels, modules[2], num_blocks, exchanges=exchanges, outputs=outputs)
-        self.final_layer = nn.Conv2d(channels[heatmap_branch], num_keypoints, final_kernel, padding=final_kernel // 2)
+        self.final_layer: nn.Module = nn.Identity()
+        if num_keypoints is not None:
+            width = channels[heatmap_branch]
+            self.final_layer = nn.Conv2d(width, num_keypoints, final_kernel, padding=final_kernel // 2)
+        self.feature_channels = tuple(channels[branch] for branch in outputs)
+        self.feature_strides = tuple(_FINEST_STRIDE << branch for branch in outputs)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -138,7 +147,8 @@ class HRNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map images, as `forward_features` takes them, to heatmaps (B, K, H/4, W/4), without activation.
 
-        Those of a coarser `heatmap_branch` have H/8, H/16 or H/32 rows.
+        Those of a coarser `heatmap_branch` have H/8, H/16 or H/32 rows. Without a head the features that one would take are
+        returned.
         """
         heatmaps: Tensor = self.final_layer(self.forward_features(images)[self._heatmap_place])
         return heatmaps

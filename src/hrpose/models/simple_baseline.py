@@ -30,11 +30,15 @@ class SimpleBaseline(nn.Module):
 
     Args:
         depth: layers of the ResNet; 50, 101 and 152 are the paper's.
-        num_keypoints: K, the number of heatmaps.
+        num_keypoints: K, the number of heatmaps; None builds no heatmap head, for a network of another head on the features.
         deconv_channels: output channels of each transposed convolution; each doubles the resolution. None at all leaves
             the ResNet's own features under the last convolution.
         deconv_kernels: side of each transposed convolution's kernel: 2, 3 or 4.
         final_kernel: side of the last convolution's kernel in heatmap cells, odd; the paper's is 1.
+
+    Attributes:
+        feature_channels: of the one map that `forward_features` gives.
+        feature_strides: input pixels to a cell of it.
 
     Raises:
         ValueError: if the depth is not one of the five, if a count is not a positive whole number, if a transposed
@@ -49,7 +53,7 @@ class SimpleBaseline(nn.Module):
     def __init__(
         self,
         depth: Literal[18, 34, 50, 101, 152] = 50,
-        num_keypoints: int = 17,
+        num_keypoints: int | None = 17,
         *,
         deconv_channels: Sequence[int] = (256, 256, 256),
         deconv_kernels: Sequence[int] = (4, 4, 4),
@@ -60,7 +64,7 @@ class SimpleBaseline(nn.Module):
             raise ValueError(
                 f"Expected argument `depth` to be one of {', '.join(map(str, RESNETS))}, but got {depth!r}."
             )
-        check_counts(num_keypoints=num_keypoints)
+        check_counts(num_keypoints=1 if num_keypoints is None else num_keypoints)
         check_final_kernel(final_kernel)
         _check_deconvs(deconv_channels, deconv_kernels)
 
@@ -73,8 +77,10 @@ class SimpleBaseline(nn.Module):
         self.layer4 = _layer(block, 256 * block.expansion, 512, num_blocks[3], stride=2)
         channels = [512 * block.expansion, *deconv_channels]
         self.deconv_layers = _deconvs(channels, deconv_kernels)
-        self.final_layer = nn.Conv2d(channels[-1], num_keypoints, final_kernel, padding=final_kernel // 2)
-        self._heatmap_stride = _BACKBONE_STRIDE // 2 ** len(deconv_channels)
+        self.final_layer: nn.Module = nn.Identity()
+        if num_keypoints is not None:
+            self.final_layer = nn.Conv2d(channels[-1], num_keypoints, final_kernel, padding=final_kernel // 2)
+        self.feature_channels, self.feature_strides = channels[-1:], [_BACKBONE_STRIDE // 2 ** len(deconv_channels)]
         self._initialise()
 
     def _initialise(self) -> None:
@@ -97,14 +103,17 @@ class SimpleBaseline(nn.Module):
         Raises:
             ValueError: if the images have another number of channels, or sides that are no multiples of 32.
         """
-        check_images(images, _BACKBONE_STRIDE, heatmap_stride=self._heatmap_stride)
+        check_images(images, _BACKBONE_STRIDE, heatmap_stride=self.feature_strides[0])
         features = F.relu(self.bn1(self.conv1(images)), inplace=True)
         features = F.max_pool2d(features, 3, stride=2, padding=1)
         features = self.layer4(self.layer3(self.layer2(self.layer1(features))))
         return [self.deconv_layers(features)]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images, as `forward_features` takes them, to heatmaps (B, K, H/4, W/4), without activation."""
+        """Map images, as `forward_features` takes them, to heatmaps (B, K, H/4, W/4), without activation.
+
+        Without a head the features that one would take are returned.
+        """
         heatmaps: Tensor = self.final_layer(self.forward_features(images)[0])
         return heatmaps
 

@@ -101,6 +101,8 @@ def test_shapes_that_would_broadcast_are_refused(loss):
         loss(torch.zeros(2, 5, 4, 8, 6), heatmaps, torch.ones(2, 3, 1))
     with pytest.raises(ValueError, match=r"\(2, 3, 8, 6\), \(2, 3, 8, 6\) and \(2, 3\)"):
         loss(heatmaps, heatmaps, torch.ones(2, 3))
+    with pytest.raises(ValueError, match=r"got the shapes \(2, 3, 2\), \(2, 3, 2\) and \(2, 3, 1\)"):
+        loss(torch.zeros(2, 3, 2), torch.zeros(2, 3, 2), torch.ones(2, 3, 1))
 
 
 def test_more_hard_keypoints_than_there_are_is_refused():

@@ -32,7 +32,7 @@ def keypoint_errors(heatmaps: Tensor, target: Tensor, target_weight: Tensor) -> 
     if heatmaps.ndim == 5:
         stacks = [keypoint_errors(each, target, target_weight) for each in heatmaps.unbind(1)]
         return torch.stack(stacks).sum(dim=0)
-    if heatmaps.shape != target.shape or target_weight.shape != (*target.shape[:2], 1):
+    if heatmaps.ndim != 4 or heatmaps.shape != target.shape or target_weight.shape != (*target.shape[:2], 1):
         raise ValueError(
             "Expected arguments `heatmaps`, `target` and `target_weight` to be (B, K, h, w), (B, K, h, w) and (B, K, 1), but got "
             f"the shapes {tuple(heatmaps.shape)}, {tuple(target.shape)} and {tuple(target_weight.shape)}. Heatmaps and targets "

@@ -1,0 +1,153 @@
+"""SimCC: each coordinate is a class, one of the bins that its axis is divided into.
+
+Li et al., "SimCC: a Simple Coordinate Classification Perspective for Human Pose Estimation", ECCV 2022
+(https://arxiv.org/abs/2107.03332). Targets are those of MMPose, with Gaussian label smoothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from hrpose.codecs.cells import first_argmax
+from hrpose.codecs.checks import check_count, check_keypoints, check_permutation, check_positive, checked_size
+from hrpose.geometry import Grid
+
+
+@dataclass(frozen=True)
+class SimccCodec:
+    """Bins along x and bins along y, side by side in one row for each keypoint; its loss is `SimccLoss`.
+
+    Convention:
+        A row has X + Y numbers, X = split_ratio * W bins along x and Y = split_ratio * H along y. Bin b stands for the input
+        pixel b / split_ratio.
+
+    Attributes:
+        input_size: width W and height H of the network input in pixels.
+        split_ratio: bins to a pixel; the paper takes 1 to 3.
+        sigma: standard deviation of the targets in bins.
+
+    Raises:
+        ValueError: if the size is not two positive whole numbers, the ratio is no positive whole number, or sigma is not
+            positive.
+
+    Example:
+        >>> codec = SimccCodec(input_size=(192, 256))
+        >>> target, target_weight = codec.encode(torch.tensor([[[100.0, 42.3]]]), torch.ones(1, 1))
+        >>> target.shape, codec.decode(target)[0]
+        (torch.Size([1, 1, 896]), tensor([[[100.0000,  42.5000]]]))
+    """
+
+    input_size: tuple[int, int]
+    split_ratio: int = 2
+    sigma: float = 6.0
+    grid: ClassVar[Grid] = "plain"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "input_size", checked_size("input_size", self.input_size))
+        check_count("split_ratio", self.split_ratio)
+        check_positive("sigma", self.sigma, "bins (6 for 2 bins to a pixel)")
+
+    @property
+    def num_bins(self) -> tuple[int, int]:
+        """Bins along x and along y."""
+        return self.input_size[0] * self.split_ratio, self.input_size[1] * self.split_ratio
+
+    def num_channels(self, num_keypoints: int) -> int:
+        """Count the rows of bins of so many keypoints: one for each."""
+        return num_keypoints
+
+    def encode(self, keypoints: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
+        """Spread a Gaussian about the bin nearest to each coordinate, of sum 1 where none of it is cut off.
+
+        A keypoint further than 3 sigma outside along an axis weighs 0 and its bins are empty, and so does one that is NaN or
+        infinite.
+
+        Args:
+            keypoints: (B, K, 2) in input pixels, of any floating type.
+            visibility: (B, K); 0 stands for unlabelled.
+
+        Returns:
+            target: (B, K, X + Y) float32, the share of each bin.
+            target_weight: (B, K, 1) float32.
+
+        Raises:
+            ValueError: if the shapes do not belong together.
+        """
+        check_keypoints(keypoints, visibility)
+        middles = (keypoints * self.split_ratio).round()
+        reach = 3 * self.sigma
+        weight = visibility.float().clamp(max=1)
+        for axis, count in enumerate(self.num_bins):
+            middle = middles[..., axis]
+            weight = weight * ((middle - reach < count) & (middle + reach + 1 >= 0))
+        shares = []
+        for axis, count in enumerate(self.num_bins):
+            distance = (torch.arange(count, device=keypoints.device) - middles[..., axis, None]).float()
+            shares.append(torch.exp(distance.square() / (-2 * self.sigma**2)) * self._top)
+        return torch.where(weight[..., None] > 0, torch.cat(shares, dim=-1), 0.0), weight[..., None]
+
+    def decode(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Take the first highest bin along each axis.
+
+        Args:
+            logits: (B, K, X + Y) as a network puts them out.
+
+        Returns:
+            keypoints: (B, K, 2) float32 in input pixels.
+            scores: (B, K) float32: the share of the highest bin under the softmax of its axis, relative to the top of a
+                target, so that 1 is as sure as the targets are; the less sure axis counts. The paper leaves it open.
+
+        Raises:
+            ValueError: if there is another number of bins.
+        """
+        self._check_bins(logits)
+        places, scores = [], []
+        for bins in logits.float().tensor_split([self.num_bins[0]], 2):
+            place = first_argmax(bins)
+            places.append(place / self.split_ratio)
+            scores.append((bins.softmax(dim=-1).amax(dim=-1) / self._top).clamp(max=1))
+        return torch.stack(places, dim=-1), torch.minimum(*scores)
+
+    def flip_back(self, logits: Tensor, flip_permutation: Sequence[int]) -> Tensor:
+        """Mirror the bins along x of mirrored images back, and give each row to its counterpart.
+
+        Pixel x becomes W - 1 - x, so bin b becomes X - split_ratio - b: turned round, the bins move split_ratio - 1 to the
+        left, where MMPose leaves them half a pixel off. The last bins keep their values.
+
+        Args:
+            logits: (B, K, X + Y) of the mirrored images.
+            flip_permutation: K indices; entry k is the keypoint that keypoint k becomes in the mirror.
+
+        Returns:
+            (B, K, X + Y) for the images as they are.
+
+        Raises:
+            ValueError: if `flip_permutation` is not a permutation of the K keypoints, or there is another number of bins.
+        """
+        self._check_bins(logits)
+        check_permutation(flip_permutation, logits.shape[1])
+        across, down = logits.tensor_split([self.num_bins[0]], 2)
+        turned, step = across.flip(-1), self.split_ratio - 1
+        kept = turned[..., turned.shape[2] - step :]
+        mirrored = torch.cat([turned[..., step:], kept, down], dim=-1).unbind(1)
+        return torch.stack([mirrored[index] for index in flip_permutation], dim=1)
+
+    @property
+    def _top(self) -> float:
+        """The share of a target's highest bin."""
+        return 1 / (self.sigma * math.sqrt(2 * math.pi))
+
+    def _check_bins(self, logits: Tensor) -> None:
+        across, down = self.num_bins
+        if logits.ndim != 3 or logits.shape[2] != across + down:
+            raise ValueError(
+                f"Expected bins (B, K, {across + down}), {across} along x and {down} along y, but got the shape "
+                f"{tuple(logits.shape)}. The codec belongs to a network that puts out bins, such as model=simcc_50, and its "
+                "input_size and split_ratio have to be the network's."
+            )

@@ -1,0 +1,16 @@
+"""Losses: what a network puts out, compared with the codec's target under the codec's weights."""
+
+from hrpose.losses.coordinates import CoordinateLoss, IntegralLoss
+from hrpose.losses.heatmaps import HeatmapMSELoss, HeatmapOffsetMSELoss, HeatmapOHKMLoss
+from hrpose.losses.likelihood import RLELoss
+from hrpose.losses.simcc import SimccLoss
+
+__all__ = [
+    "CoordinateLoss",
+    "HeatmapMSELoss",
+    "HeatmapOHKMLoss",
+    "HeatmapOffsetMSELoss",
+    "IntegralLoss",
+    "RLELoss",
+    "SimccLoss",
+]

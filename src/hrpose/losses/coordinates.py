@@ -1,0 +1,130 @@
+"""Losses between coordinates: those that a network regresses, and those that a soft-argmax takes from its heatmaps.
+
+Legend: B batch, S stacks, K keypoints, h w heatmap. Coordinates are (x, y) divided by the width and the height of the input,
+or for soft-argmax by those of the heatmap, so the loss does not depend on the size.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hrpose.soft_argmax import soft_argmax
+
+
+def coordinate_errors(coordinates: Tensor, target: Tensor, target_weight: Tensor, beta: float) -> Tensor:
+    """Compute the weighted smooth L1 distance of each keypoint, its mean over x and y, in float32.
+
+    Args:
+        coordinates: (B, K, 2).
+        target: (B, K, 2).
+        target_weight: (B, K, 1); 0 leaves a keypoint out of the sum. It multiplies both sides, as in MMPose.
+        beta: the distance up to which the error is squared, d^2 / (2 beta); beyond it is d - beta / 2. 0 is L1.
+
+    Returns:
+        (B, K) errors.
+    """
+    exact = coordinates.to(torch.promote_types(coordinates.dtype, torch.float32))
+    return F.smooth_l1_loss(exact * target_weight, target * target_weight, reduction="none", beta=beta).mean(dim=2)
+
+
+class CoordinateLoss(nn.Module):
+    """Smooth L1 distance between regressed and true coordinates, averaged over all keypoints, those of weight 0 included.
+
+    Girshick, "Fast R-CNN", ICCV 2015, equation 3. Coordinates lie between 0 and 1, so with `beta` 1 this is half the squared
+    error, as DeepPose had it (Toshev, Szegedy, CVPR 2014) and as MMPose trains it.
+
+    Args:
+        beta: the distance up to which the error is squared, in input sizes; 0 is L1.
+
+    Raises:
+        ValueError: if `beta` is negative.
+
+    Example:
+        >>> loss = CoordinateLoss()
+        >>> float(loss(torch.ones(2, 3, 2), torch.zeros(2, 3, 2), torch.ones(2, 3, 1)))
+        0.5
+    """
+
+    def __init__(self, beta: float = 1.0) -> None:
+        super().__init__()
+        self.beta = _checked_beta(beta)
+
+    def forward(self, coordinates: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
+        """Compare coordinates (B, K, 2) with a target (B, K, 2) under weights (B, K, 1).
+
+        Returns:
+            A 0-dimensional tensor.
+
+        Raises:
+            ValueError: if the shapes do not belong together.
+        """
+        if coordinates.ndim != 3 or coordinates.shape != target.shape or target_weight.shape != (*target.shape[:2], 1):
+            raise ValueError(
+                "Expected arguments `coordinates`, `target` and `target_weight` to be (B, K, 2), (B, K, 2) and (B, K, 1), but "
+                f"got the shapes {tuple(coordinates.shape)}, {tuple(target.shape)} and {tuple(target_weight.shape)}. The loss "
+                "`regression` belongs to a network of coordinates (model=deeppose_50) and its codec (regression_256x192); "
+                "coordinates with sigmas take loss=rle."
+            )
+        return coordinate_errors(coordinates, target, target_weight, self.beta).mean()
+
+    def extra_repr(self) -> str:
+        """Show the arguments."""
+        return f"beta={self.beta}"
+
+
+class IntegralLoss(nn.Module):
+    """L1 distance between the soft-argmax of heatmaps and the true places (Sun et al., ECCV 2018).
+
+    The heatmaps themselves are not taught: any network of heatmaps will do, and finds its own spread.
+
+    Args:
+        beta: the distance up to which the error is squared instead, in heatmap sizes; the paper's loss is L1, 0.
+
+    Raises:
+        ValueError: if `beta` is negative.
+
+    Example:
+        >>> loss = IntegralLoss()
+        >>> float(loss(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 2), torch.ones(2, 3, 1)))  # the middle is at cell 1.5
+        0.375
+    """
+
+    def __init__(self, beta: float = 0.0) -> None:
+        super().__init__()
+        self.beta = _checked_beta(beta)
+
+    def forward(self, heatmaps: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
+        """Compare heatmaps (B, K, h, w) or (B, S, K, h, w) with places (B, K, 2), in heatmap sizes, under weights (B, K, 1).
+
+        Returns:
+            A 0-dimensional tensor; the sum over the stacks where there are several.
+
+        Raises:
+            ValueError: if the shapes do not belong together.
+        """
+        keypoints = target.shape[:2]
+        fitting = heatmaps.ndim in (4, 5) and (heatmaps.shape[0], heatmaps.shape[-3]) == tuple(keypoints)
+        if not fitting or target.shape != (*keypoints, 2) or target_weight.shape != (*keypoints, 1):
+            raise ValueError(
+                "Expected arguments `heatmaps`, `target` and `target_weight` to be (B, K, h, w), (B, K, 2) and (B, K, 1), but "
+                f"got the shapes {tuple(heatmaps.shape)}, {tuple(target.shape)} and {tuple(target_weight.shape)}. The loss "
+                "`integral` belongs to a network of heatmaps and a codec such as integral_256x256."
+            )
+        stacks = heatmaps.unbind(1) if heatmaps.ndim == 5 else (heatmaps,)
+        sizes = torch.tensor(heatmaps.shape[:-3:-1], device=target.device)
+        errors = [coordinate_errors(soft_argmax(maps) / sizes, target, target_weight, self.beta) for maps in stacks]
+        return torch.stack(errors).sum(dim=0).mean()
+
+    def extra_repr(self) -> str:
+        """Show the arguments."""
+        return f"beta={self.beta}"
+
+
+def _checked_beta(beta: float) -> float:
+    if not 0 <= beta < math.inf:
+        raise ValueError(f"Expected argument `beta` to be a distance of at least 0, but got {beta!r}.")
+    return beta

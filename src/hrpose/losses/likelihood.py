@@ -1,0 +1,83 @@
+"""Residual log-likelihood estimation: a network says how sure it is, and a flow learns how it errs.
+
+Li et al., "Human Pose Regression with Residual Log-likelihood Estimation", ICCV 2021 (https://arxiv.org/abs/2107.11291).
+
+Legend: B batch, K keypoints.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from hrpose.losses.flow import RealNVP
+
+_Base = Literal["laplace", "gaussian"]
+_LEAST_SIGMA = 1e-9  # in input sizes; keeps logarithms finite
+
+
+class RLELoss(nn.Module):
+    """The negative log-likelihood of errors: a simple density of their size, times a ratio that a flow learns.
+
+    With e = (coordinates - target) / sigma and the flow's density G the loss of a keypoint is the sum over x and y of
+    log(sigma) - log G(e) - log Q(e), where Q is the simple density of the error, its sigma included: Laplace, -log Q =
+    log(2 sigma) + |e|, or Gaussian, log(sigma sqrt(2 pi)) + e^2 / 2. So the official code and MMPose have it: log(sigma)
+    counts twice. Weights multiply; the sum over keypoints is averaged over persons.
+
+    The flow belongs to the loss: it is trained with the network, kept in checkpoints, and not needed for prediction.
+
+    Args:
+        base: the simple density Q; the paper's best is Laplace.
+
+    Raises:
+        ValueError: if there is no such density.
+
+    Example:
+        >>> loss = RLELoss()
+        >>> answers = torch.tensor([[[0.5, 0.5, 0.1, 0.1]]])  # x, y, and a sigma for each
+        >>> exact, wrong = (loss(answers, torch.tensor([[[place, 0.5]]]), torch.ones(1, 1, 1)) for place in (0.5, 0.9))
+        >>> bool(exact < wrong)
+        True
+    """
+
+    def __init__(self, base: _Base = "laplace") -> None:
+        super().__init__()
+        if base not in get_args(_Base):
+            raise ValueError(f"Expected argument `base` to be one of {', '.join(get_args(_Base))}, but got {base!r}.")
+        self.base = base
+        self.flow = RealNVP()
+
+    def forward(self, answers: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
+        """Judge coordinates and sigmas (B, K, 4) by a target (B, K, 2) under weights (B, K, 1), in float32.
+
+        Returns:
+            A 0-dimensional tensor; it falls below 0 as the network grows sure.
+
+        Raises:
+            ValueError: if the shapes do not belong together.
+        """
+        if answers.shape != (*target.shape[:2], 4) or target_weight.shape != (*target.shape[:2], 1):
+            raise ValueError(
+                "Expected arguments `answers`, `target` and `target_weight` to be (B, K, 4), (B, K, 2) and (B, K, 1), but got "
+                f"the shapes {tuple(answers.shape)}, {tuple(target.shape)} and {tuple(target_weight.shape)}. The loss `rle` "
+                "belongs to a network of coordinates and sigmas (model=rle_50) and the codec of coordinates "
+                "(regression_256x192)."
+            )
+        exact = answers.to(torch.promote_types(answers.dtype, torch.float32))
+        sigma = exact[..., 2:].clamp(min=_LEAST_SIGMA)
+        error = (exact[..., :2] - target) / sigma
+        losses = sigma.log() - self.flow.log_density(error)[..., None] + self._base_surprise(error, sigma)
+        return (target_weight * losses).sum(dim=(1, 2)).mean()
+
+    def _base_surprise(self, error: Tensor, sigma: Tensor) -> Tensor:
+        """Compute -log Q of the errors."""
+        if self.base == "laplace":
+            return (2 * sigma).log() + error.abs()
+        return (sigma * math.sqrt(2 * math.pi)).log() + 0.5 * error.square()
+
+    def extra_repr(self) -> str:
+        """Show the arguments."""
+        return f"base={self.base}"

@@ -1,0 +1,80 @@
+"""DeepPose: a backbone whose features are averaged over the image, and a linear layer that says where the keypoints are.
+
+Toshev, Szegedy, "DeepPose: Human Pose Estimation via Deep Neural Networks", CVPR 2014, in today's form: one stage, global
+average pooling. With sigmas it is the network of Li et al., "Human Pose Regression with Residual Log-likelihood Estimation",
+ICCV 2021. Parameter names are MMPose's.
+
+    backbone -> mean over the cells of each map, side by side -> fc
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from hrpose.models.backbone import Backbone, check_backbone
+from hrpose.models.checks import check_counts
+
+
+class DeepPose(nn.Module):
+    """Direct regression: images (B, 3, H, W) to coordinates (B, K, 2), in input sizes.
+
+    With `sigmas` each coordinate is followed by how far it may be off, (B, K, 4): x, y, and a sigma for each. Of several
+    feature maps (`HRNet(all_branches=True)`) all are averaged and taken together.
+
+    The linear layer starts from N(0, 0.01), and coordinates at the middle of the image.
+
+    Args:
+        backbone: `HRNet` or `SimpleBaseline` with `num_keypoints=None`; without deconvolutions
+            (`deconv_channels=(), deconv_kernels=()`) the latter is a plain ResNet.
+        num_keypoints: K.
+        sigmas: whether to put out sigmas too, as `RLELoss` wants.
+
+    Raises:
+        ValueError: if the backbone gives no features or has a heatmap head, or if `num_keypoints` is no positive whole number.
+
+    Example:
+        >>> from hrpose.models import SimpleBaseline
+        >>> resnet = SimpleBaseline(18, None, deconv_channels=(), deconv_kernels=())
+        >>> DeepPose(resnet, num_keypoints=5)(torch.zeros(2, 3, 96, 64)).shape
+        torch.Size([2, 5, 2])
+    """
+
+    def __init__(self, backbone: nn.Module, num_keypoints: int = 17, *, sigmas: bool = False) -> None:
+        super().__init__()
+        check_counts(num_keypoints=num_keypoints)
+        check_backbone(backbone)
+        self.backbone = backbone
+        self.head = RegressionHead(sum(cast(Backbone, backbone).feature_channels), num_keypoints, sigmas=sigmas)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images, as the backbone takes them, to coordinates (B, K, 2), or (B, K, 4) with sigmas."""
+        features = cast(Backbone, self.backbone).forward_features(images)
+        answers: Tensor = self.head(torch.cat([maps.mean(dim=(2, 3)) for maps in features], dim=1))
+        return answers
+
+
+class RegressionHead(nn.Module):
+    """A linear layer from pooled features to coordinates, and to sigmas through a sigmoid, in float32.
+
+    Args:
+        in_channels: of the features.
+        num_keypoints: K.
+        sigmas: whether to put out sigmas too.
+    """
+
+    def __init__(self, in_channels: int, num_keypoints: int, *, sigmas: bool) -> None:
+        super().__init__()
+        self.num_values = 4 if sigmas else 2
+        self.fc = nn.Linear(in_channels, num_keypoints * self.num_values)
+        nn.init.normal_(self.fc.weight, std=0.01)
+        with torch.no_grad():
+            self.fc.bias.view(num_keypoints, self.num_values)[:, :2] = 0.5
+            self.fc.bias.view(num_keypoints, self.num_values)[:, 2:] = 0.0
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, C) to (B, K, 2) or (B, K, 4)."""
+        values: Tensor = self.fc(features).float().unflatten(1, (-1, self.num_values))
+        return torch.cat([values[..., :2], values[..., 2:].sigmoid()], dim=-1)

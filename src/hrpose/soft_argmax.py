@@ -1,0 +1,37 @@
+"""Soft-argmax: a heatmap read as a distribution over its cells, and the mean of it.
+
+Sun, Xiao, Wei, Liang, Wei, "Integral Human Pose Regression", ECCV 2018, equations 1 and 2.
+
+Legend: B batch, S stacks, K keypoints, h w heatmap. Cells are (x, y), 0-based.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def axis_distributions(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+    """Take the softmax over all cells of each heatmap, and sum it along either axis.
+
+    Args:
+        heatmaps: (..., h, w) as a network puts them out; those of lower precision are taken to float32.
+
+    Returns:
+        along_x: (..., w) the share of each column.
+        along_y: (..., h) the share of each row.
+    """
+    exact = heatmaps.to(torch.promote_types(heatmaps.dtype, torch.float32))
+    shares = exact.flatten(-2).softmax(-1).unflatten(-1, exact.shape[-2:])
+    return shares.sum(-2), shares.sum(-1)
+
+
+def expected_cells(along_x: Tensor, along_y: Tensor) -> Tensor:
+    """Take the mean of distributions along the axes, (..., w) and (..., h), as points (..., 2) in cells."""
+    means = [share @ torch.arange(share.shape[-1], dtype=share.dtype, device=share.device) for share in (along_x, along_y)]
+    return torch.stack(means, dim=-1)
+
+
+def soft_argmax(heatmaps: Tensor) -> Tensor:
+    """Take the mean cell under the softmax of each heatmap: (..., h, w) to (..., 2), differentiable everywhere."""
+    return expected_cells(*axis_distributions(heatmaps))
