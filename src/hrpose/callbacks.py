@@ -114,7 +114,7 @@ class PictureSheets(Callback):
             datamodule.denormalize(batch["images"][rows]),
             batch["keypoints"][rows].cpu().numpy(),
             batch["visibility"][rows].cpu().numpy(),
-            batch["target"][rows, :: datamodule.codec.num_channels(1)].float().cpu().numpy(),
+            _heatmaps_to_draw(batch["target"][rows, :: datamodule.codec.num_channels(1)]),
             datamodule.skeleton,
         )
         self._show(trainer, "train_crops", sheet)
@@ -237,6 +237,11 @@ def _copy_once(source: Path, target: Path) -> None:
 def _metrics_of(pl_module: LightningModule) -> dict[str, PoseMetric]:
     """The metrics of a PoseModule; another module has none that is known here."""
     return getattr(pl_module, "pose_metrics", {})
+
+
+def _heatmaps_to_draw(target: torch.Tensor) -> NDArray[np.float32] | None:
+    """Take heatmaps (B, K, h, w) from the device; coordinates and bins are no picture, the keypoints show them."""
+    return target.float().cpu().numpy() if target.ndim == 4 else None
 
 
 def _datamodule_of(trainer: Trainer) -> PoseDataModule:

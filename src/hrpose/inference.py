@@ -23,15 +23,17 @@ def predict_heatmaps(
 ) -> Tensor:
     """Run the network, with a flip test if asked: the mean of the heatmaps for the images and for their mirror images.
 
+    Coordinates and bins of networks that put out those are averaged alike.
+
     Args:
-        net: images (B, 3, H, W) to heatmaps (B, K, h, w); in eval mode.
+        net: images (B, 3, H, W) to heatmaps (B, K, h, w), or whatever else the codec reads; in eval mode.
         images: (B, 3, H, W) normalised RGB.
-        codec: knows how the heatmaps of mirrored images turn back.
+        codec: knows how the outputs for mirrored images turn back.
         flip_test: whether to look at the mirrored images too.
         flip_permutation: K indices; entry k is the keypoint that keypoint k becomes in the mirror.
 
     Returns:
-        (B, K, h, w) float32 heatmaps, also under autocast.
+        (B, K, h, w) float32 heatmaps, or those other outputs; float32 also under autocast.
     """
     heatmaps: Tensor = net(images).float()
     if not flip_test:
@@ -55,8 +57,8 @@ def estimate_poses(
     Only three numbers per keypoint leave the device.
 
     Args:
-        net: images (B, 3, H, W) to heatmaps (B, K, h, w); in eval mode.
-        codec: reads the heatmaps.
+        net: images (B, 3, H, W) to heatmaps (B, K, h, w), or whatever else the codec reads; in eval mode.
+        codec: reads what the network puts out.
         batch: images (B, 3, H, W), image_from_input (B, 2, 3), center (B, 2), scale (B, 2), bbox_scores (B,),
             image_ids (B,) and instance_ids (B,), as `structures.Batch` describes them.
         flip_test: whether to look at the mirrored images too.

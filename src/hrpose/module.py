@@ -29,17 +29,18 @@ class PoseModule(LightningModule):
     `test/`.
 
     Args:
-        net: images (B, 3, H, W) -> heatmaps (B, K, h, w); in training mode those of all stacks, (B, S, K, h, w), if it has
-            several.
-        codec: the heatmaps' meaning: decodes what the network puts out.
-        loss: (heatmaps, target, target_weight) -> scalar.
+        net: images (B, 3, H, W) -> heatmaps (B, K, h, w), or rows of coordinates or bins (B, K, ...); in training mode the
+            heatmaps of all stacks, (B, S, K, h, w), if it has several.
+        codec: the outputs' meaning: decodes what the network puts out.
+        loss: (outputs, target, target_weight) -> scalar. Parameters of its own, as those of `RLELoss`, are trained with the
+            network's.
         skeleton: the keypoints; its mirror pairs serve the flip test.
         optimizer: parameters -> optimizer.
         schedule: optimizer -> learning-rate schedule, or None for a constant rate. One that steps after every batch is called
             with the keyword `total_steps` too (`torch.optim.lr_scheduler.OneCycleLR` wants it).
         schedule_interval: when the schedule steps: after an "epoch" (the paper's way) or after a "step".
         metrics: one metric for each validation loader, in their order; named by the boxes: "gt", "det".
-        flip_test: average with the heatmaps of the mirrored crop.
+        flip_test: average with the outputs for the mirrored crop.
         keypoint_score_threshold: keypoints that score above it count for the instance score (the paper's 0.2).
         channels_last: keep activations in NHWC order, which convolutions on GPUs and recent CPUs prefer.
         compile: compile the network with torch.compile when it first runs.
@@ -85,9 +86,9 @@ class PoseModule(LightningModule):
             self.net.compile()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compute heatmaps (B, K, h, w) of normalised images (B, 3, H, W)."""
-        heatmaps: Tensor = self.net(images)
-        return heatmaps
+        """Compute what the network puts out for normalised images (B, 3, H, W)."""
+        outputs: Tensor = self.net(images)
+        return outputs
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Compute the loss of one batch."""
@@ -135,7 +136,7 @@ class PoseModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimizer and its schedule from what was given."""
-        optimizer = self.optimizer(self.net.parameters())
+        optimizer = self.optimizer([*self.net.parameters(), *self.loss.parameters()])
         if self.schedule is None:
             return optimizer
         per_step = self.schedule_interval == "step"

@@ -28,7 +28,7 @@ def axis_distributions(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
 
 def expected_cells(along_x: Tensor, along_y: Tensor) -> Tensor:
     """Take the mean of distributions along the axes, (..., w) and (..., h), as points (..., 2) in cells."""
-    means = [share @ torch.arange(share.shape[-1], dtype=share.dtype, device=share.device) for share in (along_x, along_y)]
+    means = [(share * torch.arange(share.shape[-1], device=share.device)).sum(dim=-1) for share in (along_x, along_y)]
     return torch.stack(means, dim=-1)
 
 

@@ -1,4 +1,4 @@
-"""The Lightning data module: uint8 crops from the workers, normalised images and target heatmaps on the device."""
+"""The Lightning data module: uint8 crops from the workers, normalised images and targets on the device."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -32,7 +32,7 @@ class PoseDataModule(LightningDataModule):
     With `num_workers=0` OpenCV uses all cores for a warp; in workers it is held to one thread.
 
     Args:
-        codec: makes the target heatmaps; its `input_size` is the size of the crops, its `grid` how they are cut.
+        codec: makes the targets; its `input_size` is the size of the crops, its `grid` how they are cut.
         skeleton: the keypoints; the annotation files must have as many.
         train_annotations: COCO keypoint file of the training set.
         train_images: its photo folder.
@@ -159,7 +159,7 @@ class PoseDataModule(LightningDataModule):
         return self._val_loader("det" if "det" in self.val_boxes else "gt")
 
     def on_after_batch_transfer(self, batch: RawBatch, dataloader_idx: int) -> Batch | RawBatch:
-        """Normalise the images and, except in prediction, encode the target heatmaps; all on the batch's device.
+        """Normalise the images and, except in prediction, encode the targets; all on the batch's device.
 
         Returns:
             A new batch with images (B, 3, H, W) float32, in channels_last memory as the bytes came, `target` and

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-_NUM_IMAGES = 2  # a batch norm in training refuses a single value
+NUM_IMAGES = 2  # a batch norm in training refuses a single value
 
 
 def count_parameters(net: nn.Module) -> int:
@@ -41,11 +41,11 @@ def count_macs(net: nn.Module, input_size: Sequence[int]) -> int:
     counted = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
     hooks = [layer.register_forward_hook(add) for layer in counted]
     try:
-        _run_on_shapes(net, input_size)
+        run_on_shapes(net, input_size)
     finally:
         for hook in hooks:
             hook.remove()
-    return macs // _NUM_IMAGES
+    return macs // NUM_IMAGES
 
 
 def find_heatmap_size(net: nn.Module, input_size: Sequence[int]) -> tuple[int, int] | None:
@@ -58,16 +58,24 @@ def find_heatmap_size(net: nn.Module, input_size: Sequence[int]) -> tuple[int, i
     Returns:
         (width, height) in cells; None for a network that puts out something else than heatmaps (B, K, h, w) or (B, S, K, h, w).
     """
-    output = _run_on_shapes(net, input_size)
+    output = run_on_shapes(net, input_size)
     if not isinstance(output, Tensor) or output.ndim < 4:
         return None
     return output.shape[-1], output.shape[-2]
 
 
-def _run_on_shapes(net: nn.Module, input_size: Sequence[int]) -> Any:
-    """Run a network on the meta device; its own weights and statistics stay as they are."""
+def run_on_shapes(net: nn.Module, input_size: Sequence[int]) -> Any:
+    """Run a network on images of the meta device: shapes, and nothing computed; its weights and statistics stay as they are.
+
+    Args:
+        net: a network that takes images (B, 3, H, W).
+        input_size: (width, height) of the images.
+
+    Returns:
+        What it puts out for `NUM_IMAGES` images, on the meta device.
+    """
     width, height = input_size
-    images = torch.empty(_NUM_IMAGES, 3, height, width, device="meta")
+    images = torch.empty(NUM_IMAGES, 3, height, width, device="meta")
     shapes = {name: tensor.to("meta") for name, tensor in (*net.named_parameters(), *net.named_buffers())}
     with torch.no_grad():
         return functional_call(net, shapes, (images,))

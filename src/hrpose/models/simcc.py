@@ -42,7 +42,12 @@ class SimCC(nn.Module):
     """
 
     def __init__(
-        self, backbone: nn.Module, num_keypoints: int = 17, *, input_size: Sequence[int] = (192, 256), split_ratio: int = 2
+        self,
+        backbone: nn.Module,
+        num_keypoints: int = 17,
+        *,
+        input_size: Sequence[int] = (192, 256),
+        split_ratio: int = 2,
     ) -> None:
         super().__init__()
         check_backbone(backbone)
@@ -64,8 +69,8 @@ class SimCC(nn.Module):
         """
         if tuple(images.shape[:1:-1]) != self.input_size:
             raise ValueError(
-                f"Expected images of {self.input_size} pixels (width, height), for which the linear layers were made, but got the "
-                f"shape {tuple(images.shape)}."
+                f"Expected images of {self.input_size} pixels (width, height), for which the linear layers were made, but got "
+                f"the shape {tuple(images.shape)}. Build the network with the codec's input_size."
             )
         logits: Tensor = self.head(cast(Backbone, self.backbone).forward_features(images)[0])
         return logits

@@ -71,5 +71,5 @@ class RawBatch(CropBatch):
 class Batch(RawBatch):
     """A batch on the device: `images` has become (B, 3, H, W) float32, normalised; the codec has added what to learn."""
 
-    target: Tensor  # (B, K, h, w) float32
+    target: Tensor  # (B, K, h, w) float32 heatmaps, or what else the codec teaches
     target_weight: Tensor  # (B, K, 1) float32

@@ -20,7 +20,7 @@ from hrpose.report import PckhProtocol, Protocol
 from hrpose.skeletons import Skeleton
 from hrpose.tasks.exported import Subject, choose_subject, stand_in
 from hrpose.tasks.protocols import state_protocols
-from hrpose.tasks.sizes import check_heatmap_size
+from hrpose.tasks.rehearsal import rehearse
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,8 @@ def assemble(cfg: DictConfig) -> Assembly:
         augment=[build(node) for node in cfg.augment.values() if node is not None],
         pixel_transforms=build(cfg.pixels) if cfg.pixels is not None else None,
     )
-    net = _make_network(cfg, subject, skeleton)
+    loss: nn.Module = build(cfg.loss)
+    net = _make_network(cfg, subject, skeleton, loss)
     metrics = {boxes: build_metric(cfg.metric, skeleton, datamodule) for boxes in datamodule.val_boxes}
     rules: dict[str, Any] = {
         "flip_test": subject.flip_test,
@@ -65,7 +66,7 @@ def assemble(cfg: DictConfig) -> Assembly:
     module = PoseModule(
         net,
         codec,
-        build(cfg.loss),
+        loss,
         skeleton,
         optimizer=build(cfg.optim),
         schedule=build(cfg.schedule) if cfg.schedule is not None else None,
@@ -84,12 +85,12 @@ def assemble(cfg: DictConfig) -> Assembly:
     return Assembly(module, datamodule, trainer, protocols)
 
 
-def _make_network(cfg: DictConfig, subject: Subject, skeleton: Skeleton) -> nn.Module:
+def _make_network(cfg: DictConfig, subject: Subject, skeleton: Skeleton, loss: nn.Module) -> nn.Module:
     """Build the network and load the weights, or give what stands in its place."""
     if subject.opened is not None:
         return stand_in(subject.opened)
     net: nn.Module = build(cfg.model, num_keypoints=subject.codec.num_channels(skeleton.num_keypoints))
-    check_heatmap_size(net, subject.codec)
+    rehearse(net, subject.codec, loss, skeleton.num_keypoints)
     if cfg.weights is not None:
         names, training = skeleton.keypoint_names, cfg.task == "fit"
         logger.info("%s", load_weights(net, find_weights(cfg.weights), keypoint_names=names, fresh_head=training))

@@ -25,7 +25,7 @@ _TALLEST = 1.5  # height of a row, relative to the average, up to which it fills
 
 
 def draw_crop_sheet(
-    images: Image, keypoints: NDArray[Any], visibility: NDArray[Any], heatmaps: NDArray[Any], skeleton: Skeleton
+    images: Image, keypoints: NDArray[Any], visibility: NDArray[Any], heatmaps: NDArray[Any] | None, skeleton: Skeleton
 ) -> Image:
     """Draw what a network is taught: each crop with its keypoints, and beside it the heatmaps it should answer.
 
@@ -33,7 +33,7 @@ def draw_crop_sheet(
         images: (B, H, W, 3) uint8 RGB crops.
         keypoints: (B, K, 2) in input pixels.
         visibility: (B, K): 0 unlabelled, 1 occluded, 2 visible.
-        heatmaps: (B, K, h, w) targets.
+        heatmaps: (B, K, h, w) targets; None for a network of coordinates or bins, which draws the crops alone.
         skeleton: names and edges of the K keypoints.
 
     Returns:
@@ -42,14 +42,17 @@ def draw_crop_sheet(
     Raises:
         ValueError: if there are no crops, the arguments are of unlike lengths, or a shape does not fit the skeleton.
     """
-    _check_counts(images=images, keypoints=keypoints, visibility=visibility, heatmaps=heatmaps)
-    pairs = []
-    for image, points, seen, maps in zip(images, keypoints, visibility, heatmaps, strict=True):
+    given = {} if heatmaps is None else {"heatmaps": heatmaps}
+    _check_counts(images=images, keypoints=keypoints, visibility=visibility, **given)
+    cells = []
+    for index, (image, points, seen) in enumerate(zip(images, keypoints, visibility, strict=True)):
         zoom = max(1, round(_CROP_HEIGHT / max(check_image(image).shape[:2])))
         size = (image.shape[1] * zoom, image.shape[0] * zoom)
         taught = draw_poses(resize(image, size), scale_points(points, zoom), skeleton, visibility=seen)
-        pairs.append(np.concatenate([taught, resize(draw_heatmaps(image, maps, skeleton), size)], axis=1))
-    return tile(pairs)
+        if heatmaps is not None:
+            taught = np.concatenate([taught, resize(draw_heatmaps(image, heatmaps[index], skeleton), size)], axis=1)
+        cells.append(taught)
+    return tile(cells)
 
 
 def draw_pose_sheet(
