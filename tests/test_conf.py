@@ -1,6 +1,7 @@
 """The files of conf/: every experiment composes, validates and builds; every option fits; every file says what it is for."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from omegaconf import OmegaConf
 
 from hrpose.config import ConfigError, build, compose, conf_dir, validate
+from hrpose.models import count_macs, count_parameters
 from hrpose.skeletons import COCO, KNOWN_SKELETONS, MPII
 
 CONF = conf_dir()
@@ -72,6 +74,7 @@ VARIANTS = {  # experiment: the words that make the same of another
     },
     "w32_256x192_udp_offset": "experiment=w32_256x192 codec=udp_offset_256x192 loss=offset",
 }
+SIZE = re.compile(r"([\d.]+) M parameters,? .*?([\d.]+) ([GM]) multiply-adds at (\d+)x(\d+)")
 OPTIONS = [
     f"{file.parent.relative_to(CONF).as_posix()}={file.stem}"
     for file in FILES
@@ -129,8 +132,9 @@ def test_an_experiment_composes_validates_and_builds(experiment, coco, tmp_path)
     with torch.device("meta"):
         net = build(cfg.model, num_keypoints=channels).eval()
         width, height = codec.input_size
-        heatmaps = net(torch.empty(1, 3, height, width))
-    assert tuple(heatmaps.shape) == (1, channels, *codec.heatmap_size[::-1])
+        outputs = net(torch.empty(1, 3, height, width))
+    assert outputs.shape[:2] == (1, channels)
+    assert codec.decode(outputs)[0].shape == (1, skeleton.num_keypoints, 2)
     datamodule = build(
         cfg.data,
         codec=codec,
@@ -314,10 +318,25 @@ def test_every_option_of_a_prediction_validates(option, tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "model").glob("*.yaml")))
-def test_every_network_gives_heatmaps_of_a_quarter(name):
+def test_a_network_speaks_what_its_codec_reads_and_says_its_size(name):
+    parameters, work, unit, rows, columns = SIZE.search((CONF / "model" / f"{name}.yaml").read_text()).groups()
+    cfg = compose("fit", ["experiment=w32_256x192", f"model={name}"])
+    codec = build(cfg.codec)
+    width, height = codec.input_size
+    assert (height, width) == (int(rows), int(columns))
     with torch.device("meta"):
-        net = build(compose("fit", [f"model={name}"]).model, num_keypoints=5).eval()
-        assert tuple(net(torch.empty(1, 3, 128, 64)).shape) == (1, 5, 32, 16)
+        net = build(cfg.model, num_keypoints=17).eval()
+        outputs = net(torch.empty(1, 3, height, width))
+    assert codec.decode(outputs)[0].shape == (1, 17, 2)
+    if outputs.ndim == 4:
+        assert tuple(outputs.shape[2:]) == (height // 4, width // 4)
+    assert f"{count_parameters(net) / 1e6:.{_decimals(parameters)}f}" == parameters
+    macs = count_macs(net, codec.input_size) / {"G": 1e9, "M": 1e6}[unit]
+    assert f"{macs:.{_decimals(work)}f}" == work
+
+
+def _decimals(number: str) -> int:
+    return len(number.partition(".")[2])
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "codec").glob("*.yaml")))
@@ -326,7 +345,7 @@ def test_a_codec_is_named_by_the_height_and_width_of_its_crops(name):
     codec = build(cfg)
     width, height = codec.input_size
     assert name.endswith(f"_{height}x{width}")
-    assert codec.heatmap_size == (width // 4, height // 4)
+    assert getattr(codec, "heatmap_size", (width // 4, height // 4)) == (width // 4, height // 4)
     assert set(cfg) - {"_target_"} == {field.name for field in dataclasses.fields(codec)}
 
 

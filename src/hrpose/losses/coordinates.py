@@ -62,7 +62,12 @@ class CoordinateLoss(nn.Module):
         Raises:
             ValueError: if the shapes do not belong together.
         """
-        if coordinates.ndim != 3 or coordinates.shape != target.shape or target_weight.shape != (*target.shape[:2], 1):
+        keypoints = target.shape[:2]
+        if (
+            target.shape != (*keypoints, 2)
+            or coordinates.shape != target.shape
+            or target_weight.shape != (*keypoints, 1)
+        ):
             raise ValueError(
                 "Expected arguments `coordinates`, `target` and `target_weight` to be (B, K, 2), (B, K, 2) and (B, K, 1), but "
                 f"got the shapes {tuple(coordinates.shape)}, {tuple(target.shape)} and {tuple(target_weight.shape)}. The loss "

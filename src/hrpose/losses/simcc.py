@@ -42,13 +42,15 @@ class SimccLoss(nn.Module):
         Raises:
             ValueError: if the shapes do not belong together.
         """
-        if logits.ndim != 3 or logits.shape != target.shape or target_weight.shape != (*target.shape[:2], 1):
-            raise ValueError(
-                "Expected arguments `logits`, `target` and `target_weight` to be (B, K, X + Y), (B, K, X + Y) and (B, K, 1), but "
-                f"got the shapes {tuple(logits.shape)}, {tuple(target.shape)} and {tuple(target_weight.shape)}. The loss "
-                "`simcc` belongs to a network of bins (model=simcc_50) and its codec (simcc_256x192)."
-            )
         width, height = self.input_size
+        fitting = logits.ndim == 3 and logits.shape == target.shape and target.shape[2] % (width + height) == 0
+        if not fitting or target_weight.shape != (*target.shape[:2], 1):
+            raise ValueError(
+                "Expected arguments `logits`, `target` and `target_weight` to be (B, K, X + Y), (B, K, X + Y) and (B, K, 1), "
+                f"X + Y a multiple of {width} + {height}, but got the shapes {tuple(logits.shape)}, {tuple(target.shape)} and "
+                f"{tuple(target_weight.shape)}. The loss `simcc` belongs to a network of bins (model=simcc_50) and its codec "
+                "(simcc_256x192)."
+            )
         columns = target.shape[2] * width // (width + height)
         exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
         errors = [

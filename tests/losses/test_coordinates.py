@@ -1,0 +1,78 @@
+import pytest
+import torch
+
+from hrpose.losses import CoordinateLoss, IntegralLoss
+
+ANSWERS = torch.tensor([[[0.5, 0.1], [0.2, 3.0]]])
+TARGET = torch.tensor([[[0.1, 0.1], [0.2, 0.5]]])
+
+
+def test_smooth_l1_by_hand():
+    # distances 0.4, 0, 0, 2.5: 0.4^2 / 2 = 0.08 and 2.5 - 1/2 = 2, over four coordinates
+    assert CoordinateLoss()(ANSWERS, TARGET, torch.ones(1, 2, 1)).item() == pytest.approx((0.08 + 2.0) / 4)
+    assert CoordinateLoss(beta=0)(ANSWERS, TARGET, torch.ones(1, 2, 1)).item() == pytest.approx((0.4 + 2.5) / 4)
+    # beta 0.2: 0.4 - 0.1 and 2.5 - 0.1
+    assert CoordinateLoss(beta=0.2)(ANSWERS, TARGET, torch.ones(1, 2, 1)).item() == pytest.approx((0.3 + 2.4) / 4)
+
+
+def test_unlabelled_keypoints_count_in_the_mean_and_teach_nothing():
+    answers = ANSWERS.clone().requires_grad_()
+    loss = CoordinateLoss()(answers, TARGET, torch.tensor([[[1.0], [0.0]]]))
+    loss.backward()
+    assert loss.item() == pytest.approx(0.08 / 4)
+    assert not answers.grad[:, 1].any()
+
+
+def test_half_precision_answers_are_compared_in_single():
+    near = torch.full((1, 1, 2), 0.5)
+    loss = CoordinateLoss(beta=0)(near.bfloat16(), near + 1e-4, torch.ones(1, 1, 1))
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(1e-4, rel=1e-2)
+
+
+def peaks(cells, height=8, width=6):
+    heatmaps = torch.full((1, len(cells), height, width), -1e4)
+    for index, (x, y) in enumerate(cells):
+        heatmaps[0, index, y, x] = 0
+    return heatmaps
+
+
+def test_the_integral_loss_is_the_distance_of_the_means_in_heatmap_sizes():
+    heatmaps = peaks([(1, 2), (5, 7)])
+    target = torch.tensor([[[2 / 6, 2 / 8], [5 / 6, 3 / 8]]])
+    # one cell of six, four cells of eight, over four coordinates
+    assert IntegralLoss()(heatmaps, target, torch.ones(1, 2, 1)).item() == pytest.approx((1 / 6 + 4 / 8) / 4, rel=1e-5)
+
+
+def test_the_integral_errors_of_stacks_are_summed():
+    stacks = torch.randn(3, 2, 4, 8, 6)
+    target, weight = torch.rand(3, 4, 2), torch.ones(3, 4, 1)
+    alone = sum(IntegralLoss()(stacks[:, stack], target, weight) for stack in range(2))
+    torch.testing.assert_close(IntegralLoss()(stacks, target, weight), alone)
+
+
+@pytest.mark.parametrize("loss", [CoordinateLoss, IntegralLoss])
+def test_a_negative_beta_is_refused(loss):
+    with pytest.raises(ValueError, match="`beta` to be a distance of at least 0, but got -1"):
+        loss(beta=-1)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "hint"), [(torch.zeros(2, 3, 4), "take loss=rle"), (torch.zeros(2, 3, 8, 6), "model=deeppose_50")]
+)
+def test_outputs_that_are_no_coordinates_are_told(outputs, hint):
+    with pytest.raises(ValueError, match=hint):
+        CoordinateLoss()(outputs, torch.zeros(2, 3, 2), torch.ones(2, 3, 1))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "target"),
+    [
+        (torch.zeros(2, 3, 2), torch.zeros(2, 3, 2)),
+        (torch.zeros(2, 3, 8, 6), torch.zeros(2, 3, 8, 6)),
+        (torch.zeros(2, 4, 8, 6), torch.zeros(2, 3, 2)),
+    ],
+)
+def test_what_the_integral_loss_cannot_compare_is_told(outputs, target):
+    with pytest.raises(ValueError, match="`integral` belongs to a network of heatmaps"):
+        IntegralLoss()(outputs, target, torch.ones(2, 3, 1))

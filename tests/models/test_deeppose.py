@@ -1,0 +1,93 @@
+import pytest
+import torch
+from golden_weights import draw_images, draw_weights
+
+from hrpose.models import DeepPose, HRNet, SimpleBaseline, StackedHourglass, count_parameters
+
+RESNET = {"num_keypoints": None, "deconv_channels": (), "deconv_kernels": ()}
+SMALL = {"num_keypoints": None, "num_modules": (1, 1, 1), "num_blocks": 1, "stage1_blocks": 1}
+TORCHVISION = {50: 25_557_032, 101: 44_549_160, 152: 60_192_808}  # with 1000 classes
+
+
+@pytest.mark.parametrize("sigmas", [False, True])
+@pytest.mark.parametrize("depth", TORCHVISION)
+def test_it_is_torchvisions_resnet_under_a_linear_layer(depth, sigmas):
+    with torch.device("meta"):
+        net = DeepPose(SimpleBaseline(depth, **RESNET), sigmas=sigmas)
+    outputs = 17 * (4 if sigmas else 2)
+    assert count_parameters(net) == TORCHVISION[depth] - 1000 * 2049 + outputs * 2049
+    assert list(net.state_dict())[-2:] == ["head.fc.weight", "head.fc.bias"]
+    assert {name.split(".")[0] for name in net.state_dict()} == {"backbone", "head"}
+    assert net.state_dict()["head.fc.weight"].shape == (outputs, 2048)
+
+
+def test_the_linear_layer_sees_the_mean_over_the_image():
+    net = DeepPose(SimpleBaseline(18, **RESNET), 5).eval()
+    draw_weights(net)
+    images = draw_images("any", (2, 3, 96, 64))
+    with torch.no_grad():
+        (features,) = net.backbone.forward_features(images)
+        want = net.head.fc(features.mean(dim=(2, 3))).view(2, 5, 2)
+        torch.testing.assert_close(net(images), want)
+
+
+def test_all_branches_of_an_hrnet_are_taken_together():
+    net = DeepPose(HRNet(width=4, all_branches=True, **SMALL), 3).eval()
+    assert net.head.fc.in_features == 4 + 8 + 16 + 32
+    draw_weights(net)
+    images = draw_images("any", (1, 3, 64, 32))
+    with torch.no_grad():
+        branches = net.backbone.forward_features(images)
+        want = net.head.fc(torch.cat([maps.mean(dim=(2, 3)) for maps in branches], dim=1)).view(1, 3, 2)
+        torch.testing.assert_close(net(images), want)
+
+
+def test_sigmas_lie_between_zero_and_one_behind_the_coordinates():
+    net = DeepPose(SimpleBaseline(18, **RESNET), 5, sigmas=True).eval()
+    with torch.no_grad():
+        net.head.fc.bias.view(5, 4)[:, 2:] = torch.tensor([-30.0, 30.0])
+        answers = net(draw_images("any", (2, 3, 64, 64)))
+    assert answers.shape == (2, 5, 4)
+    assert (answers[..., 2] < 1e-6).all()
+    assert (answers[..., 3] > 1 - 1e-6).all()
+    assert (answers[..., :2] - 0.5).abs().max() < 0.5
+
+
+def test_it_begins_at_the_middle():
+    torch.manual_seed(0)
+    fc = DeepPose(SimpleBaseline(50, **RESNET), sigmas=True).head.fc
+    assert fc.weight.std().item() == pytest.approx(0.01, rel=0.02)
+    assert torch.equal(fc.bias.view(17, 4), torch.tensor([0.5, 0.5, 0, 0]).expand(17, 4))
+
+
+def test_answers_are_in_single_precision_under_autocast():
+    net = DeepPose(SimpleBaseline(18, **RESNET), 5, sigmas=True).eval()
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert net(torch.zeros(1, 3, 64, 64)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("backbone", ["resnet", "hrnet"])
+def test_a_training_step_reaches_every_parameter(backbone):
+    body = SimpleBaseline(18, **RESNET) if backbone == "resnet" else HRNet(width=4, all_branches=True, **SMALL)
+    net = DeepPose(body, 3, sigmas=True)
+    draw_weights(net)
+    net(draw_images("any", (2, 3, 64, 64))).square().mean().backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in net.parameters())
+
+
+def test_a_backbone_has_features_and_no_head():
+    with pytest.raises(
+        ValueError, match=r"have no heatmap head.*SimpleBaseline with one. Build it with num_keypoints=None"
+    ):
+        DeepPose(SimpleBaseline(18, 5))
+    with pytest.raises(ValueError, match=r"give features .*but got StackedHourglass"):
+        DeepPose(StackedHourglass(1, width=8))
+
+
+def test_export_keeps_the_batch_free():
+    net = DeepPose(SimpleBaseline(18, **RESNET), 5, sigmas=True).eval()
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = torch.export.export(net, (torch.zeros(2, 3, 64, 32),), dynamic_shapes=({0: batch},))
+    images = draw_images("any", (5, 3, 64, 32))
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(images), net(images))
