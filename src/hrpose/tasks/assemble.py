@@ -55,8 +55,7 @@ def assemble(cfg: DictConfig) -> Assembly:
         augment=[build(node) for node in cfg.augment.values() if node is not None],
         pixel_transforms=build(cfg.pixels) if cfg.pixels is not None else None,
     )
-    loss: nn.Module = build(cfg.loss)
-    net = _make_network(cfg, subject, skeleton, loss)
+    net, loss = _make_network(cfg, subject, skeleton)
     metrics = {boxes: build_metric(cfg.metric, skeleton, datamodule) for boxes in datamodule.val_boxes}
     rules: dict[str, Any] = {
         "flip_test": subject.flip_test,
@@ -85,16 +84,17 @@ def assemble(cfg: DictConfig) -> Assembly:
     return Assembly(module, datamodule, trainer, protocols)
 
 
-def _make_network(cfg: DictConfig, subject: Subject, skeleton: Skeleton, loss: nn.Module) -> nn.Module:
-    """Build the network and load the weights, or give what stands in its place."""
+def _make_network(cfg: DictConfig, subject: Subject, skeleton: Skeleton) -> tuple[nn.Module, nn.Module]:
+    """Build network and loss and load the weights, or give what stands in the network's place."""
+    loss: nn.Module = build(cfg.loss)
     if subject.opened is not None:
-        return stand_in(subject.opened)
+        return stand_in(subject.opened), loss
     net: nn.Module = build(cfg.model, num_keypoints=subject.codec.num_channels(skeleton.num_keypoints))
     rehearse(net, subject.codec, loss, skeleton.num_keypoints)
     if cfg.weights is not None:
         names, training = skeleton.keypoint_names, cfg.task == "fit"
         logger.info("%s", load_weights(net, find_weights(cfg.weights), keypoint_names=names, fresh_head=training))
-    return net
+    return net, loss
 
 
 def build_metric(node: DictConfig, skeleton: Skeleton, datamodule: PoseDataModule) -> PoseMetric:
