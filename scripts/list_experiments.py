@@ -15,6 +15,7 @@ PAGE = ROOT / "docs" / "experiments.md"
 BEGIN, END = "<!-- tables: scripts/list_experiments.py -->", "<!-- end of tables -->"
 FAMILIES = {"w": "HRNet on COCO", "res": "SimpleBaseline on COCO", "hourglass": "Stacked Hourglass on COCO"}
 FAMILIES["mpii"] = "HRNet and SimpleBaseline on MPII"
+FAMILIES |= dict.fromkeys(("deeppose", "rle", "integral", "simcc"), "Coordinates and bins on COCO")
 OTHERS = "Other data and heads"
 MEASURES = ("AP", "AP50", "AP75", "APM", "APL", "AR")
 MPII_MEASURES = ("PCKh", "Head", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle", "Mean@0.11")

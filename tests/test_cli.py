@@ -186,6 +186,25 @@ def test_the_last_job_of_a_sweep_is_checked_before_the_first_runs(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_network_that_its_codec_cannot_read_is_refused_before_the_sweep_begins(tmp_path):
+    done = hrpose("fit", "-m", "model=hrnet_tiny,deeppose_tiny,simcc_tiny", "codec=heatmap_160x96", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "2 faults in the configuration" in done.stderr
+    for network, words in {
+        "DeepPose": "codec=regression_160x96 loss=regression",
+        "SimCC": "codec=simcc_160x96 loss=simcc",
+    }.items():
+        assert f"codec: it does not go with model ({network})" in done.stderr
+        assert f"What fits this model: {words}." in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_sweep_over_networks_that_bring_their_codecs_runs(tmp_path):
+    done = hrpose("fit", "-m", "model=hrnet_tiny,rle_tiny", cwd=tmp_path)
+    assert len(lines(done, "JOB")) == 2
+
+
 @pytest.mark.parametrize(
     "environment", [{"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2"}, {"SLURM_STEP_NUM_TASKS": "2"}]
 )

@@ -10,10 +10,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 
-from hrpose.codecs import HeatmapCodec
-from hrpose.losses import HeatmapMSELoss
+from hrpose.codecs import HeatmapCodec, RegressionCodec
+from hrpose.losses import HeatmapMSELoss, RLELoss
 from hrpose.metrics import KeypointAveragePrecision
-from hrpose.models import HRNet
+from hrpose.models import DeepPose, HRNet, load_weights
 from hrpose.module import PoseModule
 from hrpose.skeletons import Skeleton
 from hrpose.structures import GroundTruth
@@ -208,3 +208,44 @@ def test_a_checkpoint_is_read_without_trust(tmp_path: Path) -> None:
     assert content["hyper_parameters"]["config"]["optim"]["lr"] == 1e-3
     assert Skeleton.from_dict(content["hyper_parameters"]["skeleton"]) == SKELETON
     assert set(content["state_dict"]) == {f"net.{key}" for key in module.net.state_dict()}
+
+
+def make_rle_module(**kwargs) -> PoseModule:
+    net = DeepPose(HRNet(width=4, num_keypoints=None, all_branches=True), 3, sigmas=True)
+    return PoseModule(net, RegressionCodec((32, 64)), RLELoss(), SKELETON, **kwargs)
+
+
+def rle_batch() -> dict[str, torch.Tensor]:
+    batch = make_batch()
+    target, weight = RegressionCodec((32, 64)).encode(batch["keypoints"], batch["visibility"])
+    return {**batch, "target": target, "target_weight": weight}
+
+
+def test_the_parameters_of_a_loss_are_trained_kept_and_taken_up_again(tmp_path: Path) -> None:
+    module = make_rle_module(optimizer=partial(torch.optim.Adam, lr=1e-3))
+    before = {name: value.clone() for name, value in module.loss.state_dict().items()}
+    trainer = quiet_trainer(max_epochs=2)
+    trainer.fit(module, one_batch_loader(rle_batch()))
+    assert all(not torch.equal(value, before[name]) for name, value in module.loss.state_dict().items())
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+
+    other = make_rle_module(optimizer=partial(torch.optim.Adam, lr=1e-3))
+    quiet_trainer(max_epochs=2).fit(
+        other, one_batch_loader(rle_batch()), ckpt_path=tmp_path / "a.ckpt", weights_only=True
+    )
+    assert all(torch.equal(value, module.state_dict()[name]) for name, value in other.state_dict().items())
+    moments = [quiet.optimizers().state_dict()["state"] for quiet in (module, other)]
+    assert len(moments[0]) == len(list(module.net.parameters())) + len(list(module.loss.parameters()))
+    assert all(torch.equal(moments[0][key]["exp_avg"], moments[1][key]["exp_avg"]) for key in moments[0])
+
+
+def test_a_checkpoint_with_a_trained_loss_gives_the_network_its_weights(tmp_path: Path) -> None:
+    module = make_rle_module()
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(module, one_batch_loader(rle_batch()))
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    net = make_rle_module().net
+    report = load_weights(net, tmp_path / "a.ckpt")
+    assert report.missing == report.mismatched == ()
+    assert all(name.startswith("loss.flow.") for name in report.unused)
+    assert all(torch.equal(value, module.net.state_dict()[name]) for name, value in net.state_dict().items())

@@ -7,7 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hrpose.codecs import DarkCodec, HeatmapCodec, UdpCodec, UdpOffsetCodec
+    from hrpose.codecs import (
+        DarkCodec,
+        HeatmapCodec,
+        IntegralCodec,
+        RegressionCodec,
+        SimccCodec,
+        UdpCodec,
+        UdpOffsetCodec,
+    )
     from hrpose.config import compose, conf_dir
     from hrpose.data.datamodule import PoseDataModule
     from hrpose.data.load import load_image
@@ -17,7 +25,7 @@ if TYPE_CHECKING:
     from hrpose.estimator.video import track_poses
     from hrpose.inference import estimate_poses, predict_heatmaps
     from hrpose.metrics import KeypointAveragePrecision
-    from hrpose.models import HRNet, SimpleBaseline, StackedHourglass, load_weights, save_weights
+    from hrpose.models import DeepPose, HRNet, SimCC, SimpleBaseline, StackedHourglass, load_weights, save_weights
     from hrpose.module import PoseModule
     from hrpose.skeletons import COCO, MPII, Skeleton
     from hrpose.structures import Crop, GroundTruth, InstanceTable, Poses
@@ -31,11 +39,13 @@ __all__ = [  # noqa: RUF022  in the order of sorted()
     "COCO",
     "Crop",
     "DarkCodec",
+    "DeepPose",
     "FunctionDetector",
     "GroundTruth",
     "HRNet",
     "HeatmapCodec",
     "InstanceTable",
+    "IntegralCodec",
     "KeypointAveragePrecision",
     "MPII",
     "OksTracker",
@@ -48,6 +58,9 @@ __all__ = [  # noqa: RUF022  in the order of sorted()
     "PoseSmoother",
     "Poses",
     "RTDetrDetector",
+    "RegressionCodec",
+    "SimCC",
+    "SimccCodec",
     "SimpleBaseline",
     "Skeleton",
     "StackedHourglass",
@@ -73,11 +86,13 @@ _HOMES = {
     "COCO": "skeletons",
     "Crop": "structures",
     "DarkCodec": "codecs",
+    "DeepPose": "models",
     "FunctionDetector": "estimator",
     "GroundTruth": "structures",
     "HRNet": "models",
     "HeatmapCodec": "codecs",
     "InstanceTable": "structures",
+    "IntegralCodec": "codecs",
     "KeypointAveragePrecision": "metrics",
     "MPII": "skeletons",
     "OksTracker": "tracking",
@@ -90,6 +105,9 @@ _HOMES = {
     "PoseSmoother": "tracking",
     "Poses": "structures",
     "RTDetrDetector": "estimator",
+    "RegressionCodec": "codecs",
+    "SimCC": "models",
+    "SimccCodec": "codecs",
     "SimpleBaseline": "models",
     "Skeleton": "skeletons",
     "StackedHourglass": "models",

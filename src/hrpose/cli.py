@@ -181,13 +181,39 @@ def _check(command: Command) -> None:
         return
     own = [f"hydra.searchpath=[file://{Path(command.config_dir).absolute()}]"] if command.config_dir else []
     faults: list[str] = [_NO_COMMON_FOLDER] if _lacks_common_folder(command) else []
-    for job in expand_sweep(command.overrides) if command.has(*_SWEEP) else [command.overrides]:
+    shown_only = command.has("--cfg", "-c", "--info", "-i")
+    expanded = expand_sweep(command.overrides) if command.has(*_SWEEP) else [command.overrides]
+    jobs = [[*job, *own] for job in expanded]
+    for job in jobs:
         try:
-            (compose if command.has("--cfg", "-c", "--info", "-i") else check)(command.verb, [*job, *own])
+            (compose if shown_only else check)(command.verb, job)
         except ConfigError as error:
             faults += error.faults
+    if not faults and not shown_only and command.verb == "fit":
+        faults = _rehearse(jobs)
     if faults:
         raise ConfigError(*dict.fromkeys(faults))
+
+
+def _rehearse(jobs: Sequence[Sequence[str]]) -> list[str]:
+    """Find the jobs of a sweep over networks, codecs or losses whose three do not belong together: not after others have run."""
+    # Hydra comes in here
+    from hrpose.config import ConfigError, compose
+
+    configs = [compose("fit", job) for job in jobs]
+    unlike = {str([cfg.get(part) for part in ("model", "codec", "loss")]): cfg for cfg in configs}
+    if len(unlike) < 2:
+        return []
+    # torch comes in here; a single job looks for itself, when it is assembled
+    from hrpose.tasks.rehearsal import rehearse_config
+
+    faults: list[str] = []
+    for cfg in unlike.values():
+        try:
+            rehearse_config(cfg)
+        except ValueError as error:
+            faults += error.faults if isinstance(error, ConfigError) else [str(error)]
+    return faults
 
 
 def _lacks_common_folder(command: Command) -> bool:

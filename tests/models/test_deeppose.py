@@ -2,7 +2,7 @@ import pytest
 import torch
 from golden_weights import draw_images, draw_weights
 
-from hrpose.models import DeepPose, HRNet, SimpleBaseline, StackedHourglass, count_parameters
+from hrpose.models import DeepPose, HRNet, SimpleBaseline, StackedHourglass, count_parameters, load_weights
 
 RESNET = {"num_keypoints": None, "deconv_channels": (), "deconv_kernels": ()}
 SMALL = {"num_keypoints": None, "num_modules": (1, 1, 1), "num_blocks": 1, "stage1_blocks": 1}
@@ -91,3 +91,27 @@ def test_export_keeps_the_batch_free():
     images = draw_images("any", (5, 3, 64, 32))
     with torch.no_grad():
         torch.testing.assert_close(program.module()(images), net(images))
+
+
+@pytest.mark.parametrize("sigmas", [False, True])
+def test_mmposes_file_of_this_network_loads_whole(tmp_path, sigmas):
+    net = DeepPose(SimpleBaseline(18, **RESNET), 5, sigmas=sigmas)
+    draw_weights(net)
+    state = {**net.state_dict(), "head.loss_module.flow_model.s.0.0.weight": torch.zeros(64, 2)}
+    torch.save({"meta": {}, "state_dict": state}, tmp_path / "deeppose.pth")
+    other = DeepPose(SimpleBaseline(18, **RESNET), 5, sigmas=sigmas)
+    report = load_weights(other, tmp_path / "deeppose.pth")
+    assert report.missing == report.mismatched == ()
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in other.state_dict().items())
+
+
+def test_a_backbone_of_imagenet_goes_under_the_head(tmp_path):
+    torchvision = {f"backbone.{name}": value for name, value in SimpleBaseline(18, **RESNET).state_dict().items()}
+    bare = {name.removeprefix("backbone."): torch.full_like(value, 2) for name, value in torchvision.items()}
+    torch.save({**bare, "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}, tmp_path / "resnet18.pth")
+    net = DeepPose(SimpleBaseline(18, **RESNET), 5)
+    before = net.head.fc.weight.clone()
+    report = load_weights(net, tmp_path / "resnet18.pth", fresh_head=True)
+    assert set(report.missing) == {"head.fc.weight", "head.fc.bias"}
+    assert all((value == 2).all() for value in net.backbone.state_dict().values())
+    assert torch.equal(net.head.fc.weight, before)

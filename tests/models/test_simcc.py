@@ -2,7 +2,7 @@ import pytest
 import torch
 from golden_weights import draw_images, draw_weights
 
-from hrpose.models import HRNet, SimCC, SimpleBaseline, count_parameters
+from hrpose.models import HRNet, SimCC, SimpleBaseline, count_parameters, load_weights
 
 SIZE = (64, 96)
 SMALL = {"num_keypoints": None, "num_modules": (1, 1, 1), "num_blocks": 1, "stage1_blocks": 1}
@@ -83,3 +83,27 @@ def test_export_keeps_the_batch_free():
     images = draw_images("any", (5, 3, 96, 64))
     with torch.no_grad():
         torch.testing.assert_close(program.module()(images), net(images))
+
+
+def test_mmposes_file_of_this_network_loads_whole(tmp_path):
+    net = hrnet()
+    draw_weights(net)
+    torch.save({"meta": {}, "state_dict": net.state_dict()}, tmp_path / "simcc.pth")
+    other = hrnet()
+    assert load_weights(other, tmp_path / "simcc.pth").missing == ()
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in other.state_dict().items())
+
+
+def test_mmposes_deconvolutions_of_a_resnet_move_to_the_backbone(tmp_path):
+    net = SimCC(SimpleBaseline(18, None, deconv_channels=(8, 8, 8)), 3, input_size=SIZE)
+    draw_weights(net)
+    state = {
+        name.replace("backbone.deconv_layers", "head.deconv_head.deconv_layers").replace(
+            "head.final_layer", "head.deconv_head.final_layer"
+        ): value
+        for name, value in net.state_dict().items()
+    }
+    torch.save({"meta": {}, "state_dict": state}, tmp_path / "simcc.pth")
+    other = SimCC(SimpleBaseline(18, None, deconv_channels=(8, 8, 8)), 3, input_size=SIZE)
+    assert load_weights(other, tmp_path / "simcc.pth").missing == ()
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in other.state_dict().items())

@@ -48,6 +48,14 @@ def test_crop_sheet_shows_every_crop_beside_its_target():
     assert (target == round(0.4 * 128)).all()
 
 
+def test_crops_without_heatmaps_stand_alone():
+    images, keypoints, visibility, _ = crops(1)
+    sheet = draw_crop_sheet(images, keypoints, visibility, None, COCO)
+    beside = draw_crop_sheet(*crops(1), COCO)
+    assert sheet.shape == (256 + 16, 192 + 16, 3)
+    assert (sheet[8:-8, 8:-8] == beside[8:-8, 8 : 8 + 192]).all()
+
+
 @pytest.mark.parametrize(("height", "zoom"), [(32, 8), (64, 4), (128, 2), (256, 1), (384, 1), (768, 1)])
 def test_small_crops_are_enlarged_by_a_whole_factor(height, zoom):
     sheet = draw_crop_sheet(*crops(1, height, height * 3 // 4), COCO)
