@@ -170,20 +170,3 @@ def test_an_architecture_is_known_by_its_tensors(net, name):
         tensors = net().state_dict()
     assert describe_architecture(tensors) == name
     assert describe_architecture({"encoder.weight": tensors["conv1.weight"]}) is None
-
-
-def test_mmposes_integral_network_is_a_simple_baseline(tmp_path):
-    net = SimpleBaseline(18, 5, deconv_channels=(8, 8, 8))
-    state = drawn(net)
-    wrapped = {
-        name if name.split(".")[0] in ("final_layer", "deconv_layers") else f"backbone.{name}": value
-        for name, value in state.items()
-    }
-    renamed = {
-        name if name.startswith("backbone.") else f"head.simplebaseline_head.{name}": value
-        for name, value in wrapped.items()
-    }
-    file = write_file(tmp_path, {"meta": {}, "state_dict": {**renamed, "head.linspace_x": torch.zeros(1, 8)}})
-    other = SimpleBaseline(18, 5, deconv_channels=(8, 8, 8))
-    assert load_weights(other, file).loaded == tuple(state)
-    assert all(torch.equal(value, state[name]) for name, value in other.state_dict().items())
