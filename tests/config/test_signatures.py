@@ -157,7 +157,8 @@ def test_names_made_while_a_module_runs_are_asked_for(tmp_path, monkeypatch):
         ("hrpose.models.HRNett", "there is no 'hrpose.models.HRNett'. Did you mean hrpose.models.HRNet?"),
         (
             "hrpose.skeletons.Skeleton.from_name",
-            "there is no 'hrpose.skeletons.Skeleton.from_name'. Did you mean hrpose.skeletons.Skeleton.from_names?",
+            "there is no 'hrpose.skeletons.skeleton.Skeleton.from_name'. "
+            "Did you mean hrpose.skeletons.skeleton.Skeleton.from_names?",
         ),
         ("torhc.optim.Adam", "no package is named 'torhc'; is it installed?"),
         ("torch.optim", "'torch.optim' is a module, not a class or function."),
