@@ -42,6 +42,7 @@ SETTINGS_OF: Mapping[str, Mapping[str, str]] = {
     },
     "export": {
         **{name: SETTINGS[name] for name in ("name", "seed", "ckpt_path", "weights", "keypoint_score_threshold")},
+        **{name: SETTINGS[name] for name in ("rules", "monitor", "monitor_min_delta")},  # of the groups
         "format": "Literal['onnx', 'openvino', 'torch']",
         "input": "Literal['crops', 'photo']",
         "precision": "Literal['fp32', 'fp16', 'bf16', 'int8']",
