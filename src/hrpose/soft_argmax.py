@@ -22,7 +22,7 @@ def axis_distributions(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
         along_y: (..., h) the share of each row.
     """
     exact = heatmaps.to(torch.promote_types(heatmaps.dtype, torch.float32))
-    shares = exact.flatten(-2).softmax(-1).unflatten(-1, exact.shape[-2:])
+    shares = exact.flatten(-2).softmax(-1).reshape_as(exact)
     return shares.sum(-2), shares.sum(-1)
 
 
