@@ -43,6 +43,26 @@ _DIRECT = {
         "td-hm_res152_8xb32-210e_coco-256x192-0345f330_20220928.pth",
         "td-hm_res152_8xb32-210e_coco-384x288-7fbb906f_20220927.pth",
     ),
+    f"{_MMPOSE}/v1/body_2d_keypoint/simcc/coco": (
+        "simcc_res50_8xb64-210e_coco-256x192-8e0f5b59_20220919.pth",
+        "simcc_res50_8xb32-140e_coco-384x288-45c3ba34_20220913.pth",
+    ),
+    f"{_MMPOSE}/v1/body_2d_keypoint/topdown_regression/coco": (
+        "td-reg_res50_8xb64-210e_coco-256x192-72ef04f3_20220913.pth",
+        "td-reg_res50_rle-8xb64-210e_coco-256x192-d37efd64_20220913.pth",
+        "td-reg_res50_rle-pretrained-8xb64-210e_coco-256x192-2cb494ee_20220913.pth",
+    ),
+    f"{_MMPOSE}/v1/body_2d_keypoint/integral_regression/coco": (
+        "ipr_res50_8xb64-210e_coco-256x256-a3898a33_20220913.pth",
+    ),
+    f"{_MMPOSE}/top_down/deeppose": (
+        *("deeppose_res101_coco_256x192-2f247111_20210205.pth", "deeppose_res152_coco_256x192-7df89a88_20210205.pth"),
+        *(
+            "deeppose_res101_coco_256x192_rle-16c3d461_20220615.pth",
+            "deeppose_res152_coco_256x192_rle-c05bdccf_20220615.pth",
+        ),
+        "deeppose_res152_coco_384x288_rle-b77c4c37_20220624.pth",
+    ),
     f"{_MMPOSE}/top_down/hrnet": (
         *("hrnet_w32_coco_256x192-c78dce93_20200708.pth", "hrnet_w32_coco_384x288-d9f0d786_20200708.pth"),
         *("hrnet_w48_coco_256x192-b9e0b3ab_20200708.pth", "hrnet_w48_coco_384x288-314c8528_20200708.pth"),
