@@ -386,7 +386,7 @@ def test_an_experiment_of_another_data_set_has_its_protocol(experiment, skeleton
     assert (cfg.name, cfg.model.width, cfg.trainer.max_epochs) == (experiment, 32, 210)
 
 
-@pytest.mark.parametrize("subject", ["codecs", "data", "metric"])
+@pytest.mark.parametrize("subject", ["codecs", "data", "inference", "metric"])
 def test_every_measurement_validates(subject, coco):
     validate(compose("bench", [f"bench={subject}"]))
     assert compose("bench").bench == compose("bench", ["bench=data"]).bench

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hrpose.backends import open_exported
     from hrpose.codecs import (
         DarkCodec,
         HeatmapCodec,
@@ -76,6 +77,7 @@ __all__ = [  # noqa: RUF022  in the order of sorted()
     "fetch_weights",
     "load_image",
     "load_weights",
+    "open_exported",
     "predict_heatmaps",
     "save_weights",
     "track_poses",
@@ -123,6 +125,7 @@ _HOMES = {
     "fetch_weights": "data.weights",
     "load_image": "data.load",
     "load_weights": "models",
+    "open_exported": "backends",
     "predict_heatmaps": "inference",
     "save_weights": "models",
     "track_poses": "estimator.video",

@@ -21,9 +21,9 @@ VERBS = {
     "export": "write weights as one ONNX, OpenVINO or TorchScript file from bytes to keypoints, and check it",
     "evaluate": "measure a COCO result file of any tool against its annotations",
     "compare": "two runs, reports or result files side by side: hrpose compare a b",
-    "bench": "measure speed and codecs: hrpose bench data, hrpose bench metric, hrpose bench codecs",
+    "bench": "measure speed and codecs: hrpose bench data, inference, metric or codecs",
 }
-_SUBJECTS = {"bench": ("codecs", "data", "metric")}  # verbs that are followed by a word of their own
+_SUBJECTS = {"bench": ("codecs", "data", "inference", "metric")}  # verbs that are followed by a word of their own
 _PLACES = {"compare": ("a", "b")}  # verbs that are followed by values without their keys
 
 HELP = """\

@@ -108,16 +108,11 @@ def _require(*packages: str) -> None:
 @contextlib.contextmanager
 def quiet_exporters() -> Iterator[None]:
     """Keep to themselves what exporters say of their own code: sizes are fixed on purpose, TorchScript is known to be old."""
-    loggers = [
-        logging.getLogger(name) for name in ("torch.onnx", "torch.onnx._internal.exporter._registration", "onnxscript")
-    ]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
             warnings.simplefilter("ignore")
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        logging.disable(disabled)

@@ -7,9 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from hrpose.backends import ExportedFileError, ExportedNetwork, ExportedPoses, open_exported
+from hrpose.backends.accelerate import accelerate
+from hrpose.backends.choose import choose_backend
 from hrpose.codecs import Codec, HeatmapCodec
-from hrpose.estimator.engine import Engine, TorchEngine
+from hrpose.estimator.engine import Engine, TorchEngine, choose_device
 from hrpose.geometry import Grid
 from hrpose.inference import collect_poses
 from hrpose.skeletons import COCO, MPII, Skeleton
@@ -99,6 +104,35 @@ def open_engine(
                 f"Expected no other `{name}` than that of {file} ({was}), but got {value!r}. Export anew."
             )
     return ExportedEngine(opened, keypoint_score_threshold=threshold), record.bbox_padding
+
+
+def take_backend(
+    net: nn.Module, codec: Codec, backend: str, *, device: str | torch.device, precision: str
+) -> nn.Module:
+    """Let another engine compute a network on the CPU.
+
+    Args:
+        net: images to heatmaps; it stays as it is.
+        codec: its input size, and how keypoints are read.
+        backend: "auto" measures what is installed; or a name of `hrpose.backends.accelerate`.
+        device: "auto" or the CPU; "auto" on a machine with a GPU leaves the network to torch.
+        precision: "32"; "bf16" lets "auto" take engines that compute in bf16.
+
+    Raises:
+        ValueError: if the device is not the CPU, or there is no such backend.
+        ModuleNotFoundError: if the backend is not installed.
+    """
+    chosen = choose_device(device)
+    if chosen.type != "cpu":
+        if backend == "auto":
+            return net
+        raise ValueError(
+            f"Expected `device` to be the CPU for backend={backend!r}, but got {chosen}. Leave the backend out."
+        )
+    net = net.to(chosen).eval()
+    if backend == "auto":
+        return choose_backend(net, codec, half=precision == "bf16")
+    return accelerate(net, codec.input_size, backend)
 
 
 def _assume_codec(network: ExportedNetwork) -> Codec:

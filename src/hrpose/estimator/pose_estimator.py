@@ -21,7 +21,7 @@ from hrpose.estimator.checkpoints import read_parts
 from hrpose.estimator.crops import Cutter, Request
 from hrpose.estimator.detectors import BoxFile, Detector
 from hrpose.estimator.engine import Engine, Precision, TorchEngine, choose_device
-from hrpose.estimator.exported import open_engine
+from hrpose.estimator.exported import open_engine, take_backend
 from hrpose.estimator.stream import OnError, estimate_one, estimate_stream
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Poses
@@ -53,6 +53,8 @@ class PoseEstimator:
         upright: turn photos that come as files upright by their EXIF orientation, as viewers do (see `load_image`); None does
             so unless the boxes come from a file.
         num_threads: threads that read photos; None takes as many as there are processors, 16 at most.
+        backend: what computes the network: "torch"; on the CPU also "auto", the fastest of what is installed that finds the same
+            keypoints, measured once, or one of `hrpose.backends.accelerate` by name ("openvino", "onnxruntime", "frozen", ...).
 
     Raises:
         ValueError: if an argument is out of range.
@@ -83,7 +85,10 @@ class PoseEstimator:
         detector: Detector | BoxFile | None = None,
         upright: bool | None = None,
         num_threads: int | None = None,
+        backend: str = "torch",
     ) -> None:
+        if backend != "torch":
+            net = take_backend(net, codec, backend, device=device, precision=precision)
         engine = TorchEngine(
             net,
             codec,

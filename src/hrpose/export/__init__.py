@@ -1,6 +1,6 @@
 """Export: one file from bytes to keypoints in pixels, written, checked against torch, and quantised."""
 
-from hrpose.export.check import Comparer, Comparison, find_ties
+from hrpose.export.check import Comparer, Comparison
 from hrpose.export.quantize import Feed
 from hrpose.export.write import SUFFIX_OF, Format, check_choice, write_export, write_int8
 
@@ -11,7 +11,6 @@ __all__ = [
     "Feed",
     "Format",
     "check_choice",
-    "find_ties",
     "write_export",
     "write_int8",
 ]

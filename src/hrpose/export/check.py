@@ -1,8 +1,6 @@
 """Hold an exported file against the network it was made of, keypoint by keypoint.
 
-A keypoint may hang on a tie: two cells of a heatmap so nearly equal that the order in which an engine adds up numbers decides
-between them. Such keypoints are told apart by asking torch itself: those that move too when its heatmaps change by no more
-than rounding does are undecided. They are counted and reported, and all others have to agree.
+Keypoints that hang on ties (see `hrpose.backends.ties`) are counted and reported, and all others have to agree.
 """
 
 from __future__ import annotations
@@ -10,16 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from hrpose.codecs import Codec
+from hrpose.backends.ties import TOLERANCE
 
-TOLERANCE = 0.01
-"""Pixels of the photo that a decided keypoint may be off in fp32."""
-_ROUNDING = 1e-5  # of the highest value of a heatmap: what fp32 may change it by, over a hundred layers
-_DRAWS = 8
 _MOST_UNDECIDED = 0.02  # share of keypoints; more is no tie but a fault
 
 
@@ -78,7 +70,7 @@ class Comparer:
         Args:
             found: keypoints (B, K, 2) in photo pixels and scores (B, K) of the file.
             expected: the same of the network.
-            tied: (B, K) which keypoints are undecided, see `find_ties`.
+            tied: (B, K) which keypoints are undecided, see `hrpose.backends.ties.find_ties`.
         """
         self._distances.append(distances(found[0], expected[0]))
         self._tied.append(tied)
@@ -111,31 +103,3 @@ def distances(found: NDArray[np.float64], expected: NDArray[np.float64]) -> NDAr
     """Measure how far keypoints (B, K, 2) are apart, (B, K)."""
     apart: NDArray[np.float64] = np.linalg.norm(found - expected, axis=-1)
     return apart
-
-
-def find_ties(codec: Codec, heatmaps: Tensor, image_from_input: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Find keypoints that move by more than 0.01 photo pixels when rounding changes the heatmaps.
-
-    Each heatmap is changed by up to 1e-5 of its highest value, at random, eight times over.
-
-    Args:
-        codec: reads the heatmaps.
-        heatmaps: (B, C, ...) that the network put out.
-        image_from_input: (B, 2, 3).
-
-    Returns:
-        (B, K).
-    """
-    generator = torch.Generator().manual_seed(0)
-    heatmaps = heatmaps.detach().float().cpu()
-    steps = _ROUNDING * heatmaps.flatten(1).abs().amax(1).clamp(min=1e-30)
-    steps = steps.reshape(-1, *[1] * (heatmaps.ndim - 1))
-    zoom = np.abs(image_from_input[..., :2]).sum(axis=-1).max(axis=-1)
-    keypoints = codec.decode(heatmaps)[0]
-    tied = torch.zeros(keypoints.shape[:2], dtype=torch.bool)
-    for _ in range(_DRAWS):
-        noise = torch.rand(heatmaps.shape, generator=generator) * 2 - 1
-        apart = (codec.decode(heatmaps + steps * noise)[0] - keypoints).norm(dim=-1)
-        tied |= ~(apart * torch.from_numpy(zoom).float()[:, None] <= TOLERANCE / 2)
-    result: NDArray[np.bool_] = tied.numpy()
-    return result

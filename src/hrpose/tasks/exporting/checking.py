@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from hrpose.backends import ExportedPoses
+from hrpose.backends.ties import TOLERANCE, find_ties
 from hrpose.config import build
 from hrpose.estimator import ExportedEngine, TorchEngine
-from hrpose.export import Comparer, Comparison, find_ties
-from hrpose.export.check import TOLERANCE, distances
+from hrpose.export import Comparer, Comparison
+from hrpose.export.check import distances
 from hrpose.inference import collect_poses, predict_heatmaps
 from hrpose.structures import CropBatch, Poses
 from hrpose.tasks.exporting.crops import CropSource
