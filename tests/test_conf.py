@@ -225,6 +225,29 @@ def test_missing_files_of_mpii_are_named_with_their_layout(tmp_path):
     assert "human-pose.mpi-inf.mpg.de" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("experiment", "rate", "milestones"),
+    [
+        ("deeppose_res50_256x192", 5e-4, [170, 200]),
+        ("rle_res152_384x288", 1e-3, [170, 200]),
+        ("simcc_res50_256x192", 1e-3, [170, 200]),
+        ("simcc_res50_384x288", 1e-3, [90, 120]),
+        ("integral_res50_256x256", 5e-4, [170, 200]),
+    ],
+)
+def test_the_recipe_of_the_networks_without_gaussians_is_mmposes(experiment, rate, milestones):
+    cfg = compose("fit", [f"experiment={experiment}"])
+    assert cfg.data.batch_size * cfg.trainer.accumulate_grad_batches == 512
+    assert (cfg.optim._target_, cfg.optim.lr, cfg.schedule.warmup_steps) == ("torch.optim.Adam", rate, 500)
+    assert (list(cfg.schedule.milestones), cfg.schedule_interval) == (milestones, "step")
+    assert (cfg.augment.shift_scale_rotate.rotation, cfg.data.bbox_rules, cfg.data.channel_order) == (
+        80,
+        "mmpose",
+        "rgb",
+    )
+    assert cfg.name == experiment
+
+
 def test_all_experiments_of_the_paper_are_there():
     assert {*PAPER, *RESNETS, *MPII_NETWORKS, *HOURGLASSES, *VARIANTS, "tiny"} <= set(EXPERIMENTS)
 
