@@ -419,6 +419,13 @@ def test_every_measurement_validates(subject, coco):
         assert list(cfg.bench.input_size) == [288, 384]
 
 
+@pytest.mark.parametrize("verb", ["predict", "export"])
+def test_a_codec_that_brings_its_loss_can_be_given_where_nothing_is_trained(verb):
+    cfg = compose(verb, ["codec=regression_256x192"])
+    assert (cfg.codec._target_, cfg.loss._target_) == ("hrpose.codecs.RegressionCodec", "hrpose.losses.CoordinateLoss")
+    assert "beta" not in compose(verb).get("loss", {})
+
+
 def test_several_loggers_are_possible():
     assert list(compose("fit", ["logger=[csv,wandb,tensorboard]"]).logger) == ["csv", "wandb", "tensorboard"]
     assert list(compose("fit", ["logger=tensorboard"]).logger) == ["tensorboard"]
