@@ -50,8 +50,8 @@ def exported(tmp_path_factory):
 
 def cases() -> list:
     slow = pytest.mark.slow
-    quick = {("heatmap", "openvino"), ("udp", "openvino"), *((name, "torch") for name in CODECS)}
-    quick |= {(name, "onnx") for name in ("heatmap", "dark", "udp", "udp_offset")}
+    quick = {("udp", "openvino"), *((name, "torch") for name in CODECS)}
+    quick |= {(name, "onnx") for name in ("dark", "udp_offset", "simcc")}
     return [
         pytest.param(name, format, marks=() if (name, format) in quick else slow)
         for name in CODECS
@@ -119,7 +119,7 @@ def test_crops_of_another_size_are_refused(exported):
         model(np.zeros((2, 64, 48, 3), np.uint8), np.zeros((2, 4)))
 
 
-@pytest.mark.parametrize("format", ["torch", "onnx", "openvino"])
+@pytest.mark.parametrize("format", ["torch", "openvino", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_half_precision_computes_the_network_only(tmp_path, format):
     precision = "bf16" if format != "onnx" else "fp16"
     codec = CODECS["heatmap"]

@@ -9,7 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from hrpose.backends import ExportRecord
-from hrpose.codecs import Codec, DarkCodec, HeatmapCodec, UdpCodec, UdpOffsetCodec
+from hrpose.codecs import (
+    Codec,
+    DarkCodec,
+    HeatmapCodec,
+    IntegralCodec,
+    RegressionCodec,
+    SimccCodec,
+    UdpCodec,
+    UdpOffsetCodec,
+)
 from hrpose.skeletons import Skeleton
 
 SKELETON = Skeleton.from_names(
@@ -26,6 +35,9 @@ CODECS: dict[str, Codec] = {
     "udp": UdpCodec(**SIZES, sigma=1.5),
     "udp_mmpose": UdpCodec(**SIZES, sigma=1.5, blur_kernel=5, smoothing="mmpose"),
     "udp_offset": UdpOffsetCodec(**SIZES, radius=2.0, disk_kernel=7, offset_kernel=3),
+    "simcc": SimccCodec(input_size=SIZES["input_size"]),
+    "regression": RegressionCodec(input_size=SIZES["input_size"]),
+    "integral": IntegralCodec(**SIZES),
 }
 
 
@@ -47,8 +59,28 @@ class Patches(nn.Module):
         return heatmaps
 
 
-def make_net(codec: Codec) -> Patches:
-    return Patches(codec.num_channels(SKELETON.num_keypoints)).eval()
+class Rows(nn.Module):
+    """Images (B, 3, H, W) to rows (B, C, n): patches, and a linear layer; between 0 and 1 if they are coordinates."""
+
+    def __init__(self, num_channels: int, length: int, *, bounded: bool) -> None:
+        super().__init__()
+        self.patches = Patches(num_channels)
+        self.bounded = bounded
+        generator = torch.Generator().manual_seed(length)
+        self.register_buffer("weight", torch.randn(12 * 16, length, generator=generator) * 0.2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        rows = self.patches(images).flatten(2) @ self.weight
+        return rows.sigmoid() if self.bounded else rows
+
+
+def make_net(codec: Codec) -> nn.Module:
+    num_channels = codec.num_channels(SKELETON.num_keypoints)
+    if isinstance(codec, SimccCodec):
+        return Rows(num_channels, sum(codec.num_bins), bounded=False).eval()
+    if isinstance(codec, RegressionCodec):
+        return Rows(num_channels, 4, bounded=True).eval()
+    return Patches(num_channels).eval()
 
 
 def make_record(codec: Codec, **changes) -> ExportRecord:

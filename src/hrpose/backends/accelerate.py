@@ -102,13 +102,13 @@ def _bf16(net: nn.Module, example: Tensor) -> nn.Module:
 def _frozen(net: nn.Module, example: Tensor) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TorchScript's own
-        return _Call(torch.jit.optimize_for_inference(trace(net, (example,))))  # type: ignore[no-untyped-call]
+        return _Call(torch.jit.optimize_for_inference(trace(net, (example,))))
 
 
 def _compiled(net: nn.Module, example: Tensor) -> nn.Module:
     own = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     function = torch.compile(own)
-    return _Call(lambda images: function(images.contiguous(memory_format=torch.channels_last)))
+    return _Call(lambda images: function(images.contiguous(memory_format=torch.channels_last)))  # type: ignore[no-untyped-call]
 
 
 def _onnxruntime(net: nn.Module, example: Tensor) -> nn.Module:
