@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -74,7 +75,7 @@ def bench_inference(
     try:
         net = _network(model, codec.num_channels(num_keypoints), weights)
         names = ["torch", *(name for name in backends or installed_backends() if name != "torch")]
-        engines = {name: accelerate(net, codec.input_size, name) for name in names}
+        engines = {name: _made(net, codec, name) for name in names}
         images = draw_images(codec.input_size, max(4, batch_size))
         rows = [
             {"backend": name, **asdict(compare_engines(engine, net, codec, images))} for name, engine in engines.items()
@@ -87,6 +88,14 @@ def bench_inference(
         row["ratio"] = seconds["torch"] / seconds[row["backend"]]
     Console().print(_table(rows, net, codec, batch_size, threads or before))
     return rows
+
+
+def _made(net: nn.Module, codec: Codec, backend: str) -> nn.Module:
+    """Give the network to an engine, and say how long that takes: minutes for some."""
+    start = time.perf_counter()
+    engine = accelerate(net, codec.input_size, backend)
+    logger.info("%s: made in %.0f s", _TITLES.get(backend, backend), time.perf_counter() - start)
+    return engine
 
 
 def _network(model: Callable[..., nn.Module], num_channels: int, weights: str | None) -> nn.Module:
