@@ -88,7 +88,8 @@ def bbox_iou(bbox: ArrayLike, other: ArrayLike) -> Array:
     last = np.minimum(one[..., :2] + one[..., 2:], two[..., :2] + two[..., 2:])
     shared = np.clip(last - np.maximum(one[..., :2], two[..., :2]), 0, None).prod(axis=-1)
     union = one[..., 2:].prod(axis=-1) + two[..., 2:].prod(axis=-1) - shared
-    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0))
+    overlap = np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
+    return np.minimum(overlap, 1.0)  # a tiny box far from the origin shares a little more than it has, by rounding
 
 
 def bbox_nms(bbox: ArrayLike, scores: ArrayLike, threshold: float) -> NDArray[np.int64]:

@@ -56,7 +56,7 @@ def test_ap_rises_and_loss_falls(fit, people, tmp_path) -> None:
     learn_by_heart = [
         f"data.val_annotations={people}/annotations/person_keypoints_train2017.json",
         f"data.val_images={people}/train2017",
-        *("augment=none", "data.val_boxes=[gt]", "optim.lr=2e-3"),
+        *("augment=none", "data.val_boxes=[gt]", "optim.lr=2e-3", "codec.sigma=2"),
         *("model.width=16", "model.stem_width=16", "model.stage1_width=8"),
     ]
     first = fit(*learn_by_heart, "trainer.max_epochs=1", run="first")
@@ -91,7 +91,7 @@ def test_a_run_leaves_checkpoint_config_numbers_results_and_pictures(fit, people
     }
 
 
-@pytest.mark.parametrize(("num_epochs", "interval", "validated"), [(1, 7, [0]), (3, 2, [1, 2]), (4, 2, [1, 3])])
+@pytest.mark.parametrize(("num_epochs", "interval", "validated"), [(1, 7, [0]), (3, 2, [1, 2])])
 def test_the_last_epoch_is_validated_and_kept(fit, tmp_path, num_epochs, interval, validated) -> None:
     fit(f"trainer.max_epochs={num_epochs}", f"trainer.check_val_every_n_epoch={interval}")
     with (tmp_path / "run" / "metrics" / "metrics.csv").open() as file:
