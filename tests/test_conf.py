@@ -1,6 +1,7 @@
 """The files of conf/: every experiment composes, validates and builds; every option fits; every file says what it is for."""
 
 import dataclasses
+import functools
 import re
 from pathlib import Path
 
@@ -116,6 +117,12 @@ def places(words: list[str], coco: Path) -> list[str]:
     return told
 
 
+@functools.cache
+def composed(word):
+    """The configuration of `fit` with one word, composed once for all tests that only look at it."""
+    return compose("fit", [word])
+
+
 def as_written(verb, words=()):
     """A configuration without the time of day, which two compositions may see differently in the names of their folders."""
     return OmegaConf.to_container(compose(verb, list(words)), resolve=False)
@@ -156,7 +163,7 @@ def test_an_experiment_composes_validates_and_builds(experiment, coco, tmp_path)
 
 @pytest.mark.parametrize("experiment", sorted(PAPER))
 def test_the_papers_numbers(experiment):
-    cfg = compose("fit", [f"experiment={experiment}"])
+    cfg = composed(f"experiment={experiment}")
     width, input_size, sigma, batch = PAPER[experiment]
     assert (cfg.model.width, tuple(cfg.codec.input_size), cfg.codec.sigma) == (width, input_size, sigma)
     assert tuple(cfg.codec.heatmap_size) == (input_size[0] // 4, input_size[1] // 4)
@@ -171,7 +178,7 @@ def test_the_papers_numbers(experiment):
 
 @pytest.mark.parametrize("experiment", [*RESNETS, *HOURGLASSES])
 def test_the_recipe_of_the_networks_that_hrnet_was_measured_against(experiment):
-    cfg = compose("fit", [f"experiment={experiment}"])
+    cfg = composed(f"experiment={experiment}")
     if experiment in RESNETS:
         depth, input_size, sigma = RESNETS[experiment]
         assert (cfg.model.depth, tuple(cfg.codec.input_size), cfg.codec.sigma) == (depth, input_size, sigma)
@@ -192,7 +199,7 @@ def test_the_recipe_of_the_networks_that_hrnet_was_measured_against(experiment):
 @pytest.mark.parametrize("experiment", MPII_NETWORKS)
 def test_the_recipe_of_mpii(experiment):
     network, size, epochs, milestones, channel_order = MPII_NETWORKS[experiment]
-    cfg = compose("fit", [f"experiment={experiment}"])
+    cfg = composed(f"experiment={experiment}")
     assert cfg.model._target_.endswith(f".{network}")
     assert cfg.model["width" if network == "HRNet" else "depth"] == size
     assert (tuple(cfg.codec.input_size), tuple(cfg.codec.heatmap_size), cfg.codec.sigma) == ((256, 256), (64, 64), 2.0)
@@ -236,7 +243,7 @@ def test_missing_files_of_mpii_are_named_with_their_layout(tmp_path):
     ],
 )
 def test_the_recipe_of_the_networks_without_gaussians_is_mmposes(experiment, rate, milestones):
-    cfg = compose("fit", [f"experiment={experiment}"])
+    cfg = composed(f"experiment={experiment}")
     assert cfg.data.batch_size * cfg.trainer.accumulate_grad_batches == 512
     assert (cfg.optim._target_, cfg.optim.lr, cfg.schedule.warmup_steps) == ("torch.optim.Adam", rate, 500)
     assert (list(cfg.schedule.milestones), cfg.schedule_interval) == (milestones, "step")
@@ -273,7 +280,7 @@ def test_the_official_recipe_is_the_experiment_itself(experiment):
     ],
 )
 def test_the_recipe_of_mmpose_on_any_network_and_codec(experiment, coco):
-    plain = compose("fit", [f"experiment={experiment}"])
+    plain = composed(f"experiment={experiment}")
     cfg = compose("fit", [f"experiment={experiment}", "recipe=mmpose", f"paths.data={coco}"])
     validate(cfg)
     assert (cfg.model, cfg.name) == (plain.model, plain.name)
@@ -310,7 +317,7 @@ def test_plain_fit_is_the_tiny_experiment():
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_fit_and_test_measure_the_same_way(experiment):
-    fit, test = (compose(verb, [f"experiment={experiment}"]) for verb in ("fit", "test"))
+    fit, test = composed(f"experiment={experiment}"), compose("test", [f"experiment={experiment}"])
     for key in ("data", "codec", "model", "skeleton", "metric", "flip_test", "keypoint_score_threshold", "name"):
         assert fit[key] == test[key], key
 
@@ -403,7 +410,7 @@ def test_every_known_skeleton_has_a_file():
     ],
 )
 def test_an_experiment_of_another_data_set_has_its_protocol(experiment, skeleton, area_from_bbox, fields):
-    cfg = compose("fit", [f"experiment={experiment}"])
+    cfg = composed(f"experiment={experiment}")
     assert build(cfg.skeleton) is KNOWN_SKELETONS[skeleton]
     assert (cfg.data.area_from_bbox, cfg.data.keypoint_fields) == (area_from_bbox, fields)
     assert (cfg.name, cfg.model.width, cfg.trainer.max_epochs) == (experiment, 32, 210)

@@ -211,7 +211,8 @@ def test_a_checkpoint_is_read_without_trust(tmp_path: Path) -> None:
 
 
 def make_rle_module(**kwargs) -> PoseModule:
-    net = DeepPose(HRNet(width=4, num_keypoints=None, all_branches=True), 3, sigmas=True)
+    small = {"stem_width": 4, "stage1_width": 4, "stage1_blocks": 1, "num_modules": (1, 1, 1), "num_blocks": 1}
+    net = DeepPose(HRNet(width=4, num_keypoints=None, all_branches=True, **small), 3, sigmas=True)
     return PoseModule(net, RegressionCodec((32, 64)), RLELoss(), SKELETON, **kwargs)
 
 

@@ -25,6 +25,7 @@ def photos(shared_data, tmp_path_factory) -> Path:
     return next(path.parent.parent for path in folder.rglob("person_keypoints_val2017.json"))
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_a_network_of_another_tool_finds_what_it_found_there(shared_data, photos, tmp_path):
     """The published results were made of the boxes as they are annotated; the paper's way takes a pixel off each side first."""
