@@ -115,12 +115,12 @@ def _table(rows: Sequence[dict[str, Any]], net: nn.Module, codec: Codec, batch_s
     table = Table(
         title=f"{type(net).__name__} {width}x{height}, {batch_size} crops at once, {threads} threads",
         caption=(
-            "ms for a crop; the fastest turn counts. Differences are to torch fp32: of heatmaps by their highest value, of "
+            "ms for a crop, the fastest turn; ratio to torch as it is. Differences are to torch fp32: of heatmaps by their highest value, of "
             "keypoints the largest and the median in pixels of the input."
         ),
     )
-    for name in ("engine", "ms", "times torch", "heatmaps", "keypoints", "median"):
-        table.add_column(name, justify="left" if name == "engine" else "right", no_wrap=name == "engine")
+    for name in ("engine", "ms", "ratio", "heatmaps", "keypoints", "median"):
+        table.add_column(name, justify="left" if name == "engine" else "right", no_wrap=True)
     for row in rows:
         numbers = (
             f"{row['ms']:.1f}",
