@@ -127,9 +127,8 @@ def test_int8_is_calibrated_on_photos(export, people, format):
     file, report = export(f"format={format}", *words)
     assert open_exported(file).record.precision == "int8"
     assert report["comparison"]["median"] < 20
-    exact, _ = export(f"format={format}", f"paths.data={people}", "flip_test=false")
-    size = sum(part.stat().st_size for part in file.parent.glob(f"{file.stem}.[obx]*"))
-    assert size < 0.9 * sum(part.stat().st_size for part in exact.parent.glob(f"{exact.stem}.[obx]*"))
+    marks = {"onnx": b"QuantizeLinear", "openvino": b"FakeQuantize"}
+    assert file.read_bytes().count(marks[format]) > 50
 
 
 def test_int8_wants_photos(weights, tmp_path):

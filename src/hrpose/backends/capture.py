@@ -81,8 +81,12 @@ def write_onnx(
     check_onnx(Path(file))
 
 
-def to_openvino(traced: Any, examples: Sequence[Tensor], names: tuple[Sequence[str], Sequence[str]]) -> Any:
+def to_openvino(
+    traced: Any, examples: Sequence[Tensor], free: FreeSizes, names: tuple[Sequence[str], Sequence[str]]
+) -> Any:
     """Convert what `trace` gave to an `openvino.Model` with named inputs and outputs.
+
+    Sizes that are not free are written down as fixed: OpenVINO computes faster with what it knows beforehand.
 
     Raises:
         ModuleNotFoundError: if openvino is not installed.
@@ -91,6 +95,11 @@ def to_openvino(traced: Any, examples: Sequence[Tensor], names: tuple[Sequence[s
         model = import_openvino().convert_model(traced, example_input=tuple(examples))
     for port, name in zip([*model.inputs, *model.outputs], [*names[0], *names[1]], strict=True):
         port.get_tensor().set_names({name})
+    shapes = {
+        name: [-1 if axis in sizes else side for axis, side in enumerate(example.shape)]
+        for name, example, sizes in zip(names[0], examples, free, strict=True)
+    }
+    model.reshape(shapes)
     return model
 
 

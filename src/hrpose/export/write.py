@@ -67,7 +67,7 @@ def write_export(net: nn.Module, record: ExportRecord, file: str | Path, format:
     elif format == "torch":
         _save_script(trace(graph, examples), path, text)
     else:
-        _save_openvino(to_openvino(trace(graph, examples), examples, names), path, record)
+        _save_openvino(to_openvino(trace(graph, examples), examples, _FREE[record.form], names), path, record)
     return path
 
 

@@ -115,8 +115,8 @@ def _table(rows: Sequence[dict[str, Any]], net: nn.Module, codec: Codec, batch_s
     table = Table(
         title=f"{type(net).__name__} {width}x{height}, {batch_size} crops at once, {threads} threads",
         caption=(
-            "ms for a crop, the fastest turn; ratio to torch as it is. Differences are to torch fp32: of heatmaps by their highest value, of "
-            "keypoints the largest and the median in pixels of the input."
+            "ms for a crop, the fastest turn; ratio to torch as it is. Differences are to torch fp32: of heatmaps by their "
+            "highest value, of keypoints the largest and the median in pixels of the input."
         ),
     )
     for name in ("engine", "ms", "ratio", "heatmaps", "keypoints", "median"):
