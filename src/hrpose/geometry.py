@@ -89,7 +89,8 @@ def bbox_iou(bbox: ArrayLike, other: ArrayLike) -> Array:
     shared = np.clip(last - np.maximum(one[..., :2], two[..., :2]), 0, None).prod(axis=-1)
     union = one[..., 2:].prod(axis=-1) + two[..., 2:].prod(axis=-1) - shared
     overlap = np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
-    return np.minimum(overlap, 1.0)  # a tiny box far from the origin shares a little more than it has, by rounding
+    # by rounding a tiny box far from the origin shares a little more than it has
+    return np.asarray(np.minimum(overlap, 1.0))
 
 
 def bbox_nms(bbox: ArrayLike, scores: ArrayLike, threshold: float) -> NDArray[np.int64]:
