@@ -107,7 +107,7 @@ def _frozen(net: nn.Module, example: Tensor) -> nn.Module:
 
 def _compiled(net: nn.Module, example: Tensor) -> nn.Module:
     own = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    function = torch.compile(own)
+    function = torch.compile(own, dynamic=False)  # one compilation takes minutes; those of a batch size are kept
     return _Call(lambda images: function(images.contiguous(memory_format=torch.channels_last)))  # type: ignore[no-untyped-call]
 
 

@@ -40,7 +40,7 @@ def bench_inference(
     weights: str | None = None,
     num_keypoints: int = 17,
     batch_size: int = 1,
-    repeats: int = 20,
+    repeats: int = 10,
     threads: int | None = None,
     backends: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
@@ -56,7 +56,7 @@ def bench_inference(
         weights: of the network; None draws them, so large that the heatmaps differ from 0.
         num_keypoints: of the network.
         batch_size: crops at once.
-        repeats: turns; of each engine the fastest counts.
+        repeats: turns; of each engine the fastest call counts.
         threads: None takes all cores.
         backends: None takes all that are installed.
 
@@ -76,9 +76,10 @@ def bench_inference(
         net = _network(model, codec.num_channels(num_keypoints), weights)
         names = ["torch", *(name for name in backends or installed_backends() if name != "torch")]
         engines = {name: _made(net, codec, name) for name in names}
-        images = draw_images(codec.input_size, max(4, batch_size))
+        images = draw_images(codec.input_size, batch_size * -(-4 // batch_size))  # four at least, in whole batches
         rows = [
-            {"backend": name, **asdict(compare_engines(engine, net, codec, images))} for name, engine in engines.items()
+            {"backend": name, **asdict(compare_engines(engine, net, codec, images, batch_size=batch_size))}
+            for name, engine in engines.items()
         ]
         seconds = time_engines(engines, images[:batch_size], repeats=repeats)
     finally:
@@ -115,7 +116,7 @@ def _table(rows: Sequence[dict[str, Any]], net: nn.Module, codec: Codec, batch_s
     table = Table(
         title=f"{type(net).__name__} {width}x{height}, {batch_size} crops at once, {threads} threads",
         caption=(
-            "ms for a crop, the fastest turn; ratio to torch as it is. Differences are to torch fp32: of heatmaps by their "
+            "ms for a crop, the fastest call; ratio to torch as it is. Differences are to torch fp32: of heatmaps by their "
             "highest value, of keypoints the largest and the median in pixels of the input."
         ),
     )
