@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,13 @@ class OpenVinoRuntime:
     name = "openvino"
 
     def __init__(self, file: str | Path, *, precision: str | None = None, threads: int | None = None) -> None:
-        openvino = import_openvino()
+        core = _core()
         self.file = Path(file)
         weights = self.file.with_suffix(".bin")
         for part in (self.file, weights):
             check_file(part)
         try:
-            model = openvino.Core().read_model(str(self.file), str(weights))
+            model = core.read_model(str(self.file), str(weights))
         except RuntimeError as error:
             raise ExportedFileError(f"Expected OpenVINO to open {self.file}, but it says: {error}".strip()) from error
         self.metadata = _metadata(model)
@@ -66,7 +67,7 @@ def compile_model(model: Any, *, precision: str = "f32", threads: int | None = N
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
     }
-    return import_openvino().Core().compile_model(model, "CPU", options)
+    return _core().compile_model(model, "CPU", options)
 
 
 def import_openvino() -> Any:
@@ -77,6 +78,17 @@ def import_openvino() -> Any:
         raise ModuleNotFoundError(
             'Expected openvino for OpenVINO models, but it is not installed: pip install "hrpose[openvino]".'
         ) from error
+
+
+@cache
+def _core() -> Any:
+    """Give the one OpenVINO of this process.
+
+    Its CPU plugin gives the thread a stack of its own for signals, and takes it away when it goes. Of two that go in the order
+    in which they came the second leaves a stack that is gone, and the next signal, such as the end of a loader's worker, kills
+    the process. So there is one, and it stays.
+    """
+    return import_openvino().Core()
 
 
 def _metadata(model: Any) -> str | None:
