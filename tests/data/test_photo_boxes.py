@@ -66,6 +66,18 @@ def test_annotated_boxes_need_no_other_file(write):
     assert known.category_id == 5
 
 
+def test_annotated_boxes_are_clipped_to_photos_of_known_size(write):
+    """As `COCODataset` of the official code does; a box of width w that lies inside comes out w - 1 wide."""
+    images = [{**IMAGES[0], "width": 40, "height": 30}, IMAGES[1]]
+    boxes = {1: (7, [-5, 10, 20, 40]), 2: (7, [3, 4, 10, 10]), 3: (3, [-5, 10, 20, 40]), 4: (7, [50, 5, 9, 9])}
+    rows = [
+        {"id": row, "image_id": image_id, "category_id": 1, "bbox": bbox} for row, (image_id, bbox) in boxes.items()
+    ]
+    known = read_photo_boxes(None, write({"images": images, "annotations": rows, "categories": [PERSON]}))
+    assert known.boxes_of(7)[0].tolist() == [[0, 10, 19, 19], [3, 4, 9, 9], [50, 5, 9, 9]]  # the last one lies outside
+    assert known.boxes_of(3)[0].tolist() == [[-5, 10, 20, 40]]
+
+
 @pytest.mark.parametrize(
     ("annotations", "boxes", "message"),
     [

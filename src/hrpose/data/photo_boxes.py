@@ -23,6 +23,7 @@ from hrpose.data.coco_rows import (
     read_json,
 )
 from hrpose.data.errors import DataError
+from hrpose.geometry import clip_bbox
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,8 @@ def read_photo_boxes(
     Args:
         annotations: a COCO file whose `images` give ids to file names; its annotations are not looked at. None takes `boxes`.
         boxes: detections in the form of COCO results, a list of {image_id, category_id, bbox, score}, which need the names of
-            `annotations`; or a COCO annotation file, whose boxes are taken with the score 1, crowds left out.
+            `annotations`; or a COCO annotation file, whose boxes are taken with the score 1, crowds left out, and clipped by
+            the official rules where `images` says how large a photo is, as `hrpose test` takes them.
         min_score: detections that score below it are left out.
 
     Returns:
@@ -125,6 +127,8 @@ def _read_boxes(
     categories = np.array([row.get("category_id", category["id"]) for row in rows])
     scores = np.array([_score(row, place, file) if detected else 1.0 for place, row in enumerate(rows)])
     boxes = read_boxes(rows, what, file)
+    if not detected:
+        boxes = _clip(boxes, image_ids, content.get("images"))
     wanted = categories == category["id"]
     dropped = {
         f"are of other categories than {category.get('name')!r}": ~wanted,
@@ -140,6 +144,17 @@ def _read_boxes(
     for row in np.flatnonzero(kept).tolist():
         groups.setdefault(int(image_ids[row]), []).append(row)
     return {image_id: (boxes[group], scores[group].astype(np.float32)) for image_id, group in groups.items()}
+
+
+def _clip(boxes: NDArray[np.float64], image_ids: NDArray[np.int64], images: Any) -> NDArray[np.float64]:
+    """Clip annotated boxes to photos of known size; those of which nothing is left stay, to be told of with their photo."""
+    measured = [row for row in images or () if isinstance(row.get("width"), int) and isinstance(row.get("height"), int)]
+    sizes = {row.get("id"): (row["width"], row["height"]) for row in measured}
+    clipped = boxes.copy()
+    for row, image_id in enumerate(image_ids.tolist()):
+        if image_id in sizes:
+            clipped[row] = clip_bbox(boxes[row], sizes[image_id])
+    return np.where((clipped[:, 2:] > 0).all(axis=1, keepdims=True), clipped, boxes)
 
 
 def _score(row: Row, place: int, file: Path) -> float:

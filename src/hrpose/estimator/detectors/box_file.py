@@ -18,7 +18,7 @@ class BoxFile:
 
     Args:
         boxes: detections in the form of COCO results, a list of {image_id, category_id, bbox, score}; or a COCO annotation
-            file, whose boxes are taken with the score 1, crowds left out.
+            file, whose boxes are taken with the score 1, crowds left out, and clipped as `hrpose test` clips them.
         annotations: a COCO file whose `images` name the photos; detections need it.
         min_score: detections that score below it are left out.
 
