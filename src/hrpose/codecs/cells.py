@@ -63,9 +63,24 @@ def highest_cells(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
 
 def values_at(heatmaps: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Read heatmaps (B, K, h, w) at one cell each: x and y are (B, K) int64; gives (B, K)."""
-    batch = torch.arange(heatmaps.shape[0], device=heatmaps.device)
-    keypoint = torch.arange(heatmaps.shape[1], device=heatmaps.device)
-    return heatmaps[batch[:, None], keypoint, y, x]
+    return heatmaps.flatten(2).gather(2, (y * heatmaps.shape[3] + x)[..., None])[..., 0]
+
+
+def slopes_at(heatmaps: Tensor, cells: Tensor) -> Tensor:
+    """Subtract the neighbour before a cell from the one after it, along x and along y.
+
+    Args:
+        heatmaps: (B, K, h, w).
+        cells: (B, K, 2) int64; of a cell on the border the slope means nothing.
+
+    Returns:
+        (B, K, 2).
+    """
+    width, count = heatmaps.shape[3], heatmaps.shape[2] * heatmaps.shape[3]
+    place = cells[..., 1] * width + cells[..., 0]
+    around = torch.stack([place - 1, place - width, place + 1, place + width], dim=-1)
+    values = heatmaps.flatten(2).gather(2, around.clamp(0, count - 1))
+    return values[..., 2:] - values[..., :2]
 
 
 def windows_at(heatmaps: Tensor, cells: Tensor, radius: int) -> Tensor:

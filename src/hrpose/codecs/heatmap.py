@@ -19,7 +19,7 @@ from hrpose.codecs.cells import (
     input_from_cells,
     mirrored_back,
     shifted_right,
-    values_at,
+    slopes_at,
 )
 from hrpose.codecs.checks import check_choice, check_heatmaps, check_keypoints, check_positive, checked_size
 from hrpose.codecs.gaussians import nearest_cells, paint_gaussians
@@ -121,18 +121,12 @@ class HeatmapCodec:
         heatmaps = heatmaps.float().contiguous()
         cells, scores = highest_cells(heatmaps)
         x, y = cells.unbind(-1)
-        left, right = values_at(heatmaps, (x - 1).clamp(min=0), y), values_at(heatmaps, (x + 1).clamp(max=width - 1), y)
-        above, below = (
-            values_at(heatmaps, x, (y - 1).clamp(min=0)),
-            values_at(heatmaps, x, (y + 1).clamp(max=height - 1)),
-        )
-        uphill = torch.stack([torch.sign(right - left), torch.sign(below - above)], dim=-1)
-        inside = torch.stack([(x > 1) & (x < width - 1), (y > 1) & (y < height - 1)], dim=-1)
+        inside = (cells > 1) & torch.stack([x < width - 1, y < height - 1], dim=-1)
         if self.rules == "official":
             inside = inside.all(dim=-1, keepdim=True)
         else:  # each axis alone, but never on the first row or column
             inside = inside & (cells.flip(-1) > 0)
-        moved = cells.float() + 0.25 * inside * uphill
+        moved = cells + torch.where(inside, 0.25 * torch.sign(slopes_at(heatmaps, cells)), 0.0)
         if self.rules == "mmpose":
             moved = torch.where((scores > 0)[..., None], moved, -1.0)
         return input_from_cells(moved, self.input_size, self.heatmap_size, self.grid), scores
