@@ -99,6 +99,12 @@ def test_poses_are_those_of_the_estimator(predict, people, weights):
         assert row["score"] == pytest.approx(other["score"], abs=1e-5)
 
 
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_the_precision_can_be_said(predict, people, precision):
+    """Hydra reads 32 as a number."""
+    assert predict(f"source={people}/val2017", f"precision={precision}", "draw=none")[0] == 5
+
+
 def test_hrpose_evaluate_reads_the_result(predict, people, tmp_path):
     _, folder = predict(
         f"source={people}/val2017",
