@@ -56,6 +56,35 @@ def test_a_phone_photo_is_turned_upright_unless_told() -> None:
     np.testing.assert_array_equal(load_image(jpeg(orientation=3)), np.rot90(stored, 2))
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_picture_of_16_bits_is_read_as_its_file_is(order: str) -> None:
+    from PIL import Image  # not among the dependencies of the reader
+
+    deep = PHOTO[..., 0].astype(np.uint16) * 256 + 255
+    stored = cv2.imencode(".png", deep)[1].tobytes()
+    np.testing.assert_array_equal(load_image(stored)[..., 0], PHOTO[..., 0])
+    np.testing.assert_array_equal(load_image(Image.fromarray(deep.astype(f"{order}u2"))), load_image(stored))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (PHOTO[..., 0] * np.int32(256), "mode I goes from .* to 6"),
+        (PHOTO[..., 0] / np.float32(255), "mode F goes from 0"),
+    ],
+)
+def test_numbers_that_pillow_would_cut_off_are_refused(values: np.ndarray, message: str) -> None:
+    from PIL import Image  # not among the dependencies of the reader
+
+    with pytest.raises(DataError, match=message):
+        load_image(Image.fromarray(values))
+
+
+def test_a_file_opened_as_text_is_refused(png: Path) -> None:
+    with png.open(encoding="utf-8") as stream, pytest.raises(DataError, match="binary mode, but it gave str"):
+        load_image(stream)
+
+
 @pytest.mark.parametrize("address", ["https://a.org/b.jpg", "s3://a/b.jpg", Path("http://a.org/b.jpg")])
 def test_an_address_is_not_fetched(address) -> None:
     with pytest.raises(DataError, match=r"the path of a photo, but got the address .* Download it"):

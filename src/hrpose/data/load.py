@@ -26,7 +26,8 @@ def load_image(source: ImageSource, *, upright: bool = True) -> NDArray[np.uint8
 
     Args:
         source: a path; a binary file open for reading, or the bytes of one; an array (H, W, 3) uint8 RGB, or (H, W) uint8
-            grey; a tensor (3, H, W), uint8 RGB or floating point from 0 to 1; or a picture of Pillow, of any mode.
+            grey; a tensor (3, H, W), uint8 RGB or floating point from 0 to 1; or a picture of Pillow, of any mode (numbers of
+            the modes I and F from 0 to 255).
         upright: whether photos that come as files are turned upright.
 
     Returns:
@@ -47,7 +48,7 @@ def load_image(source: ImageSource, *, upright: bool = True) -> NDArray[np.uint8
     if hasattr(source, "read"):
         return decode_image(_read_stream(source), getattr(source, "name", "the open file"), upright=upright)
     if hasattr(source, "convert") and hasattr(source, "getbands"):  # Pillow, which need not be installed
-        return np.ascontiguousarray(np.asarray(source.convert("RGB"), np.uint8))
+        return _from_pillow(source)
     raise DataError(
         "Expected an image: a path, an open binary file, bytes, an array (H, W, 3) uint8 RGB, a tensor (3, H, W) or a picture "
         f"of Pillow, but got {type(source).__name__}."
@@ -66,12 +67,28 @@ def _read_file(file: str | Path) -> bytes:
 
 
 def _read_stream(stream: BinaryIO) -> bytes:
-    content = stream.read()
+    try:
+        content: bytes | str = stream.read()
+    except UnicodeDecodeError:
+        content = ""
     if not isinstance(content, bytes):
         raise DataError(
             f"Expected a file opened in binary mode, but it gave {type(content).__name__}. Open it with mode 'rb'."
         )
     return content
+
+
+def _from_pillow(picture: Any) -> NDArray[np.uint8]:
+    if picture.mode.startswith("I;16"):  # Pillow would cut off at 255; OpenCV, which reads files, takes the upper byte
+        return _from_array((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        lowest, highest = picture.getextrema()
+        if not 0 <= lowest <= highest <= 255 or (picture.mode == "F" and highest <= 1):
+            raise DataError(
+                f"Expected a picture of Pillow from 0 to 255, but its mode {picture.mode} goes from {lowest:g} to {highest:g}. "
+                "Scale it, and give it as an array of uint8."
+            )
+    return np.ascontiguousarray(np.asarray(picture.convert("RGB"), np.uint8))
 
 
 def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
