@@ -55,6 +55,14 @@ def test_photos_are_found_and_sorted(here, source, folder, names):
     assert all((photos.folder / name).is_file() for name in photos.names)
 
 
+def test_a_link_that_leads_nowhere_is_a_photo_that_cannot_be_read(here):
+    """So it is told at the end, with the others; nobody asked to leave it out."""
+    (here / "in" / "lost.jpg").symlink_to(here / "gone.jpg")
+    (here / "in" / "folder.jpg").mkdir()
+    for source in ("in", "in/*.jpg"):
+        assert find_media(source).names == ("c d.jpg", "lost.jpg")
+
+
 def test_absolute_paths_and_the_home_folder(here, monkeypatch):
     assert find_media(str(here / "in" / "*.jpg")) == Photos(here / "in", ("c d.jpg",))
     monkeypatch.setenv("HOME", str(here))

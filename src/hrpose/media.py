@@ -106,7 +106,8 @@ def _split(pattern: Path) -> tuple[Path, Path]:
 
 
 def _is(path: Path, suffixes: tuple[str, ...]) -> bool:
-    return path.suffix.lower() in suffixes and path.is_file()
+    """Tell by its name what a file is; a link that leads nowhere is one too, which whoever reads it will tell."""
+    return path.suffix.lower() in suffixes and (path.is_file() or (path.is_symlink() and not path.exists()))
 
 
 def _what_there_is(folder: Path) -> str:
