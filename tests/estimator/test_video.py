@@ -186,7 +186,10 @@ def test_frames_are_taken_one_at_a_time(film):
 def test_mistakes_are_told(film):
     with pytest.raises(ValueError, match="`detect_every` to be at least 1"):
         next(track_poses(Oracle(film), video(film), detect_every=0))
-    with pytest.raises(ValueError, match="Expected the detector to return boxes"):
-        next(track_poses(Oracle(film), video(film), detector=lambda image: None))
-    with pytest.raises(ValueError, match=r"Expected the detector to return boxes .* \(N, 4\)"):
-        next(track_poses(Oracle(film), video(film), detector=lambda image: (np.zeros((2, 5)), np.zeros(2))))
+    for found, message in (
+        (None, "Expected the detector to return a pair"),
+        ((None, None), "boxes cannot be used"),
+        ((np.zeros((2, 5)), np.zeros(2)), r"boxes cannot be used. Expected `bbox` to be \(N, 4\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            next(track_poses(Oracle(film), video(film), detector=lambda image, found=found: found))

@@ -48,6 +48,33 @@ def read_bboxes(
     return boxes, _scores_of(scores, len(boxes))
 
 
+def read_detections(found: Any, *, corners: bool = False) -> tuple[Floats, NDArray[np.float32]]:
+    """Bring what a detector has returned to arrays.
+
+    Args:
+        found: a pair: boxes (N, 4), and their scores (N,), where None stands for 1.
+        corners: whether the boxes are left, top, right, bottom instead of x, y, width, height.
+
+    Returns:
+        boxes (N, 4) x, y, width, height, and scores (N,).
+
+    Raises:
+        ValueError: if it is no such pair.
+    """
+    if not isinstance(found, tuple | list) or len(found) != 2:
+        raise ValueError(
+            f"Expected the detector to return a pair, boxes (N, 4) and scores (N,), but got {type(found).__name__}."
+        )
+    given, scores = found
+    try:
+        bbox, checked = read_bboxes(None, given, scores) if corners else read_bboxes(given, None, scores)
+    except ValueError as error:
+        raise ValueError(f"The detector's boxes cannot be used. {error}") from error
+    if bbox is None or checked is None:
+        raise ValueError("The detector's boxes cannot be used: they are None. Return [] and [] where nobody is found.")
+    return bbox, checked
+
+
 def check_inside(bbox: Floats, image_size: tuple[int, int]) -> None:
     """Refuse boxes that cannot be of this photo: wholly outside, or corners that were passed as x, y, width, height.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from hrpose.data.crops import crop_matrices, crops_of_bboxes, empty_images, warp_crops
 from hrpose.data.load import ImageSource, load_image
-from hrpose.estimator.boxes import Floats, check_inside, read_bboxes, touching, whole_image
+from hrpose.estimator.boxes import Floats, check_inside, read_detections, touching, whole_image
 from hrpose.estimator.detectors import BoxFile, Detector
 from hrpose.estimator.detectors.boxes import Image
 from hrpose.geometry import Grid, invert_affine
@@ -85,7 +84,7 @@ class Cutter:
         """
         assert self.detector is not None
         assert not isinstance(self.detector, BoxFile)
-        return self._cut_inside(image, *_checked_detections(self.detector(image)), image_id)
+        return self._cut_inside(image, *read_detections(self.detector(image)), image_id)
 
     def cut_nothing(self) -> PhotoCrops:
         """Give the crops of a photo without persons."""
@@ -111,17 +110,3 @@ class Cutter:
             instance_ids=torch.arange(count),
         )
         return PhotoCrops(batch, bbox)
-
-
-def _checked_detections(found: Any) -> tuple[Floats, NDArray[np.float32]]:
-    if not isinstance(found, tuple | list) or len(found) != 2:
-        raise ValueError(
-            f"Expected the detector to return a pair, boxes (N, 4) and scores (N,), but got {type(found).__name__}."
-        )
-    try:
-        bbox, scores = read_bboxes(found[0], None, found[1])
-    except ValueError as error:
-        raise ValueError(f"The detector's boxes cannot be used. {error}") from error
-    if bbox is None or scores is None:
-        raise ValueError("Expected the detector to return boxes (N, 4) and scores (N,), but got None.")
-    return bbox, scores

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hrpose.data.video import VideoFrame
-from hrpose.estimator.boxes import Floats, read_bboxes
+from hrpose.estimator.boxes import Floats, read_bboxes, read_detections
 from hrpose.estimator.detectors import Detector
 from hrpose.geometry import bbox_nms
 from hrpose.metrics.functional.oks_nms import oks_nms
@@ -102,7 +102,8 @@ def track_poses(
             found.append((asked, np.ones(len(asked))))
             asked = None
         if detector is not None and frame.index % detect_every == 0:
-            found.append(_clip(*_detect(detector, frame.image), size))
+            seen, sure = read_detections(detector(frame.image))
+            found.append(_clip(seen, sure.astype(np.float64), size))
         boxes, scores = (np.concatenate(part) for part in zip(*reversed(found), strict=True))
         if len(boxes) or detector is not None:
             kept = bbox_nms(boxes, scores, bbox_nms_threshold)
@@ -113,17 +114,6 @@ def track_poses(
         poses = poses if smoother is None else smoother(poses, frame.time)
         numbered = replace(poses, image_ids=np.full(len(poses), frame.index, np.int64))
         yield TrackedFrame(frame.image, frame.index, frame.time, numbered)
-
-
-def _detect(detector: Detector, image: NDArray[np.uint8]) -> tuple[Floats, Floats]:
-    try:
-        boxes, scores = detector(image)
-        bbox, checked = read_bboxes(boxes, None, scores)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"Expected the detector to return boxes (N, 4) and scores (N,), but: {error}") from error
-    assert bbox is not None
-    assert checked is not None
-    return bbox, checked.astype(np.float64)
 
 
 def _clip(bbox: Floats, scores: Floats, size: tuple[int, int]) -> tuple[Floats, Floats]:

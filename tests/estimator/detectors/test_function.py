@@ -23,7 +23,10 @@ def test_the_function_gets_the_image() -> None:
 def test_what_is_no_box_is_refused() -> None:
     with pytest.raises(ValueError, match="right > left"):
         FunctionDetector(lambda image: ([[10, 20, 5, 5]], [1]), box_format="xyxy")(PHOTO)
-    with pytest.raises(ValueError, match="but got None"):
+    with pytest.raises(ValueError, match="they are None"):
         FunctionDetector(lambda image: (None, None), box_format="xyxy")(PHOTO)
+    for found in (None, 7, ([], [], [])):
+        with pytest.raises(ValueError, match="to return a pair"):
+            FunctionDetector(lambda image, found=found: found, box_format="xywh")(PHOTO)
     with pytest.raises(ValueError, match="`box_format`"):
         FunctionDetector(lambda image: None, box_format="cxcywh")

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-import numpy as np
-
-from hrpose.estimator.boxes import read_bboxes
+from hrpose.estimator.boxes import read_detections
 from hrpose.estimator.detectors.boxes import BoxFilter, Detections, Image
 
 
@@ -27,6 +25,7 @@ class FunctionDetector:
         ValueError: if an argument is out of range.
 
     Example:
+        >>> import numpy as np
         >>> detector = FunctionDetector(lambda image: ([[10, 20, 50, 80]], [0.9]), box_format="xyxy")
         >>> detector(np.zeros((100, 100, 3), np.uint8))[0]
         array([[10., 20., 40., 60.]])
@@ -55,8 +54,4 @@ class FunctionDetector:
         Raises:
             ValueError: if the function returns anything else than boxes and scores.
         """
-        boxes, scores = self._function(image)
-        read = read_bboxes(None, boxes, scores) if self._corners else read_bboxes(boxes, None, scores)
-        if read[0] is None or read[1] is None:
-            raise ValueError("Expected the detector's function to return boxes (N, 4) and scores (N,), but got None.")
-        return self._choose(read[0], np.asarray(read[1]))
+        return self._choose(*read_detections(self._function(image), corners=self._corners))
