@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hrpose import __version__, conf_dir
-from hrpose.cli import VERBS, Command, main, parse
+from hrpose.cli import VERBS, main
 
 # Runs the command line with a task that prints what it was given, and needs no torch.
 PROGRAM = """
@@ -73,6 +73,8 @@ def test_the_version_is_told(capsys):
     [
         ("fti", "Did you mean fit?"),
         ("tset", "Did you mean test?"),
+        ("train", "Did you mean fit?"),
+        ("eval", "Did you mean test?"),
         ("dance", "There are fit, test, predict, export, evaluate, compare, bench"),
     ],
 )
@@ -83,44 +85,10 @@ def test_an_unknown_verb_is_explained(word, advice, capsys):
     assert shown.out == ""
 
 
-@pytest.mark.parametrize(
-    ("words", "flags", "overrides"),
-    [
-        ("-m a=1,2 --config-dir d b=3", ("-m", "--config-dir", "d"), ("a=1,2", "b=3")),
-        ("a=1 -cd d b=3 --multirun", ("-cd", "d", "--multirun"), ("a=1", "b=3")),
-        ("--config-dir=d +experiment=x", ("--config-dir=d",), ("experiment=x",)),
-        ("--cfg job -p optim a=1", ("--cfg", "job", "-p", "optim"), ("a=1",)),
-        ("--info a=1", ("--info",), ("a=1",)),
-        ("--info defaults a=1", ("--info", "defaults"), ("a=1",)),
-        ("~callbacks.best +a=-1 --resolve", ("--resolve",), ("~callbacks.best", "+a=-1")),
-        ("tiny", (), ("tiny",)),
-    ],
-)
-def test_flags_and_overrides_may_be_mixed(words, flags, overrides):
-    assert parse("fit", words.split()) == Command("fit", flags, overrides)
-
-
-def test_a_subject_is_an_option_of_its_verb():
-    assert parse("bench", ["metric", "seed=1"]).overrides == ("bench=metric", "seed=1")
-    assert parse("fit", ["metric"]).overrides == ("metric",)
-
-
-def test_what_is_compared_needs_no_keys():
-    assert parse("compare", ["runs/x", "force=true", "runs/y"]).overrides == ("a=runs/x", "force=true", "b=runs/y")
-    assert parse("compare", ["runs/x (1)/it's"]).overrides == (r"a='runs/x (1)/it\'s'",)
-    assert parse("compare", ["x", "y", "z"]).overrides == ("a=x", "b=y", "z")
-
-
 def test_a_misspelt_subject_is_explained(tmp_path):
     assert hrpose("bench", "metirc", cwd=tmp_path).stderr.startswith(
         "hrpose: bench: there is no option 'metirc'. Did you mean metric?"
     )
-
-
-@pytest.mark.parametrize("words", [["-cd", "d", "-m"], ["--config-dir=d"], ["-m", "--config-dir", "d"]])
-def test_the_users_folder_is_found_among_the_flags(words):
-    assert parse("fit", words).config_dir == "d"
-    assert parse("fit", ["-m"]).config_dir is None
 
 
 def test_a_job_gets_its_folder_and_the_original_command_line(tmp_path):
@@ -228,6 +196,61 @@ def test_an_error_of_ours_is_a_message(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("hrpose: ")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        ("open('nowhere/at all.txt')", "hrpose: No such file or directory: nowhere/at all.txt\n"),
+        ("import errno; raise OSError(errno.ENOSPC, 'No space left on device')", "hrpose: No space left on device\n"),
+        ("raise ValueError('a sentence')", None),
+        ("raise OSError('no number')", None),
+    ],
+)
+def test_what_the_machine_refuses_is_a_message(tmp_path, raised, told):
+    done = hrpose("fit", cwd=tmp_path, body=raised)
+    assert done.returncode == 1
+    assert ("Traceback" in done.stderr) == (told is None)
+    assert told is None or done.stderr == told
+
+
+def test_a_warning_is_a_line_of_the_screen_and_of_the_runs_log(tmp_path):
+    done = hrpose(
+        "fit", cwd=tmp_path, body="import warnings; warnings.warn('three persons are left out', stacklevel=1)"
+    )
+    assert done.stdout.splitlines()[-1] == "Warning: three persons are left out"
+    assert done.stderr == ""
+    (folder,) = run_folders(tmp_path / "runs")
+    assert (folder / "hrpose.log").read_text().endswith("[WARNING] - three persons are left out\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--epochs", "3"], "--epochs: there is no such flag. Values are given without dashes: epochs=3."),
+        (["--optim.lr=1e-3"], "--optim.lr: there is no such flag. Values are given without dashes: optim.lr=1e-3."),
+        (
+            ["--batch-size", "--cfg", "job"],
+            "--batch-size: there is no such flag. Values are given without dashes: batch_size=....",
+        ),
+    ],
+)
+def test_the_flags_of_other_tools_are_explained(tmp_path, words, told):
+    done = hrpose("fit", *words, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"hrpose: {told}\n")
+
+
+def test_a_run_folder_that_cannot_be_made_is_explained(tmp_path):
+    (tmp_path / "file").touch()
+    for word, told in {
+        "paths.runs=file/runs": "paths.run: expected a folder for what the run leaves, but file/runs/tiny/",
+        "paths.run=file": "paths.run: expected a folder for what the run leaves, but file is a file. Choose another: ",
+    }.items():
+        for words in ([word], [word, "-m", "seed=1,2"]):
+            done = hrpose("fit", *words, cwd=tmp_path)
+            assert (done.returncode, done.stdout) == (1, "")
+            assert done.stderr.startswith(f"hrpose: {told}")
+            assert done.stderr.count("\n") == 1
 
 
 def test_another_error_has_its_trace(tmp_path):

@@ -1,0 +1,175 @@
+"""From a command line to a verb.
+
+Hydra, and the rest of the library, are imported when a verb needs them, so that `hrpose --help` answers at once.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hrpose.cli.completion import complete
+from hrpose.cli.speech import explains_itself, refuse, warnings_as_lines
+from hrpose.cli.start import hand_to_hydra
+from hrpose.cli.words import ELSEWHERE, SWEEP, VERBS, Command, advise_verb, parse
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+HELP = """\
+hrpose trains, evaluates and measures top-down keypoint networks on COCO-format data.
+
+  hrpose <verb> [key=value | group=option | flag] ...
+
+Verbs
+{verbs}
+
+Examples
+  hrpose fit                                            train a tiny HRNet on people drawn by code
+  hrpose fit experiment=w32_256x192 paths.data=<coco>   train the paper's HRNet-W32 on COCO
+  hrpose fit -m model=hrnet_w18,hrnet_w32 optim.lr=1e-3,5e-4   run every combination
+  hrpose test ckpt_path=last                            measure the newest checkpoint
+  hrpose predict source='photos/*.jpg' ckpt_path=last   draw the poses, and write them as COCO results
+  hrpose export format=onnx ckpt_path=last              one file from bytes to keypoints, checked against torch
+  hrpose evaluate annotations=gt.json results=res.json  measure results of any tool
+  hrpose compare runs/one/<time> runs/other/<time>      is the one better, or is it chance?
+
+Flags
+  <verb> --help        the groups of a verb and their options
+  <verb> --cfg job     show the configuration instead of running it
+  <verb> --info        show where it comes from
+  <verb> -m            run once for each combination of comma-separated values
+  <verb> --config-dir  a folder with configuration files of your own
+  --version            the version
+  eval "$(hrpose -sc install=bash)"   complete words with the tab key (also fish, zsh)
+
+A word may stand anywhere behind the verb. Set HYDRA_FULL_ERROR=1 to see where an error came from."""
+
+_NO_COMMON_FOLDER = (
+    "paths.run: torchrun or srun has started several processes, and each would make a folder of its own. "
+    "Give them one: paths.run=runs/<name>/<folder>."
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: the words behind `hrpose`; those of the process by default.
+
+    Returns:
+        The exit status: 0; 1 for a fault of the configuration; 2 for an unknown verb; 3 if some photos could not be used.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(HELP.format(verbs="\n".join(f"  {verb:9}{summary}" for verb, summary in VERBS.items())))
+        return 0
+    if "--version" in words:
+        # help does without the version
+        from hrpose import __version__
+
+        print(f"hrpose {__version__}")
+        return 0
+    if "-sc" in words or "--shell-completion" in words:
+        return complete([word for word in words if "=" in word])
+    if words[0] not in VERBS:
+        print(f"hrpose: there is no verb '{words[0]}'. {advise_verb(words[0])}", file=sys.stderr)
+        return 2
+    return _run(words[0], words[1:])
+
+
+def _run(verb: str, words: Sequence[str]) -> int:
+    """Check the configuration, of every job of a sweep, before Hydra makes the first folder; then let Hydra run it."""
+    # Hydra comes in here
+    from hrpose.config import ConfigError
+
+    command = parse(verb, words)
+    try:
+        _check(command)
+    except ConfigError as error:
+        return refuse(error)
+    try:
+        hand_to_hydra(command, _job(command, list(sys.argv)))
+    except KeyboardInterrupt:
+        print("hrpose: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _check(command: Command) -> None:
+    """Compose and validate all jobs; what is only to be shown may have faults that its composition forgives.
+
+    Raises:
+        ConfigError: with the faults of all jobs, or because their folder cannot be made.
+    """
+    # Hydra comes in here
+    from hrpose.config import ConfigError, check, compose, open_run_folder
+    from hrpose.config.overrides import expand_sweep
+
+    if command.has("--help", "-h", "--hydra-help", *ELSEWHERE):
+        return
+    own = [f"hydra.searchpath=[file://{Path(command.config_dir).absolute()}]"] if command.config_dir else []
+    faults = [*command.flag_faults(), *([_NO_COMMON_FOLDER] if _lacks_common_folder(command) else [])]
+    shown_only = command.has("--cfg", "-c", "--info", "-i")
+    expanded = expand_sweep(command.overrides) if command.has(*SWEEP) else [command.overrides]
+    jobs = [[*job, *own] for job in expanded]
+    for job in jobs:
+        try:
+            (compose if shown_only else check)(command.verb, job)
+        except ConfigError as error:
+            faults += error.faults
+    if not faults and not shown_only and command.verb == "fit":
+        faults = _rehearse(jobs)
+    if faults:
+        raise ConfigError(*dict.fromkeys(faults))
+    if jobs and not shown_only:
+        open_run_folder(compose(command.verb, jobs[0]))
+
+
+def _rehearse(jobs: Sequence[Sequence[str]]) -> list[str]:
+    """Find the jobs of a sweep over networks, codecs or losses whose three do not belong together: not after others have run."""
+    # Hydra comes in here
+    from hrpose.config import ConfigError, compose
+
+    configs = [compose("fit", job) for job in jobs]
+    unlike = {str([cfg.get(part) for part in ("model", "codec", "loss")]): cfg for cfg in configs}
+    if len(unlike) < 2:
+        return []
+    # torch comes in here; a single job looks for itself, when it is assembled
+    from hrpose.tasks.rehearsal import rehearse_config
+
+    faults: list[str] = []
+    for cfg in unlike.values():
+        try:
+            rehearse_config(cfg)
+        except ValueError as error:
+            faults += error.faults if isinstance(error, ConfigError) else [str(error)]
+    return faults
+
+
+def _lacks_common_folder(command: Command) -> bool:
+    """Tell whether another launcher than Lightning's has started several processes, and each would make a folder of its own."""
+    by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
+    several = by_torchrun or os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1"
+    return several and not any(word.startswith(("paths.run=", "hydra.run.dir=")) for word in command.overrides)
+
+
+def _job(command: Command, argv: list[str]) -> Callable[["DictConfig"], Any]:
+    """Make what Hydra calls for each job."""
+
+    def job(cfg: "DictConfig") -> Any:
+        # Hydra comes in here
+        from hrpose.tasks import run
+        from hrpose.tasks.processes import relaunchable
+
+        single = [argv[0], command.verb, *(flag for flag in command.flags if flag not in SWEEP)]
+        try:
+            with relaunchable(cfg, argv, single), warnings_as_lines():
+                return run(command.verb, cfg)
+        except Exception as error:
+            if not explains_itself(error):
+                raise
+            sys.exit(refuse(error))
+
+    return job
