@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hrpose.backends.ties import TOLERANCE
 
 _MOST_UNDECIDED = 0.02  # share of keypoints; more is no tie but a fault
+_SCORE_TOLERANCE = 0.001  # rounding changes scores by a few millionths
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,9 @@ class Comparison:
 
     @property
     def agrees(self) -> bool:
-        """Whether every decided keypoint is within 0.01 pixels, and the undecided ones are few."""
-        return self.largest <= TOLERANCE and self.undecided <= _MOST_UNDECIDED
+        """Whether every decided keypoint is within 0.01 pixels, every score within 0.001, and the undecided ones are few."""
+        near = self.largest <= TOLERANCE and self.largest_score <= _SCORE_TOLERANCE
+        return near and self.undecided <= _MOST_UNDECIDED
 
     def __str__(self) -> str:
         """Say it in one line."""
@@ -74,7 +76,8 @@ class Comparer:
         """
         self._distances.append(distances(found[0], expected[0]))
         self._tied.append(tied)
-        self._scores.append(float(np.abs(found[1] - expected[1]).max(initial=0.0)))
+        apart = np.abs(found[1] - expected[1])
+        self._scores.append(float(apart.max(initial=0.0)) if np.isfinite(apart).all() else float("inf"))
 
     def compare(self) -> Comparison:
         """Sum up.
