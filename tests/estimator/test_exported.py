@@ -12,7 +12,10 @@ from tiny_export import CODECS, SKELETON, make_net, make_record
 
 from hrpose import PoseEstimator
 from hrpose.backends import ExportedFileError
+from hrpose.codecs import DarkCodec, HeatmapCodec, UdpCodec
+from hrpose.estimator.exported import photo_of_crop
 from hrpose.export import write_export
+from hrpose.export.graph import matrices_from_boxes, warped
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
 BOXES = [[10.0, 10.0, 60.0, 90.0], [50.0, 20.0, 80.0, 60.0]]
@@ -31,11 +34,36 @@ def test_an_exported_file_gives_poses_as_its_record_says(tmp_path):
     assert found.keypoint_names == SKELETON.keypoint_names
 
 
+@pytest.mark.parametrize("size", [(48, 64), (64, 48), (96, 160), (64, 64), (32, 128)])
+@pytest.mark.parametrize("codec", [HeatmapCodec, DarkCodec, UdpCodec])  # one of each grid
+def test_a_crop_is_cut_out_of_its_photo_as_it_was(codec, size):
+    record = make_record(codec(input_size=size, heatmap_size=(size[0] // 4, size[1] // 4), sigma=1.5))
+    crop = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    photo, bbox = photo_of_crop(crop, record)
+    matrices = matrices_from_boxes(torch.from_numpy(bbox)[None].float(), size, record.codec.grid, record.bbox_padding)
+    np.testing.assert_array_equal(warped(torch.from_numpy(photo), matrices, size)[0].numpy(), crop)
+
+
+@pytest.mark.parametrize("name", ["heatmap", "dark", "udp"])  # a codec of each grid
+def test_a_file_that_takes_photos_is_given_crops_as_photos(tmp_path, name):
+    files = [
+        write_export(
+            make_net(CODECS[name]), make_record(CODECS[name], form=form), tmp_path / f"{form}.torchscript", "torch"
+        )
+        for form in ("crops", "photo")
+    ]
+    expected, found = (PoseEstimator.from_checkpoint(file)(PHOTO, bbox=BOXES) for file in files)
+    np.testing.assert_allclose(found.keypoints, expected.keypoints, atol=0.01)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
+    assert len(PoseEstimator.from_checkpoint(files[1])(PHOTO, bbox=[])) == 0
+
+
 @pytest.mark.parametrize(
     ("asked", "name"),
     [
         ({"flip_test": True}, "flip_test"),
         ({"precision": "bf16"}, "precision"),
+        ({"precision": "16"}, "precision"),
         ({"device": "cuda"}, "device"),
         ({"mean": (0, 0, 0)}, "mean"),
     ],
@@ -45,7 +73,7 @@ def test_what_was_settled_when_the_file_was_written_cannot_be_chosen(tmp_path, a
     file = write_export(make_net(codec), make_record(codec, flip_test=False), tmp_path / "a.torchscript", "torch")
     with pytest.raises(ExportedFileError, match=f"no other `{name}` than that of"):
         PoseEstimator.from_checkpoint(file, **asked)
-    assert PoseEstimator.from_checkpoint(file, flip_test=False, device="cpu").skeleton == SKELETON
+    assert PoseEstimator.from_checkpoint(file, flip_test=False, device="cpu", precision="32").skeleton == SKELETON
 
 
 def test_a_mere_network_is_decoded_the_paper_s_way_and_that_is_said(tmp_path, caplog):

@@ -14,6 +14,7 @@ from hrpose import PoseEstimator
 from hrpose.backends import open_exported
 from hrpose.config import ConfigError, check, compose
 from hrpose.data.synthetic import write_dataset
+from hrpose.export import graph
 from hrpose.tasks import export as export_room
 from hrpose.tasks import run
 from hrpose.tasks.export import ExportCheckError
@@ -94,13 +95,47 @@ def test_an_estimator_opens_a_file_like_a_checkpoint(export, people, weights):
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
 
 
-def test_a_file_that_takes_photos_passes_the_same_check(export, people):
+def test_a_file_that_takes_photos_passes_the_same_check(export, people, tmp_path):
     file, report = export("format=torch", "input=photo", f"paths.data={people}", "flip_test=false")
     assert report["faults"] == []
     photo = np.zeros((200, 300, 3), np.uint8)
     assert open_exported(file)(photo, np.array([[10.0, 20.0, 50.0, 80.0]]))[0].shape == (1, 17, 2)
-    with pytest.raises(ValueError, match="input=crops"):
-        PoseEstimator.from_checkpoint(file)
+    words = ("flip_test=false", "data.bbox_padding=1.25")
+    assert measure(file, people, tmp_path, *words) == pytest.approx(report["ap_after"], abs=1e-9)
+
+
+def test_a_file_that_takes_photos_is_measured_with_the_boxes_of_the_people_too(export, people, tmp_path):
+    _, report = export("format=torch", "input=photo", f"paths.data={people}", "flip_test=false")
+    persons = report["protocols"]["gt"]["num_persons"]
+    assert report["on_photos"]["num_photos"] == 6
+    assert report["on_photos"]["num_boxes"] == persons
+    assert report["on_photos"]["median"] < 0.01
+    assert export("format=torch", f"paths.data={people}")[1]["on_photos"] is None
+    _, report = export(
+        "format=torch", "input=photo", f"paths.data={tmp_path}", f"photos={people}/val2017", "num_crops=4"
+    )
+    assert report["on_photos"]["num_photos"] == report["on_photos"]["num_boxes"] == 4
+
+
+def test_a_file_that_crops_otherwise_is_an_error(weights, people, tmp_path, monkeypatch):
+    """Here boxes are not grown to the aspect ratio of the input; crops given as photos have it already."""
+
+    def ungrown(boxes, input_size, grid, padding):
+        height = boxes[:, 2:3] * input_size[1] / input_size[0]
+        top = boxes[:, 1:2] + (boxes[:, 3:4] - height) / 2
+        return matrices_from_boxes(torch.cat([boxes[:, :1], top, boxes[:, 2:3], height], 1), input_size, grid, padding)
+
+    matrices_from_boxes = graph.matrices_from_boxes
+    monkeypatch.setattr(graph, "matrices_from_boxes", ungrown)
+    words = [
+        f"weights={weights}",
+        "format=torch",
+        "input=photo",
+        f"paths.data={people}",
+        f"output={tmp_path}/a.torchscript",
+    ]
+    with pytest.raises(ExportCheckError, match="was written, but on photos with their boxes"):
+        run("export", compose("export", words))
 
 
 def test_without_data_photos_are_taken_and_without_photos_people_are_drawn(export, people, tmp_path):

@@ -7,41 +7,40 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from hrpose.backends import ExportedFileError, ExportedNetwork, ExportedPoses, open_exported
+from hrpose.backends import ExportedFileError, ExportedNetwork, ExportedPoses, ExportRecord, open_exported
 from hrpose.backends.accelerate import accelerate
 from hrpose.backends.choose import choose_backend
 from hrpose.codecs import Codec, HeatmapCodec
+from hrpose.data.crops import crop_matrices, crops_of_bboxes
 from hrpose.estimator.engine import Engine, TorchEngine, choose_device
-from hrpose.geometry import Grid
+from hrpose.geometry import Grid, transform_points
 from hrpose.inference import collect_poses
 from hrpose.skeletons import COCO, MPII, Skeleton
 from hrpose.structures import CropBatch, Poses
 
 logger = logging.getLogger(__name__)
 
+_PRECISIONS = {"fp32": "32", "fp16": "16"}  # as the estimator calls them
+_BLOCK = 4
 _SKELETONS = {skeleton.num_keypoints: skeleton for skeleton in (COCO, MPII)}
 
 
 class ExportedEngine:
     """An exported file that estimates the poses of batches of crops, on the CPU.
 
-    Args:
-        exported: the file, of the form "crops".
-        keypoint_score_threshold: keypoints that score above it count for the instance score; None takes that of the file.
+    A file that takes a photo and boxes is handed each crop as a photo, see `photo_of_crop`.
 
-    Raises:
-        ExportedFileError: if the file takes a photo and boxes.
+    Args:
+        exported: the file.
+        keypoint_score_threshold: keypoints that score above it count for the instance score; None takes that of the file.
     """
 
     def __init__(self, exported: ExportedPoses, *, keypoint_score_threshold: float | None = None) -> None:
-        if exported.record.form != "crops":
-            raise ExportedFileError(
-                f"Expected {exported.runtime.file} to take crops, but it takes a photo and boxes. Export it with input=crops, or "
-                "call it as hrpose.open_exported(file)(photo, boxes)."
-            )
         self.exported = exported
         own = exported.record.keypoint_score_threshold
         self.keypoint_score_threshold = own if keypoint_score_threshold is None else keypoint_score_threshold
@@ -63,8 +62,45 @@ class ExportedEngine:
 
     def __call__(self, batch: CropBatch) -> Poses:
         """Estimate the poses of a batch, in its order, in pixels of the photos."""
-        found = self.exported(batch["images"].cpu().numpy(), batch["image_from_input"].cpu().numpy())
-        return collect_poses(*found, batch, score_threshold=self.keypoint_score_threshold)
+        images, matrices = batch["images"].cpu().numpy(), batch["image_from_input"].cpu().numpy()
+        look = self.exported if self.exported.record.form == "crops" else self._look_at_photos
+        return collect_poses(*look(images, matrices), batch, score_threshold=self.keypoint_score_threshold)
+
+    def _look_at_photos(
+        self, crops: NDArray[np.uint8], matrices: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Hand over crops (B, H, W, 3) one by one; take what is found through image_from_input (B, 2, 3) to the real photos."""
+        record, count = self.exported.record, self.skeleton.num_keypoints
+        keypoints, scores = np.zeros((len(crops), count, 2)), np.zeros((len(crops), count), np.float32)
+        for row, crop in enumerate(crops):
+            photo, bbox = photo_of_crop(crop, record)
+            placed = crops_of_bboxes(bbox[None], record.input_size, record.bbox_padding)
+            found, scores[row : row + 1] = self.exported(photo, bbox[None])
+            keypoints[row] = transform_points(found[0], crop_matrices(placed, record.input_size, self.grid)[0])
+        return transform_points(keypoints, matrices), scores
+
+
+def photo_of_crop(crop: NDArray[np.uint8], record: ExportRecord) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Make of a crop a photo and a box, of which a file of the form "photo" cuts this very crop, bit for bit.
+
+    Each pixel becomes a block of 4 x 4: wherever in its block a place falls, up to 1.5 pixels from the middle, bilinear
+    interpolation finds the pixel. The places are 4 pixels apart; in the grid "udp", whose steps in x and y differ for a box of
+    the input's shape, nearly so: of sides up to 1 : 4 all are in their blocks.
+
+    Args:
+        crop: (H, W, 3).
+        record: of the file.
+
+    Returns:
+        photo: (4 H, 4 W, 3).
+        bbox: (4,) x, y, width, height in its pixels.
+    """
+    size, grid = np.array(record.input_size, np.float64), record.codec.grid
+    zoom = {"plain": _BLOCK, "dark": _BLOCK - (_BLOCK - 1) / size[0], "udp": _BLOCK - _BLOCK / size.max()}[grid]
+    middle = (_BLOCK * size - 1) / 2 + (_BLOCK / 2 if grid == "plain" else 0.0)  # see `input_from_image`
+    box_size = zoom * size / record.bbox_padding
+    photo = crop.repeat(_BLOCK, axis=0).repeat(_BLOCK, axis=1)
+    return photo, np.concatenate([middle - box_size / 2, box_size])
 
 
 def open_engine(
@@ -94,6 +130,7 @@ def open_engine(
     record, wanted = opened.record, dict(settings)
     threshold = wanted.pop("keypoint_score_threshold", None)
     own = {"flip_test": record.flip_test, "codec": record.codec, "skeleton": record.skeleton}
+    own["precision"] = _PRECISIONS.get(record.precision, record.precision)
     wanted |= {name: value for name, value in {"codec": codec, "skeleton": skeleton}.items() if value is not None}
     for name, value in wanted.items():
         if name == "device" and str(value) in ("cpu", "auto"):

@@ -15,10 +15,11 @@ from rich.console import Console
 
 from hrpose.backends import ExportedPoses, open_exported
 from hrpose.config import ConfigError, build
+from hrpose.estimator.exported import photo_of_crop
 from hrpose.export import SUFFIX_OF, Feed, check_choice, write_export, write_int8
 from hrpose.report.table import say
 from hrpose.structures import CropBatch
-from hrpose.tasks.exporting.checking import CheckResult, check_file, own_box, state_measurement
+from hrpose.tasks.exporting.checking import CheckResult, check_file, state_measurement
 from hrpose.tasks.exporting.crops import CropSource, crop_whole, find_crops, find_photos, photo_feed
 from hrpose.tasks.exporting.subject import ExportSubject, read_subject
 
@@ -101,7 +102,8 @@ def _calibration(cfg: DictConfig, source: CropSource) -> Iterator[Feed]:
             if record.form == "crops":
                 yield image[None], place[None]
             else:
-                yield image, own_box(record.input_size, record.codec.grid, record.bbox_padding)[None]
+                photo, bbox = photo_of_crop(image, record)
+                yield photo, bbox[None]
 
 
 def _size(file: Path) -> int:
@@ -111,6 +113,8 @@ def _size(file: Path) -> int:
 
 def _show(result: CheckResult, console: Console, report: Path) -> None:
     say(console, f"Keypoints: {result.comparison}")
+    if result.on_photos is not None:
+        say(console, f"On photos: {result.on_photos}")
     if result.ap_before is not None and result.ap_after is not None:
         say(console, f"AP: {result.ap_before:.4f} of the weights in torch, {result.ap_after:.4f} of the file")
     say(console, f"The check: {'passed' if not result.faults else 'FAILED'}, see {report}")

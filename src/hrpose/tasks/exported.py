@@ -43,7 +43,7 @@ def choose_subject(cfg: DictConfig, skeleton: Skeleton) -> Subject:
     """Open the weights if they are an exported file, and settle codec and flip test; where a file decides, the log says so.
 
     Raises:
-        ConfigError: if the task is to train, or the file is for other keypoints or takes photos instead of crops.
+        ConfigError: if the task is to train, or the file is for other keypoints.
         ExportedFileError: if the file cannot be used.
     """
     threshold = cfg.keypoint_score_threshold
@@ -64,8 +64,6 @@ def choose_subject(cfg: DictConfig, skeleton: Skeleton) -> Subject:
             f"weights: {cfg.weights} estimates the {record.skeleton.num_keypoints} keypoints of skeleton "
             f"'{record.skeleton.name}', but the data has the {skeleton.num_keypoints} of '{skeleton.name}'."
         )
-    if record.form != "crops":
-        raise ConfigError(f"weights: {cfg.weights} takes a photo and boxes. Export it with input=crops to test it.")
     decided = {"codec": (plain_codec(record.codec), plain_codec(codec)), "flip_test": (record.flip_test, cfg.flip_test)}
     for name, (of_file, configured) in decided.items():
         if of_file != configured:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +16,10 @@ from hrpose.config import build
 from hrpose.estimator import ExportedEngine, TorchEngine
 from hrpose.export import Comparer, Comparison
 from hrpose.export.check import distances
-from hrpose.inference import collect_poses, predict_heatmaps
+from hrpose.inference import predict_heatmaps
 from hrpose.structures import CropBatch, Poses
 from hrpose.tasks.exporting.crops import CropSource
+from hrpose.tasks.exporting.on_photos import PhotoComparison, compare_on_photos
 from hrpose.tasks.protocols import state_protocols
 
 MAX_AP_LOSS = {"fp32": 0.001, "fp16": 0.005, "bf16": 0.005, "int8": 0.02}
@@ -36,6 +36,7 @@ class CheckResult:
         ap_after: the AP of the file.
         max_ap_loss: what they may differ by.
         exact: whether the file has to agree keypoint by keypoint, as fp32 does.
+        on_photos: how far they are apart where the file crops by itself; None for a file that takes crops.
     """
 
     crops: str
@@ -44,6 +45,7 @@ class CheckResult:
     ap_after: float | None
     max_ap_loss: float
     exact: bool
+    on_photos: PhotoComparison | None = None
 
     @property
     def faults(self) -> list[str]:
@@ -51,6 +53,8 @@ class CheckResult:
         faults = []
         if self.exact and not self.comparison.agrees:
             faults.append(f"its keypoints are not those of the weights: {self.comparison}")
+        if self.exact and self.on_photos is not None and not self.on_photos.agrees:
+            faults.append(f"on photos with their boxes its keypoints are not those of the weights: {self.on_photos}")
         if self.ap_before is not None and self.ap_after is not None:
             off = abs(self.ap_after - self.ap_before)
             if not off <= self.max_ap_loss:
@@ -61,18 +65,19 @@ class CheckResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as plain containers."""
-        return {**vars(self), "comparison": vars(self.comparison), "faults": self.faults}
+        on_photos = None if self.on_photos is None else vars(self.on_photos)
+        return {**vars(self), "comparison": vars(self.comparison), "on_photos": on_photos, "faults": self.faults}
 
 
 def check_file(cfg: DictConfig, exported: ExportedPoses, reference: TorchEngine, source: CropSource) -> CheckResult:
     """Run file and network on the same crops.
 
-    A file that takes photos is run on each crop as a photo, with the box that gives this very crop back: what it cuts is then
-    what it is given.
+    A file that takes photos is given each crop as a photo, so that both see the same pixels, and after that whole photos, see
+    `on_photos`.
     """
     measured = cfg.measure_ap and source.datamodule is not None
     metrics = {side: _metric(cfg, source) for side in ("weights", "file")} if measured else {}
-    run = _runner(exported)
+    run = ExportedEngine(exported)
     comparer = Comparer()
     for batch in source.batches(None if measured else cfg.num_crops):
         expected, found = reference(batch), run(batch)
@@ -87,35 +92,9 @@ def check_file(cfg: DictConfig, exported: ExportedPoses, reference: TorchEngine,
     before, after = measurements if measured else (None, None)
     loss = cfg.max_ap_loss if cfg.max_ap_loss is not None else MAX_AP_LOSS[exported.record.precision]
     exact = exported.record.precision == "fp32"
-    return CheckResult(source.name, comparer.compare(), before, after, loss, exact)
-
-
-def _runner(exported: ExportedPoses) -> Callable[[CropBatch], Poses]:
-    if exported.record.form == "crops":
-        return ExportedEngine(exported)
-    return lambda batch: _run_on_photos(exported, batch)
-
-
-def _run_on_photos(exported: ExportedPoses, batch: CropBatch) -> Poses:
-    """Give each crop as a photo, with the box whose crop is the photo itself, and take what is found to the real photo."""
-    record = exported.record
-    box = own_box(record.input_size, record.codec.grid, record.bbox_padding)
-    keypoints, scores = zip(*(exported(image, box[None]) for image in batch["images"].numpy()), strict=True)
-    matrices = batch["image_from_input"].numpy()
-    placed = np.einsum("bij,bkj->bki", matrices[..., :2], np.concatenate(keypoints)) + matrices[:, None, :, 2]
-    return collect_poses(placed, np.concatenate(scores), batch, score_threshold=record.keypoint_score_threshold)
-
-
-def own_box(input_size: tuple[int, int], grid: str, padding: float) -> NDArray[np.float64]:
-    """Give the box x, y, width, height whose crop of a photo of the input's size is the photo itself, pixel for pixel."""
-    width, height = input_size
-    if grid == "plain":
-        center, size = (width / 2, height / 2), (float(width), float(height))
-    elif grid == "dark":  # the W - 1 steps between pixels fill the S - 1 steps of the box, about the same middle
-        center, size = ((width - 1) / 2, (height - 1) / 2), (float(width), float(height))
-    else:
-        center, size = ((width - 1) / 2, (height - 1) / 2), (float(width - 1), float(height - 1))
-    return np.array([*(c - s / padding / 2 for c, s in zip(center, size, strict=True)), *(s / padding for s in size)])
+    takes_photos = exported.record.form == "photo"
+    on_photos = compare_on_photos(exported, reference, source, cfg.num_crops) if takes_photos else None
+    return CheckResult(source.name, comparer.compare(), before, after, loss, exact, on_photos)
 
 
 @torch.inference_mode()

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -57,6 +57,25 @@ class CropSource:
             yield CropBatch(**rows)  # type: ignore[typeddict-item]
             left -= len(batch["images"])
 
+    def photos_with_boxes(self, limit: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float64]]]:
+        """Give photos (H, W, 3) with the boxes (N, 4) of the people in them, together at most so many boxes."""
+        left = limit
+        for file, boxes in self._files_with_boxes():
+            if left <= 0:
+                return
+            photo = read_image(file)
+            whole = np.array([[0, 0, photo.shape[1], photo.shape[0]]], float)
+            yield photo, whole if boxes is None else boxes[:left]
+            left -= 1 if boxes is None else len(boxes)
+
+    def _files_with_boxes(self) -> Iterator[tuple[Path, NDArray[np.float64] | None]]:
+        if self.datamodule is None:
+            yield from ((file, None) for file in self.photos)
+            return
+        table = self.datamodule.val_tables[self.datamodule.val_boxes[0]]
+        for index in dict.fromkeys(table.image_index.tolist()):
+            yield self.datamodule.val_images / table.file_names[index], table.bbox[table.image_index == index]
+
     def _all(self) -> Iterator[CropBatch]:
         if self.datamodule is None:
             yield from (
@@ -102,24 +121,28 @@ def find_photos(folder: str | Path) -> tuple[Path, ...]:
 
 def crop_whole(photos: Sequence[Path], record: ExportRecord) -> CropBatch:
     """Cut each photo as if it were the box of one person."""
-    count = len(photos)
-    images = empty_images(count, record.input_size)
-    centers, scales, inverses = np.zeros((count, 2)), np.zeros((count, 2)), np.zeros((count, 2, 3))
-    for slot, file in enumerate(photos):
+    parts = []
+    for file in photos:
         photo = read_image(file)
-        crops = crops_of_bboxes(
-            np.array([[0, 0, photo.shape[1], photo.shape[0]]], float), record.input_size, record.bbox_padding
-        )
-        matrices = crop_matrices(crops, record.input_size, record.codec.grid)
-        warp_crops(photo, matrices, images.numpy()[slot : slot + 1], [0])
-        inverses[slot], centers[slot], scales[slot] = invert_affine(matrices)[0], crops[0].center, crops[0].scale
+        parts.append(crop_photo(photo, np.array([[0, 0, photo.shape[1], photo.shape[0]]], float), record))
+    columns = {name: [dict[str, Any](part)[name] for part in parts] for name in parts[0]}
+    return cast(CropBatch, {name: torch.cat(column) for name, column in columns.items()})
+
+
+def crop_photo(photo: NDArray[np.uint8], boxes: NDArray[np.float64], record: ExportRecord) -> CropBatch:
+    """Cut boxes (N, 4) x, y, width, height out of a photo (H, W, 3)."""
+    count = len(boxes)
+    crops = crops_of_bboxes(boxes, record.input_size, record.bbox_padding)
+    matrices = crop_matrices(crops, record.input_size, record.codec.grid)
+    images = empty_images(count, record.input_size)
+    warp_crops(photo, matrices, images.numpy(), range(count))
     return CropBatch(
         images=images,
-        image_from_input=torch.from_numpy(inverses),
-        center=torch.from_numpy(centers),
-        scale=torch.from_numpy(scales),
+        image_from_input=torch.from_numpy(invert_affine(matrices)),
+        center=torch.from_numpy(np.array([crop.center for crop in crops])),
+        scale=torch.from_numpy(np.array([crop.scale for crop in crops])),
         bbox_scores=torch.ones(count),
-        image_ids=torch.arange(count),
+        image_ids=torch.zeros(count, dtype=torch.int64),
         instance_ids=torch.arange(count),
     )
 
