@@ -52,6 +52,16 @@ def test_a_head_that_does_not_fit_cannot_be_measured(words, weights_file, tmp_pa
         measure(cfg)
 
 
+def test_a_backbone_cannot_be_measured(words, weights_file, tmp_path) -> None:
+    # Lightning comes with the task, and slowly
+    from hrpose.tasks.test import test as measure
+
+    file = weights_file(17)
+    torch.save({name: value for name, value in torch.load(file).items() if "final_layer" not in name}, file)
+    with pytest.raises(WeightsError, match=r"to hold the whole network, .*: final_layer \(2\). Train them first"):
+        measure(compose("test", [*words, f"weights={file}", f"paths.run={tmp_path}/run"]))
+
+
 def test_weights_that_fit_are_measured(words, weights_file, tmp_path) -> None:
     # Lightning comes with the task, and slowly
     from hrpose.tasks.test import test as measure

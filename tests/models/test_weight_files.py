@@ -1,6 +1,8 @@
+import argparse
 import os
 import pickle
 import sys
+from datetime import datetime
 from types import ModuleType
 
 import numpy as np
@@ -34,11 +36,56 @@ def test_every_file_format_is_read(name, state, tmp_path):
     assert all(torch.equal(tensors[key], state[key]) for key in state)
 
 
-@pytest.mark.parametrize("wrapping", ["module.", "_orig_mod.", "module._orig_mod.", "model.module."])
+@pytest.mark.parametrize("name", ["weights.pth", "WEIGHTS.SAFETENSORS"])
+def test_the_format_is_told_by_the_content(name, state, tmp_path):
+    save_file(state, tmp_path / name)
+    assert read_weight_file(tmp_path / name).tensors.keys() == state.keys()
+
+
+@pytest.mark.parametrize(
+    "wrapping", ["module.", "_orig_mod.", "module._orig_mod.", "model.module.", "_forward_module."]
+)
 def test_wrappings_are_taken_off_the_names(wrapping, state, tmp_path):
     wrapped = {f"{wrapping}{key}": value for key, value in state.items()}
     file = _saved(tmp_path, {"state_dict": wrapped, "epoch": 3})
     assert list(read_weight_file(file).tensors) == list(state)
+
+
+@pytest.mark.parametrize("wrapping", ["net.", "net.module.", "model.net._orig_mod.module."])
+def test_wrappings_go_from_either_side_of_what_hrpose_calls_its_network(wrapping, state, tmp_path):
+    wrapped = {f"{wrapping}{key}": value for key, value in state.items()}
+    assert list(read_weight_file(_saved(tmp_path, wrapped)).tensors) == [f"net.{key}" for key in state]
+
+
+@pytest.mark.parametrize("outer", ["pose_net.", "student.hrnet.", "backbone.", "model.backbone."])
+def test_what_somebody_s_own_module_calls_its_network_goes_too(outer, state, tmp_path):
+    names = ["conv1.weight", *state]
+    named = {f"{outer}{key}": torch.zeros(1) for key in names}
+    assert list(read_weight_file(_saved(tmp_path, named)).tensors) == names
+    kept = read_weight_file(_saved(tmp_path, {**named, "loss.scale": torch.zeros(1)}))
+    assert len(kept.tensors) == len(names) + 1
+    assert "loss.scale" in kept.tensors
+
+
+def test_the_parts_of_mmpose_stay(state, tmp_path):
+    named = {f"pose.backbone.{key}": value for key, value in {"conv1.weight": torch.zeros(1), **state}.items()}
+    file = _saved(tmp_path, {**named, "pose.head.final_layer.weight": torch.zeros(1)})
+    assert list(read_weight_file(file).tensors)[::9] == ["backbone.conv1.weight", "head.final_layer.weight"]
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model", "net", "weights", "ema_state_dict"])
+def test_the_state_is_found_under_any_key(key, state, tmp_path):
+    optimizer = {"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": []}
+    content = read_weight_file(_saved(tmp_path, {"epoch": torch.tensor(3), "optimizer": optimizer, key: state}))
+    assert (list(content.tensors), content.averaged) == (list(state), False)
+
+
+@pytest.mark.parametrize(("trained", "averaged"), [("state_dict", "state_dict_ema"), ("model", "model_ema")])
+def test_of_two_copies_the_averaged_one_is_taken(trained, averaged, state, tmp_path):
+    other = {key: torch.zeros_like(value) for key, value in state.items()}
+    content = read_weight_file(_saved(tmp_path, {trained: other, averaged: state}))
+    assert content.averaged
+    assert all(torch.equal(content.tensors[key], state[key]) for key in state)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -51,6 +98,16 @@ def test_a_truncated_file_is_named(share, zipped, state, tmp_path):
         WeightsError, match=r"weights.pth to be a whole weight file, but it is damaged or cut off after"
     ):
         read_weight_file(file)
+
+
+def test_wherever_a_file_of_the_old_format_ends_it_is_a_weights_error(tmp_path):
+    file = tmp_path / "weights.pth"
+    torch.save({"conv1.weight": torch.zeros(3)}, file, _use_new_zipfile_serialization=False)
+    content = file.read_bytes()
+    for size in range(len(content)):
+        file.write_bytes(content[:size])
+        with pytest.raises(WeightsError):
+            read_weight_file(file)
 
 
 def test_a_truncated_safetensors_file_is_named(state, tmp_path):
@@ -101,6 +158,35 @@ def test_code_in_a_file_is_not_run(write, tmp_path, monkeypatch):
     write({"state_dict": {}, "extra": _Attack()}, tmp_path / "weights.pth")
     with pytest.raises(WeightsError, match=r"objects whose code would have to run \(\w+.mkdir\)"):
         read_weight_file(tmp_path / "weights.pth")
+    assert not (tmp_path / "attacked").exists()
+
+
+def test_a_program_is_refused(tmp_path):
+    torch.jit.trace(torch.nn.ReLU(), torch.zeros(1)).save(tmp_path / "weights.pth")
+    with pytest.raises(WeightsError, match=r"code would have to run \(TorchScript\)"):
+        read_weight_file(tmp_path / "weights.pth")
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        *(np.float64(0.7), np.str_("best"), np.arange(3), np.array(["a", "b"]), np.array([1, None], dtype=object)),
+        *(np.datetime64("2020-01-01"), np.complex64(1), np.zeros(2, dtype=[("x", "f4")])),
+        *(argparse.Namespace(lr=0.1), datetime(2020, 1, 1)),
+    ],
+    ids=lambda note: f"{type(note).__name__} {getattr(note, 'dtype', '')}",
+)
+def test_what_a_checkpoint_notes_about_its_training_is_passed_over(note, state, tmp_path):
+    assert list(read_weight_file(_saved(tmp_path, {"state_dict": state, "meta": {"note": note}})).tensors) == list(
+        state
+    )
+
+
+def test_code_in_what_would_be_passed_over_is_not_run(state, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    note = np.array([_Attack()], dtype=object)
+    with pytest.raises(WeightsError, match=r"\(\w+.mkdir\)"):
+        read_weight_file(_saved(tmp_path, {"state_dict": state, "note": note}))
     assert not (tmp_path / "attacked").exists()
 
 

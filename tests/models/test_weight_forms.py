@@ -6,7 +6,7 @@ import torch
 from foreign_files import FORM_FILES, POSE_FORMS, body, head, imagenet_classifier, prefixed, write_file
 from golden_weights import TINY, draw_images, draw_weights
 
-from hrpose.models import HRNet, SimpleBaseline, StackedHourglass, WeightsError, load_weights
+from hrpose.models import HRNet, SimpleBaseline, StackedHourglass, WeightsError, convert_weights, load_weights
 from hrpose.models.weight_forms import describe_architecture
 
 
@@ -146,6 +146,17 @@ def test_a_head_that_does_more_is_not_cut_short(extra, where, state, tmp_path):
 def test_what_only_a_loss_needs_is_left_out(state, tmp_path):
     named = POSE_FORMS["MMPose 1.x flat"].write(state) | {"head.loss_module.flow.weight": torch.zeros(2)}
     assert load_weights(HRNet(**TINY), write_file(tmp_path, named)).unused == ("head.loss_module.flow.weight",)
+
+
+def test_what_counts_and_does_not_weigh_is_left_out(state, assert_official_heatmaps, tmp_path):
+    averaged = torch.optim.swa_utils.AveragedModel(HRNet(**TINY))
+    averaged.module.load_state_dict(state)
+    counted = {"total_ops": torch.zeros(1), "layer1.0.total_params": torch.zeros(1)}
+    file = write_file(tmp_path, {**averaged.state_dict(), **prefixed(counted, "module.")})
+    net = HRNet(**TINY)
+    assert load_weights(net, file).unused == ("n_averaged", "total_ops", "layer1.0.total_params")
+    assert_official_heatmaps(net)
+    assert convert_weights(file, tmp_path / "bare.pth").num_tensors == len(state)
 
 
 def test_the_offset_form_of_udp_has_three_channels_for_a_keypoint(tmp_path):

@@ -111,6 +111,35 @@ def test_weights_of_another_network_are_refused(change, message, state, tmp_path
         load_weights(HRNet(**{**TINY, **change}), _saved(tmp_path, state))
 
 
+def test_who_predicts_asks_for_the_whole_network(state, tmp_path):
+    report = load_weights(HRNet(**TINY), _saved(tmp_path, _body(state)))
+    with pytest.raises(
+        WeightsError, match=r"\(backbone\) to hold the whole network, .* 2 of its tensors .*: final_layer"
+    ):
+        report.check_complete()
+    old = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
+    load_weights(HRNet(**TINY), _saved(tmp_path, old)).check_complete()
+
+
+def test_averaged_weights_are_told_of(state, tmp_path, caplog):
+    report = load_weights(HRNet(**TINY), _saved(tmp_path, {"state_dict": {}, "state_dict_ema": state}))
+    assert "averaged weights; they were taken" in str(report)
+    assert "averaged weights" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("aux_head.weight", "do not pass through"), ("layer1.9.x", "Build the network")]
+)
+def test_what_the_network_lacks_is_told_from_what_it_has_less_of(name, hint, state, tmp_path):
+    with pytest.raises(WeightsError, match=rf"no place in it: .*{hint}"):
+        load_weights(HRNet(**TINY), _saved(tmp_path, {**state, name: torch.zeros(1)}))
+
+
+def test_a_head_without_dimensions_is_refused(state, tmp_path):
+    with pytest.raises(WeightsError, match=r"a head for 5 keypoints"):
+        load_weights(HRNet(**TINY), _saved(tmp_path, {**state, "final_layer.bias": torch.tensor(1.0)}))
+
+
 def test_a_pose_checkpoint_without_its_whole_head_is_refused(state, tmp_path):
     del (part := dict(state))["final_layer.bias"]
     with pytest.raises(WeightsError, match=r"to hold the head, but final_layer.bias are not in it"):

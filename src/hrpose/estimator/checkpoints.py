@@ -82,7 +82,7 @@ def _parts_of_config(
     codec = codec or _build(file, "codec", config.get("codec"), hrpose.codecs)
     channels = codec.num_channels(skeleton.num_keypoints)
     net = model or _build_network(content, config.get("model"), channels)
-    load_weights(net, file, keypoint_names=names)
+    load_weights(net, file, keypoint_names=names).check_complete()
     settings = {name: config[name] for name in _SETTINGS if name in config}
     data = config.get("data")
     settings |= {name: data[name] for name in _DATA_SETTINGS if name in data} if isinstance(data, Mapping) else {}
@@ -172,7 +172,8 @@ def _parts_of_tensors(
             f"Expected {file} ({form.kind}) to hold an HRNet, a SimpleBaseline or a stacked hourglass with its head, but its "
             "tensors are those of none. Give the network as `model`, with `codec` and `skeleton`."
         )
-    load_weights(net, file, keypoint_names=None if skeleton is None else skeleton.keypoint_names)
+    names = None if skeleton is None else skeleton.keypoint_names
+    load_weights(net, file, keypoint_names=names).check_complete()
     assumed: list[str] = []
     settings: dict[str, Any] = {}
     if codec is None:

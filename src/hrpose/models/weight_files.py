@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import json
-import pickle
 import re
 import warnings
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-# put before names by DataParallel, torch.compile and others
-_WRAPPINGS = re.compile(r"^(?:(?:module|model|_orig_mod)\.)+")
-# what the logs are made of that MMPose 1.x keeps in the checkpoints of a training (published ones have lost them): a class, and
-# methods of it, which pickle looks up by name
-_BOOKKEEPING = ("mmengine.logging.history_buffer.HistoryBuffer", "builtins.getattr", "__builtin__.getattr")
+# put before names by DataParallel, torch.compile and others, on either side of the "net." of hrpose's checkpoints
+_WRAPPINGS = re.compile(r"^(?:(?:module|model|_orig_mod|_forward_module)\.)+")
+_WRAPPINGS_OF_NET = re.compile(r"^net\." + _WRAPPINGS.pattern[1:])
+_AVERAGED = ("state_dict_ema", "model_ema")  # timm's name and torchvision's for the averaged copy, which they validate
+_USUAL = ("state_dict", "model_state_dict", "model")
+_NUMPY_HOMES = ("numpy.core.multiarray", "numpy._core.multiarray")  # before and since numpy 2
+# what checkpoints hold beside the weights, by the names that pickle looks up; of none of it anything is kept
+_BOOKKEEPING = (
+    # numbers and arrays of numpy, such as the AP of the official training checkpoint
+    *(f"{home}.{maker}" for home in _NUMPY_HOMES for maker in ("scalar", "_reconstruct")),
+    *("numpy.dtype", "numpy.ndarray"),
+    # the logs of a training with MMPose 1.x (published files have lost them): a class, and methods of it
+    *("mmengine.logging.history_buffer.HistoryBuffer", "builtins.getattr", "__builtin__.getattr"),
+    # the arguments and times of a training with the scripts of timm, torchvision and others
+    *("argparse.Namespace", "datetime.datetime", "datetime.timedelta"),
+)
+# how torch tells that a file asks for more than tensors and plain values
+_REFUSED = re.compile(r"(?:GLOBAL |but got <class ')(?P<name>[^\s']+)|nsupported operand|with (?P<program>TorchScript)")
 
 
 class WeightsError(ValueError):
@@ -35,12 +45,14 @@ class WeightFile:
         path: the file.
         tensors: by name, in the order of the file, on the CPU; without wrappings such as "module." before the names.
         keypoint_names: what the file calls the keypoints of its head; None where it does not say.
+        averaged: whether they were taken from a copy that the file calls averaged, beside the weights that were trained.
         hyper_parameters: what a checkpoint of Lightning says about its module, in plain containers; empty for other files.
     """
 
     path: Path
     tensors: Mapping[str, Tensor]
     keypoint_names: tuple[str, ...] | None
+    averaged: bool = False
     hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -55,30 +67,45 @@ def read_weight_file(path: Path) -> WeightFile:
         WeightsError: if the file is missing, truncated, no weight file, or unsafe to read.
     """
     content, notes = _read(path)
-    states = next((part for part in _candidates(content) if _holds_tensors(part)), None)
-    if states is None:
+    key, states = _find_state(content)
+    if not _count_tensors(states):
         held = [str(entry) for entry in content] if isinstance(content, Mapping) else [type(content).__name__]
         raise WeightsError(
             f"Expected {path} to hold a state_dict, names with tensors, but it holds {', '.join(held[:8]) or 'nothing'}."
         )
-    tensors = {_WRAPPINGS.sub("", str(name)): value for name, value in states.items() if isinstance(value, Tensor)}
+    tensors = _unwrapped({str(name): value for name, value in states.items() if isinstance(value, Tensor)})
     told = notes.get("hyper_parameters") if isinstance(notes, Mapping) else None
-    return WeightFile(path, tensors, _find_keypoint_names(notes), told if isinstance(told, Mapping) else {})
+    told = told if isinstance(told, Mapping) else {}
+    return WeightFile(path, tensors, _find_keypoint_names(notes), key in _AVERAGED, told)
 
 
-def _candidates(content: Any) -> list[Any]:
-    """List where the state_dict may be: in one of the usual places, or the content is it.
+def _find_state(content: Any) -> tuple[str, Any]:
+    """Find the state_dict, and the key that it is under: a usual one, or whatever part holds the most tensors.
 
     The `best_state_dict` of an official training checkpoint is no better than its `state_dict`: the official code writes the
     weights of the last epoch to both. MMPose keeps the averaged weights, if there are any, in `state_dict` too.
     """
     if not isinstance(content, Mapping):
-        return []
-    return [*(content.get(key) for key in ("state_dict", "model_state_dict", "model")), content]
+        return "", content
+    usual = [(key, content[key]) for key in (*_AVERAGED, *_USUAL) if _count_tensors(content.get(key))]
+    parts = [("", content), *((str(key), part) for key, part in content.items())]
+    return usual[0] if usual else max(parts, key=lambda part: _count_tensors(part[1]))
 
 
-def _holds_tensors(part: Any) -> bool:
-    return isinstance(part, Mapping) and any(isinstance(value, Tensor) for value in part.values())
+def _count_tensors(part: Any) -> int:
+    return sum(isinstance(value, Tensor) for value in part.values()) if isinstance(part, Mapping) else 0
+
+
+def _unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Take off the names what others put before those of a network: wrappers, and what somebody's own module calls it."""
+    named = {_WRAPPINGS_OF_NET.sub("net.", _WRAPPINGS.sub("", name)): value for name, value in tensors.items()}
+    stem = min((name for name in named if name.endswith("conv1.weight")), key=len, default="").removesuffix(
+        "conv1.weight"
+    )
+    for outer in (stem, stem.removesuffix("backbone.")):
+        if outer != "net." and all(name.startswith(outer) for name in named):
+            return {name.removeprefix(outer): value for name, value in named.items()}
+    return named
 
 
 def _find_keypoint_names(notes: Any) -> tuple[str, ...] | None:
@@ -106,14 +133,11 @@ def _read(path: Path) -> tuple[Any, Any]:
         raise WeightsError(
             f"Expected a weight file, but there is none at {path}. Correct the path or fetch the file first."
         )
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
     with path.open("rb") as stream:
         start = stream.read(16)
-    zipped = start.startswith(b"PK")
-    if not start or (zipped and not zipfile.is_zipfile(path)):
-        raise WeightsError(_truncated(path))
-    if not (zipped or start.startswith(b"\x80")):
+    if path.suffix == ".safetensors" or start[6:9] == b"\0\0{":  # after the length of its header
+        return _read_safetensors(path)
+    if start and not start.startswith((b"PK", b"\x80")):
         raise WeightsError(
             f"Expected {path} to be a weight file of torch (.pth, .ckpt) or a .safetensors file, but it is neither: it begins "
             f"with {start!r}. A web page or a pointer saved in its place? Fetch the file again."
@@ -123,22 +147,20 @@ def _read(path: Path) -> tuple[Any, Any]:
 
 
 def _read_pickle(path: Path) -> Any:
-    known = [*_numpy_numbers(), *((_Ignored, name) for name in _BOOKKEEPING)]
+    known: list[Any] = [(_Ignored, name) for name in _BOOKKEEPING]
     try:
         with torch.serialization.safe_globals(known), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # either it is read or it is an error
+            warnings.simplefilter("ignore")  # either it is read or it is an error
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        foreign = re.search(r"GLOBAL (\S+)", str(error))
-        if foreign is None and "nsupported" not in str(error):
+    except Exception as error:  # of a damaged file torch's reader may raise anything
+        refused = _REFUSED.search(str(error))
+        if refused is None:
             raise WeightsError(_truncated(path, error)) from error
+        what = refused["name"] or refused["program"] or "an unknown instruction"
         raise WeightsError(
             f"Expected {path} to hold tensors and plain values only, but it holds objects whose code would have to run "
-            f"({foreign.group(1) if foreign else 'an unknown instruction'}); it was not read. Save the network's state_dict "
-            "alone, and load that."
+            f"({what}); it was not read. Save the network's state_dict alone, and load that."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError) as error:
-        raise WeightsError(_truncated(path, error)) from error
 
 
 def _read_safetensors(path: Path) -> tuple[Any, Any]:
@@ -171,16 +193,8 @@ class _Ignored:
 
 
 def _truncated(path: Path, error: Exception | None = None) -> str:
-    reason = f" ({str(error).splitlines()[0]})" if str(error or "") else ""
+    reason = f" ({str(error).splitlines()[0].split('. ')[0]})" if str(error or "") else ""
     return (
         f"Expected {path} to be a whole weight file, but it is damaged or cut off after {path.stat().st_size:,} bytes{reason}. "
         "Fetch or copy it again."
     )
-
-
-def _numpy_numbers() -> list[Any]:
-    """List what numpy's numbers and arrays need when they are read: the official training checkpoint holds its AP as one."""
-    makers: list[Any] = [np.float64(0).__reduce__()[0], np.zeros(0).__reduce__()[0]]
-    homes = ("numpy.core.multiarray", "numpy._core.multiarray")  # before and since numpy 2
-    named = [(maker, f"{home}.{maker.__name__}") for maker in makers for home in homes]
-    return [np.dtype, np.ndarray, *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}, *named]

@@ -18,6 +18,9 @@ from hrpose.models.weight_files import WeightsError
 
 HEAD = "final_layer."
 DECONVS = "deconv_layers."
+_COUNTERS = re.compile(
+    r"(?:^|\.)(?:n_averaged|total_ops|total_params)$"
+)  # of torch's averaging, and of thop's profiles
 NOT_WEIGHTS = ("head.loss", "head.linspace_")  # what MMPose's heads hold for a loss, and constants
 _BACKBONES = (  # what an HRNet and a ResNet call their parts up to the head
     *("conv1.", "bn1.", "conv2.", "bn2.", "layer1.", "transition1."),
@@ -53,7 +56,7 @@ class Form:
 
     def _replace_prefix(self, name: str) -> str | None:
         for old, new in self.prefixes.items():
-            if name.startswith(old):
+            if name.startswith(old) and not _COUNTERS.search(name):
                 return official_name(new + name.removeprefix(old))
         return None
 

@@ -24,9 +24,13 @@ _HEADS = (
     "head.",
 )  # what follows the features; the hourglass has a head at each stack
 _COUNTER = "num_batches_tracked"  # absent from files older than torch 0.4.1, and without effect on the network
+_AVERAGED_TAKEN = "The file holds averaged weights; they were taken, not those that were trained."
 _SAME_DEPTH = (
     "Build the network with the file's depth (SimpleBaseline), num_modules, num_blocks and stage1_blocks (HRNet), or num_stacks "
     "(StackedHourglass)."
+)
+_OTHER_PARTS = (
+    "If heatmaps do not pass through them (a loss, an auxiliary head), save the state_dict without them, and load that."
 )
 
 
@@ -45,7 +49,8 @@ class WeightReport:
         keypoints_by_name: the network's keypoints whose channels were looked up in the file by name; none if the file's order is
             the network's.
         fresh_keypoints: the network's keypoints whose channels stay as they were.
-        remark: how the names of the file's keypoints are known, or why they were not used; empty if there is nothing to say.
+        remark: how the names of the file's keypoints are known, or why they were not used, and which of two copies of the weights
+            was taken; empty if there is nothing to say.
     """
 
     file: str
@@ -73,6 +78,19 @@ class WeightReport:
         keypoints = {"keypoints taken by name": self.keypoints_by_name, "fresh keypoints": self.fresh_keypoints}
         lines += [f"  {title} ({len(names)}): {', '.join(names)}" for title, names in keypoints.items() if names]
         return "\n".join(lines + ([f"  {self.remark}"] if self.remark else []))
+
+    def check_complete(self) -> None:
+        """Raise unless the whole network came from the file, for those who predict with it and do not train it.
+
+        Raises:
+            WeightsError: if parts are missing, such as the head where the file is a backbone.
+        """
+        missing = [name for name in self.missing if not name.endswith(_COUNTER)]
+        if missing:
+            raise WeightsError(
+                f"Expected {self.file} ({self.kind}) to hold the whole network, because it is to predict, but {len(missing)} of "
+                f"its tensors are not in it: {_summary(missing)}. Train them first: `hrpose fit weights=...`."
+            )
 
 
 def load_weights(
@@ -129,7 +147,7 @@ def load_weights(
         renamed={old: new for old, new in names.items() if new in fitting and new != old},
         keypoints_by_name=keypoints.taken,
         fresh_keypoints=keypoints.fresh,
-        remark=keypoints.remark,
+        remark=" ".join(filter(None, [_AVERAGED_TAKEN if content.averaged else "", keypoints.remark])),
     )
     _check_body(report, form, found, expected)
     _check_depth(report, form, [names[name] for name in report.unused if name in names], fresh_head=fresh_head)
@@ -238,9 +256,11 @@ def _check_depth(report: WeightReport, form: Form, surplus: Sequence[str], *, fr
     left_out = ("head.", *foreign) if fresh_head else NOT_WEIGHTS
     deeper = [name for name in surplus if (form.whole or ".fuse_layers." not in name) and not name.startswith(left_out)]
     if deeper:
+        own_parts = {official_name(name).split(".")[0] for name in own}
+        has_parts = any(official_name(name).split(".")[0] in own_parts for name in deeper)
         raise WeightsError(
             f"Expected {report.file} ({report.kind}) to go no deeper than the network, but {len(deeper)} of its weights have no "
-            f"place in it: {_summary(deeper)}. {_SAME_DEPTH}"
+            f"place in it: {_summary(deeper)}. {_SAME_DEPTH if has_parts else _OTHER_PARTS}"
         )
 
 
@@ -248,7 +268,7 @@ def _check_head(report: WeightReport, form: Form, found: Mapping[str, Tensor], e
     """Raise unless the head fits, or has to be missing."""
     if report.mismatched:
         name = report.mismatched[0]
-        count = found[name].shape[0]
+        count = next(iter(found[name].shape), 1)
         raise WeightsError(
             f"Expected {report.file} ({report.kind}) to hold a head for {expected[name].shape[0]} keypoints, {name} of the shape "
             f"{tuple(expected[name].shape)}, but got one for {count}, of the shape {tuple(found[name].shape)}. Build the "

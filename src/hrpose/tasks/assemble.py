@@ -93,7 +93,10 @@ def _make_network(cfg: DictConfig, subject: Subject, skeleton: Skeleton) -> tupl
     rehearse(net, subject.codec, loss, skeleton.num_keypoints)
     if cfg.weights is not None:
         names, training = skeleton.keypoint_names, cfg.task == "fit"
-        logger.info("%s", load_weights(net, find_weights(cfg.weights), keypoint_names=names, fresh_head=training))
+        report = load_weights(net, find_weights(cfg.weights), keypoint_names=names, fresh_head=training)
+        logger.info("%s", report)
+        if not training:
+            report.check_complete()
     return net, loss
 
 

@@ -62,7 +62,7 @@ def read_subject(cfg: DictConfig) -> ExportSubject:
     net = parts.net
     if cfg.get("model") is not None:
         net = build(cfg.model, num_keypoints=parts.codec.num_channels(parts.skeleton.num_keypoints))
-        load_weights(net, file, keypoint_names=parts.skeleton.keypoint_names)
+        load_weights(net, file, keypoint_names=parts.skeleton.keypoint_names).check_complete()
     told = {**_of_data(cfg), **parts.settings}
     flip_test = cfg.flip_test if cfg.flip_test is not None else told.get("flip_test", True)
     record = ExportRecord(
