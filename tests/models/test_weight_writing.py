@@ -105,6 +105,23 @@ def test_the_names_of_the_keypoints_go_along(form, tmp_path):
         assert content.metadata() == {"format": "pt", "keypoint_names": json.dumps(names)}
 
 
+@pytest.mark.parametrize(
+    "wrap", [torch.nn.DataParallel, lambda net: torch._dynamo.OptimizedModule(net, lambda run: run)]
+)
+def test_what_is_put_around_a_network_leaves_no_trace(wrap, tmp_path):
+    net, other = HRNet(**TINY), HRNet(**TINY)
+    save_weights(wrap(net), tmp_path / "bare.pth")
+    assert list(torch.load(tmp_path / "bare.pth")) == list(net.state_dict())
+    load_weights(wrap(other), tmp_path / "bare.pth").check_complete()
+    assert torch.equal(other.conv1.weight, net.conv1.weight)
+
+
+def test_a_conversion_says_that_the_averaged_weights_were_taken(tmp_path):
+    state = HRNet(**TINY).state_dict()
+    torch.save({"state_dict": state, "state_dict_ema": state}, tmp_path / "twice.pth")
+    assert "the averaged weights were taken" in str(convert_weights(tmp_path / "twice.pth", tmp_path / "once.pth"))
+
+
 def test_weights_in_channels_last_order_are_written(tmp_path):
     net = SimpleBaseline(18, 2).to(memory_format=torch.channels_last)
     assert_same(net.state_dict(), read_weight_file(save_weights(net, tmp_path / "net.safetensors")).tensors)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # put before names by DataParallel, torch.compile and others, on either side of the "net." of hrpose's checkpoints
 _WRAPPINGS = re.compile(r"^(?:(?:module|model|_orig_mod|_forward_module)\.)+")
@@ -77,6 +77,16 @@ def read_weight_file(path: Path) -> WeightFile:
     told = notes.get("hyper_parameters") if isinstance(notes, Mapping) else None
     told = told if isinstance(told, Mapping) else {}
     return WeightFile(path, tensors, _find_keypoint_names(notes), key in _AVERAGED, told)
+
+
+def bare_network(net: nn.Module) -> nn.Module:
+    """Take off what torch.compile, DataParallel and DistributedDataParallel put around a network."""
+    while True:
+        wrapped = isinstance(net, nn.DataParallel | nn.parallel.DistributedDataParallel)
+        inner = net.module if wrapped else getattr(net, "_orig_mod", None)
+        if not isinstance(inner, nn.Module):
+            return net
+        net = inner
 
 
 def _find_state(content: Any) -> tuple[str, Any]:

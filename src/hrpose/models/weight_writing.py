@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from hrpose.models.weight_files import WeightsError, read_weight_file
+from hrpose.models.weight_files import WeightsError, bare_network, read_weight_file
 from hrpose.models.weight_forms import DECONVS, HEAD, NOT_WEIGHTS, describe_architecture, official_name, recognise
 
 WeightForm = Literal["official", "mmpose", "hrpose"]
@@ -36,6 +36,7 @@ class Conversion:
         form: the form of that.
         num_tensors: how many tensors went over.
         left_out: names of the source that belong to no pose network: a classifier, a preprocessor, averaged copies.
+        averaged: whether the source has its weights twice, and the averaged ones were taken.
     """
 
     source: Path
@@ -45,11 +46,13 @@ class Conversion:
     form: WeightForm
     num_tensors: int
     left_out: tuple[str, ...]
+    averaged: bool = False
 
     def __str__(self) -> str:
         """Say it in a line or two."""
         line = f"{self.source} ({self.kind}, {self.architecture}) -> {self.target} ({self.form}): {self.num_tensors} tensors"
         parts = sorted({"ema_*" if name.startswith("ema_") else name.split(".")[0] for name in self.left_out})
+        line += "\n  the averaged weights were taken, not those that were trained" if self.averaged else ""
         return line + (f"\n  left out: {', '.join(parts)} ({len(self.left_out)} tensors)" if parts else "")
 
 
@@ -80,7 +83,7 @@ def save_weights(
         >>> save_weights(net, "pose_hrnet_w32.safetensors", form="mmpose")  # doctest: +SKIP
     """
     path = _checked_target(file, form, overwrite=overwrite)
-    tensors = {official_name(name): value for name, value in net.state_dict().items()}
+    tensors = {official_name(name): value for name, value in bare_network(net).state_dict().items()}
     _write(path, tensors, form, keypoint_names)
     return path
 
@@ -116,7 +119,9 @@ def convert_weights(
         )
     _write(path, tensors, form, content.keypoint_names)
     left_out = tuple(name for name in content.tensors if names.get(name) not in tensors)
-    return Conversion(content.path, kind.kind, architecture, path, form, len(tensors), left_out)
+    return Conversion(
+        content.path, kind.kind, architecture, path, form, len(tensors), left_out, averaged=content.averaged
+    )
 
 
 def _checked_target(file: str | Path, form: str, *, overwrite: bool) -> Path:

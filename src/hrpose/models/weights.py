@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from hrpose.models.weight_files import WeightFile, WeightsError, read_weight_file
+from hrpose.models.weight_files import WeightFile, WeightsError, bare_network, read_weight_file
 from hrpose.models.weight_forms import DECONVS, HEAD, NOT_WEIGHTS, Form, official_name, recognise, width_of
 from hrpose.models.weight_heads import KeypointMatch, keypoint_dim, match_keypoints
 
@@ -129,6 +129,7 @@ def load_weights(
           missing: final_layer (2)
           unused: classifier (2), incre_modules (90), ...
     """
+    net = bare_network(net)
     content = read_weight_file(Path(file))
     form = recognise(content.tensors, content.path)
     expected = net.state_dict()
