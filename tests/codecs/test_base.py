@@ -193,6 +193,12 @@ def test_outputs_with_nan_give_finite_keypoints(codec):
 
 
 @every
+@pytest.mark.parametrize("level", [float("inf"), float("-inf"), 3e38])
+def test_outputs_that_overflow_give_finite_keypoints(codec, level):
+    assert codec.decode(torch.full_like(_maps(codec), level))[0].isfinite().all()
+
+
+@every
 def test_decode_reads_half_precision_gradients_strides_and_empty_batches(codec):
     maps = _maps(codec)
     assert codec.decode(maps.bfloat16())[0].dtype == torch.float32

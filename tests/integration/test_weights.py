@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hrpose.config import build, compose, validate
-from hrpose.models import WeightsError
+from hrpose.models import WeightsError, convert_weights
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning"),
@@ -60,6 +60,17 @@ def test_a_backbone_cannot_be_measured(words, weights_file, tmp_path) -> None:
     torch.save({name: value for name, value in torch.load(file).items() if "final_layer" not in name}, file)
     with pytest.raises(WeightsError, match=r"to hold the whole network, .*: final_layer \(2\). Train them first"):
         measure(compose("test", [*words, f"weights={file}", f"paths.run={tmp_path}/run"]))
+
+
+@pytest.mark.parametrize(("order", "warned"), [("bgr", True), ("rgb", False)])
+def test_colours_that_mmpose_never_showed_are_warned_of(words, weights_file, tmp_path, caplog, order, warned) -> None:
+    # Lightning comes with the task, and slowly
+    from hrpose.tasks.assemble import assemble
+
+    convert_weights(weights_file(17), tmp_path / "mmpose.pth", form="mmpose")
+    given = [f"weights={tmp_path}/mmpose.pth", f"paths.run={tmp_path}/run", f"data.channel_order={order}"]
+    assemble(compose("test", [*words, *given]))
+    assert ("data.channel_order=rgb" in caplog.text) == warned
 
 
 def test_weights_that_fit_are_measured(words, weights_file, tmp_path) -> None:

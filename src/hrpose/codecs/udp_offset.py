@@ -104,7 +104,7 @@ class UdpOffsetCodec:
 
         Blurred heatmaps go on beyond their border as in a mirror.
 
-        A disk without a positive cell gives (0, 0); its score is its maximum.
+        A disk without a positive cell gives (0, 0); its score is its maximum. A way that leads beyond any image is not gone.
 
         Args:
             heatmaps: (B, 3K, h, w).
@@ -122,7 +122,8 @@ class UdpOffsetCodec:
         cells, scores = highest_cells(gaussian_blur(disk, self.disk_kernel, mirrored_border=True).contiguous())
         smooth = [gaussian_blur(way, self.offset_kernel, mirrored_border=True) for way in ways]
         step = self.radius * torch.stack([values_at(way, *cells.unbind(-1)) for way in smooth], dim=-1)
-        moved = cells + torch.where((scores > 0)[..., None], step, 0.0)
+        sound = (scores > 0)[..., None] & (step.abs() < max(self.input_size)).all(-1, keepdim=True)
+        moved = cells + torch.where(sound, step, 0.0)
         return input_from_cells(moved, self.input_size, self.heatmap_size, self.grid), scores
 
     def flip_back(self, heatmaps: Tensor, flip_permutation: Sequence[int]) -> Tensor:

@@ -14,7 +14,7 @@ from hrpose.config import build
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.data.weights import find_weights
 from hrpose.metrics import PCKh, PoseMetric
-from hrpose.models import count_parameters, load_weights
+from hrpose.models import WeightReport, count_parameters, load_weights
 from hrpose.module import PoseModule
 from hrpose.report import PckhProtocol, Protocol
 from hrpose.skeletons import Skeleton
@@ -97,7 +97,18 @@ def _make_network(cfg: DictConfig, subject: Subject, skeleton: Skeleton) -> tupl
         logger.info("%s", report)
         if not training:
             report.check_complete()
+            _check_colours(report, cfg.data.channel_order)
     return net, loss
+
+
+def _check_colours(report: WeightReport, channel_order: str) -> None:
+    """Warn if weights are shown colours that their authors never showed them."""
+    if report.kind.startswith("MMPose") and channel_order != "rgb":
+        logger.warning(
+            "%s is MMPose's, whose networks see RGB photos, but data.channel_order is %s. Add data.channel_order=rgb.",
+            report.file,
+            channel_order,
+        )
 
 
 def build_metric(node: DictConfig, skeleton: Skeleton, datamodule: PoseDataModule) -> PoseMetric:
