@@ -114,6 +114,18 @@ def test_a_sweep_gives_every_job_a_folder_and_a_command_line_of_its_own(tmp_path
         assert argv.endswith(f"'fit', '--config-dir', '.', 'optim.lr={rate}', 'seed=3', 'hydra.mode=RUN']")
 
 
+def test_a_sweep_goes_on_after_a_job_that_is_done_but_for_some_photos(tmp_path):
+    body = """
+from hrpose.tasks.predict import UnusablePhotosError
+if cfg.seed == 1:
+    raise UnusablePhotosError("1 of 2 photos could not be used")
+"""
+    done = hrpose("fit", "-m", "seed=0,1,2", "experiment=tiny", cwd=tmp_path, body=body)
+    assert [line.split()[3] for line in done.stdout.splitlines() if line.startswith("JOB")] == ["0", "1", "2"]
+    assert "hrpose: 1 of 2 photos could not be used" in done.stderr
+    assert done.returncode == 3
+
+
 def test_a_repeated_job_of_a_sweep_uses_the_folder_of_the_first_process(tmp_path):
     """What Lightning's launcher appends: see lightning.fabric.strategies.launchers.subprocess_script."""
     folder = tmp_path / "runs" / "tiny" / "sweep" / "0"

@@ -89,12 +89,13 @@ def _run(verb: str, words: Sequence[str]) -> int:
         _check(command)
     except ConfigError as error:
         return refuse(error)
+    statuses = [0]
     try:
-        hand_to_hydra(command, _job(command, list(sys.argv)))
+        hand_to_hydra(command, _job(command, list(sys.argv), statuses))
     except KeyboardInterrupt:
         print("hrpose: interrupted", file=sys.stderr)
         return 130
-    return 0
+    return max(statuses)
 
 
 def _check(command: Command) -> None:
@@ -155,8 +156,13 @@ def _lacks_common_folder(command: Command) -> bool:
     return several and not any(word.startswith(("paths.run=", "hydra.run.dir=")) for word in command.overrides)
 
 
-def _job(command: Command, argv: list[str]) -> Callable[["DictConfig"], Any]:
-    """Make what Hydra calls for each job."""
+def _job(command: Command, argv: list[str], statuses: list[int]) -> Callable[["DictConfig"], Any]:
+    """Make what Hydra calls for each job.
+
+    A job of a sweep that is done, with a status of its own, is no reason to leave out the others: the status is noted. In another
+    process, where Hydra's launchers may run a job, nobody would see the note.
+    """
+    process = os.getpid()
 
     def job(cfg: "DictConfig") -> Any:
         # Hydra comes in here
@@ -170,6 +176,9 @@ def _job(command: Command, argv: list[str]) -> Callable[["DictConfig"], Any]:
         except Exception as error:
             if not explains_itself(error):
                 raise
-            sys.exit(refuse(error))
+            status = refuse(error)
+            if not (hasattr(error, "exit_status") and command.has(*SWEEP) and os.getpid() == process):
+                sys.exit(status)
+            statuses.append(status)
 
     return job
