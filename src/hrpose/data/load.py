@@ -75,6 +75,10 @@ def _read_stream(stream: BinaryIO) -> bytes:
         raise DataError(
             f"Expected a file opened in binary mode, but it gave {type(content).__name__}. Open it with mode 'rb'."
         )
+    if not content and hasattr(stream, "seekable") and stream.seekable() and stream.tell():
+        raise DataError(
+            "Expected an open file to be read from its beginning, but it stands at its end. Call seek(0) first."
+        )
     return content
 
 
