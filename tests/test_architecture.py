@@ -13,8 +13,8 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "hrpose"
 FILES = sorted(SOURCE.rglob("*.py"))
-MAX_FILE_LINES = 350
-MAX_FUNCTION_LINES = 45  # without the docstring
+MAX_FILE_LINES = 300
+MAX_FUNCTION_LINES = 40  # of its body, without the docstring
 
 # Package -> the rooms that may import it.
 FENCES = {
@@ -82,12 +82,10 @@ def functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 
 def num_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """Count the lines of a function without its docstring."""
-    total = (function.end_lineno or function.lineno) - function.lineno + 1
-    first = function.body[0]
-    if ast.get_docstring(function, clean=False) is not None:
-        total -= (first.end_lineno or first.lineno) - first.lineno + 1
-    return total
+    """Count the lines of a function's body without its docstring."""
+    has_docstring = ast.get_docstring(function, clean=False) is not None
+    body = function.body[1:] if has_docstring else function.body
+    return (function.end_lineno or 0) - body[0].lineno + 1 if body else 0
 
 
 def defined_names(tree: ast.AST) -> set[str]:

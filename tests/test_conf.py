@@ -150,7 +150,7 @@ def test_an_experiment_composes_validates_and_builds(experiment, coco, tmp_path)
         pixel_transforms=build(cfg.pixels),
     )
     assert datamodule.seed == cfg.seed
-    assert sum((datamodule.keypoint_fields or {}).values()) in (0, skeleton.num_keypoints)
+    assert sum((datamodule.files.keypoint_fields or {}).values()) in (0, skeleton.num_keypoints)
     optimizer = build(cfg.optim)([torch.nn.Parameter(torch.zeros(1))])
     told = {"total_steps": 100} if cfg.schedule_interval == "step" else {}
     build(cfg.schedule)(optimizer, **told)

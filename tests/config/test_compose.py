@@ -1,4 +1,5 @@
 import copy
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -124,7 +125,7 @@ EXPLAINED = [
     ("name=(", "'name=(' is not of the form key=value. Put values with spaces, commas or brackets in quotes"),
     ("optim.lr=1,2", "optim.lr: got several values (1,2) for one run. Add -m to run them all as a sweep"),
     ("model=hrnet_w31", "model: there is no option 'hrnet_w31'. Did you mean hrnet_w32"),
-    ("experiment=w32_256x129", "experiment: there is no option 'w32_256x129'. Did you mean w32_256x192?"),
+    ("experiment=w32_256x129", "experiment: there is no option 'w32_256x129'. Did you mean w32_256x192? There are "),
     ("logger=[csv,wandbb]", "logger: there is no option 'wandbb'. Did you mean wandb?"),
     ("callbacks/ema=on", "callbacks/ema: there is no option 'on'. There are default."),
 ]
@@ -147,6 +148,13 @@ def test_each_wrong_override_is_one_fault(explained):
 
 def test_all_options_are_listed_where_one_is_wrong(explained):
     assert all(" There are " in text for text in explained if "there is no option" in text)
+
+
+def test_a_long_list_stands_where_nothing_is_close_only(explained):
+    (close,) = [text for text in explained if text.startswith("experiment: ")]
+    assert re.search(r" There are \d+: hrpose fit --help lists them\.$", close)
+    (far,) = faults("experiment=quux")
+    assert "There are aic_w32_256x192, " in far
 
 
 def test_all_wrong_overrides_are_named_at_once():

@@ -68,7 +68,24 @@ def test_a_file_where_a_folder_should_be_is_missing(coco):
     (coco / "val2017").rmdir()
     (coco / "val2017").touch()
     (fault,) = faults("fit", "experiment=w32_256x192", f"paths.data={coco}")
-    assert "data.val_images = " in fault
+    assert f"data.val_images = {coco}/val2017 (a file; a folder is expected)" in fault
+
+
+def test_files_of_the_users_own_are_told_without_the_layout_of_coco(coco):
+    words = ["fit", "experiment=w32_256x192"]
+    words += [f"data.{part}_annotations={coco}/{COCO_FILES[0]}" for part in ("train", "val")]
+    words += [f"data.{part}_images={coco}/val2017" for part in ("train", "val")]
+    validate(compose(words[0], words[1:]))
+    assert faults(*words, f"data.val_annotations={coco}/val2018", f"data.train_annotations={coco}/val2017") == [
+        "data: these files are missing:\n"
+        f"  data.train_annotations = {coco}/val2017 (a folder; a file is expected)\n"
+        f"  data.val_annotations = {coco}/val2018"
+    ]
+    assert faults(*words, f"data.val_images={coco}/val2018") == [
+        f"data: these files are missing:\n  data.val_images = {coco}/val2018 Did you mean val2017?"
+    ]
+    (fault,) = faults(*words, "data.val_boxes=[det]")
+    assert fault.endswith("\nGive the boxes of your detector, or take the annotated ones: data.val_boxes=[gt].")
 
 
 def test_data_that_is_drawn_on_first_use_need_not_be_there():
@@ -128,5 +145,5 @@ def test_a_checkpoint_is_a_file(tmp_path):
     file.touch()
     assert find_checkpoint(compose("fit", [f"ckpt_path={file}"])) == file
     assert find_checkpoint(compose("fit")) is None
-    with pytest.raises(ConfigError, match=r"ckpt_path: there is no file"):
+    with pytest.raises(ConfigError, match=rf"there is no file {tmp_path}\. It is a folder, with best\.ckpt\."):
         find_checkpoint(compose("fit", [f"ckpt_path={tmp_path}"]))

@@ -67,6 +67,10 @@ def test_the_default_is_valid():
         ("trainer.precision=bf16-mixd", "trainer.precision: expected one of 64, 32, 16, "),
         ("seed=x", "seed: expected int, but got 'x' (str)."),
         ("flip_test=yes", "flip_test: expected bool, but got 'yes' (str)."),
+        (
+            "data.val_boxes=det",
+            "data.val_boxes: expected Sequence[Literal['gt', 'det']], but got 'det' (str). One alone is a list",
+        ),
         ("schedule_interval=epochs", "schedule_interval: expected one of epoch, step, but got 'epochs' (str)."),
         (
             "+callbacks.mine=3",

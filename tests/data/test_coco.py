@@ -167,11 +167,19 @@ def test_category_is_chosen_by_name(tmp_path: Path) -> None:
         read_annotations(file, category="dog")
 
 
+def test_sigmas_can_be_given_beside_the_file(tmp_path: Path) -> None:
+    file = write_json(tmp_path / "a.json", content(2))
+    assert read_skeleton(file).sigmas == COCO.sigmas
+    assert read_skeleton(file, sigmas=[0.1] * 17).sigmas == (0.1,) * 17
+    with pytest.raises(DataError, match=r"a\.json: .* 17 positive OKS sigmas, one a keypoint, but got \[0\.1\]"):
+        read_skeleton(file, sigmas=[0.1])
+
+
 def test_category_without_names_needs_a_given_skeleton(tmp_path: Path) -> None:
     told = {**content(2), "categories": [{"id": 1, "name": "person"}]}
     annotations = read_annotations(write_json(tmp_path / "a.json", told))
     assert annotations.instances().num_keypoints == 17
-    with pytest.raises(DataError, match=r"a\.json.*category 'person'.*give a skeleton"):
+    with pytest.raises(DataError, match=r"a\.json.*category 'person'.*choose another skeleton"):
         annotations.skeleton()
 
 

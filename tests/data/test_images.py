@@ -101,6 +101,16 @@ def test_all_missing_photos_are_counted_and_three_named(tmp_path: Path) -> None:
     check_photos(names[:1], tmp_path / "photos")
 
 
+def test_a_photo_folder_one_step_off_is_found(tmp_path: Path) -> None:
+    write_photo(tmp_path / "photos" / "train" / "1.jpg")
+    with pytest.raises(
+        MissingDataError, match=rf"1 is missing: train/1\.jpg\. train/1\.jpg is in {tmp_path}/photos: is that"
+    ):
+        check_photos(["train/1.jpg"], tmp_path / "photos" / "train")
+    with pytest.raises(MissingDataError, match=rf"1\.jpg is in {tmp_path}/photos/train: is that the photo folder\?"):
+        check_photos(["1.jpg"], tmp_path / "photos")
+
+
 def test_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match=r"photo folder .*nowhere"):
         check_photos(["a.jpg"], tmp_path / "nowhere")

@@ -1,4 +1,5 @@
 import logging
+import re
 
 import pytest
 
@@ -90,7 +91,13 @@ def test_a_category_gives_names_edges_and_sigmas() -> None:
         ({"name": "x", "keypoints": ["a", "a"]}, "unique keypoint names.*more than once: a"),
         ({"name": "x", "keypoints": ["a", "b"], "sigmas": [0.1]}, "2 positive OKS sigmas"),
         ({"name": "x", "keypoints": ["a", "b"], "sigmas": [0.1, 0]}, "2 positive OKS sigmas"),
-        ({"name": "x", "keypoints": ["nose", "neck"], "skeleton": [[1, 3]]}, "indices from 0 to 1, but got 2"),
+        *(
+            (
+                {"name": "x", "keypoints": ["a", "b"], "skeleton": edges},
+                "pairs of numbers from 1 to 2, but got " + re.escape(str(edges[-1])),
+            )
+            for edges in ([(1, 3)], [(0, 1)], [(1, 2), (1,)], [5])
+        ),
         ({"name": "x", "keypoints": "nose"}, "but got 'nose'"),
     ],
 )

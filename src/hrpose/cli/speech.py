@@ -52,13 +52,17 @@ def warnings_as_lines() -> Iterator[None]:
 def explains_itself(error: BaseException) -> bool:
     """Tell whether an error speaks to the user; others need a trace.
 
-    Exceptions of our own classes do, and so do the ValueErrors and OSErrors that this library raises, and what the machine
-    refuses: files that may not be written, a full disk.
+    Exceptions of our own classes and of Lightning's for misuse do, and so do the ValueErrors and OSErrors that this library
+    raises, and what the machine refuses: files that may not be written, a full disk.
     """
     if type(error).__module__.partition(".")[0] == "hrpose":
         return True
+    if type(error).__name__ == "MisconfigurationException":  # Lightning speaks to its user
+        return True
     if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
         return True
+    if not isinstance(error, ValueError | OSError):
+        return False
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

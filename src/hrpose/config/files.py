@@ -1,14 +1,14 @@
 """Check that the files and folders which a configuration names are there."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hrpose.config.build import build
-from hrpose.config.errors import ConfigError
+from hrpose.config.errors import ConfigError, did_you_mean
 from hrpose.media import Photos, find_media
 from hrpose.published import cached_file, find_published, is_address, say_by_hand, suggest
 
@@ -25,10 +25,8 @@ def find_file_faults(cfg: DictConfig) -> list[tuple[str, str]]:
     faults = [*_checkpoint_faults(cfg), *_weights_faults(cfg), *_result_faults(cfg), *_source_faults(cfg)]
     missing = list(_missing_data(cfg))
     if missing:
-        lines = ["these files are missing:", *(f"  {key} = {path}" for key, path in missing)]
-        if cfg.get("layout") is not None:
-            lines.append(str(build(cfg.layout)))
-        faults.append(("data", "\n".join(lines)))
+        lines = ["these files are missing:", *(f"  {key} = {path}{_hint(key, Path(path))}" for key, path in missing)]
+        faults.append(("data", "\n".join([*lines, *_data_advice(cfg, dict(missing))])))
     return faults
 
 
@@ -151,7 +149,10 @@ def _source_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
 
 
 def _alternatives(file: Path) -> str:
-    """List the checkpoints that lie where one was sought."""
+    """List the checkpoints that lie where one was sought: beside it, or below it where it is a folder."""
+    if file.is_dir():
+        below = sorted(path.relative_to(file).as_posix() for path in file.rglob("*.ckpt"))
+        return " It is a folder" + (f", with {', '.join(below[:8])}." if below else ".")
     beside = sorted(path.name for path in file.parent.glob("*") if path.suffix in (".ckpt", ".pth", ".safetensors"))
     if file.parent.is_dir() and beside:
         return f" {file.parent} has {', '.join(beside[:8])}."
@@ -171,6 +172,27 @@ def _missing_data(cfg: DictConfig) -> Iterator[tuple[str, str]]:
         path = _text(cfg.data, name)
         if path is not None and not (Path(path).is_dir() if name.endswith("_images") else Path(path).is_file()):
             yield f"data.{name}", path
+
+
+def _hint(key: str, path: Path) -> str:
+    """Say what stands where data was sought, or what lies beside it under a like name."""
+    wants_folder = key.endswith("_images")
+    if path.is_dir() or path.is_file():
+        return " (a file; a folder is expected)" if wants_folder else " (a folder; a file is expected)"
+    beside = path.parent.glob("*") if path.parent.is_dir() else ()
+    return did_you_mean(path.name, sorted(one.name for one in beside if one.is_dir() == wants_folder))
+
+
+def _data_advice(cfg: DictConfig, missing: Mapping[str, str]) -> Iterator[str]:
+    """Show the layout that the data set has, but not to somebody who has files of their own."""
+    home = _text(cfg.paths, "data")
+    own = [key for key, path in missing.items() if home is not None and Path(path).is_relative_to(home)]
+    annotations = _text(cfg.data, "val_annotations")
+    uses_layout = home is not None and annotations is not None and Path(annotations).is_relative_to(home)
+    if own and uses_layout and cfg.get("layout") is not None:
+        yield str(build(cfg.layout))
+    elif "data.val_detections" in missing:
+        yield "Give the boxes of your detector, or take the annotated ones: data.val_boxes=[gt]."
 
 
 def _node(cfg: DictConfig, name: str) -> object:

@@ -32,6 +32,7 @@ _PATHS = (
     "detector.file",
     "detector.model",
 )
+_MOST_LISTED = 40  # options beside one that was probably meant
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 
 
@@ -203,11 +204,14 @@ def _wrong_options(shelf: Shelf, override: Override) -> list[str]:
     group, value = override.key_or_group, override.value()
     chosen = value if isinstance(value, list) else [value]
     options = shelf.options(group)
-    return [
-        f"{group}: there is no option '{option}'.{did_you_mean(str(option), options)} There are {', '.join(options)}."
-        for option in chosen
-        if option is not None and str(option) not in options
-    ]
+    faults = []
+    for option in chosen:
+        if option is not None and str(option) not in options:
+            meant = did_you_mean(str(option), options)
+            is_long = meant and len(options) > _MOST_LISTED
+            there = f"{len(options)}: hrpose {shelf.verb} --help lists them" if is_long else ", ".join(options)
+            faults.append(f"{group}: there is no option '{option}'.{meant} There are {there}.")
+    return faults
 
 
 def _value_faults(shelf: Shelf, cfg: DictConfig, values: Sequence[Override]) -> list[tuple[str, str]]:

@@ -238,7 +238,10 @@ def _type_fault(node: DictConfig, name: str, signature: Signature) -> str | None
     if fits(value, *parameter.hint):
         return None
     choices = [str(choice) for choice in literals(*parameter.hint)]
-    return f"expected {describe(*parameter.hint)}, but got {_show(value)}.{did_you_mean(str(value), choices)}"
+    advice = did_you_mean(str(value), choices)
+    if isinstance(value, str) and fits([value], *parameter.hint):
+        advice = f" One alone is a list too: {node._get_full_key(name)}=[{value}]."
+    return f"expected {describe(*parameter.hint)}, but got {_show(value)}.{advice}"
 
 
 _UNRESOLVED = object()

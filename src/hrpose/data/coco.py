@@ -13,7 +13,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,20 +23,19 @@ from numpy.typing import NDArray
 
 from hrpose.data.coco_keypoints import pack_keypoint_fields, pack_keypoints
 from hrpose.data.coco_rows import (
-    Row,
-    check_unique,
     choose_category,
-    integers,
     list_first,
+    read_areas,
     read_boxes,
     read_crowd_index,
     read_images,
     read_rows,
+    select_objects,
 )
 from hrpose.data.detections import read_detections
 from hrpose.data.errors import DataError, DataWarning, MissingDataError
 from hrpose.geometry import Rules, clip_bbox
-from hrpose.skeletons import Skeleton
+from hrpose.skeletons import Skeleton, keypoint_key
 from hrpose.structures import GroundTruth, InstanceTable, PackedStrings
 
 __all__ = ["CocoAnnotations", "forget_annotations", "read_annotations", "read_detections", "read_skeleton"]
@@ -88,18 +87,22 @@ class CocoAnnotations:
     def __len__(self) -> int:
         return len(self.image_index)
 
-    def skeleton(self) -> Skeleton:
+    def skeleton(self, sigmas: Sequence[float] | None = None) -> Skeleton:
         """Make the skeleton that the category describes: names, edges, mirror pairs, sigmas.
+
+        Args:
+            sigmas: K OKS sigmas instead of the category's.
 
         Raises:
             DataError: if the category does not name its keypoints, describes them wrongly, or has another number of them.
         """
         try:
-            skeleton = Skeleton.from_category(self.category)
+            given = {} if sigmas is None else {"sigmas": sigmas}
+            skeleton = Skeleton.from_category({**self.category, **given})
         except ValueError as error:
             raise DataError(
-                f"{self.file}: no skeleton can be made of category {self.category.get('name')!r}. {error} "
-                "Add `keypoints` to the category, or give a skeleton."
+                f"{self.file}: no skeleton can be made of category {self.category.get('name')!r}. {error} Mend the category, or "
+                "choose another skeleton: skeleton=coco, mpii, ..."
             ) from error
         if skeleton.num_keypoints != self.visibility.shape[1]:
             raise DataError(
@@ -108,6 +111,11 @@ class CocoAnnotations:
                 "is that of COCO-WholeBody."
             )
         return skeleton
+
+    def named_places(self) -> dict[str, int]:
+        """Give the place of each keypoint that the category names, spelt as `skeletons.keypoint_key` does; it may name none."""
+        names = self.category.get("keypoints") or ()
+        return {keypoint_key(name): place for place, name in enumerate(names) if isinstance(name, str)}
 
     def instances(self, rules: Rules = "official") -> InstanceTable:
         """Select and clean the persons that are trained on, or tested with annotated boxes.
@@ -218,14 +226,25 @@ def forget_annotations() -> None:
 
 
 def read_skeleton(
-    file: str | Path, *, category: str | None = None, keypoint_fields: Mapping[str, int] | None = None
+    file: str | Path,
+    *,
+    category: str | None = None,
+    keypoint_fields: Mapping[str, int] | None = None,
+    sigmas: Sequence[float] | None = None,
 ) -> Skeleton:
     """Make the skeleton that the `categories` of a COCO keypoint file describe.
 
+    Args:
+        file: JSON with `images`, `annotations` and `categories`.
+        category: as for `read_annotations`.
+        keypoint_fields: as for `read_annotations`.
+        sigmas: K OKS sigmas instead of those of the category, or of the published ones by name.
+
     Raises:
-        DataError: if the file cannot be used, or the category does not name the keypoints that are taken.
+        DataError: if the file cannot be used, the category does not name the keypoints that are taken, or their number is not
+            that of the sigmas.
     """
-    return read_annotations(file, category=category, keypoint_fields=keypoint_fields).skeleton()
+    return read_annotations(file, category=category, keypoint_fields=keypoint_fields).skeleton(sigmas)
 
 
 def _trim_heap() -> None:
@@ -240,7 +259,7 @@ def _read(file: Path, category: str | None, fields: Mapping[str, int] | None, bo
     content = read_rows(file, list(fields) if fields else ["keypoints"])
     chosen = choose_category(content["categories"], category, file)
     image_ids, image_sizes, file_names = read_images(content["images"], file)
-    rows, image_index = _objects_of(content["annotations"], chosen, content["categories"], image_ids, file)
+    rows, image_index = select_objects(content["annotations"], chosen, content["categories"], image_ids, file)
     instance_ids = np.array([row["id"] for row in rows], np.int64)
     bbox = read_boxes(rows, "annotation", file)
     iscrowd = np.array([bool(row.get("iscrowd", 0)) for row in rows], bool)
@@ -258,7 +277,7 @@ def _read(file: Path, category: str | None, fields: Mapping[str, int] | None, bo
         image_index=image_index,
         instance_ids=instance_ids,
         bbox=bbox,
-        area=_areas(rows, bbox, box_share, file),
+        area=read_areas(rows, bbox, box_share, file),
         has_area=np.array([row.get("area") is not None for row in rows], bool),
         iscrowd=iscrowd,
         keypoints=keypoints,
@@ -266,51 +285,3 @@ def _read(file: Path, category: str | None, fields: Mapping[str, int] | None, bo
         has_keypoints=has_keypoints,
         crowd_index=read_crowd_index(content["images"], file),
     )
-
-
-def _objects_of(
-    rows: list[Row], category: Row, categories: list[Row], image_ids: NDArray[np.int64], file: Path
-) -> tuple[list[Row], NDArray[np.int32]]:
-    """Check how annotations refer to photos and categories; keep those of one category, photo by photo."""
-    ids = integers(rows, "id", "annotation", file)
-    check_unique(ids, "annotation", file)
-    links = {
-        "image_id": ("images", {image_id: index for index, image_id in enumerate(image_ids.tolist())}),
-        "category_id": ("categories", {entry["id"]: index for index, entry in enumerate(categories)}),
-    }
-    places = {}
-    for key, (section, index_of) in links.items():
-        values = integers(rows, key, "annotation", file).tolist()
-        places[key] = np.array([index_of.get(value, -1) for value in values], np.int32)
-        for place in np.flatnonzero(places[key] < 0)[:1]:
-            raise DataError(
-                f"{file}: expected `{key}` of annotation {ids[place]} to be the `id` of an entry of `{section}`, but got "
-                f"{values[place]}, which none of them has. Add the entry, or remove the annotation."
-            )
-    image_index = places["image_id"]
-    own = np.flatnonzero([row["category_id"] == category["id"] for row in rows])
-    order = own[np.argsort(image_index[own], kind="stable")]
-    return [rows[place] for place in order.tolist()], image_index[order]
-
-
-def _areas(rows: list[Row], bbox: NDArray[np.float64], box_share: float, file: Path) -> NDArray[np.float64]:
-    areas = bbox[:, 2] * bbox[:, 3] * box_share
-    missing = []
-    for place, row in enumerate(rows):
-        area = row.get("area")
-        if area is None:
-            missing.append(row["id"])
-            continue
-        if not isinstance(area, (int, float)) or not np.isfinite(area):
-            raise DataError(
-                f"{file}: expected `area` of annotation {row['id']} to be a finite number, but got {area!r}."
-            )
-        areas[place] = area
-    if missing:
-        warnings.warn(
-            f"{file}: {len(missing)} of {len(rows)} annotations have no `area` (ids {list_first(missing)}); "
-            f"{'the' if box_share == 1 else f'{box_share:g} of the'} area of the box is taken. OKS and AP depend on it.",
-            DataWarning,
-            stacklevel=4,
-        )
-    return areas

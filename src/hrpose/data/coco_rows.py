@@ -3,6 +3,7 @@
 import array
 import contextlib
 import json
+import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.data.errors import DataError, MissingDataError
+from hrpose.data.errors import DataError, DataWarning, MissingDataError
 from hrpose.data.images import check_file_name
 from hrpose.structures import PackedStrings
 
@@ -212,6 +213,69 @@ def read_boxes(rows: Sequence[Row], what: str, file: Path) -> NDArray[np.float64
             f"that are not negative, but got {boxes[place].tolist()}. Mend or remove the row."
         )
     return boxes
+
+
+def select_objects(
+    rows: list[Row], category: Row, categories: list[Row], image_ids: NDArray[np.int64], file: Path
+) -> tuple[list[Row], NDArray[np.int32]]:
+    """Check how annotations refer to photos and categories; keep those of one category, photo by photo.
+
+    Returns:
+        The rows, and of each the place of its photo, (M,).
+
+    Raises:
+        DataError: if an id is missing or repeats, or refers to nothing.
+    """
+    ids = integers(rows, "id", "annotation", file)
+    check_unique(ids, "annotation", file)
+    links = {
+        "image_id": ("images", {image_id: index for index, image_id in enumerate(image_ids.tolist())}),
+        "category_id": ("categories", {entry["id"]: index for index, entry in enumerate(categories)}),
+    }
+    places = {}
+    for key, (section, index_of) in links.items():
+        values = integers(rows, key, "annotation", file).tolist()
+        places[key] = np.array([index_of.get(value, -1) for value in values], np.int32)
+        for place in np.flatnonzero(places[key] < 0)[:1]:
+            raise DataError(
+                f"{file}: expected `{key}` of annotation {ids[place]} to be the `id` of an entry of `{section}`, but got "
+                f"{values[place]}, which none of them has. Add the entry, or remove the annotation."
+            )
+    image_index = places["image_id"]
+    own = np.flatnonzero([row["category_id"] == category["id"] for row in rows])
+    order = own[np.argsort(image_index[own], kind="stable")]
+    return [rows[place] for place in order.tolist()], image_index[order]
+
+
+def read_areas(rows: list[Row], bbox: NDArray[np.float64], box_share: float, file: Path) -> NDArray[np.float64]:
+    """Collect the areas (M,) in square pixels; a share of the box where there is none.
+
+    Raises:
+        DataError: if an area is no number.
+
+    Warns:
+        DataWarning: with the number of those that are missing.
+    """
+    areas = bbox[:, 2] * bbox[:, 3] * box_share
+    missing = []
+    for place, row in enumerate(rows):
+        area = row.get("area")
+        if area is None:
+            missing.append(row["id"])
+            continue
+        if not isinstance(area, (int, float)) or not np.isfinite(area):
+            raise DataError(
+                f"{file}: expected `area` of annotation {row['id']} to be a finite number, but got {area!r}."
+            )
+        areas[place] = area
+    if missing:
+        warnings.warn(
+            f"{file}: {len(missing)} of {len(rows)} annotations have no `area` (ids {list_first(missing)}); "
+            f"{'the' if box_share == 1 else f'{box_share:g} of the'} area of the box is taken. OKS and AP depend on it.",
+            DataWarning,
+            stacklevel=4,
+        )
+    return areas
 
 
 def name_row(row: Mapping[str, Any], place: int, what: str) -> str:

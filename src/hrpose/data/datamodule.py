@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from hrpose.codecs import Codec
-from hrpose.data.coco import CocoAnnotations, forget_annotations, read_annotations, read_detections
+from hrpose.data.coco import forget_annotations
 from hrpose.data.dataset import PoseDataset, keep_batch, start_worker
 from hrpose.data.errors import DataError
 from hrpose.data.images import read_image
-from hrpose.data.mpii import MpiiAnnotations, is_mpii, read_mpii
 from hrpose.data.normalization import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder, Normalization
+from hrpose.data.person_files import PersonFiles
 from hrpose.data.samplers import EpochSampler, ResumableLoader
 from hrpose.data.transforms import CropTransform
 from hrpose.geometry import Rules
@@ -60,6 +60,7 @@ class PoseDataModule(LightningDataModule):
         std: of the input's first, second and third channel, with 1 for full brightness.
 
     Attributes:
+        files: reads the annotation files.
         train_table: the persons to train on, after `setup("fit")`.
         val_tables: the persons to validate on for each kind of boxes, after any `setup`.
 
@@ -108,8 +109,14 @@ class PoseDataModule(LightningDataModule):
         self.val_batch_size = _checked_count("val_batch_size", val_batch_size, 1)
         self.num_workers = _checked_count("num_workers", num_workers, 0)
         self.seed, self.pixel_transforms = seed, pixel_transforms
-        self.category, self.keypoint_fields, self.area_from_bbox = category, keypoint_fields, area_from_bbox
-        self.min_bbox_score, self.bbox_padding, self.bbox_rules = min_bbox_score, bbox_padding, bbox_rules
+        self.files = PersonFiles(
+            category=category,
+            keypoint_fields=dict(keypoint_fields) if keypoint_fields else None,
+            area_from_bbox=area_from_bbox,
+            bbox_rules=bbox_rules,
+            min_bbox_score=min_bbox_score,
+        )
+        self.bbox_padding = bbox_padding
         steps = augment.values() if isinstance(augment, Mapping) else augment
         self.augment = tuple(step for step in steps if step is not None)
         self.normalization = Normalization(channel_order, mean, std)
@@ -124,14 +131,11 @@ class PoseDataModule(LightningDataModule):
             DataError: if a file cannot be used.
         """
         if stage == "fit" and self._train_set is None:
-            self.train_table = self._instances(self._persons(self.train_annotations))
-            if not len(self.train_table):
-                raise DataError(
-                    f"{self.train_annotations}: expected persons to train on, but none has keypoints and a box."
-                )
+            self.files.check_alike(self.train_annotations, self.val_annotations)
+            self.train_table = self.files.annotated(self.train_annotations, "train")
             self._train_set = self._dataset(self.train_table, train=True)
         if not self._val_sets:
-            self.val_tables = {boxes: self._read_val_table(boxes) for boxes in self.val_boxes}
+            self.val_tables = {boxes: self._val_table(boxes) for boxes in self.val_boxes}
             self._val_sets = {boxes: self._dataset(table, train=False) for boxes, table in self.val_tables.items()}
         forget_annotations()
 
@@ -186,12 +190,7 @@ class PoseDataModule(LightningDataModule):
         Raises:
             DataError: if the annotations are MPII's, which have none of the areas that AP is measured by.
         """
-        if is_mpii(self.val_annotations):
-            raise DataError(
-                f"{self.val_annotations}: expected COCO annotations to measure AP against, but got MPII's, which have no areas. "
-                "Measure PCKh instead: metric=pckh."
-            )
-        return self.read_annotations(self.val_annotations).ground_truth()
+        return self.files.ground_truth(self.val_annotations)
 
     @cached_property
     def mpii_truth(self) -> MpiiTruth:
@@ -200,23 +199,7 @@ class PoseDataModule(LightningDataModule):
         Raises:
             DataError: if there is no `val_ground_truth`, the annotations are not MPII's, or the two do not go together.
         """
-        annotations = self._persons(self.val_annotations)
-        if self.val_ground_truth is None or not isinstance(annotations, MpiiAnnotations):
-            raise DataError(
-                f"Expected MPII annotations and their `val_ground_truth`, because PCKh is measured against head boxes, but got "
-                f"{self.val_annotations} and {self.val_ground_truth}. Give data.val_ground_truth=<gt_valid.mat>, or measure "
-                "AP instead: metric=oks."
-            )
-        return annotations.truth(self.val_ground_truth)
-
-    def read_annotations(self, file: Path) -> CocoAnnotations:
-        """Read an annotation file, of the training or the validation set, as this data module does."""
-        return read_annotations(
-            file,
-            category=self.category,
-            keypoint_fields=self.keypoint_fields,
-            area_from_bbox=self.area_from_bbox,
-        )
+        return self.files.mpii_truth(self.val_annotations, self.val_ground_truth)
 
     def read_val_image(self, image_id: int) -> NDArray[np.uint8]:
         """Read a validation photo as RGB (H, W, 3), after `setup`.
@@ -230,34 +213,11 @@ class PoseDataModule(LightningDataModule):
             raise DataError(f"Expected the id of a photo of {self.val_annotations}, but got {image_id}.")
         return read_image(self.val_images / table.file_names[int(places[0])])
 
-    def _persons(self, file: Path) -> CocoAnnotations | MpiiAnnotations:
-        if not is_mpii(file):
-            return self.read_annotations(file)
-        if self.category is not None:
-            raise DataError(
-                f"{file}: expected COCO annotations with the category {self.category!r}, but got MPII's, which have none."
-            )
-        return read_mpii(file)
-
-    def _instances(self, annotations: CocoAnnotations | MpiiAnnotations) -> InstanceTable:
-        """Select the persons; MPII's are taken as they are, whatever the rules."""
-        if isinstance(annotations, MpiiAnnotations):
-            return annotations.instances()
-        return annotations.instances(self.bbox_rules)
-
-    def _read_val_table(self, boxes: str) -> InstanceTable:
-        annotations = self._persons(self.val_annotations)
-        if boxes == "det":
-            assert self.val_detections is not None
-            if isinstance(annotations, MpiiAnnotations):
-                raise DataError("Expected `val_boxes` to be [gt] for MPII, whose photos have no ids to find boxes by.")
-            return read_detections(self.val_detections, annotations, min_score=self.min_bbox_score)
-        table = self._instances(annotations)
-        if not len(table):
-            raise DataError(
-                f"{self.val_annotations}: expected persons to validate on, but none has keypoints and a box."
-            )
-        return table
+    def _val_table(self, boxes: str) -> InstanceTable:
+        if boxes == "gt":
+            return self.files.annotated(self.val_annotations, "validate")
+        assert self.val_detections is not None
+        return self.files.detected(self.val_detections, self.val_annotations)
 
     def _dataset(self, table: InstanceTable, *, train: bool) -> PoseDataset:
         return PoseDataset(

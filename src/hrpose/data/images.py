@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hrpose.data.errors import DataError, MissingDataError
 from hrpose.data.jpeg import JPEG_START, decode_jpeg, decode_top, is_truncated
 
+_MOST_FOLDERS = 100  # in which a missing photo is looked for
 _EXIF_WITHIN = 2**16  # bytes from the start of a JPEG: cameras write the segment first
 
 
@@ -136,9 +137,18 @@ def check_photos(file_names: Iterable[str], image_dir: str | Path) -> None:
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         total = sum(map(len, by_folder.values()))
         raise MissingDataError(
-            f"Expected {total} photos in {root}, but {len(missing)} are missing: {shown}. "
-            "Add them, or point the photo folder at where they are."
+            f"Expected {total} photos in {root}, but {len(missing)} {'is' if len(missing) == 1 else 'are'} missing: {shown}. "
+            f"{_whereabouts(root, missing[0])}"
         )
+
+
+def _whereabouts(root: Path, name: str) -> str:
+    """Look for a photo one folder up and one folder down from where it should be."""
+    folders = [root.absolute().parent, *sorted(path for path in root.iterdir() if path.is_dir())]
+    found = [folder for folder in folders[:_MOST_FOLDERS] if (folder / name).is_file()]
+    if found:
+        return f"{name} is in {found[0]}: is that the photo folder?"
+    return "Add them, or point the photo folder at where they are."
 
 
 def _missing_in(root: Path, folder: str, names: list[str]) -> list[str]:

@@ -132,8 +132,15 @@ class Skeleton:
             raise ValueError(
                 f"Expected category '{title}' to list the names of its keypoints under `keypoints`, but got {names!r}."
             )
-        edges = [[int(index) - 1 for index in edge] for edge in category.get("skeleton") or ()]
-        return cls.from_names(names, name=title, edges=edges, sigmas=category.get("sigmas"))
+        edges = category.get("skeleton") or ()
+        for edge in edges:
+            if not isinstance(edge, Sequence) or len(edge) != 2 or not all(i in range(1, len(names) + 1) for i in edge):
+                raise ValueError(
+                    f"Expected the edges under `skeleton` of category '{title}' to be pairs of numbers from 1 to {len(names)}, "
+                    f"but got {edge!r}."
+                )
+        counted = [[int(index) - 1 for index in edge] for edge in edges]
+        return cls.from_names(names, name=title, edges=counted, sigmas=category.get("sigmas"))
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Skeleton:

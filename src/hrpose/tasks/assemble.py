@@ -7,10 +7,11 @@ from typing import Any
 
 from hydra.utils import get_class
 from lightning import Trainer, seed_everything
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from hrpose.config import build
+from hrpose.config import ConfigError, build
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.data.weights import find_weights
 from hrpose.metrics import PCKh, PoseMetric
@@ -80,8 +81,27 @@ def assemble(cfg: DictConfig) -> Assembly:
     )
     if subject.opened is None:
         logger.info("%s: %.2f M parameters", type(net).__name__, count_parameters(net) / 1e6)
-    trainer: Trainer = build(cfg.trainer, callbacks=_named(cfg.callbacks), logger=_named(cfg.logger))
-    return Assembly(module, datamodule, trainer, protocols)
+    return Assembly(module, datamodule, build_trainer(cfg), protocols)
+
+
+def build_trainer(cfg: DictConfig) -> Trainer:
+    """Build the trainer with its callbacks and loggers.
+
+    Raises:
+        ConfigError: if Lightning cannot run like that, on this machine.
+    """
+    parts = {"callbacks": _named(cfg.callbacks), "logger": _named(cfg.logger)}
+    try:
+        trainer: Trainer = build(cfg.trainer, **parts)
+    except (MisconfigurationException, ImportError) as error:  # an accelerator's library may be missing
+        chosen = ", ".join(
+            f"{name}={cfg.trainer.get(name)}" for name in ("accelerator", "devices", "strategy", "precision")
+        )
+        raise ConfigError(
+            f"trainer: expected what this machine can do, but got {chosen}, and Lightning says: {str(error).strip()} "
+            "trainer.accelerator=auto takes what there is."
+        ) from error
+    return trainer
 
 
 def _make_network(cfg: DictConfig, subject: Subject, skeleton: Skeleton) -> tuple[nn.Module, nn.Module]:

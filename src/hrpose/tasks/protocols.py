@@ -50,19 +50,19 @@ def _name_rules(rules: str) -> str:
 def _state_ap(datamodule: PoseDataModule, boxes: str, metric: PoseMetric, shared: Mapping[str, Any]) -> Protocol:
     assert isinstance(metric, KeypointAveragePrecision), "what else an AP is measured by has no protocol yet"
     truth = datamodule.ground_truth
-    annotations = datamodule.read_annotations(datamodule.val_annotations)
+    annotations = datamodule.files.coco(datamodule.val_annotations)
     return Protocol(
         **shared,
         category=str(annotations.category.get("name")),
-        areas=name_areas(annotations.has_area, datamodule.area_from_bbox),
+        areas=name_areas(annotations.has_area, datamodule.files.area_from_bbox),
         num_images=len(truth.image_ids),
         num_persons=int(((truth.visibility > 0).any(axis=1) & ~truth.iscrowd).sum()),
         sigmas=name_sigmas(metric.sigmas),
         max_detections=metric.max_detections,
-        boxes=f"ground truth{_name_rules(datamodule.bbox_rules)}"
+        boxes=f"ground truth{_name_rules(datamodule.files.bbox_rules)}"
         if boxes == "gt"
         else FileStamp.of(datamodule.val_detections or ""),
-        min_bbox_score=0.0 if boxes == "gt" else datamodule.min_bbox_score,
+        min_bbox_score=0.0 if boxes == "gt" else datamodule.files.min_bbox_score,
         oks_nms=_name_nms(metric),
     )
 
