@@ -43,6 +43,9 @@ HOURGLASSES = {  # experiment: stacks, input (w, h)
     "hourglass_8_256x256": (8, (256, 256)),
 }
 VARIANTS = {  # experiment: the words that make the same of another
+    "mpii_w32_256x256_dark": "experiment=mpii_w32_256x256 codec=dark_256x256",
+    "mpii_w48_256x256_dark": "experiment=mpii_w48_256x256 codec=dark_256x256",
+    "mpii_w32_256x256_udp": "experiment=mpii_w32_256x256 codec=udp_256x256",
     "w32_256x192_pixels": "experiment=w32_256x192 pixels=color_dropout",
     "w32_256x192_scratch": "experiment=w32_256x192",
     "w32_256x192_across_stages": "experiment=w32_256x192 +model.exchanges=across_stages",
