@@ -158,7 +158,7 @@ def test_an_experiment_composes_validates_and_builds(experiment, coco, tmp_path)
     told = {"total_steps": 100} if cfg.schedule_interval == "step" else {}
     build(cfg.schedule)(optimizer, **told)
     build(cfg.loss)
-    build(cfg.metric, **({} if experiment in MPII_NETWORKS else {"sigmas": skeleton.sigmas}))
+    build(cfg.metric, **({} if experiment.startswith("mpii_") else {"sigmas": skeleton.sigmas}))
     callbacks = [build(node) for node in cfg.callbacks.values() if node is not None]
     loggers = [build(node) for node in cfg.logger.values()]
     build(cfg.trainer, callbacks=callbacks, logger=loggers, accelerator="cpu")
