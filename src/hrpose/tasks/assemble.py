@@ -7,7 +7,7 @@ from typing import Any
 
 from hydra.utils import get_class
 from lightning import Trainer, seed_everything
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
