@@ -155,7 +155,7 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
 
 def _checked_precision(precision: str, device: torch.device) -> Precision:
     for known in get_args(Precision):
-        if precision == known:
+        if str(precision) == known:  # 32 is how Lightning lets one say it too
             if known == "16" and device.type == "cpu":
                 raise ValueError('Expected `precision` to be "32" or "bf16" on the CPU, but got "16".')
             return known  # type: ignore[no-any-return]
