@@ -88,9 +88,7 @@ def test_a_precision_may_be_a_number() -> None:
     assert TorchEngine(Remembering(), CODEC, EYES, device="cpu", precision=32).precision == "32"
 
 
-@pytest.mark.parametrize(
-    ("precision", "message"), [("16", "on the CPU"), ("fp16", "but got 'fp16'"), (8, "but got 8")]
-)
+@pytest.mark.parametrize(("precision", "message"), [("16", "on the CPU"), ("fp16", "but got 'fp16'"), (8, "but got 8")])
 def test_a_precision_that_is_not_there_is_refused(precision, message) -> None:
     with pytest.raises(ValueError, match=message):
         TorchEngine(Remembering(), CODEC, EYES, device="cpu", precision=precision)
