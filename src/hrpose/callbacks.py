@@ -1,7 +1,8 @@
 """Lightning callbacks: what a run leaves in its folder.
 
-`RunCheckpoint` keeps checkpoints; `FinalValidation` sees to it that the last epoch is measured; `PictureSheets` draws what
-the network sees, what it answers and how it learns; `ResultFiles` writes result JSONs.
+`RunCheckpoint` keeps checkpoints; `FinalValidation` sees to it that the last epoch is measured, `FrequentLogging` that every
+epoch leaves its loss; `PictureSheets` draws what the network sees, what it answers and how it learns; `ResultFiles` writes
+result JSONs.
 """
 
 import json
@@ -67,6 +68,15 @@ class FinalValidation(Callback):
         """Ask for a validation of the running epoch if it is the last; at a batch, because a resumed run may start inside it."""
         if trainer.current_epoch + 1 == trainer.max_epochs and trainer.check_val_every_n_epoch is not None:
             trainer.check_val_every_n_epoch = 1
+
+
+class FrequentLogging(Callback):
+    """Log at least once an epoch: where it has fewer steps than `log_every_n_steps`, no loss would be kept."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log as often as an epoch has steps."""
+        steps = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
+        trainer.log_every_n_steps = min(trainer.log_every_n_steps, max(1, steps))  # type: ignore[attr-defined]
 
 
 class PictureSheets(Callback):

@@ -82,7 +82,7 @@ def test_files_of_the_users_own_are_told_without_the_layout_of_coco(coco):
         f"  data.val_annotations = {coco}/val2018"
     ]
     assert faults(*words, f"data.val_images={coco}/val2018") == [
-        f"data: these files are missing:\n  data.val_images = {coco}/val2018 Did you mean val2017?"
+        f"data: these files are missing:\n  data.val_images = {coco}/val2018 (Did you mean val2017?)"
     ]
     (fault,) = faults(*words, "data.val_boxes=[det]")
     assert fault.endswith("\nGive the boxes of your detector, or take the annotated ones: data.val_boxes=[gt].")

@@ -55,7 +55,7 @@ def hrpose(words: list[str], tmp_path: Path) -> Callable[..., subprocess.Complet
     """Run the command line in the test's own folder."""
 
     def call(verb: str, *more: str, path: Sequence[Path] = ()) -> subprocess.CompletedProcess[str]:
-        environment = dict(os.environ, PYTHONPATH=os.pathsep.join(map(str, path)))
+        environment = dict(os.environ, PYTHONPATH=os.pathsep.join([*map(str, path), *sys.path]))
         command = [sys.executable, "-m", "hrpose", verb, *words, *more]
         return subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False

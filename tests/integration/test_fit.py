@@ -15,7 +15,6 @@ from hrpose.data.errors import DataWarning
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning"),
-    pytest.mark.filterwarnings("ignore:.*log_every_n_steps.*:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*exists and is not empty.*:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*"),
     pytest.mark.filterwarnings(f"ignore::{DataWarning.__module__}.DataWarning"),
@@ -100,6 +99,14 @@ def test_the_last_epoch_is_validated_and_kept(fit, tmp_path, num_epochs, interva
     last = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["epoch"] == num_epochs - 1
     assert (tmp_path / "run" / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_an_epoch_shorter_than_the_interval_leaves_its_loss(fit, tmp_path, capsys) -> None:
+    fit("trainer.max_epochs=1", "trainer.log_every_n_steps=50", "trainer.limit_val_batches=1", "data.val_batch_size=2")
+    assert len(read_numbers(tmp_path / "run")["train/loss"]) == 1
+    assert (
+        "trainer.limit_val_batches=1: persons beyond were not looked at and count as missed." in capsys.readouterr().out
+    )
 
 
 def test_every_ap_carries_its_protocol(fit, people, tmp_path, capsys) -> None:
@@ -191,6 +198,17 @@ def test_test_measures_what_fit_has_measured(fit, hrpose, tmp_path) -> None:
     (results,) = tmp_path.glob("runs/tiny/test_*/results/keypoints_gt.json")
     assert results.is_file()
     assert 0 <= ap <= 1
+
+
+def test_a_checkpoint_measured_with_other_words_says_which_were_its_own(fit, hrpose, tmp_path) -> None:
+    fit("trainer.max_epochs=1", "data.val_boxes=[gt]", run="runs/tiny/a")
+    done = hrpose("test", "model.width=8", "codec.sigma=3", "ckpt_path=last")
+    assert done.returncode == 1
+    assert "last.ckpt was trained with another codec (there | here): codec.sigma: " in done.stdout
+    assert re.search(
+        r"The file's HRNet has width 4, the network 8.* It is of the run 'tiny': give the words", done.stderr
+    )
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

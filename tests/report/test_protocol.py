@@ -46,8 +46,21 @@ def test_what_is_unknown_is_stated_as_such_in_json() -> None:
 
 
 def test_another_set_of_parts_is_refused() -> None:
-    with pytest.raises(ValueError, match="Expected a protocol with annotations, areas, bbox_padding"):
+    with pytest.raises(
+        ValueError, match=r"Expected a protocol with annotations, category, .* but it lacks annotations, category"
+    ):
         Protocol.from_dict({"boxes": "ground truth"})
+    with pytest.raises(ValueError, match="but it has weather, which a newer version may have written"):
+        Protocol.from_dict({**WHOLE.to_dict(), "weather": "fair"})
+
+
+def test_what_an_older_version_did_not_know_is_not_stated() -> None:
+    content = WHOLE.to_dict()
+    del content["areas"]
+    old = Protocol.from_dict(content)
+    assert old == replace(WHOLE, areas=None)
+    assert old.differences(WHOLE) == ["areas: not stated | annotated"]
+    assert str(old).endswith("; not stated: areas")
 
 
 def test_differences_name_both_sides() -> None:

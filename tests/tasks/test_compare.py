@@ -77,6 +77,21 @@ def test_unlike_protocols_are_refused_unless_told(run, tmp_path, capsys) -> None
     assert "Not measured alike (a | b):\n  - flip test: on | off" in capsys.readouterr().out
 
 
+def test_a_report_of_an_older_version_is_shown_on_request(run, tmp_path, capsys) -> None:
+    leave_report(tmp_path / "new")
+    page = leave_report(tmp_path / "old").with_suffix(".json")
+    content = json.loads(page.read_text())
+    del content["protocol"]["areas"]
+    page.write_text(json.dumps(content))
+    words = [f"a={tmp_path}/old", f"b={tmp_path}/new"]
+    with pytest.raises(
+        ValueError, match=r"(?s)  - areas: not stated \| .*an older version, or another tool: measure it again\."
+    ):
+        run(*words)
+    assert run(*words, "force=true") == 0
+    assert "areas: not stated | annotated" in capsys.readouterr().out
+
+
 def test_both_kinds_of_boxes_are_compared(run, tmp_path) -> None:
     for name, shift in (("one", 0.0), ("two", 4.0)):
         leave_report(tmp_path / name / "results", stem="report_gt")

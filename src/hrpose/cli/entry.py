@@ -3,6 +3,7 @@
 Hydra, and the rest of the library, are imported when a verb needs them, so that `hrpose --help` answers at once.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +14,8 @@ from hrpose.cli.completion import complete
 from hrpose.cli.speech import explains_itself, refuse, warnings_as_lines
 from hrpose.cli.start import hand_to_hydra
 from hrpose.cli.words import ELSEWHERE, SWEEP, VERBS, Command, advise_verb, parse
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -166,12 +169,15 @@ def _job(command: Command, argv: list[str], statuses: list[int]) -> Callable[["D
 
     def job(cfg: "DictConfig") -> Any:
         # Hydra comes in here
+        from hrpose.config import brought_along
         from hrpose.tasks import run
         from hrpose.tasks.processes import relaunchable
 
         single = [argv[0], command.verb, *(flag for flag in command.flags if flag not in SWEEP)]
         try:
-            with relaunchable(cfg, argv, single), warnings_as_lines():
+            with relaunchable(cfg, argv, single) as words, warnings_as_lines():
+                for line in brought_along(command.verb, words):
+                    logger.info(line)
                 return run(command.verb, cfg)
         except Exception as error:
             if not explains_itself(error):

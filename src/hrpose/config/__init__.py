@@ -5,9 +5,20 @@ configuration names, before `build` does.
 """
 
 from hrpose.config.build import build
+from hrpose.config.choices import brought_along
 from hrpose.config.compose import compose, conf_dir
 from hrpose.config.errors import ConfigError
 from hrpose.config.files import find_checkpoint, open_run_folder
 from hrpose.config.validate import check, validate
 
-__all__ = ["ConfigError", "build", "check", "compose", "conf_dir", "find_checkpoint", "open_run_folder", "validate"]
+__all__ = [
+    "ConfigError",
+    "brought_along",
+    "build",
+    "check",
+    "compose",
+    "conf_dir",
+    "find_checkpoint",
+    "open_run_folder",
+    "validate",
+]

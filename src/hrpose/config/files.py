@@ -180,7 +180,8 @@ def _hint(key: str, path: Path) -> str:
     if path.is_dir() or path.is_file():
         return " (a file; a folder is expected)" if wants_folder else " (a folder; a file is expected)"
     beside = path.parent.glob("*") if path.parent.is_dir() else ()
-    return did_you_mean(path.name, sorted(one.name for one in beside if one.is_dir() == wants_folder))
+    meant = did_you_mean(path.name, sorted(one.name for one in beside if one.is_dir() == wants_folder))
+    return f" ({meant.strip()})" if meant else ""
 
 
 def _data_advice(cfg: DictConfig, missing: Mapping[str, str]) -> Iterator[str]:

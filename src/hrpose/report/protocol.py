@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ class Protocol:
     num_persons: int
     sigmas: str
     max_detections: int
-    areas: str = ANNOTATED
+    areas: str | None = ANNOTATED
     boxes: str | FileStamp | None = None
     min_bbox_score: float | None = None
     bbox_padding: float | None = None
@@ -97,7 +97,7 @@ class Protocol:
             ),
             f"{self.num_images} photos and {self.num_persons} persons of {self.annotations}",
             f"sigmas {self.sigmas}",
-            *([] if self.areas == ANNOTATED else [f"areas {self.areas}"]),
+            *([] if self.areas in (ANNOTATED, None) else [f"areas {self.areas}"]),
             *([] if self.flip_test is None else [f"flip test {_in_words(self.flip_test)}"]),
             *([] if self.codec is None else [f"{self.codec}{size}"]),
             *([] if self.oks_nms is None else [f"OKS-NMS {self.oks_nms}"]),
@@ -122,17 +122,19 @@ class Protocol:
 
     @staticmethod
     def from_dict(content: Mapping[str, Any]) -> Protocol:
-        """Take what `to_dict` gave.
+        """Take what `to_dict` gave, of this version or an older one: what that did not know yet is not stated.
 
         Raises:
-            ValueError: if a part is missing or unknown.
+            ValueError: if a part is unknown, or one is missing that was there from the first version on.
         """
-        known = {field.name for field in fields(Protocol)}
-        if set(content) != known:
-            raise ValueError(
-                f"Expected a protocol with {', '.join(sorted(known))}, but got {', '.join(sorted(content))}."
-            )
-        return Protocol(**{name: _from_plain(value) for name, value in content.items()})
+        known = {field.name: field.default is MISSING for field in fields(Protocol)}
+        unknown = [name for name in content if name not in known]
+        missing = [name for name, is_needed in known.items() if is_needed and name not in content]
+        if unknown or missing:
+            faults = [f"lacks {', '.join(missing)}"] if missing else []
+            faults += [f"has {', '.join(unknown)}, which a newer version may have written"] if unknown else []
+            raise ValueError(f"Expected a protocol with {', '.join(known)}, but it {' and '.join(faults)}.")
+        return Protocol(**{name: _from_plain(content.get(name, NOT_STATED)) for name in known})
 
 
 def name_sigmas(sigmas: Sequence[float]) -> str:

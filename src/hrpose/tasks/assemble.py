@@ -145,6 +145,7 @@ def _keep_quiet() -> None:
     """Drop what the libraries below say to themselves: advertisements, and warnings about their own code."""
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # FrequentLogging sees to it
     for handler in logging.getLogger().handlers:
         handler.addFilter(lambda record: "Tip:" not in record.getMessage())
 

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from hrpose.metrics.functional import match_detections
 from hrpose.report import COLUMNS, Comparison, Measurement, compare_measurements, measure, read_measurement
+from hrpose.report.protocol import NOT_STATED
 from hrpose.report.table import explain_undefined, format_number, make_table, say
 from hrpose.tasks.reading import read_evaluated, read_options
 
@@ -105,9 +106,12 @@ def _pair(
 
 def _refuse(cfg: DictConfig, comparison: Comparison) -> None:
     lines = "\n".join(f"  - {line}" for line in comparison.unlike)
+    advice = ""
+    if NOT_STATED in lines:
+        advice = "What is not stated was measured by an older version, or another tool: measure it again. "
     raise ValueError(
         f"Expected {cfg.a} and {cfg.b} to be measured alike, but their protocols differ (a | b):\n{lines}\n"
-        "So their APs do not tell which is better. To see them side by side all the same, add force=true."
+        f"So their APs do not tell which is better. {advice}To see them side by side all the same, add force=true."
     )
 
 

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from hrpose.config import find_checkpoint
 from hrpose.models import load_weights
 from hrpose.tasks.assemble import Assembly, assemble
+from hrpose.tasks.origin import advised, check_origin, read_origin
 from hrpose.tasks.report import report_run
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ def fit(cfg: DictConfig) -> float:
         validated.
     """
     checkpoint = find_checkpoint(cfg)
+    origin = read_origin(checkpoint)
+    check_origin(cfg, origin)
     assembly = assemble(cfg)
     trainer = assembly.trainer
     if trainer.is_global_zero:
@@ -32,7 +35,8 @@ def fit(cfg: DictConfig) -> float:
         run.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(cfg, run / "config.yaml", resolve=True)
     if checkpoint is not None:
-        load_weights(assembly.module.net, checkpoint)  # says clearly what is wrong with a file that does not fit
+        with advised(cfg, origin):
+            load_weights(assembly.module.net, checkpoint)  # says clearly what is wrong with a file that does not fit
         logger.info("Resuming from %s", checkpoint)
     trainer.fit(assembly.module, datamodule=assembly.datamodule, ckpt_path=checkpoint, weights_only=True)
     best = _best_checkpoint(assembly)

@@ -15,7 +15,7 @@ _LAUNCHER = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_POR
 
 
 @contextmanager
-def relaunchable(cfg: DictConfig, argv: Sequence[str], single: Sequence[str]) -> Iterator[None]:
+def relaunchable(cfg: DictConfig, argv: Sequence[str], single: Sequence[str]) -> Iterator[list[str]]:
     """Let Lightning start further processes of the job that Hydra is running.
 
     Lightning repeats `sys.argv` and adds the folder of `hydra.run.dir`. Hydra works with another program name, so the original
@@ -26,6 +26,9 @@ def relaunchable(cfg: DictConfig, argv: Sequence[str], single: Sequence[str]) ->
         cfg: the job's configuration; `paths.run` becomes the folder that Hydra made.
         argv: the command line as the process got it.
         single: the command, verb and flags of a job of a sweep, without its overrides.
+
+    Yields:
+        The words of the job.
     """
     hydra: Any = HydraConfig.get()
     folder = hydra.runtime.output_dir
@@ -36,7 +39,7 @@ def relaunchable(cfg: DictConfig, argv: Sequence[str], single: Sequence[str]) ->
     hydra_argv = sys.argv
     sys.argv = [*single, *hydra.overrides.task, "hydra.mode=RUN"] if hydra.mode == RunMode.MULTIRUN else list(argv)
     try:
-        yield
+        yield list(hydra.overrides.task)
     finally:
         sys.argv = hydra_argv
         for name in _LAUNCHER:

@@ -54,6 +54,12 @@ def report_run(
         console = Console()
         pages = [*_report_ap(cfg, assembly, logged, stage, Path(checkpoint).name, console)]
         pages += _report_pckh(assembly, logged, stage, console)
+        limit = getattr(assembly.trainer, f"limit_{stage}_batches")
+        if isinstance(limit, int) or limit < 1:  # 1 is a batch, 1.0 are all
+            say(
+                console,
+                f"trainer.limit_{stage}_batches={limit}: persons beyond were not looked at and count as missed.",
+            )
         say(console, f"Measured: {checkpoint}")
         for page in pages:
             say(console, f"Report: {page}")

@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 from hrpose.config import find_checkpoint
 from hrpose.models import load_weights
 from hrpose.tasks.assemble import Assembly, assemble
+from hrpose.tasks.origin import advised, check_origin, read_origin
 from hrpose.tasks.report import report_run
 
 
@@ -20,9 +21,12 @@ def test(cfg: DictConfig) -> float:
         AP on the first kind of boxes, or mean PCKh in percent.
     """
     checkpoint = find_checkpoint(cfg)
-    assembly = assemble(cfg)
-    if checkpoint is not None:
-        load_weights(assembly.module.net, checkpoint, keypoint_names=assembly.module.skeleton.keypoint_names)
+    origin = read_origin(checkpoint or cfg.weights)
+    check_origin(cfg, origin)
+    with advised(cfg, origin):
+        assembly = assemble(cfg)
+        if checkpoint is not None:
+            load_weights(assembly.module.net, checkpoint, keypoint_names=assembly.module.skeleton.keypoint_names)
     numbers = _run(assembly)
     return report_run(cfg, assembly, numbers, stage="test", checkpoint=checkpoint or cfg.weights)
 
