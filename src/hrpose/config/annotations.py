@@ -55,6 +55,17 @@ def fits(value: Plain, annotation: ast.expr, module: Module) -> bool:
             return True
 
 
+def asks_for_list(annotation: ast.expr) -> bool:
+    """Tell whether a list of something is what an annotation asks for, `None` aside."""
+    match annotation:
+        case ast.BinOp(left=left, right=ast.Constant(value=None)):
+            return asks_for_list(left)
+        case ast.Subscript(value=outer):
+            return _last_word(outer) in _SEQUENCES
+        case _:
+            return False
+
+
 def describe(annotation: ast.expr, module: Module) -> str:
     """Say in words what an annotation asks for; the choices of a `Literal` are listed."""
     choices = literals(annotation, module)

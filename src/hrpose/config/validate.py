@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hrpose.config.annotations import describe, fits, literals
+from hrpose.config.annotations import asks_for_list, describe, fits, literals
 from hrpose.config.compose import compose, conf_dir
 from hrpose.config.errors import ConfigError, OverrideError, did_you_mean
 from hrpose.config.files import find_file_faults
@@ -239,7 +239,7 @@ def _type_fault(node: DictConfig, name: str, signature: Signature) -> str | None
         return None
     choices = [str(choice) for choice in literals(*parameter.hint)]
     advice = did_you_mean(str(value), choices)
-    if isinstance(value, str) and fits([value], *parameter.hint):
+    if isinstance(value, str) and asks_for_list(parameter.hint[0]) and fits([value], *parameter.hint):
         advice = f" One alone is a list too: {node._get_full_key(name)}=[{value}]."
     return f"expected {describe(*parameter.hint)}, but got {_show(value)}.{advice}"
 
