@@ -105,6 +105,18 @@ def test_the_precision_can_be_said(predict, people, precision):
     assert predict(f"source={people}/val2017", f"precision={precision}", "draw=none")[0] == 5
 
 
+def test_another_engine_finds_the_same(predict, people):
+    words = [f"source={people}/val2017", f"boxes={annotations_of(people)}", "draw=none"]
+    poses, others = (
+        read(predict(*words, *more, folder=f"{len(more)}")[1] / "poses.json") for more in ([], ["backend=frozen"])
+    )
+    assert [row["image_id"] for row in poses] == [row["image_id"] for row in others]
+    for row, other in zip(poses, others, strict=True):
+        np.testing.assert_allclose(row["keypoints"], other["keypoints"], atol=1e-3)
+    with pytest.raises(ValueError, match="frozen"):  # the message lists what there is
+        predict(*words, "backend=thawed")
+
+
 def test_hrpose_evaluate_reads_the_result(predict, people, tmp_path):
     _, folder = predict(
         f"source={people}/val2017",

@@ -67,6 +67,7 @@ SETTINGS_OF: Mapping[str, Mapping[str, str]] = {
         "precision": "Literal['32', 'bf16', '16', 32, 16] | None",
         "flip_test": "bool | None",
         "batch_size": "int",
+        "backend": "str | None",
         "chunk_size": "int",
         "num_threads": "int | None",
         "upright": "bool | None",

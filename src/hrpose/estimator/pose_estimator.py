@@ -162,7 +162,7 @@ class PoseEstimator:
             ExportedFileError: if an exported file cannot be used, or was written for something else than what is asked for.
             ValueError: if it takes `model`, `codec` or `skeleton` to use the file, or an argument is out of range.
         """
-        given = {"precision": precision, "flip_test": flip_test}
+        given = {"precision": None if precision is None else str(precision), "flip_test": flip_test}
         given = {name: value for name, value in given.items() if value is not None}
         if is_exported(file):
             return cls._from_exported(

@@ -61,7 +61,7 @@ def read_settings(cfg: DictConfig) -> Settings:
     """Take the settings out of a configuration of the verb `predict`."""
     checkpoint = find_checkpoint(cfg)
     options = {"precision": None if cfg.precision is None else str(cfg.precision), "flip_test": cfg.flip_test}
-    options |= {name: cfg[name] for name in ("batch_size", "num_threads") if cfg[name] is not None}
+    options |= {name: cfg[name] for name in ("batch_size", "num_threads", "backend") if cfg[name] is not None}
     by_file = cfg.annotations is not None or cfg.boxes is not None
     return Settings(
         weights=checkpoint or find_weights(cfg.weights),
