@@ -308,6 +308,11 @@ def test_a_folder_of_the_users_own_adds_experiments(tmp_path):
     assert lines(done, "JOB")[0].startswith("fit short 7 ")
 
 
+def test_a_folder_of_the_users_own_has_to_be_there(tmp_path):
+    done = hrpose("fit", "--config-dir", "mine", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "hrpose: --config-dir: there is no folder mine.\n")
+
+
 @pytest.mark.parametrize("words", ["-sc install=bash", "fit -sc install=bash", "-sc install=fish", "-sc install=zsh"])
 def test_shell_completion_is_installed_for_the_command(tmp_path, words):
     program = Path(sys.executable).with_name("hrpose")

@@ -43,6 +43,25 @@ def test_a_file_agrees_if_all_that_is_decided_does(off, agrees):
     assert compare(**off).agrees is agrees
 
 
+@pytest.mark.parametrize(
+    ("off", "reason"),
+    [
+        (
+            {"keypoints": 0.02, "score": np.nan},
+            "keypoints are more than 0.01 px off and scores are more than 0.001 off",
+        ),
+        (
+            {"keypoints": 300.0, "count": 5, "tied": 5},
+            "more than 2% of the keypoints hang on ties, as in the flat heatmaps",
+        ),
+        ({}, ""),
+    ],
+)
+def test_what_is_too_much_is_said(off, reason):
+    assert compare(**off).reason.startswith(reason)
+    assert bool(compare(**off).reason) is not compare(**off).agrees
+
+
 def test_a_comparison_counts_what_moved():
     comparison = compare(keypoints=3.0, count=2, tied=1, score=0.25)
     assert (comparison.num_crops, comparison.num_keypoints) == (4, 200)

@@ -115,6 +115,8 @@ def _check(command: Command) -> None:
         return
     own = [f"hydra.searchpath=[file://{Path(command.config_dir).absolute()}]"] if command.config_dir else []
     faults = [*command.flag_faults(), *([_NO_COMMON_FOLDER] if _lacks_common_folder(command) else [])]
+    if command.config_dir and not Path(command.config_dir).is_dir():
+        raise ConfigError(*faults, f"--config-dir: there is no folder {command.config_dir}.")
     shown_only = command.has("--cfg", "-c", "--info", "-i")
     expanded = expand_sweep(command.overrides) if command.has(*SWEEP) else [command.overrides]
     jobs = [[*job, *own] for job in expanded]

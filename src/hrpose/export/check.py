@@ -44,6 +44,17 @@ class Comparison:
         near = self.largest <= TOLERANCE and self.largest_score <= _SCORE_TOLERANCE
         return near and self.undecided <= _MOST_UNDECIDED
 
+    @property
+    def reason(self) -> str:
+        """What is too much, if they do not agree."""
+        faults = {
+            f"keypoints are more than {TOLERANCE:g} px off": not self.largest <= TOLERANCE,
+            f"scores are more than {_SCORE_TOLERANCE:g} off": not self.largest_score <= _SCORE_TOLERANCE,
+            f"more than {_MOST_UNDECIDED:.0%} of the keypoints hang on ties, as in the flat heatmaps of a network that has "
+            "hardly been trained": not self.undecided <= _MOST_UNDECIDED,
+        }
+        return " and ".join(fault for fault, is_so in faults.items() if is_so)
+
     def __str__(self) -> str:
         """Say it in one line."""
         return (

@@ -112,8 +112,8 @@ def _anatomy(report: Report) -> str:
     bars = [
         Bar(
             kind,
-            cured["AP"] if now >= 0 else None,
-            f"{cured['AP']:.3f} ({cured['AP'] - now:+.3f})",
+            cured["AP"] if min(cured["AP"], now) >= 0 else None,
+            f"{cured['AP']:.3f} ({cured['AP'] - now:+.3f})" if min(cured["AP"], now) >= 0 else "nobody is left",
             start=max(now, 0),
             style=_KINDS.get(kind, "s1"),
             hint=f"{kind}, {_CURED[kind]}: AP {cured['AP']:.3f} without",

@@ -96,8 +96,9 @@ def _error_table(report: Report) -> Table:
         "false negatives": anatomy.false_negatives,
     }
     for name, cured in anatomy.cured.items():
-        gain = cured["AP"] - anatomy.numbers["AP"]
-        table.add_row(name, str(counts[name]), f"{cured['AP']:.3f}", f"{gain:+.3f}")
+        is_defined = min(cured["AP"], anatomy.numbers["AP"]) >= 0  # without those who were missed nobody may be left
+        gain = f"{cured['AP'] - anatomy.numbers['AP']:+.3f}" if is_defined else ""
+        table.add_row(name, str(counts[name]), format_number(cured["AP"]), gain)
     return table
 
 

@@ -52,7 +52,7 @@ class CheckResult:
         """Say what is wrong; an empty list if nothing is."""
         faults = []
         if self.exact and not self.comparison.agrees:
-            faults.append(f"its keypoints are not those of the weights: {self.comparison}")
+            faults.append(f"its keypoints are not those of the weights, {self.comparison.reason}: {self.comparison}")
         if self.exact and self.on_photos is not None and not self.on_photos.agrees:
             faults.append(f"on photos with their boxes its keypoints are not those of the weights: {self.on_photos}")
         if self.ap_before is not None and self.ap_after is not None:
