@@ -59,3 +59,28 @@ def test_no_figure_is_left_open():
     before = pyplot.get_fignums()
     draw_curves({"train/loss": [(0, 1.0)]})
     assert pyplot.get_fignums() == before
+
+
+@pytest.mark.parametrize(
+    ("curve", "labels"),
+    [
+        ([(0, 0.0015), (100, 0.0007)], ["0.0008", "0.001", "0.0012", "0.0014"]),
+        ([(0, 0.5), (100, 0.004)], ["0.005", "0.01", "0.02", "0.05", "0.1", "0.2", "0.5"]),
+    ],
+)
+def test_losses_are_labelled_with_plain_numbers(curve, labels):
+    figure, axes = pyplot.subplots()
+    draw(axes, "Loss", {"train/loss": curve})
+    figure.canvas.draw()
+    low, high = axes.get_ylim()
+    assert [tick.get_text() for tick in axes.get_yticklabels() if low <= tick.get_position()[1] <= high] == labels
+    pyplot.close(figure)
+
+
+def test_a_single_step_is_a_whole_number():
+    figure, axes = pyplot.subplots()
+    draw(axes, "AP", {"val/AP_gt": [(3, 0.5)]})
+    figure.canvas.draw()
+    low, high = axes.get_xlim()
+    assert [place for place in axes.get_xticks() if low <= place <= high] == [3]
+    pyplot.close(figure)

@@ -62,11 +62,23 @@ def _draw_panel(axes: Any, title: str, curves: Mapping[str, Curve]) -> None:
         axes.text(0.5, 0.5, "nothing yet", ha="center", transform=axes.transAxes, color=_FAINT)
         return
     best = 100 if title == "PCKh" else 1  # it is in percent
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     if is_loss and (values > 0).all():
-        axes.set_yscale("log")
+        _scale_by_logarithm(axes, is_wide=values.max() > 10 * values.min())
     elif not is_loss and values.min() >= 0 and values.max() <= best:
         axes.set_ylim(0, best)
     axes.legend(frameon=False, fontsize=9, labelcolor=_INK, loc="upper right" if is_loss else "lower right")
+
+
+def _scale_by_logarithm(axes: Any, *, is_wide: bool) -> None:
+    """Label a logarithmic axis with plain numbers: 1, 2 and 5 of each decade, or even steps within less than one."""
+    # imported here as the rest of it
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if is_wide else MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _draw_curve(axes: Any, name: str, curve: Curve, colour: str, *, is_loss: bool) -> None:
