@@ -69,5 +69,8 @@ class Codec(Protocol):
 
         Returns:
             The same shape.
+
+        Raises:
+            ValueError: if `flip_permutation` is not a permutation of the K keypoints, or the shape is not the codec's.
         """
         ...

@@ -102,12 +102,16 @@ def windows_at(heatmaps: Tensor, cells: Tensor, radius: int) -> Tensor:
     return heatmaps.flatten(2).gather(2, places.flatten(2)).view(places.shape)
 
 
-def mirrored_back(heatmaps: Tensor, flip_permutation: Sequence[int]) -> Tensor:
-    """Mirror heatmaps of mirrored images back and give each to its counterpart.
+def flipped_back(heatmaps: Tensor, flip_permutation: Sequence[int], grid: Grid) -> Tensor:
+    """Turn the heatmaps of mirrored images into those of the images as they are.
+
+    On the plain grid they also move one cell to the right, and the first column keeps its values: the center of a plain crop
+    lies at W/2, not at (W - 1)/2, so mirroring moves heatmaps by about one cell; the official code moves them back like this.
 
     Args:
         heatmaps: (B, K, h, w) of the mirrored images.
         flip_permutation: K indices; entry k is the keypoint that keypoint k becomes in the mirror.
+        grid: how the pixels of the crops lie in their boxes.
 
     Returns:
         (B, K, h, w).
@@ -115,18 +119,19 @@ def mirrored_back(heatmaps: Tensor, flip_permutation: Sequence[int]) -> Tensor:
     Raises:
         ValueError: if `flip_permutation` is not a permutation of the K keypoints.
     """
-    check_permutation(flip_permutation, heatmaps.shape[1])
-    mirrored = heatmaps.flip(-1).unbind(1)
-    return torch.stack([mirrored[index] for index in flip_permutation], dim=1)
+    back = counterparts(heatmaps.flip(-1), flip_permutation)
+    return torch.cat([back[..., :1], back[..., :-1]], dim=-1) if grid == "plain" else back
 
 
-def shifted_right(heatmaps: Tensor) -> Tensor:
-    """Move heatmaps (..., w) one cell to the right; the first column keeps its values.
+def counterparts(outputs: Tensor, flip_permutation: Sequence[int]) -> Tensor:
+    """Give what a network puts out for each keypoint, (B, K, ...), to its counterpart in the mirror.
 
-    The center of a plain crop lies at W/2, not at (W - 1)/2, so mirroring moves heatmaps by about one cell against those of
-    the images as they are; the official code moves them back like this.
+    Raises:
+        ValueError: if `flip_permutation` is not a permutation of the K keypoints.
     """
-    return torch.cat([heatmaps[..., :1], heatmaps[..., :-1]], dim=-1)
+    check_permutation(flip_permutation, outputs.shape[1])
+    rows = outputs.unbind(1)
+    return torch.stack([rows[index] for index in flip_permutation], dim=1)
 
 
 def first_argmax(values: Tensor) -> Tensor:

@@ -19,6 +19,13 @@ def checked_size(name: str, size: Sequence[int], *, least: int = 1) -> tuple[int
     return sides[0], sides[1]
 
 
+def settle_sizes(codec: Any, *, least: int = 1) -> None:
+    """Make tuples of the `input_size` and `heatmap_size` of a frozen codec, or raise ValueError; for its `__post_init__`."""
+    for name in ("input_size", "heatmap_size"):
+        if hasattr(codec, name):
+            object.__setattr__(codec, name, checked_size(name, getattr(codec, name), least=least))
+
+
 def check_positive(name: str, value: Any, unit: str) -> None:
     """Raise ValueError unless the value is a positive finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from hrpose.codecs.cells import (
     cells_from_input,
+    flipped_back,
     highest_cells,
     input_from_cells,
-    mirrored_back,
-    shifted_right,
     windows_at,
 )
 from hrpose.codecs.checks import (
@@ -25,7 +24,7 @@ from hrpose.codecs.checks import (
     check_kernel,
     check_keypoints,
     check_positive,
-    checked_size,
+    settle_sizes,
 )
 from hrpose.codecs.gaussians import gaussian_blur, nearest_cells, newton_steps, paint_gaussians
 from hrpose.geometry import Grid
@@ -69,8 +68,7 @@ class DarkCodec:
     grid: Grid = "dark"
 
     def __post_init__(self) -> None:
-        for name in ("input_size", "heatmap_size"):
-            object.__setattr__(self, name, checked_size(name, getattr(self, name), least=2))
+        settle_sizes(self, least=2)
         check_positive("sigma", self.sigma, "heatmap cells (2 for 48x64)")
         check_kernel("blur_kernel", self.blur_kernel, self.heatmap_size)
         check_choice("grid", self.grid, ("plain", "dark", "udp"))
@@ -128,20 +126,8 @@ class DarkCodec:
         return input_from_cells(cells + step, self.input_size, self.heatmap_size, self.grid), scores
 
     def flip_back(self, heatmaps: Tensor, flip_permutation: Sequence[int]) -> Tensor:
-        """Mirror the heatmaps of mirrored images back and give each to its counterpart; on a plain grid move them one cell right.
-
-        Args:
-            heatmaps: (B, K, h, w) of the mirrored images.
-            flip_permutation: K indices; entry k is the keypoint that keypoint k becomes in the mirror.
-
-        Returns:
-            (B, K, h, w) heatmaps of the images as they are.
-
-        Raises:
-            ValueError: if `flip_permutation` is not a permutation of the K keypoints.
-        """
-        back = mirrored_back(heatmaps, flip_permutation)
-        return shifted_right(back) if self.grid == "plain" else back
+        """Mirror heatmaps back and, on a plain grid, move them one cell to the right; see `Codec.flip_back`."""
+        return flipped_back(heatmaps, flip_permutation, self.grid)
 
 
 def _step_to_top(logs: Tensor) -> Tensor:

@@ -15,13 +15,12 @@ from torch import Tensor
 
 from hrpose.codecs.cells import (
     cells_from_input,
+    flipped_back,
     highest_cells,
     input_from_cells,
-    mirrored_back,
-    shifted_right,
     slopes_at,
 )
-from hrpose.codecs.checks import check_choice, check_heatmaps, check_keypoints, check_positive, checked_size
+from hrpose.codecs.checks import check_choice, check_heatmaps, check_keypoints, check_positive, settle_sizes
 from hrpose.codecs.gaussians import nearest_cells, paint_gaussians
 from hrpose.geometry import Grid, Rules
 
@@ -58,8 +57,7 @@ class HeatmapCodec:
     grid: ClassVar[Grid] = "plain"
 
     def __post_init__(self) -> None:
-        for name in ("input_size", "heatmap_size"):
-            object.__setattr__(self, name, checked_size(name, getattr(self, name)))
+        settle_sizes(self)
         if any(pixels % cells for pixels, cells in zip(self.input_size, self.heatmap_size, strict=True)):
             quarter = tuple(max(1, pixels // 4) for pixels in self.input_size)
             raise ValueError(
@@ -132,21 +130,8 @@ class HeatmapCodec:
         return input_from_cells(moved, self.input_size, self.heatmap_size, self.grid), scores
 
     def flip_back(self, heatmaps: Tensor, flip_permutation: Sequence[int]) -> Tensor:
-        """Mirror the heatmaps of mirrored images back, give each to its counterpart, and move them one cell to the right.
-
-        `cells.shifted_right` tells why.
-
-        Args:
-            heatmaps: (B, K, h, w) of the mirrored images.
-            flip_permutation: K indices; entry k is the keypoint that keypoint k becomes in the mirror.
-
-        Returns:
-            (B, K, h, w) heatmaps of the images as they are.
-
-        Raises:
-            ValueError: if `flip_permutation` is not a permutation of the K keypoints.
-        """
-        return shifted_right(mirrored_back(heatmaps, flip_permutation))
+        """Mirror heatmaps back and move them one cell to the right, `cells.flipped_back` tells why; see `Codec.flip_back`."""
+        return flipped_back(heatmaps, flip_permutation, self.grid)
 
 
 def heatmap_accuracy(heatmaps: Tensor, target: Tensor, threshold: float = 0.5) -> tuple[Tensor, Tensor]:

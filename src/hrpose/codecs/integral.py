@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hrpose.codecs.cells import cells_from_input, input_from_cells, mirrored_back, shifted_right
-from hrpose.codecs.checks import check_choice, check_heatmaps, check_keypoints, checked_size
+from hrpose.codecs.cells import cells_from_input, flipped_back, input_from_cells
+from hrpose.codecs.checks import check_choice, check_heatmaps, check_keypoints, settle_sizes
 from hrpose.soft_argmax import axis_distributions, expected_cells
 
 _NEAR = 2.0  # cells about the mean whose share is the score
@@ -48,8 +48,7 @@ class IntegralCodec:
     grid: Literal["plain", "udp"] = "udp"
 
     def __post_init__(self) -> None:
-        for name in ("input_size", "heatmap_size"):
-            object.__setattr__(self, name, checked_size(name, getattr(self, name), least=2))
+        settle_sizes(self, least=2)
         check_choice("grid", self.grid, ("plain", "udp"))
 
     def num_channels(self, num_keypoints: int) -> int:
@@ -103,23 +102,11 @@ class IntegralCodec:
         return torch.where(sound, found, 0.0), torch.where(sound[..., 0], scores, float("nan"))
 
     def flip_back(self, heatmaps: Tensor, flip_permutation: Sequence[int]) -> Tensor:
-        """Mirror the heatmaps of mirrored images back, and give each to its counterpart.
+        """Mirror heatmaps back and, on a plain grid, move them one cell to the right; see `Codec.flip_back`.
 
-        The mean of both views is taken before the softmax, so the two distributions are multiplied. On the plain grid the
-        heatmaps also move one cell to the right: `cells.shifted_right` tells why.
-
-        Args:
-            heatmaps: (B, K, h, w) of the mirrored images.
-            flip_permutation: K indices; entry k is the keypoint that keypoint k becomes in the mirror.
-
-        Returns:
-            (B, K, h, w) heatmaps of the images as they are.
-
-        Raises:
-            ValueError: if `flip_permutation` is not a permutation of the K keypoints.
+        The mean of both views is taken before the softmax, so the two distributions are multiplied.
         """
-        mirrored = mirrored_back(heatmaps, flip_permutation)
-        return shifted_right(mirrored) if self.grid == "plain" else mirrored
+        return flipped_back(heatmaps, flip_permutation, self.grid)
 
 
 def _share_about(means: Tensor, shares: Tensor) -> Tensor:

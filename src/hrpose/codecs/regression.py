@@ -13,7 +13,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hrpose.codecs.checks import check_keypoints, check_permutation, checked_size
+from hrpose.codecs.cells import counterparts
+from hrpose.codecs.checks import check_keypoints, settle_sizes
 from hrpose.geometry import Grid
 
 
@@ -38,7 +39,7 @@ class RegressionCodec:
     grid: ClassVar[Grid] = "plain"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "input_size", checked_size("input_size", self.input_size))
+        settle_sizes(self)
 
     def num_channels(self, num_keypoints: int) -> int:
         """Count the rows of coordinates of so many keypoints: one for each."""
@@ -93,21 +94,12 @@ class RegressionCodec:
     def flip_back(self, answers: Tensor, flip_permutation: Sequence[int]) -> Tensor:
         """Mirror the coordinates of mirrored images back, pixel x to W - 1 - x, and give each row to its counterpart.
 
-        Args:
-            answers: (B, K, 2) or (B, K, 4) of the mirrored images; sigmas stay as they are.
-            flip_permutation: K indices; entry k is the keypoint that keypoint k becomes in the mirror.
-
-        Returns:
-            The same shape, for the images as they are.
-
-        Raises:
-            ValueError: if `flip_permutation` is not a permutation of the K keypoints, or the shape is another.
+        Sigmas stay as they are. See `Codec.flip_back`.
         """
         _check_answers(answers)
-        check_permutation(flip_permutation, answers.shape[1])
         last = (self.input_size[0] - 1) / self.input_size[0]
-        mirrored = torch.cat([last - answers[..., :1], answers[..., 1:]], dim=-1).unbind(1)
-        return torch.stack([mirrored[index] for index in flip_permutation], dim=1)
+        mirrored = torch.cat([last - answers[..., :1], answers[..., 1:]], dim=-1)
+        return counterparts(mirrored, flip_permutation)
 
 
 def _check_answers(answers: Tensor) -> None:

@@ -14,8 +14,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hrpose.codecs.cells import first_argmax
-from hrpose.codecs.checks import check_count, check_keypoints, check_permutation, check_positive, checked_size
+from hrpose.codecs.cells import counterparts, first_argmax
+from hrpose.codecs.checks import check_count, check_keypoints, check_positive, settle_sizes
 from hrpose.geometry import Grid
 
 
@@ -49,7 +49,7 @@ class SimccCodec:
     grid: ClassVar[Grid] = "plain"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "input_size", checked_size("input_size", self.input_size))
+        settle_sizes(self)
         check_count("split_ratio", self.split_ratio)
         check_positive("sigma", self.sigma, "bins (6 for 2 bins to a pixel)")
 
@@ -118,25 +118,13 @@ class SimccCodec:
         """Mirror the bins along x of mirrored images back, and give each row to its counterpart.
 
         Pixel x becomes W - 1 - x, so bin b becomes X - split_ratio - b: turned round, the bins move split_ratio - 1 to the
-        left, where MMPose leaves them half a pixel off. The last bins keep their values.
-
-        Args:
-            logits: (B, K, X + Y) of the mirrored images.
-            flip_permutation: K indices; entry k is the keypoint that keypoint k becomes in the mirror.
-
-        Returns:
-            (B, K, X + Y) for the images as they are.
-
-        Raises:
-            ValueError: if `flip_permutation` is not a permutation of the K keypoints, or there is another number of bins.
+        left, where MMPose leaves them half a pixel off. The last bins keep their values. See `Codec.flip_back`.
         """
         self._check_bins(logits)
-        check_permutation(flip_permutation, logits.shape[1])
         across, down = logits.tensor_split([self.num_bins[0]], 2)
         turned, step = across.flip(-1), self.split_ratio - 1
         kept = turned[..., turned.shape[2] - step :]
-        mirrored = torch.cat([turned[..., step:], kept, down], dim=-1).unbind(1)
-        return torch.stack([mirrored[index] for index in flip_permutation], dim=1)
+        return counterparts(torch.cat([turned[..., step:], kept, down], dim=-1), flip_permutation)
 
     @property
     def _top(self) -> float:

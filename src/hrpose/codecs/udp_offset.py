@@ -13,13 +13,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hrpose.codecs.cells import cells_from_input, highest_cells, input_from_cells, mirrored_back, values_at
+from hrpose.codecs.cells import cells_from_input, flipped_back, highest_cells, input_from_cells, values_at
 from hrpose.codecs.checks import (
     check_heatmaps,
     check_kernel,
     check_keypoints,
     check_positive,
-    checked_size,
+    settle_sizes,
 )
 from hrpose.codecs.gaussians import gaussian_blur
 from hrpose.geometry import Grid
@@ -60,8 +60,7 @@ class UdpOffsetCodec:
     grid: ClassVar[Grid] = "udp"
 
     def __post_init__(self) -> None:
-        for name in ("input_size", "heatmap_size"):
-            object.__setattr__(self, name, checked_size(name, getattr(self, name), least=2))
+        settle_sizes(self, least=2)
         check_positive("radius", self.radius, "heatmap cells (4 for 48x64)")
         for name in ("disk_kernel", "offset_kernel"):
             check_kernel(name, getattr(self, name), self.heatmap_size)
@@ -129,18 +128,12 @@ class UdpOffsetCodec:
     def flip_back(self, heatmaps: Tensor, flip_permutation: Sequence[int]) -> Tensor:
         """Mirror the heatmaps of mirrored images back, give each three to their counterpart, and turn the x offsets round.
 
-        Args:
-            heatmaps: (B, 3K, h, w) of the mirrored images.
-            flip_permutation: K indices; entry k is the keypoint that keypoint k becomes in the mirror.
-
-        Returns:
-            (B, 3K, h, w) heatmaps of the images as they are.
-
-        Raises:
-            ValueError: if `flip_permutation` is not a permutation of the K keypoints, or the heatmaps are no multiple of three.
+        See `Codec.flip_back`.
         """
         _check_triples(heatmaps)
-        disk, across, down = (mirrored_back(heatmaps[:, channel::3], flip_permutation) for channel in range(3))
+        disk, across, down = (
+            flipped_back(heatmaps[:, channel::3], flip_permutation, self.grid) for channel in range(3)
+        )
         return torch.stack([disk, -across, down], dim=2).flatten(1, 2)
 
 
