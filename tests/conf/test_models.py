@@ -1,0 +1,34 @@
+"""A network speaks what its codec reads, and its file says how large it is."""
+
+import re
+
+import pytest
+import torch
+from compositions import CONF, composed, options
+
+from hrpose.config import build
+from hrpose.models import count_macs, count_parameters
+
+SIZE = re.compile(r"([\d.]+) M parameters,? .*?([\d.]+) ([GM]) multiply-adds at (\d+)x(\d+)")
+
+
+@pytest.mark.parametrize("name", options("model"))
+def test_a_network_speaks_what_its_codec_reads_and_says_its_size(name):
+    parameters, work, unit, rows, columns = SIZE.search((CONF / "model" / f"{name}.yaml").read_text()).groups()
+    cfg = composed("experiment=w32_256x192", f"model={name}")
+    codec = build(cfg.codec)
+    width, height = codec.input_size
+    assert (height, width) == (int(rows), int(columns))
+    with torch.device("meta"):
+        net = build(cfg.model, num_keypoints=17).eval()
+        outputs = net(torch.empty(1, 3, height, width))
+    assert codec.decode(outputs)[0].shape == (1, 17, 2)
+    if outputs.ndim == 4:
+        assert tuple(outputs.shape[2:]) == (height // 4, width // 4)
+    assert f"{count_parameters(net) / 1e6:.{_decimals(parameters)}f}" == parameters
+    macs = count_macs(net, codec.input_size) / {"G": 1e9, "M": 1e6}[unit]
+    assert f"{macs:.{_decimals(work)}f}" == work
+
+
+def _decimals(number: str) -> int:
+    return len(number.partition(".")[2])
