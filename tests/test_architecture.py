@@ -22,7 +22,7 @@ FENCES = {
     "omegaconf": ("config", "cli", "tasks"),
     "lightning": ("data/datamodule", "module", "callbacks", "tasks"),
     "torchmetrics": ("metrics",),
-    "cv2": ("data", "visualize", "estimator"),
+    "cv2": ("data", "visualize", "estimator/detectors"),
     "albumentations": ("data",),
     "simplejpeg": ("data",),
     "pycocotools": ("metrics",),
