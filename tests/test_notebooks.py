@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, and are committed without outputs."""
+"""The notebooks run from top to bottom, are committed without outputs, and quote the figures of the documents."""
 
 from __future__ import annotations
 
@@ -44,3 +44,12 @@ def test_a_notebook_runs_from_top_to_bottom(notebook, tmp_path, monkeypatch):
     ).execute()
     shown = [output.output_type for cell in document.cells if cell.cell_type == "code" for output in cell.outputs]
     assert "display_data" in shown
+
+
+def test_the_figures_of_a_notebook_are_those_of_the_documents():
+    page = (NOTEBOOKS[0].parents[1] / "docs" / "codecs.md").read_text()
+    cells = json.loads((NOTEBOOKS[0].parent / "compare_codecs.ipynb").read_text())["cells"]
+    (text,) = ["".join(cell["source"]) for cell in cells if "trained alike" in "".join(cell["source"])]
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert len(rows) > 5
+    assert all(row in page.splitlines() for row in rows)
