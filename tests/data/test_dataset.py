@@ -258,7 +258,7 @@ def test_keypoints_of_another_skeleton_are_refused(folder: Path) -> None:
 
 def test_missing_photos_are_found_at_once(folder: Path) -> None:
     (folder / "photos" / "photo 2.jpg").unlink()
-    with pytest.raises(MissingDataError, match=r"4 photos .* 1 are missing: photo 2\.jpg"):
+    with pytest.raises(MissingDataError, match=r"4 photos .* 1 is missing: photo 2\.jpg"):
         make(folder)
 
 
