@@ -49,6 +49,17 @@ def test_a_network_that_is_taught_the_target_is_read_at_the_keypoint(grid):
     torch.testing.assert_close(codec.decode(heatmaps.detach())[0], points, atol=0.05, rtol=0)
 
 
+@pytest.mark.parametrize("size", [(96, 128), (192, 256), (288, 384)])
+def test_a_gaussian_of_one_cell_is_read_at_its_middle(size):
+    width, height = size[0] // 4, size[1] // 4
+    codec = IntegralCodec(size, (width, height))
+    points = (0.125 + 0.75 * torch.rand(1, 500, 2, generator=torch.Generator().manual_seed(0))) * torch.tensor(size)
+    x, y = (points * torch.tensor([width - 1, height - 1]) / torch.tensor([size[0] - 1, size[1] - 1])).unbind(-1)
+    across, down = torch.arange(width) - x[..., None, None], torch.arange(height)[:, None] - y[..., None, None]
+    found = codec.decode((across.square() + down.square()) / -2)[0]
+    torch.testing.assert_close(found, points, atol=0.01, rtol=0)  # pixels; the nearest border cuts off beyond 3 sigma
+
+
 @pytest.mark.parametrize(("x", "inside"), [(188.0, True), (188.5, False), (-0.5, False), (0.0, True)])
 def test_where_no_mean_can_lie_nothing_is_taught(x, inside):
     target, weight = IntegralCodec(*SIZES, grid="plain").encode(torch.tensor([[[x, 20.0]]]), torch.ones(1, 1))

@@ -87,6 +87,14 @@ def test_every_measurement_validates(subject, tmp_path):
         assert list(cfg.bench.input_size) == [288, 384]
 
 
+def test_the_codecs_that_are_measured_are_those_of_the_files():
+    measured = compose("bench", ["bench=codecs"]).bench.codecs
+    assert {name.rpartition("_")[2] for name in measured} == {"128x96", "256x192", "384x288"}
+    assert len(measured) == 15
+    for name, codec in measured.items():
+        assert codec == composed(f"codec={name}").codec
+
+
 @pytest.mark.parametrize("verb", ["predict", "export"])
 def test_a_codec_that_brings_its_loss_can_be_given_where_nothing_is_trained(verb):
     cfg = compose(verb, ["codec=regression_256x192"])
