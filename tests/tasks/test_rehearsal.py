@@ -95,9 +95,10 @@ def test_a_network_that_needs_numbers_is_let_pass_with_a_line_in_the_log(caplog)
         (["model=rle_tiny", "loss=regression"], "codec=regression_160x96 loss=rle"),
         (["codec=regression_160x96"], "codec=heatmap_160x96 loss=mse, or codec=integral_160x96 loss=integral"),
         (["experiment=w32_384x288", "model=simcc_w32"], "codec=simcc_384x288 loss=simcc"),
+        (["codec=heatmap_128x96", "model=deeppose_tiny"], "codec=regression_128x96 loss=regression"),
         (
-            ["codec=heatmap_128x96", "model=deeppose_tiny"],
-            r"codec=regression_256x192 codec.input_size=\[96,128\] loss=regression",
+            ["codec=heatmap_128x96", "codec.input_size=[96,192]", "codec.heatmap_size=[24,48]", "model=deeppose_tiny"],
+            r"codec=regression_256x192 codec.input_size=\[96,192\] loss=regression",
         ),
         (["codec=udp_offset_256x192", "loss=mse"], "loss=offset"),
     ],
