@@ -67,7 +67,7 @@ def export(cfg: DictConfig) -> Path:
         "precision": cfg.precision,
     }
     content["protocols"] = subject.record.protocols
-    report.write_text(json.dumps({**content, **result.to_dict()}, indent=2))
+    report.write_text(json.dumps({**content, **result.to_dict()}, indent=2, allow_nan=False))
     _show(result, console, report)
     if result.faults:
         raise ExportCheckError(f"{file} was written, but {'; '.join(result.faults)}. See {report}.")

@@ -1,0 +1,32 @@
+"""What came of a check, as it is written down."""
+
+import json
+import math
+
+import pytest
+
+from hrpose.export import Comparison
+from hrpose.tasks.exporting.checking import CheckResult
+from hrpose.tasks.exporting.on_photos import PhotoComparison
+
+
+def result(off: float) -> CheckResult:
+    """A check that found everything right but for one difference."""
+    comparison = Comparison(
+        num_crops=1, num_keypoints=17, largest=off, median=0.0, moved=0.0, undecided=0.0, largest_score=0.0
+    )
+    on_photos = PhotoComparison(num_photos=1, num_boxes=1, largest=off, median=0.0, median_in_crop=0.0, moved=0.0)
+    return CheckResult("photos", comparison, None, None, 0.001, exact=True, on_photos=on_photos)
+
+
+@pytest.mark.parametrize("off", [math.inf, math.nan])
+def test_what_is_infinite_is_null_in_json_and_a_fault(off):
+    written = json.loads(json.dumps(result(off).to_dict(), allow_nan=False))
+    assert written["comparison"]["largest"] is None
+    assert written["on_photos"]["largest"] is None
+    assert written["comparison"]["num_keypoints"] == 17
+    assert len(written["faults"]) == 1
+
+
+def test_what_is_right_has_no_fault():
+    assert result(0.0).to_dict()["faults"] == []
