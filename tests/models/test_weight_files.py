@@ -73,6 +73,22 @@ def test_the_parts_of_mmpose_stay(state, tmp_path):
     assert list(read_weight_file(file).tensors)[::9] == ["backbone.conv1.weight", "head.final_layer.weight"]
 
 
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_a_file_of_a_newer_pickle_protocol_says_how_to_write_it(protocol, state, tmp_path):
+    torch.save(state, tmp_path / "new.pth", pickle_protocol=protocol)
+    if protocol < 4:
+        assert read_weight_file(tmp_path / "new.pth").tensors.keys() == state.keys()
+    else:
+        with pytest.raises(WeightsError, match="Save it again without `pickle_protocol`"):
+            read_weight_file(tmp_path / "new.pth")
+
+
+def test_shapes_without_numbers_are_refused(state, tmp_path):
+    torch.save({**state, "extra": torch.empty(2, device="meta")}, tmp_path / "hollow.pth")
+    with pytest.raises(WeightsError, match=f"1 of its {len(state) + 1} tensors, extra and others, are shapes without"):
+        read_weight_file(tmp_path / "hollow.pth")
+
+
 @pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model", "net", "weights", "ema_state_dict"])
 def test_the_state_is_found_under_any_key(key, state, tmp_path):
     optimizer = {"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": []}

@@ -30,6 +30,7 @@ _BOOKKEEPING = (
     *("argparse.Namespace", "datetime.datetime", "datetime.timedelta"),
 )
 # how torch tells that a file asks for more than tensors and plain values
+_NEWER_PICKLE = "nsupported operand 149"  # the frame that protocols 4 and 5 begin with
 _REFUSED = re.compile(r"(?:GLOBAL |but got <class ')(?P<name>[^\s']+)|nsupported operand|with (?P<program>TorchScript)")
 
 
@@ -74,6 +75,12 @@ def read_weight_file(path: Path) -> WeightFile:
             f"Expected {path} to hold a state_dict, names with tensors, but it holds {', '.join(held[:8]) or 'nothing'}."
         )
     tensors = _unwrapped({str(name): value for name, value in states.items() if isinstance(value, Tensor)})
+    hollow = [name for name, value in tensors.items() if value.is_meta]
+    if hollow:
+        raise WeightsError(
+            f"Expected {path} to hold weights, but {len(hollow)} of its {len(tensors)} tensors, {hollow[0]} and others, are "
+            "shapes without numbers: the network was on the device 'meta' when it was saved."
+        )
     told = notes.get("hyper_parameters") if isinstance(notes, Mapping) else None
     told = told if isinstance(told, Mapping) else {}
     return WeightFile(path, tensors, _find_keypoint_names(notes), key in _AVERAGED, told)
@@ -163,6 +170,11 @@ def _read_pickle(path: Path) -> Any:
             warnings.simplefilter("ignore")  # either it is read or it is an error
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of a damaged file torch's reader may raise anything
+        if _NEWER_PICKLE in str(error):
+            raise WeightsError(
+                f"Expected {path} to be written with torch.save's own pickle protocol, but it has protocol 4 or newer, which "
+                "torch reads only by running the file's code; it was not read. Save it again without `pickle_protocol`."
+            ) from error
         refused = _REFUSED.search(str(error))
         if refused is None:
             raise WeightsError(_truncated(path, error)) from error
