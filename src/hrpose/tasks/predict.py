@@ -17,7 +17,7 @@ from hrpose.data.photo_boxes import read_photo_boxes
 from hrpose.media import Photos, find_media
 from hrpose.report.table import say
 from hrpose.tasks.predicting.files import PredictionFiles
-from hrpose.tasks.predicting.photos import PhotoResult, PhotoTask, PhotoWorker, list_tasks
+from hrpose.tasks.predicting.photos import PhotoResult, PhotoTask, PhotoWorker, check_pictures, list_tasks
 from hrpose.tasks.predicting.progress import show_progress
 from hrpose.tasks.predicting.settings import Settings, read_settings
 from hrpose.tasks.predicting.videos import VideoOptions, predict_video
@@ -68,6 +68,8 @@ def _predict_photos(
     tasks = list_tasks(photos, known)
     category_id = 1 if known is None else known.category_id
     pictures = folder / "pictures" if settings.painter is not None else None
+    if pictures is not None:
+        check_pictures(tasks)
     jobs = jobs_of(settings, devices=cfg.devices, category_id=category_id, picture_dir=pictures)
     chunks = cut_chunks(tasks, cfg.chunk_size)
     if len(jobs) == 1:

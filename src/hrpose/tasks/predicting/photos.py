@@ -84,6 +84,26 @@ def list_tasks(photos: Photos, known: PhotoBoxes | None) -> list[PhotoTask]:
     return tasks
 
 
+def check_pictures(tasks: Iterable[PhotoTask]) -> None:
+    """Make sure that no two photos are drawn into one file.
+
+    Raises:
+        ValueError: for the first two that would be.
+    """
+    drawn: dict[str, str] = {}
+    for task in tasks:
+        other = drawn.setdefault(_picture_name(task), task.name)
+        if other != task.name:
+            raise ValueError(
+                f"Expected photos whose pictures have names of their own, but {other} and {task.name} would both be drawn into "
+                f"pictures/{_picture_name(task)}. Rename one, or draw nothing: draw=none."
+            )
+
+
+def _picture_name(task: PhotoTask) -> str:
+    return task.name if task.name.lower().endswith(_PICTURE_SUFFIXES) else f"{task.name}.jpg"
+
+
 class PhotoWorker:
     """Estimates poses in photos, chunk by chunk.
 
@@ -164,9 +184,8 @@ class PhotoWorker:
     def _draw(self, task: PhotoTask, image: Image, poses: Poses) -> None:
         assert self._settings.painter is not None
         assert self._picture_dir is not None
-        suffix = "" if task.name.lower().endswith(_PICTURE_SUFFIXES) else ".jpg"
         picture = self._settings.painter(image, poses, self.skeleton)
-        save_image(self._picture_dir / f"{task.name}{suffix}", picture)
+        save_image(self._picture_dir / _picture_name(task), picture)
 
     def _result(self, task: PhotoTask, image: Image, poses: Poses, error: str | None) -> PhotoResult:
         entry = {"id": task.image_id, "file_name": task.name, "width": image.shape[1], "height": image.shape[0]}
