@@ -60,9 +60,14 @@ class StackedHourglass(nn.Module):
         self.hg = nn.ModuleList(Hourglass(width, num_blocks) for _ in range(num_stacks))
         self.res = nn.ModuleList(_bottlenecks(width, num_blocks) for _ in range(num_stacks))
         self.fc = nn.ModuleList(_conv_norm_relu(width) for _ in range(num_stacks))
-        self.score = nn.ModuleList(_head(width, num_keypoints) for _ in range(num_stacks))
+        heads = [nn.Conv2d(width, num_keypoints, 1) for _ in range(num_stacks)]
+        self.score = nn.ModuleList(heads)
         self.fc_ = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(num_links))
         self.score_ = nn.ModuleList(nn.Conv2d(num_keypoints, width, 1) for _ in range(num_links))
+        for head in heads:
+            nn.init.normal_(head.weight, std=0.001)
+            assert head.bias is not None
+            nn.init.zeros_(head.bias)
 
     def forward_features(self, images: Tensor) -> list[Tensor]:
         """Compute the features under the last stack's head.
@@ -171,10 +176,3 @@ def _bottlenecks(width: int, num_blocks: int) -> nn.Sequential:
 
 def _conv_norm_relu(width: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(width, width, 1), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
-
-
-def _head(width: int, num_keypoints: int) -> nn.Conv2d:
-    head = nn.Conv2d(width, num_keypoints, 1)
-    nn.init.normal_(head.weight, std=0.001)
-    nn.init.zeros_(head.bias)
-    return head
