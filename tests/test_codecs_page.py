@@ -18,7 +18,11 @@ def test_the_page_has_a_row_for_each_codec_that_is_measured():
     assert {f"{codec}_{size}" for size, codec, *_ in ROWS} == set(compose("bench", ["bench=codecs"]).bench.codecs)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[1]}_{row[0]}")
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(row, marks=[pytest.mark.slow] if row[0] == "384x288" else []) for row in ROWS],
+    ids=lambda row: f"{row[1]}_{row[0]}",
+)
 def test_a_row_is_what_the_codec_gives(row):
     size, name, *printed = row
     settings = compose("bench", ["bench=codecs"]).bench
