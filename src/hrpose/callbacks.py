@@ -1,8 +1,8 @@
 """Lightning callbacks: what a run leaves in its folder.
 
-`RunCheckpoint` keeps checkpoints; `FinalValidation` sees to it that the last epoch is measured, `FrequentLogging` that every
-epoch leaves its loss; `PictureSheets` draws what the network sees, what it answers and how it learns; `ResultFiles` writes
-result JSONs.
+`RunCheckpoint` keeps checkpoints, `AtomicCheckpointIO` writes them; `FinalValidation` sees to it that the last epoch is measured,
+`FrequentLogging` that every epoch leaves its loss; `PictureSheets` draws what the network sees, what it answers and how it learns;
+`ResultFiles` writes result JSONs.
 """
 
 import json
@@ -16,11 +16,13 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 
 from hrpose.data.datamodule import PoseDataModule
+from hrpose.files import write_atomically
 from hrpose.metrics import KeypointAveragePrecision, PoseMetric
 from hrpose.metrics.collect import Predictions
 from hrpose.structures import Batch, GroundTruth, Poses
@@ -55,6 +57,22 @@ class RunCheckpoint(ModelCheckpoint):
         self.best_model_path = self.kth_best_model_path = str(after)
         self.best_model_score = self.kth_value = state_dict["best_model_score"]
         self.best_k_models = {str(after): state_dict["best_model_score"]}
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Write each checkpoint beside its target and move it there when it is complete.
+
+    Lightning writes it to the folder for temporary files; where that is on another file system, the move is a copy, and a
+    process that is killed during the copy leaves a torn checkpoint.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Save a checkpoint; a path of another protocol (`s3://...`) is left to Lightning."""
+        if storage_options is not None or "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        with write_atomically(path) as partial, partial.open("wb") as stream:
+            torch.save(checkpoint, stream)
 
 
 class FinalValidation(Callback):
@@ -234,14 +252,14 @@ class ResultFiles(Callback):
 @rank_zero_only
 def write_results(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write result rows as JSON, from the first process only."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(rows))
+    with write_atomically(file) as partial:
+        partial.write_text(json.dumps(rows))
 
 
 @rank_zero_only
 def _copy_once(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+    with write_atomically(target) as partial:
+        shutil.copyfile(source, partial)
 
 
 def _metrics_of(pl_module: LightningModule) -> dict[str, PoseMetric]:

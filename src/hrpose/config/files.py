@@ -1,7 +1,10 @@
 """Check that the files and folders which a configuration names are there."""
 
+import logging
 import os
+import zipfile
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -11,6 +14,8 @@ from hrpose.config.build import build
 from hrpose.config.errors import ConfigError, did_you_mean
 from hrpose.media import Photos, find_media
 from hrpose.published import cached_file, find_published, is_address, say_by_hand, suggest
+
+logger = logging.getLogger(__name__)
 
 
 def find_file_faults(cfg: DictConfig) -> list[tuple[str, str]]:
@@ -31,31 +36,85 @@ def find_file_faults(cfg: DictConfig) -> list[tuple[str, str]]:
 
 
 def find_checkpoint(cfg: DictConfig) -> Path | None:
-    """Find the checkpoint that `ckpt_path` names.
+    """Find the checkpoint that `ckpt_path` names, and warn of damaged ones that are passed over.
+
+    `last` is the newest last.ckpt of any run of this name. If it is damaged, the other checkpoints of its folder follow, the
+    newest first, and then those of the run before.
 
     Args:
         cfg: with `ckpt_path`, `name` and `paths.runs`.
 
     Returns:
-        A file; for `last` the newest last.ckpt of any run of this name; None for null.
+        A complete file; None for null.
 
     Raises:
-        ConfigError: there is no such file.
+        ConfigError: there is no such file, or it is damaged.
     """
+    checkpoint, damaged = _choose_checkpoint(cfg)
+    for file, fault in damaged.items():
+        logger.warning("%s is damaged (%s): taking %s instead.", file, fault, checkpoint)
+    return checkpoint
+
+
+def _choose_checkpoint(cfg: DictConfig) -> tuple[Path | None, dict[Path, str]]:
+    """Return the checkpoint, and the damaged files that would have come before it, each with its fault."""
     if cfg.ckpt_path is None:
-        return None
+        return None, {}
     if cfg.ckpt_path != "last":
         if not (file := Path(cfg.ckpt_path)).is_file():
             raise ConfigError(f"ckpt_path: there is no file {file}.{_alternatives(file)}")
-        return file
+        if _is_archive(file) and (fault := _damage(file)):
+            raise ConfigError(
+                f"ckpt_path: {file} is damaged ({fault}). Name another checkpoint; ckpt_path=last takes the newest complete one."
+            )
+        return file, {}
     folder = Path(str(cfg.paths.runs), str(cfg.name))
-    found: list[Path] = sorted(folder.rglob("last.ckpt"), key=lambda file: file.stat().st_mtime)
+    found = sorted(folder.rglob("last.ckpt"), key=_modified, reverse=True)
     if not found:
         raise ConfigError(
             f"ckpt_path: expected a last.ckpt somewhere under {folder}, but there is none. "
             "Name a checkpoint file, or start anew with ckpt_path=null."
         )
-    return found[-1]
+    damaged: dict[Path, str] = {}
+    for last in found:
+        others = sorted(set(last.parent.glob("*.ckpt")) - {last}, key=_modified, reverse=True)
+        for file in (last, *others):
+            fault = _damage(file)
+            if fault is None:
+                return file, damaged
+            damaged[file] = fault
+    shown = "; ".join(f"{file} ({fault})" for file, fault in damaged.items())
+    raise ConfigError(f"ckpt_path: expected a complete checkpoint under {folder}, but all are damaged: {shown}.")
+
+
+def _modified(file: Path) -> int:
+    return file.stat().st_mtime_ns
+
+
+def _is_archive(file: Path) -> bool:
+    """Check whether a file begins as those of `torch.save` do; older ones, and those of other tools, do not."""
+    with file.open("rb") as stream:
+        return stream.read(2) == b"PK"
+
+
+def _damage(file: Path) -> str | None:
+    """Say what is wrong with a checkpoint; None for a complete one."""
+    return _archive_damage(file, file.stat().st_size, _modified(file))
+
+
+@lru_cache(maxsize=64)
+def _archive_damage(file: Path, size: int, modified: int) -> str | None:
+    """Compare all checksums of a zip archive, as fast as it can be read; size and time say whether the file is still the same.
+
+    A file that is cut off lacks the directory at its end. One that was not flushed before a power failure can have it, and
+    zeros in the middle, which torch reads without an error.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            wrong = archive.testzip()
+    except (zipfile.BadZipFile, EOFError) as error:
+        return f"cut off after {size:,} bytes" if "not a zip file" in str(error) else str(error)
+    return f"wrong checksum of {wrong}" if wrong else None
 
 
 def open_run_folder(cfg: DictConfig) -> None:
@@ -93,7 +152,7 @@ def _checkpoint_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
         )
     if checkpoint is not None:
         try:
-            find_checkpoint(cfg)
+            _choose_checkpoint(cfg)
         except ConfigError as error:
             yield "ckpt_path", str(error).removeprefix("ckpt_path: ")
 

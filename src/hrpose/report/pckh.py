@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from hrpose.files import write_atomically
 from hrpose.metrics.functional import PCKH_COLUMNS
 from hrpose.report.protocol import FileStamp
 from hrpose.report.table import make_table, say
@@ -75,6 +76,6 @@ def show_pckh(numbers: Mapping[str, float], protocol: PckhProtocol, console: Con
 
 def write_pckh(numbers: Mapping[str, float], protocol: PckhProtocol, file: Path) -> None:
     """Write the numbers with their protocol as JSON; what is not defined is null."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     defined = {name: None if math.isnan(value) else value for name, value in numbers.items()}
-    file.write_text(json.dumps({"protocol": protocol.to_dict(), "numbers": defined}, allow_nan=False))
+    with write_atomically(file) as partial:
+        partial.write_text(json.dumps({"protocol": protocol.to_dict(), "numbers": defined}, allow_nan=False))

@@ -8,9 +8,11 @@ from typing import Any
 from hydra.utils import get_class
 from lightning import Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig, OmegaConf
+from lightning.pytorch.plugins.io import AsyncCheckpointIO, CheckpointIO
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
+from hrpose.callbacks import AtomicCheckpointIO
 from hrpose.config import ConfigError, build
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.data.weights import find_weights
@@ -90,7 +92,7 @@ def build_trainer(cfg: DictConfig) -> Trainer:
     Raises:
         ConfigError: if Lightning cannot run like that, on this machine.
     """
-    parts = {"callbacks": _named(cfg.callbacks), "logger": _named(cfg.logger)}
+    parts = {"callbacks": _named(cfg.callbacks), "logger": _named(cfg.logger), "plugins": _plugins(cfg)}
     try:
         trainer: Trainer = build(cfg.trainer, **parts)
     except (MisconfigurationException, ImportError) as error:  # an accelerator's library may be missing
@@ -148,6 +150,18 @@ def _keep_quiet() -> None:
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # FrequentLogging sees to it
     for handler in logging.getLogger().handlers:
         handler.addFilter(lambda record: "Tip:" not in record.getMessage())
+
+
+def _plugins(cfg: DictConfig) -> list[Any]:
+    """Build the plugins of `trainer.plugins`, and write checkpoints atomically unless one of them writes checkpoints."""
+    given = OmegaConf.select(cfg, "trainer.plugins")
+    nodes = [] if given is None else list(given) if isinstance(given, ListConfig) else [given]
+    plugins = [build(node) if isinstance(node, DictConfig) else node for node in nodes]
+    writers = [plugin for plugin in plugins if isinstance(plugin, CheckpointIO)]
+    for writer in writers:
+        if isinstance(writer, AsyncCheckpointIO) and writer.checkpoint_io is None:
+            writer.checkpoint_io = AtomicCheckpointIO()
+    return plugins if writers else [*plugins, AtomicCheckpointIO()]
 
 
 def _named(nodes: DictConfig | None) -> list[Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
+from hrpose.files import write_atomically
 from hrpose.metrics.functional import match_detections
 from hrpose.report import COLUMNS, Comparison, Measurement, compare_measurements, measure, read_measurement
 from hrpose.report.protocol import NOT_STATED
@@ -37,8 +38,9 @@ def compare(cfg: DictConfig) -> float:
     for name, comparison in comparisons.items():
         _show(name, comparison, cfg, console)
     file = Path(cfg.paths.run) / "compare.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({name or "results": c.to_dict() for name, c in comparisons.items()}, allow_nan=False))
+    content = {name or "results": comparison.to_dict() for name, comparison in comparisons.items()}
+    with write_atomically(file) as partial:
+        partial.write_text(json.dumps(content, allow_nan=False))
     say(console, f"Written to {file}")
     first = next(iter(comparisons.values())).differences["AP"]
     return float("nan") if first is None else first

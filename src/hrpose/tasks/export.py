@@ -17,6 +17,7 @@ from hrpose.backends import ExportedPoses, open_exported
 from hrpose.config import ConfigError, build
 from hrpose.estimator.exported import photo_of_crop
 from hrpose.export import SUFFIX_OF, Feed, check_choice, write_export, write_int8
+from hrpose.files import write_atomically
 from hrpose.report.table import say
 from hrpose.structures import CropBatch
 from hrpose.tasks.exporting.checking import CheckResult, check_file, state_measurement
@@ -67,7 +68,8 @@ def export(cfg: DictConfig) -> Path:
         "precision": cfg.precision,
     }
     content["protocols"] = subject.record.protocols
-    report.write_text(json.dumps({**content, **result.to_dict()}, indent=2, allow_nan=False))
+    with write_atomically(report) as partial:
+        partial.write_text(json.dumps({**content, **result.to_dict()}, indent=2, allow_nan=False))
     _show(result, console, report)
     if result.faults:
         raise ExportCheckError(f"{file} was written, but {'; '.join(result.faults)}. See {report}.")
