@@ -1,8 +1,8 @@
 """Lightning callbacks: what a run leaves in its folder.
 
-`RunCheckpoint` keeps checkpoints, `AtomicCheckpointIO` writes them; `FinalValidation` sees to it that the last epoch is measured,
-`FrequentLogging` that every epoch leaves its loss; `PictureSheets` draws what the network sees, what it answers and how it learns;
-`ResultFiles` writes result JSONs.
+`RunCheckpoint` keeps checkpoints, `AtomicCheckpointIO` writes them; `FinalValidation` sees to it that the last epoch is
+measured, `FrequentLogging` that every epoch leaves its loss; `PictureSheets` draws what the network sees, what it answers
+and how it learns; `ResultFiles` writes result JSONs.
 """
 
 import json
