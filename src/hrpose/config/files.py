@@ -1,7 +1,6 @@
 """Check that the files and folders which a configuration names are there."""
 
 import logging
-import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -115,30 +114,6 @@ def _archive_damage(file: Path, size: int, modified: int) -> str | None:
     except (zipfile.BadZipFile, EOFError) as error:
         return f"cut off after {size:,} bytes" if "not a zip file" in str(error) else str(error)
     return f"wrong checksum of {wrong}" if wrong else None
-
-
-def open_run_folder(cfg: DictConfig) -> None:
-    """Make the folder above the run's own, so that one that cannot be made is told before Hydra tries.
-
-    Args:
-        cfg: with `paths.run`.
-
-    Raises:
-        ConfigError: the folder cannot be made, or nothing may be written there.
-    """
-    run = Path(str(cfg.paths.run))
-    try:
-        run.parent.mkdir(parents=True, exist_ok=True)
-        reason = "is a file" if run.is_file() else ""
-    except OSError as error:
-        reason = f"cannot be made ({error.strerror})"
-    if not reason and not os.access(run if run.is_dir() else run.parent, os.W_OK | os.X_OK):
-        reason = "may not be written to"
-    if reason:
-        raise ConfigError(
-            f"paths.run: expected a folder for what the run leaves, but {run} {reason}. Choose another: paths.runs=<folder> for "
-            "all runs, paths.run=<folder> for this one."
-        )
 
 
 def _checkpoint_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:

@@ -28,6 +28,10 @@ from hrpose.tasks.rehearsal import rehearse
 logger = logging.getLogger(__name__)
 
 
+# Advertisements, and what Lightning says of signals; the command says it.
+_UNSAID = ("Tip:", "Detected KeyboardInterrupt", "Received SIGTERM")
+
+
 @dataclass(frozen=True)
 class Assembly:
     """The parts of a run, ready to go."""
@@ -149,7 +153,7 @@ def _keep_quiet() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # FrequentLogging sees to it
     for handler in logging.getLogger().handlers:
-        handler.addFilter(lambda record: "Tip:" not in record.getMessage())
+        handler.addFilter(lambda record: not any(text in record.getMessage() for text in _UNSAID))
 
 
 def _plugins(cfg: DictConfig) -> list[Any]:
