@@ -1,8 +1,8 @@
 """Lightning callbacks: what a run leaves in its folder.
 
-`RunCheckpoint` keeps checkpoints, `AtomicCheckpointIO` writes them; `FinalValidation` sees to it that the last epoch is
-measured, `FrequentLogging` that every epoch leaves its loss; `PictureSheets` draws what the network sees, what it answers
-and how it learns; `ResultFiles` writes result JSONs.
+`RunCheckpoint` keeps checkpoints; `FinalValidation` sees to it that the last epoch is measured, `FrequentLogging` that every
+epoch leaves its loss; `PictureSheets` draws what the network sees, what it answers and how it learns; `ResultFiles` writes
+result JSONs.
 """
 
 import json
@@ -16,7 +16,6 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
@@ -57,22 +56,6 @@ class RunCheckpoint(ModelCheckpoint):
         self.best_model_path = self.kth_best_model_path = str(after)
         self.best_model_score = self.kth_value = state_dict["best_model_score"]
         self.best_k_models = {str(after): state_dict["best_model_score"]}
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write each checkpoint beside its target and move it there when it is complete.
-
-    Lightning writes it to the folder for temporary files; where that is on another file system, the move is a copy, and a
-    process that is killed during the copy leaves a torn checkpoint.
-    """
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Save a checkpoint; a path of another protocol (`s3://...`) is left to Lightning."""
-        if storage_options is not None or "://" in str(path):
-            super().save_checkpoint(checkpoint, path, storage_options)
-            return
-        with write_atomically(path) as partial, partial.open("wb") as stream:
-            torch.save(checkpoint, stream)
 
 
 class FinalValidation(Callback):

@@ -8,11 +8,9 @@ from typing import Any
 from hydra.utils import get_class
 from lightning import Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.plugins.io import AsyncCheckpointIO, CheckpointIO
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from hrpose.callbacks import AtomicCheckpointIO
 from hrpose.config import ConfigError, build
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.data.weights import find_weights
@@ -22,6 +20,7 @@ from hrpose.module import PoseModule
 from hrpose.report import PckhProtocol, Protocol
 from hrpose.skeletons import Skeleton
 from hrpose.tasks.exported import Subject, choose_subject, stand_in
+from hrpose.tasks.lightning_parts import KeepSigtermHandler, build_plugins
 from hrpose.tasks.protocols import state_protocols
 from hrpose.tasks.rehearsal import rehearse
 
@@ -96,7 +95,11 @@ def build_trainer(cfg: DictConfig) -> Trainer:
     Raises:
         ConfigError: if Lightning cannot run like that, on this machine.
     """
-    parts = {"callbacks": _named(cfg.callbacks), "logger": _named(cfg.logger), "plugins": _plugins(cfg)}
+    parts = {
+        "callbacks": [*_named(cfg.callbacks), KeepSigtermHandler()],
+        "logger": _named(cfg.logger),
+        "plugins": build_plugins(cfg.trainer.get("plugins")),
+    }
     try:
         trainer: Trainer = build(cfg.trainer, **parts)
     except (MisconfigurationException, ImportError) as error:  # an accelerator's library may be missing
@@ -154,18 +157,6 @@ def _keep_quiet() -> None:
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # FrequentLogging sees to it
     for handler in logging.getLogger().handlers:
         handler.addFilter(lambda record: not any(text in record.getMessage() for text in _UNSAID))
-
-
-def _plugins(cfg: DictConfig) -> list[Any]:
-    """Build the plugins of `trainer.plugins`, and write checkpoints atomically unless one of them writes checkpoints."""
-    given = OmegaConf.select(cfg, "trainer.plugins")
-    nodes = [] if given is None else list(given) if isinstance(given, ListConfig) else [given]
-    plugins = [build(node) if isinstance(node, DictConfig) else node for node in nodes]
-    writers = [plugin for plugin in plugins if isinstance(plugin, CheckpointIO)]
-    for writer in writers:
-        if isinstance(writer, AsyncCheckpointIO) and writer.checkpoint_io is None:
-            writer.checkpoint_io = AtomicCheckpointIO()
-    return plugins if writers else [*plugins, AtomicCheckpointIO()]
 
 
 def _named(nodes: DictConfig | None) -> list[Any]:
