@@ -8,7 +8,7 @@ from hrpose.config.build import build
 from hrpose.config.choices import brought_along
 from hrpose.config.compose import compose, conf_dir
 from hrpose.config.errors import ConfigError
-from hrpose.config.files import find_checkpoint
+from hrpose.config.files import find_checkpoint, needs_drawing
 from hrpose.config.run_folders import claimed_folders, open_run_folder
 from hrpose.config.validate import check, validate
 
@@ -21,6 +21,7 @@ __all__ = [
     "compose",
     "conf_dir",
     "find_checkpoint",
+    "needs_drawing",
     "open_run_folder",
     "validate",
 ]

@@ -26,7 +26,13 @@ def find_file_faults(cfg: DictConfig) -> list[tuple[str, str]]:
     Returns:
         Keys, each with what is wrong with it.
     """
-    faults = [*_checkpoint_faults(cfg), *_weights_faults(cfg), *_result_faults(cfg), *_source_faults(cfg)]
+    faults = [
+        *_checkpoint_faults(cfg),
+        *_weights_faults(cfg),
+        *_result_faults(cfg),
+        *_source_faults(cfg),
+        *_mixed_data(cfg),
+    ]
     missing = list(_missing_data(cfg))
     if missing:
         lines = ["these files are missing:", *(f"  {key} = {path}{_hint(key, Path(path))}" for key, path in missing)]
@@ -193,19 +199,64 @@ def _alternatives(file: Path) -> str:
     return "" if file.parent.is_dir() else f" There is no folder {file.parent} either."
 
 
-def _missing_data(cfg: DictConfig) -> Iterator[tuple[str, str]]:
-    """Give key and path of the data that the task needs and does not find."""
-    if not isinstance(cfg.get("data"), DictConfig) or _node(cfg, "prepare") is not None or cfg.get("task") == "export":
-        return
+def needs_drawing(cfg: DictConfig) -> bool:
+    """Check whether the task uses data that `prepare` makes; data of the user's own needs nothing drawn."""
+    if _node(cfg, "prepare") is None:
+        return False
+    folder = _drawn_folder(cfg)
+    return folder is None or any(_is_below(path, folder) for path in _data_paths(cfg).values())
+
+
+def _drawn_folder(cfg: DictConfig) -> str | None:
+    return _text(cfg.prepare, "folder") if isinstance(_node(cfg, "prepare"), DictConfig) else None
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return Path(path).resolve().is_relative_to(Path(folder).resolve())
+
+
+def _data_paths(cfg: DictConfig) -> dict[str, str]:
+    """Return the keys of `data` whose files and folders the task uses, with their paths."""
     boxes = OmegaConf.select(cfg, "data.val_boxes") or []
     for_training = ["train_annotations", "train_images"]
     for_validation = ["val_annotations", "val_images", "val_ground_truth"]
     for_validation += ["val_detections"] if "det" in boxes else []
     wanted = {"fit": for_training + for_validation, "bench": for_training}.get(cfg.get("task", ""), for_validation)
-    for name in wanted:
-        path = _text(cfg.data, name)
-        if path is not None and not (Path(path).is_dir() if name.endswith("_images") else Path(path).is_file()):
+    paths = {name: _text(cfg.data, name) for name in wanted}
+    return {name: path for name, path in paths.items() if path is not None}
+
+
+def _missing_data(cfg: DictConfig) -> Iterator[tuple[str, str]]:
+    """Give key and path of the data that the task needs and does not find."""
+    if not isinstance(cfg.get("data"), DictConfig) or cfg.get("task") == "export":
+        return
+    folder = _drawn_folder(cfg)
+    if _node(cfg, "prepare") is not None and folder is None:
+        return
+    for name, path in _data_paths(cfg).items():
+        if folder is not None and _is_below(path, folder):
+            continue
+        if not (Path(path).is_dir() if name.endswith("_images") else Path(path).is_file()):
             yield f"data.{name}", path
+
+
+def _mixed_data(cfg: DictConfig) -> Iterator[tuple[str, str]]:
+    """Find paths that still lead to drawn data beside annotations that do not."""
+    folder = _drawn_folder(cfg)
+    if folder is None or not isinstance(cfg.get("data"), DictConfig):
+        return
+    paths = _data_paths(cfg)
+    for name, path in paths.items():
+        annotations = f"{name.partition('_')[0]}_annotations"
+        if name == annotations or annotations not in paths:
+            continue
+        if _is_below(path, folder) and not _is_below(paths[annotations], folder):
+            advice = " or set data.val_boxes=[gt]" if name == "val_detections" else ""
+            yield (
+                f"data.{name}",
+                f"{path} belongs to people drawn by code, but data.{annotations}={paths[annotations]} does not. Give "
+                f"data.{name}=...{advice}.",
+            )
 
 
 def _hint(key: str, path: Path) -> str:

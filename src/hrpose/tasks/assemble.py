@@ -11,7 +11,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from hrpose.config import ConfigError, build
+from hrpose.config import ConfigError, build, needs_drawing
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.data.weights import find_weights
 from hrpose.metrics import PCKh, PoseMetric
@@ -22,7 +22,7 @@ from hrpose.skeletons import Skeleton
 from hrpose.tasks.exported import Subject, choose_subject, stand_in
 from hrpose.tasks.lightning_parts import KeepSigtermHandler, build_plugins
 from hrpose.tasks.protocols import state_protocols
-from hrpose.tasks.rehearsal import rehearse
+from hrpose.tasks.rehearsal import check_parts, rehearse
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +45,13 @@ def assemble(cfg: DictConfig) -> Assembly:
     """Build data, network and trainer from a composed and validated configuration.
 
     The skeleton comes first: it is read from the annotation file where the configuration says so, and the number of
-    channels of the network, the mirror pairs and the OKS sigmas follow from it.
+    channels of the network, the mirror pairs and the OKS sigmas follow from it. What needs no data is checked even earlier.
     """
     _keep_quiet()
+    trainer = build_trainer(cfg)
+    check_parts(cfg)
     seed_everything(cfg.seed, workers=True, verbose=False)
-    if cfg.prepare is not None:
+    if needs_drawing(cfg):
         build(cfg.prepare)
     skeleton: Skeleton = build(cfg.skeleton)
     subject = choose_subject(cfg, skeleton)
@@ -86,7 +88,7 @@ def assemble(cfg: DictConfig) -> Assembly:
     )
     if subject.opened is None:
         logger.info("%s: %.2f M parameters", type(net).__name__, count_parameters(net) / 1e6)
-    return Assembly(module, datamodule, build_trainer(cfg), protocols)
+    return Assembly(module, datamodule, trainer, protocols)
 
 
 def build_trainer(cfg: DictConfig) -> Trainer:
@@ -161,7 +163,13 @@ def _keep_quiet() -> None:
 
 def _named(nodes: DictConfig | None) -> list[Any]:
     """Build the named nodes of a group; a node that is null is switched off."""
-    return [build(node) for node in (nodes or {}).values() if node is not None]
+    parts = []
+    for node in (nodes or {}).values():
+        try:
+            parts += [build(node)] if node is not None else []
+        except ImportError as error:  # a library that is there and cannot be used
+            raise ConfigError(f"{node._get_full_key(None)}: {error}") from error
+    return parts
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:

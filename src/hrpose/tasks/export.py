@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from hrpose.backends import ExportedPoses, open_exported
-from hrpose.config import ConfigError, build
+from hrpose.config import ConfigError, build, needs_drawing
 from hrpose.estimator.exported import photo_of_crop
 from hrpose.export import SUFFIX_OF, Feed, check_choice, write_export, write_int8
 from hrpose.files import write_atomically
@@ -50,7 +50,7 @@ def export(cfg: DictConfig) -> Path:
         check_choice(cfg.format, cfg.precision, file, cfg.input)
     except ValueError as error:
         raise ConfigError(f"format: {error}") from error
-    if cfg.get("prepare") is not None:
+    if needs_drawing(cfg):
         build(cfg.prepare)
     subject = read_subject(cfg)
     console = Console()
