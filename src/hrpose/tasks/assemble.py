@@ -48,11 +48,7 @@ def assemble(cfg: DictConfig) -> Assembly:
     channels of the network, the mirror pairs and the OKS sigmas follow from it. What needs no data is checked even earlier.
     """
     _keep_quiet()
-    trainer = build_trainer(cfg)
-    check_parts(cfg)
-    seed_everything(cfg.seed, workers=True, verbose=False)
-    if needs_drawing(cfg):
-        build(cfg.prepare)
+    trainer = _begin(cfg)
     skeleton: Skeleton = build(cfg.skeleton)
     subject = choose_subject(cfg, skeleton)
     codec = subject.codec
@@ -89,6 +85,16 @@ def assemble(cfg: DictConfig) -> Assembly:
     if subject.opened is None:
         logger.info("%s: %.2f M parameters", type(net).__name__, count_parameters(net) / 1e6)
     return Assembly(module, datamodule, trainer, protocols)
+
+
+def _begin(cfg: DictConfig) -> Trainer:
+    """Build what needs no data, and only then draw the data, if the task uses it."""
+    trainer = build_trainer(cfg)
+    check_parts(cfg)
+    seed_everything(cfg.seed, workers=True, verbose=False)
+    if needs_drawing(cfg):
+        build(cfg.prepare)
+    return trainer
 
 
 def build_trainer(cfg: DictConfig) -> Trainer:
