@@ -5,6 +5,7 @@ it has handed over. Lightning calls `set_epoch` of the one and saves and restore
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -74,8 +75,9 @@ class ResumableLoader(DataLoader[RawBatch]):
     """A DataLoader that goes on where it stopped.
 
     Its state counts the batches that were handed over, not those that workers have prepared. After `load_state_dict` the next
-    pass over the same epoch leaves those out, without opening a photo; passes over other epochs are whole. Iteration begins
-    with the first `next`, so an epoch that is set between `iter` and `next` counts (Lightning does it in this order).
+    pass over the same epoch leaves those out, and with an `EpochSampler` opens none of their photos; passes over other epochs are
+    whole. Iteration begins with the first `next`, so an epoch that is set between `iter` and `next` counts (Lightning does it in
+    this order).
     """
 
     _epoch = 0
@@ -87,11 +89,14 @@ class ResumableLoader(DataLoader[RawBatch]):
         sampler = self.sampler
         self._epoch = int(getattr(sampler, "epoch", 0))
         self._batches = 0
-        if self._epoch == self._resume_epoch and isinstance(sampler, EpochSampler):
+        if self._epoch == self._resume_epoch:
             self._batches = self._resume_batches
-            sampler.skip_next(self._resume_batches * self._samples_per_batch)
+        unwanted = self._batches
+        if isinstance(sampler, EpochSampler):
+            sampler.skip_next(self._batches * self._samples_per_batch)
+            unwanted = 0
         self._resume_epoch = -1
-        for batch in super().__iter__():
+        for batch in islice(super().__iter__(), unwanted, None):
             self._batches += 1
             yield batch
 
