@@ -125,7 +125,7 @@ MULTISTEP = ("schedule=multistep", "schedule.milestones=[50]")
 WARMUP = ("schedule=warmup_multistep", "schedule.milestones=[3]", "schedule.warmup_steps=9")
 
 
-@pytest.mark.parametrize("step", [4, 8, 6], ids=["first epoch", "second epoch", "within an epoch"])
+@pytest.mark.parametrize("step", [4, 6], ids=["after an epoch", "within an epoch"])
 @pytest.mark.parametrize(
     ("before", "now"),
     [
