@@ -124,7 +124,7 @@ def test_a_run_resumed_within_any_epoch_ends_with_the_same_bits(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "words",
+    "limits",
     [
         ["+trainer.val_check_interval=3", "trainer.accumulate_grad_batches=2", "callbacks/ema=default"],
         ["trainer.check_val_every_n_epoch=2"],
@@ -133,11 +133,11 @@ def test_a_run_resumed_within_any_epoch_ends_with_the_same_bits(
         ["+trainer.overfit_batches=4"],
         ["trainer.limit_train_batches=0.7", "trainer.accumulate_grad_batches=2"],
     ],
-    ids=lambda words: words[0],
+    ids=lambda limits: limits[0],
 )
-def test_a_run_resumed_from_each_of_its_checkpoints_ends_with_the_same_bits(fit, tmp_path, words) -> None:
+def test_a_run_resumed_from_each_of_its_checkpoints_ends_with_the_same_bits(fit, tmp_path, limits) -> None:
     best = ["callbacks.best.filename='best_{step}'", "+callbacks.best.save_top_k=-1"]
-    words = ["schedule=onecycle", *best, *words]
+    words = ["schedule=onecycle", *best, *limits]
     assert resume_from_each(fit, tmp_path, words, pattern="*_*.ckpt") == []
 
 

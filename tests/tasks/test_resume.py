@@ -217,6 +217,12 @@ def test_the_log_names_what_differs_with_both_values(tmp_path, caplog) -> None:
     assert line == "Resuming with optim.lr=1e-05 (the checkpoint has 0.1)"
 
 
+def test_a_complete_run_is_not_trained_and_says_so(tmp_path, caplog) -> None:
+    checkpoint = interrupt(tmp_path, 16, "schedule=none")
+    assert train("schedule=none", "optim.lr=0.01", checkpoint=checkpoint).settings == []
+    assert "Nothing was trained" in caplog.text
+
+
 @pytest.mark.parametrize("words", [("trainer.max_epochs=4",), ("trainer.max_epochs=-1",)], ids=str)
 def test_a_run_that_is_limited_by_steps_leaves_out_no_epoch(tmp_path, words) -> None:
     words = ("schedule=onecycle", *words)

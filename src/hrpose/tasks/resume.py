@@ -100,6 +100,13 @@ class Resume(Callback):
         """Apply the settings, if the run is resumed within an epoch."""
         self._apply(trainer, pl_module, batch_idx)
 
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Warn if there was nothing to train."""
+        if self._pending:
+            logger.warning(
+                "Nothing was trained: the run of the checkpoint is complete. Set trainer.max_epochs to go on with it."
+            )
+
     def _apply(self, trainer: Trainer, pl_module: LightningModule, batch_idx: int) -> None:
         if not self._pending:
             return
