@@ -17,11 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from hrpose.data.checks import check_annotations, warn_of
+from hrpose.data.annotation_checks import check_annotations
+from hrpose.data.checks import warn_of
 from hrpose.data.coco_annotations import CocoAnnotations
-from hrpose.data.coco_keypoints import pack_keypoint_fields, pack_keypoints
+from hrpose.data.coco_keypoints import pack_keypoint_fields, pack_keypoints, read_num_keypoints
 from hrpose.data.coco_rows import (
     choose_category,
+    find_other_categories,
     read_areas,
     read_boxes,
     read_crowd_index,
@@ -55,7 +57,7 @@ def read_annotations(
         category: name of the category to take; the default is the one that has keypoints.
         keypoint_fields: fields of an annotation, each with the number of keypoints that are taken of it, the first ones; the
             default takes all of `keypoints`. COCO-WholeBody has five fields.
-        area_from_bbox: share of its box that an object without `area` is taken to cover.
+        area_from_bbox: share of its box that an object without `area`, or with one below 1 % of the box, is taken to cover.
 
     Raises:
         MissingDataError: if there is no such file.
@@ -63,12 +65,12 @@ def read_annotations(
         ValueError: if a number of keypoints or the share of the box is not positive.
 
     Warns:
-        DataWarning: with the number of objects without `keypoints` or without `area`.
+        DataWarning: with the number of objects without `keypoints`, and for each finding of `data.checks`, once in a process.
     """
     path = Path(file)
     if not path.is_file():
         raise MissingDataError(f"Expected a COCO annotation file at {path}, but there is no such file.")
-    if not area_from_bbox > 0 or any(count < 1 for count in (keypoint_fields or {}).values()):
+    if area_from_bbox is True or not area_from_bbox > 0 or any(count < 1 for count in (keypoint_fields or {}).values()):
         raise ValueError(
             f"Expected a positive `area_from_bbox` and positive numbers of `keypoint_fields`, but got {area_from_bbox} and "
             f"{keypoint_fields}."
@@ -131,6 +133,7 @@ def _read(file: Path, category: str | None, fields: Mapping[str, int] | None, bo
         keypoints, visibility, has_keypoints = pack_keypoints(rows, iscrowd, chosen, file)
     else:
         keypoints, visibility, has_keypoints = pack_keypoint_fields(rows, iscrowd, fields, file)
+    area, has_area = read_areas(rows, bbox, box_share, file)
     return CocoAnnotations(
         file=file,
         category=chosen,
@@ -141,11 +144,14 @@ def _read(file: Path, category: str | None, fields: Mapping[str, int] | None, bo
         image_index=image_index,
         instance_ids=instance_ids,
         bbox=bbox,
-        area=read_areas(rows, bbox, box_share, file),
-        has_area=np.array([row.get("area") is not None for row in rows], bool),
+        area=area,
+        has_area=has_area,
+        area_from_bbox=box_share,
         iscrowd=iscrowd,
         keypoints=keypoints,
         visibility=visibility,
         has_keypoints=has_keypoints,
+        num_keypoints=read_num_keypoints(rows, visibility, file, follow=fields is None),
+        other_categories=find_other_categories(content, chosen) if category is None else {},
         crowd_index=read_crowd_index(content["images"], file),
     )

@@ -17,6 +17,9 @@ from hrpose.geometry import Rules, clip_bbox
 from hrpose.skeletons import Skeleton, keypoint_key
 from hrpose.structures import GroundTruth, InstanceTable, PackedStrings
 
+_CROWD, _NO_KEYPOINTS = "marked `iscrowd`", "without keypoints"
+_AREA, _BOX = "with an `area` of 0", "with a box of no size inside the image"
+
 
 @dataclass(frozen=True, eq=False)
 class CocoAnnotations:
@@ -32,12 +35,15 @@ class CocoAnnotations:
         image_index: (M,) int32 row of the photo.
         instance_ids: (M,) int64 annotation ids.
         bbox: (M, 4) float64 x, y, width, height as the file has them.
-        area: (M,) float64; a share of the box where the file has none.
-        has_area: (M,) bool, False where the file has no `area`.
+        area: (M,) float64 in square pixels, as the file has it or `area_from_bbox` of the box.
+        has_area: (M,) bool, False where the file has no `area`, or one below 1 % of the box.
+        area_from_bbox: share of its box that an object without `area` is taken to cover.
         iscrowd: (M,) bool.
         keypoints: (M, K, 2) in the smallest type that holds them exactly; 0 where unlabelled.
         visibility: (M, K) uint8.
         has_keypoints: (M,) bool, False where all 3K numbers of the file are 0.
+        num_keypoints: (M,) int64 as the file states it; the number of labelled keypoints where it does not.
+        other_categories: ids of the annotations of other categories with keypoints, if the category was not named.
         crowd_index: (I,) float64 as the file states it for its photos, from 0 to 1; None where it does not.
     """
 
@@ -52,10 +58,13 @@ class CocoAnnotations:
     bbox: NDArray[np.float64]
     area: NDArray[np.float64]
     has_area: NDArray[np.bool_]
+    area_from_bbox: float
     iscrowd: NDArray[np.bool_]
     keypoints: NDArray[np.generic]
     visibility: NDArray[np.uint8]
     has_keypoints: NDArray[np.bool_]
+    num_keypoints: NDArray[np.int64]
+    other_categories: Mapping[str, NDArray[np.int64]]
     crowd_index: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
@@ -97,7 +106,7 @@ class CocoAnnotations:
         Crowds and objects without keypoints are left out, and boxes are clipped to the photo (`geometry.clip_bbox`). By the
         official rules so are objects of no area or outside the photo (`COCODataset._load_coco_keypoint_annotation_kernal`),
         and boxes without any width and height after that, of which no crop can be made. By MMPose's the area does not
-        matter, but a box needs width and height, and a person at least one labelled keypoint.
+        matter, but a box needs width and height, and a person at least one labelled keypoint and a `num_keypoints` above 0.
 
         Args:
             rules: whose rules.
@@ -105,22 +114,18 @@ class CocoAnnotations:
         Warns:
             DataWarning: with the number of labelled persons that are left out because of their box or area.
         """
-        bbox = clip_bbox(self.bbox, self.image_sizes[self.image_index], rules)
-        if rules == "mmpose":
-            sound = (bbox[:, 2:] > 0).all(axis=1)
-            wanted = ~self.iscrowd & (self.visibility > 0).any(axis=1)
-        else:
-            sound = (self.area > 0) & (bbox[:, 2:] >= 0).all(axis=1) & (bbox[:, 2:] > 0).any(axis=1)
-            wanted = ~self.iscrowd & self.has_keypoints
-        lost = np.flatnonzero(wanted & ~sound)
+        left_out, bbox = self._left_out(rules)
+        labelled = ~(left_out[_CROWD] | left_out[_NO_KEYPOINTS])
+        is_lost = np.any(list(left_out.values()), axis=0)
+        kept, lost = np.flatnonzero(~is_lost), np.flatnonzero(labelled & is_lost)
         if len(lost):
+            reasons = _list_counts({reason: rows[lost] for reason, rows in left_out.items()})
             warnings.warn(
-                f"{self.file}: {len(lost)} of {np.count_nonzero(wanted)} persons with keypoints are left out, because their "
-                f"box or `area` is zero or lies outside the photo (annotation ids {list_first(self.instance_ids[lost])}).",
+                f"{self.file}: {len(lost)} of {np.count_nonzero(labelled)} instances with keypoints are left out: {reasons} "
+                f"(annotation ids {list_first(self.instance_ids[lost])}).",
                 DataWarning,
                 stacklevel=2,
             )
-        kept = np.flatnonzero(wanted & sound)
         return InstanceTable(
             image_ids=self.image_ids,
             image_sizes=self.image_sizes,
@@ -134,6 +139,30 @@ class CocoAnnotations:
             visibility=self.visibility[kept],
         )
 
+    def describe_left_out(self, rules: Rules = "official") -> str:
+        """Count the objects that `instances` leaves out, each reason on its own: one object can have several.
+
+        Args:
+            rules: as of `instances`.
+        """
+        return _list_counts(self._left_out(rules)[0])
+
+    def _left_out(self, rules: Rules) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.float64]]:
+        """Find the objects that cannot be trained on by each reason, (M,) each, and the clipped boxes (M, 4)."""
+        bbox = clip_bbox(self.bbox, self.image_sizes[self.image_index], rules)
+        if rules == "mmpose":
+            return {
+                _CROWD: self.iscrowd,
+                _NO_KEYPOINTS: ~(self.visibility > 0).any(axis=1) | (self.num_keypoints == 0),
+                _BOX: ~(bbox[:, 2:] > 0).all(axis=1),
+            }, bbox
+        return {
+            _CROWD: self.iscrowd,
+            _NO_KEYPOINTS: ~self.has_keypoints,
+            _AREA: ~(self.area > 0),
+            _BOX: (bbox[:, 2:] < 0).any(axis=1) | (bbox[:, 2:] == 0).all(axis=1),
+        }, bbox
+
     def ground_truth(self) -> GroundTruth:
         """Give every object, crowds and those without keypoints included: what AP is measured against."""
         return GroundTruth(
@@ -146,5 +175,10 @@ class CocoAnnotations:
             bbox=self.bbox,
             area=self.area,
             iscrowd=self.iscrowd,
+            num_keypoints=self.num_keypoints,
             crowd_index=self.crowd_index,
         )
+
+
+def _list_counts(reasons: Mapping[str, NDArray[np.bool_]]) -> str:
+    return ", ".join(f"{np.count_nonzero(rows)} {reason}" for reason, rows in reasons.items() if rows.any())

@@ -17,7 +17,7 @@ class PersonFiles:
     Attributes:
         category: name of the category to take; the default is the one that has keypoints.
         keypoint_fields: fields of an annotation, each with the number of keypoints that are taken of it, the first ones.
-        area_from_bbox: share of its box that a person without `area` is taken to cover.
+        area_from_bbox: share of its box that a person without `area`, or with one below 1 % of the box, is taken to cover.
         bbox_rules: how annotated boxes are clipped and which of them count.
         min_bbox_score: detections below it are left out.
     """
@@ -53,9 +53,12 @@ class PersonFiles:
         else:
             table = annotations.instances(self.bbox_rules)
         if not len(table):
+            found = f"{len(annotations)} annotations"
+            if isinstance(annotations, CocoAnnotations) and len(annotations):
+                found += f", of which none can be used: {annotations.describe_left_out(self.bbox_rules)}"
             raise DataError(
-                f"{file}: expected persons to {purpose} on, but none of its {len(annotations)} annotations has labelled "
-                "keypoints and a box inside its photo. Is it the right file, and data.category the right one?"
+                f"{file}: expected instances to {purpose} on, but found {found}. Is it the right file, and data.category the "
+                "right one?"
             )
         return table
 
