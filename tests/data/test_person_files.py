@@ -44,5 +44,8 @@ def test_a_file_without_anybody_says_how_many_annotations_it_has(tmp_path: Path)
     for row in told["annotations"]:
         row["keypoints"] = [0] * 51
     file = write_json(tmp_path / "unlabelled.json", told)
-    with pytest.raises(DataError, match=r"expected persons to train on, but none of its 11 annotations has labelled"):
+    with pytest.raises(
+        DataError,
+        match=r"to train on, but found 11 annotations, of which none can be used: 11 without keypoints\. Is it",
+    ):
         PersonFiles().annotated(file, "train")

@@ -5,7 +5,7 @@ A new check is a function that finds rows and an entry of `CHECKS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,14 +86,15 @@ class Check:
     min_share: float = 0.0
 
 
-def check_annotations(annotations: CocoAnnotations) -> list[Finding]:
-    """Run all checks of annotation files.
+def check_annotations(annotations: CocoAnnotations, checks: Sequence[Check] | None = None) -> list[Finding]:
+    """Run checks of annotation files.
 
     Args:
         annotations: of one file.
+        checks: to run; None runs all.
 
     Returns:
-        What the checks found, in the order of `CHECKS`.
+        What the checks found, in their order.
     """
     inspected = Inspected(annotations)
     share = annotations.area_from_bbox
@@ -102,7 +103,7 @@ def check_annotations(annotations: CocoAnnotations) -> list[Finding]:
         "box": "the area of the box" if share == 1 else f"{share:g} of the area of the box",
     }
     findings = []
-    for check in CHECKS:
+    for check in CHECKS if checks is None else checks:
         ids, faulty = check.find(inspected)
         count = int(np.count_nonzero(faulty))
         if count and count >= check.min_share * len(ids):
@@ -132,8 +133,7 @@ def _area_of_the_box(seen: Inspected) -> tuple[Ids, Mask]:
 
 
 def _num_keypoints_zero(seen: Inspected) -> tuple[Ids, Mask]:
-    is_zero: Mask = seen.annotations.num_keypoints[seen.rows] == 0
-    return seen.ids, is_zero
+    return seen.ids, seen.annotations.num_keypoints[seen.rows] == 0
 
 
 def _num_keypoints_without_labels(seen: Inspected) -> tuple[Ids, Mask]:
@@ -154,8 +154,8 @@ def _keypoints_at_origin(seen: Inspected) -> tuple[Ids, Mask]:
 
 def _keypoints_normalised(seen: Inspected) -> tuple[Ids, Mask]:
     within = ((seen.points >= 0) & (seen.points <= 1)).all(axis=(1, 2))  # unlabelled ones are 0
-    several = seen.labelled.sum(axis=1) > 1
-    return seen.ids, within & several & seen.points.any(axis=(1, 2)) & (seen.image > 4).all(axis=1)
+    some: Mask = (seen.labelled.sum(axis=1) > 1) & seen.points.any(axis=(1, 2))
+    return seen.ids, some & within & (seen.image > 4).all(axis=1)
 
 
 def _boxes_normalised(seen: Inspected) -> tuple[Ids, Mask]:
@@ -185,7 +185,7 @@ def _keypoints_outside_image(seen: Inspected) -> tuple[Ids, Mask]:
     return seen.ids, seen.share_within(np.zeros_like(seen.image), seen.image) < 0.5
 
 
-CHECKS: tuple[Check, ...] = (
+LABEL_CHECKS: tuple[Check, ...] = (
     Check(
         name="other-categories",
         what="annotations belong to other categories that have keypoints: {others}",
@@ -238,6 +238,10 @@ CHECKS: tuple[Check, ...] = (
         fix="Multiply the keypoints by the width and the height of the image.",
         find=_keypoints_normalised,
     ),
+)
+"""What training and AP depend on; `read_annotations` warns of it."""
+
+CROP_CHECKS: tuple[Check, ...] = (
     Check(
         name="boxes-normalised",
         what="annotations have a box between 0 and 1",
@@ -279,4 +283,7 @@ CHECKS: tuple[Check, ...] = (
         min_share=0.05,
     ),
 )
+"""What the crops of annotated boxes depend on; `PersonFiles.annotated` warns of it."""
+
+CHECKS = LABEL_CHECKS + CROP_CHECKS
 """All checks of annotation files."""

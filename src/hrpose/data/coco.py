@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hrpose.data.annotation_checks import check_annotations
+from hrpose.data.annotation_checks import LABEL_CHECKS, check_annotations
 from hrpose.data.checks import warn_of
 from hrpose.data.coco_annotations import CocoAnnotations
 from hrpose.data.coco_keypoints import pack_keypoint_fields, pack_keypoints, read_num_keypoints
@@ -65,7 +65,7 @@ def read_annotations(
         ValueError: if a number of keypoints or the share of the box is not positive.
 
     Warns:
-        DataWarning: with the number of objects without `keypoints`, and for each finding of `data.checks`, once in a process.
+        DataWarning: with the number of objects without `keypoints`, and of each finding of `LABEL_CHECKS`, once in a process.
     """
     path = Path(file)
     if not path.is_file():
@@ -80,7 +80,7 @@ def read_annotations(
     key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size, repr((category, fields, area_from_bbox)))
     if key not in _cache:
         _cache[key] = _read(path, category, fields, area_from_bbox)
-        warn_of(check_annotations(_cache[key]))
+        warn_of(check_annotations(_cache[key], LABEL_CHECKS))
         _trim_heap()
     return _cache[key]
 

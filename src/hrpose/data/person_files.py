@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from hrpose.data.annotation_checks import CROP_CHECKS, check_annotations
+from hrpose.data.checks import warn_of
 from hrpose.data.coco import CocoAnnotations, read_annotations, read_detections
 from hrpose.data.errors import DataError
 from hrpose.data.mpii import MpiiAnnotations, is_mpii, read_mpii
@@ -46,12 +48,16 @@ class PersonFiles:
 
         Raises:
             DataError: if the file cannot be used, or there are none.
+
+        Warns:
+            DataWarning: of each finding of `CROP_CHECKS`, once in a process.
         """
         annotations = self._read(file)
         if isinstance(annotations, MpiiAnnotations):
             table = annotations.instances()
         else:
             table = annotations.instances(self.bbox_rules)
+            warn_of(check_annotations(annotations, CROP_CHECKS))
         if not len(table):
             found = f"{len(annotations)} annotations"
             if isinstance(annotations, CocoAnnotations) and len(annotations):

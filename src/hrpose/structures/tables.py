@@ -165,8 +165,7 @@ class GroundTruth:
         """Keep some objects by a slice, a mask or indices; all photos stay."""
         chosen = rows if isinstance(rows, slice) else np.asarray(rows)
         names = [field.name for field in fields(self) if field.name not in ("image_ids", "crowd_index")]
-        names = [name for name in names if getattr(self, name) is not None]
-        return replace(self, **{name: getattr(self, name)[chosen] for name in names})
+        return replace(self, **{name: getattr(self, name)[chosen] for name in names if getattr(self, name) is not None})
 
 
 @dataclass(frozen=True, eq=False)
