@@ -5,11 +5,14 @@ import math
 import subprocess
 import sys
 import tarfile
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tiny_coco import CATEGORY, annotation, content, write_json
 
 from hrpose.data.coco import forget_annotations, read_annotations, read_skeleton
@@ -144,6 +147,43 @@ def test_mmpose_looks_at_the_box_and_the_labels_but_not_at_the_area(tmp_path: Pa
     assert table.bbox[0].tolist() == [10, 10, 20, 30]  # the official 19 x 29
     with pytest.warns(DataWarning, match="1 of 4 instances .* left out: 1 with an `area` of 0 .*100"):
         assert annotations.instances().instance_ids.tolist() == [101, 102, 103]
+
+
+def test_mmpose_leaves_out_who_states_no_keypoints_and_official_code_does_not(tmp_path: Path) -> None:
+    told = content(3)
+    told["annotations"][1]["num_keypoints"] = 0
+    with pytest.warns(DataWarning, match="1 of 3 annotations with labelled keypoints state `num_keypoints` 0"):
+        annotations = read_annotations(write_json(tmp_path / "a.json", told))
+    assert annotations.instances("mmpose").instance_ids.tolist() == [100, 102]
+    assert annotations.instances().instance_ids.tolist() == [100, 101, 102]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    shares=st.lists(
+        st.one_of(st.none(), st.just(math.nan), st.just(0.0), st.floats(-2, 2), st.floats(0, 0.02)),
+        min_size=1,
+        max_size=9,
+    ),
+    box_share=st.floats(0.1, 1),
+)
+def test_areas_are_the_files_own_from_one_percent_of_the_box_on(
+    shares: list[float | None], box_share: float, tmp_path_factory
+) -> None:
+    told = content(len(shares))
+    boxes = [row["bbox"][2] * row["bbox"][3] for row in told["annotations"]]
+    areas = [share and share * box for share, box in zip(shares, boxes, strict=True)]
+    for row, area in zip(told["annotations"], areas, strict=True):
+        row["area"] = area
+    file = write_json(tmp_path_factory.getbasetemp() / "areas.json", told)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        annotations = read_annotations(file, area_from_bbox=box_share)
+    own = [area is not None and area >= 0.01 * box for area, box in zip(areas, boxes, strict=True)]
+    taken = [a if is_own else box * box_share for a, box, is_own in zip(areas, boxes, own, strict=True)]
+    found = dict(zip(annotations.instance_ids.tolist(), annotations.area.tolist(), strict=True))
+    assert [found[100 + place] for place in range(len(shares))] == taken
+    assert np.count_nonzero(annotations.has_area) == sum(own)
 
 
 def test_missing_areas_are_taken_from_the_box_and_counted(tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ def test_equal_scores_are_ordered_by_image_and_instance_id() -> None:
 
 def test_instances_handed_out_twice_count_once() -> None:
     annotations, results, sigmas = random_case(5, num_keypoints=8)
+    annotations = contradict(annotations, 5)
     poses = poses_from_coco(results, 8)
     metric = KeypointAveragePrecision(sigmas, ground_truth=truth_from_coco(annotations, 8))
     metric.update_poses(poses)

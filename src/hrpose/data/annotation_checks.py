@@ -212,7 +212,7 @@ LABEL_CHECKS: tuple[Check, ...] = (
     ),
     Check(
         name="num-keypoints-without-labels",
-        what="annotations without labelled keypoints state a `num_keypoints` above 0",
+        what="annotations state a `num_keypoints` above 0, but have no labelled keypoints",
         consequence="AP counts them as instances to be found, as pycocotools does.",
         fix="Count `num_keypoints` again, or remove it from the file: the labelled keypoints are counted then.",
         find=_num_keypoints_without_labels,
