@@ -187,9 +187,9 @@ def test_arguments_are_checked(folder: Path, changes: dict[str, Any], message: s
 
 def test_no_persons_is_said(folder: Path) -> None:
     file = write_json(folder / "empty.json", content(0))
-    with pytest.raises(DataError, match=r"empty\.json: expected persons to train on"):
+    with pytest.raises(DataError, match=r"empty\.json: expected instances to train on, but found 0 annotations"):
         datamodule(folder, train_annotations=file).setup("fit")
-    with pytest.raises(DataError, match=r"empty\.json: expected persons to validate on"):
+    with pytest.raises(DataError, match=r"empty\.json: expected instances to validate on"):
         datamodule(folder, val_annotations=file).setup("validate")
 
 

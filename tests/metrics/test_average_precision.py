@@ -8,7 +8,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from keypoint_oracle import coco_numbers, image_dicts, numbers, poses_from_coco, random_case, truth_from_coco
+from keypoint_oracle import (
+    coco_numbers,
+    contradict,
+    image_dicts,
+    numbers,
+    poses_from_coco,
+    random_case,
+    truth_from_coco,
+)
 from torchmetrics import MetricCollection
 
 from hrpose.metrics import KeypointAveragePrecision, ObjectKeypointSimilarity
@@ -59,6 +67,7 @@ def test_tail_of_the_official_validation(
 @pytest.mark.parametrize("seed", range(6))
 def test_dicts_give_the_reference_bits(seed: int) -> None:
     annotations, results, sigmas = random_case(seed, num_keypoints=5, num_categories=3)
+    annotations = contradict(annotations, seed)
     metric = KeypointAveragePrecision(sigmas)
     preds, target = image_dicts(annotations, results, 5)
     metric.update(preds[:2], target[:2])
@@ -116,6 +125,7 @@ def test_equal_scores_are_ordered_by_image_and_instance_id() -> None:
 
 def test_instances_handed_out_twice_count_once() -> None:
     annotations, results, sigmas = random_case(5, num_keypoints=8)
+    annotations = contradict(annotations, 5)
     poses = poses_from_coco(results, 8)
     metric = KeypointAveragePrecision(sigmas, ground_truth=truth_from_coco(annotations, 8))
     metric.update_poses(poses)

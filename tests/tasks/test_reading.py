@@ -2,13 +2,18 @@
 
 import json
 import logging
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from keypoint_oracle import coco_numbers, contradict
 from small_case import annotation_content, mixture, result_rows
 
+from hrpose.data.errors import DataWarning
+from hrpose.metrics.functional import average_precision
 from hrpose.skeletons import COCO
 from hrpose.tasks.reading import read_evaluated
 
@@ -82,22 +87,44 @@ def test_nan_and_duplicates_are_named(read, annotations, rows) -> None:
         read(annotations, [*rows, rows[0]])
 
 
-def test_a_missing_area_is_refused_unless_the_box_may_stand_in(read, annotations, rows, caplog) -> None:
-    del annotations["annotations"][7]["area"]
-    message = r"an `area` .* it is missing in 1 of 40: annotation ids \[8\].*area_from_bbox=true"
-    with pytest.raises(ValueError, match=message):
-        read(annotations, rows)
-    with pytest.raises(ValueError, match=message):
-        read(annotations, rows)  # the second time the file comes from memory
-    with caplog.at_level(logging.WARNING):
-        assert read(annotations, rows, area_from_bbox=True).truth.area[7] == 1.0
-    assert "1 of 40 annotations have no `area`; it is taken from the box" in caplog.text
+@pytest.mark.parametrize("area", [None, 0, 1, -5, math.nan])
+def test_an_area_that_is_missing_or_too_small_is_taken_from_the_box(read, annotations, rows, area) -> None:
+    annotations["annotations"][7].update(area=area, bbox=[10, 20, 30, 40])
+    with pytest.warns(DataWarning, match=r"1 of 40 annotations have no `area`, .* \(8\)\. .*`area_from_bbox`"):
+        evaluated = read(annotations, rows, area_from_bbox=0.5)
+    assert evaluated.truth.area[7] == 600
+    assert evaluated.protocol.areas == "annotated or 0.5 of the box"
 
 
-def test_a_negative_area_is_refused(read, annotations, rows) -> None:
-    annotations["annotations"][0]["area"] = -1
-    with pytest.raises(ValueError, match=r"it is negative in 1 of 40: annotation ids \[1\]"):
-        read(annotations, rows)
+def test_the_numbers_equal_pycocotools_whatever_num_keypoints_states(read, annotations, rows) -> None:
+    told = contradict(annotations, seed=0)
+    with pytest.warns(DataWarning) as caught:
+        evaluated = read(told, rows)
+    truth = evaluated.truth
+    zero = int((truth.num_keypoints == 0).sum())
+    assert any(
+        f"{zero} of 40 annotations with labelled keypoints state `num_keypoints` 0" in str(w.message) for w in caught
+    )
+    numbers = average_precision(evaluated.detections, truth, COCO.sigmas)
+    assert list(numbers.values()) == coco_numbers(told, rows, COCO.sigmas)
+    assert numbers != average_precision(evaluated.detections, replace(truth, num_keypoints=None), COCO.sigmas)
+    assert evaluated.protocol.num_persons == 40 - zero
+    assert f"to the labels of {zero} persons" in str(evaluated.protocol)
+
+
+def test_where_num_keypoints_is_missing_the_labelled_ones_are_counted(read, annotations, rows) -> None:
+    told = contradict(annotations, seed=1)
+    counted = [row["id"] % 2 == 0 for row in told["annotations"]]
+    for row, whole, is_counted in zip(told["annotations"], annotations["annotations"], counted, strict=True):
+        if is_counted:
+            row["num_keypoints"] = whole["num_keypoints"]
+    expected = coco_numbers(json.loads(json.dumps(told)), rows, COCO.sigmas)
+    for row, is_counted in zip(told["annotations"], counted, strict=True):
+        if is_counted:
+            del row["num_keypoints"]
+    with pytest.warns(DataWarning):
+        evaluated = read(told, rows)
+    assert list(average_precision(evaluated.detections, evaluated.truth, COCO.sigmas).values()) == expected
 
 
 def test_sigmas_are_given_by_name_or_number(read, annotations, rows) -> None:

@@ -26,7 +26,7 @@ _RESULTS = {
     "sigmas": f"Literal[{', '.join(map(repr, KNOWN_SKELETONS))}] | list[float] | None",
     "category": "str | None",
     "keypoint_fields": "dict[str, int] | None",
-    "area_from_bbox": "bool | float",
+    "area_from_bbox": "float",
     "max_detections": "int",
     "num_samples": "int",
 }
@@ -80,4 +80,9 @@ SETTINGS_OF: Mapping[str, Mapping[str, str]] = {
         "detect_every": "int",
         "min_score": "float",
     },
+}
+
+# What to write for a value of the wrong type, where the type alone does not say it.
+HINTS: Mapping[str, str] = {
+    "area_from_bbox": "It is a share: 1.0 takes the whole area of the box, 0.53 about half of it."
 }

@@ -53,7 +53,7 @@ class PoseDataModule(LightningDataModule):
         category: name of the category to take; the default is the one that has keypoints.
         keypoint_fields: fields of an annotation, each with the number of keypoints that are taken of it, the first ones; the
             default takes all of `keypoints`.
-        area_from_bbox: share of its box that a person without `area` is taken to cover.
+        area_from_bbox: share of its box that a person without `area`, or with one below 1 % of the box, is taken to cover.
         channel_order: of the network's input. The official ResNets were trained on "bgr", with the mean and std of RGB in
             their places.
         mean: of the input's first, second and third channel, with 1 for full brightness.

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from hrpose.data.annotation_checks import CROP_CHECKS, check_annotations
+from hrpose.data.checks import warn_of
 from hrpose.data.coco import CocoAnnotations, read_annotations, read_detections
 from hrpose.data.errors import DataError
 from hrpose.data.mpii import MpiiAnnotations, is_mpii, read_mpii
@@ -17,7 +19,7 @@ class PersonFiles:
     Attributes:
         category: name of the category to take; the default is the one that has keypoints.
         keypoint_fields: fields of an annotation, each with the number of keypoints that are taken of it, the first ones.
-        area_from_bbox: share of its box that a person without `area` is taken to cover.
+        area_from_bbox: share of its box that a person without `area`, or with one below 1 % of the box, is taken to cover.
         bbox_rules: how annotated boxes are clipped and which of them count.
         min_bbox_score: detections below it are left out.
     """
@@ -46,16 +48,23 @@ class PersonFiles:
 
         Raises:
             DataError: if the file cannot be used, or there are none.
+
+        Warns:
+            DataWarning: of each finding of `CROP_CHECKS`, once in a process.
         """
         annotations = self._read(file)
         if isinstance(annotations, MpiiAnnotations):
             table = annotations.instances()
         else:
             table = annotations.instances(self.bbox_rules)
+            warn_of(check_annotations(annotations, CROP_CHECKS))
         if not len(table):
+            found = f"{len(annotations)} annotations"
+            if isinstance(annotations, CocoAnnotations) and len(annotations):
+                found += f", of which none can be used: {annotations.describe_left_out(self.bbox_rules)}"
             raise DataError(
-                f"{file}: expected persons to {purpose} on, but none of its {len(annotations)} annotations has labelled "
-                "keypoints and a box inside its photo. Is it the right file, and data.category the right one?"
+                f"{file}: expected instances to {purpose} on, but found {found}. Is it the right file, and data.category the "
+                "right one?"
             )
         return table
 

@@ -5,7 +5,7 @@ Five tables of numbers hold everything, so that several processes exchange five 
 `prediction_keys` (N, 3) int64: category, instance id, whether it was given;
 `prediction_rows` (N, 10 + 3 K) float64: score, area, bbox xywh, crop center, crop scale (NaN where not given), keypoints x y
 score;
-`person_keys` (M, 4) int64: category, annotation id, whether it was given, crowd;
+`person_keys` (M, 5) int64: category, annotation id, whether it was given, crowd, num_keypoints;
 `person_rows` (M, 5 + 3 K) float64: area, bbox xywh (NaN where not given), keypoints x y visibility.
 
 Rows do not name their photo: they follow in the order of `images`, so photos without ids need no numbering across processes.
@@ -27,7 +27,7 @@ from hrpose.structures import Poses
 NUM_PREDICTION_VALUES = 10
 NUM_PERSON_VALUES = 5
 _PREDICTION_NAMES = ("keypoints", "scores", "labels", "boxes", "areas", "ids", "image_id")
-_PERSON_NAMES = ("keypoints", "area", "labels", "iscrowd", "boxes", "ids", "image_id")
+_PERSON_NAMES = ("keypoints", "area", "labels", "iscrowd", "num_keypoints", "boxes", "ids", "image_id")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ def rows_from_poses(poses: Poses, num_keypoints: int, category_id: int) -> Rows:
         images=np.stack([poses.image_ids, one, one, 0 * one], axis=1),
         prediction_keys=np.stack([one * category_id, poses.instance_ids, one], axis=1),
         prediction_rows=values,
-        person_keys=np.zeros((0, 4), dtype=np.int64),
+        person_keys=np.zeros((0, 5), dtype=np.int64),
         person_rows=np.zeros((0, NUM_PERSON_VALUES + 3 * num_keypoints)),
     )
 
@@ -98,7 +98,7 @@ def rows_from_images(
         image_id = _image_id(prediction, person, position)
         images.append((0 if image_id is None else image_id, image_id is not None, len(keys), number))
     none = (np.zeros((0, 3), np.int64), np.zeros((0, NUM_PREDICTION_VALUES + 3 * num_keypoints)))
-    nobody = (np.zeros((0, 4), np.int64), np.zeros((0, NUM_PERSON_VALUES + 3 * num_keypoints)))
+    nobody = (np.zeros((0, 5), np.int64), np.zeros((0, NUM_PERSON_VALUES + 3 * num_keypoints)))
     return Rows(
         np.array(images, dtype=np.int64).reshape(-1, 4),
         *(np.concatenate(parts) for parts in zip(none, *predictions, strict=True)),
@@ -157,7 +157,11 @@ def _person_table(item: Mapping[str, Any], where: str, num_keypoints: int) -> tu
         )
     iscrowd = _column(item["iscrowd"], where, "iscrowd", number) if "iscrowd" in item else np.zeros(number)
     values = np.concatenate([area[:, None], boxes, keypoints.reshape(number, 3 * num_keypoints)], axis=1)
-    return np.column_stack([_keys(item, where, number), iscrowd != 0]).astype(np.int64), values
+    if "num_keypoints" in item:
+        stated = _integers(item["num_keypoints"], where, "num_keypoints", number)
+    else:
+        stated = np.count_nonzero(~unlabelled, axis=1)
+    return np.column_stack([_keys(item, where, number), iscrowd != 0, stated]).astype(np.int64), values
 
 
 def _keys(item: Mapping[str, Any], where: str, number: int) -> Indices:

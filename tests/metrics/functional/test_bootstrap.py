@@ -20,7 +20,7 @@ def drawn_copies(detections: Detections, truth: GroundTruth, drawn: np.ndarray) 
         found.append({**values, "image_ids": np.full(mine.sum(), copy)})
         there = truth.object_image_ids == image_id
         values = vars(replace(truth.select(there), object_image_ids=np.full(there.sum(), copy)))
-        people.append({name: value for name, value in values.items() if name not in ("image_ids", "crowd_index")})
+        people.append({name: value for name, value in values.items() if name != "image_ids" and value is not None})
     joined = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
     objects = {name: np.concatenate([part[name] for part in people]) for name in people[0]}
     return Detections(**joined), GroundTruth(image_ids=np.arange(len(drawn)), **objects)
