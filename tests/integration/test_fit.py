@@ -173,7 +173,23 @@ def test_the_network_can_be_compiled(fit) -> None:
 def test_tensorboard_gets_the_pictures(fit, tmp_path) -> None:
     fit("trainer.max_epochs=1", "+trainer.limit_train_batches=1", "logger=tensorboard")
     events = (tmp_path / "run/tensorboard").glob("events*")
-    assert any(b"pictures/train_crops" in file.read_bytes() for file in events)
+    content = b"".join(file.read_bytes() for file in events)
+    assert b"pictures/train_crops" in content
+    assert b"hp_metric" not in content
+
+
+@pytest.mark.parametrize(("schedule", "logged"), [("onecycle", 4), ("multistep", 2)])
+def test_the_learning_rate_is_logged_as_often_as_it_changes(fit, tmp_path, schedule, logged) -> None:
+    fit(f"schedule={schedule}", "trainer.limit_train_batches=2")
+    rates = read_numbers(tmp_path / "run")["lr-Adam"]
+    assert len(rates) == logged
+    assert len(set(rates)) == (logged if schedule == "onecycle" else 1)
+
+
+def test_a_checkpoint_holds_the_number_of_threads(fit, tmp_path) -> None:
+    fit("trainer.max_epochs=1", "trainer.limit_train_batches=1", "threads=1")
+    callbacks = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["callbacks"]
+    assert callbacks["TorchThreads"] == {"num_threads": 1}
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")

@@ -15,6 +15,7 @@ SETTINGS: Mapping[str, str] = {
     "rules": "Literal['official', 'mmpose']",
     "channels_last": "bool",
     "compile": "bool",
+    "threads": "int | Literal['auto']",
     "schedule_interval": "Literal['epoch', 'step']",
     "monitor": "str",
     "monitor_min_delta": "float",

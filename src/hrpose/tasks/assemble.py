@@ -8,6 +8,7 @@ from typing import Any
 from hydra.utils import get_class
 from lightning import Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ProgressBar
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -90,7 +91,13 @@ def build_trainer(cfg: DictConfig) -> Trainer:
     Raises:
         ConfigError: if Lightning cannot run like that, on this machine.
     """
-    parts = {"callbacks": _named(cfg.callbacks), "logger": _named(cfg.logger)}
+    callbacks = _named(cfg.callbacks)
+    has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)  # otherwise Lightning would add one
+    parts = {
+        "callbacks": callbacks,
+        "logger": _named(cfg.logger),
+        "enable_progress_bar": cfg.trainer.get("enable_progress_bar", has_bar),
+    }
     try:
         trainer: Trainer = build(cfg.trainer, **parts)
     except (MisconfigurationException, ImportError) as error:  # an accelerator's library may be missing

@@ -1,4 +1,4 @@
-"""Lightning callbacks: what a run leaves in its folder.
+"""What a run leaves in its folder.
 
 `RunCheckpoint` keeps checkpoints; `FinalValidation` sees to it that the last epoch is measured, `FrequentLogging` that every
 epoch leaves its loss; `PictureSheets` draws what the network sees, what it answers and how it learns; `ResultFiles` writes
@@ -172,7 +172,7 @@ class PictureSheets(Callback):
         shown = [poses[poses.image_ids == photo_id] for photo_id in photo_ids]
         self._show(trainer, "val_poses", draw_pose_sheet(photos, shown, datamodule.skeleton))
         if trainer.state.fn == TrainerFn.FITTING:
-            for name, metric in _metrics_of(pl_module).items():
+            for name, metric in metrics_of(pl_module).items():
                 key = f"val/{metric.leading}_{name}"
                 self._note(trainer, key, float(trainer.callback_metrics[key]))
             self._draw_curves(trainer)
@@ -222,7 +222,7 @@ class ResultFiles(Callback):
         self._write(pl_module)
 
     def _write(self, pl_module: LightningModule) -> None:
-        for name, metric in _metrics_of(pl_module).items():
+        for name, metric in metrics_of(pl_module).items():
             if isinstance(metric, KeypointAveragePrecision):
                 self.evaluated[name] = metric.evaluated()
                 rows = self.evaluated[name][0].to_coco()
@@ -244,7 +244,7 @@ def _copy_once(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _metrics_of(pl_module: LightningModule) -> dict[str, PoseMetric]:
+def metrics_of(pl_module: LightningModule) -> dict[str, PoseMetric]:
     """The metrics of a PoseModule; another module has none that is known here."""
     return getattr(pl_module, "pose_metrics", {})
 
