@@ -195,6 +195,7 @@ def test_a_second_validation_forgets_the_first() -> None:
         assert len(module.metrics["gt"].results()) == NUM_PERSONS
 
 
+@pytest.mark.trains
 def test_channels_last_and_bf16_leave_the_loss_in_float32() -> None:
     module = make_module(tiny_net(), channels_last=True)
     module.log = lambda *args, **kwargs: None
@@ -229,6 +230,7 @@ def rle_batch() -> dict[str, torch.Tensor]:
     return {**batch, "target": target, "target_weight": weight}
 
 
+@pytest.mark.trains
 def test_the_parameters_of_a_loss_are_trained_kept_and_taken_up_again(tmp_path: Path) -> None:
     module = make_rle_module(optimizer=partial(torch.optim.Adam, lr=1e-3))
     before = {name: value.clone() for name, value in module.loss.state_dict().items()}
@@ -247,6 +249,7 @@ def test_the_parameters_of_a_loss_are_trained_kept_and_taken_up_again(tmp_path: 
     assert all(torch.equal(moments[0][key]["exp_avg"], moments[1][key]["exp_avg"]) for key in moments[0])
 
 
+@pytest.mark.trains
 def test_a_checkpoint_with_a_trained_loss_gives_the_network_its_weights(tmp_path: Path) -> None:
     module = make_rle_module()
     trainer = quiet_trainer(max_epochs=1)

@@ -191,6 +191,7 @@ class TestFit:
 
     pytestmark = QUIET
 
+    @pytest.mark.trains
     def test_133_keypoints_are_learnt_measured_and_reported(self, fit, drawn, tmp_path) -> None:
         fit("experiment=wholebody_w32_256x192", f"paths.data={drawn}", "model=hrnet_tiny", "trainer.max_epochs=1")
         run = tmp_path / "run"

@@ -11,6 +11,7 @@ import torch
 from hrpose.models import WeightsError
 
 pytestmark = [
+    pytest.mark.trains,
     pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*log_every_n_steps.*:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*"),
