@@ -135,7 +135,9 @@ def test_keypoints_without_names_need_sigmas(read, annotations, rows) -> None:
 def plain_files(tmp_path_factory) -> tuple[Path, dict[str, Any], list[dict[str, Any]], list[float], dict[str, Any]]:
     """Write random annotations of 5 images and results of distinct scores; give their report."""
     annotations, results, sigmas = random_case(11, num_keypoints=3, num_images=5, distinct=True)
-    annotations["images"] = [{**row, "width": 640, "height": 480, "file_name": "a.jpg"} for row in annotations["images"]]
+    annotations["images"] = [
+        {**row, "width": 640, "height": 480, "file_name": "a.jpg"} for row in annotations["images"]
+    ]
     for row in annotations["annotations"]:
         row["area"] = 0.6 * row["bbox"][2] * row["bbox"][3] + 500
     folder = tmp_path_factory.mktemp("ids")

@@ -67,7 +67,9 @@ def rows_from_poses(poses: Poses, num_keypoints: int, category_id: int) -> Rows:
     one = np.ones(number, dtype=np.int64)
     return Rows(
         images=np.stack([exact_int64(poses.image_ids, "poses.image_ids"), one, one, 0 * one], axis=1),
-        prediction_keys=np.stack([one * category_id, exact_int64(poses.instance_ids, "poses.instance_ids"), one], axis=1),
+        prediction_keys=np.stack(
+            [one * category_id, exact_int64(poses.instance_ids, "poses.instance_ids"), one], axis=1
+        ),
         prediction_rows=values,
         person_keys=np.zeros((0, 4), dtype=np.int64),
         person_rows=np.zeros((0, NUM_PERSON_VALUES + 3 * num_keypoints)),
@@ -85,8 +87,8 @@ def rows_from_images(
         num_keypoints: K.
 
     Raises:
-        ValueError: if a dict lacks an entry, has one that nobody reads, one of the wrong shape or with NaN in it, or an id that is no
-            integer of 64 bits.
+        ValueError: if a dict lacks an entry, has one that nobody reads, one of the wrong shape or with NaN in it, or an id
+            that is no integer of 64 bits.
     """
     pairs = _image_pairs(preds, target)
     images, predictions, persons = [], [], []
