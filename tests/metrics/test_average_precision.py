@@ -1,6 +1,7 @@
 """The class over the functional AP: the same bits as the reference, however the poses come in."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,23 @@ def test_equal_scores_are_ordered_by_image_and_instance_id() -> None:
     metric = KeypointAveragePrecision(sigmas, ground_truth=truth_from_coco(annotations, 3))
     metric.update_poses(poses[np.random.default_rng(0).permutation(len(poses))])
     assert numbers(metric) == coco_numbers(annotations, results, sigmas)
+
+
+@pytest.mark.parametrize("first", [2**53 - 3, 2**63 - 100, -(2**63), -(2**53) - 2])
+def test_large_image_ids_are_exact(first: int) -> None:
+    annotations, results, sigmas = random_case(8, num_keypoints=5)
+    expected = coco_numbers(annotations, results, sigmas)
+    for row in annotations["images"]:
+        row["id"] = first + row["id"] // 7
+    for row in [*annotations["annotations"], *results]:
+        row["image_id"] = first + row["image_id"] // 7
+    metric = KeypointAveragePrecision(sigmas, ground_truth=truth_from_coco(annotations, 5))
+    poses = poses_from_coco(results, 5)
+    metric.update_poses(poses)
+    assert numbers(metric) == expected
+    assert sorted(row["image_id"] for row in metric.results()) == sorted(poses.image_ids.tolist())
+    with pytest.raises(ValueError, match="image_ids to be integers, but got float64"):
+        metric.update_poses(replace(poses, image_ids=poses.image_ids.astype(np.float64)))
 
 
 def test_instances_handed_out_twice_count_once() -> None:

@@ -134,11 +134,14 @@ def test_poses_that_repeat_a_better_one_are_left_out(predict, people, tmp_path):
     name = sorted(path.name for path in (people / "val2017").iterdir())[0]
     boxes = tmp_path / "boxes.json"
     images = tmp_path / "images.json"
-    images.write_text(json.dumps({"images": [{"id": 4, "file_name": name}]}))
-    box = {"image_id": 4, "category_id": 1, "bbox": [10, 10, 60, 90]}
+    image_id = 2**53 + 1  # a float64 does not hold it
+    images.write_text(json.dumps({"images": [{"id": image_id, "file_name": name}]}))
+    box = {"image_id": image_id, "category_id": 1, "bbox": [10, 10, 60, 90]}
     boxes.write_text(json.dumps([{**box, "score": 0.5}, {**box, "score": 0.9}]))
     words = [f"source={people}/val2017/{name}", f"annotations={images}", f"boxes={boxes}", "draw=none"]
-    assert predict(*words, folder="one")[0] == 1
+    number, folder = predict(*words, folder="one")
+    assert number == 1
+    assert [row["image_id"] for row in read(folder / "poses.json")] == [image_id]
     assert predict(*words, "oks_nms_threshold=null", folder="two")[0] == 2
     assert predict(*words, "min_bbox_score=0.95", folder="none")[0] == 0
 

@@ -9,13 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from keypoint_oracle import coco_numbers, contradict
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keypoint_oracle import coco_numbers, contradict, random_case
 from small_case import annotation_content, mixture, result_rows
 
 from hrpose.data.errors import DataWarning
 from hrpose.metrics.functional import average_precision
+from hrpose.report.analysis import analyse
 from hrpose.skeletons import COCO
 from hrpose.tasks.reading import read_evaluated
+
+NEAR_LIMITS = [sign * (limit + step) for sign in (1, -1) for limit in (2**53, 2**62) for step in range(-3, 4)]
+IDS = st.sampled_from([*NEAR_LIMITS, 2**63 - 1, 2**63 - 2, -(2**63)]) | st.integers(-(2**63), 2**63 - 1)
 
 
 @pytest.fixture
@@ -149,3 +155,69 @@ def test_keypoints_without_names_need_sigmas(read, annotations, rows) -> None:
         read(annotations, rows)
     assert read(annotations, rows, sigmas="coco").skeleton.keypoint_names == COCO.keypoint_names
     assert read(annotations, rows, sigmas=[0.1] * 17).skeleton.keypoint_names[16] == "keypoint 16"
+
+
+@pytest.fixture(scope="module")
+def plain_files(tmp_path_factory) -> tuple[Path, dict[str, Any], list[dict[str, Any]], list[float], dict[str, Any]]:
+    """Write random annotations of 5 images and results of distinct scores; give their report."""
+    annotations, results, sigmas = random_case(11, num_keypoints=3, num_images=5, distinct=True)
+    annotations["images"] = [
+        {**row, "width": 640, "height": 480, "file_name": "a.jpg"} for row in annotations["images"]
+    ]
+    for row in annotations["annotations"]:
+        row["area"] = 0.6 * row["bbox"][2] * row["bbox"][3] + 500
+    folder = tmp_path_factory.mktemp("ids")
+    return folder, annotations, results, sigmas.tolist(), _report(folder, annotations, results, sigmas.tolist())
+
+
+def _report(folder: Path, annotations: Any, results: Any, sigmas: list[float]) -> dict[str, Any]:
+    (folder / "gt.json").write_text(json.dumps(annotations))
+    (folder / "res.json").write_text(json.dumps(results))
+    evaluated = read_evaluated(folder / "gt.json", folder / "res.json", sigmas=sigmas)
+    report = analyse(evaluated, title="", num_samples=5).to_dict()
+    return {name: value for name, value in report.items() if name != "protocol"}
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    image_ids=st.lists(IDS, min_size=5, max_size=5, unique=True),
+    first_id=IDS.filter(lambda value: not -100 < value <= 0 and value < 2**63 - 100),  # pycocotools: 0 is no match
+    category_id=IDS,
+)
+def test_numbers_do_not_depend_on_ids(plain_files, image_ids, first_id, category_id) -> None:
+    folder, annotations, results, sigmas, report = plain_files
+    in_order = image_ids == sorted(image_ids)
+    new = dict(zip([row["id"] for row in annotations["images"]], image_ids, strict=True))
+    renamed = {
+        "images": [{**row, "id": new[row["id"]]} for row in annotations["images"]],
+        "annotations": [
+            {**row, "id": first_id + row["id"], "image_id": new[row["image_id"]], "category_id": category_id}
+            for row in annotations["annotations"]
+        ],
+        "categories": [{"id": category_id, "name": "person"}],
+    }
+    rows = [{**row, "image_id": new[row["image_id"]], "category_id": category_id} for row in results]
+    got = _report(folder, renamed, rows, sigmas)
+    assert list(got["numbers"].values()) == coco_numbers(renamed, rows, sigmas)
+    if not in_order:  # photos are drawn in the order of their ids
+        got = {**got, "bootstrap": report["bootstrap"]}
+    assert got == report
+
+
+@pytest.mark.parametrize("value", [1.5, True, "1", None, 2**63, 1e300])
+@pytest.mark.parametrize("name", ["image_id", "category_id"])
+def test_an_id_that_is_no_integer_is_refused(read, annotations, rows, name, value) -> None:
+    rows[3][name] = value
+    with pytest.raises(ValueError, match=rf"res.json to have 64-bit integers as `{name}`.* rows \[3\]"):
+        read(annotations, rows)
+
+
+def test_ids_written_as_whole_floats_are_read(read, annotations, rows) -> None:
+    expected = read(annotations, rows).detections
+    for row in [*rows, *annotations["annotations"]]:
+        row.update(image_id=float(row["image_id"]), category_id=1.0)
+    for row in [*annotations["images"], *annotations["annotations"], *annotations["categories"]]:
+        row["id"] = float(row["id"])
+    evaluated = read(annotations, rows)
+    assert evaluated.detections.image_ids.tolist() == expected.image_ids.tolist()
+    assert evaluated.truth.instance_ids.dtype == evaluated.detections.category_ids.dtype == "int64"

@@ -24,6 +24,7 @@ from hrpose.data.coco_keypoints import pack_keypoint_fields, pack_keypoints, rea
 from hrpose.data.coco_rows import (
     choose_category,
     find_other_categories,
+    integers,
     read_areas,
     read_boxes,
     read_crowd_index,
@@ -126,7 +127,7 @@ def _read(file: Path, category: str | None, fields: Mapping[str, int] | None, bo
     chosen = choose_category(content["categories"], category, file)
     image_ids, image_sizes, file_names = read_images(content["images"], file)
     rows, image_index = select_objects(content["annotations"], chosen, content["categories"], image_ids, file)
-    instance_ids = np.array([row["id"] for row in rows], np.int64)
+    instance_ids = integers(rows, "id", "annotation", file)
     bbox = read_boxes(rows, "annotation", file)
     iscrowd = np.array([bool(row.get("iscrowd", 0)) for row in rows], bool)
     if fields is None:
@@ -137,7 +138,7 @@ def _read(file: Path, category: str | None, fields: Mapping[str, int] | None, bo
     return CocoAnnotations(
         file=file,
         category=chosen,
-        category_ids=tuple(entry["id"] for entry in content["categories"]),
+        category_ids=tuple(integers(content["categories"], "id", "category", file).tolist()),
         image_ids=image_ids,
         image_sizes=image_sizes,
         file_names=file_names,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hrpose.data.errors import DataError, MissingDataError
 from hrpose.data.images import check_file_name
-from hrpose.structures import PackedStrings
+from hrpose.structures import PackedStrings, exact_integer
 
 Row = dict[str, Any]
 
@@ -99,18 +99,29 @@ def check_rows(rows: Any, what: str, file: Path) -> None:
             raise DataError(f"{file}: expected entry {place} of {what} to be a JSON object, but got {row!r}.")
 
 
-def integers(rows: Sequence[Row], key: str, what: str, file: Path) -> NDArray[np.int64]:
-    """Collect a column of integers.
+def integers(rows: Sequence[Row], key: str, what: str, file: Path, default: Any = None) -> NDArray[np.int64]:
+    """Collect a column of integers, exactly; `structures.exact_integer` states which numbers are integers.
+
+    Args:
+        rows: N rows.
+        key: of the column.
+        what: a row is, for the message.
+        file: where the rows are from.
+        default: taken where a row lacks the key; None requires it.
 
     Raises:
         DataError: if an entry lacks the key or holds something else.
     """
+    column = np.zeros(len(rows), np.int64)
     for place, row in enumerate(rows):
-        value = row.get(key)
-        if type(value) is not int or not -(2**63) <= value < 2**63:
-            came = f"got {value!r}" if key in row else "there is none"
-            raise DataError(f"{file}: expected `{key}` of {name_row(row, place, what)} to be an integer, but {came}.")
-    return np.array([row[key] for row in rows], np.int64)
+        value = exact_integer(row.get(key, default))
+        if value is None:
+            came = f"got {row[key]!r:.80}" if key in row else "there is none"
+            raise DataError(
+                f"{file}: expected `{key}` of {name_row(row, place, what)} to be a 64-bit integer, but {came}."
+            )
+        column[place] = value
+    return column
 
 
 def check_unique(ids: NDArray[np.int64], what: str, file: Path) -> None:

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from hrpose.metrics.functional.oks import Floats, Indices
-from hrpose.structures import Poses
+from hrpose.structures import Poses, exact_int64
 
 NUM_PREDICTION_VALUES = 10
 NUM_PERSON_VALUES = 5
@@ -50,7 +50,8 @@ def rows_from_poses(poses: Poses, num_keypoints: int, category_id: int) -> Rows:
         category_id: the category they all have.
 
     Raises:
-        ValueError: if the number of keypoints is another one, or a coordinate or score is not finite.
+        ValueError: if the number of keypoints is another one, a coordinate or score is not finite, or an id is no integer of
+            64 bits.
     """
     if poses.keypoints.shape[1:] != (num_keypoints, 2):
         raise ValueError(
@@ -65,8 +66,10 @@ def rows_from_poses(poses: Poses, num_keypoints: int, category_id: int) -> Rows:
     _check_finite(values[:, [0, *range(6, values.shape[1])]], "poses", "coordinates, boxes and scores")
     one = np.ones(number, dtype=np.int64)
     return Rows(
-        images=np.stack([poses.image_ids, one, one, 0 * one], axis=1),
-        prediction_keys=np.stack([one * category_id, poses.instance_ids, one], axis=1),
+        images=np.stack([exact_int64(poses.image_ids, "poses.image_ids"), one, one, 0 * one], axis=1),
+        prediction_keys=np.stack(
+            [one * category_id, exact_int64(poses.instance_ids, "poses.instance_ids"), one], axis=1
+        ),
         prediction_rows=values,
         person_keys=np.zeros((0, 5), dtype=np.int64),
         person_rows=np.zeros((0, NUM_PERSON_VALUES + 3 * num_keypoints)),
@@ -84,7 +87,8 @@ def rows_from_images(
         num_keypoints: K.
 
     Raises:
-        ValueError: if a dict lacks an entry, has one that nobody reads, or one of the wrong shape or with NaN in it.
+        ValueError: if a dict lacks an entry, has one that nobody reads, one of the wrong shape or with NaN in it, or an id
+            that is no integer of 64 bits.
     """
     pairs = _image_pairs(preds, target)
     images, predictions, persons = [], [], []
@@ -176,7 +180,7 @@ def _keys(item: Mapping[str, Any], where: str, number: int) -> Indices:
 
 def _image_id(prediction: Mapping[str, Any], person: Mapping[str, Any], position: int) -> int | None:
     given = {
-        int(_array(item["image_id"], where, "image_id").reshape(()))
+        int(exact_int64(_array(item["image_id"], where, "image_id"), f"{where}['image_id']").reshape(()))
         for item, where in ((prediction, f"preds[{position}]"), (person, f"target[{position}]"))
         if "image_id" in item
     }
@@ -240,10 +244,8 @@ def _column(value: Any, where: str, name: str, number: int) -> Floats:
 
 def _integers(value: Any, where: str, name: str, number: int) -> Indices:
     given = _array(value, where, name)
-    if given.size and given.dtype.kind not in "iub":
-        raise ValueError(f"Expected {where}['{name}'] to be integers, but got {given.dtype}.")
     _column(value, where, name, number)
-    return given.astype(np.int64)
+    return exact_int64(given, f"{where}['{name}']")
 
 
 def _boxes(item: Mapping[str, Any], where: str, number: int) -> Floats:

@@ -131,11 +131,12 @@ def _show(name: str, comparison: Comparison, cfg: DictConfig, console: Console) 
         say(console, f"No p-value: {comparison.unpaired}.")
     else:
         low, high = comparison.interval
-        samples = comparison.a.samples.size
-        sign = "at most " if comparison.p_value <= 1 / samples else ""
+        used, total = comparison.num_used, comparison.a.samples.size
+        sign = "at most " if comparison.p_value <= 1 / used else ""
+        left_out = f" ({total - used} without an annotated person are left out)" if used < total else ""
         say(
             console,
-            f"AP of b - a over 95 % of {samples} resamplings of the photos: {low:+.3f} to {high:+.3f}; "
+            f"AP of b - a over 95 % of {used} resamplings of the photos{left_out}: {low:+.3f} to {high:+.3f}; "
             f"p-value {sign}{comparison.p_value:.3f} (paired bootstrap)",
         )
     if comparison.unlike:
