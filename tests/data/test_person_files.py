@@ -27,7 +27,7 @@ def test_files_that_name_their_keypoints_in_another_order_do_not_go_together(tmp
     one = named(tmp_path / "one.json", NAMES)
     other = named(tmp_path / "other.json", [*NAMES[:15], NAMES[16], NAMES[15]])
     with pytest.raises(
-        DataError, match=r"same order, but 'leftankle' is keypoint 15 \(counted from 0\) .* and 16 of the other"
+        DataError, match=r"same order, but 'left_ankle' is keypoint 15 \(counted from 0\) .* and 16 of the other"
     ):
         PersonFiles().check_alike(one, other)
 

@@ -35,7 +35,7 @@ from hrpose.data.coco_rows import (
 from hrpose.data.detections import read_detections
 from hrpose.data.errors import DataError, DataWarning, MissingDataError
 from hrpose.geometry import Rules, clip_bbox
-from hrpose.skeletons import Skeleton, keypoint_key
+from hrpose.skeletons import Skeleton
 from hrpose.structures import GroundTruth, InstanceTable, PackedStrings
 
 __all__ = ["CocoAnnotations", "forget_annotations", "read_annotations", "read_detections", "read_skeleton"]
@@ -87,17 +87,21 @@ class CocoAnnotations:
     def __len__(self) -> int:
         return len(self.image_index)
 
-    def skeleton(self, sigmas: Sequence[float] | None = None) -> Skeleton:
+    def skeleton(
+        self, sigmas: Sequence[float] | None = None, flip_pairs: Sequence[Sequence[int | str]] | None = None
+    ) -> Skeleton:
         """Make the skeleton that the category describes: names, edges, mirror pairs, sigmas.
 
         Args:
             sigmas: K OKS sigmas instead of the category's.
+            flip_pairs: mirror pairs instead of the category's, by name or 0-based index.
 
         Raises:
             DataError: if the category does not name its keypoints, describes them wrongly, or has another number of them.
         """
         try:
-            given = {} if sigmas is None else {"sigmas": sigmas}
+            given: dict[str, Any] = {} if sigmas is None else {"sigmas": sigmas}
+            given |= {} if flip_pairs is None else {"flip_pairs": flip_pairs, "flip_idx": None}
             skeleton = Skeleton.from_category({**self.category, **given})
         except ValueError as error:
             raise DataError(
@@ -112,10 +116,11 @@ class CocoAnnotations:
             )
         return skeleton
 
-    def named_places(self) -> dict[str, int]:
-        """Give the place of each keypoint that the category names, spelt as `skeletons.keypoint_key` does; it may name none."""
+    @property
+    def keypoint_names(self) -> tuple[str, ...]:
+        """The keypoints that the category names; it may name none."""
         names = self.category.get("keypoints") or ()
-        return {keypoint_key(name): place for place, name in enumerate(names) if isinstance(name, str)}
+        return tuple(names) if all(isinstance(name, str) for name in names) else ()
 
     def instances(self, rules: Rules = "official") -> InstanceTable:
         """Select and clean the persons that are trained on, or tested with annotated boxes.
@@ -231,6 +236,7 @@ def read_skeleton(
     category: str | None = None,
     keypoint_fields: Mapping[str, int] | None = None,
     sigmas: Sequence[float] | None = None,
+    flip_pairs: Sequence[Sequence[int | str]] | None = None,
 ) -> Skeleton:
     """Make the skeleton that the `categories` of a COCO keypoint file describe.
 
@@ -239,12 +245,14 @@ def read_skeleton(
         category: as for `read_annotations`.
         keypoint_fields: as for `read_annotations`.
         sigmas: K OKS sigmas instead of those of the category, or of the published ones by name.
+        flip_pairs: pairs of keypoints that trade places in the mirror, by name or 0-based index, instead of the `flip_pairs` or
+            `flip_idx` of the category, or of those found in the names; empty means that there are none.
 
     Raises:
-        DataError: if the file cannot be used, the category does not name the keypoints that are taken, or their number is not
-            that of the sigmas.
+        DataError: if the file cannot be used, the category does not name the keypoints that are taken, their number is not
+            that of the sigmas, or a mirror pair does not fit them.
     """
-    return read_annotations(file, category=category, keypoint_fields=keypoint_fields).skeleton(sigmas)
+    return read_annotations(file, category=category, keypoint_fields=keypoint_fields).skeleton(sigmas, flip_pairs)
 
 
 def _trim_heap() -> None:

@@ -13,6 +13,7 @@ from torch import nn
 
 from hrpose.config import ConfigError, build
 from hrpose.data.datamodule import PoseDataModule
+from hrpose.data.transforms import RandomFlip
 from hrpose.data.weights import find_weights
 from hrpose.metrics import PCKh, PoseMetric
 from hrpose.models import WeightReport, count_parameters, load_weights
@@ -49,11 +50,14 @@ def assemble(cfg: DictConfig) -> Assembly:
     skeleton: Skeleton = build(cfg.skeleton)
     subject = choose_subject(cfg, skeleton)
     codec = subject.codec
+    augment = _named(cfg.augment)
+    flips = cfg.task == "fit" and any(isinstance(step, RandomFlip) and step.probability > 0 for step in augment)
+    _check_flip_pairs(skeleton, flips=flips, flip_test=subject.flip_test and subject.engine is None)
     datamodule: PoseDataModule = build(
         cfg.data,
         codec=codec,
         skeleton=skeleton,
-        augment=[build(node) for node in cfg.augment.values() if node is not None],
+        augment=augment,
         pixel_transforms=build(cfg.pixels) if cfg.pixels is not None else None,
     )
     net, loss = _make_network(cfg, subject, skeleton)
@@ -102,6 +106,27 @@ def build_trainer(cfg: DictConfig) -> Trainer:
             "trainer.accelerator=auto takes what there is."
         ) from error
     return trainer
+
+
+def _check_flip_pairs(skeleton: Skeleton, *, flips: bool, flip_test: bool) -> None:
+    """Warn if images are mirrored, but no keypoints trade places; log the pairs that are given."""
+    names, used = (
+        skeleton.keypoint_names,
+        [key for key, on in (("augment.flip", flips), ("flip_test", flip_test)) if on],
+    )
+    if used and skeleton.lacks_flip_pairs:
+        logger.warning(
+            "No mirror pair is found in the names of the %d keypoints of skeleton '%s' (%s), but %s mirrored images, in which "
+            "left and right would be one. Set skeleton.flip_pairs=[[a,b],...], by name or index from 0; skeleton.flip_pairs=[] "
+            "if there are none; or augment.flip=null flip_test=false if a mirrored image shows something else.",
+            len(names),
+            skeleton.name,
+            ", ".join(names[:5]) + (", ..." if len(names) > 5 else ""),
+            f"{used[0]} uses" if len(used) == 1 else " and ".join(used) + " use",
+        )
+    elif skeleton.flip_pairs_given:
+        pairs = ", ".join(f"{names[one]} - {names[two]}" for one, two in skeleton.flip_pairs)
+        logger.info("Mirror pairs as given: %s", pairs or "none")
 
 
 def _make_network(cfg: DictConfig, subject: Subject, skeleton: Skeleton) -> tuple[nn.Module, nn.Module]:
