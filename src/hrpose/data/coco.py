@@ -105,8 +105,8 @@ class CocoAnnotations:
             skeleton = Skeleton.from_category({**self.category, **given})
         except ValueError as error:
             raise DataError(
-                f"{self.file}: no skeleton can be made of category {self.category.get('name')!r}. {error} Mend the category, or "
-                "choose another skeleton: skeleton=coco, mpii, ..."
+                f"{self.file}: no skeleton can be made of category {self.category.get('name')!r}. {error} Fix the category "
+                "or the given values, or choose another skeleton: skeleton=coco, mpii, ..."
             ) from error
         if skeleton.num_keypoints != self.visibility.shape[1]:
             raise DataError(

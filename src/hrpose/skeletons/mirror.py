@@ -69,7 +69,7 @@ def _find_index(item: Any, names: Sequence[str], expected: str) -> int:
     if isinstance(item, str):
         if item in names:
             return names.index(item)
-        close = get_close_matches(item, names, n=1)
+        close = get_close_matches(item[:100], names, n=1)  # slow for the long names of a hostile file
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"{expected}, but found {item!r}, which is none of them.{hint}")
     try:

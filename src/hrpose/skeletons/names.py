@@ -10,14 +10,15 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from hrpose.skeletons.faces import FACE
 
 Side: TypeAlias = Literal["left", "right", "middle"]
+Span: TypeAlias = tuple[int, int]  # start and end of a part of a name
 
 _LEFT_TO_RIGHT = {"left": "right", "Left": "Right", "LEFT": "RIGHT", "左": "右", "l": "r", "L": "R"}
 _EXCHANGED = {**_LEFT_TO_RIGHT, **{right: left for left, right in _LEFT_TO_RIGHT.items()}}
@@ -26,7 +27,7 @@ _SIDE_WORD = re.compile("|".join(token for token in _EXCHANGED if token.lower() 
 _SIDE_LETTER = re.compile("[lrLR]")
 _WORD = re.compile("A+(?!a)|A?a+|0+|[+]")  # of the kinds of characters that `_kinds` gives
 _SEPARATORS = frozenset("_-./\\:,;|()[]{}")  # and white space; all other symbols are part of the name
-_LONGEST = 200  # characters of a name in which each token is tried; a hostile file has longer ones
+_LONGEST = 100  # characters of a name in which each token is tried; a hostile file has longer ones
 _COUNTED_FACE = {f"face-{index}": name for index, name in enumerate(FACE)}  # as MMPose names them
 
 
@@ -45,16 +46,6 @@ class KeypointName:
     words: tuple[str, ...]
     mirror: int | None = None
     joined: bool = False
-
-
-@dataclass(frozen=True)
-class _Exchange:
-    """One way to exchange the sides of a name: the result, and the side and the rest of the name itself."""
-
-    result: str
-    side: Side
-    words: tuple[str, ...]
-    joined: bool
 
 
 def keypoint_key(name: str) -> str:
@@ -103,85 +94,82 @@ def read_names(names: tuple[str, ...]) -> tuple[KeypointName, ...]:
     a name before one at a time, words before letters, and each in the spelling of the names before their lower-case words.
     A name is in one pair at most: the first found, in the order of the names.
     """
-    readings = [_read_alone(name) for name in names]
+    readings = [_read_name(name, _separate_tokens(name), mirror=None, joined=False) for name in names]
     lower_case = ["_".join(word.casefold() for word in _words(name)) for name in names]
     spellings = [_unique(names), _unique(lower_case)]  # one that several names share finds no pair
-    for exchanges in (_of_all_separate, _of_one_separate, _of_joined_words, _of_outer_letters, _of_inner_letters):
+    for find_tokens, joined in _SEARCHES:
         for places in spellings:
-            for index, other, exchange in _find_pairs(places, readings, exchanges):
-                for one, two, side in ((index, other, exchange.side), (other, index, _OPPOSITE[exchange.side])):
-                    readings[one] = KeypointName(side, exchange.words, two, exchange.joined)
+            for name, index in places.items():
+                if readings[index].mirror is not None:
+                    continue
+                for tokens in find_tokens(name):
+                    mirrored = _replaced(name, tokens, [_EXCHANGED[name[start:end]] for start, end in tokens])
+                    other = places.get(mirrored, index)
+                    if other != index and readings[other].mirror is None:
+                        readings[index] = _read_name(name, tokens, mirror=other, joined=joined)
+                        readings[other] = replace(readings[index], side=_OPPOSITE[readings[index].side], mirror=index)
+                        break
     return tuple(readings)
 
 
-def _find_pairs(
-    places: Mapping[str, int], readings: Sequence[KeypointName], exchanges: Callable[[str], Iterator[_Exchange]]
-) -> Iterator[tuple[int, int, _Exchange]]:
-    """Find pairs among the names that are in none yet, given the place of each spelling."""
-    for spelling, index in places.items():
-        if readings[index].mirror is not None:
-            continue
-        for exchange in exchanges(spelling):
-            other = places.get(exchange.result, index)
-            if other != index and readings[other].mirror is None:
-                yield index, other, exchange
-                break
+def _read_name(name: str, tokens: Sequence[Span], *, mirror: int | None, joined: bool) -> KeypointName:
+    """Read a name whose side the tokens tell."""
+    sides = {_side_of(name[start:end]) for start, end in tokens}
+    rest = _replaced(name, tokens, ["" if joined else "_" for _ in tokens])
+    words = tuple(word.casefold() for word in _words(rest))
+    return KeypointName(sides.pop() if len(sides) == 1 else "middle", words, mirror, joined)
 
 
-def _read_alone(name: str) -> KeypointName:
-    words = [word.casefold() for word in _words(name)]
-    sides = {_side_of(word) for word in words if word in _EXCHANGED}
-    core = tuple(word for word in words if word not in _EXCHANGED)
-    return KeypointName(sides.pop() if len(sides) == 1 else "middle", core)
+def _separate_tokens(name: str) -> list[Span]:
+    return [(start, end) for start, end in _spans(name) if name[start:end].casefold() in _EXCHANGED]
 
 
-def _of_all_separate(name: str) -> Iterator[_Exchange]:
-    words = _words(name)
-    sides = {_side_of(word) for word in words if word in _EXCHANGED}
-    if sides:
-        spans = [span for span in _spans(name) if name[slice(*span)] in _EXCHANGED]
-        core = tuple(word.casefold() for word in words if word not in _EXCHANGED)
-        yield _Exchange(_replaced(name, spans), sides.pop() if len(sides) == 1 else "middle", core, joined=False)
+def _all_separate(name: str) -> Iterator[Sequence[Span]]:
+    yield [(start, end) for start, end in _separate_tokens(name) if name[start:end] in _EXCHANGED]
 
 
-def _of_one_separate(name: str) -> Iterator[_Exchange]:
-    spans = [span for span in _spans(name) if name[slice(*span)] in _EXCHANGED]
-    if len(spans) > 1 and len(name) <= _LONGEST:
-        for start, end in sorted(spans, key=lambda span: span[0] - span[1]):
-            rest = (*_words(name[:start]), *_words(name[end:]))
-            core = tuple(word.casefold() for word in rest)
-            yield _Exchange(_replaced(name, [(start, end)]), _side_of(name[start:end]), core, joined=False)
+def _one_separate(name: str) -> Iterator[Sequence[Span]]:
+    tokens = next(_all_separate(name))
+    return _one_of(name, sorted(tokens, key=lambda token: token[0] - token[1]))  # words before letters
 
 
-def _of_joined_words(name: str) -> Iterator[_Exchange]:
-    return _of_joined(name, [match.span() for match in _SIDE_WORD.finditer(name)])
+def _one_joined_word(name: str) -> Iterator[Sequence[Span]]:
+    return _one_of(name, [match.span() for match in _SIDE_WORD.finditer(name)])
 
 
-def _of_outer_letters(name: str) -> Iterator[_Exchange]:
+def _one_outer_letter(name: str) -> Iterator[Sequence[Span]]:
     ends = {place for start, end in _spans(name) for place in (start, end - 1)}
-    letters = [match.span() for match in _SIDE_LETTER.finditer(name)]
-    return _of_joined(name, [span for span in letters if span[0] in ends])
+    return _one_of(name, [match.span() for match in _SIDE_LETTER.finditer(name) if match.start() in ends])
 
 
-def _of_inner_letters(name: str) -> Iterator[_Exchange]:
-    return _of_joined(name, [match.span() for match in _SIDE_LETTER.finditer(name)])
+def _one_letter(name: str) -> Iterator[Sequence[Span]]:
+    return _one_of(name, [match.span() for match in _SIDE_LETTER.finditer(name)])
 
 
-def _of_joined(name: str, spans: Sequence[tuple[int, int]]) -> Iterator[_Exchange]:
-    for start, end in spans if len(name) <= _LONGEST else ():
-        core = tuple(word.casefold() for word in _words(name[:start] + name[end:]))
-        yield _Exchange(_replaced(name, [(start, end)]), _side_of(name[start:end]), core, joined=True)
+def _one_of(name: str, tokens: Sequence[Span]) -> Iterator[Sequence[Span]]:
+    return ([token] for token in tokens if len(name) <= _LONGEST)
 
 
-def _replaced(name: str, spans: Sequence[tuple[int, int]]) -> str:
-    """Exchange the tokens at some places, from the last one on so that the others stay in place."""
-    for start, end in reversed(spans):
-        name = name[:start] + _EXCHANGED[name[start:end]] + name[end:]
-    return name
+# Ways to find the tokens that are exchanged, the surest first; and whether they are joined to the rest.
+_SEARCHES: tuple[tuple[Callable[[str], Iterator[Sequence[Span]]], bool], ...] = (
+    (_all_separate, False),
+    (_one_separate, False),
+    (_one_joined_word, True),
+    (_one_outer_letter, True),
+    (_one_letter, True),
+)
+
+
+def _replaced(name: str, tokens: Sequence[Span], others: Sequence[str]) -> str:
+    """Replace tokens, in ascending order, by others."""
+    starts = [0, *(end for _, end in tokens)]
+    ends = [*(start for start, _ in tokens), len(name)]
+    kept = [name[start:end] for start, end in zip(starts, ends, strict=True)]
+    return "".join(text for pair in zip(kept, [*others, ""], strict=True) for text in pair)
 
 
 def _side_of(token: str) -> Literal["left", "right"]:
-    return "left" if token in _LEFT_TO_RIGHT else "right"
+    return "left" if token.casefold() in _LEFT_TO_RIGHT else "right"
 
 
 def _words(name: str) -> list[str]:
@@ -190,7 +178,7 @@ def _words(name: str) -> list[str]:
 
 
 @lru_cache(maxsize=1024)
-def _spans(name: str) -> list[tuple[int, int]]:
+def _spans(name: str) -> list[Span]:
     return [match.span() for match in _WORD.finditer(_kinds(name))]
 
 

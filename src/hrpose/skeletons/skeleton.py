@@ -146,7 +146,10 @@ class Skeleton:
         names = category.get("keypoints")
         title = str(category.get("name", "custom"))
         if not names or isinstance(names, str) or not all(isinstance(item, str) for item in names):
-            found = names if isinstance(names, str) or not names else list(names)  # the reader packs numbers
+            whole = [
+                int(n) if isinstance(n, float) and n.is_integer() else n for n in names or ()
+            ]  # the reader packs numbers
+            found = names if isinstance(names, str) or not names else whole
             raise ValueError(
                 f"Expected category '{title}' to list the names of its keypoints under `keypoints`, but got {found!r}."
             )
