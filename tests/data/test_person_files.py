@@ -39,6 +39,14 @@ def test_another_spelling_or_no_names_are_no_other_order(tmp_path: Path, names: 
     PersonFiles().check_alike(other, one)
 
 
+def test_names_that_differ_in_case_or_are_of_any_script_have_an_order_too(tmp_path: Path) -> None:
+    one = named(tmp_path / "one.json", ["a", "A", *NAMES[2:16], "鼻"])
+    for names in (["A", "a", *NAMES[2:16], "鼻"], ["a", "鼻", *NAMES[2:16], "A"]):
+        other = named(tmp_path / f"{names[0]}.json", names)
+        with pytest.raises(DataError, match="same order"):
+            PersonFiles().check_alike(one, other)
+
+
 def test_a_file_without_anybody_says_how_many_annotations_it_has(tmp_path: Path) -> None:
     told = content()
     for row in told["annotations"]:

@@ -55,7 +55,8 @@ def keypoint_key(name: str) -> str:
     What is called differently stays different, even where it lies close: MPII's thorax is not CrowdPose's neck. Two names of
     one set may have the same key; `match_names` keeps them apart.
     """
-    words = [word.casefold() for word in _words(_COUNTED_FACE.get(name, name))]
+    name = unicodedata.normalize("NFC", _COUNTED_FACE.get(name, name))
+    words = [word.casefold() for word in _words(name)]
     sides = [_side_of(word) for word in words if word in _EXCHANGED]
     core = _join([word for word in words if word not in _EXCHANGED])
     return "".join(sides) + ("headtop" if core == "tophead" else core) or name
@@ -71,9 +72,9 @@ def match_names(names: Sequence[str], others: Sequence[str]) -> dict[int, int]:
     """
     places = _unique(others)
     matched = {index: places[name] for name, index in _unique(names).items() if name in places}
-    places = _unique(_keys(others))
+    places, used = _unique(_keys(others)), set(matched.values())
     for key, index in _unique(_keys(names)).items():
-        if index not in matched and key in places and places[key] not in matched.values():
+        if index not in matched and key in places and places[key] not in used:
             matched[index] = places[key]
     return dict(sorted(matched.items()))
 
