@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,8 +52,7 @@ def assemble(cfg: DictConfig) -> Assembly:
     subject = choose_subject(cfg, skeleton)
     codec = subject.codec
     augment = _named(cfg.augment)
-    flips = cfg.task == "fit" and any(isinstance(step, RandomFlip) and step.probability > 0 for step in augment)
-    _check_flip_pairs(skeleton, flips=flips, flip_test=subject.flip_test and subject.engine is None)
+    _check_flip_pairs(skeleton, augment if cfg.task == "fit" else [], subject)
     datamodule: PoseDataModule = build(
         cfg.data,
         codec=codec,
@@ -83,8 +83,6 @@ def assemble(cfg: DictConfig) -> Assembly:
         protocols={boxes: protocol.to_dict() for boxes, protocol in protocols.items()},
         engine=subject.engine,
     )
-    if subject.opened is None:
-        logger.info("%s: %.2f M parameters", type(net).__name__, count_parameters(net) / 1e6)
     return Assembly(module, datamodule, build_trainer(cfg), protocols)
 
 
@@ -108,12 +106,11 @@ def build_trainer(cfg: DictConfig) -> Trainer:
     return trainer
 
 
-def _check_flip_pairs(skeleton: Skeleton, *, flips: bool, flip_test: bool) -> None:
+def _check_flip_pairs(skeleton: Skeleton, augment: Sequence[Any], subject: Subject) -> None:
     """Warn if images are mirrored, but no keypoints trade places; log the pairs that are given."""
-    names, used = (
-        skeleton.keypoint_names,
-        [key for key, on in (("augment.flip", flips), ("flip_test", flip_test)) if on],
-    )
+    names = skeleton.keypoint_names
+    used = ["augment.flip"] if any(isinstance(step, RandomFlip) and step.probability > 0 for step in augment) else []
+    used += ["flip_test"] if subject.flip_test and subject.engine is None else []
     if used and skeleton.lacks_flip_pairs:
         logger.warning(
             "No mirror pair is found in the names of the %d keypoints of skeleton '%s' (%s), but %s mirrored images, in which "
@@ -136,6 +133,7 @@ def _make_network(cfg: DictConfig, subject: Subject, skeleton: Skeleton) -> tupl
         return stand_in(subject.opened), loss
     net: nn.Module = build(cfg.model, num_keypoints=subject.codec.num_channels(skeleton.num_keypoints))
     rehearse(net, subject.codec, loss, skeleton.num_keypoints)
+    logger.info("%s: %.2f M parameters", type(net).__name__, count_parameters(net) / 1e6)
     if cfg.weights is not None:
         names, training = skeleton.keypoint_names, cfg.task == "fit"
         report = load_weights(net, find_weights(cfg.weights), keypoint_names=names, fresh_head=training)
