@@ -215,6 +215,20 @@ def test_category_is_chosen_by_name(tmp_path: Path) -> None:
         read_annotations(file, category="dog")
 
 
+def test_mirror_pairs_come_from_the_category_or_beside_the_file(tmp_path: Path) -> None:
+    told = content(2)
+    told["categories"] = [{**CATEGORY, "flip_pairs": [["nose", "left_eye"]]}]
+    file = write_json(tmp_path / "pairs.json", told)
+    assert read_skeleton(file).flip_pairs == ((0, 1),)
+    assert read_skeleton(file, flip_pairs=[["left_eye", 2]]).flip_pairs == ((1, 2),)
+    told["categories"] = [{**CATEGORY, "flip_idx": [1, 0, *range(2, 17)]}]
+    file = write_json(tmp_path / "order.json", told)
+    assert read_skeleton(file).flip_pairs == ((0, 1),)
+    assert read_skeleton(file, flip_pairs=[]).flip_pairs == ()
+    with pytest.raises(DataError, match=r"order\.json: .* but found 'eye'"):
+        read_skeleton(file, flip_pairs=[["eye", "nose"]])
+
+
 def test_sigmas_can_be_given_beside_the_file(tmp_path: Path) -> None:
     file = write_json(tmp_path / "a.json", content(2))
     assert read_skeleton(file).sigmas == COCO.sigmas

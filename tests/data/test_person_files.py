@@ -27,7 +27,7 @@ def test_files_that_name_their_keypoints_in_another_order_do_not_go_together(tmp
     one = named(tmp_path / "one.json", NAMES)
     other = named(tmp_path / "other.json", [*NAMES[:15], NAMES[16], NAMES[15]])
     with pytest.raises(
-        DataError, match=r"same order, but 'leftankle' is keypoint 15 \(counted from 0\) .* and 16 of the other"
+        DataError, match=r"same order, but 'left_ankle' is keypoint 15 \(counted from 0\) .* and 16 of the other"
     ):
         PersonFiles().check_alike(one, other)
 
@@ -58,6 +58,14 @@ def test_each_reason_to_leave_instances_out_is_counted(tmp_path: Path) -> None:
         "2 of 2 instances with keypoints are left out: 1 with an `area` of 0, 1 with a box of no size inside the image"
     )
     assert any(text in str(warning.message) for warning in caught)
+
+
+def test_names_that_differ_in_case_or_are_of_any_script_have_an_order_too(tmp_path: Path) -> None:
+    one = named(tmp_path / "one.json", ["a", "A", *NAMES[2:16], "鼻"])
+    for names in (["A", "a", *NAMES[2:16], "鼻"], ["a", "鼻", *NAMES[2:16], "A"]):
+        other = named(tmp_path / f"{names[0]}.json", names)
+        with pytest.raises(DataError, match="same order"):
+            PersonFiles().check_alike(one, other)
 
 
 def test_a_file_without_anybody_says_how_many_annotations_it_has(tmp_path: Path) -> None:

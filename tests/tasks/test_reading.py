@@ -53,6 +53,11 @@ def test_files_become_arrays_and_a_protocol(read, annotations, rows) -> None:
     assert (protocol.num_images, protocol.num_persons, protocol.sigmas, protocol.boxes) == (20, 40, "coco", None)
 
 
+def test_given_mirror_pairs_are_those_of_the_error_analysis(read, annotations, rows) -> None:
+    annotations["categories"][0]["flip_pairs"] = [["nose", "left_eye"]]
+    assert read(annotations, rows).skeleton.flip_pairs == ((0, 1),)
+
+
 def test_an_unknown_image_id_is_named(read, annotations, rows) -> None:
     rows[2]["image_id"] = 777
     with pytest.raises(ValueError, match=r"res.json to have image ids .* rows \[2\] counted from 0. They have 777"):

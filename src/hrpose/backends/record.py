@@ -182,7 +182,8 @@ def _checked(content: dict[str, Any]) -> ExportRecord:
 
 def _skeleton(content: Mapping[str, Any]) -> Skeleton:
     shape = {"name": str, "keypoint_names": list, "edges": list, "sigmas": list, "upper_body": list}
-    if set(content) != set(shape) or any(type(content[key]) is not kind for key, kind in shape.items()):
+    required = set(content) - {"flip_pairs"}  # older files do not have them
+    if required != set(shape) or any(type(content[key]) is not kind for key, kind in shape.items()):
         raise ValueError(f"its skeleton is not made of {', '.join(shape)}.")
     if not 0 < len(content["keypoint_names"]) <= _MAX_KEYPOINTS:
         raise ValueError(f"its skeleton has {len(content['keypoint_names'])} keypoints.")

@@ -98,6 +98,7 @@ def read_skeleton(
     category: str | None = None,
     keypoint_fields: Mapping[str, int] | None = None,
     sigmas: Sequence[float] | None = None,
+    flip_pairs: Sequence[Sequence[int | str]] | None = None,
 ) -> Skeleton:
     """Make the skeleton that the `categories` of a COCO keypoint file describe.
 
@@ -106,12 +107,14 @@ def read_skeleton(
         category: as for `read_annotations`.
         keypoint_fields: as for `read_annotations`.
         sigmas: K OKS sigmas instead of those of the category, or of the published ones by name.
+        flip_pairs: pairs of keypoints that trade places in the mirror, by name or 0-based index, instead of the `flip_pairs` or
+            `flip_idx` of the category, or of those found in the names; empty means that there are none.
 
     Raises:
-        DataError: if the file cannot be used, the category does not name the keypoints that are taken, or their number is not
-            that of the sigmas.
+        DataError: if the file cannot be used, the category does not name the keypoints that are taken, their number is not
+            that of the sigmas, or a mirror pair does not fit them.
     """
-    return read_annotations(file, category=category, keypoint_fields=keypoint_fields).skeleton(sigmas)
+    return read_annotations(file, category=category, keypoint_fields=keypoint_fields).skeleton(sigmas, flip_pairs)
 
 
 def _trim_heap() -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hrpose.data.coco_rows import list_first
 from hrpose.data.errors import DataError, DataWarning
 from hrpose.geometry import Rules, clip_bbox
-from hrpose.skeletons import Skeleton, keypoint_key
+from hrpose.skeletons import Skeleton
 from hrpose.structures import GroundTruth, InstanceTable, PackedStrings
 
 _CROWD, _NO_KEYPOINTS = "marked `iscrowd`", "without keypoints"
@@ -70,22 +70,26 @@ class CocoAnnotations:
     def __len__(self) -> int:
         return len(self.image_index)
 
-    def skeleton(self, sigmas: Sequence[float] | None = None) -> Skeleton:
+    def skeleton(
+        self, sigmas: Sequence[float] | None = None, flip_pairs: Sequence[Sequence[int | str]] | None = None
+    ) -> Skeleton:
         """Make the skeleton that the category describes: names, edges, mirror pairs, sigmas.
 
         Args:
             sigmas: K OKS sigmas instead of the category's.
+            flip_pairs: mirror pairs instead of the category's, by name or 0-based index.
 
         Raises:
             DataError: if the category does not name its keypoints, describes them wrongly, or has another number of them.
         """
         try:
-            given = {} if sigmas is None else {"sigmas": sigmas}
+            given: dict[str, Any] = {} if sigmas is None else {"sigmas": sigmas}
+            given |= {} if flip_pairs is None else {"flip_pairs": flip_pairs, "flip_idx": None}
             skeleton = Skeleton.from_category({**self.category, **given})
         except ValueError as error:
             raise DataError(
-                f"{self.file}: no skeleton can be made of category {self.category.get('name')!r}. {error} Mend the category, or "
-                "choose another skeleton: skeleton=coco, mpii, ..."
+                f"{self.file}: no skeleton can be made of category {self.category.get('name')!r}. {error} Fix the category "
+                "or the given values, or choose another skeleton: skeleton=coco, mpii, ..."
             ) from error
         if skeleton.num_keypoints != self.visibility.shape[1]:
             raise DataError(
@@ -95,10 +99,11 @@ class CocoAnnotations:
             )
         return skeleton
 
-    def named_places(self) -> dict[str, int]:
-        """Give the place of each keypoint that the category names, spelt as `skeletons.keypoint_key` does; it may name none."""
+    @property
+    def keypoint_names(self) -> tuple[str, ...]:
+        """The keypoints that the category names; it may name none."""
         names = self.category.get("keypoints") or ()
-        return {keypoint_key(name): place for place, name in enumerate(names) if isinstance(name, str)}
+        return tuple(names) if all(isinstance(name, str) for name in names) else ()
 
     def instances(self, rules: Rules = "official") -> InstanceTable:
         """Select and clean the persons that are trained on, or tested with annotated boxes.

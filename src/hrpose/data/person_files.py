@@ -9,6 +9,7 @@ from hrpose.data.coco import CocoAnnotations, read_annotations, read_detections
 from hrpose.data.errors import DataError
 from hrpose.data.mpii import MpiiAnnotations, is_mpii, read_mpii
 from hrpose.geometry import Rules
+from hrpose.skeletons import match_names
 from hrpose.structures import GroundTruth, InstanceTable, MpiiTruth
 
 
@@ -114,13 +115,13 @@ class PersonFiles:
         """
         if is_mpii(one) or is_mpii(other):
             return
-        orders = [self.coco(file).named_places() for file in (one, other)]
-        moved = [name for name, place in orders[0].items() if orders[1].get(name, place) != place]
+        names, others = (self.coco(file).keypoint_names for file in (one, other))
+        moved = [(index, place) for index, place in match_names(names, others).items() if index != place]
         if moved:
-            places = [order[moved[0]] for order in orders]
+            index, place = moved[0]
             raise DataError(
-                f"Expected {one} and {other} to name their keypoints in the same order, but {moved[0]!r} is keypoint {places[0]} "
-                f"(counted from 0) of the one and {places[1]} of the other. Bring names and keypoints of one file into the order "
+                f"Expected {one} and {other} to name their keypoints in the same order, but {names[index]!r} is keypoint {index} "
+                f"(counted from 0) of the one and {place} of the other. Bring names and keypoints of one file into the order "
                 "of the other."
             )
 

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import nn
 
 from hrpose.config import ConfigError, build
 from hrpose.data.datamodule import PoseDataModule
+from hrpose.data.transforms import RandomFlip
 from hrpose.data.weights import find_weights
 from hrpose.metrics import PCKh, PoseMetric
 from hrpose.models import WeightReport, count_parameters, load_weights
@@ -50,11 +52,13 @@ def assemble(cfg: DictConfig) -> Assembly:
     skeleton: Skeleton = build(cfg.skeleton)
     subject = choose_subject(cfg, skeleton)
     codec = subject.codec
+    augment = _named(cfg.augment)
+    _check_flip_pairs(skeleton, augment if cfg.task == "fit" else [], subject)
     datamodule: PoseDataModule = build(
         cfg.data,
         codec=codec,
         skeleton=skeleton,
-        augment=[build(node) for node in cfg.augment.values() if node is not None],
+        augment=augment,
         pixel_transforms=build(cfg.pixels) if cfg.pixels is not None else None,
     )
     net, loss = _make_network(cfg, subject, skeleton)
@@ -80,8 +84,6 @@ def assemble(cfg: DictConfig) -> Assembly:
         protocols={boxes: protocol.to_dict() for boxes, protocol in protocols.items()},
         engine=subject.engine,
     )
-    if subject.opened is None:
-        logger.info("%s: %.2f M parameters", type(net).__name__, count_parameters(net) / 1e6)
     return Assembly(module, datamodule, build_trainer(cfg), protocols)
 
 
@@ -111,6 +113,26 @@ def build_trainer(cfg: DictConfig) -> Trainer:
     return trainer
 
 
+def _check_flip_pairs(skeleton: Skeleton, augment: Sequence[Any], subject: Subject) -> None:
+    """Warn if images are mirrored, but no keypoints trade places; log the pairs that are given."""
+    names = skeleton.keypoint_names
+    used = ["augment.flip"] if any(isinstance(step, RandomFlip) and step.probability > 0 for step in augment) else []
+    used += ["flip_test"] if subject.flip_test and subject.engine is None else []
+    if used and skeleton.lacks_flip_pairs:
+        logger.warning(
+            "No mirror pair is found in the names of the %d keypoints of skeleton '%s' (%s), but %s mirrored images, in which "
+            "left and right would be one. Set skeleton.flip_pairs=[[a,b],...], by name or index from 0; skeleton.flip_pairs=[] "
+            "if there are none; or augment.flip=null flip_test=false if a mirrored image shows something else.",
+            len(names),
+            skeleton.name,
+            ", ".join(names[:5]) + (", ..." if len(names) > 5 else ""),
+            f"{used[0]} uses" if len(used) == 1 else " and ".join(used) + " use",
+        )
+    elif skeleton.flip_pairs_given:
+        pairs = ", ".join(f"{names[one]} - {names[two]}" for one, two in skeleton.flip_pairs)
+        logger.info("Mirror pairs as given: %s", pairs or "none")
+
+
 def _make_network(cfg: DictConfig, subject: Subject, skeleton: Skeleton) -> tuple[nn.Module, nn.Module]:
     """Build network and loss and load the weights, or give what stands in the network's place."""
     loss: nn.Module = build(cfg.loss)
@@ -118,6 +140,7 @@ def _make_network(cfg: DictConfig, subject: Subject, skeleton: Skeleton) -> tupl
         return stand_in(subject.opened), loss
     net: nn.Module = build(cfg.model, num_keypoints=subject.codec.num_channels(skeleton.num_keypoints))
     rehearse(net, subject.codec, loss, skeleton.num_keypoints)
+    logger.info("%s: %.2f M parameters", type(net).__name__, count_parameters(net) / 1e6)
     if cfg.weights is not None:
         names, training = skeleton.keypoint_names, cfg.task == "fit"
         report = load_weights(net, find_weights(cfg.weights), keypoint_names=names, fresh_head=training)

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hrpose.config import ConfigError
 from hrpose.models.weight_files import WeightsError, read_weight_file
-from hrpose.skeletons import COCO
+from hrpose.skeletons import COCO, Skeleton
 
 logger = logging.getLogger(__name__)
 
@@ -27,12 +27,14 @@ class Origin:
         file: the checkpoint.
         config: the run's configuration.
         keypoint_names: what its network finds.
+        flip_pairs: its mirror pairs; None where it has none, or an older version wrote it.
         words: the words of its command line; None where its folder does not tell.
     """
 
     file: Path
     config: Mapping[str, Any]
     keypoint_names: tuple[str, ...]
+    flip_pairs: Any
     words: tuple[str, ...] | None
 
     def advice(self, verb: str) -> str:
@@ -57,7 +59,8 @@ def read_origin(file: str | Path | None) -> Origin | None:
     config, skeleton = told.get("config"), told.get("skeleton")
     if not isinstance(config, Mapping) or not isinstance(skeleton, Mapping):
         return None
-    return Origin(Path(file), config, tuple(skeleton.get("keypoint_names", ())), _words_of_run(Path(file)))
+    names = tuple(skeleton.get("keypoint_names", ()))
+    return Origin(Path(file), config, names, skeleton.get("flip_pairs"), _words_of_run(Path(file)))
 
 
 def check_origin(cfg: DictConfig, origin: Origin | None) -> None:
@@ -82,6 +85,20 @@ def check_origin(cfg: DictConfig, origin: Origin | None) -> None:
             origin.file,
             "; ".join(unlike),
             origin.advice(cfg.task),
+        )
+
+
+def check_flip_pairs(skeleton: Skeleton, origin: Origin | None) -> None:
+    """Warn if the same keypoints have other mirror pairs than those that the checkpoint was trained with."""
+    if origin is None or origin.flip_pairs is None or origin.keypoint_names != skeleton.keypoint_names:
+        return
+    here = [list(pair) for pair in skeleton.flip_pairs]
+    if origin.flip_pairs != here:
+        logger.warning(
+            "%s was trained with the mirror pairs %s, but the flip test uses %s. Set skeleton.flip_pairs to those of training.",
+            origin.file,
+            origin.flip_pairs,
+            here,
         )
 
 

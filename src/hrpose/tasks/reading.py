@@ -85,8 +85,9 @@ def _choose_skeleton(annotations: CocoAnnotations, sigmas: str | Sequence[float]
     """Take names and edges of the category, sigmas as they are given."""
     given, names = annotations.category.get("sigmas"), annotations.category.get("keypoints")
     title, num_keypoints = str(annotations.category.get("name")), annotations.visibility.shape[1]
+    mirror = {key: annotations.category.get(key) for key in ("flip_pairs", "flip_idx")}
     if len(names or ()) != num_keypoints:
-        names = None
+        names, mirror = None, {}
     if isinstance(sigmas, str):
         if sigmas not in KNOWN_SKELETONS:
             known_names = ", ".join(KNOWN_SKELETONS)
@@ -107,7 +108,7 @@ def _choose_skeleton(annotations: CocoAnnotations, sigmas: str | Sequence[float]
         )
     if not names:
         names = [f"keypoint {place}" for place in range(num_keypoints)]
-    return Skeleton.from_names(names, name=title, sigmas=given)
+    return Skeleton.from_category({"keypoints": names, "name": title, "sigmas": given, **mirror})
 
 
 def _of_category(
