@@ -154,6 +154,7 @@ def test_one_accent_in_two_encodings_is_one_key():
         (["A", "a"], ["a"], {1: 0}),
         (["A", "a"], ["A"], {0: 0}),
         (["left_ear", "leftEar"], ["LeftEar"], {}),
+        (["rear", "lear", "Rear"], ["rear"], {0: 0}),
         (["nose", "lhip", "rhip"], ["right_hip", "left_hip", "nose"], {0: 2, 1: 1, 2: 0}),
         (["eyeleft", "eyeright"], ["r_eye", "l_eye"], {0: 1, 1: 0}),
         (["face-0", "face-67"], list(HALPE.keypoint_names), {0: 26, 1: 93}),
