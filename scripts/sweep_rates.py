@@ -12,7 +12,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "integration"))
 
-from test_learning import WAYS, blind_error, learn
+from test_learning import WAYS, blind_error, learn  # the training lies beside the tests
 
 
 def main() -> int:
