@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import hrpose.codecs
 from hrpose.codecs import Codec
 from hrpose.skeletons import Skeleton
+from hrpose.strict_json import dumps
 
 Form: TypeAlias = Literal["crops", "photo"]
 Precision: TypeAlias = Literal["fp32", "fp16", "bf16", "int8"]
@@ -77,7 +78,7 @@ class ExportRecord:
             "input_size": list(self.codec.input_size),
             "protocols": dict(self.protocols),
         }
-        return json.dumps(content, allow_nan=False)
+        return dumps(content)
 
     @staticmethod
     def from_json(text: str, place: str) -> ExportRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -68,7 +69,10 @@ class Measurement:
         bootstrap = content["bootstrap"]
         return Measurement(
             Protocol.from_dict(content["protocol"]),
-            {name: float(content["numbers"][name]) for name in COLUMNS},
+            {
+                name: math.nan if content["numbers"][name] is None else float(content["numbers"][name])
+                for name in COLUMNS
+            },
             np.asarray(bootstrap["samples"], dtype=np.float64),
             int(bootstrap["seed"]),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from hrpose.config import ConfigError, build
 from hrpose.estimator.exported import photo_of_crop
 from hrpose.export import SUFFIX_OF, Feed, check_choice, write_export, write_int8
 from hrpose.report.table import say
+from hrpose.strict_json import dumps
 from hrpose.structures import CropBatch
 from hrpose.tasks.exporting.checking import CheckResult, check_file, state_measurement
 from hrpose.tasks.exporting.crops import CropSource, crop_whole, find_crops, find_photos, photo_feed
@@ -67,7 +67,7 @@ def export(cfg: DictConfig) -> Path:
         "precision": cfg.precision,
     }
     content["protocols"] = subject.record.protocols
-    report.write_text(json.dumps({**content, **result.to_dict()}, indent=2, allow_nan=False))
+    report.write_text(dumps({**content, **result.to_dict()}, undefined_as_null=True, indent=2))
     _show(result, console, report)
     if result.faults:
         raise ExportCheckError(f"{file} was written, but {'; '.join(result.faults)}. See {report}.")

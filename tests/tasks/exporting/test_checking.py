@@ -6,6 +6,7 @@ import math
 import pytest
 
 from hrpose.export import Comparison
+from hrpose.strict_json import dumps
 from hrpose.tasks.exporting.checking import CheckResult
 from hrpose.tasks.exporting.on_photos import PhotoComparison
 
@@ -21,7 +22,7 @@ def result(off: float) -> CheckResult:
 
 @pytest.mark.parametrize("off", [math.inf, math.nan])
 def test_what_is_infinite_is_null_in_json_and_a_fault(off):
-    written = json.loads(json.dumps(result(off).to_dict(), allow_nan=False))
+    written = json.loads(dumps(result(off).to_dict(), undefined_as_null=True))
     assert written["comparison"]["largest"] is None
     assert written["on_photos"]["largest"] is None
     assert written["comparison"]["num_keypoints"] == 17

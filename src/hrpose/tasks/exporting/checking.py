@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,17 +64,9 @@ class CheckResult:
         return faults
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as plain containers; of what is infinite, JSON has no word, and it is None."""
-        on_photos = None if self.on_photos is None else _finite(vars(self.on_photos))
-        parts = {"comparison": _finite(vars(self.comparison)), "on_photos": on_photos, "faults": self.faults}
-        return {**_finite(vars(self)), **parts}
-
-
-def _finite(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in numbers.items()
-    }
+        """Return the result as plain containers."""
+        on_photos = None if self.on_photos is None else dict(vars(self.on_photos))
+        return {**vars(self), "comparison": dict(vars(self.comparison)), "on_photos": on_photos, "faults": self.faults}
 
 
 def check_file(cfg: DictConfig, exported: ExportedPoses, reference: TorchEngine, source: CropSource) -> CheckResult:
