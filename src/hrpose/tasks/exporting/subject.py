@@ -17,6 +17,8 @@ from hrpose.estimator import TorchEngine
 from hrpose.estimator.checkpoints import read_parts
 from hrpose.models import load_weights
 
+_OF_DATA = ("bbox_padding", "channel_order", "mean", "std", "upright", "bit_depth")
+
 
 @dataclass(frozen=True)
 class ExportSubject:
@@ -78,6 +80,8 @@ def read_subject(cfg: DictConfig) -> ExportSubject:
         mean=tuple(told.get("mean", IMAGENET_MEAN)),
         std=tuple(told.get("std", IMAGENET_STD)),
         source=file.name,
+        upright=bool(told.get("upright")),
+        bit_depth=told.get("bit_depth"),
     )
     return ExportSubject(file, net.eval(), record)
 
@@ -87,4 +91,4 @@ def _part(cfg: DictConfig, name: str) -> Any:
 
 
 def _of_data(cfg: DictConfig) -> dict[str, Any]:
-    return {name: cfg.data[name] for name in ("bbox_padding", "channel_order", "mean", "std") if name in cfg.data}
+    return {name: cfg.data[name] for name in _OF_DATA if name in cfg.data}
