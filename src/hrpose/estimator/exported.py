@@ -62,9 +62,13 @@ class ExportedEngine:
 
     def __call__(self, batch: CropBatch) -> Poses:
         """Estimate the poses of a batch, in its order, in pixels of the photos."""
+        return collect_poses(*self.find_keypoints(batch), batch, score_threshold=self.keypoint_score_threshold)
+
+    def find_keypoints(self, batch: CropBatch) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Return keypoints (B, K, 2) in pixels of the photos and scores (B, K) as the file gives them, finite or not."""
         images, matrices = batch["images"].cpu().numpy(), batch["image_from_input"].cpu().numpy()
         look = self.exported if self.exported.record.form == "crops" else self._look_at_photos
-        return collect_poses(*look(images, matrices), batch, score_threshold=self.keypoint_score_threshold)
+        return look(images, matrices)
 
     def _look_at_photos(
         self, crops: NDArray[np.uint8], matrices: NDArray[np.float64]
