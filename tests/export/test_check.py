@@ -19,8 +19,9 @@ def compare(*, keypoints=0.0, score=0.0, tied=0, count=1):
     scores[0, 3] += score
     ties[1, :tied] = True
     comparer = Comparer()
-    comparer.update((KEYPOINTS, SCORES), (KEYPOINTS, SCORES), NO_TIES)
-    comparer.update((found, scores), (KEYPOINTS, SCORES), ties)
+    crops = {"sides": np.array([100.0, 200.0]), "confidence": 0.2}
+    comparer.update((KEYPOINTS, SCORES), (KEYPOINTS, SCORES), NO_TIES, **crops)
+    comparer.update((found, scores), (KEYPOINTS, SCORES), ties, **crops)
     return comparer.compare()
 
 

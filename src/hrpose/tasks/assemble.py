@@ -54,14 +54,7 @@ def assemble(cfg: DictConfig, *, bit_depth: int | None = None) -> Assembly:
     skeleton: Skeleton = build(cfg.skeleton)
     subject = choose_subject(cfg, skeleton)
     codec = subject.codec
-    datamodule: PoseDataModule = build(
-        cfg.data,
-        codec=codec,
-        skeleton=skeleton,
-        augment=[build(node) for node in cfg.augment.values() if node is not None],
-        pixel_transforms=build(cfg.pixels) if cfg.pixels is not None else None,
-        bit_depth=next((d for d in (cfg.data.get("bit_depth"), bit_depth, subject.bit_depth) if d is not None), None),
-    )
+    datamodule = _build_datamodule(cfg, subject, skeleton, bit_depth)
     net, loss = _make_network(cfg, subject, skeleton)
     metrics = {boxes: build_metric(cfg.metric, skeleton, datamodule) for boxes in datamodule.val_boxes}
     rules: dict[str, Any] = {
@@ -89,6 +82,20 @@ def assemble(cfg: DictConfig, *, bit_depth: int | None = None) -> Assembly:
     if subject.opened is None:
         logger.info("%s: %.2f M parameters", type(net).__name__, count_parameters(net) / 1e6)
     return Assembly(module, datamodule, build_trainer(cfg), protocols)
+
+
+def _build_datamodule(cfg: DictConfig, subject: Subject, skeleton: Skeleton, bit_depth: int | None) -> PoseDataModule:
+    """Build the data module; its bit depth is the configuration's, else that of the checkpoint or exported file."""
+    depths = (cfg.data.get("bit_depth"), bit_depth, subject.bit_depth)
+    datamodule: PoseDataModule = build(
+        cfg.data,
+        codec=subject.codec,
+        skeleton=skeleton,
+        augment=[build(node) for node in cfg.augment.values() if node is not None],
+        pixel_transforms=build(cfg.pixels) if cfg.pixels is not None else None,
+        bit_depth=next((depth for depth in depths if depth is not None), None),
+    )
+    return datamodule
 
 
 def build_trainer(cfg: DictConfig) -> Trainer:

@@ -14,7 +14,8 @@ from hrpose.tasks.exporting.on_photos import PhotoComparison
 def result(off: float) -> CheckResult:
     """A check that found everything right but for one difference."""
     comparison = Comparison(
-        num_crops=1, num_keypoints=17, largest=off, median=0.0, moved=0.0, undecided=0.0, largest_score=0.0
+        **{"num_crops": 1, "num_keypoints": 17, "largest": off, "median": 0.0, "moved": 0.0, "undecided": 0.0},
+        **{"largest_score": 0.0, "not_finite": 0.0, "num_confident": 17, "shifted": 0.0, "median_shift": 0.0},
     )
     on_photos = PhotoComparison(num_photos=1, num_boxes=1, largest=off, median=0.0, median_in_crop=0.0, moved=0.0)
     return CheckResult("photos", comparison, None, None, 0.001, exact=True, on_photos=on_photos)
