@@ -140,7 +140,8 @@ class Comparer:
         """
         off = distances(found[0], expected[0])
         self._distances.append(off)
-        self._shifts.append((off / sides[:, None])[expected[1] > confidence])
+        shifts = np.where(np.isfinite(off), off / sides[:, None], np.inf)
+        self._shifts.append(shifts[expected[1] > confidence])
         self._not_finite.append(~(np.isfinite(found[0]).all(axis=-1) & np.isfinite(found[1])))
         self._tied.append(tied)
         apart = np.abs(found[1] - expected[1])

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -28,6 +29,22 @@ def test_what_is_infinite_is_null_in_json_and_a_fault(off):
     assert written["on_photos"]["largest"] is None
     assert written["comparison"]["num_keypoints"] == 17
     assert len(written["faults"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"not_finite": 0.25}, "25.0% of its keypoints or scores are NaN or infinite"),
+        ({"shifted": 0.2}, "20.0% of the confident keypoints"),
+        ({"num_confident": 0}, "nothing can be judged"),
+    ],
+)
+def test_a_file_of_less_precision_is_judged(changes, fault):
+    sound = replace(result(0.5), exact=False, max_shifted=0.1, on_photos=None)
+    assert sound.faults == []
+    assert sound.bounds is not None
+    (text,) = replace(sound, comparison=replace(sound.comparison, **changes)).faults
+    assert fault in text
 
 
 def test_what_is_right_has_no_fault():
