@@ -77,6 +77,13 @@ def test_a_bit_depth_is_warned_of_unless_it_is_plain(tmp_path, used, given, text
         assert re.search(text, warned)
 
 
+def test_images_of_16_bits_are_counted_among_those_that_were_decoded(tmp_path) -> None:
+    names = write_deep(tmp_path, [12] * 300)
+    assert "64 of 64 sampled images have 16 bits" in found(sample_images(names, tmp_path))["bit-depth"]
+    cv2.imwrite(str(tmp_path / "plain.tiff"), np.zeros((4, 5), np.uint8))
+    assert "2 of 3 sampled images" in found(sample_images([*names[:2], "plain.tiff"], tmp_path))["bit-depth"]
+
+
 def test_turned_images_are_counted_and_named(tmp_path) -> None:
     for index, orientation in enumerate([None, 1, 3, 6]):
         (tmp_path / f"{index}.jpg").write_bytes(jpeg(orientation))

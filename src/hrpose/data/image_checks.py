@@ -33,13 +33,15 @@ class ImageSample:
         folder: of the images.
         names: of the sample.
         turned: names of those with an EXIF orientation other than upright.
-        deep: names of those with 16 bits per channel.
+        decoded: names of those that were decoded, because they may have more than 8 bits per channel.
+        deep: names of those that have 16 bits per channel.
         bit_depth: the bits that these use, by the highest value of all of them; None where there are none.
     """
 
     folder: str
     names: tuple[str, ...]
     turned: tuple[str, ...]
+    decoded: tuple[str, ...]
     deep: tuple[str, ...]
     bit_depth: int | None
 
@@ -61,8 +63,16 @@ def sample_images(file_names: Sequence[str], folder: str | Path) -> ImageSample:
             turned.append(name)
         if header and _may_be_deep(header):
             maybe_deep.append(name)
-    depths = {name: depth for name in _spread(maybe_deep, _NUM_DECODED) if (depth := _depth_of(Path(folder, name)))}
-    return ImageSample(str(folder), tuple(names), tuple(turned), tuple(depths), max(depths.values(), default=None))
+    decoded = _spread(maybe_deep, _NUM_DECODED)
+    depths = {name: depth for name in decoded if (depth := _depth_of(Path(folder, name)))}
+    return ImageSample(
+        folder=str(folder),
+        names=tuple(names),
+        turned=tuple(turned),
+        decoded=tuple(decoded),
+        deep=tuple(depths),
+        bit_depth=max(depths.values(), default=None),
+    )
 
 
 def settle_reading(sample: ImageSample, reading: Reading, *, orientation_matters: bool) -> Reading:
@@ -99,6 +109,7 @@ def check_images(sample: ImageSample, reading: Reading, *, orientation_matters: 
                 "exif-orientation",
                 sample,
                 sample.turned,
+                sample.names,
                 what="images have an EXIF orientation, which is ignored",
                 consequence="If they were annotated as viewers show them, keypoints lie on the wrong side of these images.",
                 fix="Set data.upright=true to apply it, or data.upright=false if they were annotated as they are stored.",
@@ -115,6 +126,7 @@ def check_images(sample: ImageSample, reading: Reading, *, orientation_matters: 
                 "bit-depth",
                 sample,
                 sample.deep,
+                sample.decoded,
                 what=f"images have 16 bits per channel and use {used} of them",
                 consequence=_consequence(used, depth),
                 fix=f"Set {key} to the bits of the camera if that is wrong.",
@@ -131,14 +143,21 @@ def _consequence(used: int, depth: int) -> str:
 
 
 def _finding(
-    check: str, sample: ImageSample, names: Sequence[str], *, what: str, consequence: str, fix: str
+    check: str,
+    sample: ImageSample,
+    found: Sequence[str],
+    among: Sequence[str],
+    *,
+    what: str,
+    consequence: str,
+    fix: str,
 ) -> Finding:
     return Finding(
         check=check,
         file=sample.folder,
-        count=len(names),
-        total=len(sample.names),
-        ids=tuple(names[:_NUM_SHOWN]),
+        count=len(found),
+        total=len(among),
+        ids=tuple(found[:_NUM_SHOWN]),
         what=f"sampled {what}",
         consequence=consequence,
         fix=fix,

@@ -90,14 +90,9 @@ def check_origin(cfg: DictConfig, origin: Origin | None) -> None:
 def _check_reading(cfg: DictConfig, origin: Origin) -> None:
     there, here = origin.config.get("data"), cfg.data
     there = there if isinstance(there, Mapping) else {}
-    upright, depth = (
-        (bool(there.get("upright")), bool(here.get("upright"))),
-        (there.get("bit_depth"), here.get("bit_depth")),
-    )
-    if upright[0] != upright[1]:
-        logger.warning(
-            "%s was trained with data.upright=%s, here it is %s.", origin.file, *map(str.lower, map(str, upright))
-        )
+    depth = there.get("bit_depth"), here.get("bit_depth")
+    if there.get("upright") and not here.get("upright"):
+        logger.warning("%s was trained with data.upright=true, here the EXIF orientation is ignored.", origin.file)
     if None not in depth and depth[0] != depth[1]:
         logger.warning("%s was trained with data.bit_depth=%s, here it is %s.", origin.file, *depth)
 
