@@ -92,3 +92,14 @@ def test_a_codec_of_somebody_else_cannot_be_described():
 def test_a_codec_is_made_of_what_it_was_described_by():
     for codec in CODECS.values():
         assert codec_from_plain(json.loads(json.dumps(plain_codec(codec)))) == codec
+
+
+def test_how_images_are_read_is_told_only_if_it_is_not_plain():
+    """Files of versions that know nothing of it can be read, and read what is plain."""
+    plain = make_record(CODECS["heatmap"])
+    assert "bit_depth" not in json.loads(plain.to_json())
+    told = make_record(CODECS["heatmap"], upright=True, bit_depth=12)
+    assert ExportRecord.from_json(told.to_json(), "a.onnx") == told
+    for wrong in ({"bit_depth": 7}, {"bit_depth": "12"}, {"upright": 1}):
+        with pytest.raises(ExportedFileError, match=next(iter(wrong))):
+            ExportRecord.from_json(json.dumps({**json.loads(told.to_json()), **wrong}), "a.onnx")

@@ -5,7 +5,6 @@ epoch leaves its loss; `PictureSheets` draws what the network sees, what it answ
 result JSONs.
 """
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.metrics import KeypointAveragePrecision, PoseMetric
 from hrpose.metrics.collect import Predictions
+from hrpose.strict_json import dumps
 from hrpose.structures import Batch, GroundTruth, Poses
 from hrpose.visualize import draw_crop_sheet, draw_curves, draw_pose_sheet, save_image
 
@@ -235,7 +235,7 @@ class ResultFiles(Callback):
 def write_results(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write result rows as JSON, from the first process only."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(rows))
+    file.write_text(dumps(rows))
 
 
 @rank_zero_only

@@ -72,6 +72,7 @@ SETTINGS_OF: Mapping[str, Mapping[str, str]] = {
         "chunk_size": "int",
         "num_threads": "int | None",
         "upright": "bool | None",
+        "bit_depth": "int | None",
         "annotations": "str | None",
         "boxes": "str | None",
         "min_bbox_score": "float",

@@ -6,7 +6,6 @@ has to be built, and its form and architecture are recognised.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from hrpose.models.weight_files import WeightsError, bare_network, read_weight_file
 from hrpose.models.weight_forms import DECONVS, HEAD, NOT_WEIGHTS, describe_architecture, official_name, recognise
+from hrpose.strict_json import dumps
 
 WeightForm = Literal["official", "mmpose", "hrpose"]
 
@@ -194,4 +194,4 @@ def _wrapped(tensors: dict[str, Tensor], form: WeightForm, keypoint_names: list[
 def _write_safetensors(path: Path, tensors: dict[str, Tensor], notes: Mapping[str, Any]) -> None:
     from safetensors.torch import save_file  # here, so that the networks alone need torch and numpy only
 
-    save_file(tensors, path, {"format": "pt", **{key: json.dumps(value) for key, value in notes.items()}})
+    save_file(tensors, path, {"format": "pt", **{key: dumps(value) for key, value in notes.items()}})

@@ -8,6 +8,7 @@ from pathlib import Path
 from hrpose.report.analysis import Report
 from hrpose.report.measurement import Measurement
 from hrpose.report.page import draw_page
+from hrpose.strict_json import dumps
 
 
 def write_report(report: Report, folder: Path, stem: str = "report") -> Path:
@@ -22,7 +23,7 @@ def write_report(report: Report, folder: Path, stem: str = "report") -> Path:
         The HTML page.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{stem}.json").write_text(json.dumps(report.to_dict(), allow_nan=False), encoding="utf-8")
+    (folder / f"{stem}.json").write_text(dumps(report.to_dict(), undefined_as_null=True), encoding="utf-8")
     page = folder / f"{stem}.html"
     page.write_text(draw_page(report), encoding="utf-8")
     return page

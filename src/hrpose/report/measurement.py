@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -83,7 +84,10 @@ class Measurement:
         samples = np.asarray(bootstrap["samples"], dtype=np.float64)  # None becomes NaN
         return Measurement(
             Protocol.from_dict(content["protocol"]),
-            {name: float(content["numbers"][name]) for name in COLUMNS},
+            {
+                name: math.nan if content["numbers"][name] is None else float(content["numbers"][name])
+                for name in COLUMNS
+            },
             np.where(samples < 0, np.nan, samples),  # earlier versions wrote -1
             int(bootstrap["seed"]),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from rich.console import Console
 from hrpose.metrics.functional import PCKH_COLUMNS
 from hrpose.report.protocol import FileStamp
 from hrpose.report.table import make_table, say
+from hrpose.strict_json import dumps
 
 _RULES = (
     "errors up to and including 0.5 head sizes are correct, a head size is 0.6 of the diagonal of the head box; Mean counts "
@@ -76,5 +76,4 @@ def show_pckh(numbers: Mapping[str, float], protocol: PckhProtocol, console: Con
 def write_pckh(numbers: Mapping[str, float], protocol: PckhProtocol, file: Path) -> None:
     """Write the numbers with their protocol as JSON; what is not defined is null."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    defined = {name: None if math.isnan(value) else value for name, value in numbers.items()}
-    file.write_text(json.dumps({"protocol": protocol.to_dict(), "numbers": defined}, allow_nan=False))
+    file.write_text(dumps({"protocol": protocol.to_dict(), "numbers": dict(numbers)}, undefined_as_null=True))

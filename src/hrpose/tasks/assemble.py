@@ -15,6 +15,7 @@ from torch import nn
 
 from hrpose.config import ConfigError, build
 from hrpose.data.datamodule import PoseDataModule
+from hrpose.data.images import Reading
 from hrpose.data.transforms import RandomFlip
 from hrpose.data.weights import find_weights
 from hrpose.metrics import PCKh, PoseMetric
@@ -39,8 +40,12 @@ class Assembly:
     protocols: dict[str, Protocol | PckhProtocol]
 
 
-def assemble(cfg: DictConfig) -> Assembly:
+def assemble(cfg: DictConfig, *, bit_depth: int | None = None) -> Assembly:
     """Build data, network and trainer from a composed and validated configuration.
+
+    Args:
+        cfg: the configuration.
+        bit_depth: of photos of 16 bits, as the checkpoint was trained; for configurations that say nothing.
 
     The skeleton comes first: it is read from the annotation file where the configuration says so, and the number of
     channels of the network, the mirror pairs and the OKS sigmas follow from it.
@@ -52,15 +57,8 @@ def assemble(cfg: DictConfig) -> Assembly:
     skeleton: Skeleton = build(cfg.skeleton)
     subject = choose_subject(cfg, skeleton)
     codec = subject.codec
-    augment = _named(cfg.augment)
-    _check_flip_pairs(skeleton, augment if cfg.task == "fit" else [], subject)
-    datamodule: PoseDataModule = build(
-        cfg.data,
-        codec=codec,
-        skeleton=skeleton,
-        augment=augment,
-        pixel_transforms=build(cfg.pixels) if cfg.pixels is not None else None,
-    )
+    datamodule = _build_datamodule(cfg, subject, skeleton, bit_depth)
+    _check_flip_pairs(skeleton, datamodule.augment if cfg.task == "fit" else (), subject)
     net, loss = _make_network(cfg, subject, skeleton)
     metrics = {boxes: build_metric(cfg.metric, skeleton, datamodule) for boxes in datamodule.val_boxes}
     rules: dict[str, Any] = {
@@ -68,6 +66,7 @@ def assemble(cfg: DictConfig) -> Assembly:
         "keypoint_score_threshold": subject.keypoint_score_threshold,
     }
     protocols = state_protocols(datamodule, codec, metrics, **rules)
+    datamodule.setup("fit" if cfg.task == "fit" else "test")  # the checkpoint notes how the photos are read
     module = PoseModule(
         net,
         codec,
@@ -80,11 +79,25 @@ def assemble(cfg: DictConfig) -> Assembly:
         **rules,
         channels_last=cfg.channels_last,
         compile=cfg.compile,
-        config=_plain(cfg),
+        config=_plain(cfg, datamodule.reading),
         protocols={boxes: protocol.to_dict() for boxes, protocol in protocols.items()},
         engine=subject.engine,
     )
     return Assembly(module, datamodule, build_trainer(cfg), protocols)
+
+
+def _build_datamodule(cfg: DictConfig, subject: Subject, skeleton: Skeleton, bit_depth: int | None) -> PoseDataModule:
+    """Build the data module; its bit depth is the configuration's, else that of the checkpoint or exported file."""
+    depths = (cfg.data.get("bit_depth"), bit_depth, subject.bit_depth)
+    datamodule: PoseDataModule = build(
+        cfg.data,
+        codec=subject.codec,
+        skeleton=skeleton,
+        augment=[build(node) for node in cfg.augment.values() if node is not None],
+        pixel_transforms=build(cfg.pixels) if cfg.pixels is not None else None,
+        bit_depth=next((depth for depth in depths if depth is not None), None),
+    )
+    return datamodule
 
 
 def build_trainer(cfg: DictConfig) -> Trainer:
@@ -185,8 +198,12 @@ def _named(nodes: DictConfig | None) -> list[Any]:
     return [build(node) for node in (nodes or {}).values() if node is not None]
 
 
-def _plain(cfg: DictConfig) -> dict[str, Any]:
-    """Give the configuration as plain containers, which a checkpoint can hold and be read without trust."""
+def _plain(cfg: DictConfig, reading: Reading) -> dict[str, Any]:
+    """Give the configuration as plain containers, which a checkpoint can hold and be read without trust.
+
+    The bit depth of the photos is the measured one.
+    """
     content = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}
+    data = {**content["data"], "bit_depth": reading.bit_depth}
+    return {**{str(key): value for key, value in content.items()}, "data": data}

@@ -1,6 +1,5 @@
 """hrpose compare a b: two runs, reports or result files side by side, if they were measured alike."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from hrpose.metrics.functional import match_detections
 from hrpose.report import COLUMNS, Comparison, Measurement, compare_measurements, measure, read_measurement
 from hrpose.report.protocol import NOT_STATED
 from hrpose.report.table import explain_undefined, format_number, make_table, say
+from hrpose.strict_json import dumps
 from hrpose.tasks.reading import read_evaluated, read_options
 
 
@@ -38,7 +38,7 @@ def compare(cfg: DictConfig) -> float:
         _show(name, comparison, cfg, console)
     file = Path(cfg.paths.run) / "compare.json"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({name or "results": c.to_dict() for name, c in comparisons.items()}, allow_nan=False))
+    file.write_text(dumps({name or "results": c.to_dict() for name, c in comparisons.items()}, undefined_as_null=True))
     say(console, f"Written to {file}")
     first = next(iter(comparisons.values())).differences["AP"]
     return float("nan") if first is None else first

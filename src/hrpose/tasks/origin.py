@@ -69,7 +69,8 @@ def check_origin(cfg: DictConfig, origin: Origin | None) -> None:
     Raises:
         ConfigError: the people of the synthetic dataset would be drawn for a network that finds something else.
 
-    A codec other than that of the checkpoint reads its outputs wrongly, and is warned of.
+    A codec other than that of the checkpoint reads its outputs wrongly, and photos that are read otherwise look otherwise: both
+    are warned of.
     """
     if origin is None:
         return
@@ -86,6 +87,24 @@ def check_origin(cfg: DictConfig, origin: Origin | None) -> None:
             "; ".join(unlike),
             origin.advice(cfg.task),
         )
+    _check_reading(cfg, origin)
+
+
+def _check_reading(cfg: DictConfig, origin: Origin) -> None:
+    there, here = origin.config.get("data"), cfg.data
+    there = there if isinstance(there, Mapping) else {}
+    depth = there.get("bit_depth"), here.get("bit_depth")
+    if there.get("upright") and not here.get("upright"):
+        logger.warning("%s was trained with data.upright=true, here the EXIF orientation is ignored.", origin.file)
+    if None not in depth and depth[0] != depth[1]:
+        logger.warning("%s was trained with data.bit_depth=%s, here it is %s.", origin.file, *depth)
+
+
+def trained_bit_depth(origin: Origin | None) -> int | None:
+    """Return the bit depth of the photos that a checkpoint was trained on; None where they had 8 bits, or nothing is known."""
+    data = {} if origin is None else origin.config.get("data")
+    depth = data.get("bit_depth") if isinstance(data, Mapping) else None
+    return depth if isinstance(depth, int) else None
 
 
 def check_flip_pairs(skeleton: Skeleton, origin: Origin | None) -> None:

@@ -7,13 +7,13 @@ in the form of a COCO annotation file without annotations. `poses.csv` has a row
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
 from hrpose.skeletons import Skeleton
+from hrpose.strict_json import dumps
 
 Row = Mapping[str, Any]
 
@@ -45,7 +45,7 @@ class PredictionFiles:
             "keypoints": list(skeleton.keypoint_names),
             "skeleton": [[start + 1, end + 1] for start, end in skeleton.edges],
         }
-        ending = f'], "annotations": [], "categories": [{json.dumps(category)}]}}\n'
+        ending = f'], "annotations": [], "categories": [{dumps(category)}]}}\n'
         self._images = _ListFile(folder / "images.json", '{"images": [', ending)
         self._poses = _ListFile(folder / "poses.json", "[", "]\n")
         self._table = _TableFile(folder / "poses.csv", skeleton) if table else None
@@ -83,7 +83,7 @@ class _ListFile:
         self._ending, self._separator = ending, "\n"
 
     def add(self, entry: Row) -> None:
-        self._stream.write(self._separator + json.dumps(entry))
+        self._stream.write(self._separator + dumps(entry))
         self._separator = ",\n"
 
     def close(self) -> None:
