@@ -63,6 +63,16 @@ def test_workers_make_the_same_batches(folder: Path, num_workers: int) -> None:
     assert_same(epochs(ready(folder, num_workers=num_workers)), alone)
 
 
+@pytest.mark.parametrize(("batch_size", "processes", "count"), [(2, 1, 6), (3, 1, 4), (2, 2, 3), (2, 3, 2), (30, 2, 1)])
+def test_the_batches_of_an_epoch_are_those_of_one_process(folder, monkeypatch, batch_size, processes, count) -> None:
+    data = ready(folder, batch_size=batch_size)
+    assert len(data.train_table) == 11
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: processes)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: processes - 1)
+    assert data.num_train_batches == len(list(data.train_dataloader())) == count
+
+
 @pytest.mark.parametrize(
     "codec", [DarkCodec((96, 128), (24, 32), 1.5), UdpCodec((96, 128), (24, 32), 1.5)], ids=lambda codec: codec.grid
 )

@@ -38,6 +38,22 @@ class RunCheckpoint(ModelCheckpoint):
 
     _resumed_folder: Path | None = None
 
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Save every `every_n_train_steps`, but after the last batch of an epoch leave it to the end of the epoch.
+
+        A run resumed from the last batch would go on with the next epoch, without the validation of this one.
+        """
+        if self.monitor is not None or not trainer.is_last_batch:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save what was left to the end of the epoch."""
+        if self.monitor is None and trainer.is_last_batch:
+            super().on_train_batch_end(trainer, pl_module, None, None, trainer.fit_loop.batch_idx)
+        super().on_train_epoch_end(trainer, pl_module)
+
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Note where the run is resumed from; the paths that the checkpoint holds are not followed."""
         self._resumed_folder = Path(trainer.ckpt_path).parent if trainer.ckpt_path else None

@@ -160,6 +160,11 @@ class PoseDataModule(LightningDataModule):
             **self._worker_options(),
         )
 
+    @property
+    def num_train_batches(self) -> int:
+        """Training batches of an epoch, of each process, after `setup("fit")`."""
+        return len(self.train_dataloader())  # a loader that nobody iterates starts no workers
+
     def val_dataloader(self) -> DataLoader[RawBatch] | list[DataLoader[RawBatch]]:
         """Make a loader for each entry of `val_boxes`; one alone comes without a list."""
         loaders = [self._val_loader(boxes) for boxes in self.val_boxes]

@@ -11,6 +11,7 @@ from hrpose.models import load_weights
 from hrpose.tasks.assemble import Assembly, assemble
 from hrpose.tasks.origin import advised, check_origin, read_origin, trained_bit_depth
 from hrpose.tasks.report import report_run
+from hrpose.tasks.resume import resume_callback
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ def fit(cfg: DictConfig) -> float:
         with advised(cfg, origin):
             load_weights(assembly.module.net, checkpoint)  # says clearly what is wrong with a file that does not fit
         logger.info("Resuming from %s", checkpoint)
+        trainer.callbacks.insert(0, resume_callback(cfg, origin))  # type: ignore[attr-defined]
     trainer.fit(assembly.module, datamodule=assembly.datamodule, ckpt_path=checkpoint, weights_only=True)
     best = _best_checkpoint(assembly)
     if best is None:
