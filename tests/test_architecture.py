@@ -162,4 +162,4 @@ def test_json_is_written_without_nan(file):
         and isinstance(node.func, ast.Attribute)
         and ast.unparse(node.func.value) == "json"
     }
-    assert not writers & {"dump", "dumps"} or room(file) in ("strict_json", "config/annotations")
+    assert not writers & {"dump", "dumps"} or room(file) in ("files", "config/annotations")

@@ -10,8 +10,8 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import hrpose.codecs
 from hrpose.codecs import Codec
+from hrpose.files import dumps
 from hrpose.skeletons import Skeleton
-from hrpose.strict_json import dumps
 
 Form: TypeAlias = Literal["crops", "photo"]
 Precision: TypeAlias = Literal["fp32", "fp16", "bf16", "int8"]

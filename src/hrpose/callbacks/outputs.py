@@ -20,9 +20,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 
 from hrpose.data.datamodule import PoseDataModule
+from hrpose.files import write_atomically, write_json
 from hrpose.metrics import KeypointAveragePrecision, PoseMetric
 from hrpose.metrics.collect import Predictions
-from hrpose.strict_json import dumps
 from hrpose.structures import Batch, GroundTruth, Poses
 from hrpose.visualize import draw_crop_sheet, draw_curves, draw_pose_sheet, save_image
 
@@ -250,14 +250,13 @@ class ResultFiles(Callback):
 @rank_zero_only
 def write_results(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write result rows as JSON, from the first process only."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(dumps(rows))
+    write_json(file, rows)
 
 
 @rank_zero_only
 def _copy_once(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+    with write_atomically(target) as partial:
+        shutil.copyfile(source, partial)
 
 
 def metrics_of(pl_module: LightningModule) -> dict[str, PoseMetric]:

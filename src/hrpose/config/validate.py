@@ -12,6 +12,8 @@ from hrpose.config.annotations import asks_for_list, describe, fits, literals
 from hrpose.config.compose import compose, conf_dir
 from hrpose.config.errors import ConfigError, OverrideError, did_you_mean
 from hrpose.config.files import find_file_faults
+from hrpose.config.libraries import find_library_faults
+from hrpose.config.ranges import find_range_faults
 from hrpose.config.settings import HINTS, SETTINGS, SETTINGS_OF
 from hrpose.config.signatures import Signature, UnknownTargetError, find_signature
 from hrpose.config.sources import Module
@@ -45,8 +47,8 @@ _BUILTINS = Module("builtins", None, None)
 def validate(cfg: DictConfig) -> None:
     """Check a composed configuration as a whole.
 
-    Missing values, interpolations that lead nowhere, unknown targets, unknown, missing and ill-typed arguments of targets, and
-    missing files are all looked for. Targets are read, not imported.
+    Missing values, interpolations that lead nowhere, unknown targets, unknown, missing and ill-typed arguments of targets,
+    numbers out of range, libraries that are not installed, and missing files are all looked for. Targets are read, not imported.
 
     Args:
         cfg: what `compose` or Hydra gave.
@@ -60,6 +62,8 @@ def validate(cfg: DictConfig) -> None:
         *_setting_faults(cfg),
         *_part_faults(cfg),
         *(fault for key, node in _targets(cfg) for fault in _target_faults(key, node)),
+        *find_range_faults(cfg),
+        *find_library_faults(cfg),
         *find_file_faults(cfg),
     ]
     faulty = {key for key, _ in faults}

@@ -17,7 +17,7 @@ from rich import progress as bars
 
 from hrpose.data.fetch import DownloadError, Report, fetch, require_space
 from hrpose.data.unpack import unpack
-from hrpose.strict_json import dumps
+from hrpose.files import dumps
 
 COCO_URL = "http://images.cocodataset.org"
 DETECTIONS_FILE = "person_detection_results/COCO_val2017_detections_AP_H_56_person.json"

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from hrpose.strict_json import dumps
+from hrpose.files import dumps
 
 _LOGGER = logging.getLogger(__name__)
 _CHUNK_BYTES = 1 << 20

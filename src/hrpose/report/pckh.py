@@ -10,10 +10,10 @@ from typing import Any
 
 from rich.console import Console
 
+from hrpose.files import write_json
 from hrpose.metrics.functional import PCKH_COLUMNS
 from hrpose.report.protocol import FileStamp
 from hrpose.report.table import make_table, say
-from hrpose.strict_json import dumps
 
 _RULES = (
     "errors up to and including 0.5 head sizes are correct, a head size is 0.6 of the diagonal of the head box; Mean counts "
@@ -75,5 +75,5 @@ def show_pckh(numbers: Mapping[str, float], protocol: PckhProtocol, console: Con
 
 def write_pckh(numbers: Mapping[str, float], protocol: PckhProtocol, file: Path) -> None:
     """Write the numbers with their protocol as JSON; what is not defined is null."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(dumps({"protocol": protocol.to_dict(), "numbers": dict(numbers)}, undefined_as_null=True))
+    content = {"protocol": protocol.to_dict(), "numbers": dict(numbers)}
+    write_json(file, content, undefined_as_null=True)

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from hrpose.config import ConfigError, build
+from hrpose.config import ConfigError, build, needs_drawing
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.data.images import Reading
 from hrpose.data.transforms import RandomFlip
@@ -24,10 +24,15 @@ from hrpose.module import PoseModule
 from hrpose.report import PckhProtocol, Protocol
 from hrpose.skeletons import Skeleton
 from hrpose.tasks.exported import Subject, choose_subject, stand_in
+from hrpose.tasks.lightning_parts import KeepSigtermHandler, build_plugins
 from hrpose.tasks.protocols import state_protocols
-from hrpose.tasks.rehearsal import rehearse
+from hrpose.tasks.rehearsal import check_parts, rehearse
 
 logger = logging.getLogger(__name__)
+
+
+# Advertisements, and what Lightning says of signals; the command says it.
+_UNSAID = ("Tip:", "Detected KeyboardInterrupt", "Received SIGTERM")
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,13 @@ def assemble(cfg: DictConfig, *, bit_depth: int | None = None) -> Assembly:
         bit_depth: of photos of 16 bits, as the checkpoint was trained; for configurations that say nothing.
 
     The skeleton comes first: it is read from the annotation file where the configuration says so, and the number of
-    channels of the network, the mirror pairs and the OKS sigmas follow from it.
+    channels of the network, the mirror pairs and the OKS sigmas follow from it. What needs no data is checked even earlier.
     """
     _keep_quiet()
+    trainer = build_trainer(cfg)
+    check_parts(cfg)
     seed_everything(cfg.seed, workers=True, verbose=False)
-    if cfg.prepare is not None:
+    if needs_drawing(cfg):
         build(cfg.prepare)
     skeleton: Skeleton = build(cfg.skeleton)
     subject = choose_subject(cfg, skeleton)
@@ -83,7 +90,7 @@ def assemble(cfg: DictConfig, *, bit_depth: int | None = None) -> Assembly:
         protocols={boxes: protocol.to_dict() for boxes, protocol in protocols.items()},
         engine=subject.engine,
     )
-    return Assembly(module, datamodule, build_trainer(cfg), protocols)
+    return Assembly(module, datamodule, trainer, protocols)
 
 
 def _build_datamodule(cfg: DictConfig, subject: Subject, skeleton: Skeleton, bit_depth: int | None) -> PoseDataModule:
@@ -109,8 +116,9 @@ def build_trainer(cfg: DictConfig) -> Trainer:
     callbacks = _named(cfg.callbacks)
     has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)  # otherwise Lightning would add one
     parts = {
-        "callbacks": callbacks,
+        "callbacks": [*callbacks, KeepSigtermHandler()],
         "logger": _named(cfg.logger),
+        "plugins": build_plugins(cfg.trainer.get("plugins")),
         "enable_progress_bar": cfg.trainer.get("enable_progress_bar", has_bar),
     }
     try:
@@ -190,12 +198,18 @@ def _keep_quiet() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # FrequentLogging sees to it
     for handler in logging.getLogger().handlers:
-        handler.addFilter(lambda record: "Tip:" not in record.getMessage())
+        handler.addFilter(lambda record: not any(text in record.getMessage() for text in _UNSAID))
 
 
 def _named(nodes: DictConfig | None) -> list[Any]:
     """Build the named nodes of a group; a node that is null is switched off."""
-    return [build(node) for node in (nodes or {}).values() if node is not None]
+    parts = []
+    for node in (nodes or {}).values():
+        try:
+            parts += [build(node)] if node is not None else []
+        except ImportError as error:  # a library that is there and cannot be used
+            raise ConfigError(f"{node._get_full_key(None)}: {error}") from error
+    return parts
 
 
 def _plain(cfg: DictConfig, reading: Reading) -> dict[str, Any]:

@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 from hrpose.data.coco import forget_annotations, read_annotations
+from hrpose.files import dumps
 from hrpose.metrics.functional import Detections, average_precision, keypoint_variances, oks_nms
 from hrpose.metrics.functional.oks import Floats
 from hrpose.metrics.results import read_results
 from hrpose.skeletons import COCO
-from hrpose.strict_json import dumps
 from hrpose.structures import GroundTruth
 
 T = TypeVar("T")

@@ -6,11 +6,11 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
+from hrpose.files import write_json
 from hrpose.metrics.functional import match_detections
 from hrpose.report import COLUMNS, Comparison, Measurement, compare_measurements, measure, read_measurement
 from hrpose.report.protocol import NOT_STATED
 from hrpose.report.table import explain_undefined, format_number, make_table, say
-from hrpose.strict_json import dumps
 from hrpose.tasks.reading import read_evaluated, read_options
 
 
@@ -37,8 +37,8 @@ def compare(cfg: DictConfig) -> float:
     for name, comparison in comparisons.items():
         _show(name, comparison, cfg, console)
     file = Path(cfg.paths.run) / "compare.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(dumps({name or "results": c.to_dict() for name, c in comparisons.items()}, undefined_as_null=True))
+    content = {name or "results": comparison.to_dict() for name, comparison in comparisons.items()}
+    write_json(file, content, undefined_as_null=True)
     say(console, f"Written to {file}")
     first = next(iter(comparisons.values())).differences["AP"]
     return float("nan") if first is None else first

@@ -15,11 +15,11 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from hrpose.backends import ExportedPoses, open_exported
-from hrpose.config import ConfigError, build
+from hrpose.config import ConfigError, build, needs_drawing
 from hrpose.estimator.exported import photo_of_crop
 from hrpose.export import SUFFIX_OF, Feed, check_choice, write_export, write_int8
+from hrpose.files import write_json
 from hrpose.report.table import say
-from hrpose.strict_json import dumps
 from hrpose.structures import CropBatch
 from hrpose.tasks.exporting.checking import CheckResult, check_file, state_measurement
 from hrpose.tasks.exporting.crops import CropSource, crop_whole, find_crops, find_photos, photo_feed
@@ -53,7 +53,7 @@ def export(cfg: DictConfig) -> Path:
         check_choice(cfg.format, cfg.precision, file, cfg.input)
     except ValueError as error:
         raise ConfigError(f"format: {error}") from error
-    if cfg.get("prepare") is not None:
+    if needs_drawing(cfg):
         build(cfg.prepare)
     subject = read_subject(cfg)
     console = Console()
@@ -71,7 +71,7 @@ def export(cfg: DictConfig) -> Path:
         "precision": cfg.precision,
     }
     content["protocols"] = subject.record.protocols
-    report.write_text(dumps({**content, **result.to_dict()}, undefined_as_null=True, indent=2))
+    write_json(report, {**content, **result.to_dict()}, undefined_as_null=True, indent=2)
     _show(result, console, report)
     if result.faults:
         raise ExportCheckError(f"{file} was written, but {'; '.join(result.faults)}. See {report}.")

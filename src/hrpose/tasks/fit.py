@@ -7,6 +7,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from omegaconf import DictConfig, OmegaConf
 
 from hrpose.config import find_checkpoint
+from hrpose.files import write_atomically
 from hrpose.models import load_weights
 from hrpose.tasks.assemble import Assembly, assemble
 from hrpose.tasks.origin import advised, check_origin, read_origin, trained_bit_depth
@@ -32,9 +33,8 @@ def fit(cfg: DictConfig) -> float:
     assembly = assemble(cfg, bit_depth=trained_bit_depth(origin))
     trainer = assembly.trainer
     if trainer.is_global_zero:
-        run = Path(cfg.paths.run)
-        run.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(OmegaConf.create(assembly.module.hparams["config"]), run / "config.yaml")
+        with write_atomically(Path(cfg.paths.run) / "config.yaml") as file:
+            OmegaConf.save(OmegaConf.create(assembly.module.hparams["config"]), file)
     if checkpoint is not None:
         with advised(cfg, origin):
             load_weights(assembly.module.net, checkpoint)  # says clearly what is wrong with a file that does not fit

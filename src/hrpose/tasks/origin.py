@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from hrpose.config import ConfigError
+from hrpose.config import ConfigError, needs_drawing
 from hrpose.models.weight_files import WeightsError, read_weight_file
 from hrpose.skeletons import COCO, Skeleton
 
@@ -74,7 +74,7 @@ def check_origin(cfg: DictConfig, origin: Origin | None) -> None:
     """
     if origin is None:
         return
-    if cfg.prepare is not None and origin.keypoint_names != COCO.keypoint_names:
+    if needs_drawing(cfg) and origin.keypoint_names != COCO.keypoint_names:
         raise ConfigError(
             f"{origin.file} finds {len(origin.keypoint_names)} keypoints ({', '.join(origin.keypoint_names[:3])}, ...), but "
             f"data=synthetic are people with those of COCO. {origin.advice(cfg.task)}"

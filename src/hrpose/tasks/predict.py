@@ -17,6 +17,7 @@ from hrpose.data.checks import warn_of
 from hrpose.data.errors import DataError
 from hrpose.data.image_checks import check_images, sample_images
 from hrpose.data.photo_boxes import read_photo_boxes
+from hrpose.files import write_atomically
 from hrpose.media import Photos, find_media
 from hrpose.report.table import say
 from hrpose.tasks.predicting.files import PredictionFiles
@@ -55,7 +56,8 @@ def predict(cfg: DictConfig) -> int:
         _say_rate(num_photos, "photos", num_people, time.perf_counter() - start, folder)
         if unusable:
             reasons = [f"{result.image['file_name']}: {result.error}\n" for result in unusable]
-            (folder / "unusable.txt").write_text("".join(reasons), encoding="utf-8")
+            with write_atomically(folder / "unusable.txt") as file:
+                file.write_text("".join(reasons), encoding="utf-8")
             raise UnusablePhotosError(_explain(reasons, num_photos))
         return num_people
     num_frames, num_people = predict_video(source, folder, settings, _video_options(cfg))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hrpose.export import Comparison
-from hrpose.strict_json import dumps
+from hrpose.files import dumps
 from hrpose.tasks.exporting.checking import CheckResult
 from hrpose.tasks.exporting.on_photos import PhotoComparison
 

@@ -1,5 +1,7 @@
 """The result files: rows go to disk as they come, so that neither a million photos nor an interrupted run is a problem.
 
+The files have hidden names until they are complete; a killed run leaves none that ends in the middle of a row.
+
 `poses.json` is a COCO result file: `hrpose evaluate` and pycocotools read it. `images.json` says which picture an `image_id` is,
 in the form of a COCO annotation file without annotations. `poses.csv` has a row for each person.
 """
@@ -8,12 +10,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from hrpose.files import dumps, write_atomically
 from hrpose.skeletons import Skeleton
-from hrpose.strict_json import dumps
 
 Row = Mapping[str, Any]
 
@@ -38,7 +41,6 @@ class PredictionFiles:
             raise FileExistsError(
                 f"{folder / there[0]} is there already, from another run. Give another folder: paths.run=..."
             )
-        folder.mkdir(parents=True, exist_ok=True)
         category = {
             "id": category_id,
             "name": "person",
@@ -46,9 +48,11 @@ class PredictionFiles:
             "skeleton": [[start + 1, end + 1] for start, end in skeleton.edges],
         }
         ending = f'], "annotations": [], "categories": [{dumps(category)}]}}\n'
-        self._images = _ListFile(folder / "images.json", '{"images": [', ending)
-        self._poses = _ListFile(folder / "poses.json", "[", "]\n")
-        self._table = _TableFile(folder / "poses.csv", skeleton) if table else None
+        self._partials = ExitStack()
+        images, poses, *tables = (self._partials.enter_context(write_atomically(folder / name)) for name in names)
+        self._images = _ListFile(images, '{"images": [', ending)
+        self._poses = _ListFile(poses, "[", "]\n")
+        self._table = _TableFile(tables[0], skeleton) if table else None
 
     def add(self, image: Row, rows: Sequence[Row]) -> None:
         """Note a picture and its people.
@@ -72,6 +76,7 @@ class PredictionFiles:
         for file in (self._images, self._poses, self._table):
             if file is not None:
                 file.close()
+        self._partials.close()
 
 
 class _ListFile:
@@ -110,4 +115,4 @@ class _TableFile:
 
 
 def _create(file: Path) -> TextIO:
-    return file.open("x", encoding="utf-8", newline="")
+    return file.open("w", encoding="utf-8", newline="")
