@@ -262,7 +262,7 @@ def test_val_ap_is_that_of_the_first_kind_of_boxes() -> None:
 def test_a_network_that_has_diverged_is_told_as_such() -> None:
     batch = make_batch(torch.full((NUM_PERSONS, 3, 16, 8), torch.nan))
     module = make_module(nn.Identity(), metrics={"gt": make_metric()}, flip_test=False)
-    with pytest.raises(ValueError, match=r"NaN or infinity: the training has diverged\. .* smaller optim\.lr"):
+    with pytest.raises(ValueError, match=r"NaN or infinity in \d+ of \d+ crops.*smaller optim\.lr"):
         quiet_trainer().validate(module, one_batch_loader(batch), verbose=False)
 
 
@@ -276,6 +276,7 @@ def test_a_second_validation_forgets_the_first() -> None:
         assert len(module.metrics["gt"].results()) == NUM_PERSONS
 
 
+@pytest.mark.trains
 def test_channels_last_and_bf16_leave_the_loss_in_float32() -> None:
     module = make_module(tiny_net(), channels_last=True)
     module.log = lambda *args, **kwargs: None
@@ -310,6 +311,7 @@ def rle_batch() -> dict[str, torch.Tensor]:
     return {**batch, "target": target, "target_weight": weight}
 
 
+@pytest.mark.trains
 def test_the_parameters_of_a_loss_are_trained_kept_and_taken_up_again(tmp_path: Path) -> None:
     module = make_rle_module(optimizer=partial(torch.optim.Adam, lr=1e-3))
     before = {name: value.clone() for name, value in module.loss.state_dict().items()}
@@ -328,6 +330,7 @@ def test_the_parameters_of_a_loss_are_trained_kept_and_taken_up_again(tmp_path: 
     assert all(torch.equal(moments[0][key]["exp_avg"], moments[1][key]["exp_avg"]) for key in moments[0])
 
 
+@pytest.mark.trains
 def test_a_checkpoint_with_a_trained_loss_gives_the_network_its_weights(tmp_path: Path) -> None:
     module = make_rle_module()
     trainer = quiet_trainer(max_epochs=1)

@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -175,11 +174,6 @@ class PoseModule(LightningModule):
 
     def _measure(self, batch: Batch, loader: int) -> dict[str, Any]:
         poses = self.predict_step(batch, 0)
-        if not (np.isfinite(poses.keypoint_scores).all() and np.isfinite(poses.keypoints).all()):
-            raise ValueError(
-                "Expected finite keypoints and scores of the network, but got NaN or infinity: the training has diverged. Look "
-                "at train/loss, and begin anew with a smaller optim.lr or trainer.gradient_clip_val=1."
-            )
         list(self.pose_metrics.values())[loader].update_poses(poses)
         return {"poses": poses}
 

@@ -1,50 +1,13 @@
-import os
 import re
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
+from program import hrpose, lines, run_folders
 
 from hrpose import __version__, conf_dir
 from hrpose.cli import VERBS, main
-
-# Runs the command line with a task that prints what it was given, and needs no torch.
-PROGRAM = """
-import os, sys
-import hrpose.tasks
-def run(verb, cfg):
-    print("JOB", verb, cfg.name, cfg.seed, cfg.optim.lr, cfg.paths.run, os.environ.get("LOCAL_RANK"))
-    print("ARGV", sys.argv)
-    os.environ["LOCAL_RANK"] = os.environ["MASTER_PORT"] = "0"
-    {body}
-hrpose.tasks.run = run
-from hrpose import conf_dir
-from hrpose.cli import main
-sys.exit(main())
-"""
-
-
-def hrpose(*words: str, cwd: Path, body: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    program = cwd / "program.py"
-    program.write_text(PROGRAM.format(body=textwrap.indent(body, "    ").strip() or "pass"))
-    return subprocess.run(
-        [sys.executable, str(program), *words],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-    )
-
-
-def lines(done: subprocess.CompletedProcess[str], start: str) -> list[str]:
-    assert done.returncode == 0, done.stderr
-    return [line.removeprefix(f"{start} ") for line in done.stdout.splitlines() if line.startswith(start)]
-
-
-def run_folders(folder: Path) -> list[Path]:
-    return sorted(path.parent for path in folder.rglob(".hydra"))
 
 
 def test_help_lists_the_verbs(capsys):
@@ -112,18 +75,6 @@ def test_a_sweep_gives_every_job_a_folder_and_a_command_line_of_its_own(tmp_path
     ]
     for rate, argv in zip((0.1, 0.2), lines(done, "ARGV"), strict=True):
         assert argv.endswith(f"'fit', '--config-dir', '.', 'optim.lr={rate}', 'seed=3', 'hydra.mode=RUN']")
-
-
-def test_a_sweep_goes_on_after_a_job_that_is_done_but_for_some_photos(tmp_path):
-    body = """
-from hrpose.tasks.predict import UnusablePhotosError
-if cfg.seed == 1:
-    raise UnusablePhotosError("1 of 2 photos could not be used")
-"""
-    done = hrpose("fit", "-m", "seed=0,1,2", "experiment=tiny", cwd=tmp_path, body=body)
-    assert [line.split()[3] for line in done.stdout.splitlines() if line.startswith("JOB")] == ["0", "1", "2"]
-    assert "hrpose: 1 of 2 photos could not be used" in done.stderr
-    assert done.returncode == 3
 
 
 def test_a_repeated_job_of_a_sweep_uses_the_folder_of_the_first_process(tmp_path):
@@ -270,12 +221,6 @@ def test_another_error_has_its_trace(tmp_path):
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "a fault of the program" in done.stderr
-
-
-def test_an_interrupt_leaves_quietly(tmp_path):
-    done = hrpose("fit", cwd=tmp_path, body="raise KeyboardInterrupt")
-    assert done.returncode == 130
-    assert done.stderr == "hrpose: interrupted\n"
 
 
 def test_the_configuration_is_shown_not_run(tmp_path):

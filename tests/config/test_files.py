@@ -1,4 +1,5 @@
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -127,17 +128,66 @@ def test_a_misspelt_published_name_is_put_right():
     assert fault == "weights: there is no file hrnet_w23. Did you mean hrnet_w32?"
 
 
+def write_archive(file: Path, modified: int | None = None) -> Path:
+    """Write a zip archive, which is what torch.save writes."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data/0", bytes(range(256)) * 100)
+    if modified is not None:
+        os.utime(file, (modified, modified))
+    return file
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def zero(content: bytes) -> bytes:
+    return content[:4096] + bytes(4096) + content[8192:]
+
+
 def test_last_is_the_newest_checkpoint_of_the_name(tmp_path):
     cfg = compose("fit", [f"paths.runs={tmp_path}", "ckpt_path=last"])
     with pytest.raises(ConfigError, match=f"expected a last.ckpt somewhere under {tmp_path}/tiny, but there is none"):
         find_checkpoint(cfg)
     for age, name in enumerate(("tiny/b", "tiny/sweep/0", "tiny/a", "other/c")):
         file = tmp_path / name / "checkpoints" / "last.ckpt"
-        file.parent.mkdir(parents=True)
-        file.touch()
+        write_archive(file)
         os.utime(file, (1000 - 10 * (name == "tiny/a"), 1000 + age - 10 * (name == "tiny/a")))
     assert find_checkpoint(cfg) == tmp_path / "tiny/sweep/0/checkpoints/last.ckpt"
     validate(cfg)
+
+
+@pytest.mark.parametrize("damage", [cut, zero, lambda content: b""], ids=["cut off", "zero pages", "empty"])
+def test_last_is_the_newest_complete_checkpoint(tmp_path, damage, caplog):
+    """Damage the files in the order in which they are taken: each time the next one is taken, and all others are named."""
+    cfg = compose("fit", [f"paths.runs={tmp_path}", "ckpt_path=last"])
+    places = [tmp_path / "tiny" / run / "checkpoints" / f"{name}.ckpt" for run in "ba" for name in ("last", "best")]
+    files = [write_archive(file, 1000 - age) for age, file in enumerate(places)]
+    (files[0].parent / ".last.ckpt.0123abcd.part").write_bytes(b"PK")  # of a killed run
+    for number, file in enumerate(files):
+        caplog.clear()
+        assert find_checkpoint(cfg) == file
+        assert [record.message.partition(" is damaged")[0] for record in caplog.records] == list(
+            map(str, files[:number])
+        )
+        caplog.clear()
+        validate(cfg)
+        assert not caplog.records  # the task warns, once
+        modified = file.stat().st_mtime
+        file.write_bytes(damage(file.read_bytes()))
+        os.utime(file, (modified, modified + 0.5))
+    with pytest.raises(ConfigError, match=f"expected a complete checkpoint under {tmp_path}/tiny, but all are damaged"):
+        find_checkpoint(cfg)
+
+
+@pytest.mark.parametrize(("damage", "fault"), [(cut, "cut off after"), (zero, "wrong checksum of archive/data/0")])
+def test_a_damaged_checkpoint_is_refused_by_its_name(tmp_path, damage, fault):
+    file = write_archive(tmp_path / "best.ckpt")
+    file.write_bytes(damage(file.read_bytes()))
+    (message,) = faults("fit", f"ckpt_path={file}")
+    assert message.startswith(f"ckpt_path: {file} is damaged ({fault}")
+    assert "ckpt_path=last takes the newest complete one" in message
 
 
 def test_a_checkpoint_is_a_file(tmp_path):

@@ -3,19 +3,19 @@
 Hydra, and the rest of the library, are imported when a verb needs them, so that `hrpose --help` answers at once.
 """
 
-import logging
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hrpose.cli.completion import complete
-from hrpose.cli.speech import explains_itself, refuse, warnings_as_lines
+from hrpose.cli.jobs import JobLog, make_job
+from hrpose.cli.speech import refuse
 from hrpose.cli.start import hand_to_hydra
+from hrpose.cli.stopping import StopSignal, stop_signals
 from hrpose.cli.words import ELSEWHERE, SWEEP, VERBS, Command, advise_verb, parse
-
-logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -62,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words behind `hrpose`; those of the process by default.
 
     Returns:
-        The exit status: 0; 1 for a fault of the configuration; 2 for an unknown verb; 3 if some photos could not be used.
+        The exit status: 0; 1 for a fault of the configuration; 2 for an unknown verb; 3 if some photos could not be used;
+        130 and 143 if Ctrl-C or SIGTERM has ended it.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
@@ -84,25 +85,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(verb: str, words: Sequence[str]) -> int:
     """Check the configuration, of every job of a sweep, before Hydra makes the first folder; then let Hydra run it."""
-    # Hydra comes in here
-    from hrpose.config import ConfigError
+    with stop_signals() as stop:
+        log = JobLog(Command(verb, (), ()), [verb, *words])
+        try:
+            log.command = parse(verb, words)
+            return _run_jobs(log, stop)
+        except BaseException as error:
+            if not (stop.number or isinstance(error, KeyboardInterrupt)):
+                raise
+            return log.stopped(stop)
 
-    command = parse(verb, words)
+
+def _run_jobs(log: JobLog, stop: StopSignal) -> int:
+    # Hydra comes in here
+    from hrpose.config import ConfigError, claimed_folders
+
+    command = log.command
     try:
-        _check(command)
+        configs = _check(command)
     except ConfigError as error:
         return refuse(error)
-    statuses = [0]
-    try:
-        hand_to_hydra(command, _job(command, list(sys.argv), statuses))
-    except KeyboardInterrupt:
-        print("hrpose: interrupted", file=sys.stderr)
-        return 130
-    return max(statuses)
+    with claimed_folders(configs, "sweep" if command.has(*SWEEP) else "run"):
+        hand_to_hydra(command, make_job(log, list(sys.argv), stop))
+    return stop.status if stop.number == signal.SIGTERM else log.finish()
 
 
-def _check(command: Command) -> None:
+def _check(command: Command) -> list["DictConfig"]:
     """Compose and validate all jobs; what is only to be shown may have faults that its composition forgives.
+
+    Returns:
+        The configurations of the jobs that need a folder.
 
     Raises:
         ConfigError: with the faults of all jobs, or because their folder cannot be made.
@@ -112,7 +124,7 @@ def _check(command: Command) -> None:
     from hrpose.config.overrides import expand_sweep
 
     if command.has("--help", "-h", "--hydra-help", *ELSEWHERE):
-        return
+        return []
     own = [f"hydra.searchpath=[file://{Path(command.config_dir).absolute()}]"] if command.config_dir else []
     faults = [*command.flag_faults(), *([_NO_COMMON_FOLDER] if _lacks_common_folder(command) else [])]
     if command.config_dir and not Path(command.config_dir).is_dir():
@@ -129,8 +141,12 @@ def _check(command: Command) -> None:
         faults = _rehearse(jobs)
     if faults:
         raise ConfigError(*dict.fromkeys(faults))
-    if jobs and not shown_only:
-        open_run_folder(compose(command.verb, jobs[0]))
+    if not jobs or shown_only:
+        return []
+    open_run_folder(compose(command.verb, jobs[0]))
+    if any(word.startswith(("hydra.run.dir=", "hydra.sweep.dir=")) for word in command.overrides):
+        return []
+    return [compose(command.verb, job) for job in jobs]
 
 
 def _rehearse(jobs: Sequence[Sequence[str]]) -> list[str]:
@@ -159,34 +175,3 @@ def _lacks_common_folder(command: Command) -> bool:
     by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
     several = by_torchrun or os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1"
     return several and not any(word.startswith(("paths.run=", "hydra.run.dir=")) for word in command.overrides)
-
-
-def _job(command: Command, argv: list[str], statuses: list[int]) -> Callable[["DictConfig"], Any]:
-    """Make what Hydra calls for each job.
-
-    A job of a sweep that is done, with a status of its own, is no reason to leave out the others: the status is noted. In another
-    process, where Hydra's launchers may run a job, nobody would see the note.
-    """
-    process = os.getpid()
-
-    def job(cfg: "DictConfig") -> Any:
-        # Hydra comes in here
-        from hrpose.config import brought_along
-        from hrpose.tasks import run
-        from hrpose.tasks.processes import relaunchable
-
-        single = [argv[0], command.verb, *(flag for flag in command.flags if flag not in SWEEP)]
-        try:
-            with relaunchable(cfg, argv, single) as words, warnings_as_lines():
-                for line in brought_along(command.verb, words):
-                    logger.info(line)
-                return run(command.verb, cfg)
-        except Exception as error:
-            if not explains_itself(error):
-                raise
-            status = refuse(error)
-            if not (hasattr(error, "exit_status") and command.has(*SWEEP) and os.getpid() == process):
-                sys.exit(status)
-            statuses.append(status)
-
-    return job

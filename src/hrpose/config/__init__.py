@@ -8,7 +8,8 @@ from hrpose.config.build import build
 from hrpose.config.choices import brought_along
 from hrpose.config.compose import compose, conf_dir
 from hrpose.config.errors import ConfigError
-from hrpose.config.files import find_checkpoint, open_run_folder
+from hrpose.config.files import find_checkpoint, needs_drawing
+from hrpose.config.run_folders import claimed_folders, open_run_folder
 from hrpose.config.validate import check, validate
 
 __all__ = [
@@ -16,9 +17,11 @@ __all__ = [
     "brought_along",
     "build",
     "check",
+    "claimed_folders",
     "compose",
     "conf_dir",
     "find_checkpoint",
+    "needs_drawing",
     "open_run_folder",
     "validate",
 ]

@@ -1,7 +1,9 @@
 """Check that the files and folders which a configuration names are there."""
 
-import os
+import logging
+import zipfile
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -11,6 +13,8 @@ from hrpose.config.build import build
 from hrpose.config.errors import ConfigError, did_you_mean
 from hrpose.media import Photos, find_media
 from hrpose.published import cached_file, find_published, is_address, say_by_hand, suggest
+
+logger = logging.getLogger(__name__)
 
 
 def find_file_faults(cfg: DictConfig) -> list[tuple[str, str]]:
@@ -22,7 +26,13 @@ def find_file_faults(cfg: DictConfig) -> list[tuple[str, str]]:
     Returns:
         Keys, each with what is wrong with it.
     """
-    faults = [*_checkpoint_faults(cfg), *_weights_faults(cfg), *_result_faults(cfg), *_source_faults(cfg)]
+    faults = [
+        *_checkpoint_faults(cfg),
+        *_weights_faults(cfg),
+        *_result_faults(cfg),
+        *_source_faults(cfg),
+        *_mixed_data(cfg),
+    ]
     missing = list(_missing_data(cfg))
     if missing:
         lines = ["these files are missing:", *(f"  {key} = {path}{_hint(key, Path(path))}" for key, path in missing)]
@@ -31,55 +41,85 @@ def find_file_faults(cfg: DictConfig) -> list[tuple[str, str]]:
 
 
 def find_checkpoint(cfg: DictConfig) -> Path | None:
-    """Find the checkpoint that `ckpt_path` names.
+    """Find the checkpoint that `ckpt_path` names, and warn of damaged ones that are passed over.
+
+    `last` is the newest last.ckpt of any run of this name. If it is damaged, the other checkpoints of its folder follow, the
+    newest first, and then those of the run before.
 
     Args:
         cfg: with `ckpt_path`, `name` and `paths.runs`.
 
     Returns:
-        A file; for `last` the newest last.ckpt of any run of this name; None for null.
+        A complete file; None for null.
 
     Raises:
-        ConfigError: there is no such file.
+        ConfigError: there is no such file, or it is damaged.
     """
+    checkpoint, damaged = _choose_checkpoint(cfg)
+    for file, fault in damaged.items():
+        logger.warning("%s is damaged (%s): taking %s instead.", file, fault, checkpoint)
+    return checkpoint
+
+
+def _choose_checkpoint(cfg: DictConfig) -> tuple[Path | None, dict[Path, str]]:
+    """Return the checkpoint, and the damaged files that would have come before it, each with its fault."""
     if cfg.ckpt_path is None:
-        return None
+        return None, {}
     if cfg.ckpt_path != "last":
         if not (file := Path(cfg.ckpt_path)).is_file():
             raise ConfigError(f"ckpt_path: there is no file {file}.{_alternatives(file)}")
-        return file
+        if _is_archive(file) and (fault := _damage(file)):
+            raise ConfigError(
+                f"ckpt_path: {file} is damaged ({fault}). Name another checkpoint; ckpt_path=last takes the newest complete one."
+            )
+        return file, {}
     folder = Path(str(cfg.paths.runs), str(cfg.name))
-    found: list[Path] = sorted(folder.rglob("last.ckpt"), key=lambda file: file.stat().st_mtime)
+    found = sorted(folder.rglob("last.ckpt"), key=_modified, reverse=True)
     if not found:
         raise ConfigError(
             f"ckpt_path: expected a last.ckpt somewhere under {folder}, but there is none. "
             "Name a checkpoint file, or start anew with ckpt_path=null."
         )
-    return found[-1]
+    damaged: dict[Path, str] = {}
+    for last in found:
+        others = sorted(set(last.parent.glob("*.ckpt")) - {last}, key=_modified, reverse=True)
+        for file in (last, *others):
+            fault = _damage(file)
+            if fault is None:
+                return file, damaged
+            damaged[file] = fault
+    shown = "; ".join(f"{file} ({fault})" for file, fault in damaged.items())
+    raise ConfigError(f"ckpt_path: expected a complete checkpoint under {folder}, but all are damaged: {shown}.")
 
 
-def open_run_folder(cfg: DictConfig) -> None:
-    """Make the folder above the run's own, so that one that cannot be made is told before Hydra tries.
+def _modified(file: Path) -> int:
+    return file.stat().st_mtime_ns
 
-    Args:
-        cfg: with `paths.run`.
 
-    Raises:
-        ConfigError: the folder cannot be made, or nothing may be written there.
+def _is_archive(file: Path) -> bool:
+    """Check whether a file begins as those of `torch.save` do; older ones, and those of other tools, do not."""
+    with file.open("rb") as stream:
+        return stream.read(2) == b"PK"
+
+
+def _damage(file: Path) -> str | None:
+    """Say what is wrong with a checkpoint; None for a complete one."""
+    return _archive_damage(file, file.stat().st_size, _modified(file))
+
+
+@lru_cache(maxsize=64)
+def _archive_damage(file: Path, size: int, modified: int) -> str | None:
+    """Compare all checksums of a zip archive, as fast as it can be read; size and time say whether the file is still the same.
+
+    A file that is cut off lacks the directory at its end. One that was not flushed before a power failure can have it, and
+    zeros in the middle, which torch reads without an error.
     """
-    run = Path(str(cfg.paths.run))
     try:
-        run.parent.mkdir(parents=True, exist_ok=True)
-        reason = "is a file" if run.is_file() else ""
-    except OSError as error:
-        reason = f"cannot be made ({error.strerror})"
-    if not reason and not os.access(run if run.is_dir() else run.parent, os.W_OK | os.X_OK):
-        reason = "may not be written to"
-    if reason:
-        raise ConfigError(
-            f"paths.run: expected a folder for what the run leaves, but {run} {reason}. Choose another: paths.runs=<folder> for "
-            "all runs, paths.run=<folder> for this one."
-        )
+        with zipfile.ZipFile(file) as archive:
+            wrong = archive.testzip()
+    except (zipfile.BadZipFile, EOFError) as error:
+        return f"cut off after {size:,} bytes" if "not a zip file" in str(error) else str(error)
+    return f"wrong checksum of {wrong}" if wrong else None
 
 
 def _checkpoint_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
@@ -93,7 +133,7 @@ def _checkpoint_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
         )
     if checkpoint is not None:
         try:
-            find_checkpoint(cfg)
+            _choose_checkpoint(cfg)
         except ConfigError as error:
             yield "ckpt_path", str(error).removeprefix("ckpt_path: ")
 
@@ -159,19 +199,64 @@ def _alternatives(file: Path) -> str:
     return "" if file.parent.is_dir() else f" There is no folder {file.parent} either."
 
 
-def _missing_data(cfg: DictConfig) -> Iterator[tuple[str, str]]:
-    """Give key and path of the data that the task needs and does not find."""
-    if not isinstance(cfg.get("data"), DictConfig) or _node(cfg, "prepare") is not None or cfg.get("task") == "export":
-        return
+def needs_drawing(cfg: DictConfig) -> bool:
+    """Check whether the task uses data that `prepare` makes; data of the user's own needs nothing drawn."""
+    if _node(cfg, "prepare") is None:
+        return False
+    folder = _drawn_folder(cfg)
+    return folder is None or any(_is_below(path, folder) for path in _data_paths(cfg).values())
+
+
+def _drawn_folder(cfg: DictConfig) -> str | None:
+    return _text(cfg.prepare, "folder") if isinstance(_node(cfg, "prepare"), DictConfig) else None
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return Path(path).resolve().is_relative_to(Path(folder).resolve())
+
+
+def _data_paths(cfg: DictConfig) -> dict[str, str]:
+    """Return the keys of `data` whose files and folders the task uses, with their paths."""
     boxes = OmegaConf.select(cfg, "data.val_boxes") or []
     for_training = ["train_annotations", "train_images"]
     for_validation = ["val_annotations", "val_images", "val_ground_truth"]
     for_validation += ["val_detections"] if "det" in boxes else []
     wanted = {"fit": for_training + for_validation, "bench": for_training}.get(cfg.get("task", ""), for_validation)
-    for name in wanted:
-        path = _text(cfg.data, name)
-        if path is not None and not (Path(path).is_dir() if name.endswith("_images") else Path(path).is_file()):
+    paths = {name: _text(cfg.data, name) for name in wanted}
+    return {name: path for name, path in paths.items() if path is not None}
+
+
+def _missing_data(cfg: DictConfig) -> Iterator[tuple[str, str]]:
+    """Give key and path of the data that the task needs and does not find."""
+    if not isinstance(cfg.get("data"), DictConfig) or cfg.get("task") == "export":
+        return
+    folder = _drawn_folder(cfg)
+    if _node(cfg, "prepare") is not None and folder is None:
+        return
+    for name, path in _data_paths(cfg).items():
+        if folder is not None and _is_below(path, folder):
+            continue
+        if not (Path(path).is_dir() if name.endswith("_images") else Path(path).is_file()):
             yield f"data.{name}", path
+
+
+def _mixed_data(cfg: DictConfig) -> Iterator[tuple[str, str]]:
+    """Find paths that still lead to drawn data beside annotations that do not."""
+    folder = _drawn_folder(cfg)
+    if folder is None or not isinstance(cfg.get("data"), DictConfig):
+        return
+    paths = _data_paths(cfg)
+    for name, path in paths.items():
+        annotations = f"{name.partition('_')[0]}_annotations"
+        if name == annotations or annotations not in paths:
+            continue
+        if _is_below(path, folder) and not _is_below(paths[annotations], folder):
+            advice = " or set data.val_boxes=[gt]" if name == "val_detections" else ""
+            yield (
+                f"data.{name}",
+                f"{path} belongs to people drawn by code, but data.{annotations}={paths[annotations]} does not. Give "
+                f"data.{name}=...{advice}.",
+            )
 
 
 def _hint(key: str, path: Path) -> str:

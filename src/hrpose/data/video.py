@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.data.errors import DataError, MissingDataError
+from hrpose.files import partial_path, replace_file
 
 logger = logging.getLogger(__name__)
 
@@ -132,6 +133,7 @@ class VideoWriter:
             raise FileExistsError(f"{self.file} is there already. Choose another name, or remove it yourself.")
         self._frame_rate = frame_rate
         self._writer: cv2.VideoWriter | None = None
+        self._partial = partial_path(self.file, ".part.mp4")  # OpenCV chooses the format by the suffix
         self._size = (0, 0)
 
     def write(self, image: NDArray[np.uint8]) -> None:
@@ -149,9 +151,10 @@ class VideoWriter:
         if self._writer is None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             self._size = size
-            self._writer = cv2.VideoWriter(str(self.file), cv2.VideoWriter.fourcc(*_CODEC), self._frame_rate, size)
-            if not self._writer.isOpened():
+            writer = cv2.VideoWriter(str(self._partial), cv2.VideoWriter.fourcc(*_CODEC), self._frame_rate, size)
+            if not writer.isOpened():
                 raise OSError(f"Expected to write {self.file} as {_CODEC}, but this build of OpenCV cannot.")
+            self._writer = writer
         if size != self._size:
             raise ValueError(
                 f"Expected frames of {self._size[0]} x {self._size[1]} pixels as before, but got {size[0]} x {size[1]}."
@@ -170,6 +173,8 @@ class VideoWriter:
         """Finish the file."""
         if self._writer is not None:
             self._writer.release()
+            self._writer = None
+            replace_file(self._partial, self.file)
 
 
 def _open(source: str | Path | int) -> cv2.VideoCapture:

@@ -19,6 +19,7 @@ from hrpose.backends.record import METADATA_KEY, ExportRecord, Form
 from hrpose.backends.torch_file import EXTRA_FILE
 from hrpose.export.graph import CropGraph, PhotoGraph
 from hrpose.export.quantize import Feed, quantize_onnx
+from hrpose.files import partial_path, replace_file, write_atomically
 
 Format: TypeAlias = Literal["onnx", "torch", "openvino"]
 
@@ -61,9 +62,9 @@ def write_export(net: nn.Module, record: ExportRecord, file: str | Path, format:
     examples = make_examples(record)
     names = (_INPUTS[record.form], _OUTPUTS[: 3 if record.heatmaps else 2])
     text = record.to_json()
-    path.parent.mkdir(parents=True, exist_ok=True)
     if format == "onnx":
-        write_onnx(graph, examples, _FREE[record.form], path, names=names, metadata=text)
+        with write_atomically(path) as partial:
+            write_onnx(graph, examples, _FREE[record.form], partial, names=names, metadata=text)
     elif format == "torch":
         _save_script(trace(graph, examples), path, text)
     else:
@@ -95,11 +96,10 @@ def write_int8(net: nn.Module, record: ExportRecord, file: str | Path, format: F
         raise ValueError("Expected crops to calibrate int8 on, but there are none. Give photos=<folder with photos>.")
     with tempfile.TemporaryDirectory() as folder:
         exact = write_export(net, replace(record, precision="fp32"), Path(folder, "fp32.onnx"), "onnx")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        quantized = path if format == "onnx" else Path(folder, "int8.onnx")
-        quantize_onnx(exact, quantized, feeds, record.to_json())
+        with write_atomically(path if format == "onnx" else Path(folder, "int8.onnx")) as partial:
+            quantize_onnx(exact, partial, feeds, record.to_json())
         if format == "openvino":
-            _save_openvino(import_openvino().convert_model(str(quantized)), path, record)
+            _save_openvino(import_openvino().convert_model(str(Path(folder, "int8.onnx"))), path, record)
     return path
 
 
@@ -161,10 +161,22 @@ def make_examples(record: ExportRecord) -> tuple[Tensor, Tensor]:
 def _save_script(script: torch.jit.ScriptModule, file: Path, text: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript's own
-        script.save(str(file), _extra_files={EXTRA_FILE: text})
+        content = script.save_to_buffer(_extra_files={EXTRA_FILE: text})
+    with write_atomically(file) as partial:
+        partial.write_bytes(content)
 
 
 def _save_openvino(model: object, file: Path, record: ExportRecord) -> None:
     openvino = import_openvino()
     model.set_rt_info(record.to_json(), [METADATA_KEY])  # type: ignore[attr-defined]
-    openvino.save_model(model, str(file), compress_to_fp16=record.precision == "fp16")
+    written = partial_path(file, ".xml")  # OpenVINO names its second file after the first
+    weights = written.with_suffix(".bin")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        openvino.save_model(model, str(written), compress_to_fp16=record.precision == "fp16")
+        file.unlink(missing_ok=True)  # an old description never meets new weights
+        replace_file(weights, file.with_suffix(".bin"))
+        replace_file(written, file)
+    finally:
+        written.unlink(missing_ok=True)
+        weights.unlink(missing_ok=True)

@@ -6,8 +6,6 @@ has to be built, and its form and architecture are recognised.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from hrpose.files import dumps, write_atomically
 from hrpose.models.weight_files import WeightsError, bare_network, read_weight_file
 from hrpose.models.weight_forms import DECONVS, HEAD, NOT_WEIGHTS, describe_architecture, official_name, recognise
 
@@ -142,16 +141,12 @@ def _write(path: Path, official: Mapping[str, Tensor], form: WeightForm, keypoin
     """Write tensors of official names; the file appears when it is whole."""
     tensors = {_rename(name, official, form): value.detach().cpu().contiguous() for name, value in official.items()}
     names = list(keypoint_names) if keypoint_names else None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with write_atomically(path) as partial:
         if path.suffix == ".safetensors":
             _write_safetensors(partial, tensors, {"keypoint_names": names} if names else {})
         else:
-            torch.save(_wrapped(tensors, form, names), partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+            with partial.open("wb") as stream:  # given a path, torch would store its name in the file
+                torch.save(_wrapped(tensors, form, names), stream)
 
 
 def _rename(name: str, official: Mapping[str, Tensor], form: WeightForm) -> str:
@@ -194,4 +189,4 @@ def _wrapped(tensors: dict[str, Tensor], form: WeightForm, keypoint_names: list[
 def _write_safetensors(path: Path, tensors: dict[str, Tensor], notes: Mapping[str, Any]) -> None:
     from safetensors.torch import save_file  # here, so that the networks alone need torch and numpy only
 
-    save_file(tensors, path, {"format": "pt", **{key: json.dumps(value) for key, value in notes.items()}})
+    save_file(tensors, path, {"format": "pt", **{key: dumps(value) for key, value in notes.items()}})

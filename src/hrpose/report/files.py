@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from hrpose.files import write_atomically, write_json
 from hrpose.report.analysis import Report
 from hrpose.report.measurement import Measurement
 from hrpose.report.page import draw_page
@@ -21,10 +22,10 @@ def write_report(report: Report, folder: Path, stem: str = "report") -> Path:
     Returns:
         The HTML page.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{stem}.json").write_text(json.dumps(report.to_dict(), allow_nan=False), encoding="utf-8")
+    write_json(folder / f"{stem}.json", report.to_dict(), undefined_as_null=True)
     page = folder / f"{stem}.html"
-    page.write_text(draw_page(report), encoding="utf-8")
+    with write_atomically(page) as file:
+        file.write_text(draw_page(report), encoding="utf-8")
     return page
 
 

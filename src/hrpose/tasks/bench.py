@@ -4,7 +4,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from hrpose.config import build
+from hrpose.config import build, needs_drawing
 
 
 def bench(cfg: DictConfig) -> Any:
@@ -16,6 +16,6 @@ def bench(cfg: DictConfig) -> Any:
     Returns:
         What the measurement returns: its table as plain Python.
     """
-    if cfg.get("prepare") is not None:
+    if needs_drawing(cfg):
         build(cfg.prepare)
     return build(cfg.bench)()

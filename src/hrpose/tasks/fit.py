@@ -7,9 +7,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from omegaconf import DictConfig, OmegaConf
 
 from hrpose.config import find_checkpoint
+from hrpose.files import write_atomically
 from hrpose.models import load_weights
 from hrpose.tasks.assemble import Assembly, assemble
-from hrpose.tasks.origin import advised, check_origin, read_origin
+from hrpose.tasks.origin import advised, check_origin, read_origin, trained_bit_depth
 from hrpose.tasks.report import report_run
 from hrpose.tasks.resume import resume_callback
 
@@ -29,12 +30,11 @@ def fit(cfg: DictConfig) -> float:
     checkpoint = find_checkpoint(cfg)
     origin = read_origin(checkpoint)
     check_origin(cfg, origin)
-    assembly = assemble(cfg)
+    assembly = assemble(cfg, bit_depth=trained_bit_depth(origin))
     trainer = assembly.trainer
     if trainer.is_global_zero:
-        run = Path(cfg.paths.run)
-        run.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(cfg, run / "config.yaml", resolve=True)
+        with write_atomically(Path(cfg.paths.run) / "config.yaml") as file:
+            OmegaConf.save(OmegaConf.create(assembly.module.hparams["config"]), file)
     if checkpoint is not None:
         with advised(cfg, origin):
             load_weights(assembly.module.net, checkpoint)  # says clearly what is wrong with a file that does not fit

@@ -5,31 +5,71 @@ from __future__ import annotations
 import logging
 
 import torch
+from hydra.utils import get_class
 from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from hrpose.backends import is_exported
 from hrpose.codecs import Codec
-from hrpose.config import ConfigError, build, conf_dir
+from hrpose.config import ConfigError, build, conf_dir, needs_drawing
+from hrpose.data.datamodule import PoseDataModule
 from hrpose.models.profile import NUM_IMAGES, run_on_shapes
+from hrpose.skeletons import COCO
 from hrpose.tasks.sizes import check_heatmap_size
 
 logger = logging.getLogger(__name__)
 
+_SOME_STEPS = 1000  # of a schedule, where the data that gives their number is not read yet
 _SOME_KEYPOINTS = 133  # where the skeleton is not known yet: as many as any loss may ask for
 
 
-def rehearse_config(cfg: DictConfig) -> None:
+def rehearse_config(cfg: DictConfig, num_keypoints: int = _SOME_KEYPOINTS) -> None:
     """Build network, codec and loss without memory for their weights, and rehearse with them.
+
+    A network of the user's own that cannot be built without memory is rehearsed when it is assembled.
 
     Raises:
         ConfigError: if they cannot be built, or do not belong together.
     """
     codec: Codec = build(cfg.codec)
-    with torch.device("meta"):
-        net: nn.Module = build(cfg.model, num_keypoints=codec.num_channels(_SOME_KEYPOINTS))
-        loss: nn.Module = build(cfg.loss)
-    rehearse(net, codec, loss, _SOME_KEYPOINTS)
+    try:
+        with torch.device("meta"):
+            net: nn.Module = build(cfg.model, num_keypoints=codec.num_channels(num_keypoints))
+            loss: nn.Module = build(cfg.loss)
+    except (NotImplementedError, RuntimeError):
+        return
+    rehearse(net, codec, loss, num_keypoints)
+
+
+def check_parts(cfg: DictConfig) -> None:
+    """Build all parts that need no data, so that what they refuse is refused before people are drawn.
+
+    The parts are thrown away. A data module of the user's own is not built, because it may read its files at once.
+
+    Raises:
+        ConfigError: naming the part and what it refuses.
+    """
+    _check_optimizer(cfg)
+    if not needs_drawing(cfg) or is_exported(cfg.weights):
+        return
+    rehearse_config(cfg, COCO.num_keypoints)
+    augment = [build(node) for node in cfg.augment.values() if node is not None]
+    pixel_transforms = build(cfg.pixels)
+    if get_class(cfg.data._target_) is PoseDataModule:
+        build(cfg.data, codec=build(cfg.codec), skeleton=COCO, augment=augment, pixel_transforms=pixel_transforms)
+
+
+def _check_optimizer(cfg: DictConfig) -> None:
+    """Build optimizer and schedule for a parameter that is thrown away."""
+    key = "optim"
+    try:
+        optimizer = build(cfg.optim)([nn.Parameter(torch.zeros(1))])
+        key = "schedule"
+        if cfg.schedule is not None:
+            build(cfg.schedule)(optimizer, **({"total_steps": _SOME_STEPS} if cfg.schedule_interval == "step" else {}))
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from error
 
 
 def rehearse(net: nn.Module, codec: Codec, loss: nn.Module, num_keypoints: int) -> None:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hrpose.files import write_atomically
 from hrpose.visualize.colours import INK, PAPER, Colour
 
 Image = NDArray[np.uint8]
@@ -156,8 +157,8 @@ def save_image(path: str | Path, image: Image) -> None:
     if encoding is None:
         raise ValueError(f"Expected a picture file that ends in {', '.join(_ENCODINGS)}, but got {file}.")
     _, content = cv2.imencode(file.suffix.lower(), np.ascontiguousarray(check_image(image)[..., ::-1]), encoding)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(content.tobytes())
+    with write_atomically(file, durable=False) as partial:
+        partial.write_bytes(content.tobytes())
 
 
 def _columns(count: int, cell_aspect: float) -> int:

@@ -6,10 +6,13 @@ import json
 import logging
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +23,7 @@ from rich.progress import track
 from hrpose.data.synthetic.detections import detect_people
 from hrpose.data.synthetic.labels import Label
 from hrpose.data.synthetic.scene import draw_scene
+from hrpose.files import dumps
 from hrpose.skeletons import COCO
 
 logger = logging.getLogger(__name__)
@@ -163,10 +167,10 @@ def _write_all(folder: Path, arguments: dict[str, Any]) -> None:
     drawn = dict(zip((job.file for job in jobs), _draw_all(jobs), strict=True))
     for split, file in zip(_FIRST_ID, _annotation_files(folder), strict=True):
         content = _to_coco({path: photo for path, photo in drawn.items() if path.parent.name == f"{split}2017"})
-        file.write_text(json.dumps(content))
+        file.write_text(dumps(content))
     detections = detect_people(content["images"], content["annotations"], arguments["seed"])
-    (folder / "person_detection_results" / DETECTIONS).write_text(json.dumps(detections))
-    (folder / MARKER).write_text(json.dumps(arguments))
+    (folder / "person_detection_results" / DETECTIONS).write_text(dumps(detections))
+    (folder / MARKER).write_text(dumps(arguments))
 
 
 def _draw_all(jobs: Sequence[_Job]) -> Iterator[_Drawn]:
@@ -175,9 +179,36 @@ def _draw_all(jobs: Sequence[_Job]) -> Iterator[_Drawn]:
     if len(jobs) < _POOL_FROM or num_workers < 2:
         yield from track(map(_draw, jobs), title, total=len(jobs), transient=True)
         return
-    # Threads of OpenCV would fight for the cores that the processes fill already.
-    with ProcessPoolExecutor(num_workers, get_context("spawn"), initializer=cv2.setNumThreads, initargs=(0,)) as pool:
-        yield from track(pool.map(_draw, jobs, chunksize=8), title, total=len(jobs), transient=True)
+    with ProcessPoolExecutor(num_workers, get_context("spawn"), initializer=_start_worker) as pool:
+        with _signals_held_back():  # the workers are started here
+            drawn = pool.map(_draw, jobs, chunksize=8)
+        yield from track(drawn, title, total=len(jobs), transient=True)
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Start processes that leave Ctrl-C and SIGTERM to this one, which ends them; otherwise each prints a traceback."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_worker() -> None:
+    """Keep OpenCV to one thread, because the processes fill the cores, and end with the process that draws."""
+    cv2.setNumThreads(0)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _draw(job: _Job) -> _Drawn:

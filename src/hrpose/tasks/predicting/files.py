@@ -1,5 +1,7 @@
 """The result files: rows go to disk as they come, so that neither a million photos nor an interrupted run is a problem.
 
+The files have hidden names until they are complete; a killed run leaves none that ends in the middle of a row.
+
 `poses.json` is a COCO result file: `hrpose evaluate` and pycocotools read it. `images.json` says which picture an `image_id` is,
 in the form of a COCO annotation file without annotations. `poses.csv` has a row for each person.
 """
@@ -7,12 +9,13 @@ in the form of a COCO annotation file without annotations. `poses.csv` has a row
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from hrpose.files import dumps, write_atomically
 from hrpose.skeletons import Skeleton
 
 Row = Mapping[str, Any]
@@ -38,17 +41,18 @@ class PredictionFiles:
             raise FileExistsError(
                 f"{folder / there[0]} is there already, from another run. Give another folder: paths.run=..."
             )
-        folder.mkdir(parents=True, exist_ok=True)
         category = {
             "id": category_id,
             "name": "person",
             "keypoints": list(skeleton.keypoint_names),
             "skeleton": [[start + 1, end + 1] for start, end in skeleton.edges],
         }
-        ending = f'], "annotations": [], "categories": [{json.dumps(category)}]}}\n'
-        self._images = _ListFile(folder / "images.json", '{"images": [', ending)
-        self._poses = _ListFile(folder / "poses.json", "[", "]\n")
-        self._table = _TableFile(folder / "poses.csv", skeleton) if table else None
+        ending = f'], "annotations": [], "categories": [{dumps(category)}]}}\n'
+        self._partials = ExitStack()
+        images, poses, *tables = (self._partials.enter_context(write_atomically(folder / name)) for name in names)
+        self._images = _ListFile(images, '{"images": [', ending)
+        self._poses = _ListFile(poses, "[", "]\n")
+        self._table = _TableFile(tables[0], skeleton) if table else None
 
     def add(self, image: Row, rows: Sequence[Row]) -> None:
         """Note a picture and its people.
@@ -72,6 +76,7 @@ class PredictionFiles:
         for file in (self._images, self._poses, self._table):
             if file is not None:
                 file.close()
+        self._partials.close()
 
 
 class _ListFile:
@@ -83,7 +88,7 @@ class _ListFile:
         self._ending, self._separator = ending, "\n"
 
     def add(self, entry: Row) -> None:
-        self._stream.write(self._separator + json.dumps(entry))
+        self._stream.write(self._separator + dumps(entry))
         self._separator = ",\n"
 
     def close(self) -> None:
@@ -110,4 +115,4 @@ class _TableFile:
 
 
 def _create(file: Path) -> TextIO:
-    return file.open("x", encoding="utf-8", newline="")
+    return file.open("w", encoding="utf-8", newline="")

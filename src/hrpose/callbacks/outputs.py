@@ -1,11 +1,10 @@
-"""Lightning callbacks: what a run leaves in its folder.
+"""What a run leaves in its folder.
 
 `RunCheckpoint` keeps checkpoints; `FinalValidation` sees to it that the last epoch is measured, `FrequentLogging` that every
 epoch leaves its loss; `PictureSheets` draws what the network sees, what it answers and how it learns; `ResultFiles` writes
 result JSONs.
 """
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 
 from hrpose.data.datamodule import PoseDataModule
+from hrpose.files import write_atomically, write_json
 from hrpose.metrics import KeypointAveragePrecision, PoseMetric
 from hrpose.metrics.collect import Predictions
 from hrpose.structures import Batch, GroundTruth, Poses
@@ -188,7 +188,7 @@ class PictureSheets(Callback):
         shown = [poses[poses.image_ids == photo_id] for photo_id in photo_ids]
         self._show(trainer, "val_poses", draw_pose_sheet(photos, shown, datamodule.skeleton))
         if trainer.state.fn == TrainerFn.FITTING:
-            for name, metric in _metrics_of(pl_module).items():
+            for name, metric in metrics_of(pl_module).items():
                 key = f"val/{metric.leading}_{name}"
                 self._note(trainer, key, float(trainer.callback_metrics[key]))
             self._draw_curves(trainer)
@@ -238,7 +238,7 @@ class ResultFiles(Callback):
         self._write(pl_module)
 
     def _write(self, pl_module: LightningModule) -> None:
-        for name, metric in _metrics_of(pl_module).items():
+        for name, metric in metrics_of(pl_module).items():
             if isinstance(metric, KeypointAveragePrecision):
                 self.evaluated[name] = metric.evaluated()
                 rows = self.evaluated[name][0].to_coco()
@@ -250,17 +250,16 @@ class ResultFiles(Callback):
 @rank_zero_only
 def write_results(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write result rows as JSON, from the first process only."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(rows))
+    write_json(file, rows)
 
 
 @rank_zero_only
 def _copy_once(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+    with write_atomically(target) as partial:
+        shutil.copyfile(source, partial)
 
 
-def _metrics_of(pl_module: LightningModule) -> dict[str, PoseMetric]:
+def metrics_of(pl_module: LightningModule) -> dict[str, PoseMetric]:
     """The metrics of a PoseModule; another module has none that is known here."""
     return getattr(pl_module, "pose_metrics", {})
 

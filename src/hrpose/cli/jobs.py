@@ -1,0 +1,124 @@
+"""The jobs of a command, one after the other: one of a single run, several of a sweep."""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hrpose.cli.speech import explains_itself, refuse, warnings_as_lines
+from hrpose.cli.stopping import StopSignal, advise_resume
+from hrpose.cli.words import SWEEP, Command
+
+logger = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+@dataclass
+class JobLog:
+    """What has become of the jobs of a command.
+
+    Attributes:
+        command: the command line.
+        words: its words, as they were typed.
+        number: how many jobs have begun.
+        current: overrides of the one that runs; None before the first.
+        folder: that of the one that runs.
+        failed: overrides and folder of those that failed.
+        status: the exit status of the jobs that are done, all but some of their photos.
+    """
+
+    command: Command
+    words: Sequence[str]
+    number: int = 0
+    current: Sequence[str] | None = None
+    folder: Path = Path()
+    failed: list[str] = field(default_factory=list)
+    status: int = 0
+
+    def begin(self, overrides: Sequence[str], folder: str) -> None:
+        """Note that a job begins."""
+        self.number += 1
+        self.current, self.folder = overrides, Path(folder)
+
+    def name_current(self) -> str:
+        """Name the job by the overrides in which it differs from the others, and its folder."""
+        own = [word for word in self.current or () if word not in self.command.overrides]
+        return f"{' '.join(own)} ({_shorten(self.folder)})"
+
+    def finish(self) -> int:
+        """Say which jobs of a sweep failed, and return the exit status."""
+        if not self.failed:
+            return self.status
+        print(f"hrpose: {len(self.failed)} of {self.number} jobs failed: {'; '.join(self.failed)}", file=sys.stderr)
+        return 1
+
+    def stopped(self, stop: StopSignal) -> int:
+        """Say that a signal has ended the command and how to go on, and return the exit status."""
+        self.finish()
+        last = next(self.folder.rglob("last.ckpt"), None) if self.current is not None else None
+        checkpoint = _shorten(last) if last is not None and self.command.verb == "fit" else None
+        if self.current is None or not self.command.has(*SWEEP):
+            return stop.report("", advise_resume(self.words, checkpoint and "last"))
+        words = [*_single(self.command), *self.current]
+        return stop.report(f" in job {self.number} of the sweep", advise_resume(words, checkpoint))
+
+
+def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictConfig], Any]":
+    """Make what Hydra calls for each job.
+
+    A job of a sweep that fails does not keep the others from running: it is noted. In another process, where Hydra's launchers
+    may run a job, nobody would see the note.
+    """
+    process = os.getpid()
+    command = log.command
+
+    def job(cfg: "DictConfig") -> Any:
+        # Hydra comes in here
+        from hrpose.config import brought_along
+        from hrpose.tasks import run
+        from hrpose.tasks.processes import relaunchable
+
+        try:
+            with relaunchable(cfg, argv, [argv[0], *_single(command)]) as overrides, warnings_as_lines():
+                log.begin(overrides, cfg.paths.run)
+                for line in brought_along(command.verb, overrides):
+                    logger.info(line)
+                return run(command.verb, cfg)
+        except Exception as error:
+            if stop.number:  # what a signal has broken
+                raise KeyboardInterrupt from error
+            if not (command.has(*SWEEP) and os.getpid() == process):
+                if explains_itself(error):
+                    sys.exit(refuse(error))
+                raise
+            _note_failure(log, error)
+
+    return job
+
+
+def _note_failure(log: JobLog, error: Exception) -> None:
+    """Print the error of a job of a sweep, and note it."""
+    if explains_itself(error) and os.environ.get("HYDRA_FULL_ERROR") != "1":
+        refuse(error)
+    else:
+        traceback.print_exception(error)
+    if hasattr(error, "exit_status"):
+        log.status = max(log.status, error.exit_status)
+    else:
+        log.failed.append(log.name_current())
+
+
+def _single(command: Command) -> list[str]:
+    """Return the verb and the flags of one job of a sweep."""
+    return [command.verb, *(flag for flag in command.flags if flag not in SWEEP)]
+
+
+def _shorten(path: Path) -> Path:
+    """Return a path from the working directory if it is below it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

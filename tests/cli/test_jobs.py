@@ -1,0 +1,130 @@
+"""Sweeps run all their jobs, and commands that are stopped say how to go on."""
+
+import pytest
+from program import hrpose, lines, run_folders, start, wait
+
+STOP = "import signal\nos.kill(os.getpid(), signal.{})"
+KEEP = """
+from pathlib import Path
+Path(cfg.paths.run, "checkpoints").mkdir()
+Path(cfg.paths.run, "checkpoints/last.ckpt").touch()
+"""
+
+
+def test_a_sweep_goes_on_after_a_job_that_is_done_but_for_some_photos(tmp_path):
+    body = """
+from hrpose.tasks.predict import UnusablePhotosError
+if cfg.seed == 1:
+    raise UnusablePhotosError("1 of 2 photos could not be used")
+"""
+    done = hrpose("fit", "-m", "seed=0,1,2", "experiment=tiny", cwd=tmp_path, body=body)
+    assert [line.split()[3] for line in done.stdout.splitlines() if line.startswith("JOB")] == ["0", "1", "2"]
+    assert "hrpose: 1 of 2 photos could not be used" in done.stderr
+    assert done.returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "has_trace"),
+    [
+        ("raise RuntimeError('a fault of the program')", True),
+        ("from hrpose.skeletons import Skeleton\n    Skeleton.from_names([], name='x')", False),
+        ("raise SystemError('another')", True),
+    ],
+)
+def test_a_sweep_goes_on_after_a_job_that_fails(tmp_path, error, has_trace):
+    done = hrpose("fit", "-m", "seed=0,1,2", "experiment=tiny", cwd=tmp_path, body=f"if cfg.seed != 2:\n    {error}")
+    assert [line.split()[3] for line in done.stdout.splitlines() if line.startswith("JOB")] == ["0", "1", "2"]
+    first, second, _ = (folder.relative_to(tmp_path) for folder in run_folders(tmp_path))
+    assert done.stderr.splitlines()[-1] == f"hrpose: 2 of 3 jobs failed: seed=0 ({first}); seed=1 ({second})"
+    assert ("Traceback" in done.stderr) == has_trace
+    assert done.returncode == 1
+
+
+def test_a_sweep_with_both_kinds_of_failures_has_failed(tmp_path):
+    body = """
+from hrpose.tasks.predict import UnusablePhotosError
+raise RuntimeError("no") if cfg.seed == 1 else UnusablePhotosError("1 of 2 photos could not be used")
+"""
+    assert hrpose("fit", "-m", "seed=1,2", cwd=tmp_path, body=body).returncode == 1
+
+
+@pytest.mark.parametrize(("name", "how", "status"), [("SIGTERM", "terminated", 143), ("SIGINT", "interrupted", 130)])
+def test_a_stopped_run_says_how_to_go_on(tmp_path, name, how, status):
+    words = ["fit", "name=a b", "ckpt_path=null"]
+    before = hrpose(*words, cwd=tmp_path, body=STOP.format(name))
+    assert (before.returncode, before.stderr) == (
+        status,
+        f"hrpose: {how}. To start again: hrpose fit 'name=a b' ckpt_path=null\n",
+    )
+    after = hrpose(*words, cwd=tmp_path, body=KEEP + STOP.format(name))
+    assert (after.returncode, after.stderr) == (
+        status,
+        f"hrpose: {how}. To go on: hrpose fit 'name=a b' ckpt_path=last\n",
+    )
+
+
+@pytest.mark.parametrize("error", ["raise SystemExit", "sys.exit(1)", "raise RuntimeError('a broken worker')"])
+def test_the_status_is_that_of_the_signal_whatever_the_libraries_make_of_it(tmp_path, error):
+    """Lightning turns SIGTERM into a SystemExit without a status and Ctrl-C into one with the status 1."""
+    body = (
+        f"try:\n    {STOP.format('SIGTERM').replace(chr(10), chr(10) + '    ')}\nexcept KeyboardInterrupt:\n    {error}"
+    )
+    done = hrpose("fit", cwd=tmp_path, body=body)
+    assert (done.returncode, done.stderr) == (143, "hrpose: terminated. To start again: hrpose fit\n")
+
+
+@pytest.mark.parametrize("verb", ["test", "export"])
+def test_other_verbs_start_again(tmp_path, verb):
+    (tmp_path / "w.pth").touch()
+    done = hrpose(verb, "weights=w.pth", cwd=tmp_path, body=KEEP + "os.kill(os.getpid(), 15)")
+    assert (done.returncode, done.stderr) == (143, f"hrpose: terminated. To start again: hrpose {verb} weights=w.pth\n")
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_ends_a_sweep(tmp_path, name, status):
+    done = hrpose(
+        "fit",
+        "-m",
+        "seed=0,1,2",
+        "data=synthetic",
+        cwd=tmp_path,
+        body=f"if cfg.seed == 1:\n    import signal; os.kill(os.getpid(), signal.{name})",
+    )
+    assert [line.split()[3] for line in done.stdout.splitlines() if line.startswith("JOB")] == ["0", "1"]
+    assert done.returncode == status
+    assert done.stderr.endswith(" in job 2 of the sweep. To start again: hrpose fit seed=1 data=synthetic\n")
+
+
+def test_a_job_of_a_sweep_goes_on_from_its_own_checkpoint(tmp_path):
+    done = hrpose("fit", "-m", "seed=0,1", cwd=tmp_path, body=KEEP + "if cfg.seed == 1:\n    os.kill(os.getpid(), 15)")
+    file = run_folders(tmp_path)[1].relative_to(tmp_path) / "checkpoints/last.ckpt"
+    assert done.stderr == f"hrpose: terminated in job 2 of the sweep. To go on: hrpose fit seed=1 ckpt_path={file}\n"
+
+
+def test_a_signal_before_the_first_job_ends_quietly(tmp_path):
+    before = "import hrpose.cli.entry as entry\nentry._check = lambda command: os.kill(os.getpid(), 15)"
+    done = hrpose("fit", "seed=2", cwd=tmp_path, before=before)
+    assert (done.returncode, done.stdout) == (143, "")
+    assert done.stderr == "hrpose: terminated. To start again: hrpose fit seed=2\n"
+
+
+def test_a_further_process_of_a_run_leaves_the_message_to_the_first(tmp_path):
+    done = hrpose("fit", cwd=tmp_path, body="os.kill(os.getpid(), 15)", LOCAL_RANK="1")
+    assert (done.returncode, done.stderr) == (143, "")
+
+
+def test_two_runs_that_start_in_the_same_second_have_two_folders(tmp_path):
+    frozen = "import time\ntime.strftime = lambda *_: '2024-05-06_07-08-09'"
+    for words in (["name=a"], ["-m", "name=a,b", "seed=1"]):
+        for process in [start("fit", *words, cwd=tmp_path, before=frozen) for _ in range(2)]:
+            assert lines(wait(process), "JOB")
+    folders = [str(folder.relative_to(tmp_path / "runs")) for folder in run_folders(tmp_path)]
+    single = [f"a/2024-05-06_07-08-09{end}" for end in ("", "_2")]
+    swept = [f"{name}/2024-05-06_07-08-09{end}/{number}" for number, name in enumerate("ab") for end in ("_3", "_4")]
+    assert folders == sorted([*single, *swept])
+
+
+def test_a_folder_that_the_user_chooses_may_be_there(tmp_path):
+    for _ in range(2):
+        lines(hrpose("fit", "paths.run=runs/mine", cwd=tmp_path), "JOB")
+    assert run_folders(tmp_path) == [tmp_path / "runs/mine"]
