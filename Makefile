@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 .PHONY: help
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}'
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
@@ -34,6 +34,21 @@ test: $(STAMP) ## Run the test suite
 .PHONY: test-slow
 test-slow: $(STAMP) ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m "slow" $(ARGS)
+
+# Settings that stand for other processors: this one as it is, one with AVX2, one without vector instructions beyond SSE4.1; each
+# with one thread and with two. MARK="not slow and not gpu" runs the whole suite under each of them.
+MARK ?= trains and not slow and not gpu
+.PHONY: test-processors
+test-processors: $(STAMP) ## Run the tests that train with the rounding of other processors (about ten minutes on two cores)
+	@status=0; summary=""; cores=$$(getconf _NPROCESSORS_ONLN); \
+	for processor in "" "ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2" "ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41"; do \
+		for threads in 1 2; do \
+			if env $$processor OMP_NUM_THREADS=$$threads $(BIN)/python -m pytest -q -n $$((cores / threads)) -m "$(MARK)" $(ARGS); \
+			then verdict=passed; else verdict=FAILED; status=1; fi; \
+			summary="$$summary$$verdict  OMP_NUM_THREADS=$$threads $$processor\n"; \
+		done; \
+	done; \
+	printf "\n$$summary"; exit $$status
 
 .PHONY: lint
 lint: $(STAMP) ## Check style, types and the layers of the house

@@ -14,9 +14,15 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """Keep parallel test processes from fighting for the cores."""
-    torch.set_num_threads(1)
+def processor() -> None:
+    """Use one thread, or as many as OMP_NUM_THREADS says, and fix the instructions of torch's oneDNN.
+
+    oneDNN reads ONEDNN_MAX_CPU_ISA (`make test-processors`) at its first operation. OpenVINO has its own copy of oneDNN, which
+    crashes when the limit contradicts the processor that OpenVINO has detected, so it must not see the variable.
+    """
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    torch.nn.functional.conv2d(torch.ones(1, 3, 8, 8), torch.ones(4, 3, 3, 3))
+    os.environ.pop("ONEDNN_MAX_CPU_ISA", None)
 
 
 @pytest.fixture(scope="session")

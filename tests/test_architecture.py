@@ -151,3 +151,15 @@ def test_no_relative_imports_and_no_stars(file):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"line {node.lineno}: name the module in full"
             assert all(alias.name != "*" for alias in node.names), f"line {node.lineno}: name what is imported"
+
+
+def test_json_is_written_without_nan(file):
+    """json.dumps writes NaN and Infinity, which are no JSON; config/annotations only quotes a value in a message."""
+    writers = {
+        node.func.attr
+        for node in ast.walk(tree_of(file))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and ast.unparse(node.func.value) == "json"
+    }
+    assert not writers & {"dump", "dumps"} or room(file) in ("files", "config/annotations")

@@ -1,10 +1,15 @@
+import math
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_export import CODECS, SKELETON, as_batch, make_crops, make_net
 
 from hrpose.codecs import HeatmapCodec
 from hrpose.geometry import center_scale_from_bbox, input_from_image, invert_affine
-from hrpose.inference import estimate_poses, predict_heatmaps
+from hrpose.inference import NonFinitePosesError, estimate_poses, predict_heatmaps
 from hrpose.models import HRNet
 
 CODEC = HeatmapCodec((64, 96), (16, 24), 2.0)
@@ -125,3 +130,26 @@ def test_the_batch_is_left_as_it_was(batch):
     before = {key: value.clone() for key, value in batch.items()}
     _estimate(torch.rand(2, 3, 24, 16), batch)
     assert all(torch.equal(batch[key], before[key]) for key in batch)
+
+
+@pytest.mark.parametrize("name", sorted(CODECS))
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_no_pose_is_nan_or_infinite(name, data):
+    """Whatever a network puts out, in whatever place: poses are finite, or there is an error that counts the crops."""
+    codec = CODECS[name]
+    width, height = codec.input_size
+    outputs = make_net(codec)(torch.randn(3, 3, height, width)).detach()
+    for row in data.draw(st.sets(st.integers(0, 2))):
+        place = data.draw(st.integers(0, outputs[row].numel() - 1))
+        outputs[row].view(-1)[place:] = data.draw(st.sampled_from([math.nan, math.inf, -math.inf]))
+    batch = {**as_batch(*make_crops(3)), "images": torch.zeros(3, 3, height, width)}
+    options = {"flip_test": False, "flip_permutation": SKELETON.flip_permutation}
+    try:
+        poses = estimate_poses(Recorded(outputs), codec, batch, **options)
+    except NonFinitePosesError:
+        assert not torch.isfinite(outputs).all()
+    else:
+        assert np.isfinite(poses.keypoints).all()
+        assert np.isfinite(poses.keypoint_scores).all()
+        assert np.isfinite(poses.scores).all()

@@ -35,7 +35,6 @@ def test_a_notebook_uses_public_names_only(notebook):
 
 
 def test_a_notebook_runs_from_top_to_bottom(notebook, tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # where the drawn people go
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     document = nbformat.read(notebook, as_version=4)

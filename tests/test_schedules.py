@@ -1,10 +1,12 @@
-"""The schedule of warm-up steps and milestone epochs."""
+"""The schedules: one cycle of any length, and warm-up steps with milestone epochs."""
 
 import pytest
 import torch
-from torch.optim.lr_scheduler import LinearLR, MultiStepLR
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.optim.lr_scheduler import LinearLR, MultiStepLR, OneCycleLR
 
-from hrpose.schedules import warmup_multistep
+from hrpose.schedules import one_cycle, warmup_multistep
 
 
 def optimizer(rate=1.0):
@@ -64,3 +66,59 @@ def test_a_resumed_and_prolonged_run_has_the_rates_of_an_undisturbed_one():
 def test_a_run_without_steps_or_epochs_is_refused(counts):
     with pytest.raises(ValueError, match=r"Set trainer\.max_epochs"):
         warmup_multistep(optimizer(), total_steps=counts[0], num_epochs=counts[1])
+
+
+def settings_of(make, total_steps, **arguments):
+    """Collect rate and first beta of every step, and of the one after the last, which schedules compute too."""
+    adam = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=7.0)
+    schedule = make(adam, total_steps=total_steps, max_lr=2e-3, **arguments)
+    found = []
+    for _ in range(total_steps):
+        (group,) = adam.param_groups
+        found.append((group["lr"], group["betas"][0]))
+        adam.step()
+        schedule.step()
+    assert schedule.total_steps == total_steps
+    return found
+
+
+cycles = {
+    "pct_start": st.one_of(st.sampled_from([0.0, 0.1, 0.2, 0.25, 0.3, 0.5, 0.6, 0.75]), st.floats(0, 0.99)),
+    "three_phase": st.booleans(),
+    "anneal_strategy": st.sampled_from(["cos", "linear"]),
+    "cycle_momentum": st.booleans(),
+}
+
+
+@given(total_steps=st.integers(1, 60), **cycles)
+def test_a_cycle_has_any_length(total_steps, **arguments):
+    found = settings_of(one_cycle, total_steps, **arguments)
+    assert all(0 < rate <= 2e-3 for rate, _ in found)
+    if not arguments["three_phase"]:  # of which two steps are too few
+        assert max(rate for rate, _ in found) > 1e-4  # the first rate is 8e-5, the last one 8e-9
+
+
+@given(total_steps=st.integers(2, 60), **cycles)
+def test_a_cycle_is_torchs_wherever_torch_has_one(total_steps, **arguments):
+    try:
+        want = settings_of(OneCycleLR, total_steps, **arguments)
+    except ZeroDivisionError:
+        return
+    assert settings_of(one_cycle, total_steps, **arguments) == want
+
+
+@pytest.mark.parametrize("total_steps", range(1, 13))
+def test_a_short_cycle_starts_at_or_rises_to_its_highest_rate_and_falls(total_steps):
+    found = [rate for rate, _ in settings_of(one_cycle, total_steps, pct_start=0.2)]
+    top = found.index(max(found))
+    assert found[:top] == sorted(found[:top])
+    assert found[top:] == sorted(found[top:], reverse=True)
+    assert top <= total_steps // 5
+    if total_steps in (1, 5, 10):
+        assert found[top] == 2e-3
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, 1.5])
+def test_a_cycle_that_never_falls_is_refused(share):
+    with pytest.raises(ValueError, match="pct_start"):
+        one_cycle(optimizer(), total_steps=10, max_lr=1.0, pct_start=share)

@@ -156,10 +156,10 @@ def test_trap_09_boxes_lose_a_pixel_and_persons_without_area_are_dropped(tmp_pat
     assert center.tolist() == [[24.5, 39.5]]
     assert scale[0].tolist() == pytest.approx([39 * 0.75 * 1.25, 39 * 1.25])  # pixels, not divided by 200
     told = content(3)
-    told["annotations"][0]["area"] = 0
+    told["annotations"][0].update(area=0, bbox=[10, 20, 0, 40])
     told["annotations"][1]["keypoints"] = [0] * 51
     annotations = read_annotations(write_json(tmp_path / "a.json", told))
-    with pytest.warns(DataWarning, match="1 of 2 persons"):
+    with pytest.warns(DataWarning, match="1 of 2 instances"):
         assert annotations.instances().instance_ids.tolist() == [102]
 
 

@@ -1,10 +1,18 @@
-"""Write files so that a killed process leaves the old file or the new one, never a part of it."""
+"""Write files so that a killed process leaves the old file or the new one, never a part of it; and JSON as RFC 8259 defines it.
 
+Python's json module writes NaN and Infinity, which other readers refuse: every JSON file of hrpose is written by `dumps`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 _NAME_CHARACTERS = 40  # of the target's name in the temporary one, which file systems hold to 255 bytes
 
@@ -34,6 +42,32 @@ def write_atomically(path: str | Path, *, durable: bool = True) -> Iterator[Path
         partial.unlink(missing_ok=True)
 
 
+def write_json(path: str | Path, content: Any, *, undefined_as_null: bool = False, indent: int | None = None) -> None:
+    """Write a JSON file atomically, see `write_atomically` and `dumps`."""
+    text = dumps(content, undefined_as_null=undefined_as_null, indent=indent)
+    with write_atomically(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def dumps(content: Any, *, undefined_as_null: bool = False, indent: int | None = None) -> str:
+    """Write plain containers as JSON.
+
+    Args:
+        content: dicts, lists, tuples, text and numbers.
+        undefined_as_null: write NaN and infinity as null. Only for figures that can be undefined, such as the AP of a size that
+            nobody has; results are never undefined.
+        indent: spaces per level; None writes one line.
+
+    Raises:
+        ValueError: if a number is NaN or infinite.
+    """
+    written = _finite(content) if undefined_as_null else content
+    try:
+        return json.dumps(written, indent=indent, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(f"Expected finite numbers in JSON, found NaN or infinity at {_find(content)}.") from error
+
+
 def partial_path(target: Path, suffix: str = ".part") -> Path:
     """Return a hidden, unused path beside the target."""
     return target.with_name(f".{target.name[:_NAME_CHARACTERS]}.{secrets.token_hex(4)}{suffix}")
@@ -55,3 +89,25 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _finite(content: Any) -> Any:
+    """Copy containers with None in the place of numbers that are not finite."""
+    if isinstance(content, Mapping):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if _is_undefined(content) else content
+
+
+def _find(content: Any, place: str = "$") -> str:
+    """Return the path of the first number that is not finite; "" where there is none."""
+    if isinstance(content, Mapping):
+        return next((found for key, value in content.items() if (found := _find(value, f"{place}.{key}"))), "")
+    if isinstance(content, list | tuple):
+        return next((found for index, value in enumerate(content) if (found := _find(value, f"{place}[{index}]"))), "")
+    return place if _is_undefined(content) else ""
+
+
+def _is_undefined(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)

@@ -18,6 +18,10 @@ from hrpose.geometry import transform_points
 from hrpose.structures import Poses
 
 
+class NonFinitePosesError(ValueError):
+    """A network gives NaN or infinity."""
+
+
 def predict_heatmaps(
     net: nn.Module, images: Tensor, codec: Codec, *, flip_test: bool, flip_permutation: Sequence[int]
 ) -> Tensor:
@@ -67,11 +71,15 @@ def estimate_poses(
 
     Returns:
         The poses, in the order of the batch.
+
+    Raises:
+        NonFinitePosesError: if the network gives NaN or infinity.
     """
     heatmaps = predict_heatmaps(net, batch["images"], codec, flip_test=flip_test, flip_permutation=flip_permutation)
     keypoints, keypoint_scores = codec.decode(heatmaps)
     found = torch.cat([keypoints, keypoint_scores[..., None]], dim=-1).cpu().numpy()
-    placed = transform_points(found[..., :2], _numpy(batch["image_from_input"]))
+    with np.errstate(invalid="ignore", over="ignore"):  # `collect_poses` refuses what is not finite
+        placed = transform_points(found[..., :2], _numpy(batch["image_from_input"]))
     return collect_poses(placed, found[..., 2], batch, score_threshold=score_threshold)
 
 
@@ -89,7 +97,11 @@ def collect_poses(
         keypoint_scores: (B, K).
         batch: center, scale, bbox_scores, image_ids and instance_ids as `estimate_poses` takes them.
         score_threshold: keypoints with a score above it make up the instance score.
+
+    Raises:
+        NonFinitePosesError: if a keypoint or a score is NaN or infinite.
     """
+    check_finite(keypoints, keypoint_scores)
     bbox_scores = _numpy(batch["bbox_scores"]).astype(np.float32)
     return Poses(
         keypoints=keypoints,
@@ -101,6 +113,22 @@ def collect_poses(
         image_ids=_numpy(batch["image_ids"]).astype(np.int64),
         instance_ids=_numpy(batch["instance_ids"]).astype(np.int64),
     )
+
+
+def check_finite(keypoints: NDArray[np.floating[Any]], keypoint_scores: NDArray[np.floating[Any]]) -> None:
+    """Refuse keypoints (B, K, 2) and scores (B, K) that are NaN or infinite.
+
+    Raises:
+        NonFinitePosesError: with the number of crops.
+    """
+    finite = np.isfinite(keypoints).all(axis=(1, 2)) & np.isfinite(keypoint_scores).all(axis=1)
+    if not finite.all():
+        raise NonFinitePosesError(
+            f"Expected finite keypoints and scores of the network, found NaN or infinity in {(~finite).sum()} of {len(finite)} "
+            "crops. If it computes in half precision, it may overflow: set precision=32. If it was just trained, the training "
+            "has diverged: look at train/loss and start again with a smaller optim.lr or trainer.gradient_clip_val=1. Otherwise "
+            "the weights are damaged: take an earlier checkpoint."
+        )
 
 
 def _mean_above(scores: NDArray[np.float32], threshold: float) -> NDArray[np.float64]:

@@ -4,12 +4,12 @@ Everything it works with is given to it; it builds nothing. Batches arrive ready
 `PoseDataModule.on_after_batch_transfer`), and every prediction goes through `hrpose.inference.estimate_poses`.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
-import numpy as np
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -38,7 +38,7 @@ class PoseModule(LightningModule):
         skeleton: the keypoints; its mirror pairs serve the flip test.
         optimizer: parameters -> optimizer.
         schedule: optimizer -> learning-rate schedule, or None for a constant rate. One that steps after every batch is called
-            with the keyword `total_steps` too (`torch.optim.lr_scheduler.OneCycleLR` wants it).
+            with the keyword `total_steps` too (`hrpose.schedules.one_cycle` needs it).
         schedule_interval: when the schedule steps: after an "epoch" (the paper's way) or after a "step".
         metrics: one metric for each validation loader, in their order; named by the boxes: "gt", "det".
         flip_test: average with the outputs for the mirrored crop.
@@ -83,6 +83,7 @@ class PoseModule(LightningModule):
         self.engine = engine
         told = {name: dict(protocol) for name, protocol in (protocols or {}).items()}
         self.save_hyperparameters({"config": config, "skeleton": skeleton.to_dict(), "protocols": told})
+        self._restored_gradients: dict[str, Tensor] = {}
         if compile:
             self.net.compile()
 
@@ -96,6 +97,30 @@ class PoseModule(LightningModule):
         loss: Tensor = self.loss(self(batch["images"]), batch["target"], batch["target_weight"])
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["images"]))
         return loss
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the gradients of an unfinished accumulation; without them a resumed run would lose these batches.
+
+        Those of several processes are averaged.
+        """
+        batches = self.trainer.fit_loop.batch_idx + 1
+        if batches % self.trainer.accumulate_grad_batches and not self.trainer.is_last_batch:
+            checkpoint["gradients"] = {
+                name: self.trainer.strategy.reduce(parameter.grad.clone(), reduce_op="mean")
+                for name, parameter in self.named_parameters()
+                if parameter.grad is not None
+            }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note the gradients of an unfinished accumulation."""
+        self._restored_gradients = checkpoint.get("gradients", {})
+
+    def on_train_start(self) -> None:
+        """Restore the gradients of an unfinished accumulation; Lightning has cleared them until now."""
+        for name, gradient in self._restored_gradients.items():
+            parameter = self.get_parameter(name)
+            parameter.grad = gradient.to(parameter.device)
+        self._restored_gradients = {}
 
     def on_validation_epoch_start(self) -> None:
         """Forget the poses of the validation before."""
@@ -141,8 +166,7 @@ class PoseModule(LightningModule):
         if self.schedule is None:
             return optimizer
         per_step = self.schedule_interval == "step"
-        told = {"total_steps": int(self.trainer.estimated_stepping_batches)} if per_step else {}
-        schedule = self.schedule(optimizer, **told)
+        schedule = self.schedule(optimizer, **({"total_steps": count_total_steps(self.trainer)} if per_step else {}))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": self.schedule_interval},
@@ -150,11 +174,6 @@ class PoseModule(LightningModule):
 
     def _measure(self, batch: Batch, loader: int) -> dict[str, Any]:
         poses = self.predict_step(batch, 0)
-        if not (np.isfinite(poses.keypoint_scores).all() and np.isfinite(poses.keypoints).all()):
-            raise ValueError(
-                "Expected finite keypoints and scores of the network, but got NaN or infinity: the training has diverged. Look "
-                "at train/loss, and begin anew with a smaller optim.lr or trainer.gradient_clip_val=1."
-            )
         list(self.pose_metrics.values())[loader].update_poses(poses)
         return {"poses": poses}
 
@@ -174,3 +193,29 @@ class PoseModule(LightningModule):
                 self.log(f"{stage}/{key}_{name}", value.float(), prog_bar=key == metric.leading)
                 if position == 0:
                     self.log(f"{stage}/{key}", value.float())
+
+
+def count_total_steps(trainer: Trainer) -> int:
+    """Count the optimizer steps of a whole run, as `trainer.estimated_stepping_batches` does.
+
+    That property makes the training loader. When the optimizers are made, this is too early for a resumed run: Lightning restores
+    the position within the epoch only in a loader that is made later. So the number of batches is asked of the data module;
+    Lightning's property is for those without a `num_train_batches`, and for loaders without a data module.
+
+    Raises:
+        ValueError: if the run has no last step.
+    """
+    batches: int | None = getattr(trainer.datamodule, "num_train_batches", None)  # type: ignore[attr-defined]
+    if batches is None or trainer.max_epochs in (None, -1):
+        steps = trainer.estimated_stepping_batches
+    else:
+        limit = trainer.limit_train_batches
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        steps = math.ceil(batches / trainer.accumulate_grad_batches) * trainer.max_epochs
+        steps = max(1, min(steps, trainer.max_steps) if trainer.max_steps != -1 else steps)
+    if not 1 <= steps < math.inf:
+        raise ValueError(
+            "Expected a run with a last step, because the schedule is stretched over all steps, but trainer.max_epochs is "
+            f"{trainer.max_epochs} and trainer.max_steps is {trainer.max_steps}. Set one of them, or schedule=none."
+        )
+    return int(steps)

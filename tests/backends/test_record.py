@@ -8,7 +8,7 @@ import pytest
 from tiny_export import CODECS, make_record
 
 from hrpose.backends.record import ExportedFileError, ExportRecord, codec_from_plain, plain_codec
-from hrpose.skeletons import COCO
+from hrpose.skeletons import COCO, known_skeleton
 
 
 @pytest.mark.parametrize("name", CODECS)
@@ -17,6 +17,15 @@ def test_a_record_comes_back_as_it_was(name):
         CODECS[name], skeleton=COCO, form="photo", precision="int8", protocols={"gt": {"boxes": "ground truth"}}
     )
     assert ExportRecord.from_json(record.to_json(), "a.onnx") == record
+
+
+def test_given_mirror_pairs_come_back_and_older_files_have_none():
+    skeleton = known_skeleton("coco", flip_pairs=[["nose", "left_eye"]])
+    record = make_record(CODECS["dark"], skeleton=skeleton)
+    assert ExportRecord.from_json(record.to_json(), "a.onnx").skeleton.flip_pairs == ((0, 1),)
+    content = json.loads(make_record(CODECS["dark"], skeleton=COCO).to_json())
+    del content["skeleton"]["flip_pairs"]
+    assert ExportRecord.from_json(json.dumps(content), "a.onnx").skeleton == COCO
 
 
 def changed(**entries) -> str:
@@ -65,6 +74,8 @@ SKELETON = make_record(CODECS["dark"]).skeleton.to_dict()
         (changed(skeleton={**SKELETON, "edges": [[0, 1, 2]]}), "not pairs"),
         (changed(skeleton={**SKELETON, "edges": [[0, 99]]}), "indices from 0 to 4"),
         (changed(skeleton={**SKELETON, "sigmas": ["a"]}), "sigmas has 'a'"),
+        (changed(skeleton={**SKELETON, "flip_pairs": [[0, 1], [1, 2]]}), "more than once"),
+        (changed(skeleton={**SKELETON, "flip_pairs": {"a": 1}}), "pairs"),
         (changed(skeleton={**SKELETON, "flip_permutation": []}), "its skeleton is not made of"),
     ],
 )
@@ -81,3 +92,14 @@ def test_a_codec_of_somebody_else_cannot_be_described():
 def test_a_codec_is_made_of_what_it_was_described_by():
     for codec in CODECS.values():
         assert codec_from_plain(json.loads(json.dumps(plain_codec(codec)))) == codec
+
+
+def test_how_images_are_read_is_told_only_if_it_is_not_plain():
+    """Files of versions that know nothing of it can be read, and read what is plain."""
+    plain = make_record(CODECS["heatmap"])
+    assert "bit_depth" not in json.loads(plain.to_json())
+    told = make_record(CODECS["heatmap"], upright=True, bit_depth=12)
+    assert ExportRecord.from_json(told.to_json(), "a.onnx") == told
+    for wrong in ({"bit_depth": 7}, {"bit_depth": "12"}, {"upright": 1}):
+        with pytest.raises(ExportedFileError, match=next(iter(wrong))):
+            ExportRecord.from_json(json.dumps({**json.loads(told.to_json()), **wrong}), "a.onnx")

@@ -26,6 +26,7 @@ def test_two_cells_are_read_at_their_mean():
     assert scores.item() == pytest.approx(0.8)  # within two cells of 18 there is only the second one
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("grid", ["plain", "udp"])
 def test_a_network_that_is_taught_the_target_is_read_at_the_keypoint(grid):
     codec = IntegralCodec(*SIZES, grid=grid)

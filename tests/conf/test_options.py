@@ -6,6 +6,7 @@ from itertools import zip_longest
 import pytest
 from compositions import CONF, at_home, composed, options
 from omegaconf import OmegaConf
+from tiny_coco import content, write_json
 
 from hrpose.config import build, compose, validate
 from hrpose.skeletons import KNOWN_SKELETONS
@@ -71,6 +72,14 @@ def test_a_codec_is_named_by_the_height_and_width_of_its_crops(name):
 def test_a_skeleton_is_one_of_the_known(option):
     skeleton = build(compose("fit", [f"skeleton={option}"]).skeleton)
     assert skeleton is KNOWN_SKELETONS[{"ochuman": "coco", "humanart": "coco"}.get(option, option)]
+
+
+@pytest.mark.parametrize("option", sorted(file.stem for file in (CONF / "skeleton").glob("*.yaml")))
+def test_mirror_pairs_can_be_given_for_any_skeleton(option, tmp_path):
+    file = write_json(tmp_path / "persons.json", content())
+    words = [f"skeleton={option}", f"data.val_annotations={file}"]
+    for pairs, found in {"[[0,4],[2,1]]": ((0, 4), (1, 2)), "[]": ()}.items():
+        assert build(compose("fit", [*words, f"skeleton.flip_pairs={pairs}"]).skeleton).flip_pairs == found
 
 
 def test_every_known_skeleton_has_a_file():

@@ -56,6 +56,10 @@ def test_the_default_is_valid():
             "model._target_=hrpose.models.HRNett",
             "model._target_: there is no 'hrpose.models.HRNett'. Did you mean hrpose.models.HRNet?",
         ),
+        (
+            "data.area_from_bbox=true",
+            "data.area_from_bbox: expected float, but got True (bool). It is a share: 1.0 takes the whole area of the box",
+        ),
         ("loss._target_=3", "loss._target_: expected the dotted name of a class or function, but got 3 (int)."),
         ("loss._target_=torhc.nn.MSELoss", "loss._target_: no package is named 'torhc'; is it installed?"),
         ("~loss._target_", "loss: expected a node with a _target_, but got {'rules': 'official'} (dict)."),

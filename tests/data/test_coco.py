@@ -5,11 +5,14 @@ import math
 import subprocess
 import sys
 import tarfile
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tiny_coco import CATEGORY, annotation, content, write_json
 
 from hrpose.data.coco import forget_annotations, read_annotations, read_skeleton
@@ -29,8 +32,17 @@ def golden(golden_dir: Path):
 
 
 @pytest.fixture
-def official(golden, tmp_path: Path):
-    return read_annotations(write_json(tmp_path / "official.json", json.loads(golden["source"].tobytes())))
+def source(golden) -> dict[str, Any]:
+    """What the official code read, without the three persons of area 0: it leaves them out, hrpose takes their box's area."""
+    source = json.loads(golden["source"].tobytes())
+    rows = [row for row in source["annotations"] if row["area"] > 0]
+    assert len(source["annotations"]) - len(rows) == 3
+    return {**source, "annotations": rows}
+
+
+@pytest.fixture
+def official(source, tmp_path: Path):
+    return read_annotations(write_json(tmp_path / "official.json", source))
 
 
 @pytest.mark.filterwarnings("ignore::hrpose.data.errors.DataWarning")
@@ -54,8 +66,7 @@ def test_clean_boxes_equal_the_official_ones(golden, official) -> None:
         np.testing.assert_allclose(bbox, clean[instance_id], atol=1e-9)
 
 
-def test_ground_truth_holds_every_object_crowds_included(golden, official) -> None:
-    source = json.loads(golden["source"].tobytes())
+def test_ground_truth_holds_every_object_crowds_included(source, official) -> None:
     truth = official.ground_truth()
     rows = {row["id"]: row for row in source["annotations"]}
     assert sorted(truth.instance_ids.tolist()) == sorted(rows)
@@ -115,9 +126,9 @@ def test_a_second_reading_is_free_until_the_file_changes(tmp_path: Path) -> None
 def test_persons_of_no_size_are_left_out_and_counted(tmp_path: Path) -> None:
     told = content(3)
     told["annotations"][0].update(bbox=[10, 10, 0, 0], area=50)
-    told["annotations"][1].update(area=0)
+    told["annotations"][1].update(bbox=[500, 10, 9, 9])
     annotations = read_annotations(write_json(tmp_path / "a.json", told))
-    with pytest.warns(DataWarning, match=r"2 of 3 persons .* left out.*100, 101"):
+    with pytest.warns(DataWarning, match=r"2 of 3 instances .* left out: 2 with a box of no size .*100, 101"):
         table = annotations.instances()
     assert table.instance_ids.tolist() == [102]
     assert len(annotations.ground_truth()) == 3
@@ -125,17 +136,54 @@ def test_persons_of_no_size_are_left_out_and_counted(tmp_path: Path) -> None:
 
 def test_mmpose_looks_at_the_box_and_the_labels_but_not_at_the_area(tmp_path: Path) -> None:
     told = content(4)
-    told["annotations"][0]["area"] = 0
+    told["annotations"][0].update(bbox=[10, 10, 0, 50], area=0)
     told["annotations"][1].update(bbox=[10, 10, 0, 50])
     told["annotations"][2].update(bbox=[10, 10, 20, 30])
     told["annotations"][3]["keypoints"] = [9, 9, 0] * (len(told["annotations"][3]["keypoints"]) // 3)
     annotations = read_annotations(write_json(tmp_path / "a.json", told))
-    with pytest.warns(DataWarning, match="1 of 3 persons .* left out.*101"):
+    with pytest.warns(DataWarning, match="2 of 3 instances .* left out: 2 with a box of no size .*100, 101"):
         table = annotations.instances("mmpose")
-    assert table.instance_ids.tolist() == [100, 102]
-    assert table.bbox[1].tolist() == [10, 10, 20, 30]  # the official 19 x 29
-    with pytest.warns(DataWarning, match="1 of 4 persons .* left out.*100"):
+    assert table.instance_ids.tolist() == [102]
+    assert table.bbox[0].tolist() == [10, 10, 20, 30]  # the official 19 x 29
+    with pytest.warns(DataWarning, match="1 of 4 instances .* left out: 1 with an `area` of 0 .*100"):
         assert annotations.instances().instance_ids.tolist() == [101, 102, 103]
+
+
+def test_mmpose_leaves_out_who_states_no_keypoints_and_official_code_does_not(tmp_path: Path) -> None:
+    told = content(3)
+    told["annotations"][1]["num_keypoints"] = 0
+    with pytest.warns(DataWarning, match="1 of 3 annotations with labelled keypoints state `num_keypoints` 0"):
+        annotations = read_annotations(write_json(tmp_path / "a.json", told))
+    assert annotations.instances("mmpose").instance_ids.tolist() == [100, 102]
+    assert annotations.instances().instance_ids.tolist() == [100, 101, 102]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    shares=st.lists(
+        st.one_of(st.none(), st.just(math.nan), st.just(0.0), st.floats(-2, 2), st.floats(0, 0.02)),
+        min_size=1,
+        max_size=9,
+    ),
+    box_share=st.floats(0.1, 1),
+)
+def test_areas_are_the_files_own_from_one_percent_of_the_box_on(
+    shares: list[float | None], box_share: float, tmp_path_factory
+) -> None:
+    told = content(len(shares))
+    boxes = [row["bbox"][2] * row["bbox"][3] for row in told["annotations"]]
+    areas = [share and share * box for share, box in zip(shares, boxes, strict=True)]
+    for row, area in zip(told["annotations"], areas, strict=True):
+        row["area"] = area
+    file = write_json(tmp_path_factory.getbasetemp() / "areas.json", told)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        annotations = read_annotations(file, area_from_bbox=box_share)
+    own = [area is not None and area >= 0.01 * box for area, box in zip(areas, boxes, strict=True)]
+    taken = [a if is_own else box * box_share for a, box, is_own in zip(areas, boxes, own, strict=True)]
+    found = dict(zip(annotations.instance_ids.tolist(), annotations.area.tolist(), strict=True))
+    assert [found[100 + place] for place in range(len(shares))] == taken
+    assert np.count_nonzero(annotations.has_area) == sum(own)
 
 
 def test_missing_areas_are_taken_from_the_box_and_counted(tmp_path: Path) -> None:
@@ -165,6 +213,20 @@ def test_category_is_chosen_by_name(tmp_path: Path) -> None:
         read_annotations(file)
     with pytest.raises(DataError, match=r"named 'dog'.*'adult', 'child'"):
         read_annotations(file, category="dog")
+
+
+def test_mirror_pairs_come_from_the_category_or_beside_the_file(tmp_path: Path) -> None:
+    told = content(2)
+    told["categories"] = [{**CATEGORY, "flip_pairs": [["nose", "left_eye"]]}]
+    file = write_json(tmp_path / "pairs.json", told)
+    assert read_skeleton(file).flip_pairs == ((0, 1),)
+    assert read_skeleton(file, flip_pairs=[["left_eye", 2]]).flip_pairs == ((1, 2),)
+    told["categories"] = [{**CATEGORY, "flip_idx": [1, 0, *range(2, 17)]}]
+    file = write_json(tmp_path / "order.json", told)
+    assert read_skeleton(file).flip_pairs == ((0, 1),)
+    assert read_skeleton(file, flip_pairs=[]).flip_pairs == ()
+    with pytest.raises(DataError, match=r"order\.json: .* but found 'eye'"):
+        read_skeleton(file, flip_pairs=[["eye", "nose"]])
 
 
 def test_sigmas_can_be_given_beside_the_file(tmp_path: Path) -> None:
@@ -208,14 +270,15 @@ BAD_FILES = {
     "short box": (first(bbox=[1, 2, 3]), r"`bbox` of annotation 100 .*four numbers"),
     "NaN box": (first(bbox=[1, 2, math.nan, 4]), r"`bbox` of annotation 100 .*finite"),
     "negative box": (first(bbox=[50, 60, -3, 4]), r"`bbox` of annotation 100 .*not negative"),
-    "NaN area": (first(area=math.nan), r"`area` of annotation 100 .*finite"),
+    "infinite area": (first(area=math.inf), r"`area` of annotation 100 .*finite"),
+    "num_keypoints of another type": (first(num_keypoints="9"), r"`num_keypoints` of annotation 100 .*integer.*'9'"),
     "unknown photo": (first(image_id=77), r"`image_id` of annotation 100 .*`images`.* 77"),
     "unknown category": (first(category_id=9), r"`category_id` of annotation 100 .*`categories`.* 9"),
     "text id": (first(id="100"), r"`id` of annotation 100 .*integer.*'100'"),
     "repeated annotation": (first(id=101), r"every annotation to have an `id` of its own.* 101"),
     "repeated photo": (image(id=2), r"every image to have an `id` of its own.* 2"),
     "photo of no size": (image(width=0), r"image 1 to have a positive `width` and `height`.*\[0, 70\]"),
-    "photo without height": (image(height=None), r"`height` of image 1 to be an integer"),
+    "photo without height": (image(height=None), r"`height` of image 1 to be"),
     "photo without name": (image(file_name=None), r"`file_name` of image 1"),
     "photo above": (
         image(file_name="../secret.jpg"),

@@ -126,7 +126,13 @@ def test_a_fault_is_one_message_with_the_field_and_the_id(tmp_path: Path, change
 
 
 @pytest.mark.parametrize(
-    "change", [{"keypoint_fields": {"keypoints": 0}}, {"area_from_bbox": 0.0}, {"area_from_bbox": -1.0}]
+    "change",
+    [
+        {"keypoint_fields": {"keypoints": 0}},
+        {"area_from_bbox": 0.0},
+        {"area_from_bbox": -1.0},
+        {"area_from_bbox": True},
+    ],
 )
 def test_numbers_that_are_not_positive_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     file = write_json(tmp_path / "a.json", content(1))
@@ -137,7 +143,7 @@ def test_numbers_that_are_not_positive_are_refused(tmp_path: Path, change: dict[
 def test_a_share_of_the_box_stands_for_the_area(tmp_path: Path) -> None:
     told = content(2)
     del told["annotations"][0]["area"]
-    with pytest.warns(DataWarning, match=r"1 of 2 annotations have no `area` .* 0\.53 of the area of the box is taken"):
+    with pytest.warns(DataWarning, match=r"1 of 2 annotations have no `area`.* 0\.53 of the area of the box is taken"):
         annotations = read_annotations(write_json(tmp_path / "a.json", told), area_from_bbox=0.53)
     assert annotations.area.tolist() == [50 * 60 * 0.53, 1200.5]
     assert annotations.has_area.tolist() == [False, True]

@@ -1,19 +1,24 @@
 """Batches: the same for any number of workers, ready for the network, and going on after an interruption."""
 
 import itertools
+import json
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from PIL import Image
 from tiny_coco import CODEC, content, datamodule, write_dataset, write_json
 
 from hrpose.codecs import Codec, DarkCodec, UdpCodec
 from hrpose.data.datamodule import PoseDataModule
-from hrpose.data.errors import DataError, MissingDataError
+from hrpose.data.errors import DataError, DataWarning, MissingDataError
 from hrpose.data.transforms import HalfBody, RandomFlip, RandomRotation, RandomScale
 from hrpose.geometry import transform_points
 from hrpose.skeletons import MPII
@@ -56,6 +61,16 @@ def test_workers_make_the_same_batches(folder: Path, num_workers: int) -> None:
     assert len(alone) == 12
     assert len(alone[5]["images"]) == 1  # the last, smaller batch is kept
     assert_same(epochs(ready(folder, num_workers=num_workers)), alone)
+
+
+@pytest.mark.parametrize(("batch_size", "processes", "count"), [(2, 1, 6), (3, 1, 4), (2, 2, 3), (2, 3, 2), (30, 2, 1)])
+def test_the_batches_of_an_epoch_are_those_of_one_process(folder, monkeypatch, batch_size, processes, count) -> None:
+    data = ready(folder, batch_size=batch_size)
+    assert len(data.train_table) == 11
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: processes)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: processes - 1)
+    assert data.num_train_batches == len(list(data.train_dataloader())) == count
 
 
 @pytest.mark.parametrize(
@@ -187,9 +202,9 @@ def test_arguments_are_checked(folder: Path, changes: dict[str, Any], message: s
 
 def test_no_persons_is_said(folder: Path) -> None:
     file = write_json(folder / "empty.json", content(0))
-    with pytest.raises(DataError, match=r"empty\.json: expected persons to train on"):
+    with pytest.raises(DataError, match=r"empty\.json: expected instances to train on, but found 0 annotations"):
         datamodule(folder, train_annotations=file).setup("fit")
-    with pytest.raises(DataError, match=r"empty\.json: expected persons to validate on"):
+    with pytest.raises(DataError, match=r"empty\.json: expected instances to validate on"):
         datamodule(folder, val_annotations=file).setup("validate")
 
 
@@ -298,3 +313,97 @@ def test_prediction_gets_images_without_targets(folder: Path) -> None:
     assert [len(batch["images"]) for batch in batches] == [4, 4, 3]
     assert "target" not in batches[0]
     assert list(itertools.chain(*[batch["instance_ids"].tolist() for batch in batches]))[:3] == [100, 104, 108]
+
+
+def crops_of(data: PoseDataModule) -> list[torch.Tensor]:
+    """Images and keypoints of all training and validation batches, and a validation photo."""
+    data.setup("fit")
+    batches = [*data.train_dataloader(), *data.val_dataloader()]
+    first = torch.from_numpy(data.read_val_image(1))
+    return [first, *(batch[name] for batch in batches for name in ("images", "keypoints"))]
+
+
+def assert_equal(first: list[torch.Tensor], second: list[torch.Tensor]) -> None:
+    assert len(first) == len(second)
+    assert all(map(torch.equal, first, second))
+
+
+def rewritten(folder: Path, write: Callable[[Path, np.ndarray], None]) -> dict[str, Any]:
+    """Write the photos of a data set anew, as PNG; return what reads them."""
+    told = json.loads((folder / "persons.json").read_text())
+    for image in told["images"]:
+        photo = cv2.imread(str(folder / "photos" / image["file_name"]))
+        image["file_name"] = image["file_name"].replace(".jpg", ".png")
+        write(folder / "new" / image["file_name"], photo)
+    file = write_json(folder / "new.json", told)
+    return {"train_annotations": file, "val_annotations": file} | dict.fromkeys(
+        ("train_images", "val_images"), folder / "new"
+    )
+
+
+TURNS = Image.Transpose
+STORED_AS = {  # what the orientation undoes
+    **{2: TURNS.FLIP_LEFT_RIGHT, 3: TURNS.ROTATE_180, 4: TURNS.FLIP_TOP_BOTTOM, 5: TURNS.TRANSPOSE},
+    **{6: TURNS.ROTATE_90, 7: TURNS.TRANSVERSE, 8: TURNS.ROTATE_270},
+}
+
+
+@pytest.mark.parametrize("orientation", STORED_AS)
+def test_upright_photos_are_those_that_viewers_show(folder: Path, orientation: int) -> None:
+    """A data set whose photos are stored turned, with the tag, gives what the photos give that are stored upright."""
+
+    def write(file: Path, photo: np.ndarray) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(photo[..., ::-1]).transpose(STORED_AS[orientation]).save(file, exif=exif)
+
+    files = rewritten(folder, write)
+    assert_equal(crops_of(datamodule(folder, **files, upright=True)), crops_of(datamodule(folder)))
+    ignored = datamodule(folder, **files)
+    with pytest.warns(DataWarning, match=r"4 of 4 sampled images have an EXIF orientation.* data\.upright=true"):
+        ignored.setup("validate")
+    if orientation > 4:
+        with pytest.raises(DataError, match=r"set data\.upright=true"):
+            list(ignored.val_dataloader())
+    datamodule(folder, **files, upright=False).setup("fit")
+
+
+@pytest.mark.parametrize("depth", [8, 10, 12, 14, 16])
+def test_photos_of_16_bits_are_those_of_8_bits(folder: Path, depth: int) -> None:
+    """A data set of a camera of 12 bits, say, gives what its photos of 8 bits give; 16 used bits are not warned of."""
+
+    def write(file: Path, photo: np.ndarray) -> None:
+        photo[0, 0] = 255  # the measured depth is that of the brightest pixel
+        cv2.imwrite(str(file.with_suffix(".8.png")), photo)
+        cv2.imwrite(str(file), photo.astype(np.uint16) << (depth - 8))
+
+    (folder / "new").mkdir()
+    deep = datamodule(folder, **rewritten(folder, write))
+    told = json.loads((folder / "new.json").read_text())
+    for image in told["images"]:
+        image["file_name"] = image["file_name"].replace(".png", ".8.png")
+    file = write_json(folder / "plain.json", told)
+    folders = {"train_images": folder / "new", "val_images": folder / "new"}
+    plain = datamodule(folder, train_annotations=file, val_annotations=file, **folders)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = crops_of(deep)
+    assert_equal(found, crops_of(plain))
+    assert (deep.reading.bit_depth, plain.reading.bit_depth) == (depth, None)
+    assert any(f"use {depth} of them" in str(w.message) for w in caught) is (depth < 16)
+
+
+def test_a_photo_with_more_bits_than_the_others_is_refused_by_name(folder: Path) -> None:
+    def write(file: Path, photo: np.ndarray) -> None:
+        cv2.imwrite(str(file), photo.astype(np.uint16) << 4)
+
+    (folder / "new").mkdir()
+    files = rewritten(folder, write)
+    data = datamodule(folder, **files, bit_depth=12)
+    data.setup("fit")
+    cv2.imwrite(str(folder / "new" / "photo 2.png"), np.full((70, 90, 3), 2**14 - 1, np.uint16))
+    with pytest.raises(
+        DataError, match=r"photo 2\.png to use 12 bits .* takes 14\. Set bit_depth=14 \(data\.bit_depth=14"
+    ):
+        list(data.train_dataloader())

@@ -5,10 +5,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from exif_photo import jpeg
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_coco import write_photo
 
-from hrpose.data.errors import DataError, MissingDataError
-from hrpose.data.images import check_photos, read_image
+from hrpose.data.errors import DataError, DataWarning, MissingDataError
+from hrpose.data.images import Reading, check_photos, decode_image, read_image
 
 PICTURE = cv2.resize(np.random.default_rng(0).integers(0, 255, (9, 13, 3), np.uint8), (131, 90))
 
@@ -38,6 +41,61 @@ def test_other_formats_give_rgb(name: str, tmp_path: Path) -> None:
         (tmp_path / "a.png").rename(file)
     assert read_image(file).shape == (90, 131, 3)
     np.testing.assert_array_equal(read_image(file), opencv_rgb(file))
+
+
+DEEP_FORMS = [(".png", 1), (".png", 3), (".png", 4), (".tiff", 1), (".tiff", 3), (".pgm", 1), (".ppm", 3)]
+
+
+@given(st.integers(8, 16), st.integers(0, 2**32 - 1), st.sampled_from(DEEP_FORMS))
+def test_16_bits_are_scaled_by_those_in_use(depth: int, seed: int, form: tuple[str, int]) -> None:
+    """The highest bits of the depth become the pixels; more bits than that are refused, and opacity is no colour."""
+    suffix, channels = form
+    deep = np.random.default_rng(seed).integers(0, 2**depth, (5, 7, channels)).astype(np.uint16)
+    deep[0, 0] = 2**depth - 1
+    content = cv2.imencode(suffix, deep)[1].tobytes()
+    colours = deep[..., 2::-1] if channels > 1 else deep.repeat(3, axis=2)
+    found = decode_image(content, "a", Reading(bit_depth=depth))
+    np.testing.assert_array_equal(found, colours >> (depth - 8))
+    assert found.max() == 255
+    if depth > 8:
+        with pytest.raises(DataError, match=rf"Expected a to use {depth - 1} bits .*data\.bit_depth="):
+            decode_image(content, "a", Reading(bit_depth=depth - 1))
+
+
+@given(st.sampled_from([None, 8, 12, 16]), st.sampled_from([".png", ".bmp", ".jpg", ".webp", ".tiff"]))
+def test_8_bits_are_never_scaled(depth: int | None, suffix: str) -> None:
+    content = cv2.imencode(suffix, PICTURE)[1].tobytes()
+    expected = cv2.cvtColor(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    np.testing.assert_array_equal(decode_image(content, "a", Reading(bit_depth=depth)), expected)
+
+
+def test_a_dark_image_is_scaled_by_its_own_bits_with_a_warning() -> None:
+    content = cv2.imencode(".png", PICTURE.astype(np.uint16) * 16)[1].tobytes()
+    with pytest.warns(DataWarning, match=r"a\.png has 16 bits per channel and uses 12 of them"):
+        found = decode_image(content, "a.png")
+    np.testing.assert_array_equal(found, PICTURE[..., ::-1])
+
+
+@pytest.mark.parametrize("suffix", [".hdr", ".pfm", ".tiff"])
+def test_floating_point_images_are_refused(suffix: str) -> None:
+    content = cv2.imencode(suffix, (PICTURE / 255).astype(np.float32))[1].tobytes()
+    with pytest.raises(DataError, match=r"at a.*float32, from 0|at a.*cannot be decoded"):
+        decode_image(content, "a")
+
+
+@pytest.mark.parametrize("depth", [0, 7, 17, "12", 8.5])
+def test_a_bit_depth_out_of_range_is_refused(depth) -> None:
+    with pytest.raises(ValueError, match="`bit_depth` to be null or from 8 to 16"):
+        Reading(bit_depth=depth)
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_a_size_that_the_exif_orientation_explains_names_the_key(upright: bool, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg(orientation=6))
+    size = (80, 60) if upright else (60, 80)
+    with pytest.raises(DataError, match=rf"EXIF orientation is 6; .* set data\.upright={str(not upright).lower()}\."):
+        read_image(tmp_path / "a.jpg", size=size, reading=Reading(upright))
+    assert read_image(tmp_path / "a.jpg", size=size, reading=Reading(not upright)).shape[1::-1] == size
 
 
 def test_exif_orientation_is_ignored(tmp_path: Path) -> None:

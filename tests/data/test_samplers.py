@@ -122,7 +122,8 @@ def test_state_counts_what_was_handed_over_not_what_was_prepared() -> None:
     busy = loader(num_workers=2)
     pass_ = iter(busy)
     take(pass_, 1)
-    assert busy.state_dict() == {"epoch": 0, "batches": 1, "samples_per_batch": 2}
+    state = busy.state_dict()
+    assert (state["epoch"], state["batches"], state["samples_per_batch"]) == (0, 1, 2)
 
 
 def test_another_epoch_is_whole_after_loading() -> None:
@@ -144,13 +145,41 @@ def test_an_interruption_twice_in_one_epoch() -> None:
     assert list(third) == expected[3:]
 
 
-def test_another_batch_size_cannot_go_on_within_an_epoch_but_can_after_it() -> None:
-    other = loader(batch_size=3)
-    with pytest.raises(DataError, match=r"2 samples in a step .* 3 now"):
-        other.load_state_dict({"epoch": 0, "batches": 2, "samples_per_batch": 2})
-    other.load_state_dict({"epoch": 0, "batches": 6, "samples_per_batch": 2})
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_pass_with_another_sampler_goes_on_too(num_workers: int) -> None:
+    def plain() -> ResumableLoader:
+        return ResumableLoader(Addresses(), batch_size=2, collate_fn=list, num_workers=num_workers)
+
+    interrupted = plain()
+    pass_ = iter(interrupted)
+    take(pass_, 2)
+    resumed = plain()
+    resumed.load_state_dict(interrupted.state_dict())
+    assert list(resumed) == list(plain())[2:]
+    assert list(resumed) == list(plain())
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8, 11])
+def test_another_batch_size_cannot_go_on_within_an_epoch_but_can_after_it(batch_size: int) -> None:
+    other = loader(batch_size=batch_size)
+    state = {"epoch": 0, "samples_per_batch": 2}
+    with pytest.raises(DataError, match=rf"samples in a step .* 2, .* {batch_size}\. "):
+        other.load_state_dict({**state, "batches": 5})
+    other.load_state_dict({**state, "batches": 6})
     other.sampler.set_epoch(1)
-    assert len(list(other)) == 4
+    assert len(list(other)) == -(-11 // batch_size)
+
+
+def test_other_data_or_another_seed_cannot_go_on_within_an_epoch() -> None:
+    interrupted = loader()
+    pass_ = iter(interrupted)
+    take(pass_, 2)
+    state = interrupted.state_dict()
+    with pytest.raises(DataError, match=r"number of training samples to be 11, .* 12\. "):
+        loader(count=12).load_state_dict(state)
+    with pytest.raises(DataError, match=r"seed to be 4, .* 3\. "):
+        loader().load_state_dict({**state, "seed": 4})
+    loader(count=12).load_state_dict({**state, "batches": 6})
 
 
 def test_replicas_go_on_each_with_their_own_share() -> None:

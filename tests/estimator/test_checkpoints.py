@@ -205,6 +205,17 @@ def test_other_deconvolutions_are_recognised(tmp_path) -> None:
     found.load_state_dict(net.state_dict())
 
 
+def test_a_flip_test_without_mirror_pairs_is_warned_of(tmp_path, caplog) -> None:
+    file, names = save(tiny(5), tmp_path / "five.pth"), [f"p{k}" for k in range(5)]
+    known, unknown = (Skeleton.from_names(names, sigmas=[0.1] * 5, flip_pairs=pairs) for pairs in ([], None))
+    with caplog.at_level(logging.WARNING, "hrpose.estimator.engine"):
+        hrpose.PoseEstimator.from_checkpoint(file, device="cpu", skeleton=known)
+        hrpose.PoseEstimator.from_checkpoint(file, device="cpu", skeleton=unknown, flip_test=False)
+        assert "irror" not in caplog.text
+        hrpose.PoseEstimator.from_checkpoint(file, device="cpu", skeleton=unknown)
+    assert "no mirror pair is found in the names of the 5 keypoints" in caplog.text
+
+
 def test_keypoints_that_nobody_names_are_numbered_and_not_flipped(tmp_path, caplog) -> None:
     file = save(tiny(5), tmp_path / "five.pth")
     with caplog.at_level(logging.WARNING):

@@ -12,6 +12,9 @@ from fake_engine import CenterEngine
 import hrpose
 from hrpose.data.coco import read_annotations, read_detections
 from hrpose.data.errors import DataError
+from hrpose.data.video import VideoFrame
+from hrpose.estimator.video import track_poses
+from hrpose.inference import NonFinitePosesError
 from hrpose.structures import InstanceTable, Poses
 
 
@@ -249,3 +252,29 @@ def test_lists_of_boxes_fit_lists_of_images(estimator) -> None:
 def test_options_that_make_no_sense_are_refused(engine, option) -> None:
     with pytest.raises(ValueError, match=f"`{next(iter(option))}`"):
         hrpose.PoseEstimator.from_engine(engine, **option)
+
+
+class NanEngine(CenterEngine):
+    """Gives NaN for the crops of bright images."""
+
+    def __call__(self, batch):
+        poses = super().__call__(batch)
+        poses.keypoint_scores[batch["images"].numpy().max(axis=(1, 2, 3)) > 200] = np.nan
+        return poses
+
+
+@pytest.mark.parametrize("entry", ["image", "list", "stream", "video"])
+def test_nan_is_an_error_by_every_entry(entry) -> None:
+    dark, bright = np.full((60, 80, 3), 9, np.uint8), np.full((60, 80, 3), 255, np.uint8)
+    estimator = hrpose.PoseEstimator.from_engine(NanEngine(), batch_size=1)
+    calls = {
+        "image": lambda: estimator(bright),
+        "list": lambda: estimator([dark, dark, bright]),
+        "stream": lambda: list(estimator.stream([(dark, None, None), (bright, None, None)], on_error=print)),
+        "video": lambda: list(
+            track_poses(estimator, [VideoFrame(image, i, i / 25) for i, image in enumerate([dark, bright])])
+        ),
+    }
+    estimator([dark, dark])
+    with pytest.raises(NonFinitePosesError, match=r"NaN or infinity in 1 of 1 crops.*precision=32"):
+        calls[entry]()

@@ -19,8 +19,9 @@ def compare(*, keypoints=0.0, score=0.0, tied=0, count=1):
     scores[0, 3] += score
     ties[1, :tied] = True
     comparer = Comparer()
-    comparer.update((KEYPOINTS, SCORES), (KEYPOINTS, SCORES), NO_TIES)
-    comparer.update((found, scores), (KEYPOINTS, SCORES), ties)
+    crops = {"sides": np.array([100.0, 200.0]), "confidence": 0.2}
+    comparer.update((KEYPOINTS, SCORES), (KEYPOINTS, SCORES), NO_TIES, **crops)
+    comparer.update((found, scores), (KEYPOINTS, SCORES), ties, **crops)
     return comparer.compare()
 
 
@@ -67,6 +68,45 @@ def test_a_comparison_counts_what_moved():
     assert (comparison.num_crops, comparison.num_keypoints) == (4, 200)
     assert (comparison.largest, comparison.median, comparison.largest_score) == (3.0, 0.0, 0.25)
     assert (comparison.moved, comparison.undecided) == (0.01, 0.005)
+
+
+def shift(amounts, *, scores=1.0):
+    """Compare keypoints that move by shares of the longer side of their crop, 50 pixels, all confident unless told."""
+    off = 50.0 * np.array(amounts, float)[None]
+    found = np.stack([off, np.zeros_like(off)], axis=-1)
+    expected = np.zeros_like(found), np.full(off.shape, scores, np.float32)
+    comparer = Comparer()
+    comparer.update((found, expected[1]), expected, np.zeros(off.shape, bool), sides=np.array([50.0]), confidence=0.2)
+    return comparer.compare()
+
+
+@pytest.mark.parametrize(
+    ("amounts", "faults"),
+    [
+        ([0.0] * 10, []),
+        ([0.009] * 10, []),
+        ([0.011] * 10, ["in the median"]),
+        ([0.0] * 90 + [0.031] * 10, []),  # 10 % may
+        ([0.0] * 89 + [0.031] * 11, ["11.0% of the confident keypoints move by more than 3%"]),
+        ([0.0] * 89 + [np.nan] * 11, ["11.0% of the confident keypoints"]),
+        ([0.5] * 10, ["100.0% of the confident keypoints", "in the median"]),
+    ],
+)
+def test_keypoints_of_less_precision_may_move_within_bounds(amounts, faults):
+    found = shift(amounts).faults_beside(0.1)
+    assert len(found) == len(faults)
+    assert all(part in text for part, text in zip(faults, found, strict=True))
+    assert shift(amounts).describe_bounds(0.1).startswith(f"of {len(amounts)} confident keypoints")
+
+
+def test_keypoints_that_the_network_is_not_sure_of_judge_nothing():
+    assert shift([0.5], scores=0.2).num_confident == 0
+    assert "give photos=" in shift([0.0], scores=0.2).faults_beside(0.1)[0]
+
+
+def test_numbers_that_are_none_are_counted():
+    assert shift([0.0, np.nan, np.inf, 0.1]).not_finite == 0.5
+    assert shift([0.0, 0.1]).not_finite == 0.0
 
 
 def test_nothing_to_compare_on_is_an_error():

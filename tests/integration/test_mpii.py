@@ -48,6 +48,7 @@ def pckh_of(run: Path, persons: Path) -> dict[str, float]:
     return pckh_table(errors, truth.labelled)
 
 
+@pytest.mark.trains
 def test_fit_and_test_measure_pckh(persons, tmp_path, capsys) -> None:
     # not before hydra is known to be needed: the tasks bring Lightning in
     from hrpose.tasks.fit import fit

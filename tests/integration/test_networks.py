@@ -9,6 +9,7 @@ from hrpose.config import compose, validate
 from hrpose.data.errors import DataWarning
 
 pytestmark = [
+    pytest.mark.trains,
     pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*log_every_n_steps.*:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*"),

@@ -41,6 +41,7 @@ def truth_from_coco(annotations: dict[str, Any], num_keypoints: int = 17) -> Gro
         bbox=np.array([row["bbox"] for row in objects], dtype=np.float64).reshape(-1, 4),
         area=np.array([row["area"] for row in objects], dtype=np.float64),
         iscrowd=np.array([row["iscrowd"] for row in objects], dtype=bool),
+        num_keypoints=np.array([row["num_keypoints"] for row in objects], dtype=np.int64),
     )
 
 
@@ -85,7 +86,7 @@ def image_dicts(
         there = [row for row in annotations["annotations"] if row["image_id"] == image_id]
 
         def column(rows: list[dict[str, Any]], name: str, *shape: int) -> torch.Tensor:
-            kind = torch.int64 if name in {"category_id", "iscrowd"} else torch.float64
+            kind = torch.int64 if name in {"category_id", "iscrowd", "num_keypoints"} else torch.float64
             return torch.tensor([row[name] for row in rows], dtype=kind).reshape(len(rows), *shape)
 
         preds.append(
@@ -100,6 +101,7 @@ def image_dicts(
                 "keypoints": column(there, "keypoints", num_keypoints, 3),
                 "area": column(there, "area"),
                 "iscrowd": column(there, "iscrowd"),
+                "num_keypoints": column(there, "num_keypoints"),
                 "boxes": column(there, "bbox", 4),
                 "labels": column(there, "category_id"),
             }
@@ -159,3 +161,13 @@ def random_case(
         if not distinct and rng.random() < 0.1:
             results.append(dict(results[int(rng.integers(len(results)))]))
     return annotations, results, sigmas
+
+
+def contradict(annotations: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Give a third of the objects a `num_keypoints` of 0, 1 or 99 whatever their labels."""
+    rng = np.random.default_rng(seed)
+    rows = [
+        {**row, "num_keypoints": int(rng.choice([0, 1, 99]))} if rng.random() < 0.34 else row
+        for row in annotations["annotations"]
+    ]
+    return {**annotations, "annotations": rows}

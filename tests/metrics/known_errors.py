@@ -8,7 +8,7 @@ from hrpose.structures import GroundTruth
 
 AREA = 10_000.0
 GRID = (
-    np.stack(np.divmod(np.arange(17), 5), axis=1) * 80.0
+    np.stack(np.divmod(np.arange(17), 5), axis=1) * 80.0 + 8.0
 )  # keypoints far apart beside their tolerance of at most 25 px
 
 

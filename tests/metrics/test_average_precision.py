@@ -1,6 +1,7 @@
 """The class over the functional AP: the same bits as the reference, however the poses come in."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from keypoint_oracle import coco_numbers, image_dicts, numbers, poses_from_coco, random_case, truth_from_coco
+from keypoint_oracle import (
+    coco_numbers,
+    contradict,
+    image_dicts,
+    numbers,
+    poses_from_coco,
+    random_case,
+    truth_from_coco,
+)
 from torchmetrics import MetricCollection
 
 from hrpose.metrics import KeypointAveragePrecision, ObjectKeypointSimilarity
@@ -59,6 +68,7 @@ def test_tail_of_the_official_validation(
 @pytest.mark.parametrize("seed", range(6))
 def test_dicts_give_the_reference_bits(seed: int) -> None:
     annotations, results, sigmas = random_case(seed, num_keypoints=5, num_categories=3)
+    annotations = contradict(annotations, seed)
     metric = KeypointAveragePrecision(sigmas)
     preds, target = image_dicts(annotations, results, 5)
     metric.update(preds[:2], target[:2])
@@ -114,8 +124,26 @@ def test_equal_scores_are_ordered_by_image_and_instance_id() -> None:
     assert numbers(metric) == coco_numbers(annotations, results, sigmas)
 
 
+@pytest.mark.parametrize("first", [2**53 - 3, 2**63 - 100, -(2**63), -(2**53) - 2])
+def test_large_image_ids_are_exact(first: int) -> None:
+    annotations, results, sigmas = random_case(8, num_keypoints=5)
+    expected = coco_numbers(annotations, results, sigmas)
+    for row in annotations["images"]:
+        row["id"] = first + row["id"] // 7
+    for row in [*annotations["annotations"], *results]:
+        row["image_id"] = first + row["image_id"] // 7
+    metric = KeypointAveragePrecision(sigmas, ground_truth=truth_from_coco(annotations, 5))
+    poses = poses_from_coco(results, 5)
+    metric.update_poses(poses)
+    assert numbers(metric) == expected
+    assert sorted(row["image_id"] for row in metric.results()) == sorted(poses.image_ids.tolist())
+    with pytest.raises(ValueError, match="image_ids to be integers, but got float64"):
+        metric.update_poses(replace(poses, image_ids=poses.image_ids.astype(np.float64)))
+
+
 def test_instances_handed_out_twice_count_once() -> None:
     annotations, results, sigmas = random_case(5, num_keypoints=8)
+    annotations = contradict(annotations, 5)
     poses = poses_from_coco(results, 8)
     metric = KeypointAveragePrecision(sigmas, ground_truth=truth_from_coco(annotations, 8))
     metric.update_poses(poses)

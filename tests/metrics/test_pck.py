@@ -225,6 +225,7 @@ def test_nothing_labelled_is_not_a_number() -> None:
         ({"sizes": torch.zeros(1)}, "`sizes` to be positive"),
         ({"labelled": torch.ones(2, 2)}, r"`labelled` to be \(1, 2\), but got \(2, 2\)"),
         ({"ids": torch.ones(2)}, r"`ids` to be \(1,\)"),
+        ({"ids": torch.tensor([1.5])}, "`ids` to be integers, but got float32"),
         ({"preds": torch.full((1, 2, 2), torch.nan)}, "to be finite where labelled"),
     ],
 )

@@ -89,6 +89,12 @@ def test_ids() -> None:
     )
 
 
+def test_image_ids_that_are_no_integers_are_refused() -> None:
+    refuse(r"preds\[0\]\['image_id'\] to be integers, but got float64", {"image_id": 1.5})
+    refuse(r"target\[0\]\['image_id'\] to fit in int64", person={"image_id": np.uint64(2**63)})
+    refuse(r"preds\[0\]\['ids'\] to be integers, but got float", {"ids": torch.tensor([1.5, 2.5])})
+
+
 def test_person_without_keypoints_needs_a_box() -> None:
     refuse(r"target\[0\] to have `boxes`", person={"keypoints": torch.zeros(1, 3, 3)})
 

@@ -96,9 +96,12 @@ def test_w48_heatmaps_equal_the_official_ones(golden):
     np.testing.assert_allclose(heatmaps.flatten()[golden["w48_index"]].numpy(), golden["w48_output"], atol=1e-4)
 
 
+@pytest.mark.trains
 def test_a_training_step_equals_the_official_one(tiny, golden):
-    net = copy.deepcopy(tiny).train()
-    images, target, weight = (torch.from_numpy(golden[f"train_{key}"]) for key in ("input", "target", "target_weight"))
+    """Compute in float64: in float32 the rounding of some processors switches a ReLU, which changes gradients by .3 %."""
+    net = copy.deepcopy(tiny).double().train()
+    batch = (torch.from_numpy(golden[f"train_{key}"]).double() for key in ("input", "target", "target_weight"))
+    images, target, weight = batch
     heatmaps = net(images)
     loss = HeatmapMSELoss()(heatmaps, target, weight)
     loss.backward()
@@ -106,7 +109,7 @@ def test_a_training_step_equals_the_official_one(tiny, golden):
     assert loss.item() == pytest.approx(float(golden["train_loss"]), rel=1e-5)
     for parameter, key in ((net.conv1.weight, "conv1"), (net.final_layer.weight, "final")):
         want = golden[f"train_grad_{key}_weight"]
-        np.testing.assert_allclose(parameter.grad.numpy(), want, rtol=1e-3, atol=1e-4 * np.abs(want).max())
+        np.testing.assert_allclose(parameter.grad.numpy(), want, rtol=0, atol=2e-5 * np.abs(want).max())
     np.testing.assert_allclose(
         net.bn1.running_mean.numpy(), golden["train_bn1_running_mean_after"], rtol=1e-5, atol=1e-6
     )
@@ -115,7 +118,7 @@ def test_a_training_step_equals_the_official_one(tiny, golden):
     ours = {name: float(parameter.grad.double().norm()) for name, parameter in net.named_parameters()}
     assert ours.keys() == norms.keys()
     for name, norm in norms.items():
-        assert ours[name] == pytest.approx(norm, rel=1e-3, abs=1e-6), name
+        assert ours[name] == pytest.approx(norm, rel=2e-5), name
 
 
 def test_features_are_the_one_map_under_the_head(tiny):

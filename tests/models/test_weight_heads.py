@@ -30,6 +30,12 @@ def saved(folder, net, names=None):
     return folder / "weights.pth"
 
 
+def test_each_of_two_similar_names_takes_its_own_place():
+    match = match_keypoints(["a", "A", "鼻", "нос"], ["нос", "A", "a", "☆"], num_channels=4, num_file_channels=4)
+    assert match.taken == {0: 2, 1: 1, 3: 0}
+    assert match.fresh_names == ("鼻",)
+
+
 def test_coco_gives_mpii_the_twelve_keypoints_that_both_name(tmp_path):
     coco, mpii = hrnet(17), hrnet(16)
     own = mpii.final_layer.weight.clone(), mpii.final_layer.bias.clone()

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from keypoint_oracle import random_case, truth_from_coco
 from small_case import PROTOCOL
 
-from hrpose.report import FileStamp, Protocol, name_areas, name_sigmas
+from hrpose.report import FileStamp, Protocol, name_areas, name_num_keypoints, name_sigmas
 from hrpose.skeletons import COCO, KNOWN_SKELETONS, MPII
 
 WHOLE = replace(
@@ -88,6 +89,23 @@ def test_the_share_of_the_box_that_stands_for_the_area_is_stated() -> None:
     other = replace(WHOLE, areas="0.53 of the box")
     assert ", sigmas coco, areas 0.53 of the box, flip test on" in str(other)
     assert WHOLE.differences(other) == ["areas: annotated | 0.53 of the box"]
+
+
+def test_a_contradicting_num_keypoints_is_stated_and_older_reports_counted_labels() -> None:
+    annotations, _, _ = random_case(2, num_keypoints=3)
+    truth = truth_from_coco(annotations, 3)
+    assert name_num_keypoints(truth) == name_num_keypoints(replace(truth, num_keypoints=None)) == "the labelled ones"
+    labelled = np.flatnonzero(~truth.is_ignored)[:2]
+    unlabelled = np.flatnonzero((truth.num_keypoints == 0) & ~truth.iscrowd)[:1]
+    stated = truth.num_keypoints.copy()
+    stated[labelled], stated[unlabelled] = 0, 9
+    text = name_num_keypoints(replace(truth, num_keypoints=stated))
+    assert text == "as the file states it, in contradiction to the labels of 3 persons"
+    other = replace(WHOLE, num_keypoints=text)
+    assert f", num_keypoints {text}, flip test on" in str(other)
+    content = WHOLE.to_dict()
+    del content["num_keypoints"]
+    assert Protocol.from_dict(content) == WHOLE
 
 
 def test_sigmas_are_named_or_hashed() -> None:

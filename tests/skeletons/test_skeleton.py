@@ -1,9 +1,10 @@
 import logging
 import re
+from array import array
 
 import pytest
 
-from hrpose.skeletons import COCO, MPII, Skeleton, keypoint_key
+from hrpose.skeletons import COCO, MPII, Skeleton
 
 
 def test_coco_mirror_pairs_are_the_official_ones() -> None:
@@ -34,6 +35,8 @@ def test_coco_sigmas_are_those_of_the_evaluation_code() -> None:
         ("l_ear", "r_ear"),
         ("leftEar", "rightEar"),
         ("L Ear", "R Ear"),
+        ("leftear", "rightear"),
+        ("rear", "lear"),
     ],
 )
 def test_pairs_are_found_in_common_spellings(left, right) -> None:
@@ -70,6 +73,23 @@ def test_a_side_without_its_counterpart_is_warned_of(caplog) -> None:
     assert "left_ear" in caplog.text
 
 
+def test_of_many_sides_without_their_counterpart_some_are_named(caplog) -> None:
+    with caplog.at_level(logging.WARNING):
+        Skeleton.from_names([f"left_{k}" for k in range(9)], sigmas=[0.1] * 9)
+    assert len(caplog.records) == 1
+    assert "left_0, left_1, left_2, left_3, left_4 and 4 more" in caplog.text
+
+
+def test_given_pairs_need_no_counterpart(caplog) -> None:
+    with caplog.at_level(logging.WARNING):
+        Skeleton.from_names(["left_ear", "other_ear"], sigmas=[0.1] * 2, flip_pairs=[[0, 1]])
+    assert caplog.text == ""
+
+
+def test_joined_sides_have_an_upper_body() -> None:
+    assert Skeleton.from_names(["nose", "lefthip", "righthip", "LKnee", "RKnee"]).lower_body == (1, 2, 3, 4)
+
+
 def test_a_category_gives_names_edges_and_sigmas() -> None:
     skeleton = Skeleton.from_category(
         {
@@ -99,6 +119,7 @@ def test_a_category_gives_names_edges_and_sigmas() -> None:
             for edges in ([(1, 3)], [(0, 1)], [(1, 2), (1,)], [5])
         ),
         ({"name": "x", "keypoints": "nose"}, "but got 'nose'"),
+        ({"name": "x", "keypoints": array("d", [1, 2])}, r"but got \[1, 2\]"),
     ],
 )
 def test_a_faulty_category_is_refused(category, message) -> None:
@@ -109,20 +130,3 @@ def test_a_faulty_category_is_refused(category, message) -> None:
 @pytest.mark.parametrize("skeleton", [COCO, MPII, Skeleton.from_names(["nose", "neck"])])
 def test_plain_containers_give_the_skeleton_back(skeleton) -> None:
     assert Skeleton.from_dict(skeleton.to_dict()) == skeleton
-
-
-@pytest.mark.parametrize("name", ["left_eye", "leftEye", "Left-Eye", "l.eye", "eye_left", "L_EYE", "lefteye"])
-def test_a_keypoint_has_one_key_however_it_is_spelt(name) -> None:
-    assert keypoint_key(name) == "lefteye"
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [("thorax", "neck"), ("upper_neck", "neck"), ("left_eye", "right_eye"), ("eye", "left_eye"), ("toe1", "toe2")],
-)
-def test_keypoints_of_other_names_have_other_keys(one, other) -> None:
-    assert keypoint_key(one) != keypoint_key(other)
-
-
-def test_the_top_of_the_head_has_two_names() -> None:
-    assert keypoint_key("top_head") == keypoint_key("headTop") == keypoint_key("head_top")

@@ -1,5 +1,7 @@
 import multiprocessing
 import pickle
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,17 +68,40 @@ def test_every_further_process_is_sent_the_same_memory() -> None:
     assert table.__getstate__()["keypoints"].data_ptr() == table.keypoints.ctypes.data == first
 
 
-def test_objects_are_selected_and_all_photos_stay() -> None:
+def make_truth(**changes: Any) -> GroundTruth:
     truth = GroundTruth(
         image_ids=np.array([1, 2, 3]), object_image_ids=np.array([1, 1, 3]), instance_ids=np.array([7, 8, 9]),
         category_ids=np.ones(3, int), keypoints=np.arange(12.0).reshape(3, 2, 2), visibility=np.full((3, 2), 2, np.uint8),
         bbox=np.arange(12.0).reshape(3, 4), area=np.array([1.0, 2.0, 3.0]), iscrowd=np.zeros(3, bool),
         crowd_index=np.array([0.0, 0.5, 1.0]),
     )  # fmt: skip
+    return replace(truth, **changes)
+
+
+def test_objects_are_selected_and_all_photos_stay() -> None:
+    truth = make_truth(num_keypoints=np.array([0, 1, 2]))
     for rows in (np.array([False, True, True]), [1, 2], slice(1, 3)):
         kept = truth.select(rows)
         assert kept.instance_ids.tolist() == [8, 9]
         assert kept.keypoints.tolist() == truth.keypoints[1:].tolist()
         assert kept.image_ids.tolist() == [1, 2, 3]
         assert kept.crowd_index is truth.crowd_index
+        assert kept.num_keypoints.tolist() == [1, 2]
     assert len(truth.select(slice(0))) == 0
+    assert make_truth().select([0]).num_keypoints is None
+
+
+def test_crowds_and_objects_of_no_keypoints_are_ignored() -> None:
+    labels = np.array([[2, 1], [0, 0], [0, 1]], np.uint8)
+    truth = make_truth(visibility=labels, iscrowd=np.array([False, False, True]))
+    assert truth.is_ignored.tolist() == [False, True, True]
+    stated = replace(truth, num_keypoints=np.array([0, 5, 5]))
+    assert stated.is_ignored.tolist() == [True, False, True]
+
+
+def test_what_is_ignored_or_left_without_labels_is_ignored_after_relabelling() -> None:
+    truth = make_truth(num_keypoints=np.array([0, 2, 2]))
+    labels = np.array([[1, 1], [0, 0], [0, 1]], np.uint8)
+    again = truth.relabel(labels)
+    assert again.visibility is labels
+    assert again.is_ignored.tolist() == [True, True, False]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,7 @@ from hrpose.backends import open_exported
 from hrpose.config import ConfigError, check, compose
 from hrpose.data.synthetic import write_dataset
 from hrpose.export import graph
+from hrpose.models import WeightsError
 from hrpose.tasks import export as export_room
 from hrpose.tasks import run
 from hrpose.tasks.export import ExportCheckError
@@ -164,6 +166,68 @@ def test_int8_is_calibrated_on_photos(export, people, format):
     assert report["comparison"]["median"] < 20
     marks = {"onnx": b"QuantizeLinear", "openvino": b"FakeQuantize"}
     assert file.read_bytes().count(marks[format]) > 50
+
+
+def write_photos(folder, pictures):
+    folder.mkdir()
+    for index, picture in enumerate(pictures):
+        cv2.imwrite(str(folder / f"{index}.png"), picture)
+    return folder
+
+
+@pytest.mark.parametrize("colours", [(0, 0, 0, 0), (0, 90, 255, 40)])
+def test_int8_is_not_calibrated_on_single_colours(weights, tmp_path, colours):
+    photos = write_photos(tmp_path / "photos", [np.full((80, 60, 3), colour, np.uint8) for colour in colours])
+    words = [
+        f"weights={weights}",
+        "precision=int8",
+        f"paths.data={tmp_path}",
+        f"photos={photos}",
+        f"paths.run={tmp_path}",
+    ]
+    with pytest.raises(ConfigError, match="4 of 4 calibration crops have a single colour"):
+        run("export", compose("export", words))
+    assert not list(tmp_path.glob("*.onnx"))
+
+
+def changed(weights, file, name, change):
+    """Write a checkpoint with one changed tensor."""
+    content = torch.load(weights, weights_only=True)
+    content["state_dict"][name] = change(content["state_dict"][name])
+    torch.save(content, file)
+    return file
+
+
+@pytest.mark.slow
+def test_int8_that_moves_keypoints_fails_without_an_ap(weights, people, tmp_path, caplog):
+    """Calibrated on the photos at a sixteenth of their brightness, activations of bright photos are cut off."""
+    dark = [cv2.imread(str(file)) // 16 for file in sorted((people / "val2017").iterdir())]
+    photos = write_photos(tmp_path / "photos", dark)
+    sure = changed(weights, tmp_path / "sure.ckpt", "net.final_layer.weight", lambda weight: weight * 1e10)
+    words = [f"weights={sure}", "precision=int8", f"paths.data={people}", "flip_test=false", "measure_ap=false"]
+    with pytest.raises(ExportCheckError, match="confident keypoints move by more than 3%"):
+        run("export", compose("export", [*words, f"photos={photos}", f"output={tmp_path}/dark.onnx"]))
+    assert "calibration crops have a single colour, 6 have little contrast" in caplog.text
+    assert json.loads((tmp_path / "dark.export.json").read_text())["comparison"]["shifted"] > 0.1
+
+
+def test_weights_that_are_no_numbers_are_refused_before_anything_is_written(weights, people, tmp_path):
+    broken = changed(weights, tmp_path / "nan.ckpt", "net.final_layer.bias", lambda bias: bias * torch.nan)
+    words = [f"weights={broken}", "format=torch", f"paths.data={people}", f"output={tmp_path}/a.torchscript"]
+    with pytest.raises(WeightsError, match=r"nan\.ckpt, found NaN or infinity in 1 tensors \(final_layer\.bias\)"):
+        run("export", compose("export", words))
+    assert [file.name for file in tmp_path.iterdir()] == ["nan.ckpt"]
+
+
+@pytest.mark.parametrize("measure_ap", ["true", "false"])
+def test_half_precision_that_overflows_is_an_error(weights, people, tmp_path, measure_ap):
+    large = changed(weights, tmp_path / "large.ckpt", "net.final_layer.weight", lambda weight: weight * 1e6)
+    words = [f"weights={large}", "format=torch", "precision=fp16", f"paths.data={people}", f"measure_ap={measure_ap}"]
+    with pytest.raises(ExportCheckError, match="NaN or infinite: its precision overflows; export with precision=fp32"):
+        run("export", compose("export", [*words, f"output={tmp_path}/a.torchscript", "flip_test=false"]))
+    report = json.loads((tmp_path / "a.export.json").read_text(), parse_constant=pytest.fail)
+    assert report["comparison"]["not_finite"] > 0
+    assert report["ap_after"] is None
 
 
 def test_int8_wants_photos(weights, tmp_path):

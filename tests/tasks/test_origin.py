@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from hrpose.config import ConfigError, compose
 from hrpose.models import WeightsError
 from hrpose.skeletons import COCO, Skeleton
-from hrpose.tasks.origin import advised, check_origin, read_origin
+from hrpose.tasks.origin import advised, check_flip_pairs, check_origin, read_origin
 
 BOLTS = Skeleton.from_names(["bolt", "edge", "hook"], sigmas=[0.1] * 3)
 
@@ -57,6 +57,19 @@ def test_another_codec_is_warned_of(tmp_path, caplog):
         assert caplog.text == ""
         check_origin(compose("test"), read_origin(file))
     assert f"{file} was trained with another codec (there | here): codec.sigma: 1.25 | 0.9." in caplog.text
+
+
+def test_other_mirror_pairs_are_warned_of(tmp_path, caplog):
+    pairs = [("bolt", "edge")]
+    trained = Skeleton.from_names(BOLTS.keypoint_names, sigmas=BOLTS.sigmas, flip_pairs=pairs)
+    origin = read_origin(leave_checkpoint(tmp_path, trained))
+    with caplog.at_level(logging.WARNING):
+        check_flip_pairs(trained, origin)
+        check_flip_pairs(COCO, origin)
+        check_flip_pairs(BOLTS, None)
+        assert caplog.text == ""
+        check_flip_pairs(BOLTS, origin)
+    assert "was trained with the mirror pairs [[0, 1]], but the flip test uses []" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "nowhere.ckpt", None])

@@ -7,16 +7,20 @@ import subprocess
 import sys
 from unittest.mock import patch
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from small_network import write_checkpoint
 
 from hrpose import PoseEstimator
 from hrpose.config import ConfigError, check, compose
+from hrpose.data.errors import DataWarning
 from hrpose.data.load import load_image
 from hrpose.data.synthetic import draw_walk, write_dataset
 from hrpose.data.video import VideoReader, VideoWriter
 from hrpose.geometry import clip_bbox
+from hrpose.inference import NonFinitePosesError
 from hrpose.tasks import run
 from hrpose.tasks.predict import UnusablePhotosError
 
@@ -134,11 +138,14 @@ def test_poses_that_repeat_a_better_one_are_left_out(predict, people, tmp_path):
     name = sorted(path.name for path in (people / "val2017").iterdir())[0]
     boxes = tmp_path / "boxes.json"
     images = tmp_path / "images.json"
-    images.write_text(json.dumps({"images": [{"id": 4, "file_name": name}]}))
-    box = {"image_id": 4, "category_id": 1, "bbox": [10, 10, 60, 90]}
+    image_id = 2**53 + 1  # a float64 does not hold it
+    images.write_text(json.dumps({"images": [{"id": image_id, "file_name": name}]}))
+    box = {"image_id": image_id, "category_id": 1, "bbox": [10, 10, 60, 90]}
     boxes.write_text(json.dumps([{**box, "score": 0.5}, {**box, "score": 0.9}]))
     words = [f"source={people}/val2017/{name}", f"annotations={images}", f"boxes={boxes}", "draw=none"]
-    assert predict(*words, folder="one")[0] == 1
+    number, folder = predict(*words, folder="one")
+    assert number == 1
+    assert [row["image_id"] for row in read(folder / "poses.json")] == [image_id]
     assert predict(*words, "oks_nms_threshold=null", folder="two")[0] == 2
     assert predict(*words, "min_bbox_score=0.95", folder="none")[0] == 0
 
@@ -240,6 +247,40 @@ def test_a_video_in_part_without_pictures_or_smoothing(predict, film):
     _, folder = predict(f"source='{film}'", "max_frames=2", "draw=none", "smoothing=none", "tracking.matcher=hungarian")
     assert sorted(path.name for path in folder.iterdir()) == ["images.json", "poses.json"]
     assert len(read(folder / "images.json")["images"]) == 2
+
+
+@pytest.mark.parametrize("kind", ["photos", "video"])
+def test_a_network_that_gives_nan_is_an_error_and_leaves_json(weights, people, film, tmp_path, kind):
+    content = torch.load(weights, weights_only=True)
+    content["state_dict"]["net.final_layer.weight"] *= torch.nan
+    torch.save(content, tmp_path / "nan.ckpt")
+    words = [f"weights={tmp_path}/nan.ckpt", "device=cpu", "draw=none", f"paths.run={tmp_path}/run"]
+    source = people / "val2017" if kind == "photos" else f"'{film}'"
+    with pytest.raises(NonFinitePosesError, match="NaN or infinity"):
+        run("predict", compose("predict", [*words, f"source={source}"]))
+    assert read(tmp_path / "run" / "poses.json") == []
+
+
+def test_dark_photos_are_read_by_the_bits_they_use(predict, people, tmp_path):
+    """The same poses as of the photos of 8 bits; a bit depth that is given or trained goes before the measured one."""
+    for folder in ("plain", "deep"):
+        (tmp_path / folder).mkdir()
+    for file in sorted((people / "val2017").iterdir())[:2]:
+        photo = cv2.imread(str(file))
+        photo[0, 0] = 255
+        cv2.imwrite(str(tmp_path / "plain" / f"{file.stem}.png"), photo)
+        cv2.imwrite(str(tmp_path / "deep" / f"{file.stem}.png"), photo.astype(np.uint16) * 16)
+    predict(f"source={tmp_path}/plain", "draw=none", folder="a")
+    with pytest.warns(DataWarning, match=r"2 of 2 sampled images have 16 bits per channel and use 12 .*Set bit_depth"):
+        predict(f"source={tmp_path}/deep", "draw=none", folder="b")
+    assert read(tmp_path / "b" / "poses.json") == read(tmp_path / "a" / "poses.json")
+    predict(f"source={tmp_path}/deep", "draw=none", "bit_depth=12", folder="c")
+    assert read(tmp_path / "c" / "poses.json") == read(tmp_path / "a" / "poses.json")
+    with (
+        pytest.warns(DataWarning, match="They are read with 10 bits.*refused"),
+        pytest.raises(UnusablePhotosError, match=r"to use 10 bits .*Set bit_depth=12"),
+    ):
+        predict(f"source={tmp_path}/deep", "draw=none", "bit_depth=10", folder="d")
 
 
 def test_the_newest_checkpoint_of_a_name(people, weights, tmp_path):

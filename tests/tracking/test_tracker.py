@@ -101,14 +101,27 @@ def test_unsure_keypoints_are_not_compared():
 def test_boxes_are_propagated_to_where_people_would_be():
     people = OksTracker(COCO.sigmas)
     for step in range(4):
-        people.update(poses((10 * step, -3 * step)), step / 10)
+        found = poses((10 * step, -3 * step))
+        people.update(replace(found, bbox_scores=np.float32([0.75 - step / 10])), step / 10)
     boxes, scores = people.propagate(0.5)
     low, high = PERSON.min(axis=0), PERSON.max(axis=0)
     expected = [*(np.array([50, -15]) + low - 0.15 * (high - low)), *(1.3 * (high - low))]
     np.testing.assert_allclose(boxes, [expected], atol=1e-9)
-    np.testing.assert_allclose(scores, [0.9], rtol=1e-6)
+    np.testing.assert_allclose(scores, [0.45], rtol=1e-6)  # of the last box, not of the keypoints
     assert [len(side) for side in people.propagate(1.4)] == [0, 0]
     assert [len(side) for side in OksTracker(COCO.sigmas).propagate(0.0)] == [0, 0]
+
+
+def test_who_is_missing_is_where_they_would_be():
+    people = OksTracker(COCO.sigmas, max_gap=0.5)
+    assert people.missing(poses((0, 0)), 0.0).shape == (0, 2)
+    for step in range(4):
+        people.update(poses((0, 0), (200 + 10 * step, 0)), step / 10)
+    assert len(people.missing(poses((0, 0), (240, 0)), 0.4)) == 0
+    np.testing.assert_allclose(people.missing(poses((0, 0)), 0.4), PERSON.mean(axis=0)[None] + [[240, 0]], atol=1e-9)
+    assert len(people.missing(poses(), 0.4)) == 2
+    assert len(people.missing(poses(), 0.9)) == 0
+    assert people.update(poses((0, 0), (240, 0)), 0.4).instance_ids.tolist() == [1, 2]  # asking changes nothing
 
 
 def test_nobody_is_propagated_from_two_keypoints():

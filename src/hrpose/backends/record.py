@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 import hrpose.codecs
 from hrpose.codecs import Codec
+from hrpose.files import dumps
 from hrpose.skeletons import Skeleton
 
 Form: TypeAlias = Literal["crops", "photo"]
@@ -20,6 +21,7 @@ METADATA_KEY = "hrpose"
 _VERSION = 1
 _LARGEST = 1 << 20  # characters of JSON
 _MAX_KEYPOINTS = 4096
+_OPTIONAL: Mapping[str, Any] = {"upright": False, "bit_depth": None}  # entries that are left out where they say nothing
 
 
 class ExportedFileError(ValueError):
@@ -45,6 +47,8 @@ class ExportRecord:
         std: of its first, second and third channel, with 1 for full brightness.
         source: the name of the weights' file.
         protocols: how the AP of the weights was measured, by the kind of boxes; as plain containers.
+        upright: whether the network was trained on images with their EXIF orientation applied.
+        bit_depth: bits of images of 16 bits per channel that the network was trained on; None where there were none.
     """
 
     form: Form
@@ -60,6 +64,8 @@ class ExportRecord:
     std: tuple[float, float, float]
     source: str
     protocols: Mapping[str, Any] = field(default_factory=dict)
+    upright: bool = False
+    bit_depth: int | None = None
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -69,6 +75,7 @@ class ExportRecord:
     def to_json(self) -> str:
         """Write it as JSON."""
         content = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        content = {name: value for name, value in content.items() if name not in _OPTIONAL or value != _OPTIONAL[name]}
         content |= {
             "version": _VERSION,
             "skeleton": self.skeleton.to_dict(),
@@ -77,7 +84,7 @@ class ExportRecord:
             "input_size": list(self.codec.input_size),
             "protocols": dict(self.protocols),
         }
-        return json.dumps(content, allow_nan=False)
+        return dumps(content)
 
     @staticmethod
     def from_json(text: str, place: str) -> ExportRecord:
@@ -157,6 +164,7 @@ def _checked(content: dict[str, Any]) -> ExportRecord:
     expected = {*(entry.name for entry in fields(ExportRecord)), "version", "grid", "input_size"}
     if content.get("version") != _VERSION:
         raise ValueError(f"its version is {content.get('version')!r}; {_VERSION} can be read.")
+    content = {**_OPTIONAL, **content}
     if set(content) != expected:
         different = ", ".join(sorted(set(content) ^ expected))
         raise ValueError(f"its entries are other ones than expected: {different}.")
@@ -177,12 +185,15 @@ def _checked(content: dict[str, Any]) -> ExportRecord:
         std=_three(content, "std", above=0),
         source=_of_type(content, "source", str),
         protocols=_mapping(content, "protocols"),
+        upright=_of_type(content, "upright", bool),
+        bit_depth=None if content["bit_depth"] is None else _choice(content, "bit_depth", range(8, 17)),
     )
 
 
 def _skeleton(content: Mapping[str, Any]) -> Skeleton:
     shape = {"name": str, "keypoint_names": list, "edges": list, "sigmas": list, "upper_body": list}
-    if set(content) != set(shape) or any(type(content[key]) is not kind for key, kind in shape.items()):
+    required = set(content) - {"flip_pairs"}  # older files do not have them
+    if required != set(shape) or any(type(content[key]) is not kind for key, kind in shape.items()):
         raise ValueError(f"its skeleton is not made of {', '.join(shape)}.")
     if not 0 < len(content["keypoint_names"]) <= _MAX_KEYPOINTS:
         raise ValueError(f"its skeleton has {len(content['keypoint_names'])} keypoints.")
@@ -209,9 +220,9 @@ def _mapping(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return value
 
 
-def _choice(content: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> Any:
+def _choice(content: Mapping[str, Any], name: str, choices: Sequence[Any]) -> Any:
     if content[name] not in choices:
-        raise ValueError(f"its entry {name} is {content[name]!r}, none of {', '.join(choices)}.")
+        raise ValueError(f"its entry {name} is {content[name]!r}, none of {', '.join(map(str, choices))}.")
     return content[name]
 
 

@@ -15,6 +15,7 @@ SETTINGS: Mapping[str, str] = {
     "rules": "Literal['official', 'mmpose']",
     "channels_last": "bool",
     "compile": "bool",
+    "threads": "int | Literal['auto']",
     "schedule_interval": "Literal['epoch', 'step']",
     "monitor": "str",
     "monitor_min_delta": "float",
@@ -26,7 +27,7 @@ _RESULTS = {
     "sigmas": f"Literal[{', '.join(map(repr, KNOWN_SKELETONS))}] | list[float] | None",
     "category": "str | None",
     "keypoint_fields": "dict[str, int] | None",
-    "area_from_bbox": "bool | float",
+    "area_from_bbox": "float",
     "max_detections": "int",
     "num_samples": "int",
 }
@@ -71,6 +72,7 @@ SETTINGS_OF: Mapping[str, Mapping[str, str]] = {
         "chunk_size": "int",
         "num_threads": "int | None",
         "upright": "bool | None",
+        "bit_depth": "int | None",
         "annotations": "str | None",
         "boxes": "str | None",
         "min_bbox_score": "float",
@@ -80,4 +82,9 @@ SETTINGS_OF: Mapping[str, Mapping[str, str]] = {
         "detect_every": "int",
         "min_score": "float",
     },
+}
+
+# What to write for a value of the wrong type, where the type alone does not say it.
+HINTS: Mapping[str, str] = {
+    "area_from_bbox": "It is a share: 1.0 takes the whole area of the box, 0.53 about half of it."
 }

@@ -14,7 +14,7 @@ from hrpose.config.errors import ConfigError, OverrideError, did_you_mean
 from hrpose.config.files import find_file_faults
 from hrpose.config.libraries import find_library_faults
 from hrpose.config.ranges import find_range_faults
-from hrpose.config.settings import SETTINGS, SETTINGS_OF
+from hrpose.config.settings import HINTS, SETTINGS, SETTINGS_OF
 from hrpose.config.signatures import Signature, UnknownTargetError, find_signature
 from hrpose.config.sources import Module
 
@@ -161,7 +161,7 @@ def _setting_faults(cfg: DictConfig) -> Iterator[Fault]:
         expression = ast.parse(annotation, mode="eval").body
         value = _plain_value(cfg, name)
         if value is not _UNRESOLVED and not fits(value, expression, _BUILTINS):
-            yield name, f"expected {describe(expression, _BUILTINS)}, but got {_show(value)}."
+            yield name, f"expected {describe(expression, _BUILTINS)}, but got {_show(value)}.{_hint(name)}"
 
 
 def _part_faults(cfg: DictConfig) -> Iterator[Fault]:
@@ -245,7 +245,11 @@ def _type_fault(node: DictConfig, name: str, signature: Signature) -> str | None
     advice = did_you_mean(str(value), choices)
     if isinstance(value, str) and asks_for_list(parameter.hint[0]) and fits([value], *parameter.hint):
         advice = f" One alone is a list too: {node._get_full_key(name)}=[{value}]."
-    return f"expected {describe(*parameter.hint)}, but got {_show(value)}.{advice}"
+    return f"expected {describe(*parameter.hint)}, but got {_show(value)}.{advice or _hint(name)}"
+
+
+def _hint(name: str) -> str:
+    return f" {HINTS[name]}" if name in HINTS else ""
 
 
 _UNRESOLVED = object()

@@ -1,6 +1,6 @@
 """Checks of annotation files and images: data that can be read but would probably train or measure something else.
 
-A check finds rows; it never changes them. `fit` and `test` warn of every finding once, with its count.
+A check finds rows; it never changes them. `fit`, `test` and `evaluate` warn of every finding once, with its count.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hrpose.data.errors import DataWarning
+
+_warned: set[Finding] = set()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +48,12 @@ class Finding:
 
 
 def warn_of(findings: Iterable[Finding]) -> None:
-    """Warn of each finding.
+    """Warn of each finding that this process has not warned of before.
 
     Warns:
         DataWarning: one per finding.
     """
     for finding in findings:
-        warnings.warn(str(finding), DataWarning, stacklevel=2)
+        if finding not in _warned:
+            _warned.add(finding)
+            warnings.warn(str(finding), DataWarning, stacklevel=2)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.data.coco_rows import Row, list_first
+from hrpose.data.coco_rows import Row, integers, list_first
 from hrpose.data.errors import DataError, DataWarning
 
 # keypoints, visibility, whether there is any
@@ -106,6 +106,26 @@ def pack_keypoint_fields(
     labels = triplets[..., 2]
     np.ceil(labels, out=labels, where=(labels > 0) & (labels < 2))
     return _split_keypoints(triplets, rows, file)
+
+
+def read_num_keypoints(
+    rows: Sequence[Row], visibility: NDArray[np.uint8], file: Path, *, follow: bool
+) -> NDArray[np.int64]:
+    """Collect `num_keypoints` (M,); the number of labelled keypoints where a row has none.
+
+    Args:
+        rows: M annotations.
+        visibility: (M, K).
+        file: where the rows are from.
+        follow: False counts the labelled keypoints of all rows, because they are not those that `num_keypoints` counts.
+
+    Raises:
+        DataError: if a number is not an integer.
+    """
+    numbers: NDArray[np.int64] = (visibility > 0).sum(axis=1)
+    stated = [place for place, row in enumerate(rows) if row.get("num_keypoints") is not None] if follow else []
+    numbers[stated] = integers([rows[place] for place in stated], "num_keypoints", "annotation", file)
+    return numbers
 
 
 def _is_valid(row: Row, field: str, file: Path) -> bool:

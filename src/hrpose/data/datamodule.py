@@ -16,7 +16,8 @@ from hrpose.codecs import Codec
 from hrpose.data.coco import forget_annotations
 from hrpose.data.dataset import PoseDataset, keep_batch, start_worker
 from hrpose.data.errors import DataError
-from hrpose.data.images import read_image
+from hrpose.data.image_checks import sample_images, settle_reading
+from hrpose.data.images import Reading, read_image
 from hrpose.data.normalization import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder, Normalization
 from hrpose.data.person_files import PersonFiles
 from hrpose.data.samplers import EpochSampler, ResumableLoader
@@ -53,14 +54,18 @@ class PoseDataModule(LightningDataModule):
         category: name of the category to take; the default is the one that has keypoints.
         keypoint_fields: fields of an annotation, each with the number of keypoints that are taken of it, the first ones; the
             default takes all of `keypoints`.
-        area_from_bbox: share of its box that a person without `area` is taken to cover.
+        area_from_bbox: share of its box that a person without `area`, or with one below 1 % of the box, is taken to cover.
         channel_order: of the network's input. The official ResNets were trained on "bgr", with the mean and std of RGB in
             their places.
         mean: of the input's first, second and third channel, with 1 for full brightness.
         std: of the input's first, second and third channel, with 1 for full brightness.
+        upright: apply the EXIF orientation of the photos. None does not, and warns if a sample of them has one.
+        bit_depth: bits that photos of 16 bits per channel use, 8 to 16; None measures a sample of the training photos, in a
+            test of the validation photos.
 
     Attributes:
         files: reads the annotation files.
+        reading: orientation and scale of the photos; the bit depth is measured in the first `setup`.
         train_table: the persons to train on, after `setup("fit")`.
         val_tables: the persons to validate on for each kind of boxes, after any `setup`.
 
@@ -98,6 +103,8 @@ class PoseDataModule(LightningDataModule):
         channel_order: ChannelOrder = "rgb",
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
+        upright: bool | None = None,
+        bit_depth: int | None = None,
     ) -> None:
         super().__init__()
         self.codec, self.skeleton = codec, skeleton
@@ -120,6 +127,8 @@ class PoseDataModule(LightningDataModule):
         steps = augment.values() if isinstance(augment, Mapping) else augment
         self.augment = tuple(step for step in steps if step is not None)
         self.normalization = Normalization(channel_order, mean, std)
+        self.reading = Reading(bool(upright), bit_depth)
+        self._orientation_matters = upright is None
         self._train_set: PoseDataset | None = None
         self._val_sets: dict[str, PoseDataset] = {}
 
@@ -133,9 +142,11 @@ class PoseDataModule(LightningDataModule):
         if stage == "fit" and self._train_set is None:
             self.files.check_alike(self.train_annotations, self.val_annotations)
             self.train_table = self.files.annotated(self.train_annotations, "train")
+            self._check_images(self.train_table, self.train_images)
             self._train_set = self._dataset(self.train_table, train=True)
         if not self._val_sets:
             self.val_tables = {boxes: self._val_table(boxes) for boxes in self.val_boxes}
+            self._check_images(self.val_tables[self.val_boxes[0]], self.val_images)
             self._val_sets = {boxes: self._dataset(table, train=False) for boxes, table in self.val_tables.items()}
         forget_annotations()
 
@@ -148,6 +159,11 @@ class PoseDataModule(LightningDataModule):
             sampler=EpochSampler(self._train_set, shuffle=True, seed=self.seed),
             **self._worker_options(),
         )
+
+    @property
+    def num_train_batches(self) -> int:
+        """Training batches of an epoch, of each process, after `setup("fit")`."""
+        return len(self.train_dataloader())  # a loader that nobody iterates starts no workers
 
     def val_dataloader(self) -> DataLoader[RawBatch] | list[DataLoader[RawBatch]]:
         """Make a loader for each entry of `val_boxes`; one alone comes without a list."""
@@ -211,13 +227,18 @@ class PoseDataModule(LightningDataModule):
         places = np.flatnonzero(table.image_ids == image_id)
         if not len(places):
             raise DataError(f"Expected the id of a photo of {self.val_annotations}, but got {image_id}.")
-        return read_image(self.val_images / table.file_names[int(places[0])])
+        return read_image(self.val_images / table.file_names[int(places[0])], reading=self.reading)
 
     def _val_table(self, boxes: str) -> InstanceTable:
         if boxes == "gt":
             return self.files.annotated(self.val_annotations, "validate")
         assert self.val_detections is not None
         return self.files.detected(self.val_detections, self.val_annotations)
+
+    def _check_images(self, table: InstanceTable, folder: Path) -> None:
+        """Warn of what a sample of the photos shows, and take their bit depth where none is given."""
+        sample = sample_images([table.file_names[int(index)] for index in np.unique(table.image_index)], folder)
+        self.reading = settle_reading(sample, self.reading, orientation_matters=self._orientation_matters)
 
     def _dataset(self, table: InstanceTable, *, train: bool) -> PoseDataset:
         return PoseDataset(
@@ -230,6 +251,7 @@ class PoseDataModule(LightningDataModule):
             pixel_transforms=self.pixel_transforms if train else None,
             bbox_padding=self.bbox_padding,
             seed=self.seed,
+            reading=self.reading,
         )
 
     def _val_loader(self, boxes: str) -> DataLoader[RawBatch]:

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from hrpose.data.crops import crop_matrices, crops_of_bboxes, empty_images, warp_crops
 from hrpose.data.errors import DataError
-from hrpose.data.images import check_photos, read_image
+from hrpose.data.images import STORED, Reading, check_photos, read_image
 from hrpose.data.pixels import PixelStage
 from hrpose.data.transforms import CropTransform, HalfBody
 from hrpose.geometry import Grid, invert_affine, transform_points
@@ -51,6 +51,7 @@ class PoseDataset(Dataset[Sample]):
         pixel_transforms: albumentations `Compose` of pixel-level transforms, run on the finished crop.
         bbox_padding: factor by which boxes are enlarged.
         seed: of all random draws.
+        reading: orientation and scale of the photos.
 
     Raises:
         MissingDataError: if photos are missing.
@@ -69,6 +70,7 @@ class PoseDataset(Dataset[Sample]):
         pixel_transforms: Any = None,
         bbox_padding: float = 1.25,
         seed: int = 0,
+        reading: Reading = STORED,
     ) -> None:
         if table.num_keypoints != skeleton.num_keypoints:
             raise DataError(
@@ -86,6 +88,7 @@ class PoseDataset(Dataset[Sample]):
         self.pixel_stage = PixelStage(pixel_transforms) if pixel_transforms is not None else None
         self.bbox_padding = bbox_padding
         self.seed = seed
+        self.reading = reading
         self._last_photo: tuple[int, int, NDArray[np.uint8]] | None = None
 
     def __len__(self) -> int:
@@ -195,7 +198,7 @@ class PoseDataset(Dataset[Sample]):
         height = height or num_rows
         if self._last_photo is None or self._last_photo[0] != index or self._last_photo[1] < min(num_rows, height):
             file = f"{self.image_dir}/{self.table.file_names[index]}"
-            photo = read_image(file, size=size, num_rows=num_rows)
+            photo = read_image(file, size=size, num_rows=num_rows, reading=self.reading)
             self._last_photo = (index, height if len(photo) == height else num_rows, photo)
         return self._last_photo[2]
 

@@ -17,6 +17,7 @@ from rich import progress as bars
 
 from hrpose.data.fetch import DownloadError, Report, fetch, require_space
 from hrpose.data.unpack import unpack
+from hrpose.files import dumps
 
 COCO_URL = "http://images.cocodataset.org"
 DETECTIONS_FILE = "person_detection_results/COCO_val2017_detections_AP_H_56_person.json"
@@ -152,7 +153,7 @@ def _prepare_archive(archive: _Archive, folder: Path, base_url: str, *, keep: bo
         report=report,
     )
     sizes = unpack(zip_file, folder, wanted=lambda name: name.startswith(archive.contents), report=report)
-    manifest_file.write_text(json.dumps(sizes))
+    manifest_file.write_text(dumps(sizes))
     if not keep:
         zip_file.unlink()
 

@@ -21,6 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
+from hrpose.files import dumps
+
 _LOGGER = logging.getLogger(__name__)
 _CHUNK_BYTES = 1 << 20
 _LONGEST_WAIT = 60.0  # seconds between two attempts
@@ -156,7 +158,7 @@ class _Partial:
 
     def begin(self, version: _Version) -> None:
         self.discard()
-        self._version_file.write_text(json.dumps(asdict(version)))
+        self._version_file.write_text(dumps(asdict(version)))
 
     def discard(self) -> None:
         self.file.unlink(missing_ok=True)

@@ -5,31 +5,63 @@ ordinary, through OpenCV.
 """
 
 import os
+import warnings
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.data.errors import DataError, MissingDataError
+from hrpose.data.errors import DataError, DataWarning, MissingDataError
+from hrpose.data.exif import may_be_turned, read_orientation
 from hrpose.data.jpeg import JPEG_START, decode_jpeg, decode_top, is_truncated
 
+BIT_DEPTHS = (8, 10, 12, 14, 16)
+
 _MOST_FOLDERS = 100  # in which a missing photo is looked for
-_EXIF_WITHIN = 2**16  # bytes from the start of a JPEG: cameras write the segment first
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How an image file becomes RGB pixels of 8 bits: the same in training, validation and prediction.
+
+    Attributes:
+        upright: apply the EXIF orientation, as viewers do; else pixels come as they are stored, as COCO was annotated.
+        bit_depth: bits that images of 16 bits per channel use, 8 to 16: 2**bit_depth - 1 becomes 255. None takes the bits that
+            each image uses, with a warning if these are fewer than 16. Images of 8 bits are never scaled.
+
+    Raises:
+        ValueError: if the bit depth is out of range.
+    """
+
+    upright: bool = False
+    bit_depth: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.bit_depth is not None and self.bit_depth not in range(8, 17):
+            raise ValueError(f"Expected `bit_depth` to be null or from 8 to 16, but got {self.bit_depth!r}.")
+
+
+STORED = Reading()
 
 
 def read_image(
-    file: str | Path, *, size: tuple[int, int] | None = None, num_rows: int | None = None
+    file: str | Path,
+    *,
+    size: tuple[int, int] | None = None,
+    num_rows: int | None = None,
+    reading: Reading = STORED,
 ) -> NDArray[np.uint8]:
     """Read a photo as RGB.
-
-    An EXIF orientation is ignored, as it was when COCO was annotated: the pixels come as they are stored.
 
     Args:
         file: of any format that OpenCV reads.
         size: (width, height) that the photo must have; None takes any.
         num_rows: how many rows from the top are needed; None stands for all. More may be returned.
+        reading: orientation and scale.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -43,37 +75,87 @@ def read_image(
             content = stream.read()
     except (FileNotFoundError, IsADirectoryError) as error:
         raise MissingDataError(f"Expected a photo at {file}, but there is no such file.") from error
-    if num_rows is not None and content.startswith(JPEG_START):
+    turned = reading.upright and may_be_turned(content)
+    if num_rows is not None and content.startswith(JPEG_START) and not turned:
         top = decode_top(content, size, num_rows)
         if top is not None:
             return top
-    image = decode_image(content, file)
+    image = decode_image(content, file, reading)
     if size is not None and image.shape[1::-1] != size:
         raise DataError(
             f"Expected {file} to be {size[0]} x {size[1]} pixels, as the annotation file states, but it is {image.shape[1]} x "
-            f"{image.shape[0]}. Keypoints would miss their places. If it was resized, use the original; if it is turned, the "
-            "annotations were made with its EXIF orientation applied: store it upright."
+            f"{image.shape[0]}. Keypoints would miss their places. {_size_hint(image, size, content, reading)}"
         )
     return image
 
 
-def decode_image(content: bytes, name: str | Path, *, upright: bool = False) -> NDArray[np.uint8]:
+def _size_hint(image: NDArray[np.uint8], size: tuple[int, int], content: bytes, reading: Reading) -> str:
+    """Say what to do about an image of another size: whether it is the EXIF orientation that makes the difference."""
+    orientation = read_orientation(content)
+    if image.shape[:2] == size and orientation > 4:
+        made, key = ("stored", "false") if reading.upright else ("upright", "true")
+        return f"Its EXIF orientation is {orientation}; the annotations were made on the {made} image: set data.upright={key}."
+    return "If it was resized or turned, use the original."
+
+
+def decode_image(content: bytes, name: str | Path, reading: Reading = STORED) -> NDArray[np.uint8]:
     """Decode a photo as RGB.
 
     Args:
         content: the bytes of its file.
         name: what messages call it.
-        upright: turn it as its EXIF orientation says, as viewers show it; else the pixels come as they are stored.
+        reading: orientation and scale.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        DataError: if there are no bytes, or they are cut short or no image.
+        DataError: if there are no bytes, they are cut short or no image, or the image uses more bits than it should.
+    """
+    return scale_to_8_bits(decode_pixels(content, name, upright=reading.upright), name, reading.bit_depth)
+
+
+def scale_to_8_bits(
+    pixels: NDArray[np.uint8] | NDArray[np.uint16], name: str | Path, bit_depth: int | None
+) -> NDArray[np.uint8]:
+    """Scale values of 16 bits to 8, see `Reading`; values of 8 bits are returned as they are.
+
+    Raises:
+        DataError: if a value takes more bits than `bit_depth`.
+    """
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.uint8, copy=False)
+    used = bits_of(pixels)
+    if bit_depth is None and used < BIT_DEPTHS[-1]:
+        warnings.warn(
+            f"{name} has 16 bits per channel and uses {used} of them; it is scaled by these. Set `bit_depth` to scale all images "
+            "alike.",
+            DataWarning,
+            stacklevel=4,
+        )
+    depth = bit_depth or used
+    if int(pixels.max(initial=0)) >> depth:
+        raise DataError(
+            f"Expected {name} to use {depth} bits per channel, but its highest value is {pixels.max()}, which takes {used}. Set "
+            f"bit_depth={used} (data.bit_depth={used} in fit and test), or convert the image."
+        )
+    return (pixels >> (depth - 8)).astype(np.uint8)
+
+
+def bits_of(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> int:
+    """Return the smallest of `BIT_DEPTHS` that holds the highest value."""
+    return next(depth for depth in BIT_DEPTHS if not int(pixels.max(initial=0)) >> depth)
+
+
+def decode_pixels(content: bytes, name: str | Path, *, upright: bool = False) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Decode a photo as RGB (H, W, 3) with the values that are stored, uint8 or uint16.
+
+    Raises:
+        DataError: as `decode_image`, or if the values are neither of 8 nor of 16 bits.
     """
     if not content:
         raise DataError(f"Expected a photo at {name}, but the file is empty. Copy or download it again.")
-    turned = upright and (not content.startswith(JPEG_START) or b"Exif" in content[:_EXIF_WITHIN])
+    turned = upright and may_be_turned(content)
     if content.startswith(JPEG_START):
         try:
             image = decode_jpeg(content)
@@ -86,14 +168,20 @@ def decode_image(content: bytes, name: str | Path, *, upright: bool = False) -> 
         else:
             if not turned:
                 return image
-    flags = cv2.IMREAD_COLOR | (0 if turned else cv2.IMREAD_IGNORE_ORIENTATION)
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | (0 if turned else cv2.IMREAD_IGNORE_ORIENTATION)
     decoded = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     if decoded is None:
         raise DataError(
             f"Expected an image at {name}, but its {len(content)} bytes, beginning with {content[:8]!r}, cannot be decoded. "
             "Copy or download it again, or convert it to JPEG or PNG."
         )
-    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    if decoded.dtype not in (np.uint8, np.uint16):
+        raise DataError(
+            f"Expected an image of 8 or 16 bits per channel at {name}, but its pixels are {decoded.dtype}, from "
+            f"{decoded.min():g} to {decoded.max():g}. Convert it to PNG or JPEG."
+        )
+    rgb: NDArray[Any] = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+    return rgb
 
 
 def check_file_name(name: str, place: str) -> None:

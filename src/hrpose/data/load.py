@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from hrpose.data.errors import DataError, MissingDataError
-from hrpose.data.images import decode_image
+from hrpose.data.images import Reading, decode_image, scale_to_8_bits
 
 ImageSource: TypeAlias = "str | Path | bytes | BinaryIO | NDArray[Any] | torch.Tensor | Any"
 """What `load_image` takes; the last is a `PIL.Image.Image`."""
 
 
-def load_image(source: ImageSource, *, upright: bool = True) -> NDArray[np.uint8]:
+def load_image(source: ImageSource, *, upright: bool = True, bit_depth: int | None = None) -> NDArray[np.uint8]:
     """Load an image as RGB.
 
     Convention:
@@ -29,6 +29,8 @@ def load_image(source: ImageSource, *, upright: bool = True) -> NDArray[np.uint8
             grey; a tensor (3, H, W), uint8 RGB or floating point from 0 to 1; or a picture of Pillow, of any mode (numbers of
             the modes I and F from 0 to 255).
         upright: whether photos that come as files are turned upright.
+        bit_depth: bits that images of 16 bits per channel use, see `hrpose.data.images.Reading`; None takes those that the image
+            uses.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -37,18 +39,19 @@ def load_image(source: ImageSource, *, upright: bool = True) -> NDArray[np.uint8
         MissingDataError: if there is no such file.
         DataError: if a file cannot be decoded, or the source is of another kind, shape or type.
     """
+    reading = Reading(upright, bit_depth)
     if isinstance(source, str | Path):
-        return decode_image(_read_file(source), source, upright=upright)
+        return decode_image(_read_file(source), source, reading)
     if isinstance(source, bytes | bytearray | memoryview):
-        return decode_image(bytes(source), "the bytes given", upright=upright)
+        return decode_image(bytes(source), "the bytes given", reading)
     if isinstance(source, torch.Tensor):
         return _from_tensor(source)
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if hasattr(source, "read"):
-        return decode_image(_read_stream(source), getattr(source, "name", "the open file"), upright=upright)
+        return decode_image(_read_stream(source), getattr(source, "name", "the open file"), reading)
     if hasattr(source, "convert") and hasattr(source, "getbands"):  # Pillow, which need not be installed
-        return _from_pillow(source)
+        return _from_pillow(source, bit_depth)
     raise DataError(
         "Expected an image: a path, an open binary file, bytes, an array (H, W, 3) uint8 RGB, a tensor (3, H, W) or a picture "
         f"of Pillow, but got {type(source).__name__}."
@@ -82,9 +85,9 @@ def _read_stream(stream: BinaryIO) -> bytes:
     return content
 
 
-def _from_pillow(picture: Any) -> NDArray[np.uint8]:
-    if picture.mode.startswith("I;16"):  # Pillow would cut off at 255; OpenCV, which reads files, takes the upper byte
-        return _from_array((np.asarray(picture) >> 8).astype(np.uint8))
+def _from_pillow(picture: Any, bit_depth: int | None) -> NDArray[np.uint8]:
+    if picture.mode.startswith("I;16"):  # Pillow would cut off at 255
+        return _from_array(scale_to_8_bits(np.asarray(picture, np.uint16), "the picture of Pillow", bit_depth))
     if picture.mode in ("I", "F"):
         lowest, highest = picture.getextrema()
         if not 0 <= lowest <= highest <= 255 or (picture.mode == "F" and highest <= 1):

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from hrpose.data.annotation_checks import CROP_CHECKS, check_annotations
+from hrpose.data.checks import warn_of
 from hrpose.data.coco import CocoAnnotations, read_annotations, read_detections
 from hrpose.data.errors import DataError
 from hrpose.data.mpii import MpiiAnnotations, is_mpii, read_mpii
 from hrpose.geometry import Rules
+from hrpose.skeletons import match_names
 from hrpose.structures import GroundTruth, InstanceTable, MpiiTruth
 
 
@@ -17,7 +20,7 @@ class PersonFiles:
     Attributes:
         category: name of the category to take; the default is the one that has keypoints.
         keypoint_fields: fields of an annotation, each with the number of keypoints that are taken of it, the first ones.
-        area_from_bbox: share of its box that a person without `area` is taken to cover.
+        area_from_bbox: share of its box that a person without `area`, or with one below 1 % of the box, is taken to cover.
         bbox_rules: how annotated boxes are clipped and which of them count.
         min_bbox_score: detections below it are left out.
     """
@@ -46,16 +49,23 @@ class PersonFiles:
 
         Raises:
             DataError: if the file cannot be used, or there are none.
+
+        Warns:
+            DataWarning: of each finding of `CROP_CHECKS`, once in a process.
         """
         annotations = self._read(file)
         if isinstance(annotations, MpiiAnnotations):
             table = annotations.instances()
         else:
             table = annotations.instances(self.bbox_rules)
+            warn_of(check_annotations(annotations, CROP_CHECKS))
         if not len(table):
+            found = f"{len(annotations)} annotations"
+            if isinstance(annotations, CocoAnnotations) and len(annotations):
+                found += f", of which none can be used: {annotations.describe_left_out(self.bbox_rules)}"
             raise DataError(
-                f"{file}: expected persons to {purpose} on, but none of its {len(annotations)} annotations has labelled "
-                "keypoints and a box inside its photo. Is it the right file, and data.category the right one?"
+                f"{file}: expected instances to {purpose} on, but found {found}. Is it the right file, and data.category the "
+                "right one?"
             )
         return table
 
@@ -105,13 +115,13 @@ class PersonFiles:
         """
         if is_mpii(one) or is_mpii(other):
             return
-        orders = [self.coco(file).named_places() for file in (one, other)]
-        moved = [name for name, place in orders[0].items() if orders[1].get(name, place) != place]
+        names, others = (self.coco(file).keypoint_names for file in (one, other))
+        moved = [(index, place) for index, place in match_names(names, others).items() if index != place]
         if moved:
-            places = [order[moved[0]] for order in orders]
+            index, place = moved[0]
             raise DataError(
-                f"Expected {one} and {other} to name their keypoints in the same order, but {moved[0]!r} is keypoint {places[0]} "
-                f"(counted from 0) of the one and {places[1]} of the other. Bring names and keypoints of one file into the order "
+                f"Expected {one} and {other} to name their keypoints in the same order, but {names[index]!r} is keypoint {index} "
+                f"(counted from 0) of the one and {place} of the other. Bring names and keypoints of one file into the order "
                 "of the other."
             )
 

@@ -124,7 +124,7 @@ def _read_boxes(
     check_rows(rows, "the detections" if detected else "annotations", file)
     what = "detection" if detected else "annotation"
     image_ids = integers(rows, "image_id", what, file)
-    categories = np.array([row.get("category_id", category["id"]) for row in rows])
+    categories = integers(rows, "category_id", what, file, default=category["id"])
     scores = np.array([_score(row, place, file) if detected else 1.0 for place, row in enumerate(rows)])
     boxes = read_boxes(rows, what, file)
     if not detected:

@@ -5,6 +5,7 @@ it has handed over. Lightning calls `set_epoch` of the one and saves and restore
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,12 @@ from torch.utils.data.distributed import DistributedSampler
 
 from hrpose.data.errors import DataError
 from hrpose.structures import RawBatch
+
+_NAMES = {
+    "samples_per_batch": "the samples in a step (batch size x processes)",
+    "num_samples": "the number of training samples",
+    "seed": "the seed",
+}
 
 
 class EpochSampler(DistributedSampler[Any]):
@@ -68,8 +75,9 @@ class ResumableLoader(DataLoader[RawBatch]):
     """A DataLoader that goes on where it stopped.
 
     Its state counts the batches that were handed over, not those that workers have prepared. After `load_state_dict` the next
-    pass over the same epoch leaves those out, without opening a photo; passes over other epochs are whole. Iteration begins
-    with the first `next`, so an epoch that is set between `iter` and `next` counts (Lightning does it in this order).
+    pass over the same epoch leaves those out, and with an `EpochSampler` opens none of their photos; passes over other epochs are
+    whole. Iteration begins with the first `next`, so an epoch that is set between `iter` and `next` counts (Lightning does it in
+    this order).
     """
 
     _epoch = 0
@@ -81,39 +89,49 @@ class ResumableLoader(DataLoader[RawBatch]):
         sampler = self.sampler
         self._epoch = int(getattr(sampler, "epoch", 0))
         self._batches = 0
-        if self._epoch == self._resume_epoch and isinstance(sampler, EpochSampler):
+        if self._epoch == self._resume_epoch:
             self._batches = self._resume_batches
-            sampler.skip_next(self._resume_batches * self._samples_per_batch)
+        unwanted = self._batches
+        if isinstance(sampler, EpochSampler):
+            sampler.skip_next(self._batches * self._samples_per_batch)
+            unwanted = 0
         self._resume_epoch = -1
-        for batch in super().__iter__():
+        for batch in islice(super().__iter__(), unwanted, None):
             self._batches += 1
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Say how far the pass has come."""
-        return {"epoch": self._epoch, "batches": self._batches, "samples_per_batch": self._samples_in_step}
+        """Return the number of batches handed over, and what the rest of the epoch depends on."""
+        return {"epoch": self._epoch, "batches": self._batches, **self._order()}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Go on from where a pass had come.
 
         Raises:
-            DataError: if a pass was interrupted with another batch size or number of processes.
+            DataError: if a pass was interrupted with another batch size or number of processes, other data or another seed.
         """
-        came = state_dict["samples_per_batch"]
-        if 0 < state_dict["batches"] < len(self) and came != self._samples_in_step:
+        now = self._order()
+        then = {key: state_dict.get(key, value) for key, value in now.items()}
+        done = state_dict["batches"] * then["samples_per_batch"]
+        differing = [key for key in now if now[key] != then[key]]
+        if 0 < done < then["num_samples"] and differing:
+            key = differing[0]
             raise DataError(
-                f"Expected to go on in the midst of epoch {state_dict['epoch']} with {came} samples in a step (batch size x "
-                f"processes), as before, but there are {self._samples_in_step} now. Keep their product, or resume from a "
-                "checkpoint of the end of an epoch."
+                f"Expected {_NAMES[key]} to be {then[key]}, as in the checkpoint, to go on within epoch {state_dict['epoch']}, "
+                f"but got {now[key]}. Set it as before, or resume from a checkpoint of the end of an epoch."
             )
         self._resume_epoch = state_dict["epoch"]
         self._resume_batches = state_dict["batches"]
         self._epoch, self._batches = self._resume_epoch, self._resume_batches
 
+    def _order(self) -> dict[str, int]:
+        """Return what decides which samples a batch has."""
+        return {
+            "samples_per_batch": self._samples_per_batch * int(getattr(self.sampler, "num_replicas", 1)),
+            "num_samples": len(self.dataset),  # type: ignore[arg-type]
+            "seed": int(getattr(self.sampler, "seed", 0)),
+        }
+
     @property
     def _samples_per_batch(self) -> int:
         return int(self.batch_size or 1)
-
-    @property
-    def _samples_in_step(self) -> int:
-        return self._samples_per_batch * int(getattr(self.sampler, "num_replicas", 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -46,6 +47,19 @@ def read_bboxes(
         other = "" if name == "bbox" else " If it is x, y, width, height, pass it as `bbox`."
         raise ValueError(f"Expected `{name}` with {wish}, but row {row} is {given[row].tolist()}.{other}")
     return boxes, _scores_of(scores, len(boxes))
+
+
+def spread_over_images(name: str, values: Any, count: int) -> Sequence[Any]:
+    """Give one entry for each of so many images."""
+    if values is None:
+        return [None] * count
+    if len(values) != count:
+        raise ValueError(
+            f"Expected `{name}` to be a list with an entry for each of the {count} images, None where there is none, but got "
+            f"{len(values)}."
+        )
+    entries: Sequence[Any] = values
+    return entries
 
 
 def read_detections(found: Any, *, corners: bool = False) -> tuple[Floats, NDArray[np.float32]]:

@@ -28,7 +28,7 @@ from hrpose.skeletons import COCO, HALPE, HALPE26, KNOWN_SKELETONS, MPII, WHOLEB
 logger = logging.getLogger(__name__)
 
 _SETTINGS = ("flip_test", "keypoint_score_threshold", "channels_last")  # of the configuration; and of its `data`:
-_DATA_SETTINGS = ("bbox_padding", "channel_order", "mean", "std")
+_DATA_SETTINGS = ("bbox_padding", "channel_order", "mean", "std", "bit_depth")
 _BY_COUNT = {
     skeleton.num_keypoints: skeleton for skeleton in (COCO, MPII, HALPE26, WHOLEBODY, HALPE)
 }  # 14 would be two
@@ -86,6 +86,8 @@ def _parts_of_config(
     settings = {name: config[name] for name in _SETTINGS if name in config}
     data = config.get("data")
     settings |= {name: data[name] for name in _DATA_SETTINGS if name in data} if isinstance(data, Mapping) else {}
+    if isinstance(data, Mapping) and data.get("upright"):
+        settings["upright"] = True  # where it is not, the source of the boxes decides
     trainer = config.get("trainer")
     precision = str(trainer.get("precision", "32")) if isinstance(trainer, Mapping) else "32"
     settings["precision"] = next((known for known in ("bf16", "16") if precision.startswith(known)), "32")

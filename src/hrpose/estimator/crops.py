@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from hrpose.data.crops import crop_matrices, crops_of_bboxes, empty_images, warp_crops
+from hrpose.data.images import Reading
 from hrpose.data.load import ImageSource, load_image
 from hrpose.estimator.boxes import Floats, check_inside, read_detections, touching, whole_image
 from hrpose.estimator.detectors import BoxFile, Detector
@@ -50,14 +51,14 @@ class Cutter:
         input_size: (width, height) of the crops.
         grid: how the pixels of a crop lie in its box.
         padding: factor by which boxes are enlarged.
-        upright: whether photos that come as files are turned upright by their EXIF orientation.
+        reading: orientation and scale of photos that come as files.
         detector: asked for the boxes of images that come without.
     """
 
     input_size: tuple[int, int]
     grid: Grid
     padding: float
-    upright: bool
+    reading: Reading
     detector: Detector | BoxFile | None
 
     def prepare(self, request: Request) -> PhotoCrops | Image:
@@ -66,7 +67,7 @@ class Cutter:
         Raises:
             ValueError: if the image cannot be loaded, or the boxes cannot be of it.
         """
-        image = load_image(request.image, upright=self.upright)
+        image = load_image(request.image, upright=self.reading.upright, bit_depth=self.reading.bit_depth)
         if request.bbox is None and isinstance(self.detector, BoxFile):
             return self._cut_inside(image, *self.detector.of(request.image), request.image_id)
         if request.bbox is None and self.detector is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, Protocol, TypeAlias, get_args
@@ -15,6 +16,8 @@ from hrpose.geometry import Grid
 from hrpose.inference import estimate_poses
 from hrpose.skeletons import Skeleton
 from hrpose.structures import CropBatch, Poses
+
+logger = logging.getLogger(__name__)
 
 Precision: TypeAlias = Literal["32", "bf16", "16"]
 _HALVES = {"bf16": torch.bfloat16, "16": torch.float16}
@@ -85,6 +88,13 @@ class TorchEngine:
             self.net = self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.codec, self._skeleton = codec, skeleton
         self.flip_test = flip_test
+        if flip_test and skeleton.lacks_flip_pairs:
+            logger.warning(
+                "The flip test averages with mirrored crops, but no mirror pair is found in the names of the %d keypoints of "
+                "skeleton '%s', so left and right are averaged too. Set flip_test=false, or use a skeleton with flip_pairs.",
+                skeleton.num_keypoints,
+                skeleton.name,
+            )
         self.normalization = Normalization(channel_order, mean, std)
         self.keypoint_score_threshold = keypoint_score_threshold
 

@@ -62,9 +62,13 @@ class ExportedEngine:
 
     def __call__(self, batch: CropBatch) -> Poses:
         """Estimate the poses of a batch, in its order, in pixels of the photos."""
+        return collect_poses(*self.find_keypoints(batch), batch, score_threshold=self.keypoint_score_threshold)
+
+    def find_keypoints(self, batch: CropBatch) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Return keypoints (B, K, 2) in pixels of the photos and scores (B, K) as the file gives them, finite or not."""
         images, matrices = batch["images"].cpu().numpy(), batch["image_from_input"].cpu().numpy()
         look = self.exported if self.exported.record.form == "crops" else self._look_at_photos
-        return collect_poses(*look(images, matrices), batch, score_threshold=self.keypoint_score_threshold)
+        return look(images, matrices)
 
     def _look_at_photos(
         self, crops: NDArray[np.uint8], matrices: NDArray[np.float64]
@@ -105,7 +109,7 @@ def photo_of_crop(crop: NDArray[np.uint8], record: ExportRecord) -> tuple[NDArra
 
 def open_engine(
     file: str | Path, *, codec: Codec | None, skeleton: Skeleton | None, settings: Mapping[str, Any]
-) -> tuple[Engine, float]:
+) -> tuple[Engine, dict[str, Any]]:
     """Open an exported file as an engine.
 
     Args:
@@ -116,7 +120,7 @@ def open_engine(
             when it was written; of a mere network all arguments of `TorchEngine` can.
 
     Returns:
-        The engine, and the factor by which boxes are enlarged to its crops.
+        The engine, and what the file says of the images: arguments of `PoseEstimator.from_engine`.
 
     Raises:
         ExportedFileError: if the file cannot be used, or was written for something else than what is asked for.
@@ -126,7 +130,7 @@ def open_engine(
     if isinstance(opened, ExportedNetwork):
         codec, skeleton = codec or _assume_codec(opened), skeleton or _assume_skeleton(opened)
         opened.check_channels(codec.num_channels(skeleton.num_keypoints), codec.input_size)
-        return TorchEngine(opened, codec, skeleton, **{"device": "cpu", **settings}), 1.25
+        return TorchEngine(opened, codec, skeleton, **{"device": "cpu", **settings}), {}
     record, wanted = opened.record, dict(settings)
     threshold = wanted.pop("keypoint_score_threshold", None)
     own = {"flip_test": record.flip_test, "codec": record.codec, "skeleton": record.skeleton}
@@ -140,7 +144,8 @@ def open_engine(
             raise ExportedFileError(
                 f"Expected no other `{name}` than that of {file} ({was}), but got {value!r}. Export anew."
             )
-    return ExportedEngine(opened, keypoint_score_threshold=threshold), record.bbox_padding
+    of_images = {"bbox_padding": record.bbox_padding, "upright": record.upright or None, "bit_depth": record.bit_depth}
+    return ExportedEngine(opened, keypoint_score_threshold=threshold), of_images
 
 
 def take_backend(

@@ -13,10 +13,11 @@ from torch import nn
 
 from hrpose.backends import is_exported
 from hrpose.codecs import Codec
+from hrpose.data.images import Reading
 from hrpose.data.load import ImageSource
 from hrpose.data.normalization import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder
 from hrpose.data.weights import find_weights
-from hrpose.estimator.boxes import read_bboxes
+from hrpose.estimator.boxes import read_bboxes, spread_over_images
 from hrpose.estimator.checkpoints import read_parts
 from hrpose.estimator.crops import Cutter, Request
 from hrpose.estimator.detectors import BoxFile, Detector
@@ -26,7 +27,14 @@ from hrpose.estimator.stream import OnError, estimate_one, estimate_stream
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Poses
 
-_OF_ESTIMATOR = ("bbox_padding", "batch_size", "detector", "upright", "num_threads")  # what is not the engine's
+_OF_ESTIMATOR = (
+    "bbox_padding",
+    "batch_size",
+    "detector",
+    "upright",
+    "bit_depth",
+    "num_threads",
+)  # what is not the engine's
 
 
 class PoseEstimator:
@@ -52,9 +60,14 @@ class PoseEstimator:
             height, and scores (N,); or a `BoxFile`. Without one the whole image is taken as the box of one person.
         upright: turn photos that come as files upright by their EXIF orientation, as viewers do (see `load_image`); None does
             so unless the boxes come from a file.
+        bit_depth: bits that photos of 16 bits per channel use, 8 to 16; None takes those that each photo uses, with a warning.
         num_threads: threads that read photos; None takes as many as there are processors, 16 at most.
         backend: what computes the network: "torch"; on the CPU also "auto", the fastest of what is installed that finds the same
             keypoints, measured once, or one of `hrpose.backends.accelerate` by name ("openvino", "onnxruntime", "frozen", ...).
+
+    Attributes:
+        upright: as given, or as the checkpoint was trained; None where neither says.
+        reading: orientation and scale of photos that come as files.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -84,6 +97,7 @@ class PoseEstimator:
         channels_last: bool = True,
         detector: Detector | BoxFile | None = None,
         upright: bool | None = None,
+        bit_depth: int | None = None,
         num_threads: int | None = None,
         backend: str = "torch",
     ) -> None:
@@ -102,7 +116,7 @@ class PoseEstimator:
             keypoint_score_threshold=keypoint_score_threshold,
             channels_last=channels_last,
         )
-        self._set(engine, bbox_padding, batch_size, detector, upright, num_threads)
+        self._set(engine, bbox_padding, batch_size, detector, upright, bit_depth, num_threads)
 
     @classmethod
     def from_engine(
@@ -113,6 +127,7 @@ class PoseEstimator:
         batch_size: int = 64,
         detector: Detector | BoxFile | None = None,
         upright: bool | None = None,
+        bit_depth: int | None = None,
         num_threads: int | None = None,
     ) -> PoseEstimator:
         """Make an estimator of anything that turns crops into poses; the other arguments are those of the class.
@@ -121,7 +136,7 @@ class PoseEstimator:
             ValueError: if an argument is out of range.
         """
         estimator = cls.__new__(cls)
-        estimator._set(engine, bbox_padding, batch_size, detector, upright, num_threads)
+        estimator._set(engine, bbox_padding, batch_size, detector, upright, bit_depth, num_threads)
         return estimator
 
     @classmethod
@@ -186,8 +201,8 @@ class PoseEstimator:
         options: dict[str, Any],
     ) -> PoseEstimator:
         own = {name: options.pop(name) for name in _OF_ESTIMATOR if name in options}
-        engine, padding = open_engine(file, codec=codec, skeleton=skeleton, settings={**asked, **options})
-        return cls.from_engine(engine, **{"bbox_padding": padding, **own})
+        engine, settled = open_engine(file, codec=codec, skeleton=skeleton, settings={**asked, **options})
+        return cls.from_engine(engine, **{**settled, **own})
 
     def _set(
         self,
@@ -196,6 +211,7 @@ class PoseEstimator:
         batch_size: int,
         detector: Detector | BoxFile | None,
         upright: bool | None,
+        bit_depth: int | None,
         num_threads: int | None,
     ) -> None:
         for name, value in {"bbox_padding": bbox_padding, "batch_size": batch_size, "num_threads": num_threads}.items():
@@ -206,8 +222,9 @@ class PoseEstimator:
         self.engine = engine
         self.batch_size = batch_size
         self.num_threads = num_threads or min(16, os.cpu_count() or 1)
-        upright = not isinstance(detector, BoxFile) if upright is None else upright
-        self._cutter = Cutter(engine.input_size, engine.grid, bbox_padding, upright, detector)
+        self.upright = upright
+        self.reading = Reading(not isinstance(detector, BoxFile) if upright is None else upright, bit_depth)
+        self._cutter = Cutter(engine.input_size, engine.grid, bbox_padding, self.reading, detector)
 
     @property
     def skeleton(self) -> Skeleton:
@@ -249,7 +266,7 @@ class PoseEstimator:
             request = _request(0, images, bbox, bbox_xyxy, bbox_scores)
             return estimate_one(self.engine, self._cutter, request, batch_size=self.batch_size)
         columns = [
-            _spread(name, values, len(images))
+            spread_over_images(name, values, len(images))
             for name, values in {"bbox": bbox, "bbox_xyxy": bbox_xyxy, "bbox_scores": bbox_scores}.items()
         ]
         rows = zip(images, *columns, strict=True)
@@ -279,16 +296,3 @@ class PoseEstimator:
 
 def _request(image_id: int, image: ImageSource, bbox: Any, bbox_xyxy: Any, scores: Any) -> Request:
     return Request(image, image_id, *read_bboxes(bbox, bbox_xyxy, scores))
-
-
-def _spread(name: str, values: Any, count: int) -> Sequence[Any]:
-    """Give one entry for each of so many images."""
-    if values is None:
-        return [None] * count
-    if len(values) != count:
-        raise ValueError(
-            f"Expected `{name}` to be a list with an entry for each of the {count} images, None where there is none, but got "
-            f"{len(values)}."
-        )
-    entries: Sequence[Any] = values
-    return entries

@@ -20,6 +20,7 @@ from hrpose.estimator.boxes import Floats
 from hrpose.estimator.crops import Cutter, PhotoCrops, Request
 from hrpose.estimator.detectors.boxes import Image
 from hrpose.estimator.engine import Engine
+from hrpose.inference import check_finite
 from hrpose.skeletons import Skeleton
 from hrpose.structures import CropBatch, Poses
 
@@ -159,6 +160,7 @@ class _Results:
         self._expected.append(bbox)
 
     def add(self, poses: Poses) -> None:
+        check_finite(poses.keypoints, poses.keypoint_scores)  # an engine need not be one of hrpose's
         self._poses = Poses.concatenate([self._poses, replace(poses, bbox=None, skeleton=self._skeleton)])
 
     def finished(self) -> Iterator[Poses]:

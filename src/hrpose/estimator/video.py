@@ -2,6 +2,9 @@
 
     frame -> boxes of the detector + boxes propagated by the tracker -> NMS -> estimator -> OKS-NMS -> tracker -> smoother
 
+A propagated box carries the score of the detector's box that the person was last found in, or 1 without a detector; it never
+takes the score of the pose, which would be multiplied by itself from frame to frame. A frame in which somebody is lost is
+estimated again at once with the detector's boxes.
 Source: B. Xiao, H. Wu, Y. Wei, Simple Baselines for Human Pose Estimation and Tracking, ECCV 2018, section 3 and algorithm 1;
 there boxes and poses are moved by optical flow, here by the speed of the person (`hrpose.tracking.OksTracker`).
 """
@@ -10,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +26,10 @@ from hrpose.metrics.functional.oks_nms import oks_nms
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Poses
 from hrpose.tracking import OksTracker, PoseSmoother
+
+Boxes: TypeAlias = tuple[Floats, Floats]  # (N, 4) x, y, width, height in pixels, and (N,) scores
+
+_NOTHING: Boxes = (np.zeros((0, 4)), np.zeros(0))
 
 
 class Estimator(Protocol):
@@ -70,14 +77,16 @@ def track_poses(
 ) -> Iterator[TrackedFrame]:
     """Estimate the poses in a video and give people the same number in every frame; one frame is in memory at a time.
 
-    Boxes come from the detector and from the people of the frames before; where both find the same person, one box stays.
-    In frames without boxes, which without a detector are those where nobody is followed, the whole frame is one.
+    Boxes come from the detector and from the people of the frames before; where both find the same person, the detector's stays.
+    The detector is also asked in a frame in which somebody who was seen less than `max_gap` of the tracker ago, and would still
+    be inside the frame, is not found. Without a detector, the whole frame is one box wherever nobody is found.
 
     Args:
         estimator: a `PoseEstimator`; its own detector is asked in frames without boxes.
         frames: a `VideoReader`, or anything that gives frames in the order of their times.
         detector: finds people: image (H, W, 3) uint8 RGB -> boxes (N, 4) x, y, width, height, and scores (N,).
-        detect_every: ask the detector in every n-th frame only; in between, boxes come from the frames before.
+        detect_every: ask the detector in every n-th frame only; in between, boxes come from the frames before, unless somebody
+            is lost.
         bbox: (N, 4) x, y, width, height: who is to be followed, in the first frame.
         tracker: tells who is who; None takes one with the settings of the class.
         smoother: steadies the keypoints that are given out, not those that are tracked; None gives them as they are.
@@ -94,40 +103,82 @@ def track_poses(
     if detect_every < 1:
         raise ValueError(f"Expected `detect_every` to be at least 1, but got {detect_every}.")
     people = tracker if tracker is not None else OksTracker(estimator.skeleton.sigmas)
+    estimate = _FrameEstimator(estimator, min_score, bbox_nms_threshold, oks_nms_threshold)
     asked, _ = read_bboxes(bbox, None, None)
+    found = _NOTHING if asked is None else (asked, np.ones(len(asked)))
     for frame in frames:
-        size = (frame.image.shape[1], frame.image.shape[0])
-        found = [_clip(*people.propagate(frame.time), size)]
-        if asked is not None:
-            found.append((asked, np.ones(len(asked))))
-            asked = None
-        if detector is not None and frame.index % detect_every == 0:
-            seen, sure = read_detections(detector(frame.image))
-            found.append(_clip(seen, sure.astype(np.float64), size))
-        boxes, scores = (np.concatenate(part) for part in zip(*reversed(found), strict=True))
-        if len(boxes) or detector is not None:
-            kept = bbox_nms(boxes, scores, bbox_nms_threshold)
-            poses: Poses = estimator(frame.image, bbox=boxes[kept], bbox_scores=scores[kept])
-        else:
-            poses = estimator(frame.image)
-        poses = people.update(_once(poses, estimator.skeleton, min_score, oks_nms_threshold), frame.time)
+        image = frame.image
+        propagated = _clip(*people.propagate(frame.time), image)
+        due = detector is not None and frame.index % detect_every == 0
+        if detector is not None and due:
+            found = _join(_detect(detector, image), found)
+        with_boxes = detector is not None or len(found[0]) + len(propagated[0]) > 0
+        poses = estimate(image, found, propagated) if with_boxes else estimate.whole(image)
+        if detector is not None and not due and _any_inside(people.missing(poses, frame.time), image):
+            poses = estimate(image, _join(_detect(detector, image), found), propagated)
+        elif detector is None and with_boxes and not len(poses):
+            poses = estimate.whole(image)
+        found = _NOTHING
+        poses = people.update(poses, frame.time)
         poses = poses if smoother is None else smoother(poses, frame.time)
         numbered = replace(poses, image_ids=np.full(len(poses), frame.index, np.int64))
         yield TrackedFrame(frame.image, frame.index, frame.time, numbered)
 
 
-def _clip(bbox: Floats, scores: Floats, size: tuple[int, int]) -> tuple[Floats, Floats]:
+@dataclass(frozen=True)
+class _FrameEstimator:
+    """Estimates everybody in a frame once.
+
+    Attributes:
+        estimator: a `PoseEstimator`.
+        min_score: as for `track_poses`.
+        bbox_nms_threshold: as for `track_poses`.
+        oks_nms_threshold: as for `track_poses`.
+    """
+
+    estimator: Estimator
+    min_score: float
+    bbox_nms_threshold: float
+    oks_nms_threshold: float
+
+    def __call__(self, image: NDArray[np.uint8], found: Boxes, propagated: Boxes) -> Poses:
+        """Estimate the poses in found and propagated boxes; where two are of one person, a found one stays."""
+        boxes, scores = _join(found, propagated)
+        is_found = np.arange(len(boxes)) < len(found[0])
+        kept = bbox_nms(boxes, np.clip(scores, 0, 1) + is_found, self.bbox_nms_threshold)
+        return self._once(self.estimator(image, bbox=boxes[kept], bbox_scores=scores[kept]))
+
+    def whole(self, image: NDArray[np.uint8]) -> Poses:
+        """Estimate the poses in a frame without boxes."""
+        return self._once(self.estimator(image))
+
+    def _once(self, poses: Poses) -> Poses:
+        """Leave out poses that repeat a better one, and those that are no people."""
+        poses = poses[poses.scores >= self.min_score]
+        one_photo = np.zeros(len(poses), np.int64)
+        measured = (poses.keypoints, poses.scores, poses.area, one_photo, self.estimator.skeleton.sigmas)
+        return poses[np.sort(oks_nms(*measured, threshold=self.oks_nms_threshold))]
+
+
+def _detect(detector: Detector, image: NDArray[np.uint8]) -> Boxes:
+    """Ask the detector for the boxes in a frame."""
+    boxes, scores = read_detections(detector(image))
+    return _clip(boxes, scores.astype(np.float64), image)
+
+
+def _join(one: Boxes, other: Boxes) -> Boxes:
+    return np.concatenate([one[0], other[0]]), np.concatenate([one[1], other[1]])
+
+
+def _clip(bbox: Floats, scores: Floats, image: NDArray[np.uint8]) -> Boxes:
     """Cut boxes off at the border of the frame; those of which nothing is left go."""
+    size = image.shape[1::-1]
     first = np.clip(bbox[:, :2], 0, size)
     last = np.clip(bbox[:, :2] + bbox[:, 2:], 0, size)
     inside = (last - first >= 1).all(axis=1)
     return np.concatenate([first, last - first], axis=1)[inside], scores[inside]
 
 
-def _once(poses: Poses, skeleton: Skeleton, min_score: float, threshold: float) -> Poses:
-    """Leave out poses that repeat a better one, and those that are no people."""
-    poses = poses[poses.scores >= min_score]
-    one_photo = np.zeros(len(poses), np.int64)
-    return poses[
-        np.sort(oks_nms(poses.keypoints, poses.scores, poses.area, one_photo, skeleton.sigmas, threshold=threshold))
-    ]
+def _any_inside(points: Floats, image: NDArray[np.uint8]) -> bool:
+    """Check whether one of the points (L, 2) lies in the frame."""
+    return bool(((points >= 0) & (points < image.shape[1::-1])).all(axis=1).any())

@@ -34,7 +34,7 @@ class KeypointMetric(TableMetric):
             "images": (4, torch.int64),
             "prediction_keys": (3, torch.int64),
             "prediction_rows": (NUM_PREDICTION_VALUES + 3 * len(variances), torch.float64),
-            "person_keys": (4, torch.int64),
+            "person_keys": (5, torch.int64),
             "person_rows": (NUM_PERSON_VALUES + 3 * len(variances), torch.float64),
         }
         super().__init__(columns, **kwargs)
@@ -69,6 +69,7 @@ class KeypointMetric(TableMetric):
                 - `area`: (M,) in square pixels: OKS is measured by it;
                 - `labels`: (M,) integer categories, 0 if left out;
                 - `iscrowd`: (M,) 0 or 1, 0 if left out;
+                - `num_keypoints`: (M,) integers, persons of 0 are ignored; the labelled keypoints are counted if left out;
                 - `boxes`: (M, 4) xywh, needed if a person has no labelled keypoint;
                 - `ids`: (M,) annotation ids; `image_id`: as in `preds`.
 

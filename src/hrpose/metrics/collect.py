@@ -137,6 +137,7 @@ def collect_truth(rows: Rows, num_keypoints: int) -> GroundTruth:
         bbox=np.nan_to_num(values[:, 1:5]),
         area=np.ascontiguousarray(values[:, 0]),
         iscrowd=keys[:, 3] != 0,
+        num_keypoints=keys[:, 4],
     )
 
 

@@ -20,7 +20,7 @@ from hrpose.metrics.functional.pck import (
     pckh_table,
 )
 from hrpose.metrics.tables import TableMetric
-from hrpose.structures import MpiiTruth, Poses
+from hrpose.structures import MpiiTruth, Poses, exact_int64
 
 PCKH_LOG_NAMES = {name: name.replace("Mean", "PCKh") if "Mean" in name else f"PCKh_{name}" for name in PCKH_COLUMNS}
 """What the numbers of the table are called in logs: PCKh (Mean), PCKh@0.11, PCKh@0.10, PCKh_Head, ..."""
@@ -221,7 +221,7 @@ def _rows(
         )
     keys = np.zeros((len(given), 2), dtype=np.int64)
     if ids is not None:
-        keys[:, 0], keys[:, 1] = ids.cpu().numpy(), 1
+        keys[:, 0], keys[:, 1] = exact_int64(ids.cpu().numpy(), "argument `ids`"), 1
     return {"rows": np.concatenate([errors, mask], axis=1), "keys": keys}
 
 

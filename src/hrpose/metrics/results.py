@@ -15,7 +15,7 @@ import numpy as np
 from hrpose.metrics.functional.extent import enclosed_areas
 from hrpose.metrics.functional.matching import Detections
 from hrpose.metrics.functional.oks import Floats, Indices
-from hrpose.structures import GroundTruth
+from hrpose.structures import GroundTruth, exact_integer
 
 
 @contextmanager
@@ -56,7 +56,8 @@ def read_scored_results(
 
     Raises:
         ValueError: naming the file and the rows at fault: no such file, not JSON, not a list of such rows, another number of
-            keypoints, a number that is missing or not finite, an unknown photo, a row that is there twice.
+            keypoints, a number that is missing or not finite, an id that is no integer (whole floats below 2**53 are taken as
+            integers), an unknown photo, a row that is there twice.
     """
     file = Path(file)
     rows = _joined(file, _read_rows(file), keypoint_fields or {})
@@ -68,7 +69,7 @@ def read_scored_results(
         f"`keypoints` of {3 * num_keypoints} numbers, x y score for each of the annotations' {num_keypoints} keypoints"
     )
     _refuse(file, unlike, wanted, [_length(rows[at]["keypoints"]) for at in unlike])
-    image_ids = _numbers(file, rows, "image_id").astype(np.int64)
+    image_ids = _integers(file, rows, "image_id")
     unknown = np.flatnonzero(~np.isin(image_ids, truth.image_ids)).tolist()
     _refuse(file, unknown, "image ids of the annotations", [rows[at]["image_id"] for at in unknown])
     triplets = _keypoints(file, rows, num_keypoints)
@@ -79,7 +80,7 @@ def read_scored_results(
     keypoints = np.ascontiguousarray(triplets[..., :2])
     detections = Detections(
         image_ids=image_ids,
-        category_ids=_numbers(file, rows, "category_id").astype(np.int64),
+        category_ids=_integers(file, rows, "category_id"),
         keypoints=keypoints,
         scores=scores,
         areas=_areas(file, rows, keypoints[:, : next(iter((keypoint_fields or {}).values()), None)]),
@@ -125,6 +126,13 @@ def _length(value: Any) -> str:
 
 def _has_length(value: Any, length: int) -> bool:
     return isinstance(value, list) and len(value) == length
+
+
+def _integers(file: Path, rows: list[dict[str, Any]], name: str) -> Indices:
+    values = [exact_integer(row[name]) for row in rows]
+    wrong = [at for at, value in enumerate(values) if value is None]
+    _refuse(file, wrong, f"64-bit integers as `{name}`", [f"{rows[at][name]!r:.80}" for at in wrong])
+    return np.array(values, np.int64)
 
 
 def _numbers(file: Path, rows: list[dict[str, Any]], name: str) -> Floats:

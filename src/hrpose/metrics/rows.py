@@ -5,7 +5,7 @@ Five tables of numbers hold everything, so that several processes exchange five 
 `prediction_keys` (N, 3) int64: category, instance id, whether it was given;
 `prediction_rows` (N, 10 + 3 K) float64: score, area, bbox xywh, crop center, crop scale (NaN where not given), keypoints x y
 score;
-`person_keys` (M, 4) int64: category, annotation id, whether it was given, crowd;
+`person_keys` (M, 5) int64: category, annotation id, whether it was given, crowd, num_keypoints;
 `person_rows` (M, 5 + 3 K) float64: area, bbox xywh (NaN where not given), keypoints x y visibility.
 
 Rows do not name their photo: they follow in the order of `images`, so photos without ids need no numbering across processes.
@@ -22,12 +22,12 @@ import torch
 from numpy.typing import NDArray
 
 from hrpose.metrics.functional.oks import Floats, Indices
-from hrpose.structures import Poses
+from hrpose.structures import Poses, exact_int64
 
 NUM_PREDICTION_VALUES = 10
 NUM_PERSON_VALUES = 5
 _PREDICTION_NAMES = ("keypoints", "scores", "labels", "boxes", "areas", "ids", "image_id")
-_PERSON_NAMES = ("keypoints", "area", "labels", "iscrowd", "boxes", "ids", "image_id")
+_PERSON_NAMES = ("keypoints", "area", "labels", "iscrowd", "num_keypoints", "boxes", "ids", "image_id")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,8 @@ def rows_from_poses(poses: Poses, num_keypoints: int, category_id: int) -> Rows:
         category_id: the category they all have.
 
     Raises:
-        ValueError: if the number of keypoints is another one, or a coordinate or score is not finite.
+        ValueError: if the number of keypoints is another one, a coordinate or score is not finite, or an id is no integer of
+            64 bits.
     """
     if poses.keypoints.shape[1:] != (num_keypoints, 2):
         raise ValueError(
@@ -65,10 +66,12 @@ def rows_from_poses(poses: Poses, num_keypoints: int, category_id: int) -> Rows:
     _check_finite(values[:, [0, *range(6, values.shape[1])]], "poses", "coordinates, boxes and scores")
     one = np.ones(number, dtype=np.int64)
     return Rows(
-        images=np.stack([poses.image_ids, one, one, 0 * one], axis=1),
-        prediction_keys=np.stack([one * category_id, poses.instance_ids, one], axis=1),
+        images=np.stack([exact_int64(poses.image_ids, "poses.image_ids"), one, one, 0 * one], axis=1),
+        prediction_keys=np.stack(
+            [one * category_id, exact_int64(poses.instance_ids, "poses.instance_ids"), one], axis=1
+        ),
         prediction_rows=values,
-        person_keys=np.zeros((0, 4), dtype=np.int64),
+        person_keys=np.zeros((0, 5), dtype=np.int64),
         person_rows=np.zeros((0, NUM_PERSON_VALUES + 3 * num_keypoints)),
     )
 
@@ -84,7 +87,8 @@ def rows_from_images(
         num_keypoints: K.
 
     Raises:
-        ValueError: if a dict lacks an entry, has one that nobody reads, or one of the wrong shape or with NaN in it.
+        ValueError: if a dict lacks an entry, has one that nobody reads, one of the wrong shape or with NaN in it, or an id
+            that is no integer of 64 bits.
     """
     pairs = _image_pairs(preds, target)
     images, predictions, persons = [], [], []
@@ -98,7 +102,7 @@ def rows_from_images(
         image_id = _image_id(prediction, person, position)
         images.append((0 if image_id is None else image_id, image_id is not None, len(keys), number))
     none = (np.zeros((0, 3), np.int64), np.zeros((0, NUM_PREDICTION_VALUES + 3 * num_keypoints)))
-    nobody = (np.zeros((0, 4), np.int64), np.zeros((0, NUM_PERSON_VALUES + 3 * num_keypoints)))
+    nobody = (np.zeros((0, 5), np.int64), np.zeros((0, NUM_PERSON_VALUES + 3 * num_keypoints)))
     return Rows(
         np.array(images, dtype=np.int64).reshape(-1, 4),
         *(np.concatenate(parts) for parts in zip(none, *predictions, strict=True)),
@@ -157,7 +161,11 @@ def _person_table(item: Mapping[str, Any], where: str, num_keypoints: int) -> tu
         )
     iscrowd = _column(item["iscrowd"], where, "iscrowd", number) if "iscrowd" in item else np.zeros(number)
     values = np.concatenate([area[:, None], boxes, keypoints.reshape(number, 3 * num_keypoints)], axis=1)
-    return np.column_stack([_keys(item, where, number), iscrowd != 0]).astype(np.int64), values
+    if "num_keypoints" in item:
+        stated = _integers(item["num_keypoints"], where, "num_keypoints", number)
+    else:
+        stated = np.count_nonzero(~unlabelled, axis=1)
+    return np.column_stack([_keys(item, where, number), iscrowd != 0, stated]).astype(np.int64), values
 
 
 def _keys(item: Mapping[str, Any], where: str, number: int) -> Indices:
@@ -172,7 +180,7 @@ def _keys(item: Mapping[str, Any], where: str, number: int) -> Indices:
 
 def _image_id(prediction: Mapping[str, Any], person: Mapping[str, Any], position: int) -> int | None:
     given = {
-        int(_array(item["image_id"], where, "image_id").reshape(()))
+        int(exact_int64(_array(item["image_id"], where, "image_id"), f"{where}['image_id']").reshape(()))
         for item, where in ((prediction, f"preds[{position}]"), (person, f"target[{position}]"))
         if "image_id" in item
     }
@@ -236,10 +244,8 @@ def _column(value: Any, where: str, name: str, number: int) -> Floats:
 
 def _integers(value: Any, where: str, name: str, number: int) -> Indices:
     given = _array(value, where, name)
-    if given.size and given.dtype.kind not in "iub":
-        raise ValueError(f"Expected {where}['{name}'] to be integers, but got {given.dtype}.")
     _column(value, where, name, number)
-    return given.astype(np.int64)
+    return exact_int64(given, f"{where}['{name}']")
 
 
 def _boxes(item: Mapping[str, Any], where: str, number: int) -> Floats:

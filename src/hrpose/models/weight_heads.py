@@ -6,13 +6,12 @@ for COCO's, 16 for MPII's, 26 and 136 for Halpe's and 133 for COCO-WholeBody's.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from hrpose.skeletons import COCO, HALPE, HALPE26, MPII, WHOLEBODY, keypoint_key
+from hrpose.skeletons import COCO, HALPE, HALPE26, MPII, WHOLEBODY, match_names
 
 # Parts that depend on the keypoints, and the dimension that counts their channels; `score_` takes heatmaps in.
 _KEYPOINT_DIMS = {"final_layer.": 0, "head.final_layer.": 0, "head.fc.": 0, "score.": 0, "score_.": 1}
@@ -107,9 +106,7 @@ def match_keypoints(
         if skeleton is None:
             return None
         file_names, assumed = skeleton.keypoint_names, skeleton.name.upper()
-    keys, places = [keypoint_key(name) for name in names], _places(file_names)
-    repeated = {key for key, count in Counter(keys).items() if count > 1}
-    taken = {index: places[key] for index, key in enumerate(keys) if key in places and key not in repeated}
+    taken = match_names(names, file_names)
     return KeypointMatch(
         taken=taken,
         taken_names=tuple(name for index, name in enumerate(names) if index in taken),
@@ -117,12 +114,6 @@ def match_keypoints(
         assumed=assumed,
         channels=channels,
     )
-
-
-def _places(names: Sequence[str]) -> dict[str, int]:
-    """Find the index of each key; what two names come down to belongs to neither."""
-    keys = [keypoint_key(name) for name in names]
-    return {key: index for index, key in enumerate(keys) if keys.count(key) == 1}
 
 
 def _grouped(tensor: Tensor, dim: int, channels: int) -> Tensor:

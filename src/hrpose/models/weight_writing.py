@@ -6,7 +6,6 @@ has to be built, and its form and architecture are recognised.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from hrpose.files import write_atomically
+from hrpose.files import dumps, write_atomically
 from hrpose.models.weight_files import WeightsError, bare_network, read_weight_file
 from hrpose.models.weight_forms import DECONVS, HEAD, NOT_WEIGHTS, describe_architecture, official_name, recognise
 
@@ -190,4 +189,4 @@ def _wrapped(tensors: dict[str, Tensor], form: WeightForm, keypoint_names: list[
 def _write_safetensors(path: Path, tensors: dict[str, Tensor], notes: Mapping[str, Any]) -> None:
     from safetensors.torch import save_file  # here, so that the networks alone need torch and numpy only
 
-    save_file(tensors, path, {"format": "pt", **{key: json.dumps(value) for key, value in notes.items()}})
+    save_file(tensors, path, {"format": "pt", **{key: dumps(value) for key, value in notes.items()}})

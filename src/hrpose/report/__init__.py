@@ -6,7 +6,7 @@ from hrpose.report.files import read_measurement, write_report
 from hrpose.report.measurement import COLUMNS, Measurement, measure
 from hrpose.report.page import draw_page
 from hrpose.report.pckh import PckhProtocol, show_pckh, write_pckh
-from hrpose.report.protocol import FileStamp, Protocol, name_areas, name_sigmas
+from hrpose.report.protocol import FileStamp, Protocol, name_areas, name_num_keypoints, name_sigmas
 
 __all__ = [
     "COLUMNS",
@@ -22,6 +22,7 @@ __all__ = [
     "draw_page",
     "measure",
     "name_areas",
+    "name_num_keypoints",
     "name_sigmas",
     "read_measurement",
     "show_pckh",

@@ -135,7 +135,7 @@ def analyse(
     measurement = measure(matches, evaluated.protocol, num_samples=num_samples, seed=seed)
     on_step("keypoints")
     keypoints = average_precision_per_keypoint(found, truth, sigmas, max_detections=limit).tolist()
-    labelled = ((truth.visibility > 0) & ~truth.iscrowd[:, None]).sum(axis=0).tolist()
+    labelled = ((truth.visibility > 0) & ~truth.is_ignored[:, None]).sum(axis=0).tolist()
     on_step("parts")
     whole = whole_body_parts(skeleton.keypoint_names)
     parts = average_precision_by_part(found, truth, sigmas, parts=whole, max_detections=limit)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hrpose.metrics.functional import confidence_interval, paired_p_value
-from hrpose.report.measurement import COLUMNS, Measurement
+from hrpose.report.measurement import COLUMNS, Measurement, enough_defined, num_defined
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +21,7 @@ class Comparison:
         interval: of AP's difference over 95 % of the resampled photos; None if the samples cannot be paired.
         p_value: how likely a difference like this is if both are equally good; None if the samples cannot be paired.
         unpaired: why they cannot; empty if they can.
+        num_used: how many resamples, in which both APs are defined, the interval and the p-value are computed from.
     """
 
     a: Measurement
@@ -30,6 +31,7 @@ class Comparison:
     interval: tuple[float, float] | None
     p_value: float | None
     unpaired: str
+    num_used: int
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as plain containers."""
@@ -41,6 +43,7 @@ class Comparison:
             "interval_95": None if self.interval is None else list(self.interval),
             "p_value": self.p_value,
             "unpaired": self.unpaired or None,
+            "num_used": self.num_used,
         }
 
     def _sides(self) -> tuple[tuple[str, Measurement], tuple[str, Measurement]]:
@@ -66,6 +69,7 @@ def compare_measurements(a: Measurement, b: Measurement) -> Comparison:
         interval=None if unpaired else confidence_interval(b.samples - a.samples),
         p_value=None if unpaired else paired_p_value(a.samples, b.samples),
         unpaired=unpaired,
+        num_used=0 if unpaired else num_defined(b.samples - a.samples),
     )
 
 
@@ -79,4 +83,9 @@ def _why_unpaired(a: Measurement, b: Measurement) -> str:
             f"their photos were not resampled alike ({a.samples.size} times with seed {a.seed}, {b.samples.size} times with "
             f"seed {b.seed})"
         )
-    return "" if min(a.numbers["AP"], b.numbers["AP"]) >= 0 else "nobody is annotated"
+    if min(a.numbers["AP"], b.numbers["AP"]) < 0:
+        return "nobody is annotated"
+    used, total = num_defined(b.samples - a.samples), a.samples.size
+    if not enough_defined(b.samples - a.samples):
+        return f"not enough images, {total - used} of {total} resamplings hold no annotated person"
+    return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from hrpose.files import write_atomically
+from hrpose.files import write_atomically, write_json
 from hrpose.report.analysis import Report
 from hrpose.report.measurement import Measurement
 from hrpose.report.page import draw_page
@@ -22,8 +22,7 @@ def write_report(report: Report, folder: Path, stem: str = "report") -> Path:
     Returns:
         The HTML page.
     """
-    with write_atomically(folder / f"{stem}.json") as file:
-        file.write_text(json.dumps(report.to_dict(), allow_nan=False), encoding="utf-8")
+    write_json(folder / f"{stem}.json", report.to_dict(), undefined_as_null=True)
     page = folder / f"{stem}.html"
     with write_atomically(page) as file:
         file.write_text(draw_page(report), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,7 @@ class Measurement:
     Attributes:
         protocol: how.
         numbers: the ten COCO numbers; -1 where there is nobody to be found.
-        samples: (S,) APs of resampled photos; S is 0 where nothing was resampled.
+        samples: (S,) APs of resampled photos, NaN where a resample has nobody to be found; S is 0 where nothing was resampled.
         seed: of the resampling. Samples of the same photos, number and seed were drawn alike.
     """
 
@@ -40,8 +41,21 @@ class Measurement:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of AP over photos; None where nothing was resampled, or AP is not defined."""
-        return confidence_interval(self.samples) if self.samples.size and self.numbers["AP"] >= 0 else None
+        """The 95 % interval of AP over photos; None where nothing was resampled, AP is not defined or images are too few."""
+        return confidence_interval(self.samples) if enough_defined(self.samples) and self.numbers["AP"] >= 0 else None
+
+    def describe_interval(self) -> str:
+        """Give the interval in a sentence, or why there is none; empty where nothing was resampled or AP is not defined."""
+        if not self.samples.size or self.numbers["AP"] < 0:
+            return ""
+        used, total = num_defined(self.samples), self.samples.size
+        if self.interval is None:
+            return (
+                f"No interval of AP: not enough images, {total - used} of {total} resamplings hold no annotated person"
+            )
+        low, high = self.interval
+        left_out = f" ({total - used} without an annotated person are left out)" if used < total else ""
+        return f"AP of 95 % of {used} resamplings of the photos{left_out}: {low:.3f} to {high:.3f}"
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as plain containers."""
@@ -52,8 +66,9 @@ class Measurement:
             "bootstrap": {
                 "interval_95": None if interval is None else list(interval),
                 "num_samples": int(self.samples.size),
+                "num_used": num_defined(self.samples),
                 "seed": self.seed,
-                "samples": self.samples.tolist(),
+                "samples": [None if np.isnan(sample) else sample for sample in self.samples.tolist()],
             },
         }
 
@@ -66,12 +81,26 @@ class Measurement:
             ValueError: if the protocol has other parts.
         """
         bootstrap = content["bootstrap"]
+        samples = np.asarray(bootstrap["samples"], dtype=np.float64)  # None becomes NaN
         return Measurement(
             Protocol.from_dict(content["protocol"]),
-            {name: float(content["numbers"][name]) for name in COLUMNS},
-            np.asarray(bootstrap["samples"], dtype=np.float64),
+            {
+                name: math.nan if content["numbers"][name] is None else float(content["numbers"][name])
+                for name in COLUMNS
+            },
+            np.where(samples < 0, np.nan, samples),  # earlier versions wrote -1
             int(bootstrap["seed"]),
         )
+
+
+def num_defined(samples: Floats) -> int:
+    """Count the samples that are not NaN."""
+    return int(np.count_nonzero(~np.isnan(samples)))
+
+
+def enough_defined(samples: Floats) -> bool:
+    """Check whether at least half of the samples, and one, are defined, so that an interval of them says something."""
+    return num_defined(samples) >= max(1, samples.size / 2)
 
 
 def measure(matches: Matches, protocol: Protocol, *, num_samples: int = 1000, seed: int = 0) -> Measurement:

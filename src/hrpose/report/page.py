@@ -63,8 +63,7 @@ def _header(report: Report) -> str:
 
 
 def _headline(report: Report) -> str:
-    numbers, interval = report.measurement.numbers, report.measurement.interval
-    sure = "" if interval is None else f"95 % of resampled photos: {interval[0]:.3f} to {interval[1]:.3f}"
+    numbers, sure = report.measurement.numbers, report.measurement.describe_interval()
     table = _table("", COLUMNS, {"": [numbers[name] for name in COLUMNS]})
     return (
         f'<section class="headline"><div class="hero"><span>AP</span><b>{_number(numbers["AP"])}</b><span>{sure}</span></div>'
@@ -116,7 +115,7 @@ def _anatomy(report: Report) -> str:
             f"{cured['AP']:.3f} ({cured['AP'] - now:+.3f})" if min(cured["AP"], now) >= 0 else "nobody is left",
             start=max(now, 0),
             style=_KINDS.get(kind, "s1"),
-            hint=f"{kind}, {_CURED[kind]}: AP {cured['AP']:.3f} without",
+            hint=f"{kind}, {_CURED[kind]}: AP {_number(cured['AP'])} without",
         )
         for kind, cured in anatomy.cured.items()
     ]

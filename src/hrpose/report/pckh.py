@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from hrpose.files import write_atomically
+from hrpose.files import write_json
 from hrpose.metrics.functional import PCKH_COLUMNS
 from hrpose.report.protocol import FileStamp
 from hrpose.report.table import make_table, say
@@ -76,6 +75,5 @@ def show_pckh(numbers: Mapping[str, float], protocol: PckhProtocol, console: Con
 
 def write_pckh(numbers: Mapping[str, float], protocol: PckhProtocol, file: Path) -> None:
     """Write the numbers with their protocol as JSON; what is not defined is null."""
-    defined = {name: None if math.isnan(value) else value for name, value in numbers.items()}
-    with write_atomically(file) as partial:
-        partial.write_text(json.dumps({"protocol": protocol.to_dict(), "numbers": defined}, allow_nan=False))
+    content = {"protocol": protocol.to_dict(), "numbers": dict(numbers)}
+    write_json(file, content, undefined_as_null=True)

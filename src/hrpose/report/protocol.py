@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.skeletons import KNOWN_SKELETONS
+from hrpose.structures import GroundTruth
 
 NOT_STATED = "not stated"
 ANNOTATED = "annotated"
+LABELLED = "the labelled ones"
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Protocol:
         sigmas: whose they are, such as "coco", or the number of sigmas and a hash of them.
         max_detections: how many predictions of a photo count.
         areas: what OKS is relative to: "annotated", or where they are not, a share of the box.
+        num_keypoints: how persons without keypoints, which are ignored, are told: "the labelled ones" are counted, or the file
+            states a number that contradicts them.
         boxes: whose boxes the crops were made of: "ground truth", or the file of a detector.
         min_bbox_score: detections below it were left out.
         bbox_padding: factor by which boxes were enlarged.
@@ -71,6 +75,7 @@ class Protocol:
     sigmas: str
     max_detections: int
     areas: str | None = ANNOTATED
+    num_keypoints: str | None = LABELLED
     boxes: str | FileStamp | None = None
     min_bbox_score: float | None = None
     bbox_padding: float | None = None
@@ -98,6 +103,7 @@ class Protocol:
             f"{self.num_images} photos and {self.num_persons} persons of {self.annotations}",
             f"sigmas {self.sigmas}",
             *([] if self.areas in (ANNOTATED, None) else [f"areas {self.areas}"]),
+            *([] if self.num_keypoints in (LABELLED, None) else [f"num_keypoints {self.num_keypoints}"]),
             *([] if self.flip_test is None else [f"flip test {_in_words(self.flip_test)}"]),
             *([] if self.codec is None else [f"{self.codec}{size}"]),
             *([] if self.oks_nms is None else [f"OKS-NMS {self.oks_nms}"]),
@@ -124,6 +130,8 @@ class Protocol:
     def from_dict(content: Mapping[str, Any]) -> Protocol:
         """Take what `to_dict` gave, of this version or an older one: what that did not know yet is not stated.
 
+        `num_keypoints` is an exception: older versions always counted the labelled keypoints.
+
         Raises:
             ValueError: if a part is unknown, or one is missing that was there from the first version on.
         """
@@ -134,7 +142,8 @@ class Protocol:
             faults = [f"lacks {', '.join(missing)}"] if missing else []
             faults += [f"has {', '.join(unknown)}, which a newer version may have written"] if unknown else []
             raise ValueError(f"Expected a protocol with {', '.join(known)}, but it {' and '.join(faults)}.")
-        return Protocol(**{name: _from_plain(content.get(name, NOT_STATED)) for name in known})
+        former = {"num_keypoints": LABELLED}
+        return Protocol(**{name: _from_plain(content.get(name, former.get(name, NOT_STATED))) for name in known})
 
 
 def name_sigmas(sigmas: Sequence[float]) -> str:
@@ -157,6 +166,14 @@ def name_areas(has_area: NDArray[np.bool_], area_from_bbox: float) -> str:
         return ANNOTATED
     share = "that of the box" if area_from_bbox == 1 else f"{area_from_bbox:g} of the box"
     return f"{ANNOTATED} or {share}" if has_area.any() else share
+
+
+def name_num_keypoints(truth: GroundTruth) -> str:
+    """State how objects without keypoints are told: by their labels, or by a `num_keypoints` that contradicts them."""
+    contradicts = truth.is_ignored != replace(truth, num_keypoints=None).is_ignored
+    if not contradicts.any():
+        return LABELLED
+    return f"as the file states it, in contradiction to the labels of {np.count_nonzero(contradicts)} persons"
 
 
 def _title(name: str) -> str:

@@ -21,12 +21,8 @@ def show_measurements(measurements: Mapping[str, Measurement], console: Console)
     console.print(table)
     for name, measurement in measurements.items():
         say(console, f"{name}: {measurement.protocol}")
-        if measurement.interval is not None:
-            low, high = measurement.interval
-            say(
-                console,
-                f"{name}: AP of 95 % of {measurement.samples.size} resamplings of the photos: {low:.3f} to {high:.3f}",
-            )
+        if sentence := measurement.describe_interval():
+            say(console, f"{name}: {sentence}")
     explain_undefined([value for m in measurements.values() for value in m.numbers.values()], console)
 
 
@@ -45,9 +41,8 @@ def show_report(report: Report, console: Console) -> None:
         table.add_row(name, *(format_number(row[column]) for column in COLUMNS))
     console.print(table)
     explain_undefined([value for row in rows.values() for value in row.values()], console)
-    if measurement.interval is not None:
-        low, high = measurement.interval
-        say(console, f"AP of 95 % of {measurement.samples.size} resamplings of the photos: {low:.3f} to {high:.3f}")
+    if sentence := measurement.describe_interval():
+        say(console, sentence)
     say(console, f"Protocol: {measurement.protocol}")
     console.print(_keypoint_table(report))
     console.print(_error_table(report))

@@ -1,18 +1,18 @@
 """A keypoint set: names, edges, mirror pairs, OKS sigmas and the upper body, of a person or of anybody's own object.
 
-Everything but the names can be derived: mirror pairs from "left" and "right" in the names, OKS sigmas from the published
-ones of keypoints of the same name, the upper body from the names of the lower one.
+Everything but the names can be derived: mirror pairs from the sides in the names (`hrpose.skeletons.names`), OKS sigmas from
+the published ones of keypoints of the same name, the upper body from the names of the lower one.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from hrpose.skeletons.faces import FACE
+from hrpose.skeletons.mirror import Pairs, permutation_of, resolve_flip_idx, resolve_flip_pairs
+from hrpose.skeletons.names import Side, read_names
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +37,7 @@ _KNOWN_SIGMAS = {
 }
 _UNKNOWN_SIGMA = 0.05  # strict: a person's wrist has 0.062
 _LOWER_BODY = {"hip", "pelvis", "knee", "ankle", "foot", "toe", "heel", "leg"}
-_COUNTED_FACE = {f"face-{index}": name for index, name in enumerate(FACE)}
-_SIDES = {"left": "right", "right": "left", "l": "r", "r": "l"}
+_MOST_LISTED = 5  # names in a warning
 
 
 @dataclass(frozen=True)
@@ -53,9 +52,13 @@ class Skeleton:
         edges: pairs of 0-based keypoint indices, to be drawn as limbs.
         sigmas: K standard deviations of OKS, relative to the square root of the object's area.
         upper_body: indices of the keypoints that half-body augmentation may keep; empty switches it off.
+        flip_pairs: pairs of indices that trade places in the mirror, in ascending order; None finds them in the names.
+        flip_pairs_given: whether the pairs were given, and not found in the names.
+        flip_permutation: K indices, for each keypoint its mirrored one; it is its own inverse.
+        sides: for each keypoint "left", "right" or, if its name tells neither or both, "middle".
 
     Raises:
-        ValueError: if names repeat, an index is out of range or the number of sigmas is wrong.
+        ValueError: if names repeat, an index is out of range, a keypoint is in two pairs or the number of sigmas is wrong.
     """
 
     name: str
@@ -63,7 +66,10 @@ class Skeleton:
     edges: tuple[tuple[int, int], ...]
     sigmas: tuple[float, ...]
     upper_body: tuple[int, ...]
+    flip_pairs: Pairs = None  # type: ignore[assignment]  # None only until `__post_init__` has found them
+    flip_pairs_given: bool = field(init=False, repr=False, compare=False)
     flip_permutation: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    sides: tuple[Side, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         names = self.keypoint_names
@@ -83,7 +89,12 @@ class Skeleton:
                 f"Expected the edges and the upper body of skeleton '{self.name}' to be indices from 0 to "
                 f"{len(names) - 1}, but got {outside[0]}."
             )
-        object.__setattr__(self, "flip_permutation", _flip_permutation(names))
+        given = self.flip_pairs is not None
+        pairs = resolve_flip_pairs(self.flip_pairs, names, self.name) if given else _find_flip_pairs(names)
+        object.__setattr__(self, "flip_pairs", pairs)
+        object.__setattr__(self, "flip_pairs_given", given)
+        object.__setattr__(self, "flip_permutation", permutation_of(pairs, len(names)))
+        object.__setattr__(self, "sides", tuple(reading.side for reading in read_names(names)))
 
     @classmethod
     def from_names(
@@ -94,18 +105,22 @@ class Skeleton:
         edges: Sequence[Sequence[int]] = (),
         sigmas: Sequence[float] | None = None,
         upper_body: Sequence[int] | None = None,
+        flip_pairs: Sequence[Sequence[int | str]] | None = None,
     ) -> Skeleton:
         """Build a skeleton from its names; what is not given is derived from them.
 
         Args:
-            keypoint_names: K unique names; "left"/"right" (or l/r) as a word of the name makes mirror pairs.
+            keypoint_names: K unique names; two that differ by left/right (or l/r) are a mirror pair.
             name: what the set is called.
             edges: pairs of 0-based indices.
             sigmas: K OKS sigmas; the default takes published ones by name and 0.05, with a warning, for unknown names.
             upper_body: indices; the default is every keypoint that is no hip, knee, ankle or foot, if there are both kinds.
+            flip_pairs: pairs of keypoints that trade places in the mirror, by name or 0-based index; empty means that there are
+                none; the default finds them in the names.
 
         Raises:
-            ValueError: if names repeat, an index is out of range or the number of sigmas is wrong.
+            ValueError: if names repeat, an index is out of range, a keypoint is in two pairs, a pair has an unknown name or the
+                number of sigmas is wrong.
         """
         names = tuple(keypoint_names)
         return cls(
@@ -114,6 +129,7 @@ class Skeleton:
             edges=tuple((int(edge[0]), int(edge[1])) for edge in edges),
             sigmas=tuple(float(sigma) for sigma in sigmas) if sigmas is not None else _derive_sigmas(name, names),
             upper_body=tuple(int(i) for i in upper_body) if upper_body is not None else _derive_upper_body(names),
+            flip_pairs=flip_pairs,  # type: ignore[arg-type]  # the constructor resolves names
         )
 
     @classmethod
@@ -121,16 +137,21 @@ class Skeleton:
         """Build a skeleton from an entry of the `categories` of a COCO keypoint file.
 
         Args:
-            category: with `keypoints` (names), and perhaps `name`, `skeleton` (1-based edges), `sigmas` (K numbers).
+            category: with `keypoints` (names), and perhaps `name`, `skeleton` (1-based edges), `sigmas` (K numbers),
+                `flip_pairs` (pairs of names or 0-based indices) or `flip_idx` (K of them, for each keypoint its mirrored one).
 
         Raises:
-            ValueError: if the category names no keypoints, or an edge does not fit them.
+            ValueError: if the category names no keypoints, or an edge or a mirror pair does not fit them.
         """
         names = category.get("keypoints")
         title = str(category.get("name", "custom"))
         if not names or isinstance(names, str) or not all(isinstance(item, str) for item in names):
+            whole = [
+                int(n) if isinstance(n, float) and n.is_integer() else n for n in names or ()
+            ]  # the reader packs numbers
+            found = names if isinstance(names, str) or not names else whole
             raise ValueError(
-                f"Expected category '{title}' to list the names of its keypoints under `keypoints`, but got {names!r}."
+                f"Expected category '{title}' to list the names of its keypoints under `keypoints`, but got {found!r}."
             )
         edges = category.get("skeleton") or ()
         for edge in edges:
@@ -140,7 +161,8 @@ class Skeleton:
                     f"but got {edge!r}."
                 )
         counted = [[int(index) - 1 for index in edge] for edge in edges]
-        return cls.from_names(names, name=title, edges=counted, sigmas=category.get("sigmas"))
+        pairs = _read_flip_pairs(category, names, title)
+        return cls.from_names(names, name=title, edges=counted, sigmas=category.get("sigmas"), flip_pairs=pairs)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Skeleton:
@@ -148,13 +170,9 @@ class Skeleton:
         return cls.from_names(**content)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the skeleton as plain containers."""
-        content = asdict(self)
-        del content["flip_permutation"]
-        return {
-            key: [list(v) if isinstance(v, tuple) else v for v in value] if isinstance(value, tuple) else value
-            for key, value in content.items()
-        }
+        """Give the skeleton as plain containers; `flip_pairs` is None where none were given and none are found."""
+        content = {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self) if entry.init}
+        return content if self.flip_pairs or self.flip_pairs_given else {**content, "flip_pairs": None}
 
     @property
     def num_keypoints(self) -> int:
@@ -162,14 +180,9 @@ class Skeleton:
         return len(self.keypoint_names)
 
     @property
-    def flip_pairs(self) -> tuple[tuple[int, int], ...]:
-        """Pairs of indices that trade places in the mirror, in ascending order."""
-        return tuple((k, other) for k, other in enumerate(self.flip_permutation) if k < other)
-
-    @property
-    def sides(self) -> tuple[str, ...]:
-        """For each keypoint "left", "right" or, if its name says neither or both, "middle"."""
-        return tuple(_side(name) for name in self.keypoint_names)
+    def lacks_flip_pairs(self) -> bool:
+        """Check whether a mirrored image would be wrong silently: several keypoints, but no pair, given or found."""
+        return self.num_keypoints > 1 and not self.flip_pairs and not self.flip_pairs_given
 
     @property
     def lower_body(self) -> tuple[int, ...]:
@@ -177,52 +190,47 @@ class Skeleton:
         return tuple(k for k in range(self.num_keypoints) if k not in self.upper_body) if self.upper_body else ()
 
 
-def keypoint_key(name: str) -> str:
-    """Spell a keypoint's name so that the same keypoint of two sets comes out alike.
-
-    Case, separators, "l" for "left" and the place of the side do not matter: "leftEye", "l_eye" and "Eye-Left" give "lefteye".
-    What is called differently stays different, even where it lies close: MPII's thorax is not CrowdPose's neck. MMPose counts
-    the points of a face, "face-0" to "face-67".
-    """
-    name = _COUNTED_FACE.get(name, name)
-    words = [{"l": "left", "r": "right"}.get(word, word) for word in _words(name)]
-    sides = [word for word in words if word in ("left", "right")]
-    core = "".join(word for word in words if word not in ("left", "right"))
-    return "".join(sides) + ("headtop" if core == "tophead" else core)
-
-
-def _words(name: str) -> list[str]:
-    """Split "leftEar", "left_ear", "Left-ear" or "l.ear" into lower-case words."""
-    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)]
-
-
-def _side(name: str) -> str:
-    sides = {"left" if word in ("left", "l") else "right" for word in _words(name) if word in _SIDES}
-    return sides.pop() if len(sides) == 1 else "middle"
-
-
-def _flip_permutation(names: Sequence[str]) -> tuple[int, ...]:
-    """Find for each keypoint its counterpart in the mirror."""
-    index_of = {tuple(_words(name)): index for index, name in enumerate(names)}
-    permutation, lonely = [], []
-    for index, name in enumerate(names):
-        words = tuple(_words(name))
-        mirrored = tuple(_SIDES.get(word, word) for word in words)
-        if mirrored not in index_of:
-            lonely.append(name)
-        permutation.append(index_of.get(mirrored, index))
-    if lonely:
-        logger.warning(
-            "No mirror counterpart for %s: under a flip each stays itself. Rename the pair left_*/right_*, "
-            "or switch augment.flip and flip_test off.",
-            ", ".join(lonely),
+def _read_flip_pairs(category: Mapping[str, Any], names: Sequence[str], title: str) -> Pairs | None:
+    """Read the mirror pairs of a category of a COCO file; None if it has none."""
+    pairs, order = category.get("flip_pairs"), category.get("flip_idx")
+    found = None if pairs is None else resolve_flip_pairs(pairs, names, title)
+    if order is None:
+        return found
+    of_order = resolve_flip_idx(order, names, title)
+    if found not in (None, of_order):
+        raise ValueError(
+            f"Expected `flip_pairs` and `flip_idx` of skeleton '{title}' to be the same pairs, but found {found} and {of_order}."
         )
-    return tuple(permutation)
+    return of_order
 
 
-def _derive_sigmas(title: str, names: Sequence[str]) -> tuple[float, ...]:
+def _find_flip_pairs(names: tuple[str, ...]) -> Pairs:
+    """Find the mirror pairs in the names, and warn of a side without its counterpart."""
+    readings = read_names(names)
+    alone = [
+        name
+        for name, reading in zip(names, readings, strict=True)
+        if reading.side != "middle" and reading.mirror is None
+    ]
+    if alone:
+        logger.warning(
+            "No mirror counterpart for %s%s: a flip leaves each in its place. Set skeleton.flip_pairs, rename the pair "
+            "left_*/right_*, or switch augment.flip and flip_test off.",
+            ", ".join(alone[:_MOST_LISTED]),
+            f" and {len(alone) - _MOST_LISTED} more" if len(alone) > _MOST_LISTED else "",
+        )
+    mirrors = [(index, reading.mirror) for index, reading in enumerate(readings)]
+    return tuple((index, other) for index, other in mirrors if other is not None and index < other)
+
+
+def _plain(value: Any) -> Any:
+    """Turn tuples, also those within, into lists."""
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _derive_sigmas(title: str, names: tuple[str, ...]) -> tuple[float, ...]:
     """Look the sigmas up by name, sides left out."""
-    cores = ["".join(word for word in _words(name) if word not in _SIDES) for name in names]
+    cores = ["".join(word for word in reading.words if word.isalnum()) for reading in read_names(names)]
     unknown = [name for name, core in zip(names, cores, strict=True) if core not in _KNOWN_SIGMAS]
     if unknown:
         logger.warning(
@@ -234,7 +242,7 @@ def _derive_sigmas(title: str, names: Sequence[str]) -> tuple[float, ...]:
     return tuple(_KNOWN_SIGMAS.get(core, _UNKNOWN_SIGMA) for core in cores)
 
 
-def _derive_upper_body(names: Sequence[str]) -> tuple[int, ...]:
+def _derive_upper_body(names: tuple[str, ...]) -> tuple[int, ...]:
     """Take every keypoint that does not belong to the lower body, if the set is a body at all."""
-    lower = [bool(_LOWER_BODY & set(_words(name))) for name in names]
+    lower = [bool(_LOWER_BODY & set(reading.words)) for reading in read_names(names)]
     return tuple(k for k, is_lower in enumerate(lower) if not is_lower) if any(lower) and not all(lower) else ()

@@ -1,6 +1,7 @@
 """The records that flow through hrpose: from the annotation file to the poses."""
 
 from hrpose.structures.batches import Batch, Crop, CropBatch, RawBatch, Sample
+from hrpose.structures.ids import exact_int64, exact_integer
 from hrpose.structures.poses import Poses
 from hrpose.structures.tables import GroundTruth, InstanceTable, MpiiTruth, PackedStrings
 
@@ -15,4 +16,6 @@ __all__ = [
     "Poses",
     "RawBatch",
     "Sample",
+    "exact_int64",
+    "exact_integer",
 ]

@@ -126,6 +126,7 @@ class GroundTruth:
         bbox: (M, 4) float64 x, y, width, height in photo pixels.
         area: (M,) float64 in square pixels.
         iscrowd: (M,) bool.
+        num_keypoints: (M,) int64 as the annotation file states it; None counts the labelled ones. Objects of 0 are ignored.
         crowd_index: (I,) float64 how crowded each photo is, from 0 to 1; None where the data set does not state it.
     """
 
@@ -139,15 +140,32 @@ class GroundTruth:
     area: NDArray[np.float64]
     iscrowd: NDArray[np.bool_]
     crowd_index: NDArray[np.float64] | None = None
+    num_keypoints: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.object_image_ids)
+
+    @property
+    def is_ignored(self) -> NDArray[np.bool_]:
+        """(M,) objects that need not be found: crowds, and those of no keypoints, as `num_keypoints` counts them."""
+        number = (self.visibility > 0).sum(axis=1) if self.num_keypoints is None else self.num_keypoints
+        ignored: NDArray[np.bool_] = self.iscrowd | (number == 0)
+        return ignored
+
+    def relabel(self, visibility: NDArray[np.uint8]) -> GroundTruth:
+        """Replace the visibility; objects that are ignored stay so, and those left without labels are ignored too.
+
+        Args:
+            visibility: (M, K) for any K, for which the keypoints must be selected too.
+        """
+        number = np.where(self.is_ignored, 0, np.count_nonzero(visibility, axis=1))
+        return replace(self, visibility=visibility, num_keypoints=number)
 
     def select(self, rows: slice | NDArray[np.generic] | Sequence[int]) -> GroundTruth:
         """Keep some objects by a slice, a mask or indices; all photos stay."""
         chosen = rows if isinstance(rows, slice) else np.asarray(rows)
         names = [field.name for field in fields(self) if field.name not in ("image_ids", "crowd_index")]
-        return replace(self, **{name: getattr(self, name)[chosen] for name in names})
+        return replace(self, **{name: getattr(self, name)[chosen] for name in names if getattr(self, name) is not None})
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,17 +2,21 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hydra.utils import get_class
 from lightning import Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ProgressBar
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from hrpose.config import ConfigError, build, needs_drawing
 from hrpose.data.datamodule import PoseDataModule
+from hrpose.data.images import Reading
+from hrpose.data.transforms import RandomFlip
 from hrpose.data.weights import find_weights
 from hrpose.metrics import PCKh, PoseMetric
 from hrpose.models import WeightReport, count_parameters, load_weights
@@ -41,8 +45,12 @@ class Assembly:
     protocols: dict[str, Protocol | PckhProtocol]
 
 
-def assemble(cfg: DictConfig) -> Assembly:
+def assemble(cfg: DictConfig, *, bit_depth: int | None = None) -> Assembly:
     """Build data, network and trainer from a composed and validated configuration.
+
+    Args:
+        cfg: the configuration.
+        bit_depth: of photos of 16 bits, as the checkpoint was trained; for configurations that say nothing.
 
     The skeleton comes first: it is read from the annotation file where the configuration says so, and the number of
     channels of the network, the mirror pairs and the OKS sigmas follow from it. What needs no data is checked even earlier.
@@ -52,13 +60,8 @@ def assemble(cfg: DictConfig) -> Assembly:
     skeleton: Skeleton = build(cfg.skeleton)
     subject = choose_subject(cfg, skeleton)
     codec = subject.codec
-    datamodule: PoseDataModule = build(
-        cfg.data,
-        codec=codec,
-        skeleton=skeleton,
-        augment=[build(node) for node in cfg.augment.values() if node is not None],
-        pixel_transforms=build(cfg.pixels) if cfg.pixels is not None else None,
-    )
+    datamodule = _build_datamodule(cfg, subject, skeleton, bit_depth)
+    _check_flip_pairs(skeleton, datamodule.augment if cfg.task == "fit" else (), subject)
     net, loss = _make_network(cfg, subject, skeleton)
     metrics = {boxes: build_metric(cfg.metric, skeleton, datamodule) for boxes in datamodule.val_boxes}
     rules: dict[str, Any] = {
@@ -66,6 +69,7 @@ def assemble(cfg: DictConfig) -> Assembly:
         "keypoint_score_threshold": subject.keypoint_score_threshold,
     }
     protocols = state_protocols(datamodule, codec, metrics, **rules)
+    datamodule.setup("fit" if cfg.task == "fit" else "test")  # the checkpoint notes how the photos are read
     module = PoseModule(
         net,
         codec,
@@ -78,12 +82,10 @@ def assemble(cfg: DictConfig) -> Assembly:
         **rules,
         channels_last=cfg.channels_last,
         compile=cfg.compile,
-        config=_plain(cfg),
+        config=_plain(cfg, datamodule.reading),
         protocols={boxes: protocol.to_dict() for boxes, protocol in protocols.items()},
         engine=subject.engine,
     )
-    if subject.opened is None:
-        logger.info("%s: %.2f M parameters", type(net).__name__, count_parameters(net) / 1e6)
     return Assembly(module, datamodule, trainer, protocols)
 
 
@@ -97,16 +99,33 @@ def _begin(cfg: DictConfig) -> Trainer:
     return trainer
 
 
+def _build_datamodule(cfg: DictConfig, subject: Subject, skeleton: Skeleton, bit_depth: int | None) -> PoseDataModule:
+    """Build the data module; its bit depth is the configuration's, else that of the checkpoint or exported file."""
+    depths = (cfg.data.get("bit_depth"), bit_depth, subject.bit_depth)
+    datamodule: PoseDataModule = build(
+        cfg.data,
+        codec=subject.codec,
+        skeleton=skeleton,
+        augment=[build(node) for node in cfg.augment.values() if node is not None],
+        pixel_transforms=build(cfg.pixels) if cfg.pixels is not None else None,
+        bit_depth=next((depth for depth in depths if depth is not None), None),
+    )
+    return datamodule
+
+
 def build_trainer(cfg: DictConfig) -> Trainer:
     """Build the trainer with its callbacks and loggers.
 
     Raises:
         ConfigError: if Lightning cannot run like that, on this machine.
     """
+    callbacks = _named(cfg.callbacks)
+    has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)  # otherwise Lightning would add one
     parts = {
-        "callbacks": [*_named(cfg.callbacks), KeepSigtermHandler()],
+        "callbacks": [*callbacks, KeepSigtermHandler()],
         "logger": _named(cfg.logger),
         "plugins": build_plugins(cfg.trainer.get("plugins")),
+        "enable_progress_bar": cfg.trainer.get("enable_progress_bar", has_bar),
     }
     try:
         trainer: Trainer = build(cfg.trainer, **parts)
@@ -121,6 +140,26 @@ def build_trainer(cfg: DictConfig) -> Trainer:
     return trainer
 
 
+def _check_flip_pairs(skeleton: Skeleton, augment: Sequence[Any], subject: Subject) -> None:
+    """Warn if images are mirrored, but no keypoints trade places; log the pairs that are given."""
+    names = skeleton.keypoint_names
+    used = ["augment.flip"] if any(isinstance(step, RandomFlip) and step.probability > 0 for step in augment) else []
+    used += ["flip_test"] if subject.flip_test and subject.engine is None else []
+    if used and skeleton.lacks_flip_pairs:
+        logger.warning(
+            "No mirror pair is found in the names of the %d keypoints of skeleton '%s' (%s), but %s mirrored images, in which "
+            "left and right would be one. Set skeleton.flip_pairs=[[a,b],...], by name or index from 0; skeleton.flip_pairs=[] "
+            "if there are none; or augment.flip=null flip_test=false if a mirrored image shows something else.",
+            len(names),
+            skeleton.name,
+            ", ".join(names[:5]) + (", ..." if len(names) > 5 else ""),
+            f"{used[0]} uses" if len(used) == 1 else " and ".join(used) + " use",
+        )
+    elif skeleton.flip_pairs_given:
+        pairs = ", ".join(f"{names[one]} - {names[two]}" for one, two in skeleton.flip_pairs)
+        logger.info("Mirror pairs as given: %s", pairs or "none")
+
+
 def _make_network(cfg: DictConfig, subject: Subject, skeleton: Skeleton) -> tuple[nn.Module, nn.Module]:
     """Build network and loss and load the weights, or give what stands in the network's place."""
     loss: nn.Module = build(cfg.loss)
@@ -128,6 +167,7 @@ def _make_network(cfg: DictConfig, subject: Subject, skeleton: Skeleton) -> tupl
         return stand_in(subject.opened), loss
     net: nn.Module = build(cfg.model, num_keypoints=subject.codec.num_channels(skeleton.num_keypoints))
     rehearse(net, subject.codec, loss, skeleton.num_keypoints)
+    logger.info("%s: %.2f M parameters", type(net).__name__, count_parameters(net) / 1e6)
     if cfg.weights is not None:
         names, training = skeleton.keypoint_names, cfg.task == "fit"
         report = load_weights(net, find_weights(cfg.weights), keypoint_names=names, fresh_head=training)
@@ -178,8 +218,12 @@ def _named(nodes: DictConfig | None) -> list[Any]:
     return parts
 
 
-def _plain(cfg: DictConfig) -> dict[str, Any]:
-    """Give the configuration as plain containers, which a checkpoint can hold and be read without trust."""
+def _plain(cfg: DictConfig, reading: Reading) -> dict[str, Any]:
+    """Give the configuration as plain containers, which a checkpoint can hold and be read without trust.
+
+    The bit depth of the photos is the measured one.
+    """
     content = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}
+    data = {**content["data"], "bit_depth": reading.bit_depth}
+    return {**{str(key): value for key, value in content.items()}, "data": data}

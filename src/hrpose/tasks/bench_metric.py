@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import importlib.util
 import io
-import json
 import logging
 import resource
 import sys
@@ -22,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hrpose.data.coco import forget_annotations, read_annotations
+from hrpose.files import dumps
 from hrpose.metrics.functional import Detections, average_precision, keypoint_variances, oks_nms
 from hrpose.metrics.functional.oks import Floats
 from hrpose.metrics.results import read_results
@@ -165,12 +165,12 @@ def _write_files(folder: Path, truth: GroundTruth, detections: Detections) -> tu
     images = [{"id": int(i), "width": 640, "height": 480, "file_name": f"{i:012d}.jpg"} for i in truth.image_ids]
     category = {"id": 1, "name": "person", "keypoints": list(COCO.keypoint_names), "skeleton": []}
     files = folder / "annotations.json", folder / "results.json"
-    files[0].write_text(json.dumps({"images": images, "annotations": persons, "categories": [category]}))
+    files[0].write_text(dumps({"images": images, "annotations": persons, "categories": [category]}))
     with files[1].open("w") as file:
         for row, score in enumerate(detections.scores.tolist()):
             triplets = np.column_stack([detections.keypoints[row], np.ones(COCO.num_keypoints)]).ravel().tolist()
             pose = {"image_id": int(detections.image_ids[row]), "category_id": 1, "keypoints": triplets, "score": score}
-            file.write(f"{',' if row else '['}\n{json.dumps(pose)}")
+            file.write(f"{',' if row else '['}\n{dumps(pose)}")
         file.write("]")
     return files
 

@@ -1,13 +1,12 @@
 """hrpose compare a b: two runs, reports or result files side by side, if they were measured alike."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Console
 
-from hrpose.files import write_atomically
+from hrpose.files import write_json
 from hrpose.metrics.functional import match_detections
 from hrpose.report import COLUMNS, Comparison, Measurement, compare_measurements, measure, read_measurement
 from hrpose.report.protocol import NOT_STATED
@@ -39,8 +38,7 @@ def compare(cfg: DictConfig) -> float:
         _show(name, comparison, cfg, console)
     file = Path(cfg.paths.run) / "compare.json"
     content = {name or "results": comparison.to_dict() for name, comparison in comparisons.items()}
-    with write_atomically(file) as partial:
-        partial.write_text(json.dumps(content, allow_nan=False))
+    write_json(file, content, undefined_as_null=True)
     say(console, f"Written to {file}")
     first = next(iter(comparisons.values())).differences["AP"]
     return float("nan") if first is None else first
@@ -133,11 +131,12 @@ def _show(name: str, comparison: Comparison, cfg: DictConfig, console: Console) 
         say(console, f"No p-value: {comparison.unpaired}.")
     else:
         low, high = comparison.interval
-        samples = comparison.a.samples.size
-        sign = "at most " if comparison.p_value <= 1 / samples else ""
+        used, total = comparison.num_used, comparison.a.samples.size
+        sign = "at most " if comparison.p_value <= 1 / used else ""
+        left_out = f" ({total - used} without an annotated person are left out)" if used < total else ""
         say(
             console,
-            f"AP of b - a over 95 % of {samples} resamplings of the photos: {low:+.3f} to {high:+.3f}; "
+            f"AP of b - a over 95 % of {used} resamplings of the photos{left_out}: {low:+.3f} to {high:+.3f}; "
             f"p-value {sign}{comparison.p_value:.3f} (paired bootstrap)",
         )
     if comparison.unlike:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -17,7 +18,7 @@ from hrpose.backends import ExportedPoses, open_exported
 from hrpose.config import ConfigError, build, needs_drawing
 from hrpose.estimator.exported import photo_of_crop
 from hrpose.export import SUFFIX_OF, Feed, check_choice, write_export, write_int8
-from hrpose.files import write_atomically
+from hrpose.files import write_json
 from hrpose.report.table import say
 from hrpose.structures import CropBatch
 from hrpose.tasks.exporting.checking import CheckResult, check_file, state_measurement
@@ -25,6 +26,8 @@ from hrpose.tasks.exporting.crops import CropSource, crop_whole, find_crops, fin
 from hrpose.tasks.exporting.subject import ExportSubject, read_subject
 
 logger = logging.getLogger(__name__)
+
+_ONE_COLOUR, _LOW_CONTRAST = 2.0, 8.0  # standard deviation of grey levels, of the channel with the most
 
 
 class ExportCheckError(ValueError):
@@ -68,8 +71,7 @@ def export(cfg: DictConfig) -> Path:
         "precision": cfg.precision,
     }
     content["protocols"] = subject.record.protocols
-    with write_atomically(report) as partial:
-        partial.write_text(json.dumps({**content, **result.to_dict()}, indent=2, allow_nan=False))
+    write_json(report, {**content, **result.to_dict()}, undefined_as_null=True, indent=2)
     _show(result, console, report)
     if result.faults:
         raise ExportCheckError(f"{file} was written, but {'; '.join(result.faults)}. See {report}.")
@@ -88,24 +90,55 @@ def _write(cfg: DictConfig, subject: ExportSubject, source: CropSource, file: Pa
     return opened
 
 
-def _calibration(cfg: DictConfig, source: CropSource) -> Iterator[Feed]:
-    """Give crops, one by one: of the photos that are given, else of the persons that are checked on."""
+def _calibration(cfg: DictConfig, source: CropSource) -> list[Feed]:
+    """Return crops, one by one: of the photos that are given, else of the persons that are checked on.
+
+    Raises:
+        ConfigError: if there are no photos, or most crops show nothing.
+    """
     record = source.record
+    crops = [
+        (image, place)
+        for batch in _calibration_batches(cfg, source)
+        for image, place in zip(*photo_feed(batch), strict=True)
+    ]
+    _check_contrast([image for image, _ in crops])
+    if record.form == "crops":
+        return [(image[None], place[None]) for image, place in crops]
+    photos = (photo_of_crop(image, record) for image, _ in crops)
+    return [(photo, bbox[None]) for photo, bbox in photos]
+
+
+def _calibration_batches(cfg: DictConfig, source: CropSource) -> Iterator[CropBatch]:
     if cfg.photos is not None:
-        files = find_photos(cfg.photos)[: cfg.num_calibration]
-        batches: Iterator[CropBatch] = (crop_whole([file], record) for file in files)
-    elif source.datamodule is None:
+        return (crop_whole([file], source.record) for file in find_photos(cfg.photos)[: cfg.num_calibration])
+    if source.datamodule is None:
         raise ConfigError("photos: int8 is calibrated on real photos. Give photos=<folder>, or data with photos.")
-    else:
-        batches = source.batches(cfg.num_calibration)
-    for batch in batches:
-        images, places = photo_feed(batch)
-        for image, place in zip(images, places, strict=True):
-            if record.form == "crops":
-                yield image[None], place[None]
-            else:
-                photo, bbox = photo_of_crop(image, record)
-                yield photo, bbox[None]
+    return source.batches(cfg.num_calibration)
+
+
+def _check_contrast(images: Sequence[NDArray[np.uint8]]) -> None:
+    """Warn of crops (H, W, 3) with little contrast in their middle, which tell nothing of the ranges of activations.
+
+    Raises:
+        ConfigError: if most of them have a single colour.
+    """
+    middles = [
+        image[len(image) // 3 : -(len(image) // 3), image.shape[1] // 3 : -(image.shape[1] // 3)] for image in images
+    ]
+    contrast = np.array([middle.std(axis=(0, 1)).max() for middle in middles])
+    plain, low = int((contrast < _ONE_COLOUR).sum()), int((contrast < _LOW_CONTRAST).sum())
+    if 2 * plain > len(images):
+        raise ConfigError(
+            f"photos: expected images like those that the network will see, but {plain} of {len(images)} calibration crops have "
+            "a single colour. int8 takes the ranges of all activations from them. Give photos=<folder> with other images."
+        )
+    if plain or 2 * low > len(images):
+        logger.warning(
+            "%d of %d calibration crops have a single colour, %d have little contrast. int8 takes the ranges of all activations "
+            "from them: give photos=<folder> with images like those that the network will see.",
+            *(plain, len(images), low),
+        )
 
 
 def _size(file: Path) -> int:
@@ -115,6 +148,8 @@ def _size(file: Path) -> int:
 
 def _show(result: CheckResult, console: Console, report: Path) -> None:
     say(console, f"Keypoints: {result.comparison}")
+    if result.bounds is not None:
+        say(console, f"Bounds: {result.bounds}")
     if result.on_photos is not None:
         say(console, f"On photos: {result.on_photos}")
     if result.ap_before is not None and result.ap_after is not None:

@@ -32,6 +32,11 @@ class Subject:
     opened: ExportedPoses | ExportedNetwork | None = None
 
     @property
+    def bit_depth(self) -> int | None:
+        """Bits of the photos of 16 bits that the file's network was trained on; None where it does not say."""
+        return self.opened.record.bit_depth if isinstance(self.opened, ExportedPoses) else None
+
+    @property
     def engine(self) -> ExportedEngine | None:
         """What estimates poses in the place of network and codec, if the file does."""
         if not isinstance(self.opened, ExportedPoses):

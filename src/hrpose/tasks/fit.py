@@ -10,8 +10,9 @@ from hrpose.config import find_checkpoint
 from hrpose.files import write_atomically
 from hrpose.models import load_weights
 from hrpose.tasks.assemble import Assembly, assemble
-from hrpose.tasks.origin import advised, check_origin, read_origin
+from hrpose.tasks.origin import advised, check_origin, read_origin, trained_bit_depth
 from hrpose.tasks.report import report_run
+from hrpose.tasks.resume import resume_callback
 
 logger = logging.getLogger(__name__)
 
@@ -29,15 +30,16 @@ def fit(cfg: DictConfig) -> float:
     checkpoint = find_checkpoint(cfg)
     origin = read_origin(checkpoint)
     check_origin(cfg, origin)
-    assembly = assemble(cfg)
+    assembly = assemble(cfg, bit_depth=trained_bit_depth(origin))
     trainer = assembly.trainer
     if trainer.is_global_zero:
         with write_atomically(Path(cfg.paths.run) / "config.yaml") as file:
-            OmegaConf.save(cfg, file, resolve=True)
+            OmegaConf.save(OmegaConf.create(assembly.module.hparams["config"]), file)
     if checkpoint is not None:
         with advised(cfg, origin):
             load_weights(assembly.module.net, checkpoint)  # says clearly what is wrong with a file that does not fit
         logger.info("Resuming from %s", checkpoint)
+        trainer.callbacks.insert(0, resume_callback(cfg, origin))  # type: ignore[attr-defined]
     trainer.fit(assembly.module, datamodule=assembly.datamodule, ckpt_path=checkpoint, weights_only=True)
     best = _best_checkpoint(assembly)
     if best is None:

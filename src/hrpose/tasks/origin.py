@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hrpose.config import ConfigError, needs_drawing
 from hrpose.models.weight_files import WeightsError, read_weight_file
-from hrpose.skeletons import COCO
+from hrpose.skeletons import COCO, Skeleton
 
 logger = logging.getLogger(__name__)
 
@@ -27,12 +27,14 @@ class Origin:
         file: the checkpoint.
         config: the run's configuration.
         keypoint_names: what its network finds.
+        flip_pairs: its mirror pairs; None where it has none, or an older version wrote it.
         words: the words of its command line; None where its folder does not tell.
     """
 
     file: Path
     config: Mapping[str, Any]
     keypoint_names: tuple[str, ...]
+    flip_pairs: Any
     words: tuple[str, ...] | None
 
     def advice(self, verb: str) -> str:
@@ -57,7 +59,8 @@ def read_origin(file: str | Path | None) -> Origin | None:
     config, skeleton = told.get("config"), told.get("skeleton")
     if not isinstance(config, Mapping) or not isinstance(skeleton, Mapping):
         return None
-    return Origin(Path(file), config, tuple(skeleton.get("keypoint_names", ())), _words_of_run(Path(file)))
+    names = tuple(skeleton.get("keypoint_names", ()))
+    return Origin(Path(file), config, names, skeleton.get("flip_pairs"), _words_of_run(Path(file)))
 
 
 def check_origin(cfg: DictConfig, origin: Origin | None) -> None:
@@ -66,7 +69,8 @@ def check_origin(cfg: DictConfig, origin: Origin | None) -> None:
     Raises:
         ConfigError: the people of the synthetic dataset would be drawn for a network that finds something else.
 
-    A codec other than that of the checkpoint reads its outputs wrongly, and is warned of.
+    A codec other than that of the checkpoint reads its outputs wrongly, and photos that are read otherwise look otherwise: both
+    are warned of.
     """
     if origin is None:
         return
@@ -82,6 +86,38 @@ def check_origin(cfg: DictConfig, origin: Origin | None) -> None:
             origin.file,
             "; ".join(unlike),
             origin.advice(cfg.task),
+        )
+    _check_reading(cfg, origin)
+
+
+def _check_reading(cfg: DictConfig, origin: Origin) -> None:
+    there, here = origin.config.get("data"), cfg.data
+    there = there if isinstance(there, Mapping) else {}
+    depth = there.get("bit_depth"), here.get("bit_depth")
+    if there.get("upright") and not here.get("upright"):
+        logger.warning("%s was trained with data.upright=true, here the EXIF orientation is ignored.", origin.file)
+    if None not in depth and depth[0] != depth[1]:
+        logger.warning("%s was trained with data.bit_depth=%s, here it is %s.", origin.file, *depth)
+
+
+def trained_bit_depth(origin: Origin | None) -> int | None:
+    """Return the bit depth of the photos that a checkpoint was trained on; None where they had 8 bits, or nothing is known."""
+    data = {} if origin is None else origin.config.get("data")
+    depth = data.get("bit_depth") if isinstance(data, Mapping) else None
+    return depth if isinstance(depth, int) else None
+
+
+def check_flip_pairs(skeleton: Skeleton, origin: Origin | None) -> None:
+    """Warn if the same keypoints have other mirror pairs than those that the checkpoint was trained with."""
+    if origin is None or origin.flip_pairs is None or origin.keypoint_names != skeleton.keypoint_names:
+        return
+    here = [list(pair) for pair in skeleton.flip_pairs]
+    if origin.flip_pairs != here:
+        logger.warning(
+            "%s was trained with the mirror pairs %s, but the flip test uses %s. Set skeleton.flip_pairs to those of training.",
+            origin.file,
+            origin.flip_pairs,
+            here,
         )
 
 

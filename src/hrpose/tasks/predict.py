@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from hrpose.config import build
+from hrpose.data.checks import warn_of
 from hrpose.data.errors import DataError
+from hrpose.data.image_checks import check_images, sample_images
 from hrpose.data.photo_boxes import read_photo_boxes
 from hrpose.files import write_atomically
 from hrpose.media import Photos, find_media
@@ -72,16 +75,19 @@ def _predict_photos(
     pictures = folder / "pictures" if settings.painter is not None else None
     if pictures is not None:
         check_pictures(tasks)
+    sample = sample_images(photos.names, photos.folder)
+    settings = replace(settings, measured_depth=sample.bit_depth)
     jobs = jobs_of(settings, devices=cfg.devices, category_id=category_id, picture_dir=pictures)
     chunks = cut_chunks(tasks, cfg.chunk_size)
     if len(jobs) == 1:
         worker = jobs[0].build()
-        skeleton, results = worker.skeleton, _all(worker, chunks)
+        estimator, results = worker.estimator, _all(worker, chunks)
     else:
-        skeleton, results = settings.on_device("cpu").build_estimator(None).skeleton, predict_spread(jobs, chunks)
+        estimator, results = settings.on_device("cpu").build_estimator(None), predict_spread(jobs, chunks)
+    warn_of(check_images(sample, estimator.reading, orientation_matters=False, key="bit_depth"))
     num_people, unusable = 0, []
     with (
-        PredictionFiles(folder, skeleton, category_id=category_id, table=cfg.csv) as files,
+        PredictionFiles(folder, estimator.skeleton, category_id=category_id, table=cfg.csv) as files,
         show_progress(photos.folder.name, len(tasks), "photos") as on_done,
         closing(results),
     ):

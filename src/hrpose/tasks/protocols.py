@@ -7,7 +7,7 @@ from hrpose.codecs import Codec
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.data.mpii import read_mpii
 from hrpose.metrics import KeypointAveragePrecision, PCKh, PoseMetric
-from hrpose.report import FileStamp, PckhProtocol, Protocol, name_areas, name_sigmas
+from hrpose.report import FileStamp, PckhProtocol, Protocol, name_areas, name_num_keypoints, name_sigmas
 
 
 def state_protocols(
@@ -55,8 +55,9 @@ def _state_ap(datamodule: PoseDataModule, boxes: str, metric: PoseMetric, shared
         **shared,
         category=str(annotations.category.get("name")),
         areas=name_areas(annotations.has_area, datamodule.files.area_from_bbox),
+        num_keypoints=name_num_keypoints(truth),
         num_images=len(truth.image_ids),
-        num_persons=int(((truth.visibility > 0).any(axis=1) & ~truth.iscrowd).sum()),
+        num_persons=int((~truth.is_ignored).sum()),
         sigmas=name_sigmas(metric.sigmas),
         max_detections=metric.max_detections,
         boxes=f"ground truth{_name_rules(datamodule.files.bbox_rules)}"

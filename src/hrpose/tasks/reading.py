@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,10 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from hrpose.data.coco import CocoAnnotations, read_annotations
-from hrpose.data.errors import DataWarning
 from hrpose.metrics.functional import Detections
 from hrpose.metrics.functional.oks import Floats
 from hrpose.metrics.results import read_scored_results
-from hrpose.report import Evaluated, FileStamp, Protocol, name_areas, name_sigmas
+from hrpose.report import Evaluated, FileStamp, Protocol, name_areas, name_num_keypoints, name_sigmas
 from hrpose.skeletons import KNOWN_SKELETONS, Skeleton
 
 logger = logging.getLogger(__name__)
@@ -29,7 +27,7 @@ def read_evaluated(
     sigmas: str | Sequence[float] | None = None,
     category: str | None = None,
     keypoint_fields: Mapping[str, int] | None = None,
-    area_from_bbox: bool | float = False,
+    area_from_bbox: float = 1.0,
     max_detections: int = 20,
 ) -> Evaluated:
     """Read a result file and what it is evaluated against.
@@ -42,19 +40,22 @@ def read_evaluated(
         category: name of the annotated category; None takes the one that has keypoints.
         keypoint_fields: fields of an annotation, each with the number of keypoints that are taken of it; None takes
             `keypoints`. A result file may have the same fields, or all keypoints under `keypoints`.
-        area_from_bbox: take the area of the box, or this share of it, where an annotation has none, instead of refusing it.
+        area_from_bbox: share of its box that an annotation without `area`, or with one below 1 % of the box, is taken to cover.
         max_detections: how many predictions of a photo count, the best first.
 
     Raises:
         ValueError: if a file cannot be used, or the two do not fit: naming the file and the rows or ids at fault.
+
+    Warns:
+        DataWarning: as `read_annotations`.
     """
     if max_detections < 1:
         raise ValueError(
             f"Expected `max_detections`, poses of one photo that count, to be at least 1, but got {max_detections}."
         )
-    share = float(area_from_bbox) or 1.0
-    annotations = _read_annotations(Path(annotations_file), category, keypoint_fields, share)
-    _check_areas(annotations, bool(area_from_bbox))
+    annotations = read_annotations(
+        annotations_file, category=category, keypoint_fields=keypoint_fields, area_from_bbox=area_from_bbox
+    )
     skeleton = _choose_skeleton(annotations, sigmas)
     truth = annotations.ground_truth()
     detections, keypoint_scores = read_scored_results(results_file, truth, keypoint_fields=keypoint_fields)
@@ -63,10 +64,11 @@ def read_evaluated(
         annotations=FileStamp.of(annotations_file),
         category=str(annotations.category.get("name")),
         num_images=len(truth.image_ids),
-        num_persons=int(((truth.visibility > 0).any(axis=1) & ~truth.iscrowd).sum()),
+        num_persons=int((~truth.is_ignored).sum()),
         sigmas=name_sigmas(skeleton.sigmas),
         max_detections=max_detections,
-        areas=name_areas(annotations.has_area, share),
+        areas=name_areas(annotations.has_area, area_from_bbox),
+        num_keypoints=name_num_keypoints(truth),
     )
     return Evaluated(detections, keypoint_scores, truth, skeleton, protocol)
 
@@ -79,52 +81,13 @@ def read_options(cfg: DictConfig) -> dict[str, Any]:
     return {name: plain[name] for name in names}
 
 
-def _read_annotations(
-    file: Path, category: str | None, keypoint_fields: Mapping[str, int] | None, box_share: float
-) -> CocoAnnotations:
-    """Read them; warnings of the reader become lines of the log, but for missing areas, which are dealt with here."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        annotations = read_annotations(
-            file, category=category, keypoint_fields=keypoint_fields, area_from_bbox=box_share
-        )
-    for warning in caught:
-        if not (issubclass(warning.category, DataWarning) and "no `area`" in str(warning.message)):
-            logger.warning("%s", warning.message)
-    return annotations
-
-
-def _check_areas(annotations: CocoAnnotations, area_from_bbox: bool) -> None:
-    """Refuse persons that OKS cannot be taken of."""
-    faults = {"missing": ~annotations.has_area, "negative": annotations.area < 0}
-    for fault, wrong in faults.items():
-        if not wrong.any() or (fault == "missing" and area_from_bbox):
-            continue
-        ids = annotations.instance_ids[wrong]
-        shown = f"{ids[:5].tolist()}{' ...' if len(ids) > 5 else ''}"
-        mend = (
-            " Or take the area of the box with area_from_bbox=true; AP changes with it." if fault == "missing" else ""
-        )
-        raise ValueError(
-            f"Expected every annotation of {annotations.file} to have an `area` in square pixels, because OKS is measured by "
-            f"it, but it is {fault} in {len(ids)} of {len(wrong)}: annotation ids {shown}. "
-            f"Add the areas, of the segments as COCO does.{mend}"
-        )
-    if not annotations.has_area.all():
-        logger.warning(
-            "%s: %d of %d annotations have no `area`; it is taken from the box.",
-            annotations.file,
-            (~annotations.has_area).sum(),
-            len(annotations),
-        )
-
-
 def _choose_skeleton(annotations: CocoAnnotations, sigmas: str | Sequence[float] | None) -> Skeleton:
     """Take names and edges of the category, sigmas as they are given."""
     given, names = annotations.category.get("sigmas"), annotations.category.get("keypoints")
     title, num_keypoints = str(annotations.category.get("name")), annotations.visibility.shape[1]
+    mirror = {key: annotations.category.get(key) for key in ("flip_pairs", "flip_idx")}
     if len(names or ()) != num_keypoints:
-        names = None
+        names, mirror = None, {}
     if isinstance(sigmas, str):
         if sigmas not in KNOWN_SKELETONS:
             known_names = ", ".join(KNOWN_SKELETONS)
@@ -145,7 +108,7 @@ def _choose_skeleton(annotations: CocoAnnotations, sigmas: str | Sequence[float]
         )
     if not names:
         names = [f"keypoint {place}" for place in range(num_keypoints)]
-    return Skeleton.from_names(names, name=title, sigmas=given)
+    return Skeleton.from_category({"keypoints": names, "name": title, "sigmas": given, **mirror})
 
 
 def _of_category(

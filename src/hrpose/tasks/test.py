@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from hrpose.config import find_checkpoint
 from hrpose.models import load_weights
 from hrpose.tasks.assemble import Assembly, assemble
-from hrpose.tasks.origin import advised, check_origin, read_origin
+from hrpose.tasks.origin import advised, check_flip_pairs, check_origin, read_origin, trained_bit_depth
 from hrpose.tasks.report import report_run
 
 
@@ -24,7 +24,9 @@ def test(cfg: DictConfig) -> float:
     origin = read_origin(checkpoint or cfg.weights)
     check_origin(cfg, origin)
     with advised(cfg, origin):
-        assembly = assemble(cfg)
+        assembly = assemble(cfg, bit_depth=trained_bit_depth(origin))
+        if assembly.module.flip_test:
+            check_flip_pairs(assembly.module.skeleton, origin)
         if checkpoint is not None:
             load_weights(assembly.module.net, checkpoint, keypoint_names=assembly.module.skeleton.keypoint_names)
     numbers = _run(assembly)

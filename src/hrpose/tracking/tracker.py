@@ -36,7 +36,7 @@ class _Track:
         keypoints: (K, 2) where they were last seen.
         sure: (K,) whether the score of the keypoint was high enough.
         area: of their box in square pixels.
-        score: mean score of their keypoints, without that of the box.
+        bbox_score: of the box that they were last found in; a propagated box passes it on, so it is the detector's last score.
         motion: as a whole.
         time: when they were last seen, in seconds.
     """
@@ -45,7 +45,7 @@ class _Track:
     keypoints: Floats
     sure: NDArray[np.bool_]
     area: float
-    score: float
+    bbox_score: float
     motion: BodyMotion
     time: float
 
@@ -114,9 +114,9 @@ class OksTracker:
         if not time > self._time:
             raise ValueError(f"Expected a time later than {self._time:g} s, but got {time:g} s.")
         self._time = time
-        self._tracks = [track for track in self._tracks if time - track.time <= self._max_gap]
+        self._tracks = self._remembered(time)
         sure = poses.keypoint_scores >= self._score_threshold
-        rows, columns = self._match(self._similarity(poses, sure, time), self._min_oks)
+        rows, columns = self._match(self._similarity(self._tracks, poses, sure, time), self._min_oks)
         known = dict(zip(columns.tolist(), rows.tolist(), strict=True))
         seen = []
         for row in range(len(poses)):
@@ -134,26 +134,46 @@ class OksTracker:
             time: of the next frame in seconds.
 
         Returns:
-            (T, 4) xywh in pixels and (T,) scores, the mean score of the person's keypoints. Whoever shows fewer than three
-            keypoints has no box.
+            (T, 4) xywh in pixels and (T,) scores, each that of the box in which the person was last found: the detector's, or
+            1 without a detector. Whoever shows fewer than three keypoints has no box.
         """
         boxes, scores = np.zeros((0, 4)), []
-        for track in self._tracks:
-            if time - track.time <= self._max_gap and track.sure.sum() >= _COMMON:
+        for track in self._remembered(time):
+            if track.sure.sum() >= _COMMON:
                 points = track.at(time)[track.sure]
                 low, high = points.min(axis=0), points.max(axis=0)
                 margin = _MARGIN * np.maximum(high - low, 1.0)
                 boxes = np.concatenate([boxes, [np.concatenate([low - margin, high - low + 2 * margin])]])
-                scores.append(track.score)
+                scores.append(track.bbox_score)
         return boxes, np.array(scores, np.float64)
 
-    def _similarity(self, poses: Poses, sure: NDArray[np.bool_], time: float) -> Floats:
+    def missing(self, poses: Poses, time: float) -> Floats:
+        """Give where the people of the frames before whom no pose matches would be at a time; nothing is updated.
+
+        Args:
+            poses: of the next frame, as for `update`.
+            time: of that frame in seconds.
+
+        Returns:
+            (L, 2) the middle of each person's keypoints in pixels, of those that are compared if there are any.
+        """
+        tracks = self._remembered(time)
+        sure = poses.keypoint_scores >= self._score_threshold
+        rows, _ = self._match(self._similarity(tracks, poses, sure, time), self._min_oks)
+        lost = [track for row, track in enumerate(tracks) if row not in rows]
+        shown = [track.at(time)[track.sure if track.sure.any() else slice(None)] for track in lost]
+        return np.array([points.mean(axis=0) for points in shown]).reshape(-1, 2)
+
+    def _remembered(self, time: float) -> list[_Track]:
+        """The people who were seen less than `max_gap` ago."""
+        return [track for track in self._tracks if time - track.time <= self._max_gap]
+
+    def _similarity(self, tracks: Sequence[_Track], poses: Poses, sure: NDArray[np.bool_], time: float) -> Floats:
         """Compare moved tracks with poses by the keypoints that both show: (T, N) OKS."""
         if poses.keypoints.shape[1:] != (len(self._variances), 2):
             raise ValueError(
                 f"Expected poses of {len(self._variances)} keypoints, one for each sigma, but got {poses.keypoints.shape[1]}."
             )
-        tracks = self._tracks
         if not tracks or not len(poses):
             return np.zeros((len(tracks), len(poses)))
         row, column = np.indices((len(tracks), len(poses))).reshape(2, -1)
@@ -184,5 +204,4 @@ def _observe(before: _Track | None, pose: Poses, sure: NDArray[np.bool_], time: 
         common = sure & before.sure
         number = before.number
         motion = before.motion.measure(before.keypoints[common], keypoints[common], time - before.time)
-    score = float(pose.keypoint_scores[0][sure].mean()) if sure.any() else 0.0
-    return _Track(number, keypoints, sure, float(pose.area[0]), score, motion, time)
+    return _Track(number, keypoints, sure, float(pose.area[0]), float(pose.bbox_scores[0]), motion, time)

@@ -1,11 +1,17 @@
 """The anatomy of errors, on predictions with a known mixture of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keypoint_oracle import detections_from_coco, random_case, truth_from_coco
 from known_errors import inject, pairs_of_people, predict
 
 from hrpose.metrics.functional import Detections
 from hrpose.metrics.functional.anatomy import error_anatomy
+from hrpose.metrics.functional.pairs import pair_persons
 from hrpose.skeletons import COCO
 
 
@@ -53,3 +59,55 @@ def test_nothing_predicted() -> None:
     nothing = Detections(*(values[:0] for values in vars(predict(truth, truth.keypoints)).values()))
     anatomy = error_anatomy(nothing, truth, COCO.sigmas, COCO.flip_permutation)
     assert (anatomy.false_positives, anatomy.false_negatives, anatomy.numbers["AP"]) == (0, 4, 0.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    num_images=st.integers(1, 4),
+    num_categories=st.integers(1, 2),
+    distinct=st.booleans(),
+    max_detections=st.sampled_from([2, 20]),
+)
+def test_no_fix_lowers_a_number(
+    seed: int, num_images: int, num_categories: int, distinct: bool, max_detections: int
+) -> None:
+    annotations, results, sigmas = random_case(
+        seed, num_images=num_images, num_categories=num_categories, distinct=distinct
+    )
+    anatomy = error_anatomy(
+        detections_from_coco(results), truth_from_coco(annotations), sigmas, COCO.flip_permutation,
+        max_detections=max_detections,
+    )  # fmt: skip
+    for kind, fixed in anatomy.cured.items():
+        for name, before in anatomy.numbers.items():
+            nobody_left = kind == "false negatives" and fixed[name] == -1
+            assert fixed[name] >= before or nobody_left, (kind, name)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_fixing_everything_gives_one(seed: int) -> None:
+    annotations, results, sigmas = random_case(seed, distinct=True)
+    detections, truth = detections_from_coco(results), truth_from_coco(annotations)
+    pairs = pair_persons(detections, truth, sigmas)
+    fixed = Detections(**{name: values[pairs.rows] for name, values in vars(detections).items()})
+    fixed = replace(fixed, keypoints=truth.keypoints[pairs.persons])
+    left = truth.select(np.setdiff1d(np.arange(len(truth)), pairs.missed))
+    anatomy = error_anatomy(fixed, left, sigmas, COCO.flip_permutation)
+    assert anatomy.numbers["AP"] == (pytest.approx(1.0, abs=1e-12) if len(pairs.rows) else -1)
+    assert sum(anatomy.keypoints.values()) == anatomy.keypoints["good"]
+    assert (anatomy.false_positives, anatomy.false_negatives) == (0, 0)
+
+
+def test_a_prediction_that_matches_at_a_higher_threshold_is_not_removed() -> None:
+    """At OKS 0.1 the poor prediction of higher score takes the person; from 0.5 on the exact one is the match."""
+    truth = pairs_of_people(1).select([0])
+    poor, exact = truth.keypoints.copy(), truth.keypoints
+    poor[:, 3:] += 50_000  # 3 of 17 keypoints are right: OKS 0.18
+    detections = Detections(
+        np.zeros(2, np.int64), np.ones(2, np.int64), np.concatenate([poor, exact]), np.array([0.9, 0.8]), np.ones(2)
+    )
+    anatomy = error_anatomy(detections, truth, COCO.sigmas, COCO.flip_permutation)
+    assert (anatomy.false_positives, anatomy.numbers["AP"]) == (1, 0.5)
+    assert anatomy.cured["false positives"]["AP"] == 0.5

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from keypoint_oracle import coco_numbers, detections_from_coco, random_case, truth_from_coco
+from keypoint_oracle import coco_numbers, contradict, detections_from_coco, random_case, truth_from_coco
 
 from hrpose.metrics.functional import Detections, average_precision
 from hrpose.skeletons import COCO
@@ -20,13 +20,16 @@ from hrpose.skeletons import COCO
     num_images=st.integers(1, 9),
     num_categories=st.integers(1, 3),
     distinct=st.booleans(),
+    contradicting=st.booleans(),
 )
 def test_random_cases_equal_the_reference(
-    seed: int, num_keypoints: int, num_images: int, num_categories: int, distinct: bool
+    seed: int, num_keypoints: int, num_images: int, num_categories: int, distinct: bool, contradicting: bool
 ) -> None:
     annotations, results, sigmas = random_case(
         seed, num_keypoints=num_keypoints, num_images=num_images, num_categories=num_categories, distinct=distinct
     )
+    if contradicting:
+        annotations = contradict(annotations, seed)
     got = average_precision(
         detections_from_coco(results, num_keypoints), truth_from_coco(annotations, num_keypoints), sigmas
     )

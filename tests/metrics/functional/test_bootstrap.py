@@ -20,7 +20,7 @@ def drawn_copies(detections: Detections, truth: GroundTruth, drawn: np.ndarray) 
         found.append({**values, "image_ids": np.full(mine.sum(), copy)})
         there = truth.object_image_ids == image_id
         values = vars(replace(truth.select(there), object_image_ids=np.full(there.sum(), copy)))
-        people.append({name: value for name, value in values.items() if name not in ("image_ids", "crowd_index")})
+        people.append({name: value for name, value in values.items() if name != "image_ids" and value is not None})
     joined = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
     objects = {name: np.concatenate([part[name] for part in people]) for name in people[0]}
     return Detections(**joined), GroundTruth(image_ids=np.arange(len(drawn)), **objects)
@@ -34,7 +34,8 @@ def test_samples_equal_the_evaluation_of_the_drawn_photos(seed: int) -> None:
     rng = np.random.default_rng(seed)
     for sample in samples:
         copies = drawn_copies(detections, truth, rng.integers(0, 9, 9))
-        assert sample == pytest.approx(average_precision(*copies, sigmas)["AP"], abs=1e-12)
+        expected = average_precision(*copies, sigmas)["AP"]
+        assert np.nan_to_num(sample, nan=-1.0) == pytest.approx(expected, abs=1e-12)
 
 
 def test_one_photo_gives_its_own_ap() -> None:
@@ -58,6 +59,24 @@ def test_p_value_of_a_paired_difference() -> None:
     assert paired_p_value(samples, -samples) > 0.5
     with pytest.raises(ValueError, match="as many samples of both"):
         paired_p_value(samples, samples[1:])
+
+
+def test_samples_without_anybody_are_nan_and_left_out() -> None:
+    annotations, results, sigmas = random_case(4, num_keypoints=4, num_images=6, distinct=True)
+    image_id = annotations["annotations"][0]["image_id"]  # everybody else is in other photos, and not annotated
+    annotations["annotations"] = [row for row in annotations["annotations"] if row["image_id"] == image_id]
+    matches = match_detections(detections_from_coco(results, 4), truth_from_coco(annotations, 4), sigmas)
+    samples = bootstrap_average_precision(matches, num_samples=40, seed=1)
+    rng = np.random.default_rng(1)
+    drawn = np.array([(rng.integers(0, 6, 6) == matches.person_images[0]).any() for _ in samples])
+    np.testing.assert_array_equal(~np.isnan(samples), drawn)
+    assert 0 < drawn.sum() < 40
+    assert confidence_interval(samples) == confidence_interval(samples[drawn])
+    assert paired_p_value(samples, samples / 2) == paired_p_value(samples[drawn], samples[drawn] / 2)
+    with pytest.raises(ValueError, match="all 3 samples are NaN"):
+        confidence_interval(np.full(3, np.nan))
+    with pytest.raises(ValueError, match="none of the 3 samples"):
+        paired_p_value(np.full(3, np.nan), np.ones(3))
 
 
 def test_area_range_all_is_needed() -> None:

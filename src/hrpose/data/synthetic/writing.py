@@ -23,6 +23,7 @@ from rich.progress import track
 from hrpose.data.synthetic.detections import detect_people
 from hrpose.data.synthetic.labels import Label
 from hrpose.data.synthetic.scene import draw_scene
+from hrpose.files import dumps
 from hrpose.skeletons import COCO
 
 logger = logging.getLogger(__name__)
@@ -166,10 +167,10 @@ def _write_all(folder: Path, arguments: dict[str, Any]) -> None:
     drawn = dict(zip((job.file for job in jobs), _draw_all(jobs), strict=True))
     for split, file in zip(_FIRST_ID, _annotation_files(folder), strict=True):
         content = _to_coco({path: photo for path, photo in drawn.items() if path.parent.name == f"{split}2017"})
-        file.write_text(json.dumps(content))
+        file.write_text(dumps(content))
     detections = detect_people(content["images"], content["annotations"], arguments["seed"])
-    (folder / "person_detection_results" / DETECTIONS).write_text(json.dumps(detections))
-    (folder / MARKER).write_text(json.dumps(arguments))
+    (folder / "person_detection_results" / DETECTIONS).write_text(dumps(detections))
+    (folder / MARKER).write_text(dumps(arguments))
 
 
 def _draw_all(jobs: Sequence[_Job]) -> Iterator[_Drawn]:

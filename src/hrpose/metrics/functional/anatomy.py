@@ -1,9 +1,18 @@
-"""The anatomy of keypoint errors: of what kind they are, and what AP would be if each kind were cured.
+"""The anatomy of keypoint errors: of what kind they are, and what AP would be if each kind were fixed.
 
 Each keypoint of a prediction that is paired with a person (OKS of at least 0.1) is, by its similarity to where it belongs,
 good (at least 0.85), a jitter (at least 0.5), or else an inversion (it lies on the mirrored keypoint of the same person), a swap
 (on the same or the mirrored keypoint of another person) or a miss (on nothing). Predictions without a person are false
 positives, persons without a prediction false negatives.
+
+A fix changes the matches of the evaluation and never undoes one, so no fix lowers AP. Pairs and matches differ: at OKS 0.1 a
+poor prediction takes the person that a better one of lower score is matched to at 0.5, where the poor one fails. At each OKS
+threshold and in each area range
+
+- a fixed keypoint turns its prediction into a match if OKS with its person now reaches the threshold and nobody else is
+  matched to that person;
+- a false positive is removed if it matches nobody there;
+- a false negative is removed if no prediction is matched to it in that area range.
 Source: M. R. Ronchi and P. Perona, Benchmarking and Error Diagnosis in Multi-Instance Pose Estimation, ICCV 2017.
 
 Legend of the shapes: N predictions, M annotated persons, P pairs, K keypoints.
@@ -17,9 +26,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrpose.metrics.functional.average_precision import average_precision
-from hrpose.metrics.functional.matching import Detections
-from hrpose.metrics.functional.oks import Floats, Indices, keypoint_variances
+from hrpose.metrics.functional.average_precision import accumulate, summarize
+from hrpose.metrics.functional.matching import Detections, Matches, match_detections
+from hrpose.metrics.functional.oks import Floats, Indices, keypoint_variances, oks_pairs
 from hrpose.metrics.functional.pairs import Pairs, keypoint_similarity, pair_persons
 from hrpose.structures import GroundTruth
 
@@ -36,8 +45,8 @@ class ErrorAnatomy:
         false_positives: predictions without a person.
         false_negatives: persons without a prediction.
         numbers: the ten COCO numbers as they are.
-        cured: the ten numbers if one kind were cured: the keypoints of a kind put where they belong, the false positives
-            left out, the false negatives not asked for.
+        cured: the ten numbers if one kind were fixed: the keypoints of a kind put where they belong, the false positives
+            left out, the false negatives not asked for. None is below its entry in `numbers`; -1 where no person is left.
     """
 
     keypoints: dict[str, int]
@@ -65,29 +74,29 @@ def error_anatomy(
         max_detections: how many predictions of a photo and category count, the best first.
 
     Returns:
-        Counts and cured APs.
+        Counts, and the numbers after each fix.
     """
+    matches = match_detections(detections, truth, sigmas, max_detections=max_detections)
     pairs = pair_persons(detections, truth, sigmas, max_detections=max_detections)
     kinds = classify_keypoints(detections, truth, sigmas, flip_permutation, pairs)
-
-    def evaluate(predictions: Detections, people: GroundTruth) -> dict[str, float]:
-        return average_precision(predictions, people, sigmas, max_detections=max_detections)
-
-    cured = {}
+    variances = keypoint_variances(sigmas)
+    fixed = {}
     for code, name in enumerate(KINDS):
         if name not in ("unlabelled", "good"):
             keypoints = detections.keypoints.copy()
             wrong = (kinds == code)[..., None]
             keypoints[pairs.rows] = np.where(wrong, truth.keypoints[pairs.persons], keypoints[pairs.rows])
-            cured[name] = evaluate(replace(detections, keypoints=keypoints), truth)
-    cured["false positives"] = evaluate(_without_predictions(detections, pairs.alone), truth)
-    cured["false negatives"] = evaluate(detections, _without_persons(truth, pairs.missed))
+            fixed[name] = _match_pairs(
+                matches, pairs, oks_pairs(keypoints, truth, variances, pairs.rows, pairs.persons)
+            )
+    fixed["false positives"] = _without_predictions(matches, pairs.alone)
+    fixed["false negatives"] = _without_persons(matches, pairs.missed)
     return ErrorAnatomy(
         keypoints={name: int((kinds == code).sum()) for code, name in enumerate(KINDS) if name != "unlabelled"},
         false_positives=len(pairs.alone),
         false_negatives=len(pairs.missed),
-        numbers=evaluate(detections, truth),
-        cured=cured,
+        numbers=summarize(accumulate(matches)),
+        cured={name: summarize(accumulate(changed)) for name, changed in fixed.items()},
     )
 
 
@@ -149,10 +158,43 @@ def _nearest_other(
     return nearest
 
 
-def _without_predictions(detections: Detections, rows: Indices) -> Detections:
-    return Detections(**{name: np.delete(values, rows, axis=0) for name, values in vars(detections).items()})
+def _match_pairs(matches: Matches, pairs: Pairs, similarity: Floats) -> Matches:
+    """Match the pairs (P,) whose OKS reaches the threshold, unless their prediction or their person has a match that counts."""
+    places = _places(matches, pairs.rows)
+    enough = similarity >= np.minimum(matches.oks_thresholds, 1 - 1e-10)[:, None]
+    right = (matches.persons >= 0) & ~matches.ignored
+    free = ~(right[..., places] | _found(matches)[..., pairs.persons] | matches.person_ignored[:, None, pairs.persons])
+    persons, ignored = matches.persons.copy(), matches.ignored.copy()
+    persons[..., places] = np.where(enough & free, pairs.persons, persons[..., places])
+    ignored[..., places] &= ~(enough & free)
+    return replace(matches, persons=persons, ignored=ignored)
 
 
-def _without_persons(truth: GroundTruth, rows: Indices) -> GroundTruth:
-    """Leave annotated persons out; their photos stay."""
-    return truth.select(np.delete(np.arange(len(truth)), rows))
+def _without_predictions(matches: Matches, rows: Indices) -> Matches:
+    """Ignore predictions where they match nobody."""
+    places, ignored = _places(matches, rows), matches.ignored.copy()
+    ignored[..., places] |= matches.persons[..., places] < 0
+    return replace(matches, ignored=ignored)
+
+
+def _without_persons(matches: Matches, rows: Indices) -> Matches:
+    """Ignore annotated persons in the area ranges in which nobody is matched to them at any threshold."""
+    ignored = matches.person_ignored.copy()
+    ignored[:, rows] |= ~_found(matches)[..., rows].any(axis=1)
+    return replace(matches, person_ignored=ignored)
+
+
+def _places(matches: Matches, rows: Indices) -> Indices:
+    """Where predictions stand among those that are kept."""
+    place_of = np.zeros(matches.rows.max(initial=-1) + 1, np.int64)
+    place_of[matches.rows] = np.arange(len(matches.rows))
+    return place_of[rows]
+
+
+def _found(matches: Matches) -> NDArray[np.bool_]:
+    """Whether a prediction is matched to each person: (A, T, M)."""
+    num_areas, num_thresholds, _ = matches.persons.shape
+    found = np.zeros((num_areas, num_thresholds, matches.person_ignored.shape[1]), bool)
+    area, threshold, place = np.nonzero(matches.persons >= 0)
+    found[area, threshold, matches.persons[area, threshold, place]] = True
+    return found

@@ -33,7 +33,7 @@ def bootstrap_average_precision(matches: Matches, *, num_samples: int = 1000, se
         seed: of the draws.
 
     Returns:
-        (S,) APs over all OKS thresholds; -1 where a sample has nobody to be found.
+        (S,) APs over all OKS thresholds; NaN where a sample has nobody to be found.
 
     Raises:
         ValueError: if there is no area range "all", or no photo.
@@ -50,7 +50,7 @@ def bootstrap_average_precision(matches: Matches, *, num_samples: int = 1000, se
         drawn = rng.integers(0, matches.num_images, matches.num_images)
         weights = np.bincount(drawn, minlength=matches.num_images).astype(np.float64)
         aps = np.concatenate([np.zeros(0), *(category.average_precisions(weights) for category in categories)])
-        samples[sample] = aps.mean() if aps.size else -1.0
+        samples[sample] = aps.mean() if aps.size else np.nan
     return samples
 
 
@@ -58,15 +58,18 @@ def confidence_interval(samples: Floats, level: float = 0.95) -> tuple[float, fl
     """Give the interval that holds the middle share of the samples.
 
     Args:
-        samples: (S,) from `bootstrap_average_precision`.
+        samples: (S,) from `bootstrap_average_precision`, or the difference of two; NaN is left out.
         level: the share.
 
     Raises:
-        ValueError: if the level is not between 0 and 1.
+        ValueError: if the level is not between 0 and 1, or no sample is defined.
     """
     if not 0 < level < 1:
         raise ValueError(f"Expected argument `level` to be between 0 and 1, but got {level}.")
-    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
+    defined = samples[~np.isnan(samples)]
+    if not defined.size:
+        raise ValueError(f"Expected argument `samples` to hold a number, but all {samples.size} samples are NaN.")
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
@@ -78,16 +81,20 @@ def paired_p_value(samples: Floats, others: Floats) -> float:
         others: (S,) of the other predictions, of the same photos and with the same seed.
 
     Returns:
-        The two-sided p-value of the paired bootstrap, at least 1 / S unless all samples are equal, then 1.
+        The two-sided p-value of the paired bootstrap, at least 1 / S unless all samples are equal, then 1. Samples that are
+        NaN on a side are left out and not counted in S.
 
     Raises:
-        ValueError: if the numbers of samples differ.
+        ValueError: if the numbers of samples differ, or no sample is defined on both sides.
     """
-    if samples.shape != others.shape or not samples.size:
-        raise ValueError(f"Expected as many samples of both, at least one, but got {samples.shape} and {others.shape}.")
+    if samples.shape != others.shape:
+        raise ValueError(f"Expected as many samples of both, but got {samples.shape} and {others.shape}.")
     difference = samples - others
+    difference = difference[~np.isnan(difference)]
+    if not difference.size:
+        raise ValueError(f"Expected a sample that is defined on both sides, but none of the {samples.size} samples is.")
     tail = min((difference <= 0).mean(), (difference >= 0).mean())
-    return float(min(1.0, max(2 * tail, 1 / samples.size)))
+    return float(min(1.0, max(2 * tail, 1 / difference.size)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -97,7 +97,7 @@ def average_precision_by_visibility(
     return {
         name: average_precision(
             detections,
-            replace(truth, visibility=np.where(truth.visibility == flag, truth.visibility, 0).astype(np.uint8)),
+            truth.relabel(np.where(truth.visibility == flag, truth.visibility, 0).astype(np.uint8)),
             sigmas,
             max_detections=max_detections,
         )
@@ -195,7 +195,7 @@ def select_keypoints(
     chosen = list(indices)
     return (
         replace(detections, keypoints=np.ascontiguousarray(detections.keypoints[:, chosen])),
-        replace(truth, keypoints=truth.keypoints[:, chosen], visibility=truth.visibility[:, chosen]),
+        replace(truth.relabel(truth.visibility[:, chosen]), keypoints=truth.keypoints[:, chosen]),
     )
 
 

@@ -99,9 +99,9 @@ def match_detections(
 ) -> Matches:
     """Match predictions to annotated persons at every OKS threshold and in every area range.
 
-    Predictions of a category that nobody is annotated with are left out. Crowds and persons without labelled keypoints are
-    ignored, and so are persons outside of the area range. An annotation id of 0 is an id like any other; the reference
-    implementation takes a match with it for none.
+    Predictions of a category that nobody is annotated with are left out. Crowds and persons without keypoints
+    (`GroundTruth.is_ignored`) are ignored, and so are persons outside of the area range. An annotation id of 0 is an id like
+    any other; the reference implementation takes a match with it for none.
 
     Args:
         detections: N predictions.
@@ -124,7 +124,7 @@ def match_detections(
     groups = categories * len(image_ids) + images
     low, high = np.array(list(area_ranges.values()), dtype=np.float64).reshape(-1, 2).T[..., None]
     areas = detections.areas[rows]
-    person_ignored = truth.iscrowd | ~(truth.visibility > 0).any(axis=1) | (truth.area < low) | (truth.area > high)
+    person_ignored = truth.is_ignored | (truth.area < low) | (truth.area > high)
     pairs = _candidates(
         detections.keypoints[rows], truth, groups, person_categories * len(image_ids) + person_images,
         keypoint_variances(sigmas), min(oks_thresholds),

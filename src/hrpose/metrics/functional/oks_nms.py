@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hrpose.metrics.functional.oks import Floats, Indices, keypoint_variances, oks_between
+from hrpose.structures import exact_int64
 
 _MARGIN = 1e-9  # far above the rounding of a sum of K exponentials, far below any OKS that matters
 
@@ -147,7 +148,7 @@ def _check(
 ) -> tuple[Floats, Floats, Floats, Indices, Floats]:
     variances = keypoint_variances(sigmas)
     points, score = np.asarray(keypoints, dtype=np.float64), np.asarray(scores, dtype=np.float64)
-    area, group = np.asarray(areas, dtype=np.float64), np.asarray(groups, dtype=np.int64)
+    area, group = np.asarray(areas, dtype=np.float64), exact_int64(np.asarray(groups), "argument `groups`")
     if points.shape != (len(score), len(variances), 2):
         raise ValueError(
             f"Expected argument `keypoints` to be ({len(score)}, {len(variances)}, 2), one row for each score and one keypoint "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +14,10 @@ from hrpose.backends import ExportedPoses
 from hrpose.backends.ties import TOLERANCE, find_ties
 from hrpose.config import build
 from hrpose.estimator import ExportedEngine, TorchEngine
-from hrpose.export import Comparer, Comparison
+from hrpose.export import MAX_SHIFTED, Comparer, Comparison
 from hrpose.export.check import distances
-from hrpose.inference import predict_heatmaps
-from hrpose.structures import CropBatch, Poses
+from hrpose.inference import collect_poses, predict_heatmaps
+from hrpose.structures import CropBatch
 from hrpose.tasks.exporting.crops import CropSource
 from hrpose.tasks.exporting.on_photos import PhotoComparison, compare_on_photos
 from hrpose.tasks.protocols import state_protocols
@@ -38,6 +36,8 @@ class CheckResult:
         ap_after: the AP of the file.
         max_ap_loss: what they may differ by.
         exact: whether the file has to agree keypoint by keypoint, as fp32 does.
+        max_shifted: share of confident keypoints that may move far, see `Comparison.faults_beside`; None where the file has to be
+            exact, or AP is measured.
         on_photos: how far they are apart where the file crops by itself; None for a file that takes crops.
     """
 
@@ -47,12 +47,20 @@ class CheckResult:
     ap_after: float | None
     max_ap_loss: float
     exact: bool
+    max_shifted: float | None = None
     on_photos: PhotoComparison | None = None
 
     @property
     def faults(self) -> list[str]:
         """Say what is wrong; an empty list if nothing is."""
         faults = []
+        if self.comparison.not_finite:
+            faults.append(
+                f"{self.comparison.not_finite:.1%} of its keypoints or scores are NaN or infinite: its precision overflows; "
+                "export with precision=fp32"
+            )
+        if self.max_shifted is not None:
+            faults += self.comparison.faults_beside(self.max_shifted)
         if self.exact and not self.comparison.agrees:
             faults.append(f"its keypoints are not those of the weights, {self.comparison.reason}: {self.comparison}")
         if self.exact and self.on_photos is not None and not self.on_photos.agrees:
@@ -65,18 +73,15 @@ class CheckResult:
                 )
         return faults
 
+    @property
+    def bounds(self) -> str | None:
+        """What the keypoints of a file of less precision are held against; None where AP is, or every single keypoint."""
+        return None if self.max_shifted is None else self.comparison.describe_bounds(self.max_shifted)
+
     def to_dict(self) -> dict[str, Any]:
-        """Give it as plain containers; of what is infinite, JSON has no word, and it is None."""
-        on_photos = None if self.on_photos is None else _finite(vars(self.on_photos))
-        parts = {"comparison": _finite(vars(self.comparison)), "on_photos": on_photos, "faults": self.faults}
-        return {**_finite(vars(self)), **parts}
-
-
-def _finite(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in numbers.items()
-    }
+        """Return the result as plain containers."""
+        on_photos = None if self.on_photos is None else dict(vars(self.on_photos))
+        return {**vars(self), "comparison": dict(vars(self.comparison)), "on_photos": on_photos, "faults": self.faults}
 
 
 def check_file(cfg: DictConfig, exported: ExportedPoses, reference: TorchEngine, source: CropSource) -> CheckResult:
@@ -90,28 +95,38 @@ def check_file(cfg: DictConfig, exported: ExportedPoses, reference: TorchEngine,
     run = ExportedEngine(exported)
     comparer = Comparer()
     for batch in source.batches(None if measured else cfg.num_crops):
-        expected, found = reference(batch), run(batch)
+        expected, (keypoints, scores) = reference(batch), run.find_keypoints(batch)
         comparer.update(
-            (found.keypoints, found.keypoint_scores),
+            (keypoints, scores),
             (expected.keypoints, expected.keypoint_scores),
-            _ties(reference, batch, found, expected),
+            _ties(reference, batch, keypoints, expected.keypoints),
+            sides=batch["scale"].numpy().max(axis=1),
+            confidence=reference.keypoint_score_threshold,
         )
-        for metric, poses in zip(metrics.values(), (expected, found), strict=False):
-            metric.update_poses(poses)
-    measurements = [float(metric.compute()["AP"]) for metric in metrics.values()]
-    before, after = measurements if measured else (None, None)
-    loss = cfg.max_ap_loss if cfg.max_ap_loss is not None else MAX_AP_LOSS[exported.record.precision]
-    exact = exported.record.precision == "fp32"
+        if metrics and np.isfinite(keypoints).all() and np.isfinite(scores).all():
+            metrics["weights"].update_poses(expected)
+            metrics["file"].update_poses(
+                collect_poses(keypoints, scores, batch, score_threshold=run.keypoint_score_threshold)
+            )
+    comparison = comparer.compare()
+    measured = measured and not comparison.not_finite  # without all poses there is no AP
+    before, after = [float(metric.compute()["AP"]) for metric in metrics.values()] if measured else (None, None)
+    precision = exported.record.precision
+    loss = cfg.max_ap_loss if cfg.max_ap_loss is not None else MAX_AP_LOSS[precision]
+    exact = precision == "fp32"
+    max_shifted = None if exact or measured else MAX_SHIFTED[precision]
     takes_photos = exported.record.form == "photo"
     on_photos = compare_on_photos(exported, reference, source, cfg.num_crops) if takes_photos else None
-    return CheckResult(source.name, comparer.compare(), before, after, loss, exact, on_photos)
+    return CheckResult(source.name, comparison, before, after, loss, exact, max_shifted, on_photos)
 
 
 @torch.inference_mode()
-def _ties(reference: TorchEngine, batch: CropBatch, found: Poses, expected: Poses) -> NDArray[np.bool_]:
-    """Look for ties in the crops whose keypoints have moved; the others need no look."""
-    tied = np.zeros(found.keypoint_scores.shape, bool)
-    moved = (~(distances(found.keypoints, expected.keypoints) <= TOLERANCE)).any(axis=1)
+def _ties(
+    reference: TorchEngine, batch: CropBatch, found: NDArray[np.float64], expected: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Look for ties in the crops whose keypoints (B, K, 2) have moved; the others need no look."""
+    tied = np.zeros(found.shape[:2], bool)
+    moved = (~(distances(found, expected) <= TOLERANCE)).any(axis=1)
     if moved.any():
         rows = torch.from_numpy(np.flatnonzero(moved))
         heatmaps = predict_heatmaps(

@@ -19,7 +19,7 @@ from hrpose.data.coco import read_annotations
 from hrpose.data.crops import crop_matrices, crops_of_bboxes, empty_images, warp_crops
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.data.errors import DataError
-from hrpose.data.images import read_image
+from hrpose.data.images import Reading, read_image
 from hrpose.data.synthetic import write_dataset
 from hrpose.geometry import invert_affine
 from hrpose.models.weight_files import read_weight_file
@@ -63,10 +63,17 @@ class CropSource:
         for file, boxes in self._files_with_boxes():
             if left <= 0:
                 return
-            photo = read_image(file)
+            photo = read_image(file, reading=self._reading)
             whole = np.array([[0, 0, photo.shape[1], photo.shape[0]]], float)
             yield photo, whole if boxes is None else boxes[:left]
             left -= 1 if boxes is None else len(boxes)
+
+    @property
+    def _reading(self) -> Reading:
+        """Orientation and scale of the photos."""
+        if self.datamodule is not None:
+            return self.datamodule.reading
+        return Reading(self.record.upright, self.record.bit_depth)
 
     def _files_with_boxes(self) -> Iterator[tuple[Path, NDArray[np.float64] | None]]:
         if self.datamodule is None:
@@ -123,7 +130,7 @@ def crop_whole(photos: Sequence[Path], record: ExportRecord) -> CropBatch:
     """Cut each photo as if it were the box of one person."""
     parts = []
     for file in photos:
-        photo = read_image(file)
+        photo = read_image(file, reading=Reading(record.upright, record.bit_depth))
         parts.append(crop_photo(photo, np.array([[0, 0, photo.shape[1], photo.shape[0]]], float), record))
     columns = {name: [dict[str, Any](part)[name] for part in parts] for name in parts[0]}
     return cast(CropBatch, {name: torch.cat(column) for name, column in columns.items()})
@@ -182,7 +189,9 @@ def _datamodule(cfg: DictConfig, node: Mapping[str, Any], record: ExportRecord) 
     base = {"_target_": cfg.data["_target_"], "val_batch_size": _BATCH, "num_workers": 0}
     plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else dict(node)
     assert isinstance(plain, dict)
-    own = {"bbox_padding": record.bbox_padding, "channel_order": record.channel_order}
+    own: dict[str, Any] = {"bbox_padding": record.bbox_padding, "channel_order": record.channel_order}
+    trained = {"upright": record.upright or None, "bit_depth": record.bit_depth}
+    own |= {name: value for name, value in trained.items() if plain.get(name) is None}
     missing = {
         name: plain[name.replace("train", "val")] for name in ("train_annotations", "train_images") if name not in plain
     }

@@ -15,7 +15,9 @@ from hrpose.data.normalization import IMAGENET_MEAN, IMAGENET_STD
 from hrpose.data.weights import find_weights
 from hrpose.estimator import TorchEngine
 from hrpose.estimator.checkpoints import read_parts
-from hrpose.models import load_weights
+from hrpose.models import WeightsError, load_weights
+
+_OF_DATA = ("bbox_padding", "channel_order", "mean", "std", "upright", "bit_depth")
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def read_subject(cfg: DictConfig) -> ExportSubject:
 
     Raises:
         ConfigError: if the weights are an exported file already.
-        WeightsError: if they cannot be used.
+        WeightsError: if they cannot be used, or hold NaN or infinity.
     """
     if is_exported(cfg.weights):
         raise ConfigError(f"weights: {cfg.weights} is an exported file already. Give the checkpoint or the weights.")
@@ -63,6 +65,7 @@ def read_subject(cfg: DictConfig) -> ExportSubject:
     if cfg.get("model") is not None:
         net = build(cfg.model, num_keypoints=parts.codec.num_channels(parts.skeleton.num_keypoints))
         load_weights(net, file, keypoint_names=parts.skeleton.keypoint_names).check_complete()
+    check_finite_weights(net, file)
     told = {**_of_data(cfg), **parts.settings}
     flip_test = cfg.flip_test if cfg.flip_test is not None else told.get("flip_test", True)
     record = ExportRecord(
@@ -78,8 +81,25 @@ def read_subject(cfg: DictConfig) -> ExportSubject:
         mean=tuple(told.get("mean", IMAGENET_MEAN)),
         std=tuple(told.get("std", IMAGENET_STD)),
         source=file.name,
+        upright=bool(told.get("upright")),
+        bit_depth=told.get("bit_depth"),
     )
     return ExportSubject(file, net.eval(), record)
+
+
+def check_finite_weights(net: nn.Module, file: Path) -> None:
+    """Refuse a network with NaN or infinity in its weights, before anything is written.
+
+    Raises:
+        WeightsError: with the names of the first tensors.
+    """
+    broken = [name for name, tensor in net.state_dict().items() if not tensor.isfinite().all()]
+    if broken:
+        shown = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
+        raise WeightsError(
+            f"Expected finite weights in {file}, found NaN or infinity in {len(broken)} tensors ({shown}): the training has "
+            "diverged, or the file is damaged. Take an earlier checkpoint."
+        )
 
 
 def _part(cfg: DictConfig, name: str) -> Any:
@@ -87,4 +107,4 @@ def _part(cfg: DictConfig, name: str) -> Any:
 
 
 def _of_data(cfg: DictConfig) -> dict[str, Any]:
-    return {name: cfg.data[name] for name in ("bbox_padding", "channel_order", "mean", "std") if name in cfg.data}
+    return {name: cfg.data[name] for name in _OF_DATA if name in cfg.data}

@@ -9,14 +9,13 @@ in the form of a COCO annotation file without annotations. `poses.csv` has a row
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from hrpose.files import write_atomically
+from hrpose.files import dumps, write_atomically
 from hrpose.skeletons import Skeleton
 
 Row = Mapping[str, Any]
@@ -48,7 +47,7 @@ class PredictionFiles:
             "keypoints": list(skeleton.keypoint_names),
             "skeleton": [[start + 1, end + 1] for start, end in skeleton.edges],
         }
-        ending = f'], "annotations": [], "categories": [{json.dumps(category)}]}}\n'
+        ending = f'], "annotations": [], "categories": [{dumps(category)}]}}\n'
         self._partials = ExitStack()
         images, poses, *tables = (self._partials.enter_context(write_atomically(folder / name)) for name in names)
         self._images = _ListFile(images, '{"images": [', ending)
@@ -89,7 +88,7 @@ class _ListFile:
         self._ending, self._separator = ending, "\n"
 
     def add(self, entry: Row) -> None:
-        self._stream.write(self._separator + json.dumps(entry))
+        self._stream.write(self._separator + dumps(entry))
         self._separator = ",\n"
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hrpose.data.images import Reading
 from hrpose.data.load import load_image
 from hrpose.data.photo_boxes import PhotoBoxes
 from hrpose.estimator import PoseEstimator
@@ -116,8 +117,14 @@ class PhotoWorker:
     def __init__(self, settings: Settings, *, category_id: int, picture_dir: Path | None) -> None:
         self._settings = settings
         self._estimator: PoseEstimator = settings.build_estimator(settings.build_detector())
+        self._reading = settings.reading_of(self._estimator)
         self._category_id = category_id
         self._picture_dir = picture_dir if settings.painter is not None else None
+
+    @property
+    def estimator(self) -> PoseEstimator:
+        """What finds the poses."""
+        return self._estimator
 
     @property
     def skeleton(self) -> Skeleton:
@@ -162,7 +169,7 @@ class PhotoWorker:
         rest = iter(chunk)
         while True:
             while len(begun) <= self._estimator.num_threads and (task := next(rest, None)) is not None:
-                begun.append((task, readers.submit(_load, task.file, upright=self._settings.upright)))
+                begun.append((task, readers.submit(_load, task.file, self._reading)))
             if not begun:
                 return
             task, loaded = begun.popleft()
@@ -199,9 +206,9 @@ def _failed(under_way: deque[tuple[PhotoTask, Image | str]]) -> Iterator[PhotoRe
         yield PhotoResult({"id": task.image_id, "file_name": task.name}, [], str(error))
 
 
-def _load(file: Path, *, upright: bool) -> Image | str:
+def _load(file: Path, reading: Reading) -> Image | str:
     """Read a photo, or say why it cannot be read."""
     try:
-        return load_image(file, upright=upright)
+        return load_image(file, upright=reading.upright, bit_depth=reading.bit_depth)
     except ValueError as error:
         return str(error)

@@ -9,9 +9,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from hrpose.config import build, find_checkpoint
+from hrpose.data.images import Reading
 from hrpose.data.weights import find_weights
 from hrpose.estimator import Detector, PoseEstimator
 from hrpose.visualize import PosePainter
+
+_OPTIONS = ("batch_size", "num_threads", "backend", "upright", "bit_depth")
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,10 @@ class Settings:
         detector: a node with a `_target_`; None where there is no detector.
         painter: draws the poses; None where no pictures are wanted.
         oks_nms_threshold: OKS above which two poses are of the same person; None keeps all.
-        upright: whether photos are turned upright by their EXIF orientation.
+        by_file: whether boxes or annotations come from files, and so the photos are read as they are stored, unless something
+            else is said.
+        measured_depth: bits that the photos of 16 bits per channel use, for networks that do not say theirs; None where there
+            are none.
     """
 
     weights: Path
@@ -36,11 +42,17 @@ class Settings:
     detector: dict[str, Any] | None
     painter: PosePainter | None
     oks_nms_threshold: float | None
-    upright: bool
+    by_file: bool
+    measured_depth: int | None = None
 
     def on_device(self, device: str) -> Settings:
         """Give the same settings for another device."""
         return replace(self, device=device)
+
+    def reading_of(self, estimator: PoseEstimator) -> Reading:
+        """Return how the photos are read: as is said, else as the network was trained."""
+        upright = not self.by_file if estimator.upright is None else estimator.upright
+        return Reading(upright, estimator.reading.bit_depth or self.measured_depth)
 
     def build_detector(self) -> Detector | None:
         """Build the detector, on the device of the network unless it has one of its own."""
@@ -61,8 +73,11 @@ def read_settings(cfg: DictConfig) -> Settings:
     """Take the settings out of a configuration of the verb `predict`."""
     checkpoint = find_checkpoint(cfg)
     options = {"precision": None if cfg.precision is None else str(cfg.precision), "flip_test": cfg.flip_test}
-    options |= {name: cfg[name] for name in ("batch_size", "num_threads", "backend") if cfg[name] is not None}
-    by_file = cfg.annotations is not None or cfg.boxes is not None
+    options |= {
+        name: cfg[name]
+        for name in ("batch_size", "num_threads", "backend", "upright", "bit_depth")
+        if cfg[name] is not None
+    }
     return Settings(
         weights=checkpoint or find_weights(cfg.weights),
         device=cfg.device,
@@ -71,7 +86,7 @@ def read_settings(cfg: DictConfig) -> Settings:
         detector=None if cfg.get("detector") is None else plain(cfg.detector),
         painter=None if cfg.draw is None else build(cfg.draw),
         oks_nms_threshold=cfg.oks_nms_threshold,
-        upright=not by_file if cfg.upright is None else cfg.upright,
+        by_file=cfg.annotations is not None or cfg.boxes is not None,
     )
 
 

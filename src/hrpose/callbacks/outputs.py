@@ -1,11 +1,10 @@
-"""Lightning callbacks: what a run leaves in its folder.
+"""What a run leaves in its folder.
 
 `RunCheckpoint` keeps checkpoints; `FinalValidation` sees to it that the last epoch is measured, `FrequentLogging` that every
 epoch leaves its loss; `PictureSheets` draws what the network sees, what it answers and how it learns; `ResultFiles` writes
 result JSONs.
 """
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 
 from hrpose.data.datamodule import PoseDataModule
-from hrpose.files import write_atomically
+from hrpose.files import write_atomically, write_json
 from hrpose.metrics import KeypointAveragePrecision, PoseMetric
 from hrpose.metrics.collect import Predictions
 from hrpose.structures import Batch, GroundTruth, Poses
@@ -38,6 +37,22 @@ class RunCheckpoint(ModelCheckpoint):
     """
 
     _resumed_folder: Path | None = None
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Save every `every_n_train_steps`, but after the last batch of an epoch leave it to the end of the epoch.
+
+        A run resumed from the last batch would go on with the next epoch, without the validation of this one.
+        """
+        if self.monitor is not None or not trainer.is_last_batch:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save what was left to the end of the epoch."""
+        if self.monitor is None and trainer.is_last_batch:
+            super().on_train_batch_end(trainer, pl_module, None, None, trainer.fit_loop.batch_idx)
+        super().on_train_epoch_end(trainer, pl_module)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Note where the run is resumed from; the paths that the checkpoint holds are not followed."""
@@ -173,7 +188,7 @@ class PictureSheets(Callback):
         shown = [poses[poses.image_ids == photo_id] for photo_id in photo_ids]
         self._show(trainer, "val_poses", draw_pose_sheet(photos, shown, datamodule.skeleton))
         if trainer.state.fn == TrainerFn.FITTING:
-            for name, metric in _metrics_of(pl_module).items():
+            for name, metric in metrics_of(pl_module).items():
                 key = f"val/{metric.leading}_{name}"
                 self._note(trainer, key, float(trainer.callback_metrics[key]))
             self._draw_curves(trainer)
@@ -223,7 +238,7 @@ class ResultFiles(Callback):
         self._write(pl_module)
 
     def _write(self, pl_module: LightningModule) -> None:
-        for name, metric in _metrics_of(pl_module).items():
+        for name, metric in metrics_of(pl_module).items():
             if isinstance(metric, KeypointAveragePrecision):
                 self.evaluated[name] = metric.evaluated()
                 rows = self.evaluated[name][0].to_coco()
@@ -235,8 +250,7 @@ class ResultFiles(Callback):
 @rank_zero_only
 def write_results(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write result rows as JSON, from the first process only."""
-    with write_atomically(file) as partial:
-        partial.write_text(json.dumps(rows))
+    write_json(file, rows)
 
 
 @rank_zero_only
@@ -245,7 +259,7 @@ def _copy_once(source: Path, target: Path) -> None:
         shutil.copyfile(source, partial)
 
 
-def _metrics_of(pl_module: LightningModule) -> dict[str, PoseMetric]:
+def metrics_of(pl_module: LightningModule) -> dict[str, PoseMetric]:
     """The metrics of a PoseModule; another module has none that is known here."""
     return getattr(pl_module, "pose_metrics", {})
 

@@ -1,0 +1,23 @@
+"""Lightning callbacks: what a run leaves in its folder and shows while it works, and the number of its threads."""
+
+from hrpose.callbacks.outputs import (
+    FinalValidation,
+    FrequentLogging,
+    PictureSheets,
+    ResultFiles,
+    RunCheckpoint,
+    write_results,
+)
+from hrpose.callbacks.progress import RunProgress
+from hrpose.callbacks.threads import TorchThreads
+
+__all__ = [
+    "FinalValidation",
+    "FrequentLogging",
+    "PictureSheets",
+    "ResultFiles",
+    "RunCheckpoint",
+    "RunProgress",
+    "TorchThreads",
+    "write_results",
+]

@@ -1,0 +1,199 @@
+"""The progress of real runs: the time left is true, terminals have one line, files have plain lines."""
+
+import io
+import logging
+import re
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from rich.console import Console
+
+from hrpose.callbacks import FinalValidation, RunProgress
+from hrpose.callbacks.status import Display
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*"),
+]
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+class Score:
+    leading = "AP"
+
+
+class Worker(LightningModule):
+    """A training step takes two seconds, a validation step one."""
+
+    def __init__(self, clock):
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+        self.clock = clock
+        self.pose_metrics = {"gt": Score()}
+
+    def training_step(self, batch, batch_idx):
+        self.clock.now += 2
+        return self.layer(batch["images"]).square().mean() * 1e-3
+
+    def validation_step(self, batch, batch_idx):
+        self.clock.now += 1
+
+    test_step = validation_step
+
+    def on_validation_epoch_end(self):
+        if not self.trainer.sanity_checking:
+            self.log("val/AP", 0.612)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=1e-3)
+
+    def train_dataloader(self):
+        return torch.utils.data.DataLoader([{"images": torch.ones(1)}] * 24, batch_size=4)
+
+    def val_dataloader(self):
+        return torch.utils.data.DataLoader([{"images": torch.ones(1)}] * 12, batch_size=4)
+
+    test_dataloader = val_dataloader
+
+
+def run(folder, *, terminal, verb="fit", **settings):
+    clock, stream = Clock(), io.StringIO()
+    console = Console(file=stream, force_terminal=terminal, width=80, color_system=None)
+    progress = RunProgress(console=console, clock=clock)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "log_every_n_steps": 1}
+    trainer = Trainer(
+        accelerator="cpu",
+        default_root_dir=folder,
+        enable_checkpointing=False,
+        callbacks=[FinalValidation(), progress],
+        **quiet,
+        **settings,
+    )
+    getattr(trainer, verb)(Worker(clock))
+    return clock, stream.getvalue()
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """The time of each status that a terminal shows, and the status."""
+    statuses = []
+    show = Display.show
+
+    def keep(self, status):
+        statuses.append((self.clock(), status))
+        show(self, status)
+
+    create = RunProgress.__init__
+
+    def create_with_clock(self, **settings):
+        create(self, **settings)
+        self._display.clock = self._clock
+
+    monkeypatch.setattr(Display, "show", keep)
+    monkeypatch.setattr(RunProgress, "__init__", create_with_clock)
+    return statuses
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_epochs": 5},
+        {"max_epochs": 5, "check_val_every_n_epoch": 3},
+        {"max_epochs": 4, "accumulate_grad_batches": 2, "check_val_every_n_epoch": 2},
+        {"max_epochs": 4, "num_sanity_val_steps": 0, "limit_train_batches": 4},
+        {"max_epochs": 4, "limit_val_batches": 0},
+        {"max_epochs": 1},
+    ],
+    ids=str,
+)
+def test_the_time_left_is_that_of_the_whole_run(shown, tmp_path, settings):
+    clock, _ = run(tmp_path, terminal=True, **settings)
+    validated = [time for time, status in shown if status.score is not None]
+    estimates = [(time, status) for time, status in shown if status.title.startswith("Epoch")]
+    assert len(estimates) > 4
+    for time, status in estimates:
+        exact = clock.now - time
+        num_validations = settings["max_epochs"]
+        before_first_validation = not validated or time < validated[0]
+        tolerance = 3 * num_validations if before_first_validation else 0  # it assumes training's pace
+        assert status.seconds_left == pytest.approx(exact, abs=tolerance + 1e-6), status
+
+
+@pytest.mark.parametrize("settings", [{"max_epochs": -1, "max_steps": 9, "limit_val_batches": 0}])
+def test_the_time_left_of_a_number_of_steps(shown, tmp_path, settings):
+    clock, _ = run(tmp_path, terminal=True, **settings)
+    assert [status.seconds_left for _, status in shown] == [2.0 * left for left in reversed(range(9))]
+    assert shown[-1][1].title == "Epoch 2"
+    assert clock.now == 18
+
+
+def test_a_terminal_shows_everything_in_one_line(tmp_path):
+    _, text = run(tmp_path, terminal=True, max_epochs=3)
+    lines = [re.sub(r"\x1b\[[?\d]*\w", "", line).strip() for line in re.split("[\r\n]", text)]
+    assert max(map(len, lines)) <= 80
+    assert any(
+        re.fullmatch(r"Epoch 2/3  ━+─+  4/6  loss \d\.\de-\d\d  AP 0\.612  2\.0 img/s  0:2\d left", line)
+        for line in lines
+    )
+    assert any(re.match(r"Epoch 3/3 val  ━+─+  2/3  loss", line) for line in lines)
+    assert any(line.startswith("Sanity check  ") for line in lines)
+
+
+def test_a_validated_epoch_leaves_a_line(tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "hrpose"):
+        run(tmp_path, terminal=True, max_epochs=4, check_val_every_n_epoch=2)
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("hrpose")]
+    assert [line.split("  ")[0] for line in lines] == ["Epoch 2/4", "Epoch 4/4"]
+    assert re.fullmatch(r"Epoch 2/4  loss \d\.\de-\d\d  AP 0\.612  2\.0 img/s  0:27 left", lines[0])
+
+
+@pytest.mark.parametrize("verb", ["fit", "validate", "test"])
+def test_a_file_has_plain_lines(verb, tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "hrpose"):
+        clock, text = run(tmp_path, terminal=False, verb=verb, max_epochs=100)
+    assert text == ""
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("hrpose")]
+    between = [line for line in lines if "/6  " in line or " val" in line]
+    if verb == "fit":
+        assert clock.now > 1000
+        assert 5 <= len(between) <= 40
+        assert not any("\x1b" in line or "\r" in line for line in lines)
+    else:
+        assert lines == []  # over before the first line
+
+
+@pytest.mark.parametrize(("verb", "title"), [("validate", "Validation"), ("test", "Test")])
+def test_an_evaluation_shows_its_own_time_left(verb, title, shown, tmp_path):
+    run(tmp_path, terminal=True, verb=verb)
+    assert [(status.title, status.done, status.seconds_left) for _, status in shown] == [
+        (title, i, 3 - i) for i in (1, 2, 3)
+    ]
+
+
+def test_the_last_score_is_stored(tmp_path):
+    progress = RunProgress()
+    progress.load_state_dict({"score": ("AP", 0.5)})
+    assert progress.state_dict() == {"score": ("AP", 0.5)}
+
+
+def test_the_loss_is_read_for_drawings_only(tmp_path, monkeypatch):
+    """A loss that is read waits for the device."""
+    progress = RunProgress(
+        interval=100, console=Console(file=io.StringIO(), force_terminal=True, width=80), clock=(clock := Clock())
+    )
+    reads = []
+    monkeypatch.setattr(RunProgress, "_show", lambda self, status: (reads.append(status), self._plan_next()))
+    trainer = Trainer(
+        accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False, callbacks=[progress],
+        enable_model_summary=False, max_epochs=20, limit_val_batches=0, default_root_dir=tmp_path,
+    )  # fmt: skip
+    trainer.fit(Worker(clock))
+    assert len(reads) == 3  # after 2, 102 and 204 of 240 seconds
