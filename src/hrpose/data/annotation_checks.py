@@ -160,8 +160,8 @@ def _keypoints_normalised(seen: Inspected) -> tuple[Ids, Mask]:
 
 def _boxes_normalised(seen: Inspected) -> tuple[Ids, Mask]:
     numbers = np.concatenate([seen.low, seen.size], axis=1)
-    within: Mask = ((numbers >= 0) & (numbers <= 1)).all(axis=1)
-    return seen.ids, within & (seen.image > 4).all(axis=1)
+    within = (numbers >= 0) & (numbers <= 1)
+    return seen.ids, np.all(within, axis=1) & np.all(seen.image > 4, axis=1)
 
 
 def _boxes_of_corners(seen: Inspected) -> tuple[Ids, Mask]:
