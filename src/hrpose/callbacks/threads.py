@@ -123,7 +123,7 @@ class ThreadChoice:
         if self.number == before:
             return None
         threads = f"{self.number} thread{'s' if self.number > 1 else ''}"
-        cause = " Other processes use the processors." if self.number < before else ""
+        cause = " Other processes seem to use the processors." if self.number < before else ""
         return f"Using {threads} instead of {before}: convolutions are {gain:.1f} times as fast.{reason}{cause}"
 
     def _candidates(self) -> set[int]:
