@@ -102,12 +102,7 @@ def check_rows(rows: Any, what: str, file: Path) -> None:
 def integers(rows: Sequence[Row], key: str, what: str, file: Path, default: Any = None) -> NDArray[np.int64]:
     """Collect a column of integers, exactly; `structures.exact_integer` states which numbers are integers.
 
-    Args:
-        rows: N rows.
-        key: of the column.
-        what: a row is, for the message.
-        file: where the rows are from.
-        default: taken where a row lacks the key; None requires it.
+    `default` is taken where a row lacks the key; None requires the key.
 
     Raises:
         DataError: if an entry lacks the key or holds something else.
@@ -117,8 +112,9 @@ def integers(rows: Sequence[Row], key: str, what: str, file: Path, default: Any 
         value = exact_integer(row.get(key, default))
         if value is None:
             came = f"got {row[key]!r:.80}" if key in row else "there is none"
+            hint = " It may have at most 64 bits." if type(row.get(key)) is int else ""
             raise DataError(
-                f"{file}: expected `{key}` of {name_row(row, place, what)} to be a 64-bit integer, but {came}."
+                f"{file}: expected `{key}` of {name_row(row, place, what)} to be an integer, but {came}.{hint}"
             )
         column[place] = value
     return column
