@@ -191,3 +191,11 @@ def test_real_libraries_are_read_without_importing_them():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_module_beside_lazy_names_is_read_not_imported() -> None:
+    """`hrpose` makes its public names when they are used; its modules are found as files all the same."""
+    code = (
+        "from hrpose.config.signatures import find_signature; find_signature('hrpose.schedules.one_cycle'); import sys"
+    )
+    subprocess.run([sys.executable, "-c", f"{code}; sys.exit('torch' in sys.modules)"], check=True)

@@ -239,7 +239,7 @@ def _member(owner: Found, name: str, *, is_last: bool) -> Found:
     """Find `owner.name`. On the way, a submodule goes before a name of the package: its file need not be read then."""
     if isinstance(owner, Module):
         module = load_module(f"{owner.name}.{name}")
-        if module is not None and not is_last:
+        if module is not None and (not is_last or name not in owner.names):
             return module
         found = _look_up_or_guess(owner, name, is_last=is_last) or module
         if found is None:
