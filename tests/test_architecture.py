@@ -13,7 +13,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "hrpose"
 FILES = sorted(SOURCE.rglob("*.py"))
-MAX_FILE_LINES = 300
+MAX_FILE_LINES = 450
 MAX_FUNCTION_LINES = 40  # of its body, without the docstring
 
 # Package -> the rooms that may import it.
