@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from hrpose.models import WeightsError, convert_weights
+from hrpose.weights import WeightsError, convert_weights
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

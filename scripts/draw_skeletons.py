@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hrpose.data.synthetic import draw_specimen, specimen_keypoints
 from hrpose.skeletons import KNOWN_SKELETONS, WHOLEBODY, Skeleton, whole_body_parts
+from hrpose.synthetic import draw_specimen, specimen_keypoints
 from hrpose.visualize import draw_callouts, draw_numbers, save_image
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images" / "skeletons"

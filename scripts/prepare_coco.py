@@ -7,8 +7,8 @@ import logging
 import sys
 from pathlib import Path
 
-from hrpose.data.download import COCO_URL, DETECTIONS_LINKS, prepare_coco
-from hrpose.data.fetch import DownloadError
+from hrpose.download.coco import COCO_URL, DETECTIONS_LINKS, prepare_coco
+from hrpose.download.http import DownloadError
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -22,13 +22,13 @@ FENCES = {
     "omegaconf": ("config", "cli", "tasks"),
     "lightning": ("data/datamodule", "module", "callbacks", "tasks"),
     "torchmetrics": ("metrics",),
-    "cv2": ("data", "visualize", "estimator/detectors"),
+    "cv2": ("data", "media", "annotations/image_checks", "synthetic", "visualize", "estimator/detectors"),
     "albumentations": ("data",),
-    "simplejpeg": ("data",),
+    "simplejpeg": ("media",),
     "pycocotools": ("metrics",),
-    "onnxruntime": ("backends", "export", "estimator/detectors"),
+    "onnxruntime": ("export", "estimator/detectors"),
     "transformers": ("estimator/detectors",),
-    "openvino": ("backends",),
+    "openvino": ("export",),
 }
 # Rooms that need torch and numpy alone.
 ARITHMETIC = (
@@ -45,9 +45,11 @@ ARITHMETIC = (
     ),
     "skeletons",
     "soft_argmax",
+    "errors",
+    "files",
 )
 UNUSED_WORDS = {"joints", "pts", "kpts", "utils", "util", "helper", "helpers", "manager", "misc"}
-DRAWN_BODIES = ("data/synthetic",)  # their joints are of bones, not keypoints of an annotation
+DRAWN_BODIES = ("synthetic",)  # their joints are of bones, not keypoints of an annotation
 
 
 def room(file: Path) -> str:

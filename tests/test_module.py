@@ -13,11 +13,12 @@ from torch.utils.data import DataLoader
 from hrpose.codecs import HeatmapCodec, RegressionCodec
 from hrpose.losses import HeatmapMSELoss, RLELoss
 from hrpose.metrics import KeypointAveragePrecision
-from hrpose.models import DeepPose, HRNet, load_weights
+from hrpose.models import DeepPose, HRNet
 from hrpose.module import PoseModule, count_total_steps
 from hrpose.schedules import one_cycle
 from hrpose.skeletons import Skeleton
 from hrpose.structures import GroundTruth
+from hrpose.weights import load_weights
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning"),

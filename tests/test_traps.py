@@ -15,14 +15,15 @@ import pytest
 import torch
 from tiny_coco import annotation, content, datamodule, write_dataset, write_json, write_photo
 
+from hrpose.annotations.coco import read_annotations
+from hrpose.annotations.detections import read_detections
 from hrpose.codecs import HeatmapCodec, heatmap_accuracy
 from hrpose.config import build, compose
-from hrpose.data.coco import read_annotations, read_detections
-from hrpose.data.errors import DataWarning
-from hrpose.data.images import read_image
 from hrpose.data.transforms import HalfBody, RandomRotation, RandomScale
+from hrpose.errors import DataWarning
 from hrpose.geometry import center_scale_from_bbox, clip_bbox, flip_keypoints, input_from_image, transform_points
 from hrpose.losses import HeatmapMSELoss, HeatmapOHKMLoss
+from hrpose.media.images import read_image
 from hrpose.metrics import KeypointAveragePrecision
 from hrpose.metrics.functional import keypoint_variances, oks_between, oks_nms, rescore, soft_oks_nms
 from hrpose.models import HRNet, SimpleBaseline, count_macs

@@ -7,7 +7,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hrpose.backends import open_exported
     from hrpose.codecs import (
         DarkCodec,
         HeatmapCodec,
@@ -19,19 +18,21 @@ if TYPE_CHECKING:
     )
     from hrpose.config import compose, conf_dir
     from hrpose.data.datamodule import PoseDataModule
-    from hrpose.data.load import load_image
-    from hrpose.data.video import VideoReader, VideoWriter
-    from hrpose.data.weights import fetch_weights
     from hrpose.estimator import BoxFile, FunctionDetector, OnnxDetector, PoseEstimator, RTDetrDetector
     from hrpose.estimator.video import track_poses
+    from hrpose.export import open_exported
     from hrpose.inference import estimate_poses, predict_heatmaps
+    from hrpose.media.load import load_image
+    from hrpose.media.video import VideoReader, VideoWriter
     from hrpose.metrics import KeypointAveragePrecision
-    from hrpose.models import DeepPose, HRNet, SimCC, SimpleBaseline, StackedHourglass, load_weights, save_weights
+    from hrpose.models import DeepPose, HRNet, SimCC, SimpleBaseline, StackedHourglass
     from hrpose.module import PoseModule
     from hrpose.skeletons import COCO, MPII, Skeleton
     from hrpose.structures import Crop, GroundTruth, InstanceTable, Poses
     from hrpose.tracking import OksTracker, OneEuroFilter, PoseSmoother
     from hrpose.visualize import PosePainter, draw_heatmaps, draw_poses
+    from hrpose.weights import load_weights, save_weights
+    from hrpose.weights.fetch import fetch_weights
 
 __version__ = "0.1.0"
 
@@ -115,19 +116,19 @@ _HOMES = {
     "StackedHourglass": "models",
     "UdpCodec": "codecs",
     "UdpOffsetCodec": "codecs",
-    "VideoReader": "data.video",
-    "VideoWriter": "data.video",
+    "VideoReader": "media.video",
+    "VideoWriter": "media.video",
     "compose": "config",
     "conf_dir": "config",
     "draw_heatmaps": "visualize",
     "draw_poses": "visualize",
     "estimate_poses": "inference",
-    "fetch_weights": "data.weights",
-    "load_image": "data.load",
-    "load_weights": "models",
-    "open_exported": "backends",
+    "fetch_weights": "weights.fetch",
+    "load_image": "media.load",
+    "load_weights": "weights",
+    "open_exported": "export",
     "predict_heatmaps": "inference",
-    "save_weights": "models",
+    "save_weights": "weights",
     "track_poses": "estimator.video",
 }
 

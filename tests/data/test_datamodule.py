@@ -18,8 +18,8 @@ from tiny_coco import CODEC, content, datamodule, write_dataset, write_json
 
 from hrpose.codecs import Codec, DarkCodec, UdpCodec
 from hrpose.data.datamodule import PoseDataModule
-from hrpose.data.errors import DataError, DataWarning, MissingDataError
 from hrpose.data.transforms import HalfBody, RandomFlip, RandomRotation, RandomScale
+from hrpose.errors import DataError, DataWarning, MissingDataError
 from hrpose.geometry import transform_points
 from hrpose.skeletons import MPII
 

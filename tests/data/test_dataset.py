@@ -12,15 +12,15 @@ import torch
 from test_transforms import MPII_LOWER, MPII_UPPER, Recorded
 from tiny_coco import content, write_dataset, write_json, write_photo
 
+from hrpose.annotations.coco import read_annotations
 from hrpose.codecs import HeatmapCodec
 from hrpose.data import dataset as dataset_module
-from hrpose.data import images as images_module
-from hrpose.data.coco import read_annotations
 from hrpose.data.dataset import PoseDataset, keep_batch, sample_generator
-from hrpose.data.errors import DataError, MissingDataError
-from hrpose.data.jpeg import decode_top
 from hrpose.data.transforms import HalfBody, RandomFlip, RandomRotation, RandomScale
+from hrpose.errors import DataError, MissingDataError
 from hrpose.geometry import input_from_image, invert_affine, transform_points
+from hrpose.media import images as images_module
+from hrpose.media.jpeg import decode_top
 from hrpose.skeletons import COCO, MPII
 from hrpose.structures import Crop, InstanceTable, PackedStrings
 

@@ -4,8 +4,8 @@ import albumentations as A
 import numpy as np
 import pytest
 
-from hrpose.data.errors import DataError
 from hrpose.data.pixels import PixelStage, compose_pixels
+from hrpose.errors import DataError
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (40, 30, 3), np.uint8)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hrpose.config import compose
-from hrpose.data.synthetic import write_dataset
+from hrpose.synthetic import write_dataset
 from hrpose.tasks import run
 
 SMALL = [

@@ -10,11 +10,12 @@ from exif_photo import jpeg
 from fake_engine import CenterEngine
 
 import hrpose
-from hrpose.data.coco import read_annotations, read_detections
-from hrpose.data.errors import DataError
-from hrpose.data.video import VideoFrame
+from hrpose.annotations.coco import read_annotations
+from hrpose.annotations.detections import read_detections
+from hrpose.errors import DataError
 from hrpose.estimator.video import track_poses
 from hrpose.inference import NonFinitePosesError
+from hrpose.media.video import VideoFrame
 from hrpose.structures import InstanceTable, Poses
 
 

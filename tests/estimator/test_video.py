@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hrpose.data.synthetic import draw_walk
-from hrpose.data.video import VideoFrame
 from hrpose.estimator.video import track_poses
+from hrpose.media.video import VideoFrame
 from hrpose.skeletons import COCO
 from hrpose.structures import Poses
+from hrpose.synthetic import draw_walk
 from hrpose.tracking import OksTracker, PoseSmoother
 
 WIDTH, HEIGHT = 192, 144

@@ -9,12 +9,11 @@ import pytest
 import torch
 from tiny_export import CODECS, SKELETON, as_batch, make_crops, make_net, make_record
 
-from hrpose.backends import ExportedPoses, open_exported
-from hrpose.backends.ties import find_ties
 from hrpose.data.crops import crop_matrices, crops_of_bboxes, warp_crops
 from hrpose.data.normalization import Normalization
-from hrpose.export import SUFFIX_OF, check_choice, write_export
+from hrpose.export import SUFFIX_OF, ExportedPoses, check_choice, open_exported, write_export
 from hrpose.export.graph import matrices_from_boxes, warped
+from hrpose.export.ties import find_ties
 from hrpose.geometry import invert_affine
 from hrpose.inference import estimate_poses, predict_heatmaps
 

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hrpose.backends import ExportRecord
 from hrpose.codecs import (
     Codec,
     DarkCodec,
@@ -19,6 +18,7 @@ from hrpose.codecs import (
     UdpCodec,
     UdpOffsetCodec,
 )
+from hrpose.export import ExportRecord
 from hrpose.skeletons import Skeleton
 
 SKELETON = Skeleton.from_names(

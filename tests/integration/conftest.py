@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hrpose.config import compose, validate
-from hrpose.data.synthetic import write_dataset
+from hrpose.synthetic import write_dataset
 
 SMALL = [
     "prepare=null",

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import torch
 
-from hrpose.data.synthetic import write_dataset
+from hrpose.synthetic import write_dataset
 
 Aim = Literal["any", "validation", "checkpoint"]
 

@@ -10,10 +10,10 @@ import pytest
 from keypoint_oracle import coco_numbers
 from whole_body import FIELDS, whole_body_content
 
-from hrpose.data.errors import DataWarning
-from hrpose.data.synthetic import draw_specimen, specimen_keypoints
+from hrpose.errors import DataWarning
 from hrpose.report import analyse
 from hrpose.skeletons import CROWDPOSE, WHOLEBODY, whole_body_parts
+from hrpose.synthetic import draw_specimen, specimen_keypoints
 from hrpose.tasks.reading import read_evaluated
 
 QUIET = [

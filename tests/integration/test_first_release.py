@@ -18,7 +18,7 @@ import torch
 
 from hrpose import PoseEstimator
 from hrpose.config import compose
-from hrpose.data.synthetic import write_dataset
+from hrpose.synthetic import write_dataset
 from hrpose.tasks import run
 
 NETWORK = ("model.width=2", "model.stem_width=4", "model.stage1_width=2", "optim.lr=1e-2")

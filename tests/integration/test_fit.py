@@ -11,7 +11,7 @@ import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from hrpose.data.errors import DataWarning
+from hrpose.errors import DataWarning
 
 pytestmark = [
     pytest.mark.trains,

@@ -11,9 +11,9 @@ import torch
 from omegaconf import OmegaConf
 
 from hrpose import PoseEstimator
-from hrpose.backends import open_exported
 from hrpose.config import compose
-from hrpose.data.synthetic import write_dataset
+from hrpose.export import open_exported
+from hrpose.synthetic import write_dataset
 from hrpose.tasks import run
 
 SMALL = [

@@ -6,7 +6,7 @@ import torch
 
 from hrpose import PoseEstimator
 from hrpose.config import compose, validate
-from hrpose.data.errors import DataWarning
+from hrpose.errors import DataWarning
 
 pytestmark = [
     pytest.mark.trains,

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from hrpose.config import ConfigError
-from hrpose.models import WeightsError
+from hrpose.weights import WeightsError
 
 pytestmark = [
     pytest.mark.trains,
     pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*log_every_n_steps.*:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*"),
-    pytest.mark.filterwarnings("ignore::hrpose.data.errors.DataWarning"),
+    pytest.mark.filterwarnings("ignore::hrpose.errors.DataWarning"),
 ]
 
 WORDS = [

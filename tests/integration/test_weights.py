@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hrpose.config import build, compose, validate
-from hrpose.models import WeightsError, convert_weights
+from hrpose.weights import WeightsError, convert_weights
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning"),

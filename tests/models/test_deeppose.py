@@ -2,7 +2,8 @@ import pytest
 import torch
 from golden_weights import draw_images, draw_weights
 
-from hrpose.models import DeepPose, HRNet, SimpleBaseline, StackedHourglass, count_parameters, load_weights
+from hrpose.models import DeepPose, HRNet, SimpleBaseline, StackedHourglass, count_parameters
+from hrpose.weights import load_weights
 
 RESNET = {"num_keypoints": None, "deconv_channels": (), "deconv_kernels": ()}
 SMALL = {"num_keypoints": None, "num_modules": (1, 1, 1), "num_blocks": 1, "stage1_blocks": 1}

@@ -2,7 +2,8 @@ import pytest
 import torch
 from golden_weights import draw_images, draw_weights
 
-from hrpose.models import HRNet, SimCC, SimpleBaseline, count_parameters, load_weights
+from hrpose.models import HRNet, SimCC, SimpleBaseline, count_parameters
+from hrpose.weights import load_weights
 
 SIZE = (64, 96)
 SMALL = {"num_keypoints": None, "num_modules": (1, 1, 1), "num_blocks": 1, "stage1_blocks": 1}

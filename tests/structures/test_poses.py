@@ -4,7 +4,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import hrpose
 from hrpose.skeletons import COCO, Skeleton
 from hrpose.structures import Poses
 
@@ -101,13 +100,7 @@ def test_a_table_without_pandas_says_what_to_install(monkeypatch) -> None:
         make_poses(1).to_dataframe()
 
 
-def test_poses_draw_themselves() -> None:
-    photo = np.full((40, 50, 3), 90, np.uint8)
-    keypoints = np.array([[[25.0, 30.0], [15.0, 10.0], [35.0, 10.0]]])
-    poses = make_poses(1, keypoints=keypoints, keypoint_scores=np.ones((1, 3), np.float32), skeleton=TRIANGLE)
-    picture = poses.draw(photo, score_threshold=0.5)
-    np.testing.assert_array_equal(picture, hrpose.draw_poses(photo, poses, TRIANGLE, score_threshold=0.5))
-    assert (picture != photo).any()
-    assert (photo == 90).all()
-    with pytest.raises(ValueError, match="with a skeleton"):
-        make_poses(1).draw(photo)
+def test_the_replacement_of_draw_is_named() -> None:
+    with pytest.raises(AttributeError, match="draw_poses"):
+        make_poses(1).draw([])  # type: ignore[attr-defined]
+    assert not hasattr(make_poses(1), "draw")

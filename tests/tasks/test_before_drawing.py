@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hrpose.config import ConfigError, compose, needs_drawing, validate
-from hrpose.data.synthetic import write_dataset
+from hrpose.synthetic import write_dataset
 from hrpose.tasks import run
 from hrpose.tasks.assemble import assemble
 

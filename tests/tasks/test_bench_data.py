@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from hrpose.data.errors import DataError
+from hrpose.errors import DataError
 from hrpose.tasks.bench_data import bench_data
 
 

@@ -12,14 +12,13 @@ import torch
 from small_network import write_checkpoint
 
 from hrpose import PoseEstimator
-from hrpose.backends import open_exported
 from hrpose.config import ConfigError, check, compose
-from hrpose.data.synthetic import write_dataset
-from hrpose.export import graph
-from hrpose.models import WeightsError
+from hrpose.export import graph, open_exported
+from hrpose.synthetic import write_dataset
 from hrpose.tasks import export as export_room
 from hrpose.tasks import run
 from hrpose.tasks.export import ExportCheckError
+from hrpose.weights import WeightsError
 
 
 @pytest.fixture(scope="module")

@@ -15,12 +15,12 @@ from small_network import write_checkpoint
 
 from hrpose import PoseEstimator
 from hrpose.config import ConfigError, check, compose
-from hrpose.data.errors import DataWarning
-from hrpose.data.load import load_image
-from hrpose.data.synthetic import draw_walk, write_dataset
-from hrpose.data.video import VideoReader, VideoWriter
+from hrpose.errors import DataWarning
 from hrpose.geometry import clip_bbox
 from hrpose.inference import NonFinitePosesError
+from hrpose.media.load import load_image
+from hrpose.media.video import VideoReader, VideoWriter
+from hrpose.synthetic import draw_walk, write_dataset
 from hrpose.tasks import run
 from hrpose.tasks.predict import UnusablePhotosError
 

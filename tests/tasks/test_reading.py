@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from keypoint_oracle import coco_numbers, contradict, random_case
 from small_case import annotation_content, mixture, result_rows
 
-from hrpose.data.errors import DataWarning
+from hrpose.errors import DataWarning
 from hrpose.metrics.functional import average_precision
 from hrpose.report.analysis import analyse
 from hrpose.skeletons import COCO

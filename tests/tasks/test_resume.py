@@ -16,7 +16,7 @@ from hrpose.config import ConfigError, build, compose
 from hrpose.losses import HeatmapMSELoss
 from hrpose.module import PoseModule
 from hrpose.skeletons import Skeleton
-from hrpose.tasks.origin import read_origin
+from hrpose.tasks.provenance import read_origin
 from hrpose.tasks.resume import Resume, resume_callback
 
 pytestmark = [

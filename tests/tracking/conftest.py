@@ -2,7 +2,7 @@
 
 import pytest
 
-from hrpose.data.synthetic import Frame, draw_walk
+from hrpose.synthetic import Frame, draw_walk
 
 
 @pytest.fixture(scope="session")

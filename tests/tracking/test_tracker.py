@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from walks import network_poses
 
-from hrpose.data.synthetic import draw_walk
 from hrpose.skeletons import COCO
 from hrpose.structures import Poses
+from hrpose.synthetic import draw_walk
 from hrpose.tracking import OksTracker, tracker
 
 PERSON = np.random.default_rng(3).uniform(0, 1, (17, 2)) * [60, 160]

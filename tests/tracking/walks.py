@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from hrpose.data.synthetic import Frame
 from hrpose.structures import Poses
+from hrpose.synthetic import Frame
 
 NOISE = 0.012  # standard deviation of a keypoint, in heights of the person's box: about 2 pixels of a person of 170
 

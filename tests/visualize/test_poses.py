@@ -7,7 +7,7 @@ import pytest
 
 from hrpose.skeletons import COCO, MPII, Skeleton
 from hrpose.structures import Poses
-from hrpose.visualize import draw_poses
+from hrpose.visualize import draw_poses, save_image
 from hrpose.visualize.colours import INK, PAPER, SIDE_COLOURS
 
 PAIR = Skeleton.from_names(["leftHand", "right-hand", "nose"], edges=[(0, 2), (1, 2), (0, 1)], sigmas=[0.1] * 3)
@@ -242,3 +242,13 @@ def test_wrong_shapes_are_named(photo):
 def test_a_picture_must_be_uint8_rgb(image):
     with pytest.raises(ValueError, match="uint8 RGB"):
         draw_poses(image, POINTS, PAIR)
+
+
+def test_poses_bring_their_skeleton_and_images_may_be_files(photo, tmp_path):
+    poses = dataclasses.replace(estimated(POINTS), skeleton=PAIR)
+    file = tmp_path / "photo.png"
+    save_image(file, photo)
+    expected = draw_poses(photo, POINTS, PAIR, scores=poses.keypoint_scores)
+    np.testing.assert_array_equal(draw_poses(file, poses), expected)
+    with pytest.raises(ValueError, match="skeleton"):
+        draw_poses(photo, POINTS)

@@ -1,6 +1,6 @@
 """The command `hrpose`: a verb, then Hydra's words."""
 
-from hrpose.cli.entry import main
-from hrpose.cli.words import VERBS, Command, parse
+from hrpose.cli.arguments import VERBS, Command, parse
+from hrpose.cli.main import main
 
 __all__ = ["VERBS", "Command", "main", "parse"]

@@ -3,8 +3,8 @@
 import os
 from collections.abc import Sequence
 
-from hrpose.cli.start import hand_to_hydra
-from hrpose.cli.words import PLACES, SUBJECTS, VERBS, Command
+from hrpose.cli.arguments import PLACES, SUBJECTS, VERBS, Command
+from hrpose.cli.hydra_main import hand_to_hydra
 
 
 def complete(words: Sequence[str]) -> int:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrpose.cli.speech import explains_itself, refuse, warnings_as_lines
+from hrpose.cli.arguments import SWEEP, Command
+from hrpose.cli.messages import explains_itself, refuse, warnings_as_lines
 from hrpose.cli.stopping import StopSignal, advise_resume
-from hrpose.cli.words import SWEEP, Command
 
 logger = logging.getLogger(__name__)
 
@@ -80,9 +80,9 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
 
     def job(cfg: "DictConfig") -> Any:
         # Hydra comes in here
+        from hrpose.cli.relaunch import relaunchable
         from hrpose.config import brought_along
         from hrpose.tasks import run
-        from hrpose.tasks.processes import relaunchable
 
         try:
             with relaunchable(cfg, argv, [argv[0], *_single(command)]) as overrides, warnings_as_lines():

@@ -11,8 +11,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hrpose.config.build import build
 from hrpose.config.errors import ConfigError, did_you_mean
-from hrpose.media import Photos, find_media
-from hrpose.published import cached_file, find_published, is_address, say_by_hand, suggest
+from hrpose.media.source import Photos, find_media
+from hrpose.weights.published import cached_file, find_published, is_address, say_by_hand, suggest
 
 logger = logging.getLogger(__name__)
 

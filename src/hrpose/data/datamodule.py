@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from hrpose.annotations.coco import forget_annotations
+from hrpose.annotations.image_checks import sample_images, settle_reading
+from hrpose.annotations.reader import PersonFiles
 from hrpose.codecs import Codec
-from hrpose.data.coco import forget_annotations
 from hrpose.data.dataset import PoseDataset, keep_batch, start_worker
-from hrpose.data.errors import DataError
-from hrpose.data.image_checks import sample_images, settle_reading
-from hrpose.data.images import Reading, read_image
 from hrpose.data.normalization import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder, Normalization
-from hrpose.data.person_files import PersonFiles
 from hrpose.data.samplers import EpochSampler, ResumableLoader
 from hrpose.data.transforms import CropTransform
+from hrpose.errors import DataError
 from hrpose.geometry import Rules
+from hrpose.media.images import Reading, read_image
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Batch, GroundTruth, InstanceTable, MpiiTruth, RawBatch
 

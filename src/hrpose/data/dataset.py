@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from hrpose.data.crops import crop_matrices, crops_of_bboxes, empty_images, warp_crops
-from hrpose.data.errors import DataError
-from hrpose.data.images import STORED, Reading, check_photos, read_image
 from hrpose.data.pixels import PixelStage
 from hrpose.data.transforms import CropTransform, HalfBody
+from hrpose.errors import DataError
 from hrpose.geometry import Grid, invert_affine, transform_points
+from hrpose.media.images import STORED, Reading, check_photos, read_image
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Crop, InstanceTable, RawBatch, Sample
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.data.errors import DataError
+from hrpose.errors import DataError
 
 # albumentations counts these among the geometric ones, because they may drop keypoints; of a mere image they change pixels only
 _DROPOUTS = ("CoarseDropout", "ConstrainedCoarseDropout", "Erasing", "GridDropout", "PixelDropout", "XYMasking")

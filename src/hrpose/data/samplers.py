@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
-from hrpose.data.errors import DataError
+from hrpose.errors import DataError
 from hrpose.structures import RawBatch
 
 _NAMES = {

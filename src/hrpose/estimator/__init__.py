@@ -2,7 +2,7 @@
 
 from hrpose.estimator.detectors import BoxFile, Detector, FunctionDetector, OnnxDetector, RTDetrDetector
 from hrpose.estimator.engine import Engine, TorchEngine
-from hrpose.estimator.exported import ExportedEngine
+from hrpose.estimator.exported_engine import ExportedEngine
 from hrpose.estimator.pose_estimator import PoseEstimator
 
 __all__ = [

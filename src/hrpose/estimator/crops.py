@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 
 from hrpose.data.crops import crop_matrices, crops_of_bboxes, empty_images, warp_crops
-from hrpose.data.images import Reading
-from hrpose.data.load import ImageSource, load_image
 from hrpose.estimator.boxes import Floats, check_inside, read_detections, touching, whole_image
 from hrpose.estimator.detectors import BoxFile, Detector
 from hrpose.estimator.detectors.boxes import Image
 from hrpose.geometry import Grid, invert_affine
+from hrpose.media.images import Reading
+from hrpose.media.load import ImageSource, load_image
 from hrpose.structures import CropBatch
 
 

@@ -11,21 +11,21 @@ from numpy.typing import ArrayLike
 from torch import device as Device
 from torch import nn
 
-from hrpose.backends import is_exported
 from hrpose.codecs import Codec
-from hrpose.data.images import Reading
-from hrpose.data.load import ImageSource
 from hrpose.data.normalization import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder
-from hrpose.data.weights import find_weights
 from hrpose.estimator.boxes import read_bboxes, spread_over_images
-from hrpose.estimator.checkpoints import read_parts
 from hrpose.estimator.crops import Cutter, Request
 from hrpose.estimator.detectors import BoxFile, Detector
 from hrpose.estimator.engine import Engine, Precision, TorchEngine, choose_device
-from hrpose.estimator.exported import open_engine, take_backend
+from hrpose.estimator.exported_engine import open_engine, take_backend
+from hrpose.estimator.from_weights import read_parts
 from hrpose.estimator.stream import OnError, estimate_one, estimate_stream
+from hrpose.export import is_exported
+from hrpose.media.images import Reading
+from hrpose.media.load import ImageSource
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Poses
+from hrpose.weights.fetch import find_weights
 
 _OF_ESTIMATOR = (
     "bbox_padding",
@@ -63,7 +63,7 @@ class PoseEstimator:
         bit_depth: bits that photos of 16 bits per channel use, 8 to 16; None takes those that each photo uses, with a warning.
         num_threads: threads that read photos; None takes as many as there are processors, 16 at most.
         backend: what computes the network: "torch"; on the CPU also "auto", the fastest of what is installed that finds the same
-            keypoints, measured once, or one of `hrpose.backends.accelerate` by name ("openvino", "onnxruntime", "frozen", ...).
+            keypoints, measured once, or one of `hrpose.export.accelerate` by name ("openvino", "onnxruntime", "frozen", ...).
 
     Attributes:
         upright: as given, or as the checkpoint was trained; None where neither says.
@@ -76,7 +76,7 @@ class PoseEstimator:
         >>> estimator = PoseEstimator.from_checkpoint("runs/tiny/monday/checkpoints/best.ckpt")  # doctest: +SKIP
         >>> poses = estimator("photo.jpg", bbox=[[48, 240, 195, 371]])  # doctest: +SKIP
         >>> poses.keypoints[0], poses.scores[0]  # doctest: +SKIP
-        >>> poses.draw("photo.jpg")  # doctest: +SKIP
+        >>> hrpose.draw_poses("photo.jpg", poses)  # doctest: +SKIP
     """
 
     def __init__(

@@ -18,10 +18,10 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrpose.data.video import VideoFrame
 from hrpose.estimator.boxes import Floats, read_bboxes, read_detections
 from hrpose.estimator.detectors import Detector
 from hrpose.geometry import bbox_nms
+from hrpose.media.video import VideoFrame
 from hrpose.metrics.functional.oks_nms import oks_nms
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Poses

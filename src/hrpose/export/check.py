@@ -1,6 +1,6 @@
 """Hold an exported file against the network it was made of, keypoint by keypoint.
 
-A file in fp32 has to agree on every keypoint, except those that hang on ties (see `hrpose.backends.ties`), which are counted and
+A file in fp32 has to agree on every keypoint, except those that hang on ties (see `hrpose.export.ties`), which are counted and
 reported. A file of less precision moves every keypoint a little: there the shares of those that move far are bounded.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.backends.ties import TOLERANCE
+from hrpose.export.ties import TOLERANCE
 
 _MOST_UNDECIDED = 0.02  # share of keypoints; more is no tie but a fault
 _SCORE_TOLERANCE = 0.001  # rounding changes scores by a few millionths
@@ -134,7 +134,7 @@ class Comparer:
         Args:
             found: keypoints (B, K, 2) in photo pixels and scores (B, K) of the file.
             expected: the same of the network.
-            tied: (B, K) which keypoints are undecided, see `hrpose.backends.ties.find_ties`.
+            tied: (B, K) which keypoints are undecided, see `hrpose.export.ties.find_ties`.
             sides: (B,) the longer sides of the crops in photo pixels.
             confidence: the network is confident of keypoints that score above it.
         """

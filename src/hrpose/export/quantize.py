@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.backends.capture import quiet_exporters
-from hrpose.backends.onnx_file import check_onnx
-from hrpose.backends.record import METADATA_KEY
+from hrpose.export.capture import quiet_exporters
+from hrpose.export.onnx import check_onnx
+from hrpose.export.record import METADATA_KEY
 
 Feed = tuple[NDArray[np.uint8], NDArray[np.float64]]
 """Images and places, as an exported file takes them."""

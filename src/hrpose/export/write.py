@@ -13,12 +13,12 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
-from hrpose.backends.capture import to_openvino, trace, write_onnx
-from hrpose.backends.openvino_file import import_openvino
-from hrpose.backends.record import METADATA_KEY, ExportRecord, Form
-from hrpose.backends.torch_file import EXTRA_FILE
+from hrpose.export.capture import to_openvino, trace, write_onnx
 from hrpose.export.graph import CropGraph, PhotoGraph
+from hrpose.export.openvino import import_openvino
 from hrpose.export.quantize import Feed, quantize_onnx
+from hrpose.export.record import METADATA_KEY, ExportRecord, Form
+from hrpose.export.torch_file import EXTRA_FILE
 from hrpose.files import partial_path, replace_file, write_atomically
 
 Format: TypeAlias = Literal["onnx", "torch", "openvino"]

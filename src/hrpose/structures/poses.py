@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ class Poses:
         >>> sure = poses.above(0.5)  # doctest: +SKIP
         >>> for pose in sure:  # doctest: +SKIP
         ...     print(pose.scores[0], dict(zip(pose.keypoint_names, pose.keypoints[0], strict=True)))
-        >>> picture = sure.draw("photo.jpg")  # doctest: +SKIP
+        >>> picture = hrpose.draw_poses("photo.jpg", sure)  # doctest: +SKIP
     """
 
     keypoints: NDArray[np.float64]
@@ -153,25 +153,9 @@ class Poses:
         columns |= {"x": self.keypoints[..., 0].ravel(), "y": self.keypoints[..., 1].ravel()}
         return pandas.DataFrame({**columns, "keypoint_score": self.keypoint_scores.ravel()})
 
-    def draw(self, image: Any, **options: Any) -> NDArray[np.uint8]:
-        """Draw the poses on a copy of their photo.
+    if not TYPE_CHECKING:  # a type checker would take any attribute for known
 
-        Args:
-            image: the photo, in any form that `PoseEstimator` takes; of a file the picture as `hrpose.load_image` gives it.
-            options: of `hrpose.draw_poses`, such as `score_threshold` or `labels`.
-
-        Returns:
-            (H, W, 3) uint8 RGB.
-
-        Raises:
-            ValueError: if the skeleton is not known, or the image cannot be used.
-        """
-        # by way of the public face, which loads what is above this room when it is used: a record needs no OpenCV
-        import hrpose
-
-        if self.skeleton is None:
-            raise ValueError(
-                "Expected poses with a skeleton to draw, but it is not known. Use hrpose.draw_poses with one."
-            )
-        picture: NDArray[np.uint8] = hrpose.draw_poses(hrpose.load_image(image), self, self.skeleton, **options)
-        return picture
+        def __getattr__(self, name: str) -> Any:
+            """Name the replacement of `draw`, which earlier versions had."""
+            replacement = " Use hrpose.draw_poses(image, poses)." if name == "draw" else ""
+            raise AttributeError(f"'Poses' object has no attribute '{name}'.{replacement}")

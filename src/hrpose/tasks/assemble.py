@@ -15,18 +15,19 @@ from torch import nn
 
 from hrpose.config import ConfigError, build, needs_drawing
 from hrpose.data.datamodule import PoseDataModule
-from hrpose.data.images import Reading
 from hrpose.data.transforms import RandomFlip
-from hrpose.data.weights import find_weights
+from hrpose.media.images import Reading
 from hrpose.metrics import PCKh, PoseMetric
-from hrpose.models import WeightReport, count_parameters, load_weights
+from hrpose.models import count_parameters
 from hrpose.module import PoseModule
 from hrpose.report import PckhProtocol, Protocol
 from hrpose.skeletons import Skeleton
+from hrpose.tasks.dry_run import check_parts, rehearse
 from hrpose.tasks.exported import Subject, choose_subject, stand_in
 from hrpose.tasks.lightning_parts import KeepSigtermHandler, build_plugins
 from hrpose.tasks.protocols import state_protocols
-from hrpose.tasks.rehearsal import check_parts, rehearse
+from hrpose.weights import WeightReport, load_weights
+from hrpose.weights.fetch import find_weights
 
 logger = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from hrpose.annotations.coco import read_skeleton
 from hrpose.codecs import HeatmapCodec
 from hrpose.data.benchmark import COLLATE, DECODE, DRAW, NORMALISE, TARGETS, WARP, SampleTimes, time_samples
-from hrpose.data.coco import read_skeleton
 from hrpose.data.datamodule import PoseDataModule
 
 STAGES = (DECODE, DRAW, WARP, NORMALISE, TARGETS, COLLATE, "total", "device")

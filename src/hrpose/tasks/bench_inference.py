@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from hrpose.backends.accelerate import HALF, accelerate, installed_backends
-from hrpose.backends.choose import compare_engines, draw_images, time_engines
 from hrpose.codecs import Codec
-from hrpose.data.weights import find_weights
-from hrpose.models import load_weights
+from hrpose.export.accelerate import HALF, accelerate, installed_backends
+from hrpose.export.choose import compare_engines, draw_images, time_engines
+from hrpose.weights import load_weights
+from hrpose.weights.fetch import find_weights
 
 logger = logging.getLogger(__name__)
 

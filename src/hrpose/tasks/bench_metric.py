@@ -20,7 +20,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from hrpose.data.coco import forget_annotations, read_annotations
+from hrpose.annotations.coco import forget_annotations, read_annotations
 from hrpose.files import dumps
 from hrpose.metrics.functional import Detections, average_precision, keypoint_variances, oks_nms
 from hrpose.metrics.functional.oks import Floats

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from omegaconf import DictConfig
 from torch import nn
 
-from hrpose.backends import ExportedNetwork, ExportedPoses, is_exported, open_exported, plain_codec
 from hrpose.codecs import Codec
 from hrpose.config import ConfigError, build
 from hrpose.estimator import ExportedEngine
+from hrpose.export import ExportedNetwork, ExportedPoses, is_exported, open_exported, plain_codec
 from hrpose.skeletons import Skeleton
 
 logger = logging.getLogger(__name__)

@@ -8,11 +8,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from hrpose.config import find_checkpoint
 from hrpose.files import write_atomically
-from hrpose.models import load_weights
 from hrpose.tasks.assemble import Assembly, assemble
-from hrpose.tasks.origin import advised, check_origin, read_origin, trained_bit_depth
+from hrpose.tasks.provenance import advised, check_origin, read_origin, trained_bit_depth
 from hrpose.tasks.report import report_run
 from hrpose.tasks.resume import resume_callback
+from hrpose.weights import load_weights
 
 logger = logging.getLogger(__name__)
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from hrpose.annotations.mpii import read_mpii
 from hrpose.codecs import Codec
 from hrpose.data.datamodule import PoseDataModule
-from hrpose.data.mpii import read_mpii
 from hrpose.metrics import KeypointAveragePrecision, PCKh, PoseMetric
 from hrpose.report import FileStamp, PckhProtocol, Protocol, name_areas, name_num_keypoints, name_sigmas
 

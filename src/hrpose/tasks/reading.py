@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from hrpose.data.coco import CocoAnnotations, read_annotations
+from hrpose.annotations.coco import CocoAnnotations, read_annotations
 from hrpose.metrics.functional import Detections
 from hrpose.metrics.functional.oks import Floats
 from hrpose.metrics.results import read_scored_results

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from hrpose.config import ConfigError
 from hrpose.module import PoseModule
 from hrpose.structures import Batch
-from hrpose.tasks.origin import Origin
+from hrpose.tasks.provenance import Origin
 
 logger = logging.getLogger(__name__)
 

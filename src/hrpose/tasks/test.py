@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from omegaconf import DictConfig
 
 from hrpose.config import find_checkpoint
-from hrpose.models import load_weights
 from hrpose.tasks.assemble import Assembly, assemble
-from hrpose.tasks.origin import advised, check_flip_pairs, check_origin, read_origin, trained_bit_depth
+from hrpose.tasks.provenance import advised, check_flip_pairs, check_origin, read_origin, trained_bit_depth
 from hrpose.tasks.report import report_run
+from hrpose.weights import load_weights
 
 
 def test(cfg: DictConfig) -> float:

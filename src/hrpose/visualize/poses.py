@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hrpose.media.load import ImageSource, load_image
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Poses
 from hrpose.visualize.colours import INK, PAPER, Colour, keypoint_colours, limb_colours, score_colours
@@ -21,9 +22,9 @@ _SPILL = 0.65  # pixels by which OpenCV's antialiasing widens a polygon on every
 
 
 def draw_poses(
-    image: Image,
+    image: ImageSource,
     poses: Poses | NDArray[Any],
-    skeleton: Skeleton,
+    skeleton: Skeleton | None = None,
     *,
     visibility: NDArray[Any] | None = None,
     scores: NDArray[Any] | None = None,
@@ -39,9 +40,9 @@ def draw_poses(
     that are unlabelled, below the threshold, not finite or outside the photo, and limbs that end there.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB, or any other form that `load_image` takes, such as a path.
         poses: estimated poses, or keypoints (N, K, 2) in pixels of the image, or (K, 2) for one person.
-        skeleton: names and edges of the K keypoints.
+        skeleton: names and edges of the K keypoints; None takes that of the poses.
         visibility: (N, K) or (K,): 0 unlabelled, 1 occluded, 2 visible; by default all are visible.
         scores: (N, K) or (K,) confidence of each keypoint; by default those of the poses.
         score_threshold: keypoints with a lower score are left out.
@@ -53,9 +54,13 @@ def draw_poses(
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: if the image is not uint8 RGB, or a shape does not fit the skeleton or the number of people.
+        ValueError: if the image is not uint8 RGB, a shape does not fit the skeleton or the number of people, or no skeleton
+            is known.
     """
-    canvas = np.array(check_image(image), order="C")
+    skeleton = skeleton or (poses.skeleton if isinstance(poses, Poses) else None)
+    if skeleton is None:
+        raise ValueError("Expected argument `skeleton` for poses without a skeleton, but got None.")
+    canvas = np.array(check_image(image if isinstance(image, np.ndarray) else load_image(image)), order="C")
     keypoints = poses.keypoints if isinstance(poses, Poses) else np.asarray(poses, np.float64)
     scores = poses.keypoint_scores if isinstance(poses, Poses) and scores is None else scores
     points = _checked_keypoints(keypoints, skeleton)

@@ -8,7 +8,7 @@ from exif_photo import jpeg
 from fake_engine import CenterEngine
 
 import hrpose
-from hrpose.data.errors import DataError
+from hrpose.errors import DataError
 
 IMAGES = [
     {"id": 7, "file_name": "a/photo.jpg", "width": 80, "height": 60},

@@ -17,8 +17,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.backends.onnx_file import check_onnx
-from hrpose.backends.runtime import check_file
 from hrpose.estimator.boxes import Floats
 from hrpose.estimator.detectors.boxes import (
     BoxFilter,
@@ -27,6 +25,8 @@ from hrpose.estimator.detectors.boxes import (
     xywh_from_middles,
     xywh_from_xyxy,
 )
+from hrpose.export.onnx import check_onnx
+from hrpose.export.runtime import check_file
 
 Form: TypeAlias = Literal["yolox", "rtdetr", "rtdetr_raw"]
 _FORMS: dict[frozenset[str], Form] = {

@@ -1,0 +1,1 @@
+"""Annotation and detection files: JSON in, packed arrays out."""

@@ -1,0 +1,160 @@
+"""COCO keypoint annotations as packed arrays: no Python object per person.
+
+    annotations = read_annotations("annotations/person_keypoints_train2017.json")
+    annotations.skeleton()      # from `categories`
+    annotations.instances()     # the persons to train on or to crop, filtered and cleaned as in the official HRNet code
+    annotations.ground_truth()  # every object, for AP
+
+Whatever is wrong with a file is said in one `DataError`; whatever is left out is counted in a `DataWarning`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hrpose.annotations.checks import LABEL_CHECKS, check_annotations
+from hrpose.annotations.coco_annotations import CocoAnnotations
+from hrpose.annotations.coco_keypoints import pack_keypoint_fields, pack_keypoints, read_num_keypoints
+from hrpose.annotations.coco_rows import (
+    choose_category,
+    find_other_categories,
+    integers,
+    read_areas,
+    read_boxes,
+    read_crowd_index,
+    read_images,
+    read_rows,
+    select_objects,
+)
+from hrpose.annotations.findings import warn_of
+from hrpose.errors import MissingDataError
+from hrpose.skeletons import Skeleton
+
+__all__ = ["CocoAnnotations", "forget_annotations", "read_annotations", "read_skeleton"]
+
+_CacheKey = tuple[str, int, int, str]
+_cache: dict[_CacheKey, CocoAnnotations] = {}
+
+
+def read_annotations(
+    file: str | Path,
+    *,
+    category: str | None = None,
+    keypoint_fields: Mapping[str, int] | None = None,
+    area_from_bbox: float = 1.0,
+) -> CocoAnnotations:
+    """Read a COCO keypoint annotation file into packed arrays.
+
+    The last files read are kept, so a second reading of an unchanged file costs nothing, until `forget_annotations`.
+
+    Args:
+        file: JSON with `images`, `annotations` and `categories`.
+        category: name of the category to take; the default is the one that has keypoints.
+        keypoint_fields: fields of an annotation, each with the number of keypoints that are taken of it, the first ones; the
+            default takes all of `keypoints`. COCO-WholeBody has five fields.
+        area_from_bbox: share of its box that an object without `area`, or with one below 1 % of the box, is taken to cover.
+
+    Raises:
+        MissingDataError: if there is no such file.
+        DataError: if the file is not JSON, not COCO, or anything in it cannot be used.
+        ValueError: if a number of keypoints or the share of the box is not positive.
+
+    Warns:
+        DataWarning: with the number of objects without `keypoints`, and of each finding of `LABEL_CHECKS`, once in a process.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise MissingDataError(f"Expected a COCO annotation file at {path}, but there is no such file.")
+    if area_from_bbox is True or not area_from_bbox > 0 or any(count < 1 for count in (keypoint_fields or {}).values()):
+        raise ValueError(
+            f"Expected a positive `area_from_bbox` and positive numbers of `keypoint_fields`, but got {area_from_bbox} and "
+            f"{keypoint_fields}."
+        )
+    fields = dict(keypoint_fields) if keypoint_fields else None
+    stat = path.stat()
+    key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size, repr((category, fields, area_from_bbox)))
+    if key not in _cache:
+        _cache[key] = _read(path, category, fields, area_from_bbox)
+        warn_of(check_annotations(_cache[key], LABEL_CHECKS))
+        _trim_heap()
+    return _cache[key]
+
+
+def forget_annotations() -> None:
+    """Drop the annotation files that `read_annotations` keeps, and give their memory back to the system."""
+    _cache.clear()
+    _trim_heap()
+
+
+def read_skeleton(
+    file: str | Path,
+    *,
+    category: str | None = None,
+    keypoint_fields: Mapping[str, int] | None = None,
+    sigmas: Sequence[float] | None = None,
+    flip_pairs: Sequence[Sequence[int | str]] | None = None,
+) -> Skeleton:
+    """Make the skeleton that the `categories` of a COCO keypoint file describe.
+
+    Args:
+        file: JSON with `images`, `annotations` and `categories`.
+        category: as for `read_annotations`.
+        keypoint_fields: as for `read_annotations`.
+        sigmas: K OKS sigmas instead of those of the category, or of the published ones by name.
+        flip_pairs: pairs of keypoints that trade places in the mirror, by name or 0-based index, instead of the `flip_pairs` or
+            `flip_idx` of the category, or of those found in the names; empty means that there are none.
+
+    Raises:
+        DataError: if the file cannot be used, the category does not name the keypoints that are taken, their number is not
+            that of the sigmas, or a mirror pair does not fit them.
+    """
+    return read_annotations(file, category=category, keypoint_fields=keypoint_fields).skeleton(sigmas, flip_pairs)
+
+
+def _trim_heap() -> None:
+    """Return what parsing has freed to the system: glibc would keep twice the size of the arrays."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
+def _read(file: Path, category: str | None, fields: Mapping[str, int] | None, box_share: float) -> CocoAnnotations:
+    content = read_rows(file, list(fields) if fields else ["keypoints"])
+    chosen = choose_category(content["categories"], category, file)
+    image_ids, image_sizes, file_names = read_images(content["images"], file)
+    rows, image_index = select_objects(content["annotations"], chosen, content["categories"], image_ids, file)
+    instance_ids = integers(rows, "id", "annotation", file)
+    bbox = read_boxes(rows, "annotation", file)
+    iscrowd = np.array([bool(row.get("iscrowd", 0)) for row in rows], bool)
+    if fields is None:
+        keypoints, visibility, has_keypoints = pack_keypoints(rows, iscrowd, chosen, file)
+    else:
+        keypoints, visibility, has_keypoints = pack_keypoint_fields(rows, iscrowd, fields, file)
+    area, has_area = read_areas(rows, bbox, box_share, file)
+    return CocoAnnotations(
+        file=file,
+        category=chosen,
+        category_ids=tuple(integers(content["categories"], "id", "category", file).tolist()),
+        image_ids=image_ids,
+        image_sizes=image_sizes,
+        file_names=file_names,
+        image_index=image_index,
+        instance_ids=instance_ids,
+        bbox=bbox,
+        area=area,
+        has_area=has_area,
+        area_from_bbox=box_share,
+        iscrowd=iscrowd,
+        keypoints=keypoints,
+        visibility=visibility,
+        has_keypoints=has_keypoints,
+        num_keypoints=read_num_keypoints(rows, visibility, file, follow=fields is None),
+        other_categories=find_other_categories(content, chosen) if category is None else {},
+        crowd_index=read_crowd_index(content["images"], file),
+    )

@@ -1,0 +1,189 @@
+"""The objects of one category of a COCO keypoint file, as packed arrays: no Python object per instance."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrpose.annotations.coco_rows import list_first
+from hrpose.errors import DataError, DataWarning
+from hrpose.geometry import Rules, clip_bbox
+from hrpose.skeletons import Skeleton
+from hrpose.structures import GroundTruth, InstanceTable, PackedStrings
+
+_CROWD, _NO_KEYPOINTS = "marked `iscrowd`", "without keypoints"
+_AREA, _BOX = "with an `area` of 0", "with a box of no size inside the image"
+
+
+@dataclass(frozen=True, eq=False)
+class CocoAnnotations:
+    """The objects of one category of a COCO keypoint file, photo by photo and in the order of the file within a photo.
+
+    Attributes:
+        file: where they were read.
+        category: the entry of `categories`.
+        category_ids: of all entries of `categories`.
+        image_ids: (I,) int64.
+        image_sizes: (I, 2) int32 width and height.
+        file_names: I names relative to the photo folder.
+        image_index: (M,) int32 row of the photo.
+        instance_ids: (M,) int64 annotation ids.
+        bbox: (M, 4) float64 x, y, width, height as the file has them.
+        area: (M,) float64 in square pixels, as the file has it or `area_from_bbox` of the box.
+        has_area: (M,) bool, False where the file has no `area`, or one below 1 % of the box.
+        area_from_bbox: share of its box that an object without `area` is taken to cover.
+        iscrowd: (M,) bool.
+        keypoints: (M, K, 2) in the smallest type that holds them exactly; 0 where unlabelled.
+        visibility: (M, K) uint8.
+        has_keypoints: (M,) bool, False where all 3K numbers of the file are 0.
+        num_keypoints: (M,) int64 as the file states it; the number of labelled keypoints where it does not.
+        other_categories: ids of the annotations of other categories with keypoints, if the category was not named.
+        crowd_index: (I,) float64 as the file states it for its photos, from 0 to 1; None where it does not.
+    """
+
+    file: Path
+    category: Mapping[str, Any]
+    category_ids: tuple[int, ...]
+    image_ids: NDArray[np.int64]
+    image_sizes: NDArray[np.int32]
+    file_names: PackedStrings
+    image_index: NDArray[np.int32]
+    instance_ids: NDArray[np.int64]
+    bbox: NDArray[np.float64]
+    area: NDArray[np.float64]
+    has_area: NDArray[np.bool_]
+    area_from_bbox: float
+    iscrowd: NDArray[np.bool_]
+    keypoints: NDArray[np.generic]
+    visibility: NDArray[np.uint8]
+    has_keypoints: NDArray[np.bool_]
+    num_keypoints: NDArray[np.int64]
+    other_categories: Mapping[str, NDArray[np.int64]]
+    crowd_index: NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.image_index)
+
+    def skeleton(
+        self, sigmas: Sequence[float] | None = None, flip_pairs: Sequence[Sequence[int | str]] | None = None
+    ) -> Skeleton:
+        """Make the skeleton that the category describes: names, edges, mirror pairs, sigmas.
+
+        Args:
+            sigmas: K OKS sigmas instead of the category's.
+            flip_pairs: mirror pairs instead of the category's, by name or 0-based index.
+
+        Raises:
+            DataError: if the category does not name its keypoints, describes them wrongly, or has another number of them.
+        """
+        try:
+            given: dict[str, Any] = {} if sigmas is None else {"sigmas": sigmas}
+            given |= {} if flip_pairs is None else {"flip_pairs": flip_pairs, "flip_idx": None}
+            skeleton = Skeleton.from_category({**self.category, **given})
+        except ValueError as error:
+            raise DataError(
+                f"{self.file}: no skeleton can be made of category {self.category.get('name')!r}. {error} Fix the category "
+                "or the given values, or choose another skeleton: skeleton=coco, mpii, ..."
+            ) from error
+        if skeleton.num_keypoints != self.visibility.shape[1]:
+            raise DataError(
+                f"{self.file}: expected category {self.category.get('name')!r} to name the {self.visibility.shape[1]} keypoints "
+                f"that are taken of its annotations, but it names {skeleton.num_keypoints}. Give a skeleton: skeleton=wholebody "
+                "is that of COCO-WholeBody."
+            )
+        return skeleton
+
+    @property
+    def keypoint_names(self) -> tuple[str, ...]:
+        """The keypoints that the category names; it may name none."""
+        names = self.category.get("keypoints") or ()
+        return tuple(names) if all(isinstance(name, str) for name in names) else ()
+
+    def instances(self, rules: Rules = "official") -> InstanceTable:
+        """Select and clean the persons that are trained on, or tested with annotated boxes.
+
+        Crowds and objects without keypoints are left out, and boxes are clipped to the photo (`geometry.clip_bbox`). By the
+        official rules so are objects of no area or outside the photo (`COCODataset._load_coco_keypoint_annotation_kernal`),
+        and boxes without any width and height after that, of which no crop can be made. By MMPose's the area does not
+        matter, but a box needs width and height, and a person at least one labelled keypoint and a `num_keypoints` above 0.
+
+        Args:
+            rules: whose rules.
+
+        Warns:
+            DataWarning: with the number of labelled persons that are left out because of their box or area.
+        """
+        left_out, bbox = self._left_out(rules)
+        labelled = ~(left_out[_CROWD] | left_out[_NO_KEYPOINTS])
+        is_lost = np.any(list(left_out.values()), axis=0)
+        kept, lost = np.flatnonzero(~is_lost), np.flatnonzero(labelled & is_lost)
+        if len(lost):
+            reasons = _list_counts({reason: rows[lost] for reason, rows in left_out.items()})
+            warnings.warn(
+                f"{self.file}: {len(lost)} of {np.count_nonzero(labelled)} instances with keypoints are left out: {reasons} "
+                f"(annotation ids {list_first(self.instance_ids[lost])}).",
+                DataWarning,
+                stacklevel=2,
+            )
+        return InstanceTable(
+            image_ids=self.image_ids,
+            image_sizes=self.image_sizes,
+            file_names=self.file_names,
+            image_index=self.image_index[kept],
+            instance_ids=self.instance_ids[kept],
+            bbox=bbox[kept],
+            bbox_scores=np.ones(len(kept), np.float32),
+            area=self.area[kept].astype(np.float32),
+            keypoints=self.keypoints[kept].astype(np.float32),
+            visibility=self.visibility[kept],
+        )
+
+    def describe_left_out(self, rules: Rules = "official") -> str:
+        """Count the objects that `instances` leaves out, each reason on its own: one object can have several.
+
+        Args:
+            rules: as of `instances`.
+        """
+        return _list_counts(self._left_out(rules)[0])
+
+    def _left_out(self, rules: Rules) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.float64]]:
+        """Find the objects that cannot be trained on by each reason, (M,) each, and the clipped boxes (M, 4)."""
+        bbox = clip_bbox(self.bbox, self.image_sizes[self.image_index], rules)
+        if rules == "mmpose":
+            return {
+                _CROWD: self.iscrowd,
+                _NO_KEYPOINTS: ~(self.visibility > 0).any(axis=1) | (self.num_keypoints == 0),
+                _BOX: ~(bbox[:, 2:] > 0).all(axis=1),
+            }, bbox
+        return {
+            _CROWD: self.iscrowd,
+            _NO_KEYPOINTS: ~self.has_keypoints,
+            _AREA: ~(self.area > 0),
+            _BOX: (bbox[:, 2:] < 0).any(axis=1) | (bbox[:, 2:] == 0).all(axis=1),
+        }, bbox
+
+    def ground_truth(self) -> GroundTruth:
+        """Give every object, crowds and those without keypoints included: what AP is measured against."""
+        return GroundTruth(
+            image_ids=self.image_ids,
+            object_image_ids=self.image_ids[self.image_index],
+            instance_ids=self.instance_ids,
+            category_ids=np.full(len(self), int(self.category["id"]), np.int64),
+            keypoints=self.keypoints.astype(np.float64),
+            visibility=self.visibility,
+            bbox=self.bbox,
+            area=self.area,
+            iscrowd=self.iscrowd,
+            num_keypoints=self.num_keypoints,
+            crowd_index=self.crowd_index,
+        )
+
+
+def _list_counts(reasons: Mapping[str, NDArray[np.bool_]]) -> str:
+    return ", ".join(f"{np.count_nonzero(rows)} {reason}" for reason, rows in reasons.items() if rows.any())

@@ -1,0 +1,190 @@
+"""The keypoints of the rows of a COCO file as arrays, with one clear error for the first thing that is wrong."""
+
+import array
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrpose.annotations.coco_rows import Row, integers, list_first
+from hrpose.errors import DataError, DataWarning
+
+# keypoints, visibility, whether there is any
+Packed: TypeAlias = tuple[NDArray[np.generic], NDArray[np.uint8], NDArray[np.bool_]]
+
+
+def pack_keypoints(rows: Sequence[Row], iscrowd: NDArray[np.bool_], category: Row, file: Path) -> Packed:
+    """Collect keypoints.
+
+    Returns:
+        keypoints (N, K, 2) in the smallest type that holds them exactly, 0 where unlabelled; visibility (N, K); and whether
+        any of a row's 3K numbers differs from 0 (N,): the official code's test of a person with keypoints.
+
+    Raises:
+        DataError: if no row has keypoints, or one has not 3K finite numbers with visibility 0, 1 or 2.
+
+    Warns:
+        DataWarning: with the number of rows, crowds aside, that have no `keypoints`.
+    """
+    names = category.get("keypoints")
+    lengths = [len(row["keypoints"]) for row in rows if isinstance(row.get("keypoints"), (list, array.array))]
+    if not lengths and not names:
+        raise DataError(
+            f"{file}: expected keypoints of category {category.get('name')!r}, but neither its entry in `categories` nor any "
+            "annotation has `keypoints`. Use a keypoint file, such as person_keypoints_train2017.json."
+        )
+    width = 3 * len(names) if names else max(lengths)
+    numbers = np.zeros((len(rows), width), np.float64)
+    without = []
+    for place, row in enumerate(rows):
+        values = row.get("keypoints")
+        if values is None or (isinstance(values, (list, array.array)) and not len(values)):
+            without += [] if iscrowd[place] else [row["id"]]
+        else:
+            numbers[place] = _keypoint_numbers(values, row, width, file)
+    if without:
+        warnings.warn(
+            f"{file}: {len(without)} of {len(rows)} annotations have no `keypoints` (ids {list_first(without)}); they are "
+            "taken as persons without labelled keypoints and not trained on.",
+            DataWarning,
+            stacklevel=4,
+        )
+    return _split_keypoints(numbers.reshape(len(rows), width // 3, 3), rows, file)
+
+
+def pack_keypoint_fields(
+    rows: Sequence[Row], iscrowd: NDArray[np.bool_], fields: Mapping[str, int], file: Path
+) -> Packed:
+    """Collect keypoints that lie in several fields of an annotation, or are the first ones of a field.
+
+    COCO-WholeBody has `foot_kpts` and the like beside `keypoints`, each with a flag such as `foot_valid`; a part that is not
+    valid is unlabelled. Visibilities between 0 and 2 that are not whole count as labelled, as they do in the evaluations of
+    these data sets: they are rounded up.
+
+    Args:
+        rows: N annotations.
+        iscrowd: (N,).
+        fields: names of the fields, each with the number of keypoints that are taken of it, in their order.
+        file: where the rows are from.
+
+    Returns:
+        As `pack_keypoints`, K being the sum over the fields.
+
+    Raises:
+        DataError: if no row has a field, or one has fewer numbers, or not finite ones with visibilities from 0 to 2.
+
+    Warns:
+        DataWarning: with the number of rows, crowds aside, that lack a field.
+    """
+    numbers = np.zeros((len(rows), 3 * sum(fields.values())), np.float64)
+    lacking = np.zeros(len(rows), bool)
+    start = 0
+    for field, count in fields.items():
+        found = np.array([bool(len(row.get(field) or ())) for row in rows], bool)
+        if len(rows) and not found.any():
+            raise DataError(
+                f"{file}: expected annotations with `{field}`, {count} keypoints, but none has that field. Take the file of the "
+                "data set that has it, or other keypoint fields."
+            )
+        for place in np.flatnonzero(found).tolist():
+            if _is_valid(rows[place], field, file):
+                numbers[place, start : start + 3 * count] = _first_numbers(rows[place], field, count, file)
+        lacking |= ~found
+        start += 3 * count
+    without = [row["id"] for row, lacks, crowd in zip(rows, lacking, iscrowd, strict=True) if lacks and not crowd]
+    if without:
+        warnings.warn(
+            f"{file}: {len(without)} of {len(rows)} annotations lack some of {', '.join(fields)} (ids {list_first(without)}); "
+            "what they lack is taken as unlabelled.",
+            DataWarning,
+            stacklevel=4,
+        )
+    triplets = numbers.reshape(len(rows), -1, 3)
+    labels = triplets[..., 2]
+    np.ceil(labels, out=labels, where=(labels > 0) & (labels < 2))
+    return _split_keypoints(triplets, rows, file)
+
+
+def read_num_keypoints(
+    rows: Sequence[Row], visibility: NDArray[np.uint8], file: Path, *, follow: bool
+) -> NDArray[np.int64]:
+    """Collect `num_keypoints` (M,); the number of labelled keypoints where a row has none.
+
+    Args:
+        rows: M annotations.
+        visibility: (M, K).
+        file: where the rows are from.
+        follow: False counts the labelled keypoints of all rows, because they are not those that `num_keypoints` counts.
+
+    Raises:
+        DataError: if a number is not an integer.
+    """
+    numbers: NDArray[np.int64] = (visibility > 0).sum(axis=1)
+    stated = [place for place, row in enumerate(rows) if row.get("num_keypoints") is not None] if follow else []
+    numbers[stated] = integers([rows[place] for place in stated], "num_keypoints", "annotation", file)
+    return numbers
+
+
+def _is_valid(row: Row, field: str, file: Path) -> bool:
+    """Read the flag that COCO-WholeBody has for a part: `foot_valid` for `foot_kpts`; without one the part is valid."""
+    flag = f"{field.removesuffix('_kpts')}_valid"
+    value = row.get(flag, True) if field.endswith("_kpts") else True
+    if value not in (True, False):
+        raise DataError(f"{file}: expected `{flag}` of annotation {row['id']} to be true or false, but got {value!r}.")
+    return bool(value)
+
+
+def _first_numbers(row: Row, field: str, count: int, file: Path) -> Any:
+    values = row[field]
+    if isinstance(values, array.array) and len(values) >= 3 * count and not len(values) % 3:
+        return values[: 3 * count]
+    came = len(values) if isinstance(values, array.array) else f"{values!r:.80}"
+    raise DataError(
+        f"{file}: expected `{field}` of annotation {row['id']} to be at least {3 * count} numbers, x, y and visibility for each "
+        f"of {count} keypoints, but got {came}. Mend the annotation, or take other keypoint fields."
+    )
+
+
+def _keypoint_numbers(values: Any, row: Row, width: int, file: Path) -> Any:
+    if not isinstance(values, array.array):
+        came = f"{values!r:.80}"
+    elif len(values) != width or width % 3:
+        came = f"{len(values)}"
+        if 3 * len(values) == 2 * width:
+            came += ": the visibilities seem to be missing"
+    else:
+        return values
+    raise DataError(
+        f"{file}: expected `keypoints` of annotation {row['id']} to be {width} numbers, x, y and visibility for each of "
+        f"{width // 3} keypoints, but got {came}. Mend the annotation, or the names in `categories`."
+    )
+
+
+def _split_keypoints(triplets: NDArray[np.float64], rows: Sequence[Row], file: Path) -> Packed:
+    labels = triplets[..., 2]
+    faults = {
+        "finite numbers": ~np.isfinite(triplets).all(axis=2),
+        "a visibility of 0 (unlabelled), 1 (occluded) or 2 (visible)": ~np.isin(labels, (0, 1, 2)),
+    }
+    for wish, fault in faults.items():
+        for place, k in np.argwhere(fault)[:1]:
+            raise DataError(
+                f"{file}: expected keypoint {k} (counted from 0) of annotation {rows[place]['id']} to have {wish}, but got x, y, "
+                f"visibility = {triplets[place, k].tolist()}. Mend the annotation."
+            )
+    has_keypoints = triplets.max(axis=(1, 2), initial=-np.inf) != 0
+    points = np.where(labels[..., None] > 0, triplets[..., :2], 0.0)
+    return _smallest(points), labels.astype(np.uint8), has_keypoints
+
+
+def _smallest(values: NDArray[np.float64]) -> NDArray[np.generic]:
+    """Pack numbers without loss: COCO's are whole, so a quarter of the memory holds them."""
+    for kind in (np.int16, np.float32):
+        if not values.size or abs(values).max() < 2**15:
+            packed = values.astype(kind)
+            if np.array_equal(packed, values):
+                return packed
+    return values

@@ -1,0 +1,307 @@
+"""From the text of a COCO file to arrays, column by column, with one clear error for the first thing that is wrong."""
+
+import array
+import contextlib
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrpose.errors import DataError, MissingDataError
+from hrpose.media.images import check_file_name
+from hrpose.structures import PackedStrings, exact_integer
+
+Row = dict[str, Any]
+
+_SMALLEST_AREA = 0.01  # of the box: below it an area is a placeholder; the smallest of 7,100 real ones is 0.157
+_SECTIONS = ("images", "annotations", "categories")
+
+
+def read_json(file: Path, fields: Collection[str] = ("keypoints",)) -> Any:
+    """Parse a JSON file without ever holding its segmentations: they are most of a COCO file and not needed here.
+
+    Args:
+        file: what to read.
+        fields: keys of objects under which lists of numbers are packed into arrays.
+
+    Raises:
+        MissingDataError: if there is no such file.
+        DataError: if it is not JSON.
+    """
+    try:
+        content = file.read_bytes()
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise MissingDataError(f"Expected a JSON file at {file}, but there is no such file.") from error
+    try:
+        return json.loads(content, object_hook=partial(_slim, fields=fields))
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{file}: expected JSON, but {len(content)} bytes cannot be read as such: {error}. "
+            "The file may be cut short, or be of another format: export or download it again."
+        ) from error
+
+
+def _slim(row: Row, fields: Collection[str]) -> Row:
+    """Drop polygons, and pack lists of numbers, as soon as an object is parsed."""
+    row.pop("segmentation", None)
+    for field in fields:
+        numbers = row.get(field)
+        if isinstance(numbers, list):
+            with contextlib.suppress(
+                TypeError
+            ):  # names, in a category; or a mistake, reported with the annotation's id
+                row[field] = array.array("d", numbers)
+    return row
+
+
+def read_rows(file: Path, fields: Collection[str] = ("keypoints",)) -> dict[str, list[Row]]:
+    """Read the three sections of a COCO annotation file.
+
+    Args:
+        file: what to read.
+        fields: of annotations that hold keypoints.
+
+    Raises:
+        DataError: if the file is not JSON, or has another structure.
+    """
+    content = read_json(file, fields)
+    if not isinstance(content, dict):
+        hint = " A list is what detection and result files hold." if isinstance(content, list) else ""
+        raise DataError(
+            f"{file}: expected a COCO annotation file, a JSON object with {', '.join(_SECTIONS)}, but got a JSON "
+            f"{type(content).__name__}.{hint}"
+        )
+    missing = [name for name in _SECTIONS if name not in content]
+    if missing:
+        raise DataError(
+            f"{file}: expected a COCO annotation file with {', '.join(_SECTIONS)}, but {', '.join(missing)} is missing; "
+            f"its keys are {', '.join(map(str, content)) or 'none'}."
+        )
+    for name in _SECTIONS:
+        check_rows(content[name], name, file)
+    return content
+
+
+def check_rows(rows: Any, what: str, file: Path) -> None:
+    """Require a list of JSON objects.
+
+    Raises:
+        DataError: if it is something else.
+    """
+    if not isinstance(rows, list):
+        raise DataError(f"{file}: expected {what} to be a list, but got {type(rows).__name__}.")
+    for place, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise DataError(f"{file}: expected entry {place} of {what} to be a JSON object, but got {row!r}.")
+
+
+def integers(rows: Sequence[Row], key: str, what: str, file: Path, default: Any = None) -> NDArray[np.int64]:
+    """Collect a column of integers, exactly; `structures.exact_integer` states which numbers are integers.
+
+    `default` is taken where a row lacks the key; None requires the key.
+
+    Raises:
+        DataError: if an entry lacks the key or holds something else.
+    """
+    column = np.zeros(len(rows), np.int64)
+    for place, row in enumerate(rows):
+        value = exact_integer(row.get(key, default))
+        if value is None:
+            came = f"got {row[key]!r:.80}" if key in row else "there is none"
+            hint = " It may have at most 64 bits." if type(row.get(key)) is int else ""
+            raise DataError(
+                f"{file}: expected `{key}` of {name_row(row, place, what)} to be an integer, but {came}.{hint}"
+            )
+        column[place] = value
+    return column
+
+
+def check_unique(ids: NDArray[np.int64], what: str, file: Path) -> None:
+    """Require ids that are used once.
+
+    Raises:
+        DataError: with the first of those used twice.
+    """
+    values, counts = np.unique(ids, return_counts=True)
+    repeated = values[counts > 1]
+    if len(repeated):
+        raise DataError(
+            f"{file}: expected every {what} to have an `id` of its own, but {len(repeated)} ids stand more than once: "
+            f"{list_first(repeated)}. Number them anew, or remove the copies."
+        )
+
+
+def choose_category(categories: Sequence[Row], name: str | None, file: Path) -> Row:
+    """Find the category to work with: the one of that name, or the one that has keypoints.
+
+    Raises:
+        DataError: if there is none, or more than one to choose from.
+    """
+    integers(categories, "id", "category", file)
+    names = ", ".join(repr(entry.get("name")) for entry in categories) or "none"
+    if name is not None:
+        candidates = [entry for entry in categories if entry.get("name") == name]
+    else:
+        candidates = [entry for entry in categories if entry.get("keypoints")] or list(categories)
+        if len(candidates) > 1:
+            candidates = [entry for entry in candidates if entry.get("name") == "person"] or candidates
+    if len(candidates) != 1:
+        wish = f"one category named {name!r}" if name is not None else "one category with `keypoints`"
+        raise DataError(
+            f"{file}: expected {wish}, but its `categories` are {names}"
+            f"{', several of them with keypoints' if len(candidates) > 1 else ''}. Choose one by `category`."
+        )
+    return candidates[0]
+
+
+def read_images(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.int64], NDArray[np.int32], PackedStrings]:
+    """Collect ids (I,), sizes (I, 2) and file names of the photos.
+
+    Raises:
+        DataError: if an id repeats, a size is not positive or a file name leads out of the photo folder.
+    """
+    ids = integers(rows, "id", "image", file)
+    check_unique(ids, "image", file)
+    sizes = np.stack([integers(rows, key, "image", file) for key in ("width", "height")], axis=1)
+    bad = np.flatnonzero((sizes <= 0).any(axis=1) | (sizes >= 2**31).any(axis=1))
+    if len(bad):
+        raise DataError(
+            f"{file}: expected image {ids[bad[0]]} to have a positive `width` and `height`, but got {sizes[bad[0]].tolist()}."
+        )
+    for row in rows:
+        name = row.get("file_name")
+        if not isinstance(name, str):
+            raise DataError(f"{file}: expected `file_name` of image {row['id']} to be a path, but got {name!r}.")
+        check_file_name(name, f"image {row['id']} of {file}")
+    return ids, sizes.astype(np.int32), PackedStrings([row["file_name"] for row in rows])
+
+
+def read_crowd_index(rows: Sequence[Row], file: Path) -> NDArray[np.float64] | None:
+    """Collect how crowded the photos are (I,), as CrowdPose states it; None where the file does not.
+
+    Raises:
+        DataError: if only some photos have it, or it is not a number from 0 to 1.
+    """
+    values = [row.get("crowdIndex") for row in rows]
+    if all(value is None for value in values):
+        return None
+    for row, value in zip(rows, values, strict=True):
+        if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            raise DataError(
+                f"{file}: expected `crowdIndex` of image {row['id']} to be a number from 0 to 1, as other photos have one, "
+                f"but got {value!r}. Mend it, or remove it from all photos to have it computed."
+            )
+    return np.array(values, np.float64)
+
+
+def read_boxes(rows: Sequence[Row], what: str, file: Path) -> NDArray[np.float64]:
+    """Collect boxes x, y, width, height: (N, 4) float64.
+
+    Raises:
+        DataError: if a row has no box, or not four finite numbers, or a negative size.
+    """
+    boxes = np.empty((len(rows), 4), np.float64)
+    for place, row in enumerate(rows):
+        bbox = row.get("bbox")
+        if not isinstance(bbox, list) or len(bbox) != 4 or not all(type(v) in (int, float) for v in bbox):
+            came = f"got {bbox!r}" if "bbox" in row else "there is none"
+            raise DataError(
+                f"{file}: expected `bbox` of {name_row(row, place, what)} to be four numbers x, y, width, height in pixels, but "
+                f"{came}. Without a box there is no crop: add it, or remove the row."
+            )
+        boxes[place] = bbox
+    for place in np.flatnonzero(~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < 0).any(axis=1))[:1]:
+        raise DataError(
+            f"{file}: expected `bbox` of {name_row(rows[place], int(place), what)} to be finite x, y, width, height with sizes "
+            f"that are not negative, but got {boxes[place].tolist()}. Mend or remove the row."
+        )
+    return boxes
+
+
+def select_objects(
+    rows: list[Row], category: Row, categories: list[Row], image_ids: NDArray[np.int64], file: Path
+) -> tuple[list[Row], NDArray[np.int32]]:
+    """Check how annotations refer to photos and categories; keep those of one category, photo by photo.
+
+    Returns:
+        The rows, and of each the place of its photo, (M,).
+
+    Raises:
+        DataError: if an id is missing or repeats, or refers to nothing.
+    """
+    ids = integers(rows, "id", "annotation", file)
+    check_unique(ids, "annotation", file)
+    links = {
+        "image_id": ("images", {image_id: index for index, image_id in enumerate(image_ids.tolist())}),
+        "category_id": ("categories", {entry["id"]: index for index, entry in enumerate(categories)}),
+    }
+    places = {}
+    for key, (section, index_of) in links.items():
+        values = integers(rows, key, "annotation", file).tolist()
+        places[key] = np.array([index_of.get(value, -1) for value in values], np.int32)
+        for place in np.flatnonzero(places[key] < 0)[:1]:
+            raise DataError(
+                f"{file}: expected `{key}` of annotation {ids[place]} to be the `id` of an entry of `{section}`, but got "
+                f"{values[place]}, which none of them has. Add the entry, or remove the annotation."
+            )
+    image_index = places["image_id"]
+    own = np.flatnonzero([row["category_id"] == category["id"] for row in rows])
+    order = own[np.argsort(image_index[own], kind="stable")]
+    return [rows[place] for place in order.tolist()], image_index[order]
+
+
+def find_other_categories(content: Mapping[str, list[Row]], category: Row) -> dict[str, NDArray[np.int64]]:
+    """Collect the ids of annotations that have keypoints but belong to another category, by the name of the category."""
+    names = {entry["id"]: str(entry.get("name")) for entry in content["categories"] if entry["id"] != category["id"]}
+    found: dict[str, list[int]] = {}
+    for row in content["annotations"] if names else []:
+        if row["category_id"] in names and any(row.get("keypoints") or ()):
+            found.setdefault(names[row["category_id"]], []).append(row["id"])
+    return {name: np.array(ids, np.int64) for name, ids in found.items()}
+
+
+def read_areas(
+    rows: list[Row], bbox: NDArray[np.float64], box_share: float, file: Path
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Collect the areas in square pixels.
+
+    Args:
+        rows: M annotations.
+        bbox: (M, 4) their boxes.
+        box_share: share of its box that is taken where an area is missing or below 1 % of the box.
+        file: where the rows are from.
+
+    Returns:
+        The areas (M,), and whether each is the file's (M,).
+
+    Raises:
+        DataError: if an area is no number, or infinite.
+    """
+    stated = np.full(len(rows), np.nan)
+    for place, row in enumerate(rows):
+        area = row.get("area")
+        if area is None:
+            continue
+        if not isinstance(area, (int, float)) or abs(area) == np.inf:
+            raise DataError(
+                f"{file}: expected `area` of annotation {row['id']} to be a finite number, but got {area!r}."
+            )
+        stated[place] = area
+    box = bbox[:, 2] * bbox[:, 3]
+    is_stated = stated >= _SMALLEST_AREA * box
+    return np.where(is_stated, stated, box * box_share), is_stated
+
+
+def name_row(row: Mapping[str, Any], place: int, what: str) -> str:
+    """Name a row by its id, or by its place where it has none."""
+    return f"{what} {row['id']}" if "id" in row else f"{what} number {place} (counted from 0)"
+
+
+def list_first(ids: Iterable[Any], count: int = 3) -> str:
+    """Show the first few of many ids."""
+    items = list(ids)
+    return ", ".join(str(item) for item in items[:count]) + (", ..." if len(items) > count else "")

@@ -1,0 +1,137 @@
+"""The annotation files of a data module, of COCO's form or MPII's, read in one way for training, validation and AP."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hrpose.annotations.checks import CROP_CHECKS, check_annotations
+from hrpose.annotations.coco import read_annotations
+from hrpose.annotations.coco_annotations import CocoAnnotations
+from hrpose.annotations.detections import read_detections
+from hrpose.annotations.findings import warn_of
+from hrpose.annotations.mpii import MpiiAnnotations, is_mpii, read_mpii
+from hrpose.errors import DataError
+from hrpose.geometry import Rules
+from hrpose.skeletons import match_names
+from hrpose.structures import GroundTruth, InstanceTable, MpiiTruth
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonFiles:
+    """Read persons from annotation files; a file that is a JSON list is read as MPII's.
+
+    Attributes:
+        category: name of the category to take; the default is the one that has keypoints.
+        keypoint_fields: fields of an annotation, each with the number of keypoints that are taken of it, the first ones.
+        area_from_bbox: share of its box that a person without `area`, or with one below 1 % of the box, is taken to cover.
+        bbox_rules: how annotated boxes are clipped and which of them count.
+        min_bbox_score: detections below it are left out.
+    """
+
+    category: str | None = None
+    keypoint_fields: dict[str, int] | None = None
+    area_from_bbox: float = 1.0
+    bbox_rules: Rules = "official"
+    min_bbox_score: float = 0.0
+
+    def coco(self, file: Path) -> CocoAnnotations:
+        """Read a COCO annotation file."""
+        return read_annotations(
+            file,
+            category=self.category,
+            keypoint_fields=self.keypoint_fields,
+            area_from_bbox=self.area_from_bbox,
+        )
+
+    def annotated(self, file: Path, purpose: str) -> InstanceTable:
+        """Select the persons of a file; MPII's are taken as they are, whatever the rules.
+
+        Args:
+            file: the annotations.
+            purpose: what they are for, "train" or "validate", for the message.
+
+        Raises:
+            DataError: if the file cannot be used, or there are none.
+
+        Warns:
+            DataWarning: of each finding of `CROP_CHECKS`, once in a process.
+        """
+        annotations = self._read(file)
+        if isinstance(annotations, MpiiAnnotations):
+            table = annotations.instances()
+        else:
+            table = annotations.instances(self.bbox_rules)
+            warn_of(check_annotations(annotations, CROP_CHECKS))
+        if not len(table):
+            found = f"{len(annotations)} annotations"
+            if isinstance(annotations, CocoAnnotations) and len(annotations):
+                found += f", of which none can be used: {annotations.describe_left_out(self.bbox_rules)}"
+            raise DataError(
+                f"{file}: expected instances to {purpose} on, but found {found}. Is it the right file, and data.category the "
+                "right one?"
+            )
+        return table
+
+    def detected(self, detections: Path, file: Path) -> InstanceTable:
+        """Take the boxes of a detector for the photos of an annotation file.
+
+        Raises:
+            DataError: if a file cannot be used, or the annotations are MPII's.
+        """
+        annotations = self._read(file)
+        if isinstance(annotations, MpiiAnnotations):
+            raise DataError("Expected `val_boxes` to be [gt] for MPII, whose photos have no ids to find boxes by.")
+        return read_detections(detections, annotations, min_score=self.min_bbox_score)
+
+    def ground_truth(self, file: Path) -> GroundTruth:
+        """Give everything that is annotated, for AP.
+
+        Raises:
+            DataError: if the annotations are MPII's, which have none of the areas that AP is measured by.
+        """
+        if is_mpii(file):
+            raise DataError(
+                f"{file}: expected COCO annotations to measure AP against, but got MPII's, which have no areas. "
+                "Measure PCKh instead: metric=pckh."
+            )
+        return self.coco(file).ground_truth()
+
+    def mpii_truth(self, file: Path, ground_truth: Path | None) -> MpiiTruth:
+        """Give keypoints and head boxes, for PCKh.
+
+        Raises:
+            DataError: if there is no `ground_truth`, the annotations are not MPII's, or the two do not go together.
+        """
+        annotations = self._read(file)
+        if ground_truth is None or not isinstance(annotations, MpiiAnnotations):
+            raise DataError(
+                f"Expected MPII annotations and their `val_ground_truth`, because PCKh is measured against head boxes, but got "
+                f"{file} and {ground_truth}. Give data.val_ground_truth=<gt_valid.mat>, or measure AP instead: metric=oks."
+            )
+        return annotations.truth(ground_truth)
+
+    def check_alike(self, one: Path, other: Path) -> None:
+        """Make sure that two files name their keypoints in the same order: each would teach the other's places.
+
+        Raises:
+            DataError: if a name stands at different places.
+        """
+        if is_mpii(one) or is_mpii(other):
+            return
+        names, others = (self.coco(file).keypoint_names for file in (one, other))
+        moved = [(index, place) for index, place in match_names(names, others).items() if index != place]
+        if moved:
+            index, place = moved[0]
+            raise DataError(
+                f"Expected {one} and {other} to name their keypoints in the same order, but {names[index]!r} is keypoint {index} "
+                f"(counted from 0) of the one and {place} of the other. Bring names and keypoints of one file into the order "
+                "of the other."
+            )
+
+    def _read(self, file: Path) -> CocoAnnotations | MpiiAnnotations:
+        if not is_mpii(file):
+            return self.coco(file)
+        if self.category is not None:
+            raise DataError(
+                f"{file}: expected COCO annotations with the category {self.category!r}, but got MPII's, which have none."
+            )
+        return read_mpii(file)

@@ -1,0 +1,177 @@
+"""From a command line to a verb.
+
+Hydra, and the rest of the library, are imported when a verb needs them, so that `hrpose --help` answers at once.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hrpose.cli.arguments import ELSEWHERE, SWEEP, VERBS, Command, advise_verb, parse
+from hrpose.cli.completion import complete
+from hrpose.cli.hydra_main import hand_to_hydra
+from hrpose.cli.jobs import JobLog, make_job
+from hrpose.cli.messages import refuse
+from hrpose.cli.stopping import StopSignal, stop_signals
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+HELP = """\
+hrpose trains, evaluates and measures top-down keypoint networks on COCO-format data.
+
+  hrpose <verb> [key=value | group=option | flag] ...
+
+Verbs
+{verbs}
+
+Examples
+  hrpose fit                                            train a tiny HRNet on people drawn by code
+  hrpose fit experiment=w32_256x192 paths.data=<coco>   train the paper's HRNet-W32 on COCO
+  hrpose fit -m model=hrnet_w18,hrnet_w32 optim.lr=1e-3,5e-4   run every combination
+  hrpose test ckpt_path=last                            measure the newest checkpoint
+  hrpose predict source='photos/*.jpg' ckpt_path=last   draw the poses, and write them as COCO results
+  hrpose export format=onnx ckpt_path=last              one file from bytes to keypoints, checked against torch
+  hrpose evaluate annotations=gt.json results=res.json  measure results of any tool
+  hrpose compare runs/one/<time> runs/other/<time>      is the one better, or is it chance?
+
+Flags
+  <verb> --help        the groups of a verb and their options
+  <verb> --cfg job     show the configuration instead of running it
+  <verb> --info        show where it comes from
+  <verb> -m            run once for each combination of comma-separated values
+  <verb> --config-dir  a folder with configuration files of your own
+  --version            the version
+  eval "$(hrpose -sc install=bash)"   complete words with the tab key (also fish, zsh)
+
+A word may stand anywhere behind the verb. Set HYDRA_FULL_ERROR=1 to see where an error came from."""
+
+_NO_COMMON_FOLDER = (
+    "paths.run: torchrun or srun has started several processes, and each would make a folder of its own. "
+    "Give them one: paths.run=runs/<name>/<folder>."
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: the words behind `hrpose`; those of the process by default.
+
+    Returns:
+        The exit status: 0; 1 for a fault of the configuration; 2 for an unknown verb; 3 if some photos could not be used;
+        130 and 143 if Ctrl-C or SIGTERM has ended it.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(HELP.format(verbs="\n".join(f"  {verb:9}{summary}" for verb, summary in VERBS.items())))
+        return 0
+    if "--version" in words:
+        # help does without the version
+        from hrpose import __version__
+
+        print(f"hrpose {__version__}")
+        return 0
+    if "-sc" in words or "--shell-completion" in words:
+        return complete([word for word in words if "=" in word])
+    if words[0] not in VERBS:
+        print(f"hrpose: there is no verb '{words[0]}'. {advise_verb(words[0])}", file=sys.stderr)
+        return 2
+    return _run(words[0], words[1:])
+
+
+def _run(verb: str, words: Sequence[str]) -> int:
+    """Check the configuration, of every job of a sweep, before Hydra makes the first folder; then let Hydra run it."""
+    with stop_signals() as stop:
+        log = JobLog(Command(verb, (), ()), [verb, *words])
+        try:
+            log.command = parse(verb, words)
+            return _run_jobs(log, stop)
+        except BaseException as error:
+            if not (stop.number or isinstance(error, KeyboardInterrupt)):
+                raise
+            return log.stopped(stop)
+
+
+def _run_jobs(log: JobLog, stop: StopSignal) -> int:
+    # Hydra comes in here
+    from hrpose.config import ConfigError, claimed_folders
+
+    command = log.command
+    try:
+        configs = _check(command)
+    except ConfigError as error:
+        return refuse(error)
+    with claimed_folders(configs, "sweep" if command.has(*SWEEP) else "run"):
+        hand_to_hydra(command, make_job(log, list(sys.argv), stop))
+    return stop.status if stop.number == signal.SIGTERM else log.finish()
+
+
+def _check(command: Command) -> list["DictConfig"]:
+    """Compose and validate all jobs; what is only to be shown may have faults that its composition forgives.
+
+    Returns:
+        The configurations of the jobs that need a folder.
+
+    Raises:
+        ConfigError: with the faults of all jobs, or because their folder cannot be made.
+    """
+    # Hydra comes in here
+    from hrpose.config import ConfigError, check, compose, open_run_folder
+    from hrpose.config.overrides import expand_sweep
+
+    if command.has("--help", "-h", "--hydra-help", *ELSEWHERE):
+        return []
+    own = [f"hydra.searchpath=[file://{Path(command.config_dir).absolute()}]"] if command.config_dir else []
+    faults = [*command.flag_faults(), *([_NO_COMMON_FOLDER] if _lacks_common_folder(command) else [])]
+    if command.config_dir and not Path(command.config_dir).is_dir():
+        raise ConfigError(*faults, f"--config-dir: there is no folder {command.config_dir}.")
+    shown_only = command.has("--cfg", "-c", "--info", "-i")
+    expanded = expand_sweep(command.overrides) if command.has(*SWEEP) else [command.overrides]
+    jobs = [[*job, *own] for job in expanded]
+    for job in jobs:
+        try:
+            (compose if shown_only else check)(command.verb, job)
+        except ConfigError as error:
+            faults += error.faults
+    if not faults and not shown_only and command.verb == "fit":
+        faults = _rehearse(jobs)
+    if faults:
+        raise ConfigError(*dict.fromkeys(faults))
+    if not jobs or shown_only:
+        return []
+    open_run_folder(compose(command.verb, jobs[0]))
+    if any(word.startswith(("hydra.run.dir=", "hydra.sweep.dir=")) for word in command.overrides):
+        return []
+    return [compose(command.verb, job) for job in jobs]
+
+
+def _rehearse(jobs: Sequence[Sequence[str]]) -> list[str]:
+    """Find the jobs of a sweep over networks, codecs or losses whose three do not belong together: not after others have run."""
+    # Hydra comes in here
+    from hrpose.config import ConfigError, compose
+
+    configs = [compose("fit", job) for job in jobs]
+    unlike = {str([cfg.get(part) for part in ("model", "codec", "loss")]): cfg for cfg in configs}
+    if len(unlike) < 2:
+        return []
+    # torch comes in here; a single job looks for itself, when it is assembled
+    from hrpose.tasks.dry_run import rehearse_config
+
+    faults: list[str] = []
+    for cfg in unlike.values():
+        try:
+            rehearse_config(cfg)
+        except ValueError as error:
+            faults += error.faults if isinstance(error, ConfigError) else [str(error)]
+    return faults
+
+
+def _lacks_common_folder(command: Command) -> bool:
+    """Tell whether another launcher than Lightning's has started several processes, and each would make a folder of its own."""
+    by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
+    several = by_torchrun or os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1"
+    return several and not any(word.startswith(("paths.run=", "hydra.run.dir=")) for word in command.overrides)

@@ -1,0 +1,1 @@
+"""Downloads: files over HTTP, archives, and the COCO data set."""

@@ -1,0 +1,218 @@
+"""What a weight file tells about the network in it, and what has to be assumed where it does not tell.
+
+A checkpoint of hrpose holds its composed configuration in plain containers. It comes from outside, so of it only networks and
+codecs of hrpose itself are built, by name from a closed list; nothing else that it names is imported or called.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import hrpose.codecs
+import hrpose.models
+from hrpose.codecs import Codec, HeatmapCodec
+from hrpose.models import SimpleBaseline, StackedHourglass, count_parameters
+from hrpose.skeletons import COCO, HALPE, HALPE26, KNOWN_SKELETONS, MPII, WHOLEBODY, Skeleton
+from hrpose.weights import WeightsError, load_weights
+from hrpose.weights.architecture import build_like
+from hrpose.weights.files import WeightFile, read_weight_file
+from hrpose.weights.formats import recognise
+
+logger = logging.getLogger(__name__)
+
+_SETTINGS = ("flip_test", "keypoint_score_threshold", "channels_last")  # of the configuration; and of its `data`:
+_DATA_SETTINGS = ("bbox_padding", "channel_order", "mean", "std", "bit_depth")
+_BY_COUNT = {
+    skeleton.num_keypoints: skeleton for skeleton in (COCO, MPII, HALPE26, WHOLEBODY, HALPE)
+}  # 14 would be two
+_MOST_LARGER = 16  # times; a network of another size is told of more kindly when its weights are loaded
+_OFFICIAL = "pose checkpoint"  # as `load_weights` calls the authors' own files
+
+
+@dataclass(frozen=True)
+class NetworkParts:
+    """What an estimator is made of.
+
+    Attributes:
+        net: with its weights.
+        codec: reads its heatmaps.
+        skeleton: its keypoints.
+        settings: further arguments of `PoseEstimator` that the file knows.
+    """
+
+    net: nn.Module
+    codec: Codec
+    skeleton: Skeleton
+    settings: Mapping[str, Any]
+
+
+def read_parts(
+    file: Path, *, model: nn.Module | None = None, codec: Codec | None = None, skeleton: Skeleton | None = None
+) -> NetworkParts:
+    """Read a weight file and all that it tells; what is given wins.
+
+    Raises:
+        WeightsError: if the file cannot be read, names something that is not built, or does not fit the network.
+        ValueError: if the network or its keypoints cannot be told from the file.
+    """
+    content = read_weight_file(file)
+    config = content.hyper_parameters.get("config")
+    if isinstance(config, Mapping):
+        return _parts_of_config(content, config, model, codec, skeleton)
+    return _parts_of_tensors(content, model, codec, skeleton)
+
+
+def _parts_of_config(
+    content: WeightFile,
+    config: Mapping[str, Any],
+    model: nn.Module | None,
+    codec: Codec | None,
+    skeleton: Skeleton | None,
+) -> NetworkParts:
+    """Build what the configuration in a checkpoint of hrpose describes."""
+    file, names = content.path, None if skeleton is None else skeleton.keypoint_names
+    skeleton = skeleton or _read_skeleton(file, content.hyper_parameters.get("skeleton"))
+    codec = codec or _build(file, "codec", config.get("codec"), hrpose.codecs)
+    channels = codec.num_channels(skeleton.num_keypoints)
+    net = model or _build_network(content, config.get("model"), channels)
+    load_weights(net, file, keypoint_names=names).check_complete()
+    settings = {name: config[name] for name in _SETTINGS if name in config}
+    data = config.get("data")
+    settings |= {name: data[name] for name in _DATA_SETTINGS if name in data} if isinstance(data, Mapping) else {}
+    if isinstance(data, Mapping) and data.get("upright"):
+        settings["upright"] = True  # where it is not, the source of the boxes decides
+    trainer = config.get("trainer")
+    precision = str(trainer.get("precision", "32")) if isinstance(trainer, Mapping) else "32"
+    settings["precision"] = next((known for known in ("bf16", "16") if precision.startswith(known)), "32")
+    return NetworkParts(net, codec, skeleton, settings)
+
+
+def _read_skeleton(file: Path, content: Any) -> Skeleton:
+    try:
+        return Skeleton.from_dict(content)
+    except (TypeError, ValueError) as error:
+        raise WeightsError(
+            f"Expected {file} to describe its keypoints, but they cannot be read: {error} Give `skeleton`."
+        ) from error
+
+
+def _build_network(content: WeightFile, node: Any, channels: int) -> nn.Module:
+    """Build the network of a configuration, once without memory to see that it is about as large as the weights are."""
+    with torch.device("meta"):
+        asked = count_parameters(_build(content.path, "model", node, hrpose.models, num_keypoints=channels))
+    held = sum(tensor.numel() for tensor in content.tensors.values())
+    if asked > _MOST_LARGER * held:
+        raise WeightsError(
+            f"Expected {content.path} to describe the network of its {held:,} weights, but it describes one of {asked:,}."
+        )
+    net: nn.Module = _build(content.path, "model", node, hrpose.models, num_keypoints=channels)
+    return net
+
+
+def _build(file: Path, key: str, node: Any, room: ModuleType, **given: Any) -> Any:
+    """Build a node of a configuration, if its class is a public one of that room of hrpose.
+
+    Raises:
+        WeightsError: if it is anything else, or the class refuses the arguments.
+    """
+    if not isinstance(node, Mapping):
+        raise WeightsError(f"Expected {file} to describe its {key}, but it does not. Give `{key}`.")
+    target = node.get("_target_")
+    name = str(target).rpartition(".")[2]
+    maker = getattr(room, name) if name in room.__all__ and str(target).startswith(f"{room.__name__}.") else None
+    if not isinstance(maker, type) or not (issubclass(maker, nn.Module) or _is_codec(maker)):
+        raise WeightsError(
+            f"Expected the {key} of {file} to be one of {room.__name__}, but it names {target!r}, which is not built because a "
+            f"file from outside asks for it. If you trust it, build it yourself and give it as `{key}`."
+        )
+    arguments = {
+        str(name): _build_value(file, f"{key}.{name}", value, room)
+        for name, value in node.items()
+        if name != "_target_"
+    }
+    if any(name.startswith("_") for name in arguments):
+        raise WeightsError(f"Expected plain arguments of the {key} of {file}, but got {', '.join(arguments)}.")
+    try:
+        return maker(**arguments, **given)
+    except (TypeError, ValueError) as error:
+        raise WeightsError(
+            f"The {key} that {file} describes cannot be built: {error} Was it written by another version of hrpose?"
+        ) from error
+
+
+def _is_codec(maker: type) -> bool:
+    return hasattr(maker, "decode") and maker is not Codec
+
+
+def _build_value(file: Path, key: str, value: Any, room: ModuleType) -> Any:
+    """Give an argument as it is; a node in it is built by the same rule."""
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            return _build(file, key, value, room)
+        return {name: _build_value(file, f"{key}.{name}", part, room) for name, part in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_build_value(file, key, part, room) for part in value]
+    return value
+
+
+def _parts_of_tensors(
+    content: WeightFile, model: nn.Module | None, codec: Codec | None, skeleton: Skeleton | None
+) -> NetworkParts:
+    """Recognise the network by its tensors, and assume the rest aloud."""
+    file, form = content.path, recognise(content.tensors, content.path)
+    tensors = {new: content.tensors[old] for old, new in form.official_names(content.tensors).items()}
+    net = model or build_like(tensors)
+    if net is None:
+        raise ValueError(
+            f"Expected {file} ({form.kind}) to hold an HRNet, a SimpleBaseline or a stacked hourglass with its head, but its "
+            "tensors are those of none. Give the network as `model`, with `codec` and `skeleton`."
+        )
+    names = None if skeleton is None else skeleton.keypoint_names
+    load_weights(net, file, keypoint_names=names).check_complete()
+    assumed: list[str] = []
+    settings: dict[str, Any] = {}
+    if codec is None:
+        codec = HeatmapCodec(input_size=(192, 256), heatmap_size=(48, 64), sigma=2.0)
+        assumed.append("crops of 192 x 256 pixels and the paper's heatmaps (`codec`)")
+    if skeleton is None and content.keypoint_names is not None:
+        skeleton = _named_skeleton(content.keypoint_names)
+    if skeleton is None:
+        skeleton = _assume_skeleton(file, tensors)
+        assumed.append(f"the keypoints of {skeleton.name} (`skeleton`)")
+        if not skeleton.flip_pairs:
+            settings["flip_test"] = False
+            assumed.append("no flip test, because nobody knows which keypoints are left and right (`skeleton`)")
+    if form.kind == _OFFICIAL and isinstance(net, SimpleBaseline | StackedHourglass):
+        settings["channel_order"] = "bgr"
+        assumed.append('channels in the order of the authors\' code, "bgr" (`channel_order`)')
+    if assumed:
+        found = f"{type(net).__name__} of {file} ({form.kind})"
+        logger.warning("%s: the file does not tell, so it is assumed: %s.", found, "; ".join(assumed))
+    return NetworkParts(net, codec, skeleton, settings)
+
+
+def _named_skeleton(names: Sequence[str]) -> Skeleton:
+    known = (skeleton for skeleton in KNOWN_SKELETONS.values() if skeleton.keypoint_names == tuple(names))
+    return next(known, None) or Skeleton.from_names(names)
+
+
+def _assume_skeleton(file: Path, tensors: Mapping[str, Tensor]) -> Skeleton:
+    """Take the known skeleton with as many keypoints as the head has channels; or number them."""
+    head = tensors.get("final_layer.weight", tensors.get("score.0.weight"))
+    if head is None:
+        raise ValueError(
+            f"Expected {file} to hold a known head, whose channels are keypoints, but there is none. Give `skeleton`."
+        )
+    count = int(head.shape[0])
+    if count in _BY_COUNT:
+        return _BY_COUNT[count]
+    names = [f"keypoint_{index}" for index in range(count)]
+    return Skeleton.from_names(names, name=f"{count} keypoints without names", sigmas=[0.05] * count, upper_body=[])

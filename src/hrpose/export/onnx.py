@@ -1,0 +1,156 @@
+"""ONNX files by onnxruntime, after a look at where their weights lie."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hrpose.export.record import METADATA_KEY, ExportedFileError
+from hrpose.export.runtime import Port, check_file, check_ports
+
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(uint8)": "uint8",
+    "tensor(int64)": "int64",
+}
+_LARGEST_TENSOR = 1 << 31  # bytes
+
+
+class OnnxRuntime:
+    """An ONNX file on the CPU.
+
+    Args:
+        file: the .onnx file; weights that lie beside it have to lie in its folder.
+        threads: of one call; None takes those of torch.
+
+    Raises:
+        ModuleNotFoundError: if onnx or onnxruntime is not installed.
+        ExportedFileError: if the file is missing, damaged or unsafe.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(self, file: str | Path, *, threads: int | None = None) -> None:
+        onnxruntime = _import("onnxruntime")
+        self.file = Path(file)
+        check_file(self.file)
+        check_onnx(self.file)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or torch.get_num_threads()
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(self.file), sess_options=options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime has no common class of its errors
+            raise ExportedFileError(
+                f"Expected onnxruntime to open {self.file}, but it says: {_first_line(error)}"
+            ) from error
+        self.inputs = tuple(_port(entry) for entry in self._session.get_inputs())
+        self.outputs = tuple(_port(entry) for entry in self._session.get_outputs())
+        check_ports([*self.inputs, *self.outputs], self.file)
+        self.metadata: str | None = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+
+    def __call__(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
+        """Compute all outputs."""
+        fed = {port.name: np.ascontiguousarray(array) for port, array in zip(self.inputs, arrays, strict=True)}
+        outputs: list[NDArray[Any]] = self._session.run(None, fed)
+        return outputs
+
+
+def check_onnx(file: Path) -> None:
+    """Raise unless an ONNX file can be parsed and all of its weights lie in it or in its folder.
+
+    Raises:
+        ModuleNotFoundError: if onnx is not installed.
+        ExportedFileError: naming the tensor at fault.
+    """
+    onnx = _import("onnx")
+    try:
+        model = onnx.load(str(file), load_external_data=False)
+    except Exception as error:  # protobuf and onnx have classes of their own
+        raise ExportedFileError(
+            f"Expected {file} to be an ONNX file, but it cannot be parsed: {_first_line(error)}"
+        ) from error
+    if not model.graph.node:
+        raise ExportedFileError(f"Expected {file} to be an ONNX file, but it holds no graph.")
+    for tensor in _tensors(model.graph, model.functions):
+        size = math.prod(tensor.dims) * 16
+        if any(side < 0 for side in tensor.dims) or size > 16 * _LARGEST_TENSOR:
+            raise ExportedFileError(
+                f"Expected {file} to hold tensors of sane sizes, but {tensor.name!r} has {list(tensor.dims)}."
+            )
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            _check_external(tensor, file)
+
+
+def _check_external(tensor: Any, file: Path) -> None:
+    """Refuse a tensor outside the folder of its file, by path or by link, and one that its file is too short for."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    home = os.path.realpath(file.parent)
+    parts = location.replace("\\", "/").split("/")
+    target = os.path.realpath(file.parent / location)
+    outside = (
+        not location or location.startswith(("/", "\\")) or ".." in parts or location[1:2] == ":" or "\0" in location
+    )
+    if outside or not target.startswith(home.rstrip(os.sep) + os.sep):
+        raise ExportedFileError(
+            f"Expected the weights of {file} to lie in its folder, but {tensor.name!r} is at {location!r}. It was not read."
+        )
+    if not Path(target).is_file():
+        raise ExportedFileError(
+            f"Expected the weights of {file} beside it, but there is no file {location!r}. Copy it there too."
+        )
+    size = Path(target).stat().st_size
+    offset, length = (entries.get(key, "0") for key in ("offset", "length"))
+    if not (offset.isdecimal() and length.isdecimal()) or int(offset) + int(length) > size:
+        raise ExportedFileError(
+            f"Expected {location!r} to hold {tensor.name!r} of {file} from byte {offset} for {length} bytes, but it has "
+            f"{size}. Copy it again."
+        )
+
+
+def _tensors(graph: Any, functions: Any) -> Iterator[Any]:
+    """Give all tensors of a graph, those in attributes, subgraphs and functions too."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    nodes = [*graph.node, *(node for function in functions for node in function.node)]
+    for attribute in (attribute for node in nodes for attribute in node.attribute):
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+        for inner in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
+            yield from _tensors(inner, ())
+
+
+def _port(entry: Any) -> Port:
+    shape = tuple(side if isinstance(side, int) else None for side in entry.shape)
+    return Port(entry.name, _DTYPES.get(entry.type, entry.type), shape)
+
+
+def _import(name: str) -> Any:
+    # optional: only those who open such files need it
+    from importlib import import_module
+
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f'Expected {name} for ONNX files, but it is not installed: pip install "hrpose[onnx]".'
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,182 @@
+"""Open an exported file, of whatever format, as what it is: one that estimates poses, or a mere network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hrpose.export.onnx import OnnxRuntime
+from hrpose.export.openvino import OpenVinoRuntime
+from hrpose.export.record import ExportedFileError, ExportRecord
+from hrpose.export.runtime import Port, Runtime, in_batches
+from hrpose.export.torch_file import TorchScriptRuntime
+
+_OPENERS: Mapping[str, Callable[[Path], Runtime]] = MappingProxyType(
+    {".onnx": OnnxRuntime, ".xml": OpenVinoRuntime, ".torchscript": TorchScriptRuntime}
+)
+SUFFIXES = tuple(_OPENERS)
+"""How the names of exported files end."""
+
+
+def is_exported(file: str | Path | None) -> bool:
+    """Tell by its name whether a file is an exported one, rather than a checkpoint or weights."""
+    return file is not None and Path(file).suffix in SUFFIXES
+
+
+@dataclass(frozen=True)
+class ExportedPoses:
+    """A file that takes crops, or a photo and boxes, and gives keypoints in pixels of the photo.
+
+    Attributes:
+        runtime: the opened file.
+        record: what it says of itself.
+    """
+
+    runtime: Runtime
+    record: ExportRecord
+
+    def __call__(
+        self, images: NDArray[np.uint8], places: NDArray[np.floating]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Estimate.
+
+        Args:
+            images: for the form "crops" (B, H, W, 3) uint8 RGB; for "photo" (H, W, 3), one photo.
+            places: for the form "crops" image_from_input (B, 2, 3); for "photo" boxes (B, 4) x, y, width, height in pixels.
+
+        Returns:
+            keypoints: (B, K, 2) in photo pixels.
+            scores: (B, K).
+
+        Raises:
+            ValueError: if the images or places have another shape or type.
+        """
+        self._check(images, places)
+        if not len(places):  # not every engine takes empty batches
+            count = self.record.skeleton.num_keypoints
+            return np.empty((0, count, 2)), np.empty((0, count), np.float32)
+        keypoints, scores = self.runtime(images, places.astype(np.float32))[:2]
+        return keypoints.astype(np.float64), scores.astype(np.float32)
+
+    def _check(self, images: NDArray[np.uint8], places: NDArray[np.floating]) -> None:
+        width, height = self.record.input_size
+        crops = self.record.form == "crops"
+        wanted = (len(places), height, width, 3) if crops else (*images.shape[:2], 3)
+        if images.dtype != np.uint8 or images.shape != wanted:
+            shape = f"(B, {height}, {width}, 3)" if crops else "(H, W, 3)"
+            raise ValueError(
+                f"Expected `images` to be {shape} uint8 RGB, but got {images.dtype} of shape {images.shape}."
+            )
+        if places.shape[1:] != ((2, 3) if crops else (4,)):
+            name = "image_from_input (B, 2, 3)" if crops else "boxes (B, 4)"
+            raise ValueError(f"Expected `places` to be {name}, but got the shape {places.shape}.")
+
+
+class ExportedNetwork(nn.Module):
+    """A network in a file: images (B, 3, H, W) to heatmaps (B, C, h, w). What it was normalised with is not known.
+
+    Args:
+        runtime: with one float32 input and one output, each of four dimensions.
+
+    Attributes:
+        runtime: the opened file.
+
+    Raises:
+        ExportedFileError: if inputs and outputs are other ones.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__()
+        self.runtime = runtime
+        ports = (*runtime.inputs, *runtime.outputs)
+        fits = len(runtime.inputs) == len(runtime.outputs) == 1 and all(_is_map(port) for port in ports)
+        if not fits or runtime.inputs[0].shape[1] not in (3, None):
+            told = "; ".join(f"{port.name} {port.dtype} {port.shape}" for port in ports)
+            raise ExportedFileError(
+                f"Expected {runtime.file}, which was not exported by hrpose, to be a network with one input (B, 3, H, W) and one "
+                f"output (B, C, h, w), both float32, but it has {told}. Export the heatmaps alone, or use hrpose export."
+            )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map normalised images (B, 3, H, W) to heatmaps (B, C, h, w).
+
+        Raises:
+            ValueError: if the images are not of the size that the file takes.
+        """
+        for side, wanted in zip(images.shape[1:], self.runtime.inputs[0].shape[1:], strict=True):
+            if wanted not in (side, None):
+                raise ValueError(
+                    f"Expected images of shape {self.runtime.inputs[0].shape} for {self.runtime.file}, but got "
+                    f"{tuple(images.shape)}. Choose the codec of its input size."
+                )
+        pixels = images.detach().to("cpu", torch.float32).contiguous().numpy()
+        return torch.from_numpy(in_batches(self.runtime, pixels)).to(images.device)
+
+    def check_channels(self, num_channels: int, input_size: tuple[int, int]) -> None:
+        """Raise unless the file takes images of a size (width, height) and gives so many heatmaps.
+
+        Raises:
+            ExportedFileError: naming both sides.
+        """
+        given, taken = self.runtime.outputs[0].shape[1], self.runtime.inputs[0].shape[2:]
+        if given not in (num_channels, None) or any(
+            side not in (wanted, None) for side, wanted in zip(taken, input_size[::-1], strict=True)
+        ):
+            raise ExportedFileError(
+                f"Expected {self.runtime.file} to give {num_channels} heatmaps for images of {input_size[0]}x{input_size[1]} "
+                f"(width x height), but it gives {given} for {taken[1]}x{taken[0]}. Choose codec and skeleton of the file."
+            )
+
+
+def open_exported(file: str | Path) -> ExportedPoses | ExportedNetwork:
+    """Open an exported file.
+
+    Args:
+        file: .onnx, .xml (OpenVINO) or .torchscript. One without a record of hrpose has to be a network that maps images to
+            heatmaps.
+
+    Raises:
+        ModuleNotFoundError: if what computes the file is not installed.
+        ExportedFileError: if the file is missing, damaged, unsafe, or is something else.
+    """
+    path = Path(file)
+    if path.suffix not in SUFFIXES:
+        raise ExportedFileError(f"Expected a file {', '.join(SUFFIXES)}, but got {path}.")
+    runtime = _OPENERS[path.suffix](path)
+    if runtime.metadata is None:
+        return ExportedNetwork(runtime)
+    record = ExportRecord.from_json(runtime.metadata, str(path))
+    if runtime.outputs:  # TorchScript does not tell
+        _check_ports(runtime, record)
+    return ExportedPoses(runtime, record)
+
+
+def _check_ports(runtime: Runtime, record: ExportRecord) -> None:
+    """Refuse a record that belongs to another file."""
+    width, height = record.input_size
+    shapes = {"crops": [(None, height, width, 3), (None, 2, 3)], "photo": [(None, None, 3), (None, 4)]}[record.form]
+    outputs = 3 if record.heatmaps else 2
+    inputs = [port.shape for port in runtime.inputs]
+    fits = len(inputs) == 2 and all(_agree(a, b) for a, b in zip(inputs, shapes, strict=True))
+    if not fits or len(runtime.outputs) != outputs:
+        raise ExportedFileError(
+            f"Expected {runtime.file} to take {shapes} and to give {outputs} outputs, as its record says, but it takes "
+            f"{inputs} and gives {len(runtime.outputs)}. Export the weights again."
+        )
+
+
+def _agree(first: tuple[int | None, ...], second: tuple[int | None, ...]) -> bool:
+    return len(first) == len(second) and all(
+        a is None or b is None or a == b for a, b in zip(first, second, strict=True)
+    )
+
+
+def _is_map(port: Port) -> bool:
+    return len(port.shape) == 4 and port.dtype == "float32"

@@ -1,0 +1,107 @@
+"""What every runtime has in common: named inputs and outputs with shapes, and a call on arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrpose.export.record import ExportedFileError
+
+_MAX_SIDE = 8192  # pixels or cells
+_LARGEST_FILE = 2 << 30  # bytes; the largest HRNet has a quarter of a gigabyte
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output.
+
+    Attributes:
+        name: may be empty.
+        dtype: numpy's name of the element type.
+        shape: None where the size is free.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+class Runtime(Protocol):
+    """A file, opened by an engine that computes it on the CPU."""
+
+    @property
+    def name(self) -> str:
+        """What the engine is called."""
+        ...
+
+    @property
+    def file(self) -> Path:
+        """What was opened."""
+        ...
+
+    @property
+    def metadata(self) -> str | None:
+        """The record in the file as JSON; None for a file of other origin."""
+        ...
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """What goes in, in the order of the call."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """What comes out."""
+        ...
+
+    def __call__(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
+        """Compute the outputs for arrays of the inputs' types."""
+        ...
+
+
+def check_file(file: Path) -> None:
+    """Raise unless there is a file that is neither empty nor larger than any network.
+
+    Raises:
+        ExportedFileError: naming the file and what is wrong with it.
+    """
+    if not file.is_file():
+        raise ExportedFileError(f"Expected an exported file at {file}, but there is none.")
+    size = file.stat().st_size
+    if not 0 < size <= _LARGEST_FILE:
+        raise ExportedFileError(
+            f"Expected {file} to have between 1 and {_LARGEST_FILE:,} bytes, but it has {size:,}. Export it again."
+        )
+
+
+def check_ports(ports: Sequence[Port], file: Path) -> None:
+    """Raise where a fixed size of an input or output is no size of an image or heatmap.
+
+    Raises:
+        ExportedFileError: naming the port.
+    """
+    for port in ports:
+        if any(side is not None and not 0 < side <= _MAX_SIDE for side in port.shape):
+            raise ExportedFileError(
+                f"Expected the sides of {port.name!r} of {file} to lie between 1 and {_MAX_SIDE}, but its shape is {port.shape}."
+            )
+
+
+def in_batches(runtime: Runtime, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Run a network, one image (B, 3, H, W) in and one out, in batches of the size that its file is fixed to, if it is."""
+    size = runtime.inputs[0].shape[0]
+    if size is None:
+        heatmaps: NDArray[np.float32] = runtime(images)[0]
+        return heatmaps
+    parts = []
+    for start in range(0, len(images), size):
+        part = images[start : start + size]
+        missing = size - len(part)
+        filled = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
+        parts.append(runtime(np.ascontiguousarray(filled))[0][: len(part)].copy())
+    return np.concatenate(parts)

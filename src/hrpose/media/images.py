@@ -1,0 +1,264 @@
+"""Photos: exactly the pixels that the annotations were made on, decoded as fast as that can be done.
+
+JPEG files go through simplejpeg, which gives the pixels of OpenCV in less time; every other format, and JPEG files out of the
+ordinary, through OpenCV.
+"""
+
+import os
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hrpose.errors import DataError, DataWarning, MissingDataError
+from hrpose.media.exif import may_be_turned, read_orientation
+from hrpose.media.jpeg import JPEG_START, decode_jpeg, decode_top, is_truncated
+
+BIT_DEPTHS = (8, 10, 12, 14, 16)
+
+_MOST_FOLDERS = 100  # in which a missing photo is looked for
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How an image file becomes RGB pixels of 8 bits: the same in training, validation and prediction.
+
+    Attributes:
+        upright: apply the EXIF orientation, as viewers do; else pixels come as they are stored, as COCO was annotated.
+        bit_depth: bits that images of 16 bits per channel use, 8 to 16: 2**bit_depth - 1 becomes 255. None takes the bits that
+            each image uses, with a warning if these are fewer than 16. Images of 8 bits are never scaled.
+
+    Raises:
+        ValueError: if the bit depth is out of range.
+    """
+
+    upright: bool = False
+    bit_depth: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.bit_depth is not None and self.bit_depth not in range(8, 17):
+            raise ValueError(f"Expected `bit_depth` to be null or from 8 to 16, but got {self.bit_depth!r}.")
+
+
+STORED = Reading()
+
+
+def read_image(
+    file: str | Path,
+    *,
+    size: tuple[int, int] | None = None,
+    num_rows: int | None = None,
+    reading: Reading = STORED,
+) -> NDArray[np.uint8]:
+    """Read a photo as RGB.
+
+    Args:
+        file: of any format that OpenCV reads.
+        size: (width, height) that the photo must have; None takes any.
+        num_rows: how many rows from the top are needed; None stands for all. More may be returned.
+        reading: orientation and scale.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        MissingDataError: if there is no such file.
+        DataError: if the file is empty, cut short, not an image or of another size.
+    """
+    try:
+        with open(file, "rb", buffering=0) as stream:  # noqa: PTH123 - Path.open costs more than this whole read
+            content = stream.read()
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise MissingDataError(f"Expected a photo at {file}, but there is no such file.") from error
+    turned = reading.upright and may_be_turned(content)
+    if num_rows is not None and content.startswith(JPEG_START) and not turned:
+        top = decode_top(content, size, num_rows)
+        if top is not None:
+            return top
+    image = decode_image(content, file, reading)
+    if size is not None and image.shape[1::-1] != size:
+        raise DataError(
+            f"Expected {file} to be {size[0]} x {size[1]} pixels, as the annotation file states, but it is {image.shape[1]} x "
+            f"{image.shape[0]}. Keypoints would miss their places. {_size_hint(image, size, content, reading)}"
+        )
+    return image
+
+
+def _size_hint(image: NDArray[np.uint8], size: tuple[int, int], content: bytes, reading: Reading) -> str:
+    """Say what to do about an image of another size: whether it is the EXIF orientation that makes the difference."""
+    orientation = read_orientation(content)
+    if image.shape[:2] == size and orientation > 4:
+        made, key = ("stored", "false") if reading.upright else ("upright", "true")
+        return f"Its EXIF orientation is {orientation}; the annotations were made on the {made} image: set data.upright={key}."
+    return "If it was resized or turned, use the original."
+
+
+def decode_image(content: bytes, name: str | Path, reading: Reading = STORED) -> NDArray[np.uint8]:
+    """Decode a photo as RGB.
+
+    Args:
+        content: the bytes of its file.
+        name: what messages call it.
+        reading: orientation and scale.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        DataError: if there are no bytes, they are cut short or no image, or the image uses more bits than it should.
+    """
+    return scale_to_8_bits(decode_pixels(content, name, upright=reading.upright), name, reading.bit_depth)
+
+
+def scale_to_8_bits(
+    pixels: NDArray[np.uint8] | NDArray[np.uint16], name: str | Path, bit_depth: int | None
+) -> NDArray[np.uint8]:
+    """Scale values of 16 bits to 8, see `Reading`; values of 8 bits are returned as they are.
+
+    Raises:
+        DataError: if a value takes more bits than `bit_depth`.
+    """
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.uint8, copy=False)
+    used = bits_of(pixels)
+    if bit_depth is None and used < BIT_DEPTHS[-1]:
+        warnings.warn(
+            f"{name} has 16 bits per channel and uses {used} of them; it is scaled by these. Set `bit_depth` to scale all images "
+            "alike.",
+            DataWarning,
+            stacklevel=4,
+        )
+    depth = bit_depth or used
+    if int(pixels.max(initial=0)) >> depth:
+        raise DataError(
+            f"Expected {name} to use {depth} bits per channel, but its highest value is {pixels.max()}, which takes {used}. Set "
+            f"bit_depth={used} (data.bit_depth={used} in fit and test), or convert the image."
+        )
+    return (pixels >> (depth - 8)).astype(np.uint8)
+
+
+def bits_of(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> int:
+    """Return the smallest of `BIT_DEPTHS` that holds the highest value."""
+    return next(depth for depth in BIT_DEPTHS if not int(pixels.max(initial=0)) >> depth)
+
+
+def decode_pixels(content: bytes, name: str | Path, *, upright: bool = False) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Decode a photo as RGB (H, W, 3) with the values that are stored, uint8 or uint16.
+
+    Raises:
+        DataError: as `decode_image`, or if the values are neither of 8 nor of 16 bits.
+    """
+    if not content:
+        raise DataError(f"Expected a photo at {name}, but the file is empty. Copy or download it again.")
+    turned = upright and may_be_turned(content)
+    if content.startswith(JPEG_START):
+        try:
+            image = decode_jpeg(content)
+        except ValueError as error:
+            if is_truncated(content):
+                raise DataError(
+                    f"Expected a whole JPEG at {name}, but it breaks off after {len(content)} bytes. "
+                    "Copy or download it again."
+                ) from error
+        else:
+            if not turned:
+                return image
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | (0 if turned else cv2.IMREAD_IGNORE_ORIENTATION)
+    decoded = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    if decoded is None:
+        raise DataError(
+            f"Expected an image at {name}, but its {len(content)} bytes, beginning with {content[:8]!r}, cannot be decoded. "
+            "Copy or download it again, or convert it to JPEG or PNG."
+        )
+    if decoded.dtype not in (np.uint8, np.uint16):
+        raise DataError(
+            f"Expected an image of 8 or 16 bits per channel at {name}, but its pixels are {decoded.dtype}, from "
+            f"{decoded.min():g} to {decoded.max():g}. Convert it to PNG or JPEG."
+        )
+    rgb: NDArray[Any] = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+    return rgb
+
+
+def check_file_name(name: str, place: str) -> None:
+    """Refuse a `file_name` that could lead out of the photo folder.
+
+    Args:
+        name: relative path with forward slashes, as COCO files have it.
+        place: where it stands, for the message.
+
+    Raises:
+        DataError: if the name is empty, absolute, contains ".." or a backslash.
+    """
+    parts = name.split("/")
+    if not name or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or name[1:2] == ":":
+        raise DataError(
+            f"Expected `file_name` of {place} to be a path below the photo folder, with forward slashes, but got {name!r}. "
+            "Write it relative to the photo folder, without '..'."
+        )
+
+
+def check_photos(file_names: Iterable[str], image_dir: str | Path) -> None:
+    """Make sure that all photos are there, by listing their folders: no file is opened.
+
+    Args:
+        file_names: paths relative to the photo folder.
+        image_dir: the photo folder; it may itself be a symbolic link.
+
+    Raises:
+        MissingDataError: if the folder or photos are missing, with their number and the first three.
+        DataError: if a name or a symbolic link leads out of the folder.
+    """
+    root = Path(image_dir)
+    if not root.is_dir():
+        raise MissingDataError(f"Expected the photo folder {root}, but there is no such folder.")
+    by_folder: dict[str, list[str]] = {}
+    for name in file_names:
+        check_file_name(name, f"a photo of {root}")
+        by_folder.setdefault(name.rpartition("/")[0], []).append(name)
+    missing = [name for folder, names in by_folder.items() for name in _missing_in(root, folder, names)]
+    if missing:
+        shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        total = sum(map(len, by_folder.values()))
+        raise MissingDataError(
+            f"Expected {total} photos in {root}, but {len(missing)} {'is' if len(missing) == 1 else 'are'} missing: {shown}. "
+            f"{_whereabouts(root, missing[0])}"
+        )
+
+
+def _whereabouts(root: Path, name: str) -> str:
+    """Look for a photo one folder up and one folder down from where it should be."""
+    folders = [root.absolute().parent, *sorted(path for path in root.iterdir() if path.is_dir())]
+    found = [folder for folder in folders[:_MOST_FOLDERS] if (folder / name).is_file()]
+    if found:
+        return f"{name} is in {found[0]}: is that the photo folder?"
+    return "Add them, or point the photo folder at where they are."
+
+
+def _missing_in(root: Path, folder: str, names: list[str]) -> list[str]:
+    """List one folder of photos; return the names that it lacks."""
+    home = os.path.realpath(root)
+    _check_inside(root / folder, home)
+    try:
+        with os.scandir(root / folder) as entries:
+            links = {entry.name: entry.is_symlink() for entry in entries}
+    except (FileNotFoundError, NotADirectoryError):
+        return names
+    for name in names:
+        if links.get(name.rpartition("/")[2]):
+            _check_inside(root / name, home)
+    return [name for name in names if name.rpartition("/")[2] not in links]
+
+
+def _check_inside(path: Path, home: str) -> None:
+    """Follow symbolic links and refuse those that leave the photo folder."""
+    target = os.path.realpath(path)
+    if target != home and not target.startswith(home.rstrip(os.sep) + os.sep):
+        raise DataError(
+            f"Expected {path} to lie in the photo folder, but it is a symbolic link to {target}. "
+            "Copy or hard-link the photo, or make the photo folder itself the link."
+        )

@@ -1,0 +1,143 @@
+"""Whatever a user calls an image becomes one array: a path, an open file, bytes, an array, a tensor or a picture of Pillow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hrpose.errors import DataError, MissingDataError
+from hrpose.media.images import Reading, decode_image, scale_to_8_bits
+
+ImageSource: TypeAlias = "str | Path | bytes | BinaryIO | NDArray[Any] | torch.Tensor | Any"
+"""What `load_image` takes; the last is a `PIL.Image.Image`."""
+
+
+def load_image(source: ImageSource, *, upright: bool = True, bit_depth: int | None = None) -> NDArray[np.uint8]:
+    """Load an image as RGB.
+
+    Convention:
+        A photo that comes as a file (path, open file, bytes) is turned upright by its EXIF orientation, as viewers show it:
+        boxes and keypoints are in pixels of the upright photo. With `upright=False` the pixels come as they are stored, as
+        COCO was annotated. What is in memory already (array, tensor, Pillow) is taken as it is.
+
+    Args:
+        source: a path; a binary file open for reading, or the bytes of one; an array (H, W, 3) uint8 RGB, or (H, W) uint8
+            grey; a tensor (3, H, W), uint8 RGB or floating point from 0 to 1; or a picture of Pillow, of any mode (numbers of
+            the modes I and F from 0 to 255).
+        upright: whether photos that come as files are turned upright.
+        bit_depth: bits that images of 16 bits per channel use, see `hrpose.media.images.Reading`; None takes those that the image
+            uses.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        MissingDataError: if there is no such file.
+        DataError: if a file cannot be decoded, or the source is of another kind, shape or type.
+    """
+    reading = Reading(upright, bit_depth)
+    if isinstance(source, str | Path):
+        return decode_image(_read_file(source), source, reading)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return decode_image(bytes(source), "the bytes given", reading)
+    if isinstance(source, torch.Tensor):
+        return _from_tensor(source)
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if hasattr(source, "read"):
+        return decode_image(_read_stream(source), getattr(source, "name", "the open file"), reading)
+    if hasattr(source, "convert") and hasattr(source, "getbands"):  # Pillow, which need not be installed
+        return _from_pillow(source, bit_depth)
+    raise DataError(
+        "Expected an image: a path, an open binary file, bytes, an array (H, W, 3) uint8 RGB, a tensor (3, H, W) or a picture "
+        f"of Pillow, but got {type(source).__name__}."
+    )
+
+
+def _read_file(file: str | Path) -> bytes:
+    if "://" in str(file)[:32] or str(file).startswith(("http:/", "https:/")):  # Path takes one of two slashes away
+        raise DataError(f"Expected the path of a photo, but got the address {file}. Download it and give the file.")
+    try:
+        return Path(file).read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise MissingDataError(f"Expected a photo at {file}, but there is no such file.") from error
+    except OSError as error:
+        raise DataError(f"Expected a photo at {file}, but it cannot be read: {error.strerror}.") from error
+
+
+def _read_stream(stream: BinaryIO) -> bytes:
+    try:
+        content: bytes | str = stream.read()
+    except UnicodeDecodeError:
+        content = ""
+    if not isinstance(content, bytes):
+        raise DataError(
+            f"Expected a file opened in binary mode, but it gave {type(content).__name__}. Open it with mode 'rb'."
+        )
+    if not content and hasattr(stream, "seekable") and stream.seekable() and stream.tell():
+        raise DataError(
+            "Expected an open file to be read from its beginning, but it stands at its end. Call seek(0) first."
+        )
+    return content
+
+
+def _from_pillow(picture: Any, bit_depth: int | None) -> NDArray[np.uint8]:
+    if picture.mode.startswith("I;16"):  # Pillow would cut off at 255
+        return _from_array(scale_to_8_bits(np.asarray(picture, np.uint16), "the picture of Pillow", bit_depth))
+    if picture.mode in ("I", "F"):
+        lowest, highest = picture.getextrema()
+        if not 0 <= lowest <= highest <= 255 or (picture.mode == "F" and highest <= 1):
+            raise DataError(
+                f"Expected a picture of Pillow from 0 to 255, but its mode {picture.mode} goes from {lowest:g} to {highest:g}. "
+                "Scale it, and give it as an array of uint8."
+            )
+    return np.ascontiguousarray(np.asarray(picture.convert("RGB"), np.uint8))
+
+
+def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
+    if array.dtype != np.uint8:
+        hint = (
+            " If it goes from 0 to 1, give (255 * image).round().astype(np.uint8)." if array.dtype.kind == "f" else ""
+        )
+        raise DataError(f"Expected an image array of uint8, from 0 to 255, but got {array.dtype}.{hint}")
+    grey = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
+    if grey.ndim == 2 and grey.size:
+        return np.repeat(grey[..., None], 3, axis=2)
+    if array.ndim != 3 or array.shape[2] != 3 or not array.size:
+        raise DataError(
+            f"Expected an image array (H, W, 3) RGB, but got the shape {array.shape}.{_shape_hint(array.shape)}"
+        )
+    return np.ascontiguousarray(array)
+
+
+def _from_tensor(tensor: torch.Tensor) -> NDArray[np.uint8]:
+    if tensor.ndim != 3 or tensor.shape[0] != 3 or not tensor.numel():
+        hint = " Give a list of its images." if tensor.ndim == 4 else ""
+        raise DataError(f"Expected an image tensor (3, H, W), but got the shape {tuple(tensor.shape)}.{hint}")
+    pixels = tensor.detach().permute(1, 2, 0)
+    if tensor.is_floating_point():
+        lowest, highest = (float(value) for value in torch.aminmax(pixels.float()))
+        if not (lowest >= 0 and highest <= 1):  # false for NaN too
+            raise DataError(
+                f"Expected a floating-point image tensor from 0 to 1, but it goes from {lowest:g} to {highest:g}. Give it "
+                "before it is normalised, or as uint8."
+            )
+        pixels = (pixels.float() * 255).round().to(torch.uint8)
+    if pixels.dtype != torch.uint8:
+        raise DataError(f"Expected an image tensor of uint8 or of floating point from 0 to 1, but got {tensor.dtype}.")
+    array: NDArray[np.uint8] = pixels.contiguous().cpu().numpy()
+    return array
+
+
+def _shape_hint(shape: tuple[int, ...]) -> str:
+    if len(shape) == 4:
+        return " Give a list of its images."
+    if len(shape) == 3 and shape[2] == 4:
+        return " Leave the opacity out: image[..., :3]."
+    if len(shape) == 3 and shape[0] == 3:
+        return " Its channels come first: give image.transpose(1, 2, 0)."
+    return ""

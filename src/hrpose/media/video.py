@@ -1,0 +1,207 @@
+"""Videos and cameras, one frame in memory at a time: read as RGB with the time of each frame, and written."""
+
+from __future__ import annotations
+
+import logging
+import time as clock
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hrpose.errors import DataError, MissingDataError
+from hrpose.files import partial_path, replace_file
+
+logger = logging.getLogger(__name__)
+
+_USUAL_RATE = 25.0  # frames in a second, where a file or a camera does not say
+_HIGHEST_RATE = 1000.0  # beyond it what is said is nonsense
+_CODEC = "mp4v"  # MPEG-4 part 2: what every build of OpenCV can write
+
+
+@dataclass(frozen=True, eq=False)
+class VideoFrame:
+    """One picture of a video.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        index: counted from 0.
+        time: seconds since the first frame.
+    """
+
+    image: NDArray[np.uint8]
+    index: int
+    time: float
+
+
+class VideoReader:
+    """Read a video file or a camera frame by frame; iterate once, inside a `with` block or to the end.
+
+    A video that was filmed upright is turned upright. Times are those of the file, which may be irregular; of a camera those at
+    which the frames came.
+
+    Args:
+        source: a video file, or the number of a camera.
+        max_frames: after how many frames to stop; None goes on to the end.
+
+    Attributes:
+        frame_rate: frames in a second; 25 where it is not known.
+        num_frames: how many the file says it has, `max_frames` at most; None where that is not known.
+
+    Raises:
+        MissingDataError: if there is no such file or camera.
+        DataError: if the file is no video that OpenCV can decode.
+        ValueError: if `max_frames` is not positive.
+    """
+
+    def __init__(self, source: str | Path | int, *, max_frames: int | None = None) -> None:
+        if max_frames is not None and max_frames < 1:
+            raise ValueError(f"Expected `max_frames` to be at least 1, but got {max_frames}.")
+        if not isinstance(source, int) and not Path(source).is_file():
+            raise MissingDataError(f"Expected a video at {source}, but there is no such file.")
+        self._source = source
+        self._max_frames = max_frames
+        self._capture = _open(source)
+        self.frame_rate = _frame_rate(self._capture, source)
+        count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)) if not isinstance(source, int) else 0
+        known = [number for number in (count, max_frames) if number is not None and number > 0]
+        self.num_frames = min(known) if known else None
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        """Give the frames.
+
+        Raises:
+            DataError: if there is not a single one.
+        """
+        index, last, start = 0, -1.0 / self.frame_rate, clock.monotonic()
+        while self._max_frames is None or index < self._max_frames:
+            read, picture = self._capture.read()
+            if not read:
+                break
+            stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            time = clock.monotonic() - start if isinstance(self._source, int) else stamp
+            if not time > last:  # some files have no times, or repeat one
+                time = last + 1.0 / self.frame_rate
+            yield VideoFrame(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False), index, time)
+            index, last = index + 1, time
+        if index == 0:
+            raise DataError(f"Expected frames in {_name(self._source)}, but not one could be read.")
+        if not isinstance(self._source, int) and self.num_frames is not None and index < 0.9 * self.num_frames:
+            logger.warning(
+                "%s: it says that it has %d frames, but breaks off after %d.", self._source, self.num_frames, index
+            )
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file or the camera."""
+        self._capture.release()
+
+
+class VideoWriter:
+    """Write an MP4 video frame by frame, inside a `with` block; the file is whole even if the block is left by an error.
+
+    The pictures are compressed as MPEG-4, whose sizes are even: the last row or column of an odd one is left out. There is no
+    sound.
+
+    Args:
+        file: where to; it ends in .mp4, its folder is made.
+        frame_rate: frames in a second.
+
+    Raises:
+        ValueError: if the file does not end in .mp4, or the rate is not positive.
+        FileExistsError: if the file is there already.
+    """
+
+    def __init__(self, file: str | Path, *, frame_rate: float) -> None:
+        self.file = Path(file)
+        if self.file.suffix.lower() != ".mp4":
+            raise ValueError(f"Expected a video file that ends in .mp4, but got {file}.")
+        if not 0 < frame_rate <= _HIGHEST_RATE:
+            raise ValueError(f"Expected `frame_rate` from above 0 to {_HIGHEST_RATE:g}, but got {frame_rate}.")
+        if self.file.exists():
+            raise FileExistsError(f"{self.file} is there already. Choose another name, or remove it yourself.")
+        self._frame_rate = frame_rate
+        self._writer: cv2.VideoWriter | None = None
+        self._partial = partial_path(self.file, ".part.mp4")  # OpenCV chooses the format by the suffix
+        self._size = (0, 0)
+
+    def write(self, image: NDArray[np.uint8]) -> None:
+        """Add a frame (H, W, 3) uint8 RGB; the first one gives the size of the video.
+
+        Raises:
+            ValueError: if the frame is not uint8 RGB, or of another size than the first.
+            OSError: if OpenCV cannot write the file.
+        """
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(
+                f"Expected a frame (H, W, 3) of uint8 RGB, but got {image.dtype} of the shape {image.shape}."
+            )
+        size = (image.shape[1], image.shape[0])
+        if self._writer is None:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            self._size = size
+            writer = cv2.VideoWriter(str(self._partial), cv2.VideoWriter.fourcc(*_CODEC), self._frame_rate, size)
+            if not writer.isOpened():
+                raise OSError(f"Expected to write {self.file} as {_CODEC}, but this build of OpenCV cannot.")
+            self._writer = writer
+        if size != self._size:
+            raise ValueError(
+                f"Expected frames of {self._size[0]} x {self._size[1]} pixels as before, but got {size[0]} x {size[1]}."
+            )
+        self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._writer is not None:
+            self._writer.release()
+            self._writer = None
+            replace_file(self._partial, self.file)
+
+
+def _open(source: str | Path | int) -> cv2.VideoCapture:
+    quiet = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the error below says it better
+    try:
+        capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
+    finally:
+        cv2.utils.logging.setLogLevel(quiet)
+    if capture.isOpened():
+        return capture
+    if isinstance(source, int):
+        raise MissingDataError(
+            f"Expected a camera number {source}, but none answers. Is it plugged in, and used by nobody else?"
+        )
+    raise DataError(
+        f"Expected a video at {source}, but OpenCV cannot decode it. Convert it: ffmpeg -i {Path(source).name} video.mp4."
+    )
+
+
+def _frame_rate(capture: cv2.VideoCapture, source: str | Path | int) -> float:
+    rate = float(capture.get(cv2.CAP_PROP_FPS))
+    if 0 < rate <= _HIGHEST_RATE:
+        return rate
+    logger.warning("%s does not say how many frames it has in a second: %g is taken.", _name(source), _USUAL_RATE)
+    return _USUAL_RATE
+
+
+def _name(source: str | Path | int) -> str:
+    return f"camera {source}" if isinstance(source, int) else str(source)

@@ -1,0 +1,123 @@
+"""Label the people of a finished canvas as an annotator would: keypoints with visibility, box and area.
+
+Visibility is read off the picture: every pixel knows which part of which person it shows. A keypoint is visible (2)
+where the pixels around it belong to the parts that it lies on, occluded (1) where something else covers it, unlabelled
+(0) outside the photo and on the side of the head that is turned away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from hrpose.skeletons import COCO
+from hrpose.synthetic.body import Floats
+from hrpose.synthetic.canvas import OVERSAMPLING, to_canvas
+from hrpose.synthetic.painting import FACE, head_frame
+from hrpose.synthetic.people import OWNER_STRIDE, Part, Person
+
+# The limb that starts or ends at a joint of either side, and the part of the trunk it is fixed to.
+_ON_LIMB = {
+    "shoulder": (("UPPER_ARM",), (Part.CHEST,)),
+    "elbow": (("UPPER_ARM", "FOREARM"), ()),
+    "wrist": (("FOREARM", "HAND"), ()),
+    "hip": (("THIGH",), (Part.HIPS, Part.SKIRT, Part.CHEST)),
+    "knee": (("THIGH", "SHANK"), ()),
+    "ankle": (("SHANK", "FOOT"), ()),
+}
+_FAR_SIDE = {"shoulder": -0.07, "hip": -0.04}  # statures behind the middle of the trunk: hidden by it
+_SEEN, _GUESSED = 0.12, -0.1  # cosine to the camera: a feature of the face is seen, can be placed by guess
+
+
+_MIN_AREA, _MIN_SHOWN = 320, 0.15  # pixels and share of a person below which nobody would place keypoints
+
+
+@dataclass(frozen=True, eq=False)
+class Label:
+    """What is known of one person or crowd.
+
+    Attributes:
+        keypoints: (K, 2) pixels of the photo, zeros where unlabelled.
+        visibility: (K,) 0 unlabelled, 1 occluded, 2 visible.
+        bbox: xywh, tight around the pixels that show the person.
+        area: The number of those pixels.
+        iscrowd: Whether it is a group of people that nobody would tell apart.
+    """
+
+    keypoints: Floats
+    visibility: npt.NDArray[np.uint8]
+    bbox: tuple[float, float, float, float]
+    area: int
+    iscrowd: bool = False
+
+
+def label_person(owners: npt.NDArray[np.uint16], person: Person, number: int, painted: int) -> Label | None:
+    """Label one person, or return None if no pixel shows it.
+
+    Args:
+        owners: (2H, 2W) owners of the finished canvas.
+        person: Who was painted.
+        number: The number it was painted with.
+        painted: How many pixels of the photo it had right after it was painted.
+    """
+    region = label_crowd(owners, number)
+    if region is None or region.area < max(_MIN_AREA, _MIN_SHOWN * painted):
+        return None if region is None else replace(region, iscrowd=False)
+    shape = (owners.shape[0] // OVERSAMPLING, owners.shape[1] // OVERSAMPLING)
+    keypoints, visibility = region.keypoints, region.visibility
+    for index, name in enumerate(COCO.keypoint_names):
+        point, wanted = _locate(person, name)
+        if wanted and _inside(point, shape):
+            seen = wanted == 2 and _shows(owners, point, _allowed(person, name, number), person.stature)
+            keypoints[index], visibility[index] = point, 2 if seen else 1
+    return replace(region, iscrowd=False)
+
+
+def label_crowd(owners: npt.NDArray[np.uint16], number: int) -> Label | None:
+    """Label everything painted with one number as a crowd: a region without keypoints, or None if no pixel shows it."""
+    mask = owners[::OVERSAMPLING, ::OVERSAMPLING] // OWNER_STRIDE == number
+    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    if not len(columns):
+        return None
+    left, top = int(columns[0]), int(rows[0])
+    bbox = (float(left), float(top), float(columns[-1] + 1 - left), float(rows[-1] + 1 - top))
+    nothing = np.zeros((COCO.num_keypoints, 2)), np.zeros(COCO.num_keypoints, np.uint8)
+    return Label(*nothing, bbox=bbox, area=int(mask.sum()), iscrowd=True)
+
+
+def _locate(person: Person, name: str) -> tuple[Floats, int]:
+    """Return where a keypoint lies, and its visibility if nothing stood in front of the person."""
+    if name not in FACE:
+        return person.place(name), 2
+    shadow, towards = head_frame(person)
+    facing = float(FACE[name] @ towards)
+    if name.endswith("ear"):
+        facing += 0.38
+    return person.place("head") + shadow @ FACE[name], 2 if facing > _SEEN else 1 if facing > _GUESSED else 0
+
+
+def _inside(point: Floats, shape: tuple[int, ...]) -> bool:
+    return bool(-0.5 <= point[0] < shape[1] - 0.5 and -0.5 <= point[1] < shape[0] - 0.5)
+
+
+def _allowed(person: Person, name: str, number: int) -> list[int]:
+    """Return the owners whose pixels show a keypoint."""
+    first = number * OWNER_STRIDE
+    if name in FACE:
+        return [first + Part.HEAD]
+    side, joint = name.split("_")
+    limbs, trunk = _ON_LIMB[joint]
+    parts = [Part[f"{side}_{limb}".upper()] for limb in limbs]
+    middle = "chest" if joint == "shoulder" else "pelvis"
+    if trunk and person.body.joints[name][2] - person.body.joints[middle][2] > _FAR_SIDE[joint]:
+        parts += trunk
+    return [first + part for part in parts]
+
+
+def _shows(owners: npt.NDArray[np.uint16], point: Floats, allowed: list[int], stature: float) -> bool:
+    reach = max(1, round(0.008 * stature * OVERSAMPLING))
+    x, y = np.round(to_canvas(point)).astype(int)
+    patch = owners[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1]
+    return bool(np.isin(patch, allowed).mean() >= 0.4)

@@ -1,0 +1,260 @@
+"""Write drawn photos and their labels to disk as a COCO person keypoint dataset."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from rich.progress import track
+
+from hrpose.files import dumps
+from hrpose.skeletons import COCO
+from hrpose.synthetic.detections import detect_people
+from hrpose.synthetic.labels import Label
+from hrpose.synthetic.scene import draw_scene
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1  # of the drawings: a dataset drawn by another version is drawn anew
+MARKER = "drawn_by_hrpose.json"
+DETECTIONS = "COCO_val2017_detections_AP_H_56_person.json"
+_POOL_FROM = 200  # photos; fewer are drawn in this process
+_FIRST_ID = {"train": 1, "val": 100_001}
+_LANDSCAPE = 0.75  # share of photos that are wider than high
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One photo to draw: where to, which one, how large (width, height)."""
+
+    file: Path
+    image_id: int
+    seed: int
+    image_size: tuple[int, int]
+
+
+class _Drawn(NamedTuple):
+    """What is left to note of a photo that is on disk."""
+
+    image_size: tuple[int, int]
+    labels: list[Label]
+
+
+def write_dataset(
+    folder: str | Path,
+    *,
+    num_train: int = 1000,
+    num_val: int = 200,
+    seed: int = 0,
+    image_size: tuple[int, int] = (320, 240),
+) -> Path:
+    """Draw people and write them as a COCO dataset, unless the same dataset is there already.
+
+    The layout is COCO's: annotations/person_keypoints_{train,val}2017.json, train2017/, val2017/ and
+    person_detection_results/ with the boxes of an imitated person detector for the val photos. The dataset is complete or
+    not there at all: files are made in a folder beside the target, which then takes its place. The same arguments give
+    the same pixels, on any number of cores.
+
+    Args:
+        folder: Where to; parents are made.
+        num_train: Number of photos to train on.
+        num_val: Number of photos to validate on; other people, never the same ones.
+        seed: Another seed draws other people.
+        image_size: (width, height) in pixels of the landscape photos; a quarter of the photos is upright.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: if a number is out of range.
+        FileExistsError: if the folder holds anything that was not written by this function. It is left alone.
+    """
+    _check(num_train, num_val, image_size)
+    target = Path(folder).absolute()
+    arguments = {
+        "version": VERSION, "num_train": num_train, "num_val": num_val, "seed": seed, "image_size": list(image_size)
+    }  # fmt: skip
+    if _is_complete(target, arguments):
+        return Path(folder)
+    _refuse_foreign(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        _write_all(partial, arguments)
+        _take_place(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Path(folder)
+
+
+def _check(num_train: int, num_val: int, image_size: tuple[int, int]) -> None:
+    for name, value in (("num_train", num_train), ("num_val", num_val)):
+        if not 1 <= value <= 99_999:
+            raise ValueError(f"Expected `{name}` to be between 1 and 99999, but got {value}")
+    if len(image_size) != 2 or min(image_size) < 64:
+        raise ValueError(
+            f"Expected `image_size` to be (width, height) of at least 64 pixels, but got {tuple(image_size)}"
+        )
+
+
+def _is_complete(folder: Path, arguments: dict[str, Any]) -> bool:
+    if _read_marker(folder) != arguments:
+        return False
+    files = [*_annotation_files(folder), folder / "person_detection_results" / DETECTIONS]
+    counts = {split: len(list((folder / f"{split}2017").glob("*.jpg"))) for split in _FIRST_ID}
+    complete = all(file.is_file() for file in files) and all(
+        counts[split] == arguments[f"num_{split}"] for split in counts
+    )
+    if not complete:
+        logger.warning("%s is not complete any more: drawing it anew", folder)
+    return complete
+
+
+def _read_marker(folder: Path) -> Any:
+    try:
+        return json.loads((folder / MARKER).read_text())
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return None
+
+
+def _refuse_foreign(target: Path) -> None:
+    if (target / MARKER).is_file() or not target.exists():
+        return
+    if not target.is_dir() or any(target.iterdir()):
+        raise FileExistsError(
+            f"{target} exists and was not written by write_dataset (there is no {MARKER} in it), so it is left alone: "
+            "choose another folder, or remove this one yourself"
+        )
+
+
+def _take_place(partial: Path, target: Path) -> None:
+    """Rename the finished folder to its name; what we wrote there before goes away afterwards."""
+    if target.exists():
+        old = target.with_name(f".{target.name}.old-{os.getpid()}")
+        target.rename(old)
+        partial.rename(target)
+        shutil.rmtree(old)
+    else:
+        partial.rename(target)
+
+
+def _annotation_files(folder: Path) -> list[Path]:
+    return [folder / "annotations" / f"person_keypoints_{split}2017.json" for split in _FIRST_ID]
+
+
+def _write_all(folder: Path, arguments: dict[str, Any]) -> None:
+    for name in ("annotations", "train2017", "val2017", "person_detection_results"):
+        (folder / name).mkdir(parents=True)
+    jobs = [
+        _Job(folder / f"{split}2017" / f"{number:012d}.jpg", number, arguments["seed"], tuple(arguments["image_size"]))
+        for split, first in _FIRST_ID.items()
+        for number in range(first, first + arguments[f"num_{split}"])
+    ]
+    drawn = dict(zip((job.file for job in jobs), _draw_all(jobs), strict=True))
+    for split, file in zip(_FIRST_ID, _annotation_files(folder), strict=True):
+        content = _to_coco({path: photo for path, photo in drawn.items() if path.parent.name == f"{split}2017"})
+        file.write_text(dumps(content))
+    detections = detect_people(content["images"], content["annotations"], arguments["seed"])
+    (folder / "person_detection_results" / DETECTIONS).write_text(dumps(detections))
+    (folder / MARKER).write_text(dumps(arguments))
+
+
+def _draw_all(jobs: Sequence[_Job]) -> Iterator[_Drawn]:
+    title = "Drawing people"
+    num_workers = min(len(os.sched_getaffinity(0)), 16)
+    if len(jobs) < _POOL_FROM or num_workers < 2:
+        yield from track(map(_draw, jobs), title, total=len(jobs), transient=True)
+        return
+    with ProcessPoolExecutor(num_workers, get_context("spawn"), initializer=_start_worker) as pool:
+        with _signals_held_back():  # the workers are started here
+            drawn = pool.map(_draw, jobs, chunksize=8)
+        yield from track(drawn, title, total=len(jobs), transient=True)
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Start processes that leave Ctrl-C and SIGTERM to this one, which ends them; otherwise each prints a traceback."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_worker() -> None:
+    """Keep OpenCV to one thread, because the processes fill the cores, and end with the process that draws."""
+    cv2.setNumThreads(0)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _draw(job: _Job) -> _Drawn:
+    """Draw one photo, write it, return its labels. All randomness comes from the seed and the photo's number."""
+    rng = np.random.default_rng((job.seed, job.image_id))
+    size = job.image_size if rng.random() < _LANDSCAPE else job.image_size[::-1]
+    scene = draw_scene(rng, size)
+    quality = int(rng.integers(60, 96))
+    _, data = cv2.imencode(".jpg", scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    job.file.write_bytes(data.tobytes())
+    return _Drawn(size, list(scene.labels.values()))
+
+
+def _to_coco(drawn: dict[Path, _Drawn]) -> dict[str, Any]:
+    images, annotations = [], []
+    for file, (size, labels) in drawn.items():
+        image_id = int(file.stem)
+        images.append({"id": image_id, "file_name": file.name, "width": size[0], "height": size[1], "license": 1})
+        annotations += [
+            _to_row(label, image_id, 100 * image_id + number) for number, label in enumerate(labels, start=1)
+        ]
+    category = {
+        "supercategory": "person",
+        "id": 1,
+        "name": "person",
+        "keypoints": list(COCO.keypoint_names),
+        "skeleton": [[start + 1, end + 1] for start, end in COCO.edges],
+    }
+    return {
+        "info": {"description": "People drawn by hrpose", "version": str(VERSION)},
+        "licenses": [{"id": 1, "name": "CC0-1.0", "url": "https://creativecommons.org/publicdomain/zero/1.0/"}],
+        "images": images,
+        "annotations": annotations,
+        "categories": [category],
+    }
+
+
+def _to_row(label: Label, image_id: int, annotation_id: int) -> dict[str, Any]:
+    keypoints = np.concatenate([np.round(label.keypoints, 2), label.visibility[:, None]], axis=1)
+    return {
+        "id": annotation_id,
+        "image_id": image_id,
+        "category_id": 1,
+        "iscrowd": int(label.iscrowd),
+        "bbox": list(label.bbox),
+        "area": float(label.area),
+        "num_keypoints": int((label.visibility > 0).sum()),
+        "keypoints": [int(value) if value == int(value) else value for value in keypoints.ravel().tolist()],
+    }

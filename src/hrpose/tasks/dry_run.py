@@ -1,0 +1,142 @@
+"""Do network, codec and loss belong together? One batch goes through all three before a run begins, on shapes alone."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from hydra.utils import get_class
+from omegaconf import DictConfig
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from hrpose.codecs import Codec
+from hrpose.config import ConfigError, build, conf_dir, needs_drawing
+from hrpose.data.datamodule import PoseDataModule
+from hrpose.export import is_exported
+from hrpose.models.profile import NUM_IMAGES, run_on_shapes
+from hrpose.skeletons import COCO
+from hrpose.tasks.sizes import check_heatmap_size
+
+logger = logging.getLogger(__name__)
+
+_SOME_STEPS = 1000  # of a schedule, where the data that gives their number is not read yet
+_SOME_KEYPOINTS = 133  # where the skeleton is not known yet: as many as any loss may ask for
+
+
+def rehearse_config(cfg: DictConfig, num_keypoints: int = _SOME_KEYPOINTS) -> None:
+    """Build network, codec and loss without memory for their weights, and rehearse with them.
+
+    A network of the user's own that cannot be built without memory is rehearsed when it is assembled.
+
+    Raises:
+        ConfigError: if they cannot be built, or do not belong together.
+    """
+    codec: Codec = build(cfg.codec)
+    try:
+        with torch.device("meta"):
+            net: nn.Module = build(cfg.model, num_keypoints=codec.num_channels(num_keypoints))
+            loss: nn.Module = build(cfg.loss)
+    except (NotImplementedError, RuntimeError):
+        return
+    rehearse(net, codec, loss, num_keypoints)
+
+
+def check_parts(cfg: DictConfig) -> None:
+    """Build all parts that need no data, so that what they refuse is refused before people are drawn.
+
+    The parts are thrown away. A data module of the user's own is not built, because it may read its files at once.
+
+    Raises:
+        ConfigError: naming the part and what it refuses.
+    """
+    _check_optimizer(cfg)
+    if not needs_drawing(cfg) or is_exported(cfg.weights):
+        return
+    rehearse_config(cfg, COCO.num_keypoints)
+    augment = [build(node) for node in cfg.augment.values() if node is not None]
+    pixel_transforms = build(cfg.pixels)
+    if get_class(cfg.data._target_) is PoseDataModule:
+        build(cfg.data, codec=build(cfg.codec), skeleton=COCO, augment=augment, pixel_transforms=pixel_transforms)
+
+
+def _check_optimizer(cfg: DictConfig) -> None:
+    """Build optimizer and schedule for a parameter that is thrown away."""
+    key = "optim"
+    try:
+        optimizer = build(cfg.optim)([nn.Parameter(torch.zeros(1))])
+        key = "schedule"
+        if cfg.schedule is not None:
+            build(cfg.schedule)(optimizer, **({"total_steps": _SOME_STEPS} if cfg.schedule_interval == "step" else {}))
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from error
+
+
+def rehearse(net: nn.Module, codec: Codec, loss: nn.Module, num_keypoints: int) -> None:
+    """Let a batch of shapes through: encode, network, decode, loss.
+
+    What cannot run on shapes alone is not rehearsed to its end; a line of the log says so.
+
+    Args:
+        net: made for `codec.num_channels(num_keypoints)` channels.
+        codec: what reads its outputs.
+        loss: what compares them with the codec's targets.
+        num_keypoints: K.
+
+    Raises:
+        ConfigError: if the codec or the loss refuses; the text says what was refused, and which words choose what fits.
+    """
+    try:
+        check_heatmap_size(net, codec)
+        outputs = run_on_shapes(net, codec.input_size)
+        _check_reading(net, codec, outputs)
+        _check_learning(net, codec, loss, outputs, num_keypoints)
+    except (NotImplementedError, RuntimeError, TypeError) as error:
+        logger.warning(
+            "model, codec and loss could not be rehearsed on shapes alone; that they do not fit would show in training: %s",
+            error,
+        )
+
+
+def _check_reading(net: nn.Module, codec: Codec, outputs: Tensor) -> None:
+    last = outputs[:, -1] if outputs.ndim == 5 else outputs  # of several stacks the last one predicts
+    try:
+        codec.decode(last)
+    except ValueError as error:
+        raise ConfigError(_advise("codec", net, codec, outputs, error)) from error
+
+
+def _check_learning(net: nn.Module, codec: Codec, loss: nn.Module, outputs: Tensor, num_keypoints: int) -> None:
+    keypoints = torch.empty(NUM_IMAGES, num_keypoints, 2, device="meta")
+    target, weight = codec.encode(keypoints, torch.empty(NUM_IMAGES, num_keypoints, device="meta"))
+    shapes = {name: tensor.to("meta") for name, tensor in (*loss.named_parameters(), *loss.named_buffers())}
+    try:
+        functional_call(loss, shapes, (outputs, target, weight))
+    except ValueError as error:
+        raise ConfigError(_advise("loss", net, codec, outputs, error)) from error
+
+
+def _advise(part: str, net: nn.Module, codec: Codec, outputs: Tensor, error: ValueError) -> str:
+    """Say which part refused, and which words of the command line choose what fits the network."""
+    return (
+        f"{part}: it does not go with model ({type(net).__name__}), which puts out the shape {tuple(outputs.shape)} for "
+        f"{NUM_IMAGES} images. {error}\nWhat fits this model: {_fitting_words(codec, outputs)}."
+    )
+
+
+def _fitting_words(codec: Codec, outputs: Tensor) -> str:
+    if outputs.ndim >= 4 and codec.num_channels(1) == 3:
+        return "loss=offset"
+    if outputs.ndim >= 4:
+        return f"{_codec_word('heatmap', codec)} loss=mse, or {_codec_word('integral', codec)} loss=integral"
+    if outputs.shape[-1] in (2, 4):
+        return f"{_codec_word('regression', codec)} loss={'rle' if outputs.shape[-1] == 4 else 'regression'}"
+    return f"{_codec_word('simcc', codec)} loss=simcc"
+
+
+def _codec_word(family: str, codec: Codec) -> str:
+    """Name the codec of a family for crops of the same size."""
+    width, height = codec.input_size
+    if (conf_dir() / "codec" / f"{family}_{height}x{width}.yaml").is_file():
+        return f"codec={family}_{height}x{width}"
+    return f"codec={family}_256x192 codec.input_size=[{width},{height}]"

@@ -1,0 +1,135 @@
+"""The forms of weight files: what marks each, and how its names become the official ones that the networks of hrpose have.
+
+A form is one row of `_FORMS`. The names of HRNet, SimpleBaseline and the hourglass here are those of their authors, so for most
+files little or nothing is renamed. MMPose parts a network into `backbone.` and `head.` (before 1.0 `keypoint_head.`); the
+HRNet authors' ImageNet files, torchvision and timm put a classifier where the heatmaps would come from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from hrpose.weights.files import WeightsError
+
+HEAD = "final_layer."
+DECONVS = "deconv_layers."
+_COUNTERS = re.compile(
+    r"(?:^|\.)(?:n_averaged|total_ops|total_params)$"
+)  # of torch's averaging, and of thop's profiles
+NOT_WEIGHTS = ("head.loss", "head.linspace_")  # what MMPose's heads hold for a loss, and constants
+_BACKBONES = (  # what an HRNet and a ResNet call their parts up to the head
+    *("conv1.", "bn1.", "conv2.", "bn2.", "layer1.", "transition1."),
+    *("stage2.", "transition2.", "stage3.", "transition3.", "stage4."),
+    *("layer2.", "layer3.", "layer4."),
+)
+_WIDTH = "stage2.0.branches.0.0.conv1.weight"
+_NUMBERED_HEAD = re.compile(r"^final_layer\.(\d+)\.")
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form of weight file.
+
+    Attributes:
+        kind: its name for people.
+        marks: a name that begins like this marks the form; none of them fits everything.
+        prefixes: beginnings of the names that count, and what they become; all other names are unused.
+        whole: whether every tensor under the head has to be there.
+        parted: whether the head may be a sequence, as MMPose before 1.0 had it: its last part is the head proper.
+    """
+
+    kind: str
+    marks: str
+    prefixes: Mapping[str, str]
+    whole: bool = True
+    parted: bool = False
+
+    def official_names(self, names: Iterable[str]) -> dict[str, str]:
+        """Give for each name that counts the official one; "head." stays where the authors have none."""
+        renamed = {name: new for name in names if (new := self._replace_prefix(name)) is not None}
+        return _join_parted_head(renamed) if self.parted else renamed
+
+    def _replace_prefix(self, name: str) -> str | None:
+        for old, new in self.prefixes.items():
+            if name.startswith(old) and not _COUNTERS.search(name):
+                return official_name(new + name.removeprefix(old))
+        return None
+
+
+def _mmpose_prefixes(head: str) -> dict[str, str]:
+    """Give MMPose's prefixes; its SimCC and integral regression keep deconvolutions and last layer in a head in the head."""
+    nested = {f"{head}.{name}.": "" for name in ("deconv_head", "simplebaseline_head")}
+    return {"backbone.": "", **nested, f"{head}.{DECONVS}": DECONVS, f"{head}.": "head."}
+
+
+_BACKBONE_ONLY = {prefix: prefix for prefix in _BACKBONES}
+_FORMS = (
+    Form("hrpose checkpoint", r"net\.", {"net._orig_mod.": "", "net.": ""}),
+    Form("MMPose checkpoint", r"head\.", _mmpose_prefixes("head"), parted=True),
+    Form("MMPose 0.x checkpoint", r"keypoint_head\.", _mmpose_prefixes("keypoint_head"), parted=True),
+    Form("ImageNet backbone", r"incre_modules\.|classifier\.|fc\.weight", _BACKBONE_ONLY, whole=False),
+    Form("pose checkpoint", r"final_layer\.(?!\d)|score\.", {"": ""}),
+    Form("backbone", r"conv1\.", _BACKBONE_ONLY, whole=False),
+    Form("backbone", r"backbone\.", {f"backbone.{prefix}": prefix for prefix in _BACKBONES}, whole=False),
+)
+
+
+def official_name(name: str) -> str:
+    """Give what the authors would call a tensor of a network in two parts, `backbone.` and `head.`."""
+    name = name.removeprefix("backbone.")
+    return name.removeprefix("head.") if name.startswith(f"head.{HEAD}") else name
+
+
+def recognise(names: Iterable[str], path: Path) -> Form:
+    """Find the form of a file by its names.
+
+    Raises:
+        WeightsError: if they are of no known form.
+    """
+    names = list(names)
+    for form in _FORMS:
+        if any(re.match(form.marks, name) for name in names):
+            return form
+    raise WeightsError(
+        f"Expected {path} to hold the weights of a pose network or a backbone (conv1.weight, ..., final_layer.weight), but its "
+        f"names are of no known form: {', '.join(names[:4])}, ..."
+    )
+
+
+def describe_architecture(tensors: Mapping[str, Tensor]) -> str | None:
+    """Say what network tensors with official names belong to, such as "HRNet-W32"; None if it is none that hrpose knows."""
+    if _WIDTH in tensors and any(name.startswith("stage4.") for name in tensors):
+        return f"HRNet-W{tensors[_WIDTH].shape[0]}"
+    if "hg.0.hg.0.0.0.conv1.weight" in tensors:
+        return f"Stacked Hourglass, {_count_blocks(tensors, 'hg')} stacks"
+    blocks = [_count_blocks(tensors, f"layer{layer}") for layer in (1, 2, 3, 4)]
+    if "conv1.weight" in tensors and all(blocks):
+        convolutions = 3 if "layer1.0.conv3.weight" in tensors else 2
+        name = "SimpleBaseline" if any(name.startswith(DECONVS) for name in tensors) else "ResNet"
+        return f"{name}{' ResNet' if name != 'ResNet' else ''}-{convolutions * sum(blocks) + 2}"
+    return None
+
+
+def width_of(tensors: Mapping[str, Tensor]) -> int | None:
+    """Read the width of an HRNet off its tensors; None for another network."""
+    return tensors[_WIDTH].shape[0] if _WIDTH in tensors else None
+
+
+def _join_parted_head(names: Mapping[str, str]) -> dict[str, str]:
+    """Call the last part of a sequence the head, and the convolutions before it what MMPose has called them since 1.0."""
+    parts = {old: match for old, new in names.items() if (match := _NUMBERED_HEAD.match(new))}
+    last = max((int(match[1]) for match in parts.values()), default=0)
+    joined = dict(names)
+    for old, match in parts.items():
+        place = HEAD if int(match[1]) == last else f"head.conv_layers.{match[1]}."
+        joined[old] = place + names[old][match.end() :]
+    return joined
+
+
+def _count_blocks(tensors: Mapping[str, Tensor], module: str) -> int:
+    return len({name.split(".")[1] for name in tensors if name.startswith(f"{module}.")})

@@ -1,0 +1,401 @@
+"""Annotation files: the official selection and cleaning, and one clear message for whatever is wrong."""
+
+import json
+import math
+import subprocess
+import sys
+import tarfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_coco import CATEGORY, annotation, content, write_json
+
+from hrpose.annotations.coco import forget_annotations, read_annotations, read_skeleton
+from hrpose.errors import DataError, DataWarning, MissingDataError
+from hrpose.geometry import center_scale_from_bbox
+from hrpose.skeletons import COCO
+
+
+@pytest.fixture(autouse=True)
+def fresh_cache():
+    forget_annotations()
+
+
+@pytest.fixture(scope="module")
+def golden(golden_dir: Path):
+    return np.load(golden_dir / "coco_db.npz")
+
+
+@pytest.fixture
+def source(golden) -> dict[str, Any]:
+    """What the official code read, without the three persons of area 0: it leaves them out, hrpose takes their box's area."""
+    source = json.loads(golden["source"].tobytes())
+    rows = [row for row in source["annotations"] if row["area"] > 0]
+    assert len(source["annotations"]) - len(rows) == 3
+    return {**source, "annotations": rows}
+
+
+@pytest.fixture
+def official(source, tmp_path: Path):
+    return read_annotations(write_json(tmp_path / "official.json", source))
+
+
+@pytest.mark.filterwarnings("ignore::hrpose.errors.DataWarning")
+@pytest.mark.parametrize("size", ["256x192", "256x256"])
+def test_persons_boxes_and_order_equal_the_official_ones(golden, official, size: str) -> None:
+    table = official.instances()
+    height, width = map(int, size.split("x"))
+    center, scale = center_scale_from_bbox(table.bbox, width / height)
+    assert table.image_ids[table.image_index].tolist() == golden[f"{size}:image_id"].tolist()
+    np.testing.assert_allclose(center, golden[f"{size}:center"], rtol=1e-6)  # the official ones are float32
+    np.testing.assert_allclose(scale / 200, golden[f"{size}:scale"], rtol=1e-6)
+    np.testing.assert_array_equal(table.visibility > 0, golden["joints_vis"] > 0)
+    np.testing.assert_allclose(table.keypoints, golden["joints"], atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::hrpose.errors.DataWarning")
+def test_clean_boxes_equal_the_official_ones(golden, official) -> None:
+    clean = dict(zip(golden["clean_bbox_ids"].tolist(), golden["clean_bbox"], strict=True))
+    table = official.instances()
+    for instance_id, bbox in zip(table.instance_ids.tolist(), table.bbox, strict=True):
+        np.testing.assert_allclose(bbox, clean[instance_id], atol=1e-9)
+
+
+def test_ground_truth_holds_every_object_crowds_included(source, official) -> None:
+    truth = official.ground_truth()
+    rows = {row["id"]: row for row in source["annotations"]}
+    assert sorted(truth.instance_ids.tolist()) == sorted(rows)
+    assert truth.image_ids.tolist() == [image["id"] for image in source["images"]]
+    assert truth.iscrowd.tolist() == [bool(rows[i]["iscrowd"]) for i in truth.instance_ids.tolist()]
+    for place, i in enumerate(truth.instance_ids.tolist()):
+        triplets = np.reshape(rows[i]["keypoints"], (-1, 3))
+        assert truth.object_image_ids[place] == rows[i]["image_id"]
+        assert truth.area[place] == rows[i]["area"]
+        assert truth.bbox[place].tolist() == rows[i]["bbox"]
+        assert truth.keypoints[place][triplets[:, 2] > 0].tolist() == triplets[triplets[:, 2] > 0, :2].tolist()
+        assert truth.visibility[place].tolist() == triplets[:, 2].tolist()
+
+
+def test_coordinates_are_held_exactly_in_little_memory(tmp_path: Path) -> None:
+    whole = read_annotations(write_json(tmp_path / "whole.json", content()))
+    assert whole.keypoints.dtype == np.int16
+    told = content()
+    told["annotations"][0]["keypoints"][0] = 17.3
+    broken = read_annotations(write_json(tmp_path / "broken.json", told))
+    assert broken.ground_truth().keypoints[0, 0, 0] == 17.3
+
+
+def test_skeleton_comes_from_the_categories(tmp_path: Path) -> None:
+    file = write_json(tmp_path / "a.json", content())
+    skeleton = read_skeleton(file)
+    assert skeleton.keypoint_names == COCO.keypoint_names
+    assert skeleton.edges == ((0, 1),)
+
+
+def test_any_number_of_keypoints(tmp_path: Path) -> None:
+    told = content(0)
+    told["categories"] = [{"id": 7, "name": "chair", "keypoints": ["left_leg", "right_leg", "seat"]}]
+    told["annotations"] = [
+        {
+            "id": 1,
+            "image_id": 2,
+            "category_id": 7,
+            "bbox": [1, 1, 9, 9],
+            "area": 5,
+            "keypoints": [1, 2, 2, 3, 4, 1, 0, 0, 0],
+        }
+    ]
+    annotations = read_annotations(write_json(tmp_path / "a.json", told))
+    assert annotations.instances().keypoints.tolist() == [[[1, 2], [3, 4], [0, 0]]]
+    assert annotations.skeleton().flip_pairs == ((0, 1),)
+
+
+def test_a_second_reading_is_free_until_the_file_changes(tmp_path: Path) -> None:
+    file = write_json(tmp_path / "a.json", content(3))
+    first = read_annotations(file)
+    assert read_annotations(str(file)) is first
+    write_json(file, content(4))
+    assert len(read_annotations(file)) == 4
+
+
+def test_persons_of_no_size_are_left_out_and_counted(tmp_path: Path) -> None:
+    told = content(3)
+    told["annotations"][0].update(bbox=[10, 10, 0, 0], area=50)
+    told["annotations"][1].update(bbox=[500, 10, 9, 9])
+    annotations = read_annotations(write_json(tmp_path / "a.json", told))
+    with pytest.warns(DataWarning, match=r"2 of 3 instances .* left out: 2 with a box of no size .*100, 101"):
+        table = annotations.instances()
+    assert table.instance_ids.tolist() == [102]
+    assert len(annotations.ground_truth()) == 3
+
+
+def test_mmpose_looks_at_the_box_and_the_labels_but_not_at_the_area(tmp_path: Path) -> None:
+    told = content(4)
+    told["annotations"][0].update(bbox=[10, 10, 0, 50], area=0)
+    told["annotations"][1].update(bbox=[10, 10, 0, 50])
+    told["annotations"][2].update(bbox=[10, 10, 20, 30])
+    told["annotations"][3]["keypoints"] = [9, 9, 0] * (len(told["annotations"][3]["keypoints"]) // 3)
+    annotations = read_annotations(write_json(tmp_path / "a.json", told))
+    with pytest.warns(DataWarning, match="2 of 3 instances .* left out: 2 with a box of no size .*100, 101"):
+        table = annotations.instances("mmpose")
+    assert table.instance_ids.tolist() == [102]
+    assert table.bbox[0].tolist() == [10, 10, 20, 30]  # the official 19 x 29
+    with pytest.warns(DataWarning, match="1 of 4 instances .* left out: 1 with an `area` of 0 .*100"):
+        assert annotations.instances().instance_ids.tolist() == [101, 102, 103]
+
+
+def test_mmpose_leaves_out_who_states_no_keypoints_and_official_code_does_not(tmp_path: Path) -> None:
+    told = content(3)
+    told["annotations"][1]["num_keypoints"] = 0
+    with pytest.warns(DataWarning, match="1 of 3 annotations with labelled keypoints state `num_keypoints` 0"):
+        annotations = read_annotations(write_json(tmp_path / "a.json", told))
+    assert annotations.instances("mmpose").instance_ids.tolist() == [100, 102]
+    assert annotations.instances().instance_ids.tolist() == [100, 101, 102]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    shares=st.lists(
+        st.one_of(st.none(), st.just(math.nan), st.just(0.0), st.floats(-2, 2), st.floats(0, 0.02)),
+        min_size=1,
+        max_size=9,
+    ),
+    box_share=st.floats(0.1, 1),
+)
+def test_areas_are_the_files_own_from_one_percent_of_the_box_on(
+    shares: list[float | None], box_share: float, tmp_path_factory
+) -> None:
+    told = content(len(shares))
+    boxes = [row["bbox"][2] * row["bbox"][3] for row in told["annotations"]]
+    areas = [share and share * box for share, box in zip(shares, boxes, strict=True)]
+    for row, area in zip(told["annotations"], areas, strict=True):
+        row["area"] = area
+    file = write_json(tmp_path_factory.getbasetemp() / "areas.json", told)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        annotations = read_annotations(file, area_from_bbox=box_share)
+    own = [area is not None and area >= 0.01 * box for area, box in zip(areas, boxes, strict=True)]
+    taken = [a if is_own else box * box_share for a, box, is_own in zip(areas, boxes, own, strict=True)]
+    found = dict(zip(annotations.instance_ids.tolist(), annotations.area.tolist(), strict=True))
+    assert [found[100 + place] for place in range(len(shares))] == taken
+    assert np.count_nonzero(annotations.has_area) == sum(own)
+
+
+def test_missing_areas_are_taken_from_the_box_and_counted(tmp_path: Path) -> None:
+    told = content(3)
+    del told["annotations"][1]["area"]
+    with pytest.warns(DataWarning, match="1 of 3 annotations have no `area`"):
+        annotations = read_annotations(write_json(tmp_path / "a.json", told))
+    assert annotations.ground_truth().area.tolist() == [1200.5, 51 * 59, 1200.5]
+
+
+def test_persons_without_keypoints_are_left_out_and_counted(tmp_path: Path) -> None:
+    told = content(3)
+    del told["annotations"][2]["keypoints"]
+    with pytest.warns(DataWarning, match="1 of 3 annotations have no `keypoints`.*102"):
+        annotations = read_annotations(write_json(tmp_path / "a.json", told))
+    assert len(annotations.instances()) == 2
+    assert len(annotations.ground_truth()) == 3
+
+
+def test_category_is_chosen_by_name(tmp_path: Path) -> None:
+    told = content(2)
+    told["categories"] = [{**CATEGORY, "name": "adult"}, {**CATEGORY, "id": 2, "name": "child"}]
+    told["annotations"][1]["category_id"] = 2
+    file = write_json(tmp_path / "a.json", told)
+    assert read_annotations(file, category="child").instances().instance_ids.tolist() == [101]
+    with pytest.raises(DataError, match=r"one category with `keypoints`.*'adult', 'child'"):
+        read_annotations(file)
+    with pytest.raises(DataError, match=r"named 'dog'.*'adult', 'child'"):
+        read_annotations(file, category="dog")
+
+
+def test_mirror_pairs_come_from_the_category_or_beside_the_file(tmp_path: Path) -> None:
+    told = content(2)
+    told["categories"] = [{**CATEGORY, "flip_pairs": [["nose", "left_eye"]]}]
+    file = write_json(tmp_path / "pairs.json", told)
+    assert read_skeleton(file).flip_pairs == ((0, 1),)
+    assert read_skeleton(file, flip_pairs=[["left_eye", 2]]).flip_pairs == ((1, 2),)
+    told["categories"] = [{**CATEGORY, "flip_idx": [1, 0, *range(2, 17)]}]
+    file = write_json(tmp_path / "order.json", told)
+    assert read_skeleton(file).flip_pairs == ((0, 1),)
+    assert read_skeleton(file, flip_pairs=[]).flip_pairs == ()
+    with pytest.raises(DataError, match=r"order\.json: .* but found 'eye'"):
+        read_skeleton(file, flip_pairs=[["eye", "nose"]])
+
+
+def test_sigmas_can_be_given_beside_the_file(tmp_path: Path) -> None:
+    file = write_json(tmp_path / "a.json", content(2))
+    assert read_skeleton(file).sigmas == COCO.sigmas
+    assert read_skeleton(file, sigmas=[0.1] * 17).sigmas == (0.1,) * 17
+    with pytest.raises(DataError, match=r"a\.json: .* 17 positive OKS sigmas, one a keypoint, but got \[0\.1\]"):
+        read_skeleton(file, sigmas=[0.1])
+
+
+def test_category_without_names_needs_a_given_skeleton(tmp_path: Path) -> None:
+    told = {**content(2), "categories": [{"id": 1, "name": "person"}]}
+    annotations = read_annotations(write_json(tmp_path / "a.json", told))
+    assert annotations.instances().num_keypoints == 17
+    with pytest.raises(DataError, match=r"a\.json.*category 'person'.*choose another skeleton"):
+        annotations.skeleton()
+
+
+def first(**changes: Any) -> dict[str, Any]:
+    return {"annotations": [annotation(0, **changes), annotation(1)]}
+
+
+def keypoints(place: int, value: Any) -> list[Any]:
+    values = annotation(0)["keypoints"]
+    values[place] = value
+    return values
+
+
+def image(**changes: Any) -> dict[str, Any]:
+    return {"images": [{**content()["images"][0], **changes}, *content()["images"][1:]]}
+
+
+BAD_FILES = {
+    "wrong number of keypoints": (first(keypoints=[1, 2, 2] * 16), r"annotation 100 to be 51 numbers.* got 48"),
+    "keypoints without visibility": (first(keypoints=[1, 2] * 17), r"annotation 100 .*visibilities seem to be missing"),
+    "keypoints of another type": (first(keypoints=keypoints(3, None)), r"`keypoints` of annotation 100"),
+    "NaN": (first(keypoints=keypoints(3, math.nan)), r"keypoint 1 .* of annotation 100 .*finite.*nan"),
+    "infinite": (first(keypoints=keypoints(4, math.inf)), r"keypoint 1 .* of annotation 100 .*finite.*inf"),
+    "visibility": (first(keypoints=keypoints(2, 3)), r"keypoint 0 .* of annotation 100 .*visibility of 0.*3\.0"),
+    "no box": (first(bbox=None), r"`bbox` of annotation 100 .*None"),
+    "short box": (first(bbox=[1, 2, 3]), r"`bbox` of annotation 100 .*four numbers"),
+    "NaN box": (first(bbox=[1, 2, math.nan, 4]), r"`bbox` of annotation 100 .*finite"),
+    "negative box": (first(bbox=[50, 60, -3, 4]), r"`bbox` of annotation 100 .*not negative"),
+    "infinite area": (first(area=math.inf), r"`area` of annotation 100 .*finite"),
+    "num_keypoints of another type": (first(num_keypoints="9"), r"`num_keypoints` of annotation 100 .*integer.*'9'"),
+    "unknown photo": (first(image_id=77), r"`image_id` of annotation 100 .*`images`.* 77"),
+    "unknown category": (first(category_id=9), r"`category_id` of annotation 100 .*`categories`.* 9"),
+    "text id": (first(id="100"), r"`id` of annotation 100 .*integer.*'100'"),
+    "fractional id": (first(image_id=1.5), r"`image_id` of annotation 100 to be an integer, but got 1\.5"),
+    "id of 65 bits": (first(id=2**63), r"`id` of annotation 9223372036854775808 .*integer.* at most 64 bits"),
+    "id as an inexact float": (image(id=2.0**53), r"`id` of image 9007199254740992\.0 to be an integer"),
+    "repeated annotation": (first(id=101), r"every annotation to have an `id` of its own.* 101"),
+    "repeated photo": (image(id=2), r"every image to have an `id` of its own.* 2"),
+    "photo of no size": (image(width=0), r"image 1 to have a positive `width` and `height`.*\[0, 70\]"),
+    "photo without height": (image(height=None), r"`height` of image 1 to be"),
+    "photo without name": (image(file_name=None), r"`file_name` of image 1"),
+    "photo above": (
+        image(file_name="../secret.jpg"),
+        r"`file_name` of image 1 .*below the photo folder.*'\.\./secret\.jpg'",
+    ),
+    "photo far above": (image(file_name="a/../../b.jpg"), r"`file_name` of image 1 .*below the photo folder"),
+    "photo from the root": (image(file_name="/etc/passwd"), r"`file_name` of image 1 .*below the photo folder"),
+    "photo with backslash": (image(file_name="..\\b.jpg"), r"`file_name` of image 1 .*forward slashes"),
+    "no keypoints at all": (
+        {"annotations": [], "categories": [{"id": 1, "name": "person"}]},
+        r"expected keypoints of category 'person'.*keypoint file",
+    ),
+    "no categories": ({"categories": []}, r"one category with `keypoints`.*none"),
+    "images no list": ({"images": {}}, r"expected images to be a list, but got dict"),
+    "entry no object": ({"annotations": [3]}, r"entry 0 of annotations to be a JSON object"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_file_is_refused_with_one_clear_message(name: str, tmp_path: Path) -> None:
+    changes, message = BAD_FILES[name]
+    file = write_json(tmp_path / "bad.json", {**content(2), **changes})
+    with pytest.raises(DataError, match=message) as caught:
+        read_annotations(file)
+    assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "not json", '{"images": [', '{"a": 1}{"b": 2}', "\x00\x01", "[" * 100_000])
+def test_what_is_not_json_is_said_to_be_none(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "bad.json"
+    file.write_text(text)
+    with pytest.raises(DataError, match=r"bad\.json: expected JSON"):
+        read_annotations(file)
+
+
+def test_binary_is_said_to_be_no_json(tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_bytes(b"\x89PNG\xff\xfe\xc3(")
+    with pytest.raises(DataError, match="expected JSON"):
+        read_annotations(tmp_path / "bad.json")
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ([{"image_id": 1}], "got a JSON list.*detection and result files"),
+        (3, "got a JSON int"),
+        ({"images": [], "info": {}}, r"annotations, categories is missing; its keys are images, info"),
+        ({}, r"images, annotations, categories is missing; its keys are none"),
+    ],
+)
+def test_other_json_is_said_not_to_be_coco(what: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        read_annotations(write_json(tmp_path / "bad.json", what))
+
+
+@pytest.mark.parametrize("missing", ["nothing.json", "."])
+def test_missing_file_is_named(missing: str, tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match="COCO annotation file"):
+        read_annotations(tmp_path / missing)
+    with pytest.raises(FileNotFoundError):
+        read_annotations(tmp_path / missing)
+
+
+def test_149813_persons_need_at_most_60_megabytes(tmp_path: Path) -> None:
+    small, large = (
+        read_annotations(write_json(tmp_path / f"{count}.json", content(count))).instances().nbytes
+        for count in (10, 40)
+    )
+    assert 149_813 * (large - small) / 30 < 35e6
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_real_training_set_stays_below_60_megabytes(shared_data: Path, tmp_path: Path) -> None:
+    write_json(
+        tmp_path / "train.json", _real_labels(shared_data / "coco_labels_2017" / "coco_kp_yolo_train2017.tar.gz")
+    )
+    script = (
+        "import sys, torch\n"
+        "from hrpose.annotations.coco import forget_annotations, read_annotations\n"
+        "def resident(): return int(open('/proc/self/statm').read().split()[1]) * 4096\n"
+        "before = resident()\n"
+        "table = read_annotations(sys.argv[1]).instances()\n"
+        "forget_annotations()\n"
+        "print(len(table), resident() - before)\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "train.json"], capture_output=True, text=True, check=True
+    )
+    count, grown = map(int, answer.stdout.split())
+    assert count == 149_813
+    assert grown < 60e6
+
+
+def _real_labels(archive: Path) -> dict[str, Any]:
+    """Turn normalised text labels into a COCO file of 640 x 480 photos."""
+    images, rows = [], []
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            if not member.name.endswith(".txt"):
+                continue
+            image_id = int(Path(member.name).stem)
+            images.append({"id": image_id, "file_name": f"{image_id:012d}.jpg", "width": 640, "height": 480})
+            for line in tar.extractfile(member).read().decode().splitlines():
+                _, cx, cy, w, h, *triplets = map(float, line.split())
+                points = np.round(np.reshape(triplets, (-1, 3)) * (640, 480, 1)).astype(int)
+                rows.append(
+                    {
+                        "id": len(rows),
+                        "image_id": image_id,
+                        "category_id": 1,
+                        "bbox": [(cx - w / 2) * 640, (cy - h / 2) * 480, w * 640 + 2, h * 480 + 2],
+                        "area": w * h * 640 * 480 + 1,
+                        "keypoints": points.ravel().tolist(),
+                    }
+                )
+    return {"images": images, "annotations": rows, "categories": [CATEGORY]}

@@ -1,0 +1,166 @@
+"""Keypoints of several fields: COCO-WholeBody's five, the first 26 of Halpe's 136; and what is wrong with them, said once."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_coco import CATEGORY, content, write_json
+from whole_body import FIELDS, whole_body_content
+
+from hrpose.annotations.coco import CocoAnnotations, forget_annotations, read_annotations, read_skeleton
+from hrpose.errors import DataError, DataWarning
+from hrpose.skeletons import COCO
+
+
+@pytest.fixture(autouse=True)
+def fresh_cache():
+    forget_annotations()
+
+
+def read(tmp_path: Path, told: dict[str, Any], fields: dict[str, int] | None = None) -> CocoAnnotations:
+    return read_annotations(write_json(tmp_path / "whole.json", told), keypoint_fields=fields or FIELDS)
+
+
+def test_five_fields_make_133_keypoints_in_their_order(tmp_path: Path) -> None:
+    told = whole_body_content(3)
+    annotations = read(tmp_path, told)
+    assert annotations.visibility.shape == (3, 133)
+    rows = {row["id"]: row for row in told["annotations"]}
+    truth = annotations.ground_truth()
+    for place, instance_id in enumerate(truth.instance_ids.tolist()):
+        joined = [value for field in FIELDS for value in rows[instance_id][field]]
+        triplets = np.reshape(joined, (133, 3))
+        labelled = triplets[:, 2] > 0
+        assert truth.keypoints[place][labelled].tolist() == triplets[labelled, :2].tolist()
+        assert truth.visibility[place].tolist() == triplets[:, 2].tolist()
+
+
+def test_a_part_that_is_not_valid_is_unlabelled(tmp_path: Path) -> None:
+    told = whole_body_content(2)
+    told["annotations"][0]["face_valid"] = False
+    visibility = read(tmp_path, told).visibility
+    assert (visibility[0, 23:91] == 0).all()
+    assert visibility[0, :23].any()
+    assert visibility[0, 91:].any()
+    assert visibility[1, 23:91].any()
+
+
+def test_a_person_of_whom_only_a_hand_is_labelled_is_one_to_train_on(tmp_path: Path) -> None:
+    told = whole_body_content(1)
+    for field, count in FIELDS.items():
+        if field != "lefthand_kpts":
+            told["annotations"][0][field] = [0] * 3 * count
+    table = read(tmp_path, told).instances()
+    assert np.flatnonzero(table.visibility[0]).tolist() == list(range(91, 112))
+
+
+def test_visibilities_between_are_labelled_as_in_the_evaluation(tmp_path: Path) -> None:
+    told = whole_body_content(1)
+    told["annotations"][0]["face_kpts"][2::3] = [0.3, 1.0, 1.4, 2.0, *[0.0] * 64]
+    assert read(tmp_path, told).visibility[0, 23:28].tolist() == [1, 1, 2, 2, 0]
+
+
+def test_the_first_keypoints_of_a_longer_field_can_be_taken(tmp_path: Path) -> None:
+    told = content(3)
+    told["categories"] = [{"id": 1, "name": "person", "keypoints": [], "skeleton": []}]  # as in Halpe's files
+    for row in told["annotations"]:
+        row["keypoints"] = [float(value) for value in np.random.default_rng(row["id"]).integers(1, 3, 408)]
+    assert read(tmp_path, told, {"keypoints": 136}).visibility.shape == (3, 136)
+    first = read(tmp_path, told, {"keypoints": 26}).visibility
+    assert first.tolist() == read_annotations(tmp_path / "whole.json").visibility[:, :26].tolist()
+
+
+def test_the_same_file_read_otherwise_is_another_record(tmp_path: Path) -> None:
+    told = whole_body_content(2)
+    assert read(tmp_path, told).visibility.shape[1] == 133
+    plain = read_annotations(tmp_path / "whole.json")
+    assert plain.visibility.shape[1] == 17
+    assert plain.skeleton().keypoint_names == COCO.keypoint_names
+
+
+def test_a_skeleton_of_17_names_is_not_one_of_133_keypoints(tmp_path: Path) -> None:
+    file = write_json(tmp_path / "whole.json", whole_body_content(2))
+    assert read_skeleton(file).num_keypoints == 17
+    with pytest.raises(
+        DataError, match=r"to name the 133 keypoints .* it names 17\. Give a skeleton: skeleton=wholebody"
+    ):
+        read_skeleton(file, keypoint_fields=FIELDS)
+
+
+def test_plain_coco_is_told_from_whole_bodies(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected annotations with `foot_kpts`, 6 keypoints, but none has that field"):
+        read(tmp_path, content(3))
+
+
+def test_what_some_annotations_lack_is_unlabelled_and_counted(tmp_path: Path) -> None:
+    told = whole_body_content(4)
+    del told["annotations"][1]["righthand_kpts"]
+    told["annotations"][2]["foot_kpts"] = []
+    with pytest.warns(DataWarning, match=r"2 of 4 annotations lack some of keypoints, foot_kpts, .* \(ids 101, 102\)"):
+        annotations = read(tmp_path, told)
+    order = annotations.instance_ids.tolist()
+    assert not annotations.visibility[order.index(101), 112:].any()
+    assert not annotations.visibility[order.index(102), 17:23].any()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"foot_kpts": [1, 2, 2]}, "`foot_kpts` of annotation 100 to be at least 18 numbers.* but got 3"),
+        ({"foot_kpts": [1, 2] * 10}, "`foot_kpts` of annotation 100 to be at least 18 numbers.* but got 20"),
+        ({"face_kpts": [[1, 2, 2]] * 68}, "`face_kpts` of annotation 100 to be at least 204 numbers"),
+        ({"face_valid": "yes"}, "`face_valid` of annotation 100 to be true or false, but got 'yes'"),
+        (
+            {"foot_kpts": [1, 2, 7] * 6},
+            r"keypoint 17 .* of annotation 100 to have a visibility of 0 .* got .* \[1.0, 2.0, 7.0\]",
+        ),
+        ({"foot_kpts": [float("nan"), 2, 2] * 6}, "keypoint 17 .* of annotation 100 to have finite numbers"),
+    ],
+)
+def test_a_fault_is_one_message_with_the_field_and_the_id(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    told = whole_body_content(2)
+    told["annotations"][0].update(change)
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, told)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"keypoint_fields": {"keypoints": 0}},
+        {"area_from_bbox": 0.0},
+        {"area_from_bbox": -1.0},
+        {"area_from_bbox": True},
+    ],
+)
+def test_numbers_that_are_not_positive_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    file = write_json(tmp_path / "a.json", content(1))
+    with pytest.raises(ValueError, match="positive `area_from_bbox` and positive numbers of `keypoint_fields`"):
+        read_annotations(file, **change)
+
+
+def test_a_share_of_the_box_stands_for_the_area(tmp_path: Path) -> None:
+    told = content(2)
+    del told["annotations"][0]["area"]
+    with pytest.warns(DataWarning, match=r"1 of 2 annotations have no `area`.* 0\.53 of the area of the box is taken"):
+        annotations = read_annotations(write_json(tmp_path / "a.json", told), area_from_bbox=0.53)
+    assert annotations.area.tolist() == [50 * 60 * 0.53, 1200.5]
+    assert annotations.has_area.tolist() == [False, True]
+
+
+def test_stated_crowd_indices_come_with_the_ground_truth(tmp_path: Path) -> None:
+    told = content(2)
+    assert read_annotations(write_json(tmp_path / "a.json", told)).ground_truth().crowd_index is None
+    for image, value in zip(told["images"], (0, 0.25, 0.8, 1), strict=True):
+        image["crowdIndex"] = value
+    truth = read_annotations(write_json(tmp_path / "b.json", told)).ground_truth()
+    assert truth.crowd_index is not None
+    assert truth.crowd_index.tolist() == [0, 0.25, 0.8, 1]
+    told["images"][2]["crowdIndex"] = 1.5
+    with pytest.raises(DataError, match=r"`crowdIndex` of image 3 to be a number from 0 to 1, .* got 1\.5"):
+        read_annotations(write_json(tmp_path / "c.json", told))
+
+
+def test_the_category_of_the_samples_is_that_of_wholebodys_files() -> None:
+    assert whole_body_content(1)["categories"] == [CATEGORY]

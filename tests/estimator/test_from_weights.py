@@ -1,0 +1,246 @@
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import hrpose
+from hrpose.codecs import DarkCodec, HeatmapCodec
+from hrpose.estimator.from_weights import read_parts
+from hrpose.skeletons import COCO, MPII, Skeleton
+from hrpose.weights import WeightsError
+from hrpose.weights.architecture import build_like
+
+PHOTO = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+TINY = {"stem_width": 8, "stage1_width": 4, "stage1_blocks": 1, "num_modules": (1, 1, 1), "num_blocks": 1}
+
+
+@pytest.fixture
+def rewritten(checkpoint: Path, tmp_path: Path):
+    """Write the checkpoint again with another configuration."""
+
+    def call(change) -> Path:
+        content = torch.load(checkpoint, weights_only=True)
+        change(content["hyper_parameters"])
+        torch.save(content, tmp_path / "changed.ckpt")
+        return tmp_path / "changed.ckpt"
+
+    return call
+
+
+def tiny(num_keypoints: int = 17, **changes) -> hrpose.HRNet:
+    return hrpose.HRNet(width=4, num_keypoints=num_keypoints, **{**TINY, **changes})
+
+
+def save(net: torch.nn.Module, file: Path) -> Path:
+    torch.save(net.state_dict(), file)
+    return file
+
+
+def test_a_checkpoint_needs_nothing_else(checkpoint, people) -> None:
+    parts = read_parts(checkpoint)
+    assert isinstance(parts.codec, HeatmapCodec)
+    assert (parts.codec.input_size, parts.codec.heatmap_size) == ((96, 128), (24, 32))
+    assert parts.skeleton.keypoint_names == COCO.keypoint_names
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    assert all(torch.equal(state[f"net.{name}"], tensor) for name, tensor in parts.net.state_dict().items())
+    assert parts.settings["bbox_padding"] == 1.25
+    assert parts.settings["precision"] == "32"
+    estimator = hrpose.PoseEstimator.from_checkpoint(checkpoint, device="cpu")
+    assert len(estimator(PHOTO)) == 1
+
+
+def test_published_weights_are_taken_by_their_name(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HRPOSE_CACHE", str(tmp_path))
+    (tmp_path / "weights").mkdir()
+    save(tiny(), tmp_path / "weights" / "pose_hrnet_w32_256x192.pth")
+    estimator = hrpose.PoseEstimator.from_checkpoint("pose_hrnet_w32_256x192", device="cpu")
+    assert len(estimator(PHOTO)) == 1
+
+
+def test_an_estimator_measures_as_the_checkpoint_was_validated_unless_told(rewritten) -> None:
+    def change(told) -> None:
+        told["config"].update(flip_test=False, keypoint_score_threshold=0.3)
+        told["config"]["trainer"]["precision"] = "bf16-mixed"
+        told["config"]["data"].update(bbox_padding=1.1, channel_order="bgr")
+
+    file = rewritten(change)
+    engine = hrpose.PoseEstimator.from_checkpoint(file, device="cpu").engine
+    assert (engine.flip_test, engine.precision, engine.keypoint_score_threshold) == (False, "bf16", 0.3)
+    assert engine.normalization.channel_order == "bgr"
+    told = hrpose.PoseEstimator.from_checkpoint(file, device="cpu", flip_test=True, precision="32", channel_order="rgb")
+    assert (told.engine.flip_test, told.engine.precision) == (True, "32")
+    assert told.engine.normalization.channel_order == "rgb"
+
+
+def test_half_precision_becomes_bfloat_on_the_cpu_as_in_training(rewritten) -> None:
+    file = rewritten(lambda told: told["config"]["trainer"].update(precision="16-mixed"))
+    assert hrpose.PoseEstimator.from_checkpoint(file, device="cpu").engine.precision == "bf16"
+    with pytest.raises(ValueError, match="on the CPU"):
+        hrpose.PoseEstimator.from_checkpoint(file, device="cpu", precision="16")
+
+
+@pytest.mark.parametrize("part", ["model", "codec"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "subprocess.Popen",
+        "builtins.eval",
+        "torch.hub.load",
+        "hrpose.models.load_weights",
+        "hrpose.weights.load.load_weights",
+        "hrpose.models.os.system",
+        "hrpose.models.WeightReport",
+        "hrpose.models.WeightsError",
+        "hrpose.models",
+        "hrpose.modelsHRNet",
+        "hrpose.codecs.Codec",
+        "hrpose.codecs.base.torch.hub.load",
+        "hrpose.download.http.fetch",
+        "HRNet",
+        "",
+        None,
+        7,
+        ["hrpose.models.HRNet"],
+    ],
+)
+def test_nothing_else_that_a_checkpoint_names_is_built(rewritten, part, target) -> None:
+    file = rewritten(lambda told: told["config"][part].update(_target_=target))
+    with pytest.raises(WeightsError, match=f"(?s){part}.*changed.ckpt|changed.ckpt.*{part}"):
+        read_parts(file)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda config: config["model"].update(_args_=[1]), "plain arguments"),
+        (lambda config: config["model"].update(_partial_=True), "plain arguments"),
+        (lambda config: config["model"].update(width={"_target_": "os.getpid"}), "model.width.*names 'os.getpid'"),
+        (lambda config: config["model"].update(num_modules=[{"_target_": "os.getpid"}, 1, 1]), "names 'os.getpid'"),
+        (lambda config: config["model"].update(depth_of_sea=3), "cannot be built.*depth_of_sea"),
+        (lambda config: config["model"].update(width=-1), "cannot be built.*width"),
+        (lambda config: config["model"].update(width=8), "width 4, the network 8"),
+        (lambda config: config["model"].update(width=10**6), "the network of its .* weights, but it describes one of"),
+        (lambda config: config.pop("model"), "describe its model, but it does not. Give `model`"),
+        (lambda config: config.update(codec="heatmap"), "describe its codec"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_refused(rewritten, change, message) -> None:
+    file = rewritten(lambda told: change(told["config"]))
+    with pytest.raises(WeightsError, match=message):
+        read_parts(file)
+
+
+@pytest.mark.parametrize("skeleton", [None, {}, {"keypoint_names": ["a", "a"]}, {"evil": 1}])
+def test_keypoints_that_cannot_be_read_have_to_be_given(rewritten, skeleton) -> None:
+    file = rewritten(lambda told: told.update(skeleton=skeleton))
+    with pytest.raises(WeightsError, match="Give `skeleton`"):
+        read_parts(file)
+    assert read_parts(file, skeleton=COCO).skeleton is COCO
+
+
+def test_what_is_given_wins(checkpoint) -> None:
+    codec = DarkCodec((96, 128), (24, 32), 2.0)
+    assert read_parts(checkpoint, codec=codec).codec is codec
+    net = tiny(final_kernel=3)
+    assert read_parts(checkpoint, model=net).net is net
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path) -> None:
+    torch.save({"state_dict": {"net.a": torch.zeros(1)}, "hyper_parameters": Path("unsafe")}, tmp_path / "evil.ckpt")
+    with pytest.raises(WeightsError, match="code would have to run"):
+        hrpose.PoseEstimator.from_checkpoint(tmp_path / "evil.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("net", "skeleton"),
+    [
+        (tiny(17), COCO),
+        (tiny(16, final_kernel=3), MPII),
+        (tiny(17, num_modules=(1, 2, 1), num_blocks=2, stage1_blocks=2), COCO),
+        (hrpose.StackedHourglass(1, num_keypoints=16, width=8), MPII),
+    ],
+    ids=["HRNet", "HRNet 3x3", "HRNet deeper", "hourglass"],
+)
+def test_bare_weights_are_recognised_and_what_is_assumed_is_said(net, skeleton, tmp_path, caplog) -> None:
+    with caplog.at_level(logging.WARNING):
+        parts = read_parts(save(net, tmp_path / "bare.pth"))
+    assert type(parts.net) is type(net)
+    assert parts.skeleton is skeleton
+    assert parts.codec == HeatmapCodec((192, 256), (48, 64), 2.0)
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(parts.net.state_dict()[name], tensor)
+    assert "bare.pth" in caplog.text
+    assert "192 x 256" in caplog.text
+    assert f"keypoints of {skeleton.name}" in caplog.text
+    assert ("bgr" in caplog.text) == isinstance(net, hrpose.StackedHourglass)
+
+
+@pytest.mark.parametrize("depth", [18, 34, 50, 101, 152])
+def test_the_depth_of_a_simple_baseline_is_counted(depth) -> None:
+    with torch.device("meta"):
+        tensors = hrpose.SimpleBaseline(depth, 17).state_dict()
+        found = build_like(tensors)
+    assert {name: tensor.shape for name, tensor in found.state_dict().items()} == {
+        name: tensor.shape for name, tensor in tensors.items()
+    }
+
+
+@pytest.mark.parametrize("width", [32, 48])
+def test_the_width_of_an_hrnet_is_read_off(width) -> None:
+    with torch.device("meta"):
+        tensors = hrpose.HRNet(width=width, num_keypoints=17).state_dict()
+        found = build_like(tensors)
+    assert {name: tensor.shape for name, tensor in found.state_dict().items()} == {
+        name: tensor.shape for name, tensor in tensors.items()
+    }
+
+
+def test_other_deconvolutions_are_recognised(tmp_path) -> None:
+    net = hrpose.SimpleBaseline(18, 5, deconv_channels=(16, 8), deconv_kernels=(2, 4), final_kernel=3)
+    found = build_like(net.state_dict())
+    assert found.state_dict().keys() == net.state_dict().keys()
+    found.load_state_dict(net.state_dict())
+
+
+def test_a_flip_test_without_mirror_pairs_is_warned_of(tmp_path, caplog) -> None:
+    file, names = save(tiny(5), tmp_path / "five.pth"), [f"p{k}" for k in range(5)]
+    known, unknown = (Skeleton.from_names(names, sigmas=[0.1] * 5, flip_pairs=pairs) for pairs in ([], None))
+    with caplog.at_level(logging.WARNING, "hrpose.estimator.engine"):
+        hrpose.PoseEstimator.from_checkpoint(file, device="cpu", skeleton=known)
+        hrpose.PoseEstimator.from_checkpoint(file, device="cpu", skeleton=unknown, flip_test=False)
+        assert "irror" not in caplog.text
+        hrpose.PoseEstimator.from_checkpoint(file, device="cpu", skeleton=unknown)
+    assert "no mirror pair is found in the names of the 5 keypoints" in caplog.text
+
+
+def test_keypoints_that_nobody_names_are_numbered_and_not_flipped(tmp_path, caplog) -> None:
+    file = save(tiny(5), tmp_path / "five.pth")
+    with caplog.at_level(logging.WARNING):
+        estimator = hrpose.PoseEstimator.from_checkpoint(file, device="cpu")
+    assert estimator.skeleton.keypoint_names == tuple(f"keypoint_{index}" for index in range(5))
+    assert estimator.engine.flip_test is False
+    assert "no flip test" in caplog.text
+    names = Skeleton.from_names(("nose", "left_eye", "right_eye", "left_ear", "right_ear"), name="face")
+    named = hrpose.PoseEstimator.from_checkpoint(file, device="cpu", skeleton=names)
+    assert named.engine.flip_test is True
+
+
+def test_a_foreign_network_can_be_given(tmp_path) -> None:
+    class Foreign(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1 = torch.nn.Conv2d(3, 17, 8, stride=4, padding=2)
+
+        def forward(self, images):
+            return self.conv1(images)
+
+    file = save(Foreign(), tmp_path / "foreign.pth")
+    with pytest.raises(ValueError, match=r"foreign.pth.* Give the network as `model`"):
+        read_parts(file)
+    with pytest.raises(ValueError, match="Give `skeleton`"):
+        read_parts(file, model=Foreign())
+    estimator = hrpose.PoseEstimator.from_checkpoint(file, model=Foreign(), skeleton=COCO, device="cpu")
+    assert estimator(PHOTO).keypoints.shape == (1, 17, 2)

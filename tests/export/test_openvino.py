@@ -1,0 +1,54 @@
+"""OpenVINO files: two of them, and both have to be sound."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from tiny_export import CODECS, make_net, make_record
+
+from hrpose.export import ExportedFileError, open_exported, write_export
+
+
+def test_a_model_without_its_weights_is_refused(tmp_path):
+    file = write_export(make_net(CODECS["heatmap"]), make_record(CODECS["heatmap"]), tmp_path / "a.xml", "openvino")
+    (tmp_path / "a.bin").unlink()
+    with pytest.raises(ExportedFileError, match=r"at .*a\.bin, but there is none"):
+        open_exported(file)
+
+
+def test_what_is_no_model_is_refused(tmp_path):
+    (tmp_path / "a.xml").write_text("<html/>")
+    (tmp_path / "a.bin").write_bytes(b"abc")
+    with pytest.raises(ExportedFileError, match="OpenVINO to open"):
+        open_exported(tmp_path / "a.xml")
+
+
+SIGNALS = """
+import gc, os, signal, sys
+import openvino, torch
+from hrpose.export.openvino import compile_model
+
+def compiled():
+    model = openvino.convert_model(torch.nn.Conv2d(3, 4, 3).eval(), example_input=torch.zeros(1, 3, 8, 8))
+    return compile_model(model)
+
+first, second = compiled(), compiled()
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGCHLD, lambda *_: None)
+child = os.fork()
+if child == 0:
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no SIGCHLD without fork")
+def test_models_that_are_gone_leave_no_stack_that_a_signal_would_die_on():
+    done = subprocess.run([sys.executable, "-c", SIGNALS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,195 @@
+"""Photos: OpenCV's pixels, and one clear message for a photo that cannot be read."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from exif_photo import jpeg
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_coco import write_photo
+
+from hrpose.errors import DataError, DataWarning, MissingDataError
+from hrpose.media.images import Reading, check_photos, decode_image, read_image
+
+PICTURE = cv2.resize(np.random.default_rng(0).integers(0, 255, (9, 13, 3), np.uint8), (131, 90))
+
+
+def opencv_rgb(file: Path):
+    return cv2.cvtColor(cv2.imread(str(file), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION), cv2.COLOR_BGR2RGB)
+
+
+@pytest.mark.parametrize("options", [[], ["progressive"], ["444"], ["low"]])
+def test_jpeg_pixels_equal_opencv(options: list[str], tmp_path: Path) -> None:
+    flags = {
+        "progressive": [cv2.IMWRITE_JPEG_PROGRESSIVE, 1],
+        "444": [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444],
+        "low": [cv2.IMWRITE_JPEG_QUALITY, 12],
+    }
+    file = tmp_path / "a.jpg"
+    cv2.imwrite(str(file), PICTURE, [flag for option in options for flag in flags[option]])
+    np.testing.assert_array_equal(read_image(file), opencv_rgb(file))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.webp", "gray.jpg", "gray.png", "misnamed.jpg"])
+def test_other_formats_give_rgb(name: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    picture = PICTURE[..., 0] if "gray" in name else PICTURE
+    cv2.imwrite(str(tmp_path / "a.png" if "misnamed" in name else file), picture)
+    if "misnamed" in name:
+        (tmp_path / "a.png").rename(file)
+    assert read_image(file).shape == (90, 131, 3)
+    np.testing.assert_array_equal(read_image(file), opencv_rgb(file))
+
+
+DEEP_FORMS = [(".png", 1), (".png", 3), (".png", 4), (".tiff", 1), (".tiff", 3), (".pgm", 1), (".ppm", 3)]
+
+
+@given(st.integers(8, 16), st.integers(0, 2**32 - 1), st.sampled_from(DEEP_FORMS))
+def test_16_bits_are_scaled_by_those_in_use(depth: int, seed: int, form: tuple[str, int]) -> None:
+    """The highest bits of the depth become the pixels; more bits than that are refused, and opacity is no colour."""
+    suffix, channels = form
+    deep = np.random.default_rng(seed).integers(0, 2**depth, (5, 7, channels)).astype(np.uint16)
+    deep[0, 0] = 2**depth - 1
+    content = cv2.imencode(suffix, deep)[1].tobytes()
+    colours = deep[..., 2::-1] if channels > 1 else deep.repeat(3, axis=2)
+    found = decode_image(content, "a", Reading(bit_depth=depth))
+    np.testing.assert_array_equal(found, colours >> (depth - 8))
+    assert found.max() == 255
+    if depth > 8:
+        with pytest.raises(DataError, match=rf"Expected a to use {depth - 1} bits .*data\.bit_depth="):
+            decode_image(content, "a", Reading(bit_depth=depth - 1))
+
+
+@given(st.sampled_from([None, 8, 12, 16]), st.sampled_from([".png", ".bmp", ".jpg", ".webp", ".tiff"]))
+def test_8_bits_are_never_scaled(depth: int | None, suffix: str) -> None:
+    content = cv2.imencode(suffix, PICTURE)[1].tobytes()
+    expected = cv2.cvtColor(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    np.testing.assert_array_equal(decode_image(content, "a", Reading(bit_depth=depth)), expected)
+
+
+def test_a_dark_image_is_scaled_by_its_own_bits_with_a_warning() -> None:
+    content = cv2.imencode(".png", PICTURE.astype(np.uint16) * 16)[1].tobytes()
+    with pytest.warns(DataWarning, match=r"a\.png has 16 bits per channel and uses 12 of them"):
+        found = decode_image(content, "a.png")
+    np.testing.assert_array_equal(found, PICTURE[..., ::-1])
+
+
+@pytest.mark.parametrize("suffix", [".hdr", ".pfm", ".tiff"])
+def test_floating_point_images_are_refused(suffix: str) -> None:
+    content = cv2.imencode(suffix, (PICTURE / 255).astype(np.float32))[1].tobytes()
+    with pytest.raises(DataError, match=r"at a.*float32, from 0|at a.*cannot be decoded"):
+        decode_image(content, "a")
+
+
+@pytest.mark.parametrize("depth", [0, 7, 17, "12", 8.5])
+def test_a_bit_depth_out_of_range_is_refused(depth) -> None:
+    with pytest.raises(ValueError, match="`bit_depth` to be null or from 8 to 16"):
+        Reading(bit_depth=depth)
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_a_size_that_the_exif_orientation_explains_names_the_key(upright: bool, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg(orientation=6))
+    size = (80, 60) if upright else (60, 80)
+    with pytest.raises(DataError, match=rf"EXIF orientation is 6; .* set data\.upright={str(not upright).lower()}\."):
+        read_image(tmp_path / "a.jpg", size=size, reading=Reading(upright))
+    assert read_image(tmp_path / "a.jpg", size=size, reading=Reading(not upright)).shape[1::-1] == size
+
+
+def test_exif_orientation_is_ignored(tmp_path: Path) -> None:
+    plain = cv2.imencode(".jpg", PICTURE)[1].tobytes()
+    turned = bytes.fromhex("ffe100224578696600004d4d002a000000080001011200030000000100060000000000000000")[:36]
+    file = tmp_path / "turned.jpg"
+    file.write_bytes(plain[:2] + turned + plain[2:])
+    assert cv2.imread(str(file)).shape[:2] == (131, 90)
+    assert read_image(file).shape == (90, 131, 3)
+
+
+def test_harmless_flaws_are_read(tmp_path: Path) -> None:
+    content = cv2.imencode(".jpg", PICTURE)[1].tobytes()
+    trailing, stuffed = tmp_path / "trailing.jpg", tmp_path / "stuffed.jpg"
+    trailing.write_bytes(content + b"\0\0 something behind the end")
+    stuffed.write_bytes(content[:20] + b"\0\0\0" + content[20:])  # extraneous bytes before a marker
+    np.testing.assert_array_equal(
+        read_image(trailing), cv2.cvtColor(cv2.imdecode(np.frombuffer(content, np.uint8), 1), 4)
+    )
+    assert read_image(stuffed).shape == (90, 131, 3)
+
+
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.9, 0.999])
+@pytest.mark.parametrize("progressive", [0, 1])
+def test_truncated_jpeg_is_refused(part: float, progressive: int, tmp_path: Path) -> None:
+    content = cv2.imencode(".jpg", PICTURE, [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive])[1].tobytes()
+    file = tmp_path / "cut.jpg"
+    file.write_bytes(content[: int(len(content) * part)])
+    with pytest.raises(DataError, match=r"cut\.jpg, but it breaks off after \d+ bytes"):
+        read_image(file)
+
+
+@pytest.mark.parametrize("content", [b"hello, world", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"<html>404</html>"])
+def test_what_is_no_image_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.jpg"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_truncated_png_is_refused(tmp_path: Path) -> None:
+    content = cv2.imencode(".png", PICTURE)[1].tobytes()
+    (tmp_path / "a.png").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=r"a\.png"):
+        read_image(tmp_path / "a.png")
+
+
+def test_empty_and_missing_files_are_named(tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(DataError, match=r"empty\.jpg, but the file is empty"):
+        read_image(tmp_path / "empty.jpg")
+    for missing in (tmp_path / "none.jpg", tmp_path):
+        with pytest.raises(MissingDataError, match="no such file"):
+            read_image(missing)
+
+
+def test_all_missing_photos_are_counted_and_three_named(tmp_path: Path) -> None:
+    write_photo(tmp_path / "photos" / "b" / "there.jpg")
+    names = ["b/there.jpg", "b/1.jpg", "a/2.jpg", "3.jpg", "4.jpg"]
+    with pytest.raises(MissingDataError, match=r"5 photos .* 4 are missing: b/1\.jpg, a/2\.jpg, 3\.jpg, \.\.\."):
+        check_photos(names, tmp_path / "photos")
+    check_photos(names[:1], tmp_path / "photos")
+
+
+def test_a_photo_folder_one_step_off_is_found(tmp_path: Path) -> None:
+    write_photo(tmp_path / "photos" / "train" / "1.jpg")
+    with pytest.raises(
+        MissingDataError, match=rf"1 is missing: train/1\.jpg\. train/1\.jpg is in {tmp_path}/photos: is that"
+    ):
+        check_photos(["train/1.jpg"], tmp_path / "photos" / "train")
+    with pytest.raises(MissingDataError, match=rf"1\.jpg is in {tmp_path}/photos/train: is that the photo folder\?"):
+        check_photos(["1.jpg"], tmp_path / "photos")
+
+
+def test_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match=r"photo folder .*nowhere"):
+        check_photos(["a.jpg"], tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["/a.jpg", "../a.jpg", "b/../../a.jpg", "b\\a.jpg", "", "C:/a.jpg", "a\0.jpg"])
+def test_names_that_climb_out_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="below the photo folder"):
+        check_photos([name], tmp_path)
+
+
+def test_links_may_stand_for_the_folder_but_not_lead_out_of_it(tmp_path: Path) -> None:
+    write_photo(tmp_path / "store" / "a.jpg")
+    secret = write_photo(tmp_path / "secret.jpg")
+    (tmp_path / "photos").symlink_to(tmp_path / "store")
+    check_photos(["a.jpg"], tmp_path / "photos")
+    (tmp_path / "store" / "out.jpg").symlink_to(secret)
+    (tmp_path / "store" / "in.jpg").symlink_to("a.jpg")
+    check_photos(["in.jpg"], tmp_path / "photos")
+    with pytest.raises(DataError, match=r"out\.jpg to lie in the photo folder.*secret\.jpg"):
+        check_photos(["out.jpg"], tmp_path / "photos")
+    (tmp_path / "store" / "sub").symlink_to(tmp_path)
+    with pytest.raises(DataError, match="symbolic link"):
+        check_photos(["sub/secret.jpg"], tmp_path / "photos")

@@ -1,0 +1,130 @@
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from exif_photo import jpeg
+
+from hrpose.errors import DataError, MissingDataError
+from hrpose.media.load import load_image
+
+PHOTO = np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8)
+
+
+@pytest.fixture
+def png(tmp_path: Path) -> Path:
+    file = tmp_path / "photo.png"
+    cv2.imwrite(str(file), PHOTO[..., ::-1])
+    return file
+
+
+def test_every_form_of_a_photo_gives_the_same_pixels(png: Path) -> None:
+    from PIL import Image  # not among the dependencies of the reader
+
+    with png.open("rb") as stream:
+        forms = {
+            "path": png,
+            "name": str(png),
+            "stream": stream,
+            "bytes": png.read_bytes(),
+            "memory": io.BytesIO(png.read_bytes()),
+            "array": PHOTO,
+            "Pillow": Image.fromarray(PHOTO),
+            "Pillow RGBA": Image.fromarray(PHOTO).convert("RGBA"),
+            "tensor": torch.from_numpy(PHOTO).permute(2, 0, 1),
+            "fractions": torch.from_numpy(PHOTO).permute(2, 0, 1) / 255,
+            "half": (torch.from_numpy(PHOTO).permute(2, 0, 1) / 255).double(),
+        }
+        for name, form in forms.items():
+            image = load_image(form)
+            assert image.dtype == np.uint8, name
+            assert image.flags.c_contiguous, name
+            np.testing.assert_array_equal(image, PHOTO, err_msg=name)
+
+
+@pytest.mark.parametrize("grey", [PHOTO[..., 0], PHOTO[..., :1]])
+def test_grey_becomes_three_equal_channels(grey: np.ndarray) -> None:
+    np.testing.assert_array_equal(load_image(grey), np.stack([PHOTO[..., 0]] * 3, axis=-1))
+
+
+def test_a_phone_photo_is_turned_upright_unless_told() -> None:
+    stored, turned = load_image(jpeg()), load_image(jpeg(orientation=6))
+    np.testing.assert_array_equal(turned, np.rot90(stored, -1))
+    np.testing.assert_array_equal(load_image(jpeg(orientation=6), upright=False), stored)
+    np.testing.assert_array_equal(load_image(jpeg(orientation=3)), np.rot90(stored, 2))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_picture_of_16_bits_is_read_as_its_file_is(order: str) -> None:
+    from PIL import Image  # not among the dependencies of the reader
+
+    deep = PHOTO[..., 0].astype(np.uint16) * 256 + 255
+    stored = cv2.imencode(".png", deep)[1].tobytes()
+    np.testing.assert_array_equal(load_image(stored)[..., 0], PHOTO[..., 0])
+    np.testing.assert_array_equal(load_image(Image.fromarray(deep.astype(f"{order}u2"))), load_image(stored))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (PHOTO[..., 0] * np.int32(256), "mode I goes from .* to 6"),
+        (PHOTO[..., 0] / np.float32(255), "mode F goes from 0"),
+    ],
+)
+def test_numbers_that_pillow_would_cut_off_are_refused(values: np.ndarray, message: str) -> None:
+    from PIL import Image  # not among the dependencies of the reader
+
+    with pytest.raises(DataError, match=message):
+        load_image(Image.fromarray(values))
+
+
+def test_a_file_opened_as_text_is_refused(png: Path) -> None:
+    with png.open(encoding="utf-8") as stream, pytest.raises(DataError, match="binary mode, but it gave str"):
+        load_image(stream)
+
+
+def test_a_stream_that_was_read_already_says_so(png: Path) -> None:
+    stream = io.BytesIO(png.read_bytes())
+    load_image(stream)
+    with pytest.raises(DataError, match=r"read from its beginning, .* Call seek\(0\) first"):
+        load_image(stream)
+
+
+@pytest.mark.parametrize("address", ["https://a.org/b.jpg", "s3://a/b.jpg", Path("http://a.org/b.jpg")])
+def test_an_address_is_not_fetched(address) -> None:
+    with pytest.raises(DataError, match=r"the path of a photo, but got the address .* Download it"):
+        load_image(address)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (PHOTO / 255, r"uint8, from 0 to 255, but got float64. If it goes from 0 to 1, give \(255"),
+        (PHOTO.astype(np.int32), "uint8, from 0 to 255, but got int32"),
+        (PHOTO[None], r"\(1, 6, 8, 3\). Give a list"),
+        (np.concatenate([PHOTO, PHOTO[..., :1]], axis=-1), "Leave the opacity out"),
+        (PHOTO.transpose(2, 0, 1), "channels come first"),
+        (PHOTO[:0], r"\(0, 8, 3\)"),
+        (torch.zeros(6, 8, 3), r"tensor \(3, H, W\), but got the shape \(6, 8, 3\)"),
+        (torch.zeros(2, 3, 6, 8), "Give a list of its images"),
+        (torch.full((3, 2, 2), 1.5), "from 0 to 1, but it goes from 1.5 to 1.5"),
+        (torch.full((3, 2, 2), torch.nan), "from 0 to 1, but it goes from nan"),
+        (torch.zeros(3, 2, 2, dtype=torch.int64), "but got torch.int64"),
+        (7, "Expected an image: a path.* but got int"),
+        (b"", "the bytes given, but the file is empty"),
+        (b"neither", "cannot be decoded"),
+        (jpeg()[:200], "breaks off after 200 bytes"),
+        (io.StringIO("text"), "binary mode, but it gave str"),
+    ],
+)
+def test_what_is_no_image_is_refused(source, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load_image(source)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    for file in (tmp_path / "none.jpg", tmp_path):
+        with pytest.raises(MissingDataError, match=str(file)):
+            load_image(file)

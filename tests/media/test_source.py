@@ -1,0 +1,119 @@
+"""What a source means: files of odd names, patterns, cameras; what is not found is explained."""
+
+from pathlib import Path
+
+import pytest
+
+from hrpose.media.source import Camera, Photos, Video, find_media
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in (
+        "b.jpg",
+        "a.PNG",
+        "notes.txt",
+        "film.mp4",
+        "in/c d.jpg",
+        "in/deep/e=f.jpeg",
+        "other/[1].jpg",
+        "empty/x.csv",
+        "odd [x]/1.jpg",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("source", "folder", "names"),
+    [
+        ("b.jpg", ".", ("b.jpg",)),
+        ("notes.txt", ".", ("notes.txt",)),  # who names a file wants it
+        (".", ".", ("a.PNG", "b.jpg")),
+        ("in", "in", ("c d.jpg",)),
+        ("in/", "in", ("c d.jpg",)),
+        ("*.jpg", ".", ("b.jpg",)),
+        ("in/*", "in", ("c d.jpg",)),
+        ("**/*.jp*g", ".", ("b.jpg", "in/c d.jpg", "in/deep/e=f.jpeg", "odd [x]/1.jpg", "other/[1].jpg")),
+        ("in/**/*", "in", ("c d.jpg", "deep/e=f.jpeg")),
+        ("i?/*.jpg", ".", ("in/c d.jpg",)),
+        ("odd [x]/*.jpg", "odd [x]", ("1.jpg",)),  # so does a folder
+        ("odd*/*.jpg", ".", ("odd [x]/1.jpg",)),
+        ("other/[1].jpg", "other", ("[1].jpg",)),  # the file itself goes before the pattern
+        ("other/../in/*.jpg", "in", ("c d.jpg",)),
+        ("in/../*.jpg", ".", ("b.jpg",)),
+    ],
+)
+def test_photos_are_found_and_sorted(here, source, folder, names):
+    photos = find_media(source)
+    assert isinstance(photos, Photos)
+    assert photos.names == names
+    assert len(photos) == len(names)
+    assert photos.folder.resolve() == (here / folder).resolve()
+    assert all((photos.folder / name).is_file() for name in photos.names)
+
+
+def test_a_link_that_leads_nowhere_is_a_photo_that_cannot_be_read(here):
+    """So it is told at the end, with the others; nobody asked to leave it out."""
+    (here / "in" / "lost.jpg").symlink_to(here / "gone.jpg")
+    (here / "in" / "folder.jpg").mkdir()
+    for source in ("in", "in/*.jpg"):
+        assert find_media(source).names == ("c d.jpg", "lost.jpg")
+
+
+def test_absolute_paths_and_the_home_folder(here, monkeypatch):
+    assert find_media(str(here / "in" / "*.jpg")) == Photos(here / "in", ("c d.jpg",))
+    monkeypatch.setenv("HOME", str(here))
+    assert find_media("~/in") == Photos(here / "in", ("c d.jpg",))
+    assert find_media("~/in/*.jpg") == Photos(here / "in", ("c d.jpg",))
+
+
+def test_names_never_lead_out_of_the_folder(here):
+    for source in ("**/*.jpg", "in/../**/*.jpg", "*/../in/*.jpg", "../*/in/*.jpg", "in/deep/../../*.jpg"):
+        photos = find_media(source)
+        assert all(".." not in name.split("/") and not name.startswith("/") for name in photos.names), source
+
+
+@pytest.mark.parametrize(("source", "number"), [(0, 0), (2, 2), ("camera", 0), ("1", 1)])
+def test_cameras(here, source, number):
+    assert find_media(source) == Camera(number)
+
+
+def test_a_video_is_a_file_or_the_only_match(here):
+    assert find_media("film.mp4") == Video(Path("film.mp4"))
+    assert find_media("f*.mp4") == Video(Path("film.mp4"))
+    with pytest.raises(ValueError, match=r"\* matches 2 photos and 1 videos. Give the videos one by one"):
+        find_media("*")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("c.jpg", "there is no file or folder c.jpg. Did you mean b.jpg?"),
+        ("fulm.mp4", "there is no file or folder fulm.mp4. Did you mean film.mp4?"),
+        ("inn/x.jpg", "there is no file or folder inn/x.jpg. There is no folder inn."),
+        ("in/*.png", "no photo or video matches in/*.png."),
+        ("inn/*.png", "no photo or video matches inn/*.png. Did you mean in?"),
+        ("empty/*", "no photo or video matches empty/*. 1 other files and folders do."),
+        ("empty", "there are no photos in the folder empty. It has .csv."),
+        ("in/deep/../../other/..", None),
+    ],
+)
+def test_what_is_not_found_is_explained(here, source, message):
+    if message is None:
+        assert len(find_media(source)) == 2
+        return
+    with pytest.raises(ValueError) as error:
+        find_media(source)
+    assert str(error.value) == message
+
+
+def test_a_folder_of_folders_says_how_to_reach_in(here):
+    (here / "in" / "c d.jpg").unlink()
+    with pytest.raises(ValueError, match=r"Those of folders inside it are taken with in/\*\*/\*.jpg"):
+        find_media("in")
+    (here / "void").mkdir()
+    with pytest.raises(ValueError, match="It is empty"):
+        find_media("void")

@@ -1,0 +1,169 @@
+"""Videos: what is written can be read again, one frame at a time, with its times; what cannot be used is said."""
+
+import logging
+from unittest.mock import patch
+
+import cv2
+import numpy as np
+import pytest
+
+from hrpose.errors import DataError, MissingDataError
+from hrpose.media.video import VideoReader, VideoWriter
+from hrpose.synthetic import draw_walk
+
+
+@pytest.fixture(scope="module")
+def film():
+    return list(draw_walk(num_frames=8, image_size=(160, 120), frame_rate=12.5))
+
+
+@pytest.fixture
+def video(film, tmp_path):
+    file = tmp_path / "a folder" / "walk [1].mp4"
+    with VideoWriter(file, frame_rate=12.5) as writer:
+        for frame in film:
+            writer.write(frame.image)
+    return file
+
+
+def test_frames_come_back_in_order_with_their_times_and_colours(video, film):
+    with VideoReader(video) as reader:
+        assert (reader.frame_rate, reader.num_frames) == (12.5, 8)
+        frames = list(reader)
+    assert [frame.index for frame in frames] == list(range(8))
+    np.testing.assert_allclose([frame.time for frame in frames], [frame.time for frame in film], atol=1e-3)
+    for read, drawn in zip(frames, film, strict=True):
+        assert read.image.shape == (120, 160, 3)
+        assert read.image.dtype == np.uint8
+        assert (
+            np.abs(read.image.astype(int) - drawn.image).mean() < 6
+        )  # compression; red and blue exchanged give far more
+        assert np.abs(read.image[..., ::-1].astype(int) - drawn.image).mean() > 20
+
+
+def test_frames_are_read_one_at_a_time(video):
+    with VideoReader(video) as reader, patch.object(reader, "_capture", wraps=reader._capture) as capture:
+        frames = iter(reader)
+        next(frames)
+        next(frames)
+        assert capture.read.call_count == 2
+
+
+def test_no_more_frames_than_asked_for(video):
+    with VideoReader(video, max_frames=3) as reader:
+        assert reader.num_frames == 3
+        assert len(list(reader)) == 3
+    with pytest.raises(ValueError, match="at least 1, but got 0"):
+        VideoReader(video, max_frames=0)
+
+
+def test_an_odd_row_and_column_are_left_out(tmp_path):
+    picture = (
+        np.random.default_rng(0).integers(60, 200, (9, 13, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)[:71, :101]
+    )
+    with VideoWriter(tmp_path / "odd.mp4", frame_rate=25) as writer:
+        writer.write(picture)
+    with VideoReader(tmp_path / "odd.mp4") as reader:
+        (frame,) = reader
+    assert frame.image.shape == (70, 100, 3)
+    assert np.abs(frame.image.astype(int) - picture[:70, :100]).mean() < 12
+
+
+def test_a_video_is_whole_after_an_error(film, tmp_path):
+    def interrupted():
+        with VideoWriter(tmp_path / "cut.mp4", frame_rate=25) as writer:
+            for frame in film[:5]:
+                writer.write(frame.image)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    with VideoReader(tmp_path / "cut.mp4") as reader:
+        assert len(list(reader)) == 5
+
+
+class Capture:
+    """Stands for a camera or a file that says strange things of itself."""
+
+    def __init__(self, stamps, rate=0.0, count=0):
+        self.stamps, self.values = list(stamps), {cv2.CAP_PROP_FPS: rate, cv2.CAP_PROP_FRAME_COUNT: count}
+
+    def isOpened(self):
+        return True
+
+    def get(self, key):
+        return self.values.get(key, 0.0)
+
+    def read(self):
+        if not self.stamps:
+            return False, None
+        self.values[cv2.CAP_PROP_POS_MSEC] = self.stamps.pop(0)
+        return True, np.zeros((4, 4, 3), np.uint8)
+
+    def release(self):
+        pass
+
+
+@pytest.mark.parametrize("rate", [0.0, float("nan"), -1.0, 90000.0])
+def test_a_rate_that_is_not_known_is_said(rate, tmp_path, caplog):
+    file = tmp_path / "x.avi"
+    file.touch()
+    with patch("cv2.VideoCapture", return_value=Capture([0], rate)), caplog.at_level(logging.WARNING):
+        assert VideoReader(file).frame_rate == 25.0
+    assert "does not say how many frames it has in a second: 25 is taken" in caplog.text
+
+
+def test_times_always_go_on(tmp_path):
+    file = tmp_path / "x.avi"
+    file.touch()
+    with patch("cv2.VideoCapture", return_value=Capture([0, 40, 40, 130, 0], 25.0)):
+        times = [frame.time for frame in VideoReader(file)]
+    np.testing.assert_allclose(times, [0.0, 0.04, 0.08, 0.13, 0.17])
+
+
+def test_frames_of_a_camera_are_timed_by_the_clock():
+    with (
+        patch("cv2.VideoCapture", return_value=Capture([0] * 3, 30.0)),
+        patch("time.monotonic", side_effect=[5.0, 5.1, 5.3, 5.35]),
+    ):
+        reader = VideoReader(0)
+        assert reader.num_frames is None
+        np.testing.assert_allclose([frame.time for frame in reader], [0.1, 0.3, 0.35])
+
+
+def test_a_video_that_breaks_off_is_said(tmp_path, caplog):
+    file = tmp_path / "x.avi"
+    file.touch()
+    with patch("cv2.VideoCapture", return_value=Capture([0, 40], 25.0, 100)), caplog.at_level(logging.WARNING):
+        assert len(list(VideoReader(file))) == 2
+    assert "it says that it has 100 frames, but breaks off after 2" in caplog.text
+    with (
+        patch("cv2.VideoCapture", return_value=Capture([], 25.0)),
+        pytest.raises(DataError, match="not one could be read"),
+    ):
+        list(VideoReader(file))
+
+
+def test_what_is_no_video_is_said(tmp_path):
+    (tmp_path / "text.mp4").write_text("no video")
+    with pytest.raises(DataError, match=r"cannot decode it\. Convert it: ffmpeg -i text\.mp4"):
+        VideoReader(tmp_path / "text.mp4")
+    with pytest.raises(MissingDataError, match="there is no such file"):
+        VideoReader(tmp_path / "none.mp4")
+    with pytest.raises(MissingDataError, match="camera number 99, but none answers"):
+        VideoReader(99)
+
+
+def test_nothing_is_overwritten_and_frames_have_one_size(video, film, tmp_path):
+    with pytest.raises(FileExistsError, match="is there already"):
+        VideoWriter(video, frame_rate=25)
+    with pytest.raises(ValueError, match=r"ends in .mp4, but got x.avi"):
+        VideoWriter("x.avi", frame_rate=25)
+    with pytest.raises(ValueError, match="`frame_rate` from above 0"):
+        VideoWriter(tmp_path / "x.mp4", frame_rate=0)
+    with VideoWriter(tmp_path / "y.mp4", frame_rate=25) as writer:
+        writer.write(film[0].image)
+        with pytest.raises(ValueError, match="160 x 120 pixels as before, but got 80 x 120"):
+            writer.write(film[0].image[:, :80])
+        with pytest.raises(ValueError, match="uint8 RGB, but got float64"):
+            writer.write(film[0].image / 255)

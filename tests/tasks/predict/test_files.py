@@ -1,0 +1,65 @@
+"""The result files: COCO's form, whole at any time, never over others."""
+
+import csv
+import json
+
+import pytest
+from pycocotools.coco import COCO as CocoFile
+
+from hrpose.skeletons import Skeleton
+from hrpose.tasks.predict.files import PredictionFiles
+
+EYES = Skeleton.from_names(["left_eye", "right_eye"], name="eyes", edges=[(0, 1)])
+ROW = {"image_id": 1, "category_id": 1, "keypoints": [1.5, 2.0, 0.9, 3.0, 4.0, 0.1], "score": 0.75}
+
+
+def test_pycocotools_reads_them(tmp_path, capsys):
+    with PredictionFiles(tmp_path / "run", EYES, category_id=1) as files:
+        files.add({"id": 1, "file_name": "a.jpg", "width": 10, "height": 20}, [ROW, {**ROW, "score": 0.5}])
+        files.add({"id": 2, "file_name": "b, ü.jpg", "width": 10, "height": 20}, [])
+    images = CocoFile(tmp_path / "run" / "images.json")
+    results = images.loadRes(str(tmp_path / "run" / "poses.json"))
+    assert [results.anns[number]["score"] for number in results.getAnnIds(imgIds=[1])] == [0.75, 0.5]
+    assert images.loadImgs([2])[0]["file_name"] == "b, ü.jpg"
+    assert Skeleton.from_category(images.cats[1]).edges == ((0, 1),)
+    assert json.loads((tmp_path / "run" / "poses.json").read_text())[0] == ROW
+    assert not (tmp_path / "run" / "poses.csv").exists()
+
+
+def test_the_table_has_a_row_for_each_person(tmp_path):
+    with PredictionFiles(tmp_path, EYES, table=True) as files:
+        files.add({"id": 1, "file_name": "a, b.jpg"}, [ROW])
+        files.add({"id": 2, "file_name": "film/000002", "time": 0.04}, [{**ROW, "track_id": 3}])
+    with (tmp_path / "poses.csv").open(newline="") as stream:
+        header, first, second = csv.reader(stream)
+    assert header[:5] == ["image_id", "file_name", "time", "track_id", "score"]
+    assert header[5:] == [f"{side}_eye_{part}" for side in ("left", "right") for part in ("x", "y", "score")]
+    assert first == ["1", "a, b.jpg", "", "", "0.75", "1.5", "2.0", "0.9", "3.0", "4.0", "0.1"]
+    assert second[:4] == ["2", "film/000002", "0.04", "3"]
+
+
+def test_an_interrupted_run_leaves_whole_files(tmp_path):
+    def interrupted():
+        with PredictionFiles(tmp_path, EYES) as files:
+            files.add({"id": 1, "file_name": "a.jpg"}, [ROW])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert len(json.loads((tmp_path / "poses.json").read_text())) == 1
+    assert len(json.loads((tmp_path / "images.json").read_text())["images"]) == 1
+
+
+def test_nothing_at_all_is_a_valid_file_too(tmp_path):
+    with PredictionFiles(tmp_path, EYES):
+        pass
+    assert json.loads((tmp_path / "poses.json").read_text()) == []
+    assert json.loads((tmp_path / "images.json").read_text())["images"] == []
+
+
+@pytest.mark.parametrize("name", ["poses.json", "images.json", "poses.csv"])
+def test_files_of_another_run_are_left_alone(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(FileExistsError, match="is there already, from another run"):
+        PredictionFiles(tmp_path, EYES, table=True)
+    assert (tmp_path / name).read_text() == "mine"

@@ -1,0 +1,20 @@
+"""The names of what is drawn."""
+
+from pathlib import Path
+
+import pytest
+
+from hrpose.tasks.predict.images import PhotoTask, check_pictures
+
+
+def tasks(*names):
+    return [PhotoTask(Path(name), name, number) for number, name in enumerate(names, start=1)]
+
+
+def test_photos_of_other_formats_are_drawn_beside_their_name():
+    check_pictures(tasks("a.tif", "a.jpg", "a.webp", "b/a.tif.jpg", "A.JPG"))
+
+
+def test_two_photos_are_not_drawn_into_one_file():
+    with pytest.raises(ValueError, match=r"x/a\.tif and x/a\.tif\.jpg would both be drawn into pictures/x/a\.tif\.jpg"):
+        check_pictures(tasks("x/a.tif", "x/b.jpg", "x/a.tif.jpg"))

@@ -1,0 +1,83 @@
+"""Chunks over processes: the same chunks for any number, results in order, faults of a process are told."""
+
+import queue
+from pathlib import Path
+
+import pytest
+import torch
+
+from hrpose.tasks.predict.images import PhotoResult, PhotoTask
+from hrpose.tasks.predict.settings import Settings
+from hrpose.tasks.predict.workers import _in_order, cut_chunks, jobs_of
+
+SETTINGS = Settings(Path("x"), "auto", {}, {}, None, None, 0.9, True)
+TASKS = [PhotoTask(Path(str(number)), str(number), number) for number in range(7)]
+
+
+class Results:
+    """A queue that has all its messages already."""
+
+    def __init__(self, *messages):
+        self.messages = list(messages)
+
+    def get(self, timeout):
+        if not self.messages:
+            raise queue.Empty
+        return self.messages.pop(0)
+
+
+class Process:
+    def __init__(self, exitcode):
+        self.exitcode = exitcode
+
+
+def result(number):
+    return PhotoResult({"id": number}, [])
+
+
+def test_chunks_do_not_depend_on_the_number_of_processes():
+    assert [len(chunk) for chunk in cut_chunks(TASKS, 3)] == [3, 3, 1]
+    assert [task.image_id for chunk in cut_chunks(TASKS, 3) for task in chunk] == list(range(7))
+
+
+def test_numbers_out_of_range_are_refused():
+    with pytest.raises(ValueError, match="`chunk_size` to be at least 1, but got 0"):
+        cut_chunks(TASKS, 0)
+    with pytest.raises(ValueError, match="`devices` to be at least 1, but got 0"):
+        jobs_of(SETTINGS, devices=0, category_id=1, picture_dir=None)
+
+
+def test_results_come_in_the_order_of_the_photos():
+    messages = [(place, result(place)) for place in (3, 0, 4, 1, 2)]
+    assert [found.image["id"] for found in _in_order(Results(*messages), [], 5)] == [0, 1, 2, 3, 4]
+
+
+def test_what_a_process_has_to_say_to_the_user_is_said():
+    with pytest.raises(ValueError, match="no such weights"):
+        list(_in_order(Results(("error", "user", "no such weights")), [], 1))
+    with pytest.raises(RuntimeError, match="Traceback"):
+        list(_in_order(Results(("error", "trace", "Traceback ...")), [], 1))
+
+
+def test_a_process_that_is_killed_is_noticed():
+    with pytest.raises(RuntimeError, match="ended with status -9; was it killed for its memory"):
+        list(_in_order(Results(), [Process(None), Process(-9)], 1))
+
+
+def test_each_process_has_a_device(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    jobs = jobs_of(SETTINGS, devices=2, category_id=1, picture_dir=None)
+    assert [job.settings.device for job in jobs] == ["cuda:0", "cuda:1"]
+    with pytest.raises(ValueError, match="Expected 3 devices, but torch finds 2 GPUs here"):
+        jobs_of(SETTINGS, devices=3, category_id=1, picture_dir=None)
+    with pytest.raises(ValueError, match=r"but got 'cuda:1'\. Leave its number out"):
+        jobs_of(SETTINGS.on_device("cuda:1"), devices=2, category_id=1, picture_dir=None)
+
+
+def test_processes_on_the_cpu_share_its_cores(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    jobs = jobs_of(SETTINGS.on_device("cpu"), devices=2, category_id=1, picture_dir=None)
+    assert [(job.settings.device, job.num_threads) for job in jobs] == [("cpu", 4)] * 2
+    (alone,) = jobs_of(SETTINGS, devices=1, category_id=1, picture_dir=None)
+    assert (alone.settings.device, alone.num_threads) == ("auto", None)

@@ -1,0 +1,123 @@
+"""Network, codec and loss are let through on shapes before a run begins."""
+
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from hrpose.codecs import HeatmapCodec, IntegralCodec, RegressionCodec, SimccCodec
+from hrpose.config import ConfigError, compose
+from hrpose.losses import CoordinateLoss, HeatmapMSELoss, HeatmapOHKMLoss, IntegralLoss, RLELoss, SimccLoss
+from hrpose.models import DeepPose, HRNet, SimCC, SimpleBaseline, StackedHourglass
+from hrpose.tasks.dry_run import rehearse, rehearse_config
+
+SIZE, CELLS = (64, 128), (16, 32)
+
+
+def deeppose(**arguments):
+    return DeepPose(SimpleBaseline(18, None, deconv_channels=(), deconv_kernels=()), 3, **arguments)
+
+
+NETS = {
+    "heatmaps": lambda: HRNet(4, 3, num_modules=(1, 1, 1), num_blocks=1),
+    "stacks": lambda: StackedHourglass(2, 3, width=8),
+    "coordinates": deeppose,
+    "sigmas": lambda: deeppose(sigmas=True),
+    "bins": lambda: SimCC(SimpleBaseline(18, None), 3, input_size=SIZE),
+}
+CODECS = {
+    "heatmap": HeatmapCodec(SIZE, CELLS),
+    "integral": IntegralCodec(SIZE, CELLS),
+    "regression": RegressionCodec(SIZE),
+    "simcc": SimccCodec(SIZE),
+}
+LOSSES = {
+    "mse": HeatmapMSELoss,
+    "integral": IntegralLoss,
+    "regression": CoordinateLoss,
+    "rle": RLELoss,
+    "simcc": lambda: SimccLoss(SIZE),
+}
+BELONGING = {
+    *(("heatmaps", "heatmap", "mse"), ("stacks", "heatmap", "mse"), ("heatmaps", "integral", "integral")),
+    *(("stacks", "integral", "integral"), ("coordinates", "regression", "regression")),
+    *(("sigmas", "regression", "rle"), ("bins", "simcc", "simcc")),
+}
+
+
+@pytest.fixture(scope="module", params=NETS)
+def net(request):
+    return request.param, NETS[request.param]()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("codec", CODECS)
+def test_only_what_belongs_together_passes(net, codec, loss):
+    name, network = net
+    if (name, codec, loss) in BELONGING:
+        rehearse(network, CODECS[codec], LOSSES[loss](), 3)
+        return
+    with pytest.raises(ConfigError, match=r"^(codec|loss): it does not go with model") as refusal:
+        rehearse(network, CODECS[codec], LOSSES[loss](), 3)
+    fitting = {"coordinates": "loss=regression", "sigmas": "loss=rle", "bins": "loss=simcc"}.get(name, "loss=mse")
+    assert fitting in str(refusal.value)
+
+
+def test_nothing_is_computed_and_nothing_changes():
+    network = NETS["heatmaps"]().train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    random = torch.get_rng_state()
+    rehearse(network, CODECS["heatmap"], HeatmapMSELoss(), 3)
+    assert torch.equal(random, torch.get_rng_state())
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_what_a_loss_says_of_its_arguments_is_passed_on():
+    with pytest.raises(ConfigError, match=r"at least top_k = 8 keypoints, but got 3\. Set loss\.top_k"):
+        rehearse(NETS["heatmaps"](), CODECS["heatmap"], HeatmapOHKMLoss(8), 3)
+
+
+def test_a_network_that_needs_numbers_is_let_pass_with_a_line_in_the_log(caplog):
+    class Undecided(nn.Module):
+        def forward(self, images):
+            return images if images.sum().item() > 0 else -images
+
+    with caplog.at_level(logging.WARNING):
+        rehearse(Undecided(), RegressionCodec(SIZE), CoordinateLoss(), 3)
+    assert "could not be rehearsed on shapes alone" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (["model=deeppose_tiny", "codec=heatmap_160x96"], "codec=regression_160x96 loss=regression"),
+        (["model=rle_tiny", "loss=regression"], "codec=regression_160x96 loss=rle"),
+        (["codec=regression_160x96"], "codec=heatmap_160x96 loss=mse, or codec=integral_160x96 loss=integral"),
+        (["experiment=w32_384x288", "model=simcc_w32"], "codec=simcc_384x288 loss=simcc"),
+        (["codec=heatmap_128x96", "model=deeppose_tiny"], "codec=regression_128x96 loss=regression"),
+        (
+            ["codec=heatmap_128x96", "codec.input_size=[96,192]", "codec.heatmap_size=[24,48]", "model=deeppose_tiny"],
+            r"codec=regression_256x192 codec.input_size=\[96,192\] loss=regression",
+        ),
+        (["codec=udp_offset_256x192", "loss=mse"], "loss=offset"),
+    ],
+)
+def test_the_words_that_fit_are_named(words, advice):
+    with pytest.raises(ConfigError, match=f"What fits this model: {advice}"):
+        rehearse_config(compose("fit", words))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *([f"model={name}_tiny"] for name in ("hrnet", "deeppose", "rle", "simcc")),
+        ["experiment=w32_256x192", "model=rle_w32"],
+        ["codec=integral_160x96"],
+        ["codec=udp_offset_256x192", "loss=offset"],
+        ["loss=ohkm"],
+    ],
+    ids=" ".join,
+)
+def test_a_word_or_two_are_enough(words):
+    rehearse_config(compose("fit", words))
