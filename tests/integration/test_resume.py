@@ -11,7 +11,6 @@ import torch
 from hrpose.models import WeightsError
 
 pytestmark = [
-    pytest.mark.trains,
     pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*log_every_n_steps.*:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*"),
@@ -40,6 +39,7 @@ def everything_of(checkpoint: Path) -> dict[str, torch.Tensor]:
     }
 
 
+@pytest.mark.trains
 def test_a_killed_run_resumes_to_the_bits_of_an_undisturbed_one(hrpose, tmp_path) -> None:
     assert hrpose("fit", *WORDS, "name=whole").returncode == 0
     bomb = ["+callbacks.bomb._target_=bomb.KillAtStep", "+callbacks.bomb.step=7"]
@@ -57,6 +57,7 @@ def test_a_killed_run_resumes_to_the_bits_of_an_undisturbed_one(hrpose, tmp_path
     assert [name for name in whole if not torch.equal(whole[name], again[name])] == []
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize(
     "schedule",
     [["schedule=none"], ["schedule=warmup_multistep", "schedule.warmup_steps=3", "schedule.milestones=[1]"]],
@@ -74,6 +75,7 @@ def test_a_finished_run_goes_on_for_more_epochs(fit, tmp_path, schedule) -> None
     assert [name for name in whole if not torch.equal(whole[name], again[name])] == []
 
 
+@pytest.mark.trains
 def test_a_resumed_run_that_never_gets_better_keeps_its_best(fit, tmp_path) -> None:
     fit("trainer.max_epochs=1", run="first")
     best = tmp_path / "first/checkpoints/best.ckpt"
