@@ -13,7 +13,6 @@ from hrpose.config import ConfigError
 from hrpose.weights import WeightsError
 
 pytestmark = [
-    pytest.mark.trains,
     pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*log_every_n_steps.*:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*"),
@@ -79,6 +78,7 @@ def resume_from_each(fit, tmp_path: Path, words: list[str], *, pattern: str) -> 
     return faults
 
 
+@pytest.mark.trains
 def test_a_killed_run_resumes_to_the_bits_of_an_undisturbed_one(hrpose, tmp_path) -> None:
     assert hrpose("fit", *WORDS, "name=whole").returncode == 0
     bomb = ["+callbacks.bomb._target_=bomb.KillAtStep", "+callbacks.bomb.step=7"]
@@ -159,6 +159,7 @@ def test_a_run_resumed_after_the_last_step_of_an_epoch_has_validated_the_epoch(f
     assert [step for step, _ in history["val/AP_gt"]] == [2]
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize(
     "schedule",
     [["schedule=none"], ["schedule=warmup_multistep", "schedule.warmup_steps=3", "schedule.milestones=[1]"]],
@@ -176,6 +177,7 @@ def test_a_finished_run_goes_on_for_more_epochs(fit, tmp_path, schedule) -> None
     assert [name for name in whole if not torch.equal(whole[name], again[name])] == []
 
 
+@pytest.mark.trains
 def test_a_resumed_run_that_never_gets_better_keeps_its_best(fit, tmp_path) -> None:
     fit("trainer.max_epochs=1", run="first")
     best = tmp_path / "first/checkpoints/best.ckpt"

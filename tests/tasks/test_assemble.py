@@ -2,7 +2,7 @@ import logging
 
 import pytest
 from lightning.pytorch.callbacks import RichProgressBar
-from tiny_coco import CATEGORY, content, write_json
+from tiny_coco import CATEGORY, content, write_dataset, write_json
 
 from hrpose.callbacks import RunProgress, TorchThreads
 from hrpose.config import ConfigError, compose
@@ -52,8 +52,10 @@ def test_the_number_of_threads_is_a_key_of_its_own(words, number, tmp_path):
 def warnings_of(names, words, tmp_path, caplog) -> list[str]:
     """Assemble a run on keypoints of these names, and give what it says about mirror pairs."""
     whole = content() | {"categories": [CATEGORY | {"keypoints": names, "sigmas": [0.1] * 17}]}
+    images = write_dataset(tmp_path) / "photos"
     file = write_json(tmp_path / "persons.json", whole)
-    paths = [f"data.{part}_annotations={file}" for part in ("train", "val")] + ["data.val_boxes=[gt]", "prepare=null"]
+    paths = [f"data.{part}_{name}" for part in ("train", "val") for name in (f"annotations={file}", f"images={images}")]
+    paths += ["data.val_boxes=[gt]", "prepare=null"]
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         assemble(compose("fit", [*paths, f"paths.run={tmp_path}", *words]))
