@@ -13,6 +13,7 @@ from hrpose.config.compose import compose, conf_dir
 from hrpose.config.errors import ConfigError, OverrideError, did_you_mean
 from hrpose.config.files import find_file_faults
 from hrpose.config.libraries import find_library_faults
+from hrpose.config.moved import new_name
 from hrpose.config.ranges import find_range_faults
 from hrpose.config.settings import HINTS, SETTINGS, SETTINGS_OF
 from hrpose.config.signatures import Signature, UnknownTargetError, find_signature
@@ -206,7 +207,8 @@ def _target_faults(key: str, node: DictConfig) -> Iterator[Fault]:
     try:
         signature = find_signature(target)
     except UnknownTargetError as error:
-        yield f"{key}._target_", str(error)
+        moved = new_name(target)
+        yield f"{key}._target_", f"{target} is now {moved}. Write the new name." if moved else str(error)
         return
     handed_over = HANDED_OVER.get(key, {})
     names = [str(name) for name in node if str(name) not in _INSTRUCTIONS]
