@@ -137,6 +137,8 @@ def test_a_run_resumed_within_any_epoch_ends_with_the_same_bits(
     ],
     ids=lambda limits: limits[0],
 )
+@pytest.mark.filterwarnings("ignore:You requested to overfit.*:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*could not find the monitored key.*:UserWarning")  # max_steps ends within an epoch
 def test_a_run_resumed_from_each_of_its_checkpoints_ends_with_the_same_bits(fit, tmp_path, limits) -> None:
     best = ["callbacks.best.filename='best_{step}'", "+callbacks.best.save_top_k=-1"]
     words = ["schedule=onecycle", *best, *limits]

@@ -17,6 +17,7 @@ from hrpose.config.sources import (
     NotUnderstoodError,
     class_bases,
     find,
+    load_module,
 )
 
 
@@ -76,7 +77,15 @@ def _read_signature(target: str) -> Signature:
 
 def _owner(target: str) -> Module | Definition | None:
     parent = target.rpartition(".")[0]
-    return find(parent) if parent else None
+    if not parent:
+        return None
+    try:
+        return find(parent)
+    except NotUnderstoodError:  # the package makes names while it runs, but the file of a module is enough
+        module = load_module(parent)
+        if module is None:
+            raise
+        return module
 
 
 def _constructor(definition: Definition) -> Signature | None:
