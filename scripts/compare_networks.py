@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "models"))
+sys.path.insert(0, str(ROOT / "tests" / "weights"))
 
 from golden_weights import TINY, draw_images, draw_weights  # noqa: E402  (the rule lies beside the tests)
 
