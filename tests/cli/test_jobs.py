@@ -102,7 +102,9 @@ def test_a_job_of_a_sweep_goes_on_from_its_own_checkpoint(tmp_path):
 
 
 def test_a_signal_before_the_first_job_ends_quietly(tmp_path):
-    before = "import importlib\nmain = importlib.import_module('hrpose.cli.main')  # hrpose.cli.main is the function too\n"
+    before = (
+        "import importlib\nmain = importlib.import_module('hrpose.cli.main')  # hrpose.cli.main is the function too\n"
+    )
     before += "main._check = lambda command: os.kill(os.getpid(), 15)"
     done = hrpose("fit", "seed=2", cwd=tmp_path, before=before)
     assert (done.returncode, done.stdout) == (143, "")
