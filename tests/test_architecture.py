@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,7 @@ def is_in(file: Path, rooms: tuple[str, ...]) -> bool:
     return any(room(file) == name or room(file).startswith(f"{name}/") for name in rooms)
 
 
+@cache
 def tree_of(file: Path) -> ast.Module:
     return ast.parse(file.read_text(), filename=str(file))
 

@@ -6,6 +6,8 @@ The names below are loaded when they are first used, so `import hrpose` is insta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from hrpose.moved import install as _install_moved_names
+
 if TYPE_CHECKING:
     from hrpose.codecs import (
         DarkCodec,
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from hrpose.weights.fetch import fetch_weights
 
 __version__ = "0.1.0"
+
+_install_moved_names()
 
 __all__ = [  # noqa: RUF022  in the order of sorted()
     "BoxFile",

@@ -20,6 +20,7 @@ FAULTS = {
     "data.val_batch_size=0": "data: .*`val_batch_size` to be at least 1",
     "data.num_workers=-1": "data: .*`num_workers` to be at least 0",
     "data.bbox_padding=0": "data.bbox_padding: expected a number above 0, but got 0",
+    "threads=0": "threads: expected at least 1, but got 0",
     "seed=-1": "seed: expected a number from 0 to 4294967295, but got -1",
     "optim.lr=-1": "optim.lr: expected at least 0, but got -1",
     "optim.weight_decay=-1": "optim: Invalid weight_decay value: -1",

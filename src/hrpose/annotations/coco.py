@@ -31,11 +31,12 @@ from hrpose.annotations.coco_rows import (
     read_rows,
     select_objects,
 )
+from hrpose.annotations.detections import read_detections
 from hrpose.annotations.findings import warn_of
 from hrpose.errors import MissingDataError
 from hrpose.skeletons import Skeleton
 
-__all__ = ["CocoAnnotations", "forget_annotations", "read_annotations", "read_skeleton"]
+__all__ = ["CocoAnnotations", "forget_annotations", "read_annotations", "read_detections", "read_skeleton"]
 
 _CacheKey = tuple[str, int, int, str]
 _cache: dict[_CacheKey, CocoAnnotations] = {}

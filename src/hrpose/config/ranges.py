@@ -9,6 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 _RANGES: Mapping[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
     "data.seed": (0, 2**32 - 1),
+    "threads": (1, float("inf")),
     "data.area_from_bbox": (0, float("inf")),
     "trainer.accumulate_grad_batches": (1, float("inf")),
     "trainer.check_val_every_n_epoch": (1, float("inf")),

@@ -13,11 +13,11 @@ from hrpose.config.compose import compose, conf_dir
 from hrpose.config.errors import ConfigError, OverrideError, did_you_mean
 from hrpose.config.files import find_file_faults
 from hrpose.config.libraries import find_library_faults
-from hrpose.config.moved import new_name
 from hrpose.config.ranges import find_range_faults
 from hrpose.config.settings import HINTS, SETTINGS, SETTINGS_OF
 from hrpose.config.signatures import Signature, UnknownTargetError, find_signature
 from hrpose.config.sources import Module
+from hrpose.moved import new_name
 
 Fault: TypeAlias = tuple[str, str]  # full key, what is wrong with it
 

@@ -1,6 +1,13 @@
-"""Names of earlier versions and what replaces them: one table for the messages and for docs/migration.md."""
+"""Names of earlier versions and what replaces them: one table for imports, messages and docs/migration.md."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 MOVED: Mapping[str, str] = {
     "hrpose.backends": "hrpose.export",
@@ -42,3 +49,40 @@ def new_name(target: str) -> str | None:
         if target == old or target.startswith(f"{old}."):
             return new + target.removeprefix(old)
     return None
+
+
+class MovedModules:
+    """A finder and loader that imports a moved module by its old name; the last one on `sys.meta_path`.
+
+    Warns:
+        DeprecationWarning: with the new name.
+    """
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Return how to load a moved module; None for every other name."""
+        return ModuleSpec(name, self) if name in MOVED else None  # type: ignore[arg-type]  # a loader by its methods
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Return the module at its new place."""
+        warnings.warn(f"{spec.name} is now {MOVED[spec.name]}.", DeprecationWarning, stacklevel=2)
+        return _Alias(spec.name, import_module(MOVED[spec.name]))
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Do nothing: the module has been executed at its new place."""
+
+
+class _Alias(ModuleType):
+    """A module under its old name: every attribute is that of the module at its new place."""
+
+    def __init__(self, name: str, module: ModuleType) -> None:
+        super().__init__(name, module.__doc__)
+        self.__dict__["_module"] = module
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.__dict__["_module"], name)
+
+
+def install() -> None:
+    """Make the old names importable, once per process."""
+    if not any(isinstance(finder, MovedModules) for finder in sys.meta_path):
+        sys.meta_path.append(MovedModules())
