@@ -78,6 +78,7 @@ def resume_from_each(fit, tmp_path: Path, words: list[str], *, pattern: str) -> 
     return faults
 
 
+@pytest.mark.slow  # two whole runs and a killed one; the grid below resumes within one process
 @pytest.mark.trains
 def test_a_killed_run_resumes_to_the_bits_of_an_undisturbed_one(hrpose, tmp_path) -> None:
     assert hrpose("fit", *WORDS, "name=whole").returncode == 0
