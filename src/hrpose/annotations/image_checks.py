@@ -98,8 +98,8 @@ def check_images(sample: ImageSample, reading: Reading, *, orientation_matters: 
 
     Args:
         sample: of the images.
-        reading: how they are read; without a bit depth it is that of the sample.
-        orientation_matters: whether keypoints or boxes were annotated on the images, and nobody has said how.
+        reading: how the images are read; a missing bit depth is measured on the sample.
+        orientation_matters: whether the images have annotated keypoints or boxes and `upright` is not set.
         key: of the bit depth in the configuration.
     """
     findings = []
