@@ -27,7 +27,10 @@ MOVED: Mapping[str, str] = {
     "hrpose.data.video": "hrpose.media.video",
     "hrpose.data.weights": "hrpose.weights.fetch",
     "hrpose.estimator.checkpoints": "hrpose.estimator.from_weights",
+    "hrpose.estimator.detectors.box_file": "hrpose.estimator.detectors.boxes",
+    "hrpose.estimator.detectors.function": "hrpose.estimator.detectors.boxes",
     "hrpose.estimator.exported": "hrpose.estimator.exported_engine",
+    "hrpose.export.ties": "hrpose.export.check",
     "hrpose.models.load_weights": "hrpose.weights.load_weights",
     "hrpose.models.recognise": "hrpose.weights.architecture",
     "hrpose.models.save_weights": "hrpose.weights.save_weights",
@@ -38,7 +41,16 @@ MOVED: Mapping[str, str] = {
 }
 """Dotted names of Python modules and functions, old to new; names below a module move with it."""
 
-GONE: Mapping[str, str] = {}
+GONE: Mapping[str, str] = {
+    "backend=bf16": "precision=bf16",
+    "backend=channels_last": "backend=torch",
+    "backend=compiled": "backend=torch or backend=openvino",
+    "backend=frozen": "backend=torch or backend=openvino",
+    "backend=openvino_bf16": "backend=openvino precision=bf16",
+    "format=torch": "format=onnx or format=openvino",
+    "format=torchscript": "format=onnx or format=openvino",
+    "input": "hrpose export without input=, which writes a file that takes crops",
+}
 """Verbs, experiments, options and keys that are no longer available, each with its replacement.
 
 The key is an override (`format=torchscript`), the name of an override whatever its value (`input`), a group and its option
