@@ -2,11 +2,9 @@
 
 from hrpose.visualize.callouts import draw_callouts, draw_numbers
 from hrpose.visualize.curves import draw_curves
-from hrpose.visualize.heatmaps import draw_heatmaps
-from hrpose.visualize.painter import PosePainter
 from hrpose.visualize.pictures import save_image, tile
-from hrpose.visualize.poses import draw_poses
-from hrpose.visualize.sheets import draw_crop_sheet, draw_pose_sheet
+from hrpose.visualize.poses import PosePainter, draw_poses
+from hrpose.visualize.sheets import draw_crop_sheet, draw_heatmaps, draw_pose_sheet
 
 __all__ = [
     "PosePainter",
