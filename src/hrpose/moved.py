@@ -45,7 +45,9 @@ MOVED: Mapping[str, str] = {
 }
 """Dotted names of Python modules and functions, old to new; names below a module move with it."""
 
-GONE: Mapping[str, str] = {}
+GONE: Mapping[str, str] = {
+    "hrpose bench": "make bench or python scripts/benchmarks/{data,metric,inference,codecs}.py",
+}
 """Verbs, experiments, options and keys that are no longer available, each with its replacement.
 
 The key is an override (`format=torchscript`), the name of an override whatever its value (`input`), a group and its option
