@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrpose.annotations.detected_boxes import read_photo_boxes
+from hrpose.annotations.detections import read_photo_boxes
 from hrpose.errors import DataError
 from hrpose.estimator.boxes import Floats, read_detections
 from hrpose.geometry import bbox_nms
