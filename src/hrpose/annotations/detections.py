@@ -68,7 +68,7 @@ def read_detections(file: str | Path, annotations: CocoAnnotations, *, min_score
         image_index=image_index[kept],
         instance_ids=kept.astype(np.int64),
         bbox=bbox[kept],
-        bbox_scores=scores[kept].astype(np.float32),
+        bbox_scores=scores[kept],
         area=(bbox[kept, 2] * bbox[kept, 3]).astype(np.float32),
         keypoints=np.zeros((len(kept), *annotations.keypoints.shape[1:]), np.float32),
         visibility=np.ones((len(kept), annotations.keypoints.shape[1]), np.uint8),

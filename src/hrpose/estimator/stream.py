@@ -176,7 +176,7 @@ def _no_poses(skeleton: Skeleton) -> Poses:
         keypoints=np.zeros((0, skeleton.num_keypoints, 2)),
         keypoint_scores=np.zeros((0, skeleton.num_keypoints), np.float32),
         scores=np.zeros(0),
-        bbox_scores=np.zeros(0, np.float32),
+        bbox_scores=np.zeros(0),
         center=np.zeros((0, 2)),
         scale=np.zeros((0, 2)),
         image_ids=np.zeros(0, np.int64),

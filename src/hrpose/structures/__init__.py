@@ -2,7 +2,7 @@
 
 from hrpose.structures.batches import Batch, Crop, CropBatch, RawBatch, Sample
 from hrpose.structures.ids import exact_int64, exact_integer
-from hrpose.structures.poses import Poses
+from hrpose.structures.poses import Poses, rescore
 from hrpose.structures.tables import GroundTruth, InstanceTable, MpiiTruth, PackedStrings
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "Sample",
     "exact_int64",
     "exact_integer",
+    "rescore",
 ]

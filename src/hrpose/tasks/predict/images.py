@@ -43,7 +43,7 @@ class PhotoTask:
     name: str
     image_id: int
     bbox: NDArray[np.float64] | None = None
-    bbox_scores: NDArray[np.float32] | None = None
+    bbox_scores: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
