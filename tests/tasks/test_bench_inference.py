@@ -35,7 +35,14 @@ def test_numbers_below_one_are_refused():
 
 def test_the_verb_takes_networks_codecs_and_weights(tmp_path):
     weights = write_checkpoint(tmp_path / "small.ckpt")
-    small = ["model=hrnet_tiny", "codec=heatmap_128x96", "model.width=4", "model.stem_width=8", "model.stage1_width=4"]
+    small = [
+        "model=hrnet_tiny",
+        "codec=heatmap",
+        "size=128x96",
+        "model.width=4",
+        "model.stem_width=8",
+        "model.stage1_width=4",
+    ]
     words = ["bench=inference", *small, "bench.repeats=1", "bench.backends=[channels_last]", f"bench.weights={weights}"]
     cfg = compose("bench", words)
     validate(cfg)

@@ -71,7 +71,7 @@ class CoordinateLoss(nn.Module):
             raise ValueError(
                 "Expected arguments `coordinates`, `target` and `target_weight` to be (B, K, 2), (B, K, 2) and (B, K, 1), but "
                 f"got the shapes {tuple(coordinates.shape)}, {tuple(target.shape)} and {tuple(target_weight.shape)}. The loss "
-                "`regression` belongs to a network of coordinates (model=deeppose_50) and its codec (regression_256x192); "
+                "`regression` belongs to a network of coordinates (model=deeppose_50) and its codec (codec=regression); "
                 "coordinates with sigmas take loss=rle."
             )
         return coordinate_errors(coordinates, target, target_weight, self.beta).mean()
@@ -117,7 +117,7 @@ class IntegralLoss(nn.Module):
             raise ValueError(
                 "Expected arguments `heatmaps`, `target` and `target_weight` to be (B, K, h, w), (B, K, 2) and (B, K, 1), but "
                 f"got the shapes {tuple(heatmaps.shape)}, {tuple(target.shape)} and {tuple(target_weight.shape)}. The loss "
-                "`integral` belongs to a network of heatmaps and a codec such as integral_256x256."
+                "`integral` belongs to a network of heatmaps and codec=integral."
             )
         stacks = heatmaps.unbind(1) if heatmaps.ndim == 5 else (heatmaps,)
         sizes = torch.tensor(heatmaps.shape[:-3:-1], device=target.device)

@@ -49,7 +49,7 @@ class SimccLoss(nn.Module):
                 "Expected arguments `logits`, `target` and `target_weight` to be (B, K, X + Y), (B, K, X + Y) and (B, K, 1), "
                 f"X + Y a multiple of {width} + {height}, but got the shapes {tuple(logits.shape)}, {tuple(target.shape)} and "
                 f"{tuple(target_weight.shape)}. The loss `simcc` belongs to a network of bins (model=simcc_50) and its codec "
-                "(simcc_256x192)."
+                "(codec=simcc)."
             )
         columns = target.shape[2] * width // (width + height)
         exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
