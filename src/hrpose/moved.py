@@ -47,6 +47,7 @@ _SIZES = {  # of the codec files <codec>_<height>x<width>
 _SMALL = "size=128x96 data.batch_size=64 trainer.accumulate_grad_batches=2"  # two GPUs with 64 instances each
 
 GONE: Mapping[str, str] = {
+    "hrpose bench": "make bench or python scripts/benchmarks/{data,metric,inference,codecs}.py",
     **{f"codec={codec}_{size}": f"codec={codec} size={size}" for codec, sizes in _SIZES.items() for size in sizes},
     "experiment=deeppose_res101_256x192": "experiment=deeppose_res50_256x192 model=deeppose_101",
     "experiment=deeppose_res152_256x192": "experiment=deeppose_res50_256x192 model=deeppose_152",

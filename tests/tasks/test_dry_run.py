@@ -97,7 +97,7 @@ def test_a_network_that_needs_numbers_is_let_pass_with_a_line_in_the_log(caplog)
             ["codec=regression", "size=160x96"],
             "codec=heatmap size=160x96 loss=mse, or codec=integral size=160x96 loss=integral",
         ),
-        (["experiment=w32_384x288", "model=simcc_w32"], "codec=simcc size=384x288 loss=simcc"),
+        (["experiment=w32_384x288", "model=simcc_w32", "codec=heatmap"], "codec=simcc size=384x288 loss=simcc"),
         (["codec=heatmap", "size=128x96", "model=deeppose_tiny"], "codec=regression size=128x96 loss=regression"),
         (
             [
@@ -107,7 +107,7 @@ def test_a_network_that_needs_numbers_is_let_pass_with_a_line_in_the_log(caplog)
                 "codec.heatmap_size=[24,48]",
                 "model=deeppose_tiny",
             ],
-            r"codec=regression size=256x192 codec.input_size=\[96,192\] loss=regression",
+            r"codec=regression codec.input_size=\[96,192\] loss=regression",
         ),
         (["codec=udp_offset", "size=256x192", "loss=mse"], "loss=offset"),
     ],

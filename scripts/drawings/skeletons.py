@@ -1,6 +1,6 @@
 """Draw every known skeleton on a person drawn by code, for docs/skeletons.md.
 
-python scripts/draw_skeletons.py [folder]
+python scripts/drawings/skeletons.py [folder]
 """
 
 import argparse
@@ -12,7 +12,7 @@ from hrpose.skeletons import KNOWN_SKELETONS, WHOLEBODY, Skeleton, whole_body_pa
 from hrpose.synthetic import draw_specimen, specimen_keypoints
 from hrpose.visualize import draw_callouts, draw_numbers, save_image
 
-FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images" / "skeletons"
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images" / "skeletons"
 HEIGHT, HAND_HEIGHT = 540, 430  # pixels
 
 

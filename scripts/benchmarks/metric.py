@@ -1,7 +1,12 @@
-"""hrpose bench metric: the time that keypoint AP takes, beside pycocotools and faster-coco-eval, in one run."""
+"""Time the keypoint evaluation beside pycocotools and faster-coco-eval, in one run.
+
+python scripts/benchmarks/metric.py                                        as large as COCO val2017: a minute
+python scripts/benchmarks/metric.py --num-detections 5000 --repeats 1
+"""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib
 import importlib.util
@@ -11,11 +16,12 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from machine import describe_machine
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -33,40 +39,59 @@ _PEERS = {"pycocotools": ("pycocotools.coco", "COCO", "pycocotools.cocoeval", "C
           "faster-coco-eval": ("faster_coco_eval", "COCO", "faster_coco_eval", "COCOeval_faster")}  # fmt: skip
 
 
-def bench_metric(
-    *, num_images: int = 5000, num_persons: int = 11_004, num_detections: int = 104_125, repeats: int = 5, seed: int = 0
-) -> dict[str, dict[str, float]]:
-    """Time the evaluation of made-up detections, by default as many as COCO val2017 has, and print a table.
+def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
+    """Print the seconds of evaluate + accumulate in memory, of OKS-NMS, and of two JSON files to AP.
 
-    Measured are: evaluate + accumulate on data in memory; OKS-NMS, beside the plain loop over photos and poses; the way from two
-    JSON files to AP. Ours is the best of some repeats, the others run once. Tools that are not installed are left out.
-
-    Args:
-        num_images: photos, half of them with persons.
-        num_persons: annotated persons, crowds and persons without keypoints among them.
-        num_detections: predicted poses, half of them near a person.
-        repeats: how often to run our own side.
-        seed: of the made-up data.
+    hrpose's time is the best of some repeats; the peers run once. Tools that are not installed are left out.
 
     Returns:
         Seconds by task and tool.
 
     Raises:
-        RuntimeError: if a tool comes to other numbers.
+        RuntimeError: if a tool gives other numbers.
     """
-    truth, detections = made_up_validation(num_images, num_persons, num_detections, seed)
-    areas = detections.areas
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--num-images", type=int, default=5000, help="half of them with people")
+    parser.add_argument("--num-persons", type=int, default=11_004, help="annotations, crowds among them")
+    parser.add_argument("--num-detections", type=int, default=104_125, help="half of them near an annotation")
+    parser.add_argument("--repeats", type=int, default=5, help="runs of hrpose; the fastest counts")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    truth, detections = draw_validation(options.num_images, options.num_persons, options.num_detections, options.seed)
+    seconds, memory = compare_tools(truth, detections, options.repeats)
+    table = Table(
+        title=f"Keypoint AP of {len(truth):,} annotations and {len(detections):,} detections in "
+        f"{len(truth.image_ids):,} images",
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+    )
+    for column in ("task", "tool", "seconds", "times hrpose"):
+        table.add_column(column, justify="left" if column in ("task", "tool") else "right")
+    for task, tools in seconds.items():
+        for tool, value in tools.items():
+            table.add_row(task if tool == "hrpose" else "", tool, f"{value:.3f}", f"{value / tools['hrpose']:.1f}")
+    console = Console()
+    console.print(table)
+    console.print(f"All tools give the same numbers. Peak memory of the process under hrpose: {memory / 1e9:.2f} GB.")
+    console.print(describe_machine())
+    return seconds
+
+
+def compare_tools(
+    truth: GroundTruth, detections: Detections, repeats: int
+) -> tuple[dict[str, dict[str, float]], float]:
+    """Return the seconds by task and tool, and the peak memory in bytes after hrpose's part."""
     seconds: dict[str, dict[str, float]] = {"evaluate + accumulate": {}, "OKS-NMS": {}, "JSON files to AP": {}}
     ours, seconds["evaluate + accumulate"]["hrpose"] = _timed(
         lambda: average_precision(detections, truth, COCO.sigmas), repeats
     )
-    poses = (detections.keypoints, detections.scores, areas, detections.image_ids)
+    poses = (detections.keypoints, detections.scores, detections.areas, detections.image_ids)
     kept, seconds["OKS-NMS"]["hrpose"] = _timed(lambda: oks_nms(*poses, COCO.sigmas), repeats)
     looped, seconds["OKS-NMS"]["plain loop"] = _timed(lambda: _suppress_one_by_one(*poses, threshold=0.9))
     _require_equal(kept.tolist(), looped, "the plain loop")
     with tempfile.TemporaryDirectory() as folder:
         files = _write_files(Path(folder), truth, detections)
-        numbers, seconds["JSON files to AP"]["hrpose"] = _timed(lambda: _whole_way(*files), min(repeats, 2))
+        numbers, seconds["JSON files to AP"]["hrpose"] = _timed(lambda: _files_to_ap(*files), min(repeats, 2))
         _require_equal(list(numbers.values()), list(ours.values()), "hrpose from files")
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         for tool in _PEERS:
@@ -74,19 +99,20 @@ def bench_metric(
                 stats, alone, whole = _time_peer(tool, *files)
                 _require_equal(stats, list(ours.values()), tool)
                 seconds["evaluate + accumulate"][tool], seconds["JSON files to AP"][tool] = alone, whole
-    _print(seconds, f"{num_persons:,} persons and {num_detections:,} detections in {num_images:,} photos", memory)
-    return seconds
+    return seconds, memory
 
 
-def made_up_validation(
+def draw_validation(
     num_images: int, num_persons: int, num_detections: int, seed: int
 ) -> tuple[GroundTruth, Detections]:
-    """Draw annotations and detections with the crowding, blank persons and junk of a real validation set."""
+    """Draw annotations and detections with the crowding, unlabelled people and false positives of a real validation set."""
     rng = np.random.default_rng(seed)
-    shape, photo = (num_persons, COCO.num_keypoints, 2), np.array([640.0, 480.0])
+    shape, image_size = (num_persons, COCO.num_keypoints, 2), np.array([640.0, 480.0])
     image_ids = np.sort(rng.integers(0, (num_images + 1) // 2, num_persons))
     side = np.exp(rng.normal(4.5, 0.8, num_persons))
-    keypoints = np.round(rng.random((num_persons, 1, 2)) * photo + rng.normal(size=shape) * 0.25 * side[:, None, None])
+    keypoints = np.round(
+        rng.random((num_persons, 1, 2)) * image_size + rng.normal(size=shape) * 0.25 * side[:, None, None]
+    )
     visibility = 2 * (rng.random(shape[:2]) < 0.65).astype(np.uint8)
     visibility[rng.random(num_persons) < 0.4] = 0
     crowd = ~visibility.any(axis=1) & (rng.random(num_persons) < 0.1)
@@ -100,18 +126,18 @@ def made_up_validation(
     junk = num_detections - len(near)
     size = np.exp(rng.normal(4.5, 0.8, (junk, 1, 1)))
     found = keypoints[near] + rng.normal(size=(len(near), *shape[1:])) * spread[..., None]
-    fake = rng.random((junk, 1, 2)) * photo + rng.normal(size=(junk, *shape[1:])) * 0.25 * size
+    fake = rng.random((junk, 1, 2)) * image_size + rng.normal(size=(junk, *shape[1:])) * 0.25 * size
     poses = np.concatenate([found, fake])
     width, height = (poses.max(axis=1) - poses.min(axis=1)).T
-    photos = np.concatenate([image_ids[near], rng.integers(0, num_images, junk)])
+    images = np.concatenate([image_ids[near], rng.integers(0, num_images, junk)])
     one = np.ones(num_detections, dtype=np.int64)
-    return truth, Detections(photos, one, poses, rng.random(num_detections), width * height)
+    return truth, Detections(images, one, poses, rng.random(num_detections), width * height)
 
 
 def _suppress_one_by_one(
     keypoints: Floats, scores: Floats, areas: Floats, image_ids: Any, *, threshold: float
 ) -> list[int]:
-    """OKS-NMS as a loop over photos, kept poses and candidates."""
+    """Do OKS-NMS as a loop over images, kept poses and candidates."""
     variances, kept = keypoint_variances(COCO.sigmas), []
     by_image = np.argsort(image_ids, kind="stable")
     for rows in np.split(by_image, np.flatnonzero(np.diff(image_ids[by_image])) + 1):
@@ -128,19 +154,19 @@ def _suppress_one_by_one(
     return kept
 
 
-def _whole_way(annotations: Path, results: Path) -> dict[str, float]:
+def _files_to_ap(annotations: Path, results: Path) -> dict[str, float]:
     forget_annotations()
     truth = read_annotations(annotations).ground_truth()
     return average_precision(read_results(results, truth), truth, COCO.sigmas)
 
 
 def _time_peer(tool: str, annotations: Path, results: Path) -> tuple[list[float], float, float]:
-    """Give the ten numbers of another tool, its seconds for evaluate + accumulate, and those of the whole way."""
+    """Return the ten numbers of a peer, its seconds for evaluate + accumulate, and those from files to AP."""
     coco_module, coco_name, eval_module, eval_name = _PEERS[tool]
     coco, evaluate = (
         getattr(importlib.import_module(m), n) for m, n in ((coco_module, coco_name), (eval_module, eval_name))
     )
-    logging.getLogger(coco_module.partition(".")[0]).setLevel(logging.WARNING)  # its table would come between ours
+    logging.getLogger(coco_module.partition(".")[0]).setLevel(logging.WARNING)  # its table would appear inside this one
     start = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
         truth = coco(str(annotations))
@@ -176,7 +202,7 @@ def _write_files(folder: Path, truth: GroundTruth, detections: Detections) -> tu
 
 
 def _timed(work: Callable[[], T], repeats: int = 1) -> tuple[T, float]:
-    """Give what `work` returns and the seconds of its best run."""
+    """Return the result of `work` and the seconds of its fastest run."""
     best = float("inf")
     for _ in range(repeats):
         start = time.perf_counter()
@@ -188,19 +214,9 @@ def _timed(work: Callable[[], T], repeats: int = 1) -> tuple[T, float]:
 def _require_equal(got: list[Any], wanted: list[Any], tool: str) -> None:
     if len(got) != len(wanted) or not np.allclose(got, wanted, rtol=0, atol=1e-9):
         raise RuntimeError(
-            f"Expected {tool} and hrpose to come to the same numbers, but got {got[:10]} and {wanted[:10]}."
+            f"Expected {tool} and hrpose to give the same numbers, but got {got[:10]} and {wanted[:10]}."
         )
 
 
-def _print(seconds: dict[str, dict[str, float]], what: str, memory: float) -> None:
-    table = Table(title=f"Keypoint AP of {what}", box=box.SIMPLE_HEAD, title_justify="left")
-    for column in ("task", "tool", "seconds", "times hrpose"):
-        table.add_column(column, justify="left" if column in ("task", "tool") else "right")
-    for task, tools in seconds.items():
-        for tool, value in tools.items():
-            table.add_row(task if tool == "hrpose" else "", tool, f"{value:.3f}", f"{value / tools['hrpose']:.1f}")
-    console = Console()
-    console.print(table)
-    console.print(
-        f"All came to the same numbers. Largest memory of the process while hrpose worked: {memory / 1e9:.2f} GB."
-    )
+if __name__ == "__main__":
+    main()
