@@ -7,10 +7,11 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from callouts import draw_callouts, draw_numbers
+from specimen import draw_specimen, specimen_keypoints
 
 from hrpose.skeletons import KNOWN_SKELETONS, WHOLEBODY, Skeleton, whole_body_parts
-from hrpose.synthetic import draw_specimen, specimen_keypoints
-from hrpose.visualize import draw_callouts, draw_numbers, save_image
+from hrpose.visualize import save_image
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images" / "skeletons"
 HEIGHT, HAND_HEIGHT = 540, 430  # pixels

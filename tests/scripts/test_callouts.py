@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from callouts import _free_places, _spread, _two_columns, draw_callouts, draw_numbers
 
 from hrpose.skeletons import COCO, Skeleton
-from hrpose.visualize import draw_callouts, draw_numbers, draw_poses
-from hrpose.visualize.callouts import _free_places, _spread, _two_columns
+from hrpose.visualize import draw_poses
 
 PAPER = np.full((240, 200, 3), 230, np.uint8)
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from specimen import draw_specimen, specimen_keypoints
 
 from hrpose.skeletons import COCO, HALPE26, JHMDB, KNOWN_SKELETONS, WHOLEBODY, Skeleton, whole_body_parts
-from hrpose.synthetic import draw_specimen, specimen_keypoints
 
 PARTS = whole_body_parts(WHOLEBODY.keypoint_names)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hrpose.synthetic.body import rotation, sample_body
+from hrpose.synthetic.people import rotation, sample_body
 
 
 @pytest.fixture(scope="module")

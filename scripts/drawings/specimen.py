@@ -18,10 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hrpose.skeletons import Skeleton
-from hrpose.synthetic.body import SIDES, Body, Floats
 from hrpose.synthetic.canvas import Canvas
 from hrpose.synthetic.painting import FACE, head_frame, paint_person
-from hrpose.synthetic.people import OWNER_STRIDE, Outfit, Part, Person
+from hrpose.synthetic.people import OWNER_STRIDE, SIDES, Body, Floats, Outfit, Part, Person
 
 View = Literal["whole", "face", "left hand", "right hand"]
 

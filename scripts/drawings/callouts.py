@@ -10,8 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.skeletons import Skeleton
-from hrpose.visualize.colours import INK, PAPER, SIDE_COLOURS, Colour
-from hrpose.visualize.pictures import Image, check_image, text_height, text_width, write_line
+from hrpose.visualize.pictures import (
+    INK,
+    PAPER,
+    SIDE_COLOURS,
+    Colour,
+    Image,
+    check_image,
+    text_height,
+    text_width,
+    write_line,
+)
 from hrpose.visualize.poses import draw_poses
 
 _LEADER: Colour = (150, 148, 144)
