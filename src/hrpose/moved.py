@@ -45,8 +45,76 @@ MOVED: Mapping[str, str] = {
 }
 """Dotted names of Python modules and functions, old to new; names below a module move with it."""
 
+_SIZES = {  # of the codec files <codec>_<height>x<width>
+    **dict.fromkeys(("dark", "heatmap", "integral"), ("128x96", "160x96", "256x192", "256x256", "384x288")),
+    **dict.fromkeys(("regression", "simcc"), ("128x96", "160x96", "256x192", "384x288")),
+    "udp": ("128x96", "256x192", "256x256", "384x288"),
+    "udp_offset": ("128x96", "256x192", "384x288"),
+}
+_SMALL = "size=128x96 data.batch_size=64 trainer.accumulate_grad_batches=2"  # two GPUs with 64 instances each
+
 GONE: Mapping[str, str] = {
     "hrpose bench": "make bench or python scripts/benchmarks/{data,metric,inference,codecs}.py",
+    **{f"codec={codec}_{size}": f"codec={codec} size={size}" for codec, sizes in _SIZES.items() for size in sizes},
+    "experiment=deeppose_res101_256x192": "experiment=deeppose_res50_256x192 model=deeppose_101",
+    "experiment=deeppose_res152_256x192": "experiment=deeppose_res50_256x192 model=deeppose_152",
+    "experiment=halpe26_w32_256x192": "experiment=halpe_w32_256x192 skeleton=halpe26 data.keypoint_fields={keypoints:26}",
+    "experiment=hourglass_4_128x96": "experiment=hourglass_8_256x192 model=hourglass_4 size=128x96",
+    "experiment=hourglass_4_128x96_dark": "experiment=hourglass_8_256x192 model=hourglass_4 codec=dark "
+    "size=128x96 codec.blur_kernel=11",
+    "experiment=hourglass_4_256x192": "experiment=hourglass_8_256x192 model=hourglass_4",
+    "experiment=hourglass_8_128x96": "experiment=hourglass_8_256x192 size=128x96 codec.sigma=2.0",
+    "experiment=hourglass_8_128x96_dark": "experiment=hourglass_8_256x192 codec=dark size=128x96 codec.sigma=2.0 "
+    "codec.blur_kernel=11",
+    "experiment=hourglass_8_256x256": "experiment=hourglass_8_256x192 size=256x256",
+    "experiment=mpii_res101_256x256": "experiment=mpii_res50_256x256 model=simple_baseline_101",
+    "experiment=mpii_res152_256x256": "experiment=mpii_res50_256x256 model=simple_baseline_152",
+    "experiment=mpii_w32_256x256_dark": "experiment=mpii_w32_256x256 codec=dark",
+    "experiment=mpii_w32_256x256_udp": "experiment=mpii_w32_256x256 codec=udp",
+    "experiment=mpii_w48_256x256": "experiment=mpii_w32_256x256 model=hrnet_w48",
+    "experiment=mpii_w48_256x256_dark": "experiment=mpii_w32_256x256 model=hrnet_w48 codec=dark",
+    "experiment=res101_128x96": f"experiment=res101_256x192 {_SMALL}",
+    "experiment=res101_128x96_dark": f"experiment=res101_256x192 codec=dark {_SMALL}",
+    "experiment=res152_128x96": f"experiment=res152_256x192 {_SMALL}",
+    "experiment=res152_128x96_dark": f"experiment=res152_256x192 codec=dark {_SMALL}",
+    "experiment=res152_256x192_udp": "experiment=res152_256x192 codec=udp",
+    "experiment=res152_384x288_udp": "experiment=res152_384x288 codec=udp",
+    "experiment=res50_128x96": f"experiment=res50_256x192 {_SMALL}",
+    "experiment=res50_128x96_dark": f"experiment=res50_256x192 codec=dark {_SMALL}",
+    "experiment=res50_256x192_udp": "experiment=res50_256x192 codec=udp",
+    "experiment=res50_384x288_udp": "experiment=res50_384x288 codec=udp",
+    "experiment=rle_res101_256x192": "experiment=rle_res50_256x192 model=rle_101",
+    "experiment=rle_res152_256x192": "experiment=rle_res50_256x192 model=rle_152",
+    "experiment=rle_res152_384x288": "experiment=rle_res50_256x192 model=rle_152 size=384x288",
+    "experiment=rle_w32_256x192": "experiment=rle_res50_256x192 model=rle_w32",
+    "experiment=simcc_res50_384x288": "experiment=simcc_res50_256x192 size=384x288 "
+    "schedule.milestones=[90,120] trainer.max_epochs=140",
+    "experiment=simcc_w32_256x192": "experiment=simcc_res50_256x192 model=simcc_w32 codec.sigma=4.0",
+    "experiment=tiny_deeppose": "experiment=tiny model=deeppose_tiny loss.beta=0",
+    "experiment=tiny_integral": "experiment=tiny codec=integral",
+    "experiment=tiny_rle": "experiment=tiny model=rle_tiny optim.lr=5e-4",
+    "experiment=tiny_simcc": "experiment=tiny model=simcc_tiny",
+    "experiment=w32_128x96": f"experiment=w32_256x192 {_SMALL}",
+    "experiment=w32_128x96_dark": f"experiment=w32_256x192 codec=dark {_SMALL}",
+    "experiment=w32_256x192_across_stages": "experiment=w32_256x192 +model.exchanges=across_stages",
+    "experiment=w32_256x192_branch_2x": "experiment=w32_256x192 +model.heatmap_branch=1 codec.heatmap_size=[24,32]",
+    "experiment=w32_256x192_branch_4x": "experiment=w32_256x192 +model.heatmap_branch=2 codec.heatmap_size=[12,16]",
+    "experiment=w32_256x192_dark": "experiment=w32_256x192 codec=dark",
+    "experiment=w32_256x192_final_exchange": "experiment=w32_256x192 +model.exchanges=final",
+    "experiment=w32_256x192_pixels": "experiment=w32_256x192 pixels=color_dropout",
+    "experiment=w32_256x192_scratch": "experiment=w32_256x192",
+    "experiment=w32_256x192_udp": "experiment=w32_256x192 codec=udp",
+    "experiment=w32_256x192_udp_offset": "experiment=w32_256x192 codec=udp_offset loss=offset",
+    "experiment=w32_384x288_dark": "experiment=w32_384x288 codec=dark data.batch_size=28",
+    "experiment=w32_384x288_udp": "experiment=w32_384x288 codec=udp",
+    "experiment=w48_128x96": f"experiment=w48_256x192 {_SMALL}",
+    "experiment=w48_128x96_dark": f"experiment=w48_256x192 codec=dark codec.blur_kernel=11 {_SMALL}",
+    "experiment=w48_256x192_branch_2x": "experiment=w48_256x192 +model.heatmap_branch=1 codec.heatmap_size=[24,32]",
+    "experiment=w48_256x192_branch_4x": "experiment=w48_256x192 +model.heatmap_branch=2 codec.heatmap_size=[12,16]",
+    "experiment=w48_256x192_dark": "experiment=w48_256x192 codec=dark data.batch_size=30",
+    "experiment=w48_256x192_udp": "experiment=w48_256x192 codec=udp",
+    "experiment=w48_384x288_dark": "experiment=w48_384x288 codec=dark data.batch_size=18",
+    "experiment=w48_384x288_udp": "experiment=w48_384x288 codec=udp",
 }
 """Verbs, experiments, options and keys that are no longer available, each with its replacement.
 

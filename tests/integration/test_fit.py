@@ -236,7 +236,8 @@ def test_a_checkpoint_measured_with_other_words_says_which_were_its_own(fit, hrp
 
 
 @pytest.mark.parametrize(
-    "choice", [["codec=dark_128x96"], ["codec=udp_offset_256x192", "loss=offset", "codec.heatmap_size=[24,32]"]]
+    "choice",
+    [["codec=dark", "size=128x96"], ["codec=udp_offset", "size=256x192", "loss=offset", "codec.heatmap_size=[24,32]"]],
 )
 def test_every_codec_goes_down_the_river(fit, choice, tmp_path) -> None:
     fit(*choice, "codec.input_size=[96,128]", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1")
