@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from hrpose.config import compose, validate
 from hrpose.synthetic import write_dataset
+from processes import run_module
 
 SMALL = [
     "prepare=null",
@@ -55,10 +55,7 @@ def hrpose(words: list[str], tmp_path: Path) -> Callable[..., subprocess.Complet
     """Run the command line in the test's own folder."""
 
     def call(verb: str, *more: str, path: Sequence[Path] = ()) -> subprocess.CompletedProcess[str]:
-        environment = dict(os.environ, PYTHONPATH=os.pathsep.join([*map(str, path), *sys.path]))
-        command = [sys.executable, "-m", "hrpose", verb, *words, *more]
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
+        return run_module("hrpose", verb, *words, *more, cwd=tmp_path, environment=environment)
 
     return call
