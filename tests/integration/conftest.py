@@ -6,19 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from short_run import SMALL
 
 from hrpose.config import compose, validate
 from hrpose.synthetic import write_dataset
 from processes import run_module
-
-SMALL = [
-    "prepare=null",
-    "codec=heatmap_128x96",
-    *("model.width=4", "model.stem_width=8", "model.stage1_width=4"),
-    *("data.batch_size=4", "data.val_batch_size=8", "data.num_workers=0"),
-    *("trainer.max_epochs=2", "trainer.accelerator=cpu", "trainer.log_every_n_steps=1", "callbacks.progress=null"),
-    *("+trainer.enable_progress_bar=false", "trainer.check_val_every_n_epoch=1", "schedule=none"),
-]
 
 
 @pytest.fixture(scope="session")
