@@ -1,15 +1,19 @@
 """Names of earlier versions lead to what replaces them."""
 
+import re
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+from omegaconf import open_dict
 
-from hrpose.config import ConfigError, check
+from hrpose import moved
+from hrpose.cli import VERBS, main
+from hrpose.config import ConfigError, check, compose, conf_dir, validate
 from hrpose.errors import DataError
-from hrpose.moved import MOVED, new_name
+from hrpose.moved import GONE, GONE_DEFAULTS, MOVED, new_name
 
 PAGE = (Path(__file__).parents[1] / "docs" / "migration.md").read_text()
 
@@ -55,3 +59,67 @@ def test_names_below_a_module_move_with_it():
 def test_an_old_target_is_refused_with_its_new_name(tmp_path):
     with pytest.raises(ConfigError, match=r"prepare\._target_: .* is now hrpose\.synthetic\.write_dataset"):
         check("fit", ["prepare._target_=hrpose.data.synthetic.write_dataset", f"paths.run={tmp_path}"])
+
+
+def test_what_is_gone_is_on_the_page():
+    rows = re.findall(
+        r"^\| (.*) \| (.*) \|$", PAGE.split("## Verbs, experiments, options and keys")[1].replace("`", ""), re.M
+    )
+    assert rows[1:] == list(GONE.items())
+
+
+def test_what_is_gone_is_not_there_and_its_replacement_is():
+    for old, new in GONE.items():
+        group, _, option = old.partition("=")
+        assert not (conf_dir() / group / f"{option}.yaml").is_file(), old
+        assert old.removeprefix("hrpose ") not in VERBS, old
+        for word in new.split():
+            group, equals, option = word.partition("=")
+            if equals and (conf_dir() / group).is_dir():
+                assert (conf_dir() / group / f"{option}.yaml").is_file(), new
+
+
+@pytest.fixture
+def gone(monkeypatch):
+    """Some entries, whatever the table holds."""
+    table = {
+        "model=old_net": "model=hrnet_w32 seed=1",
+        "old_key": "seed",
+        "schedule_interval=era": "schedule_interval=epoch",
+        "hrpose rehearse": "make bench",
+    }
+    monkeypatch.setattr(moved, "GONE", table)
+    return table
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "old"),
+    [
+        ("model=old_net", "model", "model=old_net"),
+        ("old_key=3", "old_key", "old_key"),
+        ("+old_key=3", "old_key", "old_key"),
+        ("schedule_interval=era", "schedule_interval", "schedule_interval=era"),
+    ],
+)
+def test_what_is_gone_is_refused_with_its_replacement(gone, override, key, old):
+    with pytest.raises(ConfigError) as caught:
+        check("fit", [override])
+    (fault,) = caught.value.faults
+    assert fault.startswith(f"{key}: ")
+    assert f"Use {gone[old]}." in fault
+
+
+def test_a_verb_that_is_gone_is_refused_with_its_replacement(gone, capsys):
+    assert main(["rehearse"]) == 2
+    assert f"Use {gone['hrpose rehearse']}." in capsys.readouterr().err
+
+
+def test_a_stored_configuration_may_have_a_gone_key_with_its_default(gone, monkeypatch):
+    monkeypatch.setitem(GONE_DEFAULTS, "old_key", 5)
+    cfg = compose("fit")
+    with open_dict(cfg):
+        cfg.old_key = 5
+    validate(cfg)
+    cfg.old_key = 6
+    with pytest.raises(ConfigError, match=r"^old_key: "):
+        validate(cfg)

@@ -38,6 +38,17 @@ MOVED: Mapping[str, str] = {
 }
 """Dotted names of Python modules and functions, old to new; names below a module move with it."""
 
+GONE: Mapping[str, str] = {}
+"""Verbs, experiments, options and keys that are no longer available, each with its replacement.
+
+The key is an override (`format=torchscript`), the name of an override whatever its value (`input`), a group and its option
+(`codec=dark_256x192`, `experiment=w48_256x192_dark`), or a verb (`hrpose bench`). The value is what to write instead: overrides
+or a command, alternatives joined by " or ". An option of this name in the user's own configuration folder is used as it is.
+"""
+
+GONE_DEFAULTS: dict[str, object] = {}
+"""Top-level keys that are gone, with the default that they had: a stored configuration with this value is accepted."""
+
 
 def new_name(target: str) -> str | None:
     """Return the present name of a moved module, class or function; None if it has not moved.
@@ -49,6 +60,25 @@ def new_name(target: str) -> str | None:
         if target == old or target.startswith(f"{old}."):
             return new + target.removeprefix(old)
     return None
+
+
+def replacement(override: str) -> str | None:
+    """Return what replaces a verb, an experiment, an option or a key that is gone; None if it is not in `GONE`.
+
+    Args:
+        override: `key=value`, with or without `+` in front, or `hrpose <verb>`.
+    """
+    bare = override.lstrip("+~")
+    return GONE.get(bare) or GONE.get(bare.partition("=")[0])
+
+
+def gone_message(override: str) -> str | None:
+    """Return what is wrong with an override that is gone, and its replacement; None if it is not in `GONE`."""
+    new = replacement(override)
+    if new is None:
+        return None
+    value = override.partition("=")[2]
+    return f"{repr(value) if override.lstrip('+~') in GONE and value else 'it'} is no longer available. Use {new}."
 
 
 class MovedModules:

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from hrpose.moved import replacement
+
 VERBS = {
     "fit": "train a network and measure its AP",
     "test": "measure the AP of a checkpoint",
@@ -98,7 +100,9 @@ def parse(verb: str, words: Sequence[str]) -> Command:
 
 
 def advise_verb(word: str) -> str:
-    """Say which verb was probably meant."""
+    """Say which verb was probably meant, or what replaces one that is gone."""
+    if new := replacement(f"hrpose {word}"):
+        return f"Use {new}."
     close = get_close_matches(word, VERBS, n=1)
     meant = _CALLED_ELSEWHERE.get(word) or (close[0] if close else None)
     return f"Did you mean {meant}?" if meant else f"There are {', '.join(VERBS)}; see hrpose --help."

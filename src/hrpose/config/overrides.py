@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hrpose.config.errors import did_you_mean
 from hrpose.config.signatures import UnknownTargetError, find_signature
+from hrpose.moved import gone_message
 
 # Keys whose values are paths; those of the group `paths` are too.
 _PATHS = (
@@ -148,6 +149,8 @@ def find_override_faults(loader: ConfigLoader, verb: str, overrides: Sequence[st
             continue
         if override.is_sweep_override():
             faults.append((text, _several_values(override)))
+        elif not shelf.options(override.key_or_group) and (gone := gone_message(text)):
+            faults.append((text, f"{override.key_or_group}: {gone}"))
         elif not isinstance(override.value(), dict) and shelf.options(override.key_or_group):
             groups.append(override)
         else:
@@ -207,6 +210,9 @@ def _wrong_options(shelf: Shelf, override: Override) -> list[str]:
     faults = []
     for option in chosen:
         if option is not None and str(option) not in options:
+            if gone := gone_message(f"{group}={option}"):
+                faults.append(f"{group}: {gone}")
+                continue
             meant = did_you_mean(str(option), options)
             is_long = meant and len(options) > _MOST_LISTED
             there = f"{len(options)}: hrpose {shelf.verb} --help lists them" if is_long else ", ".join(options)

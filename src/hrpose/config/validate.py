@@ -17,7 +17,7 @@ from hrpose.config.ranges import find_range_faults
 from hrpose.config.settings import HINTS, SETTINGS, SETTINGS_OF
 from hrpose.config.signatures import Signature, UnknownTargetError, find_signature
 from hrpose.config.sources import Module
-from hrpose.moved import new_name
+from hrpose.moved import GONE_DEFAULTS, gone_message, new_name
 
 Fault: TypeAlias = tuple[str, str]  # full key, what is wrong with it
 
@@ -148,8 +148,11 @@ def _unread_keys(cfg: DictConfig) -> Iterator[Fault]:
     known = [*_settings(cfg), "task", "prepare", "layout", *groups]
     text = OmegaConf.to_yaml(cfg, resolve=False)
     for key in map(str, cfg):
-        if key not in known and f"${{{key}" not in text:
-            yield key, f"nothing reads it.{did_you_mean(key, known)}"
+        if key in known or f"${{{key}" in text:
+            continue
+        value = _plain_value(cfg, key)
+        if key not in GONE_DEFAULTS or GONE_DEFAULTS[key] != value:
+            yield key, gone_message(f"{key}={value}") or f"nothing reads it.{did_you_mean(key, known)}"
 
 
 def _settings(cfg: DictConfig) -> Mapping[str, str]:
@@ -162,7 +165,8 @@ def _setting_faults(cfg: DictConfig) -> Iterator[Fault]:
         expression = ast.parse(annotation, mode="eval").body
         value = _plain_value(cfg, name)
         if value is not _UNRESOLVED and not fits(value, expression, _BUILTINS):
-            yield name, f"expected {describe(expression, _BUILTINS)}, but got {_show(value)}.{_hint(name)}"
+            expected = f"expected {describe(expression, _BUILTINS)}, but got {_show(value)}.{_hint(name)}"
+            yield name, gone_message(f"{name}={value}") or expected
 
 
 def _part_faults(cfg: DictConfig) -> Iterator[Fault]:
