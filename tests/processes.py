@@ -61,6 +61,7 @@ def _run(program: str | Path, argv: Sequence[str], cwd: Path, environment: Mappi
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
+    tempfile.tempdir = None  # TMPDIR may be another
     sys.path[:0] = [folder for folder in environment.get("PYTHONPATH", "").split(os.pathsep) if folder not in sys.path]
     sys.argv = list(argv)
     try:
