@@ -12,6 +12,7 @@ from types import ModuleType
 MOVED: Mapping[str, str] = {
     "hrpose.backends": "hrpose.export",
     "hrpose.cli.speech": "hrpose.cli.messages",
+    "hrpose.codecs.udp_offset": "hrpose.codecs.udp",
     "hrpose.data.coco": "hrpose.annotations.coco",
     "hrpose.data.detections": "hrpose.annotations.detections",
     "hrpose.data.download": "hrpose.download.coco",
@@ -20,25 +21,33 @@ MOVED: Mapping[str, str] = {
     "hrpose.data.images": "hrpose.media.images",
     "hrpose.data.load": "hrpose.media.load",
     "hrpose.data.mpii": "hrpose.annotations.mpii",
-    "hrpose.data.mpii_truth": "hrpose.annotations.mpii_ground_truth",
+    "hrpose.data.mpii_truth": "hrpose.annotations.mpii",
     "hrpose.data.person_files": "hrpose.annotations.reader",
-    "hrpose.data.photo_boxes": "hrpose.annotations.detected_boxes",
+    "hrpose.data.photo_boxes": "hrpose.annotations.detections",
     "hrpose.data.synthetic": "hrpose.synthetic",
     "hrpose.data.video": "hrpose.media.video",
     "hrpose.data.weights": "hrpose.weights.fetch",
     "hrpose.estimator.checkpoints": "hrpose.estimator.from_weights",
     "hrpose.estimator.exported": "hrpose.estimator.exported_engine",
+    "hrpose.losses.simcc": "hrpose.losses.coordinates",
+    "hrpose.models.backbone": "hrpose.models.checks",
     "hrpose.models.load_weights": "hrpose.weights.load_weights",
-    "hrpose.models.recognise": "hrpose.weights.architecture",
+    "hrpose.models.recognise": "hrpose.weights.formats",
     "hrpose.models.save_weights": "hrpose.weights.save_weights",
     "hrpose.models.weight_files": "hrpose.weights.files",
     "hrpose.models.weight_writing": "hrpose.weights.convert",
     "hrpose.models.weights": "hrpose.weights.load",
     "hrpose.published": "hrpose.weights.published",
+    "hrpose.skeletons.bodies": "hrpose.skeletons.known",
+    "hrpose.skeletons.whole_bodies": "hrpose.skeletons.known",
+    "hrpose.visualize.heatmaps": "hrpose.visualize.sheets",
+    "hrpose.visualize.painter": "hrpose.visualize.poses",
 }
 """Dotted names of Python modules and functions, old to new; names below a module move with it."""
 
-GONE: Mapping[str, str] = {}
+GONE: Mapping[str, str] = {
+    "hrpose bench": "make bench or python scripts/benchmarks/{data,metric,inference,codecs}.py",
+}
 """Verbs, experiments, options and keys that are no longer available, each with its replacement.
 
 The key is an override (`format=torchscript`), the name of an override whatever its value (`input`), a group and its option

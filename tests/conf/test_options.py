@@ -13,7 +13,6 @@ from hrpose.skeletons import KNOWN_SKELETONS
 
 OTHERS = (
     "experiment",
-    "bench",
     "hydra",
     "paths",
     "draw",
@@ -84,24 +83,6 @@ def test_mirror_pairs_can_be_given_for_any_skeleton(option, tmp_path):
 
 def test_every_known_skeleton_has_a_file():
     assert {file.stem for file in (CONF / "skeleton").glob("*.yaml")} >= set(KNOWN_SKELETONS)
-
-
-@pytest.mark.parametrize("subject", ["codecs", "data", "inference", "metric"])
-def test_every_measurement_validates(subject, tmp_path):
-    validate(compose("bench", [f"bench={subject}"]))
-    assert compose("bench").bench == compose("bench", ["bench=data"]).bench
-    if subject == "data":
-        cfg = at_home(compose("bench", ["data=coco", "codec=heatmap_384x288"]), tmp_path)
-        validate(cfg)
-        assert list(cfg.bench.input_size) == [288, 384]
-
-
-def test_the_codecs_that_are_measured_are_those_of_the_files():
-    measured = compose("bench", ["bench=codecs"]).bench.codecs
-    assert {name.rpartition("_")[2] for name in measured} == {"128x96", "256x192", "384x288"}
-    assert len(measured) == 15
-    for name, codec in measured.items():
-        assert codec == composed(f"codec={name}").codec
 
 
 @pytest.mark.parametrize("verb", ["predict", "export"])

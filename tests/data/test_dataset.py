@@ -20,7 +20,7 @@ from hrpose.data.transforms import HalfBody, RandomFlip, RandomRotation, RandomS
 from hrpose.errors import DataError, MissingDataError
 from hrpose.geometry import input_from_image, invert_affine, transform_points
 from hrpose.media import images as images_module
-from hrpose.media.jpeg import decode_top
+from hrpose.media.images import decode_top
 from hrpose.skeletons import COCO, MPII
 from hrpose.structures import Crop, InstanceTable, PackedStrings
 

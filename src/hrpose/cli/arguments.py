@@ -13,9 +13,7 @@ VERBS = {
     "export": "write weights as one ONNX, OpenVINO or TorchScript file from bytes to keypoints, and check it",
     "evaluate": "measure a COCO result file of any tool against its annotations",
     "compare": "two runs, reports or result files side by side: hrpose compare a b",
-    "bench": "measure speed and codecs: hrpose bench data, inference, metric or codecs",
 }
-SUBJECTS = {"bench": ("codecs", "data", "inference", "metric")}  # verbs that are followed by a word of their own
 PLACES = {"compare": ("a", "b")}  # verbs that are followed by values without their keys
 SWEEP = ("-m", "--multirun")
 ELSEWHERE = ("--config-path", "-cp", "--config-name", "-cn", "--experimental-rerun")  # not a verb of ours
@@ -31,7 +29,6 @@ _CALLED_ELSEWHERE = {  # what other tools call our verbs
     **dict.fromkeys(("val", "validate", "eval"), "test"),
     **dict.fromkeys(("infer", "inference", "demo", "detect"), "predict"),
     **dict.fromkeys(("convert", "deploy"), "export"),
-    **dict.fromkeys(("benchmark", "profile"), "bench"),
 }
 
 
@@ -86,9 +83,7 @@ def parse(verb: str, words: Sequence[str]) -> Command:
         word = rest.pop(0)
         if not word.startswith("-"):
             is_bare = "=" not in word and not word.startswith("~")
-            if is_bare and verb in SUBJECTS:
-                word = f"{verb}={word}"
-            elif is_bare and places:
+            if is_bare and places:
                 word = f"{places.pop(0)}={word}"
             overrides.append(normalise_override(word))
             continue

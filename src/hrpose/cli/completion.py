@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from hrpose.cli.arguments import PLACES, SUBJECTS, VERBS, Command
+from hrpose.cli.arguments import PLACES, VERBS, Command
 from hrpose.cli.hydra_main import hand_to_hydra
 
 
@@ -21,7 +21,7 @@ def complete(words: Sequence[str]) -> int:
     elif verb not in VERBS or (len(typed) == 2 and not line.endswith(" ")):
         print(" ".join(known for known in VERBS if known.startswith(verb)))
         return 0
-    rest = [f"{verb}={word}" if word in SUBJECTS.get(verb, ()) else word for word in typed[2:]]
+    rest = typed[2:]
     if verb in PLACES:  # Hydra cannot read what has no key; the word that is being typed stays
         typing = [] if line.endswith(" ") else rest[-1:]
         rest = [word for word in rest[: len(rest) - len(typing)] if "=" in word] + typing

@@ -1,9 +1,10 @@
-"""What a codec is: the two translations between keypoints and what a network puts out."""
+"""What codecs have in common: their protocol, and the checks of their arguments."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -74,3 +75,77 @@ class Codec(Protocol):
             ValueError: if `flip_permutation` is not a permutation of the K keypoints, or the shape is not the codec's.
         """
         ...
+
+
+def checked_size(name: str, size: Sequence[int], *, least: int = 1) -> tuple[int, int]:
+    """Give a size as a tuple (width, height) of whole numbers, or raise ValueError."""
+    sides = tuple(size) if isinstance(size, Sequence) else (size,)
+    whole = all(isinstance(side, int) and not isinstance(side, bool) and side >= least for side in sides)
+    if len(sides) != 2 or not whole:
+        kind = "positive whole numbers" if least == 1 else f"whole numbers of at least {least}"
+        raise ValueError(f"Expected argument `{name}` to be two {kind} (width, height), but got {size!r}.")
+    return sides[0], sides[1]
+
+
+def settle_sizes(codec: Any, *, least: int = 1) -> None:
+    """Make tuples of the `input_size` and `heatmap_size` of a frozen codec, or raise ValueError; for its `__post_init__`."""
+    for name in ("input_size", "heatmap_size"):
+        if hasattr(codec, name):
+            object.__setattr__(codec, name, checked_size(name, getattr(codec, name), least=least))
+
+
+def check_positive(name: str, value: Any, unit: str) -> None:
+    """Raise ValueError unless the value is a positive finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f"Expected argument `{name}` to be a positive number of {unit}, but got {value!r}.")
+
+
+def check_count(name: str, value: Any) -> None:
+    """Raise ValueError unless the value is a positive whole number."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"Expected argument `{name}` to be a whole number of at least 1, but got {value!r}.")
+
+
+def check_kernel(name: str, kernel: Any, heatmap_size: tuple[int, int]) -> None:
+    """Raise ValueError unless the blur's kernel is a positive odd number that reaches no further than the heatmap."""
+    whole = isinstance(kernel, int) and not isinstance(kernel, bool)
+    largest = 2 * min(heatmap_size) - 1
+    if not whole or kernel % 2 == 0 or not 0 < kernel <= largest:
+        raise ValueError(
+            f"Expected argument `{name}` to be an odd number of cells from 1 (no blur) to {largest} for heatmaps of size "
+            f"{heatmap_size}, but got {kernel!r}."
+        )
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Raise ValueError unless the value is one of the choices."""
+    if value not in choices:
+        raise ValueError(f"Expected argument `{name}` to be one of {', '.join(choices)}, but got {value!r}.")
+
+
+def check_keypoints(keypoints: Tensor, visibility: Tensor) -> None:
+    """Raise ValueError unless the shapes are (B, K, 2) and (B, K)."""
+    if keypoints.ndim != 3 or keypoints.shape[2] != 2 or visibility.shape != keypoints.shape[:2]:
+        raise ValueError(
+            "Expected arguments `keypoints` and `visibility` to be (B, K, 2) and (B, K), but got the shapes "
+            f"{tuple(keypoints.shape)} and {tuple(visibility.shape)}."
+        )
+
+
+def check_heatmaps(heatmaps: Tensor, heatmap_size: tuple[int, int]) -> None:
+    """Raise ValueError unless the shape is (B, K, h, w)."""
+    width, height = heatmap_size
+    if heatmaps.ndim != 4 or heatmaps.shape[2:] != (height, width):
+        raise ValueError(
+            f"Expected argument `heatmaps` to be (B, K, {height}, {width}), but got the shape {tuple(heatmaps.shape)}. The codec "
+            "belongs to a network that puts out heatmaps, and its input_size and heatmap_size have to be the network's."
+        )
+
+
+def check_permutation(flip_permutation: Sequence[int], num_keypoints: int) -> None:
+    """Raise ValueError unless the indices are a permutation of the keypoints."""
+    if sorted(flip_permutation) != list(range(num_keypoints)):
+        raise ValueError(
+            f"Expected argument `flip_permutation` to be a permutation of 0 to {num_keypoints - 1}, one entry for each of "
+            f"the {num_keypoints} keypoints of the network's outputs, but got {list(flip_permutation)}."
+        )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hrpose.codecs.checks import check_permutation
+from hrpose.codecs.base import check_permutation
 from hrpose.geometry import Grid
 
 

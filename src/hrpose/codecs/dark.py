@@ -11,20 +11,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hrpose.codecs.cells import (
-    cells_from_input,
-    flipped_back,
-    highest_cells,
-    input_from_cells,
-    windows_at,
-)
-from hrpose.codecs.checks import (
+from hrpose.codecs.base import (
     check_choice,
     check_heatmaps,
     check_kernel,
     check_keypoints,
     check_positive,
     settle_sizes,
+)
+from hrpose.codecs.cells import (
+    cells_from_input,
+    flipped_back,
+    highest_cells,
+    input_from_cells,
+    windows_at,
 )
 from hrpose.codecs.gaussians import gaussian_blur, nearest_cells, newton_steps, paint_gaussians
 from hrpose.geometry import Grid

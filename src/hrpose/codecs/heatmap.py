@@ -13,6 +13,7 @@ from typing import ClassVar, get_args
 import torch
 from torch import Tensor
 
+from hrpose.codecs.base import check_choice, check_heatmaps, check_keypoints, check_positive, settle_sizes
 from hrpose.codecs.cells import (
     cells_from_input,
     flipped_back,
@@ -20,7 +21,6 @@ from hrpose.codecs.cells import (
     input_from_cells,
     slopes_at,
 )
-from hrpose.codecs.checks import check_choice, check_heatmaps, check_keypoints, check_positive, settle_sizes
 from hrpose.codecs.gaussians import nearest_cells, paint_gaussians
 from hrpose.geometry import Grid, Rules
 

@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from hrpose.codecs.base import check_choice, check_heatmaps, check_keypoints, settle_sizes
 from hrpose.codecs.cells import cells_from_input, flipped_back, input_from_cells
-from hrpose.codecs.checks import check_choice, check_heatmaps, check_keypoints, settle_sizes
 from hrpose.soft_argmax import axis_distributions, expected_cells
 
 _NEAR = 2.0  # cells about the mean whose share is the score

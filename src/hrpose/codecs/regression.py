@@ -13,8 +13,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from hrpose.codecs.base import check_keypoints, settle_sizes
 from hrpose.codecs.cells import counterparts
-from hrpose.codecs.checks import check_keypoints, settle_sizes
 from hrpose.geometry import Grid
 
 

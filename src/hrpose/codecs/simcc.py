@@ -14,8 +14,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from hrpose.codecs.base import check_count, check_keypoints, check_positive, settle_sizes
 from hrpose.codecs.cells import counterparts, first_argmax
-from hrpose.codecs.checks import check_count, check_keypoints, check_positive, settle_sizes
 from hrpose.geometry import Grid
 
 

@@ -1,10 +1,12 @@
-"""The ten numbers with what makes them comparable: the protocol, and how AP varies over resampled photos."""
+"""The ten COCO numbers with their protocol and their spread over resampled images; and two such measurements compared."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from hrpose.metrics.functional import (
     accumulate,
     bootstrap_average_precision,
     confidence_interval,
+    paired_p_value,
     summarize,
 )
 from hrpose.metrics.functional.oks import Floats
@@ -93,6 +96,22 @@ class Measurement:
         )
 
 
+def read_measurement(file: Path) -> Measurement:
+    """Read the measurement of a report's JSON file.
+
+    Raises:
+        ValueError: if the file is no report.
+    """
+    try:
+        content = json.loads(file.read_bytes())
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__}")
+        return Measurement.from_dict(content)
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"Expected {file} to be a report of hrpose, but {what}.") from error
+
+
 def num_defined(samples: Floats) -> int:
     """Count the samples that are not NaN."""
     return int(np.count_nonzero(~np.isnan(samples)))
@@ -119,3 +138,85 @@ def measure(matches: Matches, protocol: Protocol, *, num_samples: int = 1000, se
         raise ValueError(f"Expected `num_samples` to be 0 or more, but got {num_samples}.")
     samples = bootstrap_average_precision(matches, num_samples=num_samples, seed=seed) if num_samples else np.zeros(0)
     return Measurement(protocol, summarize(accumulate(matches)), samples, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """How a second measurement differs from a first one.
+
+    Attributes:
+        a: the first.
+        b: the second.
+        unlike: what differs between their protocols, each with both sides; empty if they were measured alike.
+        differences: b - a of the ten numbers; None where one of them is not defined.
+        interval: of AP's difference over 95 % of the resampled photos; None if the samples cannot be paired.
+        p_value: how likely a difference like this is if both are equally good; None if the samples cannot be paired.
+        unpaired: why they cannot; empty if they can.
+        num_used: how many resamples, in which both APs are defined, the interval and the p-value are computed from.
+    """
+
+    a: Measurement
+    b: Measurement
+    unlike: tuple[str, ...]
+    differences: dict[str, float | None]
+    interval: tuple[float, float] | None
+    p_value: float | None
+    unpaired: str
+    num_used: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as plain containers."""
+        sides = {name: {"protocol": m.protocol.to_dict(), "numbers": dict(m.numbers)} for name, m in self._sides()}
+        return {
+            **sides,
+            "unlike": list(self.unlike),
+            "differences": self.differences,
+            "interval_95": None if self.interval is None else list(self.interval),
+            "p_value": self.p_value,
+            "unpaired": self.unpaired or None,
+            "num_used": self.num_used,
+        }
+
+    def _sides(self) -> tuple[tuple[str, Measurement], tuple[str, Measurement]]:
+        return ("a", self.a), ("b", self.b)
+
+
+def compare_measurements(a: Measurement, b: Measurement) -> Comparison:
+    """Compare two measurements; whether their protocols are alike enough is for the caller to judge.
+
+    Args:
+        a: the first.
+        b: the second.
+    """
+    unpaired = _why_unpaired(a, b)
+    return Comparison(
+        a=a,
+        b=b,
+        unlike=tuple(a.protocol.differences(b.protocol)),
+        differences={
+            name: b.numbers[name] - a.numbers[name] if min(a.numbers[name], b.numbers[name]) >= 0 else None
+            for name in COLUMNS
+        },
+        interval=None if unpaired else confidence_interval(b.samples - a.samples),
+        p_value=None if unpaired else paired_p_value(a.samples, b.samples),
+        unpaired=unpaired,
+        num_used=0 if unpaired else num_defined(b.samples - a.samples),
+    )
+
+
+def _why_unpaired(a: Measurement, b: Measurement) -> str:
+    """Say why the samples were not drawn from the same photos in the same way; empty if they were."""
+    one, other = a.protocol, b.protocol
+    if (one.annotations.sha256, one.category) != (other.annotations.sha256, other.category):
+        return "they were measured on other annotations"
+    if a.samples.size != b.samples.size or a.seed != b.seed or not a.samples.size:
+        return (
+            f"their photos were not resampled alike ({a.samples.size} times with seed {a.seed}, {b.samples.size} times with "
+            f"seed {b.seed})"
+        )
+    if min(a.numbers["AP"], b.numbers["AP"]) < 0:
+        return "nobody is annotated"
+    used, total = num_defined(b.samples - a.samples), a.samples.size
+    if not enough_defined(b.samples - a.samples):
+        return f"not enough images, {total - used} of {total} resamplings hold no annotated person"
+    return ""

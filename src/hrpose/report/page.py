@@ -1,13 +1,15 @@
-"""One HTML page of a report: self-contained, without scripts, for screens light and dark and for paper."""
+"""A report as files: JSON, and one HTML page, self-contained and without scripts, for screens light and dark and for paper."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 
+from hrpose.files import write_atomically, write_json
 from hrpose.metrics.functional.breakdown import CROWDING_RANGES
 from hrpose.report.analysis import Report
 from hrpose.report.charts import Bar, Line, draw_bars, draw_calibration, draw_curves, draw_shares
@@ -26,6 +28,21 @@ _CURED = {
 _SHOWN_CURVES = {0.5: "s1", 0.75: "s3", 0.95: "s2"}
 _DASH = "–"
 _FAINT = ' class="faint"'
+
+
+def write_report(report: Report, folder: Path, stem: str = "report") -> Path:
+    """Write <stem>.json and <stem>.html, and return the HTML page.
+
+    Args:
+        report: from `analyse`.
+        folder: where to write; it is created.
+        stem: of the file names.
+    """
+    write_json(folder / f"{stem}.json", report.to_dict(), undefined_as_null=True)
+    page = folder / f"{stem}.html"
+    with write_atomically(page) as file:
+        file.write_text(draw_page(report), encoding="utf-8")
+    return page
 
 
 def draw_page(report: Report) -> str:

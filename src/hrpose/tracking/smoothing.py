@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hrpose.structures import Poses
-from hrpose.tracking.motion import BodyMotion
+from hrpose.tracking.tracker import BodyMotion
 
 Floats = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ Legend of the shapes: T tracks, N poses, K keypoints, P pairs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from hrpose.metrics.functional.oks import Floats, keypoint_variances, oks_pairs
 from hrpose.structures import GroundTruth, Poses
 from hrpose.tracking.assignment import MATCHERS
-from hrpose.tracking.motion import BodyMotion
 
 _COMMON = 3  # keypoints that two poses must both show to be compared, unless one of them shows fewer
 _MARGIN = 0.15  # of a propagated box on every side, in extents of the keypoints (the paper enlarges by 15 %)
+_MEMORY = 0.15  # seconds over which speeds are averaged: a few frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,3 +205,31 @@ def _observe(before: _Track | None, pose: Poses, sure: NDArray[np.bool_], time: 
         number = before.number
         motion = before.motion.measure(before.keypoints[common], keypoints[common], time - before.time)
     return _Track(number, keypoints, sure, float(pose.area[0]), float(pose.bbox_scores[0]), motion, time)
+
+
+@dataclass(frozen=True, eq=False)
+class BodyMotion:
+    """The velocity of a person; limbs that swing and keypoints that are wrong hardly matter, because the median counts.
+
+    Attributes:
+        velocity: (2,) pixels in a second.
+        num_steps: how many times it was measured.
+    """
+
+    velocity: Floats = field(default_factory=lambda: np.zeros(2))
+    num_steps: int = 0
+
+    def measure(self, before: Floats, after: Floats, step: float) -> BodyMotion:
+        """Take another step into account.
+
+        Args:
+            before: (n, 2) keypoints in pixels.
+            after: (n, 2) the same ones `step` seconds later; if there are none, nothing is learned.
+            step: seconds.
+        """
+        if not len(before):
+            return self
+        measured = np.median(after - before, axis=0) / step
+        num_steps = self.num_steps + 1
+        share = max(1 / num_steps, 1 - float(np.exp(-step / _MEMORY)))
+        return BodyMotion(self.velocity + share * (measured - self.velocity), num_steps)

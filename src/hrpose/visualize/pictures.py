@@ -1,4 +1,4 @@
-"""What every drawing shares: the check of a picture, its size, text on it, many on one, and the way to disk."""
+"""What all drawings share: colours, the check of an image, resizing, text, tiling and writing to disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.files import write_atomically
-from hrpose.visualize.colours import INK, PAPER, Colour
+from hrpose.skeletons import Skeleton
 
 Image = NDArray[np.uint8]
 
@@ -23,6 +23,17 @@ _ENCODINGS: dict[str, list[int]] = {
     ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, 92],
 }
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+Colour = tuple[float, float, float]
+
+INK: Colour = (22, 24, 29)
+PAPER: Colour = (250, 248, 243)
+SIDE_COLOURS: dict[str, Colour] = {"left": (72, 160, 234), "right": (246, 146, 62), "middle": (134, 205, 152)}
+_PEOPLE: tuple[Colour, ...] = (  # dark enough for light letters; neighbours differ
+    *((176, 58, 46), (31, 97, 141), (25, 111, 61), (125, 60, 152), (156, 100, 12)),
+    *((17, 122, 101), (148, 49, 98), (71, 84, 103), (110, 71, 40), (58, 63, 158)),
+)
+_SCORES = (0.0, 0.5, 1.0)
+_SCORE_COLOURS = ((70, 22, 92), (222, 88, 122), (255, 247, 224))  # plum, rose, cream: darker is less sure
 
 
 def check_image(image: Image) -> Image:
@@ -169,3 +180,25 @@ def _columns(count: int, cell_aspect: float) -> int:
         return abs(math.log(columns * cell_aspect / rows / _SHEET_ASPECT)) + (rows * columns - count) / count
 
     return min(range(1, count + 1), key=unlikeness)
+
+
+def keypoint_colours(skeleton: Skeleton) -> list[Colour]:
+    """Give each keypoint the colour of its side."""
+    return [SIDE_COLOURS[side] for side in skeleton.sides]
+
+
+def limb_colours(skeleton: Skeleton) -> list[Colour]:
+    """Give each edge the colour of its side: one that joins a side to the middle belongs to the side."""
+    pairs = [{skeleton.sides[start], skeleton.sides[end]} - {"middle"} for start, end in skeleton.edges]
+    return [SIDE_COLOURS[pair.pop() if len(pair) == 1 else "middle"] for pair in pairs]
+
+
+def person_colours(numbers: NDArray[np.integer[Any]]) -> list[Colour]:
+    """Give people (N,) colours by their numbers: the same person has the same one in every frame of a video."""
+    return [_PEOPLE[(int(number) - 1) % len(_PEOPLE)] for number in numbers]
+
+
+def score_colours(scores: NDArray[Any]) -> NDArray[np.float64]:
+    """Give each score (...) a colour (..., 3), from plum for 0 to cream for 1; scores beyond are clipped."""
+    channels = [np.interp(scores, _SCORES, channel) for channel in zip(*_SCORE_COLOURS, strict=True)]
+    return np.stack(channels, axis=-1)

@@ -1,4 +1,4 @@
-"""Draw people on a photo: limbs coloured by side, dots by score, both as thick as the person is large."""
+"""Draw instances on an image: limbs coloured by side, dots by score, line width by the size of the instance."""
 
 from __future__ import annotations
 
@@ -14,8 +14,19 @@ from numpy.typing import NDArray
 from hrpose.media.load import ImageSource, load_image
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Poses
-from hrpose.visualize.colours import INK, PAPER, Colour, keypoint_colours, limb_colours, score_colours
-from hrpose.visualize.pictures import Image, check_image, text_height, write_text
+from hrpose.visualize.pictures import (
+    INK,
+    PAPER,
+    Colour,
+    Image,
+    check_image,
+    keypoint_colours,
+    limb_colours,
+    person_colours,
+    score_colours,
+    text_height,
+    write_text,
+)
 
 _SHIFT = 4  # fractional bits of a coordinate in OpenCV's drawing
 _SPILL = 0.65  # pixels by which OpenCV's antialiasing widens a polygon on every side
@@ -219,3 +230,49 @@ def _draw_disc(canvas: Image, center: NDArray[np.float64], radius: float, colour
 def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
     """Turn pixels into OpenCV's fixed-point coordinates."""
     return np.round(points * (1 << _SHIFT)).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class PosePainter:
+    """Draw poses on their pictures, all in one style.
+
+    Attributes:
+        labels: whether to write beside people who they are: in videos their number, on photos their score. None writes the
+            numbers only.
+        boxes: whether to frame what the network looked at.
+        min_score: people with a lower instance score are left out.
+        min_keypoint_score: keypoints with a lower score are left out.
+    """
+
+    labels: bool | None = None
+    boxes: bool = False
+    min_score: float = 0.2
+    min_keypoint_score: float = 0.2
+
+    def __call__(self, image: Image, poses: Poses, skeleton: Skeleton, *, numbered: bool = False) -> Image:
+        """Draw the people on a copy of a picture.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            poses: the people.
+            skeleton: names and edges of the keypoints.
+            numbered: whether `instance_ids` say who is who, as in a video.
+
+        Returns:
+            (H, W, 3) uint8 RGB.
+        """
+        shown = poses[poses.scores >= self.min_score]
+        texts = (
+            [str(number) for number in shown.instance_ids] if numbered else [f"{score:.2f}" for score in shown.scores]
+        )
+        labelled = numbered if self.labels is None else self.labels
+        bbox = shown.bbox if shown.bbox is not None else np.hstack([shown.center - shown.scale / 2, shown.scale])
+        return draw_poses(
+            image,
+            shown,
+            skeleton,
+            score_threshold=self.min_keypoint_score,
+            bboxes=bbox if self.boxes else None,
+            labels=texts if labelled else None,
+            label_colours=person_colours(shown.instance_ids) if numbered else None,
+        )

@@ -12,8 +12,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
-from hrpose.annotations.detected_boxes import read_photo_boxes
-from hrpose.annotations.findings import warn_of
+from hrpose.annotations.checks import warn_of
+from hrpose.annotations.detections import read_photo_boxes
 from hrpose.annotations.image_checks import check_images, sample_images
 from hrpose.config import build
 from hrpose.errors import DataError

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.annotations.detected_boxes import PhotoBoxes
+from hrpose.annotations.detections import PhotoBoxes
 from hrpose.estimator import PoseEstimator
 from hrpose.media.images import Reading
 from hrpose.media.load import load_image
