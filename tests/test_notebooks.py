@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from processes import run_module
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
