@@ -14,7 +14,7 @@ _MAX_BEYOND = 0.1  # of a box outside the image: more than by detectors that do 
 
 def read_bboxes(
     bbox: ArrayLike | None, bbox_xyxy: ArrayLike | None, scores: ArrayLike | None
-) -> tuple[Floats | None, NDArray[np.float32] | None]:
+) -> tuple[Floats | None, Floats | None]:
     """Convert boxes and their scores to arrays.
 
     Args:
@@ -62,7 +62,7 @@ def spread_over_images(name: str, values: Any, count: int) -> Sequence[Any]:
     return entries
 
 
-def read_detections(found: Any, *, corners: bool = False) -> tuple[Floats, NDArray[np.float32]]:
+def read_detections(found: Any, *, corners: bool = False) -> tuple[Floats, Floats]:
     """Convert the result of a detector to arrays.
 
     Args:
@@ -139,11 +139,11 @@ def _as_rows(values: Any, name: str) -> Floats:
     return array
 
 
-def _scores_of(scores: Any, count: int) -> NDArray[np.float32]:
+def _scores_of(scores: Any, count: int) -> Floats:
     if scores is None:
-        return np.ones(count, np.float32)
+        return np.ones(count)
     scores = scores.detach().cpu() if hasattr(scores, "detach") else scores
-    array = np.asarray(scores, np.float32)
+    array = np.asarray(scores, np.float64)
     array = np.full(count, array) if array.ndim == 0 else array
     if array.shape != (count,) or not np.isfinite(array).all():
         raise ValueError(

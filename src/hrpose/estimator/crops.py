@@ -8,13 +8,12 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from hrpose.data.crops import crop_matrices, crops_of_bboxes, empty_images, warp_crops
+from hrpose.data.crops import cut_crops
 from hrpose.estimator.boxes import Floats, check_inside, read_detections, touching
 from hrpose.estimator.detectors import BoxFile, Detector
 from hrpose.estimator.detectors.boxes import Image
-from hrpose.geometry import Grid, invert_affine
+from hrpose.geometry import Grid
 from hrpose.media.images import Reading
 from hrpose.media.load import ImageSource, load_image
 from hrpose.structures import CropBatch
@@ -34,7 +33,7 @@ class Request:
     image: ImageSource
     image_id: int
     bbox: Floats | None = None
-    bbox_scores: NDArray[np.float32] | None = None
+    bbox_scores: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,27 +88,20 @@ class Cutter:
         assert not isinstance(self.detector, BoxFile)
         return self._cut_inside(image, *read_detections(self.detector(image)), image_id)
 
-    def _cut_inside(self, image: Image, bbox: Floats, scores: NDArray[np.float32], image_id: int) -> ImageCrops:
+    def _cut_inside(self, image: Image, bbox: Floats, scores: Floats, image_id: int) -> ImageCrops:
         inside = touching(bbox, (image.shape[1], image.shape[0]))
         return self.cut(image, bbox[inside], scores[inside], image_id)
 
-    def cut(
-        self, image: Image, bbox: Floats, scores: NDArray[np.float32] | None = None, image_id: int = 0
-    ) -> ImageCrops:
+    def cut(self, image: Image, bbox: Floats, scores: Floats | None = None, image_id: int = 0) -> ImageCrops:
         """Cut boxes (N, 4) x, y, width, height with scores (N,) out of an image (H, W, 3)."""
-        count = len(bbox)
-        crops = crops_of_bboxes(bbox, self.input_size, self.padding)
-        matrices = crop_matrices(crops, self.input_size, self.grid)
-        pixels = empty_images(count, self.input_size)
-        warp_crops(image, matrices, pixels.numpy(), range(count))
-        batch = CropBatch(
-            images=pixels,
-            image_from_input=torch.from_numpy(invert_affine(matrices)),
-            center=torch.from_numpy(np.array([crop.center for crop in crops]).reshape(count, 2)),
-            scale=torch.from_numpy(np.array([crop.scale for crop in crops]).reshape(count, 2)),
-            bbox_scores=torch.from_numpy(np.ones(count, np.float32) if scores is None else scores),
-            image_ids=torch.full((count,), image_id, dtype=torch.int64),
-            instance_ids=torch.arange(count),
+        batch = cut_crops(
+            image,
+            bbox,
+            self.input_size,
+            grid=self.grid,
+            padding=self.padding,
+            bbox_scores=scores,
+            image_id=image_id,
         )
         return ImageCrops(batch, bbox)
 

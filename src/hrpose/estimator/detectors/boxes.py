@@ -16,7 +16,7 @@ from hrpose.estimator.boxes import Floats, read_detections
 from hrpose.geometry import bbox_nms
 
 Image: TypeAlias = NDArray[np.uint8]
-Detections: TypeAlias = tuple[Floats, NDArray[np.float32]]
+Detections: TypeAlias = tuple[Floats, Floats]
 Detector: TypeAlias = Callable[[Image], tuple[ArrayLike, ArrayLike]]
 """An image (H, W, 3) uint8 RGB to boxes (N, 4), x, y, width, height in its pixels, and their scores (N,)."""
 
@@ -62,7 +62,7 @@ class BoxFilter:
         if self.nms_threshold is not None:
             rows = rows[bbox_nms(boxes[rows], given[rows], self.nms_threshold)]
         rows = rows[: self.max_boxes]
-        return boxes[rows], given[rows]
+        return boxes[rows], given[rows].astype(np.float64)
 
 
 class FunctionDetector:

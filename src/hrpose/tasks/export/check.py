@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from hrpose.annotations.coco import read_annotations
-from hrpose.config import ConfigError, build
+from hrpose.config import ConfigError, build, plain
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.errors import DataError
 from hrpose.estimator import ExportedEngine, TorchEngine
@@ -252,15 +252,14 @@ def _is_usable(node: Mapping[str, Any], record: ExportRecord) -> bool:
 
 def _datamodule(cfg: DictConfig, node: Mapping[str, Any], record: ExportRecord) -> PoseDataModule:
     base = {"_target_": cfg.data["_target_"], "val_batch_size": _BATCH, "num_workers": 0}
-    plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else dict(node)
-    assert isinstance(plain, dict)
+    given = dict(plain(node))
     own: dict[str, Any] = {"bbox_padding": record.bbox_padding, "channel_order": record.channel_order}
     trained = {"upright": record.upright or None, "bit_depth": record.bit_depth}
-    own |= {name: value for name, value in trained.items() if plain.get(name) is None}
+    own |= {name: value for name, value in trained.items() if given.get(name) is None}
     missing = {
-        name: plain[name.replace("train", "val")] for name in ("train_annotations", "train_images") if name not in plain
+        name: given[name.replace("train", "val")] for name in ("train_annotations", "train_images") if name not in given
     }
-    content = OmegaConf.create({**plain, **missing, **base, **own})
+    content = OmegaConf.create({**given, **missing, **base, **own})
     datamodule: PoseDataModule = build(
         content, codec=record.codec, skeleton=record.skeleton, augment=[], pixel_transforms=None
     )
