@@ -22,6 +22,7 @@ from hrpose.metrics.functional import average_precision
 from hrpose.report.analysis import analyse
 from hrpose.skeletons import COCO, KNOWN_SKELETONS
 from hrpose.tasks.evaluate import read_evaluated
+from processes import run_module
 
 PROGRAM = """
 import sys
@@ -33,11 +34,8 @@ sys.exit(status)
 """
 
 
-def hrpose(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "80"}
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *words], cwd=cwd, capture_output=True, text=True, env=environment
-    )
+def evaluate(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return run_module("hrpose", "evaluate", *words, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +44,8 @@ def done(tmp_path_factory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("evaluate")
     write_files(folder)
     words = ("evaluate", "annotations=gt.json", "results=res.json", "paths.run=run", "num_samples=100")
-    process = hrpose(*words, cwd=folder)
+    command, environment = [sys.executable, "-c", PROGRAM, *words], {**os.environ, "COLUMNS": "80"}
+    process = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
     assert process.returncode == 0, process.stderr
     assert process.stderr == ""
     return folder, process.stdout
@@ -94,7 +93,7 @@ def test_faults_of_the_files_are_messages(tmp_path) -> None:
     rows = json.loads(results.read_text())
     rows[0]["image_id"] = 777
     results.write_text(json.dumps(rows))
-    process = hrpose("evaluate", f"annotations={annotations}", f"results={results}", cwd=tmp_path)
+    process = evaluate(f"annotations={annotations}", f"results={results}", cwd=tmp_path)
     assert process.returncode == 1
     assert process.stderr.startswith(f"hrpose: Expected {results} to have image ids of the annotations")
     assert "Traceback" not in process.stderr
@@ -102,22 +101,21 @@ def test_faults_of_the_files_are_messages(tmp_path) -> None:
 
 def test_faults_of_the_words_are_told_at_once(tmp_path) -> None:
     (tmp_path / "gt.json").touch()
-    process = hrpose("evaluate", "annotations=gt.json", "results=nowhere.json", "seed=x", "sigmas=cooc", cwd=tmp_path)
+    process = evaluate("annotations=gt.json", "results=nowhere.json", "seed=x", "sigmas=cooc", cwd=tmp_path)
     assert process.stderr.splitlines() == [
         "hrpose: 3 faults in the configuration:",
         "  - seed: expected int, but got 'x' (str).",
         f"  - sigmas: expected Literal[{', '.join(map(repr, KNOWN_SKELETONS))}] | list[float] | None, but got 'cooc' (str).",
         "  - results: there is no file nowhere.json.",
     ]
-    assert "results: it has no value yet" in hrpose("evaluate", "annotations=gt.json", cwd=tmp_path).stderr
+    assert "results: it has no value yet" in evaluate("annotations=gt.json", cwd=tmp_path).stderr
     assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.data
 def test_the_published_numbers(shared_data, tmp_path) -> None:
     folder = shared_data / "coco_eval_100"
-    process = hrpose(
-        "evaluate",
+    process = evaluate(
         f"annotations={folder / 'person_keypoints_val2014_100_rebuilt.json'}",
         f"results={folder / 'person_keypoints_val2014_fakekeypoints100_results.json'}",
         "num_samples=10",
