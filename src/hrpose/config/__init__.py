@@ -4,7 +4,7 @@ The only room below the tasks that knows Hydra. Nothing here imports torch, ligh
 configuration names, before `build` does.
 """
 
-from hrpose.config.build import build
+from hrpose.config.build import build, plain
 from hrpose.config.choices import brought_along
 from hrpose.config.compose import compose, conf_dir
 from hrpose.config.errors import ConfigError
@@ -23,5 +23,6 @@ __all__ = [
     "find_checkpoint",
     "needs_drawing",
     "open_run_folder",
+    "plain",
     "validate",
 ]
