@@ -131,7 +131,7 @@ class HeatmapOffsetMSELoss(nn.Module):
     """
 
     def forward(self, heatmaps: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
-        """Compare heatmaps (B, 3K, h, w) or (B, S, 3K, h, w) with a target (B, 3K, h, w) under weights (B, K, 1); return a scalar.
+        """Compare heatmaps (B, 3K, h, w) or (B, S, 3K, h, w) with a target (B, 3K, h, w) under weights (B, K, 1): a scalar.
 
         The losses of several stacks are summed.
 
