@@ -5,7 +5,7 @@ configuration names, before `build` does.
 """
 
 from hrpose.config.build import build, plain
-from hrpose.config.choices import brought_along
+from hrpose.config.choices import brought_along, unpublished
 from hrpose.config.compose import compose, conf_dir
 from hrpose.config.errors import ConfigError
 from hrpose.config.files import find_checkpoint, needs_drawing
@@ -24,5 +24,6 @@ __all__ = [
     "needs_drawing",
     "open_run_folder",
     "plain",
+    "unpublished",
     "validate",
 ]
