@@ -10,8 +10,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from hrpose.config import ConfigError, compose, conf_dir
 from hrpose import conf_files
+from hrpose.config import ConfigError, compose, conf_dir
 
 ROOT = Path(__file__).parents[2]
 

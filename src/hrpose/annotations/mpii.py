@@ -107,7 +107,7 @@ class MpiiAnnotations:
             image_index=self.image_index,
             instance_ids=np.arange(count, dtype=np.int64),
             bbox=np.concatenate([corner, self.side[:, None], self.side[:, None]], axis=1),
-            bbox_scores=np.ones(count, np.float32),
+            bbox_scores=np.ones(count),
             area=(self.side**2).astype(np.float32),
             keypoints=np.where(self.labelled[..., None], self.keypoints, 0).astype(np.float32),
             visibility=np.where(self.labelled, 2, 0).astype(np.uint8),

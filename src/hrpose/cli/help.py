@@ -50,7 +50,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
 HELP_FLAGS = ("-h", "--help")
 _WIDTH = 100  # columns, where the terminal has as many
 _LEFT = 42  # columns of a key and its default
-_LINE = re.compile(r"^( *)(?:- )?(?:override )?/?([\w/]+)(?::(?: +((?!#)\S.*?))?)?(?: +# *(.*))?$")
+_LINE = re.compile(r"^( *)(?:- )?/?([\w/]+)(?::(?: +((?!#)\S.*?))?)?(?: +# *(.*))?$")
 
 _BOLD, _CYAN = "1", "36"  # of the terminal
 
@@ -76,7 +76,8 @@ def print_help(verb: str, arguments: Sequence[str] = ()) -> None:
             _print_sections(_group_sections(folders, group, option or defaults[group]))
         return
     required = "".join(f" {name}=..." for name, value, _ in keys if value == "???")
-    print(_style(f"hrpose {verb}: {VERBS[verb]}", _BOLD))
+    for line in textwrap.wrap(f"hrpose {verb}: {VERBS[verb]}", _columns()):
+        print(_style(line, _BOLD))
     print(f"\n  hrpose {verb}{required} [key=value | group=option | flag] ...\n")
     _print_sections(_verb_sections(folders, verb))
     print(f"hrpose {verb} --help <group>           the options of a group and the keys of its default")
@@ -142,7 +143,7 @@ def _option_keys(files: Mapping[str, Path], group: str, option: str) -> list[Ent
 
 def _print_sections(sections: Iterable[Section]) -> None:
     """Print titles and rows, the right column wrapped, below a left one that is too long."""
-    width = min(_WIDTH, shutil.get_terminal_size((_WIDTH, 0)).columns)
+    width = _columns()
     for title, rows in sections:
         print(_style(title, _BOLD))
         lengths = [len(left) for left, right in rows if right]
@@ -157,6 +158,10 @@ def _print_sections(sections: Iterable[Section]) -> None:
             for text in texts if below else texts[1:]:
                 print(f"{' ' * column}{text}")
         print()
+
+
+def _columns() -> int:
+    return min(_WIDTH, shutil.get_terminal_size((_WIDTH, 0)).columns)
 
 
 def _style(text: str, code: str) -> str:
@@ -195,7 +200,7 @@ def _defaults(file: Path) -> Iterator[tuple[str, str | None, str]]:
     for line in file.read_text().splitlines():
         inside = line == "defaults:" or (inside and line.startswith("  "))
         match = _LINE.match(line) if inside and line != "defaults:" else None
-        if match and "override " not in line:
+        if match and not line.lstrip().startswith("- override "):
             yield match[2], match[3], match[4] or ""
 
 

@@ -5,7 +5,7 @@ configuration names, before `build` does.
 """
 
 from hrpose.conf_files import conf_dir
-from hrpose.config.build import build
+from hrpose.config.build import build, plain
 from hrpose.config.choices import brought_along, unpublished
 from hrpose.config.compose import compose
 from hrpose.config.errors import ConfigError
@@ -24,6 +24,7 @@ __all__ = [
     "find_checkpoint",
     "needs_drawing",
     "open_run_folder",
+    "plain",
     "unpublished",
     "validate",
 ]

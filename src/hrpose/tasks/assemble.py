@@ -10,10 +10,10 @@ from hydra.utils import get_class
 from lightning import Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ProgressBar
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
-from hrpose.config import ConfigError, build, needs_drawing
+from hrpose.config import ConfigError, build, needs_drawing, plain
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.data.transforms import RandomFlip
 from hrpose.media.images import Reading
@@ -83,7 +83,7 @@ def assemble(cfg: DictConfig, *, bit_depth: int | None = None) -> Assembly:
         **rules,
         channels_last=cfg.channels_last,
         compile=cfg.compile,
-        config=_plain(cfg, datamodule.reading),
+        config=_stored_config(cfg, datamodule.reading),
         protocols={boxes: protocol.to_dict() for boxes, protocol in protocols.items()},
         engine=subject.engine,
     )
@@ -219,12 +219,10 @@ def _named(nodes: DictConfig | None) -> list[Any]:
     return parts
 
 
-def _plain(cfg: DictConfig, reading: Reading) -> dict[str, Any]:
-    """Give the configuration as plain containers, which a checkpoint can hold and be read without trust.
+def _stored_config(cfg: DictConfig, reading: Reading) -> dict[str, Any]:
+    """Return the configuration as plain containers, which `torch.load` reads with `weights_only`.
 
     The bit depth of the photos is the measured one.
     """
-    content = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(content, dict)
-    data = {**content["data"], "bit_depth": reading.bit_depth}
-    return {**{str(key): value for key, value in content.items()}, "data": data}
+    content: dict[str, Any] = plain(cfg)
+    return {**content, "data": {**content["data"], "bit_depth": reading.bit_depth}}

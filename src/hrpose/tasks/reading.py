@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from hrpose.annotations.coco import CocoAnnotations, read_annotations
+from hrpose.config import plain
 from hrpose.metrics.functional import Detections
 from hrpose.metrics.functional.oks import Floats
 from hrpose.metrics.results import read_scored_results
@@ -74,11 +75,9 @@ def read_evaluated(
 
 
 def read_options(cfg: DictConfig) -> dict[str, Any]:
-    """Give what `read_evaluated` is told by a configuration, as plain Python."""
+    """Return the arguments of `read_evaluated` in a configuration."""
     names = ("sigmas", "category", "keypoint_fields", "area_from_bbox", "max_detections")
-    plain = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(plain, dict)
-    return {name: plain[name] for name in names}
+    return {name: plain(cfg[name]) for name in names}
 
 
 def _choose_skeleton(annotations: CocoAnnotations, sigmas: str | Sequence[float] | None) -> Skeleton:

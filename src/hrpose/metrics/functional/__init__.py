@@ -28,7 +28,7 @@ from hrpose.metrics.functional.oks import keypoint_variances, oks_between, oks_m
 from hrpose.metrics.functional.oks_nms import oks_nms, soft_oks_nms
 from hrpose.metrics.functional.pairs import Pairs, keypoint_similarity, pair_persons
 from hrpose.metrics.functional.pck import PCKH_COLUMNS, head_sizes, mean_pck, normalized_errors, pck, pckh_table
-from hrpose.metrics.functional.rescore import rescore
+from hrpose.structures import rescore
 
 __all__ = [
     "PCKH_COLUMNS",

@@ -19,10 +19,10 @@ from hrpose.config import build
 from hrpose.errors import DataError
 from hrpose.files import write_atomically
 from hrpose.media.source import Photos, find_media
+from hrpose.progress import show_progress
 from hrpose.report.table import say
 from hrpose.tasks.predict.files import PredictionFiles
 from hrpose.tasks.predict.images import PhotoResult, PhotoTask, PhotoWorker, check_pictures, list_tasks
-from hrpose.tasks.predict.progress import show_progress
 from hrpose.tasks.predict.settings import Settings, read_settings
 from hrpose.tasks.predict.videos import VideoOptions, predict_video
 from hrpose.tasks.predict.workers import cut_chunks, jobs_of, predict_spread
@@ -88,7 +88,7 @@ def _predict_photos(
     num_people, unusable = 0, []
     with (
         PredictionFiles(folder, estimator.skeleton, category_id=category_id, table=cfg.csv) as files,
-        show_progress(photos.folder.name, len(tasks), "photos") as on_done,
+        show_progress(photos.folder.name, len(tasks), "photos") as advance,
         closing(results),
     ):
         for result in results:
@@ -97,7 +97,7 @@ def _predict_photos(
                 num_people += len(result.rows)
             else:
                 unusable.append(result)
-            on_done()
+            advance()
     return len(tasks), num_people, unusable
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hrpose.annotations.detections import PhotoBoxes
 from hrpose.estimator import PoseEstimator
-from hrpose.media.images import Reading
+from hrpose.estimator.stream import work_ahead
 from hrpose.media.load import load_image
 from hrpose.media.source import Photos
 from hrpose.metrics.functional import oks_nms
@@ -43,7 +43,7 @@ class PhotoTask:
     name: str
     image_id: int
     bbox: NDArray[np.float64] | None = None
-    bbox_scores: NDArray[np.float32] | None = None
+    bbox_scores: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,18 +165,18 @@ class PhotoWorker:
         self, readers: ThreadPoolExecutor, chunk: Iterable[PhotoTask], under_way: deque[tuple[PhotoTask, Image | str]]
     ) -> Iterator[tuple[Image, Any, Any]]:
         """Read photos ahead; note each one as under way, and pass on those that can be read."""
-        begun: deque[tuple[PhotoTask, Future[Image | str]]] = deque()
-        rest = iter(chunk)
-        while True:
-            while len(begun) <= self._estimator.num_threads and (task := next(rest, None)) is not None:
-                begun.append((task, readers.submit(_load, task.file, self._reading)))
-            if not begun:
-                return
-            task, loaded = begun.popleft()
+        for task, loaded in work_ahead(readers, self._load, chunk, self._estimator.num_threads):
             image = loaded.result()
             under_way.append((task, image))
             if not isinstance(image, str):
                 yield image, task.bbox, task.bbox_scores
+
+    def _load(self, task: PhotoTask) -> Image | str:
+        """Read an image, or return why it cannot be read."""
+        try:
+            return load_image(task.file, upright=self._reading.upright, bit_depth=self._reading.bit_depth)
+        except ValueError as error:
+            return str(error)
 
     def _once(self, poses: Poses) -> Poses:
         """Leave out poses that repeat a better one; the others stay in their order."""
@@ -204,11 +204,3 @@ def _failed(under_way: deque[tuple[PhotoTask, Image | str]]) -> Iterator[PhotoRe
     while under_way and isinstance(under_way[0][1], str):
         task, error = under_way.popleft()
         yield PhotoResult({"id": task.image_id, "file_name": task.name}, [], str(error))
-
-
-def _load(file: Path, reading: Reading) -> Image | str:
-    """Read a photo, or say why it cannot be read."""
-    try:
-        return load_image(file, upright=reading.upright, bit_depth=reading.bit_depth)
-    except ValueError as error:
-        return str(error)

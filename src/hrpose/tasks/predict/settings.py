@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from hrpose.config import build, find_checkpoint
+from hrpose.config import build, find_checkpoint, plain
 from hrpose.estimator import Detector, PoseEstimator
 from hrpose.media.images import Reading
 from hrpose.visualize import PosePainter
@@ -88,10 +88,3 @@ def read_settings(cfg: DictConfig) -> Settings:
         oks_nms_threshold=cfg.oks_nms_threshold,
         by_file=cfg.annotations is not None or cfg.boxes is not None,
     )
-
-
-def plain(node: DictConfig) -> dict[str, Any]:
-    """Give a node as plain containers, which can be sent to another process."""
-    content = OmegaConf.to_container(node, resolve=True)
-    assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}

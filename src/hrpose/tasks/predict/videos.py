@@ -12,8 +12,8 @@ import numpy as np
 from hrpose.estimator.video import TrackedFrame, track_poses
 from hrpose.media.source import Camera, Video
 from hrpose.media.video import VideoReader, VideoWriter
+from hrpose.progress import show_progress
 from hrpose.tasks.predict.files import PredictionFiles
-from hrpose.tasks.predict.progress import show_progress
 from hrpose.tasks.predict.settings import Settings
 from hrpose.tracking import OksTracker, PoseSmoother
 
@@ -59,7 +59,7 @@ def predict_video(source: Video | Camera, folder: Path, settings: Settings, opti
         VideoReader(taken, max_frames=options.max_frames) as reader,
         PredictionFiles(folder, estimator.skeleton, table=options.table) as files,
         VideoWriter(folder / _video_name(source), frame_rate=reader.frame_rate) as writer,
-        show_progress(name, reader.num_frames, "frames") as on_done,
+        show_progress(name, reader.num_frames, "frames") as advance,
     ):
         followed = track_poses(
             estimator,
@@ -77,7 +77,7 @@ def predict_video(source: Video | Camera, folder: Path, settings: Settings, opti
                 if settings.painter is not None:
                     writer.write(settings.painter(frame.image, frame.poses, estimator.skeleton, numbered=True))
                 num_frames += 1
-                on_done()
+                advance()
         except KeyboardInterrupt:
             if isinstance(source, Video):
                 raise
