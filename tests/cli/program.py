@@ -2,9 +2,10 @@
 
 import os
 import subprocess
-import sys
 import textwrap
 from pathlib import Path
+
+from processes import Process
 
 # Runs the command line with a task that prints what it was given, and needs no torch.
 PROGRAM = """
@@ -23,29 +24,17 @@ sys.exit(main())
 """
 
 
-def start(*words: str, cwd: Path, body: str = "", before: str = "", **environment: str) -> subprocess.Popen[str]:
+def start(*words: str, cwd: Path, body: str = "", before: str = "", **environment: str) -> Process:
     """Start the command; `body` is what the task does, `before` runs before anything is imported."""
     program = cwd / "program.py"
     program.write_text(PROGRAM.format(before=before, body=textwrap.indent(body, "    ").strip() or "pass"))
-    return subprocess.Popen(
-        [sys.executable, str(program), *words],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
-    stdout, stderr = process.communicate(timeout=120)
-    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+    return Process(program, words, cwd=cwd, environment={**os.environ, **environment})
 
 
 def hrpose(
     *words: str, cwd: Path, body: str = "", before: str = "", **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    return wait(start(*words, cwd=cwd, body=body, before=before, **environment))
+    return start(*words, cwd=cwd, body=body, before=before, **environment).wait()
 
 
 def lines(done: subprocess.CompletedProcess[str], start: str) -> list[str]:

@@ -1,20 +1,18 @@
 """Ctrl-C: a video ends there and says so, a camera ends as it should; what was written is whole either way."""
 
 import json
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hrpose.config import compose
 from hrpose.media.source import Camera, Video
 from hrpose.media.video import VideoFrame, VideoReader
 from hrpose.skeletons import COCO
 from hrpose.structures import Poses
-from hrpose.tasks.predict import videos
+from hrpose.tasks import predict
 from hrpose.tasks.predict.settings import Settings
-from hrpose.tasks.predict.videos import VideoOptions, predict_video
-from hrpose.tracking import OksTracker
 from hrpose.visualize import PosePainter
 
 
@@ -50,7 +48,7 @@ class Somebody:
             keypoints=keypoints,
             keypoint_scores=np.ones((1, 17), np.float32),
             scores=one,
-            bbox_scores=one.astype(np.float32),
+            bbox_scores=one,
             center=keypoints.mean(axis=1),
             scale=np.full((1, 2), 40.0),
             image_ids=one.astype(np.int64),
@@ -60,11 +58,11 @@ class Somebody:
 
 @pytest.fixture
 def follow(tmp_path, monkeypatch):
-    monkeypatch.setattr(videos, "VideoReader", Interrupted)
+    monkeypatch.setattr(predict, "VideoReader", Interrupted)
     monkeypatch.setattr(Settings, "build_estimator", lambda self, detector: Somebody())
     settings = Settings(Path("x"), "cpu", {}, {}, None, PosePainter(), 0.9, True)
-    options = VideoOptions(None, 1, 0.2, partial(OksTracker, matcher="greedy"), None, table=True)
-    return lambda source: predict_video(source, tmp_path, settings, options)
+    cfg = compose("predict", ["source=camera", "csv=true", "smoothing=none", f"paths.run={tmp_path}"])
+    return lambda source: predict.predict_video(cfg, source, settings)
 
 
 def check_files(folder, name):
