@@ -178,7 +178,12 @@ def _read_pickle(path: Path) -> Any:
         refused = _REFUSED.search(str(error))
         if refused is None:
             raise WeightsError(_truncated(path, error)) from error
-        what = refused["name"] or refused["program"] or "an unknown instruction"
+        if refused["program"]:
+            raise WeightsError(
+                f"Expected {path} to hold tensors, found a TorchScript program. TorchScript is no longer supported: export the "
+                "weights with format=onnx or format=openvino."
+            ) from error
+        what = refused["name"] or "an unknown instruction"
         raise WeightsError(
             f"Expected {path} to hold tensors and plain values only, but it holds objects whose code would have to run "
             f"({what}); it was not read. Save the network's state_dict alone, and load that."
