@@ -251,7 +251,7 @@ def test_flipping_back_twice_is_the_identity_inside():
 
 @pytest.mark.parametrize("permutation", [(0, 1), (0, 1, 1), (1, 2, 3), range(4)])
 def test_a_wrong_permutation_is_refused(permutation):
-    with pytest.raises(ValueError, match="`flip_permutation` to be a permutation of 0 to 2"):
+    with pytest.raises(ValueError, match=r"`flip_permutation`.*0.*2"):
         SMALL.flip_back(torch.zeros(1, 3, 4, 4), permutation)
 
 
@@ -283,9 +283,9 @@ def test_wrong_sizes_are_named(arguments, message):
 
 
 def test_wrong_shapes_are_named():
-    with pytest.raises(ValueError, match=r"\(B, K, 2\) and \(B, K\), but got the shapes \(2, 3, 3\) and \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"\(B, K, 2\).*\(B, K\).*\(2, 3, 3\).*\(2, 3\)"):
         SMALL.encode(torch.zeros(2, 3, 3), torch.zeros(2, 3))
     with pytest.raises(ValueError, match=r"\(B, K, 2\) and \(B, K\)"):
         SMALL.encode(torch.zeros(2, 3, 2), torch.zeros(2, 3, 1))
-    with pytest.raises(ValueError, match=r"\(B, K, 64, 48\), but got the shape \(1, 17, 48, 64\)"):
+    with pytest.raises(ValueError, match=r"\(B, K, 64, 48\).*\(1, 17, 48, 64\)"):
         SMALL.decode(torch.zeros(1, 17, 48, 64))
