@@ -59,9 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
 
 
 def build_codec(name: str) -> Codec:
-    """Build the codec that the configuration has under a name such as "dark_256x192"."""
-    codec: Codec = build(compose("fit", [f"codec={name}"]).codec)
-    return codec
+    """Build a codec by its options, such as "dark_256x192" for `codec=dark size=256x192`."""
+    codec, _, size = name.rpartition("_")
+    built: Codec = build(compose("fit", [f"codec={codec}", f"size={size}"]).codec)
+    return built
 
 
 def measure(name: str, num_points: int = NUM_POINTS, noise: float = NOISE, repeats: int = 5) -> Row:

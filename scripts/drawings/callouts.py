@@ -18,11 +18,10 @@ from hrpose.visualize.pictures import (
     Image,
     check_image,
     text_height,
-    text_width,
-    write_line,
 )
 from hrpose.visualize.poses import draw_poses
 
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LEADER: Colour = (150, 148, 144)
 _GAP = 6  # pixels between a text and the end of its leader
 _DIRECTIONS = 24
@@ -49,7 +48,7 @@ def draw_callouts(
     chosen = list(range(skeleton.num_keypoints) if indices is None else indices)
     height = text_height(check_image(image)) + 1
     texts = {k: f"{k} {skeleton.keypoint_names[k]}" for k in chosen}
-    margin = max(text_width(text, height) for text in texts.values()) + 4 * _GAP
+    margin = max(_text_width(text, height) for text in texts.values()) + 4 * _GAP
     canvas = np.pad(image, ((0, 0), (margin, margin), (0, 0)))
     canvas[:, :margin] = canvas[:, -margin:] = image[0, 0]
     points = np.asarray(keypoints, np.float64) + np.array([margin, 0.0])
@@ -58,10 +57,10 @@ def draw_callouts(
         for k, y in zip(column, _spread(points[column, 1], 2.3 * height, canvas.shape[0]), strict=True):
             x = canvas.shape[1] - margin + _GAP if is_left else margin - _GAP
             cv2.line(canvas, _pixel((x, y)), _pixel(points[k]), _LEADER, 1, cv2.LINE_AA)
-            rows.append((k, x + _GAP if is_left else x - _GAP - text_width(texts[k], height), y))
+            rows.append((k, x + _GAP if is_left else x - _GAP - _text_width(texts[k], height), y))
     drawn = draw_poses(canvas, points, skeleton, visibility=_only(chosen, skeleton))
     for k, x, y in rows:
-        write_line(drawn, texts[k], (x, y), height)
+        _write_line(drawn, texts[k], (x, y), height)
     return drawn
 
 
@@ -86,7 +85,7 @@ def draw_numbers(
     points = np.asarray(keypoints, np.float64)
     canvas = draw_poses(image, points, skeleton, visibility=_only(chosen, skeleton))
     height = text_height(canvas)
-    sizes = np.array([(text_width(str(k), height) + 3, height + 4) for k in chosen], np.float64)
+    sizes = np.array([(_text_width(str(k), height) + 3, height + 4) for k in chosen], np.float64)
     places = _free_places(points[chosen], sizes, canvas.shape)
     for k, place, size in zip(chosen, places, sizes, strict=True):
         near = np.clip(points[k], place - size / 2, place + size / 2)
@@ -96,8 +95,23 @@ def draw_numbers(
         low = _pixel(place - size / 2)
         cv2.rectangle(canvas, low, _pixel(place + size / 2), PAPER, -1)
         cv2.rectangle(canvas, low, _pixel(place + size / 2), SIDE_COLOURS[skeleton.sides[k]], 1)
-        write_line(canvas, str(k), (low[0] + 2, place[1]), height)
+        _write_line(canvas, str(k), (low[0] + 2, place[1]), height)
     return canvas
+
+
+def _text_width(text: str, height: int) -> int:
+    """Return the width of a line in pixels for capital letters of a height."""
+    thickness = max(1, round(height / 9))
+    size = cv2.getFontScaleFromHeight(_FONT, height, thickness)
+    return int(cv2.getTextSize(text, _FONT, size, thickness)[0][0])
+
+
+def _write_line(canvas: Image, text: str, place: tuple[float, float], height: int) -> None:
+    """Write a line; `place` is its left end, half way up the capital letters."""
+    thickness = max(1, round(height / 9))
+    size = cv2.getFontScaleFromHeight(_FONT, height, thickness)
+    start = (round(place[0]), round(place[1] + height / 2))
+    cv2.putText(canvas, text, start, _FONT, size, INK, thickness, cv2.LINE_AA)
 
 
 def _only(indices: Sequence[int], skeleton: Skeleton) -> NDArray[np.int64]:

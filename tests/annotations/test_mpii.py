@@ -1,7 +1,6 @@
 """MPII persons: the official centers, scales, crops and targets, and one clear message for whatever is wrong."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -362,15 +361,6 @@ def test_keypoints_are_named_in_the_order_of_mpii(tmp_path: Path) -> None:
     turned = changed(dataset_joints=np.array([NAMES[::-1]], dtype=object))
     with pytest.raises(DataError, match=r"rank rkne.*lwri lelb"):
         read_mpii_truth(write(tmp_path, turned))
-
-
-def test_without_scipy_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file, other = write(tmp_path, changed()), write(tmp_path, changed(), "npz")
-    for name in ("scipy", "scipy.io", "scipy.io.matlab"):
-        monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(DataError, match=r"gt_valid\.mat.*'hrpose\[mpii\]'"):
-        read_mpii_truth(file)
-    assert len(read_mpii_truth(other)) == 3
 
 
 @pytest.mark.parametrize(

@@ -112,13 +112,15 @@ def test_the_last_job_of_a_sweep_is_checked_before_the_first_runs(tmp_path):
 
 
 def test_a_network_that_its_codec_cannot_read_is_refused_before_the_sweep_begins(tmp_path):
-    done = hrpose("fit", "-m", "model=hrnet_tiny,deeppose_tiny,simcc_tiny", "codec=heatmap_160x96", cwd=tmp_path)
+    done = hrpose(
+        "fit", "-m", "model=hrnet_tiny,deeppose_tiny,simcc_tiny", "codec=heatmap", "size=160x96", cwd=tmp_path
+    )
     assert done.returncode == 1
     assert done.stdout == ""
     assert "2 faults in the configuration" in done.stderr
     for network, words in {
-        "DeepPose": "codec=regression_160x96 loss=regression",
-        "SimCC": "codec=simcc_160x96 loss=simcc",
+        "DeepPose": "codec=regression size=160x96 loss=regression",
+        "SimCC": "codec=simcc size=160x96 loss=simcc",
     }.items():
         assert f"codec: it does not go with model ({network})" in done.stderr
         assert f"What fits this model: {words}." in done.stderr

@@ -4,23 +4,18 @@ from hrpose.config import brought_along
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "selected", "alone"),
     [
-        (
-            ["experiment=w32_256x192", "model=hrnet_tiny"],
-            "model=hrnet_tiny comes with codec=dark_160x96, crops of 96x160; experiment=w32_256x192 alone has "
-            "codec=heatmap_256x192, crops of 192x256. ",
-        ),
-        (
-            ["model=deeppose_tiny"],
-            "model=deeppose_tiny comes with codec=regression_160x96, crops of 96x160; experiment=tiny ",
-        ),
-        (["model=hrnet_w32", "model.width=16"], "model=hrnet_w32 comes with codec=heatmap_256x192, crops of 192x256; "),
+        (["experiment=w32_256x192", "model=hrnet_tiny"], "codec=dark size=160x96", "codec=heatmap size=256x192"),
+        (["experiment=w32_256x192", "model=hrnet_tiny", "codec=udp"], "size=160x96", "size=256x192"),
+        (["experiment=w32_384x288", "model=rle_w32"], "codec=regression", "codec=heatmap"),
+        (["model=hrnet_w32", "model.width=16"], "codec=heatmap size=256x192", "codec=dark size=160x96"),
     ],
 )
-def test_a_network_that_brings_another_codec_says_so(words, told):
+def test_a_network_that_selects_another_codec_or_size_says_so(words, selected, alone):
     (line,) = brought_along("fit", words)
-    assert line.startswith(told)
+    assert f"selects {selected};" in line
+    assert f"alone has {alone}." in line
 
 
 @pytest.mark.parametrize(
@@ -29,7 +24,7 @@ def test_a_network_that_brings_another_codec_says_so(words, told):
         [],
         ["experiment=w32_256x192"],
         ["experiment=w32_256x192", "model=hrnet_w48"],
-        ["experiment=w32_256x192", "model=hrnet_tiny", "codec=dark_160x96"],
+        ["experiment=w32_256x192", "model=hrnet_tiny", "codec=dark", "size=160x96"],
         ["experiment=w32_256x192", "model=rle_w32", "loss.residual=false"],
     ],
 )

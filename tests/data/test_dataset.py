@@ -165,7 +165,7 @@ def test_a_batch_holds_its_samples(folder: Path) -> None:
         "image_from_input": torch.float64,
         "center": torch.float64,
         "scale": torch.float64,
-        "bbox_scores": torch.float32,
+        "bbox_scores": torch.float64,
         "image_ids": torch.int64,
         "instance_ids": torch.int64,
     }

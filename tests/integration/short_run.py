@@ -2,7 +2,8 @@
 
 SMALL = [
     "prepare=null",
-    "codec=heatmap_128x96",
+    "codec=heatmap",
+    "size=128x96",
     *("model.width=4", "model.stem_width=8", "model.stage1_width=4"),
     *("data.batch_size=4", "data.val_batch_size=8", "data.num_workers=0"),
     *("trainer.max_epochs=2", "trainer.accelerator=cpu", "trainer.log_every_n_steps=1", "callbacks.progress=null"),

@@ -14,7 +14,7 @@ from whole_body import FIELDS, whole_body_content
 from hrpose.errors import DataWarning
 from hrpose.report import analyse
 from hrpose.skeletons import CROWDPOSE, WHOLEBODY, whole_body_parts
-from hrpose.tasks.reading import read_evaluated
+from hrpose.tasks.evaluate import read_evaluated
 
 QUIET = [
     pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning"),

@@ -81,7 +81,6 @@ class Missing(MetaPathFinder):
         ("fit", ["logger=wandb"], "wandb", "logger.wandb: .*pip install 'wandb'"),
         ("test", ["weights=a.onnx"], "onnxruntime", "weights: .*pip install 'hrpose[onnx]'"),
         ("test", ["weights=a.xml"], "openvino", "weights: .*pip install 'hrpose[openvino]'"),
-        ("fit", ["data.val_ground_truth=a.mat"], "scipy", "data.val_ground_truth: .*pip install 'hrpose[mpii]'"),
         ("export", ["weights=a.pth"], "onnxscript", "format: .*onnxscript.*pip install 'hrpose[onnx]'"),
         ("export", ["weights=a.pth", "format=openvino"], "openvino", "format: .*pip install 'hrpose[openvino]'"),
         ("predict", ["source=a.jpg", "weights=a.pth", "backend=openvino"], "openvino", "backend: .*'hrpose[openvino]'"),

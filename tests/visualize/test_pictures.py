@@ -1,4 +1,4 @@
-"""Pictures side by side, with captions, and on disk."""
+"""Images side by side and on disk; the colours of sides and scores."""
 
 import cv2
 import numpy as np
@@ -16,11 +16,11 @@ def grey(height, width, value=128):
 
 
 def test_tiles_are_centred_in_cells_of_the_largest():
-    sheet = tile([grey(10, 20, 200), grey(6, 8, 100), grey(10, 20, 50)], columns=2, gap=2)
-    assert sheet.shape == (2 * 12 + 2, 2 * 22 + 2, 3)
-    assert (sheet[2:12, 2:22] == 200).all()
-    assert (sheet[4:10, 30:38] == 100).all()
-    assert (sheet[14:24, 2:22] == 50).all()
+    sheet = tile([grey(10, 20, 200), grey(6, 8, 100), grey(10, 20, 50)])
+    assert sheet.shape == (2 * 18 + 8, 2 * 28 + 8, 3)
+    assert (sheet[8:18, 8:28] == 200).all()
+    assert (sheet[10:16, 42:50] == 100).all()
+    assert (sheet[26:36, 8:28] == 50).all()
 
 
 @pytest.mark.parametrize(
@@ -28,33 +28,12 @@ def test_tiles_are_centred_in_cells_of_the_largest():
     [(1, (30, 40), 1), (12, (30, 40), 4), (16, (40, 60), 4), (3, (10, 300), 1), (6, (90, 10), 6)],
 )
 def test_the_number_of_columns_suits_the_shape_of_the_pictures(count, size, columns):
-    assert tile([grey(*size)] * count, gap=0).shape[1] == columns * size[1]
+    assert tile([grey(*size)] * count).shape[1] == columns * (size[1] + 8) + 8
 
 
-def test_more_columns_than_pictures_leave_no_empty_cells():
-    assert tile([grey(10, 10)] * 2, columns=9, gap=0).shape == (10, 20, 3)
-
-
-def test_captions_stand_under_their_pictures():
-    pictures = [grey(60, 120, 128), grey(60, 120, 128)]
-    plain, named = tile(pictures, columns=2), tile(pictures, columns=2, captions=["one", "two"])
-    np.testing.assert_array_equal(named[:68], plain[:68])
-    assert (named[68:, :128] > 150).any()
-    assert (named[68:, 136:] > 150).any()
-
-
-def test_a_caption_that_is_too_long_is_cut_off_at_its_picture():
-    sheet = tile([grey(60, 60), grey(60, 60)], columns=2, gap=10, captions=["a very long caption", ""])
-    assert not (sheet[:, 70:80] > 60).any()
-
-
-def test_a_sheet_needs_a_picture_and_a_caption_for_each():
+def test_a_sheet_needs_images_of_uint8_rgb():
     with pytest.raises(ValueError, match="at least one"):
         tile([])
-    with pytest.raises(ValueError, match="2 captions"):
-        tile([grey(4, 4)] * 2, captions=["one"])
-    with pytest.raises(ValueError, match="at least one column"):
-        tile([grey(4, 4)], columns=0)
     with pytest.raises(ValueError, match="uint8 RGB"):
         tile([grey(4, 4), np.zeros((4, 4))])
 

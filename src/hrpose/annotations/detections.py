@@ -87,7 +87,7 @@ def read_detections(file: str | Path, annotations: CocoAnnotations, *, min_score
         image_index=image_index[kept],
         instance_ids=kept.astype(np.int64),
         bbox=bbox[kept],
-        bbox_scores=scores[kept].astype(np.float32),
+        bbox_scores=scores[kept],
         area=(bbox[kept, 2] * bbox[kept, 3]).astype(np.float32),
         keypoints=np.zeros((len(kept), *annotations.keypoints.shape[1:]), np.float32),
         visibility=np.ones((len(kept), annotations.keypoints.shape[1]), np.uint8),
@@ -149,13 +149,13 @@ class PhotoBoxes:
 
     image_ids: Mapping[str, int]
     category_id: int
-    boxes: Mapping[int, tuple[NDArray[np.float64], NDArray[np.float32]]] | None
+    boxes: Mapping[int, tuple[NDArray[np.float64], NDArray[np.float64]]] | None
 
-    def boxes_of(self, image_id: int) -> tuple[NDArray[np.float64], NDArray[np.float32]] | None:
+    def boxes_of(self, image_id: int) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """Give the boxes of a photo, none if it has none; None where no boxes are given at all."""
         if self.boxes is None:
             return None
-        return self.boxes.get(image_id, (np.zeros((0, 4)), np.zeros(0, np.float32)))
+        return self.boxes.get(image_id, (np.zeros((0, 4)), np.zeros(0)))
 
 
 def read_photo_boxes(
@@ -224,7 +224,7 @@ def _read_image_ids(content: Row, file: Path) -> dict[str, int]:
 
 def _read_boxes(
     content: Any, file: Path, category: Row, known: set[int], min_score: float
-) -> dict[int, tuple[NDArray[np.float64], NDArray[np.float32]]]:
+) -> dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Group the boxes of one category by photo, in the order of the file."""
     detected = not isinstance(content, dict)
     rows = content if detected else content.get("annotations")
@@ -250,7 +250,7 @@ def _read_boxes(
     groups: dict[int, list[int]] = {}
     for row in np.flatnonzero(kept).tolist():
         groups.setdefault(int(image_ids[row]), []).append(row)
-    return {image_id: (boxes[group], scores[group].astype(np.float32)) for image_id, group in groups.items()}
+    return {image_id: (boxes[group], scores[group]) for image_id, group in groups.items()}
 
 
 def _clip(boxes: NDArray[np.float64], image_ids: NDArray[np.int64], images: Any) -> NDArray[np.float64]:

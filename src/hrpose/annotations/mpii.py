@@ -107,7 +107,7 @@ class MpiiAnnotations:
             image_index=self.image_index,
             instance_ids=np.arange(count, dtype=np.int64),
             bbox=np.concatenate([corner, self.side[:, None], self.side[:, None]], axis=1),
-            bbox_scores=np.ones(count, np.float32),
+            bbox_scores=np.ones(count),
             area=(self.side**2).astype(np.float32),
             keypoints=np.where(self.labelled[..., None], self.keypoints, 0).astype(np.float32),
             visibility=np.where(self.labelled, 2, 0).astype(np.uint8),
@@ -275,7 +275,7 @@ def read_mpii_truth(file: str | Path) -> MpiiTruth:
 
     Raises:
         MissingDataError: if there is no such file.
-        DataError: if scipy is needed and not installed, or the file cannot be used.
+        DataError: if the file cannot be used.
     """
     path = Path(file)
     if not path.is_file():
@@ -303,26 +303,11 @@ def _read_npz(file: Path) -> dict[str, NDArray[Any]]:
 
 
 def _read_mat(file: Path) -> Mapping[str, NDArray[Any]]:
-    try:
-        # an extra: only MPII needs it
-        from scipy.io import loadmat
-        from scipy.io.matlab import MatReadError
-    except ImportError as error:
-        raise DataError(
-            f"Expected scipy, which reads {file}, but it is not installed. Install it with pip install 'hrpose[mpii]', or "
-            "give an .npz with pos_gt_src, jnt_missing and headboxes_src."
-        ) from error
-    broken = (
-        MatReadError,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        OSError,
-        EOFError,
-        NotImplementedError,
-        zlib.error,
-    )
+    # imported here: it is slow to load, and only MPII needs it
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    broken = (MatReadError, ValueError, TypeError, LookupError, OSError, EOFError, NotImplementedError, zlib.error)
     try:
         content = loadmat(str(file), appendmat=False, variable_names=list(_OF_MAT.values()))
     except broken as error:

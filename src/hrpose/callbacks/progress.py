@@ -32,13 +32,13 @@ _MAX_POINTS = 20  # measurements over which the pace is taken
 class RunProgress(Callback):
     """Show epoch, batch, loss, last AP or PCKh, images per second and the time left of the whole run.
 
-    A terminal shows one line that is drawn again and again, and keeps a line of each validated epoch. Elsewhere, in files and
-    pipes, lines go to the log: the first after 10 seconds, later ones after a tenth of the time since the start.
+    A terminal shows one line that is redrawn in place, and keeps a line per validated epoch. Elsewhere, in files and pipes, lines
+    are logged: the first after 10 seconds, later ones after a tenth of the time since the start.
 
     Args:
         interval: seconds between two drawings on a terminal. Each reads the loss from the device.
         console: where to draw; standard error by default.
-        clock: seconds that pass.
+        clock: a function that returns seconds.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class RunProgress(Callback):
         self._is_validated = False  # the running epoch
 
     def state_dict(self) -> dict[str, Any]:
-        """Keep the last AP or PCKh in the checkpoint, so that a resumed run shows it."""
+        """Store the last AP or PCKh, so that a resumed run shows it."""
         return {"score": self._score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the last AP or PCKh from the checkpoint."""
+        """Restore the last AP or PCKh."""
         self._score = state_dict["score"]
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -74,20 +74,18 @@ class RunProgress(Callback):
         self._start = self._clock()
         self._next = self._start + (0 if self._display.is_terminal else _SHORTEST_PAUSE)
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def teardown(self, *args: Any, **kwargs: Any) -> None:
         """Remove the line."""
         self._display.close()
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Remove the line."""
-        self._display.close()
+    on_exception = teardown
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count; a run that is resumed within an epoch does not start one."""
+        """Restart the pace; a run that is resumed within an epoch does not start one."""
         self._train.restart()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count."""
+        """Restart the pace."""
         self._train.restart()
         self._is_validated = False
 
@@ -102,13 +100,13 @@ class RunProgress(Callback):
             self._show(self._train_status(trainer, batch_idx + 1))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave a line of a validated epoch."""
+        """Log a line of a validated epoch."""
         if self._is_validated and trainer.is_global_zero:
             logger.info(self._train_status(trainer, int(trainer.num_training_batches)).line())
             self._plan_next()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count."""
+        """Restart the pace."""
         self._train.measure()
         self._evaluation.restart()
         self._validation_start = self._clock()
@@ -125,7 +123,7 @@ class RunProgress(Callback):
             self._evaluate(trainer, batch, "Validation", _num_val_batches(trainer))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take note of AP or PCKh and of the time that the validation took."""
+        """Store AP or PCKh and the duration of the validation."""
         self._train.restart()
         if trainer.sanity_checking:
             return
@@ -135,7 +133,7 @@ class RunProgress(Callback):
             self._score = (metric.leading, float(trainer.callback_metrics[f"val/{metric.leading}"]))
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count."""
+        """Restart the pace."""
         self._evaluation.restart()
 
     def on_test_batch_end(
@@ -152,11 +150,8 @@ class RunProgress(Callback):
         if not self._is_due(trainer):
             return
         self._evaluation.measure()
-        per_batch, rate, done = (
-            self._evaluation.seconds_per_batch,
-            self._evaluation.images_per_second,
-            self._evaluation.done,
-        )
+        pace = self._evaluation
+        per_batch, rate, done = pace.seconds_per_batch, pace.images_per_second, pace.done
         left = None if per_batch is None or math.isinf(total) else (total - done) * per_batch
         if not is_in_training:
             self._show(Status(title, done, total, rate=rate, seconds_left=left))
@@ -263,11 +258,7 @@ class Status:
             "batches": f"{self.done}/{total}" if width is not None or self.done < self.total else "",
             "loss": "" if self.loss is None else f"loss {format_loss(self.loss)}",
             "score": "" if self.score is None else f"{self.score[0]} {self.score[1]:.3f}",
-            "rate": ""
-            if self.rate is None
-            else f"{self.rate:.0f} img/s"
-            if self.rate >= 10
-            else f"{self.rate:.1f} img/s",
+            "rate": "" if self.rate is None else f"{self.rate:.{0 if self.rate >= 10 else 1}f} img/s",
             "left": "" if self.seconds_left is None else f"{format_duration(self.seconds_left)} left",
         }
         shown = {name: text for name, text in parts.items() if text}
@@ -309,12 +300,12 @@ class Pace:
     """Seconds per batch and images per second over the last measurements of a series of batches.
 
     Args:
-        clock: seconds that pass.
+        clock: a function that returns seconds.
 
     Attributes:
         done: batches of the series.
-        seconds_per_batch: None until two measurements are known.
-        images_per_second: None until two measurements are known.
+        seconds_per_batch: None before two measurements.
+        images_per_second: None before two measurements.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -344,7 +335,7 @@ class Pace:
 
 
 class Display:
-    """A line at the bottom of a terminal. What the log writes meanwhile appears above it.
+    """A line at the bottom of a terminal; log lines appear above it.
 
     Args:
         console: where to draw; standard error by default.
@@ -357,7 +348,7 @@ class Display:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a line can be drawn again in its place."""
+        """Whether a line can be redrawn in place."""
         return self._console.is_terminal and not self._console.is_dumb_terminal
 
     def show(self, status: Status) -> None:
@@ -377,7 +368,7 @@ class Display:
             self._live = None
 
     def _open(self) -> None:
-        """Draw the line from now on, and let what goes to the same terminal through rich, which writes it above the line."""
+        """Start to draw the line, and redirect log handlers on the same terminal through rich, which writes above the line."""
         on_terminal = [
             handler
             for handler in logging.getLogger().handlers

@@ -12,10 +12,10 @@ from hrpose.geometry import Grid
 
 
 class Codec(Protocol):
-    """Translates keypoints to what a network learns (`encode`), and what it puts out back to keypoints (`decode`).
+    """Translate keypoints to what a network learns (`encode`), and its outputs back to keypoints (`decode`).
 
-    Implementations are small frozen records of sizes and constants: batched, free of state, at home on every device, and
-    never waiting for the device. Keypoints are (x, y) in pixels of the network input.
+    Implementations are small frozen records of sizes and constants: batched, free of state, on every device, and never waiting
+    for the device. Keypoints are (x, y) in pixels of the network input.
     """
 
     @property
@@ -29,7 +29,7 @@ class Codec(Protocol):
         ...
 
     def num_channels(self, num_keypoints: int) -> int:
-        """Count the channels that a network needs for so many keypoints: heatmaps, or rows of coordinates or bins.
+        """Return the number of output channels for so many keypoints: heatmaps, or rows of coordinates or bins.
 
         The channels of a keypoint stand together, and the first is the one that shows where it is.
         """
@@ -39,30 +39,35 @@ class Codec(Protocol):
         """Make targets.
 
         Args:
-            keypoints: (B, K, 2) in input pixels.
+            keypoints: (B, K, 2) in input pixels, of any floating type.
             visibility: (B, K); 0 stands for unlabelled.
 
         Returns:
-            target: what the network is taught, float32. Where it should put out just that, it is of the outputs' shape; an
-                `IntegralCodec` tells where the means of its heatmaps should lie instead.
-            target_weight: (B, K, 1) how much each keypoint counts in the loss.
+            target: float32, of the shape of the network's outputs; `IntegralCodec` states the means of the heatmaps instead.
+            target_weight: (B, K, 1) float32, the weight of each keypoint in the loss.
+
+        Raises:
+            ValueError: if the shapes do not belong together.
         """
         ...
 
     def decode(self, outputs: Tensor, /) -> tuple[Tensor, Tensor]:
-        """Read keypoints off what a network puts out.
+        """Compute keypoints from network outputs.
 
         Args:
             outputs: (B, C, h, w) heatmaps or (B, C, ...) rows, C = num_channels(K).
 
         Returns:
-            keypoints: (B, K, 2) in input pixels.
-            scores: (B, K).
+            keypoints: (B, K, 2) float32 in input pixels.
+            scores: (B, K) float32.
+
+        Raises:
+            ValueError: if the shape is not the codec's.
         """
         ...
 
     def flip_back(self, outputs: Tensor, flip_permutation: Sequence[int], /) -> Tensor:
-        """Turn what a network puts out for mirrored images into what belongs to the images as they are.
+        """Turn the outputs for mirrored images into those of the images as they are.
 
         Args:
             outputs: those of the mirrored images, as `decode` takes them.

@@ -4,8 +4,8 @@ The only room below the tasks that knows Hydra. Nothing here imports torch, ligh
 configuration names, before `build` does.
 """
 
-from hrpose.config.build import build
-from hrpose.config.choices import brought_along
+from hrpose.config.build import build, plain
+from hrpose.config.choices import brought_along, unpublished
 from hrpose.config.compose import compose, conf_dir
 from hrpose.config.errors import ConfigError
 from hrpose.config.files import find_checkpoint, needs_drawing
@@ -23,5 +23,7 @@ __all__ = [
     "find_checkpoint",
     "needs_drawing",
     "open_run_folder",
+    "plain",
+    "unpublished",
     "validate",
 ]

@@ -30,7 +30,6 @@ _VALUES: dict[tuple[str, str, str], _Libraries] = {
 _SUFFIXES: dict[tuple[str, str], _Libraries] = {
     ("weights", ".onnx"): (("onnxruntime",), "hrpose[onnx]"),
     ("weights", ".xml"): (("openvino",), "hrpose[openvino]"),
-    ("data.val_ground_truth", ".mat"): (("scipy",), "hrpose[mpii]"),
 }
 
 

@@ -33,7 +33,7 @@ _PATHS = (
     "detector.file",
     "detector.model",
 )
-_MOST_LISTED = 40  # options beside one that was probably meant
+_MOST_LISTED = 20  # options beside one that was probably meant
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 
 

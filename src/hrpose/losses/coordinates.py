@@ -72,7 +72,7 @@ class CoordinateLoss(nn.Module):
             raise ValueError(
                 "Expected arguments `coordinates`, `target` and `target_weight` to be (B, K, 2), (B, K, 2) and (B, K, 1), but "
                 f"got the shapes {tuple(coordinates.shape)}, {tuple(target.shape)} and {tuple(target_weight.shape)}. The loss "
-                "`regression` belongs to a network of coordinates (model=deeppose_50) and its codec (regression_256x192); "
+                "`regression` belongs to a network of coordinates (model=deeppose_50) and its codec (codec=regression); "
                 "coordinates with sigmas take loss=rle."
             )
         return coordinate_errors(coordinates, target, target_weight, self.beta).mean()
@@ -118,7 +118,7 @@ class IntegralLoss(nn.Module):
             raise ValueError(
                 "Expected arguments `heatmaps`, `target` and `target_weight` to be (B, K, h, w), (B, K, 2) and (B, K, 1), but "
                 f"got the shapes {tuple(heatmaps.shape)}, {tuple(target.shape)} and {tuple(target_weight.shape)}. The loss "
-                "`integral` belongs to a network of heatmaps and a codec such as integral_256x256."
+                "`integral` belongs to a network of heatmaps and codec=integral."
             )
         stacks = heatmaps.unbind(1) if heatmaps.ndim == 5 else (heatmaps,)
         sizes = torch.tensor(heatmaps.shape[:-3:-1], device=target.device)
@@ -173,7 +173,7 @@ class SimccLoss(nn.Module):
                 "Expected arguments `logits`, `target` and `target_weight` to be (B, K, X + Y), (B, K, X + Y) and (B, K, 1), "
                 f"X + Y a multiple of {width} + {height}, but got the shapes {tuple(logits.shape)}, {tuple(target.shape)} and "
                 f"{tuple(target_weight.shape)}. The loss `simcc` belongs to a network of bins (model=simcc_50) and its codec "
-                "(simcc_256x192)."
+                "(codec=simcc)."
             )
         columns = target.shape[2] * width // (width + height)
         exact = logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -65,7 +65,7 @@ class RLELoss(nn.Module):
                 "Expected arguments `answers`, `target` and `target_weight` to be (B, K, 4), (B, K, 2) and (B, K, 1), but got "
                 f"the shapes {tuple(answers.shape)}, {tuple(target.shape)} and {tuple(target_weight.shape)}. The loss `rle` "
                 "belongs to a network of coordinates and sigmas (model=rle_50) and the codec of coordinates "
-                "(regression_256x192)."
+                "(codec=regression)."
             )
         exact = answers.to(torch.promote_types(answers.dtype, torch.float32))
         sigma = exact[..., 2:].clamp(min=_LEAST_SIGMA)

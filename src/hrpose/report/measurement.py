@@ -28,13 +28,13 @@ UNDEFINED = "-1 stands for a number that is not defined: nobody of that size is 
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """How good a set of poses is, and how it was measured.
+    """The quality of a set of poses, and how it was measured.
 
     Attributes:
-        protocol: how.
-        numbers: the ten COCO numbers; -1 where there is nobody to be found.
-        samples: (S,) APs of resampled photos, NaN where a resample has nobody to be found; S is 0 where nothing was resampled.
-        seed: of the resampling. Samples of the same photos, number and seed were drawn alike.
+        protocol: of the measurement.
+        numbers: the ten COCO numbers; -1 where no person counts.
+        samples: (S,) APs of resampled images, NaN where no person counts; S is 0 without resampling.
+        seed: of the resampling. Samples of the same images, number and seed can be paired.
     """
 
     protocol: Protocol
@@ -44,11 +44,11 @@ class Measurement:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of AP over photos; None where nothing was resampled, AP is not defined or images are too few."""
+        """The 95 % interval of AP over images; None without samples, if AP is not defined or images are too few."""
         return confidence_interval(self.samples) if enough_defined(self.samples) and self.numbers["AP"] >= 0 else None
 
     def describe_interval(self) -> str:
-        """Give the interval in a sentence, or why there is none; empty where nothing was resampled or AP is not defined."""
+        """Return the interval in a sentence, or why there is none; empty without samples or if AP is not defined."""
         if not self.samples.size or self.numbers["AP"] < 0:
             return ""
         used, total = num_defined(self.samples), self.samples.size
@@ -61,7 +61,7 @@ class Measurement:
         return f"AP of 95 % of {used} resamplings of the photos{left_out}: {low:.3f} to {high:.3f}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as plain containers."""
+        """Return plain containers."""
         interval = self.interval
         return {
             "protocol": self.protocol.to_dict(),
@@ -77,7 +77,7 @@ class Measurement:
 
     @staticmethod
     def from_dict(content: Mapping[str, Any]) -> Measurement:
-        """Take what `to_dict` gave; further entries are passed over.
+        """Build a measurement from the result of `to_dict`; further entries are ignored.
 
         Raises:
             KeyError: if an entry is missing.
@@ -118,16 +118,16 @@ def num_defined(samples: Floats) -> int:
 
 
 def enough_defined(samples: Floats) -> bool:
-    """Check whether at least half of the samples, and one, are defined, so that an interval of them says something."""
+    """Check whether at least half of the samples, and one, are defined, so that they give an interval."""
     return num_defined(samples) >= max(1, samples.size / 2)
 
 
 def measure(matches: Matches, protocol: Protocol, *, num_samples: int = 1000, seed: int = 0) -> Measurement:
-    """Take the ten numbers, and resample the photos.
+    """Compute the ten numbers, and resample the images.
 
     Args:
         matches: from `match_detections`, with COCO's area ranges and OKS thresholds.
-        protocol: how the poses came about.
+        protocol: of the poses.
         num_samples: S; 0 resamples nothing.
         seed: of the resampling.
 
@@ -142,17 +142,17 @@ def measure(matches: Matches, protocol: Protocol, *, num_samples: int = 1000, se
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """How a second measurement differs from a first one.
+    """The difference of a second measurement from a first one.
 
     Attributes:
         a: the first.
         b: the second.
-        unlike: what differs between their protocols, each with both sides; empty if they were measured alike.
+        unlike: differences of their protocols, each with both sides; empty if they were measured alike.
         differences: b - a of the ten numbers; None where one of them is not defined.
-        interval: of AP's difference over 95 % of the resampled photos; None if the samples cannot be paired.
-        p_value: how likely a difference like this is if both are equally good; None if the samples cannot be paired.
-        unpaired: why they cannot; empty if they can.
-        num_used: how many resamples, in which both APs are defined, the interval and the p-value are computed from.
+        interval: of AP's difference over 95 % of the resampled images; None if the samples cannot be paired.
+        p_value: probability of a difference like this if both are equally good; None if the samples cannot be paired.
+        unpaired: why they cannot be paired; empty if they can.
+        num_used: number of resamples with both APs defined, which interval and p-value are computed from.
     """
 
     a: Measurement
@@ -165,10 +165,10 @@ class Comparison:
     num_used: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as plain containers."""
-        sides = {name: {"protocol": m.protocol.to_dict(), "numbers": dict(m.numbers)} for name, m in self._sides()}
+        """Return plain containers."""
+        sides = {"a": self.a, "b": self.b}
         return {
-            **sides,
+            **{name: {"protocol": m.protocol.to_dict(), "numbers": dict(m.numbers)} for name, m in sides.items()},
             "unlike": list(self.unlike),
             "differences": self.differences,
             "interval_95": None if self.interval is None else list(self.interval),
@@ -177,17 +177,9 @@ class Comparison:
             "num_used": self.num_used,
         }
 
-    def _sides(self) -> tuple[tuple[str, Measurement], tuple[str, Measurement]]:
-        return ("a", self.a), ("b", self.b)
-
 
 def compare_measurements(a: Measurement, b: Measurement) -> Comparison:
-    """Compare two measurements; whether their protocols are alike enough is for the caller to judge.
-
-    Args:
-        a: the first.
-        b: the second.
-    """
+    """Compare two measurements, whether or not their protocols are alike."""
     unpaired = _why_unpaired(a, b)
     return Comparison(
         a=a,
@@ -205,7 +197,7 @@ def compare_measurements(a: Measurement, b: Measurement) -> Comparison:
 
 
 def _why_unpaired(a: Measurement, b: Measurement) -> str:
-    """Say why the samples were not drawn from the same photos in the same way; empty if they were."""
+    """Return why the samples were not drawn from the same images in the same way; empty if they were."""
     one, other = a.protocol, b.protocol
     if (one.annotations.sha256, one.category) != (other.annotations.sha256, other.category):
         return "they were measured on other annotations"

@@ -83,7 +83,7 @@ class InstanceTable(_SharedArrays):
         image_index: (N,) int32 row of the photo.
         instance_ids: (N,) int64 annotation id, or the row of the detection in its file.
         bbox: (N, 4) float64 x, y, width, height in photo pixels, as the crop uses it.
-        bbox_scores: (N,) float32; 1 for annotated boxes.
+        bbox_scores: (N,) float64; 1 for annotated boxes.
         area: (N,) float32 in square pixels.
         keypoints: (N, K, 2) float32 in photo pixels; 0 where unlabelled.
         visibility: (N, K) uint8: 0 unlabelled, 1 occluded, 2 visible.
@@ -95,7 +95,7 @@ class InstanceTable(_SharedArrays):
     image_index: NDArray[np.int32]
     instance_ids: NDArray[np.int64]
     bbox: NDArray[np.float64]
-    bbox_scores: NDArray[np.float32]
+    bbox_scores: NDArray[np.float64]
     area: NDArray[np.float32]
     keypoints: NDArray[np.float32]
     visibility: NDArray[np.uint8]

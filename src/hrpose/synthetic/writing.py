@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from rich.progress import track
 
 from hrpose.files import dumps
+from hrpose.progress import show_progress
 from hrpose.skeletons import COCO
 from hrpose.synthetic.labels import Label
 from hrpose.synthetic.people import Floats
@@ -165,7 +165,11 @@ def _write_all(folder: Path, arguments: dict[str, Any]) -> None:
         for split, first in _FIRST_ID.items()
         for number in range(first, first + arguments[f"num_{split}"])
     ]
-    drawn = dict(zip((job.file for job in jobs), _draw_all(jobs), strict=True))
+    drawn = {}
+    with show_progress("Drawing people", len(jobs), "images") as advance:
+        for job, result in zip(jobs, _draw_all(jobs), strict=True):
+            drawn[job.file] = result
+            advance()
     for split, file in zip(_FIRST_ID, _annotation_files(folder), strict=True):
         content = _to_coco({path: photo for path, photo in drawn.items() if path.parent.name == f"{split}2017"})
         file.write_text(dumps(content))
@@ -175,15 +179,14 @@ def _write_all(folder: Path, arguments: dict[str, Any]) -> None:
 
 
 def _draw_all(jobs: Sequence[_Job]) -> Iterator[_Drawn]:
-    title = "Drawing people"
     num_workers = min(len(os.sched_getaffinity(0)), 16)
     if len(jobs) < _POOL_FROM or num_workers < 2:
-        yield from track(map(_draw, jobs), title, total=len(jobs), transient=True)
+        yield from map(_draw, jobs)
         return
     with ProcessPoolExecutor(num_workers, get_context("spawn"), initializer=_start_worker) as pool:
         with _signals_held_back():  # the workers are started here
             drawn = pool.map(_draw, jobs, chunksize=8)
-        yield from track(drawn, title, total=len(jobs), transient=True)
+        yield from drawn
 
 
 @contextmanager
