@@ -1,4 +1,3 @@
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -6,7 +5,7 @@ from pathlib import Path
 import pytest
 from program import hrpose, lines, run_folders
 
-from hrpose import __version__, conf_dir
+from hrpose import __version__
 from hrpose.cli import VERBS, main
 
 
@@ -87,11 +86,10 @@ def test_all_faults_are_told_before_anything_is_made(tmp_path):
     done = hrpose("fit", *words, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stdout == ""
-    networks = ", ".join(sorted(file.stem for file in (conf_dir() / "model").glob("*.yaml")))
     assert done.stderr.splitlines() == [
         "hrpose: 5 faults in the configuration:",
         "  - 'tinny' is not of the form key=value. Every word after the flags has an '='.",
-        f"  - model: there is no option 'hrnet_w33x'. Did you mean hrnet_w32? There are {networks}.",
+        "  - model: there is no option 'hrnet_w33x'. Did you mean hrnet_w32? There are 27: hrpose fit --help lists them.",
         "  - trainer.max_epoch: there is no such key. Did you mean trainer.max_epochs?",
         "  - optim.lrr: torch.optim.Adam has no such argument. Did you mean lr?",
         "  - weights: there is no file nowhere.pth.",
@@ -232,14 +230,10 @@ def test_a_wrong_key_is_explained_where_the_configuration_is_shown(tmp_path):
     assert done.stderr == "hrpose: optim.lrr: there is no such key. Did you mean optim.lr?\n"
 
 
-def test_info_and_the_help_of_a_verb(tmp_path):
+def test_info_shows_the_files(tmp_path):
     assert (
         "experiment/w32_384x288" in hrpose("fit", "--info", "defaults", "experiment=w32_384x288", cwd=tmp_path).stdout
     )
-    shown = hrpose("test", "--help", cwd=tmp_path).stdout
-    assert "hrpose test" in shown
-    assert re.search("experiment: .*tiny, .*w32_256x192", shown)
-    assert "hrpose -sc install=bash" in shown
 
 
 def test_a_folder_of_the_users_own_adds_experiments(tmp_path):

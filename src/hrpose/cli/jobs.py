@@ -82,6 +82,7 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
         # Hydra is imported here
         from hydra.core.hydra_config import HydraConfig
 
+        # these import it too
         from hrpose.cli.relaunch import relaunchable
         from hrpose.config import brought_along, unpublished
         from hrpose.tasks import run

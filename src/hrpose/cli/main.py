@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from hrpose.cli.arguments import ELSEWHERE, SWEEP, VERBS, Command, advise_verb, parse
 from hrpose.cli.completion import complete
+from hrpose.cli.help import HELP_FLAGS, print_help
 from hrpose.cli.hydra_main import hand_to_hydra
 from hrpose.cli.jobs import JobLog, make_job
 from hrpose.cli.messages import refuse
@@ -39,7 +40,7 @@ Examples
   hrpose compare runs/one/<time> runs/other/<time>      is the one better, or is it chance?
 
 Flags
-  <verb> --help        the groups of a verb and their options
+  <verb> --help        the keys of a verb, its groups and their options
   <verb> --cfg job     show the configuration instead of running it
   <verb> --info        show where it comes from
   <verb> -m            run once for each combination of comma-separated values
@@ -66,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         130 and 143 if Ctrl-C or SIGTERM has ended it.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["help"] and len(words) > 1:
+        words = [words[1], "--help", *words[2:]]
     if not words or words[0] in ("-h", "--help", "help"):
         print(HELP.format(verbs="\n".join(f"  {verb:9}{summary}" for verb, summary in VERBS.items())))
         return 0
@@ -80,6 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] not in VERBS:
         print(f"hrpose: there is no verb '{words[0]}'. {advise_verb(words[0])}", file=sys.stderr)
         return 2
+    if any(word in HELP_FLAGS for word in words):
+        print_help(words[0], words[1:])
+        return 0
     return _run(words[0], words[1:])
 
 

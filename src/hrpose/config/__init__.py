@@ -4,9 +4,10 @@ The only room below the tasks that knows Hydra. Nothing here imports torch, ligh
 configuration names, before `build` does.
 """
 
+from hrpose.conf_files import conf_dir
 from hrpose.config.build import build, plain
 from hrpose.config.choices import brought_along, unpublished
-from hrpose.config.compose import compose, conf_dir
+from hrpose.config.compose import compose
 from hrpose.config.errors import ConfigError
 from hrpose.config.files import find_checkpoint, needs_drawing
 from hrpose.config.run_folders import claimed_folders, open_run_folder

@@ -1,10 +1,9 @@
-"""Find the conf folder and compose a verb's configuration from it, with every mistake explained."""
+"""Compose a verb's configuration from the conf folder, with every mistake explained."""
 
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 
 import hydra
 from hydra import initialize_config_dir
@@ -13,25 +12,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from omegaconf import DictConfig
 
+from hrpose.conf_files import conf_dir
 from hrpose.config.errors import ConfigError, OverrideError, did_you_mean
 from hrpose.config.overrides import COMPOSE_ERRORS, find_override_faults, normalise_override, one_line
-
-_PACKAGE = Path(__file__).resolve().parents[1]
-
-
-def conf_dir() -> Path:
-    """Find the folder with the configuration files: the installed package's own, or that of the checkout.
-
-    Raises:
-        FileNotFoundError: there is neither.
-    """
-    places = (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf")
-    for place in places:
-        if (place / "fit.yaml").is_file():
-            return place
-    raise FileNotFoundError(
-        f"The conf folder is neither at {places[0]} nor at {places[1]}: the installation is incomplete."
-    )
 
 
 def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:

@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hrpose.conf_files import conf_dir
 from hrpose.config.annotations import asks_for_list, describe, fits, literals
-from hrpose.config.compose import compose, conf_dir
+from hrpose.config.compose import compose
 from hrpose.config.errors import ConfigError, OverrideError, did_you_mean
 from hrpose.config.files import find_file_faults
 from hrpose.config.libraries import find_library_faults
