@@ -73,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     options = parser.parse_args(arguments)
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     on_gpu = device.type == "cuda"
+    if on_gpu and not torch.cuda.is_available():
+        parser.error("torch finds no CUDA device here")
     batch_size = options.batch_size or (128 if on_gpu else 8)
     steps = options.steps or (50 if on_gpu else 3)
     warm_up = options.warm_up or (5 if on_gpu else 1)
