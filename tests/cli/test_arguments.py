@@ -22,7 +22,7 @@ def test_flags_and_overrides_may_be_mixed(words, flags, overrides):
     assert parse("fit", words.split()) == Command("fit", flags, overrides)
 
 
-def test_a_subject_is_an_option_of_its_verb():
+def test_a_measurement_is_an_option_of_its_verb():
     assert parse("bench", ["metric", "seed=1"]).overrides == ("bench=metric", "seed=1")
     assert parse("fit", ["metric"]).overrides == ("metric",)
 
@@ -37,3 +37,30 @@ def test_what_is_compared_needs_no_keys():
 def test_the_users_folder_is_found_among_the_flags(words):
     assert parse("fit", words).config_dir == "d"
     assert parse("fit", ["-m"]).config_dir is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "overrides", "spaced"),
+    [
+        ("a = 1 b=2", ("a=1", "b=2"), ("a=1",)),
+        ("a= 1", ("a=1",), ("a=1",)),
+        ("a =1 c", ("a=1", "c"), ("a=1",)),
+        ("a= b=2", ("a=", "b=2"), ()),
+        ("a= -m", ("a=",), ()),
+    ],
+)
+def test_spaces_around_the_equals_sign_are_taken_out(arguments, overrides, spaced):
+    command = parse("fit", arguments.split())
+    assert (command.overrides, command.spaced) == (overrides, spaced)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unknown"),
+    [
+        ("--cfg job --resolve -m", []),
+        ("--epochs 3 --cfg=x.yaml", [("--epochs", "3"), ("--cfg", "x.yaml")]),
+        ("--resume -c all", [("--resume", "")]),
+    ],
+)
+def test_unknown_flags_have_their_values(arguments, unknown):
+    assert parse("fit", arguments.split()).unknown_flags == unknown

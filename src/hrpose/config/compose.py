@@ -1,6 +1,7 @@
-"""Find the conf folder and compose a verb's configuration from it, with every mistake explained."""
+"""Find the conf folder and compose a verb's configuration from it; every wrong override is explained."""
 
 import copy
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -11,10 +12,21 @@ from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
+from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from hrpose.config.errors import ConfigError, OverrideError, did_you_mean
-from hrpose.config.overrides import COMPOSE_ERRORS, find_override_faults, normalise_override, one_line
+from hrpose.config.advice import did_you_mean
+from hrpose.config.overrides import (
+    COMPOSE_ERRORS,
+    SEARCH_PATH,
+    find_override_faults,
+    normalise_override,
+    one_line,
+    replace_flag,
+    search_path_fault,
+)
+from hrpose.errors import ConfigError, OverrideError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -65,6 +77,51 @@ def config_loader() -> Iterator[ConfigLoader]:
         GlobalHydra.instance().hydra = before
 
 
+def describe_choices(verb: str, overrides: Sequence[str]) -> list[str]:
+    """Return a line for each override that chooses more than it says, for the log of a run.
+
+    Some networks replace the codec; a size may have its width and height swapped.
+
+    Args:
+        verb: the primary configuration.
+        overrides: those of one job, which compose.
+    """
+    lines: list[str] = []
+    sizes = [re.fullmatch(r"codec\.input_size=\[(\d+), *(\d+)\]", text) for text in overrides]
+    for width, height in (map(int, size.groups()) for size in sizes if size):
+        if width > height:
+            lines.append(f"codec.input_size=[{width},{height}] is (width, height): the crops are wider than high.")
+    chosen = [text for text in overrides if text.startswith("model=")]
+    if not chosen or any(text.startswith(("codec=", "codec.input_size=")) for text in overrides):
+        return lines
+    without = [text for text in overrides if text not in chosen and not text.lstrip("+").startswith("model.")]
+    try:
+        now, before = _with_hydra(verb, overrides), _with_hydra(verb, without)
+    except COMPOSE_ERRORS:
+        return lines  # an override is of the network's codec, so its user knows of it
+    names = [str(cfg.hydra.runtime.choices.get("codec")) for cfg in (now, before)]
+    sizes_of = ["x".join(map(str, cfg.codec.input_size)) for cfg in (now, before)]
+    if names[0] != names[1]:
+        lines.append(
+            f"{chosen[-1]} comes with codec={names[0]}, crops of {sizes_of[0]}; "
+            f"experiment={now.hydra.runtime.choices.get('experiment')} alone has codec={names[1]}, crops of {sizes_of[1]}. "
+            "codec=... chooses another one."
+        )
+    return lines
+
+
+def advise_flag(verb: str, flag: str, value: str) -> str:
+    """Return what to write for a flag that does not exist: other tools have `--key value` where this one has `key=value`."""
+    with config_loader() as loader:
+        return replace_flag(loader, verb, flag, value)
+
+
+def _with_hydra(verb: str, overrides: Sequence[str]) -> DictConfig:
+    """Compose, Hydra's own node included, which knows the names of the options."""
+    with config_loader() as loader:
+        return loader.load_configuration(verb, list(overrides), RunMode.RUN, from_shell=False)
+
+
 @lru_cache(maxsize=128)
 def _compose(verb: str, overrides: tuple[str, ...], last_change: int) -> DictConfig:
     """Compose once for the same words and files; `last_change` is there to forget what was read before the files changed."""
@@ -73,13 +130,24 @@ def _compose(verb: str, overrides: tuple[str, ...], last_change: int) -> DictCon
         if verb not in verbs and not any(text.startswith("hydra.searchpath=") for text in overrides):
             raise ConfigError(f"there is no verb '{verb}'.{did_you_mean(verb, verbs)} There are {', '.join(verbs)}.")
         try:
+            if any(map(_is_suspect, overrides)) and find_override_faults(loader, verb, overrides):
+                raise HydraException
             return hydra.compose(verb, list(overrides))
         except COMPOSE_ERRORS as error:
             faults = find_override_faults(loader, verb, overrides)
-            refusal = OverrideError(*([fault for _, fault in faults] or [one_line(error)]))
+            refusal = OverrideError(*(dict.fromkeys(fault for _, fault in faults) or [one_line(error)]))
             wrong = {text for text, _ in faults}
             refusal.sound = tuple(text for text in overrides if text not in wrong) if wrong else ()
             raise refusal from error
+
+
+def _is_suspect(text: str) -> bool:
+    """Check whether Hydra accepts, or only warns of, an override that can be wrong: added groups, lists, and folders."""
+    key, _, value = text.partition("=")
+    is_group = (conf_dir() / key.lstrip("+")).is_dir()
+    return (key == SEARCH_PATH and bool(search_path_fault(text))) or (
+        is_group and (key.startswith("+") or value.startswith("["))
+    )
 
 
 def _last_change() -> int:

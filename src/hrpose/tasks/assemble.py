@@ -22,7 +22,7 @@ from hrpose.models import count_parameters
 from hrpose.module import PoseModule
 from hrpose.report import PckhProtocol, Protocol
 from hrpose.skeletons import Skeleton
-from hrpose.tasks.dry_run import check_parts, rehearse
+from hrpose.tasks.dry_run import check_parts, dry_run
 from hrpose.tasks.exported import Subject, choose_subject, stand_in
 from hrpose.tasks.lightning_parts import KeepSigtermHandler, build_plugins
 from hrpose.tasks.protocols import state_protocols
@@ -167,7 +167,7 @@ def _make_network(cfg: DictConfig, subject: Subject, skeleton: Skeleton) -> tupl
     if subject.opened is not None:
         return stand_in(subject.opened), loss
     net: nn.Module = build(cfg.model, num_keypoints=subject.codec.num_channels(skeleton.num_keypoints))
-    rehearse(net, subject.codec, loss, skeleton.num_keypoints)
+    dry_run(net, subject.codec, loss, skeleton.num_keypoints)
     logger.info("%s: %.2f M parameters", type(net).__name__, count_parameters(net) / 1e6)
     if cfg.weights is not None:
         names, training = skeleton.keypoint_names, cfg.task == "fit"
