@@ -50,6 +50,11 @@ test-processors: $(STAMP) ## Run the tests that train with the rounding of other
 	done; \
 	printf "\n$$summary"; exit $$status
 
+BENCH ?= data metric codecs inference train
+.PHONY: bench
+bench: $(STAMP) ## Measure speed beside reference code; BENCH="metric train" chooses, ARGS="--repeats 1" goes to each (about five minutes on two cores)
+	@for name in $(BENCH); do $(BIN)/python scripts/benchmarks/$$name.py $(ARGS) || exit 1; done
+
 .PHONY: lint
 lint: $(STAMP) ## Check style, types and the layers of the house
 	$(BIN)/ruff check .

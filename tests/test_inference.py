@@ -9,7 +9,7 @@ from tiny_export import CODECS, SKELETON, as_batch, make_crops, make_net
 
 from hrpose.codecs import HeatmapCodec
 from hrpose.geometry import center_scale_from_bbox, input_from_image, invert_affine
-from hrpose.inference import NonFinitePosesError, estimate_poses, predict_heatmaps
+from hrpose.inference import NonFinitePosesError, collect_poses, estimate_poses, predict_heatmaps
 from hrpose.models import HRNet
 
 CODEC = HeatmapCodec((64, 96), (16, 24), 2.0)
@@ -92,7 +92,7 @@ def test_the_record_keeps_ids_boxes_and_types(batch):
         "keypoints": "f8",
         "keypoint_scores": "f4",
         "scores": "f8",
-        "bbox_scores": "f4",
+        "bbox_scores": "f8",
         "center": "f8",
         "scale": "f8",
     }
@@ -110,13 +110,22 @@ def test_the_instance_score_is_the_box_times_its_confident_keypoints(batch):
     assert _estimate(heatmaps, batch, score_threshold=0.0).scores == pytest.approx([0.5, 0.05], abs=1e-7)
 
 
-def test_instance_scores_are_the_official_ones(golden_dir, batch):
-    golden = np.load(golden_dir / "rescoring.npz")
-    for row in range(0, len(golden["scores"]), 2):
-        heatmaps = torch.zeros(2, 17, 24, 16)
-        heatmaps[..., 5, 5] = torch.from_numpy(golden["keypoint_scores"][row : row + 2])
-        scored = {**batch, "bbox_scores": torch.from_numpy(golden["bbox_scores"][row : row + 2])}
-        assert _estimate(heatmaps, scored).scores == pytest.approx(golden["scores"][row : row + 2], abs=1e-6)
+def test_instance_scores_are_the_official_ones_to_the_bit(golden_dir, batch):
+    golden = np.load(golden_dir / "evaluate.npz")
+    rows = golden["hard_rows"]
+    box_scores, keypoint_scores = golden["boxes"][rows, 5], golden["preds"][rows, :, 2]
+    found = collect_poses(
+        np.zeros((len(rows), 17, 2)),
+        keypoint_scores,
+        {
+            "bbox_scores": torch.from_numpy(box_scores),
+            "center": torch.zeros(len(rows), 2),
+            "scale": torch.ones(len(rows), 2),
+            "image_ids": torch.zeros(len(rows), dtype=torch.int64),
+            "instance_ids": torch.arange(len(rows)),
+        },
+    )
+    assert found.scores.tolist() == golden["hard_scores"].tolist()
 
 
 def test_an_empty_batch_gives_no_poses(batch):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hrpose.codecs.base import Codec
 from hrpose.geometry import transform_points
-from hrpose.structures import Poses
+from hrpose.structures import Poses, rescore
 
 
 class NonFinitePosesError(ValueError):
@@ -102,11 +102,11 @@ def collect_poses(
         NonFinitePosesError: if a keypoint or a score is NaN or infinite.
     """
     check_finite(keypoints, keypoint_scores)
-    bbox_scores = _numpy(batch["bbox_scores"]).astype(np.float32)
+    bbox_scores = _numpy(batch["bbox_scores"]).astype(np.float64)
     return Poses(
         keypoints=keypoints,
         keypoint_scores=keypoint_scores,
-        scores=bbox_scores * _mean_above(keypoint_scores, score_threshold),
+        scores=rescore(bbox_scores, keypoint_scores, threshold=score_threshold),
         bbox_scores=bbox_scores,
         center=_numpy(batch["center"]).astype(np.float64),
         scale=_numpy(batch["scale"]).astype(np.float64),
@@ -129,14 +129,6 @@ def check_finite(keypoints: NDArray[np.floating[Any]], keypoint_scores: NDArray[
             "has diverged: look at train/loss and start again with a smaller optim.lr or trainer.gradient_clip_val=1. Otherwise "
             "the weights are damaged: take an earlier checkpoint."
         )
-
-
-def _mean_above(scores: NDArray[np.float32], threshold: float) -> NDArray[np.float64]:
-    """Average each row (N, K) over the scores above the threshold; 0 where there is none."""
-    confident = scores > threshold
-    total = np.where(confident, scores, 0.0).sum(axis=-1, dtype=np.float64)
-    mean: NDArray[np.float64] = total / np.maximum(confident.sum(axis=-1), 1)
-    return mean
 
 
 def _numpy(values: Tensor) -> NDArray[Any]:

@@ -1,6 +1,7 @@
 """Detector boxes: the official selection, and one clear message for whatever is wrong."""
 
 import json
+import logging
 import math
 from pathlib import Path
 
@@ -9,9 +10,12 @@ import pytest
 from tiny_coco import content, write_json
 
 from hrpose.annotations.coco import read_annotations
-from hrpose.annotations.detections import read_detections
+from hrpose.annotations.detections import read_detections, read_photo_boxes
 from hrpose.errors import DataError, DataWarning, MissingDataError
 from hrpose.geometry import center_scale_from_bbox
+
+IMAGES = [{"id": 7, "file_name": "a.jpg"}, {"id": 3, "file_name": "in/b.jpg"}]
+PERSON = {"id": 1, "name": "person", "keypoints": ["nose"]}
 
 
 @pytest.fixture
@@ -88,3 +92,93 @@ def test_missing_and_broken_files_are_named(annotations, tmp_path: Path) -> None
     (tmp_path / "d.json").write_text("[{")
     with pytest.raises(DataError, match=r"d\.json: expected JSON"):
         read_detections(tmp_path / "d.json", annotations)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def call(content, name="file.json"):
+        (tmp_path / name).write_text(content if isinstance(content, str) else json.dumps(content))
+        return tmp_path / name
+
+    return call
+
+
+def test_without_files_nothing_is_known():
+    assert read_photo_boxes(None, None) is None
+
+
+def test_images_give_ids(write):
+    known = read_photo_boxes(write({"images": IMAGES}), None)
+    assert known.image_ids == {"a.jpg": 7, "in/b.jpg": 3}
+    assert known.category_id == 1
+    assert known.boxes_of(7) is None
+
+
+def test_detections_are_grouped_by_photo_and_cut_by_score(write, caplog):
+    rows = [
+        {"image_id": 3, "category_id": 1, "bbox": [0, 0, 5, 6], "score": 0.9},
+        {"image_id": 3, "category_id": 1, "bbox": [1, 1, 5, 6], "score": 0.1},
+        {"image_id": 3, "category_id": 2, "bbox": [2, 2, 5, 6], "score": 0.9},
+        {"image_id": 9, "category_id": 1, "bbox": [3, 3, 5, 6], "score": 0.9},
+        {"image_id": 7, "category_id": 1, "bbox": [4, 4, 0, 6], "score": 0.9},
+        {"image_id": 3, "category_id": 1, "bbox": [5, 5, 5, 6], "score": 0.5},
+    ]
+    annotations = write({"images": IMAGES, "categories": [PERSON, {"id": 2, "name": "dog"}]}, "gt.json")
+    with caplog.at_level(logging.WARNING):
+        known = read_photo_boxes(annotations, write(rows), min_score=0.3)
+    bbox, scores = known.boxes_of(3)
+    np.testing.assert_array_equal(bbox, [[0, 0, 5, 6], [5, 5, 5, 6]])
+    np.testing.assert_array_equal(scores, [0.9, 0.5])
+    assert [len(part) for part in known.boxes_of(7)] == [0, 0]  # nobody is there, which is not the same as not knowing
+    assert "1 of 6 boxes are of other categories than 'person'" in caplog.text
+    assert "1 of 6 boxes are of photos that no `images` entry names" in caplog.text
+    assert "1 of 6 boxes have no size" in caplog.text
+
+
+def test_annotated_boxes_need_no_other_file(write):
+    rows = [
+        {"id": 1, "image_id": 7, "category_id": 5, "bbox": [0, 0, 5, 6], "iscrowd": 0},
+        {"id": 2, "image_id": 7, "category_id": 5, "bbox": [0, 0, 90, 90], "iscrowd": 1},
+    ]
+    known = read_photo_boxes(None, write({"images": IMAGES, "annotations": rows, "categories": [{**PERSON, "id": 5}]}))
+    bbox, scores = known.boxes_of(7)
+    np.testing.assert_array_equal(bbox, [[0, 0, 5, 6]])
+    assert scores.tolist() == [1.0]
+    assert known.category_id == 5
+
+
+def test_annotated_boxes_are_clipped_to_photos_of_known_size(write):
+    """As `COCODataset` of the official code does; a box of width w that lies inside comes out w - 1 wide."""
+    images = [{**IMAGES[0], "width": 40, "height": 30}, IMAGES[1]]
+    boxes = {1: (7, [-5, 10, 20, 40]), 2: (7, [3, 4, 10, 10]), 3: (3, [-5, 10, 20, 40]), 4: (7, [50, 5, 9, 9])}
+    rows = [
+        {"id": row, "image_id": image_id, "category_id": 1, "bbox": bbox} for row, (image_id, bbox) in boxes.items()
+    ]
+    known = read_photo_boxes(None, write({"images": images, "annotations": rows, "categories": [PERSON]}))
+    assert known.boxes_of(7)[0].tolist() == [[0, 10, 19, 19], [3, 4, 9, 9], [50, 5, 9, 9]]  # the last one lies outside
+    assert known.boxes_of(3)[0].tolist() == [[-5, 10, 20, 40]]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "boxes", "message"),
+    [
+        (None, [{"image_id": 1}], r"which file that is, a COCO file tells. Give it: annotations=<file with images>"),
+        ([], None, "expected a COCO file with `images`, but got a JSON list"),
+        ({}, None, "expected images to be a list, but got NoneType"),
+        ({"images": [{"id": "1"}]}, None, "expected `id` of image"),
+        ({"images": [{"id": 1}]}, None, "expected `file_name` of image 1 to be a path, but got None"),
+        ({"images": [{"id": 1, "file_name": "a"}, {"id": 2, "file_name": "a"}]}, None, "but these repeat: a"),
+        ({"images": [*IMAGES, IMAGES[0]]}, None, "an `id` of its own"),
+        ({"images": IMAGES}, [{"image_id": 7, "bbox": [0, 0, 1, 1]}], "expected `score` of detection number 0"),
+        ({"images": IMAGES}, [{"image_id": 7, "score": 1.0}], "expected `bbox` of detection number 0"),
+        ({"images": IMAGES}, [{"score": 1.0}], "expected `image_id` of detection number 0"),
+        ({"images": IMAGES}, "[", "expected JSON"),
+    ],
+)
+def test_what_does_not_fit_is_said(write, annotations, boxes, message):
+    files = [
+        None if content is None else write(content, f"{place}.json")
+        for place, content in enumerate((annotations, boxes))
+    ]
+    with pytest.raises(DataError, match=message):
+        read_photo_boxes(*files)

@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from scipy.io import savemat
 from test_transforms import MPII_LOWER, MPII_UPPER, Recorded
 from tiny_coco import content, write_json
 from tiny_mpii import person, truth_of, write_dataset, write_persons
 
-from hrpose.annotations.mpii import MpiiAnnotations, is_mpii, mpii_layout, read_mpii
+from hrpose.annotations.mpii import MpiiAnnotations, is_mpii, mpii_layout, read_mpii, read_mpii_truth
 from hrpose.codecs import HeatmapCodec
 from hrpose.data import dataset as dataset_module
 from hrpose.data.datamodule import PoseDataModule
@@ -21,6 +22,10 @@ from hrpose.data.transforms import HalfBody, RandomFlip, RandomRotation, RandomS
 from hrpose.errors import DataError, DataWarning, MissingDataError
 from hrpose.geometry import center_scale_from_bbox
 from hrpose.skeletons import COCO, MPII
+
+PERSONS = [person(number) for number in range(3)]
+NAMES = [*("rank", "rkne", "rhip", "lhip", "lkne", "lank", "pelv", "thor"), *("neck", "head")]
+NAMES += ["rwri", "relb", "rsho", "lsho", "lelb", "lwri"]
 
 
 @pytest.fixture(scope="module")
@@ -303,3 +308,112 @@ def test_real_persons_lie_in_their_crops(shared_data: Path) -> None:
         assert len(labelled) >= 10
         assert ((labelled > 0) & (labelled < 256)).mean() > 0.9
         assert sample["image"].std() > 10
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    """The arrays of gt_valid.mat, some of them others; None leaves one out."""
+    return {name: value for name, value in {**truth_of(PERSONS), **changes}.items() if value is not None}
+
+
+def write(folder: Path, arrays: dict[str, Any], kind: str = "mat") -> Path:
+    file = folder / f"gt_valid.{kind}"
+    if kind == "mat":
+        savemat(file, arrays)
+    else:
+        np.savez(file, **arrays)
+    return file
+
+
+@pytest.mark.parametrize("kind", ["mat", "npz"])
+def test_the_arrays_of_the_official_file_are_read_person_by_person(kind: str, tmp_path: Path) -> None:
+    truth = read_mpii_truth(write(tmp_path, changed(), kind))
+    assert truth.keypoints.tolist() == [row["joints"] for row in PERSONS]  # counted from 1, as they stand there
+    assert truth.labelled.tolist() == [[label == 1 for label in row["joints_vis"]] for row in PERSONS]
+    x, y = PERSONS[2]["joints"][9]
+    assert truth.head_boxes[2].tolist() == [[x, y], [x + 60, y + 80]]
+    assert len(truth) == 3
+
+
+def test_an_npz_may_have_the_persons_first(tmp_path: Path) -> None:
+    arrays = truth_of(PERSONS)
+    first = {
+        "joints_1based": arrays["pos_gt_src"].transpose(2, 0, 1),
+        "headboxes": arrays["headboxes_src"].transpose(2, 0, 1),
+        "missing": arrays["jnt_missing"].T.astype(np.uint8),
+        "joint_names": np.array(NAMES),
+        "other": np.zeros(3),
+    }
+    one, other = read_mpii_truth(write(tmp_path, first, "npz")), read_mpii_truth(write(tmp_path, arrays))
+    for name in ("keypoints", "labelled", "head_boxes"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_a_missing_keypoint_need_not_be_finite(tmp_path: Path) -> None:
+    points = truth_of(PERSONS)["pos_gt_src"]
+    points[6, :, 0] = np.nan
+    assert not PERSONS[0]["joints_vis"][6]
+    assert np.isnan(read_mpii_truth(write(tmp_path, changed(pos_gt_src=points))).keypoints[0, 6]).all()
+
+
+def test_keypoints_are_named_in_the_order_of_mpii(tmp_path: Path) -> None:
+    named = changed(dataset_joints=np.array([NAMES], dtype=object))
+    assert len(read_mpii_truth(write(tmp_path, named))) == 3
+    turned = changed(dataset_joints=np.array([NAMES[::-1]], dtype=object))
+    with pytest.raises(DataError, match=r"order of MPII, rank rkne .*but got lwri lelb"):
+        read_mpii_truth(write(tmp_path, turned))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"headboxes_src": None},
+            "expected the arrays pos_gt_src, jnt_missing, headboxes_src, but it has jnt_missing, pos",
+        ),
+        ({"pos_gt_src": np.zeros((16, 3, 3))}, r"keypoints \(N, 16, 2\).*\(3, 16, 3\)"),
+        ({"jnt_missing": np.zeros((16, 2))}, r"missing \(N, 16\)"),
+        ({"headboxes_src": np.zeros((2, 2, 3))}, r"two finite corners that differ, but 3 of 3 have not: \[0, 1, 2\]"),
+        ({"headboxes_src": np.full((2, 2, 3), np.nan)}, "two finite corners"),
+        ({"jnt_missing": np.full((16, 3), 0.5)}, "0 or 1 for each keypoint"),
+        ({"pos_gt_src": np.full((16, 2, 3), np.inf)}, "finite keypoints where they are labelled, but 3 of 3"),
+        ({"pos_gt_src": np.full((16, 2, 3), "x")}, "pos_gt_src to hold numbers"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["mat", "npz"])
+def test_bad_arrays_are_refused_with_one_clear_message(changes: Any, message: str, kind: str, tmp_path: Path) -> None:
+    file = write(tmp_path, changed(**changes), kind)
+    with pytest.raises(DataError, match=message) as caught:
+        read_mpii_truth(file)
+    assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["mat", "npz"])
+@pytest.mark.parametrize("damage", ["empty", "text", "cut", "7.3"])
+def test_a_broken_file_is_refused(kind: str, damage: str, tmp_path: Path) -> None:
+    file = write(tmp_path, changed(), kind)
+    whole = file.read_bytes()
+    header = b"MATLAB 7.3 MAT-file, made up".ljust(124) + b"\x00\x02IM"
+    file.write_bytes({"empty": b"", "text": b"not arrays", "cut": whole[: len(whole) // 2], "7.3": header}[damage])
+    with pytest.raises(DataError, match=r"gt_valid\.(mat|npz): expected .* cannot be read"):
+        read_mpii_truth(file)
+
+
+def test_what_would_have_to_be_unpickled_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "gt.npz", pos_gt_src=np.array([print], dtype=object))
+    with pytest.raises(DataError, match=r"an \.npz of plain arrays"):
+        read_mpii_truth(tmp_path / "gt.npz")
+
+
+def test_missing_ground_truth_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match=r"ground truth of MPII at .*gt_valid\.mat"):
+        read_mpii_truth(tmp_path / "gt_valid.mat")
+
+
+@pytest.mark.data
+def test_the_real_ground_truth_is_read(shared_data: Path) -> None:
+    file = shared_data / "mpii_pckh/mpii_valid_2958.npz"
+    truth = read_mpii_truth(file)
+    content = np.load(file)
+    assert len(truth) == 2958
+    np.testing.assert_array_equal(truth.keypoints, content["joints_1based"])
+    np.testing.assert_array_equal(truth.labelled, content["missing"] == 0)

@@ -2,16 +2,17 @@
 
 import os
 import subprocess
-import sys
 import textwrap
 from pathlib import Path
+
+from processes import Process
 
 # Runs the command line with a task that prints what it was given, and needs no torch.
 PROGRAM = """
 import os, sys
 {before}
-import hrpose.tasks
 import hrpose.config.validate
+import hrpose.tasks
 if not {imports}:  # the parts of a configuration stay unimported, which saves seconds
     sys.modules["hrpose.config.validate"]._target_faults = lambda *args: ()
     hrpose.tasks.check = lambda *args: None
@@ -29,7 +30,7 @@ sys.exit(main())
 
 def start(
     *arguments: str, cwd: Path, body: str = "", before: str = "", imports: bool = False, **environment: str
-) -> subprocess.Popen[str]:
+) -> Process:
     """Start the command.
 
     Args:
@@ -41,28 +42,15 @@ def start(
         environment: variables to add.
     """
     program = cwd / "program.py"
-    program.write_text(
-        PROGRAM.format(before=before, imports=imports, body=textwrap.indent(body, "    ").strip() or "pass")
-    )
-    return subprocess.Popen(
-        [sys.executable, str(program), *arguments],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
-    stdout, stderr = process.communicate(timeout=120)
-    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+    task = textwrap.indent(body, "    ").strip() or "pass"
+    program.write_text(PROGRAM.format(before=before, imports=imports, body=task))
+    return Process(program, arguments, cwd=cwd, environment={**os.environ, **environment})
 
 
 def hrpose(
     *arguments: str, cwd: Path, body: str = "", before: str = "", imports: bool = False, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    return wait(start(*arguments, cwd=cwd, body=body, before=before, imports=imports, **environment))
+    return start(*arguments, cwd=cwd, body=body, before=before, imports=imports, **environment).wait()
 
 
 def lines(done: subprocess.CompletedProcess[str], start: str) -> list[str]:

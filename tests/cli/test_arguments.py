@@ -22,11 +22,6 @@ def test_flags_and_overrides_may_be_mixed(words, flags, overrides):
     assert parse("fit", words.split()) == Command("fit", flags, overrides)
 
 
-def test_a_measurement_is_an_option_of_its_verb():
-    assert parse("bench", ["metric", "seed=1"]).overrides == ("bench=metric", "seed=1")
-    assert parse("fit", ["metric"]).overrides == ("metric",)
-
-
 def test_what_is_compared_needs_no_keys():
     assert parse("compare", ["runs/x", "force=true", "runs/y"]).overrides == ("a=runs/x", "force=true", "b=runs/y")
     assert parse("compare", ["runs/x (1)/it's"]).overrides == (r"a='runs/x (1)/it\'s'",)

@@ -1,7 +1,7 @@
 """Sweeps run all their jobs, and commands that are stopped say how to go on."""
 
 import pytest
-from program import hrpose, lines, run_folders, start, wait
+from program import hrpose, lines, run_folders, start
 
 STOP = "import signal\nos.kill(os.getpid(), signal.{})"
 KEEP = """
@@ -120,7 +120,7 @@ def test_two_runs_that_start_in_the_same_second_have_two_folders(tmp_path):
     frozen = "import time\ntime.strftime = lambda *_: '2024-05-06_07-08-09'"
     for words in (["name=a"], ["-m", "name=a,b", "seed=1"]):
         for process in [start("fit", *words, cwd=tmp_path, before=frozen) for _ in range(2)]:
-            assert lines(wait(process), "JOB")
+            assert lines(process.wait(), "JOB")
     folders = [str(folder.relative_to(tmp_path / "runs")) for folder in run_folders(tmp_path)]
     single = [f"a/2024-05-06_07-08-09{end}" for end in ("", "_2")]
     swept = [f"{name}/2024-05-06_07-08-09{end}/{number}" for number, name in enumerate("ab") for end in ("_3", "_4")]

@@ -38,7 +38,7 @@ def test_the_version_is_printed(capsys):
         ("tset", "Did you mean test?"),
         ("train", "Did you mean fit?"),
         ("eval", "Did you mean test?"),
-        ("dance", "There are fit, test, predict, export, evaluate, compare, bench"),
+        ("dance", "There are fit, test, predict, export, evaluate, compare"),
     ],
 )
 def test_an_unknown_verb_is_explained(verb, advice, capsys):
@@ -46,12 +46,6 @@ def test_an_unknown_verb_is_explained(verb, advice, capsys):
     shown = capsys.readouterr()
     assert shown.err.startswith(f"hrpose: there is no verb '{verb}'. {advice}")
     assert shown.out == ""
-
-
-def test_a_misspelt_measurement_is_explained(tmp_path):
-    assert hrpose("bench", "metirc", cwd=tmp_path).stderr.startswith(
-        "hrpose: bench: there is no option 'metirc'. Did you mean metric?"
-    )
 
 
 def test_a_job_gets_its_folder_and_the_original_command_line(tmp_path):
@@ -118,7 +112,7 @@ def test_a_wrong_override_is_answered_without_importing_torch(tmp_path):
     ("overrides", "found"),
     [
         (["-m", "optim.lr=0.1,slow,fast,-1"], ["optim.lr"] * 3),
-        (["-m", "model=hrnet_tiny,deeppose_tiny,simcc_tiny", "codec=heatmap_160x96"], ["codec", "codec"]),
+        (["-m", "model=hrnet_tiny,deeppose_tiny,simcc_tiny", "codec=heatmap", "size=160x96"], ["codec", "codec"]),
         (["augment.flip.probability=3"], ["augment.flip"]),
         (["-m", "callbacks.best.save_top_k=1,-2"], ["callbacks.best"]),
         (["prepare=null"], ["data"]),
@@ -295,11 +289,10 @@ def test_shell_completion_is_installed_for_the_command(tmp_path, words):
     ("line", "choices"),
     [
         ("hrpose f", "fit"),
-        ("hrpose ", "fit test predict export evaluate compare bench"),
+        ("hrpose ", "fit test predict export evaluate compare"),
         ("hrpose fit model=hrnet_w4", "model=hrnet_w48"),
         ("hrpose fit experiment=w48_384x288 codec.sig", "codec.sigma="),
         ("hrpose test ckpt", "ckpt_path="),
-        ("hrpose bench metric bench.rep", "bench.repeats="),
         ("hrpose compare runs/one runs/(other) anno", "annotations="),
     ],
 )

@@ -1,19 +1,83 @@
-"""Every experiment composes, validates and builds, and says what it is for."""
+"""Every experiment, and every row of docs/experiments.md, composes and validates; the files build, too."""
 
 import functools
+import re
 
 import pytest
 import torch
-from compositions import CONF, EXPERIMENTS, at_home, composed
+from compositions import CONF, EXPERIMENTS, as_written, at_home, composed
 from omegaconf import OmegaConf
 
 from hrpose.config import build, compose, validate
+from hrpose.moved import GONE
 from hrpose.skeletons import COCO, KNOWN_SKELETONS
+
+PAGE = (CONF.parent / "docs" / "experiments.md").read_text()
+ROWS = re.findall(r"^\| `(experiment=[^`]+)` \|", PAGE, re.MULTILINE)
+# experiment files of version 1 and what they composed to: network, codec, input size, sigma, instances per step, rate, epochs
+FORMER = {
+    "deeppose_res101_256x192": ("DeepPose 101", "RegressionCodec", [192, 256], None, 512, 0.0005, 210),
+    "deeppose_res152_256x192": ("DeepPose 152", "RegressionCodec", [192, 256], None, 512, 0.0005, 210),
+    "halpe26_w32_256x192": ("HRNet 32", "HeatmapCodec", [192, 256], 2.0, 128, 0.001, 210),
+    "hourglass_4_128x96": ("StackedHourglass 4", "HeatmapCodec", [96, 128], 1.0, 32, 0.00025, 140),
+    "hourglass_4_128x96_dark": ("StackedHourglass 4", "DarkCodec", [96, 128], 1.0, 32, 0.00025, 140),
+    "hourglass_4_256x192": ("StackedHourglass 4", "HeatmapCodec", [192, 256], 2.0, 32, 0.00025, 140),
+    "hourglass_8_128x96": ("StackedHourglass 8", "HeatmapCodec", [96, 128], 2.0, 32, 0.00025, 140),
+    "hourglass_8_128x96_dark": ("StackedHourglass 8", "DarkCodec", [96, 128], 2.0, 32, 0.00025, 140),
+    "hourglass_8_256x256": ("StackedHourglass 8", "HeatmapCodec", [256, 256], 2.0, 32, 0.00025, 140),
+    "mpii_res101_256x256": ("SimpleBaseline 101", "HeatmapCodec", [256, 256], 2.0, 128, 0.001, 140),
+    "mpii_res152_256x256": ("SimpleBaseline 152", "HeatmapCodec", [256, 256], 2.0, 128, 0.001, 140),
+    "mpii_w32_256x256_dark": ("HRNet 32", "DarkCodec", [256, 256], 2.0, 128, 0.001, 210),
+    "mpii_w32_256x256_udp": ("HRNet 32", "UdpCodec", [256, 256], 2.0, 128, 0.001, 210),
+    "mpii_w48_256x256": ("HRNet 48", "HeatmapCodec", [256, 256], 2.0, 128, 0.001, 210),
+    "mpii_w48_256x256_dark": ("HRNet 48", "DarkCodec", [256, 256], 2.0, 128, 0.001, 210),
+    "res101_128x96": ("SimpleBaseline 101", "HeatmapCodec", [96, 128], 1.0, 128, 0.001, 140),
+    "res101_128x96_dark": ("SimpleBaseline 101", "DarkCodec", [96, 128], 1.0, 128, 0.001, 140),
+    "res152_128x96": ("SimpleBaseline 152", "HeatmapCodec", [96, 128], 1.0, 128, 0.001, 140),
+    "res152_128x96_dark": ("SimpleBaseline 152", "DarkCodec", [96, 128], 1.0, 128, 0.001, 140),
+    "res152_256x192_udp": ("SimpleBaseline 152", "UdpCodec", [192, 256], 2.0, 128, 0.001, 140),
+    "res152_384x288_udp": ("SimpleBaseline 152", "UdpCodec", [288, 384], 3.0, 128, 0.001, 140),
+    "res50_128x96": ("SimpleBaseline 50", "HeatmapCodec", [96, 128], 1.0, 128, 0.001, 140),
+    "res50_128x96_dark": ("SimpleBaseline 50", "DarkCodec", [96, 128], 1.0, 128, 0.001, 140),
+    "res50_256x192_udp": ("SimpleBaseline 50", "UdpCodec", [192, 256], 2.0, 128, 0.001, 140),
+    "res50_384x288_udp": ("SimpleBaseline 50", "UdpCodec", [288, 384], 3.0, 128, 0.001, 140),
+    "rle_res101_256x192": ("DeepPose 101", "RegressionCodec", [192, 256], None, 512, 0.001, 210),
+    "rle_res152_256x192": ("DeepPose 152", "RegressionCodec", [192, 256], None, 512, 0.001, 210),
+    "rle_res152_384x288": ("DeepPose 152", "RegressionCodec", [288, 384], None, 512, 0.001, 210),
+    "rle_w32_256x192": ("DeepPose 32", "RegressionCodec", [192, 256], None, 512, 0.001, 210),
+    "simcc_res50_384x288": ("SimCC 50", "SimccCodec", [288, 384], 6.0, 512, 0.001, 140),
+    "simcc_w32_256x192": ("SimCC 32", "SimccCodec", [192, 256], 4.0, 512, 0.001, 210),
+    "tiny_deeppose": ("DeepPose 16", "RegressionCodec", [96, 160], None, 32, 0.001, 14),
+    "tiny_integral": ("HRNet 16", "IntegralCodec", [96, 160], None, 32, 0.001, 14),
+    "tiny_rle": ("DeepPose 16", "RegressionCodec", [96, 160], None, 32, 0.0005, 14),
+    "tiny_simcc": ("SimCC 16", "SimccCodec", [96, 160], 4.0, 32, 0.001, 14),
+    "w32_128x96": ("HRNet 32", "HeatmapCodec", [96, 128], 1.0, 128, 0.001, 210),
+    "w32_128x96_dark": ("HRNet 32", "DarkCodec", [96, 128], 1.0, 128, 0.001, 210),
+    "w32_256x192_across_stages": ("HRNet 32", "HeatmapCodec", [192, 256], 2.0, 128, 0.001, 210),
+    "w32_256x192_branch_2x": ("HRNet 32", "HeatmapCodec", [192, 256], 2.0, 128, 0.001, 210),
+    "w32_256x192_branch_4x": ("HRNet 32", "HeatmapCodec", [192, 256], 2.0, 128, 0.001, 210),
+    "w32_256x192_dark": ("HRNet 32", "DarkCodec", [192, 256], 2.0, 128, 0.001, 210),
+    "w32_256x192_final_exchange": ("HRNet 32", "HeatmapCodec", [192, 256], 2.0, 128, 0.001, 210),
+    "w32_256x192_pixels": ("HRNet 32", "HeatmapCodec", [192, 256], 2.0, 128, 0.001, 210),
+    "w32_256x192_scratch": ("HRNet 32", "HeatmapCodec", [192, 256], 2.0, 128, 0.001, 210),
+    "w32_256x192_udp": ("HRNet 32", "UdpCodec", [192, 256], 2.0, 128, 0.001, 210),
+    "w32_256x192_udp_offset": ("HRNet 32", "UdpOffsetCodec", [192, 256], None, 128, 0.001, 210),
+    "w32_384x288_dark": ("HRNet 32", "DarkCodec", [288, 384], 3.0, 112, 0.001, 210),
+    "w32_384x288_udp": ("HRNet 32", "UdpCodec", [288, 384], 3.0, 128, 0.001, 210),
+    "w48_128x96": ("HRNet 48", "HeatmapCodec", [96, 128], 1.0, 128, 0.001, 210),
+    "w48_128x96_dark": ("HRNet 48", "DarkCodec", [96, 128], 1.0, 128, 0.001, 210),
+    "w48_256x192_branch_2x": ("HRNet 48", "HeatmapCodec", [192, 256], 2.0, 128, 0.001, 210),
+    "w48_256x192_branch_4x": ("HRNet 48", "HeatmapCodec", [192, 256], 2.0, 128, 0.001, 210),
+    "w48_256x192_dark": ("HRNet 48", "DarkCodec", [192, 256], 2.0, 120, 0.001, 210),
+    "w48_256x192_udp": ("HRNet 48", "UdpCodec", [192, 256], 2.0, 128, 0.001, 210),
+    "w48_384x288_dark": ("HRNet 48", "DarkCodec", [288, 384], 3.0, 72, 0.001, 210),
+    "w48_384x288_udp": ("HRNet 48", "UdpCodec", [288, 384], 3.0, 96, 0.001, 210),
+}
 
 
 @functools.cache
 def outputs_of(model, num_channels, input_size):
-    """What a network puts out, on shapes alone; many experiments share one."""
+    """Return the outputs of a network, on shapes alone; many experiments share one."""
     with torch.device("meta"):
         net = build(OmegaConf.create(model), num_keypoints=num_channels).eval()
         width, height = input_size
@@ -27,10 +91,10 @@ def test_an_experiment_composes_validates_and_builds(experiment, tmp_path):
     validate(cfg)
     codec = build(cfg.codec)
     skeleton = COCO if "file" in cfg.skeleton else build(cfg.skeleton)
-    channels = codec.num_channels(skeleton.num_keypoints)
+    channels = codec.num_channels(17)  # not those of the skeleton, so that the data sets share a network
     outputs = outputs_of(OmegaConf.to_yaml(cfg.model, resolve=True), channels, codec.input_size)
     assert outputs.shape[:2] == (1, channels)
-    assert codec.decode(outputs)[0].shape == (1, skeleton.num_keypoints, 2)
+    assert codec.decode(outputs)[0].shape == (1, 17, 2)
     datamodule = build(
         cfg.data,
         codec=codec,
@@ -57,6 +121,50 @@ def test_an_experiment_opens_with_command_hardware_and_ap(experiment):
         assert f"#   {word}" in header
 
 
+@pytest.mark.parametrize("name", FORMER)
+def test_a_former_experiment_is_a_row_of_the_page(name):
+    arguments = GONE[f"experiment={name}"]
+    assert arguments in ROWS
+    cfg = composed(*arguments.split())
+    network = cfg.model.get("backbone", cfg.model)
+    size = network.get("width") or network.get("depth") or network.num_stacks
+    assert FORMER[name] == (
+        f"{cfg.model._target_.rpartition('.')[2]} {size}",
+        cfg.codec._target_.rpartition(".")[2],
+        list(cfg.codec.input_size),
+        cfg.codec.get("sigma"),
+        cfg.data.batch_size * cfg.trainer.accumulate_grad_batches,
+        cfg.optim.lr,
+        cfg.trainer.max_epochs,
+    )
+
+
+def test_the_rows_are_the_experiments_and_the_former_ones():
+    gone = {key.partition("=")[2]: new for key, new in GONE.items() if key.startswith("experiment=")}
+    assert set(FORMER) == set(gone)
+    assert set(ROWS) == {f"experiment={name}" for name in EXPERIMENTS} | set(gone.values())
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_a_row_has_the_numbers_of_the_header(experiment):
+    stated = re.search(r"#   paper +(?=AP|PCKh)(.*)", (CONF / "experiment" / f"{experiment}.yaml").read_text())
+    if stated is None:
+        pytest.skip("no published number")
+    shares = re.findall(r"(AP|AP50|AP75|APM|APL|AR) \.(\d\d)(\d)\b", stated[1])
+    percents = re.findall(r"(PCKh|[A-Z][a-z]+|Mean@0\.11) (\d\d)\.(\d)\b", stated[1])
+    head, row = re.search(
+        rf"^(\| arguments (?:(?!^\| arguments).)*?)$(?:(?!^\| arguments).)*?^(\| `experiment={experiment}` .*?)$",
+        PAGE,
+        re.MULTILINE | re.DOTALL,
+    ).groups()
+    cells = dict(zip(head.split(" | "), row.split(" | "), strict=True))
+    assert {name: f"{whole}.{tenth}" for name, whole, tenth in shares + percents}.items() <= cells.items()
+
+
+def test_plain_fit_is_the_tiny_experiment():
+    assert as_written() == as_written("+experiment=tiny")
+
+
 def test_test_is_fit_but_for_its_task_and_its_folder():
     verb = OmegaConf.to_container(OmegaConf.load(CONF / "test.yaml"), resolve=False)
     assert verb == {"defaults": ["fit", "_self_"], "task": "test", "paths": {"run": verb["paths"]["run"]}}
@@ -67,7 +175,6 @@ def test_test_is_fit_but_for_its_task_and_its_folder():
     [
         "tiny",
         "w32_256x192",
-        "w32_256x192_udp_offset",
         "simcc_res50_256x192",
         "mpii_w32_256x256",
         "wholebody_w32_256x192",
@@ -86,7 +193,6 @@ def test_fit_and_test_measure_the_same_way(experiment):
         ("aic_w32_256x192", "aic", 0.53, None),
         ("ochuman_w32_256x192", "coco", 1.0, None),
         ("halpe_w32_256x192", "halpe", 1.0, None),
-        ("halpe26_w32_256x192", "halpe26", 1.0, {"keypoints": 26}),
         (
             "wholebody_w32_256x192",
             "wholebody",

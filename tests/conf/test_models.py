@@ -1,21 +1,22 @@
-"""A network speaks what its codec reads, and its file says how large it is."""
+"""Every network validates, its codec decodes its outputs, and its file says how large it is."""
 
 import re
 
 import pytest
 import torch
-from compositions import CONF, composed, options
+from compositions import CONF, at_home, composed, options
 
-from hrpose.config import build
+from hrpose.config import build, validate
 from hrpose.models import count_macs, count_parameters
 
 SIZE = re.compile(r"([\d.]+) M parameters,? .*?([\d.]+) ([GM]) multiply-adds at (\d+)x(\d+)")
 
 
 @pytest.mark.parametrize("name", options("model"))
-def test_a_network_speaks_what_its_codec_reads_and_says_its_size(name):
+def test_a_network_validates_fits_its_codec_and_has_the_size_that_its_file_says(name, tmp_path):
     parameters, work, unit, rows, columns = SIZE.search((CONF / "model" / f"{name}.yaml").read_text()).groups()
-    cfg = composed("experiment=w32_256x192", f"model={name}")
+    cfg = at_home(composed("experiment=w32_256x192", f"model={name}"), tmp_path)
+    validate(cfg)
     codec = build(cfg.codec)
     width, height = codec.input_size
     assert (height, width) == (int(rows), int(columns))

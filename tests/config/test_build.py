@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from omegaconf import OmegaConf
 
-from hrpose.config import ConfigError, build
+from hrpose.config import ConfigError, build, plain
 
 
 @dataclass(frozen=True)
@@ -96,3 +96,10 @@ def test_an_error_of_the_program_is_not_dressed_up():
     with pytest.raises(ZeroDivisionError):
         build(node(_target_="fractions.Fraction"), numerator=1, denominator=0)
     assert build(node(_target_="fractions.Fraction", numerator=1, denominator=2)) == Fraction(1, 2)
+
+
+def test_plain_containers_have_their_references_resolved():
+    cfg = OmegaConf.create({"a": [1, {"b": "${c}"}], "c": 3})
+    assert plain(cfg) == {"a": [1, {"b": 3}], "c": 3}
+    assert type(plain(cfg)["a"]) is list
+    assert plain("${c}") == "${c}"

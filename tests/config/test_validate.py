@@ -74,7 +74,7 @@ def test_a_fault_is_named_with_its_full_key(override, key, named):
 
 
 def test_a_misspelt_required_argument_is_named_once():
-    cfg = compose("fit", ["codec=heatmap_256x192"])
+    cfg = compose("fit", ["codec=heatmap", "size=256x192"])
     with open_dict(cfg):
         cfg.codec.heatmap_sise = cfg.codec.pop("heatmap_size")
     with pytest.raises(ConfigError) as caught:

@@ -20,7 +20,7 @@ from hrpose.data.transforms import HalfBody, RandomFlip, RandomRotation, RandomS
 from hrpose.errors import DataError, MissingDataError
 from hrpose.geometry import input_from_image, invert_affine, transform_points
 from hrpose.media import images as images_module
-from hrpose.media.jpeg import decode_top
+from hrpose.media.images import decode_top
 from hrpose.skeletons import COCO, MPII
 from hrpose.structures import Crop, InstanceTable, PackedStrings
 
@@ -165,7 +165,7 @@ def test_a_batch_holds_its_samples(folder: Path) -> None:
         "image_from_input": torch.float64,
         "center": torch.float64,
         "scale": torch.float64,
-        "bbox_scores": torch.float32,
+        "bbox_scores": torch.float64,
         "image_ids": torch.int64,
         "instance_ids": torch.int64,
     }

@@ -12,7 +12,8 @@ from hrpose.tasks import run
 
 SMALL = [
     "prepare=null",
-    "codec=heatmap_128x96",
+    "codec=heatmap",
+    "size=128x96",
     *("model.width=4", "model.stem_width=8", "model.stage1_width=4"),
     *("data.batch_size=4", "data.val_batch_size=5", "data.num_workers=0", "data.val_boxes=[gt,det]"),
     *("trainer.max_epochs=1", "+trainer.limit_train_batches=1", "trainer.accelerator=cpu"),

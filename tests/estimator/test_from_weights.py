@@ -10,7 +10,7 @@ from hrpose.codecs import DarkCodec, HeatmapCodec
 from hrpose.estimator.from_weights import read_parts
 from hrpose.skeletons import COCO, MPII, Skeleton
 from hrpose.weights import WeightsError
-from hrpose.weights.architecture import build_like
+from hrpose.weights.formats import build_like
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
 TINY = {"stem_width": 8, "stage1_width": 4, "stage1_blocks": 1, "num_modules": (1, 1, 1), "num_blocks": 1}

@@ -2,23 +2,15 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from short_run import SMALL
 
 from hrpose.config import compose, validate
 from hrpose.synthetic import write_dataset
-
-SMALL = [
-    "prepare=null",
-    "codec=heatmap_128x96",
-    *("model.width=4", "model.stem_width=8", "model.stage1_width=4"),
-    *("data.batch_size=4", "data.val_batch_size=8", "data.num_workers=0"),
-    *("trainer.max_epochs=2", "trainer.accelerator=cpu", "trainer.log_every_n_steps=1", "callbacks.progress=null"),
-    *("+trainer.enable_progress_bar=false", "trainer.check_val_every_n_epoch=1", "schedule=none"),
-]
+from processes import run_module
 
 
 @pytest.fixture(scope="session")
@@ -55,10 +47,7 @@ def hrpose(words: list[str], tmp_path: Path) -> Callable[..., subprocess.Complet
     """Run the command line in the test's own folder."""
 
     def call(verb: str, *more: str, path: Sequence[Path] = ()) -> subprocess.CompletedProcess[str]:
-        environment = dict(os.environ, PYTHONPATH=os.pathsep.join([*map(str, path), *sys.path]))
-        command = [sys.executable, "-m", "hrpose", verb, *words, *more]
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
+        return run_module("hrpose", verb, *words, *more, cwd=tmp_path, environment=environment)
 
     return call

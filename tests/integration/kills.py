@@ -27,7 +27,7 @@ SCHEDULES = {
     "warmup_multistep": ["schedule.milestones=[1,2]", "schedule.warmup_steps=5"],
 }
 WORDS = [
-    *("prepare=null", "codec=heatmap_128x96", "model.width=4", "model.stem_width=8", "model.stage1_width=4"),
+    *("prepare=null", "codec=heatmap", "size=128x96", "model.width=4", "model.stem_width=8", "model.stage1_width=4"),
     *("data.batch_size=4", "data.val_batch_size=2", "data.val_boxes=[gt]", "augment=hrnet", "trainer.max_epochs=3"),
     *("trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.check_val_every_n_epoch=1"),
     *("callbacks.last_in_epoch.every_n_train_steps=2", "callbacks.progress=null"),

@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 import pytest
 from keypoint_oracle import coco_numbers
+from specimen import draw_specimen, specimen_keypoints
 from whole_body import FIELDS, whole_body_content
 
 from hrpose.errors import DataWarning
 from hrpose.report import analyse
 from hrpose.skeletons import CROWDPOSE, WHOLEBODY, whole_body_parts
-from hrpose.synthetic import draw_specimen, specimen_keypoints
-from hrpose.tasks.reading import read_evaluated
+from hrpose.tasks.evaluate import read_evaluated
 
 QUIET = [
     pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning"),

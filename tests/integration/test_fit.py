@@ -1,17 +1,24 @@
-"""The whole river, from drawn photos to AP, on a very small network."""
+"""Whole runs of a very small network: from drawn images to AP."""
 
 import csv
 import hashlib
 import json
 import re
+import shutil
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from short_run import SMALL
 
+from hrpose.config import compose, validate
 from hrpose.errors import DataWarning
+from hrpose.tasks import run
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning"),
@@ -36,12 +43,6 @@ def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:
     return torch.load(checkpoint, weights_only=True)["state_dict"]
 
 
-def assert_same_weights(one: Path, other: Path) -> None:
-    left, right = weights_of(one), weights_of(other)
-    assert left.keys() == right.keys()
-    assert [name for name in left if not torch.equal(left[name], right[name])] == []
-
-
 def coco_ap(annotations: Path, results: Path) -> float:
     truth = COCO(str(annotations))
     evaluation = COCOeval(truth, truth.loadRes(str(results)), "keypoints")
@@ -52,12 +53,11 @@ def coco_ap(annotations: Path, results: Path) -> float:
 
 
 @pytest.mark.trains
-@pytest.mark.parametrize("seed", range(3))
-def test_ap_rises_and_loss_falls(fit, people, tmp_path, seed) -> None:
+def test_ap_rises_and_loss_falls(fit, people, tmp_path) -> None:
     fit(
         f"data.val_annotations={people}/annotations/person_keypoints_train2017.json",
         f"data.val_images={people}/train2017",
-        *("augment=none", "data.val_boxes=[gt]", "codec.sigma=2", f"seed={seed}"),
+        *("augment=none", "data.val_boxes=[gt]", "codec.sigma=2", "callbacks.pictures=null"),
         *("model.width=16", "model.stem_width=16", "model.stage1_width=8"),
         # rate and schedule of the recipe: a constant rate leaves batch norms behind the weights, and AP to chance
         *("schedule=onecycle", "trainer.max_epochs=30", "trainer.check_val_every_n_epoch=10"),
@@ -70,11 +70,30 @@ def test_ap_rises_and_loss_falls(fit, people, tmp_path, seed) -> None:
     assert sum(losses[-4:]) < 0.5 * sum(losses[:4])
 
 
-@pytest.mark.trains
-def test_a_run_leaves_checkpoint_config_numbers_results_and_pictures(fit, people, tmp_path) -> None:
-    ap = fit("data.val_boxes=[gt,det]", "model.width=8", "optim.lr=3e-3", "trainer.max_epochs=3")
-    run = tmp_path / "run"
-    left = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+@dataclass(frozen=True)
+class Run:
+    """A run that several tests look at: its folder, what `fit` returned and what it printed."""
+
+    folder: Path
+    ap: float
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def finished(people, tmp_path_factory) -> Run:
+    """A run of three epochs, validated after the second and the last, with both kinds of boxes and two loggers."""
+    folder = tmp_path_factory.mktemp("finished")
+    overrides = ["data.val_boxes=[gt,det]", "flip_test=false", "model.width=8", "optim.lr=3e-3", "schedule=multistep"]
+    overrides += ["trainer.max_epochs=3", "trainer.check_val_every_n_epoch=2", "logger=[csv,tensorboard]", "threads=1"]
+    cfg = compose("fit", [*SMALL, f"paths.data={people}", f"paths.runs={folder}", f"paths.run={folder}/a", *overrides])
+    validate(cfg)
+    with redirect_stdout(StringIO()) as printed:
+        ap = run("fit", cfg)
+    return Run(folder / "a", ap, printed.getvalue())
+
+
+def test_a_run_leaves_checkpoints_config_metrics_results_and_pictures(finished, people) -> None:
+    left = {str(path.relative_to(finished.folder)) for path in finished.folder.rglob("*") if path.is_file()}
     assert left >= {
         "config.yaml",
         "metrics/metrics.csv",
@@ -84,39 +103,16 @@ def test_a_run_leaves_checkpoint_config_numbers_results_and_pictures(fit, people
         *("pictures/train_crops.png", "pictures/val_poses.png", "pictures/curves.png"),
     }
     truth = people / "annotations" / "person_keypoints_val2017.json"
-    assert coco_ap(truth, run / "results" / "keypoints_gt.json") == pytest.approx(ap, abs=1e-6)
-    numbers = read_numbers(run)
+    results = finished.folder / "results"
+    assert coco_ap(truth, results / "keypoints_gt.json") == pytest.approx(finished.ap, abs=1e-6)
+    numbers = read_numbers(finished.folder)
     assert {"val/AP", "val/AP_gt", "val/AP_det", "val/ARL_det"} <= set(numbers)
     assert numbers["val/AP"] == numbers["val/AP_gt"]
-    assert json.loads((run / "results" / "keypoints_det.json").read_text())[0].keys() >= {
-        "image_id",
-        "keypoints",
-        "score",
-    }
+    assert json.loads((results / "keypoints_det.json").read_text())[0].keys() >= {"image_id", "keypoints", "score"}
 
 
-@pytest.mark.parametrize(("num_epochs", "interval", "validated"), [(1, 7, [0]), (3, 2, [1, 2])])
-def test_the_last_epoch_is_validated_and_kept(fit, tmp_path, num_epochs, interval, validated) -> None:
-    fit(f"trainer.max_epochs={num_epochs}", f"trainer.check_val_every_n_epoch={interval}")
-    with (tmp_path / "run" / "metrics" / "metrics.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [int(row["epoch"]) for row in rows if row.get("val/AP")][: len(validated)] == validated
-    last = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
-    assert last["epoch"] == num_epochs - 1
-    assert (tmp_path / "run" / "checkpoints" / "best.ckpt").is_file()
-
-
-def test_an_epoch_shorter_than_the_interval_leaves_its_loss(fit, tmp_path, capsys) -> None:
-    fit("trainer.max_epochs=1", "trainer.log_every_n_steps=50", "trainer.limit_val_batches=1", "data.val_batch_size=2")
-    assert len(read_numbers(tmp_path / "run")["train/loss"]) == 1
-    assert (
-        "trainer.limit_val_batches=1: persons beyond were not looked at and count as missed." in capsys.readouterr().out
-    )
-
-
-def test_every_ap_carries_its_protocol(fit, people, tmp_path, capsys) -> None:
-    fit("data.val_boxes=[gt,det]", "trainer.max_epochs=1", "flip_test=false")
-    results = tmp_path / "run" / "results"
+def test_every_ap_carries_its_protocol(finished, people) -> None:
+    results = finished.folder / "results"
     stamps = {kind: json.loads((results / f"report_{kind}.json").read_text())["protocol"] for kind in ("gt", "det")}
     assert stamps["gt"]["boxes"] == "ground truth"
     assert stamps["det"]["boxes"]["name"] == "COCO_val2017_detections_AP_H_56_person.json"
@@ -126,49 +122,81 @@ def test_every_ap_carries_its_protocol(fit, people, tmp_path, capsys) -> None:
         assert (stamp["num_images"], stamp["flip_test"], stamp["codec"]) == (4, False, "HeatmapCodec")
         assert (stamp["input_size"], stamp["oks_nms"], stamp["sigmas"]) == ([96, 128], "0.9", "coco")
         assert "not stated" not in stamp.values()
-    hyperparameters = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["hyper_parameters"]
+    hyperparameters = torch.load(finished.folder / "checkpoints/last.ckpt", weights_only=True)["hyper_parameters"]
     assert hyperparameters["protocols"] == stamps
-    assert "num_images: 4" in (tmp_path / "run" / "metrics" / "hparams.yaml").read_text()
-    printed = capsys.readouterr().out
-    assert "gt: ground truth boxes, 4 photos and " in printed
-    assert f"det: boxes of {stamps['det']['boxes']['name']} (sha256 {stamps['det']['boxes']['sha256'][:8]})" in printed
-    assert "flip test off, HeatmapCodec 96x128, OKS-NMS 0.9" in printed
+    assert "num_images: 4" in (finished.folder / "metrics" / "hparams.yaml").read_text()
+    lines = {line.split(":")[0]: line for line in finished.printed.splitlines() if "boxes" in line}
+    assert "flip test off, HeatmapCodec 96x128, OKS-NMS 0.9" in lines["gt"]
+    assert f"{stamps['det']['boxes']['name']} (sha256 {stamps['det']['boxes']['sha256'][:8]})" in lines["det"]
+
+
+def test_tensorboard_gets_the_pictures(finished) -> None:
+    content = b"".join(file.read_bytes() for file in (finished.folder / "tensorboard").glob("events*"))
+    assert b"pictures/train_crops" in content
+    assert b"hp_metric" not in content
+
+
+def test_a_checkpoint_holds_the_number_of_threads(finished) -> None:
+    callbacks = torch.load(finished.folder / "checkpoints/last.ckpt", weights_only=True)["callbacks"]
+    assert callbacks["TorchThreads"] == {"num_threads": 1}
+
+
+def validated_epochs(run: Path) -> list[int]:
+    with (run / "metrics" / "metrics.csv").open() as file:
+        return [int(row["epoch"]) for row in csv.DictReader(file) if row.get("val/AP")]
+
+
+def last_epoch(run: Path) -> int:
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["epoch"]
+
+
+def test_the_last_epoch_is_validated_and_kept(finished) -> None:
+    assert validated_epochs(finished.folder)[:2] == [1, 2]
+    assert last_epoch(finished.folder) == 2
+
+
+def test_an_epoch_shorter_than_both_intervals_is_validated_and_leaves_its_loss(fit, tmp_path, capsys) -> None:
+    limits = ["trainer.limit_val_batches=1", "data.val_batch_size=2"]
+    fit("trainer.max_epochs=1", "trainer.check_val_every_n_epoch=7", "trainer.log_every_n_steps=50", *limits)
+    run = tmp_path / "run"
+    assert len(read_numbers(run)["train/loss"]) == 1
+    assert (validated_epochs(run)[:1], last_epoch(run)) == ([0], 0)
+    assert (run / "checkpoints" / "best.ckpt").is_file()
+    assert "trainer.limit_val_batches=1" in capsys.readouterr().out
 
 
 @pytest.mark.trains
-def test_the_number_of_workers_does_not_change_the_weights(fit, tmp_path) -> None:
-    fit("data.num_workers=0", "trainer.max_epochs=1", run="alone")
-    fit("data.num_workers=2", "trainer.max_epochs=1", run="two")
-    assert_same_weights(tmp_path / "alone/checkpoints/last.ckpt", tmp_path / "two/checkpoints/last.ckpt")
-
-
-@pytest.mark.trains
-def test_another_seed_gives_other_weights(fit, tmp_path) -> None:
-    fit("trainer.max_epochs=1", run="seed0")
-    fit("trainer.max_epochs=1", "seed=1", run="seed1")
-    with pytest.raises(AssertionError):
-        assert_same_weights(tmp_path / "seed0/checkpoints/last.ckpt", tmp_path / "seed1/checkpoints/last.ckpt")
+def test_weights_depend_on_the_seed_and_not_on_the_number_of_workers(fit, tmp_path) -> None:
+    brief = ["trainer.max_epochs=1", "trainer.limit_val_batches=0", "callbacks.best=null", "callbacks.pictures=null"]
+    for name, switch in {"alone": "data.num_workers=0", "two": "data.num_workers=2", "other": "seed=1"}.items():
+        fit(*brief, switch, run=name)
+    alone, two, other = (weights_of(tmp_path / run / "checkpoints/last.ckpt") for run in ("alone", "two", "other"))
+    assert alone.keys() == two.keys()
+    assert [name for name in alone if not torch.equal(alone[name], two[name])] == []
+    assert [name for name in alone if not torch.equal(alone[name], other[name])] != []
 
 
 @pytest.mark.trains
 @pytest.mark.parametrize(
-    "switch",
+    "switches",
     [
-        ("trainer.precision=bf16-mixed",),
-        ("callbacks/ema=default",),
-        ("trainer.accumulate_grad_batches=2",),
-        ("trainer.gradient_clip_val=1.0",),
-        ("callbacks/early_stopping=default",),
-        ("channels_last=false", "flip_test=false"),
-        ("loss=ohkm", "optim=sgd", "optim.lr=1e-3"),
-        ("schedule=onecycle", "augment=hrnet", "pixels=color_dropout"),
-        ("schedule=cosine", "data.val_boxes=[det]"),
-        ("logger=[csv,tensorboard]",),
+        ("trainer.precision=bf16-mixed", "callbacks/ema=default", "trainer.gradient_clip_val=1.0"),
+        ("trainer.accumulate_grad_batches=2", "callbacks/early_stopping=default", "data.val_boxes=[det]"),
+        (
+            "codec=dark",
+            "size=128x96",
+            "loss=ohkm",
+            "optim=sgd",
+            "optim.lr=1e-3",
+            "channels_last=false",
+            "flip_test=false",
+        ),
+        ("schedule=cosine", "augment=hrnet", "pixels=color_dropout"),
     ],
-    ids=lambda switch: switch[0],
+    ids=lambda switches: switches[0],
 )
-def test_every_switch_is_one_line(fit, tmp_path, switch) -> None:
-    ap = fit("trainer.max_epochs=1", "+trainer.limit_train_batches=3", *switch)
+def test_every_switch_is_one_line(fit, tmp_path, switches) -> None:
+    ap = fit("trainer.max_epochs=1", "+trainer.limit_train_batches=3", *switches)
     assert 0 <= ap <= 1
     assert (tmp_path / "run/checkpoints/best.ckpt").is_file()
 
@@ -178,26 +206,12 @@ def test_the_network_can_be_compiled(fit) -> None:
     assert 0 <= fit("trainer.max_epochs=1", "+trainer.limit_train_batches=2", "compile=true") <= 1
 
 
-def test_tensorboard_gets_the_pictures(fit, tmp_path) -> None:
-    fit("trainer.max_epochs=1", "+trainer.limit_train_batches=1", "logger=tensorboard")
-    events = (tmp_path / "run/tensorboard").glob("events*")
-    content = b"".join(file.read_bytes() for file in events)
-    assert b"pictures/train_crops" in content
-    assert b"hp_metric" not in content
-
-
-@pytest.mark.parametrize(("schedule", "logged"), [("onecycle", 4), ("multistep", 2)])
-def test_the_learning_rate_is_logged_as_often_as_it_changes(fit, tmp_path, schedule, logged) -> None:
-    fit(f"schedule={schedule}", "trainer.limit_train_batches=2")
-    rates = read_numbers(tmp_path / "run")["lr-Adam"]
-    assert len(rates) == logged
-    assert len(set(rates)) == (logged if schedule == "onecycle" else 1)
-
-
-def test_a_checkpoint_holds_the_number_of_threads(fit, tmp_path) -> None:
-    fit("trainer.max_epochs=1", "trainer.limit_train_batches=1", "threads=1")
-    callbacks = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["callbacks"]
-    assert callbacks["TorchThreads"] == {"num_threads": 1}
+def test_the_learning_rate_is_logged_as_often_as_it_changes(fit, finished, tmp_path) -> None:
+    fit("schedule=onecycle", "trainer.limit_train_batches=2", "trainer.limit_val_batches=0", "callbacks.best=null")
+    rates = read_numbers(tmp_path / "run")["lr-Adam"]  # of each of two steps in two epochs
+    assert len(rates) == len(set(rates)) == 4
+    rates = read_numbers(finished.folder)["lr-Adam"]  # of each of three epochs, before the first milestone
+    assert (len(rates), len(set(rates))) == (3, 1)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -213,34 +227,35 @@ def test_wandb_works_offline_without_a_key(hrpose, tmp_path) -> None:
     assert list(tmp_path.glob("runs/tiny/*/wandb/offline-run-*/files/media/images/pictures/train_crops*.png"))
 
 
-def test_test_measures_what_fit_has_measured(fit, hrpose, tmp_path) -> None:
-    ap = fit("model.width=8", "optim.lr=3e-3", "trainer.max_epochs=3", "data.val_boxes=[gt]", run="runs/tiny/a")
-    done = hrpose("test", "model.width=8", "ckpt_path=last", "data.val_boxes=[gt,det]")
+def test_test_measures_what_fit_has_measured(finished, hrpose, tmp_path) -> None:
+    shutil.copytree(finished.folder, tmp_path / "runs/tiny/a")
+    done = hrpose("test", "model.width=8", "ckpt_path=last", "data.val_boxes=[gt,det]", "flip_test=false")
     assert done.returncode == 0, done.stderr[-2000:]
-    assert re.search(r"^ gt +\d\.\d{3}", done.stdout, re.MULTILINE)
-    assert re.search(r"^ det +\d\.\d{3}", done.stdout, re.MULTILINE)
-    (results,) = tmp_path.glob("runs/tiny/test_*/results/keypoints_gt.json")
-    assert results.is_file()
-    assert 0 <= ap <= 1
+    printed = dict(re.findall(r"^ (gt|det) +(\d\.\d{3})", done.stdout, re.MULTILINE))
+    assert printed.keys() == {"gt", "det"}
+    (results,) = tmp_path.glob("runs/tiny/test_*/results")
+    numbers = json.loads((results / "report_gt.json").read_text())["numbers"]
+    assert numbers["AP"] == pytest.approx(finished.ap, abs=1e-6)
+    assert f"{numbers['AP']:.3f}" == printed["gt"]
 
 
-def test_a_checkpoint_measured_with_other_words_says_which_were_its_own(fit, hrpose, tmp_path) -> None:
-    fit("trainer.max_epochs=1", "data.val_boxes=[gt]", run="runs/tiny/a")
-    done = hrpose("test", "model.width=8", "codec.sigma=3", "ckpt_path=last")
+def test_a_checkpoint_measured_with_other_overrides_says_which_were_its_own(finished, hrpose) -> None:
+    checkpoint = finished.folder / "checkpoints/last.ckpt"
+    done = hrpose("test", "model.width=4", "codec.sigma=3", f"ckpt_path={checkpoint}", "data.val_boxes=[gt]")
     assert done.returncode == 1
-    assert "last.ckpt was trained with another codec (there | here): codec.sigma: " in done.stdout
-    assert re.search(
-        r"The file's HRNet has width 4, the network 8.* It is of the run 'tiny': give the words", done.stderr
-    )
+    assert "codec.sigma: " in done.stdout
+    assert re.search(r"HRNet has width 8, the network 4", done.stderr)
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    "choice", [["codec=dark_128x96"], ["codec=udp_offset_256x192", "loss=offset", "codec.heatmap_size=[24,32]"]]
-)
-def test_every_codec_goes_down_the_river(fit, choice, tmp_path) -> None:
-    fit(*choice, "codec.input_size=[96,128]", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1")
+def test_a_codec_with_more_channels_than_keypoints_is_trained(fit, tmp_path) -> None:
+    codec = [
+        "codec=udp_offset",
+        "size=256x192",
+        "loss=offset",
+        "codec.heatmap_size=[24,32]",
+        "codec.input_size=[96,128]",
+    ]
+    fit(*codec, "trainer.max_epochs=1")
     assert (tmp_path / "run" / "pictures" / "train_crops.png").exists()
-    channels = 3 if "loss=offset" in choice else 1
-    head = weights_of(tmp_path / "run" / "checkpoints" / "last.ckpt")["net.final_layer.weight"]
-    assert len(head) == 17 * channels
+    assert len(weights_of(tmp_path / "run" / "checkpoints" / "last.ckpt")["net.final_layer.weight"]) == 17 * 3

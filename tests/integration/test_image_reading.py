@@ -17,7 +17,7 @@ from hrpose.synthetic import write_dataset
 from hrpose.tasks import run
 
 SMALL = [
-    *("prepare=null", "codec=heatmap_128x96", "model.width=4", "model.stem_width=8", "model.stage1_width=4"),
+    *("prepare=null", "codec=heatmap", "size=128x96", "model.width=4", "model.stem_width=8", "model.stage1_width=4"),
     *(
         "data.batch_size=4",
         "data.num_workers=0",

@@ -11,7 +11,7 @@ import torch
 from scipy.io import savemat
 from tiny_mpii import person, truth_of, write_dataset
 
-from hrpose.annotations.mpii_ground_truth import read_mpii_truth
+from hrpose.annotations.mpii import read_mpii_truth
 from hrpose.config import compose, validate
 from hrpose.metrics.functional import head_sizes, normalized_errors, pckh_table
 

@@ -31,10 +31,10 @@ NARROW = ["model.backbone.width=4", "model.backbone.stem_width=8", "model.backbo
 @pytest.mark.parametrize(
     ("words", "shape"),
     [
-        (["experiment=tiny_deeppose", *NARROW], (1, 17, 2)),
-        (["experiment=tiny_rle", *NARROW], (1, 17, 4)),
-        (["experiment=tiny_simcc", *NARROW], (1, 17, 512)),
-        (["experiment=tiny_integral", "model.width=4"], (1, 17, 40, 24)),
+        (["model=deeppose_tiny", "loss.beta=0", *NARROW], (1, 17, 2)),
+        (["model=rle_tiny", *NARROW], (1, 17, 4)),
+        (["model=simcc_tiny", *NARROW], (1, 17, 512)),
+        (["codec=integral", "model.width=4"], (1, 17, 40, 24)),
     ],
     ids=["deeppose", "rle", "simcc", "integral"],
 )

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from tiny_coco import write_photo
 
 from hrpose.errors import DataError, DataWarning, MissingDataError
-from hrpose.media.images import Reading, check_photos, decode_image, read_image
+from hrpose.media.images import Reading, check_photos, decode_image, decode_jpeg, decode_top, is_truncated, read_image
 
 PICTURE = cv2.resize(np.random.default_rng(0).integers(0, 255, (9, 13, 3), np.uint8), (131, 90))
+TALL_PICTURE = cv2.resize(np.random.default_rng(0).integers(0, 255, (30, 13, 3), np.uint8), (131, 300))
 
 
 def opencv_rgb(file: Path):
@@ -193,3 +194,56 @@ def test_links_may_stand_for_the_folder_but_not_lead_out_of_it(tmp_path: Path) -
     (tmp_path / "store" / "sub").symlink_to(tmp_path)
     with pytest.raises(DataError, match="symbolic link"):
         check_photos(["sub/secret.jpg"], tmp_path / "photos")
+
+
+def encode(*options: int) -> bytes:
+    return cv2.imencode(".jpg", TALL_PICTURE, list(options))[1].tobytes()
+
+
+SAMPLINGS = [
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR_411,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR_440,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+]
+
+
+@pytest.mark.parametrize("restart", [0, 3])
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_top_rows_equal_those_of_the_whole(sampling: int, restart: int) -> None:
+    content = encode(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling, cv2.IMWRITE_JPEG_RST_INTERVAL, restart)
+    whole = decode_jpeg(content)
+    for num_rows in [1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 100, 200, 255]:
+        top = decode_top(content, (131, 300), num_rows)
+        assert num_rows <= len(top) < 300
+        np.testing.assert_array_equal(top[:num_rows], whole[:num_rows])
+
+
+def test_gray_comes_as_rgb() -> None:
+    content = cv2.imencode(".jpg", TALL_PICTURE[..., 0])[1].tobytes()
+    np.testing.assert_array_equal(decode_top(content, (131, 300), 50)[:50], decode_jpeg(content)[:50])
+
+
+def test_what_is_out_of_the_ordinary_is_left_to_the_whole_decoder() -> None:
+    content = encode()
+    assert decode_top(content, (131, 300), 280) is None  # not worth while
+    assert decode_top(content, (131, 301), 50) is None  # another size
+    assert decode_top(content[:-2], (131, 300), 50) is None  # cut short
+    assert decode_top(content[: len(content) // 3], (131, 300), 50) is None
+    assert decode_top(content[:30], (131, 300), 50) is None
+    assert decode_top(encode(cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (131, 300), 50) is None
+
+
+def test_the_size_need_not_be_told() -> None:
+    content = encode()
+    np.testing.assert_array_equal(decode_top(content, None, 50), decode_top(content, (131, 300), 50))
+    assert decode_top(content, None, 280) is None  # not worth while
+
+
+def test_truncation_is_told_by_the_end_marker() -> None:
+    content = encode()
+    assert not is_truncated(content)
+    assert not is_truncated(content + b"\0\0 behind the end")
+    assert is_truncated(content[:-2])
+    assert is_truncated(content[:100])

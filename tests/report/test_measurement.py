@@ -2,17 +2,21 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keypoint_oracle import detections_from_coco, random_case, truth_from_coco
-from small_case import PROTOCOL
+from small_case import PROTOCOL, evaluated
 
 from hrpose.metrics.functional import match_detections
-from hrpose.report import COLUMNS, Measurement, compare_measurements
+from hrpose.report import COLUMNS, FileStamp, Measurement, analyse, compare_measurements, read_measurement, write_report
 from hrpose.report.measurement import measure
+
+SAMPLES = np.random.default_rng(0).normal(0.5, 0.05, 200)
+ONE = Measurement(PROTOCOL, dict.fromkeys(COLUMNS, 0.5), SAMPLES, 0)
 
 
 @settings(max_examples=40, deadline=None)
@@ -76,3 +80,64 @@ def test_reports_with_minus_one_are_read() -> None:
     content = measured(0.4, 0.5, 0.6).to_dict()
     content["bootstrap"]["samples"] = [0.4, -1.0, 0.6]
     np.testing.assert_array_equal(Measurement.from_dict(content).samples, [0.4, np.nan, 0.6])
+
+
+def test_a_constant_gain_is_no_chance() -> None:
+    comparison = compare_measurements(ONE, replace(ONE, numbers=dict.fromkeys(COLUMNS, 0.52), samples=SAMPLES + 0.02))
+    assert comparison.differences == pytest.approx(dict.fromkeys(COLUMNS, 0.02))
+    assert comparison.p_value == 1 / 200
+    assert comparison.interval == pytest.approx((0.02, 0.02))
+    assert comparison.unlike == ()
+
+
+def test_equals_do_not_differ() -> None:
+    comparison = compare_measurements(ONE, ONE)
+    assert (comparison.p_value, comparison.interval) == (1.0, (0.0, 0.0))
+
+
+def test_an_undefined_number_has_no_difference() -> None:
+    undefined = replace(ONE, numbers={**ONE.numbers, "APM": -1.0})
+    assert compare_measurements(ONE, undefined).differences["APM"] is None
+    nobody = replace(ONE, numbers=dict.fromkeys(COLUMNS, -1.0))
+    assert compare_measurements(nobody, nobody).unpaired == "nobody is annotated"
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        (replace(ONE, protocol=replace(PROTOCOL, annotations=FileStamp("gt.json", "c" * 64))), "on other annotations"),
+        (replace(ONE, seed=1), "not resampled alike"),
+        (replace(ONE, samples=SAMPLES[:10]), "200 times with seed 0, 10 times with seed 0"),
+    ],
+)
+def test_samples_of_other_photos_are_not_paired(other: Measurement, why: str) -> None:
+    comparison = compare_measurements(ONE, other)
+    assert comparison.p_value is None
+    assert comparison.interval is None
+    assert why in comparison.unpaired
+
+
+def test_unlike_protocols_are_named_and_kept() -> None:
+    comparison = compare_measurements(ONE, replace(ONE, protocol=replace(PROTOCOL, flip_test=True)))
+    assert comparison.unlike == ("flip test: not stated | on",)
+    assert comparison.p_value == 1.0
+    assert comparison.to_dict()["unlike"] == ["flip test: not stated | on"]
+
+
+def test_a_measurement_comes_back(tmp_path: Path) -> None:
+    report = analyse(evaluated(), title="res.json", num_samples=20, seed=3)
+    page = write_report(report, tmp_path / "run")
+    assert page == tmp_path / "run" / "report.html"
+    got, wanted = read_measurement(tmp_path / "run" / "report.json"), report.measurement
+    assert (got.protocol, got.numbers, got.seed) == (wanted.protocol, wanted.numbers, 3)
+    np.testing.assert_array_equal(got.samples, wanted.samples)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("[]", "it holds a list"), ("{}", "it has no 'bootstrap'"), ("{", "Expecting property name")],
+)
+def test_another_file_is_no_report(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "report.json").write_text(content)
+    with pytest.raises(ValueError, match=f"report.json to be a report of hrpose, but .*{message}"):
+        read_measurement(tmp_path / "report.json")

@@ -1,11 +1,12 @@
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hrpose.skeletons import COCO, Skeleton
-from hrpose.structures import Poses
+from hrpose.structures import Poses, rescore
 
 TRIANGLE = Skeleton.from_names(("nose", "left_eye", "right_eye"), name="triangle", edges=((0, 1), (0, 2)))
 
@@ -16,7 +17,7 @@ def make_poses(count: int, **changes) -> Poses:
         keypoints=rng.random((count, 3, 2)),
         keypoint_scores=rng.random((count, 3), np.float32),
         scores=rng.random(count),
-        bbox_scores=np.ones(count, np.float32),
+        bbox_scores=np.ones(count),
         center=rng.random((count, 2)),
         scale=np.full((count, 2), [3.0, 4.0]),
         image_ids=np.arange(count),
@@ -104,3 +105,18 @@ def test_the_replacement_of_draw_is_named() -> None:
     with pytest.raises(AttributeError, match="draw_poses"):
         make_poses(1).draw([])  # type: ignore[attr-defined]
     assert not hasattr(make_poses(1), "draw")
+
+
+def test_instance_scores_are_the_official_ones_to_the_bit(golden_dir: Path) -> None:
+    golden = np.load(golden_dir / "evaluate.npz")
+    scores = rescore(golden["boxes"][:, 5], golden["preds"][..., 2], threshold=0.2)
+    assert scores[golden["hard_rows"]].tolist() == golden["hard_scores"].tolist()
+
+
+def test_no_confident_keypoint_gives_zero() -> None:
+    assert rescore([0.9, 0.9], np.array([[0.2, 0.1], [0.21, 0.0]], dtype=np.float32)).tolist()[0] == 0
+
+
+def test_rescoring_needs_as_many_boxes_as_rows_of_keypoints() -> None:
+    with pytest.raises(ValueError, match="same N"):
+        rescore([0.9], np.zeros((2, 17)))

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from hrpose.skeletons import COCO
-from hrpose.synthetic.body import rotation, sample_body
 from hrpose.synthetic.canvas import OVERSAMPLING, Canvas, to_canvas, to_photo
 from hrpose.synthetic.labels import label_crowd, label_person
 from hrpose.synthetic.painting import paint_person
-from hrpose.synthetic.people import OWNER_STRIDE, Person, sample_outfit
+from hrpose.synthetic.people import OWNER_STRIDE, Person, rotation, sample_body, sample_outfit
 from hrpose.synthetic.scene import draw_scene
 
 FACE = [COCO.keypoint_names.index(name) for name in ("nose", "left_eye", "right_eye")]

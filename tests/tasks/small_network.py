@@ -9,7 +9,8 @@ from hrpose.config import build, compose
 from hrpose.skeletons import COCO
 
 SMALL = [
-    "codec=heatmap_128x96",
+    "codec=heatmap",
+    "size=128x96",
     "model.width=4",
     "model.stem_width=8",
     "model.stage1_width=4",

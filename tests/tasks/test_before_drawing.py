@@ -81,7 +81,6 @@ class Missing(MetaPathFinder):
         ("fit", ["logger=wandb"], "wandb", "logger.wandb: .*pip install 'wandb'"),
         ("test", ["weights=a.onnx"], "onnxruntime", "weights: .*pip install 'hrpose[onnx]'"),
         ("test", ["weights=a.xml"], "openvino", "weights: .*pip install 'hrpose[openvino]'"),
-        ("fit", ["data.val_ground_truth=a.mat"], "scipy", "data.val_ground_truth: .*pip install 'hrpose[mpii]'"),
         ("export", ["weights=a.pth"], "onnxscript", "format: .*onnxscript.*pip install 'hrpose[onnx]'"),
         ("export", ["weights=a.pth", "format=openvino"], "openvino", "format: .*pip install 'hrpose[openvino]'"),
         ("predict", ["source=a.jpg", "weights=a.pth", "backend=openvino"], "openvino", "backend: .*'hrpose[openvino]'"),
@@ -117,7 +116,7 @@ def test_a_missing_library_is_a_fault_with_the_command_that_installs_it(
 
 def test_a_library_that_cannot_be_imported_is_one_message(base, tmp_path, monkeypatch):
     """The package is there, so the configuration has no fault, but its import fails."""
-    monkeypatch.setattr("hrpose.config.libraries._is_installed", lambda package: True)
+    monkeypatch.setattr("hrpose.config.settings._is_installed", lambda package: True)
     monkeypatch.setattr("lightning.pytorch.loggers.tensorboard.TensorBoardLogger.__init__", _fail)
     with pytest.raises(ConfigError, match=r"^logger.tensorboard: .*broken"):
         run("fit", compose("fit", [*base, "logger=tensorboard"]))

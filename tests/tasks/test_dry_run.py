@@ -91,16 +91,25 @@ def test_a_network_that_needs_numbers_is_let_pass_with_a_line_in_the_log(caplog)
 @pytest.mark.parametrize(
     ("words", "advice"),
     [
-        (["model=deeppose_tiny", "codec=heatmap_160x96"], "codec=regression_160x96 loss=regression"),
-        (["model=rle_tiny", "loss=regression"], "codec=regression_160x96 loss=rle"),
-        (["codec=regression_160x96"], "codec=heatmap_160x96 loss=mse, or codec=integral_160x96 loss=integral"),
-        (["experiment=w32_384x288", "model=simcc_w32"], "codec=simcc_384x288 loss=simcc"),
-        (["codec=heatmap_128x96", "model=deeppose_tiny"], "codec=regression_128x96 loss=regression"),
+        (["model=deeppose_tiny", "codec=heatmap", "size=160x96"], "codec=regression size=160x96 loss=regression"),
+        (["model=rle_tiny", "loss=regression"], "codec=regression size=160x96 loss=rle"),
         (
-            ["codec=heatmap_128x96", "codec.input_size=[96,192]", "codec.heatmap_size=[24,48]", "model=deeppose_tiny"],
-            r"codec=regression_256x192 codec.input_size=\[96,192\] loss=regression",
+            ["codec=regression", "size=160x96"],
+            "codec=heatmap size=160x96 loss=mse, or codec=integral size=160x96 loss=integral",
         ),
-        (["codec=udp_offset_256x192", "loss=mse"], "loss=offset"),
+        (["experiment=w32_384x288", "model=simcc_w32", "codec=heatmap"], "codec=simcc size=384x288 loss=simcc"),
+        (["codec=heatmap", "size=128x96", "model=deeppose_tiny"], "codec=regression size=128x96 loss=regression"),
+        (
+            [
+                "codec=heatmap",
+                "size=128x96",
+                "codec.input_size=[96,192]",
+                "codec.heatmap_size=[24,48]",
+                "model=deeppose_tiny",
+            ],
+            r"codec=regression codec.input_size=\[96,192\] loss=regression",
+        ),
+        (["codec=udp_offset", "size=256x192", "loss=mse"], "loss=offset"),
     ],
 )
 def test_the_words_that_fit_are_named(words, advice):
@@ -113,8 +122,8 @@ def test_the_words_that_fit_are_named(words, advice):
     [
         *([f"model={name}_tiny"] for name in ("hrnet", "deeppose", "rle", "simcc")),
         ["experiment=w32_256x192", "model=rle_w32"],
-        ["codec=integral_160x96"],
-        ["codec=udp_offset_256x192", "loss=offset"],
+        ["codec=integral", "size=160x96"],
+        ["codec=udp_offset", "size=256x192", "loss=offset"],
         ["loss=ohkm"],
     ],
     ids=" ".join,

@@ -1,16 +1,28 @@
-"""hrpose evaluate through the command line: its numbers, its files, its messages, and that it needs no network."""
+"""hrpose evaluate: its numbers, files and messages; what does not fit is refused with the ids at fault."""
 
 import json
+import logging
+import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from keypoint_oracle import coco_numbers
-from small_case import annotation_content, mixture, write_files
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keypoint_oracle import coco_numbers, contradict, random_case
+from small_case import annotation_content, mixture, result_rows, write_files
 
+from hrpose.errors import DataWarning
+from hrpose.metrics.functional import average_precision
+from hrpose.report.analysis import analyse
 from hrpose.skeletons import COCO, KNOWN_SKELETONS
+from hrpose.tasks.evaluate import read_evaluated
+from processes import run_module
 
 PROGRAM = """
 import sys
@@ -22,11 +34,8 @@ sys.exit(status)
 """
 
 
-def hrpose(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "80"}
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *words], cwd=cwd, capture_output=True, text=True, env=environment
-    )
+def evaluate(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return run_module("hrpose", "evaluate", *words, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +44,8 @@ def done(tmp_path_factory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("evaluate")
     write_files(folder)
     words = ("evaluate", "annotations=gt.json", "results=res.json", "paths.run=run", "num_samples=100")
-    process = hrpose(*words, cwd=folder)
+    command, environment = [sys.executable, "-c", PROGRAM, *words], {**os.environ, "COLUMNS": "80"}
+    process = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
     assert process.returncode == 0, process.stderr
     assert process.stderr == ""
     return folder, process.stdout
@@ -83,7 +93,7 @@ def test_faults_of_the_files_are_messages(tmp_path) -> None:
     rows = json.loads(results.read_text())
     rows[0]["image_id"] = 777
     results.write_text(json.dumps(rows))
-    process = hrpose("evaluate", f"annotations={annotations}", f"results={results}", cwd=tmp_path)
+    process = evaluate(f"annotations={annotations}", f"results={results}", cwd=tmp_path)
     assert process.returncode == 1
     assert process.stderr.startswith(f"hrpose: Expected {results} to have image ids of the annotations")
     assert "Traceback" not in process.stderr
@@ -91,22 +101,21 @@ def test_faults_of_the_files_are_messages(tmp_path) -> None:
 
 def test_faults_of_the_words_are_told_at_once(tmp_path) -> None:
     (tmp_path / "gt.json").touch()
-    process = hrpose("evaluate", "annotations=gt.json", "results=nowhere.json", "seed=x", "sigmas=cooc", cwd=tmp_path)
+    process = evaluate("annotations=gt.json", "results=nowhere.json", "seed=x", "sigmas=cooc", cwd=tmp_path)
     assert process.stderr.splitlines() == [
         "hrpose: 3 faults in the configuration:",
         "  - seed: expected int, but got 'x' (str).",
         f"  - sigmas: expected Literal[{', '.join(map(repr, KNOWN_SKELETONS))}] | list[float] | None, but got 'cooc' (str).",
         "  - results: there is no file nowhere.json.",
     ]
-    assert "results: it has no value yet" in hrpose("evaluate", "annotations=gt.json", cwd=tmp_path).stderr
+    assert "results: it has no value yet" in evaluate("annotations=gt.json", cwd=tmp_path).stderr
     assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.data
 def test_the_published_numbers(shared_data, tmp_path) -> None:
     folder = shared_data / "coco_eval_100"
-    process = hrpose(
-        "evaluate",
+    process = evaluate(
         f"annotations={folder / 'person_keypoints_val2014_100_rebuilt.json'}",
         f"results={folder / 'person_keypoints_val2014_fakekeypoints100_results.json'}",
         "num_samples=10",
@@ -125,3 +134,211 @@ def test_the_published_numbers(shared_data, tmp_path) -> None:
         "0.508",
         "0.522",
     ]
+
+
+NEAR_LIMITS = [sign * (limit + step) for sign in (1, -1) for limit in (2**53, 2**62) for step in range(-3, 4)]
+IDS = st.sampled_from([*NEAR_LIMITS, 2**63 - 1, 2**63 - 2, -(2**63)]) | st.integers(-(2**63), 2**63 - 1)
+
+
+@pytest.fixture
+def annotations() -> dict[str, Any]:
+    return annotation_content(mixture()[0])
+
+
+@pytest.fixture
+def rows() -> list[dict[str, Any]]:
+    return result_rows(mixture()[1])
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[..., Any]:
+    def read(annotations: Any, rows: Any, **options: Any) -> Any:
+        (tmp_path / "gt.json").write_text(json.dumps(annotations))
+        (tmp_path / "res.json").write_text(json.dumps(rows))
+        return read_evaluated(tmp_path / "gt.json", tmp_path / "res.json", **options)
+
+    return read
+
+
+def test_files_become_arrays_and_a_protocol(read, annotations, rows) -> None:
+    evaluated = read(annotations, rows)
+    assert len(evaluated.detections) == 42
+    assert evaluated.skeleton.sigmas == COCO.sigmas
+    assert evaluated.skeleton.flip_permutation == COCO.flip_permutation
+    protocol = evaluated.protocol
+    assert (protocol.num_images, protocol.num_persons, protocol.sigmas, protocol.boxes) == (20, 40, "coco", None)
+
+
+def test_given_mirror_pairs_are_those_of_the_error_analysis(read, annotations, rows) -> None:
+    annotations["categories"][0]["flip_pairs"] = [["nose", "left_eye"]]
+    assert read(annotations, rows).skeleton.flip_pairs == ((0, 1),)
+
+
+def test_an_unknown_image_id_is_named(read, annotations, rows) -> None:
+    rows[2]["image_id"] = 777
+    with pytest.raises(ValueError, match=r"res.json to have image ids .* rows \[2\] counted from 0. They have 777"):
+        read(annotations, rows)
+
+
+def test_an_unknown_category_id_is_named(read, annotations, rows) -> None:
+    rows[1]["category_id"] = rows[4]["category_id"] = 9
+    with pytest.raises(
+        ValueError,
+        match=r"category ids of the annotations \(\[1\]; 'person' is 1\), but 2 rows .* have \[9\], .* row 1",
+    ):
+        read(annotations, rows)
+
+
+def test_rows_of_another_category_are_left_out_and_counted(read, annotations, rows, caplog) -> None:
+    annotations["categories"].append({"id": 5, "name": "dog"})
+    rows[0]["category_id"] = 5
+    with caplog.at_level(logging.WARNING):
+        assert len(read(annotations, rows).detections) == 41
+    assert "1 of 42 rows are of other categories than 'person'" in caplog.text
+
+
+def test_another_number_of_keypoints_is_named(read, annotations, rows) -> None:
+    rows[0]["keypoints"] = rows[0]["keypoints"][:9]
+    with pytest.raises(
+        ValueError, match=r"51 numbers, x y score for each of the annotations' 17 .* They have 9 numbers"
+    ):
+        read(annotations, rows)
+
+
+def test_nan_and_duplicates_are_named(read, annotations, rows) -> None:
+    wrong = [dict(row) for row in rows]
+    wrong[3]["score"] = float("nan")
+    with pytest.raises(ValueError, match=r"finite numbers as `score`, but 1 are otherwise: rows \[3\]"):
+        read(annotations, wrong)
+    with pytest.raises(ValueError, match=r"every row once .* rows \[42\]"):
+        read(annotations, [*rows, rows[0]])
+
+
+@pytest.mark.parametrize("area", [None, 0, 1, -5, math.nan])
+def test_an_area_that_is_missing_or_too_small_is_taken_from_the_box(read, annotations, rows, area) -> None:
+    annotations["annotations"][7].update(area=area, bbox=[10, 20, 30, 40])
+    with pytest.warns(DataWarning, match=r"1 of 40 annotations have no `area`, .* \(8\)\. .*`area_from_bbox`"):
+        evaluated = read(annotations, rows, area_from_bbox=0.5)
+    assert evaluated.truth.area[7] == 600
+    assert evaluated.protocol.areas == "annotated or 0.5 of the box"
+
+
+def test_the_numbers_equal_pycocotools_whatever_num_keypoints_states(read, annotations, rows) -> None:
+    told = contradict(annotations, seed=0)
+    with pytest.warns(DataWarning) as caught:
+        evaluated = read(told, rows)
+    truth = evaluated.truth
+    zero = int((truth.num_keypoints == 0).sum())
+    assert any(
+        f"{zero} of 40 annotations with labelled keypoints state `num_keypoints` 0" in str(w.message) for w in caught
+    )
+    numbers = average_precision(evaluated.detections, truth, COCO.sigmas)
+    assert list(numbers.values()) == coco_numbers(told, rows, COCO.sigmas)
+    assert numbers != average_precision(evaluated.detections, replace(truth, num_keypoints=None), COCO.sigmas)
+    assert evaluated.protocol.num_persons == 40 - zero
+    assert f"to the labels of {zero} persons" in str(evaluated.protocol)
+
+
+def test_where_num_keypoints_is_missing_the_labelled_ones_are_counted(read, annotations, rows) -> None:
+    told = contradict(annotations, seed=1)
+    counted = [row["id"] % 2 == 0 for row in told["annotations"]]
+    for row, whole, is_counted in zip(told["annotations"], annotations["annotations"], counted, strict=True):
+        if is_counted:
+            row["num_keypoints"] = whole["num_keypoints"]
+    expected = coco_numbers(json.loads(json.dumps(told)), rows, COCO.sigmas)
+    for row, is_counted in zip(told["annotations"], counted, strict=True):
+        if is_counted:
+            del row["num_keypoints"]
+    with pytest.warns(DataWarning):
+        evaluated = read(told, rows)
+    assert list(average_precision(evaluated.detections, evaluated.truth, COCO.sigmas).values()) == expected
+
+
+def test_sigmas_are_given_by_name_or_number(read, annotations, rows) -> None:
+    assert read(annotations, rows, sigmas="coco").protocol.sigmas == "coco"
+    assert read(annotations, rows, sigmas=[0.1] * 17).skeleton.sigmas == (0.1,) * 17
+    with pytest.raises(
+        ValueError, match=r"`sigmas` to be 17, one for each keypoint of category 'person' .* but got 16"
+    ):
+        read(annotations, rows, sigmas="mpii")
+    with pytest.raises(ValueError, match=r"coco, mpii, crowdpose, .* or a list of numbers, but got 'cooc'"):
+        read(annotations, rows, sigmas="cooc")
+
+
+def test_no_poses_that_count_are_refused(read, annotations, rows) -> None:
+    with pytest.raises(ValueError, match="at least 1, but got 0"):
+        read(annotations, rows, max_detections=0)
+
+
+def test_keypoints_without_names_need_sigmas(read, annotations, rows) -> None:
+    del annotations["categories"][0]["keypoints"]
+    with pytest.raises(ValueError, match="give sigmas=<name of a skeleton> or a list of numbers"):
+        read(annotations, rows)
+    assert read(annotations, rows, sigmas="coco").skeleton.keypoint_names == COCO.keypoint_names
+    assert read(annotations, rows, sigmas=[0.1] * 17).skeleton.keypoint_names[16] == "keypoint 16"
+
+
+@pytest.fixture(scope="module")
+def plain_files(tmp_path_factory) -> tuple[Path, dict[str, Any], list[dict[str, Any]], list[float], dict[str, Any]]:
+    """Write random annotations of 5 images and results of distinct scores; give their report."""
+    annotations, results, sigmas = random_case(11, num_keypoints=3, num_images=5, distinct=True)
+    annotations["images"] = [
+        {**row, "width": 640, "height": 480, "file_name": "a.jpg"} for row in annotations["images"]
+    ]
+    for row in annotations["annotations"]:
+        row["area"] = 0.6 * row["bbox"][2] * row["bbox"][3] + 500
+    folder = tmp_path_factory.mktemp("ids")
+    return folder, annotations, results, sigmas.tolist(), _report(folder, annotations, results, sigmas.tolist())
+
+
+def _report(folder: Path, annotations: Any, results: Any, sigmas: list[float]) -> dict[str, Any]:
+    (folder / "gt.json").write_text(json.dumps(annotations))
+    (folder / "res.json").write_text(json.dumps(results))
+    evaluated = read_evaluated(folder / "gt.json", folder / "res.json", sigmas=sigmas)
+    report = analyse(evaluated, title="", num_samples=5).to_dict()
+    return {name: value for name, value in report.items() if name != "protocol"}
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    image_ids=st.lists(IDS, min_size=5, max_size=5, unique=True),
+    first_id=IDS.filter(lambda value: not -100 < value <= 0 and value < 2**63 - 100),  # pycocotools: 0 is no match
+    category_id=IDS,
+)
+def test_numbers_do_not_depend_on_ids(plain_files, image_ids, first_id, category_id) -> None:
+    folder, annotations, results, sigmas, report = plain_files
+    in_order = image_ids == sorted(image_ids)
+    new = dict(zip([row["id"] for row in annotations["images"]], image_ids, strict=True))
+    renamed = {
+        "images": [{**row, "id": new[row["id"]]} for row in annotations["images"]],
+        "annotations": [
+            {**row, "id": first_id + row["id"], "image_id": new[row["image_id"]], "category_id": category_id}
+            for row in annotations["annotations"]
+        ],
+        "categories": [{"id": category_id, "name": "person"}],
+    }
+    rows = [{**row, "image_id": new[row["image_id"]], "category_id": category_id} for row in results]
+    got = _report(folder, renamed, rows, sigmas)
+    assert list(got["numbers"].values()) == coco_numbers(renamed, rows, sigmas)
+    if not in_order:  # photos are drawn in the order of their ids
+        got = {**got, "bootstrap": report["bootstrap"]}
+    assert got == report
+
+
+@pytest.mark.parametrize("value", [1.5, True, "1", None, 2**63, 1e300])
+@pytest.mark.parametrize("name", ["image_id", "category_id"])
+def test_an_id_that_is_no_integer_is_refused(read, annotations, rows, name, value) -> None:
+    rows[3][name] = value
+    with pytest.raises(ValueError, match=rf"res.json to have 64-bit integers as `{name}`.* rows \[3\]"):
+        read(annotations, rows)
+
+
+def test_ids_written_as_whole_floats_are_read(read, annotations, rows) -> None:
+    expected = read(annotations, rows).detections
+    for row in [*rows, *annotations["annotations"]]:
+        row.update(image_id=float(row["image_id"]), category_id=1.0)
+    for row in [*annotations["images"], *annotations["annotations"], *annotations["categories"]]:
+        row["id"] = float(row["id"])
+    evaluated = read(annotations, rows)
+    assert evaluated.detections.image_ids.tolist() == expected.image_ids.tolist()
+    assert evaluated.truth.instance_ids.dtype == evaluated.detections.category_ids.dtype == "int64"

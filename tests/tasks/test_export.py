@@ -57,7 +57,7 @@ def measure(weights, people, folder, *words) -> float:
         f"paths.run={folder}",
         "prepare=null",
     ]
-    small = ["codec=heatmap_128x96", "model.width=4", "model.stem_width=8", "model.stage1_width=4"]
+    small = ["codec=heatmap", "size=128x96", "model.width=4", "model.stem_width=8", "model.stage1_width=4"]
     quiet = ["data.num_workers=0", "trainer.accelerator=cpu", "trainer.precision=32-true", "callbacks.progress=null"]
     with warnings.catch_warnings():  # of so small a run there is a lot to say
         warnings.simplefilter("ignore")
@@ -291,5 +291,5 @@ def test_weights_have_to_be_named():
 
 
 def test_every_experiment_can_be_said(weights):
-    for experiment in ("w32_256x192", "tiny", "w32_256x192_udp_offset", "res50_256x192", "aic_w32_256x192"):
+    for experiment in ("w32_256x192", "tiny", "simcc_res50_256x192", "res50_256x192", "aic_w32_256x192"):
         check("export", [f"experiment={experiment}", f"weights={weights}"])

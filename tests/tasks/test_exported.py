@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from processes import run_module
+
 
 def hrpose(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "hrpose", *words], cwd=cwd, capture_output=True, text=True, timeout=600, check=False
-    )
+    return run_module("hrpose", *words, cwd=cwd)
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,7 @@
 """hrpose predict: photos, videos, files of odd names, unusable photos, several processes; what it leaves and how it ends."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from unittest.mock import patch
 
@@ -23,6 +21,7 @@ from hrpose.media.video import VideoReader, VideoWriter
 from hrpose.synthetic import draw_walk, write_dataset
 from hrpose.tasks import run
 from hrpose.tasks.predict import UnusablePhotosError
+from processes import run_module
 
 
 @pytest.fixture(scope="module")
@@ -321,10 +320,7 @@ def test_all_faults_are_told_at_once(words, faults, tmp_path, monkeypatch):
 
 
 def command(*words, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "hrpose", "predict", *words],
-        cwd=cwd, env=dict(os.environ, OMP_NUM_THREADS="1"), capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    return run_module("hrpose", "predict", *words, cwd=cwd)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from hrpose.skeletons import COCO
 from hrpose.structures import Poses
 from hrpose.synthetic import draw_walk
 from hrpose.tracking import OksTracker, tracker
+from hrpose.tracking.tracker import BodyMotion
 
 PERSON = np.random.default_rng(3).uniform(0, 1, (17, 2)) * [60, 160]
 
@@ -165,3 +166,34 @@ def test_how_often_numbers_change(monkeypatch):
     assert [count(matcher) <= 9 for matcher in ("greedy", "hungarian")] == [True, True]
     monkeypatch.setattr(tracker._Track, "at", lambda self, time: self.keypoints)
     assert count("greedy") > 20
+
+
+def test_a_steady_walk_has_its_speed_after_one_step():
+    points = np.random.default_rng(0).normal(size=(17, 2))
+    motion = BodyMotion()
+    for _ in range(5):
+        motion = motion.measure(points, points + np.array([3.0, -1.0]), 0.5)
+        np.testing.assert_allclose(motion.velocity, [6.0, -2.0])
+    assert motion.num_steps == 5
+
+
+def test_keypoints_that_jump_hardly_matter():
+    points = np.zeros((17, 2))
+    moved = points + np.array([3.0, 0.0])
+    moved[:8] = 900.0
+    np.testing.assert_allclose(BodyMotion().measure(points, moved, 1.0).velocity, [3.0, 0.0])
+
+
+def test_a_new_speed_is_taken_on_within_a_few_frames():
+    still, moved = np.zeros((5, 2)), np.full((5, 2), 4.0)
+    motion = BodyMotion()
+    for _ in range(10):
+        motion = motion.measure(still, still, 0.04)
+    for _ in range(10):  # 0.4 s: all but exp(-0.4 / 0.15) of it
+        motion = motion.measure(still, moved, 0.04)
+    assert motion.velocity == pytest.approx(100.0 * (1 - np.exp(-0.4 / 0.15)), rel=1e-9)
+
+
+def test_without_keypoints_nothing_is_learned():
+    motion = BodyMotion().measure(np.zeros((3, 2)), np.ones((3, 2)), 1.0)
+    assert motion.measure(np.zeros((0, 2)), np.zeros((0, 2)), 1.0) is motion

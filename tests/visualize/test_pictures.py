@@ -1,11 +1,14 @@
-"""Pictures side by side, with captions, and on disk."""
+"""Images side by side and on disk; the colours of sides and scores."""
 
 import cv2
 import numpy as np
 import pytest
 
+from hrpose.skeletons import COCO, MPII, Skeleton
 from hrpose.visualize import save_image, tile
-from hrpose.visualize.pictures import resize, scale_points
+from hrpose.visualize.pictures import SIDE_COLOURS, keypoint_colours, limb_colours, resize, scale_points, score_colours
+
+LEFT, RIGHT, MIDDLE = (SIDE_COLOURS[side] for side in ("left", "right", "middle"))
 
 
 def grey(height, width, value=128):
@@ -13,11 +16,11 @@ def grey(height, width, value=128):
 
 
 def test_tiles_are_centred_in_cells_of_the_largest():
-    sheet = tile([grey(10, 20, 200), grey(6, 8, 100), grey(10, 20, 50)], columns=2, gap=2)
-    assert sheet.shape == (2 * 12 + 2, 2 * 22 + 2, 3)
-    assert (sheet[2:12, 2:22] == 200).all()
-    assert (sheet[4:10, 30:38] == 100).all()
-    assert (sheet[14:24, 2:22] == 50).all()
+    sheet = tile([grey(10, 20, 200), grey(6, 8, 100), grey(10, 20, 50)])
+    assert sheet.shape == (2 * 18 + 8, 2 * 28 + 8, 3)
+    assert (sheet[8:18, 8:28] == 200).all()
+    assert (sheet[10:16, 42:50] == 100).all()
+    assert (sheet[26:36, 8:28] == 50).all()
 
 
 @pytest.mark.parametrize(
@@ -25,33 +28,12 @@ def test_tiles_are_centred_in_cells_of_the_largest():
     [(1, (30, 40), 1), (12, (30, 40), 4), (16, (40, 60), 4), (3, (10, 300), 1), (6, (90, 10), 6)],
 )
 def test_the_number_of_columns_suits_the_shape_of_the_pictures(count, size, columns):
-    assert tile([grey(*size)] * count, gap=0).shape[1] == columns * size[1]
+    assert tile([grey(*size)] * count).shape[1] == columns * (size[1] + 8) + 8
 
 
-def test_more_columns_than_pictures_leave_no_empty_cells():
-    assert tile([grey(10, 10)] * 2, columns=9, gap=0).shape == (10, 20, 3)
-
-
-def test_captions_stand_under_their_pictures():
-    pictures = [grey(60, 120, 128), grey(60, 120, 128)]
-    plain, named = tile(pictures, columns=2), tile(pictures, columns=2, captions=["one", "two"])
-    np.testing.assert_array_equal(named[:68], plain[:68])
-    assert (named[68:, :128] > 150).any()
-    assert (named[68:, 136:] > 150).any()
-
-
-def test_a_caption_that_is_too_long_is_cut_off_at_its_picture():
-    sheet = tile([grey(60, 60), grey(60, 60)], columns=2, gap=10, captions=["a very long caption", ""])
-    assert not (sheet[:, 70:80] > 60).any()
-
-
-def test_a_sheet_needs_a_picture_and_a_caption_for_each():
+def test_a_sheet_needs_images_of_uint8_rgb():
     with pytest.raises(ValueError, match="at least one"):
         tile([])
-    with pytest.raises(ValueError, match="2 captions"):
-        tile([grey(4, 4)] * 2, captions=["one"])
-    with pytest.raises(ValueError, match="at least one column"):
-        tile([grey(4, 4)], columns=0)
     with pytest.raises(ValueError, match="uint8 RGB"):
         tile([grey(4, 4), np.zeros((4, 4))])
 
@@ -101,3 +83,34 @@ def test_anything_but_uint8_rgb_is_refused_with_advice(tmp_path, image):
     with pytest.raises(ValueError, match=r"uint8 RGB, but got .*astype"):
         save_image(tmp_path / "picture.png", image)
     assert not (tmp_path / "picture.png").exists()
+
+
+def test_keypoints_have_the_colour_of_their_side():
+    assert keypoint_colours(COCO) == [MIDDLE] + [LEFT, RIGHT] * 8
+    assert keypoint_colours(MPII) == [RIGHT] * 3 + [LEFT] * 3 + [MIDDLE] * 4 + [RIGHT] * 3 + [LEFT] * 3
+
+
+def test_limbs_between_the_sides_are_of_the_middle_and_those_from_the_middle_of_their_side():
+    skeleton = Skeleton.from_names(
+        ["l_wing", "r_wing", "beak", "tail"], edges=[(0, 1), (0, 2), (2, 1), (2, 3), (0, 0)], sigmas=[0.1] * 4
+    )
+    assert limb_colours(skeleton) == [MIDDLE, LEFT, RIGHT, MIDDLE, LEFT]
+
+
+def test_left_limbs_of_coco_are_as_many_as_right_ones():
+    colours = limb_colours(COCO)
+    assert colours.count(LEFT) == colours.count(RIGHT) == 8
+    assert len(colours) == 19
+
+
+def test_sides_differ_in_lightness_or_hue_enough_to_be_told_apart():
+    colours = np.array(list(SIDE_COLOURS.values()))
+    distances = np.linalg.norm(colours[:, None] - colours, axis=-1)
+    assert distances[np.triu_indices(3, 1)].min() > 100
+
+
+def test_scores_grow_paler_and_are_clipped_to_the_scale():
+    scores = np.linspace(0, 1, 11)
+    lightness = score_colours(scores).sum(axis=-1)
+    assert (np.diff(lightness) > 0).all()
+    np.testing.assert_array_equal(score_colours(np.array([[-1.0, 2.0]])), score_colours(np.array([[0.0, 1.0]])))

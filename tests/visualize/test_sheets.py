@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 
-from hrpose.skeletons import COCO, MPII
+from hrpose.codecs.heatmap import HeatmapCodec
+from hrpose.skeletons import COCO, MPII, Skeleton
 from hrpose.structures import Poses
-from hrpose.visualize import draw_crop_sheet, draw_pose_sheet
-from hrpose.visualize.colours import INK
+from hrpose.visualize import draw_crop_sheet, draw_heatmaps, draw_pose_sheet
+from hrpose.visualize.pictures import INK, SIDE_COLOURS
+
+SIDES = Skeleton.from_names(["left_hand", "right_hand", "nose"], sigmas=[0.1] * 3)
 
 
 def grey(height, width, value=128):
@@ -83,13 +87,14 @@ def test_an_enlarged_keypoint_stays_on_its_pixel():
     np.testing.assert_allclose(centers[0], centers[1], atol=0.3)
 
 
-def test_pose_sheet_puts_photos_of_unlike_sizes_in_full_rows():
+def test_pose_sheet_scales_each_photo_to_fit_its_cell():
     sizes = [(60, 80), (600, 300), (500, 1000), (30, 30), (480, 640), (640, 480)]
     sheet = draw_pose_sheet([grey(*size, 200) for size in sizes], [poses(0)] * 6, COCO)
-    assert (sheet == 200).all(axis=-1).mean() > 0.9
-    assert (sheet[:8] == INK).all()
-    assert (sheet[:, :8] == INK).all()
-    assert 0.7 < sheet.shape[1] / sheet.shape[0] < 3
+    assert sheet.shape == (2 * 368 + 8, 3 * 488 + 8, 3)
+    assert (sheet[8:368, 8:488] == 200).all()
+    columns = (sheet[180, 496:976] == 200).all(axis=-1)
+    assert columns.sum() == 180
+    assert columns[150:330].all()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 12])
@@ -105,13 +110,6 @@ def test_people_move_along_with_their_photo():
     drawn = (sheet[8:-8, 8:-8] != 128).any(axis=-1)
     small = people.keypoints[0] * len(drawn) / 2000
     assert all(drawn[round(y), round(x)] for x, y in small.tolist())
-
-
-def test_boxes_are_framed_on_demand():
-    photo, people = grey(360, 360), poses(1, extent=200.0)
-    plain, framed = (draw_pose_sheet([photo], [people], COCO, boxes=boxes) for boxes in (False, True))
-    assert (plain[8 + 198 : 8 + 203, 8 + 20] == 128).all()
-    assert (framed[8 + 198 : 8 + 203, 8 + 20] != 128).any()
 
 
 def test_extreme_shapes_fit_in():
@@ -142,3 +140,59 @@ def test_another_skeleton_than_the_keypoints_is_refused():
         draw_crop_sheet(*crops(1), MPII)
     with pytest.raises(ValueError, match="skeleton 'mpii'"):
         draw_pose_sheet([grey(60, 80)], [poses(1)], MPII)
+
+
+def test_the_peak_lies_on_its_keypoint():
+    codec = HeatmapCodec((48, 64), (12, 16), 1.0)
+    target, _ = codec.encode(torch.tensor([[[20.0, 40.0]]]), torch.ones(1, 1))
+    overlay = draw_heatmaps(grey(64, 48, 0), target[0].numpy()).max(-1)
+    assert np.unravel_index(overlay.argmax(), overlay.shape) == (40, 20)
+
+
+def test_each_side_has_its_colour_at_the_peak():
+    codec = HeatmapCodec((64, 64), (16, 16), 1.0)
+    keypoints = torch.tensor([[[8.0, 8.0], [52.0, 8.0], [32.0, 52.0]]])
+    target, _ = codec.encode(keypoints, torch.ones(1, 3))
+    overlay = draw_heatmaps(grey(64, 64), target[0].numpy(), SIDES)
+    found = [tuple(overlay[y, x]) for x, y in ((8, 8), (52, 8), (32, 52))]
+    assert found == [SIDE_COLOURS[side] for side in ("left", "right", "middle")]
+
+
+def test_a_higher_heatmap_hides_more_of_the_crop():
+    heights = (0.0, 0.2, 0.5, 1.0)
+    pixels = [draw_heatmaps(grey(8, 8, 0), np.full((1, 2, 2), height))[4, 4].sum(dtype=int) for height in heights]
+    assert pixels == sorted(set(pixels))
+    assert pixels[0] == 0
+    assert pixels[3] == sum(SIDE_COLOURS["middle"])
+
+
+@pytest.mark.parametrize(
+    "heatmaps",
+    [np.zeros((3, 16, 12)), np.full((3, 16, 12), np.nan), np.zeros((0, 16, 12)), np.full((3, 16, 12), -9.0)],
+)
+def test_empty_and_broken_heatmaps_only_dim_the_crop(heatmaps):
+    np.testing.assert_array_equal(draw_heatmaps(grey(64, 48, 100), heatmaps), grey(64, 48, 40))
+
+
+def test_heights_beyond_the_scale_are_clipped():
+    heatmaps = np.random.default_rng(0).uniform(0, 1, (3, 16, 12)).round()
+    np.testing.assert_array_equal(
+        draw_heatmaps(grey(64, 48), 7 * heatmaps, SIDES), draw_heatmaps(grey(64, 48), heatmaps, SIDES)
+    )
+
+
+def test_the_arguments_stay_as_they_are():
+    image, heatmaps = grey(64, 48), np.random.default_rng(0).normal(size=(3, 16, 12)).astype(np.float32)
+    before = heatmaps.copy()
+    draw_heatmaps(image, heatmaps, SIDES)
+    np.testing.assert_array_equal(heatmaps, before)
+    assert (image == 128).all()
+
+
+def test_wrong_shapes_are_named():
+    with pytest.raises(ValueError, match=r"\(K, h, w\), but got the shape \(16, 12\)"):
+        draw_heatmaps(grey(64, 48), np.zeros((16, 12)))
+    with pytest.raises(ValueError, match=r"\(K, h, w\) with K = 17, but got the shape \(3, 16, 12\)"):
+        draw_heatmaps(grey(64, 48), np.zeros((3, 16, 12)), COCO)
+    with pytest.raises(ValueError, match="uint8 RGB"):
+        draw_heatmaps(np.zeros((64, 48, 3)), np.zeros((3, 16, 12)))

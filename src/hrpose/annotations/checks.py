@@ -1,11 +1,13 @@
 """The checks of annotation files: one table, each entry a kind of fault that real files have.
 
-A new check is a function that finds rows and an entry of `CHECKS`.
+A new check is a function that finds rows, and an entry of `CHECKS`. Checks never change rows. `fit`, `test` and `evaluate` warn
+of every finding once, with its count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.annotations.coco_annotations import CocoAnnotations
-from hrpose.annotations.findings import Finding
+from hrpose.errors import DataWarning
 
 Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
 
 _NUM_IDS = 3  # shown of the rows that a check found
+_warned: set[Finding] = set()
 
 
 class Inspected:
@@ -288,3 +291,48 @@ CROP_CHECKS: tuple[Check, ...] = (
 
 CHECKS = LABEL_CHECKS + CROP_CHECKS
 """All checks of annotation files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What one check found in one file.
+
+    Attributes:
+        check: the name of the check, such as "keypoints-at-origin".
+        file: the annotation file or image folder.
+        count: rows that the check found.
+        total: rows that it looked at.
+        ids: the first few of their ids or file names.
+        what: what is wrong with them, as the rest of a sentence that begins with "<count> of <total>".
+        consequence: what training or measuring would do with them.
+        fix: the key to set, or what to change in the file.
+    """
+
+    check: str
+    file: str
+    count: int
+    total: int
+    ids: tuple[int | str, ...]
+    what: str
+    consequence: str
+    fix: str
+
+    def __str__(self) -> str:
+        """Return the finding as one line."""
+        shown = ", ".join(map(str, self.ids)) + (", ..." if self.count > len(self.ids) else "")
+        return (
+            f"{self.file}: {self.count} of {self.total} {self.what} ({shown}). {self.consequence} {self.fix} "
+            f"[{self.check}]"
+        )
+
+
+def warn_of(findings: Iterable[Finding]) -> None:
+    """Warn of each finding that this process has not warned of before.
+
+    Warns:
+        DataWarning: one per finding.
+    """
+    for finding in findings:
+        if finding not in _warned:
+            _warned.add(finding)
+            warnings.warn(str(finding), DataWarning, stacklevel=2)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hrpose.annotations.checks import LABEL_CHECKS, check_annotations
+from hrpose.annotations.checks import LABEL_CHECKS, check_annotations, warn_of
 from hrpose.annotations.coco_annotations import CocoAnnotations
 from hrpose.annotations.coco_keypoints import pack_keypoint_fields, pack_keypoints, read_num_keypoints
 from hrpose.annotations.coco_rows import (
@@ -32,7 +32,6 @@ from hrpose.annotations.coco_rows import (
     select_objects,
 )
 from hrpose.annotations.detections import read_detections
-from hrpose.annotations.findings import warn_of
 from hrpose.errors import MissingDataError
 from hrpose.skeletons import Skeleton
 

@@ -138,7 +138,7 @@ class CocoAnnotations:
             image_index=self.image_index[kept],
             instance_ids=self.instance_ids[kept],
             bbox=bbox[kept],
-            bbox_scores=np.ones(len(kept), np.float32),
+            bbox_scores=np.ones(len(kept)),
             area=self.area[kept].astype(np.float32),
             keypoints=self.keypoints[kept].astype(np.float32),
             visibility=self.visibility[kept],

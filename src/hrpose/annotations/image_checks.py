@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hrpose.annotations.findings import Finding, warn_of
+from hrpose.annotations.checks import Finding, warn_of
 from hrpose.errors import DataError
 from hrpose.media.exif import HEADER, read_orientation
 from hrpose.media.images import BIT_DEPTHS, Reading, bits_of, decode_pixels

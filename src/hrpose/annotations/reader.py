@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hrpose.annotations.checks import CROP_CHECKS, check_annotations
+from hrpose.annotations.checks import CROP_CHECKS, check_annotations, warn_of
 from hrpose.annotations.coco import read_annotations
 from hrpose.annotations.coco_annotations import CocoAnnotations
 from hrpose.annotations.detections import read_detections
-from hrpose.annotations.findings import warn_of
 from hrpose.annotations.mpii import MpiiAnnotations, is_mpii, read_mpii
 from hrpose.errors import DataError
 from hrpose.geometry import Rules

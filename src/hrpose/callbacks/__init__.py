@@ -6,7 +6,6 @@ from hrpose.callbacks.outputs import (
     PictureSheets,
     ResultFiles,
     RunCheckpoint,
-    write_results,
 )
 from hrpose.callbacks.progress import RunProgress
 from hrpose.callbacks.threads import TorchThreads
@@ -19,5 +18,4 @@ __all__ = [
     "RunCheckpoint",
     "RunProgress",
     "TorchThreads",
-    "write_results",
 ]

@@ -1,12 +1,10 @@
-"""What a run leaves in its folder.
+"""The files that a run leaves in its folder.
 
-`RunCheckpoint` keeps checkpoints; `FinalValidation` sees to it that the last epoch is measured, `FrequentLogging` that every
-epoch leaves its loss; `PictureSheets` draws what the network sees, what it answers and how it learns; `ResultFiles` writes
-result JSONs.
+`RunCheckpoint` keeps checkpoints; `FinalValidation` makes Lightning validate the last epoch, `FrequentLogging` makes it log the
+loss of every epoch; `PictureSheets` draws training crops, validation poses and curves; `ResultFiles` writes result JSONs.
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +30,8 @@ Image = NDArray[np.uint8]
 class RunCheckpoint(ModelCheckpoint):
     """Lightning's ModelCheckpoint, for runs that are resumed in a folder of their own.
 
-    Lightning forgets which checkpoint was the best when the folder changes. This one takes the best file of the resumed run
-    along, so that a run which never gets better again still ends with its best.
+    Lightning forgets the best checkpoint when the folder changes. This class copies the best file of the resumed run into the new
+    folder, so that a run that does not improve still ends with its best.
     """
 
     _resumed_folder: Path | None = None
@@ -41,7 +39,7 @@ class RunCheckpoint(ModelCheckpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Save every `every_n_train_steps`, but after the last batch of an epoch leave it to the end of the epoch.
+        """Save every `every_n_train_steps`; the last batch of an epoch is saved at the end of the epoch.
 
         A run resumed from the last batch would go on with the next epoch, without the validation of this one.
         """
@@ -49,17 +47,17 @@ class RunCheckpoint(ModelCheckpoint):
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save what was left to the end of the epoch."""
+        """Save the checkpoint of the last batch."""
         if self.monitor is None and trainer.is_last_batch:
             super().on_train_batch_end(trainer, pl_module, None, None, trainer.fit_loop.batch_idx)
         super().on_train_epoch_end(trainer, pl_module)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Note where the run is resumed from; the paths that the checkpoint holds are not followed."""
+        """Store the folder of the resumed run; the paths in the checkpoint are not followed."""
         self._resumed_folder = Path(trainer.ckpt_path).parent if trainer.ckpt_path else None
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the score of the best checkpoint, and the file, from the folder of the resumed run."""
+        """Copy the best checkpoint and its score from the folder of the resumed run."""
         if self._resumed_folder is None or self.monitor is None:
             return
         name = Path(state_dict["best_model_path"]).name
@@ -76,18 +74,18 @@ class RunCheckpoint(ModelCheckpoint):
 class FinalValidation(Callback):
     """Validate after the last epoch, however `check_val_every_n_epoch` divides the number of epochs.
 
-    A learning rate that falls to the end makes the last epochs the best ones: a run of 23 epochs that is validated after
-    every tenth would end with the checkpoint of the twentieth, and a run of one epoch with none.
+    With a learning rate that falls to the end the last epochs are the best ones: a run of 23 epochs that is validated after every
+    tenth would end with the checkpoint of the twentieth, and a run of one epoch with none.
     """
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        """Ask for a validation of the running epoch if it is the last; at a batch, because a resumed run may start inside it."""
+        """Make the last epoch end with a validation; at a batch, because a resumed run may start inside the epoch."""
         if trainer.current_epoch + 1 == trainer.max_epochs and trainer.check_val_every_n_epoch is not None:
             trainer.check_val_every_n_epoch = 1
 
 
 class FrequentLogging(Callback):
-    """Log at least once an epoch: where it has fewer steps than `log_every_n_steps`, no loss would be kept."""
+    """Log at least once per epoch: without it an epoch of fewer steps than `log_every_n_steps` would log no loss."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log as often as an epoch has steps."""
@@ -96,15 +94,15 @@ class FrequentLogging(Callback):
 
 
 class PictureSheets(Callback):
-    """Draw sheets of training crops, of validation photos with their poses, and the curves of loss and AP.
+    """Draw sheets of training crops and of validation images with their poses, and the curves of loss and AP.
 
-    The pictures go to the folder, each under its own name and overwritten as training goes on, and to every logger that
-    takes images.
+    The pictures go to the folder, each under its own name and overwritten as training goes on, and to every logger that takes
+    images.
 
     Args:
-        folder: where the pictures go.
+        folder: where the pictures are written.
         num_crops: training crops on their sheet.
-        num_photos: validation photos on theirs.
+        num_photos: validation images on theirs.
     """
 
     def __init__(self, folder: str, *, num_crops: int = 16, num_photos: int = 12) -> None:
@@ -117,16 +115,16 @@ class PictureSheets(Callback):
         self._loss_sum: torch.Tensor | float = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """Keep the curves in the checkpoint, so that a resumed run draws them whole."""
+        """Store the curves, so that a resumed run draws them whole."""
         return {"history": self.history, "loss_sum": float(self._loss_sum)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the curves from the checkpoint."""
+        """Restore the curves."""
         self.history = {name: [(step, value) for step, value in curve] for name, curve in state_dict["history"].items()}
         self._loss_sum = state_dict["loss_sum"]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin a new mean of the loss."""
+        """Reset the mean loss."""
         self._loss_sum = 0.0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
@@ -152,13 +150,13 @@ class PictureSheets(Callback):
         self._loss_sum = self._loss_sum + outputs["loss"].detach() * trainer.accumulate_grad_batches
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the epoch's mean loss and draw the curves."""
+        """Record the epoch's mean loss and draw the curves."""
         batches = max(1, trainer.fit_loop.epoch_loop.batch_progress.current.completed)
         self._note(trainer, "train/loss", float(self._loss_sum) / batches)
         self._draw_curves(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin a new sheet of photos."""
+        """Reset the sheet of poses."""
         self._poses = []
 
     def on_validation_batch_end(
@@ -170,7 +168,7 @@ class PictureSheets(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the poses of the first photos of the first loader."""
+        """Keep the poses of the first images of the first loader."""
         if (
             dataloader_idx == 0
             and len({i for poses in self._poses for i in poses.image_ids.tolist()}) <= self.num_photos
@@ -178,7 +176,7 @@ class PictureSheets(Callback):
             self._poses.append(outputs["poses"])
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the photos with their poses, and note the AP or PCKh."""
+        """Draw the images with their poses, and record the AP or PCKh."""
         if trainer.sanity_checking or not trainer.is_global_zero or not self._poses:
             return
         datamodule = _datamodule_of(trainer)
@@ -211,17 +209,16 @@ class PictureSheets(Callback):
 
 
 class ResultFiles(Callback):
-    """Write the poses of `validate` and `test` as JSON, one file for each kind of boxes: what AP or PCKh was computed from.
+    """Write the poses of `validate` and `test` as JSON, one file per kind of boxes: what AP or PCKh was computed from.
 
-    Of AP it is a COCO result file; of PCKh a list of `hrpose.metrics.PCKh.results`.
-
-    A validation within `fit` writes nothing: the files would be overwritten after every epoch.
+    For AP it is a COCO result file, for PCKh a list of `hrpose.metrics.PCKh.results`. A validation within `fit` writes nothing:
+    the files would be overwritten after every epoch.
 
     Args:
-        folder: where `keypoints_gt.json` and `keypoints_det.json` go.
+        folder: of `keypoints_gt.json` and `keypoints_det.json`.
 
     Attributes:
-        evaluated: what AP was computed from last, by the name of the metric: the predictions, and the ground truth.
+        evaluated: predictions and ground truth of the last AP, by the name of the metric.
     """
 
     def __init__(self, folder: str) -> None:
@@ -244,13 +241,7 @@ class ResultFiles(Callback):
                 rows = self.evaluated[name][0].to_coco()
             else:
                 rows = metric.results()
-            write_results(self.folder / f"keypoints_{name}.json", rows)
-
-
-@rank_zero_only
-def write_results(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write result rows as JSON, from the first process only."""
-    write_json(file, rows)
+            rank_zero_only(write_json)(self.folder / f"keypoints_{name}.json", rows)
 
 
 @rank_zero_only
@@ -260,12 +251,12 @@ def _copy_once(source: Path, target: Path) -> None:
 
 
 def metrics_of(pl_module: LightningModule) -> dict[str, PoseMetric]:
-    """The metrics of a PoseModule; another module has none that is known here."""
+    """Return the metrics of a PoseModule; none of another module."""
     return getattr(pl_module, "pose_metrics", {})
 
 
 def _heatmaps_to_draw(target: torch.Tensor) -> NDArray[np.float32] | None:
-    """Take heatmaps (B, K, h, w) from the device; coordinates and bins are no picture, the keypoints show them."""
+    """Copy heatmaps (B, K, h, w) from the device; None for coordinates and bins, which are no picture."""
     return target.float().cpu().numpy() if target.ndim == 4 else None
 
 

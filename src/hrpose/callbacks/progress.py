@@ -1,36 +1,44 @@
 """Progress of a training, validation or test: one line on a terminal, and lines in the log."""
 
+from __future__ import annotations
+
 import logging
 import math
+import sys
 import time
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.text import Text
 
 from hrpose.callbacks.outputs import metrics_of
-from hrpose.callbacks.status import Display, Pace, Status
 from hrpose.structures import Batch
 
 logger = logging.getLogger(__name__)
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 10.0, 600.0  # seconds between lines of the log, where there is no terminal
 _PAUSE_SHARE = 0.1  # of the time since the start
+_MIN_BAR, _MAX_BAR = 4, 24  # columns
+_MAX_POINTS = 20  # measurements over which the pace is taken
 
 
 class RunProgress(Callback):
     """Show epoch, batch, loss, last AP or PCKh, images per second and the time left of the whole run.
 
-    A terminal shows one line that is drawn again and again, and keeps a line of each validated epoch. Elsewhere, in files and
-    pipes, lines go to the log: the first after 10 seconds, later ones after a tenth of the time since the start.
+    A terminal shows one line that is redrawn in place, and keeps a line per validated epoch. Elsewhere, in files and pipes, lines
+    are logged: the first after 10 seconds, later ones after a tenth of the time since the start.
 
     Args:
         interval: seconds between two drawings on a terminal. Each reads the loss from the device.
         console: where to draw; standard error by default.
-        clock: seconds that pass.
+        clock: a function that returns seconds.
     """
 
     def __init__(
@@ -54,11 +62,11 @@ class RunProgress(Callback):
         self._is_validated = False  # the running epoch
 
     def state_dict(self) -> dict[str, Any]:
-        """Keep the last AP or PCKh in the checkpoint, so that a resumed run shows it."""
+        """Store the last AP or PCKh, so that a resumed run shows it."""
         return {"score": self._score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the last AP or PCKh from the checkpoint."""
+        """Restore the last AP or PCKh."""
         self._score = state_dict["score"]
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -66,20 +74,18 @@ class RunProgress(Callback):
         self._start = self._clock()
         self._next = self._start + (0 if self._display.is_terminal else _SHORTEST_PAUSE)
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def teardown(self, *args: Any, **kwargs: Any) -> None:
         """Remove the line."""
         self._display.close()
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Remove the line."""
-        self._display.close()
+    on_exception = teardown
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count; a run that is resumed within an epoch does not start one."""
+        """Restart the pace; a run that is resumed within an epoch does not start one."""
         self._train.restart()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count."""
+        """Restart the pace."""
         self._train.restart()
         self._is_validated = False
 
@@ -94,13 +100,13 @@ class RunProgress(Callback):
             self._show(self._train_status(trainer, batch_idx + 1))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave a line of a validated epoch."""
+        """Log a line of a validated epoch."""
         if self._is_validated and trainer.is_global_zero:
             logger.info(self._train_status(trainer, int(trainer.num_training_batches)).line())
             self._plan_next()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count."""
+        """Restart the pace."""
         self._train.measure()
         self._evaluation.restart()
         self._validation_start = self._clock()
@@ -117,7 +123,7 @@ class RunProgress(Callback):
             self._evaluate(trainer, batch, "Validation", _num_val_batches(trainer))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take note of AP or PCKh and of the time that the validation took."""
+        """Store AP or PCKh and the duration of the validation."""
         self._train.restart()
         if trainer.sanity_checking:
             return
@@ -127,7 +133,7 @@ class RunProgress(Callback):
             self._score = (metric.leading, float(trainer.callback_metrics[f"val/{metric.leading}"]))
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count."""
+        """Restart the pace."""
         self._evaluation.restart()
 
     def on_test_batch_end(
@@ -144,11 +150,8 @@ class RunProgress(Callback):
         if not self._is_due(trainer):
             return
         self._evaluation.measure()
-        per_batch, rate, done = (
-            self._evaluation.seconds_per_batch,
-            self._evaluation.images_per_second,
-            self._evaluation.done,
-        )
+        pace = self._evaluation
+        per_batch, rate, done = pace.seconds_per_batch, pace.images_per_second, pace.done
         left = None if per_batch is None or math.isinf(total) else (total - done) * per_batch
         if not is_in_training:
             self._show(Status(title, done, total, rate=rate, seconds_left=left))
@@ -219,3 +222,162 @@ def _num_validations_left(trainer: Trainer, epoch: int) -> int:
     if every is None or last is None or last == -1:
         return 0
     return sum((done % every == 0) or done == last for done in range(epoch + 1, last + 1))
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of a run at one moment. None is left out of the line.
+
+    Attributes:
+        title: such as "Epoch 3/14".
+        done: batches done.
+        total: batches of the epoch, the validation or the test; infinite if unknown.
+        loss: mean loss of the last batches.
+        score: name and value of the last AP or PCKh.
+        rate: images per second.
+        seconds_left: time left of the run.
+    """
+
+    title: str
+    done: int
+    total: float
+    loss: float | None = None
+    score: tuple[str, float] | None = None
+    rate: float | None = None
+    seconds_left: float | None = None
+
+    def line(self, width: int | None = None) -> str:
+        """Format the state as one line.
+
+        Args:
+            width: columns; parts are left out, the rate first, until the line fits. None formats a line of the log.
+        """
+        total = f"{self.total:.0f}" if math.isfinite(self.total) else "?"
+        parts = {
+            "title": self.title,
+            "batches": f"{self.done}/{total}" if width is not None or self.done < self.total else "",
+            "loss": "" if self.loss is None else f"loss {format_loss(self.loss)}",
+            "score": "" if self.score is None else f"{self.score[0]} {self.score[1]:.3f}",
+            "rate": "" if self.rate is None else f"{self.rate:.{0 if self.rate >= 10 else 1}f} img/s",
+            "left": "" if self.seconds_left is None else f"{format_duration(self.seconds_left)} left",
+        }
+        shown = {name: text for name, text in parts.items() if text}
+        if width is None:
+            return "  ".join(shown.values())
+        for name in ("rate", "batches", "score"):
+            if len("  ".join(shown.values())) > width:
+                shown.pop(name, None)
+        return "  ".join(shown.values())[:width]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw the line with a bar behind the title where there is room for one."""
+        text = self.line(options.max_width)
+        columns = min(_MAX_BAR, options.max_width - len(text) - 2)
+        if columns < _MIN_BAR or not math.isfinite(self.total):
+            yield Text(text, no_wrap=True, end="")
+            return
+        filled = round(columns * min(1.0, self.done / max(1.0, self.total)))
+        full, empty = ("#", ".") if options.ascii_only else ("━", "─")
+        bar = Text.assemble((full * filled, "green"), (empty * (columns - filled), "bright_black"))
+        yield Text.assemble(self.title, "  ", bar, text[len(self.title) :], no_wrap=True, end="")
+
+
+def format_loss(loss: float) -> str:
+    """Format a loss with two significant digits or more: 3.8e-04, 0.12, 10.7."""
+    return f"{loss:.1e}" if abs(loss) < 0.1 and loss != 0 else f"{loss:.3g}"
+
+
+def format_duration(seconds: float) -> str:
+    """Format a time as m:ss, from an hour on as h:mm:ss, and from a day on in days and hours."""
+    minutes, second = divmod(math.ceil(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    if hours >= 24:
+        return f"{hours // 24}d {hours % 24}h"
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+class Pace:
+    """Seconds per batch and images per second over the last measurements of a series of batches.
+
+    Args:
+        clock: a function that returns seconds.
+
+    Attributes:
+        done: batches of the series.
+        seconds_per_batch: None before two measurements.
+        images_per_second: None before two measurements.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.seconds_per_batch: float | None = None
+        self.images_per_second: float | None = None
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin a new series: the time since the last batch does not count."""
+        self.done, self._images = 0, 0
+        self._points: deque[tuple[float, int, int]] = deque([(self._clock(), 0, 0)], maxlen=_MAX_POINTS)
+
+    def count(self, images: int) -> None:
+        """Count a batch."""
+        self.done += 1
+        self._images += images
+
+    def measure(self) -> None:
+        """Read the clock."""
+        start, done, images = self._points[0]
+        now = self._clock()
+        if self.done > done and now > start:
+            self.seconds_per_batch = (now - start) / (self.done - done)
+            self.images_per_second = (self._images - images) / (now - start)
+        self._points.append((now, self.done, self._images))
+
+
+class Display:
+    """A line at the bottom of a terminal; log lines appear above it.
+
+    Args:
+        console: where to draw; standard error by default.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, force_terminal=sys.stderr.isatty())
+        self._live: Live | None = None
+        self._redirected: list[tuple[logging.StreamHandler[Any], Any]] = []
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a line can be redrawn in place."""
+        return self._console.is_terminal and not self._console.is_dumb_terminal
+
+    def show(self, status: Status) -> None:
+        """Draw the line."""
+        if self._live is None:
+            self._open()
+        assert self._live is not None
+        self._live.update(status, refresh=True)
+
+    def close(self) -> None:
+        """Remove the line."""
+        for handler, stream in self._redirected:
+            handler.setStream(stream)
+        self._redirected = []
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _open(self) -> None:
+        """Start to draw the line, and redirect log handlers on the same terminal through rich, which writes above the line."""
+        on_terminal = [
+            handler
+            for handler in logging.getLogger().handlers
+            if isinstance(handler, logging.StreamHandler) and handler.stream.isatty()
+        ]
+        self._live = Live(
+            console=self._console, auto_refresh=False, transient=True, redirect_stdout=sys.stdout.isatty()
+        )
+        self._live.start()
+        for handler in on_terminal:
+            if (stream := handler.setStream(sys.stderr)) is not None:
+                self._redirected.append((handler, stream))

@@ -18,8 +18,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.nn import functional as F
 
-from hrpose.structures import Batch
-
 logger = logging.getLogger(__name__)
 
 _MIN_SECONDS = 0.05  # of one measurement
@@ -85,7 +83,7 @@ class ThreadChoice:
         """Take note of a step and decide again if it is slow or the last decision is long ago.
 
         Args:
-            kind: "train", "val" or "test": steps are compared with those of their kind.
+            kind: of the step, such as "train" or "test"; steps are compared with those of their kind.
             seconds: duration of the step.
 
         Returns:
@@ -169,51 +167,38 @@ class TorchThreads(Callback):
         self._stored = state_dict["num_threads"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Choose the number of threads of a training and the validations within it."""
+        """Choose the number of threads of a training with its validations, or of a test."""
         self._start(trainer)
+
+    on_test_start = on_fit_start
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Choose the number of threads of a validation outside of a training."""
         if trainer.state.fn == TrainerFn.VALIDATING:
             self._start(trainer)
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Choose the number of threads of a test."""
-        self._start(trainer)
+    def teardown(self, *args: Any, **kwargs: Any) -> None:
+        """Restore the number of threads."""
+        if self._before is not None:
+            torch.set_num_threads(self._before)
+            self._before = None
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Set the number of threads back."""
-        self._end()
+    on_exception = teardown
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Set the number of threads back."""
-        self._end()
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(self, *args: Any, **kwargs: Any) -> None:
         """Start the clock."""
         self._step_start = time.monotonic()
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
-    ) -> None:
-        """Observe a training step."""
-        self._observe("train")
+    on_validation_batch_start = on_test_batch_start = on_train_batch_start
 
-    def on_validation_batch_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """Start the clock."""
-        self._step_start = time.monotonic()
+    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """Observe a step of a training, validation or test."""
+        if self._choice is not None:
+            _report(self._choice.observe(str(trainer.state.stage), time.monotonic() - self._step_start))
+            if torch.get_num_threads() != self._choice.number:  # a measurement leaves another one
+                torch.set_num_threads(self._choice.number)
 
-    def on_validation_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """Observe a validation step."""
-        self._observe("val")
-
-    def on_test_batch_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """Start the clock."""
-        self._step_start = time.monotonic()
-
-    def on_test_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """Observe a test step."""
-        self._observe("test")
+    on_validation_batch_end = on_test_batch_end = on_train_batch_end
 
     def _start(self, trainer: Trainer) -> None:
         self._before = torch.get_num_threads()
@@ -237,17 +222,6 @@ class TorchThreads(Callback):
             else:
                 self._choice.number = min(self._stored, maximum)
         torch.set_num_threads(self._choice.number)
-
-    def _observe(self, kind: str) -> None:
-        if self._choice is not None:
-            _report(self._choice.observe(kind, time.monotonic() - self._step_start))
-            if torch.get_num_threads() != self._choice.number:  # a measurement leaves another one
-                torch.set_num_threads(self._choice.number)
-
-    def _end(self) -> None:
-        if self._before is not None:
-            torch.set_num_threads(self._before)
-            self._before = None
 
 
 def _is_on_cpu(trainer: Trainer) -> bool:

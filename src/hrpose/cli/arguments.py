@@ -13,9 +13,7 @@ VERBS = {
     "export": "write weights as one ONNX, OpenVINO or TorchScript file from bytes to keypoints, and check it",
     "evaluate": "measure a COCO result file of any tool against its annotations",
     "compare": "two runs, reports or result files side by side: hrpose compare a b",
-    "bench": "measure speed and codecs: hrpose bench data, inference, metric or codecs",
 }
-SUBJECTS = {"bench": ("codecs", "data", "inference", "metric")}  # verbs that are followed by a word of their own
 POSITIONAL = {"compare": ("a", "b")}  # verbs whose first values stand without their keys
 SWEEP = ("-m", "--multirun")
 OTHER_CONFIG = (
@@ -38,7 +36,6 @@ _OTHER_VERBS = {  # what other tools call the verbs
     **dict.fromkeys(("val", "validate", "eval"), "test"),
     **dict.fromkeys(("infer", "inference", "demo", "detect"), "predict"),
     **dict.fromkeys(("convert", "deploy"), "export"),
-    **dict.fromkeys(("benchmark", "profile"), "bench"),
 }
 
 
@@ -102,9 +99,7 @@ def parse(verb: str, arguments: Sequence[str]) -> Command:
         argument = rest.pop(0)
         if not argument.startswith("-"):
             is_bare = "=" not in argument and not argument.startswith("~")
-            if is_bare and verb in SUBJECTS:
-                argument = f"{verb}={argument}"
-            elif is_bare and keys:
+            if is_bare and keys:
                 argument = f"{keys.pop(0)}={argument}"
             overrides.append(normalise_override(argument))
             continue

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hrpose.cli.arguments import POSITIONAL, SUBJECTS, VERBS, Command
+from hrpose.cli.arguments import POSITIONAL, VERBS, Command
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -42,7 +42,7 @@ def complete(arguments: Sequence[str]) -> int:
     elif verb not in VERBS or (len(typed) == 2 and not line.endswith(" ")):
         print(" ".join(known for known in VERBS if known.startswith(verb)))
         return 0
-    rest = [f"{verb}={text}" if text in SUBJECTS.get(verb, ()) else text for text in typed[2:]]
+    rest = typed[2:]
     if verb in POSITIONAL:  # Hydra cannot read what has no key; what is being typed stays
         typing = [] if line.endswith(" ") else rest[-1:]
         rest = [text for text in rest[: len(rest) - len(typing)] if "=" in text] + typing

@@ -126,15 +126,18 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
     command = log.command
 
     def job(cfg: "DictConfig") -> Any:
-        # Hydra comes in here
+        # Hydra is imported here
+        from hydra.core.hydra_config import HydraConfig
+
         from hrpose.cli.relaunch import relaunchable
-        from hrpose.config import ConfigError, describe_choices
+        from hrpose.config import ConfigError, describe_choices, unpublished
         from hrpose.tasks import run
 
         try:
             with relaunchable(cfg, argv, [argv[0], *_single(command)]) as overrides, warnings_as_lines():
                 log.begin(overrides, cfg.paths.run)
-                for line in describe_choices(command.verb, overrides):
+                choices = HydraConfig.get().runtime.choices
+                for line in (*describe_choices(command.verb, overrides), *unpublished(cfg, choices)):
                     logger.info(line)
                 return run(command.verb, cfg)
         except Exception as error:

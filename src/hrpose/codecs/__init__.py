@@ -7,8 +7,7 @@ from hrpose.codecs.heatmap import HeatmapCodec, heatmap_accuracy
 from hrpose.codecs.integral import IntegralCodec
 from hrpose.codecs.regression import RegressionCodec
 from hrpose.codecs.simcc import SimccCodec
-from hrpose.codecs.udp import UdpCodec
-from hrpose.codecs.udp_offset import UdpOffsetCodec
+from hrpose.codecs.udp import UdpCodec, UdpOffsetCodec
 
 __all__ = [
     "Codec",

@@ -1,4 +1,4 @@
-"""Cells of a heatmap: where they lie in the input, which one is highest, what stands around it, and their mirror image.
+"""Cells of a heatmap: where they lie in the input, the highest one, its neighbours, and the mirror image.
 
 Legend: B batch, K keypoints, h w heatmap. Cells are (x, y), 0-based, whole numbers at the middle of a cell.
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hrpose.codecs.checks import check_permutation
+from hrpose.codecs.base import check_permutation
 from hrpose.geometry import Grid
 
 

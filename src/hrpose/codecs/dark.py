@@ -1,4 +1,4 @@
-"""DARK: a Gaussian that is not rounded to a cell, read by where its logarithm, a parabola, has its top.
+"""DARK: a Gaussian that is not rounded to a cell, decoded as the top of the parabola that its logarithm is.
 
 Zhang et al., "Distribution-Aware Coordinate Representation for Human Pose Estimation", CVPR 2020.
 """
@@ -11,20 +11,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hrpose.codecs.cells import (
-    cells_from_input,
-    flipped_back,
-    highest_cells,
-    input_from_cells,
-    windows_at,
-)
-from hrpose.codecs.checks import (
+from hrpose.codecs.base import (
     check_choice,
     check_heatmaps,
     check_kernel,
     check_keypoints,
     check_positive,
     settle_sizes,
+)
+from hrpose.codecs.cells import (
+    cells_from_input,
+    flipped_back,
+    highest_cells,
+    input_from_cells,
+    windows_at,
 )
 from hrpose.codecs.gaussians import gaussian_blur, nearest_cells, newton_steps, paint_gaussians
 from hrpose.geometry import Grid
@@ -74,24 +74,13 @@ class DarkCodec:
         check_choice("grid", self.grid, ("plain", "dark", "udp"))
 
     def num_channels(self, num_keypoints: int) -> int:
-        """Count the heatmaps of so many keypoints: one for each."""
+        """Return the number of heatmaps for so many keypoints: one for each."""
         return num_keypoints
 
     def encode(self, keypoints: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
-        """Paint a Gaussian of height 1 for each keypoint.
+        """Paint a Gaussian of height 1 for each keypoint: (B, K, h, w); see `Codec.encode`.
 
-        A keypoint further than 3 sigma outside, NaN or infinite weighs 0 and its heatmap is empty.
-
-        Args:
-            keypoints: (B, K, 2) in input pixels, of any floating type.
-            visibility: (B, K); 0 stands for unlabelled.
-
-        Returns:
-            target: (B, K, h, w) float32.
-            target_weight: (B, K, 1) float32.
-
-        Raises:
-            ValueError: if the shapes do not belong together.
+        A keypoint further than 3 sigma outside, NaN or infinite has weight 0 and an empty heatmap.
         """
         check_keypoints(keypoints, visibility)
         cells = cells_from_input(keypoints, self.input_size, self.heatmap_size, self.grid)
@@ -101,18 +90,9 @@ class DarkCodec:
     def decode(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
         """Step from the highest cell to the top of the parabola through the logarithm of the blurred heatmap (equation 9).
 
-        The blurred heatmap is brought back to its old height (equation 11). Peaks on the two outermost cells of a side are
-        not moved, and a step has no bound. A heatmap without a positive cell gives the first cell; its score is its maximum.
-
-        Args:
-            heatmaps: (B, K, h, w).
-
-        Returns:
-            keypoints: (B, K, 2) float32 in input pixels.
-            scores: (B, K) float32, the height of the highest cell before the blur.
-
-        Raises:
-            ValueError: if the heatmaps have another size than `heatmap_size`.
+        The blurred heatmap is brought back to its old height (equation 11). Peaks on the two outermost cells of a side are not
+        moved, and a step has no bound. A heatmap without a positive cell gives the first cell. The score is the height of the
+        highest cell before the blur. See `Codec.decode`.
         """
         check_heatmaps(heatmaps, self.heatmap_size)
         width, height = self.heatmap_size

@@ -13,6 +13,7 @@ from typing import ClassVar, get_args
 import torch
 from torch import Tensor
 
+from hrpose.codecs.base import check_choice, check_heatmaps, check_keypoints, check_positive, settle_sizes
 from hrpose.codecs.cells import (
     cells_from_input,
     flipped_back,
@@ -20,7 +21,6 @@ from hrpose.codecs.cells import (
     input_from_cells,
     slopes_at,
 )
-from hrpose.codecs.checks import check_choice, check_heatmaps, check_keypoints, check_positive, settle_sizes
 from hrpose.codecs.gaussians import nearest_cells, paint_gaussians
 from hrpose.geometry import Grid, Rules
 
@@ -73,26 +73,15 @@ class HeatmapCodec:
         return self.input_size[0] // self.heatmap_size[0], self.input_size[1] // self.heatmap_size[1]
 
     def num_channels(self, num_keypoints: int) -> int:
-        """Count the heatmaps of so many keypoints: one for each."""
+        """Return the number of heatmaps for so many keypoints: one for each."""
         return num_keypoints
 
     def encode(self, keypoints: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
-        """Paint a Gaussian of height 1 at the cell nearest to each keypoint, cut off 3 sigma away along each axis.
+        """Paint a Gaussian of height 1 at the cell nearest to each keypoint, cut off 3 sigma away along each axis: (B, K, h, w).
 
-        A keypoint whose square lies wholly outside weighs 0 and its heatmap is empty, and so does one that is NaN or
-        infinite; one outside but near the border keeps its weight and the part of its Gaussian that is inside. Occluded
-        keypoints (visibility 1) count like visible ones.
-
-        Args:
-            keypoints: (B, K, 2) in input pixels, of any floating type.
-            visibility: (B, K); 0 stands for unlabelled.
-
-        Returns:
-            target: (B, K, h, w) float32.
-            target_weight: (B, K, 1) float32.
-
-        Raises:
-            ValueError: if the shapes do not belong together.
+        A keypoint whose square lies wholly outside has weight 0 and an empty heatmap, and so has one that is NaN or infinite; one
+        outside but near the border keeps its weight and the part of its Gaussian that is inside. Occluded keypoints (visibility
+        1) count like visible ones. See `Codec.encode`.
         """
         check_keypoints(keypoints, visibility)
         nearest = nearest_cells(cells_from_input(keypoints, self.input_size, self.heatmap_size, self.grid))
@@ -101,18 +90,9 @@ class HeatmapCodec:
     def decode(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
         """Take the highest cell of each heatmap, moved by a quarter of a cell along both axes towards the higher neighbour.
 
-        Of equal cells the first in reading order wins. Cells on the border or beside it are not moved (see `rules`). A
-        heatmap without a positive cell gives (0, 0); its score is its maximum all the same, and NaN where it holds a NaN.
-
-        Args:
-            heatmaps: (B, K, h, w).
-
-        Returns:
-            keypoints: (B, K, 2) float32 in input pixels.
-            scores: (B, K) float32, the height of the highest cell.
-
-        Raises:
-            ValueError: if the heatmaps have another size than `heatmap_size`.
+        Of equal cells the first in reading order counts. Cells on the border or beside it are not moved (see `rules`). A heatmap
+        without a positive cell gives (0, 0). The score is the height of the highest cell, NaN where the heatmap holds a NaN. See
+        `Codec.decode`.
         """
         check_heatmaps(heatmaps, self.heatmap_size)
         width, height = self.heatmap_size
@@ -130,12 +110,12 @@ class HeatmapCodec:
         return input_from_cells(moved, self.input_size, self.heatmap_size, self.grid), scores
 
     def flip_back(self, heatmaps: Tensor, flip_permutation: Sequence[int]) -> Tensor:
-        """Mirror heatmaps back and move them one cell to the right, `cells.flipped_back` tells why; see `Codec.flip_back`."""
+        """Mirror heatmaps back and move them one cell to the right (see `cells.flipped_back`); see `Codec.flip_back`."""
         return flipped_back(heatmaps, flip_permutation, self.grid)
 
 
 def heatmap_accuracy(heatmaps: Tensor, target: Tensor, threshold: float = 0.5) -> tuple[Tensor, Tensor]:
-    """Measure how often the highest cell lies near the target's: the accuracy that the official code shows while it trains.
+    """Compute how often the highest cell lies near the target's: the accuracy that the official code shows while it trains.
 
     Distances are divided by a tenth of the heatmap's size, x by the height and y by the width as in the official code.
     Keypoints whose target peaks in the first two columns or rows (an empty target peaks at (0, 0)) are left out.
@@ -146,8 +126,8 @@ def heatmap_accuracy(heatmaps: Tensor, target: Tensor, threshold: float = 0.5) -
         threshold: largest distance that counts as right, exclusive.
 
     Returns:
-        accuracy: 0-dimensional mean over the keypoints that were measured; 0 if none was.
-        per_keypoint: (K,) share of persons; NaN where a keypoint was not measured.
+        accuracy: 0-dimensional mean over the measured keypoints; 0 if there are none.
+        per_keypoint: (K,) share of instances; NaN where a keypoint was not measured.
     """
     height, width = target.shape[2:]
     actual = highest_cells(target.float())[0]

@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from hrpose.codecs.base import check_choice, check_heatmaps, check_keypoints, settle_sizes
 from hrpose.codecs.cells import cells_from_input, flipped_back, input_from_cells
-from hrpose.codecs.checks import check_choice, check_heatmaps, check_keypoints, settle_sizes
 from hrpose.soft_argmax import axis_distributions, expected_cells
 
 _NEAR = 2.0  # cells about the mean whose share is the score
@@ -52,24 +52,14 @@ class IntegralCodec:
         check_choice("grid", self.grid, ("plain", "udp"))
 
     def num_channels(self, num_keypoints: int) -> int:
-        """Count the heatmaps of so many keypoints: one for each."""
+        """Return the number of heatmaps for so many keypoints: one for each."""
         return num_keypoints
 
     def encode(self, keypoints: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
-        """Tell where the mean of each heatmap should lie.
+        """Compute where the mean of each heatmap should lie: (B, K, 2) in heatmap sizes, the cell divided by (w, h).
 
-        A keypoint beyond the middles of the outermost cells weighs 0, because no mean lies there; so does one that is NaN.
-
-        Args:
-            keypoints: (B, K, 2) in input pixels, of any floating type.
-            visibility: (B, K); 0 stands for unlabelled.
-
-        Returns:
-            target: (B, K, 2) float32 in heatmap sizes, the cell divided by (w, h); 0 where the weight is 0.
-            target_weight: (B, K, 1) float32.
-
-        Raises:
-            ValueError: if the shapes do not belong together.
+        A keypoint beyond the middles of the outermost cells has weight 0 and target 0, because no mean lies there; so has one
+        that is NaN. See `Codec.encode`.
         """
         check_keypoints(keypoints, visibility)
         width, height = self.heatmap_size
@@ -80,18 +70,10 @@ class IntegralCodec:
         return torch.where(weight > 0, target, 0.0), weight
 
     def decode(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
-        """Take the mean cell under the softmax of each heatmap.
+        """Take the mean cell under the softmax of each heatmap; (0, 0) where a heatmap holds a NaN. See `Codec.decode`.
 
-        Args:
-            heatmaps: (B, K, h, w) as a network puts them out.
-
-        Returns:
-            keypoints: (B, K, 2) float32 in input pixels; (0, 0) where a heatmap holds a NaN.
-            scores: (B, K) float32: the share within 2 cells of the mean, of the axis where it is the smaller one. The paper
-                leaves it open; MMPose says 1.
-
-        Raises:
-            ValueError: if the heatmaps have another size than `heatmap_size`.
+        The score is the share within 2 cells of the mean, of the axis where it is the smaller one. The paper leaves it open;
+        MMPose says 1.
         """
         check_heatmaps(heatmaps, self.heatmap_size)
         shares = axis_distributions(heatmaps.float())
@@ -104,7 +86,7 @@ class IntegralCodec:
     def flip_back(self, heatmaps: Tensor, flip_permutation: Sequence[int]) -> Tensor:
         """Mirror heatmaps back and, on a plain grid, move them one cell to the right; see `Codec.flip_back`.
 
-        The mean of both views is taken before the softmax, so the two distributions are multiplied.
+        Both views are averaged before the softmax, so the two distributions are multiplied.
         """
         return flipped_back(heatmaps, flip_permutation, self.grid)
 

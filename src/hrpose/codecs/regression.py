@@ -1,4 +1,4 @@
-"""Direct regression: a network says where its keypoints are, and perhaps how sure it is.
+"""Direct regression: a network predicts coordinates, and optionally their sigmas.
 
 Toshev, Szegedy, "DeepPose: Human Pose Estimation via Deep Neural Networks", CVPR 2014; with sigmas Li et al., "Human Pose
 Regression with Residual Log-likelihood Estimation", ICCV 2021. Targets and flip test are those of MMPose.
@@ -13,8 +13,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from hrpose.codecs.base import check_keypoints, settle_sizes
 from hrpose.codecs.cells import counterparts
-from hrpose.codecs.checks import check_keypoints, settle_sizes
 from hrpose.geometry import Grid
 
 
@@ -42,24 +42,14 @@ class RegressionCodec:
         settle_sizes(self)
 
     def num_channels(self, num_keypoints: int) -> int:
-        """Count the rows of coordinates of so many keypoints: one for each."""
+        """Return the number of rows of coordinates for so many keypoints: one for each."""
         return num_keypoints
 
     def encode(self, keypoints: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
-        """Divide the coordinates by the input's size.
+        """Divide the coordinates by the input's size: (B, K, 2).
 
-        A keypoint outside the crop, beyond the middles of its first and last pixels, weighs 0; so does one that is NaN.
-
-        Args:
-            keypoints: (B, K, 2) in input pixels, of any floating type.
-            visibility: (B, K); 0 stands for unlabelled.
-
-        Returns:
-            target: (B, K, 2) float32; 0 where the weight is 0.
-            target_weight: (B, K, 1) float32.
-
-        Raises:
-            ValueError: if the shapes do not belong together.
+        A keypoint outside the crop, beyond the middles of its first and last pixels, has weight 0 and target 0; so has one that
+        is NaN. See `Codec.encode`.
         """
         check_keypoints(keypoints, visibility)
         width, height = self.input_size
@@ -76,8 +66,8 @@ class RegressionCodec:
             answers: (B, K, 2) coordinates, or (B, K, 4) coordinates and their sigmas, in input sizes.
 
         Returns:
-            keypoints: (B, K, 2) float32 in input pixels; (0, 0) where a network puts out NaN.
-            scores: (B, K) float32: 1 less the mean sigma, as in RLE's paper; without sigmas 1, which tells nothing.
+            keypoints: (B, K, 2) float32 in input pixels; (0, 0) where a network predicts NaN.
+            scores: (B, K) float32: 1 minus the mean sigma, as in RLE's paper; 1 without sigmas.
 
         Raises:
             ValueError: if the shape is another.

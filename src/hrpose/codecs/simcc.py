@@ -14,8 +14,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from hrpose.codecs.base import check_count, check_keypoints, check_positive, settle_sizes
 from hrpose.codecs.cells import counterparts, first_argmax
-from hrpose.codecs.checks import check_count, check_keypoints, check_positive, settle_sizes
 from hrpose.geometry import Grid
 
 
@@ -59,25 +59,14 @@ class SimccCodec:
         return self.input_size[0] * self.split_ratio, self.input_size[1] * self.split_ratio
 
     def num_channels(self, num_keypoints: int) -> int:
-        """Count the rows of bins of so many keypoints: one for each."""
+        """Return the number of rows of bins for so many keypoints: one for each."""
         return num_keypoints
 
     def encode(self, keypoints: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
-        """Spread a Gaussian about the bin nearest to each coordinate, of sum 1 where none of it is cut off.
+        """Spread a Gaussian about the bin nearest to each coordinate: (B, K, X + Y), the share of each bin.
 
-        A keypoint further than 3 sigma outside along an axis weighs 0 and its bins are empty, and so does one that is NaN or
-        infinite.
-
-        Args:
-            keypoints: (B, K, 2) in input pixels, of any floating type.
-            visibility: (B, K); 0 stands for unlabelled.
-
-        Returns:
-            target: (B, K, X + Y) float32, the share of each bin.
-            target_weight: (B, K, 1) float32.
-
-        Raises:
-            ValueError: if the shapes do not belong together.
+        The shares of an axis sum to 1 where nothing is cut off. A keypoint further than 3 sigma outside along an axis has weight
+        0 and empty bins, and so has one that is NaN or infinite. See `Codec.encode`.
         """
         check_keypoints(keypoints, visibility)
         middles = (keypoints * self.split_ratio).round()
@@ -93,18 +82,10 @@ class SimccCodec:
         return torch.where(weight[..., None] > 0, torch.cat(shares, dim=-1), 0.0), weight[..., None]
 
     def decode(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Take the first highest bin along each axis.
+        """Take the first highest bin along each axis of logits (B, K, X + Y). See `Codec.decode`.
 
-        Args:
-            logits: (B, K, X + Y) as a network puts them out.
-
-        Returns:
-            keypoints: (B, K, 2) float32 in input pixels.
-            scores: (B, K) float32: the share of the highest bin under the softmax of its axis, relative to the top of a
-                target, so that 1 is as sure as the targets are; the less sure axis counts. The paper leaves it open.
-
-        Raises:
-            ValueError: if there is another number of bins.
+        The score is the share of the highest bin under the softmax of its axis, relative to the top of a target; the lower one of
+        the two axes counts. The paper leaves it open.
         """
         self._check_bins(logits)
         places, scores = [], []

@@ -1,6 +1,8 @@
-"""UDP: sizes measured in steps between pixels, so that crops, heatmaps and mirror images agree to the last fraction.
+"""UDP: sizes measured in steps between pixels, so that crops, heatmaps and mirrored images agree exactly.
 
-Huang et al., "The Devil is in the Details: Delving into Unbiased Data Processing for Human Pose Estimation", CVPR 2020.
+Two forms: Gaussian heatmaps, and (section 3.3) a disk that marks the cells near the keypoint with the offset from each of them.
+Huang et al., "The Devil is in the Details: Delving into Unbiased Data Processing for Human Pose Estimation", CVPR 2020; offsets
+after Papandreou et al., "Towards Accurate Multi-person Pose Estimation in the Wild", CVPR 2017.
 """
 
 from __future__ import annotations
@@ -12,8 +14,7 @@ from typing import ClassVar, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from hrpose.codecs.cells import cells_from_input, flipped_back, highest_cells, input_from_cells, windows_at
-from hrpose.codecs.checks import (
+from hrpose.codecs.base import (
     check_choice,
     check_heatmaps,
     check_kernel,
@@ -21,6 +22,7 @@ from hrpose.codecs.checks import (
     check_positive,
     settle_sizes,
 )
+from hrpose.codecs.cells import cells_from_input, flipped_back, highest_cells, input_from_cells, values_at, windows_at
 from hrpose.codecs.gaussians import gaussian_blur, nearest_cells, newton_steps, paint_gaussians
 from hrpose.geometry import Grid
 
@@ -67,24 +69,14 @@ class UdpCodec:
         check_choice("smoothing", self.smoothing, ("official", "mmpose"))
 
     def num_channels(self, num_keypoints: int) -> int:
-        """Count the heatmaps of so many keypoints: one for each."""
+        """Return the number of heatmaps for so many keypoints: one for each."""
         return num_keypoints
 
     def encode(self, keypoints: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
-        """Paint a Gaussian around each keypoint, cut off 3 sigma away from the nearest cell along each axis.
+        """Paint a Gaussian around each keypoint, cut off 3 sigma away from the nearest cell along each axis: (B, K, h, w).
 
-        A keypoint whose square lies wholly outside weighs 0 and its heatmap is empty, and so does one that is NaN or infinite.
-
-        Args:
-            keypoints: (B, K, 2) in input pixels, of any floating type.
-            visibility: (B, K); 0 stands for unlabelled.
-
-        Returns:
-            target: (B, K, h, w) float32.
-            target_weight: (B, K, 1) float32.
-
-        Raises:
-            ValueError: if the shapes do not belong together.
+        A keypoint whose square lies wholly outside has weight 0 and an empty heatmap, and so has one that is NaN or infinite. See
+        `Codec.encode`.
         """
         check_keypoints(keypoints, visibility)
         cells = cells_from_input(keypoints, self.input_size, self.heatmap_size, self.grid)
@@ -93,18 +85,8 @@ class UdpCodec:
     def decode(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
         """Step from the highest cell to the top of the parabola through the logarithm of the blurred heatmap.
 
-        Beyond the border the outermost cells go on. A step has no bound. A heatmap without a positive cell gives (0, 0); its
-        score is its maximum.
-
-        Args:
-            heatmaps: (B, K, h, w).
-
-        Returns:
-            keypoints: (B, K, 2) float32 in input pixels.
-            scores: (B, K) float32, the height of the highest cell before the blur.
-
-        Raises:
-            ValueError: if the heatmaps have another size than `heatmap_size`.
+        Beyond the border the outermost cells go on. A step has no bound. A heatmap without a positive cell gives (0, 0). The
+        score is the height of the highest cell before the blur. See `Codec.decode`.
         """
         check_heatmaps(heatmaps, self.heatmap_size)
         heatmaps = heatmaps.float().contiguous()
@@ -130,3 +112,101 @@ def _step_to_top(logs: Tensor) -> Tensor:
     dxy = 0.5 * (logs[..., 2, 2] - right - below + 2 * middle - left - above + logs[..., 0, 0])
     gradient = torch.stack([0.5 * (right - left), 0.5 * (below - above)], dim=-1)
     return newton_steps(gradient, (dxx, dxy, dyy))
+
+
+@dataclass(frozen=True)
+class UdpOffsetCodec:
+    """Three channels for each keypoint on the UDP grid: disk, x offset, y offset; its loss is `HeatmapOffsetMSELoss`.
+
+    Convention:
+        Channel 3k is the disk of keypoint k: 1 within `radius` of it, else 0. Channels 3k + 1 and 3k + 2 hold for each cell of
+        the disk the offset of the keypoint to the right and below, in radii; they are 0 outside the disk. Cell c stands for the
+        input pixel c * (input_size - 1) / (heatmap_size - 1), along each axis.
+
+    Attributes:
+        input_size: width and height of the network input in pixels.
+        heatmap_size: width and height of the heatmaps in cells.
+        radius: of the disk in cells. The official code takes 4; MMPose 0.0546875 of the longer side of the heatmap, 3.5 of 64.
+        disk_kernel: odd width in cells of the blur of the disks before decoding; 1 does not blur. Official 15, MMPose 23.
+        offset_kernel: the same for the offsets. Official 7, MMPose 1. The corners of 7x7 cells reach out of a disk of 4, which
+            moves a clean target by up to an eighth of an input pixel; 5 and less decode it exactly.
+
+    Raises:
+        ValueError: if a size is not two whole numbers above 1, or another argument is out of range.
+
+    Example:
+        >>> codec = UdpOffsetCodec(input_size=(192, 256), heatmap_size=(48, 64))
+        >>> target, target_weight = codec.encode(torch.tensor([[[100.0, 42.0]]]), torch.ones(1, 1))
+        >>> target.shape
+        torch.Size([1, 3, 64, 48])
+    """
+
+    input_size: tuple[int, int]
+    heatmap_size: tuple[int, int]
+    radius: float = 4.0
+    disk_kernel: int = 15
+    offset_kernel: int = 7
+    grid: ClassVar[Grid] = "udp"
+
+    def __post_init__(self) -> None:
+        settle_sizes(self, least=2)
+        check_positive("radius", self.radius, "heatmap cells (4 for 48x64)")
+        for name in ("disk_kernel", "offset_kernel"):
+            check_kernel(name, getattr(self, name), self.heatmap_size)
+
+    def num_channels(self, num_keypoints: int) -> int:
+        """Return the number of heatmaps for so many keypoints: three for each."""
+        return 3 * num_keypoints
+
+    def encode(self, keypoints: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw the disk of each keypoint and the offsets to it: (B, 3K, h, w).
+
+        A keypoint outside the image keeps its weight, as in the official code: its disk is cut off at the border, or empty. One
+        that is NaN or infinite has weight 0. See `Codec.encode`.
+        """
+        check_keypoints(keypoints, visibility)
+        weight = visibility.float().clamp(max=1) * keypoints.isfinite().all(-1)
+        cells = cells_from_input(keypoints, self.input_size, self.heatmap_size, self.grid)
+        across, down = (
+            (cells[..., axis, None] - torch.arange(self.heatmap_size[axis], device=cells.device)) / self.radius
+            for axis in (0, 1)
+        )
+        offsets = across[..., None, :], down[..., :, None]
+        disk = (offsets[0].square() + offsets[1].square() <= 1) & (weight[..., None, None] > 0.5)
+        channels = [disk.float(), *(torch.where(disk, offset, 0.0).float() for offset in offsets)]
+        return torch.stack(channels, dim=2).flatten(1, 2), weight[..., None]
+
+    def decode(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+        """Go from the highest cell of the blurred disk to where the blurred offsets of that cell point.
+
+        Blurred heatmaps are mirrored at their border. A disk without a positive cell gives (0, 0); an offset that leads out of
+        any image is not followed. The score is the height of the highest cell of the blurred disk. See `Codec.decode`.
+
+        Raises:
+            ValueError: if the heatmaps have another size than `heatmap_size`, or their number is no multiple of three.
+        """
+        check_heatmaps(heatmaps, self.heatmap_size)
+        _check_triples(heatmaps)
+        disk, *offsets = (heatmaps[:, channel::3].float() for channel in range(3))
+        cells, scores = highest_cells(gaussian_blur(disk, self.disk_kernel, mirrored_border=True).contiguous())
+        smooth = [gaussian_blur(offset, self.offset_kernel, mirrored_border=True) for offset in offsets]
+        step = self.radius * torch.stack([values_at(offset, *cells.unbind(-1)) for offset in smooth], dim=-1)
+        sound = (scores > 0)[..., None] & (step.abs() < max(self.input_size)).all(-1, keepdim=True)
+        moved = cells + torch.where(sound, step, 0.0)
+        return input_from_cells(moved, self.input_size, self.heatmap_size, self.grid), scores
+
+    def flip_back(self, heatmaps: Tensor, flip_permutation: Sequence[int]) -> Tensor:
+        """Mirror the heatmaps back, exchange the three channels of each pair, and negate the x offsets. See `Codec.flip_back`."""
+        _check_triples(heatmaps)
+        disk, across, down = (
+            flipped_back(heatmaps[:, channel::3], flip_permutation, self.grid) for channel in range(3)
+        )
+        return torch.stack([disk, -across, down], dim=2).flatten(1, 2)
+
+
+def _check_triples(heatmaps: Tensor) -> None:
+    if heatmaps.shape[1] % 3:
+        raise ValueError(
+            f"Expected argument `heatmaps` to have three channels for each keypoint (disk, x, y), but got {heatmaps.shape[1]} "
+            "channels. The network needs codec.num_channels(num_keypoints) outputs."
+        )

@@ -6,7 +6,7 @@ from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from hrpose.errors import ConfigError
 
@@ -43,6 +43,11 @@ def build(node: DictConfig | None, /, **given: Any) -> Any:
         raise
     except (TypeError, ValueError, OSError) as error:
         raise ConfigError(_refusal(key, error)) from error
+
+
+def plain(node: Any) -> Any:
+    """Convert a node to plain containers with every reference resolved; any other value is returned as it is."""
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
 def _refusal(key: str, error: BaseException) -> str:

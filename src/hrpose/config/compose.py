@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +28,7 @@ from hrpose.config.overrides import (
 )
 from hrpose.errors import ConfigError, OverrideError
 
+_PARTS = ("codec", "size")  # what `model/` files may select
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -78,36 +79,60 @@ def config_loader() -> Iterator[ConfigLoader]:
 
 
 def describe_choices(verb: str, overrides: Sequence[str]) -> list[str]:
-    """Return a line for each override that chooses more than it says, for the log of a run.
-
-    Some networks replace the codec; a size may have its width and height swapped.
+    """Report what an override implies: a codec and size that a network selects, and a size that is wider than high.
 
     Args:
         verb: the primary configuration.
         overrides: those of one job, which compose.
+
+    Returns:
+        Sentences; none for a codec or size that is unchanged, or is an override itself.
     """
-    lines: list[str] = []
     sizes = [re.fullmatch(r"codec\.input_size=\[(\d+), *(\d+)\]", text) for text in overrides]
-    for width, height in (map(int, size.groups()) for size in sizes if size):
-        if width > height:
-            lines.append(f"codec.input_size=[{width},{height}] is (width, height): the crops are wider than high.")
+    lines = [
+        f"codec.input_size=[{size[1]},{size[2]}] is (width, height): the crops are wider than high."
+        for size in sizes
+        if size and int(size[1]) > int(size[2])
+    ]
     chosen = [text for text in overrides if text.startswith("model=")]
-    if not chosen or any(text.startswith(("codec=", "codec.input_size=")) for text in overrides):
+    given = {part for part in _PARTS for text in overrides if text.startswith(f"{part}=")}
+    if not chosen or given == set(_PARTS) or any(".input_size=" in text for text in overrides):
         return lines
-    without = [text for text in overrides if text not in chosen and not text.lstrip("+").startswith("model.")]
+    without = [
+        text for text in overrides if text not in chosen and not text.startswith(("model.", "+model.", "++model."))
+    ]
     try:
-        now, before = _with_hydra(verb, overrides), _with_hydra(verb, without)
+        now, before = (_choices(verb, texts) for texts in (overrides, without))
     except COMPOSE_ERRORS:
-        return lines  # an override is of the network's codec, so its user knows of it
-    names = [str(cfg.hydra.runtime.choices.get("codec")) for cfg in (now, before)]
-    sizes_of = ["x".join(map(str, cfg.codec.input_size)) for cfg in (now, before)]
-    if names[0] != names[1]:
-        lines.append(
-            f"{chosen[-1]} comes with codec={names[0]}, crops of {sizes_of[0]}; "
-            f"experiment={now.hydra.runtime.choices.get('experiment')} alone has codec={names[1]}, crops of {sizes_of[1]}. "
-            "codec=... chooses another one."
-        )
-    return lines
+        return lines  # another override belongs to what the network has selected, so the user knows of it
+    changed = [part for part in _PARTS if part not in given and now.get(part) != before.get(part)]
+    if not changed:
+        return lines
+    selected, alone = (" ".join(f"{part}={names.get(part)}" for part in changed) for names in (now, before))
+    return [
+        *lines,
+        f"{chosen[-1]} selects {selected}; experiment={now.get('experiment')} alone has {alone}. "
+        f"Override it with {' and '.join(f'{part}=...' for part in changed)}.",
+    ]
+
+
+def unpublished(cfg: DictConfig, choices: Mapping[str, str | None]) -> list[str]:
+    """Report a combination of codec and size that no publication or configuration is known to have.
+
+    Args:
+        cfg: a composed configuration.
+        choices: the option of each group, as Hydra records them.
+
+    Returns:
+        One sentence; none if the combination is published, or the size is not that of the group `size`.
+    """
+    codec, size = choices.get("codec"), cfg.get("size")
+    if not codec or not size or cfg.codec.input_size != size.input_size or codec in size.published:
+        return []
+    return [
+        f"codec={codec} size={choices.get('size')}: no publication is known to have this combination. "
+        "Its settings are those of hrpose."
+    ]
 
 
 def advise_flag(verb: str, flag: str, value: str) -> str:
@@ -116,10 +141,12 @@ def advise_flag(verb: str, flag: str, value: str) -> str:
         return replace_flag(loader, verb, flag, value)
 
 
-def _with_hydra(verb: str, overrides: Sequence[str]) -> DictConfig:
-    """Compose, Hydra's own node included, which knows the names of the options."""
+def _choices(verb: str, overrides: Sequence[str]) -> Mapping[str, str | None]:
+    """Compose, and return the option of each group."""
     with config_loader() as loader:
-        return loader.load_configuration(verb, list(overrides), RunMode.RUN, from_shell=False)
+        cfg = loader.load_configuration(verb, list(overrides), RunMode.RUN, from_shell=False)
+    choices: Mapping[str, str | None] = cfg.hydra.runtime.choices
+    return choices
 
 
 @lru_cache(maxsize=128)

@@ -19,7 +19,7 @@ from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from hrpose.config.advice import did_you_mean, replace_argument, replace_bare
 from hrpose.moved import gone_message
@@ -39,7 +39,7 @@ _PATHS = (
     "detector.file",
     "detector.model",
 )
-_MOST_LISTED = 40  # options beside one that was probably meant
+_MOST_LISTED = 20  # options beside one that was probably meant
 
 
 def normalise_override(text: str) -> str:

@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hrpose.skeletons import KNOWN_SKELETONS
 
-_SKELETONS: Any = Literal[tuple(KNOWN_SKELETONS)]  # type: ignore[valid-type]  # known when the program runs
+_SKELETONS: Any = Literal[tuple(KNOWN_SKELETONS)]  # known when the program runs
 # Those of the verbs that need a network and data.
 SETTINGS: Mapping[str, Any] = {
     "name": str,
@@ -158,7 +158,6 @@ _VALUES: dict[tuple[str, str, str], _Libraries] = {
 _SUFFIXES: dict[tuple[str, str], _Libraries] = {
     ("weights", ".onnx"): (("onnxruntime",), "hrpose[onnx]"),
     ("weights", ".xml"): (("openvino",), "hrpose[openvino]"),
-    ("data.val_ground_truth", ".mat"): (("scipy",), "hrpose[mpii]"),
 }
 
 

@@ -102,7 +102,8 @@ def import_target(target: str) -> Callable[..., Any]:
     if not callable(here):
         kind = "module" if inspect.ismodule(here) else type(here).__name__
         raise UnknownTargetError(f"'{target}' is a {kind}, not a class or function.")
-    return here
+    called: Callable[..., Any] = here
+    return called
 
 
 def _import(name: str) -> Any:
@@ -156,12 +157,12 @@ def _hint(called: Any, parameter: inspect.Parameter) -> Any:
 def _module_of(called: Any, name: str) -> str:
     """Return the module whose names the annotation of an argument uses: that of the base class which states the argument."""
     if not inspect.isclass(called):
-        return inspect.unwrap(getattr(called, "__func__", called)).__module__
+        return str(inspect.unwrap(getattr(called, "__func__", called)).__module__)
     if is_dataclass(called):
         owners = [base for base in called.__mro__ if name in vars(base).get("__annotations__", {})]
     else:
         owners = [base for base in called.__mro__ if "__init__" in vars(base) or "__new__" in vars(base)]
-    return owners[0].__module__ if owners else called.__module__
+    return str((owners[0] if owners else called).__module__)
 
 
 def fits(value: object, hint: Any) -> bool:
@@ -211,7 +212,7 @@ def _may_be_plain(kind: type) -> bool:
         issubclass(kind, str | float)
         or hasattr(kind, "__members__")
         or getattr(kind, "_is_protocol", False)
-        or kind is Callable
+        or kind.__name__ == "Callable"
     )
 
 

@@ -221,10 +221,10 @@ def _targets(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[tuple[
 def _size_faults(cfg: DictConfig) -> Iterator[Fault]:
     """Find a size that is given as (height, width): the heatmaps have the other shape."""
     codec = cfg.get("codec")
-    size, heatmap = (_plain_value(codec, name) if _is_node(codec) else None for name in ("input_size", "heatmap_size"))
-    if not (fits(size, tuple[int, int]) and fits(heatmap, tuple[int, int])):
+    sizes: list[Any] = [_plain_value(codec, name) for name in ("input_size", "heatmap_size")] if _is_node(codec) else []
+    if not (sizes and all(fits(size, tuple[int, int]) for size in sizes)):
         return
-    (width, height), (columns, rows) = size, heatmap
+    (width, height), (columns, rows) = sizes
     if width * rows != height * columns and height * rows == width * columns:
         advice = f"Sizes are (width, height): write codec.input_size=[{height},{width}]."
         yield (

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from hrpose.geometry import Grid, center_scale_from_bbox, input_from_image
-from hrpose.structures import Crop
+from hrpose.geometry import Grid, center_scale_from_bbox, input_from_image, invert_affine
+from hrpose.structures import Crop, CropBatch
 
 
 def crops_of_bboxes(bbox: NDArray[np.float64], input_size: tuple[int, int], padding: float) -> list[Crop]:
@@ -52,6 +52,43 @@ def warp_crops(
     height, width = pixels.shape[1:3]
     for slot in slots:
         cv2.warpAffine(photo, matrices[slot], (width, height), dst=pixels[slot], flags=cv2.INTER_LINEAR)
+
+
+def cut_crops(
+    image: NDArray[np.uint8],
+    bbox: NDArray[np.float64],
+    input_size: tuple[int, int],
+    *,
+    grid: Grid,
+    padding: float,
+    bbox_scores: NDArray[np.float64] | None = None,
+    image_id: int = 0,
+) -> CropBatch:
+    """Cut boxes out of one image.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        bbox: (N, 4) x, y, width, height in image pixels.
+        input_size: (width, height) of the crops.
+        grid: how the pixels of a crop lie in its box; the codec's.
+        padding: factor by which the boxes are enlarged.
+        bbox_scores: (N,); 1 by default.
+        image_id: of the image.
+    """
+    count = len(bbox)
+    crops = crops_of_bboxes(bbox, input_size, padding)
+    matrices = crop_matrices(crops, input_size, grid)
+    images = empty_images(count, input_size)
+    warp_crops(image, matrices, images.numpy(), range(count))
+    return CropBatch(
+        images=images,
+        image_from_input=torch.from_numpy(invert_affine(matrices)),
+        center=torch.from_numpy(np.array([crop.center for crop in crops]).reshape(count, 2)),
+        scale=torch.from_numpy(np.array([crop.scale for crop in crops]).reshape(count, 2)),
+        bbox_scores=torch.from_numpy(np.ones(count) if bbox_scores is None else bbox_scores),
+        image_ids=torch.full((count,), image_id, dtype=torch.int64),
+        instance_ids=torch.arange(count),
+    )
 
 
 def empty_images(count: int, input_size: tuple[int, int]) -> Tensor:

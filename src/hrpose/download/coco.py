@@ -13,11 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich import progress as bars
+from rich.console import Console
+from rich.progress import TaskID
 
 from hrpose.download.http import DownloadError, Report, fetch, require_space
 from hrpose.download.unzip import unpack
 from hrpose.files import dumps
+from hrpose.progress import make_progress
 
 COCO_URL = "http://images.cocodataset.org"
 DETECTIONS_FILE = "person_detection_results/COCO_val2017_detections_AP_H_56_person.json"
@@ -206,10 +208,8 @@ def _count_detections(file: Path) -> str:
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str], Report]]:
     """Show one bar per file and step; yields what makes the report function of a file."""
-    title = bars.TextColumn("{task.description}")
-    columns = (title, bars.BarColumn(), bars.DownloadColumn(), bars.TransferSpeedColumn(), bars.TimeRemainingColumn())
-    with bars.Progress(*columns) as progress:
-        tasks: dict[str, bars.TaskID] = {}
+    with make_progress("bytes", console=Console(), transient=False) as progress:
+        tasks: dict[str, TaskID] = {}
 
         def report_for(name: str) -> Report:
             def report(step: str, done: int, total: int | None, /) -> None:

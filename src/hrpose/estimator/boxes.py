@@ -14,7 +14,7 @@ _MUCH = 0.1  # of a box beyond the photo: more than detectors that do not clip l
 
 def read_bboxes(
     bbox: ArrayLike | None, bbox_xyxy: ArrayLike | None, scores: ArrayLike | None
-) -> tuple[Floats | None, NDArray[np.float32] | None]:
+) -> tuple[Floats | None, Floats | None]:
     """Bring boxes and their scores to arrays.
 
     Args:
@@ -62,7 +62,7 @@ def spread_over_images(name: str, values: Any, count: int) -> Sequence[Any]:
     return entries
 
 
-def read_detections(found: Any, *, corners: bool = False) -> tuple[Floats, NDArray[np.float32]]:
+def read_detections(found: Any, *, corners: bool = False) -> tuple[Floats, Floats]:
     """Bring what a detector has returned to arrays.
 
     Args:
@@ -143,11 +143,11 @@ def _as_rows(values: Any, name: str) -> Floats:
     return array
 
 
-def _scores_of(scores: Any, count: int) -> NDArray[np.float32]:
+def _scores_of(scores: Any, count: int) -> Floats:
     if scores is None:
-        return np.ones(count, np.float32)
+        return np.ones(count)
     scores = scores.detach().cpu() if hasattr(scores, "detach") else scores
-    array = np.asarray(scores, np.float32)
+    array = np.asarray(scores, np.float64)
     array = np.full(count, array) if array.ndim == 0 else array
     if array.shape != (count,) or not np.isfinite(array).all():
         raise ValueError(

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from hrpose.data.crops import crop_matrices, crops_of_bboxes, empty_images, warp_crops
+from hrpose.data.crops import cut_crops
 from hrpose.estimator.boxes import Floats, check_inside, read_detections, touching, whole_image
 from hrpose.estimator.detectors import BoxFile, Detector
 from hrpose.estimator.detectors.boxes import Image
-from hrpose.geometry import Grid, invert_affine
+from hrpose.geometry import Grid
 from hrpose.media.images import Reading
 from hrpose.media.load import ImageSource, load_image
 from hrpose.structures import CropBatch
@@ -32,7 +30,7 @@ class Request:
     image: ImageSource
     image_id: int
     bbox: Floats | None = None
-    bbox_scores: NDArray[np.float32] | None = None
+    bbox_scores: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,23 +89,18 @@ class Cutter:
         """Give the crops of a photo without persons."""
         return self._cut(np.zeros((1, 1, 3), np.uint8), np.zeros((0, 4)), None, 0)
 
-    def _cut_inside(self, image: Image, bbox: Floats, scores: NDArray[np.float32], image_id: int) -> PhotoCrops:
+    def _cut_inside(self, image: Image, bbox: Floats, scores: Floats, image_id: int) -> PhotoCrops:
         inside = touching(bbox, (image.shape[1], image.shape[0]))
         return self._cut(image, bbox[inside], scores[inside], image_id)
 
-    def _cut(self, image: Image, bbox: Floats, scores: NDArray[np.float32] | None, image_id: int) -> PhotoCrops:
-        count = len(bbox)
-        crops = crops_of_bboxes(bbox, self.input_size, self.padding)
-        matrices = crop_matrices(crops, self.input_size, self.grid)
-        pixels = empty_images(count, self.input_size)
-        warp_crops(image, matrices, pixels.numpy(), range(count))
-        batch = CropBatch(
-            images=pixels,
-            image_from_input=torch.from_numpy(invert_affine(matrices)),
-            center=torch.from_numpy(np.array([crop.center for crop in crops]).reshape(count, 2)),
-            scale=torch.from_numpy(np.array([crop.scale for crop in crops]).reshape(count, 2)),
-            bbox_scores=torch.from_numpy(np.ones(count, np.float32) if scores is None else scores),
-            image_ids=torch.full((count,), image_id, dtype=torch.int64),
-            instance_ids=torch.arange(count),
+    def _cut(self, image: Image, bbox: Floats, scores: Floats | None, image_id: int) -> PhotoCrops:
+        batch = cut_crops(
+            image,
+            bbox,
+            self.input_size,
+            grid=self.grid,
+            padding=self.padding,
+            bbox_scores=scores,
+            image_id=image_id,
         )
         return PhotoCrops(batch, bbox)

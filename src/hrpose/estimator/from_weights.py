@@ -22,9 +22,8 @@ from hrpose.codecs import Codec, HeatmapCodec
 from hrpose.models import SimpleBaseline, StackedHourglass, count_parameters
 from hrpose.skeletons import COCO, HALPE, HALPE26, KNOWN_SKELETONS, MPII, WHOLEBODY, Skeleton
 from hrpose.weights import WeightsError, load_weights
-from hrpose.weights.architecture import build_like
 from hrpose.weights.files import WeightFile, read_weight_file
-from hrpose.weights.formats import recognise
+from hrpose.weights.formats import build_like, recognise
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from hrpose.inference import check_finite
 from hrpose.skeletons import Skeleton
 from hrpose.structures import CropBatch, Poses
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 OnError: TypeAlias = Callable[[int, ValueError], None]
 _BATCHES_AHEAD = 2  # one in the engine, one ready for it
 
@@ -56,7 +58,7 @@ def estimate_stream(
     readers, runner = ThreadPoolExecutor(num_threads, "hrpose-read"), ThreadPoolExecutor(1, "hrpose-engine")
     running: deque[Future[Poses]] = deque()
     try:
-        for request, prepared in _ahead(readers, cutter.prepare, requests, 2 * num_threads):
+        for request, prepared in work_ahead(readers, cutter.prepare, requests, 2 * num_threads):
             crops = _finish(cutter, request, prepared, on_error)
             waiting.add(crops)
             results.expect(crops.bbox)
@@ -88,13 +90,13 @@ def estimate_one(engine: Engine, cutter: Cutter, request: Request, *, batch_size
     return next(results.finished())
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, function: Callable[[Request], Any], requests: Iterable[Request], depth: int
-) -> Iterator[tuple[Request, Future[Any]]]:
-    """Let threads work on the next requests, up to `depth` of them; give all in their order."""
-    begun: deque[tuple[Request, Future[Any]]] = deque()
-    for request in requests:
-        begun.append((request, pool.submit(function, request)))
+def work_ahead(
+    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], depth: int
+) -> Iterator[tuple[Item, Future[Result]]]:
+    """Let threads work on the next items, up to `depth` of them; yield each item with its future, in their order."""
+    begun: deque[tuple[Item, Future[Result]]] = deque()
+    for item in items:
+        begun.append((item, pool.submit(function, item)))
         if len(begun) > depth:
             yield begun.popleft()
     while begun:
@@ -176,7 +178,7 @@ def _no_poses(skeleton: Skeleton) -> Poses:
         keypoints=np.zeros((0, skeleton.num_keypoints, 2)),
         keypoint_scores=np.zeros((0, skeleton.num_keypoints), np.float32),
         scores=np.zeros(0),
-        bbox_scores=np.zeros(0, np.float32),
+        bbox_scores=np.zeros(0),
         center=np.zeros((0, 2)),
         scale=np.zeros((0, 2)),
         image_ids=np.zeros(0, np.int64),

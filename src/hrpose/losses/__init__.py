@@ -1,9 +1,8 @@
 """Losses: what a network puts out, compared with the codec's target under the codec's weights."""
 
-from hrpose.losses.coordinates import CoordinateLoss, IntegralLoss
+from hrpose.losses.coordinates import CoordinateLoss, IntegralLoss, SimccLoss
 from hrpose.losses.heatmaps import HeatmapMSELoss, HeatmapOffsetMSELoss, HeatmapOHKMLoss
 from hrpose.losses.likelihood import RLELoss
-from hrpose.losses.simcc import SimccLoss
 
 __all__ = [
     "CoordinateLoss",

@@ -1,12 +1,13 @@
-"""Losses between coordinates: those that a network regresses, and those that a soft-argmax takes from its heatmaps.
+"""Losses of networks that predict coordinates: regressed, as the soft-argmax of heatmaps, or classified into bins (SimCC).
 
-Legend: B batch, S stacks, K keypoints, h w heatmap. Coordinates are (x, y) divided by the width and the height of the input,
-or for soft-argmax by those of the heatmap, so the loss does not depend on the size.
+Legend: B batch, S stacks, K keypoints, h w heatmap, X Y bins along x and along y. Coordinates are (x, y) divided by the width and
+the height of the input, or for soft-argmax by those of the heatmap, so the loss does not depend on the size.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +72,7 @@ class CoordinateLoss(nn.Module):
             raise ValueError(
                 "Expected arguments `coordinates`, `target` and `target_weight` to be (B, K, 2), (B, K, 2) and (B, K, 1), but "
                 f"got the shapes {tuple(coordinates.shape)}, {tuple(target.shape)} and {tuple(target_weight.shape)}. The loss "
-                "`regression` belongs to a network of coordinates (model=deeppose_50) and its codec (regression_256x192); "
+                "`regression` belongs to a network of coordinates (model=deeppose_50) and its codec (codec=regression); "
                 "coordinates with sigmas take loss=rle."
             )
         return coordinate_errors(coordinates, target, target_weight, self.beta).mean()
@@ -117,7 +118,7 @@ class IntegralLoss(nn.Module):
             raise ValueError(
                 "Expected arguments `heatmaps`, `target` and `target_weight` to be (B, K, h, w), (B, K, 2) and (B, K, 1), but "
                 f"got the shapes {tuple(heatmaps.shape)}, {tuple(target.shape)} and {tuple(target_weight.shape)}. The loss "
-                "`integral` belongs to a network of heatmaps and a codec such as integral_256x256."
+                "`integral` belongs to a network of heatmaps and codec=integral."
             )
         stacks = heatmaps.unbind(1) if heatmaps.ndim == 5 else (heatmaps,)
         sizes = torch.tensor(heatmaps.shape[:-3:-1], device=target.device)
@@ -133,3 +134,55 @@ def _checked_beta(beta: float) -> float:
     if not 0 <= beta < math.inf:
         raise ValueError(f"Expected argument `beta` to be a distance of at least 0, but got {beta!r}.")
     return beta
+
+
+class SimccLoss(nn.Module):
+    """Kullback-Leibler divergence from the target's bins to those of the network, along x and along y.
+
+    Li et al., "SimCC: a Simple Coordinate Classification Perspective for Human Pose Estimation", ECCV 2022. As in the official
+    code the divergence of an axis is divided by its number of bins; it is averaged over all keypoints, those of weight 0
+    included.
+
+    Args:
+        input_size: width and height of the network input in pixels; bins along the axes are as W to H.
+
+    Example:
+        >>> loss = SimccLoss(input_size=(4, 4))
+        >>> certain = torch.tensor([[[1.0, 0, 0, 0, 1, 0, 0, 0]]])
+        >>> round(float(loss(torch.zeros(1, 1, 8), certain, torch.ones(1, 1, 1))), 4)  # 2 log(4) / 4
+        0.6931
+    """
+
+    def __init__(self, input_size: Sequence[int]) -> None:
+        super().__init__()
+        self.input_size = (input_size[0], input_size[1])
+
+    def forward(self, logits: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
+        """Compare logits (B, K, X + Y) with the shares of a target (B, K, X + Y) under weights (B, K, 1).
+
+        Returns:
+            A 0-dimensional tensor.
+
+        Raises:
+            ValueError: if the shapes do not belong together.
+        """
+        width, height = self.input_size
+        fitting = logits.ndim == 3 and logits.shape == target.shape and target.shape[2] % (width + height) == 0
+        if not fitting or target_weight.shape != (*target.shape[:2], 1):
+            raise ValueError(
+                "Expected arguments `logits`, `target` and `target_weight` to be (B, K, X + Y), (B, K, X + Y) and (B, K, 1), "
+                f"X + Y a multiple of {width} + {height}, but got the shapes {tuple(logits.shape)}, {tuple(target.shape)} and "
+                f"{tuple(target_weight.shape)}. The loss `simcc` belongs to a network of bins (model=simcc_50) and its codec "
+                "(codec=simcc)."
+            )
+        columns = target.shape[2] * width // (width + height)
+        exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        errors = [
+            F.kl_div(bins.log_softmax(dim=2), shares, reduction="none").mean(dim=2)
+            for bins, shares in zip(exact.tensor_split([columns], 2), target.tensor_split([columns], 2), strict=True)
+        ]
+        return (target_weight[..., 0] * torch.stack(errors).sum(dim=0)).mean()
+
+    def extra_repr(self) -> str:
+        """Show the arguments."""
+        return f"input_size={self.input_size}"

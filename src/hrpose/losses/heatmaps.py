@@ -148,7 +148,7 @@ class HeatmapOffsetMSELoss(nn.Module):
             raise ValueError(
                 "Expected arguments `heatmaps`, `target` and `target_weight` to be (B, 3K, h, w), (B, 3K, h, w) and (B, K, 1), "
                 f"but got the shapes {tuple(heatmaps.shape)}, {tuple(target.shape)} and {tuple(target_weight.shape)}. The loss "
-                "`offset` belongs to a codec with three channels for each keypoint, such as udp_offset_256x192."
+                "`offset` belongs to a codec with three channels for each keypoint, codec=udp_offset."
             )
         answers, truths = ([maps[..., channel::3, :, :] for channel in range(3)] for maps in (heatmaps, target))
         disk = truths[0]

@@ -1,7 +1,8 @@
-"""Photos: exactly the pixels that the annotations were made on, decoded as fast as that can be done.
+"""Reading images: exactly the pixels that the annotations were made on, decoded as fast as possible.
 
-JPEG files go through simplejpeg, which gives the pixels of OpenCV in less time; every other format, and JPEG files out of the
-ordinary, through OpenCV.
+JPEG files are decoded by simplejpeg, which gives the pixels of OpenCV in less time; every other format, and JPEG files out of the
+ordinary, by OpenCV. Where a crop needs only the upper rows of a baseline JPEG, the height in its header is lowered: the decoder
+stops there, and the rows that it has decoded are the same.
 """
 
 import os
@@ -13,15 +14,18 @@ from typing import Any
 
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
 from hrpose.errors import DataError, DataWarning, MissingDataError
 from hrpose.media.exif import may_be_turned, read_orientation
-from hrpose.media.jpeg import JPEG_START, decode_jpeg, decode_top, is_truncated
 
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 
 _MOST_FOLDERS = 100  # in which a missing photo is looked for
+JPEG_START = b"\xff\xd8\xff"
+_SCAN, _END = b"\xff\xda", b"\xff\xd9"
+_MARGIN = 8  # rows: what interpolation and the smoothing of subsampled colours look at beyond the last row needed
 
 
 @dataclass(frozen=True)
@@ -262,3 +266,69 @@ def _check_inside(path: Path, home: str) -> None:
             f"Expected {path} to lie in the photo folder, but it is a symbolic link to {target}. "
             "Copy or hard-link the photo, or make the photo folder itself the link."
         )
+
+
+def decode_jpeg(content: bytes) -> NDArray[np.uint8]:
+    """Decode a whole JPEG as RGB (H, W, 3); slow and exact transforms, as OpenCV uses.
+
+    Raises:
+        ValueError: if anything is out of the ordinary, harmless or not.
+    """
+    image: NDArray[np.uint8] = simplejpeg.decode_jpeg(content, "RGB", fastdct=False, fastupsample=False)
+    return image
+
+
+def decode_top(content: bytes, size: tuple[int, int] | None, num_rows: int) -> NDArray[np.uint8] | None:
+    """Decode the first rows of a JPEG as RGB.
+
+    Args:
+        content: the file.
+        size: (width, height) that the photo should have; None takes any.
+        num_rows: rows needed.
+
+    Returns:
+        (at least `num_rows`, W, 3) uint8, of which the first `num_rows` equal those of the whole photo; or None where it is
+        not worth while, or the file is of another kind or size, cut short or broken.
+    """
+    lowered = num_rows + _MARGIN
+    if size is not None and lowered >= 0.9 * size[1]:
+        return None
+    place = _find_height(content)
+    if place is None:
+        return None
+    stated = _read_short(content, place + 2), _read_short(content, place)
+    if stated != (size or stated) or lowered >= 0.9 * stated[1]:
+        return None
+    changed = bytearray(content)
+    changed[place : place + 2] = lowered.to_bytes(2, "big")
+    try:
+        # not strict: that the scan goes on behind the last row is what we want
+        image: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+            changed, "RGB", fastdct=False, fastupsample=False, strict=False
+        )
+    except ValueError:
+        return None
+    return image
+
+
+def is_truncated(content: bytes) -> bool:
+    """Whether a JPEG lacks the end marker behind its last scan; within a scan the marker cannot occur."""
+    return content.rfind(_END) < content.rfind(_SCAN) or _SCAN not in content
+
+
+def _find_height(content: bytes) -> int | None:
+    """Find the image height in the header of a baseline JPEG of one scan that has its end marker (ITU-T T.81, B.2)."""
+    place, height_place, components = 2, None, -1
+    while place + 10 < len(content) and content[place] == 0xFF:
+        marker, length = content[place + 1], _read_short(content, place + 2)
+        if marker in (0xC0, 0xC1):  # sequential, Huffman-coded
+            height_place, components = place + 5, content[place + 9]
+        elif marker == 0xDA:
+            one_scan = content[place + 4] == components
+            return height_place if one_scan and content.rfind(_END, place) > 0 else None
+        place += 2 + length
+    return None
+
+
+def _read_short(content: bytes, place: int) -> int:
+    return content[place] << 8 | content[place + 1]

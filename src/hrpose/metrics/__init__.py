@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hrpose.metrics.average_precision import KeypointAveragePrecision
+    from hrpose.metrics.base import PoseMetric
     from hrpose.metrics.pck import PCKh, PercentageOfCorrectKeypoints
-    from hrpose.metrics.pose_metric import PoseMetric
     from hrpose.metrics.similarity import ObjectKeypointSimilarity
 
 __all__ = ["KeypointAveragePrecision", "ObjectKeypointSimilarity", "PCKh", "PercentageOfCorrectKeypoints", "PoseMetric"]
@@ -19,7 +19,7 @@ _HOMES = {
     "ObjectKeypointSimilarity": "similarity",
     "PCKh": "pck",
     "PercentageOfCorrectKeypoints": "pck",
-    "PoseMetric": "pose_metric",
+    "PoseMetric": "base",
 }
 
 

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.metrics.functional.extent import enclosed_areas
 from hrpose.metrics.functional.matching import Detections
-from hrpose.metrics.functional.oks import Floats, Indices
+from hrpose.metrics.functional.oks import Floats, Indices, enclosed_areas
 from hrpose.metrics.rows import NUM_PERSON_VALUES, NUM_PREDICTION_VALUES, Rows
 from hrpose.structures import GroundTruth
 

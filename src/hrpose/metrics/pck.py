@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hrpose.metrics.base import TableMetric
 from hrpose.metrics.functional.oks import Floats
 from hrpose.metrics.functional.pck import (
     NUM_MPII_KEYPOINTS,
@@ -19,7 +20,6 @@ from hrpose.metrics.functional.pck import (
     pck,
     pckh_table,
 )
-from hrpose.metrics.tables import TableMetric
 from hrpose.structures import MpiiTruth, Poses, exact_int64
 
 PCKH_LOG_NAMES = {name: name.replace("Mean", "PCKh") if "Mean" in name else f"PCKh_{name}" for name in PCKH_COLUMNS}

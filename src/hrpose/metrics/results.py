@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from hrpose.metrics.functional.extent import enclosed_areas
 from hrpose.metrics.functional.matching import Detections
-from hrpose.metrics.functional.oks import Floats, Indices
+from hrpose.metrics.functional.oks import Floats, Indices, enclosed_areas
 from hrpose.structures import GroundTruth, exact_integer
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from hrpose.metrics.base import KeypointMetric
+from hrpose.metrics.functional.matching import pair_persons
 from hrpose.metrics.functional.oks import keypoint_variances, oks_pairs
-from hrpose.metrics.functional.pairs import pair_persons
 
 
 class ObjectKeypointSimilarity(KeypointMetric):

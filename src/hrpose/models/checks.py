@@ -1,7 +1,12 @@
-"""What every network asks of its arguments and its images before it works with them."""
+"""What the networks require of their arguments, their images and their backbones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def check_counts(**counts: int) -> None:
@@ -50,4 +55,43 @@ def check_images(images: Tensor, multiple: int, *, least: int = 1, heatmap_strid
             f"Expected images whose width and height are multiples of {multiple}{bound}, but got {width} x {height} (width x "
             f"height). The nearest size is {near[0]} x {near[1]}: set the codec's input_size to ({near[0]}, {near[1]}) and its "
             f"heatmap_size to ({near[0] // heatmap_stride}, {near[1] // heatmap_stride})."
+        )
+
+
+class Backbone(Protocol):
+    """A network whose features a head can take: `HRNet` or `SimpleBaseline`, best with `num_keypoints=None`.
+
+    A heatmap head of its own would stay unused, and several processes that train together refuse weights without gradients.
+    """
+
+    @property
+    def feature_channels(self) -> Sequence[int]:
+        """Channels of the maps that `forward_features` gives."""
+        ...
+
+    @property
+    def feature_strides(self) -> Sequence[int]:
+        """Input pixels to a cell of each map."""
+        ...
+
+    def forward_features(self, images: Tensor) -> list[Tensor]:
+        """Map images (B, 3, H, W) to feature maps (B, C, H / stride, W / stride), finest first."""
+        ...
+
+
+def check_backbone(backbone: nn.Module) -> None:
+    """Raise unless a network gives features, and has no heatmap head of its own.
+
+    Raises:
+        ValueError: if it gives none, or has a head.
+    """
+    if not all(hasattr(backbone, name) for name in ("feature_channels", "feature_strides", "forward_features")):
+        raise ValueError(
+            "Expected argument `backbone` to give features (HRNet or SimpleBaseline, or a network with `feature_channels`, "
+            f"`feature_strides` and `forward_features`), but got {type(backbone).__name__}."
+        )
+    if any(True for _ in getattr(backbone, "final_layer", nn.Identity()).parameters()):
+        raise ValueError(
+            f"Expected argument `backbone` to have no heatmap head, because nothing would teach it, but got a "
+            f"{type(backbone).__name__} with one. Build it with num_keypoints=None."
         )

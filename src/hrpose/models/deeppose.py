@@ -14,8 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from hrpose.models.backbone import Backbone, check_backbone
-from hrpose.models.checks import check_counts
+from hrpose.models.checks import Backbone, check_backbone, check_counts
 
 
 class DeepPose(nn.Module):

@@ -1,4 +1,4 @@
-"""Everything that one evaluation says: the numbers, by what they split, what goes wrong and what the scores are worth."""
+"""One evaluation: the numbers, their breakdowns, an error analysis and the quality of the scores."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ STEPS = ("AP", "bootstrap", "keypoints", "parts", "visibility", "crowding", "err
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:
-    """What is evaluated, and against what.
+    """Poses and the ground truth to evaluate them against.
 
     Attributes:
         detections: N poses.
         keypoint_scores: (N, K).
-        truth: what is annotated.
+        truth: the annotations.
         skeleton: names, mirror pairs and sigmas of the keypoints.
-        protocol: how the poses came about.
+        protocol: of the poses.
     """
 
     detections: Detections
@@ -54,22 +54,23 @@ class Evaluated:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What one evaluation says.
+    """The result of one evaluation.
 
     Attributes:
         title: what was evaluated.
-        measurement: the ten numbers, their protocol, how AP varies.
+        measurement: the ten numbers, their protocol and samples.
         num_predictions: N.
-        keypoints: AP of each keypoint on its own, by name; -1 where it is never labelled.
-        labelled: in how many persons each keypoint is labelled.
+        keypoints: AP of each keypoint alone, by name; -1 where it is never labelled.
+        labelled: number of persons in which each keypoint is labelled.
         parts: the ten numbers of body, foot, face and either hand, where the skeleton is a whole body.
-        visibility: the ten numbers by "visible" and by "occluded" keypoints alone.
-        crowding: the ten numbers of photos with little ("easy"), more and much crowding ("hard").
-        crowding_images: how many photos those are.
-        anatomy: what goes wrong, and what AP would be without.
-        threshold: where to cut by score.
-        calibration: keypoint scores against similarity; None if all are whole numbers, as where a file has visibilities instead.
-        precision: OKS threshold -> precision at the recalls 0, 0.01, ... 1; -1 where there is nobody to be found.
+        visibility: the ten numbers of "visible" and of "occluded" keypoints alone.
+        crowding: the ten numbers of images with little ("easy"), more and much crowding ("hard").
+        crowding_images: number of those images.
+        anatomy: kinds of errors, and AP without each.
+        threshold: the best score threshold.
+        calibration: keypoint scores against similarity; None if all are whole numbers, as in a file with visibilities in their
+            place.
+        precision: OKS threshold -> precision at the recalls 0, 0.01, ... 1; -1 where no person counts.
     """
 
     title: str
@@ -87,8 +88,7 @@ class Report:
     precision: Mapping[float, Floats]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as plain containers that JSON can hold: what is not a finite number becomes None."""
-        calibration = self.calibration
+        """Return plain containers for JSON: what is not a finite number becomes None."""
         content = {
             "title": self.title,
             **self.measurement.to_dict(),
@@ -99,7 +99,7 @@ class Report:
             "crowding": {name: {"photos": self.crowding_images[name], **row} for name, row in self.crowding.items()},
             "anatomy": asdict(self.anatomy),
             "score_threshold": asdict(self.threshold),
-            "calibration": None if calibration is None else vars(calibration),
+            "calibration": self.calibration and vars(self.calibration),
             "precision_recall": {
                 "recall": np.linspace(0, 1, 101).round(2).tolist(),
                 "precision": {f"{threshold:.2f}": values for threshold, values in self.precision.items()},
@@ -117,14 +117,14 @@ def analyse(
     seed: int = 0,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> Report:
-    """Evaluate poses in every way this library knows.
+    """Evaluate poses in every way that this library offers.
 
     Args:
         evaluated: the poses and the ground truth.
         title: what they are.
-        num_samples: how often to resample the photos.
+        num_samples: number of resamples of the images.
         seed: of the resampling.
-        on_step: is told the name of each of `STEPS` before it begins.
+        on_step: called with the name of each of `STEPS` before it begins.
     """
     found, truth, skeleton = evaluated.detections, evaluated.truth, evaluated.skeleton
     sigmas, limit = skeleton.sigmas, evaluated.protocol.max_detections
@@ -177,7 +177,7 @@ def _calibrate(evaluated: Evaluated) -> Calibration | None:
 
 
 def _mean_over_categories(precision: Floats) -> list[Floats]:
-    """The curves (101,) of each threshold, all sizes, over the categories that have somebody to be found."""
+    """Return the curves (101,) of each threshold, all sizes, averaged over the categories in which persons count."""
     whole = precision[..., 0]
     there = (whole > -1).all(axis=(0, 1)) if whole.size else np.zeros(0, dtype=bool)
     return list(whole[..., there].mean(axis=2) if there.any() else np.full(whole.shape[:2], -1.0))

@@ -24,12 +24,12 @@ class Bar:
     """A horizontal bar.
 
     Attributes:
-        label: what stands before it.
-        value: where it ends, from 0 to 1; None draws no bar.
-        text: what stands behind it.
-        start: where it begins.
+        label: text before it.
+        value: its end, from 0 to 1; None draws no bar.
+        text: text behind it.
+        start: its beginning.
         style: a class of the page's style sheet.
-        hint: what the pointer is told.
+        hint: text under the pointer.
     """
 
     label: str
@@ -48,7 +48,7 @@ class Line:
         x: (n,).
         y: (n,).
         style: a class of the page's style sheet.
-        label: stands in the legend; empty for none.
+        label: text of the legend; empty for none.
     """
 
     x: Floats
@@ -107,7 +107,7 @@ def draw_curves(lines: Sequence[Line], *, name: str, x_title: str, y_title: str)
 
 
 def draw_calibration(calibration: Calibration) -> str:
-    """Draw mean similarity over mean score, the diagonal of honest scores, and how many keypoints each bin has."""
+    """Draw mean similarity over mean score, the diagonal of calibrated scores, and the number of keypoints in each bin."""
     filled = calibration.counts > 0
     x, y = calibration.scores[filled].clip(0, 1), calibration.similarities[filled]
     share = calibration.counts / max(int(calibration.counts.max()), 1)

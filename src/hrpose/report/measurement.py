@@ -1,10 +1,12 @@
-"""The ten numbers with what makes them comparable: the protocol, and how AP varies over resampled photos."""
+"""The ten COCO numbers with their protocol and their spread over resampled images; and two such measurements compared."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from hrpose.metrics.functional import (
     accumulate,
     bootstrap_average_precision,
     confidence_interval,
+    paired_p_value,
     summarize,
 )
 from hrpose.metrics.functional.oks import Floats
@@ -25,13 +28,13 @@ UNDEFINED = "-1 stands for a number that is not defined: nobody of that size is 
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """How good a set of poses is, and how it was measured.
+    """The quality of a set of poses, and how it was measured.
 
     Attributes:
-        protocol: how.
-        numbers: the ten COCO numbers; -1 where there is nobody to be found.
-        samples: (S,) APs of resampled photos, NaN where a resample has nobody to be found; S is 0 where nothing was resampled.
-        seed: of the resampling. Samples of the same photos, number and seed were drawn alike.
+        protocol: of the measurement.
+        numbers: the ten COCO numbers; -1 where no person counts.
+        samples: (S,) APs of resampled images, NaN where no person counts; S is 0 without resampling.
+        seed: of the resampling. Samples of the same images, number and seed can be paired.
     """
 
     protocol: Protocol
@@ -41,11 +44,11 @@ class Measurement:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of AP over photos; None where nothing was resampled, AP is not defined or images are too few."""
+        """The 95 % interval of AP over images; None without samples, if AP is not defined or images are too few."""
         return confidence_interval(self.samples) if enough_defined(self.samples) and self.numbers["AP"] >= 0 else None
 
     def describe_interval(self) -> str:
-        """Give the interval in a sentence, or why there is none; empty where nothing was resampled or AP is not defined."""
+        """Return the interval in a sentence, or why there is none; empty without samples or if AP is not defined."""
         if not self.samples.size or self.numbers["AP"] < 0:
             return ""
         used, total = num_defined(self.samples), self.samples.size
@@ -58,7 +61,7 @@ class Measurement:
         return f"AP of 95 % of {used} resamplings of the photos{left_out}: {low:.3f} to {high:.3f}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as plain containers."""
+        """Return plain containers."""
         interval = self.interval
         return {
             "protocol": self.protocol.to_dict(),
@@ -74,7 +77,7 @@ class Measurement:
 
     @staticmethod
     def from_dict(content: Mapping[str, Any]) -> Measurement:
-        """Take what `to_dict` gave; further entries are passed over.
+        """Build a measurement from the result of `to_dict`; further entries are ignored.
 
         Raises:
             KeyError: if an entry is missing.
@@ -93,22 +96,38 @@ class Measurement:
         )
 
 
+def read_measurement(file: Path) -> Measurement:
+    """Read the measurement of a report's JSON file.
+
+    Raises:
+        ValueError: if the file is no report.
+    """
+    try:
+        content = json.loads(file.read_bytes())
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__}")
+        return Measurement.from_dict(content)
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"Expected {file} to be a report of hrpose, but {what}.") from error
+
+
 def num_defined(samples: Floats) -> int:
     """Count the samples that are not NaN."""
     return int(np.count_nonzero(~np.isnan(samples)))
 
 
 def enough_defined(samples: Floats) -> bool:
-    """Check whether at least half of the samples, and one, are defined, so that an interval of them says something."""
+    """Check whether at least half of the samples, and one, are defined, so that they give an interval."""
     return num_defined(samples) >= max(1, samples.size / 2)
 
 
 def measure(matches: Matches, protocol: Protocol, *, num_samples: int = 1000, seed: int = 0) -> Measurement:
-    """Take the ten numbers, and resample the photos.
+    """Compute the ten numbers, and resample the images.
 
     Args:
         matches: from `match_detections`, with COCO's area ranges and OKS thresholds.
-        protocol: how the poses came about.
+        protocol: of the poses.
         num_samples: S; 0 resamples nothing.
         seed: of the resampling.
 
@@ -119,3 +138,77 @@ def measure(matches: Matches, protocol: Protocol, *, num_samples: int = 1000, se
         raise ValueError(f"Expected `num_samples` to be 0 or more, but got {num_samples}.")
     samples = bootstrap_average_precision(matches, num_samples=num_samples, seed=seed) if num_samples else np.zeros(0)
     return Measurement(protocol, summarize(accumulate(matches)), samples, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The difference of a second measurement from a first one.
+
+    Attributes:
+        a: the first.
+        b: the second.
+        unlike: differences of their protocols, each with both sides; empty if they were measured alike.
+        differences: b - a of the ten numbers; None where one of them is not defined.
+        interval: of AP's difference over 95 % of the resampled images; None if the samples cannot be paired.
+        p_value: probability of a difference like this if both are equally good; None if the samples cannot be paired.
+        unpaired: why they cannot be paired; empty if they can.
+        num_used: number of resamples with both APs defined, which interval and p-value are computed from.
+    """
+
+    a: Measurement
+    b: Measurement
+    unlike: tuple[str, ...]
+    differences: dict[str, float | None]
+    interval: tuple[float, float] | None
+    p_value: float | None
+    unpaired: str
+    num_used: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain containers."""
+        sides = {"a": self.a, "b": self.b}
+        return {
+            **{name: {"protocol": m.protocol.to_dict(), "numbers": dict(m.numbers)} for name, m in sides.items()},
+            "unlike": list(self.unlike),
+            "differences": self.differences,
+            "interval_95": None if self.interval is None else list(self.interval),
+            "p_value": self.p_value,
+            "unpaired": self.unpaired or None,
+            "num_used": self.num_used,
+        }
+
+
+def compare_measurements(a: Measurement, b: Measurement) -> Comparison:
+    """Compare two measurements, whether or not their protocols are alike."""
+    unpaired = _why_unpaired(a, b)
+    return Comparison(
+        a=a,
+        b=b,
+        unlike=tuple(a.protocol.differences(b.protocol)),
+        differences={
+            name: b.numbers[name] - a.numbers[name] if min(a.numbers[name], b.numbers[name]) >= 0 else None
+            for name in COLUMNS
+        },
+        interval=None if unpaired else confidence_interval(b.samples - a.samples),
+        p_value=None if unpaired else paired_p_value(a.samples, b.samples),
+        unpaired=unpaired,
+        num_used=0 if unpaired else num_defined(b.samples - a.samples),
+    )
+
+
+def _why_unpaired(a: Measurement, b: Measurement) -> str:
+    """Return why the samples were not drawn from the same images in the same way; empty if they were."""
+    one, other = a.protocol, b.protocol
+    if (one.annotations.sha256, one.category) != (other.annotations.sha256, other.category):
+        return "they were measured on other annotations"
+    if a.samples.size != b.samples.size or a.seed != b.seed or not a.samples.size:
+        return (
+            f"their photos were not resampled alike ({a.samples.size} times with seed {a.seed}, {b.samples.size} times with "
+            f"seed {b.seed})"
+        )
+    if min(a.numbers["AP"], b.numbers["AP"]) < 0:
+        return "nobody is annotated"
+    used, total = num_defined(b.samples - a.samples), a.samples.size
+    if not enough_defined(b.samples - a.samples):
+        return f"not enough images, {total - used} of {total} resamplings hold no annotated person"
+    return ""

@@ -1,13 +1,15 @@
-"""One HTML page of a report: self-contained, without scripts, for screens light and dark and for paper."""
+"""A report as files: JSON, and one HTML page, self-contained and without scripts, for screens light and dark and for paper."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 
+from hrpose.files import write_atomically, write_json
 from hrpose.metrics.functional.breakdown import CROWDING_RANGES
 from hrpose.report.analysis import Report
 from hrpose.report.charts import Bar, Line, draw_bars, draw_calibration, draw_curves, draw_shares
@@ -28,14 +30,26 @@ _DASH = "–"
 _FAINT = ' class="faint"'
 
 
-def draw_page(report: Report) -> str:
-    """Lay a report out as HTML.
+def write_report(report: Report, folder: Path, stem: str = "report") -> Path:
+    """Write <stem>.json and <stem>.html, and return the HTML page.
 
     Args:
         report: from `analyse`.
+        folder: where to write; it is created.
+        stem: of the file names.
+    """
+    write_json(folder / f"{stem}.json", report.to_dict(), undefined_as_null=True)
+    page = folder / f"{stem}.html"
+    with write_atomically(page) as file:
+        file.write_text(draw_page(report), encoding="utf-8")
+    return page
 
-    Returns:
-        The whole document. It names no other file and no address.
+
+def draw_page(report: Report) -> str:
+    """Return the report as one HTML document, which refers to no other file or address.
+
+    Args:
+        report: from `analyse`.
     """
     style = files("hrpose.report").joinpath("page.css").read_text(encoding="utf-8")
     body = "\n".join(
@@ -63,11 +77,11 @@ def _header(report: Report) -> str:
 
 
 def _headline(report: Report) -> str:
-    numbers, sure = report.measurement.numbers, report.measurement.describe_interval()
+    numbers, interval = report.measurement.numbers, report.measurement.describe_interval()
     table = _table("", COLUMNS, {"": [numbers[name] for name in COLUMNS]})
     return (
-        f'<section class="headline"><div class="hero"><span>AP</span><b>{_number(numbers["AP"])}</b><span>{sure}</span></div>'
-        f'<div class="scroll">{table}{_undefined(numbers)}</div></section>'
+        f'<section class="headline"><div class="hero"><span>AP</span><b>{_number(numbers["AP"])}</b><span>{interval}</span></div>'
+        f'<div class="scroll">{table}{_undefined([numbers.values()])}</div></section>'
     )
 
 
@@ -160,10 +174,8 @@ def _parts(report: Report) -> str:
         "Crowding is the share of other persons' keypoints in a person's box, averaged over a photo's persons "
         "(CrowdPose's easy, medium and hard)."
     )
-    undefined = UNDEFINED.replace("-1", _DASH) if any(value < 0 for row in rows.values() for value in row) else ""
-    small = f'<p class="small">{undefined}</p>' if undefined else ""
     table = _table("", COLUMNS, rows)
-    return f'<section><h2>Parts</h2><p>{note}</p><div class="scroll">{table}</div>{small}</section>'
+    return f'<section><h2>Parts</h2><p>{note}</p><div class="scroll">{table}</div>{_undefined(rows.values())}</section>'
 
 
 def _protocol(report: Report) -> str:
@@ -188,8 +200,8 @@ def _table(corner: str, columns: tuple[str, ...], rows: Mapping[str, list[float]
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _undefined(numbers: Mapping[str, float]) -> str:
-    missing = any(value < 0 for value in numbers.values())
+def _undefined(rows: Iterable[Iterable[float]]) -> str:
+    missing = any(value < 0 for row in rows for value in row)
     return f'<p class="small">{UNDEFINED.replace("-1", _DASH)}</p>' if missing else ""
 
 

@@ -1,4 +1,4 @@
-"""PCKh of MPII: how it was measured, and its table on the screen and as a file."""
+"""PCKh of MPII: its protocol, and its table on the screen and as a file."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _RULES = (
 
 @dataclass(frozen=True)
 class PckhProtocol:
-    """All that a PCKh depends on besides the network.
+    """Everything that a PCKh depends on besides the network.
 
     Attributes:
-        annotations: centers and scales, of which the crops were made.
+        annotations: centers and scales of the crops.
         ground_truth: keypoints and head boxes.
-        num_images: photos.
+        num_images: images.
         num_persons: persons.
         bbox_padding: factor by which boxes were enlarged.
         input_size: width and height of the crops in pixels.
-        codec: what turned heatmaps into keypoints.
+        codec: codec that decoded the heatmaps.
         flip_test: whether the mirrored crop was averaged in.
     """
 
@@ -46,7 +46,7 @@ class PckhProtocol:
     flip_test: bool
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """Return the protocol in one line."""
         width, height = self.input_size
         return (
             f"centers and scales of {self.annotations}, {self.num_images} photos and {self.num_persons} persons of "
@@ -55,18 +55,12 @@ class PckhProtocol:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as plain containers."""
+        """Return plain containers."""
         return {**asdict(self), "input_size": list(self.input_size), "rules": _RULES}
 
 
 def show_pckh(numbers: Mapping[str, float], protocol: PckhProtocol, console: Console) -> None:
-    """Print a row of PCKh, in percent, and below how it was measured; what nobody is labelled with stays empty.
-
-    Args:
-        numbers: those of `PCKH_COLUMNS`.
-        protocol: how.
-        console: where to.
-    """
+    """Print the numbers of `PCKH_COLUMNS`, in percent, and below them the protocol; keypoints without labels stay empty."""
     table = make_table("PCKh of MPII, in percent", PCKH_COLUMNS)
     table.add_row(*("" if math.isnan(numbers[name]) else f"{numbers[name]:.1f}" for name in PCKH_COLUMNS))
     console.print(table)
@@ -74,6 +68,5 @@ def show_pckh(numbers: Mapping[str, float], protocol: PckhProtocol, console: Con
 
 
 def write_pckh(numbers: Mapping[str, float], protocol: PckhProtocol, file: Path) -> None:
-    """Write the numbers with their protocol as JSON; what is not defined is null."""
-    content = {"protocol": protocol.to_dict(), "numbers": dict(numbers)}
-    write_json(file, content, undefined_as_null=True)
+    """Write the numbers with their protocol as JSON; undefined ones are null."""
+    write_json(file, {"protocol": protocol.to_dict(), "numbers": dict(numbers)}, undefined_as_null=True)

@@ -1,4 +1,4 @@
-"""How an AP was measured. Without that, two numbers cannot be compared."""
+"""The protocol of an AP: everything that it depends on besides the network. Numbers of different protocols cannot be compared."""
 
 from __future__ import annotations
 
@@ -34,11 +34,7 @@ class FileStamp:
     @staticmethod
     def of(file: str | Path) -> FileStamp:
         """Read a file and stamp it."""
-        digest = hashlib.sha256()
-        with Path(file).open("rb") as content:
-            while block := content.read(1 << 20):
-                digest.update(block)
-        return FileStamp(Path(file).name, digest.hexdigest())
+        return FileStamp(Path(file).name, hashlib.sha256(Path(file).read_bytes()).hexdigest())
 
     def __str__(self) -> str:
         return f"{self.name} (sha256 {self.sha256[:8]})"
@@ -46,25 +42,25 @@ class FileStamp:
 
 @dataclass(frozen=True)
 class Protocol:
-    """All that an AP depends on besides the network. None stands for what is not stated, as in a result file of another tool.
+    """Everything that an AP depends on besides the network. None is not stated, as in a result file of another tool.
 
     Attributes:
         annotations: the file that was evaluated against.
         category: name of the annotated category.
-        num_images: photos, those without persons included.
-        num_persons: annotated persons that are to be found.
-        sigmas: whose they are, such as "coco", or the number of sigmas and a hash of them.
-        max_detections: how many predictions of a photo count.
+        num_images: images, those without persons included.
+        num_persons: annotated persons that count.
+        sigmas: name of their skeleton, such as "coco", or the number of sigmas and a hash of them.
+        max_detections: predictions per image that count.
         areas: what OKS is relative to: "annotated", or where they are not, a share of the box.
-        num_keypoints: how persons without keypoints, which are ignored, are told: "the labelled ones" are counted, or the file
+        num_keypoints: how persons without keypoints, which are ignored, are found: "the labelled ones" are counted, or the file
             states a number that contradicts them.
-        boxes: whose boxes the crops were made of: "ground truth", or the file of a detector.
+        boxes: source of the boxes of the crops: "ground truth", or the file of a detector.
         min_bbox_score: detections below it were left out.
         bbox_padding: factor by which boxes were enlarged.
         input_size: width and height of the crops in pixels.
-        codec: what turned heatmaps into keypoints.
+        codec: codec that decoded the heatmaps.
         flip_test: whether the mirrored crop was averaged in.
-        keypoint_score_threshold: keypoints that score above it count for a pose's score.
+        keypoint_score_threshold: keypoints with a higher score count for the score of a pose.
         oks_nms: the OKS above which the worse of two poses was dropped, or "none".
     """
 
@@ -86,54 +82,50 @@ class Protocol:
     oks_nms: str | None = None
 
     def entries(self) -> dict[str, str]:
-        """Say every part in words, by its name."""
+        """Return every part as text, by its title."""
         return {_title(field.name): _in_words(getattr(self, field.name)) for field in fields(self)}
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """Return the protocol in one line."""
         unstated = [_title(field.name) for field in fields(self) if getattr(self, field.name) is None]
-        boxes = _in_words(self.boxes)
+        boxes = f"boxes of {self.boxes}" if isinstance(self.boxes, FileStamp) else f"{self.boxes} boxes"
         size = "" if self.input_size is None else f" {_in_words(self.input_size)}"
-        stated = [
-            *(
-                []
-                if self.boxes is None
-                else [f"boxes of {boxes}" if isinstance(self.boxes, FileStamp) else f"{boxes} boxes"]
-            ),
-            f"{self.num_images} photos and {self.num_persons} persons of {self.annotations}",
-            f"sigmas {self.sigmas}",
-            *([] if self.areas in (ANNOTATED, None) else [f"areas {self.areas}"]),
-            *([] if self.num_keypoints in (LABELLED, None) else [f"num_keypoints {self.num_keypoints}"]),
-            *([] if self.flip_test is None else [f"flip test {_in_words(self.flip_test)}"]),
-            *([] if self.codec is None else [f"{self.codec}{size}"]),
-            *([] if self.oks_nms is None else [f"OKS-NMS {self.oks_nms}"]),
-            f"{self.max_detections} poses a photo",
+        parts = [
+            (self.boxes is not None, boxes),
+            (True, f"{self.num_images} photos and {self.num_persons} persons of {self.annotations}"),
+            (True, f"sigmas {self.sigmas}"),
+            (self.areas not in (ANNOTATED, None), f"areas {self.areas}"),
+            (self.num_keypoints not in (LABELLED, None), f"num_keypoints {self.num_keypoints}"),
+            (self.flip_test is not None, f"flip test {_in_words(self.flip_test)}"),
+            (self.codec is not None, f"{self.codec}{size}"),
+            (self.oks_nms is not None, f"OKS-NMS {self.oks_nms}"),
+            (True, f"{self.max_detections} poses a photo"),
         ]
+        stated = [text for is_stated, text in parts if is_stated]
         return ", ".join(stated) + (f"; {NOT_STATED}: {', '.join(unstated)}" if unstated else "")
 
     def differences(self, other: Protocol) -> list[str]:
-        """Name what differs, each with both sides; what only one side states differs too."""
-        mine, theirs = _comparable(self), _comparable(other)
-        named, other_named = self.entries(), other.entries()
+        """Return what differs, each with both sides; what only one side states differs too."""
+        pairs = ((field.name, getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
         return [
-            f"{_title(name)}: {named[_title(name)]} | {other_named[_title(name)]}"
-            for name in mine
-            if mine[name] != theirs[name]
+            f"{_title(name)}: {_in_words(one)} | {_in_words(two)}"
+            for name, one, two in pairs
+            if _comparable(one) != _comparable(two)
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as plain containers; what is not stated says so."""
+        """Return plain containers; what is not stated says so."""
         content = {name: NOT_STATED if value is None else value for name, value in asdict(self).items()}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in content.items()}
 
     @staticmethod
     def from_dict(content: Mapping[str, Any]) -> Protocol:
-        """Take what `to_dict` gave, of this version or an older one: what that did not know yet is not stated.
+        """Build a protocol from `to_dict`, of this version or an older one: parts that are missing there are not stated.
 
         `num_keypoints` is an exception: older versions always counted the labelled keypoints.
 
         Raises:
-            ValueError: if a part is unknown, or one is missing that was there from the first version on.
+            ValueError: if a part is unknown, or one is missing that every version has had.
         """
         known = {field.name: field.default is MISSING for field in fields(Protocol)}
         unknown = [name for name in content if name not in known]
@@ -147,7 +139,7 @@ class Protocol:
 
 
 def name_sigmas(sigmas: Sequence[float]) -> str:
-    """Name known sigmas; others are told by their number and a hash."""
+    """Return the name of known sigmas; of others their number and a hash."""
     for skeleton in KNOWN_SKELETONS.values():
         if tuple(sigmas) == skeleton.sigmas:
             return skeleton.name
@@ -156,7 +148,7 @@ def name_sigmas(sigmas: Sequence[float]) -> str:
 
 
 def name_areas(has_area: NDArray[np.bool_], area_from_bbox: float) -> str:
-    """Say where the areas of persons are from.
+    """State the source of the areas of persons.
 
     Args:
         has_area: (M,) whether the area is annotated.
@@ -169,7 +161,7 @@ def name_areas(has_area: NDArray[np.bool_], area_from_bbox: float) -> str:
 
 
 def name_num_keypoints(truth: GroundTruth) -> str:
-    """State how objects without keypoints are told: by their labels, or by a `num_keypoints` that contradicts them."""
+    """State how objects without keypoints are found: by their labels, or by a `num_keypoints` that contradicts them."""
     contradicts = truth.is_ignored != replace(truth, num_keypoints=None).is_ignored
     if not contradicts.any():
         return LABELLED
@@ -190,9 +182,8 @@ def _in_words(value: Any) -> str:
     return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _comparable(protocol: Protocol) -> dict[str, Any]:
-    values = {field.name: getattr(protocol, field.name) for field in fields(protocol)}
-    return {name: value.sha256 if isinstance(value, FileStamp) else value for name, value in values.items()}
+def _comparable(value: Any) -> Any:
+    return value.sha256 if isinstance(value, FileStamp) else value
 
 
 def _from_plain(value: Any) -> Any:

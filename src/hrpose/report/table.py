@@ -1,4 +1,4 @@
-"""Reports on the screen: the ten numbers, always with the protocol that they were measured by."""
+"""Reports on the screen: the ten numbers, always with their protocol."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hrpose.report.measurement import COLUMNS, UNDEFINED, Measurement
 
 
 def show_measurements(measurements: Mapping[str, Measurement], console: Console) -> None:
-    """Print a row of ten numbers for each measurement, and below, by the same names, how they were measured."""
+    """Print a row of ten numbers per measurement, and below, by the same names, their protocols."""
     table = make_table("Keypoint AP", ["boxes", *COLUMNS])
     for name, measurement in measurements.items():
         table.add_row(name, *(format_number(measurement.numbers[column]) for column in COLUMNS))
@@ -27,7 +27,7 @@ def show_measurements(measurements: Mapping[str, Measurement], console: Console)
 
 
 def show_report(report: Report, console: Console) -> None:
-    """Print the ten numbers of all and of parts, the keypoints, what goes wrong, the best score to cut at."""
+    """Print the ten numbers of all and of parts, the keypoints, the error analysis and the best score threshold."""
     measurement = report.measurement
     rows = {
         "all": measurement.numbers,
@@ -66,12 +66,12 @@ def make_table(title: str, columns: Sequence[str]) -> Table:
 
 
 def format_number(value: float) -> str:
-    """Round to three digits; what is not defined is -1 in short."""
+    """Round to three digits; an undefined number is -1."""
     return "-1" if value < 0 else f"{value:.3f}"
 
 
 def say(console: Console, line: str) -> None:
-    """Print a line as it is, however long."""
+    """Print a line unchanged, whatever its length."""
     console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 

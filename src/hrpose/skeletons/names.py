@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
-from hrpose.skeletons.faces import FACE
-
 Side: TypeAlias = Literal["left", "right", "middle"]
 Span: TypeAlias = tuple[int, int]  # start and end of a part of a name
 
@@ -28,6 +26,27 @@ _SIDE_LETTER = re.compile("[lrLR]")
 _WORD = re.compile("A+(?!a)|A?a+|0+|[+]")  # of the kinds of characters that `_kinds` gives
 _SEPARATORS = frozenset("_-./\\:,;|()[]{}")  # and white space; all other symbols are part of the name
 _LONGEST = 100  # characters of a name in which each token is tried; a hostile file has longer ones
+FACE = (
+    *(f"right_jaw_{k}" for k in range(1, 9)),
+    "chin",
+    *(f"left_jaw_{k}" for k in range(8, 0, -1)),
+    *(f"right_brow_{k}" for k in range(1, 6)),
+    *(f"left_brow_{k}" for k in range(5, 0, -1)),
+    *(f"nose_bridge_{k}" for k in range(1, 5)),
+    *("right_nostril_1", "right_nostril_2", "nose_base", "left_nostril_2", "left_nostril_1"),
+    *(f"right_eyelid_{k}" for k in range(1, 7)),
+    *(f"left_eyelid_{k}" for k in (4, 3, 2, 1, 6, 5)),
+    *("right_mouth_corner", "right_upper_lip_1", "right_upper_lip_2", "upper_lip"),
+    *("left_upper_lip_2", "left_upper_lip_1", "left_mouth_corner"),
+    *("left_lower_lip_1", "left_lower_lip_2", "lower_lip", "right_lower_lip_2", "right_lower_lip_1"),
+    *("right_inner_mouth_corner", "right_inner_upper_lip", "inner_upper_lip", "left_inner_upper_lip"),
+    *("left_inner_mouth_corner", "left_inner_lower_lip", "inner_lower_lip", "right_inner_lower_lip"),
+)
+"""The 68 points of a face in the order of iBUG (300-W), which COCO-WholeBody and Halpe use.
+
+The jaw line from the right ear to the left, then brows, nose, eyelids and lips. The data sets only number them; the names give
+the mirror pairs.
+"""
 _COUNTED_FACE = {f"face-{index}": name for index, name in enumerate(FACE)}  # as MMPose names them
 
 

@@ -1,9 +1,8 @@
 """The records that flow through hrpose: from the annotation file to the poses."""
 
 from hrpose.structures.batches import Batch, Crop, CropBatch, RawBatch, Sample
-from hrpose.structures.ids import exact_int64, exact_integer
-from hrpose.structures.poses import Poses
-from hrpose.structures.tables import GroundTruth, InstanceTable, MpiiTruth, PackedStrings
+from hrpose.structures.poses import Poses, rescore
+from hrpose.structures.tables import GroundTruth, InstanceTable, MpiiTruth, PackedStrings, exact_int64, exact_integer
 
 __all__ = [
     "Batch",
@@ -18,4 +17,5 @@ __all__ = [
     "Sample",
     "exact_int64",
     "exact_integer",
+    "rescore",
 ]

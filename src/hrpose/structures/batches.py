@@ -56,7 +56,7 @@ class CropBatch(TypedDict):
     image_from_input: Tensor  # (B, 2, 3) float64
     center: Tensor  # (B, 2) float64
     scale: Tensor  # (B, 2) float64
-    bbox_scores: Tensor  # (B,) float32
+    bbox_scores: Tensor  # (B,) float64
     image_ids: Tensor  # (B,) int64
     instance_ids: Tensor  # (B,) int64
 

@@ -1,6 +1,6 @@
-"""What is read from annotation and detection files, in packed arrays.
+"""The contents of annotation and detection files, in packed arrays; and ids as exact integers.
 
-Legend of the shapes: I images, N instances (persons), M annotated objects, K keypoints.
+Legend of the shapes: I images, N instances, M annotated objects, K keypoints.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:  # the records are numpy: what only evaluates need not wait for torch
     from torch import Tensor
+_LIMIT = 2**63  # int64 holds -_LIMIT to _LIMIT - 1
+_WHOLE_FLOATS = 2.0**53  # below it every whole number has a float of its own
 
 
 class _SharedArrays:
@@ -81,7 +83,7 @@ class InstanceTable(_SharedArrays):
         image_index: (N,) int32 row of the photo.
         instance_ids: (N,) int64 annotation id, or the row of the detection in its file.
         bbox: (N, 4) float64 x, y, width, height in photo pixels, as the crop uses it.
-        bbox_scores: (N,) float32; 1 for annotated boxes.
+        bbox_scores: (N,) float64; 1 for annotated boxes.
         area: (N,) float32 in square pixels.
         keypoints: (N, K, 2) float32 in photo pixels; 0 where unlabelled.
         visibility: (N, K) uint8: 0 unlabelled, 1 occluded, 2 visible.
@@ -93,7 +95,7 @@ class InstanceTable(_SharedArrays):
     image_index: NDArray[np.int32]
     instance_ids: NDArray[np.int64]
     bbox: NDArray[np.float64]
-    bbox_scores: NDArray[np.float32]
+    bbox_scores: NDArray[np.float64]
     area: NDArray[np.float32]
     keypoints: NDArray[np.float32]
     visibility: NDArray[np.uint8]
@@ -184,3 +186,39 @@ class MpiiTruth:
 
     def __len__(self) -> int:
         return len(self.keypoints)
+
+
+def exact_integer(value: Any) -> int | None:
+    """Return a JSON number as the integer that it stands for.
+
+    Args:
+        value: what a JSON parser returns.
+
+    Returns:
+        None if it is not an integer of 64 bits. Whole floats below 2**53 are integers, because some tools write every number
+        as a float; from there on a float may stand for several integers.
+
+    Example:
+        >>> exact_integer(2**53 + 1), exact_integer(139.0), exact_integer(1.5), exact_integer(2.0**53), exact_integer("1")
+        (9007199254740993, 139, None, None, None)
+    """
+    if type(value) is float:
+        return int(value) if abs(value) < _WHOLE_FLOATS and value.is_integer() else None
+    return value if type(value) is int and -_LIMIT <= value < _LIMIT else None
+
+
+def exact_int64(values: NDArray[Any], name: str) -> NDArray[np.int64]:
+    """Convert an array of integers to int64.
+
+    Args:
+        values: of any shape.
+        name: of the argument, for the message.
+
+    Raises:
+        ValueError: if the array holds no integers, or one that int64 does not hold.
+    """
+    if values.size and values.dtype.kind not in "iub":
+        raise ValueError(f"Expected {name} to be integers, but got {values.dtype}.")
+    if values.dtype.kind == "u" and values.size and int(values.max()) >= _LIMIT:
+        raise ValueError(f"Expected {name} to fit in int64, up to {_LIMIT - 1}, but got {values.max()}.")
+    return values.astype(np.int64, copy=False)

@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hrpose.skeletons import COCO
-from hrpose.synthetic.body import Floats
 from hrpose.synthetic.canvas import OVERSAMPLING, to_canvas
 from hrpose.synthetic.painting import FACE, head_frame
-from hrpose.synthetic.people import OWNER_STRIDE, Part, Person
+from hrpose.synthetic.people import OWNER_STRIDE, Floats, Part, Person
 
 # The limb that starts or ends at a joint of either side, and the part of the trunk it is fixed to.
 _ON_LIMB = {

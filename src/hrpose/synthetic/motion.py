@@ -13,12 +13,24 @@ import numpy as np
 import numpy.typing as npt
 
 from hrpose.skeletons import COCO
-from hrpose.synthetic.body import SIDES, Body, Floats, face_down, place_arm, place_leg, place_trunk, rotation
 from hrpose.synthetic.canvas import OVERSAMPLING, Canvas
 from hrpose.synthetic.labels import Label, label_person
 from hrpose.synthetic.painting import paint_person
-from hrpose.synthetic.people import OWNER_STRIDE, Outfit, Person, sample_outfit
-from hrpose.synthetic.scenery import develop, make_background, paint_clutter
+from hrpose.synthetic.people import (
+    OWNER_STRIDE,
+    SIDES,
+    Body,
+    Floats,
+    Outfit,
+    Person,
+    face_down,
+    place_arm,
+    place_leg,
+    place_trunk,
+    rotation,
+    sample_outfit,
+)
+from hrpose.synthetic.scene import develop, make_background, paint_clutter
 
 _STRIDE = 0.82  # statures walked in one period of the gait
 _SPEED = (0.65, 0.95)  # statures in a second

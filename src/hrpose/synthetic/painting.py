@@ -7,9 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from hrpose.synthetic.body import SIDES, Floats
 from hrpose.synthetic.canvas import Canvas, Colour, to_canvas, to_photo
-from hrpose.synthetic.people import OWNER_STRIDE, Part, Person
+from hrpose.synthetic.people import OWNER_STRIDE, SIDES, Floats, Part, Person
 
 HEAD_RADII = np.array([0.047, 0.068, 0.056])  # statures: to the side, up, forward
 # Points on the head, in its own (left, up, forward) axes scaled to a unit sphere.

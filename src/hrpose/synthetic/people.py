@@ -1,17 +1,202 @@
-"""Dress a posture and place it in a photo."""
+"""Sample people: a random posture of a jointed skeleton in space, its clothes, and its projection into the image.
+
+Convention:
+    Body frame: (left, up, forward) of the person, lengths in statures, origin at the middle of the hips.
+    View frame: x right, y down, z towards the camera. A person who faces the camera has the left hand on the right of the image;
+    seen from behind, on the left.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from hrpose.synthetic.body import Body, Floats
 from hrpose.synthetic.canvas import Colour
 
+Floats = npt.NDArray[np.float64]
+Range = tuple[float, float]
+
+SIDES = (("left", 1.0), ("right", -1.0))
+DOWN = np.array([0.0, -1.0, 0.0])
+
+# Degrees. Arms: forward swing, lift to the side, bend of the elbow, inward turn of the upper arm.
+ARMS: Mapping[str, tuple[float, tuple[Range, Range, Range, Range]]] = {
+    "hanging": (0.34, ((-15, 20), (4, 20), (0, 35), (-10, 40))),
+    "swinging": (0.20, ((-45, 50), (3, 18), (10, 100), (0, 30))),
+    "on the hip": (0.08, ((-35, -5), (35, 55), (75, 110), (40, 80))),
+    "raised": (0.10, ((140, 185), (0, 30), (0, 70), (-40, 40))),
+    "sideways": (0.12, ((-10, 20), (60, 110), (0, 80), (-90, 60))),
+    "forward": (0.10, ((50, 110), (-10, 30), (0, 90), (-10, 50))),
+    "folded": (0.06, ((10, 45), (5, 25), (95, 145), (0, 60))),
+}
+# Degrees. Legs: forward swing of either thigh, spread, bend of either knee. `stride` legs swing against each other.
+LEGS: Mapping[str, tuple[float, tuple[Range, Range, Range]]] = {
+    "standing": (0.34, ((-6, 12), (0, 10), (0, 12))),
+    "wide": (0.12, ((-10, 15), (12, 32), (0, 20))),
+    "walking": (0.24, ((-28, 35), (-2, 8), (0, 50))),
+    "running": (0.08, ((-40, 75), (-2, 8), (15, 115))),
+    "sitting": (0.15, ((65, 100), (2, 22), (60, 105))),
+    "crouching": (0.07, ((80, 120), (4, 25), (95, 135))),
+}
+# Degrees. Trunk: forward bend, sideways lean, turn of the shoulders against the hips.
+TRUNKS: Mapping[str, tuple[float, tuple[Range, Range, Range]]] = {
+    "upright": (0.70, ((-6, 12), (-6, 6), (-15, 15))),
+    "leaning": (0.16, ((-5, 25), (-22, 22), (-35, 35))),
+    "bent": (0.09, ((30, 85), (-10, 10), (-20, 20))),
+}
 OWNER_STRIDE = 32  # owner = OWNER_STRIDE x number of the person (from 1) + Part
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """A posture seen by the camera.
+
+    Attributes:
+        joints: Name -> (3,) view coordinates in statures, y down, z towards the camera.
+        head: (3, 3) columns: the head's left, up and forward axes in the view frame.
+        chest: (3, 3) columns: the chest's left, up and forward axes in the view frame.
+        thickness: Factor on the radii of trunk and limbs.
+        head_size: Factor on the radii of the head (children have larger heads).
+    """
+
+    joints: dict[str, Floats]
+    head: Floats
+    chest: Floats
+    thickness: float
+    head_size: float
+
+
+def rotation(axis: int, degrees: float) -> Floats:
+    """Return the right-handed rotation about one axis of the (left, up, forward) frame."""
+    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    matrix = np.eye(3)
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    matrix[first, first] = matrix[second, second] = cosine
+    matrix[first, second], matrix[second, first] = -sine, sine
+    return matrix
+
+
+def sample_body(rng: np.random.Generator) -> Body:
+    """Draw proportions, a posture and a direction of view."""
+    child = rng.random() < 0.15
+    size = {
+        "shoulder": rng.uniform(0.095, 0.12) * (0.9 if child else 1.0),
+        "hip": rng.uniform(0.052, 0.065),
+        "trunk": rng.uniform(0.28, 0.32),
+        "arm": rng.uniform(0.92, 1.08),
+        "leg": rng.uniform(0.82, 0.96) * (0.88 if child else 1.0),
+    }
+    bend, lean, turn = _choose(rng, TRUNKS)
+    view = rotation(2, rng.normal(0, 4)) @ rotation(0, rng.normal(4, 8)) @ rotation(1, _sample_heading(rng))
+    chest = view @ rotation(0, bend) @ rotation(2, lean) @ rotation(1, turn)
+    nod = rng.uniform(-15, 25) - 0.5 * max(bend - 20, 0)
+    head = chest @ rotation(1, rng.normal(0, 18)) @ rotation(0, nod) @ rotation(2, rng.normal(0, 7))
+    joints = place_trunk(view, chest, head, size)
+    _add_arms(joints, rng, chest, size)
+    _add_legs(joints, rng, view, size)
+    thickness, head_size = rng.uniform(1.2, 1.6), rng.uniform(1.4, 1.6) * (1.12 if child else 1.0)
+    return face_down(Body(joints, head, chest, float(thickness), float(head_size)))
+
+
+def face_down(body: Body) -> Body:
+    """Turn the y axis of a body that was put together with y up."""
+    flip_y = np.array([1.0, -1.0, 1.0])
+    joints = {name: point * flip_y for name, point in body.joints.items()}
+    return replace(body, joints=joints, head=body.head * flip_y[:, None], chest=body.chest * flip_y[:, None])
+
+
+def _sample_heading(rng: np.random.Generator) -> float:
+    """Draw the direction a person faces, in degrees: 0 towards the camera, 90 to the right of the photo, 180 away."""
+    kind = rng.random()
+    if kind < 0.67:
+        return float(rng.normal(0, 17))
+    if kind < 0.96:
+        return float(rng.normal(180, 17))
+    return float(rng.choice((-65, 65)) + rng.normal(0, 15))
+
+
+def _choose(rng: np.random.Generator, table: Mapping[str, tuple[float, tuple[Range, ...]]]) -> tuple[float, ...]:
+    weights = np.cumsum([weight for weight, _ in table.values()])
+    row = int(np.searchsorted(weights, rng.random() * weights[-1]))
+    ranges = list(table.values())[row][1]
+    return tuple(float(rng.uniform(low, high)) for low, high in ranges)
+
+
+def place_trunk(view: Floats, chest: Floats, head: Floats, size: Mapping[str, float]) -> dict[str, Floats]:
+    """Place pelvis, waist, chest, neck, head, shoulders and hips, in the view frame with y up."""
+    joints = {"pelvis": np.zeros(3)}
+    joints["waist"] = view @ np.array([0, 0.08, 0.0])
+    joints["chest"] = joints["waist"] + chest @ np.array([0, size["trunk"] - 0.15, 0.0])
+    neck = joints["waist"] + chest @ np.array([0, size["trunk"] - 0.06, 0.0])
+    joints["neck"] = neck
+    joints["head"] = neck + 0.035 * chest[:, 1] + 0.095 * head[:, 1] + 0.012 * head[:, 2]
+    for side, sign in SIDES:
+        joints[f"{side}_shoulder"] = neck + chest @ np.array([sign * size["shoulder"], -0.025, 0])
+        joints[f"{side}_hip"] = view @ np.array([sign * size["hip"], 0, 0])
+    return joints
+
+
+def _add_arms(joints: dict[str, Floats], rng: np.random.Generator, chest: Floats, size: Mapping[str, float]) -> None:
+    for side, _ in SIDES:
+        angles = _choose(rng, ARMS)
+        place_arm(joints, side, chest, size["arm"], (*angles, rng.uniform(-10, 35)))
+
+
+def _add_legs(joints: dict[str, Floats], rng: np.random.Generator, view: Floats, size: Mapping[str, float]) -> None:
+    weights = np.cumsum([weight for weight, _ in LEGS.values()])
+    row = int(np.searchsorted(weights, rng.random() * weights[-1]))
+    name, (swings, spreads, knees) = list(LEGS)[row], list(LEGS.values())[row][1]
+    stride = rng.uniform(0, 1)
+    for side, sign in SIDES:
+        share = stride if sign > 0 else 1 - stride
+        swing = swings[0] + share * (swings[1] - swings[0]) if name in ("walking", "running") else rng.uniform(*swings)
+        knee = rng.uniform(*knees) * (1.0 if name != "walking" or share < 0.6 else 0.4)
+        place_leg(joints, side, view, size["leg"], (swing, rng.uniform(*spreads), knee, rng.uniform(-5, 25)))
+
+
+def place_arm(joints: dict[str, Floats], side: str, chest: Floats, length: float, angles: Sequence[float]) -> None:
+    """Add elbow, wrist and hand of one side.
+
+    Args:
+        joints: of the trunk, in the view frame with y up; added to.
+        side: "left" or "right".
+        chest: (3, 3) the chest's axes.
+        length: factor on the usual length of an arm.
+        angles: degrees: forward swing, lift to the side, bend of the elbow, inward turn of the upper arm, bend of the wrist.
+    """
+    swing, lift, elbow, inward, wrist = angles
+    sign = dict(SIDES)[side]
+    frame = chest @ rotation(2, sign * lift) @ rotation(0, -swing) @ rotation(1, -sign * inward)
+    forearm = frame @ rotation(0, -elbow) @ DOWN
+    hand = frame @ rotation(0, -elbow - wrist) @ DOWN
+    joints[f"{side}_elbow"] = joints[f"{side}_shoulder"] + 0.165 * length * (frame @ DOWN)
+    joints[f"{side}_wrist"] = joints[f"{side}_elbow"] + 0.145 * length * forearm
+    joints[f"{side}_hand"] = joints[f"{side}_wrist"] + 0.055 * length * hand
+
+
+def place_leg(joints: dict[str, Floats], side: str, view: Floats, length: float, angles: Sequence[float]) -> None:
+    """Add knee, ankle, toe and heel of one side.
+
+    Args:
+        joints: of the trunk, in the view frame with y up; added to.
+        side: "left" or "right".
+        view: (3, 3) the body's axes.
+        length: factor on the usual length of a leg.
+        angles: degrees: forward swing of the thigh, spread, bend of the knee, outward turn of the foot.
+    """
+    swing, spread, knee, outward = angles
+    sign = dict(SIDES)[side]
+    frame = view @ rotation(2, sign * spread) @ rotation(0, -swing) @ rotation(1, sign * outward)
+    shank = frame @ rotation(0, knee)
+    joints[f"{side}_knee"] = joints[f"{side}_hip"] + 0.245 * length * (frame @ DOWN)
+    joints[f"{side}_ankle"] = joints[f"{side}_knee"] + 0.235 * length * (shank @ DOWN)
+    joints[f"{side}_toe"] = joints[f"{side}_ankle"] + shank @ np.array([0, -0.035, 0.10])
+    joints[f"{side}_heel"] = joints[f"{side}_ankle"] + shank @ np.array([0, -0.03, -0.022])
 
 
 class Part(IntEnum):

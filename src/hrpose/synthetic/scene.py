@@ -1,23 +1,24 @@
-"""Compose one photo: scenery, people in order of depth, what stands before them, and the labels of what can be seen."""
+"""Compose one image: background, clutter, people in order of depth, occluders, camera faults; and label what is visible."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hrpose.synthetic.body import Floats, sample_body
-from hrpose.synthetic.canvas import OVERSAMPLING, Canvas
+from hrpose.synthetic.canvas import OVERSAMPLING, Canvas, Colour
 from hrpose.synthetic.labels import Label, label_crowd, label_person
 from hrpose.synthetic.painting import paint_person
-from hrpose.synthetic.people import OWNER_STRIDE, Person, sample_outfit
-from hrpose.synthetic.scenery import develop, make_background, paint_clutter, paint_occluder
+from hrpose.synthetic.people import OWNER_STRIDE, Floats, Person, sample_body, sample_cloth, sample_outfit, sample_skin
 
 _NUM_PEOPLE = np.array([0.04, 0.18, 0.26, 0.30, 0.22])  # probability of 0, 1, 2, ... people of full size
 _PROB_OCCLUDER, _PROB_CROWD, _PROB_DISTANT = 0.2, 0.04, 0.07
 _PLACE_TRIES, _MAX_OVERLAP = 10, 0.15
 _PROB_WHOLE = 0.92  # of being placed entirely inside the photo, where the size allows it
+Image = npt.NDArray[np.uint8]
+SCENERY = 0  # the owner of pixels that show nobody
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,3 +108,108 @@ def _overlap(person: Person, other: Person) -> float:
     (low, high), (other_low, other_high) = _extent(person), _extent(other)
     common = np.clip(np.minimum(high, other_high) - np.maximum(low, other_low), 0, None)
     return float(common.prod() / min((high - low).prod(), (other_high - other_low).prod()))
+
+
+def make_background(rng: np.random.Generator, size: tuple[int, int]) -> Image:
+    """Return a cluttered background (H, W, 3) for a photo of `size` (width, height)."""
+    width, height = size
+    upper, lower = sample_cloth(rng), sample_cloth(rng)
+    ramp = np.linspace(0, 1, height)[:, None]
+    share = np.clip((ramp - rng.uniform(0.3, 0.85)) * rng.choice((6.0, 60.0)) + 0.5, 0, 1)
+    column = (upper + share * (lower - upper)) * (1 + rng.uniform(-0.3, 0.3) * (ramp - 0.5))
+    cloud = np.zeros((height, width), np.float32)
+    for cells in (3, 12, 60):
+        grid = rng.uniform(-1, 1, (max(2, cells * height // width), cells)).astype(np.float32)
+        cloud += np.float32(rng.uniform(0, 20)) * cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR)
+    tint = rng.uniform(0.6, 1.2, 3).astype(np.float32)
+    image = column.astype(np.float32)[:, None] + cloud[..., None] * tint
+    np.clip(image, 0, 255, out=image)
+    return np.asarray(image.astype(np.uint8))
+
+
+def paint_clutter(canvas: Canvas, rng: np.random.Generator, size: tuple[int, int]) -> None:
+    """Paint furniture, foliage, poles and limb-like things behind the people."""
+    extent = np.array(size, float)
+    for _ in range(rng.integers(4, 16)):
+        _paint_thing(canvas, rng, rng.uniform(0, 1, 2) * extent, float(extent.min() * rng.uniform(0.04, 0.22)))
+    for _ in range(rng.integers(0, 3)):
+        _paint_branch(canvas, rng, rng.uniform(0, 1, 2) * extent, float(extent.min()))
+
+
+def paint_occluder(canvas: Canvas, rng: np.random.Generator, size: tuple[int, int]) -> None:
+    """Paint one thing in front of what is there: a pole, a table, a box, a bush."""
+    width, height = size
+    colour, kind = sample_cloth(rng), rng.random()
+    x, y = rng.uniform(0, width), rng.uniform(0.35, 0.95) * height
+    if kind < 0.3:
+        radius = rng.uniform(2, 8)
+        canvas.capsule(
+            np.array([x, -20.0]), np.array([x + rng.normal(0, 12), height + 20.0]), (radius, radius), colour, SCENERY
+        )
+    elif kind < 0.5:
+        half, thick = rng.uniform(0.1, 0.35) * width, rng.uniform(4, 14)
+        _paint_box(canvas, np.array([x, y]), np.array([half, thick]), 0.0, colour)
+        for end in (-0.85, 0.85):
+            _paint_box(
+                canvas, np.array([x + end * half, y + height / 2]), np.array([2.5, height / 2]), 0.0, colour * 0.7
+            )
+    elif kind < 0.8:
+        _paint_box(canvas, np.array([x, y]), rng.uniform(8, 34, 2), rng.normal(0, 0.15), colour)
+    else:
+        _paint_bush(canvas, rng, np.array([x, y]), float(rng.uniform(12, 34)))
+
+
+def develop(image: Image, rng: np.random.Generator) -> Image:
+    """Light, blur and grain: return the photo as a mediocre camera would have taken it."""
+    height, width = image.shape[:2]
+    if rng.random() < 0.25:
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.8)), np.uint8)
+    corners = rng.uniform(0.75, 1.15, (2, 2, 1)) * rng.uniform(0.9, 1.1, 3) * rng.uniform(0.8, 1.1)
+    light = cv2.resize(corners.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    grain = np.frombuffer(rng.bytes(image.size), np.uint8).reshape(image.shape)
+    strength = float(rng.uniform(0.0, 0.06))
+    lit = cv2.multiply(image, light, dtype=cv2.CV_32F)
+    developed = cv2.addWeighted(
+        lit, 1.0, grain, strength, float(rng.uniform(-8, 18)) - 127.5 * strength, dtype=cv2.CV_8U
+    )
+    return np.asarray(developed, np.uint8)
+
+
+def _paint_thing(canvas: Canvas, rng: np.random.Generator, middle: Floats, radius: float) -> None:
+    kind, colour = rng.random(), sample_cloth(rng)
+    if kind < 0.45:
+        _paint_box(canvas, middle, radius * rng.uniform(0.3, 1.6, 2), rng.normal(0, 0.12), colour)
+    elif kind < 0.6:
+        _paint_bush(canvas, rng, middle, radius)
+    elif kind < 0.75:
+        canvas.hull(middle[None], np.array([radius * 0.6]), colour, SCENERY)
+    else:
+        points = middle + radius * rng.normal(0, 0.8, (int(rng.integers(3, 6)), 2))
+        canvas.polygon(np.asarray(cv2.convexHull(points.astype(np.float32))[:, 0], float), colour, SCENERY)
+
+
+def _paint_branch(canvas: Canvas, rng: np.random.Generator, start: Floats, extent: float) -> None:
+    """Paint two or three joined tapered rods in the colours of skin and cloth: easily mistaken for an arm or a leg."""
+    colour = sample_skin(rng) if rng.random() < 0.5 else sample_cloth(rng)
+    angle, radius = rng.uniform(0, 2 * np.pi), extent * rng.uniform(0.012, 0.035)
+    for _ in range(rng.integers(2, 4)):
+        end = start + extent * rng.uniform(0.08, 0.2) * np.array([np.cos(angle), np.sin(angle)])
+        canvas.capsule(start, end, (radius, radius * 0.8), colour, SCENERY)
+        start, angle, radius = end, angle + rng.normal(0, 0.8), radius * 0.8
+
+
+def _paint_box(canvas: Canvas, middle: Floats, half: Floats, angle: float, colour: Colour) -> None:
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half
+    canvas.polygon(middle + corners @ turn, colour, SCENERY)
+    panel = np.maximum(half - 2.5, half * 0.6)
+    canvas.polygon(
+        middle + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * panel @ turn, np.minimum(colour * 1.15, 255), SCENERY
+    )
+
+
+def _paint_bush(canvas: Canvas, rng: np.random.Generator, middle: Floats, radius: float) -> None:
+    leaf = np.array([rng.uniform(40, 110), rng.uniform(90, 160), rng.uniform(30, 80)])
+    for _ in range(8):
+        blob = middle + rng.normal(0, 0.45, 2) * radius
+        canvas.hull(blob[None], np.array([radius * rng.uniform(0.25, 0.5)]), leaf * rng.uniform(0.7, 1.15), SCENERY)

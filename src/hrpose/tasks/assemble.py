@@ -1,21 +1,27 @@
 """Build the parts of a run from its configuration and put them together."""
 
 import logging
+import signal
+import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.utils import get_class
-from lightning import Trainer, seed_everything
+from lightning import LightningModule, Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ProgressBar
-from omegaconf import DictConfig, OmegaConf
+from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.plugins.io import AsyncCheckpointIO, CheckpointIO, TorchCheckpointIO
+from omegaconf import DictConfig, ListConfig
 from torch import nn
 
-from hrpose.config import ConfigError, build, needs_drawing
+from hrpose.config import ConfigError, build, needs_drawing, plain
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.data.transforms import RandomFlip
+from hrpose.files import write_atomically
 from hrpose.media.images import Reading
 from hrpose.metrics import PCKh, PoseMetric
 from hrpose.models import count_parameters
@@ -24,7 +30,6 @@ from hrpose.report import PckhProtocol, Protocol
 from hrpose.skeletons import Skeleton
 from hrpose.tasks.dry_run import check_parts, dry_run
 from hrpose.tasks.exported import Subject, choose_subject, stand_in
-from hrpose.tasks.lightning_parts import KeepSigtermHandler, build_plugins
 from hrpose.tasks.protocols import state_protocols
 from hrpose.weights import WeightReport, load_weights
 from hrpose.weights.fetch import find_weights
@@ -83,7 +88,7 @@ def assemble(cfg: DictConfig, *, bit_depth: int | None = None) -> Assembly:
         **rules,
         channels_last=cfg.channels_last,
         compile=cfg.compile,
-        config=_plain(cfg, datamodule.reading),
+        config=_stored_config(cfg, datamodule.reading),
         protocols={boxes: protocol.to_dict() for boxes, protocol in protocols.items()},
         engine=subject.engine,
     )
@@ -219,12 +224,73 @@ def _named(nodes: DictConfig | None) -> list[Any]:
     return parts
 
 
-def _plain(cfg: DictConfig, reading: Reading) -> dict[str, Any]:
-    """Give the configuration as plain containers, which a checkpoint can hold and be read without trust.
+def _stored_config(cfg: DictConfig, reading: Reading) -> dict[str, Any]:
+    """Return the configuration as plain containers, which `torch.load` reads with `weights_only`.
 
     The bit depth of the photos is the measured one.
     """
-    content = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(content, dict)
-    data = {**content["data"], "bit_depth": reading.bit_depth}
-    return {**{str(key): value for key, value in content.items()}, "data": data}
+    content: dict[str, Any] = plain(cfg)
+    return {**content, "data": {**content["data"], "bit_depth": reading.bit_depth}}
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Write each checkpoint beside its target and move it there when it is complete.
+
+    Lightning writes it to the folder for temporary files; where that is on another file system, the move is a copy, and a
+    process that is killed during the copy leaves a torn checkpoint.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Save a checkpoint; a path of another protocol (`s3://...`) is left to Lightning."""
+        if storage_options is not None or "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        with write_atomically(path) as partial, partial.open("wb") as stream:
+            torch.save(checkpoint, stream)
+
+
+class KeepSigtermHandler(Callback):
+    """Let the program's own handler of SIGTERM end the run at once.
+
+    Lightning puts a handler before it that sends a tensor to the other processes of the run, which blocks for ever while one of
+    them waits for this one. A program without a handler keeps Lightning's.
+    """
+
+    def __init__(self) -> None:
+        self._handler: Any = signal.SIG_DFL
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Note the program's handler, before Lightning sets its own."""
+        self._handler = signal.getsignal(signal.SIGTERM)
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Set it again."""
+        self._restore()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Set it again."""
+        self._restore()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Set it again."""
+        self._restore()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Set it again."""
+        self._restore()
+
+    def _restore(self) -> None:
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        if in_main_thread and callable(self._handler):
+            signal.signal(signal.SIGTERM, self._handler)
+
+
+def build_plugins(nodes: DictConfig | ListConfig | None) -> list[Any]:
+    """Build the plugins of `trainer.plugins`, and `AtomicCheckpointIO` unless one of them writes checkpoints."""
+    given = [] if nodes is None else list(nodes) if isinstance(nodes, ListConfig) else [nodes]
+    plugins = [build(node) if isinstance(node, DictConfig) else node for node in given]
+    writers = [plugin for plugin in plugins if isinstance(plugin, CheckpointIO)]
+    for writer in writers:
+        if isinstance(writer, AsyncCheckpointIO) and writer.checkpoint_io is None:
+            writer.checkpoint_io = AtomicCheckpointIO()
+    return plugins if writers else [*plugins, AtomicCheckpointIO()]

@@ -11,7 +11,7 @@ from hrpose.metrics.functional import match_detections
 from hrpose.report import COLUMNS, Comparison, Measurement, compare_measurements, measure, read_measurement
 from hrpose.report.protocol import NOT_STATED
 from hrpose.report.table import explain_undefined, format_number, make_table, say
-from hrpose.tasks.reading import read_evaluated, read_options
+from hrpose.tasks.evaluate import read_evaluated, read_options
 
 
 def compare(cfg: DictConfig) -> float:

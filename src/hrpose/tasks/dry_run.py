@@ -149,8 +149,8 @@ def _fitting_words(codec: Codec, outputs: Tensor) -> str:
 
 
 def _codec_word(family: str, codec: Codec) -> str:
-    """Name the codec of a family for crops of the same size."""
+    """Return the overrides that choose a codec for crops of the same size."""
     width, height = codec.input_size
-    if (conf_dir() / "codec" / f"{family}_{height}x{width}.yaml").is_file():
-        return f"codec={family}_{height}x{width}"
-    return f"codec={family}_256x192 codec.input_size=[{width},{height}]"
+    if (conf_dir() / "size" / f"{height}x{width}.yaml").is_file():
+        return f"codec={family} size={height}x{width}"
+    return f"codec={family} codec.input_size=[{width},{height}]"

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from hrpose.config import ConfigError, needs_drawing
+from hrpose.config import ConfigError, needs_drawing, plain
 from hrpose.skeletons import COCO, Skeleton
 from hrpose.weights.files import WeightsError, read_weight_file
 
@@ -79,7 +79,7 @@ def check_origin(cfg: DictConfig, origin: Origin | None) -> None:
             f"{origin.file} finds {len(origin.keypoint_names)} keypoints ({', '.join(origin.keypoint_names[:3])}, ...), but "
             f"data=synthetic are people with those of COCO. {origin.advice(cfg.task)}"
         )
-    unlike = _differences(origin.config.get("codec"), OmegaConf.to_container(cfg.codec, resolve=True))
+    unlike = _differences(origin.config.get("codec"), plain(cfg.codec))
     if unlike:
         logger.warning(
             "%s was trained with another codec (there | here): %s. %s",

@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from omegaconf import DictConfig, OmegaConf
 from torch.optim import Optimizer
 
-from hrpose.config import ConfigError
+from hrpose.config import ConfigError, plain
 from hrpose.module import PoseModule
 from hrpose.structures import Batch
 from hrpose.tasks.provenance import Origin
@@ -163,8 +163,7 @@ class Resume(Callback):
 
 def _flatten(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the leaves of nested mappings with their dotted keys."""
-    if isinstance(node, DictConfig):
-        node = OmegaConf.to_container(node, resolve=True)
+    node = plain(node)
     if not isinstance(node, Mapping):
         yield key, node
         return

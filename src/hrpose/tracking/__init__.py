@@ -1,7 +1,4 @@
-"""Who is who from frame to frame, and steady keypoints: arrays in, arrays out, with numpy alone.
-
-`OksTracker` gives people their numbers, `PoseSmoother` takes the jitter out of their keypoints. Neither sees a pixel.
-"""
+"""Identities from frame to frame (`OksTracker`) and steady keypoints (`PoseSmoother`): arrays in, arrays out, no pixels."""
 
 from hrpose.tracking.assignment import match_greedy, match_hungarian
 from hrpose.tracking.smoothing import OneEuroFilter, PoseSmoother

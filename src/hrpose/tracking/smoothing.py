@@ -1,8 +1,8 @@
-"""Take the jitter out of keypoints without making them lag: the 1 Euro filter, for each keypoint of each person.
+"""Remove jitter from keypoints without making them lag: the 1 Euro filter, for each keypoint of each person.
 
-A low-pass filter whose cutoff frequency grows with speed: what stands still is held still, what moves fast is followed.
-Source: G. Casiez, N. Roussel, D. Vogel, 1 Euro Filter: A Simple Speed-based Low-pass Filter for Noisy Input in Interactive
-Systems, CHI 2012, algorithms 1 to 3.
+A low-pass filter whose cutoff frequency grows with speed: what stands still is held still, what moves fast is followed. Source:
+G. Casiez, N. Roussel, D. Vogel, 1 Euro Filter: A Simple Speed-based Low-pass Filter for Noisy Input in Interactive Systems, CHI
+2012, algorithms 1 to 3.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hrpose.structures import Poses
-from hrpose.tracking.motion import BodyMotion
+from hrpose.tracking.tracker import BodyMotion
 
 Floats = NDArray[np.float64]
 
@@ -59,13 +59,13 @@ class OneEuroFilter:
         Args:
             values: of the same shape each time; NaN where one is missing.
             time: in seconds; the steps may differ.
-            scale: what counts as one unit of length for the speed, such as the size of the person.
+            scale: unit of length for the speed, such as the size of the person.
 
         Returns:
             The filtered values; NaN where one is missing.
 
         Raises:
-            ValueError: if the time has not gone on, or the shape has changed.
+            ValueError: if the time has not increased, or the shape has changed.
         """
         raw = np.array(values, dtype=np.float64)
         if self._values is None:
@@ -92,35 +92,35 @@ class OneEuroFilter:
 
 @dataclass(frozen=True, eq=False)
 class _Person:
-    """What is known of somebody: keypoints (K, 2) as last seen, which of them were sure (K,), how far they have come (2,)."""
+    """The state of a person: filter, motion, last keypoints (K, 2), which were confident (K,), and total movement (2,)."""
 
     euro: OneEuroFilter
     motion: BodyMotion
-    way: Floats
+    offset: Floats
     keypoints: Floats
-    sure: NDArray[np.bool_]
+    confident: NDArray[np.bool_]
     time: float
 
-    def move(self, keypoints: Floats, sure: NDArray[np.bool_], time: float) -> _Person:
-        """Go on to the next frame."""
-        common, step = sure & self.sure, time - self.time
+    def move(self, keypoints: Floats, confident: NDArray[np.bool_], time: float) -> _Person:
+        """Return the state after the next frame."""
+        common, step = confident & self.confident, time - self.time
         motion = self.motion.measure(self.keypoints[common], keypoints[common], step)
-        return _Person(self.euro, motion, self.way + motion.velocity * step, keypoints, sure, time)
+        return _Person(self.euro, motion, self.offset + motion.velocity * step, keypoints, confident, time)
 
 
 class PoseSmoother:
-    """Filter the keypoints of everybody on their own, people being told apart by their `instance_ids`.
+    """Filter the keypoints of each person, identified by `instance_ids`.
 
-    What is filtered is how keypoints move against the person, who may walk: the way of the whole person is taken off before and
-    added again after, so that walking makes nobody lag. Speed is measured in sizes of the person (square root of the area of the
-    box), so that near and far people are treated alike. A keypoint below the score threshold is passed on as it is.
+    The movement of the whole person is subtracted before the filter and added after it, so that walking causes no lag. Speed is
+    measured in sizes of the person (square root of the area of the box), so that near and far persons are treated alike. A
+    keypoint below the score threshold is returned unchanged.
 
     Args:
         min_cutoff: as for `OneEuroFilter`.
-        beta: hertz for each size of the person in a second.
+        beta: hertz per size of the person and second.
         derivative_cutoff: as for `OneEuroFilter`.
         score_threshold: keypoints with a lower score are not filtered.
-        max_gap: seconds after which a person or a keypoint that was missing begins anew.
+        max_gap: seconds after which a person or a keypoint that was missing starts anew.
 
     Raises:
         ValueError: if a number is out of range.
@@ -147,14 +147,14 @@ class PoseSmoother:
         """Filter the poses of one frame.
 
         Args:
-            poses: with an `instance_ids` that is the person's own in every frame, as `OksTracker` gives it.
+            poses: with the same `instance_ids` for a person in every frame, as `OksTracker` gives them.
             time: of the frame in seconds.
 
         Returns:
             The poses with filtered keypoints.
 
         Raises:
-            ValueError: if the time has not gone on, or two poses have one id.
+            ValueError: if the time has not increased, or two poses have one id.
         """
         ids = poses.instance_ids.tolist()
         if len(set(ids)) < len(ids):
@@ -163,20 +163,23 @@ class PoseSmoother:
             number: person for number, person in self._people.items() if time - person.time <= self._max_gap
         }
         keypoints = poses.keypoints.copy()
-        sure = poses.keypoint_scores >= self._score_threshold
+        confident = poses.keypoint_scores >= self._score_threshold
         for row, number in enumerate(ids):
             raw, scale = poses.keypoints[row], max(float(np.sqrt(poses.area[row])), 1.0)
             known = self._people.get(number)
             if known is None:
-                person = _Person(self._new_filter(), BodyMotion(), np.zeros(2), raw, sure[row], time)
+                person = _Person(self._new_filter(), BodyMotion(), np.zeros(2), raw, confident[row], time)
             else:
-                person = known.move(raw, sure[row], time)
-            steady = person.euro(np.where(sure[row, :, None], raw - person.way, np.nan), time, scale=scale) + person.way
+                person = known.move(raw, confident[row], time)
+            steady = (
+                person.euro(np.where(confident[row, :, None], raw - person.offset, np.nan), time, scale=scale)
+                + person.offset
+            )
             keypoints[row] = np.where(np.isnan(steady), raw, steady)
             self._people[number] = person
         return replace(poses, keypoints=keypoints)
 
 
 def _weight(cutoff: Floats | float, step: Floats) -> Floats:
-    """The share of the new value (algorithm 3): 1 / (1 + tau / T) with tau = 1 / (2 pi cutoff)."""
+    """Return the share of the new value (algorithm 3): 1 / (1 + tau / T) with tau = 1 / (2 pi cutoff)."""
     return np.asarray(1.0 / (1.0 + 1.0 / (2.0 * np.pi * cutoff * step)))

@@ -1,9 +1,8 @@
-"""Give people the same number in every frame, by the OKS between their poses.
+"""Give each person the same number in every frame, by the OKS between their poses.
 
 As the SimpleBaseline paper tracks on PoseTrack: each pose of a frame is compared with the poses of the frames before, moved to
-where they would be by now, and pairs are made greedily; boxes for the next frame come from the moved poses too, so that somebody
-whom the detector misses for a while is not lost. The paper moves poses by optical flow; here they move on as fast as the person
-last did.
+their expected places, and pairs are made greedily. Boxes for the next frame come from the moved poses too, so that a person whom
+the detector misses for a while is not lost. The paper moves poses by optical flow; here they go on at their last velocity.
 Source: B. Xiao, H. Wu, Y. Wei, Simple Baselines for Human Pose Estimation and Tracking, ECCV 2018, section 3.
 
 Legend of the shapes: T tracks, N poses, K keypoints, P pairs.
@@ -12,7 +11,7 @@ Legend of the shapes: T tracks, N poses, K keypoints, P pairs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -21,48 +20,48 @@ from numpy.typing import NDArray
 from hrpose.metrics.functional.oks import Floats, keypoint_variances, oks_pairs
 from hrpose.structures import GroundTruth, Poses
 from hrpose.tracking.assignment import MATCHERS
-from hrpose.tracking.motion import BodyMotion
 
 _COMMON = 3  # keypoints that two poses must both show to be compared, unless one of them shows fewer
 _MARGIN = 0.15  # of a propagated box on every side, in extents of the keypoints (the paper enlarges by 15 %)
+_MEMORY = 0.15  # seconds over which speeds are averaged: a few frames
 
 
 @dataclass(frozen=True, eq=False)
 class _Track:
-    """What is known of somebody.
+    """The last observation of a person.
 
     Attributes:
-        number: theirs.
-        keypoints: (K, 2) where they were last seen.
-        sure: (K,) whether the score of the keypoint was high enough.
-        area: of their box in square pixels.
-        bbox_score: of the box that they were last found in; a propagated box passes it on, so it is the detector's last score.
-        motion: as a whole.
-        time: when they were last seen, in seconds.
+        number: of the person.
+        keypoints: (K, 2) at the last observation.
+        confident: (K,) whether the score of the keypoint was high enough.
+        area: of the box in square pixels.
+        bbox_score: of the last box; a propagated box passes it on, so it is the detector's last score.
+        motion: of the person as a whole.
+        time: of the last observation, in seconds.
     """
 
     number: int
     keypoints: Floats
-    sure: NDArray[np.bool_]
+    confident: NDArray[np.bool_]
     area: float
     bbox_score: float
     motion: BodyMotion
     time: float
 
     def at(self, time: float) -> Floats:
-        """Give the keypoints (K, 2) as they would be at a time if the person went on alike."""
+        """Return the keypoints (K, 2) expected at a time if the motion goes on."""
         return self.keypoints + self.motion.velocity * (time - self.time)
 
 
 class OksTracker:
-    """Number people through a video.
+    """Number the persons of a video.
 
     Args:
         sigmas: (K,) of the skeleton.
-        matcher: "greedy", as in the paper, or "hungarian", which makes the sum of all OKS the largest.
+        matcher: "greedy", as in the paper, or "hungarian", which maximises the sum of all OKS.
         min_oks: least OKS between the moved pose of a person and a pose of the frame; areas are those of padded boxes, so this is
             more lenient than COCO's thresholds.
-        max_gap: seconds for which somebody who is not seen keeps their number.
+        max_gap: seconds after which a person who is not observed is forgotten.
         score_threshold: keypoints with a lower score are not compared.
 
     Raises:
@@ -95,52 +94,52 @@ class OksTracker:
 
     @property
     def num_people(self) -> int:
-        """How many people have got a number so far; numbers go from 1."""
+        """Number of persons so far; their numbers go from 1."""
         return self._num_people
 
     def update(self, poses: Poses, time: float) -> Poses:
-        """Number the people of the next frame.
+        """Number the persons of the next frame.
 
         Args:
-            poses: everybody once; see `hrpose.metrics.functional.oks_nms` for poses that repeat each other.
+            poses: one per person; see `hrpose.metrics.functional.oks_nms` for duplicates.
             time: of the frame in seconds.
 
         Returns:
-            The poses, with the numbers of the people as `instance_ids`.
+            The poses, with the numbers of the persons as `instance_ids`.
 
         Raises:
-            ValueError: if the time has not gone on, or the poses have another number of keypoints than there are sigmas.
+            ValueError: if the time has not increased, or the number of keypoints is not that of the sigmas.
         """
         if not time > self._time:
             raise ValueError(f"Expected a time later than {self._time:g} s, but got {time:g} s.")
         self._time = time
         self._tracks = self._remembered(time)
-        sure = poses.keypoint_scores >= self._score_threshold
-        rows, columns = self._match(self._similarity(self._tracks, poses, sure, time), self._min_oks)
+        confident = poses.keypoint_scores >= self._score_threshold
+        rows, columns = self._match(self._similarity(self._tracks, poses, confident, time), self._min_oks)
         known = dict(zip(columns.tolist(), rows.tolist(), strict=True))
-        seen = []
+        observed = []
         for row in range(len(poses)):
             before = self._tracks[known[row]] if row in known else None
             if before is None:
                 self._num_people += 1
-            seen.append(_observe(before, poses[[row]], sure[row], time, self._num_people))
-        self._tracks = [track for row, track in enumerate(self._tracks) if row not in known.values()] + seen
-        return replace(poses, instance_ids=np.array([track.number for track in seen], np.int64))
+            observed.append(_observe(before, poses[[row]], confident[row], time, self._num_people))
+        self._tracks = [track for row, track in enumerate(self._tracks) if row not in known.values()] + observed
+        return replace(poses, instance_ids=np.array([track.number for track in observed], np.int64))
 
     def propagate(self, time: float) -> tuple[Floats, Floats]:
-        """Give boxes where the people of the frames before would be at a time.
+        """Return the boxes expected at a time for the persons of the frames before.
 
         Args:
             time: of the next frame in seconds.
 
         Returns:
-            (T, 4) xywh in pixels and (T,) scores, each that of the box in which the person was last found: the detector's, or
-            1 without a detector. Whoever shows fewer than three keypoints has no box.
+            (T, 4) xywh in pixels and (T,) scores, each that of the last detected box, or 1 without a detector. Persons with fewer
+            than three confident keypoints have no box.
         """
         boxes, scores = np.zeros((0, 4)), []
         for track in self._remembered(time):
-            if track.sure.sum() >= _COMMON:
-                points = track.at(time)[track.sure]
+            if track.confident.sum() >= _COMMON:
+                points = track.at(time)[track.confident]
                 low, high = points.min(axis=0), points.max(axis=0)
                 margin = _MARGIN * np.maximum(high - low, 1.0)
                 boxes = np.concatenate([boxes, [np.concatenate([low - margin, high - low + 2 * margin])]])
@@ -148,27 +147,27 @@ class OksTracker:
         return boxes, np.array(scores, np.float64)
 
     def missing(self, poses: Poses, time: float) -> Floats:
-        """Give where the people of the frames before whom no pose matches would be at a time; nothing is updated.
+        """Return the expected places of the persons of the frames before that match no pose; nothing is updated.
 
         Args:
             poses: of the next frame, as for `update`.
             time: of that frame in seconds.
 
         Returns:
-            (L, 2) the middle of each person's keypoints in pixels, of those that are compared if there are any.
+            (L, 2) the mean of each person's keypoints in pixels, of the confident ones if there are any.
         """
         tracks = self._remembered(time)
-        sure = poses.keypoint_scores >= self._score_threshold
-        rows, _ = self._match(self._similarity(tracks, poses, sure, time), self._min_oks)
+        confident = poses.keypoint_scores >= self._score_threshold
+        rows, _ = self._match(self._similarity(tracks, poses, confident, time), self._min_oks)
         lost = [track for row, track in enumerate(tracks) if row not in rows]
-        shown = [track.at(time)[track.sure if track.sure.any() else slice(None)] for track in lost]
+        shown = [track.at(time)[track.confident if track.confident.any() else slice(None)] for track in lost]
         return np.array([points.mean(axis=0) for points in shown]).reshape(-1, 2)
 
     def _remembered(self, time: float) -> list[_Track]:
-        """The people who were seen less than `max_gap` ago."""
+        """Return the tracks observed less than `max_gap` ago."""
         return [track for track in self._tracks if time - track.time <= self._max_gap]
 
-    def _similarity(self, tracks: Sequence[_Track], poses: Poses, sure: NDArray[np.bool_], time: float) -> Floats:
+    def _similarity(self, tracks: Sequence[_Track], poses: Poses, confident: NDArray[np.bool_], time: float) -> Floats:
         """Compare moved tracks with poses by the keypoints that both show: (T, N) OKS."""
         if poses.keypoints.shape[1:] != (len(self._variances), 2):
             raise ValueError(
@@ -177,7 +176,7 @@ class OksTracker:
         if not tracks or not len(poses):
             return np.zeros((len(tracks), len(poses)))
         row, column = np.indices((len(tracks), len(poses))).reshape(2, -1)
-        shown = np.stack([track.sure for track in tracks])[row], sure[column]
+        shown = np.stack([track.confident for track in tracks])[row], confident[column]
         common = shown[0] & shown[1]
         nothing = np.zeros(len(row), np.int64)
         pairs = GroundTruth(
@@ -197,11 +196,39 @@ class OksTracker:
         return similarity.reshape(len(tracks), len(poses))
 
 
-def _observe(before: _Track | None, pose: Poses, sure: NDArray[np.bool_], time: float, number: int) -> _Track:
-    """Note a pose, one row, of somebody known, or of somebody new who gets the number."""
+def _observe(before: _Track | None, pose: Poses, confident: NDArray[np.bool_], time: float, number: int) -> _Track:
+    """Return the track after a pose (one row) of a known person, or of a new one with the number."""
     keypoints, motion = pose.keypoints[0], BodyMotion()
     if before is not None:
-        common = sure & before.sure
+        common = confident & before.confident
         number = before.number
         motion = before.motion.measure(before.keypoints[common], keypoints[common], time - before.time)
-    return _Track(number, keypoints, sure, float(pose.area[0]), float(pose.bbox_scores[0]), motion, time)
+    return _Track(number, keypoints, confident, float(pose.area[0]), float(pose.bbox_scores[0]), motion, time)
+
+
+@dataclass(frozen=True, eq=False)
+class BodyMotion:
+    """The velocity of a person as a whole, from noisy keypoints; the median makes limbs and wrong keypoints hardly matter.
+
+    Attributes:
+        velocity: (2,) pixels per second.
+        num_steps: number of measurements.
+    """
+
+    velocity: Floats = field(default_factory=lambda: np.zeros(2))
+    num_steps: int = 0
+
+    def measure(self, before: Floats, after: Floats, step: float) -> BodyMotion:
+        """Return the motion after another step.
+
+        Args:
+            before: (n, 2) keypoints in pixels; none leaves the motion unchanged.
+            after: (n, 2) the same ones `step` seconds later.
+            step: seconds.
+        """
+        if not len(before):
+            return self
+        measured = np.median(after - before, axis=0) / step
+        num_steps = self.num_steps + 1
+        share = max(1 / num_steps, 1 - float(np.exp(-step / _MEMORY)))
+        return BodyMotion(self.velocity + share * (measured - self.velocity), num_steps)

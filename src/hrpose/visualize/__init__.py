@@ -1,20 +1,15 @@
 """Draw poses, heatmaps, sheets of pictures and training curves: uint8 RGB arrays in, uint8 RGB arrays out."""
 
-from hrpose.visualize.callouts import draw_callouts, draw_numbers
 from hrpose.visualize.curves import draw_curves
-from hrpose.visualize.heatmaps import draw_heatmaps
-from hrpose.visualize.painter import PosePainter
 from hrpose.visualize.pictures import save_image, tile
-from hrpose.visualize.poses import draw_poses
-from hrpose.visualize.sheets import draw_crop_sheet, draw_pose_sheet
+from hrpose.visualize.poses import PosePainter, draw_poses
+from hrpose.visualize.sheets import draw_crop_sheet, draw_heatmaps, draw_pose_sheet
 
 __all__ = [
     "PosePainter",
-    "draw_callouts",
     "draw_crop_sheet",
     "draw_curves",
     "draw_heatmaps",
-    "draw_numbers",
     "draw_pose_sheet",
     "draw_poses",
     "save_image",

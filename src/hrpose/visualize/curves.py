@@ -1,4 +1,4 @@
-"""Draw how a training went."""
+"""Draw training curves."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ _INK, _FAINT = "#22262d", "#8a919c"
 def draw_curves(history: Mapping[str, Curve]) -> Image:
     """Draw training curves: losses in one panel, AP, PCKh and other scores in a second one if there are any.
 
-    The losses stand on a logarithmic scale if all are positive; each curve is labelled with its last value, a score with
-    its best one.
+    The losses have a logarithmic scale if all are positive. A loss is labelled with its last value, a score also with its best
+    one.
 
     Args:
-        history: name -> points (step, value); a name that says "loss" is a loss, and values that are not finite leave a
-            gap.
+        history: name -> points (step, value); a name that contains "loss" is a loss. Values that are not finite leave a gap.
 
     Returns:
         (H, W, 3) uint8 RGB.

@@ -1,4 +1,4 @@
-"""What every drawing shares: the check of a picture, its size, text on it, many on one, and the way to disk."""
+"""What all drawings share: colours, the check of an image, resizing, text, tiling and writing to disk."""
 
 from __future__ import annotations
 
@@ -12,24 +12,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.files import write_atomically
-from hrpose.visualize.colours import INK, PAPER, Colour
+from hrpose.skeletons import Skeleton
 
 Image = NDArray[np.uint8]
 
-_SHEET_ASPECT = 1.5  # width / height that a sheet is given if it can be
+_SHEET_ASPECT = 1.5  # width / height of a sheet, approximately
+_GAP = 8  # pixels between the images of a sheet and around them
 _ENCODINGS: dict[str, list[int]] = {
     ".png": [],
     ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 92],
     ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, 92],
 }
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+Colour = tuple[float, float, float]
+
+INK: Colour = (22, 24, 29)
+PAPER: Colour = (250, 248, 243)
+SIDE_COLOURS: dict[str, Colour] = {"left": (72, 160, 234), "right": (246, 146, 62), "middle": (134, 205, 152)}
+_PEOPLE: tuple[Colour, ...] = (  # dark enough for light letters; neighbours differ
+    *((176, 58, 46), (31, 97, 141), (25, 111, 61), (125, 60, 152), (156, 100, 12)),
+    *((17, 122, 101), (148, 49, 98), (71, 84, 103), (110, 71, 40), (58, 63, 158)),
+)
+_SCORES = (0.0, 0.5, 1.0)
+_SCORE_COLOURS = ((70, 22, 92), (222, 88, 122), (255, 247, 224))  # plum, rose, cream: darker is less sure
 
 
 def check_image(image: Image) -> Image:
     """Return the image.
 
     Raises:
-        ValueError: if it is not uint8 RGB; says what came and how to mend it.
+        ValueError: if it is not uint8 RGB.
     """
     array = np.asarray(image)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
@@ -49,10 +61,10 @@ def resize(image: Image, size: tuple[int, int]) -> Image:
 
 
 def scale_points(points: NDArray[Any], factor: NDArray[Any] | float) -> NDArray[np.float64]:
-    """Move points (..., 2) along with a picture that is resized by one factor, or by one in x and one in y (2,).
+    """Move points (..., 2) with an image that is resized by one factor, or by one in x and one in y (2,).
 
     Convention:
-        Whole numbers are centers of pixels, so the border of the picture lies at -0.5.
+        Whole numbers are centers of pixels, so the border of the image lies at -0.5.
     """
     return np.asarray((np.asarray(points, np.float64) + 0.5) * factor - 0.5, np.float64)
 
@@ -62,23 +74,8 @@ def text_height(canvas: Image) -> int:
     return max(8, round(0.016 * float(max(canvas.shape[:2]))))
 
 
-def text_width(text: str, height: int) -> int:
-    """Measure a line in pixels, without a plate, for capital letters of that height."""
-    thickness = max(1, round(height / 9))
-    size = cv2.getFontScaleFromHeight(_FONT, height, thickness)
-    return int(cv2.getTextSize(text, _FONT, size, thickness)[0][0])
-
-
-def write_line(canvas: Image, text: str, place: tuple[float, float], height: int, colour: Colour = INK) -> None:
-    """Write a line without a plate; `place` is its left end, half way up the capital letters."""
-    thickness = max(1, round(height / 9))
-    size = cv2.getFontScaleFromHeight(_FONT, height, thickness)
-    start = (round(place[0]), round(place[1] + height / 2))
-    cv2.putText(canvas, text, start, _FONT, size, colour, thickness, cv2.LINE_AA)
-
-
 def write_text(canvas: Image, text: str, corner: tuple[float, float], height: int, *, ground: Colour = INK) -> None:
-    """Write a line on a plate into the canvas; the plate's lower left corner is moved inside if need be."""
+    """Write a line on a plate into the canvas; the plate's lower left corner is moved inside if necessary."""
     thickness = max(1, round(height / 9))
     size = cv2.getFontScaleFromHeight(_FONT, height, thickness)
     (width, _), below = cv2.getTextSize(text, _FONT, size, thickness)
@@ -91,63 +88,33 @@ def write_text(canvas: Image, text: str, corner: tuple[float, float], height: in
     cv2.putText(canvas, text, place, _FONT, size, PAPER, thickness, cv2.LINE_AA)
 
 
-def tile(
-    images: Sequence[Image], *, columns: int | None = None, gap: int = 8, captions: Sequence[str] | None = None
-) -> Image:
-    """Put pictures on one sheet, row by row; each is centred, unscaled, in a cell of the size of the largest.
+def tile(images: Sequence[Image]) -> Image:
+    """Put images on one sheet, row by row; each is centred, unscaled, in a cell of the size of the largest.
 
     Args:
         images: (H, W, 3) uint8 RGB of any sizes.
-        columns: how many in a row; by default as many as make the sheet about half as wide again as high.
-        gap: pixels between pictures and around them.
-        captions: a text for each picture, written under it.
 
     Returns:
-        (H, W, 3) uint8 RGB.
+        (H, W, 3) uint8 RGB, about half as wide again as high.
 
     Raises:
-        ValueError: if there are no pictures, an image is not uint8 RGB, columns are not positive, the gap is negative, or
-            there is another number of captions.
+        ValueError: if there are no images, or one is not uint8 RGB.
     """
     if len(images) == 0:
-        raise ValueError("Expected at least one picture to put on a sheet, but got none.")
-    if captions is not None and len(captions) != len(images):
-        raise ValueError(f"Expected {len(images)} captions, one a picture, but got {len(captions)}.")
-    if gap < 0 or (columns is not None and columns < 1):
-        raise ValueError(f"Expected at least one column and no negative gap, but got {columns} and {gap}.")
-    height = max(check_image(image).shape[0] for image in images)
-    width = max(image.shape[1] for image in images)
-    letters = max(8, round(0.03 * max(height, width)))
-    footer = 3 * letters if captions is not None else 0
-    columns = min(columns or _columns(len(images), (width + gap) / (height + footer + gap)), len(images))
-    rows = math.ceil(len(images) / columns)
-    sheet = blank(rows * (height + footer + gap) + gap, columns * (width + gap) + gap)
+        raise ValueError("Expected at least one image to put on a sheet, but got none.")
+    height = max(check_image(image).shape[0] for image in images) + _GAP
+    width = max(image.shape[1] for image in images) + _GAP
+    columns = _columns(len(images), width / height)
+    sheet = np.full((-(-len(images) // columns) * height + _GAP, columns * width + _GAP, 3), INK, np.uint8)
     for index, image in enumerate(images):
-        top = gap + index // columns * (height + footer + gap)
-        left = gap + index % columns * (width + gap)
-        paste(sheet, image, top + (height - image.shape[0]) // 2, left + (width - image.shape[1]) // 2)
-        if captions is not None:
-            cell = sheet[top + height : top + height + footer, left : left + width]
-            write_text(cell, captions[index], (0, footer), letters)
+        top = index // columns * height + (height + _GAP - image.shape[0]) // 2
+        left = index % columns * width + (width + _GAP - image.shape[1]) // 2
+        sheet[top : top + image.shape[0], left : left + image.shape[1]] = image
     return sheet
 
 
-def blank(height: int, width: int) -> Image:
-    """Make an empty sheet."""
-    return np.full((height, width, 3), INK, np.uint8)
-
-
-def paste(sheet: Image, image: Image, top: int, left: int) -> None:
-    """Put a picture on the sheet."""
-    sheet[top : top + image.shape[0], left : left + image.shape[1]] = image
-
-
 def save_image(path: str | Path, image: Image) -> None:
-    """Write a picture; the suffix of the file (.png, .jpg, .jpeg) chooses the format, folders are made.
-
-    Args:
-        path: where to.
-        image: (H, W, 3) uint8 RGB.
+    """Write an image; the suffix of the file (.png, .jpg, .jpeg) chooses the format, folders are created.
 
     Raises:
         ValueError: if the image is not uint8 RGB, or the suffix is of no known format.
@@ -162,10 +129,32 @@ def save_image(path: str | Path, image: Image) -> None:
 
 
 def _columns(count: int, cell_aspect: float) -> int:
-    """Find the number of columns whose sheet comes nearest to the wanted shape, and prefer full rows."""
+    """Return the number of columns whose sheet is nearest to the target aspect ratio, and prefer full rows."""
 
     def unlikeness(columns: int) -> float:
         rows = math.ceil(count / columns)
         return abs(math.log(columns * cell_aspect / rows / _SHEET_ASPECT)) + (rows * columns - count) / count
 
     return min(range(1, count + 1), key=unlikeness)
+
+
+def keypoint_colours(skeleton: Skeleton) -> list[Colour]:
+    """Return the colour of the side of each keypoint."""
+    return [SIDE_COLOURS[side] for side in skeleton.sides]
+
+
+def limb_colours(skeleton: Skeleton) -> list[Colour]:
+    """Return the colour of the side of each edge: one that joins a side to the middle belongs to the side."""
+    pairs = [{skeleton.sides[start], skeleton.sides[end]} - {"middle"} for start, end in skeleton.edges]
+    return [SIDE_COLOURS[pair.pop() if len(pair) == 1 else "middle"] for pair in pairs]
+
+
+def person_colours(numbers: NDArray[np.integer[Any]]) -> list[Colour]:
+    """Return a colour for each number (N,): the same person has the same one in every frame of a video."""
+    return [_PEOPLE[(int(number) - 1) % len(_PEOPLE)] for number in numbers]
+
+
+def score_colours(scores: NDArray[Any]) -> NDArray[np.float64]:
+    """Return a colour (..., 3) for each score (...), from plum for 0 to cream for 1; scores beyond are clipped."""
+    channels = [np.interp(scores, _SCORES, channel) for channel in zip(*_SCORE_COLOURS, strict=True)]
+    return np.stack(channels, axis=-1)

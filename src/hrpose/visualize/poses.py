@@ -1,4 +1,4 @@
-"""Draw people on a photo: limbs coloured by side, dots by score, both as thick as the person is large."""
+"""Draw instances on an image: limbs coloured by side, dots by score, line width by the size of the instance."""
 
 from __future__ import annotations
 
@@ -14,8 +14,19 @@ from numpy.typing import NDArray
 from hrpose.media.load import ImageSource, load_image
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Poses
-from hrpose.visualize.colours import INK, PAPER, Colour, keypoint_colours, limb_colours, score_colours
-from hrpose.visualize.pictures import Image, check_image, text_height, write_text
+from hrpose.visualize.pictures import (
+    INK,
+    PAPER,
+    Colour,
+    Image,
+    check_image,
+    keypoint_colours,
+    limb_colours,
+    person_colours,
+    score_colours,
+    text_height,
+    write_text,
+)
 
 _SHIFT = 4  # fractional bits of a coordinate in OpenCV's drawing
 _SPILL = 0.65  # pixels by which OpenCV's antialiasing widens a polygon on every side
@@ -33,29 +44,29 @@ def draw_poses(
     labels: Sequence[str] | None = None,
     label_colours: Sequence[Colour] | None = None,
 ) -> Image:
-    """Draw people on a copy of a photo.
+    """Draw poses on a copy of an image.
 
-    A limb is blue on the person's left, orange on the right, green in the middle. A dot has the colour of its side; its heart
-    goes from plum to cream as the score goes from 0 to 1, and is hollow if the keypoint is occluded. Left out are keypoints
-    that are unlabelled, below the threshold, not finite or outside the photo, and limbs that end there.
+    A limb is blue on the left side, orange on the right, green in the middle. A dot has the colour of its side; its heart goes
+    from plum to cream as the score goes from 0 to 1, and is dark if the keypoint is occluded. Left out are keypoints that are
+    unlabelled, below the threshold, not finite or outside the image, and limbs that end there.
 
     Args:
         image: (H, W, 3) uint8 RGB, or any other form that `load_image` takes, such as a path.
-        poses: estimated poses, or keypoints (N, K, 2) in pixels of the image, or (K, 2) for one person.
+        poses: estimated poses, or keypoints (N, K, 2) in pixels of the image, or (K, 2) for one instance.
         skeleton: names and edges of the K keypoints; None takes that of the poses.
         visibility: (N, K) or (K,): 0 unlabelled, 1 occluded, 2 visible; by default all are visible.
         scores: (N, K) or (K,) confidence of each keypoint; by default those of the poses.
         score_threshold: keypoints with a lower score are left out.
         bboxes: (N, 4) x, y, width, height in pixels, drawn as frames.
-        labels: N texts, one beside each person.
-        label_colours: N colours of the plates that the labels stand on; all are dark by default.
+        labels: N texts, one beside each instance.
+        label_colours: N colours of the plates behind the labels; all are dark by default.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: if the image is not uint8 RGB, a shape does not fit the skeleton or the number of people, or no skeleton
-            is known.
+        ValueError: if the image is not uint8 RGB, a shape does not fit the skeleton or the number of instances, or no skeleton is
+            known.
     """
     skeleton = skeleton or (poses.skeleton if isinstance(poses, Poses) else None)
     if skeleton is None:
@@ -64,24 +75,26 @@ def draw_poses(
     keypoints = poses.keypoints if isinstance(poses, Poses) else np.asarray(poses, np.float64)
     scores = poses.keypoint_scores if isinstance(poses, Poses) and scores is None else scores
     points = _checked_keypoints(keypoints, skeleton)
-    seen = _per_keypoint("visibility", visibility, points.shape[:2], 2.0)
-    sure = None if scores is None else _per_keypoint("scores", scores, points.shape[:2], 0.0)
+    labelled = _per_keypoint("visibility", visibility, points.shape[:2], 2.0)
+    confidence = None if scores is None else _per_keypoint("scores", scores, points.shape[:2], 0.0)
     boxes = _checked_boxes(bboxes, len(points))
     grounds = list(label_colours) if label_colours is not None else [INK] * len(points)
     if len(labels if labels is not None else points) != len(points) or len(grounds) != len(points):
         raise ValueError(
-            f"Expected argument `labels` to be {len(points)} texts, one a person, but got {len(labels or ())} "
+            f"Expected argument `labels` to be {len(points)} texts, one per instance, but got {len(labels or ())} "
             f"and {len(grounds)} colours."
         )
     shown = ((points > -0.5) & (points < np.array(canvas.shape[1::-1]) - 0.5)).all(axis=-1)  # false for NaN too
-    shown &= seen > 0
-    if sure is not None:
-        shown &= sure >= score_threshold
+    shown &= labelled > 0
+    if confidence is not None:
+        shown &= confidence >= score_threshold
     for row in range(len(points)):
         width = _limb_width(points[row][shown[row]], canvas)
         if boxes is not None:
             _draw_frame(canvas, boxes[row], width)
-        person = _Person(points[row], shown[row], seen[row] == 1, None if sure is None else sure[row], width)
+        person = _Person(
+            points[row], shown[row], labelled[row] == 1, None if confidence is None else confidence[row], width
+        )
         _draw_limbs(canvas, person, skeleton)
         _draw_dots(canvas, person, skeleton)
     for row, label in enumerate(labels or ()):
@@ -91,7 +104,7 @@ def draw_poses(
 
 @dataclass(frozen=True, eq=False)
 class _Person:
-    """One person to be drawn: (K, 2) points, (K,) marks, and the width of a limb in pixels."""
+    """One instance to draw: (K, 2) points, (K,) marks, and the width of a limb in pixels."""
 
     points: NDArray[np.float64]
     shown: NDArray[np.bool_]
@@ -123,7 +136,9 @@ def _per_keypoint(
         return np.full(shape, default)
     array = np.nan_to_num(np.asarray(values, np.float64))
     if array.shape not in (shape, shape[1:] if shape[0] == 1 else shape):
-        raise ValueError(f"Expected argument `{name}` to be {shape}, one a keypoint, but got the shape {array.shape}.")
+        raise ValueError(
+            f"Expected argument `{name}` to be {shape}, one per keypoint, but got the shape {array.shape}."
+        )
     return array.reshape(shape)
 
 
@@ -134,13 +149,13 @@ def _checked_boxes(bboxes: NDArray[Any] | None, count: int) -> NDArray[np.float6
     array = array[None] if array.ndim == 1 else array
     if array.shape != (count, 4):
         raise ValueError(
-            f"Expected argument `bboxes` to be ({count}, 4), one a person, but got the shape {array.shape}."
+            f"Expected argument `bboxes` to be ({count}, 4), one per instance, but got the shape {array.shape}."
         )
     return array
 
 
 def _limb_width(points: NDArray[np.float64], canvas: Image) -> float:
-    """Choose the width of a person's limbs in pixels by the extent of the keypoints (n, 2): about 1 %, 2 % of a tiny one."""
+    """Return the width of the limbs in pixels from the extent of the keypoints (n, 2): about 1 %, 2 % of a tiny one."""
     extent = float(np.hypot(*np.ptp(points, axis=0))) if len(points) else 0.0
     return max(min(0.02 * extent, 0.01 * extent + 1.2), 0.0016 * float(max(canvas.shape[:2])), 1.4)
 
@@ -219,3 +234,45 @@ def _draw_disc(canvas: Image, center: NDArray[np.float64], radius: float, colour
 def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
     """Turn pixels into OpenCV's fixed-point coordinates."""
     return np.round(points * (1 << _SHIFT)).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class PosePainter:
+    """Draw poses on their images, all in one style.
+
+    Attributes:
+        labels: whether to write the instance ids of a video, or on single images the scores. None writes ids only.
+        boxes: whether to frame the boxes of the crops.
+        min_score: instances with a lower score are left out.
+        min_keypoint_score: keypoints with a lower score are left out.
+    """
+
+    labels: bool | None = None
+    boxes: bool = False
+    min_score: float = 0.2
+    min_keypoint_score: float = 0.2
+
+    def __call__(self, image: Image, poses: Poses, skeleton: Skeleton, *, numbered: bool = False) -> Image:
+        """Draw poses on a copy of an image (H, W, 3) uint8 RGB.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            poses: the poses of the image.
+            skeleton: names and edges of the keypoints.
+            numbered: whether `instance_ids` identify the instances, as in a video.
+        """
+        shown = poses[poses.scores >= self.min_score]
+        texts = (
+            [str(number) for number in shown.instance_ids] if numbered else [f"{score:.2f}" for score in shown.scores]
+        )
+        labelled = numbered if self.labels is None else self.labels
+        bbox = shown.bbox if shown.bbox is not None else np.hstack([shown.center - shown.scale / 2, shown.scale])
+        return draw_poses(
+            image,
+            shown,
+            skeleton,
+            score_threshold=self.min_keypoint_score,
+            bboxes=bbox if self.boxes else None,
+            labels=texts if labelled else None,
+            label_colours=person_colours(shown.instance_ids) if numbered else None,
+        )

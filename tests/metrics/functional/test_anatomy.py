@@ -11,7 +11,7 @@ from known_errors import inject, pairs_of_people, predict
 
 from hrpose.metrics.functional import Detections
 from hrpose.metrics.functional.anatomy import error_anatomy
-from hrpose.metrics.functional.pairs import pair_persons
+from hrpose.metrics.functional.matching import pair_persons
 from hrpose.skeletons import COCO
 
 

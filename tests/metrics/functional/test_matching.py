@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from known_errors import AREA, pairs_of_people, predict
 
-from hrpose.metrics.functional import Detections, match_detections
-from hrpose.metrics.functional.matching import OKS_THRESHOLDS, position_among_equals
+from hrpose.metrics.functional import Detections, keypoint_variances, match_detections
+from hrpose.metrics.functional.matching import OKS_THRESHOLDS, keypoint_similarity, pair_persons, position_among_equals
+from hrpose.skeletons import COCO
 from hrpose.structures import GroundTruth
 
 
@@ -107,3 +109,20 @@ def test_unknown_photos_are_told() -> None:
 def test_position_among_equals() -> None:
     assert position_among_equals(np.array([7, 5, 7, 7, 5])).tolist() == [0, 0, 1, 2, 1]
     assert position_among_equals(np.zeros(0, dtype=np.int64)).tolist() == []
+
+
+def test_everyone_is_paired_alone_or_missed() -> None:
+    truth = pairs_of_people(3)
+    keypoints = truth.keypoints.copy()
+    keypoints[2] -= 30_000
+    truth.iscrowd[5] = True
+    pairs = pair_persons(predict(truth, keypoints), truth, COCO.sigmas)
+    assert pairs.rows.tolist() == pairs.persons.tolist() == [0, 1, 3, 4]
+    assert (pairs.alone.tolist(), pairs.missed.tolist()) == ([2], [2])
+
+
+def test_keypoint_similarity_by_hand() -> None:
+    got = keypoint_similarity(
+        np.array([[[3.0, 4.0]]]), np.zeros((1, 1, 2)), np.array([AREA]), keypoint_variances([0.05])
+    )
+    assert got[0, 0] == pytest.approx(np.exp(-25 / (2 * 0.01 * AREA)), rel=1e-12)

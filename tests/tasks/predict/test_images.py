@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from hrpose.tasks.predict.images import PhotoTask, check_pictures
+from hrpose.tasks.predict.images import ImageTask, check_pictures
 
 
 def tasks(*names):
-    return [PhotoTask(Path(name), name, number) for number, name in enumerate(names, start=1)]
+    return [ImageTask(Path(name), name, number) for number, name in enumerate(names, start=1)]
 
 
 def test_photos_of_other_formats_are_drawn_beside_their_name():

@@ -1,17 +1,18 @@
 """Chunks over processes: the same chunks for any number, results in order, faults of a process are told."""
 
 import queue
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from hrpose.tasks.predict.images import PhotoResult, PhotoTask
+from hrpose.tasks.predict.images import ImageResult, ImageTask
 from hrpose.tasks.predict.settings import Settings
-from hrpose.tasks.predict.workers import _in_order, cut_chunks, jobs_of
+from hrpose.tasks.predict.workers import _in_order, cut_chunks, settings_of_processes
 
 SETTINGS = Settings(Path("x"), "auto", {}, {}, None, None, 0.9, True)
-TASKS = [PhotoTask(Path(str(number)), str(number), number) for number in range(7)]
+TASKS = [ImageTask(Path(str(number)), str(number), number) for number in range(7)]
 
 
 class Results:
@@ -32,7 +33,7 @@ class Process:
 
 
 def result(number):
-    return PhotoResult({"id": number}, [])
+    return ImageResult({"id": number}, [])
 
 
 def test_chunks_do_not_depend_on_the_number_of_processes():
@@ -44,7 +45,7 @@ def test_numbers_out_of_range_are_refused():
     with pytest.raises(ValueError, match="`chunk_size` to be at least 1, but got 0"):
         cut_chunks(TASKS, 0)
     with pytest.raises(ValueError, match="`devices` to be at least 1, but got 0"):
-        jobs_of(SETTINGS, devices=0, category_id=1, picture_dir=None)
+        settings_of_processes(SETTINGS, 0)
 
 
 def test_results_come_in_the_order_of_the_photos():
@@ -67,17 +68,16 @@ def test_a_process_that_is_killed_is_noticed():
 def test_each_process_has_a_device(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    jobs = jobs_of(SETTINGS, devices=2, category_id=1, picture_dir=None)
-    assert [job.settings.device for job in jobs] == ["cuda:0", "cuda:1"]
+    processes = settings_of_processes(SETTINGS, 2)
+    assert [own.device for own in processes] == ["cuda:0", "cuda:1"]
     with pytest.raises(ValueError, match="Expected 3 devices, but torch finds 2 GPUs here"):
-        jobs_of(SETTINGS, devices=3, category_id=1, picture_dir=None)
+        settings_of_processes(SETTINGS, 3)
     with pytest.raises(ValueError, match=r"but got 'cuda:1'\. Leave its number out"):
-        jobs_of(SETTINGS.on_device("cuda:1"), devices=2, category_id=1, picture_dir=None)
+        settings_of_processes(replace(SETTINGS, device="cuda:1"), 2)
 
 
 def test_processes_on_the_cpu_share_its_cores(monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 8)
-    jobs = jobs_of(SETTINGS.on_device("cpu"), devices=2, category_id=1, picture_dir=None)
-    assert [(job.settings.device, job.num_threads) for job in jobs] == [("cpu", 4)] * 2
-    (alone,) = jobs_of(SETTINGS, devices=1, category_id=1, picture_dir=None)
-    assert (alone.settings.device, alone.num_threads) == ("auto", None)
+    processes = settings_of_processes(replace(SETTINGS, device="cpu"), 2)
+    assert [(own.device, own.torch_threads) for own in processes] == [("cpu", 4)] * 2
+    assert settings_of_processes(SETTINGS, 1) == [SETTINGS]

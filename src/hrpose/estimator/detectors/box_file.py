@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePath
 from typing import Any
 
-from hrpose.annotations.detected_boxes import read_photo_boxes
+from hrpose.annotations.detections import read_photo_boxes
 from hrpose.errors import DataError
 from hrpose.estimator.detectors.boxes import Detections
 

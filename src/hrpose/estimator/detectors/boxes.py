@@ -13,7 +13,7 @@ from hrpose.estimator.boxes import Floats
 from hrpose.geometry import bbox_nms
 
 Image: TypeAlias = NDArray[np.uint8]
-Detections: TypeAlias = tuple[Floats, NDArray[np.float32]]
+Detections: TypeAlias = tuple[Floats, Floats]
 Detector: TypeAlias = Callable[[Image], tuple[ArrayLike, ArrayLike]]
 """Finds persons: an image (H, W, 3) uint8 RGB to boxes (N, 4), x, y, width, height in its pixels, and their scores (N,)."""
 
@@ -59,7 +59,7 @@ class BoxFilter:
         if self.nms_threshold is not None:
             rows = rows[bbox_nms(boxes[rows], sure[rows], self.nms_threshold)]
         rows = rows[: self.max_boxes]
-        return boxes[rows], sure[rows]
+        return boxes[rows], sure[rows].astype(np.float64)
 
 
 def xywh_from_xyxy(corners: ArrayLike) -> Floats:

@@ -22,13 +22,18 @@ from hrpose.metrics.functional.calibration import (
     calibrate_keypoint_scores,
     optimal_score_threshold,
 )
-from hrpose.metrics.functional.extent import enclosed_areas
-from hrpose.metrics.functional.matching import Detections, Matches, match_detections
-from hrpose.metrics.functional.oks import keypoint_variances, oks_between, oks_matrix, oks_pairs
+from hrpose.metrics.functional.matching import (
+    Detections,
+    Matches,
+    Pairs,
+    keypoint_similarity,
+    match_detections,
+    pair_persons,
+)
+from hrpose.metrics.functional.oks import enclosed_areas, keypoint_variances, oks_between, oks_matrix, oks_pairs
 from hrpose.metrics.functional.oks_nms import oks_nms, soft_oks_nms
-from hrpose.metrics.functional.pairs import Pairs, keypoint_similarity, pair_persons
 from hrpose.metrics.functional.pck import PCKH_COLUMNS, head_sizes, mean_pck, normalized_errors, pck, pckh_table
-from hrpose.metrics.functional.rescore import rescore
+from hrpose.structures import rescore
 
 __all__ = [
     "PCKH_COLUMNS",

@@ -27,9 +27,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hrpose.metrics.functional.average_precision import accumulate, summarize
-from hrpose.metrics.functional.matching import Detections, Matches, match_detections
+from hrpose.metrics.functional.matching import (
+    Detections,
+    Matches,
+    Pairs,
+    keypoint_similarity,
+    match_detections,
+    pair_persons,
+)
 from hrpose.metrics.functional.oks import Floats, Indices, keypoint_variances, oks_pairs
-from hrpose.metrics.functional.pairs import Pairs, keypoint_similarity, pair_persons
 from hrpose.structures import GroundTruth
 
 KINDS = ("unlabelled", "good", "jitter", "inversion", "swap", "miss")

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hrpose.metrics.functional.matching import Detections, Matches
+from hrpose.metrics.functional.matching import Detections, Matches, keypoint_similarity, pair_persons
 from hrpose.metrics.functional.oks import Floats, Indices, keypoint_variances
-from hrpose.metrics.functional.pairs import keypoint_similarity, pair_persons
 from hrpose.structures import GroundTruth
 
 

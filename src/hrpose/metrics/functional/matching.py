@@ -1,4 +1,4 @@
-"""Match predictions to annotated persons as the COCO keypoint protocol does: the first half of average precision.
+"""Match predictions to annotated persons as the COCO keypoint protocol does, or pair them at one low OKS for error analysis.
 
 In each photo the predictions choose in the order of their scores. Each takes the person of highest OKS that is still free and
 reaches the threshold, persons that count before persons that are to be ignored; crowds can be taken many times. Equal OKS goes
@@ -16,8 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrpose.metrics.functional.extent import may_reach
-from hrpose.metrics.functional.oks import Floats, Indices, keypoint_variances, oks_pairs
+from hrpose.metrics.functional.oks import Floats, Indices, keypoint_variances, may_reach, oks_pairs
 from hrpose.structures import GroundTruth
 
 OKS_THRESHOLDS: tuple[float, ...] = tuple(np.linspace(0.5, 0.95, 10).tolist())
@@ -29,6 +28,7 @@ AREA_RANGES: Mapping[str, tuple[float, float]] = {
     "large": (96.0**2, 1e10),
 }
 """Person sizes in square pixels, both ends included."""
+_TINY = np.spacing(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +88,23 @@ class Matches:
     area_names: tuple[str, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Predictions and the persons they stand for.
+
+    Attributes:
+        rows: (P,) the prediction of each pair, the best score first.
+        persons: (P,) its person.
+        alone: rows of the predictions that stand for nobody; those on crowds and on persons without keypoints are in neither.
+        missed: rows of the persons that no prediction stands for.
+    """
+
+    rows: Indices
+    persons: Indices
+    alone: Indices
+    missed: Indices
+
+
 def match_detections(
     detections: Detections,
     truth: GroundTruth,
@@ -142,6 +159,54 @@ def match_detections(
         num_images=len(image_ids), num_categories=len(category_ids),
         oks_thresholds=tuple(oks_thresholds), area_names=tuple(area_ranges),
     )  # fmt: skip
+
+
+def pair_persons(
+    detections: Detections, truth: GroundTruth, sigmas: ArrayLike, *, lowest: float = 0.1, max_detections: int = 20
+) -> Pairs:
+    """Pair predictions with persons as COCO matches them, at one low OKS and without regard to size.
+
+    Args:
+        detections: N predictions.
+        truth: M annotated persons, and all photos.
+        sigmas: (K,) per-keypoint constants of the skeleton.
+        lowest: OKS from which on a prediction and a person are a pair.
+        max_detections: how many predictions of a photo and category count, the best first.
+
+    Returns:
+        The pairs, and who is left.
+    """
+    matches = match_detections(
+        detections,
+        truth,
+        sigmas,
+        oks_thresholds=(lowest,),
+        area_ranges={"all": (0.0, float("inf"))},
+        max_detections=max_detections,
+    )
+    taken, ignored = matches.persons[0, 0], matches.ignored[0, 0]
+    paired = (taken >= 0) & ~ignored
+    persons = taken[paired].astype(np.int64)
+    missed = ~matches.person_ignored[0]
+    missed[persons] = False
+    return Pairs(matches.rows[paired], persons, matches.rows[(taken < 0) & ~ignored], np.flatnonzero(missed))
+
+
+def keypoint_similarity(points: Floats, places: Floats, areas: Floats, variances: Floats) -> Floats:
+    """Give exp(-d^2 / (2 var s^2)) of single keypoints: what OKS is the mean of.
+
+    Args:
+        points: (P, K, 2) in image pixels.
+        places: (P, K, 2) where they belong.
+        areas: (P,) of the persons in square pixels.
+        variances: (K,) from `keypoint_variances`.
+
+    Returns:
+        (P, K) from 0 to 1.
+    """
+    squares = np.square(points - places).sum(axis=2)
+    similarity: Floats = np.exp(-squares / variances / (areas[:, None] + _TINY) / 2)
+    return similarity
 
 
 def position_among_equals(keys: Indices) -> Indices:

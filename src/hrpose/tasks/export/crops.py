@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from hrpose.annotations.coco import read_annotations
-from hrpose.config import ConfigError, build
-from hrpose.data.crops import crop_matrices, crops_of_bboxes, empty_images, warp_crops
+from hrpose.config import ConfigError, build, plain
+from hrpose.data.crops import cut_crops
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.errors import DataError
 from hrpose.export import ExportRecord
-from hrpose.geometry import invert_affine
 from hrpose.media.images import Reading, read_image
+from hrpose.media.source import PHOTO_SUFFIXES
 from hrpose.structures import CropBatch
 from hrpose.synthetic import write_dataset
 from hrpose.weights.files import read_weight_file
@@ -28,7 +28,6 @@ from hrpose.weights.files import read_weight_file
 logger = logging.getLogger(__name__)
 
 _BATCH = 16
-_PHOTOS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -120,9 +119,11 @@ def find_photos(folder: str | Path) -> tuple[Path, ...]:
     Raises:
         ConfigError: if there are none.
     """
-    found = tuple(sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in _PHOTOS))
+    found = tuple(sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES))
     if not found:
-        raise ConfigError(f"photos: expected a folder with photos ({', '.join(_PHOTOS)}), but {folder} has none.")
+        raise ConfigError(
+            f"photos: expected a folder with photos ({', '.join(PHOTO_SUFFIXES)}), but {folder} has none."
+        )
     return found
 
 
@@ -138,20 +139,7 @@ def crop_whole(photos: Sequence[Path], record: ExportRecord) -> CropBatch:
 
 def crop_photo(photo: NDArray[np.uint8], boxes: NDArray[np.float64], record: ExportRecord) -> CropBatch:
     """Cut boxes (N, 4) x, y, width, height out of a photo (H, W, 3)."""
-    count = len(boxes)
-    crops = crops_of_bboxes(boxes, record.input_size, record.bbox_padding)
-    matrices = crop_matrices(crops, record.input_size, record.codec.grid)
-    images = empty_images(count, record.input_size)
-    warp_crops(photo, matrices, images.numpy(), range(count))
-    return CropBatch(
-        images=images,
-        image_from_input=torch.from_numpy(invert_affine(matrices)),
-        center=torch.from_numpy(np.array([crop.center for crop in crops])),
-        scale=torch.from_numpy(np.array([crop.scale for crop in crops])),
-        bbox_scores=torch.ones(count),
-        image_ids=torch.zeros(count, dtype=torch.int64),
-        instance_ids=torch.arange(count),
-    )
+    return cut_crops(photo, boxes, record.input_size, grid=record.codec.grid, padding=record.bbox_padding)
 
 
 def photo_feed(batch: CropBatch) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
@@ -187,15 +175,14 @@ def _at_hand(node: Mapping[str, Any], record: ExportRecord) -> bool:
 
 def _datamodule(cfg: DictConfig, node: Mapping[str, Any], record: ExportRecord) -> PoseDataModule:
     base = {"_target_": cfg.data["_target_"], "val_batch_size": _BATCH, "num_workers": 0}
-    plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else dict(node)
-    assert isinstance(plain, dict)
+    given = dict(plain(node))
     own: dict[str, Any] = {"bbox_padding": record.bbox_padding, "channel_order": record.channel_order}
     trained = {"upright": record.upright or None, "bit_depth": record.bit_depth}
-    own |= {name: value for name, value in trained.items() if plain.get(name) is None}
+    own |= {name: value for name, value in trained.items() if given.get(name) is None}
     missing = {
-        name: plain[name.replace("train", "val")] for name in ("train_annotations", "train_images") if name not in plain
+        name: given[name.replace("train", "val")] for name in ("train_annotations", "train_images") if name not in given
     }
-    content = OmegaConf.create({**plain, **missing, **base, **own})
+    content = OmegaConf.create({**given, **missing, **base, **own})
     datamodule: PoseDataModule = build(
         content, codec=record.codec, skeleton=record.skeleton, augment=[], pixel_transforms=None
     )

@@ -1,33 +1,37 @@
-"""hrpose predict: poses in photos, in a video or from a camera."""
+"""hrpose predict: estimate poses in images, in a video or from a camera."""
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
+import numpy as np
 from omegaconf import DictConfig
 from rich.console import Console
 
-from hrpose.annotations.detected_boxes import read_photo_boxes
-from hrpose.annotations.findings import warn_of
+from hrpose.annotations.checks import warn_of
+from hrpose.annotations.detections import read_photo_boxes
 from hrpose.annotations.image_checks import check_images, sample_images
 from hrpose.config import build
 from hrpose.errors import DataError
+from hrpose.estimator.video import TrackedFrame, track_poses
 from hrpose.files import write_atomically
-from hrpose.media.source import Photos, find_media
+from hrpose.media.source import Camera, Photos, Video, find_media
+from hrpose.media.video import VideoReader, VideoWriter
+from hrpose.progress import show_progress
 from hrpose.report.table import say
 from hrpose.tasks.predict.files import PredictionFiles
-from hrpose.tasks.predict.images import PhotoResult, PhotoTask, PhotoWorker, check_pictures, list_tasks
-from hrpose.tasks.predict.progress import show_progress
+from hrpose.tasks.predict.images import ImageResult, ImageWorker, check_pictures, list_tasks
 from hrpose.tasks.predict.settings import Settings, read_settings
-from hrpose.tasks.predict.videos import VideoOptions, predict_video
-from hrpose.tasks.predict.workers import cut_chunks, jobs_of, predict_spread
+from hrpose.tasks.predict.workers import cut_chunks, predict_chunks, settings_of_processes
 
-_SHOWN = 5  # unusable photos that are named on the screen; unusable.txt has all
+logger = logging.getLogger(__name__)
+
+_SHOWN = 5  # unusable images named on the screen; unusable.txt lists all
 
 
 class UnusablePhotosError(DataError):
@@ -37,58 +41,62 @@ class UnusablePhotosError(DataError):
 
 
 def predict(cfg: DictConfig) -> int:
-    """Estimate poses and leave pictures, result files and, on demand, a table in the run's folder.
+    """Estimate poses and write pictures, result files and optionally a table to the run's folder.
 
     Args:
         cfg: a composed and validated configuration of the verb `predict`.
 
     Returns:
-        The number of people found; in a video that of different people.
+        The number of people found; in a video the number of different people.
 
     Raises:
         UnusablePhotosError: after all others are done, if photos could not be read or their boxes do not fit.
     """
     source, folder = find_media(cfg.source), Path(cfg.paths.run)
-    settings = read_settings(cfg)
+    settings, unusable = read_settings(cfg), list[ImageResult]()
     start = time.perf_counter()
     if isinstance(source, Photos):
-        num_photos, num_people, unusable = _predict_photos(cfg, source, folder, settings)
-        _say_rate(num_photos, "photos", num_people, time.perf_counter() - start, folder)
-        if unusable:
-            reasons = [f"{result.image['file_name']}: {result.error}\n" for result in unusable]
-            with write_atomically(folder / "unusable.txt") as file:
-                file.write_text("".join(reasons), encoding="utf-8")
-            raise UnusablePhotosError(_explain(reasons, num_photos))
-        return num_people
-    num_frames, num_people = predict_video(source, folder, settings, _video_options(cfg))
-    _say_rate(num_frames, "frames", num_people, time.perf_counter() - start, folder)
+        unit, count = "photos", len(source)
+        num_people, unusable = predict_images(cfg, source, settings)
+    else:
+        unit = "frames"
+        count, num_people = predict_video(cfg, source, settings)
+    rate = count / (time.perf_counter() - start)
+    say(Console(), f"{count} {unit}, {num_people} people, {rate:.1f} {unit}/s, in {folder}")
+    if unusable:
+        reasons = [f"{result.image['file_name']}: {result.error}\n" for result in unusable]
+        with write_atomically(folder / "unusable.txt") as file:
+            file.write_text("".join(reasons), encoding="utf-8")
+        raise UnusablePhotosError(_explain(reasons, count))
     return num_people
 
 
-def _predict_photos(
-    cfg: DictConfig, photos: Photos, folder: Path, settings: Settings
-) -> tuple[int, int, list[PhotoResult]]:
-    """Give the number of photos, that of people, and the results of photos that could not be used."""
+def predict_images(cfg: DictConfig, photos: Photos, settings: Settings) -> tuple[int, list[ImageResult]]:
+    """Estimate poses in images and write the files.
+
+    Returns:
+        The number of people, and the results of images that could not be used.
+    """
     known = read_photo_boxes(cfg.annotations, cfg.boxes, min_score=cfg.min_bbox_score)
     tasks = list_tasks(photos, known)
-    category_id = 1 if known is None else known.category_id
-    pictures = folder / "pictures" if settings.painter is not None else None
-    if pictures is not None:
+    if settings.painter is not None:
         check_pictures(tasks)
     sample = sample_images(photos.names, photos.folder)
-    settings = replace(settings, measured_depth=sample.bit_depth)
-    jobs = jobs_of(settings, devices=cfg.devices, category_id=category_id, picture_dir=pictures)
+    category_id = 1 if known is None else known.category_id
+    settings = replace(settings, measured_depth=sample.bit_depth, category_id=category_id)
+    processes = settings_of_processes(settings, cfg.devices)
     chunks = cut_chunks(tasks, cfg.chunk_size)
-    if len(jobs) == 1:
-        worker = jobs[0].build()
-        estimator, results = worker.estimator, _all(worker, chunks)
+    if len(processes) == 1:
+        worker = ImageWorker(settings)
+        estimator, results = worker.estimator, (result for chunk in chunks for result in worker(chunk))
     else:
-        estimator, results = settings.on_device("cpu").build_estimator(None), predict_spread(jobs, chunks)
+        estimator = replace(settings, device="cpu").build_estimator(None)
+        results = predict_chunks(processes, chunks)
     warn_of(check_images(sample, estimator.reading, orientation_matters=False, key="bit_depth"))
     num_people, unusable = 0, []
     with (
-        PredictionFiles(folder, estimator.skeleton, category_id=category_id, table=cfg.csv) as files,
-        show_progress(photos.folder.name, len(tasks), "photos") as on_done,
+        PredictionFiles(Path(cfg.paths.run), estimator.skeleton, category_id=category_id, table=cfg.csv) as files,
+        show_progress(photos.folder.name, len(tasks), "photos") as advance,
         closing(results),
     ):
         for result in results:
@@ -97,33 +105,73 @@ def _predict_photos(
                 num_people += len(result.rows)
             else:
                 unusable.append(result)
-            on_done()
-    return len(tasks), num_people, unusable
+            advance()
+    return num_people, unusable
 
 
-def _all(worker: PhotoWorker, chunks: Sequence[Sequence[PhotoTask]]) -> Generator[PhotoResult, None, None]:
-    for chunk in chunks:
-        yield from worker(chunk)
+def predict_video(cfg: DictConfig, source: Video | Camera, settings: Settings) -> tuple[int, int]:
+    """Track people through a video and write the files.
+
+    An interrupt (Ctrl-C) ends the video there; for a camera it is the usual end.
+
+    Returns:
+        The number of frames, and of people.
+    """
+    detector = settings.build_detector()
+    estimator = settings.build_estimator(None)
+    tracker = build(cfg.tracking, sigmas=estimator.skeleton.sigmas)
+    smoother = build(cfg.smoothing)
+    is_file, folder, num_frames = isinstance(source, Video), Path(cfg.paths.run), 0
+    name = source.file.name if isinstance(source, Video) else f"camera {source.number}"
+    film = folder / (f"{source.file.stem}.mp4" if isinstance(source, Video) else "camera.mp4")
+    with (
+        VideoReader(source.file if isinstance(source, Video) else source.number, max_frames=cfg.max_frames) as reader,
+        PredictionFiles(folder, estimator.skeleton, table=cfg.csv) as files,
+        VideoWriter(film, frame_rate=reader.frame_rate) as writer,
+        show_progress(name, reader.num_frames, "frames") as advance,
+    ):
+        tracked = track_poses(
+            estimator,
+            reader,
+            detector=detector,
+            detect_every=cfg.detect_every,
+            tracker=tracker,
+            smoother=smoother,
+            min_score=cfg.min_score,
+            oks_nms_threshold=1.0 if settings.oks_nms_threshold is None else settings.oks_nms_threshold,
+        )
+        try:
+            for frame in tracked:
+                _add_frame(files, name, frame)
+                if settings.painter is not None:
+                    writer.write(settings.painter(frame.image, frame.poses, estimator.skeleton, numbered=True))
+                num_frames += 1
+                advance()
+        except KeyboardInterrupt:
+            if is_file:
+                raise
+            logger.info("Stopped after %d frames.", num_frames)
+    return num_frames, tracker.num_people
 
 
-def _video_options(cfg: DictConfig) -> VideoOptions:
-    return VideoOptions(
-        max_frames=cfg.max_frames,
-        detect_every=cfg.detect_every,
-        min_score=cfg.min_score,
-        tracking=partial(build, cfg.tracking),
-        smoother=None if cfg.smoothing is None else build(cfg.smoothing),
-        table=cfg.csv,
-    )
+def _add_frame(files: PredictionFiles, name: str, frame: TrackedFrame) -> None:
+    """Write the rows of a frame; frames are numbered from 1 in the files, as images are."""
+    number = frame.index + 1
+    entry = {
+        "id": number,
+        "file_name": f"{name}/{number:06d}",
+        "width": frame.image.shape[1],
+        "height": frame.image.shape[0],
+        "time": round(frame.time, 6),
+    }
+    numbered = replace(frame.poses, image_ids=np.full(len(frame.poses), number, np.int64))
+    tracks = frame.poses.instance_ids.tolist()
+    files.add(entry, [{**row, "track_id": track} for row, track in zip(numbered.to_coco(), tracks, strict=True)])
 
 
 def _explain(reasons: Sequence[str], num_photos: int) -> str:
-    """Name the first photos that could not be used, and count the others."""
+    """Name the first images that could not be used, and count the others."""
     lines = [f"  {reason.rstrip()}" for reason in reasons[:_SHOWN]]
     if len(reasons) > _SHOWN:
         lines.append(f"  and {len(reasons) - _SHOWN} more, which unusable.txt lists")
     return "\n".join([f"{len(reasons)} of {num_photos} photos could not be used:", *lines])
-
-
-def _say_rate(count: int, unit: str, num_people: int, seconds: float, folder: Path) -> None:
-    say(Console(), f"{count} {unit}, {num_people} people, {count / seconds:.1f} {unit}/s, in {folder}")

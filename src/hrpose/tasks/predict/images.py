@@ -1,4 +1,4 @@
-"""Photos to poses: read ahead, estimate in batches that do not depend on who computes them, draw on threads of their own."""
+"""Images to poses: read ahead, estimate in batches within one chunk of images, draw in threads."""
 
 from __future__ import annotations
 
@@ -12,30 +12,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.annotations.detected_boxes import PhotoBoxes
+from hrpose.annotations.detections import PhotoBoxes
 from hrpose.estimator import PoseEstimator
-from hrpose.media.images import Reading
+from hrpose.estimator.stream import work_ahead
 from hrpose.media.load import load_image
 from hrpose.media.source import Photos
 from hrpose.metrics.functional import oks_nms
-from hrpose.skeletons import Skeleton
 from hrpose.structures import Poses
 from hrpose.tasks.predict.settings import Settings
 from hrpose.visualize import save_image
 
 Image = NDArray[np.uint8]
-_PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
+_PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")  # of drawn pictures; others get .jpg added
 
 
 @dataclass(frozen=True, eq=False)
-class PhotoTask:
-    """A photo to look at.
+class ImageTask:
+    """An image to estimate poses in.
 
     Attributes:
-        file: where it is.
-        name: relative to the folder of all photos, with forward slashes.
+        file: its path.
+        name: relative to the folder of all images, with forward slashes.
         image_id: its number in the result file.
-        bbox: (N, 4) x, y, width, height in pixels; None leaves it to the detector.
+        bbox: (N, 4) x, y, width, height in pixels; None asks the detector.
         bbox_scores: (N,).
     """
 
@@ -43,16 +42,16 @@ class PhotoTask:
     name: str
     image_id: int
     bbox: NDArray[np.float64] | None = None
-    bbox_scores: NDArray[np.float32] | None = None
+    bbox_scores: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class PhotoResult:
-    """What became of a photo.
+class ImageResult:
+    """The result of one image.
 
     Attributes:
-        image: its entry of `images`.
-        rows: the people, as `Poses.to_coco` gives them.
+        image: its entry in `images`.
+        rows: the poses, as `Poses.to_coco` returns them.
         error: why it could not be used; None if it could.
     """
 
@@ -61,35 +60,34 @@ class PhotoResult:
     error: str | None = None
 
 
-def list_tasks(photos: Photos, known: PhotoBoxes | None) -> list[PhotoTask]:
-    """Number the photos: as the annotations do, or from 1 in the order of their names.
+def list_tasks(photos: Photos, known: PhotoBoxes | None) -> list[ImageTask]:
+    """Number the images as the annotations do, or from 1 in the order of their names.
 
     Raises:
-        ValueError: if the annotations do not know some of the photos.
+        ValueError: if the annotations lack some of the images.
     """
     if known is None:
-        return [PhotoTask(photos.folder / name, name, number) for number, name in enumerate(photos.names, start=1)]
-    strange = [name for name in photos.names if name not in known.image_ids]
-    if strange:
+        return [ImageTask(photos.folder / name, name, number) for number, name in enumerate(photos.names, start=1)]
+    missing = [name for name in photos.names if name not in known.image_ids]
+    if missing:
         some = next(iter(known.image_ids), None)
         raise ValueError(
-            f"Expected the annotations to name every photo of the source, but {len(strange)} of {len(photos)} are not among "
-            f"their images: {', '.join(strange[:3])}{', ...' if len(strange) > 3 else ''}. Names are relative to the folder of "
+            f"Expected the annotations to name every photo of the source, but {len(missing)} of {len(photos)} are not among "
+            f"their images: {', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}. Names are relative to the folder of "
             f"the source, as in {some!r}: choose the source so that they fit, or leave the others out."
         )
     tasks = []
     for name in photos.names:
-        boxes = known.boxes_of(known.image_ids[name])
-        bbox, scores = boxes if boxes is not None else (None, None)
-        tasks.append(PhotoTask(photos.folder / name, name, known.image_ids[name], bbox, scores))
+        bbox, scores = known.boxes_of(known.image_ids[name]) or (None, None)
+        tasks.append(ImageTask(photos.folder / name, name, known.image_ids[name], bbox, scores))
     return tasks
 
 
-def check_pictures(tasks: Iterable[PhotoTask]) -> None:
-    """Make sure that no two photos are drawn into one file.
+def check_pictures(tasks: Iterable[ImageTask]) -> None:
+    """Check that no two images are drawn into one file.
 
     Raises:
-        ValueError: for the first two that would be.
+        ValueError: naming the first two that would be.
     """
     drawn: dict[str, str] = {}
     for task in tasks:
@@ -101,114 +99,91 @@ def check_pictures(tasks: Iterable[PhotoTask]) -> None:
             )
 
 
-def _picture_name(task: PhotoTask) -> str:
+def _picture_name(task: ImageTask) -> str:
     return task.name if task.name.lower().endswith(_PICTURE_SUFFIXES) else f"{task.name}.jpg"
 
 
-class PhotoWorker:
-    """Estimates poses in photos, chunk by chunk.
+class ImageWorker:
+    """Estimate poses in images, chunk by chunk.
 
     Args:
-        settings: of the network and of what is wanted.
-        category_id: of the people.
-        picture_dir: where annotated pictures go; None makes none.
+        settings: of the prediction.
     """
 
-    def __init__(self, settings: Settings, *, category_id: int, picture_dir: Path | None) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._estimator: PoseEstimator = settings.build_estimator(settings.build_detector())
-        self._reading = settings.reading_of(self._estimator)
-        self._category_id = category_id
-        self._picture_dir = picture_dir if settings.painter is not None else None
+        self.estimator: PoseEstimator = settings.build_estimator(settings.build_detector())
+        self._reading = settings.reading_of(self.estimator)
 
-    @property
-    def estimator(self) -> PoseEstimator:
-        """What finds the poses."""
-        return self._estimator
-
-    @property
-    def skeleton(self) -> Skeleton:
-        """The keypoints that come out."""
-        return self._estimator.skeleton
-
-    def __call__(self, chunk: Sequence[PhotoTask]) -> Iterator[PhotoResult]:
-        """Look at the photos of one chunk. No batch goes beyond it, so its results depend on nothing else.
+    def __call__(self, chunk: Sequence[ImageTask]) -> Iterator[ImageResult]:
+        """Estimate the poses of one chunk. No batch crosses its end, so its results depend on nothing else.
 
         Yields:
             The results, in order.
         """
-        under_way: deque[tuple[PhotoTask, Image | str]] = deque()
+        under_way: deque[tuple[ImageTask, Image | str]] = deque()
         unusable: dict[int, str] = {}
-        threads = self._estimator.num_threads
+        threads = self.estimator.num_threads
         with (
             ThreadPoolExecutor(threads, "hrpose-load") as readers,
             ThreadPoolExecutor(threads, "hrpose-draw") as painters,
         ):
             pictures: deque[Future[None]] = deque()
             items = self._items(readers, chunk, under_way)
-            poses_of = self._estimator.stream(items, on_error=lambda place, error: unusable.update({place: str(error)}))
+            poses_of = self.estimator.stream(items, on_error=lambda place, error: unusable.update({place: str(error)}))
             for place, poses in enumerate(poses_of):
                 yield from _failed(under_way)
                 task, image = under_way.popleft()
                 assert not isinstance(image, str)
-                people = self._once(replace(poses, image_ids=np.full(len(poses), task.image_id)))
-                if place not in unusable and self._picture_dir is not None:
-                    pictures.append(painters.submit(self._draw, task, image, people))
+                kept = self._without_duplicates(replace(poses, image_ids=np.full(len(poses), task.image_id)))
+                if place not in unusable and self._settings.painter is not None:
+                    pictures.append(painters.submit(self._draw, task, image, kept))
                 while len(pictures) > 2 * threads:
                     pictures.popleft().result()
-                yield self._result(task, image, people, unusable.get(place))
+                yield self._result(task, image, kept, unusable.get(place))
             yield from _failed(under_way)
             for picture in pictures:
                 picture.result()
 
     def _items(
-        self, readers: ThreadPoolExecutor, chunk: Iterable[PhotoTask], under_way: deque[tuple[PhotoTask, Image | str]]
+        self, readers: ThreadPoolExecutor, chunk: Iterable[ImageTask], under_way: deque[tuple[ImageTask, Image | str]]
     ) -> Iterator[tuple[Image, Any, Any]]:
-        """Read photos ahead; note each one as under way, and pass on those that can be read."""
-        begun: deque[tuple[PhotoTask, Future[Image | str]]] = deque()
-        rest = iter(chunk)
-        while True:
-            while len(begun) <= self._estimator.num_threads and (task := next(rest, None)) is not None:
-                begun.append((task, readers.submit(_load, task.file, self._reading)))
-            if not begun:
-                return
-            task, loaded = begun.popleft()
+        """Read images ahead; note each as under way, and yield those that can be read."""
+        for task, loaded in work_ahead(readers, self._load, chunk, self.estimator.num_threads):
             image = loaded.result()
             under_way.append((task, image))
             if not isinstance(image, str):
                 yield image, task.bbox, task.bbox_scores
 
-    def _once(self, poses: Poses) -> Poses:
+    def _load(self, task: ImageTask) -> Image | str:
+        """Read an image, or return why it cannot be read."""
+        try:
+            return load_image(task.file, upright=self._reading.upright, bit_depth=self._reading.bit_depth)
+        except ValueError as error:
+            return str(error)
+
+    def _without_duplicates(self, poses: Poses) -> Poses:
         """Leave out poses that repeat a better one; the others stay in their order."""
         if self._settings.oks_nms_threshold is None:
             return poses
         kept = oks_nms(
-            *(poses.keypoints, poses.scores, poses.area, poses.image_ids, self.skeleton.sigmas),
+            *(poses.keypoints, poses.scores, poses.area, poses.image_ids, self.estimator.skeleton.sigmas),
             threshold=self._settings.oks_nms_threshold,
         )
         return poses[np.sort(kept)]
 
-    def _draw(self, task: PhotoTask, image: Image, poses: Poses) -> None:
+    def _draw(self, task: ImageTask, image: Image, poses: Poses) -> None:
         assert self._settings.painter is not None
-        assert self._picture_dir is not None
-        picture = self._settings.painter(image, poses, self.skeleton)
-        save_image(self._picture_dir / _picture_name(task), picture)
+        picture = self._settings.painter(image, poses, self.estimator.skeleton)
+        save_image(self._settings.picture_dir / _picture_name(task), picture)
 
-    def _result(self, task: PhotoTask, image: Image, poses: Poses, error: str | None) -> PhotoResult:
+    def _result(self, task: ImageTask, image: Image, poses: Poses, error: str | None) -> ImageResult:
         entry = {"id": task.image_id, "file_name": task.name, "width": image.shape[1], "height": image.shape[0]}
-        return PhotoResult(entry, poses.to_coco(self._category_id), error)
+        return ImageResult(entry, poses.to_coco(self._settings.category_id), error)
 
 
-def _failed(under_way: deque[tuple[PhotoTask, Image | str]]) -> Iterator[PhotoResult]:
-    """Give the results of the photos at the head that could not be read."""
+def _failed(under_way: deque[tuple[ImageTask, Image | str]]) -> Iterator[ImageResult]:
+    """Yield the results of the images at the head that could not be read."""
     while under_way and isinstance(under_way[0][1], str):
         task, error = under_way.popleft()
-        yield PhotoResult({"id": task.image_id, "file_name": task.name}, [], str(error))
-
-
-def _load(file: Path, reading: Reading) -> Image | str:
-    """Read a photo, or say why it cannot be read."""
-    try:
-        return load_image(file, upright=reading.upright, bit_depth=reading.bit_depth)
-    except ValueError as error:
-        return str(error)
+        yield ImageResult({"id": task.image_id, "file_name": task.name}, [], str(error))

@@ -1,38 +1,39 @@
-"""The parts of a prediction, described in plain Python so that every process can build its own."""
+"""The settings of a prediction in plain Python, from which every process builds its own estimator."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from hrpose.config import build, find_checkpoint
+from hrpose.config import build, find_checkpoint, plain
 from hrpose.estimator import Detector, PoseEstimator
 from hrpose.media.images import Reading
 from hrpose.visualize import PosePainter
 from hrpose.weights.fetch import find_weights
 
-_OPTIONS = ("batch_size", "num_threads", "backend", "upright", "bit_depth")
+_OPTIONS = ("batch_size", "num_threads", "backend", "upright", "bit_depth")  # of the estimator, where they are not null
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the network is, and what is wanted of it.
+    """The network, and what to do with its poses.
 
     Attributes:
         weights: the checkpoint or weight file.
         device: where to compute, as `PoseEstimator` takes it.
         options: other arguments of `PoseEstimator.from_checkpoint`.
-        parts: nodes with a `_target_` of what the weight file does not tell: codec, skeleton.
-        detector: a node with a `_target_`; None where there is no detector.
-        painter: draws the poses; None where no pictures are wanted.
-        oks_nms_threshold: OKS above which two poses are of the same person; None keeps all.
-        by_file: whether boxes or annotations come from files, and so the photos are read as they are stored, unless something
-            else is said.
-        measured_depth: bits that the photos of 16 bits per channel use, for networks that do not say theirs; None where there
-            are none.
+        parts: nodes with a `_target_` for what the weight file does not state: codec, skeleton.
+        detector: a node with a `_target_`; None for no detector.
+        painter: draws the poses; None draws nothing.
+        oks_nms_threshold: OKS above which two poses are duplicates; None keeps all.
+        boxes_from_file: whether boxes or annotations come from files. Images are then read as they are stored by default.
+        measured_depth: bits that the images of 16 bits per channel use, for networks that do not state theirs; None for none.
+        category_id: of the instances in the result file.
+        picture_dir: folder of the annotated pictures.
+        torch_threads: threads of torch in a process; None leaves them.
     """
 
     weights: Path
@@ -42,20 +43,19 @@ class Settings:
     detector: dict[str, Any] | None
     painter: PosePainter | None
     oks_nms_threshold: float | None
-    by_file: bool
+    boxes_from_file: bool
     measured_depth: int | None = None
-
-    def on_device(self, device: str) -> Settings:
-        """Give the same settings for another device."""
-        return replace(self, device=device)
+    category_id: int = 1
+    picture_dir: Path = Path("pictures")
+    torch_threads: int | None = None
 
     def reading_of(self, estimator: PoseEstimator) -> Reading:
-        """Return how the photos are read: as is said, else as the network was trained."""
-        upright = not self.by_file if estimator.upright is None else estimator.upright
+        """Return how images are read: as it is set, else as the network was trained."""
+        upright = not self.boxes_from_file if estimator.upright is None else estimator.upright
         return Reading(upright, estimator.reading.bit_depth or self.measured_depth)
 
     def build_detector(self) -> Detector | None:
-        """Build the detector, on the device of the network unless it has one of its own."""
+        """Build the detector, on the device of the network unless it has its own."""
         if self.detector is None:
             return None
         node = self.detector | ({"device": self.device} if self.detector.get("device") == "auto" else {})
@@ -70,28 +70,16 @@ class Settings:
 
 
 def read_settings(cfg: DictConfig) -> Settings:
-    """Take the settings out of a configuration of the verb `predict`."""
-    checkpoint = find_checkpoint(cfg)
+    """Read the settings from a configuration of the verb `predict`."""
     options = {"precision": None if cfg.precision is None else str(cfg.precision), "flip_test": cfg.flip_test}
-    options |= {
-        name: cfg[name]
-        for name in ("batch_size", "num_threads", "backend", "upright", "bit_depth")
-        if cfg[name] is not None
-    }
     return Settings(
-        weights=checkpoint or find_weights(cfg.weights),
+        weights=find_checkpoint(cfg) or find_weights(cfg.weights),
         device=cfg.device,
-        options=options,
+        options=options | {name: cfg[name] for name in _OPTIONS if cfg[name] is not None},
         parts={name: plain(cfg[name]) for name in ("codec", "skeleton") if cfg.get(name) is not None},
-        detector=None if cfg.get("detector") is None else plain(cfg.detector),
-        painter=None if cfg.draw is None else build(cfg.draw),
+        detector=plain(cfg.get("detector")),
+        painter=build(cfg.draw),
         oks_nms_threshold=cfg.oks_nms_threshold,
-        by_file=cfg.annotations is not None or cfg.boxes is not None,
+        boxes_from_file=cfg.annotations is not None or cfg.boxes is not None,
+        picture_dir=Path(cfg.paths.run) / "pictures",
     )
-
-
-def plain(node: DictConfig) -> dict[str, Any]:
-    """Give a node as plain containers, which can be sent to another process."""
-    content = OmegaConf.to_container(node, resolve=True)
-    assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}

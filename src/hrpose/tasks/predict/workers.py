@@ -1,7 +1,7 @@
-"""Chunks of photos spread over processes, and their results in the order of the photos.
+"""Distribute chunks of images over processes, and return the results in the order of the images.
 
-The chunks are the same for any number of processes, and no batch goes beyond a chunk, so every crop is computed in the same batch
-wherever it is computed: two processes give the file that one gives.
+The chunks are the same for any number of processes, and no batch crosses the end of a chunk. So every crop is computed in the
+same batch in any process: two processes write the file that one writes.
 """
 
 from __future__ import annotations
@@ -11,46 +11,22 @@ import queue
 import signal
 import traceback
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import accumulate
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from hrpose.tasks.predict.images import PhotoResult, PhotoTask, PhotoWorker
+from hrpose.tasks.predict.images import ImageResult, ImageTask, ImageWorker
 from hrpose.tasks.predict.settings import Settings
 
 _PATIENCE = 1.0  # seconds between two looks at whether all processes are alive
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a process needs to know.
-
-    Attributes:
-        settings: for its device.
-        category_id: of the people.
-        picture_dir: where annotated pictures go; None makes none.
-        num_threads: of torch; None leaves them.
-    """
-
-    settings: Settings
-    category_id: int
-    picture_dir: Path | None
-    num_threads: int | None = None
-
-    def build(self) -> PhotoWorker:
-        """Build the worker, in the process that is to work."""
-        if self.num_threads is not None:
-            torch.set_num_threads(self.num_threads)
-        return PhotoWorker(self.settings, category_id=self.category_id, picture_dir=self.picture_dir)
-
-
-def cut_chunks(tasks: Sequence[PhotoTask], size: int) -> list[Sequence[PhotoTask]]:
-    """Cut the photos into chunks of one size, the last one perhaps smaller.
+def cut_chunks(tasks: Sequence[ImageTask], size: int) -> list[Sequence[ImageTask]]:
+    """Cut the images into chunks of one size; the last may be smaller.
 
     Raises:
         ValueError: if the size is not positive.
@@ -60,20 +36,25 @@ def cut_chunks(tasks: Sequence[PhotoTask], size: int) -> list[Sequence[PhotoTask
     return [tasks[start : start + size] for start in range(0, len(tasks), size)]
 
 
-def predict_spread(jobs: Sequence[Job], chunks: Sequence[Sequence[PhotoTask]]) -> Generator[PhotoResult, None, None]:
-    """Look at the chunks in one process for each job, which take turns; give the results in the order of the photos.
+def predict_chunks(
+    settings: Sequence[Settings], chunks: Sequence[Sequence[ImageTask]]
+) -> Generator[ImageResult, None, None]:
+    """Estimate the poses of chunks in one process per settings; the processes take turns.
+
+    Yields:
+        The results in the order of the images.
 
     Raises:
-        ValueError: what this library has to say to the user, from a process.
-        RuntimeError: if a process fails otherwise, with its trace, or is killed.
+        ValueError: a message for the user, from a process.
+        RuntimeError: if a process fails otherwise, with its traceback, or is killed.
     """
     context = get_context("spawn")  # a forked process cannot use CUDA
     results: Any = context.Queue()
     firsts = [0, *accumulate(map(len, chunks))]
     processes = []
-    for rank, job in enumerate(jobs):
-        mine = [(firsts[number], chunks[number]) for number in range(rank, len(chunks), len(jobs))]
-        processes.append(context.Process(target=_work, args=(job, mine, results), daemon=True))
+    for rank, own in enumerate(settings):
+        mine = [(firsts[number], chunks[number]) for number in range(rank, len(chunks), len(settings))]
+        processes.append(context.Process(target=_work, args=(own, mine, results), daemon=True))
     try:
         for process in processes:
             process.start()
@@ -85,35 +66,37 @@ def predict_spread(jobs: Sequence[Job], chunks: Sequence[Sequence[PhotoTask]]) -
             process.kill()
 
 
-def jobs_of(settings: Settings, *, devices: int, category_id: int, picture_dir: Path | None) -> list[Job]:
+def settings_of_processes(settings: Settings, num_devices: int) -> list[Settings]:
     """Give each process its device.
 
     Raises:
-        ValueError: if there are not so many devices, or none is asked for.
+        ValueError: if there are fewer devices, or none is asked for.
     """
-    if devices < 1:
-        raise ValueError(f"Expected `devices` to be at least 1, but got {devices}.")
-    if devices == 1:
-        return [Job(settings, category_id, picture_dir)]
+    if num_devices < 1:
+        raise ValueError(f"Expected `devices` to be at least 1, but got {num_devices}.")
+    if num_devices == 1:
+        return [settings]
     kind = settings.device
     if kind == "auto":
         kind = "cuda" if torch.cuda.is_available() else "cpu"
     if kind not in ("cuda", "cpu"):
         raise ValueError(
-            f"Expected `device` auto, cuda or cpu for {devices} devices, but got {kind!r}. Leave its number out."
+            f"Expected `device` auto, cuda or cpu for {num_devices} devices, but got {kind!r}. Leave its number out."
         )
-    if kind == "cuda" and torch.cuda.device_count() < devices:
-        raise ValueError(f"Expected {devices} devices, but torch finds {torch.cuda.device_count()} GPUs here.")
-    names = [f"cuda:{rank}" if kind == "cuda" else "cpu" for rank in range(devices)]
-    threads = max(1, (os.cpu_count() or 1) // devices) if kind == "cpu" else None
-    return [Job(settings.on_device(name), category_id, picture_dir, threads) for name in names]
+    if kind == "cuda" and torch.cuda.device_count() < num_devices:
+        raise ValueError(f"Expected {num_devices} devices, but torch finds {torch.cuda.device_count()} GPUs here.")
+    names = [f"cuda:{rank}" if kind == "cuda" else "cpu" for rank in range(num_devices)]
+    threads = max(1, (os.cpu_count() or 1) // num_devices) if kind == "cpu" else None
+    return [replace(settings, device=name, torch_threads=threads) for name in names]
 
 
-def _work(job: Job, chunks: Sequence[tuple[int, Sequence[PhotoTask]]], results: Any) -> None:
-    """Look at some chunks and send what comes out: (place among all photos, result), or ("error", kind, text)."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to deal with; it ends the others
+def _work(settings: Settings, chunks: Sequence[tuple[int, Sequence[ImageTask]]], results: Any) -> None:
+    """Send (place among all images, result) for each image of some chunks, or ("error", kind, text)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process handles Ctrl-C and ends the others
+    if settings.torch_threads is not None:
+        torch.set_num_threads(settings.torch_threads)
     try:
-        worker = job.build()
+        worker = ImageWorker(settings)
         for first, chunk in chunks:
             for place, result in enumerate(worker(chunk), start=first):
                 results.put((place, result))
@@ -123,9 +106,9 @@ def _work(job: Job, chunks: Sequence[tuple[int, Sequence[PhotoTask]]], results: 
         results.put(("error", "trace", traceback.format_exc()))
 
 
-def _in_order(results: Any, processes: Sequence[BaseProcess], total: int) -> Iterator[PhotoResult]:
-    """Put what comes from several processes in order; what is ahead of its turn waits."""
-    early: dict[int, PhotoResult] = {}
+def _in_order(results: Any, processes: Sequence[BaseProcess], total: int) -> Iterator[ImageResult]:
+    """Yield the results of several processes in order; early ones wait."""
+    early: dict[int, ImageResult] = {}
     for turn in range(total):
         while turn not in early:
             place, result = _next(results, processes)
@@ -133,7 +116,7 @@ def _in_order(results: Any, processes: Sequence[BaseProcess], total: int) -> Ite
         yield early.pop(turn)
 
 
-def _next(results: Any, processes: Sequence[BaseProcess]) -> tuple[int, PhotoResult]:
+def _next(results: Any, processes: Sequence[BaseProcess]) -> tuple[int, ImageResult]:
     """Wait for a message; notice a process that fails or is killed."""
     while True:
         try:

@@ -1,0 +1,167 @@
+"""Time one network on the CPU with every installed engine, and compare its heatmaps and keypoints with those of torch.
+
+python scripts/benchmarks/inference.py                                    HRNet-W32 256x192, one crop at once
+python scripts/benchmarks/inference.py experiment=w48_384x288 --batch-size 8
+python scripts/benchmarks/inference.py experiment=tiny --weights best.ckpt --engines channels_last openvino
+
+Overrides choose the network and the codec, as in `hrpose fit`. Only ratios within one run mean anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from machine import describe_machine
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from hrpose.codecs import Codec
+from hrpose.config import build, compose
+from hrpose.export.accelerate import HALF, accelerate, installed_backends
+from hrpose.export.ties import find_ties
+from hrpose.weights import load_weights
+from hrpose.weights.fetch import find_weights
+
+logger = logging.getLogger(__name__)
+
+NUM_KEYPOINTS = 17
+TITLES = {
+    "torch": "torch fp32, eager",
+    "channels_last": "torch fp32, channels_last",
+    "frozen": "torch fp32, folded",
+    "compiled": "torch fp32, compiled",
+    "onnxruntime": "onnxruntime fp32",
+    "openvino": "OpenVINO fp32",
+    "bf16": "torch bf16, channels_last",
+    "openvino_bf16": "OpenVINO bf16",
+}
+_NUM_CALLS = 5  # per engine and turn
+_NUM_WARM_UP = 2  # of these, not counted: the threads and weights of the engine before are still in the caches
+Row = dict[str, Any]
+
+
+def main(arguments: Sequence[str] | None = None) -> list[Row]:
+    """Print one row per engine.
+
+    Returns:
+        The rows: `engine`; `ms` per crop; `ratio` to eager torch in the same run; differences from it on soft random images:
+        `heatmaps` relative to their highest value, `keypoints` (largest, ties left out) and `median` in input pixels.
+    """
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*", default=["experiment=w32_256x192"], help="as in `hrpose fit`")
+    parser.add_argument("--weights", help="of the network; without them they are drawn")
+    parser.add_argument("--batch-size", type=int, default=1, help="crops at once")
+    parser.add_argument("--repeats", type=int, default=10, help="turns; the fastest call of each engine counts")
+    parser.add_argument("--threads", type=int, help="of torch; without it all cores")
+    parser.add_argument(
+        "--engines",
+        nargs="+",
+        help=f"of {', '.join(TITLES)}; without it all that are installed but compiled, which takes minutes",
+    )
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    cfg = compose("fit", options.overrides)
+    codec: Codec = build(cfg.codec)
+    net = build_network(cfg.model, codec, options.weights)
+    engines = options.engines or [name for name in installed_backends() if name != "compiled"]
+    rows = compare(net, codec, engines, options.batch_size, options.repeats)
+    width, height = codec.input_size
+    table = Table(
+        title=f"{type(net).__name__} {width}x{height}, {options.batch_size} crops at once",
+        caption="ms per crop, the fastest call. Differences are from eager torch in fp32.",
+    )
+    for name in ("engine", "ms", "ratio", "heatmaps", "keypoints", "median"):
+        table.add_column(name, justify="left" if name == "engine" else "right", no_wrap=True)
+    for row in rows:
+        numbers = [f"{row['ms']:.1f}", f"{row['ratio']:.2f}"]
+        numbers += [f"{row[key]:.1e}" for key in ("heatmaps", "keypoints", "median")]
+        title = TITLES.get(row["engine"], row["engine"])
+        table.add_row(title, *numbers, style="dim" if row["engine"] in HALF else None)
+    console = Console()
+    console.print(table)
+    console.print(describe_machine())
+    return rows
+
+
+def build_network(node: Any, codec: Codec, weights: str | None) -> nn.Module:
+    """Build the network; drawn weights are so large that the heatmaps differ from 0."""
+    torch.manual_seed(0)
+    net: nn.Module = build(node, num_keypoints=codec.num_channels(NUM_KEYPOINTS)).eval()
+    if weights is not None:
+        logger.info("%s", load_weights(net, find_weights(weights)))
+        return net
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.kaiming_normal_(module.weight)
+    return net
+
+
+def compare(net: nn.Module, codec: Codec, names: Sequence[str], batch_size: int, repeats: int) -> list[Row]:
+    """Time the engines alternately and measure their differences from the network."""
+    engines = {}
+    for name in ("torch", *(name for name in names if name != "torch")):
+        start = time.perf_counter()
+        engines[name] = accelerate(net, codec.input_size, name)
+        logger.info("%s: built in %.0f s", TITLES.get(name, name), time.perf_counter() - start)
+    images = draw_images(codec.input_size, batch_size * -(-4 // batch_size))  # at least four, in whole batches
+    rows = [{"engine": name, **measure_differences(engines[name], net, codec, images, batch_size)} for name in engines]
+    seconds = time_engines(engines, images[:batch_size], repeats)
+    for row in rows:
+        row["ms"] = 1000 * seconds[row["engine"]] / batch_size
+        row["ratio"] = seconds["torch"] / seconds[row["engine"]]
+    return rows
+
+
+@torch.inference_mode()
+def measure_differences(
+    engine: nn.Module, net: nn.Module, codec: Codec, images: Tensor, batch_size: int
+) -> dict[str, float]:
+    """Compare an engine with the network on normalised images (B, 3, H, W)."""
+    expected = net(images).float()
+    found = torch.cat([engine(part).float() for part in torch.split(images, batch_size)])
+    tied = torch.from_numpy(find_ties(codec, expected, np.tile(np.eye(2, 3), (len(images), 1, 1))))
+    distances = (codec.decode(found)[0] - codec.decode(expected)[0]).norm(dim=-1)
+    decided = distances[~tied].nan_to_num(nan=float("inf"))
+    return {
+        "heatmaps": float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-30)),
+        "keypoints": float(decided.max()) if decided.numel() else 0.0,
+        "median": float(distances.median()),
+    }
+
+
+@torch.inference_mode()
+def time_engines(engines: Mapping[str, nn.Module], images: Tensor, repeats: int) -> dict[str, float]:
+    """Return the seconds of the fastest call of each engine; they run alternately, so other programs disturb all alike."""
+    best = dict.fromkeys(engines, float("inf"))
+    for _ in range(repeats):
+        for name, engine in engines.items():
+            for call in range(_NUM_CALLS):
+                start = time.perf_counter()
+                engine(images)
+                if call >= _NUM_WARM_UP:
+                    best[name] = min(best[name], time.perf_counter() - start)
+    return best
+
+
+def draw_images(input_size: Sequence[int], count: int, *, seed: int = 0) -> Tensor:
+    """Draw normalised images (count, 3, H, W) of soft blots of all sizes."""
+    width, height = input_size
+    generator = torch.Generator().manual_seed(seed)
+    total = torch.zeros(count, 3, height, width)
+    for cells in (2, 4, 8, 16, 32):
+        noise = torch.randn(count, 3, cells, cells, generator=generator)
+        total += nn.functional.interpolate(noise, size=(height, width), mode="bilinear") / 2
+    return total
+
+
+if __name__ == "__main__":
+    main()

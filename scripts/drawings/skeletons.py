@@ -1,0 +1,51 @@
+"""Draw every known skeleton on a person drawn by code, for docs/skeletons.md.
+
+python scripts/drawings/skeletons.py [folder]
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from callouts import draw_callouts, draw_numbers
+from specimen import draw_specimen, specimen_keypoints
+
+from hrpose.skeletons import KNOWN_SKELETONS, WHOLEBODY, Skeleton, whole_body_parts
+from hrpose.visualize import save_image
+
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images" / "skeletons"
+HEIGHT, HAND_HEIGHT = 540, 430  # pixels
+
+
+def main() -> None:
+    """Write a picture for each skeleton; Halpe's 136 keypoints are those of its body and, renumbered, of COCO-WholeBody."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help=f"where to (default: {FOLDER})")
+    folder = parser.parse_args().folder
+    for name, skeleton in KNOWN_SKELETONS.items():
+        if not whole_body_parts(skeleton.keypoint_names):
+            save_image(folder / f"{name}.jpg", draw_body(skeleton, list(range(skeleton.num_keypoints))))
+    save_image(folder / "wholebody.jpg", draw_whole_body(WHOLEBODY))
+
+
+def draw_body(skeleton: Skeleton, indices: list[int]) -> np.ndarray:
+    """Draw the whole person with the names of some keypoints in columns."""
+    picture, places = draw_specimen((HEIGHT * 7 // 10, HEIGHT))
+    return draw_callouts(picture, specimen_keypoints(places, skeleton), skeleton, indices=indices)
+
+
+def draw_whole_body(skeleton: Skeleton) -> np.ndarray:
+    """Draw body and feet with their names, and face and hands enlarged with their numbers."""
+    parts = whole_body_parts(skeleton.keypoint_names)
+    body = draw_body(skeleton, [*parts["body"], *parts["foot"]])
+    enlarged = {}
+    for part, height in (("face", HEIGHT), ("right hand", HAND_HEIGHT), ("left hand", HAND_HEIGHT)):
+        picture, places = draw_specimen((body.shape[1], height), part=part)
+        keypoints = specimen_keypoints(places, skeleton)
+        enlarged[part] = draw_numbers(picture, keypoints, skeleton, indices=parts[part])
+    above, below = [body, enlarged["face"]], [enlarged["right hand"], enlarged["left hand"]]
+    return np.vstack([np.hstack(above), np.hstack(below)])
+
+
+if __name__ == "__main__":
+    main()

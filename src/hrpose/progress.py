@@ -1,0 +1,91 @@
+"""Progress bars of long work, all of one form, on a terminal only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Timer
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.text import Text
+
+
+class Advance(Protocol):
+    """Advances a bar."""
+
+    def __call__(self, title: str | None = None) -> None:
+        """Advance by one, with a new title if one is given."""
+
+
+class RateColumn(ProgressColumn):
+    """Show the rate, such as 12.3 images/s."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        """Return the recent rate, or the rate of the whole when it is done."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f} {self.unit}/s", style="progress.data.speed")
+
+
+def make_progress(unit: str, *, console: Console | None = None, transient: bool = True) -> Progress:
+    """Make the bars: title, bar, count, rate, time elapsed and time left.
+
+    Args:
+        unit: of the count, in the plural; "bytes" are shown as sizes.
+        console: where they are shown; standard error by default.
+        transient: whether they disappear when the work is done.
+    """
+    counts = (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(), RateColumn(unit))
+    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), *counts, *times)
+    return Progress(*columns, console=console or Console(stderr=True), transient=transient)
+
+
+@contextmanager
+def show_progress(
+    title: str, total: int | None, unit: str, *, delay: float = 0.0, console: Console | None = None
+) -> Iterator[Advance]:
+    """Show one bar on a terminal, and nothing elsewhere.
+
+    Args:
+        title: of the work.
+        total: number of pieces; None where it is not known.
+        unit: of the pieces, in the plural.
+        delay: seconds before the bar appears; shorter work shows none.
+        console: where it is shown; standard error by default.
+
+    Yields:
+        A function to be called for each piece.
+    """
+    progress = make_progress(unit, console=console)
+    task = progress.add_task(title, total=total)
+    timer = Timer(delay, progress.start)
+    timer.daemon = True
+    if progress.console.is_terminal:
+        timer.start() if delay else progress.start()
+
+    def advance(title: str | None = None) -> None:
+        progress.update(task, advance=1, description=title)
+
+    try:
+        yield advance
+    finally:
+        timer.cancel()
+        if progress.live.is_started:
+            progress.stop()

@@ -1,0 +1,253 @@
+"""A codec and a size are two options; every combination that was one file before has that file's values."""
+
+import dataclasses
+
+import pytest
+from compositions import CONF, composed, options
+from omegaconf import DictConfig, OmegaConf
+
+from hrpose.config import build, compose, unpublished
+from hrpose.moved import GONE
+
+# codec files of version 1, <codec>_<height>x<width>, and what they composed to
+FORMER = {
+    "dark_128x96": {
+        "_target_": "hrpose.codecs.DarkCodec",
+        "input_size": [96, 128],
+        "heatmap_size": [24, 32],
+        "blur_kernel": 3,
+        "grid": "dark",
+        "sigma": 1.0,
+        "unbiased": True,
+    },
+    "dark_160x96": {
+        "_target_": "hrpose.codecs.DarkCodec",
+        "input_size": [96, 160],
+        "heatmap_size": [24, 40],
+        "blur_kernel": 3,
+        "grid": "plain",
+        "sigma": 0.9,
+        "unbiased": False,
+    },
+    "dark_256x192": {
+        "_target_": "hrpose.codecs.DarkCodec",
+        "input_size": [192, 256],
+        "heatmap_size": [48, 64],
+        "blur_kernel": 11,
+        "grid": "dark",
+        "sigma": 2.0,
+        "unbiased": True,
+    },
+    "dark_256x256": {
+        "_target_": "hrpose.codecs.DarkCodec",
+        "input_size": [256, 256],
+        "heatmap_size": [64, 64],
+        "blur_kernel": 11,
+        "grid": "dark",
+        "sigma": 2.0,
+        "unbiased": True,
+    },
+    "dark_384x288": {
+        "_target_": "hrpose.codecs.DarkCodec",
+        "input_size": [288, 384],
+        "heatmap_size": [72, 96],
+        "blur_kernel": 11,
+        "grid": "dark",
+        "sigma": 3.0,
+        "unbiased": True,
+    },
+    "heatmap_128x96": {
+        "_target_": "hrpose.codecs.HeatmapCodec",
+        "input_size": [96, 128],
+        "heatmap_size": [24, 32],
+        "rules": "official",
+        "sigma": 1.0,
+    },
+    "heatmap_160x96": {
+        "_target_": "hrpose.codecs.HeatmapCodec",
+        "input_size": [96, 160],
+        "heatmap_size": [24, 40],
+        "rules": "official",
+        "sigma": 0.9,
+    },
+    "heatmap_256x192": {
+        "_target_": "hrpose.codecs.HeatmapCodec",
+        "input_size": [192, 256],
+        "heatmap_size": [48, 64],
+        "rules": "official",
+        "sigma": 2.0,
+    },
+    "heatmap_256x256": {
+        "_target_": "hrpose.codecs.HeatmapCodec",
+        "input_size": [256, 256],
+        "heatmap_size": [64, 64],
+        "rules": "official",
+        "sigma": 2.0,
+    },
+    "heatmap_384x288": {
+        "_target_": "hrpose.codecs.HeatmapCodec",
+        "input_size": [288, 384],
+        "heatmap_size": [72, 96],
+        "rules": "official",
+        "sigma": 3.0,
+    },
+    "integral_128x96": {
+        "_target_": "hrpose.codecs.IntegralCodec",
+        "input_size": [96, 128],
+        "heatmap_size": [24, 32],
+        "grid": "udp",
+    },
+    "integral_160x96": {
+        "_target_": "hrpose.codecs.IntegralCodec",
+        "input_size": [96, 160],
+        "heatmap_size": [24, 40],
+        "grid": "udp",
+    },
+    "integral_256x192": {
+        "_target_": "hrpose.codecs.IntegralCodec",
+        "input_size": [192, 256],
+        "heatmap_size": [48, 64],
+        "grid": "udp",
+    },
+    "integral_256x256": {
+        "_target_": "hrpose.codecs.IntegralCodec",
+        "input_size": [256, 256],
+        "heatmap_size": [64, 64],
+        "grid": "udp",
+    },
+    "integral_384x288": {
+        "_target_": "hrpose.codecs.IntegralCodec",
+        "input_size": [288, 384],
+        "heatmap_size": [72, 96],
+        "grid": "udp",
+    },
+    "regression_128x96": {"_target_": "hrpose.codecs.RegressionCodec", "input_size": [96, 128]},
+    "regression_160x96": {"_target_": "hrpose.codecs.RegressionCodec", "input_size": [96, 160]},
+    "regression_256x192": {"_target_": "hrpose.codecs.RegressionCodec", "input_size": [192, 256]},
+    "regression_384x288": {"_target_": "hrpose.codecs.RegressionCodec", "input_size": [288, 384]},
+    "simcc_128x96": {"_target_": "hrpose.codecs.SimccCodec", "input_size": [96, 128], "sigma": 4.0, "split_ratio": 2},
+    "simcc_160x96": {"_target_": "hrpose.codecs.SimccCodec", "input_size": [96, 160], "sigma": 4.0, "split_ratio": 2},
+    "simcc_256x192": {"_target_": "hrpose.codecs.SimccCodec", "input_size": [192, 256], "sigma": 6.0, "split_ratio": 2},
+    "simcc_384x288": {"_target_": "hrpose.codecs.SimccCodec", "input_size": [288, 384], "sigma": 6.0, "split_ratio": 2},
+    "udp_128x96": {
+        "_target_": "hrpose.codecs.UdpCodec",
+        "input_size": [96, 128],
+        "heatmap_size": [24, 32],
+        "blur_kernel": 3,
+        "sigma": 1.0,
+        "smoothing": "official",
+    },
+    "udp_256x192": {
+        "_target_": "hrpose.codecs.UdpCodec",
+        "input_size": [192, 256],
+        "heatmap_size": [48, 64],
+        "blur_kernel": 7,
+        "sigma": 2.0,
+        "smoothing": "official",
+    },
+    "udp_256x256": {
+        "_target_": "hrpose.codecs.UdpCodec",
+        "input_size": [256, 256],
+        "heatmap_size": [64, 64],
+        "blur_kernel": 7,
+        "sigma": 2.0,
+        "smoothing": "official",
+    },
+    "udp_384x288": {
+        "_target_": "hrpose.codecs.UdpCodec",
+        "input_size": [288, 384],
+        "heatmap_size": [72, 96],
+        "blur_kernel": 7,
+        "sigma": 3.0,
+        "smoothing": "official",
+    },
+    "udp_offset_128x96": {
+        "_target_": "hrpose.codecs.UdpOffsetCodec",
+        "input_size": [96, 128],
+        "heatmap_size": [24, 32],
+        "disk_kernel": 15,
+        "offset_kernel": 7,
+        "radius": 4.0,
+    },
+    "udp_offset_256x192": {
+        "_target_": "hrpose.codecs.UdpOffsetCodec",
+        "input_size": [192, 256],
+        "heatmap_size": [48, 64],
+        "disk_kernel": 15,
+        "offset_kernel": 7,
+        "radius": 4.0,
+    },
+    "udp_offset_384x288": {
+        "_target_": "hrpose.codecs.UdpOffsetCodec",
+        "input_size": [288, 384],
+        "heatmap_size": [72, 96],
+        "disk_kernel": 15,
+        "offset_kernel": 7,
+        "radius": 4.0,
+    },
+}
+LOSSES = {
+    "integral": "IntegralLoss",
+    "regression": "CoordinateLoss",
+    "simcc": "SimccLoss",
+}  # the others leave the loss as it is
+
+
+def codec_node(codec: str, size: str, rules: str = "official") -> DictConfig:
+    """Return what `codec=<codec> size=<size>` composes to, from the two files alone: Hydra takes a hundred times as long."""
+    node = OmegaConf.load(CONF / "codec" / f"{codec}.yaml")
+    rest = {"size": OmegaConf.load(CONF / "size" / f"{size}.yaml"), "rules": rules}
+    return OmegaConf.create({"codec": node.get("codec", node), **rest}).codec
+
+
+@pytest.mark.parametrize("name", FORMER)
+def test_a_former_codec_file_is_a_codec_and_a_size(name):
+    codec, _, size = name.rpartition("_")
+    assert GONE[f"codec={name}"] == f"codec={codec} size={size}"
+    assert OmegaConf.to_container(codec_node(codec, size), resolve=True) == FORMER[name]
+
+
+def test_no_former_codec_is_without_a_replacement():
+    assert set(FORMER) == {key.partition("=")[2] for key in GONE if key.startswith("codec=")}
+
+
+@pytest.mark.parametrize("codec", options("codec"))
+def test_an_option_composes_to_its_file_and_selects_its_loss(codec):
+    cfg = composed(f"codec={codec}", "size=384x288", "rules=mmpose")
+    assert cfg.codec == codec_node(codec, "384x288", "mmpose")
+    assert cfg.codec.get("rules", cfg.codec.get("smoothing", "mmpose")) == "mmpose"
+    assert cfg.loss._target_ == f"hrpose.losses.{LOSSES.get(codec, 'HeatmapMSELoss')}"
+
+
+@pytest.mark.parametrize("size", options("size"))
+@pytest.mark.parametrize("codec", options("codec"))
+def test_a_codec_has_the_size_that_is_named(codec, size):
+    node = codec_node(codec, size)
+    built = build(node)
+    width, height = built.input_size
+    assert size == f"{height}x{width}"
+    assert getattr(built, "heatmap_size", (width // 4, height // 4)) == (width // 4, height // 4)
+    assert set(node) - {"_target_"} == {field.name for field in dataclasses.fields(built)}
+
+
+def test_a_combination_without_a_publication_says_so():
+    assert unpublished(composed("codec=dark", "size=256x192"), {"codec": "dark", "size": "256x192"}) == []
+    (line,) = unpublished(composed("codec=udp", "size=128x96"), {"codec": "udp", "size": "128x96"})
+    assert "codec=udp size=128x96" in line
+    own_size = composed("codec=udp", "size=128x96", "codec.input_size=[64,64]")
+    assert unpublished(own_size, {"codec": "udp", "size": "128x96"}) == []
+    assert unpublished(compose("predict", ["source=0"]), {"codec": None, "size": "256x192"}) == []
+
+
+@pytest.mark.parametrize("size", options("size"))
+def test_published_codecs_exist(size):
+    assert set(OmegaConf.load(CONF / "size" / f"{size}.yaml").published) <= set(options("codec"))
+
+
+def test_a_network_selects_its_size_and_an_override_wins():
+    tiny = composed("experiment=w32_256x192", "model=hrnet_tiny")
+    assert (tiny.codec._target_, list(tiny.codec.input_size)) == ("hrpose.codecs.DarkCodec", [96, 160])
+    larger = composed("experiment=w32_256x192", "model=hrnet_tiny", "size=256x192")
+    assert (larger.codec._target_, list(larger.codec.input_size)) == ("hrpose.codecs.DarkCodec", [192, 256])
+    other = composed("experiment=w32_384x288", "model=rle_w32")
+    assert (other.codec._target_, list(other.codec.input_size)) == ("hrpose.codecs.RegressionCodec", [288, 384])
