@@ -114,7 +114,7 @@ def test_a_wrong_override_is_answered_without_importing_torch(tmp_path):
         (["-m", "optim.lr=0.1,slow,fast,-1"], ["optim.lr"] * 3),
         (["-m", "model=hrnet_tiny,deeppose_tiny,simcc_tiny", "codec=heatmap", "size=160x96"], ["codec", "codec"]),
         (["augment.flip.probability=3"], ["augment.flip"]),
-        (["-m", "callbacks.best.save_top_k=1,-2"], ["callbacks.best"]),
+        (["-m", "+callbacks.best.save_top_k=1,-2"], ["callbacks.best"]),
         (["prepare=null"], ["data"]),
     ],
 )

@@ -129,6 +129,7 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
         # Hydra is imported here
         from hydra.core.hydra_config import HydraConfig
 
+        # and with it the rest of the library
         from hrpose.cli.relaunch import relaunchable
         from hrpose.config import ConfigError, describe_choices, unpublished
         from hrpose.tasks import run

@@ -1,8 +1,15 @@
-"""What was probably meant: close names, and the spelling here of what other tools write."""
+"""What was probably meant: close names among those that a verb has, and the spelling of what other tools write."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.object_type import ObjectType
+from hydra.types import RunMode
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 # What to write here -> what Ultralytics, MMPose, Lightning's CLI, and the code of the HRNet authors write for it, in lower case
 # and with _ for -. Of several rows with one name the first whose keys the verb has is taken. `name=value` goes before `name`.
@@ -83,44 +90,121 @@ for _here, _names, *_verbs in _OTHER_TOOLS:
         _SPELLINGS.setdefault(_name, []).append((_here, "".join(_verbs)))
 
 
-def replace_argument(verb: str, key: str, value: str, is_known: Callable[[str], bool]) -> str:
+class Tree:
+    """The groups and keys of one verb, with the folders that `hydra.searchpath` adds to the conf folder.
+
+    Args:
+        loader: reads the conf folder.
+        verb: the primary configuration.
+        added: overrides of `hydra.searchpath`.
+
+    Attributes:
+        cfg: what is composed without overrides; `choose` replaces it.
+        choices: the groups, each with the option that is chosen without overrides; a list where several can be.
+    """
+
+    def __init__(self, loader: ConfigLoader, verb: str, added: Sequence[str] = ()) -> None:
+        self.loader = loader
+        self.verb = verb
+        self.added = added
+        self.cfg = self.load([])
+        choices: dict[str, str | list[str] | None] = dict(self.cfg.hydra.runtime.choices)
+        for default in loader.compute_defaults_list(verb, list(added), RunMode.RUN).defaults:
+            group, _, option = str(default.config_path).rpartition("/")
+            if group and group not in choices:  # of a list of options, which Hydra leaves out
+                choices[group] = [option]
+        self.choices = {group: option for group, option in sorted(choices.items()) if not group.startswith("hydra")}
+
+    def load(self, overrides: Sequence[str]) -> DictConfig:
+        """Compose, Hydra's own node included."""
+        return self.loader.load_configuration(self.verb, [*self.added, *overrides], RunMode.RUN, from_shell=False)
+
+    def options(self, group: str, *, own: bool = True) -> list[str]:
+        """Return the options of a group in every verb, also those of added folders; none if there is no such group."""
+        if not group or group.startswith("."):
+            return []
+        where = (self.verb, self.added) if own and self.added else ()
+        return self.loader.get_group_options(group, ObjectType.CONFIG, *where)
+
+    def keys(self) -> list[str]:
+        """Return all dotted keys and all groups, Hydra's own left out."""
+        return [key for key in [*_leaves(self.cfg), *self.choices] if not key.startswith("hydra")]
+
+    def has(self, key: str) -> bool:
+        """Check whether there is a group or a key; below null, and after a `+`, only what is above has to be there."""
+        bare = key.removeprefix("+")
+        found, owner, stands = self.walk(bare)
+        return found or bare in self.choices or bool(owner and (stands is None or key != bare))
+
+    def walk(self, key: str) -> tuple[bool, str, object]:
+        """Follow a dotted key: whether it is there; how far it goes; what stands there."""
+        here: object = self.cfg
+        passed: list[str] = []
+        for part in key.split("."):
+            if isinstance(here, DictConfig) and part in here.keys():  # noqa: SIM118 (`in` a DictConfig is False for ???)
+                here = _value(here, part)
+            elif isinstance(here, ListConfig) and part.isdigit() and int(part) < len(here):
+                here = _value(here, int(part))
+            else:
+                return False, ".".join(passed), here
+            passed.append(part)
+        return True, key, here
+
+    def describe(self) -> str:
+        """Return what can be given: the groups of which an option can be chosen, and the keys."""
+        choosable = [group for group in self.choices if len(self.options(group)) > 1]
+        groups = f"the groups {', '.join(choosable)}; " if choosable else ""
+        keys = [str(key) for key in self.cfg if key not in ("hydra", "task", *self.choices)]
+        return f"{self.verb} has {groups}the keys {', '.join(keys)}."
+
+
+def _value(node: DictConfig | ListConfig, key: Any) -> Any:
+    if OmegaConf.is_missing(node, key):
+        return "???"
+    try:
+        return node[key]
+    except OmegaConfBaseException:
+        return "${...}"
+
+
+def _leaves(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
+    """Give all dotted keys, those of branches too."""
+    names: Iterable[Any] = node.keys() if isinstance(node, DictConfig) else range(len(node))
+    for name in names:
+        value = _value(node, name)
+        yield f"{prefix}{name}"
+        if isinstance(value, DictConfig | ListConfig):
+            yield from _leaves(value, f"{prefix}{name}.")
+
+
+def replace_argument(tree: Tree, key: str, value: str) -> str:
     """Return "Use ..." for a key as another tool writes it; an empty text if there is none for this verb.
 
     Args:
-        verb: the verb.
+        tree: what the verb has.
         key: what the user wrote.
         value: its value; empty if there is none.
-        is_known: whether the verb has a key or a group.
     """
     name = key.lower().replace("-", "_")
     for here, verbs in [*_SPELLINGS.get(f"{name}={value.lower()}", ()), *_SPELLINGS.get(name, ())]:
-        keys = [word.partition("=")[0] for word in here.split() if "=" in word]
-        if all(map(is_known, keys)) and verb in (verbs or verb):
+        keys = [text.partition("=")[0] for text in here.split() if "=" in text]
+        if all(map(tree.has, keys)) and tree.verb in (verbs or tree.verb):
             return f"Use {here.format(value=value or '...', stem=Path(value).stem or '...')}."
     return ""
 
 
-def replace_bare(verb: str, texts: Sequence[str], is_known: Callable[[str], bool]) -> str:
-    """Return "Use ..." for files that stand without their keys; an empty text if no key of the verb takes them.
-
-    Args:
-        verb: the verb.
-        texts: the arguments without an `=`.
-        is_known: whether the verb has a key or a group.
-    """
+def replace_bare(tree: Tree, texts: Sequence[str]) -> str:
+    """Return "Use ..." for files that stand without their keys; an empty text if no key of the verb takes them."""
     path = Path(texts[0])
     suffix = path.suffix.lower()
-    if verb == "evaluate":
+    if tree.verb == "evaluate":
         return "Use annotations=<file> results=<file>."
-    if suffix == ".ckpt" and is_known("ckpt_path"):
-        return f"Use ckpt_path={path}."
-    if suffix in _WEIGHTS and is_known("weights"):
-        return f"Use weights={path}."
-    if suffix in (".yaml", ".yml") and is_known("experiment"):
+    if suffix in (".yaml", ".yml") and tree.has("experiment"):
         return f"Use experiment={path.stem}; --config-dir <folder> adds a folder that has experiment/{path.name}."
-    if suffix == ".json" and is_known("annotations"):
-        return f"Use annotations={path}."
-    if not is_known("source") or not (suffix or path.exists()):
+    for suffixes, key in (((".ckpt",), "ckpt_path"), (_WEIGHTS, "weights"), ((".json",), "annotations")):
+        if suffix in suffixes and tree.has(key):
+            return f"Use {key}={path}."
+    if not tree.has("source") or not (suffix or path.exists()):
         return ""
     several = "Use one source: source=<folder>, or a pattern in quotes, source='<folder>/*.jpg'."
     return f"Use source={texts[0]}." if len(texts) == 1 else several

@@ -161,11 +161,19 @@ def _compose(verb: str, overrides: tuple[str, ...], last_change: int) -> DictCon
                 raise HydraException
             return hydra.compose(verb, list(overrides))
         except COMPOSE_ERRORS as error:
-            faults = find_override_faults(loader, verb, overrides)
+            faults = _explain(loader, verb, overrides)
             refusal = OverrideError(*(dict.fromkeys(fault for _, fault in faults) or [one_line(error)]))
             wrong = {text for text, _ in faults}
             refusal.sound = tuple(text for text in overrides if text not in wrong) if wrong else ()
             raise refusal from error
+
+
+def _explain(loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> list[tuple[str, str]]:
+    """Return each wrong override with its fault; none if the files themselves do not fit together."""
+    try:
+        return find_override_faults(loader, verb, overrides)
+    except COMPOSE_ERRORS:
+        return []
 
 
 def _is_suspect(text: str) -> bool:

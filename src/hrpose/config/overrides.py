@@ -5,23 +5,19 @@ Nothing that a `_target_` names is imported: every override is compared with the
 
 import glob
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
-from hydra.types import RunMode
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from hrpose.config.advice import did_you_mean, replace_argument, replace_bare
+from hrpose.config.advice import Tree, did_you_mean, replace_argument, replace_bare
 from hrpose.moved import gone_message
 
 # What composing raises for overrides and files that do not fit. Hydra raises a plain ValueError for `model=1`.
@@ -101,54 +97,6 @@ def expand_sweep(overrides: Sequence[str]) -> list[tuple[str, ...]]:
     return list(product(*choices))
 
 
-class Tree:
-    """The groups and keys of one verb, with the folders that `hydra.searchpath` adds to the conf folder.
-
-    Args:
-        loader: reads the conf folder.
-        verb: the primary configuration.
-        overrides: normalised; those of `hydra.searchpath` that can be used are taken.
-    """
-
-    def __init__(self, loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> None:
-        self.loader = loader
-        self.verb = verb
-        self.added = [text for text in overrides if text.startswith(SEARCH_PATH) and not search_path_fault(text)]
-
-    @cached_property
-    def choices(self) -> dict[str, str | list[str] | None]:
-        """The groups of the verb, each with the option that is chosen without overrides; a list where several can be."""
-        found: dict[str, str | list[str] | None] = {
-            str(group): option for group, option in self.load([]).hydra.runtime.choices.items()
-        }
-        listed = self.loader.compute_defaults_list(self.verb, self.added, RunMode.RUN).defaults
-        for path in (Path(default.config_path) for default in listed if default.config_path):
-            if (
-                len(path.parts) > 1 and path.parent.as_posix() not in found
-            ):  # of a list of options, which Hydra leaves out
-                found[path.parent.as_posix()] = [path.name]
-        return {group: option for group, option in sorted(found.items()) if not group.startswith("hydra")}
-
-    def options(self, group: str) -> list[str]:
-        """Return the options of a group, in every verb; none if there is no such group."""
-        if not group or group.startswith("."):
-            return []
-        if not self.added:
-            return self.loader.get_group_options(group, ObjectType.CONFIG)
-        return self.loader.get_group_options(group, ObjectType.CONFIG, self.verb, self.added)
-
-    def load(self, overrides: Sequence[str]) -> DictConfig:
-        """Compose, Hydra's own node included."""
-        return self.loader.load_configuration(self.verb, [*self.added, *overrides], RunMode.RUN, from_shell=False)
-
-    def describe(self) -> str:
-        """Return what can be given: the groups of which an option can be chosen, and the keys."""
-        choosable = [group for group in self.choices if len(self.options(group)) > 1]
-        groups = f"the groups {', '.join(choosable)}; " if choosable else ""
-        keys = [str(key) for key in self.load([]) if key not in ("hydra", "task", *self.choices)]
-        return f"{self.verb} has {groups}the keys {', '.join(keys)}."
-
-
 def find_override_faults(loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> list[tuple[str, str]]:
     """Find every override that does not fit the configuration of a verb.
 
@@ -160,7 +108,9 @@ def find_override_faults(loader: ConfigLoader, verb: str, overrides: Sequence[st
     Returns:
         The override and what is wrong with it, for each fault; empty if no override can be blamed.
     """
-    tree = Tree(loader, verb, overrides)
+    tree = Tree(
+        loader, verb, [text for text in overrides if text.startswith(SEARCH_PATH) and not search_path_fault(text)]
+    )
     faults: list[tuple[str, str]] = []
     groups: list[Override] = []
     values: list[Override] = []
@@ -190,23 +140,18 @@ def find_override_faults(loader: ConfigLoader, verb: str, overrides: Sequence[st
         else:
             values.append(override)
     right, group_faults = _choose_groups(tree, groups)
+    tree.cfg = tree.load(right)
     faults += group_faults
-    try:
-        return faults + (_value_faults(tree, tree.load(right), right, values) if values else [])
-    except COMPOSE_ERRORS:
-        return faults  # the files themselves do not fit together: there is nothing to compare keys with
+    faults += [(text, fault) for text, fault in ((str(o.input_line), _value_fault(tree, o)) for o in values) if fault]
+    return faults or _merge_faults(tree, right, values)
 
 
 def replace_flag(loader: ConfigLoader, verb: str, name: str, value: str) -> str:
     """Return what to write for a flag that does not exist: other tools have `--key value` where this one has `key=value`."""
-    tree = Tree(loader, verb, [])
-    cfg, key = tree.load([]), name.lstrip("-").replace("-", "_")
-    if not (key in tree.choices or _walk(cfg, key)[0]):
-        if advice := _other_tool(tree, cfg, key, value):
-            return advice
-        if close := did_you_mean(key, [known for known in _keys(tree, cfg) if not known.startswith("hydra")]):
-            return close.strip()
-    return f"Values are given without dashes: {key}={value or '...'}."
+    tree = Tree(loader, verb)
+    key = name.lstrip("-").replace("-", "_")
+    advice = "" if tree.has(key) else replace_argument(tree, key, value) or did_you_mean(key, tree.keys()).strip()
+    return advice or f"Values are given without dashes: {key}={value or '...'}."
 
 
 def one_line(error: BaseException) -> str:
@@ -225,11 +170,7 @@ def search_path_fault(text: str) -> str:
         scheme, _, path = folder.strip(" '\"").partition("://")
         if scheme != "pkg" and not (scheme == "file" and Path(path).is_dir()):
             return f"{SEARCH_PATH}: there is no folder {folder}. Add a folder of your own with --config-dir <folder>."
-    return (
-        ""
-        if folders
-        else f"{SEARCH_PATH}: expected a list of folders. Add a folder of your own with --config-dir <folder>."
-    )
+    return "" if folders else f"{SEARCH_PATH}: expected a list. Add a folder of your own with --config-dir <folder>."
 
 
 def _grammar_fault(text: str) -> str:
@@ -261,11 +202,8 @@ def _bare_fault(tree: Tree, texts: Sequence[str]) -> str:
     meant = [text for text in meant if texts[0] in tree.options(text.partition("=")[0])]
     if meant and len(texts) == 1:
         return f"{shown!r} is not of the form key=value. Did you mean {', or '.join(meant[:3])}?"
-    cfg = tree.load([])
-    keys = _keys(tree, cfg)
-    close = did_you_mean(texts[0], keys).strip() if texts[0] not in keys else ""
-    advice = replace_bare(tree.verb, texts, lambda key: _is_known(tree, cfg, key)) or close or "Write key=value."
-    return f"{shown!r} is not of the form key=value. {advice}"
+    close = "" if tree.has(texts[0]) else did_you_mean(texts[0], tree.keys()).strip()
+    return f"{shown!r} is not of the form key=value. {replace_bare(tree, texts) or close or 'Write key=value.'}"
 
 
 def _several_values(override: Override) -> str:
@@ -296,11 +234,9 @@ def _choose_groups(tree: Tree, groups: Sequence[Override]) -> tuple[list[str], l
 def _group_faults(tree: Tree, override: Override) -> list[str]:
     group, value, text = override.key_or_group, override.value(), str(override.input_line)
     written = text.partition("=")[2]
-    is_own = override.is_add() and group not in tree.choices and not _is_ours(tree, group)
+    is_own = override.is_add() and group not in tree.choices and not tree.options(group, own=False)
     if group not in tree.choices and not is_own and group.partition("/")[0] != "hydra":
-        if advice := _other_tool(tree, tree.load([]), group, written):
-            return [f"{group}: {tree.verb} has no such group. {advice}"]
-        return [f"{group}: {tree.verb} has no such group. {tree.describe()}"]
+        return [f"{group}: {tree.verb} has no such group. {replace_argument(tree, group, written) or tree.describe()}"]
     if override.package is not None:
         return [f"{group}: a group has one place in the configuration. Write {group}={written}."]
     if override.is_delete():
@@ -310,34 +246,25 @@ def _group_faults(tree: Tree, override: Override) -> list[str]:
         return [f"{group}: write {text.lstrip('+')} without '+'."]
     if isinstance(value, list) and not isinstance(tree.choices.get(group, []), list):
         return [f"{group}: expected one option, but got {written}."]
-    return [
-        fault
-        for option in (value if isinstance(value, list) else [written])
-        for fault in _option_faults(tree, group, option)
-    ]
+    options = value if isinstance(value, list) else [written]
+    return [fault for option in options if (fault := _option_fault(tree, group, str(option).strip("'\"")))]
 
 
-def _option_faults(tree: Tree, group: str, option: object) -> Iterator[str]:
-    name = str(option).strip("'\"")
+def _option_fault(tree: Tree, group: str, name: str) -> str | None:
     options = tree.options(group)
     if name in options:
-        return
+        return None
     if gone := gone_message(f"{group}={name}"):
-        yield f"{group}: {gone}"
-    elif name == "null" and ("none" in options or not isinstance(tree.choices.get(group), str)):
-        yield f"{group}: null is no option. Write {f'{group}=none' if 'none' in options else f'~{group}'}."
-    else:
-        stem = name.removesuffix(".yaml").removesuffix(".yml")
-        meant = f" Did you mean {group}={stem}?" if stem in options else did_you_mean(stem, options)
-        if not meant and Path(name).suffix:  # a file, where an option is expected
-            meant = f" {_other_tool(tree, tree.load([]), group, name)}".rstrip()
-        is_long = meant and len(options) > _MOST_LISTED
-        there = f"{len(options)}: hrpose {tree.verb} --help lists them" if is_long else ", ".join(options)
-        yield f"{group}: there is no option '{name}'.{meant} There are {there}."
-
-
-def _is_ours(tree: Tree, group: str) -> bool:
-    return bool(tree.loader.get_group_options(group, ObjectType.CONFIG))
+        return f"{group}: {gone}"
+    if name == "null" and ("none" in options or not isinstance(tree.choices.get(group), str)):
+        return f"{group}: null is no option. Write {f'{group}=none' if 'none' in options else f'~{group}'}."
+    stem = name.removesuffix(".yaml").removesuffix(".yml")
+    meant = did_you_mean(stem, options)
+    if not meant and Path(name).suffix:  # a file, where an option is expected
+        meant = f" {replace_argument(tree, group, name)}".rstrip()
+    is_long = meant and len(options) > _MOST_LISTED
+    there = f"{len(options)}: hrpose {tree.verb} --help lists them" if is_long else ", ".join(options)
+    return f"{group}: there is no option '{name}'.{meant} There are {there}."
 
 
 def _file_fault(tree: Tree, text: str, error: Exception) -> str:
@@ -356,17 +283,11 @@ def _file_fault(tree: Tree, text: str, error: Exception) -> str:
     return f"the file of {text} cannot be composed: {sentence}"
 
 
-def _value_faults(
-    tree: Tree, cfg: DictConfig, right: Sequence[str], values: Sequence[Override]
-) -> list[tuple[str, str]]:
-    all_keys = _keys(tree, cfg)
-    own_keys = [key for key in all_keys if not key.startswith("hydra")]
+def _merge_faults(tree: Tree, right: Sequence[str], values: Sequence[Override]) -> list[tuple[str, str]]:
+    """Find the overrides of keys that exist, whose values cannot be merged."""
     faults: list[tuple[str, str]] = []
     for override in values:
         text = str(override.input_line)
-        if fault := _value_fault(tree, cfg, override, all_keys if text.startswith("hydra") else own_keys):
-            faults.append((text, fault))
-            continue
         try:
             tree.load([*right, text])
         except COMPOSE_ERRORS as error:
@@ -375,13 +296,13 @@ def _value_faults(
     return faults
 
 
-def _value_fault(tree: Tree, cfg: DictConfig, override: Override, keys: Sequence[str]) -> str | None:
+def _value_fault(tree: Tree, override: Override) -> str | None:
     """Return what is wrong with an override of a value, or None."""
     key, text = override.key_or_group, str(override.input_line)
     value = text.partition("=")[2]
     if override.package is not None:
         return f"{key}: there is no such group.{did_you_mean(key, tree.choices)}"
-    found, owner, stands = _walk(cfg, key)
+    found, owner, stands = tree.walk(key)
     if found and override.is_delete() and value and str(stands) != str(override.value()):
         return f"{key}: it is {stands!r}, not {value}. Write ~{key}."
     if override.is_add() and found and stands is not None and not isinstance(stands, DictConfig | ListConfig):
@@ -390,7 +311,7 @@ def _value_fault(tree: Tree, cfg: DictConfig, override: Override, keys: Sequence
         return f"{key}: {owner} has {len(stands)} elements, counted from 0. Give all of them: {owner}=[...]."
     if found or override.is_add() or override.is_force_add():
         return None
-    if advice := _other_tool(tree, cfg, key, value):
+    if advice := replace_argument(tree, key, value):
         return f"{key}: there is no such key. {advice}"
     if owner and stands is None:
         options = tree.options(owner.replace(".", "/"))
@@ -398,63 +319,11 @@ def _value_fault(tree: Tree, cfg: DictConfig, override: Override, keys: Sequence
         return f"{key}: {owner} is null, so there is nothing below it.{advice}"
     if not isinstance(stands, DictConfig):
         return f"{key}: {owner} is {stands!r}, so there is nothing below it."
-    advice = did_you_mean(key.replace("/", "."), keys)
-    if not advice and (meant := _other_tool(tree, cfg, key.rpartition(".")[2], value)):
+    siblings = [f"{owner}.{name!s}" for name in stands] if key.startswith("hydra.") else tree.keys()
+    advice = did_you_mean(key.replace("/", "."), siblings)
+    if not advice and (meant := replace_argument(tree, key.rpartition(".")[2], value)):
         advice = f" {meant}"
     if "." in key and not override.is_delete():
         target = f" as an argument of {stands['_target_']}" if "_target_" in stands else ""
         advice += f" To add it{target}, write +{text}." if target or not advice else ""
     return f"{key}: there is no such key.{advice or f' {tree.describe()}'}"
-
-
-def _keys(tree: Tree, cfg: DictConfig) -> list[str]:
-    return [*_leaves(cfg), *tree.choices]
-
-
-def _other_tool(tree: Tree, cfg: DictConfig, key: str, value: str) -> str:
-    return replace_argument(tree.verb, key, value, lambda known: _is_known(tree, cfg, known))
-
-
-def _is_known(tree: Tree, cfg: DictConfig, key: str) -> bool:
-    """Check whether a verb has a group or a key; below null, and after a `+`, only what is above has to be there."""
-    bare = key.removeprefix("+")
-    found, owner, stands = _walk(cfg, bare)
-    return (
-        bare in tree.choices
-        or found
-        or bool(owner and (stands is None or (key != bare and owner == bare.rpartition(".")[0])))
-    )
-
-
-def _walk(cfg: DictConfig, key: str) -> tuple[bool, str, object]:
-    """Follow a dotted key: whether it is there; how far it goes; what stands there."""
-    here: object = cfg
-    passed: list[str] = []
-    for part in key.split("."):
-        if isinstance(here, DictConfig) and part in here.keys():  # noqa: SIM118 (`in` a DictConfig is False for ???)
-            here = _value(here, part)
-        elif isinstance(here, ListConfig) and part.isdigit() and int(part) < len(here):
-            here = _value(here, int(part))
-        else:
-            return False, ".".join(passed), here
-        passed.append(part)
-    return True, key, here
-
-
-def _value(node: DictConfig | ListConfig, key: Any) -> Any:
-    if OmegaConf.is_missing(node, key):
-        return "???"
-    try:
-        return node[key]
-    except OmegaConfBaseException:
-        return "${...}"
-
-
-def _leaves(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
-    """Give all dotted keys, those of branches too."""
-    names: Iterable[Any] = node.keys() if isinstance(node, DictConfig) else range(len(node))
-    for name in names:
-        value = _value(node, name)
-        yield f"{prefix}{name}"
-        if isinstance(value, DictConfig | ListConfig):
-            yield from _leaves(value, f"{prefix}{name}.")

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import torch
 from hydra.utils import get_class
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -53,8 +54,11 @@ def check_parts(cfg: DictConfig) -> None:
         ConfigError: naming the part and what it refuses.
     """
     _check_optimizer(cfg)
-    for node in (cfg.get("callbacks") or {}).values():
-        build(node)
+    for name, node in (cfg.get("callbacks") or {}).items():
+        try:
+            build(node)
+        except MisconfigurationException as error:
+            raise ConfigError(f"callbacks.{name}: {error}") from error
     if get_class(cfg.metric._target_) is KeypointAveragePrecision:
         build(cfg.metric, sigmas=COCO.sigmas)
     if is_exported(cfg.weights):
