@@ -10,9 +10,11 @@ Overrides choose the network and the codec, as in `hrpose fit`. Only ratios with
 from __future__ import annotations
 
 import argparse
+import copy
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,8 +26,8 @@ from torch import Tensor, nn
 
 from hrpose.codecs import Codec
 from hrpose.config import build, compose
-from hrpose.export.accelerate import HALF, accelerate, installed_backends
-from hrpose.export.ties import find_ties
+from hrpose.estimator.engine import convert_network, installed_backends
+from hrpose.export import find_ties
 from hrpose.weights import load_weights
 from hrpose.weights.fetch import find_weights
 
@@ -35,13 +37,13 @@ NUM_KEYPOINTS = 17
 TITLES = {
     "torch": "torch fp32, eager",
     "channels_last": "torch fp32, channels_last",
-    "frozen": "torch fp32, folded",
     "compiled": "torch fp32, compiled",
     "onnxruntime": "onnxruntime fp32",
     "openvino": "OpenVINO fp32",
     "bf16": "torch bf16, channels_last",
     "openvino_bf16": "OpenVINO bf16",
 }
+HALF = ("bf16", "openvino_bf16")
 _NUM_CALLS = 5  # per engine and turn
 _NUM_WARM_UP = 2  # of these, not counted: the threads and weights of the engine before are still in the caches
 Row = dict[str, Any]
@@ -72,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     cfg = compose("fit", options.overrides)
     codec: Codec = build(cfg.codec)
     net = build_network(cfg.model, codec, options.weights)
-    engines = options.engines or [name for name in installed_backends() if name != "compiled"]
+    engines = options.engines or installed_engines()
     rows = compare(net, codec, engines, options.batch_size, options.repeats)
     width, height = codec.input_size
     table = Table(
@@ -105,12 +107,37 @@ def build_network(node: Any, codec: Codec, weights: str | None) -> nn.Module:
     return net
 
 
+def installed_engines() -> list[str]:
+    """Return the engines that this machine has, without compiled; those in bf16 if the processor multiplies in bf16."""
+    names = ["channels_last", *(name for name in installed_backends() if name != "torch")]
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
+    if any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16")):
+        names += ["bf16", *(f"{name}_bf16" for name in names if name == "openvino")]
+    return names
+
+
+def build_engine(net: nn.Module, codec: Codec, name: str) -> Callable[[Tensor], Tensor]:
+    """Build an engine of a copy of the network: images (B, 3, H, W) float32 to heatmaps."""
+    if name == "torch":
+        return net
+    if name in ("onnxruntime", "openvino", "openvino_bf16"):
+        backend, _, half = name.partition("_")
+        return convert_network(net, codec.input_size, backend, precision="bf16" if half else "32")
+    if name not in TITLES:
+        raise ValueError(f"Expected engines of {', '.join(TITLES)}, but got {name!r}.")
+    dtype = torch.bfloat16 if name == "bf16" else torch.float32
+    own: Callable[[Tensor], Tensor] = copy.deepcopy(net).to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if name == "compiled":
+        own = torch.compile(own, dynamic=False)
+    return lambda images: own(images.to(dtype, memory_format=torch.channels_last)).float()
+
+
 def compare(net: nn.Module, codec: Codec, names: Sequence[str], batch_size: int, repeats: int) -> list[Row]:
     """Time the engines alternately and measure their differences from the network."""
     engines = {}
     for name in ("torch", *(name for name in names if name != "torch")):
         start = time.perf_counter()
-        engines[name] = accelerate(net, codec.input_size, name)
+        engines[name] = build_engine(net, codec, name)
         logger.info("%s: built in %.0f s", TITLES.get(name, name), time.perf_counter() - start)
     images = draw_images(codec.input_size, batch_size * -(-4 // batch_size))  # at least four, in whole batches
     rows = [{"engine": name, **measure_differences(engines[name], net, codec, images, batch_size)} for name in engines]
@@ -123,7 +150,7 @@ def compare(net: nn.Module, codec: Codec, names: Sequence[str], batch_size: int,
 
 @torch.inference_mode()
 def measure_differences(
-    engine: nn.Module, net: nn.Module, codec: Codec, images: Tensor, batch_size: int
+    engine: Callable[[Tensor], Tensor], net: nn.Module, codec: Codec, images: Tensor, batch_size: int
 ) -> dict[str, float]:
     """Compare an engine with the network on normalised images (B, 3, H, W)."""
     expected = net(images).float()
@@ -139,7 +166,7 @@ def measure_differences(
 
 
 @torch.inference_mode()
-def time_engines(engines: Mapping[str, nn.Module], images: Tensor, repeats: int) -> dict[str, float]:
+def time_engines(engines: Mapping[str, Callable[[Tensor], Tensor]], images: Tensor, repeats: int) -> dict[str, float]:
     """Return the seconds of the fastest call of each engine; they run alternately, so other programs disturb all alike."""
     best = dict.fromkeys(engines, float("inf"))
     for _ in range(repeats):

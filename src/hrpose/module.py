@@ -1,7 +1,7 @@
-"""The LightningModule: a network, a codec and a loss, trained and validated.
+"""The LightningModules: `PoseModule` trains and validates a network, its base `MetricModule` measures estimated poses.
 
-Everything it works with is given to it; it builds nothing. Batches arrive ready for the network (see
-`PoseDataModule.on_after_batch_transfer`), and every prediction goes through `hrpose.inference.estimate_poses`.
+They build nothing: every part is an argument. Batches arrive ready for the network (see
+`PoseDataModule.on_after_batch_transfer`), and every prediction of a network goes through `hrpose.inference.estimate_poses`.
 """
 
 import math
@@ -22,12 +22,85 @@ from hrpose.skeletons import Skeleton
 from hrpose.structures import Batch, Poses
 
 
-class PoseModule(LightningModule):
+class MetricModule(LightningModule):
+    """Estimate poses with `predict_step`, and measure them in validation and test.
+
+    Logged: `val/AP` and its nine companions for the first metric (`val/PCKh` and its companions if that is what it measures); for
+    each metric its numbers with its name, such as `val/AP_gt` and `val/AP_det`. A test logs the same under `test/`.
+
+    Args:
+        skeleton: the keypoints.
+        metrics: one metric for each validation loader, in their order; named by the boxes: "gt", "det".
+        config: the composed configuration as plain containers; it is stored in checkpoints.
+        protocols: how each metric measures, as plain containers; stored in checkpoints and logged with the hyperparameters.
+    """
+
+    def __init__(
+        self,
+        skeleton: Skeleton,
+        metrics: Mapping[str, PoseMetric] | None = None,
+        *,
+        config: dict[str, Any] | None = None,
+        protocols: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.skeleton = skeleton
+        self.metrics = nn.ModuleDict(dict(metrics or {}))  # type: ignore[arg-type] # a PoseMetric is a Metric
+        stated = {name: dict(protocol) for name, protocol in (protocols or {}).items()}
+        self.save_hyperparameters({"config": config, "skeleton": skeleton.to_dict(), "protocols": stated})
+
+    def on_validation_epoch_start(self) -> None:
+        """Reset the metrics."""
+        self._reset_metrics()
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
+        """Estimate the poses of one batch and update the metric of its loader."""
+        return self._measure(batch, dataloader_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the numbers of every metric."""
+        if not self.trainer.sanity_checking:
+            self._log_metrics("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Reset the metrics."""
+        self._reset_metrics()
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
+        """Estimate the poses of one batch and update the metric of its loader."""
+        return self._measure(batch, dataloader_idx)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the numbers of every metric."""
+        self._log_metrics("test")
+
+    @property
+    def pose_metrics(self) -> dict[str, PoseMetric]:
+        """The metrics by their names."""
+        return cast("dict[str, PoseMetric]", dict(self.metrics.items()))
+
+    def _measure(self, batch: Batch, loader: int) -> dict[str, Any]:
+        poses = self.predict_step(batch, 0)
+        list(self.pose_metrics.values())[loader].update_poses(poses)
+        return {"poses": poses}
+
+    def _reset_metrics(self) -> None:
+        for metric in self.pose_metrics.values():
+            metric.reset()
+
+    def _log_metrics(self, stage: str) -> None:
+        """Log each number under `stage/AP_name`, and those of the first metric under `stage/AP` too."""
+        for position, (name, metric) in enumerate(self.pose_metrics.items()):
+            for key, value in metric.logged().items():
+                self.log(f"{stage}/{key}_{name}", value.float(), prog_bar=key == metric.leading)
+                if position == 0:
+                    self.log(f"{stage}/{key}", value.float())
+
+
+class PoseModule(MetricModule):
     """Train a keypoint network and measure its AP, or whatever its metrics measure.
 
-    Logged: `train/loss`; `val/AP` and its nine companions for the first metric (`val/PCKh` and its companions if that is what
-    it measures); for each metric its numbers with its name, such as `val/AP_gt` and `val/AP_det`. A test logs the same under
-    `test/`.
+    Logged: `train/loss`, and what `MetricModule` logs.
 
     Args:
         net: images (B, 3, H, W) -> heatmaps (B, K, h, w), or rows of coordinates or bins (B, K, ...); in training mode the
@@ -47,7 +120,6 @@ class PoseModule(LightningModule):
         compile: compile the network with torch.compile when it first runs.
         config: the composed configuration as plain containers; it is stored in checkpoints.
         protocols: how each metric measures, as plain containers; stored in checkpoints and logged with the hyperparameters.
-        engine: what estimates poses in the place of network and codec, an exported file; it is given crops as bytes.
     """
 
     def __init__(
@@ -67,22 +139,16 @@ class PoseModule(LightningModule):
         compile: bool = False,
         config: dict[str, Any] | None = None,
         protocols: Mapping[str, Mapping[str, Any]] | None = None,
-        engine: Callable[[Any], Poses] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(skeleton, metrics, config=config, protocols=protocols)
         self.net = net.to(memory_format=torch.channels_last) if channels_last else net  # type: ignore[call-overload]
         self.codec = codec
         self.loss = loss
-        self.skeleton = skeleton
-        self.metrics = nn.ModuleDict(dict(metrics or {}))  # type: ignore[arg-type] # a PoseMetric is a Metric
         self.optimizer = optimizer
         self.schedule = schedule
         self.schedule_interval = schedule_interval
         self.flip_test = flip_test
         self.keypoint_score_threshold = keypoint_score_threshold
-        self.engine = engine
-        told = {name: dict(protocol) for name, protocol in (protocols or {}).items()}
-        self.save_hyperparameters({"config": config, "skeleton": skeleton.to_dict(), "protocols": told})
         self._restored_gradients: dict[str, Tensor] = {}
         if compile:
             self.net.compile()
@@ -122,35 +188,8 @@ class PoseModule(LightningModule):
             parameter.grad = gradient.to(parameter.device)
         self._restored_gradients = {}
 
-    def on_validation_epoch_start(self) -> None:
-        """Forget the poses of the validation before."""
-        self._reset_metrics()
-
-    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
-        """Estimate the poses of one batch and hand them to the metric of its loader."""
-        return self._measure(batch, dataloader_idx)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the numbers of every metric."""
-        if not self.trainer.sanity_checking:
-            self._log_metrics("val")
-
-    def on_test_epoch_start(self) -> None:
-        """Forget the poses of the test before."""
-        self._reset_metrics()
-
-    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
-        """Estimate the poses of one batch and hand them to the metric of its loader."""
-        return self._measure(batch, dataloader_idx)
-
-    def on_test_epoch_end(self) -> None:
-        """Log the numbers of every metric."""
-        self._log_metrics("test")
-
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Poses:
         """Estimate the poses of one batch."""
-        if self.engine is not None:
-            return self.engine(batch)
         return estimate_poses(
             self.net,
             self.codec,
@@ -171,28 +210,6 @@ class PoseModule(LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": self.schedule_interval},
         }
-
-    def _measure(self, batch: Batch, loader: int) -> dict[str, Any]:
-        poses = self.predict_step(batch, 0)
-        list(self.pose_metrics.values())[loader].update_poses(poses)
-        return {"poses": poses}
-
-    @property
-    def pose_metrics(self) -> dict[str, PoseMetric]:
-        """The metrics by their names, typed as what they are."""
-        return cast("dict[str, PoseMetric]", dict(self.metrics.items()))
-
-    def _reset_metrics(self) -> None:
-        for metric in self.pose_metrics.values():
-            metric.reset()
-
-    def _log_metrics(self, stage: str) -> None:
-        """Log each number under `stage/AP_name`, and those of the first metric under `stage/AP` too."""
-        for position, (name, metric) in enumerate(self.pose_metrics.items()):
-            for key, value in metric.logged().items():
-                self.log(f"{stage}/{key}_{name}", value.float(), prog_bar=key == metric.leading)
-                if position == 0:
-                    self.log(f"{stage}/{key}", value.float())
 
 
 def count_total_steps(trainer: Trainer) -> int:

@@ -28,7 +28,10 @@ MOVED: Mapping[str, str] = {
     "hrpose.data.video": "hrpose.media.video",
     "hrpose.data.weights": "hrpose.weights.fetch",
     "hrpose.estimator.checkpoints": "hrpose.estimator.from_weights",
+    "hrpose.estimator.detectors.box_file": "hrpose.estimator.detectors.boxes",
+    "hrpose.estimator.detectors.function": "hrpose.estimator.detectors.boxes",
     "hrpose.estimator.exported": "hrpose.estimator.exported_engine",
+    "hrpose.export.ties": "hrpose.export.check",
     "hrpose.losses.simcc": "hrpose.losses.coordinates",
     "hrpose.models.backbone": "hrpose.models.checks",
     "hrpose.metrics.functional.extent": "hrpose.metrics.functional.oks",
@@ -58,6 +61,13 @@ _SIZES = {  # of the codec files <codec>_<height>x<width>
 _SMALL = "size=128x96 data.batch_size=64 trainer.accumulate_grad_batches=2"  # two GPUs with 64 instances each
 
 GONE: Mapping[str, str] = {
+    "backend=bf16": "precision=bf16",
+    "backend=channels_last": "backend=torch",
+    "backend=compiled": "backend=torch or backend=openvino",
+    "backend=frozen": "backend=torch or backend=openvino",
+    "backend=openvino_bf16": "backend=openvino precision=bf16",
+    "format=torch": "format=onnx or format=openvino",
+    "format=torchscript": "format=onnx or format=openvino",
     "hrpose bench": "make bench or python scripts/benchmarks/{data,metric,inference,codecs}.py",
     **{f"codec={codec}_{size}": f"codec={codec} size={size}" for codec, sizes in _SIZES.items() for size in sizes},
     "experiment=deeppose_res101_256x192": "experiment=deeppose_res50_256x192 model=deeppose_101",
@@ -119,6 +129,7 @@ GONE: Mapping[str, str] = {
     "experiment=w48_256x192_udp": "experiment=w48_256x192 codec=udp",
     "experiment=w48_384x288_dark": "experiment=w48_384x288 codec=dark data.batch_size=18",
     "experiment=w48_384x288_udp": "experiment=w48_384x288 codec=udp",
+    "input": "hrpose export without input=, which writes a file that takes crops",
 }
 """Verbs, experiments, options and keys that are no longer available, each with its replacement.
 

@@ -233,7 +233,7 @@ def test_sigmas_can_be_given_beside_the_file(tmp_path: Path) -> None:
     file = write_json(tmp_path / "a.json", content(2))
     assert read_skeleton(file).sigmas == COCO.sigmas
     assert read_skeleton(file, sigmas=[0.1] * 17).sigmas == (0.1,) * 17
-    with pytest.raises(DataError, match=r"a\.json: .* 17 positive OKS sigmas, one a keypoint, but got \[0\.1\]"):
+    with pytest.raises(DataError, match=r"a\.json: .* 17 positive OKS sigmas, one per keypoint, but got \[0\.1\]"):
         read_skeleton(file, sigmas=[0.1])
 
 

@@ -162,11 +162,11 @@ def test_annotated_boxes_are_clipped_to_photos_of_known_size(write):
 @pytest.mark.parametrize(
     ("annotations", "boxes", "message"),
     [
-        (None, [{"image_id": 1}], r"which file that is, a COCO file tells. Give it: annotations=<file with images>"),
+        (None, [{"image_id": 1}], r"annotations=<file with images>"),
         ([], None, "expected a COCO file with `images`, but got a JSON list"),
         ({}, None, "expected images to be a list, but got NoneType"),
         ({"images": [{"id": "1"}]}, None, "expected `id` of image"),
-        ({"images": [{"id": 1}]}, None, "expected `file_name` of image 1 to be a path, but got None"),
+        ({"images": [{"id": 1}]}, None, "`file_name` of image 1 to be a path"),
         ({"images": [{"id": 1, "file_name": "a"}, {"id": 2, "file_name": "a"}]}, None, "but these repeat: a"),
         ({"images": [*IMAGES, IMAGES[0]]}, None, "an `id` of its own"),
         ({"images": IMAGES}, [{"image_id": 7, "bbox": [0, 0, 1, 1]}], "expected `score` of detection number 0"),

@@ -163,10 +163,10 @@ BAD_ENTRIES = {
         r"`scale` of person 1 .*positive number, the height of the person / 200, but got 0",
     ),
     "scale list": ({"scale": [1.0, 1.0]}, r"`scale` of person 1"),
-    "seventeen": ({"joints": [[1.0, 2.0]] * 17}, r"`joints` of person 1 .*16 pairs.*but got 17"),
+    "seventeen": ({"joints": [[1.0, 2.0]] * 17}, r"`joints` of person 1 .*16 pairs.*but got a list of 17"),
     "triplets": ({"joints": [[1.0, 2.0, 1]] * 16}, r"`joints` of person 1 .*16 pairs"),
     "infinite": ({"joints": points(3, [float("inf"), 1])}, r"`joints` of person 1 .*finite"),
-    "fifteen labels": ({"joints_vis": [1] * 15}, r"`joints_vis` of person 1 .*16 numbers.*but got 15"),
+    "fifteen labels": ({"joints_vis": [1] * 15}, r"`joints_vis` of person 1 .*16 numbers.*but got a list of 15"),
     "COCO's labels": ({"joints_vis": [2] * 16}, r"`joints_vis` of person 1 .*0 \(unlabelled\) or 1"),
 }
 

@@ -1,4 +1,3 @@
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -255,14 +254,10 @@ def test_a_wrong_key_is_explained_where_the_configuration_is_shown(tmp_path):
     assert keys(done.stderr) == ["optim.lrr"]
 
 
-def test_info_and_the_help_of_a_verb(tmp_path):
+def test_info_shows_the_files(tmp_path):
     assert (
         "experiment/w32_384x288" in hrpose("fit", "--info", "defaults", "experiment=w32_384x288", cwd=tmp_path).stdout
     )
-    shown = hrpose("test", "--help", cwd=tmp_path).stdout
-    assert "hrpose test" in shown
-    assert re.search("experiment: .*tiny, .*w32_256x192", shown)
-    assert "hrpose -sc install=bash" in shown
 
 
 def test_a_folder_of_the_users_own_adds_experiments(tmp_path):

@@ -10,8 +10,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
+from hrpose import conf_files
 from hrpose.config import ConfigError, compose, conf_dir, describe_choices
-from hrpose.config import compose as compose_function
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,12 +29,12 @@ def test_conf_dir_is_the_checkouts():
 def test_the_packages_own_folder_goes_first(tmp_path, monkeypatch):
     (tmp_path / "hrpose" / "conf").mkdir(parents=True)
     (tmp_path / "hrpose" / "conf" / "fit.yaml").touch()
-    monkeypatch.setattr(sys.modules[compose_function.__module__], "_PACKAGE", tmp_path / "hrpose")
+    monkeypatch.setattr(conf_files, "_PACKAGE", tmp_path / "hrpose")
     assert conf_dir() == tmp_path / "hrpose" / "conf"
 
 
 def test_an_installation_without_conf_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules[compose_function.__module__], "_PACKAGE", tmp_path / "src" / "hrpose")
+    monkeypatch.setattr(conf_files, "_PACKAGE", tmp_path / "src" / "hrpose")
     with pytest.raises(FileNotFoundError, match="installation is incomplete"):
         conf_dir()
 
@@ -72,7 +72,7 @@ def test_each_call_gives_a_configuration_of_its_own():
 def test_a_changed_file_is_read_again(tmp_path, monkeypatch):
     folder = tmp_path / "hrpose" / "conf"
     folder.mkdir(parents=True)
-    monkeypatch.setattr(sys.modules[compose_function.__module__], "_PACKAGE", tmp_path / "hrpose")
+    monkeypatch.setattr(conf_files, "_PACKAGE", tmp_path / "hrpose")
     (folder / "fit.yaml").write_text("seed: 1\n")
     assert compose("fit").seed == 1
     (folder / "fit.yaml").write_text("seed: 2\n")

@@ -9,7 +9,7 @@ from hrpose.estimator.boxes import check_inside, read_bboxes, touching
     [
         ({"bbox": [[0, 0, 1, 1]], "bbox_xyxy": [[0, 0, 1, 1]]}, "but got both"),
         ({"scores": [1.0]}, "boxes for `bbox_scores`"),
-        ({"bbox": [[1, 2, 3]]}, r"`bbox` to be \(N, 4\), one row a person, but got the shape \(1, 3\)"),
+        ({"bbox": [[1, 2, 3]]}, r"`bbox` to be \(N, 4\), one row per box, but got the shape \(1, 3\)"),
         ({"bbox": [[1, 2, 3, 4, 0.9]]}, "The score goes into `bbox_scores`"),
         ({"bbox": np.zeros((1, 1, 4))}, r"\(1, 1, 4\)"),
         ({"bbox": "person"}, "`bbox` to be numbers"),
@@ -51,7 +51,7 @@ def test_a_box_may_stand_out_of_the_photo() -> None:
 
 
 def test_corners_passed_as_width_and_height_are_noticed() -> None:
-    with pytest.raises(ValueError, match=r"row 0, 40, 20, 70, 55, stands far out.* Pass corners as `bbox_xyxy`"):
+    with pytest.raises(ValueError, match=r"row 0, 40, 20, 70, 55.* Pass corners as `bbox_xyxy`"):
         check_inside(np.array([[40.0, 20, 70, 55], [1, 2, 30, 40]]), (80, 60))
     check_inside(np.array([[40.0, 20, 70, 55], [30, 40, 20, 20]]), (80, 60))  # the second cannot be corners
 

@@ -4,8 +4,8 @@ import torch
 
 import hrpose
 from hrpose.codecs import HeatmapCodec
-from hrpose.estimator import TorchEngine
-from hrpose.estimator.engine import choose_device
+from hrpose.estimator import TorchEngine, engine
+from hrpose.estimator.engine import BACKENDS, choose_device, convert_network
 from hrpose.skeletons import Skeleton
 
 CODEC = HeatmapCodec((64, 96), (16, 24), 2.0)
@@ -92,6 +92,53 @@ def test_a_precision_may_be_a_number() -> None:
 def test_a_precision_that_is_not_there_is_refused(precision, message) -> None:
     with pytest.raises(ValueError, match=message):
         TorchEngine(Remembering(), CODEC, EYES, device="cpu", precision=precision)
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision"),
+    [("openvino", "32"), ("openvino", "bf16"), pytest.param("onnxruntime", "32", marks=pytest.mark.slow)],
+)
+def test_a_backend_gives_the_heatmaps_of_the_network(backend, precision) -> None:
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=4, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(8, 2, 1))
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    converted = convert_network(net, (64, 96), backend, precision=precision)
+    for count in (1, 3):
+        images = torch.randn(count, 3, 96, 64)
+        expected = net(images).detach()
+        tolerance = (0.03 if precision == "bf16" else 1e-5) * float(expected.abs().max())
+        torch.testing.assert_close(converted(images), expected, rtol=0, atol=tolerance)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("installed", "device", "precision", "expected"),
+    [
+        (BACKENDS, "cpu", "32", "openvino"),
+        (BACKENDS, "cpu", "bf16", "openvino"),
+        (("onnxruntime", "torch"), "cpu", "32", "onnxruntime"),
+        (("onnxruntime", "torch"), "cpu", "bf16", "torch"),
+        (("torch",), "cpu", "32", "torch"),
+        (BACKENDS, "cuda", "32", "torch"),
+    ],
+)
+def test_auto_takes_the_first_backend_that_has_the_precision(
+    monkeypatch, installed, device, precision, expected
+) -> None:
+    monkeypatch.setattr(engine, "installed_backends", lambda: installed)
+    assert engine._choose_backend("auto", torch.device(device), precision) == expected
+
+
+@pytest.mark.parametrize(
+    ("backend", "device", "precision", "key"),
+    [
+        ("frozen", "cpu", "32", "backend"),
+        ("openvino", "cuda", "32", "device"),
+        ("onnxruntime", "cpu", "bf16", "precision"),
+    ],
+)
+def test_a_backend_that_cannot_be_used_is_refused(backend, device, precision, key) -> None:
+    with pytest.raises(ValueError, match=f"Expected `{key}`"):
+        engine._choose_backend(backend, torch.device(device), precision)
 
 
 @pytest.mark.gpu

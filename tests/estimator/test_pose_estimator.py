@@ -84,7 +84,7 @@ def engine() -> CenterEngine:
 
 @pytest.fixture
 def estimator(engine) -> hrpose.PoseEstimator:
-    return hrpose.PoseEstimator.from_engine(engine, batch_size=4, num_threads=2)
+    return hrpose.PoseEstimator(engine, batch_size=4, num_threads=2)
 
 
 def test_one_image_gives_one_record_of_poses(estimator) -> None:
@@ -201,7 +201,7 @@ def test_an_error_of_the_caller_or_the_engine_comes_through(engine, estimator) -
             raise RuntimeError("out of memory")
 
     with pytest.raises(RuntimeError, match="out of memory"):
-        hrpose.PoseEstimator.from_engine(Broken())([PHOTO, PHOTO])
+        hrpose.PoseEstimator(Broken())([PHOTO, PHOTO])
 
 
 def test_a_detector_is_asked_for_images_without_boxes(engine) -> None:
@@ -211,13 +211,13 @@ def test_a_detector_is_asked_for_images_without_boxes(engine) -> None:
         asked.append(image.shape)
         return [[10, 20, 30, 40], [500, 500, 9, 9]], [0.9, 0.8]
 
-    estimator = hrpose.PoseEstimator.from_engine(engine, detector=detector)
+    estimator = hrpose.PoseEstimator(engine, detector=detector)
     first, second = estimator([PHOTO, PHOTO], bbox=[None, [[1, 2, 3, 4]]])
     assert asked == [PHOTO.shape]
     assert first.bbox.tolist() == [[10, 20, 30, 40]]  # the other box is outside
     assert first.scores == pytest.approx([0.9])
     assert second.bbox.tolist() == [[1, 2, 3, 4]]
-    assert len(hrpose.PoseEstimator.from_engine(engine, detector=lambda image: ([], []))(PHOTO)) == 0
+    assert len(hrpose.PoseEstimator(engine, detector=lambda image: ([], []))(PHOTO)) == 0
 
 
 @pytest.mark.parametrize(
@@ -231,16 +231,16 @@ def test_a_detector_is_asked_for_images_without_boxes(engine) -> None:
     ],
 )
 def test_a_detector_that_answers_anything_else_is_refused(engine, found, message) -> None:
-    estimator = hrpose.PoseEstimator.from_engine(engine, detector=lambda image: found)
+    estimator = hrpose.PoseEstimator(engine, detector=lambda image: found)
     with pytest.raises(ValueError, match=message):
         estimator(PHOTO)
 
 
 def test_a_photo_that_is_a_file_is_looked_at_upright(engine, tmp_path) -> None:
     photo = jpeg(orientation=6)
-    turned = hrpose.PoseEstimator.from_engine(engine)(photo)
+    turned = hrpose.PoseEstimator(engine)(photo)
     assert turned.bbox.tolist() == [[0, 0, 60, 80]]
-    stored = hrpose.PoseEstimator.from_engine(engine, upright=False)(photo)
+    stored = hrpose.PoseEstimator(engine, upright=False)(photo)
     assert stored.bbox.tolist() == [[0, 0, 80, 60]]
 
 
@@ -252,7 +252,18 @@ def test_lists_of_boxes_fit_lists_of_images(estimator) -> None:
 @pytest.mark.parametrize("option", [{"batch_size": 0}, {"bbox_padding": -1}, {"num_threads": 0}, {"detector": 7}])
 def test_options_that_make_no_sense_are_refused(engine, option) -> None:
     with pytest.raises(ValueError, match=f"`{next(iter(option))}`"):
-        hrpose.PoseEstimator.from_engine(engine, **option)
+        hrpose.PoseEstimator(engine, **option)
+
+
+def test_a_network_in_the_place_of_an_engine_is_refused_with_the_new_name() -> None:
+    for arguments in ((torch.nn.ReLU(),), (torch.nn.ReLU(), None, hrpose.COCO)):
+        with pytest.raises(TypeError, match=r"PoseEstimator\.from_network\(net, codec, skeleton\)"):
+            hrpose.PoseEstimator(*arguments)
+
+
+def test_the_old_factory_works_and_warns(engine) -> None:
+    with pytest.warns(DeprecationWarning, match=r"is now PoseEstimator\("):
+        assert hrpose.PoseEstimator.from_engine(engine, batch_size=3).batch_size == 3
 
 
 class NanEngine(CenterEngine):
@@ -267,7 +278,7 @@ class NanEngine(CenterEngine):
 @pytest.mark.parametrize("entry", ["image", "list", "stream", "video"])
 def test_nan_is_an_error_by_every_entry(entry) -> None:
     dark, bright = np.full((60, 80, 3), 9, np.uint8), np.full((60, 80, 3), 255, np.uint8)
-    estimator = hrpose.PoseEstimator.from_engine(NanEngine(), batch_size=1)
+    estimator = hrpose.PoseEstimator(NanEngine(), batch_size=1)
     calls = {
         "image": lambda: estimator(bright),
         "list": lambda: estimator([dark, dark, bright]),

@@ -9,15 +9,11 @@ import pytest
 import torch
 from tiny_export import CODECS, SKELETON, as_batch, make_crops, make_net, make_record
 
-from hrpose.data.crops import crop_matrices, crops_of_bboxes, warp_crops
 from hrpose.data.normalization import Normalization
-from hrpose.export import SUFFIX_OF, ExportedPoses, check_choice, open_exported, write_export
-from hrpose.export.graph import matrices_from_boxes, warped
-from hrpose.export.ties import find_ties
-from hrpose.geometry import invert_affine
+from hrpose.export import SUFFIX_OF, ExportedPoses, check_choice, find_ties, open_exported, write_export
 from hrpose.inference import estimate_poses, predict_heatmaps
 
-FORMATS = ("onnx", "torch", "openvino")
+FORMATS = ("onnx", "openvino")
 
 
 def expected_poses(codec, record, images, matrices):
@@ -49,7 +45,7 @@ def exported(tmp_path_factory):
 
 def cases() -> list:
     slow = pytest.mark.slow
-    quick = {("udp", "openvino"), *((name, "torch") for name in CODECS)}
+    quick = {(name, "openvino") for name in CODECS}
     quick |= {(name, "onnx") for name in ("dark", "udp_offset", "simcc")}
     return [
         pytest.param(name, format, marks=() if (name, format) in quick else slow)
@@ -90,7 +86,7 @@ def test_heatmaps_go_out_on_demand_and_channels_are_turned(tmp_path, format):
 
 def test_the_last_step_is_exact_on_large_photos(exported):
     """float32 holds 6,000 to 0.0005; three products and sums of it stay under the hundredth of a pixel that is promised."""
-    model = exported("heatmap", "torch")
+    model = exported("heatmap", "openvino")
     images, _ = make_crops(64)
     rng = np.random.default_rng(1)
     zoom, offsets = rng.uniform(1, 6000 / 48, 64), rng.uniform(0, 6000, (64, 2))
@@ -103,22 +99,22 @@ def test_the_last_step_is_exact_on_large_photos(exported):
 
 
 def test_no_crops_give_no_poses(exported):
-    keypoints, scores = exported("heatmap", "torch")(np.empty((0, 64, 48, 3), np.uint8), np.empty((0, 2, 3)))
+    keypoints, scores = exported("heatmap", "openvino")(np.empty((0, 64, 48, 3), np.uint8), np.empty((0, 2, 3)))
     assert keypoints.shape == (0, 5, 2)
     assert scores.shape == (0, 5)
 
 
 def test_crops_of_another_size_are_refused(exported):
-    model = exported("heatmap", "torch")
+    model = exported("heatmap", "openvino")
     with pytest.raises(
         ValueError, match=r"`images` to be \(B, 64, 48, 3\) uint8 RGB, but got uint8 of shape \(2, 48, 64, 3\)"
     ):
         model(np.zeros((2, 48, 64, 3), np.uint8), np.zeros((2, 2, 3)))
-    with pytest.raises(ValueError, match=r"image_from_input \(B, 2, 3\), but got the shape \(2, 4\)"):
+    with pytest.raises(ValueError, match=r"`image_from_input` to be \(B, 2, 3\).*\(2, 4\)"):
         model(np.zeros((2, 64, 48, 3), np.uint8), np.zeros((2, 4)))
 
 
-@pytest.mark.parametrize("format", ["torch", "openvino", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("format", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_half_precision_computes_the_network_only(tmp_path, format):
     precision = "bf16" if format != "onnx" else "fp16"
     codec = CODECS["heatmap"]
@@ -139,7 +135,7 @@ def test_a_network_is_left_as_it_was(tmp_path):
     codec = CODECS["heatmap"]
     net = make_net(codec).train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    write_export(net, make_record(codec, precision="bf16"), tmp_path / "a.torchscript", "torch")
+    write_export(net, make_record(codec, precision="fp16"), tmp_path / "a.onnx", "onnx")
     assert net.training
     assert all(
         value.dtype == before[name].dtype and torch.equal(value, before[name])
@@ -151,48 +147,10 @@ def test_a_network_is_left_as_it_was(tmp_path):
     ("format", "precision", "file", "message"),
     [
         ("onnx", "bf16", "a.onnx", "no bf16 convolutions"),
-        ("torch", "int8", "a.torchscript", "format=onnx and format=openvino"),
         ("onnx", "fp32", "a.xml", r"end in \.onnx, but got a\.xml"),
-        ("tflite", "fp32", "a.tflite", "one of onnx, torch, openvino, but got 'tflite'"),
+        ("tflite", "fp32", "a.tflite", "one of onnx, openvino, but got 'tflite'"),
     ],
 )
 def test_what_a_format_cannot_is_said_before_anything_is_written(format, precision, file, message):
     with pytest.raises(ValueError, match=message):
         check_choice(format, precision, Path(file))
-
-
-@pytest.mark.parametrize("grid", ["plain", "dark", "udp"])
-def test_a_photo_is_cropped_as_opencv_crops_it(grid):
-    """Places are computed in float32: a bilinear weight is off by 1e-4 at most, a grey level by one."""
-    rng = np.random.default_rng(0)
-    coarse = torch.from_numpy(rng.uniform(0, 255, (1, 3, 40, 60))).float()
-    photo = torch.nn.functional.interpolate(coarse, size=(400, 600), mode="bicubic").clamp(0, 255)
-    photo = photo[0].permute(1, 2, 0).to(torch.uint8)
-    boxes = np.array([[100.0, 80.0, 200.0, 150.0], [-50.0, 300.5, 90.3, 200.0], [590.0, 10.0, 300.0, 30.0]])
-    matrices = matrices_from_boxes(torch.from_numpy(boxes).float(), (48, 64), grid, 1.25)
-    expected = crop_matrices(crops_of_bboxes(boxes, (48, 64), 1.25), (48, 64), grid)
-    np.testing.assert_allclose(matrices.numpy(), invert_affine(expected), atol=1e-3)
-    pixels = np.zeros((3, 64, 48, 3), np.uint8)
-    warp_crops(photo.numpy(), expected, pixels, range(3))
-    apart = np.abs(warped(photo, matrices, (48, 64)).numpy().astype(int) - pixels)
-    assert apart.max() <= 5  # OpenCV 4 computes places in 32nds of a pixel
-    assert (apart > 1).mean() < 0.05
-
-
-@pytest.mark.parametrize("format", ["torch", pytest.param("onnx", marks=pytest.mark.slow)])
-def test_a_photo_and_boxes_give_what_the_crops_give(exported, format):
-    """A grey level moves these heatmaps by 0.02 at most, and DARK's top of a clear peak by less than a quarter of a pixel."""
-    crops, photos = exported("dark", format), exported("dark", format, form="photo")
-    rng = np.random.default_rng(3)
-    photo = rng.integers(0, 60, (300, 420, 3), dtype=np.uint8)
-    for x, y in rng.integers((20, 20), (400, 280), (60, 2)):
-        photo[y - 12 : y + 13, x - 12 : x + 13] = rng.integers(60, 255, 3, dtype=np.uint8)
-    boxes = np.array([[50.0, 40.0, 120.0, 160.0], [200.0, 100.0, 150.0, 150.0], [300.0, 150.0, 200.0, 200.0]])
-    matrices = crop_matrices(crops_of_bboxes(boxes, (48, 64), 1.25), (48, 64), "dark")
-    pixels = np.zeros((3, 64, 48, 3), np.uint8)
-    warp_crops(photo, matrices, pixels, range(3))
-    expected, scores = crops(pixels, invert_affine(matrices))
-    found, found_scores = photos(photo, boxes)
-    scale = 1.25 * 200 / 48
-    assert np.median(np.abs(found - expected)) < 0.25 * scale
-    np.testing.assert_allclose(found_scores, scores, atol=0.05)

@@ -85,7 +85,6 @@ def make_net(codec: Codec) -> nn.Module:
 
 def make_record(codec: Codec, **changes) -> ExportRecord:
     record = ExportRecord(
-        form="crops",
         precision="fp32",
         skeleton=SKELETON,
         codec=codec,

@@ -77,8 +77,8 @@ def test_the_bit_depth_of_a_run_goes_with_its_checkpoint(people: Path, tmp_path:
     assert "read with 12 bits" in text
     estimator = PoseEstimator.from_checkpoint(checkpoint, device="cpu")
     assert (estimator.reading.bit_depth, estimator.upright) == (12, None)
-    exported = tmp_path / "a.torchscript"
-    call("export", twelve, tmp_path / "export", f"weights={checkpoint}", "format=torch", f"output={exported}")
+    exported = tmp_path / "a.xml"
+    call("export", twelve, tmp_path / "export", f"weights={checkpoint}", "format=openvino", f"output={exported}")
     assert open_exported(exported).record.bit_depth == 12
     assert PoseEstimator.from_checkpoint(exported).reading.bit_depth == 12
 

@@ -180,7 +180,7 @@ def test_code_in_a_file_is_not_run(write, tmp_path, monkeypatch):
 
 def test_a_program_is_refused(tmp_path):
     torch.jit.trace(torch.nn.ReLU(), torch.zeros(1)).save(tmp_path / "weights.pth")
-    with pytest.raises(WeightsError, match=r"code would have to run \(TorchScript\)"):
+    with pytest.raises(WeightsError, match="TorchScript"):
         read_weight_file(tmp_path / "weights.pth")
 
 

@@ -10,7 +10,7 @@ VERBS = {
     "fit": "train a network and measure its AP",
     "test": "measure the AP of a checkpoint",
     "predict": "poses in photos, a video or from a camera: pictures and COCO results",
-    "export": "write weights as one ONNX, OpenVINO or TorchScript file from bytes to keypoints, and check it",
+    "export": "write weights as one ONNX or OpenVINO file from uint8 crops to keypoints, and check it",
     "evaluate": "measure a COCO result file of any tool against its annotations",
     "compare": "two runs, reports or result files side by side: hrpose compare a b",
 }

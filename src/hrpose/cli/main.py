@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hrpose.cli.arguments import OTHER_CONFIG, SWEEP, VERBS, Command, advise_verb, parse
+from hrpose.cli.help import HELP_FLAGS, print_help
 from hrpose.cli.hydra_main import complete, hand_to_hydra
 from hrpose.cli.jobs import JobLog, StopSignal, make_job, stop_signals
 from hrpose.cli.messages import refuse
@@ -37,7 +38,7 @@ Examples
   hrpose compare runs/one/<time> runs/other/<time>      is the one better, or is it chance?
 
 Flags
-  <verb> --help        the groups of a verb and their options
+  <verb> --help        the keys of a verb, its groups and their options
   <verb> --cfg job     show the configuration instead of running it
   <verb> --info        show where it comes from
   <verb> -m            run once for each combination of comma-separated values
@@ -64,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         130 and 143 if Ctrl-C or SIGTERM has ended it.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["help"] and len(arguments) > 1:
+        arguments = [arguments[1], "--help", *arguments[2:]]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(HELP.format(verbs="\n".join(f"  {verb:9}{summary}" for verb, summary in VERBS.items())))
         return 0
@@ -78,6 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] not in VERBS:
         print(f"hrpose: there is no verb '{arguments[0]}'. {advise_verb(arguments[0])}", file=sys.stderr)
         return 2
+    if any(argument in HELP_FLAGS for argument in arguments):
+        print_help(arguments[0], arguments[1:])
+        return 0
     return _run(arguments[0], arguments[1:])
 
 

@@ -4,8 +4,9 @@ The only package below the tasks that knows Hydra. Composing imports nothing tha
 found in a second. Validating imports the modules of its targets, torch among them.
 """
 
+from hrpose.conf_files import conf_dir
 from hrpose.config.build import build, plain
-from hrpose.config.compose import advise_flag, compose, conf_dir, describe_choices, unpublished
+from hrpose.config.compose import advise_flag, compose, describe_choices, unpublished
 from hrpose.config.paths import claimed_folders, find_checkpoint, needs_drawing, open_run_folder
 from hrpose.config.validate import check, validate
 from hrpose.errors import ConfigError

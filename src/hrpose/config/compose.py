@@ -1,11 +1,10 @@
-"""Find the conf folder and compose a verb's configuration from it; every wrong override is explained."""
+"""Compose a verb's configuration from the conf folder; every wrong override is explained."""
 
 import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 
 import hydra
 from hydra import initialize_config_dir
@@ -16,6 +15,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from hrpose.conf_files import conf_dir
 from hrpose.config.advice import did_you_mean
 from hrpose.config.overrides import (
     COMPOSE_ERRORS,
@@ -29,22 +29,6 @@ from hrpose.config.overrides import (
 from hrpose.errors import ConfigError, OverrideError
 
 _PARTS = ("codec", "size")  # what `model/` files may select
-_PACKAGE = Path(__file__).resolve().parents[1]
-
-
-def conf_dir() -> Path:
-    """Find the folder with the configuration files: the installed package's own, or that of the checkout.
-
-    Raises:
-        FileNotFoundError: there is neither.
-    """
-    places = (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf")
-    for place in places:
-        if (place / "fit.yaml").is_file():
-            return place
-    raise FileNotFoundError(
-        f"The conf folder is neither at {places[0]} nor at {places[1]}: the installation is incomplete."
-    )
 
 
 def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:

@@ -51,8 +51,7 @@ SETTINGS_OF: Mapping[str, Mapping[str, Any]] = {
     "export": {
         **{name: SETTINGS[name] for name in ("name", "seed", "ckpt_path", "weights", "keypoint_score_threshold")},
         **{name: SETTINGS[name] for name in ("rules", "monitor", "monitor_min_delta")},  # of the groups
-        "format": Literal["onnx", "openvino", "torch"],
-        "input": Literal["crops", "photo"],
+        "format": Literal["onnx", "openvino"],
         "precision": Literal["fp32", "fp16", "bf16", "int8"],
         "flip_test": bool | None,
         "heatmaps": bool,
@@ -75,7 +74,7 @@ SETTINGS_OF: Mapping[str, Mapping[str, Any]] = {
         "precision": Literal["32", "bf16", "16", 32, 16] | None,
         "flip_test": bool | None,
         "batch_size": int,
-        "backend": str | None,
+        "backend": Literal["auto", "openvino", "onnxruntime", "torch"] | None,
         "chunk_size": int,
         "num_threads": int | None,
         "upright": bool | None,

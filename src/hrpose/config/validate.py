@@ -7,8 +7,9 @@ from typing import Any, TypeAlias
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hrpose.conf_files import conf_dir
 from hrpose.config.advice import did_you_mean
-from hrpose.config.compose import compose, conf_dir
+from hrpose.config.compose import compose
 from hrpose.config.paths import find_file_faults
 from hrpose.config.settings import HINTS, SETTINGS, SETTINGS_OF, find_library_faults, find_range_faults
 from hrpose.config.signatures import (

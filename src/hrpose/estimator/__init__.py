@@ -1,4 +1,4 @@
-"""Use a trained network: images and boxes in, poses in photo pixels out."""
+"""Use a trained network: images and boxes in, poses in image pixels out."""
 
 from hrpose.estimator.detectors import BoxFile, Detector, FunctionDetector, OnnxDetector, RTDetrDetector
 from hrpose.estimator.engine import Engine, TorchEngine

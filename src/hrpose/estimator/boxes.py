@@ -1,4 +1,4 @@
-"""Boxes as users give them: checked, brought to one form, and compared with the photo they are said to be of."""
+"""Boxes that users and detectors give: converted to one form, checked, and compared with their image."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
-_MUCH = 0.1  # of a box beyond the photo: more than detectors that do not clip let stand out
+_MAX_BEYOND = 0.1  # of a box outside the image: more than by detectors that do not clip
 
 
 def read_bboxes(
     bbox: ArrayLike | None, bbox_xyxy: ArrayLike | None, scores: ArrayLike | None
 ) -> tuple[Floats | None, Floats | None]:
-    """Bring boxes and their scores to arrays.
+    """Convert boxes and their scores to arrays.
 
     Args:
-        bbox: (N, 4) x, y, width, height in photo pixels, or (4,) for one box.
+        bbox: (N, 4) x, y, width, height in image pixels, or (4,) for one box.
         bbox_xyxy: the same as the corners left, top, right, bottom; at most one of the two is given.
         scores: (N,) confidence of the boxes, or one number; None stands for 1.
 
     Returns:
-        bbox: (N, 4) x, y, width, height; None where no boxes are given.
-        scores: (N,); None where no boxes are given.
+        bbox: (N, 4) x, y, width, height; None if no boxes are given.
+        scores: (N,); None if no boxes are given.
 
     Raises:
         ValueError: if both forms are given, a shape is wrong, or a box is not finite or has no size.
@@ -43,14 +43,14 @@ def read_bboxes(
     if name == "bbox_xyxy":
         boxes[:, 2:] -= boxes[:, :2]
     for row in np.flatnonzero((boxes[:, 2:] <= 0).any(axis=1)):
-        wish = "a positive width and height" if name == "bbox" else "right > left and bottom > top"
-        other = "" if name == "bbox" else " If it is x, y, width, height, pass it as `bbox`."
-        raise ValueError(f"Expected `{name}` with {wish}, but row {row} is {given[row].tolist()}.{other}")
+        expected = "a positive width and height" if name == "bbox" else "right > left and bottom > top"
+        hint = "" if name == "bbox" else " If it is x, y, width, height, pass it as `bbox`."
+        raise ValueError(f"Expected `{name}` with {expected}, but row {row} is {given[row].tolist()}.{hint}")
     return boxes, _scores_of(scores, len(boxes))
 
 
 def spread_over_images(name: str, values: Any, count: int) -> Sequence[Any]:
-    """Give one entry for each of so many images."""
+    """Return one entry per image; None stands for no entries."""
     if values is None:
         return [None] * count
     if len(values) != count:
@@ -63,7 +63,7 @@ def spread_over_images(name: str, values: Any, count: int) -> Sequence[Any]:
 
 
 def read_detections(found: Any, *, corners: bool = False) -> tuple[Floats, Floats]:
-    """Bring what a detector has returned to arrays.
+    """Convert the result of a detector to arrays.
 
     Args:
         found: a pair: boxes (N, 4), and their scores (N,), where None stands for 1.
@@ -85,51 +85,47 @@ def read_detections(found: Any, *, corners: bool = False) -> tuple[Floats, Float
     except ValueError as error:
         raise ValueError(f"The detector's boxes cannot be used. {error}") from error
     if bbox is None or checked is None:
-        raise ValueError("The detector's boxes cannot be used: they are None. Return [] and [] where nobody is found.")
+        raise ValueError("The detector's boxes cannot be used: they are None. Return [] and [] if nobody is found.")
     return bbox, checked
 
 
 def check_inside(bbox: Floats, image_size: tuple[int, int]) -> None:
-    """Refuse boxes that cannot be of this photo: wholly outside, or corners that were passed as x, y, width, height.
+    """Refuse boxes that cannot be of this image: wholly outside, or corners that were passed as x, y, width, height.
 
     Args:
-        bbox: (N, 4) x, y, width, height in photo pixels.
-        image_size: (width, height) of the photo.
+        bbox: (N, 4) x, y, width, height in image pixels.
+        image_size: (width, height) of the image.
 
     Raises:
         ValueError: naming the first row at fault.
     """
+    width, height = image_size
     for row in np.flatnonzero(~touching(bbox, image_size)):
         raise ValueError(
-            f"Expected boxes in the photo of {image_size[0]} x {image_size[1]} pixels, but row {row} (x, y, width, height = "
+            f"Expected boxes in the photo of {width} x {height} pixels, but row {row} (x, y, width, height = "
             f"{_show(bbox[row])}) lies outside it. Was it made on a photo of another size, or turned by EXIF?"
         )
     beyond = np.maximum(bbox[:, :2] + bbox[:, 2:] - image_size, 0)
     sized = bbox[:, 2:] > bbox[:, :2]
     fitting = (sized & (bbox[:, 2:] <= image_size)).all(axis=1) & (bbox[:, :2] >= 0).all(axis=1)
-    standing_out = np.flatnonzero((beyond > _MUCH * bbox[:, 2:]).any(axis=1))
+    standing_out = np.flatnonzero((beyond > _MAX_BEYOND * bbox[:, 2:]).any(axis=1))
     if len(standing_out) and fitting.all():
         row = standing_out[0]
         raise ValueError(
-            f"Expected `bbox` as x, y, width, height, but row {row}, {_show(bbox[row])}, stands far out of the photo of "
-            f"{image_size[0]} x {image_size[1]} pixels, and all rows fit as corners. Pass corners as `bbox_xyxy`; clip boxes "
-            "that are meant as they are."
+            f"Expected `bbox` as x, y, width, height, but row {row}, {_show(bbox[row])}, reaches far beyond the photo of "
+            f"{width} x {height} pixels, and all rows fit as corners. Pass corners as `bbox_xyxy`; clip boxes that are x, y, "
+            "width, height."
         )
 
 
 def touching(bbox: Floats, image_size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Tell for boxes (N, 4) x, y, width, height which share some area with the photo."""
+    """Check which boxes (N, 4) x, y, width, height overlap the image."""
     shared = np.minimum(bbox[:, :2] + bbox[:, 2:], image_size) - np.maximum(bbox[:, :2], 0)
     return np.asarray((shared > 0).all(axis=1))
 
 
-def whole_image(image_size: tuple[int, int]) -> Floats:
-    """Give the box (1, 4) of the whole photo."""
-    return np.array([[0.0, 0.0, *image_size]])
-
-
 def _as_rows(values: Any, name: str) -> Floats:
-    values = values.detach().cpu() if hasattr(values, "detach") else values  # a tensor may live on another device
+    values = values.detach().cpu() if hasattr(values, "detach") else values  # a tensor may be on another device
     try:
         array = np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
@@ -139,7 +135,7 @@ def _as_rows(values: Any, name: str) -> Floats:
     array = array[None] if array.ndim == 1 else array
     if array.ndim != 2 or array.shape[1] != 4:
         hint = " The score goes into `bbox_scores`." if array.ndim == 2 and array.shape[1] == 5 else ""
-        raise ValueError(f"Expected `{name}` to be (N, 4), one row a person, but got the shape {array.shape}.{hint}")
+        raise ValueError(f"Expected `{name}` to be (N, 4), one row per box, but got the shape {array.shape}.{hint}")
     return array
 
 
@@ -151,7 +147,7 @@ def _scores_of(scores: Any, count: int) -> Floats:
     array = np.full(count, array) if array.ndim == 0 else array
     if array.shape != (count,) or not np.isfinite(array).all():
         raise ValueError(
-            f"Expected `bbox_scores` to be {count} finite numbers, one a box, but got {array.tolist()!r:.80} of the shape "
+            f"Expected `bbox_scores` to be {count} finite numbers, one per box, but got {array.tolist()!r:.80} of the shape "
             f"{array.shape}."
         )
     return array

@@ -1,13 +1,16 @@
-"""From an image and boxes to the crops that an engine looks at, by the code of the datasets."""
+"""From an image and boxes to the crops that an engine takes, by the code of the datasets."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
+import torch
 
 from hrpose.data.crops import cut_crops
-from hrpose.estimator.boxes import Floats, check_inside, read_detections, touching, whole_image
+from hrpose.estimator.boxes import Floats, check_inside, read_detections, touching
 from hrpose.estimator.detectors import BoxFile, Detector
 from hrpose.estimator.detectors.boxes import Image
 from hrpose.geometry import Grid
@@ -18,12 +21,12 @@ from hrpose.structures import CropBatch
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """An image to look at.
+    """An image whose poses are estimated.
 
     Attributes:
         image: anything that `load_image` takes.
-        image_id: the number that its poses will carry.
-        bbox: (N, 4) x, y, width, height in photo pixels; None asks the detector or, without one, takes the whole image.
+        image_id: of its poses.
+        bbox: (N, 4) x, y, width, height in image pixels; None asks the detector or, without one, takes the whole image.
         bbox_scores: (N,); None stands for 1.
     """
 
@@ -34,8 +37,8 @@ class Request:
 
 
 @dataclass(frozen=True, eq=False)
-class PhotoCrops:
-    """The crops of one photo, with the boxes (N, 4) that they were made of."""
+class ImageCrops:
+    """The crops of one image, with the boxes (N, 4) that they were made of."""
 
     batch: CropBatch
     bbox: Floats
@@ -43,24 +46,24 @@ class PhotoCrops:
 
 @dataclass(frozen=True)
 class Cutter:
-    """Cuts persons out of photos.
+    """Cuts instances out of images.
 
     Attributes:
         input_size: (width, height) of the crops.
         grid: how the pixels of a crop lie in its box.
         padding: factor by which boxes are enlarged.
-        reading: orientation and scale of photos that come as files.
-        detector: asked for the boxes of images that come without.
+        reading: orientation and scale of images that come as files.
+        detector: finds the boxes of images that come without.
     """
 
     input_size: tuple[int, int]
     grid: Grid
     padding: float
     reading: Reading
-    detector: Detector | BoxFile | None
+    detector: Detector | BoxFile | None = None
 
-    def prepare(self, request: Request) -> PhotoCrops | Image:
-        """Load an image and cut its persons out; where the detector has to be asked first, return the image.
+    def prepare(self, request: Request) -> ImageCrops | Image:
+        """Load an image and cut its crops; if the detector has to find the boxes first, return the image.
 
         Raises:
             ValueError: if the image cannot be loaded, or the boxes cannot be of it.
@@ -71,12 +74,12 @@ class Cutter:
         if request.bbox is None and self.detector is not None:
             return image
         size = (image.shape[1], image.shape[0])
-        bbox = whole_image(size) if request.bbox is None else request.bbox
+        bbox = np.array([[0.0, 0.0, *size]]) if request.bbox is None else request.bbox
         check_inside(bbox, size)
-        return self._cut(image, bbox, request.bbox_scores, request.image_id)
+        return self.cut(image, bbox, request.bbox_scores, request.image_id)
 
-    def detect(self, image: Image, image_id: int) -> PhotoCrops:
-        """Ask the detector for persons and cut them out; boxes that lie outside the image are left out.
+    def detect(self, image: Image, image_id: int) -> ImageCrops:
+        """Let the detector find boxes and cut the crops; boxes outside the image are left out.
 
         Raises:
             ValueError: if the detector returns anything else than boxes and scores.
@@ -85,15 +88,12 @@ class Cutter:
         assert not isinstance(self.detector, BoxFile)
         return self._cut_inside(image, *read_detections(self.detector(image)), image_id)
 
-    def cut_nothing(self) -> PhotoCrops:
-        """Give the crops of a photo without persons."""
-        return self._cut(np.zeros((1, 1, 3), np.uint8), np.zeros((0, 4)), None, 0)
-
-    def _cut_inside(self, image: Image, bbox: Floats, scores: Floats, image_id: int) -> PhotoCrops:
+    def _cut_inside(self, image: Image, bbox: Floats, scores: Floats, image_id: int) -> ImageCrops:
         inside = touching(bbox, (image.shape[1], image.shape[0]))
-        return self._cut(image, bbox[inside], scores[inside], image_id)
+        return self.cut(image, bbox[inside], scores[inside], image_id)
 
-    def _cut(self, image: Image, bbox: Floats, scores: Floats | None, image_id: int) -> PhotoCrops:
+    def cut(self, image: Image, bbox: Floats, scores: Floats | None = None, image_id: int = 0) -> ImageCrops:
+        """Cut boxes (N, 4) x, y, width, height with scores (N,) out of an image (H, W, 3)."""
         batch = cut_crops(
             image,
             bbox,
@@ -103,4 +103,15 @@ class Cutter:
             bbox_scores=scores,
             image_id=image_id,
         )
-        return PhotoCrops(batch, bbox)
+        return ImageCrops(batch, bbox)
+
+
+def join(batches: Sequence[CropBatch]) -> CropBatch:
+    """Concatenate batches of crops."""
+    columns = {name: [cast(Any, batch)[name] for batch in batches] for name in batches[0]}
+    return cast(CropBatch, {name: torch.cat(column) for name, column in columns.items()})
+
+
+def take_rows(batch: CropBatch, rows: slice) -> CropBatch:
+    """Return some crops of a batch."""
+    return cast(CropBatch, {name: cast(torch.Tensor, values)[rows] for name, values in batch.items()})

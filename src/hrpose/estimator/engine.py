@@ -1,17 +1,24 @@
-"""What turns crops into poses: the network in torch here; an exported file can stand in its place."""
+"""Engines estimate the poses of a batch of crops. `TorchEngine` does it with a network and a codec."""
 
 from __future__ import annotations
 
+import copy
 import logging
+import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, Protocol, TypeAlias, get_args
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
 
 from hrpose.codecs import Codec
 from hrpose.data.normalization import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder, Normalization
+from hrpose.export import ExportedNetwork, open_exported
+from hrpose.export.capture import to_openvino, write_onnx
+from hrpose.export.openvino import compile_model
 from hrpose.geometry import Grid
 from hrpose.inference import estimate_poses
 from hrpose.skeletons import Skeleton
@@ -19,12 +26,14 @@ from hrpose.structures import CropBatch, Poses
 
 logger = logging.getLogger(__name__)
 
+BACKENDS = ("openvino", "onnxruntime", "torch")
+"""What can compute a network on the CPU; `backend="auto"` takes the first that is installed and has the precision."""
 Precision: TypeAlias = Literal["32", "bf16", "16"]
 _HALVES = {"bf16": torch.bfloat16, "16": torch.float16}
 
 
 class Engine(Protocol):
-    """Estimates the poses of a batch of crops, and says how it wants the crops."""
+    """Estimates the poses of a batch of crops, and describes the crops that it takes."""
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -38,20 +47,20 @@ class Engine(Protocol):
 
     @property
     def skeleton(self) -> Skeleton:
-        """The keypoints that come out."""
+        """The keypoints."""
         ...
 
     def __call__(self, batch: CropBatch) -> Poses:
-        """Estimate the poses of a batch, in its order, in pixels of the photos."""
+        """Estimate the poses of a batch, in its order, in image pixels."""
         ...
 
 
 class TorchEngine:
-    """A network of torch: normalise on the device, then `inference.estimate_poses`, as validation does.
+    """A torch network: normalise on the device, then `inference.estimate_poses`, as validation does.
 
     Args:
         net: images (B, 3, H, W) -> heatmaps; it is moved to the device and put into eval mode.
-        codec: reads the heatmaps.
+        codec: decodes the heatmaps.
         skeleton: the keypoints.
         flip_test: average with the heatmaps of the mirrored crop.
         channel_order: of the network's input, "rgb" or "bgr".
@@ -61,9 +70,12 @@ class TorchEngine:
         precision: "32"; "bf16" or "16" calculate the convolutions in half precision, as mixed-precision training does.
         keypoint_score_threshold: keypoints that score above it count for the instance score.
         channels_last: keep activations in NHWC order, as training does by default.
+        backend: what computes the network on the CPU: "torch", "onnxruntime", "openvino", or "auto", the first of `BACKENDS` that
+            is installed and has the precision. On a GPU "auto" is "torch".
 
     Raises:
-        ValueError: if there is no such device or precision, or the device lacks the precision.
+        ValueError: if there is no such device, precision or backend, or they do not go together.
+        ModuleNotFoundError: if the backend is not installed.
     """
 
     def __init__(
@@ -80,11 +92,15 @@ class TorchEngine:
         precision: Precision = "32",
         keypoint_score_threshold: float = 0.2,
         channels_last: bool = True,
+        backend: str = "torch",
     ) -> None:
         self.device = choose_device(device)
         self.precision = _checked_precision(precision, self.device)
+        chosen = _choose_backend(backend, self.device, self.precision)
         self.net = net.to(self.device).eval()
-        if channels_last:
+        if chosen != "torch":
+            self.net = convert_network(net, codec.input_size, chosen, precision=self.precision)
+        elif channels_last:
             self.net = self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.codec, self._skeleton = codec, skeleton
         self.flip_test = flip_test
@@ -110,12 +126,12 @@ class TorchEngine:
 
     @property
     def skeleton(self) -> Skeleton:
-        """The keypoints that come out."""
+        """The keypoints."""
         return self._skeleton
 
     @torch.inference_mode()
     def __call__(self, batch: CropBatch) -> Poses:
-        """Estimate the poses of a batch: bytes go to the device, three numbers a keypoint come back."""
+        """Estimate the poses of a batch: uint8 crops go to the device, three numbers per keypoint come back."""
         images = self.normalization(self._on_device(batch["images"]))
         with self._autocast():
             return estimate_poses(
@@ -170,3 +186,73 @@ def _checked_precision(precision: str, device: torch.device) -> Precision:
                 raise ValueError('Expected `precision` to be "32" or "bf16" on the CPU, but got "16".')
             return known  # type: ignore[no-any-return]
     raise ValueError(f'Expected `precision` to be "32", "bf16" or "16", but got {precision!r}.')
+
+
+def installed_backends() -> tuple[str, ...]:
+    """Return the names in `BACKENDS` that are installed, in its order."""
+    needed = {"openvino": ("openvino",), "onnxruntime": ("onnx", "onnxruntime", "onnxscript")}
+    return tuple(name for name in BACKENDS if all(find_spec(package) for package in needed.get(name, ())))
+
+
+def convert_network(
+    net: nn.Module, input_size: tuple[int, int], backend: str, *, precision: Precision = "32"
+) -> nn.Module:
+    """Convert a network to another engine on the CPU.
+
+    Args:
+        net: images (B, 3, H, W) to heatmaps; it is not changed.
+        input_size: (width, height) of the images; their number stays free.
+        backend: "onnxruntime" or "openvino".
+        precision: of the convolutions: "32", or "bf16" for OpenVINO.
+
+    Returns:
+        A module from images (B, 3, H, W) float32 to heatmaps float32.
+
+    Raises:
+        ModuleNotFoundError: if the backend is not installed.
+    """
+    own = copy.deepcopy(net).to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    examples, free = (torch.zeros(2, 3, *input_size[::-1]),), ({0: "batch"},)
+    names = (("images",), ("heatmaps",))
+    if backend == "openvino":
+        model = to_openvino(own, examples, free, names)
+        return _OpenVinoNetwork(compile_model(model, precision="bf16" if precision == "bf16" else "f32"))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "network.onnx")
+        write_onnx(own, examples, free, file, names=names)
+        opened = open_exported(file)
+    assert isinstance(opened, ExportedNetwork)
+    return opened
+
+
+class _OpenVinoNetwork(nn.Module):
+    """A compiled OpenVINO model as a module from images to heatmaps."""
+
+    def __init__(self, compiled: Any) -> None:
+        super().__init__()
+        self._compiled = compiled
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.from_numpy(self._compiled([images.contiguous().numpy()])[0].copy())
+
+
+def _choose_backend(backend: str, device: torch.device, precision: Precision) -> str:
+    """Return the backend that computes the network; "auto" does not change the device or the precision."""
+    if backend not in ("auto", *BACKENDS):
+        raise ValueError(f"Expected `backend` to be one of auto, {', '.join(BACKENDS)}, but got {backend!r}.")
+    if backend == "torch" or (backend == "auto" and device.type != "cpu"):
+        return "torch"
+    if device.type != "cpu":
+        raise ValueError(
+            f"Expected `device` to be the CPU for backend={backend!r}, but got {device}. Set backend=torch."
+        )
+    if backend == "onnxruntime" and precision != "32":
+        raise ValueError(
+            f'Expected `precision` to be "32" for backend="onnxruntime", but got {precision!r}: onnxruntime has no bf16 '
+            'convolutions on the CPU. Set backend="openvino".'
+        )
+    if backend == "auto":
+        able = [name for name in installed_backends() if precision == "32" or name != "onnxruntime"]
+        logger.info("backend: %s computes the network, the first of %s that is installed", able[0], ", ".join(BACKENDS))
+        return able[0]
+    return backend

@@ -1,8 +1,8 @@
-"""Many images through one engine: persons of several images share a batch, and photos are read while it computes.
+"""Many images through one engine: crops of several images share a batch, and images are read while the engine computes.
 
     requests -> threads: load, crop -> (detector) -> full batches -> one thread: engine -> poses, image by image
 
-At any time the photos in the readers' hands, the crops of two batches and the poses of unfinished images are in memory.
+In memory are the images that the threads read, the crops of two batches and the poses of unfinished images.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import torch
 
 from hrpose.estimator.boxes import Floats
-from hrpose.estimator.crops import Cutter, PhotoCrops, Request
+from hrpose.estimator.crops import Cutter, ImageCrops, Request, join, take_rows
 from hrpose.estimator.detectors.boxes import Image
 from hrpose.estimator.engine import Engine
 from hrpose.inference import check_finite
@@ -42,10 +42,10 @@ def estimate_stream(
     """Estimate the poses of images, in their order.
 
     Args:
-        engine: computes the poses of a batch.
+        engine: estimates the poses of a batch.
         cutter: makes crops of images.
         requests: the images; taken as they are needed.
-        batch_size: crops that the engine gets at once.
+        batch_size: crops in a batch of the engine.
         num_threads: threads that load and crop.
         on_error: called with the `image_id` and the error of an image that cannot be used, which then has no poses; None
             raises the error.
@@ -81,7 +81,7 @@ def estimate_stream(
 def estimate_one(engine: Engine, cutter: Cutter, request: Request, *, batch_size: int) -> Poses:
     """Estimate the poses of one image in this thread, without delay."""
     prepared = cutter.prepare(request)
-    crops = prepared if isinstance(prepared, PhotoCrops) else cutter.detect(prepared, request.image_id)
+    crops = prepared if isinstance(prepared, ImageCrops) else cutter.detect(prepared, request.image_id)
     waiting, results = _Waiting(batch_size), _Results(engine.skeleton)
     waiting.add(crops)
     results.expect(crops.bbox)
@@ -104,26 +104,26 @@ def work_ahead(
 
 
 def _finish(
-    cutter: Cutter, request: Request, prepared: Future[PhotoCrops | Image], on_error: OnError | None
-) -> PhotoCrops:
-    """Wait for the crops of an image; ask the detector, in the caller's thread, where that has to be done."""
+    cutter: Cutter, request: Request, prepared: Future[ImageCrops | Image], on_error: OnError | None
+) -> ImageCrops:
+    """Wait for the crops of an image; the detector runs in the caller's thread."""
     try:
         found = prepared.result()
-        return found if isinstance(found, PhotoCrops) else cutter.detect(found, request.image_id)
+        return found if isinstance(found, ImageCrops) else cutter.detect(found, request.image_id)
     except ValueError as error:
         if on_error is None:
             raise
         on_error(request.image_id, error)
-        return cutter.cut_nothing()
+        return cutter.cut(np.zeros((1, 1, 3), np.uint8), np.zeros((0, 4)))
 
 
 class _Waiting:
-    """Crops of several images that wait for a full batch."""
+    """Collects the crops of several images to full batches."""
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
         self._parts: list[CropBatch] = []
-        self._count = self._given = 0
+        self._count = self._num_taken = 0
 
     def __len__(self) -> int:
         return self._count
@@ -132,25 +132,25 @@ class _Waiting:
     def is_full(self) -> bool:
         return self._count >= self.batch_size
 
-    def add(self, crops: PhotoCrops) -> None:
+    def add(self, crops: ImageCrops) -> None:
         if len(crops.bbox):
             self._parts.append(crops.batch)
             self._count += len(crops.bbox)
 
     def take(self) -> CropBatch:
-        """Take the oldest crops, as many as make a batch; they are numbered as they go."""
-        joined = _join(self._parts)
-        taken = _rows(joined, slice(None, self.batch_size))
+        """Take the oldest crops, at most a batch, and number them."""
+        joined = join(self._parts)
+        taken = take_rows(joined, slice(None, self.batch_size))
         rest = self._count - len(taken["images"])
-        self._parts = [_rows(joined, slice(self.batch_size, None))] if rest else []
+        self._parts = [take_rows(joined, slice(self.batch_size, None))] if rest else []
         self._count = rest
-        first, self._given = self._given, self._given + len(taken["images"])
-        taken["instance_ids"] = torch.arange(first, self._given)
+        first, self._num_taken = self._num_taken, self._num_taken + len(taken["images"])
+        taken["instance_ids"] = torch.arange(first, self._num_taken)
         return taken
 
 
 class _Results:
-    """Poses that come in batches and go out by image."""
+    """Collects the poses of batches and returns them image by image."""
 
     def __init__(self, skeleton: Skeleton) -> None:
         self._skeleton = skeleton
@@ -158,15 +158,15 @@ class _Results:
         self._poses: Poses = _no_poses(skeleton)
 
     def expect(self, bbox: Floats) -> None:
-        """Announce an image with as many persons as boxes (N, 4)."""
+        """Expect one pose per box (N, 4) of the next image."""
         self._expected.append(bbox)
 
     def add(self, poses: Poses) -> None:
-        check_finite(poses.keypoints, poses.keypoint_scores)  # an engine need not be one of hrpose's
+        check_finite(poses.keypoints, poses.keypoint_scores)  # also of a custom engine
         self._poses = Poses.concatenate([self._poses, replace(poses, bbox=None, skeleton=self._skeleton)])
 
     def finished(self) -> Iterator[Poses]:
-        """Give the images whose poses are complete."""
+        """Yield the poses of the images that are complete."""
         while self._expected and len(self._expected[0]) <= len(self._poses):
             bbox = self._expected.popleft()
             yield replace(self._poses[: len(bbox)], bbox=bbox)
@@ -185,14 +185,3 @@ def _no_poses(skeleton: Skeleton) -> Poses:
         instance_ids=np.zeros(0, np.int64),
         skeleton=skeleton,
     )
-
-
-def _join(parts: list[CropBatch]) -> CropBatch:
-    if len(parts) == 1:
-        return parts[0]
-    columns: dict[str, list[torch.Tensor]] = {name: [cast(Any, part)[name] for part in parts] for name in parts[0]}
-    return cast(CropBatch, {name: torch.cat(column) for name, column in columns.items()})
-
-
-def _rows(batch: CropBatch, rows: slice) -> CropBatch:
-    return cast(CropBatch, {name: cast(torch.Tensor, values)[rows] for name, values in batch.items()})

@@ -1,6 +1,6 @@
 """Exported files: capture a network, write it as ONNX or OpenVINO, check it against torch, open it and run it."""
 
-from hrpose.export.check import MAX_SHIFTED, Comparer, Comparison
+from hrpose.export.check import MAX_SHIFTED, Comparer, Comparison, find_ties
 from hrpose.export.open import SUFFIXES, ExportedNetwork, ExportedPoses, is_exported, open_exported
 from hrpose.export.quantize import Feed
 from hrpose.export.record import ExportedFileError, ExportRecord, plain_codec
@@ -19,6 +19,7 @@ __all__ = [
     "Feed",
     "Format",
     "check_choice",
+    "find_ties",
     "is_exported",
     "open_exported",
     "plain_codec",

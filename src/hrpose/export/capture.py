@@ -1,6 +1,6 @@
-"""From a module of torch to what other engines read: one trace for TorchScript and OpenVINO, one graph for ONNX.
+"""Convert a torch module to an ONNX file or an OpenVINO model.
 
-A module is recorded as it computes for example inputs; the sizes that are free stay free.
+A module is recorded as it computes for example inputs; free sizes stay free.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +22,9 @@ from hrpose.export.openvino import import_openvino
 from hrpose.export.record import METADATA_KEY
 
 FreeSizes = Sequence[Mapping[int, str]]
-"""For each input: the dimensions that are free, and what their sizes are called; one name is one size."""
-
-
-def trace(module: nn.Module, examples: Sequence[Tensor]) -> Any:
-    """Record a module as TorchScript, with its weights as constants and batch norms folded into the convolutions before them.
-
-    Args:
-        module: in eval mode; no step of it depends on values of its inputs.
-        examples: inputs; of free sizes two or more, so that none is taken for a constant.
-
-    Returns:
-        A frozen `torch.jit.ScriptModule`.
-    """
-    with quiet_exporters(), torch.no_grad():
-        traced = torch.jit.trace(module.eval(), tuple(examples), check_trace=False)  # type: ignore[no-untyped-call]
-        return torch.jit.freeze(traced.eval())
+"""For each input, its free dimensions and the names of their sizes; one name is one size."""
+Names = tuple[Sequence[str], Sequence[str]]
+"""The names of the inputs and of the outputs."""
 
 
 def write_onnx(
@@ -45,14 +33,14 @@ def write_onnx(
     free: FreeSizes,
     file: str | Path,
     *,
-    names: tuple[Sequence[str], Sequence[str]],
+    names: Names,
     metadata: str | None = None,
 ) -> None:
     """Write a module as one ONNX file.
 
     Args:
         module: in eval mode.
-        examples: inputs.
+        examples: inputs; of free sizes two or more.
         free: their free sizes.
         file: what to write; its folder has to exist.
         names: of the inputs and of the outputs.
@@ -61,7 +49,11 @@ def write_onnx(
     Raises:
         ModuleNotFoundError: if onnx or onnxscript is not installed.
     """
-    _require("onnx", "onnxscript")
+    missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
+    if missing:
+        raise ModuleNotFoundError(
+            f'Expected {" and ".join(missing)} to write ONNX, but it is not installed: pip install "hrpose[onnx]".'
+        )
     dimensions = {name: torch.export.Dim(name, min=1) for sizes in free for name in sizes.values()}
     shapes = tuple({axis: dimensions[name] for axis, name in sizes.items()} for sizes in free)
     with quiet_exporters(), torch.no_grad():
@@ -81,18 +73,23 @@ def write_onnx(
     check_onnx(Path(file))
 
 
-def to_openvino(
-    traced: Any, examples: Sequence[Tensor], free: FreeSizes, names: tuple[Sequence[str], Sequence[str]]
-) -> Any:
-    """Convert what `trace` gave to an `openvino.Model` with named inputs and outputs.
+def to_openvino(module: nn.Module, examples: Sequence[Tensor], free: FreeSizes, names: Names) -> Any:
+    """Convert a module to an `openvino.Model` with named inputs and outputs.
 
-    Sizes that are not free are written down as fixed: OpenVINO computes faster with what it knows beforehand.
+    Sizes that are not free are fixed in the model, because OpenVINO computes faster with known sizes.
+
+    Args:
+        module: in eval mode; none of its steps depends on values of its inputs.
+        examples: inputs; of free sizes two or more.
+        free: their free sizes.
+        names: of the inputs and of the outputs.
 
     Raises:
         ModuleNotFoundError: if openvino is not installed.
     """
-    with quiet_exporters():
-        model = import_openvino().convert_model(traced, example_input=tuple(examples))
+    openvino = import_openvino()
+    with quiet_exporters(), torch.no_grad():
+        model = openvino.convert_model(module.eval(), example_input=tuple(examples))
     for port, name in zip([*model.inputs, *model.outputs], [*names[0], *names[1]], strict=True):
         port.get_tensor().set_names({name})
     shapes = {
@@ -103,20 +100,9 @@ def to_openvino(
     return model
 
 
-def _require(*packages: str) -> None:
-    # optional, and looked for before the minute that the export takes
-    from importlib.util import find_spec
-
-    missing = [name for name in packages if find_spec(name) is None]
-    if missing:
-        raise ModuleNotFoundError(
-            f'Expected {" and ".join(missing)} to write ONNX, but it is not installed: pip install "hrpose[onnx]".'
-        )
-
-
 @contextlib.contextmanager
 def quiet_exporters() -> Iterator[None]:
-    """Keep to themselves what exporters say of their own code: sizes are fixed on purpose, TorchScript is known to be old."""
+    """Silence what exporters print and log about their own code."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,7 +1,8 @@
-"""Hold an exported file against the network it was made of, keypoint by keypoint.
+"""Compare an exported file with the network that it was made of, keypoint by keypoint.
 
-A file in fp32 has to agree on every keypoint, except those that hang on ties (see `hrpose.export.ties`), which are counted and
-reported. A file of less precision moves every keypoint a little: there the shares of those that move far are bounded.
+A file in fp32 has to agree on every keypoint except ties: keypoints whose position depends on two heatmap cells that are equal up
+to rounding. Ties are counted and reported. A file of lower precision moves every keypoint a little: there the share of keypoints
+that move far is bounded.
 """
 
 from __future__ import annotations
@@ -9,32 +10,38 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from hrpose.export.ties import TOLERANCE
+from hrpose.codecs import Codec
 
-_MOST_UNDECIDED = 0.02  # share of keypoints; more is no tie but a fault
+TOLERANCE = 0.01
+"""Pixels by which a keypoint that is no tie may differ in fp32."""
+_MAX_TIES = 0.02  # share of keypoints
 _SCORE_TOLERANCE = 0.001  # rounding changes scores by a few millionths
 MAX_SHIFT = 0.03
-"""Share of the longer side of a crop that a keypoint may move by: two cells of a heatmap of 256 x 192 crops."""
+"""Share of the longer side of a crop that a keypoint may move by: two heatmap cells of 256 x 192 crops."""
 MAX_SHIFTED = {"fp16": 0.02, "bf16": 0.02, "int8": 0.1}
 """Share of confident keypoints that may move further, by the precision of the file."""
 _MAX_MEDIAN_SHIFT = 0.01
+_ROUNDING = 1e-5  # of the highest value of a heatmap: the rounding error of fp32 over a hundred layers
+_DRAWS = 8
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far an exported file and the network are apart.
+    """The differences between an exported file and the network.
 
     Attributes:
-        num_crops: crops that both have looked at.
+        num_crops: crops that were compared.
         num_keypoints: keypoints in them.
-        largest: the largest difference of a decided keypoint, in photo pixels.
-        median: the median difference of all keypoints.
-        moved: share of all keypoints that are more than 0.01 pixels off.
-        undecided: share of all keypoints that are off, and hang on a tie.
+        largest: the largest difference of a keypoint that is no tie, in image pixels.
+        median: the median difference of all keypoints, in image pixels.
+        moved: share of all keypoints that differ by more than 0.01 pixels.
+        undecided: share of all keypoints that differ by more than 0.01 pixels and are ties.
         largest_score: the largest difference of a score.
-        not_finite: share of keypoints whose place or score is NaN or infinite in the file.
+        not_finite: share of keypoints whose position or score is NaN or infinite in the file.
         num_confident: keypoints that the network is confident of.
         shifted: share of these that move by more than `MAX_SHIFT` of the longer side of their crop.
         median_shift: the median by which these move, as a share of the longer side of their crop.
@@ -52,32 +59,25 @@ class Comparison:
     shifted: float
     median_shift: float
 
-    @property
-    def agrees(self) -> bool:
-        """Whether every decided keypoint is within 0.01 pixels, every score within 0.001, and the undecided ones are few."""
-        near = self.largest <= TOLERANCE and self.largest_score <= _SCORE_TOLERANCE
-        return near and self.undecided <= _MOST_UNDECIDED
-
-    @property
-    def reason(self) -> str:
-        """What is too much, if they do not agree."""
+    def exact_faults(self) -> list[str]:
+        """Return why a file in fp32 differs from the network; an empty list if it does not."""
         faults = {
             f"keypoints are more than {TOLERANCE:g} px off": not self.largest <= TOLERANCE,
             f"scores are more than {_SCORE_TOLERANCE:g} off": not self.largest_score <= _SCORE_TOLERANCE,
-            f"more than {_MOST_UNDECIDED:.0%} of the keypoints hang on ties, as in the flat heatmaps of a network that has "
-            "hardly been trained": not self.undecided <= _MOST_UNDECIDED,
+            f"more than {_MAX_TIES:.0%} of the keypoints are ties, as in the flat heatmaps of a network that has "
+            "hardly been trained": not self.undecided <= _MAX_TIES,
         }
-        return " and ".join(fault for fault, is_so in faults.items() if is_so)
+        return [fault for fault, found in faults.items() if found]
 
-    def faults_beside(self, max_shifted: float) -> list[str]:
-        """Return why a file of less precision than fp32 is not the network; an empty list if it is within the bounds.
+    def bounded_faults(self, max_shifted: float) -> list[str]:
+        """Return why a file of lower precision than fp32 differs too much from the network; an empty list if it does not.
 
         Args:
             max_shifted: share of confident keypoints that may move by more than `MAX_SHIFT`.
         """
         if not self.num_confident:
             return [
-                "the network is confident of no keypoint of the crops, so nothing can be judged: give photos=<folder> with "
+                "the network is confident of no keypoint of the crops, so nothing can be judged: set photos=<folder> with "
                 "images like those that it was trained on"
             ]
         faults = []
@@ -94,7 +94,7 @@ class Comparison:
         return faults
 
     def describe_bounds(self, max_shifted: float) -> str:
-        """Return what `faults_beside` compares, in one line."""
+        """Return what `bounded_faults` compares, in one line."""
         return (
             f"of {self.num_confident} confident keypoints {self.shifted:.1%} move by more than {MAX_SHIFT:.0%} of the longer "
             f"side of their crop (allowed {max_shifted:.0%}), the median by {self.median_shift:.2%} (allowed "
@@ -102,16 +102,15 @@ class Comparison:
         )
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """Return the differences in one line."""
         return (
             f"largest difference {self.largest:.2g} px, median {self.median:.2g} px on {self.num_keypoints} keypoints of "
-            f"{self.num_crops} crops; {self.undecided:.2%} hang on ties and went the other way; scores within "
-            f"{self.largest_score:.2g}"
+            f"{self.num_crops} crops; {self.undecided:.2%} are ties and differ; scores within {self.largest_score:.2g}"
         )
 
 
 class Comparer:
-    """Take in batch after batch of what a file and the network have found, and compare in the end."""
+    """Collect the keypoints of a file and of the network batch by batch, then compare them."""
 
     def __init__(self) -> None:
         self._distances: list[NDArray[np.float64]] = []
@@ -129,13 +128,13 @@ class Comparer:
         sides: NDArray[np.float64],
         confidence: float,
     ) -> None:
-        """Compare a batch.
+        """Add a batch.
 
         Args:
-            found: keypoints (B, K, 2) in photo pixels and scores (B, K) of the file.
+            found: keypoints (B, K, 2) in image pixels and scores (B, K) of the file.
             expected: the same of the network.
-            tied: (B, K) which keypoints are undecided, see `hrpose.export.ties.find_ties`.
-            sides: (B,) the longer sides of the crops in photo pixels.
+            tied: (B, K) which keypoints are ties, see `find_ties`.
+            sides: (B,) the longer sides of the crops in image pixels.
             confidence: the network is confident of keypoints that score above it.
         """
         off = distances(found[0], expected[0])
@@ -148,13 +147,13 @@ class Comparer:
         self._scores.append(float(apart.max(initial=0.0)) if np.isfinite(apart).all() else float("inf"))
 
     def compare(self) -> Comparison:
-        """Sum up.
+        """Compare all batches.
 
         Raises:
             ValueError: if there were no crops.
         """
         if not sum(map(len, self._distances)):
-            raise ValueError("Expected crops to compare on, but there are none. Give photos=<folder with photos>.")
+            raise ValueError("Expected crops to compare on, found none. Set photos=<folder with images>.")
         off, tied = np.concatenate(self._distances), np.concatenate(self._tied)
         moved = ~(off <= TOLERANCE)  # NaN has moved
         decided = off[~(moved & tied)]
@@ -176,6 +175,35 @@ class Comparer:
 
 
 def distances(found: NDArray[np.float64], expected: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Measure how far keypoints (B, K, 2) are apart, (B, K)."""
+    """Return the distances (B, K) between keypoints (B, K, 2)."""
     apart: NDArray[np.float64] = np.linalg.norm(found - expected, axis=-1)
     return apart
+
+
+def find_ties(codec: Codec, heatmaps: Tensor, image_from_input: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Find keypoints that move by more than 0.01 image pixels when the heatmaps change by rounding errors.
+
+    Engines add up numbers in different orders. Each heatmap is changed by up to 1e-5 of its highest value, at random, eight
+    times: a keypoint that moves in torch itself is a tie, for which no engine is right or wrong.
+
+    Args:
+        codec: decodes the heatmaps.
+        heatmaps: (B, C, ...) of the network.
+        image_from_input: (B, 2, 3).
+
+    Returns:
+        (B, K).
+    """
+    generator = torch.Generator().manual_seed(0)
+    heatmaps = heatmaps.detach().float().cpu()
+    steps = _ROUNDING * heatmaps.flatten(1).abs().amax(1).clamp(min=1e-30)
+    steps = steps.reshape(-1, *[1] * (heatmaps.ndim - 1))
+    zoom = np.abs(image_from_input[..., :2]).sum(axis=-1).max(axis=-1)
+    keypoints = codec.decode(heatmaps)[0]
+    tied = torch.zeros(keypoints.shape[:2], dtype=torch.bool)
+    for _ in range(_DRAWS):
+        noise = torch.rand(heatmaps.shape, generator=generator) * 2 - 1
+        apart = (codec.decode(heatmaps + steps * noise)[0] - keypoints).norm(dim=-1)
+        tied |= ~(apart * torch.from_numpy(zoom).float()[:, None] <= TOLERANCE / 2)
+    result: NDArray[np.bool_] = tied.numpy()
+    return result

@@ -1,4 +1,4 @@
-"""ONNX files by onnxruntime, after a look at where their weights lie."""
+"""ONNX files, computed by onnxruntime after a check of where their weights are stored."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ class OnnxRuntime:
     """An ONNX file on the CPU.
 
     Args:
-        file: the .onnx file; weights that lie beside it have to lie in its folder.
-        threads: of one call; None takes those of torch.
+        file: the .onnx file; weights outside it have to be in its folder.
 
     Raises:
         ModuleNotFoundError: if onnx or onnxruntime is not installed.
@@ -39,13 +38,13 @@ class OnnxRuntime:
 
     name = "onnxruntime"
 
-    def __init__(self, file: str | Path, *, threads: int | None = None) -> None:
+    def __init__(self, file: str | Path) -> None:
         onnxruntime = _import("onnxruntime")
         self.file = Path(file)
         check_file(self.file)
         check_onnx(self.file)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or torch.get_num_threads()
+        options.intra_op_num_threads = torch.get_num_threads()
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:

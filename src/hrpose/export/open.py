@@ -1,4 +1,4 @@
-"""Open an exported file, of whatever format, as what it is: one that estimates poses, or a mere network."""
+"""Open an exported file: one that estimates poses, or a network of another tool."""
 
 from __future__ import annotations
 
@@ -16,71 +16,63 @@ from hrpose.export.onnx import OnnxRuntime
 from hrpose.export.openvino import OpenVinoRuntime
 from hrpose.export.record import ExportedFileError, ExportRecord
 from hrpose.export.runtime import Port, Runtime, in_batches
-from hrpose.export.torch_file import TorchScriptRuntime
 
-_OPENERS: Mapping[str, Callable[[Path], Runtime]] = MappingProxyType(
-    {".onnx": OnnxRuntime, ".xml": OpenVinoRuntime, ".torchscript": TorchScriptRuntime}
-)
+_OPENERS: Mapping[str, Callable[[Path], Runtime]] = MappingProxyType({".onnx": OnnxRuntime, ".xml": OpenVinoRuntime})
 SUFFIXES = tuple(_OPENERS)
-"""How the names of exported files end."""
+"""The suffixes of exported files."""
 
 
 def is_exported(file: str | Path | None) -> bool:
-    """Tell by its name whether a file is an exported one, rather than a checkpoint or weights."""
+    """Check by its suffix whether a file is an exported one, rather than a checkpoint or weights."""
     return file is not None and Path(file).suffix in SUFFIXES
 
 
 @dataclass(frozen=True)
 class ExportedPoses:
-    """A file that takes crops, or a photo and boxes, and gives keypoints in pixels of the photo.
+    """A file that takes crops and gives keypoints in image pixels.
 
     Attributes:
         runtime: the opened file.
-        record: what it says of itself.
+        record: the description that is stored in it.
     """
 
     runtime: Runtime
     record: ExportRecord
 
     def __call__(
-        self, images: NDArray[np.uint8], places: NDArray[np.floating]
+        self, images: NDArray[np.uint8], image_from_input: NDArray[np.floating]
     ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Estimate.
 
         Args:
-            images: for the form "crops" (B, H, W, 3) uint8 RGB; for "photo" (H, W, 3), one photo.
-            places: for the form "crops" image_from_input (B, 2, 3); for "photo" boxes (B, 4) x, y, width, height in pixels.
+            images: (B, H, W, 3) uint8 RGB.
+            image_from_input: (B, 2, 3).
 
         Returns:
-            keypoints: (B, K, 2) in photo pixels.
+            keypoints: (B, K, 2) in image pixels.
             scores: (B, K).
 
         Raises:
-            ValueError: if the images or places have another shape or type.
+            ValueError: if an argument has another shape or type.
         """
-        self._check(images, places)
-        if not len(places):  # not every engine takes empty batches
+        width, height = self.record.input_size
+        if images.dtype != np.uint8 or images.shape != (len(image_from_input), height, width, 3):
+            raise ValueError(
+                f"Expected `images` to be (B, {height}, {width}, 3) uint8 RGB, but got {images.dtype} of shape {images.shape}."
+            )
+        if image_from_input.shape[1:] != (2, 3):
+            raise ValueError(
+                f"Expected `image_from_input` to be (B, 2, 3), but got the shape {image_from_input.shape}."
+            )
+        if not len(images):  # not every engine takes empty batches
             count = self.record.skeleton.num_keypoints
             return np.empty((0, count, 2)), np.empty((0, count), np.float32)
-        keypoints, scores = self.runtime(images, places.astype(np.float32))[:2]
+        keypoints, scores = self.runtime(images, image_from_input.astype(np.float32))[:2]
         return keypoints.astype(np.float64), scores.astype(np.float32)
-
-    def _check(self, images: NDArray[np.uint8], places: NDArray[np.floating]) -> None:
-        width, height = self.record.input_size
-        crops = self.record.form == "crops"
-        wanted = (len(places), height, width, 3) if crops else (*images.shape[:2], 3)
-        if images.dtype != np.uint8 or images.shape != wanted:
-            shape = f"(B, {height}, {width}, 3)" if crops else "(H, W, 3)"
-            raise ValueError(
-                f"Expected `images` to be {shape} uint8 RGB, but got {images.dtype} of shape {images.shape}."
-            )
-        if places.shape[1:] != ((2, 3) if crops else (4,)):
-            name = "image_from_input (B, 2, 3)" if crops else "boxes (B, 4)"
-            raise ValueError(f"Expected `places` to be {name}, but got the shape {places.shape}.")
 
 
 class ExportedNetwork(nn.Module):
-    """A network in a file: images (B, 3, H, W) to heatmaps (B, C, h, w). What it was normalised with is not known.
+    """A network in a file: images (B, 3, H, W) to heatmaps (B, C, h, w). The file does not describe its normalisation.
 
     Args:
         runtime: with one float32 input and one output, each of four dimensions.
@@ -98,10 +90,10 @@ class ExportedNetwork(nn.Module):
         ports = (*runtime.inputs, *runtime.outputs)
         fits = len(runtime.inputs) == len(runtime.outputs) == 1 and all(_is_map(port) for port in ports)
         if not fits or runtime.inputs[0].shape[1] not in (3, None):
-            told = "; ".join(f"{port.name} {port.dtype} {port.shape}" for port in ports)
+            found = "; ".join(f"{port.name} {port.dtype} {port.shape}" for port in ports)
             raise ExportedFileError(
                 f"Expected {runtime.file}, which was not exported by hrpose, to be a network with one input (B, 3, H, W) and one "
-                f"output (B, C, h, w), both float32, but it has {told}. Export the heatmaps alone, or use hrpose export."
+                f"output (B, C, h, w), both float32, but it has {found}. Export the heatmaps alone, or use hrpose export."
             )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -139,8 +131,7 @@ def open_exported(file: str | Path) -> ExportedPoses | ExportedNetwork:
     """Open an exported file.
 
     Args:
-        file: .onnx, .xml (OpenVINO) or .torchscript. One without a record of hrpose has to be a network that maps images to
-            heatmaps.
+        file: .onnx or .xml (OpenVINO). One without a record of hrpose has to be a network that maps images to heatmaps.
 
     Raises:
         ModuleNotFoundError: if what computes the file is not installed.
@@ -148,20 +139,19 @@ def open_exported(file: str | Path) -> ExportedPoses | ExportedNetwork:
     """
     path = Path(file)
     if path.suffix not in SUFFIXES:
-        raise ExportedFileError(f"Expected a file {', '.join(SUFFIXES)}, but got {path}.")
+        raise ExportedFileError(f"Expected a file {' or '.join(SUFFIXES)}, but got {path}.")
     runtime = _OPENERS[path.suffix](path)
     if runtime.metadata is None:
         return ExportedNetwork(runtime)
     record = ExportRecord.from_json(runtime.metadata, str(path))
-    if runtime.outputs:  # TorchScript does not tell
-        _check_ports(runtime, record)
+    _check_ports(runtime, record)
     return ExportedPoses(runtime, record)
 
 
 def _check_ports(runtime: Runtime, record: ExportRecord) -> None:
     """Refuse a record that belongs to another file."""
     width, height = record.input_size
-    shapes = {"crops": [(None, height, width, 3), (None, 2, 3)], "photo": [(None, None, 3), (None, 4)]}[record.form]
+    shapes = [(None, height, width, 3), (None, 2, 3)]
     outputs = 3 if record.heatmaps else 2
     inputs = [port.shape for port in runtime.inputs]
     fits = len(inputs) == 2 and all(_agree(a, b) for a, b in zip(inputs, shapes, strict=True))

@@ -1,4 +1,4 @@
-"""OpenVINO's own files (.xml with its .bin) by OpenVINO, on the CPU."""
+"""OpenVINO's own files (.xml with its .bin), computed by OpenVINO on the CPU."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ from hrpose.export.runtime import Port, check_file, check_ports
 
 
 class OpenVinoRuntime:
-    """An OpenVINO model on the CPU.
+    """An OpenVINO model on the CPU. Convolutions compute in bf16 if the file's record says so, else in fp32.
 
     Args:
         file: the .xml file, with its weights beside it as .bin.
-        precision: "f32" or "bf16", what convolutions compute in; None takes what the file's record says.
-        threads: of one call; None takes those of torch.
 
     Raises:
         ModuleNotFoundError: if openvino is not installed.
@@ -30,7 +28,7 @@ class OpenVinoRuntime:
 
     name = "openvino"
 
-    def __init__(self, file: str | Path, *, precision: str | None = None, threads: int | None = None) -> None:
+    def __init__(self, file: str | Path) -> None:
         core = _core()
         self.file = Path(file)
         weights = self.file.with_suffix(".bin")
@@ -40,13 +38,12 @@ class OpenVinoRuntime:
             model = core.read_model(str(self.file), str(weights))
         except RuntimeError as error:
             raise ExportedFileError(f"Expected OpenVINO to open {self.file}, but it says: {error}".strip()) from error
-        self.metadata = _metadata(model)
-        if precision is None:
-            precision = "bf16" if self.metadata and '"precision": "bf16"' in self.metadata else "f32"
+        self.metadata = str(model.get_rt_info(METADATA_KEY).astype(str)) if model.has_rt_info(METADATA_KEY) else None
         self.inputs = tuple(_port(entry) for entry in model.inputs)
         self.outputs = tuple(_port(entry) for entry in model.outputs)
         check_ports([*self.inputs, *self.outputs], self.file)
-        self._compiled = compile_model(model, precision=precision, threads=threads)
+        is_bf16 = self.metadata is not None and '"precision": "bf16"' in self.metadata
+        self._compiled = compile_model(model, precision="bf16" if is_bf16 else "f32")
 
     def __call__(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
         """Compute all outputs."""
@@ -54,24 +51,27 @@ class OpenVinoRuntime:
         return [results[place].copy() for place in range(len(self.outputs))]
 
 
-def compile_model(model: Any, *, precision: str = "f32", threads: int | None = None) -> Any:
-    """Compile an OpenVINO model for the CPU and for latency.
+def compile_model(model: Any, *, precision: str = "f32") -> Any:
+    """Compile an `openvino.Model` for the CPU and for latency, with as many threads as torch has.
 
     Args:
         model: an `openvino.Model`.
-        precision: "f32" or "bf16": what convolutions compute in.
-        threads: None takes those of torch.
+        precision: of the convolutions, "f32" or "bf16".
     """
     options = {
         "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
     }
     return _core().compile_model(model, "CPU", options)
 
 
 def import_openvino() -> Any:
-    """Import OpenVINO, or say how to install it."""
+    """Import OpenVINO.
+
+    Raises:
+        ModuleNotFoundError: with the command that installs it.
+    """
     try:
         return import_module("openvino")
     except ModuleNotFoundError as error:
@@ -82,19 +82,13 @@ def import_openvino() -> Any:
 
 @cache
 def _core() -> Any:
-    """Give the one OpenVINO of this process.
+    """Return the one `openvino.Core` of this process.
 
-    Its CPU plugin gives the thread a stack of its own for signals, and takes it away when it goes. Of two that go in the order
-    in which they came the second leaves a stack that is gone, and the next signal, such as the end of a loader's worker, kills
-    the process. So there is one, and it stays.
+    The CPU plugin installs an alternate signal stack for the thread and removes it when the core is destroyed. If two cores are
+    destroyed in the order of their creation, the second restores a stack that no longer exists, and the next signal (such as the
+    end of a loader's worker) kills the process. Therefore there is one core, which is never destroyed.
     """
     return import_openvino().Core()
-
-
-def _metadata(model: Any) -> str | None:
-    if not model.has_rt_info(METADATA_KEY):
-        return None
-    return str(model.get_rt_info(METADATA_KEY).astype(str))
 
 
 def _port(entry: Any) -> Port:

@@ -1,14 +1,13 @@
-"""From an ONNX file in fp32 to one whose convolutions compute in 8 bits, calibrated on real crops.
+"""Quantise an ONNX file in fp32: its convolutions compute in 8 bits, calibrated on crops.
 
-Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018, as
-onnxruntime's static quantisation does it: the ranges of all activations are measured on crops, weights have a scale for each
-channel.
+Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018, by
+onnxruntime's static quantisation: the ranges of all activations are measured on crops, weights have one scale per channel.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,13 @@ from hrpose.export.onnx import check_onnx
 from hrpose.export.record import METADATA_KEY
 
 Feed = tuple[NDArray[np.uint8], NDArray[np.float64]]
-"""Images and places, as an exported file takes them."""
+"""Crops (B, H, W, 3) and image_from_input (B, 2, 3), as an exported file takes them."""
 
 
 def quantize_onnx(source: str | Path, target: str | Path, feeds: Iterable[Feed], metadata: str) -> None:
-    """Quantise the network in an exported ONNX file; what comes before its first and after its last convolution stays fp32.
+    """Quantise the network in an exported ONNX file; preprocessing, the last convolution and decoding stay fp32.
 
-    The last convolution, which makes the heatmaps, stays fp32 too: their peaks are what the keypoints are read from.
+    The last convolution makes the heatmaps, from whose peaks the keypoints are decoded.
 
     Args:
         source: a file in fp32.
@@ -66,19 +65,18 @@ def quantize_onnx(source: str | Path, target: str | Path, feeds: Iterable[Feed],
 
 
 class _Reader:
-    """Hands out what to calibrate on, one by one, as onnxruntime asks for it."""
+    """Give onnxruntime the inputs to calibrate on, one by one."""
 
     def __init__(self, feeds: Iterable[Feed]) -> None:
-        self._feeds: Iterator[Feed] = iter(feeds)
+        self._feeds = iter(feeds)
         self.names: list[str] = []
 
     def get_next(self) -> dict[str, NDArray[Any]] | None:
-        """Give the next inputs by name, or None."""
-        feed = next(self._feeds, None)
-        if feed is None:
+        """Return the next inputs by name; None at the end."""
+        images, matrices = next(self._feeds, (None, None))
+        if images is None or matrices is None:
             return None
-        images, places = feed
-        return dict(zip(self.names, (images, places.astype(np.float32)), strict=True))
+        return dict(zip(self.names, (images, matrices.astype(np.float32)), strict=True))
 
 
 def _body(graph: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""What an exported file says of itself: the record that travels in it as JSON, and is believed only after it was checked."""
+"""The record that is stored in an exported file as JSON, and its validation when a file is opened."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from hrpose.codecs import Codec
 from hrpose.files import dumps
 from hrpose.skeletons import Skeleton
 
-Form: TypeAlias = Literal["crops", "photo"]
 Precision: TypeAlias = Literal["fp32", "fp16", "bf16", "int8"]
 
 METADATA_KEY = "hrpose"
-"""Under which the record stands in the file."""
+"""The key of the record in the file's metadata."""
 _VERSION = 1
+_FORM = "crops"  # what a file takes; earlier versions also wrote files that took whole images ("photo")
 _LARGEST = 1 << 20  # characters of JSON
 _MAX_KEYPOINTS = 4096
-_OPTIONAL: Mapping[str, Any] = {"upright": False, "bit_depth": None}  # entries that are left out where they say nothing
+_OPTIONAL: Mapping[str, Any] = {
+    "upright": False,
+    "bit_depth": None,
+}  # entries that are left out if they have this value
 
 
 class ExportedFileError(ValueError):
@@ -30,28 +33,25 @@ class ExportedFileError(ValueError):
 
 @dataclass(frozen=True)
 class ExportRecord:
-    """What an exported file is.
+    """Describe an exported file: images (B, H, W, 3) uint8 RGB and image_from_input (B, 2, 3) float32 to keypoints.
 
     Attributes:
-        form: "crops": images (B, H, W, 3) uint8 RGB and image_from_input (B, 2, 3) float32 go in; "photo": image (H, W, 3)
-            uint8 RGB and boxes (B, 4) float32 x, y, width, height.
-        precision: of the network's arithmetic; what comes before and after it is fp32 always.
+        precision: of the network's arithmetic; preprocessing and decoding are always fp32.
         skeleton: the keypoints.
-        codec: what reads them off the heatmaps; it states the input's size and the grid of the crops.
-        flip_test: whether the file looks at the mirrored crops too.
+        codec: decodes the heatmaps; it states the input size and the grid of the crops.
+        flip_test: whether the file averages with the mirrored crops.
         heatmaps: whether the heatmaps are a third output.
         bbox_padding: factor by which boxes are enlarged to crops.
         keypoint_score_threshold: keypoints that score above it count for a pose's score.
         channel_order: of the network's input, "rgb" or "bgr".
         mean: of its first, second and third channel, with 1 for full brightness.
         std: of its first, second and third channel, with 1 for full brightness.
-        source: the name of the weights' file.
+        source: the name of the weight file.
         protocols: how the AP of the weights was measured, by the kind of boxes; as plain containers.
         upright: whether the network was trained on images with their EXIF orientation applied.
         bit_depth: bits of images of 16 bits per channel that the network was trained on; None where there were none.
     """
 
-    form: Form
     precision: Precision
     skeleton: Skeleton
     codec: Codec
@@ -73,11 +73,12 @@ class ExportRecord:
         return self.codec.input_size
 
     def to_json(self) -> str:
-        """Write it as JSON."""
+        """Return the record as JSON."""
         content = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         content = {name: value for name, value in content.items() if name not in _OPTIONAL or value != _OPTIONAL[name]}
         content |= {
             "version": _VERSION,
+            "form": _FORM,
             "skeleton": self.skeleton.to_dict(),
             "codec": plain_codec(self.codec),
             "grid": self.codec.grid,
@@ -161,18 +162,19 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _checked(content: dict[str, Any]) -> ExportRecord:
-    expected = {*(entry.name for entry in fields(ExportRecord)), "version", "grid", "input_size"}
+    expected = {*(entry.name for entry in fields(ExportRecord)), "version", "form", "grid", "input_size"}
     if content.get("version") != _VERSION:
         raise ValueError(f"its version is {content.get('version')!r}; {_VERSION} can be read.")
     content = {**_OPTIONAL, **content}
     if set(content) != expected:
         different = ", ".join(sorted(set(content) ^ expected))
         raise ValueError(f"its entries are other ones than expected: {different}.")
+    if content["form"] != _FORM:
+        raise ValueError(f"its entry form is {content['form']!r}: only files that take crops can be read.")
     codec = codec_from_plain(_mapping(content, "codec"))
     if content["grid"] != codec.grid or content["input_size"] != list(codec.input_size):
         raise ValueError("its grid or input size is not that of its codec.")
     return ExportRecord(
-        form=_choice(content, "form", get_args(Form)),
         precision=_choice(content, "precision", get_args(Precision)),
         skeleton=_skeleton(_mapping(content, "skeleton")),
         codec=codec,

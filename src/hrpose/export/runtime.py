@@ -32,32 +32,21 @@ class Port:
 
 
 class Runtime(Protocol):
-    """A file, opened by an engine that computes it on the CPU."""
+    """A file, opened by the engine that computes it on the CPU.
 
-    @property
-    def name(self) -> str:
-        """What the engine is called."""
-        ...
+    Attributes:
+        name: of the engine.
+        file: what was opened.
+        metadata: the record in the file as JSON; None for a file of another tool.
+        inputs: in the order of the call.
+        outputs: in the order of the result.
+    """
 
-    @property
-    def file(self) -> Path:
-        """What was opened."""
-        ...
-
-    @property
-    def metadata(self) -> str | None:
-        """The record in the file as JSON; None for a file of other origin."""
-        ...
-
-    @property
-    def inputs(self) -> tuple[Port, ...]:
-        """What goes in, in the order of the call."""
-        ...
-
-    @property
-    def outputs(self) -> tuple[Port, ...]:
-        """What comes out."""
-        ...
+    name: str
+    file: Path
+    metadata: str | None
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
 
     def __call__(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
         """Compute the outputs for arrays of the inputs' types."""
@@ -65,7 +54,7 @@ class Runtime(Protocol):
 
 
 def check_file(file: Path) -> None:
-    """Raise unless there is a file that is neither empty nor larger than any network.
+    """Raise unless the file exists and is neither empty nor larger than any network.
 
     Raises:
         ExportedFileError: naming the file and what is wrong with it.
@@ -80,7 +69,7 @@ def check_file(file: Path) -> None:
 
 
 def check_ports(ports: Sequence[Port], file: Path) -> None:
-    """Raise where a fixed size of an input or output is no size of an image or heatmap.
+    """Raise if a fixed size of an input or output is not the size of an image or heatmap.
 
     Raises:
         ExportedFileError: naming the port.
@@ -93,7 +82,7 @@ def check_ports(ports: Sequence[Port], file: Path) -> None:
 
 
 def in_batches(runtime: Runtime, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Run a network, one image (B, 3, H, W) in and one out, in batches of the size that its file is fixed to, if it is."""
+    """Run a network on images (B, 3, H, W), in batches of the size that its file is fixed to, if it is."""
     size = runtime.inputs[0].shape[0]
     if size is None:
         heatmaps: NDArray[np.float32] = runtime(images)[0]

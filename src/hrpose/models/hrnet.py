@@ -147,7 +147,7 @@ class ExchangeUnit(nn.Module):
 
 
 class SeparateBranches(nn.Module):
-    """Residual blocks on every branch and no exchange: what is left where an exchange unit is taken away.
+    """Residual blocks on every branch and no exchange, in the place of an exchange unit that is left out.
 
     Args:
         channels: of the branches, finest first.
@@ -171,14 +171,14 @@ def build_stage(
     exchanges: Exchanges = "all",
     outputs: Sequence[int] | None = None,
 ) -> nn.Sequential:
-    """Put a stage together.
+    """Build a stage.
 
     Args:
         channels: of the branches, finest first.
-        num_modules: how often all branches are followed by an exchange.
+        num_modules: number of exchange units.
         num_blocks: residual blocks of each branch between two exchanges.
-        exchanges: which of the exchange units are there.
-        outputs: the branches that go out of the last stage; None for a stage that another one follows.
+        exchanges: which of the exchange units are kept.
+        outputs: the branches that leave the last stage; None for a stage that another one follows.
     """
     everything = range(len(channels))
 
@@ -193,17 +193,17 @@ def build_stage(
 
 
 def build_bottlenecks(in_channels: int, width: int, num_blocks: int) -> nn.Sequential:
-    """Put stage 1 together: bottleneck blocks that put out 4 * width channels."""
+    """Build stage 1: bottleneck blocks with 4 * width output channels."""
     return nn.Sequential(*(Bottleneck(4 * width if block else in_channels, width) for block in range(num_blocks)))
 
 
 def residual_branch(channels: int, num_blocks: int) -> nn.Sequential:
-    """Put the residual blocks of one branch together."""
+    """Build the residual blocks of one branch."""
     return nn.Sequential(*(BasicBlock(channels) for _ in range(num_blocks)))
 
 
 def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
-    """Make a 3x3 convolution without bias that keeps the size, or halves it with stride 2."""
+    """Return a 3x3 convolution without bias that keeps the size, or halves it with stride 2."""
     return nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
 
 
@@ -295,17 +295,15 @@ class HRNet(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward_features(self, images: Tensor) -> list[Tensor]:
-        """Compute the features under the head.
+        """Compute the features under the head, finest first.
+
+        One map, that of the heatmaps: (B, width, H/4, W/4) in the paper's network; four maps with `all_branches`.
 
         Args:
             images: (B, 3, H, W) normalised RGB; H and W are multiples of 32.
 
-        Returns:
-            What stage 4 puts out, finest first: the one map that the heatmaps are made from, (B, width, H/4, W/4) in the
-            paper's network, or four with `all_branches`.
-
         Raises:
-            ValueError: if the images have another number of channels, or sides that are no multiples of 32.
+            ValueError: if the shape is another.
         """
         check_images(images, _COARSEST_STRIDE, heatmap_stride=_FINEST_STRIDE << self.heatmap_branch)
         stem = F.relu(self.bn1(self.conv1(images)), inplace=True)
@@ -316,10 +314,9 @@ class HRNet(nn.Module):
         return outputs
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images, as `forward_features` takes them, to heatmaps (B, K, H/4, W/4), without activation.
+        """Map images to heatmaps (B, K, H/4, W/4), without activation; without a head return the features.
 
-        Those of a coarser `heatmap_branch` have H/8, H/16 or H/32 rows. Without a head the features that one would take are
-        returned.
+        Heatmaps of a coarser `heatmap_branch` have H/8, H/16 or H/32 rows.
         """
         heatmaps: Tensor = self.final_layer(self.forward_features(images)[self._heatmap_place])
         return heatmaps

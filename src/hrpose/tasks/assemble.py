@@ -4,7 +4,7 @@ import logging
 import signal
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,20 @@ from lightning.pytorch.plugins.io import AsyncCheckpointIO, CheckpointIO, TorchC
 from omegaconf import DictConfig, ListConfig
 from torch import nn
 
+from hrpose.codecs import Codec
 from hrpose.config import ConfigError, build, needs_drawing, plain
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.data.transforms import RandomFlip
+from hrpose.estimator import ExportedEngine
+from hrpose.export import ExportedNetwork, ExportedPoses, ExportRecord, plain_codec
 from hrpose.files import write_atomically
-from hrpose.media.images import Reading
 from hrpose.metrics import PCKh, PoseMetric
 from hrpose.models import count_parameters
-from hrpose.module import PoseModule
+from hrpose.module import MetricModule, PoseModule
 from hrpose.report import PckhProtocol, Protocol
 from hrpose.skeletons import Skeleton
+from hrpose.structures import Batch, Poses
 from hrpose.tasks.dry_run import check_parts, dry_run
-from hrpose.tasks.exported import Subject, choose_subject, stand_in
 from hrpose.tasks.protocols import state_protocols
 from hrpose.weights import WeightReport, load_weights
 from hrpose.weights.fetch import find_weights
@@ -45,39 +47,67 @@ _UNSAID = ("Tip:", "Detected KeyboardInterrupt", "Received SIGTERM")
 class Assembly:
     """The parts of a run, ready to go."""
 
-    module: PoseModule
+    module: MetricModule
     datamodule: PoseDataModule
     trainer: Trainer
     protocols: dict[str, Protocol | PckhProtocol]
 
+    @property
+    def pose_module(self) -> PoseModule:
+        """The module, if it has a network."""
+        assert isinstance(self.module, PoseModule)
+        return self.module
 
-def assemble(cfg: DictConfig, *, bit_depth: int | None = None) -> Assembly:
+
+class ExportedModule(MetricModule):
+    """Measure an exported file that estimates poses; its batches are uint8 crops as the loaders give them.
+
+    Args:
+        engine: runs the file.
+        metrics: as for `MetricModule`.
+        config: as for `MetricModule`.
+        protocols: as for `MetricModule`.
+    """
+
+    def __init__(
+        self,
+        engine: ExportedEngine,
+        metrics: Mapping[str, PoseMetric],
+        *,
+        config: dict[str, Any] | None = None,
+        protocols: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(engine.skeleton, metrics, config=config, protocols=protocols)
+        self.engine = engine
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Poses:
+        """Estimate the poses of one batch."""
+        return self.engine(batch)
+
+
+def assemble(cfg: DictConfig, *, bit_depth: int | None = None, net: ExportedNetwork | None = None) -> Assembly:
     """Build data, network and trainer from a composed and validated configuration.
+
+    The skeleton comes first: it is read from the annotation file if the configuration says so, and the number of channels of the
+    network, the mirror pairs and the OKS sigmas follow from it. What needs no data is checked even earlier.
 
     Args:
         cfg: the configuration.
-        bit_depth: of photos of 16 bits, as the checkpoint was trained; for configurations that say nothing.
-
-    The skeleton comes first: it is read from the annotation file where the configuration says so, and the number of
-    channels of the network, the mirror pairs and the OKS sigmas follow from it. What needs no data is checked even earlier.
+        bit_depth: of images of 16 bits, as the checkpoint was trained; for configurations that do not set it.
+        net: a network in an exported file, instead of that of the configuration.
     """
-    _keep_quiet()
-    trainer = _begin(cfg)
-    skeleton: Skeleton = build(cfg.skeleton)
-    subject = choose_subject(cfg, skeleton)
-    codec = subject.codec
-    datamodule = _build_datamodule(cfg, subject, skeleton, bit_depth)
-    _check_flip_pairs(skeleton, datamodule.augment if cfg.task == "fit" else (), subject)
-    net, loss = _make_network(cfg, subject, skeleton)
-    metrics = {boxes: build_metric(cfg.metric, skeleton, datamodule) for boxes in datamodule.val_boxes}
-    rules: dict[str, Any] = {
-        "flip_test": subject.flip_test,
-        "keypoint_score_threshold": subject.keypoint_score_threshold,
-    }
-    protocols = state_protocols(datamodule, codec, metrics, **rules)
-    datamodule.setup("fit" if cfg.task == "fit" else "test")  # the checkpoint notes how the photos are read
+    trainer, skeleton = _begin(cfg)
+    codec: Codec = build(cfg.codec)
+    datamodule = _build_datamodule(cfg, codec, skeleton, bit_depth)
+    _check_flip_pairs(skeleton, datamodule.augment if cfg.task == "fit" else (), flip_test=cfg.flip_test)
+    loss: nn.Module = build(cfg.loss)
+    network: nn.Module = _build_network(cfg, codec, loss, skeleton) if net is None else net
+    if net is not None:
+        net.check_channels(codec.num_channels(skeleton.num_keypoints), codec.input_size)
+    rules = {"flip_test": cfg.flip_test, "keypoint_score_threshold": cfg.keypoint_score_threshold}
+    metrics, protocols = _build_metrics(cfg, datamodule, skeleton, codec, rules)
     module = PoseModule(
-        net,
+        network,
         codec,
         loss,
         skeleton,
@@ -85,36 +115,92 @@ def assemble(cfg: DictConfig, *, bit_depth: int | None = None) -> Assembly:
         schedule=build(cfg.schedule) if cfg.schedule is not None else None,
         schedule_interval=cfg.schedule_interval,
         metrics=metrics,
-        **rules,
         channels_last=cfg.channels_last,
         compile=cfg.compile,
-        config=_stored_config(cfg, datamodule.reading),
-        protocols={boxes: protocol.to_dict() for boxes, protocol in protocols.items()},
-        engine=subject.engine,
+        **rules,
+        **_stored(cfg, datamodule, protocols),
     )
     return Assembly(module, datamodule, trainer, protocols)
 
 
-def _begin(cfg: DictConfig) -> Trainer:
-    """Build what needs no data, and only then draw the data, if the task uses it."""
+def assemble_exported(cfg: DictConfig, exported: ExportedPoses) -> Assembly:
+    """Build data and trainer for an exported file that estimates poses; its codec and flip test are used.
+
+    Raises:
+        ConfigError: if the file is for other keypoints than the data.
+    """
+    record = exported.record
+    trainer, skeleton = _begin(cfg)
+    _compare_with_record(cfg, record, skeleton)
+    datamodule = _build_datamodule(cfg, record.codec, skeleton, record.bit_depth)
+    rules = {"flip_test": record.flip_test, "keypoint_score_threshold": cfg.keypoint_score_threshold}
+    metrics, protocols = _build_metrics(cfg, datamodule, skeleton, record.codec, rules)
+    engine = ExportedEngine(exported, keypoint_score_threshold=cfg.keypoint_score_threshold)
+    module = ExportedModule(engine, metrics, **_stored(cfg, datamodule, protocols))
+    return Assembly(module, datamodule, trainer, protocols)
+
+
+def _begin(cfg: DictConfig) -> tuple[Trainer, Skeleton]:
+    """Build what needs no data, then draw the data if the task uses it, then build the skeleton."""
+    _silence_libraries()
     trainer = build_trainer(cfg)
     check_parts(cfg)
     seed_everything(cfg.seed, workers=True, verbose=False)
     if needs_drawing(cfg):
         build(cfg.prepare)
-    return trainer
+    skeleton: Skeleton = build(cfg.skeleton)
+    return trainer, skeleton
 
 
-def _build_datamodule(cfg: DictConfig, subject: Subject, skeleton: Skeleton, bit_depth: int | None) -> PoseDataModule:
+def _compare_with_record(cfg: DictConfig, record: ExportRecord, skeleton: Skeleton) -> None:
+    """Refuse a file for other keypoints, and log where the file and the configuration differ."""
+    if record.skeleton.keypoint_names != skeleton.keypoint_names:
+        raise ConfigError(
+            f"weights: {cfg.weights} estimates the {record.skeleton.num_keypoints} keypoints of skeleton "
+            f"'{record.skeleton.name}', but the data has the {skeleton.num_keypoints} of '{skeleton.name}'."
+        )
+    pairs = {
+        "codec": (plain_codec(record.codec), plain_codec(build(cfg.codec))),
+        "flip_test": (record.flip_test, cfg.flip_test),
+    }
+    for name, (of_file, configured) in pairs.items():
+        if of_file != configured:
+            logger.info("%s: that of the exported file is used: %s, not %s", name, of_file, configured)
+    if record.bbox_padding != cfg.data.get("bbox_padding", record.bbox_padding):
+        logger.warning(
+            "data.bbox_padding is %g, but the file was exported for %g.", cfg.data.bbox_padding, record.bbox_padding
+        )
+
+
+def _build_metrics(
+    cfg: DictConfig, datamodule: PoseDataModule, skeleton: Skeleton, codec: Codec, rules: Mapping[str, Any]
+) -> tuple[dict[str, PoseMetric], dict[str, Protocol | PckhProtocol]]:
+    """Build the metric of each kind of boxes, state its protocol, and read the data."""
+    metrics = {boxes: build_metric(cfg.metric, skeleton, datamodule) for boxes in datamodule.val_boxes}
+    protocols = state_protocols(datamodule, codec, metrics, **rules)
+    datamodule.setup("fit" if cfg.task == "fit" else "test")  # the checkpoint notes how the photos are read
+    return metrics, protocols
+
+
+def _stored(cfg: DictConfig, datamodule: PoseDataModule, protocols: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a module stores in checkpoints: its arguments `config`, with the measured bit depth, and `protocols`."""
+    config = plain(cfg)
+    return {
+        "config": {**config, "data": {**config["data"], "bit_depth": datamodule.reading.bit_depth}},
+        "protocols": {boxes: protocol.to_dict() for boxes, protocol in protocols.items()},
+    }
+
+
+def _build_datamodule(cfg: DictConfig, codec: Codec, skeleton: Skeleton, bit_depth: int | None) -> PoseDataModule:
     """Build the data module; its bit depth is the configuration's, else that of the checkpoint or exported file."""
-    depths = (cfg.data.get("bit_depth"), bit_depth, subject.bit_depth)
+    configured = cfg.data.get("bit_depth")
     datamodule: PoseDataModule = build(
         cfg.data,
-        codec=subject.codec,
+        codec=codec,
         skeleton=skeleton,
         augment=[build(node) for node in cfg.augment.values() if node is not None],
         pixel_transforms=build(cfg.pixels) if cfg.pixels is not None else None,
-        bit_depth=next((depth for depth in depths if depth is not None), None),
+        bit_depth=bit_depth if configured is None else configured,
     )
     return datamodule
 
@@ -146,11 +232,11 @@ def build_trainer(cfg: DictConfig) -> Trainer:
     return trainer
 
 
-def _check_flip_pairs(skeleton: Skeleton, augment: Sequence[Any], subject: Subject) -> None:
+def _check_flip_pairs(skeleton: Skeleton, augment: Sequence[Any], *, flip_test: bool) -> None:
     """Warn if images are mirrored, but no keypoints trade places; log the pairs that are given."""
     names = skeleton.keypoint_names
     used = ["augment.flip"] if any(isinstance(step, RandomFlip) and step.probability > 0 for step in augment) else []
-    used += ["flip_test"] if subject.flip_test and subject.engine is None else []
+    used += ["flip_test"] if flip_test else []
     if used and skeleton.lacks_flip_pairs:
         logger.warning(
             "No mirror pair is found in the names of the %d keypoints of skeleton '%s' (%s), but %s mirrored images, in which "
@@ -166,13 +252,10 @@ def _check_flip_pairs(skeleton: Skeleton, augment: Sequence[Any], subject: Subje
         logger.info("Mirror pairs as given: %s", pairs or "none")
 
 
-def _make_network(cfg: DictConfig, subject: Subject, skeleton: Skeleton) -> tuple[nn.Module, nn.Module]:
-    """Build network and loss and load the weights, or give what stands in the network's place."""
-    loss: nn.Module = build(cfg.loss)
-    if subject.opened is not None:
-        return stand_in(subject.opened), loss
-    net: nn.Module = build(cfg.model, num_keypoints=subject.codec.num_channels(skeleton.num_keypoints))
-    dry_run(net, subject.codec, loss, skeleton.num_keypoints)
+def _build_network(cfg: DictConfig, codec: Codec, loss: nn.Module, skeleton: Skeleton) -> nn.Module:
+    """Build the network and load its weights."""
+    net: nn.Module = build(cfg.model, num_keypoints=codec.num_channels(skeleton.num_keypoints))
+    dry_run(net, codec, loss, skeleton.num_keypoints)
     logger.info("%s: %.2f M parameters", type(net).__name__, count_parameters(net) / 1e6)
     if cfg.weights is not None:
         names, training = skeleton.keypoint_names, cfg.task == "fit"
@@ -181,7 +264,7 @@ def _make_network(cfg: DictConfig, subject: Subject, skeleton: Skeleton) -> tupl
         if not training:
             report.check_complete()
             _check_colours(report, cfg.data.channel_order)
-    return net, loss
+    return net
 
 
 def _check_colours(report: WeightReport, channel_order: str) -> None:
@@ -204,8 +287,8 @@ def build_metric(node: DictConfig, skeleton: Skeleton, datamodule: PoseDataModul
     return metric
 
 
-def _keep_quiet() -> None:
-    """Drop what the libraries below say to themselves: advertisements, and warnings about their own code."""
+def _silence_libraries() -> None:
+    """Suppress the advertisements of the libraries and warnings about their own code."""
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # FrequentLogging sees to it
@@ -222,15 +305,6 @@ def _named(nodes: DictConfig | None) -> list[Any]:
         except ImportError as error:  # a library that is there and cannot be used
             raise ConfigError(f"{node._get_full_key(None)}: {error}") from error
     return parts
-
-
-def _stored_config(cfg: DictConfig, reading: Reading) -> dict[str, Any]:
-    """Return the configuration as plain containers, which `torch.load` reads with `weights_only`.
-
-    The bit depth of the photos is the measured one.
-    """
-    content: dict[str, Any] = plain(cfg)
-    return {**content, "data": {**content["data"], "bit_depth": reading.bit_depth}}
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -17,9 +17,9 @@ from hrpose.config import ConfigError, build, conf_dir, needs_drawing
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.export import is_exported
 from hrpose.metrics import KeypointAveragePrecision
+from hrpose.models import find_heatmap_size
 from hrpose.models.profile import NUM_IMAGES, run_on_shapes
 from hrpose.skeletons import COCO
-from hrpose.tasks.sizes import check_heatmap_size
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +113,27 @@ def dry_run(net: nn.Module, codec: Codec, loss: nn.Module, num_keypoints: int) -
         logger.warning(
             "model, codec and loss could not be tried on shapes alone; that they do not fit would show in training: %s",
             error,
+        )
+
+
+def check_heatmap_size(net: nn.Module, codec: Codec) -> None:
+    """Raise unless the codec's heatmaps have the size that the network puts out; the network runs on shapes alone.
+
+    A codec without a heatmap size, and a network that puts out no heatmaps, are not checked.
+
+    Raises:
+        ConfigError: naming both sizes and the keys that fix them.
+    """
+    expected = getattr(codec, "heatmap_size", None)
+    if expected is None:
+        return
+    found = find_heatmap_size(net, codec.input_size)
+    if found is not None and found != tuple(expected):
+        branch = "model.heatmap_branch, the branch that they are made from, " if hasattr(net, "heatmap_branch") else ""
+        raise ConfigError(
+            f"codec.heatmap_size: expected {list(found)}, the size of the heatmaps that model ({type(net).__name__}) puts "
+            f"out for codec.input_size={list(codec.input_size)}, but got {list(expected)}. Set codec.heatmap_size="
+            f"[{found[0]},{found[1]}], or change {branch}model or codec."
         )
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from omegaconf import DictConfig, OmegaConf
 
-from hrpose.config import find_checkpoint
+from hrpose.config import ConfigError, find_checkpoint
+from hrpose.export import is_exported
 from hrpose.files import write_atomically
 from hrpose.tasks.assemble import Assembly, assemble
 from hrpose.tasks.provenance import advised, check_origin, read_origin, trained_bit_depth
@@ -27,6 +28,10 @@ def fit(cfg: DictConfig) -> float:
         AP of the best checkpoint on the first kind of validation boxes, or mean PCKh in percent; nan where nothing was
         validated.
     """
+    if is_exported(cfg.weights):
+        raise ConfigError(
+            f"weights: an exported file cannot be trained: {cfg.weights}. Set a checkpoint or weights of torch."
+        )
     checkpoint = find_checkpoint(cfg)
     origin = read_origin(checkpoint)
     check_origin(cfg, origin)
@@ -37,7 +42,9 @@ def fit(cfg: DictConfig) -> float:
             OmegaConf.save(OmegaConf.create(assembly.module.hparams["config"]), file)
     if checkpoint is not None:
         with advised(cfg, origin):
-            load_weights(assembly.module.net, checkpoint)  # says clearly what is wrong with a file that does not fit
+            load_weights(
+                assembly.pose_module.net, checkpoint
+            )  # says clearly what is wrong with a file that does not fit
         logger.info("Resuming from %s", checkpoint)
         trainer.callbacks.insert(0, resume_callback(cfg, origin))  # type: ignore[attr-defined]
     trainer.fit(assembly.module, datamodule=assembly.datamodule, ckpt_path=checkpoint, weights_only=True)
@@ -45,7 +52,7 @@ def fit(cfg: DictConfig) -> float:
     if best is None:
         logger.warning("Nothing was validated, so there is no best checkpoint and no AP.")
         return float("nan")
-    load_weights(assembly.module.net, best)
+    load_weights(assembly.pose_module.net, best)
     # Averaged weights are in the checkpoint already; the callback would put its last ones in their place.
     trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, WeightAveraging)]  # type: ignore[attr-defined]
     numbers = trainer.validate(assembly.module, datamodule=assembly.datamodule, verbose=False)

@@ -1,18 +1,17 @@
-"""hrpose test: measure the AP of a checkpoint."""
-
-from collections.abc import Mapping, Sequence
+"""hrpose test: measure the AP of a checkpoint, of weights, or of an exported file."""
 
 from omegaconf import DictConfig
 
 from hrpose.config import find_checkpoint
-from hrpose.tasks.assemble import Assembly, assemble
+from hrpose.export import ExportedNetwork, ExportedPoses, is_exported, open_exported
+from hrpose.tasks.assemble import assemble, assemble_exported
 from hrpose.tasks.provenance import advised, check_flip_pairs, check_origin, read_origin, trained_bit_depth
 from hrpose.tasks.report import report_run
 from hrpose.weights import load_weights
 
 
 def test(cfg: DictConfig) -> float:
-    """Evaluate a checkpoint, or weights, on the validation persons.
+    """Evaluate a checkpoint, weights or an exported file on the validation instances.
 
     Args:
         cfg: a composed and validated configuration of the verb `test`: it names a checkpoint or weights.
@@ -20,22 +19,30 @@ def test(cfg: DictConfig) -> float:
     Returns:
         AP on the first kind of boxes, or mean PCKh in percent.
     """
+    opened = open_exported(cfg.weights) if is_exported(cfg.weights) else None
+    if isinstance(opened, ExportedPoses):
+        return _test_exported(cfg, opened)
+    return _test_network(cfg, opened)
+
+
+def _test_network(cfg: DictConfig, net: ExportedNetwork | None) -> float:
     checkpoint = find_checkpoint(cfg)
     origin = read_origin(checkpoint or cfg.weights)
     check_origin(cfg, origin)
     with advised(cfg, origin):
-        assembly = assemble(cfg, bit_depth=trained_bit_depth(origin))
-        if assembly.module.flip_test:
-            check_flip_pairs(assembly.module.skeleton, origin)
+        assembly = assemble(cfg, bit_depth=trained_bit_depth(origin), net=net)
+        module = assembly.pose_module
+        if module.flip_test:
+            check_flip_pairs(module.skeleton, origin)
         if checkpoint is not None:
-            load_weights(assembly.module.net, checkpoint, keypoint_names=assembly.module.skeleton.keypoint_names)
-    numbers = _run(assembly)
+            load_weights(module.net, checkpoint, keypoint_names=module.skeleton.keypoint_names)
+    numbers = assembly.trainer.test(module, datamodule=assembly.datamodule, verbose=False)
     return report_run(cfg, assembly, numbers, stage="test", checkpoint=checkpoint or cfg.weights)
 
 
-def _run(assembly: Assembly) -> Sequence[Mapping[str, float]]:
-    """Run the trainer's test; an engine gets the crops as the loaders give them, past the data module that normalises."""
-    if assembly.module.engine is None:
-        return assembly.trainer.test(assembly.module, datamodule=assembly.datamodule, verbose=False)
-    assembly.datamodule.setup("test")
-    return assembly.trainer.test(assembly.module, dataloaders=assembly.datamodule.test_dataloader(), verbose=False)
+def _test_exported(cfg: DictConfig, exported: ExportedPoses) -> float:
+    """Test a file that takes uint8 crops: the loaders are used without the data module, which would normalise them."""
+    assembly = assemble_exported(cfg, exported)
+    loaders = assembly.datamodule.test_dataloader()
+    numbers = assembly.trainer.test(assembly.module, dataloaders=loaders, verbose=False)
+    return report_run(cfg, assembly, numbers, stage="test", checkpoint=cfg.weights)

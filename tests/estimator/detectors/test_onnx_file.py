@@ -173,7 +173,7 @@ def test_an_estimator_asks_it(tmp_path: Path) -> None:
     from fake_engine import CenterEngine  # lies beside the tests of the estimator
 
     detector = hrpose.OnnxDetector(rtdetr(tmp_path / "r.onnx"), score_threshold=0)
-    poses = hrpose.PoseEstimator.from_engine(CenterEngine(), detector=detector)([PHOTO, PHOTO])
+    poses = hrpose.PoseEstimator(CenterEngine(), detector=detector)([PHOTO, PHOTO])
     assert [found.bbox.tolist() for found in poses] == [[[0, 0, 30, 30]]] * 2
 
 

@@ -80,7 +80,7 @@ def test_an_estimator_asks_it(folder: Path) -> None:
     from fake_engine import CenterEngine  # lies beside the tests of the estimator
 
     detector = hrpose.RTDetrDetector(folder, device="cpu", score_threshold=0, max_boxes=4)
-    poses = hrpose.PoseEstimator.from_engine(CenterEngine(), detector=detector)(PHOTO)
+    poses = hrpose.PoseEstimator(CenterEngine(), detector=detector)(PHOTO)
     assert 0 < len(poses) <= 4
 
 

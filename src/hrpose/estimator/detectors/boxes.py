@@ -1,33 +1,36 @@
-"""What a detector is, and which of its boxes are worth a crop."""
+"""The detector interface, and detectors without a network: a function, and a file of boxes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from pathlib import Path, PurePath
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrpose.estimator.boxes import Floats
+from hrpose.annotations.detections import read_photo_boxes
+from hrpose.errors import DataError
+from hrpose.estimator.boxes import Floats, read_detections
 from hrpose.geometry import bbox_nms
 
 Image: TypeAlias = NDArray[np.uint8]
 Detections: TypeAlias = tuple[Floats, Floats]
 Detector: TypeAlias = Callable[[Image], tuple[ArrayLike, ArrayLike]]
-"""Finds persons: an image (H, W, 3) uint8 RGB to boxes (N, 4), x, y, width, height in its pixels, and their scores (N,)."""
+"""An image (H, W, 3) uint8 RGB to boxes (N, 4), x, y, width, height in its pixels, and their scores (N,)."""
 
-_MAX_CANDIDATES = 1000  # that are compared with each other; a dense detector has ten times as many
+_MAX_CANDIDATES = 1000  # that NMS compares; a dense detector gives ten times as many
 
 
 @dataclass(frozen=True)
 class BoxFilter:
-    """Keeps the boxes of one image that are sure enough, and of those that overlap the best.
+    """Selects the boxes of one image by score and NMS.
 
     Attributes:
         score_threshold: boxes that score below it are left out.
-        nms_threshold: of two boxes with a larger IoU the worse one goes; None keeps both.
-        max_boxes: how many boxes of an image are kept at most, the best.
+        nms_threshold: of two boxes with a larger IoU the one with the lower score is left out; None keeps both.
+        max_boxes: how many boxes of an image are kept at most, those with the highest scores.
 
     Raises:
         ValueError: if a threshold is not in 0 to 1, or `max_boxes` not positive.
@@ -46,31 +49,140 @@ class BoxFilter:
             raise ValueError(f"Expected `max_boxes` to be at least 1, but got {self.max_boxes}.")
 
     def __call__(self, bbox: ArrayLike, scores: ArrayLike) -> Detections:
-        """Choose among boxes (N, 4) x, y, width, height with scores (N,).
+        """Select among boxes (N, 4) x, y, width, height with scores (N,).
 
         Returns:
-            The chosen boxes and scores, the best first; boxes without size are left out.
+            The selected boxes and scores, the highest score first; boxes without size are left out.
         """
         boxes = np.asarray(bbox, np.float64).reshape(-1, 4)
-        sure = np.asarray(scores, np.float32).reshape(-1)
-        usable = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1) & (sure >= self.score_threshold)
+        given = np.asarray(scores, np.float32).reshape(-1)
+        usable = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1) & (given >= self.score_threshold)
         rows = np.flatnonzero(usable)
-        rows = rows[np.argsort(-sure[rows], kind="stable")][:_MAX_CANDIDATES]
+        rows = rows[np.argsort(-given[rows], kind="stable")][:_MAX_CANDIDATES]
         if self.nms_threshold is not None:
-            rows = rows[bbox_nms(boxes[rows], sure[rows], self.nms_threshold)]
+            rows = rows[bbox_nms(boxes[rows], given[rows], self.nms_threshold)]
         rows = rows[: self.max_boxes]
-        return boxes[rows], sure[rows].astype(np.float64)
+        return boxes[rows], given[rows].astype(np.float64)
+
+
+class FunctionDetector:
+    """A detector of a function of an image: its boxes may be corners, and are selected by score and NMS.
+
+    A function that gives x, y, width, height and needs no thresholds is a detector as it is.
+
+    Args:
+        function: image (H, W, 3) uint8 RGB -> boxes (N, 4) in its pixels, and scores (N,).
+        box_format: "xyxy" for corners left, top, right, bottom, or "xywh" for x, y, width, height.
+        score_threshold: boxes that score below it are left out.
+        nms_threshold: of two boxes with a larger IoU the one with the lower score is left out; None keeps both.
+        max_boxes: how many boxes of an image are kept at most, those with the highest scores.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> detector = FunctionDetector(lambda image: ([[10, 20, 50, 80]], [0.9]), box_format="xyxy")
+        >>> detector(np.zeros((100, 100, 3), np.uint8))[0]
+        array([[10., 20., 40., 60.]])
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Image], Any],
+        *,
+        box_format: Literal["xywh", "xyxy"],
+        score_threshold: float = 0.3,
+        nms_threshold: float | None = 0.65,
+        max_boxes: int = 100,
+    ) -> None:
+        if box_format not in ("xywh", "xyxy"):
+            raise ValueError(f'Expected `box_format` to be "xywh" or "xyxy", but got {box_format!r}.')
+        self._function, self._corners = function, box_format == "xyxy"
+        self._select = BoxFilter(score_threshold, nms_threshold, max_boxes)
+
+    def __call__(self, image: Image) -> Detections:
+        """Find instances in an image (H, W, 3) uint8 RGB.
+
+        Returns:
+            Boxes (N, 4) x, y, width, height and their scores (N,), the highest score first.
+
+        Raises:
+            ValueError: if the function returns anything else than boxes and scores.
+        """
+        return self._select(*read_detections(self._function(image), corners=self._corners))
+
+
+class BoxFile:
+    """The boxes of a COCO file, looked up by the paths of the images.
+
+    As the detector of a `PoseEstimator` it serves images that come as paths. They are read as they are stored, because the boxes
+    were made on the stored pixels.
+
+    Args:
+        boxes: detections as COCO results, a list of {image_id, category_id, bbox, score}; or a COCO annotation file, whose boxes
+            get the score 1, without crowds, clipped as `hrpose test` clips them.
+        annotations: a COCO file whose `images` name the images; detections need it.
+        min_score: detections that score below it are left out.
+
+    Raises:
+        DataError: if a file cannot be used, or the detections come without names.
+
+    Example:
+        >>> boxes = BoxFile("detections.json", "person_keypoints_val2017.json")  # doctest: +SKIP
+        >>> estimator = PoseEstimator.from_checkpoint("best.ckpt", detector=boxes)  # doctest: +SKIP
+        >>> poses = estimator(["val2017/000000000785.jpg", "val2017/000000001000.jpg"])  # doctest: +SKIP
+    """
+
+    def __init__(self, boxes: str | Path, annotations: str | Path | None = None, *, min_score: float = 0.0) -> None:
+        known = read_photo_boxes(annotations, boxes, min_score=min_score)
+        assert known is not None, "`boxes` is a file"
+        self._known = known
+        self._file = str(annotations or boxes)
+        self._by_last_part: dict[str, list[str]] = {}
+        for name in known.image_ids:
+            self._by_last_part.setdefault(PurePath(name).name, []).append(name)
+
+    def image_id(self, image: str | Path) -> int:
+        """Return the id of an image by its path, which ends with the `file_name` in the file.
+
+        Raises:
+            DataError: if no image has such a name.
+        """
+        parts = Path(image).parts
+        candidates = {name: PurePath(name).parts for name in self._by_last_part.get(Path(image).name, ())}
+        names = [name for name, end in candidates.items() if parts[-len(end) :] == end]
+        if not names:
+            raise DataError(
+                f"Expected {image} to be one of the {len(self._known.image_ids)} photos of {self._file}, found no such name."
+            )
+        return self._known.image_ids[max(names, key=len)]
+
+    def of(self, image: Any) -> Detections:
+        """Return the boxes (N, 4) x, y, width, height of an image and their scores (N,), in the order of the file.
+
+        Raises:
+            DataError: if the image is no path, or not in the file.
+        """
+        if not isinstance(image, str | Path):
+            raise DataError(
+                f"Expected images as paths, because their boxes are looked up in {self._file} by their names, but got "
+                f"{type(image).__name__}."
+            )
+        found = self._known.boxes_of(self.image_id(image))
+        assert found is not None, "the file has boxes"
+        return found
 
 
 def xywh_from_xyxy(corners: ArrayLike) -> Floats:
-    """Turn corners (N, 4) left, top, right, bottom into x, y, width, height."""
+    """Convert corners (N, 4) left, top, right, bottom to x, y, width, height."""
     boxes = np.array(corners, np.float64).reshape(-1, 4)
     boxes[:, 2:] -= boxes[:, :2]
     return boxes
 
 
-def xywh_from_middles(middles: ArrayLike) -> Floats:
-    """Turn (N, 4) x and y of the middle, width and height into x, y, width, height."""
-    boxes = np.array(middles, np.float64).reshape(-1, 4)
+def xywh_from_cxcywh(centers: ArrayLike) -> Floats:
+    """Convert (N, 4) center x and y, width and height to x, y, width, height."""
+    boxes = np.array(centers, np.float64).reshape(-1, 4)
     boxes[:, :2] -= boxes[:, 2:] / 2
     return boxes

@@ -3,7 +3,7 @@
 Needs the extra `hrpose[detect]`.
 
     YOLOX      image BGR from 0 to 255, scaled into the upper left corner of a grey square -> [N, 5 + C]: middle, size, the
-               chance that something is there, and of each class; middles and sizes in pixels, or relative to the grid
+               chance that something is there, and of each class; centers and sizes in pixels, or relative to the grid
     RT-DETR    image RGB from 0 to 1, stretched, and the size of the photo -> labels, boxes (corners in its pixels), scores; or,
                as transformers exports it, image -> logits, pred_boxes
 """
@@ -22,7 +22,7 @@ from hrpose.estimator.detectors.boxes import (
     BoxFilter,
     Detections,
     Image,
-    xywh_from_middles,
+    xywh_from_cxcywh,
     xywh_from_xyxy,
 )
 from hrpose.export.onnx import check_onnx
@@ -73,7 +73,7 @@ class OnnxDetector:
         max_boxes: int = 100,
         providers: list[str] | None = None,
     ) -> None:
-        self._choose = BoxFilter(score_threshold, nms_threshold, max_boxes)
+        self._select = BoxFilter(score_threshold, nms_threshold, max_boxes)
         self._class_index, self._decoded = class_index, decoded
         self._session = _open(Path(file), providers)
         self.file = str(file)
@@ -94,8 +94,8 @@ class OnnxDetector:
             ValueError: if the network puts out something else than its form.
         """
         if self.form == "yolox":
-            return self._choose(*self._run_yolox(image))
-        return self._choose(*self._run_rtdetr(image))
+            return self._select(*self._run_yolox(image))
+        return self._select(*self._run_rtdetr(image))
 
     def _run_yolox(self, image: Image) -> tuple[Floats, NDArray[np.float32]]:
         zoom = min(self.input_size[0] / image.shape[1], self.input_size[1] / image.shape[0])
@@ -110,8 +110,8 @@ class OnnxDetector:
             )
         if self._decoded is None:  # relative to the grid a middle stays within a few cells of 0
             self._decoded = bool(np.ptp(rows[:, :2]) > 0.25 * max(self.input_size))
-        middles = rows[:, :4] if self._decoded else _decode_grid(rows[:, :4], self.input_size, self.file)
-        return xywh_from_middles(middles) / zoom, (rows[:, 4] * rows[:, 5 + self._class_index]).astype(np.float32)
+        centers = rows[:, :4] if self._decoded else _decode_grid(rows[:, :4], self.input_size, self.file)
+        return xywh_from_cxcywh(centers) / zoom, (rows[:, 4] * rows[:, 5 + self._class_index]).astype(np.float32)
 
     def _run_rtdetr(self, image: Image) -> tuple[Floats, NDArray[np.float32]]:
         # the area is averaged where the picture shrinks, as the antialiased resizing of the training is
@@ -124,8 +124,8 @@ class OnnxDetector:
             persons = named["labels"].reshape(-1) == self._class_index
             return xywh_from_xyxy(named["boxes"].reshape(-1, 4)[persons]), named["scores"].reshape(-1)[persons]
         logits = named["logits"].reshape(-1, named["logits"].shape[-1])[:, self._class_index].astype(np.float64)
-        middles = named["pred_boxes"].reshape(-1, 4).astype(np.float64) * [width, height, width, height]
-        return xywh_from_middles(middles), np.exp(-np.logaddexp(0, -logits)).astype(np.float32)
+        centers = named["pred_boxes"].reshape(-1, 4).astype(np.float64) * [width, height, width, height]
+        return xywh_from_cxcywh(centers), np.exp(-np.logaddexp(0, -logits)).astype(np.float32)
 
     def _run(self, picture: NDArray[Any], photo_size: NDArray[np.int64] | None = None) -> list[NDArray[Any]]:
         """Run the network on a picture (H, W, 3), with the size of the photo if it asks for that."""
@@ -178,7 +178,7 @@ def _tell_size(shape: list[Any], given: tuple[int, int] | None, file: str) -> tu
 
 
 def _decode_grid(relative: Floats, input_size: tuple[int, int], file: str) -> Floats:
-    """Turn YOLOX's (N, 4) relative to its grids, finest first, into middles and sizes in pixels of the input.
+    """Turn YOLOX's (N, 4) relative to its grids, finest first, into centers and sizes in pixels of the input.
 
     x = (x' + column) s, width = exp(w') s, for the stride s of each grid (Ge et al., section 2, as in its release).
     """

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hrpose.estimator.detectors.boxes import BoxFilter, Detections, Image, xywh_from_middles
+from hrpose.estimator.detectors.boxes import BoxFilter, Detections, Image, xywh_from_cxcywh
 from hrpose.estimator.engine import choose_device
 
 _FAMILY = ("rt_detr", "rt_detr_v2", "d_fine")  # alike in what goes in and comes out
@@ -49,7 +49,7 @@ class RTDetrDetector:
         nms_threshold: float | None = None,
         max_boxes: int = 100,
     ) -> None:
-        self._choose = BoxFilter(score_threshold, nms_threshold, max_boxes)
+        self._select = BoxFilter(score_threshold, nms_threshold, max_boxes)
         self.device = choose_device(device)
         self._net, preparation = _load(str(model))
         self._net = self._net.to(self.device).eval()
@@ -73,8 +73,8 @@ class RTDetrDetector:
         """
         found = self._net(pixel_values=self._prepare(image))
         scores = found.logits[0, :, self._class_index].sigmoid().float().cpu().numpy()
-        middles = found.pred_boxes[0].double().cpu().numpy() * np.array(image.shape[1::-1] * 2)
-        return self._choose(xywh_from_middles(middles), scores)
+        centers = found.pred_boxes[0].double().cpu().numpy() * np.array(image.shape[1::-1] * 2)
+        return self._select(xywh_from_cxcywh(centers), scores)
 
     def _prepare(self, image: Image) -> Tensor:
         """Resize to the network's input, as the library does: bilinear, antialiased."""

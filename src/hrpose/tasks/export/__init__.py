@@ -1,11 +1,11 @@
-"""hrpose export: write weights as one file from bytes to keypoints in pixels, and hold it against them."""
+"""hrpose export: write weights as one file from uint8 crops to keypoints in image pixels, and check it against the weights."""
 
 from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +13,71 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 from rich.console import Console
+from torch import nn
 
-from hrpose.config import ConfigError, build, needs_drawing
-from hrpose.estimator.exported_engine import photo_of_crop
-from hrpose.export import SUFFIX_OF, ExportedPoses, Feed, check_choice, open_exported, write_export, write_int8
+from hrpose.config import ConfigError, build, find_checkpoint, needs_drawing
+from hrpose.data.normalization import IMAGENET_MEAN, IMAGENET_STD
+from hrpose.estimator import TorchEngine
+from hrpose.estimator.from_weights import read_parts
+from hrpose.export import (
+    SUFFIX_OF,
+    ExportedPoses,
+    ExportRecord,
+    Feed,
+    check_choice,
+    is_exported,
+    open_exported,
+    write_export,
+    write_int8,
+)
 from hrpose.files import write_json
 from hrpose.report.table import say
-from hrpose.structures import CropBatch
-from hrpose.tasks.export.checking import CheckResult, check_file, state_measurement
-from hrpose.tasks.export.crops import CropSource, crop_whole, find_crops, find_photos, photo_feed
-from hrpose.tasks.export.network import ExportSubject, read_subject
+from hrpose.tasks.export.check import CheckResult, CropSource, check_file, find_crops, list_images, state_measurement
+from hrpose.weights import WeightsError, load_weights
+from hrpose.weights.fetch import find_weights
 
 logger = logging.getLogger(__name__)
 
+_OF_DATA = ("bbox_padding", "channel_order", "mean", "std", "upright", "bit_depth")
 _ONE_COLOUR, _LOW_CONTRAST = 2.0, 8.0  # standard deviation of grey levels, of the channel with the most
 
 
 class ExportCheckError(ValueError):
-    """A file was written, but it is not what the weights are."""
+    """An exported file differs from its weights by more than is allowed."""
+
+
+@dataclass(frozen=True)
+class ExportParts:
+    """What is exported.
+
+    Attributes:
+        file: the weights.
+        net: with these weights, on the CPU, in eval mode.
+        record: describes the exported file.
+    """
+
+    file: Path
+    net: nn.Module
+    record: ExportRecord
+
+    def torch_engine(self) -> TorchEngine:
+        """Build what the exported file is compared with: the network in torch, in fp32."""
+        record = self.record
+        return TorchEngine(
+            self.net,
+            record.codec,
+            record.skeleton,
+            flip_test=record.flip_test,
+            channel_order=record.channel_order,
+            mean=record.mean,
+            std=record.std,
+            device="cpu",
+            keypoint_score_threshold=record.keypoint_score_threshold,
+        )
 
 
 def export(cfg: DictConfig) -> Path:
-    """Write the file, check it, and leave export.json with what came of the check beside it.
+    """Write the file, check it, and write the result of the check to <name>.export.json beside it.
 
     Args:
         cfg: a composed and validated configuration of the verb `export`.
@@ -43,100 +86,142 @@ def export(cfg: DictConfig) -> Path:
         The file.
 
     Raises:
-        ConfigError: if something is asked for that the format does not have.
-        ExportCheckError: if the file differs from the weights by more than is allowed; it stays where it is.
+        ConfigError: if the format does not have what is configured.
+        ExportCheckError: if the file differs from the weights by more than is allowed; it is not deleted.
     """
     stem = Path(cfg.weights or cfg.ckpt_path).stem
     file = Path(cfg.output) if cfg.output is not None else Path(cfg.paths.run, f"{stem}{SUFFIX_OF[cfg.format]}")
     try:
-        check_choice(cfg.format, cfg.precision, file, cfg.input)
+        check_choice(cfg.format, cfg.precision, file)
     except ValueError as error:
         raise ConfigError(f"format: {error}") from error
     if needs_drawing(cfg):
         build(cfg.prepare)
-    subject = read_subject(cfg)
+    parts = read_export_parts(cfg)
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
-        source = find_crops(cfg, subject.record, subject.file, Path(folder))
-        subject = replace(subject, record=replace(subject.record, protocols=state_measurement(cfg, source)))
-        exported = _write(cfg, subject, source, file)
-        say(console, f"Written: {file} ({_size(file) / 1e6:.1f} MB). Now it is checked on {source.name}.")
-        result = check_file(cfg, exported, subject.torch_engine(), source)
+        source = find_crops(cfg, parts.record, parts.file, Path(folder))
+        parts = replace(parts, record=replace(parts.record, protocols=state_measurement(cfg, source)))
+        exported = _write(cfg, parts, source, file)
+        say(console, f"Written: {file} ({_size(file) / 1e6:.1f} MB). Checking it on {source.name}.")
+        result = check_file(cfg, exported, parts.torch_engine(), source)
     report = file.with_name(f"{file.stem}.export.json")
     content: dict[str, Any] = {
         "file": str(file),
-        "weights": str(subject.file),
+        "weights": str(parts.file),
         "format": cfg.format,
         "precision": cfg.precision,
+        "protocols": parts.record.protocols,
+        **result.to_dict(),
     }
-    content["protocols"] = subject.record.protocols
-    write_json(report, {**content, **result.to_dict()}, undefined_as_null=True, indent=2)
+    write_json(report, content, undefined_as_null=True, indent=2)
     _show(result, console, report)
     if result.faults:
         raise ExportCheckError(f"{file} was written, but {'; '.join(result.faults)}. See {report}.")
     return file
 
 
-def _write(cfg: DictConfig, subject: ExportSubject, source: CropSource, file: Path) -> ExportedPoses:
+def read_export_parts(cfg: DictConfig) -> ExportParts:
+    """Read the weights. What they do not describe comes from the configuration, else from the paper.
+
+    Raises:
+        ConfigError: if the weights are an exported file.
+        WeightsError: if they cannot be used, or hold NaN or infinity.
+    """
+    if is_exported(cfg.weights):
+        raise ConfigError(f"weights: {cfg.weights} is an exported file already. Set the checkpoint or the weights.")
+    file = find_checkpoint(cfg) or find_weights(cfg.weights)
+    given = {name: build(cfg[name]) for name in ("codec", "skeleton") if cfg.get(name) is not None}
+    parts = read_parts(file, **given)
+    net = parts.net
+    if cfg.get("model") is not None:
+        net = build(cfg.model, num_keypoints=parts.codec.num_channels(parts.skeleton.num_keypoints))
+        load_weights(net, file, keypoint_names=parts.skeleton.keypoint_names).check_complete()
+    check_finite_weights(net, file)
+    settings = {**{name: cfg.data[name] for name in _OF_DATA if name in cfg.data}, **parts.settings}
+    record = ExportRecord(
+        precision=cfg.precision,
+        skeleton=parts.skeleton,
+        codec=parts.codec,
+        flip_test=cfg.flip_test if cfg.flip_test is not None else settings.get("flip_test", True),
+        heatmaps=cfg.heatmaps,
+        bbox_padding=float(settings.get("bbox_padding", 1.25)),
+        keypoint_score_threshold=cfg.keypoint_score_threshold,
+        channel_order=settings.get("channel_order", "rgb"),
+        mean=tuple(settings.get("mean", IMAGENET_MEAN)),
+        std=tuple(settings.get("std", IMAGENET_STD)),
+        source=file.name,
+        upright=bool(settings.get("upright")),
+        bit_depth=settings.get("bit_depth"),
+    )
+    return ExportParts(file, net.eval(), record)
+
+
+def check_finite_weights(net: nn.Module, file: Path) -> None:
+    """Refuse a network with NaN or infinity in its weights, before anything is written.
+
+    Raises:
+        WeightsError: with the names of the first tensors.
+    """
+    broken = [name for name, tensor in net.state_dict().items() if not tensor.isfinite().all()]
+    if broken:
+        shown = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
+        raise WeightsError(
+            f"Expected finite weights in {file}, found NaN or infinity in {len(broken)} tensors ({shown}): the training has "
+            "diverged, or the file is damaged. Use an earlier checkpoint."
+        )
+
+
+def _write(cfg: DictConfig, parts: ExportParts, source: CropSource, file: Path) -> ExportedPoses:
     """Write the file and open it."""
-    record = subject.record
     if cfg.precision == "int8":
-        write_int8(subject.net, record, file, cfg.format, _calibration(cfg, source))
+        write_int8(parts.net, parts.record, file, cfg.format, _calibration(cfg, source))
     else:
-        write_export(subject.net, record, file, cfg.format)
+        write_export(parts.net, parts.record, file, cfg.format)
     opened = open_exported(file)
     assert isinstance(opened, ExportedPoses)
     return opened
 
 
 def _calibration(cfg: DictConfig, source: CropSource) -> list[Feed]:
-    """Return crops, one by one: of the photos that are given, else of the persons that are checked on.
+    """Return single crops to calibrate on: of `photos` if it is set, else of the annotated data.
 
     Raises:
-        ConfigError: if there are no photos, or most crops show nothing.
+        ConfigError: if there are no images, or most crops have a single colour.
     """
-    record = source.record
-    crops = [
-        (image, place)
-        for batch in _calibration_batches(cfg, source)
-        for image, place in zip(*photo_feed(batch), strict=True)
-    ]
-    _check_contrast([image for image, _ in crops])
-    if record.form == "crops":
-        return [(image[None], place[None]) for image, place in crops]
-    photos = (photo_of_crop(image, record) for image, _ in crops)
-    return [(photo, bbox[None]) for photo, bbox in photos]
-
-
-def _calibration_batches(cfg: DictConfig, source: CropSource) -> Iterator[CropBatch]:
     if cfg.photos is not None:
-        return (crop_whole([file], source.record) for file in find_photos(cfg.photos)[: cfg.num_calibration])
-    if source.datamodule is None:
-        raise ConfigError("photos: int8 is calibrated on real photos. Give photos=<folder>, or data with photos.")
-    return source.batches(cfg.num_calibration)
+        source = replace(source, datamodule=None, images=list_images(cfg.photos)[: cfg.num_calibration])
+    elif source.datamodule is None:
+        raise ConfigError("photos: int8 is calibrated on real images. Set photos=<folder>, or data with images.")
+    feeds = [
+        (batch["images"][row : row + 1].numpy(), batch["image_from_input"][row : row + 1].numpy())
+        for batch in source.batches(cfg.num_calibration)
+        for row in range(len(batch["images"]))
+    ]
+    _check_contrast([images[0] for images, _ in feeds])
+    return feeds
 
 
-def _check_contrast(images: Sequence[NDArray[np.uint8]]) -> None:
-    """Warn of crops (H, W, 3) with little contrast in their middle, which tell nothing of the ranges of activations.
+def _check_contrast(crops: Sequence[NDArray[np.uint8]]) -> None:
+    """Warn of crops (H, W, 3) with little contrast in their middle, from which no ranges of activations can be measured.
 
     Raises:
         ConfigError: if most of them have a single colour.
     """
-    middles = [
-        image[len(image) // 3 : -(len(image) // 3), image.shape[1] // 3 : -(image.shape[1] // 3)] for image in images
-    ]
+    middles = [crop[len(crop) // 3 : -(len(crop) // 3), crop.shape[1] // 3 : -(crop.shape[1] // 3)] for crop in crops]
     contrast = np.array([middle.std(axis=(0, 1)).max() for middle in middles])
     plain, low = int((contrast < _ONE_COLOUR).sum()), int((contrast < _LOW_CONTRAST).sum())
-    if 2 * plain > len(images):
+    if 2 * plain > len(crops):
         raise ConfigError(
-            f"photos: expected images like those that the network will see, but {plain} of {len(images)} calibration crops have "
-            "a single colour. int8 takes the ranges of all activations from them. Give photos=<folder> with other images."
+            f"photos: expected images like those that the network will be used on, found that {plain} of {len(crops)} "
+            "calibration crops have a single colour. int8 measures the ranges of all activations on them. Set photos=<folder> "
+            "with other images."
         )
-    if plain or 2 * low > len(images):
+    if plain or 2 * low > len(crops):
         logger.warning(
-            "%d of %d calibration crops have a single colour, %d have little contrast. int8 takes the ranges of all activations "
-            "from them: give photos=<folder> with images like those that the network will see.",
-            *(plain, len(images), low),
+            "%d of %d calibration crops have a single colour, %d have little contrast. int8 measures the ranges of all "
+            "activations on them: set photos=<folder> with images like those that the network will be used on.",
+            *(plain, len(crops), low),
         )
 
 
@@ -147,10 +232,8 @@ def _size(file: Path) -> int:
 
 def _show(result: CheckResult, console: Console, report: Path) -> None:
     say(console, f"Keypoints: {result.comparison}")
-    if result.bounds is not None:
-        say(console, f"Bounds: {result.bounds}")
-    if result.on_photos is not None:
-        say(console, f"On photos: {result.on_photos}")
+    if result.max_shifted is not None:
+        say(console, f"Bounds: {result.comparison.describe_bounds(result.max_shifted)}")
     if result.ap_before is not None and result.ap_after is not None:
         say(console, f"AP: {result.ap_before:.4f} of the weights in torch, {result.ap_after:.4f} of the file")
     say(console, f"The check: {'passed' if not result.faults else 'FAILED'}, see {report}")

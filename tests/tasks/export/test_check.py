@@ -8,8 +8,7 @@ import pytest
 
 from hrpose.export import Comparison
 from hrpose.files import dumps
-from hrpose.tasks.export.checking import CheckResult
-from hrpose.tasks.export.on_photos import PhotoComparison
+from hrpose.tasks.export.check import CheckResult
 
 
 def result(off: float) -> CheckResult:
@@ -18,15 +17,13 @@ def result(off: float) -> CheckResult:
         **{"num_crops": 1, "num_keypoints": 17, "largest": off, "median": 0.0, "moved": 0.0, "undecided": 0.0},
         **{"largest_score": 0.0, "not_finite": 0.0, "num_confident": 17, "shifted": 0.0, "median_shift": 0.0},
     )
-    on_photos = PhotoComparison(num_photos=1, num_boxes=1, largest=off, median=0.0, median_in_crop=0.0, moved=0.0)
-    return CheckResult("photos", comparison, None, None, 0.001, exact=True, on_photos=on_photos)
+    return CheckResult("photos", comparison, None, None, 0.001, exact=True)
 
 
 @pytest.mark.parametrize("off", [math.inf, math.nan])
 def test_what_is_infinite_is_null_in_json_and_a_fault(off):
     written = json.loads(dumps(result(off).to_dict(), undefined_as_null=True))
     assert written["comparison"]["largest"] is None
-    assert written["on_photos"]["largest"] is None
     assert written["comparison"]["num_keypoints"] == 17
     assert len(written["faults"]) == 1
 
@@ -40,9 +37,8 @@ def test_what_is_infinite_is_null_in_json_and_a_fault(off):
     ],
 )
 def test_a_file_of_less_precision_is_judged(changes, fault):
-    sound = replace(result(0.5), exact=False, max_shifted=0.1, on_photos=None)
+    sound = replace(result(0.5), exact=False, max_shifted=0.1)
     assert sound.faults == []
-    assert sound.bounds is not None
     (text,) = replace(sound, comparison=replace(sound.comparison, **changes)).faults
     assert fault in text
 

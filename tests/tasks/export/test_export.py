@@ -13,7 +13,7 @@ from small_network import write_checkpoint
 
 from hrpose import PoseEstimator
 from hrpose.config import ConfigError, check, compose
-from hrpose.export import graph, open_exported
+from hrpose.export import open_exported
 from hrpose.synthetic import write_dataset
 from hrpose.tasks import export as export_room
 from hrpose.tasks import run
@@ -65,7 +65,7 @@ def measure(weights, people, folder, *words) -> float:
         return run("test", compose("test", words))
 
 
-@pytest.mark.parametrize("format", ["torch", "openvino", "onnx"])
+@pytest.mark.parametrize("format", ["openvino", "onnx"])
 def test_a_file_has_the_ap_of_its_weights(export, people, weights, tmp_path, format):
     file, report = export(f"format={format}", f"paths.data={people}")
     assert report["faults"] == []
@@ -78,7 +78,7 @@ def test_a_file_has_the_ap_of_its_weights(export, people, weights, tmp_path, for
 
 
 def test_a_file_says_what_it_is(export, people, weights):
-    record = open_exported(export("format=torch", f"paths.data={people}")[0]).record
+    record = open_exported(export("format=openvino", f"paths.data={people}")[0]).record
     assert record.source == weights.name
     assert record.skeleton.name == "coco"
     assert record.input_size == (96, 128)
@@ -86,7 +86,7 @@ def test_a_file_says_what_it_is(export, people, weights):
 
 
 def test_an_estimator_opens_a_file_like_a_checkpoint(export, people, weights):
-    file, _ = export("format=torch", f"paths.data={people}")
+    file, _ = export("format=openvino", f"paths.data={people}")
     photo = sorted((people / "val2017").iterdir())[0]
     boxes = [[20.0, 30.0, 60.0, 90.0], [100.0, 40.0, 80.0, 120.0]]
     found = PoseEstimator.from_checkpoint(file)(photo, bbox=boxes)
@@ -96,61 +96,18 @@ def test_an_estimator_opens_a_file_like_a_checkpoint(export, people, weights):
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
 
 
-def test_a_file_that_takes_photos_passes_the_same_check(export, people, tmp_path):
-    file, report = export("format=torch", "input=photo", f"paths.data={people}", "flip_test=false")
-    assert report["faults"] == []
-    photo = np.zeros((200, 300, 3), np.uint8)
-    assert open_exported(file)(photo, np.array([[10.0, 20.0, 50.0, 80.0]]))[0].shape == (1, 17, 2)
-    words = ("flip_test=false", "data.bbox_padding=1.25")
-    assert measure(file, people, tmp_path, *words) == pytest.approx(report["ap_after"], abs=1e-9)
-
-
-def test_a_file_that_takes_photos_is_measured_with_the_boxes_of_the_people_too(export, people, tmp_path):
-    _, report = export("format=torch", "input=photo", f"paths.data={people}", "flip_test=false")
-    persons = report["protocols"]["gt"]["num_persons"]
-    assert report["on_photos"]["num_photos"] == 6
-    assert report["on_photos"]["num_boxes"] == persons
-    assert report["on_photos"]["median"] < 0.01
-    assert export("format=torch", f"paths.data={people}")[1]["on_photos"] is None
-    _, report = export(
-        "format=torch", "input=photo", f"paths.data={tmp_path}", f"photos={people}/val2017", "num_crops=4"
-    )
-    assert report["on_photos"]["num_photos"] == report["on_photos"]["num_boxes"] == 4
-
-
-def test_a_file_that_crops_otherwise_is_an_error(weights, people, tmp_path, monkeypatch):
-    """Here boxes are not grown to the aspect ratio of the input; crops given as photos have it already."""
-
-    def ungrown(boxes, input_size, grid, padding):
-        height = boxes[:, 2:3] * input_size[1] / input_size[0]
-        top = boxes[:, 1:2] + (boxes[:, 3:4] - height) / 2
-        return matrices_from_boxes(torch.cat([boxes[:, :1], top, boxes[:, 2:3], height], 1), input_size, grid, padding)
-
-    matrices_from_boxes = graph.matrices_from_boxes
-    monkeypatch.setattr(graph, "matrices_from_boxes", ungrown)
-    words = [
-        f"weights={weights}",
-        "format=torch",
-        "input=photo",
-        f"paths.data={people}",
-        f"output={tmp_path}/a.torchscript",
-    ]
-    with pytest.raises(ExportCheckError, match="was written, but on photos with their boxes"):
-        run("export", compose("export", words))
-
-
 def test_without_data_photos_are_taken_and_without_photos_people_are_drawn(export, people, tmp_path):
-    _, report = export("format=torch", f"paths.data={tmp_path}", f"photos={people}/val2017")
+    _, report = export("format=openvino", f"paths.data={tmp_path}", f"photos={people}/val2017")
     assert report["crops"] == f"photos in {people}/val2017"
     assert report["comparison"]["num_crops"] == 6
     assert report["ap_before"] is None
-    _, report = export("format=torch", f"paths.data={tmp_path}", "num_crops=10")
+    _, report = export("format=openvino", f"paths.data={tmp_path}", "num_crops=10")
     assert report["crops"] == "drawn people"
     assert report["comparison"]["num_crops"] == 10
 
 
 def test_half_precision_is_reported_with_the_ap_before_and_after(export, people):
-    _, report = export("format=torch", "precision=bf16", f"paths.data={people}", "max_ap_loss=0.5")
+    _, report = export("format=openvino", "precision=bf16", f"paths.data={people}", "max_ap_loss=0.5")
     assert not report["exact"]
     assert report["comparison"]["largest"] > 0.01
     assert 0 <= report["ap_before"] <= 1
@@ -212,7 +169,7 @@ def test_int8_that_moves_keypoints_fails_without_an_ap(weights, people, tmp_path
 
 def test_weights_that_are_no_numbers_are_refused_before_anything_is_written(weights, people, tmp_path):
     broken = changed(weights, tmp_path / "nan.ckpt", "net.final_layer.bias", lambda bias: bias * torch.nan)
-    words = [f"weights={broken}", "format=torch", f"paths.data={people}", f"output={tmp_path}/a.torchscript"]
+    words = [f"weights={broken}", "format=openvino", f"paths.data={people}", f"output={tmp_path}/a.xml"]
     with pytest.raises(WeightsError, match=r"nan\.ckpt, found NaN or infinity in 1 tensors \(final_layer\.bias\)"):
         run("export", compose("export", words))
     assert [file.name for file in tmp_path.iterdir()] == ["nan.ckpt"]
@@ -221,9 +178,9 @@ def test_weights_that_are_no_numbers_are_refused_before_anything_is_written(weig
 @pytest.mark.parametrize("measure_ap", ["true", "false"])
 def test_half_precision_that_overflows_is_an_error(weights, people, tmp_path, measure_ap):
     large = changed(weights, tmp_path / "large.ckpt", "net.final_layer.weight", lambda weight: weight * 1e6)
-    words = [f"weights={large}", "format=torch", "precision=fp16", f"paths.data={people}", f"measure_ap={measure_ap}"]
+    words = [f"weights={large}", "format=onnx", "precision=fp16", f"paths.data={people}", f"measure_ap={measure_ap}"]
     with pytest.raises(ExportCheckError, match="NaN or infinite: its precision overflows; export with precision=fp32"):
-        run("export", compose("export", [*words, f"output={tmp_path}/a.torchscript", "flip_test=false"]))
+        run("export", compose("export", [*words, f"output={tmp_path}/a.onnx", "flip_test=false"]))
     report = json.loads((tmp_path / "a.export.json").read_text(), parse_constant=pytest.fail)
     assert report["comparison"]["not_finite"] > 0
     assert report["ap_after"] is None
@@ -231,7 +188,7 @@ def test_half_precision_that_overflows_is_an_error(weights, people, tmp_path, me
 
 def test_int8_wants_photos(weights, tmp_path):
     words = [f"weights={weights}", "precision=int8", f"paths.data={tmp_path}", f"paths.run={tmp_path}"]
-    with pytest.raises(ConfigError, match=r"Give photos=<folder>"):
+    with pytest.raises(ConfigError, match=r"photos=<folder>"):
         run("export", compose("export", words))
 
 
@@ -239,7 +196,7 @@ def test_a_file_that_differs_stays_and_is_an_error(weights, people, tmp_path, mo
     """What is written is sound; what it is held against is not."""
 
     def spoiled(cfg):
-        subject = read(cfg)
+        parts = read(cfg)
         write = export_room.write_export
 
         def write_then_spoil(net, *arguments):
@@ -248,14 +205,14 @@ def test_a_file_that_differs_stays_and_is_an_error(weights, people, tmp_path, mo
             return file
 
         monkeypatch.setattr(export_room, "write_export", write_then_spoil)
-        return subject
+        return parts
 
-    read = export_room.read_subject
-    monkeypatch.setattr(export_room, "read_subject", spoiled)
-    words = [f"weights={weights}", "format=torch", f"paths.data={people}", f"output={tmp_path}/a.torchscript"]
+    read = export_room.read_export_parts
+    monkeypatch.setattr(export_room, "read_export_parts", spoiled)
+    words = [f"weights={weights}", "format=openvino", f"paths.data={people}", f"output={tmp_path}/a.xml"]
     with pytest.raises(ExportCheckError, match="was written, but its keypoints are not those of the weights"):
         run("export", compose("export", words))
-    assert (tmp_path / "a.torchscript").is_file()
+    assert (tmp_path / "a.xml").is_file()
     assert json.loads((tmp_path / "a.export.json").read_text())["faults"]
 
 
@@ -263,8 +220,7 @@ def test_a_file_that_differs_stays_and_is_an_error(weights, people, tmp_path, mo
     ("words", "message"),
     [
         (["precision=bf16"], "no bf16 convolutions"),
-        (["format=torch", "output=a.onnx"], r"end in \.torchscript"),
-        (["format=openvino", "precision=bf16", "input=photo"], "Export it with input=crops"),
+        (["format=openvino", "output=a.onnx"], r"end in \.xml"),
     ],
 )
 def test_what_a_format_cannot_is_said_first(weights, tmp_path, words, message):
@@ -274,13 +230,13 @@ def test_what_a_format_cannot_is_said_first(weights, tmp_path, words, message):
 
 
 def test_an_exported_file_is_not_exported_again(export, people, tmp_path):
-    file, _ = export("format=torch", f"paths.data={people}")
+    file, _ = export("format=openvino", f"paths.data={people}")
     with pytest.raises(ConfigError, match="is an exported file already"):
         run("export", compose("export", [f"weights={file}", f"paths.run={tmp_path}"]))
 
 
 def test_an_exported_file_is_not_trained(export, people, tmp_path):
-    file, _ = export("format=torch", f"paths.data={people}")
+    file, _ = export("format=openvino", f"paths.data={people}")
     with pytest.raises(ConfigError, match="cannot be trained"):
         run("fit", compose("fit", [f"weights={file}", f"paths.data={people}", "prepare=null", f"paths.run={tmp_path}"]))
 
