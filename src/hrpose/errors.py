@@ -1,19 +1,44 @@
-"""What is wrong with somebody's data, said once and with the way to mend it."""
+"""The exceptions for mistakes of a user: in data and in a configuration. Each message says what to do."""
 
 
 class DataError(ValueError):
-    """Data that cannot be used. The message names the file, the place in it, what was expected and how to mend it."""
+    """Data that cannot be used. The message names the file, the position in it, what was expected and how to fix it."""
 
     def __str__(self) -> str:
-        """Give the message alone, also where torch has put it behind the trace of a loader's process."""
+        """Return the message alone, also where torch has put it behind the trace of a loader's process."""
         text = super().__str__()
         trace, name, message = text.rpartition(f"{type(self).__module__}.{type(self).__qualname__}: ")
         return message.strip() if name and trace.startswith("Caught ") else text
 
 
 class MissingDataError(DataError, FileNotFoundError):
-    """A file or folder that is not where it should be."""
+    """A file or folder that does not exist."""
 
 
 class DataWarning(UserWarning):
     """Data that can be used in part: the message counts what is left out or assumed."""
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot work, with all its faults.
+
+    Args:
+        faults: one text for each fault, opening with the full key it is about.
+    """
+
+    def __init__(self, *faults: str) -> None:
+        self.faults = faults
+        super().__init__(*faults)
+
+    def __str__(self) -> str:
+        """List the faults, one below the other."""
+        indented = [fault.replace("\n", "\n    ") for fault in self.faults]
+        if len(indented) == 1:
+            return self.faults[0]
+        return "\n".join([f"{len(indented)} faults in the configuration:", *(f"  - {fault}" for fault in indented)])
+
+
+class OverrideError(ConfigError):
+    """Overrides that do not fit; `sound` are the others."""
+
+    sound: tuple[str, ...] = ()

@@ -1,12 +1,12 @@
-"""Boxes, crops and the one matrix between photo and network input.
+"""Boxes, crops and the one matrix between image and network input.
 
-A top-down network looks at one person at a time: the person's box becomes a center and a scale, and those become the matrix
-`input_from_image` that takes photo pixels to input pixels. The same matrix warps the pixels and moves the keypoints.
+A top-down network sees one instance at a time: the instance's box becomes a center and a scale, and those become the matrix
+`input_from_image` that maps image pixels to input pixels. The same matrix warps the pixels and moves the keypoints.
 
 Convention (of every function here):
     Points are (x, y) in pixels, 0-based; x grows to the right, y downwards. Sizes are (width, height).
     A matrix named A_from_B maps points of B to points of A; matrices are (2, 3) and act on column vectors (x, y, 1).
-    `scale` is the (width, height) of the padded box in photo pixels; the official code stores it divided by 200.
+    `scale` is the (width, height) of the padded box in image pixels; the official code stores it divided by 200.
     `rotation` is in degrees; a positive one turns the content of the crop counter-clockwise as seen on the screen.
     The center of the box lands on (W/2, H/2) of the input, as in the official code, not on ((W-1)/2, (H-1)/2); `Grid` names
     the other ways to lay pixels, for codecs that ask for them.
@@ -30,11 +30,11 @@ In "dark" and "udp" the first and the last pixel lie alike about the center, so 
 
 
 Rules: TypeAlias = Literal["official", "mmpose"]
-"""Whose way is gone where the code of the HRNet authors and MMPose 1.x differ; docs/recipes.md lists where they do."""
+"""Where the code of the HRNet authors and MMPose 1.x differ, the one to follow; docs/recipes.md lists the differences."""
 
 
 def clip_bbox(bbox: ArrayLike, image_size: ArrayLike, rules: Rules = "official") -> Array:
-    """Clip boxes to the photo.
+    """Clip boxes to the image.
 
     Convention:
         "official": the last pixel is taken as part of the box, so an unclipped box of width w comes out w - 1 wide. The right
@@ -42,8 +42,8 @@ def clip_bbox(bbox: ArrayLike, image_size: ArrayLike, rules: Rules = "official")
         as it is. In both the last pixel's center is the outermost edge.
 
     Args:
-        bbox: (..., 4) boxes x, y, width, height in photo pixels.
-        image_size: (..., 2) width and height of the photos.
+        bbox: (..., 4) boxes x, y, width, height in image pixels.
+        image_size: (..., 2) width and height of the images.
         rules: whose clipping.
 
     Returns:
@@ -79,7 +79,7 @@ def bbox_iou(bbox: ArrayLike, other: ArrayLike) -> Array:
 
     Args:
         bbox: (N, 4) boxes x, y, width, height.
-        other: (M, 4) boxes of the same photo.
+        other: (M, 4) boxes of the same image.
 
     Returns:
         (N, M) from 0 to 1; 0 for boxes without area.
@@ -97,7 +97,7 @@ def bbox_nms(bbox: ArrayLike, scores: ArrayLike, threshold: float) -> NDArray[np
     """Keep the boxes that do not overlap too much with a better box that is kept.
 
     Args:
-        bbox: (N, 4) boxes x, y, width, height of one photo.
+        bbox: (N, 4) boxes x, y, width, height of one image.
         scores: (N,) of which higher is better; among equals the earlier row is better.
         threshold: IoU above which the worse box goes.
 
@@ -116,13 +116,13 @@ def center_scale_from_bbox(bbox: ArrayLike, aspect_ratio: float, padding: float 
     """Turn boxes into the center and scale of their crops.
 
     Args:
-        bbox: (..., 4) boxes x, y, width, height in photo pixels.
+        bbox: (..., 4) boxes x, y, width, height in image pixels.
         aspect_ratio: width / height of the network input.
         padding: factor by which the box is enlarged about its center; the paper's is 1.25.
 
     Returns:
-        center: (..., 2) in photo pixels.
-        scale: (..., 2) width and height of the padded box of the right aspect ratio, in photo pixels.
+        center: (..., 2) in image pixels.
+        scale: (..., 2) width and height of the padded box of the right aspect ratio, in image pixels.
     """
     box = np.asarray(bbox, dtype=np.float64)
     return box[..., :2] + box[..., 2:] * 0.5, fit_aspect_ratio(box[..., 2:], aspect_ratio) * padding
@@ -137,19 +137,19 @@ def input_from_image(
     flip: bool = False,
     grid: Grid = "plain",
 ) -> Array:
-    """Build the matrix that takes photo pixels to the pixels of the network input.
+    """Build the matrix that takes image pixels to the pixels of the network input.
 
     Convention:
         p_input = k R F (p_image - center) + (W/2, H/2) with k = W / scale_width, R = [[cos r, sin r], [-sin r, cos r]] and
-        F = diag(-1, 1) for a flipped crop. The center stays in pixels of the photo as it is. Mirroring the photo first
-        (x -> photo_width - 1 - x, the center with it), as the official code does, gives the same matrix: the width of the
-        photo cancels. Only the width of the scale matters; its height follows from the aspect ratio.
+        F = diag(-1, 1) for a flipped crop. The center stays in pixels of the image as it is. Mirroring the image first
+        (x -> image_width - 1 - x, the center with it), as the official code does, gives the same matrix: the width of the
+        image cancels. Only the width of the scale matters; its height follows from the aspect ratio.
         Grid "dark": k = (W - 1) / (scale_width - 1) and ((W - 1)/2, (H - 1)/2). Grid "udp": the same middle, and after the
         turn x and y are stretched by (W - 1) / scale_width and (H - 1) / scale_height.
 
     Args:
-        center: (2,) center of the crop in photo pixels.
-        scale: (2,) width and height of the crop in photo pixels.
+        center: (2,) center of the crop in image pixels.
+        scale: (2,) width and height of the crop in image pixels.
         rotation: degrees.
         input_size: (width, height) of the network input.
         flip: whether the crop is mirrored left to right.
@@ -227,7 +227,7 @@ def flip_keypoints(
 def _zoom_and_middle(
     scale: Array, input_size: Sequence[int], grid: Grid
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Give input pixels per photo pixel in x and in y, and the point of the input where the center of the box lands."""
+    """Give input pixels per image pixel in x and in y, and the point of the input where the center of the box lands."""
     width, height = input_size
     if grid == "plain":
         zoom = width / float(scale[0])

@@ -47,6 +47,7 @@ MOVED: Mapping[str, str] = {
     "hrpose.published": "hrpose.weights.published",
     "hrpose.skeletons.bodies": "hrpose.skeletons.known",
     "hrpose.skeletons.whole_bodies": "hrpose.skeletons.known",
+    "hrpose.tasks.reading": "hrpose.tasks.evaluate",
     "hrpose.visualize.heatmaps": "hrpose.visualize.sheets",
     "hrpose.visualize.painter": "hrpose.visualize.poses",
 }

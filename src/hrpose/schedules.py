@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import Literal
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
@@ -17,13 +15,8 @@ def one_cycle(
     total_steps: int,
     max_lr: float | list[float],
     pct_start: float = 0.3,
-    anneal_strategy: Literal["cos", "linear"] = "cos",
-    cycle_momentum: bool = True,
-    base_momentum: float | list[float] = 0.85,
-    max_momentum: float | list[float] = 0.95,
     div_factor: float = 25.0,
     final_div_factor: float = 1e4,
-    three_phase: bool = False,
 ) -> OneCycleLR:
     """Return torch's OneCycleLR, made to work for every number of steps.
 
@@ -36,37 +29,26 @@ def one_cycle(
         total_steps: of the optimizer in the whole run.
         max_lr: highest rate.
         pct_start: share of the steps in which the rate rises, at least 0 and below 1.
-        anneal_strategy: "cos" or "linear".
-        cycle_momentum: lower the momentum, or Adam's first beta, while the rate rises.
-        base_momentum: lowest momentum.
-        max_momentum: highest momentum.
         div_factor: the first rate is `max_lr / div_factor`.
         final_div_factor: the last rate is the first one divided by it.
-        three_phase: fall to the first rate as fast as the rate rises, then to the last one.
 
     Raises:
         ValueError: if an argument is out of range.
     """
     if not 0 <= pct_start < 1:
         raise ValueError(f"Expected argument `pct_start` to be at least 0 and below 1, but got {pct_start}.")
-    share, steps, phases = float(pct_start), total_steps, 3 if three_phase else 2
-    if steps == 1:  # the first of two steps, if there is no rise
-        share, steps, phases = 0.5, 2, 2
-    ends = [0.0, share * steps - 1, *([2 * share * steps - 2] if phases == 3 else []), steps - 1]
-    if any(start == end for start, end in pairwise(ends)):
+    share, steps = (
+        (float(pct_start), total_steps) if total_steps != 1 else (0.5, 2)
+    )  # the first of two steps, without a rise
+    if share * steps - 1 in (0.0, steps - 1):
         share *= 1 - 1e-9  # the phase ends just before a step, which belongs to the next phase
     schedule = OneCycleLR(
         optimizer,
         max_lr,
         total_steps=steps,
         pct_start=share,
-        anneal_strategy=anneal_strategy,
-        cycle_momentum=cycle_momentum,
-        base_momentum=base_momentum,
-        max_momentum=max_momentum,
         div_factor=div_factor,
         final_div_factor=final_div_factor,
-        three_phase=phases == 3,
     )
     schedule.total_steps = total_steps
     return schedule

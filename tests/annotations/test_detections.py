@@ -48,13 +48,13 @@ def test_boxes_are_used_as_they_are_and_ids_are_rows(annotations, tmp_path: Path
 
 def test_detections_of_unknown_photos_are_dropped_and_counted(annotations, tmp_path: Path) -> None:
     rows = [row(), row(image_id=50), row(image_id=51), row()]
-    with pytest.warns(DataWarning, match=r"2 detections are left out.*`image_id` is not in .*rows 1, 2"):
+    with pytest.warns(DataWarning, match=r"2 detections.*`image_id`.*rows 1, 2"):
         table = read_detections(write_json(tmp_path / "d.json", rows), annotations)
     assert table.instance_ids.tolist() == [0, 3]
 
 
 def test_boxes_of_no_size_are_dropped_and_counted(annotations, tmp_path: Path) -> None:
-    with pytest.warns(DataWarning, match=r"1 detections are left out, because their boxes have no size \(rows 1\)"):
+    with pytest.warns(DataWarning, match=r"1 detections.*rows 1"):
         table = read_detections(write_json(tmp_path / "d.json", [row(), row(bbox=[3, 4, 0, 0])]), annotations)
     assert len(table) == 1
 
@@ -162,11 +162,11 @@ def test_annotated_boxes_are_clipped_to_photos_of_known_size(write):
 @pytest.mark.parametrize(
     ("annotations", "boxes", "message"),
     [
-        (None, [{"image_id": 1}], r"which file that is, a COCO file tells. Give it: annotations=<file with images>"),
+        (None, [{"image_id": 1}], r"annotations=<file with images>"),
         ([], None, "expected a COCO file with `images`, but got a JSON list"),
         ({}, None, "expected images to be a list, but got NoneType"),
         ({"images": [{"id": "1"}]}, None, "expected `id` of image"),
-        ({"images": [{"id": 1}]}, None, "expected `file_name` of image 1 to be a path, but got None"),
+        ({"images": [{"id": 1}]}, None, "`file_name` of image 1 to be a path"),
         ({"images": [{"id": 1, "file_name": "a"}, {"id": 2, "file_name": "a"}]}, None, "but these repeat: a"),
         ({"images": [*IMAGES, IMAGES[0]]}, None, "an `id` of its own"),
         ({"images": IMAGES}, [{"image_id": 7, "bbox": [0, 0, 1, 1]}], "expected `score` of detection number 0"),

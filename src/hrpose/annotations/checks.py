@@ -30,7 +30,7 @@ class Inspected:
 
     Attributes:
         annotations: all of the file.
-        rows: (N,) their places among `annotations`.
+        rows: (N,) their indices in `annotations`.
         ids: (N,) int64 annotation ids.
         points: (N, K, 2) float32 in image pixels.
         labelled: (N, K) bool.
@@ -125,68 +125,68 @@ def check_annotations(annotations: CocoAnnotations, checks: Sequence[Check] | No
     return findings
 
 
-def _other_categories(seen: Inspected) -> tuple[Ids, Mask]:
-    others = list(seen.annotations.other_categories.values())
-    ids = np.concatenate([*others, seen.annotations.instance_ids])
-    return ids, np.arange(len(ids)) < len(ids) - len(seen.annotations)
+def _other_categories(inspected: Inspected) -> tuple[Ids, Mask]:
+    others = list(inspected.annotations.other_categories.values())
+    ids = np.concatenate([*others, inspected.annotations.instance_ids])
+    return ids, np.arange(len(ids)) < len(ids) - len(inspected.annotations)
 
 
-def _area_of_the_box(seen: Inspected) -> tuple[Ids, Mask]:
-    return seen.annotations.instance_ids, ~seen.annotations.has_area
+def _area_of_the_box(inspected: Inspected) -> tuple[Ids, Mask]:
+    return inspected.annotations.instance_ids, ~inspected.annotations.has_area
 
 
-def _num_keypoints_zero(seen: Inspected) -> tuple[Ids, Mask]:
-    return seen.ids, seen.annotations.num_keypoints[seen.rows] == 0
+def _num_keypoints_zero(inspected: Inspected) -> tuple[Ids, Mask]:
+    return inspected.ids, inspected.annotations.num_keypoints[inspected.rows] == 0
 
 
-def _num_keypoints_without_labels(seen: Inspected) -> tuple[Ids, Mask]:
-    annotations = seen.annotations
+def _num_keypoints_without_labels(inspected: Inspected) -> tuple[Ids, Mask]:
+    annotations = inspected.annotations
     unlabelled = ~(annotations.visibility > 0).any(axis=1) & ~annotations.iscrowd
     return annotations.instance_ids, unlabelled & (annotations.num_keypoints != 0)
 
 
-def _num_keypoints_unequal(seen: Inspected) -> tuple[Ids, Mask]:
-    stated = seen.annotations.num_keypoints[seen.rows]
-    return seen.ids, (stated != 0) & (stated != seen.labelled.sum(axis=1))
+def _num_keypoints_unequal(inspected: Inspected) -> tuple[Ids, Mask]:
+    stated = inspected.annotations.num_keypoints[inspected.rows]
+    return inspected.ids, (stated != 0) & (stated != inspected.labelled.sum(axis=1))
 
 
-def _keypoints_at_origin(seen: Inspected) -> tuple[Ids, Mask]:
-    placeholder = (seen.points == 0).all(axis=2) | (seen.points == -1).all(axis=2)
-    return seen.ids, (placeholder & seen.labelled).any(axis=1)
+def _keypoints_at_origin(inspected: Inspected) -> tuple[Ids, Mask]:
+    placeholder = (inspected.points == 0).all(axis=2) | (inspected.points == -1).all(axis=2)
+    return inspected.ids, (placeholder & inspected.labelled).any(axis=1)
 
 
-def _keypoints_normalised(seen: Inspected) -> tuple[Ids, Mask]:
-    within = ((seen.points >= 0) & (seen.points <= 1)).all(axis=(1, 2))  # unlabelled ones are 0
-    some: Mask = (seen.labelled.sum(axis=1) > 1) & seen.points.any(axis=(1, 2))
-    return seen.ids, some & within & (seen.image > 4).all(axis=1)
+def _keypoints_normalised(inspected: Inspected) -> tuple[Ids, Mask]:
+    within = ((inspected.points >= 0) & (inspected.points <= 1)).all(axis=(1, 2))  # unlabelled ones are 0
+    some: Mask = (inspected.labelled.sum(axis=1) > 1) & inspected.points.any(axis=(1, 2))
+    return inspected.ids, some & within & (inspected.image > 4).all(axis=1)
 
 
-def _boxes_normalised(seen: Inspected) -> tuple[Ids, Mask]:
-    numbers = np.concatenate([seen.low, seen.size], axis=1)
+def _boxes_normalised(inspected: Inspected) -> tuple[Ids, Mask]:
+    numbers = np.concatenate([inspected.low, inspected.size], axis=1)
     within = (numbers >= 0) & (numbers <= 1)
-    return seen.ids, np.all(within, axis=1) & np.all(seen.image > 4, axis=1)
+    return inspected.ids, np.all(within, axis=1) & np.all(inspected.image > 4, axis=1)
 
 
-def _boxes_of_corners(seen: Inspected) -> tuple[Ids, Mask]:
-    limit = 1.02 * seen.image
-    outside = (seen.low + seen.size > limit).any(axis=1)
-    ordered = ((seen.size > seen.low) & (seen.size <= limit)).all(axis=1)
-    return seen.ids, outside & ordered & (seen.share_within(seen.low, seen.size) > 0.9)
+def _boxes_of_corners(inspected: Inspected) -> tuple[Ids, Mask]:
+    limit = 1.02 * inspected.image
+    outside = (inspected.low + inspected.size > limit).any(axis=1)
+    ordered = ((inspected.size > inspected.low) & (inspected.size <= limit)).all(axis=1)
+    return inspected.ids, outside & ordered & (inspected.share_within(inspected.low, inspected.size) > 0.9)
 
 
-def _boxes_of_centers(seen: Inspected) -> tuple[Ids, Mask]:
-    centered = seen.share_within(seen.low - seen.size / 2, seen.low + seen.size / 2) > 0.9
-    return seen.ids, centered & (seen.share_within(seen.low, seen.low + seen.size) < 0.5)
+def _boxes_of_centers(inspected: Inspected) -> tuple[Ids, Mask]:
+    centered = inspected.share_within(inspected.low - inspected.size / 2, inspected.low + inspected.size / 2) > 0.9
+    return inspected.ids, centered & (inspected.share_within(inspected.low, inspected.low + inspected.size) < 0.5)
 
 
-def _keypoints_outside_box(seen: Inspected) -> tuple[Ids, Mask]:
-    outside = seen.share_within(seen.low, seen.low + seen.size) < 0.5
-    explained = [find(seen)[1] for find in (_boxes_of_centers, _keypoints_normalised, _boxes_normalised)]
-    return seen.ids, outside & ~np.any(explained, axis=0)
+def _keypoints_outside_box(inspected: Inspected) -> tuple[Ids, Mask]:
+    outside = inspected.share_within(inspected.low, inspected.low + inspected.size) < 0.5
+    explained = [find(inspected)[1] for find in (_boxes_of_centers, _keypoints_normalised, _boxes_normalised)]
+    return inspected.ids, outside & ~np.any(explained, axis=0)
 
 
-def _keypoints_outside_image(seen: Inspected) -> tuple[Ids, Mask]:
-    return seen.ids, seen.share_within(np.zeros_like(seen.image), seen.image) < 0.5
+def _keypoints_outside_image(inspected: Inspected) -> tuple[Ids, Mask]:
+    return inspected.ids, inspected.share_within(np.zeros_like(inspected.image), inspected.image) < 0.5
 
 
 LABEL_CHECKS: tuple[Check, ...] = (

@@ -1,11 +1,11 @@
-"""COCO keypoint annotations as packed arrays: no Python object per person.
+"""COCO keypoint annotations as packed arrays: no Python object per instance.
 
     annotations = read_annotations("annotations/person_keypoints_train2017.json")
     annotations.skeleton()      # from `categories`
-    annotations.instances()     # the persons to train on or to crop, filtered and cleaned as in the official HRNet code
+    annotations.instances()     # the instances to train on or to crop, filtered and cleaned as in the official HRNet code
     annotations.ground_truth()  # every object, for AP
 
-Whatever is wrong with a file is said in one `DataError`; whatever is left out is counted in a `DataWarning`.
+The first fault of a file is one `DataError`; what is left out is counted in a `DataWarning`.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def read_annotations(
     Args:
         file: JSON with `images`, `annotations` and `categories`.
         category: name of the category to take; the default is the one that has keypoints.
-        keypoint_fields: fields of an annotation, each with the number of keypoints that are taken of it, the first ones; the
-            default takes all of `keypoints`. COCO-WholeBody has five fields.
+        keypoint_fields: fields of an annotation, each with the number of its first keypoints that are taken; the default takes
+            all of `keypoints`. COCO-WholeBody has five fields.
         area_from_bbox: share of its box that an object without `area`, or with one below 1 % of the box, is taken to cover.
 
     Raises:
@@ -86,7 +86,7 @@ def read_annotations(
 
 
 def forget_annotations() -> None:
-    """Drop the annotation files that `read_annotations` keeps, and give their memory back to the system."""
+    """Drop the annotation files that `read_annotations` keeps, and release their memory."""
     _cache.clear()
     _trim_heap()
 
@@ -99,19 +99,19 @@ def read_skeleton(
     sigmas: Sequence[float] | None = None,
     flip_pairs: Sequence[Sequence[int | str]] | None = None,
 ) -> Skeleton:
-    """Make the skeleton that the `categories` of a COCO keypoint file describe.
+    """Build the skeleton that the `categories` of a COCO keypoint file describe.
 
     Args:
         file: JSON with `images`, `annotations` and `categories`.
         category: as for `read_annotations`.
         keypoint_fields: as for `read_annotations`.
         sigmas: K OKS sigmas instead of those of the category, or of the published ones by name.
-        flip_pairs: pairs of keypoints that trade places in the mirror, by name or 0-based index, instead of the `flip_pairs` or
+        flip_pairs: pairs of keypoints that are exchanged in the mirror, by name or 0-based index, instead of the `flip_pairs` or
             `flip_idx` of the category, or of those found in the names; empty means that there are none.
 
     Raises:
-        DataError: if the file cannot be used, the category does not name the keypoints that are taken, their number is not
-            that of the sigmas, or a mirror pair does not fit them.
+        DataError: if the file cannot be used, the category does not name the keypoints that are taken, their number is not that
+            of the sigmas, or a mirror pair does not fit them.
     """
     return read_annotations(file, category=category, keypoint_fields=keypoint_fields).skeleton(sigmas, flip_pairs)
 

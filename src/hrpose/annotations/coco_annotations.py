@@ -73,7 +73,7 @@ class CocoAnnotations:
     def skeleton(
         self, sigmas: Sequence[float] | None = None, flip_pairs: Sequence[Sequence[int | str]] | None = None
     ) -> Skeleton:
-        """Make the skeleton that the category describes: names, edges, mirror pairs, sigmas.
+        """Build the skeleton that the category describes: names, edges, mirror pairs, sigmas.
 
         Args:
             sigmas: K OKS sigmas instead of the category's.
@@ -101,23 +101,23 @@ class CocoAnnotations:
 
     @property
     def keypoint_names(self) -> tuple[str, ...]:
-        """The keypoints that the category names; it may name none."""
+        """The keypoints that the category names, perhaps none."""
         names = self.category.get("keypoints") or ()
         return tuple(names) if all(isinstance(name, str) for name in names) else ()
 
     def instances(self, rules: Rules = "official") -> InstanceTable:
-        """Select and clean the persons that are trained on, or tested with annotated boxes.
+        """Select and clean the instances that are trained on, or tested with annotated boxes.
 
-        Crowds and objects without keypoints are left out, and boxes are clipped to the photo (`geometry.clip_bbox`). By the
-        official rules so are objects of no area or outside the photo (`COCODataset._load_coco_keypoint_annotation_kernal`),
-        and boxes without any width and height after that, of which no crop can be made. By MMPose's the area does not
-        matter, but a box needs width and height, and a person at least one labelled keypoint and a `num_keypoints` above 0.
+        Crowds and objects without keypoints are left out, and boxes are clipped to the image (`geometry.clip_bbox`). By the
+        official rules so are objects of no area or outside the image (`COCODataset._load_coco_keypoint_annotation_kernal`), and
+        boxes without any width and height after that, of which no crop can be made. By MMPose's the area does not matter, but a
+        box needs width and height, and an instance at least one labelled keypoint and a `num_keypoints` above 0.
 
         Args:
-            rules: whose rules.
+            rules: "official" or "mmpose".
 
         Warns:
-            DataWarning: with the number of labelled persons that are left out because of their box or area.
+            DataWarning: with the number of labelled instances that are left out because of their box or area.
         """
         left_out, bbox = self._left_out(rules)
         labelled = ~(left_out[_CROWD] | left_out[_NO_KEYPOINTS])
@@ -145,11 +145,7 @@ class CocoAnnotations:
         )
 
     def describe_left_out(self, rules: Rules = "official") -> str:
-        """Count the objects that `instances` leaves out, each reason on its own: one object can have several.
-
-        Args:
-            rules: as of `instances`.
-        """
+        """Count the objects that `instances` leaves out, by reason; one object can have several."""
         return _list_counts(self._left_out(rules)[0])
 
     def _left_out(self, rules: Rules) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.float64]]:
@@ -169,7 +165,7 @@ class CocoAnnotations:
         }, bbox
 
     def ground_truth(self) -> GroundTruth:
-        """Give every object, crowds and those without keypoints included: what AP is measured against."""
+        """Return every object, crowds and those without keypoints included, to measure AP against."""
         return GroundTruth(
             image_ids=self.image_ids,
             object_image_ids=self.image_ids[self.image_index],

@@ -1,4 +1,4 @@
-"""The keypoints of the rows of a COCO file as arrays, with one clear error for the first thing that is wrong."""
+"""Read the keypoints of the rows of a COCO file into arrays, with one clear error for the first fault."""
 
 import array
 import warnings
@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.annotations.coco_rows import Row, integers, list_first
+from hrpose.annotations.coco_rows import Row, integers, list_first, wrong_value
 from hrpose.errors import DataError, DataWarning
 
 # keypoints, visibility, whether there is any
@@ -44,7 +44,7 @@ def pack_keypoints(rows: Sequence[Row], iscrowd: NDArray[np.bool_], category: Ro
         if values is None or (isinstance(values, (list, array.array)) and not len(values)):
             without += [] if iscrowd[place] else [row["id"]]
         else:
-            numbers[place] = _keypoint_numbers(values, row, width, file)
+            numbers[place] = _numbers(row, "keypoints", width, file, exact=True)
     if without:
         warnings.warn(
             f"{file}: {len(without)} of {len(rows)} annotations have no `keypoints` (ids {list_first(without)}); they are "
@@ -61,14 +61,14 @@ def pack_keypoint_fields(
     """Collect keypoints that lie in several fields of an annotation, or are the first ones of a field.
 
     COCO-WholeBody has `foot_kpts` and the like beside `keypoints`, each with a flag such as `foot_valid`; a part that is not
-    valid is unlabelled. Visibilities between 0 and 2 that are not whole count as labelled, as they do in the evaluations of
-    these data sets: they are rounded up.
+    valid is unlabelled. Visibilities between 0 and 2 that are not whole count as labelled, as they do in the evaluations of these
+    data sets: they are rounded up.
 
     Args:
         rows: N annotations.
         iscrowd: (N,).
-        fields: names of the fields, each with the number of keypoints that are taken of it, in their order.
-        file: where the rows are from.
+        fields: names of the fields, each with the number of its keypoints that are taken, in their order.
+        file: of the rows.
 
     Returns:
         As `pack_keypoints`, K being the sum over the fields.
@@ -91,7 +91,7 @@ def pack_keypoint_fields(
             )
         for place in np.flatnonzero(found).tolist():
             if _is_valid(rows[place], field, file):
-                numbers[place, start : start + 3 * count] = _first_numbers(rows[place], field, count, file)
+                numbers[place, start : start + 3 * count] = _numbers(rows[place], field, 3 * count, file, exact=False)
         lacking |= ~found
         start += 3 * count
     without = [row["id"] for row, lacks, crowd in zip(rows, lacking, iscrowd, strict=True) if lacks and not crowd]
@@ -116,8 +116,8 @@ def read_num_keypoints(
     Args:
         rows: M annotations.
         visibility: (M, K).
-        file: where the rows are from.
-        follow: False counts the labelled keypoints of all rows, because they are not those that `num_keypoints` counts.
+        file: of the rows.
+        follow: False counts the labelled keypoints of all rows, because `num_keypoints` counts other ones.
 
     Raises:
         DataError: if a number is not an integer.
@@ -133,33 +133,28 @@ def _is_valid(row: Row, field: str, file: Path) -> bool:
     flag = f"{field.removesuffix('_kpts')}_valid"
     value = row.get(flag, True) if field.endswith("_kpts") else True
     if value not in (True, False):
-        raise DataError(f"{file}: expected `{flag}` of annotation {row['id']} to be true or false, but got {value!r}.")
+        raise wrong_value(file, f"annotation {row['id']}", flag, "true or false", row)
     return bool(value)
 
 
-def _first_numbers(row: Row, field: str, count: int, file: Path) -> Any:
+def _numbers(row: Row, field: str, width: int, file: Path, *, exact: bool) -> Any:
+    """Return the first `width` numbers of a field; `exact` requires that there are no more."""
     values = row[field]
-    if isinstance(values, array.array) and len(values) >= 3 * count and not len(values) % 3:
-        return values[: 3 * count]
-    came = len(values) if isinstance(values, array.array) else f"{values!r:.80}"
+    is_packed = isinstance(values, array.array)
+    if (
+        is_packed
+        and not width % 3
+        and not len(values) % 3
+        and (len(values) == width if exact else len(values) >= width)
+    ):
+        return values[:width]
+    found = str(len(values)) if is_packed else f"{values!r:.80}"
+    if is_packed and exact and 3 * len(values) == 2 * width:
+        found += ": the visibilities seem to be missing"
+    other = "the names in `categories`" if exact else "take other keypoint fields"
     raise DataError(
-        f"{file}: expected `{field}` of annotation {row['id']} to be at least {3 * count} numbers, x, y and visibility for each "
-        f"of {count} keypoints, but got {came}. Mend the annotation, or take other keypoint fields."
-    )
-
-
-def _keypoint_numbers(values: Any, row: Row, width: int, file: Path) -> Any:
-    if not isinstance(values, array.array):
-        came = f"{values!r:.80}"
-    elif len(values) != width or width % 3:
-        came = f"{len(values)}"
-        if 3 * len(values) == 2 * width:
-            came += ": the visibilities seem to be missing"
-    else:
-        return values
-    raise DataError(
-        f"{file}: expected `keypoints` of annotation {row['id']} to be {width} numbers, x, y and visibility for each of "
-        f"{width // 3} keypoints, but got {came}. Mend the annotation, or the names in `categories`."
+        f"{file}: expected `{field}` of annotation {row['id']} to be {'' if exact else 'at least '}{width} numbers, x, y and "
+        f"visibility for each of {width // 3} keypoints, but got {found}. Fix the annotation, or {other}."
     )
 
 
@@ -169,11 +164,11 @@ def _split_keypoints(triplets: NDArray[np.float64], rows: Sequence[Row], file: P
         "finite numbers": ~np.isfinite(triplets).all(axis=2),
         "a visibility of 0 (unlabelled), 1 (occluded) or 2 (visible)": ~np.isin(labels, (0, 1, 2)),
     }
-    for wish, fault in faults.items():
+    for expected, fault in faults.items():
         for place, k in np.argwhere(fault)[:1]:
             raise DataError(
-                f"{file}: expected keypoint {k} (counted from 0) of annotation {rows[place]['id']} to have {wish}, but got x, y, "
-                f"visibility = {triplets[place, k].tolist()}. Mend the annotation."
+                f"{file}: expected keypoint {k} (counted from 0) of annotation {rows[place]['id']} to have {expected}, but got "
+                f"x, y, visibility = {triplets[place, k].tolist()}. Fix the annotation."
             )
     has_keypoints = triplets.max(axis=(1, 2), initial=-np.inf) != 0
     points = np.where(labels[..., None] > 0, triplets[..., :2], 0.0)

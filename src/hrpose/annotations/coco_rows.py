@@ -1,8 +1,10 @@
-"""From the text of a COCO file to arrays, column by column, with one clear error for the first thing that is wrong."""
+"""Read COCO files into arrays, column by column, with one clear error for the first fault."""
 
 import array
 import contextlib
 import json
+import math
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,10 +24,10 @@ _SECTIONS = ("images", "annotations", "categories")
 
 
 def read_json(file: Path, fields: Collection[str] = ("keypoints",)) -> Any:
-    """Parse a JSON file without ever holding its segmentations: they are most of a COCO file and not needed here.
+    """Parse a JSON file without holding its segmentations: they are most of a COCO file and not needed.
 
     Args:
-        file: what to read.
+        file: to read.
         fields: keys of objects under which lists of numbers are packed into arrays.
 
     Raises:
@@ -46,7 +48,7 @@ def read_json(file: Path, fields: Collection[str] = ("keypoints",)) -> Any:
 
 
 def _slim(row: Row, fields: Collection[str]) -> Row:
-    """Drop polygons, and pack lists of numbers, as soon as an object is parsed."""
+    """Drop polygons and pack lists of numbers as soon as an object is parsed."""
     row.pop("segmentation", None)
     for field in fields:
         numbers = row.get(field)
@@ -62,7 +64,7 @@ def read_rows(file: Path, fields: Collection[str] = ("keypoints",)) -> dict[str,
     """Read the three sections of a COCO annotation file.
 
     Args:
-        file: what to read.
+        file: to read.
         fields: of annotations that hold keypoints.
 
     Raises:
@@ -87,11 +89,7 @@ def read_rows(file: Path, fields: Collection[str] = ("keypoints",)) -> dict[str,
 
 
 def check_rows(rows: Any, what: str, file: Path) -> None:
-    """Require a list of JSON objects.
-
-    Raises:
-        DataError: if it is something else.
-    """
+    """Raise DataError unless the rows are a list of JSON objects."""
     if not isinstance(rows, list):
         raise DataError(f"{file}: expected {what} to be a list, but got {type(rows).__name__}.")
     for place, row in enumerate(rows):
@@ -111,21 +109,14 @@ def integers(rows: Sequence[Row], key: str, what: str, file: Path, default: Any 
     for place, row in enumerate(rows):
         value = exact_integer(row.get(key, default))
         if value is None:
-            came = f"got {row[key]!r:.80}" if key in row else "there is none"
-            hint = " It may have at most 64 bits." if type(row.get(key)) is int else ""
-            raise DataError(
-                f"{file}: expected `{key}` of {name_row(row, place, what)} to be an integer, but {came}.{hint}"
-            )
+            hint = "It may have at most 64 bits." if type(row.get(key)) is int else ""
+            raise wrong_value(file, name_row(row, place, what), key, "an integer", row, hint)
         column[place] = value
     return column
 
 
 def check_unique(ids: NDArray[np.int64], what: str, file: Path) -> None:
-    """Require ids that are used once.
-
-    Raises:
-        DataError: with the first of those used twice.
-    """
+    """Raise DataError if an id occurs twice."""
     values, counts = np.unique(ids, return_counts=True)
     repeated = values[counts > 1]
     if len(repeated):
@@ -136,7 +127,7 @@ def check_unique(ids: NDArray[np.int64], what: str, file: Path) -> None:
 
 
 def choose_category(categories: Sequence[Row], name: str | None, file: Path) -> Row:
-    """Find the category to work with: the one of that name, or the one that has keypoints.
+    """Find the category of a name, or the one that has keypoints.
 
     Raises:
         DataError: if there is none, or more than one to choose from.
@@ -150,19 +141,19 @@ def choose_category(categories: Sequence[Row], name: str | None, file: Path) -> 
         if len(candidates) > 1:
             candidates = [entry for entry in candidates if entry.get("name") == "person"] or candidates
     if len(candidates) != 1:
-        wish = f"one category named {name!r}" if name is not None else "one category with `keypoints`"
+        expected = f"one category named {name!r}" if name is not None else "one category with `keypoints`"
         raise DataError(
-            f"{file}: expected {wish}, but its `categories` are {names}"
+            f"{file}: expected {expected}, but its `categories` are {names}"
             f"{', several of them with keypoints' if len(candidates) > 1 else ''}. Choose one by `category`."
         )
     return candidates[0]
 
 
 def read_images(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.int64], NDArray[np.int32], PackedStrings]:
-    """Collect ids (I,), sizes (I, 2) and file names of the photos.
+    """Collect ids (I,), sizes (I, 2) and file names of the images.
 
     Raises:
-        DataError: if an id repeats, a size is not positive or a file name leads out of the photo folder.
+        DataError: if an id repeats, a size is not positive or a file name leads out of the image folder.
     """
     ids = integers(rows, "id", "image", file)
     check_unique(ids, "image", file)
@@ -173,28 +164,25 @@ def read_images(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.int64], NDA
             f"{file}: expected image {ids[bad[0]]} to have a positive `width` and `height`, but got {sizes[bad[0]].tolist()}."
         )
     for row in rows:
-        name = row.get("file_name")
-        if not isinstance(name, str):
-            raise DataError(f"{file}: expected `file_name` of image {row['id']} to be a path, but got {name!r}.")
-        check_file_name(name, f"image {row['id']} of {file}")
+        if not isinstance(row.get("file_name"), str):
+            raise wrong_value(file, f"image {row['id']}", "file_name", "a path", row)
+        check_file_name(row["file_name"], f"image {row['id']} of {file}")
     return ids, sizes.astype(np.int32), PackedStrings([row["file_name"] for row in rows])
 
 
 def read_crowd_index(rows: Sequence[Row], file: Path) -> NDArray[np.float64] | None:
-    """Collect how crowded the photos are (I,), as CrowdPose states it; None where the file does not.
+    """Collect how crowded the images are (I,), as CrowdPose states it; None where the file does not.
 
     Raises:
-        DataError: if only some photos have it, or it is not a number from 0 to 1.
+        DataError: if only some images have it, or it is not a number from 0 to 1.
     """
     values = [row.get("crowdIndex") for row in rows]
     if all(value is None for value in values):
         return None
     for row, value in zip(rows, values, strict=True):
         if not isinstance(value, (int, float)) or not 0 <= value <= 1:
-            raise DataError(
-                f"{file}: expected `crowdIndex` of image {row['id']} to be a number from 0 to 1, as other photos have one, "
-                f"but got {value!r}. Mend it, or remove it from all photos to have it computed."
-            )
+            fix = "Fix it, or remove it from all images to have it computed."
+            raise wrong_value(file, f"image {row['id']}", "crowdIndex", "a number from 0 to 1", row, fix)
     return np.array(values, np.float64)
 
 
@@ -208,27 +196,24 @@ def read_boxes(rows: Sequence[Row], what: str, file: Path) -> NDArray[np.float64
     for place, row in enumerate(rows):
         bbox = row.get("bbox")
         if not isinstance(bbox, list) or len(bbox) != 4 or not all(type(v) in (int, float) for v in bbox):
-            came = f"got {bbox!r}" if "bbox" in row else "there is none"
-            raise DataError(
-                f"{file}: expected `bbox` of {name_row(row, place, what)} to be four numbers x, y, width, height in pixels, but "
-                f"{came}. Without a box there is no crop: add it, or remove the row."
-            )
+            fix = "Without a box there is no crop: add it, or remove the row."
+            expected = "four numbers x, y, width, height in pixels"
+            raise wrong_value(file, name_row(row, place, what), "bbox", expected, row, fix)
         boxes[place] = bbox
     for place in np.flatnonzero(~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < 0).any(axis=1))[:1]:
-        raise DataError(
-            f"{file}: expected `bbox` of {name_row(rows[place], int(place), what)} to be finite x, y, width, height with sizes "
-            f"that are not negative, but got {boxes[place].tolist()}. Mend or remove the row."
-        )
+        expected = "finite x, y, width, height with sizes that are not negative"
+        where = name_row(rows[place], int(place), what)
+        raise wrong_value(file, where, "bbox", expected, rows[place], "Fix or remove the row.")
     return boxes
 
 
 def select_objects(
     rows: list[Row], category: Row, categories: list[Row], image_ids: NDArray[np.int64], file: Path
 ) -> tuple[list[Row], NDArray[np.int32]]:
-    """Check how annotations refer to photos and categories; keep those of one category, photo by photo.
+    """Check how annotations refer to images and categories; keep those of one category, image by image.
 
     Returns:
-        The rows, and of each the place of its photo, (M,).
+        The rows, and the index of the image of each, (M,).
 
     Raises:
         DataError: if an id is missing or repeats, or refers to nothing.
@@ -273,7 +258,7 @@ def read_areas(
         rows: M annotations.
         bbox: (M, 4) their boxes.
         box_share: share of its box that is taken where an area is missing or below 1 % of the box.
-        file: where the rows are from.
+        file: of the rows.
 
     Returns:
         The areas (M,), and whether each is the file's (M,).
@@ -286,22 +271,33 @@ def read_areas(
         area = row.get("area")
         if area is None:
             continue
-        if not isinstance(area, (int, float)) or abs(area) == np.inf:
-            raise DataError(
-                f"{file}: expected `area` of annotation {row['id']} to be a finite number, but got {area!r}."
-            )
+        if not is_finite(area) and not (isinstance(area, float) and math.isnan(area)):  # NaN is a placeholder
+            raise wrong_value(file, f"annotation {row['id']}", "area", "a finite number", row)
         stated[place] = area
     box = bbox[:, 2] * bbox[:, 3]
     is_stated = stated >= _SMALLEST_AREA * box
     return np.where(is_stated, stated, box * box_share), is_stated
 
 
+def is_finite(value: Any) -> bool:
+    """Check whether a value is a number that float64 holds; JSON has integers of any size."""
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+
+
+def wrong_value(file: Path, where: str, key: str, expected: str, row: Mapping[str, Any], fix: str = "") -> DataError:
+    """Return the error for a value of a row that is missing or not what was expected."""
+    value = row.get(key)
+    size = f"a list of {len(value)}: " if isinstance(value, list) and len(value) > 4 else ""
+    found = f"got {size}{value!r:.120}" if key in row else "there is none"
+    return DataError(f"{file}: expected `{key}` of {where} to be {expected}, but {found}. {fix}".rstrip())
+
+
 def name_row(row: Mapping[str, Any], place: int, what: str) -> str:
-    """Name a row by its id, or by its place where it has none."""
+    """Name a row by its id, or by its index where it has none."""
     return f"{what} {row['id']}" if "id" in row else f"{what} number {place} (counted from 0)"
 
 
 def list_first(ids: Iterable[Any], count: int = 3) -> str:
-    """Show the first few of many ids."""
+    """List the first few of many ids."""
     items = list(ids)
     return ", ".join(str(item) for item in items[:count]) + (", ..." if len(items) > count else "")

@@ -20,9 +20,11 @@ from hrpose.annotations.coco_rows import (
     check_unique,
     choose_category,
     integers,
+    is_finite,
     list_first,
     read_boxes,
     read_json,
+    wrong_value,
 )
 from hrpose.errors import DataError, DataWarning
 from hrpose.geometry import clip_bbox
@@ -36,24 +38,23 @@ _PERSON: Row = {"id": 1, "name": "person"}
 def read_detections(file: str | Path, annotations: CocoAnnotations, *, min_score: float = 0.0) -> InstanceTable:
     """Read the detections of a category, in the order of the file.
 
-    As in the official code (`COCODataset._load_coco_person_detection_results`) the boxes are used as they are, unclipped,
-    and a detection is dropped if its score is below `min_score`. Nothing is known of the keypoints: they are 0 and their
-    visibility 1.
+    As in the official code (`COCODataset._load_coco_person_detection_results`) boxes are not clipped, and a detection is dropped
+    if its score is below `min_score`. The keypoints are unknown: they are 0 and their visibility 1.
 
     Args:
         file: JSON list of {image_id, category_id, bbox, score}.
-        annotations: the photos and the category.
-        min_score: the lowest score to keep; 0 in the paper.
+        annotations: the images and the category.
+        min_score: lowest score; 0 in the paper.
 
     Returns:
         The table; `instance_ids` are rows of the file.
 
     Raises:
         MissingDataError: if there is no such file.
-        DataError: if the file holds no detections of these photos and this category, or a broken one.
+        DataError: if the file holds no detections of these images and this category, or a broken one.
 
     Warns:
-        DataWarning: with the number of detections dropped because their photo is unknown or their box has no size.
+        DataWarning: with the number of detections dropped because their image is unknown or their box has no size.
     """
     path = Path(file)
     rows = _read_rows(path)
@@ -65,12 +66,8 @@ def read_detections(file: str | Path, annotations: CocoAnnotations, *, min_score
     image_index = np.array([index_of.get(image_id, -1) for image_id in image_ids.tolist()], np.int32)
 
     wanted = category_ids == annotations.category["id"]
-    _require(
-        wanted.any(),
-        path,
-        f"category {annotations.category['id']}",
-        f"categories {list_first(np.unique(category_ids))}",
-    )
+    categories = f"categories {list_first(np.unique(category_ids))}"
+    _require(wanted.any(), path, f"category {annotations.category['id']}", categories)
     known = image_index >= 0
     _require(known.any(), path, f"photos of {annotations.file}", f"image ids {list_first(np.unique(image_ids))}")
     _warn_dropped(path, wanted & ~known, f"their `image_id` is not in {annotations.file}")
@@ -112,19 +109,15 @@ def _read_rows(file: Path) -> list[Row]:
 
 def _scores(rows: list[Row], file: Path) -> NDArray[np.float64]:
     for place, row in enumerate(rows):
-        score = row.get("score")
-        if not (isinstance(score, (int, float)) and np.isfinite(score)):
-            came = f"got {score!r}" if "score" in row else "there is none"
-            raise DataError(
-                f"{file}: expected `score` of detection number {place} (counted from 0) to be a finite number, but {came}. "
-                "Every detection needs its confidence."
-            )
+        if not is_finite(row.get("score")):
+            where = f"detection number {place} (counted from 0)"
+            raise wrong_value(file, where, "score", "a finite number", row, "Every detection needs its confidence.")
     return np.array([row["score"] for row in rows], np.float64)
 
 
-def _require(some: bool | np.bool_, file: Path, wish: str, came: str) -> None:
+def _require(some: bool | np.bool_, file: Path, expected: str, found: str) -> None:
     if not some:
-        raise DataError(f"{file}: expected detections with {wish}, but there are only {came}.")
+        raise DataError(f"{file}: expected detections with {expected}, but there are only {found}.")
 
 
 def _warn_dropped(file: Path, dropped: NDArray[np.bool_], why: str) -> None:
@@ -139,11 +132,11 @@ def _warn_dropped(file: Path, dropped: NDArray[np.bool_], why: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class PhotoBoxes:
-    """What files say of photos.
+    """Image ids and boxes by image file name.
 
     Attributes:
         image_ids: by file name.
-        category_id: of the people.
+        category_id: of the boxes.
         boxes: by image id: (N, 4) x, y, width, height in pixels and (N,) scores; None where no boxes are given.
     """
 
@@ -152,7 +145,7 @@ class PhotoBoxes:
     boxes: Mapping[int, tuple[NDArray[np.float64], NDArray[np.float64]]] | None
 
     def boxes_of(self, image_id: int) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-        """Give the boxes of a photo, none if it has none; None where no boxes are given at all."""
+        """Return the boxes of an image, perhaps zero; None where no boxes are given at all."""
         if self.boxes is None:
             return None
         return self.boxes.get(image_id, (np.zeros((0, 4)), np.zeros(0)))
@@ -161,14 +154,14 @@ class PhotoBoxes:
 def read_photo_boxes(
     annotations: str | Path | None, boxes: str | Path | None, *, min_score: float = 0.0
 ) -> PhotoBoxes | None:
-    """Read what is known of photos.
+    """Read image ids, and optionally boxes, by image file name.
 
     Args:
-        annotations: a COCO file whose `images` give ids to file names; its annotations are not looked at. None takes `boxes`.
+        annotations: a COCO file whose `images` give ids to file names; its annotations are ignored. None takes `boxes`.
         boxes: detections in the form of COCO results, a list of {image_id, category_id, bbox, score}, which need the names of
-            `annotations`; or a COCO annotation file, whose boxes are taken with the score 1, crowds left out, and clipped by
-            the official rules where `images` says how large a photo is, as `hrpose test` takes them.
-        min_score: detections that score below it are left out.
+            `annotations`; or a COCO annotation file, whose boxes are taken with the score 1, crowds left out, and clipped by the
+            official rules where `images` states the size of an image, as `hrpose test` takes them.
+        min_score: detections with a lower score are left out.
 
     Returns:
         None if no file is given.
@@ -178,11 +171,13 @@ def read_photo_boxes(
     """
     if annotations is None and boxes is None:
         return None
-    images = None if annotations is None else _read_object(Path(annotations))
+    images = None if annotations is None else read_json(Path(annotations))
+    if images is not None and not isinstance(images, dict):
+        raise DataError(f"{annotations}: expected a COCO file with `images`, but got a JSON {type(images).__name__}.")
     found = None if boxes is None else read_json(Path(boxes))
     if images is None and not isinstance(found, dict):
         raise DataError(
-            f"{boxes}: these detections name photos by their `image_id`; which file that is, a COCO file tells. Give it: "
+            f"{boxes}: these detections refer to images by `image_id`, which a COCO file maps to file names. Give it: "
             "annotations=<file with images>."
         )
     named, file = (images, Path(str(annotations))) if images is not None else (found, Path(str(boxes)))
@@ -197,13 +192,6 @@ def read_photo_boxes(
     return PhotoBoxes(image_ids, int(category["id"]), grouped)
 
 
-def _read_object(file: Path) -> Row:
-    content = read_json(file)
-    if not isinstance(content, dict):
-        raise DataError(f"{file}: expected a COCO file with `images`, but got a JSON {type(content).__name__}.")
-    return content
-
-
 def _read_image_ids(content: Row, file: Path) -> dict[str, int]:
     rows = content.get("images")
     check_rows(rows, "images", file)
@@ -211,9 +199,9 @@ def _read_image_ids(content: Row, file: Path) -> dict[str, int]:
     ids = integers(rows, "id", "image", file)
     check_unique(ids, "image", file)
     names = [row.get("file_name") for row in rows]
-    for image_id, name in zip(ids.tolist(), names, strict=True):
+    for row, name in zip(rows, names, strict=True):
         if not isinstance(name, str) or not name:
-            raise DataError(f"{file}: expected `file_name` of image {image_id} to be a path, but got {name!r}.")
+            raise wrong_value(file, f"image {row['id']}", "file_name", "a path", row)
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise DataError(
@@ -232,7 +220,7 @@ def _read_boxes(
     what = "detection" if detected else "annotation"
     image_ids = integers(rows, "image_id", what, file)
     categories = integers(rows, "category_id", what, file, default=category["id"])
-    scores = np.array([_score(row, place, file) if detected else 1.0 for place, row in enumerate(rows)])
+    scores = _scores(rows, file) if detected else np.ones(len(rows))
     boxes = read_boxes(rows, what, file)
     if not detected:
         boxes = _clip(boxes, image_ids, content.get("images"))
@@ -254,7 +242,7 @@ def _read_boxes(
 
 
 def _clip(boxes: NDArray[np.float64], image_ids: NDArray[np.int64], images: Any) -> NDArray[np.float64]:
-    """Clip annotated boxes to photos of known size; those of which nothing is left stay, to be told of with their photo."""
+    """Clip annotated boxes to images of known size; those of which nothing is left stay, to be reported with their image."""
     measured = [row for row in images or () if isinstance(row.get("width"), int) and isinstance(row.get("height"), int)]
     sizes = {row.get("id"): (row["width"], row["height"]) for row in measured}
     clipped = boxes.copy()
@@ -262,12 +250,3 @@ def _clip(boxes: NDArray[np.float64], image_ids: NDArray[np.int64], images: Any)
         if image_id in sizes:
             clipped[row] = clip_bbox(boxes[row], sizes[image_id])
     return np.where((clipped[:, 2:] > 0).all(axis=1, keepdims=True), clipped, boxes)
-
-
-def _score(row: Row, place: int, file: Path) -> float:
-    score = row.get("score")
-    if not isinstance(score, int | float) or not np.isfinite(score):
-        raise DataError(
-            f"{file}: expected `score` of detection number {place} (counted from 0) to be a finite number, but got {score!r}."
-        )
-    return float(score)

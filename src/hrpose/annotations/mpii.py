@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.annotations.coco_rows import Row, check_rows, list_first, read_json
+from hrpose.annotations.coco_rows import Row, check_rows, list_first, read_json, wrong_value
 from hrpose.errors import DataError, DataWarning, MissingDataError
+from hrpose.files import list_files
 from hrpose.media.images import check_file_name
 from hrpose.skeletons import MPII
 from hrpose.structures import InstanceTable, MpiiTruth, PackedStrings
@@ -81,14 +82,14 @@ class MpiiAnnotations:
         return len(self.image_index)
 
     def instances(self) -> InstanceTable:
-        """Give every person, as the official code trains and tests on all of them (`MPIIDataset._get_db`).
+        """Return every person, as the official code trains and tests on all of them (`MPIIDataset._get_db`).
 
-        With a padding of 1.25 the boxes make the official crops. `instance_ids` are rows of the file, counted from 0. The
-        file states neither areas, which are those of the boxes, nor sizes of photos, which are 0.
+        With a padding of 1.25 the boxes make the official crops. `instance_ids` are rows of the file, counted from 0. The file
+        states neither areas, which are those of the boxes, nor sizes of images, which are 0.
 
         Warns:
             DataWarning: with the number of persons that have no center, marked by -1; as in the official code they stay, and
-                their crops show nothing of them.
+                their crops do not show them.
         """
         count = len(self)
         lost = np.flatnonzero(self.center[:, 0] == _NONE - 1)
@@ -114,7 +115,7 @@ class MpiiAnnotations:
         )
 
     def truth(self, file: str | Path) -> MpiiTruth:
-        """Read what PCKh of these persons is measured against.
+        """Read the ground truth of PCKh of these persons.
 
         Args:
             file: gt_valid.mat, or an .npz with the same arrays; see `read_mpii_truth`.
@@ -133,7 +134,7 @@ class MpiiAnnotations:
 
 
 def is_mpii(file: str | Path) -> bool:
-    """Tell by the first byte whether a JSON file is a list, as MPII's are, and not an object, as COCO's; False without a file."""
+    """Check whether a JSON file is a list, as MPII's are, and not an object, as COCO's; False without a file."""
     path = Path(file)
     if not path.is_file():
         return False
@@ -149,7 +150,7 @@ def read_mpii(file: str | Path) -> MpiiAnnotations:
 
     Raises:
         MissingDataError: if there is no such file.
-        DataError: for the first thing that is wrong, with the entry counted from 0.
+        DataError: for the first fault, with the entry counted from 0.
     """
     path = Path(file)
     if not path.is_file():
@@ -180,26 +181,20 @@ def read_mpii(file: str | Path) -> MpiiAnnotations:
 
 
 def mpii_layout(data_dir: Path | str) -> str:
-    """Describe the files that MPII training expects, which of them are there, and where to get the others.
+    """Return a few lines on the files that MPII training expects, which of them exist, and where to get the others.
 
     Args:
         data_dir: the folder of the dataset, ``paths.data`` in the configuration.
-
-    Returns:
-        A text of a few lines.
     """
-    folder = Path(data_dir)
-    rows = {
+    notes = {
         "annot/train.json": "(22,246 persons)",
         "annot/valid.json": "(2,958 persons)",
         "annot/gt_valid.mat": "(keypoints and head boxes of these)",
         "images/": "(24,984 photos)",
     }
-    found = {name: "found  " if (folder / name).exists() else "MISSING" for name in rows}
     return "\n".join(
         [
-            f"MPII is expected under {folder} like this:",
-            *(f"  {found[name]}  {name}  {note}" for name, note in rows.items()),
+            *list_files("MPII", Path(data_dir), notes),
             "Get the photos (12 GB) from http://human-pose.mpi-inf.mpg.de, and annot/, as the authors of the paper made it, from",
             *(f"  {link}" for link in _LINKS),
         ]
@@ -220,7 +215,7 @@ def _image(row: Row, place: int, file: Path) -> str:
 
 
 def _read_boxes(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give centers (N, 2), counted from 0, and sides (N,) of the boxes."""
+    """Return centers (N, 2), counted from 0, and sides (N,) of the boxes."""
     for place, row in enumerate(rows):
         center, scale = row.get("center"), row.get("scale")
         if not _are_numbers(center, 2):
@@ -235,7 +230,7 @@ def _read_boxes(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.float64], N
 
 
 def _read_keypoints(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Give keypoints (N, 16, 2), counted from 0, and whether they are labelled (N, 16)."""
+    """Return keypoints (N, 16, 2), counted from 0, and whether they are labelled (N, 16)."""
     number = MPII.num_keypoints
     for place, row in enumerate(rows):
         points, labels = row.get("joints"), row.get("joints_vis") or []
@@ -248,7 +243,7 @@ def _read_keypoints(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.float64
 
 
 def _are_numbers(values: Any, count: int) -> bool:
-    """Tell whether this is a list of so many numbers; NaN, infinity and what no photo can have are none."""
+    """Check whether this is a list of so many numbers; NaN, infinity and values outside any image are none."""
     return (
         isinstance(values, list)
         and len(values) == count
@@ -256,22 +251,17 @@ def _are_numbers(values: Any, count: int) -> bool:
     )
 
 
-def _fault(file: Path, place: int, key: str, wish: str, row: Row) -> DataError:
-    came = f"got {row[key]!r:.120}" if key in row else "there is none"
-    if isinstance(row.get(key), list) and key.startswith("joints") and len(row[key]) != MPII.num_keypoints:
-        came = f"got {len(row[key])}"
-    return DataError(
-        f"{file}: expected `{key}` of person {place} (counted from 0) to be {wish}, but {came}. Mend or remove the entry."
-    )
+def _fault(file: Path, place: int, key: str, expected: str, row: Row) -> DataError:
+    return wrong_value(file, f"person {place} (counted from 0)", key, expected, row, "Fix or remove the entry.")
 
 
 def read_mpii_truth(file: str | Path) -> MpiiTruth:
-    """Read what PCKh is measured against.
+    """Read the ground truth of PCKh.
 
     Args:
         file: gt_valid.mat of the HRNet authors, with pos_gt_src (16, 2, N), jnt_missing (16, N) and headboxes_src (2, 2, N); or
-            an .npz with these, or with joints_1based (N, 16, 2), missing (N, 16) and headboxes (N, 2, 2). All count pixels
-            from 1. Nothing in either file is run or unpickled.
+            an .npz with these, or with joints_1based (N, 16, 2), missing (N, 16) and headboxes (N, 2, 2). All count pixels from
+            1. Nothing in either file is run or unpickled.
 
     Raises:
         MissingDataError: if there is no such file.
@@ -320,10 +310,10 @@ def _read_mat(file: Path) -> Mapping[str, NDArray[Any]]:
 
 def _check_order(names: NDArray[Any] | None, file: Path) -> None:
     """Refuse keypoints in another order than MPII's, where the file names them."""
-    told = _ORDER if names is None else tuple(str(np.squeeze(name)) for name in names.ravel())
-    if told != _ORDER:
+    found = _ORDER if names is None else tuple(str(np.squeeze(name)) for name in names.ravel())
+    if found != _ORDER:
         raise DataError(
-            f"{file}: expected keypoints in the order of MPII, {' '.join(_ORDER)}, but got {' '.join(told)}. Sort them."
+            f"{file}: expected keypoints in the order of MPII, {' '.join(_ORDER)}, but got {' '.join(found)}. Sort them."
         )
 
 
@@ -352,11 +342,11 @@ def _checked(
         )
         | ~np.isfinite(head_boxes).all(axis=(1, 2)),
     }
-    for wish, wrong in faults.items():
+    for expected, wrong in faults.items():
         if wrong.any():
             places = np.flatnonzero(wrong)
             raise DataError(
-                f"{file}: expected every person to have {wish}, but {len(places)} of {count} have not: "
-                f"{places[:5].tolist()}{' ...' if len(places) > 5 else ''}, counted from 0. Mend or download the file again."
+                f"{file}: expected every person to have {expected}, but {len(places)} of {count} have not: "
+                f"{places[:5].tolist()}{' ...' if len(places) > 5 else ''}, counted from 0. Fix or download the file again."
             )
     return MpiiTruth(keypoints=keypoints, labelled=labelled, head_boxes=head_boxes)

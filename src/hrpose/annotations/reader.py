@@ -1,4 +1,4 @@
-"""The annotation files of a data module, of COCO's form or MPII's, read in one way for training, validation and AP."""
+"""Read the annotation files of a data module, COCO's or MPII's, in one way for training, validation and AP."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,11 +42,11 @@ class PersonFiles:
         )
 
     def annotated(self, file: Path, purpose: str) -> InstanceTable:
-        """Select the persons of a file; MPII's are taken as they are, whatever the rules.
+        """Select the instances of a file; MPII's are all taken, whatever the rules.
 
         Args:
             file: the annotations.
-            purpose: what they are for, "train" or "validate", for the message.
+            purpose: "train" or "validate", for the message.
 
         Raises:
             DataError: if the file cannot be used, or there are none.
@@ -71,7 +71,7 @@ class PersonFiles:
         return table
 
     def detected(self, detections: Path, file: Path) -> InstanceTable:
-        """Take the boxes of a detector for the photos of an annotation file.
+        """Read the boxes of a detector for the images of an annotation file.
 
         Raises:
             DataError: if a file cannot be used, or the annotations are MPII's.
@@ -82,10 +82,10 @@ class PersonFiles:
         return read_detections(detections, annotations, min_score=self.min_bbox_score)
 
     def ground_truth(self, file: Path) -> GroundTruth:
-        """Give everything that is annotated, for AP.
+        """Return everything that is annotated, for AP.
 
         Raises:
-            DataError: if the annotations are MPII's, which have none of the areas that AP is measured by.
+            DataError: if the annotations are MPII's, which lack the areas that AP needs.
         """
         if is_mpii(file):
             raise DataError(
@@ -95,10 +95,10 @@ class PersonFiles:
         return self.coco(file).ground_truth()
 
     def mpii_truth(self, file: Path, ground_truth: Path | None) -> MpiiTruth:
-        """Give keypoints and head boxes, for PCKh.
+        """Return keypoints and head boxes, for PCKh.
 
         Raises:
-            DataError: if there is no `ground_truth`, the annotations are not MPII's, or the two do not go together.
+            DataError: if there is no `ground_truth`, the annotations are not MPII's, or the two do not belong together.
         """
         annotations = self._read(file)
         if ground_truth is None or not isinstance(annotations, MpiiAnnotations):
@@ -109,10 +109,10 @@ class PersonFiles:
         return annotations.truth(ground_truth)
 
     def check_alike(self, one: Path, other: Path) -> None:
-        """Make sure that two files name their keypoints in the same order: each would teach the other's places.
+        """Raise unless two files name their keypoints in the same order.
 
         Raises:
-            DataError: if a name stands at different places.
+            DataError: if a name has different indices.
         """
         if is_mpii(one) or is_mpii(other):
             return

@@ -15,14 +15,14 @@ from hrpose.geometry import Grid
 
 
 def cells_from_input(points: Tensor, input_size: tuple[int, int], heatmap_size: tuple[int, int], grid: Grid) -> Tensor:
-    """Take points (..., 2) of the input, in pixels, to the heatmap, in cells; float64 stays float64."""
+    """Map points (..., 2) of the input, in pixels, to cells of the heatmap; float64 stays float64."""
     (stride_x, stride_y), (first_x, first_y) = input_from_cells_map(input_size, heatmap_size, grid)
     x, y = (points if points.dtype == torch.float64 else points.float()).unbind(-1)
     return torch.stack([(x - first_x) / stride_x, (y - first_y) / stride_y], dim=-1)
 
 
 def input_from_cells(cells: Tensor, input_size: tuple[int, int], heatmap_size: tuple[int, int], grid: Grid) -> Tensor:
-    """Take points (..., 2) of the heatmap, in cells, to the input, in pixels."""
+    """Map points (..., 2) of the heatmap, in cells, to pixels of the input."""
     (stride_x, stride_y), (first_x, first_y) = input_from_cells_map(input_size, heatmap_size, grid)
     x, y = cells.unbind(-1)
     return torch.stack([x * stride_x + first_x, y * stride_y + first_y], dim=-1)
@@ -31,10 +31,10 @@ def input_from_cells(cells: Tensor, input_size: tuple[int, int], heatmap_size: t
 def input_from_cells_map(
     input_size: tuple[int, int], heatmap_size: tuple[int, int], grid: Grid
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Give the input pixels per cell in x and in y, and the input point of the first cell.
+    """Return the input pixels per cell in x and in y, and the input point of the first cell.
 
-    Heatmap and input are crops of one box, laid by one grid (see `hrpose.geometry.Grid`): "plain" has strides W/w, "udp"
-    (W - 1)/(w - 1) and (H - 1)/(h - 1), "dark" (W - 1)/(w - 1) along both axes about the common middle.
+    Heatmap and input are crops of one box, laid by one grid (see `hrpose.geometry.Grid`): "plain" has strides W/w, "udp" (W -
+    1)/(w - 1) and (H - 1)/(h - 1), "dark" (W - 1)/(w - 1) along both axes about the common middle.
     """
     (width, height), (columns, rows) = input_size, heatmap_size
     if grid == "plain":
@@ -46,10 +46,7 @@ def input_from_cells_map(
 
 
 def highest_cells(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
-    """Find the first highest cell in reading order.
-
-    Args:
-        heatmaps: (B, K, h, w).
+    """Find the first highest cell of heatmaps (B, K, h, w) in reading order.
 
     Returns:
         cells: (B, K, 2) int64; (0, 0) unless the highest cell is positive.
@@ -62,19 +59,14 @@ def highest_cells(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def values_at(heatmaps: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Read heatmaps (B, K, h, w) at one cell each: x and y are (B, K) int64; gives (B, K)."""
+    """Read heatmaps (B, K, h, w) at one cell each, x and y (B, K) int64: (B, K)."""
     return heatmaps.flatten(2).gather(2, (y * heatmaps.shape[3] + x)[..., None])[..., 0]
 
 
 def slopes_at(heatmaps: Tensor, cells: Tensor) -> Tensor:
-    """Subtract the neighbour before a cell from the one after it, along x and along y.
+    """Subtract the neighbour before a cell from the one after it, along x and y: (B, K, 2).
 
-    Args:
-        heatmaps: (B, K, h, w).
-        cells: (B, K, 2) int64; of a cell on the border the slope means nothing.
-
-    Returns:
-        (B, K, 2).
+    Heatmaps are (B, K, h, w), cells (B, K, 2) int64. At the border the slope means nothing.
     """
     width, count = heatmaps.shape[3], heatmaps.shape[2] * heatmaps.shape[3]
     place = cells[..., 1] * width + cells[..., 0]
@@ -84,15 +76,9 @@ def slopes_at(heatmaps: Tensor, cells: Tensor) -> Tensor:
 
 
 def windows_at(heatmaps: Tensor, cells: Tensor, radius: int) -> Tensor:
-    """Cut a square around one cell of each heatmap; beyond the border its last cell goes on.
+    """Cut a square around one cell of each heatmap: (B, K, 2 * radius + 1, 2 * radius + 1), indexed [..., y, x].
 
-    Args:
-        heatmaps: (B, K, h, w).
-        cells: (B, K, 2) int64.
-        radius: cells on each side.
-
-    Returns:
-        (B, K, 2 * radius + 1, 2 * radius + 1), indexed [..., y, x].
+    Heatmaps are (B, K, h, w), cells (B, K, 2) int64. Beyond the border the last cell is repeated.
     """
     height, width = heatmaps.shape[2:]
     around = torch.arange(-radius, radius + 1, device=heatmaps.device)
@@ -103,28 +89,18 @@ def windows_at(heatmaps: Tensor, cells: Tensor, radius: int) -> Tensor:
 
 
 def flipped_back(heatmaps: Tensor, flip_permutation: Sequence[int], grid: Grid) -> Tensor:
-    """Turn the heatmaps of mirrored images into those of the images as they are.
+    """Turn heatmaps (B, K, h, w) of mirrored images into those of the images as they are.
 
-    On the plain grid they also move one cell to the right, and the first column keeps its values: the center of a plain crop
-    lies at W/2, not at (W - 1)/2, so mirroring moves heatmaps by about one cell; the official code moves them back like this.
-
-    Args:
-        heatmaps: (B, K, h, w) of the mirrored images.
-        flip_permutation: K indices; entry k is the keypoint that keypoint k becomes in the mirror.
-        grid: how the pixels of the crops lie in their boxes.
-
-    Returns:
-        (B, K, h, w).
-
-    Raises:
-        ValueError: if `flip_permutation` is not a permutation of the K keypoints.
+    On the plain grid they also move one cell to the right, and the first column keeps its values: the center of a plain crop lies
+    at W/2, not at (W - 1)/2, so mirroring moves heatmaps by about one cell; the official code moves them back like this. See
+    `Codec.flip_back`.
     """
     back = counterparts(heatmaps.flip(-1), flip_permutation)
     return torch.cat([back[..., :1], back[..., :-1]], dim=-1) if grid == "plain" else back
 
 
 def counterparts(outputs: Tensor, flip_permutation: Sequence[int]) -> Tensor:
-    """Give what a network puts out for each keypoint, (B, K, ...), to its counterpart in the mirror.
+    """Exchange the outputs (B, K, ...) of mirror pairs.
 
     Raises:
         ValueError: if `flip_permutation` is not a permutation of the K keypoints.
@@ -135,7 +111,7 @@ def counterparts(outputs: Tensor, flip_permutation: Sequence[int]) -> Tensor:
 
 
 def first_argmax(values: Tensor) -> Tensor:
-    """Take the argmax along the last axis; on a CPU by numpy, which takes a tenth of torch's time."""
+    """Return the argmax along the last axis; on a CPU by numpy, which takes a tenth of torch's time."""
     recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     if values.device.type == "cpu" and not recorded:
         return torch.from_numpy(values.detach().numpy().argmax(-1))

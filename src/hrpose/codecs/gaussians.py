@@ -29,22 +29,18 @@ def paint_gaussians(
     *,
     truncated: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Paint a Gaussian of height 1 for each keypoint.
+    """Paint a Gaussian of height 1 for each keypoint: target (B, K, h, w) and target_weight (B, K, 1), float32.
 
-    A keypoint whose square of 3 sigma about its anchor lies wholly outside weighs 0 and its heatmap is empty, and so does
-    one that is NaN or infinite.
+    A keypoint whose square of 3 sigma about its anchor lies wholly outside has weight 0 and an empty heatmap, and so has one that
+    is NaN or infinite.
 
     Args:
-        centers: (B, K, 2) where the Gaussians have their tops, in cells.
-        anchors: (B, K, 2) the middles of their squares, in cells.
+        centers: (B, K, 2) the tops of the Gaussians.
+        anchors: (B, K, 2) the middles of their squares.
         visibility: (B, K); 0 stands for unlabelled.
-        heatmap_size: width and height of the heatmaps in cells.
-        sigma: standard deviation in cells.
+        heatmap_size: (width, height).
+        sigma: standard deviation.
         truncated: whether the Gaussian ends with its square, rather than with the heatmap.
-
-    Returns:
-        target: (B, K, h, w) float32.
-        target_weight: (B, K, 1) float32.
     """
     radius = math.ceil(3 * sigma)
     weight = visibility.float().clamp(max=1)
@@ -68,7 +64,7 @@ def nearest_cells(cells: Tensor) -> Tensor:
 
 
 def gaussian_kernel(size: int) -> tuple[float, ...]:
-    """Give the weights that OpenCV takes for a Gaussian blur of an odd kernel size, in cells."""
+    """Return the weights that OpenCV takes for a Gaussian blur of an odd kernel size."""
     if size in _SMALL_KERNELS:
         return _SMALL_KERNELS[size]
     sigma = 0.3 * ((size - 1) / 2 - 1) + 0.8
@@ -77,15 +73,9 @@ def gaussian_kernel(size: int) -> tuple[float, ...]:
 
 
 def gaussian_blur(heatmaps: Tensor, kernel_size: int, *, mirrored_border: bool = False) -> Tensor:
-    """Blur heatmaps as OpenCV does, by shifting and adding: float32 stays float32, under autocast and TF32 too.
+    """Blur heatmaps (B, K, h, w) as OpenCV does, by shifting and adding: float32 stays float32, under autocast and TF32 too.
 
-    Args:
-        heatmaps: (B, K, h, w) float32.
-        kernel_size: odd number of cells.
-        mirrored_border: whether the heatmap goes on beyond its border as in a mirror, rather than with zeros.
-
-    Returns:
-        (B, K, h, w).
+    Beyond the border heatmaps are mirrored or, by default, zero.
     """
     radius = kernel_size // 2
     padded = pad(heatmaps, [radius] * 4, mode="reflect" if mirrored_border else "constant")
@@ -93,14 +83,11 @@ def gaussian_blur(heatmaps: Tensor, kernel_size: int, *, mirrored_border: bool =
 
 
 def newton_steps(gradient: Tensor, hessian: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Step from where a parabola was measured to its top: -H^-1 g; no step where there is no such top.
+    """Step from where a parabola was measured to its top: -H^-1 g, (..., 2); no step where there is no such top.
 
     Args:
         gradient: (..., 2) first derivatives in x and y.
         hessian: second derivatives xx, xy, yy, each (...).
-
-    Returns:
-        (..., 2).
     """
     dx, dy = gradient.unbind(-1)
     dxx, dxy, dyy = hessian

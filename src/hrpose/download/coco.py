@@ -18,7 +18,7 @@ from rich.progress import TaskID
 
 from hrpose.download.http import DownloadError, Report, fetch, require_space
 from hrpose.download.unzip import unpack
-from hrpose.files import dumps
+from hrpose.files import dumps, list_files
 from hrpose.progress import make_progress
 
 COCO_URL = "http://images.cocodataset.org"
@@ -60,13 +60,10 @@ _ARCHIVES = {
 
 
 def coco_layout(data_dir: Path | str) -> str:
-    """Describe the files that COCO training expects, which of them are there, and how to get the others.
+    """Return a few lines on the files that COCO training expects, which of them exist, and how to get the others.
 
     Args:
         data_dir: the folder of the dataset, ``paths.data`` in the configuration.
-
-    Returns:
-        A text of a few lines.
     """
     folder = Path(data_dir)
     return "\n".join(
@@ -90,21 +87,21 @@ def prepare_coco(
     detections_url: str | None = None,
     keep_archives: bool = False,
 ) -> str:
-    """Download and unpack COCO 2017 with progress bars; what is there already is neither fetched nor unpacked again.
+    """Download and unpack COCO 2017 with progress bars; existing files are neither fetched nor unpacked again.
 
     Args:
-        data_dir: the folder of the dataset; it is made.
-        splits: the photos wanted, ``"val"`` and ``"train"``; the annotations of both always come.
-        base_url: where ``zips/`` and ``annotations/`` lie. Sizes, digests and counts are compared with the published
-            ones only for the default.
-        detections_url: a direct address of the person detections, where there is one.
+        data_dir: the folder of the dataset; it is created.
+        splits: the images wanted, ``"val"`` and ``"train"``; the annotations of both are always included.
+        base_url: of ``zips/`` and ``annotations/``. Sizes, digests and counts are compared with the published ones only for the
+            default.
+        detections_url: a direct address of the person detections, if there is one.
         keep_archives: keep the zip files under ``downloads/`` once they are unpacked.
 
     Returns:
-        The expected layout, what is there, and how many files and boxes were counted.
+        The expected layout, which files exist, and how many files and boxes were counted.
 
     Raises:
-        DownloadError: with the file, the reason and the way out.
+        DownloadError: with the file, the reason and the next step.
         ValueError: for an unknown split.
     """
     unknown = sorted(set(splits) - {"train", "val"})
@@ -124,22 +121,18 @@ def prepare_coco(
 
 
 def _expected_files(folder: Path) -> list[str]:
-    rows = [
-        ("annotations/person_keypoints_train2017.json", ""),
-        ("annotations/person_keypoints_val2017.json", ""),
-        ("train2017/", f"({_ARCHIVES['train'].num_files:,} photos)"),
-        ("val2017/", f"({_ARCHIVES['val'].num_files:,} photos)"),
-        (DETECTIONS_FILE, "(for detector boxes only)"),
-    ]
-    found = {name: "found  " if (folder / name).exists() else "MISSING" for name, _ in rows}
-    return [
-        f"COCO 2017 is expected under {folder} like this:",
-        *(f"  {found[name]}  {name}  {note}".rstrip() for name, note in rows),
-    ]
+    notes = {
+        "annotations/person_keypoints_train2017.json": "",
+        "annotations/person_keypoints_val2017.json": "",
+        "train2017/": f"({_ARCHIVES['train'].num_files:,} photos)",
+        "val2017/": f"({_ARCHIVES['val'].num_files:,} photos)",
+        DETECTIONS_FILE: "(for detector boxes only)",
+    }
+    return list_files("COCO 2017", folder, notes)
 
 
 def _prepare_archive(archive: _Archive, folder: Path, base_url: str, *, keep: bool, report: Report) -> None:
-    """Fetch and unpack one archive, unless its files are there."""
+    """Fetch and unpack one archive, unless its files exist."""
     official = base_url == COCO_URL
     zip_file = folder / _DOWNLOADS / archive.name
     manifest_file = folder / _DOWNLOADS / f"{archive.name}.files.json"
@@ -161,7 +154,7 @@ def _prepare_archive(archive: _Archive, folder: Path, base_url: str, *, keep: bo
 
 
 def _is_complete(archive: _Archive, folder: Path, manifest_file: Path, *, official: bool) -> bool:
-    """Tell whether every file once unpacked is there or, of photos that came another way, the published number."""
+    """Check whether every unpacked file exists or, without a manifest, the published number of images."""
     if not manifest_file.is_file():
         return official and archive.contents.endswith("/") and _num_files(archive, folder) >= archive.num_files
     sizes = {folder / name: size for name, size in json.loads(manifest_file.read_text()).items()}
@@ -184,7 +177,7 @@ def _count_files(archive: _Archive, folder: Path, *, official: bool) -> str:
 
 
 def _fetch_detections(url: str, file: Path, report: Report) -> None:
-    """Fetch the detections file; a page in its place, as file-sharing sites send one, is refused."""
+    """Fetch the detections file; a web page in its place, as file-sharing sites send one, is refused."""
     if file.is_file():
         return
     fetched = fetch(url, file.with_name(f"{file.name}.unchecked"), report=report)
@@ -207,7 +200,7 @@ def _count_detections(file: Path) -> str:
 
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str], Report]]:
-    """Show one bar per file and step; yields what makes the report function of a file."""
+    """Show one bar per file and step; yield a function that returns the report function of a file."""
     with make_progress("bytes", console=Console(), transient=False) as progress:
         tasks: dict[str, TaskID] = {}
 

@@ -31,7 +31,7 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class DownloadError(RuntimeError):
-    """A file could not be fetched or unpacked; the message says which one, why, and what to do."""
+    """A file could not be fetched or unpacked; the message names the file, the reason and the next step."""
 
 
 class Report(Protocol):
@@ -42,11 +42,11 @@ class Report(Protocol):
 
 
 class _TransientError(Exception):
-    """A failure that another attempt may cure."""
+    """A failure after which another attempt may succeed."""
 
 
 def silent(step: str, done: int, total: int | None, /) -> None:
-    """Report progress to nobody."""
+    """Ignore progress."""
 
 
 def fetch(
@@ -60,18 +60,18 @@ def fetch(
     timeout: float = 30.0,
     report: Report = silent,
 ) -> Path:
-    """Download ``url`` to ``file``, going on where an earlier call broke off.
+    """Download ``url`` to ``file``, and resume an earlier call that was interrupted.
 
-    A file that is already there (and has ``size`` bytes, where given) is left alone. A broken transfer is resumed with
-    an HTTP range request; if the server does not know ranges, or the file has changed there meanwhile (ETag,
-    Last-Modified, length), it starts again from byte 0.
+    A file that exists (and has ``size`` bytes, where given) is left alone. A broken transfer is resumed with an HTTP range
+    request; if the server does not support ranges, or the file has changed there meanwhile (ETag, Last-Modified, length), it
+    starts again from byte 0.
 
     Args:
         url: an ``http://`` or ``https://`` address.
-        file: where the whole file ends up; its folder is made.
+        file: of the download; its folder is created.
         size: the expected number of bytes.
         checksum: the expected digest or its first digits, as ``"md5:<hex>"`` or ``"sha256:<hex>"``.
-        attempts: consecutive attempts that bring no new byte before giving up.
+        attempts: consecutive attempts without a new byte before giving up.
         backoff: seconds before the second attempt; doubles with each further one.
         timeout: seconds of silence after which a connection counts as broken.
         report: called with ``("download" | "check", bytes done, bytes in all)``.

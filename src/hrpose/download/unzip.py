@@ -1,4 +1,4 @@
-"""Unpack a zip archive safely: nothing outside the folder, no links, no half-written file; what is there is kept."""
+"""Unpack a zip archive safely: nothing outside the folder, no links, no half-written file; existing files are kept."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def unpack(
 ) -> dict[str, int]:
     """Unpack the wanted files of a zip archive into ``folder``.
 
-    Every name is checked before the first byte is written. A file that is there with the right size is kept; any other
-    is written under a passing name, verified by its CRC, and renamed, so that a file with its final name is whole.
+    Every name is checked before the first byte is written. An existing file of the right size is kept; any other is written under
+    a temporary name, verified by its CRC, and renamed, so that a file with its final name is complete.
 
     Args:
         archive: the zip file.
-        folder: where its names begin.
-        wanted: tells by a file's name in the archive whether it is needed.
+        folder: of the unpacked files.
+        wanted: returns whether the file of a name in the archive is needed.
         report: called with ``("unpack", bytes done, bytes in all)``.
 
     Returns:

@@ -17,16 +17,13 @@ from hrpose.soft_argmax import soft_argmax
 
 
 def coordinate_errors(coordinates: Tensor, target: Tensor, target_weight: Tensor, beta: float) -> Tensor:
-    """Compute the weighted smooth L1 distance of each keypoint, its mean over x and y, in float32.
+    """Compute the weighted smooth L1 distance of each keypoint, its mean over x and y, in float32: (B, K).
 
     Args:
         coordinates: (B, K, 2).
         target: (B, K, 2).
         target_weight: (B, K, 1); 0 leaves a keypoint out of the sum. It multiplies both sides, as in MMPose.
         beta: the distance up to which the error is squared, d^2 / (2 beta); beyond it is d - beta / 2. 0 is L1.
-
-    Returns:
-        (B, K) errors.
     """
     exact = coordinates.to(torch.promote_types(coordinates.dtype, torch.float32))
     return F.smooth_l1_loss(exact * target_weight, target * target_weight, reduction="none", beta=beta).mean(dim=2)
@@ -55,10 +52,7 @@ class CoordinateLoss(nn.Module):
         self.beta = _checked_beta(beta)
 
     def forward(self, coordinates: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
-        """Compare coordinates (B, K, 2) with a target (B, K, 2) under weights (B, K, 1).
-
-        Returns:
-            A 0-dimensional tensor.
+        """Compare coordinates (B, K, 2) with a target (B, K, 2) under weights (B, K, 1); return a scalar.
 
         Raises:
             ValueError: if the shapes do not belong together.
@@ -77,15 +71,11 @@ class CoordinateLoss(nn.Module):
             )
         return coordinate_errors(coordinates, target, target_weight, self.beta).mean()
 
-    def extra_repr(self) -> str:
-        """Show the arguments."""
-        return f"beta={self.beta}"
-
 
 class IntegralLoss(nn.Module):
-    """L1 distance between the soft-argmax of heatmaps and the true places (Sun et al., ECCV 2018).
+    """L1 distance between the soft-argmax of heatmaps and the true coordinates (Sun et al., ECCV 2018).
 
-    The heatmaps themselves are not taught: any network of heatmaps will do, and finds its own spread.
+    The heatmaps themselves are not supervised: any network of heatmaps can be used, and learns its own spread.
 
     Args:
         beta: the distance up to which the error is squared instead, in heatmap sizes; the paper's loss is L1, 0.
@@ -104,10 +94,9 @@ class IntegralLoss(nn.Module):
         self.beta = _checked_beta(beta)
 
     def forward(self, heatmaps: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
-        """Compare heatmaps (B, K, h, w) or (B, S, K, h, w) with places (B, K, 2), in heatmap sizes, under weights (B, K, 1).
+        """Compare heatmaps (B, K, h, w) or (B, S, K, h, w) with a target (B, K, 2) under weights (B, K, 1); return a scalar.
 
-        Returns:
-            A 0-dimensional tensor; the sum over the stacks where there are several.
+        The target is in heatmap sizes. The losses of several stacks are summed.
 
         Raises:
             ValueError: if the shapes do not belong together.
@@ -124,10 +113,6 @@ class IntegralLoss(nn.Module):
         sizes = torch.tensor(heatmaps.shape[:-3:-1], device=target.device)
         errors = [coordinate_errors(soft_argmax(maps) / sizes, target, target_weight, self.beta) for maps in stacks]
         return torch.stack(errors).sum(dim=0).mean()
-
-    def extra_repr(self) -> str:
-        """Show the arguments."""
-        return f"beta={self.beta}"
 
 
 def _checked_beta(beta: float) -> float:
@@ -158,10 +143,7 @@ class SimccLoss(nn.Module):
         self.input_size = (input_size[0], input_size[1])
 
     def forward(self, logits: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
-        """Compare logits (B, K, X + Y) with the shares of a target (B, K, X + Y) under weights (B, K, 1).
-
-        Returns:
-            A 0-dimensional tensor.
+        """Compare logits (B, K, X + Y) with a target (B, K, X + Y) under weights (B, K, 1); return a scalar.
 
         Raises:
             ValueError: if the shapes do not belong together.
@@ -182,7 +164,3 @@ class SimccLoss(nn.Module):
             for bins, shares in zip(exact.tensor_split([columns], 2), target.tensor_split([columns], 2), strict=True)
         ]
         return (target_weight[..., 0] * torch.stack(errors).sum(dim=0)).mean()
-
-    def extra_repr(self) -> str:
-        """Show the arguments."""
-        return f"input_size={self.input_size}"

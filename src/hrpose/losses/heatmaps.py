@@ -12,19 +12,16 @@ from hrpose.geometry import Rules
 
 
 def keypoint_errors(heatmaps: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
-    """Compute half the weighted mean squared error of each heatmap.
+    """Compute half the weighted mean squared error of each heatmap: (B, K).
 
-    The weight multiplies heatmap and target alike, as in the official code, so it enters squared. Heatmaps of lower
-    precision are compared in float32. Those of several stacks (intermediate supervision: Newell et al., ECCV 2016) are all
-    compared with the one target, and their errors summed.
+    The weight multiplies heatmap and target alike, as in the official code, so it enters squared. Heatmaps of lower precision are
+    compared in float32. Those of several stacks (intermediate supervision: Newell et al., ECCV 2016) are all compared with the
+    one target, and their errors summed.
 
     Args:
-        heatmaps: (B, K, h, w) as the network puts them out, or (B, S, K, h, w) of S stacks.
+        heatmaps: (B, K, h, w) network outputs, or (B, S, K, h, w) of S stacks.
         target: (B, K, h, w).
         target_weight: (B, K, 1); 0 leaves a keypoint out of the sum.
-
-    Returns:
-        (B, K) errors.
 
     Raises:
         ValueError: if the shapes do not belong together.
@@ -67,10 +64,9 @@ class HeatmapMSELoss(nn.Module):
         self.rules = rules
 
     def forward(self, heatmaps: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
-        """Compare heatmaps (B, K, h, w) or (B, S, K, h, w) with a target (B, K, h, w) under weights (B, K, 1).
+        """Compare heatmaps (B, K, h, w) or (B, S, K, h, w) with a target (B, K, h, w) under weights (B, K, 1); return a scalar.
 
-        Returns:
-            A 0-dimensional tensor; the sum over the stacks where there are several.
+        The losses of several stacks are summed.
 
         Raises:
             ValueError: if the shapes do not belong together.
@@ -78,10 +74,6 @@ class HeatmapMSELoss(nn.Module):
         if self.rules == "mmpose":
             return 2 * keypoint_errors(heatmaps, target, target_weight.sqrt()).mean()
         return keypoint_errors(heatmaps, target, target_weight).mean()
-
-    def extra_repr(self) -> str:
-        """Show the arguments."""
-        return f"rules={self.rules!r}"
 
 
 class HeatmapOHKMLoss(nn.Module):
@@ -103,10 +95,9 @@ class HeatmapOHKMLoss(nn.Module):
         self.top_k = top_k
 
     def forward(self, heatmaps: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
-        """Compare heatmaps (B, K, h, w) or (B, S, K, h, w) with a target (B, K, h, w) under weights (B, K, 1).
+        """Compare heatmaps (B, K, h, w) or (B, S, K, h, w) with a target (B, K, h, w) under weights (B, K, 1); return a scalar.
 
-        Returns:
-            A 0-dimensional tensor; of several stacks the errors of a keypoint are summed before the hardest are chosen.
+        The errors of several stacks are summed for each keypoint before the hardest are chosen.
 
         Raises:
             ValueError: if there are fewer than `top_k` keypoints, or the shapes do not belong together.
@@ -117,10 +108,6 @@ class HeatmapOHKMLoss(nn.Module):
                 f"Expected at least top_k = {self.top_k} keypoints, but got {errors.shape[1]}. Set loss.top_k to at most that."
             )
         return errors.topk(self.top_k, dim=1).values.mean()
-
-    def extra_repr(self) -> str:
-        """Show the arguments."""
-        return f"top_k={self.top_k}"
 
 
 class HeatmapOffsetMSELoss(nn.Module):
@@ -136,10 +123,9 @@ class HeatmapOffsetMSELoss(nn.Module):
     """
 
     def forward(self, heatmaps: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
-        """Compare heatmaps (B, 3K, h, w) or (B, S, 3K, h, w) with a target (B, 3K, h, w) under weights (B, K, 1).
+        """Compare heatmaps (B, 3K, h, w) or (B, S, 3K, h, w) with a target (B, 3K, h, w) under weights (B, K, 1): a scalar.
 
-        Returns:
-            A 0-dimensional tensor; the sum over the stacks where there are several.
+        The losses of several stacks are summed.
 
         Raises:
             ValueError: if the shapes do not belong together.

@@ -52,10 +52,9 @@ class RLELoss(nn.Module):
         self.flow = RealNVP()
 
     def forward(self, answers: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
-        """Judge coordinates and sigmas (B, K, 4) by a target (B, K, 2) under weights (B, K, 1), in float32.
+        """Compare coordinates and sigmas (B, K, 4) with a target (B, K, 2) under weights (B, K, 1); return a scalar.
 
-        Returns:
-            A 0-dimensional tensor; it falls below 0 as the network grows sure.
+        The loss is computed in float32, and negative once the sigmas are small.
 
         Raises:
             ValueError: if the shapes do not belong together.
@@ -79,16 +78,12 @@ class RLELoss(nn.Module):
             return (2 * sigma).log() + error.abs()
         return (sigma * math.sqrt(2 * math.pi)).log() + 0.5 * error.square()
 
-    def extra_repr(self) -> str:
-        """Show the arguments."""
-        return f"base={self.base}"
-
 
 class RealNVP(nn.Module):
-    """A density over points of the plane: a standard Gaussian seen through couplings that can be undone.
+    """A density over points of the plane: a standard Gaussian transformed by invertible couplings.
 
-    Each coupling keeps one of the two numbers and moves the other by a scale and a shift that depend on the kept one; the
-    kept one changes from coupling to coupling. Weights start so small that the density is the Gaussian's.
+    Each coupling keeps one of the two numbers and moves the other by a scale and a shift that depend on the kept one; the kept
+    one alternates. Weights start so small that the density is the Gaussian's.
 
     Example:
         >>> round(RealNVP().log_density(torch.zeros(1, 2)).item(), 2)  # -log(2 pi)

@@ -15,13 +15,12 @@ HEADER = 2**16  # bytes: where cameras write the EXIF segment of a JPEG
 
 
 def read_orientation(content: bytes) -> int:
-    """Return the EXIF orientation of an image file.
+    """Return the EXIF orientation of an image file, 1 to 8; 1, upright, where there is none.
+
+    3 is upside down, 2, 4, 5 and 7 are mirrored, and 5 to 8 swap the sides.
 
     Args:
-        content: the bytes of the file, of a JPEG or PNG the beginning is enough; WebP files have the tag at their end.
-
-    Returns:
-        1 to 8; 1, upright, where there is none. 3 is upside down, 2, 4, 5 and 7 are mirrored, and 5 to 8 swap the sides.
+        content: the bytes of the file; of a JPEG or PNG the beginning is enough, WebP files have the tag at their end.
     """
     for tiff in _exif_blocks(content):
         orientation = _orientation_of(tiff)

@@ -33,7 +33,7 @@ class Reading:
     """How an image file becomes RGB pixels of 8 bits: the same in training, validation and prediction.
 
     Attributes:
-        upright: apply the EXIF orientation, as viewers do; else pixels come as they are stored, as COCO was annotated.
+        upright: apply the EXIF orientation, as viewers do; else pixels are read as they are stored, as COCO was annotated.
         bit_depth: bits that images of 16 bits per channel use, 8 to 16: 2**bit_depth - 1 becomes 255. None takes the bits that
             each image uses, with a warning if these are fewer than 16. Images of 8 bits are never scaled.
 
@@ -59,16 +59,13 @@ def read_image(
     num_rows: int | None = None,
     reading: Reading = STORED,
 ) -> NDArray[np.uint8]:
-    """Read a photo as RGB.
+    """Read an image file as RGB (H, W, 3) uint8.
 
     Args:
         file: of any format that OpenCV reads.
-        size: (width, height) that the photo must have; None takes any.
-        num_rows: how many rows from the top are needed; None stands for all. More may be returned.
+        size: (width, height) that the image must have; None takes any.
+        num_rows: number of rows needed from the top; None stands for all. More may be returned.
         reading: orientation and scale.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
 
     Raises:
         MissingDataError: if there is no such file.
@@ -78,7 +75,7 @@ def read_image(
         with open(file, "rb", buffering=0) as stream:  # noqa: PTH123 - Path.open costs more than this whole read
             content = stream.read()
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise MissingDataError(f"Expected a photo at {file}, but there is no such file.") from error
+        raise MissingDataError(f"Expected an image at {file}, but there is no such file.") from error
     turned = reading.upright and may_be_turned(content)
     if num_rows is not None and content.startswith(JPEG_START) and not turned:
         top = decode_top(content, size, num_rows)
@@ -94,7 +91,7 @@ def read_image(
 
 
 def _size_hint(image: NDArray[np.uint8], size: tuple[int, int], content: bytes, reading: Reading) -> str:
-    """Say what to do about an image of another size: whether it is the EXIF orientation that makes the difference."""
+    """Return what to do about an image of another size: whether the EXIF orientation makes the difference."""
     orientation = read_orientation(content)
     if image.shape[:2] == size and orientation > 4:
         made, key = ("stored", "false") if reading.upright else ("upright", "true")
@@ -103,15 +100,7 @@ def _size_hint(image: NDArray[np.uint8], size: tuple[int, int], content: bytes, 
 
 
 def decode_image(content: bytes, name: str | Path, reading: Reading = STORED) -> NDArray[np.uint8]:
-    """Decode a photo as RGB.
-
-    Args:
-        content: the bytes of its file.
-        name: what messages call it.
-        reading: orientation and scale.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
+    """Decode the bytes of an image file as RGB (H, W, 3) uint8; messages call it `name`.
 
     Raises:
         DataError: if there are no bytes, they are cut short or no image, or the image uses more bits than it should.
@@ -152,13 +141,13 @@ def bits_of(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> int:
 
 
 def decode_pixels(content: bytes, name: str | Path, *, upright: bool = False) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Decode a photo as RGB (H, W, 3) with the values that are stored, uint8 or uint16.
+    """Decode an image as RGB (H, W, 3) with the values that are stored, uint8 or uint16.
 
     Raises:
         DataError: as `decode_image`, or if the values are neither of 8 nor of 16 bits.
     """
     if not content:
-        raise DataError(f"Expected a photo at {name}, but the file is empty. Copy or download it again.")
+        raise DataError(f"Expected an image at {name}, but the file is empty. Copy or download it again.")
     turned = upright and may_be_turned(content)
     if content.startswith(JPEG_START):
         try:
@@ -189,11 +178,7 @@ def decode_pixels(content: bytes, name: str | Path, *, upright: bool = False) ->
 
 
 def check_file_name(name: str, place: str) -> None:
-    """Refuse a `file_name` that could lead out of the photo folder.
-
-    Args:
-        name: relative path with forward slashes, as COCO files have it.
-        place: where it stands, for the message.
+    """Refuse a `file_name` that could lead out of the image folder; messages say that it is of `place`.
 
     Raises:
         DataError: if the name is empty, absolute, contains ".." or a backslash.
@@ -207,14 +192,14 @@ def check_file_name(name: str, place: str) -> None:
 
 
 def check_photos(file_names: Iterable[str], image_dir: str | Path) -> None:
-    """Make sure that all photos are there, by listing their folders: no file is opened.
+    """Check that all images exist, by listing their folders: no file is opened.
 
     Args:
-        file_names: paths relative to the photo folder.
-        image_dir: the photo folder; it may itself be a symbolic link.
+        file_names: paths relative to the image folder.
+        image_dir: the image folder; it may itself be a symbolic link.
 
     Raises:
-        MissingDataError: if the folder or photos are missing, with their number and the first three.
+        MissingDataError: if the folder or images are missing, with their number and the first three.
         DataError: if a name or a symbolic link leads out of the folder.
     """
     root = Path(image_dir)
@@ -235,7 +220,7 @@ def check_photos(file_names: Iterable[str], image_dir: str | Path) -> None:
 
 
 def _whereabouts(root: Path, name: str) -> str:
-    """Look for a photo one folder up and one folder down from where it should be."""
+    """Search for an image one folder up and one folder down from where it should be."""
     folders = [root.absolute().parent, *sorted(path for path in root.iterdir() if path.is_dir())]
     found = [folder for folder in folders[:_MOST_FOLDERS] if (folder / name).is_file()]
     if found:
@@ -244,7 +229,7 @@ def _whereabouts(root: Path, name: str) -> str:
 
 
 def _missing_in(root: Path, folder: str, names: list[str]) -> list[str]:
-    """List one folder of photos; return the names that it lacks."""
+    """List one folder of images; return the names that it lacks."""
     home = os.path.realpath(root)
     _check_inside(root / folder, home)
     try:
@@ -259,7 +244,7 @@ def _missing_in(root: Path, folder: str, names: list[str]) -> list[str]:
 
 
 def _check_inside(path: Path, home: str) -> None:
-    """Follow symbolic links and refuse those that leave the photo folder."""
+    """Follow symbolic links and refuse those that leave the image folder."""
     target = os.path.realpath(path)
     if target != home and not target.startswith(home.rstrip(os.sep) + os.sep):
         raise DataError(
@@ -279,16 +264,14 @@ def decode_jpeg(content: bytes) -> NDArray[np.uint8]:
 
 
 def decode_top(content: bytes, size: tuple[int, int] | None, num_rows: int) -> NDArray[np.uint8] | None:
-    """Decode the first rows of a JPEG as RGB.
+    """Decode the first rows of a JPEG as RGB (R, W, 3) uint8, R >= num_rows; the first `num_rows` equal those of the whole image.
+
+    Returns None where this saves nothing, or the file is of another kind or size, cut short or broken.
 
     Args:
         content: the file.
-        size: (width, height) that the photo should have; None takes any.
+        size: (width, height) that the image should have; None takes any.
         num_rows: rows needed.
-
-    Returns:
-        (at least `num_rows`, W, 3) uint8, of which the first `num_rows` equal those of the whole photo; or None where it is
-        not worth while, or the file is of another kind or size, cut short or broken.
     """
     lowered = num_rows + _MARGIN
     if size is not None and lowered >= 0.9 * size[1]:
@@ -312,7 +295,7 @@ def decode_top(content: bytes, size: tuple[int, int] | None, num_rows: int) -> N
 
 
 def is_truncated(content: bytes) -> bool:
-    """Whether a JPEG lacks the end marker behind its last scan; within a scan the marker cannot occur."""
+    """Check whether a JPEG lacks the end marker behind its last scan; within a scan the marker cannot occur."""
     return content.rfind(_END) < content.rfind(_SCAN) or _SCAN not in content
 
 

@@ -1,4 +1,4 @@
-"""Whatever a user calls an image becomes one array: a path, an open file, bytes, an array, a tensor or a picture of Pillow."""
+"""Load an image from any of its forms: a path, an open file, bytes, an array, a tensor or a Pillow image."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def load_image(source: ImageSource, *, upright: bool = True, bit_depth: int | No
     """Load an image as RGB.
 
     Convention:
-        A photo that comes as a file (path, open file, bytes) is turned upright by its EXIF orientation, as viewers show it:
-        boxes and keypoints are in pixels of the upright photo. With `upright=False` the pixels come as they are stored, as
-        COCO was annotated. What is in memory already (array, tensor, Pillow) is taken as it is.
+        Images from files (path, open file, bytes) are rotated upright by their EXIF orientation, as viewers show them: boxes and
+        keypoints are in pixels of the upright image. With `upright=False` the pixels are as they are stored, as COCO was
+        annotated. Images in memory (array, tensor, Pillow) are taken as they are.
 
     Args:
-        source: a path; a binary file open for reading, or the bytes of one; an array (H, W, 3) uint8 RGB, or (H, W) uint8
-            grey; a tensor (3, H, W), uint8 RGB or floating point from 0 to 1; or a picture of Pillow, of any mode (numbers of
-            the modes I and F from 0 to 255).
-        upright: whether photos that come as files are turned upright.
+        source: a path; a binary file open for reading, or the bytes of one; an array (H, W, 3) uint8 RGB, or (H, W) uint8 grey; a
+            tensor (3, H, W), uint8 RGB or floating point from 0 to 1; or a Pillow image of any mode (numbers of the modes I and F
+            from 0 to 255).
+        upright: whether images from files are rotated upright.
         bit_depth: bits that images of 16 bits per channel use, see `hrpose.media.images.Reading`; None takes those that the image
             uses.
 
@@ -53,20 +53,20 @@ def load_image(source: ImageSource, *, upright: bool = True, bit_depth: int | No
     if hasattr(source, "convert") and hasattr(source, "getbands"):  # Pillow, which need not be installed
         return _from_pillow(source, bit_depth)
     raise DataError(
-        "Expected an image: a path, an open binary file, bytes, an array (H, W, 3) uint8 RGB, a tensor (3, H, W) or a picture "
-        f"of Pillow, but got {type(source).__name__}."
+        "Expected an image: a path, an open binary file, bytes, an array (H, W, 3) uint8 RGB, a tensor (3, H, W) or a Pillow "
+        f"image, but got {type(source).__name__}."
     )
 
 
 def _read_file(file: str | Path) -> bytes:
     if "://" in str(file)[:32] or str(file).startswith(("http:/", "https:/")):  # Path takes one of two slashes away
-        raise DataError(f"Expected the path of a photo, but got the address {file}. Download it and give the file.")
+        raise DataError(f"Expected the path of an image, but got the address {file}. Download it and give the file.")
     try:
         return Path(file).read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise MissingDataError(f"Expected a photo at {file}, but there is no such file.") from error
+        raise MissingDataError(f"Expected an image at {file}, but there is no such file.") from error
     except OSError as error:
-        raise DataError(f"Expected a photo at {file}, but it cannot be read: {error.strerror}.") from error
+        raise DataError(f"Expected an image at {file}, but it cannot be read: {error.strerror}.") from error
 
 
 def _read_stream(stream: BinaryIO) -> bytes:
@@ -87,12 +87,12 @@ def _read_stream(stream: BinaryIO) -> bytes:
 
 def _from_pillow(picture: Any, bit_depth: int | None) -> NDArray[np.uint8]:
     if picture.mode.startswith("I;16"):  # Pillow would cut off at 255
-        return _from_array(scale_to_8_bits(np.asarray(picture, np.uint16), "the picture of Pillow", bit_depth))
+        return _from_array(scale_to_8_bits(np.asarray(picture, np.uint16), "the Pillow image", bit_depth))
     if picture.mode in ("I", "F"):
         lowest, highest = picture.getextrema()
         if not 0 <= lowest <= highest <= 255 or (picture.mode == "F" and highest <= 1):
             raise DataError(
-                f"Expected a picture of Pillow from 0 to 255, but its mode {picture.mode} goes from {lowest:g} to {highest:g}. "
+                f"Expected a Pillow image from 0 to 255, but its mode {picture.mode} goes from {lowest:g} to {highest:g}. "
                 "Scale it, and give it as an array of uint8."
             )
     return np.ascontiguousarray(np.asarray(picture.convert("RGB"), np.uint8))

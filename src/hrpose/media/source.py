@@ -1,4 +1,4 @@
-"""What `source` means: photos, a video or a camera. Paths only, nothing is opened."""
+"""Resolve a `source`: images, a video or a camera. Only paths are listed; no file is opened."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _CAMERA = "camera"
 
 @dataclass(frozen=True)
 class Photos:
-    """Photos of one folder.
+    """Images of one folder.
 
     Attributes:
-        folder: what their names are relative to.
+        folder: of the names.
         names: relative paths with forward slashes, sorted, as COCO files have them.
     """
 
@@ -48,18 +48,18 @@ Media: TypeAlias = Photos | Video | Camera
 
 
 def find_media(source: str | int) -> Media:
-    """Find what a word means.
+    """Resolve a source.
 
     Args:
-        source: the number of a camera, or "camera" for the first; a photo or a video; a folder, whose photos are taken, those of
-            folders inside it not; or a pattern with `*`, `?` and `[...]`, where `**` stands for any folders. A file or folder of
-            exactly this name goes before a pattern.
+        source: the number of a camera, or "camera" for the first; an image or a video; a folder, whose images are taken, without
+            those of folders inside it; or a pattern with `*`, `?` and `[...]`, where `**` stands for any folders. A file or
+            folder of exactly this name goes before a pattern.
 
     Returns:
-        Photos, at least one; or a video; or a camera.
+        At least one image; or a video; or a camera.
 
     Raises:
-        ValueError: if nothing is found, or the pattern finds more than one video, or photos and a video.
+        ValueError: if nothing is found, or the pattern finds more than one video, or images and a video.
     """
     if isinstance(source, int) or source.isdecimal() or source == _CAMERA:
         return Camera(0 if source == _CAMERA else int(source))
@@ -77,7 +77,7 @@ def find_media(source: str | int) -> Media:
 
 
 def _match(source: str, pattern: Path) -> Media:
-    """Find the photos, or the only video, of a pattern."""
+    """Return the images, or the only video, of a pattern."""
     start, rest = _split(pattern)
     found = [start / name for name in glob.glob(str(rest), root_dir=start, recursive=True)]  # noqa: PTH207 - takes `..` too
     photos = [path for path in found if _is(path, PHOTO_SUFFIXES)]
@@ -98,7 +98,7 @@ def _match(source: str, pattern: Path) -> Media:
 
 
 def _split(pattern: Path) -> tuple[Path, Path]:
-    """Part the folders before the first sign of a pattern from the rest; a folder of exactly that name is no pattern."""
+    """Split off the folders before the first wildcard of a pattern; a folder of exactly that name is no pattern."""
     start, rest = Path(pattern.anchor), pattern.parts[1:] if pattern.anchor else pattern.parts
     while len(rest) > 1 and (not glob.has_magic(rest[0]) or (start / rest[0]).is_dir()):
         start, rest = start / rest[0], rest[1:]
@@ -106,12 +106,12 @@ def _split(pattern: Path) -> tuple[Path, Path]:
 
 
 def _is(path: Path, suffixes: tuple[str, ...]) -> bool:
-    """Tell by its name what a file is; a link that leads nowhere is one too, which whoever reads it will tell."""
+    """Check the kind of a file by its suffix; a broken link counts, and its reader reports it."""
     return path.suffix.lower() in suffixes and (path.is_file() or (path.is_symlink() and not path.exists()))
 
 
 def _what_there_is(folder: Path) -> str:
-    """Tell what a folder without photos has."""
+    """Describe the contents of a folder without images."""
     entries = sorted(folder.iterdir())
     below = [entry.name for entry in entries if entry.is_dir()]
     if below:
@@ -121,7 +121,7 @@ def _what_there_is(folder: Path) -> str:
 
 
 def _nearest(path: Path) -> str:
-    """Tell the first folder that is missing, or a file of a similar name."""
+    """Name the first folder that is missing, or a file of a similar name."""
     missing = next((folder for folder in reversed(path.parents) if not folder.is_dir()), None)
     if missing is not None:
         return f" There is no folder {missing}."

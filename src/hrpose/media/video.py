@@ -7,7 +7,6 @@ import time as clock
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 import numpy as np
@@ -25,7 +24,7 @@ _CODEC = "mp4v"  # MPEG-4 part 2: what every build of OpenCV can write
 
 @dataclass(frozen=True, eq=False)
 class VideoFrame:
-    """One picture of a video.
+    """One frame of a video.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
@@ -41,16 +40,16 @@ class VideoFrame:
 class VideoReader:
     """Read a video file or a camera frame by frame; iterate once, inside a `with` block or to the end.
 
-    A video that was filmed upright is turned upright. Times are those of the file, which may be irregular; of a camera those at
-    which the frames came.
+    A video that was filmed upright is rotated upright. Times are those of the file, which may be irregular; for a camera those of
+    reading.
 
     Args:
         source: a video file, or the number of a camera.
-        max_frames: after how many frames to stop; None goes on to the end.
+        max_frames: number of frames to read at most; None reads to the end.
 
     Attributes:
-        frame_rate: frames in a second; 25 where it is not known.
-        num_frames: how many the file says it has, `max_frames` at most; None where that is not known.
+        frame_rate: frames per second; 25 where it is not known.
+        num_frames: number that the file states, at most `max_frames`; None where it is not known.
 
     Raises:
         MissingDataError: if there is no such file or camera.
@@ -72,10 +71,10 @@ class VideoReader:
         self.num_frames = min(known) if known else None
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        """Give the frames.
+        """Yield the frames.
 
         Raises:
-            DataError: if there is not a single one.
+            DataError: if there is none.
         """
         index, last, start = 0, -1.0 / self.frame_rate, clock.monotonic()
         while self._max_frames is None or index < self._max_frames:
@@ -98,29 +97,26 @@ class VideoReader:
     def __enter__(self) -> VideoReader:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file or the camera."""
+        """Release the file or the camera."""
         self._capture.release()
 
 
 class VideoWriter:
-    """Write an MP4 video frame by frame, inside a `with` block; the file is whole even if the block is left by an error.
+    """Write an MP4 video without sound frame by frame, inside a `with` block; the file is whole even after an error in the block.
 
-    The pictures are compressed as MPEG-4, whose sizes are even: the last row or column of an odd one is left out. There is no
-    sound.
+    The frames are compressed as MPEG-4, whose sizes are even: the last row or column of an odd one is left out.
 
     Args:
-        file: where to; it ends in .mp4, its folder is made.
-        frame_rate: frames in a second.
+        file: to write; it ends in .mp4, its folder is created.
+        frame_rate: frames per second.
 
     Raises:
         ValueError: if the file does not end in .mp4, or the rate is not positive.
-        FileExistsError: if the file is there already.
+        FileExistsError: if the file exists.
     """
 
     def __init__(self, file: str | Path, *, frame_rate: float) -> None:
@@ -164,9 +160,7 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -188,7 +182,7 @@ def _open(source: str | Path | int) -> cv2.VideoCapture:
         return capture
     if isinstance(source, int):
         raise MissingDataError(
-            f"Expected a camera number {source}, but none answers. Is it plugged in, and used by nobody else?"
+            f"Expected a camera number {source}, but none answers. Is it plugged in, and not in use by another program?"
         )
     raise DataError(
         f"Expected a video at {source}, but OpenCV cannot decode it. Convert it: ffmpeg -i {Path(source).name} video.mp4."

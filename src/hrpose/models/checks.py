@@ -10,38 +10,27 @@ from torch import Tensor, nn
 
 
 def check_counts(**counts: int) -> None:
-    """Raise unless every argument is a positive whole number.
-
-    Raises:
-        ValueError: with the name of the first that is not.
-    """
+    """Raise ValueError unless every argument is a positive whole number."""
     for name, value in counts.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"Expected argument `{name}` to be a whole number of at least 1, but got {value!r}.")
 
 
 def check_final_kernel(final_kernel: int) -> None:
-    """Raise unless the side of a head's kernel is a positive odd number.
-
-    Raises:
-        ValueError: if it is not.
-    """
+    """Raise ValueError unless the side of a head's kernel is a positive odd number."""
     check_counts(final_kernel=final_kernel)
     if final_kernel % 2 == 0:
         raise ValueError(f"Expected argument `final_kernel` to be odd (1 in the paper, or 3), but got {final_kernel}.")
 
 
 def check_images(images: Tensor, multiple: int, *, least: int = 1, heatmap_stride: int = 4) -> None:
-    """Raise unless a network can take the images; nothing is checked while a graph is traced.
+    """Raise ValueError unless a network can take the images; nothing is checked while a graph is traced.
 
     Args:
-        images: what should be (B, 3, H, W).
-        multiple: what H and W have to be multiples of: the stride of the network's coarsest features.
-        least: the shortest H and W that the network can take.
-        heatmap_stride: pixels to a heatmap cell.
-
-    Raises:
-        ValueError: if the shape is another; for sides that do not fit it says which ones near them do.
+        images: (B, 3, H, W).
+        multiple: H and W must be multiples of it: the stride of the network's coarsest features.
+        least: the shortest H and W of the network.
+        heatmap_stride: pixels to a heatmap cell, for the message.
     """
     if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         return
@@ -61,12 +50,12 @@ def check_images(images: Tensor, multiple: int, *, least: int = 1, heatmap_strid
 class Backbone(Protocol):
     """A network whose features a head can take: `HRNet` or `SimpleBaseline`, best with `num_keypoints=None`.
 
-    A heatmap head of its own would stay unused, and several processes that train together refuse weights without gradients.
+    A heatmap head of its own would stay unused, and training in several processes refuses weights without gradients.
     """
 
     @property
     def feature_channels(self) -> Sequence[int]:
-        """Channels of the maps that `forward_features` gives."""
+        """Channels of the maps of `forward_features`."""
         ...
 
     @property
@@ -80,11 +69,7 @@ class Backbone(Protocol):
 
 
 def check_backbone(backbone: nn.Module) -> None:
-    """Raise unless a network gives features, and has no heatmap head of its own.
-
-    Raises:
-        ValueError: if it gives none, or has a head.
-    """
+    """Raise ValueError unless a network gives features, and has no heatmap head of its own."""
     if not all(hasattr(backbone, name) for name in ("feature_channels", "feature_strides", "forward_features")):
         raise ValueError(
             "Expected argument `backbone` to give features (HRNet or SimpleBaseline, or a network with `feature_channels`, "

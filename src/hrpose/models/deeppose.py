@@ -1,8 +1,8 @@
-"""DeepPose: a backbone whose features are averaged over the image, and a linear layer that says where the keypoints are.
+"""DeepPose: a backbone whose features are averaged over the image, and a linear layer that predicts the coordinates.
 
-Toshev, Szegedy, "DeepPose: Human Pose Estimation via Deep Neural Networks", CVPR 2014, in today's form: one stage, global
-average pooling. With sigmas it is the network of Li et al., "Human Pose Regression with Residual Log-likelihood Estimation",
-ICCV 2021. Parameter names are MMPose's.
+Toshev, Szegedy, "DeepPose: Human Pose Estimation via Deep Neural Networks", CVPR 2014, in today's form: one stage, global average
+pooling. With sigmas it is the network of Li et al., "Human Pose Regression with Residual Log-likelihood Estimation", ICCV 2021.
+Parameter names are MMPose's.
 
     backbone -> mean over the cells of each map, side by side -> fc
 """
@@ -20,16 +20,16 @@ from hrpose.models.checks import Backbone, check_backbone, check_counts
 class DeepPose(nn.Module):
     """Direct regression: images (B, 3, H, W) to coordinates (B, K, 2), in input sizes.
 
-    With `sigmas` each coordinate is followed by how far it may be off, (B, K, 4): x, y, and a sigma for each. Of several
-    feature maps (`HRNet(all_branches=True)`) all are averaged and taken together.
+    With `sigmas` each coordinate is followed by its standard deviation, (B, K, 4): x, y, and a sigma for each. Several feature
+    maps (`HRNet(all_branches=True)`) are all averaged and concatenated.
 
     The linear layer starts from N(0, 0.01), and coordinates at the middle of the image.
 
     Args:
-        backbone: `HRNet` or `SimpleBaseline` with `num_keypoints=None`; without deconvolutions
-            (`deconv_channels=(), deconv_kernels=()`) the latter is a plain ResNet.
+        backbone: `HRNet` or `SimpleBaseline` with `num_keypoints=None`; without deconvolutions (`deconv_channels=(),
+            deconv_kernels=()`) the latter is a plain ResNet.
         num_keypoints: K.
-        sigmas: whether to put out sigmas too, as `RLELoss` wants.
+        sigmas: whether to predict sigmas too, for `RLELoss`.
 
     Raises:
         ValueError: if the backbone gives no features or has a heatmap head, or if `num_keypoints` is no positive whole number.
@@ -61,7 +61,7 @@ class RegressionHead(nn.Module):
     Args:
         in_channels: of the features.
         num_keypoints: K.
-        sigmas: whether to put out sigmas too.
+        sigmas: whether to predict sigmas too.
     """
 
     def __init__(self, in_channels: int, num_keypoints: int, *, sigmas: bool) -> None:

@@ -1,10 +1,10 @@
-"""Stacked Hourglass: networks that pool to the whole body and come back to single keypoints, one behind the other.
+"""Stacked Hourglass: networks that pool to the whole body and return to single keypoints, several in a row.
 
-Newell, Yang, Deng, "Stacked Hourglass Networks for Human Pose Estimation", ECCV 2016 (https://arxiv.org/abs/1603.06937), in
-the form of Yang's PyTorch code, which DarkPose trained on COCO; parameter names and their order are that code's, so its weights
-load unchanged. 4 stacks have 13.0 M parameters, as DarkPose lists them, and 8 have 25.6 M, where the HRNet paper counted 25.1 M.
+Newell, Yang, Deng, "Stacked Hourglass Networks for Human Pose Estimation", ECCV 2016 (https://arxiv.org/abs/1603.06937), in the
+form of Yang's PyTorch code, which DarkPose trained on COCO; parameter names and their order are that code's, so its weights load
+unchanged. 4 stacks have 13.0 M parameters, as DarkPose lists them, and 8 have 25.6 M, where the HRNet paper counted 25.1 M.
 
-    stem (1/4) -> hourglass -> features -> heatmaps     every stack is taught, and hands its features and heatmaps on
+    stem (1/4) -> hourglass -> features -> heatmaps     every stack is supervised, and passes its features and heatmaps on
                   1/4 .. 1/64    1/4         1/4
 """
 
@@ -23,11 +23,12 @@ _LEAST_SIDE = 64  # leaves one cell where the hourglass is narrowest
 class StackedHourglass(nn.Module):
     """Hourglasses with a heatmap head each: images (B, 3, H, W) to heatmaps (B, K, H/4, W/4) of the last.
 
-    In training mode the heatmaps of all S stacks come out, (B, S, K, H/4, W/4): intermediate supervision, in which
-    the losses of `hrpose.losses` sum over the stacks. In eval mode the last stack alone answers.
+    In training mode the output has the heatmaps of all S stacks, (B, S, K, H/4, W/4): intermediate supervision, in which the
+    losses of `hrpose.losses` sum over the stacks. In eval mode it has those of the last stack.
 
-    Weights start as PyTorch's layers do, but for the heads: N(0, 0.001) and bias 0, as in the other networks here. No batch norm
-    scales what a head puts out: from PyTorch's start, the published runs', hardly anything is learnt in the first thousand steps.
+    Layers have PyTorch's initial weights, but the heads start from N(0, 0.001) and bias 0, as in the other networks here. No
+    batch norm scales the output of a head: from PyTorch's start, the published runs', hardly anything is learnt in the first
+    thousand steps.
 
     Args:
         num_stacks: S; 8 in the paper.
@@ -70,25 +71,18 @@ class StackedHourglass(nn.Module):
             nn.init.zeros_(head.bias)
 
     def forward_features(self, images: Tensor) -> list[Tensor]:
-        """Compute the features under the last stack's head.
+        """Compute the features under the last stack's head: one map, (B, width, H/4, W/4).
 
         Args:
             images: (B, 3, H, W) normalised; H and W are multiples of 32, at least 64.
 
-        Returns:
-            One map, (B, width, H/4, W/4).
-
         Raises:
-            ValueError: if the images have another number of channels, or sides that are no multiples of 32 or below 64.
+            ValueError: if the shape is another.
         """
         return self._run_stacks(images)[0][-1:]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images, as `forward_features` takes them, to heatmaps without activation.
-
-        Returns:
-            (B, K, H/4, W/4) of the last stack; in training mode (B, S, K, H/4, W/4) of all.
-        """
+        """Map images to heatmaps (B, K, H/4, W/4) of the last stack; in training mode (B, S, K, H/4, W/4) of all."""
         heatmaps = self._run_stacks(images)[1]
         return torch.stack(heatmaps, dim=1) if self.training else heatmaps[-1]
 

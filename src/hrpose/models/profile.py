@@ -1,4 +1,4 @@
-"""The size and the work of a network: what the tables of the papers list."""
+"""The size and the work of a network, as the tables of the papers list them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,23 +11,16 @@ NUM_IMAGES = 2  # a batch norm in training refuses a single value
 
 
 def count_parameters(net: nn.Module) -> int:
-    """Count the learnable numbers of a network."""
+    """Count the parameters of a network."""
     return sum(parameter.numel() for parameter in net.parameters())
 
 
 def count_macs(net: nn.Module, input_size: Sequence[int]) -> int:
-    """Count the multiply-adds of the convolutions and linear layers for one image.
+    """Count the multiply-adds of the convolutions and linear layers for one image of `input_size` (width, height).
 
-    Nothing is computed: the network runs on shapes alone, and its weights and statistics stay as they are. The papers'
-    "GFLOPs" are this number / 2**30. Transposed convolutions count once for each input cell and weight; the official
-    counter multiplies by the output cells instead, four times too much at stride 2.
-
-    Args:
-        net: a network that takes images (B, 3, H, W).
-        input_size: (width, height) of the image.
-
-    Returns:
-        The number of multiply-adds.
+    Nothing is computed: the network runs on shapes alone, and its weights and statistics stay as they are. The papers' "GFLOPs"
+    are this number / 2**30. Transposed convolutions count once for each input cell and weight; the official counter multiplies by
+    the output cells instead, four times too much at stride 2.
     """
     macs = 0
 
@@ -49,14 +42,9 @@ def count_macs(net: nn.Module, input_size: Sequence[int]) -> int:
 
 
 def find_heatmap_size(net: nn.Module, input_size: Sequence[int]) -> tuple[int, int] | None:
-    """Find the size of the heatmaps that a network puts out, from shapes alone.
+    """Return the (width, height) of the heatmaps of a network for images of `input_size` (width, height), from shapes alone.
 
-    Args:
-        net: a network that takes images (B, 3, H, W).
-        input_size: (width, height) of the image.
-
-    Returns:
-        (width, height) in cells; None for a network that puts out something else than heatmaps (B, K, h, w) or (B, S, K, h, w).
+    None for a network whose output is neither (B, K, h, w) nor (B, S, K, h, w).
     """
     output = run_on_shapes(net, input_size)
     if not isinstance(output, Tensor) or output.ndim < 4:
@@ -65,14 +53,9 @@ def find_heatmap_size(net: nn.Module, input_size: Sequence[int]) -> tuple[int, i
 
 
 def run_on_shapes(net: nn.Module, input_size: Sequence[int]) -> Any:
-    """Run a network on images of the meta device: shapes, and nothing computed; its weights and statistics stay as they are.
+    """Run a network on `NUM_IMAGES` images of the meta device, of `input_size` (width, height), and return its output.
 
-    Args:
-        net: a network that takes images (B, 3, H, W).
-        input_size: (width, height) of the images.
-
-    Returns:
-        What it puts out for `NUM_IMAGES` images, on the meta device.
+    Nothing is computed; weights and statistics stay as they are.
     """
     width, height = input_size
     images = torch.empty(NUM_IMAGES, 3, height, width, device="meta")

@@ -53,12 +53,12 @@ class SimCC(nn.Module):
         check_counts(num_keypoints=num_keypoints, split_ratio=split_ratio)
         width, height = input_size
         check_counts(**{"input_size[0]": width, "input_size[1]": height})
-        seen = cast(Backbone, backbone)
+        network = cast(Backbone, backbone)
         self.input_size = (width, height)
         self.backbone = backbone
-        num_cells = (width // seen.feature_strides[0]) * (height // seen.feature_strides[0])
+        num_cells = (width // network.feature_strides[0]) * (height // network.feature_strides[0])
         num_bins = (width * split_ratio, height * split_ratio)
-        self.head = SimccHead(seen.feature_channels[0], num_keypoints, num_cells=num_cells, num_bins=num_bins)
+        self.head = SimccHead(network.feature_channels[0], num_keypoints, num_cells=num_cells, num_bins=num_bins)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images of `input_size` to logits (B, K, X + Y).

@@ -1,9 +1,9 @@
 """SimpleBaseline: a ResNet, and transposed convolutions that bring its last features back to a quarter of the input.
 
-Xiao, Wu, Wei, "Simple Baselines for Human Pose Estimation and Tracking", ECCV 2018 (https://arxiv.org/abs/1804.06208), on
-He et al., "Deep Residual Learning for Image Recognition", CVPR 2016. Parameter names and their order are those of the
-official code, and under the head those of torchvision, so published weights of both load unchanged. A bottleneck strides in
-its 3x3 convolution, as torchvision's do.
+Xiao, Wu, Wei, "Simple Baselines for Human Pose Estimation and Tracking", ECCV 2018 (https://arxiv.org/abs/1804.06208), on He et
+al., "Deep Residual Learning for Image Recognition", CVPR 2016. Parameter names and their order are those of the official code,
+and below the head those of torchvision, so published weights of both load unchanged. A bottleneck strides in its 3x3 convolution,
+as torchvision's do.
 
     conv1, max pooling (1/4) -> layer1 -> layer2 -> layer3 -> layer4 -> deconv_layers -> final_layer
                                 1/4       1/8       1/16      1/32      1/4              1/4
@@ -91,17 +91,16 @@ class SimpleBaseline(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward_features(self, images: Tensor) -> list[Tensor]:
-        """Compute the features under the last convolution.
+        """Compute the features under the last convolution: one map, (B, deconv_channels[-1], H/4, W/4).
+
+        Without transposed convolutions it is the ResNet's, (B, C, H/32, W/32), C = 512 for the depths 18 and 34 and 2048 for the
+        others.
 
         Args:
             images: (B, 3, H, W) normalised, channels in the order of the training; H and W are multiples of 32.
 
-        Returns:
-            One map, (B, deconv_channels[-1], H/4, W/4); without transposed convolutions the ResNet's, (B, C, H/32, W/32),
-            where C is 512 for the depths 18 and 34 and 2048 for the others.
-
         Raises:
-            ValueError: if the images have another number of channels, or sides that are no multiples of 32.
+            ValueError: if the shape is another.
         """
         check_images(images, _BACKBONE_STRIDE, heatmap_stride=self.feature_strides[0])
         features = F.relu(self.bn1(self.conv1(images)), inplace=True)
@@ -110,10 +109,7 @@ class SimpleBaseline(nn.Module):
         return [self.deconv_layers(features)]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images, as `forward_features` takes them, to heatmaps (B, K, H/4, W/4), without activation.
-
-        Without a head the features that one would take are returned.
-        """
+        """Map images to heatmaps (B, K, H/4, W/4), without activation; without a head return the features."""
         heatmaps: Tensor = self.final_layer(self.forward_features(images)[0])
         return heatmaps
 

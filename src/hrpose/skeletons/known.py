@@ -119,7 +119,7 @@ _FOOT_SIGMAS = (0.068, 0.066, 0.066, 0.092, 0.094, 0.094)
 
 
 def _hand(side: str) -> tuple[str, ...]:
-    """Name the 21 points of a hand: its root, then every finger from the palm to the tip."""
+    """Return the names of the 21 points of a hand: its root, then every finger from the palm to the tip."""
     return (f"{side}_hand_root", *(f"{side}_{finger}{k}" for finger in _FINGERS for k in range(1, 5)))
 
 
@@ -200,13 +200,10 @@ def known_skeleton(name: str, *, flip_pairs: Sequence[Sequence[int | str]] | Non
 
 
 def whole_body_parts(keypoint_names: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Part a whole body as its benchmarks do, each part being measured on its own too.
+    """Return the indices of body, foot, face, left hand and right hand, the parts that benchmarks also measure alone.
 
     Args:
-        keypoint_names: of any skeleton.
-
-    Returns:
-        The indices of body, foot, face, left hand and right hand; nothing for a skeleton without the 68 points of a face.
+        keypoint_names: of any skeleton; without the 68 points of a face the result is empty.
     """
     if not set(FACE) <= set(keypoint_names):
         return {}

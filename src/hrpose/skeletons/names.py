@@ -1,8 +1,8 @@
-"""What the names of keypoints tell: sides, mirror pairs, and which keypoints of two sets are the same.
+"""The names of keypoints: their sides, mirror pairs, and which keypoints of two sets are the same.
 
 Names may be of any script. The token of a side is "left" or "right", "l" or "r", 左 or 右. It is separate, as in "left_ear",
-"earL" or "L Ear", or joined to the rest, as in "leftear" or "lhip". A joined token counts only where exchanging it gives
-another name of the set.
+"earL" or "L Ear", or joined to the rest, as in "leftear" or "lhip". A joined token counts only where exchanging it gives another
+name of the set.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _COUNTED_FACE = {f"face-{index}": name for index, name in enumerate(FACE)}  # as
 
 @dataclass(frozen=True)
 class KeypointName:
-    """What the name of a keypoint tells within its set.
+    """The parts of the name of a keypoint within its set.
 
     Attributes:
         side: "left", "right", or "middle" where the name has no side or both.
@@ -68,11 +68,11 @@ class KeypointName:
 
 
 def keypoint_key(name: str) -> str:
-    """Spell a keypoint's name so that the same keypoint of two sets has one key.
+    """Return a spelling of a keypoint's name that is the same in every set.
 
     Case, separators, "l" for "left" and the place of the side do not matter: "leftEye", "l_eye" and "Eye-Left" give "lefteye".
-    What is called differently stays different, even where it lies close: MPII's thorax is not CrowdPose's neck. Two names of
-    one set may have the same key; `match_names` keeps them apart.
+    Different names stay different, even for close keypoints: MPII's thorax is not CrowdPose's neck. Two names of one set may have
+    the same key; `match_names` keeps them apart.
     """
     name = unicodedata.normalize("NFC", _COUNTED_FACE.get(name, name))
     words = [word.casefold() for word in _words(name)]
@@ -99,7 +99,7 @@ def match_names(names: Sequence[str], others: Sequence[str]) -> dict[int, int]:
 
 
 def _keys(names: Sequence[str]) -> list[str]:
-    """Give the key of each name, with the joined sides that its set reveals."""
+    """Return the key of each name, with the joined sides that its set reveals."""
     return [
         reading.side + _join(reading.words) if reading.joined else keypoint_key(name)
         for name, reading in zip(names, read_names(tuple(names)), strict=True)
@@ -133,7 +133,7 @@ def read_names(names: tuple[str, ...]) -> tuple[KeypointName, ...]:
 
 
 def _read_name(name: str, tokens: Sequence[Span], *, mirror: int | None, joined: bool) -> KeypointName:
-    """Read a name whose side the tokens tell."""
+    """Read a name with the given side tokens."""
     sides = {_side_of(name[start:end]) for start, end in tokens}
     rest = _replaced(name, tokens, ["" if joined else "_" for _ in tokens])
     words = tuple(word.casefold() for word in _words(rest))
@@ -203,7 +203,7 @@ def _spans(name: str) -> list[Span]:
 
 
 def _kinds(name: str) -> str:
-    """Give the kind of each character: A upper case, a other letters, 0 numbers, + symbols, blank separators."""
+    """Return the kind of each character: A upper case, a other letters, 0 numbers, + symbols, blank separators."""
     kinds = ""
     for character in name:
         if unicodedata.category(character).startswith("M"):  # an accent belongs to its letter
@@ -223,6 +223,6 @@ def _join(words: Sequence[str]) -> str:
 
 
 def _unique(values: Sequence[str]) -> dict[str, int]:
-    """Give the index of each value that occurs once."""
+    """Return the index of each value that occurs once."""
     counts = Counter(values)
     return {value: index for index, value in enumerate(values) if counts[value] == 1}

@@ -45,20 +45,20 @@ Pairs = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Skeleton:
-    """A set of keypoints and what is known about them.
+    """A set of keypoints.
 
-    Build one with `Skeleton.from_names` or `Skeleton.from_category`; the plain constructor takes every part as it is.
+    Build one with `Skeleton.from_names` or `Skeleton.from_category`; the plain constructor derives nothing but mirror pairs.
 
     Attributes:
-        name: what the set is called.
+        name: of the set.
         keypoint_names: K unique names.
         edges: pairs of 0-based keypoint indices, to be drawn as limbs.
         sigmas: K standard deviations of OKS, relative to the square root of the object's area.
         upper_body: indices of the keypoints that half-body augmentation may keep; empty switches it off.
-        flip_pairs: pairs of indices that trade places in the mirror, in ascending order; None finds them in the names.
+        flip_pairs: pairs of indices that are exchanged in the mirror, in ascending order; None finds them in the names.
         flip_pairs_given: whether the pairs were given, and not found in the names.
         flip_permutation: K indices, for each keypoint its mirrored one; it is its own inverse.
-        sides: for each keypoint "left", "right" or, if its name tells neither or both, "middle".
+        sides: for each keypoint "left", "right" or, if its name has no side or both, "middle".
 
     Raises:
         ValueError: if names repeat, an index is out of range, a keypoint is in two pairs or the number of sigmas is wrong.
@@ -78,11 +78,11 @@ class Skeleton:
         names = self.keypoint_names
         repeated = sorted({name for name in names if names.count(name) > 1})
         if not names or repeated:
-            came = f"these more than once: {', '.join(repeated)}" if repeated else "none"
-            raise ValueError(f"Expected skeleton '{self.name}' to have unique keypoint names, but got {came}.")
+            found = f"these more than once: {', '.join(repeated)}" if repeated else "none"
+            raise ValueError(f"Expected skeleton '{self.name}' to have unique keypoint names, but got {found}.")
         if len(self.sigmas) != len(names) or min(self.sigmas) <= 0:
             raise ValueError(
-                f"Expected skeleton '{self.name}' to have {len(names)} positive OKS sigmas, one a keypoint, "
+                f"Expected skeleton '{self.name}' to have {len(names)} positive OKS sigmas, one per keypoint, "
                 f"but got {list(self.sigmas)}. Give `sigmas`, or leave them out to have them derived from the names."
             )
         indices = [index for edge in self.edges for index in edge] + list(self.upper_body)
@@ -114,16 +114,15 @@ class Skeleton:
 
         Args:
             keypoint_names: K unique names; two that differ by left/right (or l/r) are a mirror pair.
-            name: what the set is called.
+            name: of the set.
             edges: pairs of 0-based indices.
             sigmas: K OKS sigmas; the default takes published ones by name and 0.05, with a warning, for unknown names.
             upper_body: indices; the default is every keypoint that is no hip, knee, ankle or foot, if there are both kinds.
-            flip_pairs: pairs of keypoints that trade places in the mirror, by name or 0-based index; empty means that there are
+            flip_pairs: pairs of keypoints that are exchanged in the mirror, by name or 0-based index; empty means that there are
                 none; the default finds them in the names.
 
         Raises:
-            ValueError: if names repeat, an index is out of range, a keypoint is in two pairs, a pair has an unknown name or the
-                number of sigmas is wrong.
+            ValueError: as the constructor, or if a pair has an unknown name.
         """
         names = tuple(keypoint_names)
         return cls(
@@ -140,8 +139,8 @@ class Skeleton:
         """Build a skeleton from an entry of the `categories` of a COCO keypoint file.
 
         Args:
-            category: with `keypoints` (names), and perhaps `name`, `skeleton` (1-based edges), `sigmas` (K numbers),
-                `flip_pairs` (pairs of names or 0-based indices) or `flip_idx` (K of them, for each keypoint its mirrored one).
+            category: with `keypoints` (names), and perhaps `name`, `skeleton` (1-based edges), `sigmas` (K numbers), `flip_pairs`
+                (pairs of names or 0-based indices) or `flip_idx` (K of them, for each keypoint its mirrored one).
 
         Raises:
             ValueError: if the category names no keypoints, or an edge or a mirror pair does not fit them.
@@ -149,10 +148,9 @@ class Skeleton:
         names = category.get("keypoints")
         title = str(category.get("name", "custom"))
         if not names or isinstance(names, str) or not all(isinstance(item, str) for item in names):
-            whole = [
-                int(n) if isinstance(n, float) and n.is_integer() else n for n in names or ()
-            ]  # the reader packs numbers
-            found = names if isinstance(names, str) or not names else whole
+            entries = [] if isinstance(names, str) else names or []  # the reader packs numbers as floats
+            whole = [int(entry) if isinstance(entry, float) and entry.is_integer() else entry for entry in entries]
+            found = whole or names
             raise ValueError(
                 f"Expected category '{title}' to list the names of its keypoints under `keypoints`, but got {found!r}."
             )
@@ -169,11 +167,11 @@ class Skeleton:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Skeleton:
-        """Build a skeleton from what `to_dict` gave (a checkpoint holds that)."""
+        """Build a skeleton from the result of `to_dict`, which checkpoints hold."""
         return cls.from_names(**content)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the skeleton as plain containers; `flip_pairs` is None where none were given and none are found."""
+        """Return plain containers; `flip_pairs` is None where none were given and none are found."""
         content = {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self) if entry.init}
         return content if self.flip_pairs or self.flip_pairs_given else {**content, "flip_pairs": None}
 
@@ -252,10 +250,10 @@ def _derive_upper_body(names: tuple[str, ...]) -> tuple[int, ...]:
 
 
 def resolve_flip_pairs(pairs: Any, names: Sequence[str], title: str) -> Pairs:
-    """Check mirror pairs, and give them as pairs of indices in ascending order.
+    """Check mirror pairs, and return them as pairs of indices in ascending order.
 
     Args:
-        pairs: [[a, b], ...], each keypoint by its name or its 0-based index; none at all is possible.
+        pairs: [[a, b], ...], each keypoint by its name or its 0-based index; may be empty.
         names: of the K keypoints.
         title: name of the skeleton, for the message.
 
@@ -300,7 +298,7 @@ def resolve_flip_idx(order: Any, names: Sequence[str], title: str) -> Pairs:
 
 
 def permutation_of(pairs: Pairs, num_keypoints: int) -> tuple[int, ...]:
-    """Give the permutation that exchanges the two indices of each pair."""
+    """Return the permutation that exchanges the two indices of each pair."""
     partners = {index: other for one, two in pairs for index, other in ((one, two), (two, one))}
     return tuple(partners.get(index, index) for index in range(num_keypoints))
 

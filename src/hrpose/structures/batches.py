@@ -1,4 +1,4 @@
-"""What a network looks at: crops, one by one and in batches.
+"""Crops, the input of a network, one by one and in batches.
 
 Legend of the shapes: K keypoints, B batch, H W input, h w heatmap.
 """
@@ -17,15 +17,15 @@ if TYPE_CHECKING:  # the records are numpy: what only evaluates need not wait fo
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """What a network looks at: a turned, possibly mirrored rectangle of a photo.
+    """A rotated, possibly mirrored rectangle of an image, which a network takes as input.
 
     Attributes:
-        center: (2,) in photo pixels, of the photo as it is (not mirrored).
-        scale: (2,) width and height in photo pixels.
+        center: (2,) in image pixels, of the image as it is (not mirrored).
+        scale: (2,) width and height in image pixels.
         rotation: degrees.
         flip: whether the crop is mirrored left to right.
-        extent: (2,) width and height in photo pixels of what the crop shows, padded, before one side was grown to the
-            aspect ratio of `scale`; None stands for `scale`.
+        extent: (2,) width and height in image pixels of what the crop shows, padded, before one side was grown to the aspect
+            ratio of `scale`; None stands for `scale`.
     """
 
     center: NDArray[np.float64]
@@ -50,7 +50,7 @@ class Sample(TypedDict):
 
 
 class CropBatch(TypedDict):
-    """Crops to look at: bytes, not floats, and all that takes the poses found in them back to their photos."""
+    """Crops as bytes, not floats, with everything that maps the poses found in them back to their images."""
 
     images: Tensor  # (B, H, W, 3) uint8 RGB
     image_from_input: Tensor  # (B, 2, 3) float64
@@ -62,14 +62,14 @@ class CropBatch(TypedDict):
 
 
 class RawBatch(CropBatch):
-    """Crops of annotated persons as the loader's workers hand them over."""
+    """Crops of annotated instances as the loader's workers return them."""
 
     keypoints: Tensor  # (B, K, 2) float32 in input pixels
     visibility: Tensor  # (B, K) uint8
 
 
 class Batch(RawBatch):
-    """A batch on the device: `images` has become (B, 3, H, W) float32, normalised; the codec has added what to learn."""
+    """A batch on the device: `images` has become (B, 3, H, W) float32, normalised; the codec has added the target."""
 
     target: Tensor  # (B, K, h, w) float32 heatmaps, or what else the codec teaches
     target_weight: Tensor  # (B, K, 1) float32

@@ -14,25 +14,25 @@ from hrpose.skeletons import Skeleton
 
 @dataclass(frozen=True, eq=False)
 class Poses:
-    """Estimated poses in photo pixels, one row a person.
+    """Estimated poses, one row per instance.
 
     Attributes:
-        keypoints: (N, K, 2) float64 in photo pixels.
+        keypoints: (N, K, 2) float64 in image pixels.
         keypoint_scores: (N, K) float32.
         scores: (N,) float64 instance scores: see `rescore`.
         bbox_scores: (N,) float64.
-        center: (N, 2) float64 center of the crop in photo pixels.
-        scale: (N, 2) float64 width and height of the crop in photo pixels.
+        center: (N, 2) float64 center of the crop in image pixels.
+        scale: (N, 2) float64 width and height of the crop in image pixels.
         image_ids: (N,) int64.
         instance_ids: (N,) int64.
-        bbox: (N, 4) float64 x, y, width, height in photo pixels that the crops were made of; None where it is not known.
+        bbox: (N, 4) float64 x, y, width, height in image pixels of the boxes of the crops; None where they are not known.
         skeleton: the K keypoints; None where it is not known.
 
     Example:
-        >>> sure = poses.above(0.5)  # doctest: +SKIP
-        >>> for pose in sure:  # doctest: +SKIP
+        >>> confident = poses.above(0.5)  # doctest: +SKIP
+        >>> for pose in confident:  # doctest: +SKIP
         ...     print(pose.scores[0], dict(zip(pose.keypoint_names, pose.keypoints[0], strict=True)))
-        >>> picture = hrpose.draw_poses("photo.jpg", sure)  # doctest: +SKIP
+        >>> picture = hrpose.draw_poses("photo.jpg", confident)  # doctest: +SKIP
     """
 
     keypoints: NDArray[np.float64]
@@ -63,11 +63,11 @@ class Poses:
         return replace(self, **parts)
 
     def __iter__(self) -> Iterator[Poses]:
-        """Give the persons one by one, each as a record of one row."""
+        """Yield the instances one by one, each as a record of one row."""
         return (self[row] for row in range(len(self)))
 
     def above(self, score: float) -> Poses:
-        """Select the persons whose instance score is above a number."""
+        """Select the instances whose score is above a number."""
         return self[self.scores > score]
 
     @staticmethod
@@ -87,7 +87,7 @@ class Poses:
             )
         arrays = [field.name for field in fields(Poses) if field.name != "skeleton"]
         if any(part.bbox is None for part in parts):
-            arrays.remove("bbox")  # boxes of some persons only would be of no use
+            arrays.remove("bbox")  # boxes of some instances only are of no use
         joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
         return Poses(**joined, skeleton=parts[0].skeleton)
 
@@ -100,39 +100,30 @@ class Poses:
 
     @property
     def area(self) -> NDArray[np.float64]:
-        """(N,) area of the padded boxes in square pixels: what OKS between two predictions is measured by."""
+        """(N,) area of the padded boxes in square pixels, for the OKS between two predictions."""
         area: NDArray[np.float64] = self.scale.prod(axis=1)
         return area
 
     def to_coco(self, category_id: int = 1) -> list[dict[str, Any]]:
-        """Give the poses as rows of a COCO keypoint result file."""
+        """Return the poses as rows of a COCO keypoint result file."""
         triplets = np.concatenate([self.keypoints, self.keypoint_scores[..., None].astype(np.float64)], axis=-1)
-        columns = zip(
-            self.image_ids.tolist(),
-            triplets.reshape(len(self), 3 * self.keypoints.shape[1]).tolist(),
-            self.scores.tolist(),
-            self.center.tolist(),
-            self.scale.tolist(),
-            strict=True,
-        )
-        return [
-            {
-                "image_id": image_id,
-                "category_id": category_id,
-                "keypoints": keypoints,
-                "score": score,
-                "center": center,
-                "scale": scale,
-            }
-            for image_id, keypoints, score, center, scale in columns
-        ]
+        columns = {
+            "image_id": self.image_ids,
+            "category_id": np.full(len(self), category_id),
+            "keypoints": triplets.reshape(len(self), 3 * self.keypoints.shape[1]),
+            "score": self.scores,
+            "center": self.center,
+            "scale": self.scale,
+        }
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
 
     def to_dataframe(self) -> Any:
-        """Give the poses as a pandas table: a row for each keypoint of each person.
+        """Return the poses as a pandas table with a row per keypoint.
 
         Returns:
-            `pandas.DataFrame` with the columns image_id, instance_id, person (the row of this record), score (of the person),
-            keypoint (its name), x, y (photo pixels) and keypoint_score.
+            `pandas.DataFrame` with the columns image_id, instance_id, person (the row of this record), score (of the instance),
+            keypoint (its name), x, y (image pixels) and keypoint_score.
 
         Raises:
             ModuleNotFoundError: if pandas is not installed.

@@ -21,8 +21,7 @@ _WHOLE_FLOATS = 2.0**53  # below it every whole number has a float of its own
 class _SharedArrays:
     """Arrays that move into shared memory when they are first sent to another process.
 
-    A forked worker reads its parent's pages; a spawned one receives handles instead of copies. Either way a worker holds
-    no copy of its own.
+    A forked worker reads its parent's pages; a spawned one receives handles instead of copies. In both cases it holds no copy.
     """
 
     def __getstate__(self) -> dict[str, Any]:
@@ -74,18 +73,18 @@ class PackedStrings(_SharedArrays):
 
 @dataclass(frozen=True, eq=False)
 class InstanceTable(_SharedArrays):
-    """The persons of a data set, one row each, in packed arrays.
+    """The instances of a data set, one row each, in packed arrays.
 
     Attributes:
         image_ids: (I,) int64.
         image_sizes: (I, 2) int32 width and height as the annotation file states them; 0 where it does not.
-        file_names: I names, relative to the photo folder, as the annotation file states them.
-        image_index: (N,) int32 row of the photo.
+        file_names: I names, relative to the image folder, as the annotation file states them.
+        image_index: (N,) int32 row of the image.
         instance_ids: (N,) int64 annotation id, or the row of the detection in its file.
-        bbox: (N, 4) float64 x, y, width, height in photo pixels, as the crop uses it.
+        bbox: (N, 4) float64 x, y, width, height in image pixels, as the crop uses it.
         bbox_scores: (N,) float64; 1 for annotated boxes.
         area: (N,) float32 in square pixels.
-        keypoints: (N, K, 2) float32 in photo pixels; 0 where unlabelled.
+        keypoints: (N, K, 2) float32 in image pixels; 0 where unlabelled.
         visibility: (N, K) uint8: 0 unlabelled, 1 occluded, 2 visible.
     """
 
@@ -116,20 +115,20 @@ class InstanceTable(_SharedArrays):
 
 @dataclass(frozen=True, eq=False)
 class GroundTruth:
-    """Everything annotated in a set of photos, crowds and persons without keypoints included: what AP is measured against.
+    """Everything annotated in a set of images, crowds and instances without keypoints included: what AP is measured against.
 
     Attributes:
-        image_ids: (I,) int64 all photos, also those without objects.
+        image_ids: (I,) int64 all images, also those without objects.
         object_image_ids: (M,) int64.
         instance_ids: (M,) int64 annotation ids.
         category_ids: (M,) int64.
-        keypoints: (M, K, 2) float64 in photo pixels.
+        keypoints: (M, K, 2) float64 in image pixels.
         visibility: (M, K) uint8: 0 unlabelled, 1 occluded, 2 visible.
-        bbox: (M, 4) float64 x, y, width, height in photo pixels.
+        bbox: (M, 4) float64 x, y, width, height in image pixels.
         area: (M,) float64 in square pixels.
         iscrowd: (M,) bool.
         num_keypoints: (M,) int64 as the annotation file states it; None counts the labelled ones. Objects of 0 are ignored.
-        crowd_index: (I,) float64 how crowded each photo is, from 0 to 1; None where the data set does not state it.
+        crowd_index: (I,) float64 how crowded each image is, from 0 to 1; None where the data set does not state it.
     """
 
     image_ids: NDArray[np.int64]
@@ -149,13 +148,13 @@ class GroundTruth:
 
     @property
     def is_ignored(self) -> NDArray[np.bool_]:
-        """(M,) objects that need not be found: crowds, and those of no keypoints, as `num_keypoints` counts them."""
+        """(M,) objects that need not be found: crowds, and those without keypoints, as `num_keypoints` counts them."""
         number = (self.visibility > 0).sum(axis=1) if self.num_keypoints is None else self.num_keypoints
         ignored: NDArray[np.bool_] = self.iscrowd | (number == 0)
         return ignored
 
     def relabel(self, visibility: NDArray[np.uint8]) -> GroundTruth:
-        """Replace the visibility; objects that are ignored stay so, and those left without labels are ignored too.
+        """Replace the visibility; ignored objects stay ignored, and those left without labels are ignored too.
 
         Args:
             visibility: (M, K) for any K, for which the keypoints must be selected too.
@@ -164,7 +163,7 @@ class GroundTruth:
         return replace(self, visibility=visibility, num_keypoints=number)
 
     def select(self, rows: slice | NDArray[np.generic] | Sequence[int]) -> GroundTruth:
-        """Keep some objects by a slice, a mask or indices; all photos stay."""
+        """Keep some objects by a slice, a mask or indices; all images stay."""
         chosen = rows if isinstance(rows, slice) else np.asarray(rows)
         names = [field.name for field in fields(self) if field.name not in ("image_ids", "crowd_index")]
         return replace(self, **{name: getattr(self, name)[chosen] for name in names if getattr(self, name) is not None})
@@ -172,10 +171,10 @@ class GroundTruth:
 
 @dataclass(frozen=True, eq=False)
 class MpiiTruth:
-    """What PCKh is measured against: persons of MPII in the order of their annotation file, in pixels counted from 1.
+    """The ground truth of PCKh: persons of MPII in the order of their annotation file, in pixels counted from 1.
 
     Attributes:
-        keypoints: (N, 16, 2) float64 in photo pixels, the first of which is (1, 1).
+        keypoints: (N, 16, 2) float64 in image pixels, the first of which is (1, 1).
         labelled: (N, 16) bool, False where a keypoint is missing.
         head_boxes: (N, 2, 2) float64 two opposite corners x y in the same pixels.
     """
@@ -189,14 +188,10 @@ class MpiiTruth:
 
 
 def exact_integer(value: Any) -> int | None:
-    """Return a JSON number as the integer that it stands for.
+    """Return a JSON number as the integer that it stands for; None if it is not an integer of 64 bits.
 
-    Args:
-        value: what a JSON parser returns.
-
-    Returns:
-        None if it is not an integer of 64 bits. Whole floats below 2**53 are integers, because some tools write every number
-        as a float; from there on a float may stand for several integers.
+    Whole floats below 2**53 are integers, because some tools write every number as a float; above it a float may stand for
+    several integers.
 
     Example:
         >>> exact_integer(2**53 + 1), exact_integer(139.0), exact_integer(1.5), exact_integer(2.0**53), exact_integer("1")
@@ -208,11 +203,7 @@ def exact_integer(value: Any) -> int | None:
 
 
 def exact_int64(values: NDArray[Any], name: str) -> NDArray[np.int64]:
-    """Convert an array of integers to int64.
-
-    Args:
-        values: of any shape.
-        name: of the argument, for the message.
+    """Convert an array of integers to int64; `name` is that of the argument, for the message.
 
     Raises:
         ValueError: if the array holds no integers, or one that int64 does not hold.

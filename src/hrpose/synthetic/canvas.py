@@ -1,7 +1,7 @@
-"""Paint shaded solids on a photo of twice the size, and remember which part of which person owns each pixel.
+"""Paint shaded solids on an image of twice the size, and record which part of which person owns each pixel.
 
-Points given to the canvas are in pixels of the finished photo (the centre of the top left pixel is (0, 0)); the canvas works at
-`OVERSAMPLING` times that size and is averaged down at the end, which smooths every edge.
+Points are in pixels of the finished image (the centre of the top left pixel is (0, 0)); the canvas has `OVERSAMPLING` times that
+size and is averaged down at the end, which smooths every edge.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _SHIFT = 4  # fractional bits of a coordinate
 
 
 class Canvas:
-    """A photo in the making.
+    """An image that is being painted.
 
     Attributes:
         pixels: (2H, 2W, 3) uint8 RGB.
-        owners: (2H, 2W) uint16, whatever number the last painter of a pixel signed with; 0 is the scenery.
-        light: (2,) unit vector towards the light, in the plane of the photo.
+        owners: (2H, 2W) uint16, the owner of the last paint of a pixel; 0 is the scenery.
+        light: (2,) unit vector towards the light, in the plane of the image.
     """
 
     def __init__(self, pixels: npt.NDArray[np.uint8], light: Floats) -> None:
@@ -36,11 +36,11 @@ class Canvas:
         self.light = light
 
     def blur(self, radius: float) -> None:
-        """Put what is painted so far out of focus: `radius` in pixels of the photo."""
+        """Blur the current content: `radius` in pixels of the image."""
         self.pixels = cv2.GaussianBlur(self.pixels, (0, 0), radius * OVERSAMPLING)
 
     def finish(self) -> npt.NDArray[np.uint8]:
-        """Return the photo (H, W, 3)."""
+        """Return the image (H, W, 3)."""
         height, width = self.owners.shape
         return cv2.resize(
             self.pixels, (width // OVERSAMPLING, height // OVERSAMPLING), interpolation=cv2.INTER_AREA
@@ -97,12 +97,12 @@ class Canvas:
 
 
 def to_canvas(points: Floats) -> Floats:
-    """Map pixels of the photo to pixels of the canvas: pixel centres stay in the middle of their four canvas pixels."""
+    """Map pixels of the image to pixels of the canvas: pixel centres stay in the middle of their four canvas pixels."""
     return points * OVERSAMPLING + (OVERSAMPLING - 1) / 2
 
 
 def to_photo(points: Floats) -> Floats:
-    """Map pixels of the canvas to pixels of the photo."""
+    """Map pixels of the canvas to pixels of the image."""
     return (points - (OVERSAMPLING - 1) / 2) / OVERSAMPLING
 
 

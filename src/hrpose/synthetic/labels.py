@@ -1,8 +1,8 @@
 """Label the people of a finished canvas as an annotator would: keypoints with visibility, box and area.
 
-Visibility is read off the picture: every pixel knows which part of which person it shows. A keypoint is visible (2)
-where the pixels around it belong to the parts that it lies on, occluded (1) where something else covers it, unlabelled
-(0) outside the photo and on the side of the head that is turned away.
+Visibility follows from the canvas, whose pixels know which part of which person they show. A keypoint is visible (2) where the
+pixels around it belong to the parts that it lies on, occluded (1) where something else covers it, unlabelled (0) outside the
+image and on the side of the head that is turned away.
 """
 
 from __future__ import annotations
@@ -27,22 +27,20 @@ _ON_LIMB = {
     "ankle": (("SHANK", "FOOT"), ()),
 }
 _FAR_SIDE = {"shoulder": -0.07, "hip": -0.04}  # statures behind the middle of the trunk: hidden by it
-_SEEN, _GUESSED = 0.12, -0.1  # cosine to the camera: a feature of the face is seen, can be placed by guess
-
-
-_MIN_AREA, _MIN_SHOWN = 320, 0.15  # pixels and share of a person below which nobody would place keypoints
+_VISIBLE, _GUESSED = 0.12, -0.1  # cosine to the camera: a feature of the face is visible, can be guessed
+_MIN_AREA, _MIN_SHOWN = 320, 0.15  # pixels and share of a person below which keypoints are not annotated
 
 
 @dataclass(frozen=True, eq=False)
 class Label:
-    """What is known of one person or crowd.
+    """The label of one person or crowd.
 
     Attributes:
-        keypoints: (K, 2) pixels of the photo, zeros where unlabelled.
+        keypoints: (K, 2) pixels of the image, zeros where unlabelled.
         visibility: (K,) 0 unlabelled, 1 occluded, 2 visible.
         bbox: xywh, tight around the pixels that show the person.
-        area: The number of those pixels.
-        iscrowd: Whether it is a group of people that nobody would tell apart.
+        area: number of those pixels.
+        iscrowd: whether it is a group of people that annotators would not separate.
     """
 
     keypoints: Floats
@@ -57,9 +55,9 @@ def label_person(owners: npt.NDArray[np.uint16], person: Person, number: int, pa
 
     Args:
         owners: (2H, 2W) owners of the finished canvas.
-        person: Who was painted.
-        number: The number it was painted with.
-        painted: How many pixels of the photo it had right after it was painted.
+        person: that was painted.
+        number: that it was painted with.
+        painted: number of its image pixels right after it was painted.
     """
     region = label_crowd(owners, number)
     if region is None or region.area < max(_MIN_AREA, _MIN_SHOWN * painted):
@@ -69,8 +67,8 @@ def label_person(owners: npt.NDArray[np.uint16], person: Person, number: int, pa
     for index, name in enumerate(COCO.keypoint_names):
         point, wanted = _locate(person, name)
         if wanted and _inside(point, shape):
-            seen = wanted == 2 and _shows(owners, point, _allowed(person, name, number), person.stature)
-            keypoints[index], visibility[index] = point, 2 if seen else 1
+            is_visible = wanted == 2 and _shows(owners, point, _allowed(person, name, number), person.stature)
+            keypoints[index], visibility[index] = point, 2 if is_visible else 1
     return replace(region, iscrowd=False)
 
 
@@ -87,14 +85,14 @@ def label_crowd(owners: npt.NDArray[np.uint16], number: int) -> Label | None:
 
 
 def _locate(person: Person, name: str) -> tuple[Floats, int]:
-    """Return where a keypoint lies, and its visibility if nothing stood in front of the person."""
+    """Return the place of a keypoint, and its visibility if nothing stood in front of the person."""
     if name not in FACE:
         return person.place(name), 2
     shadow, towards = head_frame(person)
     facing = float(FACE[name] @ towards)
     if name.endswith("ear"):
         facing += 0.38
-    return person.place("head") + shadow @ FACE[name], 2 if facing > _SEEN else 1 if facing > _GUESSED else 0
+    return person.place("head") + shadow @ FACE[name], 2 if facing > _VISIBLE else 1 if facing > _GUESSED else 0
 
 
 def _inside(point: Floats, shape: tuple[int, ...]) -> bool:

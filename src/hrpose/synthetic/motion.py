@@ -1,7 +1,7 @@
-"""Draw a film of people who walk to and fro and cross each other's way, and who is who in every frame.
+"""Draw a film of people who walk in both directions and cross, with their identities in every frame.
 
 The gait is two pendulums: thighs and arms swing against each other as the sine of one phase, and a knee bends while its thigh
-comes forward. The phase follows from the way walked, so that feet hardly slide.
+swings forward. The phase follows from the distance walked, so that feet hardly slide.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LEG = 0.48  # statures from the hips to the ground
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture of a film and the N people that can be seen in it.
+    """One frame of a film and its N visible people.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
@@ -49,7 +49,7 @@ class Frame:
         person_ids: (N,) int64, from 1, the farthest person first; the same person has the same number in every frame.
         keypoints: (N, K, 2) pixels of the frame, zeros where unlabelled.
         visibility: (N, K) uint8: 0 unlabelled, 1 occluded, 2 visible.
-        bbox: (N, 4) xywh, tight around what can be seen of the person.
+        bbox: (N, 4) xywh, tight around the visible part of the person.
     """
 
     image: npt.NDArray[np.uint8]
@@ -62,7 +62,7 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class _Walker:
-    """Somebody who walks along a line: all lengths in statures, all angles in degrees."""
+    """A person who walks along a line: all lengths in statures, all angles in degrees."""
 
     outfit: Outfit
     size: dict[str, float]
@@ -83,17 +83,17 @@ def draw_walk(
     frame_rate: float = 25.0,
     seed: int = 0,
 ) -> Iterator[Frame]:
-    """Draw people who walk through the picture in both directions, frame by frame.
+    """Draw people who walk through the image in both directions, frame by frame.
 
-    Half of them come from the left, half from the right; each walks at a distance of their own, so that the nearer one hides the
-    farther one where they cross. At the usual size and speed they meet in the middle after about a second and a half.
+    Half of them start at the left, half at the right, each at a distance of their own, so that the nearer one hides the farther
+    one where they cross. At the usual size and speed they meet in the middle after about a second and a half.
 
     Args:
         num_frames: frames to draw.
-        num_people: who walks.
+        num_people: people to draw.
         image_size: (width, height) in pixels.
-        frame_rate: frames in a second.
-        seed: another seed draws other people at another pace, in another place.
+        frame_rate: frames per second.
+        seed: of people, pace and place.
 
     Yields:
         The frames. The same arguments give the same pixels.
@@ -119,7 +119,7 @@ def draw_walk(
 
 
 def _draw_frame(canvas: Canvas, walkers: list[_Walker], time: float, seed: int) -> Frame:
-    """Paint everybody where they are, the farthest first, and label who can be seen."""
+    """Paint all people, the farthest first, and label the visible ones."""
     people = {number: _pose(walker, time) for number, walker in enumerate(walkers, start=1)}
     painted = {}
     for number, person in people.items():
@@ -139,7 +139,7 @@ def _draw_frame(canvas: Canvas, walkers: list[_Walker], time: float, seed: int) 
 
 
 def _sample_walker(rng: np.random.Generator, image_size: tuple[int, int], number: int, total: int) -> _Walker:
-    """Draw somebody; of those with an even number, who come from the left, the first starts at the left border, and so on."""
+    """Draw a person; those of even numbers start at the left, one behind the other, the others at the right."""
     width, height = image_size
     nearness = (number + 0.5) / total
     stature = height * float(np.interp(nearness, (0, 1), _STATURE)) * rng.uniform(0.95, 1.05)
@@ -167,16 +167,16 @@ def _sample_walker(rng: np.random.Generator, image_size: tuple[int, int], number
 
 
 def _pose(walker: _Walker, time: float) -> Person:
-    """Give the person as it is at a time."""
-    way = walker.speed * time
-    phase = walker.phase + 2 * np.pi * abs(way) / _STRIDE
+    """Return the person at a time."""
+    distance = walker.speed * time
+    phase = walker.phase + 2 * np.pi * abs(distance) / _STRIDE
     bob = 0.012 * np.cos(2 * phase)
-    origin = walker.start + walker.stature * np.array([way, bob])
+    origin = walker.start + walker.stature * np.array([distance, bob])
     return Person(_body(walker, phase), walker.outfit, origin, walker.stature)
 
 
 def _body(walker: _Walker, phase: float) -> Body:
-    """Put a walking body together: the shoulders turn against the hips, arms and legs of one side swing against each other."""
+    """Build a walking body: the shoulders turn against the hips, arms and legs of one side swing against each other."""
     view = rotation(0, 5) @ rotation(1, walker.heading)
     chest = view @ rotation(0, 4) @ rotation(1, 7 * np.sin(phase))
     head = view @ rotation(0, 4)

@@ -26,7 +26,7 @@ Layer = tuple[float, Callable[[], None]]
 
 
 def paint_person(canvas: Canvas, person: Person, number: int, rng: np.random.Generator) -> None:
-    """Paint a person, farthest part first, and sign its pixels with `number` (from 1)."""
+    """Paint a person, farthest part first, and mark its pixels with `number` (from 1)."""
     first = number * OWNER_STRIDE
     layers = [*_trunk(canvas, person, first), *_head(canvas, person, first)]
     for side, _ in SIDES:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from hrpose.synthetic.canvas import Colour
 
 Floats = npt.NDArray[np.float64]
 Range = tuple[float, float]
+T = TypeVar("T")
 
 SIDES = (("left", 1.0), ("right", -1.0))
 DOWN = np.array([0.0, -1.0, 0.0])
@@ -54,14 +56,14 @@ OWNER_STRIDE = 32  # owner = OWNER_STRIDE x number of the person (from 1) + Part
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """A posture seen by the camera.
+    """A posture in the view of the camera.
 
     Attributes:
-        joints: Name -> (3,) view coordinates in statures, y down, z towards the camera.
+        joints: name -> (3,) view coordinates in statures, y down, z towards the camera.
         head: (3, 3) columns: the head's left, up and forward axes in the view frame.
         chest: (3, 3) columns: the chest's left, up and forward axes in the view frame.
-        thickness: Factor on the radii of trunk and limbs.
-        head_size: Factor on the radii of the head (children have larger heads).
+        thickness: factor on the radii of trunk and limbs.
+        head_size: factor on the radii of the head (children have larger heads).
     """
 
     joints: dict[str, Floats]
@@ -91,7 +93,7 @@ def sample_body(rng: np.random.Generator) -> Body:
         "arm": rng.uniform(0.92, 1.08),
         "leg": rng.uniform(0.82, 0.96) * (0.88 if child else 1.0),
     }
-    bend, lean, turn = _choose(rng, TRUNKS)
+    bend, lean, turn = _draw_within(rng, _choose(rng, TRUNKS)[1])
     view = rotation(2, rng.normal(0, 4)) @ rotation(0, rng.normal(4, 8)) @ rotation(1, _sample_heading(rng))
     chest = view @ rotation(0, bend) @ rotation(2, lean) @ rotation(1, turn)
     nod = rng.uniform(-15, 25) - 0.5 * max(bend - 20, 0)
@@ -104,14 +106,14 @@ def sample_body(rng: np.random.Generator) -> Body:
 
 
 def face_down(body: Body) -> Body:
-    """Turn the y axis of a body that was put together with y up."""
+    """Flip the y axis of a body that was built with y up."""
     flip_y = np.array([1.0, -1.0, 1.0])
     joints = {name: point * flip_y for name, point in body.joints.items()}
     return replace(body, joints=joints, head=body.head * flip_y[:, None], chest=body.chest * flip_y[:, None])
 
 
 def _sample_heading(rng: np.random.Generator) -> float:
-    """Draw the direction a person faces, in degrees: 0 towards the camera, 90 to the right of the photo, 180 away."""
+    """Draw the heading of a person in degrees: 0 towards the camera, 90 to the right of the image, 180 away."""
     kind = rng.random()
     if kind < 0.67:
         return float(rng.normal(0, 17))
@@ -120,11 +122,15 @@ def _sample_heading(rng: np.random.Generator) -> float:
     return float(rng.choice((-65, 65)) + rng.normal(0, 15))
 
 
-def _choose(rng: np.random.Generator, table: Mapping[str, tuple[float, tuple[Range, ...]]]) -> tuple[float, ...]:
+def _choose(rng: np.random.Generator, table: Mapping[str, tuple[float, T]]) -> tuple[str, T]:
+    """Draw a row of a table by its weight: the name and the ranges."""
     weights = np.cumsum([weight for weight, _ in table.values()])
-    row = int(np.searchsorted(weights, rng.random() * weights[-1]))
-    ranges = list(table.values())[row][1]
-    return tuple(float(rng.uniform(low, high)) for low, high in ranges)
+    name = list(table)[int(np.searchsorted(weights, rng.random() * weights[-1]))]
+    return name, table[name][1]
+
+
+def _draw_within(rng: np.random.Generator, ranges: Sequence[Range]) -> list[float]:
+    return [float(rng.uniform(low, high)) for low, high in ranges]
 
 
 def place_trunk(view: Floats, chest: Floats, head: Floats, size: Mapping[str, float]) -> dict[str, Floats]:
@@ -143,14 +149,12 @@ def place_trunk(view: Floats, chest: Floats, head: Floats, size: Mapping[str, fl
 
 def _add_arms(joints: dict[str, Floats], rng: np.random.Generator, chest: Floats, size: Mapping[str, float]) -> None:
     for side, _ in SIDES:
-        angles = _choose(rng, ARMS)
+        angles = _draw_within(rng, _choose(rng, ARMS)[1])
         place_arm(joints, side, chest, size["arm"], (*angles, rng.uniform(-10, 35)))
 
 
 def _add_legs(joints: dict[str, Floats], rng: np.random.Generator, view: Floats, size: Mapping[str, float]) -> None:
-    weights = np.cumsum([weight for weight, _ in LEGS.values()])
-    row = int(np.searchsorted(weights, rng.random() * weights[-1]))
-    name, (swings, spreads, knees) = list(LEGS)[row], list(LEGS.values())[row][1]
+    name, (swings, spreads, knees) = _choose(rng, LEGS)
     stride = rng.uniform(0, 1)
     for side, sign in SIDES:
         share = stride if sign > 0 else 1 - stride
@@ -160,10 +164,10 @@ def _add_legs(joints: dict[str, Floats], rng: np.random.Generator, view: Floats,
 
 
 def place_arm(joints: dict[str, Floats], side: str, chest: Floats, length: float, angles: Sequence[float]) -> None:
-    """Add elbow, wrist and hand of one side.
+    """Add elbow, wrist and hand of one side to the joints of the trunk, in the view frame with y up.
 
     Args:
-        joints: of the trunk, in the view frame with y up; added to.
+        joints: added to.
         side: "left" or "right".
         chest: (3, 3) the chest's axes.
         length: factor on the usual length of an arm.
@@ -180,10 +184,10 @@ def place_arm(joints: dict[str, Floats], side: str, chest: Floats, length: float
 
 
 def place_leg(joints: dict[str, Floats], side: str, view: Floats, length: float, angles: Sequence[float]) -> None:
-    """Add knee, ankle, toe and heel of one side.
+    """Add knee, ankle, toe and heel of one side to the joints of the trunk, in the view frame with y up.
 
     Args:
-        joints: of the trunk, in the view frame with y up; added to.
+        joints: added to.
         side: "left" or "right".
         view: (3, 3) the body's axes.
         length: factor on the usual length of a leg.
@@ -256,7 +260,7 @@ class Outfit:
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """A dressed body at its place in the photo: `origin` (2,) is the middle of the hips in pixels, `stature` in pixels."""
+    """A dressed body in the image: `origin` (2,) is the middle of the hips in pixels, `stature` in pixels."""
 
     body: Body
     outfit: Outfit

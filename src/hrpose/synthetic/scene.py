@@ -23,13 +23,13 @@ SCENERY = 0  # the owner of pixels that show nobody
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A photo and what is known about it.
+    """An image and its labels.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        owners: (2H, 2W) uint16, which part of whom a canvas pixel shows (see `people.OWNER_STRIDE`).
-        people: Number -> person, for everyone who is not in a crowd.
-        labels: Number -> label, for everyone of whom a pixel can be seen; crowds are one label each.
+        owners: (2H, 2W) uint16, part and person that a canvas pixel shows (see `people.OWNER_STRIDE`).
+        people: number -> person, for everyone who is not in a crowd.
+        labels: number -> label, for everyone who is visible; crowds are one label each.
     """
 
     image: npt.NDArray[np.uint8]
@@ -39,7 +39,7 @@ class Scene:
 
 
 def draw_scene(rng: np.random.Generator, size: tuple[int, int]) -> Scene:
-    """Draw a photo of `size` (width, height) pixels and label it."""
+    """Draw an image of `size` (width, height) pixels and label it."""
     angle = rng.uniform(-2.6, -0.5)
     canvas = Canvas(make_background(rng, size), np.array([np.cos(angle), np.sin(angle)]))
     paint_clutter(canvas, rng, size)
@@ -61,7 +61,7 @@ def draw_scene(rng: np.random.Generator, size: tuple[int, int]) -> Scene:
 def _paint_people(
     canvas: Canvas, people: dict[int, Person], rng: np.random.Generator, size: tuple[int, int]
 ) -> dict[int, int]:
-    """Paint people from back to front and, now and then, a thing before one of them; return the photo pixels each one got."""
+    """Paint people from back to front and sometimes an occluder in front of one; return the image pixels of each."""
     before = int(rng.choice(list(people))) if people and rng.random() < _PROB_OCCLUDER else None
     painted = {}
     for number, person in people.items():
@@ -73,7 +73,7 @@ def _paint_people(
 
 
 def _near_people(rng: np.random.Generator, size: tuple[int, int]) -> list[Person]:
-    """Cast the people of full size, the farthest first; nobody covers more than a part of anybody else."""
+    """Place the people of full size, the farthest first; none covers more than a part of another."""
     people: list[Person] = []
     for _ in range(rng.choice(len(_NUM_PEOPLE), p=_NUM_PEOPLE)):
         stature = min(size) * (rng.uniform(1.0, 1.5) if rng.random() < 0.04 else rng.uniform(0.46, 0.86))
@@ -91,7 +91,7 @@ def _near_people(rng: np.random.Generator, size: tuple[int, int]) -> list[Person
 
 
 def _distant_people(rng: np.random.Generator, size: tuple[int, int], count: int) -> list[Person]:
-    """Cast small people side by side, too small for anyone to place keypoints on them."""
+    """Place small people side by side, too small to be annotated with keypoints."""
     stature = min(size) * rng.uniform(0.1, 0.14)
     start = rng.uniform(0.1, 0.6, 2) * size
     places = start + stature * np.stack([0.4 * np.arange(count), rng.normal(0, 0.08, count)], axis=1)
@@ -104,14 +104,14 @@ def _extent(person: Person) -> tuple[Floats, Floats]:
 
 
 def _overlap(person: Person, other: Person) -> float:
-    """Return the share of the smaller one's extent that both cover."""
+    """Return the common share of the smaller one's extent."""
     (low, high), (other_low, other_high) = _extent(person), _extent(other)
     common = np.clip(np.minimum(high, other_high) - np.maximum(low, other_low), 0, None)
     return float(common.prod() / min((high - low).prod(), (other_high - other_low).prod()))
 
 
 def make_background(rng: np.random.Generator, size: tuple[int, int]) -> Image:
-    """Return a cluttered background (H, W, 3) for a photo of `size` (width, height)."""
+    """Return a cluttered background (H, W, 3) for an image of `size` (width, height)."""
     width, height = size
     upper, lower = sample_cloth(rng), sample_cloth(rng)
     ramp = np.linspace(0, 1, height)[:, None]
@@ -137,7 +137,7 @@ def paint_clutter(canvas: Canvas, rng: np.random.Generator, size: tuple[int, int
 
 
 def paint_occluder(canvas: Canvas, rng: np.random.Generator, size: tuple[int, int]) -> None:
-    """Paint one thing in front of what is there: a pole, a table, a box, a bush."""
+    """Paint one thing in front of the people: a pole, a table, a box, a bush."""
     width, height = size
     colour, kind = sample_cloth(rng), rng.random()
     x, y = rng.uniform(0, width), rng.uniform(0.35, 0.95) * height
@@ -160,7 +160,7 @@ def paint_occluder(canvas: Canvas, rng: np.random.Generator, size: tuple[int, in
 
 
 def develop(image: Image, rng: np.random.Generator) -> Image:
-    """Light, blur and grain: return the photo as a mediocre camera would have taken it."""
+    """Add uneven light, blur and grain to an image."""
     height, width = image.shape[:2]
     if rng.random() < 0.25:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.8)), np.uint8)
@@ -189,7 +189,7 @@ def _paint_thing(canvas: Canvas, rng: np.random.Generator, middle: Floats, radiu
 
 
 def _paint_branch(canvas: Canvas, rng: np.random.Generator, start: Floats, extent: float) -> None:
-    """Paint two or three joined tapered rods in the colours of skin and cloth: easily mistaken for an arm or a leg."""
+    """Paint two or three joined tapered rods in the colours of skin and cloth, easily mistaken for an arm or a leg."""
     colour = sample_skin(rng) if rng.random() < 0.5 else sample_cloth(rng)
     angle, radius = rng.uniform(0, 2 * np.pi), extent * rng.uniform(0.012, 0.035)
     for _ in range(rng.integers(2, 4)):
@@ -200,12 +200,10 @@ def _paint_branch(canvas: Canvas, rng: np.random.Generator, start: Floats, exten
 
 def _paint_box(canvas: Canvas, middle: Floats, half: Floats, angle: float, colour: Colour) -> None:
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half
-    canvas.polygon(middle + corners @ turn, colour, SCENERY)
+    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
     panel = np.maximum(half - 2.5, half * 0.6)
-    canvas.polygon(
-        middle + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * panel @ turn, np.minimum(colour * 1.15, 255), SCENERY
-    )
+    canvas.polygon(middle + corners * half @ turn, colour, SCENERY)
+    canvas.polygon(middle + corners * panel @ turn, np.minimum(colour * 1.15, 255), SCENERY)
 
 
 def _paint_bush(canvas: Canvas, rng: np.random.Generator, middle: Floats, radius: float) -> None:

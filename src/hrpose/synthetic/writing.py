@@ -39,7 +39,7 @@ _PROB_TWICE, _FALSE_ALARMS = 0.15, 1.2  # share of people found twice; mean numb
 
 @dataclass(frozen=True)
 class _Job:
-    """One photo to draw: where to, which one, how large (width, height)."""
+    """One image to draw: file, number, seed and size (width, height)."""
 
     file: Path
     image_id: int
@@ -48,7 +48,7 @@ class _Job:
 
 
 class _Drawn(NamedTuple):
-    """What is left to note of a photo that is on disk."""
+    """Size and labels of an image on disk."""
 
     image_size: tuple[int, int]
     labels: list[Label]
@@ -62,26 +62,22 @@ def write_dataset(
     seed: int = 0,
     image_size: tuple[int, int] = (320, 240),
 ) -> Path:
-    """Draw people and write them as a COCO dataset, unless the same dataset is there already.
+    """Draw people and write them as a COCO dataset, unless the same dataset exists; return the folder.
 
-    The layout is COCO's: annotations/person_keypoints_{train,val}2017.json, train2017/, val2017/ and
-    person_detection_results/ with the boxes of an imitated person detector for the val photos. The dataset is complete or
-    not there at all: files are made in a folder beside the target, which then takes its place. The same arguments give
-    the same pixels, on any number of cores.
+    The layout is COCO's: annotations/person_keypoints_{train,val}2017.json, train2017/, val2017/ and person_detection_results/
+    with the boxes of an imitated person detector for the val images. The dataset is complete or absent: files are written to a
+    folder beside the target, which is then renamed. The same arguments give the same pixels, on any number of cores.
 
     Args:
-        folder: Where to; parents are made.
-        num_train: Number of photos to train on.
-        num_val: Number of photos to validate on; other people, never the same ones.
-        seed: Another seed draws other people.
-        image_size: (width, height) in pixels of the landscape photos; a quarter of the photos is upright.
-
-    Returns:
-        The folder.
+        folder: of the dataset; parents are created.
+        num_train: number of training images.
+        num_val: number of validation images; with other people.
+        seed: another seed draws other people.
+        image_size: (width, height) in pixels of the landscape images; a quarter of the images is upright.
 
     Raises:
         ValueError: if a number is out of range.
-        FileExistsError: if the folder holds anything that was not written by this function. It is left alone.
+        FileExistsError: if the folder holds anything that was not written by this function. It is not changed.
     """
     _check(num_train, num_val, image_size)
     target = Path(folder).absolute()
@@ -143,7 +139,7 @@ def _refuse_foreign(target: Path) -> None:
 
 
 def _take_place(partial: Path, target: Path) -> None:
-    """Rename the finished folder to its name; what we wrote there before goes away afterwards."""
+    """Rename the finished folder to its name; an earlier dataset is removed afterwards."""
     if target.exists():
         old = target.with_name(f".{target.name}.old-{os.getpid()}")
         target.rename(old)
@@ -216,7 +212,7 @@ def _leave_with_parent() -> None:
 
 
 def _draw(job: _Job) -> _Drawn:
-    """Draw one photo, write it, return its labels. All randomness comes from the seed and the photo's number."""
+    """Draw one image, write it, return its labels. All randomness comes from the seed and the image's number."""
     rng = np.random.default_rng((job.seed, job.image_id))
     size = job.image_size if rng.random() < _LANDSCAPE else job.image_size[::-1]
     scene = draw_scene(rng, size)
@@ -267,9 +263,10 @@ def _to_row(label: Label, image_id: int, annotation_id: int) -> dict[str, Any]:
 def detect_people(
     images: Sequence[dict[str, Any]], annotations: Sequence[dict[str, Any]], seed: int
 ) -> list[dict[str, Any]]:
-    """Return COCO detection rows {image_id, category_id, bbox, score} for photos and their person annotations.
+    """Imitate a person detector: return COCO rows {image_id, category_id, bbox, score} for images and their person annotations.
 
-    Half-hidden and small people are missed more often; the farther a box is off, the lower its score.
+    Boxes are inexact, some people are found twice, some not, and some boxes show nobody. Half-hidden and small people are missed
+    more often; the farther a box is off, the lower its score.
     """
     boxes: dict[int, list[Floats]] = {image["id"]: [] for image in images}
     hard: dict[int, list[float]] = {image["id"]: [] for image in images}

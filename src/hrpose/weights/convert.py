@@ -1,7 +1,7 @@
-"""Weights for others: a network's, or those of a file, written in the form of the official code, of MMPose 1.x or of hrpose.
+"""Write weights in the form of the official code, of MMPose 1.x or of hrpose: a network's, or those of a file.
 
-Names change, numbers do not: what is written and read again has the same bits. A file is converted by its names alone; no network
-has to be built, and its form and architecture are recognised.
+Names change, numbers do not: writing and reading keep every bit. A file is converted by its names alone; no network is built, and
+its form and architecture are recognised.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 
 @dataclass(frozen=True)
 class Conversion:
-    """What came of converting a weight file.
+    """The result of converting a weight file.
 
     Attributes:
         source: the file that was read.
-        kind: what it was recognised as.
-        architecture: whose weights it holds.
+        kind: its form.
+        architecture: of its network.
         target: the file that was written.
-        form: the form of that.
-        num_tensors: how many tensors went over.
-        left_out: names of the source that belong to no pose network: a classifier, a preprocessor, averaged copies.
+        form: of the target.
+        num_tensors: number of tensors in the target.
+        left_out: names in the source that belong to no pose network: a classifier, a preprocessor, averaged copies.
         averaged: whether the source has its weights twice, and the averaged ones were taken.
     """
 
@@ -48,7 +48,7 @@ class Conversion:
     averaged: bool = False
 
     def __str__(self) -> str:
-        """Say it in a line or two."""
+        """Return the result in a line or two."""
         line = f"{self.source} ({self.kind}, {self.architecture}) -> {self.target} ({self.form}): {self.num_tensors} tensors"
         parts = sorted({"ema_*" if name.startswith("ema_") else name.split(".")[0] for name in self.left_out})
         line += "\n  the averaged weights were taken, not those that were trained" if self.averaged else ""
@@ -63,20 +63,17 @@ def save_weights(
     keypoint_names: Sequence[str] | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write the weights of a network in the form of another tool.
+    """Write the weights of a network in the form of another tool, and return the file.
 
     Args:
         net: a network of `hrpose.models`.
-        file: what to write: .pth, .pt or .ckpt in torch's format, or .safetensors.
+        file: to write: .pth, .pt or .ckpt in torch's format, or .safetensors.
         form: "official" (bare names, as the authors of HRNet and SimpleBaseline have them), "mmpose" (1.x) or "hrpose".
-        keypoint_names: what the keypoints are called; kept in the file where the form has a place for it.
-        overwrite: write over a file that is there.
-
-    Returns:
-        The file.
+        keypoint_names: stored where the form has a place for them.
+        overwrite: replace an existing file.
 
     Raises:
-        WeightsError: if the form has no names for this network, or the file is of an unknown suffix or there already.
+        WeightsError: if the form has no names for this network, or the file is of an unknown suffix or exists.
 
     Example:
         >>> save_weights(net, "pose_hrnet_w32.safetensors", form="mmpose")  # doctest: +SKIP
@@ -93,17 +90,14 @@ def convert_weights(
     """Convert a weight file of any form that `load_weights` reads into another form.
 
     Args:
-        source: the file to read; what it is is recognised by its names.
+        source: the file to read; its form is recognised.
         target: the file to write, in torch's format or, with the suffix .safetensors, in that.
         form: "official", "mmpose" (1.x) or "hrpose".
-        overwrite: write over a file that is there.
-
-    Returns:
-        What was converted and what was left out.
+        overwrite: replace an existing file.
 
     Raises:
         WeightsError: if the source cannot be read or belongs to no network of hrpose, if the form has no names for it, or if the
-            target is of an unknown suffix or there already.
+            target is of an unknown suffix or exists.
     """
     path = _checked_target(target, form, overwrite=overwrite)
     content = read_weight_file(Path(source))
@@ -138,7 +132,7 @@ def _checked_target(file: str | Path, form: str, *, overwrite: bool) -> Path:
 
 
 def _write(path: Path, official: Mapping[str, Tensor], form: WeightForm, keypoint_names: Sequence[str] | None) -> None:
-    """Write tensors of official names; the file appears when it is whole."""
+    """Write tensors of official names; the file appears when it is complete."""
     tensors = {_rename(name, official, form): value.detach().cpu().contiguous() for name, value in official.items()}
     names = list(keypoint_names) if keypoint_names else None
     with write_atomically(path) as partial:
@@ -150,7 +144,7 @@ def _write(path: Path, official: Mapping[str, Tensor], form: WeightForm, keypoin
 
 
 def _rename(name: str, official: Mapping[str, Tensor], form: WeightForm) -> str:
-    """Give a tensor of an official name the name that it has in a form.
+    """Return the name of a tensor in a form.
 
     Raises:
         WeightsError: if the form has no name for it.
@@ -177,7 +171,7 @@ def _rename(name: str, official: Mapping[str, Tensor], form: WeightForm) -> str:
 
 
 def _wrapped(tensors: dict[str, Tensor], form: WeightForm, keypoint_names: list[str] | None) -> dict[str, Any]:
-    """Put tensors where the readers of a form look for them; the official code reads a bare dict."""
+    """Put tensors where the readers of a form expect them; the official code reads a bare dict."""
     if form == "official":
         return dict(tensors)
     if form == "mmpose":

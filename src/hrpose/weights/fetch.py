@@ -19,15 +19,15 @@ _LOGGER = logging.getLogger(__name__)
 def fetch_weights(
     name_or_url: str, *, cache_dir: str | Path | None = None, attempts: int = 3, backoff: float = 1.0
 ) -> Path:
-    """Get a published weight file, from the local cache or from where it lies; a broken transfer goes on where it broke off.
+    """Return a published weight file from the local cache, or download it; a broken transfer is resumed.
 
-    The first digits of a file's SHA-256, where its name ends in them (`hrnet_w32-36af842e.pth`), are compared, also of a file
-    that is in the cache already.
+    The first digits of a file's SHA-256, where its name ends in them (`hrnet_w32-36af842e.pth`), are compared, also for cached
+    files.
 
     Args:
         name_or_url: the name of a file of docs/weights.md, with or without digest, date and suffix, or an address.
-        cache_dir: where files are kept; the default is $HRPOSE_CACHE, or ~/.cache/hrpose.
-        attempts: consecutive attempts that bring no new byte before giving up.
+        cache_dir: of the files; the default is $HRPOSE_CACHE, or ~/.cache/hrpose.
+        attempts: consecutive attempts without a new byte before giving up.
         backoff: seconds before the second attempt; doubles with each further one.
 
     Returns:
@@ -35,8 +35,8 @@ def fetch_weights(
 
     Raises:
         ValueError: if the name is not known, or the address is not that of a file.
-        FileNotFoundError: if the file is not in the cache and cannot be fetched, or what was fetched is not that file; with the
-            way to get it by hand.
+        FileNotFoundError: if the file is not in the cache and cannot be downloaded, or the download is not that file; with the
+            steps to get it manually.
 
     Example:
         >>> load_weights(net, fetch_weights("hrnet_w32"))  # doctest: +SKIP
@@ -62,14 +62,14 @@ def fetch_weights(
 
 
 def find_weights(text: str, *, cache_dir: str | Path | None = None) -> Path:
-    """Find what `weights=` names: a file if there is one, else one that `fetch_weights` gets; of another name, the path it is."""
+    """Resolve `weights=`: an existing file, else one of `fetch_weights`; for any other name its path."""
     path = Path(text)
     known = is_address(text) or find_published(text) is not None
     return fetch_weights(text, cache_dir=cache_dir) if known and not path.is_file() else path
 
 
 def _locate(name_or_url: str, cache_dir: str | Path | None) -> tuple[str, str | None, Path]:
-    """Give a file's name, its address if it has one, and its place in the cache."""
+    """Return the name of a file, its address if it has one, and its place in the cache."""
     published = find_published(name_or_url)
     if published is not None:
         return published.name, published.url, cached_file(published.name, cache_dir)
@@ -93,7 +93,7 @@ def _is_damaged(file: Path) -> bool:
 
 
 def _refuse_page(file: Path, url: str) -> None:
-    """Raise if a web page came in place of weights, as file-sharing sites send one, and throw it away."""
+    """Raise if a web page was sent in place of weights, as file-sharing sites do, and discard it."""
     with file.open("rb") as stream:
         first = stream.read(64).lstrip()[:1]
     if first in (b"<", b""):
@@ -105,7 +105,7 @@ def _refuse_page(file: Path, url: str) -> None:
 
 @contextmanager
 def _alone(file: Path) -> Iterator[None]:
-    """Let one process at a time fetch a file: the others of a run wait, and find it there."""
+    """Let one process at a time fetch a file: the others of a run wait, and find it."""
     try:
         import fcntl  # not on Windows, where two processes that start together would both fetch
     except ImportError:

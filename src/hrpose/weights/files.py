@@ -1,4 +1,4 @@
-"""Reading weight files: torch's of every age and safetensors, without running any code in them."""
+"""Read weight files: torch's of every age and safetensors, without running any code in them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# put before names by DataParallel, torch.compile and others, on either side of the "net." of hrpose's checkpoints
+# prefixes of DataParallel, torch.compile and others, on either side of the "net." of hrpose's checkpoints
 _WRAPPINGS = re.compile(r"^(?:(?:module|model|_orig_mod|_forward_module)\.)+")
 _WRAPPINGS_OF_NET = re.compile(r"^net\." + _WRAPPINGS.pattern[1:])
 _AVERAGED = ("state_dict_ema", "model_ema")  # timm's name and torchvision's for the averaged copy, which they validate
 _USUAL = ("state_dict", "model_state_dict", "model")
 _NUMPY_HOMES = ("numpy.core.multiarray", "numpy._core.multiarray")  # before and since numpy 2
-# what checkpoints hold beside the weights, by the names that pickle looks up; of none of it anything is kept
+# other contents of checkpoints, by the names that pickle looks up; none of them is kept
 _BOOKKEEPING = (
     # numbers and arrays of numpy, such as the AP of the official training checkpoint
     *(f"{home}.{maker}" for home in _NUMPY_HOMES for maker in ("scalar", "_reconstruct")),
@@ -29,7 +29,7 @@ _BOOKKEEPING = (
     # the arguments and times of a training with the scripts of timm, torchvision and others
     *("argparse.Namespace", "datetime.datetime", "datetime.timedelta"),
 )
-# how torch tells that a file asks for more than tensors and plain values
+# torch's messages about files that need more than tensors and plain values
 _NEWER_PICKLE = "nsupported operand 149"  # the frame that protocols 4 and 5 begin with
 _REFUSED = re.compile(r"(?:GLOBAL |but got <class ')(?P<name>[^\s']+)|nsupported operand|with (?P<program>TorchScript)")
 
@@ -40,14 +40,14 @@ class WeightsError(ValueError):
 
 @dataclass(frozen=True)
 class WeightFile:
-    """What a weight file holds.
+    """The contents of a weight file.
 
     Attributes:
         path: the file.
-        tensors: by name, in the order of the file, on the CPU; without wrappings such as "module." before the names.
-        keypoint_names: what the file calls the keypoints of its head; None where it does not say.
-        averaged: whether they were taken from a copy that the file calls averaged, beside the weights that were trained.
-        hyper_parameters: what a checkpoint of Lightning says about its module, in plain containers; empty for other files.
+        tensors: by name, in the order of the file, on the CPU; without prefixes of wrappers such as "module.".
+        keypoint_names: the names of the head's keypoints; None where the file has none.
+        averaged: whether the tensors are an averaged copy that the file holds beside the trained weights.
+        hyper_parameters: those of a Lightning checkpoint, in plain containers; empty for other files.
     """
 
     path: Path
@@ -61,8 +61,8 @@ def read_weight_file(path: Path) -> WeightFile:
     """Read the named tensors of a weight file, running none of its code.
 
     Args:
-        path: a file of torch (.pth, .ckpt and the like, of any age) or a .safetensors file; a whole checkpoint or its
-            state_dict alone.
+        path: a file of torch (.pth, .ckpt and the like, of any age) or a .safetensors file; a whole checkpoint or its state_dict
+            alone.
 
     Raises:
         WeightsError: if the file is missing, truncated, no weight file, or unsafe to read.
@@ -81,13 +81,13 @@ def read_weight_file(path: Path) -> WeightFile:
             f"Expected {path} to hold weights, but {len(hollow)} of its {len(tensors)} tensors, {hollow[0]} and others, are "
             "shapes without numbers: the network was on the device 'meta' when it was saved."
         )
-    told = notes.get("hyper_parameters") if isinstance(notes, Mapping) else None
-    told = told if isinstance(told, Mapping) else {}
-    return WeightFile(path, tensors, _find_keypoint_names(notes), key in _AVERAGED, told)
+    stored = notes.get("hyper_parameters") if isinstance(notes, Mapping) else None
+    hyper_parameters = stored if isinstance(stored, Mapping) else {}
+    return WeightFile(path, tensors, _find_keypoint_names(notes), key in _AVERAGED, hyper_parameters)
 
 
 def bare_network(net: nn.Module) -> nn.Module:
-    """Take off what torch.compile, DataParallel and DistributedDataParallel put around a network."""
+    """Return the network inside the wrappers of torch.compile, DataParallel and DistributedDataParallel."""
     while True:
         wrapped = isinstance(net, nn.DataParallel | nn.parallel.DistributedDataParallel)
         inner = net.module if wrapped else getattr(net, "_orig_mod", None)
@@ -97,7 +97,7 @@ def bare_network(net: nn.Module) -> nn.Module:
 
 
 def _find_state(content: Any) -> tuple[str, Any]:
-    """Find the state_dict, and the key that it is under: a usual one, or whatever part holds the most tensors.
+    """Return the state_dict and its key: a usual one, or the part that holds the most tensors.
 
     The `best_state_dict` of an official training checkpoint is no better than its `state_dict`: the official code writes the
     weights of the last epoch to both. MMPose keeps the averaged weights, if there are any, in `state_dict` too.
@@ -114,7 +114,7 @@ def _count_tensors(part: Any) -> int:
 
 
 def _unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Take off the names what others put before those of a network: wrappers, and what somebody's own module calls it."""
+    """Remove the prefixes of wrappers and of the module that the network was part of."""
     named = {_WRAPPINGS_OF_NET.sub("net.", _WRAPPINGS.sub("", name)): value for name, value in tensors.items()}
     stem = min((name for name in named if name.endswith("conv1.weight")), key=len, default="").removesuffix(
         "conv1.weight"
@@ -126,7 +126,7 @@ def _unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _find_keypoint_names(notes: Any) -> tuple[str, ...] | None:
-    """Look where hrpose's checkpoints, MMPose's of 1.x and what `save_weights` writes name their keypoints."""
+    """Return the keypoint names that hrpose's checkpoints, MMPose's of 1.x and `save_weights` store; None without."""
     places: tuple[tuple[str, ...], ...] = (
         ("hyper_parameters", "skeleton", "keypoint_names"),
         ("meta", "keypoint_names"),
@@ -145,7 +145,7 @@ def _find_keypoint_names(notes: Any) -> tuple[str, ...] | None:
 
 
 def _read(path: Path) -> tuple[Any, Any]:
-    """Give what a file holds, and where it may say something about itself."""
+    """Return the contents of a file, and the part that may describe them."""
     if not path.is_file():
         raise WeightsError(
             f"Expected a weight file, but there is none at {path}. Correct the path or fetch the file first."
@@ -210,7 +210,7 @@ def _from_json(text: str) -> Any:
 
 
 class _Ignored:
-    """Stands for an object in a checkpoint that has nothing to do with its weights; it keeps nothing and does nothing."""
+    """A placeholder for objects in a checkpoint other than weights; it keeps nothing and does nothing."""
 
     def __new__(cls, *arguments: Any) -> _Ignored:
         return super().__new__(cls)

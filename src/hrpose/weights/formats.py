@@ -39,10 +39,10 @@ class Form:
     """A form of weight file.
 
     Attributes:
-        kind: its name for people.
-        marks: a name that begins like this marks the form; none of them fits everything.
-        prefixes: beginnings of the names that count, and what they become; all other names are unused.
-        whole: whether every tensor under the head has to be there.
+        kind: its name in messages.
+        marks: pattern at the beginning of a name that marks the form.
+        prefixes: beginnings of the names that count, and their replacements; all other names are unused.
+        whole: whether every tensor below the head must be in the file.
         parted: whether the head may be a sequence, as MMPose before 1.0 had it: its last part is the head proper.
     """
 
@@ -53,7 +53,7 @@ class Form:
     parted: bool = False
 
     def official_names(self, names: Iterable[str]) -> dict[str, str]:
-        """Give for each name that counts the official one; "head." stays where the authors have none."""
+        """Return the official name of each name that counts; "head." stays where the authors have none."""
         renamed = {name: new for name in names if (new := self._replace_prefix(name)) is not None}
         return _join_parted_head(renamed) if self.parted else renamed
 
@@ -65,7 +65,7 @@ class Form:
 
 
 def _mmpose_prefixes(head: str) -> dict[str, str]:
-    """Give MMPose's prefixes; its SimCC and integral regression keep deconvolutions and last layer in a head in the head."""
+    """Return MMPose's prefixes; its SimCC and integral regression have deconvolutions and last layer in a nested head."""
     nested = {f"{head}.{name}.": "" for name in ("deconv_head", "simplebaseline_head")}
     return {"backbone.": "", **nested, f"{head}.{DECONVS}": DECONVS, f"{head}.": "head."}
 
@@ -83,7 +83,7 @@ _FORMS = (
 
 
 def official_name(name: str) -> str:
-    """Give what the authors would call a tensor of a network in two parts, `backbone.` and `head.`."""
+    """Return the authors' name for a tensor of a network in two parts, `backbone.` and `head.`."""
     name = name.removeprefix("backbone.")
     return name.removeprefix("head.") if name.startswith(f"head.{HEAD}") else name
 
@@ -105,12 +105,12 @@ def recognise(names: Iterable[str], path: Path) -> Form:
 
 
 def describe_architecture(tensors: Mapping[str, Tensor]) -> str | None:
-    """Say what network tensors with official names belong to, such as "HRNet-W32"; None if it is none that hrpose knows."""
+    """Return the network of tensors with official names, such as "HRNet-W32"; None if it is unknown."""
     if _WIDTH in tensors and any(name.startswith("stage4.") for name in tensors):
         return f"HRNet-W{tensors[_WIDTH].shape[0]}"
     if "hg.0.hg.0.0.0.conv1.weight" in tensors:
-        return f"Stacked Hourglass, {_count_blocks(tensors, 'hg')} stacks"
-    blocks = [_count_blocks(tensors, f"layer{layer}") for layer in (1, 2, 3, 4)]
+        return f"Stacked Hourglass, {_count(tensors, 'hg.')} stacks"
+    blocks = [_count(tensors, f"layer{layer}.") for layer in (1, 2, 3, 4)]
     if "conv1.weight" in tensors and all(blocks):
         convolutions = 3 if "layer1.0.conv3.weight" in tensors else 2
         name = "SimpleBaseline" if any(name.startswith(DECONVS) for name in tensors) else "ResNet"
@@ -124,7 +124,7 @@ def width_of(tensors: Mapping[str, Tensor]) -> int | None:
 
 
 def _join_parted_head(names: Mapping[str, str]) -> dict[str, str]:
-    """Call the last part of a sequence the head, and the convolutions before it what MMPose has called them since 1.0."""
+    """Rename the last part of a sequence to the head, and the convolutions before it to their names since MMPose 1.0."""
     parts = {old: match for old, new in names.items() if (match := _NUMBERED_HEAD.match(new))}
     last = max((int(match[1]) for match in parts.values()), default=0)
     joined = dict(names)
@@ -134,18 +134,11 @@ def _join_parted_head(names: Mapping[str, str]) -> dict[str, str]:
     return joined
 
 
-def _count_blocks(tensors: Mapping[str, Tensor], module: str) -> int:
-    return len({name.split(".")[1] for name in tensors if name.startswith(f"{module}.")})
-
-
 def build_like(tensors: Mapping[str, Tensor]) -> nn.Module | None:
-    """Build the network that tensors belong to, with fresh weights.
+    """Build the network of tensors, with fresh weights; None if it is unknown.
 
     Args:
         tensors: by the names of the official code: HRNet, SimpleBaseline or the stacked hourglass, with its head.
-
-    Returns:
-        The network; None if it is none of these.
     """
     for build in (_hrnet, _simple_baseline, _hourglass):
         try:

@@ -1,7 +1,7 @@
-"""Heads for other keypoints: which of a file's heatmaps stand for which of a network's, by the names of the keypoints.
+"""Heads for other keypoints: match the heatmaps of a file with those of a network by the names of the keypoints.
 
-The channels of one keypoint stand together, as codecs have them. Where a file does not name its keypoints, 17 of them are taken
-for COCO's, 16 for MPII's, 26 and 136 for Halpe's and 133 for COCO-WholeBody's.
+The channels of one keypoint are adjacent, as in codecs. Where a file does not name its keypoints, 17 of them are taken for
+COCO's, 16 for MPII's, 26 and 136 for Halpe's and 133 for COCO-WholeBody's.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _KNOWN_BY_NUMBER = {skeleton.num_keypoints: skeleton for skeleton in (COCO, MPII
 
 @dataclass(frozen=True)
 class KeypointMatch:
-    """What a file's head has for a network.
+    """The keypoints that a file's head and a network share.
 
     Attributes:
-        taken: index of a keypoint of the network, and of the same keypoint in the file.
+        taken: index of a keypoint of the network -> that of the same keypoint in the file.
         taken_names: the names of those, as the network has them.
         fresh_names: the names of the network's other keypoints.
-        assumed: the skeleton that the file was taken to be of, by its number of keypoints; None where the file names them.
+        assumed: the skeleton that the file was taken to have, by its number of keypoints; None where the file names them.
         channels: of each keypoint.
     """
 
@@ -38,14 +38,14 @@ class KeypointMatch:
 
     @property
     def is_identity(self) -> bool:
-        """Tell whether every keypoint of the network is in the same place in the file."""
+        """Whether every keypoint of the network is at the same index in the file."""
         return not self.fresh_names and all(index == other for index, other in self.taken.items())
 
     def merge(self, name: str, own: Tensor, other: Tensor) -> Tensor | None:
-        """Put the channels of the keypoints that a file knows into a copy of the network's own tensor.
+        """Copy the channels of the shared keypoints into a copy of the network's tensor.
 
         Args:
-            name: what the network calls it.
+            name: of the tensor in the network.
             own: the network's.
             other: the file's.
 
@@ -61,16 +61,16 @@ class KeypointMatch:
         ):
             return None
         merged = own.clone()
-        places, origins = _grouped(merged, dim, self.channels), _grouped(other, dim, self.channels)
-        if places.shape[1:] != origins.shape[1:]:
+        places, sources = _grouped(merged, dim, self.channels), _grouped(other, dim, self.channels)
+        if places.shape[1:] != sources.shape[1:]:
             return None
         for index, source in self.taken.items():
-            places[index] = origins[source].to(places)
+            places[index] = sources[source].to(places)
         return merged
 
 
 def keypoint_dim(name: str, tensor: Tensor) -> int | None:
-    """Tell which dimension of a tensor counts the channels of keypoints; None if there is none."""
+    """Return the dimension of a tensor that counts the channels of keypoints; None if there is none."""
     for prefix, dim in _KEYPOINT_DIMS.items():
         if name.startswith(prefix):
             return dim if tensor.dim() > dim else None
@@ -84,7 +84,7 @@ def match_keypoints(
 
     Args:
         names: the keypoints of the network.
-        file_names: those of the file, if it says.
+        file_names: those of the file; None if they are unknown.
         num_channels: of the network's head.
         num_file_channels: of the file's head.
 

@@ -1,4 +1,4 @@
-"""Weights from everybody's files: the kind is recognised, nothing is dropped in silence."""
+"""Load weight files of any known tool: the form is recognised, and nothing is dropped silently."""
 
 from __future__ import annotations
 
@@ -36,21 +36,20 @@ _OTHER_PARTS = (
 
 @dataclass(frozen=True)
 class WeightReport:
-    """What came of loading a weight file.
+    """The result of loading a weight file.
 
     Attributes:
-        file: the file's path.
-        kind: what the file was recognised as.
-        loaded: names of the network's tensors that came from the file, those of a head perhaps for some keypoints only.
-        missing: names of the network's tensors that the file does not hold; they stay as they were.
-        unused: names in the file that the network has no place for.
-        mismatched: names whose shapes differ, left as they were: a head for other keypoints, if that was allowed.
-        renamed: names in the file, without wrappings such as "module.", that differ from the network's, and what they became.
-        keypoints_by_name: the network's keypoints whose channels were looked up in the file by name; none if the file's order is
-            the network's.
-        fresh_keypoints: the network's keypoints whose channels stay as they were.
-        remark: how the names of the file's keypoints are known, or why they were not used, and which of two copies of the weights
-            was taken; empty if there is nothing to say.
+        file: its path.
+        kind: its form.
+        loaded: names of the network's tensors that were loaded, those of a head perhaps for some keypoints only.
+        missing: names of the network's tensors that the file does not hold; they are unchanged.
+        unused: names in the file without a counterpart in the network.
+        mismatched: names whose shapes differ, unchanged: a head for other keypoints, if that was allowed.
+        renamed: names in the file, without wrappings such as "module.", that differ from the network's, with their new names.
+        keypoints_by_name: the network's keypoints whose channels were found in the file by name; none if the order is the same.
+        fresh_keypoints: the network's keypoints whose channels are unchanged.
+        remark: how the keypoints of the file were identified, or why they were not used, and which of two copies of the weights
+            was taken; empty if there is nothing to report.
     """
 
     file: str
@@ -65,7 +64,7 @@ class WeightReport:
     remark: str = ""
 
     def __str__(self) -> str:
-        """Say it in a few lines."""
+        """Return the report in a few lines."""
         total = len(self.loaded) + len(self.missing) + len(self.mismatched)
         lines = [f"{self.file} ({self.kind}): {len(self.loaded)} of the network's {total} tensors loaded"]
         groups = {
@@ -80,7 +79,7 @@ class WeightReport:
         return "\n".join(lines + ([f"  {self.remark}"] if self.remark else []))
 
     def check_complete(self) -> None:
-        """Raise unless the whole network came from the file, for those who predict with it and do not train it.
+        """Raise unless the whole network was loaded, as prediction requires.
 
         Raises:
             WeightsError: if parts are missing, such as the head where the file is a backbone.
@@ -102,22 +101,22 @@ def load_weights(
 ) -> WeightReport:
     """Load a weight file into a network, in place, and report what was loaded.
 
-    Read are official pose checkpoints of HRNet and SimpleBaseline, DarkPose's (its hourglasses too) and UDP-Pose's (bare,
+    Supported are official pose checkpoints of HRNet and SimpleBaseline, DarkPose's (its hourglasses too) and UDP-Pose's (bare,
     saved from DataParallel, or the full training checkpoint), ImageNet backbones of the HRNet authors, torchvision and timm (by
     the official rule: the names of stem and stages count, the classifier is left out), MMPose checkpoints of 0.x and 1.x,
-    checkpoints of hrpose, and what `save_weights` writes; as .pth, .ckpt or .safetensors. If anything is wrong the network stays
-    as it was.
+    checkpoints of hrpose, and the files of `save_weights`; as .pth, .ckpt or .safetensors. After an error the network is
+    unchanged.
 
     Args:
         net: the network.
         file: the weight file.
-        keypoint_names: what the network's keypoints are called, in its order. A file that names its keypoints in another order is
-            put into this one, and with `fresh_head` a head for other keypoints is taken over keypoint by keypoint.
+        keypoint_names: the names of the network's keypoints, in its order. A file that names its keypoints in another order is
+            reordered, and with `fresh_head` a head for other keypoints is loaded keypoint by keypoint.
         fresh_head: keep the network's own head where the file's head is for other keypoints, instead of raising; with
-            `keypoint_names` only for the keypoints that the file does not know.
+            `keypoint_names` only for the keypoints that the file lacks.
 
     Returns:
-        What was loaded, missing, unused and left out.
+        The report.
 
     Raises:
         WeightsError: if the file is missing, truncated, no weight file, unsafe to read, or does not fit the network.
@@ -161,7 +160,7 @@ def load_weights(
 
 
 def _own_name(name: str, expected: Mapping[str, Tensor]) -> str:
-    """Find what a network calls a tensor of an official name: it may be in two parts, `backbone.` and `head.`."""
+    """Return the network's name for a tensor of an official name: it may have two parts, `backbone.` and `head.`."""
     for prefix in ("", "backbone.", "head."):
         if prefix + name in expected:
             return prefix + name
@@ -170,7 +169,7 @@ def _own_name(name: str, expected: Mapping[str, Tensor]) -> str:
 
 @dataclass(frozen=True)
 class _Keypoints:
-    """What is taken over by the names of keypoints: the merged tensors, and what the report says of it."""
+    """The tensors merged by the names of keypoints, and their part of the report."""
 
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     taken: tuple[str, ...] = ()
@@ -186,7 +185,7 @@ def _take_keypoints(
     *,
     fresh_head: bool,
 ) -> _Keypoints:
-    """Look the network's keypoints up in the file, where their number or their order differs."""
+    """Find the network's keypoints in the file, where their number or their order differs."""
     heads = {
         name: dim for name, own in expected.items() if name in found and (dim := keypoint_dim(name, own)) is not None
     }
@@ -229,7 +228,7 @@ def _assumption(match: KeypointMatch) -> str:
 
 
 def _check_body(report: WeightReport, form: Form, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Raise unless everything under the head is there and fits."""
+    """Raise unless everything below the head is in the file and fits."""
     other = [name for name in report.mismatched if not name.startswith(_HEADS)]
     if other:
         widths = {width_of(found), width_of(expected)} - {None}
@@ -251,7 +250,7 @@ def _check_body(report: WeightReport, form: Form, found: Mapping[str, Tensor], e
 
 
 def _check_depth(report: WeightReport, form: Form, surplus: Sequence[str], *, fresh_head: bool) -> None:
-    """Raise if the file's network does more; more outputs of an ImageNet HRNet do not count."""
+    """Raise if the file's network is deeper; further outputs of an ImageNet HRNet do not count."""
     own = [*report.loaded, *report.missing, *report.mismatched]
     foreign = [part for part in (HEAD, DECONVS) if not any(part in name for name in own)]  # another kind of head
     left_out = ("head.", *foreign) if fresh_head else NOT_WEIGHTS
@@ -266,7 +265,7 @@ def _check_depth(report: WeightReport, form: Form, surplus: Sequence[str], *, fr
 
 
 def _check_head(report: WeightReport, form: Form, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Raise unless the head fits, or has to be missing."""
+    """Raise unless the head fits, or the form has none."""
     if report.mismatched:
         name = report.mismatched[0]
         count = next(iter(found[name].shape), 1)
@@ -285,7 +284,7 @@ def _check_head(report: WeightReport, form: Form, found: Mapping[str, Tensor], e
 
 
 def _absent(report: WeightReport, form: Form) -> list[str]:
-    """List what is missing though a file of this form should have it; deconvolutions are never part of a backbone."""
+    """List missing tensors that a file of this form should have; deconvolutions are never part of a backbone."""
     elsewhere = _HEADS if form.whole else (*_HEADS, DECONVS)
     return [
         name for name in report.missing if not official_name(name).startswith(elsewhere) and not name.endswith(_COUNTER)

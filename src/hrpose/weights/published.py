@@ -1,7 +1,7 @@
-"""Weight files that others have published: their names, and where they lie.
+"""Published weight files: their names and addresses.
 
-docs/weights.md says what each is expected to give. A name is that of the file; without the digits of its digest, the date and the
-suffix it is understood as well: `hrnet_w32` is hrnet_w32-36af842e.pth. Needs nothing but the standard library.
+docs/weights.md lists their expected results. A name is that of the file; without the digits of its digest, the date and the
+suffix it is recognised as well: `hrnet_w32` is hrnet_w32-36af842e.pth. Needs nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ class PublishedFile:
     """A weight file that its authors have published.
 
     Attributes:
-        name: the file's.
-        url: its direct address; None where it has to be fetched by hand, from `HRNET_PAGE`.
+        name: of the file.
+        url: its direct address; None where it must be fetched manually, from `HRNET_PAGE`.
     """
 
     name: str
@@ -105,7 +105,7 @@ PUBLISHED = {
 
 
 def find_published(name: str) -> PublishedFile | None:
-    """Find a published file by its name, its name without digest, date and suffix, or its address; None if it is none."""
+    """Return a published file by its name, its name without digest, date and suffix, or its address; None without."""
     for file in PUBLISHED.values():
         if name in (file.name, shorten(file.name), file.url):
             return file
@@ -113,7 +113,7 @@ def find_published(name: str) -> PublishedFile | None:
 
 
 def shorten(name: str) -> str:
-    """Leave digest, date and suffix out of a file's name."""
+    """Remove digest, date and suffix from a file's name."""
     return _DIGEST.sub("", name).removesuffix(".pth")
 
 
@@ -124,29 +124,24 @@ def suggest(name: str) -> str:
 
 
 def digest_of(name: str) -> str | None:
-    """Read the first digits of a file's SHA-256 off its name; None if it has none."""
+    """Return the first digits of a file's SHA-256 from its name; None if it has none."""
     found = _DIGEST.search(name)
     return found[1] if found else None
 
 
 def is_address(text: str) -> bool:
-    """Tell whether a text is the address of a file on the web."""
+    """Check whether a text is the address of a file on the web."""
     return text.lower().startswith(("http://", "https://"))
 
 
 def cached_file(name: str, cache_dir: Path | str | None = None) -> Path:
-    """Say where a fetched weight file belongs: in `weights` under $HRPOSE_CACHE, or under ~/.cache/hrpose.
-
-    Args:
-        name: the file's name.
-        cache_dir: another place than those.
-    """
+    """Return the place of a weight file in the cache: `weights` under `cache_dir`, $HRPOSE_CACHE or ~/.cache/hrpose."""
     home = cache_dir or os.environ.get("HRPOSE_CACHE") or Path.home() / ".cache" / "hrpose"
     return Path(home) / "weights" / name
 
 
 def say_by_hand(file: PublishedFile, place: Path) -> str:
-    """Say how to get a file that has no direct address."""
+    """Describe how to get a file that has no direct address."""
     return (
         f"{file.name} has no direct address: its authors share it for download by hand, at {HRNET_PAGE}. Put it at {place}, or "
         "give its path."

@@ -1,0 +1,218 @@
+"""`hrpose <verb> --help`: the keys of a verb with their defaults and comments, its groups, and three examples.
+
+The files of conf/ are read as text, because Hydra takes ten times as long and drops their comments.
+"""
+
+import os
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from hrpose.cli.arguments import VERBS
+from hrpose.conf_files import conf_dir
+
+EXAMPLES: Mapping[str, Sequence[str]] = {
+    "fit": (
+        "hrpose fit",
+        "hrpose fit experiment=w32_256x192 paths.data=datasets/coco weights=hrnet_w32",
+        "hrpose fit -m codec=heatmap,dark,udp optim.lr=1e-3,5e-4",
+    ),
+    "test": (
+        "hrpose test ckpt_path=last",
+        "hrpose test experiment=w32_256x192 paths.data=datasets/coco weights=pose_hrnet_w32_256x192.pth",
+        "hrpose test experiment=w32_256x192 paths.data=datasets/coco ckpt_path=last data.val_boxes=[gt,det]",
+    ),
+    "predict": (
+        "hrpose predict source='images/*.jpg' ckpt_path=last",
+        "hrpose predict source=walk.mp4 weights=best.ckpt smoothing=none",
+        "hrpose predict source=camera weights=best.ckpt detector=rtdetr detect_every=5",
+    ),
+    "export": (
+        "hrpose export ckpt_path=last",
+        "hrpose export format=openvino precision=int8 weights=best.ckpt",
+        "hrpose export weights=pose_hrnet_w32_256x192.pth codec=heatmap output=w32.onnx",
+    ),
+    "evaluate": (
+        "hrpose evaluate annotations=gt.json results=results.json",
+        "hrpose evaluate annotations=gt.json results=results.json sigmas=crowdpose area_from_bbox=0.53",
+        "hrpose evaluate annotations=gt.json results=results.json num_samples=0",
+    ),
+    "compare": (
+        "hrpose compare runs/a/2026-01-01_12-00-00 runs/b/2026-01-02_12-00-00",
+        "hrpose compare a/report.json b/report.json boxes=det",
+        "hrpose compare a.json b.json annotations=gt.json",
+    ),
+}
+HELP_FLAGS = ("-h", "--help")
+_WIDTH = 100  # columns, where the terminal has as many
+_LEFT = 42  # columns of a key and its default
+_LINE = re.compile(r"^( *)(?:- )?/?([\w/]+)(?::(?: +((?!#)\S.*?))?)?(?: +# *(.*))?$")
+
+_BOLD, _CYAN = "1", "36"  # of the terminal
+
+Entry: TypeAlias = tuple[str, str, str]  # name, value as the file has it, comment
+Section: TypeAlias = tuple[str, list[tuple[str, str]]]  # title, rows of two columns
+
+
+def print_help(verb: str, arguments: Sequence[str] = ()) -> None:
+    """Print what a verb takes, or the options of one of its groups and the keys of an option.
+
+    Args:
+        verb: one of `VERBS`.
+        arguments: what follows the verb. Behind `--help` groups, or options as `group=option`, may be named; `--config-dir`
+            adds the options of the user's own folder; everything else is ignored.
+    """
+    groups, keys = read_verb(verb)
+    folders = [conf_dir(), *_own_folder(arguments)]
+    defaults = {name: value for name, value, _ in groups}
+    flag = next((place for place, text in enumerate(arguments) if text in HELP_FLAGS), len(arguments))
+    topics = [text.partition("=") for text in arguments[flag + 1 :] if text.partition("=")[0] in defaults]
+    if topics:
+        for group, _, option in topics:
+            _print_sections(_group_sections(folders, group, option or defaults[group]))
+        return
+    required = "".join(f" {name}=..." for name, value, _ in keys if value == "???")
+    for line in textwrap.wrap(f"hrpose {verb}: {VERBS[verb]}", _columns()):
+        print(_style(line, _BOLD))
+    print(f"\n  hrpose {verb}{required} [key=value | group=option | flag] ...\n")
+    _print_sections(_verb_sections(folders, verb))
+    print(f"hrpose {verb} --help <group>           the options of a group and the keys of its default")
+    print(f"hrpose {verb} --help <group>=<option>  the keys of an option")
+    print("hrpose --help lists the flags.")
+
+
+def read_verb(verb: str) -> tuple[list[Entry], list[Entry]]:
+    """Return the groups of a verb and its keys, each as name, default and comment.
+
+    Args:
+        verb: the name of a file in the conf folder; a file that it includes comes first.
+    """
+    groups: dict[str, Entry] = {}
+    keys: dict[str, Entry] = {}
+    for name, value, comment in _defaults(conf_dir() / f"{verb}.yaml"):
+        if value is None and name != "_self_":
+            included_groups, included_keys = read_verb(name)
+            groups |= {entry[0]: entry for entry in included_groups}
+            keys |= {entry[0]: entry for entry in included_keys}
+        elif value is not None and name != "hydra":
+            groups[name] = (name, value, comment)
+    keys |= {entry[0]: entry for entry in _keys(conf_dir() / f"{verb}.yaml") if "." not in entry[0] and entry[1]}
+    keys.pop("task", None)
+    return list(groups.values()), list(keys.values())
+
+
+def _verb_sections(folders: Sequence[Path], verb: str) -> Iterator[Section]:
+    groups, keys = read_verb(verb)
+    yield "Keys and their defaults", [_show(entry) for entry in keys]
+    rows = []
+    for name, value, comment in groups:
+        options = ", ".join(option for folder in folders for option in _options(folder, name))
+        rows.append((f"{name}={value}", "\n".join(text for text in (comment, options) if text not in ("", value))))
+    if rows:
+        yield "Groups, their defaults and options", rows
+    yield "Examples", [(example, "") for example in EXAMPLES[verb]]
+
+
+def _group_sections(folders: Sequence[Path], group: str, option: str) -> Iterator[Section]:
+    files = {file.stem: file for folder in folders for file in sorted((folder / group).glob("*.yaml"))}
+    yield f"Options of {group}", [(f"{group}={name}", _purpose(file)) for name, file in files.items()]
+    if keys := [_show(entry) for entry in _option_keys(files, group, option)]:
+        yield f"Keys of {group}={option}", keys
+
+
+def _option_keys(files: Mapping[str, Path], group: str, option: str) -> list[Entry]:
+    """Return the keys of an option with a value, those of the options that it includes among them."""
+    if option not in files:
+        return []
+    keys: dict[str, Entry] = {}
+    for name, value, _ in _defaults(files[option]):
+        if value is None and name != "_self_":
+            keys |= {entry[0]: entry for entry in _option_keys(files, group, name)}
+    prefix = "" if "@package _global_" in files[option].read_text() else f"{group.replace('/', '.')}."
+    for name, value, comment in _keys(files[option]):
+        if value == "null":
+            keys = {key: entry for key, entry in keys.items() if not key.startswith(f"{prefix}{name}.")}
+        included = keys.get(f"{prefix}{name}", ("", "", ""))
+        keys[f"{prefix}{name}"] = (f"{prefix}{name}", value, comment or included[2])
+    return [entry for entry in keys.values() if entry[1] and not entry[0].rpartition(".")[2].startswith("_")]
+
+
+def _print_sections(sections: Iterable[Section]) -> None:
+    """Print titles and rows, the right column wrapped, below a left one that is too long."""
+    width = _columns()
+    for title, rows in sections:
+        print(_style(title, _BOLD))
+        lengths = [len(left) for left, right in rows if right]
+        column = max((length for length in lengths if length <= _LEFT), default=_LEFT) + 4
+        for left, right in rows:
+            texts = [
+                line for text in right.split("\n") for line in textwrap.wrap(text, max(width - column, 20)) or [""]
+            ]
+            below = len(left) > column - 4 and right
+            first = "" if below else f"{' ' * (column - 2 - len(left))}{texts[0]}"
+            print(f"  {_style(left, _CYAN)}{first}".rstrip())
+            for text in texts if below else texts[1:]:
+                print(f"{' ' * column}{text}")
+        print()
+
+
+def _columns() -> int:
+    return min(_WIDTH, shutil.get_terminal_size((_WIDTH, 0)).columns)
+
+
+def _style(text: str, code: str) -> str:
+    """Colour a text for a terminal, unless NO_COLOR is set (no-color.org)."""
+    plain = not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return text if plain else f"\x1b[{code}m{text}\x1b[0m"
+
+
+def _own_folder(arguments: Sequence[str]) -> list[Path]:
+    """Return the folder of `--config-dir`."""
+    for place, text in enumerate(arguments):
+        flag, _, value = text.partition("=")
+        if flag in ("--config-dir", "-cd"):
+            return [Path(value or "".join(arguments[place + 1 : place + 2]))]
+    return []
+
+
+def _show(entry: Entry) -> tuple[str, str]:
+    name, value, comment = entry
+    return (name, f"required: {comment}") if value == "???" else (f"{name}={value}", comment)
+
+
+def _options(folder: Path, group: str) -> list[str]:
+    return sorted(file.stem for file in (folder / group).glob("*.yaml"))
+
+
+def _purpose(file: Path) -> str:
+    """Return the comment that a file begins with, after the line of its package."""
+    comments = (line[2:] for line in file.read_text().splitlines() if line.startswith("# "))
+    return next((comment for comment in comments if not comment.startswith("@package")), "")
+
+
+def _defaults(file: Path) -> Iterator[tuple[str, str | None, str]]:
+    """Read the defaults list: group, option and comment; the option of an included file is None."""
+    inside = False
+    for line in file.read_text().splitlines():
+        inside = line == "defaults:" or (inside and line.startswith("  "))
+        match = _LINE.match(line) if inside and line != "defaults:" else None
+        if match and not line.lstrip().startswith("- override "):
+            yield match[2], match[3], match[4] or ""
+
+
+def _keys(file: Path) -> Iterator[Entry]:
+    """Read the keys with their full names; a key with keys below it has no value."""
+    above: list[tuple[int, str]] = []
+    for line in file.read_text().splitlines():
+        match = _LINE.match(line)
+        if match is None or line.lstrip().startswith("- "):
+            continue
+        indent, name, value, comment = len(match[1]), match[2], match[3] or "", match[4] or ""
+        above = [(column, key) for column, key in above if column < indent]
+        above.append((indent, name))
+        if name != "defaults":
+            yield ".".join(key for _, key in above), value, comment
