@@ -1,4 +1,4 @@
-"""Poses through a video: boxes of the detector joined with those of the people of the frames before, poses, numbers, smoothing.
+"""Poses in a video: detected boxes joined with boxes propagated from earlier frames, poses, track ids, smoothing.
 
     frame -> boxes of the detector + boxes propagated by the tracker -> NMS -> estimator -> OKS-NMS -> tracker -> smoother
 
