@@ -42,7 +42,7 @@ def test_no_boxes_are_not_the_same_as_none_given() -> None:
 
 def test_a_box_outside_the_photo_is_refused() -> None:
     for box in ([100, 10, 5, 5], [-9, 10, 9, 5], [10, 90, 5, 5]):
-        with pytest.raises(ValueError, match="in the photo of 80 x 60 pixels, but row 1"):
+        with pytest.raises(ValueError, match=r"80 x 60.*1"):
             check_inside(np.array([[1, 1, 5, 5], box], float), (80, 60))
 
 
@@ -51,7 +51,7 @@ def test_a_box_may_stand_out_of_the_photo() -> None:
 
 
 def test_corners_passed_as_width_and_height_are_noticed() -> None:
-    with pytest.raises(ValueError, match=r"row 0, 40, 20, 70, 55.* Pass corners as `bbox_xyxy`"):
+    with pytest.raises(ValueError, match=r"0, 40, 20, 70, 55.*`bbox_xyxy`"):
         check_inside(np.array([[40.0, 20, 70, 55], [1, 2, 30, 40]]), (80, 60))
     check_inside(np.array([[40.0, 20, 70, 55], [30, 40, 20, 20]]), (80, 60))  # the second cannot be corners
 

@@ -238,7 +238,7 @@ def test_a_foreign_network_can_be_given(tmp_path) -> None:
             return self.conv1(images)
 
     file = save(Foreign(), tmp_path / "foreign.pth")
-    with pytest.raises(ValueError, match=r"foreign.pth.* Give the network as `model`"):
+    with pytest.raises(ValueError, match=r"foreign.pth.*`model`"):
         read_parts(file)
     with pytest.raises(ValueError, match="Give `skeleton`"):
         read_parts(file, model=Foreign())

@@ -83,7 +83,7 @@ def test_what_is_no_record_is_refused_with_a_reason(text, message):
 
 
 def test_a_codec_of_somebody_else_cannot_be_described():
-    with pytest.raises(ValueError, match=r"Expected a codec of hrpose\.codecs, but got builtins\.object"):
+    with pytest.raises(ValueError, match=r"hrpose\.codecs.*builtins\.object"):
         plain_codec(object())
 
 
