@@ -78,7 +78,7 @@ SKELETON = make_record(CODECS["dark"]).skeleton.to_dict()
     ],
 )
 def test_what_is_no_record_is_refused_with_a_reason(text, message):
-    with pytest.raises(ExportedFileError, match=rf"(?s)Expected a\.onnx to hold a record of hrpose, but .*{message}"):
+    with pytest.raises(ExportedFileError, match=rf"(?s)a\.onnx.*{message}"):
         ExportRecord.from_json(text, "a.onnx")
 
 

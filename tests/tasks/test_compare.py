@@ -68,7 +68,7 @@ def test_unlike_protocols_are_refused_unless_told(run, tmp_path, capsys) -> None
     leave_report(tmp_path / "one", flip_test=True, boxes="ground truth")
     leave_report(tmp_path / "two", flip_test=False, boxes="ground truth")
     sides = f"a={tmp_path}/one", f"b={tmp_path}/two"
-    with pytest.raises(ValueError, match=r"\(a \| b\).*force=true"):
+    with pytest.raises(ValueError, match=r"(?s)flip test: on \| off.*force=true"):
         run(*sides)
     assert not (tmp_path / "out").exists()
     assert run(*sides, "force=true") == 0

@@ -325,7 +325,7 @@ def test_numbers_do_not_depend_on_ids(plain_files, image_ids, first_id, category
 @pytest.mark.parametrize("name", ["image_id", "category_id"])
 def test_an_id_that_is_no_integer_is_refused(read, annotations, rows, name, value) -> None:
     rows[3][name] = value
-    with pytest.raises(ValueError, match=rf"res.json to have 64-bit integers as `{name}`.* rows \[3\]"):
+    with pytest.raises(ValueError, match=rf"res.json.*`{name}`.*\[3\]"):
         read(annotations, rows)
 
 

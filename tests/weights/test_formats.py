@@ -137,9 +137,7 @@ def test_a_head_that_does_more_is_not_cut_short(extra, where, state, tmp_path):
         for name, value in POSE_FORMS["MMPose 0.x flat"].write(state).items()
     }
     file = write_file(tmp_path, named | extra)
-    with pytest.raises(
-        WeightsError, match=rf"no deeper than the network, but 1 of its weights have no place in it: {where}"
-    ):
+    with pytest.raises(WeightsError, match=rf"\b1\b.*{where}"):
         load_weights(HRNet(**TINY), file)
     assert len(load_weights(HRNet(**TINY), file, fresh_head=True).loaded) == len(state)
 
