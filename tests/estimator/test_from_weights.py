@@ -123,7 +123,7 @@ def test_nothing_else_that_a_checkpoint_names_is_built(rewritten, part, target) 
         (lambda config: config["model"].update(width=-1), "cannot be built.*width"),
         (lambda config: config["model"].update(width=8), "width 4, the network 8"),
         (lambda config: config["model"].update(width=10**6), "the network of its .* weights, but it describes one of"),
-        (lambda config: config.pop("model"), "describe its model, but it does not. Give `model`"),
+        (lambda config: config.pop("model"), "`model`"),
         (lambda config: config.update(codec="heatmap"), "describe its codec"),
     ],
 )

@@ -223,9 +223,9 @@ def test_a_detector_is_asked_for_images_without_boxes(engine) -> None:
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        (None, "to return a pair.* but got NoneType"),
-        (([[1, 2, 3]], [1]), r"detector's boxes cannot be used. Expected `bbox` to be \(N, 4\)"),
-        (([[1, 2, 3, 4]], [1, 2]), "cannot be used.*1 finite numbers"),
+        (None, "NoneType"),
+        (([[1, 2, 3]], [1]), r"`bbox`.*\(N, 4\)"),
+        (([[1, 2, 3, 4]], [1, 2]), "1 finite"),
         (([[1, 2, 3, np.nan]], [1]), "cannot be used.*finite"),
         ((None, [1]), "cannot be used"),
     ],

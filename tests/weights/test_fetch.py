@@ -115,9 +115,9 @@ def test_processes_that_start_together_fetch_it_once(site):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("hrnet_w23", r"published weight file .* but got 'hrnet_w23'. Did you mean hrnet_w32\?"),
+        ("hrnet_w23", r"'hrnet_w23'.*hrnet_w32"),
         ("nowhere", r"but got 'nowhere'.$"),
-        ("https://example.org/", r"ends in the name of a weight file .* but got https://example.org/"),
+        ("https://example.org/", r"https://example.org/"),
     ],
 )
 def test_what_is_not_known_is_refused(text, message):
