@@ -64,17 +64,21 @@ class Form:
         return None
 
 
-def _mmpose_prefixes(head: str) -> dict[str, str]:
-    """Return MMPose's prefixes; its SimCC and integral regression have deconvolutions and last layer in a nested head."""
-    nested = {f"{head}.{name}.": "" for name in ("deconv_head", "simplebaseline_head")}
-    return {"backbone.": "", **nested, f"{head}.{DECONVS}": DECONVS, f"{head}.": "head."}
-
-
+# MMPose's prefixes; its SimCC and integral regression have deconvolutions and last layer in a nested head.
+_MMPOSE = {
+    head: {
+        "backbone.": "",
+        **{f"{head}.{name}.": "" for name in ("deconv_head", "simplebaseline_head")},
+        f"{head}.{DECONVS}": DECONVS,
+        f"{head}.": "head.",
+    }
+    for head in ("head", "keypoint_head")
+}
 _BACKBONE_ONLY = {prefix: prefix for prefix in _BACKBONES}
 _FORMS = (
     Form("hrpose checkpoint", r"net\.", {"net._orig_mod.": "", "net.": ""}),
-    Form("MMPose checkpoint", r"head\.", _mmpose_prefixes("head"), parted=True),
-    Form("MMPose 0.x checkpoint", r"keypoint_head\.", _mmpose_prefixes("keypoint_head"), parted=True),
+    Form("MMPose checkpoint", r"head\.", _MMPOSE["head"], parted=True),
+    Form("MMPose 0.x checkpoint", r"keypoint_head\.", _MMPOSE["keypoint_head"], parted=True),
     Form("ImageNet backbone", r"incre_modules\.|classifier\.|fc\.weight", _BACKBONE_ONLY, whole=False),
     Form("pose checkpoint", r"final_layer\.(?!\d)|score\.", {"": ""}),
     Form("backbone", r"conv1\.", _BACKBONE_ONLY, whole=False),
