@@ -62,8 +62,8 @@ def pack_keypoints(
     without = [rows[place]["id"] for place in np.flatnonzero(lacking & ~iscrowd).tolist()]
     if without:
         warnings.warn(
-            f"{file}: {len(without)} of {len(rows)} annotations lack `{'` or `'.join(widths)}` (ids {list_first(without)}), which is "
-            "taken as unlabelled. Instances without labelled keypoints are not trained on.",
+            f"{file}: {len(without)} of {len(rows)} annotations lack `{'` or `'.join(widths)}` (ids {list_first(without)}), "
+            "which is taken as unlabelled. Instances without labelled keypoints are not trained on.",
             DataWarning,
             stacklevel=4,
         )
