@@ -21,9 +21,8 @@ from hrpose.weights.files import WeightsError
 
 HEAD = "final_layer."
 DECONVS = "deconv_layers."
-_COUNTERS = re.compile(
-    r"(?:^|\.)(?:n_averaged|total_ops|total_params)$"
-)  # of torch's averaging, and of thop's profiles
+# of torch's averaging, and of thop's profiles
+_COUNTERS = re.compile(r"(?:^|\.)(?:n_averaged|total_ops|total_params)$")
 NOT_WEIGHTS = ("head.loss", "head.linspace_")  # what MMPose's heads hold for a loss, and constants
 _BACKBONES = (  # what an HRNet and a ResNet call their parts up to the head
     *("conv1.", "bn1.", "conv2.", "bn2.", "layer1.", "transition1."),
