@@ -1,7 +1,9 @@
+import pickle
+
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from hrpose.errors import DataError, MissingDataError
+from hrpose.errors import ConfigError, DataError, MissingDataError
 
 MESSAGE = "Expected a photo at a.jpg,\nbut got hrpose.errors.DataError: none."
 
@@ -26,3 +28,22 @@ def test_an_error_in_a_process_of_a_loader_says_no_more_than_one_here(kind):
 
 def test_a_message_that_speaks_of_an_error_stays_whole():
     assert str(DataError(MESSAGE)) == MESSAGE
+
+
+def test_one_fault_is_the_whole_message():
+    assert str(ConfigError("optim.lr: too high")) == "optim.lr: too high"
+
+
+def test_several_faults_are_counted_and_listed():
+    error = ConfigError("a: first", "b: second\nof two lines")
+    assert str(error) == "2 faults in the configuration:\n  - a: first\n  - b: second\n    of two lines"
+    assert error.faults == ("a: first", "b: second\nof two lines")
+
+
+def test_the_error_survives_pickling():
+    error = pickle.loads(pickle.dumps(ConfigError("a: first", "b: second")))
+    assert error.faults == ("a: first", "b: second")
+
+
+def test_it_is_a_value_error():
+    assert issubclass(ConfigError, ValueError)

@@ -1,8 +1,8 @@
-"""Errors and warnings about the user's data."""
+"""The exceptions for mistakes of a user: in data and in a configuration. Each message says what to do."""
 
 
 class DataError(ValueError):
-    """Data that cannot be used. The message names the file, the place in it, what was expected and how to fix it."""
+    """Data that cannot be used. The message names the file, the position in it, what was expected and how to fix it."""
 
     def __str__(self) -> str:
         """Return the message alone, also where torch has put it behind the trace of a loader's process."""
@@ -17,3 +17,28 @@ class MissingDataError(DataError, FileNotFoundError):
 
 class DataWarning(UserWarning):
     """Data that can be used in part: the message counts what is left out or assumed."""
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot work, with all its faults.
+
+    Args:
+        faults: one text for each fault, opening with the full key it is about.
+    """
+
+    def __init__(self, *faults: str) -> None:
+        self.faults = faults
+        super().__init__(*faults)
+
+    def __str__(self) -> str:
+        """List the faults, one below the other."""
+        indented = [fault.replace("\n", "\n    ") for fault in self.faults]
+        if len(indented) == 1:
+            return self.faults[0]
+        return "\n".join([f"{len(indented)} faults in the configuration:", *(f"  - {fault}" for fault in indented)])
+
+
+class OverrideError(ConfigError):
+    """Overrides that do not fit; `sound` are the others."""
+
+    sound: tuple[str, ...] = ()

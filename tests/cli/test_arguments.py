@@ -32,3 +32,30 @@ def test_what_is_compared_needs_no_keys():
 def test_the_users_folder_is_found_among_the_flags(words):
     assert parse("fit", words).config_dir == "d"
     assert parse("fit", ["-m"]).config_dir is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "overrides", "spaced"),
+    [
+        ("a = 1 b=2", ("a=1", "b=2"), ("a=1",)),
+        ("a= 1", ("a=1",), ("a=1",)),
+        ("a =1 c", ("a=1", "c"), ("a=1",)),
+        ("a= b=2", ("a=", "b=2"), ()),
+        ("a= -m", ("a=",), ()),
+    ],
+)
+def test_spaces_around_the_equals_sign_are_taken_out(arguments, overrides, spaced):
+    command = parse("fit", arguments.split())
+    assert (command.overrides, command.spaced) == (overrides, spaced)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unknown"),
+    [
+        ("--cfg job --resolve -m", []),
+        ("--epochs 3 --cfg=x.yaml", [("--epochs", "3"), ("--cfg", "x.yaml")]),
+        ("--resume -c all", [("--resume", "")]),
+    ],
+)
+def test_unknown_flags_have_their_values(arguments, unknown):
+    assert parse("fit", arguments.split()).unknown_flags == unknown

@@ -7,8 +7,7 @@ import pytest
 from compositions import CONF, composed, options
 from omegaconf import DictConfig, OmegaConf
 
-from hrpose.config import build, compose
-from hrpose.config.choices import unpublished
+from hrpose.config import build, compose, unpublished
 from hrpose.moved import GONE
 
 # codec files of version 1, <codec>_<height>x<width>, and what they composed to

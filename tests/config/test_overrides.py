@@ -47,13 +47,8 @@ def test_mistakes_are_kept_for_the_explanation():
 
 
 def test_an_argument_that_the_files_do_not_mention_is_offered_with_a_plus() -> None:
-    with pytest.raises(ConfigError, match=r"Trainer takes it: write \+trainer.overfit_batches=3"):
+    with pytest.raises(ConfigError, match=r"^trainer\.overfit_batches: .*\+trainer.overfit_batches=3"):
         compose("fit", ["trainer.overfit_batches=3"])
-
-
-def test_a_misspelt_argument_that_the_files_do_not_mention_is_recognised() -> None:
-    with pytest.raises(ConfigError, match=r"Did you mean \+trainer.overfit_batches\?"):
-        compose("fit", ["trainer.overfit_batchs=3"])
 
 
 @pytest.mark.parametrize(

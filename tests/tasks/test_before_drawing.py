@@ -116,7 +116,7 @@ def test_a_missing_library_is_a_fault_with_the_command_that_installs_it(
 
 def test_a_library_that_cannot_be_imported_is_one_message(base, tmp_path, monkeypatch):
     """The package is there, so the configuration has no fault, but its import fails."""
-    monkeypatch.setattr("hrpose.config.libraries._is_installed", lambda package: True)
+    monkeypatch.setattr("hrpose.config.settings._is_installed", lambda package: True)
     monkeypatch.setattr("lightning.pytorch.loggers.tensorboard.TensorBoardLogger.__init__", _fail)
     with pytest.raises(ConfigError, match=r"^logger.tensorboard: .*broken"):
         run("fit", compose("fit", [*base, "logger=tensorboard"]))

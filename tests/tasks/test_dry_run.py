@@ -11,7 +11,7 @@ from hrpose.codecs import HeatmapCodec, IntegralCodec, RegressionCodec, SimccCod
 from hrpose.config import ConfigError, compose
 from hrpose.losses import CoordinateLoss, HeatmapMSELoss, HeatmapOHKMLoss, IntegralLoss, RLELoss, SimccLoss
 from hrpose.models import DeepPose, HRNet, SimCC, SimpleBaseline, StackedHourglass
-from hrpose.tasks.dry_run import check_heatmap_size, rehearse, rehearse_config
+from hrpose.tasks.dry_run import check_heatmap_size, dry_run, dry_run_config
 
 SIZE, CELLS = (64, 128), (16, 32)
 
@@ -57,10 +57,10 @@ def net(request):
 def test_only_what_belongs_together_passes(net, codec, loss):
     name, network = net
     if (name, codec, loss) in BELONGING:
-        rehearse(network, CODECS[codec], LOSSES[loss](), 3)
+        dry_run(network, CODECS[codec], LOSSES[loss](), 3)
         return
     with pytest.raises(ConfigError, match=r"^(codec|loss): it does not go with model") as refusal:
-        rehearse(network, CODECS[codec], LOSSES[loss](), 3)
+        dry_run(network, CODECS[codec], LOSSES[loss](), 3)
     fitting = {"coordinates": "loss=regression", "sigmas": "loss=rle", "bins": "loss=simcc"}.get(name, "loss=mse")
     assert fitting in str(refusal.value)
 
@@ -69,14 +69,14 @@ def test_nothing_is_computed_and_nothing_changes():
     network = NETS["heatmaps"]().train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     random = torch.get_rng_state()
-    rehearse(network, CODECS["heatmap"], HeatmapMSELoss(), 3)
+    dry_run(network, CODECS["heatmap"], HeatmapMSELoss(), 3)
     assert torch.equal(random, torch.get_rng_state())
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
 def test_what_a_loss_says_of_its_arguments_is_passed_on():
     with pytest.raises(ConfigError, match=r"at least top_k = 8 keypoints, but got 3\. Set loss\.top_k"):
-        rehearse(NETS["heatmaps"](), CODECS["heatmap"], HeatmapOHKMLoss(8), 3)
+        dry_run(NETS["heatmaps"](), CODECS["heatmap"], HeatmapOHKMLoss(8), 3)
 
 
 def test_a_network_that_needs_numbers_is_let_pass_with_a_line_in_the_log(caplog):
@@ -85,8 +85,8 @@ def test_a_network_that_needs_numbers_is_let_pass_with_a_line_in_the_log(caplog)
             return images if images.sum().item() > 0 else -images
 
     with caplog.at_level(logging.WARNING):
-        rehearse(Undecided(), RegressionCodec(SIZE), CoordinateLoss(), 3)
-    assert "could not be rehearsed on shapes alone" in caplog.text
+        dry_run(Undecided(), RegressionCodec(SIZE), CoordinateLoss(), 3)
+    assert "could not be tried on shapes alone" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_network_that_needs_numbers_is_let_pass_with_a_line_in_the_log(caplog)
 )
 def test_the_words_that_fit_are_named(words, advice):
     with pytest.raises(ConfigError, match=f"What fits this model: {advice}"):
-        rehearse_config(compose("fit", words))
+        dry_run_config(compose("fit", words))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_the_words_that_fit_are_named(words, advice):
     ids=" ".join,
 )
 def test_a_word_or_two_are_enough(words):
-    rehearse_config(compose("fit", words))
+    dry_run_config(compose("fit", words))
 
 
 TINY = {"width": 4, "num_keypoints": 3, "num_modules": (1, 1, 1), "num_blocks": 1, "stage1_blocks": 1}

@@ -1,4 +1,4 @@
-"""The command `hrpose`: a verb, then Hydra's words."""
+"""The command `hrpose`: a verb, then overrides and flags."""
 
 from hrpose.cli.arguments import VERBS, Command, parse
 from hrpose.cli.main import main

@@ -1,6 +1,6 @@
-"""The words of a command line: verbs, flags, and `key=value` for Hydra."""
+"""The arguments of a command line: a verb, flags, and overrides for Hydra."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -14,17 +14,24 @@ VERBS = {
     "evaluate": "measure a COCO result file of any tool against its annotations",
     "compare": "two runs, reports or result files side by side: hrpose compare a b",
 }
-PLACES = {"compare": ("a", "b")}  # verbs that are followed by values without their keys
+POSITIONAL = {"compare": ("a", "b")}  # verbs whose first values stand without their keys
 SWEEP = ("-m", "--multirun")
-ELSEWHERE = ("--config-path", "-cp", "--config-name", "-cn", "--experimental-rerun")  # not a verb of ours
+OTHER_CONFIG = (
+    "--config-path",
+    "-cp",
+    "--config-name",
+    "-cn",
+    "--experimental-rerun",
+)  # another configuration than a verb's
 
-_WITH_VALUE = ("--config-dir", "-cd", *ELSEWHERE, "--package", "-p", "--cfg", "-c", "--info", "-i")
+_WITH_VALUE = ("--config-dir", "-cd", *OTHER_CONFIG, "--package", "-p", "--cfg", "-c", "--info", "-i")
 _FLAGS = (
     *_WITH_VALUE,
     *SWEEP,
     *("--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--shell-completion", "-sc"),
 )
-_CALLED_ELSEWHERE = {  # what other tools call our verbs
+_SHOWN = ("--cfg", "-c"), ("job", "hydra", "all")  # a flag of Hydra and its values; other tools name a file by --cfg
+_OTHER_VERBS = {  # what other tools call the verbs
     **dict.fromkeys(("train", "training", "resume"), "fit"),
     **dict.fromkeys(("val", "validate", "eval"), "test"),
     **dict.fromkeys(("infer", "inference", "demo", "detect"), "predict"),
@@ -37,67 +44,93 @@ class Command:
     """A command line taken apart.
 
     Attributes:
-        verb: the first word.
+        verb: the first argument.
         flags: those that begin with a dash, each followed by its value if it has one.
-        overrides: the other words, normalised.
+        overrides: the other arguments, normalised.
+        spaced: overrides that were written with spaces around the `=`; they are among `overrides` too.
     """
 
     verb: str
     flags: tuple[str, ...]
     overrides: tuple[str, ...]
+    spaced: tuple[str, ...] = ()
 
     def has(self, *flags: str) -> bool:
-        """Tell whether one of some flags is given."""
+        """Check whether one of some flags is given."""
         return any(flag.partition("=")[0] in flags for flag in self.flags)
 
     @property
     def config_dir(self) -> str | None:
         """The user's own configuration folder."""
-        for position, flag in enumerate(self.flags):
-            name, _, value = flag.partition("=")
-            if name in ("--config-dir", "-cd"):
-                return value or "".join(self.flags[position + 1 : position + 2])
-        return None
+        return next((value for flag, value in self._flag_values() if flag in ("--config-dir", "-cd")), None)
 
-    def flag_faults(self) -> Iterator[str]:
-        """Tell of flags that do not exist: other tools have `--key value` where here is `key=value`."""
-        for position, flag in enumerate(self.flags):
-            follower = "".join(self.flags[position + 1 : position + 2])
-            name, _, value = flag.partition("=")
-            if flag.startswith("-") and name not in _FLAGS:
-                value = value or (follower if not follower.startswith("-") else "")
-                key = name.lstrip("-").replace("-", "_")
-                yield f"{name}: there is no such flag. Values are given without dashes: {key}={value or '...'}."
+    @property
+    def unknown_flags(self) -> list[tuple[str, str]]:
+        """Flags that do not exist, each with its value, or an empty text."""
+        shown, values = _SHOWN
+        return [
+            (flag, value)
+            for flag, value in self._flag_values()
+            if flag not in _FLAGS or (flag in shown and value not in values)
+        ]
+
+    def _flag_values(self) -> list[tuple[str, str]]:
+        """The flags, each with its value; an empty text where none follows."""
+        found: list[tuple[str, str]] = []
+        for flag in self.flags:
+            if flag.startswith("-"):
+                name, _, value = flag.partition("=")
+                found.append((name, value))
+            else:
+                found[-1] = (found[-1][0], flag)
+        return found
 
 
-def parse(verb: str, words: Sequence[str]) -> Command:
+def parse(verb: str, arguments: Sequence[str]) -> Command:
     """Part flags from overrides, which may be mixed; `+experiment=x` becomes `experiment=x`."""
     # Hydra comes in here, a fifth of a second
     from hrpose.config.overrides import normalise_override
 
     flags: list[str] = []
     overrides: list[str] = []
-    rest = list(words)
-    places = list(PLACES.get(verb, ()))
+    rest, spaced = _join_spaced(arguments)
+    keys = list(POSITIONAL.get(verb, ()))
     while rest:
-        word = rest.pop(0)
-        if not word.startswith("-"):
-            is_bare = "=" not in word and not word.startswith("~")
-            if is_bare and places:
-                word = f"{places.pop(0)}={word}"
-            overrides.append(normalise_override(word))
+        argument = rest.pop(0)
+        if not argument.startswith("-"):
+            is_bare = "=" not in argument and not argument.startswith("~")
+            if is_bare and keys:
+                argument = f"{keys.pop(0)}={argument}"
+            overrides.append(normalise_override(argument))
             continue
-        flags.append(word)
-        takes_value = word in _WITH_VALUE or (word not in _FLAGS and "=" not in word)
+        flags.append(argument)
+        takes_value = argument in _WITH_VALUE or (argument not in _FLAGS and "=" not in argument)
         if takes_value and rest and "=" not in rest[0] and not rest[0].startswith("-"):
             flags.append(rest.pop(0))
-    return Command(verb, tuple(flags), tuple(overrides))
+    return Command(verb, tuple(flags), tuple(overrides), tuple(spaced))
 
 
-def advise_verb(word: str) -> str:
-    """Say which verb was probably meant, or what replaces one that is gone."""
-    if new := replacement(f"hrpose {word}"):
+def _join_spaced(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Join `key = value`, `key= value` and `key =value`; return all arguments, and those that were joined."""
+    joined: list[str] = []
+    spaced: list[str] = []
+    for argument in arguments:
+        before = joined[-1] if joined else ""
+        is_open = before.endswith("=") and not before.startswith("-") and "=" not in argument
+        if (argument.startswith("=") and "=" not in before and not before.startswith("-") and before) or (
+            is_open and not argument.startswith(("-", "~"))
+        ):
+            joined[-1] += argument
+            spaced = [*(text for text in spaced if text != before), joined[-1]]
+        else:
+            joined.append(argument)
+    return joined, [text for text in spaced if not text.endswith("=")]
+
+
+def advise_verb(argument: str) -> str:
+    """Return which verb was probably meant, or what replaces one that is gone."""
+    if new := replacement(f"hrpose {argument}"):
         return f"Use {new}."
-    close = get_close_matches(word, VERBS, n=1)
-    meant = _CALLED_ELSEWHERE.get(word) or (close[0] if close else None)
+    close = get_close_matches(argument, VERBS, n=1)
+    meant = _OTHER_VERBS.get(argument) or (close[0] if close else None)
     return f"Did you mean {meant}?" if meant else f"There are {', '.join(VERBS)}; see hrpose --help."

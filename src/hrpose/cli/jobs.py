@@ -1,17 +1,21 @@
-"""The jobs of a command, one after the other: one of a single run, several of a sweep."""
+"""The jobs of a command, one after the other: one of a single run, several of a sweep; and how a signal ends them."""
 
 import logging
 import os
+import shlex
+import shutil
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hrpose.cli.arguments import SWEEP, Command
 from hrpose.cli.messages import explains_itself, refuse, warnings_as_lines
-from hrpose.cli.stopping import StopSignal, advise_resume
 
 logger = logging.getLogger(__name__)
 
@@ -20,12 +24,55 @@ if TYPE_CHECKING:
 
 
 @dataclass
+class StopSignal:
+    """The signal that has come; 0 for none."""
+
+    number: int = 0
+
+    @property
+    def status(self) -> int:
+        """The exit status that shells expect: 130 for SIGINT, 143 for SIGTERM."""
+        return 128 + (self.number or signal.SIGINT)
+
+    def report(self, where: str, advice: str) -> int:
+        """Print one line, from the first process only, and return the exit status."""
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            how = "terminated" if self.number == signal.SIGTERM else "interrupted"
+            print(f"hrpose: {how}{where}. {advice}", file=sys.stderr)
+        return self.status
+
+
+@contextmanager
+def stop_signals() -> Iterator[StopSignal]:
+    """Raise KeyboardInterrupt for SIGINT and SIGTERM within the block, and note which one came.
+
+    Lightning ends both in the same way then, processes that it has started included. It hides SIGTERM in a SystemExit without
+    a status otherwise, and KeyboardInterrupt in one with the status 1.
+    """
+    stop = StopSignal()
+    if threading.current_thread() is not threading.main_thread():  # only the main thread can handle signals
+        yield stop
+        return
+
+    def handle(number: int, frame: object) -> None:
+        stop.number = stop.number or number
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@dataclass
 class JobLog:
     """What has become of the jobs of a command.
 
     Attributes:
         command: the command line.
-        words: its words, as they were typed.
+        arguments: verb, flags and overrides, as they were typed.
         number: how many jobs have begun.
         current: overrides of the one that runs; None before the first.
         folder: that of the one that runs.
@@ -34,7 +81,7 @@ class JobLog:
     """
 
     command: Command
-    words: Sequence[str]
+    arguments: Sequence[str]
     number: int = 0
     current: Sequence[str] | None = None
     folder: Path = Path()
@@ -48,25 +95,25 @@ class JobLog:
 
     def name_current(self) -> str:
         """Name the job by the overrides in which it differs from the others, and its folder."""
-        own = [word for word in self.current or () if word not in self.command.overrides]
+        own = [text for text in self.current or () if text not in self.command.overrides]
         return f"{' '.join(own)} ({_shorten(self.folder)})"
 
     def finish(self) -> int:
-        """Say which jobs of a sweep failed, and return the exit status."""
+        """Print which jobs of a sweep failed, and return the exit status."""
         if not self.failed:
             return self.status
         print(f"hrpose: {len(self.failed)} of {self.number} jobs failed: {'; '.join(self.failed)}", file=sys.stderr)
         return 1
 
     def stopped(self, stop: StopSignal) -> int:
-        """Say that a signal has ended the command and how to go on, and return the exit status."""
+        """Print that a signal has ended the command and how to go on, and return the exit status."""
         self.finish()
         last = next(self.folder.rglob("last.ckpt"), None) if self.current is not None else None
         checkpoint = _shorten(last) if last is not None and self.command.verb == "fit" else None
         if self.current is None or not self.command.has(*SWEEP):
-            return stop.report("", advise_resume(self.words, checkpoint and "last"))
-        words = [*_single(self.command), *self.current]
-        return stop.report(f" in job {self.number} of the sweep", advise_resume(words, checkpoint))
+            return stop.report("", advise_resume(self.arguments, checkpoint and "last"))
+        arguments = [*_single(self.command), *self.current]
+        return stop.report(f" in job {self.number} of the sweep", advise_resume(arguments, checkpoint))
 
 
 def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictConfig], Any]":
@@ -82,21 +129,23 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
         # Hydra is imported here
         from hydra.core.hydra_config import HydraConfig
 
-        # these import it too
+        # and with it the rest of the library
         from hrpose.cli.relaunch import relaunchable
-        from hrpose.config import brought_along, unpublished
+        from hrpose.config import ConfigError, describe_choices, unpublished
         from hrpose.tasks import run
 
         try:
             with relaunchable(cfg, argv, [argv[0], *_single(command)]) as overrides, warnings_as_lines():
                 log.begin(overrides, cfg.paths.run)
                 choices = HydraConfig.get().runtime.choices
-                for line in (*brought_along(command.verb, overrides), *unpublished(cfg, choices)):
+                for line in (*describe_choices(command.verb, overrides), *unpublished(cfg, choices)):
                     logger.info(line)
                 return run(command.verb, cfg)
         except Exception as error:
             if stop.number:  # what a signal has broken
                 raise KeyboardInterrupt from error
+            if isinstance(error, ConfigError):
+                _remove_unused(Path(cfg.paths.run))
             if not (command.has(*SWEEP) and os.getpid() == process):
                 if explains_itself(error):
                     sys.exit(refuse(error))
@@ -118,6 +167,12 @@ def _note_failure(log: JobLog, error: Exception) -> None:
         log.failed.append(log.name_current())
 
 
+def _remove_unused(folder: Path) -> None:
+    """Remove the run folder of a refused job: nothing but the log and the configuration that Hydra has written is there."""
+    if folder.is_dir() and all(path.name == ".hydra" or path.suffix == ".log" for path in folder.iterdir()):
+        shutil.rmtree(folder)
+
+
 def _single(command: Command) -> list[str]:
     """Return the verb and the flags of one job of a sweep."""
     return [command.verb, *(flag for flag in command.flags if flag not in SWEEP)]
@@ -126,3 +181,16 @@ def _single(command: Command) -> list[str]:
 def _shorten(path: Path) -> Path:
     """Return a path from the working directory if it is below it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def advise_resume(arguments: Sequence[str], checkpoint: Path | str | None) -> str:
+    """Return the command that goes on.
+
+    Args:
+        arguments: verb, flags and overrides of the job.
+        checkpoint: what it goes on from: a file, or "last"; None where nothing is kept, and the job starts again.
+    """
+    if checkpoint is None:
+        return f"To start again: {shlex.join(['hrpose', *arguments])}"
+    kept = [text for text in arguments if not text.startswith("ckpt_path=")]
+    return f"To go on: {shlex.join(['hrpose', *kept, f'ckpt_path={checkpoint}'])}"

@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hrpose.cli.arguments import ELSEWHERE, SWEEP, VERBS, Command, advise_verb, parse
-from hrpose.cli.completion import complete
+from hrpose.cli.arguments import OTHER_CONFIG, SWEEP, VERBS, Command, advise_verb, parse
 from hrpose.cli.help import HELP_FLAGS, print_help
-from hrpose.cli.hydra_main import hand_to_hydra
-from hrpose.cli.jobs import JobLog, make_job
+from hrpose.cli.hydra_main import complete, hand_to_hydra
+from hrpose.cli.jobs import JobLog, StopSignal, make_job, stop_signals
 from hrpose.cli.messages import refuse
-from hrpose.cli.stopping import StopSignal, stop_signals
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -46,9 +44,9 @@ Flags
   <verb> -m            run once for each combination of comma-separated values
   <verb> --config-dir  a folder with configuration files of your own
   --version            the version
-  eval "$(hrpose -sc install=bash)"   complete words with the tab key (also fish, zsh)
+  eval "$(hrpose -sc install=bash)"   complete arguments with the tab key (also fish, zsh)
 
-A word may stand anywhere behind the verb. Set HYDRA_FULL_ERROR=1 to see where an error came from."""
+Flags and overrides may be mixed. Set HYDRA_FULL_ERROR=1 to see where an error came from."""
 
 _NO_COMMON_FOLDER = (
     "paths.run: torchrun or srun has started several processes, and each would make a folder of its own. "
@@ -60,41 +58,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        argv: the words behind `hrpose`; those of the process by default.
+        argv: the arguments behind `hrpose`; those of the process by default.
 
     Returns:
         The exit status: 0; 1 for a fault of the configuration; 2 for an unknown verb; 3 if some photos could not be used;
         130 and 143 if Ctrl-C or SIGTERM has ended it.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["help"] and len(words) > 1:
-        words = [words[1], "--help", *words[2:]]
-    if not words or words[0] in ("-h", "--help", "help"):
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["help"] and len(arguments) > 1:
+        arguments = [arguments[1], "--help", *arguments[2:]]
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(HELP.format(verbs="\n".join(f"  {verb:9}{summary}" for verb, summary in VERBS.items())))
         return 0
-    if "--version" in words:
+    if "--version" in arguments:
         # help does without the version
         from hrpose import __version__
 
         print(f"hrpose {__version__}")
         return 0
-    if "-sc" in words or "--shell-completion" in words:
-        return complete([word for word in words if "=" in word])
-    if words[0] not in VERBS:
-        print(f"hrpose: there is no verb '{words[0]}'. {advise_verb(words[0])}", file=sys.stderr)
+    if "-sc" in arguments or "--shell-completion" in arguments:
+        return complete([text for text in arguments if "=" in text])
+    if arguments[0] not in VERBS:
+        print(f"hrpose: there is no verb '{arguments[0]}'. {advise_verb(arguments[0])}", file=sys.stderr)
         return 2
-    if any(word in HELP_FLAGS for word in words):
-        print_help(words[0], words[1:])
+    if any(argument in HELP_FLAGS for argument in arguments):
+        print_help(arguments[0], arguments[1:])
         return 0
-    return _run(words[0], words[1:])
+    return _run(arguments[0], arguments[1:])
 
 
-def _run(verb: str, words: Sequence[str]) -> int:
+def _run(verb: str, arguments: Sequence[str]) -> int:
     """Check the configuration, of every job of a sweep, before Hydra makes the first folder; then let Hydra run it."""
     with stop_signals() as stop:
-        log = JobLog(Command(verb, (), ()), [verb, *words])
+        log = JobLog(Command(verb, (), ()), [verb, *arguments])
         try:
-            log.command = parse(verb, words)
+            log.command = parse(verb, arguments)
             return _run_jobs(log, stop)
         except BaseException as error:
             if not (stop.number or isinstance(error, KeyboardInterrupt)):
@@ -126,13 +124,19 @@ def _check(command: Command) -> list["DictConfig"]:
         ConfigError: with the faults of all jobs, or because their folder cannot be made.
     """
     # Hydra comes in here
-    from hrpose.config import ConfigError, check, compose, open_run_folder
+    from hrpose.config import ConfigError, advise_flag, check, compose, open_run_folder
     from hrpose.config.overrides import expand_sweep
 
-    if command.has("--help", "-h", "--hydra-help", *ELSEWHERE):
+    if command.has("--help", "-h", "--hydra-help", *OTHER_CONFIG):
         return []
+    faults = [
+        f"{flag}: there is no such flag. {advise_flag(command.verb, flag, value)}"
+        for flag, value in command.unknown_flags
+    ]
+    faults += [f"'{text}' has spaces around its '='. Write {text}." for text in command.spaced]
+    if _lacks_common_folder(command):
+        faults.append(_NO_COMMON_FOLDER)
     own = [f"hydra.searchpath=[file://{Path(command.config_dir).absolute()}]"] if command.config_dir else []
-    faults = [*command.flag_faults(), *([_NO_COMMON_FOLDER] if _lacks_common_folder(command) else [])]
     if command.config_dir and not Path(command.config_dir).is_dir():
         raise ConfigError(*faults, f"--config-dir: there is no folder {command.config_dir}.")
     shown_only = command.has("--cfg", "-c", "--info", "-i")
@@ -143,41 +147,35 @@ def _check(command: Command) -> list["DictConfig"]:
             (compose if shown_only else check)(command.verb, job)
         except ConfigError as error:
             faults += error.faults
-    if not faults and not shown_only and command.verb == "fit":
-        faults = _rehearse(jobs)
+    if not faults and not shown_only:
+        faults = _check_parts(command.verb, jobs)
     if faults:
         raise ConfigError(*dict.fromkeys(faults))
     if not jobs or shown_only:
         return []
     open_run_folder(compose(command.verb, jobs[0]))
-    if any(word.startswith(("hydra.run.dir=", "hydra.sweep.dir=")) for word in command.overrides):
+    if any(text.startswith(("hydra.run.dir=", "hydra.sweep.dir=")) for text in command.overrides):
         return []
     return [compose(command.verb, job) for job in jobs]
 
 
-def _rehearse(jobs: Sequence[Sequence[str]]) -> list[str]:
-    """Find the jobs of a sweep over networks, codecs or losses whose three do not belong together: not after others have run."""
-    # Hydra comes in here
+def _check_parts(verb: str, jobs: Sequence[Sequence[str]]) -> list[str]:
+    """Return what the parts of some job refuse; the last job is checked before the first one runs."""
+    # Hydra, and torch for the verbs that train or test
+    from hrpose import tasks
     from hrpose.config import ConfigError, compose
 
-    configs = [compose("fit", job) for job in jobs]
-    unlike = {str([cfg.get(part) for part in ("model", "codec", "loss")]): cfg for cfg in configs}
-    if len(unlike) < 2:
-        return []
-    # torch comes in here; a single job looks for itself, when it is assembled
-    from hrpose.tasks.dry_run import rehearse_config
-
     faults: list[str] = []
-    for cfg in unlike.values():
+    for job in jobs:
         try:
-            rehearse_config(cfg)
+            tasks.check(verb, compose(verb, job))
         except ValueError as error:
             faults += error.faults if isinstance(error, ConfigError) else [str(error)]
     return faults
 
 
 def _lacks_common_folder(command: Command) -> bool:
-    """Tell whether another launcher than Lightning's has started several processes, and each would make a folder of its own."""
+    """Check whether another launcher than Lightning's has started several processes, and each would make a folder of its own."""
     by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
     several = by_torchrun or os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1"
-    return several and not any(word.startswith(("paths.run=", "hydra.run.dir=")) for word in command.overrides)
+    return several and not any(text.startswith(("paths.run=", "hydra.run.dir=")) for text in command.overrides)

@@ -1,4 +1,4 @@
-"""What a run says on the screen: a line for each message, and for the user's mistakes a sentence instead of a trace."""
+"""What a run prints: a line for each message, and for mistakes of the user a message instead of a trace."""
 
 import errno
 import logging
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 _PACKAGE = Path(__file__).parents[1]
-# Of the machine, not of the program: it is enough to say what and where.
+# Of the machine, not of the program: what and where is enough.
 _OF_THE_MACHINE = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE),
     *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
@@ -22,14 +22,14 @@ class LineFormatter(logging.Formatter):
     """The message alone; warnings and errors say that they are such. The configuration of Hydra names it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give what stands on the screen."""
+        """Return the line for the screen."""
         text = super().format(record)
         return text if record.levelno < logging.WARNING else f"{record.levelname.capitalize()}: {text}"
 
 
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Let warnings go the way of the log, to the screen and into the run's file, without the line of code they came from."""
+    """Send warnings to the log, without the line of code that they come from."""
 
     def show(
         message: Warning | str,
@@ -50,14 +50,14 @@ def warnings_as_lines() -> Iterator[None]:
 
 
 def explains_itself(error: BaseException) -> bool:
-    """Tell whether an error speaks to the user; others need a trace.
+    """Check whether the message of an error is for the user; others need a trace.
 
-    Exceptions of our own classes and of Lightning's for misuse do, and so do the ValueErrors and OSErrors that this library
-    raises, and what the machine refuses: files that may not be written, a full disk.
+    It is for exceptions of the classes of this library and of Lightning's for misuse, for the ValueErrors and OSErrors that
+    this library raises, and for what the machine refuses: files that may not be written, a full disk.
     """
     if type(error).__module__.partition(".")[0] == "hrpose":
         return True
-    if type(error).__name__ == "MisconfigurationException":  # Lightning speaks to its user
+    if type(error).__name__ == "MisconfigurationException":
         return True
     if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
         return True
@@ -70,14 +70,14 @@ def explains_itself(error: BaseException) -> bool:
 
 
 def refuse(error: BaseException) -> int:
-    """Say what is wrong; with HYDRA_FULL_ERROR=1 also where. Return the exit status."""
+    """Print what is wrong, and with HYDRA_FULL_ERROR=1 raise it. Return the exit status."""
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         raise error
-    print(f"hrpose: {_words_of(error)}", file=sys.stderr)
+    print(f"hrpose: {_text_of(error)}", file=sys.stderr)
     return int(getattr(error, "exit_status", 1))
 
 
-def _words_of(error: BaseException) -> str:
+def _text_of(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror is not None:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return str(error)

@@ -28,7 +28,7 @@ def relaunchable(cfg: DictConfig, argv: Sequence[str], single: Sequence[str]) ->
         single: the command, verb and flags of a job of a sweep, without its overrides.
 
     Yields:
-        The words of the job.
+        The overrides of the job.
     """
     hydra: Any = HydraConfig.get()
     folder = hydra.runtime.output_dir

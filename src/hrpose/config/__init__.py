@@ -1,26 +1,25 @@
 """Configuration: find the conf folder, compose from it, validate, and build.
 
-The only room below the tasks that knows Hydra. Nothing here imports torch, lightning or any other of the libraries that a
-configuration names, before `build` does.
+The only package below the tasks that knows Hydra. Composing imports nothing that a configuration names: wrong overrides are
+found in a second. Validating imports the modules of its targets, torch among them.
 """
 
 from hrpose.conf_files import conf_dir
 from hrpose.config.build import build, plain
-from hrpose.config.choices import brought_along, unpublished
-from hrpose.config.compose import compose
-from hrpose.config.errors import ConfigError
-from hrpose.config.files import find_checkpoint, needs_drawing
-from hrpose.config.run_folders import claimed_folders, open_run_folder
+from hrpose.config.compose import advise_flag, compose, describe_choices, unpublished
+from hrpose.config.paths import claimed_folders, find_checkpoint, needs_drawing, open_run_folder
 from hrpose.config.validate import check, validate
+from hrpose.errors import ConfigError
 
 __all__ = [
     "ConfigError",
-    "brought_along",
+    "advise_flag",
     "build",
     "check",
     "claimed_folders",
     "compose",
     "conf_dir",
+    "describe_choices",
     "find_checkpoint",
     "needs_drawing",
     "open_run_folder",

@@ -8,7 +8,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from hrpose.config.errors import ConfigError
+from hrpose.errors import ConfigError
 
 
 def build(node: DictConfig | None, /, **given: Any) -> Any:

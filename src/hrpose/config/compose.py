@@ -1,7 +1,8 @@
-"""Compose a verb's configuration from the conf folder, with every mistake explained."""
+"""Compose a verb's configuration from the conf folder; every wrong override is explained."""
 
 import copy
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 
@@ -10,11 +11,24 @@ from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
+from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from hrpose.conf_files import conf_dir
-from hrpose.config.errors import ConfigError, OverrideError, did_you_mean
-from hrpose.config.overrides import COMPOSE_ERRORS, find_override_faults, normalise_override, one_line
+from hrpose.config.advice import did_you_mean
+from hrpose.config.overrides import (
+    COMPOSE_ERRORS,
+    SEARCH_PATH,
+    find_override_faults,
+    normalise_override,
+    one_line,
+    replace_flag,
+    search_path_fault,
+)
+from hrpose.errors import ConfigError, OverrideError
+
+_PARTS = ("codec", "size")  # what `model/` files may select
 
 
 def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
@@ -48,6 +62,80 @@ def config_loader() -> Iterator[ConfigLoader]:
         GlobalHydra.instance().hydra = before
 
 
+def describe_choices(verb: str, overrides: Sequence[str]) -> list[str]:
+    """Report what an override implies: a codec and size that a network selects, and a size that is wider than high.
+
+    Args:
+        verb: the primary configuration.
+        overrides: those of one job, which compose.
+
+    Returns:
+        Sentences; none for a codec or size that is unchanged, or is an override itself.
+    """
+    sizes = [re.fullmatch(r"codec\.input_size=\[(\d+), *(\d+)\]", text) for text in overrides]
+    lines = [
+        f"codec.input_size=[{size[1]},{size[2]}] is (width, height): the crops are wider than high."
+        for size in sizes
+        if size and int(size[1]) > int(size[2])
+    ]
+    chosen = [text for text in overrides if text.startswith("model=")]
+    given = {part for part in _PARTS for text in overrides if text.startswith(f"{part}=")}
+    if not chosen or given == set(_PARTS) or any(".input_size=" in text for text in overrides):
+        return lines
+    without = [
+        text for text in overrides if text not in chosen and not text.startswith(("model.", "+model.", "++model."))
+    ]
+    try:
+        now, before = (_choices(verb, texts) for texts in (overrides, without))
+    except COMPOSE_ERRORS:
+        return lines  # another override belongs to what the network has selected, so the user knows of it
+    changed = [part for part in _PARTS if part not in given and now.get(part) != before.get(part)]
+    if not changed:
+        return lines
+    selected, alone = (" ".join(f"{part}={names.get(part)}" for part in changed) for names in (now, before))
+    return [
+        *lines,
+        f"{chosen[-1]} selects {selected}; experiment={now.get('experiment')} alone has {alone}. "
+        f"Override it with {' and '.join(f'{part}=...' for part in changed)}.",
+    ]
+
+
+def unpublished(cfg: DictConfig, choices: Mapping[str, str | None]) -> list[str]:
+    """Report a combination of codec and size that no publication or configuration is known to have.
+
+    Args:
+        cfg: a composed configuration.
+        choices: the option of each group, as Hydra records them.
+
+    Returns:
+        One sentence; none if the combination is published, the size is not that of the group `size`, or its file, a user's
+        own, does not list `published` codecs.
+    """
+    codec, size = choices.get("codec"), cfg.get("size")
+    if not codec or not size or cfg.codec.input_size != size.input_size:
+        return []
+    if codec in size.get("published", (codec,)):
+        return []
+    return [
+        f"codec={codec} size={choices.get('size')}: no publication is known to have this combination. "
+        "Its settings are those of hrpose."
+    ]
+
+
+def advise_flag(verb: str, flag: str, value: str) -> str:
+    """Return what to write for a flag that does not exist: other tools have `--key value` where this one has `key=value`."""
+    with config_loader() as loader:
+        return replace_flag(loader, verb, flag, value)
+
+
+def _choices(verb: str, overrides: Sequence[str]) -> Mapping[str, str | None]:
+    """Compose, and return the option of each group."""
+    with config_loader() as loader:
+        cfg = loader.load_configuration(verb, list(overrides), RunMode.RUN, from_shell=False)
+    choices: Mapping[str, str | None] = cfg.hydra.runtime.choices
+    return choices
+
+
 @lru_cache(maxsize=128)
 def _compose(verb: str, overrides: tuple[str, ...], last_change: int) -> DictConfig:
     """Compose once for the same words and files; `last_change` is there to forget what was read before the files changed."""
@@ -56,13 +144,32 @@ def _compose(verb: str, overrides: tuple[str, ...], last_change: int) -> DictCon
         if verb not in verbs and not any(text.startswith("hydra.searchpath=") for text in overrides):
             raise ConfigError(f"there is no verb '{verb}'.{did_you_mean(verb, verbs)} There are {', '.join(verbs)}.")
         try:
+            if any(map(_is_suspect, overrides)) and find_override_faults(loader, verb, overrides):
+                raise HydraException
             return hydra.compose(verb, list(overrides))
         except COMPOSE_ERRORS as error:
-            faults = find_override_faults(loader, verb, overrides)
-            refusal = OverrideError(*([fault for _, fault in faults] or [one_line(error)]))
+            faults = _explain(loader, verb, overrides)
+            refusal = OverrideError(*(dict.fromkeys(fault for _, fault in faults) or [one_line(error)]))
             wrong = {text for text, _ in faults}
             refusal.sound = tuple(text for text in overrides if text not in wrong) if wrong else ()
             raise refusal from error
+
+
+def _explain(loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> list[tuple[str, str]]:
+    """Return each wrong override with its fault; none if the files themselves do not fit together."""
+    try:
+        return find_override_faults(loader, verb, overrides)
+    except COMPOSE_ERRORS:
+        return []
+
+
+def _is_suspect(text: str) -> bool:
+    """Check whether Hydra accepts, or only warns of, an override that can be wrong: added groups, lists, and folders."""
+    key, _, value = text.partition("=")
+    is_group = (conf_dir() / key.lstrip("+")).is_dir()
+    return (key == SEARCH_PATH and bool(search_path_fault(text))) or (
+        is_group and (key.startswith("+") or value.startswith("["))
+    )
 
 
 def _last_change() -> int:

@@ -1,25 +1,27 @@
-"""Explain what is wrong with `key=value` words: all of them at once, where Hydra stops at the first."""
+"""Explain overrides that do not fit the configuration of a verb: all of them at once, where Hydra stops at the first.
+
+Nothing that a `_target_` names is imported: every override is compared with the composed configuration.
+"""
 
 import glob
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-from hydra.types import RunMode
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, ListConfig
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
-from hrpose.config.errors import did_you_mean
-from hrpose.config.signatures import UnknownTargetError, find_signature
+from hrpose.config.advice import Tree, did_you_mean, replace_argument, replace_bare
 from hrpose.moved import gone_message
 
+# What composing raises for overrides and files that do not fit. Hydra raises a plain ValueError for `model=1`.
+COMPOSE_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, ValueError)
 # Keys whose values are paths; those of the group `paths` are too.
 _PATHS = (
     "source",
@@ -34,15 +36,14 @@ _PATHS = (
     "detector.model",
 )
 _MOST_LISTED = 20  # options beside one that was probably meant
-COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 
 
 def normalise_override(text: str) -> str:
-    """Bring a word to the form that Hydra reads as it was meant.
+    """Return an override in the form that Hydra reads as it was meant.
 
-    `+experiment=x` is `experiment=x`: the experiment is in the defaults list, so both are meant alike. Values that are paths may
-    have any characters: what Hydra's grammar would refuse, or take for something else although there is a file of this name, is
-    put in quotes. A list of several values stays one, to be swept.
+    `+experiment=x` is `experiment=x`, because the experiment is in the defaults list. A path may have any characters: what
+    Hydra's grammar would refuse, or take for something else although there is a file of this name, is put in quotes. A list of
+    several values stays one, to be swept.
     """
     bare = text.lstrip("+")
     if bare.startswith("experiment="):
@@ -61,7 +62,7 @@ def quote(text: str) -> str:
 
 
 def _is_read_as_meant(value: str) -> bool:
-    """Tell whether Hydra reads a path as it stands, or as its user knows, who has quoted it or gives several to be swept."""
+    """Check whether Hydra reads a path as it stands, or as its user knows, who has quoted it or gives several to be swept."""
     try:
         override = OverridesParser.create().parse_override(f"path={value}")
     except HydraException:
@@ -77,7 +78,7 @@ def _names_a_file(value: str) -> bool:
 
 
 def expand_sweep(overrides: Sequence[str]) -> list[tuple[str, ...]]:
-    """Give the overrides of every job of a sweep: `["a=1,2", "b=3"]` -> `[("a=1", "b=3"), ("a=2", "b=3")]`.
+    """Return the overrides of every job of a sweep: `["a=1,2", "b=3"]` -> `[("a=1", "b=3"), ("a=2", "b=3")]`.
 
     Overrides with mistakes, and ranges that only a sweeper plugin can draw from, stay as they are and are left out, respectively.
     """
@@ -96,85 +97,113 @@ def expand_sweep(overrides: Sequence[str]) -> list[tuple[str, ...]]:
     return list(product(*choices))
 
 
-class Shelf:
-    """The conf folder as one verb sees it, with the folders that `hydra.searchpath` adds."""
-
-    def __init__(self, loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> None:
-        self.loader = loader
-        self.verb = verb
-        self.added = [text for text in overrides if text.startswith("hydra.searchpath=")]
-
-    def options(self, group: str) -> list[str]:
-        """List the options of a group; none if there is no such group."""
-        return self._list(group, ObjectType.CONFIG)
-
-    def groups(self, parent: str = "") -> list[str]:
-        """List all groups of options, nested ones too."""
-        found: list[str] = []
-        for name in self._list(parent, ObjectType.GROUP):
-            group = f"{parent}/{name}" if parent else name
-            found += [group, *self.groups(group)]
-        return found
-
-    def _list(self, group: str, kind: ObjectType) -> list[str]:
-        if not self.added:
-            return self.loader.get_group_options(group, kind)
-        return self.loader.get_group_options(group, kind, self.verb, self.added)  # reads the primary file each time
-
-    def load(self, overrides: Sequence[str]) -> DictConfig:
-        """Compose, Hydra's own node included."""
-        return self.loader.load_configuration(self.verb, [*self.added, *overrides], RunMode.RUN, from_shell=False)
-
-
 def find_override_faults(loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> list[tuple[str, str]]:
     """Find every override that does not fit the configuration of a verb.
 
     Args:
         loader: reads the conf folder.
         verb: the primary configuration.
-        overrides: normalised words.
+        overrides: normalised.
 
     Returns:
-        The word and what is wrong with it, for each fault; empty if no word can be blamed.
+        The override and what is wrong with it, for each fault; empty if no override can be blamed.
     """
-    shelf = Shelf(loader, verb, overrides)
+    tree = Tree(
+        loader, verb, [text for text in overrides if text.startswith(SEARCH_PATH) and not search_path_fault(text)]
+    )
     faults: list[tuple[str, str]] = []
     groups: list[Override] = []
     values: list[Override] = []
+    bare = [text for text in overrides if "=" not in text and not text.startswith("~")]
+    if bare:
+        faults.append((bare[0], _bare_fault(tree, bare)))
+        faults += [(text, faults[0][1]) for text in bare[1:]]
     for text in overrides:
+        if text in bare or text in tree.added:
+            continue
+        if text.startswith(SEARCH_PATH):
+            faults.append((text, search_path_fault(text)))
+            continue
         try:
             override = OverridesParser.create().parse_override(text)
         except HydraException:
-            faults.append((text, f"{text!r} is not of the form key=value.{_grammar_advice(shelf, text)}"))
+            faults.append((text, _grammar_fault(text)))
             continue
-        if override.is_sweep_override():
+        if not override.key_or_group:
+            faults.append((text, f"{text!r} has no key. Write key=value."))
+        elif override.is_sweep_override():
             faults.append((text, _several_values(override)))
-        elif not shelf.options(override.key_or_group) and (gone := gone_message(text)):
-            faults.append((text, f"{override.key_or_group}: {gone}"))
-        elif not isinstance(override.value(), dict) and shelf.options(override.key_or_group):
+        elif not isinstance(override.value(), dict) and (tree.options(override.key_or_group)):
             groups.append(override)
+        elif gone := gone_message(text):
+            faults.append((text, f"{override.key_or_group}: {gone}"))
         else:
             values.append(override)
-    right, group_faults = _choose_groups(shelf, groups)
+    right, group_faults = _choose_groups(tree, groups)
+    tree.cfg = tree.load(right)
     faults += group_faults
-    try:
-        return faults + (_value_faults(shelf, shelf.load(right), values) if values else [])
-    except COMPOSE_ERRORS:
-        return faults  # the files themselves do not fit together: there is nothing to compare keys with
+    faults += [(text, fault) for text, fault in ((str(o.input_line), _value_fault(tree, o)) for o in values) if fault]
+    return faults or _merge_faults(tree, right, values)
+
+
+def replace_flag(loader: ConfigLoader, verb: str, name: str, value: str) -> str:
+    """Return what to write for a flag that does not exist: other tools have `--key value` where this one has `key=value`."""
+    tree = Tree(loader, verb)
+    key = name.lstrip("-").replace("-", "_")
+    advice = "" if tree.has(key) else replace_argument(tree, key, value) or did_you_mean(key, tree.keys()).strip()
+    return advice or f"Values are given without dashes: {key}={value or '...'}."
 
 
 def one_line(error: BaseException) -> str:
-    """Give an error's text, and that of its cause, in one line."""
+    """Return an error's text, and that of its cause, in one line."""
     texts = dict.fromkeys((str(error), str(error.__cause__ or "")))
     return " ".join(line.strip() for text in texts for line in text.splitlines() if line.strip())
 
 
-def _grammar_advice(shelf: Shelf, text: str) -> str:
-    if "=" in text:
-        return " Put values with spaces, commas or brackets in quotes inside quotes: 'name=\"a, b\"'."
-    groups = sorted(shelf.groups(), key=lambda group: group != "experiment")
-    meant = [f"{group}={text}" for group in groups if text in shelf.options(group)]
-    return f" Did you mean {', or '.join(meant[:3])}?" if meant else " Every word after the flags has an '='."
+SEARCH_PATH = "hydra.searchpath"
+
+
+def search_path_fault(text: str) -> str:
+    """Check the folders that `hydra.searchpath` adds; return an empty text if they can be used."""
+    folders = re.fullmatch(r"\[(.*)\]", text.partition("=")[2].strip())
+    for folder in folders[1].split(",") if folders else ():
+        scheme, _, path = folder.strip(" '\"").partition("://")
+        if scheme != "pkg" and not (scheme == "file" and Path(path).is_dir()):
+            return f"{SEARCH_PATH}: there is no folder {folder}. Add a folder of your own with --config-dir <folder>."
+    return "" if folders else f"{SEARCH_PATH}: expected a list. Add a folder of your own with --config-dir <folder>."
+
+
+def _grammar_fault(text: str) -> str:
+    key, _, value = text.partition("=")
+    key, value = key.strip(), value.strip()
+    if not re.fullmatch(r"[+~]*[\w@/-]+([.][\w-]+)*", key):
+        advice = f" {key!r} is no key: write names joined by dots."
+    elif text != f"{key}={value}" and "'" not in value and _parses(f"{key}={value}"):
+        advice = f" Write it without spaces: {key}={value}."
+    elif '"' not in value and _parses(f'{key}="{value}"'):
+        advice = f" Put the value in quotes, and these in quotes of the shell: '{key}=\"{value}\"'."
+    else:
+        advice = " Put values with spaces, commas or brackets in quotes inside quotes: 'name=\"a, b\"'."
+    return f"{text!r} is not of the form key=value.{advice}"
+
+
+def _parses(text: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(text)
+    except HydraException:
+        return False
+    return True
+
+
+def _bare_fault(tree: Tree, texts: Sequence[str]) -> str:
+    """Explain arguments without an '=': a file, or an option without its group."""
+    shown = " ".join(texts)
+    meant = [f"{group}={texts[0]}" for group in sorted(tree.choices, key=lambda group: group != "experiment")]
+    meant = [text for text in meant if texts[0] in tree.options(text.partition("=")[0])]
+    if meant and len(texts) == 1:
+        return f"{shown!r} is not of the form key=value. Did you mean {', or '.join(meant[:3])}?"
+    close = "" if tree.has(texts[0]) else did_you_mean(texts[0], tree.keys()).strip()
+    return f"{shown!r} is not of the form key=value. {replace_bare(tree, texts) or close or 'Write key=value.'}"
 
 
 def _several_values(override: Override) -> str:
@@ -185,122 +214,116 @@ def _several_values(override: Override) -> str:
     )
 
 
-def _choose_groups(shelf: Shelf, groups: Sequence[Override]) -> tuple[list[str], list[tuple[str, str]]]:
+def _choose_groups(tree: Tree, groups: Sequence[Override]) -> tuple[list[str], list[tuple[str, str]]]:
     """Part the group choices that can be composed from the faults of the others."""
     faults: list[tuple[str, str]] = []
     right: list[str] = []
     for override in groups:
         text = str(override.input_line)
-        wrong = _wrong_options(shelf, override)
-        try:
-            if not wrong:
-                shelf.load([*right, text])
+        wrong = _group_faults(tree, override)
+        if not wrong:
+            try:
+                tree.load([*right, text])
                 right.append(text)
-        except COMPOSE_ERRORS as error:
-            advice = f"write {text[1:]} without '+'." if override.is_add() else one_line(error)
-            wrong = [f"{override.key_or_group}: {advice}"]
+            except COMPOSE_ERRORS as error:
+                wrong = [f"{override.key_or_group}: {_file_fault(tree, text, error)}"]
         faults += [(text, fault) for fault in wrong]
     return right, faults
 
 
-def _wrong_options(shelf: Shelf, override: Override) -> list[str]:
-    group, value = override.key_or_group, override.value()
-    chosen = value if isinstance(value, list) else [value]
-    options = shelf.options(group)
-    faults = []
-    for option in chosen:
-        if option is not None and str(option) not in options:
-            if gone := gone_message(f"{group}={option}"):
-                faults.append(f"{group}: {gone}")
-                continue
-            meant = did_you_mean(str(option), options)
-            is_long = meant and len(options) > _MOST_LISTED
-            there = f"{len(options)}: hrpose {shelf.verb} --help lists them" if is_long else ", ".join(options)
-            faults.append(f"{group}: there is no option '{option}'.{meant} There are {there}.")
-    return faults
+def _group_faults(tree: Tree, override: Override) -> list[str]:
+    group, value, text = override.key_or_group, override.value(), str(override.input_line)
+    written = text.partition("=")[2]
+    is_own = override.is_add() and group not in tree.choices and not tree.options(group, own=False)
+    if group not in tree.choices and not is_own and group.partition("/")[0] != "hydra":
+        return [f"{group}: {tree.verb} has no such group. {replace_argument(tree, group, written) or tree.describe()}"]
+    if override.package is not None:
+        return [f"{group}: a group has one place in the configuration. Write {group}={written}."]
+    if override.is_delete():
+        chosen = tree.choices.get(group)
+        return [f"{group}: it is {chosen}, not {value}. Write ~{group}."] if value not in (None, "", chosen) else []
+    if override.is_add() and not is_own:
+        return [f"{group}: write {text.lstrip('+')} without '+'."]
+    if isinstance(value, list) and not isinstance(tree.choices.get(group, []), list):
+        return [f"{group}: expected one option, but got {written}."]
+    options = value if isinstance(value, list) else [written]
+    return [fault for option in options if (fault := _option_fault(tree, group, str(option).strip("'\"")))]
 
 
-def _value_faults(shelf: Shelf, cfg: DictConfig, values: Sequence[Override]) -> list[tuple[str, str]]:
-    keys = [*_leaves(cfg), *shelf.groups()]
-    of_ours = [key for key in keys if not key.startswith("hydra")]
+def _option_fault(tree: Tree, group: str, name: str) -> str | None:
+    options = tree.options(group)
+    if name in options:
+        return None
+    if gone := gone_message(f"{group}={name}"):
+        return f"{group}: {gone}"
+    if name == "null" and ("none" in options or not isinstance(tree.choices.get(group), str)):
+        return f"{group}: null is no option. Write {f'{group}=none' if 'none' in options else f'~{group}'}."
+    stem = name.removesuffix(".yaml").removesuffix(".yml")
+    meant = did_you_mean(stem, options)
+    if not meant and Path(name).suffix:  # a file, where an option is expected
+        meant = f" {replace_argument(tree, group, name)}".rstrip()
+    is_long = meant and len(options) > _MOST_LISTED
+    there = f"{len(options)}: hrpose {tree.verb} --help lists them" if is_long else ", ".join(options)
+    return f"{group}: there is no option '{name}'.{meant} There are {there}."
+
+
+def _file_fault(tree: Tree, text: str, error: Exception) -> str:
+    """Explain why the file of an option cannot be composed."""
+    sentence = one_line(error)
+    missing = getattr(error, "missing_cfg_file", None) if isinstance(error, MissingConfigException) else None
+    if missing:
+        group, _, option = str(missing).rpartition("/")
+        there = f"there is no such file.{did_you_mean(option, tree.options(group))}"
+        return f"the file of {text} names {missing}: {gone_message(f'{group}={option}') or there}"
+    if unmatched := re.search(r"Could not override '([^']+)'", sentence):
+        group = unmatched[1]
+        return (
+            f"the file of {text} overrides {group}, which {tree.verb} does not have.{did_you_mean(group, tree.choices)}"
+        )
+    return f"the file of {text} cannot be composed: {sentence}"
+
+
+def _merge_faults(tree: Tree, right: Sequence[str], values: Sequence[Override]) -> list[tuple[str, str]]:
+    """Find the overrides of keys that exist, whose values cannot be merged."""
     faults: list[tuple[str, str]] = []
     for override in values:
-        known = keys if override.key_or_group.startswith("hydra") else of_ours
-        if fault := _value_fault(shelf, cfg, override, known):
-            faults.append((str(override.input_line), fault))
+        text = str(override.input_line)
+        try:
+            tree.load([*right, text])
+        except COMPOSE_ERRORS as error:
+            reason = str(error.__cause__ or error).splitlines()[0]
+            faults.append((text, f"{override.key_or_group}: {text} does not fit there. {reason}."))
     return faults
 
 
-def _value_fault(shelf: Shelf, cfg: DictConfig, override: Override, keys: Sequence[str]) -> str | None:
-    """Say what is wrong with an override of a value, or None."""
-    key = override.key_or_group
+def _value_fault(tree: Tree, override: Override) -> str | None:
+    """Return what is wrong with an override of a value, or None."""
+    key, text = override.key_or_group, str(override.input_line)
+    value = text.partition("=")[2]
     if override.package is not None:
-        return f"{key}: there is no such group.{did_you_mean(key, shelf.groups())}"
-    found, owner, stands = _walk(cfg, key)
-    is_branch = isinstance(stands, DictConfig | ListConfig)
-    if override.is_add() and found and stands is not None and not is_branch:
-        return f"{key}: it is there already. Write {str(override.input_line).lstrip('+')} without '+'."
+        return f"{key}: there is no such group.{did_you_mean(key, tree.choices)}"
+    found, owner, stands = tree.walk(key)
+    if found and override.is_delete() and value and str(stands) != str(override.value()):
+        return f"{key}: it is {stands!r}, not {value}. Write ~{key}."
+    if override.is_add() and found and stands is not None and not isinstance(stands, DictConfig | ListConfig):
+        return f"{key}: it is there already. Write {text.lstrip('+')} without '+'."
+    if isinstance(stands, ListConfig) and not found:
+        return f"{key}: {owner} has {len(stands)} elements, counted from 0. Give all of them: {owner}=[...]."
     if found or override.is_add() or override.is_force_add():
         return None
+    if advice := replace_argument(tree, key, value):
+        return f"{key}: there is no such key. {advice}"
     if owner and stands is None:
-        group = owner.replace(".", "/")
-        options = shelf.options(group)
-        advice = f" Switch it on with {group}={options[0]}." if options else ""
+        options = tree.options(owner.replace(".", "/"))
+        advice = f" Switch it on with {owner.replace('.', '/')}={options[0]}." if options else ""
         return f"{key}: {owner} is null, so there is nothing below it.{advice}"
-    if not is_branch:
+    if not isinstance(stands, DictConfig):
         return f"{key}: {owner} is {stands!r}, so there is nothing below it."
-    if isinstance(stands, DictConfig) and (taken := _argument_advice(stands, key, str(override.input_line))):
-        return f"{key}: {taken}"
-    advice = did_you_mean(key, keys)
-    if not advice and not override.is_delete():
-        advice = f" To add it, write +{override.input_line}."
-    return f"{key}: there is no such key.{advice}"
-
-
-def _argument_advice(node: DictConfig, key: str, text: str) -> str:
-    """Tell of an argument that a node's target takes although the configuration does not mention it."""
-    target, name = node.get("_target_"), key.rpartition(".")[2]
-    if not isinstance(target, str):
-        return ""
-    try:
-        arguments = [argument for argument in find_signature(target).parameters if argument not in node]
-    except UnknownTargetError:
-        return ""
-    if name in arguments:
-        return f"the configuration does not mention it, but {target} takes it: write +{text}."
-    close = did_you_mean(name, arguments, prefix=f"+{key.rpartition('.')[0]}.", cutoff=0.85)
-    return f"there is no such key.{close}" if close else ""
-
-
-def _walk(cfg: DictConfig, key: str) -> tuple[bool, str, object]:
-    """Follow a dotted key: whether it is there; how far it goes; what stands there."""
-    here: object = cfg
-    gone: list[str] = []
-    for part in key.split("."):
-        if isinstance(here, DictConfig) and part in here.keys():  # noqa: SIM118 (`in` a DictConfig is False for ???)
-            here = _value(here, part)
-        elif isinstance(here, ListConfig) and part.isdigit() and int(part) < len(here):
-            here = _value(here, int(part))
-        else:
-            return False, ".".join(gone), here
-        gone.append(part)
-    return True, key, here
-
-
-def _value(node: DictConfig | ListConfig, key: Any) -> Any:
-    if OmegaConf.is_missing(node, key):
-        return "???"
-    try:
-        return node[key]
-    except OmegaConfBaseException:
-        return "${...}"
-
-
-def _leaves(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
-    """List all dotted keys, those of branches too."""
-    names: list[Any] = list(node.keys()) if isinstance(node, DictConfig) else list(range(len(node)))
-    for name in names:
-        value = _value(node, name)
-        yield f"{prefix}{name}"
-        if isinstance(value, DictConfig | ListConfig):
-            yield from _leaves(value, f"{prefix}{name}.")
+    siblings = [f"{owner}.{name!s}" for name in stands] if key.startswith("hydra.") else tree.keys()
+    advice = did_you_mean(key.replace("/", "."), siblings)
+    if not advice and (meant := replace_argument(tree, key.rpartition(".")[2], value)):
+        advice = f" {meant}"
+    if "." in key and not override.is_delete():
+        target = f" as an argument of {stands['_target_']}" if "_target_" in stands else ""
+        advice += f" To add it{target}, write +{text}." if target or not advice else ""
+    return f"{key}: there is no such key.{advice or f' {tree.describe()}'}"

@@ -1,89 +1,204 @@
-"""The plain settings at the top of each verb's configuration, and what each may be."""
+"""What the values of a configuration may be: the types of the top-level settings, ranges of numbers, and optional libraries."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from hrpose.skeletons import KNOWN_SKELETONS
 
+_SKELETONS: Any = Literal[tuple(KNOWN_SKELETONS)]  # known when the program runs
 # Those of the verbs that need a network and data.
-SETTINGS: Mapping[str, str] = {
-    "name": "str",
-    "seed": "int",
-    "ckpt_path": "str | None",
-    "weights": "str | None",
-    "flip_test": "bool",
-    "keypoint_score_threshold": "float",
-    "rules": "Literal['official', 'mmpose']",
-    "channels_last": "bool",
-    "compile": "bool",
-    "threads": "int | Literal['auto']",
-    "schedule_interval": "Literal['epoch', 'step']",
-    "monitor": "str",
-    "monitor_min_delta": "float",
+SETTINGS: Mapping[str, Any] = {
+    "name": str,
+    "seed": int,
+    "ckpt_path": str | None,
+    "weights": str | None,
+    "flip_test": bool,
+    "keypoint_score_threshold": float,
+    "rules": Literal["official", "mmpose"],
+    "channels_last": bool,
+    "compile": bool,
+    "threads": int | Literal["auto"],
+    "schedule_interval": Literal["epoch", "step"],
+    "monitor": str,
+    "monitor_min_delta": float,
 }
 # Those of the verbs that read result files.
 _RESULTS = {
-    "name": "str",
-    "seed": "int",
-    "sigmas": f"Literal[{', '.join(map(repr, KNOWN_SKELETONS))}] | list[float] | None",
-    "category": "str | None",
-    "keypoint_fields": "dict[str, int] | None",
-    "area_from_bbox": "float",
-    "max_detections": "int",
-    "num_samples": "int",
+    "name": str,
+    "seed": int,
+    "sigmas": _SKELETONS | list[float] | None,
+    "category": str | None,
+    "keypoint_fields": dict[str, int] | None,
+    "area_from_bbox": float,
+    "max_detections": int,
+    "num_samples": int,
 }
-SETTINGS_OF: Mapping[str, Mapping[str, str]] = {
-    "evaluate": {**_RESULTS, "annotations": "str", "results": "str"},
+SETTINGS_OF: Mapping[str, Mapping[str, Any]] = {
+    "evaluate": {**_RESULTS, "annotations": str, "results": str},
     "compare": {
         **_RESULTS,
-        "annotations": "str | None",
-        "a": "str",
-        "b": "str",
-        "boxes": "str | None",
-        "force": "bool",
+        "annotations": str | None,
+        "a": str,
+        "b": str,
+        "boxes": str | None,
+        "force": bool,
     },
     "export": {
         **{name: SETTINGS[name] for name in ("name", "seed", "ckpt_path", "weights", "keypoint_score_threshold")},
         **{name: SETTINGS[name] for name in ("rules", "monitor", "monitor_min_delta")},  # of the groups
-        "format": "Literal['onnx', 'openvino']",
-        "precision": "Literal['fp32', 'fp16', 'bf16', 'int8']",
-        "flip_test": "bool | None",
-        "heatmaps": "bool",
-        "output": "str | None",
-        "photos": "str | None",
-        "num_calibration": "int",
-        "num_crops": "int",
-        "measure_ap": "bool",
-        "max_ap_loss": "float | None",
-        "schedule_interval": "Literal['epoch', 'step']",
+        "format": Literal["onnx", "openvino"],
+        "precision": Literal["fp32", "fp16", "bf16", "int8"],
+        "flip_test": bool | None,
+        "heatmaps": bool,
+        "output": str | None,
+        "photos": str | None,
+        "num_calibration": int,
+        "num_crops": int,
+        "measure_ap": bool,
+        "max_ap_loss": float | None,
+        "schedule_interval": Literal["epoch", "step"],
     },
     "predict": {
-        "name": "str",
-        "source": "str | int",
-        "weights": "str | None",
-        "ckpt_path": "str | None",
-        "rules": "Literal['official', 'mmpose']",
-        "device": "str",
-        "devices": "int",
-        "precision": "Literal['32', 'bf16', '16', 32, 16] | None",
-        "flip_test": "bool | None",
-        "batch_size": "int",
-        "backend": "Literal['auto', 'openvino', 'onnxruntime', 'torch'] | None",
-        "chunk_size": "int",
-        "num_threads": "int | None",
-        "upright": "bool | None",
-        "bit_depth": "int | None",
-        "annotations": "str | None",
-        "boxes": "str | None",
-        "min_bbox_score": "float",
-        "oks_nms_threshold": "float | None",
-        "csv": "bool",
-        "max_frames": "int | None",
-        "detect_every": "int",
-        "min_score": "float",
+        "name": str,
+        "source": str | int,
+        "weights": str | None,
+        "ckpt_path": str | None,
+        "rules": Literal["official", "mmpose"],
+        "device": str,
+        "devices": int,
+        "precision": Literal["32", "bf16", "16", 32, 16] | None,
+        "flip_test": bool | None,
+        "batch_size": int,
+        "backend": Literal["auto", "openvino", "onnxruntime", "torch"] | None,
+        "chunk_size": int,
+        "num_threads": int | None,
+        "upright": bool | None,
+        "bit_depth": int | None,
+        "annotations": str | None,
+        "boxes": str | None,
+        "min_bbox_score": float,
+        "oks_nms_threshold": float | None,
+        "csv": bool,
+        "max_frames": int | None,
+        "detect_every": int,
+        "min_score": float,
     },
 }
 
 # What to write for a value of the wrong type, where the type alone does not say it.
 HINTS: Mapping[str, str] = {
-    "area_from_bbox": "It is a share: 1.0 takes the whole area of the box, 0.53 about half of it."
+    "device": "A GPU is cuda, cuda:0, cuda:1, ...",
+    "area_from_bbox": "It is a share: 1.0 takes the whole area of the box, 0.53 about half of it.",
 }
+
+# Key -> least value, most value. Null and true or false are not compared. What a part checks when it is built is not listed.
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "seed": (0, 2**32 - 1),
+    "data.seed": (0, 2**32 - 1),
+    "threads": (1, float("inf")),
+    "data.area_from_bbox": (0, float("inf")),
+    "trainer.accumulate_grad_batches": (1, float("inf")),
+    "trainer.check_val_every_n_epoch": (1, float("inf")),
+    "trainer.gradient_clip_val": (0, float("inf")),
+    "trainer.log_every_n_steps": (0, float("inf")),
+    "trainer.num_sanity_val_steps": (-1, float("inf")),
+    "callbacks.early_stopping.patience": (0, float("inf")),
+    "callbacks.progress.refresh_rate": (0, float("inf")),
+    "optim.lr": (0, float("inf")),
+    "schedule.max_lr": (0, float("inf")),
+    "metric.max_detections": (1, float("inf")),
+    "metric.oks_nms_threshold": (0, 1),
+}
+_POSITIVE = ("data.bbox_padding",)
+
+
+def find_range_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
+    """Find numbers out of their range.
+
+    Yields:
+        Keys, each with the range and what was found.
+    """
+    for key in (*_RANGES, *_POSITIVE):
+        value = _select(cfg, key)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        least, most = _RANGES.get(key, (0, float("inf")))
+        if key in _POSITIVE and not value > 0:
+            yield key, f"expected a number above 0, but got {value}."
+        elif not least <= value <= most:
+            bound = f"at least {least}" if most == float("inf") else f"a number from {least} to {most}"
+            yield key, f"expected {bound}, but got {value}."
+
+
+_Libraries: TypeAlias = tuple[tuple[str, ...], str]  # packages, and what to install for them
+
+_TARGETS: dict[str, _Libraries] = {
+    "lightning.pytorch.loggers.TensorBoardLogger": (("tensorboard",), "hrpose[tensorboard]"),
+    "lightning.pytorch.loggers.WandbLogger": (("wandb",), "wandb"),
+    "lightning.pytorch.loggers.MLFlowLogger": (("mlflow",), "mlflow"),
+    "lightning.pytorch.loggers.CometLogger": (("comet_ml",), "comet-ml"),
+    "lightning.pytorch.loggers.NeptuneLogger": (("neptune",), "neptune"),
+    "hrpose.estimator.OnnxDetector": (("onnxruntime",), "hrpose[detect]"),
+    "hrpose.estimator.RTDetrDetector": (("transformers",), "hrpose[detect]"),
+}
+# For values of the settings of a verb, and for the suffixes of files.
+_VALUES: dict[tuple[str, str, str], _Libraries] = {
+    ("export", "format", "onnx"): (("onnx", "onnxruntime", "onnxscript"), "hrpose[onnx]"),
+    ("export", "format", "openvino"): (("openvino",), "hrpose[openvino]"),
+    ("export", "precision", "int8"): (("onnx", "onnxruntime", "onnxscript"), "hrpose[onnx]"),
+    ("predict", "backend", "onnxruntime"): (("onnx", "onnxruntime", "onnxscript"), "hrpose[onnx]"),
+    ("predict", "backend", "openvino"): (("openvino",), "hrpose[openvino]"),
+}
+_SUFFIXES: dict[tuple[str, str], _Libraries] = {
+    ("weights", ".onnx"): (("onnxruntime",), "hrpose[onnx]"),
+    ("weights", ".xml"): (("openvino",), "hrpose[openvino]"),
+}
+
+
+def find_library_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
+    """Find the parts of a configuration whose library is not installed; nothing is imported.
+
+    Yields:
+        Keys, each with what is missing and the command that installs it.
+    """
+    needed = [(key, *_TARGETS[target]) for key, target in _targets(cfg) if target in _TARGETS]
+    for (task, key, value), libraries in _VALUES.items():
+        if cfg.get("task") == task and _select(cfg, key) == value:
+            needed.append((key, *libraries))
+    for (key, suffix), libraries in _SUFFIXES.items():
+        path = _select(cfg, key)
+        if isinstance(path, str) and Path(path).suffix == suffix:
+            needed.append((key, *libraries))
+    for key, packages, requirement in needed:
+        missing = [package for package in packages if not _is_installed(package)]
+        if missing:
+            yield key, f"it needs {' and '.join(missing)}, not installed here: pip install '{requirement}'."
+
+
+def _targets(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Give the keys of all nodes with their `_target_`."""
+    for name, value in ((str(name), value) for name, value in node.items_ex(resolve=False)):
+        if name == "_target_" and isinstance(value, str):
+            yield prefix.rstrip("."), value
+        elif isinstance(value, DictConfig) and not value._is_none() and not value._is_interpolation():
+            yield from _targets(value, f"{prefix}{name}.")
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):  # a module that was replaced in sys.modules
+        return False
+
+
+def _select(cfg: DictConfig, key: str) -> object:
+    """Return the value of a key; None where there is none or it cannot be resolved."""
+    try:
+        return OmegaConf.select(cfg, key)
+    except OmegaConfBaseException:
+        return None

@@ -1,6 +1,5 @@
-"""Find all faults of a composed configuration before anything of it is imported or built."""
+"""Find all faults of a composed configuration before anything of it is built."""
 
-import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -9,15 +8,20 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hrpose.conf_files import conf_dir
-from hrpose.config.annotations import asks_for_list, describe, fits, literals
+from hrpose.config.advice import did_you_mean
 from hrpose.config.compose import compose
-from hrpose.config.errors import ConfigError, OverrideError, did_you_mean
-from hrpose.config.files import find_file_faults
-from hrpose.config.libraries import find_library_faults
-from hrpose.config.ranges import find_range_faults
-from hrpose.config.settings import HINTS, SETTINGS, SETTINGS_OF
-from hrpose.config.signatures import Signature, UnknownTargetError, find_signature
-from hrpose.config.sources import Module
+from hrpose.config.paths import find_file_faults
+from hrpose.config.settings import HINTS, SETTINGS, SETTINGS_OF, find_library_faults, find_range_faults
+from hrpose.config.signatures import (
+    Signature,
+    UnknownTargetError,
+    describe,
+    find_signature,
+    fits,
+    literals,
+    show_annotation,
+)
+from hrpose.errors import ConfigError, OverrideError
 from hrpose.moved import GONE_DEFAULTS, gone_message, new_name
 
 Fault: TypeAlias = tuple[str, str]  # full key, what is wrong with it
@@ -42,40 +46,50 @@ HANDED_OVER: Mapping[str, Mapping[str, str]] = {
 _NODES = ("data", "skeleton", "codec", "model", "loss", "optim", "metric", "trainer")
 # Groups of named parts: each entry is a node with a `_target_`, or null.
 _NAMED_PARTS = ("augment", "callbacks", "logger")
-_INSTRUCTIONS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}  # Hydra's own words
-_BUILTINS = Module("builtins", None, None)
+_INSTRUCTIONS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}  # Hydra's own keys
 
 
-def validate(cfg: DictConfig) -> None:
+def validate(cfg: DictConfig, *, imports: bool = True) -> None:
     """Check a composed configuration as a whole.
 
     Missing values, interpolations that lead nowhere, unknown targets, unknown, missing and ill-typed arguments of targets,
-    numbers out of range, libraries that are not installed, and missing files are all looked for. Targets are read, not imported.
+    numbers out of range, libraries that are not installed, and missing files are all looked for.
 
     Args:
         cfg: what `compose` or Hydra gave.
+        imports: whether targets are imported and their arguments checked, which takes seconds.
 
     Raises:
         ConfigError: with every fault and its full key.
     """
+    missing_libraries = list(find_library_faults(cfg))
+    skipped = {key for key, _ in missing_libraries}
     faults = [
         *_value_faults(cfg),
         *_unread_keys(cfg),
         *_setting_faults(cfg),
         *_part_faults(cfg),
-        *(fault for key, node in _targets(cfg) for fault in _target_faults(key, node)),
+        *(
+            fault
+            for key, node in _targets(cfg)
+            if imports and key not in skipped
+            for fault in _target_faults(key, node)
+        ),
+        *_size_faults(cfg),
         *find_range_faults(cfg),
-        *find_library_faults(cfg),
+        *missing_libraries,
         *find_file_faults(cfg),
     ]
     faulty = {key for key, _ in faults}
-    origins = [f"{key}: {text}" for key, text in faults if not _references(cfg, key) & (faulty - {key})]
-    if origins:
-        raise ConfigError(*dict.fromkeys(origins))
+    own = [f"{key}: {text}" for key, text in faults if not _references(cfg, key) & (faulty - {key})]
+    if own:
+        raise ConfigError(*dict.fromkeys(own))
 
 
 def check(verb: str, overrides: Sequence[str]) -> None:
-    """Compose and validate: the faults of the words and those of the configuration that the sound ones make, all at once.
+    """Compose and validate: the faults of the overrides and those of the configuration that the sound ones make, all at once.
+
+    With a faulty override nothing is imported, so that the answer comes in a second: the arguments of targets are not checked.
 
     Raises:
         ConfigError: with every fault.
@@ -88,8 +102,10 @@ def check(verb: str, overrides: Sequence[str]) -> None:
             raise
         faults += error.faults
         cfg = compose(verb, error.sound)
+    if cfg.get("task") != verb:
+        faults.append(f"task: it follows from the verb. Run hrpose {cfg.get('task')}.")
     try:
-        validate(cfg)
+        validate(cfg, imports=not faults)
     except ConfigError as error:
         faults += error.faults
     if faults:
@@ -97,7 +113,7 @@ def check(verb: str, overrides: Sequence[str]) -> None:
 
 
 def _references(cfg: DictConfig, key: str) -> set[str]:
-    """Give the keys that a value refers to: where one of those has a fault, this one's follows from it."""
+    """Return the keys that a value refers to: where one of those has a fault, this one's follows from it."""
     *path, last = key.split(".")
     node = OmegaConf.select(cfg, ".".join(path)) if path else cfg
     if not isinstance(node, DictConfig) or last not in node or not OmegaConf.is_interpolation(node, last):
@@ -162,17 +178,18 @@ def _settings(cfg: DictConfig) -> Mapping[str, str]:
 
 def _setting_faults(cfg: DictConfig) -> Iterator[Fault]:
     """Check the types of the plain settings at the top."""
-    for name, annotation in _settings(cfg).items():
-        expression = ast.parse(annotation, mode="eval").body
+    for name, hint in _settings(cfg).items():
         value = _plain_value(cfg, name)
-        if value is not _UNRESOLVED and not fits(value, expression, _BUILTINS):
-            expected = f"expected {describe(expression, _BUILTINS)}, but got {_show(value)}.{_hint(name)}"
+        if value is not _UNRESOLVED and not fits(value, hint):
+            expected = f"expected {describe(hint, show_annotation(hint))}, but got {_show(value)}.{_hint(name)}"
             yield name, gone_message(f"{name}={value}") or expected
 
 
 def _part_faults(cfg: DictConfig) -> Iterator[Fault]:
     """Check that what must be a node is one, and that named parts are nodes or null."""
     for group in _NODES:
+        if group not in cfg and cfg.get("task") in ("fit", "test"):
+            yield group, f"nothing is chosen. Choose an option: {group}=<option>."
         if group in cfg and not OmegaConf.is_missing(cfg, group) and not _is_node(cfg[group]):
             yield group, f"expected a node with a _target_, but got {_show(_plain_value(cfg, group))}."
     for group in _NAMED_PARTS:
@@ -202,6 +219,21 @@ def _targets(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[tuple[
             yield from _targets(value, f"{prefix}{name}.")
 
 
+def _size_faults(cfg: DictConfig) -> Iterator[Fault]:
+    """Find a size that is given as (height, width): the heatmaps have the other shape."""
+    codec = cfg.get("codec")
+    sizes: list[Any] = [_plain_value(codec, name) for name in ("input_size", "heatmap_size")] if _is_node(codec) else []
+    if not (sizes and all(fits(size, tuple[int, int]) for size in sizes)):
+        return
+    (width, height), (columns, rows) = sizes
+    if width * rows != height * columns and height * rows == width * columns:
+        advice = f"Sizes are (width, height): write codec.input_size=[{height},{width}]."
+        yield (
+            "codec.input_size",
+            f"[{width},{height}] has another shape than codec.heatmap_size=[{columns},{rows}]. {advice}",
+        )
+
+
 def _target_faults(key: str, node: DictConfig) -> Iterator[Fault]:
     """Check one node against the signature of its target."""
     target = _plain_value(node, "_target_")
@@ -210,10 +242,11 @@ def _target_faults(key: str, node: DictConfig) -> Iterator[Fault]:
             yield f"{key}._target_", f"expected the dotted name of a class or function, but got {_show(target)}."
         return
     try:
+        if moved := new_name(target):
+            raise UnknownTargetError(f"{target} is now {moved}. Write the new name.")
         signature = find_signature(target)
     except UnknownTargetError as error:
-        moved = new_name(target)
-        yield f"{key}._target_", f"{target} is now {moved}. Write the new name." if moved else str(error)
+        yield f"{key}._target_", str(error)
         return
     handed_over = HANDED_OVER.get(key, {})
     names = [str(name) for name in node if str(name) not in _INSTRUCTIONS]
@@ -231,7 +264,7 @@ def _target_faults(key: str, node: DictConfig) -> Iterator[Fault]:
 
 
 def _name_fault(name: str, target: str, signature: Signature) -> str | None:
-    """Tell whether a target has no such argument; one that takes any is only suspected of a near miss."""
+    """Return the fault of an argument that a target does not have; of one that takes any only a near miss is a fault."""
     if name in signature.parameters:
         return None
     close = did_you_mean(name, signature.parameters, cutoff=0.8 if signature.open_ended else 0.6)
@@ -244,15 +277,17 @@ def _name_fault(name: str, target: str, signature: Signature) -> str | None:
 def _type_fault(node: DictConfig, name: str, signature: Signature) -> str | None:
     value = _plain_value(node, name)
     parameter = signature.parameters.get(name)
-    if value is _UNRESOLVED or parameter is None or parameter.hint is None or (value is None and parameter.nullable):
+    if (
+        value is _UNRESOLVED
+        or parameter is None
+        or (value is None and parameter.nullable)
+        or fits(value, parameter.hint)
+    ):
         return None
-    if fits(value, *parameter.hint):
-        return None
-    choices = [str(choice) for choice in literals(*parameter.hint)]
-    advice = did_you_mean(str(value), choices)
-    if isinstance(value, str) and asks_for_list(parameter.hint[0]) and fits([value], *parameter.hint):
+    advice = did_you_mean(str(value), [str(choice) for choice in literals(parameter.hint)])
+    if isinstance(value, str) and fits([value], parameter.hint) and not fits([object()], parameter.hint):
         advice = f" One alone is a list too: {node._get_full_key(name)}=[{value}]."
-    return f"expected {describe(*parameter.hint)}, but got {_show(value)}.{advice or _hint(name)}"
+    return f"expected {describe(parameter.hint, parameter.text)}, but got {_show(value)}.{advice or _hint(name)}"
 
 
 def _hint(name: str) -> str:

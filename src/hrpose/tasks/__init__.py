@@ -28,3 +28,17 @@ def run(verb: str, cfg: DictConfig) -> Any:
     if logging.root.handlers:
         logging.getLogger("lightning").handlers.clear()  # it has put one of its own there; every line would come twice
     return task(cfg)
+
+
+def check(verb: str, cfg: DictConfig) -> None:
+    """Check the parts of a task that need no data, before anything is drawn, downloaded or written.
+
+    Args:
+        verb: "fit", "test", ...
+        cfg: composed for this verb, and validated.
+
+    Raises:
+        ValueError: what a part refuses; a ConfigError has its key.
+    """
+    if verb in ("fit", "test"):
+        import_module("hrpose.tasks.dry_run").check_parts(cfg)

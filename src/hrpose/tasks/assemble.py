@@ -23,7 +23,7 @@ from hrpose.module import MetricModule, PoseModule
 from hrpose.report import PckhProtocol, Protocol
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Batch, Poses
-from hrpose.tasks.dry_run import check_parts, rehearse
+from hrpose.tasks.dry_run import check_parts, dry_run
 from hrpose.tasks.protocols import state_protocols
 from hrpose.tasks.trainer import build_trainer
 from hrpose.weights import WeightReport, load_weights
@@ -222,7 +222,7 @@ def _check_flip_pairs(skeleton: Skeleton, augment: Sequence[Any], *, flip_test: 
 def _build_network(cfg: DictConfig, codec: Codec, loss: nn.Module, skeleton: Skeleton) -> nn.Module:
     """Build the network and load its weights."""
     net: nn.Module = build(cfg.model, num_keypoints=codec.num_channels(skeleton.num_keypoints))
-    rehearse(net, codec, loss, skeleton.num_keypoints)
+    dry_run(net, codec, loss, skeleton.num_keypoints)
     logger.info("%s: %.2f M parameters", type(net).__name__, count_parameters(net) / 1e6)
     if cfg.weights is not None:
         names, training = skeleton.keypoint_names, cfg.task == "fit"

@@ -1,12 +1,14 @@
-"""Do network, codec and loss belong together? One batch goes through all three before a run begins, on shapes alone."""
+"""Check the parts of a run before it begins: each alone, and network, codec and loss together on a batch of shapes."""
 
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 
 import torch
 from hydra.utils import get_class
-from omegaconf import DictConfig
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -14,6 +16,7 @@ from hrpose.codecs import Codec
 from hrpose.config import ConfigError, build, conf_dir, needs_drawing
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.export import is_exported
+from hrpose.metrics import KeypointAveragePrecision
 from hrpose.models import find_heatmap_size
 from hrpose.models.profile import NUM_IMAGES, run_on_shapes
 from hrpose.skeletons import COCO
@@ -24,10 +27,10 @@ _SOME_STEPS = 1000  # of a schedule, where the data that gives their number is n
 _SOME_KEYPOINTS = 133  # where the skeleton is not known yet: as many as any loss may ask for
 
 
-def rehearse_config(cfg: DictConfig, num_keypoints: int = _SOME_KEYPOINTS) -> None:
-    """Build network, codec and loss without memory for their weights, and rehearse with them.
+def dry_run_config(cfg: DictConfig, num_keypoints: int = _SOME_KEYPOINTS) -> None:
+    """Build network, codec and loss without memory for their weights, and let a batch of shapes through them.
 
-    A network of the user's own that cannot be built without memory is rehearsed when it is assembled.
+    A network of the user's own that cannot be built without memory is tried when it is assembled.
 
     Raises:
         ConfigError: if they cannot be built, or do not belong together.
@@ -39,11 +42,11 @@ def rehearse_config(cfg: DictConfig, num_keypoints: int = _SOME_KEYPOINTS) -> No
             loss: nn.Module = build(cfg.loss)
     except (NotImplementedError, RuntimeError):
         return
-    rehearse(net, codec, loss, num_keypoints)
+    dry_run(net, codec, loss, num_keypoints)
 
 
 def check_parts(cfg: DictConfig) -> None:
-    """Build all parts that need no data, so that what they refuse is refused before people are drawn.
+    """Build all parts that need no data, so that what they refuse is refused before anything is drawn or written.
 
     The parts are thrown away. A data module of the user's own is not built, because it may read its files at once.
 
@@ -51,13 +54,28 @@ def check_parts(cfg: DictConfig) -> None:
         ConfigError: naming the part and what it refuses.
     """
     _check_optimizer(cfg)
-    if not needs_drawing(cfg) or is_exported(cfg.weights):
+    for name, node in (cfg.get("callbacks") or {}).items():
+        try:
+            build(node)
+        except MisconfigurationException as error:
+            raise ConfigError(f"callbacks.{name}: {error}") from error
+    if get_class(cfg.metric._target_) is KeypointAveragePrecision:
+        build(cfg.metric, sigmas=COCO.sigmas)
+    if is_exported(cfg.weights):
         return
-    rehearse_config(cfg, COCO.num_keypoints)
     augment = [build(node) for node in cfg.augment.values() if node is not None]
     pixel_transforms = build(cfg.pixels)
-    if get_class(cfg.data._target_) is PoseDataModule:
+    parts = {name: OmegaConf.to_container(cfg[name], resolve=True) for name in ("codec", "model", "loss")}
+    drawn = needs_drawing(cfg)
+    _dry_run_parts(OmegaConf.to_yaml(OmegaConf.create(parts)), COCO.num_keypoints if drawn else _SOME_KEYPOINTS)
+    if drawn and get_class(cfg.data._target_) is PoseDataModule:
         build(cfg.data, codec=build(cfg.codec), skeleton=COCO, augment=augment, pixel_transforms=pixel_transforms)
+
+
+@lru_cache(maxsize=128)
+def _dry_run_parts(parts: str, num_keypoints: int) -> None:
+    """Try codec, model and loss of a YAML text once: the jobs of a sweep may share them."""
+    dry_run_config(OmegaConf.create(parts), num_keypoints)  # type: ignore[arg-type]  # a mapping gives a DictConfig
 
 
 def _check_optimizer(cfg: DictConfig) -> None:
@@ -72,10 +90,10 @@ def _check_optimizer(cfg: DictConfig) -> None:
         raise ConfigError(f"{key}: {error}") from error
 
 
-def rehearse(net: nn.Module, codec: Codec, loss: nn.Module, num_keypoints: int) -> None:
+def dry_run(net: nn.Module, codec: Codec, loss: nn.Module, num_keypoints: int) -> None:
     """Let a batch of shapes through: encode, network, decode, loss.
 
-    What cannot run on shapes alone is not rehearsed to its end; a line of the log says so.
+    What cannot run on shapes alone is not tried to its end; a line of the log says so.
 
     Args:
         net: made for `codec.num_channels(num_keypoints)` channels.
@@ -93,7 +111,7 @@ def rehearse(net: nn.Module, codec: Codec, loss: nn.Module, num_keypoints: int) 
         _check_learning(net, codec, loss, outputs, num_keypoints)
     except (NotImplementedError, RuntimeError, TypeError) as error:
         logger.warning(
-            "model, codec and loss could not be rehearsed on shapes alone; that they do not fit would show in training: %s",
+            "model, codec and loss could not be tried on shapes alone; that they do not fit would show in training: %s",
             error,
         )
 

@@ -1,0 +1,242 @@
+"""What was probably meant: close names among those that a verb has, and the spelling of what other tools write."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import SequenceMatcher, get_close_matches
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.object_type import ObjectType
+from hydra.types import RunMode
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+# What to write here -> what Ultralytics, MMPose, Lightning's CLI, and the code of the HRNet authors write for it, in lower case
+# and with _ for -. Of several rows with one name the first whose keys the verb has is taken. `name=value` goes before `name`.
+_OTHER_TOOLS: tuple[tuple[str, ...], ...] = (
+    (
+        "trainer.max_epochs={value}",
+        "epochs epoch num_epochs n_epochs max_epoch max_epochs total_epochs train.end_epoch train_cfg.max_epochs",
+    ),
+    ("+trainer.max_steps={value}", "steps iters max_iters max_steps"),
+    ("batch_size={value}", "batch bs"),
+    (
+        "data.batch_size={value}",
+        "batch batch_size bs batch_size_per_gpu train.batch_size_per_gpu train_dataloader.batch_size",
+    ),
+    ("optim.lr={value}", "lr lr0 learning_rate base_lr train.lr optim_wrapper.optimizer.lr optimizer.lr"),
+    ("optim.weight_decay={value}", "wd weight_decay train.wd"),
+    ("optim=<option> optim.lr=<number>", "optimizer train.optimizer"),
+    ("schedule=<option>", "lr_scheduler scheduler param_scheduler"),
+    ("size=<height>x<width>", "imgsz img_size image_size input_size resolution model.image_size"),
+    ("codec.input_size=[<width>,<height>]", "imgsz img_size image_size input_size resolution model.image_size"),
+    ("device=cpu", "device=cpu accelerator=cpu"),
+    ("device=cuda:{value}", "gpu gpu_id"),
+    ("device=cuda devices={value}", "gpus num_gpus"),
+    ("trainer.accelerator=cpu", "device=cpu cpu"),
+    ("trainer.accelerator=gpu trainer.devices=1", "device=cuda device=gpu"),
+    ("trainer.accelerator=gpu trainer.devices=[{value}]", "device gpu gpu_id gpu_ids"),
+    ("trainer.accelerator=gpu trainer.devices={value}", "gpus num_gpus n_gpus ngpus devices"),
+    ("num_threads={value}", "workers num_workers"),
+    ("data.num_workers={value}", "workers num_workers train_dataloader.num_workers"),
+    ("precision=16", "fp16 half=true half", "predict"),
+    ("precision=fp16", "fp16 half=true half", "export"),
+    ("precision=int8", "int8 int8=true"),
+    ("trainer.precision=bf16-mixed", "amp amp=true half half=true bf16"),
+    ("trainer.precision=16-mixed", "fp16 fp16=true"),
+    ("ckpt_path=last", "resume=true resume= auto_resume resume_from=last auto_resume=true"),
+    ("ckpt_path={value}", "resume resume_from ckpt checkpoint resume_from_checkpoint load_from"),
+    ("weights=<file, or a name of docs/weights.md>", "pretrained=true pretrained="),
+    (
+        "weights={value}",
+        "pretrained pretrained_weights init_weights weight model_path model.pretrained test.model_file model model_file",
+    ),
+    (
+        "data=coco paths.data=<folder>, or data.train_annotations=<file> data.train_images=<folder>, likewise val_",
+        "data",
+    ),
+    ("paths.data={value}", "data_dir datadir data_root dataset.root dataset"),
+    (
+        "paths.runs={value}",
+        "work_dir output_dir out_dir outdir save_dir project default_root_dir logdir log_dir modeldir",
+    ),
+    ("experiment={stem}", "config cfg config_file c"),
+    ("name={value}", "exp exp_name run_name tag"),
+    ("source={value}", "input inputs img image images video source_path"),
+    ("results={value}", "res dt predictions"),
+    ("annotations={value}", "gt ann ann_file labels"),
+    ("data.val_boxes=[gt]", "use_gt_bbox test.use_gt_bbox"),
+    (
+        "trainer.check_val_every_n_epoch={value}",
+        "val_interval eval_interval check_val_every_n_epoch train_cfg.val_interval",
+    ),
+    ("trainer.accumulate_grad_batches={value}", "accumulate accum_iter grad_accum accumulate_grad_batches"),
+    ("trainer.gradient_clip_val={value}", "grad_clip clip_grad"),
+    ("callbacks/early_stopping=default callbacks.early_stopping.patience={value}", "patience"),
+    ("callbacks/ema=default", "ema ema=true use_ema"),
+    ("codec.sigma={value}", "sigma"),
+    ("metric.oks_nms_threshold={value}", "oks_thre nms_thr test.oks_thre"),
+    ("oks_nms_threshold={value}", "oks_thre nms_thr iou test.oks_thre"),
+    ("draw=none", "save=false show=false"),
+    ("output={value}", "out out_file file output_file"),
+    ("seed={value}", "random_state manual_seed"),
+)
+_WEIGHTS = (".pth", ".pt", ".safetensors", ".onnx", ".xml")
+_SPELLINGS: dict[
+    str, list[tuple[str, str]]
+] = {}  # the names of the other tools -> what to write, and the verbs that have it
+for _here, _names, *_verbs in _OTHER_TOOLS:
+    for _name in _names.split():
+        _SPELLINGS.setdefault(_name, []).append((_here, "".join(_verbs)))
+
+
+class Tree:
+    """The groups and keys of one verb, with the folders that `hydra.searchpath` adds to the conf folder.
+
+    Args:
+        loader: reads the conf folder.
+        verb: the primary configuration.
+        added: overrides of `hydra.searchpath`.
+
+    Attributes:
+        cfg: what is composed without overrides; `choose` replaces it.
+        choices: the groups, each with the option that is chosen without overrides; a list where several can be.
+    """
+
+    def __init__(self, loader: ConfigLoader, verb: str, added: Sequence[str] = ()) -> None:
+        self.loader = loader
+        self.verb = verb
+        self.added = added
+        self.cfg = self.load([])
+        choices: dict[str, str | list[str] | None] = dict(self.cfg.hydra.runtime.choices)
+        for default in loader.compute_defaults_list(verb, list(added), RunMode.RUN).defaults:
+            group, _, option = str(default.config_path).rpartition("/")
+            if group and group not in choices:  # of a list of options, which Hydra leaves out
+                choices[group] = [option]
+        self.choices = {group: option for group, option in sorted(choices.items()) if not group.startswith("hydra")}
+
+    def load(self, overrides: Sequence[str]) -> DictConfig:
+        """Compose, Hydra's own node included."""
+        return self.loader.load_configuration(self.verb, [*self.added, *overrides], RunMode.RUN, from_shell=False)
+
+    def options(self, group: str, *, own: bool = True) -> list[str]:
+        """Return the options of a group in every verb, also those of added folders; none if there is no such group."""
+        if not group or group.startswith("."):
+            return []
+        where = (self.verb, self.added) if own and self.added else ()
+        return self.loader.get_group_options(group, ObjectType.CONFIG, *where)
+
+    def keys(self) -> list[str]:
+        """Return all dotted keys and all groups, Hydra's own left out."""
+        return [key for key in [*_leaves(self.cfg), *self.choices] if not key.startswith("hydra")]
+
+    def has(self, key: str) -> bool:
+        """Check whether there is a group or a key; below null, and after a `+`, only what is above has to be there."""
+        bare = key.removeprefix("+")
+        found, owner, stands = self.walk(bare)
+        return found or bare in self.choices or bool(owner and (stands is None or key != bare))
+
+    def walk(self, key: str) -> tuple[bool, str, object]:
+        """Follow a dotted key: whether it is there; how far it goes; what stands there."""
+        here: object = self.cfg
+        passed: list[str] = []
+        for part in key.split("."):
+            if isinstance(here, DictConfig) and part in here.keys():  # noqa: SIM118 (`in` a DictConfig is False for ???)
+                here = _value(here, part)
+            elif isinstance(here, ListConfig) and part.isdigit() and int(part) < len(here):
+                here = _value(here, int(part))
+            else:
+                return False, ".".join(passed), here
+            passed.append(part)
+        return True, key, here
+
+    def describe(self) -> str:
+        """Return what can be given: the groups of which an option can be chosen, and the keys."""
+        choosable = [group for group in self.choices if len(self.options(group)) > 1]
+        groups = f"the groups {', '.join(choosable)}; " if choosable else ""
+        keys = [str(key) for key in self.cfg if key not in ("hydra", "task", *self.choices)]
+        return f"{self.verb} has {groups}the keys {', '.join(keys)}."
+
+
+def _value(node: DictConfig | ListConfig, key: Any) -> Any:
+    if OmegaConf.is_missing(node, key):
+        return "???"
+    try:
+        return node[key]
+    except OmegaConfBaseException:
+        return "${...}"
+
+
+def _leaves(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
+    """Give all dotted keys, those of branches too."""
+    names: Iterable[Any] = node.keys() if isinstance(node, DictConfig) else range(len(node))
+    for name in names:
+        value = _value(node, name)
+        yield f"{prefix}{name}"
+        if isinstance(value, DictConfig | ListConfig):
+            yield from _leaves(value, f"{prefix}{name}.")
+
+
+def replace_argument(tree: Tree, key: str, value: str) -> str:
+    """Return "Use ..." for a key as another tool writes it; an empty text if there is none for this verb.
+
+    Args:
+        tree: what the verb has.
+        key: what the user wrote.
+        value: its value; empty if there is none.
+    """
+    name = key.lower().replace("-", "_")
+    for here, verbs in [*_SPELLINGS.get(f"{name}={value.lower()}", ()), *_SPELLINGS.get(name, ())]:
+        keys = [text.partition("=")[0] for text in here.split() if "=" in text]
+        if all(map(tree.has, keys)) and tree.verb in (verbs or tree.verb):
+            return f"Use {here.format(value=value or '...', stem=Path(value).stem or '...')}."
+    return ""
+
+
+def replace_bare(tree: Tree, texts: Sequence[str]) -> str:
+    """Return "Use ..." for files that stand without their keys; an empty text if no key of the verb takes them."""
+    path = Path(texts[0])
+    suffix = path.suffix.lower()
+    if tree.verb == "evaluate":
+        return "Use annotations=<file> results=<file>."
+    if suffix in (".yaml", ".yml") and tree.has("experiment"):
+        return f"Use experiment={path.stem}; --config-dir <folder> adds a folder that has experiment/{path.name}."
+    for suffixes, key in (((".ckpt",), "ckpt_path"), (_WEIGHTS, "weights"), ((".json",), "annotations")):
+        if suffix in suffixes and tree.has(key):
+            return f"Use {key}={path}."
+    if not tree.has("source") or not (suffix or path.exists()):
+        return ""
+    several = "Use one source: source=<folder>, or a pattern in quotes, source='<folder>/*.jpg'."
+    return f"Use source={texts[0]}." if len(texts) == 1 else several
+
+
+def did_you_mean(name: str, choices: Iterable[str], *, prefix: str = "", cutoff: float = 0.6) -> str:
+    """Return " Did you mean a, or b?" for the choices closest to a name, or nothing where none is close.
+
+    Args:
+        name: what the user wrote. Of a dotted name the last word is compared with its siblings first, then the whole with all
+            choices, then the last word with all last words.
+        choices: what exists.
+        prefix: goes before every choice in the text.
+        cutoff: how alike they must be, from 0 to 1.
+    """
+    known = list(dict.fromkeys(choices))
+    parent, _, last = name.rpartition(".")
+    siblings = {choice.rpartition(".")[2]: choice for choice in known if choice.rpartition(".")[0] == parent}
+    close = [siblings[word] for word in _closest(last, list(siblings), cutoff)]
+    close = close or _closest(name, known, max(cutoff, 0.75))
+    if not close:
+        words = _closest(last, sorted({choice.rpartition(".")[2] for choice in known}), max(cutoff, 0.75))
+        close = [choice for choice in known if choice.rpartition(".")[2] in words][:3]
+    if not close and len(name) > 1:
+        close = [choice for choice in known if name in choice][:3]
+    return f" Did you mean {', or '.join(prefix + choice for choice in close)}?" if close else ""
+
+
+def _closest(name: str, choices: Sequence[str], cutoff: float) -> list[str]:
+    """Give at most two choices: the most alike, and one that is nearly as much so."""
+    close = get_close_matches(name, choices, n=2, cutoff=cutoff)
+    alike = [SequenceMatcher(None, choice, name).ratio() for choice in close]
+    return [
+        choice for choice, ratio in zip(close, alike, strict=True) if alike[0] < 1 and ratio > alike[0] - 0.1
+    ] or close[:1]
