@@ -102,12 +102,12 @@ def test_faults_of_the_files_are_messages(tmp_path) -> None:
 def test_faults_of_the_words_are_told_at_once(tmp_path) -> None:
     (tmp_path / "gt.json").touch()
     process = evaluate("annotations=gt.json", "results=nowhere.json", "seed=x", "sigmas=cooc", cwd=tmp_path)
-    assert process.stderr.splitlines() == [
-        "hrpose: 3 faults in the configuration:",
-        "  - seed: expected int, but got 'x' (str).",
-        f"  - sigmas: expected Literal[{', '.join(map(repr, KNOWN_SKELETONS))}] | list[float] | None, but got 'cooc' (str).",
-        "  - results: there is no file nowhere.json.",
-    ]
+    lines = process.stderr.splitlines()
+    keys = [line.partition(":")[0].strip(" -") for line in lines]
+    assert keys == ["hrpose", "seed", "sigmas", "results"]
+    for line, value in zip(lines[1:], ("'x'", "'cooc'", "nowhere.json"), strict=True):
+        assert value in line
+    assert all(f"'{name}'" in lines[2] for name in KNOWN_SKELETONS)
     assert "results: it has no value yet" in evaluate("annotations=gt.json", cwd=tmp_path).stderr
     assert not (tmp_path / "runs").exists()
 
