@@ -20,7 +20,7 @@ from small_case import annotation_content, mixture, result_rows, write_files
 from hrpose.errors import DataWarning
 from hrpose.metrics.functional import average_precision
 from hrpose.report.analysis import analyse
-from hrpose.skeletons import COCO, KNOWN_SKELETONS
+from hrpose.skeletons import COCO
 from hrpose.tasks.evaluate import read_evaluated
 from processes import run_module
 
@@ -102,12 +102,10 @@ def test_faults_of_the_files_are_messages(tmp_path) -> None:
 def test_faults_of_the_words_are_told_at_once(tmp_path) -> None:
     (tmp_path / "gt.json").touch()
     process = evaluate("annotations=gt.json", "results=nowhere.json", "seed=x", "sigmas=cooc", cwd=tmp_path)
-    assert process.stderr.splitlines() == [
-        "hrpose: 3 faults in the configuration:",
-        "  - seed: expected int, but got 'x' (str).",
-        f"  - sigmas: expected Literal[{', '.join(map(repr, KNOWN_SKELETONS))}] | list[float] | None, but got 'cooc' (str).",
-        "  - results: there is no file nowhere.json.",
-    ]
+    _, *faults = process.stderr.splitlines()
+    expected = {"seed": "'x'", "sigmas": "'cooc'", "results": "nowhere.json"}
+    assert [fault.split(":")[0] for fault in faults] == [f"  - {key}" for key in expected]
+    assert all(value in fault for fault, value in zip(faults, expected.values(), strict=True))
     assert "results: " in evaluate("annotations=gt.json", cwd=tmp_path).stderr
     assert not (tmp_path / "runs").exists()
 
