@@ -353,5 +353,5 @@ def test_two_processes_give_the_files_of_one(people, weights, tmp_path):
 def test_no_match_ends_with_an_error_before_anything_is_made(tmp_path):
     done = command("source=photos (1)/*.jpg", "weights=x", cwd=tmp_path)
     assert done.returncode == 1
-    assert "source: no photo or video matches photos (1)/*.jpg." in done.stderr
+    assert "photos (1)/*.jpg" in done.stderr
     assert list(tmp_path.iterdir()) == []
