@@ -206,7 +206,7 @@ def test_a_run_without_an_end_has_no_schedule_over_all_steps() -> None:
     module = make_module(
         nn.Conv2d(3, 3, 1, stride=4), schedule=partial(one_cycle, max_lr=1e-2), schedule_interval="step"
     )
-    with pytest.raises(ValueError, match=r"trainer\.max_epochs is -1 and trainer\.max_steps is -1\. Set"):
+    with pytest.raises(ValueError, match=r"trainer\.max_epochs.*-1.*trainer\.max_steps"):
         quiet_trainer(max_epochs=-1).fit(module, datamodule=CountedData())
 
 
@@ -263,7 +263,7 @@ def test_val_ap_is_that_of_the_first_kind_of_boxes() -> None:
 def test_a_network_that_has_diverged_is_told_as_such() -> None:
     batch = make_batch(torch.full((NUM_PERSONS, 3, 16, 8), torch.nan))
     module = make_module(nn.Identity(), metrics={"gt": make_metric()}, flip_test=False)
-    with pytest.raises(ValueError, match=r"NaN or infinity in \d+ of \d+ crops.*smaller optim\.lr"):
+    with pytest.raises(ValueError, match=r"\d+.*optim\.lr"):
         quiet_trainer().validate(module, one_batch_loader(batch), verbose=False)
 
 

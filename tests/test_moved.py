@@ -57,7 +57,7 @@ def test_names_below_a_module_move_with_it():
 
 
 def test_an_old_target_is_refused_with_its_new_name(tmp_path):
-    with pytest.raises(ConfigError, match=r"prepare\._target_: .* is now hrpose\.synthetic\.write_dataset"):
+    with pytest.raises(ConfigError, match=r"prepare\._target_.*hrpose\.synthetic\.write_dataset"):
         check("fit", ["prepare._target_=hrpose.data.synthetic.write_dataset", f"paths.run={tmp_path}"])
 
 

@@ -82,6 +82,13 @@ def replace_file(source: Path, target: Path, *, durable: bool = True) -> None:
         _flush(target.parent)
 
 
+def list_files(name: str, folder: Path, notes: Mapping[str, str]) -> list[str]:
+    """Return lines that list the expected files of a dataset, which of them exist, and a note on each."""
+    found = {file: "found  " if (folder / file).exists() else "MISSING" for file in notes}
+    rows = (f"  {found[file]}  {file}  {note}".rstrip() for file, note in notes.items())
+    return [f"{name} is expected under {folder} like this:", *rows]
+
+
 def _flush(path: Path) -> None:
     """Write what the system holds of a file or folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)

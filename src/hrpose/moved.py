@@ -47,6 +47,7 @@ MOVED: Mapping[str, str] = {
     "hrpose.published": "hrpose.weights.published",
     "hrpose.skeletons.bodies": "hrpose.skeletons.known",
     "hrpose.skeletons.whole_bodies": "hrpose.skeletons.known",
+    "hrpose.tasks.reading": "hrpose.tasks.evaluate",
     "hrpose.visualize.heatmaps": "hrpose.visualize.sheets",
     "hrpose.visualize.painter": "hrpose.visualize.poses",
 }
@@ -68,6 +69,7 @@ GONE: Mapping[str, str] = {
     "backend=openvino_bf16": "backend=openvino precision=bf16",
     "format=torch": "format=onnx or format=openvino",
     "format=torchscript": "format=onnx or format=openvino",
+    "input": "hrpose export without input=, which writes a file that takes crops",
     "hrpose bench": "make bench or python scripts/benchmarks/{data,metric,inference,codecs}.py",
     **{f"codec={codec}_{size}": f"codec={codec} size={size}" for codec, sizes in _SIZES.items() for size in sizes},
     "experiment=deeppose_res101_256x192": "experiment=deeppose_res50_256x192 model=deeppose_101",
@@ -129,7 +131,6 @@ GONE: Mapping[str, str] = {
     "experiment=w48_256x192_udp": "experiment=w48_256x192 codec=udp",
     "experiment=w48_384x288_dark": "experiment=w48_384x288 codec=dark data.batch_size=18",
     "experiment=w48_384x288_udp": "experiment=w48_384x288 codec=udp",
-    "input": "hrpose export without input=, which writes a file that takes crops",
 }
 """Verbs, experiments, options and keys that are no longer available, each with its replacement.
 

@@ -128,7 +128,7 @@ def test_persons_of_no_size_are_left_out_and_counted(tmp_path: Path) -> None:
     told["annotations"][0].update(bbox=[10, 10, 0, 0], area=50)
     told["annotations"][1].update(bbox=[500, 10, 9, 9])
     annotations = read_annotations(write_json(tmp_path / "a.json", told))
-    with pytest.warns(DataWarning, match=r"2 of 3 instances .* left out: 2 with a box of no size .*100, 101"):
+    with pytest.warns(DataWarning, match=r"2 of 3 instances.*2.*100, 101"):
         table = annotations.instances()
     assert table.instance_ids.tolist() == [102]
     assert len(annotations.ground_truth()) == 3
@@ -141,18 +141,18 @@ def test_mmpose_looks_at_the_box_and_the_labels_but_not_at_the_area(tmp_path: Pa
     told["annotations"][2].update(bbox=[10, 10, 20, 30])
     told["annotations"][3]["keypoints"] = [9, 9, 0] * (len(told["annotations"][3]["keypoints"]) // 3)
     annotations = read_annotations(write_json(tmp_path / "a.json", told))
-    with pytest.warns(DataWarning, match="2 of 3 instances .* left out: 2 with a box of no size .*100, 101"):
+    with pytest.warns(DataWarning, match=r"2 of 3 instances.*2.*100, 101"):
         table = annotations.instances("mmpose")
     assert table.instance_ids.tolist() == [102]
     assert table.bbox[0].tolist() == [10, 10, 20, 30]  # the official 19 x 29
-    with pytest.warns(DataWarning, match="1 of 4 instances .* left out: 1 with an `area` of 0 .*100"):
+    with pytest.warns(DataWarning, match=r"1 of 4 instances.*1.*0.*100"):
         assert annotations.instances().instance_ids.tolist() == [101, 102, 103]
 
 
 def test_mmpose_leaves_out_who_states_no_keypoints_and_official_code_does_not(tmp_path: Path) -> None:
     told = content(3)
     told["annotations"][1]["num_keypoints"] = 0
-    with pytest.warns(DataWarning, match="1 of 3 annotations with labelled keypoints state `num_keypoints` 0"):
+    with pytest.warns(DataWarning, match=r"1 of 3 annotations.*`num_keypoints`.*0"):
         annotations = read_annotations(write_json(tmp_path / "a.json", told))
     assert annotations.instances("mmpose").instance_ids.tolist() == [100, 102]
     assert annotations.instances().instance_ids.tolist() == [100, 101, 102]
@@ -209,7 +209,7 @@ def test_category_is_chosen_by_name(tmp_path: Path) -> None:
     told["annotations"][1]["category_id"] = 2
     file = write_json(tmp_path / "a.json", told)
     assert read_annotations(file, category="child").instances().instance_ids.tolist() == [101]
-    with pytest.raises(DataError, match=r"one category with `keypoints`.*'adult', 'child'"):
+    with pytest.raises(DataError, match="'adult', 'child'"):
         read_annotations(file)
     with pytest.raises(DataError, match=r"named 'dog'.*'adult', 'child'"):
         read_annotations(file, category="dog")
@@ -233,7 +233,7 @@ def test_sigmas_can_be_given_beside_the_file(tmp_path: Path) -> None:
     file = write_json(tmp_path / "a.json", content(2))
     assert read_skeleton(file).sigmas == COCO.sigmas
     assert read_skeleton(file, sigmas=[0.1] * 17).sigmas == (0.1,) * 17
-    with pytest.raises(DataError, match=r"a\.json: .* 17 positive OKS sigmas, one per keypoint, but got \[0\.1\]"):
+    with pytest.raises(DataError, match=r"a\.json.*17.*OKS.*\[0\.1\]"):
         read_skeleton(file, sigmas=[0.1])
 
 
@@ -241,7 +241,7 @@ def test_category_without_names_needs_a_given_skeleton(tmp_path: Path) -> None:
     told = {**content(2), "categories": [{"id": 1, "name": "person"}]}
     annotations = read_annotations(write_json(tmp_path / "a.json", told))
     assert annotations.instances().num_keypoints == 17
-    with pytest.raises(DataError, match=r"a\.json.*category 'person'.*choose another skeleton"):
+    with pytest.raises(DataError, match=r"a\.json.*'person'"):
         annotations.skeleton()
 
 

@@ -82,14 +82,12 @@ def test_the_same_file_read_otherwise_is_another_record(tmp_path: Path) -> None:
 def test_a_skeleton_of_17_names_is_not_one_of_133_keypoints(tmp_path: Path) -> None:
     file = write_json(tmp_path / "whole.json", whole_body_content(2))
     assert read_skeleton(file).num_keypoints == 17
-    with pytest.raises(
-        DataError, match=r"to name the 133 keypoints .* it names 17\. Give a skeleton: skeleton=wholebody"
-    ):
+    with pytest.raises(DataError, match=r"133 keypoints.*17.*skeleton=wholebody"):
         read_skeleton(file, keypoint_fields=FIELDS)
 
 
 def test_plain_coco_is_told_from_whole_bodies(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="expected annotations with `foot_kpts`, 6 keypoints, but none has that field"):
+    with pytest.raises(DataError, match=r"`foot_kpts`.*6 keypoints"):
         read(tmp_path, content(3))
 
 
@@ -97,7 +95,7 @@ def test_what_some_annotations_lack_is_unlabelled_and_counted(tmp_path: Path) ->
     told = whole_body_content(4)
     del told["annotations"][1]["righthand_kpts"]
     told["annotations"][2]["foot_kpts"] = []
-    with pytest.warns(DataWarning, match=r"2 of 4 annotations lack some of keypoints, foot_kpts, .* \(ids 101, 102\)"):
+    with pytest.warns(DataWarning, match=r"2 of 4 annotations.*foot_kpts.*\(ids 101, 102\)"):
         annotations = read(tmp_path, told)
     order = annotations.instance_ids.tolist()
     assert not annotations.visibility[order.index(101), 112:].any()
@@ -136,14 +134,14 @@ def test_a_fault_is_one_message_with_the_field_and_the_id(tmp_path: Path, change
 )
 def test_numbers_that_are_not_positive_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     file = write_json(tmp_path / "a.json", content(1))
-    with pytest.raises(ValueError, match="positive `area_from_bbox` and positive numbers of `keypoint_fields`"):
+    with pytest.raises(ValueError, match=r"`area_from_bbox`.*`keypoint_fields`"):
         read_annotations(file, **change)
 
 
 def test_a_share_of_the_box_stands_for_the_area(tmp_path: Path) -> None:
     told = content(2)
     del told["annotations"][0]["area"]
-    with pytest.warns(DataWarning, match=r"1 of 2 annotations have no `area`.* 0\.53 of the area of the box is taken"):
+    with pytest.warns(DataWarning, match=r"1 of 2 annotations.*`area`.*0\.53"):
         annotations = read_annotations(write_json(tmp_path / "a.json", told), area_from_bbox=0.53)
     assert annotations.area.tolist() == [50 * 60 * 0.53, 1200.5]
     assert annotations.has_area.tolist() == [False, True]
@@ -158,7 +156,7 @@ def test_stated_crowd_indices_come_with_the_ground_truth(tmp_path: Path) -> None
     assert truth.crowd_index is not None
     assert truth.crowd_index.tolist() == [0, 0.25, 0.8, 1]
     told["images"][2]["crowdIndex"] = 1.5
-    with pytest.raises(DataError, match=r"`crowdIndex` of image 3 to be a number from 0 to 1, .* got 1\.5"):
+    with pytest.raises(DataError, match=r"`crowdIndex`.*3.*1.*1\.5"):
         read_annotations(write_json(tmp_path / "c.json", told))
 
 

@@ -48,13 +48,13 @@ def test_boxes_are_used_as_they_are_and_ids_are_rows(annotations, tmp_path: Path
 
 def test_detections_of_unknown_photos_are_dropped_and_counted(annotations, tmp_path: Path) -> None:
     rows = [row(), row(image_id=50), row(image_id=51), row()]
-    with pytest.warns(DataWarning, match=r"2 detections are left out.*`image_id` is not in .*rows 1, 2"):
+    with pytest.warns(DataWarning, match=r"2 detections.*`image_id`.*rows 1, 2"):
         table = read_detections(write_json(tmp_path / "d.json", rows), annotations)
     assert table.instance_ids.tolist() == [0, 3]
 
 
 def test_boxes_of_no_size_are_dropped_and_counted(annotations, tmp_path: Path) -> None:
-    with pytest.warns(DataWarning, match=r"1 detections are left out, because their boxes have no size \(rows 1\)"):
+    with pytest.warns(DataWarning, match=r"1 detections.*rows 1"):
         table = read_detections(write_json(tmp_path / "d.json", [row(), row(bbox=[3, 4, 0, 0])]), annotations)
     assert len(table) == 1
 

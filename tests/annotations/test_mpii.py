@@ -85,7 +85,7 @@ def test_the_scale_grows_by_a_quarter_and_holds_for_both_axes(tmp_path: Path) ->
 
 
 def test_a_person_without_a_center_is_neither_moved_nor_enlarged_and_counted(golden, official) -> None:
-    with pytest.warns(DataWarning, match=r"1 of 12 persons have no center \(entries 5, counted from 0\)"):
+    with pytest.warns(DataWarning, match=r"1 of 12 .*5"):
         table = official.instances()
     center, scale = center_scale_from_bbox(table.bbox[5], 1.0)
     np.testing.assert_allclose(center, [-2, -2], atol=1e-9)
@@ -281,7 +281,7 @@ def test_pckh_needs_mpii_and_its_ground_truth(changes: dict[str, Any], message: 
 def test_the_ground_truth_of_other_persons_is_refused(tmp_path: Path) -> None:
     folder = write_dataset(tmp_path)
     np.savez(folder / "annot/gt_valid.npz", **truth_of([person(0)]))
-    with pytest.raises(DataError, match=r"it has 1 persons and the annotations have 6"):
+    with pytest.raises(DataError, match=r"1 .*6"):
         datamodule(folder).mpii_truth  # noqa: B018
 
 
@@ -359,7 +359,7 @@ def test_keypoints_are_named_in_the_order_of_mpii(tmp_path: Path) -> None:
     named = changed(dataset_joints=np.array([NAMES], dtype=object))
     assert len(read_mpii_truth(write(tmp_path, named))) == 3
     turned = changed(dataset_joints=np.array([NAMES[::-1]], dtype=object))
-    with pytest.raises(DataError, match=r"order of MPII, rank rkne .*but got lwri lelb"):
+    with pytest.raises(DataError, match=r"rank rkne.*lwri lelb"):
         read_mpii_truth(write(tmp_path, turned))
 
 
@@ -394,18 +394,18 @@ def test_a_broken_file_is_refused(kind: str, damage: str, tmp_path: Path) -> Non
     whole = file.read_bytes()
     header = b"MATLAB 7.3 MAT-file, made up".ljust(124) + b"\x00\x02IM"
     file.write_bytes({"empty": b"", "text": b"not arrays", "cut": whole[: len(whole) // 2], "7.3": header}[damage])
-    with pytest.raises(DataError, match=r"gt_valid\.(mat|npz): expected .* cannot be read"):
+    with pytest.raises(DataError, match=r"gt_valid\.(mat|npz)"):
         read_mpii_truth(file)
 
 
 def test_what_would_have_to_be_unpickled_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "gt.npz", pos_gt_src=np.array([print], dtype=object))
-    with pytest.raises(DataError, match=r"an \.npz of plain arrays"):
+    with pytest.raises(DataError, match=r"\.npz"):
         read_mpii_truth(tmp_path / "gt.npz")
 
 
 def test_missing_ground_truth_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match=r"ground truth of MPII at .*gt_valid\.mat"):
+    with pytest.raises(MissingDataError, match=r"MPII.*gt_valid\.mat"):
         read_mpii_truth(tmp_path / "gt_valid.mat")
 
 

@@ -26,9 +26,7 @@ SPELT = ["".join(word.title() for word in name.split("_")) for name in NAMES]
 def test_files_that_name_their_keypoints_in_another_order_do_not_go_together(tmp_path: Path) -> None:
     one = named(tmp_path / "one.json", NAMES)
     other = named(tmp_path / "other.json", [*NAMES[:15], NAMES[16], NAMES[15]])
-    with pytest.raises(
-        DataError, match=r"same order, but 'left_ankle' is keypoint 15 \(counted from 0\) .* and 16 of the other"
-    ):
+    with pytest.raises(DataError, match=r"'left_ankle'.*15.*16"):
         PersonFiles().check_alike(one, other)
 
 
@@ -75,6 +73,6 @@ def test_a_file_without_anybody_says_how_many_annotations_it_has(tmp_path: Path)
     file = write_json(tmp_path / "unlabelled.json", told)
     with pytest.raises(
         DataError,
-        match=r"to train on, but found 11 annotations, of which none can be used: 11 without keypoints\. Is it",
+        match="11 without keypoints",
     ):
         PersonFiles().annotated(file, "train")

@@ -166,10 +166,10 @@ def test_a_mirrored_crop_is_read_like_the_crop(codec):
 
 
 @every
-@pytest.mark.parametrize("permutation", [(0, 1), (0, 1, 1), (1, 2, 3), range(4)])
-def test_a_wrong_permutation_is_refused(codec, permutation):
-    with pytest.raises(ValueError, match="`flip_permutation` to be a permutation of 0 to 2"):
-        codec.flip_back(_maps(codec, num_keypoints=3), permutation)
+def test_a_wrong_permutation_is_refused(codec):
+    for permutation in [(0, 1), (0, 1, 1), (1, 2, 3), range(4)]:
+        with pytest.raises(ValueError, match=r"`flip_permutation`.*0.*2"):
+            codec.flip_back(_maps(codec, num_keypoints=3), permutation)
 
 
 @every_painter
@@ -193,9 +193,9 @@ def test_outputs_with_nan_give_finite_keypoints(codec):
 
 
 @every
-@pytest.mark.parametrize("level", [float("inf"), float("-inf"), 3e38])
-def test_outputs_that_overflow_give_finite_keypoints(codec, level):
-    assert codec.decode(torch.full_like(_maps(codec), level))[0].isfinite().all()
+def test_outputs_that_overflow_give_finite_keypoints(codec):
+    for level in (float("inf"), float("-inf"), 3e38):
+        assert codec.decode(torch.full_like(_maps(codec), level))[0].isfinite().all()
 
 
 @every
@@ -236,12 +236,13 @@ def test_a_codec_is_a_value(codec):
 
 @every
 def test_wrong_shapes_are_named(codec):
-    with pytest.raises(ValueError, match=r"\(B, K, 2\) and \(B, K\), but got the shapes \(2, 3, 3\) and \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"\(B, K, 2\).*\(B, K\).*\(2, 3, 3\).*\(2, 3\)"):
         codec.encode(torch.zeros(2, 3, 3), torch.zeros(2, 3))
+    with pytest.raises(ValueError, match=r"\(B, K, 2\).*\(2, 3, 1\)"):
+        codec.encode(torch.zeros(2, 3, 2), torch.zeros(2, 3, 1))
     wrong = torch.zeros(1, 6, 16, 24) if _maps(codec).ndim == 4 else torch.zeros(1, 6, 7)
-    for read in (codec.decode, lambda maps: codec.flip_back(maps, range(6))):
-        if read is codec.decode or wrong.ndim == 3:
-            with pytest.raises(
-                ValueError, match=rf"\(B, K, .*, but got the shape {re.escape(str(tuple(wrong.shape)))}"
-            ):
-                read(wrong)
+    with pytest.raises(ValueError, match=rf"\(B, K, .*{re.escape(str(tuple(wrong.shape)))}"):
+        codec.decode(wrong)
+    if wrong.ndim == 3:
+        with pytest.raises(ValueError, match=rf"\(B, K, .*{re.escape(str(tuple(wrong.shape)))}"):
+            codec.flip_back(wrong, range(6))

@@ -41,7 +41,5 @@ def test_flipping_back_keeps_sigmas_and_swaps_left_and_right():
 
 
 def test_three_numbers_are_no_answer():
-    with pytest.raises(
-        ValueError, match=r"\(B, K, 2\), or \(B, K, 4\) with their sigmas, but got the shape \(1, 2, 3\)"
-    ):
+    with pytest.raises(ValueError, match=r"\(B, K, 2\).*\(B, K, 4\).*\(1, 2, 3\)"):
         CODEC.decode(torch.zeros(1, 2, 3))

@@ -80,11 +80,9 @@ def test_bins_of_the_mirror_image_come_back_where_they_belong(split_ratio):
 
 
 def test_wrong_arguments_are_told():
-    with pytest.raises(ValueError, match=r"`split_ratio` to be a whole number of at least 1, but got 1\.5"):
+    with pytest.raises(ValueError, match=r"`split_ratio`.*1.*1\.5"):
         SimccCodec((64, 96), split_ratio=1.5)
-    with pytest.raises(ValueError, match="`sigma` to be a positive number of bins"):
+    with pytest.raises(ValueError, match="`sigma`"):
         SimccCodec((64, 96), sigma=0)
-    with pytest.raises(
-        ValueError, match=r"bins \(B, K, 896\), 384 along x and 512 along y, but got the shape \(1, 2, 895\)"
-    ):
+    with pytest.raises(ValueError, match=r"\(B, K, 896\).*384.*512.*\(1, 2, 895\)"):
         CODEC.decode(torch.zeros(1, 2, 895))

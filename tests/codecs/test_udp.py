@@ -70,7 +70,7 @@ def test_a_flat_heatmap_is_read_at_its_first_cell():
 
 
 def test_an_unknown_smoothing_is_refused():
-    with pytest.raises(ValueError, match="`smoothing` to be one of official, mmpose, but got 'none'"):
+    with pytest.raises(ValueError, match=r"`smoothing`.*'none'"):
         UdpCodec((192, 256), (48, 64), smoothing="none")
 
 
@@ -158,12 +158,12 @@ def test_a_keypoint_outside_keeps_its_weight_and_has_no_disk():
 def test_heatmaps_that_are_no_triples_are_refused():
     codec = UdpOffsetCodec((192, 256), (48, 64))
     for call in (codec.decode, lambda maps: codec.flip_back(maps, [0])):
-        with pytest.raises(ValueError, match=r"three channels for each keypoint .* but got 4 channels"):
+        with pytest.raises(ValueError, match="4 channels"):
             call(torch.zeros(1, 4, 64, 48))
 
 
 def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match="`radius` to be a positive number of heatmap cells"):
+    with pytest.raises(ValueError, match="`radius`"):
         UdpOffsetCodec((192, 256), (48, 64), radius=0)
-    with pytest.raises(ValueError, match="`offset_kernel` to be an odd number"):
+    with pytest.raises(ValueError, match="`offset_kernel`"):
         UdpOffsetCodec((192, 256), (48, 64), offset_kernel=2)

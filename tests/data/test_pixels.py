@@ -40,7 +40,7 @@ def test_the_image_given_is_not_written_into() -> None:
     ],
 )
 def test_what_moves_pixels_is_refused(transform) -> None:
-    with pytest.raises(DataError, match=r"moves pixels.*RandomFlip of hrpose\.data\.transforms"):
+    with pytest.raises(DataError, match=r"RandomFlip.*hrpose\.data\.transforms"):
         PixelStage(transform)
 
 
@@ -54,7 +54,7 @@ def test_colour_blur_and_dropouts_are_taken(transform) -> None:
 
 @pytest.mark.parametrize("transform", [A.ToFloat(max_value=255, p=1.0), A.Normalize(p=1.0)])
 def test_what_converts_is_refused(transform) -> None:
-    with pytest.raises(DataError, match=r"uint8 of shape \(40, 30, 3\), but got float32"):
+    with pytest.raises(DataError, match=r"uint8.*\(40, 30, 3\).*float32"):
         PixelStage(transform)(IMAGE, generator())
 
 

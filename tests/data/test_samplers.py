@@ -175,7 +175,7 @@ def test_other_data_or_another_seed_cannot_go_on_within_an_epoch() -> None:
     pass_ = iter(interrupted)
     take(pass_, 2)
     state = interrupted.state_dict()
-    with pytest.raises(DataError, match=r"number of training samples to be 11, .* 12\. "):
+    with pytest.raises(DataError, match=r"11.*12"):
         loader(count=12).load_state_dict(state)
     with pytest.raises(DataError, match=r"seed to be 4, .* 3\. "):
         loader().load_state_dict({**state, "seed": 4})

@@ -108,7 +108,7 @@ def test_one_split_leaves_the_other_alone(site, tmp_path):
 
 
 def test_an_unknown_split_is_named(tmp_path):
-    with pytest.raises(ValueError, match="some of 'train' and 'val', but got 'test'"):
+    with pytest.raises(ValueError, match=r"'train'.*'val'.*'test'"):
         prepare_coco(tmp_path, splits=["val", "test"])
 
 
@@ -128,7 +128,7 @@ def test_an_archive_that_climbs_out_is_refused(site, tmp_path):
 
 def test_an_archive_without_photos_is_an_error(site, tmp_path):
     site.files[ZIPS[1]] = zipped({"images/1.jpg": b"1"})
-    with pytest.raises(DownloadError, match=r"Expected some files named val2017/\* in .*, but found 0"):
+    with pytest.raises(DownloadError, match=r"val2017/\*.*0"):
         prepare_coco(tmp_path, base_url=site.url)
 
 
@@ -139,7 +139,7 @@ def test_detections_with_a_direct_address_are_fetched_and_counted(site, tmp_path
 
 
 def test_a_web_page_in_place_of_detections_is_refused(site, tmp_path):
-    with pytest.raises(DownloadError, match=r"JSON list of person detections .*\(a web page\?\).* save the file as"):
+    with pytest.raises(DownloadError, match=r"JSON.*web page"):
         prepare_coco(tmp_path, base_url=site.url, detections_url=f"{site.url}/page.html")
     assert list((tmp_path / DETECTIONS_FILE).parent.iterdir()) == []
 
@@ -147,7 +147,7 @@ def test_a_web_page_in_place_of_detections_is_refused(site, tmp_path):
 def test_the_official_server_is_held_to_the_published_sizes(site, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "COCO_URL", site.url)
     monkeypatch.setattr(download, "require_space", lambda *arguments: None)
-    with pytest.raises(DownloadError, match=r"Expected 252,907,541 bytes at .*annotations_trainval2017.zip"):
+    with pytest.raises(DownloadError, match=r"252,907,541.*annotations_trainval2017.zip"):
         prepare_coco(tmp_path, base_url=site.url)
 
 

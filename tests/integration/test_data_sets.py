@@ -109,7 +109,7 @@ def test_results_with_all_keypoints_under_one_key_are_the_same(whole_bodies, tmp
     assert five.keypoint_scores.tolist() == one.keypoint_scores.tolist()
     assert five.detections.areas.tolist() == one.detections.areas.tolist()
     del results[3]["foot_kpts"][:3]
-    with pytest.raises(ValueError, match=r"`foot_kpts` of 18 numbers, but 1 are otherwise: rows \[3\]"):
+    with pytest.raises(ValueError, match=r"`foot_kpts`.*18 numbers.*1.*\[3\]"):
         read_evaluated(gt, write(tmp_path / "short.json", results), sigmas="wholebody", keypoint_fields=FIELDS)
 
 
@@ -144,7 +144,7 @@ def test_crowdpose_is_measured_as_its_evaluation_code_does(tmp_path) -> None:
     }
     told = {"images": images, "annotations": people, "categories": [category]}
     files = write(tmp_path / "gt.json", told), write(tmp_path / "res.json", results)
-    with pytest.warns(DataWarning, match=r"24 of 24 annotations have no `area`.*0\.53 of the area of the box"):
+    with pytest.warns(DataWarning, match=r"24 of 24 annotations.*`area`.*0\.53"):
         evaluated = read_evaluated(*files, sigmas="crowdpose", area_from_bbox=0.53)
     assert (evaluated.protocol.sigmas, evaluated.protocol.areas) == ("crowdpose", "0.53 of the box")
     report = analyse(evaluated, title="crowds", num_samples=0)

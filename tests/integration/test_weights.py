@@ -46,9 +46,7 @@ def test_a_head_that_does_not_fit_cannot_be_measured(words, weights_file, tmp_pa
 
     cfg = compose("test", [*words, f"weights={weights_file(16)}", f"paths.run={tmp_path}/run"])
     validate(cfg)
-    with pytest.raises(
-        WeightsError, match=r"a head for 17 keypoints.*got one for 16.*the skeleton.*hrpose fit weights="
-    ):
+    with pytest.raises(WeightsError, match=r"17 .*16"):
         measure(cfg)
 
 
@@ -58,7 +56,7 @@ def test_a_backbone_cannot_be_measured(words, weights_file, tmp_path) -> None:
 
     file = weights_file(17)
     torch.save({name: value for name, value in torch.load(file).items() if "final_layer" not in name}, file)
-    with pytest.raises(WeightsError, match=r"to hold the whole network, .*: final_layer \(2\). Train them first"):
+    with pytest.raises(WeightsError, match=r"final_layer.*\(2\)"):
         measure(compose("test", [*words, f"weights={file}", f"paths.run={tmp_path}/run"]))
 
 

@@ -38,7 +38,7 @@ def test_mse_by_the_rules_of_mmpose_is_mmposes(golden, number):
     assert loss(heatmaps, target, labelled).item() == pytest.approx(
         2 * HeatmapMSELoss()(heatmaps, target, labelled).item()
     )
-    with pytest.raises(ValueError, match="`rules` to be one of official, mmpose, but got 'mine'"):
+    with pytest.raises(ValueError, match=r"`rules`.*'mine'"):
         HeatmapMSELoss("mine")
 
 
@@ -95,20 +95,20 @@ def test_the_errors_of_all_stacks_are_summed(golden):
 @pytest.mark.parametrize("loss", [HeatmapMSELoss(), HeatmapOHKMLoss(2)])
 def test_shapes_that_would_broadcast_are_refused(loss):
     heatmaps = torch.zeros(2, 3, 8, 6)
-    with pytest.raises(ValueError, match=r"got the shapes \(2, 3, 8, 6\), \(2, 1, 8, 6\) and \(2, 3, 1\)"):
+    with pytest.raises(ValueError, match=r"\(2, 3, 8, 6\).*\(2, 1, 8, 6\).*\(2, 3, 1\)"):
         loss(heatmaps, torch.zeros(2, 1, 8, 6), torch.ones(2, 3, 1))
-    with pytest.raises(ValueError, match=r"got the shapes \(2, 4, 8, 6\), \(2, 3, 8, 6\) and \(2, 3, 1\)"):
+    with pytest.raises(ValueError, match=r"\(2, 4, 8, 6\).*\(2, 3, 8, 6\).*\(2, 3, 1\)"):
         loss(torch.zeros(2, 5, 4, 8, 6), heatmaps, torch.ones(2, 3, 1))
     with pytest.raises(ValueError, match=r"\(2, 3, 8, 6\), \(2, 3, 8, 6\) and \(2, 3\)"):
         loss(heatmaps, heatmaps, torch.ones(2, 3))
-    with pytest.raises(ValueError, match=r"got the shapes \(2, 3, 2\), \(2, 3, 2\) and \(2, 3, 1\)"):
+    with pytest.raises(ValueError, match=r"\(2, 3, 2\).*\(2, 3, 1\)"):
         loss(torch.zeros(2, 3, 2), torch.zeros(2, 3, 2), torch.ones(2, 3, 1))
 
 
 def test_more_hard_keypoints_than_there_are_is_refused():
-    with pytest.raises(ValueError, match=r"at least top_k = 8 keypoints, but got 5. Set loss.top_k"):
+    with pytest.raises(ValueError, match=r"top_k.*8 keypoints.*5.*loss.top_k"):
         HeatmapOHKMLoss()(torch.zeros(1, 5, 4, 4), torch.zeros(1, 5, 4, 4), torch.ones(1, 5, 1))
-    with pytest.raises(ValueError, match="`top_k` to be at least 1, but got 0"):
+    with pytest.raises(ValueError, match=r"`top_k`.*1.*0"):
         HeatmapOHKMLoss(0)
 
 
@@ -145,5 +145,5 @@ def test_a_codec_and_a_loss_that_do_not_belong_together_are_told():
     three, one = torch.zeros(2, 9, 8, 6), torch.zeros(2, 3, 8, 6)
     with pytest.raises(ValueError, match="takes loss=offset"):
         HeatmapMSELoss()(three, three, torch.ones(2, 3, 1))
-    with pytest.raises(ValueError, match="`offset` belongs to a codec with three channels"):
+    with pytest.raises(ValueError, match="`offset`"):
         HeatmapOffsetMSELoss()(one, one, torch.ones(2, 3, 1))

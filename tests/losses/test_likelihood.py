@@ -77,9 +77,9 @@ def test_half_precision_answers_are_judged_in_single():
 
 
 def test_wrong_arguments_are_told():
-    with pytest.raises(ValueError, match="`base` to be one of laplace, gaussian, but got 'cauchy'"):
+    with pytest.raises(ValueError, match=r"`base`.*'cauchy'"):
         RLELoss("cauchy")
-    with pytest.raises(ValueError, match=r"\(B, K, 4\).*coordinates and sigmas \(model=rle_50\)"):
+    with pytest.raises(ValueError, match=r"\(B, K, 4\).*\(model=rle_50\)"):
         RLELoss()(ANSWERS[..., :2], TARGET, torch.ones(1, 2, 1))
 
 

@@ -84,7 +84,7 @@ def test_cameras(here, source, number):
 def test_a_video_is_a_file_or_the_only_match(here):
     assert find_media("film.mp4") == Video(Path("film.mp4"))
     assert find_media("f*.mp4") == Video(Path("film.mp4"))
-    with pytest.raises(ValueError, match=r"\* matches 2 photos and 1 videos. Give the videos one by one"):
+    with pytest.raises(ValueError, match=r"2 photos.*1 videos"):
         find_media("*")
 
 
@@ -112,7 +112,7 @@ def test_what_is_not_found_is_explained(here, source, message):
 
 def test_a_folder_of_folders_says_how_to_reach_in(here):
     (here / "in" / "c d.jpg").unlink()
-    with pytest.raises(ValueError, match=r"Those of folders inside it are taken with in/\*\*/\*.jpg"):
+    with pytest.raises(ValueError, match=r"in/\*\*/\*.jpg"):
         find_media("in")
     (here / "void").mkdir()
     with pytest.raises(ValueError, match="It is empty"):

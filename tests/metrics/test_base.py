@@ -17,9 +17,7 @@ from hrpose.metrics import KeypointAveragePrecision, PCKh, PoseMetric
 def test_target_is_given_exactly_once() -> None:
     annotations, _, sigmas = random_case(0, num_keypoints=2)
     item = {"keypoints": np.ones((1, 2, 2)), "scores": [0.5]}
-    with pytest.raises(
-        ValueError, match="`target` to be given exactly if no `ground_truth` was given at construction, but got none"
-    ):
+    with pytest.raises(ValueError, match=r"`target`.*`ground_truth`"):
         KeypointAveragePrecision(sigmas).update([item])
     with pytest.raises(ValueError, match="but got both"):
         KeypointAveragePrecision(sigmas, ground_truth=truth_from_coco(annotations, 2)).update([item], [{}])
@@ -27,7 +25,7 @@ def test_target_is_given_exactly_once() -> None:
 
 def test_poses_need_a_ground_truth() -> None:
     _, results, sigmas = random_case(0, num_keypoints=2)
-    with pytest.raises(ValueError, match="`ground_truth` at construction to evaluate Poses against"):
+    with pytest.raises(ValueError, match="`ground_truth`"):
         KeypointAveragePrecision(sigmas).update_poses(poses_from_coco(results, 2))
 
 
@@ -35,7 +33,7 @@ def test_predictions_of_known_ground_truth_need_their_image() -> None:
     annotations, _, sigmas = random_case(0, num_keypoints=2)
     metric = KeypointAveragePrecision(sigmas, ground_truth=truth_from_coco(annotations, 2))
     metric.update([{"keypoints": np.ones((1, 2, 2)), "scores": [0.5]}])
-    with pytest.raises(ValueError, match="to have an `image_id` of the ground truth"):
+    with pytest.raises(ValueError, match="`image_id`"):
         metric.compute()
 
 

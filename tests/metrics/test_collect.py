@@ -32,7 +32,7 @@ def test_same_image_twice_counts_once_and_in_order_of_ids() -> None:
 
 def test_same_image_twice_with_other_predictions_needs_ids() -> None:
     for other in (image(3, image_id=9), image(2, number=2, image_id=9)):
-        with pytest.raises(ValueError, match=r"image_id 9 came with different ones\. Give `ids`"):
+        with pytest.raises(ValueError, match=r"image_id.*9.*`ids`"):
             collect_predictions(joined(image(2, image_id=9), other), 2)
 
 
@@ -42,7 +42,7 @@ def test_spread_image_with_ids_is_joined() -> None:
 
 
 def test_image_id_with_all_or_none() -> None:
-    with pytest.raises(ValueError, match="`image_id` with all images or with none, but got it with 1 of 2"):
+    with pytest.raises(ValueError, match=r"`image_id`.*1 of 2"):
         collect_predictions(joined(image(2), image(2, image_id=9)), 2)
 
 

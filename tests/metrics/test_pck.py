@@ -186,9 +186,9 @@ def test_logged_numbers_have_the_metrics_name(truth: MpiiTruth) -> None:
 
 def test_poses_that_do_not_fit_are_told(truth: MpiiTruth) -> None:
     pose = poses_of(np.zeros((1, 16, 2)))
-    with pytest.raises(ValueError, match=r"`ground_truth` at construction to evaluate Poses"):
+    with pytest.raises(ValueError, match="`ground_truth`"):
         PCKh().update_poses(pose)
-    with pytest.raises(ValueError, match=r"places in the ground truth, 0 to 59, but got \[60\]"):
+    with pytest.raises(ValueError, match=r"0.*59.*\[60\]"):
         PCKh(truth).update_poses(poses_of(np.zeros((1, 16, 2)), ids=[60]))
     with pytest.raises(ValueError, match=r"`preds` to be \(N, 16, 2\)"):
         PCKh(truth).update_poses(poses_of(np.zeros((1, 17, 2))))
@@ -236,5 +236,5 @@ def test_wrong_input_is_told(change: dict[str, torch.Tensor], message: str) -> N
 
 
 def test_wrong_arguments_are_told() -> None:
-    with pytest.raises(ValueError, match=r"to be positive, but got 0 and 0\.2"):
+    with pytest.raises(ValueError, match=r"0.*0\.2"):
         PercentageOfCorrectKeypoints(0)

@@ -35,18 +35,18 @@ def test_a_kernel_without_a_middle_is_refused(value):
 
 @pytest.mark.parametrize("shape", [(1, 4, 64, 64), (3, 64, 64)])
 def test_images_of_a_wrong_shape_are_refused(shape):
-    with pytest.raises(ValueError, match=r"`images` to be \(B, 3, H, W\), but got the shape"):
+    with pytest.raises(ValueError, match=r"`images`.*\(B, 3, H, W\)"):
         check_images(torch.zeros(shape), 32)
 
 
 def test_the_nearest_size_comes_with_its_heatmaps():
-    with pytest.raises(ValueError, match=r"multiples of 64, but got 100 x 20 .*nearest size is 128 x 64.*\(16, 8\)"):
+    with pytest.raises(ValueError, match=r"64.*100 x 20.*128 x 64.*\(16, 8\)"):
         check_images(torch.zeros(1, 3, 20, 100), 64, heatmap_stride=8)
 
 
 def test_an_image_that_is_too_small_is_told_how_large_it_has_to_be():
     check_images(torch.zeros(1, 3, 96, 64), 32, least=64)
-    with pytest.raises(ValueError, match=r"multiples of 32 of at least 64, but got 96 x 32 .*nearest size is 96 x 64"):
+    with pytest.raises(ValueError, match=r"32.*64.*96 x 32.*96 x 64"):
         check_images(torch.zeros(1, 3, 32, 96), 32, least=64)
 
 
@@ -72,5 +72,5 @@ def test_without_a_head_the_features_come_out(build):
 
 @every
 def test_no_keypoints_at_all_are_still_refused(build):
-    with pytest.raises(ValueError, match="`num_keypoints` to be a whole number of at least 1, but got 0"):
+    with pytest.raises(ValueError, match=r"`num_keypoints`.*1.*0"):
         build(0)

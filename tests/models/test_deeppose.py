@@ -77,11 +77,9 @@ def test_a_training_step_reaches_every_parameter(backbone):
 
 
 def test_a_backbone_has_features_and_no_head():
-    with pytest.raises(
-        ValueError, match=r"have no heatmap head.*SimpleBaseline with one. Build it with num_keypoints=None"
-    ):
+    with pytest.raises(ValueError, match=r"SimpleBaseline.*num_keypoints=None"):
         DeepPose(SimpleBaseline(18, 5))
-    with pytest.raises(ValueError, match=r"give features .*but got StackedHourglass"):
+    with pytest.raises(ValueError, match="StackedHourglass"):
         DeepPose(StackedHourglass(1, width=8))
 
 

@@ -152,9 +152,7 @@ def test_a_wrong_argument_is_named(arguments, message):
 
 
 def test_a_wrong_input_size_is_met_with_the_nearest_right_one(small):
-    with pytest.raises(
-        ValueError, match=r"multiples of 32 of at least 64, but got 100 x 32 .*size is 96 x 64.*\(24, 16\)"
-    ):
+    with pytest.raises(ValueError, match=r"32.*64.*96 x 64.*\(24, 16\)"):
         small(torch.zeros(1, 3, 32, 100))
 
 

@@ -237,13 +237,13 @@ def test_a_wrong_argument_is_named(arguments, message):
 
 
 def test_a_wrong_input_size_is_met_with_the_nearest_right_one(tiny):
-    with pytest.raises(ValueError, match=r"multiples of 32, but got 100 x 48 .*nearest size is 96 x 64.*\(24, 16\)"):
+    with pytest.raises(ValueError, match=r"32.*100 x 48.*96 x 64.*\(24, 16\)"):
         tiny(torch.zeros(1, 3, 48, 100))
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 64, 64), (3, 64, 64)])
 def test_images_of_a_wrong_shape_are_refused(tiny, shape):
-    with pytest.raises(ValueError, match=r"`images` to be \(B, 3, H, W\), but got the shape"):
+    with pytest.raises(ValueError, match=r"`images`.*\(B, 3, H, W\)"):
         tiny(torch.zeros(shape))
 
 

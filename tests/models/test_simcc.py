@@ -69,11 +69,9 @@ def test_a_training_step_reaches_every_parameter():
 def test_wrong_arguments_are_told():
     with pytest.raises(ValueError, match="have no heatmap head"):
         SimCC(SimpleBaseline(18, 5))
-    with pytest.raises(ValueError, match="`split_ratio` to be a whole number of at least 1, but got 0"):
+    with pytest.raises(ValueError, match=r"`split_ratio`.*1.*0"):
         hrnet(split_ratio=0)
-    with pytest.raises(
-        ValueError, match=r"images of \(64, 96\) pixels \(width, height\).*got the shape \(1, 3, 64, 64\)"
-    ):
+    with pytest.raises(ValueError, match=r"\(64, 96\).*\(1, 3, 64, 64\)"):
         hrnet()(torch.zeros(1, 3, 64, 64))
 
 

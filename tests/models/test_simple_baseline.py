@@ -151,7 +151,7 @@ def test_a_wrong_argument_is_named(arguments, message):
 
 
 def test_a_wrong_input_size_is_met_with_the_nearest_right_one(small):
-    with pytest.raises(ValueError, match=r"multiples of 32, but got 100 x 48 .*nearest size is 96 x 64.*\(24, 16\)"):
+    with pytest.raises(ValueError, match=r"32.*100 x 48.*96 x 64.*\(24, 16\)"):
         small(torch.zeros(1, 3, 48, 100))
 
 

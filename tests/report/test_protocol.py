@@ -47,11 +47,9 @@ def test_what_is_unknown_is_stated_as_such_in_json() -> None:
 
 
 def test_another_set_of_parts_is_refused() -> None:
-    with pytest.raises(
-        ValueError, match=r"Expected a protocol with annotations, category, .* but it lacks annotations, category"
-    ):
+    with pytest.raises(ValueError, match="annotations, category"):
         Protocol.from_dict({"boxes": "ground truth"})
-    with pytest.raises(ValueError, match="but it has weather, which a newer version may have written"):
+    with pytest.raises(ValueError, match="weather"):
         Protocol.from_dict({**WHOLE.to_dict(), "weather": "fair"})
 
 

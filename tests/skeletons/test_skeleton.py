@@ -239,5 +239,5 @@ def test_older_containers_without_pairs_find_them_in_the_names():
 
 
 def test_an_unknown_skeleton_is_refused():
-    with pytest.raises(ValueError, match=r"to be coco, mpii, .* but got 'cocoa'"):
+    with pytest.raises(ValueError, match="'cocoa'"):
         known_skeleton("cocoa")

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from hrpose.config import ConfigError, compose
 from hrpose.skeletons import COCO, Skeleton
-from hrpose.tasks.provenance import advised, check_flip_pairs, check_origin, read_origin
+from hrpose.tasks.provenance import advised, check_flip_pairs, check_provenance, read_provenance
 from hrpose.weights import WeightsError
 
 BOLTS = Skeleton.from_names(["bolt", "edge", "hook"], sigmas=[0.1] * 3)
@@ -34,59 +34,60 @@ def test_drawn_people_are_no_test_of_a_network_for_something_else(tmp_path):
     words = ["name=bolts", "data.val_annotations=my bolts.json", "ckpt_path=last", "paths.run=here"]
     file = leave_checkpoint(tmp_path, BOLTS, words)
     with pytest.raises(
-        ConfigError, match=r"finds 3 keypoints \(bolt, edge, hook, \.\.\.\), but data=synthetic are"
+        ConfigError, match=r"finds 3 keypoints \(bolt, edge, hook, \.\.\.\), but data=synthetic"
     ) as caught:
-        check_origin(compose("test"), read_origin(file))
-    advice = (
-        f"With the words of its own run: hrpose test name=bolts 'data.val_annotations=my bolts.json' ckpt_path={file}"
-    )
+        check_provenance(compose("test"), read_provenance(file))
+    advice = f"With the overrides of its own run: hrpose test name=bolts 'data.val_annotations=my bolts.json' ckpt_path={file}"
     assert str(caught.value).endswith(advice)
-    check_origin(compose("test", ["data=coco"]), read_origin(file))
+    check_provenance(compose("test", ["data=coco"]), read_provenance(file))
 
 
 def test_a_checkpoint_without_its_folder_names_its_run(tmp_path):
     file = leave_checkpoint(tmp_path, BOLTS)
-    with pytest.raises(ConfigError, match="It is of the run 'tiny': give the words of that run"):
-        check_origin(compose("test"), read_origin(file))
+    with pytest.raises(ConfigError, match="It is of the run 'tiny': give the overrides of that run"):
+        check_provenance(compose("test"), read_provenance(file))
 
 
 def test_another_codec_is_warned_of(tmp_path, caplog):
     file = leave_checkpoint(tmp_path, sigma=1.25)
     with caplog.at_level(logging.WARNING):
-        check_origin(compose("test", ["codec.sigma=1.25"]), read_origin(file))
+        check_provenance(compose("test", ["codec.sigma=1.25"]), read_provenance(file))
         assert caplog.text == ""
-        check_origin(compose("test"), read_origin(file))
+        check_provenance(compose("test"), read_provenance(file))
     assert f"{file} was trained with another codec (there | here): codec.sigma: 1.25 | 0.9." in caplog.text
 
 
 def test_other_mirror_pairs_are_warned_of(tmp_path, caplog):
     pairs = [("bolt", "edge")]
     trained = Skeleton.from_names(BOLTS.keypoint_names, sigmas=BOLTS.sigmas, flip_pairs=pairs)
-    origin = read_origin(leave_checkpoint(tmp_path, trained))
+    provenance = read_provenance(leave_checkpoint(tmp_path, trained))
     with caplog.at_level(logging.WARNING):
-        check_flip_pairs(trained, origin)
-        check_flip_pairs(COCO, origin)
+        check_flip_pairs(trained, provenance)
+        check_flip_pairs(COCO, provenance)
         check_flip_pairs(BOLTS, None)
         assert caplog.text == ""
-        check_flip_pairs(BOLTS, origin)
+        check_flip_pairs(BOLTS, provenance)
     assert "was trained with the mirror pairs [[0, 1]], but the flip test uses []" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "nowhere.ckpt", None])
 def test_other_files_tell_nothing(tmp_path, name):
     torch.save({"a": torch.zeros(1)}, tmp_path / "weights.pth")
-    assert read_origin(name and tmp_path / name) is None
-    check_origin(compose("test"), None)
+    assert read_provenance(name and tmp_path / name) is None
+    check_provenance(compose("test"), None)
 
 
 def test_a_checkpoint_of_another_tool_tells_nothing(tmp_path):
     torch.save({"state_dict": {"a": torch.zeros(1)}}, tmp_path / "a.ckpt")
-    assert read_origin(tmp_path / "a.ckpt") is None
+    assert read_provenance(tmp_path / "a.ckpt") is None
 
 
 def test_weights_that_do_not_fit_come_with_the_advice(tmp_path):
-    origin = read_origin(leave_checkpoint(tmp_path))
-    with pytest.raises(WeightsError, match=r"^too wide\. It is of the run 'tiny'"), advised(compose("test"), origin):
+    provenance = read_provenance(leave_checkpoint(tmp_path))
+    with (
+        pytest.raises(WeightsError, match=r"^too wide\. It is of the run 'tiny'"),
+        advised(compose("test"), provenance),
+    ):
         raise WeightsError("too wide.")
     with pytest.raises(WeightsError, match=r"^too wide\.$"), advised(compose("test"), None):
         raise WeightsError("too wide.")

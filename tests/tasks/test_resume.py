@@ -16,7 +16,7 @@ from hrpose.config import ConfigError, build, compose
 from hrpose.losses import HeatmapMSELoss
 from hrpose.module import PoseModule
 from hrpose.skeletons import Skeleton
-from hrpose.tasks.provenance import read_origin
+from hrpose.tasks.provenance import read_provenance
 from hrpose.tasks.resume import Resume, resume_callback
 
 pytestmark = [
@@ -89,7 +89,7 @@ def train(
 ) -> Recorder:
     """Train a convolution as configured."""
     cfg = compose("fit", [*BASE, *words])
-    resume = [] if checkpoint is None else [resume_callback(cfg, read_origin(checkpoint))]
+    resume = [] if checkpoint is None else [resume_callback(cfg, read_provenance(checkpoint))]
     recorder = Recorder()
     module = PoseModule(
         nn.Conv2d(3, 3, 1, stride=4),
@@ -212,7 +212,7 @@ def test_another_optimizer_is_refused(tmp_path, word, named) -> None:
 def test_the_log_names_what_differs_with_both_values(tmp_path, caplog) -> None:
     checkpoint = interrupt(tmp_path, 4, *MULTISTEP)
     caplog.set_level("INFO")
-    resume_callback(compose("fit", [*BASE, *MULTISTEP, "optim.lr=1e-5"]), read_origin(checkpoint))
+    resume_callback(compose("fit", [*BASE, *MULTISTEP, "optim.lr=1e-5"]), read_provenance(checkpoint))
     (line,) = [record.message for record in caplog.records if record.name == "hrpose.tasks.resume"]
     assert line == "Resuming with optim.lr=1e-05 (the checkpoint has 0.1)"
 

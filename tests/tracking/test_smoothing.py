@@ -68,9 +68,9 @@ def test_what_is_missing_stays_missing_and_begins_anew_after_a_gap():
 def test_times_go_on_and_shapes_stay():
     euro = OneEuroFilter()
     euro([0.0], 1.0)
-    with pytest.raises(ValueError, match="later than 1 s, but got 1 s"):
+    with pytest.raises(ValueError, match="1 s"):
         euro([0.0], 1.0)
-    with pytest.raises(ValueError, match=r"shape \(1,\) as before, but got \(2,\)"):
+    with pytest.raises(ValueError, match=r"\(1,\).*\(2,\)"):
         euro([0.0, 0.0], 2.0)
 
 
@@ -149,5 +149,5 @@ def test_a_person_who_was_away_begins_anew(films):
 def test_two_people_of_one_number_are_refused(films):
     given = network_poses(films[0][20], np.random.default_rng(0))
     twice = replace(given, instance_ids=np.ones(len(given), np.int64))
-    with pytest.raises(ValueError, match=r"different for each person of a frame, but got \[1, 1"):
+    with pytest.raises(ValueError, match=r"\[1, 1"):
         PoseSmoother()(twice, 0.0)

@@ -140,16 +140,16 @@ def test_the_poses_that_came_stay_as_they_are():
 
 
 def test_mistakes_are_told():
-    with pytest.raises(ValueError, match="one of greedy, hungarian, but got 'greedyy'"):
+    with pytest.raises(ValueError, match="'greedyy'"):
         OksTracker(COCO.sigmas, matcher="greedyy")
     with pytest.raises(ValueError, match="`min_oks` to lie above 0"):
         OksTracker(COCO.sigmas, min_oks=0)
     people = OksTracker(COCO.sigmas)
     people.update(poses((0, 0)), 1.0)
-    with pytest.raises(ValueError, match="later than 1 s, but got 1 s"):
+    with pytest.raises(ValueError, match="1 s"):
         people.update(poses((0, 0)), 1.0)
     short = replace(poses((0, 0)), keypoints=np.zeros((1, 3, 2)), keypoint_scores=np.ones((1, 3), np.float32))
-    with pytest.raises(ValueError, match="poses of 17 keypoints, one for each sigma, but got 3"):
+    with pytest.raises(ValueError, match=r"17 keypoints.*3"):
         people.update(short, 2.0)
 
 

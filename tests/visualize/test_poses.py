@@ -233,7 +233,7 @@ def test_any_skeleton_can_be_drawn(photo, skeleton):
 
 
 def test_wrong_shapes_are_named(photo):
-    with pytest.raises(ValueError, match=r"\(N, 17, 2\) for the skeleton 'coco', but got the shape \(1, 3, 2\)"):
+    with pytest.raises(ValueError, match=r"\(N, 17, 2\).*'coco'.*\(1, 3, 2\)"):
         draw_poses(photo, POINTS, COCO)
     with pytest.raises(ValueError, match="third coordinate"):
         draw_poses(photo, np.zeros((1, 3, 3)), PAIR)

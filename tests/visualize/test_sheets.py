@@ -129,7 +129,7 @@ def test_unlike_numbers_are_named():
     with pytest.raises(ValueError, match="at least one"):
         draw_pose_sheet([], [], COCO)
     images, keypoints, visibility, heatmaps = crops(2)
-    with pytest.raises(ValueError, match="2 images, 2 keypoints, 2 visibility, 1 heatmaps"):
+    with pytest.raises(ValueError, match=r"2 images.*1 heatmaps"):
         draw_crop_sheet(images, keypoints, visibility, heatmaps[:1], COCO)
     with pytest.raises(ValueError, match="at least one"):
         draw_crop_sheet(images[:0], keypoints[:0], visibility[:0], heatmaps[:0], COCO)
@@ -190,9 +190,9 @@ def test_the_arguments_stay_as_they_are():
 
 
 def test_wrong_shapes_are_named():
-    with pytest.raises(ValueError, match=r"\(K, h, w\), but got the shape \(16, 12\)"):
+    with pytest.raises(ValueError, match=r"\(K, h, w\).*\(16, 12\)"):
         draw_heatmaps(grey(64, 48), np.zeros((16, 12)))
-    with pytest.raises(ValueError, match=r"\(K, h, w\) with K = 17, but got the shape \(3, 16, 12\)"):
+    with pytest.raises(ValueError, match=r"\(K, h, w\).*17.*\(3, 16, 12\)"):
         draw_heatmaps(grey(64, 48), np.zeros((3, 16, 12)), COCO)
     with pytest.raises(ValueError, match="uint8 RGB"):
         draw_heatmaps(np.zeros((64, 48, 3)), np.zeros((3, 16, 12)))

@@ -162,9 +162,7 @@ def test_every_stack_of_an_hourglass_takes_its_keypoints(tmp_path):
 
 
 def test_without_a_fresh_head_another_number_is_an_error_even_if_all_names_are_known(tmp_path):
-    with pytest.raises(
-        WeightsError, match=r"a head for 2 keypoints.*got one for 17.*hrpose fit weights=.*fresh_head=True"
-    ):
+    with pytest.raises(WeightsError, match=r"2 keypoints.*17.*fresh_head=True"):
         load_weights(hrnet(2), saved(tmp_path, hrnet(17)), keypoint_names=("nose", "left_eye"))
 
 
@@ -199,7 +197,7 @@ def test_as_many_keypoints_of_other_names_keep_the_file_s_order(stored, fresh_he
 
 
 def test_a_number_of_names_that_does_not_fit_the_network_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match=r"name the keypoints of a head with 17 channels, but got 16 names"):
+    with pytest.raises(ValueError, match=r"17 channels.*16 names"):
         load_weights(hrnet(17), saved(tmp_path, hrnet(17)), keypoint_names=MPII.keypoint_names)
 
 

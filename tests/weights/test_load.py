@@ -84,7 +84,7 @@ def test_files_without_batch_counters_are_whole(state, tmp_path):
 def test_a_head_for_other_keypoints_is_refused_and_the_network_left_as_it_was(state, tmp_path):
     net = HRNet(**{**TINY, "num_keypoints": 7})
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    with pytest.raises(WeightsError, match=r"a head for 7 keypoints.*got one for 5.*num_keypoints=5.*fresh_head=True"):
+    with pytest.raises(WeightsError, match=r"7 keypoints.*5.*num_keypoints=5.*fresh_head=True"):
         load_weights(net, _saved(tmp_path, state))
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
@@ -114,9 +114,7 @@ def test_weights_of_another_network_are_refused(change, message, state, tmp_path
 
 def test_who_predicts_asks_for_the_whole_network(state, tmp_path):
     report = load_weights(HRNet(**TINY), _saved(tmp_path, _body(state)))
-    with pytest.raises(
-        WeightsError, match=r"\(backbone\) to hold the whole network, .* 2 of its tensors .*: final_layer"
-    ):
+    with pytest.raises(WeightsError, match=r"\(backbone\).*2.*final_layer"):
         report.check_complete()
     old = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
     load_weights(HRNet(**TINY), _saved(tmp_path, old)).check_complete()
@@ -143,7 +141,7 @@ def test_a_head_without_dimensions_is_refused(state, tmp_path):
 
 def test_a_pose_checkpoint_without_its_whole_head_is_refused(state, tmp_path):
     del (part := dict(state))["final_layer.bias"]
-    with pytest.raises(WeightsError, match=r"to hold the head, but final_layer.bias are not in it"):
+    with pytest.raises(WeightsError, match=r"final_layer.bias"):
         load_weights(HRNet(**TINY), _saved(tmp_path, part))
 
 
@@ -197,14 +195,14 @@ def test_an_imagenet_resnet_fills_everything_under_the_deconvolutions(name, resn
 def test_a_deeper_network_is_not_cut_short(wrap, tmp_path):
     content, shallow = wrap(SimpleBaseline(34, 5).state_dict()), SimpleBaseline(18, 5)
     before = {name: value.clone() for name, value in shallow.state_dict().items()}
-    with pytest.raises(WeightsError, match=r"no deeper than the network, but 96 of its .*layer1 \(12\), .*depth"):
+    with pytest.raises(WeightsError, match=r"96.*\(12\)"):
         load_weights(shallow, _saved(tmp_path, content))
     assert all(torch.equal(value, before[name]) for name, value in shallow.state_dict().items())
 
 
 def test_a_shallower_pose_network_is_refused_and_a_shallower_backbone_warned_of(tmp_path, caplog):
     shallow, deep = SimpleBaseline(18, 5), SimpleBaseline(34, 5)
-    with pytest.raises(WeightsError, match=r"all weights of the network, but .* are not in it: layer1 .*depth"):
+    with pytest.raises(WeightsError, match=r"layer1.*depth"):
         load_weights(deep, _saved(tmp_path, shallow.state_dict()))
     with caplog.at_level(logging.WARNING):
         load_weights(deep, _saved(tmp_path, _headless(shallow.state_dict())))
@@ -227,9 +225,9 @@ def test_an_hourglass_is_loaded_and_keeps_its_heads_for_other_keypoints(tmp_path
     assert (report.kind, report.loaded) == ("pose checkpoint", tuple(content))
     assert all(torch.equal(value, content[name]) for name, value in net.state_dict().items())
     other = StackedHourglass(2, 7, width=16)
-    with pytest.raises(WeightsError, match=r"a head for 7 keypoints, score.0.weight .* got one for 5.*fresh_head=True"):
+    with pytest.raises(WeightsError, match=r"7 keypoints.*score.0.weight.*5.*fresh_head=True"):
         load_weights(other, _saved(tmp_path, content))
     report = load_weights(other, _saved(tmp_path, content), fresh_head=True)
     assert report.mismatched == ("score.0.weight", "score.0.bias", "score.1.weight", "score.1.bias", "score_.0.weight")
-    with pytest.raises(WeightsError, match=r"no deeper than the network.*num_stacks"):
+    with pytest.raises(WeightsError, match="num_stacks"):
         load_weights(StackedHourglass(1, 5, width=16), _saved(tmp_path, content))

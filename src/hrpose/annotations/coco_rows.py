@@ -3,6 +3,8 @@
 import array
 import contextlib
 import json
+import math
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -269,12 +271,17 @@ def read_areas(
         area = row.get("area")
         if area is None:
             continue
-        if not isinstance(area, (int, float)) or abs(area) == np.inf:
+        if not is_finite(area) and not (isinstance(area, float) and math.isnan(area)):  # NaN is a placeholder
             raise wrong_value(file, f"annotation {row['id']}", "area", "a finite number", row)
         stated[place] = area
     box = bbox[:, 2] * bbox[:, 3]
     is_stated = stated >= _SMALLEST_AREA * box
     return np.where(is_stated, stated, box * box_share), is_stated
+
+
+def is_finite(value: Any) -> bool:
+    """Check whether a value is a number that float64 holds; JSON has integers of any size."""
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
 def wrong_value(file: Path, where: str, key: str, expected: str, row: Mapping[str, Any], fix: str = "") -> DataError:

@@ -20,6 +20,7 @@ from hrpose.annotations.coco_rows import (
     check_unique,
     choose_category,
     integers,
+    is_finite,
     list_first,
     read_boxes,
     read_json,
@@ -108,7 +109,7 @@ def _read_rows(file: Path) -> list[Row]:
 
 def _scores(rows: list[Row], file: Path) -> NDArray[np.float64]:
     for place, row in enumerate(rows):
-        if not (isinstance(row.get("score"), int | float) and np.isfinite(row["score"])):
+        if not is_finite(row.get("score")):
             where = f"detection number {place} (counted from 0)"
             raise wrong_value(file, where, "score", "a finite number", row, "Every detection needs its confidence.")
     return np.array([row["score"] for row in rows], np.float64)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from hrpose.annotations.coco_rows import Row, check_rows, list_first, read_json, wrong_value
 from hrpose.errors import DataError, DataWarning, MissingDataError
+from hrpose.files import list_files
 from hrpose.media.images import check_file_name
 from hrpose.skeletons import MPII
 from hrpose.structures import InstanceTable, MpiiTruth, PackedStrings
@@ -185,18 +186,15 @@ def mpii_layout(data_dir: Path | str) -> str:
     Args:
         data_dir: the folder of the dataset, ``paths.data`` in the configuration.
     """
-    folder = Path(data_dir)
-    rows = {
+    notes = {
         "annot/train.json": "(22,246 persons)",
         "annot/valid.json": "(2,958 persons)",
         "annot/gt_valid.mat": "(keypoints and head boxes of these)",
         "images/": "(24,984 photos)",
     }
-    found = {name: "found  " if (folder / name).exists() else "MISSING" for name in rows}
     return "\n".join(
         [
-            f"MPII is expected under {folder} like this:",
-            *(f"  {found[name]}  {name}  {note}" for name, note in rows.items()),
+            *list_files("MPII", Path(data_dir), notes),
             "Get the photos (12 GB) from http://human-pose.mpi-inf.mpg.de, and annot/, as the authors of the paper made it, from",
             *(f"  {link}" for link in _LINKS),
         ]

@@ -18,7 +18,7 @@ from rich.progress import TaskID
 
 from hrpose.download.http import DownloadError, Report, fetch, require_space
 from hrpose.download.unzip import unpack
-from hrpose.files import dumps
+from hrpose.files import dumps, list_files
 from hrpose.progress import make_progress
 
 COCO_URL = "http://images.cocodataset.org"
@@ -121,18 +121,14 @@ def prepare_coco(
 
 
 def _expected_files(folder: Path) -> list[str]:
-    rows = [
-        ("annotations/person_keypoints_train2017.json", ""),
-        ("annotations/person_keypoints_val2017.json", ""),
-        ("train2017/", f"({_ARCHIVES['train'].num_files:,} photos)"),
-        ("val2017/", f"({_ARCHIVES['val'].num_files:,} photos)"),
-        (DETECTIONS_FILE, "(for detector boxes only)"),
-    ]
-    found = {name: "found  " if (folder / name).exists() else "MISSING" for name, _ in rows}
-    return [
-        f"COCO 2017 is expected under {folder} like this:",
-        *(f"  {found[name]}  {name}  {note}".rstrip() for name, note in rows),
-    ]
+    notes = {
+        "annotations/person_keypoints_train2017.json": "",
+        "annotations/person_keypoints_val2017.json": "",
+        "train2017/": f"({_ARCHIVES['train'].num_files:,} photos)",
+        "val2017/": f"({_ARCHIVES['val'].num_files:,} photos)",
+        DETECTIONS_FILE: "(for detector boxes only)",
+    }
+    return list_files("COCO 2017", folder, notes)
 
 
 def _prepare_archive(archive: _Archive, folder: Path, base_url: str, *, keep: bool, report: Report) -> None:

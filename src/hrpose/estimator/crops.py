@@ -105,6 +105,10 @@ class Cutter:
         )
         return ImageCrops(batch, bbox)
 
+    def cut_nothing(self) -> ImageCrops:
+        """Return the crops of an image without boxes."""
+        return self.cut(np.zeros((1, 1, 3), np.uint8), np.zeros((0, 4)))
+
 
 def join(batches: Sequence[CropBatch]) -> CropBatch:
     """Concatenate batches of crops."""

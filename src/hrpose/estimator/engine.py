@@ -33,22 +33,17 @@ _HALVES = {"bf16": torch.bfloat16, "16": torch.float16}
 
 
 class Engine(Protocol):
-    """Estimates the poses of a batch of crops, and describes the crops that it takes."""
+    """Estimates the poses of a batch of crops, and describes the crops that it takes.
 
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """Width and height of the crops in pixels."""
-        ...
+    Attributes:
+        input_size: (width, height) of the crops in pixels.
+        grid: how the pixels of a crop lie in its box.
+        skeleton: the keypoints.
+    """
 
-    @property
-    def grid(self) -> Grid:
-        """How the pixels of a crop lie in its box."""
-        ...
-
-    @property
-    def skeleton(self) -> Skeleton:
-        """The keypoints."""
-        ...
+    input_size: tuple[int, int]
+    grid: Grid
+    skeleton: Skeleton
 
     def __call__(self, batch: CropBatch) -> Poses:
         """Estimate the poses of a batch, in its order, in image pixels."""
@@ -102,7 +97,8 @@ class TorchEngine:
             self.net = convert_network(net, codec.input_size, chosen, precision=self.precision)
         elif channels_last:
             self.net = self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.codec, self._skeleton = codec, skeleton
+        self.input_size, self.grid = codec.input_size, codec.grid
+        self.codec, self.skeleton = codec, skeleton
         self.flip_test = flip_test
         if flip_test and skeleton.lacks_flip_pairs:
             logger.warning(
@@ -113,21 +109,6 @@ class TorchEngine:
             )
         self.normalization = Normalization(channel_order, mean, std)
         self.keypoint_score_threshold = keypoint_score_threshold
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """Width and height of the crops in pixels."""
-        return self.codec.input_size
-
-    @property
-    def grid(self) -> Grid:
-        """How the pixels of a crop lie in its box."""
-        return self.codec.grid
-
-    @property
-    def skeleton(self) -> Skeleton:
-        """The keypoints."""
-        return self._skeleton
 
     @torch.inference_mode()
     def __call__(self, batch: CropBatch) -> Poses:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from hrpose.codecs import Codec, HeatmapCodec
 from hrpose.estimator.engine import Engine, TorchEngine
 from hrpose.export import ExportedFileError, ExportedNetwork, ExportedPoses, open_exported
-from hrpose.geometry import Grid
 from hrpose.inference import collect_poses
 from hrpose.skeletons import COCO, MPII, Skeleton
 from hrpose.structures import CropBatch, Poses
@@ -34,24 +33,11 @@ class ExportedEngine:
     """
 
     def __init__(self, exported: ExportedPoses, *, keypoint_score_threshold: float | None = None) -> None:
+        record = exported.record
         self.exported = exported
-        own = exported.record.keypoint_score_threshold
+        self.input_size, self.grid, self.skeleton = record.input_size, record.codec.grid, record.skeleton
+        own = record.keypoint_score_threshold
         self.keypoint_score_threshold = own if keypoint_score_threshold is None else keypoint_score_threshold
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """Width and height of the crops in pixels."""
-        return self.exported.record.input_size
-
-    @property
-    def grid(self) -> Grid:
-        """How the pixels of a crop lie in its box."""
-        return self.exported.record.codec.grid
-
-    @property
-    def skeleton(self) -> Skeleton:
-        """The keypoints."""
-        return self.exported.record.skeleton
 
     def __call__(self, batch: CropBatch) -> Poses:
         """Estimate the poses of a batch, in its order, in image pixels."""

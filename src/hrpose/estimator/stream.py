@@ -20,7 +20,7 @@ from hrpose.estimator.boxes import Floats
 from hrpose.estimator.crops import Cutter, ImageCrops, Request, join, take_rows
 from hrpose.estimator.detectors.boxes import Image
 from hrpose.estimator.engine import Engine
-from hrpose.inference import check_finite
+from hrpose.inference import check_finite, collect_poses
 from hrpose.skeletons import Skeleton
 from hrpose.structures import CropBatch, Poses
 
@@ -54,7 +54,7 @@ def estimate_stream(
         The poses of each image.
     """
     waiting = _Waiting(batch_size)
-    results = _Results(engine.skeleton)
+    results = _Results(engine.skeleton, cutter)
     readers, runner = ThreadPoolExecutor(num_threads, "hrpose-read"), ThreadPoolExecutor(1, "hrpose-engine")
     running: deque[Future[Poses]] = deque()
     try:
@@ -82,7 +82,7 @@ def estimate_one(engine: Engine, cutter: Cutter, request: Request, *, batch_size
     """Estimate the poses of one image in this thread, without delay."""
     prepared = cutter.prepare(request)
     crops = prepared if isinstance(prepared, ImageCrops) else cutter.detect(prepared, request.image_id)
-    waiting, results = _Waiting(batch_size), _Results(engine.skeleton)
+    waiting, results = _Waiting(batch_size), _Results(engine.skeleton, cutter)
     waiting.add(crops)
     results.expect(crops.bbox)
     while len(waiting):
@@ -114,7 +114,7 @@ def _finish(
         if on_error is None:
             raise
         on_error(request.image_id, error)
-        return cutter.cut(np.zeros((1, 1, 3), np.uint8), np.zeros((0, 4)))
+        return cutter.cut_nothing()
 
 
 class _Waiting:
@@ -152,10 +152,11 @@ class _Waiting:
 class _Results:
     """Collects the poses of batches and returns them image by image."""
 
-    def __init__(self, skeleton: Skeleton) -> None:
+    def __init__(self, skeleton: Skeleton, cutter: Cutter) -> None:
         self._skeleton = skeleton
         self._expected: deque[Floats] = deque()
-        self._poses: Poses = _no_poses(skeleton)
+        keypoints, scores = np.zeros((0, skeleton.num_keypoints, 2)), np.zeros((0, skeleton.num_keypoints), np.float32)
+        self._poses = replace(collect_poses(keypoints, scores, cutter.cut_nothing().batch), skeleton=skeleton)
 
     def expect(self, bbox: Floats) -> None:
         """Expect one pose per box (N, 4) of the next image."""
@@ -171,17 +172,3 @@ class _Results:
             bbox = self._expected.popleft()
             yield replace(self._poses[: len(bbox)], bbox=bbox)
             self._poses = self._poses[len(bbox) :]
-
-
-def _no_poses(skeleton: Skeleton) -> Poses:
-    return Poses(
-        keypoints=np.zeros((0, skeleton.num_keypoints, 2)),
-        keypoint_scores=np.zeros((0, skeleton.num_keypoints), np.float32),
-        scores=np.zeros(0),
-        bbox_scores=np.zeros(0),
-        center=np.zeros((0, 2)),
-        scale=np.zeros((0, 2)),
-        image_ids=np.zeros(0, np.int64),
-        instance_ids=np.zeros(0, np.int64),
-        skeleton=skeleton,
-    )

@@ -71,10 +71,6 @@ class CoordinateLoss(nn.Module):
             )
         return coordinate_errors(coordinates, target, target_weight, self.beta).mean()
 
-    def extra_repr(self) -> str:
-        """Show the arguments."""
-        return f"beta={self.beta}"
-
 
 class IntegralLoss(nn.Module):
     """L1 distance between the soft-argmax of heatmaps and the true coordinates (Sun et al., ECCV 2018).
@@ -117,10 +113,6 @@ class IntegralLoss(nn.Module):
         sizes = torch.tensor(heatmaps.shape[:-3:-1], device=target.device)
         errors = [coordinate_errors(soft_argmax(maps) / sizes, target, target_weight, self.beta) for maps in stacks]
         return torch.stack(errors).sum(dim=0).mean()
-
-    def extra_repr(self) -> str:
-        """Show the arguments."""
-        return f"beta={self.beta}"
 
 
 def _checked_beta(beta: float) -> float:
@@ -172,7 +164,3 @@ class SimccLoss(nn.Module):
             for bins, shares in zip(exact.tensor_split([columns], 2), target.tensor_split([columns], 2), strict=True)
         ]
         return (target_weight[..., 0] * torch.stack(errors).sum(dim=0)).mean()
-
-    def extra_repr(self) -> str:
-        """Show the arguments."""
-        return f"input_size={self.input_size}"

@@ -75,10 +75,6 @@ class HeatmapMSELoss(nn.Module):
             return 2 * keypoint_errors(heatmaps, target, target_weight.sqrt()).mean()
         return keypoint_errors(heatmaps, target, target_weight).mean()
 
-    def extra_repr(self) -> str:
-        """Show the arguments."""
-        return f"rules={self.rules!r}"
-
 
 class HeatmapOHKMLoss(nn.Module):
     """The same error, averaged over the hardest keypoints of each person (online hard keypoint mining).
@@ -112,10 +108,6 @@ class HeatmapOHKMLoss(nn.Module):
                 f"Expected at least top_k = {self.top_k} keypoints, but got {errors.shape[1]}. Set loss.top_k to at most that."
             )
         return errors.topk(self.top_k, dim=1).values.mean()
-
-    def extra_repr(self) -> str:
-        """Show the arguments."""
-        return f"top_k={self.top_k}"
 
 
 class HeatmapOffsetMSELoss(nn.Module):

@@ -78,10 +78,6 @@ class RLELoss(nn.Module):
             return (2 * sigma).log() + error.abs()
         return (sigma * math.sqrt(2 * math.pi)).log() + 0.5 * error.square()
 
-    def extra_repr(self) -> str:
-        """Show the arguments."""
-        return f"base={self.base}"
-
 
 class RealNVP(nn.Module):
     """A density over points of the plane: a standard Gaussian transformed by invertible couplings.

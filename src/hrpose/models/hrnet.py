@@ -114,20 +114,22 @@ class Transition(nn.ModuleList):
 
 
 class ExchangeUnit(nn.Module):
-    """Residual blocks on every branch, then every output takes in every branch: y_i = ReLU(sum over j of f_ij(x_j)).
+    """Residual blocks on every branch, then every output sums over the branches: y_i = ReLU(sum over j of f_ij(x_j)).
 
-    f_ij is the identity for i = j, a 1x1 convolution with nearest-neighbour upsampling from a coarser branch j, and
-    strided 3x3 convolutions from a finer one.
+    f_ij is the identity for i = j, a 1x1 convolution with nearest-neighbour upsampling from a coarser branch j, and strided 3x3
+    convolutions from a finer one. Without outputs there is no exchange, and the branches stay separate.
 
     Args:
         channels: of the branches, finest first; at least two.
         num_blocks: residual blocks of each branch.
-        outputs: the branches that go out, by their number from 0, the finest.
+        outputs: indices of the output branches, 0 the finest.
     """
 
     def __init__(self, channels: Sequence[int], num_blocks: int, outputs: Sequence[int]) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(residual_branch(width, num_blocks) for width in channels)
+        self.branches = nn.ModuleList(
+            nn.Sequential(*(BasicBlock(width) for _ in range(num_blocks))) for width in channels
+        )
         # a dictionary, so that a row keeps its number, and its parameters their names, where the rows before it are left out
         self.fuse_layers = nn.ModuleDict(
             {
@@ -139,28 +141,13 @@ class ExchangeUnit(nn.Module):
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         """Map branches, finest first, to the branches that go out."""
         inputs = [branch(feature) for branch, feature in zip(self.branches, features, strict=True)]
+        if not len(self.fuse_layers):
+            return inputs
         outputs = []
         for paths in self.fuse_layers.values():
             terms = zip(paths, inputs, strict=True)  # type: ignore[call-overload]  # a ModuleList iterates
             outputs.append(_sum_relu([path(feature) for path, feature in terms]))
         return outputs
-
-
-class SeparateBranches(nn.Module):
-    """Residual blocks on every branch and no exchange, in the place of an exchange unit that is left out.
-
-    Args:
-        channels: of the branches, finest first.
-        num_blocks: residual blocks of each branch.
-    """
-
-    def __init__(self, channels: Sequence[int], num_blocks: int) -> None:
-        super().__init__()
-        self.branches = nn.ModuleList(residual_branch(width, num_blocks) for width in channels)
-
-    def forward(self, features: list[Tensor]) -> list[Tensor]:
-        """Map each branch to itself."""
-        return [branch(feature) for branch, feature in zip(self.branches, features, strict=True)]
 
 
 def build_stage(
@@ -187,19 +174,9 @@ def build_stage(
             return ExchangeUnit(channels, num_blocks, outputs)
         if exchanges == "all" or (exchanges == "across_stages" and is_last):
             return ExchangeUnit(channels, num_blocks, everything)
-        return SeparateBranches(channels, num_blocks)
+        return ExchangeUnit(channels, num_blocks, ())
 
     return nn.Sequential(*(unit(position == num_modules - 1) for position in range(num_modules)))
-
-
-def build_bottlenecks(in_channels: int, width: int, num_blocks: int) -> nn.Sequential:
-    """Build stage 1: bottleneck blocks with 4 * width output channels."""
-    return nn.Sequential(*(Bottleneck(4 * width if block else in_channels, width) for block in range(num_blocks)))
-
-
-def residual_branch(channels: int, num_blocks: int) -> nn.Sequential:
-    """Build the residual blocks of one branch."""
-    return nn.Sequential(*(BasicBlock(channels) for _ in range(num_blocks)))
 
 
 def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
@@ -272,7 +249,9 @@ class HRNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(stem_width)
         self.conv2 = conv3x3(stem_width, stem_width, stride=2)
         self.bn2 = nn.BatchNorm2d(stem_width)
-        self.layer1 = build_bottlenecks(stem_width, stage1_width, stage1_blocks)
+        self.layer1 = nn.Sequential(
+            *(Bottleneck(4 * stage1_width if block else stem_width, stage1_width) for block in range(stage1_blocks))
+        )
         self.transition1 = Transition([4 * stage1_width], channels[:2])
         self.stage2 = build_stage(channels[:2], modules[0], num_blocks, exchanges=exchanges)
         self.transition2 = Transition(channels[:2], channels[:3])

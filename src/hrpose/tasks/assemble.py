@@ -183,12 +183,13 @@ def _build_metrics(
 
 
 def _stored(cfg: DictConfig, datamodule: PoseDataModule, protocols: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a module stores in checkpoints: its arguments `config`, with the measured bit depth, and `protocols`."""
-    config = plain(cfg)
-    return {
-        "config": {**config, "data": {**config["data"], "bit_depth": datamodule.reading.bit_depth}},
-        "protocols": {boxes: protocol.to_dict() for boxes, protocol in protocols.items()},
-    }
+    """Return what a module stores in checkpoints: its arguments `config` and `protocols`.
+
+    The configuration is in plain containers, which `torch.load` reads with `weights_only`; its bit depth is the measured one.
+    """
+    content: dict[str, Any] = plain(cfg)
+    config = {**content, "data": {**content["data"], "bit_depth": datamodule.reading.bit_depth}}
+    return {"config": config, "protocols": {boxes: protocol.to_dict() for boxes, protocol in protocols.items()}}
 
 
 def _build_datamodule(cfg: DictConfig, codec: Codec, skeleton: Skeleton, bit_depth: int | None) -> PoseDataModule:

@@ -10,7 +10,7 @@ from hrpose.config import ConfigError, find_checkpoint
 from hrpose.export import is_exported
 from hrpose.files import write_atomically
 from hrpose.tasks.assemble import Assembly, assemble
-from hrpose.tasks.provenance import advised, check_origin, read_origin, trained_bit_depth
+from hrpose.tasks.provenance import advised, check_provenance, read_provenance, trained_bit_depth
 from hrpose.tasks.report import report_run
 from hrpose.tasks.resume import resume_callback
 from hrpose.weights import load_weights
@@ -33,20 +33,20 @@ def fit(cfg: DictConfig) -> float:
             f"weights: an exported file cannot be trained: {cfg.weights}. Set a checkpoint or weights of torch."
         )
     checkpoint = find_checkpoint(cfg)
-    origin = read_origin(checkpoint)
-    check_origin(cfg, origin)
-    assembly = assemble(cfg, bit_depth=trained_bit_depth(origin))
+    provenance = read_provenance(checkpoint)
+    check_provenance(cfg, provenance)
+    assembly = assemble(cfg, bit_depth=trained_bit_depth(provenance))
     trainer = assembly.trainer
     if trainer.is_global_zero:
         with write_atomically(Path(cfg.paths.run) / "config.yaml") as file:
             OmegaConf.save(OmegaConf.create(assembly.module.hparams["config"]), file)
     if checkpoint is not None:
-        with advised(cfg, origin):
+        with advised(cfg, provenance):
             load_weights(
                 assembly.pose_module.net, checkpoint
             )  # says clearly what is wrong with a file that does not fit
         logger.info("Resuming from %s", checkpoint)
-        trainer.callbacks.insert(0, resume_callback(cfg, origin))  # type: ignore[attr-defined]
+        trainer.callbacks.insert(0, resume_callback(cfg, provenance))  # type: ignore[attr-defined]
     trainer.fit(assembly.module, datamodule=assembly.datamodule, ckpt_path=checkpoint, weights_only=True)
     best = _best_checkpoint(assembly)
     if best is None:

@@ -14,36 +14,38 @@ from torch.optim import Optimizer
 from hrpose.config import ConfigError, plain
 from hrpose.module import PoseModule
 from hrpose.structures import Batch
-from hrpose.tasks.provenance import Origin
+from hrpose.tasks.provenance import Provenance
 
 logger = logging.getLogger(__name__)
 
 _GROUPS = ("optim", "schedule", "schedule_interval")  # all else is built anew from the configuration
 
 
-def resume_callback(cfg: DictConfig, origin: Origin | None) -> "Resume":
+def resume_callback(cfg: DictConfig, provenance: Provenance | None) -> "Resume":
     """Compare the settings with those of the checkpoint, log the differences, and return what applies them.
 
     Args:
         cfg: the configuration of the run.
-        origin: the run of the checkpoint; of None nothing is known, and all settings are applied.
+        provenance: the run of the checkpoint; of None nothing is known, and all settings are applied.
 
     Raises:
         ConfigError: the optimizer is of another class.
     """
-    stored = dict(_flatten({group: origin.config.get(group) for group in _GROUPS})) if origin is not None else {}
+    stored = (
+        dict(_flatten({group: provenance.config.get(group) for group in _GROUPS})) if provenance is not None else {}
+    )
     given = dict(_flatten({group: OmegaConf.select(cfg, group) for group in _GROUPS}))
     changes = {
         key: (stored.get(key), given.get(key)) for key in {**given, **stored} if stored.get(key) != given.get(key)
     }
-    if origin is not None and "optim._target_" in changes:
+    if provenance is not None and "optim._target_" in changes:
         old, new = changes["optim._target_"]
         raise ConfigError(
-            f"optim: expected {old}, whose state is in {origin.file}, but got {new}. Set the optimizer of the checkpoint, or "
-            f"start a new run from its weights: ckpt_path=null weights={origin.file}."
+            f"optim: expected {old}, whose state is in {provenance.file}, but got {new}. Set the optimizer of the checkpoint, or "
+            f"start a new run from its weights: ckpt_path=null weights={provenance.file}."
         )
     differences = "; ".join(f"{key}={new} (the checkpoint has {old})" for key, (old, new) in changes.items())
-    if differences and origin is not None:
+    if differences and provenance is not None:
         logger.info("Resuming with %s", differences)
     return Resume(differences)
 

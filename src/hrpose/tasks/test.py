@@ -5,7 +5,7 @@ from omegaconf import DictConfig
 from hrpose.config import find_checkpoint
 from hrpose.export import ExportedNetwork, ExportedPoses, is_exported, open_exported
 from hrpose.tasks.assemble import assemble, assemble_exported
-from hrpose.tasks.provenance import advised, check_flip_pairs, check_origin, read_origin, trained_bit_depth
+from hrpose.tasks.provenance import advised, check_flip_pairs, check_provenance, read_provenance, trained_bit_depth
 from hrpose.tasks.report import report_run
 from hrpose.weights import load_weights
 
@@ -27,13 +27,13 @@ def test(cfg: DictConfig) -> float:
 
 def _test_network(cfg: DictConfig, net: ExportedNetwork | None) -> float:
     checkpoint = find_checkpoint(cfg)
-    origin = read_origin(checkpoint or cfg.weights)
-    check_origin(cfg, origin)
-    with advised(cfg, origin):
-        assembly = assemble(cfg, bit_depth=trained_bit_depth(origin), net=net)
+    provenance = read_provenance(checkpoint or cfg.weights)
+    check_provenance(cfg, provenance)
+    with advised(cfg, provenance):
+        assembly = assemble(cfg, bit_depth=trained_bit_depth(provenance), net=net)
         module = assembly.pose_module
         if module.flip_test:
-            check_flip_pairs(module.skeleton, origin)
+            check_flip_pairs(module.skeleton, provenance)
         if checkpoint is not None:
             load_weights(module.net, checkpoint, keypoint_names=module.skeleton.keypoint_names)
     numbers = assembly.trainer.test(module, datamodule=assembly.datamodule, verbose=False)

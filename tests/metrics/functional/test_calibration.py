@@ -59,9 +59,7 @@ def test_error_is_the_mean_distance() -> None:
     truth = pairs_of_people(2)
     curve = calibrate_keypoint_scores(predict(truth, truth.keypoints), np.full((4, 17), 0.75), truth, COCO.sigmas)
     assert curve.error == pytest.approx(0.25)
-    with pytest.raises(
-        ValueError, match=r"`keypoint_scores` to be \(4, 17\) and `num_bins` positive, but got \(4, 3\)"
-    ):
+    with pytest.raises(ValueError, match=r"`keypoint_scores`.*\(4, 17\).*`num_bins`.*\(4, 3\)"):
         calibrate_keypoint_scores(predict(truth, truth.keypoints), np.zeros((4, 3)), truth, COCO.sigmas)
 
 

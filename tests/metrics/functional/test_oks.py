@@ -67,11 +67,11 @@ def test_matrix_equals_the_reference_to_the_bit(seed: int, num_keypoints: int) -
 
 
 def test_sigmas_must_be_positive_and_suit_the_keypoints() -> None:
-    with pytest.raises(ValueError, match="`sigmas` to be positive and finite"):
+    with pytest.raises(ValueError, match="`sigmas`"):
         keypoint_variances([0.1, 0.0])
-    with pytest.raises(ValueError, match=r"`keypoints` to be \(D, 17, 2\), .* but got \(1, 3, 2\)"):
+    with pytest.raises(ValueError, match=r"`keypoints`.*\(D, 17, 2\).*\(1, 3, 2\)"):
         oks_matrix(np.zeros((1, 3, 2)), person(np.zeros((17, 2)), np.ones(17), 1.0), COCO.sigmas)
-    with pytest.raises(ValueError, match="`truth` to have 17 keypoints, one for each sigma, but got 3"):
+    with pytest.raises(ValueError, match=r"`truth`.*17 keypoints.*3"):
         oks_matrix(np.zeros((1, 17, 2)), person(np.zeros((3, 2)), np.ones(3), 1.0), COCO.sigmas)
 
 

@@ -91,5 +91,5 @@ def test_soft_keeps_at_most_the_given_number() -> None:
 def test_lengths_must_agree() -> None:
     with pytest.raises(ValueError, match=r"`keypoints` to be \(2, 17, 2\)"):
         oks_nms(np.zeros((1, 17, 2)), [0.1, 0.2], [1.0, 1.0], [0, 0], COCO.sigmas)
-    with pytest.raises(ValueError, match="`scores`, `areas` and `groups` to have one number for each pose"):
+    with pytest.raises(ValueError, match=r"`scores`.*`areas`.*`groups`"):
         oks_nms(np.zeros((2, 17, 2)), [0.1, 0.2], [1.0], [0, 0], COCO.sigmas)

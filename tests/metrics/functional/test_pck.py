@@ -36,11 +36,11 @@ def test_threshold_is_included_and_unlabelled_keypoints_are_not_counted() -> Non
 
 
 def test_shapes_and_sizes_are_checked() -> None:
-    with pytest.raises(ValueError, match=r"`sizes` \(N,\), but got \(1, 2, 2\), \(1, 3, 2\) and \(1,\)"):
+    with pytest.raises(ValueError, match=r"`sizes`.*\(N,\).*\(1, 3, 2\).*\(1,\)"):
         normalized_errors(np.zeros((1, 2, 2)), np.zeros((1, 3, 2)), [1])
     with pytest.raises(ValueError, match="`sizes` to be positive"):
         normalized_errors(np.zeros((1, 2, 2)), np.zeros((1, 2, 2)), [0])
     with pytest.raises(ValueError, match=r"`head_boxes` to be \(N, 2, 2\)"):
         head_sizes(np.zeros((1, 4)))
-    with pytest.raises(ValueError, match=r"to be \(N, 16\), but got \(1, 3\)"):
+    with pytest.raises(ValueError, match=r"\(N, 16\).*\(1, 3\)"):
         pckh_table(np.zeros((1, 3)), np.ones((1, 3)))

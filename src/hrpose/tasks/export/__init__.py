@@ -38,6 +38,7 @@ from hrpose.weights.fetch import find_weights
 
 logger = logging.getLogger(__name__)
 
+_ENGINE_SETTINGS = ("flip_test", "channel_order", "mean", "std", "keypoint_score_threshold")
 _OF_DATA = ("bbox_padding", "channel_order", "mean", "std", "upright", "bit_depth")
 _ONE_COLOUR, _LOW_CONTRAST = 2.0, 8.0  # standard deviation of grey levels, of the channel with the most
 
@@ -63,17 +64,8 @@ class ExportParts:
     def torch_engine(self) -> TorchEngine:
         """Build what the exported file is compared with: the network in torch, in fp32."""
         record = self.record
-        return TorchEngine(
-            self.net,
-            record.codec,
-            record.skeleton,
-            flip_test=record.flip_test,
-            channel_order=record.channel_order,
-            mean=record.mean,
-            std=record.std,
-            device="cpu",
-            keypoint_score_threshold=record.keypoint_score_threshold,
-        )
+        settings = {name: getattr(record, name) for name in _ENGINE_SETTINGS}
+        return TorchEngine(self.net, record.codec, record.skeleton, device="cpu", **settings)
 
 
 def export(cfg: DictConfig) -> Path:
