@@ -155,3 +155,27 @@ def test_wrong_overrides_and_other_faults_are_named_together_and_nothing_is_impo
 def test_a_configuration_that_cannot_be_composed_at_all_is_refused():
     with pytest.raises(ConfigError, match="there is no verb 'fti'"):
         check("fti", [])
+
+
+@pytest.mark.parametrize(
+    ("verb", "override"),
+    [
+        ("predict", "chunk_size=0"),
+        ("predict", "devices=0"),
+        ("predict", "bit_depth=7"),
+        ("predict", "oks_nms_threshold=2"),
+        ("predict", "device=0"),
+        ("predict", "backend=tensorrt"),
+        ("export", "num_crops=0"),
+        ("export", "format=engine"),
+        ("export", "max_ap_loss=-1"),
+        ("evaluate", "max_detections=0"),
+        ("evaluate", "sigmas=nothing"),
+        ("compare", "num_samples=-1"),
+    ],
+)
+def test_settings_of_other_verbs_are_checked(verb, override):
+    with pytest.raises(ConfigError) as caught:
+        check(verb, [override])
+    key = override.partition("=")[0]
+    assert [fault for fault in caught.value.faults if fault.startswith(f"{key}: ")]

@@ -131,7 +131,7 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
 
         # and with it the rest of the library
         from hrpose.cli.relaunch import relaunchable
-        from hrpose.config import ConfigError, describe_choices, unpublished
+        from hrpose.config import describe_choices, unpublished
         from hrpose.tasks import run
 
         try:
@@ -144,7 +144,7 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
         except Exception as error:
             if stop.number:  # what a signal has broken
                 raise KeyboardInterrupt from error
-            if isinstance(error, ConfigError):
+            if explains_itself(error):
                 _remove_unused(Path(cfg.paths.run))
             if not (command.has(*SWEEP) and os.getpid() == process):
                 if explains_itself(error):
