@@ -18,6 +18,8 @@ ROWS = [
     for line in (ROOT / "docs" / "networks.md").read_text().splitlines()
     if "`model=" in line and line.startswith("| ")
 ]
+# of networks that differ in the size of their input only the first is quick
+LARGER = [row for number, row in enumerate(ROWS) if row[0] in [other[0] for other in ROWS[:number]]]
 OF_OTHERS = {"Hourglass, 8 stacks": 0.03}  # the code that the HRNet paper counted is not known
 
 
@@ -39,7 +41,11 @@ def test_every_network_of_the_configuration_but_the_smallest_is_on_the_page():
     assert told <= there
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]} {row[1]}")
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(row, marks=pytest.mark.slow if row in LARGER else ()) for row in ROWS],
+    ids=lambda row: f"{row[0]} {row[1]}",
+)
 def test_parameters_and_work_are_counted_again(row):
     title, size, words, parameters, published, work, published_work, by = row
     cfg = compose("fit", words.strip("`").split())

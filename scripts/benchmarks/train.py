@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("overrides", nargs="*", default=["experiment=w32_256x192"], help="as in `hrpose fit`")
     parser.add_argument("--batch-size", type=int, help="default: 128 on a GPU, 8 on a CPU")
     parser.add_argument("--steps", type=int, help="steps that are timed; default: 50 on a GPU, 3 on a CPU")
-    parser.add_argument("--warm-up", type=int, default=1, help="steps before these; the first one compiles")
+    parser.add_argument("--warm-up", type=int, help="steps before these; default: 5 on a GPU, 1 on a CPU")
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--memory-format", nargs="+", choices=FORMATS, default=list(FORMATS))
     parser.add_argument("--compile", choices=SWITCH, help="default: both on a GPU, off on a CPU")
@@ -73,18 +73,22 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     options = parser.parse_args(arguments)
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     on_gpu = device.type == "cuda"
+    if on_gpu and not torch.cuda.is_available():
+        parser.error("torch finds no CUDA device here")
     batch_size = options.batch_size or (128 if on_gpu else 8)
     steps = options.steps or (50 if on_gpu else 3)
+    warm_up = options.warm_up or (5 if on_gpu else 1)
+    torch.backends.cudnn.benchmark = True  # as conf/trainer/default.yaml has it
     switch = SWITCH[options.compile or ("both" if on_gpu else "off")]
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # devices and loaders are not the subject
     warnings.filterwarnings("ignore", module="lightning")
     cfg = compose("fit", options.overrides)
     cells = [Cell(*values) for values in itertools.product(options.precision, options.memory_format, switch)]
-    rows = [measure(cfg, cell, device, batch_size, steps, options.warm_up) for cell in cells]
+    rows = [measure(cfg, cell, device, batch_size, steps, warm_up) for cell in cells]
     width, height = cfg.codec.input_size
     table = Table(
         title=f"{cfg.model._target_.rpartition('.')[2]} {width}x{height}, training, batch {batch_size}, images per second",
-        caption=f"plain: the same step without Lightning; {steps} steps after {options.warm_up}.",
+        caption=f"plain: the same step without Lightning; {steps} steps after {warm_up}.",
     )
     for name in ("precision", "memory format", "compile", "hrpose", "plain", "ratio"):
         table.add_column(name, justify="right" if name in ("hrpose", "plain", "ratio") else "left")
@@ -145,6 +149,7 @@ def time_lightning(
         trainer = Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=1,
+            benchmark=True,
             precision=PRECISIONS[cell.precision],  # type: ignore[arg-type]
             max_steps=warm_up + steps,
             callbacks=[clock],

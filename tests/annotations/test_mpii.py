@@ -191,11 +191,11 @@ def test_missing_key_is_named(key: str, tmp_path: Path) -> None:
     ("what", "message"),
     [
         ([], "the list is empty"),
-        ({"images": []}, "a JSON list of persons, but got a JSON dict.*COCO's form is an object"),
-        ([3], "entry 0 of the persons to be a JSON object"),
+        ({"images": []}, r"JSON.*COCO"),
+        ([3], r"0.*JSON"),
         (
             [{"image_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}],
-            "its keys are image_id, bbox, score.*Detections are no anno",
+            "image_id",
         ),
     ],
 )
@@ -267,7 +267,7 @@ def test_average_precision_of_mpii_is_refused(tmp_path: Path) -> None:
     [
         ({"val_ground_truth": None}, r"val_ground_truth.*None.*metric=oks"),
         ({"val_annotations": "coco"}, r"MPII annotations and their .val_ground_truth"),
-        ({"category": "person"}, r"the category 'person', but got MPII's"),
+        ({"category": "person"}, r"'person'.*MPII"),
     ],
 )
 def test_pckh_needs_mpii_and_its_ground_truth(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -368,14 +368,14 @@ def test_keypoints_are_named_in_the_order_of_mpii(tmp_path: Path) -> None:
     [
         (
             {"headboxes_src": None},
-            "expected the arrays pos_gt_src, jnt_missing, headboxes_src, but it has jnt_missing, pos",
+            r"pos_gt_src.*jnt_missing.*headboxes_src",
         ),
         ({"pos_gt_src": np.zeros((16, 3, 3))}, r"keypoints \(N, 16, 2\).*\(3, 16, 3\)"),
         ({"jnt_missing": np.zeros((16, 2))}, r"missing \(N, 16\)"),
-        ({"headboxes_src": np.zeros((2, 2, 3))}, r"two finite corners that differ, but 3 of 3 have not: \[0, 1, 2\]"),
+        ({"headboxes_src": np.zeros((2, 2, 3))}, r"3 of 3.*\[0, 1, 2\]"),
         ({"headboxes_src": np.full((2, 2, 3), np.nan)}, "two finite corners"),
-        ({"jnt_missing": np.full((16, 3), 0.5)}, "0 or 1 for each keypoint"),
-        ({"pos_gt_src": np.full((16, 2, 3), np.inf)}, "finite keypoints where they are labelled, but 3 of 3"),
+        ({"jnt_missing": np.full((16, 3), 0.5)}, r"0.*1"),
+        ({"pos_gt_src": np.full((16, 2, 3), np.inf)}, "3 of 3"),
         ({"pos_gt_src": np.full((16, 2, 3), "x")}, "pos_gt_src to hold numbers"),
     ],
 )

@@ -209,12 +209,12 @@ def test_mirroring_moves_columns_one_to_the_right_and_names_by_the_permutation(p
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (((192, 250), (48, 64)), r"multiple of `heatmap_size`.*\(192, 250\) and \(48, 64\).*quarter.*\(48, 62\)"),
-        (((192,), (48, 64)), r"`input_size` to be two positive whole numbers"),
-        ((192, (48, 64)), r"`input_size` to be two positive whole numbers.*got 192"),
-        (((192, 256), (48, 0)), r"`heatmap_size` to be two positive whole numbers"),
-        (((192.0, 256), (48, 64)), r"`input_size` to be two positive whole numbers"),
-        (((192, 256), (48, 64), 0), "`sigma` to be a positive number of heatmap cells"),
+        (((192, 250), (48, 64)), r"`heatmap_size`.*\(192, 250\).*\(48, 64\).*\(48, 62\)"),
+        (((192,), (48, 64)), "`input_size`"),
+        ((192, (48, 64)), r"`input_size`.*192"),
+        (((192, 256), (48, 0)), "`heatmap_size`"),
+        (((192.0, 256), (48, 64)), "`input_size`"),
+        (((192, 256), (48, 64), 0), "`sigma`"),
         (((192, 256), (48, 64), float("nan")), "`sigma`"),
         (((192, 256), (48, 64), "2"), "`sigma`.*got '2'"),
     ],

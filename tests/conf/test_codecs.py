@@ -1,6 +1,7 @@
 """A codec and a size are two options; every combination that was one file before has that file's values."""
 
 import dataclasses
+import re
 
 import pytest
 from compositions import CONF, composed, options
@@ -236,6 +237,8 @@ def test_a_combination_without_a_publication_says_so():
     assert "codec=udp size=128x96" in line
     own_size = composed("codec=udp", "size=128x96", "codec.input_size=[64,64]")
     assert unpublished(own_size, {"codec": "udp", "size": "128x96"}) == []
+    own_file = composed("codec=udp", "size=128x96", "~size.published")
+    assert unpublished(own_file, {"codec": "udp", "size": "my_size"}) == []
     assert unpublished(compose("predict", ["source=0"]), {"codec": None, "size": "256x192"}) == []
 
 
@@ -251,3 +254,31 @@ def test_a_network_selects_its_size_and_an_override_wins():
     assert (larger.codec._target_, list(larger.codec.input_size)) == ("hrpose.codecs.DarkCodec", [192, 256])
     other = composed("experiment=w32_384x288", "model=rle_w32")
     assert (other.codec._target_, list(other.codec.input_size)) == ("hrpose.codecs.RegressionCodec", [288, 384])
+
+
+def test_the_page_has_the_values_of_the_files():
+    page = (CONF.parent / "docs" / "codecs.md").read_text()
+    lines = re.findall(r"^\| ((?:sigma|blur|published).*?) \| (.*) \|$", page, re.MULTILINE)
+    rows = {name: [cell.strip() for cell in cells.split("|")] for name, cells in lines}
+    assert all(len(cells) == len(options("size")) for cells in rows.values())
+    for column, size in enumerate(options("size")):
+        values = OmegaConf.load(CONF / "size" / f"{size}.yaml")
+        sigma = float(rows["sigma of `heatmap`, `dark` and `udp`, cells"][column])
+        assert (values.heatmap.sigma, values.dark.sigma, values.udp.sigma) == (sigma, sigma, sigma)
+        assert values.dark.blur_kernel == int(rows["blur of `dark`, cells"][column])
+        assert values.udp.blur_kernel == int(rows["blur of `udp`, cells"][column])
+        assert values.simcc.sigma == float(rows["sigma of `simcc`, bins"][column])
+        cell = rows["published with"][column]
+        named = set(re.findall(r"`(\w+)`", cell))
+        assert set(values.published) == (set(options("codec")) - named if "all but" in cell else named)
+
+
+def test_a_size_of_the_users_own(tmp_path):
+    (tmp_path / "size").mkdir()
+    text = (
+        (CONF / "size" / "256x192.yaml").read_text().replace("[192, 256]", "[144, 192]").replace("[48, 64]", "[36, 48]")
+    )
+    (tmp_path / "size" / "192x144.yaml").write_text(text.partition("published")[0])
+    cfg = compose("fit", [f"hydra.searchpath=[file://{tmp_path}]", "size=192x144", "codec=dark"])
+    assert (list(cfg.codec.input_size), list(cfg.codec.heatmap_size)) == ([144, 192], [36, 48])
+    assert unpublished(cfg, {"codec": "dark", "size": "192x144"}) == []

@@ -83,12 +83,12 @@ def test_a_refusal_has_the_full_key_and_the_targets_words():
 
 
 def test_a_refusal_deep_inside_has_its_own_key():
-    with pytest.raises(ConfigError, match=r"^group\.part\.size: Expected a positive width"):
+    with pytest.raises(ConfigError, match=r"group\.part\.size"):
         build(node(_target_="building.describe", size={"_target_": "building.refuse", "width": -1}))
 
 
 def test_a_wrong_call_says_what_kind_of_error_it_is():
-    with pytest.raises(ConfigError, match=r"^group\.part: TypeError: .*unexpected keyword argument 'depth'"):
+    with pytest.raises(ConfigError, match=r"group\.part.*TypeError.*'depth'"):
         build(node(_target_="building.Size", width=1, depth=2))
 
 

@@ -195,5 +195,5 @@ def test_a_checkpoint_is_a_file(tmp_path):
     file.touch()
     assert find_checkpoint(compose("fit", [f"ckpt_path={file}"])) == file
     assert find_checkpoint(compose("fit")) is None
-    with pytest.raises(ConfigError, match=rf"there is no file {tmp_path}\. It is a folder, with best\.ckpt\."):
+    with pytest.raises(ConfigError, match=rf"{tmp_path}\b.*best\.ckpt"):
         find_checkpoint(compose("fit", [f"ckpt_path={tmp_path}"]))

@@ -191,8 +191,8 @@ def test_val_photos_are_read_by_id(folder: Path) -> None:
         ({"val_boxes": ["boxes"]}, r"`val_boxes`.*\['boxes'\]"),
         ({"val_boxes": []}, "`val_boxes`"),
         ({"val_boxes": ["det"]}, "`val_detections`.*none"),
-        ({"batch_size": 0}, "`batch_size` to be at least 1, but got 0"),
-        ({"num_workers": -1}, "`num_workers` to be at least 0"),
+        ({"batch_size": 0}, r"`batch_size`.*1.*0"),
+        ({"num_workers": -1}, r"`num_workers`.*0"),
     ],
 )
 def test_arguments_are_checked(folder: Path, changes: dict[str, Any], message: str) -> None:

@@ -163,7 +163,7 @@ def test_a_pass_with_another_sampler_goes_on_too(num_workers: int) -> None:
 def test_another_batch_size_cannot_go_on_within_an_epoch_but_can_after_it(batch_size: int) -> None:
     other = loader(batch_size=batch_size)
     state = {"epoch": 0, "samples_per_batch": 2}
-    with pytest.raises(DataError, match=rf"samples in a step .* 2, .* {batch_size}\. "):
+    with pytest.raises(DataError, match=rf"samples.* 2\b.* {batch_size}\b"):
         other.load_state_dict({**state, "batches": 5})
     other.load_state_dict({**state, "batches": 6})
     other.sampler.set_epoch(1)
@@ -177,7 +177,7 @@ def test_other_data_or_another_seed_cannot_go_on_within_an_epoch() -> None:
     state = interrupted.state_dict()
     with pytest.raises(DataError, match=r"11.*12"):
         loader(count=12).load_state_dict(state)
-    with pytest.raises(DataError, match=r"seed to be 4, .* 3\. "):
+    with pytest.raises(DataError, match=r"seed.* 4\b.* 3\b"):
         loader().load_state_dict({**state, "seed": 4})
     loader(count=12).load_state_dict({**state, "batches": 6})
 

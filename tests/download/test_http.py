@@ -167,7 +167,7 @@ def test_a_server_that_stays_busy_ends_in_a_message(site, file):
 @pytest.mark.parametrize("status", [403, 404])
 def test_a_refused_request_is_not_repeated(site, file, status):
     site.statuses = [status]
-    with pytest.raises(DownloadError, match=rf"answered {status} .*/photos.zip. Check the address"):
+    with pytest.raises(DownloadError, match=rf"{status}.*/photos.zip"):
         fetch(f"{site.url}/photos.zip", file)
     assert len(site.requests) == 1
     assert not file.exists()
@@ -209,7 +209,7 @@ def test_an_answer_without_length_is_taken_whole(site, file):
 def test_the_checksum_is_compared(site, file, algorithm):
     site.files["/photos.zip"] = BODY
     good = hashlib.new(algorithm, BODY).hexdigest()
-    with pytest.raises(DownloadError, match=rf"Expected {algorithm} {good[::-1]} .*, but got {good}"):
+    with pytest.raises(DownloadError, match=rf"{algorithm} {good[::-1]}.*{good}"):
         fetch(f"{site.url}/photos.zip", file, checksum=f"{algorithm}:{good[::-1]}")
     assert not file.exists()
     assert leftovers(file) == []

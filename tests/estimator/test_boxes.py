@@ -9,13 +9,13 @@ from hrpose.estimator.boxes import check_inside, read_bboxes, touching
     [
         ({"bbox": [[0, 0, 1, 1]], "bbox_xyxy": [[0, 0, 1, 1]]}, "but got both"),
         ({"scores": [1.0]}, "boxes for `bbox_scores`"),
-        ({"bbox": [[1, 2, 3]]}, r"`bbox` to be \(N, 4\), one row per box, but got the shape \(1, 3\)"),
-        ({"bbox": [[1, 2, 3, 4, 0.9]]}, "The score goes into `bbox_scores`"),
+        ({"bbox": [[1, 2, 3]]}, r"`bbox`.*\(N, 4\).*\(1, 3\)"),
+        ({"bbox": [[1, 2, 3, 4, 0.9]]}, "`bbox_scores`"),
         ({"bbox": np.zeros((1, 1, 4))}, r"\(1, 1, 4\)"),
         ({"bbox": "person"}, "`bbox` to be numbers"),
-        ({"bbox": [[1, 2, 3, 4], [1, 2, np.nan, 4]]}, "`bbox` to be finite, but row 1"),
+        ({"bbox": [[1, 2, 3, 4], [1, 2, np.nan, 4]]}, r"`bbox`.*1"),
         ({"bbox": [[1, 2, 0, 4]]}, "a positive width and height, but row 0"),
-        ({"bbox_xyxy": [[10, 20, 5, 60]]}, "right > left.* row 0 is .* pass it as `bbox`"),
+        ({"bbox_xyxy": [[10, 20, 5, 60]]}, r"0.*`bbox`"),
         ({"bbox_xyxy": [[np.inf, 20, np.inf, 60]]}, "`bbox_xyxy` to be finite"),
         ({"bbox": [[1, 2, 3, 4]], "scores": [0.5, 0.5]}, "`bbox_scores` to be 1 finite"),
         ({"bbox": [[1, 2, 3, 4]], "scores": [np.nan]}, "`bbox_scores` to be 1 finite"),
@@ -42,7 +42,7 @@ def test_no_boxes_are_not_the_same_as_none_given() -> None:
 
 def test_a_box_outside_the_photo_is_refused() -> None:
     for box in ([100, 10, 5, 5], [-9, 10, 9, 5], [10, 90, 5, 5]):
-        with pytest.raises(ValueError, match="in the photo of 80 x 60 pixels, but row 1"):
+        with pytest.raises(ValueError, match=r"80 x 60.*1"):
             check_inside(np.array([[1, 1, 5, 5], box], float), (80, 60))
 
 
@@ -51,7 +51,7 @@ def test_a_box_may_stand_out_of_the_photo() -> None:
 
 
 def test_corners_passed_as_width_and_height_are_noticed() -> None:
-    with pytest.raises(ValueError, match=r"row 0, 40, 20, 70, 55.* Pass corners as `bbox_xyxy`"):
+    with pytest.raises(ValueError, match=r"0, 40, 20, 70, 55.*`bbox_xyxy`"):
         check_inside(np.array([[40.0, 20, 70, 55], [1, 2, 30, 40]]), (80, 60))
     check_inside(np.array([[40.0, 20, 70, 55], [30, 40, 20, 20]]), (80, 60))  # the second cannot be corners
 

@@ -123,7 +123,7 @@ def test_nothing_else_that_a_checkpoint_names_is_built(rewritten, part, target) 
         (lambda config: config["model"].update(width=-1), "cannot be built.*width"),
         (lambda config: config["model"].update(width=8), "width 4, the network 8"),
         (lambda config: config["model"].update(width=10**6), "the network of its .* weights, but it describes one of"),
-        (lambda config: config.pop("model"), "describe its model, but it does not. Give `model`"),
+        (lambda config: config.pop("model"), "`model`"),
         (lambda config: config.update(codec="heatmap"), "describe its codec"),
     ],
 )
@@ -238,7 +238,7 @@ def test_a_foreign_network_can_be_given(tmp_path) -> None:
             return self.conv1(images)
 
     file = save(Foreign(), tmp_path / "foreign.pth")
-    with pytest.raises(ValueError, match=r"foreign.pth.* Give the network as `model`"):
+    with pytest.raises(ValueError, match=r"foreign.pth.*`model`"):
         read_parts(file)
     with pytest.raises(ValueError, match="Give `skeleton`"):
         read_parts(file, model=Foreign())

@@ -223,9 +223,9 @@ def test_a_detector_is_asked_for_images_without_boxes(engine) -> None:
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        (None, "to return a pair.* but got NoneType"),
-        (([[1, 2, 3]], [1]), r"detector's boxes cannot be used. Expected `bbox` to be \(N, 4\)"),
-        (([[1, 2, 3, 4]], [1, 2]), "cannot be used.*1 finite numbers"),
+        (None, "NoneType"),
+        (([[1, 2, 3]], [1]), r"`bbox`.*\(N, 4\)"),
+        (([[1, 2, 3, 4]], [1, 2]), "1 finite"),
         (([[1, 2, 3, np.nan]], [1]), "cannot be used.*finite"),
         ((None, [1]), "cannot be used"),
     ],
@@ -245,7 +245,7 @@ def test_a_photo_that_is_a_file_is_looked_at_upright(engine, tmp_path) -> None:
 
 
 def test_lists_of_boxes_fit_lists_of_images(estimator) -> None:
-    with pytest.raises(ValueError, match=r"`bbox` to be a list with an entry for each of the 2 images.* but got 1"):
+    with pytest.raises(ValueError, match=r"`bbox`.*2 images.*1"):
         estimator([PHOTO, PHOTO], bbox=[[[1, 2, 3, 4]]])
 
 
@@ -257,7 +257,7 @@ def test_options_that_make_no_sense_are_refused(engine, option) -> None:
 
 def test_a_network_in_the_place_of_an_engine_is_refused_with_the_new_name() -> None:
     for arguments in ((torch.nn.ReLU(),), (torch.nn.ReLU(), None, hrpose.COCO)):
-        with pytest.raises(TypeError, match=r"PoseEstimator\.from_network\(net, codec, skeleton\)"):
+        with pytest.raises(TypeError, match=r"PoseEstimator\.from_network"):
             hrpose.PoseEstimator(*arguments)
 
 
@@ -288,5 +288,5 @@ def test_nan_is_an_error_by_every_entry(entry) -> None:
         ),
     }
     estimator([dark, dark])
-    with pytest.raises(NonFinitePosesError, match=r"NaN or infinity in 1 of 1 crops.*precision=32"):
+    with pytest.raises(NonFinitePosesError, match=r"1 of 1 crops.*precision=32"):
         calls[entry]()

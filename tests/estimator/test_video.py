@@ -187,7 +187,7 @@ def test_frames_are_taken_one_at_a_time(film):
 
 
 def test_mistakes_are_told(film):
-    with pytest.raises(ValueError, match="`detect_every` to be at least 1"):
+    with pytest.raises(ValueError, match=r"`detect_every`.*1"):
         next(track_poses(Oracle(film), video(film), detect_every=0))
     for found, message in (
         (None, "Expected the detector to return a pair"),

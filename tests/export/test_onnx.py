@@ -42,7 +42,7 @@ def test_a_network_runs_in_the_batches_that_its_file_is_fixed_to(tmp_path, batch
     expected = images * torch.tensor([1.0, 2.0, 3.0])[:, None, None]
     assert torch.equal(network(images), expected)
     network.check_channels(3, (6, 8))
-    with pytest.raises(ExportedFileError, match=r"to give 17 heatmaps for images of 6x8 .* but it gives 3 for 6x8"):
+    with pytest.raises(ExportedFileError, match=r"17 heatmaps.*3"):
         network.check_channels(17, (6, 8))
     with pytest.raises(ValueError, match="Choose the codec of its input size"):
         network(torch.zeros(1, 3, 16, 6))
@@ -63,7 +63,7 @@ def test_weights_outside_the_folder_are_not_read(tmp_path, location):
     (tmp_path / "secret.bin").write_bytes(bytes(12))
     (tmp_path / "models").mkdir()
     file = write_network(tmp_path / "models" / "a.onnx", external={"location": location, "offset": 0, "length": 12})
-    with pytest.raises(ExportedFileError, match=r"to lie in its folder, but 'factors' is at .* It was not read"):
+    with pytest.raises(ExportedFileError, match="'factors'"):
         OnnxRuntime(file)
 
 
@@ -79,8 +79,8 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
 @pytest.mark.parametrize(
     ("external", "message"),
     [
-        ({"location": "v.bin"}, "there is no file 'v.bin'"),
-        ({"location": "w.bin", "offset": 8, "length": 12}, "from byte 8 for 12 bytes, but it has 12"),
+        ({"location": "v.bin"}, r"'v.bin'"),
+        ({"location": "w.bin", "offset": 8, "length": 12}, r"8.*12"),
         ({"location": "w.bin", "offset": -4, "length": 12}, "from byte -4"),
     ],
 )
@@ -107,7 +107,7 @@ def test_sizes_that_no_network_has_are_refused(tmp_path):
     model = onnx.load(str(file))
     model.graph.initializer[0].dims[:] = [2**40, 3]
     file.write_bytes(model.SerializeToString())
-    with pytest.raises(ExportedFileError, match="tensors of sane sizes, but 'factors'"):
+    with pytest.raises(ExportedFileError, match="'factors'"):
         OnnxRuntime(file)
     with pytest.raises(ExportedFileError, match="between 1 and 8192"):
         OnnxRuntime(write_network(tmp_path / "b.onnx", shape=(3, 100_000, 6)))
@@ -115,7 +115,7 @@ def test_sizes_that_no_network_has_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "between 1 and"), (b"<html>not found</html>", "to be an ONNX file"), (b"\x08\x09", "it holds no graph")],
+    [(b"", "between 1 and"), (b"<html>not found</html>", "ONNX"), (b"\x08\x09", "it holds no graph")],
 )
 def test_what_is_no_onnx_file_is_refused(tmp_path, content, message):
     (tmp_path / "a.onnx").write_bytes(content)
@@ -126,13 +126,11 @@ def test_what_is_no_onnx_file_is_refused(tmp_path, content, message):
 def test_a_file_that_is_not_there_is_said(tmp_path):
     with pytest.raises(ExportedFileError, match="but there is none"):
         open_exported(tmp_path / "a.onnx")
-    with pytest.raises(ExportedFileError, match=r"\.onnx or \.xml, but got .*a\.tflite"):
+    with pytest.raises(ExportedFileError, match=r"a\.tflite"):
         open_exported(tmp_path / "a.tflite")
 
 
 def test_another_graph_than_a_network_is_refused(tmp_path):
     file = write_network(tmp_path / "a.onnx", shape=(5, 8, 6), scale=np.ones((1, 5, 1, 1), np.float32))
-    with pytest.raises(
-        ExportedFileError, match=r"one input \(B, 3, H, W\) and one output .* but it has images float32 \(1, 5, 8, 6\)"
-    ):
+    with pytest.raises(ExportedFileError, match=r"\(B, 3, H, W\).*float32.*\(1, 5, 8, 6\)"):
         open_exported(file)

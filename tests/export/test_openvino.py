@@ -15,7 +15,7 @@ from hrpose.export import ExportedFileError, open_exported, write_export
 def test_a_model_without_its_weights_is_refused(tmp_path):
     file = write_export(make_net(CODECS["heatmap"]), make_record(CODECS["heatmap"]), tmp_path / "a.xml", "openvino")
     (tmp_path / "a.bin").unlink()
-    with pytest.raises(ExportedFileError, match=r"at .*a\.bin, but there is none"):
+    with pytest.raises(ExportedFileError, match=r"a\.bin"):
         open_exported(file)
 
 

@@ -78,12 +78,12 @@ SKELETON = make_record(CODECS["dark"]).skeleton.to_dict()
     ],
 )
 def test_what_is_no_record_is_refused_with_a_reason(text, message):
-    with pytest.raises(ExportedFileError, match=rf"(?s)Expected a\.onnx to hold a record of hrpose, but .*{message}"):
+    with pytest.raises(ExportedFileError, match=rf"(?s)a\.onnx.*{message}"):
         ExportRecord.from_json(text, "a.onnx")
 
 
 def test_a_codec_of_somebody_else_cannot_be_described():
-    with pytest.raises(ValueError, match=r"Expected a codec of hrpose\.codecs, but got builtins\.object"):
+    with pytest.raises(ValueError, match=r"hrpose\.codecs.*builtins\.object"):
         plain_codec(object())
 
 

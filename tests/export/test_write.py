@@ -106,11 +106,9 @@ def test_no_crops_give_no_poses(exported):
 
 def test_crops_of_another_size_are_refused(exported):
     model = exported("heatmap", "openvino")
-    with pytest.raises(
-        ValueError, match=r"`images` to be \(B, 64, 48, 3\) uint8 RGB, but got uint8 of shape \(2, 48, 64, 3\)"
-    ):
+    with pytest.raises(ValueError, match=r"`images`.*\(B, 64, 48, 3\).*RGB.*\(2, 48, 64, 3\)"):
         model(np.zeros((2, 48, 64, 3), np.uint8), np.zeros((2, 2, 3)))
-    with pytest.raises(ValueError, match=r"`image_from_input` to be \(B, 2, 3\).*\(2, 4\)"):
+    with pytest.raises(ValueError, match=r"`image_from_input`.*\(B, 2, 3\).*\(2, 4\)"):
         model(np.zeros((2, 64, 48, 3), np.uint8), np.zeros((2, 4)))
 
 

@@ -189,7 +189,7 @@ def test_a_resumed_run_that_never_gets_better_keeps_its_best(fit, tmp_path) -> N
     ("make", "message"),
     [
         (lambda file: file.write_bytes(b""), "bad.ckpt"),
-        (lambda file: file.write_bytes(b"PK\x03\x04 not the end"), "bad.ckpt.*cut off after 16 bytes"),
+        (lambda file: file.write_bytes(b"PK\x03\x04 not the end"), r"bad.ckpt.*16"),
         (lambda file: torch.save({"state_dict": {"net.nothing": torch.zeros(1)}}, file), "bad.ckpt"),
         (lambda file: torch.save({"state_dict": {"net.a": Path("unsafe")}}, file), "bad.ckpt"),
         (lambda file: torch.save({"state_dict": {}}, file), "bad.ckpt"),

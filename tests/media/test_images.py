@@ -59,7 +59,7 @@ def test_16_bits_are_scaled_by_those_in_use(depth: int, seed: int, form: tuple[s
     np.testing.assert_array_equal(found, colours >> (depth - 8))
     assert found.max() == 255
     if depth > 8:
-        with pytest.raises(DataError, match=rf"Expected a to use {depth - 1} bits .*data\.bit_depth="):
+        with pytest.raises(DataError, match=rf"{depth - 1} bits.*data\.bit_depth="):
             decode_image(content, "a", Reading(bit_depth=depth - 1))
 
 
@@ -94,7 +94,7 @@ def test_a_bit_depth_out_of_range_is_refused(depth) -> None:
 def test_a_size_that_the_exif_orientation_explains_names_the_key(upright: bool, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg(orientation=6))
     size = (80, 60) if upright else (60, 80)
-    with pytest.raises(DataError, match=rf"EXIF orientation is 6; .* set data\.upright={str(not upright).lower()}\."):
+    with pytest.raises(DataError, match=rf"EXIF.*6.*data\.upright={str(not upright).lower()}"):
         read_image(tmp_path / "a.jpg", size=size, reading=Reading(upright))
     assert read_image(tmp_path / "a.jpg", size=size, reading=Reading(not upright)).shape[1::-1] == size
 
@@ -162,11 +162,9 @@ def test_all_missing_photos_are_counted_and_three_named(tmp_path: Path) -> None:
 
 def test_a_photo_folder_one_step_off_is_found(tmp_path: Path) -> None:
     write_photo(tmp_path / "photos" / "train" / "1.jpg")
-    with pytest.raises(
-        MissingDataError, match=rf"1 is missing: train/1\.jpg\. train/1\.jpg is in {tmp_path}/photos: is that"
-    ):
+    with pytest.raises(MissingDataError, match=rf"train/1\.jpg.*{tmp_path}/photos\b"):
         check_photos(["train/1.jpg"], tmp_path / "photos" / "train")
-    with pytest.raises(MissingDataError, match=rf"1\.jpg is in {tmp_path}/photos/train: is that the photo folder\?"):
+    with pytest.raises(MissingDataError, match=rf"1\.jpg.*{tmp_path}/photos/train\b"):
         check_photos(["1.jpg"], tmp_path / "photos")
 
 

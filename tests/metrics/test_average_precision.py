@@ -254,11 +254,11 @@ def test_published_figures_of_the_example_results(shared_data: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"sigmas": []}, "`sigmas` to be one number for each keypoint"),
+        ({"sigmas": []}, "`sigmas`"),
         ({"sigmas": [0.1, -0.1]}, "`sigmas` to be positive"),
-        ({"oks_nms_threshold": 1.5}, r"`oks_nms_threshold` to be None or in \(0, 1\], but got 1.5"),
-        ({"soft_nms": True}, "`oks_nms_threshold` to be given with `soft_nms`"),
-        ({"max_detections": 0}, "`max_detections` to be a positive integer, but got 0"),
+        ({"oks_nms_threshold": 1.5}, r"`oks_nms_threshold`.*0, 1.*1.5"),
+        ({"soft_nms": True}, r"`oks_nms_threshold`.*`soft_nms`"),
+        ({"max_detections": 0}, r"`max_detections`.*0"),
         ({"oks_thresholds": [0.0]}, "`oks_thresholds` to be numbers"),
         ({"area_ranges": {"all": (2, 1)}}, "`area_ranges` to map names"),
     ],

@@ -51,15 +51,15 @@ def test_faulty_ground_truth_is_told_by_annotation_id() -> None:
     check_truth(truth, 2)
     ids = truth.instance_ids.copy()
     ids[1] = ids[0]
-    with pytest.raises(ValueError, match=rf"annotation ids that are unique, but 1 of .* ids \[{ids[0]}\]"):
+    with pytest.raises(ValueError, match=rf"unique.*\[{ids[0]}\]"):
         check_truth(replace(truth, instance_ids=ids), 2)
     area = truth.area.copy()
     area[2] = np.nan
-    with pytest.raises(ValueError, match=rf"an area of zero or more .* ids \[{truth.instance_ids[2]}\]"):
+    with pytest.raises(ValueError, match=rf"area.*\[{truth.instance_ids[2]}\]"):
         check_truth(replace(truth, area=area), 2)
     with pytest.raises(ValueError, match="finite coordinates"):
         check_truth(replace(truth, keypoints=truth.keypoints * np.nan), 2)
-    with pytest.raises(ValueError, match=r"annotations of listed images.*ids .* \.\.\."):
+    with pytest.raises(ValueError, match=r"ids .*\.\.\."):
         check_truth(replace(truth, image_ids=np.zeros(0, dtype=np.int64)), 2)
     with pytest.raises(ValueError, match="`ground_truth` to have 17 keypoints"):
         check_truth(truth, 17)

@@ -221,11 +221,11 @@ def test_nothing_labelled_is_not_a_number() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"preds": torch.zeros(1, 3, 2)}, r"`preds` to be \(N, 2, 2\) or \(N, 2, 3\), but got \(1, 3, 2\)"),
+        ({"preds": torch.zeros(1, 3, 2)}, r"`preds`.*\(N, 2, 2\).*\(N, 2, 3\).*\(1, 3, 2\)"),
         ({"sizes": torch.zeros(1)}, "`sizes` to be positive"),
-        ({"labelled": torch.ones(2, 2)}, r"`labelled` to be \(1, 2\), but got \(2, 2\)"),
+        ({"labelled": torch.ones(2, 2)}, r"`labelled`.*\(1, 2\).*\(2, 2\)"),
         ({"ids": torch.ones(2)}, r"`ids` to be \(1,\)"),
-        ({"ids": torch.tensor([1.5])}, "`ids` to be integers, but got float32"),
+        ({"ids": torch.tensor([1.5])}, r"`ids`.*float32"),
         ({"preds": torch.full((1, 2, 2), torch.nan)}, "to be finite where labelled"),
     ],
 )

@@ -219,16 +219,16 @@ def test_images_are_left_as_they_were(tiny):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"width": 0}, "`width` to be a whole number of at least 1, but got 0"),
+        ({"width": 0}, r"`width`.*1.*0"),
         ({"num_keypoints": -1}, "`num_keypoints`"),
         ({"num_keypoints": 17.0}, "`num_keypoints`.*got 17.0"),
         ({"num_blocks": True}, "`num_blocks`.*got True"),
-        ({"num_modules": (1, 4)}, r"`num_modules` to hold three numbers.*\(1, 4\)"),
+        ({"num_modules": (1, 4)}, r"`num_modules`.*\(1, 4\)"),
         ({"num_modules": (1, 0, 3)}, r"`num_modules\[1\]`.*got 0"),
         ({"final_kernel": 2}, "`final_kernel` to be odd"),
-        ({"heatmap_branch": 4}, "`heatmap_branch` to be 0, 1, 2 or 3.*got 4"),
+        ({"heatmap_branch": 4}, r"`heatmap_branch`.*0, 1, 2.*3.*4"),
         ({"heatmap_branch": True}, "`heatmap_branch`.*got True"),
-        ({"exchanges": "none"}, "`exchanges` to be one of all, across_stages, final, but got 'none'"),
+        ({"exchanges": "none"}, r"`exchanges`.*across_stages.*'none'"),
     ],
 )
 def test_a_wrong_argument_is_named(arguments, message):

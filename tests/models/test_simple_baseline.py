@@ -137,7 +137,7 @@ def test_a_training_step_reaches_every_parameter():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"depth": 51}, "`depth` to be one of 18, 34, 50, 101, 152, but got 51"),
+        ({"depth": 51}, r"`depth`.*18, 34, 50, 101, 152.*51"),
         ({"num_keypoints": 0}, "`num_keypoints`.*got 0"),
         ({"final_kernel": 2}, "`final_kernel` to be odd"),
         ({"deconv_channels": (256, 0, 256)}, r"`deconv_channels\[1\]`.*got 0"),

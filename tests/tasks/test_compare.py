@@ -60,7 +60,7 @@ def test_rows_and_their_report_are_equal(run, tmp_path) -> None:
 
 def test_rows_need_annotations(run, tmp_path) -> None:
     _, results = write_files(tmp_path)
-    with pytest.raises(ValueError, match=r"what the results of a=.*res.json are of, but annotations is null"):
+    with pytest.raises(ValueError, match=r"res.json"):
         run(f"a={results}", f"b={results}")
 
 
@@ -68,9 +68,7 @@ def test_unlike_protocols_are_refused_unless_told(run, tmp_path, capsys) -> None
     leave_report(tmp_path / "one", flip_test=True, boxes="ground truth")
     leave_report(tmp_path / "two", flip_test=False, boxes="ground truth")
     sides = f"a={tmp_path}/one", f"b={tmp_path}/two"
-    with pytest.raises(
-        ValueError, match=r"(?s)measured alike, but .* \(a \| b\):\n  - flip test: on \| off\n.*force=true"
-    ):
+    with pytest.raises(ValueError, match=r"(?s)flip test: on \| off.*force=true"):
         run(*sides)
     assert not (tmp_path / "out").exists()
     assert run(*sides, "force=true") == 0
@@ -108,7 +106,7 @@ def test_both_kinds_of_boxes_are_compared(run, tmp_path) -> None:
 
 def test_a_folder_without_reports_says_where_some_are(run, tmp_path) -> None:
     leave_report(tmp_path / "runs" / "x" / "results")
-    with pytest.raises(ValueError, match=r"with report\*.json in it .* There are some in .*runs/x/results"):
+    with pytest.raises(ValueError, match="runs/x/results"):
         run(f"a={tmp_path}/runs", f"b={tmp_path}/runs")
 
 

@@ -176,7 +176,7 @@ def test_given_mirror_pairs_are_those_of_the_error_analysis(read, annotations, r
 
 def test_an_unknown_image_id_is_named(read, annotations, rows) -> None:
     rows[2]["image_id"] = 777
-    with pytest.raises(ValueError, match=r"res.json to have image ids .* rows \[2\] counted from 0. They have 777"):
+    with pytest.raises(ValueError, match=r"res.json.*\[2\].*0.*777"):
         read(annotations, rows)
 
 
@@ -184,7 +184,7 @@ def test_an_unknown_category_id_is_named(read, annotations, rows) -> None:
     rows[1]["category_id"] = rows[4]["category_id"] = 9
     with pytest.raises(
         ValueError,
-        match=r"category ids of the annotations \(\[1\]; 'person' is 1\), but 2 rows .* have \[9\], .* row 1",
+        match=r"\(\[1\]; 'person' is 1\).*2 rows.*\[9\].*1",
     ):
         read(annotations, rows)
 
@@ -199,25 +199,23 @@ def test_rows_of_another_category_are_left_out_and_counted(read, annotations, ro
 
 def test_another_number_of_keypoints_is_named(read, annotations, rows) -> None:
     rows[0]["keypoints"] = rows[0]["keypoints"][:9]
-    with pytest.raises(
-        ValueError, match=r"51 numbers, x y score for each of the annotations' 17 .* They have 9 numbers"
-    ):
+    with pytest.raises(ValueError, match=r"51 numbers.*17.*9 numbers"):
         read(annotations, rows)
 
 
 def test_nan_and_duplicates_are_named(read, annotations, rows) -> None:
     wrong = [dict(row) for row in rows]
     wrong[3]["score"] = float("nan")
-    with pytest.raises(ValueError, match=r"finite numbers as `score`, but 1 are otherwise: rows \[3\]"):
+    with pytest.raises(ValueError, match=r"`score`.*1.*\[3\]"):
         read(annotations, wrong)
-    with pytest.raises(ValueError, match=r"every row once .* rows \[42\]"):
+    with pytest.raises(ValueError, match=r"\[42\]"):
         read(annotations, [*rows, rows[0]])
 
 
 @pytest.mark.parametrize("area", [None, 0, 1, -5, math.nan])
 def test_an_area_that_is_missing_or_too_small_is_taken_from_the_box(read, annotations, rows, area) -> None:
     annotations["annotations"][7].update(area=area, bbox=[10, 20, 30, 40])
-    with pytest.warns(DataWarning, match=r"1 of 40 annotations have no `area`, .* \(8\)\. .*`area_from_bbox`"):
+    with pytest.warns(DataWarning, match=r"1 of 40 annotations.*`area`.*\(8\).*`area_from_bbox`"):
         evaluated = read(annotations, rows, area_from_bbox=0.5)
     assert evaluated.truth.area[7] == 600
     assert evaluated.protocol.areas == "annotated or 0.5 of the box"
@@ -257,16 +255,14 @@ def test_where_num_keypoints_is_missing_the_labelled_ones_are_counted(read, anno
 def test_sigmas_are_given_by_name_or_number(read, annotations, rows) -> None:
     assert read(annotations, rows, sigmas="coco").protocol.sigmas == "coco"
     assert read(annotations, rows, sigmas=[0.1] * 17).skeleton.sigmas == (0.1,) * 17
-    with pytest.raises(
-        ValueError, match=r"`sigmas` to be 17, one for each keypoint of category 'person' .* but got 16"
-    ):
+    with pytest.raises(ValueError, match=r"`sigmas`.*17.*'person'.*16"):
         read(annotations, rows, sigmas="mpii")
-    with pytest.raises(ValueError, match=r"coco, mpii, crowdpose, .* or a list of numbers, but got 'cooc'"):
+    with pytest.raises(ValueError, match="'cooc'"):
         read(annotations, rows, sigmas="cooc")
 
 
 def test_no_poses_that_count_are_refused(read, annotations, rows) -> None:
-    with pytest.raises(ValueError, match="at least 1, but got 0"):
+    with pytest.raises(ValueError, match=r"1.*0"):
         read(annotations, rows, max_detections=0)
 
 
@@ -329,7 +325,7 @@ def test_numbers_do_not_depend_on_ids(plain_files, image_ids, first_id, category
 @pytest.mark.parametrize("name", ["image_id", "category_id"])
 def test_an_id_that_is_no_integer_is_refused(read, annotations, rows, name, value) -> None:
     rows[3][name] = value
-    with pytest.raises(ValueError, match=rf"res.json to have 64-bit integers as `{name}`.* rows \[3\]"):
+    with pytest.raises(ValueError, match=rf"res.json.*`{name}`.*\[3\]"):
         read(annotations, rows)
 
 

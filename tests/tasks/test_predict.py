@@ -171,14 +171,14 @@ def test_a_box_that_cannot_be_of_the_photo_is_told(predict, people, tmp_path):
     content = read(annotations_of(people))
     content["annotations"][0]["bbox"] = [5000, 5000, 20, 20]
     (tmp_path / "boxes.json").write_text(json.dumps(content))
-    with pytest.raises(UnusablePhotosError, match="1 of 5 photos could not be used"):
+    with pytest.raises(UnusablePhotosError, match="1 of 5 photos"):
         predict(f"source={people}/val2017", f"boxes={tmp_path / 'boxes.json'}")
     assert len(list((tmp_path / "run" / "pictures").iterdir())) == 4
 
 
 def test_photos_that_the_annotations_do_not_know_are_refused(predict, people, tmp_path):
     (tmp_path / "images.json").write_text(json.dumps({"images": [{"id": 4, "file_name": "val2017/x.jpg"}]}))
-    with pytest.raises(ValueError, match=r"5 of 5 are not among their images: .*as in 'val2017/x.jpg'"):
+    with pytest.raises(ValueError, match=r"5 of 5.*'val2017/x.jpg'"):
         predict(f"source={people}/val2017", f"annotations={tmp_path / 'images.json'}")
 
 
@@ -270,13 +270,13 @@ def test_dark_photos_are_read_by_the_bits_they_use(predict, people, tmp_path):
         cv2.imwrite(str(tmp_path / "plain" / f"{file.stem}.png"), photo)
         cv2.imwrite(str(tmp_path / "deep" / f"{file.stem}.png"), photo.astype(np.uint16) * 16)
     predict(f"source={tmp_path}/plain", "draw=none", folder="a")
-    with pytest.warns(DataWarning, match=r"2 of 2 sampled images have 16 bits per channel and use 12 .*Set bit_depth"):
+    with pytest.warns(DataWarning, match=r"2 of 2 sampled.*16 bits.*12.*bit_depth"):
         predict(f"source={tmp_path}/deep", "draw=none", folder="b")
     assert read(tmp_path / "b" / "poses.json") == read(tmp_path / "a" / "poses.json")
     predict(f"source={tmp_path}/deep", "draw=none", "bit_depth=12", folder="c")
     assert read(tmp_path / "c" / "poses.json") == read(tmp_path / "a" / "poses.json")
     with (
-        pytest.warns(DataWarning, match="They are read with 10 bits.*refused"),
+        pytest.warns(DataWarning, match="10 bits"),
         pytest.raises(UnusablePhotosError, match=r"to use 10 bits .*Set bit_depth=12"),
     ):
         predict(f"source={tmp_path}/deep", "draw=none", "bit_depth=10", folder="d")

@@ -125,7 +125,6 @@ MULTISTEP = ("schedule=multistep", "schedule.milestones=[50]")
 WARMUP = ("schedule=warmup_multistep", "schedule.milestones=[3]", "schedule.warmup_steps=9")
 
 
-@pytest.mark.parametrize("step", [4, 6], ids=["after an epoch", "within an epoch"])
 @pytest.mark.parametrize(
     ("before", "now"),
     [
@@ -147,9 +146,10 @@ WARMUP = ("schedule=warmup_multistep", "schedule.milestones=[3]", "schedule.warm
     ],
     ids=str,
 )
-def test_other_settings_are_those_of_a_run_that_always_had_them(tmp_path, before, now, step) -> None:
-    resumed = train(*now, checkpoint=interrupt(tmp_path, step, *before))
-    assert resumed.settings == train(*now).settings[step:]
+def test_other_settings_are_those_of_a_run_that_always_had_them(tmp_path, before, now) -> None:
+    whole = train(*now).settings
+    for step in (4, 6):  # after an epoch, and within one
+        assert train(*now, checkpoint=interrupt(tmp_path, step, *before)).settings == whole[step:]
 
 
 @pytest.mark.parametrize("before", [("data.batch_size=4",), ("trainer.accumulate_grad_batches=2",)], ids=str)
@@ -163,8 +163,8 @@ def test_another_number_of_steps_in_an_epoch_leaves_the_rates_to_the_epochs(tmp_
 
 
 @pytest.mark.parametrize("schedule", ["none", "multistep", "cosine", "onecycle", "warmup_multistep"])
-@pytest.mark.parametrize("step", [4, 6])
-def test_the_state_is_left_alone_where_nothing_differs(tmp_path, schedule, step, monkeypatch) -> None:
+def test_the_state_is_left_alone_where_nothing_differs(tmp_path, schedule, monkeypatch) -> None:
+    step = 6
     checkpoint = interrupt(tmp_path, step, f"schedule={schedule}")
     monkeypatch.setattr(Resume, "_rebuild", None)
     assert (
@@ -187,7 +187,7 @@ def test_more_epochs_under_cosine_never_raise_the_rate(tmp_path, step) -> None:
 )
 def test_a_cycle_of_another_length_is_refused_with_both_lengths(tmp_path, words, total) -> None:
     checkpoint = interrupt(tmp_path, 4, "schedule=onecycle")
-    with pytest.raises(ConfigError, match=rf"^schedule: .* 16 optimizer steps.* {total}\. ") as caught:
+    with pytest.raises(ConfigError, match=rf"^schedule: .* 16 .* {total}\b") as caught:
         train("schedule=onecycle", words, checkpoint=checkpoint)
     assert "\n" not in str(caught.value)
 

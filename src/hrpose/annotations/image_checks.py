@@ -105,29 +105,28 @@ def check_images(sample: ImageSample, reading: Reading, *, orientation_matters: 
     findings = []
     if sample.turned and orientation_matters:
         findings.append(
-            _finding(
-                "exif-orientation",
-                sample,
-                sample.turned,
-                sample.names,
-                what="images have an EXIF orientation, which is ignored",
+            Finding(
+                check="exif-orientation",
+                file=sample.folder,
+                count=len(sample.turned),
+                total=len(sample.names),
+                ids=sample.turned[:_NUM_SHOWN],
+                what="sampled images have an EXIF orientation, which is ignored",
                 consequence="If they were annotated as viewers show them, keypoints lie on the wrong side of these images.",
                 fix="Set data.upright=true to apply it, or data.upright=false if they were annotated as they are stored.",
             )
         )
-    used, depth = sample.bit_depth, reading.bit_depth or sample.bit_depth
-    if (
-        used is not None
-        and depth is not None
-        and (used != depth or (reading.bit_depth is None and used < BIT_DEPTHS[-1]))
-    ):
+    used = sample.bit_depth
+    depth = reading.bit_depth or used
+    if used and depth and (used != depth or (reading.bit_depth is None and used < BIT_DEPTHS[-1])):
         findings.append(
-            _finding(
-                "bit-depth",
-                sample,
-                sample.deep,
-                sample.decoded,
-                what=f"images have 16 bits per channel and use {used} of them",
+            Finding(
+                check="bit-depth",
+                file=sample.folder,
+                count=len(sample.deep),
+                total=len(sample.decoded),
+                ids=sample.deep[:_NUM_SHOWN],
+                what=f"sampled images have 16 bits per channel and use {used} of them",
                 consequence=_consequence(used, depth),
                 fix=f"Set {key} to the bits of the camera if that is wrong.",
             )
@@ -140,28 +139,6 @@ def _consequence(used: int, depth: int) -> str:
         return f"They are read with {depth} bits: {2**depth - 1} becomes white."
     what = "look dark" if used < depth else "are refused where they are brighter"
     return f"They are read with {depth} bits, as the training images were or as was set, and {what}."
-
-
-def _finding(
-    check: str,
-    sample: ImageSample,
-    found: Sequence[str],
-    among: Sequence[str],
-    *,
-    what: str,
-    consequence: str,
-    fix: str,
-) -> Finding:
-    return Finding(
-        check=check,
-        file=sample.folder,
-        count=len(found),
-        total=len(among),
-        ids=tuple(found[:_NUM_SHOWN]),
-        what=f"sampled {what}",
-        consequence=consequence,
-        fix=fix,
-    )
 
 
 def _spread(names: Sequence[str], count: int) -> list[str]:

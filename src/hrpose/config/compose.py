@@ -108,10 +108,13 @@ def unpublished(cfg: DictConfig, choices: Mapping[str, str | None]) -> list[str]
         choices: the option of each group, as Hydra records them.
 
     Returns:
-        One sentence; none if the combination is published, or the size is not that of the group `size`.
+        One sentence; none if the combination is published, the size is not that of the group `size`, or its file, a user's
+        own, does not list `published` codecs.
     """
     codec, size = choices.get("codec"), cfg.get("size")
-    if not codec or not size or cfg.codec.input_size != size.input_size or codec in size.published:
+    if not codec or not size or cfg.codec.input_size != size.input_size:
+        return []
+    if codec in size.get("published", (codec,)):
         return []
     return [
         f"codec={codec} size={choices.get('size')}: no publication is known to have this combination. "

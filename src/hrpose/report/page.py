@@ -78,10 +78,10 @@ def _header(report: Report) -> str:
 
 def _headline(report: Report) -> str:
     numbers, interval = report.measurement.numbers, report.measurement.describe_interval()
-    table = _table("", COLUMNS, {"": [numbers[name] for name in COLUMNS]})
+    table = _table({"": numbers})
     return (
         f'<section class="headline"><div class="hero"><span>AP</span><b>{_number(numbers["AP"])}</b><span>{interval}</span></div>'
-        f'<div class="scroll">{table}{_undefined([numbers.values()])}</div></section>'
+        f'<div class="scroll">{table}{_undefined([numbers])}</div></section>'
     )
 
 
@@ -164,17 +164,16 @@ def _scores(report: Report) -> str:
 
 
 def _parts(report: Report) -> str:
-    rows = {f"{name} alone": [row[c] for c in COLUMNS] for name, row in report.parts.items()}
-    rows |= {f"{name} keypoints alone": [row[c] for c in COLUMNS] for name, row in report.visibility.items()}
+    rows = {f"{name} alone": row for name, row in report.parts.items()}
+    rows |= {f"{name} keypoints alone": row for name, row in report.visibility.items()}
     for name, row in report.crowding.items():
         low, high = CROWDING_RANGES[name]
-        label = f"crowding {low:g} to {high:g} ({report.crowding_images[name]:,} photos)"
-        rows[label] = [row[c] for c in COLUMNS]
+        rows[f"crowding {low:g} to {high:g} ({report.crowding_images[name]:,} photos)"] = row
     note = (
         "Crowding is the share of other persons' keypoints in a person's box, averaged over a photo's persons "
         "(CrowdPose's easy, medium and hard)."
     )
-    table = _table("", COLUMNS, rows)
+    table = _table(rows)
     return f'<section><h2>Parts</h2><p>{note}</p><div class="scroll">{table}</div>{_undefined(rows.values())}</section>'
 
 
@@ -187,21 +186,21 @@ def _protocol(report: Report) -> str:
     return f'<section><h2>Protocol</h2><p>{note}</p><dl class="columns">{entries}</dl></section>'
 
 
-def _table(corner: str, columns: tuple[str, ...], rows: Mapping[str, list[float]]) -> str:
+def _table(rows: Mapping[str, Mapping[str, float]]) -> str:
     labelled = any(rows)
-    head = "".join(f'<th scope="col">{name}</th>' for name in ((corner, *columns) if labelled else columns))
+    head = "".join(f'<th scope="col">{name}</th>' for name in ([""] if labelled else []) + [*COLUMNS])
     body = "".join(
         "<tr>"
         + (f'<th scope="row">{escape(name)}</th>' if labelled else "")
-        + "".join(f"<td>{_number(value)}</td>" for value in values)
+        + "".join(f"<td>{_number(row[column])}</td>" for column in COLUMNS)
         + "</tr>"
-        for name, values in rows.items()
+        for name, row in rows.items()
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _undefined(rows: Iterable[Iterable[float]]) -> str:
-    missing = any(value < 0 for row in rows for value in row)
+def _undefined(rows: Iterable[Mapping[str, float]]) -> str:
+    missing = any(value < 0 for row in rows for value in row.values())
     return f'<p class="small">{UNDEFINED.replace("-1", _DASH)}</p>' if missing else ""
 
 

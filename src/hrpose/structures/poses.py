@@ -107,25 +107,16 @@ class Poses:
     def to_coco(self, category_id: int = 1) -> list[dict[str, Any]]:
         """Return the poses as rows of a COCO keypoint result file."""
         triplets = np.concatenate([self.keypoints, self.keypoint_scores[..., None].astype(np.float64)], axis=-1)
-        columns = zip(
-            self.image_ids.tolist(),
-            triplets.reshape(len(self), 3 * self.keypoints.shape[1]).tolist(),
-            self.scores.tolist(),
-            self.center.tolist(),
-            self.scale.tolist(),
-            strict=True,
-        )
-        return [
-            {
-                "image_id": image_id,
-                "category_id": category_id,
-                "keypoints": keypoints,
-                "score": score,
-                "center": center,
-                "scale": scale,
-            }
-            for image_id, keypoints, score, center, scale in columns
-        ]
+        columns = {
+            "image_id": self.image_ids,
+            "category_id": np.full(len(self), category_id),
+            "keypoints": triplets.reshape(len(self), 3 * self.keypoints.shape[1]),
+            "score": self.scores,
+            "center": self.center,
+            "scale": self.scale,
+        }
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
 
     def to_dataframe(self) -> Any:
         """Return the poses as a pandas table with a row per keypoint.

@@ -100,9 +100,7 @@ def test_boxes_relative_to_the_grid_are_decoded(tmp_path: Path, decoded) -> None
 
 def test_a_number_of_boxes_that_fits_no_grid_is_refused(tmp_path: Path) -> None:
     file = constant_yolox(tmp_path / "raw.onnx", np.zeros((83, 6)))
-    with pytest.raises(
-        ValueError, match=r"a box for each cell of the grids of 64 x 64 pixels, but got 83.* set decoded=True"
-    ):
+    with pytest.raises(ValueError, match=r"64 x 64.*83.*decoded=True"):
         hrpose.OnnxDetector(file)(PHOTO)
 
 
@@ -178,10 +176,10 @@ def test_an_estimator_asks_it(tmp_path: Path) -> None:
 
 
 def test_what_is_no_detector_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"none.onnx, but there is none"):
+    with pytest.raises(ValueError, match=r"none.onnx"):
         hrpose.OnnxDetector(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_text("neither")
-    with pytest.raises(ValueError, match=r"text.onnx to be an ONNX file, but it cannot be parsed"):
+    with pytest.raises(ValueError, match=r"text.onnx.*ONNX"):
         hrpose.OnnxDetector(tmp_path / "text.onnx")
     two = [helper.make_node("Identity", ["images"], [name]) for name in ("a", "b")]
     file = save(tmp_path / "two.onnx", two, {"a": TensorProto.FLOAT, "b": TensorProto.FLOAT}, {})
@@ -189,7 +187,7 @@ def test_what_is_no_detector_is_refused(tmp_path: Path) -> None:
         hrpose.OnnxDetector(file)
     with pytest.raises(ValueError, match=r"`input_size` to be \(64, 64\)"):
         hrpose.OnnxDetector(constant_yolox(tmp_path / "y.onnx", np.zeros((84, 6))), input_size=(128, 64))
-    with pytest.raises(ValueError, match=r"`providers` to be among .*CPUExecutionProvider.* but got Abacus"):
+    with pytest.raises(ValueError, match="`providers`"):
         hrpose.OnnxDetector(tmp_path / "y.onnx", providers=["Abacus"])
 
 
@@ -202,7 +200,7 @@ def test_weights_outside_the_folder_of_the_file_are_not_read(tmp_path: Path) -> 
     tensor.data_location = TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="../secret")
     (tmp_path / "inside" / "yolox.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(ValueError, match=r"to lie in its folder, but 'rows' is at '../secret'"):
+    with pytest.raises(ValueError, match=r"'rows'.*'../secret'"):
         hrpose.OnnxDetector(tmp_path / "inside" / "yolox.onnx")
 
 

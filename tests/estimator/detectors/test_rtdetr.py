@@ -72,7 +72,7 @@ def test_the_class_and_the_thresholds_can_be_set(folder: Path) -> None:
     assert not np.array_equal(dogs[1], persons[1][:3])
     between = float(persons[1][4] + persons[1][5]) / 2
     assert len(hrpose.RTDetrDetector(folder, device="cpu", score_threshold=between)(PHOTO)[0]) == 5
-    with pytest.raises(ValueError, match="`class_index` to be one of the 2 classes"):
+    with pytest.raises(ValueError, match=r"`class_index`.*2 classes"):
         hrpose.RTDetrDetector(folder, device="cpu", class_index=2)
 
 
@@ -116,13 +116,13 @@ def test_pickled_weights_are_not_read(folder: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_no_rtdetr_is_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="of the type 'detr', not one of rt_detr"):
+    with pytest.raises(ValueError, match=r"'detr'.*rt_detr"):
         hrpose.RTDetrDetector(changed(folder, tmp_path / "detr", model_type="detr"), device="cpu")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"Expected an RT-DETR at .*empty"):
+    with pytest.raises(ValueError, match="RT-DETR"):
         hrpose.RTDetrDetector(tmp_path / "empty", device="cpu")
     nobody = changed(folder, tmp_path / "nobody", id2label={"0": "dog", "1": "cat"})
-    with pytest.raises(ValueError, match=r"a class named person, but its 2 classes are dog, cat, \.\.\. Choose one"):
+    with pytest.raises(ValueError, match="2 classes"):
         hrpose.RTDetrDetector(nobody, device="cpu")
 
 

@@ -16,5 +16,5 @@ def test_photos_of_other_formats_are_drawn_beside_their_name():
 
 
 def test_two_photos_are_not_drawn_into_one_file():
-    with pytest.raises(ValueError, match=r"x/a\.tif and x/a\.tif\.jpg would both be drawn into pictures/x/a\.tif\.jpg"):
+    with pytest.raises(ValueError, match=r"x/a\.tif.*x/a\.tif\.jpg.*pictures/x/a\.tif\.jpg"):
         check_pictures(tasks("x/a.tif", "x/b.jpg", "x/a.tif.jpg"))

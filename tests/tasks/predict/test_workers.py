@@ -42,9 +42,9 @@ def test_chunks_do_not_depend_on_the_number_of_processes():
 
 
 def test_numbers_out_of_range_are_refused():
-    with pytest.raises(ValueError, match="`chunk_size` to be at least 1, but got 0"):
+    with pytest.raises(ValueError, match=r"`chunk_size`.*1.*0"):
         cut_chunks(TASKS, 0)
-    with pytest.raises(ValueError, match="`devices` to be at least 1, but got 0"):
+    with pytest.raises(ValueError, match=r"`devices`.*1.*0"):
         settings_of_processes(SETTINGS, 0)
 
 
@@ -70,9 +70,9 @@ def test_each_process_has_a_device(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     processes = settings_of_processes(SETTINGS, 2)
     assert [own.device for own in processes] == ["cuda:0", "cuda:1"]
-    with pytest.raises(ValueError, match="Expected 3 devices, but torch finds 2 GPUs here"):
+    with pytest.raises(ValueError, match=r"3 devices.*2"):
         settings_of_processes(SETTINGS, 3)
-    with pytest.raises(ValueError, match=r"but got 'cuda:1'\. Leave its number out"):
+    with pytest.raises(ValueError, match="'cuda:1'"):
         settings_of_processes(replace(SETTINGS, device="cuda:1"), 2)
 
 
