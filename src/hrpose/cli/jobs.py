@@ -94,9 +94,9 @@ class JobLog:
         self.current, self.folder = overrides, Path(folder)
 
     def name_current(self) -> str:
-        """Name the job by the overrides in which it differs from the others, and its folder."""
+        """Name the job by the overrides in which it differs from the others, and its folder if it has one."""
         own = [text for text in self.current or () if text not in self.command.overrides]
-        return f"{' '.join(own)} ({_shorten(self.folder)})"
+        return f"{' '.join(own)} ({_shorten(self.folder)})" if self.folder.is_dir() else " ".join(own)
 
     def finish(self) -> int:
         """Print which jobs of a sweep failed, and return the exit status."""
