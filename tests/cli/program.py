@@ -44,7 +44,7 @@ def start(
     program = cwd / "program.py"
     task = textwrap.indent(body, "    ").strip() or "pass"
     text = PROGRAM.format(before=before, imports=imports, body=task)
-    if not program.is_file() or program.read_text() != text:  # another process may be about to read it
+    if not program.is_file() or program.read_text() != text:  # another process may be reading it
         program.write_text(text)
     return Process(program, arguments, cwd=cwd, environment={**os.environ, **environment})
 

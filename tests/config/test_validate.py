@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -5,7 +6,8 @@ import pytest
 import yaml
 from omegaconf import OmegaConf, open_dict
 
-from hrpose.config import ConfigError, check, compose, validate
+from hrpose.config import ConfigError, check, compose, conf_dir, validate
+from hrpose.config.signatures import find_signature
 
 
 def faults(*overrides: str) -> list[str]:
@@ -35,6 +37,8 @@ def test_the_default_is_valid():
         ("+trainer.max_epoch=3", "trainer.max_epoch", "Did you mean max_epochs?"),
         ("+model.depth=3", "model.depth", "Did you mean width?"),
         ("+codec.z=3", "codec.z", "It has input_size, heatmap_size, sigma, rules."),
+        ("+metric.max_detection=3", "metric.max_detection", "Did you mean max_detections?"),
+        ("+metric.zzz=3", "metric.zzz", "KeypointAveragePrecision has no such argument"),
         ("+loss.weight=3", "loss.weight", "It has rules."),
         ("+augment.flip.probabilty=1", "augment.flip.probabilty", "Did you mean probability?"),
         ("+model.num_keypoints=3", "model.num_keypoints", "skeleton"),
@@ -90,6 +94,17 @@ def test_a_near_miss_is_found_where_any_argument_is_taken():
     validate(compose("fit", ["logger=wandb", "+logger.wandb.tags=[a]"]))
 
 
+def test_the_classes_of_hrpose_take_no_unknown_arguments():
+    """Misspelt keys would pass. `compose_pixels` takes its transforms by any names."""
+    found = {
+        target
+        for file in conf_dir().rglob("*.yaml")
+        for target in re.findall(r"_target_: (hrpose[\w.]+)", file.read_text())
+        if find_signature(target).open_ended
+    }
+    assert found == {"hrpose.data.pixels.compose_pixels"}
+
+
 def test_nodes_inside_nodes_are_checked():
     (fault,) = faults("pixels=color_dropout", "+pixels.color.brigthness=1")
     assert fault.endswith("albumentations.ColorJitter has no such argument. Did you mean brightness?")
@@ -140,3 +155,27 @@ def test_wrong_overrides_and_other_faults_are_named_together_and_nothing_is_impo
 def test_a_configuration_that_cannot_be_composed_at_all_is_refused():
     with pytest.raises(ConfigError, match="there is no verb 'fti'"):
         check("fti", [])
+
+
+@pytest.mark.parametrize(
+    ("verb", "override"),
+    [
+        ("predict", "chunk_size=0"),
+        ("predict", "devices=0"),
+        ("predict", "bit_depth=7"),
+        ("predict", "oks_nms_threshold=2"),
+        ("predict", "device=0"),
+        ("predict", "backend=tensorrt"),
+        ("export", "num_crops=0"),
+        ("export", "format=engine"),
+        ("export", "max_ap_loss=-1"),
+        ("evaluate", "max_detections=0"),
+        ("evaluate", "sigmas=nothing"),
+        ("compare", "num_samples=-1"),
+    ],
+)
+def test_settings_of_other_verbs_are_checked(verb, override):
+    with pytest.raises(ConfigError) as caught:
+        check(verb, [override])
+    key = override.partition("=")[0]
+    assert [fault for fault in caught.value.faults if fault.startswith(f"{key}: ")]

@@ -51,7 +51,7 @@ def test_faulty_sigmas_and_ground_truth_are_refused_at_construction() -> None:
     annotations, _, sigmas = random_case(0, num_keypoints=2)
     with pytest.raises(ValueError, match="`ground_truth` to have 3 keypoints"):
         KeypointAveragePrecision([0.1, 0.1, 0.1], ground_truth=truth_from_coco(annotations, 2))
-    with pytest.raises(ValueError, match="Unexpected keyword arguments: `sigma`"):
+    with pytest.raises(TypeError, match="sigma"):
         KeypointAveragePrecision(sigmas, sigma=3)
 
 

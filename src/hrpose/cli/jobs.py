@@ -94,9 +94,9 @@ class JobLog:
         self.current, self.folder = overrides, Path(folder)
 
     def name_current(self) -> str:
-        """Name the job by the overrides in which it differs from the others, and its folder."""
+        """Name the job by the overrides in which it differs from the others, and its folder if it has one."""
         own = [text for text in self.current or () if text not in self.command.overrides]
-        return f"{' '.join(own)} ({_shorten(self.folder)})"
+        return f"{' '.join(own)} ({_shorten(self.folder)})" if self.folder.is_dir() else " ".join(own)
 
     def finish(self) -> int:
         """Print which jobs of a sweep failed, and return the exit status."""
@@ -131,7 +131,7 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
 
         # and with it the rest of the library
         from hrpose.cli.relaunch import relaunchable
-        from hrpose.config import ConfigError, describe_choices, unpublished
+        from hrpose.config import describe_choices, unpublished
         from hrpose.tasks import run
 
         try:
@@ -144,7 +144,7 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
         except Exception as error:
             if stop.number:  # what a signal has broken
                 raise KeyboardInterrupt from error
-            if isinstance(error, ConfigError):
+            if explains_itself(error):
                 _remove_unused(Path(cfg.paths.run))
             if not (command.has(*SWEEP) and os.getpid() == process):
                 if explains_itself(error):

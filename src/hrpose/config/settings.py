@@ -96,23 +96,34 @@ HINTS: Mapping[str, str] = {
     "area_from_bbox": "It is a share: 1.0 takes the whole area of the box, 0.53 about half of it.",
 }
 
+_MANY = float("inf")
 # Key -> least value, most value. Null and true or false are not compared. What a part checks when it is built is not listed.
 _RANGES: Mapping[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
     "data.seed": (0, 2**32 - 1),
-    "threads": (1, float("inf")),
-    "data.area_from_bbox": (0, float("inf")),
-    "trainer.accumulate_grad_batches": (1, float("inf")),
-    "trainer.check_val_every_n_epoch": (1, float("inf")),
-    "trainer.gradient_clip_val": (0, float("inf")),
-    "trainer.log_every_n_steps": (0, float("inf")),
-    "trainer.num_sanity_val_steps": (-1, float("inf")),
-    "callbacks.early_stopping.patience": (0, float("inf")),
-    "callbacks.progress.refresh_rate": (0, float("inf")),
-    "optim.lr": (0, float("inf")),
-    "schedule.max_lr": (0, float("inf")),
-    "metric.max_detections": (1, float("inf")),
+    "data.area_from_bbox": (0, _MANY),
+    "trainer.gradient_clip_val": (0, _MANY),
+    "trainer.log_every_n_steps": (0, _MANY),
+    "trainer.num_sanity_val_steps": (-1, _MANY),
+    "callbacks.early_stopping.patience": (0, _MANY),
+    "callbacks.progress.refresh_rate": (0, _MANY),
+    "optim.lr": (0, _MANY),
+    "schedule.max_lr": (0, _MANY),
     "metric.oks_nms_threshold": (0, 1),
+    "oks_nms_threshold": (0, 1),
+    "keypoint_score_threshold": (0, _MANY),
+    "area_from_bbox": (0, _MANY),
+    "num_samples": (0, _MANY),
+    "bit_depth": (8, 16),
+    "max_ap_loss": (0, 1),
+    **dict.fromkeys(
+        (
+            *("threads", "num_threads", "devices", "batch_size", "chunk_size", "detect_every", "max_frames"),
+            *("num_calibration", "num_crops", "max_detections", "metric.max_detections"),
+            *("trainer.accumulate_grad_batches", "trainer.check_val_every_n_epoch"),
+        ),
+        (1, _MANY),
+    ),
 }
 _POSITIVE = ("data.bbox_padding",)
 
@@ -127,11 +138,11 @@ def find_range_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
         value = _select(cfg, key)
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        least, most = _RANGES.get(key, (0, float("inf")))
+        least, most = _RANGES.get(key, (0, _MANY))
         if key in _POSITIVE and not value > 0:
             yield key, f"expected a number above 0, but got {value}."
         elif not least <= value <= most:
-            bound = f"at least {least}" if most == float("inf") else f"a number from {least} to {most}"
+            bound = f"at least {least}" if most == _MANY else f"a number from {least} to {most}"
             yield key, f"expected {bound}, but got {value}."
 
 

@@ -88,9 +88,10 @@ def validate(cfg: DictConfig, *, imports: bool = True) -> None:
 
 
 def check(verb: str, overrides: Sequence[str]) -> None:
-    """Compose and validate: the faults of the overrides and those of the configuration that the sound ones make, all at once.
+    """Compose and validate: the faults of the overrides, and those of the configuration that the sound ones make.
 
-    With a faulty override nothing is imported, so that the answer comes in a second: the arguments of targets are not checked.
+    The arguments of targets are checked where nothing else is wrong: missing files and wrong overrides are answered in a
+    second, because nothing is imported for them.
 
     Raises:
         ConfigError: with every fault.
@@ -106,11 +107,12 @@ def check(verb: str, overrides: Sequence[str]) -> None:
     if cfg.get("task") != verb:
         faults.append(f"task: it follows from the verb. Run hrpose {cfg.get('task')}.")
     try:
-        validate(cfg, imports=not faults)
+        validate(cfg, imports=False)
     except ConfigError as error:
         faults += error.faults
     if faults:
         raise ConfigError(*faults)
+    validate(cfg)
 
 
 def _references(cfg: DictConfig, key: str) -> set[str]:

@@ -41,7 +41,8 @@ class KeypointAveragePrecision(KeypointMetric):
         oks_thresholds: OKS from which on a prediction is right; None for 0.50, 0.55, ..., 0.95.
         area_ranges: names of person sizes and their smallest and largest area in square pixels; None for COCO's all, medium
             and large. `hrpose.metrics.functional.summarize` tells the names of the numbers.
-        kwargs: as of torchmetrics.Metric.
+        dist_sync_on_step: whether `forward` gathers the state of all processes.
+        sync_on_compute: whether `compute` does.
 
     Raises:
         ValueError: if an argument is out of its range, or the ground truth is faulty.
@@ -74,9 +75,10 @@ class KeypointAveragePrecision(KeypointMetric):
         max_detections: int = 20,
         oks_thresholds: Sequence[float] | None = None,
         area_ranges: Mapping[str, tuple[float, float]] | None = None,
-        **kwargs: Any,
+        dist_sync_on_step: bool = False,
+        sync_on_compute: bool = True,
     ) -> None:
-        super().__init__(sigmas, ground_truth, **kwargs)
+        super().__init__(sigmas, ground_truth, dist_sync_on_step=dist_sync_on_step, sync_on_compute=sync_on_compute)
         self.oks_nms_threshold = oks_nms_threshold
         self.soft_nms = soft_nms
         self.max_detections = max_detections

@@ -47,14 +47,21 @@ class TableMetric(Metric):
 
     Args:
         columns: for each table its number of columns and its type.
-        kwargs: as of torchmetrics.Metric.
+        dist_sync_on_step: whether `forward` gathers the state of all processes.
+        sync_on_compute: whether `compute` does.
     """
 
     is_differentiable: bool = False
     full_state_update: bool = False
 
-    def __init__(self, columns: Mapping[str, tuple[int, torch.dtype]], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        columns: Mapping[str, tuple[int, torch.dtype]],
+        *,
+        dist_sync_on_step: bool = False,
+        sync_on_compute: bool = True,
+    ) -> None:
+        super().__init__(dist_sync_on_step=dist_sync_on_step, sync_on_compute=sync_on_compute)
         self._columns = dict(columns)
         for name in self._columns:
             self.add_state(name, [], dist_reduce_fx="cat")
@@ -118,13 +125,21 @@ class KeypointMetric(TableMetric):
     Args:
         sigmas: (K,) per-keypoint constants of the skeleton.
         ground_truth: what to evaluate against if it is known beforehand; `update` then takes predictions only.
-        kwargs: as of torchmetrics.Metric.
+        dist_sync_on_step: whether `forward` gathers the state of all processes.
+        sync_on_compute: whether `compute` does.
 
     Raises:
         ValueError: if the sigmas are not positive, or the ground truth does not suit them or is faulty.
     """
 
-    def __init__(self, sigmas: ArrayLike, ground_truth: GroundTruth | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        sigmas: ArrayLike,
+        ground_truth: GroundTruth | None = None,
+        *,
+        dist_sync_on_step: bool = False,
+        sync_on_compute: bool = True,
+    ) -> None:
         variances = keypoint_variances(sigmas)
         columns = {
             "images": (4, torch.int64),
@@ -133,7 +148,7 @@ class KeypointMetric(TableMetric):
             "person_keys": (5, torch.int64),
             "person_rows": (NUM_PERSON_VALUES + 3 * len(variances), torch.float64),
         }
-        super().__init__(columns, **kwargs)
+        super().__init__(columns, dist_sync_on_step=dist_sync_on_step, sync_on_compute=sync_on_compute)
         self.sigmas = tuple(np.asarray(sigmas, dtype=np.float64).tolist())
         if ground_truth is not None:
             check_truth(ground_truth, self.num_keypoints)

@@ -35,7 +35,8 @@ class PercentageOfCorrectKeypoints(TableMetric):
     Args:
         num_keypoints: K.
         threshold: the largest error that is correct, in units of the size, included.
-        kwargs: as of torchmetrics.Metric.
+        dist_sync_on_step: whether `forward` gathers the state of all processes.
+        sync_on_compute: whether `compute` does.
 
     Raises:
         ValueError: if an argument is not positive.
@@ -51,13 +52,20 @@ class PercentageOfCorrectKeypoints(TableMetric):
 
     higher_is_better: bool = True
 
-    def __init__(self, num_keypoints: int, *, threshold: float = 0.2, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        num_keypoints: int,
+        *,
+        threshold: float = 0.2,
+        dist_sync_on_step: bool = False,
+        sync_on_compute: bool = True,
+    ) -> None:
         if num_keypoints < 1 or not threshold > 0:
             raise ValueError(
                 "Expected arguments `num_keypoints` and `threshold` to be positive, "
                 f"but got {num_keypoints} and {threshold}."
             )
-        super().__init__(_columns(num_keypoints), **kwargs)
+        super().__init__(_columns(num_keypoints), dist_sync_on_step=dist_sync_on_step, sync_on_compute=sync_on_compute)
         self.num_keypoints = num_keypoints
         self.threshold = threshold
 
@@ -104,15 +112,22 @@ class PCKh(TableMetric):
 
     Args:
         ground_truth: what to evaluate against if it is known beforehand.
-        kwargs: as of torchmetrics.Metric.
+        dist_sync_on_step: whether `forward` gathers the state of all processes.
+        sync_on_compute: whether `compute` does.
     """
 
     higher_is_better: bool = True
     leading = "PCKh"
 
-    def __init__(self, ground_truth: MpiiTruth | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, ground_truth: MpiiTruth | None = None, *, dist_sync_on_step: bool = False, sync_on_compute: bool = True
+    ) -> None:
         poses = {} if ground_truth is None else {"poses": (3 * NUM_MPII_KEYPOINTS, torch.float64)}
-        super().__init__({**_columns(NUM_MPII_KEYPOINTS), **poses}, **kwargs)
+        super().__init__(
+            {**_columns(NUM_MPII_KEYPOINTS), **poses},
+            dist_sync_on_step=dist_sync_on_step,
+            sync_on_compute=sync_on_compute,
+        )
         self.ground_truth = ground_truth
 
     def update(

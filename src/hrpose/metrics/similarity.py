@@ -23,7 +23,8 @@ class ObjectKeypointSimilarity(KeypointMetric):
     Args:
         sigmas: (K,) per-keypoint constants of the skeleton.
         ground_truth: what to compare with if it is known beforehand.
-        kwargs: as of torchmetrics.Metric.
+        dist_sync_on_step: whether `forward` gathers the state of all processes.
+        sync_on_compute: whether `compute` does.
 
     Raises:
         ValueError: if the sigmas are not positive, or the ground truth does not suit them or is faulty.
