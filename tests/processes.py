@@ -39,7 +39,9 @@ class Process:
         with self._folder:
             self._process.join(timeout)
             status = self._process.exitcode
-            assert status is not None, f"{self._args} did not end within {timeout} s"
+            if status is None:
+                self._process.kill()
+                raise TimeoutError(f"{self._args} did not end within {timeout} s")
             self._process.close()
             printed = [Path(self._folder.name, name).read_text() for name in ("stdout", "stderr")]
             return subprocess.CompletedProcess(self._args, status, *printed)

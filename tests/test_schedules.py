@@ -92,7 +92,8 @@ cycles = {
 def test_a_cycle_has_any_length(total_steps, **arguments):
     found = settings_of(one_cycle, total_steps, **arguments)
     assert all(0 < rate <= 2e-3 for rate, _ in found)
-    assert max(rate for rate, _ in found) > 2.5e-4  # the first rate is 2e-4 at most, the last one 2e-8
+    if total_steps != 2:  # which can be the first rate, 2e-4 at most, and the last one
+        assert max(rate for rate, _ in found) > 2.5e-4
 
 
 @given(total_steps=st.integers(2, 60), **cycles)

@@ -3,9 +3,9 @@
 The names below are loaded when they are first used, so `import hrpose` is instant and needs no torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from hrpose.lazy import lazy_names as _lazy_names
 from hrpose.moved import install as _install_moved_names
 
 if TYPE_CHECKING:
@@ -136,12 +136,4 @@ _HOMES = {
     "track_poses": "estimator.video",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'hrpose' has no attribute '{name}'")
-    return getattr(import_module(f"hrpose.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = _lazy_names(__name__, _HOMES)

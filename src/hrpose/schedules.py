@@ -37,9 +37,9 @@ def one_cycle(
     """
     if not 0 <= pct_start < 1:
         raise ValueError(f"Expected argument `pct_start` to be at least 0 and below 1, but got {pct_start}.")
-    share, steps = (
-        (float(pct_start), total_steps) if total_steps != 1 else (0.5, 2)
-    )  # the first of two steps, without a rise
+    share, steps = float(pct_start), total_steps
+    if steps == 1:  # the first of two steps, if there is no rise
+        share, steps = 0.5, 2
     if share * steps - 1 in (0.0, steps - 1):
         share *= 1 - 1e-9  # the phase ends just before a step, which belongs to the next phase
     schedule = OneCycleLR(

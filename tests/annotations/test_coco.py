@@ -197,7 +197,7 @@ def test_missing_areas_are_taken_from_the_box_and_counted(tmp_path: Path) -> Non
 def test_persons_without_keypoints_are_left_out_and_counted(tmp_path: Path) -> None:
     told = content(3)
     del told["annotations"][2]["keypoints"]
-    with pytest.warns(DataWarning, match="1 of 3 annotations have no `keypoints`.*102"):
+    with pytest.warns(DataWarning, match="1 of 3 annotations lack `keypoints`.*102"):
         annotations = read_annotations(write_json(tmp_path / "a.json", told))
     assert len(annotations.instances()) == 2
     assert len(annotations.ground_truth()) == 3

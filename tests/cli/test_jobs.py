@@ -28,7 +28,6 @@ if cfg.seed == 1:
     [
         ("raise RuntimeError('a fault of the program')", True),
         ("from hrpose.skeletons import Skeleton\n    Skeleton.from_names([], name='x')", False),
-        ("raise SystemError('another')", True),
     ],
 )
 def test_a_sweep_goes_on_after_a_job_that_fails(tmp_path, error, has_trace):
@@ -66,7 +65,7 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path, name, how, status):
     )
 
 
-@pytest.mark.parametrize("error", ["raise SystemExit", "sys.exit(1)", "raise RuntimeError('a broken worker')"])
+@pytest.mark.parametrize("error", ["raise SystemExit", "raise RuntimeError('a broken worker')"])
 def test_the_status_is_that_of_the_signal_whatever_the_libraries_make_of_it(tmp_path, error):
     """Lightning turns SIGTERM into a SystemExit without a status and Ctrl-C into one with the status 1."""
     body = (

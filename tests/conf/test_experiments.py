@@ -14,6 +14,10 @@ from hrpose.skeletons import COCO, KNOWN_SKELETONS
 
 PAGE = (CONF.parent / "docs" / "experiments.md").read_text()
 ROWS = re.findall(r"^\| `(experiment=[^`]+)` \|", PAGE, re.MULTILINE)
+PUBLISHED = {
+    name: "".join(re.findall(r"#   paper +((?:AP|PCKh) .*)", (CONF / "experiment" / f"{name}.yaml").read_text()))
+    for name in EXPERIMENTS
+}
 # experiment files of version 1 and what they composed to: network, codec, input size, sigma, instances per step, rate, epochs
 FORMER = {
     "deeppose_res101_256x192": ("DeepPose 101", "RegressionCodec", [192, 256], None, 512, 0.0005, 210),
@@ -145,13 +149,10 @@ def test_the_rows_are_the_experiments_and_the_former_ones():
     assert set(ROWS) == {f"experiment={name}" for name in EXPERIMENTS} | set(gone.values())
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if PUBLISHED[name]])
 def test_a_row_has_the_numbers_of_the_header(experiment):
-    stated = re.search(r"#   paper +(?=AP|PCKh)(.*)", (CONF / "experiment" / f"{experiment}.yaml").read_text())
-    if stated is None:
-        pytest.skip("no published number")
-    shares = re.findall(r"(AP|AP50|AP75|APM|APL|AR) \.(\d\d)(\d)\b", stated[1])
-    percents = re.findall(r"(PCKh|[A-Z][a-z]+|Mean@0\.11) (\d\d)\.(\d)\b", stated[1])
+    shares = re.findall(r"(AP|AP50|AP75|APM|APL|AR) \.(\d\d)(\d)\b", PUBLISHED[experiment])
+    percents = re.findall(r"(PCKh|[A-Z][a-z]+|Mean@0\.11) (\d\d)\.(\d)\b", PUBLISHED[experiment])
     head, row = re.search(
         rf"^(\| arguments (?:(?!^\| arguments).)*?)$(?:(?!^\| arguments).)*?^(\| `experiment={experiment}` .*?)$",
         PAGE,

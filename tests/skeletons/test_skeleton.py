@@ -118,9 +118,10 @@ def test_a_category_gives_names_edges_and_sigmas() -> None:
         *(
             (
                 {"name": "x", "keypoints": ["a", "b"], "skeleton": edges},
-                "pairs of numbers from 1 to 2, but got " + re.escape(str(edges[-1])),
+                "pairs of numbers from 1 to 2, but got "
+                + re.escape(repr(edges[-1] if isinstance(edges, list) else edges)),
             )
-            for edges in ([(1, 3)], [(0, 1)], [(1, 2), (1,)], [5])
+            for edges in ([(1, 3)], [(0, 1)], [(1, 2), (1,)], [5], 5, "ab")
         ),
         ({"name": "x", "keypoints": "nose"}, "but got 'nose'"),
         ({"name": "x", "keypoints": array("d", [1, 2])}, r"but got \[1, 2\]"),

@@ -52,7 +52,8 @@ def test_another_codec_is_warned_of(tmp_path, caplog):
         check_provenance(compose("test", ["codec.sigma=1.25"]), read_provenance(file))
         assert caplog.text == ""
         check_provenance(compose("test"), read_provenance(file))
-    assert f"{file} was trained with another codec (there | here): codec.sigma: 1.25 | 0.9." in caplog.text
+    assert str(file) in caplog.text
+    assert "codec.sigma: 1.25 | 0.9" in caplog.text
 
 
 def test_other_mirror_pairs_are_warned_of(tmp_path, caplog):
@@ -65,7 +66,7 @@ def test_other_mirror_pairs_are_warned_of(tmp_path, caplog):
         check_flip_pairs(BOLTS, None)
         assert caplog.text == ""
         check_flip_pairs(BOLTS, provenance)
-    assert "was trained with the mirror pairs [[0, 1]], but the flip test uses []" in caplog.text
+    assert "[[0, 1]]" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "nowhere.ckpt", None])

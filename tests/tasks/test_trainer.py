@@ -23,11 +23,11 @@ IO = "lightning.pytorch.plugins.io"
     [
         (
             ["trainer.accelerator=tpu"],
-            r"^trainer: expected what this machine can do, but got accelerator=tpu, devices=1, .* says: ",
+            r"accelerator=tpu.*devices=1",
         ),
         (
             ["trainer.accelerator=cpu", "trainer.devices=0"],
-            r"^trainer: .*accelerator=cpu, devices=0, .*trainer\.accelerator=auto",
+            r"accelerator=cpu.*devices=0.*trainer\.accelerator=auto",
         ),
         (["trainer.accelerator=cpu", "trainer.strategy=ddpp"], r"^trainer: .*ddpp"),
     ],

@@ -19,7 +19,7 @@ import numpy as np
 
 from hrpose.annotations.checks import LABEL_CHECKS, check_annotations, warn_of
 from hrpose.annotations.coco_annotations import CocoAnnotations
-from hrpose.annotations.coco_keypoints import pack_keypoint_fields, pack_keypoints, read_num_keypoints
+from hrpose.annotations.coco_keypoints import pack_keypoints, read_num_keypoints
 from hrpose.annotations.coco_rows import (
     choose_category,
     find_other_categories,
@@ -132,10 +132,7 @@ def _read(file: Path, category: str | None, fields: Mapping[str, int] | None, bo
     instance_ids = integers(rows, "id", "annotation", file)
     bbox = read_boxes(rows, "annotation", file)
     iscrowd = np.array([bool(row.get("iscrowd", 0)) for row in rows], bool)
-    if fields is None:
-        keypoints, visibility, has_keypoints = pack_keypoints(rows, iscrowd, chosen, file)
-    else:
-        keypoints, visibility, has_keypoints = pack_keypoint_fields(rows, iscrowd, fields, file)
+    keypoints, visibility, has_keypoints = pack_keypoints(rows, iscrowd, chosen, fields, file)
     area, has_area = read_areas(rows, bbox, box_share, file)
     return CocoAnnotations(
         file=file,

@@ -16,95 +16,61 @@ from hrpose.errors import DataError, DataWarning
 Packed: TypeAlias = tuple[NDArray[np.generic], NDArray[np.uint8], NDArray[np.bool_]]
 
 
-def pack_keypoints(rows: Sequence[Row], iscrowd: NDArray[np.bool_], category: Row, file: Path) -> Packed:
-    """Collect keypoints.
-
-    Returns:
-        keypoints (N, K, 2) in the smallest type that holds them exactly, 0 where unlabelled; visibility (N, K); and whether
-        any of a row's 3K numbers differs from 0 (N,): the official code's test of a person with keypoints.
-
-    Raises:
-        DataError: if no row has keypoints, or one has not 3K finite numbers with visibility 0, 1 or 2.
-
-    Warns:
-        DataWarning: with the number of rows, crowds aside, that have no `keypoints`.
-    """
-    names = category.get("keypoints")
-    lengths = [len(row["keypoints"]) for row in rows if isinstance(row.get("keypoints"), (list, array.array))]
-    if not lengths and not names:
-        raise DataError(
-            f"{file}: expected keypoints of category {category.get('name')!r}, but neither its entry in `categories` nor any "
-            "annotation has `keypoints`. Use a keypoint file, such as person_keypoints_train2017.json."
-        )
-    width = 3 * len(names) if names else max(lengths)
-    numbers = np.zeros((len(rows), width), np.float64)
-    without = []
-    for place, row in enumerate(rows):
-        values = row.get("keypoints")
-        if values is None or (isinstance(values, (list, array.array)) and not len(values)):
-            without += [] if iscrowd[place] else [row["id"]]
-        else:
-            numbers[place] = _numbers(row, "keypoints", width, file, exact=True)
-    if without:
-        warnings.warn(
-            f"{file}: {len(without)} of {len(rows)} annotations have no `keypoints` (ids {list_first(without)}); they are "
-            "taken as persons without labelled keypoints and not trained on.",
-            DataWarning,
-            stacklevel=4,
-        )
-    return _split_keypoints(numbers.reshape(len(rows), width // 3, 3), rows, file)
-
-
-def pack_keypoint_fields(
-    rows: Sequence[Row], iscrowd: NDArray[np.bool_], fields: Mapping[str, int], file: Path
+def pack_keypoints(
+    rows: Sequence[Row], iscrowd: NDArray[np.bool_], category: Row, fields: Mapping[str, int] | None, file: Path
 ) -> Packed:
-    """Collect keypoints that lie in several fields of an annotation, or are the first ones of a field.
+    """Collect keypoints, all of `keypoints` or the first ones of several fields.
 
     COCO-WholeBody has `foot_kpts` and the like beside `keypoints`, each with a flag such as `foot_valid`; a part that is not
-    valid is unlabelled. Visibilities between 0 and 2 that are not whole count as labelled, as they do in the evaluations of these
-    data sets: they are rounded up.
+    valid is unlabelled. In several fields visibilities between 0 and 2 that are not whole count as labelled, as they do in the
+    evaluations of these data sets: they are rounded up.
 
     Args:
         rows: N annotations.
         iscrowd: (N,).
-        fields: names of the fields, each with the number of its keypoints that are taken, in their order.
+        category: of the rows.
+        fields: names of the fields, each with the number of its keypoints that are taken, in their order; None takes `keypoints`.
         file: of the rows.
 
     Returns:
-        As `pack_keypoints`, K being the sum over the fields.
+        keypoints (N, K, 2) in the smallest type that holds them exactly, 0 where unlabelled; visibility (N, K); and whether any
+        of a row's 3K numbers differs from 0 (N,): the official code's test of a person with keypoints.
 
     Raises:
-        DataError: if no row has a field, or one has fewer numbers, or not finite ones with visibilities from 0 to 2.
+        DataError: if no row has a field, or one has another number of values, or not finite ones with visibilities from 0 to 2.
 
     Warns:
         DataWarning: with the number of rows, crowds aside, that lack a field.
     """
-    numbers = np.zeros((len(rows), 3 * sum(fields.values())), np.float64)
+    exact = fields is None
+    widths = {"keypoints": _width(rows, category, file)} if fields is None else {k: 3 * n for k, n in fields.items()}
+    numbers = np.zeros((len(rows), sum(widths.values())), np.float64)
     lacking = np.zeros(len(rows), bool)
     start = 0
-    for field, count in fields.items():
-        found = np.array([bool(len(row.get(field) or ())) for row in rows], bool)
-        if len(rows) and not found.any():
+    for field, width in widths.items():
+        lacks = np.array([_is_empty(row.get(field)) for row in rows], bool)
+        if not exact and len(rows) and lacks.all():
             raise DataError(
-                f"{file}: expected annotations with `{field}`, {count} keypoints, but none has that field. Take the file of the "
-                "data set that has it, or other keypoint fields."
+                f"{file}: expected annotations with `{field}`, {width // 3} keypoints, but none has that field. Take the file of "
+                "the data set that has it, or other keypoint fields."
             )
-        for place in np.flatnonzero(found).tolist():
+        for place in np.flatnonzero(~lacks).tolist():
             if _is_valid(rows[place], field, file):
-                numbers[place, start : start + 3 * count] = _numbers(rows[place], field, 3 * count, file, exact=False)
-        lacking |= ~found
-        start += 3 * count
-    without = [row["id"] for row, lacks, crowd in zip(rows, lacking, iscrowd, strict=True) if lacks and not crowd]
+                numbers[place, start : start + width] = _numbers(rows[place], field, width, file, exact=exact)
+        lacking |= lacks
+        start += width
+    without = [rows[place]["id"] for place in np.flatnonzero(lacking & ~iscrowd).tolist()]
     if without:
         warnings.warn(
-            f"{file}: {len(without)} of {len(rows)} annotations lack some of {', '.join(fields)} (ids {list_first(without)}); "
-            "what they lack is taken as unlabelled.",
+            f"{file}: {len(without)} of {len(rows)} annotations lack `{'` or `'.join(widths)}` (ids {list_first(without)}), "
+            "which is taken as unlabelled. Instances without labelled keypoints are not trained on.",
             DataWarning,
             stacklevel=4,
         )
-    triplets = numbers.reshape(len(rows), -1, 3)
+    triplets = numbers.reshape(len(rows), start // 3, 3)
     labels = triplets[..., 2]
-    np.ceil(labels, out=labels, where=(labels > 0) & (labels < 2))
+    if not exact:
+        np.ceil(labels, out=labels, where=(labels > 0) & (labels < 2))
     return _split_keypoints(triplets, rows, file)
 
 
@@ -126,6 +92,22 @@ def read_num_keypoints(
     stated = [place for place, row in enumerate(rows) if row.get("num_keypoints") is not None] if follow else []
     numbers[stated] = integers([rows[place] for place in stated], "num_keypoints", "annotation", file)
     return numbers
+
+
+def _width(rows: Sequence[Row], category: Row, file: Path) -> int:
+    """Return the number of values under `keypoints`, from the names of the category or the longest row."""
+    names = category.get("keypoints")
+    lengths = [len(row["keypoints"]) for row in rows if isinstance(row.get("keypoints"), (list, array.array))]
+    if not lengths and not names:
+        raise DataError(
+            f"{file}: expected keypoints of category {category.get('name')!r}, but neither its entry in `categories` nor any "
+            "annotation has `keypoints`. Use a keypoint file, such as person_keypoints_train2017.json."
+        )
+    return 3 * len(names) if names else max(lengths)
+
+
+def _is_empty(values: Any) -> bool:
+    return values is None or (isinstance(values, (list, array.array)) and not len(values))
 
 
 def _is_valid(row: Row, field: str, file: Path) -> bool:

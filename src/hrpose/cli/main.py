@@ -127,7 +127,7 @@ def _check(command: Command) -> list["DictConfig"]:
     from hrpose.config import ConfigError, advise_flag, check, compose, open_run_folder
     from hrpose.config.overrides import expand_sweep
 
-    if command.has("--help", "-h", "--hydra-help", *OTHER_CONFIG):
+    if command.has("--hydra-help", *OTHER_CONFIG):
         return []
     faults = [
         f"{flag}: there is no such flag. {advise_flag(command.verb, flag, value)}"

@@ -9,6 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hrpose.conf_files import conf_dir
 from hrpose.config.advice import did_you_mean
+from hrpose.config.build import plain
 from hrpose.config.compose import compose
 from hrpose.config.paths import find_file_faults
 from hrpose.config.settings import HINTS, SETTINGS, SETTINGS_OF, find_library_faults, find_range_faults
@@ -304,8 +305,7 @@ def _plain_value(node: DictConfig, name: str) -> Any:
     if name not in node or OmegaConf.is_missing(node, name):
         return _UNRESOLVED
     try:
-        value = node[name]
-        return OmegaConf.to_container(value, resolve=True) if isinstance(value, DictConfig | ListConfig) else value
+        return plain(node[name])
     except OmegaConfBaseException:
         return _UNRESOLVED
 

@@ -1,7 +1,7 @@
-"""What a weight file tells about the network in it, and what has to be assumed where it does not tell.
+"""Read a network, its codec and its skeleton from a weight file, and assume what the file does not describe.
 
-A checkpoint of hrpose holds its composed configuration in plain containers. It comes from outside, so of it only networks and
-codecs of hrpose itself are built, by name from a closed list; nothing else that it names is imported or called.
+A checkpoint of hrpose holds its composed configuration in plain containers. It is not trusted: only networks and codecs of hrpose
+itself are built, by name from a closed list; nothing else that it names is imported or called.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ _DATA_SETTINGS = ("bbox_padding", "channel_order", "mean", "std", "bit_depth")
 _BY_COUNT = {
     skeleton.num_keypoints: skeleton for skeleton in (COCO, MPII, HALPE26, WHOLEBODY, HALPE)
 }  # 14 would be two
-_MOST_LARGER = 16  # times; a network of another size is told of more kindly when its weights are loaded
+_MOST_LARGER = 16  # times; for a smaller difference `load_weights` gives a better message
 _OFFICIAL = "pose checkpoint"  # as `load_weights` calls the authors' own files
 
 
 @dataclass(frozen=True)
 class NetworkParts:
-    """What an estimator is made of.
+    """The parts of an estimator.
 
     Attributes:
         net: with its weights.
-        codec: reads its heatmaps.
+        codec: decodes its heatmaps.
         skeleton: its keypoints.
-        settings: further arguments of `PoseEstimator` that the file knows.
+        settings: further arguments of `PoseEstimator.from_network` that the file describes.
     """
 
     net: nn.Module
@@ -56,11 +56,11 @@ class NetworkParts:
 def read_parts(
     file: Path, *, model: nn.Module | None = None, codec: Codec | None = None, skeleton: Skeleton | None = None
 ) -> NetworkParts:
-    """Read a weight file and all that it tells; what is given wins.
+    """Read a weight file; the arguments replace what it describes.
 
     Raises:
         WeightsError: if the file cannot be read, names something that is not built, or does not fit the network.
-        ValueError: if the network or its keypoints cannot be told from the file.
+        ValueError: if the file does not describe the network or its keypoints.
     """
     content = read_weight_file(file)
     config = content.hyper_parameters.get("config")
@@ -87,7 +87,7 @@ def _parts_of_config(
     data = config.get("data")
     settings |= {name: data[name] for name in _DATA_SETTINGS if name in data} if isinstance(data, Mapping) else {}
     if isinstance(data, Mapping) and data.get("upright"):
-        settings["upright"] = True  # where it is not, the source of the boxes decides
+        settings["upright"] = True  # else the source of the boxes decides
     trainer = config.get("trainer")
     precision = str(trainer.get("precision", "32")) if isinstance(trainer, Mapping) else "32"
     settings["precision"] = next((known for known in ("bf16", "16") if precision.startswith(known)), "32")
@@ -104,20 +104,20 @@ def _read_skeleton(file: Path, content: Any) -> Skeleton:
 
 
 def _build_network(content: WeightFile, node: Any, channels: int) -> nn.Module:
-    """Build the network of a configuration, once without memory to see that it is about as large as the weights are."""
+    """Build the network of a configuration, first without memory to check that it is about as large as the weights."""
     with torch.device("meta"):
-        asked = count_parameters(_build(content.path, "model", node, hrpose.models, num_keypoints=channels))
+        described = count_parameters(_build(content.path, "model", node, hrpose.models, num_keypoints=channels))
     held = sum(tensor.numel() for tensor in content.tensors.values())
-    if asked > _MOST_LARGER * held:
+    if described > _MOST_LARGER * held:
         raise WeightsError(
-            f"Expected {content.path} to describe the network of its {held:,} weights, but it describes one of {asked:,}."
+            f"Expected {content.path} to describe the network of its {held:,} weights, but it describes one of {described:,}."
         )
     net: nn.Module = _build(content.path, "model", node, hrpose.models, num_keypoints=channels)
     return net
 
 
-def _build(file: Path, key: str, node: Any, room: ModuleType, **given: Any) -> Any:
-    """Build a node of a configuration, if its class is a public one of that room of hrpose.
+def _build(file: Path, key: str, node: Any, package: ModuleType, **given: Any) -> Any:
+    """Build a node of a configuration, if its class is a public one of that package of hrpose.
 
     Raises:
         WeightsError: if it is anything else, or the class refuses the arguments.
@@ -126,14 +126,16 @@ def _build(file: Path, key: str, node: Any, room: ModuleType, **given: Any) -> A
         raise WeightsError(f"Expected {file} to describe its {key}, but it does not. Give `{key}`.")
     target = node.get("_target_")
     name = str(target).rpartition(".")[2]
-    maker = getattr(room, name) if name in room.__all__ and str(target).startswith(f"{room.__name__}.") else None
+    maker = (
+        getattr(package, name) if name in package.__all__ and str(target).startswith(f"{package.__name__}.") else None
+    )
     if not isinstance(maker, type) or not (issubclass(maker, nn.Module) or _is_codec(maker)):
         raise WeightsError(
-            f"Expected the {key} of {file} to be one of {room.__name__}, but it names {target!r}, which is not built because a "
-            f"file from outside asks for it. If you trust it, build it yourself and give it as `{key}`."
+            f"Expected the {key} of {file} to be one of {package.__name__}, but it names {target!r}, which is not "
+            f"built because the file is not trusted. If you trust it, build it yourself and give it as `{key}`."
         )
     arguments = {
-        str(name): _build_value(file, f"{key}.{name}", value, room)
+        str(name): _build_value(file, f"{key}.{name}", value, package)
         for name, value in node.items()
         if name != "_target_"
     }
@@ -151,21 +153,21 @@ def _is_codec(maker: type) -> bool:
     return hasattr(maker, "decode") and maker is not Codec
 
 
-def _build_value(file: Path, key: str, value: Any, room: ModuleType) -> Any:
-    """Give an argument as it is; a node in it is built by the same rule."""
+def _build_value(file: Path, key: str, value: Any, package: ModuleType) -> Any:
+    """Return an argument as it is; build a node in it by the same rule."""
     if isinstance(value, Mapping):
         if "_target_" in value:
-            return _build(file, key, value, room)
-        return {name: _build_value(file, f"{key}.{name}", part, room) for name, part in value.items()}
+            return _build(file, key, value, package)
+        return {name: _build_value(file, f"{key}.{name}", part, package) for name, part in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_build_value(file, key, part, room) for part in value]
+        return [_build_value(file, key, part, package) for part in value]
     return value
 
 
 def _parts_of_tensors(
     content: WeightFile, model: nn.Module | None, codec: Codec | None, skeleton: Skeleton | None
 ) -> NetworkParts:
-    """Recognise the network by its tensors, and assume the rest aloud."""
+    """Recognise the network by its tensors, assume the rest and log what is assumed."""
     file, form = content.path, recognise(content.tensors, content.path)
     tensors = {new: content.tensors[old] for old, new in form.official_names(content.tensors).items()}
     net = model or build_like(tensors)
@@ -204,7 +206,7 @@ def _named_skeleton(names: Sequence[str]) -> Skeleton:
 
 
 def _assume_skeleton(file: Path, tensors: Mapping[str, Tensor]) -> Skeleton:
-    """Take the known skeleton with as many keypoints as the head has channels; or number them."""
+    """Return the known skeleton with as many keypoints as the head has channels, else one with numbered keypoints."""
     head = tensors.get("final_layer.weight", tensors.get("score.0.weight"))
     if head is None:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Poses through a video: boxes of the detector joined with those of the people of the frames before, poses, numbers, smoothing.
+"""Poses in a video: detected boxes joined with boxes propagated from earlier frames, poses, track ids, smoothing.
 
     frame -> boxes of the detector + boxes propagated by the tracker -> NMS -> estimator -> OKS-NMS -> tracker -> smoother
 
@@ -33,11 +33,11 @@ _NOTHING: Boxes = (np.zeros((0, 4)), np.zeros(0))
 
 
 class Estimator(Protocol):
-    """What is needed of a `PoseEstimator`."""
+    """The interface of `PoseEstimator` that `track_poses` uses."""
 
     @property
     def skeleton(self) -> Skeleton:
-        """The keypoints that come out."""
+        """The keypoints."""
         ...
 
     def __call__(self, images: Any, *, bbox: Any = None, bbox_xyxy: Any = None, bbox_scores: Any = None) -> Any:

@@ -4,7 +4,7 @@ from hrpose.export.check import MAX_SHIFTED, Comparer, Comparison, find_ties
 from hrpose.export.open import SUFFIXES, ExportedNetwork, ExportedPoses, is_exported, open_exported
 from hrpose.export.quantize import Feed
 from hrpose.export.record import ExportedFileError, ExportRecord, plain_codec
-from hrpose.export.write import SUFFIX_OF, Format, check_choice, write_export, write_int8
+from hrpose.export.write import SUFFIX_OF, Format, check_choice, write_export
 
 __all__ = [
     "MAX_SHIFTED",
@@ -24,5 +24,4 @@ __all__ = [
     "open_exported",
     "plain_codec",
     "write_export",
-    "write_int8",
 ]

@@ -102,12 +102,12 @@ class ExportedNetwork(nn.Module):
         Raises:
             ValueError: if the images are not of the size that the file takes.
         """
-        for side, wanted in zip(images.shape[1:], self.runtime.inputs[0].shape[1:], strict=True):
-            if wanted not in (side, None):
-                raise ValueError(
-                    f"Expected images of shape {self.runtime.inputs[0].shape} for {self.runtime.file}, but got "
-                    f"{tuple(images.shape)}. Choose the codec of its input size."
-                )
+        taken = self.runtime.inputs[0].shape
+        if not _agree(taken[1:], tuple(images.shape[1:])):
+            raise ValueError(
+                f"Expected images of shape {taken} for {self.runtime.file}, but got {tuple(images.shape)}. Choose the "
+                "codec of its input size."
+            )
         pixels = images.detach().to("cpu", torch.float32).contiguous().numpy()
         return torch.from_numpy(in_batches(self.runtime, pixels)).to(images.device)
 
@@ -118,9 +118,7 @@ class ExportedNetwork(nn.Module):
             ExportedFileError: naming both sides.
         """
         given, taken = self.runtime.outputs[0].shape[1], self.runtime.inputs[0].shape[2:]
-        if given not in (num_channels, None) or any(
-            side not in (wanted, None) for side, wanted in zip(taken, input_size[::-1], strict=True)
-        ):
+        if given not in (num_channels, None) or not _agree(taken, input_size[::-1]):
             raise ExportedFileError(
                 f"Expected {self.runtime.file} to give {num_channels} heatmaps for images of {input_size[0]}x{input_size[1]} "
                 f"(width x height), but it gives {given} for {taken[1]}x{taken[0]}. Choose codec and skeleton of the file."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -31,26 +31,30 @@ _OUTPUTS = ("keypoints", "scores", "heatmaps")
 _FREE = ({0: "batch"}, {0: "batch"})
 
 
-def write_export(net: nn.Module, record: ExportRecord, file: str | Path, format: Format) -> Path:
+def write_export(
+    net: nn.Module, record: ExportRecord, file: str | Path, format: Format, *, feeds: Sequence[Feed] = ()
+) -> Path:
     """Write a network, with its preprocessing and decoding, as one file.
-
-    A file in int8 is made of a file in fp32, see `write_int8`.
 
     Args:
         net: images (B, 3, H, W) to heatmaps; it is not changed.
         record: describes the file and is stored in it.
         file: what to write; its suffix has to be that of the format. OpenVINO writes a .bin beside its .xml.
         format: "onnx" or "openvino".
+        feeds: crops and their matrices, as the file takes them, to calibrate int8 on.
 
     Returns:
         The file.
 
     Raises:
-        ValueError: if the format has no such precision, or the file another suffix.
+        ValueError: if the format has no such precision, the file another suffix, or int8 has nothing to calibrate on.
         ModuleNotFoundError: if what writes the format is not installed.
     """
     path = Path(file)
     check_choice(format, record.precision, path)
+    if record.precision == "int8":
+        _write_int8(net, record, path, format, feeds)
+        return path
     graph, examples = make_graph(net, record, format), make_examples(record)
     names = (_INPUTS, _OUTPUTS[: 3 if record.heatmaps else 2])
     if format == "onnx":
@@ -58,37 +62,6 @@ def write_export(net: nn.Module, record: ExportRecord, file: str | Path, format:
             write_onnx(graph, examples, _FREE, partial, names=names, metadata=record.to_json())
     else:
         _save_openvino(to_openvino(graph, examples, _FREE, names), path, record)
-    return path
-
-
-def write_int8(net: nn.Module, record: ExportRecord, file: str | Path, format: Format, feeds: Iterable[Feed]) -> Path:
-    """Write a network with convolutions in 8 bits, calibrated on crops.
-
-    Args:
-        net: images (B, 3, H, W) to heatmaps; it is not changed.
-        record: describes the file, with precision "int8".
-        file: what to write.
-        format: "onnx" or "openvino".
-        feeds: crops and their matrices, as the file takes them.
-
-    Returns:
-        The file.
-
-    Raises:
-        ValueError: if the format has no int8, the file another suffix, or there is nothing to calibrate on.
-        ModuleNotFoundError: if what writes the format is not installed.
-    """
-    path = Path(file)
-    check_choice(format, record.precision, path)
-    feeds = list(feeds)
-    if not feeds:
-        raise ValueError("Expected crops to calibrate int8 on, found none. Set photos=<folder with images>.")
-    with tempfile.TemporaryDirectory() as folder:
-        exact = write_export(net, replace(record, precision="fp32"), Path(folder, "fp32.onnx"), "onnx")
-        with write_atomically(path if format == "onnx" else Path(folder, "int8.onnx")) as partial:
-            quantize_onnx(exact, partial, feeds, record.to_json())
-        if format == "openvino":
-            _save_openvino(import_openvino().convert_model(str(Path(folder, "int8.onnx"))), path, record)
     return path
 
 
@@ -132,6 +105,18 @@ def make_examples(record: ExportRecord) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8, generator=generator)
     return images, torch.eye(2, 3).repeat(2, 1, 1)
+
+
+def _write_int8(net: nn.Module, record: ExportRecord, path: Path, format: Format, feeds: Sequence[Feed]) -> None:
+    """Write an ONNX file in fp32 and quantise it; OpenVINO converts the result."""
+    if not feeds:
+        raise ValueError("Expected crops to calibrate int8 on, found none. Set photos=<folder with images>.")
+    with tempfile.TemporaryDirectory() as folder:
+        exact = write_export(net, replace(record, precision="fp32"), Path(folder, "fp32.onnx"), "onnx")
+        with write_atomically(path if format == "onnx" else Path(folder, "int8.onnx")) as partial:
+            quantize_onnx(exact, partial, feeds, record.to_json())
+        if format == "openvino":
+            _save_openvino(import_openvino().convert_model(str(Path(folder, "int8.onnx"))), path, record)
 
 
 def _save_openvino(model: object, file: Path, record: ExportRecord) -> None:

@@ -3,8 +3,9 @@
 The classes are loaded when they are first used: `hrpose.metrics.functional` needs neither torch nor torchmetrics.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hrpose.lazy import lazy_names
 
 if TYPE_CHECKING:
     from hrpose.metrics.average_precision import KeypointAveragePrecision
@@ -22,12 +23,4 @@ _HOMES = {
     "PoseMetric": "base",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'hrpose.metrics' has no attribute '{name}'")
-    return getattr(import_module(f"hrpose.metrics.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hrpose.metrics.functional.matching import Detections
 from hrpose.metrics.functional.oks import Floats, Indices, enclosed_areas
 from hrpose.metrics.rows import NUM_PERSON_VALUES, NUM_PREDICTION_VALUES, Rows
-from hrpose.structures import GroundTruth
+from hrpose.structures import GroundTruth, result_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,15 +60,7 @@ class Predictions:
         """
         d = self.detections
         categories = d.category_ids if category_id is None else np.full(len(d), category_id)
-        triplets = np.concatenate([d.keypoints, self.keypoint_scores[..., None]], axis=-1).reshape(
-            len(d), 3 * d.keypoints.shape[1]
-        )
-        rows = [
-            {"image_id": image_id, "category_id": category, "keypoints": keypoints, "score": score}
-            for image_id, category, keypoints, score in zip(
-                d.image_ids.tolist(), categories.tolist(), triplets.tolist(), d.scores.tolist(), strict=True
-            )
-        ]
+        rows = result_rows(d.image_ids, categories, d.keypoints, self.keypoint_scores, d.scores)
         for name, values in (("center", self.center), ("scale", self.scale), ("bbox", self._boxes())):
             for row in np.flatnonzero(~np.isnan(values).any(axis=1)).tolist():
                 rows[row][name] = values[row].tolist()

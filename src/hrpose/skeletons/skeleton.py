@@ -155,8 +155,10 @@ class Skeleton:
                 f"Expected category '{title}' to list the names of its keypoints under `keypoints`, but got {found!r}."
             )
         edges = category.get("skeleton") or ()
+        if not _is_list(edges):
+            edges = [edges]
         for edge in edges:
-            if not isinstance(edge, Sequence) or len(edge) != 2 or not all(i in range(1, len(names) + 1) for i in edge):
+            if not _is_list(edge) or len(edge) != 2 or not all(i in range(1, len(names) + 1) for i in edge):
                 raise ValueError(
                     f"Expected the edges under `skeleton` of category '{title}' to be pairs of numbers from 1 to {len(names)}, "
                     f"but got {edge!r}."

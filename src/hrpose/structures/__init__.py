@@ -1,7 +1,7 @@
 """The records that flow through hrpose: from the annotation file to the poses."""
 
 from hrpose.structures.batches import Batch, Crop, CropBatch, RawBatch, Sample
-from hrpose.structures.poses import Poses, rescore
+from hrpose.structures.poses import Poses, rescore, result_rows
 from hrpose.structures.tables import GroundTruth, InstanceTable, MpiiTruth, PackedStrings, exact_int64, exact_integer
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "exact_int64",
     "exact_integer",
     "rescore",
+    "result_rows",
 ]

@@ -106,17 +106,9 @@ class Poses:
 
     def to_coco(self, category_id: int = 1) -> list[dict[str, Any]]:
         """Return the poses as rows of a COCO keypoint result file."""
-        triplets = np.concatenate([self.keypoints, self.keypoint_scores[..., None].astype(np.float64)], axis=-1)
-        columns = {
-            "image_id": self.image_ids,
-            "category_id": np.full(len(self), category_id),
-            "keypoints": triplets.reshape(len(self), 3 * self.keypoints.shape[1]),
-            "score": self.scores,
-            "center": self.center,
-            "scale": self.scale,
-        }
-        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-        return [dict(zip(columns, row, strict=True)) for row in rows]
+        categories = np.full(len(self), category_id)
+        places = {"center": self.center, "scale": self.scale}
+        return result_rows(self.image_ids, categories, self.keypoints, self.keypoint_scores, self.scores, **places)
 
     def to_dataframe(self) -> Any:
         """Return the poses as a pandas table with a row per keypoint.
@@ -150,6 +142,31 @@ class Poses:
             """Name the replacement of `draw`, which earlier versions had."""
             replacement = " Use hrpose.draw_poses(image, poses)." if name == "draw" else ""
             raise AttributeError(f"'Poses' object has no attribute '{name}'.{replacement}")
+
+
+def result_rows(
+    image_ids: NDArray[np.int64],
+    category_ids: NDArray[np.int64],
+    keypoints: NDArray[np.float64],
+    keypoint_scores: NDArray[np.floating[Any]],
+    scores: NDArray[np.float64],
+    **others: NDArray[Any],
+) -> list[dict[str, Any]]:
+    """Return N rows of a COCO keypoint result file.
+
+    Args:
+        image_ids: (N,).
+        category_ids: (N,).
+        keypoints: (N, K, 2) in image pixels.
+        keypoint_scores: (N, K).
+        scores: (N,) of the instances.
+        others: (N, ...) by the names of further entries.
+    """
+    triplets = np.concatenate([keypoints, keypoint_scores[..., None]], axis=-1, dtype=np.float64)
+    triplets = triplets.reshape(len(scores), 3 * keypoints.shape[1])
+    columns = {"image_id": image_ids, "category_id": category_ids, "keypoints": triplets, "score": scores, **others}
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def rescore(bbox_scores: ArrayLike, keypoint_scores: ArrayLike, *, threshold: float = 0.2) -> NDArray[np.float64]:

@@ -112,9 +112,8 @@ def _limb(
     unit = person.stature * person.body.thickness
     depth = float(start[2] + end[2]) / 2
     skin, cloth, covered = colours
-    skin, cloth = (
-        colour * np.clip(1 + depth, 0.75, 1.15) for colour in (skin, cloth)
-    )  # what is near catches more light
+    light = np.clip(1 + depth, 0.75, 1.15)  # more on what is near
+    skin, cloth = skin * light, cloth * light
 
     def paint() -> None:
         if covered < 1:

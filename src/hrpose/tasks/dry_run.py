@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from hrpose.codecs import Codec
-from hrpose.config import ConfigError, build, conf_dir, needs_drawing
+from hrpose.config import ConfigError, build, conf_dir, needs_drawing, plain
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.export import is_exported
 from hrpose.metrics import KeypointAveragePrecision
@@ -65,7 +65,7 @@ def check_parts(cfg: DictConfig) -> None:
         return
     augment = [build(node) for node in cfg.augment.values() if node is not None]
     pixel_transforms = build(cfg.pixels)
-    parts = {name: OmegaConf.to_container(cfg[name], resolve=True) for name in ("codec", "model", "loss")}
+    parts = {name: plain(cfg[name]) for name in ("codec", "model", "loss")}
     drawn = needs_drawing(cfg)
     _dry_run_parts(OmegaConf.to_yaml(OmegaConf.create(parts)), COCO.num_keypoints if drawn else _SOME_KEYPOINTS)
     if drawn and get_class(cfg.data._target_) is PoseDataModule:

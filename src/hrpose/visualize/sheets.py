@@ -77,9 +77,8 @@ def draw_pose_sheet(photos: Sequence[Image], poses: Sequence[Poses], skeleton: S
     for photo, people in zip(photos, poses, strict=True):
         old = np.array(check_image(photo).shape[1::-1])
         width, height = np.maximum(1, np.round(old * (_PHOTO_SIZE / old).min())).astype(int).tolist()
-        points = scale_points(
-            people.keypoints, np.array([width, height]) / old
-        )  # resized first: lines are of the sheet's resolution
+        points = scale_points(people.keypoints, np.array([width, height]) / old)
+        # resized before drawing, so that lines have the resolution of the sheet
         cells.append(draw_poses(resize(photo, (width, height)), points, skeleton, scores=people.keypoint_scores))
     return tile(cells)
 

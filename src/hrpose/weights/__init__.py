@@ -3,8 +3,9 @@
 The names are loaded when they are first used: `hrpose.weights.published` needs no torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hrpose.lazy import lazy_names
 
 if TYPE_CHECKING:
     from hrpose.weights.convert import Conversion, convert_weights, save_weights
@@ -22,12 +23,4 @@ _HOMES = {
     "save_weights": "convert",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'hrpose.weights' has no attribute '{name}'")
-    return getattr(import_module(f"hrpose.weights.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

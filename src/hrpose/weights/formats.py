@@ -21,9 +21,8 @@ from hrpose.weights.files import WeightsError
 
 HEAD = "final_layer."
 DECONVS = "deconv_layers."
-_COUNTERS = re.compile(
-    r"(?:^|\.)(?:n_averaged|total_ops|total_params)$"
-)  # of torch's averaging, and of thop's profiles
+# of torch's averaging, and of thop's profiles
+_COUNTERS = re.compile(r"(?:^|\.)(?:n_averaged|total_ops|total_params)$")
 NOT_WEIGHTS = ("head.loss", "head.linspace_")  # what MMPose's heads hold for a loss, and constants
 _BACKBONES = (  # what an HRNet and a ResNet call their parts up to the head
     *("conv1.", "bn1.", "conv2.", "bn2.", "layer1.", "transition1."),
@@ -64,17 +63,21 @@ class Form:
         return None
 
 
-def _mmpose_prefixes(head: str) -> dict[str, str]:
-    """Return MMPose's prefixes; its SimCC and integral regression have deconvolutions and last layer in a nested head."""
-    nested = {f"{head}.{name}.": "" for name in ("deconv_head", "simplebaseline_head")}
-    return {"backbone.": "", **nested, f"{head}.{DECONVS}": DECONVS, f"{head}.": "head."}
-
-
+# MMPose's prefixes; its SimCC and integral regression have deconvolutions and last layer in a nested head.
+_MMPOSE = {
+    head: {
+        "backbone.": "",
+        **{f"{head}.{name}.": "" for name in ("deconv_head", "simplebaseline_head")},
+        f"{head}.{DECONVS}": DECONVS,
+        f"{head}.": "head.",
+    }
+    for head in ("head", "keypoint_head")
+}
 _BACKBONE_ONLY = {prefix: prefix for prefix in _BACKBONES}
 _FORMS = (
     Form("hrpose checkpoint", r"net\.", {"net._orig_mod.": "", "net.": ""}),
-    Form("MMPose checkpoint", r"head\.", _mmpose_prefixes("head"), parted=True),
-    Form("MMPose 0.x checkpoint", r"keypoint_head\.", _mmpose_prefixes("keypoint_head"), parted=True),
+    Form("MMPose checkpoint", r"head\.", _MMPOSE["head"], parted=True),
+    Form("MMPose 0.x checkpoint", r"keypoint_head\.", _MMPOSE["keypoint_head"], parted=True),
     Form("ImageNet backbone", r"incre_modules\.|classifier\.|fc\.weight", _BACKBONE_ONLY, whole=False),
     Form("pose checkpoint", r"final_layer\.(?!\d)|score\.", {"": ""}),
     Form("backbone", r"conv1\.", _BACKBONE_ONLY, whole=False),

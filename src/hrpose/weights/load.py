@@ -17,12 +17,8 @@ from hrpose.weights.heads import KeypointMatch, keypoint_dim, match_keypoints
 
 _LOG = logging.getLogger(__name__)
 
-_HEADS = (
-    "final_layer.",
-    "score.",
-    "score_.",
-    "head.",
-)  # what follows the features; the hourglass has a head at each stack
+# after the features; the hourglass has a head at each stack
+_HEADS = ("final_layer.", "score.", "score_.", "head.")
 _COUNTER = "num_batches_tracked"  # absent from files older than torch 0.4.1, and without effect on the network
 _AVERAGED_TAKEN = "The file holds averaged weights; they were taken, not those that were trained."
 _SAME_DEPTH = (

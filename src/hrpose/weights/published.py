@@ -79,9 +79,8 @@ _BY_HAND = (
     *(f"pose_hrnet_{width}_{size}.pth" for width in ("w32", "w48") for size in ("256x192", "384x288", "256x256")),
     *(f"pose_resnet_{depth}_{size}.pth" for depth in (50, 101, 152) for size in ("256x192", "384x288", "256x256")),
 )
-_DIGEST = re.compile(
-    r"-([0-9a-f]{8,64})(?:_\d{8})?(?=\.[a-z.]+$)"
-)  # as torch.hub and MMPose put it into names, and a date
+# as torch.hub and MMPose put it into names, and a date
+_DIGEST = re.compile(r"-([0-9a-f]{8,64})(?:_\d{8})?(?=\.[a-z.]+$)")
 
 
 @dataclass(frozen=True)

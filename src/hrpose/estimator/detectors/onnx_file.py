@@ -40,16 +40,16 @@ _STRIDES = (8, 16, 32, 64)  # of YOLOX's grids, in pixels; the last one belongs 
 
 
 class OnnxDetector:
-    """Persons found by a detector in an ONNX file. What form it has is told by its outputs.
+    """Find persons with a detector in an ONNX file. Its form is recognised by its outputs.
 
     Args:
         file: the ONNX file.
-        decoded: of YOLOX, whether boxes come in pixels; None tells it by the first image.
+        decoded: of YOLOX, whether boxes are in pixels; None decides by the first image.
         input_size: (width, height) of the network's input, where the file leaves it open; None stands for 640 x 640.
         class_index: of the persons among the network's classes.
         score_threshold: boxes that score below it are left out.
-        nms_threshold: of two boxes with a larger IoU the worse one goes; None keeps both.
-        max_boxes: how many boxes of an image are kept at most, the best.
+        nms_threshold: of two boxes with a larger IoU the one with the lower score is left out; None keeps both.
+        max_boxes: how many boxes of an image are kept at most, those with the highest scores.
         providers: of onnxruntime, the first choice first; None takes CUDA where it is built in, and the CPU.
 
     Attributes:
@@ -77,12 +77,12 @@ class OnnxDetector:
         self._class_index, self._decoded = class_index, decoded
         self._session = _open(Path(file), providers)
         self.file = str(file)
-        self.form = _tell_form([output.name for output in self._session.get_outputs()], self.file)
+        self.form = _recognise_form([output.name for output in self._session.get_outputs()], self.file)
         picture = self._session.get_inputs()[0]
         if picture.type not in _TYPES:
             raise ValueError(f"Expected {file} to take a picture of floats, but it takes {picture.type}.")
         self._picture_name, self._type = picture.name, _TYPES[picture.type]
-        self.input_size = _tell_size(picture.shape, input_size, self.file)
+        self.input_size = _find_size(picture.shape, input_size, self.file)
 
     def __call__(self, image: Image) -> Detections:
         """Find persons in an image (H, W, 3) uint8 RGB.
@@ -155,7 +155,7 @@ def _open(file: Path, providers: list[str] | None) -> Any:
         raise ValueError(f"Expected {file} to be an ONNX file, but onnxruntime cannot open it: {reason}") from error
 
 
-def _tell_form(outputs: list[str], file: str) -> Form:
+def _recognise_form(outputs: list[str], file: str) -> Form:
     if frozenset(outputs) in _FORMS:
         return _FORMS[frozenset(outputs)]
     if len(outputs) == 1:
@@ -166,7 +166,7 @@ def _tell_form(outputs: list[str], file: str) -> Form:
     )
 
 
-def _tell_size(shape: list[Any], given: tuple[int, int] | None, file: str) -> tuple[int, int]:
+def _find_size(shape: list[Any], given: tuple[int, int] | None, file: str) -> tuple[int, int]:
     """Find (width, height) of the input: (1, 3, H, W) in the file, where numbers may be left open."""
     if len(shape) != 4:
         raise ValueError(f"Expected {file} to take pictures (1, 3, H, W), but it takes {shape}.")

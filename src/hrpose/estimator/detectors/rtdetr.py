@@ -23,7 +23,7 @@ _DEFAULT_SIZE = {"height": 640, "width": 640}
 
 
 class RTDetrDetector:
-    """Persons found by RT-DETR, RT-DETRv2 or D-FINE.
+    """Find persons with RT-DETR, RT-DETRv2 or D-FINE.
 
     Args:
         model: a local folder (config.json, model.safetensors, and preprocessor_config.json for another size than 640 x 640),
@@ -31,8 +31,8 @@ class RTDetrDetector:
         device: "auto" takes the first there is of CUDA, MPS and the CPU.
         class_index: of the persons among the model's classes; None looks for the class named "person".
         score_threshold: boxes that score below it are left out.
-        nms_threshold: of two boxes with a larger IoU the worse one goes; None keeps both, as the network means it.
-        max_boxes: how many boxes of an image are kept at most, the best.
+        nms_threshold: of two boxes with a larger IoU the one with the lower score is left out; None keeps both, as in the paper.
+        max_boxes: how many boxes of an image are kept at most, those with the highest scores.
 
     Raises:
         ModuleNotFoundError: if transformers is not installed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,6 @@ from hrpose.export import (
     is_exported,
     open_exported,
     write_export,
-    write_int8,
 )
 from hrpose.files import write_json
 from hrpose.report.table import say
@@ -45,27 +44,6 @@ _ONE_COLOUR, _LOW_CONTRAST = 2.0, 8.0  # standard deviation of grey levels, of t
 
 class ExportCheckError(ValueError):
     """An exported file differs from its weights by more than is allowed."""
-
-
-@dataclass(frozen=True)
-class ExportParts:
-    """What is exported.
-
-    Attributes:
-        file: the weights.
-        net: with these weights, on the CPU, in eval mode.
-        record: describes the exported file.
-    """
-
-    file: Path
-    net: nn.Module
-    record: ExportRecord
-
-    def torch_engine(self) -> TorchEngine:
-        """Build what the exported file is compared with: the network in torch, in fp32."""
-        record = self.record
-        settings = {name: getattr(record, name) for name in _ENGINE_SETTINGS}
-        return TorchEngine(self.net, record.codec, record.skeleton, device="cpu", **settings)
 
 
 def export(cfg: DictConfig) -> Path:
@@ -89,21 +67,26 @@ def export(cfg: DictConfig) -> Path:
         raise ConfigError(f"format: {error}") from error
     if needs_drawing(cfg):
         build(cfg.prepare)
-    parts = read_export_parts(cfg)
+    weights = _find_file(cfg)
+    net, record = read_network(cfg, weights)
+    settings = {name: getattr(record, name) for name in _ENGINE_SETTINGS}
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
-        source = find_crops(cfg, parts.record, parts.file, Path(folder))
-        parts = replace(parts, record=replace(parts.record, protocols=state_measurement(cfg, source)))
-        exported = _write(cfg, parts, source, file)
+        source = find_crops(cfg, record, weights, Path(folder))
+        record = replace(record, protocols=state_measurement(cfg, source))
+        write_export(net, record, file, cfg.format, feeds=_calibration(cfg, source) if cfg.precision == "int8" else ())
+        exported = open_exported(file)
+        assert isinstance(exported, ExportedPoses)
         say(console, f"Written: {file} ({_size(file) / 1e6:.1f} MB). Checking it on {source.name}.")
-        result = check_file(cfg, exported, parts.torch_engine(), source)
+        reference = TorchEngine(net, record.codec, record.skeleton, device="cpu", **settings)  # fp32, as validated
+        result = check_file(cfg, exported, reference, source)
     report = file.with_name(f"{file.stem}.export.json")
     content: dict[str, Any] = {
         "file": str(file),
-        "weights": str(parts.file),
+        "weights": str(weights),
         "format": cfg.format,
         "precision": cfg.precision,
-        "protocols": parts.record.protocols,
+        "protocols": record.protocols,
         **result.to_dict(),
     }
     write_json(report, content, undefined_as_null=True, indent=2)
@@ -113,16 +96,21 @@ def export(cfg: DictConfig) -> Path:
     return file
 
 
-def read_export_parts(cfg: DictConfig) -> ExportParts:
-    """Read the weights. What they do not describe comes from the configuration, else from the paper.
-
-    Raises:
-        ConfigError: if the weights are an exported file.
-        WeightsError: if they cannot be used, or hold NaN or infinity.
-    """
+def _find_file(cfg: DictConfig) -> Path:
     if is_exported(cfg.weights):
         raise ConfigError(f"weights: {cfg.weights} is an exported file already. Set the checkpoint or the weights.")
-    file = find_checkpoint(cfg) or find_weights(cfg.weights)
+    return find_checkpoint(cfg) or find_weights(cfg.weights)
+
+
+def read_network(cfg: DictConfig, file: Path) -> tuple[nn.Module, ExportRecord]:
+    """Read a weight file. What it does not describe comes from the configuration, else from the paper.
+
+    Returns:
+        The network with its weights, on the CPU, in eval mode; and the description of the exported file.
+
+    Raises:
+        WeightsError: if the weights cannot be used, or hold NaN or infinity.
+    """
     given = {name: build(cfg[name]) for name in ("codec", "skeleton") if cfg.get(name) is not None}
     parts = read_parts(file, **given)
     net = parts.net
@@ -146,7 +134,7 @@ def read_export_parts(cfg: DictConfig) -> ExportParts:
         upright=bool(settings.get("upright")),
         bit_depth=settings.get("bit_depth"),
     )
-    return ExportParts(file, net.eval(), record)
+    return net.eval(), record
 
 
 def check_finite_weights(net: nn.Module, file: Path) -> None:
@@ -162,17 +150,6 @@ def check_finite_weights(net: nn.Module, file: Path) -> None:
             f"Expected finite weights in {file}, found NaN or infinity in {len(broken)} tensors ({shown}): the training has "
             "diverged, or the file is damaged. Use an earlier checkpoint."
         )
-
-
-def _write(cfg: DictConfig, parts: ExportParts, source: CropSource, file: Path) -> ExportedPoses:
-    """Write the file and open it."""
-    if cfg.precision == "int8":
-        write_int8(parts.net, parts.record, file, cfg.format, _calibration(cfg, source))
-    else:
-        write_export(parts.net, parts.record, file, cfg.format)
-    opened = open_exported(file)
-    assert isinstance(opened, ExportedPoses)
-    return opened
 
 
 def _calibration(cfg: DictConfig, source: CropSource) -> list[Feed]:

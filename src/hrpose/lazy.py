@@ -1,0 +1,24 @@
+"""Names of a package that are imported when they are first used, so that its light parts stay light."""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return the `__getattr__` and `__dir__` of a package (PEP 562) whose names are defined in its submodules.
+
+    Args:
+        package: the package's `__name__`.
+        homes: the submodule of each name, relative to the package.
+    """
+
+    def get(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module '{package}' has no attribute '{name}'")
+        return getattr(import_module(f"{package}.{homes[name]}"), name)
+
+    def list_names() -> list[str]:
+        return sorted({*vars(import_module(package)), *homes})
+
+    return get, list_names
