@@ -33,7 +33,7 @@ Examples
   hrpose fit -m model=hrnet_w18,hrnet_w32 optim.lr=1e-3,5e-4   run every combination
   hrpose test ckpt_path=last                            measure the newest checkpoint
   hrpose predict source='photos/*.jpg' ckpt_path=last   draw the poses, and write them as COCO results
-  hrpose export format=onnx ckpt_path=last              one file from bytes to keypoints, checked against torch
+  hrpose export format=onnx ckpt_path=last              one file from uint8 crops to keypoints, checked against torch
   hrpose evaluate annotations=gt.json results=res.json  measure results of any tool
   hrpose compare runs/one/<time> runs/other/<time>      is the one better, or is it chance?
 
@@ -46,7 +46,7 @@ Flags
   --version            the version
   eval "$(hrpose -sc install=bash)"   complete arguments with the tab key (also fish, zsh)
 
-Flags and overrides may be mixed. Set HYDRA_FULL_ERROR=1 to see where an error came from."""
+Flags and overrides may be mixed. Set HYDRA_FULL_ERROR=1 to see the traceback of an error."""
 
 _NO_COMMON_FOLDER = (
     "paths.run: torchrun or srun has started several processes, and each would make a folder of its own. "
