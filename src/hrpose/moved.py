@@ -71,7 +71,7 @@ GONE: Mapping[str, str] = {
     "format=torch": "format=onnx or format=openvino",
     "format=torchscript": "format=onnx or format=openvino",
     "input": "hrpose export without input=, which writes a file that takes crops",
-    "hrpose bench": "make bench or python scripts/benchmarks/{data,metric,inference,codecs}.py",
+    "hrpose bench": "make bench or python scripts/benchmarks/{data,metric,inference,codecs,train}.py",
     **{f"codec={codec}_{size}": f"codec={codec} size={size}" for codec, sizes in _SIZES.items() for size in sizes},
     "experiment=deeppose_res101_256x192": "experiment=deeppose_res50_256x192 model=deeppose_101",
     "experiment=deeppose_res152_256x192": "experiment=deeppose_res50_256x192 model=deeppose_152",
