@@ -14,7 +14,7 @@ from hrpose.cli.arguments import OTHER_CONFIG, SWEEP, VERBS, Command, advise_ver
 from hrpose.cli.help import HELP_FLAGS, print_help
 from hrpose.cli.hydra_main import complete, hand_to_hydra
 from hrpose.cli.jobs import JobLog, StopSignal, make_job, stop_signals
-from hrpose.cli.messages import refuse
+from hrpose.cli.messages import log_to_screen, refuse
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -89,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(verb: str, arguments: Sequence[str]) -> int:
     """Check the configuration, of every job of a sweep, before Hydra makes the first folder; then let Hydra run it."""
+    log_to_screen()
     with stop_signals() as stop:
         log = JobLog(Command(verb, (), ()), [verb, *arguments])
         try:
