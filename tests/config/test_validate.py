@@ -8,6 +8,7 @@ from omegaconf import OmegaConf, open_dict
 
 from hrpose.config import ConfigError, check, compose, conf_dir, validate
 from hrpose.config.signatures import find_signature
+from hrpose.tasks.dry_run import check_parts
 
 
 def faults(*overrides: str) -> list[str]:
@@ -179,3 +180,28 @@ def test_settings_of_other_verbs_are_checked(verb, override):
         check(verb, [override])
     key = override.partition("=")[0]
     assert [fault for fault in caught.value.faults if fault.startswith(f"{key}: ")]
+
+
+@pytest.fixture
+def own_network(tmp_path, monkeypatch):
+    """The example of docs/networks.md, importable."""
+    page = (conf_dir().parent / "docs" / "networks.md").read_text()
+    (tmp_path / "my_package.py").write_text(page.split("```python\n")[1].split("```")[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    return page
+
+
+def test_a_network_of_ones_own_needs_no_fork(own_network, tmp_path):
+    (command,) = re.findall(r"PYTHONPATH=. hrpose fit '(~model)' '(.*)'", own_network)
+    check("fit", command)
+    check_parts(compose("fit", command))
+    (tmp_path / "my_conf" / "model").mkdir(parents=True)
+    (tmp_path / "my_conf" / "model" / "mine.yaml").write_text("_target_: my_package.MyNet\n")
+    check("fit", [f"hydra.searchpath=[file://{tmp_path / 'my_conf'}]", "model=mine"])
+
+
+def test_a_class_that_is_put_over_the_keys_of_another_is_explained_once(own_network):
+    with pytest.raises(ConfigError) as caught:
+        check("fit", ["model={_target_:my_package.MyNet}"])
+    (fault,) = caught.value.faults
+    assert "'~model' '+model={_target_:my_package.MyNet}'" in fault

@@ -241,7 +241,7 @@ def _group_faults(tree: Tree, override: Override) -> list[str]:
         return [f"{group}: a group has one place in the configuration. Write {group}={written}."]
     if override.is_delete():
         chosen = tree.choices.get(group)
-        return [f"{group}: it is {chosen}, not {value}. Write ~{group}."] if value not in (None, "", chosen) else []
+        return [f"{group}: it is {chosen}, not {value}. Write '~{group}'."] if value not in (None, "", chosen) else []
     if override.is_add() and not is_own:
         return [f"{group}: write {text.lstrip('+')} without '+'."]
     if isinstance(value, list) and not isinstance(tree.choices.get(group, []), list):
@@ -257,7 +257,7 @@ def _option_fault(tree: Tree, group: str, name: str) -> str | None:
     if gone := gone_message(f"{group}={name}"):
         return f"{group}: {gone}"
     if name == "null" and ("none" in options or not isinstance(tree.choices.get(group), str)):
-        return f"{group}: null is no option. Write {f'{group}=none' if 'none' in options else f'~{group}'}."
+        return f"{group}: null is no option. Write '{f'{group}=none' if 'none' in options else f'~{group}'}'."
     stem = name.removesuffix(".yaml").removesuffix(".yml")
     meant = did_you_mean(stem, options)
     if not meant and Path(name).suffix:  # a file, where an option is expected
@@ -304,7 +304,7 @@ def _value_fault(tree: Tree, override: Override) -> str | None:
         return f"{key}: there is no such group.{did_you_mean(key, tree.choices)}"
     found, owner, stands = tree.walk(key)
     if found and override.is_delete() and value and str(stands) != str(override.value()):
-        return f"{key}: it is {stands!r}, not {value}. Write ~{key}."
+        return f"{key}: it is {stands!r}, not {value}. Write '~{key}'."
     if override.is_add() and found and stands is not None and not isinstance(stands, DictConfig | ListConfig):
         return f"{key}: it is there already. Write {text.lstrip('+')} without '+'."
     if isinstance(stands, ListConfig) and not found:

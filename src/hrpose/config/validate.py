@@ -253,6 +253,14 @@ def _target_faults(key: str, node: DictConfig) -> Iterator[Fault]:
         return
     handed_over = HANDED_OVER.get(key, {})
     names = [str(name) for name in node if str(name) not in _INSTRUCTIONS]
+    unknown = [name for name in names if name not in signature.parameters and name not in handed_over]
+    if len(unknown) > 2 and "." not in key and not signature.open_ended:  # the keys of another class
+        yield (
+            key,
+            f"{target} does not take {', '.join(unknown)}, which belong to the class that was here before. To replace all of it, "
+            f"write '~{key}' '+{key}={{_target_:{target}}}'.",
+        )
+        return
     for name in names:
         if name in handed_over:
             yield f"{key}.{name}", f"it cannot be set here: {handed_over[name]}."
