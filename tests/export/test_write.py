@@ -45,8 +45,11 @@ def exported(tmp_path_factory):
 
 def cases() -> list:
     slow = pytest.mark.slow
-    as_onnx = ("dark", "udp_offset", "simcc")
-    quick = {(name, "onnx" if name in as_onnx else "openvino") for name in CODECS}
+    # each kind of decoder once; "dark_plain" and "udp" hold the operations of "dark" and "udp_mmpose"
+    quick = {
+        *((name, "onnx") for name in ("dark", "udp_offset", "simcc", "regression")),
+        *((name, "openvino") for name in ("heatmap", "udp_mmpose", "integral")),
+    }
     return [
         pytest.param(name, format, marks=() if (name, format) in quick else slow)
         for name in CODECS
