@@ -12,6 +12,7 @@ from types import ModuleType
 MOVED: Mapping[str, str] = {
     "hrpose.backends": "hrpose.export",
     "hrpose.cli.speech": "hrpose.cli.messages",
+    "hrpose.config.errors": "hrpose.errors",
     "hrpose.codecs.udp_offset": "hrpose.codecs.udp",
     "hrpose.data.coco": "hrpose.annotations.coco",
     "hrpose.data.detections": "hrpose.annotations.detections",
@@ -186,16 +187,16 @@ class MovedModules:
         return ModuleSpec(name, self) if name in MOVED else None  # type: ignore[arg-type]  # a loader by its methods
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Return the module at its new place."""
+        """Return the module under its new name."""
         warnings.warn(f"{spec.name} is now {MOVED[spec.name]}.", DeprecationWarning, stacklevel=2)
         return _Alias(spec.name, import_module(MOVED[spec.name]))
 
     def exec_module(self, module: ModuleType) -> None:
-        """Do nothing: the module has been executed at its new place."""
+        """Do nothing: the module has been executed under its new name."""
 
 
 class _Alias(ModuleType):
-    """A module under its old name: every attribute is that of the module at its new place."""
+    """A module under its old name: every attribute is that of the module under its new name."""
 
     def __init__(self, name: str, module: ModuleType) -> None:
         super().__init__(name, module.__doc__)

@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from program import hrpose, lines, run_folders
+from program import PROGRAM, hrpose, lines, run_folders
 
 from hrpose import __version__
 from hrpose.cli import VERBS, main
@@ -190,6 +190,16 @@ def test_a_warning_is_a_line_of_the_screen_and_of_the_runs_log(tmp_path):
     assert done.stderr == ""
     (folder,) = run_folders(tmp_path / "runs")
     assert (folder / "hrpose.log").read_text().endswith("[WARNING] - three persons are left out\n")
+
+
+def test_messages_of_lightning_are_in_the_log_of_the_run(tmp_path):
+    body = "from lightning.pytorch.utilities.rank_zero import rank_zero_info; rank_zero_info('GPU available')"
+    (tmp_path / "program.py").write_text(PROGRAM.format(before="", imports=True, body=body))
+    # a process of its own: those of `hrpose` have imported Lightning before
+    done = subprocess.run([sys.executable, "program.py", "fit"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "GPU available"
+    (folder,) = run_folders(tmp_path / "runs")
+    assert (folder / "hrpose.log").read_text().endswith("[INFO] - GPU available\n")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hrpose.cli.arguments import OTHER_CONFIG, SWEEP, VERBS, Command, advise_ver
 from hrpose.cli.help import HELP_FLAGS, print_help
 from hrpose.cli.hydra_main import complete, hand_to_hydra
 from hrpose.cli.jobs import JobLog, StopSignal, make_job, stop_signals
-from hrpose.cli.messages import refuse
+from hrpose.cli.messages import log_to_screen, refuse
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -33,7 +33,7 @@ Examples
   hrpose fit -m model=hrnet_w18,hrnet_w32 optim.lr=1e-3,5e-4   run every combination
   hrpose test ckpt_path=last                            measure the newest checkpoint
   hrpose predict source='photos/*.jpg' ckpt_path=last   draw the poses, and write them as COCO results
-  hrpose export format=onnx ckpt_path=last              one file from bytes to keypoints, checked against torch
+  hrpose export format=onnx ckpt_path=last              one file from uint8 crops to keypoints, checked against torch
   hrpose evaluate annotations=gt.json results=res.json  measure results of any tool
   hrpose compare runs/one/<time> runs/other/<time>      is the one better, or is it chance?
 
@@ -46,7 +46,7 @@ Flags
   --version            the version
   eval "$(hrpose -sc install=bash)"   complete arguments with the tab key (also fish, zsh)
 
-Flags and overrides may be mixed. Set HYDRA_FULL_ERROR=1 to see where an error came from."""
+Flags and overrides may be mixed. Set HYDRA_FULL_ERROR=1 to see the traceback of an error."""
 
 _NO_COMMON_FOLDER = (
     "paths.run: torchrun or srun has started several processes, and each would make a folder of its own. "
@@ -89,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(verb: str, arguments: Sequence[str]) -> int:
     """Check the configuration, of every job of a sweep, before Hydra makes the first folder; then let Hydra run it."""
+    log_to_screen()
     with stop_signals() as stop:
         log = JobLog(Command(verb, (), ()), [verb, *arguments])
         try:

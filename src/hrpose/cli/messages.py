@@ -27,6 +27,17 @@ class LineFormatter(logging.Formatter):
         return text if record.levelno < logging.WARNING else f"{record.levelname.capitalize()}: {text}"
 
 
+def log_to_screen() -> None:
+    """Print warnings of the log until Hydra configures it.
+
+    Lightning, which checks import before Hydra runs, prints its own messages if the root logger has no handler at this time.
+    """
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(LineFormatter())
+    logging.basicConfig(handlers=[handler])
+
+
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
     """Send warnings to the log, without the line of code that they come from."""

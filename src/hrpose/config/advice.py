@@ -99,7 +99,7 @@ class Tree:
         added: overrides of `hydra.searchpath`.
 
     Attributes:
-        cfg: what is composed without overrides; `choose` replaces it.
+        cfg: what is composed without overrides, or with those that choose options.
         choices: the groups, each with the option that is chosen without overrides; a list where several can be.
     """
 
@@ -214,8 +214,8 @@ def did_you_mean(name: str, choices: Iterable[str], *, prefix: str = "", cutoff:
     """Return " Did you mean a, or b?" for the choices closest to a name, or nothing where none is close.
 
     Args:
-        name: what the user wrote. Of a dotted name the last word is compared with its siblings first, then the whole with all
-            choices, then the last word with all last words.
+        name: what the user wrote. Of a dotted name the last part is compared with its siblings first, then the whole with all
+            choices, then the last part with all last parts.
         choices: what exists.
         prefix: goes before every choice in the text.
         cutoff: how alike they must be, from 0 to 1.
@@ -223,11 +223,11 @@ def did_you_mean(name: str, choices: Iterable[str], *, prefix: str = "", cutoff:
     known = list(dict.fromkeys(choices))
     parent, _, last = name.rpartition(".")
     siblings = {choice.rpartition(".")[2]: choice for choice in known if choice.rpartition(".")[0] == parent}
-    close = [siblings[word] for word in _closest(last, list(siblings), cutoff)]
+    close = [siblings[part] for part in _closest(last, list(siblings), cutoff)]
     close = close or _closest(name, known, max(cutoff, 0.75))
     if not close:
-        words = _closest(last, sorted({choice.rpartition(".")[2] for choice in known}), max(cutoff, 0.75))
-        close = [choice for choice in known if choice.rpartition(".")[2] in words][:3]
+        parts = _closest(last, sorted({choice.rpartition(".")[2] for choice in known}), max(cutoff, 0.75))
+        close = [choice for choice in known if choice.rpartition(".")[2] in parts][:3]
     if not close and len(name) > 1:
         close = [choice for choice in known if name in choice][:3]
     return f" Did you mean {', or '.join(prefix + choice for choice in close)}?" if close else ""

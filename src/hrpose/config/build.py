@@ -26,7 +26,7 @@ def build(node: DictConfig | None, /, **given: Any) -> Any:
         The object; None for None.
 
     Raises:
-        ConfigError: the target refused its arguments; the text has the full key and the target's own words.
+        ConfigError: the target refused its arguments; the text has the full key and the target's own message.
     """
     if node is None:
         return None

@@ -138,7 +138,7 @@ def _choices(verb: str, overrides: Sequence[str]) -> Mapping[str, str | None]:
 
 @lru_cache(maxsize=128)
 def _compose(verb: str, overrides: tuple[str, ...], last_change: int) -> DictConfig:
-    """Compose once for the same words and files; `last_change` is there to forget what was read before the files changed."""
+    """Compose once for the same overrides and files; `last_change` is there to forget what was read before the files changed."""
     with config_loader() as loader:
         verbs = [name for name in loader.get_group_options("", ObjectType.CONFIG) if not name.startswith("_")]
         if verb not in verbs and not any(text.startswith("hydra.searchpath=") for text in overrides):

@@ -135,7 +135,7 @@ def _checkpoint_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
         yield (
             "ckpt_path",
             f"there is nothing to {wanted}. Give ckpt_path=<file>, ckpt_path=last for "
-            "the newest checkpoint of this name, or weights=<file or published name> for weights of other origin.",
+            "the newest checkpoint of this name, or weights=<file or published name> for the weights of another tool.",
         )
     if checkpoint is not None:
         try:
@@ -152,8 +152,8 @@ def _weights_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     published = find_published(weights)
     if published is None:
         yield "weights", f"there is no file {weights}.{_alternatives(Path(weights))}{suggest(weights)}"
-    elif published.url is None and not (place := cached_file(published.name)).is_file():
-        yield "weights", f"there is no file {weights}. {say_by_hand(published, place)}"
+    elif published.url is None and not (file := cached_file(published.name)).is_file():
+        yield "weights", f"there is no file {weights}. {say_by_hand(published, file)}"
 
 
 def _result_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
@@ -187,7 +187,7 @@ def _source_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     if not isinstance(media, Photos):
         for name in ("annotations", "boxes"):
             if cfg.get(name) is not None:
-                yield name, "it tells of photos, but source is a video or a camera. Leave it out."
+                yield name, "it is for images, but source is a video or a camera. Leave it out."
         if cfg.get("devices") != 1:
             yield "devices", "people are followed through a video by one process. Leave it out, or give photos."
     if cfg.get("boxes") is not None and cfg.get("detector") is not None:
@@ -312,7 +312,7 @@ OmegaConf.register_new_resolver("run_time", _run_time, use_cache=True, replace=T
 
 
 def open_run_folder(cfg: DictConfig) -> None:
-    """Make the folder above the run's own, so that one that cannot be made is told before Hydra tries.
+    """Make the folder above the run's own, so that one that cannot be made is reported before Hydra tries.
 
     Args:
         cfg: with `paths.run`.

@@ -102,7 +102,7 @@ def dry_run(net: nn.Module, codec: Codec, loss: nn.Module, num_keypoints: int) -
         num_keypoints: K.
 
     Raises:
-        ConfigError: if the codec or the loss refuses; the text says what was refused, and which words choose what fits.
+        ConfigError: if the codec or the loss refuses; the text says what was refused, and which overrides choose what fits.
     """
     try:
         check_heatmap_size(net, codec)
@@ -156,24 +156,24 @@ def _check_learning(net: nn.Module, codec: Codec, loss: nn.Module, outputs: Tens
 
 
 def _advise(part: str, net: nn.Module, codec: Codec, outputs: Tensor, error: ValueError) -> str:
-    """Say which part refused, and which words of the command line choose what fits the network."""
+    """Say which part refused, and which overrides choose what fits the network."""
     return (
         f"{part}: it does not go with model ({type(net).__name__}), which puts out the shape {tuple(outputs.shape)} for "
-        f"{NUM_IMAGES} images. {error}\nWhat fits this model: {_fitting_words(codec, outputs)}."
+        f"{NUM_IMAGES} images. {error}\nWhat fits this model: {_fitting_overrides(codec, outputs)}."
     )
 
 
-def _fitting_words(codec: Codec, outputs: Tensor) -> str:
+def _fitting_overrides(codec: Codec, outputs: Tensor) -> str:
     if outputs.ndim >= 4 and codec.num_channels(1) == 3:
         return "loss=offset"
     if outputs.ndim >= 4:
-        return f"{_codec_word('heatmap', codec)} loss=mse, or {_codec_word('integral', codec)} loss=integral"
+        return f"{_codec_override('heatmap', codec)} loss=mse, or {_codec_override('integral', codec)} loss=integral"
     if outputs.shape[-1] in (2, 4):
-        return f"{_codec_word('regression', codec)} loss={'rle' if outputs.shape[-1] == 4 else 'regression'}"
-    return f"{_codec_word('simcc', codec)} loss=simcc"
+        return f"{_codec_override('regression', codec)} loss={'rle' if outputs.shape[-1] == 4 else 'regression'}"
+    return f"{_codec_override('simcc', codec)} loss=simcc"
 
 
-def _codec_word(family: str, codec: Codec) -> str:
+def _codec_override(family: str, codec: Codec) -> str:
     """Return the overrides that choose a codec for crops of the same size."""
     width, height = codec.input_size
     if (conf_dir() / "size" / f"{height}x{width}.yaml").is_file():
