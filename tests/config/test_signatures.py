@@ -166,7 +166,7 @@ def test_an_unknown_target_says_what_there_is(target, named):
 
 def test_a_module_that_cannot_be_imported_says_why(package):
     name = package(a="import nowhere_at_all", b="1 / 0")
-    with pytest.raises(UnknownTargetError, match="needs nowhere_at_all, which is not installed"):
+    with pytest.raises(UnknownTargetError, match="nowhere_at_all"):
         find_signature(f"{name}.a.Net")
     with pytest.raises(UnknownTargetError, match="ZeroDivisionError"):
         find_signature(f"{name}.b.Net")

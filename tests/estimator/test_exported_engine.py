@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,6 +32,13 @@ def test_an_exported_file_gives_poses_as_its_record_says(tmp_path):
     assert found.keypoint_names == SKELETON.keypoint_names
 
 
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory) -> Path:
+    """A file that was written without the flip test."""
+    codec, file = CODECS["heatmap"], tmp_path_factory.mktemp("settled") / "a.xml"
+    return write_export(make_net(codec), make_record(codec, flip_test=False), file, "openvino")
+
+
 @pytest.mark.parametrize(
     ("asked", "name"),
     [
@@ -41,13 +49,14 @@ def test_an_exported_file_gives_poses_as_its_record_says(tmp_path):
         ({"mean": (0, 0, 0)}, "mean"),
     ],
 )
-def test_what_was_settled_when_the_file_was_written_cannot_be_chosen(tmp_path, asked, name):
-    codec = CODECS["heatmap"]
-    file = write_export(make_net(codec), make_record(codec, flip_test=False), tmp_path / "a.xml", "openvino")
+def test_what_was_settled_when_the_file_was_written_cannot_be_chosen(settled, asked, name):
     with pytest.raises(ExportedFileError, match=f"`{name}` of "):
-        PoseEstimator.from_checkpoint(file, **asked)
+        PoseEstimator.from_checkpoint(settled, **asked)
+
+
+def test_what_was_settled_may_be_repeated(settled):
     fitting = {"flip_test": False, "device": "cpu", "precision": "32", "backend": "auto"}
-    assert PoseEstimator.from_file(file, **fitting).skeleton == SKELETON
+    assert PoseEstimator.from_file(settled, **fitting).skeleton == SKELETON
 
 
 def test_a_mere_network_is_decoded_the_paper_s_way_and_that_is_said(tmp_path, caplog):

@@ -165,7 +165,7 @@ def test_own_annotations_do_not_go_with_drawn_pictures(base, own):
 
 def test_own_data_that_is_missing_is_named_before_anything_is_drawn(base, tmp_path):
     words = ["data.train_annotations=no.json", "data.train_images=nowhere"]
-    with pytest.raises(ConfigError, match=r"data.train_annotations = no.json\s+data.train_images = nowhere"):
+    with pytest.raises(ConfigError, match=r"(?s)data.train_annotations.*no.json.*data.train_images.*nowhere"):
         run("fit", compose("fit", [*base, *words]))
     assert list(tmp_path.iterdir()) == []
 

