@@ -69,7 +69,7 @@ def print_help(verb: str, arguments: Sequence[str] = ()) -> None:
     groups, keys = read_verb(verb)
     folders = [conf_dir(), *_own_folder(arguments)]
     defaults = {name: value for name, value, _ in groups}
-    flag = next((place for place, text in enumerate(arguments) if text in HELP_FLAGS), len(arguments))
+    flag = next((index for index, text in enumerate(arguments) if text in HELP_FLAGS), len(arguments))
     topics = [text.partition("=") for text in arguments[flag + 1 :] if text.partition("=")[0] in defaults]
     if topics:
         for group, _, option in topics:
@@ -172,10 +172,10 @@ def _style(text: str, code: str) -> str:
 
 def _own_folder(arguments: Sequence[str]) -> list[Path]:
     """Return the folder of `--config-dir`."""
-    for place, text in enumerate(arguments):
+    for index, text in enumerate(arguments):
         flag, _, value = text.partition("=")
         if flag in ("--config-dir", "-cd"):
-            return [Path(value or "".join(arguments[place + 1 : place + 2]))]
+            return [Path(value or "".join(arguments[index + 1 : index + 2]))]
     return []
 
 
