@@ -110,7 +110,7 @@ class CocoAnnotations:
 
         Crowds and objects without keypoints are left out, and boxes are clipped to the image (`geometry.clip_bbox`). By the
         official rules so are objects of no area or outside the image (`COCODataset._load_coco_keypoint_annotation_kernal`), and
-        boxes without any width and height after that, of which no crop can be made. By MMPose's the area does not matter, but a
+        boxes without any width and height after that, because they give no crop. By MMPose's the area does not matter, but a
         box needs width and height, and an instance at least one labelled keypoint and a `num_keypoints` above 0.
 
         Args:
