@@ -18,7 +18,7 @@ HEIGHT, HAND_HEIGHT = 540, 430  # pixels
 
 
 def main() -> None:
-    """Write a picture for each skeleton of a person; Halpe's 136 keypoints are those of its body and, renumbered, of COCO-WholeBody."""
+    """Write a picture for each skeleton of a person; Halpe has the keypoints of its body and, renumbered, of COCO-WholeBody."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help=f"where to (default: {FOLDER})")
     folder = parser.parse_args().folder
