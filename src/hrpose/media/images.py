@@ -24,6 +24,7 @@ BIT_DEPTHS = (8, 10, 12, 14, 16)
 
 _MOST_FOLDERS = 100  # in which a missing photo is looked for
 JPEG_START = b"\xff\xd8\xff"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
 _SCAN, _END = b"\xff\xda", b"\xff\xd9"
 _MARGIN = 8  # rows: what interpolation and the smoothing of subsampled colours look at beyond the last row needed
 
@@ -315,3 +316,28 @@ def _find_height(content: bytes) -> int | None:
 
 def _read_short(content: bytes, place: int) -> int:
     return content[place] << 8 | content[place + 1]
+
+
+def read_upright_size(file: Path) -> tuple[int, int, bool]:
+    """Read the size of an image as viewers show it; the pixels of JPEG and PNG files are not decoded.
+
+    Returns:
+        (width, height, turned): whether the EXIF orientation changes the stored image.
+
+    Raises:
+        DataError: if the file is not an image.
+    """
+    content = file.read_bytes()
+    try:
+        if content.startswith(_PNG_START):
+            width, height = (int.from_bytes(content[place : place + 4], "big") for place in (16, 20))
+        elif content.startswith(JPEG_START):
+            height, width = simplejpeg.decode_jpeg_header(content)[:2]
+        else:
+            height, width = decode_pixels(content, file).shape[:2]
+    except ValueError as error:
+        raise DataError(
+            f"{file}: expected an image, but its header cannot be read: {error}. Replace the file."
+        ) from error
+    orientation = read_orientation(content)
+    return (height, width, True) if orientation > 4 else (width, height, orientation > 1)
