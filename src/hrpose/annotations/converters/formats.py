@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hrpose.annotations.converters import yolo
+from hrpose.annotations.converters import deeplabcut, labelme, yolo
 from hrpose.annotations.converters.labels import Labels, Options
 from hrpose.annotations.converters.source import Source
 from hrpose.annotations.converters.split import SplitBy
@@ -33,6 +33,8 @@ class Format:
 
 FORMATS: Mapping[str, Format] = {
     "yolo": Format("YOLO-pose (Ultralytics)", yolo.recognise, yolo.read),
+    "deeplabcut": Format("DeepLabCut, Lightning Pose", deeplabcut.recognise, deeplabcut.read),
+    "labelme": Format("labelme, X-AnyLabeling", labelme.recognise, labelme.read),
 }
 """The formats by the name that `format=` takes."""
 

@@ -170,6 +170,31 @@ def order_names(keypoints: Iterable[Mapping[str, Point]], given: Sequence[str] |
     return list(given)
 
 
+def names_by_category(instances: Sequence[Instance], given: Sequence[str] | None) -> dict[str, list[str]]:
+    """Return the keypoint names of each category, of labels that do not list them.
+
+    Categories with a name in common have all names of both, since an instance need not have all labelled.
+
+    Args:
+        instances: of all images.
+        given: names in the wanted order.
+
+    Raises:
+        DataError: if a name is not among those given.
+    """
+    used: dict[str, set[str]] = {}
+    for instance in instances:
+        used.setdefault(instance.category, set()).update(instance.keypoints)
+    common = set.intersection(*(names for names in used.values() if names)) if any(used.values()) else set()
+    if common or given is not None:
+        names = order_names((instance.keypoints for instance in instances), given)
+        return dict.fromkeys(used, names)
+    return {
+        category: order_names(instance.keypoints for instance in instances if instance.category == category)
+        for category in used
+    }
+
+
 def unique(names: Iterable[str], where: str) -> None:
     """Raise DataError if a keypoint of an instance is labelled twice."""
     repeated = [name for name, count in Counter(names).items() if count > 1]
