@@ -24,7 +24,7 @@ BIT_DEPTHS = (8, 10, 12, 14, 16)
 
 _MOST_FOLDERS = 100  # in which a missing photo is looked for
 JPEG_START = b"\xff\xd8\xff"
-_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
 _SCAN, _END = b"\xff\xda", b"\xff\xd9"
 _MARGIN = 8  # rows: what interpolation and the smoothing of subsampled colours look at beyond the last row needed
 
@@ -189,22 +189,42 @@ def read_size(file: str | Path, *, upright: bool = False) -> tuple[int, int]:
         MissingDataError: if there is no such file.
         DataError: if the file is not an image.
     """
+    size, orientation = _size_and_orientation(Path(file))
+    return size[::-1] if upright and orientation > 4 else size
+
+
+def read_upright_size(file: Path) -> tuple[int, int, bool]:
+    """Read the size of an image as viewers show it; the pixels of JPEG and PNG files are not decoded.
+
+    Returns:
+        (width, height, turned): whether the EXIF orientation changes the stored image.
+
+    Raises:
+        MissingDataError: if there is no such file.
+        DataError: if the file is not an image.
+    """
+    size, orientation = _size_and_orientation(file)
+    width, height = size[::-1] if orientation > 4 else size
+    return width, height, orientation > 1
+
+
+def _size_and_orientation(file: Path) -> tuple[tuple[int, int], int]:
+    """Return the stored width and height of an image, and its EXIF orientation."""
     try:
-        with open(file, "rb") as stream:  # noqa: PTH123 - as in `read_image`
-            header = stream.read(HEADER)
-            if not header.startswith(_PNG):
-                header += b"" if _find_jpeg_size(header) else stream.read()
+        with file.open("rb") as stream:
+            content = stream.read(HEADER)
+            if not content.startswith(_PNG_START) and _find_jpeg_size(content) is None:
+                content += stream.read()
     except (FileNotFoundError, IsADirectoryError) as error:
         raise MissingDataError(f"Expected an image at {file}, but there is no such file.") from error
-    size = (
-        (int.from_bytes(header[16:20], "big"), int.from_bytes(header[20:24], "big"))
-        if header.startswith(_PNG)
-        else _find_jpeg_size(header)
-    )
-    if size is None or 0 in size:
-        height, width = decode_pixels(header, file, upright=upright).shape[:2]
-        return width, height
-    return size[::-1] if upright and read_orientation(header) > 4 else size
+    if content.startswith(_PNG_START):
+        size = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
+    else:
+        size = _find_jpeg_size(content) or (0, 0)
+    if 0 in size:
+        height, width = decode_pixels(content, file).shape[:2]
+        size = width, height
+    return size, read_orientation(content)
 
 
 def _find_jpeg_size(content: bytes) -> tuple[int, int] | None:
