@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hrpose.annotations.converters import deeplabcut, labelme, yolo
+from hrpose.annotations.converters import cvat, deeplabcut, label_studio, labelme, yolo
 from hrpose.annotations.converters.labels import Labels, Options
 from hrpose.annotations.converters.source import Source
 from hrpose.annotations.converters.split import SplitBy
@@ -35,6 +35,8 @@ FORMATS: Mapping[str, Format] = {
     "yolo": Format("YOLO-pose (Ultralytics)", yolo.recognise, yolo.read),
     "deeplabcut": Format("DeepLabCut, Lightning Pose", deeplabcut.recognise, deeplabcut.read),
     "labelme": Format("labelme, X-AnyLabeling", labelme.recognise, labelme.read),
+    "label_studio": Format("Label Studio JSON", label_studio.recognise, label_studio.read),
+    "cvat": Format("CVAT XML 1.1", cvat.recognise, cvat.read),
 }
 """The formats by the name that `format=` takes."""
 
