@@ -241,8 +241,17 @@ def test_category_without_names_needs_a_given_skeleton(tmp_path: Path) -> None:
     told = {**content(2), "categories": [{"id": 1, "name": "person"}]}
     annotations = read_annotations(write_json(tmp_path / "a.json", told))
     assert annotations.instances().num_keypoints == 17
-    with pytest.raises(DataError, match=r"a\.json.*'person'"):
+    with pytest.raises(DataError, match=r"a\.json.*'person'.*17.*skeleton\.names"):
         annotations.skeleton()
+
+
+def test_names_can_be_given_beside_the_file(tmp_path: Path) -> None:
+    told = {**content(2), "categories": [{"id": 1, "name": "person"}]}
+    file = write_json(tmp_path / "a.json", told)
+    skeleton = read_skeleton(file, names=COCO.keypoint_names)
+    assert (skeleton.keypoint_names, skeleton.flip_pairs) == (COCO.keypoint_names, COCO.flip_pairs)
+    with pytest.raises(DataError, match=r"`skeleton\.names`.*17.*found 2"):
+        read_skeleton(file, names=["nose", "tail"])
 
 
 def first(**changes: Any) -> dict[str, Any]:

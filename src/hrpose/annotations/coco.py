@@ -96,6 +96,7 @@ def read_skeleton(
     *,
     category: str | None = None,
     keypoint_fields: Mapping[str, int] | None = None,
+    names: Sequence[str] | None = None,
     sigmas: Sequence[float] | None = None,
     flip_pairs: Sequence[Sequence[int | str]] | None = None,
 ) -> Skeleton:
@@ -105,15 +106,18 @@ def read_skeleton(
         file: JSON with `images`, `annotations` and `categories`.
         category: as for `read_annotations`.
         keypoint_fields: as for `read_annotations`.
+        names: of the K keypoints, instead of those of the category or where it has none.
         sigmas: K OKS sigmas instead of those of the category, or of the published ones by name.
         flip_pairs: pairs of keypoints that are exchanged in the mirror, by name or 0-based index, instead of the `flip_pairs` or
             `flip_idx` of the category, or of those found in the names; empty means that there are none.
 
     Raises:
-        DataError: if the file cannot be used, the category does not name the keypoints that are taken, their number is not that
-            of the sigmas, or a mirror pair does not fit them.
+        DataError: if the file cannot be used, neither `names` nor the category name the keypoints that are taken, their number
+            is not that of the sigmas, or a mirror pair does not fit them.
     """
-    return read_annotations(file, category=category, keypoint_fields=keypoint_fields).skeleton(sigmas, flip_pairs)
+    return read_annotations(file, category=category, keypoint_fields=keypoint_fields).skeleton(
+        sigmas, flip_pairs, names=names
+    )
 
 
 def _trim_heap() -> None:
