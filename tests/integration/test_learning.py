@@ -65,9 +65,9 @@ def blind_error() -> float:
     return (keypoints - keypoints.mean(dim=0)).norm(dim=-1).mean().item()
 
 
-def learn(way: str, rate: float, steps: int) -> Training:
+def learn(way: str, rate: float, seed: int, steps: int) -> Training:
     """Train on the people with Adam."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     build_net, codec, build_loss, *_ = WAYS[way]
     net, loss = build_net(), build_loss()
     images, keypoints = people()
@@ -83,10 +83,11 @@ def learn(way: str, rate: float, steps: int) -> Training:
         return Training(losses, (codec.decode(net(images))[0] - keypoints).norm(dim=-1).mean().item())
 
 
+@pytest.mark.parametrize("seed", range(3))  # a fault must not depend on the course of one training
 @pytest.mark.parametrize("way", WAYS)
-def test_a_few_people_are_learnt_by_heart(way):
+def test_a_few_people_are_learnt_by_heart(way, seed):
     *_, rate, steps = WAYS[way]
-    training = learn(way, rate, steps)
+    training = learn(way, rate, seed, steps)
     assert median(training.losses[-9:]) < training.losses[0] / 2
     # nearer to the keypoint than to the guess; over 6 seeds and 3 instruction sets the largest share is .16
     assert training.error < blind_error() / 2, f"{training.error:.1f} pixels"
