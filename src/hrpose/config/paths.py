@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -333,6 +334,12 @@ def open_run_folder(cfg: DictConfig) -> None:
             f"paths.run: expected a folder for what the run leaves, but {run} {reason}. Choose another: paths.runs=<folder> for "
             "all runs, paths.run=<folder> for this one."
         )
+
+
+def remove_unused_folder(folder: Path) -> None:
+    """Remove the folder of a refused run if nothing but its log and its overrides is there."""
+    if folder.is_dir() and all(path.name == ".hydra" or path.suffix == ".log" for path in folder.iterdir()):
+        shutil.rmtree(folder)
 
 
 @contextmanager

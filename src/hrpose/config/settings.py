@@ -35,6 +35,7 @@ _RESULTS = {
     "category": str | None,
     "keypoint_fields": dict[str, int] | None,
     "area_from_bbox": float,
+    "visibility_map": dict[int, int] | None,
     "max_detections": int,
     "num_samples": int,
 }
