@@ -1,4 +1,4 @@
-"""Draw every known skeleton on a person drawn by code, for docs/skeletons.md.
+"""Draw every known skeleton of a person on one drawn by code, for docs/skeletons.md.
 
 python scripts/drawings/skeletons.py [folder]
 """
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from callouts import draw_callouts, draw_numbers
-from specimen import draw_specimen, specimen_keypoints
+from specimen import PERSONS, draw_specimen, specimen_keypoints
 
-from hrpose.skeletons import KNOWN_SKELETONS, WHOLEBODY, Skeleton, whole_body_parts
+from hrpose.skeletons import WHOLEBODY, Skeleton, whole_body_parts
 from hrpose.visualize import save_image
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images" / "skeletons"
@@ -18,11 +18,11 @@ HEIGHT, HAND_HEIGHT = 540, 430  # pixels
 
 
 def main() -> None:
-    """Write a picture for each skeleton; Halpe's 136 keypoints are those of its body and, renumbered, of COCO-WholeBody."""
+    """Write a picture for each skeleton of a person; Halpe has the keypoints of its body and, renumbered, of COCO-WholeBody."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help=f"where to (default: {FOLDER})")
     folder = parser.parse_args().folder
-    for name, skeleton in KNOWN_SKELETONS.items():
+    for name, skeleton in PERSONS.items():
         if not whole_body_parts(skeleton.keypoint_names):
             save_image(folder / f"{name}.jpg", draw_body(skeleton, list(range(skeleton.num_keypoints))))
     save_image(folder / "wholebody.jpg", draw_whole_body(WHOLEBODY))

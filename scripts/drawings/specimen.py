@@ -17,10 +17,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from hrpose.skeletons import Skeleton
+from hrpose.skeletons import KNOWN_SKELETONS, Skeleton
 from hrpose.synthetic.canvas import Canvas
 from hrpose.synthetic.painting import FACE, head_frame, paint_person
 from hrpose.synthetic.people import OWNER_STRIDE, SIDES, Body, Floats, Outfit, Part, Person
+
+PERSONS = {name: skeleton for name, skeleton in KNOWN_SKELETONS.items() if name not in ("ap10k", "animalpose")}
 
 View = Literal["whole", "face", "left hand", "right hand"]
 

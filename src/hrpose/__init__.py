@@ -9,6 +9,7 @@ from hrpose.lazy import lazy_names as _lazy_names
 from hrpose.moved import install as _install_moved_names
 
 if TYPE_CHECKING:
+    from hrpose.annotations.converters import convert_labels, write_coco
     from hrpose.codecs import (
         DarkCodec,
         HeatmapCodec,
@@ -77,6 +78,7 @@ __all__ = [  # noqa: RUF022  in the order of sorted()
     "VideoWriter",
     "compose",
     "conf_dir",
+    "convert_labels",
     "draw_heatmaps",
     "draw_poses",
     "estimate_poses",
@@ -92,6 +94,7 @@ __all__ = [  # noqa: RUF022  in the order of sorted()
     "save_weights",
     "test",
     "track_poses",
+    "write_coco",
 ]
 
 _HOMES = {
@@ -130,6 +133,7 @@ _HOMES = {
     "VideoWriter": "media.video",
     "compose": "config",
     "conf_dir": "config",
+    "convert_labels": "annotations.converters",
     "draw_heatmaps": "visualize",
     "draw_poses": "visualize",
     "estimate_poses": "inference",
@@ -145,6 +149,7 @@ _HOMES = {
     "save_weights": "weights",
     "test": "tasks.calls",
     "track_poses": "estimator.video",
+    "write_coco": "annotations.converters",
 }
 
 __getattr__, __dir__ = _lazy_names(__name__, _HOMES)

@@ -186,12 +186,12 @@ def test_a_file_that_is_read_again_is_not_warned_of_again(tmp_path: Path) -> Non
     file = tmp_path / "a.json"
     file.write_text(json.dumps(spoil(sound(0), "boxes-of-corners")))
     with pytest.warns(DataWarning, match="read as two corners"):
-        PersonFiles().annotated(file, "train")
+        PersonFiles().annotated(file, file.parent, "train")
     file.write_text(json.dumps(spoil(sound(0), "num-keypoints-zero")))
     with pytest.warns(DataWarning, match="state `num_keypoints` 0"):
-        PersonFiles().annotated(file, "train")
+        PersonFiles().annotated(file, file.parent, "train")
     forget_annotations()
-    PersonFiles().annotated(file, "validate")  # a warning would be an error
+    PersonFiles().annotated(file, file.parent, "validate")  # a warning would be an error
 
 
 @pytest.mark.data

@@ -107,11 +107,11 @@ def test_what_some_annotations_lack_is_unlabelled_and_counted(tmp_path: Path) ->
     [
         ({"foot_kpts": [1, 2, 2]}, r"`foot_kpts`.*100.*18 numbers.*3"),
         ({"foot_kpts": [1, 2] * 10}, r"`foot_kpts`.*100.*18 numbers.*20"),
-        ({"face_kpts": [[1, 2, 2]] * 68}, r"`face_kpts`.*100.*204 numbers"),
+        ({"face_kpts": [[1, 2, 2]] * 67}, r"`face_kpts`.*100.*204 numbers"),
         ({"face_valid": "yes"}, r"`face_valid`.*100.*'yes'"),
         (
             {"foot_kpts": [1, 2, 7] * 6},
-            r"17.*100.*0.*\[1.0, 2.0, 7.0\]",
+            r"6 of 266.*7 \(6 times\).*keypoint 17.*100",
         ),
         ({"foot_kpts": [float("nan"), 2, 2] * 6}, r"17.*100"),
     ],
@@ -162,3 +162,47 @@ def test_stated_crowd_indices_come_with_the_ground_truth(tmp_path: Path) -> None
 
 def test_the_category_of_the_samples_is_that_of_wholebodys_files() -> None:
     assert whole_body_content(1)["categories"] == [CATEGORY]
+
+
+NAN = float("nan")
+
+
+def test_other_forms_of_keypoints_give_the_same_record(tmp_path: Path) -> None:
+    plain = content(3)
+    expected = read_annotations(write_json(tmp_path / "plain.json", plain))
+    forms = {
+        "nested": lambda values: np.reshape(values, (-1, 3)).tolist(),
+        "text": lambda values: [str(value) for value in values],
+        "null": lambda values: [v if values[i // 3 * 3 + 2] or i % 3 == 2 else None for i, v in enumerate(values)],
+        "all null": lambda values: [v if values[i // 3 * 3 + 2] else None for i, v in enumerate(values)],
+        "nan": lambda values: [v if values[i // 3 * 3 + 2] or i % 3 == 2 else NAN for i, v in enumerate(values)],
+    }
+    for name, form in forms.items():
+        told = content(3)
+        for row in told["annotations"]:
+            row["keypoints"] = form(row["keypoints"])
+        found = read_annotations(write_json(tmp_path / f"{name}.json", told))
+        assert found.keypoints.tolist() == expected.keypoints.tolist(), name
+        assert found.visibility.tolist() == expected.visibility.tolist(), name
+
+
+def test_visibilities_are_mapped_all_at_once(tmp_path: Path) -> None:
+    told = content(1)
+    told["annotations"][0]["keypoints"] = [value for v in (-1, 3, 2, 1, 0, *[2] * 12) for value in (20, 30, v)]
+    file = write_json(tmp_path / "a.json", told)
+    with pytest.raises(DataError, match=r"2 of 17.*-1 \(1 times\), 3 \(1 times\).*100.*\{-1: 0, 3: 2\}"):
+        read_annotations(file)
+    found = read_annotations(file, visibility_map={-1: 0, 3: 2, 2: 1, 1: 2})
+    assert found.visibility[0].tolist() == [0, 2, 1, 2, 0, *[1] * 12]
+    assert found.keypoints[0, 0].tolist() == [0, 0]
+    assert read_skeleton(file, visibility_map={-1: 0, 3: 2}).num_keypoints == 17
+    with pytest.raises(ValueError, match="`visibility_map`"):
+        read_annotations(file, visibility_map={-1: 3})
+
+
+def test_visibilities_that_are_scores_are_not_mapped(tmp_path: Path) -> None:
+    told = content(1)
+    told["annotations"][0]["keypoints"][2::3] = [0.01 * k for k in range(17)]
+    with pytest.raises(DataError, match=r"16 of 17") as caught:
+        read_annotations(write_json(tmp_path / "a.json", told))
+    assert "visibility_map" not in str(caught.value)

@@ -77,7 +77,7 @@ def row(**changes):
         ([row(score="high")], "`score` of detection number 0 .*'high'"),
         ([row(bbox=None)], "`bbox` of detection number 0 .*None"),
         ([row(bbox=[1, 2, math.inf, 4])], "`bbox` of detection number 0 .*finite"),
-        ([row(image_id="2")], "`image_id` of detection number 0 .*integer, but got '2'"),
+        ([row(image_id="x")], "`image_id` of detection number 0 .*integer, but got 'x'"),
         ([{"image_id": 2, "bbox": [1, 2, 3, 4], "score": 1}], "`category_id` of detection number 0 .*there is none"),
     ],
 )
@@ -165,7 +165,7 @@ def test_annotated_boxes_are_clipped_to_photos_of_known_size(write):
         (None, [{"image_id": 1}], r"annotations=<file with images>"),
         ([], None, r"COCO.*`images`.*JSON"),
         ({}, None, "NoneType"),
-        ({"images": [{"id": "1"}]}, None, "expected `id` of image"),
+        ({"images": [{"id": "x"}]}, None, "expected `id` of image"),
         ({"images": [{"id": 1}]}, None, r"`file_name`.*1"),
         ({"images": [{"id": 1, "file_name": "a"}, {"id": 2, "file_name": "a"}]}, None, "but these repeat: a"),
         ({"images": [*IMAGES, IMAGES[0]]}, None, "`id`"),

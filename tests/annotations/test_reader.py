@@ -51,7 +51,7 @@ def test_each_reason_to_leave_instances_out_is_counted(tmp_path: Path) -> None:
         pytest.warns(DataWarning) as caught,
         pytest.raises(DataError, match=f"found 5 annotations, of which none can be used: {reasons}"),
     ):
-        PersonFiles().annotated(file, "train")
+        PersonFiles().annotated(file, file.parent, "train")
     text = (
         "2 of 2 instances with keypoints are left out: 1 with an `area` of 0, 1 with a box of no size inside the image"
     )
@@ -75,4 +75,4 @@ def test_a_file_without_anybody_says_how_many_annotations_it_has(tmp_path: Path)
         DataError,
         match="11 without keypoints",
     ):
-        PersonFiles().annotated(file, "train")
+        PersonFiles().annotated(file, file.parent, "train")

@@ -15,6 +15,7 @@ from hrpose.cli.help import EXAMPLES, _keys, _option_keys, read_verb
 GROUPS = {  # the groups of each verb that are shown
     "evaluate": {"paths"},
     "compare": {"paths"},
+    "convert": {"paths"},
     "predict": {"paths", "tracking", "smoothing", "draw", "detector", "loss", "size", "codec", "skeleton"},
 }
 

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from tiny_coco import write_photo
 
 from hrpose.errors import DataError, DataWarning, MissingDataError
-from hrpose.media.images import Reading, check_photos, decode_image, decode_jpeg, decode_top, is_truncated, read_image
+from hrpose.media.images import (
+    Reading,
+    check_photos,
+    decode_image,
+    decode_jpeg,
+    decode_top,
+    is_truncated,
+    read_image,
+    read_size,
+)
 
 PICTURE = cv2.resize(np.random.default_rng(0).integers(0, 255, (9, 13, 3), np.uint8), (131, 90))
 TALL_PICTURE = cv2.resize(np.random.default_rng(0).integers(0, 255, (30, 13, 3), np.uint8), (131, 300))
@@ -245,3 +254,28 @@ def test_truncation_is_told_by_the_end_marker() -> None:
     assert not is_truncated(content + b"\0\0 behind the end")
     assert is_truncated(content[:-2])
     assert is_truncated(content[:100])
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "progressive.jpg", "a.png", "a.bmp", "a.webp", "misnamed.jpg"])
+def test_sizes_are_those_of_the_pixels(name: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    flags = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1] if "progressive" in name else []
+    cv2.imwrite(str(tmp_path / "a.png" if "misnamed" in name else file), TALL_PICTURE, flags)
+    if "misnamed" in name:
+        (tmp_path / "a.png").rename(file)
+    assert read_size(file) == (131, 300)
+
+
+def test_sizes_follow_the_orientation_on_request(tmp_path: Path) -> None:
+    file = tmp_path / "a.jpg"
+    file.write_bytes(jpeg(6))
+    assert read_size(file) == (80, 60)
+    assert read_size(file, upright=True) == (60, 80)
+
+
+def test_no_size_of_what_is_no_image(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(DataError):
+        read_size(tmp_path / "a.jpg")
+    with pytest.raises(MissingDataError):
+        read_size(tmp_path / "b.jpg")

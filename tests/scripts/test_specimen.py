@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from specimen import draw_specimen, specimen_keypoints
+from specimen import PERSONS, draw_specimen, specimen_keypoints
 
-from hrpose.skeletons import COCO, HALPE26, JHMDB, KNOWN_SKELETONS, WHOLEBODY, Skeleton, whole_body_parts
+from hrpose.skeletons import COCO, HALPE26, JHMDB, WHOLEBODY, Skeleton, whole_body_parts
 
 PARTS = whole_body_parts(WHOLEBODY.keypoint_names)
 
@@ -14,7 +14,7 @@ def whole():
     return draw_specimen((372, 540))
 
 
-@pytest.mark.parametrize("skeleton", KNOWN_SKELETONS.values(), ids=KNOWN_SKELETONS)
+@pytest.mark.parametrize("skeleton", PERSONS.values(), ids=PERSONS)
 def test_every_keypoint_lies_on_the_person(whole, skeleton: Skeleton) -> None:
     picture, places = whole
     keypoints = specimen_keypoints(places, skeleton)
@@ -23,7 +23,7 @@ def test_every_keypoint_lies_on_the_person(whole, skeleton: Skeleton) -> None:
     assert (picture[rows, columns] != picture[0, 0]).any(axis=1).all()
 
 
-@pytest.mark.parametrize("skeleton", KNOWN_SKELETONS.values(), ids=KNOWN_SKELETONS)
+@pytest.mark.parametrize("skeleton", PERSONS.values(), ids=PERSONS)
 def test_the_person_faces_the_camera_and_is_its_own_mirror_image(whole, skeleton: Skeleton) -> None:
     picture, places = whole
     keypoints = specimen_keypoints(places, skeleton)

@@ -4,6 +4,8 @@ import pytest
 
 from hrpose.skeletons import (
     AIC,
+    ANIMALPOSE,
+    AP10K,
     COCO,
     CROWDPOSE,
     HALPE,
@@ -26,6 +28,8 @@ NAMES_IN_FILES = {
     "Left_Hip Left_Knee Left_Ankle Head_top Neck",
     "jhmdb": "neck belly head right_shoulder left_shoulder right_hip left_hip right_elbow left_elbow right_knee "
     "left_knee right_wrist left_wrist right_ankle left_ankle",
+    "ap10k": "left_eye right_eye nose neck root_of_tail left_shoulder left_elbow left_front_paw right_shoulder right_elbow "
+    "right_front_paw left_hip left_knee left_back_paw right_hip right_knee right_back_paw",
 }
 PAIRS = {
     "coco": COCO_PAIRS,
@@ -34,6 +38,8 @@ PAIRS = {
     "aic": ((0, 3), (1, 4), (2, 5), (6, 9), (7, 10), (8, 11)),
     "jhmdb": ((3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14)),
     "humanart21": (*COCO_PAIRS, (17, 18), (19, 20)),
+    "ap10k": ((0, 1), (5, 8), (6, 9), (7, 10), (11, 14), (12, 15), (13, 16)),
+    "animalpose": ((0, 1), (2, 3), (8, 9), (10, 11), (12, 13), (14, 15), (16, 17), (18, 19)),
 }
 # As MMPose's configs/_base_/datasets have them, which was read beside the evaluation code of the data sets.
 SIGMAS = {
@@ -47,8 +53,16 @@ SIGMAS = {
         *(0.025, 0.107, 0.025, 0.079, 0.079, 0.107, 0.107, 0.072, 0.072, 0.087, 0.087, 0.062, 0.062, 0.089, 0.089),
     ),
     "humanart21": (*COCO_SIGMAS, 0.089, 0.089, 0.089, 0.089),
+    "ap10k": (
+        *(0.025, 0.025, 0.026, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087),
+        *(0.089, 0.089),
+    ),
+    "animalpose": (
+        *(0.025, 0.025, 0.026, 0.035, 0.035, 0.1, 0.1, 0.1, 0.107, 0.107, 0.107, 0.107, 0.087, 0.087, 0.087, 0.087),
+        *(0.089, 0.089, 0.089, 0.089),
+    ),
 }
-BODIES = (COCO, MPII, CROWDPOSE, AIC, JHMDB, HUMANART21)
+BODIES = (COCO, MPII, CROWDPOSE, AIC, JHMDB, HUMANART21, AP10K, ANIMALPOSE)
 # Of the 68 points of iBUG, as MMPose swaps them.
 FACE_PAIRS = (
     *((0, 16), (1, 15), (2, 14), (3, 13), (4, 12), (5, 11), (6, 10), (7, 9)),
@@ -77,7 +91,7 @@ WHOLEBODY_SIGMAS = (
 
 @pytest.mark.parametrize(
     ("skeleton", "count"),
-    [(COCO, 17), (MPII, 16), (CROWDPOSE, 14), (AIC, 14), (JHMDB, 15), (HUMANART21, 21)],
+    [(COCO, 17), (MPII, 16), (CROWDPOSE, 14), (AIC, 14), (JHMDB, 15), (HUMANART21, 21), (AP10K, 17), (ANIMALPOSE, 20)],
     ids=lambda value: getattr(value, "name", ""),
 )
 def test_names_are_as_many_as_published_and_unique(skeleton: Skeleton, count: int) -> None:
@@ -112,7 +126,7 @@ def test_edges_make_one_figure_and_its_mirror_image_is_itself(skeleton: Skeleton
     assert len(edges) == len(skeleton.edges)
 
 
-@pytest.mark.parametrize("skeleton", BODIES, ids=lambda skeleton: skeleton.name)
+@pytest.mark.parametrize("skeleton", BODIES[:-2], ids=lambda skeleton: skeleton.name)
 def test_hips_and_what_is_below_are_the_lower_half(skeleton: Skeleton) -> None:
     below = ("hip", "knee", "ankle", "pelvis", "toe")
     lower = [name for name in skeleton.keypoint_names if name.rpartition("_")[2] in below]

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from hrpose.annotations.checks import LABEL_CHECKS, check_annotations, warn_of
 from hrpose.annotations.coco_annotations import CocoAnnotations
+from hrpose.annotations.coco_ids import unify_ids
 from hrpose.annotations.coco_keypoints import pack_keypoints, read_num_keypoints
 from hrpose.annotations.coco_rows import (
     choose_category,
@@ -27,12 +27,13 @@ from hrpose.annotations.coco_rows import (
     read_areas,
     read_boxes,
     read_crowd_index,
+    read_crowds,
     read_images,
     read_rows,
     select_objects,
 )
 from hrpose.annotations.detections import read_detections
-from hrpose.errors import MissingDataError
+from hrpose.errors import DataWarning, MissingDataError
 from hrpose.skeletons import Skeleton
 
 __all__ = ["CocoAnnotations", "forget_annotations", "read_annotations", "read_detections", "read_skeleton"]
@@ -47,6 +48,7 @@ def read_annotations(
     category: str | None = None,
     keypoint_fields: Mapping[str, int] | None = None,
     area_from_bbox: float = 1.0,
+    visibility_map: Mapping[int, int] | None = None,
 ) -> CocoAnnotations:
     """Read a COCO keypoint annotation file into packed arrays.
 
@@ -58,6 +60,7 @@ def read_annotations(
         keypoint_fields: fields of an annotation, each with the number of its first keypoints that are taken; the default takes
             all of `keypoints`. COCO-WholeBody has five fields.
         area_from_bbox: share of its box that an object without `area`, or with one below 1 % of the box, is taken to cover.
+        visibility_map: visibilities of the file, each with the 0, 1 or 2 that replaces it, such as {-1: 0}.
 
     Raises:
         MissingDataError: if there is no such file.
@@ -75,11 +78,14 @@ def read_annotations(
             f"Expected a positive `area_from_bbox` and positive numbers of `keypoint_fields`, but got {area_from_bbox} and "
             f"{keypoint_fields}."
         )
+    if not set((visibility_map or {}).values()) <= {0, 1, 2}:
+        raise ValueError(f"Expected `visibility_map` to map to 0, 1 or 2, but got {dict(visibility_map or {})}.")
     fields = dict(keypoint_fields) if keypoint_fields else None
+    labels = {float(old): int(new) for old, new in (visibility_map or {}).items()}
     stat = path.stat()
-    key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size, repr((category, fields, area_from_bbox)))
+    key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size, repr((category, fields, area_from_bbox, labels)))
     if key not in _cache:
-        _cache[key] = _read(path, category, fields, area_from_bbox)
+        _cache[key] = _read(path, category, fields, area_from_bbox, labels)
         warn_of(check_annotations(_cache[key], LABEL_CHECKS))
         _trim_heap()
     return _cache[key]
@@ -96,6 +102,8 @@ def read_skeleton(
     *,
     category: str | None = None,
     keypoint_fields: Mapping[str, int] | None = None,
+    visibility_map: Mapping[int, int] | None = None,
+    names: Sequence[str] | None = None,
     sigmas: Sequence[float] | None = None,
     flip_pairs: Sequence[Sequence[int | str]] | None = None,
 ) -> Skeleton:
@@ -105,15 +113,20 @@ def read_skeleton(
         file: JSON with `images`, `annotations` and `categories`.
         category: as for `read_annotations`.
         keypoint_fields: as for `read_annotations`.
+        visibility_map: as for `read_annotations`.
+        names: of the K keypoints, instead of those of the category or where it has none.
         sigmas: K OKS sigmas instead of those of the category, or of the published ones by name.
         flip_pairs: pairs of keypoints that are exchanged in the mirror, by name or 0-based index, instead of the `flip_pairs` or
             `flip_idx` of the category, or of those found in the names; empty means that there are none.
 
     Raises:
-        DataError: if the file cannot be used, the category does not name the keypoints that are taken, their number is not that
-            of the sigmas, or a mirror pair does not fit them.
+        DataError: if the file cannot be used, neither `names` nor the category name the keypoints that are taken, their number
+            is not that of the sigmas, or a mirror pair does not fit them.
     """
-    return read_annotations(file, category=category, keypoint_fields=keypoint_fields).skeleton(sigmas, flip_pairs)
+    annotations = read_annotations(
+        file, category=category, keypoint_fields=keypoint_fields, visibility_map=visibility_map
+    )
+    return annotations.skeleton(sigmas, flip_pairs, names=names)
 
 
 def _trim_heap() -> None:
@@ -124,15 +137,19 @@ def _trim_heap() -> None:
             trim(0)
 
 
-def _read(file: Path, category: str | None, fields: Mapping[str, int] | None, box_share: float) -> CocoAnnotations:
-    content = read_rows(file, list(fields) if fields else ["keypoints"])
+def _read(
+    file: Path, category: str | None, fields: Mapping[str, int] | None, box_share: float, labels: Mapping[float, int]
+) -> CocoAnnotations:
+    content, notes = unify_ids(read_rows(file, list(fields) if fields else ["keypoints"]), file)
+    if notes:
+        warnings.warn(f"{file}: {'; '.join(notes)}.", DataWarning, stacklevel=3)
     chosen = choose_category(content["categories"], category, file)
     image_ids, image_sizes, file_names = read_images(content["images"], file)
     rows, image_index = select_objects(content["annotations"], chosen, content["categories"], image_ids, file)
     instance_ids = integers(rows, "id", "annotation", file)
     bbox = read_boxes(rows, "annotation", file)
-    iscrowd = np.array([bool(row.get("iscrowd", 0)) for row in rows], bool)
-    keypoints, visibility, has_keypoints = pack_keypoints(rows, iscrowd, chosen, fields, file)
+    iscrowd = read_crowds(rows, file)
+    keypoints, visibility, has_keypoints = pack_keypoints(rows, iscrowd, chosen, fields, file, labels)
     area, has_area = read_areas(rows, bbox, box_share, file)
     return CocoAnnotations(
         file=file,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hrpose.annotations.coco_rows import list_first
 from hrpose.errors import DataError, DataWarning
 from hrpose.geometry import Rules, clip_bbox
-from hrpose.skeletons import Skeleton
+from hrpose.skeletons import Skeleton, read_keypoint_names
 from hrpose.structures import GroundTruth, InstanceTable, PackedStrings
 
 _CROWD, _NO_KEYPOINTS = "marked `iscrowd`", "without keypoints"
@@ -71,39 +71,48 @@ class CocoAnnotations:
         return len(self.image_index)
 
     def skeleton(
-        self, sigmas: Sequence[float] | None = None, flip_pairs: Sequence[Sequence[int | str]] | None = None
+        self,
+        sigmas: Sequence[float] | None = None,
+        flip_pairs: Sequence[Sequence[int | str]] | None = None,
+        *,
+        names: Sequence[str] | None = None,
     ) -> Skeleton:
         """Build the skeleton that the category describes: names, edges, mirror pairs, sigmas.
 
         Args:
             sigmas: K OKS sigmas instead of the category's.
             flip_pairs: mirror pairs instead of the category's, by name or 0-based index.
+            names: K names instead of the category's.
 
         Raises:
-            DataError: if the category does not name its keypoints, describes them wrongly, or has another number of them.
+            DataError: if neither the category nor `names` name the keypoints, the category describes them wrongly, or their
+                number is another one.
         """
+        num_keypoints, title = self.visibility.shape[1], self.category.get("name")
+        given: dict[str, Any] = {} if sigmas is None else {"sigmas": sigmas}
+        given |= {} if flip_pairs is None else {"flip_pairs": flip_pairs, "flip_idx": None}
+        given |= {} if names is None else {"keypoints": list(names)}
+        category = {**self.category, **given}
+        found = len(read_keypoint_names(category))
+        if found != num_keypoints:
+            where = "`skeleton.names`" if names is not None else f"category {title!r}"
+            raise DataError(
+                f"{self.file}: expected {where} to name the {num_keypoints} keypoints of its annotations, but found "
+                f"{found or 'no'} names. Name all of them, skeleton.names=[nose,left_eye,...], or choose a known skeleton: "
+                "skeleton=coco, mpii, ...; skeleton=wholebody is that of COCO-WholeBody."
+            )
         try:
-            given: dict[str, Any] = {} if sigmas is None else {"sigmas": sigmas}
-            given |= {} if flip_pairs is None else {"flip_pairs": flip_pairs, "flip_idx": None}
-            skeleton = Skeleton.from_category({**self.category, **given})
+            return Skeleton.from_category(category)
         except ValueError as error:
             raise DataError(
-                f"{self.file}: no skeleton can be made of category {self.category.get('name')!r}. {error} Fix the category "
-                "or the given values, or choose another skeleton: skeleton=coco, mpii, ..."
+                f"{self.file}: no skeleton can be made of category {title!r}. {error} Fix the category or the given values, or "
+                "choose another skeleton: skeleton=coco, mpii, ..."
             ) from error
-        if skeleton.num_keypoints != self.visibility.shape[1]:
-            raise DataError(
-                f"{self.file}: expected category {self.category.get('name')!r} to name the {self.visibility.shape[1]} keypoints "
-                f"that are taken of its annotations, but it names {skeleton.num_keypoints}. Give a skeleton: skeleton=wholebody "
-                "is that of COCO-WholeBody."
-            )
-        return skeleton
 
     @property
     def keypoint_names(self) -> tuple[str, ...]:
         """The keypoints that the category names, perhaps none."""
-        names = self.category.get("keypoints") or ()
-        return tuple(names) if all(isinstance(name, str) for name in names) else ()
+        return read_keypoint_names(self.category)
 
     def instances(self, rules: Rules = "official") -> InstanceTable:
         """Select and clean the instances that are trained on, or tested with annotated boxes.

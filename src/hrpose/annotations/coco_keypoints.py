@@ -12,12 +12,19 @@ from numpy.typing import NDArray
 from hrpose.annotations.coco_rows import Row, integers, list_first, wrong_value
 from hrpose.errors import DataError, DataWarning
 
+_MOST_LISTED = 4  # values in a message
+
 # keypoints, visibility, whether there is any
 Packed: TypeAlias = tuple[NDArray[np.generic], NDArray[np.uint8], NDArray[np.bool_]]
 
 
 def pack_keypoints(
-    rows: Sequence[Row], iscrowd: NDArray[np.bool_], category: Row, fields: Mapping[str, int] | None, file: Path
+    rows: Sequence[Row],
+    iscrowd: NDArray[np.bool_],
+    category: Row,
+    fields: Mapping[str, int] | None,
+    file: Path,
+    visibility_map: Mapping[float, int] | None = None,
 ) -> Packed:
     """Collect keypoints, all of `keypoints` or the first ones of several fields.
 
@@ -31,13 +38,15 @@ def pack_keypoints(
         category: of the rows.
         fields: names of the fields, each with the number of its keypoints that are taken, in their order; None takes `keypoints`.
         file: of the rows.
+        visibility_map: visibilities of the file, each with the one that replaces it.
 
     Returns:
         keypoints (N, K, 2) in the smallest type that holds them exactly, 0 where unlabelled; visibility (N, K); and whether any
         of a row's 3K numbers differs from 0 (N,): the official code's test of a person with keypoints.
 
     Raises:
-        DataError: if no row has a field, or one has another number of values, or not finite ones with visibilities from 0 to 2.
+        DataError: if no row has a field, or one has another number of values, or a visibility other than 0, 1 and 2, or labelled
+            keypoints that are not finite.
 
     Warns:
         DataWarning: with the number of rows, crowds aside, that lack a field.
@@ -69,6 +78,8 @@ def pack_keypoints(
         )
     triplets = numbers.reshape(len(rows), start // 3, 3)
     labels = triplets[..., 2]
+    if visibility_map:
+        labels[...] = np.select([labels == value for value in visibility_map], list(visibility_map.values()), labels)
     if not exact:
         np.ceil(labels, out=labels, where=(labels > 0) & (labels < 2))
     return _split_keypoints(triplets, rows, file)
@@ -142,19 +153,44 @@ def _numbers(row: Row, field: str, width: int, file: Path, *, exact: bool) -> An
 
 def _split_keypoints(triplets: NDArray[np.float64], rows: Sequence[Row], file: Path) -> Packed:
     labels = triplets[..., 2]
-    faults = {
-        "finite numbers": ~np.isfinite(triplets).all(axis=2),
-        "a visibility of 0 (unlabelled), 1 (occluded) or 2 (visible)": ~np.isin(labels, (0, 1, 2)),
-    }
-    for expected, fault in faults.items():
-        for place, k in np.argwhere(fault)[:1]:
+    if not np.isfinite(triplets).all():
+        _clear_unlabelled(triplets)
+        for place, k in np.argwhere(~np.isfinite(triplets).all(axis=2))[:1]:
             raise DataError(
-                f"{file}: expected keypoint {k} (counted from 0) of annotation {rows[place]['id']} to have {expected}, but got "
-                f"x, y, visibility = {triplets[place, k].tolist()}. Fix the annotation."
+                f"{file}: expected labelled keypoints to have finite numbers, but got x, y, visibility = "
+                f"{triplets[place, k].tolist()} for keypoint {k} (counted from 0) of annotation {rows[place]['id']}. Fix the "
+                "annotation, or set the visibility of the keypoint to 0."
             )
+    outside = ~np.isin(labels, (0, 1, 2))
+    if outside.any():
+        raise _wrong_visibility(labels, outside, rows, file)
     has_keypoints = triplets.max(axis=(1, 2), initial=-np.inf) != 0
     points = np.where(labels[..., None] > 0, triplets[..., :2], 0.0)
     return _smallest(points), labels.astype(np.uint8), has_keypoints
+
+
+def _clear_unlabelled(triplets: NDArray[np.float64]) -> None:
+    """Set keypoints to 0 that are NaN or null and have the visibility 0 or none at all."""
+    missing = np.isnan(triplets[..., :2]).any(axis=2) & ((triplets[..., 2] == 0) | np.isnan(triplets).all(axis=2))
+    triplets[missing] = 0
+
+
+def _wrong_visibility(
+    labels: NDArray[np.float64], outside: NDArray[np.bool_], rows: Sequence[Row], file: Path
+) -> DataError:
+    """Return the error for visibilities other than 0, 1 and 2, with their counts and the key that maps them."""
+    place, k = np.argwhere(outside)[0]
+    values, counts = np.unique(labels[outside], return_counts=True)
+    most = np.argsort(-counts, kind="stable")[:_MOST_LISTED]
+    found = ", ".join(f"{values[i]:g} ({counts[i]} times)" for i in most) + (", ..." if len(values) > len(most) else "")
+    fix = "Fix the annotations"
+    if len(values) <= _MOST_LISTED and all(value.is_integer() for value in values.tolist()):
+        pairs = ", ".join(f"{value:g}: {0 if value < 0 else 2}" for value in values)
+        fix += f", or map the values: `visibility_map` ('data.visibility_map={{{pairs}}}' of fit and test)"
+    return DataError(
+        f"{file}: expected a visibility of 0 (unlabelled), 1 (occluded) or 2 (visible), but {outside.sum()} of {labels.size} "
+        f"keypoints have others: {found}; the first is keypoint {k} (counted from 0) of annotation {rows[place]['id']}. {fix}."
+    )
 
 
 def _smallest(values: NDArray[np.float64]) -> NDArray[np.generic]:

@@ -1,7 +1,6 @@
 """Read COCO files into arrays, column by column, with one clear error for the first fault."""
 
 import array
-import contextlib
 import json
 import math
 import sys
@@ -53,11 +52,34 @@ def _slim(row: Row, fields: Collection[str]) -> Row:
     for field in fields:
         numbers = row.get(field)
         if isinstance(numbers, list):
-            with contextlib.suppress(
-                TypeError
-            ):  # names, in a category; or a mistake, reported with the annotation's id
+            try:
                 row[field] = array.array("d", numbers)
+            except (TypeError, OverflowError):
+                if "image_id" in row:  # else the names in a category
+                    row[field] = _flatten(numbers)
     return row
+
+
+def _flatten(values: list[Any]) -> Any:
+    """Pack numbers of another form: nested lists become flat, null NaN, and text the number that it spells.
+
+    A list of anything else is returned as it is; its error names the annotation.
+    """
+    if all(isinstance(value, list) for value in values):
+        values = [number for value in values for number in value]
+    numbers = [math.nan if value is None else _number_of(value) for value in values]
+    return array.array("d", numbers) if all(is_finite(value) or value != value for value in numbers) else values
+
+
+def _number_of(value: Any) -> Any:
+    """Return the number that a text spells, as an integer if it is whole; other values as they are."""
+    if type(value) is not str:
+        return value
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    return int(number) if number.is_integer() else number
 
 
 def read_rows(file: Path, fields: Collection[str] = ("keypoints",)) -> dict[str, list[Row]]:
@@ -109,6 +131,8 @@ def integers(rows: Sequence[Row], key: str, what: str, file: Path, default: Any 
     for place, row in enumerate(rows):
         value = exact_integer(row.get(key, default))
         if value is None:
+            value = exact_integer(_number_of(row.get(key)))
+        if value is None:
             hint = "It may have at most 64 bits." if type(row.get(key)) is int else ""
             raise wrong_value(file, name_row(row, place, what), key, "an integer", row, hint)
         column[place] = value
@@ -150,24 +174,46 @@ def choose_category(categories: Sequence[Row], name: str | None, file: Path) -> 
 
 
 def read_images(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.int64], NDArray[np.int32], PackedStrings]:
-    """Collect ids (I,), sizes (I, 2) and file names of the images.
+    """Collect ids (I,), sizes (I, 2), 0 where they are not stated, and file names of the images.
 
     Raises:
-        DataError: if an id repeats, a size is not positive or a file name leads out of the image folder.
+        DataError: if an id repeats, a size is not positive or a file name leads out of any folder.
     """
     ids = integers(rows, "id", "image", file)
     check_unique(ids, "image", file)
-    sizes = np.stack([integers(rows, key, "image", file) for key in ("width", "height")], axis=1)
-    bad = np.flatnonzero((sizes <= 0).any(axis=1) | (sizes >= 2**31).any(axis=1))
+    lacking = [row.get("width") is None and row.get("height") is None for row in rows]
+    stated = [place for place, lacks in enumerate(lacking) if not lacks]
+    sizes = np.zeros((len(rows), 2), np.int64)
+    chosen = [rows[place] for place in stated] if any(lacking) else rows
+    sizes[stated] = np.stack([integers(chosen, key, "image", file) for key in ("width", "height")], axis=1)
+    bad = np.flatnonzero(((sizes <= 0).any(axis=1) & ~np.array(lacking, bool)) | (sizes >= 2**31).any(axis=1))
     if len(bad):
         raise DataError(
-            f"{file}: expected image {ids[bad[0]]} to have a positive `width` and `height`, but got {sizes[bad[0]].tolist()}."
+            f"{file}: expected image {ids[bad[0]]} to have a positive `width` and `height`, or neither, but got "
+            f"{sizes[bad[0]].tolist()}."
         )
     for row in rows:
-        if not isinstance(row.get("file_name"), str):
+        name = row.get("file_name")
+        if not isinstance(name, str):
             raise wrong_value(file, f"image {row['id']}", "file_name", "a path", row)
-        check_file_name(row["file_name"], f"image {row['id']} of {file}")
+        if (
+            ".." in name or "\0" in name or not name
+        ):  # the rest is checked with the folder: `image_files.complete_images`
+            check_file_name(name.replace("\\", "/"), f"image {row['id']} of {file}")
     return ids, sizes.astype(np.int32), PackedStrings([row["file_name"] for row in rows])
+
+
+def read_crowds(rows: Sequence[Row], file: Path) -> NDArray[np.bool_]:
+    """Collect `iscrowd` (N,), False where it is missing.
+
+    Raises:
+        DataError: if it is text that spells no number.
+    """
+    values = [_number_of(row.get("iscrowd", 0)) for row in rows]
+    for row, value in zip(rows, values, strict=True):
+        if type(value) is str:
+            raise wrong_value(file, f"annotation {row['id']}", "iscrowd", "0 or 1", row)
+    return np.array([bool(value) for value in values], bool)
 
 
 def read_crowd_index(rows: Sequence[Row], file: Path) -> NDArray[np.float64] | None:
@@ -195,6 +241,8 @@ def read_boxes(rows: Sequence[Row], what: str, file: Path) -> NDArray[np.float64
     boxes = np.empty((len(rows), 4), np.float64)
     for place, row in enumerate(rows):
         bbox = row.get("bbox")
+        if isinstance(bbox, list) and any(type(v) is str for v in bbox):
+            bbox = [_number_of(v) for v in bbox]
         if not isinstance(bbox, list) or len(bbox) != 4 or not all(type(v) in (int, float) for v in bbox):
             fix = "Without a box there is no crop: add it, or remove the row."
             expected = "four numbers x, y, width, height in pixels"
@@ -268,7 +316,7 @@ def read_areas(
     """
     stated = np.full(len(rows), np.nan)
     for place, row in enumerate(rows):
-        area = row.get("area")
+        area = _number_of(row.get("area"))
         if area is None:
             continue
         if not is_finite(area) and not (isinstance(area, float) and math.isnan(area)):  # NaN is a placeholder

@@ -7,6 +7,7 @@ from hrpose.annotations.checks import CROP_CHECKS, check_annotations, warn_of
 from hrpose.annotations.coco import read_annotations
 from hrpose.annotations.coco_annotations import CocoAnnotations
 from hrpose.annotations.detections import read_detections
+from hrpose.annotations.image_files import complete_images
 from hrpose.annotations.mpii import MpiiAnnotations, is_mpii, read_mpii
 from hrpose.errors import DataError
 from hrpose.geometry import Rules
@@ -24,6 +25,8 @@ class PersonFiles:
         area_from_bbox: share of its box that a person without `area`, or with one below 1 % of the box, is taken to cover.
         bbox_rules: how annotated boxes are clipped and which of them count.
         min_bbox_score: detections below it are left out.
+        visibility_map: visibilities of the file, each with the one that replaces it.
+        upright: the EXIF orientation of the images is applied.
     """
 
     category: str | None = None
@@ -31,6 +34,8 @@ class PersonFiles:
     area_from_bbox: float = 1.0
     bbox_rules: Rules = "official"
     min_bbox_score: float = 0.0
+    visibility_map: dict[int, int] | None = None
+    upright: bool = False
 
     def coco(self, file: Path) -> CocoAnnotations:
         """Read a COCO annotation file."""
@@ -39,25 +44,28 @@ class PersonFiles:
             category=self.category,
             keypoint_fields=self.keypoint_fields,
             area_from_bbox=self.area_from_bbox,
+            visibility_map=self.visibility_map,
         )
 
-    def annotated(self, file: Path, purpose: str) -> InstanceTable:
+    def annotated(self, file: Path, images: Path, purpose: str) -> InstanceTable:
         """Select the instances of a file; MPII's are all taken, whatever the rules.
 
         Args:
             file: the annotations.
+            images: the image folder.
             purpose: "train" or "validate", for the message.
 
         Raises:
             DataError: if the file cannot be used, or there are none.
 
         Warns:
-            DataWarning: of each finding of `CROP_CHECKS`, once in a process.
+            DataWarning: of each finding of `CROP_CHECKS`, once in a process, and as `complete_images`.
         """
         annotations = self._read(file)
         if isinstance(annotations, MpiiAnnotations):
             table = annotations.instances()
         else:
+            annotations = complete_images(annotations, images, upright=self.upright)
             table = annotations.instances(self.bbox_rules)
             warn_of(check_annotations(annotations, CROP_CHECKS))
         if not len(table):
@@ -70,8 +78,8 @@ class PersonFiles:
             )
         return table
 
-    def detected(self, detections: Path, file: Path) -> InstanceTable:
-        """Read the boxes of a detector for the images of an annotation file.
+    def detected(self, detections: Path, file: Path, images: Path) -> InstanceTable:
+        """Read the boxes of a detector for the images of an annotation file, which are in the folder `images`.
 
         Raises:
             DataError: if a file cannot be used, or the annotations are MPII's.
@@ -79,6 +87,7 @@ class PersonFiles:
         annotations = self._read(file)
         if isinstance(annotations, MpiiAnnotations):
             raise DataError("Expected `val_boxes` to be [gt] for MPII, whose photos have no ids to find boxes by.")
+        annotations = complete_images(annotations, images, upright=self.upright)
         return read_detections(detections, annotations, min_score=self.min_bbox_score)
 
     def ground_truth(self, file: Path) -> GroundTruth:
@@ -109,14 +118,21 @@ class PersonFiles:
         return annotations.truth(ground_truth)
 
     def check_alike(self, one: Path, other: Path) -> None:
-        """Raise unless two files name their keypoints in the same order.
+        """Raise unless two files have the same number of keypoints, and name them in the same order.
 
         Raises:
-            DataError: if a name has different indices.
+            DataError: if the numbers differ, or a name has different indices.
         """
         if is_mpii(one) or is_mpii(other):
             return
-        names, others = (self.coco(file).keypoint_names for file in (one, other))
+        first, second = self.coco(one), self.coco(other)
+        counts = first.visibility.shape[1], second.visibility.shape[1]
+        if counts[0] != counts[1]:
+            raise DataError(
+                f"Expected {one} and {other} to have the same keypoints, but the one has {counts[0]} per instance and the other "
+                f"{counts[1]}. Export both from the same labels, or choose the fields in `data.keypoint_fields`."
+            )
+        names, others = first.keypoint_names, second.keypoint_names
         moved = [(index, place) for index, place in match_names(names, others).items() if index != place]
         if moved:
             index, place = moved[0]

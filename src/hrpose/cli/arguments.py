@@ -12,9 +12,10 @@ VERBS = {
     "predict": "poses in photos, a video or from a camera: pictures and COCO results",
     "export": "write weights as one ONNX or OpenVINO file from uint8 crops to keypoints, and check it",
     "evaluate": "measure a COCO result file of any tool against its annotations",
+    "convert": "labels of annotation tools (YOLO-pose, ...) as COCO keypoint files: hrpose convert <source>",
     "compare": "two runs, reports or result files side by side: hrpose compare a b",
 }
-POSITIONAL = {"compare": ("a", "b")}  # verbs whose first values stand without their keys
+POSITIONAL = {"compare": ("a", "b"), "convert": ("source",)}  # verbs whose first values stand without their keys
 SWEEP = ("-m", "--multirun")
 OTHER_CONFIG = (
     "--config-path",
@@ -35,7 +36,7 @@ _OTHER_VERBS = {  # what other tools call the verbs
     **dict.fromkeys(("train", "training", "resume"), "fit"),
     **dict.fromkeys(("val", "validate", "eval"), "test"),
     **dict.fromkeys(("infer", "inference", "demo", "detect"), "predict"),
-    **dict.fromkeys(("convert", "deploy"), "export"),
+    "deploy": "export",
 }
 
 

@@ -41,6 +41,12 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "hrpose evaluate annotations=gt.json results=results.json sigmas=crowdpose area_from_bbox=0.53",
         "hrpose evaluate annotations=gt.json results=results.json num_samples=0",
     ),
+    "convert": (
+        "hrpose convert mice/data.yaml",
+        "hrpose convert mice/data.yaml names=[nose,left_ear,right_ear,tail] out=mice/coco",
+        "hrpose convert my_project/labeled-data bbox_margin=0.25",
+        "hrpose convert mice/data.yaml 'flip_pairs=[[near_ear,off_ear]]' split=0.2 split_by=image",
+    ),
     "compare": (
         "hrpose compare runs/a/2026-01-01_12-00-00 runs/b/2026-01-02_12-00-00",
         "hrpose compare a/report.json b/report.json boxes=det",

@@ -35,6 +35,7 @@ Examples
   hrpose predict source='photos/*.jpg' ckpt_path=last   draw the poses, and write them as COCO results
   hrpose export format=onnx ckpt_path=last              one file from uint8 crops to keypoints, checked against torch
   hrpose evaluate annotations=gt.json results=res.json  measure results of any tool
+  hrpose convert mice/data.yaml                         labels of another tool, ready for fit
   hrpose compare runs/one/<time> runs/other/<time>      is the one better, or is it chance?
 
 Flags

@@ -35,6 +35,7 @@ _RESULTS = {
     "category": str | None,
     "keypoint_fields": dict[str, int] | None,
     "area_from_bbox": float,
+    "visibility_map": dict[int, int] | None,
     "max_detections": int,
     "num_samples": int,
 }
@@ -47,6 +48,17 @@ SETTINGS_OF: Mapping[str, Mapping[str, Any]] = {
         "b": str,
         "boxes": str | None,
         "force": bool,
+    },
+    "convert": {
+        **dict.fromkeys(("out", "format", "images", "category"), str | None),
+        "name": str,
+        "seed": int,
+        "source": str,
+        "names": list[str] | None,
+        "flip_pairs": list[list[int | str]] | None,
+        "bbox_margin": float | None,
+        "split": float,
+        "split_by": Literal["folder", "image"] | None,
     },
     "export": {
         **{name: SETTINGS[name] for name in ("name", "seed", "ckpt_path", "weights", "keypoint_score_threshold")},
@@ -117,6 +129,8 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "num_samples": (0, _MANY),
     "bit_depth": (8, 16),
     "max_ap_loss": (0, 1),
+    "bbox_margin": (0, _MANY),
+    "split": (0, 0.9),
     **dict.fromkeys(
         (
             *("threads", "num_threads", "devices", "batch_size", "chunk_size", "detect_every", "max_frames"),

@@ -55,6 +55,7 @@ class PoseDataModule(LightningDataModule):
         keypoint_fields: fields of an annotation, each with the number of keypoints that are taken of it, the first ones; the
             default takes all of `keypoints`.
         area_from_bbox: share of its box that a person without `area`, or with one below 1 % of the box, is taken to cover.
+        visibility_map: visibilities of the files, each with the 0, 1 or 2 that replaces it, such as {-1: 0}.
         channel_order: of the network's input. The official ResNets were trained on "bgr", with the mean and std of RGB in
             their places.
         mean: of the input's first, second and third channel, with 1 for full brightness.
@@ -100,6 +101,7 @@ class PoseDataModule(LightningDataModule):
         category: str | None = None,
         keypoint_fields: Mapping[str, int] | None = None,
         area_from_bbox: float = 1.0,
+        visibility_map: Mapping[int, int] | None = None,
         channel_order: ChannelOrder = "rgb",
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
@@ -122,6 +124,8 @@ class PoseDataModule(LightningDataModule):
             area_from_bbox=area_from_bbox,
             bbox_rules=bbox_rules,
             min_bbox_score=min_bbox_score,
+            visibility_map=dict(visibility_map) if visibility_map else None,
+            upright=bool(upright),
         )
         self.bbox_padding = bbox_padding
         steps = augment.values() if isinstance(augment, Mapping) else augment
@@ -141,7 +145,7 @@ class PoseDataModule(LightningDataModule):
         """
         if stage == "fit" and self._train_set is None:
             self.files.check_alike(self.train_annotations, self.val_annotations)
-            self.train_table = self.files.annotated(self.train_annotations, "train")
+            self.train_table = self.files.annotated(self.train_annotations, self.train_images, "train")
             self._check_images(self.train_table, self.train_images)
             self._train_set = self._dataset(self.train_table, train=True)
         if not self._val_sets:
@@ -231,9 +235,9 @@ class PoseDataModule(LightningDataModule):
 
     def _val_table(self, boxes: str) -> InstanceTable:
         if boxes == "gt":
-            return self.files.annotated(self.val_annotations, "validate")
+            return self.files.annotated(self.val_annotations, self.val_images, "validate")
         assert self.val_detections is not None
-        return self.files.detected(self.val_detections, self.val_annotations)
+        return self.files.detected(self.val_detections, self.val_annotations, self.val_images)
 
     def _check_images(self, table: InstanceTable, folder: Path) -> None:
         """Warn of what a sample of the photos shows, and take their bit depth where none is given."""

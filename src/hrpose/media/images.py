@@ -18,12 +18,13 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from hrpose.errors import DataError, DataWarning, MissingDataError
-from hrpose.media.exif import may_be_turned, read_orientation
+from hrpose.media.exif import HEADER, may_be_turned, read_orientation
 
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 
 _MOST_FOLDERS = 100  # in which a missing photo is looked for
 JPEG_START = b"\xff\xd8\xff"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
 _SCAN, _END = b"\xff\xda", b"\xff\xd9"
 _MARGIN = 8  # rows: what interpolation and the smoothing of subsampled colours look at beyond the last row needed
 
@@ -175,6 +176,68 @@ def decode_pixels(content: bytes, name: str | Path, *, upright: bool = False) ->
         )
     rgb: NDArray[Any] = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
     return rgb
+
+
+def read_size(file: str | Path, *, upright: bool = False) -> tuple[int, int]:
+    """Return width and height of an image; of JPEG and PNG files the header is read, others are decoded.
+
+    Args:
+        file: of any format that OpenCV reads.
+        upright: apply the EXIF orientation.
+
+    Raises:
+        MissingDataError: if there is no such file.
+        DataError: if the file is not an image.
+    """
+    size, orientation = _size_and_orientation(Path(file))
+    return size[::-1] if upright and orientation > 4 else size
+
+
+def read_upright_size(file: Path) -> tuple[int, int, bool]:
+    """Read the size of an image as viewers show it; the pixels of JPEG and PNG files are not decoded.
+
+    Returns:
+        (width, height, turned): whether the EXIF orientation changes the stored image.
+
+    Raises:
+        MissingDataError: if there is no such file.
+        DataError: if the file is not an image.
+    """
+    size, orientation = _size_and_orientation(file)
+    width, height = size[::-1] if orientation > 4 else size
+    return width, height, orientation > 1
+
+
+def _size_and_orientation(file: Path) -> tuple[tuple[int, int], int]:
+    """Return the stored width and height of an image, and its EXIF orientation."""
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(HEADER)
+            if not content.startswith(_PNG_START) and _find_jpeg_size(content) is None:
+                content += stream.read()
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise MissingDataError(f"Expected an image at {file}, but there is no such file.") from error
+    if content.startswith(_PNG_START):
+        size = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
+    else:
+        size = _find_jpeg_size(content) or (0, 0)
+    if 0 in size:
+        height, width = decode_pixels(content, file).shape[:2]
+        size = width, height
+    return size, read_orientation(content)
+
+
+def _find_jpeg_size(content: bytes) -> tuple[int, int] | None:
+    """Find width and height in the frame header of a JPEG (ITU-T T.81, B.2.2); None if there is none."""
+    if not content.startswith(JPEG_START):
+        return None
+    place = 2
+    while place + 9 < len(content) and content[place] == 0xFF:
+        marker = content[place + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return _read_short(content, place + 7), _read_short(content, place + 5)
+        place += 2 + _read_short(content, place + 2)
+    return None
 
 
 def check_file_name(name: str, place: str) -> None:

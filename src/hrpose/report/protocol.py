@@ -160,11 +160,17 @@ def name_areas(has_area: NDArray[np.bool_], area_from_bbox: float) -> str:
     return f"{ANNOTATED} or {share}" if has_area.any() else share
 
 
-def name_num_keypoints(truth: GroundTruth) -> str:
-    """State how objects without keypoints are found: by their labels, or by a `num_keypoints` that contradicts them."""
+def name_num_keypoints(truth: GroundTruth, visibility_map: Mapping[int, int] | None = None) -> str:
+    """State how objects without keypoints are found: by their labels, or by a `num_keypoints` that contradicts them.
+
+    Args:
+        truth: the ground truth.
+        visibility_map: visibilities of the file that were replaced, which decide what is labelled.
+    """
     contradicts = truth.is_ignored != replace(truth, num_keypoints=None).is_ignored
     if not contradicts.any():
-        return LABELLED
+        mapped = ", ".join(f"{old} as {new}" for old, new in (visibility_map or {}).items())
+        return f"{LABELLED}, with visibility {mapped}" if mapped else LABELLED
     return f"as the file states it, in contradiction to the labels of {np.count_nonzero(contradicts)} persons"
 
 

@@ -2,6 +2,8 @@
 
 from hrpose.skeletons.known import (
     AIC,
+    ANIMALPOSE,
+    AP10K,
     COCO,
     CROWDPOSE,
     HALPE,
@@ -15,10 +17,12 @@ from hrpose.skeletons.known import (
     whole_body_parts,
 )
 from hrpose.skeletons.names import keypoint_key, match_names
-from hrpose.skeletons.skeleton import Skeleton
+from hrpose.skeletons.skeleton import Skeleton, read_keypoint_names
 
 __all__ = [
     "AIC",
+    "ANIMALPOSE",
+    "AP10K",
     "COCO",
     "CROWDPOSE",
     "HALPE",
@@ -32,5 +36,6 @@ __all__ = [
     "keypoint_key",
     "known_skeleton",
     "match_names",
+    "read_keypoint_names",
     "whole_body_parts",
 ]

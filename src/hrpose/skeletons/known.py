@@ -97,6 +97,48 @@ HUMANART21 = Skeleton.from_names(
     sigmas=(*COCO.sigmas, 0.089, 0.089, 0.089, 0.089),
 )
 """The twenty-one keypoints of Human-Art (Ju et al., CVPR 2023), in its field `keypoints_21`."""
+
+AP10K = Skeleton.from_names(
+    (
+        *("left_eye", "right_eye", "nose", "neck", "root_of_tail"),
+        *("left_shoulder", "left_elbow", "left_front_paw", "right_shoulder", "right_elbow", "right_front_paw"),
+        *("left_hip", "left_knee", "left_back_paw", "right_hip", "right_knee", "right_back_paw"),
+    ),
+    name="ap10k",
+    edges=(
+        *((0, 1), (0, 2), (1, 2), (2, 3), (3, 4), (3, 5), (5, 6), (6, 7), (3, 8), (8, 9), (9, 10)),
+        *((4, 11), (11, 12), (12, 13), (4, 14), (14, 15), (15, 16)),
+    ),
+    # MMPose, configs/_base_/datasets/ap10k.py, which takes COCO's values in this order; the paper states none
+    sigmas=(
+        *(0.025, 0.025, 0.026, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062),
+        *(0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
+    ),
+    upper_body=(0, 1, 2, 3, 5, 6, 7, 8, 9, 10),
+)
+"""The seventeen keypoints of an animal in AP-10K (Yu et al., NeurIPS 2021); the same for each of its categories."""
+
+ANIMALPOSE = Skeleton.from_names(
+    (
+        *("left_eye", "right_eye", "left_ear_base", "right_ear_base", "nose", "throat", "tail_base", "withers"),
+        *("left_front_elbow", "right_front_elbow", "left_back_elbow", "right_back_elbow"),
+        *("left_front_knee", "right_front_knee", "left_back_knee", "right_back_knee"),
+        *("left_front_paw", "right_front_paw", "left_back_paw", "right_back_paw"),
+    ),
+    name="animalpose",
+    edges=(
+        *((0, 1), (0, 2), (1, 3), (0, 4), (1, 4), (4, 5), (5, 7), (6, 7), (5, 8), (8, 12), (12, 16)),
+        *((5, 9), (9, 13), (13, 17), (6, 10), (10, 14), (14, 18), (6, 11), (11, 15), (15, 19)),
+    ),
+    # MMPose, configs/_base_/datasets/animalpose.py; the paper states none
+    sigmas=(
+        *(0.025, 0.025, 0.026, 0.035, 0.035, 0.10, 0.10, 0.10, 0.107, 0.107, 0.107, 0.107),
+        *(0.087, 0.087, 0.087, 0.087, 0.089, 0.089, 0.089, 0.089),
+    ),
+    upper_body=(0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 16, 17),
+)
+"""The twenty keypoints of an animal in Animal-Pose (Cao et al., ICCV 2019)."""
+
 _FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
 # Index ranges of the lines of a face: open ones, and closed ones.
 _FACE_LINES = ((0, 16), (17, 21), (22, 26), (27, 30), (31, 35))
@@ -178,7 +220,8 @@ HALPE = Skeleton.from_names(
 
 
 KNOWN_SKELETONS: Mapping[str, Skeleton] = {
-    skeleton.name: skeleton for skeleton in (COCO, MPII, CROWDPOSE, AIC, HALPE26, HALPE, WHOLEBODY, HUMANART21, JHMDB)
+    skeleton.name: skeleton
+    for skeleton in (COCO, MPII, CROWDPOSE, AIC, HALPE26, HALPE, WHOLEBODY, HUMANART21, JHMDB, AP10K, ANIMALPOSE)
 }
 """The skeletons by their names. OCHuman and Human-Art annotate the keypoints of COCO."""
 

@@ -139,33 +139,24 @@ class Skeleton:
         """Build a skeleton from an entry of the `categories` of a COCO keypoint file.
 
         Args:
-            category: with `keypoints` (names), and perhaps `name`, `skeleton` (1-based edges), `sigmas` (K numbers), `flip_pairs`
-                (pairs of names or 0-based indices) or `flip_idx` (K of them, for each keypoint its mirrored one).
+            category: with `keypoints` (names, or numbers as names), and perhaps `name`, `skeleton` (edges: 1-based, 0-based if a
+                0 occurs and no K, or pairs of names), `sigmas` (K numbers), `flip_pairs` or `symmetries` (pairs of names or
+                0-based indices) or `flip_idx` (K of them, for each keypoint its mirrored one). Edges are only drawn: those that
+                cannot be read are dropped with one warning.
 
         Raises:
-            ValueError: if the category names no keypoints, or an edge or a mirror pair does not fit them.
+            ValueError: if the category names no keypoints, or a mirror pair does not fit them.
         """
-        names = category.get("keypoints")
         title = str(category.get("name", "custom"))
-        if not names or isinstance(names, str) or not all(isinstance(item, str) for item in names):
-            entries = [] if isinstance(names, str) else names or []  # the reader packs numbers as floats
-            whole = [int(entry) if isinstance(entry, float) and entry.is_integer() else entry for entry in entries]
-            found = whole or names
+        names = read_keypoint_names(category)
+        if not names:
             raise ValueError(
-                f"Expected category '{title}' to list the names of its keypoints under `keypoints`, but got {found!r}."
+                f"Expected category '{title}' to list the names of its keypoints under `keypoints`, but got "
+                f"{category.get('keypoints')!r:.200}."
             )
-        edges = category.get("skeleton") or ()
-        if not _is_list(edges):
-            edges = [edges]
-        for edge in edges:
-            if not _is_list(edge) or len(edge) != 2 or not all(i in range(1, len(names) + 1) for i in edge):
-                raise ValueError(
-                    f"Expected the edges under `skeleton` of category '{title}' to be pairs of numbers from 1 to {len(names)}, "
-                    f"but got {edge!r}."
-                )
-        counted = [[int(index) - 1 for index in edge] for edge in edges]
         pairs = _read_flip_pairs(category, names, title)
-        return cls.from_names(names, name=title, edges=counted, sigmas=category.get("sigmas"), flip_pairs=pairs)
+        edges = _read_edges(category.get("skeleton"), names, title)
+        return cls.from_names(names, name=title, edges=edges, sigmas=category.get("sigmas"), flip_pairs=pairs)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Skeleton:
@@ -193,9 +184,66 @@ class Skeleton:
         return tuple(k for k in range(self.num_keypoints) if k not in self.upper_body) if self.upper_body else ()
 
 
+def read_keypoint_names(category: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the keypoints of a COCO category; numbers become names. Empty if it has no names.
+
+    Example:
+        >>> read_keypoint_names({"keypoints": [1, 2.0, "tip"]})
+        ('1', '2', 'tip')
+    """
+    entries = category.get("keypoints")
+    if isinstance(entries, str | Mapping) or not isinstance(entries, Iterable):
+        return ()
+    names = []
+    for entry in entries:
+        if isinstance(entry, float) and entry.is_integer():  # the reader packs lists of numbers as floats
+            entry = int(entry)
+        if not isinstance(entry, str | int) or isinstance(entry, bool):
+            return ()
+        names.append(str(entry))
+    return tuple(names)
+
+
+def _read_edges(edges: Any, names: Sequence[str], title: str) -> list[tuple[int, int]]:
+    """Read the edges of a category as pairs of 0-based indices; edges of another numbering are all dropped, with one warning."""
+    if edges is None or (_is_list(edges) and not len(edges)):
+        return []
+    pairs = list(edges) if _is_list(edges) else [edges]
+    places = {name: index for index, name in enumerate(names)}
+    if all(_is_list(pair) and len(pair) == 2 and all(isinstance(item, str) for item in pair) for pair in pairs):
+        found = [tuple(places.get(name, -1) for name in pair) for pair in pairs]
+    elif all(_is_list(pair) and len(pair) == 2 and all(_is_whole(item) for item in pair) for pair in pairs):
+        numbers = {int(item) for pair in pairs for item in pair}
+        base = 0 if 0 in numbers and len(names) not in numbers else 1
+        if base == 0:
+            logger.info("The edges of category '%s' contain a 0 and no %d: they count from 0.", title, len(names))
+        found = [tuple(int(item) - base for item in pair) for pair in pairs]
+    else:
+        found = [(-1, -1)]
+    outside = [pair for pair, indices in zip(pairs, found, strict=False) if not set(indices) <= set(range(len(names)))]
+    if outside:
+        logger.warning(
+            "Expected the edges under `skeleton` of category '%s' to be pairs of numbers from 1 to %d, from 0 to %d, or of "
+            "names, but found %.80r, among %d of %d. They are only drawn, so no edge is drawn and training is the same.",
+            title,
+            len(names),
+            len(names) - 1,
+            outside[0],
+            len(outside),
+            len(pairs),
+        )
+        return []
+    return [(one, other) for one, other in found]
+
+
+def _is_whole(value: Any) -> bool:
+    return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
+
+
 def _read_flip_pairs(category: Mapping[str, Any], names: Sequence[str], title: str) -> Pairs | None:
     """Read the mirror pairs of a category of a COCO file; None if it has none."""
     pairs, order = category.get("flip_pairs"), category.get("flip_idx")
+    pairs = category.get("symmetries") if pairs is None and order is None else pairs
     found = None if pairs is None else resolve_flip_pairs(pairs, names, title)
     if order is None:
         return found
@@ -238,7 +286,8 @@ def _derive_sigmas(title: str, names: tuple[str, ...]) -> tuple[float, ...]:
     if unknown:
         logger.warning(
             "No published OKS sigma for %s of skeleton '%s': %g is used. AP depends on it; set skeleton.sigmas to your own.",
-            ", ".join(unknown),
+            ", ".join(unknown[:_MOST_LISTED])
+            + (f" and {len(unknown) - _MOST_LISTED} more" if len(unknown) > _MOST_LISTED else ""),
             title,
             _UNKNOWN_SIGMA,
         )

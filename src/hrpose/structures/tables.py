@@ -48,6 +48,8 @@ class PackedStrings(_SharedArrays):
     Example:
         >>> PackedStrings(["a.jpg", "b/c.jpg"])[1]
         'b/c.jpg'
+        >>> PackedStrings(["a.jpg", "b/c.jpg"]).tolist()
+        ['a.jpg', 'b/c.jpg']
     """
 
     def __init__(self, strings: Iterable[str]) -> None:
@@ -64,6 +66,11 @@ class PackedStrings(_SharedArrays):
         index = index % len(self)
         start = int(self._ends[index - 1]) if index else 0
         return self._bytes[start : int(self._ends[index])].tobytes().decode()
+
+    def tolist(self) -> list[str]:
+        """Return all strings; faster than one by one."""
+        content, ends = self._bytes.tobytes(), self._ends.tolist()
+        return [content[start:end].decode() for start, end in zip([0, *ends[:-1]], ends, strict=True)] if ends else []
 
     @property
     def nbytes(self) -> int:

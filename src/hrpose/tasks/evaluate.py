@@ -68,6 +68,7 @@ def read_evaluated(
     category: str | None = None,
     keypoint_fields: Mapping[str, int] | None = None,
     area_from_bbox: float = 1.0,
+    visibility_map: Mapping[int, int] | None = None,
     max_detections: int = 20,
 ) -> Evaluated:
     """Read a result file and what it is evaluated against.
@@ -81,6 +82,7 @@ def read_evaluated(
         keypoint_fields: fields of an annotation, each with the number of keypoints that are taken of it; None takes
             `keypoints`. A result file may have the same fields, or all keypoints under `keypoints`.
         area_from_bbox: share of its box that an annotation without `area`, or with one below 1 % of the box, is taken to cover.
+        visibility_map: visibilities of the annotations, each with the 0, 1 or 2 that replaces it.
         max_detections: how many predictions of a photo count, the best first.
 
     Raises:
@@ -94,7 +96,11 @@ def read_evaluated(
             f"Expected `max_detections`, poses of one photo that count, to be at least 1, but got {max_detections}."
         )
     annotations = read_annotations(
-        annotations_file, category=category, keypoint_fields=keypoint_fields, area_from_bbox=area_from_bbox
+        annotations_file,
+        category=category,
+        keypoint_fields=keypoint_fields,
+        area_from_bbox=area_from_bbox,
+        visibility_map=visibility_map,
     )
     skeleton = _choose_skeleton(annotations, sigmas)
     truth = annotations.ground_truth()
@@ -108,14 +114,14 @@ def read_evaluated(
         sigmas=name_sigmas(skeleton.sigmas),
         max_detections=max_detections,
         areas=name_areas(annotations.has_area, area_from_bbox),
-        num_keypoints=name_num_keypoints(truth),
+        num_keypoints=name_num_keypoints(truth, visibility_map),
     )
     return Evaluated(detections, keypoint_scores, truth, skeleton, protocol)
 
 
 def read_options(cfg: DictConfig) -> dict[str, Any]:
     """Return the arguments of `read_evaluated` in a configuration."""
-    names = ("sigmas", "category", "keypoint_fields", "area_from_bbox", "max_detections")
+    names = ("sigmas", "category", "keypoint_fields", "area_from_bbox", "visibility_map", "max_detections")
     return {name: plain(cfg[name]) for name in names}
 
 

@@ -55,7 +55,7 @@ def _state_ap(datamodule: PoseDataModule, boxes: str, metric: PoseMetric, shared
         **shared,
         category=str(annotations.category.get("name")),
         areas=name_areas(annotations.has_area, datamodule.files.area_from_bbox),
-        num_keypoints=name_num_keypoints(truth),
+        num_keypoints=name_num_keypoints(truth, datamodule.files.visibility_map),
         num_images=len(truth.image_ids),
         num_persons=int((~truth.is_ignored).sum()),
         sigmas=name_sigmas(metric.sigmas),

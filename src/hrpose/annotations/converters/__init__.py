@@ -1,0 +1,13 @@
+"""Labels of annotation tools as COCO keypoint files: one module per format, one writer for all.
+
+    conversion = convert_labels("my_project/data.yaml")
+    print(conversion.describe())
+
+A reader returns `Labels`, in which keypoints have names and never bare positions. `write` makes COCO files of them.
+"""
+
+from hrpose.annotations.converters.arrays import write_coco
+from hrpose.annotations.converters.formats import FORMATS, convert_labels, recognise
+from hrpose.annotations.converters.write import Conversion
+
+__all__ = ["FORMATS", "Conversion", "convert_labels", "recognise", "write_coco"]

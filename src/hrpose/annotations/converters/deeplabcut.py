@@ -1,0 +1,156 @@
+"""DeepLabCut and Lightning Pose: CSV files with a column for each coordinate, one animal or several.
+
+https://deeplabcut.github.io/DeepLabCut/docs/standardDeepLabCut_UserGuide.html,
+https://lightning-pose.readthedocs.io/en/latest/source/user_guide_advanced/directory_structure.html
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hrpose.annotations.converters.labels import ImageFolder, Instance, LabelledImage, Labels, Options, Pair, Point
+from hrpose.annotations.converters.source import Source, read_yaml, wrong
+from hrpose.errors import DataError
+
+_HEADERS = ("scorer", "individuals", "bodyparts", "coords")
+_CATEGORY = "animal"
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A CSV file: for each column individual, keypoint and coordinate, and for each image its numbers."""
+
+    file: Path
+    columns: Sequence[tuple[str, str, str]]
+    rows: Mapping[str, Sequence[str]]
+
+
+def recognise(source: Source) -> bool:
+    """Check for a CSV file that begins with the row of the scorer, or a folder with one."""
+    return bool(_files(source))
+
+
+def read(source: Source, options: Options) -> Labels:
+    """Read a CSV file, or all of a project; bodyparts and edges are those of config.yaml where there is one.
+
+    Raises:
+        DataError: for the first fault, with file and row.
+    """
+    tables = [_read_table(file) for file in _files(source)]
+    config = _config(source)
+    folder = ImageFolder(options.images or _project(source, tables))
+    individuals = list(dict.fromkeys(animal for table in tables for animal, _, _ in table.columns))
+    images: dict[Path, LabelledImage] = {}
+    for table in tables:
+        for name, values in table.rows.items():
+            where = f"{table.file}, row of {name}"
+            file = folder.find(name)
+            if file in images:
+                raise DataError(
+                    f"{where}: expected each image once, but it is labelled twice. Convert one of the files."
+                )
+            images[file] = LabelledImage(file=file, instances=_instances(table, values, individuals, where))
+    names: dict[str, dict[str, None]] = {}
+    for table in tables:
+        for animal, keypoint, _ in table.columns:
+            names.setdefault(_category(animal), {})[keypoint] = None
+    return Labels(
+        folder=folder.folder,
+        images=list(images.values()),
+        keypoint_names={name: list(keypoints) for name, keypoints in names.items()},
+        edges=_edges(config),
+        notes=["Labelled keypoints count as visible: the format does not state occlusion.", *folder.notes],
+    )
+
+
+def _files(source: Source) -> list[Path]:
+    """Return the CSV files of labels; of a project those in labeled-data, which training-datasets has copies of."""
+    found = [file for file in source.files(".csv") if _is_labels(file)]
+    return [file for file in found if "labeled-data" in file.relative_to(source.folder).parts] or found
+
+
+def _is_labels(file: Path) -> bool:
+    with file.open("rb") as stream:
+        head = [stream.readline(100_000).decode("utf-8-sig", "replace") for _ in _HEADERS]
+    return head[0].startswith("scorer,") and any(line.startswith("coords,") for line in head)
+
+
+def _read_table(file: Path) -> _Table:
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        lines = [line for line in csv.reader(stream) if any(line)]
+    heads = {line[0]: line for line in lines[:4] if line[0] in _HEADERS}
+    missing = {"bodyparts", "coords"} - set(heads)
+    if missing:
+        raise wrong(str(file), "rows that begin with bodyparts and coords", list(heads))
+    first = next((place for place, text in enumerate(heads["coords"]) if text == "x"), 1)
+    if not set(heads["coords"][first:]) <= {"x", "y"}:
+        raise wrong(
+            str(file),
+            "columns x and y",
+            heads["coords"][-1],
+            "Columns of likelihood are of predictions, not of labels.",
+        )
+    animals = heads.get("individuals", [""] * len(heads["coords"]))
+    columns = list(zip(animals[first:], heads["bodyparts"][first:], heads["coords"][first:], strict=True))
+    rows: dict[str, Sequence[str]] = {}
+    for line in lines[len(heads) :]:
+        name = "/".join(text.strip("/\\") for text in line[:first] if text).replace("\\", "/")
+        if len(line) != first + len(columns) or name in rows:
+            found = "the image twice" if name in rows else f"{len(line)} cells"
+            raise wrong(f"{file}, row of {name}", f"{first + len(columns)} cells, and each image once", found)
+        rows[name] = line[first:]
+    return _Table(file, columns, rows)
+
+
+def _instances(table: _Table, values: Sequence[str], individuals: Sequence[str], where: str) -> list[Instance]:
+    """Read a row: an instance for each individual of which a keypoint is labelled."""
+    numbers: dict[str, dict[str, dict[str, float]]] = {}
+    for (animal, keypoint, axis), text in zip(table.columns, values, strict=True):
+        try:
+            number = float(text or "nan")
+        except ValueError:
+            raise wrong(f"{where}, {keypoint} {axis}", "a number or an empty cell", text) from None
+        if not math.isnan(number):
+            numbers.setdefault(animal, {}).setdefault(keypoint, {})[axis] = number
+    instances = []
+    for animal, of_animal in numbers.items():
+        halves = [keypoint for keypoint, axes in of_animal.items() if len(axes) < 2]
+        if halves:
+            raise wrong(f"{where}, {halves[0]}", "x and y", list(of_animal[halves[0]]))
+        points: dict[str, Point] = {keypoint: (axes["x"], axes["y"], 2) for keypoint, axes in of_animal.items()}
+        track = individuals.index(animal) + 1 if animal not in ("", "single") else None
+        instances.append(Instance(keypoints=points, category=_category(animal), track_id=track, where=where))
+    return instances
+
+
+def _category(animal: str) -> str:
+    """Return the category of an individual; `single` holds the keypoints that belong to no animal."""
+    return animal if animal == "single" else _CATEGORY
+
+
+def _config(source: Source) -> dict[str, Any]:
+    """Read config.yaml of the project; empty if there is none."""
+    for folder in (source.folder, *source.folder.resolve().parents[:2]):
+        file = folder / "config.yaml"
+        if file.is_file() and b"bodyparts" in file.read_bytes():
+            return read_yaml(file)
+    return {}
+
+
+def _edges(config: Mapping[str, Any]) -> list[Pair]:
+    edges = config.get("skeleton")
+    return [(str(edge[0]), str(edge[1])) for edge in edges if len(edge) == 2] if isinstance(edges, list) else []
+
+
+def _project(source: Source, tables: Sequence[_Table]) -> Path:
+    """Return the folder that the paths are relative to: that of the source, or the one or two above labeled-data."""
+    names = [name for table in tables for name in table.rows][:1]
+    for folder in (source.folder.resolve(), *source.folder.resolve().parents[:2]):
+        if any((folder / name).is_file() for name in names):
+            return folder
+    return source.folder

@@ -1,0 +1,114 @@
+"""The formats that can be converted, and which of them a source has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hrpose.annotations.converters import cvat, deeplabcut, label_studio, labelme, yolo
+from hrpose.annotations.converters.labels import Labels, Options
+from hrpose.annotations.converters.source import Source
+from hrpose.annotations.converters.split import SplitBy
+from hrpose.annotations.converters.write import Conversion, Target, write
+from hrpose.errors import DataError
+
+_WEIGHTS = {".pth", ".pt", ".ckpt", ".safetensors", ".onnx", ".tar", ".bin"}
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of labels.
+
+    Attributes:
+        title: of the tool.
+        recognise: check whether a source has it, from its content.
+        read: read a source.
+    """
+
+    title: str
+    recognise: Callable[[Source], bool]
+    read: Callable[[Source, Options], Labels]
+
+
+FORMATS: Mapping[str, Format] = {
+    "yolo": Format("YOLO-pose (Ultralytics)", yolo.recognise, yolo.read),
+    "deeplabcut": Format("DeepLabCut, Lightning Pose", deeplabcut.recognise, deeplabcut.read),
+    "labelme": Format("labelme, X-AnyLabeling", labelme.recognise, labelme.read),
+    "label_studio": Format("Label Studio JSON", label_studio.recognise, label_studio.read),
+    "cvat": Format("CVAT XML 1.1", cvat.recognise, cvat.read),
+}
+"""The formats by the name that `format=` takes."""
+
+
+def recognise(source: str | Path) -> str | None:
+    """Return the format of a file or folder, from its content; None if it has none of them, or several.
+
+    Raises:
+        MissingDataError: if there is no such file or folder.
+    """
+    opened = Source(Path(source))
+    found = [name for name, format_ in FORMATS.items() if format_.recognise(opened)]
+    return found[0] if len(found) == 1 else None
+
+
+def convert_labels(
+    source: str | Path,
+    *,
+    out: str | Path | None = None,
+    format: str | None = None,
+    images: str | Path | None = None,
+    names: Sequence[str] | None = None,
+    category: str | None = None,
+    flip_pairs: Sequence[Sequence[int | str]] | None = None,
+    bbox_margin: float | None = None,
+    split: float = 0.1,
+    split_by: SplitBy | None = None,
+    seed: int = 0,
+) -> Conversion:
+    """Convert labels of an annotation tool to COCO keypoint files beside the images.
+
+    Args:
+        source: file or folder of the labels.
+        out: folder of train.json and val.json; None takes the folder of the images.
+        format: one of `FORMATS`; None recognises it.
+        images: folder of the images; None takes the folder of the source.
+        names: of the keypoints, where the source has none, or their order.
+        category: the only one to keep; None keeps all that have the same keypoints.
+        flip_pairs: mirror pairs by name or 0-based index, where the source and the names state none; empty means none.
+        bbox_margin: for instances without a box: share of the larger side of their keypoints' extent that is added on each side.
+        split: share of the images that validate, where the source states none.
+        split_by: "folder" or "image"; None divides by folder where there are several.
+        seed: of the split.
+
+    Raises:
+        MissingDataError: if the source or all of its images do not exist.
+        DataError: if the format is unknown, the labels cannot be used, or something is missing that must not be guessed.
+    """
+    if Path(source).suffix.lower() in _WEIGHTS:
+        raise DataError(
+            f"{source}: expected labels, but this is a file of weights. Convert weights between tools with `python "
+            "scripts/convert_weights.py <file> <new file>` in a checkout; for deployment use `hrpose export weights=<file>`."
+        )
+    opened = Source(Path(source))
+    name = format or recognise(opened.path) or ""
+    if name not in FORMATS:
+        listing = ", ".join(f"{key} ({value.title})" for key, value in FORMATS.items())
+        raise DataError(
+            f"{source}: expected labels of a known format, but found {format or 'none that is recognised for certain'}. "
+            f"Give format= one of {listing}, or write a COCO file from arrays with hrpose.write_coco."
+        )
+    options = Options(
+        images=None if images is None else Path(images), keypoint_names=None if names is None else tuple(names)
+    )
+    labels = FORMATS[name].read(opened, options)
+    target = Target(
+        out=None if out is None else Path(out),
+        category=category,
+        flip_pairs=flip_pairs,
+        bbox_margin=bbox_margin,
+        split=split,
+        split_by=split_by,
+        seed=seed,
+    )
+    return write(labels, target, source=f"{opened.path.name} (format={name})")

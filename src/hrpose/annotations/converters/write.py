@@ -1,0 +1,335 @@
+"""Write labels as COCO keypoint files: train.json and val.json, with everything that was assumed in their `info`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hrpose.annotations.converters.labels import Instance, Labels
+from hrpose.annotations.converters.split import SplitBy, split_images
+from hrpose.errors import DataError, MissingDataError
+from hrpose.files import write_json
+from hrpose.media.images import read_upright_size
+from hrpose.skeletons import KNOWN_SKELETONS, Skeleton
+
+_MADE_BY = "hrpose convert"
+_MOST_LISTED = 5
+_SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Where and how COCO files are written.
+
+    Attributes:
+        out: folder of train.json and val.json; None takes the folder of the images.
+        category: the only one to keep; None keeps all that have the same keypoints.
+        flip_pairs: mirror pairs instead of the source's, by name or 0-based index.
+        bbox_margin: for instances without a box: share of the larger side of their keypoints' extent that is added on each side.
+        split: share of the images that validate, where the source states none.
+        split_by: what stays together.
+        seed: of the split.
+    """
+
+    out: Path | None = None
+    category: str | None = None
+    flip_pairs: Sequence[Sequence[int | str]] | None = None
+    bbox_margin: float | None = None
+    split: float = 0.1
+    split_by: SplitBy | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """What was written.
+
+    Attributes:
+        files: by split: "train", and "val" or "test" if there are such images.
+        images: folder that the file names are relative to.
+        counts: for each split images, instances and, by name, labelled keypoints.
+        notes: what was assumed or left out.
+        command: trains on the files.
+    """
+
+    files: Mapping[str, Path]
+    images: Path
+    counts: Mapping[str, Mapping[str, int]]
+    notes: Sequence[str]
+    command: str
+
+    def describe(self) -> str:
+        """Return the counts, the notes and the command, as text of several lines."""
+        lines = [f"Written: {', '.join(str(file) for file in self.files.values())}"]
+        names = list(next(iter(self.counts.values())))
+        width = max(map(len, names))
+        lines.append(f"{'':{width}}" + "".join(f"{split:>9}" for split in self.counts))
+        for name in names:
+            lines.append(f"{name:{width}}" + "".join(f"{count[name]:9}" for count in self.counts.values()))
+        lines += [f"- {note}" for note in self.notes]
+        return "\n".join([*lines, "Train on it:", f"  {self.command}"])
+
+
+def write(labels: Labels, target: Target, *, source: str) -> Conversion:
+    """Write labels as COCO keypoint files.
+
+    Args:
+        labels: of any source.
+        target: where and how.
+        source: what was converted, for `info`.
+
+    Raises:
+        DataError: if something is missing that must not be guessed, an image cannot be read, or a file is in the way.
+    """
+    notes = list(labels.notes)
+    labels = _select(labels, target.category, notes)
+    labels = _present(labels, notes)
+    skeleton = _skeleton(labels, target.flip_pairs, notes)
+    labels = _with_boxes(labels, target.bbox_margin, notes)
+    names = [image.file.relative_to(labels.folder).as_posix() for image in labels.images]
+    splits, how = split_images(
+        names, [image.split for image in labels.images], share=target.split, by=target.split_by, seed=target.seed
+    )
+    sizes = [read_upright_size(image.file) for image in labels.images]
+    turned = sum(turned for *_, turned in sizes)
+    if turned:
+        notes.append(f"{turned} images have an EXIF orientation; sizes and keypoints are upright (data.upright=true).")
+    notes = [how, *notes]
+    categories = _categories(labels, skeleton)
+    files, counts = {}, {}
+    for split in [name for name in _SPLITS if name in splits]:
+        chosen = [index for index, name in enumerate(splits) if name == split]
+        content = _coco(labels, names, sizes, categories, chosen)
+        content["info"] = {"description": f"{_MADE_BY} {source}", "split": split, "notes": notes}
+        files[split] = (target.out or labels.folder) / f"{split}.json"
+        counts[split] = _count(labels, chosen, skeleton.keypoint_names)
+        _check_free(files[split])
+        write_json(files[split], content)
+    if "train" not in files:
+        raise DataError(f"Expected images to train on, but {source} has only {', '.join(files)} images.")
+    command = _command(files, labels, turned=bool(turned))
+    return Conversion(files=files, images=labels.folder, counts=counts, notes=notes, command=command)
+
+
+def _select(labels: Labels, category: str | None, notes: list[str]) -> Labels:
+    """Keep one category, or those that have the same keypoints."""
+    counts = Counter(instance.category for image in labels.images for instance in image.instances)
+    sets = {name: tuple(names) for name, names in labels.keypoint_names.items() if names}
+    if not sets or not counts:
+        raise DataError(
+            f"Expected instances with keypoints, but the labels have {sum(counts.values())} instances and "
+            f"{len(sets)} categories with keypoints. Is it the right file, and an export of keypoints?"
+        )
+    listing = ", ".join(f"{name} (K={len(names)}, {counts[name]} instances)" for name, names in sets.items())
+    if category is not None and category not in sets:
+        raise DataError(f"Expected `category` to be one of {listing}, but got {category!r}.")
+    kept = {category} if category is not None else {name for name in sets if counts[name]} or set(sets)
+    if len({sets[name] for name in kept}) > 1:
+        example = max(kept, key=lambda name: counts[name])
+        raise DataError(
+            f"Expected one category, or several with the same keypoints, but found {listing}. "
+            f"Name the one that you want: category={shlex.quote(example)}."
+        )
+    others = {name: count for name, count in counts.items() if name not in kept}
+    if others:
+        listing = ", ".join(f"{count} of {name}" for name, count in others.items())
+        notes.append(f"Instances of other categories are left out: {listing}.")
+    images = [
+        replace(image, instances=[instance for instance in image.instances if instance.category in kept])
+        for image in labels.images
+    ]
+    return replace(labels, images=images, keypoint_names={name: sets[name] for name in sets if name in kept})
+
+
+def _present(labels: Labels, notes: list[str]) -> Labels:
+    """Leave out images that do not exist, and list them."""
+    present = [image for image in labels.images if image.file.is_file()]
+    missing = [str(image.file) for image in labels.images if not image.file.is_file()]
+    listing = ", ".join(missing[:_MOST_LISTED]) + (" ..." if len(missing) > _MOST_LISTED else "")
+    if not present:
+        raise MissingDataError(
+            f"Expected the images of the labels below {labels.folder}, but none of {len(missing)} is there: {listing}. "
+            "Give their folder: images=<folder>."
+        )
+    if missing:
+        notes.append(f"WARNING: {len(missing)} of {len(labels.images)} images are missing and left out: {listing}.")
+    return replace(labels, images=present)
+
+
+def _skeleton(labels: Labels, given: Sequence[Sequence[int | str]] | None, notes: list[str]) -> Skeleton:
+    """Find the mirror pairs: as given, as the source states, or in the names."""
+    names = tuple(next(iter(labels.keypoint_names.values())))
+    place = {name: index for index, name in enumerate(names)}
+    pairs = given if given is not None else labels.flip_pairs
+    edges = [(place[one], place[two]) for one, two in labels.edges if one in place and two in place]
+    dropped = len(labels.edges) - len(edges)
+    if dropped:
+        notes.append(f"{dropped} edges between unknown keypoints are left out; edges are only drawn.")
+    skeleton = Skeleton(
+        name=next(iter(labels.keypoint_names)),
+        keypoint_names=names,
+        edges=tuple(edges),
+        sigmas=tuple(labels.sigmas.get(name, 1.0) for name in names),
+        upper_body=(),
+        flip_pairs=pairs,  # type: ignore[arg-type]  # the constructor resolves names
+    )
+    if skeleton.lacks_flip_pairs:
+        raise DataError(
+            f"Expected to know which keypoints a mirrored image exchanges, but neither the labels nor the names "
+            f"({', '.join(names[:_MOST_LISTED])}{', ...' if len(names) > _MOST_LISTED else ''}) state it. Add "
+            "flip_pairs=[[a,b],...] by name or index from 0, or flip_pairs=[] if there are no pairs."
+        )
+    origin = "as given" if given is not None else "as the source states" if pairs is not None else "found in the names"
+    listing = ", ".join(f"{names[one]} - {names[two]}" for one, two in skeleton.flip_pairs)
+    notes.append(f"Mirror pairs, {origin}: {listing or 'none'}.")
+    return skeleton
+
+
+def _with_boxes(labels: Labels, margin: float | None, notes: list[str]) -> Labels:
+    """Give a box to each instance that has none, and leave out those without box and keypoints."""
+    instances = [instance for image in labels.images for instance in image.instances]
+    boxless = [instance for instance in instances if instance.bbox is None and instance.keypoints]
+    empty = sum(instance.bbox is None and not instance.keypoints for instance in instances)
+    if empty:
+        notes.append(f"{empty} instances without a box and without labelled keypoints are left out.")
+    if boxless and margin is None:
+        raise DataError(
+            f"Expected a box for each instance, but {len(boxless)} of {len(instances)} have none, the first is "
+            f"{boxless[0].where}. Add bbox_margin=0.25, which puts a box around the keypoints with a quarter of their extent on "
+            "each side; take more if the keypoints lie inside the object."
+        )
+    sides = [side for instance in boxless if (side := _extent(instance)) > 0]
+    if boxless and not sides:
+        raise DataError(
+            f"Expected boxes, because no instance has two keypoints that are apart, but {len(boxless)} instances have none, "
+            f"the first is {boxless[0].where}. Draw a box around each instance in your tool."
+        )
+    if boxless:
+        notes.append(f"{len(boxless)} boxes are around the keypoints, with a margin of {margin:g} of the larger side.")
+    if len(sides) < len(boxless):
+        notes.append(
+            f"{len(boxless) - len(sides)} instances have a single point: their box has the median size of the others."
+        )
+    typical = float(np.median(sides)) if sides else 0.0
+    images = [
+        replace(
+            image,
+            instances=[
+                instance if instance.bbox is not None else replace(instance, bbox=_box(instance, margin or 0, typical))
+                for instance in image.instances
+                if instance.bbox is not None or instance.keypoints
+            ],
+        )
+        for image in labels.images
+    ]
+    return replace(labels, images=images)
+
+
+def _extent(instance: Instance) -> float:
+    points = np.array([point[:2] for point in instance.keypoints.values()])
+    return float(np.ptp(points, axis=0).max())
+
+
+def _box(instance: Instance, margin: float, typical: float) -> tuple[float, float, float, float]:
+    points = np.array([point[:2] for point in instance.keypoints.values()])
+    low, high = points.min(axis=0), points.max(axis=0)
+    added = margin * _extent(instance) if _extent(instance) else (0.5 + margin) * typical
+    (x, y), (width, height) = low - added, high - low + 2 * added
+    return float(x), float(y), float(width), float(height)
+
+
+def _categories(labels: Labels, skeleton: Skeleton) -> list[dict[str, Any]]:
+    """Describe the categories; sigmas are written if the source has them, or the names are those of a known data set."""
+    names = skeleton.keypoint_names
+    known = next((known for known in KNOWN_SKELETONS.values() if known.keypoint_names == names), None)
+    sigmas = list(skeleton.sigmas) if set(names) <= set(labels.sigmas) else list(known.sigmas) if known else None
+    common = {
+        "keypoints": list(names),
+        "skeleton": [[one + 1, two + 1] for one, two in skeleton.edges],
+        "flip_pairs": [[names[one], names[two]] for one, two in skeleton.flip_pairs],
+        **({} if sigmas is None else {"sigmas": sigmas}),
+    }
+    return [{"id": number, "name": name, **common} for number, name in enumerate(labels.keypoint_names, 1)]
+
+
+def _coco(
+    labels: Labels,
+    names: Sequence[str],
+    sizes: Sequence[tuple[int, int, bool]],
+    categories: list[dict[str, Any]],
+    chosen: Iterable[int],
+) -> dict[str, Any]:
+    """Make the content of a file; the id of an image is its place in the source, from 1."""
+    ids = {category["name"]: category["id"] for category in categories}
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for index in chosen:
+        images.append({"id": index + 1, "file_name": names[index], "width": sizes[index][0], "height": sizes[index][1]})
+        for instance in labels.images[index].instances:
+            row = _annotation(instance, categories[0]["keypoints"], sizes[index])
+            annotations.append(
+                {"id": len(annotations) + 1, "image_id": index + 1, "category_id": ids[instance.category], **row}
+            )
+    return {"info": {}, "images": images, "annotations": annotations, "categories": categories}
+
+
+def _annotation(instance: Instance, names: Sequence[str], size: tuple[int, int, bool]) -> dict[str, Any]:
+    flat = [value for name in names for value in instance.keypoints.get(name, (0, 0, 0))]
+    if not np.isfinite(flat).all():
+        raise DataError(f"{instance.where}: expected finite keypoints, but found NaN or infinity. Correct the labels.")
+    x, y, width, height = instance.bbox or (0.0, 0.0, 0.0, 0.0)
+    left, top = max(x, 0.0), max(y, 0.0)
+    box = [left, top, min(x + width, size[0]) - left, min(y + height, size[1]) - top]
+    bbox = [x, y, width, height] if (left, top) == (x, y) and box[2] == width and box[3] == height else box
+    track = {} if instance.track_id is None else {"track_id": instance.track_id}
+    return {
+        "keypoints": flat,
+        "num_keypoints": len(instance.keypoints),
+        "bbox": bbox,
+        "area": bbox[2] * bbox[3],
+        "iscrowd": 0,
+        **track,
+    }
+
+
+def _count(labels: Labels, chosen: Sequence[int], names: Sequence[str]) -> dict[str, int]:
+    instances = [instance for index in chosen for instance in labels.images[index].instances]
+    labelled = Counter(name for instance in instances for name in instance.keypoints)
+    return {"images": len(chosen), "instances": len(instances), **{name: labelled[name] for name in names}}
+
+
+def _check_free(file: Path) -> None:
+    """Raise unless there is no such file, or one that an earlier conversion has written."""
+    if not file.exists():
+        return
+    try:
+        description = json.loads(file.read_bytes())["info"]["description"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        description = ""
+    if not str(description).startswith(_MADE_BY):
+        raise DataError(
+            f"Expected to write {file}, but another file is there already. Give another folder: out=<folder>."
+        )
+
+
+def _command(files: Mapping[str, Path], labels: Labels, *, turned: bool) -> str:
+    """Return the command that trains a small network on the files."""
+    validation = files.get("val", files["train"])
+    overrides = [
+        *("data=coco", "model=hrnet_tiny"),
+        f"data.train_annotations={files['train']}",
+        f"data.train_images={labels.folder}",
+        f"data.val_annotations={validation}",
+        f"data.val_images={labels.folder}",
+        "data.val_boxes=[gt]",
+        *(["data.category=all"] if len(labels.keypoint_names) > 1 else []),
+        *(["data.upright=true"] if turned else []),
+    ]
+    return shlex.join(["hrpose", "fit", *overrides])

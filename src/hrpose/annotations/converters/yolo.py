@@ -1,0 +1,222 @@
+"""YOLO-pose: data.yaml, and for each image a text file of normalised boxes and keypoints.
+
+https://docs.ultralytics.com/datasets/pose/
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hrpose.annotations.converters.labels import Instance, LabelledImage, Labels, Options
+from hrpose.annotations.converters.source import Source, read_yaml, wrong
+from hrpose.errors import DataError, MissingDataError
+from hrpose.media.images import read_upright_size
+from hrpose.media.source import PHOTO_SUFFIXES
+
+_FAR = 1.5  # a normalised coordinate beyond it is in pixels
+
+
+def recognise(source: Source) -> bool:
+    """Check for a YAML file with `kpt_shape`, or a folder with one."""
+    return _data_file(source) is not None
+
+
+def read(source: Source, options: Options) -> Labels:
+    """Read a data set by its YAML file.
+
+    Raises:
+        DataError: for the first fault, with file and line.
+    """
+    file = _data_file(source)
+    if file is None:
+        raise DataError(
+            f"{source.path}: expected a YAML file with `kpt_shape`, as YOLO-pose has it, but there is none."
+        )
+    content = read_yaml(file)
+    shape = content["kpt_shape"]
+    if not isinstance(shape, list) or len(shape) != 2 or shape[1] not in (2, 3) or not isinstance(shape[0], int):
+        raise wrong(str(file), "`kpt_shape` to be [number of keypoints, 2 or 3]", shape)
+    classes = _by_index(content.get("names", {}))
+    names = _keypoint_names(content, shape[0], options, file)
+    home = _home(content, file, options)
+    images = [
+        LabelledImage(file=image, instances=_instances(image, classes, names, shape[1], file), split=split)
+        for split in ("train", "val", "test")
+        for image in _images(content.get(split), home, file)
+    ]
+    if not images:
+        raise MissingDataError(f"{file}: expected images under `train`, `val` and `test` below {home}, but found none.")
+    return Labels(
+        folder=home,
+        images=images,
+        keypoint_names=dict.fromkeys(classes.values(), names),
+        flip_pairs=_flip_pairs(content.get("flip_idx"), names, file),
+        notes=_notes(images),
+    )
+
+
+def _notes(images: Sequence[LabelledImage]) -> list[str]:
+    """Count images without labels, labels without images, repeated lines and images of two splits."""
+    files = [_label_file(image.file) for image in images]
+    folders = {file.parent for file in files}
+    orphans = sorted({file for folder in folders for file in folder.glob("*.txt")} - set(files))
+    lines = [_lines(file) for file in set(files) if file.is_file()]
+    counts = {
+        "images have no label file and count as images without instances": sum(not file.is_file() for file in files),
+        f"label files have no image and are left out, the first is {next(iter(orphans), '')}": len(orphans),
+        "lines repeat another one of their file and are left out": sum(len(all_) - len(set(all_)) for all_ in lines),
+        "images are in two of train, val and test": len(files) - len(set(files)),
+    }
+    return [f"{count} {what}." for what, count in counts.items() if count]
+
+
+def _lines(labels: Path) -> list[str]:
+    return [line for text in labels.read_text(encoding="utf-8-sig").splitlines() if (line := text.strip())]
+
+
+def _data_file(source: Source) -> Path | None:
+    candidates = [source.path] if source.path.is_file() else sorted(source.path.glob("*.y*ml"))
+    for file in candidates:
+        if file.suffix in (".yaml", ".yml") and b"kpt_shape" in file.read_bytes() and "kpt_shape" in read_yaml(file):
+            return file
+    return None
+
+
+def _by_index(names: Any) -> dict[int, str]:
+    pairs = names.items() if isinstance(names, dict) else enumerate(names)
+    return {int(index): str(name) for index, name in pairs}
+
+
+def _keypoint_names(content: dict[str, Any], count: int, options: Options, file: Path) -> Sequence[str]:
+    """Take the names that are given, or those of `kpt_names`, a list for each class."""
+    stated = content.get("kpt_names")
+    if isinstance(stated, dict):
+        lists = {tuple(map(str, value)) for value in stated.values()}
+        if len(lists) > 1:
+            raise wrong(str(file), "the same `kpt_names` for all classes", stated, "Give names=[...].")
+        stated = lists.pop() if lists else None
+    names = options.keypoint_names or stated
+    if names is None:
+        raise DataError(
+            f"{file}: expected the names of {count} keypoints, but there is no `kpt_names`. Add them in the order "
+            f"of the labels, names=[nose,left_eye,...], {count} names; names of pairs with left and right give the mirror pairs."
+        )
+    if len(names) != count:
+        raise wrong(str(file), f"{count} keypoint names, as many as `kpt_shape` states", f"{len(names)}: {list(names)}")
+    return [str(name) for name in names]
+
+
+def _flip_pairs(order: Any, names: Sequence[str], file: Path) -> list[tuple[str, str]] | None:
+    if order is None:
+        return None
+    if (
+        not isinstance(order, list)
+        or len(order) != len(names)
+        or not all(
+            isinstance(other, int) and 0 <= other < len(names) and order[other] == k for k, other in enumerate(order)
+        )
+    ):
+        raise wrong(
+            str(file), f"`flip_idx` to give the mirrored one of each of {len(names)} keypoints", order, "Correct it."
+        )
+    return [(names[index], names[other]) for index, other in enumerate(order) if index < other]
+
+
+def _home(content: dict[str, Any], file: Path, options: Options) -> Path:
+    """Return the folder of the data set: `path` if it lies below that of the YAML file, else that of the YAML file."""
+    if options.images is not None:
+        return options.images.resolve()
+    here = file.parent.resolve()
+    stated = (here / str(content.get("path") or ".")).resolve()
+    if stated.is_relative_to(here):
+        return stated if stated.is_dir() else here
+    if any((here / _inside(str(entry))).exists() for key in ("train", "val") for entry in _entries(content.get(key))):
+        return here
+    raise DataError(
+        f"{file}: expected `path` to lie below the folder of the file, but it is {content['path']!r}. Give the folder of "
+        f"the data set: images={stated if stated.is_dir() else '<folder>'}."
+    )
+
+
+def _entries(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _inside(entry: str) -> str:
+    """Drop `../` at the start, with which Roboflow's exports lead out of their own folder; Ultralytics drops it as well."""
+    return entry.replace("\\", "/").removeprefix("../")
+
+
+def _images(value: Any, home: Path, file: Path) -> list[Path]:
+    """List the images of a split: of folders, or of text files with one path per line."""
+    found: list[Path] = []
+    for entry in _entries(value):
+        place = (home / _inside(str(entry))).resolve()
+        if not place.is_relative_to(home):
+            raise wrong(str(file), f"folders of images below {home}", entry, "Give the common folder: images=<folder>.")
+        if place.is_file():
+            lines = place.read_text(encoding="utf-8-sig").split("\n")
+            paths = [(home / line.strip()).resolve() for line in lines if line.strip()]
+            outside = next((path for path in paths if not path.is_relative_to(home)), None)
+            if outside is not None:
+                raise wrong(str(place), f"images below {home}", outside, "Give the common folder: images=<folder>.")
+            found += paths
+        elif place.is_dir():
+            found += sorted(path for path in place.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
+        else:
+            raise MissingDataError(f"{file}: expected a folder of images at {place}, as it states, but there is none.")
+    return list(dict.fromkeys(found))
+
+
+def _label_file(image: Path) -> Path:
+    """Return where the labels of an image are: the last folder `images` of its path becomes `labels`."""
+    parts = list(image.parts)
+    places = [index for index, part in enumerate(parts[:-1]) if part == "images"]
+    if places:
+        parts[places[-1]] = "labels"
+    return Path(*parts).with_suffix(".txt")
+
+
+def _instances(image: Path, classes: dict[int, str], names: Sequence[str], dims: int, file: Path) -> list[Instance]:
+    labels = _label_file(image)
+    if not labels.is_file() or not image.is_file():
+        return []
+    width, height, _ = read_upright_size(image)
+    instances = []
+    for number, line in enumerate(dict.fromkeys(_lines(labels)), 1):
+        where = f"{labels}, instance {number}"
+        try:
+            values = [float(text) for text in line.split()]
+        except ValueError:
+            raise wrong(where, "numbers separated by spaces", line) from None
+        if len(values) != 5 + dims * len(names):
+            expected = f"{5 + dims * len(names)} numbers: class, box and {len(names)} keypoints of {dims} numbers"
+            raise wrong(where, expected, f"{len(values)} numbers", f"Compare with `kpt_shape` of {file}.")
+        if values[0] not in classes:
+            raise wrong(where, f"a class among {list(classes)}", values[0], f"Compare with `names` of {file}.")
+        instances.append(_instance(values, classes[int(values[0])], names, (width, height), where))
+    return instances
+
+
+def _instance(values: list[float], category: str, names: Sequence[str], size: tuple[int, int], where: str) -> Instance:
+    """Read a line; a keypoint of two numbers is not labelled at (0, 0)."""
+    (width, height), dims = size, (len(values) - 5) // len(names)
+    x, y, w, h = values[1:5]
+    keypoints = {}
+    for k, name in enumerate(names):
+        point = values[5 + k * dims : 5 + (k + 1) * dims]
+        visibility = point[2] if dims == 3 else 2 * (point[0] != 0 or point[1] != 0)
+        if visibility not in (0, 1, 2):
+            fix = "Scores are of predictions, which are no labels."
+            raise wrong(f"{where}, keypoint {name}", "the visibility 0, 1 or 2", visibility, fix)
+        if visibility:
+            keypoints[name] = (point[0] * width, point[1] * height, int(visibility))
+    far = [value for value in (x, y, w, h) if not 0 <= value <= _FAR]
+    far += [value for px, py, _ in keypoints.values() for value in (px / width, py / height) if not abs(value) <= _FAR]
+    if far or not all(map(math.isfinite, values)):
+        raise wrong(where, "coordinates as shares of the image, from 0 to 1", far[:1] or values)
+    box = ((x - w / 2) * width, (y - h / 2) * height, w * width, h * height)
+    return Instance(keypoints=keypoints, bbox=box, category=category, where=where)
