@@ -118,6 +118,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "trainer.log_every_n_steps": (0, _MANY),
     "trainer.num_sanity_val_steps": (-1, _MANY),
     "callbacks.early_stopping.patience": (0, _MANY),
+    "callbacks.freeze.epochs": (1, _MANY),
     "callbacks.progress.refresh_rate": (0, _MANY),
     "optim.lr": (0, _MANY),
     "schedule.max_lr": (0, _MANY),
