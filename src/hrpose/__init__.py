@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hrpose.module import PoseModule
     from hrpose.skeletons import COCO, MPII, Skeleton
     from hrpose.structures import Crop, GroundTruth, InstanceTable, Poses
+    from hrpose.tasks.calls import evaluate, export, fit, predict, test
     from hrpose.tracking import OksTracker, OneEuroFilter, PoseSmoother
     from hrpose.visualize import PosePainter, draw_heatmaps, draw_poses
     from hrpose.weights import load_weights, save_weights
@@ -81,12 +82,17 @@ __all__ = [  # noqa: RUF022  in the order of sorted()
     "draw_heatmaps",
     "draw_poses",
     "estimate_poses",
+    "evaluate",
+    "export",
     "fetch_weights",
+    "fit",
     "load_image",
     "load_weights",
     "open_exported",
+    "predict",
     "predict_heatmaps",
     "save_weights",
+    "test",
     "track_poses",
     "write_coco",
 ]
@@ -131,12 +137,17 @@ _HOMES = {
     "draw_heatmaps": "visualize",
     "draw_poses": "visualize",
     "estimate_poses": "inference",
+    "evaluate": "tasks.calls",
+    "export": "export",  # a package that is a function too
     "fetch_weights": "weights.fetch",
+    "fit": "tasks.calls",
     "load_image": "media.load",
     "load_weights": "weights",
     "open_exported": "export",
+    "predict": "tasks.calls",
     "predict_heatmaps": "inference",
     "save_weights": "weights",
+    "test": "tasks.calls",
     "track_poses": "estimator.video",
     "write_coco": "annotations.converters",
 }

@@ -10,13 +10,14 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], 
 
     Args:
         package: the package's `__name__`.
-        homes: the submodule of each name, relative to the package.
+        homes: the submodule of each name, relative to the package; a submodule that is itself a public name is its own home.
     """
 
     def get(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module '{package}' has no attribute '{name}'")
-        return getattr(import_module(f"{package}.{homes[name]}"), name)
+        module = import_module(f"{package}.{homes[name]}")
+        return module if homes[name] == name else getattr(module, name)
 
     def list_names() -> list[str]:
         return sorted({*vars(import_module(package)), *homes})

@@ -44,6 +44,7 @@ OTHERS = [
     ("fit", "model=yolov8n.pt", "weights=yolov8n.pt"),
     ("fit", "amp=True", "trainer.precision=bf16-mixed"),
     ("fit", "patience=5", "callbacks/early_stopping=default callbacks.early_stopping.patience=5"),
+    ("fit", "freeze=10", "callbacks/freeze=backbone"),
     ("fit", "config=mine/x.yaml", "experiment=x"),
     ("fit", "mine/x.yaml", "experiment=x"),
     ("fit", "data=mine.yaml", "data=coco paths.data=<folder>"),

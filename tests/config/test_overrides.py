@@ -1,3 +1,6 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import assume, given
@@ -5,7 +8,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from hrpose.config import ConfigError, compose
-from hrpose.config.overrides import expand_sweep, normalise_override, quote
+from hrpose.config.overrides import expand_sweep, normalise_override, quote, write_override
 
 
 @pytest.mark.parametrize(
@@ -129,3 +132,39 @@ def test_other_words_stay_as_they_are(word, tmp_path, monkeypatch):
 def test_what_is_quoted_is_read_as_it_was(text):
     assume("${" not in text)
     assert OverridesParser.create().parse_override(f"x={quote(text)}").value() == text
+
+
+values_of_python = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.from_regex(r"[a-z]{1,5}", fullmatch=True), inner),
+    max_leaves=8,
+)
+
+
+@given(values_of_python)
+def test_a_value_of_python_is_read_back_as_it_was(value):
+    text = write_override("key", value)
+    override = OverridesParser.create().parse_override(text)
+    assert not override.is_sweep_override()
+    assert OmegaConf.create({"key": override.value()}).key == OmegaConf.create({"key": value}).key or "$" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("tiny", "tiny"),
+        ("null", "'null'"),
+        ("123", "'123'"),
+        (Path("a, b"), "'a, b'"),
+        (np.float32(0.5), "0.5"),
+        (("gt", "det"), "[gt,det]"),
+        ({-1: 0}, "{-1:0}"),
+    ],
+)
+def test_values_are_quoted_where_hydra_would_read_something_else(value, text):
+    assert write_override("key", value) == f"key={text}"
+
+
+def test_a_value_that_no_configuration_holds_is_refused():
+    with pytest.raises(ConfigError, match=r"^optim\.lr:"):
+        write_override("optim.lr", object())

@@ -37,7 +37,7 @@ def fit(words: list[str], tmp_path: Path) -> Callable[..., float]:
         # not before the configuration has been found sound: the task brings Lightning in
         from hrpose.tasks.fit import fit as task
 
-        return task(cfg)
+        return task(cfg).score
 
     return call
 

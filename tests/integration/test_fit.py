@@ -260,3 +260,16 @@ def test_a_codec_with_more_channels_than_keypoints_is_trained(fit, tmp_path) -> 
     fit(*codec, "trainer.max_epochs=1")
     assert (tmp_path / "run" / "pictures" / "train_crops.png").exists()
     assert len(weights_of(tmp_path / "run" / "checkpoints" / "last.ckpt")["net.final_layer.weight"]) == 17 * 3
+
+
+@pytest.mark.parametrize(("words", "tolerance"), [([], 0), (["callbacks/ema=default"], 1e-5)])  # an average is rounded
+def test_a_frozen_backbone_is_that_of_the_weights(fit, tmp_path, words, tolerance) -> None:
+    short = ["trainer.max_epochs=1", "callbacks.pictures=null", "trainer.limit_val_batches=0", "callbacks.best=null"]
+    fit(*short, run="first")
+    before = tmp_path / "first" / "checkpoints" / "last.ckpt"
+    fit(*short, *words, f"weights={before}", "callbacks/freeze=backbone", run="second")
+    one, other = weights_of(before), weights_of(tmp_path / "second" / "checkpoints" / "last.ckpt")
+    head = {name for name in one if name.startswith("net.final_layer")}
+    assert any(not torch.equal(one[name], other[name]) for name in head)
+    for name in one.keys() - head:
+        torch.testing.assert_close(other[name], one[name], rtol=tolerance, atol=tolerance)

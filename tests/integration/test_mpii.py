@@ -59,7 +59,7 @@ def test_fit_and_test_measure_pckh(persons, tmp_path, capsys) -> None:
     learning += ["trainer.check_val_every_n_epoch=1", "callbacks/early_stopping=default", "flip_test=false"]
     cfg = compose("fit", [*words, *learning, f"paths.run={tmp_path}/fit"])
     validate(cfg)
-    mean = fit(cfg)
+    mean = fit(cfg).score
 
     table = pckh_of(tmp_path / "fit", persons)
     assert mean == pytest.approx(table["Mean"], abs=1e-4)
@@ -91,7 +91,7 @@ def test_fit_and_test_measure_pckh(persons, tmp_path, capsys) -> None:
 
     cfg = compose("test", [*words, f"ckpt_path={tmp_path}/fit/checkpoints/best.ckpt", f"paths.run={tmp_path}/test"])
     validate(cfg)
-    assert test(cfg) == pytest.approx(pckh_of(tmp_path / "test", persons)["Mean"], abs=1e-4)
+    assert test(cfg).score == pytest.approx(pckh_of(tmp_path / "test", persons)["Mean"], abs=1e-4)
 
 
 def test_compare_says_that_pckh_is_not_compared(tmp_path) -> None:

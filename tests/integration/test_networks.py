@@ -45,7 +45,7 @@ def test_from_photos_to_ap_and_from_a_checkpoint_to_poses(words, shape, people, 
     # not before the configuration has been found sound: the task brings Lightning in
     from hrpose.tasks.fit import fit
 
-    assert 0 <= fit(cfg) <= 1
+    assert 0 <= fit(cfg).score <= 1
     assert (run / "pictures" / "train_crops.png").is_file()
     checkpoint = run / "checkpoints" / "best.ckpt"
     state = torch.load(checkpoint, weights_only=True)["state_dict"]

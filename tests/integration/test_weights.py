@@ -76,4 +76,4 @@ def test_weights_that_fit_are_measured(words, weights_file, tmp_path) -> None:
     from hrpose.tasks.test import test as measure
 
     words = [*words, "+trainer.limit_test_batches=1", "data.val_boxes=[gt]", f"weights={weights_file(17)}"]
-    assert measure(compose("test", [*words, f"paths.run={tmp_path}/run"])) == pytest.approx(0, abs=0.05)
+    assert measure(compose("test", [*words, f"paths.run={tmp_path}/run"])).score == pytest.approx(0, abs=0.05)

@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from small_network import SMALL, write_checkpoint
 from tiny_coco import CATEGORY, content, write_dataset, write_json
 
 from hrpose.config import compose
@@ -48,3 +49,26 @@ def test_mirrored_images_without_a_pair_are_warned_of_once(tmp_path, caplog):
 )
 def test_there_is_no_warning_where_pairs_are_known_or_nothing_is_mirrored(names, words, tmp_path, caplog):
     assert warnings_of(names, words, tmp_path, caplog) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "warned"),
+    [([], False), (["callbacks/freeze=backbone"], True), (["callbacks/freeze=backbone", "weights"], False)],
+)
+def test_a_frozen_backbone_of_random_weights_is_warned_of(words, warned, tmp_path, caplog):
+    file = tmp_path / "weights.ckpt"
+    if "weights" in words:
+        write_checkpoint(file)
+    words = [f"weights={file}" if word == "weights" else word for word in words]
+    images = write_dataset(tmp_path) / "photos"
+    annotations = write_json(tmp_path / "persons.json", content())
+    paths = [
+        f"data.{part}_{name}"
+        for part in ("train", "val")
+        for name in (f"annotations={annotations}", f"images={images}")
+    ]
+    with caplog.at_level(logging.WARNING):
+        assemble(
+            compose("fit", [*SMALL, *paths, "data.val_boxes=[gt]", "prepare=null", f"paths.run={tmp_path}", *words])
+        )
+    assert any(record.message.startswith("callbacks.freeze:") for record in caplog.records) == warned

@@ -1,5 +1,6 @@
-"""Lightning callbacks: what a run leaves in its folder and shows while it works, and the number of its threads."""
+"""Lightning callbacks: what a run leaves in its folder and shows, the parts that it trains, and the number of its threads."""
 
+from hrpose.callbacks.freeze import FreezeBackbone
 from hrpose.callbacks.outputs import (
     FinalValidation,
     FrequentLogging,
@@ -12,6 +13,7 @@ from hrpose.callbacks.threads import TorchThreads
 
 __all__ = [
     "FinalValidation",
+    "FreezeBackbone",
     "FrequentLogging",
     "PictureSheets",
     "ResultFiles",

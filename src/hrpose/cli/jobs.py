@@ -3,7 +3,6 @@
 import logging
 import os
 import shlex
-import shutil
 import signal
 import sys
 import threading
@@ -131,8 +130,8 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
 
         # and with it the rest of the library
         from hrpose.cli.relaunch import relaunchable
-        from hrpose.config import describe_choices, unpublished
-        from hrpose.tasks import run
+        from hrpose.config import describe_choices, remove_unused_folder, unpublished
+        from hrpose.tasks import find_task, run
 
         try:
             with relaunchable(cfg, argv, [argv[0], *_single(command)]) as overrides, warnings_as_lines():
@@ -140,12 +139,14 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
                 choices = HydraConfig.get().runtime.choices
                 for line in (*describe_choices(command.verb, overrides), *unpublished(cfg, choices)):
                     logger.info(line)
+                find_task(command.verb)
+                logging.getLogger("lightning").handlers.clear()  # its own handler would print every line twice
                 return run(command.verb, cfg)
         except Exception as error:
             if stop.number:  # what a signal has broken
                 raise KeyboardInterrupt from error
             if explains_itself(error):
-                _remove_unused(Path(cfg.paths.run))
+                remove_unused_folder(Path(cfg.paths.run))
             if not (command.has(*SWEEP) and os.getpid() == process):
                 if explains_itself(error):
                     sys.exit(refuse(error))
@@ -165,12 +166,6 @@ def _note_failure(log: JobLog, error: Exception) -> None:
         log.status = max(log.status, error.exit_status)
     else:
         log.failed.append(log.name_current())
-
-
-def _remove_unused(folder: Path) -> None:
-    """Remove the run folder of a refused job: nothing but the log and the configuration that Hydra has written is there."""
-    if folder.is_dir() and all(path.name == ".hydra" or path.suffix == ".log" for path in folder.iterdir()):
-        shutil.rmtree(folder)
 
 
 def _single(command: Command) -> list[str]:

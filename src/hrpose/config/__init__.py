@@ -6,8 +6,15 @@ found in a second. Validating imports the modules of its targets, torch among th
 
 from hrpose.conf_files import conf_dir
 from hrpose.config.build import build, plain
-from hrpose.config.compose import advise_flag, compose, describe_choices, unpublished
-from hrpose.config.paths import claimed_folders, find_checkpoint, needs_drawing, open_run_folder
+from hrpose.config.compose import advise_flag, compose, describe_choices, find_choices, unpublished
+from hrpose.config.overrides import write_override
+from hrpose.config.paths import (
+    claimed_folders,
+    find_checkpoint,
+    needs_drawing,
+    open_run_folder,
+    remove_unused_folder,
+)
 from hrpose.config.validate import check, validate
 from hrpose.errors import ConfigError
 
@@ -21,9 +28,12 @@ __all__ = [
     "conf_dir",
     "describe_choices",
     "find_checkpoint",
+    "find_choices",
     "needs_drawing",
     "open_run_folder",
     "plain",
+    "remove_unused_folder",
     "unpublished",
     "validate",
+    "write_override",
 ]

@@ -74,6 +74,7 @@ _OTHER_TOOLS: tuple[tuple[str, ...], ...] = (
     ("trainer.gradient_clip_val={value}", "grad_clip clip_grad"),
     ("callbacks/early_stopping=default callbacks.early_stopping.patience={value}", "patience"),
     ("callbacks/ema=default", "ema ema=true use_ema"),
+    ("callbacks/freeze=backbone", "freeze freeze_backbone frozen_stages model.backbone.frozen_stages freeze=backbone"),
     ("codec.sigma={value}", "sigma"),
     ("metric.oks_nms_threshold={value}", "oks_thre nms_thr test.oks_thre"),
     ("oks_nms_threshold={value}", "oks_thre nms_thr iou test.oks_thre"),

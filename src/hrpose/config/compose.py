@@ -86,7 +86,7 @@ def describe_choices(verb: str, overrides: Sequence[str]) -> list[str]:
         text for text in overrides if text not in chosen and not text.startswith(("model.", "+model.", "++model."))
     ]
     try:
-        now, before = (_choices(verb, texts) for texts in (overrides, without))
+        now, before = (find_choices(verb, texts) for texts in (overrides, without))
     except COMPOSE_ERRORS:
         return lines  # another override belongs to what the network has selected, so the user knows of it
     changed = [part for part in _PARTS if part not in given and now.get(part) != before.get(part)]
@@ -98,6 +98,15 @@ def describe_choices(verb: str, overrides: Sequence[str]) -> list[str]:
         f"{chosen[-1]} selects {selected}; experiment={now.get('experiment')} alone has {alone}. "
         f"Override it with {' and '.join(f'{part}=...' for part in changed)}.",
     ]
+
+
+def find_choices(verb: str, overrides: Sequence[str]) -> Mapping[str, str | None]:
+    """Compose, and return the option of each group."""
+    texts = [normalise_override(text) for text in overrides]
+    with config_loader() as loader:
+        cfg = loader.load_configuration(verb, texts, RunMode.RUN, from_shell=False)
+    choices: Mapping[str, str | None] = cfg.hydra.runtime.choices
+    return choices
 
 
 def unpublished(cfg: DictConfig, choices: Mapping[str, str | None]) -> list[str]:
@@ -126,14 +135,6 @@ def advise_flag(verb: str, flag: str, value: str) -> str:
     """Return what to write for a flag that does not exist: other tools have `--key value` where this one has `key=value`."""
     with config_loader() as loader:
         return replace_flag(loader, verb, flag, value)
-
-
-def _choices(verb: str, overrides: Sequence[str]) -> Mapping[str, str | None]:
-    """Compose, and return the option of each group."""
-    with config_loader() as loader:
-        cfg = loader.load_configuration(verb, list(overrides), RunMode.RUN, from_shell=False)
-    choices: Mapping[str, str | None] = cfg.hydra.runtime.choices
-    return choices
 
 
 @lru_cache(maxsize=128)

@@ -5,7 +5,7 @@ Nothing that a `_target_` names is imported: every override is compared with the
 
 import glob
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from hrpose.config.advice import Tree, did_you_mean, replace_argument, replace_bare
+from hrpose.errors import ConfigError
 from hrpose.moved import gone_message
 
 # What composing raises for overrides and files that do not fit. Hydra raises a plain ValueError for `model=1`.
@@ -35,6 +36,8 @@ _PATHS = (
     "detector.file",
     "detector.model",
 )
+_PLAIN_TEXT = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")  # that Hydra reads without quotes
+_OTHER_VALUES = ("null", "true", "false", "nan", "inf")
 _MOST_LISTED = 20  # options beside one that was probably meant
 
 
@@ -59,6 +62,44 @@ def quote(text: str) -> str:
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", text.replace("${", r"\${"))
     trailing = len(escaped) - len(escaped.rstrip("\\"))
     return f"'{escaped}{trailing * chr(92)}'"
+
+
+def write_override(key: str, value: object) -> str:
+    """Write a key and a value of Python as an override: `("data.val_boxes", ["gt"])` -> `data.val_boxes=['gt']`.
+
+    Args:
+        key: of the configuration, or a group with the name of an option as its value.
+        value: a number, text, path, list, mapping, boolean or None.
+
+    Raises:
+        ConfigError: the value is of another type.
+    """
+    return f"{key}={_write_value(key, value)}"
+
+
+def _write_value(key: str, value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str | Path):
+        text = str(value)
+        return text if _PLAIN_TEXT.fullmatch(text) and text.lower() not in _OTHER_VALUES else quote(text)
+    if isinstance(value, Mapping):
+        return (
+            f"{{{','.join(f'{_write_value(key, name)}:{_write_value(key, entry)}' for name, entry in value.items())}}}"
+        )
+    if isinstance(value, Sequence):
+        return f"[{','.join(_write_value(key, entry) for entry in value)}]"
+    if (
+        callable(item := getattr(value, "item", None)) and getattr(value, "ndim", None) == 0
+    ):  # a number of numpy or torch
+        return _write_value(key, item())
+    raise ConfigError(
+        f"{key}: expected a number, text, path, list, mapping, boolean or None, but got {value!r} ({type(value).__name__})."
+    )
 
 
 def _is_read_as_meant(value: str) -> bool:

@@ -59,7 +59,7 @@ SETTINGS_OF: Mapping[str, Mapping[str, Any]] = {
         "flip_pairs": list[list[int | str]] | None,
         "bbox_margin": float | None,
         "split": float,
-        "split_by": Literal["folder", "image"] | None,
+        "split_by": Literal["folder", "video", "image"] | None,
     },
     "export": {
         **{name: SETTINGS[name] for name in ("name", "seed", "ckpt_path", "weights", "keypoint_score_threshold")},
@@ -120,6 +120,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "trainer.log_every_n_steps": (0, _MANY),
     "trainer.num_sanity_val_steps": (-1, _MANY),
     "callbacks.early_stopping.patience": (0, _MANY),
+    "callbacks.freeze.epochs": (1, _MANY),
     "callbacks.progress.refresh_rate": (0, _MANY),
     "optim.lr": (0, _MANY),
     "schedule.max_lr": (0, _MANY),

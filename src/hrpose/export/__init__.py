@@ -1,4 +1,12 @@
-"""Exported files: capture a network, write it as ONNX or OpenVINO, check it against torch, open it and run it."""
+"""Exported files: capture a network, write it as ONNX or OpenVINO, check it against torch, open it and run it.
+
+`hrpose.export(...)` calls the verb `export`; see `hrpose.tasks.calls.export`.
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any
 
 from hrpose.export.check import MAX_SHIFTED, Comparer, Comparison, find_ties
 from hrpose.export.open import SUFFIXES, ExportedNetwork, ExportedPoses, is_exported, open_exported
@@ -25,3 +33,14 @@ __all__ = [
     "plain_codec",
     "write_export",
 ]
+
+
+class _CallableModule(ModuleType):
+    """A module that can be called: `hrpose.export` is the name of this package and of a verb."""
+
+    def __call__(self, *overrides: str, **values: Any) -> Any:
+        """Write weights as one file and check it; see `hrpose.tasks.calls.export`."""
+        return import_module("hrpose.tasks.calls").export(*overrides, **values)  # the tasks are above this package
+
+
+sys.modules[__name__].__class__ = _CallableModule

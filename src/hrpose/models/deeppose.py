@@ -41,6 +41,8 @@ class DeepPose(nn.Module):
         torch.Size([2, 5, 2])
     """
 
+    head_modules = ("head",)
+
     def __init__(self, backbone: nn.Module, num_keypoints: int = 17, *, sigmas: bool = False) -> None:
         super().__init__()
         check_counts(num_keypoints=num_keypoints)

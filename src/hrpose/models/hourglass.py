@@ -47,6 +47,8 @@ class StackedHourglass(nn.Module):
         torch.Size([2, 2, 5, 32, 16])
     """
 
+    head_modules = ("score", "score_")
+
     def __init__(self, num_stacks: int = 8, num_keypoints: int = 17, *, width: int = 256, num_blocks: int = 1) -> None:
         super().__init__()
         check_counts(num_stacks=num_stacks, num_keypoints=num_keypoints, width=width, num_blocks=num_blocks)

@@ -219,6 +219,8 @@ class HRNet(nn.Module):
         torch.Size([2, 5, 24, 16])
     """
 
+    head_modules = ("final_layer",)
+
     def __init__(
         self,
         width: int = 32,

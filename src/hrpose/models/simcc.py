@@ -40,6 +40,8 @@ class SimCC(nn.Module):
         torch.Size([2, 5, 320])
     """
 
+    head_modules = ("head",)
+
     def __init__(
         self,
         backbone: nn.Module,

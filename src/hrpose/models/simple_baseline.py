@@ -50,6 +50,8 @@ class SimpleBaseline(nn.Module):
         torch.Size([2, 5, 24, 16])
     """
 
+    head_modules = ("deconv_layers", "final_layer")
+
     def __init__(
         self,
         depth: Literal[18, 34, 50, 101, 152] = 50,

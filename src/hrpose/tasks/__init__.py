@@ -1,6 +1,6 @@
 """The verbs of the command line, one module and one function of the same name for each."""
 
-import logging
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -17,17 +17,20 @@ def run(verb: str, cfg: DictConfig) -> Any:
         cfg: composed for this verb.
 
     Returns:
-        What the task returns: AP for `fit` and `test`.
+        The headline of the task's result: AP for `fit` and `test`, the number of instances for `predict`, the file for `export`.
 
     Raises:
         ConfigError: the configuration has faults; nothing heavy was imported to find them.
     """
     validate(cfg)
-    # torch and lightning come in with the task, seconds after a faulty configuration would have been refused
-    task = getattr(import_module(f"hrpose.tasks.{verb}"), verb)
-    if logging.root.handlers:
-        logging.getLogger("lightning").handlers.clear()  # it has put one of its own there; every line would come twice
-    return task(cfg)
+    result = find_task(verb)(cfg)
+    return getattr(result, "headline", result)
+
+
+def find_task(verb: str) -> Callable[[DictConfig], Any]:
+    """Import the function of a verb, and torch and Lightning with it, which takes seconds."""
+    task: Callable[[DictConfig], Any] = getattr(import_module(f"hrpose.tasks.{verb}"), verb)
+    return task
 
 
 def check(verb: str, cfg: DictConfig) -> None:

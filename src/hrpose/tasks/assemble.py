@@ -231,6 +231,10 @@ def _build_network(cfg: DictConfig, codec: Codec, loss: nn.Module, skeleton: Ske
         if not training:
             report.check_complete()
             _check_colours(report, cfg.data.channel_order)
+    elif cfg.task == "fit" and cfg.ckpt_path is None and cfg.callbacks.get("freeze") is not None:
+        logger.warning(
+            "callbacks.freeze: the backbone is frozen, but its weights are random. Set weights=<file or published name>."
+        )
     return net
 
 

@@ -31,20 +31,21 @@ from hrpose.report import (
 from hrpose.report.analysis import STEPS
 from hrpose.report.table import say, show_report
 from hrpose.skeletons import KNOWN_SKELETONS, Skeleton
+from hrpose.tasks.results import ScoreResult
 
 logger = logging.getLogger(__name__)
 
 _DELAY = 1.0  # seconds after which a progress bar is shown
 
 
-def evaluate(cfg: DictConfig) -> float:
+def evaluate(cfg: DictConfig) -> ScoreResult:
     """Evaluate a result file, print the numbers, and leave the report in the run's folder.
 
     Args:
         cfg: a composed and validated configuration of the verb `evaluate`.
 
     Returns:
-        AP; -1 if nobody is annotated.
+        The numbers; the score is AP, -1 if nobody is annotated.
     """
     results = Path(cfg.results)
     with show_progress("", len(STEPS) + 1, "steps", delay=_DELAY) as advance:
@@ -56,7 +57,8 @@ def evaluate(cfg: DictConfig) -> float:
     console = Console()
     show_report(report, console)
     say(console, f"Report: {page} and {page.with_suffix('.json').name}")
-    return report.measurement.numbers["AP"]
+    numbers = dict(report.measurement.numbers)
+    return ScoreResult(Path(cfg.paths.run), numbers["AP"], numbers, measured=results, reports=(page,))
 
 
 def read_evaluated(

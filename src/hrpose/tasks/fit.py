@@ -1,6 +1,7 @@
 """hrpose fit: train, keep the best checkpoint, and say what its AP is."""
 
 import logging
+import math
 from pathlib import Path
 
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
@@ -12,21 +13,22 @@ from hrpose.files import write_atomically
 from hrpose.tasks.assemble import Assembly, assemble
 from hrpose.tasks.provenance import advised, check_provenance, read_provenance, trained_bit_depth
 from hrpose.tasks.report import report_run
+from hrpose.tasks.results import FitResult
 from hrpose.tasks.resume import resume_callback
 from hrpose.weights import load_weights
 
 logger = logging.getLogger(__name__)
 
 
-def fit(cfg: DictConfig) -> float:
+def fit(cfg: DictConfig) -> FitResult:
     """Train as the configuration says and validate the best checkpoint.
 
     Args:
         cfg: a composed configuration of the verb `fit`.
 
     Returns:
-        AP of the best checkpoint on the first kind of validation boxes, or mean PCKh in percent; nan where nothing was
-        validated.
+        The checkpoints and the numbers of the best one; its score is AP on the first kind of validation boxes, or mean PCKh in
+        percent.
     """
     if is_exported(cfg.weights):
         raise ConfigError(
@@ -48,20 +50,31 @@ def fit(cfg: DictConfig) -> float:
         logger.info("Resuming from %s", checkpoint)
         trainer.callbacks.insert(0, resume_callback(cfg, provenance))  # type: ignore[attr-defined]
     trainer.fit(assembly.module, datamodule=assembly.datamodule, ckpt_path=checkpoint, weights_only=True)
-    best = _best_checkpoint(assembly)
+    run, best, last = Path(cfg.paths.run), _best_checkpoint(assembly), _last_checkpoint(assembly)
     if best is None:
         logger.warning("Nothing was validated, so there is no best checkpoint and no AP.")
-        return float("nan")
+        return FitResult(run, math.nan, {}, best_checkpoint=None, last_checkpoint=last, reports=())
     load_weights(assembly.pose_module.net, best)
     # Averaged weights are in the checkpoint already; the callback would put its last ones in their place.
     trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, WeightAveraging)]  # type: ignore[attr-defined]
     numbers = trainer.validate(assembly.module, datamodule=assembly.datamodule, verbose=False)
-    return report_run(cfg, assembly, numbers, stage="val", checkpoint=best)
+    measured = report_run(cfg, assembly, numbers, stage="val", checkpoint=best)
+    return FitResult(
+        run, measured.score, measured.numbers, best_checkpoint=best, last_checkpoint=last, reports=measured.reports
+    )
 
 
 def _best_checkpoint(assembly: Assembly) -> Path | None:
     """Find what the checkpoint callback that watches an AP has kept."""
     for callback in assembly.trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
+            return Path(callback.best_model_path)
+    return None
+
+
+def _last_checkpoint(assembly: Assembly) -> Path | None:
+    """Find the state at the end of the training, which the checkpoint callbacks that watch nothing have kept."""
+    for callback in assembly.trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and not callback.monitor and callback.best_model_path:
             return Path(callback.best_model_path)
     return None

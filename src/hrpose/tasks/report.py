@@ -24,6 +24,7 @@ from hrpose.report import (
 )
 from hrpose.report.table import say, show_measurements
 from hrpose.tasks.assemble import Assembly
+from hrpose.tasks.results import ScoreResult
 
 _BOXES = {"gt": "ground-truth boxes", "det": "detector boxes"}
 
@@ -35,7 +36,7 @@ def report_run(
     *,
     stage: str,
     checkpoint: Path | str,
-) -> float:
+) -> ScoreResult:
     """Print a row of numbers and the protocol of each kind of boxes, and write the reports; from the first process only.
 
     Args:
@@ -46,13 +47,15 @@ def report_run(
         checkpoint: what was measured.
 
     Returns:
-        AP, or mean PCKh in percent, of the first kind of boxes; nan where there is none.
+        The score is AP, or mean PCKh in percent, of the first kind of boxes; nan where there is none. Only the first process
+        has reports.
     """
     logged = {name: value for row in numbers for name, value in row.items()}
     kinds = list(assembly.datamodule.val_boxes)
+    pages: list[Path] = []
     if assembly.trainer.is_global_zero:
         console = Console()
-        pages = [*_report_ap(cfg, assembly, logged, stage, Path(checkpoint).name, console)]
+        pages += _report_ap(cfg, assembly, logged, stage, Path(checkpoint).name, console)
         pages += _report_pckh(assembly, logged, stage, console)
         limit = getattr(assembly.trainer, f"limit_{stage}_batches")
         if isinstance(limit, int) or limit < 1:  # 1 is a batch, 1.0 are all
@@ -65,7 +68,13 @@ def report_run(
             say(console, f"Report: {page}")
         say(console, f"Everything this run leaves is in {cfg.paths.run}")
     leading = assembly.module.pose_metrics[kinds[0]].leading
-    return float(logged.get(f"{stage}/{leading}_{kinds[0]}", math.nan))
+    return ScoreResult(
+        run_dir=Path(cfg.paths.run),
+        score=float(logged.get(f"{stage}/{leading}_{kinds[0]}", math.nan)),
+        numbers={name.removeprefix(f"{stage}/"): float(value) for name, value in logged.items()},
+        measured=Path(checkpoint),
+        reports=tuple(pages),
+    )
 
 
 def _report_ap(

@@ -74,7 +74,7 @@ def check_files(folder, name):
 
 
 def test_a_camera_is_ended_by_an_interrupt(follow, tmp_path):
-    assert follow(Camera(0)) == (3, 1)
+    assert follow(Camera(0))[1:] == (3, 1)
     check_files(tmp_path, "camera.mp4")
 
 

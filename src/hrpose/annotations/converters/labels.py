@@ -98,7 +98,8 @@ class ImageFolder:
         self.found_by_name: list[str] = []
 
     @cached_property
-    def _by_name(self) -> dict[str, list[Path]]:
+    def by_name(self) -> dict[str, list[Path]]:
+        """The images below the folder, by the last part of their path."""
         files: dict[str, list[Path]] = {}
         for file in sorted(self.folder.rglob("*")):
             if file.suffix.lower() in PHOTO_SUFFIXES:
@@ -124,7 +125,7 @@ class ImageFolder:
             if exact.is_relative_to(self.folder) and exact.is_file():
                 return exact
         last = PurePosixPath(plain).name
-        places = self._by_name.get(last, [])
+        places = self.by_name.get(last, [])
         if len(places) > 1:
             raise DataError(
                 f"Expected one image named {last} below {self.folder}, but found {len(places)}, among them {places[0]} and "

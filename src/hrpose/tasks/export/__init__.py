@@ -32,6 +32,7 @@ from hrpose.export import (
 from hrpose.files import write_json
 from hrpose.report.table import say
 from hrpose.tasks.export.check import CheckResult, CropSource, check_file, find_crops, list_images, state_measurement
+from hrpose.tasks.results import ExportResult
 from hrpose.weights import WeightsError, load_weights
 from hrpose.weights.fetch import find_weights
 
@@ -46,14 +47,14 @@ class ExportCheckError(ValueError):
     """An exported file differs from its weights by more than is allowed."""
 
 
-def export(cfg: DictConfig) -> Path:
+def export(cfg: DictConfig) -> ExportResult:
     """Write the file, check it, and write the result of the check to <name>.export.json beside it.
 
     Args:
         cfg: a composed and validated configuration of the verb `export`.
 
     Returns:
-        The file.
+        The file and the result of its check.
 
     Raises:
         ConfigError: if the format does not have what is configured.
@@ -93,7 +94,7 @@ def export(cfg: DictConfig) -> Path:
     _show(result, console, report)
     if result.faults:
         raise ExportCheckError(f"{file} was written, but {'; '.join(result.faults)}. See {report}.")
-    return file
+    return ExportResult(Path(cfg.paths.run), file, report, result.ap_before, result.ap_after)
 
 
 def _find_file(cfg: DictConfig) -> Path:

@@ -24,10 +24,12 @@ from hrpose.media.source import Camera, Photos, Video, find_media
 from hrpose.media.video import VideoReader, VideoWriter
 from hrpose.progress import show_progress
 from hrpose.report.table import say
+from hrpose.skeletons import Skeleton
 from hrpose.tasks.predict.files import PredictionFiles
 from hrpose.tasks.predict.images import ImageResult, ImageWorker, check_pictures, list_tasks
 from hrpose.tasks.predict.settings import Settings, read_settings
 from hrpose.tasks.predict.workers import cut_chunks, predict_chunks, settings_of_processes
+from hrpose.tasks.results import PredictResult
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +42,14 @@ class UnusablePhotosError(DataError):
     exit_status = 3
 
 
-def predict(cfg: DictConfig) -> int:
+def predict(cfg: DictConfig) -> PredictResult:
     """Estimate poses and write pictures, result files and optionally a table to the run's folder.
 
     Args:
         cfg: a composed and validated configuration of the verb `predict`.
 
     Returns:
-        The number of people found; in a video the number of different people.
+        The number of people found, in a video of different people; and the files.
 
     Raises:
         UnusablePhotosError: after all others are done, if photos could not be read or their boxes do not fit.
@@ -57,10 +59,10 @@ def predict(cfg: DictConfig) -> int:
     start = time.perf_counter()
     if isinstance(source, Photos):
         unit, count = "photos", len(source)
-        num_people, unusable = predict_images(cfg, source, settings)
+        skeleton, num_people, unusable = predict_images(cfg, source, settings)
     else:
         unit = "frames"
-        count, num_people = predict_video(cfg, source, settings)
+        skeleton, count, num_people = predict_video(cfg, source, settings)
     rate = count / (time.perf_counter() - start)
     say(Console(), f"{count} {unit}, {num_people} people, {rate:.1f} {unit}/s, in {folder}")
     if unusable:
@@ -68,14 +70,14 @@ def predict(cfg: DictConfig) -> int:
         with write_atomically(folder / "unusable.txt") as file:
             file.write_text("".join(reasons), encoding="utf-8")
         raise UnusablePhotosError(_explain(reasons, count))
-    return num_people
+    return PredictResult(folder, num_people, skeleton, folder / "poses.json", folder / "images.json")
 
 
-def predict_images(cfg: DictConfig, photos: Photos, settings: Settings) -> tuple[int, list[ImageResult]]:
+def predict_images(cfg: DictConfig, photos: Photos, settings: Settings) -> tuple[Skeleton, int, list[ImageResult]]:
     """Estimate poses in images and write the files.
 
     Returns:
-        The number of people, and the results of images that could not be used.
+        The skeleton, the number of people, and the results of images that could not be used.
     """
     known = read_photo_boxes(cfg.annotations, cfg.boxes, min_score=cfg.min_bbox_score)
     tasks = list_tasks(photos, known)
@@ -106,16 +108,16 @@ def predict_images(cfg: DictConfig, photos: Photos, settings: Settings) -> tuple
             else:
                 unusable.append(result)
             advance()
-    return num_people, unusable
+    return estimator.skeleton, num_people, unusable
 
 
-def predict_video(cfg: DictConfig, source: Video | Camera, settings: Settings) -> tuple[int, int]:
+def predict_video(cfg: DictConfig, source: Video | Camera, settings: Settings) -> tuple[Skeleton, int, int]:
     """Track people through a video and write the files.
 
     An interrupt (Ctrl-C) ends the video there; for a camera it is the usual end.
 
     Returns:
-        The number of frames, and of people.
+        The skeleton, the number of frames, and of people.
     """
     detector = settings.build_detector()
     estimator = settings.build_estimator(None)
@@ -151,7 +153,7 @@ def predict_video(cfg: DictConfig, source: Video | Camera, settings: Settings) -
             if is_file:
                 raise
             logger.info("Stopped after %d frames.", num_frames)
-    return num_frames, tracker.num_people
+    return estimator.skeleton, num_frames, tracker.num_people
 
 
 def _add_frame(files: PredictionFiles, name: str, frame: TrackedFrame) -> None:

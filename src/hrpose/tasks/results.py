@@ -1,0 +1,142 @@
+"""What the verbs return: small frozen records of numbers, files and folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hrpose.skeletons import Skeleton
+from hrpose.structures import Poses
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """What `hrpose test` or `hrpose evaluate` has measured.
+
+    Attributes:
+        run_dir: folder of the run.
+        score: AP of the first kind of boxes, or mean PCKh in percent; nan where nothing was measured.
+        numbers: all numbers by their names, such as "AP", "AP50", and "AP_gt" for the boxes "gt".
+        measured: the checkpoint, weights or result file.
+        reports: HTML pages, and tables of PCKh.
+    """
+
+    run_dir: Path
+    score: float
+    numbers: Mapping[str, float]
+    measured: Path
+    reports: tuple[Path, ...]
+
+    @property
+    def headline(self) -> float:
+        """What Hydra's sweepers optimize."""
+        return self.score
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What `hrpose fit` has trained, and the numbers of its best checkpoint.
+
+    Attributes:
+        run_dir: folder of the run.
+        score: AP of the first kind of boxes, or mean PCKh in percent; nan where nothing was validated.
+        numbers: all numbers by their names, such as "AP", "AP50", and "AP_gt" for the boxes "gt".
+        best_checkpoint: the checkpoint with the best validation; None where nothing was validated.
+        last_checkpoint: the state at the end, from which a run is resumed; None where it is not saved.
+        reports: HTML pages, and tables of PCKh.
+    """
+
+    run_dir: Path
+    score: float
+    numbers: Mapping[str, float]
+    best_checkpoint: Path | None
+    last_checkpoint: Path | None
+    reports: tuple[Path, ...]
+
+    @property
+    def headline(self) -> float:
+        """What Hydra's sweepers optimize."""
+        return self.score
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """What `hrpose predict` has found. The poses are in files, because there may be millions.
+
+    Attributes:
+        run_dir: folder of the run, with `pictures/` or the annotated video.
+        num_instances: instances found; in a video the number of different ones.
+        skeleton: the keypoints.
+        poses_file: COCO keypoint results.
+        images_file: the images of the results, in the form of a COCO annotation file.
+    """
+
+    run_dir: Path
+    num_instances: int
+    skeleton: Skeleton
+    poses_file: Path
+    images_file: Path
+
+    @property
+    def headline(self) -> int:
+        """The number of instances."""
+        return self.num_instances
+
+    def read_poses(self) -> dict[str, Poses]:
+        """Read the poses of each image or frame.
+
+        Returns:
+            File names, in the order of the images, with their poses. An image without instances has a record of no rows.
+            `bbox_scores` are nan, because the file does not have them. `instance_ids` are the identities in a video, else rows
+            counted from 0.
+        """
+        images = json.loads(self.images_file.read_text(encoding="utf-8"))["images"]
+        rows: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in images}
+        for row in json.loads(self.poses_file.read_text(encoding="utf-8")):
+            rows[row["image_id"]].append(row)
+        return {image["file_name"]: _poses_of(rows[image["id"]], self.skeleton) for image in images}
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """The file that `hrpose export` has written and checked.
+
+    Attributes:
+        run_dir: folder of the run.
+        file: the exported file.
+        report: the JSON file with the result of the check.
+        ap_before: AP of the weights in torch; None where AP was not measured.
+        ap_after: AP of the exported file; None where AP was not measured.
+    """
+
+    run_dir: Path
+    file: Path
+    report: Path
+    ap_before: float | None
+    ap_after: float | None
+
+    @property
+    def headline(self) -> Path:
+        """The exported file."""
+        return self.file
+
+
+def _poses_of(rows: list[dict[str, Any]], skeleton: Skeleton) -> Poses:
+    """Return the rows of one image as a record."""
+    triplets = np.array([row["keypoints"] for row in rows], np.float64).reshape(len(rows), skeleton.num_keypoints, 3)
+    return Poses(
+        keypoints=triplets[..., :2],
+        keypoint_scores=triplets[..., 2].astype(np.float32),
+        scores=np.array([row["score"] for row in rows], np.float64),
+        bbox_scores=np.full(len(rows), np.nan),
+        center=np.array([row["center"] for row in rows], np.float64).reshape(-1, 2),
+        scale=np.array([row["scale"] for row in rows], np.float64).reshape(-1, 2),
+        image_ids=np.array([row["image_id"] for row in rows], np.int64),
+        instance_ids=np.array([row.get("track_id", index) for index, row in enumerate(rows)], np.int64),
+        skeleton=skeleton,
+    )
