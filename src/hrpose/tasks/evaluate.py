@@ -178,7 +178,8 @@ def _of_category(
         found = np.unique(detections.category_ids[unknown])[:5].tolist()
         raise ValueError(
             f"Expected {file} to have category ids of the annotations ({list(annotations.category_ids)}; {name!r} is "
-            f"{of_category}), but {len(unknown)} rows are otherwise: they have {found}, the first is row {unknown[0]} counted from 0."
+            f"{of_category}), but {len(unknown)} rows are otherwise: they have {found}, the first is row {unknown[0]} counted "
+            "from 0."
         )
     mine = np.isin(detections.category_ids, own)
     if not mine.all():
