@@ -59,6 +59,8 @@ SETTINGS_OF: Mapping[str, Mapping[str, Any]] = {
         "bbox_margin": float | None,
         "split": float,
         "split_by": Literal["folder", "video", "image"] | None,
+        "to": Literal["yolo", "labelme"] | None,
+        "keypoint_score_threshold": float,
     },
     "export": {
         **{name: SETTINGS[name] for name in ("name", "seed", "ckpt_path", "weights", "keypoint_score_threshold")},
