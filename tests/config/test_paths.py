@@ -197,3 +197,12 @@ def test_a_checkpoint_is_a_file(tmp_path):
     assert find_checkpoint(compose("fit")) is None
     with pytest.raises(ConfigError, match=rf"{tmp_path}\b.*best\.ckpt"):
         find_checkpoint(compose("fit", [f"ckpt_path={tmp_path}"]))
+
+
+@pytest.mark.parametrize("data", ["coco", "synthetic"])
+def test_own_training_data_without_validation_data_names_the_command_that_divides_it(tmp_path, data):
+    (tmp_path / "own.json").write_text("{}")
+    found = faults(
+        "fit", f"data={data}", f"data.train_annotations={tmp_path}/own.json", f"data.train_images={tmp_path}"
+    )
+    assert any(f"hrpose convert {tmp_path}/own.json split=0.1" in fault for fault in found)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hrpose.annotations.converters.formats import advise_conversion
 from hrpose.errors import DataError, MissingDataError
 from hrpose.media.images import check_file_name
 from hrpose.structures import PackedStrings, exact_integer
@@ -42,7 +43,7 @@ def read_json(file: Path, fields: Collection[str] = ("keypoints",)) -> Any:
     except (ValueError, RecursionError) as error:
         raise DataError(
             f"{file}: expected JSON, but {len(content)} bytes cannot be read as such: {error}. "
-            "The file may be cut short, or be of another format: export or download it again."
+            f"The file may be cut short: export or download it again. {advise_conversion(file)}"
         ) from error
 
 
@@ -97,13 +98,13 @@ def read_rows(file: Path, fields: Collection[str] = ("keypoints",)) -> dict[str,
         hint = " A list is what detection and result files hold." if isinstance(content, list) else ""
         raise DataError(
             f"{file}: expected a COCO annotation file, a JSON object with {', '.join(_SECTIONS)}, but got a JSON "
-            f"{type(content).__name__}.{hint}"
+            f"{type(content).__name__}.{hint} {advise_conversion(file)}"
         )
     missing = [name for name in _SECTIONS if name not in content]
     if missing:
         raise DataError(
             f"{file}: expected a COCO annotation file with {', '.join(_SECTIONS)}, but {', '.join(missing)} is missing; "
-            f"its keys are {', '.join(map(str, content)) or 'none'}."
+            f"its keys are {', '.join(map(str, content)) or 'none'}. {advise_conversion(file)}"
         )
     for name in _SECTIONS:
         check_rows(content[name], name, file)

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.annotations.coco_rows import Row, check_rows, list_first, read_json, wrong_value
+from hrpose.annotations.converters.formats import advise_conversion
 from hrpose.errors import DataError, DataWarning, MissingDataError
 from hrpose.files import list_files
 from hrpose.media.images import check_file_name
@@ -164,6 +165,11 @@ def read_mpii(file: str | Path) -> MpiiAnnotations:
     check_rows(rows, "the persons", path)
     if not rows:
         raise DataError(f"{path}: expected persons, but the list is empty. Convert or download the annotations again.")
+    if not {"image", "center"} & set(rows[0]):
+        raise DataError(
+            f"{path}: expected an MPII annotation file, a list of persons with image, center, scale and joints, but the first "
+            f"entry has {', '.join(map(str, rows[0])) or 'no keys'}. {advise_conversion(path)}"
+        )
     names = [_image(row, place, path) for place, row in enumerate(rows)]
     index_of = {name: index for index, name in enumerate(dict.fromkeys(names))}
     keypoints, labelled = _read_keypoints(rows, path)

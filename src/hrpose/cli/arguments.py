@@ -12,7 +12,7 @@ VERBS = {
     "predict": "poses in photos, a video or from a camera: pictures and COCO results",
     "export": "write weights as one ONNX or OpenVINO file from uint8 crops to keypoints, and check it",
     "evaluate": "measure a COCO result file of any tool against its annotations",
-    "convert": "labels of annotation tools (YOLO-pose, ...) as COCO keypoint files: hrpose convert <source>",
+    "convert": "labels of annotation tools as COCO keypoint files: hrpose convert <source>",
     "compare": "two runs, reports or result files side by side: hrpose compare a b",
 }
 POSITIONAL = {"compare": ("a", "b"), "convert": ("source",)}  # verbs whose first values stand without their keys

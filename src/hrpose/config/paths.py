@@ -22,6 +22,10 @@ from hrpose.media.source import Photos, find_media
 from hrpose.weights.published import cached_file, find_published, is_address, say_by_hand, suggest
 
 logger = logging.getLogger(__name__)
+_SAY_DIVIDE = (
+    "Give data.val_annotations and data.val_images; this divides one file into two, and prints the command: "
+    "hrpose convert {} split=0.1"
+)
 
 
 def find_file_faults(cfg: DictConfig) -> list[tuple[str, str]]:
@@ -253,6 +257,12 @@ def _mixed_data(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     if folder is None or not isinstance(cfg.get("data"), DictConfig):
         return
     paths = _data_paths(cfg)
+    train, val = (paths.get(f"{name}_annotations", folder) for name in ("train", "val"))
+    if _is_below(val, folder) and not _is_below(train, folder):
+        yield (
+            "data.val_annotations",
+            f"{val} belongs to people drawn by code, but data.train_annotations={train} does not. {_SAY_DIVIDE.format(train)}",
+        )
     for name, path in paths.items():
         annotations = f"{name.partition('_')[0]}_annotations"
         if name == annotations or annotations not in paths:
@@ -282,7 +292,11 @@ def _data_advice(cfg: DictConfig, missing: Mapping[str, str]) -> Iterator[str]:
     own = [key for key, path in missing.items() if home is not None and Path(path).is_relative_to(home)]
     annotations = _text(cfg.data, "val_annotations")
     uses_layout = home is not None and annotations is not None and Path(annotations).is_relative_to(home)
-    if own and uses_layout and cfg.get("layout") is not None:
+    train = _text(cfg.data, "train_annotations")
+    is_own = train is not None and home is not None and not Path(train).is_relative_to(home)
+    if cfg.get("task") == "fit" and "data.val_annotations" in own and is_own:
+        yield _SAY_DIVIDE.format(train)
+    elif own and uses_layout and cfg.get("layout") is not None:
         yield str(build(cfg.layout))
     elif "data.val_detections" in missing:
         yield "Give the boxes of your detector, or take the annotated ones: data.val_boxes=[gt]."

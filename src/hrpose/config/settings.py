@@ -58,7 +58,7 @@ SETTINGS_OF: Mapping[str, Mapping[str, Any]] = {
         "flip_pairs": list[list[int | str]] | None,
         "bbox_margin": float | None,
         "split": float,
-        "split_by": Literal["folder", "image"] | None,
+        "split_by": Literal["folder", "video", "image"] | None,
     },
     "export": {
         **{name: SETTINGS[name] for name in ("name", "seed", "ckpt_path", "weights", "keypoint_score_threshold")},

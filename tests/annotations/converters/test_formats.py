@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from hrpose.annotations.coco import read_annotations
 from hrpose.annotations.converters import convert_labels, recognise
+from hrpose.annotations.reader import PersonFiles
 from hrpose.errors import DataError, MissingDataError
 
 
@@ -24,3 +26,29 @@ def test_a_source_must_exist(tmp_path) -> None:
 def test_weights_are_for_another_tool(name) -> None:
     with pytest.raises(DataError, match=r"scripts/convert_weights\.py"):
         convert_labels(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "format_"),
+    [
+        ("labels.csv", "scorer,me,me\nbodyparts,nose,nose\ncoords,x,y\na.png,1,2\n", "DeepLabCut"),
+        ("a.json", '{"shapes": [], "imagePath": "a.png"}', "labelme"),
+        ("tasks.json", '[{"id": 1, "data": {}, "annotations": []}]', "Label Studio"),
+        ("a.xml", "<annotations><version>1.1</version></annotations>", "CVAT"),
+        ("data.yaml", "kpt_shape: [2, 3]", "YOLO"),
+    ],
+)
+@pytest.mark.parametrize("purpose", ["fit", "evaluate"])
+def test_a_file_of_another_tool_is_named_with_its_command(tmp_path, name, content, format_, purpose) -> None:
+    file = tmp_path / name
+    file.write_text(content)
+    with pytest.raises(DataError) as error:
+        PersonFiles().annotated(file, "train") if purpose == "fit" else read_annotations(file)
+    assert f"hrpose convert {file}" in str(error.value)
+    assert format_ in str(error.value)
+
+
+def test_a_list_of_ones_own_is_for_write_coco(tmp_path) -> None:
+    (tmp_path / "own.json").write_text('[{"img_name": "a.png", "joints": [[1, 2, 1]]}]')
+    with pytest.raises(DataError, match=r"img_name.*hrpose\.write_coco"):
+        PersonFiles().annotated(tmp_path / "own.json", "train")

@@ -6,7 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hrpose.annotations.converters import cvat, deeplabcut, label_studio, labelme, yolo
+from hrpose.annotations.converters import (
+    animalpose,
+    coco,
+    cvat,
+    darwin,
+    deeplabcut,
+    label_studio,
+    labelme,
+    supervisely,
+    via,
+    yolo,
+)
 from hrpose.annotations.converters.labels import Labels, Options
 from hrpose.annotations.converters.source import Source
 from hrpose.annotations.converters.split import SplitBy
@@ -37,8 +48,13 @@ FORMATS: Mapping[str, Format] = {
     "labelme": Format("labelme, X-AnyLabeling", labelme.recognise, labelme.read),
     "label_studio": Format("Label Studio JSON", label_studio.recognise, label_studio.read),
     "cvat": Format("CVAT XML 1.1", cvat.recognise, cvat.read),
+    "via": Format("VGG Image Annotator 2", via.recognise, via.read),
+    "darwin": Format("V7 Darwin JSON 2.0", darwin.recognise, darwin.read),
+    "supervisely": Format("Supervisely project", supervisely.recognise, supervisely.read),
+    "animalpose": Format("AnimalPose, original form", animalpose.recognise, animalpose.read),
 }
 """The formats by the name that `format=` takes."""
+COCO = "coco"  # divided rather than read
 
 
 def recognise(source: str | Path) -> str | None:
@@ -49,7 +65,19 @@ def recognise(source: str | Path) -> str | None:
     """
     opened = Source(Path(source))
     found = [name for name, format_ in FORMATS.items() if format_.recognise(opened)]
+    found += [COCO] if coco.recognise(opened) else []
     return found[0] if len(found) == 1 else None
+
+
+def advise_conversion(file: Path) -> str:
+    """Return how to use a file that is not COCO's: the command that converts it, or the function for arrays."""
+    try:
+        name = recognise(file)
+    except DataError:
+        name = None
+    if name is not None and name in FORMATS:
+        return f"`hrpose convert {file}` reads this ({FORMATS[name].title})."
+    return "If it is another tool's, see `hrpose convert --help`; labels of your own form: hrpose.write_coco writes COCO files."
 
 
 def convert_labels(
@@ -78,7 +106,7 @@ def convert_labels(
         flip_pairs: mirror pairs by name or 0-based index, where the source and the names state none; empty means none.
         bbox_margin: for instances without a box: share of the larger side of their keypoints' extent that is added on each side.
         split: share of the images that validate, where the source states none.
-        split_by: "folder" or "image"; None divides by folder where there are several.
+        split_by: "folder", "video" or "image"; None divides by video or folder where there are several.
         seed: of the split.
 
     Raises:
@@ -92,16 +120,12 @@ def convert_labels(
         )
     opened = Source(Path(source))
     name = format or recognise(opened.path) or ""
-    if name not in FORMATS:
+    if name not in (*FORMATS, COCO):
         listing = ", ".join(f"{key} ({value.title})" for key, value in FORMATS.items())
         raise DataError(
             f"{source}: expected labels of a known format, but found {format or 'none that is recognised for certain'}. "
-            f"Give format= one of {listing}, or write a COCO file from arrays with hrpose.write_coco."
+            f"Give format= one of {listing}, {COCO} (to divide a file), or write a COCO file from arrays with hrpose.write_coco."
         )
-    options = Options(
-        images=None if images is None else Path(images), keypoint_names=None if names is None else tuple(names)
-    )
-    labels = FORMATS[name].read(opened, options)
     target = Target(
         out=None if out is None else Path(out),
         category=category,
@@ -111,4 +135,11 @@ def convert_labels(
         split_by=split_by,
         seed=seed,
     )
+    folder = None if images is None else Path(images)
+    if name == COCO:
+        if names is not None:
+            raise DataError("names: a COCO file is only divided. Give `hrpose fit` the key skeleton.names instead.")
+        return coco.divide(opened, target, folder)
+    options = Options(images=folder, keypoint_names=None if names is None else tuple(names))
+    labels = FORMATS[name].read(opened, options)
     return write(labels, target, source=f"{opened.path.name} (format={name})")

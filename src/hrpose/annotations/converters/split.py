@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from hrpose.errors import DataError
 
-SplitBy: TypeAlias = Literal["folder", "image"]
+SplitBy: TypeAlias = Literal["folder", "video", "image"]
 
 
 def split_images(
-    names: Sequence[str], own: Sequence[str | None], *, share: float, by: SplitBy | None, seed: int
+    names: Sequence[str],
+    own: Sequence[str | None],
+    *,
+    share: float,
+    by: SplitBy | None,
+    seed: int,
+    videos: Sequence[str] | None = None,
 ) -> tuple[list[str], str]:
     """Assign each image to "train", "val" or a split of the source.
 
@@ -20,8 +26,9 @@ def split_images(
         names: of the N images, with forward slashes.
         own: split of each that the source states; None where it states none.
         share: of the images that validate; 0 trains on all.
-        by: "folder" keeps the images of a folder (a video) together; None does so if there are several folders.
+        by: "folder" or "video" keeps the images of one together; None does so if there are several.
         seed: of the random choice.
+        videos: of each image, where the source states them.
 
     Returns:
         N splits, and a sentence that says how they were chosen.
@@ -33,20 +40,29 @@ def split_images(
         return [split or "train" for split in own], "Split: as the source states."
     kept = [split if split == "test" else "train" for split in own]
     free = [index for index, split in enumerate(kept) if split == "train"]
-    folders = sorted({_folder(names[index]) for index in free})
-    chosen_by = by or ("folder" if len(folders) > 1 else "image")
-    if chosen_by == "folder" and len(folders) < 2:
+    if by == "video" and videos is None:
         raise DataError(
-            f"Expected images in several folders for split_by=folder, but found {len(folders)}. Use split_by=image."
+            "Expected the source to state videos for split_by=video, but it does not. Use split_by=folder or image."
+        )
+    use_videos = videos is not None and by in ("video", None) and len(set(videos)) > 1
+    members: dict[str, list[int]] = {}
+    for index in free:
+        group = (
+            videos[index] if videos is not None and (use_videos or by == "video") else names[index].rpartition("/")[0]
+        )
+        members.setdefault(group, []).append(index)
+    what = "video" if use_videos or by == "video" else "folder"
+    if by in ("folder", "video") and len(members) < 2:
+        raise DataError(
+            f"Expected images in several {what}s for split_by={by}, but found {len(members)}. Use split_by=image."
         )
     if share == 0 or len(free) < 2:
         return kept, "Split: all images train, none validates."
-    if chosen_by == "folder":
-        chosen = _choose_folders(names, free, folders, share, seed)
-        held = ", ".join(sorted({_folder(names[index]) or "." for index in chosen})[:3])
-        how = (
-            f"Split by folder, because images of a video are alike: {held} validates (split_by=image divides by image)."
-        )
+    if by != "image" and len(members) > 1:
+        held = _choose_groups(members, share * len(free), seed)
+        chosen = {index for group in held for index in members[group]}
+        listing = ", ".join(group or "." for group in held[:3]) + (", ..." if len(held) > 3 else "")
+        how = f"Split by {what}, because images of a {what} are alike: {listing} validates (split_by=image divides by image)."
     else:
         count = min(max(round(share * len(free)), 1), len(free) - 1)
         chosen = set(random.Random(seed).sample(free, count))
@@ -54,18 +70,11 @@ def split_images(
     return ["val" if index in chosen else split for index, split in enumerate(kept)], how
 
 
-def _choose_folders(
-    names: Sequence[str], free: Sequence[int], folders: Sequence[str], share: float, seed: int
-) -> set[int]:
-    """Take folders in random order while they fit; if none fits, the smallest."""
-    members = {folder: [index for index in free if _folder(names[index]) == folder] for folder in folders}
-    order = random.Random(seed).sample(folders, len(folders))
-    chosen: set[int] = set()
-    for folder in order:
-        if len(chosen) + len(members[folder]) <= share * len(free):
-            chosen.update(members[folder])
-    return chosen or set(members[min(order, key=lambda folder: len(members[folder]))])
-
-
-def _folder(name: str) -> str:
-    return name.rpartition("/")[0]
+def _choose_groups(members: Mapping[str, Sequence[int]], most: float, seed: int) -> list[str]:
+    """Take groups in random order while they fit; if none fits, the smallest."""
+    order = random.Random(seed).sample(sorted(members), len(members))
+    chosen: list[str] = []
+    for group in order:
+        if sum(len(members[name]) for name in (*chosen, group)) <= most:
+            chosen.append(group)
+    return sorted(chosen) or [min(order, key=lambda group: len(members[group]))]

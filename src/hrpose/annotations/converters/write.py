@@ -19,9 +19,12 @@ from hrpose.files import write_json
 from hrpose.media.images import read_upright_size
 from hrpose.skeletons import KNOWN_SKELETONS, Skeleton
 
-_MADE_BY = "hrpose convert"
+MADE_BY = "hrpose convert"
 _MOST_LISTED = 5
-_SPLITS = ("train", "val", "test")
+NO_VALIDATION = (
+    "No image validates: the command below measures the training images again, which is a trial and no result."
+)
+SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,17 +107,19 @@ def write(labels: Labels, target: Target, *, source: str) -> Conversion:
     notes = [how, *notes]
     categories = _categories(labels, skeleton)
     files, counts = {}, {}
-    for split in [name for name in _SPLITS if name in splits]:
+    for split in [name for name in SPLITS if name in splits]:
         chosen = [index for index, name in enumerate(splits) if name == split]
         content = _coco(labels, names, sizes, categories, chosen)
-        content["info"] = {"description": f"{_MADE_BY} {source}", "split": split, "notes": notes}
+        content["info"] = {"description": f"{MADE_BY} {source}", "split": split, "notes": notes}
         files[split] = (target.out or labels.folder) / f"{split}.json"
         counts[split] = _count(labels, chosen, skeleton.keypoint_names)
-        _check_free(files[split])
+        check_free(files[split])
         write_json(files[split], content)
     if "train" not in files:
         raise DataError(f"Expected images to train on, but {source} has only {', '.join(files)} images.")
-    command = _command(files, labels, turned=bool(turned))
+    if "val" not in files:
+        notes.append(NO_VALIDATION)
+    command = make_command(files, labels.folder, several=len(labels.keypoint_names) > 1, turned=bool(turned))
     return Conversion(files=files, images=labels.folder, counts=counts, notes=notes, command=command)
 
 
@@ -305,7 +310,7 @@ def _count(labels: Labels, chosen: Sequence[int], names: Sequence[str]) -> dict[
     return {"images": len(chosen), "instances": len(instances), **{name: labelled[name] for name in names}}
 
 
-def _check_free(file: Path) -> None:
+def check_free(file: Path) -> None:
     """Raise unless there is no such file, or one that an earlier conversion has written."""
     if not file.exists():
         return
@@ -313,23 +318,29 @@ def _check_free(file: Path) -> None:
         description = json.loads(file.read_bytes())["info"]["description"]
     except (ValueError, KeyError, TypeError, RecursionError):
         description = ""
-    if not str(description).startswith(_MADE_BY):
+    if not str(description).startswith(MADE_BY):
         raise DataError(
             f"Expected to write {file}, but another file is there already. Give another folder: out=<folder>."
         )
 
 
-def _command(files: Mapping[str, Path], labels: Labels, *, turned: bool) -> str:
-    """Return the command that trains a small network on the files."""
-    validation = files.get("val", files["train"])
+def make_command(files: Mapping[str, Path], images: Path | str, *, several: bool = False, turned: bool = False) -> str:
+    """Return the command that trains a small network on the files.
+
+    Args:
+        files: by split; without "val" the training file validates too.
+        images: folder of the images.
+        several: whether there are several categories with the same keypoints.
+        turned: whether an image has an EXIF orientation.
+    """
     overrides = [
         *("data=coco", "model=hrnet_tiny"),
         f"data.train_annotations={files['train']}",
-        f"data.train_images={labels.folder}",
-        f"data.val_annotations={validation}",
-        f"data.val_images={labels.folder}",
+        f"data.train_images={images}",
+        f"data.val_annotations={files.get('val', files['train'])}",
+        f"data.val_images={images}",
         "data.val_boxes=[gt]",
-        *(["data.category=all"] if len(labels.keypoint_names) > 1 else []),
+        *(["data.category=all"] if several else []),
         *(["data.upright=true"] if turned else []),
     ]
     return shlex.join(["hrpose", "fit", *overrides])

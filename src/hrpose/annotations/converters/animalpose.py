@@ -1,0 +1,145 @@
+"""AnimalPose in its original form: an XML file per animal, or keypoints.json.
+
+Cao et al., Cross-Domain Adaptation for Animal Pose Estimation, ICCV 2019; https://sites.google.com/view/animal-pose/
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from hrpose.annotations.converters.labels import ImageFolder, Instance, LabelledImage, Labels, Options, Pair, Point
+from hrpose.annotations.converters.source import Source, read_xml, wrong
+
+_NAMES = (
+    *("L_Eye", "R_Eye", "L_EarBase", "R_EarBase", "Nose", "Throat", "TailBase", "Withers"),
+    *(f"{side}_{end}_{part}" for part in ("Elbow", "Knee", "Paw") for end in "FB" for side in "LR"),
+)
+_OTHER_NAMES = {"l_ear": "L_EarBase", "r_ear": "R_EarBase", "tail": "TailBase"}  # of the second part of the data
+_BY_LOWER = {**{name.lower(): name for name in _NAMES}, **_OTHER_NAMES}
+_EDGES: tuple[Pair, ...] = (
+    *(("L_Eye", "R_Eye"), ("L_Eye", "L_EarBase"), ("R_Eye", "R_EarBase"), ("L_Eye", "Nose"), ("R_Eye", "Nose")),
+    *(("Nose", "Throat"), ("Throat", "Withers"), ("TailBase", "Withers")),
+    *((root, f"{side}_{end}_Elbow") for end, root in (("F", "Throat"), ("B", "TailBase")) for side in "LR"),
+    *((f"{side}_{end}_Elbow", f"{side}_{end}_Knee") for end in "FB" for side in "LR"),
+    *((f"{side}_{end}_Knee", f"{side}_{end}_Paw") for end in "FB" for side in "LR"),
+)
+_NOTE = "The files state only whether a keypoint is visible: what is not counts as not labelled."
+
+
+def recognise(source: Source) -> bool:
+    """Check for XML files with `visible_bounds`, or for keypoints.json, whose images are an object of names by id."""
+    return bool(_xml_files(source)) or _is_json(source)
+
+
+def read(source: Source, options: Options) -> Labels:
+    """Read XML files, or keypoints.json.
+
+    Raises:
+        DataError: for the first fault, with its file.
+    """
+    folder = ImageFolder(options.images or source.folder)
+    return _read_json(source, folder) if _is_json(source) else _read_xml(source, folder)
+
+
+def _read_xml(source: Source, folder: ImageFolder) -> Labels:
+    rows: dict[Path, list[Instance]] = {}
+    roots = {file: read_xml(file) for file in _xml_files(source)}
+    for file, root in roots.items():
+        name = root.findtext("image") or ""
+        image = folder.find(name if Path(name).suffix else f"{name}.jpg")
+        rows.setdefault(image, []).append(_xml_instance(root, str(file)))
+    notes = [_NOTE]
+    misnamed = sum("ymin" not in _bounds(root).attrib for root in roots.values())
+    if misnamed:
+        notes.append(
+            f"{misnamed} files have the top of the box under the name xmax, a known mistake of the second part."
+        )
+    categories = sorted({instance.category for instances in rows.values() for instance in instances})
+    return Labels(
+        folder=folder.folder,
+        images=[LabelledImage(file=file, instances=instances) for file, instances in rows.items()],
+        keypoint_names=dict.fromkeys(categories, _NAMES),
+        edges=_EDGES,
+        notes=[*notes, *folder.notes],
+    )
+
+
+def _xml_files(source: Source) -> list[Path]:
+    return [file for file in source.files(".xml") if b"<visible_bounds" in file.read_bytes()]
+
+
+def _is_json(source: Source) -> bool:
+    content = source.first_json
+    return (
+        isinstance(content, dict)
+        and isinstance(content.get("images"), dict)
+        and {"annotations", "categories"} <= set(content)
+    )
+
+
+def _bounds(root: Element) -> Element:
+    bounds = root.find("visible_bounds")
+    return bounds if bounds is not None else Element("visible_bounds")
+
+
+def _xml_instance(root: Element, file: str) -> Instance:
+    bounds = _bounds(root)
+    try:
+        top = bounds.attrib["ymin"] if "ymin" in bounds.attrib else bounds.attrib["xmax"]
+        texts = bounds.attrib["xmin"], top, bounds.attrib["width"], bounds.attrib["height"]
+        x, y, width, height = map(float, texts)
+        keypoints: dict[str, Point] = {
+            _name(point.attrib["name"], file): (float(point.attrib["x"]), float(point.attrib["y"]), 2)
+            for point in root.iter("keypoint")
+            if point.attrib["visible"] != "0"
+        }
+    except (KeyError, ValueError) as error:
+        raise wrong(
+            file, "a box of xmin, ymin, width and height, and keypoints with name, x, y and visible", error
+        ) from None
+    return Instance(
+        keypoints=keypoints, bbox=(x, y, width, height), category=root.findtext("category") or "animal", where=file
+    )
+
+
+def _name(name: str, file: str) -> str:
+    if name.lower() not in _BY_LOWER:
+        raise wrong(file, "the 20 keypoints of AnimalPose", name)
+    return _BY_LOWER[name.lower()]
+
+
+def _read_json(source: Source, folder: ImageFolder) -> Labels:
+    """Read keypoints.json: boxes are two corners, keypoints nested, edges count from 0."""
+    content, rows = source.first_json, dict[Path, list[Instance]]()
+    categories = {row["id"]: row for row in content["categories"]}
+    for place, row in enumerate(content["annotations"]):
+        where = f"{source.path}, annotation {place} (counted from 0)"
+        try:
+            category = categories[row["category_id"]]
+            left, top, right, bottom = map(float, row["bbox"])
+            points = [(float(x), float(y), float(v)) for x, y, v in row["keypoints"]]
+            image, names = str(content["images"][str(row["image_id"])]), category["keypoints"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise wrong(
+                where, "image_id, category_id, bbox of two corners and keypoints [x, y, visible]", error
+            ) from None
+        if len(points) != len(names):
+            raise wrong(where, f"{len(names)} keypoints, as the category names", len(points))
+        keypoints: dict[str, Point] = {name: (x, y, 2) for name, (x, y, v) in zip(names, points, strict=True) if v}
+        box = (left, top, right - left, bottom - top)
+        instance = Instance(keypoints=keypoints, bbox=box, category=str(category["name"]), where=where)
+        rows.setdefault(folder.find(image), []).append(instance)
+    edges = [
+        (row["keypoints"][one], row["keypoints"][two])
+        for row in categories.values()
+        for one, two in row.get("skeleton", [])
+        if max(one, two) < len(row["keypoints"])
+    ]
+    return Labels(
+        folder=folder.folder,
+        images=[LabelledImage(file=file, instances=instances) for file, instances in rows.items()],
+        keypoint_names={str(row["name"]): row["keypoints"] for row in categories.values()},
+        edges=list(dict.fromkeys(edges)),
+        notes=[_NOTE, *folder.notes],
+    )

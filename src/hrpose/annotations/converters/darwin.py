@@ -1,0 +1,76 @@
+"""V7 Darwin JSON 2.0: a file per image, with skeletons whose nodes have names.
+
+https://docs.v7labs.com/reference/darwin-json
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hrpose.annotations.converters.labels import (
+    ImageFolder,
+    Instance,
+    LabelledImage,
+    Labels,
+    Options,
+    names_by_category,
+    unique,
+)
+from hrpose.annotations.converters.source import Source, read_json_file, wrong
+
+
+def recognise(source: Source) -> bool:
+    """Check for a JSON file with `item` and `annotations`, or a folder whose first JSON file is one."""
+    return _is_darwin(source.first_json)
+
+
+def read(source: Source, options: Options) -> Labels:
+    """Read the JSON files of a folder.
+
+    Raises:
+        DataError: for the first fault, with file and annotation.
+    """
+    folder = ImageFolder(options.images or source.folder)
+    images, left_out = [], 0
+    for file in source.files(".json"):
+        content = read_json_file(file)
+        if not _is_darwin(content):
+            left_out += 1
+            continue
+        item = content["item"]
+        name = f"{str(item.get('path', '/')).strip('/')}/{item.get('name')}".strip("/")
+        rows = [row for row in content["annotations"] if "skeleton" in row]
+        if any("frames" in row for row in content["annotations"]):
+            raise wrong(str(file), "labels of an image", "frames of a video", "Export the frames as images.")
+        images.append(
+            LabelledImage(file=folder.find(name, file.parent), instances=[_instance(row, f"{file}") for row in rows])
+        )
+    notes = [f"{left_out} JSON files are not of this format and are left out."] if left_out else []
+    names = names_by_category([one for image in images for one in image.instances], options.keypoint_names)
+    return Labels(folder=folder.folder, images=images, keypoint_names=names, notes=[*notes, *folder.notes])
+
+
+def _is_darwin(content: Any) -> bool:
+    return (
+        isinstance(content, dict)
+        and isinstance(content.get("item"), dict)
+        and isinstance(content.get("annotations"), list)
+        and all(isinstance(row, dict) for row in content["annotations"])
+    )
+
+
+def _instance(row: Mapping[str, Any], file: str) -> Instance:
+    where = f"{file}, annotation {row.get('id')}"
+    try:
+        nodes = [
+            (str(node["name"]), float(node["x"]), float(node["y"]), 1 if node.get("occluded") else 2)
+            for node in row["skeleton"]["nodes"]
+        ]
+        box = row.get("bounding_box")
+        bbox = None if box is None else (float(box["x"]), float(box["y"]), float(box["w"]), float(box["h"]))
+    except (KeyError, TypeError, ValueError):
+        raise wrong(where, "nodes with name, x and y, and a box with x, y, w and h", row) from None
+    unique((node[0] for node in nodes), where)
+    keypoints = {name: (x, y, visibility) for name, x, y, visibility in nodes}
+    return Instance(keypoints=keypoints, bbox=bbox, category=str(row.get("name", "object")), where=where)

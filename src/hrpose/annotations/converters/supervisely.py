@@ -1,0 +1,99 @@
+"""Supervisely: a project with meta.json and, for each image, a JSON file with graphs.
+
+https://docs.supervisely.com/customization-and-integration/00_ann_format_navi
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hrpose.annotations.converters.labels import ImageFolder, Instance, LabelledImage, Labels, Options, Pair
+from hrpose.annotations.converters.source import Source, read_json_file, wrong
+
+_SPLITS = {"train", "val", "test"}  # names of datasets that are splits
+
+
+def recognise(source: Source) -> bool:
+    """Check for a project, a folder with meta.json and its classes; the file itself will do."""
+    return _meta(source) is not None
+
+
+def read(source: Source, options: Options) -> Labels:
+    """Read a project.
+
+    Raises:
+        DataError: for the first fault, with file and object.
+    """
+    file = _meta(source)
+    if file is None:
+        raise wrong(str(source.path), "a project with meta.json", "none")
+    graphs = {
+        str(entry["title"]): entry["geometry_config"] for entry in read_json_file(file)["classes"] if _is_graph(entry)
+    }
+    names = {
+        title: {key: str(node["label"]) for key, node in graph["nodes"].items()} for title, graph in graphs.items()
+    }
+    folder = ImageFolder(options.images or file.parent)
+    images, others = [], 0
+    for labels in sorted(file.parent.glob("**/ann/*.json")):
+        content = read_json_file(labels)
+        objects = [row for row in content.get("objects", []) if row.get("classTitle") in names]
+        others += len(content.get("objects", [])) - len(objects)
+        dataset = labels.parent.parent
+        images.append(
+            LabelledImage(
+                file=folder.find(f"img/{labels.stem}", dataset),
+                instances=[_instance(row, names[row["classTitle"]], str(labels)) for row in objects],
+                split=dataset.name if dataset.name in _SPLITS else None,
+            )
+        )
+    notes = ["Disabled nodes count as not labelled, all others as visible."]
+    if others:
+        notes.append(f"{others} objects are no graphs and are left out, rectangles among them.")
+    return Labels(
+        folder=folder.folder,
+        images=images,
+        keypoint_names={title: list(nodes.values()) for title, nodes in names.items()},
+        edges=_edges(graphs, names),
+        notes=[*notes, *folder.notes],
+    )
+
+
+def _meta(source: Source) -> Path | None:
+    """Return meta.json if it lists classes."""
+    file = source.folder / "meta.json"
+    if not file.is_file() or (source.path.is_file() and source.path != file):
+        return None
+    content = read_json_file(file)
+    classes = content.get("classes") if isinstance(content, dict) else None
+    return file if isinstance(classes, list) and any(_is_graph(entry) for entry in classes) else None
+
+
+def _is_graph(entry: Any) -> bool:
+    config = entry.get("geometry_config") if isinstance(entry, dict) else None
+    nodes = config.get("nodes") if isinstance(config, dict) else None
+    return isinstance(nodes, dict) and all(isinstance(node, dict) and "label" in node for node in nodes.values())
+
+
+def _edges(graphs: Mapping[str, Any], names: Mapping[str, Mapping[str, str]]) -> list[Pair]:
+    ends = [
+        (names[title].get(edge.get("src")), names[title].get(edge.get("dst")))
+        for title, graph in graphs.items()
+        for edge in graph.get("edges", [])
+    ]
+    return list(dict.fromkeys((one, two) for one, two in ends if one and two))
+
+
+def _instance(row: Mapping[str, Any], names: Mapping[str, str], file: str) -> Instance:
+    where = f"{file}, object {row.get('id')}"
+    try:
+        keypoints = {
+            names[key]: (float(node["loc"][0]), float(node["loc"][1]), 2)
+            for key, node in row["nodes"].items()
+            if not node.get("disabled")
+        }
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        raise wrong(where, "nodes of the class, each with `loc`", row.get("nodes")) from None
+    return Instance(keypoints=keypoints, category=str(row["classTitle"]), where=where)
