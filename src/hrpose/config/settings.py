@@ -145,7 +145,10 @@ _RANGES: Mapping[str, tuple[float, float]] = {
         (1, _MANY),
     ),
 }
-_POSITIVE = ("data.bbox_padding",)
+_POSITIVE = (
+    "optim.backbone_factor",
+    "data.bbox_padding",
+)
 
 
 def find_range_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
