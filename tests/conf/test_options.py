@@ -111,6 +111,8 @@ def test_one_line_chooses_what_checkpoints_go_by():
         (["trainer.accumulate_grad_batches=4"], "trainer.accumulate_grad_batches", 4),
         (["trainer.gradient_clip_val=1.0"], "trainer.gradient_clip_val", 1.0),
         (["callbacks/ema=default"], "callbacks.ema.decay", 0.999),
+        (["optim.backbone_factor=0.1"], "optim.backbone_factor", 0.1),
+        (["optim=sgd", "optim.backbone_factor=0.1"], "optim.backbone_factor", 0.1),
         (["callbacks/freeze=backbone"], "callbacks.freeze.epochs", None),
         (["callbacks/early_stopping=default"], "callbacks.early_stopping.monitor", "val/AP"),
         (["callbacks.pictures=null"], "callbacks.pictures", None),

@@ -60,6 +60,8 @@ SETTINGS_OF: Mapping[str, Mapping[str, Any]] = {
         "bbox_margin": float | None,
         "split": float,
         "split_by": Literal["folder", "video", "image"] | None,
+        "to": Literal["yolo", "labelme"] | None,
+        "keypoint_score_threshold": float,
     },
     "export": {
         **{name: SETTINGS[name] for name in ("name", "seed", "ckpt_path", "weights", "keypoint_score_threshold")},
@@ -143,7 +145,10 @@ _RANGES: Mapping[str, tuple[float, float]] = {
         (1, _MANY),
     ),
 }
-_POSITIVE = ("data.bbox_padding",)
+_POSITIVE = (
+    "optim.backbone_factor",
+    "data.bbox_padding",
+)
 
 
 def find_range_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
