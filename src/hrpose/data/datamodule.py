@@ -153,6 +153,7 @@ class PoseDataModule(LightningDataModule):
         """
         if stage == "fit" and self._train_set is None:
             self.files.check_alike(self.train_annotations, self.val_annotations)
+            self.files.check_apart(self.train_annotations, self.train_images, self.val_annotations, self.val_images)
             self.train_table = self.files.annotated(self.train_annotations, self.train_images, "train")
             self._check_images(self.train_table, self.train_images)
             self._train_set = self._dataset(self.train_table, train=True)
