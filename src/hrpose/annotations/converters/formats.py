@@ -14,6 +14,7 @@ from hrpose.annotations.converters import (
     deeplabcut,
     label_studio,
     labelme,
+    sleap,
     supervisely,
     via,
     yolo,
@@ -52,6 +53,7 @@ FORMATS: Mapping[str, Format] = {
     "darwin": Format("V7 Darwin JSON 2.0", darwin.recognise, darwin.read),
     "supervisely": Format("Supervisely project", supervisely.recognise, supervisely.read),
     "animalpose": Format("AnimalPose, original form", animalpose.recognise, animalpose.read),
+    "sleap": Format("SLEAP .slp", sleap.recognise, sleap.read),
 }
 """The formats by the name that `format=` takes."""
 COCO = "coco"  # divided rather than read

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from hrpose.annotations.converters.labels import Instance, Labels
+from hrpose.annotations.converters.source import MADE_BY
 from hrpose.annotations.converters.split import SplitBy, split_images
 from hrpose.errors import DataError, MissingDataError
 from hrpose.files import write_json
 from hrpose.media.images import read_upright_size
 from hrpose.skeletons import KNOWN_SKELETONS, Skeleton
 
-MADE_BY = "hrpose convert"
 _MOST_LISTED = 5
 NO_VALIDATION = (
     "No image validates: the command below measures the training images again, which is a trial and no result."
