@@ -342,3 +342,41 @@ def test_a_checkpoint_with_a_trained_loss_gives_the_network_its_weights(tmp_path
     assert report.missing == report.mismatched == ()
     assert all(name.startswith("loss.flow.") for name in report.unused)
     assert all(torch.equal(value, module.net.state_dict()[name]) for name, value in net.state_dict().items())
+
+
+def test_the_backbone_has_a_rate_of_its_own():
+    net = HRNet(width=4, stem_width=8, stage1_width=4, num_keypoints=3)
+    optimizer = partial(torch.optim.AdamW, lr=0.01)
+    module = PoseModule(net, CODEC, HeatmapMSELoss(), SKELETON, optimizer=optimizer, backbone_factor=0.1)
+    head, backbone = module.configure_optimizers().param_groups
+    assert (head["name"], head["lr"]) == ("head", 0.01)
+    assert (backbone["name"], backbone["lr"]) == ("backbone", pytest.approx(0.001))
+    assert {id(parameter) for parameter in head["params"]} == {
+        id(parameter) for parameter in net.final_layer.parameters()
+    }
+    assert len(head["params"]) + len(backbone["params"]) == len(list(net.parameters()))
+
+
+def test_the_parameters_of_the_loss_have_the_rate_of_the_head():
+    net = DeepPose(HRNet(width=4, stem_width=8, stage1_width=4, num_keypoints=None), num_keypoints=3, sigmas=True)
+    loss = RLELoss()
+    module = PoseModule(net, RegressionCodec(input_size=(32, 64)), loss, SKELETON, backbone_factor=0.1)
+    head, _ = module.configure_optimizers().param_groups
+    assert {id(parameter) for parameter in loss.parameters()} <= {id(parameter) for parameter in head["params"]}
+
+
+def test_without_a_factor_there_is_one_group():
+    module = PoseModule(nn.Conv2d(3, 3, 1), CODEC, HeatmapMSELoss(), SKELETON)
+    (group,) = module.configure_optimizers().param_groups
+    assert len(group["params"]) == 2
+
+
+@pytest.mark.parametrize("factor", [0, -1, float("nan")])
+def test_a_factor_that_is_not_positive_is_refused(factor):
+    with pytest.raises(ValueError, match="backbone_factor"):
+        PoseModule(nn.Conv2d(3, 3, 1), CODEC, HeatmapMSELoss(), SKELETON, backbone_factor=factor)
+
+
+def test_a_factor_for_a_network_without_a_head_is_refused():
+    with pytest.raises(ValueError, match="head_modules"):
+        PoseModule(nn.Conv2d(3, 3, 1), CODEC, HeatmapMSELoss(), SKELETON, backbone_factor=0.1)

@@ -120,3 +120,13 @@ def test_a_short_cycle_starts_at_or_rises_to_its_highest_rate_and_falls(total_st
 def test_a_cycle_that_never_falls_is_refused(share):
     with pytest.raises(ValueError, match="pct_start"):
         one_cycle(optimizer(), total_steps=10, max_lr=1.0, pct_start=share)
+
+
+def test_one_cycle_keeps_the_ratio_of_the_groups():
+    groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": rate} for rate in (1e-3, 1e-4)]
+    schedule = one_cycle(torch.optim.SGD(groups), total_steps=20, max_lr=0.5)
+    alone = rates(one_cycle(optimizer(), total_steps=20, max_lr=0.5), 20)
+    for rate in alone:
+        assert schedule.get_last_lr() == pytest.approx([rate, 0.1 * rate])
+        schedule.optimizer.step()
+        schedule.step()

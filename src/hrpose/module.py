@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from hrpose.codecs import Codec
 from hrpose.inference import estimate_poses
 from hrpose.metrics import PoseMetric
+from hrpose.models import split_parameters
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Batch, Poses
 
@@ -110,6 +111,8 @@ class PoseModule(MetricModule):
             network's.
         skeleton: the keypoints; its mirror pairs serve the flip test.
         optimizer: parameters -> optimizer.
+        backbone_factor: learning rate of the backbone as a share of that of the head. With 1 all parameters are in one group;
+            else the optimizer has the groups "head", with the parameters of the loss, and "backbone".
         schedule: optimizer -> learning-rate schedule, or None for a constant rate. One that steps after every batch is called
             with the keyword `total_steps` too (`hrpose.schedules.one_cycle` needs it).
         schedule_interval: when the schedule steps: after an "epoch" (the paper's way) or after a "step".
@@ -130,6 +133,7 @@ class PoseModule(MetricModule):
         skeleton: Skeleton,
         *,
         optimizer: Callable[..., Optimizer] = torch.optim.Adam,
+        backbone_factor: float = 1.0,
         schedule: Callable[..., LRScheduler] | None = None,
         schedule_interval: Literal["epoch", "step"] = "epoch",
         metrics: Mapping[str, PoseMetric] | None = None,
@@ -141,10 +145,15 @@ class PoseModule(MetricModule):
         protocols: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__(skeleton, metrics, config=config, protocols=protocols)
+        if not backbone_factor > 0:
+            raise ValueError(f"Expected argument `backbone_factor` to be above 0, but got {backbone_factor}.")
+        if backbone_factor != 1:
+            split_parameters(net)  # refuses a network that names no head
         self.net = net.to(memory_format=torch.channels_last) if channels_last else net  # type: ignore[call-overload]
         self.codec = codec
         self.loss = loss
         self.optimizer = optimizer
+        self.backbone_factor = backbone_factor
         self.schedule = schedule
         self.schedule_interval = schedule_interval
         self.flip_test = flip_test
@@ -201,7 +210,7 @@ class PoseModule(MetricModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimizer and its schedule from what was given."""
-        optimizer = self.optimizer([*self.net.parameters(), *self.loss.parameters()])
+        optimizer = self._build_optimizer()
         if self.schedule is None:
             return optimizer
         per_step = self.schedule_interval == "step"
@@ -210,6 +219,18 @@ class PoseModule(MetricModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": self.schedule_interval},
         }
+
+    def _build_optimizer(self) -> Optimizer:
+        if self.backbone_factor == 1:
+            return self.optimizer([*self.net.parameters(), *self.loss.parameters()])
+        backbone, head = split_parameters(self.net)
+        groups = [
+            {"name": "head", "params": [*head, *self.loss.parameters()]},
+            {"name": "backbone", "params": backbone},
+        ]
+        optimizer = self.optimizer(groups)
+        optimizer.param_groups[1]["lr"] = self.backbone_factor * optimizer.param_groups[1]["lr"]
+        return optimizer
 
 
 def count_total_steps(trainer: Trainer) -> int:

@@ -25,9 +25,9 @@ def one_cycle(
     the last, lowest rate. All other rates and momenta are those of torch.
 
     Args:
-        optimizer: its rate is not used.
+        optimizer: of its rates only the ratio to that of the first group is used.
         total_steps: of the optimizer in the whole run.
-        max_lr: highest rate.
+        max_lr: highest rate, of the first group of parameters; or the rates of all groups.
         pct_start: share of the steps in which the rate rises, at least 0 and below 1.
         div_factor: the first rate is `max_lr / div_factor`.
         final_div_factor: the last rate is the first one divided by it.
@@ -42,6 +42,9 @@ def one_cycle(
         share, steps = 0.5, 2
     if share * steps - 1 in (0.0, steps - 1):
         share *= 1 - 1e-9  # the phase ends just before a step, which belongs to the next phase
+    rates = [group["lr"] for group in optimizer.param_groups]
+    if not isinstance(max_lr, list) and len(set(rates)) > 1:
+        max_lr = [max_lr * rate / rates[0] for rate in rates]
     schedule = OneCycleLR(
         optimizer,
         max_lr,

@@ -53,6 +53,15 @@ class Data(L.LightningDataModule):
         return DataLoader(Samples(), batch_size=self.batch_size)
 
 
+class Net(nn.Sequential):
+    """A convolution as the backbone, and one as the head."""
+
+    head_modules = ("1",)
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(3, 3, 1, stride=4), nn.Conv2d(3, 3, 1))
+
+
 class Recorder(L.Callback):
     """Note the settings of the optimizer at every batch."""
 
@@ -60,8 +69,9 @@ class Recorder(L.Callback):
         self.settings: list[dict[str, Any]] = []
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
-        (group,) = trainer.optimizers[0].param_groups
+        group, *others = trainer.optimizers[0].param_groups
         settings = {name: value for name, value in group.items() if name != "params"}
+        settings |= {f"{other['name']}.{name}": other[name] for other in others for name in ("lr", "weight_decay")}
         self.settings.append({**settings, "epoch": trainer.current_epoch})
 
     @property
@@ -92,11 +102,12 @@ def train(
     resume = [] if checkpoint is None else [resume_callback(cfg, read_provenance(checkpoint))]
     recorder = Recorder()
     module = PoseModule(
-        nn.Conv2d(3, 3, 1, stride=4),
+        Net(),
         CODEC,
         HeatmapMSELoss(),
         SKELETON,
         optimizer=build(cfg.optim),
+        backbone_factor=cfg.optim.backbone_factor,
         schedule=build(cfg.schedule),
         schedule_interval=cfg.schedule_interval,
         config=OmegaConf.to_container(cfg, resolve=True),
@@ -143,6 +154,8 @@ WARMUP = ("schedule=warmup_multistep", "schedule.milestones=[3]", "schedule.warm
         (("schedule=none",), ("schedule=onecycle",)),
         (("schedule=onecycle",), WARMUP),
         (("schedule=onecycle",), ("schedule=none",)),
+        (("schedule=cosine", "optim.backbone_factor=0.1"), ("schedule=cosine", "optim.backbone_factor=0.5")),
+        (("schedule=onecycle", "optim.backbone_factor=0.1"), (*MULTISTEP, "optim.backbone_factor=0.1")),
     ],
     ids=str,
 )
@@ -237,3 +250,18 @@ def test_a_checkpoint_that_tells_no_settings_goes_on_with_those_of_the_run(tmp_p
     torch.save(content, checkpoint)
     now = ("schedule=cosine", "optim.lr=0.01")
     assert train(*now, checkpoint=checkpoint).settings == train(*now).settings[4:]
+
+
+@pytest.mark.parametrize(("before", "now"), [(1, 0.1), (0.1, 1)])
+def test_parameters_cannot_be_divided_otherwise(tmp_path, before, now) -> None:
+    file = interrupt(tmp_path, 4, "schedule=none", f"optim.backbone_factor={before}")
+    with pytest.raises(ConfigError, match=r"^optim\.backbone_factor: expected"):
+        train("schedule=none", f"optim.backbone_factor={now}", checkpoint=file)
+
+
+def test_a_checkpoint_of_a_version_without_the_factor_is_resumed_as_it_was(tmp_path) -> None:
+    file = interrupt(tmp_path, 4, "schedule=none")
+    content = torch.load(file, weights_only=True)
+    del content["hyper_parameters"]["config"]["optim"]["backbone_factor"]
+    torch.save(content, file)
+    assert resume_callback(compose("fit", [*BASE, "schedule=none"]), read_provenance(file)).differences == ""

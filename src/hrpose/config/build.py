@@ -1,6 +1,7 @@
 """Build objects from configuration nodes: `_target_` names the class itself, there is no registry."""
 
 import re
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from hrpose.errors import ConfigError
+
+# Keys of nodes that the tasks read themselves, and their types; the targets do not receive them.
+OF_TASKS: Mapping[str, Mapping[str, Any]] = {"optim": {"backbone_factor": float}}
 
 
 def build(node: DictConfig | None, /, **given: Any) -> Any:
@@ -33,6 +37,9 @@ def build(node: DictConfig | None, /, **given: Any) -> Any:
     key = node._get_full_key(None)
     try:
         factory = instantiate(node, _partial_=True, _convert_="all")
+        if key in OF_TASKS:
+            arguments = {name: value for name, value in factory.keywords.items() if name not in OF_TASKS[key]}
+            factory = partial(factory.func, *factory.args, **arguments)
         if node.get("_partial_", False):
             return partial(factory, **given) if given else factory
         return factory(**given)

@@ -32,10 +32,11 @@ _RESULTS = {
     "name": str,
     "seed": int,
     "sigmas": _SKELETONS | list[float] | None,
-    "category": str | None,
+    "category": str | list[str] | None,
     "keypoint_fields": dict[str, int] | None,
     "area_from_bbox": float,
     "visibility_map": dict[int, int] | None,
+    "bbox_from_keypoints": float | None,
     "max_detections": int,
     "num_samples": int,
 }
@@ -116,6 +117,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
     "data.seed": (0, 2**32 - 1),
     "data.area_from_bbox": (0, _MANY),
+    "data.bbox_from_keypoints": (0, _MANY),
     "trainer.gradient_clip_val": (0, _MANY),
     "trainer.log_every_n_steps": (0, _MANY),
     "trainer.num_sanity_val_steps": (-1, _MANY),
@@ -128,6 +130,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "oks_nms_threshold": (0, 1),
     "keypoint_score_threshold": (0, _MANY),
     "area_from_bbox": (0, _MANY),
+    "bbox_from_keypoints": (0, _MANY),
     "num_samples": (0, _MANY),
     "bit_depth": (8, 16),
     "max_ap_loss": (0, 1),
@@ -142,7 +145,10 @@ _RANGES: Mapping[str, tuple[float, float]] = {
         (1, _MANY),
     ),
 }
-_POSITIVE = ("data.bbox_padding",)
+_POSITIVE = (
+    "optim.backbone_factor",
+    "data.bbox_padding",
+)
 
 
 def find_range_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hrpose.conf_files import conf_dir
 from hrpose.config.advice import did_you_mean
-from hrpose.config.build import plain
+from hrpose.config.build import OF_TASKS, plain
 from hrpose.config.compose import compose
 from hrpose.config.paths import find_file_faults
 from hrpose.config.settings import HINTS, SETTINGS, SETTINGS_OF, find_library_faults, find_range_faults
@@ -252,7 +252,11 @@ def _target_faults(key: str, node: DictConfig) -> Iterator[Fault]:
         yield f"{key}._target_", str(error)
         return
     handed_over = HANDED_OVER.get(key, {})
-    names = [str(name) for name in node if str(name) not in _INSTRUCTIONS]
+    beside = OF_TASKS.get(key, {})
+    for name in beside.keys() & set(map(str, node)):
+        if not fits(value := _plain_value(node, name), beside[name]):
+            yield f"{key}.{name}", f"expected {show_annotation(beside[name])}, but got {_show(value)}."
+    names = [str(name) for name in node if str(name) not in _INSTRUCTIONS and str(name) not in beside]
     unknown = [name for name in names if name not in signature.parameters and name not in handed_over]
     if len(unknown) > 2 and "." not in key and not signature.open_ended:  # the keys of another class
         yield (

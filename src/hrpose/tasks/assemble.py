@@ -105,6 +105,7 @@ def assemble(cfg: DictConfig, *, bit_depth: int | None = None, net: ExportedNetw
         loss,
         skeleton,
         optimizer=build(cfg.optim),
+        backbone_factor=cfg.optim.get("backbone_factor", 1.0),
         schedule=build(cfg.schedule) if cfg.schedule is not None else None,
         schedule_interval=cfg.schedule_interval,
         metrics=metrics,

@@ -18,6 +18,7 @@ from hrpose.tasks.provenance import Provenance
 
 logger = logging.getLogger(__name__)
 
+_FACTOR = "optim.backbone_factor"
 _GROUPS = ("optim", "schedule", "schedule_interval")  # all else is built anew from the configuration
 
 
@@ -29,12 +30,14 @@ def resume_callback(cfg: DictConfig, provenance: Provenance | None) -> "Resume":
         provenance: the run of the checkpoint; of None nothing is known, and all settings are applied.
 
     Raises:
-        ConfigError: the optimizer is of another class.
+        ConfigError: the optimizer is of another class, or divides the parameters into other groups.
     """
     stored = (
         dict(_flatten({group: provenance.config.get(group) for group in _GROUPS})) if provenance is not None else {}
     )
     given = dict(_flatten({group: OmegaConf.select(cfg, group) for group in _GROUPS}))
+    for settings in (stored, given):
+        settings.setdefault(_FACTOR, 1.0)  # checkpoints of older versions, and configurations of an optimizer alone
     changes = {
         key: (stored.get(key), given.get(key)) for key in {**given, **stored} if stored.get(key) != given.get(key)
     }
@@ -43,6 +46,12 @@ def resume_callback(cfg: DictConfig, provenance: Provenance | None) -> "Resume":
         raise ConfigError(
             f"optim: expected {old}, whose state is in {provenance.file}, but got {new}. Set the optimizer of the checkpoint, or "
             f"start a new run from its weights: ckpt_path=null weights={provenance.file}."
+        )
+    if provenance is not None and _FACTOR in changes and 1 in changes[_FACTOR]:
+        raise ConfigError(
+            f"{_FACTOR}: expected {changes[_FACTOR][0]}, as in {provenance.file}, but got {changes[_FACTOR][1]}: with 1 the "
+            "optimizer has one group of parameters, else two. Set that of the checkpoint, or start a new run from its weights: "
+            f"ckpt_path=null weights={provenance.file}."
         )
     differences = "; ".join(f"{key}={new} (the checkpoint has {old})" for key, (old, new) in changes.items())
     if differences and provenance is not None:

@@ -43,7 +43,7 @@ def test_a_file_of_another_tool_is_named_with_its_command(tmp_path, name, conten
     file = tmp_path / name
     file.write_text(content)
     with pytest.raises(DataError) as error:
-        PersonFiles().annotated(file, tmp_path, "train") if purpose == "fit" else read_annotations(file)
+        PersonFiles().annotated(file, file.parent, "train") if purpose == "fit" else read_annotations(file)
     assert f"hrpose convert {file}" in str(error.value)
     assert format_ in str(error.value)
 
