@@ -143,5 +143,18 @@ def convert_labels(
             raise DataError("names: a COCO file is only divided. Give `hrpose fit` the key skeleton.names instead.")
         return coco.divide(opened, target, folder)
     options = Options(images=folder, keypoint_names=None if names is None else tuple(names))
-    labels = FORMATS[name].read(opened, options)
+    labels = _read(FORMATS[name], opened, options)
     return write(labels, target, source=f"{opened.path.name} (format={name})")
+
+
+def _read(format_: Format, source: Source, options: Options) -> Labels:
+    """Read a source; a value of another type than the format defines is one error, wherever it is."""
+    try:
+        return format_.read(source, options)
+    except (DataError, OSError):
+        raise
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{source.path}: expected the structure of {format_.title}, but found a value of another form: {error!r}. "
+            "Export the labels again, or write a COCO file from arrays with hrpose.write_coco."
+        ) from error
