@@ -71,15 +71,20 @@ def recognise(source: str | Path) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def advise_conversion(file: Path) -> str:
-    """Return how to use a file that is not COCO's: the command that converts it, or the function for arrays."""
+def conversion_of(file: Path) -> str:
+    """Return a sentence with the command that converts a file; "" if it has none of the formats."""
     try:
         name = recognise(file)
     except DataError:
-        name = None
-    if name is not None and name in FORMATS:
-        return f"`hrpose convert {file}` reads this ({FORMATS[name].title})."
-    return "If it is another tool's, see `hrpose convert --help`; labels of your own form: hrpose.write_coco writes COCO files."
+        return ""
+    known = FORMATS.get(name or "")
+    return f"`hrpose convert {file}` reads this ({known.title})." if known else ""
+
+
+def advise_conversion(file: Path) -> str:
+    """Return how to use a file that is not COCO's: the command that converts it, or the function for arrays."""
+    other = "If it is another tool's, see `hrpose convert --help`; labels of your own form: hrpose.write_coco writes COCO files."
+    return conversion_of(file) or other
 
 
 def convert_labels(
