@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hrpose.module import PoseModule
     from hrpose.skeletons import COCO, MPII, Skeleton
     from hrpose.structures import Crop, GroundTruth, InstanceTable, Poses
-    from hrpose.tasks.calls import evaluate, export, fit, predict, test
+    from hrpose.tasks.calls import convert, evaluate, export, fit, predict, test
     from hrpose.tracking import OksTracker, OneEuroFilter, PoseSmoother
     from hrpose.visualize import PosePainter, draw_heatmaps, draw_poses
     from hrpose.weights import load_weights, save_weights
@@ -78,6 +78,7 @@ __all__ = [  # noqa: RUF022  in the order of sorted()
     "VideoWriter",
     "compose",
     "conf_dir",
+    "convert",
     "convert_labels",
     "draw_heatmaps",
     "draw_poses",
@@ -133,6 +134,7 @@ _HOMES = {
     "VideoWriter": "media.video",
     "compose": "config",
     "conf_dir": "config",
+    "convert": "tasks.calls",
     "convert_labels": "annotations.converters",
     "draw_heatmaps": "visualize",
     "draw_poses": "visualize",

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import warnings
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -159,8 +160,12 @@ def test_the_folder_of_a_refused_run_is_removed(home, tmp_path):
 
 
 def test_two_calls_in_one_second_get_different_folders(home, tmp_path, monkeypatch):
+    def leave_a_file(cfg):
+        Path(cfg.paths.run, "file").touch()
+        return Path(cfg.paths.run)
+
     monkeypatch.setattr("hrpose.config.paths.time.strftime", lambda form: "now")
-    monkeypatch.setattr("hrpose.tasks.find_task", lambda verb: lambda cfg: Path(cfg.paths.run))
+    monkeypatch.setattr("hrpose.tasks.find_task", lambda verb: leave_a_file)
     values = {**SMALL, "paths.data": home / "data", "paths.runs": tmp_path}
     assert [calls.call("fit", (), values).name for _ in range(2)] == ["now", "now_2"]
 
@@ -187,6 +192,29 @@ def test_an_interrupt_is_raised_as_such_and_the_handlers_are_restored(home, tmp_
     with pytest.raises(KeyboardInterrupt):
         hrpose.fit(**{**SMALL, "paths.data": home / "data", "paths.runs": tmp_path})
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_script_without_a_guard_is_explained(home, tmp_path, monkeypatch):
+    def break_down(cfg):
+        raise BrokenProcessPool
+
+    monkeypatch.setattr("hrpose.tasks.find_task", lambda verb: break_down)
+    with pytest.raises(RuntimeError, match="__main__"):
+        hrpose.fit(**{**SMALL, "paths.data": home / "data", "paths.runs": tmp_path})
+
+
+def test_convert_returns_the_files_and_leaves_no_run_folder(home, tmp_path):
+    source = home / "data" / "annotations" / "person_keypoints_val2017.json"
+    values = {
+        "images": home / "data" / "val2017",
+        "out": tmp_path / "out",
+        "split": 0.25,
+        "paths.runs": tmp_path / "runs",
+    }
+    found = hrpose.convert(source=source, **values)
+    assert set(found.files) == {"train", "val"}
+    assert all(file.is_file() and file.parent == tmp_path / "out" for file in found.files.values())
+    assert list((tmp_path / "runs").rglob("*")) == [tmp_path / "runs" / "convert"]
 
 
 def test_the_command_line_calls_the_same_task():

@@ -12,6 +12,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ from hrpose.config import (
 )
 
 if TYPE_CHECKING:
+    from hrpose.annotations.converters import Conversion
     from hrpose.tasks.results import ExportResult, FitResult, PredictResult, ScoreResult
 
 logger = logging.getLogger(__name__)
@@ -137,6 +139,24 @@ def export(*overrides: str, **values: Any) -> ExportResult:
     return result
 
 
+def convert(*overrides: str, **values: Any) -> Conversion:
+    """Convert the labels of an annotation tool to COCO keypoint files, as `hrpose convert` does.
+
+    Args:
+        overrides: as on the command line.
+        values: keys with values of Python, as for `fit`: `source="labels", flip_pairs=[["left_eye", "right_eye"]]`.
+
+    Returns:
+        The files, the counts, what was assumed, and the command that trains on them.
+
+    Raises:
+        ConfigError: the configuration has faults.
+        DataError: the labels cannot be used, or need a further argument.
+    """
+    result: Conversion = call("convert", overrides, values)
+    return result
+
+
 def call(verb: str, overrides: Sequence[str], values: Mapping[str, Any]) -> Any:
     """Compose, check and run a verb in a folder of its own.
 
@@ -150,6 +170,7 @@ def call(verb: str, overrides: Sequence[str], values: Mapping[str, Any]) -> Any:
 
     Raises:
         ConfigError: the configuration has faults.
+        RuntimeError: further processes were started from a script without the guard that they need.
     """
     texts = [*overrides, *(write_override(key, value) for key, value in values.items())]
     check(verb, texts)
@@ -169,9 +190,13 @@ def call(verb: str, overrides: Sequence[str], values: Mapping[str, Any]) -> Any:
             saved.parent.mkdir(exist_ok=True)
             saved.write_text(OmegaConf.to_yaml(OmegaConf.create(texts)), encoding="utf-8")
             return task(cfg)
-        except BaseException:
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                "A process that draws or reads images has ended early. If this is a script, put its calls under "
+                "`if __name__ == '__main__':`, because these processes import the script."
+            ) from error
+        finally:
             remove_unused_folder(folder)
-            raise
 
 
 def _check_processes(cfg: DictConfig, texts: Sequence[str]) -> None:
