@@ -68,7 +68,7 @@ def measure(weights, people, folder, *words) -> float:
         return run("test", compose("test", words))
 
 
-@pytest.mark.parametrize("format", ["openvino", "onnx"])
+@pytest.mark.parametrize("format", [pytest.param("openvino", marks=pytest.mark.slow), "onnx"])
 def test_a_file_has_the_ap_of_its_weights(export, people, weights, tmp_path, format):
     file, report = export(f"format={format}", f"paths.data={people}")
     assert report["faults"] == []
