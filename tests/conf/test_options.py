@@ -29,6 +29,12 @@ GROUPS = {
 LEADING = ("model", "codec", "recipe")
 ALONE = [(option,) for group in ("codec", "recipe") for option in GROUPS[group]]
 TOGETHER = list(zip_longest(*(choices for group, choices in GROUPS.items() if group not in LEADING)))
+READ_OPTIONS = (
+    "category",
+    "keypoint_fields",
+    "visibility_map",
+    "bbox_from_keypoints",
+)  # `skeleton=auto` takes them of `data`
 
 
 @pytest.mark.parametrize("words", [*ALONE, *TOGETHER], ids=lambda words: ",".join(filter(None, words)))
@@ -66,7 +72,7 @@ def test_mirror_pairs_can_be_given_for_any_skeleton(option, pairs, found, tmp_pa
     node = OmegaConf.load(CONF / "skeleton" / f"{option}.yaml")
     if option == "auto":
         file = str(write_json(tmp_path / "persons.json", content()))
-        node = OmegaConf.merge(node, {"file": file, "category": None, "keypoint_fields": None, "visibility_map": None})
+        node = OmegaConf.merge(node, {"file": file, **dict.fromkeys(READ_OPTIONS)})
     node.flip_pairs = pairs
     assert build(node).flip_pairs == found
 

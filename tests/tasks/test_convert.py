@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shlex
 
+import pytest
 from photos import write_photos
 
 from hrpose.cli import main, parse
-from hrpose.config import compose
+from hrpose.config import ConfigError, compose
+from hrpose.tasks.convert import convert
 
 
 def test_a_source_is_converted_and_the_printed_command_composes(tmp_path, monkeypatch, capsys) -> None:
@@ -38,3 +40,9 @@ def test_a_source_that_cannot_be_converted_is_one_message(tmp_path, monkeypatch,
         status = exit_.code
     assert status == 1
     assert "scripts/convert_weights.py" in capsys.readouterr().err
+
+
+def test_keys_without_effect_beside_to_are_refused(tmp_path) -> None:
+    with pytest.raises(ConfigError) as error:
+        convert(compose("convert", ["source=x.json", "to=yolo", "names=[a,b]"]))
+    assert [fault.partition(":")[0] for fault in error.value.faults] == ["names", "images"]

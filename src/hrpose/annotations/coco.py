@@ -11,6 +11,7 @@ The first fault of a file is one `DataError`; what is left out is counted in a `
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -18,19 +19,17 @@ from pathlib import Path
 
 from hrpose.annotations.checks import LABEL_CHECKS, check_annotations, warn_of
 from hrpose.annotations.coco_annotations import CocoAnnotations
+from hrpose.annotations.coco_boxes import read_boxes_or_keypoints
+from hrpose.annotations.coco_categories import choose_categories, find_other_categories, select_objects
 from hrpose.annotations.coco_ids import unify_ids
 from hrpose.annotations.coco_keypoints import pack_keypoints, read_num_keypoints
 from hrpose.annotations.coco_rows import (
-    choose_category,
-    find_other_categories,
     integers,
     read_areas,
-    read_boxes,
     read_crowd_index,
     read_crowds,
     read_images,
     read_rows,
-    select_objects,
 )
 from hrpose.annotations.detections import read_detections
 from hrpose.errors import DataWarning, MissingDataError
@@ -45,10 +44,11 @@ _cache: dict[_CacheKey, CocoAnnotations] = {}
 def read_annotations(
     file: str | Path,
     *,
-    category: str | None = None,
+    category: str | Sequence[str] | None = None,
     keypoint_fields: Mapping[str, int] | None = None,
     area_from_bbox: float = 1.0,
     visibility_map: Mapping[int, int] | None = None,
+    bbox_from_keypoints: float | None = None,
 ) -> CocoAnnotations:
     """Read a COCO keypoint annotation file into packed arrays.
 
@@ -56,11 +56,14 @@ def read_annotations(
 
     Args:
         file: JSON with `images`, `annotations` and `categories`.
-        category: name of the category to take; the default is the one that has keypoints.
+        category: name of the category to take; several names, or "all", take categories with the same keypoints as one; the
+            default is the one that has keypoints.
         keypoint_fields: fields of an annotation, each with the number of its first keypoints that are taken; the default takes
             all of `keypoints`. COCO-WholeBody has five fields.
         area_from_bbox: share of its box that an object without `area`, or with one below 1 % of the box, is taken to cover.
         visibility_map: visibilities of the file, each with the 0, 1 or 2 that replaces it, such as {-1: 0}.
+        bbox_from_keypoints: margin of the box around the labelled keypoints, as a share of its longer side, that is taken
+            where an object has no box, or one without area (`coco_boxes`); the default requires boxes.
 
     Raises:
         MissingDataError: if there is no such file.
@@ -80,12 +83,20 @@ def read_annotations(
         )
     if not set((visibility_map or {}).values()) <= {0, 1, 2}:
         raise ValueError(f"Expected `visibility_map` to map to 0, 1 or 2, but got {dict(visibility_map or {})}.")
+    if bbox_from_keypoints is not None and (bbox_from_keypoints is True or not 0 <= bbox_from_keypoints < math.inf):
+        raise ValueError(f"Expected `bbox_from_keypoints` to be a margin from 0 on, but got {bbox_from_keypoints}.")
+    names = category if category is None or isinstance(category, str) else tuple(category)
     fields = dict(keypoint_fields) if keypoint_fields else None
     labels = {float(old): int(new) for old, new in (visibility_map or {}).items()}
     stat = path.stat()
-    key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size, repr((category, fields, area_from_bbox, labels)))
+    key = (
+        str(path.resolve()),
+        stat.st_mtime_ns,
+        stat.st_size,
+        repr((names, fields, area_from_bbox, labels, bbox_from_keypoints)),
+    )
     if key not in _cache:
-        _cache[key] = _read(path, category, fields, area_from_bbox, labels)
+        _cache[key] = _read(path, names, fields, area_from_bbox, labels, bbox_from_keypoints)
         warn_of(check_annotations(_cache[key], LABEL_CHECKS))
         _trim_heap()
     return _cache[key]
@@ -100,9 +111,10 @@ def forget_annotations() -> None:
 def read_skeleton(
     file: str | Path,
     *,
-    category: str | None = None,
+    category: str | Sequence[str] | None = None,
     keypoint_fields: Mapping[str, int] | None = None,
     visibility_map: Mapping[int, int] | None = None,
+    bbox_from_keypoints: float | None = None,
     names: Sequence[str] | None = None,
     sigmas: Sequence[float] | None = None,
     flip_pairs: Sequence[Sequence[int | str]] | None = None,
@@ -114,6 +126,7 @@ def read_skeleton(
         category: as for `read_annotations`.
         keypoint_fields: as for `read_annotations`.
         visibility_map: as for `read_annotations`.
+        bbox_from_keypoints: as for `read_annotations`.
         names: of the K keypoints, instead of those of the category or where it has none.
         sigmas: K OKS sigmas instead of those of the category, or of the published ones by name.
         flip_pairs: pairs of keypoints that are exchanged in the mirror, by name or 0-based index, instead of the `flip_pairs` or
@@ -124,7 +137,11 @@ def read_skeleton(
             is not that of the sigmas, or a mirror pair does not fit them.
     """
     annotations = read_annotations(
-        file, category=category, keypoint_fields=keypoint_fields, visibility_map=visibility_map
+        file,
+        category=category,
+        keypoint_fields=keypoint_fields,
+        visibility_map=visibility_map,
+        bbox_from_keypoints=bbox_from_keypoints,
     )
     return annotations.skeleton(sigmas, flip_pairs, names=names)
 
@@ -138,29 +155,38 @@ def _trim_heap() -> None:
 
 
 def _read(
-    file: Path, category: str | None, fields: Mapping[str, int] | None, box_share: float, labels: Mapping[float, int]
+    file: Path,
+    category: str | tuple[str, ...] | None,
+    fields: Mapping[str, int] | None,
+    box_share: float,
+    labels: Mapping[float, int],
+    margin: float | None,
 ) -> CocoAnnotations:
     content, notes = unify_ids(read_rows(file, list(fields) if fields else ["keypoints"]), file)
     if notes:
         warnings.warn(f"{file}: {'; '.join(notes)}.", DataWarning, stacklevel=3)
-    chosen = choose_category(content["categories"], category, file)
+    chosen = choose_categories(content["categories"], category, content["annotations"], file)
+    own_ids = tuple(entry["id"] for entry in chosen)
     image_ids, image_sizes, file_names = read_images(content["images"], file)
     rows, image_index = select_objects(content["annotations"], chosen, content["categories"], image_ids, file)
-    instance_ids = integers(rows, "id", "annotation", file)
-    bbox = read_boxes(rows, "annotation", file)
     iscrowd = read_crowds(rows, file)
-    keypoints, visibility, has_keypoints = pack_keypoints(rows, iscrowd, chosen, fields, file, labels)
+    keypoints, visibility, has_keypoints = pack_keypoints(rows, iscrowd, chosen[0], fields, file, labels)
+    bbox, has_bbox = read_boxes_or_keypoints(rows, keypoints, visibility, image_sizes[image_index], margin, file)
     area, has_area = read_areas(rows, bbox, box_share, file)
     return CocoAnnotations(
         file=file,
-        category=chosen,
+        category={**chosen[0], "name": ", ".join(str(entry.get("name")) for entry in chosen)}
+        if chosen[1:]
+        else chosen[0],
+        own_category_ids=tuple(integers(chosen, "id", "category", file).tolist()),
         category_ids=tuple(integers(content["categories"], "id", "category", file).tolist()),
         image_ids=image_ids,
         image_sizes=image_sizes,
         file_names=file_names,
         image_index=image_index,
-        instance_ids=instance_ids,
+        instance_ids=integers(rows, "id", "annotation", file),
         bbox=bbox,
+        has_bbox=has_bbox,
         area=area,
         has_area=has_area,
         area_from_bbox=box_share,
@@ -169,6 +195,6 @@ def _read(
         visibility=visibility,
         has_keypoints=has_keypoints,
         num_keypoints=read_num_keypoints(rows, visibility, file, follow=fields is None),
-        other_categories=find_other_categories(content, chosen) if category is None else {},
+        other_categories=find_other_categories(content, own_ids) if category is None else {},
         crowd_index=read_crowd_index(content["images"], file),
     )

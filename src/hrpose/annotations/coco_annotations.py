@@ -27,14 +27,16 @@ class CocoAnnotations:
 
     Attributes:
         file: where they were read.
-        category: the entry of `categories`.
+        category: the entry of `categories`; of several the first, with the names of all.
+        own_category_ids: of the categories that were taken.
         category_ids: of all entries of `categories`.
         image_ids: (I,) int64.
         image_sizes: (I, 2) int32 width and height.
         file_names: I names relative to the photo folder.
         image_index: (M,) int32 row of the photo.
         instance_ids: (M,) int64 annotation ids.
-        bbox: (M, 4) float64 x, y, width, height as the file has them.
+        bbox: (M, 4) float64 x, y, width, height as the file has them, or around the keypoints.
+        has_bbox: (M,) bool, False where the box is the one around the keypoints.
         area: (M,) float64 in square pixels, as the file has it or `area_from_bbox` of the box.
         has_area: (M,) bool, False where the file has no `area`, or one below 1 % of the box.
         area_from_bbox: share of its box that an object without `area` is taken to cover.
@@ -49,6 +51,7 @@ class CocoAnnotations:
 
     file: Path
     category: Mapping[str, Any]
+    own_category_ids: tuple[int, ...]
     category_ids: tuple[int, ...]
     image_ids: NDArray[np.int64]
     image_sizes: NDArray[np.int32]
@@ -56,6 +59,7 @@ class CocoAnnotations:
     image_index: NDArray[np.int32]
     instance_ids: NDArray[np.int64]
     bbox: NDArray[np.float64]
+    has_bbox: NDArray[np.bool_]
     area: NDArray[np.float64]
     has_area: NDArray[np.bool_]
     area_from_bbox: float
@@ -136,7 +140,7 @@ class CocoAnnotations:
             reasons = _list_counts({reason: rows[lost] for reason, rows in left_out.items()})
             warnings.warn(
                 f"{self.file}: {len(lost)} of {np.count_nonzero(labelled)} instances with keypoints are left out: {reasons} "
-                f"(annotation ids {list_first(self.instance_ids[lost])}).",
+                f"(annotation ids {list_first(self.instance_ids[lost])}).{self._box_hint(lost)}",
                 DataWarning,
                 stacklevel=2,
             )
@@ -155,7 +159,18 @@ class CocoAnnotations:
 
     def describe_left_out(self, rules: Rules = "official") -> str:
         """Count the objects that `instances` leaves out, by reason; one object can have several."""
-        return _list_counts(self._left_out(rules)[0])
+        left_out, _ = self._left_out(rules)
+        return _list_counts(left_out) + self._box_hint(np.flatnonzero(left_out[_BOX]))
+
+    def _box_hint(self, rows: NDArray[np.intp]) -> str:
+        """Suggest boxes around the keypoints if the file has boxes without area among these rows."""
+        empty = (self.bbox[rows, 2:] == 0).any(axis=1) & (self.visibility[rows] > 0).any(axis=1)
+        if not empty.any():
+            return ""
+        return (
+            f" {np.count_nonzero(empty)} boxes have no width or height: data.bbox_from_keypoints=0.25 takes the box around the "
+            "keypoints there, with a margin of 0.25 of its longer side."
+        )
 
     def _left_out(self, rules: Rules) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.float64]]:
         """Find the objects that cannot be trained on by each reason, (M,) each, and the clipped boxes (M, 4)."""

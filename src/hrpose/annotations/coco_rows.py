@@ -151,29 +151,6 @@ def check_unique(ids: NDArray[np.int64], what: str, file: Path) -> None:
         )
 
 
-def choose_category(categories: Sequence[Row], name: str | None, file: Path) -> Row:
-    """Find the category of a name, or the one that has keypoints.
-
-    Raises:
-        DataError: if there is none, or more than one to choose from.
-    """
-    integers(categories, "id", "category", file)
-    names = ", ".join(repr(entry.get("name")) for entry in categories) or "none"
-    if name is not None:
-        candidates = [entry for entry in categories if entry.get("name") == name]
-    else:
-        candidates = [entry for entry in categories if entry.get("keypoints")] or list(categories)
-        if len(candidates) > 1:
-            candidates = [entry for entry in candidates if entry.get("name") == "person"] or candidates
-    if len(candidates) != 1:
-        expected = f"one category named {name!r}" if name is not None else "one category with `keypoints`"
-        raise DataError(
-            f"{file}: expected {expected}, but its `categories` are {names}"
-            f"{', several of them with keypoints' if len(candidates) > 1 else ''}. Choose one by `category`."
-        )
-    return candidates[0]
-
-
 def read_images(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.int64], NDArray[np.int32], PackedStrings]:
     """Collect ids (I,), sizes (I, 2), 0 where they are not stated, and file names of the images.
 
@@ -246,6 +223,13 @@ def read_boxes(rows: Sequence[Row], what: str, file: Path) -> NDArray[np.float64
             bbox = [_number_of(v) for v in bbox]
         if not isinstance(bbox, list) or len(bbox) != 4 or not all(type(v) in (int, float) for v in bbox):
             fix = "Without a box there is no crop: add it, or remove the row."
+            if what == "annotation":
+                lacking = sum(1 for other in rows if not other.get("bbox"))
+                fix += (
+                    f" `bbox` is missing in {lacking} of {len(rows)} annotations. To take the box around the labelled keypoints, "
+                    "with a margin of 0.25 of its longer side, add data.bbox_from_keypoints=0.25 (bbox_from_keypoints=0.25 in "
+                    "evaluate and compare)."
+                )
             expected = "four numbers x, y, width, height in pixels"
             raise wrong_value(file, name_row(row, place, what), "bbox", expected, row, fix)
         boxes[place] = bbox
@@ -254,48 +238,6 @@ def read_boxes(rows: Sequence[Row], what: str, file: Path) -> NDArray[np.float64
         where = name_row(rows[place], int(place), what)
         raise wrong_value(file, where, "bbox", expected, rows[place], "Fix or remove the row.")
     return boxes
-
-
-def select_objects(
-    rows: list[Row], category: Row, categories: list[Row], image_ids: NDArray[np.int64], file: Path
-) -> tuple[list[Row], NDArray[np.int32]]:
-    """Check how annotations refer to images and categories; keep those of one category, image by image.
-
-    Returns:
-        The rows, and the index of the image of each, (M,).
-
-    Raises:
-        DataError: if an id is missing or repeats, or refers to nothing.
-    """
-    ids = integers(rows, "id", "annotation", file)
-    check_unique(ids, "annotation", file)
-    links = {
-        "image_id": ("images", {image_id: index for index, image_id in enumerate(image_ids.tolist())}),
-        "category_id": ("categories", {entry["id"]: index for index, entry in enumerate(categories)}),
-    }
-    places = {}
-    for key, (section, index_of) in links.items():
-        values = integers(rows, key, "annotation", file).tolist()
-        places[key] = np.array([index_of.get(value, -1) for value in values], np.int32)
-        for place in np.flatnonzero(places[key] < 0)[:1]:
-            raise DataError(
-                f"{file}: expected `{key}` of annotation {ids[place]} to be the `id` of an entry of `{section}`, but got "
-                f"{values[place]}, which none of them has. Add the entry, or remove the annotation."
-            )
-    image_index = places["image_id"]
-    own = np.flatnonzero([row["category_id"] == category["id"] for row in rows])
-    order = own[np.argsort(image_index[own], kind="stable")]
-    return [rows[place] for place in order.tolist()], image_index[order]
-
-
-def find_other_categories(content: Mapping[str, list[Row]], category: Row) -> dict[str, NDArray[np.int64]]:
-    """Collect the ids of annotations that have keypoints but belong to another category, by the name of the category."""
-    names = {entry["id"]: str(entry.get("name")) for entry in content["categories"] if entry["id"] != category["id"]}
-    found: dict[str, list[int]] = {}
-    for row in content["annotations"] if names else []:
-        if row["category_id"] in names and any(row.get("keypoints") or ()):
-            found.setdefault(names[row["category_id"]], []).append(row["id"])
-    return {name: np.array(ids, np.int64) for name, ids in found.items()}
 
 
 def read_areas(

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.annotations.coco_annotations import CocoAnnotations
+from hrpose.annotations.coco_categories import choose_category
 from hrpose.annotations.coco_rows import (
     Row,
     check_rows,
     check_unique,
-    choose_category,
     integers,
     is_finite,
     list_first,
@@ -65,9 +65,10 @@ def read_detections(file: str | Path, annotations: CocoAnnotations, *, min_score
     index_of = {image_id: index for index, image_id in enumerate(annotations.image_ids.tolist())}
     image_index = np.array([index_of.get(image_id, -1) for image_id in image_ids.tolist()], np.int32)
 
-    wanted = category_ids == annotations.category["id"]
+    own_ids = list(annotations.own_category_ids)
+    wanted = np.isin(category_ids, own_ids)
     categories = f"categories {list_first(np.unique(category_ids))}"
-    _require(wanted.any(), path, f"category {annotations.category['id']}", categories)
+    _require(wanted.any(), path, f"category {list_first(own_ids)}", categories)
     known = image_index >= 0
     _require(known.any(), path, f"photos of {annotations.file}", f"image ids {list_first(np.unique(image_ids))}")
     _warn_dropped(path, wanted & ~known, f"their `image_id` is not in {annotations.file}")

@@ -34,10 +34,10 @@ def complete_images(annotations: CocoAnnotations, folder: Path, *, upright: bool
     names = annotations.file_names.tolist()
     changed, kinds = match_files(names, folder) if folder.is_dir() else ({}, {})
     places = set(np.unique(annotations.image_index).tolist())
-    notes = [
-        f"{len(indices)} of {len(names)} file names {kind} ({list_first([repr(names[i]) for i in indices], 2)}), which is taken"
-        for kind, indices in kinds.items()
-    ]
+    notes = []
+    for kind, indices in kinds.items():
+        examples = list_first([f"{names[index]!r} is {changed[index]!r}" for index in indices], 2)
+        notes.append(f"{len(indices)} of {len(names)} file names {kind} ({examples}); the files that exist are taken")
     for index, name in changed.items():
         names[index] = name
     for name in names:

@@ -20,21 +20,23 @@ class PersonFiles:
     """Read persons from annotation files; a file that is a JSON list is read as MPII's.
 
     Attributes:
-        category: name of the category to take; the default is the one that has keypoints.
+        category: name of the category to take, several names or "all"; the default is the one that has keypoints.
         keypoint_fields: fields of an annotation, each with the number of keypoints that are taken of it, the first ones.
         area_from_bbox: share of its box that a person without `area`, or with one below 1 % of the box, is taken to cover.
         bbox_rules: how annotated boxes are clipped and which of them count.
         min_bbox_score: detections below it are left out.
         visibility_map: visibilities of the file, each with the one that replaces it.
+        bbox_from_keypoints: margin of the box around the keypoints that is taken where there is no box; None requires boxes.
         upright: the EXIF orientation of the images is applied.
     """
 
-    category: str | None = None
+    category: str | tuple[str, ...] | None = None
     keypoint_fields: dict[str, int] | None = None
     area_from_bbox: float = 1.0
     bbox_rules: Rules = "official"
     min_bbox_score: float = 0.0
     visibility_map: dict[int, int] | None = None
+    bbox_from_keypoints: float | None = None
     upright: bool = False
 
     def coco(self, file: Path) -> CocoAnnotations:
@@ -45,6 +47,7 @@ class PersonFiles:
             keypoint_fields=self.keypoint_fields,
             area_from_bbox=self.area_from_bbox,
             visibility_map=self.visibility_map,
+            bbox_from_keypoints=self.bbox_from_keypoints,
         )
 
     def annotated(self, file: Path, images: Path, purpose: str) -> InstanceTable:

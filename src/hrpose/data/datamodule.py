@@ -51,11 +51,14 @@ class PoseDataModule(LightningDataModule):
         bbox_rules: how annotated boxes are clipped and which of them count: the "official" way or MMPose's.
         augment: transforms of the training crops, in their order; or a mapping, of which the values count.
         pixel_transforms: albumentations `Compose` of pixel-level transforms of the training crops.
-        category: name of the category to take; the default is the one that has keypoints.
+        category: name of the category to take; several names, or "all", take categories with the same keypoints as one; the
+            default is the one that has keypoints.
         keypoint_fields: fields of an annotation, each with the number of keypoints that are taken of it, the first ones; the
             default takes all of `keypoints`.
         area_from_bbox: share of its box that a person without `area`, or with one below 1 % of the box, is taken to cover.
         visibility_map: visibilities of the files, each with the 0, 1 or 2 that replaces it, such as {-1: 0}.
+        bbox_from_keypoints: margin of the box around the labelled keypoints, as a share of its longer side, that is taken where a
+            person has no box, or one without area; None requires boxes.
         channel_order: of the network's input. The official ResNets were trained on "bgr", with the mean and std of RGB in
             their places.
         mean: of the input's first, second and third channel, with 1 for full brightness.
@@ -98,10 +101,11 @@ class PoseDataModule(LightningDataModule):
         bbox_rules: Rules = "official",
         augment: Sequence[CropTransform] | Mapping[str, CropTransform | None] = (),
         pixel_transforms: Any = None,
-        category: str | None = None,
+        category: str | Sequence[str] | None = None,
         keypoint_fields: Mapping[str, int] | None = None,
         area_from_bbox: float = 1.0,
         visibility_map: Mapping[int, int] | None = None,
+        bbox_from_keypoints: float | None = None,
         channel_order: ChannelOrder = "rgb",
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
@@ -119,12 +123,13 @@ class PoseDataModule(LightningDataModule):
         self.num_workers = _checked_count("num_workers", num_workers, 0)
         self.seed, self.pixel_transforms = seed, pixel_transforms
         self.files = PersonFiles(
-            category=category,
+            category=category if category is None or isinstance(category, str) else tuple(category),
             keypoint_fields=dict(keypoint_fields) if keypoint_fields else None,
             area_from_bbox=area_from_bbox,
             bbox_rules=bbox_rules,
             min_bbox_score=min_bbox_score,
             visibility_map=dict(visibility_map) if visibility_map else None,
+            bbox_from_keypoints=bbox_from_keypoints,
             upright=bool(upright),
         )
         self.bbox_padding = bbox_padding

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,11 @@ def read_evaluated(
     results_file: str | Path,
     *,
     sigmas: str | Sequence[float] | None = None,
-    category: str | None = None,
+    category: str | Sequence[str] | None = None,
     keypoint_fields: Mapping[str, int] | None = None,
     area_from_bbox: float = 1.0,
     visibility_map: Mapping[int, int] | None = None,
+    bbox_from_keypoints: float | None = None,
     max_detections: int = 20,
 ) -> Evaluated:
     """Read a result file and what it is evaluated against.
@@ -83,6 +85,7 @@ def read_evaluated(
             `keypoints`. A result file may have the same fields, or all keypoints under `keypoints`.
         area_from_bbox: share of its box that an annotation without `area`, or with one below 1 % of the box, is taken to cover.
         visibility_map: visibilities of the annotations, each with the 0, 1 or 2 that replaces it.
+        bbox_from_keypoints: margin of the box around the keypoints that is taken where an annotation has no box.
         max_detections: how many predictions of a photo count, the best first.
 
     Raises:
@@ -101,6 +104,7 @@ def read_evaluated(
         keypoint_fields=keypoint_fields,
         area_from_bbox=area_from_bbox,
         visibility_map=visibility_map,
+        bbox_from_keypoints=bbox_from_keypoints,
     )
     skeleton = _choose_skeleton(annotations, sigmas)
     truth = annotations.ground_truth()
@@ -121,7 +125,15 @@ def read_evaluated(
 
 def read_options(cfg: DictConfig) -> dict[str, Any]:
     """Return the arguments of `read_evaluated` in a configuration."""
-    names = ("sigmas", "category", "keypoint_fields", "area_from_bbox", "visibility_map", "max_detections")
+    names = (
+        "sigmas",
+        "category",
+        "keypoint_fields",
+        "area_from_bbox",
+        "visibility_map",
+        "bbox_from_keypoints",
+        "max_detections",
+    )
     return {name: plain(cfg[name]) for name in names}
 
 
@@ -160,17 +172,21 @@ def _of_category(
 ) -> tuple[Detections, Floats]:
     """Keep the rows of the evaluated category; those of ids that do not exist are refused, the others are counted."""
     unknown = np.flatnonzero(~np.isin(detections.category_ids, annotations.category_ids))
-    name, own = annotations.category.get("name"), int(annotations.category["id"])
+    name, own = annotations.category.get("name"), list(annotations.own_category_ids)
+    of_category = ", ".join(map(str, own))
     if len(unknown):
         found = np.unique(detections.category_ids[unknown])[:5].tolist()
         raise ValueError(
-            f"Expected {file} to have category ids of the annotations ({list(annotations.category_ids)}; {name!r} is {own}), but "
-            f"{len(unknown)} rows are otherwise: they have {found}, the first is row {unknown[0]} counted from 0."
+            f"Expected {file} to have category ids of the annotations ({list(annotations.category_ids)}; {name!r} is "
+            f"{of_category}), but {len(unknown)} rows are otherwise: they have {found}, the first is row {unknown[0]} counted "
+            "from 0."
         )
-    mine = detections.category_ids == own
-    if mine.all():
-        return detections, keypoint_scores
-    logger.warning(
-        "%s: %d of %d rows are of other categories than %r and left out.", file, (~mine).sum(), len(mine), name
-    )
-    return Detections(**{key: values[mine] for key, values in vars(detections).items()}), keypoint_scores[mine]
+    mine = np.isin(detections.category_ids, own)
+    if not mine.all():
+        logger.warning(
+            "%s: %d of %d rows are of other categories than %r and left out.", file, (~mine).sum(), len(mine), name
+        )
+        detections = Detections(**{key: values[mine] for key, values in vars(detections).items()})
+        keypoint_scores = keypoint_scores[mine]
+    one = np.full(len(detections.category_ids), own[0], np.int64)  # several categories are evaluated as one
+    return replace(detections, category_ids=one), keypoint_scores

@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from hrpose.annotations.coco import CocoAnnotations
 from hrpose.annotations.mpii import read_mpii
+from hrpose.annotations.reader import PersonFiles
 from hrpose.codecs import Codec
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.metrics import KeypointAveragePrecision, PCKh, PoseMetric
@@ -60,12 +64,19 @@ def _state_ap(datamodule: PoseDataModule, boxes: str, metric: PoseMetric, shared
         num_persons=int((~truth.is_ignored).sum()),
         sigmas=name_sigmas(metric.sigmas),
         max_detections=metric.max_detections,
-        boxes=f"ground truth{_name_rules(datamodule.files.bbox_rules)}"
+        boxes=f"ground truth{_name_rules(datamodule.files.bbox_rules)}{_name_margin(annotations, datamodule.files)}"
         if boxes == "gt"
         else FileStamp.of(datamodule.val_detections or ""),
         min_bbox_score=0.0 if boxes == "gt" else datamodule.files.min_bbox_score,
         oks_nms=_name_nms(metric),
     )
+
+
+def _name_margin(annotations: CocoAnnotations, files: PersonFiles) -> str:
+    """Say how boxes around keypoints were made, if there are any."""
+    if annotations.has_bbox.all():
+        return ""
+    return f", {np.count_nonzero(~annotations.has_bbox)} around the keypoints with a margin of {files.bbox_from_keypoints:g}"
 
 
 def _state_pckh(datamodule: PoseDataModule, shared: Mapping[str, Any]) -> PckhProtocol:

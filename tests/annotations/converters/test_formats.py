@@ -43,7 +43,7 @@ def test_a_file_of_another_tool_is_named_with_its_command(tmp_path, name, conten
     file = tmp_path / name
     file.write_text(content)
     with pytest.raises(DataError) as error:
-        PersonFiles().annotated(file, "train") if purpose == "fit" else read_annotations(file)
+        PersonFiles().annotated(file, file.parent, "train") if purpose == "fit" else read_annotations(file)
     assert f"hrpose convert {file}" in str(error.value)
     assert format_ in str(error.value)
 
@@ -51,4 +51,4 @@ def test_a_file_of_another_tool_is_named_with_its_command(tmp_path, name, conten
 def test_a_list_of_ones_own_is_for_write_coco(tmp_path) -> None:
     (tmp_path / "own.json").write_text('[{"img_name": "a.png", "joints": [[1, 2, 1]]}]')
     with pytest.raises(DataError, match=r"img_name.*hrpose\.write_coco"):
-        PersonFiles().annotated(tmp_path / "own.json", "train")
+        PersonFiles().annotated(tmp_path / "own.json", tmp_path, "train")

@@ -8,6 +8,7 @@ A reader returns `Labels`, in which keypoints have names and never bare position
 
 from hrpose.annotations.converters.arrays import write_coco
 from hrpose.annotations.converters.formats import FORMATS, convert_labels, recognise
+from hrpose.annotations.converters.labelling import write_labels
 from hrpose.annotations.converters.write import Conversion
 
-__all__ = ["FORMATS", "Conversion", "convert_labels", "recognise", "write_coco"]
+__all__ = ["FORMATS", "Conversion", "convert_labels", "recognise", "write_coco", "write_labels"]

@@ -227,7 +227,9 @@ def _with_boxes(labels: Labels, margin: float | None, notes: list[str]) -> Label
         replace(
             image,
             instances=[
-                instance if instance.bbox is not None else replace(instance, bbox=_box(instance, margin or 0, typical))
+                instance
+                if instance.bbox is not None
+                else replace(instance, bbox=box_around(instance, margin or 0, typical))
                 for instance in image.instances
                 if instance.bbox is not None or instance.keypoints
             ],
@@ -242,7 +244,14 @@ def _extent(instance: Instance) -> float:
     return float(np.ptp(points, axis=0).max())
 
 
-def _box(instance: Instance, margin: float, typical: float) -> tuple[float, float, float, float]:
+def box_around(instance: Instance, margin: float, typical: float = 0.0) -> tuple[float, float, float, float]:
+    """Return x, y, width and height of a box around the keypoints.
+
+    Args:
+        instance: with at least one keypoint.
+        margin: share of the larger side of the extent that is added on each side.
+        typical: extent to take for a single point.
+    """
     points = np.array([point[:2] for point in instance.keypoints.values()])
     low, high = points.min(axis=0), points.max(axis=0)
     added = margin * _extent(instance) if _extent(instance) else (0.5 + margin) * typical

@@ -1,0 +1,192 @@
+"""Poses as labels to correct in a labelling tool: result files of `hrpose predict`, or COCO files, as YOLO-pose or labelme."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, TypeAlias
+
+import yaml  # type: ignore[import-untyped]
+
+from hrpose.annotations.converters.labels import Instance, Point
+from hrpose.annotations.converters.source import Source, read_json_file, wrong
+from hrpose.annotations.converters.write import box_around
+from hrpose.errors import DataError
+from hrpose.files import dumps, write_atomically
+from hrpose.skeletons import Skeleton
+
+Tool: TypeAlias = Literal["yolo", "labelme"]
+
+
+@dataclass(frozen=True)
+class _Image:
+    """An image, relative to the image folder, and its poses."""
+
+    name: str
+    width: int
+    height: int
+    instances: Sequence[Instance]
+
+
+def write_labels(
+    source: str | Path,
+    to: Tool,
+    *,
+    images: str | Path,
+    out: str | Path | None = None,
+    bbox_margin: float | None = None,
+    keypoint_score_threshold: float = 0.2,
+) -> str:
+    """Write poses as the labels of a tool, one file per image.
+
+    Args:
+        source: poses.json of `hrpose predict`, with its images.json beside it, or a COCO annotation file.
+        to: "yolo" or "labelme", which X-AnyLabeling reads too.
+        images: folder of the images.
+        out: folder of the labels; None makes one named after the tool, beside the source.
+        bbox_margin: for poses without a box: share of the larger side of their extent that is added on each side.
+        keypoint_score_threshold: keypoints with a lower score are left out; it is not applied to annotations.
+
+    Returns:
+        What was written, as text.
+
+    Raises:
+        DataError: if a file cannot be used, a box is missing, or a label file is there already.
+    """
+    opened = Source(Path(source))
+    content = opened.first_json
+    is_result = isinstance(content, list)
+    coco = read_json_file(opened.folder / "images.json") if is_result else content
+    rows = content if is_result else _section(content, "annotations", opened.path)
+    category = _category(coco, opened.path)
+    least = keypoint_score_threshold if is_result else 0.0
+    instances: dict[str, list[Instance]] = {}
+    for place, row in enumerate(rows):
+        where = f"{opened.path}, entry {place} (counted from 0)"
+        instance = _instance(row, category, where, least, bbox_margin)
+        if instance is not None:
+            instances.setdefault(str(row["image_id"]), []).append(instance)
+    entries = [_image(row, instances, opened.path) for row in _section(coco, "images", opened.path)]
+    folder = Path(out) if out is not None else opened.folder / to
+    writer: Callable[[Path, _Image, Mapping[str, Any], Path], tuple[Path, str]] = {"yolo": _yolo, "labelme": _labelme}[
+        to
+    ]
+    files = dict(writer(folder, entry, category, Path(images)) for entry in entries if entry.instances)
+    if to == "yolo":
+        files[folder / "data.yaml"] = _data_yaml(category)
+    there = next((file for file in files if file.exists()), None)
+    if there is not None:
+        raise DataError(
+            f"Expected to write {there}, but this file is there already. Give another folder: out=<folder>."
+        )
+    for file, text in files.items():
+        with write_atomically(file, durable=False) as partial:
+            partial.write_text(text, encoding="utf-8")
+    count = sum(map(len, instances.values()))
+    hint = f" YOLO expects the images in {folder / 'images'}: move or link {images} there." if to == "yolo" else ""
+    return f"Written: {count} poses of {len(entries)} images to {folder}.{hint}"
+
+
+def _section(content: Any, name: str, file: Path) -> list[Any]:
+    section = content.get(name) if isinstance(content, dict) else None
+    if not isinstance(section, list):
+        raise wrong(str(file), f"a COCO file with {name}, or a list of results with images.json beside it", content)
+    return section
+
+
+def _category(coco: Any, file: Path) -> Mapping[str, Any]:
+    """Return the only category with keypoints."""
+    found = [row for row in _section(coco, "categories", file) if isinstance(row, dict) and row.get("keypoints")]
+    if len(found) != 1:
+        raise wrong(str(file), "one category with keypoints", f"{len(found)} of them")
+    category: Mapping[str, Any] = found[0]
+    return category
+
+
+def _instance(row: Any, category: Mapping[str, Any], where: str, least: float, margin: float | None) -> Instance | None:
+    """Read a row; None for another category, or where no keypoint is left."""
+    if not isinstance(row, dict) or row.get("category_id") != category["id"]:
+        return None
+    names, values = category["keypoints"], row.get("keypoints")
+    if not isinstance(values, list) or len(values) != 3 * len(names) or "image_id" not in row:
+        raise wrong(where, f"image_id and {3 * len(names)} numbers under `keypoints`", values)
+    keypoints: dict[str, Point] = {}
+    for name, x, y, third in zip(names, values[::3], values[1::3], values[2::3], strict=True):
+        if third > least:
+            keypoints[name] = (float(x), float(y), 1 if third == 1 and "score" not in row else 2)
+    instance = Instance(keypoints=keypoints, bbox=row.get("bbox"), category=str(category["name"]), where=where)
+    if not keypoints:
+        return None
+    if instance.bbox is not None:
+        return instance
+    if margin is None:
+        raise DataError(
+            f"{where}: expected a box, but there is none. Add bbox_margin=0.25, which puts one around the keypoints."
+        )
+    return Instance(keypoints=keypoints, bbox=box_around(instance, margin), category=instance.category, where=where)
+
+
+def _image(row: Any, instances: Mapping[str, list[Instance]], file: Path) -> _Image:
+    try:
+        name, width, height = str(row["file_name"]).replace("\\", "/"), int(row["width"]), int(row["height"])
+    except (KeyError, TypeError, ValueError):
+        raise wrong(str(file), "images with file_name, width and height", row) from None
+    if name.startswith("/") or ".." in PurePosixPath(name).parts:
+        raise wrong(str(file), "file names below the image folder", name)
+    return _Image(name, width, height, instances.get(str(row.get("id")), []))
+
+
+def _yolo(folder: Path, image: _Image, category: Mapping[str, Any], images: Path) -> tuple[Path, str]:
+    """Return the label file of an image: class, box and keypoints as shares of the image."""
+    lines = []
+    for instance in image.instances:
+        x, y, width, height = instance.bbox or (0, 0, 0, 0)
+        box = (
+            (x + width / 2) / image.width,
+            (y + height / 2) / image.height,
+            width / image.width,
+            height / image.height,
+        )
+        points = [instance.keypoints.get(name, (0.0, 0.0, 0)) for name in category["keypoints"]]
+        texts = [f"{px / image.width:.6f} {py / image.height:.6f} {v}" for px, py, v in points]
+        lines.append(" ".join(["0", *(f"{value:.6f}" for value in box), *texts]))
+    return folder / "labels" / Path(image.name).with_suffix(".txt"), "\n".join(lines) + "\n"
+
+
+def _data_yaml(category: Mapping[str, Any]) -> str:
+    names = [str(name) for name in category["keypoints"]]
+    count = len(names)
+    skeleton = Skeleton("labels", tuple(names), (), (1.0,) * count, (), category.get("flip_pairs"))  # type: ignore[arg-type]  # names are resolved
+    content = {
+        **{"path": ".", "train": "images", "val": "images", "kpt_shape": [count, 3]},
+        "flip_idx": list(skeleton.flip_permutation),
+        "names": {0: str(category["name"])},
+        "kpt_names": {0: names},
+    }
+    return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+def _labelme(folder: Path, image: _Image, category: Mapping[str, Any], images: Path) -> tuple[Path, str]:
+    """Return the JSON file of an image: for each pose a rectangle and points with its group number."""
+    file = folder / Path(image.name).with_suffix(".json")
+    shapes = []
+    for group, instance in enumerate(image.instances, 1):
+        x, y, width, height = instance.bbox or (0, 0, 0, 0)
+        shapes.append(_shape(instance.category, [[x, y], [x + width, y + height]], group, "rectangle"))
+        for name, (px, py, visibility) in instance.keypoints.items():
+            shapes.append(_shape(name, [[px, py]], group, "point") | ({"difficult": True} if visibility == 1 else {}))
+    content = {
+        **{"version": "5.4.1", "flags": {}, "shapes": shapes},
+        "imagePath": os.path.relpath(images.resolve() / image.name, file.resolve().parent).replace("\\", "/"),
+        **{"imageData": None, "imageHeight": image.height, "imageWidth": image.width},
+    }
+    return file, dumps(content, indent=2)
+
+
+def _shape(label: str, points: list[list[float]], group: int, kind: str) -> dict[str, Any]:
+    return {
+        **{"label": label, "points": points, "group_id": group},
+        **{"description": "", "shape_type": kind, "flags": {}, "mask": None},
+    }
