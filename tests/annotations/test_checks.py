@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hrpose.annotations.checks import CHECKS, check_annotations
+from hrpose.annotations.checks import CHECKS, check_annotations, check_split
 from hrpose.annotations.coco import CocoAnnotations, forget_annotations, read_annotations
 from hrpose.annotations.reader import PersonFiles
 from hrpose.errors import DataWarning
@@ -100,6 +100,10 @@ FAULTS: dict[str, Callable[[Row, np.ndarray], Row]] = {
     "area": lambda row, size: {**row, "area": [None, 0, 1e-9, -7][row["id"] % 4]},
     "num-keypoints-zero": lambda row, size: {**row, "num_keypoints": 0},
     "num-keypoints-unequal": lambda row, size: {**row, "num_keypoints": 99},
+    "visibility-never-2": lambda row, size: {
+        **row,
+        "keypoints": np.minimum(triplets(row), [np.inf, np.inf, 1]).ravel().tolist(),
+    },
     "keypoints-at-origin": placeholder,
     "keypoints-normalised": lambda row, size: with_points(row, triplets(row)[:, :2] / size),
     "boxes-normalised": lambda row, size: with_box(row, *(part / size for part in inside(row, size))),
@@ -180,6 +184,29 @@ def test_each_finding_is_one_line_with_the_file_the_counts_the_ids_and_the_fix(t
     assert "\n" not in line
     assert line.startswith(f"{tmp_path / 'a.json'}: 2 of 40 annotations have no `area`")
     assert "`data.area_from_bbox`" in line
+
+
+def test_images_of_both_sets_are_counted(tmp_path: Path) -> None:
+    train, val = read(tmp_path, sound(0)), read(tmp_path, sound(1))
+    num_images = len(np.unique(val.image_index))
+    (finding,) = check_split(train, val, tmp_path / "photos", tmp_path / "a" / ".." / "photos")
+    assert (finding.check, finding.count, finding.total) == ("train-images-in-validation", num_images, num_images)
+    assert finding.ids == ("0.jpg", "1.jpg", "2.jpg")
+    assert check_split(train, val, tmp_path / "train", tmp_path / "val") == []
+    told = sound(1)
+    for row in told["images"]:
+        row["file_name"] = f"{'train' if row['id'] == 3 else 'val'}/{row['file_name']}"
+    (finding,) = check_split(train, read(tmp_path, told), tmp_path / "train", tmp_path)
+    assert (finding.count, finding.ids) == (1, ("train/3.jpg",))
+
+
+def test_a_file_for_both_sets_is_meant_and_a_copy_is_not(tmp_path: Path) -> None:
+    file, copy = tmp_path / "a.json", tmp_path / "b.json"
+    for name in (file, copy):
+        name.write_text(json.dumps(sound(0)))
+    PersonFiles().check_apart(file, tmp_path, file, tmp_path)  # a warning would be an error
+    with pytest.warns(DataWarning, match=r"\[train-images-in-validation\]"):
+        PersonFiles().check_apart(file, tmp_path, copy, tmp_path)
 
 
 def test_a_file_that_is_read_again_is_not_warned_of_again(tmp_path: Path) -> None:

@@ -405,3 +405,12 @@ def test_a_photo_with_more_bits_than_the_others_is_refused_by_name(folder: Path)
     cv2.imwrite(str(folder / "new" / "photo 2.png"), np.full((70, 90, 3), 2**14 - 1, np.uint16))
     with pytest.raises(DataError, match=r"2\.png.*12 bits.*bit_depth=14.*data\.bit_depth=14"):
         list(data.train_dataloader())
+
+
+@pytest.mark.parametrize(("batch_size", "kept", "dropped"), [(2, 6, 5), (5, 3, 2), (4, 3, 3), (11, 1, 1)])
+def test_a_last_batch_of_one_sample_can_be_left_out(batch_size: int, kept: int, dropped: int, tmp_path: Path) -> None:
+    data = datamodule(write_dataset(tmp_path, num_persons=11), batch_size=batch_size)
+    data.setup("fit")
+    assert data.num_train_batches == kept
+    data.drop_single_sample = True
+    assert data.num_train_batches == dropped

@@ -256,6 +256,12 @@ def test_truncation_is_told_by_the_end_marker() -> None:
     assert is_truncated(content[:100])
 
 
+def test_photos_without_the_folder_of_their_names_are_found(tmp_path: Path) -> None:
+    write_photo(tmp_path / "photos" / "1.jpg")
+    with pytest.raises(MissingDataError, match=r"1\.jpg is there without 'images/'.*photos/images"):
+        check_photos(["images/1.jpg"], tmp_path / "photos")
+
+
 @pytest.mark.parametrize("name", ["a.jpg", "progressive.jpg", "a.png", "a.bmp", "a.webp", "misnamed.jpg"])
 def test_sizes_are_those_of_the_pixels(name: str, tmp_path: Path) -> None:
     file = tmp_path / name

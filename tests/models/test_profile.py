@@ -1,7 +1,9 @@
+import pytest
 import torch
 from torch import nn
 
 from hrpose.models import HRNet, count_macs, count_parameters, find_heatmap_size
+from hrpose.models.profile import refuses_one_image
 
 
 def test_macs_of_each_layer_follow_from_its_shapes():
@@ -30,3 +32,15 @@ def test_the_size_of_heatmaps_is_found_from_shapes():
     assert find_heatmap_size(HRNet(**small), (96, 160)) == (24, 40)
     assert find_heatmap_size(HRNet(**small, heatmap_branch=3), (96, 160)) == (3, 5)
     assert find_heatmap_size(nn.Flatten(), (96, 160)) is None
+
+
+def test_one_image_is_refused_where_features_are_one_cell():
+    net = HRNet(width=4, num_keypoints=2, num_modules=(1, 1, 1), num_blocks=1).train()
+    for size, refused in (((32, 32), True), ((32, 64), False), ((64, 64), False)):
+        assert refuses_one_image(net, size) is refused
+        if refused:
+            with pytest.raises(ValueError, match="more than 1 value per channel"):
+                net(torch.zeros(1, 3, *size[::-1]))
+        else:
+            net(torch.zeros(1, 3, *size[::-1]))
+    assert not any(module._forward_pre_hooks for module in net.modules())

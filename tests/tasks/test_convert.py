@@ -7,13 +7,13 @@ import shlex
 import pytest
 from photos import write_photos
 
-from hrpose.cli import main, parse
+from hrpose.cli import parse
 from hrpose.config import ConfigError, compose
 from hrpose.tasks.convert import convert
+from processes import run_module
 
 
-def test_a_source_is_converted_and_the_printed_command_composes(tmp_path, monkeypatch, capsys) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_source_is_converted_and_the_printed_command_composes(tmp_path) -> None:
     folder = tmp_path / "my data"
     write_photos(folder, "images/train/a.png", "images/val/b.png")
     text = "path: .\ntrain: images/train\nval: images/val\nkpt_shape: [2, 2]\nnames: [fly]\n"
@@ -22,24 +22,19 @@ def test_a_source_is_converted_and_the_printed_command_composes(tmp_path, monkey
         file = folder / "labels" / f"{name}.txt"
         file.parent.mkdir(parents=True)
         file.write_text("0 .5 .5 .5 .5 .25 .5 .5 .5")
-    monkeypatch.setattr("sys.argv", ["hrpose"])
-    assert main(["convert", "my data", "names=[left_wing,right_wing]"]) == 0
-    command = capsys.readouterr().out.splitlines()[-1]
+    done = run_module("hrpose", "convert", "my data", "names=[left_wing,right_wing]", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    command = done.stdout.splitlines()[-1]
     verb, *arguments = shlex.split(command)[1:]
     cfg = compose(verb, parse(verb, arguments).overrides)
     assert cfg.data.train_annotations == str(folder / "train.json")
     assert cfg.data.val_images == str(folder)
 
 
-def test_a_source_that_cannot_be_converted_is_one_message(tmp_path, monkeypatch, capsys) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["hrpose"])
-    try:
-        status = main(["convert", "model.pth"])
-    except SystemExit as exit_:
-        status = exit_.code
-    assert status == 1
-    assert "scripts/convert_weights.py" in capsys.readouterr().err
+def test_a_source_that_cannot_be_converted_is_one_message(tmp_path) -> None:
+    done = run_module("hrpose", "convert", "model.pth", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "scripts/convert_weights.py" in done.stderr
 
 
 def test_keys_without_effect_beside_to_are_refused(tmp_path) -> None:

@@ -12,7 +12,7 @@ from hrpose.codecs import HeatmapCodec, IntegralCodec, RegressionCodec, SimccCod
 from hrpose.config import ConfigError, compose
 from hrpose.losses import CoordinateLoss, HeatmapMSELoss, HeatmapOHKMLoss, IntegralLoss, RLELoss, SimccLoss
 from hrpose.models import DeepPose, HRNet, SimCC, SimpleBaseline, StackedHourglass
-from hrpose.tasks.dry_run import check_heatmap_size, dry_run, dry_run_config
+from hrpose.tasks.dry_run import check_heatmap_size, dry_run, dry_run_config, settle_last_batch
 
 SIZE, CELLS = (64, 128), (16, 32)
 
@@ -169,3 +169,20 @@ def test_what_is_no_heatmap_is_not_looked_at():
     net(torch.zeros(1, 3, 8, 8))
     check_heatmap_size(net, HeatmapCodec((8, 8), (2, 2)))
     check_heatmap_size(net, SimpleNamespace(input_size=(8, 8)))
+
+
+@pytest.mark.parametrize(
+    ("size", "batch_size", "count", "dropped"),
+    [((32, 32), 4, 9, True), ((32, 32), 4, 8, True), ((64, 64), 4, 9, False), ((64, 64), 1, 9, False)],
+)
+def test_a_single_sample_is_left_out_where_batch_norm_refuses_it(size, batch_size, count, dropped):
+    data = SimpleNamespace(batch_size=batch_size, train_table=range(count), drop_single_sample=False)
+    settle_last_batch(NETS["heatmaps"](), HeatmapCodec(size, (size[0] // 4, size[1] // 4)), data)
+    assert data.drop_single_sample is dropped
+
+
+@pytest.mark.parametrize(("batch_size", "count"), [(1, 9), (4, 1)])
+def test_batches_of_one_sample_are_refused_where_batch_norm_refuses_them(batch_size, count):
+    data = SimpleNamespace(batch_size=batch_size, train_table=range(count), drop_single_sample=False)
+    with pytest.raises(ConfigError, match=r"data\.batch_size"):
+        settle_last_batch(NETS["heatmaps"](), HeatmapCodec((32, 32), (8, 8)), data)

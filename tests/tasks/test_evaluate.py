@@ -187,6 +187,26 @@ def test_an_unknown_category_id_is_named(read, annotations, rows) -> None:
         read(annotations, rows)
 
 
+def test_several_categories_are_evaluated_as_one(read, annotations, rows) -> None:
+    annotations["categories"].append({**annotations["categories"][0], "id": 5, "name": "child"})
+    for entries in (annotations["annotations"], rows):
+        for entry in entries[::2]:
+            entry["category_id"] = 5
+    evaluated = read(annotations, rows, category="all")
+    assert len(evaluated.detections) == len(rows)
+    assert set(evaluated.detections.category_ids.tolist()) == set(evaluated.truth.category_ids.tolist()) == {1}
+    assert evaluated.protocol.category == "person, child"
+
+
+def test_replaced_visibilities_are_in_the_protocol(read, annotations, rows) -> None:
+    for entry in annotations["annotations"]:
+        entry["keypoints"][2] = -1
+        entry.pop("num_keypoints", None)
+    evaluated = read(annotations, rows, visibility_map={-1: 0})
+    assert not evaluated.truth.visibility[:, 0].any()
+    assert "-1 as 0" in evaluated.protocol.num_keypoints
+
+
 def test_rows_of_another_category_are_left_out_and_counted(read, annotations, rows, caplog) -> None:
     annotations["categories"].append({"id": 5, "name": "dog"})
     rows[0]["category_id"] = 5

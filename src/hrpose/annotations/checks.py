@@ -6,9 +6,11 @@ of every finding once, with its count.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -150,6 +152,11 @@ def _num_keypoints_unequal(inspected: Inspected) -> tuple[Ids, Mask]:
     return inspected.ids, (stated != 0) & (stated != inspected.labelled.sum(axis=1))
 
 
+def _visibility_never_2(inspected: Inspected) -> tuple[Ids, Mask]:
+    is_two_valued = len(inspected.rows) > 1 and inspected.annotations.visibility.max() == 1
+    return inspected.ids, np.full(len(inspected.ids), is_two_valued)
+
+
 def _keypoints_at_origin(inspected: Inspected) -> tuple[Ids, Mask]:
     placeholder = (inspected.points == 0).all(axis=2) | (inspected.points == -1).all(axis=2)
     return inspected.ids, (placeholder & inspected.labelled).any(axis=1)
@@ -227,6 +234,13 @@ LABEL_CHECKS: tuple[Check, ...] = (
         consequence="AP does not depend on the number, unless it is 0; labels may be lost.",
         fix="Look at these annotations, and count `num_keypoints` again.",
         find=_num_keypoints_unequal,
+    ),
+    Check(
+        name="visibility-never-2",
+        what="annotations with labelled keypoints have the visibility 1 (occluded) and never 2 (visible)",
+        consequence="Training and AP only ask whether a keypoint is labelled; reports and pictures call all of them occluded.",
+        fix="If 1 means visible here, set `visibility_map` (`data.visibility_map={1: 2}` of fit and test).",
+        find=_visibility_never_2,
     ),
     Check(
         name="keypoints-at-origin",
@@ -324,6 +338,42 @@ class Finding:
             f"{self.file}: {self.count} of {self.total} {self.what} ({shown}). {self.consequence} {self.fix} "
             f"[{self.check}]"
         )
+
+
+def check_split(
+    train: CocoAnnotations, val: CocoAnnotations, train_images: str | Path, val_images: str | Path
+) -> list[Finding]:
+    """Check whether annotated images of the validation set are also trained on: the same file in the same folder.
+
+    Args:
+        train: the training annotations.
+        val: the validation annotations.
+        train_images: image folder of the training set.
+        val_images: image folder of the validation set.
+    """
+    home, other = os.path.realpath(train_images), os.path.realpath(val_images)
+    known = {f"{home}/{name}" for name in _annotated_files(train)}
+    files = _annotated_files(val)
+    shared = [name for name in files if f"{other}/{name}" in known]
+    if not shared:
+        return []
+    return [
+        Finding(
+            check="train-images-in-validation",
+            file=str(val.file),
+            count=len(shared),
+            total=len(files),
+            ids=tuple(shared[:_NUM_IDS]),
+            what=f"images with annotations are also training images, in {train.file}",
+            consequence="AP is measured on images that the network has seen, so it says too much.",
+            fix="Split the data by image, or by video or animal where images are alike.",
+        )
+    ]
+
+
+def _annotated_files(annotations: CocoAnnotations) -> list[str]:
+    names = annotations.file_names.tolist()
+    return [names[index] for index in np.unique(annotations.image_index).tolist()]
 
 
 def warn_of(findings: Iterable[Finding]) -> None:

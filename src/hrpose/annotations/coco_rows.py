@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.annotations.converters.formats import advise_conversion
+from hrpose.annotations.converters.formats import advise_conversion, conversion_of
 from hrpose.errors import DataError, MissingDataError
 from hrpose.media.images import check_file_name
 from hrpose.structures import PackedStrings, exact_integer
@@ -43,7 +43,7 @@ def read_json(file: Path, fields: Collection[str] = ("keypoints",)) -> Any:
     except (ValueError, RecursionError) as error:
         raise DataError(
             f"{file}: expected JSON, but {len(content)} bytes cannot be read as such: {error}. "
-            f"The file may be cut short: export or download it again. {advise_conversion(file)}"
+            f"{conversion_of(file) or 'The file may be cut short, or be of another format: export or download it again.'}"
         ) from error
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hrpose.annotations.checks import CROP_CHECKS, check_annotations, warn_of
+from hrpose.annotations.checks import CROP_CHECKS, check_annotations, check_split, warn_of
 from hrpose.annotations.coco import read_annotations
 from hrpose.annotations.coco_annotations import CocoAnnotations
 from hrpose.annotations.detections import read_detections
@@ -144,6 +144,16 @@ class PersonFiles:
                 f"(counted from 0) of the one and {place} of the other. Bring names and keypoints of one file into the order "
                 "of the other."
             )
+
+    def check_apart(self, train: Path, train_images: Path, val: Path, val_images: Path) -> None:
+        """Warn if two annotation files share annotated images; one file that is given twice is meant.
+
+        Warns:
+            DataWarning: with their number, once in a process.
+        """
+        if is_mpii(train) or is_mpii(val) or train.resolve() == val.resolve():
+            return
+        warn_of(check_split(self.coco(train), self.coco(val), train_images, val_images))
 
     def _read(self, file: Path) -> CocoAnnotations | MpiiAnnotations:
         if not is_mpii(file):

@@ -68,6 +68,8 @@ class PoseDataModule(LightningDataModule):
             test of the validation photos.
 
     Attributes:
+        drop_single_sample: leave out the last training batch of an epoch if it has one sample, as networks need whose batch norm
+            would see a single value.
         files: reads the annotation files.
         reading: orientation and scale of the photos; the bit depth is measured in the first `setup`.
         train_table: the persons to train on, after `setup("fit")`.
@@ -138,6 +140,7 @@ class PoseDataModule(LightningDataModule):
         self.normalization = Normalization(channel_order, mean, std)
         self.reading = Reading(bool(upright), bit_depth)
         self._orientation_matters = upright is None
+        self.drop_single_sample = False
         self._train_set: PoseDataset | None = None
         self._val_sets: dict[str, PoseDataset] = {}
 
@@ -150,6 +153,7 @@ class PoseDataModule(LightningDataModule):
         """
         if stage == "fit" and self._train_set is None:
             self.files.check_alike(self.train_annotations, self.val_annotations)
+            self.files.check_apart(self.train_annotations, self.train_images, self.val_annotations, self.val_images)
             self.train_table = self.files.annotated(self.train_annotations, self.train_images, "train")
             self._check_images(self.train_table, self.train_images)
             self._train_set = self._dataset(self.train_table, train=True)
@@ -160,12 +164,16 @@ class PoseDataModule(LightningDataModule):
         forget_annotations()
 
     def train_dataloader(self) -> ResumableLoader:
-        """Make the training loader; after a resume it goes on with the next batch. The last, smaller batch is kept."""
+        """Make the training loader; after a resume it goes on with the next batch. The last, smaller batch is kept, unless
+        it has one sample and `drop_single_sample` is set.
+        """
         assert self._train_set is not None, 'setup("fit") comes first'
+        sampler = EpochSampler(self._train_set, shuffle=True, seed=self.seed)
         return ResumableLoader(
             self._train_set,  # type: ignore[arg-type] # a dataset of samples that makes whole batches
             batch_size=self.batch_size,
-            sampler=EpochSampler(self._train_set, shuffle=True, seed=self.seed),
+            sampler=sampler,
+            drop_last=self.drop_single_sample and len(sampler) % self.batch_size == 1,
             **self._worker_options(),
         )
 

@@ -288,6 +288,12 @@ def _whereabouts(root: Path, name: str) -> str:
     found = [folder for folder in folders[:_MOST_FOLDERS] if (folder / name).is_file()]
     if found:
         return f"{name} is in {found[0]}: is that the photo folder?"
+    last = name.rpartition("/")[2]
+    if last != name and (root / last).is_file():
+        return (
+            f"{last} is there without {name.removesuffix(last)!r}: take this folder out of the file names, or move the photos "
+            f"into {root / name.removesuffix(last)}."
+        )
     return "Add them, or point the photo folder at where they are."
 
 

@@ -52,6 +52,27 @@ def find_heatmap_size(net: nn.Module, input_size: Sequence[int]) -> tuple[int, i
     return output.shape[-1], output.shape[-2]
 
 
+def refuses_one_image(net: nn.Module, input_size: Sequence[int]) -> bool:
+    """Check whether a batch norm of a network in training would see a single value per channel in a batch of one image.
+
+    torch refuses such a batch. It happens where the coarsest features of the network are one cell.
+    """
+    single: list[bool] = []
+
+    def look(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        values = inputs[0].numel() // (inputs[0].shape[1] * NUM_IMAGES)  # per channel and image
+        single.append(values == 1)
+
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d)
+    hooks = [layer.register_forward_pre_hook(look) for layer in net.modules() if isinstance(layer, kinds)]
+    try:
+        run_on_shapes(net, input_size)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return any(single)
+
+
 def run_on_shapes(net: nn.Module, input_size: Sequence[int]) -> Any:
     """Run a network on `NUM_IMAGES` images of the meta device, of `input_size` (width, height), and return its output.
 

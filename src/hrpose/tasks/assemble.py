@@ -23,7 +23,7 @@ from hrpose.module import MetricModule, PoseModule
 from hrpose.report import PckhProtocol, Protocol
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Batch, Poses
-from hrpose.tasks.dry_run import check_parts, dry_run
+from hrpose.tasks.dry_run import check_parts, dry_run, settle_last_batch
 from hrpose.tasks.protocols import state_protocols
 from hrpose.tasks.trainer import build_trainer
 from hrpose.weights import WeightReport, load_weights
@@ -99,6 +99,8 @@ def assemble(cfg: DictConfig, *, bit_depth: int | None = None, net: ExportedNetw
         net.check_channels(codec.num_channels(skeleton.num_keypoints), codec.input_size)
     rules = {"flip_test": cfg.flip_test, "keypoint_score_threshold": cfg.keypoint_score_threshold}
     metrics, protocols = _build_metrics(cfg, datamodule, skeleton, codec, rules)
+    if cfg.task == "fit" and isinstance(datamodule, PoseDataModule):  # a user may have another one
+        settle_last_batch(network, codec, datamodule)
     module = PoseModule(
         network,
         codec,

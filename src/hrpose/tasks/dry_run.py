@@ -18,7 +18,7 @@ from hrpose.data.datamodule import PoseDataModule
 from hrpose.export import is_exported
 from hrpose.metrics import KeypointAveragePrecision
 from hrpose.models import find_heatmap_size
-from hrpose.models.profile import NUM_IMAGES, run_on_shapes
+from hrpose.models.profile import NUM_IMAGES, refuses_one_image, run_on_shapes
 from hrpose.skeletons import COCO
 
 logger = logging.getLogger(__name__)
@@ -135,6 +135,34 @@ def check_heatmap_size(net: nn.Module, codec: Codec) -> None:
             f"out for codec.input_size={list(codec.input_size)}, but got {list(expected)}. Set codec.heatmap_size="
             f"[{found[0]},{found[1]}], or change {branch}model or codec."
         )
+
+
+def settle_last_batch(net: nn.Module, codec: Codec, datamodule: PoseDataModule) -> None:
+    """Have a last batch of one sample left out if the network cannot train on one.
+
+    Args:
+        net: to train.
+        codec: gives the size of the crops.
+        datamodule: after `setup("fit")`.
+
+    Raises:
+        ConfigError: if every batch is one sample, or the data is.
+    """
+    try:
+        if not refuses_one_image(net, codec.input_size):
+            return
+    except (NotImplementedError, RuntimeError, TypeError):
+        return  # `dry_run` has reported that the network cannot run on shapes alone
+    width, height = codec.input_size
+    reason = f"crops of {width}x{height} give features of one cell, and batch norm cannot train on a single value"
+    if datamodule.batch_size == 1 or len(datamodule.train_table) == 1:
+        raise ConfigError(
+            f"data.batch_size: expected batches of at least 2 samples, because {reason}, but got {datamodule.batch_size} for "
+            f"{len(datamodule.train_table)} training instances. Set data.batch_size=2 or more, or choose a larger size."
+        )
+    datamodule.drop_single_sample = True
+    if len(datamodule.train_table) % datamodule.batch_size == 1:
+        logger.info("The last batch of an epoch, of one sample, is left out: %s", reason)
 
 
 def _check_reading(net: nn.Module, codec: Codec, outputs: Tensor) -> None:

@@ -76,7 +76,7 @@ def _name_margin(annotations: CocoAnnotations, files: PersonFiles) -> str:
     """Say how boxes around keypoints were made, if there are any."""
     if annotations.has_bbox.all():
         return ""
-    return f", {np.count_nonzero(~annotations.has_bbox)} around the keypoints with a margin of {files.bbox_from_keypoints:g}"
+    return f" ({np.count_nonzero(~annotations.has_bbox)} around the keypoints, margin {files.bbox_from_keypoints:g})"
 
 
 def _state_pckh(datamodule: PoseDataModule, shared: Mapping[str, Any]) -> PckhProtocol:

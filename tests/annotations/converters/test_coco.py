@@ -17,6 +17,7 @@ def write(folder: Path, count: int = 10, **image: Any) -> Path:
     names = [f"v{index // 5}/{index}.png" for index in range(count)]
     write_photos(folder / "photos", *names)
     content = {
+        "info": {"year": 2024},
         "licenses": [{"id": 4}],
         "images": [{"id": index, "file_name": name, **image} for index, name in enumerate(names)],
         "annotations": [
@@ -46,6 +47,7 @@ def test_images_are_divided_and_nothing_else_changes(tmp_path) -> None:
     assert sorted(train["images"] + val["images"], key=lambda row: row["id"]) == before["images"]
     assert sorted(train["annotations"] + val["annotations"], key=lambda row: row["id"]) == before["annotations"]
     assert val["licenses"] == before["licenses"]
+    assert val["info"]["source_info"] == before["info"]
     assert conversion.images == tmp_path / "photos"
     assert conversion.counts["val"] == {"images": 2, "instances": 2, "head": 2, "tail": 0}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from photos import write_photos
 
 from hrpose.annotations.coco import read_annotations
 from hrpose.annotations.converters import convert_labels, recognise
@@ -46,9 +47,31 @@ def test_a_file_of_another_tool_is_named_with_its_command(tmp_path, name, conten
         PersonFiles().annotated(file, file.parent, "train") if purpose == "fit" else read_annotations(file)
     assert f"hrpose convert {file}" in str(error.value)
     assert format_ in str(error.value)
+    assert "cut short" not in str(error.value)
 
 
 def test_a_list_of_ones_own_is_for_write_coco(tmp_path) -> None:
     (tmp_path / "own.json").write_text('[{"img_name": "a.png", "joints": [[1, 2, 1]]}]')
     with pytest.raises(DataError, match=r"img_name.*hrpose\.write_coco"):
         PersonFiles().annotated(tmp_path / "own.json", tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("data.yaml", "kpt_shape: [1, 3]\ntrain: .\nnames: 5\nkpt_names: [x]"),
+        ("labels.csv", "scorer,a\nbodyparts\ncoords,x\n"),
+        ("labels.csv", "scorer,a,a\nbodyparts,n,n\ncoords,x,y\na.png,inf,2\n"),
+        ("a.json", '{"shapes": [{"shape_type": "point", "points": [[1, 2]], "group_id": [1]}], "imagePath": "a.png"}'),
+        ("a.json", '{"shapes": [{"shape_type": "point", "points": [[1, 1e400]], "label": "x"}], "imagePath": "a.png"}'),
+        ("a.json", '[{"id": 1, "data": {"x": "a.png"}, "annotations": [{"result": null}]}]'),
+        ("a.json", '{"a": {"filename": 5, "regions": []}}'),
+        ("a.json", '{"images": {"1": "a.png"}, "annotations": [5], "categories": [5]}'),
+        ("meta.json", '{"classes": [{"geometry_config": {"nodes": {"x": {"label": "n"}}}}]}'),
+    ],
+)
+def test_values_of_another_form_are_one_error(tmp_path, name, content) -> None:
+    write_photos(tmp_path, "a.png")
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=str(tmp_path)):
+        convert_labels(tmp_path, bbox_margin=0.2, flip_pairs=[])

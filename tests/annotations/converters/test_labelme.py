@@ -122,3 +122,11 @@ def test_an_image_is_found_by_its_name_unless_two_have_it(tmp_path) -> None:
     write_photos(tmp_path, "more/a.png")
     with pytest.raises(DataError, match="images="):
         convert_labels(tmp_path)
+
+
+def test_a_second_conversion_ignores_what_the_first_has_written(tmp_path) -> None:
+    write_photos(tmp_path, "zebra.png")
+    write(tmp_path, TWO, "zebra")
+    first = convert_labels(tmp_path, split=0)
+    assert recognise(tmp_path) == "labelme"
+    assert convert_labels(tmp_path, split=0) == first

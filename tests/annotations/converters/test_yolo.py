@@ -128,3 +128,31 @@ def test_a_missing_folder_of_images_is_named(tmp_path) -> None:
     folder = write(tmp_path, COCO8, {"images/val/b": ""})
     with pytest.raises(MissingDataError, match="images/train"):
         convert_labels(folder)
+
+
+def test_an_export_of_roboflow_is_read_from_its_own_folder(tmp_path) -> None:
+    yaml = (
+        "train: ../train/images\nval: ../valid/images\ntest: ../test/images\n\nkpt_shape: [2, 3]\nflip_idx: [1, 0]\n\n"
+        "nc: 1\nnames: ['fly']\n\nroboflow:\n  workspace: me\n  version: 1\n"
+    )
+    labels = {"train/images/a_png.rf.0a1b": "0 .5 .5 .5 .5 .25 .5 2 .5 .5 1", "valid/images/b_png.rf.2c3d": ""}
+    folder = write(tmp_path / "export", yaml, labels)
+    notes = convert_labels(folder, names=["x", "y"]).notes
+    (row,) = instances(folder)["train/images/a_png.rf.0a1b.png"]
+    assert row["keypoints"] == [40, 60, 2, 80, 60, 1]
+    assert category(folder)["flip_pairs"] == [["x", "y"]]
+    assert list(instances(folder, "val")) == ["valid/images/b_png.rf.2c3d.png"]
+    assert any("no test set" in note for note in notes)
+
+
+def test_lists_of_images_are_read(tmp_path) -> None:
+    yaml = COCO8.replace("images/train", "train.txt").replace("images/val", "val.txt")
+    labels = {"images/a": "0 .5 .5 .5 .5 .25 .25 2 0 0 0 0 0 0", "images/b": ""}
+    folder = write(tmp_path, yaml, labels)
+    for split, name in (("train", "a"), ("val", "b")):
+        (folder / f"{split}.txt").write_text(f"./images/{name}.png\n")
+    convert_labels(folder)
+    assert list(instances(folder)) == ["images/a.png"]
+    (folder / "val.txt").write_text("/etc/b.png\n")
+    with pytest.raises(DataError, match="images="):
+        convert_labels(folder)

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hrpose.annotations.converters.source import Source, wrong
+from hrpose.annotations.converters.source import MADE_BY, Source, wrong
 from hrpose.annotations.converters.split import split_images
 from hrpose.annotations.converters.write import (
-    MADE_BY,
     NO_VALIDATION,
     SPLITS,
     Conversion,
@@ -58,14 +57,16 @@ def divide(source: Source, target: Target, images: Path | None) -> Conversion:
         raise wrong(f"{file}, annotation {orphan.get('id')}", "its image under `images`", found)
     notes = [how] if "val" in splits else [how, NO_VALIDATION]
     files, counts = {}, {}
+    kept = {name: value for name, value in content.items() if name != "info"}
     for split in [name for name in SPLITS if name in splits]:
         rows = [row for row, name in zip(content["images"], splits, strict=True) if name == split]
         annotations = [row for row in content["annotations"] if split_of[str(row["image_id"])] == split]
         info = {"description": f"{MADE_BY} {file.name} (format=coco)", "split": split, "notes": notes}
+        info |= {"source_info": content["info"]} if "info" in content else {}
         files[split] = (target.out or source.folder) / f"{split}.json"
         counts[split] = _count(rows, annotations, content["categories"])
         check_free(files[split])
-        write_json(files[split], {**content, "info": info, "images": rows, "annotations": annotations})
+        write_json(files[split], {"info": info, **kept, "images": rows, "annotations": annotations})
     folder = images or _find_images(source.folder, names)
     command = make_command(files, folder or "<folder of the images>")
     return Conversion(files=files, images=folder or source.folder, counts=counts, notes=notes, command=command)

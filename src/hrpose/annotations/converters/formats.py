@@ -14,6 +14,7 @@ from hrpose.annotations.converters import (
     deeplabcut,
     label_studio,
     labelme,
+    sleap,
     supervisely,
     via,
     yolo,
@@ -52,6 +53,7 @@ FORMATS: Mapping[str, Format] = {
     "darwin": Format("V7 Darwin JSON 2.0", darwin.recognise, darwin.read),
     "supervisely": Format("Supervisely project", supervisely.recognise, supervisely.read),
     "animalpose": Format("AnimalPose, original form", animalpose.recognise, animalpose.read),
+    "sleap": Format("SLEAP .slp", sleap.recognise, sleap.read),
 }
 """The formats by the name that `format=` takes."""
 COCO = "coco"  # divided rather than read
@@ -69,15 +71,20 @@ def recognise(source: str | Path) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def advise_conversion(file: Path) -> str:
-    """Return how to use a file that is not COCO's: the command that converts it, or the function for arrays."""
+def conversion_of(file: Path) -> str:
+    """Return a sentence with the command that converts a file; "" if it has none of the formats."""
     try:
         name = recognise(file)
     except DataError:
-        name = None
-    if name is not None and name in FORMATS:
-        return f"`hrpose convert {file}` reads this ({FORMATS[name].title})."
-    return "If it is another tool's, see `hrpose convert --help`; labels of your own form: hrpose.write_coco writes COCO files."
+        return ""
+    known = FORMATS.get(name or "")
+    return f"`hrpose convert {file}` reads this ({known.title})." if known else ""
+
+
+def advise_conversion(file: Path) -> str:
+    """Return how to use a file that is not COCO's: the command that converts it, or the function for arrays."""
+    other = "If it is another tool's, see `hrpose convert --help`; labels of your own form: hrpose.write_coco writes COCO files."
+    return conversion_of(file) or other
 
 
 def convert_labels(
@@ -141,5 +148,18 @@ def convert_labels(
             raise DataError("names: a COCO file is only divided. Give `hrpose fit` the key skeleton.names instead.")
         return coco.divide(opened, target, folder)
     options = Options(images=folder, keypoint_names=None if names is None else tuple(names))
-    labels = FORMATS[name].read(opened, options)
+    labels = _read(FORMATS[name], opened, options)
     return write(labels, target, source=f"{opened.path.name} (format={name})")
+
+
+def _read(format_: Format, source: Source, options: Options) -> Labels:
+    """Read a source; a value of another type than the format defines is one error, wherever it is."""
+    try:
+        return format_.read(source, options)
+    except (DataError, OSError):
+        raise
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{source.path}: expected the structure of {format_.title}, but found a value of another form: {error!r}. "
+            "Export the labels again, or write a COCO file from arrays with hrpose.write_coco."
+        ) from error

@@ -14,6 +14,8 @@ import yaml  # type: ignore[import-untyped]
 from hrpose.errors import DataError, MissingDataError
 
 _MOST_YAML = 10_000_000  # bytes
+MADE_BY = "hrpose convert"  # begins the description of the files that are written
+_WRITTEN = f'{{"info": {{"description": "{MADE_BY} '.encode()
 _SKIPPED = {".hydra", ".git", "runs"}
 
 
@@ -40,13 +42,13 @@ class Source:
         return self.path if self.path.is_dir() else self.path.parent
 
     def files(self, suffix: str) -> list[Path]:
-        """Return the files with a suffix: this file, or all below this folder."""
+        """Return the files with a suffix: this file, or all below this folder that no conversion has written."""
         if self.path.is_file():
             return [self.path] if self.path.suffix.lower() == suffix else []
         return [
             file
             for file in sorted(self.path.rglob(f"*{suffix}"))
-            if file.is_file() and not _SKIPPED & set(file.relative_to(self.path).parts)
+            if file.is_file() and not _SKIPPED & set(file.relative_to(self.path).parts) and not _is_written(file)
         ]
 
     @cached_property
@@ -62,6 +64,14 @@ class Source:
             return ""
         with self.path.open("rb") as stream:
             return stream.readline(10_000).decode("utf-8-sig", "replace").strip()
+
+
+def _is_written(file: Path) -> bool:
+    """Check whether an earlier conversion has written a file."""
+    if file.suffix != ".json":
+        return False
+    with file.open("rb") as stream:
+        return stream.read(len(_WRITTEN)) == _WRITTEN
 
 
 def read_json_file(file: Path) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from hrpose.annotations.converters.labels import Instance, Labels
+from hrpose.annotations.converters.source import MADE_BY
 from hrpose.annotations.converters.split import SplitBy, split_images
 from hrpose.errors import DataError, MissingDataError
 from hrpose.files import write_json
 from hrpose.media.images import read_upright_size
 from hrpose.skeletons import KNOWN_SKELETONS, Skeleton
 
-MADE_BY = "hrpose convert"
 _MOST_LISTED = 5
 NO_VALIDATION = (
     "No image validates: the command below measures the training images again, which is a trial and no result."
@@ -91,6 +92,7 @@ def write(labels: Labels, target: Target, *, source: str) -> Conversion:
     Raises:
         DataError: if something is missing that must not be guessed, an image cannot be read, or a file is in the way.
     """
+    _check_finite(labels)
     notes = list(labels.notes)
     labels = _select(labels, target.category, notes)
     labels = _present(labels, notes)
@@ -121,6 +123,14 @@ def write(labels: Labels, target: Target, *, source: str) -> Conversion:
         notes.append(NO_VALIDATION)
     command = make_command(files, labels.folder, several=len(labels.keypoint_names) > 1, turned=bool(turned))
     return Conversion(files=files, images=labels.folder, counts=counts, notes=notes, command=command)
+
+
+def _check_finite(labels: Labels) -> None:
+    """Raise for NaN and infinity, which JSON cannot hold."""
+    for instance in (instance for image in labels.images for instance in image.instances):
+        numbers = [*(instance.bbox or ()), *(value for point in instance.keypoints.values() for value in point)]
+        if not all(map(math.isfinite, numbers)):
+            raise DataError(f"{instance.where}: expected finite coordinates, but found {numbers}. Correct the labels.")
 
 
 def _select(labels: Labels, category: str | None, notes: list[str]) -> Labels:
@@ -296,8 +306,6 @@ def _coco(
 
 def _annotation(instance: Instance, names: Sequence[str], size: tuple[int, int, bool]) -> dict[str, Any]:
     flat = [value for name in names for value in instance.keypoints.get(name, (0, 0, 0))]
-    if not np.isfinite(flat).all():
-        raise DataError(f"{instance.where}: expected finite keypoints, but found NaN or infinity. Correct the labels.")
     x, y, width, height = instance.bbox or (0.0, 0.0, 0.0, 0.0)
     left, top = max(x, 0.0), max(y, 0.0)
     box = [left, top, min(x + width, size[0]) - left, min(y + height, size[1]) - top]

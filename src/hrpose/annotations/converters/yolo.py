@@ -42,6 +42,9 @@ def read(source: Source, options: Options) -> Labels:
     classes = _by_index(content.get("names", {}))
     names = _keypoint_names(content, shape[0], options, file)
     home = _home(content, file, options)
+    without_test = [entry for entry in _entries(content.get("test")) if not (home / _inside(str(entry))).exists()]
+    if without_test:  # exports often state a test set that is not there
+        content = {**content, "test": None}
     images = [
         LabelledImage(file=image, instances=_instances(image, classes, names, shape[1], file), split=split)
         for split in ("train", "val", "test")
@@ -54,7 +57,7 @@ def read(source: Source, options: Options) -> Labels:
         images=images,
         keypoint_names=dict.fromkeys(classes.values(), names),
         flip_pairs=_flip_pairs(content.get("flip_idx"), names, file),
-        notes=_notes(images),
+        notes=[*(f"There is no test set at {entry}." for entry in without_test), *_notes(images)],
     )
 
 

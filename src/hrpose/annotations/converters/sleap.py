@@ -1,0 +1,131 @@
+"""SLEAP: .slp files with images beside them or embedded, read through sleap-io.
+
+https://io.sleap.ai
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hrpose.annotations.converters.labels import ImageFolder, Instance, LabelledImage, Labels, Options, Point
+from hrpose.annotations.converters.source import Source, wrong
+from hrpose.errors import DataError
+from hrpose.files import write_atomically
+
+_START = b"\x89HDF\r\n\x1a\n"  # of an HDF5 file
+
+
+def recognise(source: Source) -> bool:
+    """Check for an .slp file, which is HDF5, or a folder with one alone."""
+    return _file(source) is not None
+
+
+def read(source: Source, options: Options) -> Labels:
+    """Read an .slp file; images that it embeds are written to a folder beside it.
+
+    Raises:
+        DataError: if sleap-io is not installed, the file cannot be read, or its frames are those of a video.
+    """
+    file = _file(source)
+    if file is None:
+        raise wrong(str(source.path), "an .slp file", "none")
+    content = _load(file)
+    folder = ImageFolder(options.images or file.parent)
+    embedded = file.parent / f"{file.name.partition('.')[0]}_frames"
+    images, predicted = [], 0
+    for frame in content.labeled_frames:
+        image = _image(frame, file, folder, embedded)
+        where = f"{file}, frame {frame.frame_idx} of {image.name}"
+        predicted += len(frame.instances) - len(frame.user_instances)
+        images.append(
+            LabelledImage(file=image, instances=[_instance(one, content.tracks, where) for one in frame.user_instances])
+        )
+    notes = ["Points that are not visible in SLEAP count as not labelled, all others as visible."]
+    if predicted:
+        notes.append(f"{predicted} predicted instances are left out: they were not corrected.")
+    if embedded.is_dir():
+        notes.append(f"Embedded images were written to {embedded}.")
+    skeletons = content.skeletons
+    pairs = [(str(one.name), str(two.name)) for skeleton in skeletons for one, two in _symmetries(skeleton)]
+    return Labels(
+        folder=folder.folder,
+        images=images,
+        keypoint_names={_category(skeleton): list(skeleton.node_names) for skeleton in skeletons},
+        edges=[(edge.source.name, edge.destination.name) for skeleton in skeletons for edge in skeleton.edges],
+        flip_pairs=list(dict.fromkeys(pairs)) or None,
+        notes=[*notes, *folder.notes],
+    )
+
+
+def _file(source: Source) -> Path | None:
+    files = source.files(".slp")
+    if len(files) != 1:
+        return None
+    with files[0].open("rb") as stream:
+        return files[0] if stream.read(8) == _START else None
+
+
+def _load(file: Path) -> Any:
+    """Read the labels without opening what the file names as its videos."""
+    try:
+        # an optional part
+        import sleap_io
+    except ModuleNotFoundError as error:
+        raise DataError(f"{file}: expected sleap-io to read files of SLEAP: pip install hrpose[sleap].") from error
+    try:
+        return sleap_io.load_slp(str(file), open_videos=False)
+    except (KeyError, ValueError, OSError, TypeError, IndexError) as error:
+        raise DataError(
+            f"{file}: expected labels of SLEAP, but they cannot be read: {error}. Save the file again."
+        ) from error
+
+
+def _image(frame: Any, file: Path, folder: ImageFolder, embedded: Path) -> Path:
+    """Return the image of a frame: of a list of images, or embedded in the file."""
+    video, index = frame.video, int(frame.frame_idx)
+    metadata = video.backend_metadata or {}
+    if metadata.get("has_embedded_images"):
+        return _extract(file, str(metadata["dataset"]), index, embedded)
+    if isinstance(video.filename, list) and index < len(video.filename):
+        return folder.find(str(video.filename[index]))
+    raise DataError(
+        f"{file}: expected images, but frame {index} belongs to the video {video.filename}. Save the labels with their images in "
+        "SLEAP, Predict > Export Labels Package, and convert the .pkg.slp file."
+    )
+
+
+def _extract(file: Path, dataset: str, index: int, embedded: Path) -> Path:
+    """Write an embedded image, which is a whole PNG or JPEG file."""
+    # comes with sleap-io
+    import h5py
+
+    with h5py.File(file) as content:
+        group = dataset.rpartition("/")[0]
+        parts = (group, f"{group}/video", f"{group}/frame_numbers")
+        if not all(isinstance(content.get(part, getlink=True), h5py.HardLink) for part in parts):  # the group first
+            raise wrong(str(file), f"embedded images under {dataset}", "a link to another place")
+        numbers = content[group]["frame_numbers"][:].tolist()
+        if index not in numbers:
+            raise wrong(str(file), f"an embedded image of frame {index}", f"images of {len(numbers)} other frames")
+        data = content[group]["video"][numbers.index(index)].tobytes()
+    suffix = "png" if data.startswith(b"\x89PNG") else "jpg"
+    target = embedded / f"{group.replace('/', '_')}_{index:06d}.{suffix}"
+    with write_atomically(target, durable=False) as partial:
+        partial.write_bytes(data)
+    return target.resolve()
+
+
+def _instance(instance: Any, tracks: Any, where: str) -> Instance:
+    points = zip(instance.skeleton.node_names, instance.numpy().tolist(), strict=True)
+    keypoints: dict[str, Point] = {name: (float(x), float(y), 2) for name, (x, y) in points if x == x and y == y}
+    track = None if instance.track is None else tracks.index(instance.track) + 1
+    return Instance(keypoints=keypoints, category=_category(instance.skeleton), track_id=track, where=where)
+
+
+def _category(skeleton: Any) -> str:
+    return str(skeleton.name or "animal")
+
+
+def _symmetries(skeleton: Any) -> list[tuple[Any, Any]]:
+    return [(skeleton.nodes[one], skeleton.nodes[two]) for one, two in skeleton.symmetry_inds]
