@@ -156,7 +156,11 @@ def test_the_moving_average_of_a_frozen_backbone_is_the_backbone():
     module = make_module()
     before = state_of(module.net)
     train(module, FreezeBackbone(), L.pytorch.callbacks.EMAWeightAveraging(decay=0.5))
-    assert changed(before, state_of(module.net)) == {"final_layer"}  # the averaged weights, at the end
+    after = state_of(module.net)  # the averaged weights
+    assert "final_layer" in changed(before, after)
+    for name in before:
+        if not name.startswith("final_layer"):
+            torch.testing.assert_close(after[name], before[name], rtol=1e-5, atol=1e-6)  # an average is rounded
 
 
 def test_a_validation_does_not_thaw_it():
