@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
@@ -52,6 +53,11 @@ def run_module(
 ) -> subprocess.CompletedProcess[str]:
     """Run `python -m module arguments`."""
     return Process(module, arguments, cwd=cwd, environment=environment).wait()
+
+
+def set_first_keypoint(table: Any, value: float) -> None:
+    """Change a table in a spawned process, which cannot import a test module by its name if a library installs a package `tests`."""
+    table.keypoints[0] = value
 
 
 def _run(program: str | Path, argv: Sequence[str], cwd: Path, environment: Mapping[str, str], outputs: str) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hrpose.structures import GroundTruth, InstanceTable, PackedStrings, exact_int64, exact_integer
+from processes import set_first_keypoint
 
 
 def make_table(num_instances: int = 4, num_keypoints: int = 3) -> InstanceTable:
@@ -49,14 +50,10 @@ def test_a_pickled_table_comes_back_whole() -> None:
     assert copy.file_names[1] == "ordner/b ü.jpg"
 
 
-def _raise_first_keypoint(table: InstanceTable) -> None:
-    table.keypoints[0] = 7
-
-
 def test_a_spawned_process_shares_the_arrays_instead_of_copying_them() -> None:
     table = make_table()
     context = torch.multiprocessing.get_context("spawn")
-    process = context.Process(target=_raise_first_keypoint, args=(table,))
+    process = context.Process(target=set_first_keypoint, args=(table, 7))
     assert isinstance(process, multiprocessing.process.BaseProcess)
     process.start()
     process.join()
