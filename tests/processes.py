@@ -56,7 +56,7 @@ def run_module(
 
 
 def set_first_keypoint(table: Any, value: float) -> None:
-    """Change a table in a spawned process, which cannot import a test module by its name if a library installs a package `tests`."""
+    """Change a table in a spawned process, which cannot import test modules if a library installs a package `tests`."""
     table.keypoints[0] = value
 
 
