@@ -29,7 +29,7 @@ fit: $(CORE) ## Draw synthetic people, train the tiny HRNet on them, print its A
 
 .PHONY: test
 test: $(STAMP) ## Run the test suite
-	$(BIN)/python -m pytest -n auto -m "not slow and not gpu" $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not gpu" $(ARGS)
 
 .PHONY: test-slow
 test-slow: $(STAMP) ## Run the tests that take minutes

@@ -262,6 +262,7 @@ def test_a_codec_with_more_channels_than_keypoints_is_trained(fit, tmp_path) -> 
     assert len(weights_of(tmp_path / "run" / "checkpoints" / "last.ckpt")["net.final_layer.weight"]) == 17 * 3
 
 
+@pytest.mark.slow  # tests/callbacks/test_freeze.py holds the same for a network without data
 @pytest.mark.parametrize(("words", "tolerance"), [([], 0), (["callbacks/ema=default"], 1e-5)])  # an average is rounded
 def test_a_frozen_backbone_is_that_of_the_weights(fit, tmp_path, words, tolerance) -> None:
     short = ["trainer.max_epochs=1", "callbacks.pictures=null", "trainer.limit_val_batches=0", "callbacks.best=null"]
