@@ -44,6 +44,7 @@ def show_report(report: Report, console: Console) -> None:
     if sentence := measurement.describe_interval():
         say(console, sentence)
     say(console, f"Protocol: {measurement.protocol}")
+    say(console, f"OKS sigmas: {report.sigmas}")
     console.print(_keypoint_table(report))
     console.print(_error_table(report))
     threshold = report.threshold
