@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from hrpose.annotations.converters.source import wrong
 from hrpose.errors import DataError
-from hrpose.media.source import PHOTO_SUFFIXES
+from hrpose.media.source import is_photo
 
 Point: TypeAlias = tuple[float, float, int]  # x, y in pixels, visibility 1 or 2
 Pair: TypeAlias = tuple[str, str]
@@ -124,7 +124,7 @@ class ImageFolder:
         """The images below the folder, by the last part of their path, with and without suffix."""
         files: dict[str, list[Path]] = {}
         for file in sorted(self.folder.rglob("*")):
-            if file.suffix.lower() in PHOTO_SUFFIXES:
+            if is_photo(file):
                 for name in (file.name, file.stem):
                     files.setdefault(name, []).append(file)
         return files
