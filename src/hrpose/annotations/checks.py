@@ -320,6 +320,7 @@ class Finding:
         what: what is wrong with them, as the rest of a sentence that begins with "<count> of <total>".
         consequence: what training or measuring would do with them.
         fix: the key to set, or what to change in the file.
+        severity: "error", "warning" or "note".
     """
 
     check: str
@@ -330,14 +331,17 @@ class Finding:
     what: str
     consequence: str
     fix: str
+    severity: str = "warning"
 
     def __str__(self) -> str:
         """Return the finding as one line."""
+        return f"{self.file}: {self.sentence} {self.consequence} {self.fix} [{self.check}]"
+
+    @property
+    def sentence(self) -> str:
+        """The count, what is wrong, and the first ids."""
         shown = ", ".join(map(str, self.ids)) + (", ..." if self.count > len(self.ids) else "")
-        return (
-            f"{self.file}: {self.count} of {self.total} {self.what} ({shown}). {self.consequence} {self.fix} "
-            f"[{self.check}]"
-        )
+        return f"{self.count} of {self.total} {self.what} ({shown})."
 
 
 def check_split(

@@ -120,12 +120,23 @@ def save_image(path: str | Path, image: Image) -> None:
         ValueError: if the image is not uint8 RGB, or the suffix is of no known format.
     """
     file = Path(path)
-    encoding = _ENCODINGS.get(file.suffix.lower())
-    if encoding is None:
+    if file.suffix.lower() not in _ENCODINGS:
         raise ValueError(f"Expected a picture file that ends in {', '.join(_ENCODINGS)}, but got {file}.")
-    _, content = cv2.imencode(file.suffix.lower(), np.ascontiguousarray(check_image(image)[..., ::-1]), encoding)
+    content = encode_image(check_image(image), file.suffix.lower())
     with write_atomically(file, durable=False) as partial:
-        partial.write_bytes(content.tobytes())
+        partial.write_bytes(content)
+
+
+def encode_image(image: Image, suffix: str) -> bytes:
+    """Return the content of an image file.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, or (H, W, 4) with opacity for ".png".
+        suffix: the format, ".png" or ".jpg".
+    """
+    channels = [2, 1, 0, 3][: image.shape[2]]
+    _, content = cv2.imencode(suffix, np.ascontiguousarray(image[..., channels]), _ENCODINGS[suffix])
+    return content.tobytes()
 
 
 def _columns(count: int, cell_aspect: float) -> int:
