@@ -73,9 +73,11 @@ def draw_crops(crops: Sequence[ShownCrop], skeleton: Skeleton, *, key: str, max_
         max_bytes: of the HTML.
     """
     figures: list[str] = []
+    size = 0
     for number, crop in enumerate(crops):
         figure = _figure(crop, skeleton, f"{key}-{number}")
-        if sum(map(len, figures)) + len(figure.encode()) > max_bytes:
+        size += len(figure.encode())
+        if size > max_bytes:
             break
         figures.append(figure)
     left_out = len(crops) - len(figures)
@@ -150,6 +152,8 @@ def fit_size(width: float, height: float) -> tuple[float, float]:
 
 def _figure(crop: ShownCrop, skeleton: Skeleton, key: str) -> str:
     oks = "" if crop.oks is None else f"<b>OKS {crop.oks:.3f}</b> "
+    if oks and crop.image is not None and crop.predicted is None:
+        oks += "(no pose in this image) "
     caption = f"<figcaption>{oks}{escape(crop.title)}{_unseen(crop, skeleton)}</figcaption>"
     if crop.image is None:
         return f'<figure>{caption}<p class="absent">No image: {escape(crop.fault)}</p></figure>'

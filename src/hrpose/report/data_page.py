@@ -39,6 +39,7 @@ class DataPage:
         input_size: (width, height) of the network's input.
         bbox_padding: factor by which boxes are enlarged.
         training_crops: augmented crops.
+        training_note: why there are none.
         predicted_crops: crops with predictions, worst OKS first.
         note: on the predictions: what was predicted by which network.
     """
@@ -50,6 +51,7 @@ class DataPage:
     input_size: tuple[int, int]
     bbox_padding: float
     training_crops: Sequence[ShownCrop] = ()
+    training_note: str = ""
     predicted_crops: Sequence[ShownCrop] = ()
     note: str = ""
 
@@ -69,15 +71,15 @@ def draw_data_page(page: DataPage) -> str:
         parts += [_labels(name, table, page.skeleton) for name, table in page.tables.items()]
         names = list_names(page.skeleton)
         parts.append(f"<section><h2>Names</h2>{names}</section>" if names else "")
-        parts.append(_training_crops(page, page.skeleton, MAX_BYTES - sum(map(len, parts))))
-        if page.predicted_crops:
-            left = MAX_BYTES - sum(map(len, parts))
+        parts.append(_training_crops(page, page.skeleton, MAX_BYTES - _size(parts)))
+        if page.note:
+            left = MAX_BYTES - _size(parts)
             parts.append(draw_predictions(page.predicted_crops, page.skeleton, note=page.note, max_bytes=left))
     return html_document(page.title, "\n".join(parts))
 
 
 def _findings(page: DataPage) -> str:
-    kinds = Counter(finding.severity for finding in page.findings)
+    kinds: Counter[str] = Counter(finding.severity for finding in page.findings)
     counts = ", ".join(f"{kinds[kind]} {kind}{'s' if kinds[kind] > 1 else ''}" for kind in _SEVERITIES if kinds[kind])
     items = "".join(
         f'<li class="{finding.severity}"><span class="tag">{finding.severity}</span> <b>{escape(finding.check)}</b>'
@@ -108,9 +110,9 @@ def _counts(page: DataPage) -> str:
         "Keypoints: mean number of labelled ones per instance. Box: median width and height. Crop filled: share of the crop of "
         f"{width} x {height} (width x height) that the box covers, its padding of {page.bbox_padding:g} counted; median."
     )
+    content = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     return (
-        f'<section><h2>Data</h2><div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-        f'<p class="small">{note}</p></section>'
+        f'<section><h2>Data</h2><div class="scroll" tabindex="0">{content}</div><p class="small">{note}</p></section>'
     )
 
 
@@ -210,7 +212,8 @@ def _mean_pose(name: str, table: InstanceTable, skeleton: Skeleton) -> str:
 
 def _training_crops(page: DataPage, skeleton: Skeleton, left: int) -> str:
     if not page.training_crops:
-        return ""
+        note = page.training_note or "No images were opened."
+        return f"<section><h2>Training crops</h2><p>{escape(note)}</p></section>"
     pictures = "filled marks are visible, hollow ones occluded keypoints"
     heatmaps = " The second picture shows the target heatmaps over the same crop."
     note = (
@@ -220,6 +223,10 @@ def _training_crops(page: DataPage, skeleton: Skeleton, left: int) -> str:
     share = left if not page.predicted_crops else left // 2
     figures = draw_crops(page.training_crops, skeleton, key="train", max_bytes=share)
     return f"<section><h2>Training crops</h2><p>{note}</p>{figures}</section>"
+
+
+def _size(parts: Sequence[str]) -> int:
+    return sum(len(part.encode()) for part in parts)
 
 
 def _median(values: NDArray[Any]) -> float:

@@ -93,7 +93,7 @@ def predicted_crops(
             found.append((float(oks[0]), row, poses))
     found.sort(key=lambda entry: entry[:2])
     crops = [
-        _show(dataset, row, None, predicted=(poses.keypoints[0], poses.keypoint_scores[0], oks))
+        _show(dataset, row, None, predicted=(poses.keypoints[0], poses.keypoint_scores[0]), oks=oks)
         for oks, row, poses in found[:number]
     ]
     lost = len(rows) - len(found)
@@ -125,9 +125,9 @@ def worst_crops(
     dataset = datamodule.crops(table, train=False)
     shown = []
     for row, index in enumerate(order.tolist()):
-        found = predictions.detections.keypoints, predictions.keypoint_scores
-        pose = None if best[index] < 0 else (found[0][best[index]], found[1][best[index]], float(oks[index]))
-        shown.append(_show(dataset, row, None, predicted=pose))
+        pose = predictions.detections.keypoints[best[index]], predictions.keypoint_scores[best[index]]
+        predicted = pose if best[index] >= 0 else None
+        shown.append(_show(dataset, row, None, predicted=predicted, oks=float(oks[index])))
     return shown
 
 
@@ -172,7 +172,8 @@ def _show(
     row: int,
     codec: Codec | None,
     *,
-    predicted: tuple[NDArray[np.float64], NDArray[np.floating], float] | None = None,
+    predicted: tuple[NDArray[np.float64], NDArray[np.floating[Any]]] | None = None,
+    oks: float | None = None,
 ) -> ShownCrop:
     """Make one crop of the first epoch; an image that cannot be read is said in its place.
 
@@ -180,11 +181,11 @@ def _show(
         dataset: of the crops.
         row: of its table.
         codec: whose target heatmaps are shown; None shows none.
-        predicted: keypoints (K, 2) in image pixels, their scores (K,) and OKS.
+        predicted: keypoints (K, 2) in image pixels, and their scores (K,).
+        oks: of the prediction.
     """
     table = dataset.table
     title = f"{table.file_names[int(table.image_index[row])]}, annotation {table.instance_ids[row]}"
-    oks = None if predicted is None else predicted[2]
     try:
         sample = dataset[row]
     except (DataError, OSError) as error:
