@@ -74,7 +74,8 @@ def test_names_stand_beside_the_pose_and_not_over_each_other(count: int) -> None
 
 @pytest.mark.parametrize("count", [26, 294])
 def test_many_names_are_hints_and_a_list(count: int) -> None:
-    figures = draw([crop(count)], skeleton_of(count))
+    figures = draw_predictions([crop(count)], skeleton_of(count), note="")
+    check(html_document("predictions", figures))
     assert "<text" not in figures
     assert figures.count("<title>") == count
     assert figures.count("<li>point ") == count

@@ -82,7 +82,7 @@ def draw_crops(crops: Sequence[ShownCrop], skeleton: Skeleton, *, key: str, max_
         figures.append(figure)
     left_out = len(crops) - len(figures)
     note = f'<p class="small">{left_out} more are left out to keep the page small.</p>' if left_out else ""
-    return f'<div class="crops">{"".join(figures)}</div>{note}{list_names(skeleton)}'
+    return f'<div class="crops">{"".join(figures)}</div>{note}'
 
 
 def draw_predictions(crops: Sequence[ShownCrop], skeleton: Skeleton, *, note: str, max_bytes: int = MAX_BYTES) -> str:
@@ -99,7 +99,7 @@ def draw_predictions(crops: Sequence[ShownCrop], skeleton: Skeleton, *, note: st
         "shows the prediction as crosses, each joined to its annotated keypoint (ring) by a yellow line."
     )
     figures = draw_crops(crops, skeleton, key="predicted", max_bytes=max_bytes)
-    return f"<section><h2>Worst predictions</h2><p>{text}</p>{figures}</section>"
+    return f"<section><h2>Worst predictions</h2><p>{text}</p>{figures}{list_names(skeleton)}</section>"
 
 
 def list_names(skeleton: Skeleton) -> str:
@@ -138,6 +138,7 @@ def draw_pose(
     marks = "".join(_mark(points[k], skeleton.sides[k], int(visibility[k]), _hint(k, hints[k])) for k in drawn.tolist())
     limbs = _limbs(points, visibility > 0, skeleton)
     if skeleton.num_keypoints > MOST_NAMES:
+        marks = f'<g class="many">{marks}</g>'
         return _panel(f"{background}{_clipped(limbs, size)}{marks}", (0.0, size[0]), size[1], name)
     lines, texts, height = _names(points, drawn, skeleton, size)
     parts = f"{background}{_clipped(limbs, size)}{lines}{marks}{texts}"
@@ -285,7 +286,7 @@ def _panel(parts: str, across: tuple[float, float], height: float, name: str) ->
     left, width = across
     return (
         f'<svg class="pose" viewBox="{left:.1f} 0 {width:.1f} {height:.1f}" role="img" aria-label="{escape(name)}" '
-        f'style="flex:{width:.0f} {width:.0f} {0.8 * width:.0f}px;max-width:{1.25 * width:.0f}px">{parts}</svg>'
+        f'style="flex:{width:.0f} {width:.0f} {0.8 * width:.0f}px;max-width:{width:.0f}px">{parts}</svg>'
     )
 
 
