@@ -192,9 +192,11 @@ def _source_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     if not isinstance(media, Photos):
         for name in ("annotations", "boxes"):
             if cfg.get(name) is not None:
-                yield name, "it is for images, but source is a video or a camera. Leave it out."
+                yield name, "it is for images, but source is a video, a camera or a stream. Leave it out."
         if cfg.get("devices") != 1:
             yield "devices", "people are followed through a video by one process. Leave it out, or give photos."
+        if cfg.get("resume"):
+            yield "resume", "people are followed through a video from its beginning. Leave it out."
     if cfg.get("boxes") is not None and cfg.get("detector") is not None:
         yield "detector", "the boxes are given already, by boxes. Leave one of the two out."
 

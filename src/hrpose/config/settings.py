@@ -101,6 +101,7 @@ SETTINGS_OF: Mapping[str, Mapping[str, Any]] = {
         "min_bbox_score": float,
         "oks_nms_threshold": float | None,
         "csv": bool,
+        "resume": bool,
         "max_frames": int | None,
         "detect_every": int,
         "min_score": float,

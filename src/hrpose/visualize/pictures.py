@@ -17,6 +17,7 @@ from hrpose.skeletons import Skeleton
 Image = NDArray[np.uint8]
 
 _SHEET_ASPECT = 1.5  # width / height of a sheet, approximately
+MAX_JPEG_SIDE = 65500  # pixels, of libjpeg
 _GAP = 8  # pixels between the images of a sheet and around them
 _ENCODINGS: dict[str, list[int]] = {
     ".png": [],
@@ -117,7 +118,7 @@ def save_image(path: str | Path, image: Image) -> None:
     """Write an image; the suffix of the file (.png, .jpg, .jpeg) chooses the format, folders are created.
 
     Raises:
-        ValueError: if the image is not uint8 RGB, or the suffix is of no known format.
+        ValueError: if the image is not uint8 RGB, the suffix is of no known format, or the format has no images of this size.
     """
     file = Path(path)
     if file.suffix.lower() not in _ENCODINGS:
@@ -133,9 +134,16 @@ def encode_image(image: Image, suffix: str) -> bytes:
     Args:
         image: (H, W, 3) uint8 RGB, or (H, W, 4) with opacity for ".png".
         suffix: the format, ".png" or ".jpg".
+
+    Raises:
+        ValueError: if the image is too large for the format.
     """
     channels = [2, 1, 0, 3][: image.shape[2]]
-    _, content = cv2.imencode(suffix, np.ascontiguousarray(image[..., channels]), _ENCODINGS[suffix])
+    written, content = cv2.imencode(suffix, np.ascontiguousarray(image[..., channels]), _ENCODINGS[suffix])
+    if not written:
+        raise ValueError(
+            f"Expected an image that fits into a {suffix} file, but {image.shape[1]} x {image.shape[0]} pixels cannot be encoded."
+        )
     return content.tobytes()
 
 
