@@ -32,6 +32,7 @@ from hrpose.files import dumps, write_json
 from hrpose.media.images import Reading
 from hrpose.report.table import say
 from hrpose.skeletons import MPII, Skeleton
+from hrpose.tasks.doctor_page import write_doctor_page
 from hrpose.tasks.environment import describe_environment
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class DoctorResult:
         splits: the annotation files, as far as they could be read.
         skeleton: of the keypoints; None where there is none.
         report: the JSON file.
+        page: the HTML page; None without data.
     """
 
     run_dir: Path
@@ -63,6 +65,7 @@ class DoctorResult:
     splits: tuple[Split, ...]
     skeleton: Skeleton | None
     report: Path
+    page: Path | None
 
     @property
     def exit_status(self) -> int:
@@ -81,7 +84,7 @@ class DoctorResult:
 
 
 def doctor(cfg: DictConfig) -> DoctorResult:
-    """Check the annotation files and images that a configuration names, print the findings and write doctor.json.
+    """Check the annotation files and images that a configuration names, print the findings, write doctor.json and doctor.html.
 
     Args:
         cfg: a composed and validated configuration of the verb `doctor`.
@@ -98,8 +101,11 @@ def doctor(cfg: DictConfig) -> DoctorResult:
         splits=tuple(splits),
         skeleton=skeleton,
         report=run / "doctor.json",
+        page=run / "doctor.html" if splits else None,
     )
     write_json(result.report, result.to_dict(), undefined_as_null=True, indent=1)
+    if result.page is not None:
+        write_doctor_page(cfg, result.findings, splits, skeleton, result.page)
     if cfg.format == "json":
         say(Console(), dumps(result.to_dict(), undefined_as_null=True, indent=1))
     elif not splits:
@@ -220,7 +226,11 @@ def _show(result: DoctorResult, console: Console) -> None:
     if result.findings:
         console.print(_findings_table(result.findings))
     counts = count_severities(result.findings)
-    say(console, ", ".join(f"{number} {severity}s" for severity, number in counts.items()) + f". {result.report}")
+    say(
+        console,
+        ", ".join(f"{number} {severity}s" for severity, number in counts.items())
+        + f". {result.page}, {result.report.name}",
+    )
 
 
 def _findings_table(findings: Sequence[Finding]) -> Table:
