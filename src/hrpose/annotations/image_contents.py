@@ -21,9 +21,7 @@ from hrpose.media.source import PHOTO_SUFFIXES
 from hrpose.progress import show_progress
 
 _PNG_END = b"IEND"
-_PNG_COLOUR = (
-    25  # the place of the byte that states the kind of colours: 0 grey, 2 RGB, 3 palette, 4 grey + alpha, 6 RGB + alpha
-)
+_PNG_COLOUR = 25  # the place of the kind of colours: 0 grey, 2 RGB, 3 palette, 4 grey + alpha, 6 RGB + alpha
 _MISSING, _UNREADABLE, _TRUNCATED = "missing", "unreadable", "truncated"
 
 

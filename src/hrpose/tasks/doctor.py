@@ -35,6 +35,7 @@ from hrpose.files import dumps, write_json
 from hrpose.media.images import Reading
 from hrpose.report.table import say
 from hrpose.skeletons import MPII, Skeleton, describe_sigmas, sigma_sources
+from hrpose.tasks.doctor_page import write_doctor_page
 from hrpose.tasks.environment import describe_environment
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class DoctorResult:
         skeleton: of the keypoints; None where there is none.
         mirror_pairs_from: where its mirror pairs come from.
         report: the JSON file.
+        page: the HTML page; None without data.
     """
 
     run_dir: Path
@@ -69,6 +71,7 @@ class DoctorResult:
     skeleton: Skeleton | None
     mirror_pairs_from: str
     report: Path
+    page: Path | None
 
     @property
     def exit_status(self) -> int:
@@ -89,7 +92,7 @@ class DoctorResult:
 
 
 def doctor(cfg: DictConfig) -> DoctorResult:
-    """Check the annotation files and images that a configuration names, print the findings and write doctor.json.
+    """Check the annotation files and images that a configuration names, print the findings, write doctor.json and doctor.html.
 
     Args:
         cfg: a composed and validated configuration of the verb `doctor`.
@@ -107,8 +110,11 @@ def doctor(cfg: DictConfig) -> DoctorResult:
         skeleton=skeleton,
         mirror_pairs_from=_name_pair_source(cfg, splits, skeleton),
         report=run / "doctor.json",
+        page=run / "doctor.html" if splits else None,
     )
     write_json(result.report, result.to_dict(), undefined_as_null=True, indent=1)
+    if result.page is not None:
+        write_doctor_page(cfg, result.findings, splits, skeleton, result.page)
     if cfg.format == "json":
         say(Console(), dumps(result.to_dict(), undefined_as_null=True, indent=1))
     elif not splits:
@@ -249,7 +255,7 @@ def _show(result: DoctorResult, console: Console) -> None:
         console.print(_findings_table([finding for finding in result.findings if finding.file == file]))
     counted = count_severities(result.findings).items()
     total = ", ".join(f"{number} {severity}{'' if number == 1 else 's'}" for severity, number in counted)
-    say(console, f"{total}. Written to {result.report}")
+    say(console, f"{total}. Written to {result.page} and {result.report.name}")
 
 
 def _findings_table(findings: Sequence[Finding]) -> Table:
