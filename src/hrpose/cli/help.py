@@ -22,7 +22,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "hrpose fit -m codec=heatmap,dark,udp optim.lr=1e-3,5e-4",
     ),
     "test": (
-        "hrpose test ckpt_path=last",
+        "hrpose test ckpt_path=last report_images=true",
         "hrpose test experiment=w32_256x192 paths.data=datasets/coco weights=pose_hrnet_w32_256x192.pth",
         "hrpose test experiment=w32_256x192 paths.data=datasets/coco ckpt_path=last data.val_boxes=[gt,det]",
     ),
@@ -48,6 +48,11 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "hrpose convert mice/data.yaml names=[nose,left_ear,right_ear,tail] out=mice/coco",
         "hrpose convert my_project/labeled-data bbox_margin=0.25",
         "hrpose convert mice/data.yaml 'flip_pairs=[[near_ear,off_ear]]' split=0.2 split_by=image",
+    ),
+    "doctor": (
+        "hrpose doctor data.train_annotations=train.json data.train_images=images",
+        "hrpose doctor data=coco paths.data=datasets/coco size=256x192 images=false",
+        "hrpose doctor",
     ),
     "compare": (
         "hrpose compare runs/a/2026-01-01_12-00-00 runs/b/2026-01-02_12-00-00",

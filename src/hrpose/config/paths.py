@@ -192,9 +192,11 @@ def _source_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     if not isinstance(media, Photos):
         for name in ("annotations", "boxes"):
             if cfg.get(name) is not None:
-                yield name, "it is for images, but source is a video or a camera. Leave it out."
+                yield name, "it is for images, but source is a video, a camera or a stream. Leave it out."
         if cfg.get("devices") != 1:
             yield "devices", "people are followed through a video by one process. Leave it out, or give photos."
+        if cfg.get("resume"):
+            yield "resume", "people are followed through a video from its beginning. Leave it out."
     if cfg.get("boxes") is not None and cfg.get("detector") is not None:
         yield "detector", "the boxes are given already, by boxes. Leave one of the two out."
 
@@ -218,6 +220,21 @@ def needs_drawing(cfg: DictConfig) -> bool:
     return folder is None or any(_is_below(path, folder) for path in _data_paths(cfg).values())
 
 
+def find_checked_splits(cfg: DictConfig) -> list[Literal["train", "val"]]:
+    """Return the sets that `doctor` checks: those with annotations that are not drawn by code.
+
+    A missing file of the data set's own layout is left out where the other set has a file elsewhere, a user's own.
+    """
+    drawn, home = _drawn_folder(cfg), _text(cfg.paths, "data")
+    files: dict[Literal["train", "val"], str] = {}
+    for name in ("train", "val"):
+        file = _text(cfg.data, f"{name}_annotations")
+        if file is not None and not (drawn is not None and _is_below(file, drawn)):
+            files[name] = file
+    own = [name for name, file in files.items() if home is None or not _is_below(file, home)]
+    return [name for name, file in files.items() if not own or name in own or Path(file).is_file()]
+
+
 def _drawn_folder(cfg: DictConfig) -> str | None:
     return _text(cfg.prepare, "folder") if isinstance(_node(cfg, "prepare"), DictConfig) else None
 
@@ -233,6 +250,8 @@ def _data_paths(cfg: DictConfig) -> dict[str, str]:
     for_validation = ["val_annotations", "val_images", "val_ground_truth"]
     for_validation += ["val_detections"] if "det" in boxes else []
     wanted = for_training + for_validation if cfg.get("task") == "fit" else for_validation
+    if cfg.get("task") == "doctor":
+        wanted = [f"{name}_{kind}" for name in find_checked_splits(cfg) for kind in ("annotations", "images")]
     paths = {name: _text(cfg.data, name) for name in wanted}
     return {name: path for name, path in paths.items() if path is not None}
 
@@ -257,8 +276,8 @@ def _mixed_data(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     if folder is None or not isinstance(cfg.get("data"), DictConfig):
         return
     paths = _data_paths(cfg)
-    train, val = (paths.get(f"{name}_annotations", folder) for name in ("train", "val"))
-    if _is_below(val, folder) and not _is_below(train, folder):
+    train, val = (paths.get(f"{name}_annotations") for name in ("train", "val"))
+    if train is not None and val is not None and _is_below(val, folder) and not _is_below(train, folder):
         yield (
             "data.val_annotations",
             f"{val} belongs to people drawn by code, but data.train_annotations={train} does not. {_SAY_DIVIDE.format(train)}",

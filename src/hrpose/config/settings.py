@@ -26,6 +26,7 @@ SETTINGS: Mapping[str, Any] = {
     "schedule_interval": Literal["epoch", "step"],
     "monitor": str,
     "monitor_min_delta": float,
+    "report_images": bool,
 }
 # Those of the verbs that read result files.
 _RESULTS = {
@@ -42,6 +43,7 @@ _RESULTS = {
 }
 SETTINGS_OF: Mapping[str, Mapping[str, Any]] = {
     "evaluate": {**_RESULTS, "annotations": str, "results": str},
+    "doctor": {**SETTINGS, "images": bool, "format": Literal["text", "json"]},
     "compare": {
         **_RESULTS,
         "annotations": str | None,
@@ -99,6 +101,7 @@ SETTINGS_OF: Mapping[str, Mapping[str, Any]] = {
         "min_bbox_score": float,
         "oks_nms_threshold": float | None,
         "csv": bool,
+        "resume": bool,
         "max_frames": int | None,
         "detect_every": int,
         "min_score": float,

@@ -1,0 +1,243 @@
+"""hrpose doctor: check the data of a training before it trains; without data, print the environment for a bug report."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from hrpose.annotations.checks import SKELETON_CHECKS, Finding
+from hrpose.annotations.examination import (
+    Split,
+    examine_images,
+    examine_labels,
+    examine_pair,
+    read_split,
+    sort_findings,
+)
+from hrpose.annotations.mpii import MpiiAnnotations
+from hrpose.annotations.reader import PersonFiles
+from hrpose.conf_files import conf_dir
+from hrpose.config import ConfigError, build, plain
+from hrpose.config.paths import find_checked_splits
+from hrpose.files import dumps, write_json
+from hrpose.media.images import Reading
+from hrpose.report.table import say
+from hrpose.skeletons import MPII, Skeleton
+from hrpose.tasks.doctor_page import write_doctor_page
+from hrpose.tasks.environment import describe_environment
+
+logger = logging.getLogger(__name__)
+
+_COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
+_FILE_OPTIONS = (
+    *("category", "keypoint_fields", "area_from_bbox", "bbox_rules", "min_bbox_score", "visibility_map"),
+    "bbox_from_keypoints",
+)
+_SKELETON_ERRORS = {check.name for check in SKELETON_CHECKS if check.severity == "error"}
+
+
+@dataclass(frozen=True, eq=False)
+class DoctorResult:
+    """What `hrpose doctor` has found.
+
+    Attributes:
+        run_dir: folder of the run.
+        findings: errors first, then warnings and notes; empty for sound data.
+        environment: versions and machine, by name.
+        splits: the annotation files, as far as they could be read.
+        skeleton: of the keypoints; None where there is none.
+        report: the JSON file.
+        page: the HTML page; None without data.
+    """
+
+    run_dir: Path
+    findings: tuple[Finding, ...]
+    environment: Mapping[str, str]
+    splits: tuple[Split, ...]
+    skeleton: Skeleton | None
+    report: Path
+    page: Path | None
+
+    @property
+    def exit_status(self) -> int:
+        """1 with errors, else 0."""
+        return int(any(finding.severity == "error" for finding in self.findings))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain containers, as doctor.json has them."""
+        return {
+            "environment": dict(self.environment),
+            "counts": count_severities(self.findings),
+            "splits": [_summarise(split) for split in self.splits],
+            "skeleton": None if self.skeleton is None else self.skeleton.to_dict(),
+            "findings": [finding.to_dict() for finding in self.findings],
+        }
+
+
+def doctor(cfg: DictConfig) -> DoctorResult:
+    """Check the annotation files and images that a configuration names, print the findings, write doctor.json and doctor.html.
+
+    Args:
+        cfg: a composed and validated configuration of the verb `doctor`.
+
+    Returns:
+        The findings; its exit status is 1 if there are errors.
+    """
+    splits, skeleton, findings = _examine(cfg)
+    run = Path(str(cfg.paths.run))
+    result = DoctorResult(
+        run_dir=run,
+        findings=tuple(sort_findings(findings)),
+        environment=describe_environment(),
+        splits=tuple(splits),
+        skeleton=skeleton,
+        report=run / "doctor.json",
+        page=run / "doctor.html" if splits else None,
+    )
+    write_json(result.report, result.to_dict(), undefined_as_null=True, indent=1)
+    if result.page is not None:
+        write_doctor_page(cfg, result.findings, splits, skeleton, result.page)
+    if cfg.format == "json":
+        say(Console(), dumps(result.to_dict(), undefined_as_null=True, indent=1))
+    elif not splits:
+        _show_environment(result, Console())
+    else:
+        _show(result, Console())
+    return result
+
+
+def count_severities(findings: Sequence[Finding]) -> dict[str, int]:
+    """Count the errors, warnings and notes."""
+    counts = Counter(finding.severity for finding in findings)
+    return {severity: counts[severity] for severity in ("error", "warning", "note")}
+
+
+def _examine(cfg: DictConfig) -> tuple[list[Split], Skeleton | None, list[Finding]]:
+    """Read the files and run all checks."""
+    files, splits = _person_files(cfg), []
+    findings: list[Finding] = []
+    for name in find_checked_splits(cfg):
+        file, images = cfg.data[f"{name}_annotations"], cfg.data.get(f"{name}_images")
+        split, found = read_split(name, Path(file), None if images is None else Path(images), files)
+        splits.append(split)
+        findings += found
+    skeleton, refusal = _build_skeleton(cfg, splits)
+    codec = build(cfg.codec)
+    for split in splits:
+        findings += examine_labels(split, skeleton, tuple(codec.input_size), _crop_sizes())
+    if refusal is not None and not any(finding.check in _SKELETON_ERRORS for finding in findings):
+        findings.append(refusal)
+    if len(splits) == 2:
+        findings += examine_pair(splits[0], splits[1], files)
+    reading = Reading(bool(cfg.data.get("upright")), cfg.data.get("bit_depth"))
+    unsettled = cfg.data.get("upright") is None
+    findings += examine_images(splits, reading, orientation_matters=unsettled, open_files=cfg.images)
+    return splits, skeleton, findings
+
+
+def _person_files(cfg: DictConfig) -> PersonFiles:
+    options = {name: plain(cfg.data[name]) for name in _FILE_OPTIONS if name in cfg.data}
+    if isinstance(options.get("category"), list):
+        options["category"] = tuple(options["category"])
+    return PersonFiles(**options, upright=bool(cfg.data.get("upright")))
+
+
+def _crop_sizes() -> dict[str, tuple[int, int]]:
+    """Return width and height of the crops of each option of the group `size`."""
+    files = sorted((conf_dir() / "size").glob("*.yaml"))
+    return {file.stem: tuple(OmegaConf.load(file).input_size) for file in files}
+
+
+def _build_skeleton(cfg: DictConfig, splits: Sequence[Split]) -> tuple[Skeleton | None, Finding | None]:
+    """Build the skeleton; what refuses it is a finding."""
+    readable = [split for split in splits if split.annotations is not None]
+    if not readable:
+        return None, None
+    if isinstance(readable[0].annotations, MpiiAnnotations):
+        return MPII, None
+    node = cfg.skeleton.copy()
+    if "file" in node and node.file not in [str(split.file) for split in readable]:
+        node.file = str(readable[0].file)
+    try:
+        with _quiet("hrpose.skeletons.skeleton"):  # the checks say the same
+            return build(node), None
+    except ConfigError as error:
+        file, text = str(readable[0].file), str(error)
+    what = text.removeprefix("skeleton: ").removeprefix(f"{file}: ")
+    return None, Finding(
+        check="skeleton-refused",
+        file=file,
+        count=0,
+        total=0,
+        ids=(),
+        what=what,
+        consequence="",
+        fix="",
+        severity="error",
+    )
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Switch a logger off within the block."""
+    quiet = logging.getLogger(name)
+    before, quiet.disabled = quiet.disabled, True
+    try:
+        yield
+    finally:
+        quiet.disabled = before
+
+
+def _summarise(split: Split) -> dict[str, Any]:
+    return {
+        "name": split.name,
+        "annotations": str(split.file),
+        "images": None if split.images is None else str(split.images),
+        "num_images": None if split.annotations is None else len(split.annotations.image_ids),
+        "num_annotations": None if split.annotations is None else len(split.annotations),
+        "num_instances": 0 if split.table is None else len(split.table),
+    }
+
+
+def _show_environment(result: DoctorResult, console: Console) -> None:
+    width = max(map(len, result.environment))
+    for name, value in result.environment.items():
+        say(console, f"{name:{width}}  {value}")
+    say(console, "\nTo check data: hrpose doctor data.train_annotations=<file> data.train_images=<folder>")
+
+
+def _show(result: DoctorResult, console: Console) -> None:
+    for split in result.splits:
+        row = _summarise(split)
+        say(
+            console,
+            f"{row['name']}: {row['num_instances']} instances of {row['num_annotations']} annotations in "
+            f"{row['num_images']} images, {row['annotations']}",
+        )
+    if result.findings:
+        console.print(_findings_table(result.findings))
+    counts = count_severities(result.findings)
+    say(
+        console,
+        ", ".join(f"{number} {severity}s" for severity, number in counts.items())
+        + f". {result.page}, {result.report.name}",
+    )
+
+
+def _findings_table(findings: Sequence[Finding]) -> Table:
+    table = Table(box=None, padding=(0, 2, 1, 0))
+    for column in ("severity", "check", "finding"):
+        table.add_column(column, no_wrap=column == "severity", overflow="fold")
+    for finding in findings:
+        text = f"{finding.file}: {finding.sentence} {finding.consequence} {finding.fix}"
+        table.add_row(f"[{_COLOURS[finding.severity]}]{finding.severity}[/]", finding.check, text.replace("[", "\\["))
+    return table
