@@ -23,6 +23,8 @@ Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
 
+AREA_OF_BOX, WITHOUT_AREAS = 0.53, ("crowdpose", "aic", "jhmdb")
+"""Benchmarks whose files have no areas, and the share of the box that their evaluations take."""
 _NUM_IDS = 3  # shown of the rows that a check found
 _warned: set[Finding] = set()
 
@@ -78,7 +80,7 @@ class Check:
         name: of the check.
         what: as of `Finding`; `{others}` stands for the categories that are left out and their numbers of annotations.
         consequence: as of `Finding`; `{box}` stands for the part of a box that is taken as the area.
-        fix: as of `Finding`.
+        fix: as of `Finding`; `{benchmark}` stands for the protocol of a benchmark whose files have no areas.
         find: gives the ids of all rows that it looks at, and which of them have the fault.
         min_share: of the rows with the fault from which on they are reported.
     """
@@ -105,6 +107,9 @@ def check_annotations(annotations: CocoAnnotations, checks: Sequence[Check] | No
     share = annotations.area_from_bbox
     details = {
         "others": ", ".join(f"{len(ids)} of {name!r}" for name, ids in annotations.other_categories.items()),
+        "benchmark": f": the file looks like that of a benchmark that takes {AREA_OF_BOX:g} of the box, protocol={likely}"
+        if (likely := annotations.benchmark) in WITHOUT_AREAS
+        else "",
         "box": "the area of the box" if share == 1 else f"{share:g} of the area of the box",
     }
     findings = []
@@ -121,7 +126,7 @@ def check_annotations(annotations: CocoAnnotations, checks: Sequence[Check] | No
                     ids=tuple(ids[faulty][:_NUM_IDS].tolist()),
                     what=check.what.format_map(details),
                     consequence=check.consequence.format_map(details),
-                    fix=check.fix,
+                    fix=check.fix.format_map(details) if "{benchmark}" in check.fix else check.fix,
                 )
             )
     return findings
@@ -134,7 +139,9 @@ def _other_categories(inspected: Inspected) -> tuple[Ids, Mask]:
 
 
 def _area_of_the_box(inspected: Inspected) -> tuple[Ids, Mask]:
-    return inspected.annotations.instance_ids, ~inspected.annotations.has_area
+    annotations = inspected.annotations
+    as_benchmark = annotations.area_from_bbox == AREA_OF_BOX and annotations.benchmark in WITHOUT_AREAS
+    return annotations.instance_ids, ~annotations.has_area & (not as_benchmark)
 
 
 def _num_keypoints_zero(inspected: Inspected) -> tuple[Ids, Mask]:
@@ -210,7 +217,7 @@ LABEL_CHECKS: tuple[Check, ...] = (
         consequence="OKS and AP are relative to the area: {box} is taken.",
         fix=(
             "Correct the areas, or set `area_from_bbox` (`data.area_from_bbox` of fit and test) to the share of its box that "
-            "an instance covers."
+            "an instance covers{benchmark}."
         ),
         find=_area_of_the_box,
     ),

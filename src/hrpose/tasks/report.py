@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from hrpose.callbacks import ResultFiles
+from hrpose.config import build
 from hrpose.metrics.functional import PCKH_COLUMNS
 from hrpose.metrics.pck import PCKH_LOG_NAMES
 from hrpose.report import (
@@ -128,6 +129,7 @@ def _write_reports(
                 truth,
                 assembly.module.skeleton,
                 measurements[kind].protocol,
+                build(cfg.protocol),
             )
             report = analyse(evaluated, title=f"{cfg.name}: {measured} on {_BOXES[kind]}")
             measurements[kind] = report.measurement
