@@ -1,14 +1,20 @@
 """The protocols of benchmarks give the numbers of the benchmarks' own tools, to the bit; `drawn_benchmarks` has the recipe."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from drawn_benchmarks import draw, draw_jhmdb
+from scipy.io import savemat
 
+from hrpose.annotations.coco import forget_annotations
 from hrpose.config import compose
+from hrpose.errors import DataWarning
 from hrpose.report import Report, analyse
+from hrpose.skeletons import COCO
 from hrpose.tasks.evaluate import evaluate as evaluate_verb
 from hrpose.tasks.evaluate import read_evaluated, read_options
 from hrpose.tasks.results import ScoreResult
@@ -194,3 +200,89 @@ def test_pck_of_jhmdb_is_that_of_mmpose(tmp_path: Path) -> None:
     assert result.score == JHMDB["PCK"]
     written = json.loads((tmp_path / "run/pck.json").read_text())
     assert (written["protocol"]["name"], written["numbers"]["tPCK"]) == ("jhmdb", JHMDB["tPCK"])
+
+
+@pytest.mark.parametrize("form", ["rows", "mat"])
+def test_pckh_of_mpii_is_that_of_the_hrnet_authors(form: str, golden_dir: Path, tmp_path: Path) -> None:
+    golden = np.load(golden_dir / "pckh.npz")
+    truth = tmp_path / "gt_valid.npz"
+    np.savez(truth, joints_1based=golden["target"], missing=golden["missing"], headboxes=golden["head_boxes"])
+    rows = [
+        {"entry": k, "keypoints": [v for p in points for v in (*p, 1)]}
+        for k, points in enumerate(golden["preds"].tolist())
+    ]
+    results = tmp_path / ("pred.mat" if form == "mat" else "rows.json")
+    if form == "mat":
+        savemat(results, {"preds": golden["preds"] + np.float32(1)})
+    else:
+        results.write_text(json.dumps(rows[::-1]))
+    files = [f"annotations={truth}", f"results={results}", f"paths.run={tmp_path / 'run'}"]
+    result = evaluate_verb(compose("evaluate", [*files, "protocol=mpii"]))
+    numbers = {name: value for name, value in result.numbers.items() if name != "Mean@0.10"}
+    np.testing.assert_allclose(list(numbers.values()), golden["table"], rtol=1e-6)
+    assert result.score == result.numbers["Mean"]
+    results.write_text(json.dumps(rows + rows[:1]))
+    if form == "rows":
+        with pytest.raises(ValueError, match=r"every entry once.*rows \[60\]"):
+            evaluate_verb(compose("evaluate", [*files, "protocol=mpii"]))
+
+
+@pytest.mark.parametrize(("benchmark", "words"), [("crowdpose", "0.53 of the box"), ("wholebody", "133 keypoints")])
+def test_a_file_of_a_benchmark_that_is_measured_otherwise_gets_one_line(
+    benchmark: str, words: str, tmp_path: Path
+) -> None:
+    gt, results = draw(benchmark)
+    sigmas = "sigmas=crowdpose" if benchmark == "crowdpose" else "sigmas=coco"
+    for protocol, count in (("auto", 1), (benchmark, 0)):
+        forget_annotations()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            measure(tmp_path, protocol, *([sigmas] if protocol == "auto" else []), gt=gt, results=results)
+        lines = [str(warning.message) for warning in caught if f"protocol={benchmark}" in str(warning.message)]
+        assert len(lines) == count
+        assert all(words in line for line in lines)
+
+
+@pytest.mark.filterwarnings("ignore:.*num_keypoints", "ignore:.*looks like")
+def test_missing_areas_of_crowdpose_are_answered_with_its_protocol(tmp_path: Path) -> None:
+    gt, results = draw("crowdpose")
+    for row in gt["annotations"]:
+        del row["area"]
+    with pytest.warns(DataWarning, match=r"no `area`.*0.53 of the box, protocol=crowdpose"):
+        measure(tmp_path, "auto", "sigmas=crowdpose", gt=gt, results=results)
+
+
+@pytest.mark.filterwarnings("ignore::hrpose.errors.DataWarning")
+def test_explicit_sigmas_and_areas_win_and_are_stamped(tmp_path: Path) -> None:
+    own = measure(tmp_path, "crowdpose").measurement
+    other = measure(tmp_path, "crowdpose", "sigmas=aic", "area_from_bbox=0.7").measurement
+    stamps = [(each.protocol.name, each.protocol.sigmas, each.protocol.areas) for each in (own, other)]
+    assert stamps == [("crowdpose", "crowdpose", "0.53 of the box"), ("crowdpose", "aic", "0.7 of the box")]
+    assert own.numbers["AP"] != other.numbers["AP"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda r: r * 3, "above 1"),
+        (lambda r: r, "sigmas"),
+        (None, "between 0 and 1"),
+    ],
+    ids=["scores", "sigmas", "coordinates"],
+)
+def test_numbers_that_cannot_be_right_get_one_line(change: Any, words: str, tmp_path: Path) -> None:
+    gt, results = draw("ochuman")
+    for row in results:
+        triplets = np.array(row["keypoints"]).reshape(-1, 3)
+        if change is None:
+            triplets[:, :2] = np.abs(triplets[:, :2] / 10_000)
+        else:
+            triplets[:, 2] = change(triplets[:, 2])
+        row["keypoints"] = triplets.ravel().tolist()
+    sigmas = f"sigmas=[{','.join(str(10 * s) for s in COCO.sigmas)}]" if words == "sigmas" else "sigmas=coco"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        measure(tmp_path, "coco", sigmas, gt=gt, results=results)
+    lines = [text for warning in caught if "num_keypoints" not in (text := str(warning.message))]
+    assert len(lines) == 1
+    assert words in lines[0]

@@ -15,23 +15,36 @@ from hrpose.metrics.functional.pixels import closest_pairs, countable
 from hrpose.metrics.results import read_entries
 from hrpose.report import Evaluated, FileStamp, PckhProtocol, show_pckh, write_pckh
 from hrpose.report.table import make_table, say
+from hrpose.skeletons import JHMDB
 from hrpose.tasks.results import ScoreResult
 
 _FAR = 1e6  # pixels: where a missed person's keypoints are taken to be
-_JHMDB = "PCK@.2: each labelled keypoint is right below 0.2 of the longer side of the box, clipped to the image, or of the torso"
+_RULES = "PCK@.2: each labelled keypoint is right below 0.2 of the longer side of the box, clipped to the image, or of the torso"
 
 
 def evaluate_jhmdb(evaluated: Evaluated, image_sizes: NDArray[np.int32], results: Path, folder: Path) -> ScoreResult:
-    """Measure PCK@.2 as MMPose does for JHMDB, print it, and leave it in a folder as pck.json.
+    """Measure PCK@.2 as MMPose does for JHMDB, print it, and leave it in a folder as pck.json; as `report_jhmdb`."""
+    file = folder / "pck.json"
+    numbers = report_jhmdb(evaluated, image_sizes, file, Console())
+    return ScoreResult(folder, numbers["PCK"], numbers, measured=results, reports=(file,))
+
+
+def report_jhmdb(
+    evaluated: Evaluated, image_sizes: NDArray[np.int32], file: Path, console: Console
+) -> dict[str, float]:
+    """Measure PCK@.2 of poses as MMPose does for JHMDB, print it, and write it.
 
     Args:
-        evaluated: results and annotations, both in pixels counted from 1 as the files of the data set.
+        evaluated: poses and annotations, both in pixels counted from 1 as the files of the data set.
         image_sizes: (I, 2) width and height of the images of the ground truth, 0 where they are unknown.
-        results: the file of the results.
-        folder: of the run.
+        file: to write.
+        console: to print on.
+
+    Raises:
+        ValueError: if the keypoints are not the 15 of JHMDB.
     """
     truth, found = evaluated.truth, evaluated.detections
-    if truth.keypoints.shape[1] != 15:
+    if truth.keypoints.shape[1] != JHMDB.num_keypoints:
         raise ValueError(
             f"Expected the 15 keypoints of JHMDB for protocol=jhmdb, but {evaluated.protocol.annotations.name} has "
             f"{truth.keypoints.shape[1]}."
@@ -39,24 +52,21 @@ def evaluate_jhmdb(evaluated: Evaluated, image_sizes: NDArray[np.int32], results
     rows, persons = closest_pairs(found, truth, max_detections=evaluated.protocol.max_detections)
     keypoints = np.full(truth.keypoints.shape, -_FAR)
     keypoints[persons] = found.keypoints[rows]
-    counted = countable(truth)
-    order = np.argsort(truth.image_ids)
+    counted, order = countable(truth), np.argsort(truth.image_ids)
     sizes = image_sizes[order[np.searchsorted(truth.image_ids[order], truth.object_image_ids)]]
     numbers = jhmdb_table(
         keypoints[counted], truth.keypoints[counted], truth.visibility[counted] > 0, truth.bbox[counted], sizes[counted]
     )
-    console = Console()
-    table = make_table("PCK@.2 of JHMDB", ["of the", *(name.split()[0] for name in list(numbers)[:8])])
+    table = make_table("PCK@.2 of JHMDB", ["of the", *(name.split()[0] for name in list(numbers)[:7]), "mean"])
     for part, size in ((" PCK", "box"), (" tPCK", "torso")):
         shown = [value for name, value in numbers.items() if f" {name}".endswith(part)]
         table.add_row(size, *("" if value < 0 else f"{value:.3f}" for value in shown))
     console.print(table)
     missed = f"; {counted.sum() - len(persons)} of {counted.sum()} persons have no prediction and count as wrong"
-    say(console, f"Measured with {evaluated.protocol}; {_JHMDB}{missed}")
-    file = folder / "pck.json"
-    write_json(file, {"protocol": {**evaluated.protocol.to_dict(), "rules": _JHMDB}, "numbers": numbers})
+    say(console, f"Measured with {evaluated.protocol}; {_RULES}{missed}")
+    write_json(file, {"protocol": {**evaluated.protocol.to_dict(), "rules": _RULES}, "numbers": numbers})
     say(console, f"Written to {file}")
-    return ScoreResult(folder, numbers["PCK"], numbers, measured=results, reports=(file,))
+    return numbers
 
 
 def evaluate_mpii(annotations: Path, results: Path, folder: Path) -> ScoreResult:

@@ -25,6 +25,7 @@ from hrpose.report import (
 )
 from hrpose.report.table import say, show_measurements
 from hrpose.tasks.assemble import Assembly
+from hrpose.tasks.evaluate_pck import report_jhmdb
 from hrpose.tasks.results import ScoreResult
 
 _BOXES = {"gt": "ground-truth boxes", "det": "detector boxes"}
@@ -94,7 +95,7 @@ def _report_ap(
     }
     if not measurements:
         return []
-    pages = _write_reports(cfg, assembly, measurements, measured)
+    pages = _write_reports(cfg, assembly, measurements, measured, console)
     show_measurements(measurements, console)
     return pages
 
@@ -115,7 +116,7 @@ def _report_pckh(assembly: Assembly, logged: Mapping[str, float], stage: str, co
 
 
 def _write_reports(
-    cfg: DictConfig, assembly: Assembly, measurements: dict[str, Measurement], measured: str
+    cfg: DictConfig, assembly: Assembly, measurements: dict[str, Measurement], measured: str, console: Console
 ) -> list[Path]:
     """Write report_gt and report_det beside the result files, and take over what they say of the interval of AP."""
     pages = []
@@ -134,4 +135,8 @@ def _write_reports(
             report = analyse(evaluated, title=f"{cfg.name}: {measured} on {_BOXES[kind]}")
             measurements[kind] = report.measurement
             pages.append(write_report(report, callback.folder, f"report_{kind}"))
+            if evaluated.rules.measure == "pck":
+                annotations = assembly.datamodule.files.coco(assembly.datamodule.val_annotations)
+                pages.append(callback.folder / f"pck_{kind}.json")
+                report_jhmdb(evaluated, annotations.image_sizes, pages[-1], console)
     return pages
