@@ -192,9 +192,11 @@ def _source_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     if not isinstance(media, Photos):
         for name in ("annotations", "boxes"):
             if cfg.get(name) is not None:
-                yield name, "it is for images, but source is a video or a camera. Leave it out."
+                yield name, "it is for images, but source is a video, a camera or a stream. Leave it out."
         if cfg.get("devices") != 1:
             yield "devices", "people are followed through a video by one process. Leave it out, or give photos."
+        if cfg.get("resume"):
+            yield "resume", "people are followed through a video from its beginning. Leave it out."
     if cfg.get("boxes") is not None and cfg.get("detector") is not None:
         yield "detector", "the boxes are given already, by boxes. Leave one of the two out."
 
@@ -232,7 +234,10 @@ def _data_paths(cfg: DictConfig) -> dict[str, str]:
     for_training = ["train_annotations", "train_images"]
     for_validation = ["val_annotations", "val_images", "val_ground_truth"]
     for_validation += ["val_detections"] if "det" in boxes else []
-    wanted = for_training + for_validation if cfg.get("task") == "fit" else for_validation
+    if cfg.get("task") == "doctor":
+        wanted = [*for_training, *for_validation[:2]]
+    else:
+        wanted = for_training + for_validation if cfg.get("task") == "fit" else for_validation
     paths = {name: _text(cfg.data, name) for name in wanted}
     return {name: path for name, path in paths.items() if path is not None}
 

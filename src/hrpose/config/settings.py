@@ -42,6 +42,7 @@ _RESULTS = {
 }
 SETTINGS_OF: Mapping[str, Mapping[str, Any]] = {
     "evaluate": {**_RESULTS, "annotations": str, "results": str},
+    "doctor": {**SETTINGS, "images": bool, "format": Literal["text", "json"]},
     "compare": {
         **_RESULTS,
         "annotations": str | None,
@@ -99,6 +100,7 @@ SETTINGS_OF: Mapping[str, Mapping[str, Any]] = {
         "min_bbox_score": float,
         "oks_nms_threshold": float | None,
         "csv": bool,
+        "resume": bool,
         "max_frames": int | None,
         "detect_every": int,
         "min_score": float,

@@ -17,6 +17,7 @@ from hrpose.skeletons import Skeleton
 Image = NDArray[np.uint8]
 
 _SHEET_ASPECT = 1.5  # width / height of a sheet, approximately
+MAX_JPEG_SIDE = 65500  # pixels, of libjpeg
 _GAP = 8  # pixels between the images of a sheet and around them
 _ENCODINGS: dict[str, list[int]] = {
     ".png": [],
@@ -117,13 +118,17 @@ def save_image(path: str | Path, image: Image) -> None:
     """Write an image; the suffix of the file (.png, .jpg, .jpeg) chooses the format, folders are created.
 
     Raises:
-        ValueError: if the image is not uint8 RGB, or the suffix is of no known format.
+        ValueError: if the image is not uint8 RGB, the suffix is of no known format, or the format has no images of this size.
     """
     file = Path(path)
     encoding = _ENCODINGS.get(file.suffix.lower())
     if encoding is None:
         raise ValueError(f"Expected a picture file that ends in {', '.join(_ENCODINGS)}, but got {file}.")
-    _, content = cv2.imencode(file.suffix.lower(), np.ascontiguousarray(check_image(image)[..., ::-1]), encoding)
+    written, content = cv2.imencode(file.suffix.lower(), np.ascontiguousarray(check_image(image)[..., ::-1]), encoding)
+    if not written:
+        raise ValueError(
+            f"Expected an image that fits into {file}, but {image.shape[1]} x {image.shape[0]} pixels cannot be encoded."
+        )
     with write_atomically(file, durable=False) as partial:
         partial.write_bytes(content.tobytes())
 

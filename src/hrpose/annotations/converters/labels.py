@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
 from hrpose.errors import DataError
-from hrpose.media.source import PHOTO_SUFFIXES
+from hrpose.media.source import is_photo
 
 Point: TypeAlias = tuple[float, float, int]  # x, y in pixels, visibility 1 or 2
 Pair: TypeAlias = tuple[str, str]
@@ -102,7 +102,7 @@ class ImageFolder:
         """The images below the folder, by the last part of their path."""
         files: dict[str, list[Path]] = {}
         for file in sorted(self.folder.rglob("*")):
-            if file.suffix.lower() in PHOTO_SUFFIXES:
+            if is_photo(file):
                 files.setdefault(file.name, []).append(file)
         return files
 

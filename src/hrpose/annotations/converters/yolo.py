@@ -14,7 +14,7 @@ from hrpose.annotations.converters.labels import Instance, LabelledImage, Labels
 from hrpose.annotations.converters.source import Source, read_yaml, wrong
 from hrpose.errors import DataError, MissingDataError
 from hrpose.media.images import read_upright_size
-from hrpose.media.source import PHOTO_SUFFIXES
+from hrpose.media.source import is_photo
 
 _FAR = 1.5  # a normalised coordinate beyond it is in pixels
 
@@ -168,7 +168,7 @@ def _images(value: Any, home: Path, file: Path) -> list[Path]:
                 raise wrong(str(place), f"images below {home}", outside, "Give the common folder: images=<folder>.")
             found += paths
         elif place.is_dir():
-            found += sorted(path for path in place.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
+            found += sorted(path for path in place.rglob("*") if is_photo(path))
         else:
             raise MissingDataError(f"{file}: expected a folder of images at {place}, as it states, but there is none.")
     return list(dict.fromkeys(found))
