@@ -155,13 +155,7 @@ def analyse(
     keypoints = average_precision_per_keypoint(found, truth, sigmas, max_detections=limit).tolist()
     labelled = ((truth.visibility > 0) & ~truth.is_ignored[:, None]).sum(axis=0).tolist()
     on_step("parts")
-    whole = whole_body_parts(skeleton.keypoint_names)
-    parts = average_precision_by_part(
-        found, truth, sigmas,
-        parts=whole, max_detections=limit,
-        scores={name: evaluated.part_scores[key] for name in whole if (key := _part_score(name)) in evaluated.part_scores},
-        keypoint_scores=evaluated.keypoint_scores if evaluated.rules.leave_out_unscored else None,
-    )  # fmt: skip
+    parts = _parts(evaluated)
     on_step("visibility")
     visibility = average_precision_by_visibility(found, truth, sigmas, max_detections=limit)
     on_step("crowding")
@@ -190,9 +184,19 @@ def analyse(
     )
 
 
-def _part_score(part: str) -> str:
-    """Return the name that COCO-WholeBody gives the score of a part: lefthand_score."""
-    return f"{part.replace(' ', '')}_score"
+def _parts(evaluated: Evaluated) -> dict[str, dict[str, float]]:
+    """Measure the parts of a whole body, each ranked by a score of its own where there is one: lefthand_score."""
+    parts = whole_body_parts(evaluated.skeleton.keypoint_names)
+    names = {part: f"{part.replace(' ', '')}_score" for part in parts}
+    return average_precision_by_part(
+        evaluated.detections,
+        evaluated.truth,
+        evaluated.skeleton.sigmas,
+        parts=parts,
+        max_detections=evaluated.protocol.max_detections,
+        scores={part: evaluated.part_scores[name] for part, name in names.items() if name in evaluated.part_scores},
+        keypoint_scores=evaluated.keypoint_scores if evaluated.rules.leave_out_unscored else None,
+    )
 
 
 def _calibrate(evaluated: Evaluated) -> Calibration | None:

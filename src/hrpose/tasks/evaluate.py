@@ -205,7 +205,7 @@ def _choose_skeleton(annotations: CocoAnnotations, sigmas: str | Sequence[float]
         given, names = known.sigmas, names or (known.keypoint_names if known.num_keypoints == num_keypoints else None)
     elif sigmas is not None:
         given = sigmas
-    if given is not None and len(given) != num_keypoints:
+    if isinstance(given, Sequence) and len(given) != num_keypoints:
         raise ValueError(
             f"Expected `sigmas` to be {num_keypoints}, one for each keypoint of category {title!r} of {annotations.file}, "
             f"but got {len(given)}. Give a list, sigmas=[0.05,...]."
