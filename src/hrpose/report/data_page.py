@@ -35,7 +35,7 @@ class DataPage:
         title: heading.
         findings: what the checks found.
         tables: the instances by the name of the set: "train", "val". Empty where no file could be read.
-        skeleton: their keypoints; None where no file could be read.
+        skeleton: their keypoints; None where there is none: neither poses nor crops are shown.
         input_size: (width, height) of the network's input.
         bbox_padding: factor by which boxes are enlarged.
         training_crops: augmented crops.
@@ -66,8 +66,9 @@ def draw_data_page(page: DataPage) -> str:
     """Return a page as one HTML document of about `MAX_BYTES` at most, which refers to no other file or address."""
     sets = ", ".join(f"{len(table):,} instances of {name}" for name, table in page.tables.items())
     parts = [f"<header><h1>{escape(page.title)}</h1><p>{escape(sets)}</p></header>", _findings(page)]
-    if page.skeleton is not None and page.tables:
+    if page.tables:
         parts += [_counts(page), _histograms(page)]
+    if page.skeleton is not None and page.tables:
         parts += [_labels(name, table, page.skeleton) for name, table in page.tables.items()]
         names = list_names(page.skeleton)
         parts.append(f"<section><h2>Names</h2>{names}</section>" if names else "")
