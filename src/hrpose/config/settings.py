@@ -26,6 +26,7 @@ SETTINGS: Mapping[str, Any] = {
     "schedule_interval": Literal["epoch", "step"],
     "monitor": str,
     "monitor_min_delta": float,
+    "report_images": bool,
 }
 # Those of the verbs that read result files.
 _RESULTS = {

@@ -156,11 +156,11 @@ class PoseDataModule(LightningDataModule):
             self.files.check_apart(self.train_annotations, self.train_images, self.val_annotations, self.val_images)
             self.train_table = self.files.annotated(self.train_annotations, self.train_images, "train")
             self._check_images(self.train_table, self.train_images)
-            self._train_set = self._dataset(self.train_table, train=True)
+            self._train_set = self.crops(self.train_table, train=True)
         if not self._val_sets:
             self.val_tables = {boxes: self._val_table(boxes) for boxes in self.val_boxes}
             self._check_images(self.val_tables[self.val_boxes[0]], self.val_images)
-            self._val_sets = {boxes: self._dataset(table, train=False) for boxes, table in self.val_tables.items()}
+            self._val_sets = {boxes: self.crops(table, train=False) for boxes, table in self.val_tables.items()}
         forget_annotations()
 
     def train_dataloader(self) -> ResumableLoader:
@@ -246,18 +246,17 @@ class PoseDataModule(LightningDataModule):
             raise DataError(f"Expected the id of a photo of {self.val_annotations}, but got {image_id}.")
         return read_image(self.val_images / table.file_names[int(places[0])], reading=self.reading)
 
-    def _val_table(self, boxes: str) -> InstanceTable:
-        if boxes == "gt":
-            return self.files.annotated(self.val_annotations, self.val_images, "validate")
-        assert self.val_detections is not None
-        return self.files.detected(self.val_detections, self.val_annotations, self.val_images)
+    def crops(self, table: InstanceTable, *, train: bool) -> PoseDataset:
+        """Make the crops of a table of training or validation instances, as the loaders do.
 
-    def _check_images(self, table: InstanceTable, folder: Path) -> None:
-        """Warn of what a sample of the photos shows, and take their bit depth where none is given."""
-        sample = sample_images([table.file_names[int(index)] for index in np.unique(table.image_index)], folder)
-        self.reading = settle_reading(sample, self.reading, orientation_matters=self._orientation_matters)
+        Args:
+            table: instances of the images in `train_images` or `val_images`.
+            train: whether they are augmented training crops.
 
-    def _dataset(self, table: InstanceTable, *, train: bool) -> PoseDataset:
+        Raises:
+            MissingDataError: if images are missing.
+            DataError: if the table has another number of keypoints than the skeleton.
+        """
         return PoseDataset(
             table,
             self.train_images if train else self.val_images,
@@ -270,6 +269,17 @@ class PoseDataModule(LightningDataModule):
             seed=self.seed,
             reading=self.reading,
         )
+
+    def _val_table(self, boxes: str) -> InstanceTable:
+        if boxes == "gt":
+            return self.files.annotated(self.val_annotations, self.val_images, "validate")
+        assert self.val_detections is not None
+        return self.files.detected(self.val_detections, self.val_annotations, self.val_images)
+
+    def _check_images(self, table: InstanceTable, folder: Path) -> None:
+        """Warn of what a sample of the photos shows, and take their bit depth where none is given."""
+        sample = sample_images([table.file_names[int(index)] for index in np.unique(table.image_index)], folder)
+        self.reading = settle_reading(sample, self.reading, orientation_matters=self._orientation_matters)
 
     def _val_loader(self, boxes: str) -> DataLoader[RawBatch]:
         dataset = self._val_sets[boxes]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
 from hrpose.files import write_atomically, write_json
 from hrpose.metrics.functional.breakdown import CROWDING_RANGES
-from hrpose.report.analysis import Report
+from hrpose.report.analysis import PIXEL_COLUMNS, Report
 from hrpose.report.charts import Bar, Line, draw_bars, draw_calibration, draw_curves, draw_shares
+from hrpose.report.document import html_document
 from hrpose.report.measurement import COLUMNS, UNDEFINED
 from hrpose.report.protocol import NOT_STATED
 
@@ -30,44 +30,42 @@ _DASH = "–"
 _FAINT = ' class="faint"'
 
 
-def write_report(report: Report, folder: Path, stem: str = "report") -> Path:
+def write_report(report: Report, folder: Path, stem: str = "report", *, predictions: str = "") -> Path:
     """Write <stem>.json and <stem>.html, and return the HTML page.
 
     Args:
         report: from `analyse`.
         folder: where to write; it is created.
         stem: of the file names.
+        predictions: as for `draw_page`.
     """
     write_json(folder / f"{stem}.json", report.to_dict(), undefined_as_null=True)
     page = folder / f"{stem}.html"
     with write_atomically(page) as file:
-        file.write_text(draw_page(report), encoding="utf-8")
+        file.write_text(draw_page(report, predictions=predictions), encoding="utf-8")
     return page
 
 
-def draw_page(report: Report) -> str:
+def draw_page(report: Report, *, predictions: str = "") -> str:
     """Return the report as one HTML document, which refers to no other file or address.
 
     Args:
         report: from `analyse`.
+        predictions: a section from `draw_predictions`, or nothing.
     """
-    style = files("hrpose.report").joinpath("page.css").read_text(encoding="utf-8")
     body = "\n".join(
         [
             _header(report),
             _headline(report),
             f'<div class="pair">{_precision_recall(report)}{_keypoints(report)}</div>',
             f'<div class="pair">{_anatomy(report)}{_scores(report)}</div>',
+            predictions,
             _parts(report),
+            _pixels(report),
             _protocol(report),
         ]
     )
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(report.title)}: keypoint AP</title>\n<style>\n{style}</style>\n</head>\n"
-        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
-    )
+    return html_document(f"{report.title}: keypoint AP", body)
 
 
 def _header(report: Report) -> str:
@@ -177,22 +175,34 @@ def _parts(report: Report) -> str:
     return f'<section><h2>Parts</h2><p>{note}</p><div class="scroll">{table}</div>{_undefined(rows.values())}</section>'
 
 
+def _pixels(report: Report) -> str:
+    rows = {"all": report.pixels.overall} | {name: report.pixels_of(k) for k, name in enumerate(report.keypoints)}
+    note = (
+        "Errors are those of persons with a prediction, in pixels of the photo. PCK is the share of labelled keypoints within a "
+        f"share of the longer side of the box; those of the {report.pixels.num_missed:,} missed persons count as wrong."
+    )
+    table = _table(rows, PIXEL_COLUMNS)
+    return f'<section><h2>Pixels</h2><p>{note}</p><div class="scroll">{table}</div></section>'
+
+
 def _protocol(report: Report) -> str:
     entries = "".join(
         f"<div><dt>{escape(name)}</dt><dd{_FAINT if text == NOT_STATED else ''}>{escape(text)}</dd></div>"
         for name, text in report.measurement.protocol.entries().items()
     )
     note = "Two APs can be compared only if all of this is the same."
-    return f'<section><h2>Protocol</h2><p>{note}</p><dl class="columns">{entries}</dl></section>'
+    source = f'<p class="small">OKS sigmas: {escape(report.sigmas)}.</p>'
+    return f'<section><h2>Protocol</h2><p>{note}</p><dl class="columns">{entries}</dl>{source}</section>'
 
 
-def _table(rows: Mapping[str, Mapping[str, float]]) -> str:
+def _table(rows: Mapping[str, Mapping[str, float]], columns: Mapping[str, str] | None = None) -> str:
     labelled = any(rows)
-    head = "".join(f'<th scope="col">{name}</th>' for name in ([""] if labelled else []) + [*COLUMNS])
+    shown = dict(zip(COLUMNS, COLUMNS, strict=True)) if columns is None else columns
+    head = "".join(f'<th scope="col">{name}</th>' for name in ([""] if labelled else []) + [*shown.values()])
     body = "".join(
         "<tr>"
         + (f'<th scope="row">{escape(name)}</th>' if labelled else "")
-        + "".join(f"<td>{_number(row[column])}</td>" for column in COLUMNS)
+        + "".join(f"<td>{_number(row[column])}</td>" for column in shown)
         + "</tr>"
         for name, row in rows.items()
     )
@@ -205,4 +215,4 @@ def _undefined(rows: Iterable[Mapping[str, float]]) -> str:
 
 
 def _number(value: float) -> str:
-    return _DASH if value < 0 else f"{value:.3f}"
+    return _DASH if np.isnan(value) or value < 0 else f"{value:.3f}"

@@ -39,7 +39,7 @@ _KNOWN_SIGMAS = {
     "pelvis": 0.107,
 }
 MAX_KEYPOINTS = 4096  # the largest skeletons have a few hundred
-_UNKNOWN_SIGMA = 0.05  # strict: a person's wrist has 0.062
+UNKNOWN_SIGMA = 0.05  # strict: a person's wrist has 0.062
 _LOWER_BODY = {"hip", "pelvis", "knee", "ankle", "foot", "toe", "heel", "leg"}
 _MOST_LISTED = 5  # names in a warning
 Pairs = tuple[tuple[int, int], ...]
@@ -151,7 +151,7 @@ class Skeleton:
                 cannot be read are dropped with one warning.
 
         Raises:
-            ValueError: if the category names no keypoints, or a mirror pair does not fit them.
+            ValueError: if the category names no keypoints, a mirror pair does not fit them, or `sigmas` are no list of numbers.
         """
         title = str(category.get("name", "custom"))
         names = read_keypoint_names(category)
@@ -162,7 +162,7 @@ class Skeleton:
             )
         pairs = _read_flip_pairs(category, names, title)
         edges = _read_edges(category.get("skeleton"), names, title)
-        return cls.from_names(names, name=title, edges=edges, sigmas=category.get("sigmas"), flip_pairs=pairs)
+        return cls.from_names(names, name=title, edges=edges, sigmas=_read_sigmas(category, title), flip_pairs=pairs)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Skeleton:
@@ -242,6 +242,18 @@ def _read_edges(edges: Any, names: Sequence[str], title: str) -> list[tuple[int,
     return [(one, other) for one, other in found]
 
 
+def _read_sigmas(category: Mapping[str, Any], title: str) -> Sequence[float] | None:
+    """Read the sigmas of a category; None if it has none."""
+    sigmas = category.get("sigmas")
+    if sigmas is None:
+        return None
+    if not _is_list(sigmas) or not all(type(sigma) in (int, float) and abs(sigma) < 1e9 for sigma in sigmas):
+        raise ValueError(
+            f"Expected `sigmas` of skeleton '{title}' to be a list of numbers, one per keypoint, but got {sigmas!r:.80}."
+        )
+    return [float(sigma) for sigma in sigmas]
+
+
 def _is_whole(value: Any) -> bool:
     return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
 
@@ -287,17 +299,26 @@ def _plain(value: Any) -> Any:
 
 def _derive_sigmas(title: str, names: tuple[str, ...]) -> tuple[float, ...]:
     """Look the sigmas up by name, sides left out."""
-    cores = ["".join(word for word in reading.words if word.isalnum()) for reading in read_names(names)]
-    unknown = [name for name, core in zip(names, cores, strict=True) if core not in _KNOWN_SIGMAS]
+    published = published_sigmas(names)
+    unknown = [name for name, sigma in zip(names, published, strict=True) if sigma is None]
     if unknown:
-        logger.warning(
+        # numbers say nothing: that there are no mirror pairs is warned of, and leads to the same fix
+        level = logging.INFO if all(name.isdecimal() for name in names) else logging.WARNING
+        logger.log(
+            level,
             "No published OKS sigma for %s of skeleton '%s': %g is used. AP depends on it; set skeleton.sigmas to your own.",
             ", ".join(unknown[:_MOST_LISTED])
             + (f" and {len(unknown) - _MOST_LISTED} more" if len(unknown) > _MOST_LISTED else ""),
             title,
-            _UNKNOWN_SIGMA,
+            UNKNOWN_SIGMA,
         )
-    return tuple(_KNOWN_SIGMAS.get(core, _UNKNOWN_SIGMA) for core in cores)
+    return tuple(UNKNOWN_SIGMA if sigma is None else sigma for sigma in published)
+
+
+def published_sigmas(names: tuple[str, ...]) -> list[float | None]:
+    """Look up the published OKS sigma of each name, sides left out; None where there is none."""
+    cores = ["".join(word for word in reading.words if word.isalnum()) for reading in read_names(names)]
+    return [_KNOWN_SIGMAS.get(core) for core in cores]
 
 
 def _derive_upper_body(names: tuple[str, ...]) -> tuple[int, ...]:

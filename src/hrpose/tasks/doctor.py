@@ -4,32 +4,49 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from hrpose.annotations.checks import Finding
-from hrpose.annotations.examination import Split, examine_pair, examine_split, sort_findings
+from hrpose.annotations.checks import SKELETON_CHECKS, Finding
+from hrpose.annotations.coco_annotations import CocoAnnotations
+from hrpose.annotations.coco_rows import list_first
+from hrpose.annotations.examination import (
+    Split,
+    examine_images,
+    examine_labels,
+    examine_pair,
+    read_split,
+    sort_findings,
+)
+from hrpose.annotations.mpii import MpiiAnnotations
 from hrpose.annotations.reader import PersonFiles
+from hrpose.conf_files import conf_dir
 from hrpose.config import ConfigError, build, plain
-from hrpose.config.paths import needs_drawing
+from hrpose.config.paths import find_checked_splits
 from hrpose.files import dumps, write_json
+from hrpose.media.images import Reading
 from hrpose.report.table import say
-from hrpose.skeletons import Skeleton
+from hrpose.skeletons import MPII, Skeleton, describe_sigmas, sigma_sources
+from hrpose.tasks.doctor_page import write_doctor_page
 from hrpose.tasks.environment import describe_environment
 
 logger = logging.getLogger(__name__)
 
+_MOST_PAIRS = 12  # on the screen
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 _FILE_OPTIONS = (
     *("category", "keypoint_fields", "area_from_bbox", "bbox_rules", "min_bbox_score", "visibility_map"),
     "bbox_from_keypoints",
 )
+_SKELETON_ERRORS = {check.name for check in SKELETON_CHECKS if check.severity == "error"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +59,9 @@ class DoctorResult:
         environment: versions and machine, by name.
         splits: the annotation files, as far as they could be read.
         skeleton: of the keypoints; None where there is none.
+        mirror_pairs_from: where its mirror pairs come from.
         report: the JSON file.
+        page: the HTML page; None without data.
     """
 
     run_dir: Path
@@ -50,7 +69,9 @@ class DoctorResult:
     environment: Mapping[str, str]
     splits: tuple[Split, ...]
     skeleton: Skeleton | None
+    mirror_pairs_from: str
     report: Path
+    page: Path | None
 
     @property
     def exit_status(self) -> int:
@@ -64,12 +85,14 @@ class DoctorResult:
             "counts": count_severities(self.findings),
             "splits": [_summarise(split) for split in self.splits],
             "skeleton": None if self.skeleton is None else self.skeleton.to_dict(),
+            "mirror_pairs_from": self.mirror_pairs_from,
+            "sigmas_from": {} if self.skeleton is None else sigma_sources(self.skeleton),
             "findings": [finding.to_dict() for finding in self.findings],
         }
 
 
 def doctor(cfg: DictConfig) -> DoctorResult:
-    """Check the annotation files and images that a configuration names, print the findings and write doctor.json.
+    """Check the annotation files and images that a configuration names, print the findings, write doctor.json and doctor.html.
 
     Args:
         cfg: a composed and validated configuration of the verb `doctor`.
@@ -77,14 +100,7 @@ def doctor(cfg: DictConfig) -> DoctorResult:
     Returns:
         The findings; its exit status is 1 if there are errors.
     """
-    if needs_drawing(cfg):
-        build(cfg.prepare)
-    findings: list[Finding] = []
-    splits = _examine_splits(cfg)
-    findings += [finding for split in splits for finding in split.findings]
-    skeleton = _build_skeleton(cfg, splits, findings)
-    if len(splits) == 2:
-        findings += examine_pair(*splits)
+    splits, skeleton, findings = _examine(cfg)
     run = Path(str(cfg.paths.run))
     result = DoctorResult(
         run_dir=run,
@@ -92,9 +108,13 @@ def doctor(cfg: DictConfig) -> DoctorResult:
         environment=describe_environment(),
         splits=tuple(splits),
         skeleton=skeleton,
+        mirror_pairs_from=_name_pair_source(cfg, splits, skeleton),
         report=run / "doctor.json",
+        page=run / "doctor.html" if splits else None,
     )
     write_json(result.report, result.to_dict(), undefined_as_null=True, indent=1)
+    if result.page is not None:
+        write_doctor_page(cfg, result.findings, splits, skeleton, result.page)
     if cfg.format == "json":
         say(Console(), dumps(result.to_dict(), undefined_as_null=True, indent=1))
     elif not splits:
@@ -110,45 +130,94 @@ def count_severities(findings: Sequence[Finding]) -> dict[str, int]:
     return {severity: counts[severity] for severity in ("error", "warning", "note")}
 
 
-def _examine_splits(cfg: DictConfig) -> list[Split]:
+def _examine(cfg: DictConfig) -> tuple[list[Split], Skeleton | None, list[Finding]]:
+    """Read the files and run all checks."""
+    files, splits = _person_files(cfg), []
+    findings: list[Finding] = []
+    for name in find_checked_splits(cfg):
+        file, images = cfg.data[f"{name}_annotations"], cfg.data.get(f"{name}_images")
+        split, found = read_split(name, Path(file), None if images is None else Path(images), files)
+        splits.append(split)
+        findings += found
+    skeleton, refusal = _build_skeleton(cfg, splits)
+    codec = build(cfg.codec)
+    for split in splits:
+        findings += examine_labels(split, skeleton, tuple(codec.input_size), _crop_sizes())
+    if refusal is not None and not any(finding.check in _SKELETON_ERRORS for finding in findings):
+        findings.append(refusal)
+    if len(splits) == 2:
+        findings += examine_pair(splits[0], splits[1], files)
+    reading = Reading(bool(cfg.data.get("upright")), cfg.data.get("bit_depth"))
+    unsettled = cfg.data.get("upright") is None
+    findings += examine_images(splits, reading, orientation_matters=unsettled, open_files=cfg.images)
+    return splits, skeleton, findings
+
+
+def _person_files(cfg: DictConfig) -> PersonFiles:
     options = {name: plain(cfg.data[name]) for name in _FILE_OPTIONS if name in cfg.data}
     if isinstance(options.get("category"), list):
         options["category"] = tuple(options["category"])
-    files = PersonFiles(**options, upright=bool(cfg.data.get("upright")))
-    splits = []
-    for name in ("train", "val"):
-        file, images = cfg.data.get(f"{name}_annotations"), cfg.data.get(f"{name}_images")
-        if file is not None:
-            splits.append(examine_split(name, Path(file), None if images is None else Path(images), files))
-    return splits
+    return PersonFiles(**options, upright=bool(cfg.data.get("upright")))
 
 
-def _build_skeleton(cfg: DictConfig, splits: Sequence[Split], findings: list[Finding]) -> Skeleton | None:
+def _crop_sizes() -> dict[str, tuple[int, int]]:
+    """Return width and height of the crops of each option of the group `size`."""
+    files = sorted((conf_dir() / "size").glob("*.yaml"))
+    return {file.stem: tuple(OmegaConf.load(file).input_size) for file in files}
+
+
+def _build_skeleton(cfg: DictConfig, splits: Sequence[Split]) -> tuple[Skeleton | None, Finding | None]:
     """Build the skeleton; what refuses it is a finding."""
     readable = [split for split in splits if split.annotations is not None]
     if not readable:
-        return None
+        return None, None
+    if isinstance(readable[0].annotations, MpiiAnnotations):
+        return MPII, None
     node = cfg.skeleton.copy()
-    if "file" in node and node.file is None:
+    if "file" in node and node.file not in [str(split.file) for split in readable]:
         node.file = str(readable[0].file)
     try:
-        skeleton: Skeleton = build(node)
+        with _quiet("hrpose.skeletons.skeleton"):  # the checks say the same
+            return build(node), None
     except ConfigError as error:
-        findings.append(
-            Finding(
-                check="skeleton",
-                file=str(readable[0].file),
-                count=0,
-                total=0,
-                ids=(),
-                what=str(error),
-                consequence="Training is refused.",
-                fix="",
-                severity="error",
-            )
-        )
-        return None
-    return skeleton
+        file, text = str(readable[0].file), str(error)
+    what = text.removeprefix("skeleton: ").removeprefix(f"{file}: ")
+    return None, Finding(
+        check="skeleton-refused",
+        file=file,
+        count=0,
+        total=0,
+        ids=(),
+        what=what,
+        consequence="",
+        fix="",
+        severity="error",
+    )
+
+
+def _name_pair_source(cfg: DictConfig, splits: Sequence[Split], skeleton: Skeleton | None) -> str:
+    if skeleton is None:
+        return "no skeleton"
+    if cfg.skeleton.get("flip_pairs") is not None:
+        return "given by skeleton.flip_pairs"
+    categories = [one.annotations.category for one in splits if isinstance(one.annotations, CocoAnnotations)]
+    if "file" in cfg.skeleton and categories:
+        for name in ("flip_pairs", "flip_idx", "symmetries"):
+            if categories[0].get(name) is not None:
+                return f"`{name}` of the file"
+        return "found in the names"
+    return f"those of skeleton {skeleton.name}"
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Switch a logger off within the block."""
+    quiet = logging.getLogger(name)
+    before, quiet.disabled = quiet.disabled, True
+    try:
+        yield
+    finally:
+        quiet.disabled = before
 
 
 def _summarise(split: Split) -> dict[str, Any]:
@@ -172,22 +241,29 @@ def _show_environment(result: DoctorResult, console: Console) -> None:
 def _show(result: DoctorResult, console: Console) -> None:
     for split in result.splits:
         row = _summarise(split)
-        say(
-            console,
-            f"{row['name']}: {row['num_instances']} instances of {row['num_annotations']} annotations in "
-            f"{row['num_images']} images, {row['annotations']}",
+        counts = (
+            f"{row['num_instances']} instances of {row['num_annotations']} annotations in {row['num_images']} images"
         )
-    if result.findings:
-        console.print(_findings_table(result.findings))
-    counts = count_severities(result.findings)
-    say(console, ", ".join(f"{number} {severity}s" for severity, number in counts.items()) + f". {result.report}")
+        say(console, f"{split.name}: {split.file}: {'cannot be read' if split.annotations is None else counts}")
+    if (skeleton := result.skeleton) is not None:
+        names = skeleton.keypoint_names
+        pairs = [f"{names[one]} - {names[other]}" for one, other in skeleton.flip_pairs]
+        say(console, f"mirror pairs ({result.mirror_pairs_from}): {list_first(pairs, _MOST_PAIRS) or 'none'}")
+        say(console, f"OKS sigmas: {describe_sigmas(skeleton)}")
+    for file in dict.fromkeys(finding.file for finding in result.findings):
+        say(console, f"\n{file}")
+        console.print(_findings_table([finding for finding in result.findings if finding.file == file]))
+    counted = count_severities(result.findings).items()
+    total = ", ".join(f"{number} {severity}{'' if number == 1 else 's'}" for severity, number in counted)
+    say(console, f"{total}. Written to {result.page} and {result.report.name}")
 
 
 def _findings_table(findings: Sequence[Finding]) -> Table:
-    table = Table(box=None, padding=(0, 2, 1, 0))
-    for column in ("severity", "check", "finding"):
-        table.add_column(column, no_wrap=column == "severity", overflow="fold")
+    """Make a table of the findings of one file."""
+    table = Table(box=None, padding=(0, 2, 1, 0), show_header=False)
+    table.add_column("check", overflow="fold", ratio=1)
+    table.add_column("finding", overflow="fold", ratio=3)
     for finding in findings:
-        text = f"{finding.file}: {finding.sentence} {finding.consequence} {finding.fix}"
-        table.add_row(f"[{_COLOURS[finding.severity]}]{finding.severity}[/]", finding.check, text.replace("[", "\\["))
+        title = Text(f"{finding.severity}\n", style=_COLOURS[finding.severity]).append(finding.check, style="default")
+        table.add_row(title, Text(" ".join(filter(None, (finding.sentence, finding.consequence, finding.fix)))))
     return table

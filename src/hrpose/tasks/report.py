@@ -9,6 +9,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from hrpose.callbacks import ResultFiles
+from hrpose.config import build
+from hrpose.metrics.collect import Predictions
 from hrpose.metrics.functional import PCKH_COLUMNS
 from hrpose.metrics.pck import PCKH_LOG_NAMES
 from hrpose.report import (
@@ -22,9 +24,13 @@ from hrpose.report import (
     write_pckh,
     write_report,
 )
+from hrpose.report.crops import draw_predictions
 from hrpose.report.table import say, show_measurements
+from hrpose.structures import GroundTruth
 from hrpose.tasks.assemble import Assembly
+from hrpose.tasks.evaluate_pck import report_jhmdb
 from hrpose.tasks.results import ScoreResult
+from hrpose.tasks.shown_crops import worst_crops
 
 _BOXES = {"gt": "ground-truth boxes", "det": "detector boxes"}
 
@@ -57,6 +63,8 @@ def report_run(
         console = Console()
         pages += _report_ap(cfg, assembly, logged, stage, Path(checkpoint).name, console)
         pages += _report_pckh(assembly, logged, stage, console)
+        if cfg.get("report_images") and not any(page.suffix == ".html" for page in pages):
+            say(console, "report_images: no page was written that could show them; only AP has one.")
         limit = getattr(assembly.trainer, f"limit_{stage}_batches")
         if isinstance(limit, int) or limit < 1:  # 1 is a batch, 1.0 are all
             say(
@@ -93,7 +101,7 @@ def _report_ap(
     }
     if not measurements:
         return []
-    pages = _write_reports(cfg, assembly, measurements, measured)
+    pages = _write_reports(cfg, assembly, measurements, measured, console)
     show_measurements(measurements, console)
     return pages
 
@@ -114,7 +122,7 @@ def _report_pckh(assembly: Assembly, logged: Mapping[str, float], stage: str, co
 
 
 def _write_reports(
-    cfg: DictConfig, assembly: Assembly, measurements: dict[str, Measurement], measured: str
+    cfg: DictConfig, assembly: Assembly, measurements: dict[str, Measurement], measured: str, console: Console
 ) -> list[Path]:
     """Write report_gt and report_det beside the result files, and take over what they say of the interval of AP."""
     pages = []
@@ -128,8 +136,27 @@ def _write_reports(
                 truth,
                 assembly.module.skeleton,
                 measurements[kind].protocol,
+                build(cfg.protocol),
             )
             report = analyse(evaluated, title=f"{cfg.name}: {measured} on {_BOXES[kind]}")
             measurements[kind] = report.measurement
-            pages.append(write_report(report, callback.folder, f"report_{kind}"))
+            worst = _draw_worst(assembly, kind, predictions, truth) if cfg.get("report_images") else ""
+            pages.append(write_report(report, callback.folder, f"report_{kind}", predictions=worst))
+            pages += _report_pck(assembly, evaluated, callback.folder / f"pck_{kind}.json", console)
     return pages
+
+
+def _report_pck(assembly: Assembly, evaluated: Evaluated, file: Path, console: Console) -> list[Path]:
+    """Write and print the PCK of JHMDB, where its protocol is followed; return the file."""
+    if evaluated.rules.measure != "pck":
+        return []
+    annotations = assembly.datamodule.files.coco(assembly.datamodule.val_annotations)
+    report_jhmdb(evaluated, annotations.image_sizes, file, console)
+    return [file]
+
+
+def _draw_worst(assembly: Assembly, kind: str, predictions: Predictions, truth: GroundTruth) -> str:
+    """Draw the section of the worst predictions; it reads their images again."""
+    crops = worst_crops(assembly.datamodule, kind, predictions, truth)
+    note = f"The {len(crops)} annotated instances whose best pose has the lowest OKS, in the crops of their annotated boxes."
+    return draw_predictions(crops, assembly.module.skeleton, note=note)

@@ -121,16 +121,30 @@ def save_image(path: str | Path, image: Image) -> None:
         ValueError: if the image is not uint8 RGB, the suffix is of no known format, or the format has no images of this size.
     """
     file = Path(path)
-    encoding = _ENCODINGS.get(file.suffix.lower())
-    if encoding is None:
+    if file.suffix.lower() not in _ENCODINGS:
         raise ValueError(f"Expected a picture file that ends in {', '.join(_ENCODINGS)}, but got {file}.")
-    written, content = cv2.imencode(file.suffix.lower(), np.ascontiguousarray(check_image(image)[..., ::-1]), encoding)
+    content = encode_image(check_image(image), file.suffix.lower())
+    with write_atomically(file, durable=False) as partial:
+        partial.write_bytes(content)
+
+
+def encode_image(image: Image, suffix: str) -> bytes:
+    """Return the content of an image file.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, or (H, W, 4) with opacity for ".png".
+        suffix: the format, ".png" or ".jpg".
+
+    Raises:
+        ValueError: if the image is too large for the format.
+    """
+    channels = [2, 1, 0, 3][: image.shape[2]]
+    written, content = cv2.imencode(suffix, np.ascontiguousarray(image[..., channels]), _ENCODINGS[suffix])
     if not written:
         raise ValueError(
-            f"Expected an image that fits into {file}, but {image.shape[1]} x {image.shape[0]} pixels cannot be encoded."
+            f"Expected an image that fits into a {suffix} file, but {image.shape[1]} x {image.shape[0]} pixels cannot be encoded."
         )
-    with write_atomically(file, durable=False) as partial:
-        partial.write_bytes(content.tobytes())
+    return content.tobytes()
 
 
 def _columns(count: int, cell_aspect: float) -> int:
