@@ -15,6 +15,10 @@ class MissingDataError(DataError, FileNotFoundError):
     """A file or folder that does not exist."""
 
 
+class MissingLibraryError(ModuleNotFoundError):
+    """An optional library that is not installed; the message has the command that installs it."""
+
+
 class DataWarning(UserWarning):
     """Data that can be used in part: the message counts what is left out or assumed."""
 

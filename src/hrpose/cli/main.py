@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hrpose.cli.arguments import OTHER_CONFIG, SWEEP, VERBS, Command, advise_verb, parse
 from hrpose.cli.help import HELP_FLAGS, print_help
 from hrpose.cli.hydra_main import complete, hand_to_hydra
-from hrpose.cli.jobs import JobLog, StopSignal, make_job, stop_signals
+from hrpose.cli.jobs import JobLog, StopSignal, find_own_code, make_job, stop_signals
 from hrpose.cli.messages import log_to_screen, refuse
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
         log = JobLog(Command(verb, (), ()), [verb, *arguments])
         try:
             log.command = parse(verb, arguments)
+            find_own_code(log.command)
             return _run_jobs(log, stop)
         except BaseException as error:
             if not (stop.number or isinstance(error, KeyboardInterrupt)):

@@ -27,6 +27,7 @@ from hrpose.estimator.detectors.boxes import (
 )
 from hrpose.export.onnx import check_onnx
 from hrpose.export.runtime import check_file
+from hrpose.lazy import import_optional
 
 Form: TypeAlias = Literal["yolox", "rtdetr", "rtdetr_raw"]
 _FORMS: dict[frozenset[str], Form] = {
@@ -137,10 +138,7 @@ class OnnxDetector:
 
 
 def _open(file: Path, providers: list[str] | None) -> Any:
-    try:
-        import onnxruntime  # an extra: only for those who detect with it
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("Expected onnxruntime for an ONNX detector: pip install 'hrpose[detect]'.") from error
+    onnxruntime = import_optional("onnxruntime", "An ONNX detector", "hrpose[detect]")
     check_file(file)
     check_onnx(file)
     wanted = providers or ["CUDAExecutionProvider", "CPUExecutionProvider"]
