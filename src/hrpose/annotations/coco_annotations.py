@@ -14,9 +14,18 @@ from numpy.typing import NDArray
 from hrpose.annotations.coco_rows import list_first
 from hrpose.errors import DataError, DataWarning
 from hrpose.geometry import Rules, clip_bbox
-from hrpose.skeletons import Skeleton, read_keypoint_names
+from hrpose.skeletons import KNOWN_SKELETONS, Skeleton, keypoint_key, read_keypoint_names
 from hrpose.structures import GroundTruth, InstanceTable, PackedStrings
 
+_FIELDS_OF = {
+    "wholebody": {"foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts"},
+    "humanart": {"keypoints_21"},
+}
+_KEYS_OF = {
+    name: [keypoint_key(keypoint) for keypoint in KNOWN_SKELETONS[name].keypoint_names]
+    for name in ("crowdpose", "aic", "jhmdb", "mpii")
+}
+_CROWDPOSE = _KEYS_OF["crowdpose"]
 _CROWD, _NO_KEYPOINTS = "marked `iscrowd`", "without keypoints"
 _AREA, _BOX = "with an `area` of 0", "with a box of no size inside the image"
 
@@ -46,6 +55,7 @@ class CocoAnnotations:
         has_keypoints: (M,) bool, False where all 3K numbers of the file are 0.
         num_keypoints: (M,) int64 as the file states it; the number of labelled keypoints where it does not.
         other_categories: ids of the annotations of other categories with keypoints, if the category was not named.
+        other_fields: names of further fields with keypoints that annotations have, such as `foot_kpts`.
         crowd_index: (I,) float64 as the file states it for its photos, from 0 to 1; None where it does not.
     """
 
@@ -70,6 +80,7 @@ class CocoAnnotations:
     num_keypoints: NDArray[np.int64]
     other_categories: Mapping[str, NDArray[np.int64]]
     crowd_index: NDArray[np.float64] | None = None
+    other_fields: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.image_index)
@@ -117,6 +128,18 @@ class CocoAnnotations:
     def keypoint_names(self) -> tuple[str, ...]:
         """The keypoints that the category names, perhaps none."""
         return read_keypoint_names(self.category)
+
+    @property
+    def benchmark(self) -> str | None:
+        """The benchmark whose files look like this one, by its fields and the names of its keypoints; None for none."""
+        names = [keypoint_key(name) for name in self.keypoint_names]
+        for name, fields in _FIELDS_OF.items():
+            if fields & {*self.other_fields}:
+                return name
+        head = [*_CROWDPOSE[:12], "head"]  # the files say "head" for its top
+        if names[:13] == head or (self.crowd_index is not None and self.visibility.shape[1] == len(_CROWDPOSE)):
+            return "crowdpose"
+        return next((name for name, keys in _KEYS_OF.items() if names == keys), None)
 
     def instances(self, rules: Rules = "official") -> InstanceTable:
         """Select and clean the instances that are trained on, or tested with annotated boxes.

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.annotations.coco_rows import Row, integers, list_first, wrong_value
+from hrpose.annotations.coco_rows import LARGEST, Row, integers, list_first, wrong_value
 from hrpose.errors import DataError, DataWarning
 
 _MOST_LISTED = 4  # values in a message
@@ -108,6 +108,10 @@ def read_num_keypoints(
 def _width(rows: Sequence[Row], category: Row, file: Path) -> int:
     """Return the number of values under `keypoints`, from the names of the category or the longest row."""
     names = category.get("keypoints")
+    if names is not None and not isinstance(names, list | array.array):
+        raise DataError(
+            f"{file}: expected `keypoints` of category {category.get('name')!r} to be a list of names, but got {names!r:.80}."
+        )
     lengths = [len(row["keypoints"]) for row in rows if isinstance(row.get("keypoints"), (list, array.array))]
     if not lengths and not names:
         raise DataError(
@@ -153,11 +157,11 @@ def _numbers(row: Row, field: str, width: int, file: Path, *, exact: bool) -> An
 
 def _split_keypoints(triplets: NDArray[np.float64], rows: Sequence[Row], file: Path) -> Packed:
     labels = triplets[..., 2]
-    if not np.isfinite(triplets).all():
+    if not (np.abs(triplets) <= LARGEST).all():
         _clear_unlabelled(triplets)
-        for place, k in np.argwhere(~np.isfinite(triplets).all(axis=2))[:1]:
+        for place, k in np.argwhere(~(np.abs(triplets) <= LARGEST).all(axis=2))[:1]:
             raise DataError(
-                f"{file}: expected labelled keypoints to have finite numbers, but got x, y, visibility = "
+                f"{file}: expected labelled keypoints to have finite numbers of at most {LARGEST:g}, but got x, y, visibility = "
                 f"{triplets[place, k].tolist()} for keypoint {k} (counted from 0) of annotation {rows[place]['id']}. Fix the "
                 "annotation, or set the visibility of the keypoint to 0."
             )
@@ -170,8 +174,9 @@ def _split_keypoints(triplets: NDArray[np.float64], rows: Sequence[Row], file: P
 
 
 def _clear_unlabelled(triplets: NDArray[np.float64]) -> None:
-    """Set keypoints to 0 that are NaN or null and have the visibility 0 or none at all."""
-    missing = np.isnan(triplets[..., :2]).any(axis=2) & ((triplets[..., 2] == 0) | np.isnan(triplets).all(axis=2))
+    """Set keypoints to 0 that are NaN, null or beyond any image and have the visibility 0 or none at all."""
+    nowhere = ~(np.abs(triplets[..., :2]) <= LARGEST).all(axis=2)
+    missing = nowhere & ((triplets[..., 2] == 0) | np.isnan(triplets).all(axis=2))
     triplets[missing] = 0
 
 

@@ -4,6 +4,7 @@ import array
 import json
 import math
 import sys
+import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.annotations.converters.formats import advise_conversion, conversion_of
-from hrpose.errors import DataError, MissingDataError
-from hrpose.media.images import check_file_name
+from hrpose.errors import DataError, DataWarning, MissingDataError
 from hrpose.structures import PackedStrings, exact_integer
 
 Row = dict[str, Any]
 
+LARGEST = 1e9
+"""No coordinate of an image is beyond; the squares of larger ones are not exact, and those of 1e200 are infinite."""
 _SMALLEST_AREA = 0.01  # of the box: below it an area is a placeholder; the smallest of 7,100 real ones is 0.157
 _SECTIONS = ("images", "annotations", "categories")
 
@@ -152,14 +154,14 @@ def check_unique(ids: NDArray[np.int64], what: str, file: Path) -> None:
 
 
 def read_images(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.int64], NDArray[np.int32], PackedStrings]:
-    """Collect ids (I,), sizes (I, 2), 0 where they are not stated, and file names of the images.
+    """Collect ids (I,), sizes (I, 2), 0 where they are not stated, and file names of the images, empty where there are none.
 
     Raises:
-        DataError: if an id repeats, a size is not positive or a file name leads out of any folder.
+        DataError: if an id repeats, a size is not positive or a file name is no text.
     """
     ids = integers(rows, "id", "image", file)
     check_unique(ids, "image", file)
-    lacking = [row.get("width") is None and row.get("height") is None for row in rows]
+    lacking = [row.get("width") is None or row.get("height") is None for row in rows]
     stated = [place for place, lacks in enumerate(lacking) if not lacks]
     sizes = np.zeros((len(rows), 2), np.int64)
     chosen = [rows[place] for place in stated] if any(lacking) else rows
@@ -171,14 +173,38 @@ def read_images(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.int64], NDA
             f"{sizes[bad[0]].tolist()}."
         )
     for row in rows:
-        name = row.get("file_name")
-        if not isinstance(name, str):
+        if not isinstance(row.get("file_name"), str | None):  # paths are checked with the folder: `image_files`
             raise wrong_value(file, f"image {row['id']}", "file_name", "a path", row)
-        if (
-            ".." in name or "\0" in name or not name
-        ):  # the rest is checked with the folder: `image_files.complete_images`
-            check_file_name(name.replace("\\", "/"), f"image {row['id']} of {file}")
-    return ids, sizes.astype(np.int32), PackedStrings([row["file_name"] for row in rows])
+    return ids, sizes.astype(np.int32), PackedStrings([row.get("file_name") or "" for row in rows])
+
+
+def collapse_images(rows: list[Row], file: Path) -> list[Row]:
+    """Return the images with each id once, as pycocotools reads them: of several entries the last.
+
+    Raises:
+        DataError: if the entries of an id have different file names, so that annotations of two images would be mixed.
+
+    Warns:
+        DataWarning: with the number of repeated entries.
+    """
+    last = {row.get("id"): row for row in rows if type(row.get("id")) in (int, float, str)}
+    if len(last) == len(rows) or any(type(row.get("id")) not in (int, float, str) for row in rows):
+        return rows
+    names: dict[Any, set[str]] = {}
+    for row in rows:
+        names.setdefault(row["id"], set()).add(str(row.get("file_name")))
+    mixed = [key for key, found in names.items() if len(found) > 1]
+    if mixed:
+        raise DataError(
+            f"{file}: expected every image to have an `id` of its own, but {len(mixed)} ids stand for several files: "
+            f"{list_first([f'{key} ({list_first(sorted(names[key]))})' for key in mixed], 2)}. Number them anew."
+        )
+    warnings.warn(
+        f"{file}: {len(rows) - len(last)} of {len(rows)} entries of `images` repeat an `id`; of each id the last entry is taken.",
+        DataWarning,
+        stacklevel=4,
+    )
+    return list(last.values())
 
 
 def read_crowds(rows: Sequence[Row], file: Path) -> NDArray[np.bool_]:
@@ -232,9 +258,9 @@ def read_boxes(rows: Sequence[Row], what: str, file: Path) -> NDArray[np.float64
                 )
             expected = "four numbers x, y, width, height in pixels"
             raise wrong_value(file, name_row(row, place, what), "bbox", expected, row, fix)
-        boxes[place] = bbox
-    for place in np.flatnonzero(~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < 0).any(axis=1))[:1]:
-        expected = "finite x, y, width, height with sizes that are not negative"
+        boxes[place] = bbox if all(map(is_finite, bbox)) else np.nan
+    for place in np.flatnonzero(~(np.abs(boxes) <= LARGEST).all(axis=1) | (boxes[:, 2:] < 0).any(axis=1))[:1]:
+        expected = f"finite x, y, width, height of at most {LARGEST:g} with sizes that are not negative"
         where = name_row(rows[place], int(place), what)
         raise wrong_value(file, where, "bbox", expected, rows[place], "Fix or remove the row.")
     return boxes
@@ -262,8 +288,11 @@ def read_areas(
         area = _number_of(row.get("area"))
         if area is None:
             continue
-        if not is_finite(area) and not (isinstance(area, float) and math.isnan(area)):  # NaN is a placeholder
-            raise wrong_value(file, f"annotation {row['id']}", "area", "a finite number", row)
+        is_placeholder = isinstance(area, float) and math.isnan(area)
+        if not is_placeholder and not (is_finite(area) and abs(area) <= LARGEST**2):
+            raise wrong_value(
+                file, f"annotation {row['id']}", "area", f"a finite number of at most {LARGEST**2:g}", row
+            )
         stated[place] = area
     box = bbox[:, 2] * bbox[:, 3]
     is_stated = stated >= _SMALLEST_AREA * box

@@ -10,7 +10,7 @@ import numpy as np
 
 from hrpose.annotations.coco_annotations import CocoAnnotations
 from hrpose.annotations.coco_rows import list_first
-from hrpose.errors import DataWarning
+from hrpose.errors import DataError, DataWarning
 from hrpose.media.file_names import match_files
 from hrpose.media.images import check_file_name, check_photos, read_size
 from hrpose.structures import PackedStrings
@@ -26,12 +26,19 @@ def complete_images(annotations: CocoAnnotations, folder: Path, *, upright: bool
 
     Raises:
         MissingDataError: if an annotated image without size is missing.
-        DataError: if a file name leads out of the folder, two names stand for one file, or an image without size is broken.
+        DataError: if an image has no file name, a file name leads out of the folder, two names stand for one file, or an image
+            without size is broken.
 
     Warns:
         DataWarning: with the number of names, by what differs, and of sizes that are read.
     """
     names = annotations.file_names.tolist()
+    unnamed = [image_id for image_id, name in zip(annotations.image_ids.tolist(), names, strict=True) if not name]
+    if unnamed:
+        raise DataError(
+            f"{annotations.file}: expected every image to have a `file_name`, but {len(unnamed)} of {len(names)} have none (ids "
+            f"{list_first(unnamed)}). Add the names, or remove these images."
+        )
     changed, kinds = match_files(names, folder) if folder.is_dir() else ({}, {})
     places = set(np.unique(annotations.image_index).tolist())
     notes = []
@@ -40,8 +47,8 @@ def complete_images(annotations: CocoAnnotations, folder: Path, *, upright: bool
         notes.append(f"{len(indices)} of {len(names)} file names {kind} ({examples}); the files that exist are taken")
     for index, name in changed.items():
         names[index] = name
-    for name in names:
-        check_file_name(name, f"an image of {annotations.file}")
+    for image_id, name in zip(annotations.image_ids.tolist(), names, strict=True):
+        check_file_name(name, f"image {image_id} of {annotations.file}")
     sizes = annotations.image_sizes
     unknown = np.flatnonzero((sizes == 0).all(axis=1)).tolist()
     if unknown:

@@ -38,7 +38,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "evaluate": (
         "hrpose evaluate annotations=gt.json results=results.json",
-        "hrpose evaluate annotations=gt.json results=results.json sigmas=crowdpose area_from_bbox=0.53",
+        "hrpose evaluate annotations=gt.json results=results.json protocol=crowdpose",
         "hrpose evaluate annotations=gt.json results=results.json num_samples=0",
     ),
     "convert": (

@@ -28,6 +28,7 @@ def paint_gaussians(
     sigma: float,
     *,
     truncated: bool,
+    whole_cells: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Paint a Gaussian of height 1 for each keypoint: target (B, K, h, w) and target_weight (B, K, 1), float32.
 
@@ -41,11 +42,15 @@ def paint_gaussians(
         heatmap_size: (width, height).
         sigma: standard deviation.
         truncated: whether the Gaussian ends with its square, rather than with the heatmap.
+        whole_cells: whether the ends of the square are truncated to whole cells before they are compared with the heatmap.
     """
     radius = math.ceil(3 * sigma)
     weight = visibility.float().clamp(max=1)
     for axis in (0, 1):
-        first, last = torch.trunc(anchors[..., axis] - radius), torch.trunc(anchors[..., axis] + radius + 1)
+        reach = radius if whole_cells else 3 * sigma
+        first, last = anchors[..., axis] - reach, anchors[..., axis] + reach + 1
+        if whole_cells:
+            first, last = torch.trunc(first), torch.trunc(last)
         weight = weight * ((first < heatmap_size[axis]) & (last >= 0))
     profiles = []
     for axis in (0, 1):

@@ -22,6 +22,7 @@ from hrpose.media.source import Photos, find_media
 from hrpose.weights.published import cached_file, find_published, is_address, say_by_hand, suggest
 
 logger = logging.getLogger(__name__)
+_SAY_CONVERT = "Labels of another tool are read by `hrpose convert {}`, which writes COCO files and prints the command."
 _SAY_DIVIDE = (
     "Give data.val_annotations and data.val_images; this divides one file into two, and prints the command: "
     "hrpose convert {} split=0.1"
@@ -177,7 +178,9 @@ def _result_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     for name in named.get(str(cfg.get("task")), ()):
         path = _text(cfg, name)
         if path is not None and not (Path(path).is_file() or (name in ("a", "b") and Path(path).is_dir())):
-            yield name, f"there is no {'file or folder' if name in ('a', 'b') else 'file'} {path}."
+            is_labels = name == "annotations" and Path(path).is_dir()
+            advice = f" It is a folder. {_SAY_CONVERT.format(path)}" if is_labels else ""
+            yield name, f"there is no {'file or folder' if name in ('a', 'b') else 'file'} {path}.{advice}"
 
 
 def _source_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
@@ -312,13 +315,20 @@ def _data_advice(cfg: DictConfig, missing: Mapping[str, str]) -> Iterator[str]:
     annotations = _text(cfg.data, "val_annotations")
     uses_layout = home is not None and annotations is not None and Path(annotations).is_relative_to(home)
     train = _text(cfg.data, "train_annotations")
+    labels = [path for name, path in _data_paths(cfg).items() if name.endswith("_annotations") and _is_foreign(path)]
+    yield from (_SAY_CONVERT.format(path) for path in dict.fromkeys(labels))
     is_own = train is not None and home is not None and not Path(train).is_relative_to(home)
-    if cfg.get("task") == "fit" and "data.val_annotations" in own and is_own:
+    if cfg.get("task") == "fit" and "data.val_annotations" in own and is_own and not labels:
         yield _SAY_DIVIDE.format(train)
     elif own and uses_layout and cfg.get("layout") is not None:
         yield str(build(cfg.layout))
     elif "data.val_detections" in missing:
         yield "Give the boxes of your detector, or take the annotated ones: data.val_boxes=[gt]."
+
+
+def _is_foreign(path: str) -> bool:
+    """Check for a folder or file that may be labels of another tool, which are no COCO file."""
+    return Path(path).is_dir() or (Path(path).is_file() and Path(path).suffix != ".json")
 
 
 def _node(cfg: DictConfig, name: str) -> object:

@@ -44,7 +44,7 @@ HANDED_OVER: Mapping[str, Mapping[str, str]] = {
     "trainer": {"callbacks": "they are the group callbacks", "logger": "it is the group logger"},
 }
 # Groups that are one node, and may not be null.
-_NODES = ("data", "skeleton", "codec", "model", "loss", "optim", "metric", "trainer")
+_NODES = ("data", "skeleton", "codec", "model", "loss", "optim", "metric", "protocol", "trainer")
 # Groups of named parts: each entry is a node with a `_target_`, or null.
 _NAMED_PARTS = ("augment", "callbacks", "logger")
 # What `fit` needs, and `doctor` does not.

@@ -145,7 +145,7 @@ class Skeleton:
                 cannot be read are dropped with one warning.
 
         Raises:
-            ValueError: if the category names no keypoints, or a mirror pair does not fit them.
+            ValueError: if the category names no keypoints, a mirror pair does not fit them, or `sigmas` are no list of numbers.
         """
         title = str(category.get("name", "custom"))
         names = read_keypoint_names(category)
@@ -156,7 +156,7 @@ class Skeleton:
             )
         pairs = _read_flip_pairs(category, names, title)
         edges = _read_edges(category.get("skeleton"), names, title)
-        return cls.from_names(names, name=title, edges=edges, sigmas=category.get("sigmas"), flip_pairs=pairs)
+        return cls.from_names(names, name=title, edges=edges, sigmas=_read_sigmas(category, title), flip_pairs=pairs)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Skeleton:
@@ -234,6 +234,18 @@ def _read_edges(edges: Any, names: Sequence[str], title: str) -> list[tuple[int,
         )
         return []
     return [(one, other) for one, other in found]
+
+
+def _read_sigmas(category: Mapping[str, Any], title: str) -> Sequence[float] | None:
+    """Read the sigmas of a category; None if it has none."""
+    sigmas = category.get("sigmas")
+    if sigmas is None:
+        return None
+    if not _is_list(sigmas) or not all(type(sigma) in (int, float) and abs(sigma) < 1e9 for sigma in sigmas):
+        raise ValueError(
+            f"Expected `sigmas` of skeleton '{title}' to be a list of numbers, one per keypoint, but got {sigmas!r:.80}."
+        )
+    return [float(sigma) for sigma in sigmas]
 
 
 def _is_whole(value: Any) -> bool:

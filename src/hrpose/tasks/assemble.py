@@ -17,7 +17,7 @@ from hrpose.data.datamodule import PoseDataModule
 from hrpose.data.transforms import RandomFlip
 from hrpose.estimator import ExportedEngine
 from hrpose.export import ExportedNetwork, ExportedPoses, ExportRecord, plain_codec
-from hrpose.metrics import PCKh, PoseMetric
+from hrpose.metrics import Benchmark, PCKh, PoseMetric
 from hrpose.models import count_parameters
 from hrpose.module import MetricModule, PoseModule
 from hrpose.report import PckhProtocol, Protocol
@@ -172,8 +172,9 @@ def _build_metrics(
     cfg: DictConfig, datamodule: PoseDataModule, skeleton: Skeleton, codec: Codec, rules: Mapping[str, Any]
 ) -> tuple[dict[str, PoseMetric], dict[str, Protocol | PckhProtocol]]:
     """Build the metric of each kind of boxes, state its protocol, and read the data."""
-    metrics = {boxes: build_metric(cfg.metric, skeleton, datamodule) for boxes in datamodule.val_boxes}
-    protocols = state_protocols(datamodule, codec, metrics, **rules)
+    benchmark: Benchmark = build(cfg.protocol)
+    metrics = {boxes: build_metric(cfg.metric, skeleton, datamodule, benchmark) for boxes in datamodule.val_boxes}
+    protocols = state_protocols(datamodule, codec, metrics, benchmark, **rules)
     datamodule.setup("fit" if cfg.task == "fit" else "test")  # the checkpoint notes how the photos are read
     return metrics, protocols
 
@@ -251,13 +252,25 @@ def _check_colours(report: WeightReport, channel_order: str) -> None:
         )
 
 
-def build_metric(node: DictConfig, skeleton: Skeleton, datamodule: PoseDataModule) -> PoseMetric:
-    """Build a metric and hand it its ground truth: head boxes to PCKh, and to any other, with the sigmas, what AP asks for."""
+def build_metric(
+    node: DictConfig, skeleton: Skeleton, datamodule: PoseDataModule, benchmark: Benchmark | None = None
+) -> PoseMetric:
+    """Build a metric and hand it its ground truth: head boxes to PCKh, and to any other, with the sigmas, what AP asks for.
+
+    Raises:
+        ConfigError: if the benchmark measures PCKh and the metric does not.
+    """
     metric: PoseMetric
+    benchmark = benchmark or Benchmark()
+    if benchmark.measure == "pckh" and not issubclass(get_class(node._target_), PCKh):
+        raise ConfigError(
+            f"protocol: {benchmark.name} is measured by PCKh. Add metric=pckh, with data=mpii skeleton=mpii."
+        )
     if issubclass(get_class(node._target_), PCKh):
         metric = build(node, ground_truth=datamodule.mpii_truth)
     else:
-        metric = build(node, sigmas=skeleton.sigmas, ground_truth=datamodule.ground_truth)
+        truth = benchmark.adjust(datamodule.ground_truth, datamodule.files.area_from_bbox)
+        metric = build(node, sigmas=skeleton.sigmas, ground_truth=truth)
     return metric
 
 

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from hrpose.callbacks import ResultFiles
+from hrpose.config import build
 from hrpose.metrics.collect import Predictions
 from hrpose.metrics.functional import PCKH_COLUMNS
 from hrpose.metrics.pck import PCKH_LOG_NAMES
@@ -27,6 +28,7 @@ from hrpose.report.crops import draw_predictions
 from hrpose.report.table import say, show_measurements
 from hrpose.structures import GroundTruth
 from hrpose.tasks.assemble import Assembly
+from hrpose.tasks.evaluate_pck import report_jhmdb
 from hrpose.tasks.results import ScoreResult
 from hrpose.tasks.shown_crops import worst_crops
 
@@ -99,7 +101,7 @@ def _report_ap(
     }
     if not measurements:
         return []
-    pages = _write_reports(cfg, assembly, measurements, measured)
+    pages = _write_reports(cfg, assembly, measurements, measured, console)
     show_measurements(measurements, console)
     return pages
 
@@ -120,7 +122,7 @@ def _report_pckh(assembly: Assembly, logged: Mapping[str, float], stage: str, co
 
 
 def _write_reports(
-    cfg: DictConfig, assembly: Assembly, measurements: dict[str, Measurement], measured: str
+    cfg: DictConfig, assembly: Assembly, measurements: dict[str, Measurement], measured: str, console: Console
 ) -> list[Path]:
     """Write report_gt and report_det beside the result files, and take over what they say of the interval of AP."""
     pages = []
@@ -134,12 +136,23 @@ def _write_reports(
                 truth,
                 assembly.module.skeleton,
                 measurements[kind].protocol,
+                build(cfg.protocol),
             )
             report = analyse(evaluated, title=f"{cfg.name}: {measured} on {_BOXES[kind]}")
             measurements[kind] = report.measurement
             worst = _draw_worst(assembly, kind, predictions, truth) if cfg.get("report_images") else ""
             pages.append(write_report(report, callback.folder, f"report_{kind}", predictions=worst))
+            pages += _report_pck(assembly, evaluated, callback.folder / f"pck_{kind}.json", console)
     return pages
+
+
+def _report_pck(assembly: Assembly, evaluated: Evaluated, file: Path, console: Console) -> list[Path]:
+    """Write and print the PCK of JHMDB, where its protocol is followed; return the file."""
+    if evaluated.rules.measure != "pck":
+        return []
+    annotations = assembly.datamodule.files.coco(assembly.datamodule.val_annotations)
+    report_jhmdb(evaluated, annotations.image_sizes, file, console)
+    return [file]
 
 
 def _draw_worst(assembly: Assembly, kind: str, predictions: Predictions, truth: GroundTruth) -> str:
