@@ -12,6 +12,7 @@ from small_case import PROTOCOL
 from tiny_coco import datamodule, write_dataset
 
 from hrpose.callbacks import ResultFiles
+from hrpose.config import compose, plain
 from hrpose.skeletons import COCO
 from hrpose.tasks.report import report_run
 
@@ -27,7 +28,9 @@ def report(tmp_path: Path):
     assembly = SimpleNamespace(datamodule=data, module=module, trainer=trainer, protocols={"gt": PROTOCOL})
 
     def draw(**settings) -> str:
-        cfg = OmegaConf.create({"name": "tiny", "paths": {"run": str(tmp_path)}, **settings})
+        cfg = OmegaConf.create(
+            {"name": "tiny", "protocol": plain(compose("test").protocol), "paths": {"run": str(tmp_path)}, **settings}
+        )
         result = report_run(cfg, assembly, [{}], stage="test", checkpoint="best.ckpt")
         return result.reports[0].read_text()
 
