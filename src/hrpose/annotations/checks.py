@@ -24,7 +24,7 @@ Mask = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
 
 _NUM_IDS = 3  # shown of the rows that a check found
-_warned: set[Finding] = set()
+_warned: dict[Finding, None] = {}  # in the order of the warnings
 
 
 class Inspected:
@@ -384,5 +384,11 @@ def warn_of(findings: Iterable[Finding]) -> None:
     """
     for finding in findings:
         if finding not in _warned:
-            _warned.add(finding)
+            _warned[finding] = None
             warnings.warn(str(finding), DataWarning, stacklevel=2)
+
+
+def warned_findings(files: Iterable[str | Path]) -> list[Finding]:
+    """Return the findings about these annotation files and image folders that this process has warned of."""
+    names = {str(file) for file in files}
+    return [finding for finding in _warned if finding.file in names]

@@ -156,11 +156,11 @@ class PoseDataModule(LightningDataModule):
             self.files.check_apart(self.train_annotations, self.train_images, self.val_annotations, self.val_images)
             self.train_table = self.files.annotated(self.train_annotations, self.train_images, "train")
             self._check_images(self.train_table, self.train_images)
-            self._train_set = self._dataset(self.train_table, train=True)
+            self._train_set = self._dataset(self.train_table, self.train_images, augmented=True)
         if not self._val_sets:
             self.val_tables = {boxes: self._val_table(boxes) for boxes in self.val_boxes}
             self._check_images(self.val_tables[self.val_boxes[0]], self.val_images)
-            self._val_sets = {boxes: self._dataset(table, train=False) for boxes, table in self.val_tables.items()}
+            self._val_sets = {boxes: self._dataset(table, self.val_images) for boxes, table in self.val_tables.items()}
         forget_annotations()
 
     def train_dataloader(self) -> ResumableLoader:
@@ -246,6 +246,30 @@ class PoseDataModule(LightningDataModule):
             raise DataError(f"Expected the id of a photo of {self.val_annotations}, but got {image_id}.")
         return read_image(self.val_images / table.file_names[int(places[0])], reading=self.reading)
 
+    def sample(self, split: Literal["train", "val"], number: int) -> tuple[InstanceTable, NDArray[np.int64], RawBatch]:
+        """Cut crops of annotated boxes without augmentation, after `setup`; a set that is not at hand is read.
+
+        Args:
+            split: the set.
+            number: of crops, spread over the instances with labelled keypoints.
+
+        Returns:
+            The instances of the set, the rows of the sample, and the crops of these.
+
+        Raises:
+            DataError: if the set cannot be used.
+        """
+        table: InstanceTable | None
+        if split == "train":
+            folder, table = self.train_images, getattr(self, "train_table", None)
+            table = self.files.annotated(self.train_annotations, folder, "train") if table is None else table
+        else:
+            folder, table = self.val_images, self.val_tables.get("gt")
+            table = self.files.annotated(self.val_annotations, folder, "validate") if table is None else table
+        rows = np.flatnonzero((table.visibility > 0).any(axis=1))
+        rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(number, len(rows))).round().astype(int))]
+        return table, rows, self._dataset(table, folder).__getitems__(rows.tolist())
+
     def _val_table(self, boxes: str) -> InstanceTable:
         if boxes == "gt":
             return self.files.annotated(self.val_annotations, self.val_images, "validate")
@@ -257,15 +281,15 @@ class PoseDataModule(LightningDataModule):
         sample = sample_images([table.file_names[int(index)] for index in np.unique(table.image_index)], folder)
         self.reading = settle_reading(sample, self.reading, orientation_matters=self._orientation_matters)
 
-    def _dataset(self, table: InstanceTable, *, train: bool) -> PoseDataset:
+    def _dataset(self, table: InstanceTable, folder: Path, *, augmented: bool = False) -> PoseDataset:
         return PoseDataset(
             table,
-            self.train_images if train else self.val_images,
+            folder,
             self.codec.input_size,
             self.skeleton,
             grid=self.codec.grid,
-            augment=self.augment if train else (),
-            pixel_transforms=self.pixel_transforms if train else None,
+            augment=self.augment if augmented else (),
+            pixel_transforms=self.pixel_transforms if augmented else None,
             bbox_padding=self.bbox_padding,
             seed=self.seed,
             reading=self.reading,

@@ -9,10 +9,12 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from hrpose.callbacks import ResultFiles
+from hrpose.files import write_json
 from hrpose.metrics.functional import PCKH_COLUMNS
 from hrpose.metrics.pck import PCKH_LOG_NAMES
 from hrpose.report import (
     COLUMNS,
+    Diagnosis,
     Evaluated,
     Measurement,
     PckhProtocol,
@@ -24,6 +26,7 @@ from hrpose.report import (
 )
 from hrpose.report.table import say, show_measurements
 from hrpose.tasks.assemble import Assembly
+from hrpose.tasks.diagnose import diagnose_run
 from hrpose.tasks.results import ScoreResult
 
 _BOXES = {"gt": "ground-truth boxes", "det": "detector boxes"}
@@ -52,11 +55,15 @@ def report_run(
     """
     logged = {name: value for row in numbers for name, value in row.items()}
     kinds = list(assembly.datamodule.val_boxes)
+    leading = assembly.module.pose_metrics[kinds[0]].leading
+    score = float(logged.get(f"{stage}/{leading}_{kinds[0]}", math.nan))
     pages: list[Path] = []
+    diagnosis: Diagnosis | None = None
     if assembly.trainer.is_global_zero:
         console = Console()
         pages += _report_ap(cfg, assembly, logged, stage, Path(checkpoint).name, console)
         pages += _report_pckh(assembly, logged, stage, console)
+        diagnosis = diagnose_run(cfg, assembly, score)
         limit = getattr(assembly.trainer, f"limit_{stage}_batches")
         if isinstance(limit, int) or limit < 1:  # 1 is a batch, 1.0 are all
             say(
@@ -67,13 +74,16 @@ def report_run(
         for page in pages:
             say(console, f"Report: {page}")
         say(console, f"Everything this run leaves is in {cfg.paths.run}")
-    leading = assembly.module.pose_metrics[kinds[0]].leading
+        if diagnosis is not None:
+            write_json(Path(cfg.paths.run) / "results" / "diagnosis.json", diagnosis.to_dict())
+            say(console, f"\n{diagnosis}")
     return ScoreResult(
         run_dir=Path(cfg.paths.run),
-        score=float(logged.get(f"{stage}/{leading}_{kinds[0]}", math.nan)),
+        score=score,
         numbers={name.removeprefix(f"{stage}/"): float(value) for name, value in logged.items()},
         measured=Path(checkpoint),
         reports=tuple(pages),
+        diagnosis=diagnosis,
     )
 
 
