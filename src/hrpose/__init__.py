@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hrpose.module import PoseModule
     from hrpose.skeletons import COCO, MPII, Skeleton
     from hrpose.structures import Crop, GroundTruth, InstanceTable, Poses
-    from hrpose.tasks.calls import convert, evaluate, export, fit, predict, test
+    from hrpose.tasks.calls import convert, doctor, evaluate, export, fit, predict, test
     from hrpose.tracking import OksTracker, OneEuroFilter, PoseSmoother
     from hrpose.visualize import PosePainter, draw_heatmaps, draw_poses
     from hrpose.weights import load_weights, save_weights
@@ -80,6 +80,7 @@ __all__ = [  # noqa: RUF022  in the order of sorted()
     "conf_dir",
     "convert",
     "convert_labels",
+    "doctor",
     "draw_heatmaps",
     "draw_poses",
     "estimate_poses",
@@ -136,6 +137,7 @@ _HOMES = {
     "conf_dir": "config",
     "convert": "tasks.calls",
     "convert_labels": "annotations.converters",
+    "doctor": "tasks.calls",
     "draw_heatmaps": "visualize",
     "draw_poses": "visualize",
     "estimate_poses": "inference",

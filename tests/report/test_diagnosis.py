@@ -11,7 +11,7 @@ import pytest
 from hrpose.annotations.checks import Finding
 from hrpose.metrics.functional import Detections
 from hrpose.report import Instances, RunEvidence, Training, average_recall, diagnose
-from hrpose.skeletons import COCO, Skeleton
+from hrpose.skeletons import AIC, COCO, Skeleton
 from hrpose.structures import GroundTruth
 
 NUM, SIZE = 60, np.array([320.0, 240.0])
@@ -139,6 +139,7 @@ FAULTS: dict[str, tuple[str, Callable[[RunEvidence], RunEvidence]]] = {
         lambda r: replace(poor(r), skeleton=replace(COCO, flip_pairs=None, sigmas=tuple(s / 20 for s in COCO.sigmas))),
     ),
     "areas": ("areas", lambda r: relabelled(r, area=r.truth.area / 200)),
+    "areas that are 1 % of the box": ("areas", lambda r: relabelled(poor(r), area=r.truth.area / 45)),
     "areas of 1": ("areas", lambda r: relabelled(poor(r), area=np.ones(NUM))),
     "boxes of corners": (
         "boxes-of-corners",
@@ -219,6 +220,7 @@ SOUND: dict[str, Callable[[], RunEvidence]] = {
     "one keypoint": lambda: poor(sound(("nose",))),
     "one keypoint, mean place": lambda: mean_pose(sound(("nose",))),
     "weights that were not trained here": lambda: replace(poor(sound()), training=None),
+    "published sigmas that are small": lambda: replace(poor(sound(AIC.keypoint_names)), skeleton=AIC),
     "a few odd rows": lambda: replace(poor(sound()), findings=[finding("keypoints-outside-box", 5, 60)]),
     "other categories, but fewer": lambda: replace(poor(sound()), findings=[finding("other-categories", 40, 100)]),
 }

@@ -64,7 +64,7 @@ class PersonFiles:
         Warns:
             DataWarning: of each finding of `CROP_CHECKS`, once in a process, and as `complete_images`.
         """
-        annotations = self._read(file)
+        annotations = self.read(file)
         if isinstance(annotations, MpiiAnnotations):
             table = annotations.instances()
         else:
@@ -87,7 +87,7 @@ class PersonFiles:
         Raises:
             DataError: if a file cannot be used, or the annotations are MPII's.
         """
-        annotations = self._read(file)
+        annotations = self.read(file)
         if isinstance(annotations, MpiiAnnotations):
             raise DataError("Expected `val_boxes` to be [gt] for MPII, whose photos have no ids to find boxes by.")
         annotations = complete_images(annotations, images, upright=self.upright)
@@ -112,7 +112,7 @@ class PersonFiles:
         Raises:
             DataError: if there is no `ground_truth`, the annotations are not MPII's, or the two do not belong together.
         """
-        annotations = self._read(file)
+        annotations = self.read(file)
         if ground_truth is None or not isinstance(annotations, MpiiAnnotations):
             raise DataError(
                 f"Expected MPII annotations and their `val_ground_truth`, because PCKh is measured against head boxes, but got "
@@ -155,7 +155,12 @@ class PersonFiles:
             return
         warn_of(check_split(self.coco(train), self.coco(val), train_images, val_images))
 
-    def _read(self, file: Path) -> CocoAnnotations | MpiiAnnotations:
+    def read(self, file: Path) -> CocoAnnotations | MpiiAnnotations:
+        """Read an annotation file of either form.
+
+        Raises:
+            DataError: if the file cannot be used.
+        """
         if not is_mpii(file):
             return self.coco(file)
         if self.category is not None:

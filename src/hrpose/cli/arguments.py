@@ -13,6 +13,7 @@ VERBS = {
     "export": "write weights as one ONNX or OpenVINO file from uint8 crops to keypoints, and check it",
     "evaluate": "measure a COCO result file of any tool against its annotations",
     "convert": "labels of annotation tools as COCO keypoint files: hrpose convert <source>",
+    "doctor": "check annotations and images before they train; without data, print versions for a bug report",
     "compare": "two runs, reports or result files side by side: hrpose compare a b",
 }
 POSITIONAL = {"compare": ("a", "b"), "convert": ("source",)}  # verbs whose first values stand without their keys

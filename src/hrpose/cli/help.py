@@ -49,6 +49,11 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "hrpose convert my_project/labeled-data bbox_margin=0.25",
         "hrpose convert mice/data.yaml 'flip_pairs=[[near_ear,off_ear]]' split=0.2 split_by=image",
     ),
+    "doctor": (
+        "hrpose doctor data.train_annotations=train.json data.train_images=images",
+        "hrpose doctor data=coco paths.data=datasets/coco size=256x192 images=false",
+        "hrpose doctor",
+    ),
     "compare": (
         "hrpose compare runs/a/2026-01-01_12-00-00 runs/b/2026-01-02_12-00-00",
         "hrpose compare a/report.json b/report.json boxes=det",

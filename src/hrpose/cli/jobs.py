@@ -141,7 +141,9 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
                     logger.info(line)
                 find_task(command.verb)
                 logging.getLogger("lightning").handlers.clear()  # its own handler would print every line twice
-                return run(command.verb, cfg)
+                result = run(command.verb, cfg)
+                log.status = max(log.status, getattr(result, "exit_status", 0))
+                return result
         except Exception as error:
             if stop.number:  # what a signal has broken
                 raise KeyboardInterrupt from error

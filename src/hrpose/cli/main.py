@@ -36,6 +36,7 @@ Examples
   hrpose export format=onnx ckpt_path=last              one file from uint8 crops to keypoints, checked against torch
   hrpose evaluate annotations=gt.json results=res.json  measure results of any tool
   hrpose convert mice/data.yaml                         labels of another tool, ready for fit
+  hrpose doctor data.train_annotations=train.json data.train_images=images   check data before it trains
   hrpose compare runs/one/<time> runs/other/<time>      is the one better, or is it chance?
 
 Flags
@@ -62,8 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments behind `hrpose`; those of the process by default.
 
     Returns:
-        The exit status: 0; 1 for a fault of the configuration; 2 for an unknown verb; 3 if some photos could not be used;
-        130 and 143 if Ctrl-C or SIGTERM has ended it.
+        The exit status: 0; 1 for a fault of the configuration, or of data that `doctor` checks; 2 for an unknown verb; 3 if
+        some photos could not be used; 130 and 143 if Ctrl-C or SIGTERM has ended it.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["help"] and len(arguments) > 1:

@@ -232,7 +232,10 @@ def _data_paths(cfg: DictConfig) -> dict[str, str]:
     for_training = ["train_annotations", "train_images"]
     for_validation = ["val_annotations", "val_images", "val_ground_truth"]
     for_validation += ["val_detections"] if "det" in boxes else []
-    wanted = for_training + for_validation if cfg.get("task") == "fit" else for_validation
+    if cfg.get("task") == "doctor":
+        wanted = [*for_training, *for_validation[:2]]
+    else:
+        wanted = for_training + for_validation if cfg.get("task") == "fit" else for_validation
     paths = {name: _text(cfg.data, name) for name in wanted}
     return {name: path for name, path in paths.items() if path is not None}
 

@@ -42,6 +42,7 @@ _RESULTS = {
 }
 SETTINGS_OF: Mapping[str, Mapping[str, Any]] = {
     "evaluate": {**_RESULTS, "annotations": str, "results": str},
+    "doctor": {**SETTINGS, "images": bool, "format": Literal["text", "json"]},
     "compare": {
         **_RESULTS,
         "annotations": str | None,

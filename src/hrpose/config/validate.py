@@ -47,6 +47,11 @@ HANDED_OVER: Mapping[str, Mapping[str, str]] = {
 _NODES = ("data", "skeleton", "codec", "model", "loss", "optim", "metric", "trainer")
 # Groups of named parts: each entry is a node with a `_target_`, or null.
 _NAMED_PARTS = ("augment", "callbacks", "logger")
+# What `fit` needs, and `doctor` does not.
+_NULL_FOR_DOCTOR = (
+    "skeleton.file",
+    *(f"data.{split}_{kind}" for split in ("train", "val") for kind in ("annotations", "images")),
+)
 _INSTRUCTIONS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}  # Hydra's own keys
 
 
@@ -81,6 +86,10 @@ def validate(cfg: DictConfig, *, imports: bool = True) -> None:
         *missing_libraries,
         *find_file_faults(cfg),
     ]
+    if cfg.get("task") == "doctor":
+        faults = [
+            (key, text) for key, text in faults if key not in _NULL_FOR_DOCTOR or OmegaConf.select(cfg, key) is not None
+        ]
     faulty = {key for key, _ in faults}
     own = [f"{key}: {text}" for key, text in faults if not _references(cfg, key) & (faulty - {key})]
     if own:

@@ -168,43 +168,47 @@ def _share_within(points: Floats, labelled: Mask, low: Floats, high: Floats) -> 
 
 def _labels_and_boxes(run: RunEvidence) -> Iterator[Cause]:
     """Compare labels with the boxes and images that they belong to; no prediction is needed."""
-    for data in run.sets:
-        if data.labelled.any():
-            points = data.keypoints[data.labelled]
-            placeholders = float(np.mean((points == 0).all(axis=1) | (points == -1).all(axis=1)))
-            if placeholders > 0.5:
-                cause = f"most keypoints of the {data.name} annotations are labelled at (0, 0) or (-1, -1)."
-                evidence = f"{100 * placeholders:.0f} % of the {len(points)} labelled keypoints are."
-                yield "at-origin", cause, evidence, "Set the visibility of keypoints that are not labelled to 0."
-            yield from _exchanged_or_relative(data)
+    named = {data.name: _misplaced(data) for data in run.sets if data.labelled.any()}
+    found = {name: misplaced for name, misplaced in named.items() if misplaced is not None}
+    for name, cause, evidence in list(found.values())[:1]:
+        which = " and ".join(sorted(found))
+        fix = f"Correct the keypoints of the {which} annotations: pixels of the whole image, x before y, as in boxes."
+        if name == "at-origin":
+            fix = "Set the visibility of keypoints that are not labelled to 0."
+        yield name, f"{cause} the {which} annotations.", evidence, fix
 
 
-def _exchanged_or_relative(data: Instances) -> Iterator[Cause]:
+def _misplaced(data: Instances) -> tuple[str, str, str] | None:
+    """Find what is wrong with the places of the keypoints of a set: name, the cause without the set, evidence."""
     points, low, high = data.keypoints, data.bbox[:, :2], data.bbox[:, :2] + data.bbox[:, 2:]
+    labelled = points[data.labelled]
+    placeholders = float(np.mean((labelled == 0).all(axis=1) | (labelled == -1).all(axis=1)))
+    if placeholders > 0.5:
+        evidence = f"{placeholders:.0%} of the {len(labelled)} labelled keypoints of the {data.name} set are."
+        return "at-origin", "most keypoints are labelled at (0, 0) or (-1, -1) in", evidence
     inside = _share_within(points, data.labelled, low, high)
     swapped = _share_within(points[..., ::-1], data.labelled, low, high)
     relative = _share_within(points + low[:, None], data.labelled, low, high)
-    found = f"of the labelled keypoints of the {data.name} set {100 * inside:.0f} % lie in their box;"
-    fix = f"Correct the keypoints of the {data.name} annotations: pixels of the whole image, x before y, as in boxes."
+    evidence = f"of the labelled keypoints of the {data.name} set {inside:.0%} lie in their box;"
     if inside < 0.5 and swapped > 0.9:
-        cause = f"x and y are exchanged in the keypoints of the {data.name} annotations."
-        yield "axes", cause, f"{found} {100 * swapped:.0f} % do with x and y exchanged.", fix
-    elif inside < 0.5 and relative > 0.9:
-        cause = f"the keypoints of the {data.name} annotations are relative to the corner of their box."
-        yield "relative-to-box", cause, f"{found} {100 * relative:.0f} % do with the corner added.", fix
-    sizes = data.image_sizes
-    known = (sizes > 0).all(axis=1)
-    if known.any() and (sizes[known, 0] != sizes[known, 1]).any():
-        points, labelled, zero = points[known], data.labelled[known], np.zeros_like(low[known])
-        inside = _share_within(points, labelled, zero, sizes[known])
-        swapped = _share_within(points[..., ::-1], labelled, zero, sizes[known])
-        if inside < 0.97 and swapped > 0.999:
-            cause = f"x and y are exchanged in the {data.name} annotations."
-            evidence = (
-                f"{100 * (1 - inside):.0f} % of the labelled keypoints of the {data.name} set lie outside the image, none with x "
-                "and y exchanged."
-            )
-            yield "axes", cause, evidence, fix
+        return (
+            "axes",
+            "x and y are exchanged in the keypoints of",
+            f"{evidence} {swapped:.0%} do with x and y exchanged.",
+        )
+    if inside < 0.5 and relative > 0.9:
+        cause = "keypoints are relative to the corner of their box in"
+        return "relative-to-box", cause, f"{evidence} {relative:.0%} do with the corner added."
+    known = (data.image_sizes > 0).all(axis=1)
+    sizes = data.image_sizes[known]
+    if not (sizes[:, 0] != sizes[:, 1]).any():
+        return None
+    inside = _share_within(points[known], data.labelled[known], np.zeros_like(sizes), sizes)
+    swapped = _share_within(points[known][..., ::-1], data.labelled[known], np.zeros_like(sizes), sizes)
+    if inside < 0.97 and swapped > 0.999:
+        evidence = f"{1 - inside:.0%} of the labelled keypoints of the {data.name} set lie outside the image, none with x and y "
+        return "axes", "x and y are exchanged in", f"{evidence}exchanged."
+    return None
 
 
 def _findings(run: RunEvidence, checks: Sequence[str]) -> Iterator[Cause]:

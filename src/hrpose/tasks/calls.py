@@ -35,6 +35,7 @@ from hrpose.config import (
 
 if TYPE_CHECKING:
     from hrpose.annotations.converters import Conversion
+    from hrpose.tasks.doctor import DoctorResult
     from hrpose.tasks.results import ExportResult, FitResult, PredictResult, ScoreResult
 
 logger = logging.getLogger(__name__)
@@ -154,6 +155,23 @@ def convert(*overrides: str, **values: Any) -> Conversion:
         DataError: the labels cannot be used, or need a further argument.
     """
     result: Conversion = call("convert", overrides, values)
+    return result
+
+
+def doctor(*overrides: str, **values: Any) -> DoctorResult:
+    """Check annotation files and images before they train, as `hrpose doctor` does.
+
+    Args:
+        overrides: as on the command line.
+        values: keys with values of Python, as for `fit`: `**{"data.train_annotations": path, "data.train_images": folder}`.
+
+    Returns:
+        The findings, each with its count, first ids, consequence and fix; the annotation files as they were read.
+
+    Raises:
+        ConfigError: the configuration has faults.
+    """
+    result: DoctorResult = call("doctor", overrides, values)
     return result
 
 

@@ -1,0 +1,137 @@
+"""The form of the checks of annotation files: tables of entries, each a kind of fault that real files have.
+
+A new check is a function that finds rows, and an entry of a table. Checks never change rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrpose.annotations.checks.findings import NUM_IDS, Finding, Severity
+from hrpose.annotations.coco_annotations import CocoAnnotations
+
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.floating[Any]]
+Subject = TypeVar("Subject")
+
+
+class Inspected:
+    """The instances of an annotation file that most checks look at: those with labelled keypoints, crowds aside.
+
+    Attributes:
+        annotations: all of the file.
+        rows: (N,) their indices in `annotations`.
+        ids: (N,) int64 annotation ids.
+        points: (N, K, 2) float32 in image pixels.
+        labelled: (N, K) bool.
+        low: (N, 2) first two numbers of `bbox`, the top left corner.
+        size: (N, 2) last two numbers of `bbox`, width and height.
+        image: (N, 2) width and height of the image.
+    """
+
+    def __init__(self, annotations: CocoAnnotations) -> None:
+        self.annotations = annotations
+        self.rows = np.flatnonzero((annotations.visibility > 0).any(axis=1) & ~annotations.iscrowd)
+        self.ids = annotations.instance_ids[self.rows]
+        self.points = annotations.keypoints[self.rows].astype(np.float32)
+        self.labelled = annotations.visibility[self.rows] > 0
+        self.low, self.size = np.split(annotations.bbox[self.rows].astype(np.float32), 2, axis=1)
+        self.image = annotations.image_sizes[annotations.image_index[self.rows]].astype(np.float32)
+
+    def share_within(self, low: Floats, high: Floats) -> Floats:
+        """Compute which share of the labelled keypoints lies between two corners, with a margin of 5 % of their distance.
+
+        Args:
+            low: (N, 2).
+            high: (N, 2).
+
+        Returns:
+            (N,) from 0 to 1.
+        """
+        margin = 0.05 * (high - low)
+        inside = self.labelled.copy()
+        for axis in (0, 1):
+            places = self.points[..., axis]
+            inside &= places >= (low - margin)[:, axis, None]
+            inside &= places <= (high + margin)[:, axis, None]
+        shares: Floats = inside.sum(axis=1) / self.labelled.sum(axis=1)
+        return shares
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a check has found.
+
+    Attributes:
+        ids: of all rows that it looked at: N annotation ids, or N names.
+        faulty: (N,) which of them have the fault.
+        details: texts that replace the names in braces in the texts of the check.
+    """
+
+    ids: NDArray[Any]
+    faulty: Mask
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check(Generic[Subject]):
+    """One kind of fault.
+
+    Attributes:
+        name: of the check.
+        what: as of `Finding`, with names in braces for the details of `Found`; so are the next two.
+        consequence: as of `Finding`.
+        fix: as of `Finding`.
+        find: looks for the fault.
+        min_share: of the rows with the fault from which on they are reported.
+        severity: as of `Finding`.
+    """
+
+    name: str
+    what: str
+    consequence: str
+    fix: str
+    find: Callable[[Subject], Found]
+    min_share: float = 0.0
+    severity: Severity = "warning"
+
+
+def run_checks(subject: Subject, checks: Sequence[Check[Subject]], file: str | Path) -> list[Finding]:
+    """Run checks, in their order.
+
+    Args:
+        subject: what they look at.
+        checks: to run.
+        file: the annotation file or image folder that the findings name.
+    """
+    findings = []
+    for check in checks:
+        found = check.find(subject)
+        count = int(np.count_nonzero(found.faulty))
+        if count and count >= check.min_share * len(found.ids):
+            findings.append(
+                Finding(
+                    check=check.name,
+                    file=str(file),
+                    count=count,
+                    total=len(found.ids),
+                    ids=tuple(found.ids[found.faulty][:NUM_IDS].tolist()),
+                    what=_fill(check.what, found.details),
+                    consequence=_fill(check.consequence, found.details),
+                    fix=_fill(check.fix, found.details),
+                    severity=check.severity,
+                )
+            )
+    return findings
+
+
+def _fill(text: str, details: Mapping[str, str]) -> str:
+    for name, value in details.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
