@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_LONGEST_SHOWN = 512  # characters of a name in a message
 _NAME_CHARACTERS = 40  # of the target's name in the temporary one, which file systems hold to 255 bytes
 
 
@@ -80,6 +81,12 @@ def replace_file(source: Path, target: Path, *, durable: bool = True) -> None:
     source.replace(target)
     if durable and os.name == "posix":  # other systems cannot open a folder
         _flush(target.parent)
+
+
+def shorten(name: object) -> str:
+    """Return a name for a message: only the beginning of one that is longer than names are."""
+    text = str(name)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:80]}... ({len(text):,} characters)"
 
 
 def list_files(name: str, folder: Path, notes: Mapping[str, str]) -> list[str]:

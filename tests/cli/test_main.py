@@ -37,7 +37,7 @@ def test_the_version_is_printed(capsys):
         ("tset", "Did you mean test?"),
         ("train", "Did you mean fit?"),
         ("eval", "Did you mean test?"),
-        ("dance", "There are fit, test, predict, export, evaluate, convert, compare"),
+        ("dance", "There are fit, test, predict, export, evaluate, convert, doctor, compare"),
     ],
 )
 def test_an_unknown_verb_is_explained(verb, advice, capsys):
@@ -294,7 +294,7 @@ def test_shell_completion_is_installed_for_the_command(tmp_path, words):
     ("line", "choices"),
     [
         ("hrpose f", "fit"),
-        ("hrpose ", "fit test predict export evaluate convert compare"),
+        ("hrpose ", "fit test predict export evaluate convert doctor compare"),
         ("hrpose fit model=hrnet_w4", "model=hrnet_w48"),
         ("hrpose fit experiment=w48_384x288 codec.sig", "codec.sigma="),
         ("hrpose test ckpt", "ckpt_path="),

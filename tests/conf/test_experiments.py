@@ -166,9 +166,10 @@ def test_plain_fit_is_the_tiny_experiment():
     assert as_written() == as_written("+experiment=tiny")
 
 
-def test_test_is_fit_but_for_its_task_and_its_folder():
+def test_test_is_fit_but_for_its_task_its_folder_and_its_pictures():
     verb = OmegaConf.to_container(OmegaConf.load(CONF / "test.yaml"), resolve=False)
-    assert verb == {"defaults": ["fit", "_self_"], "task": "test", "paths": {"run": verb["paths"]["run"]}}
+    own = {"task": "test", "paths": {"run": verb["paths"]["run"]}, "report_images": False}
+    assert verb == {"defaults": ["fit", "_self_"], **own}
 
 
 @pytest.mark.parametrize(

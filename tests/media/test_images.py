@@ -1,5 +1,6 @@
 """Photos: OpenCV's pixels, and one clear message for a photo that cannot be read."""
 
+import os
 from pathlib import Path
 
 import cv2
@@ -18,9 +19,11 @@ from hrpose.media.images import (
     decode_jpeg,
     decode_top,
     is_truncated,
+    quiet_decoders,
     read_image,
     read_size,
 )
+from hrpose.media.load import load_image
 
 PICTURE = cv2.resize(np.random.default_rng(0).integers(0, 255, (9, 13, 3), np.uint8), (131, 90))
 TALL_PICTURE = cv2.resize(np.random.default_rng(0).integers(0, 255, (30, 13, 3), np.uint8), (131, 300))
@@ -156,9 +159,29 @@ def test_empty_and_missing_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     with pytest.raises(DataError, match=r"empty\.jpg"):
         read_image(tmp_path / "empty.jpg")
-    for missing in (tmp_path / "none.jpg", tmp_path):
-        with pytest.raises(MissingDataError, match="no such file"):
+    for missing in (tmp_path / "none.jpg", tmp_path, tmp_path / ("long" * 100), tmp_path / "nul\0"):
+        with pytest.raises(DataError, match="image"):
             read_image(missing)
+
+
+def test_pipes_and_devices_are_refused(tmp_path: Path) -> None:
+    """A pipe would block, and a device never ends."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for name in (tmp_path / "pipe.jpg", "/dev/zero"):
+        for read in (read_image, load_image, read_size):
+            with pytest.raises(DataError, match="a pipe, a device"):
+                read(name)
+
+
+def test_opencv_is_quiet_within_the_block_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    cut = cv2.imencode(".tif", PICTURE)[1].tobytes()[:-40]
+    level = cv2.utils.logging.getLogLevel()
+    with quiet_decoders():
+        cv2.imdecode(np.frombuffer(cut, np.uint8), cv2.IMREAD_COLOR)
+    assert capfd.readouterr().err == ""
+    assert cv2.utils.logging.getLogLevel() == level
+    cv2.imdecode(np.frombuffer(cut, np.uint8), cv2.IMREAD_COLOR)
+    assert capfd.readouterr().err != ""  # else the test would hold for any file
 
 
 def test_all_missing_photos_are_counted_and_three_named(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import base64
 import io
 from pathlib import Path
 
@@ -128,3 +129,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     for file in (tmp_path / "none.jpg", tmp_path):
         with pytest.raises(MissingDataError, match=str(file)):
             load_image(file)
+
+
+@pytest.mark.parametrize(
+    "text", [base64.b64encode(bytes(range(256)) * 99).decode(), "data:image/png;base64,iVBORw0KGgo="]
+)
+def test_a_base64_string_is_named_and_not_repeated(text: str) -> None:
+    with pytest.raises(DataError, match="base64") as error:
+        load_image(text)
+    assert len(str(error.value)) < 300
+    assert text[:40] not in str(error.value)

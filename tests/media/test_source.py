@@ -1,10 +1,11 @@
 """What a source means: files of odd names, patterns, cameras; what is not found is explained."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from hrpose.media.source import Camera, Photos, Video, find_media
+from hrpose.media.source import Camera, Photos, Stream, Video, find_media
 
 
 @pytest.fixture
@@ -79,6 +80,37 @@ def test_names_never_lead_out_of_the_folder(here):
 @pytest.mark.parametrize(("source", "number"), [(0, 0), (2, 2), ("camera", 0), ("1", 1)])
 def test_cameras(here, source, number):
     assert find_media(source) == Camera(number)
+
+
+def test_addresses_are_streams_or_refused_by_name():
+    stream = find_media("rtsp://me:secret@10.0.0.7:554/a@b")
+    assert stream == Stream("rtsp://me:secret@10.0.0.7:554/a@b")
+    assert str(stream) == "rtsp://10.0.0.7:554/a@b"
+    assert find_media("https://x.org/film.mp4") == Stream("https://x.org/film.mp4")
+    for scheme in ("file", "ftp", "s3"):
+        with pytest.raises(ValueError, match=f"an address of http, .*{scheme}://x/a.mp4"):
+            find_media(f"{scheme}://x/a.mp4")
+
+
+@pytest.mark.parametrize("suffix", ["avif", "gif", "jp2", "JPX", "ppm", "jfif", "ras"])
+def test_every_format_that_is_read_is_taken(tmp_path, suffix):
+    for name in (f"a.{suffix}", f"._a.{suffix}", "notes.csv"):
+        (tmp_path / name).touch()
+    for source in (tmp_path, f"{tmp_path}/*"):
+        assert find_media(str(source)).names == (f"a.{suffix}",)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "x/" * 5000, "x" * 5000 + "*.jpg", "a\0b", "[" * 300])
+def test_names_that_no_file_has_are_refused_shortly(here, name):
+    with pytest.raises(ValueError) as error:
+        find_media(name)
+    assert len(str(error.value)) < 800
+
+
+def test_a_pipe_is_no_source(here):
+    os.mkfifo(here / "pipe")
+    with pytest.raises(ValueError, match="a pipe, a device"):
+        find_media("pipe")
 
 
 def test_a_video_is_a_file_or_the_only_match(here):

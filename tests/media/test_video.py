@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from hrpose.errors import DataError, MissingDataError
-from hrpose.media.video import VideoReader, VideoWriter
+from hrpose.media.images import quiet_decoders, read_image
+from hrpose.media.source import Stream
+from hrpose.media.video import VideoReader, VideoWriter, extract_frames
 from hrpose.synthetic import draw_walk
 
 
@@ -55,6 +57,16 @@ def test_no_more_frames_than_asked_for(video):
         assert len(list(reader)) == 3
     with pytest.raises(ValueError, match=r"1.*0"):
         VideoReader(video, max_frames=0)
+
+
+def test_frames_are_extracted_by_their_index(video, tmp_path):
+    extract_frames(video, {2, 5}, tmp_path / "frames")
+    with VideoReader(video) as reader:
+        images = [frame.image for frame in reader]
+    names = sorted(file.name for file in (tmp_path / "frames").iterdir())
+    assert names == ["walk [1]_000002.png", "walk [1]_000005.png"]
+    for name, index in zip(names, (2, 5), strict=True):
+        np.testing.assert_array_equal(read_image(tmp_path / "frames" / name), images[index])
 
 
 def test_an_odd_row_and_column_are_left_out(tmp_path):
@@ -167,3 +179,27 @@ def test_nothing_is_overwritten_and_frames_have_one_size(video, film, tmp_path):
             writer.write(film[0].image[:, :80])
         with pytest.raises(ValueError, match="uint8 RGB, but got float64"):
             writer.write(film[0].image / 255)
+
+
+@pytest.mark.parametrize("rate", [119.193, 24000 / 1001, 30000 / 1001, 65.5354, 239.76, 655.36, 999.99, 1 / 3])
+def test_any_frame_rate_is_written_as_the_nearest_that_mpeg4_states(tmp_path, rate):
+    with VideoWriter(tmp_path / "a.mp4", frame_rate=rate) as writer:
+        for grey in range(3):
+            writer.write(np.full((16, 16, 3), 40 * grey, np.uint8))
+    with VideoReader(tmp_path / "a.mp4") as reader:
+        assert reader.frame_rate == pytest.approx(rate, rel=1e-4 if rate > 10 else 1e-2)
+
+
+def test_a_stream_that_does_not_answer_is_named_without_its_password():
+    with quiet_decoders(), pytest.raises(MissingDataError, match=r"rtsp://127\.0\.0\.1:9/a") as error:
+        VideoReader(Stream("rtsp://me:secret@127.0.0.1:9/a"))
+    assert "secret" not in str(error.value)
+
+
+def test_a_stream_is_read(tmp_path):
+    with VideoWriter(tmp_path / "a.mp4", frame_rate=5) as writer:
+        for grey in range(3):
+            writer.write(np.full((16, 16, 3), 40 * grey, np.uint8))
+    with VideoReader(Stream(f"file:{tmp_path}/a.mp4")) as reader:  # of a network, as far as OpenCV can tell
+        assert reader.num_frames is None
+        assert [frame.index for frame in reader] == [0, 1, 2]

@@ -5,7 +5,18 @@ import re
 import numpy as np
 
 from hrpose.metrics.functional import Calibration
-from hrpose.report.charts import WIDTH, Bar, Line, draw_bars, draw_calibration, draw_curves, draw_shares
+from hrpose.report.charts import (
+    WIDTH,
+    Bar,
+    Counts,
+    Line,
+    draw_bars,
+    draw_calibration,
+    draw_curves,
+    draw_histogram,
+    draw_shares,
+    draw_visibility,
+)
 
 
 def widths(chart: str) -> list[float]:
@@ -46,3 +57,38 @@ def test_empty_bins_have_no_dot() -> None:
     chart = draw_calibration(calibration)
     assert chart.count("<circle") == 2
     assert "nan" not in chart
+
+
+def heights(chart: str) -> list[float]:
+    return [float(height) for height in re.findall(r'<rect[^>]* height="([\d.]+)"', chart)]
+
+
+def test_columns_are_shares_of_their_distribution() -> None:
+    distributions = [Counts("a", np.array([1, 0, 3]), "s1"), Counts("b", np.array([20, 0, 20]), "outline")]
+    chart = draw_histogram(["0", "1", "2"], distributions, name="h", x_title="x", reference=1.5)
+    quarter, most, half, other = heights(chart)
+    assert abs(most - 3 * quarter) < 0.3
+    assert abs(half - 2 * quarter) < 0.3
+    assert half == other
+    assert "b, 2: 20 (50.0%)" in chart
+    assert 'class="reference"' in chart
+
+
+def test_nothing_counted_has_no_columns() -> None:
+    assert heights(draw_histogram(["0"], [Counts("a", np.zeros(1, int), "s1")], name="h", x_title="x")) == []
+
+
+def test_visible_and_occluded_stand_one_after_the_other() -> None:
+    chart = draw_visibility(["nose", "tail"], np.array([[2, 4, 4], [10, 0, 0]]), name="v")
+    visible, occluded, *none = widths(chart)
+    assert visible == occluded
+    assert none == [0, 0]
+    assert "80%" in chart
+    assert heights(chart)[:2] == [12, 6]
+
+
+def test_many_keypoints_are_columns() -> None:
+    chart = draw_visibility([f"k{k}" for k in range(294)], np.tile([1, 1, 2], (294, 1)), name="v")
+    assert chart.count("<text") == 1
+    assert set(heights(chart)) == {105.0, 52.5}
+    assert "293 k293: 2 visible, 1 occluded, 1 unlabelled" in chart

@@ -1,8 +1,11 @@
 """hrpose predict: photos, videos, files of odd names, unusable photos, several processes; what it leaves and how it ends."""
 
 import json
+import os
 import shutil
+import struct
 import sys
+import zlib
 from unittest.mock import patch
 
 import cv2
@@ -13,7 +16,7 @@ from small_network import write_checkpoint
 
 from hrpose import PoseEstimator
 from hrpose.config import ConfigError, check, compose
-from hrpose.errors import DataWarning
+from hrpose.errors import DataError, DataWarning
 from hrpose.geometry import clip_bbox
 from hrpose.inference import NonFinitePosesError
 from hrpose.media.load import load_image
@@ -21,6 +24,7 @@ from hrpose.media.video import VideoReader, VideoWriter
 from hrpose.synthetic import draw_walk, write_dataset
 from hrpose.tasks import run
 from hrpose.tasks.predict import UnusablePhotosError
+from hrpose.tasks.predict.files import PredictionFiles
 from processes import run_module
 
 
@@ -146,7 +150,8 @@ def test_poses_that_repeat_a_better_one_are_left_out(predict, people, tmp_path):
     assert number == 1
     assert [row["image_id"] for row in read(folder / "poses.json")] == [image_id]
     assert predict(*words, "oks_nms_threshold=null", folder="two")[0] == 2
-    assert predict(*words, "min_bbox_score=0.95", folder="none")[0] == 0
+    with pytest.raises(DataError, match=r"boxes\.json.*all 2 are left out: 2 score below 0\.95"):
+        predict(*words, "min_bbox_score=0.95", folder="none")
 
 
 def test_unusable_photos_are_told_at_the_end(predict, people, tmp_path):
@@ -167,13 +172,67 @@ def test_unusable_photos_are_told_at_the_end(predict, people, tmp_path):
     assert [name in listed for name in (first.name, second.name, "void.png")] == [False, True, True]
 
 
-def test_a_box_that_cannot_be_of_the_photo_is_told(predict, people, tmp_path):
-    content = read(annotations_of(people))
-    content["annotations"][0]["bbox"] = [5000, 5000, 20, 20]
-    (tmp_path / "boxes.json").write_text(json.dumps(content))
-    with pytest.raises(UnusablePhotosError, match="1 of 5 photos"):
-        predict(f"source={people}/val2017", f"boxes={tmp_path / 'boxes.json'}")
-    assert len(list((tmp_path / "run" / "pictures").iterdir())) == 4
+def test_boxes_outside_of_their_images_are_left_out(predict, people, tmp_path, caplog):
+    content, boxes = read(annotations_of(people)), tmp_path / "boxes.json"
+    number = len([row for row in content["annotations"] if not row["iscrowd"]])
+    content["annotations"].append(content["annotations"][0] | {"id": 10**6, "bbox": [5000, 5000, 20, 20]})
+    boxes.write_text(json.dumps(content))
+    words = [f"source={people}/val2017", f"boxes={boxes}", "oks_nms_threshold=null"]
+    assert predict(*words)[0] == number
+    assert "1 boxes lie outside" in caplog.text
+    assert len(list((tmp_path / "run" / "pictures").iterdir())) == 5
+    for row in content["annotations"]:
+        row["bbox"] = [5000, 5000, 20, 20]
+    boxes.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"all \d+ lie outside"):
+        predict(*words, folder="none")
+
+
+def test_boxes_of_another_category_are_an_error(predict, people, tmp_path):
+    """A detector that counts persons from 0: nobody would be found, and the run would end well."""
+    rows = [row | {"category_id": 0} for row in read(detections_of(people))]
+    (tmp_path / "boxes.json").write_text(json.dumps(rows))
+    with pytest.raises(DataError, match=r"boxes\.json.*other categories than 'person' \(id 1\).*category ids 0"):
+        predict(f"source={people}/val2017", f"annotations={annotations_of(people)}", f"boxes={tmp_path / 'boxes.json'}")
+
+
+@pytest.mark.parametrize(("words", "count"), [([], 1), (["+detector={_target_:my_detector.TwoPeople}"], 0)])
+def test_without_boxes_and_detector_one_warning_says_how_to_get_them(
+    predict, people, my_detector, words, count, caplog
+):
+    with patch("hrpose.tasks.validate"):  # as below
+        _, folder = predict(f"source={people}/val2017", "draw.min_score=1", *words)
+    assert caplog.text.count("no boxes and no detector") == count
+    for image in read(folder / "images.json")["images"]:
+        picture = load_image(folder / "pictures" / image["file_name"]).astype(int)
+        photo = load_image(people / "val2017" / image["file_name"]).astype(int)
+        frame = np.concatenate([picture[:4].min(axis=2).max(axis=0), picture[:, :4].min(axis=2).max(axis=1)])
+        assert ((frame > 200).mean() > 0.95) == bool(count)  # the whole image is framed in a light colour
+        assert np.abs(picture - photo)[8:-8, 8:-8].max() < 60  # by the compression
+
+
+def test_one_bad_image_does_not_end_the_others(predict, people, tmp_path, caplog):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    good = cv2.imread(str(next((people / "val2017").iterdir())))
+    wide = np.zeros((2, 65501, 3), np.uint8)
+    for name, image in {"a.png": good, "b.avif": good, "c.gif": good, "d.jp2": good, "e.tif": wide}.items():
+        cv2.imwrite(str(photos / name), image)
+    cv2.imwritemulti(str(photos / "f.tif"), [good, good])
+    (photos / ("g" * 248 + ".ppm")).write_bytes(cv2.imencode(".ppm", good)[1].tobytes())
+    bomb = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + bomb
+    (photos / "h.png").write_bytes(content + struct.pack(">I", zlib.crc32(b"IHDR" + bomb)))
+    os.mkfifo(photos / "i.jpg")
+    (photos / "._a.png").write_bytes(b"\0\5\26\7Mac OS X")
+    with pytest.raises(UnusablePhotosError, match=r"2 of 9 photos.*\n.*h\.png.*60000 x 60000.*\n.*i\.jpg.*a pipe"):
+        predict(f"source={photos}")
+    folder = tmp_path / "run"
+    assert len(read(folder / "images.json")["images"]) == len(read(folder / "poses.json")) == 7
+    drawn = {path.name for path in (folder / "pictures").iterdir()}
+    assert drawn == {"a.png", "b.avif.jpg", "c.gif.jpg", "d.jp2.jpg", "e.tif.png", "f.tif.jpg"}
+    assert "1 images have several pages or frames; the first was used: f.tif" in caplog.text
+    assert "e.tif: it is too large for JPEG" in caplog.text
 
 
 def test_photos_that_the_annotations_do_not_know_are_refused(predict, people, tmp_path):
@@ -318,6 +377,39 @@ def test_all_faults_are_told_at_once(words, faults, tmp_path, monkeypatch):
     assert [fault for fault in faults if fault not in text] == []
 
 
+def test_a_stopped_run_goes_on(predict, people, weights, tmp_path, monkeypatch):
+    """Killed or interrupted: the results are those of a run that was not stopped."""
+    words = [f"source={people}/val2017", "chunk_size=2", "csv=true"]
+    whole = predict(*words, folder="whole")[1]
+    add, calls = PredictionFiles.add, []
+
+    def stop(self, image, rows):
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        calls.append(image)
+        add(self, image, rows)
+
+    for how in ("killed", "interrupted"):
+        with monkeypatch.context() as patched:
+            patched.setattr(PredictionFiles, "add", stop)
+            if how == "killed":  # nothing is finished
+                patched.setattr(
+                    PredictionFiles, "__exit__", lambda self, *error: any(file._stream.close() for file in self._files)
+                )
+            with pytest.raises(KeyboardInterrupt):
+                predict(*words, folder=how)
+            calls.clear()
+        assert (tmp_path / how / "images.json").exists() == (how == "interrupted")
+        with pytest.raises(ConfigError, match=r"resume: .*min_bbox_score=0\.5 instead of 0\.0"):
+            predict(*words, "resume=true", "min_bbox_score=0.5", folder=how)
+        assert predict(*words, "resume=true", folder=how)[0] == 5
+        for name in ("poses.json", "images.json", "poses.csv"):
+            assert (tmp_path / how / name).read_bytes() == (whole / name).read_bytes()
+        assert [path.name for path in (tmp_path / how).iterdir() if path.name.startswith(".")] == []
+    with pytest.raises(ConfigError, match="resume: there is nothing to go on from"):
+        predict(*words, "resume=true", folder="another")
+
+
 def command(*words, cwd):
     return run_module("hrpose", "predict", *words, cwd=cwd)
 
@@ -339,7 +431,7 @@ def test_two_processes_give_the_files_of_one(people, weights, tmp_path):
         done = command(*words, f"devices={devices}", f"paths.run=run{devices}", cwd=tmp_path)
         assert done.returncode == 3, done.stderr
         assert "1 of 6 photos could not be used:\n  text.jpg: Expected an image" in done.stderr
-        assert done.stdout.startswith("6 photos, 5 people, ")
+        assert done.stdout.splitlines()[-1].startswith("6 photos, 5 people, ")
     for name in ("poses.json", "images.json", "unusable.txt"):
         assert (tmp_path / "run1" / name).read_bytes() == (tmp_path / "run2" / name).read_bytes()
     assert len(read(tmp_path / "run2" / "poses.json")) == 5

@@ -168,7 +168,7 @@ def read_photo_boxes(
         None if no file is given.
 
     Raises:
-        DataError: if a file cannot be used, or the detections come without names.
+        DataError: if a file cannot be used, all of its boxes are left out, or the detections come without names.
     """
     if annotations is None and boxes is None:
         return None
@@ -227,7 +227,7 @@ def _read_boxes(
         boxes = _clip(boxes, image_ids, content.get("images"))
     wanted = categories == category["id"]
     dropped = {
-        f"are of other categories than {category.get('name')!r}": ~wanted,
+        f"are of other categories than {category.get('name')!r} (id {category['id']})": ~wanted,
         "are of photos that no `images` entry names": wanted & ~np.isin(image_ids, list(known)),
         "have no size": wanted & (boxes[:, 2:] <= 0).any(axis=1),
     }
@@ -235,7 +235,15 @@ def _read_boxes(
         if rows_at_fault.any():
             logger.warning("%s: %d of %d boxes %s and are left out.", file, rows_at_fault.sum(), len(rows), why)
     crowd = np.array([bool(row.get("iscrowd", 0)) for row in rows], bool)
-    kept = ~np.any(list(dropped.values()), axis=0) & ~crowd & (scores >= min_score)
+    dropped |= {"are of crowds": crowd, f"score below {min_score:g}": scores < min_score}
+    kept = ~np.any(list(dropped.values()), axis=0)
+    if len(rows) and not kept.any():
+        reasons = "; ".join(f"{at_fault.sum()} {why}" for why, at_fault in dropped.items() if at_fault.any())
+        raise DataError(
+            f"{file}: expected boxes of {category.get('name')!r} in {len(known)} known images, but all {len(rows)} are left "
+            f"out: {reasons}. The file has category ids {list_first(np.unique(categories))} and image ids "
+            f"{list_first(np.unique(image_ids))}."
+        )
     groups: dict[int, list[int]] = {}
     for row in np.flatnonzero(kept).tolist():
         groups.setdefault(int(image_ids[row]), []).append(row)

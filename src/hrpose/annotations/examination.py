@@ -1,20 +1,50 @@
-"""Examine the data of a training: each annotation file with its images, and the two splits against each other."""
+"""Examine the data of a training: each annotation file with its images, and the two sets against each other."""
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from hrpose.annotations.checks import CHECKS, Finding, check_annotations, check_split
+import numpy as np
+
+from hrpose.annotations.checks import (
+    BOX_CHECKS,
+    CHECKS,
+    KEYPOINT_CHECKS,
+    ROW_CHECKS,
+    SHAPE_CHECKS,
+    SKELETON_CHECKS,
+    SPLIT_CHECKS,
+    Described,
+    Finding,
+    Inspected,
+    Pair,
+    RawFile,
+    Severity,
+    Shapes,
+    check_annotations,
+    run_checks,
+)
 from hrpose.annotations.coco_annotations import CocoAnnotations
+from hrpose.annotations.image_contents import (
+    FOLDER_CHECKS,
+    Contents,
+    Folder,
+    check_contents,
+    check_shared_contents,
+    open_images,
+)
 from hrpose.annotations.image_files import complete_images
-from hrpose.annotations.mpii import MpiiAnnotations
+from hrpose.annotations.mpii import MpiiAnnotations, is_mpii
 from hrpose.annotations.reader import PersonFiles
 from hrpose.errors import DataError, DataWarning
+from hrpose.media.images import Reading
+from hrpose.skeletons import Skeleton
 from hrpose.structures import InstanceTable
 
 SplitName: TypeAlias = Literal["train", "val"]
@@ -22,7 +52,7 @@ SplitName: TypeAlias = Literal["train", "val"]
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One annotation file and its images, as far as they could be read.
+    """One annotation file and its images, as far as they can be read.
 
     Attributes:
         name: "train" or "val".
@@ -30,7 +60,6 @@ class Split:
         images: the image folder; None where none is given.
         annotations: all of the file; None where it cannot be read.
         table: the instances that are trained on or measured; None where there are none.
-        findings: of the checks of this split.
     """
 
     name: SplitName
@@ -38,40 +67,128 @@ class Split:
     images: Path | None
     annotations: CocoAnnotations | MpiiAnnotations | None = None
     table: InstanceTable | None = None
-    findings: tuple[Finding, ...] = field(default=())
 
 
-def examine_split(name: SplitName, file: Path, images: Path | None, files: PersonFiles) -> Split:
-    """Run the checks of one annotation file and its images; a file that cannot be read is a finding.
+def read_split(name: SplitName, file: Path, images: Path | None, files: PersonFiles) -> tuple[Split, list[Finding]]:
+    """Read an annotation file, and check its rows; what refuses the file is a finding.
 
     Args:
         name: "train" or "val".
         file: the annotations.
-        images: the image folder; without one the images are not checked.
+        images: the image folder.
         files: how annotation files are read.
     """
     findings: list[Finding] = []
     annotations: CocoAnnotations | MpiiAnnotations | None = None
-    table = None
-    with _noticed(file, findings), _refused("unreadable-file", file, findings):
-        annotations = files.read(file)
+    table: InstanceTable | None = None
+    with _noticed(file, findings):
+        if not is_mpii(file):
+            with suppress(DataError):  # the reader says the same
+                findings += run_checks(RawFile.read(file, files.keypoint_fields), ROW_CHECKS, file)
+        with _refused("file-refused", file, findings):
+            annotations = files.read(file)
         if isinstance(annotations, CocoAnnotations):
-            findings += check_annotations(annotations, CHECKS)
             if images is not None:
-                annotations = complete_images(annotations, images, upright=files.upright)
+                with _refused("file-names-refused", file, findings):
+                    annotations = complete_images(annotations, images, upright=files.upright)
             table = annotations.instances(files.bbox_rules)
-        else:
+            if not len(table):
+                findings.append(_finding("nothing-to-use", file, files.describe_empty(annotations), "error"))
+        elif annotations is not None:
             table = annotations.instances()
-    return Split(name, file, images, annotations, table if table is not None and len(table) else None, tuple(findings))
+    return Split(name, file, images, annotations, table if table is not None and len(table) else None), findings
 
 
-def examine_pair(train: Split, val: Split) -> list[Finding]:
-    """Run the checks of two splits against each other."""
+def examine_labels(
+    split: Split, skeleton: Skeleton | None, input_size: tuple[int, int], sizes: Mapping[str, tuple[int, int]]
+) -> list[Finding]:
+    """Run the checks of the labels, boxes and keypoint names of one file.
+
+    Args:
+        split: the file.
+        skeleton: of the keypoints; None where none can be made.
+        input_size: width and height of the crops.
+        sizes: width and height of the crops of each option of the group `size`.
+    """
+    annotations = split.annotations
+    if not isinstance(annotations, CocoAnnotations):
+        return []
+    inspected = Inspected(annotations, skeleton if _fits(skeleton, annotations) else None)
+    described = Described(annotations.category, annotations.visibility.shape[1], skeleton)
+    return [
+        *run_checks(described, SKELETON_CHECKS, split.file),
+        *check_annotations(annotations, CHECKS),
+        *run_checks(inspected, KEYPOINT_CHECKS, split.file),
+        *run_checks(inspected, BOX_CHECKS, split.file),
+        *run_checks(Shapes(inspected, input_size, sizes), SHAPE_CHECKS, split.file),
+    ]
+
+
+def examine_images(
+    splits: Sequence[Split], reading: Reading, *, orientation_matters: bool, open_files: bool
+) -> list[Finding]:
+    """Run the checks of the image folders.
+
+    Args:
+        splits: the files.
+        reading: how training reads images.
+        orientation_matters: whether it is not settled that the EXIF orientation is applied or ignored.
+        open_files: open every image; else the folders are only listed.
+    """
     findings: list[Finding] = []
-    one, other = train.annotations, val.annotations
-    if isinstance(one, CocoAnnotations) and isinstance(other, CocoAnnotations) and train.images and val.images:
-        findings += check_split(one, other, train.images, val.images)
+    known: dict[str, set[str]] = {}
+    read = [split for split in splits if split.annotations is not None and split.images is not None]
+    for split in read:
+        known.setdefault(os.path.realpath(split.images or ""), set()).update(_file_names(split))
+    opened: dict[SplitName, Contents] = {}
+    for split in read:
+        assert split.annotations is not None
+        assert split.images is not None
+        names = _file_names(split)
+        annotated = np.isin(np.arange(len(names)), split.annotations.image_index)
+        folder = Folder.list(names, annotated, split.images, known[os.path.realpath(split.images)])
+        findings += run_checks(folder, FOLDER_CHECKS, split.images)
+        if open_files:
+            stated = (
+                split.annotations.image_sizes
+                if isinstance(split.annotations, CocoAnnotations)
+                else np.zeros((len(names), 2), np.int32)
+            )
+            title = f"Opening images of {split.name}"
+            contents = open_images(names, stated, split.images, title, upright=reading.upright)
+            opened[split.name] = contents
+            findings += check_contents(contents, split.images, reading, orientation_matters=orientation_matters)
+    if len(opened) == 2:
+        findings += check_shared_contents(opened["train"], opened["val"], read[1].file)
     return findings
+
+
+def examine_pair(train: Split, val: Split, files: PersonFiles) -> list[Finding]:
+    """Run the checks of two files against each other; one file that is given twice is meant."""
+    one, other = train.annotations, val.annotations
+    if not (isinstance(one, CocoAnnotations) and isinstance(other, CocoAnnotations)):
+        return []
+    if train.file.resolve() == val.file.resolve():
+        return []
+    findings: list[Finding] = []
+    with _noticed(val.file, findings), _refused("keypoints-unlike", val.file, findings):
+        files.check_alike(train.file, val.file)
+    pair = Pair(Inspected(one), Inspected(other), train.images or Path(), val.images or Path())
+    return findings + run_checks(pair, SPLIT_CHECKS, val.file)
+
+
+def sort_findings(findings: Sequence[Finding]) -> list[Finding]:
+    """Sort by severity, errors first; the order of the checks stays."""
+    order = ("error", "warning", "note")
+    return sorted(findings, key=lambda finding: order.index(finding.severity))
+
+
+def _fits(skeleton: Skeleton | None, annotations: CocoAnnotations) -> bool:
+    return skeleton is not None and skeleton.num_keypoints == annotations.visibility.shape[1]
+
+
+def _file_names(split: Split) -> list[str]:
+    return [] if split.annotations is None else split.annotations.file_names.tolist()
 
 
 @contextmanager
@@ -80,40 +197,23 @@ def _refused(check: str, file: Path, findings: list[Finding]) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        text = str(error).removeprefix(f"{file}: ")
-        findings.append(_plain_finding(check, file, text, "The file cannot be used.", "error"))
+        findings.append(_finding(check, file, str(error).removeprefix(f"{file}: "), "error"))
 
 
 @contextmanager
 def _noticed(file: Path, findings: list[Finding]) -> Iterator[None]:
-    """Turn what the readers assume or leave out into findings; their own findings are there already."""
+    """Turn what the readers assume or leave out into findings; what their checks find is found again by name."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", DataWarning)
         yield
-    known = {str(finding) for finding in findings}
     for text in dict.fromkeys(str(warning.message) for warning in caught):
-        if text not in known and not text.endswith("]"):
-            findings.append(_plain_finding("assumed-on-reading", file, text.removeprefix(f"{file}: "), "", "note"))
+        if not isinstance(text, str) or not text.endswith("]"):
+            findings.append(_finding("assumed-on-reading", file, text.removeprefix(f"{file}: "), "note"))
 
 
-def _plain_finding(
-    check: str, file: Path, what: str, consequence: str, severity: Literal["error", "warning", "note"]
-) -> Finding:
+def _finding(check: str, file: Path, what: str, severity: Severity) -> Finding:
+    """Return a finding that is not about rows: its sentence says everything."""
     return Finding(
-        check=check,
-        file=str(file),
-        count=0,
-        total=0,
-        ids=(),
-        what=what,
-        consequence=consequence,
-        fix="",
-        severity=severity,
+        check=check, file=str(file), count=0, total=0, ids=(), what=what, consequence="", fix="", severity=severity
     )
-
-
-def sort_findings(findings: Sequence[Finding]) -> list[Finding]:
-    """Sort by severity, errors first; the order of the checks stays."""
-    order = ("error", "warning", "note")
-    return sorted(findings, key=lambda finding: order.index(finding.severity))

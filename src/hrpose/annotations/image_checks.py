@@ -15,7 +15,7 @@ import numpy as np
 from hrpose.annotations.checks import Finding, warn_of
 from hrpose.errors import DataError
 from hrpose.media.exif import HEADER, read_orientation
-from hrpose.media.images import BIT_DEPTHS, Reading, bits_of, decode_pixels
+from hrpose.media.images import BIT_DEPTHS, Reading, bits_of, decode_pixels, read_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -150,11 +150,10 @@ def _spread(names: Sequence[str], count: int) -> list[str]:
 def _read(file: Path) -> bytes:
     """Read the beginning of a file, or all of a WebP file with EXIF tags, which stand at its end; nothing of a missing one."""
     try:
-        with file.open("rb") as stream:
-            header = stream.read(HEADER)
-            is_webp = header.startswith(b"RIFF") and header[8:12] == b"WEBP"
-            return header + (stream.read() if is_webp and header[20:21] and header[20] & _WEBP_WITH_EXIF else b"")
-    except OSError:
+        header = read_bytes(file, HEADER)
+        is_webp = header.startswith(b"RIFF") and header[8:12] == b"WEBP"
+        return read_bytes(file) if is_webp and header[20:21] and header[20] & _WEBP_WITH_EXIF else header
+    except DataError:
         return b""
 
 
@@ -168,7 +167,7 @@ def _may_be_deep(header: bytes) -> bool:
 def _depth_of(file: Path) -> int:
     """Return the bits that an image of 16 bits uses; 0 for one of 8 bits, or one that cannot be read."""
     try:
-        pixels = decode_pixels(file.read_bytes(), file)
-    except (DataError, OSError):
+        pixels = decode_pixels(read_bytes(file), file)
+    except DataError:
         return 0
     return 0 if pixels.dtype == np.uint8 else bits_of(pixels)

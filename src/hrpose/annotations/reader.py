@@ -72,14 +72,16 @@ class PersonFiles:
             table = annotations.instances(self.bbox_rules)
             warn_of(check_annotations(annotations, CROP_CHECKS))
         if not len(table):
-            found = f"{len(annotations)} annotations"
-            if isinstance(annotations, CocoAnnotations) and len(annotations):
-                found += f", of which none can be used: {annotations.describe_left_out(self.bbox_rules)}"
-            raise DataError(
-                f"{file}: expected instances to {purpose} on, but found {found}. Is it the right file, and data.category the "
-                "right one?"
-            )
+            found = self.describe_empty(annotations)
+            raise DataError(f"{file}: expected instances to {purpose} on, but found {found}")
         return table
+
+    def describe_empty(self, annotations: CocoAnnotations | MpiiAnnotations) -> str:
+        """Say what is in a file without instances that can be used."""
+        found = f"{len(annotations)} annotations"
+        if isinstance(annotations, CocoAnnotations) and len(annotations):
+            found += f", of which none can be used: {annotations.describe_left_out(self.bbox_rules)}"
+        return f"{found}. Is it the right file, and data.category the right one?"
 
     def detected(self, detections: Path, file: Path, images: Path) -> InstanceTable:
         """Read the boxes of a detector for the images of an annotation file, which are in the folder `images`.

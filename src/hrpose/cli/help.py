@@ -22,7 +22,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "hrpose fit -m codec=heatmap,dark,udp optim.lr=1e-3,5e-4",
     ),
     "test": (
-        "hrpose test ckpt_path=last",
+        "hrpose test ckpt_path=last report_images=true",
         "hrpose test experiment=w32_256x192 paths.data=datasets/coco weights=pose_hrnet_w32_256x192.pth",
         "hrpose test experiment=w32_256x192 paths.data=datasets/coco ckpt_path=last data.val_boxes=[gt,det]",
     ),

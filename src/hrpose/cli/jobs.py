@@ -107,12 +107,23 @@ class JobLog:
     def stopped(self, stop: StopSignal) -> int:
         """Print that a signal has ended the command and how to go on, and return the exit status."""
         self.finish()
-        last = next(self.folder.rglob("last.ckpt"), None) if self.current is not None else None
-        checkpoint = _shorten(last) if last is not None and self.command.verb == "fit" else None
         if self.current is None or not self.command.has(*SWEEP):
-            return stop.report("", advise_resume(self.arguments, checkpoint and "last"))
+            return stop.report("", advise_resume(self.arguments, self._resuming(several=False)))
         arguments = [*_single(self.command), *self.current]
-        return stop.report(f" in job {self.number} of the sweep", advise_resume(arguments, checkpoint))
+        where = f" in job {self.number} of the sweep"
+        return stop.report(where, advise_resume(arguments, self._resuming(several=True)))
+
+    def _resuming(self, *, several: bool) -> list[str]:
+        """Return the overrides with which the current job goes on; none where nothing is kept."""
+        if self.current is None:
+            return []
+        if self.command.verb == "fit":
+            last = next(self.folder.rglob("last.ckpt"), None)
+            return [f"ckpt_path={_shorten(last) if several else 'last'}"] if last is not None else []
+        images = self.folder / "images.json"  # of predict; frames have times, and videos begin anew
+        if self.command.verb == "predict" and images.is_file() and '"time": ' not in images.read_text(encoding="utf-8"):
+            return [f"paths.run={_shorten(self.folder)}", "resume=true"]
+        return []
 
 
 def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictConfig], Any]":
@@ -180,14 +191,13 @@ def _shorten(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def advise_resume(arguments: Sequence[str], checkpoint: Path | str | None) -> str:
+def advise_resume(arguments: Sequence[str], resuming: Sequence[str]) -> str:
     """Return the command that goes on.
 
     Args:
         arguments: verb, flags and overrides of the job.
-        checkpoint: what it goes on from: a file, or "last"; None where nothing is kept, and the job starts again.
+        resuming: the overrides with which it goes on; none where nothing is kept, and the job starts again.
     """
-    if checkpoint is None:
-        return f"To start again: {shlex.join(['hrpose', *arguments])}"
-    kept = [text for text in arguments if not text.startswith("ckpt_path=")]
-    return f"To go on: {shlex.join(['hrpose', *kept, f'ckpt_path={checkpoint}'])}"
+    keys = tuple(f"{text.partition('=')[0]}=" for text in resuming)
+    kept = [text for text in arguments if not text.startswith(keys)] if keys else arguments
+    return f"To {'go on' if resuming else 'start again'}: {shlex.join(['hrpose', *kept, *resuming])}"

@@ -22,6 +22,7 @@ from hrpose.media.source import Photos, find_media
 from hrpose.weights.published import cached_file, find_published, is_address, say_by_hand, suggest
 
 logger = logging.getLogger(__name__)
+_SAY_CONVERT = "Labels of another tool are read by `hrpose convert {}`, which writes COCO files and prints the command."
 _SAY_DIVIDE = (
     "Give data.val_annotations and data.val_images; this divides one file into two, and prints the command: "
     "hrpose convert {} split=0.1"
@@ -177,7 +178,9 @@ def _result_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     for name in named.get(str(cfg.get("task")), ()):
         path = _text(cfg, name)
         if path is not None and not (Path(path).is_file() or (name in ("a", "b") and Path(path).is_dir())):
-            yield name, f"there is no {'file or folder' if name in ('a', 'b') else 'file'} {path}."
+            is_labels = name == "annotations" and Path(path).is_dir()
+            advice = f" It is a folder. {_SAY_CONVERT.format(path)}" if is_labels else ""
+            yield name, f"there is no {'file or folder' if name in ('a', 'b') else 'file'} {path}.{advice}"
 
 
 def _source_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
@@ -192,9 +195,11 @@ def _source_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     if not isinstance(media, Photos):
         for name in ("annotations", "boxes"):
             if cfg.get(name) is not None:
-                yield name, "it is for images, but source is a video or a camera. Leave it out."
+                yield name, "it is for images, but source is a video, a camera or a stream. Leave it out."
         if cfg.get("devices") != 1:
             yield "devices", "people are followed through a video by one process. Leave it out, or give photos."
+        if cfg.get("resume"):
+            yield "resume", "people are followed through a video from its beginning. Leave it out."
     if cfg.get("boxes") is not None and cfg.get("detector") is not None:
         yield "detector", "the boxes are given already, by boxes. Leave one of the two out."
 
@@ -218,6 +223,21 @@ def needs_drawing(cfg: DictConfig) -> bool:
     return folder is None or any(_is_below(path, folder) for path in _data_paths(cfg).values())
 
 
+def find_checked_splits(cfg: DictConfig) -> list[Literal["train", "val"]]:
+    """Return the sets that `doctor` checks: those with annotations that are not drawn by code.
+
+    A missing file of the data set's own layout is left out where the other set has a file elsewhere, a user's own.
+    """
+    drawn, home = _drawn_folder(cfg), _text(cfg.paths, "data")
+    files: dict[Literal["train", "val"], str] = {}
+    for name in ("train", "val"):
+        file = _text(cfg.data, f"{name}_annotations")
+        if file is not None and not (drawn is not None and _is_below(file, drawn)):
+            files[name] = file
+    own = [name for name, file in files.items() if home is None or not _is_below(file, home)]
+    return [name for name, file in files.items() if not own or name in own or Path(file).is_file()]
+
+
 def _drawn_folder(cfg: DictConfig) -> str | None:
     return _text(cfg.prepare, "folder") if isinstance(_node(cfg, "prepare"), DictConfig) else None
 
@@ -232,10 +252,9 @@ def _data_paths(cfg: DictConfig) -> dict[str, str]:
     for_training = ["train_annotations", "train_images"]
     for_validation = ["val_annotations", "val_images", "val_ground_truth"]
     for_validation += ["val_detections"] if "det" in boxes else []
+    wanted = for_training + for_validation if cfg.get("task") == "fit" else for_validation
     if cfg.get("task") == "doctor":
-        wanted = [*for_training, *for_validation[:2]]
-    else:
-        wanted = for_training + for_validation if cfg.get("task") == "fit" else for_validation
+        wanted = [f"{name}_{kind}" for name in find_checked_splits(cfg) for kind in ("annotations", "images")]
     paths = {name: _text(cfg.data, name) for name in wanted}
     return {name: path for name, path in paths.items() if path is not None}
 
@@ -260,8 +279,8 @@ def _mixed_data(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     if folder is None or not isinstance(cfg.get("data"), DictConfig):
         return
     paths = _data_paths(cfg)
-    train, val = (paths.get(f"{name}_annotations", folder) for name in ("train", "val"))
-    if _is_below(val, folder) and not _is_below(train, folder):
+    train, val = (paths.get(f"{name}_annotations") for name in ("train", "val"))
+    if train is not None and val is not None and _is_below(val, folder) and not _is_below(train, folder):
         yield (
             "data.val_annotations",
             f"{val} belongs to people drawn by code, but data.train_annotations={train} does not. {_SAY_DIVIDE.format(train)}",
@@ -296,13 +315,20 @@ def _data_advice(cfg: DictConfig, missing: Mapping[str, str]) -> Iterator[str]:
     annotations = _text(cfg.data, "val_annotations")
     uses_layout = home is not None and annotations is not None and Path(annotations).is_relative_to(home)
     train = _text(cfg.data, "train_annotations")
+    labels = [path for name, path in _data_paths(cfg).items() if name.endswith("_annotations") and _is_foreign(path)]
+    yield from (_SAY_CONVERT.format(path) for path in dict.fromkeys(labels))
     is_own = train is not None and home is not None and not Path(train).is_relative_to(home)
-    if cfg.get("task") == "fit" and "data.val_annotations" in own and is_own:
+    if cfg.get("task") == "fit" and "data.val_annotations" in own and is_own and not labels:
         yield _SAY_DIVIDE.format(train)
     elif own and uses_layout and cfg.get("layout") is not None:
         yield str(build(cfg.layout))
     elif "data.val_detections" in missing:
         yield "Give the boxes of your detector, or take the annotated ones: data.val_boxes=[gt]."
+
+
+def _is_foreign(path: str) -> bool:
+    """Check for a folder or file that may be labels of another tool, which are no COCO file."""
+    return Path(path).is_dir() or (Path(path).is_file() and Path(path).suffix != ".json")
 
 
 def _node(cfg: DictConfig, name: str) -> object:

@@ -26,6 +26,7 @@ SETTINGS: Mapping[str, Any] = {
     "schedule_interval": Literal["epoch", "step"],
     "monitor": str,
     "monitor_min_delta": float,
+    "report_images": bool,
 }
 # Those of the verbs that read result files.
 _RESULTS = {
@@ -100,6 +101,7 @@ SETTINGS_OF: Mapping[str, Mapping[str, Any]] = {
         "min_bbox_score": float,
         "oks_nms_threshold": float | None,
         "csv": bool,
+        "resume": bool,
         "max_frames": int | None,
         "detect_every": int,
         "min_score": float,

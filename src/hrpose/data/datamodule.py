@@ -156,11 +156,11 @@ class PoseDataModule(LightningDataModule):
             self.files.check_apart(self.train_annotations, self.train_images, self.val_annotations, self.val_images)
             self.train_table = self.files.annotated(self.train_annotations, self.train_images, "train")
             self._check_images(self.train_table, self.train_images)
-            self._train_set = self._dataset(self.train_table, self.train_images, augmented=True)
+            self._train_set = self.crops(self.train_table, train=True)
         if not self._val_sets:
             self.val_tables = {boxes: self._val_table(boxes) for boxes in self.val_boxes}
             self._check_images(self.val_tables[self.val_boxes[0]], self.val_images)
-            self._val_sets = {boxes: self._dataset(table, self.val_images) for boxes, table in self.val_tables.items()}
+            self._val_sets = {boxes: self.crops(table, train=False) for boxes, table in self.val_tables.items()}
         forget_annotations()
 
     def train_dataloader(self) -> ResumableLoader:
@@ -261,14 +261,39 @@ class PoseDataModule(LightningDataModule):
         """
         table: InstanceTable | None
         if split == "train":
-            folder, table = self.train_images, getattr(self, "train_table", None)
-            table = self.files.annotated(self.train_annotations, folder, "train") if table is None else table
+            table = getattr(self, "train_table", None)
+            table = self.files.annotated(self.train_annotations, self.train_images, split) if table is None else table
         else:
-            folder, table = self.val_images, self.val_tables.get("gt")
-            table = self.files.annotated(self.val_annotations, folder, "validate") if table is None else table
+            table = self.val_tables.get("gt")
+            table = self._val_table("gt") if table is None else table
         rows = np.flatnonzero((table.visibility > 0).any(axis=1))
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(number, len(rows))).round().astype(int))]
-        return table, rows, self._dataset(table, folder).__getitems__(rows.tolist())
+        return table, rows, self.crops(table, train=split == "train", augmented=False).__getitems__(rows.tolist())
+
+    def crops(self, table: InstanceTable, *, train: bool, augmented: bool = True) -> PoseDataset:
+        """Make the crops of a table of training or validation instances, as the loaders do.
+
+        Args:
+            table: instances of the images in `train_images` or `val_images`.
+            train: whether they are training crops.
+            augmented: whether training crops are augmented.
+
+        Raises:
+            MissingDataError: if images are missing.
+            DataError: if the table has another number of keypoints than the skeleton.
+        """
+        return PoseDataset(
+            table,
+            self.train_images if train else self.val_images,
+            self.codec.input_size,
+            self.skeleton,
+            grid=self.codec.grid,
+            augment=self.augment if train and augmented else (),
+            pixel_transforms=self.pixel_transforms if train and augmented else None,
+            bbox_padding=self.bbox_padding,
+            seed=self.seed,
+            reading=self.reading,
+        )
 
     def _val_table(self, boxes: str) -> InstanceTable:
         if boxes == "gt":
@@ -280,20 +305,6 @@ class PoseDataModule(LightningDataModule):
         """Warn of what a sample of the photos shows, and take their bit depth where none is given."""
         sample = sample_images([table.file_names[int(index)] for index in np.unique(table.image_index)], folder)
         self.reading = settle_reading(sample, self.reading, orientation_matters=self._orientation_matters)
-
-    def _dataset(self, table: InstanceTable, folder: Path, *, augmented: bool = False) -> PoseDataset:
-        return PoseDataset(
-            table,
-            folder,
-            self.codec.input_size,
-            self.skeleton,
-            grid=self.codec.grid,
-            augment=self.augment if augmented else (),
-            pixel_transforms=self.pixel_transforms if augmented else None,
-            bbox_padding=self.bbox_padding,
-            seed=self.seed,
-            reading=self.reading,
-        )
 
     def _val_loader(self, boxes: str) -> DataLoader[RawBatch]:
         dataset = self._val_sets[boxes]

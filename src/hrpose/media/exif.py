@@ -8,9 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-_JPEG, _PNG, _RIFF = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF"
+JPEG_START, PNG_START, RIFF_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF"
 _ORIENTATION = 0x0112
-_BYTE_ORDERS: dict[bytes, Literal["big", "little"]] = {b"II*\0": "little", b"MM\0*": "big"}
+# byte order, and whether offsets have 8 bytes
+_BYTE_ORDERS = {
+    **{b"II*\0": ("little", False), b"MM\0*": ("big", False)},
+    **{b"II+\0": ("little", True), b"MM\0+": ("big", True)},
+}
+_NUMBERS = {3: 2, 4: 4, 16: 8}  # bytes of a number by its type
 HEADER = 2**16  # bytes: where cameras write the EXIF segment of a JPEG
 
 
@@ -31,17 +36,17 @@ def read_orientation(content: bytes) -> int:
 
 def may_be_turned(content: bytes) -> bool:
     """Check whether the decoder may turn an image: for JPEG files only if they have an EXIF segment."""
-    return not content.startswith(_JPEG) or b"Exif" in content[:HEADER]
+    return not content.startswith(JPEG_START) or b"Exif" in content[:HEADER]
 
 
 def _exif_blocks(content: bytes) -> Iterator[bytes]:
     """Yield the TIFF structures that hold EXIF tags."""
-    if content.startswith(_JPEG):
+    if content.startswith(JPEG_START):
         yield from (body[6:] for body in _jpeg_segments(content) if body.startswith(b"Exif\0\0"))
-    elif content.startswith(_PNG):
-        yield from (body for kind, body in _chunks(content, 8, "big") if kind == b"eXIf")
-    elif content.startswith(_RIFF) and content[8:12] == b"WEBP":
-        yield from (body.removeprefix(b"Exif\0\0") for kind, body in _chunks(content, 12, "little") if kind == b"EXIF")
+    elif content.startswith(PNG_START):
+        yield from (body for kind, body in chunks(content, 8, "big") if kind == b"eXIf")
+    elif content.startswith(RIFF_START) and content[8:12] == b"WEBP":
+        yield from (body.removeprefix(b"Exif\0\0") for kind, body in chunks(content, 12, "little") if kind == b"EXIF")
 
 
 def _jpeg_segments(content: bytes) -> Iterator[bytes]:
@@ -54,7 +59,7 @@ def _jpeg_segments(content: bytes) -> Iterator[bytes]:
         place += 2 + length
 
 
-def _chunks(content: bytes, place: int, order: Literal["big", "little"]) -> Iterator[tuple[bytes, bytes]]:
+def chunks(content: bytes, place: int, order: Literal["big", "little"]) -> Iterator[tuple[bytes, bytes]]:
     """Yield (kind, body) of the chunks of a PNG ("big": length, kind, body, checksum) or RIFF file ("little")."""
     while place + 8 <= len(content):
         first, second = content[place : place + 4], content[place + 4 : place + 8]
@@ -65,17 +70,37 @@ def _chunks(content: bytes, place: int, order: Literal["big", "little"]) -> Iter
 
 
 def _orientation_of(tiff: bytes) -> int:
-    """Read the tag from the first directory of a TIFF structure (TIFF 6.0, section 2); 0 where there is none."""
-    order = _BYTE_ORDERS.get(tiff[:4])
-    if order is None:
-        return 0
+    """Read the tag from the first directory of a TIFF structure; 0 where there is none."""
+    return read_directory(tiff)[0].get(_ORIENTATION, 0)
+
+
+def read_directory(tiff: bytes, place: int | None = None) -> tuple[dict[int, int], int]:
+    """Read a directory of a TIFF structure (TIFF 6.0, section 2; BigTIFF has longer fields).
+
+    Args:
+        tiff: the structure, from its first byte.
+        place: of the directory; None takes the first one.
+
+    Returns:
+        The first value of each tag that is a number of 16, 32 or 64 bits, and the place of the next directory, 0 for none;
+        nothing of what is no TIFF structure.
+    """
+    order, is_big = _BYTE_ORDERS.get(tiff[:4], ("", False))
+    if not order:
+        return {}, 0
+    offset, entry, head = (
+        (8, 20, 8) if is_big else (4, 12, 2)
+    )  # bytes of an offset, an entry, and the number of entries
 
     def number(start: int, size: int) -> int:
-        return int.from_bytes(tiff[start : start + size], order)
+        return int.from_bytes(tiff[start : start + size], order)  # type: ignore[arg-type]  # "big" or "little"
 
-    directory = number(4, 4)
-    for entry in range(min(number(directory, 2), (len(tiff) - directory) // 12)):
-        place = directory + 2 + 12 * entry
-        if number(place, 2) == _ORIENTATION:
-            return number(place + 8, 2)
-    return 0
+    if place is None:
+        place = number(8 if is_big else 4, offset)
+    count = min(number(place, head), max(len(tiff) - place, 0) // entry)
+    tags: dict[int, int] = {}
+    for start in range(place + head, place + head + entry * count, entry):
+        size = _NUMBERS.get(number(start + 2, 2))
+        if size is not None:
+            tags.setdefault(number(start, 2), number(start + 4 + offset, size))
+    return tags, number(place + head + entry * count, offset)

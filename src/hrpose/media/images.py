@@ -6,8 +6,10 @@ stops there, and the rows that it has decoded are the same.
 """
 
 import os
+import stat
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,14 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from hrpose.errors import DataError, DataWarning, MissingDataError
-from hrpose.media.exif import HEADER, may_be_turned, read_orientation
+from hrpose.files import shorten
+from hrpose.media.exif import HEADER, JPEG_START, PNG_START, may_be_turned, read_orientation
+from hrpose.media.headers import check_size, clean_png, find_jpeg_size
 
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 
+_FFMPEG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"  # variable of the environment, read when OpenCV opens the first video
 _MOST_FOLDERS = 100  # in which a missing photo is looked for
-JPEG_START = b"\xff\xd8\xff"
-_PNG_START = b"\x89PNG\r\n\x1a\n"
 _SCAN, _END = b"\xff\xda", b"\xff\xd9"
 _MARGIN = 8  # rows: what interpolation and the smoothing of subsampled colours look at beyond the last row needed
 
@@ -72,11 +75,7 @@ def read_image(
         MissingDataError: if there is no such file.
         DataError: if the file is empty, cut short, not an image or of another size.
     """
-    try:
-        with open(file, "rb", buffering=0) as stream:  # noqa: PTH123 - Path.open costs more than this whole read
-            content = stream.read()
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise MissingDataError(f"Expected an image at {file}, but there is no such file.") from error
+    content = read_bytes(file)
     turned = reading.upright and may_be_turned(content)
     if num_rows is not None and content.startswith(JPEG_START) and not turned:
         top = decode_top(content, size, num_rows)
@@ -89,6 +88,40 @@ def read_image(
             f"{image.shape[0]}. Keypoints would miss their places. {_size_hint(image, size, content, reading)}"
         )
     return image
+
+
+def read_bytes(file: str | Path, size: int = -1) -> bytes:
+    """Read a regular file, or its first bytes; pipes would block, and devices never end.
+
+    Raises:
+        MissingDataError: if there is no such file.
+        DataError: if it cannot be read.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(file).st_mode):  # noqa: PTH116 - as below
+            kind = "a folder" if os.path.isdir(file) else "a pipe, a device or a socket"  # noqa: PTH112
+            raise MissingDataError(f"Expected an image at {shorten(file)}, but it is {kind}.")
+        with open(file, "rb", buffering=0) as stream:  # noqa: PTH123 - Path.open costs more than this whole read
+            return stream.read(size)
+    except MissingDataError:
+        raise
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a NUL in the name
+        raise MissingDataError(f"Expected an image at {shorten(file)}, but there is no such file.") from error
+    except OSError as error:
+        raise DataError(f"Expected an image at {shorten(file)}, but it cannot be read: {error.strerror}.") from error
+
+
+@contextmanager
+def quiet_decoders() -> Iterator[None]:
+    """Keep the warnings of OpenCV and FFmpeg from the terminal; errors of this library name the file."""
+    level, own = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT), _FFMPEG_LEVEL not in os.environ
+    os.environ.setdefault(_FFMPEG_LEVEL, "-8")
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+        if own:
+            os.environ.pop(_FFMPEG_LEVEL, None)
 
 
 def _size_hint(image: NDArray[np.uint8], size: tuple[int, int], content: bytes, reading: Reading) -> str:
@@ -149,6 +182,9 @@ def decode_pixels(content: bytes, name: str | Path, *, upright: bool = False) ->
     """
     if not content:
         raise DataError(f"Expected an image at {name}, but the file is empty. Copy or download it again.")
+    check_size(content, name)
+    if content.startswith(PNG_START):
+        content = clean_png(content, name)
     turned = upright and may_be_turned(content)
     if content.startswith(JPEG_START):
         try:
@@ -163,7 +199,10 @@ def decode_pixels(content: bytes, name: str | Path, *, upright: bool = False) ->
             if not turned:
                 return image
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | (0 if turned else cv2.IMREAD_IGNORE_ORIENTATION)
-    decoded = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    try:
+        decoded = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error:  # a size beyond OpenCV's own limits
+        decoded = None
     if decoded is None:
         raise DataError(
             f"Expected an image at {name}, but its {len(content)} bytes, beginning with {content[:8]!r}, cannot be decoded. "
@@ -210,34 +249,17 @@ def read_upright_size(file: Path) -> tuple[int, int, bool]:
 
 def _size_and_orientation(file: Path) -> tuple[tuple[int, int], int]:
     """Return the stored width and height of an image, and its EXIF orientation."""
-    try:
-        with file.open("rb") as stream:
-            content = stream.read(HEADER)
-            if not content.startswith(_PNG_START) and _find_jpeg_size(content) is None:
-                content += stream.read()
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise MissingDataError(f"Expected an image at {file}, but there is no such file.") from error
-    if content.startswith(_PNG_START):
+    content = read_bytes(file, HEADER)
+    if not content.startswith(PNG_START) and find_jpeg_size(content) is None:
+        content = read_bytes(file)
+    if content.startswith(PNG_START):
         size = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
     else:
-        size = _find_jpeg_size(content) or (0, 0)
+        size = find_jpeg_size(content) or (0, 0)
     if 0 in size:
         height, width = decode_pixels(content, file).shape[:2]
         size = width, height
     return size, read_orientation(content)
-
-
-def _find_jpeg_size(content: bytes) -> tuple[int, int] | None:
-    """Find width and height in the frame header of a JPEG (ITU-T T.81, B.2.2); None if there is none."""
-    if not content.startswith(JPEG_START):
-        return None
-    place = 2
-    while place + 9 < len(content) and content[place] == 0xFF:
-        marker = content[place + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return _read_short(content, place + 7), _read_short(content, place + 5)
-        place += 2 + _read_short(content, place + 2)
-    return None
 
 
 def check_file_name(name: str, place: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -9,11 +11,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hrpose.errors import DataError, MissingDataError
-from hrpose.media.images import Reading, decode_image, scale_to_8_bits
+from hrpose.errors import DataError, DataWarning
+from hrpose.files import shorten
+from hrpose.media.headers import has_more_pages
+from hrpose.media.images import Reading, decode_image, read_bytes, scale_to_8_bits
 
 ImageSource: TypeAlias = "str | Path | bytes | BinaryIO | NDArray[Any] | torch.Tensor | Any"
 """What `load_image` takes; the last is a `PIL.Image.Image`."""
+
+_LONGEST_NAME = 255  # characters of a file name
+_BASE64 = re.compile(r"[A-Za-z0-9+/_=\s-]+")
 
 
 def load_image(source: ImageSource, *, upright: bool = True, bit_depth: int | None = None) -> NDArray[np.uint8]:
@@ -38,18 +45,21 @@ def load_image(source: ImageSource, *, upright: bool = True, bit_depth: int | No
     Raises:
         MissingDataError: if there is no such file.
         DataError: if a file cannot be decoded, or the source is of another kind, shape or type.
+
+    Warns:
+        DataWarning: if a file has several pages or frames.
     """
     reading = Reading(upright, bit_depth)
     if isinstance(source, str | Path):
-        return decode_image(_read_file(source), source, reading)
+        return _decode(_read_file(source), str(source), reading)
     if isinstance(source, bytes | bytearray | memoryview):
-        return decode_image(bytes(source), "the bytes given", reading)
+        return _decode(bytes(source), "the bytes given", reading)
     if isinstance(source, torch.Tensor):
         return _from_tensor(source)
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if hasattr(source, "read"):
-        return decode_image(_read_stream(source), getattr(source, "name", "the open file"), reading)
+        return _decode(_read_stream(source), str(getattr(source, "name", "the open file")), reading)
     if hasattr(source, "convert") and hasattr(source, "getbands"):  # Pillow, which need not be installed
         return _from_pillow(source, bit_depth)
     raise DataError(
@@ -58,15 +68,28 @@ def load_image(source: ImageSource, *, upright: bool = True, bit_depth: int | No
     )
 
 
+def _decode(content: bytes, name: str, reading: Reading) -> NDArray[np.uint8]:
+    image = decode_image(content, name, reading)
+    if has_more_pages(content):
+        warnings.warn(f"{name} has several pages or frames; the first was read.", DataWarning, stacklevel=4)
+    return image
+
+
 def _read_file(file: str | Path) -> bytes:
-    if "://" in str(file)[:32] or str(file).startswith(("http:/", "https:/")):  # Path takes one of two slashes away
-        raise DataError(f"Expected the path of an image, but got the address {file}. Download it and give the file.")
+    text = str(file)
+    if "://" in text[:32] or text.startswith(("http:/", "https:/")):  # Path takes one of two slashes away
+        raise DataError(
+            f"Expected the path of an image, but got the address {shorten(text)}. Download it and give the file."
+        )
     try:
-        return Path(file).read_bytes()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise MissingDataError(f"Expected an image at {file}, but there is no such file.") from error
-    except OSError as error:
-        raise DataError(f"Expected an image at {file}, but it cannot be read: {error.strerror}.") from error
+        return read_bytes(file)
+    except DataError:
+        if text.startswith("data:") or (len(text) > _LONGEST_NAME and _BASE64.fullmatch(text)):
+            raise DataError(
+                f"Expected the path of an image, but got {len(text):,} characters that look like base64. Give the bytes: "
+                "base64.b64decode(text)."
+            ) from None
+        raise
 
 
 def _read_stream(stream: BinaryIO) -> bytes:

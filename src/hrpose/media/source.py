@@ -1,4 +1,4 @@
-"""Resolve a `source`: images, a video or a camera. Only paths are listed; no file is opened."""
+"""Resolve a `source`: images, a video, a camera or a stream. Only paths are listed; no file is opened."""
 
 from __future__ import annotations
 
@@ -9,9 +9,32 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeAlias
 
-PHOTO_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+from hrpose.files import shorten
+
+# What OpenCV reads as 8 or 16 bits per channel; a file that is named alone may have any suffix.
+PHOTO_SUFFIXES = (
+    *(
+        ".apng",
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".j2k",
+        ".jfif",
+        ".jp2",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".jpx",
+        ".pbm",
+        ".pgm",
+        ".png",
+    ),
+    *(".pnm", ".ppm", ".ras", ".sr", ".tif", ".tiff", ".webp"),
+)
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+STREAM_SCHEMES = ("http", "https", "rtmp", "rtsp", "rtsps")
 _CAMERA = "camera"
+_APPLE_DOUBLE = "._"  # begins the names of the files that macOS writes beside others on foreign disks
 
 
 @dataclass(frozen=True)
@@ -44,28 +67,53 @@ class Camera:
     number: int
 
 
-Media: TypeAlias = Photos | Video | Camera
+@dataclass(frozen=True)
+class Stream:
+    """A video at an address, such as the one of a network camera."""
+
+    address: str
+
+    def __str__(self) -> str:
+        """Return the address without user name and password."""
+        scheme, _, rest = self.address.partition("://")
+        host, slash, path = rest.partition("/")
+        return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+Media: TypeAlias = Photos | Video | Camera | Stream
 
 
 def find_media(source: str | int) -> Media:
     """Resolve a source.
 
     Args:
-        source: the number of a camera, or "camera" for the first; an image or a video; a folder, whose images are taken, without
-            those of folders inside it; or a pattern with `*`, `?` and `[...]`, where `**` stands for any folders. A file or
-            folder of exactly this name goes before a pattern.
+        source: the number of a camera, or "camera" for the first; the address of a stream; an image or a video; a folder, whose
+            images are taken, without those of folders inside it; or a pattern with `*`, `?` and `[...]`, where `**` stands for
+            any folders. A file or folder of exactly this name goes before a pattern.
 
     Returns:
-        At least one image; or a video; or a camera.
+        At least one image; or a video, a camera or a stream.
 
     Raises:
-        ValueError: if nothing is found, or the pattern finds more than one video, or images and a video.
+        ValueError: if nothing is found, an address is of a scheme that is not read, or the pattern finds more than one video, or
+            images and a video.
     """
     if isinstance(source, int) or source.isdecimal() or source == _CAMERA:
         return Camera(0 if source == _CAMERA else int(source))
-    path = Path(source).expanduser()
+    if "://" in source:
+        return _stream(source)
+    try:
+        return _find(source, Path(source).expanduser())
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise ValueError(
+            f"expected a file or folder, but {shorten(source)} cannot be read: {error.strerror}."
+        ) from error
+
+
+def _find(source: str, path: Path) -> Media:
+    """Return what a path or pattern stands for."""
     if path.is_dir():
-        names = [entry.name for entry in path.iterdir() if _is(entry, PHOTO_SUFFIXES)]
+        names = [entry.name for entry in path.iterdir() if is_photo(entry)]
         if not names:
             raise ValueError(f"there are no photos in the folder {source}.{_what_there_is(path)}")
         return Photos(path, tuple(sorted(names)))
@@ -73,18 +121,33 @@ def find_media(source: str | int) -> Media:
         return Video(path) if path.suffix.lower() in VIDEO_SUFFIXES else Photos(path.parent, (path.name,))
     if glob.has_magic(source):
         return _match(source, path)
-    raise ValueError(f"there is no file or folder {source}.{_nearest(path)}")
+    if path.exists():
+        raise ValueError(f"expected a file or folder, but {source} is a pipe, a device or a socket.")
+    raise ValueError(f"there is no file or folder {shorten(source)}.{_nearest(path)}")
+
+
+def is_photo(path: Path) -> bool:
+    """Check whether a file is an image by its suffix; one that cannot be read counts, and its reader reports it."""
+    return _is(path, PHOTO_SUFFIXES)
+
+
+def _stream(source: str) -> Stream:
+    if source.partition("://")[0].lower() not in STREAM_SCHEMES:
+        raise ValueError(
+            f"expected an address of {', '.join(STREAM_SCHEMES)}, but got {Stream(source)}. Download it and give the file."
+        )
+    return Stream(source)
 
 
 def _match(source: str, pattern: Path) -> Media:
     """Return the images, or the only video, of a pattern."""
     start, rest = _split(pattern)
     found = [start / name for name in glob.glob(str(rest), root_dir=start, recursive=True)]  # noqa: PTH207 - takes `..` too
-    photos = [path for path in found if _is(path, PHOTO_SUFFIXES)]
+    photos = [path for path in found if is_photo(path)]
     videos = [path for path in found if _is(path, VIDEO_SUFFIXES)]
     if not photos and not videos:
         others = f" {len(found)} other files and folders do." if found else "" if start.is_dir() else _nearest(start)
-        raise ValueError(f"no photo or video matches {source}.{others}")
+        raise ValueError(f"no photo or video matches {shorten(source)}.{others}")
     if videos and len(videos) + len(photos) > 1:
         raise ValueError(
             f"expected photos, or one video, but {source} matches {len(photos)} photos and {len(videos)} videos. "
@@ -106,8 +169,7 @@ def _split(pattern: Path) -> tuple[Path, Path]:
 
 
 def _is(path: Path, suffixes: tuple[str, ...]) -> bool:
-    """Check the kind of a file by its suffix; a broken link counts, and its reader reports it."""
-    return path.suffix.lower() in suffixes and (path.is_file() or (path.is_symlink() and not path.exists()))
+    return path.suffix.lower() in suffixes and not path.name.startswith(_APPLE_DOUBLE) and not path.is_dir()
 
 
 def _what_there_is(folder: Path) -> str:

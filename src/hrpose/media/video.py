@@ -1,10 +1,10 @@
-"""Videos and cameras, one frame in memory at a time: read as RGB with the time of each frame, and written."""
+"""Videos, cameras and streams, one frame in memory at a time: read as RGB with the time of each frame, and written."""
 
 from __future__ import annotations
 
 import logging
 import time as clock
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.errors import DataError, MissingDataError
-from hrpose.files import partial_path, replace_file
+from hrpose.files import partial_path, replace_file, write_atomically
+from hrpose.media.source import Stream
 
 logger = logging.getLogger(__name__)
 
 _USUAL_RATE = 25.0  # frames in a second, where a file or a camera does not say
 _HIGHEST_RATE = 1000.0  # beyond it what is said is nonsense
+_LARGEST_PART = 65535  # of the fraction that states the rate in MPEG-4
+_LOWEST_RATE = 0.002  # of the fractions that OpenCV makes of a rate
 _CODEC = "mp4v"  # MPEG-4 part 2: what every build of OpenCV can write
 
 
@@ -38,13 +41,13 @@ class VideoFrame:
 
 
 class VideoReader:
-    """Read a video file or a camera frame by frame; iterate once, inside a `with` block or to the end.
+    """Read a video file, a camera or a stream frame by frame; iterate once, inside a `with` block or to the end.
 
-    A video that was filmed upright is rotated upright. Times are those of the file, which may be irregular; for a camera those of
-    reading.
+    A video that was filmed upright is rotated upright. Times are those of the file, which may be irregular; for a camera or
+    a stream those of reading.
 
     Args:
-        source: a video file, or the number of a camera.
+        source: a video file, the number of a camera, or a stream.
         max_frames: number of frames to read at most; None reads to the end.
 
     Attributes:
@@ -52,21 +55,21 @@ class VideoReader:
         num_frames: number that the file states, at most `max_frames`; None where it is not known.
 
     Raises:
-        MissingDataError: if there is no such file or camera.
+        MissingDataError: if there is no such file, camera or stream.
         DataError: if the file is no video that OpenCV can decode.
         ValueError: if `max_frames` is not positive.
     """
 
-    def __init__(self, source: str | Path | int, *, max_frames: int | None = None) -> None:
+    def __init__(self, source: str | Path | int | Stream, *, max_frames: int | None = None) -> None:
         if max_frames is not None and max_frames < 1:
             raise ValueError(f"Expected `max_frames` to be at least 1, but got {max_frames}.")
-        if not isinstance(source, int) and not Path(source).is_file():
+        if isinstance(source, str | Path) and not Path(source).is_file():
             raise MissingDataError(f"Expected a video at {source}, but there is no such file.")
-        self._source = source
+        self._source, self._is_live = source, isinstance(source, int | Stream)
         self._max_frames = max_frames
         self._capture = _open(source)
         self.frame_rate = _frame_rate(self._capture, source)
-        count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)) if not isinstance(source, int) else 0
+        count = 0 if self._is_live else int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         known = [number for number in (count, max_frames) if number is not None and number > 0]
         self.num_frames = min(known) if known else None
 
@@ -82,14 +85,14 @@ class VideoReader:
             if not read:
                 break
             stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            time = clock.monotonic() - start if isinstance(self._source, int) else stamp
+            time = clock.monotonic() - start if self._is_live else stamp
             if not time > last:  # some files have no times, or repeat one
                 time = last + 1.0 / self.frame_rate
             yield VideoFrame(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False), index, time)
             index, last = index + 1, time
         if index == 0:
             raise DataError(f"Expected frames in {_name(self._source)}, but not one could be read.")
-        if not isinstance(self._source, int) and self.num_frames is not None and index < 0.9 * self.num_frames:
+        if not self._is_live and self.num_frames is not None and index < 0.9 * self.num_frames:
             logger.warning(
                 "%s: it says that it has %d frames, but breaks off after %d.", self._source, self.num_frames, index
             )
@@ -105,6 +108,26 @@ class VideoReader:
         self._capture.release()
 
 
+def extract_frames(file: Path, indices: Collection[int], folder: Path) -> None:
+    """Write frames of a video as `<name of the video>_<index with six digits>.png`.
+
+    Args:
+        file: the video.
+        indices: of the frames, counted from 0; all before the last one are decoded, because a seek is not exact.
+        folder: it is created.
+
+    Raises:
+        MissingDataError: if there is no such file.
+        DataError: if the file is no video that OpenCV can decode.
+    """
+    with VideoReader(file, max_frames=max(indices) + 1) as reader:
+        for frame in reader:
+            if frame.index in indices:
+                content = cv2.imencode(".png", cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR))[1].tobytes()
+                with write_atomically(folder / f"{file.stem}_{frame.index:06d}.png", durable=False) as partial:
+                    partial.write_bytes(content)
+
+
 class VideoWriter:
     """Write an MP4 video without sound frame by frame, inside a `with` block; the file is whole even after an error in the block.
 
@@ -112,7 +135,7 @@ class VideoWriter:
 
     Args:
         file: to write; it ends in .mp4, its folder is created.
-        frame_rate: frames per second.
+        frame_rate: frames per second; the nearest rate that MPEG-4 can state is written.
 
     Raises:
         ValueError: if the file does not end in .mp4, or the rate is not positive.
@@ -127,7 +150,7 @@ class VideoWriter:
             raise ValueError(f"Expected `frame_rate` from above 0 to {_HIGHEST_RATE:g}, but got {frame_rate}.")
         if self.file.exists():
             raise FileExistsError(f"{self.file} is there already. Choose another name, or remove it yourself.")
-        self._frame_rate = frame_rate
+        self._frame_rate = _expressible(frame_rate)
         self._writer: cv2.VideoWriter | None = None
         self._partial = partial_path(self.file, ".part.mp4")  # OpenCV chooses the format by the suffix
         self._size = (0, 0)
@@ -171,25 +194,23 @@ class VideoWriter:
             replace_file(self._partial, self.file)
 
 
-def _open(source: str | Path | int) -> cv2.VideoCapture:
-    quiet = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the error below says it better
-    try:
-        capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
-    finally:
-        cv2.utils.logging.setLogLevel(quiet)
+def _open(source: str | Path | int | Stream) -> cv2.VideoCapture:
+    address = source.address if isinstance(source, Stream) else source if isinstance(source, int) else str(source)
+    capture = cv2.VideoCapture(address)
     if capture.isOpened():
         return capture
     if isinstance(source, int):
         raise MissingDataError(
             f"Expected a camera number {source}, but none answers. Is it plugged in, and not in use by another program?"
         )
+    if isinstance(source, Stream):
+        raise MissingDataError(f"Expected a stream at {source}, but OpenCV cannot open it. Does a player show it?")
     raise DataError(
         f"Expected a video at {source}, but OpenCV cannot decode it. Convert it: ffmpeg -i {Path(source).name} video.mp4."
     )
 
 
-def _frame_rate(capture: cv2.VideoCapture, source: str | Path | int) -> float:
+def _frame_rate(capture: cv2.VideoCapture, source: str | Path | int | Stream) -> float:
     rate = float(capture.get(cv2.CAP_PROP_FPS))
     if 0 < rate <= _HIGHEST_RATE:
         return rate
@@ -197,5 +218,11 @@ def _frame_rate(capture: cv2.VideoCapture, source: str | Path | int) -> float:
     return _USUAL_RATE
 
 
-def _name(source: str | Path | int) -> str:
+def _expressible(rate: float) -> float:
+    """Return the nearest rate that MPEG-4 can state: OpenCV writes it with the fewest decimals, at most three, as a fraction."""
+    places = next(places for places in (3, 2, 1, 0) if round(rate, places) * 10**places <= _LARGEST_PART)
+    return max(round(rate, places), _LOWEST_RATE)
+
+
+def _name(source: str | Path | int | Stream) -> str:
     return f"camera {source}" if isinstance(source, int) else str(source)

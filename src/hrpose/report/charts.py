@@ -8,14 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hrpose.metrics.functional import Calibration
 from hrpose.metrics.functional.oks import Floats
 
 WIDTH = 460
 _TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+_MOST_ROWS = 40  # keypoints up to which each has a row
 _LABEL, _DIGIT, _ROW = 128, 7.5, 22  # width of the labels of bars and of a digit, height of a bar's row
 
 
@@ -57,6 +61,21 @@ class Line:
     label: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """A distribution over bins.
+
+    Attributes:
+        label: of what is counted.
+        counts: (n,) of each bin.
+        style: a class of the page's style sheet.
+    """
+
+    label: str
+    counts: NDArray[np.integer[Any]]
+    style: str
+
+
 def draw_bars(bars: Sequence[Bar], *, name: str, reference: float | None = None) -> str:
     """Draw horizontal bars below each other on a scale from 0 to 1, with a dashed line at a reference."""
     left, right = _LABEL, WIDTH - 10 - _DIGIT * max((len(bar.text) for bar in bars), default=0)
@@ -95,6 +114,88 @@ def draw_shares(counts: Sequence[tuple[str, int, str]], *, name: str) -> str:
         for label, count, style in counts
     )
     return f'{_svg(parts, 26, name)}<ul class="legend">{legend}</ul>'
+
+
+def draw_histogram(
+    bins: Sequence[str], distributions: Sequence[Counts], *, name: str, x_title: str, reference: float | None = None
+) -> str:
+    """Draw the shares of each bin as columns, those of several distributions beside each other.
+
+    Args:
+        bins: n labels, of which some are drawn.
+        distributions: each of n counts.
+        name: alternative text.
+        x_title: what the bins are.
+        reference: a place from 0, the left edge of the first bin, to n, for a dashed line.
+    """
+    shares = [d.counts / max(int(d.counts.sum()), 1) for d in distributions]
+    top = max([float(share.max(initial=0)) for share in shares], default=0) or 1.0
+    steps = (0.05, 0.1, 0.2, 0.5, 1.0)
+    top = next(step for step in steps if step >= min(top, 1.0))
+    parts = [_rule_across(tick, f"{tick * top:.0%}" if top > 0.1 else f"{tick * top:.1%}") for tick in (0, 0.5, 1)]
+    column = 1 / max(len(bins), 1)
+    bar = 0.84 * column / max(len(distributions), 1)
+    for position, (distribution, share) in enumerate(zip(distributions, shares, strict=True)):
+        for index in np.flatnonzero(distribution.counts).tolist():
+            x, y = _x(index * column + 0.08 * column + position * bar), _y(share[index] / top)
+            hint = f"{distribution.label}, {bins[index]}: {distribution.counts[index]:,} ({share[index]:.1%})"
+            parts.append(
+                f'<rect class="{distribution.style}" x="{x:.1f}" y="{y:.1f}" width="{max(_x(bar) - _x(0) - 1, 0.8):.1f}" '
+                f'height="{max(_y(0) - y, 0.8):.1f}"><title>{escape(hint)}</title></rect>'
+            )
+    every = -(-len(bins) // 8)
+    parts += [
+        _text(_x((index + 0.5) * column), _y(0) + 14, label, "tick middle")
+        for index, label in enumerate(bins)
+        if index % every == 0
+    ]
+    parts.append(_text(_x(0.5), _y(0) + 34, x_title, "axis middle"))
+    if reference is not None:
+        x = _x(min(max(reference * column, 0), 1))
+        parts.append(f'<line class="reference" x1="{x:.1f}" x2="{x:.1f}" y1="{_y(1)}" y2="{_y(0)}"/>')
+    legend = "".join(f'<li><span class="key {d.style}"></span>{escape(d.label)}</li>' for d in distributions)
+    return f'{_svg(parts, 300, name)}<ul class="legend">{legend if len(distributions) > 1 else ""}</ul>'
+
+
+def draw_visibility(labels: Sequence[str], counts: NDArray[np.integer[Any]], *, name: str) -> str:
+    """Draw how often each keypoint is visible, occluded and unlabelled: bars in rows, or thin columns for many keypoints.
+
+    Args:
+        labels: K names.
+        counts: (K, 3) number of instances in which it is unlabelled, occluded, visible.
+        name: alternative text.
+    """
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    is_long = len(labels) > _MOST_ROWS
+    left, right = (_x(0), _x(1)) if is_long else (_LABEL, WIDTH - 48.0)
+    height = 210.0 if is_long else float(len(labels) * _ROW)
+    parts = [] if is_long else [_rule(left + tick * (right - left), 0, height) for tick in (0, 0.25, 0.5, 0.75, 1)]
+    for row, (label, (absent, occluded, visible), share) in enumerate(
+        zip(labels, counts.tolist(), shares, strict=True)
+    ):
+        hint = f"{row} {label}: {visible:,} visible, {occluded:,} occluded, {absent:,} unlabelled"
+        ends = np.cumsum([0.0, share[2], share[1]])
+        if is_long:
+            step = (right - left) / len(labels)
+            boxes = [(left + row * step, height * (1 - b), step, height * (b - a)) for a, b in pairwise(ends)]
+        else:
+            y = row * _ROW + _ROW / 2
+            parts.append(_text(left - 8, y, _shorten(label), "label end", hint=label))
+            parts.append(_text(right + 8, y, f"{ends[2]:.0%}", "value"))
+            sizes = zip(pairwise(ends), (12, 6), strict=True)
+            boxes = [(left + a * (right - left), y - h / 2, (b - a) * (right - left), h) for (a, b), h in sizes]
+        rects = [
+            f'<rect class="{style}" x="{x:.1f}" y="{y:.1f}" width="{w:.2f}" height="{h:.1f}"/>'
+            for style, (x, y, w, h) in zip(("s1", "s2"), boxes, strict=True)
+        ]
+        parts.append(f"<g><title>{escape(hint)}</title>{''.join(rects)}</g>")
+    if is_long:
+        parts.append(_text((left + right) / 2, height + 14, f"keypoints 0 to {len(labels) - 1}", "axis middle"))
+    legend = (
+        '<li><span class="key s1"></span>visible</li><li><span class="key half s2"></span>occluded</li>'
+        "<li>the rest, to 100 %: unlabelled</li>"
+    )
+    return f'{_svg(parts, height + (30 if is_long else 4), name)}<ul class="legend">{legend}</ul>'
 
 
 def draw_curves(lines: Sequence[Line], *, name: str, x_title: str, y_title: str) -> str:
@@ -148,6 +249,11 @@ def _frame(x_title: str, y_title: str) -> list[str]:
     parts.append(_text(_x(0.5), _y(0) + 34, x_title, "axis middle"))
     parts.append(f'<g transform="translate(8 {_y(0.5):.1f}) rotate(-90)">{_text(0, 0, y_title, "axis middle")}</g>')
     return parts
+
+
+def _rule_across(tick: float, label: str) -> str:
+    line = f'<line class="grid" x1="{_x(0)}" x2="{_x(1)}" y1="{_y(tick):.1f}" y2="{_y(tick):.1f}"/>'
+    return line + _text(_x(0) - 8, _y(tick), label, "tick end")
 
 
 def _polyline(line: Line) -> str:

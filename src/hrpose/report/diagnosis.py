@@ -228,14 +228,16 @@ def _general_findings(run: RunEvidence) -> Iterator[Cause]:
 
 
 def _category(run: RunEvidence) -> Iterator[Cause]:
-    for other in run.findings:
-        if other.check == "other-categories" and other.count > 2 * (other.total - other.count):
-            yield (
-                "category",
-                "another category than the one that was taken has most of the annotations.",
-                f"{other.file}: {other.count} of {other.total} {other.what}.",
-                "Set data.category to the category that you want.",
-            )
+    others = {name: count for name, count in run.categories.items() if name != run.category}
+    largest = max(others, key=lambda name: others[name], default="")
+    own = run.categories.get(run.category, 0)
+    if others and others[largest] > 4 * own:
+        yield (
+            "category",
+            f"data.category={run.category} is not the category that most annotations have.",
+            f"{own} validation annotations with keypoints are of {run.category!r}, {others[largest]} of {largest!r}.",
+            f"Set data.category={largest} if that is what you want to find.",
+        )
 
 
 def _training(run: RunEvidence) -> Iterator[Cause]:

@@ -93,6 +93,8 @@ class RunEvidence:
         boxes: "gt" or "det", the boxes that were cropped.
         sets: annotated instances of the validation and of the training set, as far as they are at hand.
         findings: of the checks of the data.
+        categories: annotations with keypoints of each category of the validation file, if one of them was chosen.
+        category: the chosen one.
         samples: AR of samples of crops: "val" and "train" as configured, and "val" estimated in other ways.
         training: None if nothing was trained.
         doctor: the command that checks the data.
@@ -107,6 +109,8 @@ class RunEvidence:
     boxes: str = "gt"
     sets: Sequence[Instances] = ()
     findings: Sequence[Finding] = ()
+    categories: Mapping[str, int] = field(default_factory=dict)
+    category: str = ""
     samples: Mapping[str, float] = field(default_factory=dict)
     training: Training | None = None
     doctor: str = "hrpose doctor"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from hrpose.files import write_atomically, write_json
 from hrpose.metrics.functional.breakdown import CROWDING_RANGES
 from hrpose.report.analysis import Report
 from hrpose.report.charts import Bar, Line, draw_bars, draw_calibration, draw_curves, draw_shares
+from hrpose.report.document import html_document
 from hrpose.report.measurement import COLUMNS, UNDEFINED
 from hrpose.report.protocol import NOT_STATED
 
@@ -30,44 +30,41 @@ _DASH = "–"
 _FAINT = ' class="faint"'
 
 
-def write_report(report: Report, folder: Path, stem: str = "report") -> Path:
+def write_report(report: Report, folder: Path, stem: str = "report", *, predictions: str = "") -> Path:
     """Write <stem>.json and <stem>.html, and return the HTML page.
 
     Args:
         report: from `analyse`.
         folder: where to write; it is created.
         stem: of the file names.
+        predictions: as for `draw_page`.
     """
     write_json(folder / f"{stem}.json", report.to_dict(), undefined_as_null=True)
     page = folder / f"{stem}.html"
     with write_atomically(page) as file:
-        file.write_text(draw_page(report), encoding="utf-8")
+        file.write_text(draw_page(report, predictions=predictions), encoding="utf-8")
     return page
 
 
-def draw_page(report: Report) -> str:
+def draw_page(report: Report, *, predictions: str = "") -> str:
     """Return the report as one HTML document, which refers to no other file or address.
 
     Args:
         report: from `analyse`.
+        predictions: a section from `draw_predictions`, or nothing.
     """
-    style = files("hrpose.report").joinpath("page.css").read_text(encoding="utf-8")
     body = "\n".join(
         [
             _header(report),
             _headline(report),
             f'<div class="pair">{_precision_recall(report)}{_keypoints(report)}</div>',
             f'<div class="pair">{_anatomy(report)}{_scores(report)}</div>',
+            predictions,
             _parts(report),
             _protocol(report),
         ]
     )
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(report.title)}: keypoint AP</title>\n<style>\n{style}</style>\n</head>\n"
-        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
-    )
+    return html_document(f"{report.title}: keypoint AP", body)
 
 
 def _header(report: Report) -> str:

@@ -13,7 +13,9 @@ from hrpose.skeletons.known import (
     KNOWN_SKELETONS,
     MPII,
     WHOLEBODY,
+    describe_sigmas,
     known_skeleton,
+    sigma_sources,
     whole_body_parts,
 )
 from hrpose.skeletons.names import keypoint_key, match_names
@@ -33,9 +35,11 @@ __all__ = [
     "MPII",
     "WHOLEBODY",
     "Skeleton",
+    "describe_sigmas",
     "keypoint_key",
     "known_skeleton",
     "match_names",
     "read_keypoint_names",
+    "sigma_sources",
     "whole_body_parts",
 ]

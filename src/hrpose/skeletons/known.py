@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hrpose.skeletons.names import FACE
-from hrpose.skeletons.skeleton import Skeleton
+from hrpose.skeletons.skeleton import UNKNOWN_SIGMA, Skeleton, published_sigmas
+
+_MOST_LISTED = 5  # names in a line
 
 COCO = Skeleton.from_names(
     (
@@ -240,6 +242,38 @@ def known_skeleton(name: str, *, flip_pairs: Sequence[Sequence[int | str]] | Non
         raise ValueError(f"Expected `name` to be {', '.join(KNOWN_SKELETONS)}, but got {name!r}.")
     known = KNOWN_SKELETONS[name]
     return known if flip_pairs is None else Skeleton.from_dict({**known.to_dict(), "flip_pairs": flip_pairs})
+
+
+def sigma_sources(skeleton: Skeleton) -> dict[str, tuple[str, ...]]:
+    """Find where the OKS sigmas of a skeleton come from.
+
+    Returns:
+        The keypoints by the source of their sigma: a known skeleton of the same sigmas, the published sigma of the name, the
+        default for names without one, or the values that were given.
+    """
+    for known in KNOWN_SKELETONS.values():
+        if known.sigmas == skeleton.sigmas:
+            return {f"those of {known.name}": skeleton.keypoint_names}
+    sources: dict[str, list[str]] = {}
+    names = skeleton.keypoint_names
+    for name, sigma, published in zip(names, skeleton.sigmas, published_sigmas(names), strict=True):
+        default = f"the default of {UNKNOWN_SIGMA:g}, because none is published for this name"
+        expected, source = (UNKNOWN_SIGMA, default) if published is None else (published, "published for this name")
+        sources.setdefault(source if sigma == expected else "as given", []).append(name)
+    return {source: tuple(own) for source, own in sources.items()}
+
+
+def describe_sigmas(skeleton: Skeleton) -> str:
+    """Return the sources of the OKS sigmas in one line."""
+    parts = []
+    for source, names in sigma_sources(skeleton).items():
+        if len(names) == skeleton.num_keypoints:
+            return source
+        shown = ", ".join(names[:_MOST_LISTED]) + (
+            f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+        )
+        parts.append(f"{source}: {shown}")
+    return "; ".join(parts)
 
 
 def whole_body_parts(keypoint_names: Sequence[str]) -> dict[str, tuple[int, ...]]:

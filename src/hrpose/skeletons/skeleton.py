@@ -37,7 +37,7 @@ _KNOWN_SIGMAS = {
     "thorax": 0.107,
     "pelvis": 0.107,
 }
-_UNKNOWN_SIGMA = 0.05  # strict: a person's wrist has 0.062
+UNKNOWN_SIGMA = 0.05  # strict: a person's wrist has 0.062
 _LOWER_BODY = {"hip", "pelvis", "knee", "ankle", "foot", "toe", "heel", "leg"}
 _MOST_LISTED = 5  # names in a warning
 Pairs = tuple[tuple[int, int], ...]
@@ -281,17 +281,23 @@ def _plain(value: Any) -> Any:
 
 def _derive_sigmas(title: str, names: tuple[str, ...]) -> tuple[float, ...]:
     """Look the sigmas up by name, sides left out."""
-    cores = ["".join(word for word in reading.words if word.isalnum()) for reading in read_names(names)]
-    unknown = [name for name, core in zip(names, cores, strict=True) if core not in _KNOWN_SIGMAS]
+    published = published_sigmas(names)
+    unknown = [name for name, sigma in zip(names, published, strict=True) if sigma is None]
     if unknown:
         logger.warning(
             "No published OKS sigma for %s of skeleton '%s': %g is used. AP depends on it; set skeleton.sigmas to your own.",
             ", ".join(unknown[:_MOST_LISTED])
             + (f" and {len(unknown) - _MOST_LISTED} more" if len(unknown) > _MOST_LISTED else ""),
             title,
-            _UNKNOWN_SIGMA,
+            UNKNOWN_SIGMA,
         )
-    return tuple(_KNOWN_SIGMAS.get(core, _UNKNOWN_SIGMA) for core in cores)
+    return tuple(UNKNOWN_SIGMA if sigma is None else sigma for sigma in published)
+
+
+def published_sigmas(names: tuple[str, ...]) -> list[float | None]:
+    """Look up the published OKS sigma of each name, sides left out; None where there is none."""
+    cores = ["".join(word for word in reading.words if word.isalnum()) for reading in read_names(names)]
+    return [_KNOWN_SIGMAS.get(core) for core in cores]
 
 
 def _derive_upper_body(names: tuple[str, ...]) -> tuple[int, ...]:

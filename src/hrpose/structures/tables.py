@@ -119,6 +119,13 @@ class InstanceTable(_SharedArrays):
         """Bytes held by all arrays."""
         return sum(int(getattr(self, field.name).nbytes) for field in fields(self))
 
+    def select(self, rows: NDArray[np.generic] | Sequence[int]) -> InstanceTable:
+        """Keep some instances by a mask or indices; all images stay."""
+        chosen = np.asarray(rows, None if len(rows) else np.int64)
+        per_image = ("image_ids", "image_sizes", "file_names")
+        names = [field.name for field in fields(self) if field.name not in per_image]
+        return replace(self, **{name: getattr(self, name)[chosen] for name in names})
+
 
 @dataclass(frozen=True, eq=False)
 class GroundTruth:

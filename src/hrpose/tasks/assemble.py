@@ -91,7 +91,7 @@ def assemble(cfg: DictConfig, *, bit_depth: int | None = None, net: ExportedNetw
     """
     trainer, skeleton = _begin(cfg)
     codec: Codec = build(cfg.codec)
-    datamodule = _build_datamodule(cfg, codec, skeleton, bit_depth)
+    datamodule = build_datamodule(cfg, codec, skeleton, bit_depth)
     _check_flip_pairs(skeleton, datamodule.augment if cfg.task == "fit" else (), flip_test=cfg.flip_test)
     loss: nn.Module = build(cfg.loss)
     network: nn.Module = _build_network(cfg, codec, loss, skeleton) if net is None else net
@@ -128,7 +128,7 @@ def assemble_exported(cfg: DictConfig, exported: ExportedPoses) -> Assembly:
     record = exported.record
     trainer, skeleton = _begin(cfg)
     _compare_with_record(cfg, record, skeleton)
-    datamodule = _build_datamodule(cfg, record.codec, skeleton, record.bit_depth)
+    datamodule = build_datamodule(cfg, record.codec, skeleton, record.bit_depth)
     rules = {"flip_test": record.flip_test, "keypoint_score_threshold": cfg.keypoint_score_threshold}
     metrics, protocols = _build_metrics(cfg, datamodule, skeleton, record.codec, rules)
     engine = ExportedEngine(exported, keypoint_score_threshold=cfg.keypoint_score_threshold)
@@ -188,7 +188,7 @@ def _stored(cfg: DictConfig, datamodule: PoseDataModule, protocols: Mapping[str,
     return {"config": config, "protocols": {boxes: protocol.to_dict() for boxes, protocol in protocols.items()}}
 
 
-def _build_datamodule(cfg: DictConfig, codec: Codec, skeleton: Skeleton, bit_depth: int | None) -> PoseDataModule:
+def build_datamodule(cfg: DictConfig, codec: Codec, skeleton: Skeleton, bit_depth: int | None) -> PoseDataModule:
     """Build the data module; its bit depth is the configuration's, else that of the checkpoint or exported file."""
     configured = cfg.data.get("bit_depth")
     datamodule: PoseDataModule = build(

@@ -2,7 +2,9 @@
 
 import logging
 import shlex
+from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -12,6 +14,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from hrpose.annotations.checks import warned_findings
+from hrpose.annotations.coco_rows import read_json
 from hrpose.callbacks import LossHistory, ResultFiles
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.data.normalization import Normalization
@@ -59,11 +62,22 @@ def diagnose_run(cfg: DictConfig, assembly: Assembly, score: float) -> Diagnosis
             boxes=boxes,
             sets=[_instances(name, table) for name, table in tables.items()],
             findings=warned_findings(places),
+            categories=_categories(cfg),
+            category=cfg.data.get("category") or "",
             samples=samples,
             training=_training(cfg, assembly, tables) if cfg.task == "fit" else None,
             doctor=shlex.join(["hrpose", "doctor", *(f"data.{key}={cfg.data[key]}" for key in _DATA_KEYS)]),
         )
     )
+
+
+def _categories(cfg: DictConfig) -> dict[str, int]:
+    """Count the annotations with keypoints of each category, where the configuration names one; the reader keeps no others."""
+    if not isinstance(cfg.data.get("category"), str) or cfg.data.category == "all":
+        return {}
+    content = read_json(Path(cfg.data.val_annotations))
+    names = {str(entry["id"]): str(entry["name"]) for entry in content["categories"]}
+    return Counter(names[str(row["category_id"])] for row in content["annotations"] if row.get("keypoints"))
 
 
 def _instances(split: str, table: InstanceTable) -> Instances:

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from hrpose.annotations.checks import Finding
-from hrpose.annotations.examination import Split, examine_pair, examine_split, sort_findings
+from hrpose.annotations.checks import SKELETON_CHECKS, Finding
+from hrpose.annotations.examination import (
+    Split,
+    examine_images,
+    examine_labels,
+    examine_pair,
+    read_split,
+    sort_findings,
+)
+from hrpose.annotations.mpii import MpiiAnnotations
 from hrpose.annotations.reader import PersonFiles
+from hrpose.conf_files import conf_dir
 from hrpose.config import ConfigError, build, plain
-from hrpose.config.paths import needs_drawing
+from hrpose.config.paths import find_checked_splits
 from hrpose.files import dumps, write_json
+from hrpose.media.images import Reading
 from hrpose.report.table import say
-from hrpose.skeletons import Skeleton
+from hrpose.skeletons import MPII, Skeleton
+from hrpose.tasks.doctor_page import write_doctor_page
 from hrpose.tasks.environment import describe_environment
 
 logger = logging.getLogger(__name__)
@@ -30,6 +42,7 @@ _FILE_OPTIONS = (
     *("category", "keypoint_fields", "area_from_bbox", "bbox_rules", "min_bbox_score", "visibility_map"),
     "bbox_from_keypoints",
 )
+_SKELETON_ERRORS = {check.name for check in SKELETON_CHECKS if check.severity == "error"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +56,7 @@ class DoctorResult:
         splits: the annotation files, as far as they could be read.
         skeleton: of the keypoints; None where there is none.
         report: the JSON file.
+        page: the HTML page; None without data.
     """
 
     run_dir: Path
@@ -51,6 +65,7 @@ class DoctorResult:
     splits: tuple[Split, ...]
     skeleton: Skeleton | None
     report: Path
+    page: Path | None
 
     @property
     def exit_status(self) -> int:
@@ -69,7 +84,7 @@ class DoctorResult:
 
 
 def doctor(cfg: DictConfig) -> DoctorResult:
-    """Check the annotation files and images that a configuration names, print the findings and write doctor.json.
+    """Check the annotation files and images that a configuration names, print the findings, write doctor.json and doctor.html.
 
     Args:
         cfg: a composed and validated configuration of the verb `doctor`.
@@ -77,14 +92,7 @@ def doctor(cfg: DictConfig) -> DoctorResult:
     Returns:
         The findings; its exit status is 1 if there are errors.
     """
-    if needs_drawing(cfg):
-        build(cfg.prepare)
-    findings: list[Finding] = []
-    splits = _examine_splits(cfg)
-    findings += [finding for split in splits for finding in split.findings]
-    skeleton = _build_skeleton(cfg, splits, findings)
-    if len(splits) == 2:
-        findings += examine_pair(*splits)
+    splits, skeleton, findings = _examine(cfg)
     run = Path(str(cfg.paths.run))
     result = DoctorResult(
         run_dir=run,
@@ -93,8 +101,11 @@ def doctor(cfg: DictConfig) -> DoctorResult:
         splits=tuple(splits),
         skeleton=skeleton,
         report=run / "doctor.json",
+        page=run / "doctor.html" if splits else None,
     )
     write_json(result.report, result.to_dict(), undefined_as_null=True, indent=1)
+    if result.page is not None:
+        write_doctor_page(cfg, result.findings, splits, skeleton, result.page)
     if cfg.format == "json":
         say(Console(), dumps(result.to_dict(), undefined_as_null=True, indent=1))
     elif not splits:
@@ -110,45 +121,80 @@ def count_severities(findings: Sequence[Finding]) -> dict[str, int]:
     return {severity: counts[severity] for severity in ("error", "warning", "note")}
 
 
-def _examine_splits(cfg: DictConfig) -> list[Split]:
+def _examine(cfg: DictConfig) -> tuple[list[Split], Skeleton | None, list[Finding]]:
+    """Read the files and run all checks."""
+    files, splits = _person_files(cfg), []
+    findings: list[Finding] = []
+    for name in find_checked_splits(cfg):
+        file, images = cfg.data[f"{name}_annotations"], cfg.data.get(f"{name}_images")
+        split, found = read_split(name, Path(file), None if images is None else Path(images), files)
+        splits.append(split)
+        findings += found
+    skeleton, refusal = _build_skeleton(cfg, splits)
+    codec = build(cfg.codec)
+    for split in splits:
+        findings += examine_labels(split, skeleton, tuple(codec.input_size), _crop_sizes())
+    if refusal is not None and not any(finding.check in _SKELETON_ERRORS for finding in findings):
+        findings.append(refusal)
+    if len(splits) == 2:
+        findings += examine_pair(splits[0], splits[1], files)
+    reading = Reading(bool(cfg.data.get("upright")), cfg.data.get("bit_depth"))
+    unsettled = cfg.data.get("upright") is None
+    findings += examine_images(splits, reading, orientation_matters=unsettled, open_files=cfg.images)
+    return splits, skeleton, findings
+
+
+def _person_files(cfg: DictConfig) -> PersonFiles:
     options = {name: plain(cfg.data[name]) for name in _FILE_OPTIONS if name in cfg.data}
     if isinstance(options.get("category"), list):
         options["category"] = tuple(options["category"])
-    files = PersonFiles(**options, upright=bool(cfg.data.get("upright")))
-    splits = []
-    for name in ("train", "val"):
-        file, images = cfg.data.get(f"{name}_annotations"), cfg.data.get(f"{name}_images")
-        if file is not None:
-            splits.append(examine_split(name, Path(file), None if images is None else Path(images), files))
-    return splits
+    return PersonFiles(**options, upright=bool(cfg.data.get("upright")))
 
 
-def _build_skeleton(cfg: DictConfig, splits: Sequence[Split], findings: list[Finding]) -> Skeleton | None:
+def _crop_sizes() -> dict[str, tuple[int, int]]:
+    """Return width and height of the crops of each option of the group `size`."""
+    files = sorted((conf_dir() / "size").glob("*.yaml"))
+    return {file.stem: tuple(OmegaConf.load(file).input_size) for file in files}
+
+
+def _build_skeleton(cfg: DictConfig, splits: Sequence[Split]) -> tuple[Skeleton | None, Finding | None]:
     """Build the skeleton; what refuses it is a finding."""
     readable = [split for split in splits if split.annotations is not None]
     if not readable:
-        return None
+        return None, None
+    if isinstance(readable[0].annotations, MpiiAnnotations):
+        return MPII, None
     node = cfg.skeleton.copy()
-    if "file" in node and node.file is None:
+    if "file" in node and node.file not in [str(split.file) for split in readable]:
         node.file = str(readable[0].file)
     try:
-        skeleton: Skeleton = build(node)
+        with _quiet("hrpose.skeletons.skeleton"):  # the checks say the same
+            return build(node), None
     except ConfigError as error:
-        findings.append(
-            Finding(
-                check="skeleton",
-                file=str(readable[0].file),
-                count=0,
-                total=0,
-                ids=(),
-                what=str(error),
-                consequence="Training is refused.",
-                fix="",
-                severity="error",
-            )
-        )
-        return None
-    return skeleton
+        file, text = str(readable[0].file), str(error)
+    what = text.removeprefix("skeleton: ").removeprefix(f"{file}: ")
+    return None, Finding(
+        check="skeleton-refused",
+        file=file,
+        count=0,
+        total=0,
+        ids=(),
+        what=what,
+        consequence="",
+        fix="",
+        severity="error",
+    )
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Switch a logger off within the block."""
+    quiet = logging.getLogger(name)
+    before, quiet.disabled = quiet.disabled, True
+    try:
+        yield
+    finally:
+        quiet.disabled = before
 
 
 def _summarise(split: Split) -> dict[str, Any]:
@@ -180,7 +226,11 @@ def _show(result: DoctorResult, console: Console) -> None:
     if result.findings:
         console.print(_findings_table(result.findings))
     counts = count_severities(result.findings)
-    say(console, ", ".join(f"{number} {severity}s" for severity, number in counts.items()) + f". {result.report}")
+    say(
+        console,
+        ", ".join(f"{number} {severity}s" for severity, number in counts.items())
+        + f". {result.page}, {result.report.name}",
+    )
 
 
 def _findings_table(findings: Sequence[Finding]) -> Table:

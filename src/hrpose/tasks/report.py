@@ -10,6 +10,7 @@ from rich.console import Console
 
 from hrpose.callbacks import ResultFiles
 from hrpose.files import write_json
+from hrpose.metrics.collect import Predictions
 from hrpose.metrics.functional import PCKH_COLUMNS
 from hrpose.metrics.pck import PCKH_LOG_NAMES
 from hrpose.report import (
@@ -24,10 +25,13 @@ from hrpose.report import (
     write_pckh,
     write_report,
 )
+from hrpose.report.crops import draw_predictions
 from hrpose.report.table import say, show_measurements
+from hrpose.structures import GroundTruth
 from hrpose.tasks.assemble import Assembly
 from hrpose.tasks.diagnose import diagnose_run
 from hrpose.tasks.results import ScoreResult
+from hrpose.tasks.shown_crops import worst_crops
 
 _BOXES = {"gt": "ground-truth boxes", "det": "detector boxes"}
 
@@ -64,6 +68,8 @@ def report_run(
         pages += _report_ap(cfg, assembly, logged, stage, Path(checkpoint).name, console)
         pages += _report_pckh(assembly, logged, stage, console)
         diagnosis = diagnose_run(cfg, assembly, score)
+        if cfg.get("report_images") and not any(page.suffix == ".html" for page in pages):
+            say(console, "report_images: no page was written that could show them; only AP has one.")
         limit = getattr(assembly.trainer, f"limit_{stage}_batches")
         if isinstance(limit, int) or limit < 1:  # 1 is a batch, 1.0 are all
             say(
@@ -141,5 +147,13 @@ def _write_reports(
             )
             report = analyse(evaluated, title=f"{cfg.name}: {measured} on {_BOXES[kind]}")
             measurements[kind] = report.measurement
-            pages.append(write_report(report, callback.folder, f"report_{kind}"))
+            worst = _draw_worst(assembly, kind, predictions, truth) if cfg.get("report_images") else ""
+            pages.append(write_report(report, callback.folder, f"report_{kind}", predictions=worst))
     return pages
+
+
+def _draw_worst(assembly: Assembly, kind: str, predictions: Predictions, truth: GroundTruth) -> str:
+    """Draw the section of the worst predictions; it reads their images again."""
+    crops = worst_crops(assembly.datamodule, kind, predictions, truth)
+    note = f"The {len(crops)} annotated instances whose best pose has the lowest OKS, in the crops of their annotated boxes."
+    return draw_predictions(crops, assembly.module.skeleton, note=note)

@@ -17,6 +17,7 @@ from hrpose.skeletons import Skeleton
 Image = NDArray[np.uint8]
 
 _SHEET_ASPECT = 1.5  # width / height of a sheet, approximately
+MAX_JPEG_SIDE = 65500  # pixels, of libjpeg
 _GAP = 8  # pixels between the images of a sheet and around them
 _ENCODINGS: dict[str, list[int]] = {
     ".png": [],
@@ -117,15 +118,33 @@ def save_image(path: str | Path, image: Image) -> None:
     """Write an image; the suffix of the file (.png, .jpg, .jpeg) chooses the format, folders are created.
 
     Raises:
-        ValueError: if the image is not uint8 RGB, or the suffix is of no known format.
+        ValueError: if the image is not uint8 RGB, the suffix is of no known format, or the format has no images of this size.
     """
     file = Path(path)
-    encoding = _ENCODINGS.get(file.suffix.lower())
-    if encoding is None:
+    if file.suffix.lower() not in _ENCODINGS:
         raise ValueError(f"Expected a picture file that ends in {', '.join(_ENCODINGS)}, but got {file}.")
-    _, content = cv2.imencode(file.suffix.lower(), np.ascontiguousarray(check_image(image)[..., ::-1]), encoding)
+    content = encode_image(check_image(image), file.suffix.lower())
     with write_atomically(file, durable=False) as partial:
-        partial.write_bytes(content.tobytes())
+        partial.write_bytes(content)
+
+
+def encode_image(image: Image, suffix: str) -> bytes:
+    """Return the content of an image file.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, or (H, W, 4) with opacity for ".png".
+        suffix: the format, ".png" or ".jpg".
+
+    Raises:
+        ValueError: if the image is too large for the format.
+    """
+    channels = [2, 1, 0, 3][: image.shape[2]]
+    written, content = cv2.imencode(suffix, np.ascontiguousarray(image[..., channels]), _ENCODINGS[suffix])
+    if not written:
+        raise ValueError(
+            f"Expected an image that fits into a {suffix} file, but {image.shape[1]} x {image.shape[0]} pixels cannot be encoded."
+        )
+    return content.tobytes()
 
 
 def _columns(count: int, cell_aspect: float) -> int:

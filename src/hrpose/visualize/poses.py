@@ -242,13 +242,13 @@ class PosePainter:
 
     Attributes:
         labels: whether to write the instance ids of a video, or on single images the scores. None writes ids only.
-        boxes: whether to frame the boxes of the crops.
+        boxes: whether to frame the boxes of the crops. None does so where the whole image was taken as the box.
         min_score: instances with a lower score are left out.
         min_keypoint_score: keypoints with a lower score are left out.
     """
 
     labels: bool | None = None
-    boxes: bool = False
+    boxes: bool | None = None
     min_score: float = 0.2
     min_keypoint_score: float = 0.2
 
@@ -267,6 +267,11 @@ class PosePainter:
         )
         labelled = numbered if self.labels is None else self.labels
         bbox = shown.bbox if shown.bbox is not None else np.hstack([shown.center - shown.scale / 2, shown.scale])
+        if self.boxes is None and _is_whole(poses, image):
+            image = image.copy()
+            width = _limb_width(np.zeros((0, 2)), image)
+            size = np.array(image.shape[1::-1])
+            _draw_frame(image, np.array([width, width, *(size - 1 - 2 * width)]), 2 * width)  # wholly inside the image
         return draw_poses(
             image,
             shown,
@@ -276,3 +281,8 @@ class PosePainter:
             labels=texts if labelled else None,
             label_colours=person_colours(shown.instance_ids) if numbered else None,
         )
+
+
+def _is_whole(poses: Poses, image: Image) -> bool:
+    """Check whether the only box of an image is the image itself, as it is where no boxes are given."""
+    return poses.bbox is not None and poses.bbox.tolist() == [[0, 0, image.shape[1], image.shape[0]]]

@@ -100,20 +100,9 @@ def draw_heatmaps(image: Image, heatmaps: NDArray[Any], skeleton: Skeleton | Non
     Raises:
         ValueError: if the image is not uint8 RGB, or the heatmaps are not (K, h, w).
     """
-    maps = np.asarray(heatmaps)
-    count = len(maps) if skeleton is None else skeleton.num_keypoints
-    if maps.ndim != 3 or 0 in maps.shape[1:] or len(maps) != count:
-        raise ValueError(
-            f"Expected argument `heatmaps` to be (K, h, w){'' if skeleton is None else f' with K = {count}'}, "
-            f"but got the shape {maps.shape}. Draw one crop of a batch at a time."
-        )
     height, width = check_image(image).shape[:2]
-    heat = np.clip(np.nan_to_num(maps.astype(np.float32)), 0, 1)
-    colours = [SIDE_COLOURS["middle"]] * count if skeleton is None else keypoint_colours(skeleton)
-    opacity = heat.max(axis=0, initial=0)[..., None]
-    mixed = np.tensordot(heat, np.reshape(colours, (-1, 3)).astype(np.float32), axes=(0, 0))
-    mixed /= np.maximum(heat.sum(axis=0)[..., None], 1e-6)
-    pixel_from_cell = np.array([[width / maps.shape[2], 0, 0], [0, height / maps.shape[1], 0]])
+    mixed, opacity = _mix_heatmaps(heatmaps, skeleton)
+    pixel_from_cell = np.array([[width / mixed.shape[1], 0, 0], [0, height / mixed.shape[0], 0]])
     layer = cv2.warpAffine(
         np.concatenate([mixed * opacity, opacity], axis=-1),
         pixel_from_cell,
@@ -123,6 +112,32 @@ def draw_heatmaps(image: Image, heatmaps: NDArray[Any], skeleton: Skeleton | Non
     )
     grey = _DIMMED * np.asarray(image, np.float32).mean(axis=-1, keepdims=True)
     return np.asarray(np.round(grey * (1 - layer[..., 3:]) + layer[..., :3]), np.uint8)
+
+
+def heatmap_layer(heatmaps: NDArray[Any], skeleton: Skeleton) -> Image:
+    """Return heatmaps (K, h, w) as one picture (h, w, 4) uint8 RGB and opacity, to be laid over a crop.
+
+    Raises:
+        ValueError: if the heatmaps are not (K, h, w).
+    """
+    mixed, opacity = _mix_heatmaps(heatmaps, skeleton)
+    return np.asarray(np.concatenate([mixed, 255 * opacity], axis=-1).round(), np.uint8)
+
+
+def _mix_heatmaps(heatmaps: NDArray[Any], skeleton: Skeleton | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mix the colours of the sides of heatmaps (K, h, w): (h, w, 3) from 0 to 255, and the opacity (h, w, 1) from 0 to 1."""
+    maps = np.asarray(heatmaps)
+    count = len(maps) if skeleton is None else skeleton.num_keypoints
+    if maps.ndim != 3 or 0 in maps.shape[1:] or len(maps) != count:
+        raise ValueError(
+            f"Expected argument `heatmaps` to be (K, h, w){'' if skeleton is None else f' with K = {count}'}, "
+            f"but got the shape {maps.shape}. Draw one crop of a batch at a time."
+        )
+    heat = np.clip(np.nan_to_num(maps.astype(np.float32)), 0, 1)
+    colours = [SIDE_COLOURS["middle"]] * count if skeleton is None else keypoint_colours(skeleton)
+    mixed = np.tensordot(heat, np.reshape(colours, (-1, 3)).astype(np.float32), axes=(0, 0))
+    mixed /= np.maximum(heat.sum(axis=0)[..., None], 1e-6)
+    return mixed, heat.max(axis=0, initial=0)[..., None]
 
 
 def _check_counts(**arguments: Sequence[Any] | NDArray[Any]) -> None:

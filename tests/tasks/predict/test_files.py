@@ -1,12 +1,15 @@
 """The result files: COCO's form, whole at any time, never over others."""
 
 import csv
+import itertools
 import json
+from contextlib import suppress
 
 import pytest
 from pycocotools.coco import COCO as CocoFile
 
 from hrpose.skeletons import Skeleton
+from hrpose.tasks.predict import files
 from hrpose.tasks.predict.files import PredictionFiles
 
 EYES = Skeleton.from_names(["left_eye", "right_eye"], name="eyes", edges=[(0, 1)])
@@ -63,3 +66,40 @@ def test_files_of_another_run_are_left_alone(tmp_path, name):
     with pytest.raises(FileExistsError, match="is there already, from another run"):
         PredictionFiles(tmp_path, EYES, table=True)
     assert (tmp_path / name).read_text() == "mine"
+
+
+def test_no_cell_begins_a_formula(tmp_path):
+    eyes = Skeleton.from_names(["=eye", "eye"], name="eyes")
+    with PredictionFiles(tmp_path, eyes, table=True) as written:
+        for number, name in enumerate(["=1+1.jpg", "+a.jpg", "-b.jpg", "@c.jpg", "d=.jpg"], start=1):
+            written.add({"id": number, "file_name": name}, [{**ROW, "keypoints": [-1.5, -2.0, 0.9, 3.0, 4.0, 0.1]}])
+    with (tmp_path / "poses.csv").open(newline="") as stream:
+        header, *rows = csv.reader(stream)
+    assert header[5] == "'=eye_x"
+    assert [row[1] for row in rows] == ["'=1+1.jpg", "'+a.jpg", "'-b.jpg", "'@c.jpg", "d=.jpg"]
+    assert rows[0][5:7] == ["-1.5", "-2.0"]  # numbers are numbers
+
+
+def test_a_picture_is_written_with_all_of_its_people_or_not_at_all(tmp_path, monkeypatch):
+    """Wherever the interrupt comes."""
+    lengths: list[int] = []
+    for number in range(8):
+        writes = itertools.count()
+
+        def write(self, text, number=number, writes=writes, plain=files._File.write):
+            plain(self, text)
+            if next(writes) == 4 + number:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(files._File, "write", write)
+            with suppress(KeyboardInterrupt), PredictionFiles(tmp_path / str(number), EYES, table=True) as written:
+                for image_id in range(1, 10):
+                    written.add({"id": image_id, "file_name": "a.jpg"}, [{**ROW, "image_id": image_id}] * 2)
+        images = json.loads((tmp_path / str(number) / "images.json").read_text())["images"]
+        poses = json.loads((tmp_path / str(number) / "poses.json").read_text())
+        assert len(images) < 3
+        assert [row["image_id"] for row in poses] == [image["id"] for image in images for _ in range(2)]
+        lengths.append(len(images))
+        assert len((tmp_path / str(number) / "poses.csv").read_text().splitlines()) == 1 + len(poses)
+    assert lengths == [0, 0, 0, 1, 1, 1, 1, 2]

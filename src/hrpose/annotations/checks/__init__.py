@@ -2,22 +2,35 @@
 
 from collections.abc import Sequence
 
-from hrpose.annotations.checks.boxes import CROP_CHECKS
+from hrpose.annotations.checks.boxes import BOX_CHECKS, CROP_CHECKS, SHAPE_CHECKS, Shapes
 from hrpose.annotations.checks.findings import Finding, Severity, num_warned, warn_of, warned_findings
+from hrpose.annotations.checks.keypoints import KEYPOINT_CHECKS
 from hrpose.annotations.checks.labels import LABEL_CHECKS
-from hrpose.annotations.checks.split import check_split
+from hrpose.annotations.checks.rows import ROW_CHECKS, RawFile
+from hrpose.annotations.checks.skeleton import SKELETON_CHECKS, Described
+from hrpose.annotations.checks.split import SPLIT_CHECKS, Pair, check_split
 from hrpose.annotations.checks.table import Check, Found, Inspected, run_checks
 from hrpose.annotations.coco_annotations import CocoAnnotations
 
 __all__ = [
+    "BOX_CHECKS",
     "CHECKS",
     "CROP_CHECKS",
+    "KEYPOINT_CHECKS",
     "LABEL_CHECKS",
+    "ROW_CHECKS",
+    "SHAPE_CHECKS",
+    "SKELETON_CHECKS",
+    "SPLIT_CHECKS",
     "Check",
+    "Described",
     "Finding",
     "Found",
     "Inspected",
+    "Pair",
+    "RawFile",
     "Severity",
+    "Shapes",
     "check_annotations",
     "check_split",
     "num_warned",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 
 from hrpose.annotations.checks.labels import keypoints_normalised
 from hrpose.annotations.checks.table import Check, Found, Inspected
+
+_TINY = 16  # pixels of the longer side
 
 
 def _boxes_normalised(inspected: Inspected) -> Found:
@@ -36,6 +41,78 @@ def _keypoints_outside_box(inspected: Inspected) -> Found:
 
 def _keypoints_outside_image(inspected: Inspected) -> Found:
     return Found(inspected.ids, inspected.share_within(np.zeros_like(inspected.image), inspected.image) < 0.5)
+
+
+def _without_size(inspected: Inspected) -> Found:
+    return Found(inspected.ids, (inspected.size == 0).any(axis=1))
+
+
+def _tiny(inspected: Inspected) -> Found:
+    return Found(inspected.ids, (inspected.size.max(axis=1) < _TINY) & (inspected.size > 0).all(axis=1))
+
+
+def _outside_image(inspected: Inspected) -> Found:
+    known = inspected.image.min(axis=1) > 0
+    outside = (inspected.low >= inspected.image).any(axis=1) | (inspected.low + inspected.size <= 0).any(axis=1)
+    return Found(inspected.ids, known & outside)
+
+
+def _beyond_image(inspected: Inspected) -> Found:
+    margin = 0.1 * inspected.size
+    beyond = (inspected.low < -margin) | (inspected.low + inspected.size > inspected.image + margin)
+    known = inspected.image.min(axis=1) > 0
+    return Found(inspected.ids, known & beyond.any(axis=1))
+
+
+def _whole_image(inspected: Inspected) -> Found:
+    """Find boxes that are the image, with keypoints that fill less than half of it."""
+    low, high = inspected.extent
+    whole = (inspected.size >= 0.98 * inspected.image).all(axis=1) & (inspected.image.min(axis=1) > 0)
+    return Found(inspected.ids, whole & ((high - low).prod(axis=1) < 0.5 * inspected.image.prod(axis=1)))
+
+
+def _loose(inspected: Inspected) -> Found:
+    low, high = inspected.extent
+    small = (high - low).max(axis=1) < 0.2 * inspected.size.max(axis=1)
+    return Found(inspected.ids, small & (inspected.labelled.sum(axis=1) >= 3))
+
+
+def _tight(inspected: Inspected) -> Found:
+    """Find boxes that end at the outermost keypoints."""
+    low, high = inspected.extent
+    margin = np.maximum(0.01 * inspected.size, 1)
+    equal = (np.abs(low - inspected.low) <= margin) & (np.abs(high - inspected.low - inspected.size) <= margin)
+    return Found(inspected.ids, equal.all(axis=1) & (inspected.labelled.sum(axis=1) >= 2))
+
+
+def _shared(inspected: Inspected) -> Found:
+    """Find boxes that an earlier instance of the same image has."""
+    images = inspected.annotations.image_index[inspected.rows]
+    rows = np.column_stack([images, inspected.low, inspected.size])
+    _, first = np.unique(rows, axis=0, return_index=True)
+    faulty = np.ones(len(rows), bool)
+    faulty[first] = False
+    return Found(inspected.ids, faulty)
+
+
+def _areas_constant(inspected: Inspected) -> Found:
+    areas = inspected.annotations.area[inspected.rows]
+    boxes = inspected.size.prod(axis=1)
+    own = inspected.annotations.has_area[inspected.rows]
+    constant = len(areas) >= 10 and own.all() and np.ptp(areas) == 0 and np.ptp(boxes) > 0.1 * boxes.max()
+    return Found(inspected.ids, np.full(len(areas), constant))
+
+
+def _areas_above_box(inspected: Inspected) -> Found:
+    areas = inspected.annotations.area[inspected.rows]
+    return Found(inspected.ids, areas > 1.05 * np.maximum(inspected.size.prod(axis=1), 1))
+
+
+def _areas_are_boxes(inspected: Inspected) -> Found:
+    areas, own = inspected.annotations.area[inspected.rows], inspected.annotations.has_area[inspected.rows]
+    return Found(
+        inspected.ids, own & (np.abs(areas - inspected.size.prod(axis=1)) <= 0.005 * areas) & (len(areas) >= 10)
+    )
 
 
 CROP_CHECKS: tuple[Check[Inspected], ...] = (
@@ -81,3 +158,148 @@ CROP_CHECKS: tuple[Check[Inspected], ...] = (
     ),
 )
 """What the crops of annotated boxes depend on; `PersonFiles.annotated` warns of it."""
+
+BOX_CHECKS: tuple[Check[Inspected], ...] = (
+    Check(
+        name="boxes-without-size",
+        what="annotations with keypoints have a box without width or height",
+        consequence="Without a box there is no crop: most of them are left out.",
+        fix="Add the boxes, or take those around the keypoints: `data.bbox_from_keypoints=0.25`.",
+        find=_without_size,
+    ),
+    Check(
+        name="boxes-outside-image",
+        what="annotations have a box that lies outside the image",
+        consequence="The crops are black.",
+        fix="Boxes are x, y, width, height in pixels of the image as `width` and `height` state it: look at these annotations.",
+        find=_outside_image,
+        severity="error",
+    ),
+    Check(
+        name="boxes-beyond-image",
+        what="annotations have a box that ends outside the image by more than 10 % of its size",
+        consequence="It is cut at the border of the image.",
+        fix="Nothing, if instances reach beyond the image.",
+        find=_beyond_image,
+        min_share=0.05,
+        severity="note",
+    ),
+    Check(
+        name="boxes-of-the-whole-image",
+        what="annotations have the whole image as their box, with keypoints that fill less than half of it",
+        consequence="Instances are small in their crops, so keypoints are less exact; several in one image look the same.",
+        fix="Give each instance a box of its own, or remove the boxes and set `data.bbox_from_keypoints=0.25`.",
+        find=_whole_image,
+        min_share=0.3,
+    ),
+    Check(
+        name="boxes-loose",
+        what="annotations have keypoints that fill less than a fifth of the longer side of their box",
+        consequence="Keypoints are close together in the crops, a few pixels of the heatmap apart.",
+        fix="Take boxes of what the keypoints are on: `data.bbox_from_keypoints=0.25` without `bbox` in the file.",
+        find=_loose,
+        min_share=0.5,
+    ),
+    Check(
+        name="boxes-tight",
+        what="annotations have a box that ends at their outermost keypoints",
+        consequence="Crops have a margin of `data.bbox_padding`, 12.5 % on each side, beyond the keypoints and no more.",
+        fix="Make the boxes larger, or set data.bbox_padding=1.5.",
+        find=_tight,
+        min_share=0.5,
+        severity="note",
+    ),
+    Check(
+        name="boxes-tiny",
+        what="annotations have a box smaller than 16 pixels",
+        consequence="Their crops are enlarged images of a few pixels.",
+        fix="Nothing, if they are to be found; else leave them out of the file.",
+        find=_tiny,
+        severity="note",
+    ),
+    Check(
+        name="boxes-shared",
+        what="annotations have the box of an earlier one in the same image",
+        consequence="Two poses are asked for from one crop: the network cannot know which.",
+        fix="Give each instance a box of its own.",
+        find=_shared,
+        min_share=0.02,
+    ),
+    Check(
+        name="areas-constant",
+        what="annotations have the same `area`, although their boxes differ",
+        consequence="OKS and AP are relative to the area: too strict for large instances, too lenient for small ones.",
+        fix="Remove `area` from the file, or write the area of each instance in square pixels.",
+        find=_areas_constant,
+    ),
+    Check(
+        name="areas-above-box",
+        what="annotations have an `area` that is larger than their box",
+        consequence="OKS and AP are relative to the area: they are too lenient.",
+        fix="Write the area of the instance in square pixels of the image.",
+        find=_areas_above_box,
+        min_share=0.05,
+    ),
+    Check(
+        name="areas-of-boxes",
+        what="annotations have the area of their box as `area`",
+        consequence="COCO's areas are those of segments, about half: with these, AP is higher than with COCO's.",
+        fix="Compare APs only with those of the same areas.",
+        find=_areas_are_boxes,
+        min_share=0.9,
+        severity="note",
+    ),
+)
+"""The statistics of boxes and areas, of `hrpose doctor` alone."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shapes:
+    """Boxes, and the shapes of crops that they could have.
+
+    Attributes:
+        inspected: the instances.
+        input_size: width and height of the crops.
+        sizes: width and height of the crops of each option of the group `size`.
+    """
+
+    inspected: Inspected
+    input_size: tuple[int, int]
+    sizes: Mapping[str, tuple[int, int]]
+
+    def fill(self, size: tuple[int, int]) -> float:
+        """Return which share of crops of this shape boxes fill in the mean, before padding."""
+        boxes = self.inspected.size[(self.inspected.size > 0).all(axis=1)]
+        ratios = boxes[:, 0] / boxes[:, 1] * size[1] / size[0]
+        return float(np.minimum(ratios, 1 / ratios).mean()) if len(boxes) else 1.0
+
+
+def _wasted(shapes: Shapes) -> Found:
+    """Find crops of which less than half is filled, where another shape is filled better by half."""
+    now = shapes.fill(shapes.input_size)
+    pixels = shapes.input_size[0] * shapes.input_size[1]
+    ranked = sorted(
+        (-round(shapes.fill(size), 2), abs(size[0] * size[1] - pixels), name) for name, size in shapes.sizes.items()
+    )
+    best = -ranked[0][0] if ranked else 0.0
+    details = {
+        "now": f"{100 * now:.0f} %",
+        "size": f"{shapes.input_size[0]}x{shapes.input_size[1]}",
+        "best": f"{100 * best:.0f} %",
+        "option": ranked[0][2] if ranked else "",
+    }
+    ids = shapes.inspected.ids
+    return Found(ids, np.full(len(ids), now < 0.5 and best >= 1.4 * now), details)
+
+
+SHAPE_CHECKS: tuple[Check[Shapes], ...] = (
+    Check(
+        name="crops-wasted",
+        what="instances have crops that their boxes fill badly: {now} of {size} (width x height) in the mean",
+        consequence="The network computes on the surroundings, and instances are small in its input.",
+        fix="size={option} is filled to {best}.",
+        find=_wasted,
+        severity="note",
+    ),
+)
+"""The checks of the shape of crops."""

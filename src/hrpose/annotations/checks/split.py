@@ -1,14 +1,48 @@
-"""The checks of two splits against each other."""
+"""The checks of the training set against the validation set."""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from hrpose.annotations.checks.findings import NUM_IDS, Finding
+from hrpose.annotations.checks.findings import Finding
+from hrpose.annotations.checks.table import Check, Floats, Found, Inspected, run_checks
 from hrpose.annotations.coco_annotations import CocoAnnotations
+
+_ENOUGH = 20  # labels from which on a share is trusted
+# What tools append to the name of a copy: Roboflow, file managers, augmentation scripts.
+_COPY = re.compile(
+    r"(\.rf\.[0-9a-f]{16,}|[ _-]*\(\d+\)|[ _-]+copy( ?\d+)?"
+    r"|[_-](aug|flip|hflip|vflip|flipped|mirror|mirrored|rot|rotated)[_-]?\d*)$"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """The annotated images of two sets, and their instances.
+
+    Attributes:
+        train: the training set.
+        val: the validation set.
+        train_images: image folder of the training set.
+        val_images: image folder of the validation set.
+    """
+
+    train: Inspected
+    val: Inspected
+    train_images: Path
+    val_images: Path
+
+    @cached_property
+    def files(self) -> tuple[list[str], list[str]]:
+        """Annotated files of both sets."""
+        return _annotated_files(self.train.annotations), _annotated_files(self.val.annotations)
 
 
 def check_split(
@@ -22,26 +56,151 @@ def check_split(
         train_images: image folder of the training set.
         val_images: image folder of the validation set.
     """
-    home, other = os.path.realpath(train_images), os.path.realpath(val_images)
-    known = {f"{home}/{name}" for name in _annotated_files(train)}
-    files = _annotated_files(val)
-    shared = [name for name in files if f"{other}/{name}" in known]
-    if not shared:
-        return []
-    return [
-        Finding(
-            check="train-images-in-validation",
-            file=str(val.file),
-            count=len(shared),
-            total=len(files),
-            ids=tuple(shared[:NUM_IDS]),
-            what=f"images with annotations are also training images, in {train.file}",
-            consequence="AP is measured on images that the network has seen, so it says too much.",
-            fix="Split the data by image, or by video or animal where images are alike.",
-        )
-    ]
+    pair = Pair(Inspected(train), Inspected(val), Path(train_images), Path(val_images))
+    return run_checks(pair, SPLIT_CHECKS[:1], val.file)
 
 
 def _annotated_files(annotations: CocoAnnotations) -> list[str]:
     names = annotations.file_names.tolist()
     return [names[index] for index in np.unique(annotations.image_index).tolist()]
+
+
+def _images_of_training(pair: Pair) -> Found:
+    home, other = os.path.realpath(pair.train_images), os.path.realpath(pair.val_images)
+    train, val = pair.files
+    known = {f"{home}/{name}" for name in train}
+    return Found(_texts(val), np.array([f"{other}/{name}" in known for name in val], bool), _file_of(pair))
+
+
+def _copies_of_training(pair: Pair) -> Found:
+    """Find names that are those of a training image but for what tools append to copies."""
+    train, val = pair.files
+    stems = {_stem(name) for name in train}
+    sources = {_COPY.sub("", stem) for stem in stems}
+    copied = {source for stem in stems if (source := _COPY.sub("", stem)) != stem}
+    faulty = []
+    for name in val:
+        stem = _stem(name)
+        source = _COPY.sub("", stem)
+        faulty.append(source in copied or (source != stem and source in sources))
+    return Found(_texts(val), np.array(faulty, bool), _file_of(pair))
+
+
+def _never_trained(pair: Pair) -> Found:
+    train, val = pair.train.labelled.sum(axis=0), pair.val.labelled.sum(axis=0)
+    return Found(pair.val.names, (train == 0) & (val > 0)) if len(train) == len(val) else _nothing(pair)
+
+
+def _never_validated(pair: Pair) -> Found:
+    train, val = pair.train.labelled.sum(axis=0), pair.val.labelled.sum(axis=0)
+    return Found(pair.val.names, (train >= _ENOUGH) & (val == 0)) if len(train) == len(val) else _nothing(pair)
+
+
+def _unlike_shares(pair: Pair) -> Found:
+    """Find keypoints that are labelled in most instances of one set and in few of the other."""
+    sets = pair.train, pair.val
+    if len({one.labelled.shape[1] for one in sets}) > 1 or min(len(one.rows) for one in sets) < _ENOUGH:
+        return _nothing(pair)
+    train, val = (one.labelled.mean(axis=0) for one in sets)
+    return Found(pair.val.names, np.abs(train - val) > 0.5)
+
+
+def _unlike_visibility(pair: Pair) -> Found:
+    if min(len(one.rows) for one in (pair.train, pair.val)) < _ENOUGH:
+        return _nothing(pair)
+    train, val = _share_visible(pair.train), _share_visible(pair.val)
+    details = {"train": f"{100 * train:.0f} %", "val": f"{100 * val:.0f} %"}
+    return Found(pair.val.ids, np.full(len(pair.val.ids), abs(train - val) > 0.5), details)
+
+
+def _unlike_boxes(pair: Pair) -> Found:
+    if min(len(one.rows) for one in (pair.train, pair.val)) < _ENOUGH:
+        return _nothing(pair)
+    train, val = (float(np.median(_box_sides(one))) for one in (pair.train, pair.val))
+    unlike = not 1 / 3 <= (train + 1e-9) / (val + 1e-9) <= 3
+    details = {"train": f"{train:.0f}", "val": f"{val:.0f}"}
+    return Found(pair.val.ids, np.full(len(pair.val.ids), unlike), details)
+
+
+def _box_sides(inspected: Inspected) -> Floats:
+    sides: Floats = np.sqrt(inspected.size.prod(axis=1))
+    return sides
+
+
+def _share_visible(inspected: Inspected) -> float:
+    visibility = inspected.annotations.visibility[inspected.rows]
+    return float((visibility == 2).sum() / (visibility > 0).sum())
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name.lower())[0]  # noqa: PTH122 - a suffix of text
+
+
+def _file_of(pair: Pair) -> dict[str, str]:
+    return {"file": str(pair.train.annotations.file)}
+
+
+def _texts(values: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
+    texts = np.empty(len(values), object)
+    texts[:] = list(values)
+    return texts
+
+
+def _nothing(pair: Pair) -> Found:
+    return Found(pair.val.ids, np.zeros(len(pair.val.ids), bool))
+
+
+SPLIT_CHECKS: tuple[Check[Pair], ...] = (
+    Check(
+        name="train-images-in-validation",
+        what="images with annotations are also training images, in {file}",
+        consequence="AP is measured on images that the network has seen, so it says too much.",
+        fix="Split the data by image, or by video or animal where images are alike.",
+        find=_images_of_training,
+    ),
+    Check(
+        name="copies-of-training-images",
+        what="images have the name of a training image but for what tools append to copies, in {file}",
+        consequence="AP is measured on copies of images that the network has seen, so it says too much.",
+        fix="Split the original images, and augment the training set only.",
+        find=_copies_of_training,
+    ),
+    Check(
+        name="keypoints-never-trained",
+        what="keypoints are labelled in the validation set, but in no training instance",
+        consequence="The network does not learn them, and AP punishes it.",
+        fix="Label them in the training set, or split the data anew.",
+        find=_never_trained,
+    ),
+    Check(
+        name="keypoints-never-validated",
+        what="keypoints are labelled in the training set, but in no validation instance",
+        consequence="AP says nothing of them.",
+        fix="Label them in the validation set, or split the data anew.",
+        find=_never_validated,
+    ),
+    Check(
+        name="keypoints-labelled-unlike",
+        what="keypoints are labelled in shares of the two sets that differ by more than half",
+        consequence="The two sets were labelled by different rules: AP measures the difference too.",
+        fix="Split the data anew, at random by image, folder or video.",
+        find=_unlike_shares,
+    ),
+    Check(
+        name="visibility-unlike",
+        what="instances are of sets of which labelled keypoints are visible (2) in {train} of training and {val} of validation",
+        consequence="Training and AP only ask whether a keypoint is labelled; reports by visibility do not.",
+        fix="If 1 means visible in one of the files, set `data.visibility_map`, or correct that file.",
+        find=_unlike_visibility,
+        severity="note",
+    ),
+    Check(
+        name="box-sizes-unlike",
+        what="instances are of sets with a median box of {train} pixels in training and {val} in validation",
+        consequence="The network sees instances in validation in another detail than it was trained on.",
+        fix="Check whether the images of one set were scaled.",
+        find=_unlike_boxes,
+        severity="note",
+    ),
+)
+"""The checks of two sets; `PersonFiles.check_apart` warns of the first."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from hrpose.annotations.checks.findings import NUM_IDS, Finding, Severity
 from hrpose.annotations.coco_annotations import CocoAnnotations
+from hrpose.skeletons import Skeleton
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
@@ -32,17 +34,33 @@ class Inspected:
         labelled: (N, K) bool.
         low: (N, 2) first two numbers of `bbox`, the top left corner.
         size: (N, 2) last two numbers of `bbox`, width and height.
-        image: (N, 2) width and height of the image.
+        image: (N, 2) width and height of the image; 0 where they are not known.
+        skeleton: of the keypoints; None where there is none.
     """
 
-    def __init__(self, annotations: CocoAnnotations) -> None:
-        self.annotations = annotations
+    def __init__(self, annotations: CocoAnnotations, skeleton: Skeleton | None = None) -> None:
+        self.annotations, self.skeleton = annotations, skeleton
         self.rows = np.flatnonzero((annotations.visibility > 0).any(axis=1) & ~annotations.iscrowd)
         self.ids = annotations.instance_ids[self.rows]
         self.points = annotations.keypoints[self.rows].astype(np.float32)
         self.labelled = annotations.visibility[self.rows] > 0
         self.low, self.size = np.split(annotations.bbox[self.rows].astype(np.float32), 2, axis=1)
         self.image = annotations.image_sizes[annotations.image_index[self.rows]].astype(np.float32)
+
+    @property
+    def names(self) -> NDArray[np.str_]:
+        """(K,) names of the keypoints, their numbers from 0 where there are none."""
+        names = self.skeleton.keypoint_names if self.skeleton is not None else self.annotations.keypoint_names
+        number = self.labelled.shape[1]
+        return np.array(names if len(names) == number else [f"keypoint {k}" for k in range(number)], str)
+
+    @cached_property
+    def extent(self) -> tuple[Floats, Floats]:
+        """(N, 2) twice: the corners of the smallest box around the labelled keypoints."""
+        known = self.labelled[..., None]
+        low: Floats = np.where(known, self.points, np.inf).min(axis=1, initial=np.inf)
+        high: Floats = np.where(known, self.points, -np.inf).max(axis=1, initial=-np.inf)
+        return low, high
 
     def share_within(self, low: Floats, high: Floats) -> Floats:
         """Compute which share of the labelled keypoints lies between two corners, with a margin of 5 % of their distance.

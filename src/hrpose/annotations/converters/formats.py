@@ -94,7 +94,7 @@ def convert_labels(
     format: str | None = None,
     images: str | Path | None = None,
     names: Sequence[str] | None = None,
-    category: str | None = None,
+    category: str | Sequence[str] | None = None,
     flip_pairs: Sequence[Sequence[int | str]] | None = None,
     bbox_margin: float | None = None,
     split: float = 0.1,
@@ -109,7 +109,7 @@ def convert_labels(
         format: one of `FORMATS`; None recognises it.
         images: folder of the images; None takes the folder of the source.
         names: of the keypoints, where the source has none, or their order.
-        category: the only one to keep; None keeps all that have the same keypoints.
+        category: one or several to keep, with the same keypoints; None keeps all that have them.
         flip_pairs: mirror pairs by name or 0-based index, where the source and the names state none; empty means none.
         bbox_margin: for instances without a box: share of the larger side of their keypoints' extent that is added on each side.
         split: share of the images that validate, where the source states none.

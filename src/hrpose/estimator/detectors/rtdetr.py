@@ -7,6 +7,7 @@ comes with a model is run. Pictures are prepared here, so torchvision is not nee
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from torch.nn import functional as F
 from hrpose.estimator.detectors.boxes import BoxFilter, Detections, Image, xywh_from_cxcywh
 from hrpose.estimator.engine import choose_device
 
+logger = logging.getLogger(__name__)
+
 _FAMILY = ("rt_detr", "rt_detr_v2", "d_fine")  # alike in what goes in and comes out
 _DEFAULT_SIZE = {"height": 640, "width": 640}
 
@@ -27,7 +30,8 @@ class RTDetrDetector:
 
     Args:
         model: a local folder (config.json, model.safetensors, and preprocessor_config.json for another size than 640 x 640),
-            or the name of a model on the hub, such as "PekingU/rtdetr_r50vd" (Apache-2.0), which is then fetched.
+            or the name of a model on the hub, such as "PekingU/rtdetr_r50vd" (Apache-2.0).
+        download: fetch a model of the hub that is not on this machine; this is logged.
         device: "auto" takes the first there is of CUDA, MPS and the CPU.
         class_index: of the persons among the model's classes; None looks for the class named "person".
         score_threshold: boxes that score below it are left out.
@@ -43,6 +47,7 @@ class RTDetrDetector:
         self,
         model: str | Path,
         *,
+        download: bool = True,
         device: str | torch.device = "auto",
         class_index: int | None = None,
         score_threshold: float = 0.3,
@@ -51,7 +56,7 @@ class RTDetrDetector:
     ) -> None:
         self._select = BoxFilter(score_threshold, nms_threshold, max_boxes)
         self.device = choose_device(device)
-        self._net, preparation = _load(str(model))
+        self._net, preparation = _load(str(model), download=download)
         self._net = self._net.to(self.device).eval()
         self._class_index = _find_class(self._net.config, class_index, str(model))
         size = preparation.get("size") or _DEFAULT_SIZE
@@ -83,13 +88,21 @@ class RTDetrDetector:
         return (resized.round().clamp(0, 255) / 255 - self._mean) / self._std
 
 
-def _load(model: str) -> tuple[Any, dict[str, Any]]:
+def _load(model: str, *, download: bool) -> tuple[Any, dict[str, Any]]:
     """Load the network, and what its folder says about the preparation of pictures."""
     try:
         import transformers  # an extra, slow to import: only for those who detect with it
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("Expected transformers for RT-DETR: pip install 'hrpose[detect]'.") from error
-    safe: dict[str, Any] = {"trust_remote_code": False, "local_files_only": Path(model).is_dir()}
+    is_local = Path(model).is_dir() or _is_cached(model)
+    if not is_local and not download:
+        raise ValueError(
+            f"Expected {model} on this machine, but it is not there. detector=rtdetr fetches it from the Hugging Face hub once; "
+            "detector=onnx detector.file=<file> takes a YOLOX or RT-DETR as ONNX, and boxes=<file> the boxes of any detector."
+        )
+    if not is_local:
+        logger.warning("Fetching %s from the Hugging Face hub. It stays on this machine.", model)
+    safe: dict[str, Any] = {"trust_remote_code": False, "local_files_only": is_local}
     try:
         config = transformers.AutoConfig.from_pretrained(model, **safe)
         if config.model_type not in _FAMILY:
@@ -97,13 +110,23 @@ def _load(model: str) -> tuple[Any, dict[str, Any]]:
         net = transformers.AutoModelForObjectDetection.from_pretrained(
             model, config=config, use_safetensors=True, **safe
         )
-        return net, _read_preparation(model, local=safe["local_files_only"])
+        return net, _read_preparation(model, local=is_local)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
             f"Expected an RT-DETR at {model}, a local folder or a name on the Hugging Face hub, but it cannot be loaded: "
             f"{reason.rstrip('.')}."
         ) from error
+
+
+def _is_cached(model: str) -> bool:
+    """Check whether the weights of a model of the hub are on this machine; nothing is fetched."""
+    from transformers.utils import cached_file  # see _load
+
+    try:
+        return all(cached_file(model, name, local_files_only=True) for name in ("config.json", "model.safetensors"))
+    except (OSError, ValueError):
+        return False
 
 
 def _read_preparation(model: str, *, local: bool) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from hrpose.export import MAX_SHIFTED, Comparer, Comparison, ExportedPoses, Expo
 from hrpose.export.check import TOLERANCE, distances
 from hrpose.inference import collect_poses, predict_heatmaps
 from hrpose.media.images import Reading
-from hrpose.media.source import PHOTO_SUFFIXES
+from hrpose.media.source import PHOTO_SUFFIXES, is_photo
 from hrpose.structures import CropBatch
 from hrpose.synthetic import write_dataset
 from hrpose.tasks.protocols import state_protocols
@@ -98,7 +98,7 @@ def list_images(folder: str | Path) -> tuple[Path, ...]:
     Raises:
         ConfigError: if there are none.
     """
-    found = tuple(sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES))
+    found = tuple(sorted(path for path in Path(folder).rglob("*") if is_photo(path)))
     if not found:
         raise ConfigError(
             f"photos: expected a folder with images ({', '.join(PHOTO_SUFFIXES)}), found none in {folder}."

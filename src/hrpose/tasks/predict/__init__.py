@@ -1,4 +1,4 @@
-"""hrpose predict: estimate poses in images, in a video or from a camera."""
+"""hrpose predict: estimate poses in images, in a video, from a camera or a stream."""
 
 from __future__ import annotations
 
@@ -20,19 +20,24 @@ from hrpose.config import build
 from hrpose.errors import DataError
 from hrpose.estimator.video import TrackedFrame, track_poses
 from hrpose.files import write_atomically
-from hrpose.media.source import Camera, Photos, Video, find_media
+from hrpose.media.images import quiet_decoders
+from hrpose.media.source import Camera, Photos, Stream, Video, find_media
 from hrpose.media.video import VideoReader, VideoWriter
 from hrpose.progress import show_progress
 from hrpose.report.table import say
 from hrpose.skeletons import Skeleton
-from hrpose.tasks.predict.files import PredictionFiles
-from hrpose.tasks.predict.images import ImageResult, ImageWorker, check_pictures, list_tasks
+from hrpose.tasks.predict.files import PredictionFiles, read_earlier
+from hrpose.tasks.predict.images import ImageResult, ImageWorker, Tally, check_pictures, leave_out, list_tasks
 from hrpose.tasks.predict.settings import Settings, read_settings
 from hrpose.tasks.predict.workers import cut_chunks, predict_chunks, settings_of_processes
 from hrpose.tasks.results import PredictResult
 
 logger = logging.getLogger(__name__)
 
+_NO_BOXES = (
+    "There are no boxes and no detector: each %s is taken as one instance. Give boxes=<file>, detector=auto (an RT-DETR on "
+    "this machine), or detector=onnx detector.file=<YOLOX or RT-DETR>."
+)
 _SHOWN = 5  # unusable images named on the screen; unusable.txt lists all
 
 
@@ -57,12 +62,15 @@ def predict(cfg: DictConfig) -> PredictResult:
     source, folder = find_media(cfg.source), Path(cfg.paths.run)
     settings, unusable = read_settings(cfg), list[ImageResult]()
     start = time.perf_counter()
-    if isinstance(source, Photos):
-        unit, count = "photos", len(source)
-        skeleton, num_people, unusable = predict_images(cfg, source, settings)
-    else:
-        unit = "frames"
-        skeleton, count, num_people = predict_video(cfg, source, settings)
+    if settings.detector is None and cfg.boxes is None:
+        logger.warning(_NO_BOXES, "image" if isinstance(source, Photos) else "frame in which nobody is tracked")
+    with quiet_decoders():
+        if isinstance(source, Photos):
+            unit, count = "photos", len(source)
+            skeleton, num_people, unusable = predict_images(cfg, source, settings)
+        else:
+            unit = "frames"
+            skeleton, count, num_people = predict_video(cfg, source, settings)
     rate = count / (time.perf_counter() - start)
     say(Console(), f"{count} {unit}, {num_people} people, {rate:.1f} {unit}/s, in {folder}")
     if unusable:
@@ -80,14 +88,17 @@ def predict_images(cfg: DictConfig, photos: Photos, settings: Settings) -> tuple
         The skeleton, the number of people, and the results of images that could not be used.
     """
     known = read_photo_boxes(cfg.annotations, cfg.boxes, min_score=cfg.min_bbox_score)
-    tasks = list_tasks(photos, known)
+    tasks, folder = list_tasks(photos, known), Path(cfg.paths.run)
     if settings.painter is not None:
         check_pictures(tasks)
+    earlier = read_earlier(folder, settings.described) if cfg.resume else None
     sample = sample_images(photos.names, photos.folder)
     category_id = 1 if known is None else known.category_id
     settings = replace(settings, measured_depth=sample.bit_depth, category_id=category_id)
     processes = settings_of_processes(settings, cfg.devices)
     chunks = cut_chunks(tasks, cfg.chunk_size)
+    if earlier is not None:
+        earlier, chunks = leave_out(chunks, earlier, folder)
     if len(processes) == 1:
         worker = ImageWorker(settings)
         estimator, results = worker.estimator, (result for chunk in chunks for result in worker(chunk))
@@ -95,26 +106,26 @@ def predict_images(cfg: DictConfig, photos: Photos, settings: Settings) -> tuple
         estimator = replace(settings, device="cpu").build_estimator(None)
         results = predict_chunks(processes, chunks)
     warn_of(check_images(sample, estimator.reading, orientation_matters=False, key="bit_depth"))
-    num_people, unusable = 0, []
+    tally = Tally(sum(len(rows) for _, rows in earlier or ()))
+    options = {"category_id": category_id, "table": cfg.csv, "settings": settings.described}
     with (
-        PredictionFiles(Path(cfg.paths.run), estimator.skeleton, category_id=category_id, table=cfg.csv) as files,
-        show_progress(photos.folder.name, len(tasks), "photos") as advance,
+        PredictionFiles(folder, estimator.skeleton, **options, earlier=earlier) as files,
+        show_progress(photos.folder.name, sum(map(len, chunks)), "photos") as advance,
         closing(results),
     ):
         for result in results:
             if result.error is None:
                 files.add(result.image, result.rows)
-                num_people += len(result.rows)
-            else:
-                unusable.append(result)
+            tally.add(result)
             advance()
-    return estimator.skeleton, num_people, unusable
+    tally.report()
+    return estimator.skeleton, tally.num_people, tally.unusable
 
 
-def predict_video(cfg: DictConfig, source: Video | Camera, settings: Settings) -> tuple[Skeleton, int, int]:
+def predict_video(cfg: DictConfig, source: Video | Camera | Stream, settings: Settings) -> tuple[Skeleton, int, int]:
     """Track people through a video and write the files.
 
-    An interrupt (Ctrl-C) ends the video there; for a camera it is the usual end.
+    An interrupt (Ctrl-C) ends the video there; for a camera or a stream it is the usual end.
 
     Returns:
         The skeleton, the number of frames, and of people.
@@ -124,12 +135,11 @@ def predict_video(cfg: DictConfig, source: Video | Camera, settings: Settings) -
     tracker = build(cfg.tracking, sigmas=estimator.skeleton.sigmas)
     smoother = build(cfg.smoothing)
     is_file, folder, num_frames = isinstance(source, Video), Path(cfg.paths.run), 0
-    name = source.file.name if isinstance(source, Video) else f"camera {source.number}"
-    film = folder / (f"{source.file.stem}.mp4" if isinstance(source, Video) else "camera.mp4")
+    opened, name, film = _names_of(source)
     with (
-        VideoReader(source.file if isinstance(source, Video) else source.number, max_frames=cfg.max_frames) as reader,
+        VideoReader(opened, max_frames=cfg.max_frames) as reader,
         PredictionFiles(folder, estimator.skeleton, table=cfg.csv) as files,
-        VideoWriter(film, frame_rate=reader.frame_rate) as writer,
+        VideoWriter(folder / film, frame_rate=reader.frame_rate) as writer,
         show_progress(name, reader.num_frames, "frames") as advance,
     ):
         tracked = track_poses(
@@ -154,6 +164,15 @@ def predict_video(cfg: DictConfig, source: Video | Camera, settings: Settings) -
                 raise
             logger.info("Stopped after %d frames.", num_frames)
     return estimator.skeleton, num_frames, tracker.num_people
+
+
+def _names_of(source: Video | Camera | Stream) -> tuple[Path | int | Stream, str, str]:
+    """Return what is opened, its name in images.json, and the name of the annotated video."""
+    if isinstance(source, Video):
+        return source.file, source.file.name, f"{source.file.stem}.mp4"
+    if isinstance(source, Camera):
+        return source.number, f"camera {source.number}", "camera.mp4"
+    return source, str(source), "stream.mp4"
 
 
 def _add_frame(files: PredictionFiles, name: str, frame: TrackedFrame) -> None:

@@ -1,6 +1,7 @@
 """The result files: rows go to disk as they come, so that neither a million photos nor an interrupted run is a problem.
 
-The files have hidden names until they are complete; a killed run leaves none that ends in the middle of a row.
+The files have hidden names until they are complete: a killed run leaves files from which `resume` goes on. An interrupted one
+ends its files at the last complete image.
 
 `poses.json` is a COCO result file: `hrpose evaluate` and pycocotools read it. `images.json` says which picture an `image_id` is,
 in the form of a COCO annotation file without annotations. `poses.csv` has a row for each person.
@@ -9,16 +10,21 @@ in the form of a COCO annotation file without annotations. `poses.csv` has a row
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+import io
+import json
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
-from hrpose.files import dumps, write_atomically
+from hrpose.errors import ConfigError, DataError
+from hrpose.files import dumps, replace_file
 from hrpose.skeletons import Skeleton
 
 Row = Mapping[str, Any]
+_IMAGES, _POSES, _TABLE = "images.json", "poses.json", "poses.csv"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a spreadsheet begins a formula
 
 
 class PredictionFiles:
@@ -29,17 +35,29 @@ class PredictionFiles:
         skeleton: of the poses.
         category_id: of the people in `poses.json`.
         table: whether to write `poses.csv`.
+        settings: what the poses depend on; `read_earlier` compares it.
+        earlier: images of a stopped run with their rows, as `read_earlier` returns them; its files are replaced.
 
     Raises:
-        FileExistsError: if one of the files is there already.
+        FileExistsError: if one of the files is there already, and no run is resumed.
     """
 
-    def __init__(self, folder: Path, skeleton: Skeleton, *, category_id: int = 1, table: bool = False) -> None:
-        names = ("images.json", "poses.json", *(("poses.csv",) if table else ()))
-        there = [name for name in names if (folder / name).exists()]
+    def __init__(
+        self,
+        folder: Path,
+        skeleton: Skeleton,
+        *,
+        category_id: int = 1,
+        table: bool = False,
+        settings: Row | None = None,
+        earlier: Sequence[tuple[Row, Sequence[Row]]] | None = None,
+    ) -> None:
+        names = (_IMAGES, _POSES, *((_TABLE,) if table else ()))
+        there = [name for name in names if earlier is None and (folder / name).exists()]
         if there:
             raise FileExistsError(
-                f"{folder / there[0]} is there already, from another run. Give another folder: paths.run=..."
+                f"{folder / there[0]} is there already, from another run. Give another folder: paths.run=... To go on with "
+                "that run, add resume=true."
             )
         category = {
             "id": category_id,
@@ -47,25 +65,41 @@ class PredictionFiles:
             "keypoints": list(skeleton.keypoint_names),
             "skeleton": [[start + 1, end + 1] for start, end in skeleton.edges],
         }
-        ending = f'], "annotations": [], "categories": [{dumps(category)}]}}\n'
-        self._partials = ExitStack()
-        images, poses, *tables = (self._partials.enter_context(write_atomically(folder / name)) for name in names)
-        self._images = _ListFile(images, '{"images": [', ending)
-        self._poses = _ListFile(poses, "[", "]\n")
-        self._table = _TableFile(tables[0], skeleton) if table else None
+        head: dict[str, Any] = {"info": {"description": "hrpose predict", "settings": dict(settings or {})}}
+        head |= {"categories": [category], "annotations": []}
+        folder.mkdir(parents=True, exist_ok=True)
+        self._replaced = _partials(folder) if earlier is not None else []
+        token = secrets.token_hex(4)
+        # images.json is complete first, so that it is never behind poses.json
+        self._files = [_File(folder / name, token) for name in names]
+        self._files[0].write(dumps(head)[:-1] + ', "images": [')
+        self._files[1].write("[")
+        if table:
+            parts = [f"{name}_{part}" for name in skeleton.keypoint_names for part in ("x", "y", "score")]
+            self._files[2].write(_csv_line(["image_id", "file_name", "time", "track_id", "score", *parts]))
+        self._endings, self._separators = ("]}\n", "]\n", ""), ["\n", "\n"]
+        self._complete = self._sizes()
+        for image, rows in earlier or ():
+            self.add(image, rows)
 
     def add(self, image: Row, rows: Sequence[Row]) -> None:
-        """Note a picture and its people.
+        """Note a picture and its people; the entry of the picture is written last, and so completes it.
 
         Args:
             image: its entry of `images`: id, file_name, and what else is known of it.
             rows: as `Poses.to_coco` gives them; a `track_id` is who it is.
         """
-        self._images.add(image)
+        images, poses, *tables = self._files
         for row in rows:
-            self._poses.add(row)
-        if self._table is not None:
-            self._table.add(image, rows)
+            poses.write(self._separators[1] + dumps(row))
+            self._separators[1] = ",\n"
+        for table in tables:
+            table.write("".join(_table_line(image, row) for row in rows))
+        images.write(self._separators[0] + dumps(image))
+        self._separators[0] = ",\n"
+        for file in (poses, *tables, images):
+            file.flush()
+        self._complete = self._sizes()
 
     def __enter__(self) -> PredictionFiles:
         return self
@@ -73,46 +107,122 @@ class PredictionFiles:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for file in (self._images, self._poses, self._table):
-            if file is not None:
-                file.close()
-        self._partials.close()
+        for file, size, ending in zip(self._files, self._complete, self._endings, strict=False):
+            file.finish(size, ending)
+        for partial in self._replaced:
+            partial.unlink(missing_ok=True)
+
+    def _sizes(self) -> tuple[int, ...]:
+        return tuple(file.size for file in self._files)
 
 
-class _ListFile:
-    """A JSON list that grows; one entry a line."""
+def read_earlier(folder: Path, settings: Row) -> list[tuple[Row, list[Row]]]:
+    """Read what a stopped run has left in its folder: images with their rows.
 
-    def __init__(self, file: Path, beginning: str, ending: str) -> None:
-        self._stream = _create(file)
-        self._stream.write(beginning)
-        self._ending, self._separator = ending, "\n"
+    Args:
+        folder: of the run.
+        settings: what the poses depend on; they have to be those of the stopped run.
 
-    def add(self, entry: Row) -> None:
-        self._stream.write(self._separator + dumps(entry))
-        self._separator = ",\n"
+    Raises:
+        ConfigError: if there is nothing to go on from, or the settings differ.
+        DataError: if the files were changed by something else.
+    """
+    tokens = {file.suffixes[-2].removeprefix(".") for file in _partials(folder)}
+    pairs = [tuple(_partial(folder / name, token) for name in (_IMAGES, _POSES)) for token in sorted(tokens)]
+    pairs = [(folder / _IMAGES, folder / _POSES), *pairs]
+    pairs = [(images, poses) for images, poses in pairs if images.is_file() and poses.is_file()]
+    if not pairs:
+        raise ConfigError(
+            f"resume: there is nothing to go on from in {folder}. Give the folder of the stopped run: paths.run=..."
+        )
+    found: list[tuple[Row, list[Row]]] = []
+    for images, poses in pairs:
+        _check_settings(images, settings)
+        entries: dict[int, tuple[Row, list[Row]]] = {entry["id"]: (entry, []) for entry in _entries(images)}
+        for row in _entries(poses):
+            if row["image_id"] in entries:  # else its image was not complete
+                entries[row["image_id"]][1].append(row)
+        found = max(found, list(entries.values()), key=len)
+    return found
 
-    def close(self) -> None:
-        self._stream.write(self._ending)
+
+def _check_settings(file: Path, settings: Row) -> None:
+    """Raise ConfigError if the first line of an images.json has other settings."""
+    with file.open(encoding="utf-8") as stream:
+        line = stream.readline().rstrip("]}\n")
+    try:
+        stored = json.loads(f"{line}]}}")["info"]["settings"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        stored = None
+    if not isinstance(stored, dict):
+        raise DataError(
+            f"{file}: expected a file of hrpose predict, which resume=true can go on from, but it is another."
+        )
+    now = json.loads(dumps(settings))
+    changed = [f"{key}={now.get(key)} instead of {stored.get(key)}" for key in now if now.get(key) != stored.get(key)]
+    if changed:
+        raise ConfigError(
+            f"resume: expected the settings of the stopped run in {file.parent}, found {', '.join(changed)}. Give the same, or "
+            "begin anew in another folder."
+        )
+
+
+def _entries(file: Path) -> Iterator[dict[str, Any]]:
+    """Yield the complete entries of a list that was written one to a line."""
+    decoder, kind = json.JSONDecoder(), "id" if _IMAGES in file.name else "image_id"
+    with file.open(encoding="utf-8", newline="\n") as stream:
+        next(stream, None)
+        for line in stream:
+            try:
+                entry, _ = decoder.raw_decode(line)
+            except (ValueError, RecursionError):  # cut off
+                return
+            if not isinstance(entry, dict) or not isinstance(entry.get(kind), int):
+                raise DataError(f"{file}: expected an entry with `{kind}` in each line, but got {line[:80]!r}.")
+            yield entry
+
+
+class _File:
+    """A file with a hidden name that ends at the last complete entry, and gets its name when it is finished."""
+
+    def __init__(self, target: Path, token: str) -> None:
+        self._target, self._partial = target, _partial(target, token)
+        self._stream: BinaryIO = self._partial.open("wb")
+        self.size = 0
+
+    def write(self, text: str) -> None:
+        content = text.encode()
+        self._stream.write(content)
+        self.size += len(content)
+
+    def flush(self) -> None:
+        """Hand what was written to the system, which keeps it if the process is killed."""
+        self._stream.flush()
+
+    def finish(self, size: int, ending: str) -> None:
+        self._stream.seek(size)
+        self._stream.truncate()
+        self._stream.write(ending.encode())
         self._stream.close()
+        replace_file(self._partial, self._target)
 
 
-class _TableFile:
-    """A table of people, for spreadsheets."""
-
-    def __init__(self, file: Path, skeleton: Skeleton) -> None:
-        self._stream = _create(file)
-        self._writer = csv.writer(self._stream, lineterminator="\n")
-        names = [f"{name}_{part}" for name in skeleton.keypoint_names for part in ("x", "y", "score")]
-        self._writer.writerow(["image_id", "file_name", "time", "track_id", "score", *names])
-
-    def add(self, image: Row, rows: Sequence[Row]) -> None:
-        for row in rows:
-            who = [image["id"], image["file_name"], image.get("time", ""), row.get("track_id", ""), row["score"]]
-            self._writer.writerow([*who, *row["keypoints"]])
-
-    def close(self) -> None:
-        self._stream.close()
+def _partial(target: Path, token: str) -> Path:
+    return target.with_name(f".{target.name}.{token}.part")
 
 
-def _create(file: Path) -> TextIO:
-    return file.open("w", encoding="utf-8", newline="")
+def _partials(folder: Path) -> list[Path]:
+    return [file for name in (_IMAGES, _POSES, _TABLE) for file in folder.glob(f".{name}.*.part")]
+
+
+def _table_line(image: Row, row: Row) -> str:
+    who = [image["id"], image["file_name"], image.get("time", ""), row.get("track_id", ""), row["score"]]
+    return _csv_line([*who, *row["keypoints"]])
+
+
+def _csv_line(cells: Sequence[Any]) -> str:
+    """Write a line; a text that a spreadsheet would take for a formula gets an apostrophe, which it takes for a quote."""
+    line = io.StringIO()
+    safe = [f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in cells]
+    csv.writer(line, lineterminator="\n").writerow(safe)
+    return line.getvalue()

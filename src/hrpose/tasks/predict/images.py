@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.annotations.detections import PhotoBoxes
+from hrpose.errors import DataError
 from hrpose.estimator import PoseEstimator
+from hrpose.estimator.boxes import touching
 from hrpose.estimator.stream import work_ahead
-from hrpose.media.load import load_image
+from hrpose.media.headers import has_more_pages
+from hrpose.media.images import decode_image, read_bytes
 from hrpose.media.source import Photos
 from hrpose.metrics.functional import oks_nms
 from hrpose.structures import Poses
 from hrpose.tasks.predict.settings import Settings
 from hrpose.visualize import save_image
+from hrpose.visualize.pictures import MAX_JPEG_SIDE
+
+logger = logging.getLogger(__name__)
 
 Image = NDArray[np.uint8]
+Row = Mapping[str, Any]
+_SHOWN = 3  # names in a message
 _PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")  # of drawn pictures; others get .jpg added
 
 
@@ -53,11 +63,75 @@ class ImageResult:
         image: its entry in `images`.
         rows: the poses, as `Poses.to_coco` returns them.
         error: why it could not be used; None if it could.
+        num_outside: its boxes that lie outside of it, and were left out.
+        has_pages: whether its file has several pages or frames, and the first was used.
     """
 
     image: dict[str, Any]
     rows: list[dict[str, Any]]
     error: str | None = None
+    num_outside: int = 0
+    has_pages: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    """An image with its boxes inside it; or why it cannot be read."""
+
+    task: ImageTask
+    pixels: Image | None = None
+    error: str = ""
+    num_outside: int = 0
+    has_pages: bool = False
+
+
+@dataclass
+class Tally:
+    """What the results of a run add up to.
+
+    Attributes:
+        num_people: in them.
+        unusable: results of images that could not be used.
+    """
+
+    num_people: int = 0
+    unusable: list[ImageResult] = field(default_factory=list)
+    _outside: list[ImageResult] = field(default_factory=list)
+    _pages: list[ImageResult] = field(default_factory=list)
+
+    def add(self, result: ImageResult) -> None:
+        """Count a result."""
+        if result.error is not None:
+            self.unusable.append(result)
+            return
+        self.num_people += len(result.rows)
+        self._outside += [result] if result.num_outside else []
+        self._pages += [result] if result.has_pages else []
+
+    def report(self) -> None:
+        """Log what was left out.
+
+        Raises:
+            DataError: if nobody was found because all boxes lie outside of their images.
+        """
+        count = sum(result.num_outside for result in self._outside)
+        if count and not self.num_people:
+            raise DataError(
+                f"Expected boxes in the images, but all {count} lie outside: {_name_first(self._outside)}. Were they made on "
+                "images of another size, or turned by EXIF (upright=)?"
+            )
+        if count:
+            logger.warning(
+                "%d boxes lie outside of their images and are left out: %s.", count, _name_first(self._outside)
+            )
+        if self._pages:
+            shown = _name_first(self._pages)
+            logger.warning("%d images have several pages or frames; the first was used: %s.", len(self._pages), shown)
+
+
+def _name_first(results: Sequence[ImageResult]) -> str:
+    names = [str(result.image["file_name"]) for result in results[:_SHOWN]]
+    return ", ".join(names) + (", ..." if len(results) > _SHOWN else "")
 
 
 def list_tasks(photos: Photos, known: PhotoBoxes | None) -> list[ImageTask]:
@@ -81,6 +155,34 @@ def list_tasks(photos: Photos, known: PhotoBoxes | None) -> list[ImageTask]:
         bbox, scores = known.boxes_of(known.image_ids[name]) or (None, None)
         tasks.append(ImageTask(photos.folder / name, name, known.image_ids[name], bbox, scores))
     return tasks
+
+
+def leave_out(
+    chunks: Sequence[Sequence[ImageTask]], earlier: Sequence[tuple[Row, list[Row]]], folder: Path
+) -> tuple[list[tuple[Row, list[Row]]], list[Sequence[ImageTask]]]:
+    """Leave out the images that a stopped run has done, without those of a chunk that it has not completed.
+
+    The results are then those of a run that was not stopped: no batch crosses the end of a chunk.
+
+    Returns:
+        The results that stay, and the chunks without their images.
+
+    Raises:
+        DataError: if an image that was done is not among the tasks.
+    """
+    names = {task.image_id: task.name for chunk in chunks for task in chunk}
+    foreign = [image for image, _ in earlier if names.get(image["id"]) != image.get("file_name")]
+    if foreign:
+        raise DataError(
+            f"Expected the stopped run in {folder} to be of these images, but {len(foreign)} of its {len(earlier)} are others: "
+            f"{foreign[0].get('file_name')!r}. Give the same source and annotations."
+        )
+    done = {image["id"] for image, _ in earlier}
+    begun = [chunk for chunk in chunks if any(task.image_id in done for task in chunk)]
+    if begun and not all(task.image_id in done for task in begun[-1]):
+        done -= {task.image_id for task in begun[-1]}
+    rest = [[task for task in chunk if task.image_id not in done] for chunk in chunks]
+    return [result for result in earlier if result[0]["id"] in done], [chunk for chunk in rest if chunk]
 
 
 def check_pictures(tasks: Iterable[ImageTask]) -> None:
@@ -121,46 +223,60 @@ class ImageWorker:
         Yields:
             The results, in order.
         """
-        under_way: deque[tuple[ImageTask, Image | str]] = deque()
+        under_way: deque[_Loaded] = deque()
         unusable: dict[int, str] = {}
         threads = self.estimator.num_threads
         with (
             ThreadPoolExecutor(threads, "hrpose-load") as readers,
             ThreadPoolExecutor(threads, "hrpose-draw") as painters,
         ):
-            pictures: deque[Future[None]] = deque()
+            drawn: deque[tuple[Future[None], ImageResult]] = deque()  # a result waits for its picture
             items = self._items(readers, chunk, under_way)
             poses_of = self.estimator.stream(items, on_error=lambda place, error: unusable.update({place: str(error)}))
             for place, poses in enumerate(poses_of):
-                yield from _failed(under_way)
-                task, image = under_way.popleft()
-                assert not isinstance(image, str)
-                kept = self._without_duplicates(replace(poses, image_ids=np.full(len(poses), task.image_id)))
-                if place not in unusable and self._settings.painter is not None:
-                    pictures.append(painters.submit(self._draw, task, image, kept))
-                while len(pictures) > 2 * threads:
-                    pictures.popleft().result()
-                yield self._result(task, image, kept, unusable.get(place))
-            yield from _failed(under_way)
-            for picture in pictures:
-                picture.result()
+                drawn.extend(_failed(under_way))
+                drawn.append(self._finish(painters, under_way.popleft(), poses, unusable.get(place)))
+                while drawn and (drawn[0][0].done() or len(drawn) > 2 * threads):
+                    yield _settled(*drawn.popleft())
+            drawn.extend(_failed(under_way))
+            while drawn:
+                yield _settled(*drawn.popleft())
 
     def _items(
-        self, readers: ThreadPoolExecutor, chunk: Iterable[ImageTask], under_way: deque[tuple[ImageTask, Image | str]]
+        self, readers: ThreadPoolExecutor, chunk: Iterable[ImageTask], under_way: deque[_Loaded]
     ) -> Iterator[tuple[Image, Any, Any]]:
         """Read images ahead; note each as under way, and yield those that can be read."""
-        for task, loaded in work_ahead(readers, self._load, chunk, self.estimator.num_threads):
-            image = loaded.result()
-            under_way.append((task, image))
-            if not isinstance(image, str):
-                yield image, task.bbox, task.bbox_scores
+        for _, future in work_ahead(readers, self._load, chunk, self.estimator.num_threads):
+            loaded = future.result()
+            under_way.append(loaded)
+            if loaded.pixels is not None:
+                yield loaded.pixels, loaded.task.bbox, loaded.task.bbox_scores
 
-    def _load(self, task: ImageTask) -> Image | str:
-        """Read an image, or return why it cannot be read."""
+    def _load(self, task: ImageTask) -> _Loaded:
+        """Read an image and leave out the boxes outside of it, or note why it cannot be read."""
         try:
-            return load_image(task.file, upright=self._reading.upright, bit_depth=self._reading.bit_depth)
+            content = read_bytes(task.file)
+            pixels = decode_image(content, task.file, self._reading)
         except ValueError as error:
-            return str(error)
+            return _Loaded(task, error=str(error))
+        if task.bbox is None or task.bbox_scores is None:
+            return _Loaded(task, pixels, has_pages=has_more_pages(content))
+        inside = touching(task.bbox, (pixels.shape[1], pixels.shape[0]))
+        kept = replace(task, bbox=task.bbox[inside], bbox_scores=task.bbox_scores[inside])
+        return _Loaded(kept, pixels, num_outside=int((~inside).sum()), has_pages=has_more_pages(content))
+
+    def _finish(
+        self, painters: ThreadPoolExecutor, loaded: _Loaded, poses: Poses, error: str | None
+    ) -> tuple[Future[None], ImageResult]:
+        """Make the result of an image, and begin its picture."""
+        task, pixels = loaded.task, loaded.pixels
+        assert pixels is not None
+        kept = self._without_duplicates(replace(poses, image_ids=np.full(len(poses), task.image_id)))
+        draws = error is None and self._settings.painter is not None
+        picture = painters.submit(self._draw, task, pixels, kept) if draws else _done()
+        entry = {"id": task.image_id, "file_name": task.name, "width": pixels.shape[1], "height": pixels.shape[0]}
+        rows = kept.to_coco(self._settings.category_id)
+        return picture, ImageResult(entry, rows, error, loaded.num_outside, loaded.has_pages)
 
     def _without_duplicates(self, poses: Poses) -> Poses:
         """Leave out poses that repeat a better one; the others stay in their order."""
@@ -173,17 +289,35 @@ class ImageWorker:
         return poses[np.sort(kept)]
 
     def _draw(self, task: ImageTask, image: Image, poses: Poses) -> None:
+        """Draw the poses; a picture that cannot be written is reported, and no reason to stop."""
         assert self._settings.painter is not None
         picture = self._settings.painter(image, poses, self.estimator.skeleton)
-        save_image(self._settings.picture_dir / _picture_name(task), picture)
+        name = _picture_name(task)
+        if max(picture.shape[:2]) > MAX_JPEG_SIDE and not name.lower().endswith(".png"):
+            name = f"{task.name}.png"
+            logger.warning("%s: it is too large for JPEG, so its picture is %s.", task.name, name)
+        try:
+            save_image(self._settings.picture_dir / name, picture)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            logger.warning("%s: no picture was written, because its name would be too long.", task.name)
 
-    def _result(self, task: ImageTask, image: Image, poses: Poses, error: str | None) -> ImageResult:
-        entry = {"id": task.image_id, "file_name": task.name, "width": image.shape[1], "height": image.shape[0]}
-        return ImageResult(entry, poses.to_coco(self._settings.category_id), error)
+
+def _done() -> Future[None]:
+    future: Future[None] = Future()
+    future.set_result(None)
+    return future
 
 
-def _failed(under_way: deque[tuple[ImageTask, Image | str]]) -> Iterator[ImageResult]:
+def _settled(picture: Future[None], result: ImageResult) -> ImageResult:
+    """Return a result when its picture is on the disk."""
+    picture.result()
+    return result
+
+
+def _failed(under_way: deque[_Loaded]) -> Iterator[tuple[Future[None], ImageResult]]:
     """Yield the results of the images at the head that could not be read."""
-    while under_way and isinstance(under_way[0][1], str):
-        task, error = under_way.popleft()
-        yield ImageResult({"id": task.image_id, "file_name": task.name}, [], str(error))
+    while under_way and under_way[0].pixels is None:
+        loaded = under_way.popleft()
+        yield _done(), ImageResult({"id": loaded.task.image_id, "file_name": loaded.task.name}, [], loaded.error)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ from hrpose.media.images import Reading
 from hrpose.visualize import PosePainter
 from hrpose.weights.fetch import find_weights
 
+_DESCRIBED = (  # keys of the configuration
+    *("annotations", "boxes", "min_bbox_score", "detector", "codec", "skeleton", "flip_test", "precision"),
+    *("oks_nms_threshold", "upright", "bit_depth"),
+)
 _OPTIONS = ("batch_size", "num_threads", "backend", "upright", "bit_depth")  # of the estimator, where they are not null
 
 
@@ -33,6 +38,7 @@ class Settings:
         measured_depth: bits that the images of 16 bits per channel use, for networks that do not state theirs; None for none.
         category_id: of the instances in the result file.
         picture_dir: folder of the annotated pictures.
+        described: what the poses depend on beside the images, in plain containers.
         torch_threads: threads of torch in a process; None leaves them.
     """
 
@@ -47,6 +53,7 @@ class Settings:
     measured_depth: int | None = None
     category_id: int = 1
     picture_dir: Path = Path("pictures")
+    described: Mapping[str, Any] = field(default_factory=dict)
     torch_threads: int | None = None
 
     def reading_of(self, estimator: PoseEstimator) -> Reading:
@@ -71,9 +78,10 @@ class Settings:
 
 def read_settings(cfg: DictConfig) -> Settings:
     """Read the settings from a configuration of the verb `predict`."""
+    weights = find_checkpoint(cfg) or find_weights(cfg.weights)
     options = {"precision": None if cfg.precision is None else str(cfg.precision), "flip_test": cfg.flip_test}
     return Settings(
-        weights=find_checkpoint(cfg) or find_weights(cfg.weights),
+        weights=weights,
         device=cfg.device,
         options=options | {name: cfg[name] for name in _OPTIONS if cfg[name] is not None},
         parts={name: plain(cfg[name]) for name in ("codec", "skeleton") if cfg.get(name) is not None},
@@ -82,4 +90,5 @@ def read_settings(cfg: DictConfig) -> Settings:
         oks_nms_threshold=cfg.oks_nms_threshold,
         boxes_from_file=cfg.annotations is not None or cfg.boxes is not None,
         picture_dir=Path(cfg.paths.run) / "pictures",
+        described={"weights": str(weights), **{name: plain(cfg.get(name)) for name in _DESCRIBED}},
     )

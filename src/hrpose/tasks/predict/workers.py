@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from hrpose.media.images import quiet_decoders
 from hrpose.tasks.predict.images import ImageResult, ImageTask, ImageWorker
 from hrpose.tasks.predict.settings import Settings
 
@@ -96,10 +97,11 @@ def _work(settings: Settings, chunks: Sequence[tuple[int, Sequence[ImageTask]]],
     if settings.torch_threads is not None:
         torch.set_num_threads(settings.torch_threads)
     try:
-        worker = ImageWorker(settings)
-        for first, chunk in chunks:
-            for place, result in enumerate(worker(chunk), start=first):
-                results.put((place, result))
+        with quiet_decoders():
+            worker = ImageWorker(settings)
+            for first, chunk in chunks:
+                for place, result in enumerate(worker(chunk), start=first):
+                    results.put((place, result))
     except (ValueError, OSError) as error:
         results.put(("error", "user", str(error)))
     except Exception:

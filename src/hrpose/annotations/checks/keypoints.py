@@ -1,0 +1,273 @@
+"""The checks of keypoints that only `hrpose doctor` runs: statistics of a whole file."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrpose.annotations.checks.table import Check, Floats, Found, Inspected, Mask
+from hrpose.skeletons import Skeleton
+
+_ENOUGH = 20  # labels from which on a statistic is trusted
+_NUM_SAMPLED = 256  # instances in which pairs of keypoints are compared
+_MAX_DETECTIONS = 20  # poses per image that COCO's evaluation counts
+
+
+def _without_keypoints(inspected: Inspected) -> Found:
+    annotations = inspected.annotations
+    unlabelled = ~(annotations.visibility > 0).any(axis=1) & ~annotations.iscrowd
+    return Found(annotations.instance_ids, unlabelled)
+
+
+def _crowds(inspected: Inspected) -> Found:
+    return Found(inspected.annotations.instance_ids, inspected.annotations.iscrowd)
+
+
+def _few_instances(inspected: Inspected) -> Found:
+    return Found(inspected.ids, np.full(len(inspected.ids), len(inspected.ids) < 50))
+
+
+def _crowded_images(inspected: Inspected) -> Found:
+    annotations = inspected.annotations
+    counts = np.bincount(annotations.image_index[inspected.rows], minlength=len(annotations.image_ids))
+    return Found(annotations.image_ids, counts > _MAX_DETECTIONS, {"most": str(counts.max(initial=0))})
+
+
+def _never_labelled(inspected: Inspected) -> Found:
+    counts = inspected.labelled.sum(axis=0)
+    return Found(inspected.names, (counts == 0) & (len(inspected.rows) >= _ENOUGH))
+
+
+def _rarely_labelled(inspected: Inspected) -> Found:
+    counts = inspected.labelled.sum(axis=0)
+    least = "none" if not len(counts) else f"{inspected.names[counts.argmin()]} in {counts.min()}"
+    return Found(
+        inspected.names, (counts < _ENOUGH) & (len(inspected.rows) >= _ENOUGH) & (counts > 0), {"least": least}
+    )
+
+
+def _always_occluded(inspected: Inspected) -> Found:
+    visible = (inspected.annotations.visibility[inspected.rows] == 2).sum(axis=0)
+    counts = inspected.labelled.sum(axis=0)
+    return Found(inspected.names, (visible == 0) & (counts >= _ENOUGH) & bool(visible.any()))
+
+
+def _coincide(inspected: Inspected) -> Found:
+    """Find keypoints that are at the place of an earlier one wherever both are labelled, in a sample."""
+    places = np.unique(np.linspace(0, len(inspected.rows) - 1, min(_NUM_SAMPLED, len(inspected.rows))).astype(int))
+    points, labelled = inspected.points[places], inspected.labelled[places]
+    faulty = np.zeros(points.shape[1], bool)
+    for k in range(1, points.shape[1]):
+        both = labelled[:, :k] & labelled[:, k, None]
+        same = both & (points[:, :k] == points[:, k, None]).all(axis=2)
+        counts = both.sum(axis=0)
+        faulty[k] = bool(((counts >= _ENOUGH) & (same.sum(axis=0) >= 0.95 * counts)).any())
+    return Found(inspected.names, faulty)
+
+
+def _copied(inspected: Inspected) -> Found:
+    """Find instances with at least three labelled keypoints that an earlier instance has at the same places."""
+    several = np.flatnonzero(inspected.labelled.sum(axis=1) >= 3)
+    content = np.where(inspected.labelled[several, :, None], inspected.points[several], -1)
+    seen: set[bytes] = set()
+    faulty = np.zeros(len(inspected.ids), bool)
+    for place, row in zip(several.tolist(), content, strict=True):
+        key = row.tobytes()
+        faulty[place] = key in seen
+        seen.add(key)
+    return Found(inspected.ids, faulty)
+
+
+def _one_place(inspected: Inspected) -> Found:
+    low, high = inspected.extent
+    return Found(inspected.ids, (inspected.labelled.sum(axis=1) >= 3) & (low == high).all(axis=1))
+
+
+def _axes_swapped(inspected: Inspected) -> Found:
+    low, high = inspected.low, inspected.low + inspected.size
+    outside = inspected.share_within(low, high) < 0.5
+    return Found(inspected.ids, outside & (inspected.share_within(low[:, ::-1], high[:, ::-1]) > 0.9))
+
+
+def _pairs_against_others(inspected: Inspected) -> Found:
+    """Find mirror pairs whose left and right contradict those of the other pairs in most instances.
+
+    A person who is seen from behind has all pairs the other way round, so the pairs of an instance agree. In 6,244 persons of
+    COCO and 3,000 of Leeds Sports Pose each pair agrees with most of the others in 86 % (ankles) to 100 % of the clear cases.
+    """
+    names, order = _order_of_pairs(inspected)
+    others = order.sum(axis=1, keepdims=True) - order
+    clear = (order != 0) & (np.abs(others) >= 2)
+    counts = clear.sum(axis=0)
+    agree = ((order == np.sign(others)) & clear).sum(axis=0) / np.maximum(counts, 1)
+    faulty = (counts >= _ENOUGH) & (agree < 0.35) & (agree + 1.25 / np.sqrt(np.maximum(counts, 1)) < 0.5)
+    return Found(names, faulty)
+
+
+def _eyes_swapped(inspected: Inspected) -> Found:
+    """Find faces with both eyes visible in which the left eye is where the right one is in a face seen from the front.
+
+    In 2,559 persons of COCO with clear eyes 0.2 % are so.
+    """
+    names, order = _order_of_pairs(inspected)
+    skeleton = inspected.skeleton
+    eyes = [place for place, name in enumerate(names) if "eye" in name.lower()]
+    is_person = skeleton is not None and {"nose", "left_shoulder", "left_hip"} <= set(skeleton.keypoint_names)
+    if len(eyes) != 1 or not is_person:
+        return Found(inspected.ids, np.zeros(len(inspected.ids), bool))
+    seen = order[:, eyes[0]] != 0
+    return Found(inspected.ids[seen], order[seen, eyes[0]] < 0)
+
+
+def _order_of_pairs(inspected: Inspected) -> tuple[NDArray[np.str_], NDArray[np.int8]]:
+    """Find on which side of the body axis left is, for each mirror pair; along the axis the mean pose goes down.
+
+    Returns:
+        Names of the P pairs, and (N, P): 1 where left is on the right of an upright body, -1 where it is on the left, 0 where
+        it is not clear.
+    """
+    skeleton, labelled = inspected.skeleton, inspected.labelled
+    pairs = [] if skeleton is None else _ordered_pairs(skeleton)
+    order = np.zeros((len(labelled), len(pairs)), np.int8)
+    if not pairs or not len(labelled):
+        return np.array(["" for _ in pairs], str), order
+    number = labelled.sum(axis=1)
+    height = np.maximum(inspected.size[:, 1], 1e-6)
+    relative = np.where(labelled, (inspected.points[..., 1] - inspected.low[:, 1, None]) / height[:, None], 0)
+    mean_height = relative.sum(axis=0) / np.maximum(labelled.sum(axis=0), 1)
+    weights = _centered(np.broadcast_to(mean_height, labelled.shape), labelled, number)
+    axis = np.stack(
+        [(weights * _centered(inspected.points[..., k], labelled, number)).sum(axis=1) for k in (0, 1)], axis=1
+    )
+    axis /= np.maximum(np.linalg.norm(axis, axis=1, keepdims=True), 1e-9)
+    is_spread = (weights**2).sum(axis=1) > 0.05
+    smallest = 0.04 * np.sqrt(inspected.size.prod(axis=1))
+    for place, (left, right) in enumerate(pairs):
+        step = inspected.points[:, left] - inspected.points[:, right]
+        offset = step[:, 0] * axis[:, 1] - step[:, 1] * axis[:, 0]
+        clear = labelled[:, left] & labelled[:, right] & is_spread & (np.abs(offset) > smallest)
+        order[:, place] = np.where(clear, np.sign(offset), 0)
+    assert skeleton is not None
+    names = [f"{skeleton.keypoint_names[left]} - {skeleton.keypoint_names[right]}" for left, right in pairs]
+    return np.array(names, str), order
+
+
+def _ordered_pairs(skeleton: Skeleton) -> list[tuple[int, int]]:
+    """Return the mirror pairs, left first, of the keypoints whose names have sides."""
+    return [
+        (one, two) if skeleton.sides[one] == "left" else (two, one)
+        for one, two in skeleton.flip_pairs
+        if {skeleton.sides[one], skeleton.sides[two]} == {"left", "right"}
+    ]
+
+
+def _centered(values: Floats, labelled: Mask, number: NDArray[np.int64]) -> Floats:
+    """Subtract the mean of the labelled values of each row; 0 where unlabelled."""
+    known = np.where(labelled, values, 0)
+    centered: Floats = np.where(labelled, known - (known.sum(axis=1) / number)[:, None], 0)
+    return centered
+
+
+KEYPOINT_CHECKS: tuple[Check[Inspected], ...] = (
+    Check(
+        name="keypoints-axes-swapped",
+        what="annotations have their keypoints in the box if x and y are exchanged, and outside as they are",
+        consequence="Crops do not show the keypoints, so nothing is learnt.",
+        fix="Write x before y.",
+        find=_axes_swapped,
+        min_share=0.05,
+        severity="error",
+    ),
+    Check(
+        name="sides-swapped-in-a-pair",
+        what="mirror pairs have left and right the other way round than the other pairs in most instances",
+        consequence="The network learns left as right for them, and mirrored crops contradict the others.",
+        fix="Exchange the two names in `keypoints` of the category, or their labels.",
+        find=_pairs_against_others,
+    ),
+    Check(
+        name="sides-swapped-in-a-face",
+        what="faces with both eyes labelled have the left eye where a face seen from the front has the right one",
+        consequence="Left and right of these persons are exchanged, and the network learns both.",
+        fix="Left is the person's own left. Exchange left and right of these annotations, or of all names.",
+        find=_eyes_swapped,
+        min_share=0.05,
+    ),
+    Check(
+        name="keypoints-never-labelled",
+        what="keypoints are labelled in no instance",
+        consequence="Nothing is learnt of them, but the network predicts them, and its users cannot tell.",
+        fix="Take them out of the category, or out of `keypoint_fields`.",
+        find=_never_labelled,
+    ),
+    Check(
+        name="keypoints-rarely-labelled",
+        what="keypoints are labelled in fewer than 20 instances, the rarest {least}",
+        consequence="They are learnt badly, and their AP says little.",
+        fix="Label more of them.",
+        find=_rarely_labelled,
+        severity="note",
+    ),
+    Check(
+        name="keypoints-always-occluded",
+        what="keypoints are never marked visible (2), always occluded (1), unlike the others",
+        consequence="Training is the same; reports by visibility are not.",
+        fix="Look whether the labelling tool wrote 1 for all of them.",
+        find=_always_occluded,
+        severity="note",
+    ),
+    Check(
+        name="keypoints-coincide",
+        what="keypoints are always at the place of another one",
+        consequence="The network learns the same twice; one of the two was probably never labelled by itself.",
+        fix="Remove one of the two, or label it.",
+        find=_coincide,
+    ),
+    Check(
+        name="keypoints-copied",
+        what="instances have all keypoints at the places of an earlier instance",
+        consequence="At least one of them was copied and not labelled.",
+        fix="Look at these annotations, and label or remove the copies.",
+        find=_copied,
+    ),
+    Check(
+        name="keypoints-in-one-place",
+        what="instances have all their keypoints, three or more, at one place",
+        consequence="The place is that of one keypoint at most.",
+        fix="Look at these annotations.",
+        find=_one_place,
+    ),
+    Check(
+        name="annotations-without-keypoints",
+        what="annotations have no labelled keypoints",
+        consequence="They are not trained on, and AP neither requires nor punishes poses there.",
+        fix="Nothing, if they were left unlabelled on purpose.",
+        find=_without_keypoints,
+        severity="note",
+    ),
+    Check(
+        name="crowds",
+        what="annotations are marked `iscrowd`",
+        consequence="They are not trained on; AP ignores poses inside them.",
+        fix="Nothing, if they stand for groups.",
+        find=_crowds,
+        severity="note",
+    ),
+    Check(
+        name="images-with-many-instances",
+        what="images have more than 20 instances, up to {most}",
+        consequence="AP counts the 20 best poses of an image: the other instances are always missed.",
+        fix="Set `max_detections` (`metric.max_detections`), and state it with the AP.",
+        find=_crowded_images,
+        severity="note",
+    ),
+    Check(
+        name="few-instances",
+        what="instances with keypoints: fewer than 50",
+        consequence="AP on them varies by several points from one set of images to another; a network learns little from them.",
+        fix="Label more, or begin with trained weights: weights=...",
+        find=_few_instances,
+        severity="note",
+    ),
+)
+"""The statistics of keypoints."""

@@ -1,0 +1,368 @@
+"""The checks of an image folder: which files are there, and what every image contains; each is opened and decoded once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrpose.annotations.checks import Check, Finding, Found, run_checks
+from hrpose.annotations.image_checks import ImageSample, check_images
+from hrpose.errors import DataError
+from hrpose.media.exif import JPEG_START, read_orientation
+from hrpose.media.images import Reading, bits_of, decode_pixels, is_truncated
+from hrpose.media.source import PHOTO_SUFFIXES
+from hrpose.progress import show_progress
+
+_PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
+_PNG_COLOUR = (
+    25  # the place of the byte that states the kind of colours: 0 grey, 2 RGB, 3 palette, 4 grey + alpha, 6 RGB + alpha
+)
+_MISSING, _UNREADABLE, _TRUNCATED = "missing", "unreadable", "truncated"
+
+
+@dataclass(frozen=True, eq=False)
+class Folder:
+    """An image folder and the names that annotations give.
+
+    Attributes:
+        names: of the images of the annotations.
+        annotated: whether each has annotations.
+        files: of the folder and those below it.
+        known: names of all annotation files that share the folder.
+    """
+
+    names: NDArray[np.object_]
+    annotated: NDArray[np.bool_]
+    files: Sequence[str]
+    known: frozenset[str]
+
+    @classmethod
+    def list(cls, names: Sequence[str], annotated: NDArray[np.bool_], folder: Path, known: Iterable[str]) -> Folder:
+        """List a folder and those below it."""
+        files = []
+        for place, _, found in os.walk(folder):
+            start = Path(place).relative_to(folder).as_posix()
+            files += [name if start == "." else f"{start}/{name}" for name in found if _is_image(name)]
+        return cls(_texts(names), annotated, files, frozenset(known))
+
+
+@dataclass(frozen=True)
+class Content:
+    """What one image file contains.
+
+    Attributes:
+        size: stored width and height; 0 where it cannot be read.
+        orientation: of EXIF, 1 to 8.
+        channels: "RGB", "grey", "alpha" or "CMYK".
+        bits: 8, or the bits that a file of 16 bits uses.
+        deep: whether it has 16 bits per channel.
+        flat: whether all pixels are the same.
+        digest: of the pixels; empty where they cannot be read.
+        fault: "", "missing", "unreadable" or "truncated".
+    """
+
+    size: tuple[int, int] = (0, 0)
+    orientation: int = 1
+    channels: str = "RGB"
+    bits: int = 8
+    deep: bool = False
+    flat: bool = False
+    digest: bytes = b""
+    fault: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """What the images of an annotation file contain.
+
+    Attributes:
+        names: (I,) file names.
+        stated: (I, 2) width and height as the annotations state them; 0 where they do not.
+        images: I contents.
+        upright: the EXIF orientation is applied.
+    """
+
+    names: NDArray[np.object_]
+    stated: NDArray[np.int32]
+    images: Sequence[Content]
+    upright: bool
+
+    def column(self, value: Callable[[Content], object]) -> NDArray[np.bool_]:
+        """Return a property of each image, (I,) bool."""
+        return np.array([bool(value(content)) for content in self.images], bool)
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """(I, 2) width and height as training sees them; 0 where they cannot be read."""
+        turned = [self.upright and content.orientation > 4 for content in self.images]
+        sizes = [
+            content.size[::-1] if turn else content.size for content, turn in zip(self.images, turned, strict=True)
+        ]
+        return np.array(sizes, np.int64).reshape(-1, 2)
+
+
+def open_images(
+    names: Sequence[str], stated: NDArray[np.int32], folder: Path, title: str, *, upright: bool
+) -> Contents:
+    """Open every image once, with a progress bar on a terminal.
+
+    Args:
+        names: relative to the folder.
+        stated: (I, 2) width and height as the annotations state them.
+        folder: of the images.
+        title: of the bar.
+        upright: the EXIF orientation is applied in training.
+    """
+    images = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool, show_progress(title, len(names), "images", delay=1) as advance:
+        for content in pool.map(lambda name: _open(folder / name), names):
+            images.append(content)
+            advance()
+    return Contents(_texts(names), stated, images, upright)
+
+
+def check_contents(contents: Contents, folder: Path, reading: Reading, *, orientation_matters: bool) -> list[Finding]:
+    """Run the checks of opened images.
+
+    Args:
+        contents: of the images.
+        folder: of the images.
+        reading: how training reads them.
+        orientation_matters: as of `image_checks.check_images`.
+    """
+    names = contents.names.tolist()
+    deep = [name for name, content in zip(names, contents.images, strict=True) if content.deep]
+    sample = ImageSample(
+        folder=str(folder),
+        names=tuple(names),
+        turned=tuple(name for name, one in zip(names, contents.images, strict=True) if one.orientation != 1),
+        decoded=tuple(names),
+        deep=tuple(deep),
+        bit_depth=max((content.bits for content in contents.images if content.deep), default=None),
+    )
+    of_reading = check_images(sample, reading, orientation_matters=orientation_matters, key="data.bit_depth")
+    return [*run_checks(contents, CONTENT_CHECKS, folder), *of_reading]
+
+
+def check_shared_contents(train: Contents, val: Contents, file: Path) -> list[Finding]:
+    """Find validation images with the pixels of a training image, whatever the names; the same file in both is found by its name.
+
+    Args:
+        train: images of the training set.
+        val: images of the validation set.
+        file: the validation annotations.
+    """
+    known = {content.digest for content in train.images} - {b""}
+    check = Check[Contents](
+        name="image-contents-in-validation",
+        what="validation images have the pixels of a training image",
+        consequence="AP is measured on images that the network has seen, so it says too much.",
+        fix="Remove the copies from one of the two sets.",
+        find=lambda contents: Found(contents.names, contents.column(lambda content: content.digest in known)),
+    )
+    return run_checks(val, [check], file)
+
+
+def _open(file: Path) -> Content:
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return Content(fault=_MISSING)
+    try:
+        pixels = decode_pixels(content, file)
+    except DataError:
+        return Content(fault=_TRUNCATED if _breaks_off(content) else _UNREADABLE)
+    first = pixels[0, 0]
+    return Content(
+        size=(pixels.shape[1], pixels.shape[0]),
+        orientation=read_orientation(content),
+        channels=_channels(content),
+        bits=8 if pixels.dtype == np.uint8 else bits_of(pixels),
+        deep=pixels.dtype != np.uint8,
+        flat=bool((pixels[::7, ::7] == first).all() and (pixels == first).all()),
+        digest=blake2b(np.ascontiguousarray(pixels).data, digest_size=16, key=str(pixels.shape).encode()).digest(),
+        fault=_TRUNCATED if _breaks_off(content) else "",
+    )
+
+
+def _breaks_off(content: bytes) -> bool:
+    if content.startswith(JPEG_START):
+        return is_truncated(content)
+    return content.startswith(_PNG) and _PNG_END not in content[-64:]
+
+
+def _channels(content: bytes) -> str:
+    """Return the kind of colours that the header of a PNG or JPEG states."""
+    if content.startswith(_PNG):
+        return {0: "grey", 4: "alpha", 6: "alpha"}.get(content[_PNG_COLOUR], "RGB")
+    if content.startswith(JPEG_START):
+        return {1: "grey", 4: "CMYK"}.get(_jpeg_components(content), "RGB")
+    return "RGB"
+
+
+def _jpeg_components(content: bytes) -> int:
+    """Return the number of components in the frame header of a JPEG (ITU-T T.81, B.2.2); 0 if there is none."""
+    place = 2
+    while place + 9 < len(content) and content[place] == 0xFF:
+        marker = content[place + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return content[place + 9]
+        place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+    return 0
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(PHOTO_SUFFIXES) and not name.startswith(".")
+
+
+def _texts(values: Sequence[str]) -> NDArray[np.object_]:
+    texts = np.empty(len(values), object)
+    texts[:] = list(values)
+    return texts
+
+
+def _images_missing(folder: Folder) -> Found:
+    there = set(folder.files)
+    return Found(folder.names, np.array([name not in there for name in folder.names.tolist()], bool))
+
+
+def _files_without_entry(folder: Folder) -> Found:
+    return Found(_texts(folder.files), np.array([name not in folder.known for name in folder.files], bool))
+
+
+def _with_fault(fault: str) -> Callable[[Contents], Found]:
+    return lambda contents: Found(contents.names, contents.column(lambda content: content.fault == fault))
+
+
+def _with_channels(channels: str) -> Callable[[Contents], Found]:
+    return lambda contents: Found(contents.names, contents.column(lambda content: content.channels == channels))
+
+
+def _sizes_swapped(contents: Contents) -> Found:
+    sizes, stated = contents.sizes, contents.stated
+    swapped = (sizes[:, ::-1] == stated).all(axis=1) & (sizes != stated).any(axis=1)
+    return Found(contents.names, swapped & (sizes > 0).all(axis=1))
+
+
+def _sizes_unequal(contents: Contents) -> Found:
+    sizes, stated = contents.sizes, contents.stated
+    known = (sizes > 0).all(axis=1) & (stated > 0).all(axis=1)
+    unequal = known & (sizes != stated).any(axis=1) & ~_sizes_swapped(contents).faulty
+    first = int(unequal.argmax()) if unequal.any() else None
+    example = "" if first is None else f"{_times(sizes[first])} and not {_times(stated[first])}"
+    return Found(contents.names, unequal, {"example": example})
+
+
+def _times(size: NDArray[np.integer]) -> str:
+    return " x ".join(map(str, size.tolist()))
+
+
+def _identical(contents: Contents) -> Found:
+    """Find images with the pixels of an earlier one under another name."""
+    owners: dict[bytes, str] = {}
+    faulty = []
+    for name, content in zip(contents.names.tolist(), contents.images, strict=True):
+        faulty.append(bool(content.digest) and owners.setdefault(content.digest, name) != name)
+    return Found(contents.names, np.array(faulty, bool))
+
+
+FOLDER_CHECKS: tuple[Check[Folder], ...] = (
+    Check(
+        name="images-missing",
+        what="images of the annotations are not in the folder",
+        consequence="Training is refused where instances are annotated in them.",
+        fix="Add the files, or point the image folder at where they are.",
+        find=_images_missing,
+        severity="error",
+    ),
+    Check(
+        name="files-without-entry",
+        what="image files of the folder are in no entry of `images`",
+        consequence="They are not used.",
+        fix="Nothing, if they belong to other annotation files.",
+        find=_files_without_entry,
+        severity="note",
+    ),
+)
+"""The checks of a folder, whose files are only listed."""
+
+CONTENT_CHECKS: tuple[Check[Contents], ...] = (
+    Check(
+        name="images-unreadable",
+        what="image files cannot be decoded",
+        consequence="Training stops at the first of them.",
+        fix="Copy or download them again, or convert them to JPEG or PNG.",
+        find=_with_fault(_UNREADABLE),
+        severity="error",
+    ),
+    Check(
+        name="images-truncated",
+        what="image files break off before their end",
+        consequence="Training stops at them, or sees grey where the rest should be.",
+        fix="Copy or download them again.",
+        find=_with_fault(_TRUNCATED),
+        severity="error",
+    ),
+    Check(
+        name="image-sizes-swapped",
+        what="images have the width and height of the annotations exchanged",
+        consequence="Training is refused: the labels belong to images that were turned, or the two numbers are exchanged.",
+        fix="Exchange `width` and `height` if the keypoints fit the image; else set data.upright=true, or turn the images back.",
+        find=_sizes_swapped,
+        severity="error",
+    ),
+    Check(
+        name="image-sizes-unequal",
+        what="images have another size than the annotations state; the first is {example}",
+        consequence="Training is refused: the labels would miss their places.",
+        fix="Take the images that were labelled, or scale the labels.",
+        find=_sizes_unequal,
+        severity="error",
+    ),
+    Check(
+        name="images-identical",
+        what="images have the same pixels as an earlier one under another name",
+        consequence="They are trained on twice, perhaps with different labels.",
+        fix="Remove the copies, or merge their labels.",
+        find=_identical,
+    ),
+    Check(
+        name="images-of-one-colour",
+        what="images have one colour everywhere",
+        consequence="Nothing can be seen in them.",
+        fix="Look at these files: an export may have failed.",
+        find=lambda contents: Found(contents.names, contents.column(lambda content: content.flat)),
+    ),
+    Check(
+        name="images-grey",
+        what="images have one channel, grey",
+        consequence="It is repeated in red, green and blue.",
+        fix="Nothing; augmentation of colours has no effect on them.",
+        find=_with_channels("grey"),
+        severity="note",
+    ),
+    Check(
+        name="images-with-alpha",
+        what="images have a channel of transparency",
+        consequence="It is dropped: what is transparent shows the colour that is stored there.",
+        fix="Nothing, if the images are opaque.",
+        find=_with_channels("alpha"),
+        severity="note",
+    ),
+    Check(
+        name="images-cmyk",
+        what="images are JPEG files of four channels, for printing",
+        consequence="Their colours are converted, which other tools do in other ways.",
+        fix="Convert them to RGB.",
+        find=_with_channels("CMYK"),
+        severity="note",
+    ),
+)
+"""The checks of opened images."""

@@ -1,0 +1,244 @@
+"""Choose the crops that a page shows, and make them by the data pipeline: training crops, and predictions beside the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hrpose.codecs import Codec
+from hrpose.data.datamodule import PoseDataModule
+from hrpose.data.dataset import PoseDataset
+from hrpose.errors import DataError
+from hrpose.estimator.engine import Engine
+from hrpose.geometry import invert_affine, transform_points
+from hrpose.metrics.collect import Predictions
+from hrpose.metrics.functional.oks import keypoint_variances, oks_pairs
+from hrpose.progress import show_progress
+from hrpose.report.crops import ShownCrop
+from hrpose.structures import GroundTruth, InstanceTable, Poses, Sample
+
+NUM_CROPS = 12
+NUM_PREDICTED = 128  # instances that `predicted_crops` estimates to find the worst
+
+
+def spread_rows(count: int, number: int, seed: int) -> NDArray[np.int64]:
+    """Choose rows spread over a table: one at random of each of so many equal stretches, the same for a seed.
+
+    Args:
+        count: rows of the table.
+        number: rows to choose at most.
+        seed: of the choice.
+    """
+    edges = np.linspace(0, count, min(number, count) + 1)
+    draws = np.random.default_rng(seed).random(len(edges) - 1)
+    return np.floor(edges[:-1] + draws * np.diff(edges)).astype(np.int64).clip(0, max(count - 1, 0))
+
+
+def training_crops(datamodule: PoseDataModule, table: InstanceTable, *, number: int = NUM_CROPS) -> list[ShownCrop]:
+    """Make training crops spread over a table: those of the first epoch, with the targets of the codec.
+
+    Instances whose image is missing are left out of the table, as in a training without them.
+
+    Args:
+        datamodule: with the transforms of the training.
+        table: the training instances.
+        number: of crops.
+    """
+    table = drop_missing(table, datamodule.train_images)
+    if not len(table):
+        return []
+    dataset = datamodule.crops(table, train=True)
+    return [_show(dataset, row, datamodule.codec) for row in spread_rows(len(table), number, datamodule.seed).tolist()]
+
+
+def predicted_crops(
+    datamodule: PoseDataModule, table: InstanceTable, folder: Path, engine: Engine, *, number: int = NUM_CROPS
+) -> tuple[list[ShownCrop], str]:
+    """Estimate up to `NUM_PREDICTED` instances spread over a table, and show the worst.
+
+    Args:
+        datamodule: says how boxes are enlarged and images read.
+        table: annotated instances.
+        folder: of their images.
+        engine: estimates poses; the crops are those that it takes.
+        number: of crops.
+
+    Returns:
+        The crops, lowest OKS first; and what was estimated, as a sentence.
+
+    Raises:
+        DataError: if the engine estimates another number of keypoints than the table has.
+    """
+    table = drop_missing(table, folder)
+    options: Any = {"bbox_padding": datamodule.bbox_padding, "reading": datamodule.reading}
+    dataset = PoseDataset(table, folder, engine.input_size, engine.skeleton, grid=engine.grid, **options)
+    variances = keypoint_variances(datamodule.skeleton.sigmas)
+    labelled = np.flatnonzero((table.visibility > 0).any(axis=1))
+    rows = labelled[spread_rows(len(labelled), NUM_PREDICTED, datamodule.seed)]
+    found: list[tuple[float, int, Poses]] = []
+    with show_progress("predictions", len(rows), "instances", delay=1.0) as advance:
+        for row in rows.tolist():
+            try:
+                poses = engine(dataset.__getitems__([row]))
+            except (DataError, OSError):
+                continue  # counted below
+            finally:
+                advance()
+            one = np.zeros(1, np.int64)
+            oks = oks_pairs(poses.keypoints, _truth_of(table.select([row])), variances, one, one)
+            found.append((float(oks[0]), row, poses))
+    found.sort(key=lambda entry: entry[:2])
+    crops = [
+        _show(dataset, row, None, predicted=(poses.keypoints[0], poses.keypoint_scores[0]), oks=oks)
+        for oks, row, poses in found[:number]
+    ]
+    lost = len(rows) - len(found)
+    note = f"The {len(crops)} of lowest OKS of {len(found)} instances spread over the set."
+    return crops, note + (f" The images of {lost} others cannot be read." if lost else "")
+
+
+def worst_crops(
+    datamodule: PoseDataModule, boxes: str, predictions: Predictions, truth: GroundTruth, *, number: int = NUM_CROPS
+) -> list[ShownCrop]:
+    """Show the annotated instances whose best pose has the lowest OKS; only their images are read.
+
+    Args:
+        datamodule: after `setup`.
+        boxes: the kind of boxes that was measured, "gt" or "det".
+        predictions: all poses.
+        truth: all annotations.
+        number: of crops.
+
+    Returns:
+        Lowest OKS first. The crops are those of the annotated boxes; an image without poses has no prediction.
+    """
+    objects = np.flatnonzero(~truth.is_ignored & (truth.visibility > 0).any(axis=1))
+    best, oks = best_poses(predictions, truth.select(objects), datamodule.skeleton.sigmas)
+    order = np.argsort(oks, kind="stable")[:number]
+    if not len(order):
+        return []
+    table = _table_of(truth.select(objects[order]), datamodule.val_tables[boxes])
+    dataset = datamodule.crops(table, train=False)
+    shown = []
+    for row, index in enumerate(order.tolist()):
+        pose = predictions.detections.keypoints[best[index]], predictions.keypoint_scores[best[index]]
+        predicted = pose if best[index] >= 0 else None
+        shown.append(_show(dataset, row, None, predicted=predicted, oks=float(oks[index])))
+    return shown
+
+
+def best_poses(
+    predictions: Predictions, truth: GroundTruth, sigmas: tuple[float, ...]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Find the pose of highest OKS for each annotated instance, among those of its image.
+
+    Args:
+        predictions: N poses.
+        truth: M instances.
+        sigmas: (K,).
+
+    Returns:
+        (M,) rows of the poses, -1 where an image has none; (M,) OKS, 0 there.
+    """
+    image_ids = predictions.detections.image_ids
+    order = np.argsort(image_ids, kind="stable")
+    first = np.searchsorted(image_ids[order], truth.object_image_ids, side="left")
+    counts = np.searchsorted(image_ids[order], truth.object_image_ids, side="right") - first
+    instances = np.repeat(np.arange(len(truth)), counts)
+    within = np.arange(len(instances)) - np.repeat(np.cumsum(counts) - counts, counts)
+    rows = order[np.repeat(first, counts) + within]
+    keypoints = np.asarray(predictions.detections.keypoints, np.float64)
+    similarity = oks_pairs(keypoints, truth, keypoint_variances(sigmas), rows, instances)
+    best, oks = np.full(len(truth), -1), np.zeros(len(truth))
+    ascending = np.argsort(similarity, kind="stable")
+    best[instances[ascending]], oks[instances[ascending]] = rows[ascending], similarity[ascending]
+    return best, oks
+
+
+def drop_missing(table: InstanceTable, folder: Path) -> InstanceTable:
+    """Leave out the instances of images that are not in the folder."""
+    used = np.unique(table.image_index)
+    there = np.zeros(len(table.image_ids), bool)
+    there[used] = [(folder / table.file_names[index]).is_file() for index in used.tolist()]
+    return table if there[used].all() else table.select(there[table.image_index])
+
+
+def _show(
+    dataset: PoseDataset,
+    row: int,
+    codec: Codec | None,
+    *,
+    predicted: tuple[NDArray[np.float64], NDArray[np.floating[Any]]] | None = None,
+    oks: float | None = None,
+) -> ShownCrop:
+    """Make one crop of the first epoch; an image that cannot be read is said in its place.
+
+    Args:
+        dataset: of the crops.
+        row: of its table.
+        codec: whose target heatmaps are shown; None shows none.
+        predicted: keypoints (K, 2) in image pixels, and their scores (K,).
+        oks: of the prediction.
+    """
+    table = dataset.table
+    title = f"{table.file_names[int(table.image_index[row])]}, annotation {table.instance_ids[row]}"
+    try:
+        sample = dataset[row]
+    except (DataError, OSError) as error:
+        points, visibility = table.keypoints[row], table.visibility[row]
+        return ShownCrop(title=title, image=None, fault=str(error), keypoints=points, visibility=visibility, oks=oks)
+    found = None if predicted is None else transform_points(predicted[0], invert_affine(sample["image_from_input"]))
+    return ShownCrop(
+        title=title,
+        image=sample["image"],
+        keypoints=sample["keypoints"],
+        visibility=sample["visibility"],
+        heatmaps=None if codec is None else _heatmaps(codec, sample),
+        grid=dataset.grid,
+        predicted=found,
+        scores=None if predicted is None else predicted[1],
+        oks=oks,
+    )
+
+
+def _heatmaps(codec: Codec, sample: Sample) -> NDArray[np.float32] | None:
+    """Encode the heatmaps (K, h, w) of a sample; None for codecs of coordinates or bins."""
+    target, _ = codec.encode(torch.from_numpy(sample["keypoints"])[None], torch.from_numpy(sample["visibility"])[None])
+    return target[0, :: codec.num_channels(1)].numpy() if target.ndim == 4 else None
+
+
+def _truth_of(table: InstanceTable) -> GroundTruth:
+    count = len(table)
+    return GroundTruth(
+        image_ids=table.image_ids,
+        object_image_ids=table.image_ids[table.image_index],
+        instance_ids=table.instance_ids,
+        category_ids=np.ones(count, np.int64),
+        keypoints=table.keypoints.astype(np.float64),
+        visibility=table.visibility,
+        bbox=table.bbox,
+        area=table.area.astype(np.float64),
+        iscrowd=np.zeros(count, bool),
+    )
+
+
+def _table_of(truth: GroundTruth, images: InstanceTable) -> InstanceTable:
+    """Make a table of annotated objects with the images of another table."""
+    order = np.argsort(images.image_ids)
+    places = order[np.searchsorted(images.image_ids[order], truth.object_image_ids)]
+    return InstanceTable(
+        image_ids=images.image_ids,
+        image_sizes=images.image_sizes,
+        file_names=images.file_names,
+        image_index=places.astype(np.int32),
+        instance_ids=truth.instance_ids,
+        bbox=truth.bbox,
+        bbox_scores=np.ones(len(truth)),
+        area=truth.area.astype(np.float32),
+        keypoints=truth.keypoints.astype(np.float32),
+        visibility=truth.visibility,
+    )
