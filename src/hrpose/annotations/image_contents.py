@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.annotations.checks import Check, Finding, Found, run_checks
-from hrpose.annotations.image_checks import ImageSample, check_images
+from hrpose.annotations.images import ImageSample, check_images
 from hrpose.errors import DataError
-from hrpose.media.exif import JPEG_START, read_orientation
+from hrpose.media.headers import JPEG_START, read_orientation
 from hrpose.media.images import Reading, bits_of, decode_pixels, is_truncated
 from hrpose.media.source import PHOTO_SUFFIXES
 from hrpose.progress import show_progress

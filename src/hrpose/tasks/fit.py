@@ -11,7 +11,7 @@ from hrpose.config import ConfigError, find_checkpoint
 from hrpose.export import is_exported
 from hrpose.files import write_atomically
 from hrpose.tasks.assemble import Assembly, assemble
-from hrpose.tasks.provenance import advised, check_provenance, read_provenance, trained_bit_depth
+from hrpose.tasks.provenance import advised, read_provenance
 from hrpose.tasks.report import report_run
 from hrpose.tasks.results import FitResult
 from hrpose.tasks.resume import resume_callback
@@ -30,14 +30,15 @@ def fit(cfg: DictConfig) -> FitResult:
         The checkpoints and the numbers of the best one; its score is AP on the first kind of validation boxes, or mean PCKh in
         percent.
     """
-    if is_exported(cfg.weights):
+    if cfg.weights is not None and is_exported(cfg.weights):
         raise ConfigError(
             f"weights: an exported file cannot be trained: {cfg.weights}. Set a checkpoint or weights of torch."
         )
     checkpoint = find_checkpoint(cfg)
-    provenance = read_provenance(checkpoint)
-    check_provenance(cfg, provenance)
-    assembly = assemble(cfg, bit_depth=trained_bit_depth(provenance))
+    provenance = None if checkpoint is None else read_provenance(checkpoint)
+    if provenance is not None:
+        provenance.check(cfg)
+    assembly = assemble(cfg, bit_depth=None if provenance is None else provenance.bit_depth)
     trainer = assembly.trainer
     if trainer.is_global_zero:
         with write_atomically(Path(cfg.paths.run) / "config.yaml") as file:

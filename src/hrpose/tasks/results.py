@@ -32,11 +32,6 @@ class ScoreResult:
     measured: Path
     reports: tuple[Path, ...]
 
-    @property
-    def headline(self) -> float:
-        """What Hydra's sweepers optimize."""
-        return self.score
-
 
 @dataclass(frozen=True)
 class FitResult:
@@ -58,11 +53,6 @@ class FitResult:
     last_checkpoint: Path | None
     reports: tuple[Path, ...]
 
-    @property
-    def headline(self) -> float:
-        """What Hydra's sweepers optimize."""
-        return self.score
-
 
 @dataclass(frozen=True)
 class PredictResult:
@@ -81,11 +71,6 @@ class PredictResult:
     skeleton: Skeleton
     poses_file: Path
     images_file: Path
-
-    @property
-    def headline(self) -> int:
-        """The number of instances."""
-        return self.num_instances
 
     def read_poses(self) -> dict[str, Poses]:
         """Read the poses of each image or frame.
@@ -119,11 +104,6 @@ class ExportResult:
     report: Path
     ap_before: float | None
     ap_after: float | None
-
-    @property
-    def headline(self) -> Path:
-        """The exported file."""
-        return self.file
 
 
 def _poses_of(rows: list[dict[str, Any]], skeleton: Skeleton) -> Poses:
