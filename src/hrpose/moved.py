@@ -41,7 +41,7 @@ MOVED: Mapping[str, str] = {
     "hrpose.estimator.exported": "hrpose.estimator.exported_engine",
     "hrpose.export.ties": "hrpose.export.check",
     "hrpose.losses.simcc": "hrpose.losses.coordinates",
-    "hrpose.media.exif": "hrpose.media.images",
+    "hrpose.media.exif": "hrpose.media.headers",
     "hrpose.media.file_names": "hrpose.annotations.images",
     "hrpose.metrics.functional.extent": "hrpose.metrics.functional.oks",
     "hrpose.metrics.functional.pairs": "hrpose.metrics.functional.matching",
