@@ -39,9 +39,9 @@ from hrpose.annotations.image_contents import (
     check_shared_contents,
     open_images,
 )
-from hrpose.annotations.image_files import complete_images
-from hrpose.annotations.mpii import MpiiAnnotations, is_mpii
-from hrpose.annotations.reader import PersonFiles
+from hrpose.annotations.images import complete_images
+from hrpose.annotations.mpii import MpiiAnnotations
+from hrpose.annotations.reader import PersonFiles, is_mpii
 from hrpose.errors import DataError, DataWarning
 from hrpose.media.images import Reading
 from hrpose.skeletons import Skeleton

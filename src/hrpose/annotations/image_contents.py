@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.annotations.checks import Check, Finding, Found, run_checks
-from hrpose.annotations.image_checks import ImageSample, check_images
+from hrpose.annotations.images import ImageSample, check_images
 from hrpose.errors import DataError
-from hrpose.media.exif import JPEG_START, PNG_START, read_orientation
+from hrpose.media.headers import JPEG_START, PNG_START, read_orientation
 from hrpose.media.images import Reading, bits_of, decode_pixels, find_whereabouts, is_truncated
 from hrpose.media.source import PHOTO_SUFFIXES
 from hrpose.progress import show_progress
@@ -133,7 +133,7 @@ def check_contents(contents: Contents, folder: Path, reading: Reading, *, orient
         contents: of the images.
         folder: of the images.
         reading: how training reads them.
-        orientation_matters: as of `image_checks.check_images`.
+        orientation_matters: as of `images.check_images`.
     """
     names = contents.names.tolist()
     deep = [name for name, content in zip(names, contents.images, strict=True) if content.deep]

@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from hrpose.annotations.coco import forget_annotations
-from hrpose.annotations.image_checks import sample_images, settle_reading
+from hrpose.annotations.images import sample_images, settle_reading
 from hrpose.annotations.reader import PersonFiles
 from hrpose.codecs import Codec
+from hrpose.data.crops import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder, Normalization
 from hrpose.data.dataset import PoseDataset, keep_batch, start_worker
-from hrpose.data.normalization import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder, Normalization
 from hrpose.data.samplers import EpochSampler, ResumableLoader
 from hrpose.data.transforms import CropTransform
 from hrpose.errors import DataError

@@ -16,8 +16,8 @@ from torch import Tensor
 from hrpose.annotations.checks import warned_findings
 from hrpose.annotations.coco_rows import read_json
 from hrpose.callbacks import LossHistory, ResultFiles
+from hrpose.data.crops import Normalization
 from hrpose.data.datamodule import PoseDataModule
-from hrpose.data.normalization import Normalization
 from hrpose.errors import DataError
 from hrpose.inference import NonFinitePosesError
 from hrpose.module import PoseModule

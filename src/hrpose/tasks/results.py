@@ -35,11 +35,6 @@ class ScoreResult:
     reports: tuple[Path, ...]
     diagnosis: Diagnosis | None = None
 
-    @property
-    def headline(self) -> float:
-        """What Hydra's sweepers optimize."""
-        return self.score
-
 
 @dataclass(frozen=True)
 class FitResult:
@@ -63,11 +58,6 @@ class FitResult:
     reports: tuple[Path, ...]
     diagnosis: Diagnosis | None = None
 
-    @property
-    def headline(self) -> float:
-        """What Hydra's sweepers optimize."""
-        return self.score
-
 
 @dataclass(frozen=True)
 class PredictResult:
@@ -86,11 +76,6 @@ class PredictResult:
     skeleton: Skeleton
     poses_file: Path
     images_file: Path
-
-    @property
-    def headline(self) -> int:
-        """The number of instances."""
-        return self.num_instances
 
     def read_poses(self) -> dict[str, Poses]:
         """Read the poses of each image or frame.
@@ -124,11 +109,6 @@ class ExportResult:
     report: Path
     ap_before: float | None
     ap_after: float | None
-
-    @property
-    def headline(self) -> Path:
-        """The exported file."""
-        return self.file
 
 
 def _poses_of(rows: list[dict[str, Any]], skeleton: Skeleton) -> Poses:
