@@ -66,7 +66,13 @@ def fit(cfg: DictConfig) -> FitResult:
     numbers = trainer.validate(assembly.module, datamodule=assembly.datamodule, verbose=False)
     measured = report_run(cfg, assembly, numbers, stage="val", checkpoint=best)
     return FitResult(
-        run, measured.score, measured.numbers, best_checkpoint=best, last_checkpoint=last, reports=measured.reports
+        run,
+        measured.score,
+        measured.numbers,
+        best_checkpoint=best,
+        last_checkpoint=last,
+        reports=measured.reports,
+        diagnosis=measured.diagnosis,
     )
 
 

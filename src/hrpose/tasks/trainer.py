@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.plugins.io import AsyncCheckpointIO, CheckpointIO, TorchCheckpointIO
 from omegaconf import DictConfig, ListConfig
 
+from hrpose.callbacks import LossHistory
 from hrpose.config import ConfigError, build
 from hrpose.files import write_atomically
 
@@ -25,7 +26,7 @@ def build_trainer(cfg: DictConfig) -> Trainer:
     callbacks = _named(cfg.callbacks)
     has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)  # otherwise Lightning would add one
     parts = {
-        "callbacks": [*callbacks, KeepSigtermHandler()],
+        "callbacks": [*callbacks, LossHistory(), KeepSigtermHandler()],
         "logger": _named(cfg.logger),
         "plugins": build_plugins(cfg.trainer.get("plugins")),
         "enable_progress_bar": cfg.trainer.get("enable_progress_bar", has_bar),

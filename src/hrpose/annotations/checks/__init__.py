@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from hrpose.annotations.checks.boxes import BOX_CHECKS, CROP_CHECKS, SHAPE_CHECKS, Shapes
-from hrpose.annotations.checks.findings import Finding, Severity, num_warned, warn_of
+from hrpose.annotations.checks.findings import Finding, Severity, num_warned, warn_of, warned_findings
 from hrpose.annotations.checks.keypoints import KEYPOINT_CHECKS
 from hrpose.annotations.checks.labels import LABEL_CHECKS
 from hrpose.annotations.checks.rows import REFUSED_ROW_CHECKS, ROW_CHECKS, RawFile
@@ -37,6 +37,7 @@ __all__ = [
     "num_warned",
     "run_checks",
     "warn_of",
+    "warned_findings",
 ]
 
 CHECKS = LABEL_CHECKS + CROP_CHECKS
