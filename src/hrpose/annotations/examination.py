@@ -145,9 +145,11 @@ def examine_images(
         assert split.annotations is not None
         assert split.images is not None
         names = _file_names(split)
-        annotated = np.isin(np.arange(len(names)), split.annotations.image_index)
-        folder = Folder.list(names, annotated, split.images, known[os.path.realpath(split.images)])
-        findings += run_checks(folder, FOLDER_CHECKS, split.images)
+        folder = Folder.list(names, split.images, known[os.path.realpath(split.images)])
+        checks = (
+            FOLDER_CHECKS if len(read) == len(splits) else FOLDER_CHECKS[:1]
+        )  # files of a refused file are not known
+        findings += run_checks(folder, checks, split.images)
         if open_files:
             stated = (
                 split.annotations.image_sizes

@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 from hrpose.annotations.checks import Check, Finding, Found, run_checks
 from hrpose.annotations.image_checks import ImageSample, check_images
 from hrpose.errors import DataError
-from hrpose.media.exif import JPEG_START, read_orientation
-from hrpose.media.images import Reading, bits_of, decode_pixels, is_truncated
+from hrpose.media.exif import JPEG_START, PNG_START, read_orientation
+from hrpose.media.images import Reading, bits_of, decode_pixels, find_whereabouts, is_truncated
 from hrpose.media.source import PHOTO_SUFFIXES
 from hrpose.progress import show_progress
 
-_PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
-_PNG_COLOUR = (
-    25  # the place of the byte that states the kind of colours: 0 grey, 2 RGB, 3 palette, 4 grey + alpha, 6 RGB + alpha
-)
+_PNG_END = b"IEND"
+_PNG_COLOUR = 25  # the place of the kind of colours: 0 grey, 2 RGB, 3 palette, 4 grey + alpha, 6 RGB + alpha
 _MISSING, _UNREADABLE, _TRUNCATED = "missing", "unreadable", "truncated"
 
 
@@ -32,25 +30,25 @@ class Folder:
     """An image folder and the names that annotations give.
 
     Attributes:
+        root: the folder.
         names: of the images of the annotations.
-        annotated: whether each has annotations.
         files: of the folder and those below it.
         known: names of all annotation files that share the folder.
     """
 
+    root: Path
     names: NDArray[np.object_]
-    annotated: NDArray[np.bool_]
     files: Sequence[str]
     known: frozenset[str]
 
     @classmethod
-    def list(cls, names: Sequence[str], annotated: NDArray[np.bool_], folder: Path, known: Iterable[str]) -> Folder:
+    def list(cls, names: Sequence[str], folder: Path, known: Iterable[str]) -> Folder:
         """List a folder and those below it."""
         files = []
         for place, _, found in os.walk(folder):
             start = Path(place).relative_to(folder).as_posix()
             files += [name if start == "." else f"{start}/{name}" for name in found if _is_image(name)]
-        return cls(_texts(names), annotated, files, frozenset(known))
+        return cls(folder, _texts(names), files, frozenset(known))
 
 
 @dataclass(frozen=True)
@@ -195,12 +193,12 @@ def _open(file: Path) -> Content:
 def _breaks_off(content: bytes) -> bool:
     if content.startswith(JPEG_START):
         return is_truncated(content)
-    return content.startswith(_PNG) and _PNG_END not in content[-64:]
+    return content.startswith(PNG_START) and _PNG_END not in content[-64:]
 
 
 def _channels(content: bytes) -> str:
     """Return the kind of colours that the header of a PNG or JPEG states."""
-    if content.startswith(_PNG):
+    if content.startswith(PNG_START):
         return {0: "grey", 4: "alpha", 6: "alpha"}.get(content[_PNG_COLOUR], "RGB")
     if content.startswith(JPEG_START):
         return {1: "grey", 4: "CMYK"}.get(_jpeg_components(content), "RGB")
@@ -230,7 +228,9 @@ def _texts(values: Sequence[str]) -> NDArray[np.object_]:
 
 def _images_missing(folder: Folder) -> Found:
     there = set(folder.files)
-    return Found(folder.names, np.array([name not in there for name in folder.names.tolist()], bool))
+    faulty = np.array([name not in there for name in folder.names.tolist()], bool)
+    advice = find_whereabouts(folder.root, folder.names[faulty][0]) if faulty.any() else ""
+    return Found(folder.names, faulty, {"advice": advice})
 
 
 def _files_without_entry(folder: Folder) -> Found:
@@ -278,7 +278,7 @@ FOLDER_CHECKS: tuple[Check[Folder], ...] = (
         name="images-missing",
         what="images of the annotations are not in the folder",
         consequence="Training is refused where instances are annotated in them.",
-        fix="Add the files, or point the image folder at where they are.",
+        fix="{advice}",
         find=_images_missing,
         severity="error",
     ),

@@ -300,11 +300,11 @@ def check_photos(file_names: Iterable[str], image_dir: str | Path) -> None:
         total = sum(map(len, by_folder.values()))
         raise MissingDataError(
             f"Expected {total} photos in {root}, but {len(missing)} {'is' if len(missing) == 1 else 'are'} missing: {shown}. "
-            f"{_whereabouts(root, missing[0])}"
+            f"{find_whereabouts(root, missing[0])}"
         )
 
 
-def _whereabouts(root: Path, name: str) -> str:
+def find_whereabouts(root: Path, name: str) -> str:
     """Search for an image one folder up and one folder down from where it should be."""
     folders = [root.absolute().parent, *sorted(path for path in root.iterdir() if path.is_dir())]
     found = [folder for folder in folders[:_MOST_FOLDERS] if (folder / name).is_file()]

@@ -29,7 +29,7 @@ from hrpose.metrics.functional.oks import Floats
 from hrpose.metrics.functional.pixels import PIXEL_NUMBERS, PixelErrors, pixel_errors
 from hrpose.report.measurement import Measurement, measure
 from hrpose.report.protocol import Protocol
-from hrpose.skeletons import Skeleton, whole_body_parts
+from hrpose.skeletons import Skeleton, describe_sigmas, whole_body_parts
 from hrpose.structures import GroundTruth
 
 STEPS = ("AP", "bootstrap", "keypoints", "parts", "visibility", "crowding", "error anatomy", "pixels", "scores")
@@ -79,6 +79,7 @@ class Report:
         threshold: the best score threshold.
         calibration: keypoint scores against similarity; None if all are whole numbers, as in a file with visibilities in their
             place.
+        sigmas: where the OKS sigmas come from.
         precision: OKS threshold -> precision at the recalls 0, 0.01, ... 1; -1 where no person counts.
     """
 
@@ -95,6 +96,7 @@ class Report:
     anatomy: ErrorAnatomy
     threshold: ScoreThreshold
     calibration: Calibration | None
+    sigmas: str
     precision: Mapping[float, Floats]
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,6 +104,7 @@ class Report:
         content = {
             "title": self.title,
             **self.measurement.to_dict(),
+            "sigmas": self.sigmas,
             "num_predictions": self.num_predictions,
             "keypoints": {
                 name: {"AP": ap, "labelled": self.labelled[name], **self.pixels_of(place)}
@@ -180,6 +183,7 @@ def analyse(
         anatomy=anatomy,
         threshold=optimal_score_threshold(matches),
         calibration=_calibrate(evaluated),
+        sigmas=describe_sigmas(skeleton),
         precision=dict(zip(curves.oks_thresholds, _mean_over_categories(curves.precision), strict=True)),
     )
 

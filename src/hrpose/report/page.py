@@ -191,7 +191,8 @@ def _protocol(report: Report) -> str:
         for name, text in report.measurement.protocol.entries().items()
     )
     note = "Two APs can be compared only if all of this is the same."
-    return f'<section><h2>Protocol</h2><p>{note}</p><dl class="columns">{entries}</dl></section>'
+    source = f'<p class="small">OKS sigmas: {escape(report.sigmas)}.</p>'
+    return f'<section><h2>Protocol</h2><p>{note}</p><dl class="columns">{entries}</dl>{source}</section>'
 
 
 def _table(rows: Mapping[str, Mapping[str, float]], columns: Mapping[str, str] | None = None) -> str:

@@ -45,6 +45,7 @@ def show_report(report: Report, console: Console) -> None:
     if sentence := measurement.describe_interval():
         say(console, sentence)
     say(console, f"Protocol: {measurement.protocol}")
+    say(console, f"OKS sigmas: {report.sigmas}")
     console.print(_keypoint_table(report))
     found, persons = report.pixels.num_persons - report.pixels.num_missed, report.pixels.num_persons
     say(

@@ -296,7 +296,10 @@ def _derive_sigmas(title: str, names: tuple[str, ...]) -> tuple[float, ...]:
     published = published_sigmas(names)
     unknown = [name for name, sigma in zip(names, published, strict=True) if sigma is None]
     if unknown:
-        logger.warning(
+        # numbers say nothing: that there are no mirror pairs is warned of, and leads to the same fix
+        level = logging.INFO if all(name.isdecimal() for name in names) else logging.WARNING
+        logger.log(
+            level,
             "No published OKS sigma for %s of skeleton '%s': %g is used. AP depends on it; set skeleton.sigmas to your own.",
             ", ".join(unknown[:_MOST_LISTED])
             + (f" and {len(unknown) - _MOST_LISTED} more" if len(unknown) > _MOST_LISTED else ""),

@@ -7,6 +7,7 @@ from pathlib import Path
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from omegaconf import DictConfig, OmegaConf
 
+from hrpose.annotations.checks import num_warned
 from hrpose.config import ConfigError, find_checkpoint
 from hrpose.export import is_exported
 from hrpose.files import write_atomically
@@ -37,8 +38,13 @@ def fit(cfg: DictConfig) -> FitResult:
     checkpoint = find_checkpoint(cfg)
     provenance = read_provenance(checkpoint)
     check_provenance(cfg, provenance)
+    before = num_warned()
     assembly = assemble(cfg, bit_depth=trained_bit_depth(provenance))
     trainer = assembly.trainer
+    if num_warned() > before and trainer.is_global_zero:
+        logger.info(
+            "hrpose doctor with the same arguments runs all checks of the data, and writes what they find to a page."
+        )
     if trainer.is_global_zero:
         with write_atomically(Path(cfg.paths.run) / "config.yaml") as file:
             OmegaConf.save(OmegaConf.create(assembly.module.hparams["config"]), file)
