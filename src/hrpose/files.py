@@ -9,11 +9,13 @@ import json
 import math
 import os
 import secrets
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_MOST_UNPACKED = 4  # times the size of the archive
 _LONGEST_SHOWN = 512  # characters of a name in a message
 _NAME_CHARACTERS = 40  # of the target's name in the temporary one, which file systems hold to 255 bytes
 
@@ -87,6 +89,17 @@ def shorten(name: object) -> str:
     """Return a name for a message: only the beginning of one that is longer than names are."""
     text = str(name)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:80]}... ({len(text):,} characters)"
+
+
+def archive_fault(file: Path) -> str | None:
+    """Say what is wrong with the directory of a zip archive of weights, which can hardly be compressed; None for nothing."""
+    size = file.stat().st_size
+    try:
+        with zipfile.ZipFile(file) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except Exception as error:  # of a damaged archive zipfile may raise anything
+        return f"cut off after {size:,} bytes" if "not a zip file" in str(error) else str(error)
+    return f"its {size:,} bytes unpack to {unpacked:,}" if unpacked > _MOST_UNPACKED * size else None
 
 
 def list_files(name: str, folder: Path, notes: Mapping[str, str]) -> list[str]:

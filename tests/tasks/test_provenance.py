@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from hrpose.config import ConfigError, compose
 from hrpose.skeletons import COCO, Skeleton
-from hrpose.tasks.provenance import advised, check_flip_pairs, check_provenance, read_provenance
+from hrpose.tasks.provenance import _overrides_of, advised, check_flip_pairs, check_provenance, read_provenance
 from hrpose.weights import WeightsError
 
 BOLTS = Skeleton.from_names(["bolt", "edge", "hook"], sigmas=[0.1] * 3)
@@ -90,3 +90,21 @@ def test_weights_that_do_not_fit_come_with_the_advice(tmp_path):
         raise WeightsError("too wide.")
     with pytest.raises(WeightsError, match=r"^too wide\.$"), advised(compose("test"), None):
         raise WeightsError("too wide.")
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides"),
+    [
+        ("- name=${oc.env:HOME}\n- a=1\n- ckpt_path=x\n", ("name=${oc.env:HOME}", "a=1")),
+        ("- !!python/object/apply:os.system ['touch ran']\n", None),
+        ("a: 1\n", None),
+        ("- [1]\n", None),
+        ("[" * 5000, None),
+    ],
+)
+def test_the_overrides_of_a_foreign_run_are_plain_text(tmp_path, monkeypatch, text, overrides):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run" / ".hydra").mkdir(parents=True)
+    (tmp_path / "run" / ".hydra" / "overrides.yaml").write_text(text)
+    assert _overrides_of(tmp_path / "run" / "checkpoints" / "best.ckpt") == overrides
+    assert not (tmp_path / "ran").exists()

@@ -7,6 +7,7 @@ the published ones of keypoints of the same name, the upper body from the names 
 from __future__ import annotations
 
 import logging
+import math
 import operator
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,6 +38,7 @@ _KNOWN_SIGMAS = {
     "thorax": 0.107,
     "pelvis": 0.107,
 }
+MAX_KEYPOINTS = 4096  # the largest skeletons have a few hundred
 UNKNOWN_SIGMA = 0.05  # strict: a person's wrist has 0.062
 _LOWER_BODY = {"hip", "pelvis", "knee", "ankle", "foot", "toe", "heel", "leg"}
 _MOST_LISTED = 5  # names in a warning
@@ -76,11 +78,11 @@ class Skeleton:
 
     def __post_init__(self) -> None:
         names = self.keypoint_names
-        repeated = sorted({name for name in names if names.count(name) > 1})
+        repeated = sorted(name for name, count in Counter(names).items() if count > 1)
         if not names or repeated:
             found = f"these more than once: {', '.join(repeated)}" if repeated else "none"
             raise ValueError(f"Expected skeleton '{self.name}' to have unique keypoint names, but got {found}.")
-        if len(self.sigmas) != len(names) or min(self.sigmas) <= 0:
+        if len(self.sigmas) != len(names) or not all(0 < sigma < math.inf for sigma in self.sigmas):
             raise ValueError(
                 f"Expected skeleton '{self.name}' to have {len(names)} positive OKS sigmas, one per keypoint, "
                 f"but got {list(self.sigmas)}. Give `sigmas`, or leave them out to have them derived from the names."
@@ -122,8 +124,12 @@ class Skeleton:
                 none; the default finds them in the names.
 
         Raises:
-            ValueError: as the constructor, or if a pair has an unknown name.
+            ValueError: as the constructor, if there are more than 4,096 names, or a pair has an unknown name.
         """
+        if len(keypoint_names) > MAX_KEYPOINTS:
+            raise ValueError(
+                f"Expected skeleton '{name:.80}' to have at most {MAX_KEYPOINTS} keypoints, but got {len(keypoint_names)}."
+            )
         names = tuple(keypoint_names)
         return cls(
             name=name,

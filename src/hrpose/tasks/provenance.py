@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+import yaml  # type: ignore[import-untyped]
+from omegaconf import DictConfig
 
 from hrpose.config import ConfigError, needs_drawing, plain
 from hrpose.skeletons import COCO, Skeleton
@@ -16,6 +17,7 @@ from hrpose.weights.files import WeightsError, read_weight_file
 
 logger = logging.getLogger(__name__)
 
+_LARGEST_FILE = 2**20  # bytes of overrides
 _OF_ONE_RUN = ("ckpt_path=", "paths.run=", "hydra.")  # overrides that another run cannot share
 
 
@@ -56,7 +58,8 @@ def read_provenance(file: str | Path | None) -> Provenance | None:
     config, skeleton = stored.get("config"), stored.get("skeleton")
     if not isinstance(config, Mapping) or not isinstance(skeleton, Mapping):
         return None
-    names = tuple(skeleton.get("keypoint_names", ()))
+    names = skeleton.get("keypoint_names")
+    names = tuple(map(str, names)) if isinstance(names, list | tuple) else ()
     return Provenance(Path(file), config, names, skeleton.get("flip_pairs"), _overrides_of(Path(file)))
 
 
@@ -137,9 +140,15 @@ def _differences(there: Any, here: Any) -> list[str]:
 
 
 def _overrides_of(checkpoint: Path) -> tuple[str, ...] | None:
-    """Read the overrides that Hydra saved in the folder of the run; checkpoints lie one folder below it."""
+    """Read the overrides that Hydra saved in the folder of the run; checkpoints lie one folder below it.
+
+    The run may be foreign: its file is read as plain YAML, and nothing in it is resolved.
+    """
     file = checkpoint.absolute().parent.parent / ".hydra" / "overrides.yaml"
-    if not file.is_file():
+    try:
+        overrides = yaml.safe_load(file.read_bytes()[:_LARGEST_FILE]) if file.is_file() else None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
-    overrides = map(str, OmegaConf.load(file))
+    if not isinstance(overrides, list) or not all(isinstance(override, str) for override in overrides):
+        return None
     return tuple(override for override in overrides if not override.startswith(_OF_ONE_RUN))

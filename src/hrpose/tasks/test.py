@@ -36,7 +36,7 @@ def _test_network(cfg: DictConfig, net: ExportedNetwork | None) -> ScoreResult:
         if module.flip_test:
             check_flip_pairs(module.skeleton, provenance)
         if checkpoint is not None:
-            load_weights(module.net, checkpoint, keypoint_names=module.skeleton.keypoint_names)
+            load_weights(module.net, checkpoint, keypoint_names=module.skeleton.keypoint_names).check_complete()
     numbers = assembly.trainer.test(module, datamodule=assembly.datamodule, verbose=False)
     return report_run(cfg, assembly, numbers, stage="test", checkpoint=checkpoint or cfg.weights)
 
