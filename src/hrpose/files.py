@@ -17,6 +17,7 @@ from typing import Any
 
 _MOST_UNPACKED = 4  # times the size of the archive
 _LONGEST_SHOWN = 512  # characters of a name in a message
+_PACKAGE = Path(__file__).resolve().parent
 _NAME_CHARACTERS = 40  # of the target's name in the temporary one, which file systems hold to 255 bytes
 
 
@@ -138,3 +139,18 @@ def _find(content: Any, place: str = "$") -> str:
 
 def _is_undefined(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
+
+
+def conf_dir() -> Path:
+    """Find the folder with the configuration files: the installed package's own, or that of the checkout.
+
+    Raises:
+        FileNotFoundError: there is neither.
+    """
+    places = (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf")
+    for place in places:
+        if (place / "fit.yaml").is_file():
+            return place
+    raise FileNotFoundError(
+        f"The conf folder is neither at {places[0]} nor at {places[1]}: the installation is incomplete."
+    )

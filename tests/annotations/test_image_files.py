@@ -8,7 +8,7 @@ import pytest
 from tiny_coco import content, write_dataset, write_json
 
 from hrpose.annotations.coco import forget_annotations, read_annotations
-from hrpose.annotations.image_files import complete_images
+from hrpose.annotations.images import complete_images
 from hrpose.annotations.reader import PersonFiles
 from hrpose.errors import DataError, DataWarning, MissingDataError
 

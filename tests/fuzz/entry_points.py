@@ -95,7 +95,7 @@ def weights(rng: Random, folder: Path) -> None:
 
 def tensors(rng: Random, folder: Path) -> None:
     """Weight files whose tensors, names and containers are of other kinds."""
-    state = {"conv1.weight": torch.ones(4, 3, 3, 3), "final_layer.weight": torch.ones(17, 4, 1, 1), "n": torch.ones(())}
+    state = {"conv1.weight": torch.ones(4, 3, 3, 3), "final_layer.weight": torch.ones(17, 4, 1, 1)}
     odd = (
         *(
             torch.ones(4, 3, 3, 3, dtype=kind)

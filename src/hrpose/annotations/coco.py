@@ -19,11 +19,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hrpose.annotations.checks import LABEL_CHECKS, check_annotations, warn_of
-from hrpose.annotations.coco_annotations import CocoAnnotations
-from hrpose.annotations.coco_boxes import read_boxes_or_keypoints
-from hrpose.annotations.coco_categories import choose_categories, find_other_categories, select_objects
-from hrpose.annotations.coco_ids import unify_ids
-from hrpose.annotations.coco_keypoints import pack_keypoints, read_num_keypoints
+from hrpose.annotations.coco_annotations import (
+    CocoAnnotations,
+    choose_categories,
+    find_other_categories,
+    select_objects,
+)
+from hrpose.annotations.coco_keypoints import pack_keypoints, read_boxes_or_keypoints, read_num_keypoints
 from hrpose.annotations.coco_rows import (
     collapse_images,
     integers,
@@ -32,6 +34,7 @@ from hrpose.annotations.coco_rows import (
     read_crowds,
     read_images,
     read_rows,
+    unify_ids,
 )
 from hrpose.annotations.detections import read_detections
 from hrpose.errors import DataWarning, MissingDataError
@@ -66,7 +69,7 @@ def read_annotations(
         area_from_bbox: share of its box that an object without `area`, or with one below 1 % of the box, is taken to cover.
         visibility_map: visibilities of the file, each with the 0, 1 or 2 that replaces it, such as {-1: 0}.
         bbox_from_keypoints: margin of the box around the labelled keypoints, as a share of its longer side, that is taken
-            where an object has no box, or one without area (`coco_boxes`); the default requires boxes.
+            where an object has no box, or one without area; the default requires boxes.
 
     Raises:
         MissingDataError: if there is no such file.

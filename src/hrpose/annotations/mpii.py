@@ -134,15 +134,6 @@ class MpiiAnnotations:
         return truth
 
 
-def is_mpii(file: str | Path) -> bool:
-    """Check whether a JSON file is a list, as MPII's are, and not an object, as COCO's; False without a file."""
-    path = Path(file)
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        return stream.read(64).lstrip().startswith(b"[")
-
-
 def read_mpii(file: str | Path) -> MpiiAnnotations:
     """Read train.json, valid.json or trainval.json as the HRNet authors made them.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from hrpose.cli.arguments import VERBS
-from hrpose.conf_files import conf_dir
+from hrpose.files import conf_dir
 
 EXAMPLES: Mapping[str, Sequence[str]] = {
     "fit": (

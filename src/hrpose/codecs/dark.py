@@ -22,11 +22,14 @@ from hrpose.codecs.base import (
 from hrpose.codecs.cells import (
     cells_from_input,
     flipped_back,
+    gaussian_blur,
     highest_cells,
     input_from_cells,
+    nearest_cells,
+    newton_steps,
+    paint_gaussians,
     windows_at,
 )
-from hrpose.codecs.gaussians import gaussian_blur, nearest_cells, newton_steps, paint_gaussians
 from hrpose.geometry import Grid, Rules
 
 _LOWEST = 1e-10  # heights are raised to this before the logarithm

@@ -17,9 +17,9 @@ from omegaconf import DictConfig, ListConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from hrpose.conf_files import conf_dir
 from hrpose.config.advice import Tree, did_you_mean, replace_argument, replace_bare
 from hrpose.errors import ConfigError
+from hrpose.files import conf_dir
 from hrpose.moved import gone_message
 
 # What composing raises for overrides and files that do not fit. Hydra raises a plain ValueError for `model=1`.

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hrpose.errors import import_optional
 from hrpose.export.onnx import check_onnx
 from hrpose.export.openvino import import_openvino
 from hrpose.export.record import METADATA_KEY
-from hrpose.lazy import import_optional
 
 FreeSizes = Sequence[Mapping[int, str]]
 """For each input, its free dimensions and the names of their sizes; one name is one size."""

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hrpose.errors import import_optional
 from hrpose.export.record import METADATA_KEY, ExportedFileError
 from hrpose.export.runtime import Port, check_file, check_ports
-from hrpose.lazy import import_optional
 
 _DTYPES = {
     "tensor(float)": "float32",

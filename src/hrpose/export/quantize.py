@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hrpose.errors import import_optional
 from hrpose.export.capture import quiet_exporters
 from hrpose.export.onnx import check_onnx
 from hrpose.export.record import METADATA_KEY
-from hrpose.lazy import import_optional
 
 Feed = tuple[NDArray[np.uint8], NDArray[np.float64]]
 """Crops (B, H, W, 3) and image_from_input (B, 2, 3), as an exported file takes them."""

@@ -23,8 +23,16 @@ from numpy.typing import NDArray
 
 from hrpose.errors import DataError, DataWarning, MissingDataError
 from hrpose.files import shorten
-from hrpose.media.exif import HEADER, JPEG_START, PNG_START, may_be_turned, read_orientation
-from hrpose.media.headers import check_size, clean_png, find_jpeg_size
+from hrpose.media.headers import (
+    HEADER,
+    JPEG_START,
+    PNG_START,
+    check_size,
+    clean_png,
+    find_jpeg_size,
+    may_be_turned,
+    read_orientation,
+)
 
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 

@@ -5,7 +5,7 @@ The classes are loaded when they are first used: `hrpose.metrics.functional` nee
 
 from typing import TYPE_CHECKING
 
-from hrpose.lazy import lazy_names
+from hrpose.moved import lazy_names
 
 if TYPE_CHECKING:
     from hrpose.metrics.average_precision import KeypointAveragePrecision

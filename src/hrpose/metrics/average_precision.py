@@ -14,7 +14,7 @@ from hrpose.metrics.base import KeypointMetric
 from hrpose.metrics.collect import Predictions
 from hrpose.metrics.functional.average_precision import average_precision
 from hrpose.metrics.functional.matching import AREA_RANGES, OKS_THRESHOLDS
-from hrpose.metrics.functional.oks_nms import oks_nms, soft_oks_nms
+from hrpose.metrics.functional.oks import oks_nms, soft_oks_nms
 from hrpose.metrics.functional.pixels import pixel_errors
 from hrpose.structures import GroundTruth
 

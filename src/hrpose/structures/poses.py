@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrpose.lazy import import_optional
+from hrpose.errors import import_optional
 from hrpose.skeletons import Skeleton
 
 

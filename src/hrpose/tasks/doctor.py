@@ -28,10 +28,9 @@ from hrpose.annotations.examination import (
 )
 from hrpose.annotations.mpii import MpiiAnnotations
 from hrpose.annotations.reader import PersonFiles
-from hrpose.conf_files import conf_dir
 from hrpose.config import ConfigError, build, plain
 from hrpose.config.paths import find_checked_splits
-from hrpose.files import dumps, write_json
+from hrpose.files import conf_dir, dumps, write_json
 from hrpose.media.images import Reading
 from hrpose.report.table import say
 from hrpose.skeletons import MPII, Skeleton, describe_sigmas, sigma_sources

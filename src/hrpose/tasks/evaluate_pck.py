@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from hrpose.annotations.mpii import is_mpii, read_mpii_preds, read_mpii_truth
+from hrpose.annotations.mpii import read_mpii_preds, read_mpii_truth
+from hrpose.annotations.reader import is_mpii
 from hrpose.files import write_json
 from hrpose.metrics.functional import head_sizes, jhmdb_table, normalized_errors, pckh_table
 from hrpose.metrics.functional.pixels import closest_pairs, countable

@@ -12,8 +12,7 @@ from typing import Any
 
 from hrpose.annotations.converters.labels import ImageFolder, Instance, LabelledImage, Labels, Options, Point
 from hrpose.annotations.converters.source import Source, write_embedded, wrong
-from hrpose.errors import DataError
-from hrpose.lazy import import_optional
+from hrpose.errors import DataError, import_optional
 from hrpose.media.video import extract_frames
 
 _START = b"\x89HDF\r\n\x1a\n"  # of an HDF5 file

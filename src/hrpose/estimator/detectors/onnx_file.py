@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hrpose.errors import import_optional
 from hrpose.estimator.boxes import Floats
 from hrpose.estimator.detectors.boxes import (
     BoxFilter,
@@ -27,7 +28,6 @@ from hrpose.estimator.detectors.boxes import (
 )
 from hrpose.export.onnx import check_onnx
 from hrpose.export.runtime import check_file
-from hrpose.lazy import import_optional
 
 Form: TypeAlias = Literal["yolox", "rtdetr", "rtdetr_raw"]
 _FORMS: dict[frozenset[str], Form] = {

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hrpose.errors import import_optional
 from hrpose.estimator.detectors.boxes import BoxFilter, Detections, Image, xywh_from_cxcywh
 from hrpose.estimator.engine import choose_device
-from hrpose.lazy import import_optional
 
 logger = logging.getLogger(__name__)
 

@@ -30,8 +30,15 @@ from hrpose.metrics.functional.matching import (
     match_detections,
     pair_persons,
 )
-from hrpose.metrics.functional.oks import enclosed_areas, keypoint_variances, oks_between, oks_matrix, oks_pairs
-from hrpose.metrics.functional.oks_nms import oks_nms, soft_oks_nms
+from hrpose.metrics.functional.oks import (
+    enclosed_areas,
+    keypoint_variances,
+    oks_between,
+    oks_matrix,
+    oks_nms,
+    oks_pairs,
+    soft_oks_nms,
+)
 from hrpose.metrics.functional.pck import (
     PCKH_COLUMNS,
     head_sizes,

@@ -16,7 +16,7 @@ from rich.console import Console
 from torch import nn
 
 from hrpose.config import ConfigError, build, find_checkpoint, needs_drawing
-from hrpose.data.normalization import IMAGENET_MEAN, IMAGENET_STD
+from hrpose.data.crops import IMAGENET_MEAN, IMAGENET_STD
 from hrpose.estimator import TorchEngine
 from hrpose.estimator.from_weights import read_parts
 from hrpose.export import (
@@ -100,7 +100,7 @@ def export(cfg: DictConfig) -> ExportResult:
 
 
 def _find_file(cfg: DictConfig) -> Path:
-    if is_exported(cfg.weights):
+    if cfg.weights is not None and is_exported(cfg.weights):
         raise ConfigError(f"weights: {cfg.weights} is an exported file already. Set the checkpoint or the weights.")
     return find_checkpoint(cfg) or find_weights(cfg.weights)
 
