@@ -89,6 +89,12 @@ def _axes_swapped(inspected: Inspected) -> Found:
     return Found(inspected.ids, outside & (inspected.share_within(low[:, ::-1], high[:, ::-1]) > 0.9))
 
 
+def _image_swapped(inspected: Inspected) -> Found:
+    low, known = np.zeros_like(inspected.image), (inspected.image > 0).all(axis=1)
+    outside = known & (inspected.share_within(low, inspected.image) < 0.95)
+    return Found(inspected.ids, outside & (inspected.share_within(low, inspected.image[:, ::-1]) > 0.99))
+
+
 def _pairs_against_others(inspected: Inspected) -> Found:
     """Find mirror pairs whose left and right contradict those of the other pairs in most instances.
 
@@ -201,6 +207,15 @@ KEYPOINT_CHECKS: tuple[Check[Inspected], ...] = (
         consequence="Crops do not show the keypoints, so nothing is learnt.",
         fix="Write x before y.",
         find=_axes_swapped,
+        min_share=0.05,
+        severity="error",
+    ),
+    Check(
+        name="image-axes-swapped",
+        what="annotations have keypoints outside the image, and all inside if its width and height are exchanged",
+        consequence="Keypoints and crops lie in the wrong places, or the image is refused.",
+        fix="Write x before y, in `keypoints` and `bbox`; if that is so, exchange `width` and `height` of the images.",
+        find=_image_swapped,
         min_share=0.05,
         severity="error",
     ),
