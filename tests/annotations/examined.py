@@ -32,7 +32,7 @@ _BODY = np.array(
 SIZES = {"160x96": (96, 160), "256x256": (256, 256)}
 
 
-def people(seed: int = 0, num_images: int = 12, per_image: int = 2) -> Content:
+def people(seed: int = 0, num_images: int = 15, per_image: int = 2) -> Content:
     """Label people; every fourth is seen from behind, without a face, and every seventh keypoint is occluded."""
     rng = np.random.default_rng(seed)
     rows, number = [], 0

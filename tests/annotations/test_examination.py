@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 from examined import Content, examine, people, points_of, severities, write_images
 
+from hrpose.annotations import image_contents
 from hrpose.annotations.checks import (
     BOX_CHECKS,
     CHECKS,
     KEYPOINT_CHECKS,
+    REFUSED_ROW_CHECKS,
     ROW_CHECKS,
     SHAPE_CHECKS,
     SKELETON_CHECKS,
@@ -35,7 +37,16 @@ NAMED = {  # findings that are not entries of a table
 TABLES = {
     check.name: check.severity
     for table in (
-        *(ROW_CHECKS, CHECKS, KEYPOINT_CHECKS, BOX_CHECKS, SHAPE_CHECKS, SKELETON_CHECKS, SPLIT_CHECKS),
+        *(
+            ROW_CHECKS,
+            REFUSED_ROW_CHECKS,
+            CHECKS,
+            KEYPOINT_CHECKS,
+            BOX_CHECKS,
+            SHAPE_CHECKS,
+            SKELETON_CHECKS,
+            SPLIT_CHECKS,
+        ),
         *(FOLDER_CHECKS, CONTENT_CHECKS),
     )
     for check in table
@@ -135,6 +146,7 @@ FAULTS: dict[str, Callable[[Content], None]] = {
     "keypoints-axes-swapped": each(moved(lambda points: points[:, [1, 0, 2]])),
     "sides-swapped-in-a-pair": each(moved(exchanged((11, 12)))),
     "sides-swapped-in-a-face": each(moved(exchanged(*ALL_PAIRS)), 5),
+    "sides-unlike-most": each(moved(exchanged(*ALL_PAIRS)), 20),
     "keypoints-never-labelled": each(moved(unlabelled(9))),
     "keypoints-rarely-labelled": lambda content: [moved(unlabelled(9))(row) for row in content["annotations"][3:]],
     "keypoints-always-occluded": each(moved(lambda points: np.where(np.arange(51).reshape(17, 3) == 29, 1, points))),
@@ -176,6 +188,9 @@ FAULTS: dict[str, Callable[[Content], None]] = {
     "mirror-pairs-incomplete": lambda content: content["categories"][0]["keypoints"].__setitem__(2, "other"),
     "mirror-pairs-unlike-names": edited("categories", flip_pairs=[[k - 1, k] for k in range(1, 17, 2)]),
     "edges-not-drawn": edited("categories", skeleton=[[1, 40]]),
+    "visibility-values": each(moved(lambda points: points - [0, 0, 3] * (points[:, 2:] == 1))),
+    "boxes-missing": each(lambda row: row.pop("bbox"), 5),
+    "keypoints-of-another-length": each(lambda row: row.update(keypoints=row["keypoints"][:48]), 5),
     "file-refused": each(moved(lambda points: points - [0, 0, 5] * (np.arange(17) < 2)[:, None])),
     "nothing-to-use": each(lambda row: row.update(iscrowd=1)),
     "assumed-on-reading": each(lambda row: row.pop("id")),
@@ -283,7 +298,21 @@ def test_a_copy_of_a_training_image_is_found_by_its_pixels(tmp_path: Path) -> No
         folder = write_images(content, tmp_path / "images")
     cv2.imwrite(str(folder / "1_3.png"), cv2.imread(str(folder / "0_5.png")), [cv2.IMWRITE_PNG_COMPRESSION, 0])
     finding = examine(tmp_path, train, val, images=folder)["image-contents-in-validation"]
-    assert (finding.count, finding.total, finding.ids) == (1, 12, ("1_3.png",))
+    assert (finding.count, finding.total, finding.ids) == (1, 15, ("1_3.png",))
+
+
+def test_images_of_both_sets_are_opened_once(tmp_path: Path, monkeypatch) -> None:
+    content = people(0)
+    folder = write_images(content, tmp_path / "images")
+    opened = []
+    decode = image_contents.decode_pixels
+    monkeypatch.setattr(
+        image_contents, "decode_pixels", lambda content, file: opened.append(file) or decode(content, file)
+    )
+    found = examine(tmp_path, content, content, images=folder)
+    assert len(opened) == len(content["images"])
+    assert "train-images-in-validation" in found
+    assert "image-contents-in-validation" not in found  # the same files, found by their names
 
 
 def test_a_file_name_that_leaves_the_folder_is_refused_and_the_labels_are_checked(tmp_path: Path) -> None:
@@ -305,6 +334,23 @@ def test_people_seen_from_behind_are_no_swapped_sides(tmp_path: Path) -> None:
         points[5:, 0] = np.where(points[5:, 2] > 0, 2 * row["bbox"][0] + row["bbox"][2] - points[5:, 0], 0)
         row["keypoints"] = points.ravel().tolist()
     assert not {"sides-swapped-in-a-pair", "sides-swapped-in-a-face"} & set(examine(tmp_path, content))
+
+
+def test_ears_exchanged_in_an_animal_seen_from_above_are_found_however_it_is_turned(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    names = ["nose", "left_ear", "right_ear", "tail"]
+    body = np.array([[0, -30], [-12, -18], [12, -18], [0, 40]])
+    content = people(0, num_images=20)
+    content["categories"][0] |= {"keypoints": names, "skeleton": []}
+    for row in content["annotations"]:
+        angle = rng.uniform(0, 2 * np.pi)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        points = (body[[0, 2, 1, 3]] if row["id"] in (5, 6) else body) @ turn.T + [100, 150] + rng.normal(0, 1, (4, 2))
+        row.update(
+            keypoints=np.column_stack([points, [2] * 4]).ravel().tolist(), bbox=[50, 100, 100, 100], num_keypoints=4
+        )
+    finding = examine(tmp_path, content)["sides-unlike-most"]
+    assert (finding.count, finding.total, finding.ids) == (2, 40, (5, 6))
 
 
 def test_every_check_has_a_fault_in_these_tests() -> None:

@@ -289,3 +289,9 @@ def test_older_containers_without_pairs_find_them_in_the_names():
 def test_an_unknown_skeleton_is_refused():
     with pytest.raises(ValueError, match="'cocoa'"):
         known_skeleton("cocoa")
+
+
+@pytest.mark.parametrize("sigmas", [3, "0.1", [0.1, "x"], [0.1, None], {"a": 1}, [0.1, 1e400]])
+def test_sigmas_of_a_category_are_a_list_of_numbers(sigmas):
+    with pytest.raises(ValueError, match="`sigmas` of skeleton 'mouse'"):
+        Skeleton.from_category({"name": "mouse", "keypoints": ["nose", "tail"], "sigmas": sigmas})

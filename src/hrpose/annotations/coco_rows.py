@@ -99,7 +99,8 @@ def read_rows(file: Path, fields: Collection[str] = ("keypoints",)) -> dict[str,
     """
     content = read_json(file, fields)
     if not isinstance(content, dict):
-        hint = " A list is what detection and result files hold." if isinstance(content, list) else ""
+        is_list = isinstance(content, list)
+        hint = " A list is what result files hold, and annotations of MPII (protocol=mpii)." if is_list else ""
         raise DataError(
             f"{file}: expected a COCO annotation file, a JSON object with {', '.join(_SECTIONS)}, but got a JSON "
             f"{type(content).__name__}.{hint} {advise_conversion(file)}"

@@ -82,12 +82,14 @@ class Contents:
 
     Attributes:
         names: (I,) file names.
+        files: I real paths.
         stated: (I, 2) width and height as the annotations state them; 0 where they do not.
         images: I contents.
         upright: the EXIF orientation is applied.
     """
 
     names: NDArray[np.object_]
+    files: Sequence[str]
     stated: NDArray[np.int32]
     images: Sequence[Content]
     upright: bool
@@ -107,7 +109,13 @@ class Contents:
 
 
 def open_images(
-    names: Sequence[str], stated: NDArray[np.int32], folder: Path, title: str, *, upright: bool
+    names: Sequence[str],
+    stated: NDArray[np.int32],
+    folder: Path,
+    title: str,
+    *,
+    upright: bool,
+    opened: dict[str, Content],
 ) -> Contents:
     """Open every image once, with a progress bar on a terminal.
 
@@ -117,13 +125,15 @@ def open_images(
         folder: of the images.
         title: of the bar.
         upright: the EXIF orientation is applied in training.
+        opened: contents by the real path of their file; what is opened is added.
     """
-    images = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool, show_progress(title, len(names), "images", delay=1) as advance:
-        for content in pool.map(lambda name: _open(folder / name), names):
-            images.append(content)
+    files = [os.path.realpath(folder / name) for name in names]
+    new = [file for file in dict.fromkeys(files) if file not in opened]
+    with ThreadPoolExecutor(os.cpu_count()) as pool, show_progress(title, len(new), "images", delay=1) as advance:
+        for file, content in zip(new, pool.map(_open, new), strict=True):
+            opened[file] = content
             advance()
-    return Contents(_texts(names), stated, images, upright)
+    return Contents(_texts(names), files, stated, [opened[file] for file in files], upright)
 
 
 def check_contents(contents: Contents, folder: Path, reading: Reading, *, orientation_matters: bool) -> list[Finding]:
@@ -157,20 +167,22 @@ def check_shared_contents(train: Contents, val: Contents, file: Path) -> list[Fi
         val: images of the validation set.
         file: the validation annotations.
     """
-    known = {content.digest for content in train.images} - {b""}
+    digests = {content.digest for content in train.images} - {b""}
+    own = set(train.files)  # found by their names
+    copied = [one.digest in digests and file not in own for file, one in zip(val.files, val.images, strict=True)]
     check = Check[Contents](
         name="image-contents-in-validation",
         what="validation images have the pixels of a training image",
         consequence="AP is measured on images that the network has seen, so it says too much.",
         fix="Remove the copies from one of the two sets.",
-        find=lambda contents: Found(contents.names, contents.column(lambda content: content.digest in known)),
+        find=lambda contents: Found(contents.names, np.array(copied, bool)),
     )
     return run_checks(val, [check], file)
 
 
-def _open(file: Path) -> Content:
+def _open(file: str) -> Content:
     try:
-        content = file.read_bytes()
+        content = Path(file).read_bytes()
     except OSError:
         return Content(fault=_MISSING)
     try:
@@ -268,8 +280,8 @@ def _identical(contents: Contents) -> Found:
     """Find images with the pixels of an earlier one under another name."""
     owners: dict[bytes, str] = {}
     faulty = []
-    for name, content in zip(contents.names.tolist(), contents.images, strict=True):
-        faulty.append(bool(content.digest) and owners.setdefault(content.digest, name) != name)
+    for file, content in zip(contents.files, contents.images, strict=True):
+        faulty.append(bool(content.digest) and owners.setdefault(content.digest, file) != file)
     return Found(contents.names, np.array(faulty, bool))
 
 

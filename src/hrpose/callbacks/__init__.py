@@ -4,6 +4,7 @@ from hrpose.callbacks.freeze import FreezeBackbone
 from hrpose.callbacks.outputs import (
     FinalValidation,
     FrequentLogging,
+    LossHistory,
     PictureSheets,
     ResultFiles,
     RunCheckpoint,
@@ -15,6 +16,7 @@ __all__ = [
     "FinalValidation",
     "FreezeBackbone",
     "FrequentLogging",
+    "LossHistory",
     "PictureSheets",
     "ResultFiles",
     "RunCheckpoint",

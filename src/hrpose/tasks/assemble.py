@@ -18,6 +18,7 @@ from lightning.pytorch.plugins.io import AsyncCheckpointIO, CheckpointIO, TorchC
 from omegaconf import DictConfig, ListConfig
 from torch import nn
 
+from hrpose.callbacks import LossHistory
 from hrpose.codecs import Codec
 from hrpose.config import ConfigError, build, needs_drawing, plain
 from hrpose.data.datamodule import PoseDataModule
@@ -299,7 +300,7 @@ def build_trainer(cfg: DictConfig) -> Trainer:
     callbacks = _named(cfg.callbacks)
     has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)  # otherwise Lightning would add one
     parts = {
-        "callbacks": [*callbacks, KeepSigtermHandler()],
+        "callbacks": [*callbacks, LossHistory(), KeepSigtermHandler()],
         "logger": _named(cfg.logger),
         "plugins": build_plugins(cfg.trainer.get("plugins")),
         "enable_progress_bar": cfg.trainer.get("enable_progress_bar", has_bar),

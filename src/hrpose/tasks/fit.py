@@ -53,10 +53,16 @@ def fit(cfg: DictConfig) -> FitResult:
         with advised(cfg, provenance):
             load_weights(
                 assembly.pose_module.net, checkpoint
-            )  # says clearly what is wrong with a file that does not fit
+            )  # its message for a wrong file is clearer than Lightning's
         logger.info("Resuming from %s", checkpoint)
         trainer.callbacks.insert(0, resume_callback(cfg, provenance))  # type: ignore[attr-defined]
     trainer.fit(assembly.module, datamodule=assembly.datamodule, ckpt_path=checkpoint, weights_only=True)
+    return _validate_best(cfg, assembly)
+
+
+def _validate_best(cfg: DictConfig, assembly: Assembly) -> FitResult:
+    """Validate the best checkpoint of a training and report its numbers."""
+    trainer = assembly.trainer
     run, best, last = Path(cfg.paths.run), _best_checkpoint(assembly), _last_checkpoint(assembly)
     if best is None:
         logger.warning("Nothing was validated, so there is no best checkpoint and no AP.")
@@ -67,7 +73,13 @@ def fit(cfg: DictConfig) -> FitResult:
     numbers = trainer.validate(assembly.module, datamodule=assembly.datamodule, verbose=False)
     measured = report_run(cfg, assembly, numbers, stage="val", checkpoint=best)
     return FitResult(
-        run, measured.score, measured.numbers, best_checkpoint=best, last_checkpoint=last, reports=measured.reports
+        run,
+        measured.score,
+        measured.numbers,
+        best_checkpoint=best,
+        last_checkpoint=last,
+        reports=measured.reports,
+        diagnosis=measured.diagnosis,
     )
 
 

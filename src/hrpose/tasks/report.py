@@ -10,11 +10,13 @@ from rich.console import Console
 
 from hrpose.callbacks import ResultFiles
 from hrpose.config import build
+from hrpose.files import write_json
 from hrpose.metrics.collect import Predictions
 from hrpose.metrics.functional import PCKH_COLUMNS
 from hrpose.metrics.pck import PCKH_LOG_NAMES
 from hrpose.report import (
     COLUMNS,
+    Diagnosis,
     Evaluated,
     Measurement,
     PckhProtocol,
@@ -28,6 +30,7 @@ from hrpose.report.crops import draw_predictions
 from hrpose.report.table import say, show_measurements
 from hrpose.structures import GroundTruth
 from hrpose.tasks.assemble import Assembly
+from hrpose.tasks.diagnose import diagnose_run
 from hrpose.tasks.evaluate_pck import report_jhmdb
 from hrpose.tasks.results import ScoreResult
 from hrpose.tasks.shown_crops import worst_crops
@@ -58,11 +61,15 @@ def report_run(
     """
     logged = {name: value for row in numbers for name, value in row.items()}
     kinds = list(assembly.datamodule.val_boxes)
+    leading = assembly.module.pose_metrics[kinds[0]].leading
+    score = float(logged.get(f"{stage}/{leading}_{kinds[0]}", math.nan))
     pages: list[Path] = []
+    diagnosis: Diagnosis | None = None
     if assembly.trainer.is_global_zero:
         console = Console()
         pages += _report_ap(cfg, assembly, logged, stage, Path(checkpoint).name, console)
         pages += _report_pckh(assembly, logged, stage, console)
+        diagnosis = diagnose_run(cfg, assembly, score)
         if cfg.get("report_images") and not any(page.suffix == ".html" for page in pages):
             say(console, "report_images: no page was written that could show them; only AP has one.")
         limit = getattr(assembly.trainer, f"limit_{stage}_batches")
@@ -75,13 +82,16 @@ def report_run(
         for page in pages:
             say(console, f"Report: {page}")
         say(console, f"Everything this run leaves is in {cfg.paths.run}")
-    leading = assembly.module.pose_metrics[kinds[0]].leading
+        if diagnosis is not None:
+            write_json(Path(cfg.paths.run) / "results" / "diagnosis.json", diagnosis.to_dict())
+            say(console, f"\n{diagnosis}")
     return ScoreResult(
         run_dir=Path(cfg.paths.run),
-        score=float(logged.get(f"{stage}/{leading}_{kinds[0]}", math.nan)),
+        score=score,
         numbers={name.removeprefix(f"{stage}/"): float(value) for name, value in logged.items()},
         measured=Path(checkpoint),
         reports=tuple(pages),
+        diagnosis=diagnosis,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hrpose.report import Diagnosis
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Poses
 
@@ -24,6 +25,7 @@ class ScoreResult:
         numbers: all numbers by their names, such as "AP", "AP50", and "AP_gt" for the boxes "gt".
         measured: the checkpoint, weights or result file.
         reports: HTML pages, and tables of PCKh.
+        diagnosis: the likely cause of an AP below 0.05; None of another, or where no poses were kept.
     """
 
     run_dir: Path
@@ -31,6 +33,7 @@ class ScoreResult:
     numbers: Mapping[str, float]
     measured: Path
     reports: tuple[Path, ...]
+    diagnosis: Diagnosis | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class FitResult:
         best_checkpoint: the checkpoint with the best validation; None where nothing was validated.
         last_checkpoint: the state at the end, from which a run is resumed; None where it is not saved.
         reports: HTML pages, and tables of PCKh.
+        diagnosis: the likely cause of an AP below 0.05; None of another, or where no poses were kept.
     """
 
     run_dir: Path
@@ -52,6 +56,7 @@ class FitResult:
     best_checkpoint: Path | None
     last_checkpoint: Path | None
     reports: tuple[Path, ...]
+    diagnosis: Diagnosis | None = None
 
 
 @dataclass(frozen=True)

@@ -305,7 +305,7 @@ def _wasted(shapes: Shapes) -> Found:
 SHAPE_CHECKS: tuple[Check[Shapes], ...] = (
     Check(
         name="crops-wasted",
-        what="instances have crops that their boxes fill badly: {now} of {size} (width x height) in the mean",
+        what="instances have boxes that fill {now} of crops of {size} (width x height) in the mean",
         consequence="The network computes on the surroundings, and instances are small in its input.",
         fix="size={option} is filled to {best}, {own} to {own_best}.",
         find=_wasted,

@@ -238,7 +238,7 @@ SPLIT_CHECKS: tuple[Check[Pair], ...] = (
     ),
     Check(
         name="visibility-unlike",
-        what="instances are of sets of which labelled keypoints are visible (2) in {train} of training and {val} of validation",
+        what="instances belong to a set in which {val} of the labelled keypoints are visible (2), against {train} in training",
         consequence="Training and AP only ask whether a keypoint is labelled; reports by visibility do not.",
         fix="If 1 means visible in one of the files, set `data.visibility_map`, or correct that file.",
         find=_unlike_visibility,
@@ -246,7 +246,7 @@ SPLIT_CHECKS: tuple[Check[Pair], ...] = (
     ),
     Check(
         name="box-sizes-unlike",
-        what="instances are of sets with a median box of {train} pixels in training and {val} in validation",
+        what="instances belong to a set with a median box side of {val} pixels, against {train} in training",
         consequence="The network sees instances in validation in another detail than it was trained on.",
         fix="Check whether the images of one set were scaled.",
         find=_unlike_boxes,
