@@ -5,7 +5,8 @@ from __future__ import annotations
 import array
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +44,13 @@ class RawFile:
         return cls(file, read_rows(file, list(keypoint_fields or ["keypoints"])))
 
 
-def _ids_repeated(section: str) -> Callable[[RawFile], Found]:
-    return lambda raw: _repeated(getattr(raw, section), [_plain(row.get("id")) for row in getattr(raw, section)])
+def _ids_repeated(raw: RawFile, *, section: str) -> Found:
+    return _repeated(getattr(raw, section), [_plain(row.get("id")) for row in getattr(raw, section)])
 
 
-def _dangling(key: str, section: str) -> Callable[[RawFile], Found]:
-    def find(raw: RawFile) -> Found:
-        known = {_plain(row.get("id")) for row in getattr(raw, section)}
-        return _found(raw.annotations, [_plain(row.get(key)) not in known for row in raw.annotations])
-
-    return find
+def _dangling(raw: RawFile, *, key: str, section: str) -> Found:
+    known = {_plain(row.get("id")) for row in getattr(raw, section)}
+    return _found(raw.annotations, [_plain(row.get(key)) not in known for row in raw.annotations])
 
 
 def _images_without_annotations(raw: RawFile) -> Found:
@@ -169,7 +167,7 @@ ROW_CHECKS: tuple[Check[RawFile], ...] = (
         what="annotations have the `id` of an earlier one",
         consequence="The file is refused: predictions could not be matched to them.",
         fix="Number the annotations anew, or remove the copies.",
-        find=_ids_repeated("annotations"),
+        find=partial(_ids_repeated, section="annotations"),
         severity="error",
     ),
     Check(
@@ -177,7 +175,7 @@ ROW_CHECKS: tuple[Check[RawFile], ...] = (
         what="images have the `id` of an earlier one",
         consequence="The file is refused: their annotations could belong to either image.",
         fix="Number the images anew, together with `image_id` of their annotations.",
-        find=_ids_repeated("images"),
+        find=partial(_ids_repeated, section="images"),
         severity="error",
     ),
     Check(
@@ -185,7 +183,7 @@ ROW_CHECKS: tuple[Check[RawFile], ...] = (
         what="categories have the `id` of an earlier one",
         consequence="Their annotations could belong to either category.",
         fix="Number the categories anew, together with `category_id` of their annotations.",
-        find=_ids_repeated("categories"),
+        find=partial(_ids_repeated, section="categories"),
         severity="error",
     ),
     Check(
@@ -193,7 +191,7 @@ ROW_CHECKS: tuple[Check[RawFile], ...] = (
         what="annotations have an `image_id` that no entry of `images` has",
         consequence="The file is refused: these labels belong to no image.",
         fix="Add the images, or remove the annotations.",
-        find=_dangling("image_id", "images"),
+        find=partial(_dangling, key="image_id", section="images"),
         severity="error",
     ),
     Check(
@@ -201,7 +199,7 @@ ROW_CHECKS: tuple[Check[RawFile], ...] = (
         what="annotations have a `category_id` that no entry of `categories` has",
         consequence="The file is refused.",
         fix="Add the category, or remove the annotations.",
-        find=_dangling("category_id", "categories"),
+        find=partial(_dangling, key="category_id", section="categories"),
         severity="error",
     ),
     Check(
