@@ -302,6 +302,12 @@ def test_a_copy_of_a_training_image_is_found_by_its_pixels(tmp_path: Path) -> No
     assert (finding.count, finding.total, finding.ids) == (1, 15, ("1_3.png",))
 
 
+def test_an_entry_of_an_image_that_stands_twice_is_a_note(tmp_path: Path) -> None:
+    content = people(num_images=26)
+    appended("images")(content)
+    assert set(examine(tmp_path, content)) == {"assumed-on-reading"}
+
+
 def test_images_of_linked_folders_and_of_rare_formats_are_not_missing(tmp_path: Path) -> None:
     content = people()
     folder = write_images(content, tmp_path / "images")
