@@ -233,7 +233,8 @@ def test_a_fault_is_found_by_its_check(fault: str, tmp_path: Path) -> None:
 def test_a_fault_between_the_sets_is_found_by_its_check(fault: str, tmp_path: Path) -> None:
     train, val = people(0), people(1)
     PAIRS[fault](train, val)
-    assert fault in examine(tmp_path, train, val)
+    (tmp_path / "images").mkdir()
+    assert fault in examine(tmp_path, train, val, images=tmp_path / "images")
 
 
 def _spoil_images(folder: Path) -> None:
@@ -300,6 +301,30 @@ def test_a_copy_of_a_training_image_is_found_by_its_pixels(tmp_path: Path) -> No
     cv2.imwrite(str(folder / "1_3.png"), cv2.imread(str(folder / "0_5.png")), [cv2.IMWRITE_PNG_COMPRESSION, 0])
     finding = examine(tmp_path, train, val, images=folder)["image-contents-in-validation"]
     assert (finding.count, finding.total, finding.ids) == (1, 15, ("1_3.png",))
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "is_copy"),
+    [
+        ("a_jpg.rf.0123456789abcdef0123.jpg", "a_jpg.rf.fedcba98765432100123.jpg", True),
+        ("a.jpg", "a_flip.jpg", True),
+        ("a_aug2.jpg", "a.jpg", True),
+        ("a.jpg", "a (1).jpg", True),
+        ("a - copy.jpg", "a.jpg", True),
+        ("a (1).jpg", "a (2).jpg", False),
+        ("a_1.jpg", "a_2.jpg", False),
+        ("a.jpg", "b_flip.jpg", False),
+    ],
+)
+def test_a_copy_is_known_by_its_name(train: str, val: str, is_copy: bool, tmp_path: Path) -> None:
+    contents = people(0), people(1)
+    for content, name in zip(contents, (train, val), strict=True):
+        content["images"][0]["file_name"] = name
+    assert ("copies-of-training-images" in examine(tmp_path, *contents)) is is_copy
+
+
+def test_names_without_image_folders_do_not_tell_whether_images_are_shared(tmp_path: Path) -> None:
+    assert "train-images-in-validation" not in examine(tmp_path, people(0), people(0))
 
 
 def test_an_entry_of_an_image_that_stands_twice_is_a_note(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.annotations.checks.table import Check, Floats, Found, Inspected, Mask
-from hrpose.skeletons import Skeleton
+from hrpose.skeletons import Skeleton, keypoint_key
 
 _SHARE_OF_BOX, _WITHOUT_AREAS = 0.53, ("crowdpose", "aic", "jhmdb")  # benchmarks whose files have no areas
 _ENOUGH = 20  # labels from which on a statistic is trusted
@@ -119,7 +119,8 @@ def _eyes_swapped(inspected: Inspected) -> Found:
     names, order = _order_of_pairs(inspected)
     skeleton = inspected.skeleton
     eyes = [place for place, name in enumerate(names) if "eye" in name.lower()]
-    is_person = skeleton is not None and {"nose", "left_shoulder", "left_hip"} <= set(skeleton.keypoint_names)
+    keys = set() if skeleton is None else set(map(keypoint_key, skeleton.keypoint_names))
+    is_person = {"nose", "leftshoulder", "leftwrist", "lefthip"} <= keys
     if len(eyes) != 1 or not is_person:
         return Found(inspected.ids, np.zeros(len(inspected.ids), bool))
     seen = order[:, eyes[0]] != 0
@@ -432,6 +433,7 @@ LABEL_CHECKS: tuple[Check[Inspected], ...] = (
         consequence="Keypoints are read in pixels, so all of them lie in the corner of the image.",
         fix="Multiply the keypoints by the width and the height of the image.",
         find=keypoints_normalised,
+        severity="error",
     ),
 )
 """What training and AP depend on; `read_annotations` warns of it."""
