@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hrpose.annotations.checks.labels import keypoints_normalised
+from hrpose.annotations.checks.keypoints import keypoints_normalised
 from hrpose.annotations.checks.table import Check, Found, Inspected
 
 _TINY = 16  # pixels of the longer side

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hrpose.annotations.checks.findings import Finding
-from hrpose.annotations.checks.table import Check, Floats, Found, Inspected, run_checks
+from hrpose.annotations.checks.table import Check, Finding, Floats, Found, Inspected, run_checks
 from hrpose.annotations.coco_annotations import CocoAnnotations
 
 _MOST_COMPARED = 5000  # images of both sets whose sizes are looked up before a training
