@@ -2,7 +2,7 @@ import pytest
 
 from hrpose.config import ConfigError, check, compose
 from hrpose.config.advice import _OTHER_TOOLS, Tree, did_you_mean
-from hrpose.config.compose import config_loader
+from hrpose.config.loading import config_loader
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,12 @@ import hydra
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from hrpose import conf_files
+from hrpose import files
 from hrpose.config import ConfigError, compose, conf_dir, describe_choices
+from hrpose.config.loading import config_loader, load
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,12 +31,12 @@ def test_conf_dir_is_the_checkouts():
 def test_the_packages_own_folder_goes_first(tmp_path, monkeypatch):
     (tmp_path / "hrpose" / "conf").mkdir(parents=True)
     (tmp_path / "hrpose" / "conf" / "fit.yaml").touch()
-    monkeypatch.setattr(conf_files, "_PACKAGE", tmp_path / "hrpose")
+    monkeypatch.setattr(files, "_PACKAGE", tmp_path / "hrpose")
     assert conf_dir() == tmp_path / "hrpose" / "conf"
 
 
 def test_an_installation_without_conf_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(conf_files, "_PACKAGE", tmp_path / "src" / "hrpose")
+    monkeypatch.setattr(files, "_PACKAGE", tmp_path / "src" / "hrpose")
     with pytest.raises(FileNotFoundError, match="installation is incomplete"):
         conf_dir()
 
@@ -72,11 +74,33 @@ def test_each_call_gives_a_configuration_of_its_own():
 def test_a_changed_file_is_read_again(tmp_path, monkeypatch):
     folder = tmp_path / "hrpose" / "conf"
     folder.mkdir(parents=True)
-    monkeypatch.setattr(conf_files, "_PACKAGE", tmp_path / "hrpose")
+    monkeypatch.setattr(files, "_PACKAGE", tmp_path / "hrpose")
     (folder / "fit.yaml").write_text("seed: 1\n")
     assert compose("fit").seed == 1
     (folder / "fit.yaml").write_text("seed: 2\n")
     assert compose("fit").seed == 2
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["optim.lr=1", "+trainer.limit_train_batches=3", "name='a b'"],
+        ["experiment=w32_256x192", "paths.data=/x", "~callbacks.best", "size=384x288", "++optim.new={a: 1}"],
+        ["callbacks/ema=default", "callbacks.ema.decay=0.5", "logger=[csv,wandb]", "logger.wandb.offline=true"],
+        ["hydra.run.dir=x", "~schedule"],
+    ],
+)
+def test_values_put_into_a_copy_give_what_hydra_composes(overrides):
+    def as_written(cfg):
+        return {**OmegaConf.to_container(cfg, resolve=False), "hydra": cfg.hydra.runtime.choices}
+
+    with config_loader() as loader:
+        expected = loader.load_configuration("fit", overrides, RunMode.RUN, from_shell=False)
+        for _ in range(2):  # read, and kept
+            found = load(loader, "fit", overrides)
+            assert as_written(found) == as_written(expected)
+            assert OmegaConf.is_struct(found)
 
 
 def test_the_runs_folder_is_one_and_the_same_within_a_configuration():

@@ -7,7 +7,7 @@ import yaml
 from omegaconf import OmegaConf, open_dict
 
 from hrpose.config import ConfigError, check, compose, conf_dir, validate
-from hrpose.config.signatures import find_signature
+from hrpose.config.build import find_signature
 from hrpose.tasks.dry_run import check_parts
 
 

@@ -5,6 +5,7 @@ from hrpose.callbacks.freeze import FreezeBackbone
 from hrpose.callbacks.outputs import (
     FinalValidation,
     FrequentLogging,
+    LossHistory,
     PictureSheets,
     ResultFiles,
     RunCheckpoint,
@@ -16,6 +17,7 @@ __all__ = [
     "FinalValidation",
     "FreezeBackbone",
     "FrequentLogging",
+    "LossHistory",
     "MovingAverage",
     "PictureSheets",
     "ResultFiles",

@@ -18,6 +18,9 @@ from hrpose.cli.messages import explains_itself, refuse, warnings_as_lines
 
 logger = logging.getLogger(__name__)
 
+# What Lightning leaves in the environment of the process that starts the others.
+_LAUNCHER = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED")
+
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
@@ -140,7 +143,6 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
         from hydra.core.hydra_config import HydraConfig
 
         # and with it the rest of the library
-        from hrpose.cli.relaunch import relaunchable
         from hrpose.config import describe_choices, remove_unused_folder, unpublished
         from hrpose.tasks import find_task, run
 
@@ -201,3 +203,48 @@ def advise_resume(arguments: Sequence[str], resuming: Sequence[str]) -> str:
     keys = tuple(f"{text.partition('=')[0]}=" for text in resuming)
     kept = [text for text in arguments if not text.startswith(keys)] if keys else arguments
     return f"To {'go on' if resuming else 'start again'}: {shlex.join(['hrpose', *kept, *resuming])}"
+
+
+@contextmanager
+def relaunchable(cfg: "DictConfig", argv: Sequence[str], single: Sequence[str]) -> Iterator[list[str]]:
+    """Let Lightning start further processes of the job that Hydra is running.
+
+    Lightning repeats `sys.argv` and adds the folder of `hydra.run.dir`. Hydra works with another program name, so the original
+    goes back in. A job of a sweep is repeated as a single run of its own overrides: otherwise every process would run the whole
+    sweep, in folders of its own. Afterwards the traces of the process group go away, so that the next job gets a new one.
+
+    Args:
+        cfg: the job's configuration; `paths.run` becomes the folder that Hydra made.
+        argv: the command line as the process got it.
+        single: the command, verb and flags of a job of a sweep, without its overrides.
+
+    Yields:
+        The overrides of the job.
+    """
+    # Hydra is imported here
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import open_dict, read_write
+
+    hydra: Any = HydraConfig.get()
+    folder = hydra.runtime.output_dir
+    cfg.paths.run = folder
+    with read_write(hydra), open_dict(hydra):
+        hydra.run.dir = folder
+    kept = {name: os.environ.get(name) for name in _LAUNCHER}
+    hydra_argv = sys.argv
+    sys.argv = [*single, *hydra.overrides.task, "hydra.mode=RUN"] if hydra.mode == RunMode.MULTIRUN else list(argv)
+    try:
+        yield list(hydra.overrides.task)
+    finally:
+        sys.argv = hydra_argv
+        for name in _LAUNCHER:
+            os.environ.pop(name, None)
+        os.environ.update({name: value for name, value in kept.items() if value is not None})
+        _leave_process_group()
+
+
+def _leave_process_group() -> None:
+    distributed = sys.modules.get("torch.distributed")  # not imported here: a job may have failed before it was needed
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()

@@ -7,9 +7,10 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.object_type import ObjectType
-from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+from hrpose.config.loading import chosen_options, load
 
 # What to write here -> what Ultralytics, MMPose, Lightning's CLI, and the code of the HRNet authors write for it, in lower case
 # and with _ for -. Of several rows with one name the first whose keys the verb has is taken. `name=value` goes before `name`.
@@ -109,16 +110,11 @@ class Tree:
         self.verb = verb
         self.added = added
         self.cfg = self.load([])
-        choices: dict[str, str | list[str] | None] = dict(self.cfg.hydra.runtime.choices)
-        for default in loader.compute_defaults_list(verb, list(added), RunMode.RUN).defaults:
-            group, _, option = str(default.config_path).rpartition("/")
-            if group and group not in choices:  # of a list of options, which Hydra leaves out
-                choices[group] = [option]
-        self.choices = {group: option for group, option in sorted(choices.items()) if not group.startswith("hydra")}
+        self.choices = chosen_options(loader, verb, added)
 
     def load(self, overrides: Sequence[str]) -> DictConfig:
         """Compose, Hydra's own node included."""
-        return self.loader.load_configuration(self.verb, [*self.added, *overrides], RunMode.RUN, from_shell=False)
+        return load(self.loader, self.verb, [*self.added, *overrides])
 
     def options(self, group: str, *, own: bool = True) -> list[str]:
         """Return the options of a group in every verb, also those of added folders; none if there is no such group."""

@@ -2,21 +2,16 @@
 
 import copy
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-import hydra
-from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException
-from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
-from hrpose.conf_files import conf_dir
 from hrpose.config.advice import did_you_mean
+from hrpose.config.loading import config_loader, last_change, load
 from hrpose.config.overrides import (
     COMPOSE_ERRORS,
     SEARCH_PATH,
@@ -27,6 +22,7 @@ from hrpose.config.overrides import (
     search_path_fault,
 )
 from hrpose.errors import ConfigError, OverrideError
+from hrpose.files import conf_dir
 
 _PARTS = ("codec", "size")  # what `model/` files may select
 
@@ -47,19 +43,7 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
         ConfigError: the overrides do not fit; all of them are named, with what was probably meant.
     """
     texts = tuple(normalise_override(text) for text in overrides)
-    return copy.deepcopy(_compose(verb, texts, _last_change()))
-
-
-@contextmanager
-def config_loader() -> Iterator[ConfigLoader]:
-    """Lend Hydra's loader of the conf folder; whatever Hydra had in hand before is put back."""
-    before = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            yield GlobalHydra.instance().config_loader()
-    finally:
-        GlobalHydra.instance().hydra = before
+    return copy.deepcopy(_compose(verb, texts, last_change()))
 
 
 def describe_choices(verb: str, overrides: Sequence[str]) -> list[str]:
@@ -104,7 +88,7 @@ def find_choices(verb: str, overrides: Sequence[str]) -> Mapping[str, str | None
     """Compose, and return the option of each group."""
     texts = [normalise_override(text) for text in overrides]
     with config_loader() as loader:
-        cfg = loader.load_configuration(verb, texts, RunMode.RUN, from_shell=False)
+        cfg = load(loader, verb, texts)
     choices: Mapping[str, str | None] = cfg.hydra.runtime.choices
     return choices
 
@@ -147,13 +131,16 @@ def _compose(verb: str, overrides: tuple[str, ...], last_change: int) -> DictCon
         try:
             if any(map(_is_suspect, overrides)) and find_override_faults(loader, verb, overrides):
                 raise HydraException
-            return hydra.compose(verb, list(overrides))
+            cfg = load(loader, verb, overrides)
         except COMPOSE_ERRORS as error:
             faults = _explain(loader, verb, overrides)
             refusal = OverrideError(*(dict.fromkeys(fault for _, fault in faults) or [one_line(error)]))
             wrong = {text for text, _ in faults}
             refusal.sound = tuple(text for text in overrides if text not in wrong) if wrong else ()
             raise refusal from error
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg
 
 
 def _explain(loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> list[tuple[str, str]]:
@@ -171,9 +158,3 @@ def _is_suspect(text: str) -> bool:
     return (key == SEARCH_PATH and bool(search_path_fault(text))) or (
         is_group and (key.startswith("+") or value.startswith("["))
     )
-
-
-def _last_change() -> int:
-    """Give the time of the newest change in the conf folder, in nanoseconds."""
-    folder = conf_dir()
-    return max(path.stat().st_mtime_ns for path in (folder, *folder.rglob("*")))

@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hrpose.config.advice import did_you_mean
 from hrpose.config.build import build
 from hrpose.errors import ConfigError
+from hrpose.files import archive_fault
 from hrpose.media.source import Photos, find_media
 from hrpose.weights.published import cached_file, find_published, is_address, say_by_hand, suggest
 
@@ -126,11 +127,13 @@ def _archive_damage(file: Path, size: int, modified: int) -> str | None:
     A file that is cut off lacks the directory at its end. One that was not flushed before a power failure can have it, and
     zeros in the middle, which torch reads without an error.
     """
+    if fault := archive_fault(file):
+        return fault
     try:
         with zipfile.ZipFile(file) as archive:
             wrong = archive.testzip()
-    except (zipfile.BadZipFile, EOFError) as error:
-        return f"cut off after {size:,} bytes" if "not a zip file" in str(error) else str(error)
+    except Exception as error:  # of a damaged archive zipfile may raise anything
+        return str(error) or type(error).__name__
     return f"wrong checksum of {wrong}" if wrong else None
 
 

@@ -99,7 +99,7 @@ def draw_predictions(crops: Sequence[ShownCrop], skeleton: Skeleton, *, note: st
         "shows the prediction as crosses, each joined to its annotated keypoint (ring) by a yellow line."
     )
     figures = draw_crops(crops, skeleton, key="predicted", max_bytes=max_bytes)
-    return f"<section><h2>Worst predictions</h2><p>{text}</p>{figures}{list_names(skeleton)}</section>"
+    return f'<section class="long"><h2>Worst predictions</h2><p>{text}</p>{figures}{list_names(skeleton)}</section>'
 
 
 def list_names(skeleton: Skeleton) -> str:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from hrpose.annotations.checks import Finding
 from hrpose.annotations.examination import Split
-from hrpose.annotations.image_checks import sample_images
+from hrpose.annotations.images import sample_images
 from hrpose.config import ConfigError, build, find_checkpoint
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.errors import DataError

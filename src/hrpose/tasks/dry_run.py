@@ -19,7 +19,7 @@ from hrpose.data.datamodule import PoseDataModule
 from hrpose.export import is_exported
 from hrpose.metrics import KeypointAveragePrecision
 from hrpose.models import find_heatmap_size
-from hrpose.models.profile import NUM_IMAGES, refuses_one_image, run_on_shapes
+from hrpose.models.checks import NUM_IMAGES, refuses_one_image, run_on_shapes
 from hrpose.skeletons import COCO
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def check_parts(cfg: DictConfig) -> None:
             raise ConfigError(f"callbacks.{name}: {error}") from error
     if get_class(cfg.metric._target_) is KeypointAveragePrecision:
         build(cfg.metric, sigmas=COCO.sigmas)
-    if is_exported(cfg.weights):
+    if cfg.weights is not None and is_exported(cfg.weights):
         return
     augment = [build(node) for node in cfg.augment.values() if node is not None]
     pixel_transforms = build(cfg.pixels)

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from hrpose.annotations.checks.boxes import BOX_CHECKS, CROP_CHECKS, SHAPE_CHECKS, Shapes
-from hrpose.annotations.checks.findings import Finding, Severity, num_warned, warn_of
+from hrpose.annotations.checks.findings import Finding, Severity, num_warned, warn_of, warned_findings
 from hrpose.annotations.checks.keypoints import KEYPOINT_CHECKS
 from hrpose.annotations.checks.labels import LABEL_CHECKS
-from hrpose.annotations.checks.rows import ROW_CHECKS, RawFile
+from hrpose.annotations.checks.rows import REFUSED_ROW_CHECKS, ROW_CHECKS, RawFile
 from hrpose.annotations.checks.skeleton import SKELETON_CHECKS, Described
 from hrpose.annotations.checks.split import SPLIT_CHECKS, Pair, check_split
 from hrpose.annotations.checks.table import Check, Found, Inspected, run_checks
@@ -18,6 +18,7 @@ __all__ = [
     "CROP_CHECKS",
     "KEYPOINT_CHECKS",
     "LABEL_CHECKS",
+    "REFUSED_ROW_CHECKS",
     "ROW_CHECKS",
     "SHAPE_CHECKS",
     "SKELETON_CHECKS",
@@ -36,6 +37,7 @@ __all__ = [
     "num_warned",
     "run_checks",
     "warn_of",
+    "warned_findings",
 ]
 
 CHECKS = LABEL_CHECKS + CROP_CHECKS

@@ -267,6 +267,13 @@ class Shapes:
     input_size: tuple[int, int]
     sizes: Mapping[str, tuple[int, int]]
 
+    def own_size(self) -> tuple[int, int]:
+        """Return the shape, in steps of 32 pixels and with about as many pixels as now, that boxes fill best in the median."""
+        boxes = self.inspected.size[(self.inspected.size > 0).all(axis=1)]
+        ratio = float(np.median(boxes[:, 0] / boxes[:, 1])) if len(boxes) else 1.0
+        height = (self.input_size[0] * self.input_size[1] / ratio) ** 0.5
+        return max(32 * round(height * ratio / 32), 32), max(32 * round(height / 32), 32)
+
     def fill(self, size: tuple[int, int]) -> float:
         """Return which share of crops of this shape boxes fill in the mean, before padding."""
         boxes = self.inspected.size[(self.inspected.size > 0).all(axis=1)]
@@ -282,7 +289,10 @@ def _wasted(shapes: Shapes) -> Found:
         (-round(shapes.fill(size), 2), abs(size[0] * size[1] - pixels), name) for name, size in shapes.sizes.items()
     )
     best = -ranked[0][0] if ranked else 0.0
+    own = shapes.own_size()
     details = {
+        "own": f"codec.input_size=[{own[0]},{own[1]}] codec.heatmap_size=[{own[0] // 4},{own[1] // 4}]",
+        "own_best": f"{100 * shapes.fill(own):.0f} %",
         "now": f"{100 * now:.0f} %",
         "size": f"{shapes.input_size[0]}x{shapes.input_size[1]}",
         "best": f"{100 * best:.0f} %",
@@ -295,9 +305,9 @@ def _wasted(shapes: Shapes) -> Found:
 SHAPE_CHECKS: tuple[Check[Shapes], ...] = (
     Check(
         name="crops-wasted",
-        what="instances have crops that their boxes fill badly: {now} of {size} (width x height) in the mean",
+        what="instances have boxes that fill {now} of crops of {size} (width x height) in the mean",
         consequence="The network computes on the surroundings, and instances are small in its input.",
-        fix="size={option} is filled to {best}.",
+        fix="size={option} is filled to {best}, {own} to {own_best}.",
         find=_wasted,
         severity="note",
     ),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from hrpose.errors import DataWarning
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
 NUM_IDS = 3  # shown of the rows that a check found
-_warned: set[Finding] = set()
+_warned: dict[Finding, None] = {}  # in the order of the warnings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +67,16 @@ def warn_of(findings: Iterable[Finding]) -> None:
     """
     for finding in findings:
         if finding not in _warned:
-            _warned.add(finding)
+            _warned[finding] = None
             warnings.warn(str(finding), DataWarning, stacklevel=2)
 
 
 def num_warned() -> int:
     """Count the findings that this process has warned of."""
     return len(_warned)
+
+
+def warned_findings(files: Iterable[str | Path]) -> list[Finding]:
+    """Return the findings about these annotation files and image folders that this process has warned of."""
+    names = {str(file) for file in files}
+    return [finding for finding in _warned if finding.file in names]

@@ -119,6 +119,32 @@ def _eyes_swapped(inspected: Inspected) -> Found:
     return Found(inspected.ids[seen], order[seen, eyes[0]] < 0)
 
 
+def _unlike_most(inspected: Inspected) -> Found:
+    """Find instances in which a mirror pair is the other way round than in at least 90 % of the others.
+
+    The side of left is told by the direction from the pair to the other keypoints, so the instances may be turned in any way.
+    """
+    faulty = np.zeros(len(inspected.ids), bool)
+    compared = faulty.copy()
+    points, labelled = inspected.points, inspected.labelled
+    total = np.where(labelled[..., None], points, 0).sum(axis=1)
+    size = np.sqrt(inspected.size.prod(axis=1))
+    for left, right in [] if inspected.skeleton is None else _ordered_pairs(inspected.skeleton):
+        both = labelled[:, left] & labelled[:, right]
+        number = labelled.sum(axis=1) - 2
+        rest = (total - points[:, left] - points[:, right]) / np.maximum(number, 1)[:, None]
+        step = points[:, left] - points[:, right]
+        away = rest - (points[:, left] + points[:, right]) / 2
+        turn = step[:, 0] * away[:, 1] - step[:, 1] * away[:, 0]
+        distance = np.linalg.norm(away, axis=1)
+        clear = both & (number > 0) & (np.abs(turn) > 0.04 * size * distance) & (distance > 0.1 * size)
+        share = float((turn[clear] > 0).mean()) if clear.sum() >= _ENOUGH else 0.5
+        if max(share, 1 - share) >= 0.9:
+            compared |= clear
+            faulty |= clear & ((turn > 0) != (share > 0.5))
+    return Found(inspected.ids[compared], faulty[compared])
+
+
 def _order_of_pairs(inspected: Inspected) -> tuple[NDArray[np.str_], NDArray[np.int8]]:
     """Find on which side of the body axis left is, for each mirror pair; along the axis the mean pose goes down.
 
@@ -194,6 +220,14 @@ KEYPOINT_CHECKS: tuple[Check[Inspected], ...] = (
         min_share=0.05,
     ),
     Check(
+        name="sides-unlike-most",
+        what="instances have a mirror pair the other way round than nine in ten of the others",
+        consequence="They are seen from the other side, or left and right are exchanged.",
+        fix="Look at these annotations.",
+        find=_unlike_most,
+        severity="note",
+    ),
+    Check(
         name="keypoints-never-labelled",
         what="keypoints are labelled in no instance",
         consequence="Nothing is learnt of them, but the network predicts them, and its users cannot tell.",
@@ -263,7 +297,7 @@ KEYPOINT_CHECKS: tuple[Check[Inspected], ...] = (
     ),
     Check(
         name="few-instances",
-        what="instances with keypoints: fewer than 50",
+        what="instances have keypoints, fewer than 50 in all",
         consequence="AP on them varies by several points from one set of images to another; a network learns little from them.",
         fix="Label more, or begin with trained weights: weights=...",
         find=_few_instances,

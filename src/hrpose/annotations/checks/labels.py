@@ -6,6 +6,8 @@ import numpy as np
 
 from hrpose.annotations.checks.table import Check, Found, Inspected, Mask
 
+_SHARE_OF_BOX, _WITHOUT_AREAS = 0.53, ("crowdpose", "aic", "jhmdb")  # benchmarks whose files have no areas
+
 
 def _other_categories(inspected: Inspected) -> Found:
     others = list(inspected.annotations.other_categories.values())
@@ -15,9 +17,14 @@ def _other_categories(inspected: Inspected) -> Found:
 
 
 def _area_of_the_box(inspected: Inspected) -> Found:
-    share = inspected.annotations.area_from_bbox
+    annotations = inspected.annotations
+    share, likely = annotations.area_from_bbox, annotations.benchmark
     taken = "the area of the box" if share == 1 else f"{share:g} of the area of the box"
-    return Found(inspected.annotations.instance_ids, ~inspected.annotations.has_area, {"box": taken})
+    has_area, advice = annotations.has_area, ""
+    if likely in _WITHOUT_AREAS:
+        advice = f": the file looks like that of a benchmark that takes {_SHARE_OF_BOX:g} of the box, protocol={likely}"
+        has_area = has_area | (share == _SHARE_OF_BOX)
+    return Found(annotations.instance_ids, ~has_area, {"box": taken, "benchmark": advice})
 
 
 def _num_keypoints_zero(inspected: Inspected) -> Found:
@@ -66,7 +73,7 @@ LABEL_CHECKS: tuple[Check[Inspected], ...] = (
         consequence="OKS and AP are relative to the area: {box} is taken.",
         fix=(
             "Correct the areas, or set `area_from_bbox` (`data.area_from_bbox` of fit and test) to the share of its box that "
-            "an instance covers."
+            "an instance covers{benchmark}."
         ),
         find=_area_of_the_box,
     ),

@@ -137,7 +137,7 @@ def match_detections(
     image_ids, category_ids = np.unique(truth.image_ids), np.unique(truth.category_ids)
     person_images = np.searchsorted(image_ids, truth.object_image_ids)
     person_categories = np.searchsorted(category_ids, truth.category_ids)
-    rows, images, categories = _keep_best(detections, image_ids, category_ids, max_detections)
+    rows, images, categories = keep_best(detections, image_ids, category_ids, max_detections)
     groups = categories * len(image_ids) + images
     low, high = np.array(list(area_ranges.values()), dtype=np.float64).reshape(-1, 2).T[..., None]
     areas = detections.areas[rows]
@@ -221,13 +221,23 @@ def position_among_equals(keys: Indices) -> Indices:
     return position
 
 
+def list_pairs(groups: Indices, person_groups: Indices) -> tuple[Indices, Indices]:
+    """List all pairs of one group: the places of the prediction and of the person, those of a prediction together."""
+    order = _stable_order(person_groups)
+    sizes = np.bincount(person_groups, minlength=groups.max(initial=-1) + 1)
+    count = sizes[groups]
+    predictions = np.repeat(np.arange(len(groups)), count)
+    first = (np.cumsum(sizes) - sizes)[groups] - (np.cumsum(count) - count)
+    return predictions, order[np.arange(len(predictions)) + first[predictions]]
+
+
 def _stable_order(keys: Indices) -> Indices:
     """Sort integers stably: those that fit in 16 bits by counting, which is far faster."""
     small = len(keys) > 0 and keys.min() >= 0 and keys.max() < 1 << 16
     return np.argsort(keys.astype(np.uint16) if small else keys, kind="stable")
 
 
-def _keep_best(
+def keep_best(
     detections: Detections, image_ids: Indices, category_ids: Indices, max_detections: int
 ) -> tuple[Indices, Indices, Indices]:
     """Order predictions by score, equal ones by photo and row; keep the best of each photo and category."""
@@ -262,12 +272,7 @@ def _candidates(
 
     A prediction's pairs stand together, the highest OKS first and among equal ones the later person first.
     """
-    order = _stable_order(person_groups)
-    sizes = np.bincount(person_groups, minlength=groups.max(initial=-1) + 1)
-    count = sizes[groups]
-    predictions = np.repeat(np.arange(len(groups)), count)
-    first = (np.cumsum(sizes) - sizes)[groups] - (np.cumsum(count) - count)
-    persons = order[np.arange(len(predictions)) + first[predictions]]
+    predictions, persons = list_pairs(groups, person_groups)
     close = np.flatnonzero(may_reach(lowest, keypoints, truth, variances.max(), predictions, persons))
     predictions, persons = predictions[close], persons[close]
     similarity = oks_pairs(keypoints, truth, variances, predictions, persons)

@@ -25,6 +25,15 @@ _GROUPS = {
     "Knee": (1, 4),
     "Ankle": (0, 5),
 }
+_JHMDB_GROUPS = {
+    "Head": (2,),
+    "Sho": (3, 4),
+    "Elb": (7, 8),
+    "Wri": (11, 12),
+    "Hip": (5, 6),
+    "Knee": (9, 10),
+    "Ank": (13, 14),
+}
 _NOT_IN_MEAN = (6, 7)  # pelvis and thorax
 NUM_MPII_KEYPOINTS = 16
 PCKH_COLUMNS = (*_GROUPS, "Mean", "Mean@0.11", "Mean@0.10")
@@ -138,6 +147,45 @@ def pckh_table(errors: ArrayLike, labelled: ArrayLike) -> dict[str, float]:
     for threshold in (0.11, 0.10):
         table[f"Mean@{threshold:.2f}"] = _benchmark_mean(distances, mask, threshold)
     return table
+
+
+def jhmdb_table(
+    predictions: ArrayLike, targets: ArrayLike, labelled: ArrayLike, bbox: ArrayLike, image_sizes: ArrayLike
+) -> dict[str, float]:
+    """Compute PCK@.2 of JHMDB, relative to the box and to the torso, as MMPose does (`JhmdbPCKAccuracy`).
+
+    Args:
+        predictions: (N, 15, 2) in image pixels counted from 1, keypoints in JHMDB's order.
+        targets: (N, 15, 2) in the same pixels.
+        labelled: (N, 15) whether a keypoint is annotated.
+        bbox: (N, 4) annotated boxes x, y, width, height in the same pixels.
+        image_sizes: (N, 2) width and height of the images, to which boxes are clipped; 0 where they are unknown.
+
+    Returns:
+        "Head PCK", "Sho PCK", ..., "PCK", the mean over keypoints, and "Head tPCK", ..., "tPCK"; -1 where nothing is labelled.
+    """
+    given = np.asarray(predictions, np.float64) - 1
+    wanted, mask = np.asarray(targets, np.float32) - 1, np.asarray(labelled, dtype=bool)
+    sizes = np.asarray(image_sizes, np.float64)
+    last = np.where(sizes > 0, sizes - 1, np.inf)
+    corner = np.asarray(bbox, np.float64)[:, :2] - 1
+    edges = [
+        np.clip(edge, 0, last).astype(np.float32) for edge in (corner, corner + np.asarray(bbox, np.float64)[:, 2:])
+    ]
+    torso = np.linalg.norm(wanted[:, 4] - wanted[:, 5], axis=1)
+    torso = np.where(torso < 1, np.linalg.norm(given[:, 4] - given[:, 5], axis=1), torso)
+    numbers = {}
+    for suffix, norm in (("PCK", (edges[1] - edges[0]).max(axis=1, initial=0)), ("tPCK", torso)):
+        valid = mask & (norm != 0)[:, None]
+        errors = np.linalg.norm((given - wanted) / np.where(norm > 0, norm, 1)[:, None, None], axis=2).astype(
+            np.float32
+        )
+        right, count = ((errors < np.float32(0.2)) & valid).sum(axis=0), valid.sum(axis=0)
+        shares = np.where(count > 0, right / np.maximum(count, 1), -1.0)
+        for name, places in _JHMDB_GROUPS.items():
+            numbers[f"{name} {suffix}"] = float(sum(shares[place] / len(places) for place in places))
+        numbers[suffix] = float(shares[shares >= 0].mean()) if (shares >= 0).any() else -1.0
+    return numbers
 
 
 def _benchmark_mean(errors: Floats, labelled: NDArray[np.bool_], threshold: float) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from exif_photo import jpeg
 
-from hrpose.annotations.image_checks import check_images, sample_images, settle_reading
+from hrpose.annotations.images import check_images, sample_images, settle_reading
 from hrpose.media.images import Reading
 
 

@@ -7,7 +7,7 @@ import pytest
 from tiny_coco import content, write_json
 
 from hrpose.annotations.coco import forget_annotations, read_annotations
-from hrpose.annotations.coco_ids import unify_ids
+from hrpose.annotations.coco_rows import unify_ids
 from hrpose.errors import DataError, DataWarning
 
 FILE = Path("a.json")

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hrpose.codecs.gaussians import gaussian_blur, gaussian_kernel, newton_steps
+from hrpose.codecs.cells import gaussian_blur, gaussian_kernel, newton_steps
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 7, 11, 13, 15, 17, 23])

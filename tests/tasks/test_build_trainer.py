@@ -10,7 +10,7 @@ from lightning.pytorch.plugins.precision import MixedPrecision
 
 from hrpose.callbacks import RunProgress, TorchThreads
 from hrpose.config import ConfigError, compose
-from hrpose.tasks.trainer import AtomicCheckpointIO, KeepSigtermHandler, build_trainer
+from hrpose.tasks.assemble import AtomicCheckpointIO, KeepSigtermHandler, build_trainer
 
 CONTENT = {"state_dict": {"a": torch.arange(5)}, "epoch": 3}
 
