@@ -84,6 +84,13 @@ def test_weights_of_other_keypoints_are_refused(data: Path) -> None:
         draw(data, [split_of(data, file="two.json")], ckpt_path=str(checkpoint), skeleton=skeleton)
 
 
+def test_missing_images_are_left_out_and_said(data: Path) -> None:
+    (data / "photos" / "photo 2.jpg").unlink()
+    page = draw(data, [split_of(data)])
+    assert page.count("<figure>") == 8
+    assert "3 instances of missing images are left out" in page
+
+
 def test_a_missing_image_folder_is_no_crash(data: Path) -> None:
     page = draw(data, [split_of(data, images=data / "nowhere")])
     assert "<figure>" not in page

@@ -8,9 +8,9 @@ from tiny_coco import datamodule, write_dataset
 
 from hrpose.codecs import RegressionCodec
 from hrpose.data.transforms import RandomFlip, RandomRotation, RandomScale
-from hrpose.errors import DataError
+from hrpose.errors import DataError, MissingDataError
 from hrpose.skeletons import COCO, Skeleton
-from hrpose.tasks.shown_crops import best_poses, predicted_crops, spread_rows, training_crops, worst_crops
+from hrpose.tasks.shown_crops import best_poses, drop_missing, predicted_crops, spread_rows, training_crops, worst_crops
 
 AUGMENT = [RandomScale(), RandomRotation(), RandomFlip()]
 
@@ -61,14 +61,17 @@ def test_a_broken_image_is_said_in_its_place(data) -> None:
     assert all("photo 2.jpg" in crop.fault for crop in crops if crop.image is None)
 
 
-def test_missing_images_are_left_out(data) -> None:
+def test_instances_of_missing_images_can_be_left_out(data) -> None:
     (data.train_images / "photo 2.jpg").unlink()
-    titles = [crop.title for crop in training_crops(data, data.train_table)]
+    with pytest.raises(MissingDataError):
+        training_crops(data, data.train_table)
+    there = drop_missing(data.train_table, data.train_images)
+    titles = [crop.title for crop in training_crops(data, there)]
     assert len(titles) == 8
     assert not any(title.startswith("photo 2") for title in titles)
     for photo in data.train_images.iterdir():
         photo.unlink()
-    assert training_crops(data, data.train_table) == []
+    assert training_crops(data, drop_missing(data.train_table, data.train_images)) == []
 
 
 def test_predictions_stand_beside_the_truth_worst_first(data) -> None:
@@ -139,3 +142,10 @@ def test_an_instance_without_a_pose_comes_first(data) -> None:
     alone = [crop for crop in crops if crop.title.startswith("photo 2")]
     assert crops[: len(alone)] == alone
     assert all(crop.predicted is None and crop.oks == 0 for crop in alone)
+
+
+def test_the_pose_of_another_instance_is_not_drawn(data) -> None:
+    predictions, truth = evaluated(data)
+    predictions.detections.keypoints[:] += 500
+    crops = worst_crops(data, "gt", predictions, truth)
+    assert all(crop.predicted is None and crop.oks == 0 for crop in crops)

@@ -39,7 +39,7 @@ class DataPage:
         input_size: (width, height) of the network's input.
         bbox_padding: factor by which boxes are enlarged.
         training_crops: augmented crops.
-        training_note: why there are none.
+        training_note: what is left out of them, and why.
         predicted_crops: crops with predictions, worst OKS first.
         note: on the predictions: what was predicted by which network.
     """
@@ -220,7 +220,7 @@ def _training_crops(page: DataPage, skeleton: Skeleton, left: int) -> str:
     heatmaps = " The second picture shows the target heatmaps over the same crop."
     note = (
         f"Augmented crops of the training set as the network gets them in the first epoch; {pictures}."
-        f"{heatmaps if any(crop.heatmaps is not None for crop in page.training_crops) else ''}"
+        f"{heatmaps if any(crop.heatmaps is not None for crop in page.training_crops) else ''} {escape(page.training_note)}"
     )
     share = left if not page.predicted_crops else left // 2
     figures = draw_crops(page.training_crops, skeleton, key="train", max_bytes=share)
