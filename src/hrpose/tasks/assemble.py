@@ -108,7 +108,7 @@ def assemble(cfg: DictConfig, *, bit_depth: int | None = None, net: ExportedNetw
     rules = {"flip_test": cfg.flip_test, "keypoint_score_threshold": cfg.keypoint_score_threshold}
     metrics, protocols = _build_metrics(cfg, datamodule, skeleton, codec, rules)
     if cfg.task == "fit" and isinstance(datamodule, PoseDataModule):  # a user may have another one
-        settle_last_batch(network, codec, datamodule)
+        settle_last_batch(network, codec, datamodule, trainer.world_size)
     module = PoseModule(
         network,
         codec,
