@@ -32,6 +32,7 @@ MOVED: Mapping[str, str] = {
     "hrpose.data.normalization": "hrpose.data.crops",
     "hrpose.data.person_files": "hrpose.annotations.reader",
     "hrpose.data.photo_boxes": "hrpose.annotations.detections",
+    "hrpose.data.samplers": "hrpose.data.dataset",
     "hrpose.data.synthetic": "hrpose.synthetic",
     "hrpose.data.video": "hrpose.media.video",
     "hrpose.data.weights": "hrpose.weights.fetch",

@@ -18,7 +18,7 @@ from tiny_coco import CATEGORY, annotation, content, write_json
 from hrpose.annotations.coco import forget_annotations, read_annotations, read_skeleton
 from hrpose.errors import DataError, DataWarning, MissingDataError
 from hrpose.geometry import center_scale_from_bbox
-from hrpose.skeletons import COCO
+from hrpose.skeletons import AIC, COCO, CROWDPOSE, JHMDB, MPII
 
 
 @pytest.fixture(autouse=True)
@@ -433,3 +433,30 @@ def _real_labels(archive: Path) -> dict[str, Any]:
                     }
                 )
     return {"images": images, "annotations": rows, "categories": [CATEGORY]}
+
+
+@pytest.mark.parametrize(
+    ("names", "field", "benchmark"),
+    [
+        (COCO.keypoint_names, None, None),
+        (COCO.keypoint_names, "face_kpts", "wholebody"),
+        (COCO.keypoint_names, "keypoints_21", "humanart"),
+        (AIC.keypoint_names, None, "aic"),
+        (JHMDB.keypoint_names, None, "jhmdb"),
+        (MPII.keypoint_names, None, "mpii"),
+        ((*CROWDPOSE.keypoint_names[:12], "head", "neck"), None, "crowdpose"),
+        (("nose", "tail"), None, None),
+    ],
+)
+def test_a_file_is_known_by_its_names_and_fields(
+    names: Any, field: str | None, benchmark: str | None, tmp_path: Path
+) -> None:
+    told = content(1)
+    told["categories"] = [{"id": 1, "name": "person", "keypoints": list(names)}]
+    for row in told["annotations"]:
+        row |= {
+            "keypoints": [1, 2, 2] * len(names),
+            "num_keypoints": len(names),
+            **({field: [1, 2, 2]} if field else {}),
+        }
+    assert read_annotations(write_json(tmp_path / "a.json", told)).benchmark == benchmark

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from drawn_benchmarks import draw, draw_jhmdb
 from scipy.io import savemat
+from tiny_mpii import write_dataset as write_mpii
 
 from hrpose.annotations.coco import forget_annotations
 from hrpose.config import compose
@@ -221,10 +222,28 @@ def test_pckh_of_mpii_is_that_of_the_hrnet_authors(form: str, golden_dir: Path, 
     numbers = {name: value for name, value in result.numbers.items() if name != "Mean@0.10"}
     np.testing.assert_allclose(list(numbers.values()), golden["table"], rtol=1e-6)
     assert result.score == result.numbers["Mean"]
-    results.write_text(json.dumps(rows + rows[:1]))
-    if form == "rows":
-        with pytest.raises(ValueError, match=r"every entry once.*rows \[60\]"):
-            evaluate_verb(compose("evaluate", [*files, "protocol=mpii"]))
+
+
+def test_pckh_names_the_rows_at_fault_and_finds_the_ground_truth_of_valid_json(tmp_path: Path) -> None:
+    folder = write_mpii(tmp_path, count=3) / "annot"
+    results = tmp_path / "rows.json"
+    rows = [{"entry": k, "keypoints": [1.0, 2.0, 0.5] * 16} for k in range(3)]
+    files = [f"annotations={folder / 'valid.json'}", f"results={results}", f"paths.run={tmp_path / 'run'}"]
+    cfg = compose("evaluate", [*files, "protocol=mpii"])
+    faults = {
+        "every entry once": rows[:1] * 2,
+        "entries from 0 to 2": [{**rows[0], "entry": 3}],
+        "`keypoints`": [{"entry": 0}],
+    }
+    for message, content in faults.items():
+        results.write_text(json.dumps(content))
+        with pytest.raises(ValueError, match=message):
+            evaluate_verb(cfg)
+    results.write_text(json.dumps(rows[:2]))
+    evaluate_verb(cfg)
+    assert json.loads((tmp_path / "run/pckh.json").read_text())["protocol"]["ground_truth"]["name"] == "gt_valid.npz"
+    with pytest.raises(ValueError, match="head boxes"):
+        evaluate_verb(compose("evaluate", [f"annotations={results}", *files[1:], "protocol=mpii"]))
 
 
 @pytest.mark.parametrize(("benchmark", "words"), [("crowdpose", "0.53 of the box"), ("wholebody", "133 keypoints")])

@@ -17,8 +17,7 @@ from hrpose.annotations.images import sample_images, settle_reading
 from hrpose.annotations.reader import PersonFiles
 from hrpose.codecs import Codec
 from hrpose.data.crops import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder, Normalization
-from hrpose.data.dataset import PoseDataset, keep_batch, start_worker
-from hrpose.data.samplers import EpochSampler, ResumableLoader
+from hrpose.data.dataset import EpochSampler, PoseDataset, ResumableLoader, keep_batch, start_worker
 from hrpose.data.transforms import CropTransform
 from hrpose.errors import DataError
 from hrpose.geometry import Rules

@@ -36,10 +36,9 @@ def _is_number(value: Any, least: float, most: float) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
 
 
-def _are_three(least: float) -> Callable[[Any], bool]:
-    return lambda value: (
-        isinstance(value, list | tuple) and len(value) == 3 and all(_is_number(number, least, 1e6) for number in value)
-    )
+def _are_three(value: Any, least: float) -> bool:
+    is_triple = isinstance(value, list | tuple) and len(value) == 3
+    return is_triple and all(_is_number(number, least, 1e6) for number in value)
 
 
 # Settings of a stored configuration, and of its `data`: what each has to be, and a check.
@@ -51,8 +50,8 @@ _SETTINGS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
 _DATA_SETTINGS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "bbox_padding": ("a number from 0.01 to 100", lambda value: _is_number(value, 0.01, 100)),
     "channel_order": ("rgb or bgr", lambda value: value in ("rgb", "bgr")),
-    "mean": ("three finite numbers", _are_three(-1e6)),
-    "std": ("three positive numbers", _are_three(1e-6)),
+    "mean": ("three finite numbers", lambda value: _are_three(value, -1e6)),
+    "std": ("three positive numbers", lambda value: _are_three(value, 1e-6)),
     "bit_depth": (
         "null or a number from 8 to 16",
         lambda value: value is None or (type(value) is int and 8 <= value <= 16),

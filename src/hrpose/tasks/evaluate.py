@@ -15,7 +15,7 @@ from rich.console import Console
 
 from hrpose.annotations.coco import CocoAnnotations, read_annotations
 from hrpose.config import build, plain
-from hrpose.errors import DataWarning
+from hrpose.errors import DataError, DataWarning
 from hrpose.metrics.benchmark import Benchmark
 from hrpose.metrics.results import ScoredResults, read_scored_results
 from hrpose.progress import show_progress
@@ -145,7 +145,8 @@ def read_evaluated(
         areas=name_areas(annotations.has_area, area_from_bbox, use_area=rules.use_area),
         num_keypoints=name_num_keypoints(truth, visibility_map),
     )
-    _warn_of_numbers(scored, truth, skeleton.sigmas, Path(results_file))
+    warn_of_sigmas(skeleton.sigmas)
+    _warn_of_numbers(scored, truth, Path(results_file))
     detections, keypoint_scores, part_scores = scored
     return Evaluated(
         detections, keypoint_scores, truth, skeleton, protocol, rules, part_scores if rules.part_scores else {}
@@ -217,7 +218,10 @@ def _choose_skeleton(annotations: CocoAnnotations, sigmas: str | Sequence[float]
         )
     if not names:
         names = [f"keypoint {place}" for place in range(num_keypoints)]
-    return Skeleton.from_category({"keypoints": names, "name": title, "sigmas": given, **mirror})
+    try:
+        return Skeleton.from_category({"keypoints": names, "name": title, "sigmas": given, **mirror})
+    except ValueError as error:
+        raise DataError(f"{annotations.file}: no skeleton can be made of category {title!r}. {error}") from error
 
 
 def _of_category(scored: ScoredResults, annotations: CocoAnnotations, file: Path) -> ScoredResults:
@@ -264,25 +268,37 @@ def _ranked(scored: ScoredResults, rules: Benchmark) -> ScoredResults:
     return scored._replace(detections=replace(scored.detections, scores=scores), part_scores=parts)
 
 
-def _warn_of_numbers(scored: ScoredResults, truth: GroundTruth, sigmas: Sequence[float], file: Path) -> None:
-    """Warn of sigmas, coordinates and scores that cannot be right, with a line each."""
-    points, scores = scored.detections.keypoints, scored.keypoint_scores
-    lines = []
+def warn_of_sigmas(sigmas: Sequence[float]) -> None:
+    """Warn of sigmas that are all larger or all smaller than any published set.
+
+    Warns:
+        DataWarning: with their range.
+    """
     if min(sigmas) > _SIGMAS[1] or max(sigmas) < _SIGMAS[0]:
-        lines.append(
-            f"the OKS sigmas are {min(sigmas):g} to {max(sigmas):g}, but published ones are 0.007 to 0.107, as shares of the "
-            f"instance's size: AP says {'too much' if min(sigmas) > _SIGMAS[1] else 'too little'}. Check `sigmas`"
+        warnings.warn(
+            f"The OKS sigmas are {min(sigmas):g} to {max(sigmas):g}, but published ones are 0.007 to 0.107, as shares of the "
+            f"instance's size: AP says {'too much' if min(sigmas) > _SIGMAS[1] else 'too little'}. Check `sigmas` "
+            "(`skeleton.sigmas` of fit and test).",
+            DataWarning,
+            stacklevel=3,
         )
+
+
+def _warn_of_numbers(scored: ScoredResults, truth: GroundTruth, file: Path) -> None:
+    """Warn of coordinates and scores that cannot be right, with a line each."""
+    points, scores = scored.detections.keypoints, scored.keypoint_scores
     annotated = truth.keypoints[truth.visibility > 0]
     if points.size and annotated.size and points.min() >= 0 and points.max() <= 1 < np.median(annotated):
-        lines.append(
+        warnings.warn(
             f"{file}: all keypoints are between 0 and 1, but the annotations are in pixels. Multiply them by the width and "
-            "height of the image"
+            "height of the image.",
+            DataWarning,
+            stacklevel=3,
         )
     if scores.size and scores.max() > 1 and (scores != np.round(scores)).any():
-        lines.append(
+        warnings.warn(
             f"{file}: {np.count_nonzero(scores > 1)} of {scores.size} keypoint scores are above 1 (up to {scores.max():g}), so "
-            "they are no probabilities, and what the report says of scores is wrong. Write [x, y, score] with scores from 0 to 1"
+            "they are no probabilities, and what reports say of scores is wrong. Write [x, y, score] with scores from 0 to 1.",
+            DataWarning,
+            stacklevel=3,
         )
-    for line in lines:
-        warnings.warn(f"{line}.", DataWarning, stacklevel=3)

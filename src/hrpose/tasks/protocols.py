@@ -12,7 +12,7 @@ from hrpose.codecs import Codec
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.metrics import Benchmark, KeypointAveragePrecision, PCKh, PoseMetric
 from hrpose.report import FileStamp, PckhProtocol, Protocol, name_areas, name_num_keypoints, name_sigmas
-from hrpose.tasks.evaluate import advise_protocol
+from hrpose.tasks.evaluate import advise_protocol, warn_of_sigmas
 
 
 def state_protocols(
@@ -35,7 +35,7 @@ def state_protocols(
         keypoint_score_threshold: keypoints that score above it count for a pose's score.
 
     Warns:
-        DataWarning: as `advise_protocol`.
+        DataWarning: as `advise_protocol` and `warn_of_sigmas`.
     """
     benchmark = benchmark or Benchmark()
     shared: dict[str, Any] = {
@@ -67,6 +67,7 @@ def _state_ap(
     annotations = datamodule.files.coco(datamodule.val_annotations)
     truth = metric.ground_truth or annotations.ground_truth()
     advise_protocol(annotations, benchmark)
+    warn_of_sigmas(metric.sigmas)
     return Protocol(
         **shared,
         category=str(annotations.category.get("name")),

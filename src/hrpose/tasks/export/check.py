@@ -194,6 +194,7 @@ def state_measurement(cfg: DictConfig, source: CropSource) -> dict[str, Any]:
         source.datamodule,
         source.record.codec,
         {boxes: _metric(cfg, source)},
+        build(cfg.protocol),
         flip_test=source.record.flip_test,
         keypoint_score_threshold=source.record.keypoint_score_threshold,
     )
