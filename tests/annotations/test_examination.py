@@ -144,6 +144,7 @@ FAULTS: dict[str, Callable[[Content], None]] = {
     "keypoints-outside-box": each(moved(lambda points: points + [90, 60, 0] * (points[:, 2:] > 0))),
     "keypoints-outside-image": each(moved(lambda points: points + [300, 60, 0] * (points[:, 2:] > 0))),
     "keypoints-axes-swapped": each(moved(lambda points: points[:, [1, 0, 2]])),
+    "image-axes-swapped": lambda content: [image.update(width=300, height=200) for image in content["images"]],
     "sides-swapped-in-a-pair": each(moved(exchanged((11, 12)))),
     "sides-swapped-in-a-face": each(moved(exchanged(*ALL_PAIRS)), 5),
     "sides-unlike-most": each(moved(exchanged(*ALL_PAIRS)), 20),
@@ -232,7 +233,8 @@ def test_a_fault_is_found_by_its_check(fault: str, tmp_path: Path) -> None:
 def test_a_fault_between_the_sets_is_found_by_its_check(fault: str, tmp_path: Path) -> None:
     train, val = people(0), people(1)
     PAIRS[fault](train, val)
-    assert fault in examine(tmp_path, train, val)
+    (tmp_path / "images").mkdir()
+    assert fault in examine(tmp_path, train, val, images=tmp_path / "images")
 
 
 def _spoil_images(folder: Path) -> None:
@@ -299,6 +301,49 @@ def test_a_copy_of_a_training_image_is_found_by_its_pixels(tmp_path: Path) -> No
     cv2.imwrite(str(folder / "1_3.png"), cv2.imread(str(folder / "0_5.png")), [cv2.IMWRITE_PNG_COMPRESSION, 0])
     finding = examine(tmp_path, train, val, images=folder)["image-contents-in-validation"]
     assert (finding.count, finding.total, finding.ids) == (1, 15, ("1_3.png",))
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "is_copy"),
+    [
+        ("a_jpg.rf.0123456789abcdef0123.jpg", "a_jpg.rf.fedcba98765432100123.jpg", True),
+        ("a.jpg", "a_flip.jpg", True),
+        ("a_aug2.jpg", "a.jpg", True),
+        ("a.jpg", "a (1).jpg", True),
+        ("a - copy.jpg", "a.jpg", True),
+        ("a (1).jpg", "a (2).jpg", False),
+        ("a_1.jpg", "a_2.jpg", False),
+        ("a.jpg", "b_flip.jpg", False),
+    ],
+)
+def test_a_copy_is_known_by_its_name(train: str, val: str, is_copy: bool, tmp_path: Path) -> None:
+    contents = people(0), people(1)
+    for content, name in zip(contents, (train, val), strict=True):
+        content["images"][0]["file_name"] = name
+    assert ("copies-of-training-images" in examine(tmp_path, *contents)) is is_copy
+
+
+def test_names_without_image_folders_do_not_tell_whether_images_are_shared(tmp_path: Path) -> None:
+    assert "train-images-in-validation" not in examine(tmp_path, people(0), people(0))
+
+
+def test_an_entry_of_an_image_that_stands_twice_is_a_note(tmp_path: Path) -> None:
+    content = people(num_images=26)
+    appended("images")(content)
+    assert set(examine(tmp_path, content)) == {"assumed-on-reading"}
+
+
+def test_images_of_linked_folders_and_of_rare_formats_are_not_missing(tmp_path: Path) -> None:
+    content = people()
+    folder = write_images(content, tmp_path / "images")
+    (folder / "real").mkdir()
+    (folder / "linked").symlink_to("real", target_is_directory=True)
+    for number, name in ((0, "linked/0.png"), (1, "1.pnm")):
+        image = cv2.imread(str(folder / content["images"][number]["file_name"]))
+        (folder / content["images"][number]["file_name"]).unlink()
+        content["images"][number]["file_name"] = name
+        cv2.imwrite(str(folder / name), image)
+    assert "images-missing" not in examine(tmp_path, content, images=folder)
 
 
 def test_images_of_both_sets_are_opened_once(tmp_path: Path, monkeypatch) -> None:

@@ -142,3 +142,10 @@ def test_an_instance_without_a_pose_comes_first(data) -> None:
     alone = [crop for crop in crops if crop.title.startswith("photo 2")]
     assert crops[: len(alone)] == alone
     assert all(crop.predicted is None and crop.oks == 0 for crop in alone)
+
+
+def test_the_pose_of_another_instance_is_not_drawn(data) -> None:
+    predictions, truth = evaluated(data)
+    predictions.detections.keypoints[:] += 500
+    crops = worst_crops(data, "gt", predictions, truth)
+    assert all(crop.predicted is None and crop.oks == 0 for crop in crops)

@@ -182,7 +182,8 @@ def examine_pair(train: Split, val: Split, files: PersonFiles) -> list[Finding]:
     with _noticed(val.file, findings), _refused("keypoints-unlike", val.file, findings):
         files.check_alike(train.file, val.file)
     pair = Pair(Inspected(one), Inspected(other), train.images or Path(), val.images or Path())
-    return findings + run_checks(pair, SPLIT_CHECKS, val.file)
+    checks = SPLIT_CHECKS if train.images and val.images else SPLIT_CHECKS[1:]  # the first compares paths
+    return findings + run_checks(pair, checks, val.file)
 
 
 def sort_findings(findings: Sequence[Finding]) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def worst_crops(
         number: of crops.
 
     Returns:
-        Lowest OKS first. The crops are those of the annotated boxes; an image without poses has no prediction.
+        Lowest OKS first. The crops are those of the annotated boxes; one without a pose in it has no prediction.
     """
     objects = np.flatnonzero(~truth.is_ignored & (truth.visibility > 0).any(axis=1))
     best, oks = best_poses(predictions, truth.select(objects), datamodule.skeleton.sigmas)
@@ -126,8 +127,16 @@ def worst_crops(
     for row, index in enumerate(order.tolist()):
         pose = predictions.detections.keypoints[best[index]], predictions.keypoint_scores[best[index]]
         predicted = pose if best[index] >= 0 else None
-        shown.append(_show(dataset, row, None, predicted=predicted, oks=float(oks[index])))
+        shown.append(_without_distant(_show(dataset, row, None, predicted=predicted, oks=float(oks[index]))))
     return shown
+
+
+def _without_distant(crop: ShownCrop) -> ShownCrop:
+    """Leave out a prediction that has less than half of its keypoints in the crop: that of another instance."""
+    if crop.image is None or crop.predicted is None:
+        return crop
+    inside = ((crop.predicted >= 0) & (crop.predicted < crop.image.shape[1::-1])).all(axis=1)
+    return crop if inside.mean() >= 0.5 else replace(crop, predicted=None)
 
 
 def best_poses(

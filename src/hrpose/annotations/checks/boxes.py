@@ -123,6 +123,7 @@ CROP_CHECKS: tuple[Check[Inspected], ...] = (
         fix="Multiply the boxes by the width and the height of the image.",
         find=_boxes_normalised,
         min_share=0.05,
+        severity="error",
     ),
     Check(
         name="boxes-of-corners",
@@ -131,6 +132,7 @@ CROP_CHECKS: tuple[Check[Inspected], ...] = (
         fix="Subtract x and y from the last two numbers of `bbox`.",
         find=_boxes_of_corners,
         min_share=0.2,
+        severity="error",
     ),
     Check(
         name="boxes-of-centers",
@@ -139,6 +141,7 @@ CROP_CHECKS: tuple[Check[Inspected], ...] = (
         fix="Subtract half of the width and height from the first two numbers of `bbox`.",
         find=_boxes_of_centers,
         min_share=0.2,
+        severity="error",
     ),
     Check(
         name="keypoints-outside-box",
@@ -155,6 +158,7 @@ CROP_CHECKS: tuple[Check[Inspected], ...] = (
         fix="Keypoints are pixels of the image as `width` and `height` state it: look at these annotations.",
         find=_keypoints_outside_image,
         min_share=0.05,
+        severity="error",
     ),
 )
 """What the crops of annotated boxes depend on; `PersonFiles.annotated` warns of it."""

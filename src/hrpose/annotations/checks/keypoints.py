@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.annotations.checks.table import Check, Floats, Found, Inspected, Mask
-from hrpose.skeletons import Skeleton
+from hrpose.skeletons import Skeleton, keypoint_key
 
 _SHARE_OF_BOX, _WITHOUT_AREAS = 0.53, ("crowdpose", "aic", "jhmdb")  # benchmarks whose files have no areas
 _ENOUGH = 20  # labels from which on a statistic is trusted
@@ -90,6 +90,12 @@ def _axes_swapped(inspected: Inspected) -> Found:
     return Found(inspected.ids, outside & (inspected.share_within(low[:, ::-1], high[:, ::-1]) > 0.9))
 
 
+def _image_swapped(inspected: Inspected) -> Found:
+    low, known = np.zeros_like(inspected.image), (inspected.image > 0).all(axis=1)
+    outside = known & (inspected.share_within(low, inspected.image) < 0.95)
+    return Found(inspected.ids, outside & (inspected.share_within(low, inspected.image[:, ::-1]) > 0.99))
+
+
 def _pairs_against_others(inspected: Inspected) -> Found:
     """Find mirror pairs whose left and right contradict those of the other pairs in most instances.
 
@@ -113,7 +119,8 @@ def _eyes_swapped(inspected: Inspected) -> Found:
     names, order = _order_of_pairs(inspected)
     skeleton = inspected.skeleton
     eyes = [place for place, name in enumerate(names) if "eye" in name.lower()]
-    is_person = skeleton is not None and {"nose", "left_shoulder", "left_hip"} <= set(skeleton.keypoint_names)
+    keys = set() if skeleton is None else set(map(keypoint_key, skeleton.keypoint_names))
+    is_person = {"nose", "leftshoulder", "leftwrist", "lefthip"} <= keys
     if len(eyes) != 1 or not is_person:
         return Found(inspected.ids, np.zeros(len(inspected.ids), bool))
     seen = order[:, eyes[0]] != 0
@@ -202,6 +209,15 @@ KEYPOINT_CHECKS: tuple[Check[Inspected], ...] = (
         consequence="Crops do not show the keypoints, so nothing is learnt.",
         fix="Write x before y.",
         find=_axes_swapped,
+        min_share=0.05,
+        severity="error",
+    ),
+    Check(
+        name="image-axes-swapped",
+        what="annotations have keypoints outside the image, and all inside if its width and height are exchanged",
+        consequence="Keypoints and crops lie in the wrong places, or the image is refused.",
+        fix="Write x before y, in `keypoints` and `bbox`; if that is so, exchange `width` and `height` of the images.",
+        find=_image_swapped,
         min_share=0.05,
         severity="error",
     ),
@@ -417,6 +433,7 @@ LABEL_CHECKS: tuple[Check[Inspected], ...] = (
         consequence="Keypoints are read in pixels, so all of them lie in the corner of the image.",
         fix="Multiply the keypoints by the width and the height of the image.",
         find=keypoints_normalised,
+        severity="error",
     ),
 )
 """What training and AP depend on; `read_annotations` warns of it."""

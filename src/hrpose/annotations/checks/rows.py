@@ -59,7 +59,13 @@ def _images_without_annotations(raw: RawFile) -> Found:
 
 
 def _file_names_repeated(raw: RawFile) -> Found:
-    return _repeated(raw.images, [_plain(row.get("file_name")) for row in raw.images])
+    owners: dict[Hashable, Hashable] = {}
+    names = [_plain(row.get("file_name")) for row in raw.images]
+    ids = [_plain(row.get("id")) for row in raw.images]
+    faulty = [
+        name is not None and owners.setdefault(name, own) != own for name, own in zip(names, ids, strict=True)
+    ]  # an entry that stands twice is read once
+    return _found(raw.images, faulty)
 
 
 def _annotations_repeated(raw: RawFile) -> Found:
@@ -163,43 +169,11 @@ def _plain(value: Any) -> Any:
 
 ROW_CHECKS: tuple[Check[RawFile], ...] = (
     Check(
-        name="annotation-ids-repeated",
-        what="annotations have the `id` of an earlier one",
-        consequence="The file is refused: predictions could not be matched to them.",
-        fix="Number the annotations anew, or remove the copies.",
-        find=partial(_ids_repeated, section="annotations"),
-        severity="error",
-    ),
-    Check(
-        name="image-ids-repeated",
-        what="images have the `id` of an earlier one",
-        consequence="The file is refused: their annotations could belong to either image.",
-        fix="Number the images anew, together with `image_id` of their annotations.",
-        find=partial(_ids_repeated, section="images"),
-        severity="error",
-    ),
-    Check(
         name="category-ids-repeated",
         what="categories have the `id` of an earlier one",
         consequence="Their annotations could belong to either category.",
         fix="Number the categories anew, together with `category_id` of their annotations.",
         find=partial(_ids_repeated, section="categories"),
-        severity="error",
-    ),
-    Check(
-        name="annotations-without-image",
-        what="annotations have an `image_id` that no entry of `images` has",
-        consequence="The file is refused: these labels belong to no image.",
-        fix="Add the images, or remove the annotations.",
-        find=partial(_dangling, key="image_id", section="images"),
-        severity="error",
-    ),
-    Check(
-        name="annotations-without-category",
-        what="annotations have a `category_id` that no entry of `categories` has",
-        consequence="The file is refused.",
-        fix="Add the category, or remove the annotations.",
-        find=partial(_dangling, key="category_id", section="categories"),
         severity="error",
     ),
     Check(
@@ -236,6 +210,38 @@ ROW_CHECKS: tuple[Check[RawFile], ...] = (
 """The checks of the rows of a file."""
 
 REFUSED_ROW_CHECKS: tuple[Check[RawFile], ...] = (
+    Check(
+        name="annotation-ids-repeated",
+        what="annotations have the `id` of an earlier one",
+        consequence="The file is refused: predictions could not be matched to them.",
+        fix="Number the annotations anew, or remove the copies.",
+        find=partial(_ids_repeated, section="annotations"),
+        severity="error",
+    ),
+    Check(
+        name="image-ids-repeated",
+        what="images have the `id` of an earlier one",
+        consequence="The file is refused: their annotations could belong to either image.",
+        fix="Number the images anew, together with `image_id` of their annotations.",
+        find=partial(_ids_repeated, section="images"),
+        severity="error",
+    ),
+    Check(
+        name="annotations-without-image",
+        what="annotations have an `image_id` that no entry of `images` has",
+        consequence="The file is refused: these labels belong to no image.",
+        fix="Add the images, or remove the annotations.",
+        find=partial(_dangling, key="image_id", section="images"),
+        severity="error",
+    ),
+    Check(
+        name="annotations-without-category",
+        what="annotations have a `category_id` that no entry of `categories` has",
+        consequence="The file is refused.",
+        fix="Add the category, or remove the annotations.",
+        find=partial(_dangling, key="category_id", section="categories"),
+        severity="error",
+    ),
     Check(
         name="visibility-values",
         what="annotations have a visibility other than 0 (unlabelled), 1 (occluded) and 2 (visible): {values}",

@@ -18,11 +18,10 @@ from hrpose.annotations.coco_annotations import CocoAnnotations
 _MOST_COMPARED = 5000  # images of both sets whose sizes are looked up before a training
 _NUM_BYTES = 4096  # that are compared before whole files are
 _ENOUGH = 20  # labels from which on a share is trusted
-# What tools append to the name of a copy: Roboflow, file managers, augmentation scripts.
-_COPY = re.compile(
-    r"(\.rf\.[0-9a-f]{16,}|[ _-]*\(\d+\)|[ _-]+copy( ?\d+)?"
-    r"|[_-](aug|flip|hflip|vflip|flipped|mirror|mirrored|rot|rotated)[_-]?\d*)$"
-)
+# What tools append to the names of what they derive of an image: Roboflow, augmentation scripts.
+_TAG = re.compile(r"(\.rf\.[0-9a-f]{16,}|[_-](aug|flip|hflip|vflip|flipped|mirror|mirrored|rot|rotated)[_-]?\d*)$")
+# What file managers append to a copy beside the original; they number whole folders so too, without an original.
+_COPY = re.compile(r"([ _-]*\(\d+\)|[ _-]+copy( ?\d+)?)$")
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,13 +115,15 @@ def _copies_of_training(pair: Pair) -> Found:
     """Find names that are those of a training image but for what tools append to copies."""
     train, val = pair.files
     stems = {_stem(name) for name in train}
-    sources = {_COPY.sub("", stem) for stem in stems}
+    sources = {_TAG.sub("", stem) for stem in stems}
+    derived = {source for stem in stems if (source := _TAG.sub("", stem)) != stem}
     copied = {source for stem in stems if (source := _COPY.sub("", stem)) != stem}
     faulty = []
     for name in val:
         stem = _stem(name)
-        source = _COPY.sub("", stem)
-        faulty.append(source in copied or (source != stem and source in sources))
+        source, original = _TAG.sub("", stem), _COPY.sub("", stem)
+        is_derived = source in derived or (source != stem and source in sources)
+        faulty.append(is_derived or stem in copied or (original != stem and original in stems))
     return Found(_texts(val), np.array(faulty, bool), _file_of(pair))
 
 
