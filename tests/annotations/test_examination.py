@@ -323,6 +323,16 @@ def test_a_copy_is_known_by_its_name(train: str, val: str, is_copy: bool, tmp_pa
     assert ("copies-of-training-images" in examine(tmp_path, *contents)) is is_copy
 
 
+def test_hostile_names_are_shown_without_control_characters(tmp_path: Path) -> None:
+    content = people()
+    content["images"].append({"id": 99, "file_name": "\x1b[2J" + "long" * 1000 + ".png", "width": 9, "height": 9})
+    (tmp_path / "images").mkdir()
+    finding = examine(tmp_path, content, images=write_images({"images": content["images"][:-1]}, tmp_path / "images"))
+    (name,) = finding["images-missing"].ids
+    assert str(name).isprintable()
+    assert len(str(name)) < 300
+
+
 def test_names_without_image_folders_do_not_tell_whether_images_are_shared(tmp_path: Path) -> None:
     assert "train-images-in-validation" not in examine(tmp_path, people(0), people(0))
 

@@ -241,7 +241,7 @@ def _texts(values: Sequence[str]) -> NDArray[np.object_]:
 def _images_missing(folder: Folder) -> Found:
     there = set(folder.files)  # without linked folders, and files with other suffixes
     names = folder.names.tolist()
-    faulty = np.array([name not in there and not (folder.root / name).is_file() for name in names], bool)
+    faulty = np.array([name not in there and not os.path.isfile(folder.root / name) for name in names], bool)  # noqa: PTH113 - False for names too long
     advice = find_whereabouts(folder.root, folder.names[faulty][0]) if faulty.any() else ""
     return Found(folder.names, faulty, {"advice": advice})
 
