@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hrpose.annotations.images import ABSOLUTE, BACKSLASHES, CASE, UNICODE, match_files
+from hrpose.annotations.images import ABSOLUTE, BACKSLASHES, CASE, ELSEWHERE, ESCAPED, UNICODE, match_files
 from hrpose.errors import DataError
 
 COMPOSED = unicodedata.normalize("NFC", "caf\u00e9.jpg")
@@ -30,6 +30,9 @@ def folder(tmp_path: Path) -> Path:
         (COMPOSED, DECOMPOSED, UNICODE),
         (COMPOSED.upper(), DECOMPOSED, CASE),
         ("{folder}/Sub/B.jpg", "Sub/B.jpg", ABSOLUTE),
+        ("/home/me/Sub/B.jpg", "Sub/B.jpg", ELSEWHERE),
+        (r"C:\data\Sub\B.jpg", "Sub/B.jpg", ELSEWHERE),
+        ("Sub%2FB.jpg", "Sub/B.jpg", ESCAPED),
     ],
 )
 def test_a_name_stands_for_one_file(name: str, match: str, kind: str, folder: Path) -> None:
@@ -47,6 +50,8 @@ def test_a_name_stands_for_one_file(name: str, match: str, kind: str, folder: Pa
         "..\\secret.jpg",
         "Sub/../../SECRET.jpg",
         "/etc/passwd",
+        "/etc/../secret.jpg",
+        "..%2Fsecret.jpg",
         "",
         "a.jpg/b",
         "\0",
@@ -60,3 +65,8 @@ def test_two_names_for_one_file_are_refused(folder: Path) -> None:
     with pytest.raises(DataError, match=r"'a\.jpg' and 'A\.JPG'"):
         match_files(["a.jpg", "A.JPG"], folder)
     assert match_files(["A.JPG", "A.JPG"], folder)[0] == {0: "a.jpg", 1: "a.jpg"}
+
+
+def test_ends_of_paths_that_stand_for_one_file_are_refused(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"/x/one/a\.jpg.*/x/two/a\.jpg"):
+        match_files(["/x/one/a.jpg", "/x/two/a.jpg"], folder)

@@ -174,6 +174,12 @@ def _split_keypoints(triplets: NDArray[np.float64], rows: Sequence[Row], file: P
     outside = ~np.isin(labels, (0, 1, 2))
     if outside.any():
         raise _wrong_visibility(labels, outside, rows, file)
+    if not labels.any() and triplets.any():
+        raise DataError(
+            f"{file}: expected labelled keypoints, but all {labels.size} keypoints have the visibility 0, which is unlabelled, "
+            f"although {int(triplets.any(axis=2).sum())} of them have coordinates. If they are labels, map the value: "
+            "`visibility_map` ('data.visibility_map={0: 2}' of fit and test)."
+        )
     has_keypoints = triplets.max(axis=(1, 2), initial=-np.inf) != 0
     points = np.where(labels[..., None] > 0, triplets[..., :2], 0.0)
     return _smallest(points), labels.astype(np.uint8), has_keypoints

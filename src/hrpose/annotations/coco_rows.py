@@ -70,8 +70,8 @@ def _flatten(values: list[Any]) -> Any:
 
     A list of anything else is returned as it is; its error names the annotation.
     """
-    if all(isinstance(value, list) for value in values):
-        values = [number for value in values for number in value]
+    if all(value is None or isinstance(value, list) for value in values) and any(values):
+        values = [number for value in values for number in (value or [None] * 3)]
     numbers = [math.nan if value is None else _number_of(value) for value in values]
     return array.array("d", numbers) if all(is_finite(value) or value != value for value in numbers) else values
 
@@ -164,7 +164,8 @@ def read_images(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.int64], NDA
     """
     ids = integers(rows, "id", "image", file)
     check_unique(ids, "image", file)
-    lacking = [row.get("width") is None or row.get("height") is None for row in rows]
+    shapes = [(row.get("width"), row.get("height")) for row in rows]
+    lacking = [None in shape or shape == (0, 0) for shape in shapes]
     stated = [place for place, lacks in enumerate(lacking) if not lacks]
     sizes = np.zeros((len(rows), 2), np.int64)
     chosen = [rows[place] for place in stated] if any(lacking) else rows

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -37,6 +38,7 @@ from hrpose.structures import PackedStrings
 logger = logging.getLogger(__name__)
 
 BACKSLASHES, ABSOLUTE = "have backslashes", "are absolute paths inside the folder"
+ELSEWHERE, ESCAPED = "are absolute paths of another place", "are escaped as in addresses"
 CASE, UNICODE = "differ from the file in case", "differ from the file in their Unicode form"
 _NUM_HEADERS, _NUM_DECODED, _NUM_SHOWN = 256, 64, 3
 _ALWAYS_8_BITS = (b"\xff\xd8\xff", b"BM", b"GIF8", b"RIFF")  # JPEG, BMP, GIF, WebP
@@ -262,12 +264,13 @@ def match_files(names: Sequence[str], folder: str | Path) -> tuple[dict[int, str
     """
     listing = _Listing(Path(folder))
     found: dict[int, str] = {}
-    kinds: dict[str, list[int]] = {BACKSLASHES: [], ABSOLUTE: [], CASE: [], UNICODE: []}
+    kinds: dict[str, list[int]] = {kind: [] for kind in (BACKSLASHES, ABSOLUTE, ELSEWHERE, ESCAPED, CASE, UNICODE)}
     for index, name in enumerate(names):
         if listing.has(name):
             continue
         path = _relative(name, Path(folder)).replace("\\", "/")
-        match = path if listing.has(path) else listing.find(path)
+        match = path if listing.has(path) else listing.find(path) or listing.find_end(path)
+        match = match or (unquote(path) if listing.has(unquote(path)) else None)
         if match is None or ".." in match.split("/"):
             continue
         found[index] = match
@@ -277,6 +280,10 @@ def match_files(names: Sequence[str], folder: str | Path) -> tuple[dict[int, str
 
 
 def _kind(name: str, path: str, match: str) -> str:
+    if _is_absolute(path):
+        return ELSEWHERE
+    if match != path and match == unquote(path):
+        return ESCAPED
     if match != path:
         same_form = unicodedata.normalize("NFC", match) != unicodedata.normalize("NFC", path)
         return CASE if same_form else UNICODE
@@ -291,6 +298,10 @@ def _relative(name: str, folder: Path) -> str:
         if name.startswith(home.rstrip("/") + "/"):
             return name[len(home.rstrip("/")) + 1 :]
     return name
+
+
+def _is_absolute(path: str) -> bool:
+    return path.startswith("/") or path[1:3] == ":/"
 
 
 def _check_distinct(names: Sequence[str], found: Mapping[int, str], folder: str | Path) -> None:
@@ -330,6 +341,12 @@ class _Listing:
                 return None
             found = f"{found}/{match}" if found else match
         return found
+
+    def find_end(self, path: str) -> str | None:
+        """Find the longest end of an absolute path that exists in the folder."""
+        parts = path.split("/") if _is_absolute(path) else []
+        ends = ("/".join(parts[start:]) for start in range(1, len(parts)))
+        return next((end for end in ends if end and self.has(end)), None)
 
     def _names(self, folder: str) -> set[str]:
         if folder not in self._exact:

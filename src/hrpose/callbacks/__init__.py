@@ -1,5 +1,6 @@
 """Lightning callbacks: what a run leaves in its folder and shows, the parts that it trains, and the number of its threads."""
 
+from hrpose.callbacks.averaging import MovingAverage
 from hrpose.callbacks.freeze import FreezeBackbone
 from hrpose.callbacks.outputs import (
     FinalValidation,
@@ -17,6 +18,7 @@ __all__ = [
     "FreezeBackbone",
     "FrequentLogging",
     "LossHistory",
+    "MovingAverage",
     "PictureSheets",
     "ResultFiles",
     "RunCheckpoint",

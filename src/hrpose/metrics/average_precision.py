@@ -39,6 +39,8 @@ class KeypointAveragePrecision(KeypointMetric):
         oks_nms_threshold: OKS above which the worse of two predictions of a photo is dropped before evaluating; None keeps all.
         soft_nms: decay scores instead of dropping poses; at most `max_detections` of a photo stay.
         leave_out_unscored: leave out predictions whose keypoint scores are all 0 or not given, as xtcocotools does.
+        area_keypoints: number of the first keypoints whose extent is the area of a prediction without box and area, the 17 of the
+            body in COCO-WholeBody; None takes all.
         max_detections: how many predictions of a photo and category count, the best first.
         oks_thresholds: OKS from which on a prediction is right; None for 0.50, 0.55, ..., 0.95.
         area_ranges: names of person sizes and their smallest and largest area in square pixels; None for COCO's all, medium
@@ -75,6 +77,7 @@ class KeypointAveragePrecision(KeypointMetric):
         oks_nms_threshold: float | None = None,
         soft_nms: bool = False,
         leave_out_unscored: bool = False,
+        area_keypoints: int | None = None,
         max_detections: int = 20,
         oks_thresholds: Sequence[float] | None = None,
         area_ranges: Mapping[str, tuple[float, float]] | None = None,
@@ -85,6 +88,7 @@ class KeypointAveragePrecision(KeypointMetric):
         self.oks_nms_threshold = oks_nms_threshold
         self.soft_nms = soft_nms
         self.leave_out_unscored = leave_out_unscored
+        self.area_keypoints = area_keypoints
         self.max_detections = max_detections
         self.oks_thresholds = OKS_THRESHOLDS if oks_thresholds is None else tuple(float(t) for t in oks_thresholds)
         ranges = AREA_RANGES if area_ranges is None else area_ranges

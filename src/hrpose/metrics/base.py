@@ -153,6 +153,7 @@ class KeypointMetric(TableMetric):
         if ground_truth is not None:
             check_truth(ground_truth, self.num_keypoints)
         self.ground_truth = ground_truth
+        self.area_keypoints: int | None = None
 
     @property
     def num_keypoints(self) -> int:
@@ -241,7 +242,7 @@ class KeypointMetric(TableMetric):
             raise ValueError(
                 "Expected every dict in `preds` to have an `image_id` of the ground truth, but got none in some."
             )
-        return collect_predictions(rows, self.num_keypoints), truth
+        return collect_predictions(rows, self.num_keypoints, area_keypoints=self.area_keypoints), truth
 
     def _gathered_everywhere(self) -> tuple[Predictions, GroundTruth]:
         """Unpack the state of all processes; every process must call it."""

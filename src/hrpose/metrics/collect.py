@@ -76,12 +76,13 @@ class Predictions:
         return np.where(missing[:, None], enclosing, self.boxes)
 
 
-def collect_predictions(rows: Rows, num_keypoints: int) -> Predictions:
+def collect_predictions(rows: Rows, num_keypoints: int, *, area_keypoints: int | None = None) -> Predictions:
     """Unpack the predictions.
 
     Args:
         rows: of all processes.
         num_keypoints: K.
+        area_keypoints: number of the first keypoints whose extent is the area of a prediction without one; None takes all.
 
     Raises:
         ValueError: if a photo came twice with different predictions that have no ids.
@@ -92,7 +93,7 @@ def collect_predictions(rows: Rows, num_keypoints: int) -> Predictions:
     values, keys = values[kept], rows.prediction_keys[kept]
     triplets = values[:, NUM_PREDICTION_VALUES:].reshape(-1, num_keypoints, 3)
     keypoints = np.ascontiguousarray(triplets[..., :2])
-    areas = np.where(np.isnan(values[:, 1]), enclosed_areas(keypoints), values[:, 1])
+    areas = np.where(np.isnan(values[:, 1]), enclosed_areas(keypoints[:, :area_keypoints]), values[:, 1])
     return Predictions(
         Detections(image_ids[kept], keys[:, 0], keypoints, np.ascontiguousarray(values[:, 0]), areas),
         instance_ids=keys[:, 1],

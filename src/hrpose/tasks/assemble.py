@@ -26,7 +26,7 @@ from hrpose.data.transforms import RandomFlip
 from hrpose.estimator import ExportedEngine
 from hrpose.export import ExportedNetwork, ExportedPoses, ExportRecord, plain_codec
 from hrpose.files import write_atomically
-from hrpose.metrics import Benchmark, PCKh, PoseMetric
+from hrpose.metrics import Benchmark, KeypointAveragePrecision, PCKh, PoseMetric
 from hrpose.models import count_parameters
 from hrpose.module import MetricModule, PoseModule
 from hrpose.report import PckhProtocol, Protocol
@@ -108,7 +108,7 @@ def assemble(cfg: DictConfig, *, bit_depth: int | None = None, net: ExportedNetw
     rules = {"flip_test": cfg.flip_test, "keypoint_score_threshold": cfg.keypoint_score_threshold}
     metrics, protocols = _build_metrics(cfg, datamodule, skeleton, codec, rules)
     if cfg.task == "fit" and isinstance(datamodule, PoseDataModule):  # a user may have another one
-        settle_last_batch(network, codec, datamodule)
+        settle_last_batch(network, codec, datamodule, trainer.world_size)
     module = PoseModule(
         network,
         codec,
@@ -278,8 +278,14 @@ def build_metric(
         metric = build(node, ground_truth=datamodule.mpii_truth)
     else:
         truth = benchmark.adjust(datamodule.ground_truth, datamodule.files.area_from_bbox)
-        metric = build(node, sigmas=skeleton.sigmas, ground_truth=truth)
+        fields = datamodule.files.keypoint_fields
+        given = {"area_keypoints": next(iter(fields.values()))} if fields and _is_ap(node) else {}
+        metric = build(node, sigmas=skeleton.sigmas, ground_truth=truth, **given)
     return metric
+
+
+def _is_ap(node: DictConfig) -> bool:
+    return issubclass(get_class(node._target_), KeypointAveragePrecision)
 
 
 def _silence_libraries() -> None:

@@ -135,3 +135,14 @@ def test_an_export_without_validation_is_divided(tmp_path) -> None:
     assert len(instances(folder)) == len(instances(folder, "val")) == 1
     with pytest.raises(DataError, match="train"):
         convert_labels(roboflow(tmp_path / "other", "test"))
+
+
+def test_nan_becomes_null_and_another_form_is_one_message(tmp_path) -> None:
+    file = write(tmp_path)
+    text = file.read_text()
+    file.write_text(text.replace("[1, 2, 2, 0, 0, 0]", "[1, 2, 2, NaN, NaN, 0]"))
+    convert_labels(file, split=0)
+    assert instances(tmp_path)["v0/0.png"][0]["keypoints"] == [1, 2, 2, None, None, 0]
+    file.write_text(text.replace("[1, 2, 2, 0, 0, 0]", '{"head": [1, 2]}'))
+    with pytest.raises(DataError, match=r"labels\.json.*write_coco"):
+        convert_labels(file, split=0)

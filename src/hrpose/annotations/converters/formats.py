@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from hrpose.annotations.converters import (
     animalpose,
@@ -25,6 +26,7 @@ from hrpose.annotations.converters.split import SplitBy
 from hrpose.annotations.converters.write import Conversion, Target, write
 from hrpose.errors import DataError
 
+_Read = TypeVar("_Read")
 _WEIGHTS = {".pth", ".pt", ".ckpt", ".safetensors", ".onnx", ".tar", ".bin"}
 
 
@@ -146,20 +148,20 @@ def convert_labels(
     if name == COCO:
         if names is not None:
             raise DataError("names: a COCO file is only divided. Give `hrpose fit` the key skeleton.names instead.")
-        return coco.divide(opened, target, folder)
+        return _checked(opened, "a COCO file", lambda: coco.divide(opened, target, folder))
     options = Options(images=folder, keypoint_names=None if names is None else tuple(names))
-    labels = _read(FORMATS[name], opened, options)
+    labels = _checked(opened, FORMATS[name].title, lambda: FORMATS[name].read(opened, options))
     return write(labels, target, source=f"{opened.path.name} (format={name})")
 
 
-def _read(format_: Format, source: Source, options: Options) -> Labels:
+def _checked(source: Source, title: str, read: Callable[[], _Read]) -> _Read:
     """Read a source; a value of another type than the format defines is one error, wherever it is."""
     try:
-        return format_.read(source, options)
+        return read()
     except (DataError, OSError):
         raise
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"{source.path}: expected the structure of {format_.title}, but found a value of another form: {error!r}. "
+            f"{source.path}: expected the structure of {title}, but found a value of another form: {error!r}. "
             "Export the labels again, or write a COCO file from arrays with hrpose.write_coco."
         ) from error

@@ -88,13 +88,13 @@ def _is_written(file: Path) -> bool:
 
 
 def read_json_file(file: Path) -> Any:
-    """Parse a JSON file.
+    """Parse a JSON file; NaN and infinity, which pandas writes and JSON does not have, are read as null.
 
     Raises:
         DataError: if it is not JSON.
     """
     try:
-        return json.loads(file.read_bytes())
+        return json.loads(file.read_bytes(), parse_constant=lambda _: None)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: expected JSON, but it cannot be read as such: {error}. Export it again.") from error
 
