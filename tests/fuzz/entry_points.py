@@ -23,7 +23,7 @@ from hrpose.annotations.converters import convert_labels
 from hrpose.annotations.detections import read_photo_boxes
 from hrpose.annotations.reader import read_annotations, read_detections
 from hrpose.cli.arguments import parse
-from hrpose.cli.messages import explains_itself
+from hrpose.cli.jobs import explains_itself
 from hrpose.config import ConfigError, check, compose
 from hrpose.config.overrides import expand_sweep
 from hrpose.errors import DataError

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hrpose.cli.arguments import OTHER_CONFIG, POSITIONAL, SWEEP, VERBS, Command, advise_verb, parse
 from hrpose.cli.help import HELP_FLAGS, print_help
-from hrpose.cli.jobs import JobLog, StopSignal, find_own_code, make_job, stop_signals
-from hrpose.cli.messages import log_to_screen, refuse
+from hrpose.cli.jobs import JobLog, StopSignal, find_own_code, log_to_screen, make_job, refuse, stop_signals
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -339,11 +339,11 @@ def check_photos(file_names: Iterable[str], image_dir: str | Path) -> None:
 def find_whereabouts(root: Path, name: str) -> str:
     """Search for an image one folder up and one folder down from where it should be."""
     folders = [root.absolute().parent, *sorted(path for path in root.iterdir() if path.is_dir())]
-    found = [folder for folder in folders[:_MOST_FOLDERS] if (folder / name).is_file()]
+    found = [folder for folder in folders[:_MOST_FOLDERS] if os.path.isfile(folder / name)]  # noqa: PTH113 - False for names too long
     if found:
         return f"{name} is in {found[0]}: is that the photo folder?"
     last = name.rpartition("/")[2]
-    if last != name and (root / last).is_file():
+    if last != name and os.path.isfile(root / last):  # noqa: PTH113
         return (
             f"{last} is there without {name.removesuffix(last)!r}: take this folder out of the file names, or move the photos "
             f"into {root / name.removesuffix(last)}."
