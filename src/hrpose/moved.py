@@ -16,7 +16,8 @@ from typing import Any
 MOVED: Mapping[str, str] = {
     "hrpose.annotations.image_checks": "hrpose.annotations.images",
     "hrpose.backends": "hrpose.export",
-    "hrpose.cli.speech": "hrpose.cli.messages",
+    "hrpose.cli.messages": "hrpose.cli.jobs",
+    "hrpose.cli.speech": "hrpose.cli.jobs",
     "hrpose.codecs.gaussians": "hrpose.codecs.cells",
     "hrpose.codecs.udp_offset": "hrpose.codecs.udp",
     "hrpose.config.errors": "hrpose.errors",

@@ -8,7 +8,7 @@ import pytest
 from small_case import evaluated, mixture
 
 from hrpose.metrics.functional import average_precision
-from hrpose.metrics.functional.pixels import PIXEL_NUMBERS
+from hrpose.metrics.functional.pck import PIXEL_NUMBERS
 from hrpose.report import COLUMNS, analyse
 from hrpose.report.analysis import STEPS
 from hrpose.skeletons import COCO

@@ -8,7 +8,7 @@ from tiny_coco import CODEC
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.inference import collect_poses
 from hrpose.metrics import KeypointAveragePrecision
-from hrpose.metrics.collect import Predictions
+from hrpose.metrics.rows import Predictions
 from hrpose.skeletons import COCO
 from hrpose.structures import GroundTruth, InstanceTable, Poses
 

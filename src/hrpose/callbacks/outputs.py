@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.files import write_atomically, write_json
 from hrpose.metrics import KeypointAveragePrecision, PoseMetric
-from hrpose.metrics.collect import Predictions
+from hrpose.metrics.rows import Predictions
 from hrpose.structures import Batch, GroundTruth, Poses
 from hrpose.visualize import draw_crop_sheet, draw_curves, draw_pose_sheet, save_image
 

@@ -11,11 +11,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from hrpose.metrics.base import KeypointMetric
-from hrpose.metrics.collect import Predictions
-from hrpose.metrics.functional.average_precision import average_precision
-from hrpose.metrics.functional.matching import AREA_RANGES, OKS_THRESHOLDS
+from hrpose.metrics.functional.matching import AREA_RANGES, OKS_THRESHOLDS, average_precision
 from hrpose.metrics.functional.oks import oks_nms, soft_oks_nms
-from hrpose.metrics.functional.pixels import pixel_errors
+from hrpose.metrics.functional.pck import pixel_errors
+from hrpose.metrics.rows import Predictions
 from hrpose.structures import GroundTruth
 
 

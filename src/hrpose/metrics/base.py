@@ -11,9 +11,18 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torchmetrics import Metric
 
-from hrpose.metrics.collect import Predictions, check_truth, collect_predictions, collect_truth
 from hrpose.metrics.functional.oks import keypoint_variances
-from hrpose.metrics.rows import NUM_PERSON_VALUES, NUM_PREDICTION_VALUES, Rows, rows_from_images, rows_from_poses
+from hrpose.metrics.rows import (
+    NUM_PERSON_VALUES,
+    NUM_PREDICTION_VALUES,
+    Predictions,
+    Rows,
+    check_truth,
+    collect_predictions,
+    collect_truth,
+    rows_from_images,
+    rows_from_poses,
+)
 from hrpose.structures import GroundTruth, Poses
 
 

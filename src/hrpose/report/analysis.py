@@ -26,7 +26,7 @@ from hrpose.metrics.functional import (
 )
 from hrpose.metrics.functional.breakdown import images_by_crowding
 from hrpose.metrics.functional.oks import Floats
-from hrpose.metrics.functional.pixels import PIXEL_NUMBERS, PixelErrors, pixel_errors
+from hrpose.metrics.functional.pck import PIXEL_NUMBERS, PixelErrors, pixel_errors
 from hrpose.report.measurement import Measurement, measure
 from hrpose.report.protocol import Protocol
 from hrpose.skeletons import Skeleton, describe_sigmas, whole_body_parts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hrpose.annotations.coco_annotations import CocoAnnotations
+from hrpose.errors import DataWarning
+from hrpose.metrics import Benchmark
 from hrpose.skeletons import KNOWN_SKELETONS
 from hrpose.structures import GroundTruth
 
@@ -18,6 +22,16 @@ NOT_STATED = "not stated"
 ANNOTATED = "annotated"
 AUTO = "auto"
 LABELLED = "the labelled ones"
+
+_SIGMAS = (0.012, 0.15)  # no skeleton has all its sigmas below or all above: COCO's are 0.025 to 0.107
+_DIFFERENCES = {  # of the evaluations of benchmarks from that of COCO
+    "wholebody": "which measures the 133 keypoints of five fields, and each part by a score of its own",
+    "crowdpose": "which takes 0.53 of the box as the area of every person, also where an area is annotated",
+    "aic": "which takes 0.53 of the box as the area of every person, and sigmas of its own",
+    "humanart": "which measures the 17 keypoints of COCO in persons with labelled keypoints, whatever `num_keypoints` states",
+    "jhmdb": "which measures PCK@.2 of the box and of the torso",
+    "mpii": "which measures PCKh, against the head boxes of annotations=gt_valid.mat",
+}
 
 
 @dataclass(frozen=True)
@@ -205,3 +219,37 @@ def _from_plain(value: Any) -> Any:
     if isinstance(value, dict):
         return FileStamp(**value)
     return tuple(value) if isinstance(value, list) else value
+
+
+def advise_protocol(annotations: CocoAnnotations, rules: Benchmark) -> None:
+    """Warn if a file looks like that of a benchmark whose evaluation is another one.
+
+    Warns:
+        DataWarning: with the difference, and the argument that follows the benchmark.
+    """
+    likely = annotations.benchmark
+    if likely is not None and likely != rules.name:
+        warnings.warn(
+            f"{annotations.file} looks like a file of the benchmark {likely}, {_DIFFERENCES[likely]}. It is measured with "
+            f"protocol={rules.name}: {annotations.visibility.shape[1]} keypoints, areas "
+            f"{name_areas(annotations.has_area, annotations.area_from_bbox, use_area=rules.use_area)}. To measure as the "
+            f"benchmark does, add protocol={likely}.",
+            DataWarning,
+            stacklevel=3,
+        )
+
+
+def warn_of_sigmas(sigmas: Sequence[float]) -> None:
+    """Warn of sigmas that are all larger or all smaller than any published set.
+
+    Warns:
+        DataWarning: with their range.
+    """
+    if min(sigmas) > _SIGMAS[1] or max(sigmas) < _SIGMAS[0]:
+        warnings.warn(
+            f"The OKS sigmas are {min(sigmas):g} to {max(sigmas):g}, but published ones are 0.007 to 0.107, as shares of the "
+            f"instance's size: AP says {'too much' if min(sigmas) > _SIGMAS[1] else 'too little'}. Check `sigmas` "
+            "(`skeleton.sigmas` of fit and test).",
+            DataWarning,
+            stacklevel=3,
+        )

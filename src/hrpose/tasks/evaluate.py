@@ -30,6 +30,7 @@ from hrpose.report import (
     write_report,
 )
 from hrpose.report.analysis import STEPS
+from hrpose.report.protocol import advise_protocol, warn_of_sigmas
 from hrpose.report.table import say, show_report
 from hrpose.skeletons import KNOWN_SKELETONS, Skeleton
 from hrpose.structures import GroundTruth
@@ -38,15 +39,6 @@ from hrpose.tasks.results import ScoreResult
 
 logger = logging.getLogger(__name__)
 
-_DIFFERENCES = {
-    "wholebody": "which measures the 133 keypoints of five fields, and each part by a score of its own",
-    "crowdpose": "which takes 0.53 of the box as the area of every person, also where an area is annotated",
-    "aic": "which takes 0.53 of the box as the area of every person, and sigmas of its own",
-    "humanart": "which measures the 17 keypoints of COCO in persons with labelled keypoints, whatever `num_keypoints` states",
-    "jhmdb": "which measures PCK@.2 of the box and of the torso",
-    "mpii": "which measures PCKh, against the head boxes of annotations=gt_valid.mat",
-}
-_SIGMAS = (0.012, 0.15)  # no skeleton has all its sigmas below or all above: COCO's are 0.025 to 0.107
 _DELAY = 1.0  # seconds after which a progress bar is shown
 
 
@@ -167,24 +159,6 @@ def read_options(cfg: DictConfig) -> dict[str, Any]:
     return {**{name: plain(cfg[name]) for name in names}, "rules": build(cfg.protocol)}
 
 
-def advise_protocol(annotations: CocoAnnotations, rules: Benchmark) -> None:
-    """Warn if a file looks like that of a benchmark whose evaluation is another one.
-
-    Warns:
-        DataWarning: with the difference, and the argument that follows the benchmark.
-    """
-    likely = annotations.benchmark
-    if likely is not None and likely != rules.name:
-        warnings.warn(
-            f"{annotations.file} looks like a file of the benchmark {likely}, {_DIFFERENCES[likely]}. It is measured with "
-            f"protocol={rules.name}: {annotations.visibility.shape[1]} keypoints, areas "
-            f"{name_areas(annotations.has_area, annotations.area_from_bbox, use_area=rules.use_area)}. To measure as the "
-            f"benchmark does, add protocol={likely}.",
-            DataWarning,
-            stacklevel=3,
-        )
-
-
 def _read(file: str | Path, options: Mapping[str, Any]) -> CocoAnnotations:
     """Read the annotations; options that are not of the reader are not looked at."""
     names = ("category", "keypoint_fields", "area_from_bbox", "visibility_map", "bbox_from_keypoints")
@@ -266,22 +240,6 @@ def _ranked(scored: ScoredResults, rules: Benchmark) -> ScoredResults:
         return scored
     parts = {**scored.part_scores, "body_score": scored.detections.scores}
     return scored._replace(detections=replace(scored.detections, scores=scores), part_scores=parts)
-
-
-def warn_of_sigmas(sigmas: Sequence[float]) -> None:
-    """Warn of sigmas that are all larger or all smaller than any published set.
-
-    Warns:
-        DataWarning: with their range.
-    """
-    if min(sigmas) > _SIGMAS[1] or max(sigmas) < _SIGMAS[0]:
-        warnings.warn(
-            f"The OKS sigmas are {min(sigmas):g} to {max(sigmas):g}, but published ones are 0.007 to 0.107, as shares of the "
-            f"instance's size: AP says {'too much' if min(sigmas) > _SIGMAS[1] else 'too little'}. Check `sigmas` "
-            "(`skeleton.sigmas` of fit and test).",
-            DataWarning,
-            stacklevel=3,
-        )
 
 
 def _warn_of_numbers(scored: ScoredResults, truth: GroundTruth, file: Path) -> None:

@@ -12,7 +12,7 @@ from hrpose.annotations.mpii import read_mpii_preds, read_mpii_truth
 from hrpose.annotations.reader import is_mpii
 from hrpose.files import write_json
 from hrpose.metrics.functional import head_sizes, jhmdb_table, normalized_errors, pckh_table
-from hrpose.metrics.functional.pixels import closest_pairs, countable
+from hrpose.metrics.functional.pck import closest_pairs, countable
 from hrpose.metrics.results import read_entries
 from hrpose.report import Evaluated, FileStamp, PckhProtocol, show_pckh, write_pckh
 from hrpose.report.table import make_table, say

@@ -12,7 +12,7 @@ from hrpose.codecs import Codec
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.metrics import Benchmark, KeypointAveragePrecision, PCKh, PoseMetric
 from hrpose.report import FileStamp, PckhProtocol, Protocol, name_areas, name_num_keypoints, name_sigmas
-from hrpose.tasks.evaluate import advise_protocol, warn_of_sigmas
+from hrpose.report.protocol import advise_protocol, warn_of_sigmas
 
 
 def state_protocols(

@@ -11,9 +11,9 @@ from rich.console import Console
 from hrpose.callbacks import ResultFiles
 from hrpose.config import build
 from hrpose.files import write_json
-from hrpose.metrics.collect import Predictions
 from hrpose.metrics.functional import PCKH_COLUMNS
 from hrpose.metrics.pck import PCKH_LOG_NAMES
+from hrpose.metrics.rows import Predictions
 from hrpose.report import (
     COLUMNS,
     Diagnosis,

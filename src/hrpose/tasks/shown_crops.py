@@ -16,8 +16,8 @@ from hrpose.data.dataset import PoseDataset
 from hrpose.errors import DataError
 from hrpose.estimator.engine import Engine
 from hrpose.geometry import invert_affine, transform_points
-from hrpose.metrics.collect import Predictions
 from hrpose.metrics.functional.oks import keypoint_variances, oks_pairs
+from hrpose.metrics.rows import Predictions
 from hrpose.progress import show_progress
 from hrpose.report.crops import ShownCrop
 from hrpose.structures import GroundTruth, InstanceTable, Poses, Sample

@@ -1,12 +1,6 @@
 """Pure functions of the metrics: arrays in, numbers out."""
 
 from hrpose.metrics.functional.anatomy import ErrorAnatomy, classify_keypoints, error_anatomy
-from hrpose.metrics.functional.average_precision import (
-    PrecisionRecall,
-    accumulate,
-    average_precision,
-    summarize,
-)
 from hrpose.metrics.functional.bootstrap import bootstrap_average_precision, confidence_interval, paired_p_value
 from hrpose.metrics.functional.breakdown import (
     average_precision_by_crowding,
@@ -26,9 +20,13 @@ from hrpose.metrics.functional.matching import (
     Detections,
     Matches,
     Pairs,
+    PrecisionRecall,
+    accumulate,
+    average_precision,
     keypoint_similarity,
     match_detections,
     pair_persons,
+    summarize,
 )
 from hrpose.metrics.functional.oks import (
     enclosed_areas,
@@ -41,14 +39,16 @@ from hrpose.metrics.functional.oks import (
 )
 from hrpose.metrics.functional.pck import (
     PCKH_COLUMNS,
+    PixelErrors,
+    closest_pairs,
     head_sizes,
     jhmdb_table,
     mean_pck,
     normalized_errors,
     pck,
     pckh_table,
+    pixel_errors,
 )
-from hrpose.metrics.functional.pixels import PixelErrors, closest_pairs, pixel_errors
 from hrpose.structures import rescore
 
 __all__ = [

@@ -11,8 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hrpose.metrics.functional.average_precision import average_precision
-from hrpose.metrics.functional.matching import Detections
+from hrpose.metrics.functional.matching import Detections, average_precision
 from hrpose.metrics.functional.oks import Floats, Indices
 from hrpose.structures import GroundTruth
 
