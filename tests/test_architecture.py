@@ -22,7 +22,7 @@ FENCES = {
     "omegaconf": ("config", "cli", "tasks"),
     "lightning": ("data/datamodule", "module", "callbacks", "tasks"),
     "torchmetrics": ("metrics",),
-    "cv2": ("data", "media", "annotations/image_checks", "synthetic", "visualize", "estimator/detectors"),
+    "cv2": ("data", "media", "annotations/images", "synthetic", "visualize", "estimator/detectors"),
     "albumentations": ("data",),
     "simplejpeg": ("media",),
     "pycocotools": ("metrics",),

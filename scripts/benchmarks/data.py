@@ -30,9 +30,9 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from hrpose.config import build, compose
+from hrpose.data.crops import IMAGENET_MEAN, IMAGENET_STD
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.data.dataset import PoseDataset
-from hrpose.data.normalization import IMAGENET_MEAN, IMAGENET_STD
 from hrpose.data.transforms import HalfBody, RandomFlip, RandomRotation, RandomScale
 from hrpose.geometry import center_scale_from_bbox, flip_keypoints, input_from_image, transform_points
 from hrpose.synthetic import write_dataset

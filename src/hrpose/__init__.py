@@ -5,8 +5,8 @@ The names below are loaded when they are first used, so `import hrpose` is insta
 
 from typing import TYPE_CHECKING
 
-from hrpose.lazy import lazy_names as _lazy_names
 from hrpose.moved import install as _install_moved_names
+from hrpose.moved import lazy_names as _lazy_names
 
 if TYPE_CHECKING:
     from hrpose.annotations.converters import convert_labels, write_coco

@@ -9,12 +9,15 @@ import json
 import math
 import os
 import secrets
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_MOST_UNPACKED = 4  # times the size of the archive
 _LONGEST_SHOWN = 512  # characters of a name in a message
+_PACKAGE = Path(__file__).resolve().parent
 _NAME_CHARACTERS = 40  # of the target's name in the temporary one, which file systems hold to 255 bytes
 
 
@@ -89,6 +92,17 @@ def shorten(name: object) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:80]}... ({len(text):,} characters)"
 
 
+def archive_fault(file: Path) -> str | None:
+    """Say what is wrong with the directory of a zip archive of weights, which can hardly be compressed; None for nothing."""
+    size = file.stat().st_size
+    try:
+        with zipfile.ZipFile(file) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except Exception as error:  # of a damaged archive zipfile may raise anything
+        return f"cut off after {size:,} bytes" if "not a zip file" in str(error) else str(error)
+    return f"its {size:,} bytes unpack to {unpacked:,}" if unpacked > _MOST_UNPACKED * size else None
+
+
 def list_files(name: str, folder: Path, notes: Mapping[str, str]) -> list[str]:
     """Return lines that list the expected files of a dataset, which of them exist, and a note on each."""
     found = {file: "found  " if (folder / file).exists() else "MISSING" for file in notes}
@@ -125,3 +139,18 @@ def _find(content: Any, place: str = "$") -> str:
 
 def _is_undefined(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
+
+
+def conf_dir() -> Path:
+    """Find the folder with the configuration files: the installed package's own, or that of the checkout.
+
+    Raises:
+        FileNotFoundError: there is neither.
+    """
+    places = (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf")
+    for place in places:
+        if (place / "fit.yaml").is_file():
+            return place
+    raise FileNotFoundError(
+        f"The conf folder is neither at {places[0]} nor at {places[1]}: the installation is incomplete."
+    )

@@ -1,19 +1,26 @@
-"""Names of earlier versions and what replaces them: one table for imports, messages and docs/migration.md."""
+"""Names that lead to another place: those of earlier versions, and those of submodules that are imported on first use.
+
+`MOVED` and `GONE` are one table for imports, messages and docs/migration.md.
+"""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 MOVED: Mapping[str, str] = {
+    "hrpose.annotations.image_checks": "hrpose.annotations.images",
     "hrpose.backends": "hrpose.export",
-    "hrpose.cli.speech": "hrpose.cli.messages",
-    "hrpose.config.errors": "hrpose.errors",
+    "hrpose.cli.messages": "hrpose.cli.jobs",
+    "hrpose.cli.speech": "hrpose.cli.jobs",
+    "hrpose.codecs.gaussians": "hrpose.codecs.cells",
     "hrpose.codecs.udp_offset": "hrpose.codecs.udp",
+    "hrpose.config.errors": "hrpose.errors",
     "hrpose.data.coco": "hrpose.annotations.coco",
     "hrpose.data.detections": "hrpose.annotations.detections",
     "hrpose.data.download": "hrpose.download.coco",
@@ -23,8 +30,10 @@ MOVED: Mapping[str, str] = {
     "hrpose.data.load": "hrpose.media.load",
     "hrpose.data.mpii": "hrpose.annotations.mpii",
     "hrpose.data.mpii_truth": "hrpose.annotations.mpii",
+    "hrpose.data.normalization": "hrpose.data.crops",
     "hrpose.data.person_files": "hrpose.annotations.reader",
     "hrpose.data.photo_boxes": "hrpose.annotations.detections",
+    "hrpose.data.samplers": "hrpose.data.dataset",
     "hrpose.data.synthetic": "hrpose.synthetic",
     "hrpose.data.video": "hrpose.media.video",
     "hrpose.data.weights": "hrpose.weights.fetch",
@@ -34,12 +43,16 @@ MOVED: Mapping[str, str] = {
     "hrpose.estimator.exported": "hrpose.estimator.exported_engine",
     "hrpose.export.ties": "hrpose.export.check",
     "hrpose.losses.simcc": "hrpose.losses.coordinates",
-    "hrpose.models.backbone": "hrpose.models.checks",
+    "hrpose.media.exif": "hrpose.media.headers",
+    "hrpose.media.file_names": "hrpose.annotations.images",
     "hrpose.metrics.functional.extent": "hrpose.metrics.functional.oks",
     "hrpose.metrics.functional.pairs": "hrpose.metrics.functional.matching",
     "hrpose.metrics.pose_metric": "hrpose.metrics.base",
     "hrpose.metrics.tables": "hrpose.metrics.base",
+    "hrpose.models.backbone": "hrpose.models.checks",
     "hrpose.models.load_weights": "hrpose.weights.load_weights",
+    "hrpose.models.parts": "hrpose.models.checks",
+    "hrpose.models.profile": "hrpose.models.checks",
     "hrpose.models.recognise": "hrpose.weights.formats",
     "hrpose.models.save_weights": "hrpose.weights.save_weights",
     "hrpose.models.weight_files": "hrpose.weights.files",
@@ -49,6 +62,7 @@ MOVED: Mapping[str, str] = {
     "hrpose.skeletons.bodies": "hrpose.skeletons.known",
     "hrpose.skeletons.whole_bodies": "hrpose.skeletons.known",
     "hrpose.tasks.reading": "hrpose.tasks.evaluate",
+    "hrpose.tasks.trainer": "hrpose.tasks.assemble",
     "hrpose.visualize.heatmaps": "hrpose.visualize.sheets",
     "hrpose.visualize.painter": "hrpose.visualize.poses",
 }
@@ -210,3 +224,23 @@ def install() -> None:
     """Make the old names importable, once per process."""
     if not any(isinstance(finder, MovedModules) for finder in sys.meta_path):
         sys.meta_path.append(MovedModules())
+
+
+def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return the `__getattr__` and `__dir__` of a package (PEP 562) whose names are defined in its submodules.
+
+    Args:
+        package: the package's `__name__`.
+        homes: the submodule of each name, relative to the package; a submodule that is itself a public name is its own home.
+    """
+
+    def get(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module '{package}' has no attribute '{name}'")
+        module = import_module(f"{package}.{homes[name]}")
+        return module if homes[name] == name else getattr(module, name)
+
+    def list_names() -> list[str]:
+        return sorted({*vars(import_module(package)), *homes})
+
+    return get, list_names

@@ -133,7 +133,7 @@ def test_every_check_has_a_name_of_its_own() -> None:
 @given(seed=st.integers(0, 2**32 - 1), num_keypoints=st.sampled_from([3, 5, 17]))
 def test_sound_annotations_give_no_finding(seed: int, num_keypoints: int, tmp_path_factory) -> None:
     annotations = read(tmp_path_factory.getbasetemp(), sound(seed, num_keypoints=num_keypoints))
-    assert check_annotations(annotations) == []
+    assert check_annotations(annotations, CHECKS) == []
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -141,7 +141,7 @@ def test_sound_annotations_give_no_finding(seed: int, num_keypoints: int, tmp_pa
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_fault_of_all_annotations_is_found(fault: str, seed: int, tmp_path_factory) -> None:
     annotations = read(tmp_path_factory.getbasetemp(), spoil(sound(seed), fault))
-    found = {finding.check: finding for finding in check_annotations(annotations)}
+    found = {finding.check: finding for finding in check_annotations(annotations, CHECKS)}
     assert fault in found
     finding = found[fault]
     assert 0 < finding.count <= finding.total <= 40
@@ -152,7 +152,7 @@ def test_a_fault_of_all_annotations_is_found(fault: str, seed: int, tmp_path_fac
 
 @pytest.mark.parametrize("fault", ["area", "num-keypoints-zero", "num-keypoints-unequal", "keypoints-at-origin"])
 def test_a_finding_counts_the_faulty_annotations_and_shows_the_first(fault: str, tmp_path: Path) -> None:
-    (finding,) = check_annotations(read(tmp_path, spoil(sound(0), fault, every=7)))
+    (finding,) = check_annotations(read(tmp_path, spoil(sound(0), fault, every=7)), CHECKS)
     ids = [7, 14, 21, 28, 35]
     assert (finding.check, finding.count, finding.file) == (fault, 5, str(tmp_path / "a.json"))
     assert len(set(finding.ids)) == 3
@@ -164,7 +164,7 @@ def test_num_keypoints_without_labels_is_found(tmp_path: Path) -> None:
     for row in told["annotations"][:-1]:
         if row["id"] in (9, 18):  # without labels
             row["num_keypoints"] = 4
-    (finding,) = check_annotations(read(tmp_path, told))
+    (finding,) = check_annotations(read(tmp_path, told), CHECKS)
     assert (finding.check, finding.count, sorted(finding.ids)) == ("num-keypoints-without-labels", 2, [9, 18])
 
 
@@ -172,14 +172,14 @@ def test_other_categories_with_keypoints_are_counted_unless_the_category_is_name
     told = sound(0)
     told["categories"][1]["keypoints"] = ["middle"]
     told["annotations"][-1]["keypoints"] = [3, 3, 2]
-    (finding,) = check_annotations(read(tmp_path, told))
+    (finding,) = check_annotations(read(tmp_path, told), CHECKS)
     assert (finding.check, finding.count, finding.total, finding.ids) == ("other-categories", 1, 41, (41,))
     assert "1 of 'ball'" in str(finding)
-    assert check_annotations(read(tmp_path, told, category="person")) == []
+    assert check_annotations(read(tmp_path, told, category="person"), CHECKS) == []
 
 
 def test_each_finding_is_one_line_with_the_file_the_counts_the_ids_and_the_fix(tmp_path: Path) -> None:
-    (finding,) = check_annotations(read(tmp_path, spoil(sound(0), "area", every=20)))
+    (finding,) = check_annotations(read(tmp_path, spoil(sound(0), "area", every=20)), CHECKS)
     line = str(finding)
     assert "\n" not in line
     assert line.startswith(f"{tmp_path / 'a.json'}: 2 of 40 annotations have no `area`")
@@ -233,4 +233,4 @@ def test_real_files_give_no_finding(shared_data: Path, tmp_path: Path) -> None:
     for file in files:
         annotations = read_annotations(file)
         assert annotations.has_area.all()
-        assert check_annotations(annotations) == []
+        assert check_annotations(annotations, CHECKS) == []

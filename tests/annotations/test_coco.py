@@ -18,7 +18,7 @@ from tiny_coco import CATEGORY, annotation, content, write_json
 from hrpose.annotations.coco import forget_annotations, read_annotations, read_skeleton
 from hrpose.errors import DataError, DataWarning, MissingDataError
 from hrpose.geometry import center_scale_from_bbox
-from hrpose.skeletons import COCO
+from hrpose.skeletons import AIC, COCO, CROWDPOSE, JHMDB, MPII
 
 
 @pytest.fixture(autouse=True)
@@ -276,7 +276,6 @@ BAD_FILES = {
     "num_keypoints of another type": (first(num_keypoints="x"), r"`num_keypoints` of annotation 100 .*integer.*'x'"),
     "area of another type": (first(area="x"), r"`area` of annotation 100 .*'x'"),
     "crowd of another type": (first(iscrowd="no"), r"`iscrowd` of annotation 100 .*'no'"),
-    "photo without height": (image(height=None), r"`height` of image 1 to be"),
     "the same id as text": (image(id="2"), r"`id` of `images`.* 2 "),
     "NaN": (first(keypoints=keypoints(3, math.nan)), r"finite.*nan.*keypoint 1 .* of annotation 100"),
     "infinite": (first(keypoints=keypoints(4, math.inf)), r"finite.*inf.*keypoint 1 .* of annotation 100"),
@@ -295,15 +294,19 @@ BAD_FILES = {
     "id of 65 bits": (first(id=2**63), r"`id` of annotation 9223372036854775808 .*integer.* at most 64 bits"),
     "id as an inexact float": (image(id=2.0**53), r"`id` of image 9007199254740992\.0 to be an integer"),
     "repeated annotation": (first(id=101), r"every annotation to have an `id` of its own.* 101"),
-    "repeated photo": (image(id=2), r"every image to have an `id` of its own.* 2"),
-    "photo of no size": (image(width=0), r"image 1 to have a positive `width` and `height`.*\[0, 70\]"),
-    "photo without name": (image(file_name=None), r"`file_name` of image 1"),
-    "photo above": (
-        image(file_name="../secret.jpg"),
-        r"`file_name` of image 1 .*below the photo folder.*'\.\./secret\.jpg'",
+    "one id for two photos": (
+        image(id=2),
+        r"every image to have an `id` of its own.* 2 \(photo 1\.jpg, photo 2\.jpg\)",
     ),
-    "photo far above": (image(file_name="a/../../b.jpg"), r"`file_name` of image 1 .*below the photo folder"),
-    "photo with backslash": (image(file_name="..\\b.jpg"), r"`file_name` of image 1 .*below the photo folder"),
+    "labelled keypoint far away": (first(keypoints=[1e308, 1, 2] * 17), r"finite numbers.*1e\+308.*annotation 100"),
+    "box far away": (first(bbox=[1, 2, 1e308, 1e308]), r"`bbox` of annotation 100 .*finite"),
+    "box of endless digits": (first(bbox=[1, 2, 10**400, 4]), r"`bbox` of annotation 100 .*finite"),
+    "name of a photo no text": (image(file_name=3), r"`file_name` of image 1 .* 3"),
+    "names of keypoints no list": (
+        {"categories": [{"id": 1, "name": "person", "keypoints": -1e308}]},
+        r"`keypoints` of category 'person' .*list of names.*-1e\+308",
+    ),
+    "photo of no size": (image(width=0), r"image 1 to have a positive `width` and `height`.*\[0, 70\]"),
     "no keypoints at all": (
         {"annotations": [], "categories": [{"id": 1, "name": "person"}]},
         r"expected keypoints of category 'person'.*keypoint file",
@@ -321,6 +324,23 @@ def test_bad_file_is_refused_with_one_clear_message(name: str, tmp_path: Path) -
     with pytest.raises(DataError, match=message) as caught:
         read_annotations(file)
     assert str(file) in str(caught.value)
+
+
+def test_repeated_photos_collapse_with_a_warning(tmp_path: Path) -> None:
+    told = content(2)
+    told["images"] += [{**told["images"][0], "width": 91}]
+    file = write_json(tmp_path / "a.json", told)
+    with pytest.warns(DataWarning, match=r"1 of 5 entries of `images` repeat"):
+        annotations = read_annotations(file)
+    assert annotations.image_ids.tolist() == [1, 2, 3, 4]
+    assert annotations.image_sizes[0].tolist() == [91, 70]  # the last entry, as in pycocotools
+
+
+def test_what_only_an_image_needs_may_be_missing(tmp_path: Path) -> None:
+    told = content(2)
+    told["images"][:2] = [{"id": 1}, {"id": 2, "file_name": "../C:\\photo.jpg", "width": 90}]
+    annotations = read_annotations(write_json(tmp_path / "a.json", told))
+    assert annotations.image_sizes[:2].tolist() == [[0, 0], [0, 0]]
 
 
 @pytest.mark.parametrize("text", ["", "not json", '{"images": [', '{"a": 1}{"b": 2}', "\x00\x01", "[" * 100_000])
@@ -413,3 +433,30 @@ def _real_labels(archive: Path) -> dict[str, Any]:
                     }
                 )
     return {"images": images, "annotations": rows, "categories": [CATEGORY]}
+
+
+@pytest.mark.parametrize(
+    ("names", "field", "benchmark"),
+    [
+        (COCO.keypoint_names, None, None),
+        (COCO.keypoint_names, "face_kpts", "wholebody"),
+        (COCO.keypoint_names, "keypoints_21", "humanart"),
+        (AIC.keypoint_names, None, "aic"),
+        (JHMDB.keypoint_names, None, "jhmdb"),
+        (MPII.keypoint_names, None, "mpii"),
+        ((*CROWDPOSE.keypoint_names[:12], "head", "neck"), None, "crowdpose"),
+        (("nose", "tail"), None, None),
+    ],
+)
+def test_a_file_is_known_by_its_names_and_fields(
+    names: Any, field: str | None, benchmark: str | None, tmp_path: Path
+) -> None:
+    told = content(1)
+    told["categories"] = [{"id": 1, "name": "person", "keypoints": list(names)}]
+    for row in told["annotations"]:
+        row |= {
+            "keypoints": [1, 2, 2] * len(names),
+            "num_keypoints": len(names),
+            **({field: [1, 2, 2]} if field else {}),
+        }
+    assert read_annotations(write_json(tmp_path / "a.json", told)).benchmark == benchmark

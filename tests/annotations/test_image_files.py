@@ -8,7 +8,7 @@ import pytest
 from tiny_coco import content, write_dataset, write_json
 
 from hrpose.annotations.coco import forget_annotations, read_annotations
-from hrpose.annotations.image_files import complete_images
+from hrpose.annotations.images import complete_images
 from hrpose.annotations.reader import PersonFiles
 from hrpose.errors import DataError, DataWarning, MissingDataError
 
@@ -53,7 +53,9 @@ def test_names_become_those_of_files_and_are_counted(tmp_path: Path) -> None:
     assert table.file_names.tolist() == ["photo 1.jpg", "photo 2.jpg", "./photo 3.jpg", "photo 4.jpg"]
 
 
-@pytest.mark.parametrize("name", ["/etc/passwd", "C:/photos/1.jpg", "a\\nowhere.jpg"])
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "C:/photos/1.jpg", "a\\nowhere.jpg", "../b.jpg", "a/../../b.jpg", "..\\b.jpg"]
+)
 def test_names_outside_the_folder_are_refused(name: str, tmp_path: Path) -> None:
     folder = write_dataset(tmp_path)
     told = content()
@@ -61,3 +63,10 @@ def test_names_outside_the_folder_are_refused(name: str, tmp_path: Path) -> None
     file = write_json(folder / "b.json", told)
     with pytest.raises(DataError, match=r"`file_name`.*below the photo folder"):
         PersonFiles().annotated(file, folder / "photos", "train")
+
+
+def test_a_photo_without_name_is_refused_where_it_is_read(tmp_path: Path) -> None:
+    folder, told = write_dataset(tmp_path), content()
+    del told["images"][1]["file_name"]
+    with pytest.raises(DataError, match=r"`file_name`.*1 of 4 have none \(ids 2\)"):
+        PersonFiles().annotated(write_json(folder / "b.json", told), folder / "photos", "train")

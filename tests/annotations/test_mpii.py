@@ -13,7 +13,8 @@ from test_transforms import MPII_LOWER, MPII_UPPER, Recorded
 from tiny_coco import content, write_json
 from tiny_mpii import person, truth_of, write_dataset, write_persons
 
-from hrpose.annotations.mpii import MpiiAnnotations, is_mpii, mpii_layout, read_mpii, read_mpii_truth
+from hrpose.annotations.mpii import MpiiAnnotations, mpii_layout, read_mpii, read_mpii_truth
+from hrpose.annotations.reader import is_mpii
 from hrpose.codecs import HeatmapCodec
 from hrpose.data import dataset as dataset_module
 from hrpose.data.datamodule import PoseDataModule

@@ -13,8 +13,8 @@ from hrpose.cli import VERBS, main, parse
 from hrpose.cli.help import EXAMPLES, _keys, _option_keys, read_verb
 
 GROUPS = {  # the groups of each verb that are shown
-    "evaluate": {"paths"},
-    "compare": {"paths"},
+    "evaluate": {"paths", "protocol"},
+    "compare": {"paths", "protocol"},
     "convert": {"paths"},
     "predict": {"paths", "tracking", "smoothing", "draw", "detector", "loss", "size", "codec", "skeleton"},
 }
@@ -34,11 +34,12 @@ def shown(capsys, *arguments: str) -> str:
 def test_keys_and_groups_are_those_of_the_composed_configuration(verb):
     groups, keys = read_verb(verb)
     cfg = compose(verb)
+    written = OmegaConf.to_container(cfg, resolve=False)
     for name, value, comment in keys:
         assert comment
         if value != "???":
-            assert OmegaConf.create(f"{name}: {value}")[name] == cfg[name]
-    settings = {key for key in cfg if not isinstance(OmegaConf.to_container(cfg, resolve=False)[key], dict)}
+            assert OmegaConf.to_container(OmegaConf.create(f"{name}: {value}"), resolve=False)[name] == written[name]
+    settings = {key for key in cfg if not isinstance(written[key], dict)}
     of_groups = {"task", "prepare", "layout", "schedule_interval", "monitor", "monitor_min_delta", "pixels", "schedule"}
     assert {name for name, _, _ in keys} >= settings - of_groups - {name for name, _, _ in groups}
     assert GROUPS.get(verb, {name for name, _, _ in groups}) == {name for name, _, _ in groups}

@@ -8,8 +8,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from hrpose.cli import relaunch as processes
-from hrpose.cli.relaunch import relaunchable
+from hrpose.cli import jobs
+from hrpose.cli.jobs import relaunchable
 
 SMALL = (
     "prepare.num_train=6", "prepare.num_val=2", "trainer.max_epochs=1", "data.num_workers=0", "data.batch_size=4",
@@ -31,7 +31,7 @@ def job(monkeypatch, tmp_path):
             }
         )
         monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: hydra))
-        monkeypatch.setattr(processes, "_leave_process_group", lambda: None)
+        monkeypatch.setattr(jobs, "_leave_process_group", lambda: None)
         monkeypatch.setattr(sys, "argv", ["hrpose fit", "reordered"])
         return hydra, OmegaConf.create({"paths": {"run": "runs/pattern"}})
 

@@ -22,6 +22,20 @@ def test_unbiased_targets_are_darkposes(name, dtype, golden, golden_dir):
     np.testing.assert_array_equal(weight.numpy(), golden[f"{name}_dark_weight"])
 
 
+def test_a_square_that_ends_less_than_a_cell_outside_has_weight_0_by_mmpose():
+    """MMPose 1.3.2, `generate_unbiased_gaussian_heatmaps`: weight 0 where x + 3 sigma + 1 < 0 or x - 3 sigma >= 48, in cells."""
+    cells = torch.tensor([-7.0, -7.001, -7.5, -8.0, 53.999, 54.0, 54.5])
+    points = torch.stack([4 * cells, torch.full_like(cells, 100.0)], dim=-1)[None]
+    weights = {
+        rules: DarkCodec((192, 256), (48, 64), grid="plain", rules=rules)
+        .encode(points, torch.ones(1, 7))[1]
+        .flatten()
+        .tolist()
+        for rules in ("official", "mmpose")
+    }
+    assert weights == {"official": [1, 1, 1, 0, 1, 0, 0], "mmpose": [1, 0, 0, 0, 1, 0, 0]}
+
+
 @pytest.mark.parametrize("name", SIZES)
 def test_biased_targets_are_the_papers(name, golden_dir):
     points, visibility = keypoints(golden_dir, name)

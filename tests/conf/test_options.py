@@ -72,7 +72,7 @@ def test_mirror_pairs_can_be_given_for_any_skeleton(option, pairs, found, tmp_pa
     node = OmegaConf.load(CONF / "skeleton" / f"{option}.yaml")
     if option == "auto":
         file = str(write_json(tmp_path / "persons.json", content()))
-        node = OmegaConf.merge(node, {"file": file, **dict.fromkeys(READ_OPTIONS)})
+        node = OmegaConf.merge(node, {"file": file, "sigmas": None, **dict.fromkeys(READ_OPTIONS)})
     node.flip_pairs = pairs
     assert build(node).flip_pairs == found
 

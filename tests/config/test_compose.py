@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from hrpose import conf_files
+from hrpose import files
 from hrpose.config import ConfigError, compose, conf_dir, describe_choices
 from hrpose.config.loading import config_loader, load
 
@@ -31,12 +31,12 @@ def test_conf_dir_is_the_checkouts():
 def test_the_packages_own_folder_goes_first(tmp_path, monkeypatch):
     (tmp_path / "hrpose" / "conf").mkdir(parents=True)
     (tmp_path / "hrpose" / "conf" / "fit.yaml").touch()
-    monkeypatch.setattr(conf_files, "_PACKAGE", tmp_path / "hrpose")
+    monkeypatch.setattr(files, "_PACKAGE", tmp_path / "hrpose")
     assert conf_dir() == tmp_path / "hrpose" / "conf"
 
 
 def test_an_installation_without_conf_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(conf_files, "_PACKAGE", tmp_path / "src" / "hrpose")
+    monkeypatch.setattr(files, "_PACKAGE", tmp_path / "src" / "hrpose")
     with pytest.raises(FileNotFoundError, match="installation is incomplete"):
         conf_dir()
 
@@ -74,7 +74,7 @@ def test_each_call_gives_a_configuration_of_its_own():
 def test_a_changed_file_is_read_again(tmp_path, monkeypatch):
     folder = tmp_path / "hrpose" / "conf"
     folder.mkdir(parents=True)
-    monkeypatch.setattr(conf_files, "_PACKAGE", tmp_path / "hrpose")
+    monkeypatch.setattr(files, "_PACKAGE", tmp_path / "hrpose")
     (folder / "fit.yaml").write_text("seed: 1\n")
     assert compose("fit").seed == 1
     (folder / "fit.yaml").write_text("seed: 2\n")

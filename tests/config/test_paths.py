@@ -80,7 +80,8 @@ def test_files_of_the_users_own_are_told_without_the_layout_of_coco(coco):
     assert faults(*words, f"data.val_annotations={coco}/val2018", f"data.train_annotations={coco}/val2017") == [
         "data: these files are missing:\n"
         f"  data.train_annotations = {coco}/val2017 (a folder; a file is expected)\n"
-        f"  data.val_annotations = {coco}/val2018"
+        f"  data.val_annotations = {coco}/val2018\n"
+        f"Labels of another tool are read by `hrpose convert {coco}/val2017`, which writes COCO files and prints the command."
     ]
     assert faults(*words, f"data.val_images={coco}/val2018") == [
         f"data: these files are missing:\n  data.val_images = {coco}/val2018 (Did you mean val2017?)"
@@ -206,3 +207,13 @@ def test_own_training_data_without_validation_data_names_the_command_that_divide
         "fit", f"data={data}", f"data.train_annotations={tmp_path}/own.json", f"data.train_images={tmp_path}"
     )
     assert any(f"hrpose convert {tmp_path}/own.json split=0.1" in fault for fault in found)
+
+
+def test_labels_of_another_tool_are_for_convert(tmp_path):
+    labels = tmp_path / "yolo"
+    (labels / "images").mkdir(parents=True)
+    (labels / "data.yaml").touch()
+    for given in (labels, labels / "data.yaml"):
+        found = faults("fit", "data=coco", f"data.train_annotations={given}", f"data.train_images={tmp_path / 'none'}")
+        assert any(f"`hrpose convert {given}`" in fault and "split=0.1" not in fault for fault in found)
+    assert any(f"`hrpose convert {labels}`" in fault for fault in faults("evaluate", f"annotations={labels}"))

@@ -9,7 +9,7 @@ import torch
 from compositions import CONF
 from omegaconf import OmegaConf
 
-from hrpose.config.signatures import UnknownTargetError, describe, find_signature, fits, literals, show_annotation
+from hrpose.config.build import UnknownTargetError, describe, find_signature, fits, literals, show_annotation
 
 _numbers = count()
 T = TypeVar("T")

@@ -7,7 +7,7 @@ import yaml
 from omegaconf import OmegaConf, open_dict
 
 from hrpose.config import ConfigError, check, compose, conf_dir, validate
-from hrpose.config.signatures import find_signature
+from hrpose.config.build import find_signature
 from hrpose.tasks.dry_run import check_parts
 
 
@@ -91,7 +91,7 @@ def test_a_misspelt_required_argument_is_named_once():
 
 def test_a_near_miss_is_found_where_any_argument_is_taken():
     (fault,) = faults("callbacks/ema=default", "+callbacks.ema.decey=0.9")
-    assert fault.endswith("EMAWeightAveraging has no such argument. Did you mean decay?")
+    assert fault.endswith("MovingAverage has no such argument. Did you mean decay?")
     validate(compose("fit", ["logger=wandb", "+logger.wandb.tags=[a]"]))
 
 

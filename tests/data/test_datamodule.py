@@ -158,6 +158,18 @@ def test_val_is_not_augmented(folder: Path) -> None:
     assert_same(list(loader), first)
 
 
+def test_a_sample_of_a_set_is_cut_as_for_validation(folder: Path) -> None:
+    data = ready(folder, "test", val_batch_size=100)
+    table, rows, batch = data.sample("val", 3)
+    assert len(rows) == 3
+    assert batch["instance_ids"].tolist() == table.instance_ids[rows].tolist()
+    whole = next(iter(data.val_dataloader()))
+    places = [whole["instance_ids"].tolist().index(number) for number in batch["instance_ids"].tolist()]
+    assert torch.equal(batch["images"], whole["images"][places])
+    table, rows, _ = data.sample("train", 10**6)  # which a test has not read
+    assert len(rows) == np.count_nonzero((table.visibility > 0).any(axis=1)) > 0
+
+
 def test_low_detections_are_left_out(folder: Path) -> None:
     data = ready(folder, val_boxes=["det"], val_detections=folder / "detections.json", min_bbox_score=0.45)
     assert len(data.val_tables["det"]) == 3

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from hrpose.data.normalization import IMAGENET_MEAN, IMAGENET_STD, Normalization
+from hrpose.data.crops import IMAGENET_MEAN, IMAGENET_STD, Normalization
 
 IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (2, 4, 5, 3), np.uint8))
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from hrpose.data.samplers import EpochSampler, ResumableLoader
+from hrpose.data.dataset import EpochSampler, ResumableLoader
 from hrpose.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")

@@ -122,7 +122,7 @@ def test_nothing_else_that_a_checkpoint_names_is_built(rewritten, part, target) 
         (lambda config: config["model"].update(depth_of_sea=3), "cannot be built.*depth_of_sea"),
         (lambda config: config["model"].update(width=-1), "cannot be built.*width"),
         (lambda config: config["model"].update(width=8), "width 4, the network 8"),
-        (lambda config: config["model"].update(width=10**6), "the network of its .* weights, but it describes one of"),
+        (lambda config: config["model"].update(width=8000), "the network of its weights, but it describes one of"),
         (lambda config: config.pop("model"), "`model`"),
         (lambda config: config.update(codec="heatmap"), "describe its codec"),
     ],
@@ -244,3 +244,113 @@ def test_a_foreign_network_can_be_given(tmp_path) -> None:
         read_parts(file, model=Foreign())
     estimator = hrpose.PoseEstimator.from_checkpoint(file, model=Foreign(), skeleton=COCO, device="cpu")
     assert estimator(PHOTO).keypoints.shape == (1, 17, 2)
+
+
+def nested(depth: int) -> list:
+    part: list = [1]
+    for _ in range(depth):
+        part = [part, part]
+    return part
+
+
+def cyclic() -> list:
+    part: list = []
+    part.append(part)
+    return part
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("model", "num_blocks", 10**9),
+        ("model", "num_blocks", 200),
+        ("model", "num_modules", [50, 50, 50]),
+        ("model", "num_modules", [1] * 5000),
+        ("model", "width", 10**9),
+        ("model", "width", 4096),
+        ("model", "width", float("nan")),
+        ("model", "num_keypoints", 17),
+        ("model", "stem_width", nested(70)),
+        ("model", "stem_width", nested(18)),
+        ("model", "stem_width", cyclic()),
+        ("codec", "input_size", [10**9, 10**9]),
+        ("codec", "input_size", [8000, 8000]),
+        ("codec", "sigma", float("inf")),
+    ],
+)
+def test_what_a_configuration_describes_is_bounded_before_it_is_built(rewritten, section, key, value) -> None:
+    file = rewritten(lambda stored: stored["config"][section].update({key: value}))
+    with pytest.raises(WeightsError, match=r"changed\.ckpt"):
+        read_parts(file)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("data.bbox_padding", value) for value in ("x", 1e300, 0, float("nan"), True)),
+        *(("data.mean", value) for value in ("abc", [float("nan")] * 3, [0.5] * 2, None)),
+        *(("data.std", value) for value in ([0.0, 0.2, 0.2], [-1.0] * 3)),
+        *(("flip_test", value) for value in ("no", 1, None)),
+        *(("data.channel_order", "grb"), ("data.bit_depth", 99), ("data.upright", "no"), ("channels_last", 2)),
+        ("keypoint_score_threshold", "0.2"),
+    ],
+)
+def test_settings_are_checked_with_file_and_key(rewritten, key, value) -> None:
+    def change(stored) -> None:
+        *sections, name = key.split(".")
+        target = stored["config"]
+        for section in sections:
+            target = target.setdefault(section, {})
+        target[name] = value
+
+    with pytest.raises(WeightsError, match=rf"`{key}` of the configuration in .*changed\.ckpt"):
+        read_parts(rewritten(change))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"keypoint_names": [f"point_{index}" for index in range(5000)]},
+        {"keypoint_names": list(range(17))},
+        {"keypoint_names": 17},
+        {"sigmas": ["x"] * 17},
+        {"sigmas": [float("nan")] * 17},
+        {"edges": [[0]]},
+        {"edges": 5},
+        {"upper_body": [1e400]},
+        {"flip_pairs": {}},
+        {"another": 1},
+    ],
+)
+def test_a_skeleton_that_cannot_be_read_is_one_error(rewritten, change) -> None:
+    with pytest.raises(WeightsError, match=r"changed\.ckpt"):
+        read_parts(rewritten(lambda stored: stored["skeleton"].update(change)))
+
+
+@pytest.mark.parametrize("convert", [torch.Tensor.long, lambda t: t.to(torch.complex64), lambda t: t.to_sparse()])
+def test_weights_that_are_no_real_numbers_are_refused(tmp_path, convert) -> None:
+    state = {
+        name: convert(tensor) if tensor.is_floating_point() else tensor for name, tensor in tiny().state_dict().items()
+    }
+    torch.save(state, tmp_path / "odd.pth")
+    with pytest.raises(WeightsError, match=r"odd\.pth"):
+        read_parts(tmp_path / "odd.pth")
+
+
+def test_nan_is_a_warning_when_loaded_and_an_error_when_it_is_to_predict(tmp_path, caplog) -> None:
+    net = tiny()
+    with torch.no_grad():
+        net.final_layer.weight[0] = torch.nan
+    file = save(net, tmp_path / "nan.pth")
+    assert hrpose.load_weights(tiny(), file).not_finite == ("final_layer.weight",)
+    assert "1 tensors hold NaN or infinity: final_layer.weight" in caplog.text
+    with pytest.raises(WeightsError, match=r"finite weights in .*nan\.pth.*final_layer\.weight"):
+        read_parts(file)
+
+
+def test_a_network_is_not_built_for_shapes_without_numbers() -> None:
+    """A tensor of a billion channels and no number, or one number for all of them."""
+    state = tiny().state_dict()
+    for hollow in (torch.zeros(10**9, 0, 1, 1), torch.zeros(1).expand(60_000, 1, 1, 1)):
+        assert build_like({**state, "stage2.0.branches.0.0.conv1.weight": hollow}) is None
+    assert build_like(state) is not None

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_export import CODECS, SKELETON, as_batch, make_crops, make_net, make_record
 
-from hrpose.data.normalization import Normalization
+from hrpose.data.crops import Normalization
 from hrpose.export import SUFFIX_OF, ExportedPoses, check_choice, find_ties, open_exported, write_export
 from hrpose.inference import estimate_poses, predict_heatmaps
 

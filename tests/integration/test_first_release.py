@@ -97,7 +97,7 @@ def test_an_estimator_loads_it(folder, old_run) -> None:
 
 
 def test_it_is_exported(folder, old_run) -> None:
-    file = call(
+    exported = call(
         "export",
         folder,
         f"weights={old_run}/checkpoints/best.ckpt",
@@ -105,7 +105,7 @@ def test_it_is_exported(folder, old_run) -> None:
         f"paths.data={folder / 'ds'}",
         "measure_ap=false",
     )
-    assert Path(str(file)).suffix == ".onnx"
+    assert exported.file.suffix == ".onnx"
 
 
 def test_it_is_compared(folder, old_run) -> None:

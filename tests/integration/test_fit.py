@@ -115,6 +115,16 @@ def test_a_run_leaves_checkpoints_config_metrics_results_and_pictures(finished, 
     assert json.loads((results / "keypoints_det.json").read_text())[0].keys() >= {"image_id", "keypoints", "score"}
 
 
+def test_a_run_that_is_too_short_ends_with_its_steps_and_no_invented_cause(finished) -> None:
+    found = json.loads((finished.folder / "results" / "diagnosis.json").read_text())
+    assert finished.ap < 0.05
+    assert found["name"] == ""
+    assert found["score"] == pytest.approx(finished.ap)
+    assert "in 15 steps on 20 instances" in found["evidence"]
+    assert "Train longer" in found["fix"]
+    assert finished.printed.rstrip().endswith(found["fix"])
+
+
 def test_every_ap_carries_its_protocol(finished, people) -> None:
     results = finished.folder / "results"
     stamps = {kind: json.loads((results / f"report_{kind}.json").read_text())["protocol"] for kind in ("gt", "det")}

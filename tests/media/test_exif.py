@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from hrpose.media.exif import read_orientation
+from hrpose.media.headers import read_orientation
 from hrpose.media.images import Reading, read_image
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (24, 17, 3), np.uint8).repeat(4, axis=0).repeat(4, axis=1)

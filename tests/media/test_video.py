@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from hrpose.errors import DataError, MissingDataError
-from hrpose.media.images import quiet_decoders
+from hrpose.media.images import quiet_decoders, read_image
 from hrpose.media.source import Stream
-from hrpose.media.video import VideoReader, VideoWriter
+from hrpose.media.video import VideoReader, VideoWriter, extract_frames
 from hrpose.synthetic import draw_walk
 
 
@@ -57,6 +57,16 @@ def test_no_more_frames_than_asked_for(video):
         assert len(list(reader)) == 3
     with pytest.raises(ValueError, match=r"1.*0"):
         VideoReader(video, max_frames=0)
+
+
+def test_frames_are_extracted_by_their_index(video, tmp_path):
+    extract_frames(video, {2, 5}, tmp_path / "frames")
+    with VideoReader(video) as reader:
+        images = [frame.image for frame in reader]
+    names = sorted(file.name for file in (tmp_path / "frames").iterdir())
+    assert names == ["walk [1]_000002.png", "walk [1]_000005.png"]
+    for name, index in zip(names, (2, 5), strict=True):
+        np.testing.assert_array_equal(read_image(tmp_path / "frames" / name), images[index])
 
 
 def test_an_odd_row_and_column_are_left_out(tmp_path):

@@ -266,3 +266,38 @@ def test_published_figures_of_the_example_results(shared_data: Path) -> None:
 def test_wrong_arguments_are_told(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         KeypointAveragePrecision(**{"sigmas": [0.1], **arguments})
+
+
+def test_predictions_without_keypoint_scores_can_be_left_out() -> None:
+    there = {"keypoints": torch.tensor([[[10.0, 10.0, 2.0]]]), "area": torch.tensor([1000.0])}
+    found = {"keypoints": torch.tensor([[[10.0, 10.0, 0.0]], [[10.0, 10.0, 0.5]]]), "scores": torch.tensor([0.9, 0.8])}
+    kept = []
+    for left_out in (False, True):
+        metric = KeypointAveragePrecision([0.05], leave_out_unscored=left_out)
+        metric.update([found], [there])
+        kept.append([row["score"] for row in metric.results()])
+    assert kept == [pytest.approx([0.9, 0.8]), pytest.approx([0.8])]
+
+
+def test_logged_numbers_are_those_of_compute_and_the_distances() -> None:
+    metric = KeypointAveragePrecision([0.05, 0.05])
+    there = {"keypoints": torch.tensor([[[10.0, 10.0, 2.0], [20.0, 50.0, 2.0]]]), "area": torch.tensor([1000.0])}
+    there["boxes"] = torch.tensor([[0.0, 0.0, 30.0, 60.0]])
+    metric.update([{"keypoints": torch.tensor([[[10.0, 13.0], [20.0, 60.0]]]), "scores": torch.tensor([0.9])}], [there])
+    logged, numbers = metric.logged(), metric.compute()
+    assert {name: logged[name] for name in numbers} == numbers
+    distances = {"pixel_error": 6.5, "pixel_error_median": 6.5, "PCK@0.05": 0.5, "PCK@0.1": 0.5, "PCK@0.2": 1.0}
+    assert {name: logged[name].item() for name in logged if name not in numbers} == distances
+
+
+def test_a_prediction_is_as_large_as_its_first_keypoints() -> None:
+    """A pose that matches nobody is ignored outside of an area range: the hand far away would make it a large one."""
+    there = {"keypoints": torch.tensor([[[50.0, 50.0, 2.0], [90.0, 90.0, 2.0], [90.0, 90.0, 2.0]]])}
+    there["area"] = torch.tensor([2000.0])
+    poses = torch.tensor([[[50.0, 50.0], [90.0, 90.0], [90.0, 90.0]], [[300.0, 300.0], [340.0, 340.0], [900.0, 900.0]]])
+    apm = []
+    for number in (None, 2):
+        metric = KeypointAveragePrecision([0.05] * 3, area_keypoints=number)
+        metric.update([{"keypoints": poses, "scores": torch.tensor([0.8, 0.9])}], [there])
+        apm.append(metric.compute()["APM"].item())
+    assert apm == [pytest.approx(1.0), pytest.approx(0.5)]

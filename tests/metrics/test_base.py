@@ -142,18 +142,20 @@ def test_several_processes_give_the_bits_of_one(number: int, tmp_path: Path) -> 
             if len(part):
                 metric.update_poses(poses[part])
         local = len(metric.prediction_rows)
-        computed, rows_out = numbers(metric), metric.results()
+        computed, rows_out, logged = numbers(metric), metric.results(), metric.logged()
         assert len(metric.prediction_rows) == local
         metric.reset()
         metric.update_poses(poses[:0])
         again = numbers(metric)
-        return computed, rows_out, again
+        return computed, rows_out, logged, again
 
     one = KeypointAveragePrecision(sigmas, ground_truth=truth, oks_nms_threshold=0.9)
     one.update_poses(poses)
-    for computed, rows_out, again in run_processes(number, work, tmp_path):
+    for computed, rows_out, logged, again in run_processes(number, work, tmp_path):
         assert computed == numbers(one)
         assert rows_out == one.results()
+        assert logged == one.logged()
+        assert 0 < logged["PCK@0.2"] < 1
         assert again[0] == 0
 
 

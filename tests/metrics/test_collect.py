@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from keypoint_oracle import random_case, truth_from_coco
 
-from hrpose.metrics.collect import check_truth, collect_predictions
-from hrpose.metrics.rows import Rows, rows_from_images
+from hrpose.metrics.rows import Rows, check_truth, collect_predictions, rows_from_images
 from hrpose.structures import GroundTruth
 
 

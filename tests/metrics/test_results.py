@@ -67,15 +67,22 @@ def test_faults_are_told_by_row(tmp_path: Path, case: Any) -> None:
     )
     refuse(tmp_path, truth, [*rest, {**first, "keypoints": [1.0] * 6}], "`keypoints` of 9 numbers")
     refuse(tmp_path, truth, [*rest, {**first, "image_id": 4}], "image ids of the annotations, but 1 are otherwise")
-    refuse(tmp_path, truth, [{**first, "score": float("nan")}], "finite numbers as `score`")
-    refuse(tmp_path, truth, [{**first, "score": "high"}], "numbers as `score`, but got something else")
-    refuse(tmp_path, truth, [{**first, "keypoints": [float("nan")] * 9}], "finite numbers as `keypoints`")
-    refuse(tmp_path, truth, [{**first, "keypoints": ["x"] * 9}], "numbers as `keypoints`, but got something else")
+    for score in (float("nan"), "high", [0.9], None, 10**400):
+        refuse(
+            tmp_path, truth, [*rest, {**first, "score": score}], rf"number as `score`, but 1 .* rows \[{len(rest)}\]"
+        )
+    for value in (float("nan"), "x", [1.0], None, 1e308, 10**400):
+        wrong = {**first, "keypoints": [1.0] * 8 + [value]}
+        refuse(tmp_path, truth, [*rest, wrong], rf"finite numbers .*`keypoints`, but 1 .* rows \[{len(rest)}\]")
+    refuse(tmp_path, truth, [{**first, "image_id": 2**63}, *rest], r"64-bit integers as `image_id`.* rows \[0\]")
+    boxed = [{**row, "bbox": [0, 0, 1, 1]} for row in results]
+    refuse(tmp_path, truth, [*boxed[1:], {**boxed[0], "bbox": [1, 2, [3], 4]}], rf"`bbox`.* rows \[{len(rest)}\]")
     refuse(tmp_path, truth, [*results, first], rf"every row once .* 1 are otherwise: rows \[{len(results)}\]")
 
 
-def test_not_json(tmp_path: Path, case: Any) -> None:
+@pytest.mark.parametrize("text", ["[{", "[" * 100_000])
+def test_not_json(text: str, tmp_path: Path, case: Any) -> None:
     file = tmp_path / "results.json"
-    file.write_text("[{")
+    file.write_text(text)
     with pytest.raises(ValueError, match=r"results\.json.*JSON"):
         read_results(file, truth_from_coco(case[0], 3))

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from hrpose.models import HRNet, count_macs, count_parameters, find_heatmap_size
-from hrpose.models.profile import refuses_one_image
+from hrpose.models.checks import refuses_one_image
 
 
 def test_macs_of_each_layer_follow_from_its_shapes():

@@ -8,6 +8,7 @@ import pytest
 from small_case import evaluated, mixture
 
 from hrpose.metrics.functional import average_precision
+from hrpose.metrics.functional.pck import PIXEL_NUMBERS
 from hrpose.report import COLUMNS, analyse
 from hrpose.report.analysis import STEPS
 from hrpose.skeletons import COCO
@@ -69,7 +70,8 @@ def test_json_has_everything() -> None:
     assert list(content["numbers"]) == list(COLUMNS)
     assert content["protocol"]["boxes"] == "not stated"
     assert len(content["bootstrap"]["samples"]) == 50
-    assert content["keypoints"]["nose"].keys() == {"AP", "labelled"}
+    assert content["keypoints"]["nose"].keys() == {"AP", "labelled", *PIXEL_NUMBERS}
+    assert content["pixels"].keys() == {*PIXEL_NUMBERS, "persons", "missed"}
     assert content["visibility"].keys() == {"visible", "occluded"}
     assert content["crowding"].keys() == {"easy", "medium", "hard"}
     assert content["anatomy"]["cured"].keys() == {

@@ -108,6 +108,14 @@ def test_nothing_readable_is_a_page_of_findings() -> None:
     assert re.findall(r"<h2>([^<]+)</h2>", html) == ["Findings"]
 
 
+def test_without_a_skeleton_the_counts_are_shown() -> None:
+    html = draw_data_page(page(skeleton=None))
+    check(html)
+    titles = re.findall(r"<h2>([^<]+)</h2>", html)
+    assert "Data" in titles
+    assert "Training crops" not in titles
+
+
 @pytest.mark.parametrize("count", [1, 5, 294])
 def test_any_number_of_keypoints(count: int) -> None:
     html = draw_data_page(page(tables={"train": table(20, count)}, skeleton=skeleton_of(count)))

@@ -16,6 +16,8 @@ from hrpose.skeletons import (
     MPII,
     WHOLEBODY,
     Skeleton,
+    describe_sigmas,
+    sigma_sources,
     whole_body_parts,
 )
 from published_keypoints import COCO_PAIRS, COCO_SIGMAS, pieces
@@ -235,3 +237,16 @@ def test_a_whole_body_has_five_parts(skeleton: Skeleton, counts: tuple[int, ...]
 
 def test_a_body_alone_has_none() -> None:
     assert whole_body_parts(COCO.keypoint_names) == whole_body_parts(HALPE26.keypoint_names) == {}
+
+
+def test_the_source_of_each_sigma_is_stated() -> None:
+    assert sigma_sources(CROWDPOSE) == {"those of crowdpose": CROWDPOSE.keypoint_names}
+    skeleton = Skeleton.from_names(["nose", "left_ear", "tail"])
+    (published, default) = sigma_sources(skeleton).items()
+    assert published == ("published for this name", ("nose", "left_ear"))
+    assert default[1] == ("tail",)
+    assert "0.05" in default[0]
+    given = Skeleton.from_names(["nose", "tail"], sigmas=[0.026, 0.2])
+    assert sigma_sources(given) == {"published for this name": ("nose",), "as given": ("tail",)}
+    assert describe_sigmas(given) == "published for this name: nose; as given: tail"
+    assert describe_sigmas(COCO) == "those of coco"

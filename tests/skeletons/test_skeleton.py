@@ -162,9 +162,16 @@ def test_numbers_are_names(names) -> None:
 
 def test_many_unknown_names_are_one_short_warning(caplog) -> None:
     with caplog.at_level(logging.WARNING):
-        Skeleton.from_names([str(k) for k in range(1, 295)])
+        Skeleton.from_names([f"dot {k}" for k in range(1, 295)])
     assert len(caplog.records) == 1
-    assert "1, 2, 3, 4, 5 and 289 more" in caplog.text
+    assert "dot 1, dot 2, dot 3, dot 4, dot 5 and 289 more" in caplog.text
+
+
+def test_numbers_as_names_are_warned_of_once_by_the_training_and_not_here(caplog) -> None:
+    with caplog.at_level(logging.WARNING):
+        skeleton = Skeleton.from_names([str(k) for k in range(1, 295)])
+    assert caplog.records == []
+    assert skeleton.lacks_flip_pairs  # what the training warns of
 
 
 def test_symmetries_are_mirror_pairs() -> None:
@@ -282,3 +289,9 @@ def test_older_containers_without_pairs_find_them_in_the_names():
 def test_an_unknown_skeleton_is_refused():
     with pytest.raises(ValueError, match="'cocoa'"):
         known_skeleton("cocoa")
+
+
+@pytest.mark.parametrize("sigmas", [3, "0.1", [0.1, "x"], [0.1, None], {"a": 1}, [0.1, 1e400]])
+def test_sigmas_of_a_category_are_a_list_of_numbers(sigmas):
+    with pytest.raises(ValueError, match="`sigmas` of skeleton 'mouse'"):
+        Skeleton.from_category({"name": "mouse", "keypoints": ["nose", "tail"], "sigmas": sigmas})

@@ -43,6 +43,17 @@ def test_a_table_counts_its_bytes_and_keypoints() -> None:
     assert table.nbytes >= table.keypoints.nbytes + table.bbox.nbytes + table.file_names.nbytes
 
 
+@pytest.mark.parametrize("rows", [[3, 1], np.array([False, True, False, True]), []])
+def test_selected_rows_keep_all_images(rows: Any) -> None:
+    table = make_table()
+    chosen = np.arange(4)[np.asarray(rows, None if len(rows) else int)]
+    part = table.select(rows)
+    assert part.instance_ids.tolist() == chosen.tolist()
+    assert np.array_equal(part.keypoints, table.keypoints[chosen])
+    assert part.file_names.tolist() == table.file_names.tolist()
+    assert len(part.image_ids) == 2
+
+
 def test_a_pickled_table_comes_back_whole() -> None:
     table = make_table()
     copy = pickle.loads(pickle.dumps(table))

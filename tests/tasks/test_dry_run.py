@@ -12,7 +12,7 @@ from hrpose.codecs import HeatmapCodec, IntegralCodec, RegressionCodec, SimccCod
 from hrpose.config import ConfigError, compose
 from hrpose.losses import CoordinateLoss, HeatmapMSELoss, HeatmapOHKMLoss, IntegralLoss, RLELoss, SimccLoss
 from hrpose.models import DeepPose, HRNet, SimCC, SimpleBaseline, StackedHourglass
-from hrpose.models.profile import run_on_shapes
+from hrpose.models.checks import run_on_shapes
 from hrpose.tasks.dry_run import check_heatmap_size, dry_run, dry_run_config, settle_last_batch
 
 SIZE, CELLS = (64, 128), (16, 32)
@@ -186,8 +186,8 @@ def test_a_single_sample_is_left_out_where_batch_norm_refuses_it(size, batch_siz
     assert data.drop_single_sample is dropped
 
 
-@pytest.mark.parametrize(("batch_size", "count"), [(1, 9), (4, 1)])
-def test_batches_of_one_sample_are_refused_where_batch_norm_refuses_them(batch_size, count):
+@pytest.mark.parametrize(("batch_size", "count", "processes"), [(1, 9, 1), (4, 1, 1), (4, 2, 2), (4, 3, 3)])
+def test_batches_of_one_sample_are_refused_where_batch_norm_refuses_them(batch_size, count, processes):
     data = SimpleNamespace(batch_size=batch_size, train_table=range(count), drop_single_sample=False)
     with pytest.raises(ConfigError, match=r"data\.batch_size"):
-        settle_last_batch(NETS["heatmaps"](), HeatmapCodec((32, 32), (8, 8)), data)
+        settle_last_batch(NETS["heatmaps"](), HeatmapCodec((32, 32), (8, 8)), data, processes)

@@ -56,7 +56,7 @@ def predict(weights, tmp_path):
 
     def call(*words, folder="run"):
         given = [f"weights='{weights}'", "device=cpu", "num_threads=2", f"paths.run={tmp_path / folder}"]
-        return run("predict", compose("predict", [*given, *words])), tmp_path / folder
+        return run("predict", compose("predict", [*given, *words])).num_instances, tmp_path / folder
 
     return call
 
@@ -346,7 +346,7 @@ def test_the_newest_checkpoint_of_a_name(people, weights, tmp_path):
     file.parent.mkdir(parents=True)
     shutil.copy(weights, file)
     words = [f"source={people}/val2017", "ckpt_path=last", "name=mine", f"paths.runs={tmp_path / 'runs'}", "device=cpu"]
-    assert run("predict", compose("predict", [*words, f"paths.run={tmp_path / 'out'}", "draw=none"])) == 5
+    assert run("predict", compose("predict", [*words, f"paths.run={tmp_path / 'out'}", "draw=none"])).num_instances == 5
 
 
 @pytest.mark.parametrize(

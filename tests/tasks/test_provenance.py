@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from hrpose.config import ConfigError, compose
 from hrpose.skeletons import COCO, Skeleton
-from hrpose.tasks.provenance import advised, check_flip_pairs, check_provenance, read_provenance
+from hrpose.tasks.provenance import _overrides_of, advised, read_provenance
 from hrpose.weights import WeightsError
 
 BOLTS = Skeleton.from_names(["bolt", "edge", "hook"], sigmas=[0.1] * 3)
@@ -34,24 +34,24 @@ def test_drawn_people_are_no_test_of_a_network_for_something_else(tmp_path):
     words = ["name=bolts", "data.val_annotations=my bolts.json", "ckpt_path=last", "paths.run=here"]
     file = leave_checkpoint(tmp_path, BOLTS, words)
     with pytest.raises(ConfigError, match=r"3 keypoints.*data=synthetic") as caught:
-        check_provenance(compose("test"), read_provenance(file))
+        read_provenance(file).check(compose("test"))
     advice = f"With the overrides of its own run: hrpose test name=bolts 'data.val_annotations=my bolts.json' ckpt_path={file}"
     assert str(caught.value).endswith(advice)
-    check_provenance(compose("test", ["data=coco"]), read_provenance(file))
+    read_provenance(file).check(compose("test", ["data=coco"]))
 
 
 def test_a_checkpoint_without_its_folder_names_its_run(tmp_path):
     file = leave_checkpoint(tmp_path, BOLTS)
     with pytest.raises(ConfigError, match="'tiny'"):
-        check_provenance(compose("test"), read_provenance(file))
+        read_provenance(file).check(compose("test"))
 
 
 def test_another_codec_is_warned_of(tmp_path, caplog):
     file = leave_checkpoint(tmp_path, sigma=1.25)
     with caplog.at_level(logging.WARNING):
-        check_provenance(compose("test", ["codec.sigma=1.25"]), read_provenance(file))
+        read_provenance(file).check(compose("test", ["codec.sigma=1.25"]))
         assert caplog.text == ""
-        check_provenance(compose("test"), read_provenance(file))
+        read_provenance(file).check(compose("test"))
     assert str(file) in caplog.text
     assert "codec.sigma: 1.25 | 0.9" in caplog.text
 
@@ -61,11 +61,10 @@ def test_other_mirror_pairs_are_warned_of(tmp_path, caplog):
     trained = Skeleton.from_names(BOLTS.keypoint_names, sigmas=BOLTS.sigmas, flip_pairs=pairs)
     provenance = read_provenance(leave_checkpoint(tmp_path, trained))
     with caplog.at_level(logging.WARNING):
-        check_flip_pairs(trained, provenance)
-        check_flip_pairs(COCO, provenance)
-        check_flip_pairs(BOLTS, None)
+        provenance.check_flip_pairs(trained)
+        provenance.check_flip_pairs(COCO)
         assert caplog.text == ""
-        check_flip_pairs(BOLTS, provenance)
+        provenance.check_flip_pairs(BOLTS)
     assert "[[0, 1]]" in caplog.text
 
 
@@ -73,7 +72,6 @@ def test_other_mirror_pairs_are_warned_of(tmp_path, caplog):
 def test_other_files_tell_nothing(tmp_path, name):
     torch.save({"a": torch.zeros(1)}, tmp_path / "weights.pth")
     assert read_provenance(name and tmp_path / name) is None
-    check_provenance(compose("test"), None)
 
 
 def test_a_checkpoint_of_another_tool_tells_nothing(tmp_path):
@@ -90,3 +88,21 @@ def test_weights_that_do_not_fit_come_with_the_advice(tmp_path):
         raise WeightsError("too wide.")
     with pytest.raises(WeightsError, match=r"^too wide\.$"), advised(compose("test"), None):
         raise WeightsError("too wide.")
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides"),
+    [
+        ("- name=${oc.env:HOME}\n- a=1\n- ckpt_path=x\n", ("name=${oc.env:HOME}", "a=1")),
+        ("- !!python/object/apply:os.system ['touch ran']\n", None),
+        ("a: 1\n", None),
+        ("- [1]\n", None),
+        ("[" * 5000, None),
+    ],
+)
+def test_the_overrides_of_a_foreign_run_are_plain_text(tmp_path, monkeypatch, text, overrides):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run" / ".hydra").mkdir(parents=True)
+    (tmp_path / "run" / ".hydra" / "overrides.yaml").write_text(text)
+    assert _overrides_of(tmp_path / "run" / "checkpoints" / "best.ckpt") == overrides
+    assert not (tmp_path / "ran").exists()

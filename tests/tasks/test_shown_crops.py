@@ -3,15 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from tiny_coco import CODEC, datamodule, write_dataset
+from moved_poses import MovedPoses, evaluated
+from tiny_coco import datamodule, write_dataset
 
 from hrpose.codecs import RegressionCodec
 from hrpose.data.transforms import RandomFlip, RandomRotation, RandomScale
-from hrpose.errors import DataError
-from hrpose.inference import collect_poses
-from hrpose.metrics import KeypointAveragePrecision
+from hrpose.errors import DataError, MissingDataError
 from hrpose.skeletons import COCO, Skeleton
-from hrpose.tasks.shown_crops import best_poses, predicted_crops, spread_rows, training_crops, worst_crops
+from hrpose.tasks.shown_crops import best_poses, drop_missing, predicted_crops, spread_rows, training_crops, worst_crops
 
 AUGMENT = [RandomScale(), RandomRotation(), RandomFlip()]
 
@@ -21,21 +20,6 @@ def data(tmp_path):
     module = datamodule(write_dataset(tmp_path), augment=AUGMENT)
     module.setup("fit")
     return module
-
-
-class Offset:
-    """An engine that moves the annotated keypoints by a few pixels, as many as the id of an instance says."""
-
-    input_size, grid, skeleton = CODEC.input_size, CODEC.grid, COCO
-
-    def __init__(self, table) -> None:
-        self.table = table
-
-    def __call__(self, batch):
-        rows = [int(np.flatnonzero(self.table.instance_ids == i)[0]) for i in batch["instance_ids"].tolist()]
-        keypoints = self.table.keypoints[rows].astype(np.float64)
-        keypoints += (batch["instance_ids"].numpy()[:, None, None] * 7) % 10
-        return collect_poses(keypoints, np.full(keypoints.shape[:2], 0.5, np.float32), batch)
 
 
 def test_rows_are_spread_and_the_same_for_a_seed() -> None:
@@ -77,19 +61,22 @@ def test_a_broken_image_is_said_in_its_place(data) -> None:
     assert all("photo 2.jpg" in crop.fault for crop in crops if crop.image is None)
 
 
-def test_missing_images_are_left_out(data) -> None:
+def test_instances_of_missing_images_can_be_left_out(data) -> None:
     (data.train_images / "photo 2.jpg").unlink()
-    titles = [crop.title for crop in training_crops(data, data.train_table)]
+    with pytest.raises(MissingDataError):
+        training_crops(data, data.train_table)
+    there = drop_missing(data.train_table, data.train_images)
+    titles = [crop.title for crop in training_crops(data, there)]
     assert len(titles) == 8
     assert not any(title.startswith("photo 2") for title in titles)
     for photo in data.train_images.iterdir():
         photo.unlink()
-    assert training_crops(data, data.train_table) == []
+    assert training_crops(data, drop_missing(data.train_table, data.train_images)) == []
 
 
 def test_predictions_stand_beside_the_truth_worst_first(data) -> None:
     table = data.val_tables["gt"]
-    crops, note = predicted_crops(data, table, data.val_images, Offset(table), number=6)
+    crops, note = predicted_crops(data, table, data.val_images, MovedPoses(table), number=6)
     similarities = [crop.oks for crop in crops]
     assert len(crops) == 6
     assert "6 of lowest OKS of 11" in note
@@ -107,25 +94,16 @@ def test_predictions_stand_beside_the_truth_worst_first(data) -> None:
 def test_images_that_cannot_be_read_are_counted(data) -> None:
     table = data.val_tables["gt"]
     (data.val_images / "photo 2.jpg").write_bytes(b"no image")
-    crops, note = predicted_crops(data, table, data.val_images, Offset(table))
+    crops, note = predicted_crops(data, table, data.val_images, MovedPoses(table))
     assert len(crops) == 8
     assert "3 others cannot be read" in note
 
 
 def test_an_engine_of_other_keypoints_is_refused(data) -> None:
-    engine = Offset(data.val_tables["gt"])
+    engine = MovedPoses(data.val_tables["gt"])
     engine.skeleton = Skeleton.from_names(["a", "b"], sigmas=[0.1, 0.1])
     with pytest.raises(DataError, match="2 keypoints"):
         predicted_crops(data, data.val_tables["gt"], data.val_images, engine)
-
-
-def evaluated(data, kept=slice(None)):
-    """Predictions of the engine for the validation set, and the truth."""
-    table = data.val_tables["gt"]
-    metric = KeypointAveragePrecision(COCO.sigmas, ground_truth=data.ground_truth)
-    poses = Offset(table)(data.crops(table, train=False).__getitems__(range(len(table))))
-    metric.update_poses(poses[kept])
-    return metric.evaluated()
 
 
 def test_the_worst_of_a_run_come_first_and_only_their_images_are_read(data, monkeypatch) -> None:
@@ -164,3 +142,10 @@ def test_an_instance_without_a_pose_comes_first(data) -> None:
     alone = [crop for crop in crops if crop.title.startswith("photo 2")]
     assert crops[: len(alone)] == alone
     assert all(crop.predicted is None and crop.oks == 0 for crop in alone)
+
+
+def test_the_pose_of_another_instance_is_not_drawn(data) -> None:
+    predictions, truth = evaluated(data)
+    predictions.detections.keypoints[:] += 500
+    crops = worst_crops(data, "gt", predictions, truth)
+    assert all(crop.predicted is None and crop.oks == 0 for crop in crops)

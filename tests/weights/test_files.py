@@ -1,7 +1,9 @@
 import argparse
 import os
 import pickle
+import struct
 import sys
+import zipfile
 from datetime import datetime
 from types import ModuleType
 
@@ -257,3 +259,29 @@ def test_a_pickled_network_is_refused(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(WeightsError, match=r"nowhere.pth"):
         read_weight_file(tmp_path / "nowhere.pth")
+
+
+def test_an_archive_that_unpacks_to_much_more_is_not_read(state, tmp_path):
+    with (
+        zipfile.ZipFile(_saved(tmp_path, state)) as whole,
+        zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for name in whole.namelist():
+            bomb.writestr(name, whole.read(name))
+        bomb.writestr("weights/data/99", bytes(10**7))
+    with pytest.raises(WeightsError, match=r"bomb\.pth.*unpack to 10,"):
+        read_weight_file(tmp_path / "bomb.pth")
+
+
+def test_an_expanded_tensor_is_refused_before_it_takes_memory(state, tmp_path):
+    with pytest.raises(WeightsError, match=r"numbers of wide, but it stores 4 bytes"):
+        read_weight_file(_saved(tmp_path, {**state, "wide": torch.zeros(1).expand(10**12)}))
+
+
+@pytest.mark.parametrize(
+    "header", [b"[" * 200_000, b'{"__metadata__":{"keypoint_names":"' + b"[" * 200_000 + b'"}}', b"{}"]
+)
+def test_a_deep_header_of_safetensors_is_one_error(header, tmp_path):
+    (tmp_path / "deep.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(WeightsError, match=r"deep\.safetensors"):
+        read_weight_file(tmp_path / "deep.safetensors")

@@ -12,31 +12,37 @@ from __future__ import annotations
 
 import ctypes
 import math
+import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hrpose.annotations.checks import LABEL_CHECKS, check_annotations, warn_of
-from hrpose.annotations.coco_annotations import CocoAnnotations
-from hrpose.annotations.coco_boxes import read_boxes_or_keypoints
-from hrpose.annotations.coco_categories import choose_categories, find_other_categories, select_objects
-from hrpose.annotations.coco_ids import unify_ids
-from hrpose.annotations.coco_keypoints import pack_keypoints, read_num_keypoints
+from hrpose.annotations.coco_annotations import (
+    CocoAnnotations,
+    choose_categories,
+    find_other_categories,
+    select_objects,
+)
+from hrpose.annotations.coco_keypoints import pack_keypoints, read_boxes_or_keypoints, read_num_keypoints
 from hrpose.annotations.coco_rows import (
+    collapse_images,
     integers,
     read_areas,
     read_crowd_index,
     read_crowds,
     read_images,
     read_rows,
+    unify_ids,
 )
 from hrpose.annotations.detections import read_detections
 from hrpose.errors import DataWarning, MissingDataError
-from hrpose.skeletons import Skeleton
+from hrpose.skeletons import Skeleton, known_skeleton
 
 __all__ = ["CocoAnnotations", "forget_annotations", "read_annotations", "read_detections", "read_skeleton"]
 
+_OTHER_FIELD = re.compile(r"\w+_kpts|keypoints_\d+")
 _CacheKey = tuple[str, int, int, str]
 _cache: dict[_CacheKey, CocoAnnotations] = {}
 
@@ -63,7 +69,7 @@ def read_annotations(
         area_from_bbox: share of its box that an object without `area`, or with one below 1 % of the box, is taken to cover.
         visibility_map: visibilities of the file, each with the 0, 1 or 2 that replaces it, such as {-1: 0}.
         bbox_from_keypoints: margin of the box around the labelled keypoints, as a share of its longer side, that is taken
-            where an object has no box, or one without area (`coco_boxes`); the default requires boxes.
+            where an object has no box, or one without area; the default requires boxes.
 
     Raises:
         MissingDataError: if there is no such file.
@@ -116,7 +122,7 @@ def read_skeleton(
     visibility_map: Mapping[int, int] | None = None,
     bbox_from_keypoints: float | None = None,
     names: Sequence[str] | None = None,
-    sigmas: Sequence[float] | None = None,
+    sigmas: str | Sequence[float] | None = None,
     flip_pairs: Sequence[Sequence[int | str]] | None = None,
 ) -> Skeleton:
     """Build the skeleton that the `categories` of a COCO keypoint file describe.
@@ -128,7 +134,8 @@ def read_skeleton(
         visibility_map: as for `read_annotations`.
         bbox_from_keypoints: as for `read_annotations`.
         names: of the K keypoints, instead of those of the category or where it has none.
-        sigmas: K OKS sigmas instead of those of the category, or of the published ones by name.
+        sigmas: K OKS sigmas, or the name of the known skeleton that has them, instead of those of the category, or of the
+            published ones by name.
         flip_pairs: pairs of keypoints that are exchanged in the mirror, by name or 0-based index, instead of the `flip_pairs` or
             `flip_idx` of the category, or of those found in the names; empty means that there are none.
 
@@ -143,7 +150,8 @@ def read_skeleton(
         visibility_map=visibility_map,
         bbox_from_keypoints=bbox_from_keypoints,
     )
-    return annotations.skeleton(sigmas, flip_pairs, names=names)
+    given = known_skeleton(sigmas).sigmas if isinstance(sigmas, str) else sigmas
+    return annotations.skeleton(given, flip_pairs, names=names)
 
 
 def _trim_heap() -> None:
@@ -162,7 +170,8 @@ def _read(
     labels: Mapping[float, int],
     margin: float | None,
 ) -> CocoAnnotations:
-    content, notes = unify_ids(read_rows(file, list(fields) if fields else ["keypoints"]), file)
+    sections = read_rows(file, list(fields) if fields else ["keypoints"])
+    content, notes = unify_ids({**sections, "images": collapse_images(sections["images"], file)}, file)
     if notes:
         warnings.warn(f"{file}: {'; '.join(notes)}.", DataWarning, stacklevel=3)
     chosen = choose_categories(content["categories"], category, content["annotations"], file)
@@ -197,4 +206,7 @@ def _read(
         num_keypoints=read_num_keypoints(rows, visibility, file, follow=fields is None),
         other_categories=find_other_categories(content, own_ids) if category is None else {},
         crowd_index=read_crowd_index(content["images"], file),
+        other_fields=tuple(
+            sorted({key for row in rows[:100] for key in row if _OTHER_FIELD.fullmatch(key)} - {*(fields or {})})
+        ),
     )

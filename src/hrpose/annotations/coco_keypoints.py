@@ -1,6 +1,9 @@
-"""Read the keypoints of the rows of a COCO file into arrays, with one clear error for the first fault."""
+"""Read the keypoints of the rows of a COCO file into arrays, and boxes around them where rows have none."""
+
+from __future__ import annotations
 
 import array
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,9 +12,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.annotations.coco_rows import Row, integers, list_first, wrong_value
+from hrpose.annotations.coco_rows import LARGEST, Row, integers, list_first, read_boxes, wrong_value
 from hrpose.errors import DataError, DataWarning
 
+logger = logging.getLogger(__name__)
+
+_PLACEHOLDER = [0, 0, 0, 0]
 _MOST_LISTED = 4  # values in a message
 
 # keypoints, visibility, whether there is any
@@ -108,6 +114,10 @@ def read_num_keypoints(
 def _width(rows: Sequence[Row], category: Row, file: Path) -> int:
     """Return the number of values under `keypoints`, from the names of the category or the longest row."""
     names = category.get("keypoints")
+    if names is not None and not isinstance(names, list | array.array):
+        raise DataError(
+            f"{file}: expected `keypoints` of category {category.get('name')!r} to be a list of names, but got {names!r:.80}."
+        )
     lengths = [len(row["keypoints"]) for row in rows if isinstance(row.get("keypoints"), (list, array.array))]
     if not lengths and not names:
         raise DataError(
@@ -153,25 +163,32 @@ def _numbers(row: Row, field: str, width: int, file: Path, *, exact: bool) -> An
 
 def _split_keypoints(triplets: NDArray[np.float64], rows: Sequence[Row], file: Path) -> Packed:
     labels = triplets[..., 2]
-    if not np.isfinite(triplets).all():
+    if not (np.abs(triplets) <= LARGEST).all():
         _clear_unlabelled(triplets)
-        for place, k in np.argwhere(~np.isfinite(triplets).all(axis=2))[:1]:
+        for place, k in np.argwhere(~(np.abs(triplets) <= LARGEST).all(axis=2))[:1]:
             raise DataError(
-                f"{file}: expected labelled keypoints to have finite numbers, but got x, y, visibility = "
+                f"{file}: expected labelled keypoints to have finite numbers of at most {LARGEST:g}, but got x, y, visibility = "
                 f"{triplets[place, k].tolist()} for keypoint {k} (counted from 0) of annotation {rows[place]['id']}. Fix the "
                 "annotation, or set the visibility of the keypoint to 0."
             )
     outside = ~np.isin(labels, (0, 1, 2))
     if outside.any():
         raise _wrong_visibility(labels, outside, rows, file)
+    if not labels.any() and triplets.any():
+        raise DataError(
+            f"{file}: expected labelled keypoints, but all {labels.size} keypoints have the visibility 0, which is unlabelled, "
+            f"although {int(triplets.any(axis=2).sum())} of them have coordinates. If they are labels, map the value: "
+            "`visibility_map` ('data.visibility_map={0: 2}' of fit and test)."
+        )
     has_keypoints = triplets.max(axis=(1, 2), initial=-np.inf) != 0
     points = np.where(labels[..., None] > 0, triplets[..., :2], 0.0)
     return _smallest(points), labels.astype(np.uint8), has_keypoints
 
 
 def _clear_unlabelled(triplets: NDArray[np.float64]) -> None:
-    """Set keypoints to 0 that are NaN or null and have the visibility 0 or none at all."""
-    missing = np.isnan(triplets[..., :2]).any(axis=2) & ((triplets[..., 2] == 0) | np.isnan(triplets).all(axis=2))
+    """Set keypoints to 0 that are NaN, null or beyond any image and have the visibility 0 or none at all."""
+    nowhere = ~(np.abs(triplets[..., :2]) <= LARGEST).all(axis=2)
+    missing = nowhere & ((triplets[..., 2] == 0) | np.isnan(triplets).all(axis=2))
     triplets[missing] = 0
 
 
@@ -201,3 +218,75 @@ def _smallest(values: NDArray[np.float64]) -> NDArray[np.generic]:
             if np.array_equal(packed, values):
                 return packed
     return values
+
+
+def read_boxes_or_keypoints(
+    rows: Sequence[Row],
+    keypoints: NDArray[np.generic],
+    visibility: NDArray[np.uint8],
+    image_sizes: NDArray[np.int32],
+    margin: float | None,
+    file: Path,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Collect boxes; where there is none, or one without area, take the box around the labelled keypoints.
+
+    Args:
+        rows: N annotations.
+        keypoints: (N, K, 2) in pixels.
+        visibility: (N, K).
+        image_sizes: (N, 2) width and height of the image of each row, 0 where they are unknown.
+        margin: added on each side, as a share of the longer side of the box around the keypoints; where this box has no size, as
+            that of a single keypoint, as a share of the longer side of the image. None requires all boxes.
+        file: of the rows.
+
+    Returns:
+        Boxes x, y, width, height (N, 4), all 0 where there is no labelled keypoint either, and whether each is the file's (N,).
+
+    Raises:
+        DataError: as `read_boxes`, or if a single keypoint needs a box in an image of unknown size.
+    """
+    if margin is None:
+        return read_boxes(rows, "annotation", file), np.ones(len(rows), bool)
+    lacking = np.array([not row.get("bbox") for row in rows], bool)
+    complete = [{**row, "bbox": _PLACEHOLDER} if lacks else row for row, lacks in zip(rows, lacking, strict=True)]
+    boxes = read_boxes(complete, "annotation", file)
+    labelled = visibility > 0
+    taken = np.flatnonzero((boxes[:, 2:] == 0).any(axis=1) & labelled.any(axis=1))
+    if len(taken):
+        boxes[taken] = _around(keypoints[taken], labelled[taken], image_sizes[taken], margin, taken, rows, file)
+        logger.info(
+            "%s: the boxes of %d of %d annotations are those around their keypoints, with a margin of %g",
+            file,
+            len(taken),
+            len(rows),
+            margin,
+        )
+    own = np.ones(len(rows), bool)
+    own[taken] = False
+    return boxes, own
+
+
+def _around(
+    keypoints: NDArray[np.generic],
+    labelled: NDArray[np.bool_],
+    image_sizes: NDArray[np.int32],
+    margin: float,
+    places: NDArray[np.intp],
+    rows: Sequence[Row],
+    file: Path,
+) -> NDArray[np.float64]:
+    """Return the boxes (M, 4) around labelled keypoints, with their margin."""
+    points = keypoints.astype(np.float64)
+    low = np.where(labelled[..., None], points, np.inf).min(axis=1)
+    high = np.where(labelled[..., None], points, -np.inf).max(axis=1)
+    longer = (high - low).max(axis=1)
+    single = longer == 0
+    unknown = np.flatnonzero(single & (image_sizes == 0).any(axis=1))
+    if len(unknown):
+        ids = list_first([rows[place]["id"] for place in places[unknown].tolist()])
+        raise DataError(
+            f"{file}: expected the `width` and `height` of images with a single keypoint and no box, because the margin is a "
+            f"share of them, but {len(unknown)} have none (annotation ids {ids}). Add them, or the boxes."
+        )
+    pad = margin * np.where(single, image_sizes.max(axis=1), longer)[:, None]
+    return np.concatenate([low - pad, high - low + 2 * pad], axis=1)

@@ -1,9 +1,12 @@
 """Read COCO files into arrays, column by column, with one clear error for the first fault."""
 
+from __future__ import annotations
+
 import array
 import json
 import math
 import sys
+import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.annotations.converters.formats import advise_conversion, conversion_of
-from hrpose.errors import DataError, MissingDataError
-from hrpose.media.images import check_file_name
+from hrpose.errors import DataError, DataWarning, MissingDataError
 from hrpose.structures import PackedStrings, exact_integer
 
 Row = dict[str, Any]
 
+LARGEST = 1e9
+"""No coordinate of an image is beyond; the squares of larger ones are not exact, and those of 1e200 are infinite."""
 _SMALLEST_AREA = 0.01  # of the box: below it an area is a placeholder; the smallest of 7,100 real ones is 0.157
 _SECTIONS = ("images", "annotations", "categories")
 
@@ -66,8 +70,8 @@ def _flatten(values: list[Any]) -> Any:
 
     A list of anything else is returned as it is; its error names the annotation.
     """
-    if all(isinstance(value, list) for value in values):
-        values = [number for value in values for number in value]
+    if all(value is None or isinstance(value, list) for value in values) and any(values):
+        values = [number for value in values for number in (value or [None] * 3)]
     numbers = [math.nan if value is None else _number_of(value) for value in values]
     return array.array("d", numbers) if all(is_finite(value) or value != value for value in numbers) else values
 
@@ -95,7 +99,8 @@ def read_rows(file: Path, fields: Collection[str] = ("keypoints",)) -> dict[str,
     """
     content = read_json(file, fields)
     if not isinstance(content, dict):
-        hint = " A list is what detection and result files hold." if isinstance(content, list) else ""
+        is_list = isinstance(content, list)
+        hint = " A list is what result files hold, and annotations of MPII (protocol=mpii)." if is_list else ""
         raise DataError(
             f"{file}: expected a COCO annotation file, a JSON object with {', '.join(_SECTIONS)}, but got a JSON "
             f"{type(content).__name__}.{hint} {advise_conversion(file)}"
@@ -152,14 +157,15 @@ def check_unique(ids: NDArray[np.int64], what: str, file: Path) -> None:
 
 
 def read_images(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.int64], NDArray[np.int32], PackedStrings]:
-    """Collect ids (I,), sizes (I, 2), 0 where they are not stated, and file names of the images.
+    """Collect ids (I,), sizes (I, 2), 0 where they are not stated, and file names of the images, empty where there are none.
 
     Raises:
-        DataError: if an id repeats, a size is not positive or a file name leads out of any folder.
+        DataError: if an id repeats, a size is not positive or a file name is no text.
     """
     ids = integers(rows, "id", "image", file)
     check_unique(ids, "image", file)
-    lacking = [row.get("width") is None and row.get("height") is None for row in rows]
+    shapes = [(row.get("width"), row.get("height")) for row in rows]
+    lacking = [None in shape or shape == (0, 0) for shape in shapes]
     stated = [place for place, lacks in enumerate(lacking) if not lacks]
     sizes = np.zeros((len(rows), 2), np.int64)
     chosen = [rows[place] for place in stated] if any(lacking) else rows
@@ -171,14 +177,38 @@ def read_images(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.int64], NDA
             f"{sizes[bad[0]].tolist()}."
         )
     for row in rows:
-        name = row.get("file_name")
-        if not isinstance(name, str):
+        if not isinstance(row.get("file_name"), str | None):  # paths are checked with the folder: `images`
             raise wrong_value(file, f"image {row['id']}", "file_name", "a path", row)
-        if (
-            ".." in name or "\0" in name or not name
-        ):  # the rest is checked with the folder: `image_files.complete_images`
-            check_file_name(name.replace("\\", "/"), f"image {row['id']} of {file}")
-    return ids, sizes.astype(np.int32), PackedStrings([row["file_name"] for row in rows])
+    return ids, sizes.astype(np.int32), PackedStrings([row.get("file_name") or "" for row in rows])
+
+
+def collapse_images(rows: list[Row], file: Path) -> list[Row]:
+    """Return the images with each id once, as pycocotools reads them: of several entries the last.
+
+    Raises:
+        DataError: if the entries of an id have different file names, so that annotations of two images would be mixed.
+
+    Warns:
+        DataWarning: with the number of repeated entries.
+    """
+    last = {row.get("id"): row for row in rows if type(row.get("id")) in (int, float, str)}
+    if len(last) == len(rows) or any(type(row.get("id")) not in (int, float, str) for row in rows):
+        return rows
+    names: dict[Any, set[str]] = {}
+    for row in rows:
+        names.setdefault(row["id"], set()).add(str(row.get("file_name")))
+    mixed = [key for key, found in names.items() if len(found) > 1]
+    if mixed:
+        raise DataError(
+            f"{file}: expected every image to have an `id` of its own, but {len(mixed)} ids stand for several files: "
+            f"{list_first([f'{key} ({list_first(sorted(names[key]))})' for key in mixed], 2)}. Number them anew."
+        )
+    warnings.warn(
+        f"{file}: {len(rows) - len(last)} of {len(rows)} entries of `images` repeat an `id`; of each id the last entry is taken.",
+        DataWarning,
+        stacklevel=4,
+    )
+    return list(last.values())
 
 
 def read_crowds(rows: Sequence[Row], file: Path) -> NDArray[np.bool_]:
@@ -232,9 +262,9 @@ def read_boxes(rows: Sequence[Row], what: str, file: Path) -> NDArray[np.float64
                 )
             expected = "four numbers x, y, width, height in pixels"
             raise wrong_value(file, name_row(row, place, what), "bbox", expected, row, fix)
-        boxes[place] = bbox
-    for place in np.flatnonzero(~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < 0).any(axis=1))[:1]:
-        expected = "finite x, y, width, height with sizes that are not negative"
+        boxes[place] = bbox if all(map(is_finite, bbox)) else np.nan
+    for place in np.flatnonzero(~(np.abs(boxes) <= LARGEST).all(axis=1) | (boxes[:, 2:] < 0).any(axis=1))[:1]:
+        expected = f"finite x, y, width, height of at most {LARGEST:g} with sizes that are not negative"
         where = name_row(rows[place], int(place), what)
         raise wrong_value(file, where, "bbox", expected, rows[place], "Fix or remove the row.")
     return boxes
@@ -262,8 +292,11 @@ def read_areas(
         area = _number_of(row.get("area"))
         if area is None:
             continue
-        if not is_finite(area) and not (isinstance(area, float) and math.isnan(area)):  # NaN is a placeholder
-            raise wrong_value(file, f"annotation {row['id']}", "area", "a finite number", row)
+        is_placeholder = isinstance(area, float) and math.isnan(area)
+        if not is_placeholder and not (is_finite(area) and abs(area) <= LARGEST**2):
+            raise wrong_value(
+                file, f"annotation {row['id']}", "area", f"a finite number of at most {LARGEST**2:g}", row
+            )
         stated[place] = area
     box = bbox[:, 2] * bbox[:, 3]
     is_stated = stated >= _SMALLEST_AREA * box
@@ -292,3 +325,76 @@ def list_first(ids: Iterable[Any], count: int = 3) -> str:
     """List the first few of many ids."""
     items = list(ids)
     return ", ".join(str(item) for item in items[:count]) + (", ..." if len(items) > count else "")
+
+
+def unify_ids(content: Mapping[str, list[Row]], file: Path) -> tuple[dict[str, list[Row]], list[str]]:
+    """Return the rows of a COCO file with integer ids.
+
+    Ids that are text become the integer that they spell; if one of them spells none, all of the section are numbered in the
+    order of the file. Annotations without `id` are numbered.
+
+    Returns:
+        The sections, and what was assumed, a phrase for each.
+
+    Raises:
+        DataError: if ids that are text and ids that are integers spell the same number.
+    """
+    notes: list[str] = []
+    images, categories, rows = content["images"], content["categories"], content["annotations"]
+    images, rows = _unify_links(images, rows, "images", "image_id", file, notes)
+    categories, rows = _unify_links(categories, rows, "categories", "category_id", file, notes)
+    rows = _unify_own(rows, file, notes)
+    return {**content, "images": images, "categories": categories, "annotations": rows}, notes
+
+
+def _unify_links(
+    entries: list[Row], rows: list[Row], section: str, key: str, file: Path, notes: list[str]
+) -> tuple[list[Row], list[Row]]:
+    """Replace ids that are text, in a section and where annotations refer to it."""
+    if not any(type(row.get("id")) is str for row in entries) and not any(type(row.get(key)) is str for row in rows):
+        return entries, rows
+    new_ids = _new_ids([row.get("id") for row in entries], section, file, notes)
+    renamed = [{**row, "id": new} if "id" in row else row for row, new in zip(entries, new_ids, strict=True)]
+    texts = {row.get("id"): new for row, new in zip(entries, new_ids, strict=True) if type(row.get("id")) in (int, str)}
+    texts |= {str(old): new for old, new in texts.items() if type(old) is int}  # 1 and "1" are the same image
+    return renamed, [{**row, key: _linked(row[key], texts)} if key in row else row for row in rows]
+
+
+def _linked(value: Any, texts: Mapping[Any, Any]) -> Any:
+    return texts.get(value, value) if type(value) in (int, str) else value
+
+
+def _unify_own(rows: list[Row], file: Path, notes: list[str]) -> list[Row]:
+    """Number annotations that have no id, and replace ids that are text."""
+    ids = [row.get("id") for row in rows]
+    if any(type(value) is str for value in ids):
+        ids = _new_ids(ids, "annotations", file, notes)
+        rows = [{**row, "id": new} if "id" in row else row for row, new in zip(rows, ids, strict=True)]
+    missing = [place for place, value in enumerate(ids) if value is None]
+    if not missing:
+        return rows
+    start = 1 + max((value for value in ids if isinstance(value, int)), default=0)
+    numbered = dict(zip(missing, range(start, start + len(missing)), strict=True))
+    notes.append(f"{len(missing)} of {len(rows)} annotations have no `id` and are numbered from {start}")
+    return [{**row, "id": numbered[place]} if place in numbered else row for place, row in enumerate(rows)]
+
+
+def _new_ids(ids: Sequence[Any], section: str, file: Path, notes: list[str]) -> list[Any]:
+    """Return an integer for each id that is text: the one it spells, or else numbers from 1 for all."""
+    texts = [value for value in ids if type(value) is str]
+    spelled = {text: int(text) for text in texts if text.isascii() and text.isdecimal() and str(int(text[:20])) == text}
+    if len(spelled) == len(set(texts)):
+        both = [value for value in ids if type(value) is int and value in set(spelled.values())]
+        if both:
+            raise DataError(
+                f"{file}: expected every `id` of `{section}` to differ, but {list_first(both)} stand there both as a number and "
+                "as text. Number the entries anew."
+            )
+        return [spelled.get(value, value) if type(value) is str else value for value in ids]
+    numbers: dict[Any, int] = {}
+    for value in ids:
+        if type(value) in (int, str):
+            numbers.setdefault(value, len(numbers) + 1)
+    examples = list_first([repr(text) for text in texts if text not in spelled], 2)
+    notes.append(f"the ids of {len(numbers)} {section} are text ({examples}) and are numbered from 1 in their order")
+    return [numbers.get(value, value) if type(value) in (int, str) else value for value in ids]

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.annotations.coco_annotations import CocoAnnotations
-from hrpose.annotations.coco_categories import choose_category
+from hrpose.annotations.coco_annotations import CocoAnnotations, choose_category
 from hrpose.annotations.coco_rows import (
     Row,
     check_rows,

@@ -16,6 +16,7 @@ from hrpose.annotations.checks import (
     BOX_CHECKS,
     CHECKS,
     KEYPOINT_CHECKS,
+    REFUSED_ROW_CHECKS,
     ROW_CHECKS,
     SHAPE_CHECKS,
     SKELETON_CHECKS,
@@ -33,15 +34,16 @@ from hrpose.annotations.checks import (
 from hrpose.annotations.coco_annotations import CocoAnnotations
 from hrpose.annotations.image_contents import (
     FOLDER_CHECKS,
+    Content,
     Contents,
     Folder,
     check_contents,
     check_shared_contents,
     open_images,
 )
-from hrpose.annotations.image_files import complete_images
-from hrpose.annotations.mpii import MpiiAnnotations, is_mpii
-from hrpose.annotations.reader import PersonFiles
+from hrpose.annotations.images import complete_images
+from hrpose.annotations.mpii import MpiiAnnotations
+from hrpose.annotations.reader import PersonFiles, is_mpii
 from hrpose.errors import DataError, DataWarning
 from hrpose.media.images import Reading
 from hrpose.skeletons import Skeleton
@@ -82,11 +84,14 @@ def read_split(name: SplitName, file: Path, images: Path | None, files: PersonFi
     annotations: CocoAnnotations | MpiiAnnotations | None = None
     table: InstanceTable | None = None
     with _noticed(file, findings):
-        if not is_mpii(file):
-            with suppress(DataError):  # the reader says the same
-                findings += run_checks(RawFile.read(file, files.keypoint_fields), ROW_CHECKS, file)
+        raw = None
+        with suppress(DataError):  # the reader says the same
+            raw = None if is_mpii(file) else RawFile.read(file, files.keypoint_fields)
+            findings += [] if raw is None else run_checks(raw, ROW_CHECKS, file)
         with _refused("file-refused", file, findings):
             annotations = files.read(file)
+        if raw is not None and any(finding.check == "file-refused" for finding in findings):
+            findings += run_checks(raw, REFUSED_ROW_CHECKS, file)
         if isinstance(annotations, CocoAnnotations):
             if images is not None:
                 with _refused("file-names-refused", file, findings):
@@ -141,13 +146,16 @@ def examine_images(
     for split in read:
         known.setdefault(os.path.realpath(split.images or ""), set()).update(_file_names(split))
     opened: dict[SplitName, Contents] = {}
+    by_file: dict[str, Content] = {}
     for split in read:
         assert split.annotations is not None
         assert split.images is not None
         names = _file_names(split)
-        annotated = np.isin(np.arange(len(names)), split.annotations.image_index)
-        folder = Folder.list(names, annotated, split.images, known[os.path.realpath(split.images)])
-        findings += run_checks(folder, FOLDER_CHECKS, split.images)
+        folder = Folder.list(names, split.images, known[os.path.realpath(split.images)])
+        checks = (
+            FOLDER_CHECKS if len(read) == len(splits) else FOLDER_CHECKS[:1]
+        )  # files of a refused file are not known
+        findings += run_checks(folder, checks, split.images)
         if open_files:
             stated = (
                 split.annotations.image_sizes
@@ -155,7 +163,7 @@ def examine_images(
                 else np.zeros((len(names), 2), np.int32)
             )
             title = f"Opening images of {split.name}"
-            contents = open_images(names, stated, split.images, title, upright=reading.upright)
+            contents = open_images(names, stated, split.images, title, upright=reading.upright, opened=by_file)
             opened[split.name] = contents
             findings += check_contents(contents, split.images, reading, orientation_matters=orientation_matters)
     if len(opened) == 2:
@@ -174,7 +182,8 @@ def examine_pair(train: Split, val: Split, files: PersonFiles) -> list[Finding]:
     with _noticed(val.file, findings), _refused("keypoints-unlike", val.file, findings):
         files.check_alike(train.file, val.file)
     pair = Pair(Inspected(one), Inspected(other), train.images or Path(), val.images or Path())
-    return findings + run_checks(pair, SPLIT_CHECKS, val.file)
+    checks = SPLIT_CHECKS if train.images and val.images else SPLIT_CHECKS[1:]  # the first compares paths
+    return findings + run_checks(pair, checks, val.file)
 
 
 def sort_findings(findings: Sequence[Finding]) -> list[Finding]:

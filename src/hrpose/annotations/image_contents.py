@@ -13,17 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.annotations.checks import Check, Finding, Found, run_checks
-from hrpose.annotations.image_checks import ImageSample, check_images
+from hrpose.annotations.images import ImageSample, check_images
 from hrpose.errors import DataError
-from hrpose.media.exif import JPEG_START, read_orientation
-from hrpose.media.images import Reading, bits_of, decode_pixels, is_truncated
+from hrpose.media.headers import JPEG_START, PNG_START, read_orientation
+from hrpose.media.images import Reading, bits_of, decode_pixels, find_whereabouts, is_truncated
 from hrpose.media.source import PHOTO_SUFFIXES
 from hrpose.progress import show_progress
 
-_PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
-_PNG_COLOUR = (
-    25  # the place of the byte that states the kind of colours: 0 grey, 2 RGB, 3 palette, 4 grey + alpha, 6 RGB + alpha
-)
+_PNG_END = b"IEND"
+_PNG_COLOUR = 25  # the place of the kind of colours: 0 grey, 2 RGB, 3 palette, 4 grey + alpha, 6 RGB + alpha
 _MISSING, _UNREADABLE, _TRUNCATED = "missing", "unreadable", "truncated"
 
 
@@ -32,25 +30,25 @@ class Folder:
     """An image folder and the names that annotations give.
 
     Attributes:
+        root: the folder.
         names: of the images of the annotations.
-        annotated: whether each has annotations.
         files: of the folder and those below it.
         known: names of all annotation files that share the folder.
     """
 
+    root: Path
     names: NDArray[np.object_]
-    annotated: NDArray[np.bool_]
     files: Sequence[str]
     known: frozenset[str]
 
     @classmethod
-    def list(cls, names: Sequence[str], annotated: NDArray[np.bool_], folder: Path, known: Iterable[str]) -> Folder:
+    def list(cls, names: Sequence[str], folder: Path, known: Iterable[str]) -> Folder:
         """List a folder and those below it."""
         files = []
         for place, _, found in os.walk(folder):
             start = Path(place).relative_to(folder).as_posix()
             files += [name if start == "." else f"{start}/{name}" for name in found if _is_image(name)]
-        return cls(_texts(names), annotated, files, frozenset(known))
+        return cls(folder, _texts(names), files, frozenset(known))
 
 
 @dataclass(frozen=True)
@@ -84,12 +82,14 @@ class Contents:
 
     Attributes:
         names: (I,) file names.
+        files: I real paths.
         stated: (I, 2) width and height as the annotations state them; 0 where they do not.
         images: I contents.
         upright: the EXIF orientation is applied.
     """
 
     names: NDArray[np.object_]
+    files: Sequence[str]
     stated: NDArray[np.int32]
     images: Sequence[Content]
     upright: bool
@@ -109,7 +109,13 @@ class Contents:
 
 
 def open_images(
-    names: Sequence[str], stated: NDArray[np.int32], folder: Path, title: str, *, upright: bool
+    names: Sequence[str],
+    stated: NDArray[np.int32],
+    folder: Path,
+    title: str,
+    *,
+    upright: bool,
+    opened: dict[str, Content],
 ) -> Contents:
     """Open every image once, with a progress bar on a terminal.
 
@@ -119,13 +125,15 @@ def open_images(
         folder: of the images.
         title: of the bar.
         upright: the EXIF orientation is applied in training.
+        opened: contents by the real path of their file; what is opened is added.
     """
-    images = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool, show_progress(title, len(names), "images", delay=1) as advance:
-        for content in pool.map(lambda name: _open(folder / name), names):
-            images.append(content)
+    files = [os.path.realpath(folder / name) for name in names]
+    new = [file for file in dict.fromkeys(files) if file not in opened]
+    with ThreadPoolExecutor(os.cpu_count()) as pool, show_progress(title, len(new), "images", delay=1) as advance:
+        for file, content in zip(new, pool.map(_open, new), strict=True):
+            opened[file] = content
             advance()
-    return Contents(_texts(names), stated, images, upright)
+    return Contents(_texts(names), files, stated, [opened[file] for file in files], upright)
 
 
 def check_contents(contents: Contents, folder: Path, reading: Reading, *, orientation_matters: bool) -> list[Finding]:
@@ -135,7 +143,7 @@ def check_contents(contents: Contents, folder: Path, reading: Reading, *, orient
         contents: of the images.
         folder: of the images.
         reading: how training reads them.
-        orientation_matters: as of `image_checks.check_images`.
+        orientation_matters: as of `images.check_images`.
     """
     names = contents.names.tolist()
     deep = [name for name, content in zip(names, contents.images, strict=True) if content.deep]
@@ -159,20 +167,22 @@ def check_shared_contents(train: Contents, val: Contents, file: Path) -> list[Fi
         val: images of the validation set.
         file: the validation annotations.
     """
-    known = {content.digest for content in train.images} - {b""}
+    digests = {content.digest for content in train.images} - {b""}
+    own = set(train.files)  # found by their names
+    copied = [one.digest in digests and file not in own for file, one in zip(val.files, val.images, strict=True)]
     check = Check[Contents](
         name="image-contents-in-validation",
         what="validation images have the pixels of a training image",
         consequence="AP is measured on images that the network has seen, so it says too much.",
         fix="Remove the copies from one of the two sets.",
-        find=lambda contents: Found(contents.names, contents.column(lambda content: content.digest in known)),
+        find=lambda contents: Found(contents.names, np.array(copied, bool)),
     )
     return run_checks(val, [check], file)
 
 
-def _open(file: Path) -> Content:
+def _open(file: str) -> Content:
     try:
-        content = file.read_bytes()
+        content = Path(file).read_bytes()
     except OSError:
         return Content(fault=_MISSING)
     try:
@@ -195,12 +205,12 @@ def _open(file: Path) -> Content:
 def _breaks_off(content: bytes) -> bool:
     if content.startswith(JPEG_START):
         return is_truncated(content)
-    return content.startswith(_PNG) and _PNG_END not in content[-64:]
+    return content.startswith(PNG_START) and _PNG_END not in content[-64:]
 
 
 def _channels(content: bytes) -> str:
     """Return the kind of colours that the header of a PNG or JPEG states."""
-    if content.startswith(_PNG):
+    if content.startswith(PNG_START):
         return {0: "grey", 4: "alpha", 6: "alpha"}.get(content[_PNG_COLOUR], "RGB")
     if content.startswith(JPEG_START):
         return {1: "grey", 4: "CMYK"}.get(_jpeg_components(content), "RGB")
@@ -229,8 +239,11 @@ def _texts(values: Sequence[str]) -> NDArray[np.object_]:
 
 
 def _images_missing(folder: Folder) -> Found:
-    there = set(folder.files)
-    return Found(folder.names, np.array([name not in there for name in folder.names.tolist()], bool))
+    there = set(folder.files)  # without linked folders, and files with other suffixes
+    names = folder.names.tolist()
+    faulty = np.array([name not in there and not (folder.root / name).is_file() for name in names], bool)
+    advice = find_whereabouts(folder.root, folder.names[faulty][0]) if faulty.any() else ""
+    return Found(folder.names, faulty, {"advice": advice})
 
 
 def _files_without_entry(folder: Folder) -> Found:
@@ -268,8 +281,8 @@ def _identical(contents: Contents) -> Found:
     """Find images with the pixels of an earlier one under another name."""
     owners: dict[bytes, str] = {}
     faulty = []
-    for name, content in zip(contents.names.tolist(), contents.images, strict=True):
-        faulty.append(bool(content.digest) and owners.setdefault(content.digest, name) != name)
+    for file, content in zip(contents.files, contents.images, strict=True):
+        faulty.append(bool(content.digest) and owners.setdefault(content.digest, file) != file)
     return Found(contents.names, np.array(faulty, bool))
 
 
@@ -278,7 +291,7 @@ FOLDER_CHECKS: tuple[Check[Folder], ...] = (
         name="images-missing",
         what="images of the annotations are not in the folder",
         consequence="Training is refused where instances are annotated in them.",
-        fix="Add the files, or point the image folder at where they are.",
+        fix="{advice}",
         find=_images_missing,
         severity="error",
     ),

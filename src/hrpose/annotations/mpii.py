@@ -134,15 +134,6 @@ class MpiiAnnotations:
         return truth
 
 
-def is_mpii(file: str | Path) -> bool:
-    """Check whether a JSON file is a list, as MPII's are, and not an object, as COCO's; False without a file."""
-    path = Path(file)
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        return stream.read(64).lstrip().startswith(b"[")
-
-
 def read_mpii(file: str | Path) -> MpiiAnnotations:
     """Read train.json, valid.json or trainval.json as the HRNet authors made them.
 
@@ -290,6 +281,28 @@ def read_mpii_truth(file: str | Path) -> MpiiTruth:
     return _checked(keypoints, missing, head_boxes, path)
 
 
+def read_mpii_preds(file: Path, num_persons: int) -> NDArray[np.float64]:
+    """Read pred.mat as the code of the HRNet authors writes it: `preds` (N, 16, 2), counted from 1.
+
+    Raises:
+        MissingDataError: if there is no such file.
+        DataError: if the file cannot be used, or is of another number of persons.
+    """
+    if not file.is_file():
+        raise MissingDataError(f"Expected keypoints of MPII at {file}, but there is no such file.")
+    arrays = _read_mat(file, ["preds"])
+    shape = arrays["preds"].shape if "preds" in arrays else "no such array"
+    if shape not in ((num_persons, MPII.num_keypoints, 2), (num_persons, MPII.num_keypoints, 3)):
+        raise DataError(
+            f"{file}: expected `preds` of {(num_persons, MPII.num_keypoints, 2)}, a row for each person of the ground truth in "
+            f"its order, but got {shape}."
+        )
+    keypoints = _numbers(arrays, "preds", file)[..., :2]
+    if not np.isfinite(keypoints).all():
+        raise DataError(f"{file}: expected finite numbers in `preds`, but some are not.")
+    return keypoints
+
+
 def _read_npz(file: Path) -> dict[str, NDArray[Any]]:
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
@@ -298,14 +311,14 @@ def _read_npz(file: Path) -> dict[str, NDArray[Any]]:
         raise DataError(f"{file}: expected an .npz of plain arrays, but it cannot be read: {error}.") from error
 
 
-def _read_mat(file: Path) -> Mapping[str, NDArray[Any]]:
+def _read_mat(file: Path, names: Sequence[str] = tuple(_OF_MAT.values())) -> Mapping[str, NDArray[Any]]:
     # imported here: it is slow to load, and only MPII needs it
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
     broken = (MatReadError, ValueError, TypeError, LookupError, OSError, EOFError, NotImplementedError, zlib.error)
     try:
-        content = loadmat(str(file), appendmat=False, variable_names=list(_OF_MAT.values()))
+        content = loadmat(str(file), appendmat=False, variable_names=list(names))
     except broken as error:
         raise DataError(
             f"{file}: expected a MATLAB file of version 5, as gt_valid.mat is, but it cannot be read: {error}. "

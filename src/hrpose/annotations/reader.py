@@ -7,8 +7,8 @@ from hrpose.annotations.checks import CROP_CHECKS, check_annotations, check_spli
 from hrpose.annotations.coco import read_annotations
 from hrpose.annotations.coco_annotations import CocoAnnotations
 from hrpose.annotations.detections import read_detections
-from hrpose.annotations.image_files import complete_images
-from hrpose.annotations.mpii import MpiiAnnotations, is_mpii, read_mpii
+from hrpose.annotations.images import complete_images
+from hrpose.annotations.mpii import MpiiAnnotations, read_mpii
 from hrpose.errors import DataError
 from hrpose.geometry import Rules
 from hrpose.skeletons import match_names
@@ -170,3 +170,12 @@ class PersonFiles:
                 f"{file}: expected COCO annotations with the category {self.category!r}, but got MPII's, which have none."
             )
         return read_mpii(file)
+
+
+def is_mpii(file: str | Path) -> bool:
+    """Check whether a JSON file is a list, as MPII's are, and not an object, as COCO's; False without a file."""
+    path = Path(file)
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.read(64).lstrip().startswith(b"[")

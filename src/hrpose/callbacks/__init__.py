@@ -1,9 +1,11 @@
 """Lightning callbacks: what a run leaves in its folder and shows, the parts that it trains, and the number of its threads."""
 
+from hrpose.callbacks.averaging import MovingAverage
 from hrpose.callbacks.freeze import FreezeBackbone
 from hrpose.callbacks.outputs import (
     FinalValidation,
     FrequentLogging,
+    LossHistory,
     PictureSheets,
     ResultFiles,
     RunCheckpoint,
@@ -15,6 +17,8 @@ __all__ = [
     "FinalValidation",
     "FreezeBackbone",
     "FrequentLogging",
+    "LossHistory",
+    "MovingAverage",
     "PictureSheets",
     "ResultFiles",
     "RunCheckpoint",

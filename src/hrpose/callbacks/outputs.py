@@ -1,7 +1,8 @@
 """The files that a run leaves in its folder.
 
 `RunCheckpoint` keeps checkpoints; `FinalValidation` makes Lightning validate the last epoch, `FrequentLogging` makes it log the
-loss of every epoch; `PictureSheets` draws training crops, validation poses and curves; `ResultFiles` writes result JSONs.
+loss of every epoch; `LossHistory` keeps the course of the loss; `PictureSheets` draws training crops, validation poses and
+curves; `ResultFiles` writes result JSONs.
 """
 
 import shutil
@@ -20,11 +21,13 @@ from numpy.typing import NDArray
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.files import write_atomically, write_json
 from hrpose.metrics import KeypointAveragePrecision, PoseMetric
-from hrpose.metrics.collect import Predictions
+from hrpose.metrics.rows import Predictions
 from hrpose.structures import Batch, GroundTruth, Poses
 from hrpose.visualize import draw_crop_sheet, draw_curves, draw_pose_sheet, save_image
 
 Image = NDArray[np.uint8]
+
+_NUM_LOSSES = 256
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -91,6 +94,53 @@ class FrequentLogging(Callback):
         """Log as often as an epoch has steps."""
         steps = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
         trainer.log_every_n_steps = min(trainer.log_every_n_steps, max(1, steps))  # type: ignore[attr-defined]
+
+
+class LossHistory(Callback):
+    """Keep the course of the training loss, in at most 256 means over equal numbers of batches.
+
+    Attributes:
+        num_steps: optimizer steps of the run.
+    """
+
+    def __init__(self) -> None:
+        self.num_steps = 0
+        self._sums: list[torch.Tensor] = []  # on the device: reading them would wait for it
+        self._width, self._filled = 1, 0
+
+    @property
+    def losses(self) -> list[float]:
+        """The means, in their order; a last one of fewer batches is left out unless it is alone."""
+        sums = [float(value) for value in self._sums]
+        if self._filled == self._width or len(sums) == 1:
+            return [value / self._width for value in sums[:-1]] + [sums[-1] / self._filled]
+        return [value / self._width for value in sums[:-1]]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Store the history, so that a resumed run has all of it."""
+        sums = [float(value) for value in self._sums]
+        return {"sums": sums, "width": self._width, "filled": self._filled}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the history."""
+        self._sums = [torch.tensor(value) for value in state_dict["sums"]]
+        self._width, self._filled = state_dict["width"], state_dict["filled"]
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Add the loss of a batch."""
+        loss = outputs["loss"].detach() * trainer.accumulate_grad_batches
+        self.num_steps = trainer.global_step
+        if self._sums and self._filled < self._width:
+            self._sums[-1] = self._sums[-1].to(loss.device) + loss
+            self._filled += 1
+            return
+        if len(self._sums) == _NUM_LOSSES:
+            self._sums = [one + other for one, other in zip(self._sums[::2], self._sums[1::2], strict=True)]
+            self._width *= 2
+        self._sums.append(loss)
+        self._filled = 1
 
 
 class PictureSheets(Callback):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from hrpose.cli.arguments import VERBS
-from hrpose.conf_files import conf_dir
+from hrpose.files import conf_dir
 
 EXAMPLES: Mapping[str, Sequence[str]] = {
     "fit": (
@@ -38,7 +38,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "evaluate": (
         "hrpose evaluate annotations=gt.json results=results.json",
-        "hrpose evaluate annotations=gt.json results=results.json sigmas=crowdpose area_from_bbox=0.53",
+        "hrpose evaluate annotations=gt.json results=results.json protocol=crowdpose",
         "hrpose evaluate annotations=gt.json results=results.json num_samples=0",
     ),
     "convert": (

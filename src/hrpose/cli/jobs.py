@@ -1,5 +1,6 @@
 """The jobs of a command, one after the other: one of a single run, several of a sweep; and how a signal ends them."""
 
+import errno
 import logging
 import os
 import shlex
@@ -7,16 +8,25 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from hrpose.cli.arguments import SWEEP, Command
-from hrpose.cli.messages import explains_itself, refuse, warnings_as_lines
 
 logger = logging.getLogger(__name__)
+
+_PACKAGE = Path(__file__).parents[1]
+# Of the machine, not of the program: what and where is enough.
+_OF_THE_MACHINE = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE),
+    *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+}
+# What Lightning leaves in the environment of the process that starts the others.
+_LAUNCHER = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED")
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -140,7 +150,6 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
         from hydra.core.hydra_config import HydraConfig
 
         # and with it the rest of the library
-        from hrpose.cli.relaunch import relaunchable
         from hrpose.config import describe_choices, remove_unused_folder, unpublished
         from hrpose.tasks import find_task, run
 
@@ -201,3 +210,124 @@ def advise_resume(arguments: Sequence[str], resuming: Sequence[str]) -> str:
     keys = tuple(f"{text.partition('=')[0]}=" for text in resuming)
     kept = [text for text in arguments if not text.startswith(keys)] if keys else arguments
     return f"To {'go on' if resuming else 'start again'}: {shlex.join(['hrpose', *kept, *resuming])}"
+
+
+@contextmanager
+def relaunchable(cfg: "DictConfig", argv: Sequence[str], single: Sequence[str]) -> Iterator[list[str]]:
+    """Let Lightning start further processes of the job that Hydra is running.
+
+    Lightning repeats `sys.argv` and adds the folder of `hydra.run.dir`. Hydra works with another program name, so the original
+    goes back in. A job of a sweep is repeated as a single run of its own overrides: otherwise every process would run the whole
+    sweep, in folders of its own. Afterwards the traces of the process group go away, so that the next job gets a new one.
+
+    Args:
+        cfg: the job's configuration; `paths.run` becomes the folder that Hydra made.
+        argv: the command line as the process got it.
+        single: the command, verb and flags of a job of a sweep, without its overrides.
+
+    Yields:
+        The overrides of the job.
+    """
+    # Hydra is imported here
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import open_dict, read_write
+
+    hydra: Any = HydraConfig.get()
+    folder = hydra.runtime.output_dir
+    cfg.paths.run = folder
+    with read_write(hydra), open_dict(hydra):
+        hydra.run.dir = folder
+    kept = {name: os.environ.get(name) for name in _LAUNCHER}
+    hydra_argv = sys.argv
+    sys.argv = [*single, *hydra.overrides.task, "hydra.mode=RUN"] if hydra.mode == RunMode.MULTIRUN else list(argv)
+    try:
+        yield list(hydra.overrides.task)
+    finally:
+        sys.argv = hydra_argv
+        for name in _LAUNCHER:
+            os.environ.pop(name, None)
+        os.environ.update({name: value for name, value in kept.items() if value is not None})
+        _leave_process_group()
+
+
+def _leave_process_group() -> None:
+    distributed = sys.modules.get("torch.distributed")  # not imported here: a job may have failed before it was needed
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+class LineFormatter(logging.Formatter):
+    """The message alone; warnings and errors say that they are such. The configuration of Hydra names it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line for the screen."""
+        text = super().format(record)
+        return text if record.levelno < logging.WARNING else f"{record.levelname.capitalize()}: {text}"
+
+
+def log_to_screen() -> None:
+    """Print warnings of the log until Hydra configures it.
+
+    Lightning, which checks import before Hydra runs, prints its own messages if the root logger has no handler at this time.
+    """
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(LineFormatter())
+    logging.basicConfig(handlers=[handler])
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Send warnings to the log, without the line of code that they come from."""
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        logging.getLogger("py.warnings").warning("%s", message)
+
+    shown_before = warnings.showwarning
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown_before
+
+
+def explains_itself(error: BaseException) -> bool:
+    """Check whether the message of an error is for the user; others need a trace.
+
+    It is for exceptions of the classes of this library and of Lightning's for misuse, for the ValueErrors and OSErrors that
+    this library raises, and for what the machine refuses: files that may not be written, a full disk.
+    """
+    if type(error).__module__.partition(".")[0] == "hrpose":
+        return True
+    if type(error).__name__ == "MisconfigurationException":
+        return True
+    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+        return True
+    if not isinstance(error, ValueError | OSError):
+        return False
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and Path(trace.tb_frame.f_code.co_filename).is_relative_to(_PACKAGE)
+
+
+def refuse(error: BaseException) -> int:
+    """Print what is wrong, and with HYDRA_FULL_ERROR=1 raise it. Return the exit status."""
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        raise error
+    print(f"hrpose: {_text_of(error)}", file=sys.stderr)
+    return int(getattr(error, "exit_status", 1))
+
+
+def _text_of(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror is not None:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error)

@@ -6,15 +6,13 @@ Hydra, and the rest of the library, are imported when a verb needs them, so that
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hrpose.cli.arguments import OTHER_CONFIG, SWEEP, VERBS, Command, advise_verb, parse
+from hrpose.cli.arguments import OTHER_CONFIG, POSITIONAL, SWEEP, VERBS, Command, advise_verb, parse
 from hrpose.cli.help import HELP_FLAGS, print_help
-from hrpose.cli.hydra_main import complete, hand_to_hydra
-from hrpose.cli.jobs import JobLog, StopSignal, make_job, stop_signals
-from hrpose.cli.messages import log_to_screen, refuse
+from hrpose.cli.jobs import JobLog, StopSignal, log_to_screen, make_job, refuse, stop_signals
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -182,3 +180,47 @@ def _lacks_common_folder(command: Command) -> bool:
     by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
     several = by_torchrun or os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1"
     return several and not any(text.startswith(("paths.run=", "hydra.run.dir=")) for text in command.overrides)
+
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def hand_to_hydra(command: Command, task: Callable[["DictConfig"], Any]) -> None:
+    """Call Hydra's main with the flags behind the overrides, where it understands them."""
+    # slow to import
+    import hydra
+
+    # and Hydra comes in with it
+    from hrpose.config import conf_dir
+
+    given = sys.argv
+    program = "hrpose" if "install" in " ".join(command.overrides) else f"hrpose {command.verb}"
+    sys.argv = [program, *command.overrides, *command.flags]
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=command.verb)(task)()
+    finally:
+        sys.argv = given
+
+
+def complete(arguments: Sequence[str]) -> int:
+    """Answer the shell, or give it the script that asks.
+
+    Args:
+        arguments: `query=<shell>` with the line typed so far in COMP_LINE, or `install=<shell>`.
+    """
+    line = os.environ.get("COMP_LINE", "")
+    typed = line.split()
+    verb = typed[1] if len(typed) > 1 else ""
+    if not any(argument.startswith("query=") for argument in arguments):
+        verb = "fit"  # the script is the same for all verbs
+    elif verb not in VERBS or (len(typed) == 2 and not line.endswith(" ")):
+        print(" ".join(known for known in VERBS if known.startswith(verb)))
+        return 0
+    rest = typed[2:]
+    if verb in POSITIONAL:  # Hydra cannot read what has no key; what is being typed stays
+        typing = [] if line.endswith(" ") else rest[-1:]
+        rest = [text for text in rest[: len(rest) - len(typing)] if "=" in text] + typing
+    os.environ["COMP_LINE"] = " ".join(["hrpose", *rest]) + (" " if line.endswith(" ") else "")
+    hand_to_hydra(Command(verb, ("--shell-completion",), tuple(arguments)), lambda cfg: None)
+    return 0

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from hrpose.geometry import Grid
 
+MAX_SIDE = 4096  # pixels or cells; the largest networks for poses have 1024
+
 
 class Codec(Protocol):
     """Translate keypoints to what a network learns (`encode`), and its outputs back to keypoints (`decode`).
@@ -86,9 +88,9 @@ def checked_size(name: str, size: Sequence[int], *, least: int = 1) -> tuple[int
     """Give a size as a tuple (width, height) of whole numbers, or raise ValueError."""
     sides = tuple(size) if isinstance(size, Sequence) else (size,)
     whole = all(isinstance(side, int) and not isinstance(side, bool) and side >= least for side in sides)
-    if len(sides) != 2 or not whole:
-        kind = "positive whole numbers" if least == 1 else f"whole numbers of at least {least}"
-        raise ValueError(f"Expected argument `{name}` to be two {kind} (width, height), but got {size!r}.")
+    if len(sides) != 2 or not whole or max(sides) > MAX_SIDE:
+        kind = f"whole numbers from {least} to {MAX_SIDE}"
+        raise ValueError(f"Expected argument `{name}` to be two {kind} (width, height), but got {size!r:.200}.")
     return sides[0], sides[1]
 
 

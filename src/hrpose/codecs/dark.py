@@ -22,12 +22,15 @@ from hrpose.codecs.base import (
 from hrpose.codecs.cells import (
     cells_from_input,
     flipped_back,
+    gaussian_blur,
     highest_cells,
     input_from_cells,
+    nearest_cells,
+    newton_steps,
+    paint_gaussians,
     windows_at,
 )
-from hrpose.codecs.gaussians import gaussian_blur, nearest_cells, newton_steps, paint_gaussians
-from hrpose.geometry import Grid
+from hrpose.geometry import Grid, Rules
 
 _LOWEST = 1e-10  # heights are raised to this before the logarithm
 
@@ -37,9 +40,11 @@ class DarkCodec:
     """Gaussian heatmaps, decoded by blur, logarithm and one Newton step from the highest cell.
 
     Convention:
-        With grid "dark" cells, crops and flip test are those of DarkPose: heatmap and input share their middle, and nothing
-        is shifted. With grid "plain" cell c stands for the input pixel c * input_size / heatmap_size and the flip test shifts
-        by a cell, as MMPose's DARK does.
+        With grid "dark" cells and flip test are those of DarkPose: heatmap and input share their middle, and nothing is
+        shifted. Its crops differ a little: DarkPose takes x + (w - 1) / 2 as the center of a detected box, half a pixel before
+        that of hrpose, and annotated boxes that are a pixel wider (docs/codecs.md says what that does to keypoints). With grid
+        "plain" cell c stands for the input pixel c * input_size / heatmap_size and the flip test shifts by a cell, as MMPose's
+        DARK does.
 
     Attributes:
         input_size: width and height of the network input in pixels.
@@ -49,6 +54,8 @@ class DarkCodec:
             `HeatmapCodec`, centered on the nearest cell and cut off.
         blur_kernel: odd width in cells of the blur before decoding; 1 does not blur. DarkPose takes 3 for 128x96, else 11.
         grid: "plain", "dark" or "udp".
+        rules: an unbiased keypoint whose square of 3 sigma ends less than a cell before the heatmap has weight 1 by the
+            "official" rules, those of DarkPose, which cut the fraction off, and 0 by "mmpose".
 
     Raises:
         ValueError: if a size is not two whole numbers above 1, or another argument is out of range.
@@ -66,12 +73,14 @@ class DarkCodec:
     unbiased: bool = True
     blur_kernel: int = 11
     grid: Grid = "dark"
+    rules: Rules = "official"
 
     def __post_init__(self) -> None:
         settle_sizes(self, least=2)
         check_positive("sigma", self.sigma, "heatmap cells (2 for 48x64)")
         check_kernel("blur_kernel", self.blur_kernel, self.heatmap_size)
         check_choice("grid", self.grid, ("plain", "dark", "udp"))
+        check_choice("rules", self.rules, ("official", "mmpose"))
 
     def num_channels(self, num_keypoints: int) -> int:
         """Return the number of heatmaps for so many keypoints: one for each."""
@@ -85,7 +94,10 @@ class DarkCodec:
         check_keypoints(keypoints, visibility)
         cells = cells_from_input(keypoints, self.input_size, self.heatmap_size, self.grid)
         tops = cells if self.unbiased else nearest_cells(cells)
-        return paint_gaussians(tops, tops, visibility, self.heatmap_size, self.sigma, truncated=not self.unbiased)
+        whole_cells = self.rules == "official" or not self.unbiased
+        return paint_gaussians(
+            tops, tops, visibility, self.heatmap_size, self.sigma, truncated=not self.unbiased, whole_cells=whole_cells
+        )
 
     def decode(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
         """Step from the highest cell to the top of the parabola through the logarithm of the blurred heatmap (equation 9).

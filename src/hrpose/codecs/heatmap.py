@@ -19,9 +19,10 @@ from hrpose.codecs.cells import (
     flipped_back,
     highest_cells,
     input_from_cells,
+    nearest_cells,
+    paint_gaussians,
     slopes_at,
 )
-from hrpose.codecs.gaussians import nearest_cells, paint_gaussians
 from hrpose.geometry import Grid, Rules
 
 

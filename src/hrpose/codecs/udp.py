@@ -22,8 +22,18 @@ from hrpose.codecs.base import (
     check_positive,
     settle_sizes,
 )
-from hrpose.codecs.cells import cells_from_input, flipped_back, highest_cells, input_from_cells, values_at, windows_at
-from hrpose.codecs.gaussians import gaussian_blur, nearest_cells, newton_steps, paint_gaussians
+from hrpose.codecs.cells import (
+    cells_from_input,
+    flipped_back,
+    gaussian_blur,
+    highest_cells,
+    input_from_cells,
+    nearest_cells,
+    newton_steps,
+    paint_gaussians,
+    values_at,
+    windows_at,
+)
 from hrpose.geometry import Grid
 
 Smoothing: TypeAlias = Literal["official", "mmpose"]

@@ -4,7 +4,6 @@ The only package below the tasks that knows Hydra. Composing imports nothing tha
 found in a second. Validating imports the modules of its targets, torch among them.
 """
 
-from hrpose.conf_files import conf_dir
 from hrpose.config.build import build, plain
 from hrpose.config.compose import advise_flag, compose, describe_choices, find_choices, unpublished
 from hrpose.config.overrides import write_override
@@ -17,6 +16,7 @@ from hrpose.config.paths import (
 )
 from hrpose.config.validate import check, validate
 from hrpose.errors import ConfigError
+from hrpose.files import conf_dir
 
 __all__ = [
     "ConfigError",

@@ -10,7 +10,6 @@ from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 
-from hrpose.conf_files import conf_dir
 from hrpose.config.advice import did_you_mean
 from hrpose.config.loading import config_loader, last_change, load
 from hrpose.config.overrides import (
@@ -23,6 +22,7 @@ from hrpose.config.overrides import (
     search_path_fault,
 )
 from hrpose.errors import ConfigError, OverrideError
+from hrpose.files import conf_dir
 
 _PARTS = ("codec", "size")  # what `model/` files may select
 

@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from hrpose.conf_files import conf_dir
+from hrpose.files import conf_dir
 
 
 @contextmanager

@@ -18,10 +18,12 @@ from omegaconf.errors import OmegaConfBaseException
 from hrpose.config.advice import did_you_mean
 from hrpose.config.build import build
 from hrpose.errors import ConfigError
+from hrpose.files import archive_fault
 from hrpose.media.source import Photos, find_media
 from hrpose.weights.published import cached_file, find_published, is_address, say_by_hand, suggest
 
 logger = logging.getLogger(__name__)
+_SAY_CONVERT = "Labels of another tool are read by `hrpose convert {}`, which writes COCO files and prints the command."
 _SAY_DIVIDE = (
     "Give data.val_annotations and data.val_images; this divides one file into two, and prints the command: "
     "hrpose convert {} split=0.1"
@@ -125,11 +127,13 @@ def _archive_damage(file: Path, size: int, modified: int) -> str | None:
     A file that is cut off lacks the directory at its end. One that was not flushed before a power failure can have it, and
     zeros in the middle, which torch reads without an error.
     """
+    if fault := archive_fault(file):
+        return fault
     try:
         with zipfile.ZipFile(file) as archive:
             wrong = archive.testzip()
-    except (zipfile.BadZipFile, EOFError) as error:
-        return f"cut off after {size:,} bytes" if "not a zip file" in str(error) else str(error)
+    except Exception as error:  # of a damaged archive zipfile may raise anything
+        return str(error) or type(error).__name__
     return f"wrong checksum of {wrong}" if wrong else None
 
 
@@ -177,7 +181,9 @@ def _result_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     for name in named.get(str(cfg.get("task")), ()):
         path = _text(cfg, name)
         if path is not None and not (Path(path).is_file() or (name in ("a", "b") and Path(path).is_dir())):
-            yield name, f"there is no {'file or folder' if name in ('a', 'b') else 'file'} {path}."
+            is_labels = name == "annotations" and Path(path).is_dir()
+            advice = f" It is a folder. {_SAY_CONVERT.format(path)}" if is_labels else ""
+            yield name, f"there is no {'file or folder' if name in ('a', 'b') else 'file'} {path}.{advice}"
 
 
 def _source_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
@@ -312,13 +318,20 @@ def _data_advice(cfg: DictConfig, missing: Mapping[str, str]) -> Iterator[str]:
     annotations = _text(cfg.data, "val_annotations")
     uses_layout = home is not None and annotations is not None and Path(annotations).is_relative_to(home)
     train = _text(cfg.data, "train_annotations")
+    labels = [path for name, path in _data_paths(cfg).items() if name.endswith("_annotations") and _is_foreign(path)]
+    yield from (_SAY_CONVERT.format(path) for path in dict.fromkeys(labels))
     is_own = train is not None and home is not None and not Path(train).is_relative_to(home)
-    if cfg.get("task") == "fit" and "data.val_annotations" in own and is_own:
+    if cfg.get("task") == "fit" and "data.val_annotations" in own and is_own and not labels:
         yield _SAY_DIVIDE.format(train)
     elif own and uses_layout and cfg.get("layout") is not None:
         yield str(build(cfg.layout))
     elif "data.val_detections" in missing:
         yield "Give the boxes of your detector, or take the annotated ones: data.val_boxes=[gt]."
+
+
+def _is_foreign(path: str) -> bool:
+    """Check for a folder or file that may be labels of another tool, which are no COCO file."""
+    return Path(path).is_dir() or (Path(path).is_file() and Path(path).suffix != ".json")
 
 
 def _node(cfg: DictConfig, name: str) -> object:

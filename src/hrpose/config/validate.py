@@ -7,22 +7,23 @@ from typing import Any, TypeAlias
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hrpose.conf_files import conf_dir
 from hrpose.config.advice import did_you_mean
-from hrpose.config.build import OF_TASKS, plain
-from hrpose.config.compose import compose
-from hrpose.config.paths import find_file_faults
-from hrpose.config.settings import HINTS, SETTINGS, SETTINGS_OF, find_library_faults, find_range_faults
-from hrpose.config.signatures import (
+from hrpose.config.build import (
+    OF_TASKS,
     Signature,
     UnknownTargetError,
     describe,
     find_signature,
     fits,
     literals,
+    plain,
     show_annotation,
 )
+from hrpose.config.compose import compose
+from hrpose.config.paths import find_file_faults
+from hrpose.config.settings import HINTS, SETTINGS, SETTINGS_OF, find_library_faults, find_range_faults
 from hrpose.errors import ConfigError, OverrideError
+from hrpose.files import conf_dir
 from hrpose.moved import GONE_DEFAULTS, gone_message, new_name
 
 Fault: TypeAlias = tuple[str, str]  # full key, what is wrong with it
@@ -39,12 +40,13 @@ HANDED_OVER: Mapping[str, Mapping[str, str]] = {
     "metric": {
         "sigmas": "they belong to the skeleton",
         "ground_truth": "it is read from data.val_annotations, that of PCKh from data.val_ground_truth",
+        "area_keypoints": "it follows from data.keypoint_fields",
     },
     "tracking": {"sigmas": "they belong to the skeleton"},
     "trainer": {"callbacks": "they are the group callbacks", "logger": "it is the group logger"},
 }
 # Groups that are one node, and may not be null.
-_NODES = ("data", "skeleton", "codec", "model", "loss", "optim", "metric", "trainer")
+_NODES = ("data", "skeleton", "codec", "model", "loss", "optim", "metric", "protocol", "trainer")
 # Groups of named parts: each entry is a node with a `_target_`, or null.
 _NAMED_PARTS = ("augment", "callbacks", "logger")
 # What `fit` needs, and `doctor` does not.

@@ -13,12 +13,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from hrpose.annotations.coco import forget_annotations
-from hrpose.annotations.image_checks import sample_images, settle_reading
+from hrpose.annotations.images import sample_images, settle_reading
 from hrpose.annotations.reader import PersonFiles
 from hrpose.codecs import Codec
-from hrpose.data.dataset import PoseDataset, keep_batch, start_worker
-from hrpose.data.normalization import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder, Normalization
-from hrpose.data.samplers import EpochSampler, ResumableLoader
+from hrpose.data.crops import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder, Normalization
+from hrpose.data.dataset import EpochSampler, PoseDataset, ResumableLoader, keep_batch, start_worker
 from hrpose.data.transforms import CropTransform
 from hrpose.errors import DataError
 from hrpose.geometry import Rules
@@ -246,12 +245,37 @@ class PoseDataModule(LightningDataModule):
             raise DataError(f"Expected the id of a photo of {self.val_annotations}, but got {image_id}.")
         return read_image(self.val_images / table.file_names[int(places[0])], reading=self.reading)
 
-    def crops(self, table: InstanceTable, *, train: bool) -> PoseDataset:
+    def sample(self, split: Literal["train", "val"], number: int) -> tuple[InstanceTable, NDArray[np.int64], RawBatch]:
+        """Cut crops of annotated boxes without augmentation, after `setup`; a set that is not at hand is read.
+
+        Args:
+            split: the set.
+            number: of crops, spread over the instances with labelled keypoints.
+
+        Returns:
+            The instances of the set, the rows of the sample, and the crops of these.
+
+        Raises:
+            DataError: if the set cannot be used.
+        """
+        table: InstanceTable | None
+        if split == "train":
+            table = getattr(self, "train_table", None)
+            table = self.files.annotated(self.train_annotations, self.train_images, split) if table is None else table
+        else:
+            table = self.val_tables.get("gt")
+            table = self._val_table("gt") if table is None else table
+        rows = np.flatnonzero((table.visibility > 0).any(axis=1))
+        rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(number, len(rows))).round().astype(int))]
+        return table, rows, self.crops(table, train=split == "train", augmented=False).__getitems__(rows.tolist())
+
+    def crops(self, table: InstanceTable, *, train: bool, augmented: bool = True) -> PoseDataset:
         """Make the crops of a table of training or validation instances, as the loaders do.
 
         Args:
             table: instances of the images in `train_images` or `val_images`.
-            train: whether they are augmented training crops.
+            train: whether they are training crops.
+            augmented: whether training crops are augmented.
 
         Raises:
             MissingDataError: if images are missing.
@@ -263,8 +287,8 @@ class PoseDataModule(LightningDataModule):
             self.codec.input_size,
             self.skeleton,
             grid=self.codec.grid,
-            augment=self.augment if train else (),
-            pixel_transforms=self.pixel_transforms if train else None,
+            augment=self.augment if train and augmented else (),
+            pixel_transforms=self.pixel_transforms if train and augmented else None,
             bbox_padding=self.bbox_padding,
             seed=self.seed,
             reading=self.reading,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from hrpose.codecs import Codec
-from hrpose.data.normalization import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder, Normalization
+from hrpose.data.crops import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder, Normalization
 from hrpose.export import ExportedNetwork, open_exported
 from hrpose.export.capture import to_openvino, write_onnx
 from hrpose.export.openvino import compile_model

@@ -7,7 +7,7 @@ itself are built, by name from a closed list; nothing else that it names is impo
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -23,16 +23,44 @@ from hrpose.models import SimpleBaseline, StackedHourglass, count_parameters
 from hrpose.skeletons import COCO, HALPE, HALPE26, KNOWN_SKELETONS, MPII, WHOLEBODY, Skeleton
 from hrpose.weights import WeightsError, load_weights
 from hrpose.weights.files import WeightFile, read_weight_file
-from hrpose.weights.formats import build_like, recognise
+from hrpose.weights.formats import build_like, is_larger, recognise
 
 logger = logging.getLogger(__name__)
 
-_SETTINGS = ("flip_test", "keypoint_score_threshold", "channels_last")  # of the configuration; and of its `data`:
-_DATA_SETTINGS = ("bbox_padding", "channel_order", "mean", "std", "bit_depth")
+_RANGE = (-8192, 8192)  # of the numbers of a stored network or codec: channels, pixels
+_COUNTS = ("_blocks", "_modules", "_stacks")  # end the names of the arguments that count parts of a network
+_NESTED = 8  # levels of a stored network or codec
+
+
+def _is_number(value: Any, least: float, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+
+
+def _are_three(value: Any, least: float) -> bool:
+    is_triple = isinstance(value, list | tuple) and len(value) == 3
+    return is_triple and all(_is_number(number, least, 1e6) for number in value)
+
+
+# Settings of a stored configuration, and of its `data`: what each has to be, and a check.
+_SETTINGS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "flip_test": ("true or false", lambda value: isinstance(value, bool)),
+    "keypoint_score_threshold": ("a number from 0 to 1e6", lambda value: _is_number(value, 0, 1e6)),
+    "channels_last": ("true or false", lambda value: isinstance(value, bool)),
+}
+_DATA_SETTINGS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "bbox_padding": ("a number from 0.01 to 100", lambda value: _is_number(value, 0.01, 100)),
+    "channel_order": ("rgb or bgr", lambda value: value in ("rgb", "bgr")),
+    "mean": ("three finite numbers", lambda value: _are_three(value, -1e6)),
+    "std": ("three positive numbers", lambda value: _are_three(value, 1e-6)),
+    "bit_depth": (
+        "null or a number from 8 to 16",
+        lambda value: value is None or (type(value) is int and 8 <= value <= 16),
+    ),
+    "upright": ("true, false or null", lambda value: value is None or isinstance(value, bool)),
+}
 _BY_COUNT = {
     skeleton.num_keypoints: skeleton for skeleton in (COCO, MPII, HALPE26, WHOLEBODY, HALPE)
 }  # 14 would be two
-_MOST_LARGER = 16  # times; for a smaller difference `load_weights` gives a better message
 _OFFICIAL = "pose checkpoint"  # as `load_weights` calls the authors' own files
 
 
@@ -83,21 +111,38 @@ def _parts_of_config(
     channels = codec.num_channels(skeleton.num_keypoints)
     net = model or _build_network(content, config.get("model"), channels)
     load_weights(net, file, keypoint_names=names).check_complete()
-    settings = {name: config[name] for name in _SETTINGS if name in config}
     data = config.get("data")
-    settings |= {name: data[name] for name in _DATA_SETTINGS if name in data} if isinstance(data, Mapping) else {}
-    if isinstance(data, Mapping) and data.get("upright"):
-        settings["upright"] = True  # else the source of the boxes decides
+    settings = _read_settings(file, "", config, _SETTINGS)
+    settings |= _read_settings(file, "data.", data if isinstance(data, Mapping) else {}, _DATA_SETTINGS)
+    if not settings.get("upright"):
+        settings.pop("upright", None)  # the source of the boxes decides
     trainer = config.get("trainer")
     precision = str(trainer.get("precision", "32")) if isinstance(trainer, Mapping) else "32"
     settings["precision"] = next((known for known in ("bf16", "16") if precision.startswith(known)), "32")
     return NetworkParts(net, codec, skeleton, settings)
 
 
+def _read_settings(
+    file: Path, prefix: str, stored: Mapping[str, Any], known: Mapping[str, tuple[str, Callable[[Any], bool]]]
+) -> dict[str, Any]:
+    """Return the known settings that are stored.
+
+    Raises:
+        WeightsError: with file and key of the first that cannot be.
+    """
+    for name, (expected, fits) in known.items():
+        if name in stored and not fits(stored[name]):
+            raise WeightsError(
+                f"Expected `{prefix}{name}` of the configuration in {file} to be {expected}, found {stored[name]!r:.80}. The "
+                "file is damaged, or another tool wrote it."
+            )
+    return {name: stored[name] for name in known if name in stored}
+
+
 def _read_skeleton(file: Path, content: Any) -> Skeleton:
     try:
         return Skeleton.from_dict(content)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, LookupError, OverflowError) as error:
         raise WeightsError(
             f"Expected {file} to describe its keypoints, but they cannot be read: {error} Give `skeleton`."
         ) from error
@@ -105,15 +150,33 @@ def _read_skeleton(file: Path, content: Any) -> Skeleton:
 
 def _build_network(content: WeightFile, node: Any, channels: int) -> nn.Module:
     """Build the network of a configuration, first without memory to check that it is about as large as the weights."""
+    _check_counts(content, node)
     with torch.device("meta"):
-        described = count_parameters(_build(content.path, "model", node, hrpose.models, num_keypoints=channels))
-    held = sum(tensor.numel() for tensor in content.tensors.values())
-    if described > _MOST_LARGER * held:
+        described = _build(content.path, "model", node, hrpose.models, num_keypoints=channels)
+    if is_larger(described, content.tensors):
         raise WeightsError(
-            f"Expected {content.path} to describe the network of its {held:,} weights, but it describes one of {described:,}."
+            f"Expected {content.path} to describe the network of its weights, but it describes one of "
+            f"{count_parameters(described):,} weights, far more than it stores."
         )
     net: nn.Module = _build(content.path, "model", node, hrpose.models, num_keypoints=channels)
     return net
+
+
+def _check_counts(content: WeightFile, node: Any, product: int = 1) -> int:
+    """Refuse a network of more parts than there are tensors, before the parts are built; return the product of its counts."""
+    for name, value in node.items() if isinstance(node, Mapping) else ():
+        if isinstance(value, Mapping):
+            product = _check_counts(content, value, product)
+        elif str(name).endswith(_COUNTS) and name != "num_keypoints":
+            numbers = value if isinstance(value, list | tuple) else [value]
+            product *= max(sum(number for number in numbers if isinstance(number, int)), 1)
+        length = len(value) if isinstance(value, list | tuple) else 0
+        if max(product, length) > len(content.tensors):
+            raise WeightsError(
+                f"Expected the network that {content.path} describes to have no more parts than its {len(content.tensors)} "
+                f"tensors, found `model.{name}` {value!r:.80}."
+            )
+    return product
 
 
 def _build(file: Path, key: str, node: Any, package: ModuleType, **given: Any) -> Any:
@@ -139,11 +202,11 @@ def _build(file: Path, key: str, node: Any, package: ModuleType, **given: Any) -
         for name, value in node.items()
         if name != "_target_"
     }
-    if any(name.startswith("_") for name in arguments):
+    if any(name.startswith("_") for name in arguments) or set(arguments) & set(given):
         raise WeightsError(f"Expected plain arguments of the {key} of {file}, but got {', '.join(arguments)}.")
     try:
         return maker(**arguments, **given)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:
         raise WeightsError(
             f"The {key} that {file} describes cannot be built: {error} Was it written by another version of hrpose?"
         ) from error
@@ -154,13 +217,24 @@ def _is_codec(maker: type) -> bool:
 
 
 def _build_value(file: Path, key: str, value: Any, package: ModuleType) -> Any:
-    """Return an argument as it is; build a node in it by the same rule."""
+    """Return an argument as it is; build a node in it by the same rule.
+
+    Raises:
+        WeightsError: if it is a number or a text that no network or codec takes.
+    """
+    if key.count(".") > _NESTED:
+        raise WeightsError(f"Expected plain arguments in {file}, but {key:.80} is nested deeper than {_NESTED} levels.")
+    if isinstance(value, int | float) and not _is_number(float(value) if isinstance(value, bool) else value, *_RANGE):
+        raise WeightsError(
+            f"Expected `{key}` in the configuration of {file} to be a number from {_RANGE[0]} to {_RANGE[1]}, "
+            f"found {value!r:.80}."
+        )
     if isinstance(value, Mapping):
         if "_target_" in value:
             return _build(file, key, value, package)
         return {name: _build_value(file, f"{key}.{name}", part, package) for name, part in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_build_value(file, key, part, package) for part in value]
+        return [_build_value(file, f"{key}.{place}", part, package) for place, part in enumerate(value)]
     return value
 
 

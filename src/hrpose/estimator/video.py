@@ -22,7 +22,7 @@ from hrpose.estimator.boxes import Floats, read_bboxes, read_detections
 from hrpose.estimator.detectors import Detector
 from hrpose.geometry import bbox_nms
 from hrpose.media.video import VideoFrame
-from hrpose.metrics.functional.oks_nms import oks_nms
+from hrpose.metrics.functional.oks import oks_nms
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Poses
 from hrpose.tracking import OksTracker, PoseSmoother

@@ -22,9 +22,9 @@ SUFFIXES = tuple(_OPENERS)
 """The suffixes of exported files."""
 
 
-def is_exported(file: str | Path | None) -> bool:
+def is_exported(file: str | Path) -> bool:
     """Check by its suffix whether a file is an exported one, rather than a checkpoint or weights."""
-    return file is not None and Path(file).suffix in SUFFIXES
+    return Path(file).suffix in SUFFIXES
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import hrpose.codecs
 from hrpose.codecs import Codec
 from hrpose.files import dumps
 from hrpose.skeletons import Skeleton
+from hrpose.skeletons.skeleton import MAX_KEYPOINTS
 
 Precision: TypeAlias = Literal["fp32", "fp16", "bf16", "int8"]
 
@@ -20,7 +21,6 @@ METADATA_KEY = "hrpose"
 _VERSION = 1
 _FORM = "crops"  # what a file takes; earlier versions also wrote files that took whole images ("photo")
 _LARGEST = 1 << 20  # characters of JSON
-_MAX_KEYPOINTS = 4096
 _OPTIONAL: Mapping[str, Any] = {
     "upright": False,
     "bit_depth": None,
@@ -197,7 +197,7 @@ def _skeleton(content: Mapping[str, Any]) -> Skeleton:
     required = set(content) - {"flip_pairs"}  # older files do not have them
     if required != set(shape) or any(type(content[key]) is not kind for key, kind in shape.items()):
         raise ValueError(f"its skeleton is not made of {', '.join(shape)}.")
-    if not 0 < len(content["keypoint_names"]) <= _MAX_KEYPOINTS:
+    if not 0 < len(content["keypoint_names"]) <= MAX_KEYPOINTS:
         raise ValueError(f"its skeleton has {len(content['keypoint_names'])} keypoints.")
     indices = [index for edge in content["edges"] for index in (edge if isinstance(edge, list) else [None])]
     if any(type(name) is not str for name in content["keypoint_names"]) or any(

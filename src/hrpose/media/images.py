@@ -21,8 +21,16 @@ from numpy.typing import NDArray
 
 from hrpose.errors import DataError, DataWarning, MissingDataError
 from hrpose.files import shorten
-from hrpose.media.exif import HEADER, JPEG_START, PNG_START, may_be_turned, read_orientation
-from hrpose.media.headers import check_size, clean_png, find_jpeg_size
+from hrpose.media.headers import (
+    HEADER,
+    JPEG_START,
+    PNG_START,
+    check_size,
+    clean_png,
+    find_jpeg_size,
+    may_be_turned,
+    read_orientation,
+)
 
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 
@@ -300,11 +308,11 @@ def check_photos(file_names: Iterable[str], image_dir: str | Path) -> None:
         total = sum(map(len, by_folder.values()))
         raise MissingDataError(
             f"Expected {total} photos in {root}, but {len(missing)} {'is' if len(missing) == 1 else 'are'} missing: {shown}. "
-            f"{_whereabouts(root, missing[0])}"
+            f"{find_whereabouts(root, missing[0])}"
         )
 
 
-def _whereabouts(root: Path, name: str) -> str:
+def find_whereabouts(root: Path, name: str) -> str:
     """Search for an image one folder up and one folder down from where it should be."""
     folders = [root.absolute().parent, *sorted(path for path in root.iterdir() if path.is_dir())]
     found = [folder for folder in folders[:_MOST_FOLDERS] if (folder / name).is_file()]

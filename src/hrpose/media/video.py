@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time as clock
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.errors import DataError, MissingDataError
-from hrpose.files import partial_path, replace_file
+from hrpose.files import partial_path, replace_file, write_atomically
 from hrpose.media.source import Stream
 
 logger = logging.getLogger(__name__)
@@ -106,6 +106,26 @@ class VideoReader:
     def close(self) -> None:
         """Release the file or the camera."""
         self._capture.release()
+
+
+def extract_frames(file: Path, indices: Collection[int], folder: Path) -> None:
+    """Write frames of a video as `<name of the video>_<index with six digits>.png`.
+
+    Args:
+        file: the video.
+        indices: of the frames, counted from 0; all before the last one are decoded, because a seek is not exact.
+        folder: it is created.
+
+    Raises:
+        MissingDataError: if there is no such file.
+        DataError: if the file is no video that OpenCV can decode.
+    """
+    with VideoReader(file, max_frames=max(indices) + 1) as reader:
+        for frame in reader:
+            if frame.index in indices:
+                content = cv2.imencode(".png", cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR))[1].tobytes()
+                with write_atomically(folder / f"{file.stem}_{frame.index:06d}.png", durable=False) as partial:
+                    partial.write_bytes(content)
 
 
 class VideoWriter:

@@ -5,17 +5,26 @@ The classes are loaded when they are first used: `hrpose.metrics.functional` nee
 
 from typing import TYPE_CHECKING
 
-from hrpose.lazy import lazy_names
+from hrpose.moved import lazy_names
 
 if TYPE_CHECKING:
     from hrpose.metrics.average_precision import KeypointAveragePrecision
     from hrpose.metrics.base import PoseMetric
+    from hrpose.metrics.benchmark import Benchmark
     from hrpose.metrics.pck import PCKh, PercentageOfCorrectKeypoints
     from hrpose.metrics.similarity import ObjectKeypointSimilarity
 
-__all__ = ["KeypointAveragePrecision", "ObjectKeypointSimilarity", "PCKh", "PercentageOfCorrectKeypoints", "PoseMetric"]
+__all__ = [
+    "Benchmark",
+    "KeypointAveragePrecision",
+    "ObjectKeypointSimilarity",
+    "PCKh",
+    "PercentageOfCorrectKeypoints",
+    "PoseMetric",
+]
 
 _HOMES = {
+    "Benchmark": "benchmark",
     "KeypointAveragePrecision": "average_precision",
     "ObjectKeypointSimilarity": "similarity",
     "PCKh": "pck",

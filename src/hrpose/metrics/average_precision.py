@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from hrpose.metrics.base import KeypointMetric
-from hrpose.metrics.collect import Predictions
-from hrpose.metrics.functional.average_precision import average_precision
-from hrpose.metrics.functional.matching import AREA_RANGES, OKS_THRESHOLDS
-from hrpose.metrics.functional.oks_nms import oks_nms, soft_oks_nms
+from hrpose.metrics.functional.matching import AREA_RANGES, OKS_THRESHOLDS, average_precision
+from hrpose.metrics.functional.oks import oks_nms, soft_oks_nms
+from hrpose.metrics.functional.pck import pixel_errors
+from hrpose.metrics.rows import Predictions
 from hrpose.structures import GroundTruth
 
 
@@ -37,6 +37,9 @@ class KeypointAveragePrecision(KeypointMetric):
         ground_truth: what to evaluate against if it is known beforehand.
         oks_nms_threshold: OKS above which the worse of two predictions of a photo is dropped before evaluating; None keeps all.
         soft_nms: decay scores instead of dropping poses; at most `max_detections` of a photo stay.
+        leave_out_unscored: leave out predictions whose keypoint scores are all 0 or not given, as xtcocotools does.
+        area_keypoints: number of the first keypoints whose extent is the area of a prediction without box and area, the 17 of the
+            body in COCO-WholeBody; None takes all.
         max_detections: how many predictions of a photo and category count, the best first.
         oks_thresholds: OKS from which on a prediction is right; None for 0.50, 0.55, ..., 0.95.
         area_ranges: names of person sizes and their smallest and largest area in square pixels; None for COCO's all, medium
@@ -72,6 +75,8 @@ class KeypointAveragePrecision(KeypointMetric):
         ground_truth: GroundTruth | None = None,
         oks_nms_threshold: float | None = None,
         soft_nms: bool = False,
+        leave_out_unscored: bool = False,
+        area_keypoints: int | None = None,
         max_detections: int = 20,
         oks_thresholds: Sequence[float] | None = None,
         area_ranges: Mapping[str, tuple[float, float]] | None = None,
@@ -81,6 +86,8 @@ class KeypointAveragePrecision(KeypointMetric):
         super().__init__(sigmas, ground_truth, dist_sync_on_step=dist_sync_on_step, sync_on_compute=sync_on_compute)
         self.oks_nms_threshold = oks_nms_threshold
         self.soft_nms = soft_nms
+        self.leave_out_unscored = leave_out_unscored
+        self.area_keypoints = area_keypoints
         self.max_detections = max_detections
         self.oks_thresholds = OKS_THRESHOLDS if oks_thresholds is None else tuple(float(t) for t in oks_thresholds)
         ranges = AREA_RANGES if area_ranges is None else area_ranges
@@ -89,7 +96,17 @@ class KeypointAveragePrecision(KeypointMetric):
 
     def compute(self) -> dict[str, Tensor]:
         """Evaluate everything taken in by all processes."""
-        predictions, truth = self._evaluated(*self._gathered())
+        return self._numbers(*self._evaluated(*self._gathered()))
+
+    def logged(self) -> dict[str, Tensor]:
+        """Give what `compute` gives, and PCK and pixel errors: PCK@0.1, pixel_error, pixel_error_median, ..."""
+        predictions, truth = self.evaluated()
+        distances = pixel_errors(predictions.detections, truth, max_detections=self.max_detections).overall
+        names = {"mean_error": "pixel_error", "median_error": "pixel_error_median"}
+        more = {names.get(name, name): self._scalar(value) for name, value in distances.items()}
+        return {**self._numbers(predictions, truth), **more}
+
+    def _numbers(self, predictions: Predictions, truth: GroundTruth) -> dict[str, Tensor]:
         numbers = average_precision(
             predictions.detections,
             truth,
@@ -98,11 +115,10 @@ class KeypointAveragePrecision(KeypointMetric):
             area_ranges=self.area_ranges,
             max_detections=self.max_detections,
         )
-        return {name: torch.tensor(value, dtype=torch.float64, device=self.device) for name, value in numbers.items()}
+        return {name: self._scalar(value) for name, value in numbers.items()}
 
-    def logged(self) -> dict[str, Tensor]:
-        """Give what `compute` gives: its names are those of logs, `leading` among them."""
-        return self.compute()
+    def _scalar(self, value: float) -> Tensor:
+        return torch.tensor(value, dtype=torch.float64, device=self.device)
 
     def results(self, category_id: int | None = None) -> list[dict[str, Any]]:
         """Give the rows of a COCO keypoint result file, after duplicates and repeated poses are gone.
@@ -126,8 +142,14 @@ class KeypointAveragePrecision(KeypointMetric):
         return self._evaluated(*self._gathered_everywhere())
 
     def _evaluated(self, predictions: Predictions, truth: GroundTruth) -> tuple[Predictions, GroundTruth]:
+        predictions = self._without_repeats(predictions)
+        if self.leave_out_unscored:
+            predictions = predictions[np.flatnonzero((predictions.keypoint_scores > 0).any(axis=1))]
+        return predictions, truth
+
+    def _without_repeats(self, predictions: Predictions) -> Predictions:
         if self.oks_nms_threshold is None or not len(predictions.detections):
-            return predictions, truth
+            return predictions
         found = predictions.detections
         _, groups = np.unique(np.stack([found.image_ids, found.category_ids]), axis=1, return_inverse=True)
         poses = (found.keypoints, found.scores, predictions.crop_areas, groups.reshape(-1), self.sigmas)
@@ -135,7 +157,7 @@ class KeypointAveragePrecision(KeypointMetric):
             rows = soft_oks_nms(*poses, threshold=self.oks_nms_threshold, max_detections=self.max_detections)
         else:
             rows = oks_nms(*poses, threshold=self.oks_nms_threshold)
-        return predictions[np.sort(rows)], truth
+        return predictions[np.sort(rows)]
 
     def _check_arguments(self) -> None:
         threshold = self.oks_nms_threshold

@@ -11,9 +11,18 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torchmetrics import Metric
 
-from hrpose.metrics.collect import Predictions, check_truth, collect_predictions, collect_truth
 from hrpose.metrics.functional.oks import keypoint_variances
-from hrpose.metrics.rows import NUM_PERSON_VALUES, NUM_PREDICTION_VALUES, Rows, rows_from_images, rows_from_poses
+from hrpose.metrics.rows import (
+    NUM_PERSON_VALUES,
+    NUM_PREDICTION_VALUES,
+    Predictions,
+    Rows,
+    check_truth,
+    collect_predictions,
+    collect_truth,
+    rows_from_images,
+    rows_from_poses,
+)
 from hrpose.structures import GroundTruth, Poses
 
 
@@ -153,6 +162,7 @@ class KeypointMetric(TableMetric):
         if ground_truth is not None:
             check_truth(ground_truth, self.num_keypoints)
         self.ground_truth = ground_truth
+        self.area_keypoints: int | None = None
 
     @property
     def num_keypoints(self) -> int:
@@ -241,7 +251,7 @@ class KeypointMetric(TableMetric):
             raise ValueError(
                 "Expected every dict in `preds` to have an `image_id` of the ground truth, but got none in some."
             )
-        return collect_predictions(rows, self.num_keypoints), truth
+        return collect_predictions(rows, self.num_keypoints, area_keypoints=self.area_keypoints), truth
 
     def _gathered_everywhere(self) -> tuple[Predictions, GroundTruth]:
         """Unpack the state of all processes; every process must call it."""

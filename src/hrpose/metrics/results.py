@@ -8,13 +8,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hrpose.metrics.functional.matching import Detections
 from hrpose.metrics.functional.oks import Floats, Indices, enclosed_areas
 from hrpose.structures import GroundTruth, exact_integer
+
+_LARGEST = 1e9  # no coordinate of an image is beyond
+_PART_SCORES = ("foot_score", "face_score", "lefthand_score", "righthand_score", "wholebody_score")
 
 
 @contextmanager
@@ -29,15 +33,36 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
+class ScoredResults(NamedTuple):
+    """The rows of a result file.
+
+    Attributes:
+        detections: N predictions in the order of the file.
+        keypoint_scores: (N, K) the third number of each keypoint: its score, if the tool that wrote the file gives one.
+        part_scores: (N,) scores of parts, such as `foot_score`, that rank them in COCO-WholeBody; without the parts that no row
+            has, and with `score` in rows without.
+    """
+
+    detections: Detections
+    keypoint_scores: Floats
+    part_scores: dict[str, Floats]
+
+    def select(self, rows: NDArray[np.generic]) -> ScoredResults:
+        """Keep some rows by a mask or indices."""
+        found = Detections(**{name: values[rows] for name, values in vars(self.detections).items()})
+        scores = {name: values[rows] for name, values in self.part_scores.items()}
+        return ScoredResults(found, self.keypoint_scores[rows], scores)
+
+
 def read_results(file: str | Path, truth: GroundTruth) -> Detections:
     """Read a result file without the scores of its keypoints; see `read_scored_results`."""
-    return read_scored_results(file, truth)[0]
+    return read_scored_results(file, truth).detections
 
 
 @_no_collection()
 def read_scored_results(
     file: str | Path, truth: GroundTruth, *, keypoint_fields: Mapping[str, int] | None = None
-) -> tuple[Detections, Floats]:
+) -> ScoredResults:
     """Read the rows {image_id, category_id, keypoints [x, y, score] * K, score} of a result file.
 
     The area of a prediction is that of its `bbox` if the first row has one, else that of its keypoints' extent, as the
@@ -49,29 +74,20 @@ def read_scored_results(
         keypoint_fields: fields whose first keypoints, as many as are named, stand for `keypoints`, if the first row has them
             all: results of COCO-WholeBody come in five fields.
 
-    Returns:
-        The N predictions in the order of the file, and (N, K) the third number of each keypoint: its score, if the tool that
-        wrote the file gives one.
-
     Raises:
         ValueError: naming the file and the rows at fault: no such file, not JSON, not a list of such rows, another number of
-            keypoints, a number that is missing or not finite, an id that is no integer (whole floats below 2**53 are taken as
-            integers), an unknown photo, a row that is there twice.
+            keypoints, a number that is missing, not finite or beyond any image, an id that is no integer (whole floats below
+            2**53 are taken as integers), an unknown photo, a row that is there twice.
     """
     file = Path(file)
-    rows = _joined(file, _read_rows(file), keypoint_fields or {})
+    rows = _joined(file, read_result_rows(file), keypoint_fields or {})
     num_keypoints = truth.keypoints.shape[1]
     for name in ("image_id", "category_id", "keypoints", "score"):
         _refuse(file, [at for at, row in enumerate(rows) if name not in row], f"every row to have `{name}`")
-    unlike = [at for at, row in enumerate(rows) if not _has_length(row["keypoints"], 3 * num_keypoints)]
-    wanted = (
-        f"`keypoints` of {3 * num_keypoints} numbers, x y score for each of the annotations' {num_keypoints} keypoints"
-    )
-    _refuse(file, unlike, wanted, [_length(rows[at]["keypoints"]) for at in unlike])
+    triplets = _keypoints(file, rows, num_keypoints)
     image_ids = _integers(file, rows, "image_id")
     unknown = np.flatnonzero(~np.isin(image_ids, truth.image_ids)).tolist()
     _refuse(file, unknown, "image ids of the annotations", [rows[at]["image_id"] for at in unknown])
-    triplets = _keypoints(file, rows, num_keypoints)
     scores = _numbers(file, rows, "score")
     _refuse(
         file, _repeated(image_ids, scores, triplets), "every row once (a distributed sampler pads with repeated ones)"
@@ -84,15 +100,24 @@ def read_scored_results(
         scores=scores,
         areas=_areas(file, rows, keypoints[:, : next(iter((keypoint_fields or {}).values()), None)]),
     )
-    return detections, np.ascontiguousarray(triplets[..., 2])
+    parts = {name for name in _PART_SCORES if keypoint_fields and any(name in row for row in rows)}
+    part_scores = {
+        name: _numbers(file, [{name: row.get(name, row["score"])} for row in rows], name) for name in sorted(parts)
+    }
+    return ScoredResults(detections, np.ascontiguousarray(triplets[..., 2]), part_scores)
 
 
-def _read_rows(file: Path) -> list[dict[str, Any]]:
+def read_result_rows(file: Path) -> list[dict[str, Any]]:
+    """Read the rows of a result file.
+
+    Raises:
+        ValueError: if there is no such file, or it is no JSON list of objects.
+    """
     if not file.is_file():
         raise ValueError(f"Expected a COCO result file at {file}, but there is no such file.")
     try:
         rows = json.loads(file.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"Expected {file} to be JSON, but it is not: {error}.") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError(
@@ -100,6 +125,35 @@ def _read_rows(file: Path) -> list[dict[str, Any]]:
             f"{' of other things' if isinstance(rows, list) else ''}. Is it the annotation file?"
         )
     return rows
+
+
+def read_entries(file: Path, num_persons: int, num_keypoints: int) -> Floats:
+    """Read the rows {entry, keypoints [x, y, score] * K} that a PCKh was measured from.
+
+    Args:
+        file: the JSON file.
+        num_persons: N, in the order that `entry` counts from 0.
+        num_keypoints: K.
+
+    Returns:
+        (N, K, 2) in image pixels counted from 0, NaN for persons without a row.
+
+    Raises:
+        ValueError: naming the file and the rows at fault.
+    """
+    rows = read_result_rows(file)
+    for name in ("entry", "keypoints"):
+        wanted = f"every row to have `{name}`: MPII's persons are told apart by their place, counted from 0"
+        _refuse(file, [at for at, row in enumerate(rows) if name not in row], wanted)
+    triplets, entries = _keypoints(file, rows, num_keypoints), _integers(file, rows, "entry")
+    outside = np.flatnonzero((entries < 0) | (entries >= num_persons)).tolist()
+    _refuse(file, outside, f"entries from 0 to {num_persons - 1}", [rows[at]["entry"] for at in outside])
+    first = np.zeros(len(entries), bool)
+    first[np.unique(entries, return_index=True)[1]] = True
+    _refuse(file, np.flatnonzero(~first).tolist(), "every entry once")
+    keypoints = np.full((num_persons, num_keypoints, 2), np.nan)
+    keypoints[entries] = triplets[..., :2]
+    return keypoints
 
 
 def _joined(file: Path, rows: list[dict[str, Any]], fields: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -135,32 +189,44 @@ def _integers(file: Path, rows: list[dict[str, Any]], name: str) -> Indices:
 
 
 def _numbers(file: Path, rows: list[dict[str, Any]], name: str) -> Floats:
-    try:
-        numbers = np.array([row[name] for row in rows], dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"Expected {file} to have numbers as `{name}`, but got something else: {error}.") from error
-    _refuse(file, np.flatnonzero(~np.isfinite(numbers)).tolist(), f"finite numbers as `{name}`")
-    return numbers
+    wrong = [at for at, row in enumerate(rows) if not _is_number(row[name])]
+    _refuse(file, wrong, f"a finite number as `{name}`", [f"{rows[at][name]!r:.80}" for at in wrong])
+    return np.array([row[name] for row in rows], dtype=np.float64)
 
 
 def _keypoints(file: Path, rows: list[dict[str, Any]], num_keypoints: int) -> Floats:
     """The triplets (N, K, 3)."""
+    unlike = [at for at, row in enumerate(rows) if not _has_length(row["keypoints"], 3 * num_keypoints)]
+    wanted = (
+        f"`keypoints` of {3 * num_keypoints} numbers, x y score for each of the annotations' {num_keypoints} keypoints"
+    )
+    _refuse(file, unlike, wanted, [_length(rows[at]["keypoints"]) for at in unlike])
     values = chain.from_iterable(row["keypoints"] for row in rows)
     try:
         flat = np.fromiter(values, dtype=np.float64, count=len(rows) * num_keypoints * 3)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"Expected {file} to have numbers as `keypoints`, but got something else: {error}.") from error
-    triplets = flat.reshape(len(rows), num_keypoints, 3)
-    if not np.isfinite(flat.sum()):
-        wrong = ~np.isfinite(triplets).all(axis=(1, 2))
-        _refuse(file, np.flatnonzero(wrong).tolist(), "finite numbers as `keypoints`")
-    return triplets
+        is_sound = bool((np.abs(flat) <= _LARGEST).all())
+    except (TypeError, ValueError, OverflowError):
+        is_sound = False
+    if not is_sound:
+        wrong = [at for at, row in enumerate(rows) if not all(map(_is_number, row["keypoints"]))]
+        first = [next(value for value in rows[at]["keypoints"] if not _is_number(value)) for at in wrong]
+        wanted = f"finite numbers of at most {_LARGEST:g} as `keypoints`"
+        _refuse(file, wrong, wanted, [f"{value!r:.80}" for value in first])
+        flat = np.array([float(value) for row in rows for value in row["keypoints"]])
+    return flat.reshape(len(rows), num_keypoints, 3)
+
+
+def _is_number(value: Any) -> bool:
+    """Check for a finite number that an image can have; JSON has text, lists and integers of any size."""
+    return isinstance(value, int | float) and abs(value) <= _LARGEST
 
 
 def _areas(file: Path, rows: list[dict[str, Any]], keypoints: Floats) -> Floats:
     if rows and rows[0].get("bbox"):
         unlike = [at for at, row in enumerate(rows) if not _has_length(row.get("bbox"), 4)]
         _refuse(file, unlike, "a `bbox` of four numbers in every row, because the first row has one")
+        wrong = [at for at, row in enumerate(rows) if not all(map(_is_number, row["bbox"]))]
+        _refuse(file, wrong, "finite numbers as `bbox`", [f"{rows[at]['bbox']!r:.80}" for at in wrong])
         boxes = np.array([row["bbox"] for row in rows], dtype=np.float64)
         areas: Floats = boxes[:, 2] * boxes[:, 3]
         return areas

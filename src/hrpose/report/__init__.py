@@ -1,6 +1,8 @@
 """What is said of a set of poses: how it was measured, how good it is, what goes wrong; as records, JSON and an HTML page."""
 
 from hrpose.report.analysis import Evaluated, Report, analyse
+from hrpose.report.diagnosis import LOW_AP, Diagnosis, diagnose
+from hrpose.report.evidence import Instances, RunEvidence, Training, average_recall
 from hrpose.report.measurement import (
     COLUMNS,
     Comparison,
@@ -15,15 +17,22 @@ from hrpose.report.protocol import FileStamp, Protocol, name_areas, name_num_key
 
 __all__ = [
     "COLUMNS",
+    "LOW_AP",
     "Comparison",
+    "Diagnosis",
     "Evaluated",
     "FileStamp",
+    "Instances",
     "Measurement",
     "PckhProtocol",
     "Protocol",
     "Report",
+    "RunEvidence",
+    "Training",
     "analyse",
+    "average_recall",
     "compare_measurements",
+    "diagnose",
     "draw_page",
     "measure",
     "name_areas",

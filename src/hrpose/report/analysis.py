@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from hrpose.metrics.benchmark import Benchmark
 from hrpose.metrics.functional import (
     Calibration,
     Detections,
@@ -25,12 +26,15 @@ from hrpose.metrics.functional import (
 )
 from hrpose.metrics.functional.breakdown import images_by_crowding
 from hrpose.metrics.functional.oks import Floats
+from hrpose.metrics.functional.pck import PIXEL_NUMBERS, PixelErrors, pixel_errors
 from hrpose.report.measurement import Measurement, measure
 from hrpose.report.protocol import Protocol
-from hrpose.skeletons import Skeleton, whole_body_parts
+from hrpose.skeletons import Skeleton, describe_sigmas, whole_body_parts
 from hrpose.structures import GroundTruth
 
-STEPS = ("AP", "bootstrap", "keypoints", "parts", "visibility", "crowding", "error anatomy", "scores")
+STEPS = ("AP", "bootstrap", "keypoints", "parts", "visibility", "crowding", "error anatomy", "pixels", "scores")
+PIXEL_COLUMNS = {name: name.replace("_error", " px").replace("@0", "@") for name in PIXEL_NUMBERS}
+"""What the numbers of `PixelErrors` are called in tables: mean px, median px, PCK@.05, ..."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +47,8 @@ class Evaluated:
         truth: the annotations.
         skeleton: names, mirror pairs and sigmas of the keypoints.
         protocol: of the poses.
+        rules: of the benchmark that is followed; detections and truth obey them already.
+        part_scores: (N,) scores by which single parts are ranked, such as `foot_score`.
     """
 
     detections: Detections
@@ -50,6 +56,8 @@ class Evaluated:
     truth: GroundTruth
     skeleton: Skeleton
     protocol: Protocol
+    rules: Benchmark = field(default_factory=Benchmark)
+    part_scores: Mapping[str, Floats] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +74,12 @@ class Report:
         visibility: the ten numbers of "visible" and of "occluded" keypoints alone.
         crowding: the ten numbers of images with little ("easy"), more and much crowding ("hard").
         crowding_images: number of those images.
+        pixels: pixel errors and PCK, of all keypoints and of each.
         anatomy: kinds of errors, and AP without each.
         threshold: the best score threshold.
         calibration: keypoint scores against similarity; None if all are whole numbers, as in a file with visibilities in their
             place.
+        sigmas: where the OKS sigmas come from.
         precision: OKS threshold -> precision at the recalls 0, 0.01, ... 1; -1 where no person counts.
     """
 
@@ -82,9 +92,11 @@ class Report:
     visibility: Mapping[str, Mapping[str, float]]
     crowding: Mapping[str, Mapping[str, float]]
     crowding_images: Mapping[str, int]
+    pixels: PixelErrors
     anatomy: ErrorAnatomy
     threshold: ScoreThreshold
     calibration: Calibration | None
+    sigmas: str
     precision: Mapping[float, Floats]
 
     def to_dict(self) -> dict[str, Any]:
@@ -92,8 +104,13 @@ class Report:
         content = {
             "title": self.title,
             **self.measurement.to_dict(),
+            "sigmas": self.sigmas,
             "num_predictions": self.num_predictions,
-            "keypoints": {name: {"AP": ap, "labelled": self.labelled[name]} for name, ap in self.keypoints.items()},
+            "keypoints": {
+                name: {"AP": ap, "labelled": self.labelled[name], **self.pixels_of(place)}
+                for place, (name, ap) in enumerate(self.keypoints.items())
+            },
+            "pixels": {**self.pixels.overall, "persons": self.pixels.num_persons, "missed": self.pixels.num_missed},
             "parts": self.parts,
             "visibility": self.visibility,
             "crowding": {name: {"photos": self.crowding_images[name], **row} for name, row in self.crowding.items()},
@@ -107,6 +124,10 @@ class Report:
         }
         plain: dict[str, Any] = _plain(content)
         return plain
+
+    def pixels_of(self, place: int) -> dict[str, float]:
+        """Return the pixel errors and PCK of one keypoint; NaN where it is never labelled."""
+        return {name: float(self.pixels.keypoints[name][place]) for name in PIXEL_NUMBERS}
 
 
 def analyse(
@@ -137,18 +158,20 @@ def analyse(
     keypoints = average_precision_per_keypoint(found, truth, sigmas, max_detections=limit).tolist()
     labelled = ((truth.visibility > 0) & ~truth.is_ignored[:, None]).sum(axis=0).tolist()
     on_step("parts")
-    whole = whole_body_parts(skeleton.keypoint_names)
-    parts = average_precision_by_part(found, truth, sigmas, parts=whole, max_detections=limit)
+    parts = _parts(evaluated)
     on_step("visibility")
     visibility = average_precision_by_visibility(found, truth, sigmas, max_detections=limit)
     on_step("crowding")
     crowding = average_precision_by_crowding(found, truth, sigmas, max_detections=limit)
     on_step("error anatomy")
     anatomy = error_anatomy(found, truth, sigmas, skeleton.flip_permutation, max_detections=limit)
+    on_step("pixels")
+    pixels = pixel_errors(found, truth, max_detections=limit)
     on_step("scores")
+    numbers = {**measurement.numbers, **evaluated.rules.round_crowding(crowding)}
     return Report(
         title=title,
-        measurement=measurement,
+        measurement=replace(measurement, numbers=numbers),
         num_predictions=len(found),
         keypoints=dict(zip(skeleton.keypoint_names, keypoints, strict=True)),
         labelled=dict(zip(skeleton.keypoint_names, labelled, strict=True)),
@@ -156,10 +179,27 @@ def analyse(
         visibility=visibility,
         crowding=crowding,
         crowding_images={name: len(image_ids) for name, image_ids in images_by_crowding(truth).items()},
+        pixels=pixels,
         anatomy=anatomy,
         threshold=optimal_score_threshold(matches),
         calibration=_calibrate(evaluated),
+        sigmas=describe_sigmas(skeleton),
         precision=dict(zip(curves.oks_thresholds, _mean_over_categories(curves.precision), strict=True)),
+    )
+
+
+def _parts(evaluated: Evaluated) -> dict[str, dict[str, float]]:
+    """Measure the parts of a whole body, each ranked by a score of its own where there is one: lefthand_score."""
+    parts = whole_body_parts(evaluated.skeleton.keypoint_names)
+    names = {part: f"{part.replace(' ', '')}_score" for part in parts}
+    return average_precision_by_part(
+        evaluated.detections,
+        evaluated.truth,
+        evaluated.skeleton.sigmas,
+        parts=parts,
+        max_detections=evaluated.protocol.max_detections,
+        scores={part: evaluated.part_scores[name] for part, name in names.items() if name in evaluated.part_scores},
+        keypoint_scores=evaluated.keypoint_scores if evaluated.rules.leave_out_unscored else None,
     )
 
 

@@ -99,7 +99,7 @@ def draw_predictions(crops: Sequence[ShownCrop], skeleton: Skeleton, *, note: st
         "shows the prediction as crosses, each joined to its annotated keypoint (ring) by a yellow line."
     )
     figures = draw_crops(crops, skeleton, key="predicted", max_bytes=max_bytes)
-    return f"<section><h2>Worst predictions</h2><p>{text}</p>{figures}{list_names(skeleton)}</section>"
+    return f'<section class="long"><h2>Worst predictions</h2><p>{text}</p>{figures}{list_names(skeleton)}</section>'
 
 
 def list_names(skeleton: Skeleton) -> str:
@@ -154,7 +154,7 @@ def fit_size(width: float, height: float) -> tuple[float, float]:
 def _figure(crop: ShownCrop, skeleton: Skeleton, key: str) -> str:
     oks = "" if crop.oks is None else f"<b>OKS {crop.oks:.3f}</b> "
     if oks and crop.image is not None and crop.predicted is None:
-        oks += "(no pose in this image) "
+        oks += "(no pose in this crop) "
     caption = f"<figcaption>{oks}{escape(crop.title)}{_unseen(crop, skeleton)}</figcaption>"
     if crop.image is None:
         return f'<figure>{caption}<p class="absent">No image: {escape(crop.fault)}</p></figure>'

@@ -35,11 +35,11 @@ class DataPage:
         title: heading.
         findings: what the checks found.
         tables: the instances by the name of the set: "train", "val". Empty where no file could be read.
-        skeleton: their keypoints; None where no file could be read.
+        skeleton: their keypoints; None where there is none: neither poses nor crops are shown.
         input_size: (width, height) of the network's input.
         bbox_padding: factor by which boxes are enlarged.
         training_crops: augmented crops.
-        training_note: why there are none.
+        training_note: what is left out of them, and why.
         predicted_crops: crops with predictions, worst OKS first.
         note: on the predictions: what was predicted by which network.
     """
@@ -66,8 +66,9 @@ def draw_data_page(page: DataPage) -> str:
     """Return a page as one HTML document of about `MAX_BYTES` at most, which refers to no other file or address."""
     sets = ", ".join(f"{len(table):,} instances of {name}" for name, table in page.tables.items())
     parts = [f"<header><h1>{escape(page.title)}</h1><p>{escape(sets)}</p></header>", _findings(page)]
-    if page.skeleton is not None and page.tables:
+    if page.tables:
         parts += [_counts(page), _histograms(page)]
+    if page.skeleton is not None and page.tables:
         parts += [_labels(name, table, page.skeleton) for name, table in page.tables.items()]
         names = list_names(page.skeleton)
         parts.append(f"<section><h2>Names</h2>{names}</section>" if names else "")
@@ -88,7 +89,7 @@ def _findings(page: DataPage) -> str:
         for finding in sorted(page.findings, key=lambda finding: _SEVERITIES.index(finding.severity))
     )
     listed = f'<ul class="findings">{items}</ul>' if items else ""
-    return f"<section><h2>Findings</h2><p>{counts or 'Nothing found'}.</p>{listed}</section>"
+    return f'<section class="long"><h2>Findings</h2><p>{counts or "Nothing found"}.</p>{listed}</section>'
 
 
 def _counts(page: DataPage) -> str:
@@ -180,7 +181,8 @@ def _labels(name: str, table: InstanceTable, skeleton: Skeleton) -> str:
     chart = draw_visibility(skeleton.keypoint_names, counts, name=f"Visibility of the keypoints, {name}")
     return (
         f'<div class="pair"><section><h2>Mean pose, {escape(name)}</h2><p>Mean place of each keypoint in its box, the dashed '
-        f"frame, whose shape is the median one.</p>{_mean_pose(name, table, skeleton)}</section>"
+        "frame, whose shape is the median one. Where instances are turned in all directions, it is near the middle.</p>"
+        f"{_mean_pose(name, table, skeleton)}</section>"
         f"<section><h2>Visibility, {escape(name)}</h2><p>Share of the instances in which a keypoint is labelled.</p>{chart}"
         "</section></div>"
     )
@@ -218,11 +220,11 @@ def _training_crops(page: DataPage, skeleton: Skeleton, left: int) -> str:
     heatmaps = " The second picture shows the target heatmaps over the same crop."
     note = (
         f"Augmented crops of the training set as the network gets them in the first epoch; {pictures}."
-        f"{heatmaps if any(crop.heatmaps is not None for crop in page.training_crops) else ''}"
+        f"{heatmaps if any(crop.heatmaps is not None for crop in page.training_crops) else ''} {escape(page.training_note)}"
     )
     share = left if not page.predicted_crops else left // 2
     figures = draw_crops(page.training_crops, skeleton, key="train", max_bytes=share)
-    return f"<section><h2>Training crops</h2><p>{note}</p>{figures}</section>"
+    return f'<section class="long"><h2>Training crops</h2><p>{note}</p>{figures}</section>'
 
 
 def _size(parts: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 
 from hrpose.files import write_atomically, write_json
 from hrpose.metrics.functional.breakdown import CROWDING_RANGES
-from hrpose.report.analysis import Report
+from hrpose.report.analysis import PIXEL_COLUMNS, Report
 from hrpose.report.charts import Bar, Line, draw_bars, draw_calibration, draw_curves, draw_shares
 from hrpose.report.document import html_document
 from hrpose.report.measurement import COLUMNS, UNDEFINED
@@ -61,6 +61,7 @@ def draw_page(report: Report, *, predictions: str = "") -> str:
             f'<div class="pair">{_anatomy(report)}{_scores(report)}</div>',
             predictions,
             _parts(report),
+            _pixels(report),
             _protocol(report),
         ]
     )
@@ -174,22 +175,34 @@ def _parts(report: Report) -> str:
     return f'<section><h2>Parts</h2><p>{note}</p><div class="scroll">{table}</div>{_undefined(rows.values())}</section>'
 
 
+def _pixels(report: Report) -> str:
+    rows = {"all": report.pixels.overall} | {name: report.pixels_of(k) for k, name in enumerate(report.keypoints)}
+    note = (
+        "Errors are those of persons with a prediction, in pixels of the photo. PCK is the share of labelled keypoints within a "
+        f"share of the longer side of the box; those of the {report.pixels.num_missed:,} missed persons count as wrong."
+    )
+    table = _table(rows, PIXEL_COLUMNS)
+    return f'<section><h2>Pixels</h2><p>{note}</p><div class="scroll">{table}</div></section>'
+
+
 def _protocol(report: Report) -> str:
     entries = "".join(
         f"<div><dt>{escape(name)}</dt><dd{_FAINT if text == NOT_STATED else ''}>{escape(text)}</dd></div>"
         for name, text in report.measurement.protocol.entries().items()
     )
     note = "Two APs can be compared only if all of this is the same."
-    return f'<section><h2>Protocol</h2><p>{note}</p><dl class="columns">{entries}</dl></section>'
+    source = f'<p class="small">OKS sigmas: {escape(report.sigmas)}.</p>'
+    return f'<section><h2>Protocol</h2><p>{note}</p><dl class="columns">{entries}</dl>{source}</section>'
 
 
-def _table(rows: Mapping[str, Mapping[str, float]]) -> str:
+def _table(rows: Mapping[str, Mapping[str, float]], columns: Mapping[str, str] | None = None) -> str:
     labelled = any(rows)
-    head = "".join(f'<th scope="col">{name}</th>' for name in ([""] if labelled else []) + [*COLUMNS])
+    shown = dict(zip(COLUMNS, COLUMNS, strict=True)) if columns is None else columns
+    head = "".join(f'<th scope="col">{name}</th>' for name in ([""] if labelled else []) + [*shown.values()])
     body = "".join(
         "<tr>"
         + (f'<th scope="row">{escape(name)}</th>' if labelled else "")
-        + "".join(f"<td>{_number(row[column])}</td>" for column in COLUMNS)
+        + "".join(f"<td>{_number(row[column])}</td>" for column in shown)
         + "</tr>"
         for name, row in rows.items()
     )
@@ -202,4 +215,4 @@ def _undefined(rows: Iterable[Mapping[str, float]]) -> str:
 
 
 def _number(value: float) -> str:
-    return _DASH if value < 0 else f"{value:.3f}"
+    return _DASH if np.isnan(value) or value < 0 else f"{value:.3f}"

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from hrpose.files import write_json
 from hrpose.metrics.functional import PCKH_COLUMNS
-from hrpose.report.protocol import FileStamp
+from hrpose.report.protocol import NOT_STATED, FileStamp
 from hrpose.report.table import make_table, say
 
 _RULES = (
@@ -23,7 +23,7 @@ _RULES = (
 
 @dataclass(frozen=True)
 class PckhProtocol:
-    """Everything that a PCKh depends on besides the network.
+    """Everything that a PCKh depends on besides the network. None is not stated, as in a result file of another tool.
 
     Attributes:
         annotations: centers and scales of the crops.
@@ -38,25 +38,30 @@ class PckhProtocol:
 
     annotations: FileStamp
     ground_truth: FileStamp
-    num_images: int
+    num_images: int | None
     num_persons: int
-    bbox_padding: float
-    input_size: tuple[int, int]
-    codec: str
-    flip_test: bool
+    bbox_padding: float | None = None
+    input_size: tuple[int, int] | None = None
+    codec: str | None = None
+    flip_test: bool | None = None
 
     def __str__(self) -> str:
         """Return the protocol in one line."""
+        photos = "" if self.num_images is None else f"{self.num_images} photos and "
+        if self.input_size is None:
+            return f"{photos}{self.num_persons} persons of {self.ground_truth}; {NOT_STATED}: crops, codec, flip test; {_RULES}"
         width, height = self.input_size
         return (
-            f"centers and scales of {self.annotations}, {self.num_images} photos and {self.num_persons} persons of "
+            f"centers and scales of {self.annotations}, {photos}{self.num_persons} persons of "
             f"{self.ground_truth}, box padding {self.bbox_padding}, flip test {'on' if self.flip_test else 'off'}, "
             f"{self.codec} {width}x{height}; {_RULES}"
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain containers."""
-        return {**asdict(self), "input_size": list(self.input_size), "rules": _RULES}
+        """Return plain containers; what is not stated says so."""
+        stated = {name: NOT_STATED if value is None else value for name, value in asdict(self).items()}
+        size = NOT_STATED if self.input_size is None else list(self.input_size)
+        return {"name": "mpii", **stated, "input_size": size, "rules": _RULES}
 
 
 def show_pckh(numbers: Mapping[str, float], protocol: PckhProtocol, console: Console) -> None:

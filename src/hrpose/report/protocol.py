@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
@@ -11,12 +12,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hrpose.annotations.coco_annotations import CocoAnnotations
+from hrpose.errors import DataWarning
+from hrpose.metrics import Benchmark
 from hrpose.skeletons import KNOWN_SKELETONS
 from hrpose.structures import GroundTruth
 
 NOT_STATED = "not stated"
 ANNOTATED = "annotated"
+AUTO = "auto"
 LABELLED = "the labelled ones"
+
+_SIGMAS = (0.012, 0.15)  # no skeleton has all its sigmas below or all above: COCO's are 0.025 to 0.107
+_DIFFERENCES = {  # of the evaluations of benchmarks from that of COCO
+    "wholebody": "which measures the 133 keypoints of five fields, and each part by a score of its own",
+    "crowdpose": "which takes 0.53 of the box as the area of every person, also where an area is annotated",
+    "aic": "which takes 0.53 of the box as the area of every person, and sigmas of its own",
+    "humanart": "which measures the 17 keypoints of COCO in persons with labelled keypoints, whatever `num_keypoints` states",
+    "jhmdb": "which measures PCK@.2 of the box and of the torso",
+    "mpii": "which measures PCKh, against the head boxes of annotations=gt_valid.mat",
+}
 
 
 @dataclass(frozen=True)
@@ -51,6 +66,7 @@ class Protocol:
         num_persons: annotated persons that count.
         sigmas: name of their skeleton, such as "coco", or the number of sigmas and a hash of them.
         max_detections: predictions per image that count.
+        name: of the benchmark whose evaluation was followed; "auto" is COCO's, with what the file states.
         areas: what OKS is relative to: "annotated", or where they are not, a share of the box.
         num_keypoints: how persons without keypoints, which are ignored, are found: "the labelled ones" are counted, or the file
             states a number that contradicts them.
@@ -70,6 +86,7 @@ class Protocol:
     num_persons: int
     sigmas: str
     max_detections: int
+    name: str | None = AUTO
     areas: str | None = ANNOTATED
     num_keypoints: str | None = LABELLED
     boxes: str | FileStamp | None = None
@@ -93,6 +110,7 @@ class Protocol:
         parts = [
             (self.boxes is not None, boxes),
             (True, f"{self.num_images} photos and {self.num_persons} persons of {self.annotations}"),
+            (self.name not in (AUTO, None), f"protocol {self.name}"),
             (True, f"sigmas {self.sigmas}"),
             (self.areas not in (ANNOTATED, None), f"areas {self.areas}"),
             (self.num_keypoints not in (LABELLED, None), f"num_keypoints {self.num_keypoints}"),
@@ -110,7 +128,7 @@ class Protocol:
         return [
             f"{_title(name)}: {_in_words(one)} | {_in_words(two)}"
             for name, one, two in pairs
-            if _comparable(one) != _comparable(two)
+            if _comparable(name, one) != _comparable(name, two)
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -122,7 +140,7 @@ class Protocol:
     def from_dict(content: Mapping[str, Any]) -> Protocol:
         """Build a protocol from `to_dict`, of this version or an older one: parts that are missing there are not stated.
 
-        `num_keypoints` is an exception: older versions always counted the labelled keypoints.
+        `num_keypoints` and `name` are exceptions: older versions counted the labelled keypoints, and followed no benchmark.
 
         Raises:
             ValueError: if a part is unknown, or one is missing that every version has had.
@@ -134,7 +152,7 @@ class Protocol:
             faults = [f"lacks {', '.join(missing)}"] if missing else []
             faults += [f"has {', '.join(unknown)}, which a newer version may have written"] if unknown else []
             raise ValueError(f"Expected a protocol with {', '.join(known)}, but it {' and '.join(faults)}.")
-        former = {"num_keypoints": LABELLED}
+        former = {"num_keypoints": LABELLED, "name": AUTO}
         return Protocol(**{name: _from_plain(content.get(name, former.get(name, NOT_STATED))) for name in known})
 
 
@@ -147,17 +165,18 @@ def name_sigmas(sigmas: Sequence[float]) -> str:
     return f"{len(sigmas)} of their own (sha256 {digest[:8]})"
 
 
-def name_areas(has_area: NDArray[np.bool_], area_from_bbox: float) -> str:
+def name_areas(has_area: NDArray[np.bool_], area_from_bbox: float, *, use_area: bool = True) -> str:
     """State the source of the areas of persons.
 
     Args:
         has_area: (M,) whether the area is annotated.
         area_from_bbox: share of its box that a person without area is taken to cover.
+        use_area: False takes that share for all.
     """
-    if has_area.all():
+    if use_area and has_area.all():
         return ANNOTATED
     share = "that of the box" if area_from_bbox == 1 else f"{area_from_bbox:g} of the box"
-    return f"{ANNOTATED} or {share}" if has_area.any() else share
+    return f"{ANNOTATED} or {share}" if use_area and has_area.any() else share
 
 
 def name_num_keypoints(truth: GroundTruth, visibility_map: Mapping[int, int] | None = None) -> str:
@@ -176,7 +195,7 @@ def name_num_keypoints(truth: GroundTruth, visibility_map: Mapping[int, int] | N
 
 def _title(name: str) -> str:
     words = {"num_images": "photos", "num_persons": "persons", "bbox_padding": "box padding", "oks_nms": "OKS-NMS"}
-    words |= {"min_bbox_score": "lowest box score", "max_detections": "poses a photo"}
+    words |= {"name": "protocol", "min_bbox_score": "lowest box score", "max_detections": "poses a photo"}
     return words.get(name, name.replace("_", " "))
 
 
@@ -188,7 +207,9 @@ def _in_words(value: Any) -> str:
     return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _comparable(value: Any) -> Any:
+def _comparable(name: str, value: Any) -> Any:
+    if name == "name":  # COCO's evaluation is that of no benchmark; sigmas and areas are compared on their own
+        return "coco" if value == AUTO else value
     return value.sha256 if isinstance(value, FileStamp) else value
 
 
@@ -198,3 +219,37 @@ def _from_plain(value: Any) -> Any:
     if isinstance(value, dict):
         return FileStamp(**value)
     return tuple(value) if isinstance(value, list) else value
+
+
+def advise_protocol(annotations: CocoAnnotations, rules: Benchmark) -> None:
+    """Warn if a file looks like that of a benchmark whose evaluation is another one.
+
+    Warns:
+        DataWarning: with the difference, and the argument that follows the benchmark.
+    """
+    likely = annotations.benchmark
+    if likely is not None and likely != rules.name:
+        warnings.warn(
+            f"{annotations.file} looks like a file of the benchmark {likely}, {_DIFFERENCES[likely]}. It is measured with "
+            f"protocol={rules.name}: {annotations.visibility.shape[1]} keypoints, areas "
+            f"{name_areas(annotations.has_area, annotations.area_from_bbox, use_area=rules.use_area)}. To measure as the "
+            f"benchmark does, add protocol={likely}.",
+            DataWarning,
+            stacklevel=3,
+        )
+
+
+def warn_of_sigmas(sigmas: Sequence[float]) -> None:
+    """Warn of sigmas that are all larger or all smaller than any published set.
+
+    Warns:
+        DataWarning: with their range.
+    """
+    if min(sigmas) > _SIGMAS[1] or max(sigmas) < _SIGMAS[0]:
+        warnings.warn(
+            f"The OKS sigmas are {min(sigmas):g} to {max(sigmas):g}, but published ones are 0.007 to 0.107, as shares of the "
+            f"instance's size: AP says {'too much' if min(sigmas) > _SIGMAS[1] else 'too little'}. Check `sigmas` "
+            "(`skeleton.sigmas` of fit and test).",
+            DataWarning,
+            stacklevel=3,
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from hrpose.report.analysis import Report
+from hrpose.report.analysis import PIXEL_COLUMNS, Report
 from hrpose.report.measurement import COLUMNS, UNDEFINED, Measurement
 
 
@@ -44,7 +45,14 @@ def show_report(report: Report, console: Console) -> None:
     if sentence := measurement.describe_interval():
         say(console, sentence)
     say(console, f"Protocol: {measurement.protocol}")
+    say(console, f"OKS sigmas: {report.sigmas}")
     console.print(_keypoint_table(report))
+    found, persons = report.pixels.num_persons - report.pixels.num_missed, report.pixels.num_persons
+    say(
+        console,
+        f"Pixel errors are those of {found} of {persons} persons; "
+        "PCK is relative to the longer side of the box, and persons without a prediction count as wrong in it.",
+    )
     console.print(_error_table(report))
     threshold = report.threshold
     if np.isfinite(threshold.score):
@@ -76,9 +84,14 @@ def say(console: Console, line: str) -> None:
 
 
 def _keypoint_table(report: Report) -> Table:
-    table = make_table("AP by keypoint", ["keypoint", "AP", "labelled"])
-    for name, ap in report.keypoints.items():
-        table.add_row(name, format_number(ap), str(report.labelled[name]))
+    table = make_table("By keypoint", ["keypoint", "AP", "labelled", *PIXEL_COLUMNS.values()])
+    rows = {"all": (report.measurement.numbers["AP"], sum(report.labelled.values()), report.pixels.overall)} | {
+        name: (ap, report.labelled[name], report.pixels_of(k)) for k, (name, ap) in enumerate(report.keypoints.items())
+    }
+    for name, (ap, labelled, pixels) in rows.items():
+        numbers = (("" if math.isnan(value) else f"{value:.2f}") for value in list(pixels.values())[:2])
+        shares = (("" if math.isnan(value) else f"{value:.3f}") for value in list(pixels.values())[2:])
+        table.add_row(name, format_number(ap), str(labelled), *numbers, *shares)
     return table
 
 

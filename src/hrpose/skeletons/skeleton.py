@@ -7,6 +7,7 @@ the published ones of keypoints of the same name, the upper body from the names 
 from __future__ import annotations
 
 import logging
+import math
 import operator
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,6 +38,7 @@ _KNOWN_SIGMAS = {
     "thorax": 0.107,
     "pelvis": 0.107,
 }
+MAX_KEYPOINTS = 4096  # the largest skeletons have a few hundred
 UNKNOWN_SIGMA = 0.05  # strict: a person's wrist has 0.062
 _LOWER_BODY = {"hip", "pelvis", "knee", "ankle", "foot", "toe", "heel", "leg"}
 _MOST_LISTED = 5  # names in a warning
@@ -76,11 +78,11 @@ class Skeleton:
 
     def __post_init__(self) -> None:
         names = self.keypoint_names
-        repeated = sorted({name for name in names if names.count(name) > 1})
+        repeated = sorted(name for name, count in Counter(names).items() if count > 1)
         if not names or repeated:
             found = f"these more than once: {', '.join(repeated)}" if repeated else "none"
             raise ValueError(f"Expected skeleton '{self.name}' to have unique keypoint names, but got {found}.")
-        if len(self.sigmas) != len(names) or min(self.sigmas) <= 0:
+        if len(self.sigmas) != len(names) or not all(0 < sigma < math.inf for sigma in self.sigmas):
             raise ValueError(
                 f"Expected skeleton '{self.name}' to have {len(names)} positive OKS sigmas, one per keypoint, "
                 f"but got {list(self.sigmas)}. Give `sigmas`, or leave them out to have them derived from the names."
@@ -122,8 +124,12 @@ class Skeleton:
                 none; the default finds them in the names.
 
         Raises:
-            ValueError: as the constructor, or if a pair has an unknown name.
+            ValueError: as the constructor, if there are more than 4,096 names, or a pair has an unknown name.
         """
+        if len(keypoint_names) > MAX_KEYPOINTS:
+            raise ValueError(
+                f"Expected skeleton '{name:.80}' to have at most {MAX_KEYPOINTS} keypoints, but got {len(keypoint_names)}."
+            )
         names = tuple(keypoint_names)
         return cls(
             name=name,
@@ -145,7 +151,7 @@ class Skeleton:
                 cannot be read are dropped with one warning.
 
         Raises:
-            ValueError: if the category names no keypoints, or a mirror pair does not fit them.
+            ValueError: if the category names no keypoints, a mirror pair does not fit them, or `sigmas` are no list of numbers.
         """
         title = str(category.get("name", "custom"))
         names = read_keypoint_names(category)
@@ -156,7 +162,7 @@ class Skeleton:
             )
         pairs = _read_flip_pairs(category, names, title)
         edges = _read_edges(category.get("skeleton"), names, title)
-        return cls.from_names(names, name=title, edges=edges, sigmas=category.get("sigmas"), flip_pairs=pairs)
+        return cls.from_names(names, name=title, edges=edges, sigmas=_read_sigmas(category, title), flip_pairs=pairs)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Skeleton:
@@ -236,6 +242,18 @@ def _read_edges(edges: Any, names: Sequence[str], title: str) -> list[tuple[int,
     return [(one, other) for one, other in found]
 
 
+def _read_sigmas(category: Mapping[str, Any], title: str) -> Sequence[float] | None:
+    """Read the sigmas of a category; None if it has none."""
+    sigmas = category.get("sigmas")
+    if sigmas is None:
+        return None
+    if not _is_list(sigmas) or not all(type(sigma) in (int, float) and abs(sigma) < 1e9 for sigma in sigmas):
+        raise ValueError(
+            f"Expected `sigmas` of skeleton '{title}' to be a list of numbers, one per keypoint, but got {sigmas!r:.80}."
+        )
+    return [float(sigma) for sigma in sigmas]
+
+
 def _is_whole(value: Any) -> bool:
     return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
 
@@ -284,7 +302,10 @@ def _derive_sigmas(title: str, names: tuple[str, ...]) -> tuple[float, ...]:
     published = published_sigmas(names)
     unknown = [name for name, sigma in zip(names, published, strict=True) if sigma is None]
     if unknown:
-        logger.warning(
+        # numbers say nothing: that there are no mirror pairs is warned of, and leads to the same fix
+        level = logging.INFO if all(name.isdecimal() for name in names) else logging.WARNING
+        logger.log(
+            level,
             "No published OKS sigma for %s of skeleton '%s': %g is used. AP depends on it; set skeleton.sigmas to your own.",
             ", ".join(unknown[:_MOST_LISTED])
             + (f" and {len(unknown) - _MOST_LISTED} more" if len(unknown) > _MOST_LISTED else ""),

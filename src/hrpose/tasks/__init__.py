@@ -17,14 +17,14 @@ def run(verb: str, cfg: DictConfig) -> Any:
         cfg: composed for this verb.
 
     Returns:
-        The headline of the task's result: AP for `fit` and `test`, the number of instances for `predict`, the file for `export`.
+        The score, which Hydra's sweepers optimise, of the verbs that measure one; the result of the others.
 
     Raises:
         ConfigError: the configuration has faults; nothing heavy was imported to find them.
     """
     validate(cfg)
     result = find_task(verb)(cfg)
-    return getattr(result, "headline", result)
+    return getattr(result, "score", result)
 
 
 def find_task(verb: str) -> Callable[[DictConfig], Any]:

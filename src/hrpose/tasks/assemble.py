@@ -1,23 +1,32 @@
-"""Build the parts of a run from its configuration and put them together."""
+"""Build the parts of a run from its configuration and put them together: data, network, metrics, trainer."""
 
 import logging
+import signal
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.utils import get_class
-from lightning import Trainer, seed_everything
-from omegaconf import DictConfig
+from lightning import LightningModule, Trainer, seed_everything
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.plugins.io import AsyncCheckpointIO, CheckpointIO, TorchCheckpointIO
+from omegaconf import DictConfig, ListConfig
 from torch import nn
 
+from hrpose.callbacks import LossHistory
 from hrpose.codecs import Codec
 from hrpose.config import ConfigError, build, needs_drawing, plain
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.data.transforms import RandomFlip
 from hrpose.estimator import ExportedEngine
 from hrpose.export import ExportedNetwork, ExportedPoses, ExportRecord, plain_codec
-from hrpose.metrics import PCKh, PoseMetric
+from hrpose.files import write_atomically
+from hrpose.metrics import Benchmark, KeypointAveragePrecision, PCKh, PoseMetric
 from hrpose.models import count_parameters
 from hrpose.module import MetricModule, PoseModule
 from hrpose.report import PckhProtocol, Protocol
@@ -25,7 +34,6 @@ from hrpose.skeletons import Skeleton
 from hrpose.structures import Batch, Poses
 from hrpose.tasks.dry_run import check_parts, dry_run, settle_last_batch
 from hrpose.tasks.protocols import state_protocols
-from hrpose.tasks.trainer import build_trainer
 from hrpose.weights import WeightReport, load_weights
 from hrpose.weights.fetch import find_weights
 
@@ -100,7 +108,7 @@ def assemble(cfg: DictConfig, *, bit_depth: int | None = None, net: ExportedNetw
     rules = {"flip_test": cfg.flip_test, "keypoint_score_threshold": cfg.keypoint_score_threshold}
     metrics, protocols = _build_metrics(cfg, datamodule, skeleton, codec, rules)
     if cfg.task == "fit" and isinstance(datamodule, PoseDataModule):  # a user may have another one
-        settle_last_batch(network, codec, datamodule)
+        settle_last_batch(network, codec, datamodule, trainer.world_size)
     module = PoseModule(
         network,
         codec,
@@ -172,8 +180,9 @@ def _build_metrics(
     cfg: DictConfig, datamodule: PoseDataModule, skeleton: Skeleton, codec: Codec, rules: Mapping[str, Any]
 ) -> tuple[dict[str, PoseMetric], dict[str, Protocol | PckhProtocol]]:
     """Build the metric of each kind of boxes, state its protocol, and read the data."""
-    metrics = {boxes: build_metric(cfg.metric, skeleton, datamodule) for boxes in datamodule.val_boxes}
-    protocols = state_protocols(datamodule, codec, metrics, **rules)
+    benchmark: Benchmark = build(cfg.protocol)
+    metrics = {boxes: build_metric(cfg.metric, skeleton, datamodule, benchmark) for boxes in datamodule.val_boxes}
+    protocols = state_protocols(datamodule, codec, metrics, benchmark, **rules)
     datamodule.setup("fit" if cfg.task == "fit" else "test")  # the checkpoint notes how the photos are read
     return metrics, protocols
 
@@ -251,14 +260,32 @@ def _check_colours(report: WeightReport, channel_order: str) -> None:
         )
 
 
-def build_metric(node: DictConfig, skeleton: Skeleton, datamodule: PoseDataModule) -> PoseMetric:
-    """Build a metric and hand it its ground truth: head boxes to PCKh, and to any other, with the sigmas, what AP asks for."""
+def build_metric(
+    node: DictConfig, skeleton: Skeleton, datamodule: PoseDataModule, benchmark: Benchmark | None = None
+) -> PoseMetric:
+    """Build a metric and hand it its ground truth: head boxes to PCKh, and to any other, with the sigmas, what AP asks for.
+
+    Raises:
+        ConfigError: if the benchmark measures PCKh and the metric does not.
+    """
     metric: PoseMetric
+    benchmark = benchmark or Benchmark()
+    if benchmark.measure == "pckh" and not issubclass(get_class(node._target_), PCKh):
+        raise ConfigError(
+            f"protocol: {benchmark.name} is measured by PCKh. Add metric=pckh, with data=mpii skeleton=mpii."
+        )
     if issubclass(get_class(node._target_), PCKh):
         metric = build(node, ground_truth=datamodule.mpii_truth)
     else:
-        metric = build(node, sigmas=skeleton.sigmas, ground_truth=datamodule.ground_truth)
+        truth = benchmark.adjust(datamodule.ground_truth, datamodule.files.area_from_bbox)
+        fields = datamodule.files.keypoint_fields
+        given = {"area_keypoints": next(iter(fields.values()))} if fields and _is_ap(node) else {}
+        metric = build(node, sigmas=skeleton.sigmas, ground_truth=truth, **given)
     return metric
+
+
+def _is_ap(node: DictConfig) -> bool:
+    return issubclass(get_class(node._target_), KeypointAveragePrecision)
 
 
 def _silence_libraries() -> None:
@@ -268,3 +295,91 @@ def _silence_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # FrequentLogging sees to it
     for handler in logging.getLogger().handlers:
         handler.addFilter(lambda record: not any(text in record.getMessage() for text in _UNSAID))
+
+
+def build_trainer(cfg: DictConfig) -> Trainer:
+    """Build the trainer with its callbacks and loggers.
+
+    Raises:
+        ConfigError: if Lightning cannot run like that, on this machine.
+    """
+    callbacks = _named(cfg.callbacks)
+    has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)  # otherwise Lightning would add one
+    parts = {
+        "callbacks": [*callbacks, LossHistory(), KeepSigtermHandler()],
+        "logger": _named(cfg.logger),
+        "plugins": build_plugins(cfg.trainer.get("plugins")),
+        "enable_progress_bar": cfg.trainer.get("enable_progress_bar", has_bar),
+    }
+    try:
+        trainer: Trainer = build(cfg.trainer, **parts)
+    except (MisconfigurationException, ImportError) as error:  # an accelerator's library may be missing
+        chosen = ", ".join(
+            f"{name}={cfg.trainer.get(name)}" for name in ("accelerator", "devices", "strategy", "precision")
+        )
+        raise ConfigError(
+            f"trainer: expected what this machine can do, but got {chosen}, and Lightning says: {str(error).strip()} "
+            "trainer.accelerator=auto takes what there is."
+        ) from error
+    return trainer
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Write each checkpoint beside its target and move it there when it is complete.
+
+    Lightning writes it to the folder for temporary files; where that is on another file system, the move is a copy, and a
+    process that is killed during the copy leaves a torn checkpoint.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Save a checkpoint; a path of another protocol (`s3://...`) is left to Lightning."""
+        if storage_options is not None or "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        with write_atomically(path) as partial, partial.open("wb") as stream:
+            torch.save(checkpoint, stream)
+
+
+class KeepSigtermHandler(Callback):
+    """Let the program's own handler of SIGTERM end the run at once.
+
+    Lightning puts a handler before it that sends a tensor to the other processes of the run, which blocks for ever while one of
+    them waits for this one. A program without a handler keeps Lightning's.
+    """
+
+    def __init__(self) -> None:
+        self._handler: Any = signal.SIG_DFL
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Note the program's handler, before Lightning sets its own."""
+        self._handler = signal.getsignal(signal.SIGTERM)
+
+    def _restore(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Set it again."""
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        if in_main_thread and callable(self._handler):
+            signal.signal(signal.SIGTERM, self._handler)
+
+    on_sanity_check_start = on_train_start = on_validation_start = on_test_start = _restore
+
+
+def build_plugins(nodes: DictConfig | ListConfig | None) -> list[Any]:
+    """Build the plugins of `trainer.plugins`, and `AtomicCheckpointIO` unless one of them writes checkpoints."""
+    given = [] if nodes is None else list(nodes) if isinstance(nodes, ListConfig) else [nodes]
+    plugins = [build(node) if isinstance(node, DictConfig) else node for node in given]
+    writers = [plugin for plugin in plugins if isinstance(plugin, CheckpointIO)]
+    for writer in writers:
+        if isinstance(writer, AsyncCheckpointIO) and writer.checkpoint_io is None:
+            writer.checkpoint_io = AtomicCheckpointIO()
+    return plugins if writers else [*plugins, AtomicCheckpointIO()]
+
+
+def _named(nodes: DictConfig | None) -> list[Any]:
+    """Build the named nodes of a group; a node that is null is switched off."""
+    parts = []
+    for node in (nodes or {}).values():
+        try:
+            parts += [build(node)] if node is not None else []
+        except ImportError as error:  # a library that is there and cannot be used
+            raise ConfigError(f"{node._get_full_key(None)}: {error}") from error
+    return parts

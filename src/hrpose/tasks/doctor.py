@@ -13,8 +13,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hrpose.annotations.checks import SKELETON_CHECKS, Finding
+from hrpose.annotations.coco_annotations import CocoAnnotations
+from hrpose.annotations.coco_rows import list_first
 from hrpose.annotations.examination import (
     Split,
     examine_images,
@@ -25,18 +28,18 @@ from hrpose.annotations.examination import (
 )
 from hrpose.annotations.mpii import MpiiAnnotations
 from hrpose.annotations.reader import PersonFiles
-from hrpose.conf_files import conf_dir
 from hrpose.config import ConfigError, build, plain
 from hrpose.config.paths import find_checked_splits
-from hrpose.files import dumps, write_json
+from hrpose.files import conf_dir, dumps, write_json
 from hrpose.media.images import Reading
 from hrpose.report.table import say
-from hrpose.skeletons import MPII, Skeleton
+from hrpose.skeletons import MPII, Skeleton, describe_sigmas, sigma_sources
 from hrpose.tasks.doctor_page import write_doctor_page
 from hrpose.tasks.environment import describe_environment
 
 logger = logging.getLogger(__name__)
 
+_MOST_PAIRS = 12  # on the screen
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 _FILE_OPTIONS = (
     *("category", "keypoint_fields", "area_from_bbox", "bbox_rules", "min_bbox_score", "visibility_map"),
@@ -55,6 +58,7 @@ class DoctorResult:
         environment: versions and machine, by name.
         splits: the annotation files, as far as they could be read.
         skeleton: of the keypoints; None where there is none.
+        mirror_pairs_from: where its mirror pairs come from.
         report: the JSON file.
         page: the HTML page; None without data.
     """
@@ -64,6 +68,7 @@ class DoctorResult:
     environment: Mapping[str, str]
     splits: tuple[Split, ...]
     skeleton: Skeleton | None
+    mirror_pairs_from: str
     report: Path
     page: Path | None
 
@@ -79,6 +84,8 @@ class DoctorResult:
             "counts": count_severities(self.findings),
             "splits": [_summarise(split) for split in self.splits],
             "skeleton": None if self.skeleton is None else self.skeleton.to_dict(),
+            "mirror_pairs_from": self.mirror_pairs_from,
+            "sigmas_from": {} if self.skeleton is None else sigma_sources(self.skeleton),
             "findings": [finding.to_dict() for finding in self.findings],
         }
 
@@ -100,6 +107,7 @@ def doctor(cfg: DictConfig) -> DoctorResult:
         environment=describe_environment(),
         splits=tuple(splits),
         skeleton=skeleton,
+        mirror_pairs_from=_name_pair_source(cfg, splits, skeleton),
         report=run / "doctor.json",
         page=run / "doctor.html" if splits else None,
     )
@@ -186,6 +194,20 @@ def _build_skeleton(cfg: DictConfig, splits: Sequence[Split]) -> tuple[Skeleton 
     )
 
 
+def _name_pair_source(cfg: DictConfig, splits: Sequence[Split], skeleton: Skeleton | None) -> str:
+    if skeleton is None:
+        return "no skeleton"
+    if cfg.skeleton.get("flip_pairs") is not None:
+        return "given by skeleton.flip_pairs"
+    categories = [one.annotations.category for one in splits if isinstance(one.annotations, CocoAnnotations)]
+    if "file" in cfg.skeleton and categories:
+        for name in ("flip_pairs", "flip_idx", "symmetries"):
+            if categories[0].get(name) is not None:
+                return f"`{name}` of the file"
+        return "found in the names"
+    return f"those of skeleton {skeleton.name}"
+
+
 @contextmanager
 def _quiet(name: str) -> Iterator[None]:
     """Switch a logger off within the block."""
@@ -218,26 +240,29 @@ def _show_environment(result: DoctorResult, console: Console) -> None:
 def _show(result: DoctorResult, console: Console) -> None:
     for split in result.splits:
         row = _summarise(split)
-        say(
-            console,
-            f"{row['name']}: {row['num_instances']} instances of {row['num_annotations']} annotations in "
-            f"{row['num_images']} images, {row['annotations']}",
+        counts = (
+            f"{row['num_instances']} instances of {row['num_annotations']} annotations in {row['num_images']} images"
         )
-    if result.findings:
-        console.print(_findings_table(result.findings))
-    counts = count_severities(result.findings)
-    say(
-        console,
-        ", ".join(f"{number} {severity}s" for severity, number in counts.items())
-        + f". {result.page}, {result.report.name}",
-    )
+        say(console, f"{split.name}: {split.file}: {'cannot be read' if split.annotations is None else counts}")
+    if (skeleton := result.skeleton) is not None:
+        names = skeleton.keypoint_names
+        pairs = [f"{names[one]} - {names[other]}" for one, other in skeleton.flip_pairs]
+        say(console, f"mirror pairs ({result.mirror_pairs_from}): {list_first(pairs, _MOST_PAIRS) or 'none'}")
+        say(console, f"OKS sigmas: {describe_sigmas(skeleton)}")
+    for file in dict.fromkeys(finding.file for finding in result.findings):
+        say(console, f"\n{file}")
+        console.print(_findings_table([finding for finding in result.findings if finding.file == file]))
+    counted = count_severities(result.findings).items()
+    total = ", ".join(f"{number} {severity}{'' if number == 1 else 's'}" for severity, number in counted)
+    say(console, f"{total}. Written to {result.page} and {result.report.name}")
 
 
 def _findings_table(findings: Sequence[Finding]) -> Table:
-    table = Table(box=None, padding=(0, 2, 1, 0))
-    for column in ("severity", "check", "finding"):
-        table.add_column(column, no_wrap=column == "severity", overflow="fold")
+    """Make a table of the findings of one file."""
+    table = Table(box=None, padding=(0, 2, 1, 0), show_header=False)
+    table.add_column("check", overflow="fold", ratio=1)
+    table.add_column("finding", overflow="fold", ratio=3)
     for finding in findings:
-        text = f"{finding.file}: {finding.sentence} {finding.consequence} {finding.fix}"
-        table.add_row(f"[{_COLOURS[finding.severity]}]{finding.severity}[/]", finding.check, text.replace("[", "\\["))
+        title = Text(f"{finding.severity}\n", style=_COLOURS[finding.severity]).append(finding.check, style="default")
+        table.add_row(title, Text(" ".join(filter(None, (finding.sentence, finding.consequence, finding.fix)))))
     return table

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from hrpose.annotations.checks import Finding
 from hrpose.annotations.examination import Split
-from hrpose.annotations.image_checks import sample_images
+from hrpose.annotations.images import sample_images
 from hrpose.config import ConfigError, build, find_checkpoint
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.errors import DataError
@@ -21,7 +21,7 @@ from hrpose.report.data_page import DataPage, write_data_page
 from hrpose.skeletons import Skeleton
 from hrpose.structures import InstanceTable
 from hrpose.tasks.assemble import build_datamodule
-from hrpose.tasks.shown_crops import predicted_crops, training_crops
+from hrpose.tasks.shown_crops import drop_missing, predicted_crops, training_crops
 from hrpose.weights.fetch import find_weights
 
 
@@ -62,8 +62,12 @@ def _with_crops(cfg: DictConfig, page: DataPage, splits: Sequence[Split], datamo
     table, folder = sources.get("train", (None, None))
     if table is not None and folder is not None:
         _measure_bit_depth(datamodule, table, folder)
+        there = drop_missing(table, folder)
+        lost = (
+            f"{len(table) - len(there):,} instances of missing images are left out." if len(there) < len(table) else ""
+        )
         try:
-            page = replace(page, training_crops=training_crops(datamodule, table))
+            page = replace(page, training_crops=training_crops(datamodule, there), training_note=lost)
         except DataError as error:  # of the folder or the file names; those of an image are said in its place
             page = replace(page, training_note=str(error))
     if cfg.ckpt_path is None and cfg.weights is None:
@@ -88,7 +92,7 @@ def _predict(
             f"{estimator.skeleton.num_keypoints} keypoints, but the data has {number}."
         )
     try:
-        crops, note = predicted_crops(datamodule, table, folder, estimator.engine)
+        crops, note = predicted_crops(datamodule, drop_missing(table, folder), folder, estimator.engine)
     except DataError as error:
         return [], f"Nothing was predicted: {error}"
     return crops, f"{note} Weights: {weights}."

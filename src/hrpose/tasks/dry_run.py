@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from functools import lru_cache
 
 import torch
@@ -17,7 +18,7 @@ from hrpose.config import ConfigError, build, conf_dir, needs_drawing, plain
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.export import is_exported
 from hrpose.metrics import KeypointAveragePrecision
-from hrpose.models.profile import NUM_IMAGES, heatmap_size_of, refuses_one_image, run_on_shapes
+from hrpose.models.checks import NUM_IMAGES, heatmap_size_of, refuses_one_image, run_on_shapes
 from hrpose.skeletons import COCO
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def check_parts(cfg: DictConfig) -> None:
             raise ConfigError(f"callbacks.{name}: {error}") from error
     if get_class(cfg.metric._target_) is KeypointAveragePrecision:
         build(cfg.metric, sigmas=COCO.sigmas)
-    if is_exported(cfg.weights):
+    if cfg.weights is not None and is_exported(cfg.weights):
         return
     augment = [build(node) for node in cfg.augment.values() if node is not None]
     pixel_transforms = build(cfg.pixels)
@@ -136,16 +137,17 @@ def check_heatmap_size(net: nn.Module, codec: Codec, outputs: Tensor) -> None:
         )
 
 
-def settle_last_batch(net: nn.Module, codec: Codec, datamodule: PoseDataModule) -> None:
+def settle_last_batch(net: nn.Module, codec: Codec, datamodule: PoseDataModule, num_processes: int = 1) -> None:
     """Have a last batch of one sample left out if the network cannot train on one.
 
     Args:
         net: to train.
         codec: gives the size of the crops.
         datamodule: after `setup("fit")`.
+        num_processes: among which the samples are divided, equally many for each.
 
     Raises:
-        ConfigError: if every batch is one sample, or the data is.
+        ConfigError: if every batch of a process is one sample, or all that it gets is.
     """
     try:
         if not refuses_one_image(net, codec.input_size):
@@ -154,13 +156,16 @@ def settle_last_batch(net: nn.Module, codec: Codec, datamodule: PoseDataModule) 
         return  # `dry_run` has reported that the network cannot run on shapes alone
     width, height = codec.input_size
     reason = f"crops of {width}x{height} give features of one cell, and batch norm cannot train on a single value"
-    if datamodule.batch_size == 1 or len(datamodule.train_table) == 1:
+    share = math.ceil(len(datamodule.train_table) / num_processes)
+    if datamodule.batch_size == 1 or share == 1:
+        among = f" in each of {num_processes} processes" if num_processes > 1 else ""
         raise ConfigError(
-            f"data.batch_size: expected batches of at least 2 samples, because {reason}, but got {datamodule.batch_size} for "
-            f"{len(datamodule.train_table)} training instances. Set data.batch_size=2 or more, or choose a larger size."
+            f"data.batch_size: expected batches of at least 2 samples{among}, because {reason}, but got {datamodule.batch_size} "
+            f"for {len(datamodule.train_table)} training instances. Set data.batch_size=2 or more"
+            f"{', trainer.devices=1' if num_processes > 1 else ''}, or choose a larger size."
         )
     datamodule.drop_single_sample = True
-    if len(datamodule.train_table) % datamodule.batch_size == 1:
+    if share % datamodule.batch_size == 1:
         logger.info("The last batch of an epoch, of one sample, is left out: %s", reason)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,10 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from hrpose.annotations.coco import CocoAnnotations, read_annotations
-from hrpose.config import plain
-from hrpose.metrics.functional import Detections
-from hrpose.metrics.functional.oks import Floats
-from hrpose.metrics.results import read_scored_results
+from hrpose.config import build, plain
+from hrpose.errors import DataError, DataWarning
+from hrpose.metrics.benchmark import Benchmark
+from hrpose.metrics.results import ScoredResults, read_scored_results
 from hrpose.progress import show_progress
 from hrpose.report import (
     Evaluated,
@@ -29,8 +30,11 @@ from hrpose.report import (
     write_report,
 )
 from hrpose.report.analysis import STEPS
+from hrpose.report.protocol import advise_protocol, warn_of_sigmas
 from hrpose.report.table import say, show_report
 from hrpose.skeletons import KNOWN_SKELETONS, Skeleton
+from hrpose.structures import GroundTruth
+from hrpose.tasks.evaluate_pck import evaluate_jhmdb, evaluate_mpii
 from hrpose.tasks.results import ScoreResult
 
 logger = logging.getLogger(__name__)
@@ -45,9 +49,16 @@ def evaluate(cfg: DictConfig) -> ScoreResult:
         cfg: a composed and validated configuration of the verb `evaluate`.
 
     Returns:
-        The numbers; the score is AP, -1 if nobody is annotated.
+        The numbers; the score is AP, -1 if nobody is annotated, or the PCK or PCKh of the protocol.
     """
     results = Path(cfg.results)
+    if cfg.protocol.measure == "pckh":
+        return evaluate_mpii(Path(cfg.annotations), results, Path(cfg.paths.run))
+    if cfg.protocol.measure == "pck":
+        options = read_options(cfg)
+        evaluated = read_evaluated(cfg.annotations, results, **options)
+        sizes = _read(cfg.annotations, options).image_sizes
+        return evaluate_jhmdb(evaluated, sizes, results, Path(cfg.paths.run))
     with show_progress("", len(STEPS) + 1, "steps", delay=_DELAY) as advance:
         advance("reading")
         evaluated = read_evaluated(cfg.annotations, results, **read_options(cfg))
@@ -72,6 +83,7 @@ def read_evaluated(
     visibility_map: Mapping[int, int] | None = None,
     bbox_from_keypoints: float | None = None,
     max_detections: int = 20,
+    rules: Benchmark | None = None,
 ) -> Evaluated:
     """Read a result file and what it is evaluated against.
 
@@ -87,40 +99,50 @@ def read_evaluated(
         visibility_map: visibilities of the annotations, each with the 0, 1 or 2 that replaces it.
         bbox_from_keypoints: margin of the box around the keypoints that is taken where an annotation has no box.
         max_detections: how many predictions of a photo count, the best first.
+        rules: how a benchmark measures; of its sigmas, fields and area only what the other arguments repeat is used.
 
     Raises:
         ValueError: if a file cannot be used, or the two do not fit: naming the file and the rows or ids at fault.
 
     Warns:
-        DataWarning: as `read_annotations`.
+        DataWarning: as `read_annotations`; of results that are left out; of a file that looks like that of another benchmark;
+            and of sigmas, coordinates or scores that cannot be right.
     """
+    rules = rules or Benchmark()
     if max_detections < 1:
         raise ValueError(
             f"Expected `max_detections`, poses of one photo that count, to be at least 1, but got {max_detections}."
         )
-    annotations = read_annotations(
-        annotations_file,
-        category=category,
-        keypoint_fields=keypoint_fields,
-        area_from_bbox=area_from_bbox,
-        visibility_map=visibility_map,
-        bbox_from_keypoints=bbox_from_keypoints,
-    )
+    options: dict[str, Any] = {
+        "category": category,
+        "keypoint_fields": keypoint_fields,
+        "area_from_bbox": area_from_bbox,
+    }
+    options |= {"visibility_map": visibility_map, "bbox_from_keypoints": bbox_from_keypoints}
+    annotations = _read(annotations_file, options)
+    advise_protocol(annotations, rules)
     skeleton = _choose_skeleton(annotations, sigmas)
-    truth = annotations.ground_truth()
-    detections, keypoint_scores = read_scored_results(results_file, truth, keypoint_fields=keypoint_fields)
-    detections, keypoint_scores = _of_category(detections, keypoint_scores, annotations, Path(results_file))
+    truth = rules.adjust(annotations.ground_truth(), area_from_bbox)
+    scored = read_scored_results(results_file, truth, keypoint_fields=keypoint_fields)
+    scored = _of_category(scored, annotations, Path(results_file))
+    scored = _ranked(_counted(scored, rules, Path(results_file)), rules)
     protocol = Protocol(
         annotations=FileStamp.of(annotations_file),
         category=str(annotations.category.get("name")),
         num_images=len(truth.image_ids),
         num_persons=int((~truth.is_ignored).sum()),
+        name=rules.name,
         sigmas=name_sigmas(skeleton.sigmas),
         max_detections=max_detections,
-        areas=name_areas(annotations.has_area, area_from_bbox),
+        areas=name_areas(annotations.has_area, area_from_bbox, use_area=rules.use_area),
         num_keypoints=name_num_keypoints(truth, visibility_map),
     )
-    return Evaluated(detections, keypoint_scores, truth, skeleton, protocol)
+    warn_of_sigmas(skeleton.sigmas)
+    _warn_of_numbers(scored, truth, Path(results_file))
+    detections, keypoint_scores, part_scores = scored
+    return Evaluated(
+        detections, keypoint_scores, truth, skeleton, protocol, rules, part_scores if rules.part_scores else {}
+    )
 
 
 def read_options(cfg: DictConfig) -> dict[str, Any]:
@@ -134,7 +156,13 @@ def read_options(cfg: DictConfig) -> dict[str, Any]:
         "bbox_from_keypoints",
         "max_detections",
     )
-    return {name: plain(cfg[name]) for name in names}
+    return {**{name: plain(cfg[name]) for name in names}, "rules": build(cfg.protocol)}
+
+
+def _read(file: str | Path, options: Mapping[str, Any]) -> CocoAnnotations:
+    """Read the annotations; options that are not of the reader are not looked at."""
+    names = ("category", "keypoint_fields", "area_from_bbox", "visibility_map", "bbox_from_keypoints")
+    return read_annotations(file, **{name: options[name] for name in names})
 
 
 def _choose_skeleton(annotations: CocoAnnotations, sigmas: str | Sequence[float] | None) -> Skeleton:
@@ -152,7 +180,7 @@ def _choose_skeleton(annotations: CocoAnnotations, sigmas: str | Sequence[float]
         given, names = known.sigmas, names or (known.keypoint_names if known.num_keypoints == num_keypoints else None)
     elif sigmas is not None:
         given = sigmas
-    if given is not None and len(given) != num_keypoints:
+    if isinstance(given, Sequence) and len(given) != num_keypoints:
         raise ValueError(
             f"Expected `sigmas` to be {num_keypoints}, one for each keypoint of category {title!r} of {annotations.file}, "
             f"but got {len(given)}. Give a list, sigmas=[0.05,...]."
@@ -164,29 +192,71 @@ def _choose_skeleton(annotations: CocoAnnotations, sigmas: str | Sequence[float]
         )
     if not names:
         names = [f"keypoint {place}" for place in range(num_keypoints)]
-    return Skeleton.from_category({"keypoints": names, "name": title, "sigmas": given, **mirror})
+    try:
+        return Skeleton.from_category({"keypoints": names, "name": title, "sigmas": given, **mirror})
+    except ValueError as error:
+        raise DataError(f"{annotations.file}: no skeleton can be made of category {title!r}. {error}") from error
 
 
-def _of_category(
-    detections: Detections, keypoint_scores: Floats, annotations: CocoAnnotations, file: Path
-) -> tuple[Detections, Floats]:
+def _of_category(scored: ScoredResults, annotations: CocoAnnotations, file: Path) -> ScoredResults:
     """Keep the rows of the evaluated category; those of ids that do not exist are refused, the others are counted."""
-    unknown = np.flatnonzero(~np.isin(detections.category_ids, annotations.category_ids))
+    categories = scored.detections.category_ids
+    unknown = np.flatnonzero(~np.isin(categories, annotations.category_ids))
     name, own = annotations.category.get("name"), list(annotations.own_category_ids)
     of_category = ", ".join(map(str, own))
     if len(unknown):
-        found = np.unique(detections.category_ids[unknown])[:5].tolist()
+        found = np.unique(categories[unknown])[:5].tolist()
         raise ValueError(
             f"Expected {file} to have category ids of the annotations ({list(annotations.category_ids)}; {name!r} is "
             f"{of_category}), but {len(unknown)} rows are otherwise: they have {found}, the first is row {unknown[0]} counted "
             "from 0."
         )
-    mine = np.isin(detections.category_ids, own)
+    mine = np.isin(categories, own)
     if not mine.all():
         logger.warning(
             "%s: %d of %d rows are of other categories than %r and left out.", file, (~mine).sum(), len(mine), name
         )
-        detections = Detections(**{key: values[mine] for key, values in vars(detections).items()})
-        keypoint_scores = keypoint_scores[mine]
-    one = np.full(len(detections.category_ids), own[0], np.int64)  # several categories are evaluated as one
-    return replace(detections, category_ids=one), keypoint_scores
+        scored = scored.select(mine)
+    one = np.full(len(scored.detections), own[0], np.int64)  # several categories are evaluated as one
+    return scored._replace(detections=replace(scored.detections, category_ids=one))
+
+
+def _counted(scored: ScoredResults, rules: Benchmark, file: Path) -> ScoredResults:
+    """Leave out the results that the benchmark does not count, and say how many."""
+    counted = rules.counted(scored.keypoint_scores)
+    if not counted.all():
+        logger.warning(
+            "%s: %d of %d rows have only keypoint scores of 0 and are left out, as %s is measured.",
+            file, (~counted).sum(), len(counted), rules.name,
+        )  # fmt: skip
+        scored = scored.select(counted)
+    return scored
+
+
+def _ranked(scored: ScoredResults, rules: Benchmark) -> ScoredResults:
+    """Rank the whole by its own score, where the benchmark does and the results have it; the body keeps `score`."""
+    scores = scored.part_scores.get("wholebody_score") if rules.part_scores else None
+    if scores is None:
+        return scored
+    parts = {**scored.part_scores, "body_score": scored.detections.scores}
+    return scored._replace(detections=replace(scored.detections, scores=scores), part_scores=parts)
+
+
+def _warn_of_numbers(scored: ScoredResults, truth: GroundTruth, file: Path) -> None:
+    """Warn of coordinates and scores that cannot be right, with a line each."""
+    points, scores = scored.detections.keypoints, scored.keypoint_scores
+    annotated = truth.keypoints[truth.visibility > 0]
+    if points.size and annotated.size and points.min() >= 0 and points.max() <= 1 < np.median(annotated):
+        warnings.warn(
+            f"{file}: all keypoints are between 0 and 1, but the annotations are in pixels. Multiply them by the width and "
+            "height of the image.",
+            DataWarning,
+            stacklevel=3,
+        )
+    if scores.size and scores.max() > 1 and (scores != np.round(scores)).any():
+        warnings.warn(
+            f"{file}: {np.count_nonzero(scores > 1)} of {scores.size} keypoint scores are above 1 (up to {scores.max():g}), so "
+            "they are no probabilities, and what reports say of scores is wrong. Write [x, y, score] with scores from 0 to 1.",
+            DataWarning,
+            stacklevel=3,
+        )

@@ -7,11 +7,12 @@ from pathlib import Path
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from omegaconf import DictConfig, OmegaConf
 
+from hrpose.annotations.checks import num_warned
 from hrpose.config import ConfigError, find_checkpoint
 from hrpose.export import is_exported
 from hrpose.files import write_atomically
 from hrpose.tasks.assemble import Assembly, assemble
-from hrpose.tasks.provenance import advised, check_provenance, read_provenance, trained_bit_depth
+from hrpose.tasks.provenance import advised, read_provenance
 from hrpose.tasks.report import report_run
 from hrpose.tasks.results import FitResult
 from hrpose.tasks.resume import resume_callback
@@ -30,15 +31,21 @@ def fit(cfg: DictConfig) -> FitResult:
         The checkpoints and the numbers of the best one; its score is AP on the first kind of validation boxes, or mean PCKh in
         percent.
     """
-    if is_exported(cfg.weights):
+    if cfg.weights is not None and is_exported(cfg.weights):
         raise ConfigError(
             f"weights: an exported file cannot be trained: {cfg.weights}. Set a checkpoint or weights of torch."
         )
     checkpoint = find_checkpoint(cfg)
-    provenance = read_provenance(checkpoint)
-    check_provenance(cfg, provenance)
-    assembly = assemble(cfg, bit_depth=trained_bit_depth(provenance))
+    provenance = None if checkpoint is None else read_provenance(checkpoint)
+    if provenance is not None:
+        provenance.check(cfg)
+    before = num_warned()
+    assembly = assemble(cfg, bit_depth=None if provenance is None else provenance.bit_depth)
     trainer = assembly.trainer
+    if num_warned() > before and trainer.is_global_zero:
+        logger.info(
+            "hrpose doctor with the same arguments runs all checks of the data, and writes what they find to a page."
+        )
     if trainer.is_global_zero:
         with write_atomically(Path(cfg.paths.run) / "config.yaml") as file:
             OmegaConf.save(OmegaConf.create(assembly.module.hparams["config"]), file)
@@ -46,10 +53,16 @@ def fit(cfg: DictConfig) -> FitResult:
         with advised(cfg, provenance):
             load_weights(
                 assembly.pose_module.net, checkpoint
-            )  # says clearly what is wrong with a file that does not fit
+            )  # its message for a wrong file is clearer than Lightning's
         logger.info("Resuming from %s", checkpoint)
         trainer.callbacks.insert(0, resume_callback(cfg, provenance))  # type: ignore[attr-defined]
     trainer.fit(assembly.module, datamodule=assembly.datamodule, ckpt_path=checkpoint, weights_only=True)
+    return _validate_best(cfg, assembly)
+
+
+def _validate_best(cfg: DictConfig, assembly: Assembly) -> FitResult:
+    """Validate the best checkpoint of a training and report its numbers."""
+    trainer = assembly.trainer
     run, best, last = Path(cfg.paths.run), _best_checkpoint(assembly), _last_checkpoint(assembly)
     if best is None:
         logger.warning("Nothing was validated, so there is no best checkpoint and no AP.")
@@ -60,7 +73,13 @@ def fit(cfg: DictConfig) -> FitResult:
     numbers = trainer.validate(assembly.module, datamodule=assembly.datamodule, verbose=False)
     measured = report_run(cfg, assembly, numbers, stage="val", checkpoint=best)
     return FitResult(
-        run, measured.score, measured.numbers, best_checkpoint=best, last_checkpoint=last, reports=measured.reports
+        run,
+        measured.score,
+        measured.numbers,
+        best_checkpoint=best,
+        last_checkpoint=last,
+        reports=measured.reports,
+        diagnosis=measured.diagnosis,
     )
 
 

@@ -10,14 +10,16 @@ from hrpose.annotations.mpii import read_mpii
 from hrpose.annotations.reader import PersonFiles
 from hrpose.codecs import Codec
 from hrpose.data.datamodule import PoseDataModule
-from hrpose.metrics import KeypointAveragePrecision, PCKh, PoseMetric
+from hrpose.metrics import Benchmark, KeypointAveragePrecision, PCKh, PoseMetric
 from hrpose.report import FileStamp, PckhProtocol, Protocol, name_areas, name_num_keypoints, name_sigmas
+from hrpose.report.protocol import advise_protocol, warn_of_sigmas
 
 
 def state_protocols(
     datamodule: PoseDataModule,
     codec: Codec,
     metrics: Mapping[str, PoseMetric],
+    benchmark: Benchmark | None = None,
     *,
     flip_test: bool,
     keypoint_score_threshold: float,
@@ -28,9 +30,14 @@ def state_protocols(
         datamodule: whose persons are measured.
         codec: reads keypoints off the heatmaps.
         metrics: by the kind of boxes, "gt" or "det".
+        benchmark: whose evaluation the metrics follow.
         flip_test: whether mirrored crops are averaged in.
         keypoint_score_threshold: keypoints that score above it count for a pose's score.
+
+    Warns:
+        DataWarning: as `advise_protocol` and `warn_of_sigmas`.
     """
+    benchmark = benchmark or Benchmark()
     shared: dict[str, Any] = {
         "annotations": FileStamp.of(datamodule.val_annotations),
         "bbox_padding": datamodule.bbox_padding,
@@ -41,7 +48,9 @@ def state_protocols(
     return {
         boxes: _state_pckh(datamodule, shared)
         if isinstance(metric, PCKh)
-        else _state_ap(datamodule, boxes, metric, {**shared, "keypoint_score_threshold": keypoint_score_threshold})
+        else _state_ap(
+            datamodule, boxes, metric, benchmark, {**shared, "keypoint_score_threshold": keypoint_score_threshold}
+        )
         for boxes, metric in metrics.items()
     }
 
@@ -51,14 +60,19 @@ def _name_rules(rules: str) -> str:
     return "" if rules == "official" else f" ({rules})"
 
 
-def _state_ap(datamodule: PoseDataModule, boxes: str, metric: PoseMetric, shared: Mapping[str, Any]) -> Protocol:
+def _state_ap(
+    datamodule: PoseDataModule, boxes: str, metric: PoseMetric, benchmark: Benchmark, shared: Mapping[str, Any]
+) -> Protocol:
     assert isinstance(metric, KeypointAveragePrecision), "what else an AP is measured by has no protocol yet"
-    truth = datamodule.ground_truth
     annotations = datamodule.files.coco(datamodule.val_annotations)
+    truth = metric.ground_truth or annotations.ground_truth()
+    advise_protocol(annotations, benchmark)
+    warn_of_sigmas(metric.sigmas)
     return Protocol(
         **shared,
         category=str(annotations.category.get("name")),
-        areas=name_areas(annotations.has_area, datamodule.files.area_from_bbox),
+        name=benchmark.name,
+        areas=name_areas(annotations.has_area, datamodule.files.area_from_bbox, use_area=benchmark.use_area),
         num_keypoints=name_num_keypoints(truth, datamodule.files.visibility_map),
         num_images=len(truth.image_ids),
         num_persons=int((~truth.is_ignored).sum()),

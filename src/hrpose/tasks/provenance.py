@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+import yaml  # type: ignore[import-untyped]
+from omegaconf import DictConfig
 
 from hrpose.config import ConfigError, needs_drawing, plain
 from hrpose.skeletons import COCO, Skeleton
@@ -16,6 +17,7 @@ from hrpose.weights.files import WeightsError, read_weight_file
 
 logger = logging.getLogger(__name__)
 
+_LARGEST_FILE = 2**20  # bytes of overrides
 _OF_ONE_RUN = ("ckpt_path=", "paths.run=", "hydra.")  # overrides that another run cannot share
 
 
@@ -43,6 +45,48 @@ class Provenance:
             return f"It is of the run '{self.config.get('name')}': give the overrides of that run: experiment, model and data."
         return f"With the overrides of its own run: hrpose {verb} {shlex.join([*self.overrides, f'ckpt_path={self.file}'])}"
 
+    @property
+    def bit_depth(self) -> int | None:
+        """The bit depth of the training images; None where they had 8 bits, or the checkpoint does not state it."""
+        data = self.config.get("data")
+        depth = data.get("bit_depth") if isinstance(data, Mapping) else None
+        return depth if isinstance(depth, int) else None
+
+    def check(self, cfg: DictConfig) -> None:
+        """Compare the run with the configuration that uses its checkpoint, before data is drawn and a network built.
+
+        Warn if the codec differs, because it would decode the outputs wrongly, or if images are read differently.
+
+        Raises:
+            ConfigError: if people would be drawn for a network with other keypoints.
+        """
+        if needs_drawing(cfg) and self.keypoint_names != COCO.keypoint_names:
+            raise ConfigError(
+                f"{self.file} finds {len(self.keypoint_names)} keypoints ({', '.join(self.keypoint_names[:3])}, ...), but "
+                f"data=synthetic draws people with those of COCO. {self.advice(cfg.task)}"
+            )
+        if unlike := _differences(self.config.get("codec"), plain(cfg.codec)):
+            text, advice = "; ".join(unlike), self.advice(cfg.task)
+            logger.warning("%s was trained with another codec (there | here): %s. %s", self.file, text, advice)
+        there = self.config.get("data")
+        if isinstance(there, Mapping) and there.get("upright") and not cfg.data.get("upright"):
+            logger.warning("%s was trained with data.upright=true, here the EXIF orientation is ignored.", self.file)
+        depths = self.bit_depth, cfg.data.get("bit_depth")
+        if None not in depths and depths[0] != depths[1]:
+            logger.warning("%s was trained with data.bit_depth=%s, here it is %s.", self.file, *depths)
+
+    def check_flip_pairs(self, skeleton: Skeleton) -> None:
+        """Warn if the same keypoints have other mirror pairs than those that the checkpoint was trained with."""
+        here = [list(pair) for pair in skeleton.flip_pairs]
+        if self.flip_pairs in (None, here) or self.keypoint_names != skeleton.keypoint_names:
+            return
+        logger.warning(
+            "%s was trained with the mirror pairs %s, but the flip test uses %s. Set skeleton.flip_pairs to those of training.",
+            self.file,
+            self.flip_pairs,
+            here,
+        )
+
 
 def read_provenance(file: str | Path | None) -> Provenance | None:
     """Read the provenance of a checkpoint; None for other files, which have none.
@@ -56,66 +100,9 @@ def read_provenance(file: str | Path | None) -> Provenance | None:
     config, skeleton = stored.get("config"), stored.get("skeleton")
     if not isinstance(config, Mapping) or not isinstance(skeleton, Mapping):
         return None
-    names = tuple(skeleton.get("keypoint_names", ()))
+    names = skeleton.get("keypoint_names")
+    names = tuple(map(str, names)) if isinstance(names, list | tuple) else ()
     return Provenance(Path(file), config, names, skeleton.get("flip_pairs"), _overrides_of(Path(file)))
-
-
-def check_provenance(cfg: DictConfig, provenance: Provenance | None) -> None:
-    """Compare a checkpoint with the configuration that uses it, before data is drawn and a network built.
-
-    Warn if the codec differs, because it would decode the outputs wrongly, or if images are read differently.
-
-    Raises:
-        ConfigError: if people would be drawn for a network with other keypoints.
-    """
-    if provenance is None:
-        return
-    if needs_drawing(cfg) and provenance.keypoint_names != COCO.keypoint_names:
-        names = provenance.keypoint_names
-        raise ConfigError(
-            f"{provenance.file} finds {len(names)} keypoints ({', '.join(names[:3])}, ...), but data=synthetic draws people with "
-            f"those of COCO. {provenance.advice(cfg.task)}"
-        )
-    unlike = _differences(provenance.config.get("codec"), plain(cfg.codec))
-    if unlike:
-        logger.warning(
-            "%s was trained with another codec (there | here): %s. %s",
-            provenance.file,
-            "; ".join(unlike),
-            provenance.advice(cfg.task),
-        )
-    _check_reading(cfg, provenance)
-
-
-def _check_reading(cfg: DictConfig, provenance: Provenance) -> None:
-    there, here = provenance.config.get("data"), cfg.data
-    there = there if isinstance(there, Mapping) else {}
-    depth = there.get("bit_depth"), here.get("bit_depth")
-    if there.get("upright") and not here.get("upright"):
-        logger.warning("%s was trained with data.upright=true, here the EXIF orientation is ignored.", provenance.file)
-    if None not in depth and depth[0] != depth[1]:
-        logger.warning("%s was trained with data.bit_depth=%s, here it is %s.", provenance.file, *depth)
-
-
-def trained_bit_depth(provenance: Provenance | None) -> int | None:
-    """Return the bit depth of the photos that a checkpoint was trained on; None where they had 8 bits, or nothing is known."""
-    data = {} if provenance is None else provenance.config.get("data")
-    depth = data.get("bit_depth") if isinstance(data, Mapping) else None
-    return depth if isinstance(depth, int) else None
-
-
-def check_flip_pairs(skeleton: Skeleton, provenance: Provenance | None) -> None:
-    """Warn if the same keypoints have other mirror pairs than those that the checkpoint was trained with."""
-    if provenance is None or provenance.flip_pairs is None or provenance.keypoint_names != skeleton.keypoint_names:
-        return
-    here = [list(pair) for pair in skeleton.flip_pairs]
-    if provenance.flip_pairs != here:
-        logger.warning(
-            "%s was trained with the mirror pairs %s, but the flip test uses %s. Set skeleton.flip_pairs to those of training.",
-            provenance.file,
-            provenance.flip_pairs,
-            here,
-        )
 
 
 @contextmanager
@@ -137,9 +124,15 @@ def _differences(there: Any, here: Any) -> list[str]:
 
 
 def _overrides_of(checkpoint: Path) -> tuple[str, ...] | None:
-    """Read the overrides that Hydra saved in the folder of the run; checkpoints lie one folder below it."""
+    """Read the overrides that Hydra saved in the folder of the run; checkpoints lie one folder below it.
+
+    The run may be foreign: its file is read as plain YAML, and nothing in it is resolved.
+    """
     file = checkpoint.absolute().parent.parent / ".hydra" / "overrides.yaml"
-    if not file.is_file():
+    try:
+        overrides = yaml.safe_load(file.read_bytes()[:_LARGEST_FILE]) if file.is_file() else None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
-    overrides = map(str, OmegaConf.load(file))
+    if not isinstance(overrides, list) or not all(isinstance(override, str) for override in overrides):
+        return None
     return tuple(override for override in overrides if not override.startswith(_OF_ONE_RUN))

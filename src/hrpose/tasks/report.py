@@ -9,11 +9,14 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from hrpose.callbacks import ResultFiles
-from hrpose.metrics.collect import Predictions
+from hrpose.config import build
+from hrpose.files import write_json
 from hrpose.metrics.functional import PCKH_COLUMNS
 from hrpose.metrics.pck import PCKH_LOG_NAMES
+from hrpose.metrics.rows import Predictions
 from hrpose.report import (
     COLUMNS,
+    Diagnosis,
     Evaluated,
     Measurement,
     PckhProtocol,
@@ -27,6 +30,8 @@ from hrpose.report.crops import draw_predictions
 from hrpose.report.table import say, show_measurements
 from hrpose.structures import GroundTruth
 from hrpose.tasks.assemble import Assembly
+from hrpose.tasks.diagnose import diagnose_run
+from hrpose.tasks.evaluate_pck import report_jhmdb
 from hrpose.tasks.results import ScoreResult
 from hrpose.tasks.shown_crops import worst_crops
 
@@ -56,11 +61,15 @@ def report_run(
     """
     logged = {name: value for row in numbers for name, value in row.items()}
     kinds = list(assembly.datamodule.val_boxes)
+    leading = assembly.module.pose_metrics[kinds[0]].leading
+    score = float(logged.get(f"{stage}/{leading}_{kinds[0]}", math.nan))
     pages: list[Path] = []
+    diagnosis: Diagnosis | None = None
     if assembly.trainer.is_global_zero:
         console = Console()
         pages += _report_ap(cfg, assembly, logged, stage, Path(checkpoint).name, console)
         pages += _report_pckh(assembly, logged, stage, console)
+        diagnosis = diagnose_run(cfg, assembly, score)
         if cfg.get("report_images") and not any(page.suffix == ".html" for page in pages):
             say(console, "report_images: no page was written that could show them; only AP has one.")
         limit = getattr(assembly.trainer, f"limit_{stage}_batches")
@@ -73,13 +82,16 @@ def report_run(
         for page in pages:
             say(console, f"Report: {page}")
         say(console, f"Everything this run leaves is in {cfg.paths.run}")
-    leading = assembly.module.pose_metrics[kinds[0]].leading
+        if diagnosis is not None:
+            write_json(Path(cfg.paths.run) / "results" / "diagnosis.json", diagnosis.to_dict())
+            say(console, f"\n{diagnosis}")
     return ScoreResult(
         run_dir=Path(cfg.paths.run),
-        score=float(logged.get(f"{stage}/{leading}_{kinds[0]}", math.nan)),
+        score=score,
         numbers={name.removeprefix(f"{stage}/"): float(value) for name, value in logged.items()},
         measured=Path(checkpoint),
         reports=tuple(pages),
+        diagnosis=diagnosis,
     )
 
 
@@ -99,7 +111,7 @@ def _report_ap(
     }
     if not measurements:
         return []
-    pages = _write_reports(cfg, assembly, measurements, measured)
+    pages = _write_reports(cfg, assembly, measurements, measured, console)
     show_measurements(measurements, console)
     return pages
 
@@ -120,7 +132,7 @@ def _report_pckh(assembly: Assembly, logged: Mapping[str, float], stage: str, co
 
 
 def _write_reports(
-    cfg: DictConfig, assembly: Assembly, measurements: dict[str, Measurement], measured: str
+    cfg: DictConfig, assembly: Assembly, measurements: dict[str, Measurement], measured: str, console: Console
 ) -> list[Path]:
     """Write report_gt and report_det beside the result files, and take over what they say of the interval of AP."""
     pages = []
@@ -134,12 +146,23 @@ def _write_reports(
                 truth,
                 assembly.module.skeleton,
                 measurements[kind].protocol,
+                build(cfg.protocol),
             )
             report = analyse(evaluated, title=f"{cfg.name}: {measured} on {_BOXES[kind]}")
             measurements[kind] = report.measurement
             worst = _draw_worst(assembly, kind, predictions, truth) if cfg.get("report_images") else ""
             pages.append(write_report(report, callback.folder, f"report_{kind}", predictions=worst))
+            pages += _report_pck(assembly, evaluated, callback.folder / f"pck_{kind}.json", console)
     return pages
+
+
+def _report_pck(assembly: Assembly, evaluated: Evaluated, file: Path, console: Console) -> list[Path]:
+    """Write and print the PCK of JHMDB, where its protocol is followed; return the file."""
+    if evaluated.rules.measure != "pck":
+        return []
+    annotations = assembly.datamodule.files.coco(assembly.datamodule.val_annotations)
+    report_jhmdb(evaluated, annotations.image_sizes, file, console)
+    return [file]
 
 
 def _draw_worst(assembly: Assembly, kind: str, predictions: Predictions, truth: GroundTruth) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hrpose.report import Diagnosis
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Poses
 
@@ -24,6 +25,7 @@ class ScoreResult:
         numbers: all numbers by their names, such as "AP", "AP50", and "AP_gt" for the boxes "gt".
         measured: the checkpoint, weights or result file.
         reports: HTML pages, and tables of PCKh.
+        diagnosis: the likely cause of an AP below 0.05; None of another, or where no poses were kept.
     """
 
     run_dir: Path
@@ -31,11 +33,7 @@ class ScoreResult:
     numbers: Mapping[str, float]
     measured: Path
     reports: tuple[Path, ...]
-
-    @property
-    def headline(self) -> float:
-        """What Hydra's sweepers optimize."""
-        return self.score
+    diagnosis: Diagnosis | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,7 @@ class FitResult:
         best_checkpoint: the checkpoint with the best validation; None where nothing was validated.
         last_checkpoint: the state at the end, from which a run is resumed; None where it is not saved.
         reports: HTML pages, and tables of PCKh.
+        diagnosis: the likely cause of an AP below 0.05; None of another, or where no poses were kept.
     """
 
     run_dir: Path
@@ -57,11 +56,7 @@ class FitResult:
     best_checkpoint: Path | None
     last_checkpoint: Path | None
     reports: tuple[Path, ...]
-
-    @property
-    def headline(self) -> float:
-        """What Hydra's sweepers optimize."""
-        return self.score
+    diagnosis: Diagnosis | None = None
 
 
 @dataclass(frozen=True)
@@ -81,11 +76,6 @@ class PredictResult:
     skeleton: Skeleton
     poses_file: Path
     images_file: Path
-
-    @property
-    def headline(self) -> int:
-        """The number of instances."""
-        return self.num_instances
 
     def read_poses(self) -> dict[str, Poses]:
         """Read the poses of each image or frame.
@@ -119,11 +109,6 @@ class ExportResult:
     report: Path
     ap_before: float | None
     ap_after: float | None
-
-    @property
-    def headline(self) -> Path:
-        """The exported file."""
-        return self.file
 
 
 def _poses_of(rows: list[dict[str, Any]], skeleton: Skeleton) -> Poses:

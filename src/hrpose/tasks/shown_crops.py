@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from hrpose.data.dataset import PoseDataset
 from hrpose.errors import DataError
 from hrpose.estimator.engine import Engine
 from hrpose.geometry import invert_affine, transform_points
-from hrpose.metrics.collect import Predictions
 from hrpose.metrics.functional.oks import keypoint_variances, oks_pairs
+from hrpose.metrics.rows import Predictions
 from hrpose.progress import show_progress
 from hrpose.report.crops import ShownCrop
 from hrpose.structures import GroundTruth, InstanceTable, Poses, Sample
@@ -41,14 +42,14 @@ def spread_rows(count: int, number: int, seed: int) -> NDArray[np.int64]:
 def training_crops(datamodule: PoseDataModule, table: InstanceTable, *, number: int = NUM_CROPS) -> list[ShownCrop]:
     """Make training crops spread over a table: those of the first epoch, with the targets of the codec.
 
-    Instances whose image is missing are left out of the table, as in a training without them.
-
     Args:
         datamodule: with the transforms of the training.
-        table: the training instances.
+        table: the training instances; see `drop_missing`.
         number: of crops.
+
+    Raises:
+        DataError: if images are missing, or a file name leads out of the image folder.
     """
-    table = drop_missing(table, datamodule.train_images)
     if not len(table):
         return []
     dataset = datamodule.crops(table, train=True)
@@ -62,7 +63,7 @@ def predicted_crops(
 
     Args:
         datamodule: says how boxes are enlarged and images read.
-        table: annotated instances.
+        table: annotated instances; see `drop_missing`.
         folder: of their images.
         engine: estimates poses; the crops are those that it takes.
         number: of crops.
@@ -73,7 +74,6 @@ def predicted_crops(
     Raises:
         DataError: if the engine estimates another number of keypoints than the table has.
     """
-    table = drop_missing(table, folder)
     options: Any = {"bbox_padding": datamodule.bbox_padding, "reading": datamodule.reading}
     dataset = PoseDataset(table, folder, engine.input_size, engine.skeleton, grid=engine.grid, **options)
     variances = keypoint_variances(datamodule.skeleton.sigmas)
@@ -114,7 +114,7 @@ def worst_crops(
         number: of crops.
 
     Returns:
-        Lowest OKS first. The crops are those of the annotated boxes; an image without poses has no prediction.
+        Lowest OKS first. The crops are those of the annotated boxes; one without a pose in it has no prediction.
     """
     objects = np.flatnonzero(~truth.is_ignored & (truth.visibility > 0).any(axis=1))
     best, oks = best_poses(predictions, truth.select(objects), datamodule.skeleton.sigmas)
@@ -127,8 +127,16 @@ def worst_crops(
     for row, index in enumerate(order.tolist()):
         pose = predictions.detections.keypoints[best[index]], predictions.keypoint_scores[best[index]]
         predicted = pose if best[index] >= 0 else None
-        shown.append(_show(dataset, row, None, predicted=predicted, oks=float(oks[index])))
+        shown.append(_without_distant(_show(dataset, row, None, predicted=predicted, oks=float(oks[index]))))
     return shown
+
+
+def _without_distant(crop: ShownCrop) -> ShownCrop:
+    """Leave out a prediction that has less than half of its keypoints in the crop: that of another instance."""
+    if crop.image is None or crop.predicted is None:
+        return crop
+    inside = ((crop.predicted >= 0) & (crop.predicted < crop.image.shape[1::-1])).all(axis=1)
+    return crop if inside.mean() >= 0.5 else replace(crop, predicted=None)
 
 
 def best_poses(
@@ -160,7 +168,7 @@ def best_poses(
 
 
 def drop_missing(table: InstanceTable, folder: Path) -> InstanceTable:
-    """Leave out the instances of images that are not in the folder."""
+    """Leave out the instances of images that are not in the folder, as for a training without them."""
     used = np.unique(table.image_index)
     there = np.zeros(len(table.image_ids), bool)
     there[used] = [(folder / table.file_names[index]).is_file() for index in used.tolist()]

@@ -5,7 +5,7 @@ from omegaconf import DictConfig
 from hrpose.config import find_checkpoint
 from hrpose.export import ExportedNetwork, ExportedPoses, is_exported, open_exported
 from hrpose.tasks.assemble import assemble, assemble_exported
-from hrpose.tasks.provenance import advised, check_flip_pairs, check_provenance, read_provenance, trained_bit_depth
+from hrpose.tasks.provenance import advised, read_provenance
 from hrpose.tasks.report import report_run
 from hrpose.tasks.results import ScoreResult
 from hrpose.weights import load_weights
@@ -20,7 +20,8 @@ def test(cfg: DictConfig) -> ScoreResult:
     Returns:
         The numbers; the score is AP on the first kind of boxes, or mean PCKh in percent.
     """
-    opened = open_exported(cfg.weights) if is_exported(cfg.weights) else None
+    exported = cfg.weights is not None and is_exported(cfg.weights)
+    opened = open_exported(cfg.weights) if exported else None
     if isinstance(opened, ExportedPoses):
         return _test_exported(cfg, opened)
     return _test_network(cfg, opened)
@@ -29,14 +30,15 @@ def test(cfg: DictConfig) -> ScoreResult:
 def _test_network(cfg: DictConfig, net: ExportedNetwork | None) -> ScoreResult:
     checkpoint = find_checkpoint(cfg)
     provenance = read_provenance(checkpoint or cfg.weights)
-    check_provenance(cfg, provenance)
+    if provenance is not None:
+        provenance.check(cfg)
     with advised(cfg, provenance):
-        assembly = assemble(cfg, bit_depth=trained_bit_depth(provenance), net=net)
+        assembly = assemble(cfg, bit_depth=None if provenance is None else provenance.bit_depth, net=net)
         module = assembly.pose_module
-        if module.flip_test:
-            check_flip_pairs(module.skeleton, provenance)
+        if module.flip_test and provenance is not None:
+            provenance.check_flip_pairs(module.skeleton)
         if checkpoint is not None:
-            load_weights(module.net, checkpoint, keypoint_names=module.skeleton.keypoint_names)
+            load_weights(module.net, checkpoint, keypoint_names=module.skeleton.keypoint_names).check_complete()
     numbers = assembly.trainer.test(module, datamodule=assembly.datamodule, verbose=False)
     return report_run(cfg, assembly, numbers, stage="test", checkpoint=checkpoint or cfg.weights)
 

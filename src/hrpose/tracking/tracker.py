@@ -101,7 +101,7 @@ class OksTracker:
         """Number the persons of the next frame.
 
         Args:
-            poses: one per person; see `hrpose.metrics.functional.oks_nms` for duplicates.
+            poses: one per person; see `hrpose.metrics.functional.oks` for duplicates.
             time: of the frame in seconds.
 
         Returns:

@@ -5,7 +5,7 @@ The names are loaded when they are first used: `hrpose.weights.published` needs 
 
 from typing import TYPE_CHECKING
 
-from hrpose.lazy import lazy_names
+from hrpose.moved import lazy_names
 
 if TYPE_CHECKING:
     from hrpose.weights.convert import Conversion, convert_weights, save_weights

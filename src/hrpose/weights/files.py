@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hrpose.files import archive_fault
+
 # prefixes of DataParallel, torch.compile and others, on either side of the "net." of hrpose's checkpoints
 _WRAPPINGS = re.compile(r"^(?:(?:module|model|_orig_mod|_forward_module)\.)+")
 _WRAPPINGS_OF_NET = re.compile(r"^net\." + _WRAPPINGS.pattern[1:])
@@ -29,6 +31,8 @@ _BOOKKEEPING = (
     # the arguments and times of a training with the scripts of timm, torchvision and others
     *("argparse.Namespace", "datetime.datetime", "datetime.timedelta"),
 )
+_MOST_NESTED, _MOST_ENTRIES = 64, 10**5  # of a stored configuration
+_SMALL = 2**16  # elements of a tensor that may be expanded
 # torch's messages about files that need more than tensors and plain values
 _NEWER_PICKLE = "nsupported operand 149"  # the frame that protocols 4 and 5 begin with
 _REFUSED = re.compile(r"(?:GLOBAL |but got <class ')(?P<name>[^\s']+)|nsupported operand|with (?P<program>TorchScript)")
@@ -81,9 +85,49 @@ def read_weight_file(path: Path) -> WeightFile:
             f"Expected {path} to hold weights, but {len(hollow)} of its {len(tensors)} tensors, {hollow[0]} and others, are "
             "shapes without numbers: the network was on the device 'meta' when it was saved."
         )
+    _check_storage(path, tensors)
     stored = notes.get("hyper_parameters") if isinstance(notes, Mapping) else None
     hyper_parameters = stored if isinstance(stored, Mapping) else {}
+    _check_nesting(path, hyper_parameters)
     return WeightFile(path, tensors, _find_keypoint_names(notes), key in _AVERAGED, hyper_parameters)
+
+
+def _check_nesting(path: Path, content: Any) -> None:
+    """Refuse a stored configuration that holds itself, or that takes long to walk through.
+
+    Raises:
+        WeightsError: if there are more entries, or they are nested deeper, than in any checkpoint.
+    """
+    waiting, count = [(content, 0)], 0
+    while waiting:
+        part, depth = waiting.pop()
+        inner = part.values() if isinstance(part, Mapping) else part if isinstance(part, list | tuple | set) else ()
+        count += len(inner)
+        if depth > _MOST_NESTED or count > _MOST_ENTRIES:
+            raise WeightsError(
+                f"Expected {path} to hold the configuration of a run, but it is nested deeper than {_MOST_NESTED} levels or "
+                f"has more than {_MOST_ENTRIES:,} entries. Save the network's state_dict alone, and load that."
+            )
+        waiting += [(value, depth + 1) for value in inner if isinstance(value, Mapping | list | tuple | set)]
+
+
+def _check_storage(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that are larger than what the file stores for them, as expanded ones are.
+
+    Raises:
+        WeightsError: naming the first.
+    """
+    for name, tensor in tensors.items():
+        if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_quantized:
+            raise WeightsError(
+                f"Expected {path} to hold plain tensors, but {name} is {tensor.dtype} in the layout {tensor.layout}. Save dense "
+                "weights in floating point."
+            )
+        if tensor.numel() > _SMALL and tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise WeightsError(
+                f"Expected {path} to store all numbers of {name}, but it stores {tensor.untyped_storage().nbytes():,} bytes for "
+                f"the shape {tuple(tensor.shape)}. Save it with `.contiguous()`."
+            )
 
 
 def bare_network(net: nn.Module) -> nn.Module:
@@ -154,6 +198,11 @@ def _read(path: Path) -> tuple[Any, Any]:
         start = stream.read(16)
     if path.suffix == ".safetensors" or start[6:9] == b"\0\0{":  # after the length of its header
         return _read_safetensors(path)
+    if start.startswith(b"PK") and (fault := archive_fault(path)):
+        raise WeightsError(
+            f"Expected {path} to be a whole weight file, but it is damaged, cut off or compressed: {fault}. Fetch or copy it "
+            "again."
+        )
     if start and not start.startswith((b"PK", b"\x80")):
         raise WeightsError(
             f"Expected {path} to be a weight file of torch (.pth, .ckpt) or a .safetensors file, but it is neither: it begins "
@@ -191,13 +240,13 @@ def _read_pickle(path: Path) -> Any:
 
 
 def _read_safetensors(path: Path) -> tuple[Any, Any]:
-    from safetensors import SafetensorError, safe_open  # here, so that the networks alone need torch and numpy only
+    from safetensors import safe_open  # here, so that the networks alone need torch and numpy only
 
     try:
         with safe_open(path, framework="pt") as file:
             content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
             notes = {key: _from_json(text) for key, text in (file.metadata() or {}).items()}
-    except SafetensorError as error:
+    except Exception as error:  # of a damaged file the library may raise anything
         raise WeightsError(_truncated(path, error)) from error
     return content, notes
 
@@ -205,7 +254,7 @@ def _read_safetensors(path: Path) -> tuple[Any, Any]:
 def _from_json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

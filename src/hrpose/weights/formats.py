@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from hrpose.models.hourglass import StackedHourglass
@@ -29,6 +30,7 @@ _BACKBONES = (  # what an HRNet and a ResNet call their parts up to the head
     *("stage2.", "transition2.", "stage3.", "transition3.", "stage4."),
     *("layer2.", "layer3.", "layer4."),
 )
+_MOST_LARGER = 16  # times; for a smaller difference `load_weights` gives a better message
 _WIDTH = "stage2.0.branches.0.0.conv1.weight"
 _NUMBERED_HEAD = re.compile(r"^final_layer\.(\d+)\.")
 
@@ -145,12 +147,31 @@ def build_like(tensors: Mapping[str, Tensor]) -> nn.Module | None:
     """
     for build in (_hrnet, _simple_baseline, _hourglass):
         try:
-            net = build(tensors)
-        except (KeyError, IndexError, ValueError):  # a part of it is not there, or of a size that no such network has
+            with torch.device("meta"):  # first without memory
+                described = build(tensors)
+            net = build(tensors) if described is not None and not is_larger(described, tensors) else None
+        except (
+            KeyError,
+            IndexError,
+            ValueError,
+            TypeError,
+            RuntimeError,
+        ):  # a part of it is not there, or of a size of none
             continue
         if net is not None:
             return net
     return None
+
+
+def is_larger(net: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
+    """Check whether a network has far more weights than a file stores, whatever the shapes of its tensors say."""
+    storages = {}
+    for name, tensor in tensors.items():
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr() or name] = storage.nbytes()  # tensors may share one
+    return (
+        sum(weight.numel() for weight in net.parameters()) > _MOST_LARGER * sum(storages.values()) / 2
+    )  # of 2 bytes or more
 
 
 def _hrnet(tensors: Mapping[str, Tensor]) -> nn.Module:

@@ -42,6 +42,7 @@ class WeightReport:
         unused: names in the file without a counterpart in the network.
         mismatched: names whose shapes differ, unchanged: a head for other keypoints, if that was allowed.
         renamed: names in the file, without wrappings such as "module.", that differ from the network's, with their new names.
+        not_finite: names of the loaded tensors that hold NaN or infinity.
         keypoints_by_name: the network's keypoints whose channels were found in the file by name; none if the order is the same.
         fresh_keypoints: the network's keypoints whose channels are unchanged.
         remark: how the keypoints of the file were identified, or why they were not used, and which of two copies of the weights
@@ -55,6 +56,7 @@ class WeightReport:
     unused: tuple[str, ...]
     mismatched: tuple[str, ...]
     renamed: Mapping[str, str]
+    not_finite: tuple[str, ...] = ()
     keypoints_by_name: tuple[str, ...] = ()
     fresh_keypoints: tuple[str, ...] = ()
     remark: str = ""
@@ -75,11 +77,16 @@ class WeightReport:
         return "\n".join(lines + ([f"  {self.remark}"] if self.remark else []))
 
     def check_complete(self) -> None:
-        """Raise unless the whole network was loaded, as prediction requires.
+        """Raise unless the whole network was loaded with finite numbers, as prediction requires.
 
         Raises:
-            WeightsError: if parts are missing, such as the head where the file is a backbone.
+            WeightsError: if parts are missing, such as the head where the file is a backbone, or hold NaN or infinity.
         """
+        if self.not_finite:
+            raise WeightsError(
+                f"Expected finite weights in {self.file}, found NaN or infinity in {len(self.not_finite)} tensors "
+                f"({_first(self.not_finite)}): the training has diverged, or the file is damaged. Use an earlier checkpoint."
+            )
         missing = [name for name in self.missing if not name.endswith(_COUNTER)]
         if missing:
             raise WeightsError(
@@ -115,7 +122,8 @@ def load_weights(
         The report.
 
     Raises:
-        WeightsError: if the file is missing, truncated, no weight file, unsafe to read, or does not fit the network.
+        WeightsError: if the file is missing, truncated, no weight file, unsafe to read, does not fit the network, or holds
+            numbers that are no weights.
         ValueError: if the number of `keypoint_names` does not fit the network.
 
     Example:
@@ -133,6 +141,7 @@ def load_weights(
     keypoints = _take_keypoints(keypoint_names, content, found, expected, fresh_head=fresh_head)
     found |= keypoints.tensors
     fitting = {name for name in found.keys() & expected.keys() if found[name].shape == expected[name].shape}
+    _check_types(content.path, found, expected, fitting)
     report = WeightReport(
         file=str(content.path),
         kind=form.kind,
@@ -141,6 +150,7 @@ def load_weights(
         unused=tuple(name for name in content.tensors if names.get(name) not in expected),
         mismatched=tuple(name for name in expected if name in found and name not in fitting),
         renamed={old: new for old, new in names.items() if new in fitting and new != old},
+        not_finite=tuple(name for name in expected if name in fitting and not found[name].isfinite().all()),
         keypoints_by_name=keypoints.taken,
         fresh_keypoints=keypoints.fresh,
         remark=" ".join(filter(None, [_AVERAGED_TAKEN if content.averaged else "", keypoints.remark])),
@@ -149,10 +159,34 @@ def load_weights(
     _check_depth(report, form, [names[name] for name in report.unused if name in names], fresh_head=fresh_head)
     if not fresh_head:
         _check_head(report, form, found, expected)
+    if report.not_finite:
+        _LOG.warning(
+            "%s: %d tensors hold NaN or infinity: %s.", *(file, len(report.not_finite), _first(report.not_finite))
+        )
     net.load_state_dict({name: found[name] for name in report.loaded}, strict=False)
     if _absent(report, form) or (report.remark and not fresh_head):
         _LOG.warning("%s", report)
     return report
+
+
+def _check_types(
+    path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor], fitting: Iterable[str]
+) -> None:
+    """Raise unless numbers are real where the network's are, and whole where they count."""
+    wrong = [
+        name
+        for name in sorted(fitting)
+        if found[name].is_floating_point() != expected[name].is_floating_point() or found[name].is_complex()
+    ]
+    if wrong:
+        raise WeightsError(
+            f"Expected {path} to hold weights in floating point, found {found[wrong[0]].dtype} in {len(wrong)} tensors "
+            f"({_first(wrong)}). Save the weights in float32."
+        )
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _own_name(name: str, expected: Mapping[str, Tensor]) -> str:

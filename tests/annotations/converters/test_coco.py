@@ -1,4 +1,4 @@
-"""COCO files as a source."""
+"""COCO files as a source; folders are those of Roboflow's export "COCO", _annotations.coco.json beside the images of a split."""
 
 from __future__ import annotations
 
@@ -96,3 +96,53 @@ def test_the_source_itself_is_never_replaced(tmp_path) -> None:
     file = write(tmp_path).rename(tmp_path / "train.json")
     with pytest.raises(DataError, match="out="):
         convert_labels(file)
+
+
+def roboflow(folder: Path, *splits: str) -> Path:
+    """Write an export: ids from 0 in each file, a first category without keypoints."""
+    for split in splits:
+        write_photos(folder / split, "a_png.rf.0a1b.png", "b_png.rf.2c3d.png")
+        rows = [{"id": n, "license": 1, "file_name": f"{n}_png.rf.png", "height": 120, "width": 160} for n in range(2)]
+        content = {
+            "info": {"description": "Exported from roboflow.com"},
+            "licenses": [{"id": 1, "url": "", "name": "CC BY 4.0"}],
+            "categories": [
+                {"id": 0, "name": "flies", "supercategory": "none"},
+                {"id": 1, "name": "fly", "supercategory": "flies", "keypoints": ["head", "tail"], "skeleton": [[1, 2]]},
+            ],
+            "images": rows,
+            "annotations": [
+                {"id": 0, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "keypoints": [1, 2, 2, 0, 0, 0]}
+            ],
+        }
+        (folder / split / "_annotations.coco.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_the_splits_of_an_export_are_kept(tmp_path) -> None:
+    folder = roboflow(tmp_path / "export", "train", "valid", "test")
+    assert recognise(folder) == "coco"
+    conversion = convert_labels(folder)
+    assert set(conversion.files) == {"train", "val", "test"}
+    assert instances(folder, "val")["valid/1_png.rf.png"][0]["keypoints"] == [1, 2, 2, 0, 0, 0]
+    assert conversion.images == folder
+    assert convert_labels(folder).files == conversion.files
+
+
+def test_an_export_without_validation_is_divided(tmp_path) -> None:
+    folder = roboflow(tmp_path / "export", "train", "test")
+    assert set(convert_labels(folder, split=0.5).files) == {"train", "val", "test"}
+    assert len(instances(folder)) == len(instances(folder, "val")) == 1
+    with pytest.raises(DataError, match="train"):
+        convert_labels(roboflow(tmp_path / "other", "test"))
+
+
+def test_nan_becomes_null_and_another_form_is_one_message(tmp_path) -> None:
+    file = write(tmp_path)
+    text = file.read_text()
+    file.write_text(text.replace("[1, 2, 2, 0, 0, 0]", "[1, 2, 2, NaN, NaN, 0]"))
+    convert_labels(file, split=0)
+    assert instances(tmp_path)["v0/0.png"][0]["keypoints"] == [1, 2, 2, None, None, 0]
+    file.write_text(text.replace("[1, 2, 2, 0, 0, 0]", '{"head": [1, 2]}'))
+    with pytest.raises(DataError, match=r"labels\.json.*write_coco"):
+        convert_labels(file, split=0)

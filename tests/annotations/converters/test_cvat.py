@@ -1,7 +1,8 @@
 """CVAT XML.
 
 The structure is that of docs.cvat.ai (XML annotation format 1.1) and of cvat/apps/dataset_manager/formats/cvat.py, the drawing
-of a skeleton as in the tests of CVAT's REST API. Values are made up.
+of a skeleton as in the tests of CVAT's REST API; tracks of points are as several public parsers of "CVAT for video" test them.
+Values are made up.
 """
 
 from __future__ import annotations
@@ -105,7 +106,8 @@ def test_subsets_are_the_split(tmp_path) -> None:
         image('<points label="nose" occluded="0" points="1,2;3,4"></points>'),
         image('<points label="nose" points="1,2"></points><points label="nose" points="3,4"></points>'),
         image(BOX.format(1) + BOX.format(1) + '<points label="nose" points="1,2" group_id="1"></points>'),
-        '<track id="0" label="nose"><points frame="0" points="1,2"></points></track>',
+        '<track id="0" label="nose"><points frame="0" points="1,2;3,4"></points></track>',
+        '<track id="0" label="nose"><points points="1,2"></points></track>',
     ],
 )
 def test_shapes_of_unknown_instances_are_refused(tmp_path, body) -> None:
@@ -118,3 +120,31 @@ def test_entities_are_not_expanded(tmp_path) -> None:
     folder = write(tmp_path, image("&z;"), META.replace("<annotations>", f"{bomb}<annotations>"))
     with pytest.raises(DataError, match="document type"):
         convert_labels(folder)
+
+
+def test_tracks_of_points_are_joined_by_frame_and_group(tmp_path) -> None:
+    write_photos(tmp_path, "images/frame_000000.PNG", "images/frame_000001.PNG")
+    other = 'keyframe="1" z_order="0"'
+    tracks = "".join(
+        f'<track id="{number}" label="{name}" source="manual"{group}>'
+        f'<points frame="0" outside="0" occluded="{number % 2}" {other} points="{number}.50,{number}.25"></points>'
+        f'<points frame="1" outside="1" occluded="0" {other} points="9,9"></points></track>'
+        for number, (name, group) in enumerate(
+            [(name, group) for group in GROUPS for name in ("left_toe", "right_toe")]
+        )
+    )
+    box = '<box frame="{}" outside="0" occluded="0" keyframe="1" xtl="1" ytl="2" xbr="31" ybr="42"></box>'
+    boxes = f'<track id="9" label="horse" group_id="5">{box.format(0)}{box.format(1)}</track>'
+    (tmp_path / "annotations.xml").write_text(f"<annotations><version>1.1</version>{tracks}{boxes}</annotations>")
+    convert_labels(tmp_path, bbox_margin=0.5, split=0)
+    found = instances(tmp_path)
+    first, second = found["images/frame_000000.PNG"]
+    assert (first["keypoints"], first["bbox"]) == ([0.5, 0.25, 2, 1.5, 1.25, 1], [1, 2, 30, 40])
+    assert (second["keypoints"], second.get("track_id")) == (
+        [2.5, 2.25, 2, 3.5, 3.25, 1],
+        None,
+    )
+    assert [row["num_keypoints"] for row in found["images/frame_000001.PNG"]] == [0]
+
+
+GROUPS = (' group_id="5"', ' group_id="6"')

@@ -1,4 +1,8 @@
-"""V7 Darwin JSON 2.0. The structure is that of docs.v7labs.com/reference/darwin-json and of `make_skeleton` in darwin-py."""
+"""V7 Darwin JSON 2.0.
+
+The structure is that of docs.v7labs.com/reference/darwin-json and of `make_skeleton` in darwin-py; and of
+e2e_tests/data/import/image_annotations_split_in_two_files in v7labs/darwin-py. Values are made up.
+"""
 
 from __future__ import annotations
 
@@ -67,3 +71,28 @@ def test_other_annotations_are_refused(tmp_path, annotation) -> None:
     write_photos(tmp_path, "a.png")
     with pytest.raises(DataError, match=r"a\.json"):
         convert_labels(write(tmp_path, annotation), bbox_margin=0.1)
+
+
+def test_an_item_without_a_suffix_is_found_and_other_annotations_are_counted(tmp_path) -> None:
+    write_photos(tmp_path, "image_1.png")
+    source = {"item_id": "0192", "dataset": {"name": "d", "slug": "d"}, "team": {"name": "t", "slug": "t"}}
+    files = [{"file_name": "image_1", "storage_key": "images/image_1.jpg", "url": "https://host/1"}]
+    slot = {"type": "image", "slot_name": "0", "width": 160, "height": 120, "source_files": files}
+    other = {"properties": [], "slot_names": ["0"]}
+    layer = {"dense_rle": [0, 3], "mask_annotation_ids_mapping": {"3": 1}, "total_pixels": 3}
+    content = {
+        "version": "2.0",
+        "schema_ref": "https://darwin-public.s3.eu-west-1.amazonaws.com/darwin_json/2.0/schema.json",
+        "item": {"name": "image_1", "path": "/", "source_info": source, "slots": [slot]},
+        "annotations": [
+            {"id": "1", "line": {"path": [{"x": 1, "y": 2}, {"x": 3, "y": 4}]}, "name": "l", **other},
+            SKELETON | other,
+            {"id": "3", "mask": {}, "name": "m", **other},
+            {"id": "4", "name": "__raster_layer__", "raster_layer": layer, **other},
+        ],
+        "properties": [],
+    }
+    (tmp_path / "image_1.json").write_text(json.dumps(content))
+    notes = convert_labels(tmp_path, bbox_margin=0.5, split=0).notes
+    assert len(instances(tmp_path)["image_1.png"]) == 1
+    assert any("3 annotations" in note for note in notes)

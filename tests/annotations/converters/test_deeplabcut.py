@@ -2,7 +2,8 @@
 
 The headers are those that pandas writes for the columns of deeplabcut/generate_training_dataset (scorer, individuals, bodyparts,
 coords), config.yaml is the template of deeplabcut/utils/auxiliaryfunctions.py; the file of Lightning Pose is as its
-data/mirror-mouse-example/CollectedData.csv. Values are made up.
+data/mirror-mouse-example/CollectedData.csv, the project of several animals as tests/data/dlc/dlc_test_project of
+talmolab/sleap-io. Values are made up.
 """
 
 from __future__ import annotations
@@ -124,3 +125,37 @@ def test_a_wrong_cell_is_refused(project, old, new, found) -> None:
     file.write_text(file.read_text().replace(old, new))
     with pytest.raises(DataError, match=found):
         convert_labels(project, bbox_margin=0.1)
+
+
+def test_a_project_of_several_animals_with_points_of_none(tmp_path) -> None:
+    names = [f"labeled-data/PrL-3_09072020/img0042{n}.png" for n in range(2)]
+    write_photos(tmp_path, *names)
+    (tmp_path / "config.yaml").write_text(
+        "    # Project definitions (do not edit)\nTask: t\nmultianimalproject: true\nindividuals:\n- pup1\n- pup2\n"
+        "uniquebodyparts: [nest, moth_nose]\nmultianimalbodyparts:\n- pup_snout\n- pup_neck\nbodyparts: MULTI!\n"
+    )
+    rows = [
+        "scorer,,," + ",".join(["JohnDoe"] * 12),
+        "individuals,,,pup1,pup1,pup1,pup1,pup2,pup2,pup2,pup2,single,single,single,single",
+        "bodyparts,,," + ",".join(["pup_snout,pup_snout,pup_neck,pup_neck"] * 2) + ",nest,nest,moth_nose,moth_nose",
+        "coords,,," + ",".join(["x,y"] * 6),
+        "labeled-data,PrL-3_09072020,img00420.png,30.9066667,21.5,28,19.9146919,,,,,85.6266667,24.97,,",
+        "labeled-data,PrL-3_09072020,img00421.png,,,,,40,41,42.5,43,,,,",
+    ]
+    folder = tmp_path / "labeled-data/PrL-3_09072020"
+    (folder / "CollectedData_JohnDoe.csv").write_text("\n".join(rows) + "\n")
+    (folder / "CollectedData_JohnDoe.h5").write_bytes(b"")
+    (folder / "machinelabels-iter0.csv").write_text("scorer,n,n,n\nbodyparts,a,a,a\ncoords,x,y,likelihood\n0,1,2,.5\n")
+    with pytest.raises(DataError, match=r"animal \(K=2, 2.*single \(K=2, 1.*category=animal"):
+        convert_labels(tmp_path, bbox_margin=0.25)
+    convert_labels(tmp_path, bbox_margin=0.25, category="animal", flip_pairs=[], split=0)
+    found = instances(tmp_path)
+    assert found[names[0]][0]["keypoints"] == [30.9066667, 21.5, 2, 28, 19.9146919, 2]
+    assert found[names[1]][0]["track_id"] == 2
+
+
+def test_hdf5_alone_is_refused_with_how_to_write_csv(tmp_path) -> None:
+    (tmp_path / "CollectedData_me.h5").write_bytes(b"")
+    assert recognise(tmp_path) == recognise(tmp_path / "CollectedData_me.h5") == "deeplabcut"
+    with pytest.raises(DataError, match=r"CollectedData_me\.h5.*to_csv"):
+        convert_labels(tmp_path)

@@ -1,7 +1,9 @@
 """Label Studio JSON.
 
 The structure is that of labelstud.io/guide/task_format and labelstud.io/tags/keypointlabels; `parentID` is what the editor writes
-for regions that are children, and what label-studio-converter reads for YOLO keypoints. Values are made up.
+for regions that are children, and what label-studio-converter reads for YOLO keypoints. Individuals as classes beside points
+without a rectangle are as in tests/data/labelstudio/multi_animal_from_dlc.json of talmolab/sleap-io, JSON-MIN is as
+`convert_to_json_min` of label-studio-sdk 2.1.2 writes it. Values are made up.
 """
 
 from __future__ import annotations
@@ -100,3 +102,48 @@ def test_images_are_found_wherever_they_were(tmp_path, name) -> None:
 def test_points_of_unknown_instances_or_places_are_refused(tmp_path, result) -> None:
     with pytest.raises(DataError, match="task 1"):
         convert_labels(write(tmp_path, task(result)), bbox_margin=0.1)
+
+
+def test_points_of_other_names_without_a_rectangle_are_a_category_of_their_own(tmp_path) -> None:
+    result = [
+        region("n", "keypointlabels", "nest", 50, 50),
+        region("pup1", "rectanglelabels", "pup1", 25, 50),
+        region("m", "keypointlabels", "pup_snout", 30, 60),
+        region("pup2", "rectanglelabels", "pup2", 0, 0),
+        region("u", "keypointlabels", "pup_neck", 10, 10),
+        region("v", "keypointlabels", "pup_snout", 12, 10),
+        *(
+            {"from_id": one, "to_id": box, "type": "relation"}
+            for one, box in (("m", "pup1"), ("u", "pup2"), ("v", "pup2"))
+        ),
+    ]
+    file = write(tmp_path, task(result))
+    with pytest.raises(DataError, match=r"pup1 \(K=2, 1.*ungrouped \(K=1.*category="):
+        convert_labels(file, flip_pairs=[])
+    convert_labels(file, flip_pairs=[], category=["pup1", "pup2"], split=0)
+    assert [row["category_id"] for row in instances(tmp_path)["a.png"]] == [1, 2]
+    file = write(tmp_path, task(result), task([region("n", "keypointlabels", "pup_neck", 1, 1), *result[1:]], "b.png"))
+    with pytest.raises(DataError, match="task 1"):
+        convert_labels(file, flip_pairs=[])
+
+
+def minimal(*points: tuple[str, float], boxes: int) -> dict[str, Any]:
+    size = {"original_width": 160, "original_height": 120}
+    rectangle = {"x": 25, "y": 50, "width": 50, "height": 25, "rotation": 0, "rectanglelabels": ["dog"], **size}
+    return {
+        "image": "/data/upload/1/0a1b2c3d-a.png",
+        "id": 5,
+        "box": [rectangle] * boxes,
+        "kp": [{"x": x, "y": 50, "width": 0.5, "keypointlabels": [name], **size} for name, x in points],
+        **{"annotator": 1, "annotation_id": 9, "created_at": "2026-01-01T00:00:00.000000Z", "lead_time": 1.5},
+    }
+
+
+def test_json_min_has_no_relations(tmp_path) -> None:
+    file = write(tmp_path, minimal(("nose", 25), ("tail", 50), boxes=1))
+    assert recognise(file) == "label_studio"
+    convert_labels(file, flip_pairs=[], split=0)
+    (row,) = instances(tmp_path)["a.png"]
+    assert (row["keypoints"], row["bbox"]) == ([40, 60, 2, 80, 60, 2], [40, 60, 80, 30])
+    with pytest.raises(DataError, match="JSON-MIN"):
+        convert_labels(write(tmp_path, minimal(("nose", 25), boxes=2)))

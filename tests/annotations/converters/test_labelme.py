@@ -1,11 +1,13 @@
 """labelme and X-AnyLabeling.
 
 The structure is that of labelme's examples/tutorial/apc2016_obj3.json, and of X-AnyLabeling's docs for keypoint detection
-(rectangles of four corners, `difficult`, `group_id`). Values are made up.
+(rectangles of four corners, `difficult`, `group_id`). Embedded images are as labelme 6.3.1 writes them, groups from 0 and
+occluded points as `coco_to_custom` in label_converter.py of X-AnyLabeling. Values are made up.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -103,7 +105,7 @@ def test_points_without_groups_are_one_instance(tmp_path) -> None:
 def test_points_of_unknown_instances_are_refused(tmp_path, shapes) -> None:
     write_photos(tmp_path, "a.png")
     write(tmp_path, shapes)
-    with pytest.raises(DataError, match=r"a\.json"):
+    with pytest.raises(DataError, match=r"a\.json|category=ungrouped"):
         convert_labels(tmp_path, bbox_margin=0.1, flip_pairs=[])
 
 
@@ -130,3 +132,37 @@ def test_a_second_conversion_ignores_what_the_first_has_written(tmp_path) -> Non
     first = convert_labels(tmp_path, split=0)
     assert recognise(tmp_path) == "labelme"
     assert convert_labels(tmp_path, split=0) == first
+
+
+def test_an_embedded_image_is_written_where_the_file_lacks(tmp_path) -> None:
+    (photo,) = write_photos(tmp_path, "a.png")
+    content = photo.read_bytes()
+    photo.unlink()
+    write(tmp_path, TWO, "a", r"..\photos\a.png")
+    file = tmp_path / "a.json"
+    labels = json.loads(file.read_text()) | {"imageData": base64.b64encode(content).decode()}
+    file.write_text(json.dumps(labels))
+    notes = convert_labels(tmp_path, split=0).notes
+    assert list(instances(tmp_path)) == ["a.png"]
+    assert photo.read_bytes() == content
+    assert any("1 embedded images" in note for note in notes)
+    photo.unlink()
+    file.write_text(json.dumps(labels | {"imageData": "?"}))
+    with pytest.raises(DataError, match="imageData"):
+        convert_labels(tmp_path)
+
+
+def test_what_x_anylabeling_imports_of_coco_is_converted_back(tmp_path) -> None:
+    write_photos(tmp_path, "a.png")
+    extra = {"description": None, "attributes": {}}
+    corners = (10, 10), (60, 10), (60, 50), (10, 50)
+    shapes = [
+        shape("person", *corners, group=0, kind="rectangle", difficult=False, **extra),
+        shape("left_eye", (20, 21.5), group=0, difficult=True, **extra),
+        shape("right_eye", (30, 21.5), group=0, difficult=False, **extra),
+        shape("person", *corners, group=1, kind="rectangle", difficult=False, **extra),
+    ]
+    convert_labels(write(tmp_path, shapes), split=0)
+    first, second = instances(tmp_path)["a.png"]
+    assert (first["keypoints"], first["bbox"]) == ([20, 21.5, 1, 30, 21.5, 2], [10, 10, 50, 40])
+    assert (second["num_keypoints"], second["bbox"]) == (0, [10, 10, 50, 40])

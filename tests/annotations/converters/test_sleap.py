@@ -11,6 +11,8 @@ from photos import category, instances, write_photos
 
 from hrpose.annotations.converters import convert_labels, recognise
 from hrpose.errors import DataError
+from hrpose.media.images import read_image
+from hrpose.media.video import VideoWriter
 
 sio = pytest.importorskip("sleap_io", reason="needs hrpose[sleap]")
 
@@ -66,3 +68,13 @@ def test_labels_of_a_video_need_their_images(tmp_path) -> None:
 def test_another_file_is_not_recognised(tmp_path) -> None:
     (tmp_path / "a.slp").write_bytes(b"pickle")
     assert recognise(tmp_path / "a.slp") is None
+
+
+def test_labelled_frames_of_a_video_are_written(tmp_path) -> None:
+    with VideoWriter(tmp_path / "walk.mp4", frame_rate=10) as writer:
+        for level in (20, 120, 220):
+            writer.write(np.full((64, 96, 3), level, np.uint8))
+    file = save(tmp_path / "labels.slp", str(tmp_path / "walk.mp4"))
+    convert_labels(file, bbox_margin=0.25, split=0)
+    assert list(instances(tmp_path)) == ["labels_frames/walk_000001.png"]
+    assert abs(read_image(tmp_path / "labels_frames/walk_000001.png").mean() - 120) < 5

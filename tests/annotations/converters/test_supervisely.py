@@ -1,7 +1,7 @@
 """Supervisely.
 
 The structure is that of docs.supervisely.com (annotation format: objects, keypoint structure), nodes are as its SDK
-writes them (geometry/graph.py).
+writes them (geometry/graph.py); the second project is as its `ProjectMeta.to_json` and `Annotation.to_json` 6.74.51 write it.
 """
 
 from __future__ import annotations
@@ -83,3 +83,35 @@ def test_datasets_named_after_splits_are_the_split(tmp_path) -> None:
 def test_other_nodes_are_refused(tmp_path, nodes) -> None:
     with pytest.raises(DataError, match="503055304"):
         convert_labels(write(tmp_path, GRAPH | {"nodes": nodes}), bbox_margin=0.1)
+
+
+def test_a_project_of_the_sdk_numbers_nodes_by_their_label(tmp_path) -> None:
+    node = {"loc": [0, 0], "color": "#0000FF"}
+    graph = {
+        "nodes": {name: {"label": name, **node} for name in ("nose", "left ear", "right ear")},
+        "edges": [{"src": "nose", "dst": "left ear", "color": "#00FF00"}],
+    }
+    entry = {
+        "title": "mouse",
+        "description": "",
+        "shape": "graph",
+        "color": "#0F8A60",
+        "geometry_config": graph,
+        "hotkey": "",
+    }
+    row = {
+        **{"classTitle": "mouse", "description": "", "tags": [], "geometryType": "graph", "shape": "graph"},
+        "nodes": {"left ear": {"loc": [40, 30], "disabled": True}, "nose": {"loc": [20, 10]}},
+        **{"nnCreated": False, "nnUpdated": False},
+    }
+    write(tmp_path, row)
+    (tmp_path / "meta.json").write_text(
+        json.dumps({"classes": [entry], "tags": [], "projectSettings": {"multiView": {}}})
+    )
+    with pytest.raises(DataError, match="box"):
+        convert_labels(tmp_path)
+    row["nodes"]["right ear"] = {"loc": [50, 31.5]}
+    (tmp_path / "ds0/ann/a.png.json").write_text(json.dumps({"size": {"height": 120, "width": 160}, "objects": [row]}))
+    convert_labels(tmp_path, bbox_margin=0.25, split=0)
+    assert instances(tmp_path)["ds0/img/a.png"][0]["keypoints"] == [20, 10, 2, 0, 0, 0, 50, 31.5, 2]
+    assert category(tmp_path)["flip_pairs"] == [["left ear", "right ear"]]

@@ -1,4 +1,8 @@
-"""VGG Image Annotator. The structure is that of `via_export_project` in via.js, as its user guide describes it."""
+"""VGG Image Annotator.
+
+The structure is that of `via_export_project` in via.js, as its user guide describes it, and for version 3 of projects in
+NoelShin/PixelPick (via/via_debug_project.js) and of public copies of via_control_panel.js. Values are made up.
+"""
 
 from __future__ import annotations
 
@@ -70,3 +74,45 @@ def test_version_1_has_regions_by_number(tmp_path) -> None:
 def test_regions_of_unknown_instances_or_names_are_refused(tmp_path, regions) -> None:
     with pytest.raises(DataError, match=r"a\.png"):
         convert_labels(write(tmp_path, regions), bbox_margin=0.1)
+
+
+def test_a_project_of_version_3(tmp_path) -> None:
+    def row(xy: list[float], **values: str) -> dict[str, Any]:
+        return {"vid": "1", "flg": 0, "z": [], "xy": xy, "av": values}
+
+    attribute = {"anchor_id": "FILE1_Z0_XY1", "type": 3, "desc": "", "default_option_id": ""}
+    project = {
+        "project": {
+            "pid": "__VIA_PROJECT_ID__",
+            "pname": "screws",
+            "data_format_version": "3.1.1",
+            "vid_list": ["1", "2"],
+        },
+        "config": {"file": {"loc_prefix": {"1": "", "2": ""}}, "ui": {"file_content_align": "center"}},
+        "attribute": {
+            "1": {"aname": "part", **attribute, "options": {"0": "left", "1": "right"}},
+            "2": {"aname": "id", **attribute, "type": 1, "options": {}},
+        },
+        "file": {
+            "1": {"fid": "1", "fname": "a.png", "type": 2, "loc": 2, "src": "https://host/a.png"},
+            "2": {"fid": "2", "fname": "b.png", "type": 2, "loc": 1, "src": ""},
+        },
+        "metadata": {
+            "1_yL69hM3y": row([1, 11.25, 12], **{"1": "0", "2": "7"}),
+            "1_iIESeUQH": row([1, 21, 22], **{"1": "1", "2": "7"}),
+            "1_qLcXrEX8": row([2, 5, 6, 30, 40], **{"2": "7"}),
+            "1_aaaaaaaa": row([3, 5, 6, 30], **{"1": "0"}),
+        },
+        "view": {"1": {"fid_list": ["1"]}, "2": {"fid_list": ["2"]}},
+    }
+    write_photos(tmp_path, "a.png", "b.png")
+    (tmp_path / "via.json").write_text(json.dumps(project))
+    assert recognise(tmp_path) == "via"
+    convert_labels(tmp_path, split=0)
+    found = instances(tmp_path)
+    ((row_,), none) = found["a.png"], found["b.png"]
+    assert (row_["keypoints"], row_["bbox"], none) == ([11.25, 12, 2, 21, 22, 2], [5, 6, 30, 40], [])
+    project["file"]["2"]["type"] = 4
+    (tmp_path / "via.json").write_text(json.dumps(project))
+    with pytest.raises(DataError, match="view 2"):
+        convert_labels(tmp_path)

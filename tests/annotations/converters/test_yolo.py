@@ -154,5 +154,25 @@ def test_lists_of_images_are_read(tmp_path) -> None:
     convert_labels(folder)
     assert list(instances(folder)) == ["images/a.png"]
     (folder / "val.txt").write_text("/etc/b.png\n")
-    with pytest.raises(DataError, match="images="):
-        convert_labels(folder)
+    (folder / "train.txt").write_text("/home/other/data/images/a.png\n")
+    notes = convert_labels(folder).notes
+    assert list(instances(folder)) == ["images/a.png"]
+    assert any("WARNING: 1 of 2" in note and str(folder / "b.png") in note for note in notes)
+
+
+def test_absolute_paths_of_another_machine_lead_into_the_folder(tmp_path) -> None:
+    """As write_dataset_yaml of public scripts: `path` is where the data set was made, entries are absolute or below it."""
+    yaml = COCO8.replace("path: .", "path: C:\\work\\darts").replace("images/train", "/content/darts/images/train")
+    folder = write(tmp_path / "in", yaml, {"images/train/a": "0 .5 .5 .5 .5 .25 .25 2 0 0 0 0 0 0", "images/val/b": ""})
+    convert_labels(folder)
+    assert list(instances(folder)) == ["images/train/a.png"]
+    assert list(instances(folder, "val")) == ["images/val/b.png"]
+
+
+def test_pairs_in_the_names_beside_flip_idx_without_any_are_warned_of(tmp_path) -> None:
+    yaml = "train: images\nval: images\nkpt_shape: [3, 3]\nflip_idx: [0, 1, 2]\nnames: [fly]\n"
+    folder = write(tmp_path, yaml, {"images/a": "0 .5 .5 .5 .5 .25 .25 2 0 0 0 0 0 0"})
+    notes = convert_labels(folder, names=["nose", "left_wing", "right_wing"]).notes
+    assert any("WARNING" in note and "flip_pairs=[[1,2]]" in note for note in notes)
+    notes = convert_labels(folder, names=["nose", "left_wing", "right_wing"], flip_pairs=[]).notes
+    assert not any("WARNING" in note for note in notes)

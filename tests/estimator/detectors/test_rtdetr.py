@@ -135,8 +135,8 @@ def test_without_transformers_it_says_what_to_install(folder: Path, monkeypatch)
 def test_nothing_is_fetched_unless_it_may_be(monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ValueError, match="detector=rtdetr fetches it"):
-        hrpose.estimator.RTDetrDetector("nobody/no_such_model", download=False)
+        hrpose.RTDetrDetector("nobody/no_such_model", download=False)
     assert caplog.text == ""
     with pytest.raises(ValueError, match="cannot be loaded"):
-        hrpose.estimator.RTDetrDetector("nobody/no_such_model")
+        hrpose.RTDetrDetector("nobody/no_such_model")
     assert "Fetching nobody/no_such_model" in caplog.text

@@ -44,7 +44,7 @@ def export(weights, tmp_path_factory):
     def call(*words):
         if words not in done:
             folder = tmp_path_factory.mktemp("export")
-            file = run("export", compose("export", [f"weights={weights}", f"paths.run={folder}", *words]))
+            file = run("export", compose("export", [f"weights={weights}", f"paths.run={folder}", *words])).file
             done[words] = file, json.loads(file.with_name(f"{file.stem}.export.json").read_text())
         return done[words]
 

@@ -1,16 +1,22 @@
 """Checks that find suspicious data: tables by what they look at, each entry a fault that real files have."""
 
-from collections.abc import Sequence
-
 from hrpose.annotations.checks.boxes import BOX_CHECKS, CROP_CHECKS, SHAPE_CHECKS, Shapes
-from hrpose.annotations.checks.findings import Finding, Severity, num_warned, warn_of
-from hrpose.annotations.checks.keypoints import KEYPOINT_CHECKS
-from hrpose.annotations.checks.labels import LABEL_CHECKS
-from hrpose.annotations.checks.rows import ROW_CHECKS, RawFile
+from hrpose.annotations.checks.keypoints import KEYPOINT_CHECKS, LABEL_CHECKS
+from hrpose.annotations.checks.rows import REFUSED_ROW_CHECKS, ROW_CHECKS, RawFile
 from hrpose.annotations.checks.skeleton import SKELETON_CHECKS, Described
 from hrpose.annotations.checks.split import SPLIT_CHECKS, Pair, check_split
-from hrpose.annotations.checks.table import Check, Found, Inspected, run_checks
-from hrpose.annotations.coco_annotations import CocoAnnotations
+from hrpose.annotations.checks.table import (
+    Check,
+    Finding,
+    Found,
+    Inspected,
+    Severity,
+    check_annotations,
+    num_warned,
+    run_checks,
+    warn_of,
+    warned_findings,
+)
 
 __all__ = [
     "BOX_CHECKS",
@@ -18,6 +24,7 @@ __all__ = [
     "CROP_CHECKS",
     "KEYPOINT_CHECKS",
     "LABEL_CHECKS",
+    "REFUSED_ROW_CHECKS",
     "ROW_CHECKS",
     "SHAPE_CHECKS",
     "SKELETON_CHECKS",
@@ -36,12 +43,8 @@ __all__ = [
     "num_warned",
     "run_checks",
     "warn_of",
+    "warned_findings",
 ]
 
 CHECKS = LABEL_CHECKS + CROP_CHECKS
 """The checks of annotation files that `fit`, `test` and `evaluate` warn of, once with their count."""
-
-
-def check_annotations(annotations: CocoAnnotations, checks: Sequence[Check[Inspected]] = CHECKS) -> list[Finding]:
-    """Run checks of the instances of an annotation file."""
-    return run_checks(Inspected(annotations), checks, annotations.file)

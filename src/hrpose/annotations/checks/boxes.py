@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hrpose.annotations.checks.labels import keypoints_normalised
+from hrpose.annotations.checks.keypoints import keypoints_normalised
 from hrpose.annotations.checks.table import Check, Found, Inspected
 
 _TINY = 16  # pixels of the longer side
@@ -123,6 +123,7 @@ CROP_CHECKS: tuple[Check[Inspected], ...] = (
         fix="Multiply the boxes by the width and the height of the image.",
         find=_boxes_normalised,
         min_share=0.05,
+        severity="error",
     ),
     Check(
         name="boxes-of-corners",
@@ -131,6 +132,7 @@ CROP_CHECKS: tuple[Check[Inspected], ...] = (
         fix="Subtract x and y from the last two numbers of `bbox`.",
         find=_boxes_of_corners,
         min_share=0.2,
+        severity="error",
     ),
     Check(
         name="boxes-of-centers",
@@ -139,6 +141,7 @@ CROP_CHECKS: tuple[Check[Inspected], ...] = (
         fix="Subtract half of the width and height from the first two numbers of `bbox`.",
         find=_boxes_of_centers,
         min_share=0.2,
+        severity="error",
     ),
     Check(
         name="keypoints-outside-box",
@@ -155,6 +158,7 @@ CROP_CHECKS: tuple[Check[Inspected], ...] = (
         fix="Keypoints are pixels of the image as `width` and `height` state it: look at these annotations.",
         find=_keypoints_outside_image,
         min_share=0.05,
+        severity="error",
     ),
 )
 """What the crops of annotated boxes depend on; `PersonFiles.annotated` warns of it."""
@@ -267,6 +271,13 @@ class Shapes:
     input_size: tuple[int, int]
     sizes: Mapping[str, tuple[int, int]]
 
+    def own_size(self) -> tuple[int, int]:
+        """Return the shape, in steps of 32 pixels and with about as many pixels as now, that boxes fill best in the median."""
+        boxes = self.inspected.size[(self.inspected.size > 0).all(axis=1)]
+        ratio = float(np.median(boxes[:, 0] / boxes[:, 1])) if len(boxes) else 1.0
+        height = (self.input_size[0] * self.input_size[1] / ratio) ** 0.5
+        return max(32 * round(height * ratio / 32), 32), max(32 * round(height / 32), 32)
+
     def fill(self, size: tuple[int, int]) -> float:
         """Return which share of crops of this shape boxes fill in the mean, before padding."""
         boxes = self.inspected.size[(self.inspected.size > 0).all(axis=1)]
@@ -282,7 +293,10 @@ def _wasted(shapes: Shapes) -> Found:
         (-round(shapes.fill(size), 2), abs(size[0] * size[1] - pixels), name) for name, size in shapes.sizes.items()
     )
     best = -ranked[0][0] if ranked else 0.0
+    own = shapes.own_size()
     details = {
+        "own": f"codec.input_size=[{own[0]},{own[1]}] codec.heatmap_size=[{own[0] // 4},{own[1] // 4}]",
+        "own_best": f"{100 * shapes.fill(own):.0f} %",
         "now": f"{100 * now:.0f} %",
         "size": f"{shapes.input_size[0]}x{shapes.input_size[1]}",
         "best": f"{100 * best:.0f} %",
@@ -295,9 +309,9 @@ def _wasted(shapes: Shapes) -> Found:
 SHAPE_CHECKS: tuple[Check[Shapes], ...] = (
     Check(
         name="crops-wasted",
-        what="instances have crops that their boxes fill badly: {now} of {size} (width x height) in the mean",
+        what="instances have boxes that fill {now} of crops of {size} (width x height) in the mean",
         consequence="The network computes on the surroundings, and instances are small in its input.",
-        fix="size={option} is filled to {best}.",
+        fix="size={option} is filled to {best}, {own} to {own_best}.",
         find=_wasted,
         severity="note",
     ),

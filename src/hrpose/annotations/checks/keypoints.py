@@ -1,4 +1,4 @@
-"""The checks of keypoints that only `hrpose doctor` runs: statistics of a whole file."""
+"""The checks of keypoints: what training and AP depend on, and statistics of a whole file that only `hrpose doctor` computes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.annotations.checks.table import Check, Floats, Found, Inspected, Mask
-from hrpose.skeletons import Skeleton
+from hrpose.skeletons import Skeleton, keypoint_key
 
+_SHARE_OF_BOX, _WITHOUT_AREAS = 0.53, ("crowdpose", "aic", "jhmdb")  # benchmarks whose files have no areas
 _ENOUGH = 20  # labels from which on a statistic is trusted
 _NUM_SAMPLED = 256  # instances in which pairs of keypoints are compared
 _MAX_DETECTIONS = 20  # poses per image that COCO's evaluation counts
@@ -89,6 +90,12 @@ def _axes_swapped(inspected: Inspected) -> Found:
     return Found(inspected.ids, outside & (inspected.share_within(low[:, ::-1], high[:, ::-1]) > 0.9))
 
 
+def _image_swapped(inspected: Inspected) -> Found:
+    low, known = np.zeros_like(inspected.image), (inspected.image > 0).all(axis=1)
+    outside = known & (inspected.share_within(low, inspected.image) < 0.95)
+    return Found(inspected.ids, outside & (inspected.share_within(low, inspected.image[:, ::-1]) > 0.99))
+
+
 def _pairs_against_others(inspected: Inspected) -> Found:
     """Find mirror pairs whose left and right contradict those of the other pairs in most instances.
 
@@ -112,11 +119,38 @@ def _eyes_swapped(inspected: Inspected) -> Found:
     names, order = _order_of_pairs(inspected)
     skeleton = inspected.skeleton
     eyes = [place for place, name in enumerate(names) if "eye" in name.lower()]
-    is_person = skeleton is not None and {"nose", "left_shoulder", "left_hip"} <= set(skeleton.keypoint_names)
+    keys = set() if skeleton is None else set(map(keypoint_key, skeleton.keypoint_names))
+    is_person = {"nose", "leftshoulder", "leftwrist", "lefthip"} <= keys
     if len(eyes) != 1 or not is_person:
         return Found(inspected.ids, np.zeros(len(inspected.ids), bool))
     seen = order[:, eyes[0]] != 0
     return Found(inspected.ids[seen], order[seen, eyes[0]] < 0)
+
+
+def _unlike_most(inspected: Inspected) -> Found:
+    """Find instances in which a mirror pair is the other way round than in at least 90 % of the others.
+
+    The side of left is told by the direction from the pair to the other keypoints, so the instances may be turned in any way.
+    """
+    faulty = np.zeros(len(inspected.ids), bool)
+    compared = faulty.copy()
+    points, labelled = inspected.points, inspected.labelled
+    total = np.where(labelled[..., None], points, 0).sum(axis=1)
+    size = np.sqrt(inspected.size.prod(axis=1))
+    for left, right in [] if inspected.skeleton is None else _ordered_pairs(inspected.skeleton):
+        both = labelled[:, left] & labelled[:, right]
+        number = labelled.sum(axis=1) - 2
+        rest = (total - points[:, left] - points[:, right]) / np.maximum(number, 1)[:, None]
+        step = points[:, left] - points[:, right]
+        away = rest - (points[:, left] + points[:, right]) / 2
+        turn = step[:, 0] * away[:, 1] - step[:, 1] * away[:, 0]
+        distance = np.linalg.norm(away, axis=1)
+        clear = both & (number > 0) & (np.abs(turn) > 0.04 * size * distance) & (distance > 0.1 * size)
+        share = float((turn[clear] > 0).mean()) if clear.sum() >= _ENOUGH else 0.5
+        if max(share, 1 - share) >= 0.9:
+            compared |= clear
+            faulty |= clear & ((turn > 0) != (share > 0.5))
+    return Found(inspected.ids[compared], faulty[compared])
 
 
 def _order_of_pairs(inspected: Inspected) -> tuple[NDArray[np.str_], NDArray[np.int8]]:
@@ -179,6 +213,15 @@ KEYPOINT_CHECKS: tuple[Check[Inspected], ...] = (
         severity="error",
     ),
     Check(
+        name="image-axes-swapped",
+        what="annotations have keypoints outside the image, and all inside if its width and height are exchanged",
+        consequence="Keypoints and crops lie in the wrong places, or the image is refused.",
+        fix="Write x before y, in `keypoints` and `bbox`; if that is so, exchange `width` and `height` of the images.",
+        find=_image_swapped,
+        min_share=0.05,
+        severity="error",
+    ),
+    Check(
         name="sides-swapped-in-a-pair",
         what="mirror pairs have left and right the other way round than the other pairs in most instances",
         consequence="The network learns left as right for them, and mirrored crops contradict the others.",
@@ -192,6 +235,14 @@ KEYPOINT_CHECKS: tuple[Check[Inspected], ...] = (
         fix="Left is the person's own left. Exchange left and right of these annotations, or of all names.",
         find=_eyes_swapped,
         min_share=0.05,
+    ),
+    Check(
+        name="sides-unlike-most",
+        what="instances have a mirror pair the other way round than nine in ten of the others",
+        consequence="They are seen from the other side, or left and right are exchanged.",
+        fix="Look at these annotations.",
+        find=_unlike_most,
+        severity="note",
     ),
     Check(
         name="keypoints-never-labelled",
@@ -263,7 +314,7 @@ KEYPOINT_CHECKS: tuple[Check[Inspected], ...] = (
     ),
     Check(
         name="few-instances",
-        what="instances with keypoints: fewer than 50",
+        what="instances have keypoints, fewer than 50 in all",
         consequence="AP on them varies by several points from one set of images to another; a network learns little from them.",
         fix="Label more, or begin with trained weights: weights=...",
         find=_few_instances,
@@ -271,3 +322,118 @@ KEYPOINT_CHECKS: tuple[Check[Inspected], ...] = (
     ),
 )
 """The statistics of keypoints."""
+
+
+def _other_categories(inspected: Inspected) -> Found:
+    others = list(inspected.annotations.other_categories.values())
+    ids = np.concatenate([*others, inspected.annotations.instance_ids])
+    named = ", ".join(f"{len(ids)} of {name!r}" for name, ids in inspected.annotations.other_categories.items())
+    return Found(ids, np.arange(len(ids)) < len(ids) - len(inspected.annotations), {"others": named})
+
+
+def _area_of_the_box(inspected: Inspected) -> Found:
+    annotations = inspected.annotations
+    share, likely = annotations.area_from_bbox, annotations.benchmark
+    taken = "the area of the box" if share == 1 else f"{share:g} of the area of the box"
+    has_area, advice = annotations.has_area, ""
+    if likely in _WITHOUT_AREAS:
+        advice = f": the file looks like that of a benchmark that takes {_SHARE_OF_BOX:g} of the box, protocol={likely}"
+        has_area = has_area | (share == _SHARE_OF_BOX)
+    return Found(annotations.instance_ids, ~has_area, {"box": taken, "benchmark": advice})
+
+
+def _num_keypoints_zero(inspected: Inspected) -> Found:
+    return Found(inspected.ids, inspected.annotations.num_keypoints[inspected.rows] == 0)
+
+
+def _num_keypoints_without_labels(inspected: Inspected) -> Found:
+    annotations = inspected.annotations
+    unlabelled = ~(annotations.visibility > 0).any(axis=1) & ~annotations.iscrowd
+    return Found(annotations.instance_ids, unlabelled & (annotations.num_keypoints != 0))
+
+
+def _num_keypoints_unequal(inspected: Inspected) -> Found:
+    stated = inspected.annotations.num_keypoints[inspected.rows]
+    return Found(inspected.ids, (stated != 0) & (stated != inspected.labelled.sum(axis=1)))
+
+
+def _visibility_never_2(inspected: Inspected) -> Found:
+    is_two_valued = len(inspected.rows) > 1 and inspected.annotations.visibility.max() == 1
+    return Found(inspected.ids, np.full(len(inspected.ids), is_two_valued))
+
+
+def _keypoints_at_origin(inspected: Inspected) -> Found:
+    placeholder = (inspected.points == 0).all(axis=2) | (inspected.points == -1).all(axis=2)
+    return Found(inspected.ids, (placeholder & inspected.labelled).any(axis=1))
+
+
+def keypoints_normalised(inspected: Inspected) -> Found:
+    """Find instances whose keypoints are all between 0 and 1."""
+    within = ((inspected.points >= 0) & (inspected.points <= 1)).all(axis=(1, 2))  # unlabelled ones are 0
+    some: Mask = (inspected.labelled.sum(axis=1) > 1) & inspected.points.any(axis=(1, 2))
+    return Found(inspected.ids, some & within & (inspected.image > 4).all(axis=1))
+
+
+LABEL_CHECKS: tuple[Check[Inspected], ...] = (
+    Check(
+        name="other-categories",
+        what="annotations belong to other categories that have keypoints: {others}",
+        consequence="They are left out.",
+        fix="Name the category that you want: `category` (`data.category` of fit and test).",
+        find=_other_categories,
+    ),
+    Check(
+        name="area",
+        what="annotations have no `area`, or one below 1 % of their box",
+        consequence="OKS and AP are relative to the area: {box} is taken.",
+        fix=(
+            "Correct the areas, or set `area_from_bbox` (`data.area_from_bbox` of fit and test) to the share of its box that "
+            "an instance covers{benchmark}."
+        ),
+        find=_area_of_the_box,
+    ),
+    Check(
+        name="num-keypoints-zero",
+        what="annotations with labelled keypoints state `num_keypoints` 0",
+        consequence="AP ignores them, as pycocotools does; training by the official rules uses them, by MMPose's it does not.",
+        fix="Count `num_keypoints` again, or remove it from the file: the labelled keypoints are counted then.",
+        find=_num_keypoints_zero,
+    ),
+    Check(
+        name="num-keypoints-without-labels",
+        what="annotations state a `num_keypoints` above 0, but have no labelled keypoints",
+        consequence="AP counts them as instances to be found, as pycocotools does.",
+        fix="Count `num_keypoints` again, or remove it from the file: the labelled keypoints are counted then.",
+        find=_num_keypoints_without_labels,
+    ),
+    Check(
+        name="num-keypoints-unequal",
+        what="annotations have another number of labelled keypoints than `num_keypoints` states",
+        consequence="AP does not depend on the number, unless it is 0; labels may be lost.",
+        fix="Look at these annotations, and count `num_keypoints` again.",
+        find=_num_keypoints_unequal,
+    ),
+    Check(
+        name="visibility-never-2",
+        what="annotations with labelled keypoints have the visibility 1 (occluded) and never 2 (visible)",
+        consequence="Training and AP only ask whether a keypoint is labelled; reports and pictures call all of them occluded.",
+        fix="If 1 means visible here, set `visibility_map` (`data.visibility_map={1: 2}` of fit and test).",
+        find=_visibility_never_2,
+    ),
+    Check(
+        name="keypoints-at-origin",
+        what="annotations have keypoints that are labelled at (0, 0) or (-1, -1)",
+        consequence="They train towards the corner of the image and count as missed in AP.",
+        fix="Set the visibility of keypoints that are not labelled to 0.",
+        find=_keypoints_at_origin,
+    ),
+    Check(
+        name="keypoints-normalised",
+        what="annotations have all their keypoints between 0 and 1",
+        consequence="Keypoints are read in pixels, so all of them lie in the corner of the image.",
+        fix="Multiply the keypoints by the width and the height of the image.",
+        find=keypoints_normalised,
+        severity="error",
+    ),
+)
+"""What training and AP depend on; `read_annotations` warns of it."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import array
+import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +44,13 @@ class RawFile:
         return cls(file, read_rows(file, list(keypoint_fields or ["keypoints"])))
 
 
-def _ids_repeated(section: str) -> Callable[[RawFile], Found]:
-    return lambda raw: _repeated(getattr(raw, section), [_plain(row.get("id")) for row in getattr(raw, section)])
+def _ids_repeated(raw: RawFile, *, section: str) -> Found:
+    return _repeated(getattr(raw, section), [_plain(row.get("id")) for row in getattr(raw, section)])
 
 
-def _dangling(key: str, section: str) -> Callable[[RawFile], Found]:
-    def find(raw: RawFile) -> Found:
-        known = {_plain(row.get("id")) for row in getattr(raw, section)}
-        return _found(raw.annotations, [_plain(row.get(key)) not in known for row in raw.annotations])
-
-    return find
+def _dangling(raw: RawFile, *, key: str, section: str) -> Found:
+    known = {_plain(row.get("id")) for row in getattr(raw, section)}
+    return _found(raw.annotations, [_plain(row.get(key)) not in known for row in raw.annotations])
 
 
 def _images_without_annotations(raw: RawFile) -> Found:
@@ -60,7 +59,13 @@ def _images_without_annotations(raw: RawFile) -> Found:
 
 
 def _file_names_repeated(raw: RawFile) -> Found:
-    return _repeated(raw.images, [_plain(row.get("file_name")) for row in raw.images])
+    owners: dict[Hashable, Hashable] = {}
+    names = [_plain(row.get("file_name")) for row in raw.images]
+    ids = [_plain(row.get("id")) for row in raw.images]
+    faulty = [
+        name is not None and owners.setdefault(name, own) != own for name, own in zip(names, ids, strict=True)
+    ]  # an entry that stands twice is read once
+    return _found(raw.images, faulty)
 
 
 def _annotations_repeated(raw: RawFile) -> Found:
@@ -85,6 +90,50 @@ def _places_without_label(raw: RawFile) -> Found:
     return _found(raw.annotations, faulty)
 
 
+def _visibility_values(raw: RawFile) -> Found:
+    values: Counter[float] = Counter()
+    faulty = []
+    for row in raw.annotations:
+        numbers = row.get("keypoints")
+        labels = numbers[2::3] if isinstance(numbers, array.array) and len(numbers) % 3 == 0 else array.array("d")
+        others = [value for value in labels if value not in (0, 1, 2) and value == value]
+        values.update(others)
+        faulty.append(bool(others))
+    common = [f"{value:g}" for value, _ in values.most_common(4)]
+    pairs = ", ".join(f"{value}: {0 if float(value) < 0 else 2}" for value in common)
+    return _found(raw.annotations, faulty, {"values": ", ".join(common), "pairs": pairs})
+
+
+def _boxes_missing(raw: RawFile) -> Found:
+    return _found(raw.annotations, [not _is_box(row.get("bbox")) for row in raw.annotations])
+
+
+def _is_box(bbox: Any) -> bool:
+    try:
+        numbers = [float(value) for value in bbox]
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return len(numbers) == 4 and all(map(math.isfinite, numbers)) and min(numbers[2:]) >= 0
+
+
+def _other_lengths(raw: RawFile) -> Found:
+    """Find keypoints of another length than that of the names of the category, or than most where it has none."""
+    lengths = [
+        len(numbers) if isinstance(numbers := row.get("keypoints"), array.array) else 0 for row in raw.annotations
+    ]
+    named = {
+        _plain(row.get("id")): 3 * len(row["keypoints"])
+        for row in raw.categories
+        if isinstance(row.get("keypoints"), list | array.array)
+    }
+    most = Counter(length for length in lengths if length).most_common(1)
+    usual = most[0][0] if most else 0
+    expected = [named.get(_plain(row.get("category_id"))) or usual for row in raw.annotations]
+    faulty = [bool(length) and length != right for length, right in zip(lengths, expected, strict=True)]
+    found = sorted({length for length, wrong in zip(lengths, faulty, strict=True) if wrong})
+    return _found(raw.annotations, faulty, {"found": ", ".join(map(str, found[:3]))})
+
+
 def _repeated(rows: list[Row], keys: Sequence[Hashable]) -> Found:
     """Find the rows whose key an earlier row has; a row without a key, None, is not compared."""
     counts: Counter[Hashable] = Counter()
@@ -95,10 +144,10 @@ def _repeated(rows: list[Row], keys: Sequence[Hashable]) -> Found:
     return _found(rows, faulty)
 
 
-def _found(rows: list[Row], faulty: list[bool]) -> Found:
+def _found(rows: list[Row], faulty: list[bool], details: Mapping[str, str] | None = None) -> Found:
     ids = np.empty(len(rows), object)
     ids[:] = [_plain(row.get("id", f"entry {place}")) for place, row in enumerate(rows)]
-    return Found(ids, np.array(faulty, bool))
+    return Found(ids, np.array(faulty, bool), details or {})
 
 
 def _plain(value: Any) -> Any:
@@ -120,43 +169,11 @@ def _plain(value: Any) -> Any:
 
 ROW_CHECKS: tuple[Check[RawFile], ...] = (
     Check(
-        name="annotation-ids-repeated",
-        what="annotations have the `id` of an earlier one",
-        consequence="The file is refused: predictions could not be matched to them.",
-        fix="Number the annotations anew, or remove the copies.",
-        find=_ids_repeated("annotations"),
-        severity="error",
-    ),
-    Check(
-        name="image-ids-repeated",
-        what="images have the `id` of an earlier one",
-        consequence="The file is refused: their annotations could belong to either image.",
-        fix="Number the images anew, together with `image_id` of their annotations.",
-        find=_ids_repeated("images"),
-        severity="error",
-    ),
-    Check(
         name="category-ids-repeated",
         what="categories have the `id` of an earlier one",
         consequence="Their annotations could belong to either category.",
         fix="Number the categories anew, together with `category_id` of their annotations.",
-        find=_ids_repeated("categories"),
-        severity="error",
-    ),
-    Check(
-        name="annotations-without-image",
-        what="annotations have an `image_id` that no entry of `images` has",
-        consequence="The file is refused: these labels belong to no image.",
-        fix="Add the images, or remove the annotations.",
-        find=_dangling("image_id", "images"),
-        severity="error",
-    ),
-    Check(
-        name="annotations-without-category",
-        what="annotations have a `category_id` that no entry of `categories` has",
-        consequence="The file is refused.",
-        fix="Add the category, or remove the annotations.",
-        find=_dangling("category_id", "categories"),
+        find=partial(_ids_repeated, section="categories"),
         severity="error",
     ),
     Check(
@@ -191,3 +208,63 @@ ROW_CHECKS: tuple[Check[RawFile], ...] = (
     ),
 )
 """The checks of the rows of a file."""
+
+REFUSED_ROW_CHECKS: tuple[Check[RawFile], ...] = (
+    Check(
+        name="annotation-ids-repeated",
+        what="annotations have the `id` of an earlier one",
+        consequence="The file is refused: predictions could not be matched to them.",
+        fix="Number the annotations anew, or remove the copies.",
+        find=partial(_ids_repeated, section="annotations"),
+        severity="error",
+    ),
+    Check(
+        name="image-ids-repeated",
+        what="images have the `id` of an earlier one",
+        consequence="The file is refused: their annotations could belong to either image.",
+        fix="Number the images anew, together with `image_id` of their annotations.",
+        find=partial(_ids_repeated, section="images"),
+        severity="error",
+    ),
+    Check(
+        name="annotations-without-image",
+        what="annotations have an `image_id` that no entry of `images` has",
+        consequence="The file is refused: these labels belong to no image.",
+        fix="Add the images, or remove the annotations.",
+        find=partial(_dangling, key="image_id", section="images"),
+        severity="error",
+    ),
+    Check(
+        name="annotations-without-category",
+        what="annotations have a `category_id` that no entry of `categories` has",
+        consequence="The file is refused.",
+        fix="Add the category, or remove the annotations.",
+        find=partial(_dangling, key="category_id", section="categories"),
+        severity="error",
+    ),
+    Check(
+        name="visibility-values",
+        what="annotations have a visibility other than 0 (unlabelled), 1 (occluded) and 2 (visible): {values}",
+        consequence="The file is refused.",
+        fix="Fix the annotations, or map the values: 'data.visibility_map={{pairs}}'.",
+        find=_visibility_values,
+        severity="error",
+    ),
+    Check(
+        name="boxes-missing",
+        what="annotations have no `bbox` of four finite numbers, or one of a negative size",
+        consequence="The file is refused: without a box there is no crop.",
+        fix="Add the boxes, or take those around the keypoints: data.bbox_from_keypoints=0.25.",
+        find=_boxes_missing,
+        severity="error",
+    ),
+    Check(
+        name="keypoints-of-another-length",
+        what="annotations have another number of values in `keypoints` than three for each keypoint of the category: {found}",
+        consequence="The file is refused.",
+        fix="Write x, y and visibility for each keypoint of the category.",
+        find=_other_lengths,
+        severity="error",
+    ),
+)
+"""The checks of the rows of a file that the reader refuses; with the right arguments it may accept them."""

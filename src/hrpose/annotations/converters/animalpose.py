@@ -6,6 +6,7 @@ Cao et al., Cross-Domain Adaptation for Animal Pose Estimation, ICCV 2019; https
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import Element
 
 from hrpose.annotations.converters.labels import ImageFolder, Instance, LabelledImage, Labels, Options, Pair, Point
@@ -70,12 +71,13 @@ def _xml_files(source: Source) -> list[Path]:
 
 
 def _is_json(source: Source) -> bool:
-    content = source.first_json
-    return (
-        isinstance(content, dict)
-        and isinstance(content.get("images"), dict)
-        and {"annotations", "categories"} <= set(content)
-    )
+    return _content(source) is not None
+
+
+def _content(source: Source) -> dict[str, Any] | None:
+    keys = {"images", "annotations", "categories"}
+    found = (content for content in source.samples if isinstance(content, dict) and keys <= set(content))
+    return next((content for content in found if isinstance(content["images"], dict)), None)
 
 
 def _bounds(root: Element) -> Element:
@@ -111,7 +113,7 @@ def _name(name: str, file: str) -> str:
 
 def _read_json(source: Source, folder: ImageFolder) -> Labels:
     """Read keypoints.json: boxes are two corners, keypoints nested, edges count from 0."""
-    content, rows = source.first_json, dict[Path, list[Instance]]()
+    content, rows = _content(source) or {}, dict[Path, list[Instance]]()
     categories = {row["id"]: row for row in content["categories"]}
     for place, row in enumerate(content["annotations"]):
         where = f"{source.path}, annotation {place} (counted from 0)"

@@ -1,4 +1,4 @@
-"""COCO keypoint files as a source: one file is divided into training and validation, and nothing else of it changes."""
+"""COCO keypoint files as a source: one file is divided, the files of a folder are joined; nothing else of them changes."""
 
 from __future__ import annotations
 
@@ -8,15 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hrpose.annotations.converters.source import MADE_BY, Source, wrong
-from hrpose.annotations.converters.split import split_images
-from hrpose.annotations.converters.write import (
-    NO_VALIDATION,
-    SPLITS,
-    Conversion,
-    Target,
-    check_free,
-    make_command,
-)
+from hrpose.annotations.converters.split import SPLIT_NAMES, split_images
+from hrpose.annotations.converters.write import NO_VALIDATION, SPLITS, Conversion, Target, check_free, make_command
 from hrpose.errors import DataError
 from hrpose.files import write_json
 
@@ -25,16 +18,17 @@ _VIDEO_KEYS = ("video_id", "vid_id")
 
 
 def recognise(source: Source) -> bool:
-    """Check for a JSON file with the three sections of COCO."""
-    content = source.first_json if source.path.is_file() else None
-    return isinstance(content, dict) and all(isinstance(content.get(name), list) for name in _SECTIONS)
+    """Check for a JSON file with the three sections of COCO, or folders called train, valid and so on with one each."""
+    if source.path.is_dir():
+        return bool(_files(source))
+    return any(map(_is_coco, source.samples))
 
 
 def divide(source: Source, target: Target, images: Path | None) -> Conversion:
-    """Write train.json and val.json with the images of a COCO file and their annotations, unchanged.
+    """Write train.json and val.json with the images of COCO files and their annotations, unchanged.
 
     Args:
-        source: the file.
+        source: the file; or a folder, as Roboflow exports it, with one folder of images and their file for each split.
         target: `category`, `flip_pairs` and `bbox_margin` must be None: `fit` has keys for them.
         images: folder of the images; None looks beside the file.
 
@@ -42,7 +36,61 @@ def divide(source: Source, target: Target, images: Path | None) -> Conversion:
         DataError: if an entry has no file name or id, an option cannot be used, or a file is in the way.
     """
     _check_options(target)
-    content, file = source.first_json, source.path
+    if source.path.is_dir():
+        parts = {split: _with_folder(content, file, source.path) for split, (file, content) in _files(source).items()}
+        folder: Path | None = images or source.path
+        notes = [f"Split: as the folders state. File names are relative to {source.path}."]
+    else:
+        parts, folder, notes = {"train": source.samples[0]}, images, []
+    if "val" not in parts and "train" in parts:
+        train, how = _divide(parts.pop("train"), source.path, target)
+        parts, notes = {**train, **parts}, [*notes, how]
+    if "train" not in parts:
+        raise wrong(str(source.path), "images to train on", f"only {', '.join(parts)}")
+    notes += [] if "val" in parts else [NO_VALIDATION]
+    files, counts = {}, {}
+    for split in [name for name in SPLITS if name in parts]:
+        content = parts[split]
+        info = {"description": f"{MADE_BY} {source.path.name} (format=coco)", "split": split, "notes": notes}
+        info |= {"source_info": content["info"]} if "info" in content else {}
+        files[split] = (target.out or source.folder) / f"{split}.json"
+        counts[split] = _count(content["images"], content["annotations"], content["categories"])
+        check_free(files[split])
+        write_json(files[split], {"info": info, **{key: value for key, value in content.items() if key != "info"}})
+    names = [_file_name(row, place, source.path) for place, row in enumerate(parts["train"]["images"])]
+    folder = folder or _find_images(source.folder, names)
+    command = make_command(files, folder or "<folder of the images>")
+    return Conversion(files=files, images=folder or source.folder, counts=counts, notes=notes, command=command)
+
+
+def _is_coco(content: Any) -> bool:
+    return isinstance(content, dict) and all(isinstance(content.get(name), list) for name in _SECTIONS)
+
+
+def _files(source: Source) -> dict[str, tuple[Path, Any]]:
+    """Return the COCO files of the folders that are called after a split; empty unless each has one file."""
+    files: dict[str, tuple[Path, Any]] = {}
+    found, _ = source.json_files(_is_coco)
+    for file, content in found:
+        split = SPLIT_NAMES.get(file.parent.name.lower())
+        if split is None or split in files:
+            return {}
+        files[split] = file, content
+    return files
+
+
+def _with_folder(content: Mapping[str, Any], file: Path, folder: Path) -> dict[str, Any]:
+    """Return the content of a file with the names of its images relative to a folder above it."""
+    prefix = file.parent.relative_to(folder).as_posix()
+    rows = [
+        {**row, "file_name": f"{prefix}/{_file_name(row, place, file)}".removeprefix("./")}
+        for place, row in enumerate(content["images"])
+    ]
+    return {**content, "images": rows}
+
+
+def _divide(content: Mapping[str, Any], file: Path, target: Target) -> tuple[dict[str, dict[str, Any]], str]:
+    """Divide the images of a file and their annotations; return the parts by their split, and how it was done."""
     names = [_file_name(row, place, file) for place, row in enumerate(content["images"])]
     videos = next(
         (_videos(content["images"], key) for key in _VIDEO_KEYS if key in (content["images"] or [{}])[0]), None
@@ -55,21 +103,12 @@ def divide(source: Source, target: Target, images: Path | None) -> Conversion:
     if orphan is not None:
         found = f"image_id {orphan.get('image_id')}"
         raise wrong(f"{file}, annotation {orphan.get('id')}", "its image under `images`", found)
-    notes = [how] if "val" in splits else [how, NO_VALIDATION]
-    files, counts = {}, {}
-    kept = {name: value for name, value in content.items() if name != "info"}
-    for split in [name for name in SPLITS if name in splits]:
+    parts = {}
+    for split in dict.fromkeys(splits):
         rows = [row for row, name in zip(content["images"], splits, strict=True) if name == split]
         annotations = [row for row in content["annotations"] if split_of[str(row["image_id"])] == split]
-        info = {"description": f"{MADE_BY} {file.name} (format=coco)", "split": split, "notes": notes}
-        info |= {"source_info": content["info"]} if "info" in content else {}
-        files[split] = (target.out or source.folder) / f"{split}.json"
-        counts[split] = _count(rows, annotations, content["categories"])
-        check_free(files[split])
-        write_json(files[split], {"info": info, **kept, "images": rows, "annotations": annotations})
-    folder = images or _find_images(source.folder, names)
-    command = make_command(files, folder or "<folder of the images>")
-    return Conversion(files=files, images=folder or source.folder, counts=counts, notes=notes, command=command)
+        parts[split] = {**content, "images": rows, "annotations": annotations}
+    return parts, how
 
 
 def _check_options(target: Target) -> None:

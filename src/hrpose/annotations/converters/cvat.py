@@ -6,12 +6,12 @@ https://docs.cvat.ai/docs/manual/advanced/xml_format/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
 from xml.etree.ElementTree import Element
 
 from hrpose.annotations.converters.labels import (
+    Box,
     ImageFolder,
     Instance,
     LabelledImage,
@@ -19,15 +19,16 @@ from hrpose.annotations.converters.labels import (
     Options,
     Pair,
     Point,
-    names_by_category,
+    Shape,
+    join_shapes,
+    label_images,
     unique,
 )
 from hrpose.annotations.converters.source import Source, read_xml, wrong
+from hrpose.annotations.converters.split import SPLIT_NAMES
 
-_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _NODE = re.compile(r"<circle[^>]*>")
 _EDGE = re.compile(r"<line[^>]*>")
-_Box: TypeAlias = tuple[float, float, float, float]
 
 
 def recognise(source: Source) -> bool:
@@ -49,26 +50,20 @@ def read(source: Source, options: Options) -> Labels:
     images = [
         LabelledImage(
             file=folder.find(element.get("name", "")),
-            instances=list(_instances(list(element), f"{file}, image {element.get('name')}")),
-            split=_SPLITS.get(element.get("subset", "").lower()),
+            instances=_instances(list(element), f"{file}, image {element.get('name')}"),
+            split=SPLIT_NAMES.get(element.get("subset", "").lower()),
         )
         for element in root.iter("image")
     ]
-    if root.find("track") is not None:
-        images += _video(root, folder, file)
+    for frame, shapes in sorted(_frames(root, file).items()):
+        instances = _instances(shapes, f"{file}, frame {frame}")
+        images.append(LabelledImage(file=folder.find(f"frame_{frame:06d}"), instances=instances))
     names, edges = _skeletons(root)
-    instances = [instance for image in images for instance in image.instances]
-    free = [instance for instance in instances if instance.category not in names]
-    unjoined = sum(1 for _ in root.iter("box")) - sum(instance.bbox is not None for instance in instances)
-    notes = [f"{unjoined} boxes share no group with keypoints and are left out."] if unjoined > 0 else []
+    rows = [instance for image in images for instance in image.instances]
+    unjoined = sum(not instance.keypoints and instance.bbox is not None for instance in rows)
+    notes = [f"{unjoined} boxes share no group with keypoints: nothing is labelled in them."] if unjoined else []
     notes.append("Points marked as outside count as not labelled, those marked as occluded as occluded.")
-    return Labels(
-        folder=folder.folder,
-        images=images,
-        keypoint_names={**names_by_category(free, options.keypoint_names), **names},
-        edges=edges,
-        notes=[*notes, *folder.notes],
-    )
+    return label_images(images, folder, options, notes, names=names, edges=edges)
 
 
 def _file(source: Source) -> Path | None:
@@ -108,38 +103,54 @@ def _attribute(tag: str, name: str) -> str:
     return found[1] if found else ""
 
 
-def _instances(shapes: Sequence[Element], where: str, track: int | None = None) -> Iterator[Instance]:
-    """Yield skeletons, and for each group its points and rectangle; ungrouped points are one instance."""
-    groups: dict[str, list[Element]] = {}
-    for shape in shapes:
-        group = shape.get("group_id") or ""
-        if shape.tag == "skeleton":
-            named = [point for point in shape if point.tag == "points"]
-            boxes = [box for box in shapes if box.tag == "box" and group and box.get("group_id") == group]
-            yield _instance(named, boxes, shape.get("label", ""), where, track)
-        elif shape.tag in ("points", "box"):
-            groups.setdefault(group, []).append(shape)
-    for members in groups.values():
-        points = [shape for shape in members if shape.tag == "points"]
-        boxes = [shape for shape in members if shape.tag == "box"]
-        if points:
-            yield _instance(points, boxes, boxes[0].get("label", "") if boxes else "object", where, track)
-
-
-def _instance(
-    points: Sequence[Element], boxes: Sequence[Element], category: str, where: str, track: int | None
-) -> Instance:
-    if len(boxes) > 1:
-        raise wrong(
-            where,
-            "one rectangle per instance",
-            len(boxes),
-            "Group each instance with its rectangle in CVAT.",
+def _instances(shapes: Sequence[Element], where: str) -> list[Instance]:
+    """Return the skeletons, each with the rectangle of its group, and what the groups of other points and rectangles join."""
+    skeletons = [shape for shape in shapes if shape.tag == "skeleton"]
+    groups = {shape.get("group_id") for shape in skeletons} - {None, "", "0"}
+    instances = []
+    for shape in skeletons:
+        group = shape.get("group_id")
+        boxes = [box for box in shapes if box.tag == "box" and group in groups and box.get("group_id") == group]
+        if len(boxes) > 1:
+            fix = "Group each instance with its rectangle in CVAT."
+            raise wrong(where, "one rectangle per instance", f"{len(boxes)} rectangles", fix)
+        points = [point for point in shape if point.tag == "points"]
+        unique((point.get("label", "") for point in points), where)
+        instances.append(
+            Instance(
+                keypoints={point.get("label", ""): _point(point, where) for point in points if not _is_outside(point)},
+                bbox=_bbox(boxes[0], where) if boxes else None,
+                category=shape.get("label", ""),
+                track_id=_track(shape),
+                where=where,
+            )
         )
-    unique((point.get("label", "") for point in points), where)
-    keypoints = {point.get("label", ""): _point(point, where) for point in points if point.get("outside") != "1"}
-    bbox = _bbox(boxes[0], where) if boxes else None
-    return Instance(keypoints=keypoints, bbox=bbox, category=category, track_id=track, where=where)
+    others = [shape for shape in shapes if shape.tag in ("points", "box") and shape.get("group_id") not in groups]
+    return instances + join_shapes(
+        (_shape(shape, where) for shape in others if not _is_outside(shape)),
+        where,
+        "Group the shapes of each instance in CVAT.",
+    )
+
+
+def _shape(element: Element, where: str) -> Shape:
+    """Return a point or rectangle outside of skeletons; CVAT writes the group 0 for none in some of its exports."""
+    group = element.get("group_id", "")
+    return Shape(
+        label=element.get("label", ""),
+        group="" if group == "0" else group,
+        point=_point(element, where) if element.tag == "points" else None,
+        bbox=_bbox(element, where) if element.tag == "box" else None,
+        track_id=_track(element) if element.tag == "box" else None,
+    )
+
+
+def _is_outside(element: Element) -> bool:
+    return element.get("outside") == "1"
+
+
+def _track(element: Element) -> int | None:
+    return int(element.get("track", "")) if element.get("track") else None
 
 
 def _point(point: Element, where: str) -> Point:
@@ -151,7 +162,7 @@ def _point(point: Element, where: str) -> Point:
     return x, y, 1 if point.get("occluded") == "1" else 2
 
 
-def _bbox(box: Element, where: str) -> _Box:
+def _bbox(box: Element, where: str) -> Box:
     try:
         left, top, right, bottom = (float(box.get(key, "")) for key in ("xtl", "ytl", "xbr", "ybr"))
     except ValueError:
@@ -159,28 +170,17 @@ def _bbox(box: Element, where: str) -> _Box:
     return left, top, right - left, bottom - top
 
 
-def _video(root: Element, folder: ImageFolder, file: Path) -> list[LabelledImage]:
-    """Collect the shapes of all tracks by their frame."""
-    frames: dict[int, list[Instance]] = {}
+def _frames(root: Element, file: Path) -> dict[int, list[Element]]:
+    """Collect the shapes of all tracks by their frame, each with the label, the group and the number of its track."""
+    frames: dict[int, list[Element]] = {}
     for number, track in enumerate(root.iter("track"), 1):
-        if track.find("points") is not None:
-            raise wrong(
-                f"{file}, track {track.get('id')}", "tracks of skeletons", "points", "Draw skeletons, or export images."
-            )
-        for shape in track.findall("skeleton"):
-            if shape.get("outside") == "1":
+        for shape in track:
+            if shape.tag not in ("skeleton", "points", "box") or _is_outside(shape):
                 continue
             if not shape.get("frame", "").isdigit():
                 raise wrong(f"{file}, track {track.get('id')}", "the number of a frame", shape.get("frame"))
-            shape.set("label", track.get("label", ""))
-            frame = int(shape.get("frame", ""))
-            frames.setdefault(frame, []).extend(_instances([shape], f"{file}, frame {frame}", number))
-    names = {frame: _frame_name(folder, frame) for frame in frames}
-    return [LabelledImage(file=folder.find(names[frame]), instances=frames[frame]) for frame in sorted(frames)]
-
-
-def _frame_name(folder: ImageFolder, frame: int) -> str:
-    """Return the name of the image that CVAT exports for a frame."""
-    found: Mapping[str, object] = folder.by_name
-    names = [f"frame_{frame:06d}.{suffix}" for suffix in ("PNG", "png", "jpg", "jpeg")]
-    return next((name for name in names if name in found), names[1])
+            shape.attrib.update(
+                {"label": track.get("label", ""), "group_id": track.get("group_id", ""), "track": f"{number}"}
+            )
+            frames.setdefault(int(shape.get("frame", "")), []).append(shape)
+    return frames

@@ -14,15 +14,15 @@ from hrpose.annotations.converters.labels import (
     LabelledImage,
     Labels,
     Options,
-    names_by_category,
+    label_images,
     unique,
 )
-from hrpose.annotations.converters.source import Source, read_json_file, wrong
+from hrpose.annotations.converters.source import Source, wrong
 
 
 def recognise(source: Source) -> bool:
-    """Check for a JSON file with `item` and `annotations`, or a folder whose first JSON file is one."""
-    return _is_darwin(source.first_json)
+    """Check for JSON files with `item` and `annotations`."""
+    return any(map(_is_darwin, source.samples))
 
 
 def read(source: Source, options: Options) -> Labels:
@@ -32,23 +32,21 @@ def read(source: Source, options: Options) -> Labels:
         DataError: for the first fault, with file and annotation.
     """
     folder = ImageFolder(options.images or source.folder)
-    images, left_out = [], 0
-    for file in source.files(".json"):
-        content = read_json_file(file)
-        if not _is_darwin(content):
-            left_out += 1
-            continue
+    files, notes = source.json_files(_is_darwin)
+    images, others = [], 0
+    for file, content in files:
         item = content["item"]
         name = f"{str(item.get('path', '/')).strip('/')}/{item.get('name')}".strip("/")
         rows = [row for row in content["annotations"] if "skeleton" in row]
+        others += len(content["annotations"]) - len(rows)
         if any("frames" in row for row in content["annotations"]):
             raise wrong(str(file), "labels of an image", "frames of a video", "Export the frames as images.")
         images.append(
             LabelledImage(file=folder.find(name, file.parent), instances=[_instance(row, f"{file}") for row in rows])
         )
-    notes = [f"{left_out} JSON files are not of this format and are left out."] if left_out else []
-    names = names_by_category([one for image in images for one in image.instances], options.keypoint_names)
-    return Labels(folder=folder.folder, images=images, keypoint_names=names, notes=[*notes, *folder.notes])
+    if others:
+        notes.append(f"{others} annotations are no skeletons and are left out.")
+    return label_images(images, folder, options, notes)
 
 
 def _is_darwin(content: Any) -> bool:

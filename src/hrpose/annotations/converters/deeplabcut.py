@@ -19,6 +19,7 @@ from hrpose.errors import DataError
 
 _HEADERS = ("scorer", "individuals", "bodyparts", "coords")
 _CATEGORY = "animal"
+_NAME = "CollectedData"  # what the names of labels begin with
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class _Table:
 
 
 def recognise(source: Source) -> bool:
-    """Check for a CSV file that begins with the row of the scorer, or a folder with one."""
-    return bool(_files(source))
+    """Check for a CSV file that begins with the row of the scorer, for a folder with one, or for DeepLabCut's copies as HDF5."""
+    return bool(_files(source) or _tables_of_pandas(source))
 
 
 def read(source: Source, options: Options) -> Labels:
@@ -41,7 +42,15 @@ def read(source: Source, options: Options) -> Labels:
     Raises:
         DataError: for the first fault, with file and row.
     """
-    tables = [_read_table(file) for file in _files(source)]
+    files = _files(source)
+    if not files:
+        raise wrong(
+            str(source.path),
+            "the CSV files that DeepLabCut writes beside its HDF5 files",
+            ", ".join(file.name for file in _tables_of_pandas(source)),
+            'Write them anew in Python: pandas.read_hdf("CollectedData_me.h5").to_csv("CollectedData_me.csv").',
+        )
+    tables = [_read_table(file) for file in files]
     config = _config(source)
     folder = ImageFolder(options.images or _project(source, tables))
     individuals = list(dict.fromkeys(animal for table in tables for animal, _, _ in table.columns))
@@ -69,9 +78,14 @@ def read(source: Source, options: Options) -> Labels:
 
 
 def _files(source: Source) -> list[Path]:
-    """Return the CSV files of labels; of a project those in labeled-data, which training-datasets has copies of."""
+    """Return the CSV files of labels; of a project those in labeled-data that are not of a network, as machinelabels are."""
     found = [file for file in source.files(".csv") if _is_labels(file)]
-    return [file for file in found if "labeled-data" in file.relative_to(source.folder).parts] or found
+    found = [file for file in found if "labeled-data" in file.relative_to(source.folder).parts] or found
+    return [file for file in found if file.name.startswith(_NAME)] or found
+
+
+def _tables_of_pandas(source: Source) -> list[Path]:
+    return [file for file in source.files(".h5") if file.name.startswith(_NAME)]
 
 
 def _is_labels(file: Path) -> bool:

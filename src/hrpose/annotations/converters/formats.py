@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from hrpose.annotations.converters import (
     animalpose,
@@ -25,6 +26,7 @@ from hrpose.annotations.converters.split import SplitBy
 from hrpose.annotations.converters.write import Conversion, Target, write
 from hrpose.errors import DataError
 
+_Read = TypeVar("_Read")
 _WEIGHTS = {".pth", ".pt", ".ckpt", ".safetensors", ".onnx", ".tar", ".bin"}
 
 
@@ -94,7 +96,7 @@ def convert_labels(
     format: str | None = None,
     images: str | Path | None = None,
     names: Sequence[str] | None = None,
-    category: str | None = None,
+    category: str | Sequence[str] | None = None,
     flip_pairs: Sequence[Sequence[int | str]] | None = None,
     bbox_margin: float | None = None,
     split: float = 0.1,
@@ -109,7 +111,7 @@ def convert_labels(
         format: one of `FORMATS`; None recognises it.
         images: folder of the images; None takes the folder of the source.
         names: of the keypoints, where the source has none, or their order.
-        category: the only one to keep; None keeps all that have the same keypoints.
+        category: one or several to keep, with the same keypoints; None keeps all that have them.
         flip_pairs: mirror pairs by name or 0-based index, where the source and the names state none; empty means none.
         bbox_margin: for instances without a box: share of the larger side of their keypoints' extent that is added on each side.
         split: share of the images that validate, where the source states none.
@@ -146,20 +148,20 @@ def convert_labels(
     if name == COCO:
         if names is not None:
             raise DataError("names: a COCO file is only divided. Give `hrpose fit` the key skeleton.names instead.")
-        return coco.divide(opened, target, folder)
+        return _checked(opened, "a COCO file", lambda: coco.divide(opened, target, folder))
     options = Options(images=folder, keypoint_names=None if names is None else tuple(names))
-    labels = _read(FORMATS[name], opened, options)
+    labels = _checked(opened, FORMATS[name].title, lambda: FORMATS[name].read(opened, options))
     return write(labels, target, source=f"{opened.path.name} (format={name})")
 
 
-def _read(format_: Format, source: Source, options: Options) -> Labels:
+def _checked(source: Source, title: str, read: Callable[[], _Read]) -> _Read:
     """Read a source; a value of another type than the format defines is one error, wherever it is."""
     try:
-        return format_.read(source, options)
+        return read()
     except (DataError, OSError):
         raise
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"{source.path}: expected the structure of {format_.title}, but found a value of another form: {error!r}. "
+            f"{source.path}: expected the structure of {title}, but found a value of another form: {error!r}. "
             "Export the labels again, or write a COCO file from arrays with hrpose.write_coco."
         ) from error

@@ -1,4 +1,4 @@
-"""Label Studio JSON: tasks with key points in percent of the image, joined to a rectangle by `parentID` or a relation.
+"""Label Studio: tasks with key points in percent of the image, joined to a rectangle by `parentID` or a relation.
 
 https://labelstud.io/guide/export, https://labelstud.io/tags/keypointlabels
 """
@@ -6,30 +6,32 @@ https://labelstud.io/guide/export, https://labelstud.io/tags/keypointlabels
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hrpose.annotations.converters.labels import (
     ImageFolder,
-    Instance,
     LabelledImage,
     Labels,
     Options,
-    Point,
-    names_by_category,
-    unique,
+    Shape,
+    join_shapes,
+    label_images,
 )
-from hrpose.annotations.converters.source import Source, read_json_file, wrong
+from hrpose.annotations.converters.source import Source, wrong
 from hrpose.errors import DataError
 
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file
-_FIX = "Draw the points inside of their rectangle as its children, or add a relation between them."
+_POINTS, _BOXES = "keypointlabels", "rectanglelabels"
+_FIX = (
+    "Draw the points inside of their rectangle as its children, or add a relation between them. Take the export JSON: JSON-MIN "
+    "has no relations."
+)
 
 
 def recognise(source: Source) -> bool:
-    """Check for a JSON list of tasks with `data` and `annotations`."""
-    content = source.first_json
-    return isinstance(content, list) and bool(content) and _is_task(content[0])
+    """Check for a JSON list of tasks, of the export JSON or JSON-MIN."""
+    return any(map(_is_export, source.samples))
 
 
 def read(source: Source, options: Options) -> Labels:
@@ -39,29 +41,44 @@ def read(source: Source, options: Options) -> Labels:
         DataError: for the first fault, with the id of the task.
     """
     folder = ImageFolder(options.images or source.folder)
-    tasks = [task for file in source.files(".json") for task in _tasks(read_json_file(file))]
-    images, several = [], 0
-    for task in tasks:
+    files, notes = source.json_files(_is_export)
+    images, several, others = [], 0, 0
+    for task in (_task(row) for _, content in files for row in content):
         where = f"{source.path}, task {task.get('id')}"
         done = [entry for entry in task["annotations"] if not entry.get("was_cancelled")]
         several += len(done) > 1
         result = done[-1]["result"] if done else []
-        images.append(
-            LabelledImage(file=folder.find(_image_name(task, folder, where)), instances=_instances(result, where))
-        )
-    notes = [f"{several} tasks have several annotations, of which the last counts."] if several else []
-    notes.append("All key points count as visible: the format does not state occlusion.")
-    instances = [instance for image in images for instance in image.instances]
-    names = names_by_category(instances, options.keypoint_names)
-    return Labels(folder=folder.folder, images=images, keypoint_names=names, notes=[*notes, *folder.notes])
+        others += sum(row.get("type") not in (_POINTS, _BOXES, "relation") for row in result)
+        instances = join_shapes(_shapes(result, where), where, _FIX)
+        images.append(LabelledImage(file=folder.find(_image_name(task, folder, where)), instances=instances))
+    notes += [f"{several} tasks have several annotations, of which the last counts."] if several else []
+    notes += [f"{others} regions are neither key points nor rectangles and are left out."] if others else []
+    return label_images(
+        images, folder, options, [*notes, "All key points count as visible: the format does not state occlusion."]
+    )
 
 
-def _is_task(task: Any) -> bool:
-    return isinstance(task, dict) and isinstance(task.get("data"), dict) and isinstance(task.get("annotations"), list)
+def _is_export(content: Any) -> bool:
+    rows = content if isinstance(content, list) else []
+    return bool(rows) and all(isinstance(row, dict) and (_is_task(row) or "annotation_id" in row) for row in rows)
 
 
-def _tasks(content: Any) -> list[dict[str, Any]]:
-    return [task for task in content if _is_task(task)] if isinstance(content, list) else []
+def _is_task(row: Mapping[str, Any]) -> bool:
+    return isinstance(row.get("data"), dict) and isinstance(row.get("annotations"), list)
+
+
+def _task(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a task; an entry of JSON-MIN, with regions in lists by the name of their control, in the form of a task."""
+    if _is_task(row):
+        return row
+    regions = [region for value in row.values() if isinstance(value, list) for region in value]
+    result = [
+        {**region, "id": str(region.get("id", place)), "type": kind, "value": region}
+        for place, region in enumerate(regions)
+        for kind in (_POINTS, _BOXES)
+        if isinstance(region, dict) and kind in region
+    ]
+    return {"id": row.get("id"), "data": row, "annotations": [{"result": result}]}
 
 
 def _image_name(task: Mapping[str, Any], folder: ImageFolder, where: str) -> str:
@@ -77,17 +94,14 @@ def _image_name(task: Mapping[str, Any], folder: ImageFolder, where: str) -> str
     return short if last not in folder.by_name and short in folder.by_name else name
 
 
-def _instances(result: Sequence[Mapping[str, Any]], where: str) -> list[Instance]:
-    """Join the points to their rectangle; points without one are one instance, if they are the only ones."""
-    turned = next(
-        (row for row in result if row.get("image_rotation") or (row.get("value") or {}).get("rotation")), None
-    )
-    if turned is not None:
-        raise wrong(
-            where, "images and rectangles that are not turned", turned, "Draw upright rectangles on upright images."
-        )
-    boxes = {str(row["id"]): row for row in result if row.get("type") == "rectanglelabels"}
-    points = {str(row["id"]): row for row in result if row.get("type") == "keypointlabels"}
+def _shapes(result: Sequence[Mapping[str, Any]], where: str) -> Iterator[Shape]:
+    """Yield points and rectangles; a point without a rectangle belongs to the only one of the image."""
+    for row in result:
+        if row.get("image_rotation") or (row.get("value") or {}).get("rotation"):
+            fix = "Draw upright rectangles on upright images."
+            raise wrong(where, "images and rectangles that are not turned", row, fix)
+    boxes = {str(row["id"]): row for row in result if row.get("type") == _BOXES}
+    points = {str(row["id"]): row for row in result if row.get("type") == _POINTS}
     parents = {key: str(row["parentID"]) for key, row in points.items() if row.get("parentID")}
     for row in result:
         if row.get("type") == "relation":
@@ -95,27 +109,14 @@ def _instances(result: Sequence[Mapping[str, Any]], where: str) -> list[Instance
             for point, box in (ends, ends[::-1]):
                 if point in points and box in boxes:
                     parents.setdefault(point, box)
-    groups: dict[str, list[str]] = {box: [] for box in boxes}
-    only = next(iter(boxes)) if len(boxes) == 1 else ""
-    for key in points:
-        groups.setdefault(parents.get(key, only), []).append(key)
-    if "" in groups and boxes:
-        raise wrong(where, "a rectangle for each point", f"{len(groups[''])} of {len(points)} points without one", _FIX)
-    return [_instance([points[key] for key in keys], boxes.get(box), where) for box, keys in groups.items()]
-
-
-def _instance(points: Sequence[Mapping[str, Any]], box: Mapping[str, Any] | None, where: str) -> Instance:
-    names = [str(point["value"]["keypointlabels"][0]) for point in points]
-    unique(names, where)
-    keypoints: dict[str, Point] = {}
-    for name, row in zip(names, points, strict=True):
+    for key, row in boxes.items():
+        x, y, width, height = _pixels(row, ("x", "y", "width", "height"), where)
+        label = str((row["value"].get(_BOXES) or ["object"])[0])
+        yield Shape(label=label, group=key, bbox=(x, y, width, height))
+    for key, row in points.items():
         x, y = _pixels(row, ("x", "y"), where)
-        keypoints[name] = (x, y, 2)
-    if box is None:
-        return Instance(keypoints=keypoints, where=where)
-    x, y, width, height = _pixels(box, ("x", "y", "width", "height"), where)
-    category = str((box["value"].get("rectanglelabels") or ["object"])[0])
-    return Instance(keypoints=keypoints, bbox=(x, y, width, height), category=category, where=where)
+        group = parents.get(key, next(iter(boxes)) if len(boxes) == 1 else "")
+        yield Shape(label=str(row["value"][_POINTS][0]), group=group, point=(x, y, 2))
 
 
 def _pixels(row: Mapping[str, Any], keys: Sequence[str], where: str) -> list[float]:

@@ -56,7 +56,7 @@ def write_labels(
         DataError: if a file cannot be used, a box is missing, or a label file is there already.
     """
     opened = Source(Path(source))
-    content = opened.first_json
+    content = read_json_file(opened.path)
     is_result = isinstance(content, list)
     coco = read_json_file(opened.folder / "images.json") if is_result else content
     rows = content if is_result else _section(content, "annotations", opened.path)

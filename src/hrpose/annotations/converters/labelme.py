@@ -5,94 +5,83 @@ https://github.com/wkentaro/labelme, https://github.com/CVHub520/X-AnyLabeling
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from hrpose.annotations.converters.labels import (
+    Box,
     ImageFolder,
-    Instance,
     LabelledImage,
     Labels,
     Options,
-    Point,
-    names_by_category,
-    unique,
+    Shape,
+    join_shapes,
+    label_images,
 )
-from hrpose.annotations.converters.source import Source, read_json_file, wrong
+from hrpose.annotations.converters.source import Source, write_embedded, wrong
 from hrpose.errors import DataError
 
 
 def recognise(source: Source) -> bool:
-    """Check for a JSON file with `shapes` and `imagePath`, or a folder whose first JSON file is one."""
-    content = source.first_json
-    return isinstance(content, dict) and {"shapes", "imagePath"} <= set(content)
+    """Check for JSON files with `shapes` and `imagePath`."""
+    return any(map(_is_labelme, source.samples))
 
 
 def read(source: Source, options: Options) -> Labels:
-    """Read the JSON files of a folder.
+    """Read the JSON files of a folder; an image that is embedded in one and lacking beside it is written there.
 
     Raises:
         DataError: for the first fault, with file and shape.
     """
     folder = ImageFolder(options.images or source.folder)
-    images, others = [], 0
-    for file in source.files(".json"):
-        content = read_json_file(file)
-        if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
-            others += 1
-            continue
-        image = folder.find(str(content.get("imagePath")), file.parent)
-        images.append(LabelledImage(file=image, instances=_instances(content["shapes"], file)))
-    notes = [f"{others} JSON files are not of this format and are left out."] if others else []
-    occluded = any(point[2] == 1 for image in images for one in image.instances for point in one.keypoints.values())
+    files, notes = source.json_files(_is_labelme)
+    images, written = [], 0
+    for file, content in files:
+        image = folder.find(str(content["imagePath"]), file.parent)
+        if not image.is_file() and content.get("imageData"):
+            image, written = _write_image(content["imageData"], folder.folder, file), written + 1
+        images.append(LabelledImage(file=image, instances=join_shapes(_shapes(content["shapes"], file), str(file))))
+    if written:
+        notes.append(f"{written} embedded images were written beside their labels.")
+    points = [point for image in images for instance in image.instances for point in instance.keypoints.values()]
+    is_stated = any(visibility == 1 for *_, visibility in points)
     notes.append(
-        "Points marked as difficult count as occluded, all others as visible."
-        if occluded
-        else "All points count as visible."
+        f"{'Points marked as difficult count as occluded, all others' if is_stated else 'All points count'} as visible."
     )
-    instances = [instance for image in images for instance in image.instances]
-    names = names_by_category(instances, options.keypoint_names)
-    return Labels(folder=folder.folder, images=images, keypoint_names=names, notes=[*notes, *folder.notes])
+    return label_images(images, folder, options, notes)
 
 
-def _instances(shapes: Sequence[Any], file: Path) -> list[Instance]:
-    """Join points and rectangles of the same group; without groups, all of an image with one rectangle at most."""
-    groups: dict[Any, list[Mapping[str, Any]]] = {}
+def _is_labelme(content: Any) -> bool:
+    return isinstance(content, dict) and isinstance(content.get("shapes"), list) and "imagePath" in content
+
+
+def _write_image(text: str, folder: Path, file: Path) -> Path:
+    """Write an embedded image beside its labels, or into the folder of the images if that is elsewhere."""
+    try:
+        content = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise wrong(f"{file}, imageData", "an image in base64", error) from None
+    home = file.resolve().parent
+    return write_embedded(content, (home if home.is_relative_to(folder) else folder) / file.stem)
+
+
+def _shapes(shapes: list[Any], file: Path) -> Iterator[Shape]:
+    """Yield points and rectangles; X-AnyLabeling marks occluded points as difficult, as its import of COCO does."""
     for place, shape in enumerate(shapes):
         if not isinstance(shape, dict) or not isinstance(shape.get("points"), list):
             raise wrong(f"{file}, shape {place}", "an object with `points`", shape)
-        if shape.get("shape_type") in ("point", "rectangle"):
-            groups.setdefault(shape.get("group_id"), []).append(shape)
-    if None in groups and len(groups) > 1 and any(shape["shape_type"] == "point" for shape in groups[None]):
-        raise wrong(
-            str(file), "a group number for all points or for none", "both", "Group the points of each instance."
-        )
-    return [instance for group, members in groups.items() for instance in _group(members, group, file)]
+        label, group = str(shape.get("label")), "" if shape.get("group_id") is None else str(shape["group_id"])
+        if shape.get("shape_type") == "point":
+            ((x, y),) = _numbers(shape, f"{file}, shape {place}", 1)
+            yield Shape(label=label, group=group, point=(x, y, 1 if shape.get("difficult") else 2))
+        elif shape.get("shape_type") == "rectangle":
+            yield Shape(label=label, group=group, bbox=_box(shape, f"{file}, shape {place}"))
 
 
-def _group(members: Sequence[Mapping[str, Any]], group: Any, file: Path) -> list[Instance]:
-    """Make an instance of a group; rectangles without points are instances without labelled keypoints."""
-    where = str(file) if group is None else f"{file}, group {group}"
-    points = [shape for shape in members if shape["shape_type"] == "point"]
-    boxes = [shape for shape in members if shape["shape_type"] == "rectangle"]
-    if points and len(boxes) > 1:
-        fix = "Give the points of each instance and its rectangle a group number in your tool."
-        raise wrong(where, "one rectangle for its points", f"{len(boxes)} rectangles", fix)
-    unique((str(shape["label"]) for shape in points), where)
-    keypoints = {str(shape["label"]): _point(shape, where) for shape in points}
-    if not points:
-        return [Instance(keypoints={}, bbox=_box(box, where), category=str(box["label"]), where=where) for box in boxes]
-    bbox, category = (_box(boxes[0], where), str(boxes[0]["label"])) if boxes else (None, "object")
-    return [Instance(keypoints=keypoints, bbox=bbox, category=category, where=where)]
-
-
-def _point(shape: Mapping[str, Any], where: str) -> Point:
-    ((x, y),) = _numbers(shape, where, 1)
-    return x, y, 1 if shape.get("difficult") else 2
-
-
-def _box(shape: Mapping[str, Any], where: str) -> tuple[float, float, float, float]:
+def _box(shape: Mapping[str, Any], where: str) -> Box:
     """Return x, y, width and height: labelme has two corners, X-AnyLabeling four."""
     corners = _numbers(shape, where, len(shape["points"]))
     low = [min(axis) for axis in zip(*corners, strict=True)]

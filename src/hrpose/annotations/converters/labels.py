@@ -9,11 +9,14 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
+from hrpose.annotations.converters.source import wrong
 from hrpose.errors import DataError
 from hrpose.media.source import is_photo
 
 Point: TypeAlias = tuple[float, float, int]  # x, y in pixels, visibility 1 or 2
 Pair: TypeAlias = tuple[str, str]
+Box: TypeAlias = tuple[float, float, float, float]  # x, y, width, height in pixels
+UNGROUPED = "ungrouped"  # category of points without a group beside others that have one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +32,29 @@ class Instance:
     """
 
     keypoints: Mapping[str, Point]
-    bbox: tuple[float, float, float, float] | None = None
+    bbox: Box | None = None
     category: str = "object"
     track_id: int | None = None
     where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """A point or a rectangle of a tool that stores them apart.
+
+    Attributes:
+        label: name of the keypoint, or class of the rectangle.
+        group: common to the shapes of an instance; empty if there is none.
+        point: None for a rectangle.
+        bbox: None for a point.
+        track_id: of the object in a video.
+    """
+
+    label: str
+    group: str = ""
+    point: Point | None = None
+    bbox: Box | None = None
+    track_id: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +121,12 @@ class ImageFolder:
 
     @cached_property
     def by_name(self) -> dict[str, list[Path]]:
-        """The images below the folder, by the last part of their path."""
+        """The images below the folder, by the last part of their path, with and without suffix."""
         files: dict[str, list[Path]] = {}
         for file in sorted(self.folder.rglob("*")):
             if is_photo(file):
-                files.setdefault(file.name, []).append(file)
+                for name in (file.name, file.stem):
+                    files.setdefault(name, []).append(file)
         return files
 
     def find(self, name: str, start: Path | None = None) -> Path:
@@ -171,29 +194,106 @@ def order_names(keypoints: Iterable[Mapping[str, Point]], given: Sequence[str] |
     return list(given)
 
 
-def names_by_category(instances: Sequence[Instance], given: Sequence[str] | None) -> dict[str, list[str]]:
-    """Return the keypoint names of each category, of labels that do not list them.
-
-    Categories with a name in common have all names of both, since an instance need not have all labelled.
+def label_images(
+    images: Sequence[LabelledImage],
+    folder: ImageFolder,
+    options: Options,
+    notes: Sequence[str] = (),
+    *,
+    names: Mapping[str, Sequence[str]] | None = None,
+    edges: Sequence[Pair] = (),
+) -> Labels:
+    """Return labels whose keypoint names are those of the instances, or given.
 
     Args:
-        instances: of all images.
-        given: names in the wanted order.
+        images: with their instances.
+        folder: of the images.
+        options: with the names in the wanted order.
+        notes: what was assumed.
+        names: of the categories whose names the source lists.
+        edges: pairs of names.
 
     Raises:
-        DataError: if a name is not among those given.
+        DataError: if a name is not among those given, or ungrouped points have names of grouped ones.
+    """
+    instances = [instance for image in images for instance in image.instances]
+    unlisted = [instance for instance in instances if instance.category not in (names or {})]
+    return Labels(
+        folder=folder.folder,
+        images=images,
+        keypoint_names={**_names_by_category(unlisted, options.keypoint_names), **(names or {})},
+        edges=edges,
+        notes=[*notes, *folder.notes],
+    )
+
+
+def _names_by_category(instances: Sequence[Instance], given: Sequence[str] | None) -> dict[str, list[str]]:
+    """Return the keypoint names of each category.
+
+    Categories with a name in common have all names of both, since an instance need not have all labelled.
     """
     used: dict[str, set[str]] = {}
     for instance in instances:
         used.setdefault(instance.category, set()).update(instance.keypoints)
-    common = set.intersection(*(names for names in used.values() if names)) if any(used.values()) else set()
-    if common or given is not None:
-        names = order_names((instance.keypoints for instance in instances), given)
-        return dict.fromkeys(used, names)
-    return {
-        category: order_names(instance.keypoints for instance in instances if instance.category == category)
-        for category in used
-    }
+    alike: list[set[str]] = []
+    for category in used:
+        linked = [group for group in alike if any(used[category] & used[other] for other in group)]
+        alike = [group for group in alike if group not in linked] + [{category}.union(*linked)]
+    names: dict[str, list[str]] = {}
+    for group in alike:
+        members = [instance for instance in instances if instance.category in group]
+        if UNGROUPED in group and len(group) > 1:
+            where = next(instance.where for instance in members if instance.category == UNGROUPED)
+            raise wrong(where, "a group for all points, or for none of a name", "points without a group", _GROUP)
+        names |= dict.fromkeys(group, order_names((instance.keypoints for instance in members), given))
+    return {category: names[category] for category in used if used[category]}
+
+
+_GROUP = "Group the points of each instance, and its rectangle, in your tool."
+
+
+def join_shapes(shapes: Iterable[Shape], where: str, fix: str = _GROUP) -> list[Instance]:
+    """Join points and rectangles of the same group.
+
+    Shapes without a group are one instance. Beside groups they are so too, if the points have other names. Rectangles without
+    points are instances without labelled keypoints.
+
+    Args:
+        shapes: of an image.
+        where: place in the source.
+        fix: how shapes are grouped in the tool.
+
+    Raises:
+        DataError: if it is unknown which points a rectangle belongs to, or a keypoint is labelled twice.
+    """
+    groups: dict[str, list[Shape]] = {}
+    for shape in shapes:
+        groups.setdefault(shape.group, []).append(shape)
+    loose = {shape.label for shape in groups.get("", []) if shape.point}
+    grouped = [{shape.label for shape in members if shape.point} for group, members in groups.items() if group]
+    taken = set().union(*grouped)
+    if loose & taken or (loose and set() in grouped):
+        raise wrong(where, "a group for all points, or for none of a name", sorted(loose & taken or loose), fix)
+    return [
+        instance
+        for group, members in groups.items()
+        for instance in _join(members, UNGROUPED if not group and taken else "object", where, fix)
+    ]
+
+
+def _join(members: Sequence[Shape], category: str, where: str, fix: str) -> list[Instance]:
+    """Make an instance of the shapes of a group; of rectangles without points one of each."""
+    points = [shape for shape in members if shape.point]
+    boxes = [shape for shape in members if shape.bbox]
+    where = f"{where}, group {members[0].group}" if members[0].group else where
+    if points and len(boxes) > 1:
+        raise wrong(where, "one rectangle per instance", f"{len(boxes)} rectangles", fix)
+    unique((shape.label for shape in points), where)
+    keypoints = {shape.label: shape.point for shape in points if shape.point}
+    return [
+        Instance(keypoints=keypoints, bbox=box.bbox, category=box.label, track_id=members[0].track_id, where=where)
+        for box in boxes or [Shape(label=category)]
+    ]
 
 
 def unique(names: Iterable[str], where: str) -> None:

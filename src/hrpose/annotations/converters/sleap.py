@@ -1,17 +1,19 @@
-"""SLEAP: .slp files with images beside them or embedded, read through sleap-io.
+"""SLEAP: .slp files with images or a video beside them, or with embedded images, read through sleap-io.
 
 https://io.sleap.ai
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+import glob
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hrpose.annotations.converters.labels import ImageFolder, Instance, LabelledImage, Labels, Options, Point
-from hrpose.annotations.converters.source import Source, wrong
+from hrpose.annotations.converters.source import Source, write_embedded, wrong
 from hrpose.errors import DataError
-from hrpose.files import write_atomically
+from hrpose.media.video import extract_frames
 
 _START = b"\x89HDF\r\n\x1a\n"  # of an HDF5 file
 
@@ -22,20 +24,22 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source, options: Options) -> Labels:
-    """Read an .slp file; images that it embeds are written to a folder beside it.
+    """Read an .slp file; images that it embeds, and the labelled frames of a video, are written to a folder.
 
     Raises:
-        DataError: if sleap-io is not installed, the file cannot be read, or its frames are those of a video.
+        DataError: if sleap-io is not installed, the file cannot be read, or a video is missing.
     """
     file = _file(source)
     if file is None:
         raise wrong(str(source.path), "an .slp file", "none")
     content = _load(file)
     folder = ImageFolder(options.images or file.parent)
-    embedded = file.parent / f"{file.name.partition('.')[0]}_frames"
+    written = folder.folder / f"{file.name.partition('.')[0]}_frames"
+    frames = list(content.labeled_frames)
+    _write_frames(frames, file, folder, written)
     images, predicted = [], 0
-    for frame in content.labeled_frames:
-        image = _image(frame, file, folder, embedded)
+    for frame in frames:
+        image = _image(frame, file, folder, written)
         where = f"{file}, frame {frame.frame_idx} of {image.name}"
         predicted += len(frame.instances) - len(frame.user_instances)
         images.append(
@@ -44,8 +48,8 @@ def read(source: Source, options: Options) -> Labels:
     notes = ["Points that are not visible in SLEAP count as not labelled, all others as visible."]
     if predicted:
         notes.append(f"{predicted} predicted instances are left out: they were not corrected.")
-    if embedded.is_dir():
-        notes.append(f"Embedded images were written to {embedded}.")
+    if written.is_dir():
+        notes.append(f"Embedded images and frames of videos were written to {written}.")
     skeletons = content.skeletons
     pairs = [(str(one.name), str(two.name)) for skeleton in skeletons for one, two in _symmetries(skeleton)]
     return Labels(
@@ -81,18 +85,42 @@ def _load(file: Path) -> Any:
         ) from error
 
 
-def _image(frame: Any, file: Path, folder: ImageFolder, embedded: Path) -> Path:
-    """Return the image of a frame: of a list of images, or embedded in the file."""
+def _write_frames(frames: Sequence[Any], file: Path, folder: ImageFolder, written: Path) -> None:
+    """Write the labelled frames of videos, which are counted from the start."""
+    wanted: dict[Path, set[int]] = {}
+    for frame in filter(_is_video, frames):
+        name = PurePosixPath(str(frame.video.filename).replace("\\", "/")).name
+        video = next(iter(sorted(folder.folder.rglob(glob.escape(name)))), None)
+        if video is None:
+            fix = (
+                f"Put it below {folder.folder}, or give its folder, images=<folder>; or save the labels with their images in "
+                "SLEAP, Predict > Export Labels Package, and convert the .pkg.slp file."
+            )
+            raise wrong(str(file), f"the video of frame {frame.frame_idx}", f"no {frame.video.filename}", fix)
+        wanted.setdefault(video, set()).add(int(frame.frame_idx))
+    for video, indices in wanted.items():
+        extract_frames(video, indices, written)
+
+
+def _is_video(frame: Any) -> bool:
+    metadata = frame.video.backend_metadata or {}
+    return not metadata.get("has_embedded_images") and not isinstance(frame.video.filename, list)
+
+
+def _frame_name(frame: Any) -> str:
+    return f"{PurePosixPath(str(frame.video.filename)).stem}_{frame.frame_idx:06d}.png"
+
+
+def _image(frame: Any, file: Path, folder: ImageFolder, written: Path) -> Path:
+    """Return the image of a frame: of a list of images, of a video, or embedded in the file."""
     video, index = frame.video, int(frame.frame_idx)
-    metadata = video.backend_metadata or {}
-    if metadata.get("has_embedded_images"):
-        return _extract(file, str(metadata["dataset"]), index, embedded)
-    if isinstance(video.filename, list) and index < len(video.filename):
-        return folder.find(str(video.filename[index]))
-    raise DataError(
-        f"{file}: expected images, but frame {index} belongs to the video {video.filename}. Save the labels with their images in "
-        "SLEAP, Predict > Export Labels Package, and convert the .pkg.slp file."
-    )
+    if _is_video(frame):
+        return written / _frame_name(frame)
+    if not isinstance(video.filename, list):
+        return _extract(file, str(video.backend_metadata["dataset"]), index, written)
+    if index >= len(video.filename):
+        raise wrong(str(file), f"an image of frame {index}", f"a list of {len(video.filename)} images")
+    return folder.find(str(video.filename[index]))
 
 
 def _extract(file: Path, dataset: str, index: int, embedded: Path) -> Path:
@@ -109,11 +137,7 @@ def _extract(file: Path, dataset: str, index: int, embedded: Path) -> Path:
         if index not in numbers:
             raise wrong(str(file), f"an embedded image of frame {index}", f"images of {len(numbers)} other frames")
         data = content[group]["video"][numbers.index(index)].tobytes()
-    suffix = "png" if data.startswith(b"\x89PNG") else "jpg"
-    target = embedded / f"{group.replace('/', '_')}_{index:06d}.{suffix}"
-    with write_atomically(target, durable=False) as partial:
-        partial.write_bytes(data)
-    return target.resolve()
+    return write_embedded(data, embedded / f"{group.replace('/', '_')}_{index:06d}")
 
 
 def _instance(instance: Any, tracks: Any, where: str) -> Instance:

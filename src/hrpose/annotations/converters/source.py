@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +14,13 @@ from xml.etree import ElementTree
 import yaml  # type: ignore[import-untyped]
 
 from hrpose.errors import DataError, MissingDataError
+from hrpose.files import write_atomically
 
 _MOST_YAML = 10_000_000  # bytes
+_MOST_SAMPLES = 10  # files that show the format of a folder
 MADE_BY = "hrpose convert"  # begins the description of the files that are written
 _WRITTEN = f'{{"info": {{"description": "{MADE_BY} '.encode()
+_PNG = b"\x89PNG"
 _SKIPPED = {".hydra", ".git", "runs"}
 
 
@@ -52,18 +57,26 @@ class Source:
         ]
 
     @cached_property
-    def first_json(self) -> Any:
-        """The content of this JSON file, or of the first one below the folder; None if there is none."""
-        files = self.files(".json")
-        return read_json_file(files[0]) if files else None
+    def samples(self) -> list[Any]:
+        """The content of this JSON file, or of the first ones below the folder that are JSON."""
+        if self.path.is_file():
+            return [read_json_file(file) for file in self.files(".json")]
+        contents = []
+        for file in self.files(".json")[:_MOST_SAMPLES]:
+            with suppress(DataError):
+                contents.append(read_json_file(file))
+        return contents
 
-    @cached_property
-    def first_line(self) -> str:
-        """The first line of a text file; empty for a folder."""
-        if self.path.is_dir():
-            return ""
-        with self.path.open("rb") as stream:
-            return stream.readline(10_000).decode("utf-8-sig", "replace").strip()
+    def json_files(self, is_format: Callable[[Any], bool]) -> tuple[list[tuple[Path, Any]], list[str]]:
+        """Return the JSON files of a format with their content, and a sentence on the others.
+
+        Raises:
+            DataError: if a file is not JSON.
+        """
+        contents = [(file, read_json_file(file)) for file in self.files(".json")]
+        found = [(file, content) for file, content in contents if is_format(content)]
+        others = len(contents) - len(found)
+        return found, [f"{others} JSON files are not of this format and are left out."] if others else []
 
 
 def _is_written(file: Path) -> bool:
@@ -75,13 +88,13 @@ def _is_written(file: Path) -> bool:
 
 
 def read_json_file(file: Path) -> Any:
-    """Parse a JSON file.
+    """Parse a JSON file; NaN and infinity, which pandas writes and JSON does not have, are read as null.
 
     Raises:
         DataError: if it is not JSON.
     """
     try:
-        return json.loads(file.read_bytes())
+        return json.loads(file.read_bytes(), parse_constant=lambda _: None)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: expected JSON, but it cannot be read as such: {error}. Export it again.") from error
 
@@ -126,6 +139,22 @@ def _text(file: Path) -> str:
         raise DataError(
             f"{file}: expected text in UTF-8, but it cannot be read as such: {error}. Save it as UTF-8."
         ) from error
+
+
+def write_embedded(content: bytes, stem: Path) -> Path:
+    """Write an image that labels embed, which is a whole PNG or JPEG file.
+
+    Args:
+        content: of the file.
+        stem: its path without the suffix.
+
+    Returns:
+        Its path.
+    """
+    target = stem.with_name(f"{stem.name}.{'png' if content.startswith(_PNG) else 'jpg'}")
+    with write_atomically(target, durable=False) as partial:
+        partial.write_bytes(content)
+    return target.resolve()
 
 
 def wrong(where: str, expected: str, found: object, fix: str = "") -> DataError:

@@ -8,6 +8,8 @@ from typing import Literal, TypeAlias
 
 from hrpose.errors import DataError
 
+SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+"""Splits by the names that tools give their folders or subsets."""
 SplitBy: TypeAlias = Literal["folder", "video", "image"]
 
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from hrpose.annotations.converters.labels import ImageFolder, Instance, LabelledImage, Labels, Options, Pair
 from hrpose.annotations.converters.source import Source, read_json_file, wrong
-
-_SPLITS = {"train", "val", "test"}  # names of datasets that are splits
+from hrpose.annotations.converters.split import SPLIT_NAMES
 
 
 def recognise(source: Source) -> bool:
@@ -46,7 +45,7 @@ def read(source: Source, options: Options) -> Labels:
             LabelledImage(
                 file=folder.find(f"img/{labels.stem}", dataset),
                 instances=[_instance(row, names[row["classTitle"]], str(labels)) for row in objects],
-                split=dataset.name if dataset.name in _SPLITS else None,
+                split=SPLIT_NAMES.get(dataset.name.lower()),
             )
         )
     notes = ["Disabled nodes count as not labelled, all others as visible."]

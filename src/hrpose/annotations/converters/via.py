@@ -1,6 +1,7 @@
-"""VGG Image Annotator 2: a JSON file with points and rectangles, named by an attribute of each region.
+"""VGG Image Annotator 1 to 3: a JSON file with points and rectangles, named by an attribute of each region.
 
-https://www.robots.ox.ac.uk/~vgg/software/via/docs/user_guide.html
+https://www.robots.ox.ac.uk/~vgg/software/via/docs/user_guide.html,
+https://gitlab.com/vgg/via/-/blob/master/via-3.x.y/CodeDoc.md for version 3
 """
 
 from __future__ import annotations
@@ -11,22 +12,28 @@ from typing import Any
 
 from hrpose.annotations.converters.labels import (
     ImageFolder,
-    Instance,
     LabelledImage,
     Labels,
     Options,
-    names_by_category,
-    unique,
+    Shape,
+    join_shapes,
+    label_images,
 )
-from hrpose.annotations.converters.source import Source, read_json_file, wrong
+from hrpose.annotations.converters.source import Source, wrong
 
 _NAME_KEYS = ("keypoint", "name", "label", "type", "class", "part")  # attributes that usually hold the name of a point
 _GROUP_KEYS = ("id", "instance", "object", "group", "animal", "person", "instance_id", "track_id")
+_FIX = f"Give the regions of each instance one value of an attribute `{_GROUP_KEYS[0]}`."
+_SHAPES_3 = {
+    1: ("point", ("cx", "cy")),
+    2: ("rect", ("x", "y", "width", "height")),
+}  # by the number that version 3 writes first
+_IMAGE_3 = 2  # type of a file of version 3 that is an image
 
 
 def recognise(source: Source) -> bool:
-    """Check for a project or an export of VIA: entries with `filename` and `regions`."""
-    return _entries(source.first_json) is not None
+    """Check for projects or exports of VIA: entries with `filename` and `regions`, or a project of version 3."""
+    return any(_entries(content) is not None for content in source.samples)
 
 
 def read(source: Source, options: Options) -> Labels:
@@ -36,29 +43,51 @@ def read(source: Source, options: Options) -> Labels:
         DataError: for the first fault, with the image.
     """
     folder = ImageFolder(options.images or source.folder)
+    files, notes = source.json_files(lambda content: _entries(content) is not None)
     images, key = [], ""
-    for file in source.files(".json"):
-        for entry in _entries(read_json_file(file)) or []:
-            where = f"{file}, image {entry['filename']}"
-            regions = list(_regions(entry, where))
-            points = [region for region in regions if region["shape_attributes"].get("name") == "point"]
-            key = key or _name_key(points)
-            if points and not key:
-                expected = f"one attribute with the name of each point, such as {', '.join(_NAME_KEYS[:3])}"
-                raise wrong(where, expected, points[0]["region_attributes"], "Rename the attribute in VIA.")
-            images.append(LabelledImage(file=folder.find(entry["filename"]), instances=_instances(regions, key, where)))
-    names = names_by_category([one for image in images for one in image.instances], options.keypoint_names)
-    notes = [f"Names of keypoints are those of the attribute {key!r}. All points count as visible."]
-    return Labels(folder=folder.folder, images=images, keypoint_names=names, notes=[*notes, *folder.notes])
+    for entry, where in ((entry, str(file)) for file, content in files for entry in _entries(content) or []):
+        where = f"{where}, image {entry['filename']}"
+        regions = list(_regions(entry, where))
+        points = [region for region in regions if region["shape_attributes"].get("name") == "point"]
+        key = key or _name_key(points)
+        if points and not key:
+            expected = f"one attribute with the name of each point, such as {', '.join(_NAME_KEYS[:3])}"
+            raise wrong(where, expected, points[0]["region_attributes"], "Rename the attribute in VIA.")
+        instances = join_shapes(_shapes(regions, key, where), where, _FIX)
+        images.append(LabelledImage(file=folder.find(entry["filename"]), instances=instances))
+    notes.append(f"Names of keypoints are those of the attribute {key!r}. All points count as visible.")
+    return label_images(images, folder, options, notes)
 
 
 def _entries(content: Any) -> list[dict[str, Any]] | None:
-    """Return the entries of the images; None if the content is of another format."""
-    if not isinstance(content, dict):
+    """Return the entries of the images in the form of version 2; None if the content is of another format."""
+    if not isinstance(content, dict) or not content:
         return None
-    entries = list(content.get("_via_img_metadata", content).values()) if content else []
+    if isinstance(content.get("project"), dict) and {"metadata", "file", "view", "attribute"} <= set(content):
+        return list(_entries_3(content))
+    entries = list(content.get("_via_img_metadata", content).values())
     is_via = entries and all(isinstance(entry, dict) and {"filename", "regions"} <= set(entry) for entry in entries)
     return entries if is_via else None
+
+
+def _entries_3(content: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the images of a project of version 3; an attribute with options holds the number of one."""
+    attributes = content["attribute"]
+    for view, shown in content["view"].items():
+        files = [content["file"][str(number)] for number in shown["fid_list"]]
+        if len(files) != 1 or files[0]["type"] != _IMAGE_3:
+            raise wrong(f"view {view}", "one image", files, "Videos and several images of a view cannot be converted.")
+        regions = []
+        for region in content["metadata"].values():
+            if str(region["vid"]) == view and region["xy"] and region["xy"][0] in _SHAPES_3:
+                name, sides = _SHAPES_3[region["xy"][0]]
+                values = {
+                    attributes[key]["aname"]: (attributes[key].get("options") or {}).get(value, value)
+                    for key, value in region["av"].items()
+                }
+                shape = {"name": name, **dict(zip(sides, region["xy"][1:], strict=True))}
+                regions.append({"shape_attributes": shape, "region_attributes": values})
+        yield {"filename": files[0]["fname"], "regions": regions}
 
 
 def _regions(entry: Mapping[str, Any], where: str) -> Iterator[Mapping[str, Any]]:
@@ -78,28 +107,18 @@ def _name_key(points: Sequence[Mapping[str, Any]]) -> str:
     return named[0] if len(named) == 1 else ""
 
 
-def _instances(regions: Sequence[Mapping[str, Any]], key: str, where: str) -> list[Instance]:
-    """Join points and rectangles with the same group; without groups they are one instance."""
-    groups: dict[str, list[Mapping[str, Any]]] = {}
+def _shapes(regions: Sequence[Mapping[str, Any]], key: str, where: str) -> Iterator[Shape]:
+    """Yield points and rectangles; their group is the first usual attribute with a value."""
     for region in regions:
-        attributes = region["region_attributes"]
+        attributes, shape = region["region_attributes"], region["shape_attributes"]
         group = next((str(attributes[name]) for name in _GROUP_KEYS if attributes.get(name) not in (None, "")), "")
-        if region["shape_attributes"].get("name") in ("point", "rect"):
-            groups.setdefault(group, []).append(region)
-    return [_instance(members, key, f"{where}, group {group}" if group else where) for group, members in groups.items()]
-
-
-def _instance(members: Sequence[Mapping[str, Any]], key: str, where: str) -> Instance:
-    points = [region for region in members if region["shape_attributes"]["name"] == "point"]
-    boxes = [region["shape_attributes"] for region in members if region["shape_attributes"]["name"] == "rect"]
-    if len(boxes) > 1:
-        fix = f"Give the regions of each instance one value of an attribute `{_GROUP_KEYS[0]}`."
-        raise wrong(where, "one rectangle per instance", f"{len(boxes)} rectangles", fix)
-    try:
-        named = [(str(region["region_attributes"][key]), region["shape_attributes"]) for region in points]
-        unique((name for name, _ in named), where)
-        keypoints = {name: (float(shape["cx"]), float(shape["cy"]), 2) for name, shape in named}
-        sides = [float(boxes[0][side]) for side in ("x", "y", "width", "height")] if boxes else []
-    except KeyError as error:
-        raise wrong(where, "points with cx, cy and a name, and rectangles with x, y, width and height", error) from None
-    return Instance(keypoints=keypoints, bbox=(sides[0], sides[1], sides[2], sides[3]) if sides else None, where=where)
+        try:
+            if shape.get("name") == "point":
+                point = float(shape["cx"]), float(shape["cy"]), 2
+                yield Shape(label=str(attributes[key]), group=group, point=point)
+            elif shape.get("name") == "rect":
+                x, y, width, height = (float(shape[side]) for side in ("x", "y", "width", "height"))
+                yield Shape(label="object", group=group, bbox=(x, y, width, height))
+        except KeyError as error:
+            expected = "points with cx, cy and a name, and rectangles with x, y, width and height"
+            raise wrong(where, expected, error) from None

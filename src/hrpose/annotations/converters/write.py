@@ -17,7 +17,7 @@ from hrpose.annotations.converters.labels import Instance, Labels
 from hrpose.annotations.converters.source import MADE_BY
 from hrpose.annotations.converters.split import SplitBy, split_images
 from hrpose.errors import DataError, MissingDataError
-from hrpose.files import write_json
+from hrpose.files import dumps, write_json
 from hrpose.media.images import read_upright_size
 from hrpose.skeletons import KNOWN_SKELETONS, Skeleton
 
@@ -34,7 +34,7 @@ class Target:
 
     Attributes:
         out: folder of train.json and val.json; None takes the folder of the images.
-        category: the only one to keep; None keeps all that have the same keypoints.
+        category: one or several to keep, with the same keypoints; None keeps all that have them.
         flip_pairs: mirror pairs instead of the source's, by name or 0-based index.
         bbox_margin: for instances without a box: share of the larger side of their keypoints' extent that is added on each side.
         split: share of the images that validate, where the source states none.
@@ -43,7 +43,7 @@ class Target:
     """
 
     out: Path | None = None
-    category: str | None = None
+    category: str | Sequence[str] | None = None
     flip_pairs: Sequence[Sequence[int | str]] | None = None
     bbox_margin: float | None = None
     split: float = 0.1
@@ -133,8 +133,8 @@ def _check_finite(labels: Labels) -> None:
             raise DataError(f"{instance.where}: expected finite coordinates, but found {numbers}. Correct the labels.")
 
 
-def _select(labels: Labels, category: str | None, notes: list[str]) -> Labels:
-    """Keep one category, or those that have the same keypoints."""
+def _select(labels: Labels, category: str | Sequence[str] | None, notes: list[str]) -> Labels:
+    """Keep the categories that are wanted, or all, which must have the same keypoints."""
     counts = Counter(instance.category for image in labels.images for instance in image.instances)
     sets = {name: tuple(names) for name, names in labels.keypoint_names.items() if names}
     if not sets or not counts:
@@ -143,14 +143,15 @@ def _select(labels: Labels, category: str | None, notes: list[str]) -> Labels:
             f"{len(sets)} categories with keypoints. Is it the right file, and an export of keypoints?"
         )
     listing = ", ".join(f"{name} (K={len(names)}, {counts[name]} instances)" for name, names in sets.items())
-    if category is not None and category not in sets:
-        raise DataError(f"Expected `category` to be one of {listing}, but got {category!r}.")
-    kept = {category} if category is not None else {name for name in sets if counts[name]} or set(sets)
+    wanted = {category} if isinstance(category, str) else set(category or ())
+    if not wanted <= set(sets):
+        raise DataError(f"Expected `category` to be among {listing}, but got {category!r}.")
+    kept = wanted or {name for name in sets if counts[name]} or set(sets)
     if len({sets[name] for name in kept}) > 1:
-        example = max(kept, key=lambda name: counts[name])
+        example = max((name for name in sets if name in kept), key=lambda name: counts[name])
         raise DataError(
             f"Expected one category, or several with the same keypoints, but found {listing}. "
-            f"Name the one that you want: category={shlex.quote(example)}."
+            f"Name one or several that you want: category={shlex.quote(example)}."
         )
     others = {name: count for name, count in counts.items() if name not in kept}
     if others:
@@ -200,6 +201,12 @@ def _skeleton(labels: Labels, given: Sequence[Sequence[int | str]] | None, notes
             f"Expected to know which keypoints a mirrored image exchanges, but neither the labels nor the names "
             f"({', '.join(names[:_MOST_LISTED])}{', ...' if len(names) > _MOST_LISTED else ''}) state it. Add "
             "flip_pairs=[[a,b],...] by name or index from 0, or flip_pairs=[] if there are no pairs."
+        )
+    in_names = replace(skeleton, flip_pairs=None).flip_pairs  # type: ignore[arg-type]  # the constructor finds them
+    if given is None and pairs is not None and in_names and not skeleton.flip_pairs:
+        notes.append(
+            "WARNING: the source states that there are no mirror pairs, but the names have some. If the names are right, add "
+            f"flip_pairs={dumps([list(pair) for pair in in_names]).replace(' ', '')}."
         )
     origin = "as given" if given is not None else "as the source states" if pairs is not None else "found in the names"
     listing = ", ".join(f"{names[one]} - {names[two]}" for one, two in skeleton.flip_pairs)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hrpose.annotations.converters.labels import Instance, LabelledImage, Labels, Options
@@ -42,7 +42,7 @@ def read(source: Source, options: Options) -> Labels:
     classes = _by_index(content.get("names", {}))
     names = _keypoint_names(content, shape[0], options, file)
     home = _home(content, file, options)
-    without_test = [entry for entry in _entries(content.get("test")) if not (home / _inside(str(entry))).exists()]
+    without_test = [entry for entry in _entries(content.get("test")) if _find(str(entry), home) is None]
     if without_test:  # exports often state a test set that is not there
         content = {**content, "test": None}
     images = [
@@ -136,7 +136,7 @@ def _home(content: dict[str, Any], file: Path, options: Options) -> Path:
     stated = (here / str(content.get("path") or ".")).resolve()
     if stated.is_relative_to(here):
         return stated if stated.is_dir() else here
-    if any((here / _inside(str(entry))).exists() for key in ("train", "val") for entry in _entries(content.get(key))):
+    if any(_find(str(entry), here) for key in ("train", "val") for entry in _entries(content.get(key))):
         return here
     raise DataError(
         f"{file}: expected `path` to lie below the folder of the file, but it is {content['path']!r}. Give the folder of "
@@ -148,29 +148,31 @@ def _entries(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _inside(entry: str) -> str:
-    """Drop `../` at the start, with which Roboflow's exports lead out of their own folder; Ultralytics drops it as well."""
-    return entry.replace("\\", "/").removeprefix("../")
+def _find(entry: str, home: Path) -> Path | None:
+    """Find what an entry names below the data set, without the folders at its start that are of another machine.
+
+    Exports of Roboflow begin with `../`, which leads out of their own folder; absolute paths are those of who made the data set.
+    """
+    parts = [part for part in entry.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    places = [home.joinpath(*parts[start:]).resolve() for start in range(max(1, len(parts) - 1))]
+    return next((place for place in places if place.exists() and place.is_relative_to(home)), None)
 
 
 def _images(value: Any, home: Path, file: Path) -> list[Path]:
     """List the images of a split: of folders, or of text files with one path per line."""
     found: list[Path] = []
-    for entry in _entries(value):
-        place = (home / _inside(str(entry))).resolve()
-        if not place.is_relative_to(home):
-            raise wrong(str(file), f"folders of images below {home}", entry, "Give the common folder: images=<folder>.")
+    for entry in map(str, _entries(value)):
+        place = _find(entry, home)
+        if place is None:
+            raise MissingDataError(
+                f"{file}: expected images at {entry}, as it states, but there is nothing of this name below {home}. Correct it, "
+                "or give the folder of the data set: images=<folder>."
+            )
         if place.is_file():
-            lines = place.read_text(encoding="utf-8-sig").split("\n")
-            paths = [(home / line.strip()).resolve() for line in lines if line.strip()]
-            outside = next((path for path in paths if not path.is_relative_to(home)), None)
-            if outside is not None:
-                raise wrong(str(place), f"images below {home}", outside, "Give the common folder: images=<folder>.")
-            found += paths
-        elif place.is_dir():
-            found += sorted(path for path in place.rglob("*") if is_photo(path))
+            lines = [line.strip() for line in place.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
+            found += [_find(line, home) or home / PurePosixPath(line.replace("\\", "/")).name for line in lines]
         else:
-            raise MissingDataError(f"{file}: expected a folder of images at {place}, as it states, but there is none.")
+            found += sorted(path for path in place.rglob("*") if is_photo(path))
     return list(dict.fromkeys(found))
 
 

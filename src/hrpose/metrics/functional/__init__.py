@@ -1,12 +1,6 @@
 """Pure functions of the metrics: arrays in, numbers out."""
 
 from hrpose.metrics.functional.anatomy import ErrorAnatomy, classify_keypoints, error_anatomy
-from hrpose.metrics.functional.average_precision import (
-    PrecisionRecall,
-    accumulate,
-    average_precision,
-    summarize,
-)
 from hrpose.metrics.functional.bootstrap import bootstrap_average_precision, confidence_interval, paired_p_value
 from hrpose.metrics.functional.breakdown import (
     average_precision_by_crowding,
@@ -26,13 +20,35 @@ from hrpose.metrics.functional.matching import (
     Detections,
     Matches,
     Pairs,
+    PrecisionRecall,
+    accumulate,
+    average_precision,
     keypoint_similarity,
     match_detections,
     pair_persons,
+    summarize,
 )
-from hrpose.metrics.functional.oks import enclosed_areas, keypoint_variances, oks_between, oks_matrix, oks_pairs
-from hrpose.metrics.functional.oks_nms import oks_nms, soft_oks_nms
-from hrpose.metrics.functional.pck import PCKH_COLUMNS, head_sizes, mean_pck, normalized_errors, pck, pckh_table
+from hrpose.metrics.functional.oks import (
+    enclosed_areas,
+    keypoint_variances,
+    oks_between,
+    oks_matrix,
+    oks_nms,
+    oks_pairs,
+    soft_oks_nms,
+)
+from hrpose.metrics.functional.pck import (
+    PCKH_COLUMNS,
+    PixelErrors,
+    closest_pairs,
+    head_sizes,
+    jhmdb_table,
+    mean_pck,
+    normalized_errors,
+    pck,
+    pckh_table,
+    pixel_errors,
+)
 from hrpose.structures import rescore
 
 __all__ = [
@@ -42,6 +58,7 @@ __all__ = [
     "ErrorAnatomy",
     "Matches",
     "Pairs",
+    "PixelErrors",
     "PrecisionRecall",
     "ScoreThreshold",
     "accumulate",
@@ -53,11 +70,13 @@ __all__ = [
     "bootstrap_average_precision",
     "calibrate_keypoint_scores",
     "classify_keypoints",
+    "closest_pairs",
     "confidence_interval",
     "crowd_index",
     "enclosed_areas",
     "error_anatomy",
     "head_sizes",
+    "jhmdb_table",
     "keypoint_similarity",
     "keypoint_variances",
     "match_detections",
@@ -72,6 +91,7 @@ __all__ = [
     "paired_p_value",
     "pck",
     "pckh_table",
+    "pixel_errors",
     "rescore",
     "select_images",
     "soft_oks_nms",

@@ -26,14 +26,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrpose.metrics.functional.average_precision import accumulate, summarize
 from hrpose.metrics.functional.matching import (
     Detections,
     Matches,
     Pairs,
+    accumulate,
     keypoint_similarity,
     match_detections,
     pair_persons,
+    summarize,
 )
 from hrpose.metrics.functional.oks import Floats, Indices, keypoint_variances, oks_pairs
 from hrpose.structures import GroundTruth

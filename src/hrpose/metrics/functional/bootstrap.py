@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.metrics.functional.average_precision import RECALLS
-from hrpose.metrics.functional.matching import Matches
+from hrpose.metrics.functional.matching import RECALLS, Matches
 from hrpose.metrics.functional.oks import Floats, Indices
 
 _TINY = np.spacing(1)

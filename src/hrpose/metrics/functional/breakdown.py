@@ -11,8 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hrpose.metrics.functional.average_precision import average_precision
-from hrpose.metrics.functional.matching import Detections
+from hrpose.metrics.functional.matching import Detections, average_precision
 from hrpose.metrics.functional.oks import Floats, Indices
 from hrpose.structures import GroundTruth
 
@@ -58,6 +57,8 @@ def average_precision_by_part(
     *,
     parts: Mapping[str, Sequence[int]],
     max_detections: int = 20,
+    scores: Mapping[str, Floats] | None = None,
+    keypoint_scores: Floats | None = None,
 ) -> dict[str, dict[str, float]]:
     """Evaluate some keypoints as if they were all, as COCO-WholeBody does with body, foot, face and hands.
 
@@ -67,17 +68,22 @@ def average_precision_by_part(
         sigmas: (K,) per-keypoint constants of the skeleton.
         parts: names, and the indices of their keypoints.
         max_detections: how many predictions of a photo and category count, the best first.
+        scores: (N,) by the name of the part that they rank, instead of the predictions' own.
+        keypoint_scores: (N, K), by which predictions whose scores of a part are all 0 are left out of it; None keeps all.
 
     Returns:
         The ten COCO numbers of each part. Persons in whom nothing of it is labelled are ignored.
     """
     values = np.asarray(sigmas, dtype=np.float64)
-    return {
-        name: average_precision(
-            *select_keypoints(detections, truth, indices), values[list(indices)], max_detections=max_detections
-        )
-        for name, indices in parts.items()
-    }
+    numbers = {}
+    for name, indices in parts.items():
+        ranked = replace(detections, scores=(scores or {}).get(name, detections.scores))
+        if keypoint_scores is not None:
+            kept = (keypoint_scores[:, list(indices)] > 0).any(axis=1)
+            ranked = Detections(**{key: column[kept] for key, column in vars(ranked).items()})
+        chosen = select_keypoints(ranked, truth, indices)
+        numbers[name] = average_precision(*chosen, values[list(indices)], max_detections=max_detections)
+    return numbers
 
 
 def average_precision_by_visibility(

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from hrpose.metrics.functional.oks import Floats, Indices, keypoint_variances, may_reach, oks_pairs
 from hrpose.structures import GroundTruth
 
+RECALLS: Floats = np.linspace(0.0, 1.0, 101)
 OKS_THRESHOLDS: tuple[float, ...] = tuple(np.linspace(0.5, 0.95, 10).tolist())
 """0.50, 0.55, ..., 0.95 with the rounding of the reference implementation."""
 
@@ -128,16 +129,13 @@ def match_detections(
         area_ranges: A names with their smallest and largest area in square pixels.
         max_detections: how many predictions of a photo and category count, the best first.
 
-    Returns:
-        The matches.
-
     Raises:
         ValueError: if a prediction belongs to a photo that `truth` does not list.
     """
     image_ids, category_ids = np.unique(truth.image_ids), np.unique(truth.category_ids)
     person_images = np.searchsorted(image_ids, truth.object_image_ids)
     person_categories = np.searchsorted(category_ids, truth.category_ids)
-    rows, images, categories = _keep_best(detections, image_ids, category_ids, max_detections)
+    rows, images, categories = keep_best(detections, image_ids, category_ids, max_detections)
     groups = categories * len(image_ids) + images
     low, high = np.array(list(area_ranges.values()), dtype=np.float64).reshape(-1, 2).T[..., None]
     areas = detections.areas[rows]
@@ -221,13 +219,23 @@ def position_among_equals(keys: Indices) -> Indices:
     return position
 
 
+def list_pairs(groups: Indices, person_groups: Indices) -> tuple[Indices, Indices]:
+    """List all pairs of one group: the places of the prediction and of the person, those of a prediction together."""
+    order = _stable_order(person_groups)
+    sizes = np.bincount(person_groups, minlength=groups.max(initial=-1) + 1)
+    count = sizes[groups]
+    predictions = np.repeat(np.arange(len(groups)), count)
+    first = (np.cumsum(sizes) - sizes)[groups] - (np.cumsum(count) - count)
+    return predictions, order[np.arange(len(predictions)) + first[predictions]]
+
+
 def _stable_order(keys: Indices) -> Indices:
     """Sort integers stably: those that fit in 16 bits by counting, which is far faster."""
     small = len(keys) > 0 and keys.min() >= 0 and keys.max() < 1 << 16
     return np.argsort(keys.astype(np.uint16) if small else keys, kind="stable")
 
 
-def _keep_best(
+def keep_best(
     detections: Detections, image_ids: Indices, category_ids: Indices, max_detections: int
 ) -> tuple[Indices, Indices, Indices]:
     """Order predictions by score, equal ones by photo and row; keep the best of each photo and category."""
@@ -262,12 +270,7 @@ def _candidates(
 
     A prediction's pairs stand together, the highest OKS first and among equal ones the later person first.
     """
-    order = _stable_order(person_groups)
-    sizes = np.bincount(person_groups, minlength=groups.max(initial=-1) + 1)
-    count = sizes[groups]
-    predictions = np.repeat(np.arange(len(groups)), count)
-    first = (np.cumsum(sizes) - sizes)[groups] - (np.cumsum(count) - count)
-    persons = order[np.arange(len(predictions)) + first[predictions]]
+    predictions, persons = list_pairs(groups, person_groups)
     close = np.flatnonzero(may_reach(lowest, keypoints, truth, variances.max(), predictions, persons))
     predictions, persons = predictions[close], persons[close]
     similarity = oks_pairs(keypoints, truth, variances, predictions, persons)
@@ -319,3 +322,119 @@ def _choose(
         gone[seat[now]] |= takes & ~crowd[now]
         begin = end
     return deciders, np.ascontiguousarray(chosen.reshape(num_areas, len(deciders), len(thresholds)).transpose(0, 2, 1))
+
+
+@dataclass(frozen=True, eq=False)
+class PrecisionRecall:
+    """Precision at 101 recalls; -1 where a category has no person to be found.
+
+    Attributes:
+        precision: (T, 101, C, A), the highest precision at this recall or beyond it.
+        recall: (T, C, A) the highest recall.
+        oks_thresholds: T numbers.
+        area_names: A names.
+    """
+
+    precision: Floats
+    recall: Floats
+    oks_thresholds: tuple[float, ...]
+    area_names: tuple[str, ...]
+
+
+def average_precision(
+    detections: Detections,
+    truth: GroundTruth,
+    sigmas: ArrayLike,
+    *,
+    oks_thresholds: Sequence[float] = OKS_THRESHOLDS,
+    area_ranges: Mapping[str, tuple[float, float]] = AREA_RANGES,
+    max_detections: int = 20,
+) -> dict[str, float]:
+    """Evaluate predictions by the COCO keypoint protocol.
+
+    Args:
+        detections: N predictions.
+        truth: M annotated persons, and all photos.
+        sigmas: (K,) per-keypoint constants of the skeleton.
+        oks_thresholds: as `match_detections`; so are the next two.
+        area_ranges: names with ranges.
+        max_detections: of a photo.
+
+    Returns:
+        AP, AP50, AP75, APM, APL, AR, AR50, AR75, ARM, ARL; -1 where there is nobody to be found. `summarize` tells the
+        names for other area ranges.
+
+    Raises:
+        ValueError: if a prediction belongs to a photo that `truth` does not list.
+    """
+    matches = match_detections(
+        detections, truth, sigmas,
+        oks_thresholds=oks_thresholds, area_ranges=area_ranges, max_detections=max_detections,
+    )  # fmt: skip
+    return summarize(accumulate(matches))
+
+
+def accumulate(matches: Matches) -> PrecisionRecall:
+    """Turn matches into precision as a function of recall.
+
+    Recall rises, and precision peaks, only at predictions that are right, so only those are looked at.
+    """
+    num_areas, num_thresholds, _ = matches.persons.shape
+    precision = -np.ones((num_thresholds, len(RECALLS), matches.num_categories, num_areas))
+    recall = -np.ones((num_thresholds, matches.num_categories, num_areas))
+    for category in range(matches.num_categories):
+        mine = slice(None) if matches.num_categories == 1 else matches.categories == category
+        to_find = ~matches.person_ignored & (matches.person_categories == category)
+        for area, num_persons in enumerate(to_find.sum(axis=1).tolist()):
+            if num_persons:
+                curves = _curves(matches.persons[area][:, mine] >= 0, matches.ignored[area][:, mine], num_persons)
+                precision[:, :, category, area], recall[:, category, area] = curves
+    return PrecisionRecall(precision, recall, matches.oks_thresholds, matches.area_names)
+
+
+def summarize(curves: PrecisionRecall) -> dict[str, float]:
+    """Average the curves into the reported numbers.
+
+    Returns:
+        AP and AR over all thresholds, at 0.5 (AP50) and 0.75 (AP75), and for each area range but "all": the range "medium"
+        gives APM, "large" APL, "small" APS, any other name gives AP_<name>. -1 where a number is not defined: nobody
+        to be found, or a threshold that was not asked for.
+    """
+    areas = {name: position for position, name in enumerate(curves.area_names)}
+    summary = {}
+    for prefix, table in (("AP", curves.precision), ("AR", curves.recall)):
+        whole = table[..., [areas["all"]]] if "all" in areas else table[..., :0]
+        summary[prefix] = _mean(whole)
+        for threshold, suffix in ((0.5, "50"), (0.75, "75")):
+            summary[prefix + suffix] = _mean(whole[np.equal(curves.oks_thresholds, threshold)])
+        for name, position in areas.items():
+            if name != "all":
+                summary[prefix + area_suffix(name)] = _mean(table[..., position])
+    return summary
+
+
+def area_suffix(name: str) -> str:
+    """Shorten the name of an area range as COCO does: "medium" is the M of APM."""
+    return {"small": "S", "medium": "M", "large": "L"}.get(name, f"_{name}")
+
+
+def _curves(taken: NDArray[np.bool_], ignored: NDArray[np.bool_], num_persons: int) -> tuple[Floats, Floats]:
+    """Give precision (T, 101) and recall (T,) of predictions (T, D) in the order of their scores."""
+    precision, recall = np.zeros((len(taken), len(RECALLS))), np.zeros(len(taken))
+    for row, (hits, skipped) in enumerate(zip(taken, ignored, strict=True)):
+        right = np.flatnonzero(hits & ~skipped)
+        if len(right):
+            found = np.arange(1.0, len(right) + 1)
+            counted = right + 1 - np.cumsum(skipped)[right]
+            best = np.maximum.accumulate((found / (counted + _TINY))[::-1])[::-1]
+            share = found / num_persons
+            place = np.searchsorted(share, RECALLS, side="left")
+            precision[row, place < len(right)] = best[place[place < len(right)]]
+            recall[row] = share[-1]
+    return precision, recall
+
+
+def _mean(table: Floats) -> float:
+    """Average what is defined."""
+    defined = table[table > -1]
+    return float(np.mean(defined)) if defined.size else -1.0

@@ -16,7 +16,7 @@ from rich.console import Console
 from torch import nn
 
 from hrpose.config import ConfigError, build, find_checkpoint, needs_drawing
-from hrpose.data.normalization import IMAGENET_MEAN, IMAGENET_STD
+from hrpose.data.crops import IMAGENET_MEAN, IMAGENET_STD
 from hrpose.estimator import TorchEngine
 from hrpose.estimator.from_weights import read_parts
 from hrpose.export import (
@@ -33,7 +33,7 @@ from hrpose.files import write_json
 from hrpose.report.table import say
 from hrpose.tasks.export.check import CheckResult, CropSource, check_file, find_crops, list_images, state_measurement
 from hrpose.tasks.results import ExportResult
-from hrpose.weights import WeightsError, load_weights
+from hrpose.weights import load_weights
 from hrpose.weights.fetch import find_weights
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def export(cfg: DictConfig) -> ExportResult:
 
 
 def _find_file(cfg: DictConfig) -> Path:
-    if is_exported(cfg.weights):
+    if cfg.weights is not None and is_exported(cfg.weights):
         raise ConfigError(f"weights: {cfg.weights} is an exported file already. Set the checkpoint or the weights.")
     return find_checkpoint(cfg) or find_weights(cfg.weights)
 
@@ -118,7 +118,6 @@ def read_network(cfg: DictConfig, file: Path) -> tuple[nn.Module, ExportRecord]:
     if cfg.get("model") is not None:
         net = build(cfg.model, num_keypoints=parts.codec.num_channels(parts.skeleton.num_keypoints))
         load_weights(net, file, keypoint_names=parts.skeleton.keypoint_names).check_complete()
-    check_finite_weights(net, file)
     settings = {**{name: cfg.data[name] for name in _OF_DATA if name in cfg.data}, **parts.settings}
     record = ExportRecord(
         precision=cfg.precision,
@@ -136,21 +135,6 @@ def read_network(cfg: DictConfig, file: Path) -> tuple[nn.Module, ExportRecord]:
         bit_depth=settings.get("bit_depth"),
     )
     return net.eval(), record
-
-
-def check_finite_weights(net: nn.Module, file: Path) -> None:
-    """Refuse a network with NaN or infinity in its weights, before anything is written.
-
-    Raises:
-        WeightsError: with the names of the first tensors.
-    """
-    broken = [name for name, tensor in net.state_dict().items() if not tensor.isfinite().all()]
-    if broken:
-        shown = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
-        raise WeightsError(
-            f"Expected finite weights in {file}, found NaN or infinity in {len(broken)} tensors ({shown}): the training has "
-            "diverged, or the file is damaged. Use an earlier checkpoint."
-        )
 
 
 def _calibration(cfg: DictConfig, source: CropSource) -> list[Feed]:

@@ -24,6 +24,7 @@ from hrpose.export.check import TOLERANCE, distances
 from hrpose.inference import collect_poses, predict_heatmaps
 from hrpose.media.images import Reading
 from hrpose.media.source import PHOTO_SUFFIXES, is_photo
+from hrpose.metrics import Benchmark
 from hrpose.structures import CropBatch
 from hrpose.synthetic import write_dataset
 from hrpose.tasks.protocols import state_protocols
@@ -193,6 +194,7 @@ def state_measurement(cfg: DictConfig, source: CropSource) -> dict[str, Any]:
         source.datamodule,
         source.record.codec,
         {boxes: _metric(cfg, source)},
+        build(cfg.protocol),
         flip_test=source.record.flip_test,
         keypoint_score_threshold=source.record.keypoint_score_threshold,
     )
@@ -221,7 +223,9 @@ def _ties(
 
 def _metric(cfg: DictConfig, source: CropSource) -> Any:
     assert source.datamodule is not None
-    return build(cfg.metric, sigmas=source.record.skeleton.sigmas, ground_truth=source.datamodule.ground_truth)
+    benchmark: Benchmark = build(cfg.protocol)
+    truth = benchmark.adjust(source.datamodule.ground_truth, source.datamodule.files.area_from_bbox)
+    return build(cfg.metric, sigmas=source.record.skeleton.sigmas, ground_truth=truth)
 
 
 def _data_of(weights: Path) -> Mapping[str, Any] | None:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from hrpose.annotations.checks import warn_of
 from hrpose.annotations.detections import read_photo_boxes
-from hrpose.annotations.image_checks import check_images, sample_images
+from hrpose.annotations.images import check_images, sample_images
 from hrpose.config import build
 from hrpose.errors import DataError
 from hrpose.estimator.video import TrackedFrame, track_poses

@@ -1,0 +1,322 @@
+"""Why an AP is near 0 or -1: a cause that the evidence of the run supports, or that there is none.
+
+The searches go from the most to the least specific, and the first that finds something names the cause. None of them names one
+because a network is poor: a training that was only too short ends with its number of steps and its loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from hrpose.report.evidence import Floats, Instances, Mask, RunEvidence
+from hrpose.report.label_changes import Cause, explains, search_changes, search_tolerance
+
+LOW_AP = 0.05
+"""An AP below it is looked into."""
+
+_MIN_SHARE = 0.3  # of instances, or of a file's rows, from which on something explains an AP near 0
+_SPECIFIC_CHECKS = ("keypoints-normalised", "boxes-normalised", "boxes-of-corners", "boxes-of-centers")
+_GENERAL_CHECKS = ("keypoints-outside-box", "keypoints-outside-image", "num-keypoints-zero", "exif-orientation")
+_ENOUGH_STEPS, _ENOUGH_INSTANCES = 100, 100  # below them a training has proved nothing
+_HIGH_RATE, _LOW_RATE = 10, 0.01  # times the usual rate
+_KNOWS = 0.5  # AR of training crops from which on a network has learnt its data
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """Why an AP is low.
+
+    Attributes:
+        score: the AP.
+        name: of the cause, such as "sigmas"; empty if none was found.
+        cause: in a sentence, or that none was found.
+        evidence: what it was found by.
+        fix: what to do.
+    """
+
+    score: float
+    name: str
+    cause: str
+    evidence: str
+    fix: str
+
+    def __str__(self) -> str:
+        """Return the block that a run prints."""
+        likely = f"Likely cause: {self.cause}" if self.name else self.cause
+        score = "-1" if self.score < 0 else f"{self.score:.3f}"
+        return f"AP is {score}. {likely}\n  Evidence: {self.evidence}\n  Fix: {self.fix}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain containers."""
+        return asdict(self)
+
+
+def diagnose(run: RunEvidence) -> Diagnosis:
+    """Look for the cause of a low AP.
+
+    Args:
+        run: what the run has left.
+    """
+    found = next(chain.from_iterable(search(run) for search in _SEARCHES), None)
+    name, cause, evidence, fix = found if found is not None else _no_cause(run)
+    return Diagnosis(score=run.score, name=name, cause=cause, evidence=evidence, fix=fix)
+
+
+def _nothing_to_find(run: RunEvidence) -> Iterator[Cause]:
+    truth = run.truth
+    if (~truth.is_ignored).any():
+        return
+    labelled = int((truth.visibility > 0).any(axis=1).sum())
+    evidence = (
+        f"{labelled} of {len(truth)} validation annotations in {len(truth.image_ids)} images have labelled keypoints; "
+        f"{int(truth.iscrowd.sum())} are crowds, and none counts."
+    )
+    fix = "Set data.val_annotations to a file with keypoints of visibility 1 or 2, and data.category to their category."
+    if labelled:
+        fix = "Correct `num_keypoints` (0 excludes an instance from AP) and `iscrowd` of the validation annotations."
+    yield "nothing-to-find", "no instance of the validation set counts for AP.", evidence, fix
+
+
+def _not_estimated(run: RunEvidence) -> Iterator[Cause]:
+    image_ids = run.truth.object_image_ids[~run.truth.is_ignored]
+    covered = int(np.isin(image_ids, run.detections.image_ids).sum())
+    if covered < _MIN_SHARE * len(image_ids):
+        yield (
+            "few-estimated",
+            "poses were estimated in few of the validation images; the instances of the others count as missed.",
+            f"{covered} of {len(image_ids)} instances are in images with poses ({len(run.detections)} poses).",
+            "Remove trainer.limit_val_batches and limit_test_batches. Boxes of a detector must cover the validation images "
+            "(data.val_detections, data.min_bbox_score).",
+        )
+    elif run.boxes == "det" and run.pairs.share < _MIN_SHARE:
+        yield (
+            "boxes-elsewhere",
+            "the boxes do not lie on the annotated instances.",
+            f"{100 * run.pairs.share:.0f} % of the {len(image_ids)} instances have a crop that is centered on them.",
+            "Boxes are x, y, width, height in pixels of the image that `image_id` names: check data.val_detections.",
+        )
+
+
+def _not_finite(run: RunEvidence) -> Iterator[Cause]:
+    if run.training is not None and not np.isfinite(run.training.losses).all():
+        first = int(np.flatnonzero(~np.isfinite(run.training.losses))[0])
+        steps = run.training.num_steps * first // len(run.training.losses)
+        yield (
+            "diverged",
+            "the training has diverged.",
+            f"the loss is NaN or infinite after about {steps} of {run.training.num_steps} steps.",
+            f"Lower optim.lr (it is {run.training.rate:g}) to a tenth, or set trainer.gradient_clip_val=1.",
+        )
+
+
+_SAMPLES = {
+    "val, red and blue exchanged": (
+        "channel-order",
+        "the network expects the color channels in the other order.",
+        "with red and blue exchanged",
+        "Set data.channel_order to bgr, or to rgb if it is bgr.",
+    ),
+    "val, not normalised": (
+        "normalisation",
+        "the network expects images that are normalised in another way.",
+        "with values from 0 to 1 that are not normalised",
+        "Set +data.mean=[0,0,0] +data.std=[1,1,1], or the values that the weights were trained with.",
+    ),
+    "val, 0 to 255": (
+        "normalisation",
+        "the network expects images that are normalised in another way.",
+        "with values from 0 to 255",
+        "Set +data.mean=[0,0,0] +data.std=[0.00392,0.00392,0.00392], or the values that the weights were trained with.",
+    ),
+    "val, normalised": (
+        "normalisation",
+        "the network expects images with ImageNet's normalisation.",
+        "with ImageNet's mean and std",
+        "Set +data.mean and +data.std to those that the weights were trained with; the defaults are ImageNet's.",
+    ),
+    "val, no flip test": (
+        "flip-pairs",
+        "the mirror pairs of the keypoints are wrong.",
+        "without the flip test",
+        "Set skeleton.flip_pairs to the pairs of left and right keypoints ([] for none), or flip_test=false.",
+    ),
+}
+"""Cause, evidence and fix of each way to estimate a sample of the validation crops."""
+
+
+def _estimated_otherwise(run: RunEvidence) -> Iterator[Cause]:
+    base = run.samples.get("val", 0.0)
+    chance = run.pairs.recall(run.pairs.mean_poses, run.pairs.area, run.skeleton.sigmas) if len(run.pairs) else 0.0
+    ways = {way: found for way, found in run.samples.items() if way in _SAMPLES and explains(found, base, chance)}
+    if ways:
+        best = max(ways, key=lambda way: ways[way])
+        name, cause, how, fix = _SAMPLES[best]
+        yield name, cause, f"AR of a sample of crops is {ways[best]:.2f} {how}, and {base:.2f} as configured.", fix
+
+
+def _share_within(points: Floats, labelled: Mask, low: Floats, high: Floats) -> float:
+    """Compute which share of the labelled keypoints lies between two corners, with a margin of 5 %."""
+    margin = 0.05 * (high - low)
+    inside: Mask = np.all((points >= (low - margin)[:, None]) & (points <= (high + margin)[:, None]), axis=2)
+    return float(inside[labelled].mean())
+
+
+def _labels_and_boxes(run: RunEvidence) -> Iterator[Cause]:
+    """Compare labels with the boxes and images that they belong to; no prediction is needed."""
+    named = {data.name: _misplaced(data) for data in run.sets if data.labelled.any()}
+    found = {name: misplaced for name, misplaced in named.items() if misplaced is not None}
+    for name, cause, evidence in list(found.values())[:1]:
+        which = " and ".join(sorted(found))
+        fix = f"Correct the keypoints of the {which} annotations: pixels of the whole image, x before y, as in boxes."
+        if name == "at-origin":
+            fix = "Set the visibility of keypoints that are not labelled to 0."
+        yield name, f"{cause} the {which} annotations.", evidence, fix
+
+
+def _misplaced(data: Instances) -> tuple[str, str, str] | None:
+    """Find what is wrong with the places of the keypoints of a set: name, the cause without the set, evidence."""
+    points, low, high = data.keypoints, data.bbox[:, :2], data.bbox[:, :2] + data.bbox[:, 2:]
+    labelled = points[data.labelled]
+    placeholders = float(np.mean((labelled == 0).all(axis=1) | (labelled == -1).all(axis=1)))
+    if placeholders > 0.5:
+        evidence = f"{placeholders:.0%} of the {len(labelled)} labelled keypoints of the {data.name} set are."
+        return "at-origin", "most keypoints are labelled at (0, 0) or (-1, -1) in", evidence
+    inside = _share_within(points, data.labelled, low, high)
+    swapped = _share_within(points[..., ::-1], data.labelled, low, high)
+    relative = _share_within(points + low[:, None], data.labelled, low, high)
+    evidence = f"of the labelled keypoints of the {data.name} set {inside:.0%} lie in their box;"
+    if inside < 0.5 and swapped > 0.9:
+        return (
+            "axes",
+            "x and y are exchanged in the keypoints of",
+            f"{evidence} {swapped:.0%} do with x and y exchanged.",
+        )
+    if inside < 0.5 and relative > 0.9:
+        cause = "keypoints are relative to the corner of their box in"
+        return "relative-to-box", cause, f"{evidence} {relative:.0%} do with the corner added."
+    known = (data.image_sizes > 0).all(axis=1)
+    sizes = data.image_sizes[known]
+    if not (sizes[:, 0] != sizes[:, 1]).any():
+        return None
+    inside = _share_within(points[known], data.labelled[known], np.zeros_like(sizes), sizes)
+    swapped = _share_within(points[known][..., ::-1], data.labelled[known], np.zeros_like(sizes), sizes)
+    if inside < 0.97 and swapped > 0.999:
+        evidence = f"{1 - inside:.0%} of the labelled keypoints of the {data.name} set lie outside the image, none with x and y "
+        return "axes", "x and y are exchanged in", f"{evidence}exchanged."
+    return None
+
+
+def _findings(run: RunEvidence, checks: Sequence[str]) -> Iterator[Cause]:
+    """What the checks of the data found in a large share of the rows."""
+    found = {finding.check: finding for finding in run.findings if finding.count >= _MIN_SHARE * finding.total}
+    for finding in [found[check] for check in checks if check in found]:
+        evidence = f"{finding.file}: {finding.count} of {finding.total} {finding.what}."
+        yield finding.check, finding.consequence[0].lower() + finding.consequence[1:], evidence, finding.fix
+
+
+def _specific_findings(run: RunEvidence) -> Iterator[Cause]:
+    return _findings(run, _SPECIFIC_CHECKS)
+
+
+def _general_findings(run: RunEvidence) -> Iterator[Cause]:
+    return _findings(run, _GENERAL_CHECKS)
+
+
+def _category(run: RunEvidence) -> Iterator[Cause]:
+    others = {name: count for name, count in run.categories.items() if name != run.category}
+    largest = max(others, key=lambda name: others[name], default="")
+    own = run.categories.get(run.category, 0)
+    if others and others[largest] > 4 * own:
+        yield (
+            "category",
+            f"data.category={run.category} is not the category that most annotations have.",
+            f"{own} validation annotations with keypoints are of {run.category!r}, {others[largest]} of {largest!r}.",
+            f"Set data.category={largest} if that is what you want to find.",
+        )
+
+
+def _training(run: RunEvidence) -> Iterator[Cause]:
+    """What the loss and the settings of the training show."""
+    training = run.training
+    if training is None or not len(training.losses):
+        return
+    first, last, highest = training.first, training.last, max(training.losses)
+    fell = f"the loss was {first:.2g} at first and {last:.2g} in the end, after {training.num_steps} steps"
+    usual = f"; {training.usual_rate:g} is usual with this optimizer"
+    if training.trained_share < 0.1 or not training.rate:
+        what = f"optim.lr is {training.rate:g}, {training.trained_share:.0%} of the parameters are trained, the others are random"
+        fix = f"Set optim.lr{usual}. Remove callbacks/freeze, or set weights=<file> for the frozen backbone."
+        yield "frozen", "the network is not trained.", f"{what}; {fell}.", fix
+    for data in run.sets:
+        share = float(data.labelled.mean()) if data.labelled.size else 0.0
+        if data.name == "training" and share < 0.02:
+            yield (
+                "unlabelled",
+                "almost none of the keypoints of the training annotations are labelled.",
+                f"{int(data.labelled.sum())} of {data.labelled.size} keypoints have a visibility above 0.",
+                "Correct the visibilities: 0 not labelled, 1 occluded, 2 visible (data.visibility_map).",
+            )
+    if training.num_steps < _ENOUGH_STEPS:
+        return
+    blank = training.blank_loss
+    is_blank = blank is not None and last > 0.95 * blank
+    if (is_blank or last > 0.95 * first) and (
+        training.rate >= _HIGH_RATE * training.usual_rate or highest > 10 * first
+    ):
+        evidence = f"{fell}; it was {highest:.2g} at its highest"
+        evidence += f", and empty heatmaps have {blank:.2g}" if is_blank else ""
+        fix = f"Lower optim.lr, which is {training.rate:g}, to a tenth or a hundredth{usual}."
+        yield "rate-too-high", "the learning rate is too high.", f"{evidence}.", fix
+    elif last > 0.95 * first and training.rate <= _LOW_RATE * training.usual_rate:
+        fix = f"Raise optim.lr, which is {training.rate:g}{usual}."
+        yield "rate-too-low", "the learning rate is too low.", f"{fell}.", fix
+
+
+def _other_validation(run: RunEvidence) -> Iterator[Cause]:
+    """The training instances are found, those of the validation set are not."""
+    known = run.samples.get("train", 0.0)
+    number = sum(len(data.keypoints) for data in run.sets if data.name == "training")
+    if known >= _KNOWS and number >= _ENOUGH_INSTANCES:
+        yield (
+            "validation-differs",
+            "the validation set differs from the training set: other images, other labels, or images that are not those of "
+            "the annotations.",
+            f"AR of a sample of training crops is {known:.2f}, and of validation crops {run.samples.get('val', 0.0):.2f}.",
+            "Look at pictures/val_poses.png: if the poses lie on the objects, the validation labels are wrong; if not, "
+            f"data.val_images does not show what data.val_annotations describes. Then run: {run.doctor}",
+        )
+
+
+_SEARCHES: tuple[Callable[[RunEvidence], Iterator[Cause]], ...] = (
+    _nothing_to_find, _not_finite, _not_estimated, search_changes, _estimated_otherwise, _specific_findings,
+    _labels_and_boxes, _general_findings, _category, search_tolerance, _training, _other_validation,
+)  # fmt: skip
+
+
+def _no_cause(run: RunEvidence) -> Cause:
+    """Say that nothing was found, and how the training went."""
+    training, known = run.training, run.samples.get("train")
+    check = f"Check the data with: {run.doctor}"
+    seen = "" if known is None else f" AR of a sample of training crops is {known:.2f}."
+    if training is None or not len(training.losses):
+        fix = f"Train the weights longer, or load others. {check}"
+        return "", "No cause found in the data.", f"labels, boxes, areas and sigmas fit each other.{seen}", fix
+    steps = f"{training.num_steps} step{'s' if training.num_steps > 1 else ''}"
+    few = f" on {training.num_instances} instances"
+    evidence = f"the loss fell from {training.first:.2g} to {training.last:.2g} in {steps}{few}.{seen}"
+    longer = "train longer (trainer.max_epochs)"
+    if training.last > 0.95 * training.first:
+        evidence = f"the loss has not fallen in {steps}{few}: {training.first:.2g}, then {training.last:.2g}.{seen}"
+    if known is not None and known >= _KNOWS:
+        what = "No cause found in the data; the network knows its few training images only: train on more images."
+        return "", what, evidence, f"Add images or stronger augmentation. {check}"
+    if training.num_steps >= 1000 and training.last > 0.97 * training.middle:
+        look = "see in pictures/train_crops.png whether the keypoints are on the objects"
+        what = "No cause found in the data, but the loss has stopped falling."
+        return "", what, evidence, f"First {look}; then try other values of optim.lr. {check}"
+    return "", f"No cause found in the data: {longer}.", evidence, f"{longer[0].upper()}{longer[1:]}. {check}"

@@ -1,0 +1,213 @@
+"""What a run leaves to find the cause of a low AP in: poses, annotations, samples of crops and the training loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrpose.annotations.checks import Finding
+from hrpose.metrics.functional import Detections, keypoint_similarity, keypoint_variances
+from hrpose.metrics.functional.matching import OKS_THRESHOLDS
+from hrpose.skeletons import Skeleton
+from hrpose.structures import GroundTruth
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+_NUM_PAIRS = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a training went.
+
+    Attributes:
+        losses: means over equal numbers of steps, in their order.
+        num_steps: optimizer steps.
+        rate: the learning rate that was set.
+        trained_share: of the parameters, those that are trained; 1 where frozen ones come from weights.
+        num_instances: of the training set.
+        usual_rate: a usual learning rate of the optimizer.
+        blank_loss: loss of empty heatmaps; None for other outputs.
+    """
+
+    losses: Sequence[float]
+    num_steps: int
+    rate: float
+    trained_share: float
+    num_instances: int
+    usual_rate: float = 1e-3
+    blank_loss: float | None = None
+
+    @property
+    def first(self) -> float:
+        """The mean loss of the first 5 %."""
+        return float(np.mean(self.losses[: max(1, len(self.losses) // 20)]))
+
+    @property
+    def last(self) -> float:
+        """The mean loss of the last 10 %."""
+        return float(np.mean(self.losses[-max(1, len(self.losses) // 10) :]))
+
+    @property
+    def middle(self) -> float:
+        """The mean loss of 10 % in the middle."""
+        half, width = len(self.losses) // 2, max(1, len(self.losses) // 20)
+        return float(np.mean(self.losses[max(0, half - width) : half + width]))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Instances:
+    """The annotated instances of one set, with their boxes and the sizes of their images.
+
+    Attributes:
+        name: "training" or "validation".
+        keypoints: (N, K, 2) in image pixels.
+        labelled: (N, K).
+        bbox: (N, 4) xywh.
+        image_sizes: (N, 2) width and height; 0 where they are not known.
+    """
+
+    name: str
+    keypoints: Floats
+    labelled: Mask
+    bbox: Floats
+    image_sizes: Floats
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunEvidence:
+    """All of it.
+
+    Attributes:
+        score: AP.
+        detections: N poses that were measured.
+        center: (N, 2) of their crops.
+        scale: (N, 2) of their crops.
+        truth: what they were measured against.
+        skeleton: names, sigmas and mirror pairs.
+        boxes: "gt" or "det", the boxes that were cropped.
+        sets: annotated instances of the validation and of the training set, as far as they are at hand.
+        findings: of the checks of the data.
+        categories: annotations with keypoints of each category of the validation file, if one of them was chosen.
+        category: the chosen one.
+        samples: AR of samples of crops: "val" and "train" as configured, and "val" estimated in other ways.
+        training: None if nothing was trained.
+        doctor: the command that checks the data.
+    """
+
+    score: float
+    detections: Detections
+    center: Floats
+    scale: Floats
+    truth: GroundTruth
+    skeleton: Skeleton
+    boxes: str = "gt"
+    sets: Sequence[Instances] = ()
+    findings: Sequence[Finding] = ()
+    categories: Mapping[str, int] = field(default_factory=dict)
+    category: str = ""
+    samples: Mapping[str, float] = field(default_factory=dict)
+    training: Training | None = None
+    doctor: str = "hrpose doctor"
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """Instances that count, up to 2000, each with the crop of its image that is centered nearest to it."""
+        return _pair(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """P instances and the poses of the crops around them.
+
+    Attributes:
+        points: (P, K, 2) predicted.
+        center: (P, 2) of the crops.
+        scale: (P, 2) of the crops.
+        places: (P, K, 2) annotated.
+        labelled: (P, K).
+        bbox: (P, 4) annotated.
+        area: (P,) annotated.
+        share: of the instances that count, those with such a crop.
+    """
+
+    points: Floats
+    center: Floats
+    scale: Floats
+    places: Floats
+    labelled: Mask
+    bbox: Floats
+    area: Floats
+    share: float
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def recall(self, points: Floats, areas: Floats, sigmas: Sequence[float]) -> float:
+        """Compute AR of other points, measured by other areas and sigmas."""
+        return average_recall(points, self.places, self.labelled, areas, sigmas)
+
+    @cached_property
+    def mean_poses(self) -> Floats:
+        """The mean annotated pose relative to the crop, placed in each crop: (P, K, 2)."""
+        relative = (self.places - self.center[:, None]) / self.scale[:, None]
+        weights = self.labelled[..., None]
+        mean = (relative * weights).sum(axis=0) / np.maximum(weights.sum(axis=0), 1)
+        poses: Floats = self.center[:, None] + mean * self.scale[:, None]
+        return poses
+
+    @property
+    def cover(self) -> float:
+        """The median share of its box that an instance covers by its `area`."""
+        return float(np.median(self.area / np.maximum(self.bbox[:, 2:].prod(axis=1), 1e-9)))
+
+
+def average_recall(points: Floats, places: Floats, labelled: Mask, areas: Floats, sigmas: Sequence[float]) -> float:
+    """Compute AR of poses whose instance is known: the share with an OKS of at least 0.50, 0.55, ... 0.95, averaged.
+
+    Args:
+        points: (P, K, 2) in image pixels.
+        places: (P, K, 2) the annotated ones.
+        labelled: (P, K), at least one in each row.
+        areas: (P,) in square pixels.
+        sigmas: K.
+    """
+    if not len(points):
+        return 0.0
+    similarity = keypoint_similarity(points, places, areas, keypoint_variances(sigmas))
+    oks = (similarity * labelled).sum(axis=1) / labelled.sum(axis=1)
+    return float(np.mean(oks[:, None] >= np.asarray(OKS_THRESHOLDS)))
+
+
+def _pair(run: RunEvidence) -> Pairs:
+    truth, found = run.truth, run.detections
+    counting = np.flatnonzero(~truth.is_ignored & (truth.visibility > 0).any(axis=1))
+    order = np.argsort(found.image_ids, kind="stable")
+    ordered = found.image_ids[order]
+    image_ids = truth.object_image_ids[counting]
+    first, last = np.searchsorted(ordered, image_ids, side="left"), np.searchsorted(ordered, image_ids, side="right")
+    middle = truth.bbox[counting, :2] + truth.bbox[counting, 2:] / 2
+    reach = 0.5 * np.hypot(*truth.bbox[counting, 2:].T)
+    rows, persons = [], []
+    for place, (start, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+        distances = np.linalg.norm(run.center[order[start:end]] - middle[place], axis=1)
+        if len(distances) and distances.min() <= reach[place]:
+            rows.append(order[start + int(distances.argmin())])
+            persons.append(counting[place])
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _NUM_PAIRS)).round().astype(int))
+    row, person = np.asarray(rows, int)[chosen], np.asarray(persons, int)[chosen]
+    return Pairs(
+        points=found.keypoints[row],
+        center=run.center[row],
+        scale=run.scale[row],
+        places=truth.keypoints[person],
+        labelled=truth.visibility[person] > 0,
+        bbox=truth.bbox[person],
+        area=truth.area[person],
+        share=len(rows) / max(1, len(counting)),
+    )

@@ -1,0 +1,184 @@
+"""Collect what a run with a low AP has left, and look for the cause in it."""
+
+import logging
+import shlex
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+from torch import Tensor
+
+from hrpose.annotations.checks import warned_findings
+from hrpose.annotations.coco_rows import read_json
+from hrpose.callbacks import LossHistory, ResultFiles
+from hrpose.data.crops import Normalization
+from hrpose.data.datamodule import PoseDataModule
+from hrpose.errors import DataError
+from hrpose.inference import NonFinitePosesError
+from hrpose.module import PoseModule
+from hrpose.report import LOW_AP, Diagnosis, Instances, RunEvidence, Training, average_recall, diagnose
+from hrpose.structures import Batch, InstanceTable, RawBatch
+from hrpose.tasks.assemble import Assembly
+
+logger = logging.getLogger(__name__)
+
+_NUM_CROPS = 64  # of a sample
+_DATA_KEYS = ("train_annotations", "train_images", "val_annotations", "val_images")
+
+
+def diagnose_run(cfg: DictConfig, assembly: Assembly, score: float) -> Diagnosis | None:
+    """Look for the cause of a low AP on the first kind of boxes.
+
+    Args:
+        cfg: the configuration of the run.
+        assembly: its parts, after the measurement.
+        score: the AP.
+
+    Returns:
+        None if the AP is not low, or the run has kept no poses.
+    """
+    data, boxes = assembly.datamodule, next(iter(assembly.module.pose_metrics))
+    writers = [each for each in assembly.trainer.callbacks if isinstance(each, ResultFiles)]  # type: ignore[attr-defined]
+    evaluated = {kind: both for writer in writers for kind, both in writer.evaluated.items()}
+    if not score < LOW_AP or boxes not in evaluated or not isinstance(data, PoseDataModule):
+        return None
+    logger.info("AP is low: looking for the cause")
+    predictions, truth = evaluated[boxes]
+    tables, samples = _samples(assembly, trained=cfg.task == "fit")
+    places = [data.train_annotations, data.train_images, data.val_annotations, data.val_images]
+    return diagnose(
+        RunEvidence(
+            score=score,
+            detections=predictions.detections,
+            center=predictions.center,
+            scale=predictions.scale,
+            truth=truth,
+            skeleton=assembly.module.skeleton,
+            boxes=boxes,
+            sets=[_instances(name, table) for name, table in tables.items()],
+            findings=warned_findings(places),
+            categories=_categories(cfg),
+            category=cfg.data.get("category") or "",
+            samples=samples,
+            training=_training(cfg, assembly, tables) if cfg.task == "fit" else None,
+            doctor=shlex.join(["hrpose", "doctor", *(f"data.{key}={cfg.data[key]}" for key in _DATA_KEYS)]),
+        )
+    )
+
+
+def _categories(cfg: DictConfig) -> dict[str, int]:
+    """Count the annotations with keypoints of each category, where the configuration names one; the reader keeps no others."""
+    if not isinstance(cfg.data.get("category"), str) or cfg.data.category == "all":
+        return {}
+    content = read_json(Path(cfg.data.val_annotations))
+    names = {str(entry["id"]): str(entry["name"]) for entry in content["categories"]}
+    return Counter(names[str(row["category_id"])] for row in content["annotations"] if row.get("keypoints"))
+
+
+def _instances(split: str, table: InstanceTable) -> Instances:
+    return Instances(
+        name={"train": "training", "val": "validation"}[split],
+        keypoints=table.keypoints.astype(np.float64),
+        labelled=table.visibility > 0,
+        bbox=table.bbox,
+        image_sizes=table.image_sizes[table.image_index].astype(np.float64),
+    )
+
+
+def _samples(assembly: Assembly, *, trained: bool) -> tuple[dict[str, InstanceTable], dict[str, float]]:
+    """Read the two sets, and estimate a sample of each: as configured, and the validation crops in other ways too.
+
+    A network that was trained in this run has seen images as they are configured.
+    """
+    tables: dict[str, InstanceTable] = {}
+    recalls: dict[str, float] = {}
+    for split in ("val", "train"):
+        try:
+            table, rows, batch = assembly.datamodule.sample(split, _NUM_CROPS)
+        except (DataError, OSError) as error:  # a test needs no training set
+            logger.info("Not looked at: %s", error)
+            continue
+        tables[split] = table
+        if isinstance(assembly.module, PoseModule) and len(rows):
+            for way, (images, flip_test) in _ways(assembly, split, batch, trained=trained).items():
+                recalls[way] = _recall(
+                    assembly.module, RawBatch({**batch, "images": images}), table, rows, flip_test=flip_test
+                )
+    return tables, recalls
+
+
+def _ways(assembly: Assembly, split: str, batch: RawBatch, *, trained: bool) -> dict[str, tuple[Tensor, bool]]:
+    """Return the images of a sample as configured, and otherwise; and whether they are estimated with the flip test."""
+    flip_test, data = assembly.pose_module.flip_test, assembly.datamodule
+    images = data.normalize(batch["images"])
+    if split == "train":
+        return {"train": (images, flip_test)}
+    ways = {"val": (images, flip_test)}
+    if flip_test:
+        ways["val, no flip test"] = images, False
+    if trained:
+        return ways
+    normalization = data.normalization
+    plain = batch["images"].permute(0, 3, 1, 2).float() / 255
+    ordered = plain.flip(1) if normalization.channel_order == "bgr" else plain
+    return ways | {
+        "val, red and blue exchanged": (data.normalize(batch["images"].flip(-1)), flip_test),
+        "val, not normalised": (ordered, flip_test),
+        "val, 0 to 255": (ordered * 255, flip_test),
+        "val, normalised": (Normalization(normalization.channel_order)(batch["images"]), flip_test),
+    }
+
+
+def _recall(
+    module: PoseModule, batch: RawBatch, table: InstanceTable, rows: NDArray[np.int64], *, flip_test: bool
+) -> float:
+    """Estimate the crops of a sample and compute AR; 0 if the network does not give numbers."""
+    configured, training = module.flip_test, module.training
+    module.flip_test = flip_test
+    module.eval()
+    try:
+        images = batch["images"].to(next(module.net.parameters(), torch.zeros(())))  # device and precision
+        poses = module.predict_step(cast("Batch", {**batch, "images": images}), 0)
+    except NonFinitePosesError:
+        return 0.0
+    finally:
+        module.flip_test = configured
+        module.train(training)
+    labelled = table.visibility[rows] > 0
+    places, areas = table.keypoints[rows].astype(np.float64), table.area[rows].astype(np.float64)
+    return average_recall(poses.keypoints, places, labelled, areas, module.skeleton.sigmas)
+
+
+def _training(cfg: DictConfig, assembly: Assembly, tables: Mapping[str, InstanceTable]) -> Training | None:
+    """Return how the training went; None if no step was made."""
+    trainer, module = assembly.trainer, assembly.pose_module
+    history = next(each for each in trainer.callbacks if isinstance(each, LossHistory))  # type: ignore[attr-defined]
+    if not history.losses or "train" not in tables:
+        return None
+    parameters = list(module.net.parameters())
+    trained = sum(p.numel() for p in parameters if p.requires_grad) / max(1, sum(p.numel() for p in parameters))
+    return Training(
+        losses=history.losses,
+        num_steps=history.num_steps,
+        rate=float(cfg.optim.lr),
+        trained_share=trained if cfg.weights is None else 1.0,
+        num_instances=len(tables["train"]),
+        usual_rate=0.1 if "SGD" in cfg.optim._target_ else 1e-3,
+        blank_loss=_blank_loss(assembly),
+    )
+
+
+def _blank_loss(assembly: Assembly) -> float | None:
+    """Compute the loss of empty heatmaps for a sample of the training crops; None for a codec of other targets."""
+    module = assembly.pose_module
+    _, _, batch = assembly.datamodule.sample("train", _NUM_CROPS)
+    target, weight = module.codec.encode(batch["keypoints"], batch["visibility"])
+    if target.ndim != 4:
+        return None
+    with torch.no_grad():
+        return float(module.loss.cpu()(torch.zeros_like(target), target, weight))

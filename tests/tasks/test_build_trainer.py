@@ -1,0 +1,131 @@
+"""The trainer has its callbacks, writes complete checkpoints, and ends on SIGTERM."""
+
+import signal
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.plugins.io import AsyncCheckpointIO, TorchCheckpointIO
+from lightning.pytorch.plugins.precision import MixedPrecision
+
+from hrpose.callbacks import RunProgress, TorchThreads
+from hrpose.config import ConfigError, compose
+from hrpose.tasks.assemble import AtomicCheckpointIO, KeepSigtermHandler, build_trainer
+
+CONTENT = {"state_dict": {"a": torch.arange(5)}, "epoch": 3}
+
+
+IO = "lightning.pytorch.plugins.io"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["trainer.accelerator=tpu"],
+            r"accelerator=tpu.*devices=1",
+        ),
+        (
+            ["trainer.accelerator=cpu", "trainer.devices=0"],
+            r"accelerator=cpu.*devices=0.*trainer\.accelerator=auto",
+        ),
+        (["trainer.accelerator=cpu", "trainer.strategy=ddpp"], r"^trainer: .*ddpp"),
+    ],
+)
+def test_a_trainer_that_this_machine_cannot_run_is_explained(words, told, tmp_path):
+    with pytest.raises(ConfigError, match=told):
+        build_trainer(compose("fit", [*words, f"paths.run={tmp_path}"]))
+
+
+def test_without_its_callback_a_run_has_no_progress_bar(tmp_path):
+    with_bar, without = (
+        build_trainer(compose("fit", [*words, f"paths.run={tmp_path}"])) for words in ([], ["callbacks.progress=null"])
+    )
+    assert [type(callback) for callback in with_bar.callbacks if "Progress" in type(callback).__name__] == [RunProgress]
+    assert [callback for callback in without.callbacks if "Progress" in type(callback).__name__] == []
+    assert with_bar.progress_bar_callback is without.progress_bar_callback is None
+
+
+def test_a_bar_of_lightning_can_take_its_place(tmp_path):
+    words = ["~callbacks.progress", "+callbacks.bar._target_=lightning.pytorch.callbacks.RichProgressBar"]
+    trainer = build_trainer(compose("fit", [*words, f"paths.run={tmp_path}"]))
+    assert isinstance(trainer.progress_bar_callback, RichProgressBar)
+
+
+@pytest.mark.parametrize(("words", "number"), [([], "auto"), (["threads=1"], 1)])
+def test_the_number_of_threads_is_a_key_of_its_own(words, number, tmp_path):
+    trainer = build_trainer(compose("fit", [*words, f"paths.run={tmp_path}"]))
+    assert [callback.number for callback in trainer.callbacks if isinstance(callback, TorchThreads)] == [number]
+
+
+def trainer_of(tmp_path, *words):
+    return build_trainer(compose("fit", [f"paths.run={tmp_path}", "trainer.precision=32-true", *words]))
+
+
+@pytest.mark.parametrize("words", [[], ["callbacks/ema=default"], ["trainer.strategy=ddp"], ["trainer.devices=2"]])
+def test_every_trainer_writes_complete_checkpoints(tmp_path, words):
+    assert type(trainer_of(tmp_path, *words).strategy.checkpoint_io) is AtomicCheckpointIO
+
+
+def test_plugins_of_the_user_are_kept(tmp_path):
+    io = trainer_of(tmp_path, f"+trainer.plugins=[{{_target_:{IO}.TorchCheckpointIO}}]").strategy.checkpoint_io
+    assert type(io) is TorchCheckpointIO
+    io = trainer_of(tmp_path, f"+trainer.plugins={{_target_:{IO}.AsyncCheckpointIO}}").strategy.checkpoint_io
+    assert isinstance(io, AsyncCheckpointIO)
+    assert type(io.checkpoint_io) is AtomicCheckpointIO
+    precision = "{_target_:lightning.pytorch.plugins.precision.MixedPrecision,precision:bf16-mixed,device:cpu}"
+    trainer = trainer_of(tmp_path, f"+trainer.plugins=[{precision}]", "trainer.precision=null")
+    assert isinstance(trainer.precision_plugin, MixedPrecision)
+    assert type(trainer.strategy.checkpoint_io) is AtomicCheckpointIO
+
+
+def test_a_checkpoint_is_read_without_trust(tmp_path):
+    AtomicCheckpointIO().save_checkpoint(CONTENT, tmp_path / "new/last.ckpt")
+    content = AtomicCheckpointIO().load_checkpoint(tmp_path / "new/last.ckpt", weights_only=True)
+    assert torch.equal(content["state_dict"]["a"], CONTENT["state_dict"]["a"])
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["last.ckpt"]
+
+
+def test_the_checkpoint_before_stays_until_the_new_one_is_complete(tmp_path, monkeypatch):
+    """Nothing is written to the folder for temporary files, which may be on another file system."""
+    file = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint(CONTENT, file)
+    before = file.read_bytes()
+
+    def stop(content, stream):
+        stream.write(b"PK half of it")
+        assert [path.parent for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path, tmp_path]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        AtomicCheckpointIO().save_checkpoint(CONTENT, file)
+    assert file.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_the_handler_of_the_program_is_set_again():
+    def own(number, frame):
+        raise AssertionError
+
+    callback, before = KeepSigtermHandler(), signal.getsignal(signal.SIGTERM)
+    hooks = [
+        callback.on_sanity_check_start,
+        callback.on_train_start,
+        callback.on_validation_start,
+        callback.on_test_start,
+    ]
+    try:
+        for hook in hooks:
+            signal.signal(signal.SIGTERM, own)
+            callback.setup(None, None, "fit")
+            signal.signal(signal.SIGTERM, lambda *_: None)  # Lightning's
+            hook(None, None)
+            assert signal.getsignal(signal.SIGTERM) is own
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        callback.setup(None, None, "fit")
+        signal.signal(signal.SIGTERM, own)
+        callback.on_train_start(None, None)
+        assert signal.getsignal(signal.SIGTERM) is own  # without one of its own, Lightning's stays
+    finally:
+        signal.signal(signal.SIGTERM, before)
