@@ -164,7 +164,7 @@ def run_on_shapes(net: nn.Module, input_size: Sequence[int]) -> Any:
     shapes = {name: tensor.to("meta") for name, tensor in (*net.named_parameters(), *net.named_buffers())}
     norms = [layer for layer in net.modules() if type(layer) in (nn.BatchNorm1d, nn.BatchNorm2d)]
     for layer in norms:
-        layer.forward = partial(_pass_over, layer)  # type: ignore[method-assign]
+        layer.forward = partial(_pass_over, layer.num_features)
     try:
         with torch.no_grad():
             return functional_call(net, shapes, (images,))
@@ -173,9 +173,9 @@ def run_on_shapes(net: nn.Module, input_size: Sequence[int]) -> Any:
             del layer.forward
 
 
-def _pass_over(layer: nn.BatchNorm1d | nn.BatchNorm2d, features: Tensor) -> Tensor:
-    if features.shape[1] != layer.num_features:
-        raise RuntimeError(f"expected {layer.num_features} channels for a batch norm, but got {features.shape[1]}")
+def _pass_over(num_features: object, features: Tensor) -> Tensor:
+    if features.shape[1] != num_features:
+        raise RuntimeError(f"expected {num_features} channels for a batch norm, but got {features.shape[1]}")
     return features
 
 
