@@ -1,5 +1,8 @@
 """The exceptions for mistakes of a user: in data and in a configuration. Each message says what to do."""
 
+from importlib import import_module
+from typing import Any
+
 
 class DataError(ValueError):
     """Data that cannot be used. The message names the file, the position in it, what was expected and how to fix it."""
@@ -13,6 +16,10 @@ class DataError(ValueError):
 
 class MissingDataError(DataError, FileNotFoundError):
     """A file or folder that does not exist."""
+
+
+class MissingLibraryError(ModuleNotFoundError):
+    """An optional library that is not installed; the message has the command that installs it."""
 
 
 class DataWarning(UserWarning):
@@ -42,3 +49,24 @@ class OverrideError(ConfigError):
     """Overrides that do not fit; `sound` are the others."""
 
     sound: tuple[str, ...] = ()
+
+
+def import_optional(name: str, use: str, requirement: str) -> Any:
+    """Import a library that only some uses need.
+
+    Args:
+        name: of the module.
+        use: what needs it, for the message.
+        requirement: what to install.
+
+    Raises:
+        MissingLibraryError: in one line, with the command that installs it.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.partition(".")[0] != name.partition(".")[0]:
+            raise  # the library is there, and lacks another
+        raise MissingLibraryError(
+            f"{use}: it needs {name.partition('.')[0]}, not installed here: pip install '{requirement}'."
+        ) from error

@@ -39,7 +39,8 @@ def test_five_fields_make_133_keypoints_in_their_order(tmp_path: Path) -> None:
 def test_a_part_that_is_not_valid_is_unlabelled(tmp_path: Path) -> None:
     told = whole_body_content(2)
     told["annotations"][0]["face_valid"] = False
-    visibility = read(tmp_path, told).visibility
+    with pytest.warns(DataWarning, match=r"1 parts have labelled keypoints.*`foot_valid`.*100"):
+        visibility = read(tmp_path, told).visibility
     assert (visibility[0, 23:91] == 0).all()
     assert visibility[0, :23].any()
     assert visibility[0, 91:].any()

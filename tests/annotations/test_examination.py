@@ -252,6 +252,9 @@ def _spoil_images(folder: Path) -> None:
     cv2.imwrite(str(folder / "0_9.png"), np.dstack([images[9], images[9][:, :, 0]]))
     cv2.imwrite(str(folder / "0_10.png"), images[10].astype(np.uint16) * 16)
     cv2.imwrite(str(folder / "other.png"), images[11])
+    (folder / "0_11.png").unlink()
+    cv2.imwrite(str(folder.parent / "outside.png"), images[11])
+    (folder / "0_11.png").symlink_to("../outside.png")
 
 
 def test_each_image_is_named_by_what_is_wrong_with_it(tmp_path: Path) -> None:
@@ -265,6 +268,7 @@ def test_each_image_is_named_by_what_is_wrong_with_it(tmp_path: Path) -> None:
     assert names == {
         "images-missing": ("0_1.png",),
         "files-without-entry": ("other.png",),
+        "images-outside-folder": ("0_11.png",),
         "images-unreadable": ("0_2.png",),
         "images-truncated": ("0_3.png",),
         "image-sizes-swapped": ("0_4.png",),
@@ -323,6 +327,16 @@ def test_a_copy_is_known_by_its_name(train: str, val: str, is_copy: bool, tmp_pa
     assert ("copies-of-training-images" in examine(tmp_path, *contents)) is is_copy
 
 
+def test_hostile_names_are_shown_without_control_characters(tmp_path: Path) -> None:
+    content = people()
+    content["images"].append({"id": 99, "file_name": "\x1b[2J" + "long" * 1000 + ".png", "width": 9, "height": 9})
+    (tmp_path / "images").mkdir()
+    finding = examine(tmp_path, content, images=write_images({"images": content["images"][:-1]}, tmp_path / "images"))
+    (name,) = finding["images-missing"].ids
+    assert str(name).isprintable()
+    assert len(str(name)) < 300
+
+
 def test_names_without_image_folders_do_not_tell_whether_images_are_shared(tmp_path: Path) -> None:
     assert "train-images-in-validation" not in examine(tmp_path, people(0), people(0))
 
@@ -369,6 +383,7 @@ def test_a_file_name_that_leaves_the_folder_is_refused_and_the_labels_are_checke
     )
     assert found["file-names-refused"].severity == "error"
     assert "areas-constant" in found
+    assert not set(found) & {check.name for check in (*FOLDER_CHECKS, *CONTENT_CHECKS)}  # no image is opened
 
 
 def test_people_seen_from_behind_are_no_swapped_sides(tmp_path: Path) -> None:

@@ -1,7 +1,12 @@
 """Sweeps run all their jobs, and commands that are stopped say how to go on."""
 
+import sys
+
 import pytest
 from program import hrpose, lines, run_folders, start
+
+from hrpose.cli.arguments import parse
+from hrpose.cli.jobs import find_own_code
 
 STOP = "import signal\nos.kill(os.getpid(), signal.{})"
 KEEP = """
@@ -133,3 +138,22 @@ def test_a_folder_that_the_user_chooses_may_be_there(tmp_path):
     for _ in range(2):
         lines(hrpose("fit", "paths.run=runs/mine", cwd=tmp_path), "JOB")
     assert run_folders(tmp_path) == [tmp_path / "runs/mine"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["model={_target_: my_module.MyNet}"], True),
+        (["data.sampler._target_=my_module.A"], True),
+        (["--config-dir", "conf", "model=mine"], True),
+        (["ckpt_path=foreign.ckpt"], False),
+    ],
+)
+def test_the_current_folder_is_searched_last_and_only_for_classes_that_the_user_names(
+    tmp_path, monkeypatch, arguments, found
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", before := list(sys.path))
+    for _ in range(2):
+        find_own_code(parse("fit", arguments))
+    assert before == [*[folder for folder in before if folder != str(tmp_path)], *[str(tmp_path)] * found]

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf, open_dict
 
 from hrpose.config import ConfigError, check, compose, conf_dir, validate
 from hrpose.config.build import find_signature
+from hrpose.config.overrides import normalise_overrides
 from hrpose.tasks.dry_run import check_parts
 
 
@@ -192,7 +193,7 @@ def own_network(tmp_path, monkeypatch):
 
 
 def test_a_network_of_ones_own_needs_no_fork(own_network, tmp_path):
-    (command,) = re.findall(r"PYTHONPATH=. hrpose fit '(~model)' '(.*)'", own_network)
+    command = re.findall(r"hrpose fit '(model=.*)'", own_network)
     check("fit", command)
     check_parts(compose("fit", command))
     (tmp_path / "my_conf" / "model").mkdir(parents=True)
@@ -200,8 +201,11 @@ def test_a_network_of_ones_own_needs_no_fork(own_network, tmp_path):
     check("fit", [f"hydra.searchpath=[file://{tmp_path / 'my_conf'}]", "model=mine"])
 
 
-def test_a_class_that_is_put_over_the_keys_of_another_is_explained_once(own_network):
-    with pytest.raises(ConfigError) as caught:
-        check("fit", ["model={_target_:my_package.MyNet}"])
-    (fault,) = caught.value.faults
-    assert "'~model' '+model={_target_:my_package.MyNet}'" in fault
+@pytest.mark.parametrize("verb", ["fit", "test", "predict", "export"])
+def test_a_class_of_ones_own_replaces_the_option_of_its_group(own_network, verb):
+    assert compose(verb, ["model={_target_: my_package.MyNet, width: 3}"]).model == {
+        "_target_": "my_package.MyNet",
+        "width": 3,
+    }
+    texts = normalise_overrides(["~model", "model={_target_:my_package.MyNet}", "seed=1"])
+    assert texts == ["~model", "+model={_target_:my_package.MyNet}", "seed=1"]

@@ -77,7 +77,7 @@ def state_dict() -> dict[str, torch.Tensor]:
 
 def weight_files() -> dict[str, bytes]:
     """Weight files of few tensors, by their suffix: .pth of both forms, a checkpoint and .safetensors."""
-    tensors = {"conv1.weight": torch.ones(4, 3, 3, 3), "final_layer.weight": torch.ones(3, 4, 1, 1)}
+    tensors = {"conv1.weight": torch.ones(4, 3, 3, 3), "final_layer.weight": torch.ones(17, 4, 1, 1)}
     notes = {
         "state_dict": {f"net.{name}": tensor for name, tensor in tensors.items()},
         "hyper_parameters": stored_config(),
@@ -87,7 +87,10 @@ def weight_files() -> dict[str, bytes]:
         stream = io.BytesIO()
         torch.save(content, stream, _use_new_zipfile_serialization=zipped)
         contents[name] = stream.getvalue()
-    return {**contents, "d.safetensors": save(tensors, {"format": "pt", "keypoint_names": '["a", "b", "c"]'})}
+    return {
+        **contents,
+        "d.safetensors": save(tensors, {"format": "pt", "keypoint_names": json.dumps(COCO.keypoint_names)}),
+    }
 
 
 def images() -> list[bytes]:
@@ -121,7 +124,9 @@ def export_record() -> str:
 
     codec = HeatmapCodec(input_size=(32, 32), heatmap_size=(8, 8), sigma=2)
     skeleton = Skeleton.from_names(NAMES, sigmas=[0.1] * 3, upper_body=[])
-    return ExportRecord(precision="fp32", skeleton=skeleton, codec=codec, flip_test=True, source="a.ckpt").to_json()
+    numbers = {"bbox_padding": 1.25, "keypoint_score_threshold": 0.2, "mean": (0.5,) * 3, "std": (0.2,) * 3}
+    flags = {"flip_test": True, "heatmaps": False, "channel_order": "rgb", "source": "a.ckpt"}
+    return ExportRecord(precision="fp32", skeleton=skeleton, codec=codec, **numbers, **flags).to_json()  # type: ignore[arg-type]
 
 
 def labels() -> list[dict[str, str]]:

@@ -14,6 +14,7 @@ from tiny_coco import write_photo
 from hrpose.errors import DataError, DataWarning, MissingDataError
 from hrpose.media.images import (
     Reading,
+    _without_libjpeg,
     check_photos,
     decode_image,
     decode_jpeg,
@@ -308,3 +309,16 @@ def test_no_size_of_what_is_no_image(tmp_path: Path) -> None:
         read_size(tmp_path / "a.jpg")
     with pytest.raises(MissingDataError):
         read_size(tmp_path / "b.jpg")
+
+
+def test_libjpeg_prints_nothing_and_what_others_print_stays(capfd: pytest.CaptureFixture[str]) -> None:
+    whole = cv2.imencode(".jpg", PICTURE)[1].tobytes()
+    place = whole.index(b"\xff\xda")
+    odd = whole[:place] + b"four" + whole[place:]
+    decode_image(odd, "odd.jpg")
+    assert capfd.readouterr().err == ""
+    cv2.imdecode(np.frombuffer(odd, np.uint8), cv2.IMREAD_COLOR)
+    assert "Corrupt JPEG" in capfd.readouterr().err  # else the test would hold for any file
+    with _without_libjpeg():
+        os.write(2, b"Corrupt JPEG data\nanother line\n")
+    assert capfd.readouterr().err == "another line\n"

@@ -97,7 +97,7 @@ def test_a_table_has_a_row_for_each_keypoint() -> None:
 
 def test_a_table_without_pandas_says_what_to_install(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ModuleNotFoundError, match="pip install pandas"):
+    with pytest.raises(ModuleNotFoundError, match="pip install 'pandas'"):
         make_poses(1).to_dataframe()
 
 

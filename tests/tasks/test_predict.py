@@ -410,8 +410,8 @@ def test_a_stopped_run_goes_on(predict, people, weights, tmp_path, monkeypatch):
         predict(*words, "resume=true", folder="another")
 
 
-def command(*words, cwd):
-    return run_module("hrpose", "predict", *words, cwd=cwd)
+def command(*words, cwd, environment=None):
+    return run_module("hrpose", "predict", *words, cwd=cwd, environment=environment)
 
 
 @pytest.mark.slow
@@ -437,6 +437,36 @@ def test_two_processes_give_the_files_of_one(people, weights, tmp_path):
     assert len(read(tmp_path / "run2" / "poses.json")) == 5
     for picture in (tmp_path / "run1" / "pictures").iterdir():
         assert picture.read_bytes() == (tmp_path / "run2" / "pictures" / picture.name).read_bytes()
+
+
+OWN = """
+import pathlib
+pathlib.Path("imported").touch()
+from torch import nn
+class MyNet(nn.Sequential):
+    def __init__(self, num_keypoints, width=4):
+        super().__init__(nn.Conv2d(3, width, 4, stride=4), nn.Conv2d(width, num_keypoints, 1))
+"""
+
+
+def test_a_network_of_the_users_own_class_is_imported_only_if_the_command_names_it(people, weights, tmp_path):
+    """It lies in the current folder, behind all libraries; the class that a checkpoint names is not imported."""
+    (tmp_path / "my_module.py").write_text(OWN)
+    (tmp_path / "simplejpeg.py").write_text("raise RuntimeError('instead of the library')")
+    stored = torch.load(weights, weights_only=True)
+    stored["hyper_parameters"]["config"]["model"] = {"_target_": "my_module.MyNet"}
+    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 4), torch.nn.Conv2d(4, 17, 1))
+    stored["state_dict"] = {f"net.{name}": tensor for name, tensor in layers.state_dict().items()}
+    torch.save(stored, tmp_path / "own.ckpt")
+    words = [f"source={people}/val2017", "weights=own.ckpt", "device=cpu", "draw=none", "paths.run=run"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    refused = command(*words, cwd=tmp_path, environment=environment)
+    assert refused.returncode == 1
+    assert "names 'my_module.MyNet', which is not built" in refused.stderr
+    assert not (tmp_path / "imported").exists()
+    done = command("model={_target_: my_module.MyNet}", *words, cwd=tmp_path, environment=environment)
+    assert done.returncode == 0, done.stderr
+    assert len(read(tmp_path / "run" / "poses.json")) == 5
 
 
 def test_no_match_ends_with_an_error_before_anything_is_made(tmp_path):

@@ -346,7 +346,7 @@ def _list_categories(categories: Sequence[Row], rows: Sequence[Row] | None) -> s
         lines.append(f"  {entry.get('name')!r}: {number} keypoints{instances}: {_argument(entry.get('name'))}")
     if len(categories) > _MOST_LISTED:
         lines.append(f"  ... and {len(categories) - _MOST_LISTED} more")
-    if len(categories) > 1 and len({tuple(entry["keypoints"]) for entry in categories if entry.get("keypoints")}) == 1:
+    if len(categories) > 1 and len({repr(entry["keypoints"]) for entry in categories if entry.get("keypoints")}) == 1:
         lines.append("  all that have keypoints, as one: data.category=all")
     if rows is not None and not rows:
         lines.append("The file has no annotations.")

@@ -62,6 +62,7 @@ def pack_keypoints(
     numbers = np.zeros((len(rows), sum(widths.values())), np.float64)
     lacking = np.zeros(len(rows), bool)
     start = 0
+    hidden: list[Any] = []
     for field, width in widths.items():
         lacks = np.array([_is_empty(row.get(field)) for row in rows], bool)
         if not exact and len(rows) and lacks.all():
@@ -70,10 +71,14 @@ def pack_keypoints(
                 "the data set that has it, or other keypoint fields."
             )
         for place in np.flatnonzero(~lacks).tolist():
+            found = _numbers(rows[place], field, width, file, exact=exact)
             if _is_valid(rows[place], field, file):
-                numbers[place, start : start + width] = _numbers(rows[place], field, width, file, exact=exact)
+                numbers[place, start : start + width] = found
+            elif any(found[2::3]):
+                hidden.append(rows[place]["id"])
         lacking |= lacks
         start += width
+    _warn_of_hidden(hidden, file)
     without = [rows[place]["id"] for place in np.flatnonzero(lacking & ~iscrowd).tolist()]
     if without:
         warnings.warn(
@@ -129,6 +134,17 @@ def _width(rows: Sequence[Row], category: Row, file: Path) -> int:
 
 def _is_empty(values: Any) -> bool:
     return values is None or (isinstance(values, (list, array.array)) and not len(values))
+
+
+def _warn_of_hidden(ids: Sequence[Any], file: Path) -> None:
+    """Warn of annotations with labelled keypoints in a part whose flag is false; the data set itself has zeros there."""
+    if ids:
+        warnings.warn(
+            f"{file}: {len(ids)} parts have labelled keypoints, but a flag such as `foot_valid` that is false (annotations "
+            f"{list_first(ids)}). They are taken as unlabelled; the evaluation code of COCO-WholeBody ignores the flags.",
+            DataWarning,
+            stacklevel=5,
+        )
 
 
 def _is_valid(row: Row, field: str, file: Path) -> bool:

@@ -177,7 +177,8 @@ def read_images(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.int64], NDA
             f"{sizes[bad[0]].tolist()}."
         )
     for row in rows:
-        if not isinstance(row.get("file_name"), str | None):  # paths are checked with the folder: `images`
+        name = row.get("file_name")
+        if not isinstance(name, str | None) or not is_text(name or ""):  # paths are checked with the folder: `images`
             raise wrong_value(file, f"image {row['id']}", "file_name", "a path", row)
     return ids, sizes.astype(np.int32), PackedStrings([row.get("file_name") or "" for row in rows])
 
@@ -301,6 +302,11 @@ def read_areas(
     box = bbox[:, 2] * bbox[:, 3]
     is_stated = stated >= _SMALLEST_AREA * box
     return np.where(is_stated, stated, box * box_share), is_stated
+
+
+def is_text(value: str) -> bool:
+    """Check whether a text can be written as UTF-8; JSON can spell halves of characters, which no file name has."""
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def is_finite(value: Any) -> bool:

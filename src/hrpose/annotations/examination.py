@@ -94,8 +94,10 @@ def read_split(name: SplitName, file: Path, images: Path | None, files: PersonFi
             findings += run_checks(raw, REFUSED_ROW_CHECKS, file)
         if isinstance(annotations, CocoAnnotations):
             if images is not None:
+                folder, images = images, None  # names that are refused may lead anywhere: no image is looked for
                 with _refused("file-names-refused", file, findings):
-                    annotations = complete_images(annotations, images, upright=files.upright)
+                    annotations = complete_images(annotations, folder, upright=files.upright)
+                    images = folder
             table = annotations.instances(files.bbox_rules)
             if not len(table):
                 findings.append(_finding("nothing-to-use", file, files.describe_empty(annotations), "error"))

@@ -22,7 +22,7 @@ from hrpose.progress import show_progress
 
 _PNG_END = b"IEND"
 _PNG_COLOUR = 25  # the place of the kind of colours: 0 grey, 2 RGB, 3 palette, 4 grey + alpha, 6 RGB + alpha
-_MISSING, _UNREADABLE, _TRUNCATED = "missing", "unreadable", "truncated"
+_MISSING, _UNREADABLE, _TRUNCATED, _OUTSIDE = "missing", "unreadable", "truncated", "outside"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class Content:
         deep: whether it has 16 bits per channel.
         flat: whether all pixels are the same.
         digest: of the pixels; empty where they cannot be read.
-        fault: "", "missing", "unreadable" or "truncated".
+        fault: "", "missing", "unreadable", "truncated" or "outside".
     """
 
     size: tuple[int, int] = (0, 0)
@@ -128,12 +128,15 @@ def open_images(
         opened: contents by the real path of their file; what is opened is added.
     """
     files = [os.path.realpath(folder / name) for name in names]
-    new = [file for file in dict.fromkeys(files) if file not in opened]
+    home = os.path.realpath(folder).rstrip(os.sep) + os.sep
+    new = [file for file in dict.fromkeys(files) if file not in opened and file.startswith(home)]
     with ThreadPoolExecutor(os.cpu_count()) as pool, show_progress(title, len(new), "images", delay=1) as advance:
         for file, content in zip(new, pool.map(_open, new), strict=True):
             opened[file] = content
             advance()
-    return Contents(_texts(names), files, stated, [opened[file] for file in files], upright)
+    outside = Content(fault=_OUTSIDE)
+    contents = [opened[file] if file.startswith(home) else outside for file in files]
+    return Contents(_texts(names), files, stated, contents, upright)
 
 
 def check_contents(contents: Contents, folder: Path, reading: Reading, *, orientation_matters: bool) -> list[Finding]:
@@ -241,7 +244,7 @@ def _texts(values: Sequence[str]) -> NDArray[np.object_]:
 def _images_missing(folder: Folder) -> Found:
     there = set(folder.files)  # without linked folders, and files with other suffixes
     names = folder.names.tolist()
-    faulty = np.array([name not in there and not (folder.root / name).is_file() for name in names], bool)
+    faulty = np.array([name not in there and not os.path.isfile(folder.root / name) for name in names], bool)  # noqa: PTH113 - False for names too long
     advice = find_whereabouts(folder.root, folder.names[faulty][0]) if faulty.any() else ""
     return Found(folder.names, faulty, {"advice": advice})
 
@@ -307,6 +310,14 @@ FOLDER_CHECKS: tuple[Check[Folder], ...] = (
 """The checks of a folder, whose files are only listed."""
 
 CONTENT_CHECKS: tuple[Check[Contents], ...] = (
+    Check(
+        name="images-outside-folder",
+        what="image files are links that lead out of the folder",
+        consequence="Training is refused.",
+        fix="Copy or hard-link the files, or make the image folder itself the link.",
+        find=_with_fault(_OUTSIDE),
+        severity="error",
+    ),
     Check(
         name="images-unreadable",
         what="image files cannot be decoded",

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.annotations.coco_rows import Row, check_rows, list_first, read_json, wrong_value
+from hrpose.annotations.coco_rows import Row, check_rows, is_text, list_first, read_json, wrong_value
 from hrpose.annotations.converters.formats import advise_conversion
 from hrpose.errors import DataError, DataWarning, MissingDataError
 from hrpose.files import list_files
@@ -200,7 +200,7 @@ def mpii_layout(data_dir: Path | str) -> str:
 
 def _image(row: Row, place: int, file: Path) -> str:
     name = row.get("image")
-    if not isinstance(name, str):
+    if not isinstance(name, str) or not is_text(name):
         keys = ", ".join(map(str, row)) or "none"
         hint = " Detections are no annotations." if "bbox" in row else ""
         raise DataError(

@@ -67,6 +67,11 @@ class Command:
         return next((value for flag, value in self._flag_values() if flag in ("--config-dir", "-cd")), None)
 
     @property
+    def names_own_code(self) -> bool:
+        """Whether an override or a configuration folder of the user's own names a class, which may lie in the current folder."""
+        return self.config_dir is not None or any("_target_" in text for text in self.overrides)
+
+    @property
     def unknown_flags(self) -> list[tuple[str, str]]:
         """Flags that do not exist, each with its value, or an empty text."""
         shown, values = _SHOWN
@@ -91,7 +96,7 @@ class Command:
 def parse(verb: str, arguments: Sequence[str]) -> Command:
     """Part flags from overrides, which may be mixed; `+experiment=x` becomes `experiment=x`."""
     # Hydra comes in here, a fifth of a second
-    from hrpose.config.overrides import normalise_override
+    from hrpose.config.overrides import normalise_overrides
 
     flags: list[str] = []
     overrides: list[str] = []
@@ -103,13 +108,13 @@ def parse(verb: str, arguments: Sequence[str]) -> Command:
             is_bare = "=" not in argument and not argument.startswith("~")
             if is_bare and keys:
                 argument = f"{keys.pop(0)}={argument}"
-            overrides.append(normalise_override(argument))
+            overrides.append(argument)
             continue
         flags.append(argument)
         takes_value = argument in _WITH_VALUE or (argument not in _FLAGS and "=" not in argument)
         if takes_value and rest and "=" not in rest[0] and not rest[0].startswith("-"):
             flags.append(rest.pop(0))
-    return Command(verb, tuple(flags), tuple(overrides), tuple(spaced))
+    return Command(verb, tuple(flags), tuple(normalise_overrides(overrides)), tuple(spaced))
 
 
 def _join_spaced(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

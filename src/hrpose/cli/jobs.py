@@ -153,6 +153,7 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
         from hrpose.config import describe_choices, remove_unused_folder, unpublished
         from hrpose.tasks import find_task, run
 
+        find_own_code(command)  # in the process of a launcher too
         try:
             with relaunchable(cfg, argv, [argv[0], *_single(command)]) as overrides, warnings_as_lines():
                 log.begin(overrides, cfg.paths.run)
@@ -176,6 +177,13 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
             _note_failure(log, error)
 
     return job
+
+
+def find_own_code(command: Command) -> None:
+    """Let classes that the user names be imported from the current folder, after all others: it replaces no library's module."""
+    folder = str(Path.cwd())
+    if command.names_own_code and folder not in sys.path:
+        sys.path.append(folder)
 
 
 def _note_failure(log: JobLog, error: Exception) -> None:

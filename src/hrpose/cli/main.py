@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hrpose.cli.arguments import OTHER_CONFIG, POSITIONAL, SWEEP, VERBS, Command, advise_verb, parse
 from hrpose.cli.help import HELP_FLAGS, print_help
-from hrpose.cli.jobs import JobLog, StopSignal, log_to_screen, make_job, refuse, stop_signals
+from hrpose.cli.jobs import JobLog, StopSignal, find_own_code, log_to_screen, make_job, refuse, stop_signals
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -94,6 +94,7 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
         log = JobLog(Command(verb, (), ()), [verb, *arguments])
         try:
             log.command = parse(verb, arguments)
+            find_own_code(log.command)
             return _run_jobs(log, stop)
         except BaseException as error:
             if not (stop.number or isinstance(error, KeyboardInterrupt)):

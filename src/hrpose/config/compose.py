@@ -16,7 +16,7 @@ from hrpose.config.overrides import (
     COMPOSE_ERRORS,
     SEARCH_PATH,
     find_override_faults,
-    normalise_override,
+    normalise_overrides,
     one_line,
     replace_flag,
     search_path_fault,
@@ -42,7 +42,7 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
     Raises:
         ConfigError: the overrides do not fit; all of them are named, with what was probably meant.
     """
-    texts = tuple(normalise_override(text) for text in overrides)
+    texts = tuple(normalise_overrides(overrides))
     return copy.deepcopy(_compose(verb, texts, last_change()))
 
 
@@ -86,7 +86,7 @@ def describe_choices(verb: str, overrides: Sequence[str]) -> list[str]:
 
 def find_choices(verb: str, overrides: Sequence[str]) -> Mapping[str, str | None]:
     """Compose, and return the option of each group."""
-    texts = [normalise_override(text) for text in overrides]
+    texts = normalise_overrides(overrides)
     with config_loader() as loader:
         cfg = load(loader, verb, texts)
     choices: Mapping[str, str | None] = cfg.hydra.runtime.choices

@@ -19,6 +19,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from hrpose.config.advice import Tree, did_you_mean, replace_argument, replace_bare
 from hrpose.errors import ConfigError
+from hrpose.files import conf_dir
 from hrpose.moved import gone_message
 
 # What composing raises for overrides and files that do not fit. Hydra raises a plain ValueError for `model=1`.
@@ -37,8 +38,24 @@ _PATHS = (
     "detector.model",
 )
 _PLAIN_TEXT = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")  # that Hydra reads without quotes
+_OWN_CLASS = re.compile(r"(\w+)=\{.*\b_target_\b.*\}", re.DOTALL)
 _OTHER_VALUES = ("null", "true", "false", "nan", "inf")
 _MOST_LISTED = 20  # options beside one that was probably meant
+
+
+def normalise_overrides(texts: Sequence[str]) -> list[str]:
+    """Return overrides in the form that Hydra reads as they were meant, see `normalise_override`.
+
+    A class of the user's own, `model={_target_: my_module.MyNet}`, replaces the option of its group. Hydra would merge the two.
+    """
+    normalised: list[str] = []
+    for text in map(normalise_override, texts):
+        own = _OWN_CLASS.fullmatch(text)
+        if own and (conf_dir() / own[1]).is_dir():
+            normalised += [f"~{own[1]}"] if f"~{own[1]}" not in texts else []
+            text = f"+{text}"
+        normalised.append(text)
+    return normalised
 
 
 def normalise_override(text: str) -> str:

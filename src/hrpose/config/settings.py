@@ -72,6 +72,7 @@ SETTINGS_OF: Mapping[str, Mapping[str, Any]] = {
         "precision": Literal["fp32", "fp16", "bf16", "int8"],
         "flip_test": bool | None,
         "heatmaps": bool,
+        "opset": int | None,
         "output": str | None,
         "photos": str | None,
         "num_calibration": int,
@@ -136,6 +137,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "bbox_from_keypoints": (0, _MANY),
     "num_samples": (0, _MANY),
     "bit_depth": (8, 16),
+    "opset": (13, 30),
     "max_ap_loss": (0, 1),
     "bbox_margin": (0, _MANY),
     "split": (0, 0.9),
@@ -180,7 +182,7 @@ _TARGETS: dict[str, _Libraries] = {
     "lightning.pytorch.loggers.MLFlowLogger": (("mlflow",), "mlflow"),
     "lightning.pytorch.loggers.CometLogger": (("comet_ml",), "comet-ml"),
     "lightning.pytorch.loggers.NeptuneLogger": (("neptune",), "neptune"),
-    "hrpose.estimator.OnnxDetector": (("onnxruntime",), "hrpose[detect]"),
+    "hrpose.estimator.OnnxDetector": (("onnx", "onnxruntime"), "hrpose[detect]"),
     "hrpose.estimator.RTDetrDetector": (("transformers",), "hrpose[detect]"),
 }
 # For values of the settings of a verb, and for the suffixes of files.
@@ -192,7 +194,7 @@ _VALUES: dict[tuple[str, str, str], _Libraries] = {
     ("predict", "backend", "openvino"): (("openvino",), "hrpose[openvino]"),
 }
 _SUFFIXES: dict[tuple[str, str], _Libraries] = {
-    ("weights", ".onnx"): (("onnxruntime",), "hrpose[onnx]"),
+    ("weights", ".onnx"): (("onnx", "onnxruntime"), "hrpose[onnx]"),
     ("weights", ".xml"): (("openvino",), "hrpose[openvino]"),
 }
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +64,10 @@ _BY_COUNT = {
 _OFFICIAL = "pose checkpoint"  # as `load_weights` calls the authors' own files
 
 
+NetworkMaker: TypeAlias = nn.Module | Callable[[int], nn.Module]
+"""A network, or a function that makes one with a number of output channels."""
+
+
 @dataclass(frozen=True)
 class NetworkParts:
     """The parts of an estimator.
@@ -82,7 +86,7 @@ class NetworkParts:
 
 
 def read_parts(
-    file: Path, *, model: nn.Module | None = None, codec: Codec | None = None, skeleton: Skeleton | None = None
+    file: Path, *, model: NetworkMaker | None = None, codec: Codec | None = None, skeleton: Skeleton | None = None
 ) -> NetworkParts:
     """Read a weight file; the arguments replace what it describes.
 
@@ -100,7 +104,7 @@ def read_parts(
 def _parts_of_config(
     content: WeightFile,
     config: Mapping[str, Any],
-    model: nn.Module | None,
+    model: NetworkMaker | None,
     codec: Codec | None,
     skeleton: Skeleton | None,
 ) -> NetworkParts:
@@ -109,7 +113,7 @@ def _parts_of_config(
     skeleton = skeleton or _read_skeleton(file, content.hyper_parameters.get("skeleton"))
     codec = codec or _build(file, "codec", config.get("codec"), hrpose.codecs)
     channels = codec.num_channels(skeleton.num_keypoints)
-    net = model or _build_network(content, config.get("model"), channels)
+    net = _build_network(content, config.get("model"), channels) if model is None else _make(model, channels)
     load_weights(net, file, keypoint_names=names).check_complete()
     data = config.get("data")
     settings = _read_settings(file, "", config, _SETTINGS)
@@ -120,6 +124,10 @@ def _parts_of_config(
     precision = str(trainer.get("precision", "32")) if isinstance(trainer, Mapping) else "32"
     settings["precision"] = next((known for known in ("bf16", "16") if precision.startswith(known)), "32")
     return NetworkParts(net, codec, skeleton, settings)
+
+
+def _make(model: NetworkMaker, channels: int) -> nn.Module:
+    return model if isinstance(model, nn.Module) else model(channels)
 
 
 def _read_settings(
@@ -239,19 +247,18 @@ def _build_value(file: Path, key: str, value: Any, package: ModuleType) -> Any:
 
 
 def _parts_of_tensors(
-    content: WeightFile, model: nn.Module | None, codec: Codec | None, skeleton: Skeleton | None
+    content: WeightFile, model: NetworkMaker | None, codec: Codec | None, skeleton: Skeleton | None
 ) -> NetworkParts:
     """Recognise the network by its tensors, assume the rest and log what is assumed."""
     file, form = content.path, recognise(content.tensors, content.path)
     tensors = {new: content.tensors[old] for old, new in form.official_names(content.tensors).items()}
-    net = model or build_like(tensors)
-    if net is None:
+    net = build_like(tensors) if model is None else None
+    if net is None and model is None:
         raise ValueError(
             f"Expected {file} ({form.kind}) to hold an HRNet, a SimpleBaseline or a stacked hourglass with its head, but its "
             "tensors are those of none. Give the network as `model`, with `codec` and `skeleton`."
         )
     names = None if skeleton is None else skeleton.keypoint_names
-    load_weights(net, file, keypoint_names=names).check_complete()
     assumed: list[str] = []
     settings: dict[str, Any] = {}
     if codec is None:
@@ -265,6 +272,10 @@ def _parts_of_tensors(
         if not skeleton.flip_pairs:
             settings["flip_test"] = False
             assumed.append("no flip test, because nobody knows which keypoints are left and right (`skeleton`)")
+    if net is None:
+        assert model is not None
+        net = _make(model, codec.num_channels(skeleton.num_keypoints))
+    load_weights(net, file, keypoint_names=names).check_complete()
     if form.kind == _OFFICIAL and isinstance(net, SimpleBaseline | StackedHourglass):
         settings["channel_order"] = "bgr"
         assumed.append('channels in the order of the authors\' code, "bgr" (`channel_order`)')

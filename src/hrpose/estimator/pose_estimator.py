@@ -18,7 +18,7 @@ from hrpose.estimator.crops import Cutter, Request
 from hrpose.estimator.detectors import BoxFile, Detector
 from hrpose.estimator.engine import Engine, Precision, TorchEngine, choose_device
 from hrpose.estimator.exported_engine import open_engine
-from hrpose.estimator.from_weights import read_parts
+from hrpose.estimator.from_weights import NetworkMaker, read_parts
 from hrpose.estimator.stream import OnError, estimate_one, estimate_stream
 from hrpose.export import is_exported
 from hrpose.media.images import Reading
@@ -126,7 +126,7 @@ class PoseEstimator:
         precision: Precision | None = None,
         flip_test: bool | None = None,
         detector: Detector | BoxFile | None = None,
-        model: nn.Module | None = None,
+        model: NetworkMaker | None = None,
         codec: Codec | None = None,
         skeleton: Skeleton | None = None,
         **options: Any,
@@ -144,7 +144,8 @@ class PoseEstimator:
             precision: None takes that of the checkpoint's own validation, "32" for other weights.
             flip_test: None takes that of the checkpoint's own validation, True for other weights.
             detector: finds the boxes of images that come without.
-            model: the network, if the file does not describe it or it is not one of hrpose's; the weights are loaded into it.
+            model: the network, or a function that makes it with a number of output channels, if the file does not describe it or
+                it is not one of hrpose's; the weights are loaded into it.
             codec: decodes the heatmaps, if the file does not describe it.
             skeleton: the keypoints, if the file does not describe them.
             options: any other argument of the class or of `TorchEngine`; it replaces what the checkpoint says.

@@ -10,13 +10,14 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from hrpose.errors import import_optional
 from hrpose.export.onnx import check_onnx
 from hrpose.export.openvino import import_openvino
 from hrpose.export.record import METADATA_KEY
@@ -35,6 +36,7 @@ def write_onnx(
     *,
     names: Names,
     metadata: str | None = None,
+    opset: int | None = None,
 ) -> None:
     """Write a module as one ONNX file.
 
@@ -45,15 +47,14 @@ def write_onnx(
         file: what to write; its folder has to exist.
         names: of the inputs and of the outputs.
         metadata: the record as JSON.
+        opset: version of the operators; None leaves it to torch.
 
     Raises:
         ModuleNotFoundError: if onnx or onnxscript is not installed.
+        ValueError: if the module cannot be written with this opset.
     """
-    missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
-    if missing:
-        raise ModuleNotFoundError(
-            f'Expected {" and ".join(missing)} to write ONNX, but it is not installed: pip install "hrpose[onnx]".'
-        )
+    for name in ("onnx", "onnxscript"):
+        import_optional(name, "ONNX files", "hrpose[onnx]")
     dimensions = {name: torch.export.Dim(name, min=1) for sizes in free for name in sizes.values()}
     shapes = tuple({axis: dimensions[name] for axis, name in sizes.items()} for sizes in free)
     with quiet_exporters(), torch.no_grad():
@@ -62,6 +63,7 @@ def write_onnx(
             tuple(examples),
             dynamo=True,
             dynamic_shapes=shapes,
+            opset_version=opset,
             input_names=list(names[0]),
             output_names=list(names[1]),
             verbose=False,
@@ -70,7 +72,22 @@ def write_onnx(
     if metadata is not None:
         program.model.metadata_props[METADATA_KEY] = metadata
     program.save(str(file), external_data=False)
+    if opset is not None and opset != program.model.opset_imports.get(""):
+        _convert_opset(Path(file), opset)
     check_onnx(Path(file))
+
+
+def _convert_opset(file: Path, opset: int) -> None:
+    """Rewrite an ONNX file with an older version of the operators than torch writes."""
+    onnx, converter = import_module("onnx"), import_module("onnx.version_converter")
+    try:
+        converted = converter.convert_version(onnx.load(str(file)), opset)
+    except RuntimeError as error:
+        raise ValueError(
+            f"Expected `opset` to be a version that this network can be written with, but onnx cannot convert it to {opset}: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    onnx.save(converted, str(file))
 
 
 def to_openvino(module: nn.Module, examples: Sequence[Tensor], free: FreeSizes, names: Names) -> Any:

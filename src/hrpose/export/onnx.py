@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hrpose.errors import import_optional
 from hrpose.export.record import METADATA_KEY, ExportedFileError
 from hrpose.export.runtime import Port, check_file, check_ports
 
@@ -140,15 +141,7 @@ def _port(entry: Any) -> Port:
 
 
 def _import(name: str) -> Any:
-    # optional: only those who open such files need it
-    from importlib import import_module
-
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f'Expected {name} for ONNX files, but it is not installed: pip install "hrpose[onnx]".'
-        ) from error
+    return import_optional(name, "ONNX files", "hrpose[onnx]")
 
 
 def _first_line(error: BaseException) -> str:

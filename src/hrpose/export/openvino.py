@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hrpose.errors import import_optional
 from hrpose.export.record import METADATA_KEY, ExportedFileError
 from hrpose.export.runtime import Port, check_file, check_ports
 
@@ -72,12 +72,7 @@ def import_openvino() -> Any:
     Raises:
         ModuleNotFoundError: with the command that installs it.
     """
-    try:
-        return import_module("openvino")
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            'Expected openvino for OpenVINO models, but it is not installed: pip install "hrpose[openvino]".'
-        ) from error
+    return import_optional("openvino", "OpenVINO models", "hrpose[openvino]")
 
 
 @cache

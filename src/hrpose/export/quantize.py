@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hrpose.errors import import_optional
 from hrpose.export.capture import quiet_exporters
 from hrpose.export.onnx import check_onnx
 from hrpose.export.record import METADATA_KEY
@@ -37,7 +38,9 @@ def quantize_onnx(source: str | Path, target: str | Path, feeds: Iterable[Feed],
     Raises:
         ModuleNotFoundError: if onnx or onnxruntime is not installed.
     """
-    onnx, quantization = import_module("onnx"), import_module("onnxruntime.quantization")
+    onnx, quantization = (
+        import_optional(name, "int8", "hrpose[onnx]") for name in ("onnx", "onnxruntime.quantization")
+    )
     shape_inference = import_module("onnxruntime.quantization.shape_inference")
     reader = _Reader(feeds)
     with tempfile.TemporaryDirectory() as folder, quiet_exporters():

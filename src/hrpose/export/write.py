@@ -32,7 +32,13 @@ _FREE = ({0: "batch"}, {0: "batch"})
 
 
 def write_export(
-    net: nn.Module, record: ExportRecord, file: str | Path, format: Format, *, feeds: Sequence[Feed] = ()
+    net: nn.Module,
+    record: ExportRecord,
+    file: str | Path,
+    format: Format,
+    *,
+    feeds: Sequence[Feed] = (),
+    opset: int | None = None,
 ) -> Path:
     """Write a network, with its preprocessing and decoding, as one file.
 
@@ -42,6 +48,7 @@ def write_export(
         file: what to write; its suffix has to be that of the format. OpenVINO writes a .bin beside its .xml.
         format: "onnx" or "openvino".
         feeds: crops and their matrices, as the file takes them, to calibrate int8 on.
+        opset: version of the operators of an ONNX file; None leaves it to torch.
 
     Returns:
         The file.
@@ -53,13 +60,13 @@ def write_export(
     path = Path(file)
     check_choice(format, record.precision, path)
     if record.precision == "int8":
-        _write_int8(net, record, path, format, feeds)
+        _write_int8(net, record, path, format, feeds, opset)
         return path
     graph, examples = make_graph(net, record, format), make_examples(record)
     names = (_INPUTS, _OUTPUTS[: 3 if record.heatmaps else 2])
     if format == "onnx":
         with write_atomically(path) as partial:
-            write_onnx(graph, examples, _FREE, partial, names=names, metadata=record.to_json())
+            write_onnx(graph, examples, _FREE, partial, names=names, metadata=record.to_json(), opset=opset)
     else:
         _save_openvino(to_openvino(graph, examples, _FREE, names), path, record)
     return path
@@ -107,12 +114,14 @@ def make_examples(record: ExportRecord) -> tuple[Tensor, Tensor]:
     return images, torch.eye(2, 3).repeat(2, 1, 1)
 
 
-def _write_int8(net: nn.Module, record: ExportRecord, path: Path, format: Format, feeds: Sequence[Feed]) -> None:
+def _write_int8(
+    net: nn.Module, record: ExportRecord, path: Path, format: Format, feeds: Sequence[Feed], opset: int | None
+) -> None:
     """Write an ONNX file in fp32 and quantise it; OpenVINO converts the result."""
     if not feeds:
         raise ValueError("Expected crops to calibrate int8 on, found none. Set photos=<folder with images>.")
     with tempfile.TemporaryDirectory() as folder:
-        exact = write_export(net, replace(record, precision="fp32"), Path(folder, "fp32.onnx"), "onnx")
+        exact = write_export(net, replace(record, precision="fp32"), Path(folder, "fp32.onnx"), "onnx", opset=opset)
         with write_atomically(path if format == "onnx" else Path(folder, "int8.onnx")) as partial:
             quantize_onnx(exact, partial, feeds, record.to_json())
         if format == "openvino":

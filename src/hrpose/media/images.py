@@ -7,9 +7,11 @@ stops there, and the rows that it has decoded are the same.
 
 import os
 import stat
+import tempfile
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,8 @@ from hrpose.media.headers import (
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 
 _FFMPEG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"  # variable of the environment, read when OpenCV opens the first video
+_LIBJPEG = (b"Corrupt JPEG", b"Premature end of JPEG", b"Invalid SOS", b"Unsupported marker", b"Warning: unknown JFIF")
+_STDERR = threading.Lock()
 _MOST_FOLDERS = 100  # in which a missing photo is looked for
 _SCAN, _END = b"\xff\xda", b"\xff\xd9"
 _MARGIN = 8  # rows: what interpolation and the smoothing of subsampled colours look at beyond the last row needed
@@ -132,6 +136,25 @@ def quiet_decoders() -> Iterator[None]:
             os.environ.pop(_FFMPEG_LEVEL, None)
 
 
+@contextmanager
+def _without_libjpeg() -> Iterator[None]:
+    """Leave out what libjpeg prints of damaged files; everything else that reaches standard error meanwhile is printed behind."""
+    with _STDERR, tempfile.TemporaryFile() as caught:
+        try:
+            terminal = os.dup(2)
+        except OSError:  # closed
+            yield
+            return
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            caught.seek(0)
+            os.write(2, b"".join(line for line in caught if not line.startswith(_LIBJPEG)))
+
+
 def _size_hint(image: NDArray[np.uint8], size: tuple[int, int], content: bytes, reading: Reading) -> str:
     """Return what to do about an image of another size: whether the EXIF orientation makes the difference."""
     orientation = read_orientation(content)
@@ -208,7 +231,8 @@ def decode_pixels(content: bytes, name: str | Path, *, upright: bool = False) ->
                 return image
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | (0 if turned else cv2.IMREAD_IGNORE_ORIENTATION)
     try:
-        decoded = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        with _without_libjpeg() if content.startswith(JPEG_START) else nullcontext():
+            decoded = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error:  # a size beyond OpenCV's own limits
         decoded = None
     if decoded is None:
@@ -315,11 +339,11 @@ def check_photos(file_names: Iterable[str], image_dir: str | Path) -> None:
 def find_whereabouts(root: Path, name: str) -> str:
     """Search for an image one folder up and one folder down from where it should be."""
     folders = [root.absolute().parent, *sorted(path for path in root.iterdir() if path.is_dir())]
-    found = [folder for folder in folders[:_MOST_FOLDERS] if (folder / name).is_file()]
+    found = [folder for folder in folders[:_MOST_FOLDERS] if os.path.isfile(folder / name)]  # noqa: PTH113 - False for names too long
     if found:
         return f"{name} is in {found[0]}: is that the photo folder?"
     last = name.rpartition("/")[2]
-    if last != name and (root / last).is_file():
+    if last != name and os.path.isfile(root / last):  # noqa: PTH113
         return (
             f"{last} is there without {name.removesuffix(last)!r}: take this folder out of the file names, or move the photos "
             f"into {root / name.removesuffix(last)}."

@@ -215,8 +215,9 @@ def _findings(run: RunEvidence, checks: Sequence[str]) -> Iterator[Cause]:
     """What the checks of the data found in a large share of the rows."""
     found = {finding.check: finding for finding in run.findings if finding.count >= _MIN_SHARE * finding.total}
     for finding in [found[check] for check in checks if check in found]:
-        evidence = f"{finding.file}: {finding.count} of {finding.total} {finding.what}."
-        yield finding.check, finding.consequence[0].lower() + finding.consequence[1:], evidence, finding.fix
+        cause = f"{finding.count} of {finding.total} {finding.what}."
+        evidence = f"{finding.file}, such as {', '.join(map(str, finding.ids))}. {finding.consequence}"
+        yield finding.check, cause, evidence, finding.fix
 
 
 def _specific_findings(run: RunEvidence) -> Iterator[Cause]:

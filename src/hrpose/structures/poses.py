@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hrpose.errors import import_optional
 from hrpose.skeletons import Skeleton
 
 
@@ -120,10 +121,7 @@ class Poses:
         Raises:
             ModuleNotFoundError: if pandas is not installed.
         """
-        try:
-            import pandas  # optional: only those who want a table need it
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError("Expected pandas for a table of poses: pip install pandas.") from error
+        pandas = import_optional("pandas", "A table of poses", "pandas")
         num_persons, num_keypoints = self.keypoint_scores.shape
         by_person = {
             "image_id": self.image_ids,

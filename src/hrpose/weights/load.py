@@ -217,7 +217,9 @@ def _take_keypoints(
 ) -> _Keypoints:
     """Find the network's keypoints in the file, where their number or their order differs."""
     heads = {
-        name: dim for name, own in expected.items() if name in found and (dim := keypoint_dim(name, own)) is not None
+        name: dim
+        for name, own in expected.items()
+        if name in found and (dim := keypoint_dim(name, own)) is not None and found[name].dim() > dim
     }
     if keypoint_names is None or not heads:
         return _Keypoints()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import warnings
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
@@ -13,13 +15,14 @@ import pytest
 import torch
 from small_network import write_checkpoint
 
+import hrpose
 from hrpose import PoseEstimator
 from hrpose.config import ConfigError, check, compose
-from hrpose.export import open_exported
+from hrpose.export import open_exported, write_export
 from hrpose.synthetic import write_dataset
 from hrpose.tasks import export as export_room
 from hrpose.tasks import run
-from hrpose.tasks.export import ExportCheckError
+from hrpose.tasks.export import ExportCheckError, read_network
 from hrpose.tasks.export.check import find_crops
 from hrpose.weights import WeightsError
 
@@ -250,3 +253,39 @@ def test_weights_have_to_be_named():
 def test_every_experiment_can_be_said(weights):
     for experiment in ("w32_256x192", "tiny", "simcc_res50_256x192", "res50_256x192", "aic_w32_256x192"):
         check("export", [f"experiment={experiment}", f"weights={weights}"])
+
+
+def test_a_network_of_the_users_own_class_is_exported(people, tmp_path, monkeypatch):
+    weights = write_checkpoint(tmp_path / "own.ckpt")
+    stored = torch.load(weights, weights_only=True)
+    stored["hyper_parameters"]["config"]["model"]["_target_"] = "my_module.MyNet"
+    torch.save(stored, weights)
+    stored = stored["hyper_parameters"]["config"]["model"]
+    with pytest.raises(WeightsError, match=r"my_module\.MyNet"):
+        read_network(compose("export", [f"weights={weights}"]), weights)
+    module = ModuleType("my_module")
+
+    class MyNet(hrpose.HRNet):
+        def __init__(self, num_keypoints: int, width: int) -> None:
+            small = {
+                "stem_width": 8,
+                "stage1_width": 4,
+                **{name: stored[name] for name in ("num_modules", "num_blocks")},
+            }
+            super().__init__(width, num_keypoints, **small, stage1_blocks=stored["stage1_blocks"], final_kernel=3)
+
+    module.MyNet = MyNet
+    monkeypatch.setitem(sys.modules, "my_module", module)
+    net, _ = read_network(
+        compose("export", [f"weights={weights}", "model={_target_:my_module.MyNet,width:4}"]), weights
+    )
+    assert isinstance(net, hrpose.HRNet)
+
+
+def test_the_opset_is_that_of_the_key(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    weights = write_checkpoint(tmp_path / "small.ckpt")
+    net, record = read_network(compose("export", [f"weights={weights}", "flip_test=false"]), weights)
+    file = write_export(net, record, tmp_path / "a.onnx", "onnx", opset=17)
+    assert {entry.domain: entry.version for entry in onnx.load(file).opset_import}[""] == 17
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []

@@ -395,7 +395,10 @@ LABEL_CHECKS: tuple[Check[Inspected], ...] = (
     Check(
         name="num-keypoints-zero",
         what="annotations with labelled keypoints state `num_keypoints` 0",
-        consequence="AP ignores them, as pycocotools does; training by the official rules uses them, by MMPose's it does not.",
+        consequence=(
+            "AP ignores them, as pycocotools does, unless its protocol counts labels; training by the official rules uses them, "
+            "by MMPose's it does not."
+        ),
         fix="Count `num_keypoints` again, or remove it from the file: the labelled keypoints are counted then.",
         find=_num_keypoints_zero,
     ),

@@ -20,6 +20,7 @@ from hrpose.errors import DataWarning
 from hrpose.skeletons import Skeleton
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
+_LONGEST = 200  # characters of a name that is shown
 NUM_IDS = 3  # shown of the rows that a check found
 _warned: dict[Finding, None] = {}  # in the order of the warnings
 Mask = NDArray[np.bool_]
@@ -192,7 +193,7 @@ def run_checks(subject: Subject, checks: Sequence[Check[Subject]], file: str | P
                     file=str(file),
                     count=count,
                     total=len(found.ids),
-                    ids=tuple(found.ids[found.faulty][:NUM_IDS].tolist()),
+                    ids=tuple(_shown(one) for one in found.ids[found.faulty][:NUM_IDS].tolist()),
                     what=_fill(check.what, found.details),
                     consequence=_fill(check.consequence, found.details),
                     fix=_fill(check.fix, found.details),
@@ -200,6 +201,14 @@ def run_checks(subject: Subject, checks: Sequence[Check[Subject]], file: str | P
                 )
             )
     return findings
+
+
+def _shown(one: int | str) -> int | str:
+    """Return an id or name as it is shown: short, and without control characters of a hostile file."""
+    if not isinstance(one, str):
+        return one
+    short = one if len(one) <= _LONGEST else f"{one[:_LONGEST]}..."
+    return short if short.isprintable() else repr(short)
 
 
 def _fill(text: str, details: Mapping[str, str]) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import errno
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from hrpose.annotations.converters import (
     animalpose,
@@ -25,8 +26,8 @@ from hrpose.annotations.converters.source import Source
 from hrpose.annotations.converters.split import SplitBy
 from hrpose.annotations.converters.write import Conversion, Target, write
 from hrpose.errors import DataError
+from hrpose.files import shorten
 
-_Read = TypeVar("_Read")
 _WEIGHTS = {".pth", ".pt", ".ckpt", ".safetensors", ".onnx", ".tar", ".bin"}
 
 
@@ -68,8 +69,9 @@ def recognise(source: str | Path) -> str | None:
         MissingDataError: if there is no such file or folder.
     """
     opened = Source(Path(source))
-    found = [name for name, format_ in FORMATS.items() if format_.recognise(opened)]
-    found += [COCO] if coco.recognise(opened) else []
+    with _one_error(source):
+        found = [name for name, format_ in FORMATS.items() if format_.recognise(opened)]
+        found += [COCO] if coco.recognise(opened) else []
     return found[0] if len(found) == 1 else None
 
 
@@ -148,20 +150,33 @@ def convert_labels(
     if name == COCO:
         if names is not None:
             raise DataError("names: a COCO file is only divided. Give `hrpose fit` the key skeleton.names instead.")
-        return _checked(opened, "a COCO file", lambda: coco.divide(opened, target, folder))
+        with _one_error(source):
+            return coco.divide(opened, target, folder)
     options = Options(images=folder, keypoint_names=None if names is None else tuple(names))
-    labels = _checked(opened, FORMATS[name].title, lambda: FORMATS[name].read(opened, options))
-    return write(labels, target, source=f"{opened.path.name} (format={name})")
+    with _one_error(source):
+        labels = FORMATS[name].read(opened, options)
+        return write(labels, target, source=f"{opened.path.name} (format={name})")
 
 
-def _checked(source: Source, title: str, read: Callable[[], _Read]) -> _Read:
-    """Read a source; a value of another type than the format defines is one error, wherever it is."""
+@contextmanager
+def _one_error(source: str | Path) -> Iterator[None]:
+    """Name the source in every error; a value of another type than its format defines is one, wherever it is.
+
+    Raises:
+        DataError: instead of other errors than of the system.
+    """
     try:
-        return read()
-    except (DataError, OSError):
+        yield
+    except DataError as error:
+        if Path(source).name in str(error):
+            raise
+        raise type(error)(f"{source}: {error}") from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise DataError(f"{source}: it names a file whose name is too long: {shorten(error.filename)}.") from error
         raise
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise DataError(
-            f"{source.path}: expected the structure of {title}, but found a value of another form: {error!r}. "
+            f"{source}: expected the structure that its format defines, but found a value of another form: {error!r:.300}. "
             "Export the labels again, or write a COCO file from arrays with hrpose.write_coco."
         ) from error

@@ -12,7 +12,7 @@ from typing import Any
 
 from hrpose.annotations.converters.labels import ImageFolder, Instance, LabelledImage, Labels, Options, Point
 from hrpose.annotations.converters.source import Source, write_embedded, wrong
-from hrpose.errors import DataError
+from hrpose.errors import DataError, import_optional
 from hrpose.media.video import extract_frames
 
 _START = b"\x89HDF\r\n\x1a\n"  # of an HDF5 file
@@ -27,7 +27,8 @@ def read(source: Source, options: Options) -> Labels:
     """Read an .slp file; images that it embeds, and the labelled frames of a video, are written to a folder.
 
     Raises:
-        DataError: if sleap-io is not installed, the file cannot be read, or a video is missing.
+        MissingLibraryError: if sleap-io is not installed.
+        DataError: if the file cannot be read, or a video is missing.
     """
     file = _file(source)
     if file is None:
@@ -72,11 +73,7 @@ def _file(source: Source) -> Path | None:
 
 def _load(file: Path) -> Any:
     """Read the labels without opening what the file names as its videos."""
-    try:
-        # an optional part
-        import sleap_io
-    except ModuleNotFoundError as error:
-        raise DataError(f"{file}: expected sleap-io to read files of SLEAP: pip install hrpose[sleap].") from error
+    sleap_io = import_optional("sleap_io", str(file), "hrpose[sleap]")
     try:
         return sleap_io.load_slp(str(file), open_videos=False)
     except (KeyError, ValueError, OSError, TypeError, IndexError) as error:

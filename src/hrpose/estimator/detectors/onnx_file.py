@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hrpose.errors import import_optional
 from hrpose.estimator.boxes import Floats
 from hrpose.estimator.detectors.boxes import (
     BoxFilter,
@@ -137,10 +138,7 @@ class OnnxDetector:
 
 
 def _open(file: Path, providers: list[str] | None) -> Any:
-    try:
-        import onnxruntime  # an extra: only for those who detect with it
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("Expected onnxruntime for an ONNX detector: pip install 'hrpose[detect]'.") from error
+    onnxruntime = import_optional("onnxruntime", "An ONNX detector", "hrpose[detect]")
     check_file(file)
     check_onnx(file)
     wanted = providers or ["CUDAExecutionProvider", "CPUExecutionProvider"]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hrpose.errors import import_optional
 from hrpose.estimator.detectors.boxes import BoxFilter, Detections, Image, xywh_from_cxcywh
 from hrpose.estimator.engine import choose_device
 
@@ -90,10 +91,7 @@ class RTDetrDetector:
 
 def _load(model: str, *, download: bool) -> tuple[Any, dict[str, Any]]:
     """Load the network, and what its folder says about the preparation of pictures."""
-    try:
-        import transformers  # an extra, slow to import: only for those who detect with it
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("Expected transformers for RT-DETR: pip install 'hrpose[detect]'.") from error
+    transformers = import_optional("transformers", "RT-DETR", "hrpose[detect]")  # slow to import
     is_local = Path(model).is_dir() or _is_cached(model)
     if not is_local and not download:
         raise ValueError(

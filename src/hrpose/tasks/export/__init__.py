@@ -33,7 +33,6 @@ from hrpose.files import write_json
 from hrpose.report.table import say
 from hrpose.tasks.export.check import CheckResult, CropSource, check_file, find_crops, list_images, state_measurement
 from hrpose.tasks.results import ExportResult
-from hrpose.weights import load_weights
 from hrpose.weights.fetch import find_weights
 
 logger = logging.getLogger(__name__)
@@ -62,6 +61,8 @@ def export(cfg: DictConfig) -> ExportResult:
     """
     stem = Path(cfg.weights or cfg.ckpt_path).stem
     file = Path(cfg.output) if cfg.output is not None else Path(cfg.paths.run, f"{stem}{SUFFIX_OF[cfg.format]}")
+    if cfg.opset is not None and cfg.format != "onnx":
+        raise ConfigError(f"opset: it is of format=onnx, but format is {cfg.format}. Leave it out.")
     try:
         check_choice(cfg.format, cfg.precision, file)
     except ValueError as error:
@@ -75,7 +76,8 @@ def export(cfg: DictConfig) -> ExportResult:
     with tempfile.TemporaryDirectory() as folder:
         source = find_crops(cfg, record, weights, Path(folder))
         record = replace(record, protocols=state_measurement(cfg, source))
-        write_export(net, record, file, cfg.format, feeds=_calibration(cfg, source) if cfg.precision == "int8" else ())
+        feeds = _calibration(cfg, source) if cfg.precision == "int8" else ()
+        write_export(net, record, file, cfg.format, feeds=feeds, opset=cfg.opset)
         exported = open_exported(file)
         assert isinstance(exported, ExportedPoses)
         say(console, f"Written: {file} ({_size(file) / 1e6:.1f} MB). Checking it on {source.name}.")
@@ -113,11 +115,10 @@ def read_network(cfg: DictConfig, file: Path) -> tuple[nn.Module, ExportRecord]:
         WeightsError: if the weights cannot be used, or hold NaN or infinity.
     """
     given = {name: build(cfg[name]) for name in ("codec", "skeleton") if cfg.get(name) is not None}
+    if cfg.get("model") is not None:
+        given["model"] = lambda channels: build(cfg.model, num_keypoints=channels)
     parts = read_parts(file, **given)
     net = parts.net
-    if cfg.get("model") is not None:
-        net = build(cfg.model, num_keypoints=parts.codec.num_channels(parts.skeleton.num_keypoints))
-        load_weights(net, file, keypoint_names=parts.skeleton.keypoint_names).check_complete()
     settings = {**{name: cfg.data[name] for name in _OF_DATA if name in cfg.data}, **parts.settings}
     record = ExportRecord(
         precision=cfg.precision,

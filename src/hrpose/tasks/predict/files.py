@@ -148,10 +148,10 @@ def read_earlier(folder: Path, settings: Row) -> list[tuple[Row, list[Row]]]:
 
 def _check_settings(file: Path, settings: Row) -> None:
     """Raise ConfigError if the first line of an images.json has other settings."""
-    with file.open(encoding="utf-8") as stream:
-        line = stream.readline().rstrip("]}\n")
+    with file.open("rb") as stream:
+        line = stream.readline().rstrip(b"]}\n")
     try:
-        stored = json.loads(f"{line}]}}")["info"]["settings"]
+        stored = json.loads(line + b"]}")["info"]["settings"]
     except (ValueError, LookupError, TypeError, RecursionError):
         stored = None
     if not isinstance(stored, dict):
@@ -170,11 +170,11 @@ def _check_settings(file: Path, settings: Row) -> None:
 def _entries(file: Path) -> Iterator[dict[str, Any]]:
     """Yield the complete entries of a list that was written one to a line."""
     decoder, kind = json.JSONDecoder(), "id" if _IMAGES in file.name else "image_id"
-    with file.open(encoding="utf-8", newline="\n") as stream:
+    with file.open("rb") as stream:
         next(stream, None)
         for line in stream:
             try:
-                entry, _ = decoder.raw_decode(line)
+                entry, _ = decoder.raw_decode(line.decode())
             except (ValueError, RecursionError):  # cut off
                 return
             if not isinstance(entry, dict) or not isinstance(entry.get(kind), int):

@@ -16,7 +16,7 @@ from hrpose.visualize import PosePainter
 from hrpose.weights.fetch import find_weights
 
 _DESCRIBED = (  # keys of the configuration
-    *("annotations", "boxes", "min_bbox_score", "detector", "codec", "skeleton", "flip_test", "precision"),
+    *("annotations", "boxes", "min_bbox_score", "detector", "model", "codec", "skeleton", "flip_test", "precision"),
     *("oks_nms_threshold", "upright", "bit_depth"),
 )
 _OPTIONS = ("batch_size", "num_threads", "backend", "upright", "bit_depth")  # of the estimator, where they are not null
@@ -30,7 +30,7 @@ class Settings:
         weights: the checkpoint or weight file.
         device: where to compute, as `PoseEstimator` takes it.
         options: other arguments of `PoseEstimator.from_checkpoint`.
-        parts: nodes with a `_target_` for what the weight file does not state: codec, skeleton.
+        parts: nodes with a `_target_` for what the weight file does not state: codec, skeleton, model.
         detector: a node with a `_target_`; None for no detector.
         painter: draws the poses; None draws nothing.
         oks_nms_threshold: OKS above which two poses are duplicates; None keeps all.
@@ -71,7 +71,10 @@ class Settings:
 
     def build_estimator(self, detector: Detector | None) -> PoseEstimator:
         """Read the weights and build the estimator."""
-        parts = {name: build(OmegaConf.create(node)) for name, node in self.parts.items()}
+        nodes = {name: OmegaConf.create(node) for name, node in self.parts.items()}
+        parts = {name: build(node) for name, node in nodes.items() if name != "model"}
+        if "model" in nodes:
+            parts["model"] = lambda channels: build(nodes["model"], num_keypoints=channels)
         device = None if self.device == "auto" else self.device
         return PoseEstimator.from_checkpoint(self.weights, device=device, detector=detector, **parts, **self.options)
 
@@ -84,7 +87,7 @@ def read_settings(cfg: DictConfig) -> Settings:
         weights=weights,
         device=cfg.device,
         options=options | {name: cfg[name] for name in _OPTIONS if cfg[name] is not None},
-        parts={name: plain(cfg[name]) for name in ("codec", "skeleton") if cfg.get(name) is not None},
+        parts={name: plain(cfg[name]) for name in ("codec", "skeleton", "model") if cfg.get(name) is not None},
         detector=plain(cfg.get("detector")),
         painter=build(cfg.draw),
         oks_nms_threshold=cfg.oks_nms_threshold,
