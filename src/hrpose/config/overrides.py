@@ -133,7 +133,7 @@ def _is_read_as_meant(value: str) -> bool:
 
 def _names_a_file(value: str) -> bool:
     path = Path(os.path.expanduser(value))  # noqa: PTH111 - which leaves the home of a user who does not exist as it is
-    return bool(value) and (path.exists() or bool(glob.glob(str(path), recursive=True)))  # noqa: PTH207 - absolute ones too
+    return bool(value) and "\0" not in value and (path.exists() or bool(glob.glob(str(path), recursive=True)))  # noqa: PTH207 - absolute ones too
 
 
 def expand_sweep(overrides: Sequence[str]) -> list[tuple[str, ...]]:
