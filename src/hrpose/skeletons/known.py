@@ -162,33 +162,30 @@ _HAND_SIGMAS = (
 _FOOT_SIGMAS = (0.068, 0.066, 0.066, 0.092, 0.094, 0.094)
 
 
-def _hand(side: str) -> tuple[str, ...]:
-    """Return the names of the 21 points of a hand: its root, then every finger from the palm to the tip."""
-    return (f"{side}_hand_root", *(f"{side}_{finger}{k}" for finger in _FINGERS for k in range(1, 5)))
-
-
-def _face_edges(first: int) -> tuple[tuple[int, int], ...]:
-    """Join the points of a face whose first has the index `first`."""
-    steps = [(k, k + 1) for start, end in (*_FACE_LINES, *_FACE_RINGS) for k in range(start, end)]
-    return tuple((first + k, first + other) for k, other in (*steps, *((end, start) for start, end in _FACE_RINGS)))
-
-
-def _hand_edges(wrist: int, root: int) -> tuple[tuple[int, int], ...]:
-    """Join a hand to the wrist, and the fingers to its root."""
-    palm = [(root, root + 1 + 4 * finger) for finger in range(5)]
-    fingers = [(root + 4 * finger + k, root + 4 * finger + k + 1) for finger in range(5) for k in range(1, 4)]
-    return ((wrist, root), *palm, *fingers)
-
+# Index pairs: the lines and rings of a face, and a hand's palm and fingers from its root. Then the names of the 21 points of each
+# hand: its root, then every finger from the palm to the tip.
+_FACE_EDGES = (
+    *((k, k + 1) for start, end in (*_FACE_LINES, *_FACE_RINGS) for k in range(start, end)),
+    *((end, start) for start, end in _FACE_RINGS),
+)
+_HAND_EDGES = (
+    *((0, 1 + 4 * finger) for finger in range(5)),
+    *((4 * finger + k, 4 * finger + k + 1) for finger in range(5) for k in range(1, 4)),
+)
+_LEFT_HAND, _RIGHT_HAND = (
+    (f"{side}_hand_root", *(f"{side}_{finger}{k}" for finger in _FINGERS for k in range(1, 5)))
+    for side in ("left", "right")
+)
 
 WHOLEBODY = Skeleton.from_names(
-    (*COCO.keypoint_names, *_FEET, *FACE, *_hand("left"), *_hand("right")),
+    (*COCO.keypoint_names, *_FEET, *FACE, *_LEFT_HAND, *_RIGHT_HAND),
     name="wholebody",
     edges=(
         *COCO.edges,
         *((15, 17), (15, 18), (15, 19), (16, 20), (16, 21), (16, 22)),
-        *_face_edges(23),
-        *_hand_edges(9, 91),
-        *_hand_edges(10, 112),
+        *((23 + one, 23 + other) for one, other in _FACE_EDGES),
+        *((9, 91), *((91 + one, 91 + other) for one, other in _HAND_EDGES)),
+        *((10, 112), *((112 + one, 112 + other) for one, other in _HAND_EDGES)),
     ),
     sigmas=(*COCO.sigmas, *_FOOT_SIGMAS, *_FACE_SIGMAS, *_HAND_SIGMAS, *_HAND_SIGMAS),
 )
@@ -212,9 +209,14 @@ HALPE26 = Skeleton.from_names(
 """The first 26 keypoints of Halpe, those of body and feet."""
 
 HALPE = Skeleton.from_names(
-    (*HALPE26.keypoint_names, *FACE, *_hand("left"), *_hand("right")),
+    (*HALPE26.keypoint_names, *FACE, *_LEFT_HAND, *_RIGHT_HAND),
     name="halpe",
-    edges=(*HALPE26.edges, *_face_edges(26), *_hand_edges(9, 94), *_hand_edges(10, 115)),
+    edges=(
+        *HALPE26.edges,
+        *((26 + one, 26 + other) for one, other in _FACE_EDGES),
+        *((9, 94), *((94 + one, 94 + other) for one, other in _HAND_EDGES)),
+        *((10, 115), *((115 + one, 115 + other) for one, other in _HAND_EDGES)),
+    ),
     # the same file; an older copy of it under cocoapi/ has 0.025 for the very last keypoint
     sigmas=(*HALPE26.sigmas, *(0.015,) * (68 + 42)),
 )
@@ -287,8 +289,8 @@ def whole_body_parts(keypoint_names: Sequence[str]) -> dict[str, tuple[int, ...]
     part_of = {
         **dict.fromkeys(_FEET, "foot"),
         **dict.fromkeys(FACE, "face"),
-        **dict.fromkeys(_hand("left"), "left hand"),
-        **dict.fromkeys(_hand("right"), "right hand"),
+        **dict.fromkeys(_LEFT_HAND, "left hand"),
+        **dict.fromkeys(_RIGHT_HAND, "right hand"),
     }
     parts: dict[str, list[int]] = {name: [] for name in ("body", "foot", "face", "left hand", "right hand")}
     for index, name in enumerate(keypoint_names):
