@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import runpy
 import subprocess
@@ -17,10 +18,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    ["hrpose.cli.main", "hrpose.config", "hrpose.tasks.fit", "hrpose.tasks.test", "hrpose.tasks.evaluate"]
-)
+_CONTEXT.set_forkserver_preload(["preloaded"])
+
+
+def _start_server() -> None:
+    """Start the server that forks the processes, if it does not run yet, where it finds what it is to import."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        multiprocessing.forkserver.ensure_running()
 
 
 class Process:
@@ -33,6 +41,7 @@ class Process:
         self._args = [str(program), *arguments]
         environment = dict(os.environ if environment is None else environment)
         self._process = _CONTEXT.Process(target=_run, args=(program, self._args, cwd, environment, self._folder.name))
+        _start_server()
         self._process.start()
 
     def wait(self, timeout: float = 300) -> subprocess.CompletedProcess[str]:

@@ -27,6 +27,7 @@ pytestmark = [
 ]
 
 SKELETON = Skeleton.from_names(["nose", "left_eye", "right_eye"])
+SMALL_NET = {"stem_width": 4, "stage1_width": 4, "stage1_blocks": 1, "num_modules": (1, 1, 1), "num_blocks": 1}
 CODEC = HeatmapCodec(input_size=(32, 64), heatmap_size=(8, 16), sigma=1.0)
 NUM_PERSONS = 6
 
@@ -301,8 +302,7 @@ def test_a_checkpoint_is_read_without_trust(tmp_path: Path) -> None:
 
 
 def make_rle_module(**kwargs) -> PoseModule:
-    small = {"stem_width": 4, "stage1_width": 4, "stage1_blocks": 1, "num_modules": (1, 1, 1), "num_blocks": 1}
-    net = DeepPose(HRNet(width=4, num_keypoints=None, all_branches=True, **small), 3, sigmas=True)
+    net = DeepPose(HRNet(width=4, num_keypoints=None, all_branches=True, **SMALL_NET), 3, sigmas=True)
     return PoseModule(net, RegressionCodec((32, 64)), RLELoss(), SKELETON, **kwargs)
 
 
@@ -345,7 +345,7 @@ def test_a_checkpoint_with_a_trained_loss_gives_the_network_its_weights(tmp_path
 
 
 def test_the_backbone_has_a_rate_of_its_own():
-    net = HRNet(width=4, stem_width=8, stage1_width=4, num_keypoints=3)
+    net = HRNet(width=4, **SMALL_NET, num_keypoints=3)
     optimizer = partial(torch.optim.AdamW, lr=0.01)
     module = PoseModule(net, CODEC, HeatmapMSELoss(), SKELETON, optimizer=optimizer, backbone_factor=0.1)
     head, backbone = module.configure_optimizers().param_groups
@@ -358,7 +358,7 @@ def test_the_backbone_has_a_rate_of_its_own():
 
 
 def test_the_parameters_of_the_loss_have_the_rate_of_the_head():
-    net = DeepPose(HRNet(width=4, stem_width=8, stage1_width=4, num_keypoints=None), num_keypoints=3, sigmas=True)
+    net = DeepPose(HRNet(width=4, **SMALL_NET, num_keypoints=None), num_keypoints=3, sigmas=True)
     loss = RLELoss()
     module = PoseModule(net, RegressionCodec(input_size=(32, 64)), loss, SKELETON, backbone_factor=0.1)
     head, _ = module.configure_optimizers().param_groups

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import pytest
 from tiny_export import CODECS, make_net, make_record
 
 from hrpose.export import ExportedFileError, open_exported, write_export
+from processes import Process
 
 
 def test_a_model_without_its_weights_is_refused(tmp_path):
@@ -49,6 +48,8 @@ os.waitpid(child, 0)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no SIGCHLD without fork")
-def test_models_that_are_gone_leave_no_stack_that_a_signal_would_die_on():
-    done = subprocess.run([sys.executable, "-c", SIGNALS], capture_output=True, text=True, check=False)
+def test_models_that_are_gone_leave_no_stack_that_a_signal_would_die_on(tmp_path):
+    program = tmp_path / "signals.py"
+    program.write_text(SIGNALS)
+    done = Process(program, [], cwd=tmp_path).wait()
     assert done.returncode == 0, done.stderr

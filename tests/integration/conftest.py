@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from short_run import SMALL
+from short_run import NO_PICTURES, SMALL
 
 from hrpose.config import compose, validate
 from hrpose.synthetic import write_dataset
@@ -31,8 +31,9 @@ def words(people: Path, tmp_path: Path) -> list[str]:
 def fit(words: list[str], tmp_path: Path) -> Callable[..., float]:
     """Call the task of `hrpose fit` in this process; it leaves its files in tmp_path / run."""
 
-    def call(*overrides: str, run: str = "run") -> float:
-        cfg = compose("fit", [*words, f"paths.run={tmp_path / run}", *overrides])
+    def call(*overrides: str, run: str = "run", pictures: bool = False) -> float:
+        given = [word for word in words if not (pictures and word == NO_PICTURES)]
+        cfg = compose("fit", [*given, f"paths.run={tmp_path / run}", *overrides])
         validate(cfg)
         # not before the configuration has been found sound: the task brings Lightning in
         from hrpose.tasks.fit import fit as task
@@ -46,8 +47,11 @@ def fit(words: list[str], tmp_path: Path) -> Callable[..., float]:
 def hrpose(words: list[str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the command line in the test's own folder."""
 
-    def call(verb: str, *more: str, path: Sequence[Path] = ()) -> subprocess.CompletedProcess[str]:
+    def call(
+        verb: str, *more: str, path: Sequence[Path] = (), pictures: bool = False
+    ) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
-        return run_module("hrpose", verb, *words, *more, cwd=tmp_path, environment=environment)
+        given = [word for word in words if not (pictures and word == NO_PICTURES)]
+        return run_module("hrpose", verb, *given, *more, cwd=tmp_path, environment=environment)
 
     return call

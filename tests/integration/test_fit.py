@@ -14,7 +14,7 @@ import pytest
 import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from short_run import SMALL
+from short_run import NO_PICTURES, SMALL
 
 from hrpose.config import compose, validate
 from hrpose.errors import DataWarning
@@ -58,10 +58,12 @@ def test_ap_rises_and_loss_falls(fit, people, tmp_path, seed) -> None:
     fit(
         f"data.val_annotations={people}/annotations/person_keypoints_train2017.json",
         f"data.val_images={people}/train2017",
-        *("augment=none", "data.val_boxes=[gt]", "codec.sigma=2", f"seed={seed}", "callbacks.pictures=null"),
+        *("augment=none", "codec.sigma=2", f"seed={seed}"),
         *("model.width=16", "model.stem_width=16", "model.stage1_width=8"),
         # rate and schedule of the recipe: a constant rate leaves batch norms behind the weights, and AP to chance
-        *("schedule=onecycle", "trainer.max_epochs=30", "trainer.check_val_every_n_epoch=10"),
+        *("schedule=onecycle", "trainer.max_epochs=24", "trainer.check_val_every_n_epoch=12"),
+        # over the three seeds AP is at least .34 at the end and at most .05 half way, and the loss falls to .15
+        *("codec.input_size=[64,64]", "codec.heatmap_size=[16,16]", "flip_test=false"),
         "trainer.precision=32-true",  # many processors only emulate bf16
     )
     numbers = read_numbers(tmp_path / "run")
@@ -86,7 +88,8 @@ def finished(people, tmp_path_factory) -> Run:
     folder = tmp_path_factory.mktemp("finished")
     overrides = ["data.val_boxes=[gt,det]", "flip_test=false", "model.width=8", "optim.lr=3e-3", "schedule=multistep"]
     overrides += ["trainer.max_epochs=3", "trainer.check_val_every_n_epoch=2", "logger=[csv,tensorboard]", "threads=1"]
-    cfg = compose("fit", [*SMALL, f"paths.data={people}", f"paths.runs={folder}", f"paths.run={folder}/a", *overrides])
+    small = [word for word in SMALL if word != NO_PICTURES]
+    cfg = compose("fit", [*small, f"paths.data={people}", f"paths.runs={folder}", f"paths.run={folder}/a", *overrides])
     validate(cfg)
     with redirect_stdout(StringIO()) as printed:
         ap = run("fit", cfg)
@@ -178,7 +181,7 @@ def test_an_epoch_shorter_than_both_intervals_is_validated_and_leaves_its_loss(f
 
 @pytest.mark.trains
 def test_weights_depend_on_the_seed_and_not_on_the_number_of_workers(fit, tmp_path) -> None:
-    brief = ["trainer.max_epochs=1", "trainer.limit_val_batches=0", "callbacks.best=null", "callbacks.pictures=null"]
+    brief = ["trainer.max_epochs=1", "trainer.limit_val_batches=0", "callbacks.best=null"]
     for name, switch in {"alone": "data.num_workers=0", "two": "data.num_workers=2", "other": "seed=1"}.items():
         fit(*brief, switch, run=name)
     alone, two, other = (weights_of(tmp_path / run / "checkpoints/last.ckpt") for run in ("alone", "two", "other"))
@@ -233,6 +236,7 @@ def test_wandb_works_offline_without_a_key(hrpose, tmp_path) -> None:
         "+trainer.limit_train_batches=1",
         "logger=[csv,wandb]",
         "logger.wandb.offline=true",
+        pictures=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert list(tmp_path.glob("runs/tiny/*/wandb/offline-run-*/files/media/images/pictures/train_crops*.png"))
@@ -267,7 +271,7 @@ def test_a_codec_with_more_channels_than_keypoints_is_trained(fit, tmp_path) -> 
         "codec.heatmap_size=[24,32]",
         "codec.input_size=[96,128]",
     ]
-    fit(*codec, "trainer.max_epochs=1")
+    fit(*codec, "trainer.max_epochs=1", pictures=True)
     assert (tmp_path / "run" / "pictures" / "train_crops.png").exists()
     assert len(weights_of(tmp_path / "run" / "checkpoints" / "last.ckpt")["net.final_layer.weight"]) == 17 * 3
 
@@ -275,7 +279,7 @@ def test_a_codec_with_more_channels_than_keypoints_is_trained(fit, tmp_path) -> 
 @pytest.mark.slow  # tests/callbacks/test_freeze.py holds the same for a network without data
 @pytest.mark.parametrize(("words", "tolerance"), [([], 0), (["callbacks/ema=default"], 1e-5)])  # an average is rounded
 def test_a_frozen_backbone_is_that_of_the_weights(fit, tmp_path, words, tolerance) -> None:
-    short = ["trainer.max_epochs=1", "callbacks.pictures=null", "trainer.limit_val_batches=0", "callbacks.best=null"]
+    short = ["trainer.max_epochs=1", "trainer.limit_val_batches=0", "callbacks.best=null"]
     fit(*short, run="first")
     before = tmp_path / "first" / "checkpoints" / "last.ckpt"
     fit(*short, *words, f"weights={before}", "callbacks/freeze=backbone", run="second")

@@ -71,7 +71,7 @@ def learn(way: str, rate: float, seed: int, steps: int) -> Training:
     build_net, codec, build_loss, *_ = WAYS[way]
     net, loss = build_net(), build_loss()
     images, keypoints = people()
-    optimizer = torch.optim.Adam([*net.parameters(), *loss.parameters()], lr=rate)
+    optimizer = torch.optim.Adam([*net.parameters(), *loss.parameters()], lr=rate, foreach=True)
     losses = []
     for _ in range(steps):
         optimizer.zero_grad()

@@ -55,7 +55,7 @@ def test_fit_and_test_measure_pckh(persons, tmp_path, capsys) -> None:
     from hrpose.tasks.test import test
 
     words = [*SMALL, f"paths.data={persons}", f"paths.runs={tmp_path}/runs"]
-    learning = ["augment=none", "schedule=none", "optim.lr=1e-2", "trainer.max_epochs=2", "logger=[csv,tensorboard]"]
+    learning = ["augment=none", "schedule=none", "optim.lr=1e-2", "trainer.max_epochs=2"]
     learning += ["trainer.check_val_every_n_epoch=1", "callbacks/early_stopping=default", "flip_test=false"]
     cfg = compose("fit", [*words, *learning, f"paths.run={tmp_path}/fit"])
     validate(cfg)

@@ -64,7 +64,7 @@ def resume_from_each(fit, tmp_path: Path, words: list[str], *, pattern: str) -> 
     """Resume a run from each of its checkpoints that match the pattern, and name what differs at the end."""
     keep = [
         *("callbacks.last_in_epoch.every_n_train_steps=1", "callbacks.last_in_epoch.filename='step_{step}'"),
-        *("+callbacks.last_in_epoch.save_top_k=-1", "callbacks.pictures=null", "trainer.precision=32-true", *words),
+        *("+callbacks.last_in_epoch.save_top_k=-1", "trainer.precision=32-true", *words),
     ]
     fit(*keep, run="whole")
     folder = tmp_path / "whole" / "checkpoints"
@@ -150,7 +150,7 @@ def test_a_run_resumed_between_the_batches_of_an_accumulation_keeps_their_gradie
 def test_a_run_resumed_after_the_last_step_of_an_epoch_has_validated_the_epoch(fit, tmp_path) -> None:
     words = ["callbacks.last_in_epoch.every_n_train_steps=2", "callbacks.last_in_epoch.filename='step_{step}'"]
     words += ["trainer.limit_train_batches=2", "trainer.limit_val_batches=1", "trainer.max_epochs=1"]
-    fit(*words, "data.val_boxes=[gt]")
+    fit(*words, pictures=True)
     content = torch.load(tmp_path / "run/checkpoints/step_step=2.ckpt", weights_only=True)
     (history,) = [state["history"] for name, state in content["callbacks"].items() if name.startswith("PictureSheets")]
     assert [step for step, _ in history["val/AP_gt"]] == [2]
@@ -159,7 +159,7 @@ def test_a_run_resumed_after_the_last_step_of_an_epoch_has_validated_the_epoch(f
 @pytest.mark.trains
 def test_a_finished_run_goes_on_for_more_epochs(fit, tmp_path) -> None:
     words = ["augment=mmpose", "schedule=warmup_multistep", "schedule.warmup_steps=3", "schedule.milestones=[1]"]
-    words += ["trainer.limit_val_batches=1", "callbacks.pictures=null"]
+    words += ["trainer.limit_val_batches=1"]
     fit(*words, "trainer.max_epochs=2", run="whole")
     fit(*words, "trainer.max_epochs=1", run="first")
     fit(*words, "trainer.max_epochs=2", f"ckpt_path={tmp_path}/first/checkpoints/last.ckpt", run="second")
@@ -172,7 +172,7 @@ def test_a_finished_run_goes_on_for_more_epochs(fit, tmp_path) -> None:
 
 @pytest.mark.trains
 def test_a_resumed_run_that_never_gets_better_keeps_its_best(fit, tmp_path) -> None:
-    limits = ["+trainer.limit_train_batches=1", "trainer.limit_val_batches=1", "callbacks.pictures=null"]
+    limits = ["+trainer.limit_train_batches=1", "trainer.limit_val_batches=1"]
     fit("trainer.max_epochs=1", *limits, run="first")
     best = tmp_path / "first/checkpoints/best.ckpt"
     content = torch.load(best, weights_only=True)

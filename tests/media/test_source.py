@@ -100,7 +100,9 @@ def test_every_format_that_is_read_is_taken(tmp_path, suffix):
         assert find_media(str(source)).names == (f"a.{suffix}",)
 
 
-@pytest.mark.parametrize("name", ["x" * 5000, "x/" * 5000, "x" * 5000 + "*.jpg", "a\0b", "[" * 300])
+@pytest.mark.parametrize(
+    "name", ["x" * 5000, "x/" * 5000, "x" * 5000 + "*.jpg", "a\0b", "[" * 300, "~nobody_of_this_name/a"]
+)
 def test_names_that_no_file_has_are_refused_shortly(here, name):
     with pytest.raises(ValueError) as error:
         find_media(name)

@@ -72,8 +72,7 @@ def test_training_starts_from_heatmaps_as_empty_as_their_targets():
         assert not head.bias.any()
 
 
-@pytest.mark.parametrize("size", [(256, 256), (256, 192)])
-@pytest.mark.parametrize("num_stacks", [1, 2, 4, 8])
+@pytest.mark.parametrize(("num_stacks", "size"), [(1, (256, 256)), (2, (256, 192)), (3, (256, 192))])
 def test_training_gives_all_stacks_and_prediction_the_last(num_stacks, size):
     net = _on_meta(num_stacks=num_stacks, width=16)
     images = torch.empty(2, 3, *size, device="meta")

@@ -1,7 +1,7 @@
 """Sides and mirror pairs in names of any script, and the same keypoints in two sets."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hrpose.skeletons import COCO, HALPE, WHOLEBODY, keypoint_key, match_names
@@ -28,7 +28,6 @@ def one_exchanged(name: str) -> set[str]:
 
 
 @given(SETS)
-@settings(max_examples=300)
 def test_mirroring_twice_is_the_identity(names):
     mirrors = [
         index if reading.mirror is None else reading.mirror for index, reading in enumerate(read_names((*names,)))
@@ -37,14 +36,12 @@ def test_mirroring_twice_is_the_identity(names):
 
 
 @given(SETS)
-@settings(max_examples=300)
 def test_no_two_names_that_differ_by_one_side_are_both_left_without_a_pair(names):
     alone = {name for name, reading in zip(names, read_names((*names,)), strict=True) if reading.mirror is None}
     assert {name: alone & one_exchanged(name) for name in alone} == {name: set() for name in alone}
 
 
 @given(SETS)
-@settings(max_examples=300)
 def test_the_two_names_of_a_pair_have_opposite_sides(names):
     readings = read_names((*names,))
     opposite = {"left": "right", "right": "left", "middle": "middle"}
@@ -54,13 +51,11 @@ def test_the_two_names_of_a_pair_have_opposite_sides(names):
 
 
 @given(SETS)
-@settings(max_examples=300)
 def test_a_set_matches_itself_name_by_name(names):
     assert match_names(names, names) == {index: index for index in range(len(names))}
 
 
 @given(SETS, SETS)
-@settings(max_examples=300)
 def test_two_sets_match_one_to_one_and_equal_names_first(names, others):
     matched = match_names(names, others)
     assert len(set(matched.values())) == len(matched)

@@ -12,6 +12,7 @@ from hrpose.codecs import HeatmapCodec, IntegralCodec, RegressionCodec, SimccCod
 from hrpose.config import ConfigError, compose
 from hrpose.losses import CoordinateLoss, HeatmapMSELoss, HeatmapOHKMLoss, IntegralLoss, RLELoss, SimccLoss
 from hrpose.models import DeepPose, HRNet, SimCC, SimpleBaseline, StackedHourglass
+from hrpose.models.checks import run_on_shapes
 from hrpose.tasks.dry_run import check_heatmap_size, dry_run, dry_run_config, settle_last_batch
 
 SIZE, CELLS = (64, 128), (16, 32)
@@ -142,33 +143,37 @@ def test_a_word_or_two_are_enough(words):
 TINY = {"width": 4, "num_keypoints": 3, "num_modules": (1, 1, 1), "num_blocks": 1, "stage1_blocks": 1}
 
 
+def check_sizes(net, codec):
+    check_heatmap_size(net, codec, run_on_shapes(net, codec.input_size))
+
+
 @pytest.mark.parametrize("branch", [0, 1, 2, 3])
 def test_sizes_that_agree_pass(branch):
     cells = (64 >> branch + 2, 96 >> branch + 2)
-    check_heatmap_size(HRNet(**TINY, heatmap_branch=branch), HeatmapCodec((64, 96), cells))
+    check_sizes(HRNet(**TINY, heatmap_branch=branch), HeatmapCodec((64, 96), cells))
 
 
 def test_a_heatmap_of_another_size_is_told_with_both_keys():
     net = HRNet(**TINY, heatmap_branch=1)
     with pytest.raises(ConfigError) as error:
-        check_heatmap_size(net, HeatmapCodec((64, 96), (16, 24)))
+        check_sizes(net, HeatmapCodec((64, 96), (16, 24)))
     assert "codec.heatmap_size: expected [8, 12]" in str(error.value)
     assert "got [16, 24]. Set codec.heatmap_size=[8,12], or change model.heatmap_branch" in str(error.value)
 
 
 def test_a_network_without_branches_is_not_said_to_have_them():
     net = StackedHourglass(1, 3, width=8).train()  # puts out (B, S, K, h, w)
-    check_heatmap_size(net, HeatmapCodec((64, 128), (16, 32)))
+    check_sizes(net, HeatmapCodec((64, 128), (16, 32)))
     with pytest.raises(ConfigError, match=r"\(StackedHourglass\)") as error:
-        check_heatmap_size(net, HeatmapCodec((64, 128), (32, 64)))
+        check_sizes(net, HeatmapCodec((64, 128), (32, 64)))
     assert "heatmap_branch" not in str(error.value)
 
 
 def test_what_is_no_heatmap_is_not_looked_at():
     net = nn.Sequential(nn.Flatten(), nn.LazyLinear(6))
     net(torch.zeros(1, 3, 8, 8))
-    check_heatmap_size(net, HeatmapCodec((8, 8), (2, 2)))
-    check_heatmap_size(net, SimpleNamespace(input_size=(8, 8)))
+    check_sizes(net, HeatmapCodec((8, 8), (2, 2)))
+    check_sizes(net, SimpleNamespace(input_size=(8, 8)))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ Nothing that a `_target_` names is imported: every override is compared with the
 """
 
 import glob
+import os
 import re
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -131,7 +132,7 @@ def _is_read_as_meant(value: str) -> bool:
 
 
 def _names_a_file(value: str) -> bool:
-    path = Path(value).expanduser()
+    path = Path(os.path.expanduser(value))  # noqa: PTH111 - which leaves the home of a user who does not exist as it is
     return bool(value) and (path.exists() or bool(glob.glob(str(path), recursive=True)))  # noqa: PTH207 - absolute ones too
 
 

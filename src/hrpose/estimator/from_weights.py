@@ -265,7 +265,7 @@ def _parts_of_tensors(
         codec = HeatmapCodec(input_size=(192, 256), heatmap_size=(48, 64), sigma=2.0)
         assumed.append("crops of 192 x 256 pixels and the paper's heatmaps (`codec`)")
     if skeleton is None and content.keypoint_names is not None:
-        skeleton = _named_skeleton(content.keypoint_names)
+        skeleton = _named_skeleton(file, content.keypoint_names)
     if skeleton is None:
         skeleton = _assume_skeleton(file, tensors)
         assumed.append(f"the keypoints of {skeleton.name} (`skeleton`)")
@@ -285,9 +285,9 @@ def _parts_of_tensors(
     return NetworkParts(net, codec, skeleton, settings)
 
 
-def _named_skeleton(names: Sequence[str]) -> Skeleton:
+def _named_skeleton(file: Path, names: Sequence[str]) -> Skeleton:
     known = (skeleton for skeleton in KNOWN_SKELETONS.values() if skeleton.keypoint_names == tuple(names))
-    return next(known, None) or Skeleton.from_names(names)
+    return next(known, None) or _read_skeleton(file, {"keypoint_names": names})
 
 
 def _assume_skeleton(file: Path, tensors: Mapping[str, Tensor]) -> Skeleton:

@@ -104,6 +104,8 @@ def find_media(source: str | int) -> Media:
         return _stream(source)
     try:
         return _find(source, Path(source).expanduser())
+    except RuntimeError as error:  # `~name`, and there is no such user
+        raise ValueError(f"there is no home folder for {shorten(source)}.") from error
     except OSError as error:  # a name that is too long, a folder that may not be read
         raise ValueError(
             f"expected a file or folder, but {shorten(source)} cannot be read: {error.strerror}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -121,7 +122,11 @@ def find_heatmap_size(net: nn.Module, input_size: Sequence[int]) -> tuple[int, i
 
     None for a network whose output is neither (B, K, h, w) nor (B, S, K, h, w).
     """
-    output = run_on_shapes(net, input_size)
+    return heatmap_size_of(run_on_shapes(net, input_size))
+
+
+def heatmap_size_of(output: object) -> tuple[int, int] | None:
+    """Return the (width, height) of heatmaps (B, K, h, w) or (B, S, K, h, w), and None for what has another shape."""
     if not isinstance(output, Tensor) or output.ndim < 4:
         return None
     return output.shape[-1], output.shape[-2]
@@ -151,13 +156,27 @@ def refuses_one_image(net: nn.Module, input_size: Sequence[int]) -> bool:
 def run_on_shapes(net: nn.Module, input_size: Sequence[int]) -> Any:
     """Run a network on `NUM_IMAGES` images of the meta device, of `input_size` (width, height), and return its output.
 
-    Nothing is computed; weights and statistics stay as they are.
+    Nothing is computed; weights and statistics stay as they are. Batch norms, which change no shape, are passed over: torch takes
+    longer for them than for all else.
     """
     width, height = input_size
     images = torch.empty(NUM_IMAGES, 3, height, width, device="meta")
     shapes = {name: tensor.to("meta") for name, tensor in (*net.named_parameters(), *net.named_buffers())}
-    with torch.no_grad():
-        return functional_call(net, shapes, (images,))
+    norms = [layer for layer in net.modules() if type(layer) in (nn.BatchNorm1d, nn.BatchNorm2d)]
+    for layer in norms:
+        layer.forward = partial(_pass_over, layer.num_features)
+    try:
+        with torch.no_grad():
+            return functional_call(net, shapes, (images,))
+    finally:
+        for layer in norms:
+            del layer.forward
+
+
+def _pass_over(num_features: object, features: Tensor) -> Tensor:
+    if features.shape[1] != num_features:
+        raise RuntimeError(f"expected {num_features} channels for a batch norm, but got {features.shape[1]}")
+    return features
 
 
 def split_modules(net: nn.Module) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:

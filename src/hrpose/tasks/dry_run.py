@@ -18,8 +18,7 @@ from hrpose.config import ConfigError, build, conf_dir, needs_drawing, plain
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.export import is_exported
 from hrpose.metrics import KeypointAveragePrecision
-from hrpose.models import find_heatmap_size
-from hrpose.models.checks import NUM_IMAGES, refuses_one_image, run_on_shapes
+from hrpose.models.checks import NUM_IMAGES, heatmap_size_of, refuses_one_image, run_on_shapes
 from hrpose.skeletons import COCO
 
 logger = logging.getLogger(__name__)
@@ -106,8 +105,8 @@ def dry_run(net: nn.Module, codec: Codec, loss: nn.Module, num_keypoints: int) -
         ConfigError: if the codec or the loss refuses; the text says what was refused, and which overrides choose what fits.
     """
     try:
-        check_heatmap_size(net, codec)
         outputs = run_on_shapes(net, codec.input_size)
+        check_heatmap_size(net, codec, outputs)
         _check_reading(net, codec, outputs)
         _check_learning(net, codec, loss, outputs, num_keypoints)
     except (NotImplementedError, RuntimeError, TypeError) as error:
@@ -117,8 +116,8 @@ def dry_run(net: nn.Module, codec: Codec, loss: nn.Module, num_keypoints: int) -
         )
 
 
-def check_heatmap_size(net: nn.Module, codec: Codec) -> None:
-    """Raise unless the codec's heatmaps have the size that the network puts out; the network runs on shapes alone.
+def check_heatmap_size(net: nn.Module, codec: Codec, outputs: Tensor) -> None:
+    """Raise unless the codec's heatmaps have the size of those that the network puts out.
 
     A codec without a heatmap size, and a network that puts out no heatmaps, are not checked.
 
@@ -128,7 +127,7 @@ def check_heatmap_size(net: nn.Module, codec: Codec) -> None:
     expected = getattr(codec, "heatmap_size", None)
     if expected is None:
         return
-    found = find_heatmap_size(net, codec.input_size)
+    found = heatmap_size_of(outputs)
     if found is not None and found != tuple(expected):
         branch = "model.heatmap_branch, the branch that they are made from, " if hasattr(net, "heatmap_branch") else ""
         raise ConfigError(

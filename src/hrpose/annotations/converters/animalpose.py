@@ -30,7 +30,7 @@ _NOTE = "The files state only whether a keypoint is visible: what is not counts 
 
 def recognise(source: Source) -> bool:
     """Check for XML files with `visible_bounds`, or for keypoints.json, whose images are an object of names by id."""
-    return bool(_xml_files(source)) or _is_json(source)
+    return bool(_xml_files(source)) or _content(source) is not None
 
 
 def read(source: Source, options: Options) -> Labels:
@@ -40,7 +40,7 @@ def read(source: Source, options: Options) -> Labels:
         DataError: for the first fault, with its file.
     """
     folder = ImageFolder(options.images or source.folder)
-    return _read_json(source, folder) if _is_json(source) else _read_xml(source, folder)
+    return _read_xml(source, folder) if _content(source) is None else _read_json(source, folder)
 
 
 def _read_xml(source: Source, folder: ImageFolder) -> Labels:
@@ -68,10 +68,6 @@ def _read_xml(source: Source, folder: ImageFolder) -> Labels:
 
 def _xml_files(source: Source) -> list[Path]:
     return [file for file in source.files(".xml") if b"<visible_bounds" in file.read_bytes()]
-
-
-def _is_json(source: Source) -> bool:
-    return _content(source) is not None
 
 
 def _content(source: Source) -> dict[str, Any] | None:

@@ -20,8 +20,8 @@ from hrpose.annotations.converters.labels import (
     Pair,
     Point,
     Shape,
-    join_shapes,
-    label_images,
+    collect,
+    join,
     unique,
 )
 from hrpose.annotations.converters.source import Source, read_xml, wrong
@@ -63,20 +63,16 @@ def read(source: Source, options: Options) -> Labels:
     unjoined = sum(not instance.keypoints and instance.bbox is not None for instance in rows)
     notes = [f"{unjoined} boxes share no group with keypoints: nothing is labelled in them."] if unjoined else []
     notes.append("Points marked as outside count as not labelled, those marked as occluded as occluded.")
-    return label_images(images, folder, options, notes, names=names, edges=edges)
+    return collect(images, folder, options, notes, names=names, edges=edges)
 
 
 def _file(source: Source) -> Path | None:
     for file in source.files(".xml"):
-        head = _head(file)
+        with file.open("rb") as stream:
+            head = stream.read(2000)
         if b"<annotations" in head and b"<version>" in head:
             return file
     return None
-
-
-def _head(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        return stream.read(2000)
 
 
 def _skeletons(root: Element) -> tuple[dict[str, list[str]], list[Pair]]:
@@ -126,7 +122,7 @@ def _instances(shapes: Sequence[Element], where: str) -> list[Instance]:
             )
         )
     others = [shape for shape in shapes if shape.tag in ("points", "box") and shape.get("group_id") not in groups]
-    return instances + join_shapes(
+    return instances + join(
         (_shape(shape, where) for shape in others if not _is_outside(shape)),
         where,
         "Group the shapes of each instance in CVAT.",

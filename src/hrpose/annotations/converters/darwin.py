@@ -8,15 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hrpose.annotations.converters.labels import (
-    ImageFolder,
-    Instance,
-    LabelledImage,
-    Labels,
-    Options,
-    label_images,
-    unique,
-)
+from hrpose.annotations.converters.labels import ImageFolder, Instance, LabelledImage, Labels, Options, collect, unique
 from hrpose.annotations.converters.source import Source, wrong
 
 
@@ -46,7 +38,7 @@ def read(source: Source, options: Options) -> Labels:
         )
     if others:
         notes.append(f"{others} annotations are no skeletons and are left out.")
-    return label_images(images, folder, options, notes)
+    return collect(images, folder, options, notes)
 
 
 def _is_darwin(content: Any) -> bool:

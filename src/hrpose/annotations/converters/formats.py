@@ -52,7 +52,7 @@ FORMATS: Mapping[str, Format] = {
     "labelme": Format("labelme, X-AnyLabeling", labelme.recognise, labelme.read),
     "label_studio": Format("Label Studio JSON", label_studio.recognise, label_studio.read),
     "cvat": Format("CVAT XML 1.1", cvat.recognise, cvat.read),
-    "via": Format("VGG Image Annotator 2", via.recognise, via.read),
+    "via": Format("VGG Image Annotator 1 to 3", via.recognise, via.read),
     "darwin": Format("V7 Darwin JSON 2.0", darwin.recognise, darwin.read),
     "supervisely": Format("Supervisely project", supervisely.recognise, supervisely.read),
     "animalpose": Format("AnimalPose, original form", animalpose.recognise, animalpose.read),

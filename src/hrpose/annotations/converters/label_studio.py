@@ -9,15 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hrpose.annotations.converters.labels import (
-    ImageFolder,
-    LabelledImage,
-    Labels,
-    Options,
-    Shape,
-    join_shapes,
-    label_images,
-)
+from hrpose.annotations.converters.labels import ImageFolder, LabelledImage, Labels, Options, Shape, collect, join
 from hrpose.annotations.converters.source import Source, wrong
 from hrpose.errors import DataError
 
@@ -49,11 +41,11 @@ def read(source: Source, options: Options) -> Labels:
         several += len(done) > 1
         result = done[-1]["result"] if done else []
         others += sum(row.get("type") not in (_POINTS, _BOXES, "relation") for row in result)
-        instances = join_shapes(_shapes(result, where), where, _FIX)
+        instances = join(_shapes(result, where), where, _FIX)
         images.append(LabelledImage(file=folder.find(_image_name(task, folder, where)), instances=instances))
     notes += [f"{several} tasks have several annotations, of which the last counts."] if several else []
     notes += [f"{others} regions are neither key points nor rectangles and are left out."] if others else []
-    return label_images(
+    return collect(
         images, folder, options, [*notes, "All key points count as visible: the format does not state occlusion."]
     )
 

@@ -11,16 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hrpose.annotations.converters.labels import (
-    Box,
-    ImageFolder,
-    LabelledImage,
-    Labels,
-    Options,
-    Shape,
-    join_shapes,
-    label_images,
-)
+from hrpose.annotations.converters.labels import Box, ImageFolder, LabelledImage, Labels, Options, Shape, collect, join
 from hrpose.annotations.converters.source import Source, write_embedded, wrong
 from hrpose.errors import DataError
 
@@ -43,7 +34,7 @@ def read(source: Source, options: Options) -> Labels:
         image = folder.find(str(content["imagePath"]), file.parent)
         if not image.is_file() and content.get("imageData"):
             image, written = _write_image(content["imageData"], folder.folder, file), written + 1
-        images.append(LabelledImage(file=image, instances=join_shapes(_shapes(content["shapes"], file), str(file))))
+        images.append(LabelledImage(file=image, instances=join(_shapes(content["shapes"], file), str(file))))
     if written:
         notes.append(f"{written} embedded images were written beside their labels.")
     points = [point for image in images for instance in image.instances for point in instance.keypoints.values()]
@@ -51,7 +42,7 @@ def read(source: Source, options: Options) -> Labels:
     notes.append(
         f"{'Points marked as difficult count as occluded, all others' if is_stated else 'All points count'} as visible."
     )
-    return label_images(images, folder, options, notes)
+    return collect(images, folder, options, notes)
 
 
 def _is_labelme(content: Any) -> bool:

@@ -170,31 +170,7 @@ class ImageFolder:
         ]
 
 
-def order_names(keypoints: Iterable[Mapping[str, Point]], given: Sequence[str] | None = None) -> list[str]:
-    """Order keypoint names as the fullest instance lists them; names that only others have follow.
-
-    Args:
-        keypoints: of all instances.
-        given: names in the wanted order.
-
-    Raises:
-        DataError: if a name is not among those given.
-    """
-    sets = [list(named) for named in keypoints]
-    names: dict[str, None] = {}
-    for named in sorted(sets, key=len, reverse=True):
-        names.update(dict.fromkeys(named))
-    if given is None:
-        return list(names)
-    unknown = [name for name in names if name not in given]
-    if unknown:
-        raise DataError(
-            f"Expected `names` to list all keypoints of the labels, but {', '.join(unknown[:5])} is not among {list(given)}."
-        )
-    return list(given)
-
-
-def label_images(
+def collect(
     images: Sequence[LabelledImage],
     folder: ImageFolder,
     options: Options,
@@ -245,14 +221,27 @@ def _names_by_category(instances: Sequence[Instance], given: Sequence[str] | Non
         if UNGROUPED in group and len(group) > 1:
             where = next(instance.where for instance in members if instance.category == UNGROUPED)
             raise wrong(where, "a group for all points, or for none of a name", "points without a group", _GROUP)
-        names |= dict.fromkeys(group, order_names((instance.keypoints for instance in members), given))
+        names |= dict.fromkeys(group, _order(members, given))
     return {category: names[category] for category in used if used[category]}
+
+
+def _order(instances: Sequence[Instance], given: Sequence[str] | None) -> list[str]:
+    """Order keypoint names as given, or as the fullest instance lists them; names that only others have follow."""
+    names: dict[str, None] = {}
+    for instance in sorted(instances, key=lambda instance: len(instance.keypoints), reverse=True):
+        names.update(dict.fromkeys(instance.keypoints))
+    unknown = [name for name in names if name not in (given or names)]
+    if unknown:
+        raise DataError(
+            f"Expected `names` to list all keypoints of the labels, but {unknown[0]!r} is not among {list(given or ())}."
+        )
+    return list(names if given is None else given)
 
 
 _GROUP = "Group the points of each instance, and its rectangle, in your tool."
 
 
-def join_shapes(shapes: Iterable[Shape], where: str, fix: str = _GROUP) -> list[Instance]:
+def join(shapes: Iterable[Shape], where: str, fix: str = _GROUP) -> list[Instance]:
     """Join points and rectangles of the same group.
 
     Shapes without a group are one instance. Beside groups they are so too, if the points have other names. Rectangles without

@@ -52,7 +52,8 @@ def read(source: Source, options: Options) -> Labels:
     if written.is_dir():
         notes.append(f"Embedded images and frames of videos were written to {written}.")
     skeletons = content.skeletons
-    pairs = [(str(one.name), str(two.name)) for skeleton in skeletons for one, two in _symmetries(skeleton)]
+    ends = [(skeleton.nodes, one, two) for skeleton in skeletons for one, two in skeleton.symmetry_inds]
+    pairs = [(str(nodes[one].name), str(nodes[two].name)) for nodes, one, two in ends]
     return Labels(
         folder=folder.folder,
         images=images,
@@ -146,7 +147,3 @@ def _instance(instance: Any, tracks: Any, where: str) -> Instance:
 
 def _category(skeleton: Any) -> str:
     return str(skeleton.name or "animal")
-
-
-def _symmetries(skeleton: Any) -> list[tuple[Any, Any]]:
-    return [(skeleton.nodes[one], skeleton.nodes[two]) for one, two in skeleton.symmetry_inds]

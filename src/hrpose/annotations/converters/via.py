@@ -10,15 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hrpose.annotations.converters.labels import (
-    ImageFolder,
-    LabelledImage,
-    Labels,
-    Options,
-    Shape,
-    join_shapes,
-    label_images,
-)
+from hrpose.annotations.converters.labels import ImageFolder, LabelledImage, Labels, Options, Shape, collect, join
 from hrpose.annotations.converters.source import Source, wrong
 
 _NAME_KEYS = ("keypoint", "name", "label", "type", "class", "part")  # attributes that usually hold the name of a point
@@ -53,10 +45,10 @@ def read(source: Source, options: Options) -> Labels:
         if points and not key:
             expected = f"one attribute with the name of each point, such as {', '.join(_NAME_KEYS[:3])}"
             raise wrong(where, expected, points[0]["region_attributes"], "Rename the attribute in VIA.")
-        instances = join_shapes(_shapes(regions, key, where), where, _FIX)
+        instances = join(_shapes(regions, key, where), where, _FIX)
         images.append(LabelledImage(file=folder.find(entry["filename"]), instances=instances))
     notes.append(f"Names of keypoints are those of the attribute {key!r}. All points count as visible.")
-    return label_images(images, folder, options, notes)
+    return collect(images, folder, options, notes)
 
 
 def _entries(content: Any) -> list[dict[str, Any]] | None:
