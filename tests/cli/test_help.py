@@ -16,7 +16,7 @@ GROUPS = {  # the groups of each verb that are shown
     "evaluate": {"paths", "protocol"},
     "compare": {"paths", "protocol"},
     "convert": {"paths"},
-    "predict": {"paths", "tracking", "smoothing", "draw", "detector", "loss", "size", "codec", "skeleton"},
+    "predict": {"paths", "tracking", "smoothing", "draw", "detector", "loss", "size", "codec", "model", "skeleton"},
 }
 
 

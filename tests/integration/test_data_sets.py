@@ -12,8 +12,8 @@ from specimen import draw_specimen, specimen_keypoints
 from whole_body import FIELDS, whole_body_content
 
 from hrpose.errors import DataWarning
-from hrpose.metrics import Benchmark
 from hrpose.report import analyse
+from hrpose.report.protocol import Benchmark
 from hrpose.skeletons import CROWDPOSE, WHOLEBODY, whole_body_parts
 from hrpose.tasks.evaluate import read_evaluated
 

@@ -5,7 +5,8 @@ from omegaconf import OmegaConf
 from tiny_coco import CODEC, content, datamodule, write_dataset, write_json
 
 from hrpose.errors import ConfigError, DataWarning
-from hrpose.metrics import Benchmark, KeypointAveragePrecision
+from hrpose.metrics import KeypointAveragePrecision
+from hrpose.report.protocol import Benchmark
 from hrpose.skeletons import COCO
 from hrpose.tasks.assemble import build_metric
 from hrpose.tasks.protocols import state_protocols

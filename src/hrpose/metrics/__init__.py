@@ -10,12 +10,10 @@ from hrpose.moved import lazy_names
 if TYPE_CHECKING:
     from hrpose.metrics.average_precision import KeypointAveragePrecision
     from hrpose.metrics.base import PoseMetric
-    from hrpose.metrics.benchmark import Benchmark
     from hrpose.metrics.pck import PCKh, PercentageOfCorrectKeypoints
     from hrpose.metrics.similarity import ObjectKeypointSimilarity
 
 __all__ = [
-    "Benchmark",
     "KeypointAveragePrecision",
     "ObjectKeypointSimilarity",
     "PCKh",
@@ -24,7 +22,6 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Benchmark": "benchmark",
     "KeypointAveragePrecision": "average_precision",
     "ObjectKeypointSimilarity": "similarity",
     "PCKh": "pck",

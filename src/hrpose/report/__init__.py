@@ -13,11 +13,12 @@ from hrpose.report.measurement import (
 )
 from hrpose.report.page import draw_page, write_report
 from hrpose.report.pckh import PckhProtocol, show_pckh, write_pckh
-from hrpose.report.protocol import FileStamp, Protocol, name_areas, name_num_keypoints, name_sigmas
+from hrpose.report.protocol import Benchmark, FileStamp, Protocol, name_areas, name_num_keypoints, name_sigmas
 
 __all__ = [
     "COLUMNS",
     "LOW_AP",
+    "Benchmark",
     "Comparison",
     "Diagnosis",
     "Evaluated",

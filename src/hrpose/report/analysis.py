@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from hrpose.metrics.benchmark import Benchmark
 from hrpose.metrics.functional import (
     Calibration,
     Detections,
@@ -28,7 +27,7 @@ from hrpose.metrics.functional.breakdown import images_by_crowding
 from hrpose.metrics.functional.oks import Floats
 from hrpose.metrics.functional.pck import PIXEL_NUMBERS, PixelErrors, pixel_errors
 from hrpose.report.measurement import Measurement, measure
-from hrpose.report.protocol import Protocol
+from hrpose.report.protocol import Benchmark, Protocol
 from hrpose.skeletons import Skeleton, describe_sigmas, whole_body_parts
 from hrpose.structures import GroundTruth
 

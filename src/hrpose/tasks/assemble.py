@@ -26,10 +26,11 @@ from hrpose.data.transforms import RandomFlip
 from hrpose.estimator import ExportedEngine
 from hrpose.export import ExportedNetwork, ExportedPoses, ExportRecord, plain_codec
 from hrpose.files import write_atomically
-from hrpose.metrics import Benchmark, KeypointAveragePrecision, PCKh, PoseMetric
+from hrpose.metrics import KeypointAveragePrecision, PCKh, PoseMetric
 from hrpose.models import count_parameters
 from hrpose.module import MetricModule, PoseModule
 from hrpose.report import PckhProtocol, Protocol
+from hrpose.report.protocol import Benchmark
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Batch, Poses
 from hrpose.tasks.dry_run import check_parts, dry_run, settle_last_batch

@@ -16,7 +16,6 @@ from rich.console import Console
 from hrpose.annotations.coco import CocoAnnotations, read_annotations
 from hrpose.config import build, plain
 from hrpose.errors import DataError, DataWarning
-from hrpose.metrics.benchmark import Benchmark
 from hrpose.metrics.results import ScoredResults, read_scored_results
 from hrpose.progress import show_progress
 from hrpose.report import (
@@ -30,7 +29,7 @@ from hrpose.report import (
     write_report,
 )
 from hrpose.report.analysis import STEPS
-from hrpose.report.protocol import advise_protocol, warn_of_sigmas
+from hrpose.report.protocol import Benchmark, advise_protocol, warn_of_sigmas
 from hrpose.report.table import say, show_report
 from hrpose.skeletons import KNOWN_SKELETONS, Skeleton
 from hrpose.structures import GroundTruth

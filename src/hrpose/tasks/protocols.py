@@ -10,9 +10,9 @@ from hrpose.annotations.mpii import read_mpii
 from hrpose.annotations.reader import PersonFiles
 from hrpose.codecs import Codec
 from hrpose.data.datamodule import PoseDataModule
-from hrpose.metrics import Benchmark, KeypointAveragePrecision, PCKh, PoseMetric
+from hrpose.metrics import KeypointAveragePrecision, PCKh, PoseMetric
 from hrpose.report import FileStamp, PckhProtocol, Protocol, name_areas, name_num_keypoints, name_sigmas
-from hrpose.report.protocol import advise_protocol, warn_of_sigmas
+from hrpose.report.protocol import Benchmark, advise_protocol, warn_of_sigmas
 
 
 def state_protocols(

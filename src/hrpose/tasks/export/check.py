@@ -24,7 +24,7 @@ from hrpose.export.check import TOLERANCE, distances
 from hrpose.inference import collect_poses, predict_heatmaps
 from hrpose.media.images import Reading
 from hrpose.media.source import PHOTO_SUFFIXES, is_photo
-from hrpose.metrics import Benchmark
+from hrpose.report.protocol import Benchmark
 from hrpose.structures import CropBatch
 from hrpose.synthetic import write_dataset
 from hrpose.tasks.protocols import state_protocols
