@@ -107,7 +107,7 @@ def test_compare_says_that_pckh_is_not_compared(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["metric=oks"], r"no areas.*metric=pckh"),
+        (["metric=oks"], r"protocol.*mpii.*metric=pckh"),
         (["data.val_ground_truth=null"], "data.val_ground_truth=<gt_valid.mat>"),
     ],
 )

@@ -37,7 +37,7 @@ FAULTS = {
     "loss=ohkm loss.top_k=18": "loss: .*top_k",
     "metric.max_detections=0": "metric.max_detections: expected at least 1, but got 0",
     "metric.oks_nms_threshold=3": "metric.oks_nms_threshold: expected a number from 0 to 1, but got 3",
-    "callbacks/ema=default callbacks.ema.decay=5": "callbacks.ema: Invalid decay value 5",
+    "callbacks/ema=default callbacks.ema.decay=5": "callbacks.ema: Expected argument `decay`.*got 5",
     "optim.backbone_factor=0": "optim.backbone_factor: expected a number above 0, but got 0",
     "optim.backbone_factor=tenth": "optim.backbone_factor: expected float, but got 'tenth'",
     "callbacks/freeze=backbone callbacks.freeze.epochs=0": "callbacks.freeze.epochs: expected at least 1, but got 0",
