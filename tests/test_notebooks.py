@@ -42,6 +42,7 @@ def test_a_notebook_uses_public_names_only(notebook):
         assert not [name for name in imported + attributes if name.startswith("_") and not name.endswith("__")]
 
 
+@pytest.mark.slow
 def test_a_notebook_runs_from_top_to_bottom(notebook, tmp_path):
     startup = tmp_path / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True)

@@ -228,6 +228,7 @@ def test_the_learning_rate_is_logged_as_often_as_it_changes(fit, finished, tmp_p
     assert (len(rates), len(set(rates))) == (3, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_wandb_works_offline_without_a_key(hrpose, tmp_path) -> None:
     done = hrpose(

@@ -64,6 +64,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_bit_depth_of_a_run_goes_with_its_checkpoint(people: Path, tmp_path: Path) -> None:
     twelve, ten = deepened(people, tmp_path / "12", 12), deepened(people, tmp_path / "10", 10)
     warned = call("fit", twelve, tmp_path / "fit")
