@@ -130,7 +130,7 @@ def _eyes_swapped(inspected: Inspected) -> Found:
 def _unlike_most(inspected: Inspected) -> Found:
     """Find instances in which a mirror pair is the other way round than in at least 90 % of the others.
 
-    The side of left is told by the direction from the pair to the other keypoints, so the instances may be turned in any way.
+    Left and right are relative to the direction from the pair to the other keypoints, so instances may be rotated.
     """
     faulty = np.zeros(len(inspected.ids), bool)
     compared = faulty.copy()
@@ -284,7 +284,7 @@ KEYPOINT_CHECKS: tuple[Check[Inspected], ...] = (
     Check(
         name="keypoints-in-one-place",
         what="instances have all their keypoints, three or more, at one place",
-        consequence="The place is that of one keypoint at most.",
+        consequence="At most one of these keypoints can be at this position.",
         fix="Look at these annotations.",
         find=_one_place,
     ),
@@ -337,7 +337,7 @@ def _area_of_the_box(inspected: Inspected) -> Found:
     taken = "the area of the box" if share == 1 else f"{share:g} of the area of the box"
     has_area, advice = annotations.has_area, ""
     if likely in _WITHOUT_AREAS:
-        advice = f": the file looks like that of a benchmark that takes {_SHARE_OF_BOX:g} of the box, protocol={likely}"
+        advice = f": the file looks like one of protocol={likely}, which takes {_SHARE_OF_BOX:g} of the box"
         has_area = has_area | (share == _SHARE_OF_BOX)
     return Found(annotations.instance_ids, ~has_area, {"box": taken, "benchmark": advice})
 
