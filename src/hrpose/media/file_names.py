@@ -12,25 +12,25 @@ from hrpose.errors import DataError
 from hrpose.media.folders import list_folder
 
 BACKSLASHES, ABSOLUTE = "have backslashes", "are absolute paths inside the folder"
-ELSEWHERE, ESCAPED = "are absolute paths of another place", "are escaped as in addresses"
+ELSEWHERE, ESCAPED = "are absolute paths outside the folder", "are URL-encoded"
 CASE, UNICODE = "differ from the file in case", "differ from the file in their Unicode form"
 
 
 def match_files(names: Sequence[str], folder: str | Path) -> tuple[dict[int, str], dict[str, list[int]]]:
-    """Find the files that names stand for which do not exist as they are written.
+    """Find the files for names that do not exist exactly as written.
 
-    A name is never matched to a file outside the folder, to one of several candidates, or to one that another name has.
+    A name never matches a file outside the folder, one of several candidates, or the file of another name.
 
     Args:
-        names: as an annotation file states them.
+        names: file names of an annotation file.
         folder: of the images.
 
     Returns:
-        The names of files, relative to the folder with forward slashes, by the index of their name; and the indices by what
-        differs. Names that exist as they are, and those without a file, are in neither.
+        New names, relative to the folder with forward slashes, by index in `names`; and the indices by kind of difference.
+        Names that exist as written, and names without a file, are in neither.
 
     Raises:
-        DataError: if two different names stand for one file.
+        DataError: if two different names match one file.
     """
     listing = _Listing(Path(folder))
     found: dict[int, str] = {}
@@ -61,7 +61,7 @@ def _kind(name: str, path: str, match: str) -> str:
 
 
 def _relative(name: str, folder: Path) -> str:
-    """Return the rest of an absolute path inside the folder; other names as they are."""
+    """Return an absolute path inside the folder relative to it; return other names unchanged."""
     if not name.startswith("/"):
         return name
     for home in (os.path.abspath(folder), os.path.realpath(folder)):  # noqa: PTH100 - Path.resolve follows links
@@ -75,7 +75,7 @@ def _is_absolute(path: str) -> bool:
 
 
 def _check_distinct(names: Sequence[str], found: Mapping[int, str], folder: str | Path) -> None:
-    """Raise if two names that differ stand for one file: the labels of one of them are those of another image."""
+    """Raise DataError if two different names match one file, because one of them belongs to another image."""
     if not found:
         return
     owners: dict[str, str] = {}
@@ -84,13 +84,13 @@ def _check_distinct(names: Sequence[str], found: Mapping[int, str], folder: str 
         other = owners.setdefault(match, name)
         if other != name:
             raise DataError(
-                f"Expected each `file_name` to stand for its own file, but {other!r} and {name!r} both stand for "
+                f"Expected each `file_name` to match its own file, but {other!r} and {name!r} both match "
                 f"{Path(folder) / match}. Add the missing image, or correct the name."
             )
 
 
 class _Listing:
-    """The names in the folders below an image folder, each listed once."""
+    """The names in an image folder and its subfolders; each folder is listed once."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -98,12 +98,12 @@ class _Listing:
         self._by_key: dict[str, dict[str, str | None]] = {}
 
     def has(self, name: str) -> bool:
-        """Check whether a relative path exists; ".." and absolute paths do not."""
+        """Check whether a relative path exists; False for absolute paths and for paths with ".."."""
         folder, _, last = name.rpartition("/")
         return not name.startswith("/") and ".." not in folder.split("/") and last in self._names(folder)
 
     def find(self, name: str) -> str | None:
-        """Find the one path that differs in case or Unicode form alone."""
+        """Return the only path that differs in nothing but case or Unicode form; None if there is none."""
         found = ""
         for part in name.split("/"):
             match = part if part in self._names(found) else self._keys(found).get(_key(part))
@@ -113,7 +113,7 @@ class _Listing:
         return found
 
     def find_end(self, path: str) -> str | None:
-        """Find the longest end of an absolute path that exists in the folder."""
+        """Return the longest end of an absolute path that exists in the folder; None if there is none."""
         parts = path.split("/") if _is_absolute(path) else []
         ends = ("/".join(parts[start:]) for start in range(1, len(parts)))
         return next((end for end in ends if end and self.has(end)), None)
@@ -122,14 +122,14 @@ class _Listing:
         if folder not in self._exact:
             try:
                 self._exact[folder] = list_folder(self._root / folder)
-            except DataError:  # an archive
+            except DataError:  # an archive that cannot be used
                 raise
             except (OSError, ValueError):
                 self._exact[folder] = set()
         return self._exact[folder]
 
     def _keys(self, folder: str) -> dict[str, str | None]:
-        """Return the name of each key; None for a key of several names."""
+        """Return the names in a folder by their normalised form; None where several share it."""
         if folder not in self._by_key:
             keys: dict[str, str | None] = {}
             for name in self._names(folder):
