@@ -80,8 +80,10 @@ def _state_ap(
         max_detections=metric.max_detections,
         boxes=f"ground truth{_name_rules(datamodule.files.bbox_rules)}{_name_margin(annotations, datamodule.files)}"
         if boxes == "gt"
+        else "none (bottom-up)"
+        if boxes == "none"
         else FileStamp.of(datamodule.val_detections or ""),
-        min_bbox_score=0.0 if boxes == "gt" else datamodule.files.min_bbox_score,
+        min_bbox_score=0.0 if boxes != "det" else datamodule.files.min_bbox_score,
         oks_nms=_name_nms(metric),
     )
 
