@@ -16,6 +16,7 @@ from hrpose.config.overrides import (
     COMPOSE_ERRORS,
     SEARCH_PATH,
     find_override_faults,
+    is_swept,
     normalise_overrides,
     one_line,
     replace_flag,
@@ -44,6 +45,16 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
     """
     texts = tuple(normalise_overrides(overrides))
     return copy.deepcopy(_compose(verb, texts, last_change()))
+
+
+def compose_sweep(verb: str, overrides: Sequence[str]) -> DictConfig:
+    """Compose what a sweeper of Hydra sees: the overrides that are not swept, and Hydra's own node.
+
+    Raises:
+        HydraException: an override does not fit.
+    """
+    with config_loader() as loader:
+        return load(loader, verb, [text for text in overrides if not is_swept(text)])
 
 
 def describe_choices(verb: str, overrides: Sequence[str]) -> list[str]:

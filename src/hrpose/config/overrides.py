@@ -156,6 +156,14 @@ def expand_sweep(overrides: Sequence[str]) -> list[tuple[str, ...]]:
     return list(product(*choices))
 
 
+def is_swept(text: str) -> bool:
+    """Check whether an override has several values, or a range."""
+    try:
+        return OverridesParser.create().parse_override(text).is_sweep_override()
+    except HydraException:
+        return False
+
+
 def find_override_faults(loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> list[tuple[str, str]]:
     """Find every override that does not fit the configuration of a verb.
 
