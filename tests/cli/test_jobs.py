@@ -166,7 +166,8 @@ if cfg.seed == 1:
     raise ValueError("The loss is nan. Lower the rate.")
 return SimpleNamespace(score=0.5, numbers={"AP_gt": 0.5}, num_epochs=7)
 """
-    done = hrpose("fit", "-m", "seed=0,1", "hydra.sweep.dir=mine", cwd=tmp_path, body=body)
+    words = ["seed=0,1", "data.val_boxes=[gt, det]", "hydra.sweep.dir=mine"]
+    done = hrpose("fit", "-m", *words, cwd=tmp_path, body=body)
     header, first, second = (tmp_path / "mine" / "sweep.csv").read_text().splitlines()
     assert header == "job,best,overrides,AP_gt,epochs,minutes,folder,state"
     assert first == "0,*,seed=0,0.5,7,0.0,0,done"

@@ -22,7 +22,7 @@ from hrpose.cli.arguments import SWEEP, Command
 
 logger = logging.getLogger(__name__)
 
-OF_SWEEPER = "+callbacks.pruning="  # what a sweeper adds to the overrides of a job
+OF_SWEEPER = "+callbacks.pruning"  # what a sweeper adds to the overrides of a job
 _PACKAGE = Path(__file__).parents[1]
 # Of the machine, not of the program: what and where is enough.
 _OF_THE_MACHINE = {
@@ -112,14 +112,16 @@ class JobLog:
 
     def begin(self, overrides: Sequence[str], folder: str, number: int | None) -> None:
         """Note that a job begins; it has a number in a sweep."""
-        # with it torch comes in, which the job needs too
+        # with these torch comes in, which the job needs too
+        from hrpose.config.overrides import is_swept
         from hrpose.tasks.sweep import SweepJob
 
         self.number += 1
         self.current, self.folder = overrides, Path(folder)
         self.started = time.monotonic()
         if self.sweep is not None and number is not None:
-            own = [text for text in overrides if text not in self.command.overrides and not text.startswith(OF_SWEEPER)]
+            fixed = {text.partition("=")[0] for text in self.command.overrides if not is_swept(text)}
+            own = [text for text in overrides if text.partition("=")[0] not in {*fixed, OF_SWEEPER}]
             below = self.folder.is_relative_to(self.sweep)
             shown = str(self.folder.relative_to(self.sweep)) if below else os.path.relpath(self.folder, self.sweep)
             self._keep(SweepJob(number, " ".join(own), shown))
