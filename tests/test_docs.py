@@ -13,7 +13,7 @@ from hrpose.cli import parse
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(
-    (ROOT / "docs").glob("*.md")
+    (ROOT / "docs").rglob("*.md")
 )
 FLAGS = {"-m", "--multirun"}
 
@@ -35,7 +35,7 @@ def first_of_sweep(override: str) -> str:
     return override if value.startswith("[") else f"{key}={value.split(',')[0]}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_relative_links_lead_somewhere(page):
     targets = re.findall(r"\]\(([^)#\s]+)\)", page.read_text())
     missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
@@ -57,6 +57,20 @@ def test_a_quoted_command_composes(command):
 @pytest.mark.parametrize("words", re.findall(r"`(\+experiment=[^`]*)`", (ROOT / "docs" / "recipes.md").read_text()))
 def test_the_words_of_a_row_of_mmpose_compose(words):
     assert hrpose.compose("fit", parse("fit", words.split()).overrides).rules == "mmpose"
+
+
+def test_source_and_configuration_name_pages_that_exist():
+    """Messages, comments and docstrings send readers to pages of docs/."""
+    files = [*(ROOT / "src").rglob("*.py"), *(ROOT / "conf").rglob("*.yaml")]
+    named = {name for file in files for name in re.findall(r"(?<![\w/])docs/[\w/]+\.md", file.read_text())}
+    assert len(named) > 5
+    assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
+
+
+def test_every_public_name_is_on_one_page_of_the_reference():
+    pages = [page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md")]
+    shown = [name for page in pages for name in re.findall(r"^::: hrpose\.(\w+)$", page, re.MULTILINE)]
+    assert sorted(shown) == sorted(hrpose.__all__)
 
 
 def test_the_readme_lists_the_papers_table():

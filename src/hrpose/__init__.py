@@ -11,6 +11,7 @@ from hrpose.moved import lazy_names as _lazy_names
 if TYPE_CHECKING:
     from hrpose.annotations.converters import convert_labels, write_coco
     from hrpose.codecs import (
+        AssociativeEmbedding,
         DarkCodec,
         HeatmapCodec,
         IntegralCodec,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from hrpose.media.load import load_image
     from hrpose.media.video import VideoReader, VideoWriter
     from hrpose.metrics import KeypointAveragePrecision
-    from hrpose.models import DeepPose, HRNet, SimCC, SimpleBaseline, StackedHourglass
+    from hrpose.models import DeepPose, HigherHRNet, HRNet, SimCC, SimpleBaseline, StackedHourglass
     from hrpose.module import PoseModule
     from hrpose.skeletons import COCO, MPII, Skeleton
     from hrpose.structures import Crop, GroundTruth, InstanceTable, Poses
@@ -43,6 +44,7 @@ __version__ = "0.1.0"
 _install_moved_names()
 
 __all__ = [  # noqa: RUF022  in the order of sorted()
+    "AssociativeEmbedding",
     "BoxFile",
     "COCO",
     "Crop",
@@ -52,6 +54,7 @@ __all__ = [  # noqa: RUF022  in the order of sorted()
     "GroundTruth",
     "HRNet",
     "HeatmapCodec",
+    "HigherHRNet",
     "InstanceTable",
     "IntegralCodec",
     "KeypointAveragePrecision",
@@ -100,6 +103,7 @@ __all__ = [  # noqa: RUF022  in the order of sorted()
 ]
 
 _HOMES = {
+    "AssociativeEmbedding": "codecs",
     "BoxFile": "estimator",
     "COCO": "skeletons",
     "Crop": "structures",
@@ -109,6 +113,7 @@ _HOMES = {
     "GroundTruth": "structures",
     "HRNet": "models",
     "HeatmapCodec": "codecs",
+    "HigherHRNet": "models",
     "InstanceTable": "structures",
     "IntegralCodec": "codecs",
     "KeypointAveragePrecision": "metrics",

@@ -86,7 +86,7 @@ def print_help(verb: str, arguments: Sequence[str] = ()) -> None:
     topics = [text.partition("=") for text in arguments[flag + 1 :] if text.partition("=")[0] in defaults]
     if topics:
         for group, _, option in topics:
-            _print_sections(_group_sections(folders, group, option or defaults[group]))
+            _print_sections(group_sections(folders, group, option or defaults[group]))
         return
     required = "".join(f" {name}=..." for name, value, _ in keys if value == "???")
     for line in textwrap.wrap(f"hrpose {verb}: {VERBS[verb]}", _columns()):
@@ -130,7 +130,8 @@ def _verb_sections(folders: Sequence[Path], verb: str) -> Iterator[Section]:
     yield "Examples", [(example, "") for example in EXAMPLES[verb]]
 
 
-def _group_sections(folders: Sequence[Path], group: str, option: str) -> Iterator[Section]:
+def group_sections(folders: Sequence[Path], group: str, option: str) -> Iterator[Section]:
+    """Yield the options of a group, and the keys of one of them if it has keys."""
     files = {file.stem: file for folder in folders for file in sorted((folder / group).glob("*.yaml"))}
     yield f"Options of {group}", [(f"{group}={name}", _purpose(file)) for name, file in files.items()]
     if keys := [_show(entry) for entry in _option_keys(files, group, option)]:

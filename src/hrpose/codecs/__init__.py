@@ -1,6 +1,7 @@
 """Codecs: keypoints to training targets, network outputs to keypoints."""
 
 from hrpose.codecs.accuracy import decoding_errors
+from hrpose.codecs.associative_embedding import AssociativeEmbedding, GroupingTarget, is_bottom_up
 from hrpose.codecs.base import Codec
 from hrpose.codecs.dark import DarkCodec
 from hrpose.codecs.heatmap import HeatmapCodec, heatmap_accuracy
@@ -10,8 +11,10 @@ from hrpose.codecs.simcc import SimccCodec
 from hrpose.codecs.udp import UdpCodec, UdpOffsetCodec
 
 __all__ = [
+    "AssociativeEmbedding",
     "Codec",
     "DarkCodec",
+    "GroupingTarget",
     "HeatmapCodec",
     "IntegralCodec",
     "RegressionCodec",
@@ -20,4 +23,5 @@ __all__ = [
     "UdpOffsetCodec",
     "decoding_errors",
     "heatmap_accuracy",
+    "is_bottom_up",
 ]

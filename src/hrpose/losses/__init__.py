@@ -1,10 +1,12 @@
 """Losses: what a network puts out, compared with the codec's target under the codec's weights."""
 
+from hrpose.losses.associative_embedding import AssociativeEmbeddingLoss
 from hrpose.losses.coordinates import CoordinateLoss, IntegralLoss, SimccLoss
 from hrpose.losses.heatmaps import HeatmapMSELoss, HeatmapOffsetMSELoss, HeatmapOHKMLoss
 from hrpose.losses.likelihood import RLELoss
 
 __all__ = [
+    "AssociativeEmbeddingLoss",
     "CoordinateLoss",
     "HeatmapMSELoss",
     "HeatmapOHKMLoss",

@@ -2,6 +2,7 @@
 
 from hrpose.models.checks import count_macs, count_parameters, find_heatmap_size, split_modules, split_parameters
 from hrpose.models.deeppose import DeepPose
+from hrpose.models.higher_hrnet import HigherHRNet
 from hrpose.models.hourglass import StackedHourglass
 from hrpose.models.hrnet import HRNet
 from hrpose.models.simcc import SimCC
@@ -10,6 +11,7 @@ from hrpose.models.simple_baseline import SimpleBaseline
 __all__ = [
     "DeepPose",
     "HRNet",
+    "HigherHRNet",
     "SimCC",
     "SimpleBaseline",
     "StackedHourglass",

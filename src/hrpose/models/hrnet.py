@@ -219,7 +219,7 @@ class HRNet(nn.Module):
         torch.Size([2, 5, 24, 16])
     """
 
-    head_modules = ("final_layer",)
+    head_modules: tuple[str, ...] = ("final_layer",)
 
     def __init__(
         self,
@@ -270,7 +270,7 @@ class HRNet(nn.Module):
 
     def _initialise(self) -> None:
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.normal_(module.weight, std=0.001)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)

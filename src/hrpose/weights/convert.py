@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hrpose.files import dumps, write_atomically
 from hrpose.weights.files import WeightsError, bare_network, read_weight_file
-from hrpose.weights.formats import DECONVS, HEAD, NOT_WEIGHTS, describe_architecture, official_name, recognise
+from hrpose.weights.formats import DECONVS, HEAD, HEADS, NOT_WEIGHTS, describe_architecture, official_name, recognise
 
 WeightForm = Literal["official", "mmpose", "hrpose"]
 
@@ -159,6 +159,10 @@ def _rename(name: str, official: Mapping[str, Tensor], form: WeightForm) -> str:
         raise WeightsError(
             "Expected a network that MMPose has as well, but its hourglass is built and named in another way. Write this one as "
             "official, which is DarkPose's form, or hrpose."
+        )
+    if form == "mmpose" and any(other.startswith(HEADS) for other in official):
+        raise WeightsError(
+            "Expected a network that MMPose 1.x has, but it no longer has HigherHRNet. Write this one as official or hrpose."
         )
     if name.startswith("head.") or form == "official":
         part = "net." if form == "hrpose" else ""

@@ -11,16 +11,19 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from hrpose.models.higher_hrnet import HigherHRNet
 from hrpose.models.hourglass import StackedHourglass
 from hrpose.models.hrnet import HRNet
 from hrpose.models.simple_baseline import RESNETS, Bottleneck, SimpleBaseline
 from hrpose.weights.files import WeightsError
 
 HEAD = "final_layer."
+HEADS = "final_layers."  # of HigherHRNet, one for each resolution
 DECONVS = "deconv_layers."
 # of torch's averaging, and of thop's profiles
 _COUNTERS = re.compile(r"(?:^|\.)(?:n_averaged|total_ops|total_params)$")
@@ -81,7 +84,7 @@ _FORMS = (
     Form("MMPose checkpoint", r"head\.", _MMPOSE["head"], parted=True),
     Form("MMPose 0.x checkpoint", r"keypoint_head\.", _MMPOSE["keypoint_head"], parted=True),
     Form("ImageNet backbone", r"incre_modules\.|classifier\.|fc\.weight", _BACKBONE_ONLY, whole=False),
-    Form("pose checkpoint", r"final_layer\.(?!\d)|score\.", {"": ""}),
+    Form("pose checkpoint", r"final_layer\.(?!\d)|final_layers\.|score\.", {"": ""}),
     Form("backbone", r"conv1\.", _BACKBONE_ONLY, whole=False),
     Form("backbone", r"backbone\.", {f"backbone.{prefix}": prefix for prefix in _BACKBONES}, whole=False),
 )
@@ -90,7 +93,7 @@ _FORMS = (
 def official_name(name: str) -> str:
     """Return the authors' name for a tensor of a network in two parts, `backbone.` and `head.`."""
     name = name.removeprefix("backbone.")
-    return name.removeprefix("head.") if name.startswith(f"head.{HEAD}") else name
+    return name.removeprefix("head.") if name.startswith((f"head.{HEAD}", f"head.{HEADS}")) else name
 
 
 def recognise(names: Iterable[str], path: Path) -> Form:
@@ -112,7 +115,8 @@ def recognise(names: Iterable[str], path: Path) -> Form:
 def describe_architecture(tensors: Mapping[str, Tensor]) -> str | None:
     """Return the network of tensors with official names, such as "HRNet-W32"; None if it is unknown."""
     if _WIDTH in tensors and any(name.startswith("stage4.") for name in tensors):
-        return f"HRNet-W{tensors[_WIDTH].shape[0]}"
+        kind = "HigherHRNet" if any(name.startswith(HEADS) for name in tensors) else "HRNet"
+        return f"{kind}-W{tensors[_WIDTH].shape[0]}"
     if "hg.0.hg.0.0.0.conv1.weight" in tensors:
         return f"Stacked Hourglass, {_count(tensors, 'hg.')} stacks"
     blocks = [_count(tensors, f"layer{layer}.") for layer in (1, 2, 3, 4)]
@@ -143,9 +147,9 @@ def build_like(tensors: Mapping[str, Tensor]) -> nn.Module | None:
     """Build the network of tensors, with fresh weights; None if it is unknown.
 
     Args:
-        tensors: by the names of the official code: HRNet, SimpleBaseline or the stacked hourglass, with its head.
+        tensors: by the names of the official code: HRNet, HigherHRNet, SimpleBaseline or the stacked hourglass, with its head.
     """
-    for build in (_hrnet, _simple_baseline, _hourglass):
+    for build in (_hrnet, _higher_hrnet, _simple_baseline, _hourglass):
         try:
             with torch.device("meta"):  # first without memory
                 described = build(tensors)
@@ -176,17 +180,24 @@ def is_larger(net: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
 
 def _hrnet(tensors: Mapping[str, Tensor]) -> nn.Module:
     head = tensors["final_layer.weight"]
-    stages = [_count(tensors, f"stage{stage}.") for stage in (2, 3, 4)]
-    return HRNet(
-        width=tensors["stage2.0.branches.0.0.conv1.weight"].shape[0],
-        num_keypoints=head.shape[0],
-        stem_width=tensors["conv1.weight"].shape[0],
-        stage1_width=tensors["layer1.0.conv1.weight"].shape[0],
-        stage1_blocks=_count(tensors, "layer1."),
-        num_modules=stages,
-        num_blocks=_count(tensors, "stage2.0.branches.0."),
-        final_kernel=head.shape[-1],
-    )
+    return HRNet(num_keypoints=head.shape[0], final_kernel=head.shape[-1], **_stages(tensors))
+
+
+def _higher_hrnet(tensors: Mapping[str, Tensor]) -> nn.Module:
+    num_keypoints = tensors[f"{HEADS}0.weight"].shape[0] // 2
+    return HigherHRNet(num_keypoints=num_keypoints, num_deconvs=_count(tensors, HEADS) - 1, **_stages(tensors))
+
+
+def _stages(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Read the arguments of an HRNet below its head off its tensors."""
+    return {
+        "width": tensors[_WIDTH].shape[0],
+        "stem_width": tensors["conv1.weight"].shape[0],
+        "stage1_width": tensors["layer1.0.conv1.weight"].shape[0],
+        "stage1_blocks": _count(tensors, "layer1."),
+        "num_modules": [_count(tensors, f"stage{stage}.") for stage in (2, 3, 4)],
+        "num_blocks": _count(tensors, "stage2.0.branches.0."),
+    }
 
 
 def _simple_baseline(tensors: Mapping[str, Tensor]) -> nn.Module | None:

@@ -18,7 +18,14 @@ from hrpose.weights.heads import KeypointMatch, keypoint_dim, match_keypoints
 _LOG = logging.getLogger(__name__)
 
 # after the features; the hourglass has a head at each stack
-_HEADS = ("final_layer.", "score.", "score_.", "head.")
+_HEADS = (
+    "final_layer.",
+    "final_layers.",
+    "score.",
+    "score_.",
+    "head.",
+    "deconv_layers.0.0.0.",
+)  # the last takes heatmaps in
 _COUNTER = "num_batches_tracked"  # absent from files older than torch 0.4.1, and without effect on the network
 _AVERAGED_TAKEN = "The file holds averaged weights; they were taken, not those that were trained."
 _SAME_DEPTH = (
@@ -104,11 +111,11 @@ def load_weights(
 ) -> WeightReport:
     """Load a weight file into a network, in place, and report what was loaded.
 
-    Supported are official pose checkpoints of HRNet and SimpleBaseline, DarkPose's (its hourglasses too) and UDP-Pose's (bare,
-    saved from DataParallel, or the full training checkpoint), ImageNet backbones of the HRNet authors, torchvision and timm (by
-    the official rule: the names of stem and stages count, the classifier is left out), MMPose checkpoints of 0.x and 1.x,
-    checkpoints of hrpose, and the files of `save_weights`; as .pth, .ckpt or .safetensors. After an error the network is
-    unchanged.
+    Supported are official pose checkpoints of HRNet, HigherHRNet and SimpleBaseline, DarkPose's (its hourglasses too) and
+    UDP-Pose's (bare, saved from DataParallel, or the full training checkpoint), ImageNet backbones of the HRNet authors,
+    torchvision and timm (by the official rule: the names of stem and stages count, the classifier is left out), MMPose
+    checkpoints of 0.x and 1.x, checkpoints of hrpose, and the files of `save_weights`; as .pth, .ckpt or .safetensors. After an
+    error the network is unchanged.
 
     Args:
         net: the network.

@@ -1,0 +1,153 @@
+"""Associative embedding: heatmaps of all instances of an image, and a tag per keypoint that tells the instances apart.
+
+Newell, Huang, Deng, "Associative Embedding: End-to-End Learning for Joint Detection and Grouping", NIPS 2017; Cheng et al.,
+"HigherHRNet", CVPR 2020. The targets are those of HigherHRNet's official code in every rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, TypeGuard
+
+import torch
+from torch import Tensor
+
+from hrpose.codecs.base import check_count, check_positive, checked_size
+from hrpose.geometry import Grid
+
+
+class GroupingTarget(NamedTuple):
+    """What a network learns from the instances of an image.
+
+    Attributes:
+        heatmaps: (B, K, h, w) float32 for each output.
+        tags: (B, N, K) int64 where the tag of each keypoint is read, an index into the flattened (K, h, w) tag maps of the first
+            output; -1 where there is none.
+    """
+
+    heatmaps: tuple[Tensor, ...]
+    tags: Tensor
+
+
+@dataclass(frozen=True)
+class AssociativeEmbedding:
+    """Heatmaps by maximum over the instances, at each resolution that the network puts out, and tags at the first.
+
+    Convention:
+        A keypoint (x, y) of the input lies in the cell (int(x / stride), int(y / stride)), truncated towards zero: pixel x of the
+        input, whose center is x, belongs to the cell that holds it.
+
+    Attributes:
+        input_size: width and height of the training images in pixels; any size is decoded.
+        strides: input pixels per cell of each output, that with the tags first.
+        sigma: standard deviation of the Gaussians in cells, the same at every resolution.
+        max_instances: instances of an image whose tags are trained, in the order of the annotation file. Heatmaps show them all.
+
+    Raises:
+        ValueError: if a number is not positive, or `input_size` is not a multiple of the strides.
+
+    Example:
+        >>> codec = AssociativeEmbedding(input_size=(64, 64))
+        >>> target, masks = codec.encode(torch.full((1, 2, 17, 2), 32.0), torch.ones(1, 2, 17))
+        >>> [tuple(heatmaps.shape) for heatmaps in target.heatmaps], tuple(target.tags.shape)
+        ([(1, 17, 16, 16), (1, 17, 32, 32)], (1, 30, 17))
+    """
+
+    input_size: tuple[int, int]
+    strides: tuple[int, ...] = (4, 2)
+    sigma: float = 2.0
+    max_instances: int = 30
+    grid: ClassVar[Grid] = "plain"
+    bottom_up: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "input_size", checked_size("input_size", self.input_size))
+        object.__setattr__(self, "strides", tuple(self.strides))
+        check_positive("sigma", self.sigma, "heatmap cells (2 in the paper)")
+        check_count("max_instances", self.max_instances)
+        for stride in self.strides:
+            check_count("strides", stride)
+        if not self.strides or any(side % stride for side in self.input_size for stride in self.strides):
+            raise ValueError(
+                f"Expected argument `input_size` to be a multiple of each of the `strides`, at least one, but got "
+                f"{self.input_size} and {self.strides}."
+            )
+
+    @property
+    def heatmap_sizes(self) -> tuple[tuple[int, int], ...]:
+        """Width and height of the heatmaps of each output in training."""
+        width, height = self.input_size
+        return tuple((width // stride, height // stride) for stride in self.strides)
+
+    def num_channels(self, num_keypoints: int) -> int:
+        """Return the number of heatmaps of an output for so many keypoints: one for each. The network adds the tag maps."""
+        return num_keypoints
+
+    def encode(
+        self, keypoints: Tensor, visibility: Tensor, masks: Sequence[Tensor] | None = None
+    ) -> tuple[GroupingTarget, tuple[Tensor, ...]]:
+        """Make the targets of images with P instances each.
+
+        Args:
+            keypoints: (B, P, K, 2) in input pixels.
+            visibility: (B, P, K); 0 stands for unlabelled, and for all keypoints of a row that pads the batch.
+            masks: (B, h, w) for each output, False where the loss does not count; None counts everything.
+
+        Returns:
+            target: heatmaps and tags. A keypoint whose cell is outside has neither, an instance beyond `max_instances` no tags.
+            target_weight: the masks, (B, h, w) bool for each output.
+
+        Raises:
+            ValueError: if the shapes do not belong together.
+        """
+        if keypoints.ndim != 4 or keypoints.shape[3] != 2 or visibility.shape != keypoints.shape[:3]:
+            raise ValueError(
+                "Expected arguments `keypoints` and `visibility` to be (B, P, K, 2) and (B, P, K), but got the shapes "
+                f"{tuple(keypoints.shape)} and {tuple(visibility.shape)}."
+            )
+        sizes, count, device = self.heatmap_sizes, len(keypoints), keypoints.device
+        cells = [_cells(keypoints / stride, visibility, size) for stride, size in zip(self.strides, sizes, strict=True)]
+        heatmaps = tuple(_paint(*found, size, self.sigma) for found, size in zip(cells, sizes, strict=True))
+        if masks is None:
+            masks = [torch.ones(count, height, width, dtype=torch.bool, device=device) for width, height in sizes]
+        return GroupingTarget(heatmaps, self._tags(*cells[0])), tuple(masks)
+
+    def _tags(self, cells: Tensor, inside: Tensor) -> Tensor:
+        """Index the tags of the first instances: (B, max_instances, K), -1 for none."""
+        width, height = self.heatmap_sizes[0]
+        count, _, num_keypoints = inside.shape
+        channel = torch.arange(num_keypoints, device=cells.device)
+        places = torch.where(inside, (channel * height + cells[..., 1]) * width + cells[..., 0], -1)
+        places = places[:, : self.max_instances]
+        padding = places.new_full((count, self.max_instances - places.shape[1], num_keypoints), -1)
+        return torch.cat([places, padding], dim=1)
+
+
+def is_bottom_up(codec: object) -> TypeGuard[AssociativeEmbedding]:
+    """Check whether a codec reads the instances of a whole image, rather than the one of a crop."""
+    return bool(getattr(codec, "bottom_up", False))
+
+
+def _cells(points: Tensor, visibility: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Truncate points (B, P, K, 2) to cells, int64; and check which are labelled and inside, (B, P, K)."""
+    limits = points.new_tensor(size)
+    inside = ((points > -1) & (points < limits)).all(-1) & (visibility > 0)
+    return torch.where(inside[..., None], points, 0).to(torch.int64), inside
+
+
+def _paint(cells: Tensor, inside: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
+    """Paint a square of a Gaussian about each cell (B, P, K, 2), cut at the border; the maximum counts: (B, K, h, w)."""
+    (width, height), (count, _, num_keypoints), device = size, inside.shape, cells.device
+    reach = torch.arange(-math.floor(3 * sigma + 1), math.floor(3 * sigma + 1) + 1, device=device)
+    x, y = (cells[..., axis, None] + reach for axis in (0, 1))
+    shown = ((y >= 0) & (y < height))[..., :, None] & ((x >= 0) & (x < width))[..., None, :] & inside[..., None, None]
+    profile = torch.exp(reach.square() / (-2 * sigma**2))
+    heights = (profile[:, None] * profile).expand(shown.shape)
+    first = torch.arange(count * num_keypoints, device=device).view(count, 1, num_keypoints, 1, 1) * (width * height)
+    outside = count * num_keypoints * width * height  # one more cell takes what lies outside
+    places = torch.where(shown, first + y[..., :, None] * width + x[..., None, :], outside)
+    flat = torch.zeros(outside + 1, device=device)
+    flat.scatter_reduce_(0, places.flatten(), heights.flatten(), "amax")
+    return flat[:-1].view(count, num_keypoints, height, width)
