@@ -159,9 +159,10 @@ class JobLog:
         """
         if self.sweep is None:
             return self.status
-        # rich and what draws the table are slow to import
+        # slow to import
         from rich.console import Console
 
+        # and this draws it
         from hrpose.tasks.sweep import RUNNING, read_jobs, report_sweep
 
         jobs = read_jobs(self.sweep)
