@@ -10,11 +10,13 @@ import pytest
 
 import hrpose
 from hrpose.cli import parse
+from hrpose.config import ConfigError, check, expand_jobs
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(
     (ROOT / "docs").rglob("*.md")
 )
+COMING_FROM = (ROOT / "docs" / "coming_from.md").read_text()
 FLAGS = {"-m", "--multirun"}
 
 
@@ -25,14 +27,8 @@ def commands() -> list[str]:
         for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
             for line in block.replace("\\\n", " ").splitlines():
                 if line.startswith("hrpose "):
-                    found.append(" ".join(shlex.split(line, comments=True)))
+                    found.append(shlex.join(shlex.split(line, comments=True)))
     return found
-
-
-def first_of_sweep(override: str) -> str:
-    """Keep the first value of a swept key: "a=1,2" -> "a=1"; lists in brackets stay."""
-    key, _, value = override.partition("=")
-    return override if value.startswith("[") else f"{key}={value.split(',')[0]}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -48,10 +44,10 @@ def test_there_are_commands_to_check():
 
 @pytest.mark.parametrize("command", sorted(set(commands())))
 def test_a_quoted_command_composes(command):
-    _, verb, *words = command.split()
-    if any(word in FLAGS for word in words):
-        words = [first_of_sweep(word) for word in words if word not in FLAGS]
-    assert hrpose.compose(verb, parse(verb, words).overrides).task == verb
+    _, verb, *words = shlex.split(command)
+    overrides = parse(verb, [word for word in words if word not in FLAGS]).overrides
+    job = expand_jobs(verb, overrides)[0] if any(word in FLAGS for word in words) else overrides
+    assert hrpose.compose(verb, job).task == verb
 
 
 @pytest.mark.parametrize("words", re.findall(r"`(\+experiment=[^`]*)`", (ROOT / "docs" / "recipes.md").read_text()))
@@ -73,8 +69,24 @@ def test_every_public_name_is_on_one_page_of_the_reference():
     assert sorted(shown) == sorted(hrpose.__all__)
 
 
-def test_the_readme_lists_the_papers_table():
-    readme = (ROOT / "README.md").read_text()
+def test_the_page_of_experiments_lists_the_papers_table():
+    page = (ROOT / "docs" / "experiments.md").read_text()
     networks = ("w32", "w48", "res50", "res101", "res152")
     names = [f"{network}_{size}" for network in networks for size in ("256x192", "384x288")]
-    assert [name for name in [*names, "hourglass_8_256x192"] if f"| `{name}` |" not in readme] == []
+    assert [name for name in [*names, "hourglass_8_256x192"] if f"| `experiment={name}` |" not in page] == []
+
+
+@pytest.mark.parametrize(
+    "section", re.split(r"^## ", COMING_FROM, flags=re.MULTILINE)[2:], ids=lambda text: text.split()[0]
+)
+def test_an_option_of_another_tool_is_answered_as_the_page_says(section):
+    rows = re.findall(r"^\| `([^`]+=[^`]*)` \| `([^`]+)` \|$", section, re.MULTILINE)
+    assert len(rows) > 2
+    with pytest.raises(ConfigError) as caught:
+        check("fit", [theirs for theirs, _ in rows])
+    faults = {fault.partition(": ")[0]: fault for fault in caught.value.faults}
+    assert [theirs for theirs, ours in rows if ours not in faults[theirs.partition("=")[0]]] == []
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 130
