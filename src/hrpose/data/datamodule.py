@@ -41,7 +41,7 @@ class PoseDataModule(LightningDataModule):
         val_detections: boxes of a person detector for the validation photos, in the form of COCO results.
         val_ground_truth: gt_valid.mat or an .npz with its arrays: what PCKh of MPII's persons is measured against.
         val_boxes: a validation loader for each: "gt" crops annotated boxes, "det" those of the detector.
-        batch_size: crops in a training batch of one process.
+        batch_size: crops in a training batch of one process; "auto" is replaced by a number before the loader is made.
         val_batch_size: crops in a validation batch of one process.
         num_workers: processes that make batches; 0 makes them in the training process.
         seed: of the order of the samples and of every augmentation.
@@ -95,7 +95,7 @@ class PoseDataModule(LightningDataModule):
         val_detections: str | Path | None = None,
         val_ground_truth: str | Path | None = None,
         val_boxes: Sequence[Literal["gt", "det"]] = ("gt",),
-        batch_size: int = 32,
+        batch_size: int | Literal["auto"] = 32,
         val_batch_size: int = 32,
         num_workers: int = 0,
         seed: int = 0,
@@ -122,7 +122,7 @@ class PoseDataModule(LightningDataModule):
         self.val_annotations, self.val_images = Path(val_annotations), Path(val_images)
         self.val_detections, self.val_ground_truth = _path(val_detections), _path(val_ground_truth)
         self.val_boxes = _checked_boxes(val_boxes, self.val_detections)
-        self.batch_size = _checked_count("batch_size", batch_size, 1)
+        self.batch_size = 0 if batch_size == "auto" else _checked_count("batch_size", batch_size, 1)
         self.val_batch_size = _checked_count("val_batch_size", val_batch_size, 1)
         self.num_workers = _checked_count("num_workers", num_workers, 0)
         self.shuffle_block = None if shuffle_block is None else _checked_count("shuffle_block", shuffle_block, 1)
