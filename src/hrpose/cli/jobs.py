@@ -111,8 +111,11 @@ class JobLog:
     record: "SweepJob | None" = None
     started: float = 0.0
 
-    def begin(self, overrides: Sequence[str], folder: str, number: int | None) -> None:
-        """Note that a job begins; it has a number in a sweep."""
+    def begin(self, overrides: Sequence[str], folder: str) -> None:
+        """Note that the job begins that Hydra is running."""
+        # Hydra is imported here
+        from hydra.core.hydra_config import HydraConfig
+
         # with these torch comes in, which the job needs too
         from hrpose.config.overrides import is_swept
         from hrpose.tasks.sweep import SweepJob
@@ -120,12 +123,12 @@ class JobLog:
         self.number += 1
         self.current, self.folder = overrides, Path(folder)
         self.started = time.monotonic()
-        if self.sweep is not None and number is not None:
+        if self.sweep is not None:
             fixed = {text.partition("=")[0] for text in self.command.overrides if not is_swept(text)}
             own = [text for text in overrides if text.partition("=")[0] not in {*fixed, OF_SWEEPER}]
             below = self.folder.is_relative_to(self.sweep)
             shown = str(self.folder.relative_to(self.sweep)) if below else os.path.relpath(self.folder, self.sweep)
-            self._keep(SweepJob(number, " ".join(own), shown))
+            self._keep(SweepJob(HydraConfig.get().job.num, " ".join(own), shown))
 
     def end(self, result: Any) -> None:
         """Note what a job has returned."""
@@ -133,8 +136,8 @@ class JobLog:
         if self.record is not None:
             self._keep(self.record.end(result, (time.monotonic() - self.started) / 60))
 
-    def fail(self, error: Exception) -> None:
-        """Print the error of a job of a sweep, and note it."""
+    def fail(self, error: Exception) -> float:
+        """Print the error of a job of a sweep, note it, and return its score, nan."""
         if explains_itself(error) and os.environ.get("HYDRA_FULL_ERROR") != "1":
             refuse(error)
         else:
@@ -142,6 +145,7 @@ class JobLog:
         if self.record is not None:
             kept = self.record if self.folder.is_dir() else replace(self.record, folder="")
             self._keep(kept.fail(error, (time.monotonic() - self.started) / 60))
+        return math.nan
 
     def _keep(self, record: "SweepJob") -> None:
         # imported when the job began
@@ -227,9 +231,8 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
                 warnings_as_lines(),
                 dead_processes_as_lines(log.advise),
             ):
-                hydra: Any = HydraConfig.get()
-                log.begin(overrides, cfg.paths.run, hydra.job.get("num"))
-                choices = hydra.runtime.choices
+                log.begin(overrides, cfg.paths.run)
+                choices = HydraConfig.get().runtime.choices
                 for line in (*describe_choices(command.verb, overrides), *unpublished(cfg, choices)):
                     logger.info(line)
                 find_task(command.verb)
@@ -243,12 +246,11 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
             error = in_one_line(error, Path(cfg.paths.run), log.advise)
             if explains_itself(error):
                 remove_unused_folder(Path(cfg.paths.run))
-            if log.sweep is None:
-                if explains_itself(error):
-                    sys.exit(refuse(error))
-                raise
-            log.fail(error)
-            return math.nan
+            if log.sweep is not None:
+                return log.fail(error)
+            if explains_itself(error):
+                sys.exit(refuse(error))
+            raise
 
     return job
 
