@@ -46,9 +46,8 @@ def test_all_images_are_measured_and_other_protocols_are_not_compared(tmp_path):
         ("two", "codec.refine=false"),
         ("three", "codec.scales=[0.5,1]"),
     ):
-        result = run("test", compose("test", [*given, *words, f"paths.run={tmp_path}/{name}"]))
-        assert {"AP", "AP_none"} <= set(result.numbers)
-        assert (tmp_path / name / "results" / "report_none.json").is_file()
+        run("test", compose("test", [*given, *words, f"paths.run={tmp_path}/{name}"]))
+        assert "bottom-up" in (tmp_path / name / "results" / "report_none.json").read_text()
     for other in ("two", "three"):
         with pytest.raises(ValueError, match="scales"):
             run(
