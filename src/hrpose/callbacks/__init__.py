@@ -11,6 +11,7 @@ from hrpose.callbacks.outputs import (
     RunCheckpoint,
 )
 from hrpose.callbacks.progress import RunProgress
+from hrpose.callbacks.pruning import OptunaPruning
 from hrpose.callbacks.threads import TorchThreads
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "FrequentLogging",
     "LossHistory",
     "MovingAverage",
+    "OptunaPruning",
     "PictureSheets",
     "ResultFiles",
     "RunCheckpoint",

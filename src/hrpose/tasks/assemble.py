@@ -22,8 +22,8 @@ from hrpose.codecs import Codec
 from hrpose.config import ConfigError, build, needs_drawing, plain
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.data.transforms import RandomFlip
-from hrpose.estimator import ExportedEngine
-from hrpose.export import ExportedNetwork, ExportedPoses, ExportRecord, plain_codec
+from hrpose.estimator import ExportedEngine, ExportedImageEngine
+from hrpose.export import ExportedMaps, ExportedNetwork, ExportedPoses, ExportRecord, plain_codec
 from hrpose.files import write_atomically
 from hrpose.metrics import KeypointAveragePrecision, PCKh, PoseMetric
 from hrpose.models import count_parameters
@@ -31,7 +31,7 @@ from hrpose.module import MetricModule, PoseModule
 from hrpose.report import PckhProtocol, Protocol
 from hrpose.report.protocol import Benchmark
 from hrpose.skeletons import Skeleton
-from hrpose.structures import Batch, Poses
+from hrpose.structures import Poses
 from hrpose.tasks.batch_size import find_batch_size
 from hrpose.tasks.dry_run import check_parts, dry_run, settle_last_batch
 from hrpose.tasks.protocols import state_protocols
@@ -74,7 +74,7 @@ class ExportedModule(MetricModule):
 
     def __init__(
         self,
-        engine: ExportedEngine,
+        engine: ExportedEngine | ExportedImageEngine,
         metrics: Mapping[str, PoseMetric],
         *,
         config: dict[str, Any] | None = None,
@@ -83,7 +83,7 @@ class ExportedModule(MetricModule):
         super().__init__(engine.skeleton, metrics, config=config, protocols=protocols)
         self.engine = engine
 
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Poses:
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Poses:
         """Estimate the poses of one batch."""
         return self.engine(batch)
 
@@ -131,7 +131,7 @@ def assemble(cfg: DictConfig, *, bit_depth: int | None = None, net: ExportedNetw
     return Assembly(module, datamodule, trainer, protocols)
 
 
-def assemble_exported(cfg: DictConfig, exported: ExportedPoses) -> Assembly:
+def assemble_exported(cfg: DictConfig, exported: ExportedPoses | ExportedMaps) -> Assembly:
     """Build data and trainer for an exported file that estimates poses; its codec and flip test are used.
 
     Raises:
@@ -143,7 +143,11 @@ def assemble_exported(cfg: DictConfig, exported: ExportedPoses) -> Assembly:
     datamodule = build_datamodule(cfg, record.codec, skeleton, record.bit_depth)
     rules = {"flip_test": record.flip_test, "keypoint_score_threshold": cfg.keypoint_score_threshold}
     metrics, protocols = _build_metrics(cfg, datamodule, skeleton, record.codec, rules)
-    engine = ExportedEngine(exported, keypoint_score_threshold=cfg.keypoint_score_threshold)
+    engine = (
+        ExportedImageEngine(exported)
+        if isinstance(exported, ExportedMaps)
+        else ExportedEngine(exported, keypoint_score_threshold=cfg.keypoint_score_threshold)
+    )
     module = ExportedModule(engine, metrics, **_stored(cfg, datamodule, protocols))
     return Assembly(module, datamodule, trainer, protocols)
 

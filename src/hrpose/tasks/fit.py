@@ -71,9 +71,10 @@ def _validate_best(cfg: DictConfig, assembly: Assembly) -> FitResult:
     """Validate the best checkpoint of a training and report its numbers."""
     trainer = assembly.trainer
     run, best, last = Path(cfg.paths.run), _best_checkpoint(assembly), _last_checkpoint(assembly)
+    num_epochs = trainer.current_epoch
     if best is None:
         logger.warning("Nothing was validated, so there is no best checkpoint and no AP.")
-        return FitResult(run, math.nan, {}, best_checkpoint=None, last_checkpoint=last, reports=())
+        return FitResult(run, math.nan, {}, num_epochs, best_checkpoint=None, last_checkpoint=last, reports=())
     load_weights(assembly.pose_module.net, best)
     # Averaged weights are in the checkpoint already; the callback would put its last ones in their place.
     trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, WeightAveraging)]  # type: ignore[attr-defined]
@@ -83,6 +84,7 @@ def _validate_best(cfg: DictConfig, assembly: Assembly) -> FitResult:
         run,
         measured.score,
         measured.numbers,
+        num_epochs,
         best_checkpoint=best,
         last_checkpoint=last,
         reports=measured.reports,
