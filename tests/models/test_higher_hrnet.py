@@ -108,3 +108,12 @@ def test_heads_are_what_depends_on_the_keypoints():
 def test_a_number_of_deconvolutions_is_a_whole_number(count):
     with pytest.raises(ValueError, match="num_deconvs"):
         on_meta(num_deconvs=count)
+
+
+def test_outputs_are_float32_under_autocast():
+    net = HigherHRNet(width=4, num_keypoints=3, num_modules=(1, 1, 1), num_blocks=1, stage1_blocks=1).eval()
+    torch.nn.init.normal_(net.final_layers[0].weight)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        outputs = net(torch.randn(1, 3, 64, 64))
+    assert [output.dtype for output in outputs] == [torch.float32] * 2
+    assert not torch.equal(outputs[0], outputs[0].bfloat16().float())

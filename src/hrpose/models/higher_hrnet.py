@@ -17,6 +17,7 @@ The networks of the literature, as arguments:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -98,17 +99,25 @@ class HigherHRNet(HRNet):
 
         Returns:
             (B, 2K, H/4, W/4), K heatmaps and then K tag maps, and for each deconvolution heatmaps of twice the resolution of
-            those before: (B, K, H/2, W/2); without activation.
+            those before: (B, K, H/2, W/2); without activation. In float32 under autocast too.
 
         Raises:
             ValueError: if the shape is another.
         """
         features = self.forward_features(images)[0]
-        outputs: list[Tensor] = [self.final_layers[0](features)]
+        outputs: list[Tensor] = [_in_float32(self.final_layers[0], features)]
         for upsample, final_layer in zip(self.deconv_layers, list(self.final_layers)[1:], strict=True):
             features = upsample(torch.cat([features, outputs[-1]], dim=1))
-            outputs.append(final_layer(features))
+            outputs.append(_in_float32(final_layer, features))
         return outputs
+
+
+def _in_float32(head: nn.Module, features: Tensor) -> Tensor:
+    """Compute a head in float32, also under autocast: half precision would move tags across distances that grouping compares."""
+    if features.dtype == next(head.parameters()).dtype:
+        return cast(Tensor, head(features))
+    with torch.autocast(features.device.type, enabled=False):
+        return cast(Tensor, head(features.float()))
 
 
 def _upsampling(in_channels: int, width: int, num_blocks: int) -> nn.Sequential:
