@@ -183,7 +183,7 @@ FAULTS: dict[str, tuple[str, Callable[[RunEvidence], RunEvidence]]] = {
     "nothing trained": ("frozen", lambda r: trained(r, trained_share=0.01)),
     "a rate of 0": ("frozen", lambda r: trained(r, rate=0.0)),
     "another validation set": ("validation-differs", lambda r: sampled(r, train=0.8)),
-    "red and blue": ("channel-order", lambda r: sampled(r, **{"val, red and blue exchanged": 0.7})),
+    "red and blue": ("channel-order", lambda r: sampled(r, **{"val, red and blue swapped": 0.7})),
     "normalisation": ("normalisation", lambda r: sampled(r, **{"val, not normalised": 0.7})),
     "mirror pairs": ("flip-pairs", lambda r: sampled(r, **{"val, no flip test": 0.7})),
 }

@@ -24,7 +24,7 @@ def test_the_page_shows_numbers_keypoints_errors_and_protocol(report: Report) ->
     page = draw_page(report)
     assert all(f"<td>{value:.3f}</td>" in page for value in report.measurement.numbers.values() if value >= 0)
     assert all(f">{name}" in page for name in report.keypoints)
-    assert all(kind in page for kind in report.anatomy.cured)
+    assert all(kind in page for kind in report.anatomy.fixed)
     assert "flip test" in page
     assert "not stated" in page
     assert "gt.json (sha256 aaaaaaaa)" in page

@@ -68,7 +68,7 @@ def test_the_known_mixture_is_found(done) -> None:
         **{name.replace("_", " "): anatomy[name] for name in ("false_positives", "false_negatives")},
     }
     assert found == mixture()[2]
-    assert anatomy["cured"]["miss"]["AP"] > anatomy["numbers"]["AP"]
+    assert anatomy["fixed"]["miss"]["AP"] > anatomy["numbers"]["AP"]
 
 
 def test_the_protocol_and_the_meaning_of_minus_one_are_printed(done) -> None:

@@ -52,7 +52,7 @@ class ErrorAnatomy:
         false_positives: predictions without a person.
         false_negatives: persons without a prediction.
         numbers: the ten COCO numbers as they are.
-        cured: the ten numbers if one kind were fixed: the keypoints of a kind put where they belong, the false positives
+        fixed: the ten numbers if one kind were fixed: the keypoints of a kind put where they belong, the false positives
             left out, the false negatives not asked for. None is below its entry in `numbers`; -1 where no person is left.
     """
 
@@ -60,7 +60,7 @@ class ErrorAnatomy:
     false_positives: int
     false_negatives: int
     numbers: dict[str, float]
-    cured: dict[str, dict[str, float]]
+    fixed: dict[str, dict[str, float]]
 
 
 def error_anatomy(
@@ -103,7 +103,7 @@ def error_anatomy(
         false_positives=len(pairs.alone),
         false_negatives=len(pairs.missed),
         numbers=summarize(accumulate(matches)),
-        cured={name: summarize(accumulate(changed)) for name, changed in fixed.items()},
+        fixed={name: summarize(accumulate(changed)) for name, changed in fixed.items()},
     )
 
 
