@@ -23,7 +23,7 @@ def test_numbers_come_through_untouched() -> None:
     assert rows.images.tolist() == [[0, 0, 2, 1]]
     assert rows.prediction_rows[:, 0].tolist() == PREDICTION["scores"].double().tolist()
     assert rows.prediction_keys.tolist() == [[0, 0, 0], [0, 1, 0]]
-    assert rows.person_rows[0, 5:].tolist() == [1.0] * 9
+    assert rows.target_rows[0, 5:].tolist() == [1.0] * 9
 
 
 def test_lists_arrays_and_short_floats_are_taken() -> None:
@@ -32,12 +32,12 @@ def test_lists_arrays_and_short_floats_are_taken() -> None:
         [{"keypoints": torch.ones(1, 3, 3, dtype=torch.bfloat16), "area": [9]}],
         3,
     )
-    assert len(rows.prediction_rows) == len(rows.person_rows) == 1
+    assert len(rows.prediction_rows) == len(rows.target_rows) == 1
 
 
 def test_unlabelled_keypoints_may_be_nan() -> None:
     keypoints = torch.tensor([[[1.0, 1.0, 2.0], [torch.nan, torch.nan, 0.0], [1.0, 1.0, 1.0]]])
-    assert np.isfinite(rows_from_images([PREDICTION], [{**PERSON, "keypoints": keypoints}], 3).person_rows[:, 5:]).all()
+    assert np.isfinite(rows_from_images([PREDICTION], [{**PERSON, "keypoints": keypoints}], 3).target_rows[:, 5:]).all()
 
 
 def test_wrong_number_of_keypoints() -> None:

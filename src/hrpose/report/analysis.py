@@ -108,7 +108,7 @@ class Report:
                 name: {"AP": ap, "labelled": self.labelled[name], **self.pixels_of(place)}
                 for place, (name, ap) in enumerate(self.keypoints.items())
             },
-            "pixels": {**self.pixels.overall, "persons": self.pixels.num_persons, "missed": self.pixels.num_missed},
+            "pixels": {**self.pixels.overall, "persons": self.pixels.num_instances, "missed": self.pixels.num_missed},
             "parts": self.parts,
             "visibility": self.visibility,
             "crowding": {name: {"images": self.crowding_images[name], **row} for name, row in self.crowding.items()},

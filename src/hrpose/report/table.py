@@ -47,7 +47,7 @@ def show_report(report: Report, console: Console) -> None:
     say(console, f"Protocol: {measurement.protocol}")
     say(console, f"OKS sigmas: {report.sigmas}")
     console.print(_keypoint_table(report))
-    found, total = report.pixels.num_persons - report.pixels.num_missed, report.pixels.num_persons
+    found, total = report.pixels.num_instances - report.pixels.num_missed, report.pixels.num_instances
     say(
         console,
         f"Pixel errors are over the {found} of {total} instances with a prediction; "

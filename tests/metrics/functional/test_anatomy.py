@@ -11,7 +11,7 @@ from known_errors import inject, pairs_of_people, predict
 
 from hrpose.metrics.functional import Detections
 from hrpose.metrics.functional.anatomy import error_anatomy
-from hrpose.metrics.functional.matching import pair_persons
+from hrpose.metrics.functional.matching import pair_instances
 from hrpose.skeletons import COCO
 
 
@@ -90,9 +90,9 @@ def test_no_fix_lowers_a_number(
 def test_fixing_everything_gives_one(seed: int) -> None:
     annotations, results, sigmas = random_case(seed, distinct=True)
     detections, truth = detections_from_coco(results), truth_from_coco(annotations)
-    pairs = pair_persons(detections, truth, sigmas)
+    pairs = pair_instances(detections, truth, sigmas)
     fixed = Detections(**{name: values[pairs.rows] for name, values in vars(detections).items()})
-    fixed = replace(fixed, keypoints=truth.keypoints[pairs.persons])
+    fixed = replace(fixed, keypoints=truth.keypoints[pairs.instances])
     left = truth.select(np.setdiff1d(np.arange(len(truth)), pairs.missed))
     anatomy = error_anatomy(fixed, left, sigmas, COCO.flip_permutation)
     assert anatomy.numbers["AP"] == (pytest.approx(1.0, abs=1e-12) if len(pairs.rows) else -1)

@@ -68,7 +68,7 @@ def test_samples_without_anybody_are_nan_and_left_out() -> None:
     matches = match_detections(detections_from_coco(results, 4), truth_from_coco(annotations, 4), sigmas)
     samples = bootstrap_average_precision(matches, num_samples=40, seed=1)
     rng = np.random.default_rng(1)
-    drawn = np.array([(rng.integers(0, 6, 6) == matches.person_images[0]).any() for _ in samples])
+    drawn = np.array([(rng.integers(0, 6, 6) == matches.instance_images[0]).any() for _ in samples])
     np.testing.assert_array_equal(~np.isnan(samples), drawn)
     assert 0 < drawn.sum() < 40
     assert confidence_interval(samples) == confidence_interval(samples[drawn])
