@@ -23,7 +23,7 @@ from typing import Protocol
 
 from hrpose.files import dumps
 
-_LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _CHUNK_BYTES = 1 << 20
 _LONGEST_WAIT = 60.0  # seconds between two attempts
 _BUSY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})  # a later attempt may succeed
@@ -102,7 +102,7 @@ def fetch(
                     f"{partial.file}; check the network and run the same command again to go on from there."
                 ) from error
             wait = min(backoff * 2 ** max(failures - 1, 0), _LONGEST_WAIT)
-            _LOGGER.warning("%s: %s; trying again in %.0f s", url, error, wait)
+            logger.warning("%s: %s; trying again in %.0f s", url, error, wait)
             time.sleep(wait)
     _check(partial, size=size, checksum=checksum, report=report)
     partial.finish(file)
