@@ -117,7 +117,7 @@ def test_a_published_file_without_an_address_is_sought_in_the_cache(monkeypatch,
     monkeypatch.setenv("HRPOSE_CACHE", str(tmp_path))
     (fault,) = faults("fit", "weights=pose_hrnet_w32_256x192.pth")
     place = tmp_path / "weights" / "pose_hrnet_w32_256x192.pth"
-    assert "download by hand, at https://drive.google.com/drive/folders/1hOTihvby" in fault
+    assert "Download it from https://drive.google.com/drive/folders/1hOTihvby" in fault
     assert fault.endswith(f"Put it at {place}, or give its path.")
     place.parent.mkdir()
     place.touch()
@@ -149,7 +149,7 @@ def zero(content: bytes) -> bytes:
 
 def test_last_is_the_newest_checkpoint_of_the_name(tmp_path):
     cfg = compose("fit", [f"paths.runs={tmp_path}", "ckpt_path=last"])
-    with pytest.raises(ConfigError, match=f"expected a last.ckpt somewhere under {tmp_path}/tiny, but there is none"):
+    with pytest.raises(ConfigError, match=f"expected a last.ckpt in {tmp_path}/tiny"):
         find_checkpoint(cfg)
     for age, name in enumerate(("tiny/b", "tiny/sweep/0", "tiny/a", "other/c")):
         file = tmp_path / name / "checkpoints" / "last.ckpt"
@@ -182,7 +182,7 @@ def test_last_is_the_newest_complete_checkpoint(tmp_path, damage, caplog):
         find_checkpoint(cfg)
 
 
-@pytest.mark.parametrize(("damage", "fault"), [(cut, "cut off after"), (zero, "wrong checksum of archive/data/0")])
+@pytest.mark.parametrize(("damage", "fault"), [(cut, "truncated|directory|cut off"), (zero, "wrong checksum of archive/data/0")])
 def test_a_damaged_checkpoint_is_refused_by_its_name(tmp_path, damage, fault):
     file = write_archive(tmp_path / "best.ckpt")
     file.write_bytes(damage(file.read_bytes()))

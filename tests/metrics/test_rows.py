@@ -52,10 +52,10 @@ def test_wrong_number_of_keypoints() -> None:
 
 
 def test_not_a_number() -> None:
-    refuse(r"preds\[0\]\['scores'\] to hold finite scores", {"scores": torch.tensor([0.1, torch.nan])})
-    refuse(r"preds\[0\]\['keypoints'\] to hold finite", {"keypoints": torch.full((2, 3, 2), torch.inf)})
+    refuse(r"preds\[0\]\['scores'\] to have finite scores", {"scores": torch.tensor([0.1, torch.nan])})
+    refuse(r"preds\[0\]\['keypoints'\] to have finite", {"keypoints": torch.full((2, 3, 2), torch.inf)})
     refuse(
-        r"target\[0\]\['keypoints'\] to hold finite",
+        r"target\[0\]\['keypoints'\] to have finite",
         person={"keypoints": torch.full((1, 3, 3), torch.nan).nan_to_num_(2.0) / 0},
     )
     refuse(r"target\[0\]\['area'\] to be finite and not negative", person={"area": torch.tensor([torch.nan])})
@@ -113,5 +113,5 @@ def test_poses_are_checked() -> None:
     )
     with pytest.raises(ValueError, match="`poses` to have 17 keypoints"):
         rows_from_poses(poses, 17, 1)
-    with pytest.raises(ValueError, match="poses to hold finite"):
+    with pytest.raises(ValueError, match="poses to have finite"):
         rows_from_poses(poses, 3, 1)

@@ -42,7 +42,7 @@ def test_a_published_file_is_fetched_once_and_then_found(spelling, site, cache, 
     with caplog.at_level(logging.INFO):
         file = fetch_weights(wanted)
     assert (file, file.read_bytes()) == (cache / NAME, BODY)
-    assert f"Fetching {site.url}/{NAME} to {file}" in caplog.text
+    assert f"{site.url}/{NAME} to {file}" in caplog.text
     assert fetch_weights(NAME) == file
     assert len(site.requests) == 1
     assert files_in(cache) == [NAME]

@@ -57,9 +57,9 @@ def test_the_report_lists_the_keypoints_and_says_what_was_assumed(tmp_path):
     names = ("nose", "tail", "leftEye")
     report = load_weights(hrnet(3), saved(tmp_path, hrnet(17)), keypoint_names=names, fresh_head=True)
     assert str(report).splitlines()[1:] == [
-        "  keypoints taken by name (2): nose, leftEye",
-        "  fresh keypoints (1): tail",
-        "  The file does not name its keypoints; by their number they were taken for COCO's.",
+        "  keypoints loaded by name (2): nose, leftEye",
+        "  keypoints not loaded (1): tail",
+        "  The file has no keypoint names; from their number they were assumed to be those of COCO.",
     ]
 
 
@@ -185,7 +185,7 @@ def test_the_same_order_says_nothing(tmp_path):
     [
         (None, False, "The file does not name its keypoints; they were taken in its order."),
         (None, True, "The file does not name its keypoints; they were taken in its order."),
-        (("a", "b", *COCO.keypoint_names[2:]), False, "The file names other keypoints; they were taken in its order."),
+        (("a", "b", *COCO.keypoint_names[2:]), False, "The file has other keypoint names; its keypoints were loaded in their order."),
     ],
 )
 def test_as_many_keypoints_of_other_names_keep_the_file_s_order(stored, fresh_head, remark, tmp_path):

@@ -122,7 +122,7 @@ def test_who_predicts_asks_for_the_whole_network(state, tmp_path):
 
 def test_averaged_weights_are_told_of(state, tmp_path, caplog):
     report = load_weights(HRNet(**TINY), _saved(tmp_path, {"state_dict": {}, "state_dict_ema": state}))
-    assert "averaged weights; they were taken" in str(report)
+    assert "averaged weights of the file were used" in str(report)
     assert "averaged weights" in caplog.text
 
 
