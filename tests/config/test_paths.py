@@ -182,13 +182,13 @@ def test_last_is_the_newest_complete_checkpoint(tmp_path, damage, caplog):
         find_checkpoint(cfg)
 
 
-@pytest.mark.parametrize(("damage", "fault"), [(cut, "truncated|directory|cut off"), (zero, "wrong checksum of archive/data/0")])
+@pytest.mark.parametrize(("damage", "fault"), [(cut, "cut off after"), (zero, "wrong checksum of archive/data/0")])
 def test_a_damaged_checkpoint_is_refused_by_its_name(tmp_path, damage, fault):
     file = write_archive(tmp_path / "best.ckpt")
     file.write_bytes(damage(file.read_bytes()))
     (message,) = faults("fit", f"ckpt_path={file}")
     assert message.startswith(f"ckpt_path: {file} is damaged ({fault}")
-    assert "ckpt_path=last takes the newest complete one" in message
+    assert "ckpt_path=last" in message
 
 
 def test_a_checkpoint_is_a_file(tmp_path):
