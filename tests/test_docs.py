@@ -10,11 +10,13 @@ import pytest
 
 import hrpose
 from hrpose.cli import parse
+from hrpose.config import ConfigError, check
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(
     (ROOT / "docs").rglob("*.md")
 )
+COMING_FROM = (ROOT / "docs" / "coming_from.md").read_text()
 FLAGS = {"-m", "--multirun"}
 
 
@@ -73,8 +75,24 @@ def test_every_public_name_is_on_one_page_of_the_reference():
     assert sorted(shown) == sorted(hrpose.__all__)
 
 
-def test_the_readme_lists_the_papers_table():
-    readme = (ROOT / "README.md").read_text()
+def test_the_page_of_experiments_lists_the_papers_table():
+    page = (ROOT / "docs" / "experiments.md").read_text()
     networks = ("w32", "w48", "res50", "res101", "res152")
     names = [f"{network}_{size}" for network in networks for size in ("256x192", "384x288")]
-    assert [name for name in [*names, "hourglass_8_256x192"] if f"| `{name}` |" not in readme] == []
+    assert [name for name in [*names, "hourglass_8_256x192"] if f"| `experiment={name}` |" not in page] == []
+
+
+@pytest.mark.parametrize(
+    "section", re.split(r"^## ", COMING_FROM, flags=re.MULTILINE)[2:], ids=lambda text: text.split()[0]
+)
+def test_an_option_of_another_tool_is_answered_as_the_page_says(section):
+    rows = re.findall(r"^\| `([^`]+=[^`]*)` \| `([^`]+)` \|$", section, re.MULTILINE)
+    assert len(rows) > 2
+    with pytest.raises(ConfigError) as caught:
+        check("fit", [theirs for theirs, _ in rows])
+    faults = {fault.partition(": ")[0]: fault for fault in caught.value.faults}
+    assert [theirs for theirs, ours in rows if ours not in faults[theirs.partition("=")[0]]] == []
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 130

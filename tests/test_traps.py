@@ -1,4 +1,4 @@
-"""Traps of the official code that no other test checks; docs/traps.md lists all of them with their tests."""
+"""Traps of the official code that no other test checks; docs/recipes.md lists all of them with their tests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from hrpose.skeletons import COCO
 from hrpose.structures import GroundTruth, Poses
 
 TESTS = Path(__file__).parent
-PAGE = (TESTS.parent / "docs" / "traps.md").read_text()
+PAGE = (TESTS.parent / "docs" / "recipes.md").read_text()
 SMALL = HeatmapCodec(input_size=(192, 256), heatmap_size=(48, 64), sigma=2.0)
 OFFICIAL = ("w32_256x192", "w48_384x288", "res50_256x192", "res152_384x288", "hourglass_8_256x192")
 

@@ -1,4 +1,4 @@
-"""Draw every known skeleton of a person on one drawn by code, for docs/skeletons.md.
+"""Draw every known skeleton of a person on one drawn by code, for docs/datasets.md.
 
 python scripts/drawings/skeletons.py [folder]
 """

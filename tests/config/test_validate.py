@@ -185,8 +185,8 @@ def test_settings_of_other_verbs_are_checked(verb, override):
 
 @pytest.fixture
 def own_network(tmp_path, monkeypatch):
-    """The example of docs/networks.md, importable."""
-    page = (conf_dir().parent / "docs" / "networks.md").read_text()
+    """The example of docs/own_parts.md, importable."""
+    page = (conf_dir().parent / "docs" / "own_parts.md").read_text()
     (tmp_path / "my_package.py").write_text(page.split("```python\n")[1].split("```")[0])
     monkeypatch.syspath_prepend(tmp_path)
     return page
@@ -199,6 +199,12 @@ def test_a_network_of_ones_own_needs_no_fork(own_network, tmp_path):
     (tmp_path / "my_conf" / "model").mkdir(parents=True)
     (tmp_path / "my_conf" / "model" / "mine.yaml").write_text("_target_: my_package.MyNet\n")
     check("fit", [f"hydra.searchpath=[file://{tmp_path / 'my_conf'}]", "model=mine"])
+
+
+def test_a_loss_of_ones_own_needs_no_fork(own_network):
+    command = re.findall(r"hrpose fit '(loss=.*)'", own_network)
+    check("fit", command)
+    check_parts(compose("fit", command))
 
 
 @pytest.mark.parametrize("verb", ["fit", "test", "predict", "export"])

@@ -280,8 +280,16 @@ LIGHTNING_ADVICE = pytest.mark.filterwarnings("ignore:.*does not have many worke
 
 
 @LIGHTNING_ADVICE
-@pytest.mark.parametrize("num_workers", [0, 1])
-@pytest.mark.parametrize("stop_after", [1, 5, 6, 8, 12])
+@pytest.mark.parametrize(
+    ("stop_after", "num_workers"),
+    [
+        *((1, 0), (6, 1), (8, 0)),
+        *(
+            pytest.param(stop, workers, marks=pytest.mark.slow)
+            for stop, workers in ((1, 1), (5, 0), (5, 1), (6, 0), (8, 1), (12, 0), (12, 1))
+        ),
+    ],
+)
 def test_interrupted_training_goes_on_with_the_next_batch(folder: Path, num_workers: int, stop_after: int) -> None:
     undisturbed = Diary()
     trainer(folder, callbacks=[], enable_checkpointing=False).fit(

@@ -47,11 +47,12 @@ _OTHER_TOOLS: tuple[tuple[str, ...], ...] = (
     ("trainer.precision=bf16-mixed", "amp amp=true half half=true bf16"),
     ("trainer.precision=16-mixed", "fp16 fp16=true"),
     ("ckpt_path=last", "resume=true resume= auto_resume resume_from=last auto_resume=true"),
-    ("ckpt_path={value}", "resume resume_from ckpt checkpoint resume_from_checkpoint load_from"),
+    ("ckpt_path={value}", "resume resume_from ckpt checkpoint resume_from_checkpoint"),
     ("weights=<file, or a name of docs/weights.md>", "pretrained=true pretrained="),
     (
         "weights={value}",
-        "pretrained pretrained_weights init_weights weight model_path model.pretrained test.model_file model model_file",
+        "load_from pretrained pretrained_weights init_weights weight model_path model.pretrained test.model_file "
+        "model model_file",
     ),
     (
         "data=coco paths.data=<folder>, or data.train_annotations=<file> data.train_images=<folder>, likewise val_",
