@@ -121,7 +121,7 @@ def test_a_run_that_was_cut_goes_on(site, tmp_path):
 
 def test_an_archive_that_climbs_out_is_refused(site, tmp_path):
     site.files[ZIPS[1]] = zipped({"../../evil.jpg": b"evil"})
-    with pytest.raises(DownloadError, match="leaves the folder"):
+    with pytest.raises(DownloadError, match="outside the target folder"):
         prepare_coco(tmp_path / "a" / "b", base_url=site.url)
     assert not (tmp_path / "evil.jpg").exists()
 

@@ -185,7 +185,11 @@ def test_the_same_order_says_nothing(tmp_path):
     [
         (None, False, "The file does not name its keypoints; they were taken in its order."),
         (None, True, "The file does not name its keypoints; they were taken in its order."),
-        (("a", "b", *COCO.keypoint_names[2:]), False, "The file has other keypoint names; its keypoints were loaded in their order."),
+        (
+            ("a", "b", *COCO.keypoint_names[2:]),
+            False,
+            "The file has other keypoint names; its keypoints were loaded in their order.",
+        ),
     ],
 )
 def test_as_many_keypoints_of_other_names_keep_the_file_s_order(stored, fresh_head, remark, tmp_path):

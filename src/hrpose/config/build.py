@@ -224,18 +224,18 @@ def fits(value: object, hint: Any) -> bool:
     """
     if isinstance(value, dict) and "_target_" in value:
         return True
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Annotated:
+    generic, arguments = get_origin(hint), get_args(hint)
+    if generic is Annotated:
         return fits(value, arguments[0])
-    if origin in _UNIONS:
+    if generic in _UNIONS:
         return any(fits(value, choice) for choice in arguments)
-    if origin is Literal:
+    if generic is Literal:
         return any(value == choice and type(value) is type(choice) for choice in arguments)
-    if origin is tuple and arguments[-1:] != (...,) and arguments:
+    if generic is tuple and arguments[-1:] != (...,) and arguments:
         return isinstance(value, list) and len(value) == len(arguments) and all(map(fits, value, arguments))
     if isinstance(hint, TypeVar) or hint in (Any, object):
         return True
-    return _fits_class(value, origin or hint, arguments)
+    return _fits_class(value, generic or hint, arguments)
 
 
 def _fits_class(value: object, kind: Any, arguments: tuple[Any, ...]) -> bool:

@@ -25,7 +25,7 @@ _MEANINGS = {
     "false positives": "poses without an annotated instance",
     "false negatives": "annotated instances without a pose",
 }
-_SHOWN_CURVES = {0.5: "s1", 0.75: "s3", 0.95: "s2"}
+_CURVE_STYLES = {0.5: "s1", 0.75: "s3", 0.95: "s2"}
 _DASH = "–"
 _FAINT = ' class="faint"'
 
@@ -85,9 +85,9 @@ def _headline(report: Report) -> str:
 
 def _precision_recall(report: Report) -> str:
     recall = np.linspace(0, 1, 101)
-    ordered = sorted(report.precision.items(), key=lambda item: item[0] in _SHOWN_CURVES)
+    ordered = sorted(report.precision.items(), key=lambda item: item[0] in _CURVE_STYLES)
     lines = [
-        Line(recall, curve.clip(0, 1), _SHOWN_CURVES.get(threshold, "other"), _curve_label(threshold, curve))
+        Line(recall, curve.clip(0, 1), _CURVE_STYLES.get(threshold, "other"), _curve_label(threshold, curve))
         for threshold, curve in ordered
         if curve.min() >= 0
     ]
@@ -99,7 +99,7 @@ def _precision_recall(report: Report) -> str:
 
 
 def _curve_label(threshold: float, curve: np.ndarray) -> str:
-    return f"OKS {threshold:.2f}: {curve.mean():.3f}" if threshold in _SHOWN_CURVES else ""
+    return f"OKS {threshold:.2f}: {curve.mean():.3f}" if threshold in _CURVE_STYLES else ""
 
 
 def _keypoints(report: Report) -> str:
