@@ -250,7 +250,7 @@ def test_an_order_may_name_keypoints():
         ({"flip_idx": [0, 2, 2, 3]}, "found 2 ('off') for 1 ('near') and 2 ('off') for 2"),
         ({"flip_idx": [1, 2, 0, 3]}, "found 1 ('near') for 0 ('head') and 2 ('off') for 1"),
         ({"flip_idx": [0, 4, 1, 3]}, "but found 4"),
-        ({"flip_idx": [0, 2, 1, 3], "flip_pairs": [[0, 3]]}, "the same pairs, but found ((0, 3),) and ((1, 2),)"),
+        ({"flip_idx": [0, 2, 1, 3], "flip_pairs": [[0, 3]]}, "to be equal, but found ((0, 3),) and ((1, 2),)"),
     ],
 )
 def test_pairs_that_do_not_fit_are_refused(entries, message):
