@@ -81,13 +81,13 @@ def test_files_of_the_users_own_are_told_without_the_layout_of_coco(coco):
         "data: these files are missing:\n"
         f"  data.train_annotations = {coco}/val2017 (a folder; a file is expected)\n"
         f"  data.val_annotations = {coco}/val2018\n"
-        f"Labels of another tool are read by `hrpose convert {coco}/val2017`, which writes COCO files and prints the command."
+        f"`hrpose convert {coco}/val2017` converts labels of other tools to COCO files and prints the command."
     ]
     assert faults(*words, f"data.val_images={coco}/val2018") == [
         f"data: these files are missing:\n  data.val_images = {coco}/val2018 (Did you mean val2017?)"
     ]
     (fault,) = faults(*words, "data.val_boxes=[det]")
-    assert fault.endswith("\nGive the boxes of your detector, or take the annotated ones: data.val_boxes=[gt].")
+    assert fault.endswith(" data.val_boxes=[gt].")
 
 
 def test_data_that_is_drawn_on_first_use_need_not_be_there():
@@ -96,7 +96,8 @@ def test_data_that_is_drawn_on_first_use_need_not_be_there():
 
 def test_a_test_needs_a_checkpoint_or_weights():
     (fault,) = faults("test")
-    assert fault.startswith("ckpt_path: there is nothing to test. Give ckpt_path=<file>, ckpt_path=last")
+    assert fault.startswith("ckpt_path: ")
+    assert "Set ckpt_path=<file>, ckpt_path=last" in fault
 
 
 def test_weights_are_named_with_what_lies_beside(tmp_path):
@@ -118,7 +119,7 @@ def test_a_published_file_without_an_address_is_sought_in_the_cache(monkeypatch,
     (fault,) = faults("fit", "weights=pose_hrnet_w32_256x192.pth")
     place = tmp_path / "weights" / "pose_hrnet_w32_256x192.pth"
     assert "Download it from https://drive.google.com/drive/folders/1hOTihvby" in fault
-    assert fault.endswith(f"Put it at {place}, or give its path.")
+    assert str(place) in fault
     place.parent.mkdir()
     place.touch()
     validate(compose("fit", ["weights=pose_hrnet_w32_256x192.pth"]))

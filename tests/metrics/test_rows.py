@@ -66,7 +66,7 @@ def test_missing_and_unknown_entries() -> None:
         rows_from_images([PREDICTION], [{"keypoints": torch.ones(1, 3, 3)}], 3)
     with pytest.raises(ValueError, match=r"preds\[0\].*\['scores'\]"):
         rows_from_images([{"keypoints": torch.ones(1, 3, 2)}], [PERSON], 3)
-    refuse(r"preds\[0\] to have nothing but .* but got \['score'\] too", {"score": 1})
+    refuse(r"preds\[0\], but got \['score'\]", {"score": 1})
 
 
 def test_lengths_and_types() -> None:
@@ -96,7 +96,7 @@ def test_image_ids_that_are_no_integers_are_refused() -> None:
 
 
 def test_person_without_keypoints_needs_a_box() -> None:
-    refuse(r"target\[0\] to have `boxes`", person={"keypoints": torch.zeros(1, 3, 3)})
+    refuse(r"`boxes` in target\[0\]", person={"keypoints": torch.zeros(1, 3, 3)})
 
 
 def test_poses_are_checked() -> None:

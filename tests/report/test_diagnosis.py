@@ -256,7 +256,8 @@ def test_the_block_has_the_score_the_cause_the_evidence_and_the_fix() -> None:
 
 def test_a_keypoint_order_is_told_by_names() -> None:
     found = diagnose(FAULTS["another order"][1](sound()))
-    assert "nose names what was learnt as right_ankle" in found.evidence
+    assert "nose" in found.evidence
+    assert "right_ankle" in found.evidence
 
 
 def test_average_recall_of_perfect_poses_is_1_and_of_far_ones_0() -> None:

@@ -63,5 +63,5 @@ def test_nothing_predicted_is_a_page_too() -> None:
     case = evaluated()
     nothing = {name: values[:0] for name, values in vars(case.detections).items()}
     empty = replace(case, detections=replace(case.detections, **nothing), keypoint_scores=np.zeros((0, 17)))
-    assert "none is right" in draw_page(analyse(empty, title="nothing", num_samples=5))
+    assert "no pose is correct" in draw_page(analyse(empty, title="nothing", num_samples=5))
     check(draw_page(analyse(empty, title="nothing", num_samples=5)))

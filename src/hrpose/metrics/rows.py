@@ -3,10 +3,9 @@
 The state is five tables, so processes exchange five tensors:
 `images` (I, 4) int64: image id, whether it was given, number of predictions and number of annotated instances;
 `prediction_keys` (N, 3) int64: category, instance id, whether it was given;
-`prediction_rows` (N, 10 + 3 K) float64: score, area, bbox xywh, crop center, crop scale (NaN where not given), keypoints x y
-score;
+`prediction_rows` (N, 10 + 3 K) float64: score, area, bbox xywh, crop center, crop scale (NaN if not given), keypoints x y score;
 `target_keys` (M, 5) int64: category, annotation id, whether it was given, crowd, num_keypoints;
-`target_rows` (M, 5 + 3 K) float64: area, bbox xywh (NaN where not given), keypoints x y visibility.
+`target_rows` (M, 5 + 3 K) float64: area, bbox xywh (NaN if not given), keypoints x y visibility.
 
 Rows are in the order of `images` instead of storing their image, so images without ids need no numbering across processes.
 """
@@ -55,8 +54,7 @@ def rows_from_poses(poses: Poses, num_keypoints: int, category_id: int) -> Rows:
     """
     if poses.keypoints.shape[1:] != (num_keypoints, 2):
         raise ValueError(
-            f"Expected argument `poses` to have {num_keypoints} keypoints, one per sigma, but got keypoints of shape "
-            f"{poses.keypoints.shape}."
+            f"Expected `poses` to have {num_keypoints} keypoints, one per sigma, but got shape {poses.keypoints.shape}."
         )
     number = len(poses)
     unknown = np.full((number, 5), np.nan)
@@ -87,8 +85,7 @@ def rows_from_images(
         num_keypoints: K.
 
     Raises:
-        ValueError: if a dict lacks an entry, has an unknown one, one of the wrong shape or with NaN, or an id is not a 64-bit
-            integer.
+        ValueError: if an entry is missing, unknown, of the wrong shape or NaN, or an id is not a 64-bit integer.
     """
     pairs = _image_pairs(preds, target)
     images, predictions, instances = [], [], []
@@ -119,9 +116,7 @@ def _image_pairs(
                 f"Expected argument `{name}` to be a sequence of dicts, one per image, but got {type(value).__name__}."
             )
     if target is not None and len(preds) != len(target):
-        raise ValueError(
-            f"Expected arguments `preds` and `target` to have the same length, but got {len(preds)} and {len(target)}."
-        )
+        raise ValueError(f"Expected `preds` and `target` of the same length, but got {len(preds)} and {len(target)}.")
     return list(zip(preds, [{}] * len(preds) if target is None else target, strict=True))
 
 
@@ -156,8 +151,7 @@ def _target_table(item: Mapping[str, Any], where: str, num_keypoints: int) -> tu
     boxes = _boxes(item, where, number)
     if (unlabelled.all(axis=1) & np.isnan(boxes).any(axis=1)).any():
         raise ValueError(
-            f"Expected `boxes` in {where} for instances without labelled keypoints, but got none. Add boxes (M, 4), or leave "
-            "these instances out."
+            f"Expected `boxes` in {where} for instances without labelled keypoints, but got none. Add boxes (M, 4)."
         )
     iscrowd = _column(item["iscrowd"], where, "iscrowd", number) if "iscrowd" in item else np.zeros(number)
     values = np.concatenate([area[:, None], boxes, keypoints.reshape(number, 3 * num_keypoints)], axis=1)
@@ -243,9 +237,8 @@ def _column(value: Any, where: str, name: str, number: int) -> Floats:
 
 
 def _integers(value: Any, where: str, name: str, number: int) -> Indices:
-    given = _array(value, where, name)
     _column(value, where, name, number)
-    return exact_int64(given, f"{where}['{name}']")
+    return exact_int64(_array(value, where, name), f"{where}['{name}']")
 
 
 def _boxes(item: Mapping[str, Any], where: str, number: int) -> Floats:
@@ -382,8 +375,7 @@ def check_truth(truth: GroundTruth, num_keypoints: int) -> None:
     """
     if truth.keypoints.shape[1:] != (num_keypoints, 2):
         raise ValueError(
-            f"Expected argument `ground_truth` to have {num_keypoints} keypoints, one per sigma, but got keypoints of shape "
-            f"{truth.keypoints.shape}."
+            f"Expected `ground_truth` to have {num_keypoints} keypoints, one per sigma, but got shape {truth.keypoints.shape}."
         )
     labelled = (truth.visibility > 0)[..., None]
     unique, position = np.unique(truth.instance_ids, return_index=True)
@@ -449,10 +441,8 @@ def _uneven_images(images: Indices) -> Indices:
     """Return the ids of images that occur several times with different numbers of rows."""
     order = np.lexsort((images[:, 2], images[:, 0]))
     ids, counts = images[order, 0], images[order, 2]
-    uneven: Indices = ids[1:][(images[order, 1][1:] != 0) & (ids[1:] == ids[:-1]) & (counts[1:] != counts[:-1])]
-    return uneven
+    return np.asarray(ids[1:][(images[order, 1][1:] != 0) & (ids[1:] == ids[:-1]) & (counts[1:] != counts[:-1])])
 
 
 def _same(one: Floats, other: Floats) -> NDArray[np.bool_]:
-    equal: NDArray[np.bool_] = ((one == other) | (np.isnan(one) & np.isnan(other))).all(axis=1)
-    return equal
+    return np.asarray(((one == other) | (np.isnan(one) & np.isnan(other))).all(axis=1))

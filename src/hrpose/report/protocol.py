@@ -70,7 +70,8 @@ class Protocol:
         areas: source of the areas in OKS: "annotated", or a share of the box.
         num_keypoints: how instances without keypoints, which are ignored, are found: "the labelled ones" are counted, or the
             file states another number.
-        boxes: source of the boxes of the crops: "ground truth", or a detection file.
+        boxes: source of the boxes of the crops: "ground truth", or a detection file; "none" and the method for whole images,
+            bottom-up.
         min_bbox_score: lowest score of detections.
         bbox_padding: factor by which boxes were enlarged.
         input_size: width and height of the crops in pixels.
@@ -106,6 +107,8 @@ class Protocol:
         """Return the protocol in one line."""
         unstated = [_title(field.name) for field in fields(self) if getattr(self, field.name) is None]
         boxes = f"boxes of {self.boxes}" if isinstance(self.boxes, FileStamp) else f"{self.boxes} boxes"
+        if str(self.boxes).startswith("none"):
+            boxes = f"boxes: {self.boxes}"
         size = "" if self.input_size is None else f" {_describe(self.input_size)}"
         parts = [
             (self.boxes is not None, boxes),

@@ -1,8 +1,6 @@
 """Build the parts of a run from its configuration and put them together: data, network, metrics, trainer."""
 
 import logging
-import signal
-import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,20 +9,23 @@ from typing import Any
 
 import torch
 from hydra.utils import get_class
-from lightning import LightningModule, Trainer, seed_everything
+from lightning import Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.io import AsyncCheckpointIO, CheckpointIO, TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, ListConfig
 from torch import nn
 
 from hrpose.callbacks import LossHistory
+from hrpose.callbacks.signals import SignalCheckpoint
 from hrpose.codecs import Codec
 from hrpose.config import ConfigError, build, needs_drawing, plain
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.data.transforms import RandomFlip
-from hrpose.estimator import ExportedEngine
-from hrpose.export import ExportedNetwork, ExportedPoses, ExportRecord, plain_codec
+from hrpose.estimator import ExportedEngine, ExportedImageEngine
+from hrpose.export import ExportedMaps, ExportedNetwork, ExportedPoses, ExportRecord, plain_codec
 from hrpose.files import write_atomically
 from hrpose.metrics import KeypointAveragePrecision, PCKh, PoseMetric
 from hrpose.models import count_parameters
@@ -32,9 +33,11 @@ from hrpose.module import MetricModule, PoseModule
 from hrpose.report import PckhProtocol, Protocol
 from hrpose.report.protocol import Benchmark
 from hrpose.skeletons import Skeleton
-from hrpose.structures import Batch, Poses
+from hrpose.structures import Poses
+from hrpose.tasks.batch_size import find_batch_size
 from hrpose.tasks.dry_run import check_parts, dry_run, settle_last_batch
 from hrpose.tasks.protocols import state_protocols
+from hrpose.tasks.requeue import requeue_file
 from hrpose.weights import WeightReport, load_weights
 from hrpose.weights.fetch import find_weights
 
@@ -73,7 +76,7 @@ class ExportedModule(MetricModule):
 
     def __init__(
         self,
-        engine: ExportedEngine,
+        engine: ExportedEngine | ExportedImageEngine,
         metrics: Mapping[str, PoseMetric],
         *,
         config: dict[str, Any] | None = None,
@@ -82,7 +85,7 @@ class ExportedModule(MetricModule):
         super().__init__(engine.skeleton, metrics, config=config, protocols=protocols)
         self.engine = engine
 
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Poses:
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Poses:
         """Estimate the poses of one batch."""
         return self.engine(batch)
 
@@ -109,6 +112,8 @@ def assemble(cfg: DictConfig, *, bit_depth: int | None = None, net: ExportedNetw
     rules = {"flip_test": cfg.flip_test, "keypoint_score_threshold": cfg.keypoint_score_threshold}
     metrics, protocols = _build_metrics(cfg, datamodule, skeleton, codec, rules)
     if cfg.task == "fit" and isinstance(datamodule, PoseDataModule):  # a user may have another one
+        if cfg.data.batch_size == "auto":
+            datamodule.batch_size = find_batch_size(network, loss, build(cfg.optim), datamodule, trainer)
         settle_last_batch(network, codec, datamodule, trainer.world_size)
     module = PoseModule(
         network,
@@ -128,7 +133,7 @@ def assemble(cfg: DictConfig, *, bit_depth: int | None = None, net: ExportedNetw
     return Assembly(module, datamodule, trainer, protocols)
 
 
-def assemble_exported(cfg: DictConfig, exported: ExportedPoses) -> Assembly:
+def assemble_exported(cfg: DictConfig, exported: ExportedPoses | ExportedMaps) -> Assembly:
     """Build data and trainer for an exported file that estimates poses; its codec and flip test are used.
 
     Raises:
@@ -140,7 +145,11 @@ def assemble_exported(cfg: DictConfig, exported: ExportedPoses) -> Assembly:
     datamodule = build_datamodule(cfg, record.codec, skeleton, record.bit_depth)
     rules = {"flip_test": record.flip_test, "keypoint_score_threshold": cfg.keypoint_score_threshold}
     metrics, protocols = _build_metrics(cfg, datamodule, skeleton, record.codec, rules)
-    engine = ExportedEngine(exported, keypoint_score_threshold=cfg.keypoint_score_threshold)
+    engine = (
+        ExportedImageEngine(exported)
+        if isinstance(exported, ExportedMaps)
+        else ExportedEngine(exported, keypoint_score_threshold=cfg.keypoint_score_threshold)
+    )
     module = ExportedModule(engine, metrics, **_stored(cfg, datamodule, protocols))
     return Assembly(module, datamodule, trainer, protocols)
 
@@ -191,10 +200,14 @@ def _build_metrics(
 def _stored(cfg: DictConfig, datamodule: PoseDataModule, protocols: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a module stores in checkpoints: its arguments `config` and `protocols`.
 
-    The configuration is in plain containers, which `torch.load` reads with `weights_only`; its bit depth is the measured one.
+    The configuration is in plain containers, which `torch.load` reads with `weights_only`; its bit depth and batch size are
+    those that were measured.
     """
     content: dict[str, Any] = plain(cfg)
-    config = {**content, "data": {**content["data"], "bit_depth": datamodule.reading.bit_depth}}
+    found = {"bit_depth": datamodule.reading.bit_depth}
+    if content["data"].get("batch_size") == "auto" and datamodule.batch_size:
+        found["batch_size"] = datamodule.batch_size
+    config = {**content, "data": {**content["data"], **found}}
     return {"config": config, "protocols": {boxes: protocol.to_dict() for boxes, protocol in protocols.items()}}
 
 
@@ -294,6 +307,7 @@ def _silence_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # FrequentLogging sees to it
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # the metrics are synchronised already
     for handler in logging.getLogger().handlers:
         handler.addFilter(lambda record: not any(text in record.getMessage() for text in _UNSAID))
 
@@ -306,10 +320,12 @@ def build_trainer(cfg: DictConfig) -> Trainer:
     """
     callbacks = _named(cfg.callbacks)
     has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)  # otherwise Lightning would add one
+    at_signals = [SignalCheckpoint(requeue_file(cfg))] if cfg.trainer.get("enable_checkpointing", True) else []
     parts = {
-        "callbacks": [*callbacks, LossHistory(), KeepSigtermHandler()],
+        "callbacks": [*callbacks, LossHistory(), *at_signals],
         "logger": _named(cfg.logger),
         "plugins": build_plugins(cfg.trainer.get("plugins")),
+        "default_root_dir": cfg.trainer.get("default_root_dir", cfg.paths.run),
         "enable_progress_bar": cfg.trainer.get("enable_progress_bar", has_bar),
     }
     try:
@@ -325,6 +341,32 @@ def build_trainer(cfg: DictConfig) -> Trainer:
     return trainer
 
 
+@rank_zero_only
+def connect_loggers(cfg: DictConfig, trainer: Trainer) -> None:
+    """Connect to Weights & Biases if a run logs there, before anything is trained.
+
+    Raises:
+        ConfigError: there is no connection, or no account.
+    """
+    nodes = [node for node in (cfg.logger or {}).values() if node is not None]
+    for node, built in zip(nodes, trainer.loggers, strict=True):
+        if not isinstance(built, WandbLogger) or node.get("offline"):
+            continue
+        logger.info(
+            "Connecting to Weights & Biases; gives up after a minute. logger.wandb.offline=true needs no connection."
+        )
+        try:
+            _ = built.experiment
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] != "wandb":
+                raise
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ConfigError(
+                f"logger.wandb: no connection ({reason}). Set logger.wandb.offline=true and upload the run later with "
+                "`wandb sync`, or check the network and `wandb login`."
+            ) from error
+
+
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Write each checkpoint beside its target and move it there when it is complete.
 
@@ -338,30 +380,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         with write_atomically(path) as partial, partial.open("wb") as stream:
-            torch.save(checkpoint, stream)
-
-
-class KeepSigtermHandler(Callback):
-    """Let the program's own handler of SIGTERM end the run at once.
-
-    Lightning puts a handler before it that sends a tensor to the other processes of the run, which blocks for ever while one of
-    them waits for this one. A program without a handler keeps Lightning's.
-    """
-
-    def __init__(self) -> None:
-        self._handler: Any = signal.SIG_DFL
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Note the program's handler, before Lightning sets its own."""
-        self._handler = signal.getsignal(signal.SIGTERM)
-
-    def _restore(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set it again."""
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        if in_main_thread and callable(self._handler):
-            signal.signal(signal.SIGTERM, self._handler)
-
-    on_sanity_check_start = on_train_start = on_validation_start = on_test_start = _restore
+            try:
+                torch.save(checkpoint, stream)
+            except RuntimeError as error:  # torch closes its archive on a full disk, which fails again
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
 
 
 def build_plugins(nodes: DictConfig | ListConfig | None) -> list[Any]:

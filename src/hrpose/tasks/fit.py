@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
@@ -11,9 +12,10 @@ from hrpose.annotations.checks import num_warned
 from hrpose.config import ConfigError, find_checkpoint
 from hrpose.export import is_exported
 from hrpose.files import write_atomically
-from hrpose.tasks.assemble import Assembly, assemble
+from hrpose.tasks.assemble import Assembly, assemble, connect_loggers
 from hrpose.tasks.provenance import advised, read_provenance
 from hrpose.tasks.report import report_run
+from hrpose.tasks.requeue import forget_requeue, requeued_checkpoint
 from hrpose.tasks.results import FitResult
 from hrpose.tasks.resume import resume_callback
 from hrpose.weights import load_weights
@@ -35,10 +37,13 @@ def fit(cfg: DictConfig) -> FitResult:
         raise ConfigError(
             f"weights: an exported file cannot be trained: {cfg.weights}. Set a checkpoint or weights of torch."
         )
-    checkpoint = find_checkpoint(cfg)
+    checkpoint = find_checkpoint(cfg) or requeued_checkpoint(cfg)
     provenance = None if checkpoint is None else read_provenance(checkpoint)
     if provenance is not None:
         provenance.check(cfg)
+        stored = provenance.config.get("data")
+        if cfg.data.get("batch_size") == "auto" and isinstance(stored, Mapping):
+            cfg.data.batch_size = stored.get("batch_size", "auto")
     before = num_warned()
     assembly = assemble(cfg, bit_depth=None if provenance is None else provenance.bit_depth)
     trainer = assembly.trainer
@@ -56,17 +61,21 @@ def fit(cfg: DictConfig) -> FitResult:
             )  # its message for a wrong file is clearer than Lightning's
         logger.info("Resuming from %s", checkpoint)
         trainer.callbacks.insert(0, resume_callback(cfg, provenance))  # type: ignore[attr-defined]
+    connect_loggers(cfg, trainer)
     trainer.fit(assembly.module, datamodule=assembly.datamodule, ckpt_path=checkpoint, weights_only=True)
-    return _validate_best(cfg, assembly)
+    result = _validate_best(cfg, assembly)
+    forget_requeue(cfg)
+    return result
 
 
 def _validate_best(cfg: DictConfig, assembly: Assembly) -> FitResult:
     """Validate the best checkpoint of a training and report its numbers."""
     trainer = assembly.trainer
     run, best, last = Path(cfg.paths.run), _best_checkpoint(assembly), _last_checkpoint(assembly)
+    num_epochs = trainer.current_epoch
     if best is None:
         logger.warning("Nothing was validated, so there is no best checkpoint and no AP.")
-        return FitResult(run, math.nan, {}, best_checkpoint=None, last_checkpoint=last, reports=())
+        return FitResult(run, math.nan, {}, num_epochs, best_checkpoint=None, last_checkpoint=last, reports=())
     load_weights(assembly.pose_module.net, best)
     # Averaged weights are in the checkpoint already; the callback would put its last ones in their place.
     trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, WeightAveraging)]  # type: ignore[attr-defined]
@@ -76,6 +85,7 @@ def _validate_best(cfg: DictConfig, assembly: Assembly) -> FitResult:
         run,
         measured.score,
         measured.numbers,
+        num_epochs,
         best_checkpoint=best,
         last_checkpoint=last,
         reports=measured.reports,

@@ -105,7 +105,7 @@ def test_thresholds_are_those_of_the_reference() -> None:
 
 
 def test_unknown_photos_are_told() -> None:
-    with pytest.raises(ValueError, match=r"1 image.*1.*\[5\]"):
+    with pytest.raises(ValueError, match=r"1 image ids are not annotated.*\[5\]"):
         match_detections(found(0, image_id=5), people(0), [0.1])
 
 
