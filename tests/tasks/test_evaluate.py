@@ -73,9 +73,9 @@ def test_the_known_mixture_is_found(done) -> None:
 
 def test_the_protocol_and_the_meaning_of_minus_one_are_printed(done) -> None:
     printed = done[1]
-    assert "Protocol: 20 photos and 40 persons of gt.json (sha256 " in printed
+    assert "20 images and 40 instances of gt.json (sha256 " in printed
     assert "not stated: boxes, " in printed
-    assert "-1 stands for a number that is not defined" in printed
+    assert "-1 means" in printed
 
 
 def test_page_and_json_lie_in_the_runs_folder(done) -> None:
