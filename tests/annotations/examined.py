@@ -15,7 +15,7 @@ from hrpose.annotations.checks import Finding
 from hrpose.annotations.coco import forget_annotations
 from hrpose.annotations.coco_annotations import CocoAnnotations
 from hrpose.annotations.examination import Split, examine_images, examine_labels, examine_pair, read_split
-from hrpose.annotations.reader import PersonFiles
+from hrpose.annotations.reader import InstanceFiles
 from hrpose.errors import DataError
 from hrpose.media.images import Reading
 from hrpose.skeletons import COCO
@@ -89,10 +89,10 @@ def examine(
         content: of the training file.
         val: of the validation file.
         images: image folder of both; its files are opened.
-        options: of `PersonFiles`.
+        options: of `InstanceFiles`.
     """
     forget_annotations()
-    files = PersonFiles(**options)
+    files = InstanceFiles(**options)
     findings: list[Finding] = []
     splits: list[Split] = []
     for name, told in (("train", content), ("val", val)):

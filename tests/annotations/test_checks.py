@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hrpose.annotations.checks import CHECKS, check_annotations, check_split
 from hrpose.annotations.coco import CocoAnnotations, forget_annotations, read_annotations
-from hrpose.annotations.reader import PersonFiles
+from hrpose.annotations.reader import InstanceFiles
 from hrpose.errors import DataWarning
 
 Row = dict[str, Any]
@@ -123,7 +123,7 @@ def spoil(content: dict[str, Any], fault: str, every: int = 1) -> dict[str, Any]
     return {**content, "annotations": rows}
 
 
-def test_every_check_has_a_name_of_its_own() -> None:
+def test_names_of_checks_are_unique() -> None:
     names = [check.name for check in CHECKS]
     assert len(set(names)) == len(names)
     assert set(FAULTS) | {"other-categories", "num-keypoints-without-labels"} == set(names)
@@ -131,7 +131,7 @@ def test_every_check_has_a_name_of_its_own() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), num_keypoints=st.sampled_from([3, 5, 17]))
-def test_sound_annotations_give_no_finding(seed: int, num_keypoints: int, tmp_path_factory) -> None:
+def test_valid_annotations_give_no_finding(seed: int, num_keypoints: int, tmp_path_factory) -> None:
     annotations = read(tmp_path_factory.getbasetemp(), sound(seed, num_keypoints=num_keypoints))
     assert check_annotations(annotations, CHECKS) == []
 
@@ -200,25 +200,25 @@ def test_images_of_both_sets_are_counted(tmp_path: Path) -> None:
     assert (finding.count, finding.ids) == (1, ("train/3.jpg",))
 
 
-def test_a_file_for_both_sets_is_meant_and_a_copy_is_not(tmp_path: Path) -> None:
+def test_one_file_for_both_sets_is_accepted_and_a_copy_is_not(tmp_path: Path) -> None:
     file, copy = tmp_path / "a.json", tmp_path / "b.json"
     for name in (file, copy):
         name.write_text(json.dumps(sound(0)))
-    PersonFiles().check_apart(file, tmp_path, file, tmp_path)  # a warning would be an error
+    InstanceFiles().check_apart(file, tmp_path, file, tmp_path)  # a warning would be an error
     with pytest.warns(DataWarning, match=r"\[train-images-in-validation\]"):
-        PersonFiles().check_apart(file, tmp_path, copy, tmp_path)
+        InstanceFiles().check_apart(file, tmp_path, copy, tmp_path)
 
 
-def test_a_file_that_is_read_again_is_not_warned_of_again(tmp_path: Path) -> None:
+def test_reading_a_file_again_gives_no_second_warning(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
     file.write_text(json.dumps(spoil(sound(0), "boxes-of-corners")))
     with pytest.warns(DataWarning, match="read as two corners"):
-        PersonFiles().annotated(file, file.parent, "train")
+        InstanceFiles().annotated(file, file.parent, "train")
     file.write_text(json.dumps(spoil(sound(0), "num-keypoints-zero")))
     with pytest.warns(DataWarning, match="state `num_keypoints` 0"):
-        PersonFiles().annotated(file, file.parent, "train")
+        InstanceFiles().annotated(file, file.parent, "train")
     forget_annotations()
-    PersonFiles().annotated(file, file.parent, "validate")  # a warning would be an error
+    InstanceFiles().annotated(file, file.parent, "validate")  # a warning would be an error
 
 
 @pytest.mark.data

@@ -45,7 +45,7 @@ def test_several_categories_are_read_as_one(tmp_path: Path) -> None:
     assert table.instance_ids.tolist() == [0, 1]
 
 
-def test_all_are_those_with_keypoints(tmp_path: Path) -> None:
+def test_category_all_reads_the_categories_with_keypoints(tmp_path: Path) -> None:
     told = animals()
     told["categories"][2] = {"id": 9, "name": "ski pole"}
     file = write_json(tmp_path / "a.json", told)
@@ -55,7 +55,7 @@ def test_all_are_those_with_keypoints(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("category", [None, "all", ["sheep", "ski pole"], "horse", ["sheep", "horse"], []])
-def test_an_open_choice_lists_all_categories(category, tmp_path: Path) -> None:
+def test_the_error_for_an_ambiguous_category_lists_all(category, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_annotations(write_json(tmp_path / "a.json", animals()), category=category)
     for line in (
@@ -67,7 +67,7 @@ def test_an_open_choice_lists_all_categories(category, tmp_path: Path) -> None:
     assert "=all" not in str(caught.value)
 
 
-def test_a_file_of_single_points_is_told_apart(tmp_path: Path) -> None:
+def test_a_file_of_single_points_is_not_recognised_as_skeletons(tmp_path: Path) -> None:
     told = content(0)
     told["categories"] = [{"id": k, "name": name} for k, name in enumerate(["nose", "tail"])]
     with pytest.raises(DataError, match=r"(?s)'nose': 0 keypoints, 0 instances.*no annotations"):

@@ -49,7 +49,7 @@ def test_a_missing_box_is_refused_with_the_key(tmp_path: Path) -> None:
         read_annotations(write_json(tmp_path / "a.json", told))
 
 
-def test_a_box_of_no_size_is_warned_of_with_the_key(tmp_path: Path) -> None:
+def test_a_box_without_size_gives_a_warning_with_the_key(tmp_path: Path) -> None:
     told = content(2)
     told["annotations"][0]["bbox"] = [30, 30, 0, 0]
     annotations = read_annotations(write_json(tmp_path / "a.json", told))
@@ -57,7 +57,7 @@ def test_a_box_of_no_size_is_warned_of_with_the_key(tmp_path: Path) -> None:
         annotations.instances()
 
 
-def test_what_has_neither_box_nor_keypoints_is_left_out(tmp_path: Path) -> None:
+def test_instances_without_box_and_keypoints_are_left_out(tmp_path: Path) -> None:
     told = content(2)
     told["annotations"][0].update(bbox=None, keypoints=[0] * 51)
     annotations = read_annotations(write_json(tmp_path / "a.json", told), bbox_from_keypoints=0.25)
@@ -75,6 +75,6 @@ def test_a_single_keypoint_needs_the_size_of_its_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("margin", [-0.1, np.inf, np.nan, True])
-def test_a_margin_is_a_number_from_0_on(margin, tmp_path: Path) -> None:
+def test_a_negative_margin_is_refused(margin, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="bbox_from_keypoints"):
         read_annotations(write_json(tmp_path / "a.json", content(1)), bbox_from_keypoints=margin)

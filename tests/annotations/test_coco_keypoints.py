@@ -36,7 +36,7 @@ def test_five_fields_make_133_keypoints_in_their_order(tmp_path: Path) -> None:
         assert truth.visibility[place].tolist() == triplets[:, 2].tolist()
 
 
-def test_a_part_that_is_not_valid_is_unlabelled(tmp_path: Path) -> None:
+def test_keypoints_are_unlabelled_where_the_valid_flag_is_false(tmp_path: Path) -> None:
     told = whole_body_content(2)
     told["annotations"][0]["face_valid"] = False
     with pytest.warns(DataWarning, match=r"1 parts have labelled keypoints.*`foot_valid`.*100"):
@@ -47,7 +47,7 @@ def test_a_part_that_is_not_valid_is_unlabelled(tmp_path: Path) -> None:
     assert visibility[1, 23:91].any()
 
 
-def test_a_person_of_whom_only_a_hand_is_labelled_is_one_to_train_on(tmp_path: Path) -> None:
+def test_an_instance_with_only_a_labelled_hand_is_trained_on(tmp_path: Path) -> None:
     told = whole_body_content(1)
     for field, count in FIELDS.items():
         if field != "lefthand_kpts":
@@ -56,7 +56,7 @@ def test_a_person_of_whom_only_a_hand_is_labelled_is_one_to_train_on(tmp_path: P
     assert np.flatnonzero(table.visibility[0]).tolist() == list(range(91, 112))
 
 
-def test_visibilities_between_are_labelled_as_in_the_evaluation(tmp_path: Path) -> None:
+def test_fractional_visibilities_are_labelled(tmp_path: Path) -> None:
     told = whole_body_content(1)
     told["annotations"][0]["face_kpts"][2::3] = [0.3, 1.0, 1.4, 2.0, *[0.0] * 64]
     assert read(tmp_path, told).visibility[0, 23:28].tolist() == [1, 1, 2, 2, 0]
@@ -72,7 +72,7 @@ def test_the_first_keypoints_of_a_longer_field_can_be_taken(tmp_path: Path) -> N
     assert first.tolist() == read_annotations(tmp_path / "whole.json").visibility[:, :26].tolist()
 
 
-def test_the_same_file_read_otherwise_is_another_record(tmp_path: Path) -> None:
+def test_the_cache_depends_on_the_options(tmp_path: Path) -> None:
     told = whole_body_content(2)
     assert read(tmp_path, told).visibility.shape[1] == 133
     plain = read_annotations(tmp_path / "whole.json")
@@ -80,19 +80,19 @@ def test_the_same_file_read_otherwise_is_another_record(tmp_path: Path) -> None:
     assert plain.skeleton().keypoint_names == COCO.keypoint_names
 
 
-def test_a_skeleton_of_17_names_is_not_one_of_133_keypoints(tmp_path: Path) -> None:
+def test_a_skeleton_of_17_names_does_not_fit_133_keypoints(tmp_path: Path) -> None:
     file = write_json(tmp_path / "whole.json", whole_body_content(2))
     assert read_skeleton(file).num_keypoints == 17
     with pytest.raises(DataError, match=r"133 keypoints.*17.*skeleton=wholebody"):
         read_skeleton(file, keypoint_fields=FIELDS)
 
 
-def test_plain_coco_is_told_from_whole_bodies(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"`foot_kpts`.*6 keypoints"):
+def test_a_file_without_wholebody_fields_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"6 keypoints in `foot_kpts`"):
         read(tmp_path, content(3))
 
 
-def test_what_some_annotations_lack_is_unlabelled_and_counted(tmp_path: Path) -> None:
+def test_fields_that_some_annotations_lack_are_unlabelled_and_counted(tmp_path: Path) -> None:
     told = whole_body_content(4)
     del told["annotations"][1]["righthand_kpts"]
     told["annotations"][2]["foot_kpts"] = []
@@ -117,7 +117,7 @@ def test_what_some_annotations_lack_is_unlabelled_and_counted(tmp_path: Path) ->
         ({"foot_kpts": [float("nan"), 2, 2] * 6}, r"17.*100"),
     ],
 )
-def test_a_fault_is_one_message_with_the_field_and_the_id(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+def test_an_invalid_value_is_one_error_with_field_and_id(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     told = whole_body_content(2)
     told["annotations"][0].update(change)
     with pytest.raises(DataError, match=message):
@@ -139,7 +139,7 @@ def test_numbers_that_are_not_positive_are_refused(tmp_path: Path, change: dict[
         read_annotations(file, **change)
 
 
-def test_a_share_of_the_box_stands_for_the_area(tmp_path: Path) -> None:
+def test_a_share_of_the_box_replaces_a_missing_area(tmp_path: Path) -> None:
     told = content(2)
     del told["annotations"][0]["area"]
     with pytest.warns(DataWarning, match=r"1 of 2 annotations.*`area`.*0\.53"):

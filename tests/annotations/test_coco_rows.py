@@ -30,14 +30,14 @@ def renamed(form, *, sections=("images", "annotations", "categories")) -> dict[s
     return told
 
 
-def test_integers_stay_the_same_objects() -> None:
+def test_integer_ids_are_returned_unchanged() -> None:
     told = content(2)
     found, notes = unify_ids(told, FILE)
     assert notes == []
     assert all(one is other for name in told for one, other in zip(told[name], found[name], strict=True))
 
 
-def test_text_that_spells_integers_gives_them(tmp_path: Path) -> None:
+def test_strings_of_digits_become_integers(tmp_path: Path) -> None:
     plain = read_annotations(write_json(tmp_path / "plain.json", content(5)))
     told = content(5)
     for section in ("images", "annotations"):
@@ -53,7 +53,7 @@ def test_text_that_spells_integers_gives_them(tmp_path: Path) -> None:
     assert again.image_index.tolist() == plain.image_index.tolist()
 
 
-def test_text_that_spells_none_is_numbered_and_said(tmp_path: Path) -> None:
+def test_other_string_ids_are_numbered_with_a_note(tmp_path: Path) -> None:
     told = content(5)
     for row in told["images"]:
         row["id"] = f"img{row['id'] * 10}"
@@ -67,7 +67,7 @@ def test_text_that_spells_none_is_numbered_and_said(tmp_path: Path) -> None:
     assert found.image_index.tolist() == [0, 0, 1, 2, 3]
 
 
-def test_long_and_padded_text_is_numbered() -> None:
+def test_long_and_padded_string_ids_are_numbered() -> None:
     told = {
         "images": [{"id": "007"}, {"id": "9" * 5000}],
         "annotations": [{"id": 1, "image_id": "007"}],
@@ -95,6 +95,6 @@ def test_links_to_nothing_are_refused(tmp_path: Path) -> None:
         read_annotations(write_json(tmp_path / "a.json", told))
 
 
-def test_an_id_both_as_number_and_as_text_is_refused() -> None:
+def test_an_id_as_number_and_as_string_is_refused() -> None:
     with pytest.raises(DataError, match=r"a\.json.*`images`.*1 "):
         unify_ids({"images": [{"id": 1}, {"id": "1"}], "annotations": [], "categories": []}, FILE)

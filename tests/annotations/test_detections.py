@@ -46,14 +46,14 @@ def test_boxes_are_used_as_they_are_and_ids_are_rows(annotations, tmp_path: Path
     assert table.instance_ids.tolist() == [1]
 
 
-def test_detections_of_unknown_photos_are_dropped_and_counted(annotations, tmp_path: Path) -> None:
+def test_detections_of_unknown_images_are_left_out_and_counted(annotations, tmp_path: Path) -> None:
     rows = [row(), row(image_id=50), row(image_id=51), row()]
     with pytest.warns(DataWarning, match=r"2 detections.*`image_id`.*rows 1, 2"):
         table = read_detections(write_json(tmp_path / "d.json", rows), annotations)
     assert table.instance_ids.tolist() == [0, 3]
 
 
-def test_boxes_of_no_size_are_dropped_and_counted(annotations, tmp_path: Path) -> None:
+def test_boxes_without_size_are_left_out_and_counted(annotations, tmp_path: Path) -> None:
     with pytest.warns(DataWarning, match=r"1 detections.*rows 1"):
         table = read_detections(write_json(tmp_path / "d.json", [row(), row(bbox=[3, 4, 0, 0])]), annotations)
     assert len(table) == 1
@@ -67,18 +67,18 @@ def row(**changes):
     ("what", "message"),
     [
         ([], "expected detections, but the list is empty"),
-        ({"images": []}, "expected a list of detections.*annotation file is no detection file"),
+        ({"images": []}, "expected a list of detections.*object.*images"),
         ([3], "entry 0 of the detections to be a JSON object"),
-        ([row(image_id=50)], r"photos of .*persons\.json.*image ids 50"),
+        ([row(image_id=50)], r"images of .*persons\.json.*image ids 50"),
         ([row(category_id=3)], "category 1, but there are only categories 3"),
         ([row(score=-0.5)], r"a score of at least 0, .*scores up to -0\.5"),
-        ([row(), {k: v for k, v in row().items() if k != "score"}], "`score` of detection number 1 .*there is none"),
+        ([row(), {k: v for k, v in row().items() if k != "score"}], "`score` of detection number 1 .*missing"),
         ([row(score=math.nan)], "`score` of detection number 0 .*nan"),
         ([row(score="high")], "`score` of detection number 0 .*'high'"),
         ([row(bbox=None)], "`bbox` of detection number 0 .*None"),
         ([row(bbox=[1, 2, math.inf, 4])], "`bbox` of detection number 0 .*finite"),
         ([row(image_id="x")], "`image_id` of detection number 0 .*integer, but got 'x'"),
-        ([{"image_id": 2, "bbox": [1, 2, 3, 4], "score": 1}], "`category_id` of detection number 0 .*there is none"),
+        ([{"image_id": 2, "bbox": [1, 2, 3, 4], "score": 1}], "`category_id` of detection number 0 .*missing"),
     ],
 )
 def test_bad_file_is_refused_with_one_clear_message(annotations, tmp_path: Path, what, message: str) -> None:
@@ -103,18 +103,18 @@ def write(tmp_path):
     return call
 
 
-def test_without_files_nothing_is_known():
+def test_without_files_the_result_is_none():
     assert read_photo_boxes(None, None) is None
 
 
-def test_images_give_ids(write):
+def test_image_ids_are_read_by_file_name(write):
     known = read_photo_boxes(write({"images": IMAGES}), None)
     assert known.image_ids == {"a.jpg": 7, "in/b.jpg": 3}
     assert known.category_id == 1
     assert known.boxes_of(7) is None
 
 
-def test_detections_are_grouped_by_photo_and_cut_by_score(write, caplog):
+def test_detections_are_grouped_by_image_and_filtered_by_score(write, caplog):
     rows = [
         {"image_id": 3, "category_id": 1, "bbox": [0, 0, 5, 6], "score": 0.9},
         {"image_id": 3, "category_id": 1, "bbox": [1, 1, 5, 6], "score": 0.1},
@@ -175,7 +175,7 @@ def test_annotated_boxes_are_clipped_to_photos_of_known_size(write):
         ({"images": IMAGES}, "[", "expected JSON"),
     ],
 )
-def test_what_does_not_fit_is_said(write, annotations, boxes, message):
+def test_shapes_that_do_not_match_are_refused(write, annotations, boxes, message):
     files = [
         None if content is None else write(content, f"{place}.json")
         for place, content in enumerate((annotations, boxes))

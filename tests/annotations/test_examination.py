@@ -208,7 +208,7 @@ PAIRS: dict[str, Callable[[Content, Content], object]] = {
 }
 
 
-def test_sound_data_gives_notes_alone(tmp_path: Path) -> None:
+def test_valid_data_gives_only_notes(tmp_path: Path) -> None:
     train, val = people(0, num_images=26), people(1, num_images=26)
     for content in (train, val):
         write_images(content, tmp_path / "images")
@@ -257,7 +257,7 @@ def _spoil_images(folder: Path) -> None:
     (folder / "0_11.png").symlink_to("../outside.png")
 
 
-def test_each_image_is_named_by_what_is_wrong_with_it(tmp_path: Path) -> None:
+def test_each_faulty_image_is_found_by_its_check(tmp_path: Path) -> None:
     content = people()
     folder = write_images(content, tmp_path / "images")
     _spoil_images(folder)
@@ -282,7 +282,7 @@ def test_each_image_is_named_by_what_is_wrong_with_it(tmp_path: Path) -> None:
     assert "200 x 280 and not 200 x 300" in found["image-sizes-unequal"].what
 
 
-def test_a_printed_jpeg_and_a_turned_one_are_found(tmp_path: Path) -> None:
+def test_cmyk_and_rotated_jpegs_are_found(tmp_path: Path) -> None:
     from PIL import Image
 
     content = people()
@@ -320,7 +320,7 @@ def test_a_copy_of_a_training_image_is_found_by_its_pixels(tmp_path: Path) -> No
         ("a.jpg", "b_flip.jpg", False),
     ],
 )
-def test_a_copy_is_known_by_its_name(train: str, val: str, is_copy: bool, tmp_path: Path) -> None:
+def test_a_copy_is_found_by_its_name(train: str, val: str, is_copy: bool, tmp_path: Path) -> None:
     contents = people(0), people(1)
     for content, name in zip(contents, (train, val), strict=True):
         content["images"][0]["file_name"] = name
@@ -337,11 +337,11 @@ def test_hostile_names_are_shown_without_control_characters(tmp_path: Path) -> N
     assert len(str(name)) < 300
 
 
-def test_names_without_image_folders_do_not_tell_whether_images_are_shared(tmp_path: Path) -> None:
+def test_shared_images_are_not_reported_without_image_folders(tmp_path: Path) -> None:
     assert "train-images-in-validation" not in examine(tmp_path, people(0), people(0))
 
 
-def test_an_entry_of_an_image_that_stands_twice_is_a_note(tmp_path: Path) -> None:
+def test_a_repeated_image_entry_is_a_note(tmp_path: Path) -> None:
     content = people(num_images=26)
     appended("images")(content)
     assert set(examine(tmp_path, content)) == {"assumed-on-reading"}
@@ -386,7 +386,7 @@ def test_a_file_name_that_leaves_the_folder_is_refused_and_the_labels_are_checke
     assert not set(found) & {check.name for check in (*FOLDER_CHECKS, *CONTENT_CHECKS)}  # no image is opened
 
 
-def test_people_seen_from_behind_are_no_swapped_sides(tmp_path: Path) -> None:
+def test_persons_viewed_from_behind_are_not_swapped_sides(tmp_path: Path) -> None:
     content = people(3, num_images=30)
     for row in content["annotations"]:  # all of them turn away: left and right are the other way round in the image
         points = points_of(row)
@@ -396,7 +396,7 @@ def test_people_seen_from_behind_are_no_swapped_sides(tmp_path: Path) -> None:
     assert not {"sides-swapped-in-a-pair", "sides-swapped-in-a-face"} & set(examine(tmp_path, content))
 
 
-def test_ears_exchanged_in_an_animal_seen_from_above_are_found_however_it_is_turned(tmp_path: Path) -> None:
+def test_swapped_ears_of_an_animal_from_above_are_found_at_any_rotation(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     names = ["nose", "left_ear", "right_ear", "tail"]
     body = np.array([[0, -30], [-12, -18], [12, -18], [0, 40]])
@@ -413,7 +413,7 @@ def test_ears_exchanged_in_an_animal_seen_from_above_are_found_however_it_is_tur
     assert (finding.count, finding.total, finding.ids) == (2, 40, (5, 6))
 
 
-def test_every_check_has_a_fault_in_these_tests() -> None:
+def test_every_check_is_tested_with_a_fault() -> None:
     of_images = {check.name for check in (*FOLDER_CHECKS, *CONTENT_CHECKS)}
     others = {"image-contents-in-validation", "file-names-refused", "skeleton-refused", "exif-orientation", "bit-depth"}
     assert set(TABLES) | set(NAMED) == set(FAULTS) | set(PAIRS) | of_images | others

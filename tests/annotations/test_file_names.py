@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
         ("Sub%2FB.jpg", "Sub/B.jpg", ESCAPED),
     ],
 )
-def test_a_name_stands_for_one_file(name: str, match: str, kind: str, folder: Path) -> None:
+def test_a_name_matches_one_file(name: str, match: str, kind: str, folder: Path) -> None:
     name = name.replace("{folder}", str(folder))
     assert match_files(["a.jpg" if match != "a.jpg" else "Twice.jpg", name], folder) == ({1: match}, {kind: [1]})
 
@@ -67,6 +67,6 @@ def test_two_names_for_one_file_are_refused(folder: Path) -> None:
     assert match_files(["A.JPG", "A.JPG"], folder)[0] == {0: "a.jpg", 1: "a.jpg"}
 
 
-def test_ends_of_paths_that_stand_for_one_file_are_refused(folder: Path) -> None:
+def test_path_ends_that_match_one_file_are_refused(folder: Path) -> None:
     with pytest.raises(DataError, match=r"/x/one/a\.jpg.*/x/two/a\.jpg"):
         match_files(["/x/one/a.jpg", "/x/two/a.jpg"], folder)

@@ -9,7 +9,7 @@ from tiny_coco import content, write_dataset, write_json
 
 from hrpose.annotations.coco import forget_annotations, read_annotations
 from hrpose.annotations.images import complete_images
-from hrpose.annotations.reader import PersonFiles
+from hrpose.annotations.reader import InstanceFiles
 from hrpose.errors import DataError, DataWarning, MissingDataError
 
 
@@ -32,14 +32,14 @@ def test_sizes_are_read_from_the_files_and_counted(tmp_path: Path) -> None:
         del row["width"], row["height"]
     file = write_json(folder / "b.json", told)
     with pytest.warns(DataWarning, match=r"3 of 4 images.*`width`"):
-        table = PersonFiles(bbox_rules="mmpose").annotated(file, folder / "photos", "train")
+        table = InstanceFiles(bbox_rules="mmpose").annotated(file, folder / "photos", "train")
     assert table.image_sizes.tolist() == [[90, 70], [100, 80], [90, 70], [90, 70]]
     (folder / "photos" / "photo 3.jpg").unlink()
     with pytest.raises(MissingDataError, match="photo 3"):
-        PersonFiles().annotated(file, folder / "photos", "train")
+        InstanceFiles().annotated(file, folder / "photos", "train")
 
 
-def test_names_become_those_of_files_and_are_counted(tmp_path: Path) -> None:
+def test_file_names_are_replaced_by_existing_ones_and_counted(tmp_path: Path) -> None:
     folder = write_dataset(tmp_path)
     told = content()
     names = ["PHOTO 1.JPG", f"{folder / 'photos'}/photo 2.jpg", ".\\photo 3.jpg", "photo 4.jpg"]
@@ -49,7 +49,7 @@ def test_names_become_those_of_files_and_are_counted(tmp_path: Path) -> None:
     with pytest.warns(
         DataWarning, match=r"1 of 4 file names.*backslashes.*1 of 4.*absolute.*1 of 4.*case.*'PHOTO 1.JPG'"
     ):
-        table = PersonFiles().annotated(file, folder / "photos", "train")
+        table = InstanceFiles().annotated(file, folder / "photos", "train")
     assert table.file_names.tolist() == ["photo 1.jpg", "photo 2.jpg", "./photo 3.jpg", "photo 4.jpg"]
 
 
@@ -62,11 +62,11 @@ def test_names_outside_the_folder_are_refused(name: str, tmp_path: Path) -> None
     told["images"][0]["file_name"] = name
     file = write_json(folder / "b.json", told)
     with pytest.raises(DataError, match=r"`file_name`.*below the photo folder"):
-        PersonFiles().annotated(file, folder / "photos", "train")
+        InstanceFiles().annotated(file, folder / "photos", "train")
 
 
-def test_a_photo_without_name_is_refused_where_it_is_read(tmp_path: Path) -> None:
+def test_an_image_without_file_name_is_refused(tmp_path: Path) -> None:
     folder, told = write_dataset(tmp_path), content()
     del told["images"][1]["file_name"]
     with pytest.raises(DataError, match=r"`file_name`.*1 of 4 have none \(ids 2\)"):
-        PersonFiles().annotated(write_json(folder / "b.json", told), folder / "photos", "train")
+        InstanceFiles().annotated(write_json(folder / "b.json", told), folder / "photos", "train")

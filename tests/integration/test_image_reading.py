@@ -68,7 +68,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_bit_depth_of_a_run_goes_with_its_checkpoint(people: Path, tmp_path: Path) -> None:
     twelve, ten = deepened(people, tmp_path / "12", 12), deepened(people, tmp_path / "10", 10)
     warned = call("fit", twelve, tmp_path / "fit")
-    assert [("use 12 of them" in text, "4095 becomes white" in text) for text in warned] == [(True, True)]
+    assert [("use 12 of them" in text, "4095 is white" in text) for text in warned] == [(True, True)]
     checkpoint = tmp_path / "fit" / "checkpoints" / "last.ckpt"
     told = torch.load(checkpoint, weights_only=True)["hyper_parameters"]["config"]
     assert told["data"]["bit_depth"] == 12

@@ -117,7 +117,7 @@ def test_without_a_skeleton_the_counts_are_shown() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 5, 294])
-def test_any_number_of_keypoints(count: int) -> None:
+def test_any_number_of_keypoints_is_read(count: int) -> None:
     html = draw_data_page(page(tables={"train": table(20, count)}, skeleton=skeleton_of(count)))
     check(html)
     assert html.count("visible, ") == count

@@ -1,11 +1,11 @@
-"""COCO keypoint annotations as packed arrays: no Python object per instance.
+"""Read COCO keypoint annotations into packed arrays.
 
     annotations = read_annotations("annotations/person_keypoints_train2017.json")
     annotations.skeleton()      # from `categories`
-    annotations.instances()     # the instances to train on or to crop, filtered and cleaned as in the official HRNet code
-    annotations.ground_truth()  # every object, for AP
+    annotations.instances()     # the instances to train on or to crop, filtered as in the official HRNet code
+    annotations.ground_truth()  # all annotations, for AP
 
-The first fault of a file is one `DataError`; what is left out is counted in a `DataWarning`.
+The first invalid value of a file raises `DataError`; instances that are left out are counted in a `DataWarning`.
 """
 
 from __future__ import annotations
@@ -58,39 +58,39 @@ def read_annotations(
 ) -> CocoAnnotations:
     """Read a COCO keypoint annotation file into packed arrays.
 
-    The last files read are kept, so a second reading of an unchanged file costs nothing, until `forget_annotations`.
+    Files are cached until `forget_annotations`, so an unchanged file is read once.
 
     Args:
         file: JSON with `images`, `annotations` and `categories`.
-        category: name of the category to take; several names, or "all", take categories with the same keypoints as one; the
-            default is the one that has keypoints.
-        keypoint_fields: fields of an annotation, each with the number of its first keypoints that are taken; the default takes
-            all of `keypoints`. COCO-WholeBody has five fields.
-        area_from_bbox: share of its box that an object without `area`, or with one below 1 % of the box, is taken to cover.
-        visibility_map: visibilities of the file, each with the 0, 1 or 2 that replaces it, such as {-1: 0}.
-        bbox_from_keypoints: margin of the box around the labelled keypoints, as a share of its longer side, that is taken
-            where an object has no box, or one without area; the default requires boxes.
+        category: name of the category; several names, or "all", read categories with the same keypoints as one; the default is
+            the one with keypoints.
+        keypoint_fields: number of keypoints to read from each field of an annotation; the default reads all of `keypoints`.
+            COCO-WholeBody has five fields.
+        area_from_bbox: where `area` is missing or below 1 % of the box, this share of the area of the box replaces it.
+        visibility_map: new value, 0, 1 or 2, of visibilities that are replaced, such as {-1: 0}.
+        bbox_from_keypoints: where a box is missing or has no area, the box around the labelled keypoints replaces it, with this
+            share of its longer side as margin; the default requires boxes.
 
     Raises:
         MissingDataError: if there is no such file.
-        DataError: if the file is not JSON, not COCO, or anything in it cannot be used.
+        DataError: if the file is not JSON, not a COCO file, or has an invalid value.
         ValueError: if a number of keypoints or the share of the box is not positive.
 
     Warns:
-        DataWarning: with the number of objects without `keypoints`, and of each finding of `LABEL_CHECKS`, once in a process.
+        DataWarning: with the number of annotations without `keypoints`, and for each finding of `LABEL_CHECKS`, once per process.
     """
     path = Path(file)
     if not path.is_file():
         raise MissingDataError(f"Expected a COCO annotation file at {path}, but there is no such file.")
     if area_from_bbox is True or not area_from_bbox > 0 or any(count < 1 for count in (keypoint_fields or {}).values()):
         raise ValueError(
-            f"Expected a positive `area_from_bbox` and positive numbers of `keypoint_fields`, but got {area_from_bbox} and "
+            f"Expected a positive `area_from_bbox` and positive numbers in `keypoint_fields`, but got {area_from_bbox} and "
             f"{keypoint_fields}."
         )
     if not set((visibility_map or {}).values()) <= {0, 1, 2}:
         raise ValueError(f"Expected `visibility_map` to map to 0, 1 or 2, but got {dict(visibility_map or {})}.")
     if bbox_from_keypoints is not None and (bbox_from_keypoints is True or not 0 <= bbox_from_keypoints < math.inf):
-        raise ValueError(f"Expected `bbox_from_keypoints` to be a margin from 0 on, but got {bbox_from_keypoints}.")
+        raise ValueError(f"Expected `bbox_from_keypoints` to be a margin of at least 0, but got {bbox_from_keypoints}.")
     names = category if category is None or isinstance(category, str) else tuple(category)
     fields = dict(keypoint_fields) if keypoint_fields else None
     labels = {float(old): int(new) for old, new in (visibility_map or {}).items()}
@@ -109,7 +109,7 @@ def read_annotations(
 
 
 def forget_annotations() -> None:
-    """Drop the annotation files that `read_annotations` keeps, and release their memory."""
+    """Clear the cache of `read_annotations` and release its memory."""
     _cache.clear()
     _trim_heap()
 
@@ -125,23 +125,23 @@ def read_skeleton(
     sigmas: str | Sequence[float] | None = None,
     flip_pairs: Sequence[Sequence[int | str]] | None = None,
 ) -> Skeleton:
-    """Build the skeleton that the `categories` of a COCO keypoint file describe.
+    """Build the skeleton of a COCO keypoint file from its `categories`.
 
     Args:
         file: JSON with `images`, `annotations` and `categories`.
-        category: as for `read_annotations`.
-        keypoint_fields: as for `read_annotations`.
-        visibility_map: as for `read_annotations`.
-        bbox_from_keypoints: as for `read_annotations`.
-        names: of the K keypoints, instead of those of the category or where it has none.
-        sigmas: K OKS sigmas, or the name of the known skeleton that has them, instead of those of the category, or of the
-            published ones by name.
-        flip_pairs: pairs of keypoints that are exchanged in the mirror, by name or 0-based index, instead of the `flip_pairs` or
-            `flip_idx` of the category, or of those found in the names; empty means that there are none.
+        category: see `read_annotations`.
+        keypoint_fields: see `read_annotations`.
+        visibility_map: see `read_annotations`.
+        bbox_from_keypoints: see `read_annotations`.
+        names: K keypoint names; the default is those of the category.
+        sigmas: K OKS sigmas, or the name of a known skeleton; the default is those of the category, or the published ones of the
+            keypoint names.
+        flip_pairs: mirror pairs by name or 0-based index, empty for none; the default is `flip_pairs` or `flip_idx` of the
+            category, or the pairs found in the names.
 
     Raises:
-        DataError: if the file cannot be used, neither `names` nor the category name the keypoints that are taken, their number
-            is not that of the sigmas, or a mirror pair does not fit them.
+        DataError: if the file cannot be used, keypoints have no names, the number of sigmas is not K, or a mirror pair is
+            invalid.
     """
     annotations = read_annotations(
         file,
@@ -155,7 +155,7 @@ def read_skeleton(
 
 
 def _trim_heap() -> None:
-    """Return what parsing has freed to the system: glibc would keep twice the size of the arrays."""
+    """Return freed memory to the operating system; glibc would keep twice the size of the arrays."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:

@@ -1,4 +1,4 @@
-"""The objects of the chosen categories of a COCO keypoint file, as packed arrays: no Python object per instance."""
+"""The instances of the chosen categories of a COCO keypoint file, as packed arrays."""
 
 from __future__ import annotations
 
@@ -30,36 +30,36 @@ _KEYS_OF = {
 _CROWDPOSE = _KEYS_OF["crowdpose"]
 _MOST_LISTED = 12  # categories in a message
 _CROWD, _NO_KEYPOINTS = "marked `iscrowd`", "without keypoints"
-_AREA, _BOX = "with an `area` of 0", "with a box of no size inside the image"
+_AREA, _BOX = "with an `area` of 0", "with a box outside the image or without size"
 
 
 @dataclass(frozen=True, eq=False)
 class CocoAnnotations:
-    """The objects of one category of a COCO keypoint file, photo by photo and in the order of the file within a photo.
+    """The instances of the chosen categories, sorted by image, and within an image in the order of the file.
 
     Attributes:
-        file: where they were read.
-        category: the entry of `categories`; of several the first, with the names of all.
-        own_category_ids: of the categories that were taken.
-        category_ids: of all entries of `categories`.
+        file: path of the file.
+        category: the entry of `categories`; for several categories the first entry, with the names of all.
+        own_category_ids: ids of the chosen categories.
+        category_ids: ids of all categories of the file.
         image_ids: (I,) int64.
-        image_sizes: (I, 2) int32 width and height.
-        file_names: I names relative to the photo folder.
-        image_index: (M,) int32 row of the photo.
+        image_sizes: (I, 2) int32 width and height; 0 where unknown.
+        file_names: I names relative to the image folder.
+        image_index: (M,) int32 row of the image.
         instance_ids: (M,) int64 annotation ids.
-        bbox: (M, 4) float64 x, y, width, height as the file has them, or around the keypoints.
-        has_bbox: (M,) bool, False where the box is the one around the keypoints.
-        area: (M,) float64 in square pixels, as the file has it or `area_from_bbox` of the box.
-        has_area: (M,) bool, False where the file has no `area`, or one below 1 % of the box.
-        area_from_bbox: share of its box that an object without `area` is taken to cover.
+        bbox: (M, 4) float64 x, y, width, height of the file, or around the keypoints.
+        has_bbox: (M,) bool, False where the box is around the keypoints.
+        area: (M,) float64 in square pixels, of the file or computed from the box.
+        has_area: (M,) bool, False where the area was computed from the box.
+        area_from_bbox: share of the box that replaces a missing `area`.
         iscrowd: (M,) bool.
         keypoints: (M, K, 2) in the smallest type that holds them exactly; 0 where unlabelled.
         visibility: (M, K) uint8.
         has_keypoints: (M,) bool, False where all 3K numbers of the file are 0.
-        num_keypoints: (M,) int64 as the file states it; the number of labelled keypoints where it does not.
-        other_categories: ids of the annotations of other categories with keypoints, if the category was not named.
-        other_fields: names of further fields with keypoints that annotations have, such as `foot_kpts`.
-        crowd_index: (I,) float64 as the file states it for its photos, from 0 to 1; None where it does not.
+        num_keypoints: (M,) int64 of the file; the number of labelled keypoints where missing.
+        other_categories: annotation ids of other categories with keypoints by name, if no category was chosen by name.
+        crowd_index: (I,) float64 from 0 to 1; None if the file has none.
+        other_fields: names of other fields with keypoints, such as `foot_kpts`.
     """
 
     file: Path
@@ -95,7 +95,7 @@ class CocoAnnotations:
         *,
         names: Sequence[str] | None = None,
     ) -> Skeleton:
-        """Build the skeleton that the category describes: names, edges, mirror pairs, sigmas.
+        """Build the skeleton of the category: names, edges, mirror pairs, sigmas.
 
         Args:
             sigmas: K OKS sigmas instead of the category's.
@@ -103,8 +103,7 @@ class CocoAnnotations:
             names: K names instead of the category's.
 
         Raises:
-            DataError: if neither the category nor `names` name the keypoints, the category describes them wrongly, or their
-                number is another one.
+            DataError: if the keypoints have no names, the number of names is not K, or an entry of the category is invalid.
         """
         num_keypoints, title = self.visibility.shape[1], self.category.get("name")
         given: dict[str, Any] = {} if sigmas is None else {"sigmas": sigmas}
@@ -116,47 +115,46 @@ class CocoAnnotations:
             where = "`skeleton.names`" if names is not None else f"category {title!r}"
             raise DataError(
                 f"{self.file}: expected {where} to name the {num_keypoints} keypoints of its annotations, but found "
-                f"{found or 'no'} names. Name all of them, skeleton.names=[nose,left_eye,...], or choose a known skeleton: "
-                "skeleton=coco, mpii, ...; skeleton=wholebody is that of COCO-WholeBody."
+                f"{found or 'no'} names. Set all of them, skeleton.names=[nose,left_eye,...], or a known skeleton, such as "
+                "skeleton=coco or skeleton=wholebody (COCO-WholeBody)."
             )
         try:
             return Skeleton.from_category(category)
         except ValueError as error:
             raise DataError(
-                f"{self.file}: no skeleton can be made of category {title!r}. {error} Fix the category or the given values, or "
-                "choose another skeleton: skeleton=coco, mpii, ..."
+                f"{self.file}: category {title!r} has no valid skeleton. {error} Fix the category or the given values, or choose "
+                "a known skeleton, such as skeleton=coco."
             ) from error
 
     @property
     def keypoint_names(self) -> tuple[str, ...]:
-        """The keypoints that the category names, perhaps none."""
+        """Return the keypoint names of the category; empty if it has none."""
         return read_keypoint_names(self.category)
 
     @property
     def benchmark(self) -> str | None:
-        """The benchmark whose files look like this one, by its fields and the names of its keypoints; None for none."""
+        """Return the benchmark that the fields and keypoint names of the file indicate; None if there is none."""
         names = [keypoint_key(name) for name in self.keypoint_names]
         for name, fields in _FIELDS_OF.items():
             if fields & {*self.other_fields}:
                 return name
-        head = [*_CROWDPOSE[:12], "head"]  # the files say "head" for its top
+        head = [*_CROWDPOSE[:12], "head"]  # the files say "head" for the top of the head
         if names[:13] == head or (self.crowd_index is not None and self.visibility.shape[1] == len(_CROWDPOSE)):
             return "crowdpose"
         return next((name for name, keys in _KEYS_OF.items() if names == keys), None)
 
     def instances(self, rules: Rules = "official") -> InstanceTable:
-        """Select and clean the instances that are trained on, or tested with annotated boxes.
+        """Select the instances for training, or for a test with annotated boxes, and clip their boxes to the image.
 
-        Crowds and objects without keypoints are left out, and boxes are clipped to the image (`geometry.clip_bbox`). By the
-        official rules so are objects of no area or outside the image (`COCODataset._load_coco_keypoint_annotation_kernal`), and
-        boxes without any width and height after that, because they give no crop. By MMPose's the area does not matter, but a
-        box needs width and height, and an instance at least one labelled keypoint and a `num_keypoints` above 0.
+        Crowds and instances without keypoints are left out. The official rules also leave out instances without area or outside
+        the image (`COCODataset._load_coco_keypoint_annotation_kernal`), and boxes without width and height after clipping. The
+        rules of MMPose ignore the area, but require a box with width and height, a labelled keypoint and `num_keypoints` > 0.
 
         Args:
             rules: "official" or "mmpose".
 
         Warns:
-            DataWarning: with the number of labelled instances that are left out because of their box or area.
+            DataWarning: with the number of labelled instances left out because of their box or area.
         """
         left_out, bbox = self._left_out(rules)
         labelled = ~(left_out[_CROWD] | left_out[_NO_KEYPOINTS])
@@ -184,22 +182,22 @@ class CocoAnnotations:
         )
 
     def describe_left_out(self, rules: Rules = "official") -> str:
-        """Count the objects that `instances` leaves out, by reason; one object can have several."""
+        """Describe how many instances `instances` leaves out for each reason; an instance can have several."""
         left_out, _ = self._left_out(rules)
         return _list_counts(left_out) + self._box_hint(np.flatnonzero(left_out[_BOX]))
 
     def _box_hint(self, rows: NDArray[np.intp]) -> str:
-        """Suggest boxes around the keypoints if the file has boxes without area among these rows."""
+        """Suggest boxes around the keypoints if boxes of these rows have no width or height."""
         empty = (self.bbox[rows, 2:] == 0).any(axis=1) & (self.visibility[rows] > 0).any(axis=1)
         if not empty.any():
             return ""
         return (
-            f" {np.count_nonzero(empty)} boxes have no width or height: data.bbox_from_keypoints=0.25 takes the box around the "
-            "keypoints there, with a margin of 0.25 of its longer side."
+            f" {np.count_nonzero(empty)} boxes have no width or height: data.bbox_from_keypoints=0.25 replaces them by the box "
+            "around the keypoints, with a margin of 0.25 of its longer side."
         )
 
     def _left_out(self, rules: Rules) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.float64]]:
-        """Find the objects that cannot be trained on by each reason, (M,) each, and the clipped boxes (M, 4)."""
+        """Return which instances are left out for each reason, (M,) each, and the clipped boxes (M, 4)."""
         bbox = clip_bbox(self.bbox, self.image_sizes[self.image_index], rules)
         if rules == "mmpose":
             return {
@@ -215,7 +213,7 @@ class CocoAnnotations:
         }, bbox
 
     def ground_truth(self) -> GroundTruth:
-        """Return every object, crowds and those without keypoints included, to measure AP against."""
+        """Return all instances, including crowds and those without keypoints, for AP."""
         return GroundTruth(
             image_ids=self.image_ids,
             object_image_ids=self.image_ids[self.image_index],
@@ -236,10 +234,10 @@ def _list_counts(reasons: Mapping[str, NDArray[np.bool_]]) -> str:
 
 
 def choose_category(categories: Sequence[Row], name: str | None, file: Path) -> Row:
-    """Find the category of a name, or the one that has keypoints.
+    """Return the category with a name, or for None the one that has keypoints.
 
     Raises:
-        DataError: if there is none, or more than one to choose from.
+        DataError: if there is none, or several.
     """
     return choose_categories(categories, name, None, file)[0]
 
@@ -247,16 +245,16 @@ def choose_category(categories: Sequence[Row], name: str | None, file: Path) -> 
 def choose_categories(
     categories: Sequence[Row], wanted: str | Sequence[str] | None, rows: Sequence[Row] | None, file: Path
 ) -> list[Row]:
-    """Find categories by name.
+    """Return categories by name.
 
     Args:
         categories: of the file.
-        wanted: a name or several; "all" for all categories that have keypoints; None for the one that has keypoints, or "person".
-        rows: the annotations, which the message counts; None if there are none to count.
+        wanted: one or several names; "all" for all categories with keypoints; None for the one with keypoints, or "person".
+        rows: the annotations, to count them in a message; None for a file without annotations.
         file: of the rows.
 
     Raises:
-        DataError: if there are none, or too many to choose from, or several without the same keypoints.
+        DataError: if a category is missing or ambiguous, or several have different keypoints.
     """
     integers(categories, "id", "category", file)
     names = [entry.get("name") for entry in categories]
@@ -288,13 +286,13 @@ def choose_categories(
 def select_objects(
     rows: list[Row], chosen: Sequence[Row], categories: list[Row], image_ids: NDArray[np.int64], file: Path
 ) -> tuple[list[Row], NDArray[np.int32]]:
-    """Check how annotations refer to images and categories; keep those of the chosen categories, image by image.
+    """Return the annotations of the chosen categories, sorted by image.
 
     Returns:
-        The rows, and the index of the image of each, (M,).
+        M rows, and the index of the image of each, (M,).
 
     Raises:
-        DataError: if an id is missing or repeats, or refers to nothing.
+        DataError: if an annotation id is missing or repeats, or an image or category does not exist.
     """
     ids = integers(rows, "id", "annotation", file)
     check_unique(ids, "annotation", file)
@@ -308,8 +306,8 @@ def select_objects(
         places[key] = np.array([index_of.get(value, -1) for value in values], np.int32)
         for place in np.flatnonzero(places[key] < 0)[:1]:
             raise DataError(
-                f"{file}: expected `{key}` of annotation {ids[place]} to be the `id` of an entry of `{section}`, but got "
-                f"{values[place]}, which none of them has. Add the entry, or remove the annotation."
+                f"{file}: expected `{key}` of annotation {ids[place]} to be an `id` of `{section}`, but got {values[place]}. "
+                "Add the entry, or remove the annotation."
             )
     image_index = places["image_id"]
     own_places = [place for place, entry in enumerate(categories) if any(entry is one for one in chosen)]
@@ -319,7 +317,7 @@ def select_objects(
 
 
 def find_other_categories(content: Mapping[str, list[Row]], own_ids: Collection[int]) -> dict[str, NDArray[np.int64]]:
-    """Collect the ids of annotations that have keypoints but belong to another category, by the name of the category."""
+    """Return the ids of annotations with keypoints of other categories, by category name."""
     names = {entry["id"]: str(entry.get("name")) for entry in content["categories"] if entry["id"] not in own_ids}
     found: dict[str, list[int]] = {}
     for row in content["annotations"] if names else []:
@@ -329,9 +327,9 @@ def find_other_categories(content: Mapping[str, list[Row]], own_ids: Collection[
 
 
 def _list_categories(categories: Sequence[Row], rows: Sequence[Row] | None) -> str:
-    """List the categories with the number of keypoints and of instances that have some, and the argument that takes each."""
+    """List the categories with their numbers of keypoints and instances, and the argument that selects each."""
     if not categories:
-        return "It has no `categories`: none to choose from. Add an entry with `id`, `name` and `keypoints`."
+        return "`categories` is empty. Add an entry with `id`, `name` and `keypoints`."
     counts: Counter[Any] = Counter()
     lengths: dict[Any, int] = {}
     for row in rows or ():
@@ -339,7 +337,7 @@ def _list_categories(categories: Sequence[Row], rows: Sequence[Row] | None) -> s
         if isinstance(values, list | array.array) and len(values) and isinstance(owner, int):
             counts[owner] += 1
             lengths[owner] = max(lengths.get(owner, 0), len(values) // 3)
-    lines = ["Its categories, each with the argument of fit and test that takes it (`category` elsewhere):"]
+    lines = ["Its categories, each with the argument that selects it in fit and test (elsewhere `category`):"]
     for entry in categories[:_MOST_LISTED]:
         number = len(entry.get("keypoints") or ()) or lengths.get(entry["id"], 0)
         instances = "" if rows is None else f", {counts[entry['id']]} instances with keypoints"
@@ -347,12 +345,12 @@ def _list_categories(categories: Sequence[Row], rows: Sequence[Row] | None) -> s
     if len(categories) > _MOST_LISTED:
         lines.append(f"  ... and {len(categories) - _MOST_LISTED} more")
     if len(categories) > 1 and len({repr(entry["keypoints"]) for entry in categories if entry.get("keypoints")}) == 1:
-        lines.append("  all that have keypoints, as one: data.category=all")
+        lines.append("  all categories with keypoints as one: data.category=all")
     if rows is not None and not rows:
         lines.append("The file has no annotations.")
     elif rows is not None and not counts:
         lines.append(
-            "No annotation has keypoints: export them as one skeleton with several keypoints, not as single points."
+            "No annotation has keypoints: export one skeleton with several keypoints instead of single points."
         )
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Read the keypoints of the rows of a COCO file into arrays, and boxes around them where rows have none."""
+"""Read the keypoints of a COCO file into arrays, and compute boxes around them for annotations without box."""
 
 from __future__ import annotations
 
@@ -32,30 +32,29 @@ def pack_keypoints(
     file: Path,
     visibility_map: Mapping[float, int] | None = None,
 ) -> Packed:
-    """Collect keypoints, all of `keypoints` or the first ones of several fields.
+    """Read keypoints from the field `keypoints`, or the first ones from each of several fields.
 
-    COCO-WholeBody has `foot_kpts` and the like beside `keypoints`, each with a flag such as `foot_valid`; a part that is not
-    valid is unlabelled. In several fields visibilities between 0 and 2 that are not whole count as labelled, as they do in the
-    evaluations of these data sets: they are rounded up.
+    COCO-WholeBody has further fields such as `foot_kpts`, each with a flag such as `foot_valid`; keypoints are unlabelled where
+    it is false. With several fields, fractional visibilities are rounded up, as in the evaluation code of these data sets.
 
     Args:
         rows: N annotations.
         iscrowd: (N,).
         category: of the rows.
-        fields: names of the fields, each with the number of its keypoints that are taken, in their order; None takes `keypoints`.
+        fields: number of keypoints to read from each field, in their order; None reads `keypoints`.
         file: of the rows.
-        visibility_map: visibilities of the file, each with the one that replaces it.
+        visibility_map: new value of each visibility that is replaced.
 
     Returns:
-        keypoints (N, K, 2) in the smallest type that holds them exactly, 0 where unlabelled; visibility (N, K); and whether any
-        of a row's 3K numbers differs from 0 (N,): the official code's test of a person with keypoints.
+        Keypoints (N, K, 2) in the smallest type that holds them exactly, 0 where unlabelled; visibility (N, K); and whether any
+        of the 3K numbers of a row differs from 0 (N,), which the official code takes as having keypoints.
 
     Raises:
-        DataError: if no row has a field, or one has another number of values, or a visibility other than 0, 1 and 2, or labelled
-            keypoints that are not finite.
+        DataError: if no row has a field, a row has a wrong number of values, a visibility is not 0, 1 or 2, or a labelled
+            keypoint is not finite.
 
     Warns:
-        DataWarning: with the number of rows, crowds aside, that lack a field.
+        DataWarning: with the number of rows, apart from crowds, that lack a field.
     """
     exact = fields is None
     widths = {"keypoints": _width(rows, category, file)} if fields is None else {k: 3 * n for k, n in fields.items()}
@@ -67,8 +66,8 @@ def pack_keypoints(
         lacks = np.array([_is_empty(row.get(field)) for row in rows], bool)
         if not exact and len(rows) and lacks.all():
             raise DataError(
-                f"{file}: expected annotations with `{field}`, {width // 3} keypoints, but none has that field. Take the file of "
-                "the data set that has it, or other keypoint fields."
+                f"{file}: expected annotations with {width // 3} keypoints in `{field}`, but none has this field. Use another "
+                "file of the data set, or other keypoint fields."
             )
         for place in np.flatnonzero(~lacks).tolist():
             found = _numbers(rows[place], field, width, file, exact=exact)
@@ -82,8 +81,8 @@ def pack_keypoints(
     without = [rows[place]["id"] for place in np.flatnonzero(lacking & ~iscrowd).tolist()]
     if without:
         warnings.warn(
-            f"{file}: {len(without)} of {len(rows)} annotations lack `{'` or `'.join(widths)}` (ids {list_first(without)}), "
-            "which is taken as unlabelled. Instances without labelled keypoints are not trained on.",
+            f"{file}: {len(without)} of {len(rows)} annotations lack `{'` or `'.join(widths)}` (ids {list_first(without)}); "
+            "these keypoints are unlabelled. Instances without labelled keypoints are not trained on.",
             DataWarning,
             stacklevel=4,
         )
@@ -99,13 +98,13 @@ def pack_keypoints(
 def read_num_keypoints(
     rows: Sequence[Row], visibility: NDArray[np.uint8], file: Path, *, follow: bool
 ) -> NDArray[np.int64]:
-    """Collect `num_keypoints` (M,); the number of labelled keypoints where a row has none.
+    """Return `num_keypoints` (M,); the number of labelled keypoints where it is missing.
 
     Args:
         rows: M annotations.
         visibility: (M, K).
         file: of the rows.
-        follow: False counts the labelled keypoints of all rows, because `num_keypoints` counts other ones.
+        follow: whether to read `num_keypoints`; False counts labelled keypoints, for other fields than `keypoints`.
 
     Raises:
         DataError: if a number is not an integer.
@@ -117,7 +116,7 @@ def read_num_keypoints(
 
 
 def _width(rows: Sequence[Row], category: Row, file: Path) -> int:
-    """Return the number of values under `keypoints`, from the names of the category or the longest row."""
+    """Return the number of values in `keypoints`, from the names of the category or the longest row."""
     names = category.get("keypoints")
     if names is not None and not isinstance(names, list | array.array):
         raise DataError(
@@ -126,8 +125,8 @@ def _width(rows: Sequence[Row], category: Row, file: Path) -> int:
     lengths = [len(row["keypoints"]) for row in rows if isinstance(row.get("keypoints"), (list, array.array))]
     if not lengths and not names:
         raise DataError(
-            f"{file}: expected keypoints of category {category.get('name')!r}, but neither its entry in `categories` nor any "
-            "annotation has `keypoints`. Use a keypoint file, such as person_keypoints_train2017.json."
+            f"{file}: expected `keypoints` of category {category.get('name')!r}, but neither `categories` nor any annotation has "
+            "them. Use a keypoint file, such as person_keypoints_train2017.json."
         )
     return 3 * len(names) if names else max(lengths)
 
@@ -137,18 +136,18 @@ def _is_empty(values: Any) -> bool:
 
 
 def _warn_of_hidden(ids: Sequence[Any], file: Path) -> None:
-    """Warn of annotations with labelled keypoints in a part whose flag is false; the data set itself has zeros there."""
+    """Warn of labelled keypoints in fields whose flag is false; they are 0 in the published files."""
     if ids:
         warnings.warn(
-            f"{file}: {len(ids)} parts have labelled keypoints, but a flag such as `foot_valid` that is false (annotations "
-            f"{list_first(ids)}). They are taken as unlabelled; the evaluation code of COCO-WholeBody ignores the flags.",
+            f"{file}: {len(ids)} parts have labelled keypoints, although a flag such as `foot_valid` is false (annotations "
+            f"{list_first(ids)}). They are read as unlabelled; the evaluation code of COCO-WholeBody ignores the flags.",
             DataWarning,
             stacklevel=5,
         )
 
 
 def _is_valid(row: Row, field: str, file: Path) -> bool:
-    """Read the flag that COCO-WholeBody has for a part: `foot_valid` for `foot_kpts`; without one the part is valid."""
+    """Return the flag of a field of COCO-WholeBody, `foot_valid` for `foot_kpts`; True if it is missing."""
     flag = f"{field.removesuffix('_kpts')}_valid"
     value = row.get(flag, True) if field.endswith("_kpts") else True
     if value not in (True, False):
@@ -157,7 +156,7 @@ def _is_valid(row: Row, field: str, file: Path) -> bool:
 
 
 def _numbers(row: Row, field: str, width: int, file: Path, *, exact: bool) -> Any:
-    """Return the first `width` numbers of a field; `exact` requires that there are no more."""
+    """Return the first `width` numbers of a field; with `exact` it must have no more."""
     values = row[field]
     is_packed = isinstance(values, array.array)
     if (
@@ -169,11 +168,11 @@ def _numbers(row: Row, field: str, width: int, file: Path, *, exact: bool) -> An
         return values[:width]
     found = str(len(values)) if is_packed else f"{values!r:.80}"
     if is_packed and exact and 3 * len(values) == 2 * width:
-        found += ": the visibilities seem to be missing"
-    other = "the names in `categories`" if exact else "take other keypoint fields"
+        found += " (visibilities seem to be missing)"
+    other = "the names in `categories`" if exact else "use other keypoint fields"
     raise DataError(
         f"{file}: expected `{field}` of annotation {row['id']} to be {'' if exact else 'at least '}{width} numbers, x, y and "
-        f"visibility for each of {width // 3} keypoints, but got {found}. Fix the annotation, or {other}."
+        f"visibility of {width // 3} keypoints, but got {found}. Fix the annotation, or {other}."
     )
 
 
@@ -183,7 +182,7 @@ def _split_keypoints(triplets: NDArray[np.float64], rows: Sequence[Row], file: P
         _clear_unlabelled(triplets)
         for place, k in np.argwhere(~(np.abs(triplets) <= LARGEST).all(axis=2))[:1]:
             raise DataError(
-                f"{file}: expected labelled keypoints to have finite numbers of at most {LARGEST:g}, but got x, y, visibility = "
+                f"{file}: expected labelled keypoints to be finite and at most {LARGEST:g}, but got x, y, visibility = "
                 f"{triplets[place, k].tolist()} for keypoint {k} (counted from 0) of annotation {rows[place]['id']}. Fix the "
                 "annotation, or set the visibility of the keypoint to 0."
             )
@@ -192,9 +191,9 @@ def _split_keypoints(triplets: NDArray[np.float64], rows: Sequence[Row], file: P
         raise _wrong_visibility(labels, outside, rows, file)
     if not labels.any() and triplets.any():
         raise DataError(
-            f"{file}: expected labelled keypoints, but all {labels.size} keypoints have the visibility 0, which is unlabelled, "
-            f"although {int(triplets.any(axis=2).sum())} of them have coordinates. If they are labels, map the value: "
-            "`visibility_map` ('data.visibility_map={0: 2}' of fit and test)."
+            f"{file}: expected labelled keypoints, but all {labels.size} have the visibility 0 (unlabelled), although "
+            f"{int(triplets.any(axis=2).sum())} of them have coordinates. If they are labelled, set `visibility_map` "
+            "('data.visibility_map={0: 2}' in fit and test)."
         )
     has_keypoints = triplets.max(axis=(1, 2), initial=-np.inf) != 0
     points = np.where(labels[..., None] > 0, triplets[..., :2], 0.0)
@@ -202,7 +201,7 @@ def _split_keypoints(triplets: NDArray[np.float64], rows: Sequence[Row], file: P
 
 
 def _clear_unlabelled(triplets: NDArray[np.float64]) -> None:
-    """Set keypoints to 0 that are NaN, null or beyond any image and have the visibility 0 or none at all."""
+    """Set unlabelled keypoints with invalid coordinates to 0."""
     nowhere = ~(np.abs(triplets[..., :2]) <= LARGEST).all(axis=2)
     missing = nowhere & ((triplets[..., 2] == 0) | np.isnan(triplets).all(axis=2))
     triplets[missing] = 0
@@ -211,7 +210,7 @@ def _clear_unlabelled(triplets: NDArray[np.float64]) -> None:
 def _wrong_visibility(
     labels: NDArray[np.float64], outside: NDArray[np.bool_], rows: Sequence[Row], file: Path
 ) -> DataError:
-    """Return the error for visibilities other than 0, 1 and 2, with their counts and the key that maps them."""
+    """Return the error for visibilities other than 0, 1 and 2, with their counts and the key that replaces them."""
     place, k = np.argwhere(outside)[0]
     values, counts = np.unique(labels[outside], return_counts=True)
     most = np.argsort(-counts, kind="stable")[:_MOST_LISTED]
@@ -219,7 +218,7 @@ def _wrong_visibility(
     fix = "Fix the annotations"
     if len(values) <= _MOST_LISTED and all(value.is_integer() for value in values.tolist()):
         pairs = ", ".join(f"{value:g}: {0 if value < 0 else 2}" for value in values)
-        fix += f", or map the values: `visibility_map` ('data.visibility_map={{{pairs}}}' of fit and test)"
+        fix += f", or set `visibility_map` ('data.visibility_map={{{pairs}}}' in fit and test)"
     return DataError(
         f"{file}: expected a visibility of 0 (unlabelled), 1 (occluded) or 2 (visible), but {outside.sum()} of {labels.size} "
         f"keypoints have others: {found}; the first is keypoint {k} (counted from 0) of annotation {rows[place]['id']}. {fix}."
@@ -227,7 +226,7 @@ def _wrong_visibility(
 
 
 def _smallest(values: NDArray[np.float64]) -> NDArray[np.generic]:
-    """Pack numbers without loss: COCO's are whole, so a quarter of the memory holds them."""
+    """Return the numbers in the smallest type that holds them exactly; COCO's are integers of 16 bits."""
     for kind in (np.int16, np.float32):
         if not values.size or abs(values).max() < 2**15:
             packed = values.astype(kind)
@@ -244,19 +243,19 @@ def read_boxes_or_keypoints(
     margin: float | None,
     file: Path,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Collect boxes; where there is none, or one without area, take the box around the labelled keypoints.
+    """Read boxes; replace missing boxes and boxes without area by the box around the labelled keypoints.
 
     Args:
         rows: N annotations.
         keypoints: (N, K, 2) in pixels.
         visibility: (N, K).
-        image_sizes: (N, 2) width and height of the image of each row, 0 where they are unknown.
-        margin: added on each side, as a share of the longer side of the box around the keypoints; where this box has no size, as
-            that of a single keypoint, as a share of the longer side of the image. None requires all boxes.
+        image_sizes: (N, 2) width and height of the image of each row; 0 where unknown.
+        margin: added on each side, as a share of the longer side of the box around the keypoints; for a single keypoint, as a
+            share of the longer side of the image. None requires all boxes.
         file: of the rows.
 
     Returns:
-        Boxes x, y, width, height (N, 4), all 0 where there is no labelled keypoint either, and whether each is the file's (N,).
+        Boxes x, y, width, height (N, 4), 0 without labelled keypoint, and whether each was read from the file (N,).
 
     Raises:
         DataError: as `read_boxes`, or if a single keypoint needs a box in an image of unknown size.
@@ -271,7 +270,7 @@ def read_boxes_or_keypoints(
     if len(taken):
         boxes[taken] = _around(keypoints[taken], labelled[taken], image_sizes[taken], margin, taken, rows, file)
         logger.info(
-            "%s: the boxes of %d of %d annotations are those around their keypoints, with a margin of %g",
+            "%s: %d of %d annotations get a box around their keypoints, with a margin of %g",
             file,
             len(taken),
             len(rows),
@@ -301,8 +300,8 @@ def _around(
     if len(unknown):
         ids = list_first([rows[place]["id"] for place in places[unknown].tolist()])
         raise DataError(
-            f"{file}: expected the `width` and `height` of images with a single keypoint and no box, because the margin is a "
-            f"share of them, but {len(unknown)} have none (annotation ids {ids}). Add them, or the boxes."
+            f"{file}: expected `width` and `height` of images in which an instance has a single keypoint and no box, because the "
+            f"margin depends on them, but {len(unknown)} have none (annotation ids {ids}). Add them, or the boxes."
         )
     pad = margin * np.where(single, image_sizes.max(axis=1), longer)[:, None]
     return np.concatenate([low - pad, high - low + 2 * pad], axis=1)

@@ -1,4 +1,4 @@
-"""Read COCO files into arrays, column by column, with one clear error for the first fault."""
+"""Read the rows of COCO files into arrays, one column at a time. The first invalid value raises one DataError."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from hrpose.structures import PackedStrings, exact_integer
 Row = dict[str, Any]
 
 LARGEST = 1e9
-"""No coordinate of an image is beyond; the squares of larger ones are not exact, and those of 1e200 are infinite."""
-_SMALLEST_AREA = 0.01  # of the box: below it an area is a placeholder; the smallest of 7,100 real ones is 0.157
+"""Largest coordinate in pixels that is accepted; squares of larger values lose precision or overflow."""
+_SMALLEST_AREA = 0.01  # share of the box; a smaller area is a placeholder (the smallest of 7,100 real ones is 0.157)
 _SECTIONS = ("images", "annotations", "categories")
 
 
 def read_json(file: Path, fields: Collection[str] = ("keypoints",)) -> Any:
-    """Parse a JSON file without holding its segmentations: they are most of a COCO file and not needed.
+    """Parse a JSON file and drop its segmentations while parsing: they take most of the memory and are not needed.
 
     Args:
-        file: to read.
-        fields: keys of objects under which lists of numbers are packed into arrays.
+        file: path to read.
+        fields: keys whose lists of numbers are packed into arrays.
 
     Raises:
         MissingDataError: if there is no such file.
@@ -46,13 +46,13 @@ def read_json(file: Path, fields: Collection[str] = ("keypoints",)) -> Any:
         return json.loads(content, object_hook=partial(_slim, fields=fields))
     except (ValueError, RecursionError) as error:
         raise DataError(
-            f"{file}: expected JSON, but {len(content)} bytes cannot be read as such: {error}. "
-            f"{conversion_of(file) or 'The file may be cut short, or be of another format: export or download it again.'}"
+            f"{file}: expected JSON, but its {len(content)} bytes cannot be parsed: {error}. "
+            f"{conversion_of(file) or 'The file may be truncated or in another format: export or download it again.'}"
         ) from error
 
 
 def _slim(row: Row, fields: Collection[str]) -> Row:
-    """Drop polygons and pack lists of numbers as soon as an object is parsed."""
+    """Drop segmentations and pack lists of numbers as soon as an object is parsed."""
     row.pop("segmentation", None)
     for field in fields:
         numbers = row.get(field)
@@ -60,16 +60,13 @@ def _slim(row: Row, fields: Collection[str]) -> Row:
             try:
                 row[field] = array.array("d", numbers)
             except (TypeError, OverflowError):
-                if "image_id" in row:  # else the names in a category
+                if "image_id" in row:  # otherwise these are the keypoint names of a category
                     row[field] = _flatten(numbers)
     return row
 
 
 def _flatten(values: list[Any]) -> Any:
-    """Pack numbers of another form: nested lists become flat, null NaN, and text the number that it spells.
-
-    A list of anything else is returned as it is; its error names the annotation.
-    """
+    """Flatten nested lists, replace null by NaN and parse numeric strings; return any other list unchanged."""
     if all(value is None or isinstance(value, list) for value in values) and any(values):
         values = [number for value in values for number in (value or [None] * 3)]
     numbers = [math.nan if value is None else _number_of(value) for value in values]
@@ -77,7 +74,7 @@ def _flatten(values: list[Any]) -> Any:
 
 
 def _number_of(value: Any) -> Any:
-    """Return the number that a text spells, as an integer if it is whole; other values as they are."""
+    """Parse a numeric string, as an integer if it is whole; return other values unchanged."""
     if type(value) is not str:
         return value
     try:
@@ -91,16 +88,17 @@ def read_rows(file: Path, fields: Collection[str] = ("keypoints",)) -> dict[str,
     """Read the three sections of a COCO annotation file.
 
     Args:
-        file: to read.
-        fields: of annotations that hold keypoints.
+        file: path to read.
+        fields: keys of annotations that hold keypoints.
 
     Raises:
-        DataError: if the file is not JSON, or has another structure.
+        MissingDataError: if there is no such file.
+        DataError: if the file is not JSON or not a COCO annotation file.
     """
     content = read_json(file, fields)
     if not isinstance(content, dict):
         is_list = isinstance(content, list)
-        hint = " A list is what result files hold, and annotations of MPII (protocol=mpii)." if is_list else ""
+        hint = " Result files and MPII annotations (protocol=mpii) are lists." if is_list else ""
         raise DataError(
             f"{file}: expected a COCO annotation file, a JSON object with {', '.join(_SECTIONS)}, but got a JSON "
             f"{type(content).__name__}.{hint} {advise_conversion(file)}"
@@ -117,7 +115,7 @@ def read_rows(file: Path, fields: Collection[str] = ("keypoints",)) -> dict[str,
 
 
 def check_rows(rows: Any, what: str, file: Path) -> None:
-    """Raise DataError unless the rows are a list of JSON objects."""
+    """Raise DataError unless `rows` is a list of JSON objects."""
     if not isinstance(rows, list):
         raise DataError(f"{file}: expected {what} to be a list, but got {type(rows).__name__}.")
     for place, row in enumerate(rows):
@@ -126,12 +124,17 @@ def check_rows(rows: Any, what: str, file: Path) -> None:
 
 
 def integers(rows: Sequence[Row], key: str, what: str, file: Path, default: Any = None) -> NDArray[np.int64]:
-    """Collect a column of integers, exactly; `structures.exact_integer` states which numbers are integers.
+    """Return a column of integers (N,); floats are accepted if `structures.exact_integer` accepts them.
 
-    `default` is taken where a row lacks the key; None requires the key.
+    Args:
+        rows: N rows of the file.
+        key: of the column.
+        what: the kind of row, for the message.
+        file: of the rows.
+        default: value of rows without the key; None requires the key.
 
     Raises:
-        DataError: if an entry lacks the key or holds something else.
+        DataError: if a row lacks the key or its value is not an integer of 64 bits.
     """
     column = np.zeros(len(rows), np.int64)
     for place, row in enumerate(rows):
@@ -139,7 +142,7 @@ def integers(rows: Sequence[Row], key: str, what: str, file: Path, default: Any 
         if value is None:
             value = exact_integer(_number_of(row.get(key)))
         if value is None:
-            hint = "It may have at most 64 bits." if type(row.get(key)) is int else ""
+            hint = "Integers have at most 64 bits." if type(row.get(key)) is int else ""
             raise wrong_value(file, name_row(row, place, what), key, "an integer", row, hint)
         column[place] = value
     return column
@@ -151,16 +154,16 @@ def check_unique(ids: NDArray[np.int64], what: str, file: Path) -> None:
     repeated = values[counts > 1]
     if len(repeated):
         raise DataError(
-            f"{file}: expected every {what} to have an `id` of its own, but {len(repeated)} ids stand more than once: "
-            f"{list_first(repeated)}. Number them anew, or remove the copies."
+            f"{file}: expected a unique `id` for every {what}, but {len(repeated)} ids occur more than once: "
+            f"{list_first(repeated)}. Renumber them, or remove the duplicates."
         )
 
 
 def read_images(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.int64], NDArray[np.int32], PackedStrings]:
-    """Collect ids (I,), sizes (I, 2), 0 where they are not stated, and file names of the images, empty where there are none.
+    """Return ids (I,), sizes (I, 2), 0 where missing, and file names of the images, empty where missing.
 
     Raises:
-        DataError: if an id repeats, a size is not positive or a file name is no text.
+        DataError: if an id repeats, a size is not positive or a file name is not a string.
     """
     ids = integers(rows, "id", "image", file)
     check_unique(ids, "image", file)
@@ -178,16 +181,16 @@ def read_images(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.int64], NDA
         )
     for row in rows:
         name = row.get("file_name")
-        if not isinstance(name, str | None) or not is_text(name or ""):  # paths are checked with the folder: `images`
+        if not isinstance(name, str | None) or not is_text(name or ""):
             raise wrong_value(file, f"image {row['id']}", "file_name", "a path", row)
     return ids, sizes.astype(np.int32), PackedStrings([row.get("file_name") or "" for row in rows])
 
 
 def collapse_images(rows: list[Row], file: Path) -> list[Row]:
-    """Return the images with each id once, as pycocotools reads them: of several entries the last.
+    """Return one entry per image id, the last one, as pycocotools does.
 
     Raises:
-        DataError: if the entries of an id have different file names, so that annotations of two images would be mixed.
+        DataError: if entries with the same id have different file names.
 
     Warns:
         DataWarning: with the number of repeated entries.
@@ -201,11 +204,11 @@ def collapse_images(rows: list[Row], file: Path) -> list[Row]:
     mixed = [key for key, found in names.items() if len(found) > 1]
     if mixed:
         raise DataError(
-            f"{file}: expected every image to have an `id` of its own, but {len(mixed)} ids stand for several files: "
-            f"{list_first([f'{key} ({list_first(sorted(names[key]))})' for key in mixed], 2)}. Number them anew."
+            f"{file}: expected a unique `id` for every image, but {len(mixed)} ids belong to several files: "
+            f"{list_first([f'{key} ({list_first(sorted(names[key]))})' for key in mixed], 2)}. Renumber them."
         )
     warnings.warn(
-        f"{file}: {len(rows) - len(last)} of {len(rows)} entries of `images` repeat an `id`; of each id the last entry is taken.",
+        f"{file}: {len(rows) - len(last)} of {len(rows)} entries of `images` repeat an `id`; the last entry of each id is used.",
         DataWarning,
         stacklevel=4,
     )
@@ -213,10 +216,10 @@ def collapse_images(rows: list[Row], file: Path) -> list[Row]:
 
 
 def read_crowds(rows: Sequence[Row], file: Path) -> NDArray[np.bool_]:
-    """Collect `iscrowd` (N,), False where it is missing.
+    """Return `iscrowd` (N,), False where it is missing.
 
     Raises:
-        DataError: if it is text that spells no number.
+        DataError: if it is a string that is not a number.
     """
     values = [_number_of(row.get("iscrowd", 0)) for row in rows]
     for row, value in zip(rows, values, strict=True):
@@ -226,7 +229,7 @@ def read_crowds(rows: Sequence[Row], file: Path) -> NDArray[np.bool_]:
 
 
 def read_crowd_index(rows: Sequence[Row], file: Path) -> NDArray[np.float64] | None:
-    """Collect how crowded the images are (I,), as CrowdPose states it; None where the file does not.
+    """Return the `crowdIndex` of the images (I,), a field of CrowdPose; None if the file has none.
 
     Raises:
         DataError: if only some images have it, or it is not a number from 0 to 1.
@@ -236,16 +239,16 @@ def read_crowd_index(rows: Sequence[Row], file: Path) -> NDArray[np.float64] | N
         return None
     for row, value in zip(rows, values, strict=True):
         if not isinstance(value, (int, float)) or not 0 <= value <= 1:
-            fix = "Fix it, or remove it from all images to have it computed."
+            fix = "Fix it, or remove it from all images: it is then computed."
             raise wrong_value(file, f"image {row['id']}", "crowdIndex", "a number from 0 to 1", row, fix)
     return np.array(values, np.float64)
 
 
 def read_boxes(rows: Sequence[Row], what: str, file: Path) -> NDArray[np.float64]:
-    """Collect boxes x, y, width, height: (N, 4) float64.
+    """Return boxes x, y, width, height: (N, 4) float64.
 
     Raises:
-        DataError: if a row has no box, or not four finite numbers, or a negative size.
+        DataError: if a box is missing, is not four finite numbers or has a negative size.
     """
     boxes = np.empty((len(rows), 4), np.float64)
     for place, row in enumerate(rows):
@@ -253,19 +256,19 @@ def read_boxes(rows: Sequence[Row], what: str, file: Path) -> NDArray[np.float64
         if isinstance(bbox, list) and any(type(v) is str for v in bbox):
             bbox = [_number_of(v) for v in bbox]
         if not isinstance(bbox, list) or len(bbox) != 4 or not all(type(v) in (int, float) for v in bbox):
-            fix = "Without a box there is no crop: add it, or remove the row."
+            fix = "Add the box, or remove the row."
             if what == "annotation":
                 lacking = sum(1 for other in rows if not other.get("bbox"))
                 fix += (
-                    f" `bbox` is missing in {lacking} of {len(rows)} annotations. To take the box around the labelled keypoints, "
-                    "with a margin of 0.25 of its longer side, add data.bbox_from_keypoints=0.25 (bbox_from_keypoints=0.25 in "
-                    "evaluate and compare)."
+                    f" `bbox` is missing in {lacking} of {len(rows)} annotations. data.bbox_from_keypoints=0.25 "
+                    "(bbox_from_keypoints=0.25 in evaluate and compare) uses the box around the labelled keypoints, with a "
+                    "margin of 0.25 of its longer side."
                 )
             expected = "four numbers x, y, width, height in pixels"
             raise wrong_value(file, name_row(row, place, what), "bbox", expected, row, fix)
         boxes[place] = bbox if all(map(is_finite, bbox)) else np.nan
     for place in np.flatnonzero(~(np.abs(boxes) <= LARGEST).all(axis=1) | (boxes[:, 2:] < 0).any(axis=1))[:1]:
-        expected = f"finite x, y, width, height of at most {LARGEST:g} with sizes that are not negative"
+        expected = f"finite x, y, width, height of at most {LARGEST:g}, width and height not negative"
         where = name_row(rows[place], int(place), what)
         raise wrong_value(file, where, "bbox", expected, rows[place], "Fix or remove the row.")
     return boxes
@@ -274,19 +277,19 @@ def read_boxes(rows: Sequence[Row], what: str, file: Path) -> NDArray[np.float64
 def read_areas(
     rows: list[Row], bbox: NDArray[np.float64], box_share: float, file: Path
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Collect the areas in square pixels.
+    """Return the areas in square pixels.
 
     Args:
         rows: M annotations.
         bbox: (M, 4) their boxes.
-        box_share: share of its box that is taken where an area is missing or below 1 % of the box.
+        box_share: where an area is missing or below 1 % of the box, this share of the area of the box replaces it.
         file: of the rows.
 
     Returns:
-        The areas (M,), and whether each is the file's (M,).
+        The areas (M,), and whether each was read from the file (M,).
 
     Raises:
-        DataError: if an area is no number, or infinite.
+        DataError: if an area is not a number, or infinite.
     """
     stated = np.full(len(rows), np.nan)
     for place, row in enumerate(rows):
@@ -305,30 +308,30 @@ def read_areas(
 
 
 def is_text(value: str) -> bool:
-    """Check whether a text can be written as UTF-8; JSON can spell halves of characters, which no file name has."""
+    """Check whether a string can be encoded as UTF-8; JSON allows unpaired surrogates, which file names cannot hold."""
     return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def is_finite(value: Any) -> bool:
-    """Check whether a value is a number that float64 holds; JSON has integers of any size."""
+    """Check whether a value is a number within the range of float64; JSON has integers of any size."""
     return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
 def wrong_value(file: Path, where: str, key: str, expected: str, row: Mapping[str, Any], fix: str = "") -> DataError:
-    """Return the error for a value of a row that is missing or not what was expected."""
+    """Return the error for a value of a row that is missing or invalid."""
     value = row.get(key)
     size = f"a list of {len(value)}: " if isinstance(value, list) and len(value) > 4 else ""
-    found = f"got {size}{value!r:.120}" if key in row else "there is none"
+    found = f"got {size}{value!r:.120}" if key in row else "it is missing"
     return DataError(f"{file}: expected `{key}` of {where} to be {expected}, but {found}. {fix}".rstrip())
 
 
 def name_row(row: Mapping[str, Any], place: int, what: str) -> str:
-    """Name a row by its id, or by its index where it has none."""
+    """Name a row by its id, or by its index if it has none."""
     return f"{what} {row['id']}" if "id" in row else f"{what} number {place} (counted from 0)"
 
 
 def list_first(ids: Iterable[Any], count: int = 3) -> str:
-    """List the first few of many ids."""
+    """Join the first `count` ids by commas, with an ellipsis if there are more."""
     items = list(ids)
     return ", ".join(str(item) for item in items[:count]) + (", ..." if len(items) > count else "")
 
@@ -336,14 +339,14 @@ def list_first(ids: Iterable[Any], count: int = 3) -> str:
 def unify_ids(content: Mapping[str, list[Row]], file: Path) -> tuple[dict[str, list[Row]], list[str]]:
     """Return the rows of a COCO file with integer ids.
 
-    Ids that are text become the integer that they spell; if one of them spells none, all of the section are numbered in the
-    order of the file. Annotations without `id` are numbered.
+    Strings of digits become integers. If a string of a section is not a number, the whole section is numbered in the order of
+    the file. Annotations without `id` are numbered.
 
     Returns:
-        The sections, and what was assumed, a phrase for each.
+        The sections, and one phrase per assumption, for a warning.
 
     Raises:
-        DataError: if ids that are text and ids that are integers spell the same number.
+        DataError: if a section has the same id both as a number and as a string.
     """
     notes: list[str] = []
     images, categories, rows = content["images"], content["categories"], content["annotations"]
@@ -356,7 +359,7 @@ def unify_ids(content: Mapping[str, list[Row]], file: Path) -> tuple[dict[str, l
 def _unify_links(
     entries: list[Row], rows: list[Row], section: str, key: str, file: Path, notes: list[str]
 ) -> tuple[list[Row], list[Row]]:
-    """Replace ids that are text, in a section and where annotations refer to it."""
+    """Replace string ids in a section and in the annotations that refer to it."""
     if not any(type(row.get("id")) is str for row in entries) and not any(type(row.get(key)) is str for row in rows):
         return entries, rows
     new_ids = _new_ids([row.get("id") for row in entries], section, file, notes)
@@ -371,7 +374,7 @@ def _linked(value: Any, texts: Mapping[Any, Any]) -> Any:
 
 
 def _unify_own(rows: list[Row], file: Path, notes: list[str]) -> list[Row]:
-    """Number annotations that have no id, and replace ids that are text."""
+    """Number annotations that have no id, and replace string ids."""
     ids = [row.get("id") for row in rows]
     if any(type(value) is str for value in ids):
         ids = _new_ids(ids, "annotations", file, notes)
@@ -386,15 +389,15 @@ def _unify_own(rows: list[Row], file: Path, notes: list[str]) -> list[Row]:
 
 
 def _new_ids(ids: Sequence[Any], section: str, file: Path, notes: list[str]) -> list[Any]:
-    """Return an integer for each id that is text: the one it spells, or else numbers from 1 for all."""
+    """Convert string ids to integers: the numbers they hold, or 1, 2, ... for all ids if one of them is not a number."""
     texts = [value for value in ids if type(value) is str]
     spelled = {text: int(text) for text in texts if text.isascii() and text.isdecimal() and str(int(text[:20])) == text}
     if len(spelled) == len(set(texts)):
         both = [value for value in ids if type(value) is int and value in set(spelled.values())]
         if both:
             raise DataError(
-                f"{file}: expected every `id` of `{section}` to differ, but {list_first(both)} stand there both as a number and "
-                "as text. Number the entries anew."
+                f"{file}: expected every `id` of `{section}` to differ, but {list_first(both)} occur both as a number and as a "
+                "string. Renumber the entries."
             )
         return [spelled.get(value, value) if type(value) is str else value for value in ids]
     numbers: dict[Any, int] = {}
@@ -402,5 +405,5 @@ def _new_ids(ids: Sequence[Any], section: str, file: Path, notes: list[str]) -> 
         if type(value) in (int, str):
             numbers.setdefault(value, len(numbers) + 1)
     examples = list_first([repr(text) for text in texts if text not in spelled], 2)
-    notes.append(f"the ids of {len(numbers)} {section} are text ({examples}) and are numbered from 1 in their order")
+    notes.append(f"the ids of {len(numbers)} {section} are strings ({examples}) and are replaced by numbers from 1")
     return [numbers.get(value, value) if type(value) in (int, str) else value for value in ids]

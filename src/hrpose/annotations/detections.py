@@ -1,4 +1,4 @@
-"""Detected boxes in the form of COCO results: for the images of an annotation file, or looked up by image file names."""
+"""Read detected boxes in COCO results format, for the images of an annotation file or by image file name."""
 
 from __future__ import annotations
 
@@ -35,25 +35,24 @@ _PERSON: Row = {"id": 1, "name": "person"}
 
 
 def read_detections(file: str | Path, annotations: CocoAnnotations, *, min_score: float = 0.0) -> InstanceTable:
-    """Read the detections of a category, in the order of the file.
+    """Read the detections of the categories of an annotation file, in the order of the detection file.
 
-    As in the official code (`COCODataset._load_coco_person_detection_results`) boxes are not clipped, and a detection is dropped
-    if its score is below `min_score`. The keypoints are unknown: they are 0 and their visibility 1.
+    Boxes are not clipped, as in the official code (`COCODataset._load_coco_person_detection_results`).
 
     Args:
         file: JSON list of {image_id, category_id, bbox, score}.
-        annotations: the images and the category.
-        min_score: lowest score; 0 in the paper.
+        annotations: the images and the categories.
+        min_score: detections with a lower score are left out; 0 in the paper.
 
     Returns:
-        The table; `instance_ids` are rows of the file.
+        The table; `instance_ids` are rows of the file, keypoints are 0 and their visibility is 1.
 
     Raises:
         MissingDataError: if there is no such file.
-        DataError: if the file holds no detections of these images and this category, or a broken one.
+        DataError: if the file has an invalid detection, or none of these images and categories.
 
     Warns:
-        DataWarning: with the number of detections dropped because their image is unknown or their box has no size.
+        DataWarning: with the number of detections left out because their image is unknown or their box has no size.
     """
     path = Path(file)
     rows = _read_rows(path)
@@ -69,12 +68,12 @@ def read_detections(file: str | Path, annotations: CocoAnnotations, *, min_score
     categories = f"categories {list_first(np.unique(category_ids))}"
     _require(wanted.any(), path, f"category {list_first(own_ids)}", categories)
     known = image_index >= 0
-    _require(known.any(), path, f"photos of {annotations.file}", f"image ids {list_first(np.unique(image_ids))}")
+    _require(known.any(), path, f"images of {annotations.file}", f"image ids {list_first(np.unique(image_ids))}")
     _warn_dropped(path, wanted & ~known, f"their `image_id` is not in {annotations.file}")
     sized = (bbox[:, 2:] > 0).any(axis=1)
     _warn_dropped(path, wanted & known & ~sized, "their boxes have no size")
     usable = wanted & known & sized
-    _require(usable.any(), path, "boxes in known photos", "ones that are left out")
+    _require(usable.any(), path, "boxes in known images", "ones that are left out")
     kept = np.flatnonzero(usable & (scores >= min_score))
     _require(len(kept) > 0, path, f"a score of at least {min_score:g}", f"scores up to {scores[usable].max():g}")
     return InstanceTable(
@@ -95,8 +94,8 @@ def _read_rows(file: Path) -> list[Row]:
     rows = read_json(file)
     if isinstance(rows, dict):
         raise DataError(
-            f"{file}: expected a list of detections, but got a JSON object with the keys {list_first(rows)}. "
-            "An annotation file is no detection file: give a file in the form of COCO results."
+            f"{file}: expected a list of detections in COCO results format, but got a JSON object with the keys "
+            f"{list_first(rows)}."
         )
     check_rows(rows, "the detections", file)
     if not rows:
@@ -111,7 +110,7 @@ def _scores(rows: list[Row], file: Path) -> NDArray[np.float64]:
     for place, row in enumerate(rows):
         if not is_finite(row.get("score")):
             where = f"detection number {place} (counted from 0)"
-            raise wrong_value(file, where, "score", "a finite number", row, "Every detection needs its confidence.")
+            raise wrong_value(file, where, "score", "a finite number", row, "Add the confidence of every detection.")
     return np.array([row["score"] for row in rows], np.float64)
 
 
@@ -137,7 +136,7 @@ class PhotoBoxes:
     Attributes:
         image_ids: by file name.
         category_id: of the boxes.
-        boxes: by image id: (N, 4) x, y, width, height in pixels and (N,) scores; None where no boxes are given.
+        boxes: by image id: (N, 4) x, y, width, height in pixels and (N,) scores; None if no boxes are given.
     """
 
     image_ids: Mapping[str, int]
@@ -145,7 +144,7 @@ class PhotoBoxes:
     boxes: Mapping[int, tuple[NDArray[np.float64], NDArray[np.float64]]] | None
 
     def boxes_of(self, image_id: int) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-        """Return the boxes of an image, perhaps zero; None where no boxes are given at all."""
+        """Return boxes (N, 4) and scores (N,) of an image; None if no boxes are given."""
         if self.boxes is None:
             return None
         return self.boxes.get(image_id, (np.zeros((0, 4)), np.zeros(0)))
@@ -157,17 +156,17 @@ def read_photo_boxes(
     """Read image ids, and optionally boxes, by image file name.
 
     Args:
-        annotations: a COCO file whose `images` give ids to file names; its annotations are ignored. None takes `boxes`.
-        boxes: detections in the form of COCO results, a list of {image_id, category_id, bbox, score}, which need the names of
-            `annotations`; or a COCO annotation file, whose boxes are taken with the score 1, crowds left out, and clipped by the
-            official rules where `images` states the size of an image, as `hrpose test` takes them.
+        annotations: a COCO file whose `images` map file names to ids; its annotations are ignored. None uses `boxes`.
+        boxes: detections in COCO results format, a list of {image_id, category_id, bbox, score}, together with `annotations`; or
+            a COCO annotation file. Annotated boxes have the score 1, are clipped to images of known size, and crowds are left
+            out, as in `hrpose test`.
         min_score: detections with a lower score are left out.
 
     Returns:
         None if no file is given.
 
     Raises:
-        DataError: if a file cannot be used, all of its boxes are left out, or the detections come without names.
+        DataError: if a file cannot be used, all of its boxes are left out, or the file names of detections are unknown.
     """
     if annotations is None and boxes is None:
         return None
@@ -177,7 +176,7 @@ def read_photo_boxes(
     found = None if boxes is None else read_json(Path(boxes))
     if images is None and not isinstance(found, dict):
         raise DataError(
-            f"{boxes}: these detections refer to images by `image_id`, which a COCO file maps to file names. Give it: "
+            f"{boxes}: expected a COCO file that maps the `image_id` of detections to file names. Set "
             "annotations=<file with images>."
         )
     named, file = (images, Path(str(annotations))) if images is not None else (found, Path(str(boxes)))
@@ -205,7 +204,7 @@ def _read_image_ids(content: Row, file: Path) -> dict[str, int]:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise DataError(
-            f"{file}: expected every image to have a `file_name` of its own, but these repeat: {list_first(repeated)}."
+            f"{file}: expected a unique `file_name` for every image, but these repeat: {list_first(repeated)}."
         )
     return dict(zip(map(str, names), ids.tolist(), strict=True))
 
@@ -213,7 +212,7 @@ def _read_image_ids(content: Row, file: Path) -> dict[str, int]:
 def _read_boxes(
     content: Any, file: Path, category: Row, known: set[int], min_score: float
 ) -> dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Group the boxes of one category by photo, in the order of the file."""
+    """Group the boxes of one category by image, in the order of the file."""
     detected = not isinstance(content, dict)
     rows = content if detected else content.get("annotations")
     check_rows(rows, "the detections" if detected else "annotations", file)
@@ -227,7 +226,7 @@ def _read_boxes(
     wanted = categories == category["id"]
     dropped = {
         f"are of other categories than {category.get('name')!r} (id {category['id']})": ~wanted,
-        "are of photos that no `images` entry names": wanted & ~np.isin(image_ids, list(known)),
+        "are of images that are not in `images`": wanted & ~np.isin(image_ids, list(known)),
         "have no size": wanted & (boxes[:, 2:] <= 0).any(axis=1),
     }
     for why, rows_at_fault in dropped.items():
@@ -250,7 +249,7 @@ def _read_boxes(
 
 
 def _clip(boxes: NDArray[np.float64], image_ids: NDArray[np.int64], images: Any) -> NDArray[np.float64]:
-    """Clip annotated boxes to images of known size; those of which nothing is left stay, to be reported with their image."""
+    """Clip boxes to images of known size; boxes outside the image are returned unchanged."""
     measured = [row for row in images or () if isinstance(row.get("width"), int) and isinstance(row.get("height"), int)]
     sizes = {row.get("id"): (row["width"], row["height"]) for row in measured}
     clipped = boxes.copy()

@@ -1,4 +1,4 @@
-"""Examine the data of a training: each annotation file with its images, and the two sets against each other."""
+"""Run the checks of `hrpose doctor`: on each annotation file with its images, and on the two sets together."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from hrpose.annotations.image_contents import (
 )
 from hrpose.annotations.images import complete_images
 from hrpose.annotations.mpii import MpiiAnnotations
-from hrpose.annotations.reader import PersonFiles, is_mpii
+from hrpose.annotations.reader import InstanceFiles, is_mpii
 from hrpose.errors import DataError, DataWarning
 from hrpose.media.images import Reading
 from hrpose.skeletons import Skeleton
@@ -58,10 +58,10 @@ class Split:
 
     Attributes:
         name: "train" or "val".
-        file: the annotations.
-        images: the image folder; None where none is given.
-        annotations: all of the file; None where it cannot be read.
-        table: the instances that are trained on or measured; None where there are none.
+        file: the annotation file.
+        images: the image folder; None if none is given or file names are rejected.
+        annotations: content of the file; None if it cannot be read.
+        table: the instances for training or evaluation; None if there are none.
     """
 
     name: SplitName
@@ -71,12 +71,12 @@ class Split:
     table: InstanceTable | None = None
 
 
-def read_split(name: SplitName, file: Path, images: Path | None, files: PersonFiles) -> tuple[Split, list[Finding]]:
-    """Read an annotation file, and check its rows; what refuses the file is a finding.
+def read_split(name: SplitName, file: Path, images: Path | None, files: InstanceFiles) -> tuple[Split, list[Finding]]:
+    """Read an annotation file and check its rows. An error of the reader becomes a finding.
 
     Args:
         name: "train" or "val".
-        file: the annotations.
+        file: the annotation file.
         images: the image folder.
         files: how annotation files are read.
     """
@@ -85,7 +85,7 @@ def read_split(name: SplitName, file: Path, images: Path | None, files: PersonFi
     table: InstanceTable | None = None
     with _noticed(file, findings):
         raw = None
-        with suppress(DataError):  # the reader says the same
+        with suppress(DataError):  # `files.read` below raises it again
             raw = None if is_mpii(file) else RawFile.read(file, files.keypoint_fields)
             findings += [] if raw is None else run_checks(raw, ROW_CHECKS, file)
         with _refused("file-refused", file, findings):
@@ -94,7 +94,7 @@ def read_split(name: SplitName, file: Path, images: Path | None, files: PersonFi
             findings += run_checks(raw, REFUSED_ROW_CHECKS, file)
         if isinstance(annotations, CocoAnnotations):
             if images is not None:
-                folder, images = images, None  # names that are refused may lead anywhere: no image is looked for
+                folder, images = images, None  # rejected names may lead out of the folder: no image is opened
                 with _refused("file-names-refused", file, findings):
                     annotations = complete_images(annotations, folder, upright=files.upright)
                     images = folder
@@ -113,9 +113,9 @@ def examine_labels(
 
     Args:
         split: the file.
-        skeleton: of the keypoints; None where none can be made.
+        skeleton: of the keypoints; None if unknown.
         input_size: width and height of the crops.
-        sizes: width and height of the crops of each option of the group `size`.
+        sizes: width and height of the crops for each option of the group `size`.
     """
     annotations = split.annotations
     if not isinstance(annotations, CocoAnnotations):
@@ -139,8 +139,8 @@ def examine_images(
     Args:
         splits: the files.
         reading: how training reads images.
-        orientation_matters: whether it is not settled that the EXIF orientation is applied or ignored.
-        open_files: open every image; else the folders are only listed.
+        orientation_matters: see `images.check_images`.
+        open_files: whether to open every image; otherwise the folders are only listed.
     """
     findings: list[Finding] = []
     known: dict[str, set[str]] = {}
@@ -154,9 +154,8 @@ def examine_images(
         assert split.images is not None
         names = _file_names(split)
         folder = Folder.list(names, split.images, known[os.path.realpath(split.images)])
-        checks = (
-            FOLDER_CHECKS if len(read) == len(splits) else FOLDER_CHECKS[:1]
-        )  # files of a refused file are not known
+        # the images of a rejected annotation file are unknown, so images without entry cannot be found
+        checks = FOLDER_CHECKS if len(read) == len(splits) else FOLDER_CHECKS[:1]
         findings += run_checks(folder, checks, split.images)
         if open_files:
             stated = (
@@ -173,8 +172,8 @@ def examine_images(
     return findings
 
 
-def examine_pair(train: Split, val: Split, files: PersonFiles) -> list[Finding]:
-    """Run the checks of two files against each other; one file that is given twice is meant."""
+def examine_pair(train: Split, val: Split, files: InstanceFiles) -> list[Finding]:
+    """Run the checks that compare two files; the same file given twice is not checked."""
     one, other = train.annotations, val.annotations
     if not (isinstance(one, CocoAnnotations) and isinstance(other, CocoAnnotations)):
         return []
@@ -189,7 +188,7 @@ def examine_pair(train: Split, val: Split, files: PersonFiles) -> list[Finding]:
 
 
 def sort_findings(findings: Sequence[Finding]) -> list[Finding]:
-    """Sort by severity, errors first; the order of the checks stays."""
+    """Sort findings by severity, errors first, and keep the order within a severity."""
     order = ("error", "warning", "note")
     return sorted(findings, key=lambda finding: order.index(finding.severity))
 
@@ -204,7 +203,7 @@ def _file_names(split: Split) -> list[str]:
 
 @contextmanager
 def _refused(check: str, file: Path, findings: list[Finding]) -> Iterator[None]:
-    """Turn what refuses a file into a finding."""
+    """Turn a DataError into a finding."""
     try:
         yield
     except DataError as error:
@@ -213,18 +212,18 @@ def _refused(check: str, file: Path, findings: list[Finding]) -> Iterator[None]:
 
 @contextmanager
 def _noticed(file: Path, findings: list[Finding]) -> Iterator[None]:
-    """Turn what the readers assume or leave out into findings; what their checks find is found again by name."""
+    """Turn warnings of the readers into findings, apart from findings of checks, which are found again by name."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", DataWarning)
         yield
     for text in dict.fromkeys(str(warning.message) for warning in caught):
-        if not isinstance(text, str) or not text.endswith("]"):
+        if not text.endswith("]"):
             findings.append(_finding("assumed-on-reading", file, text.removeprefix(f"{file}: "), "note"))
 
 
 def _finding(check: str, file: Path, what: str, severity: Severity) -> Finding:
-    """Return a finding that is not about rows: its sentence says everything."""
+    """Return a finding that is not about rows."""
     return Finding(
         check=check, file=str(file), count=0, total=0, ids=(), what=what, consequence="", fix="", severity=severity
     )

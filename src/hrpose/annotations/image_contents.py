@@ -1,4 +1,4 @@
-"""The checks of an image folder: which files are there, and what every image contains; each is opened and decoded once."""
+"""Checks of an image folder and of the images in it. Each image is opened and decoded once."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from hrpose.media.source import PHOTO_SUFFIXES
 from hrpose.progress import show_progress
 
 _PNG_END = b"IEND"
-_PNG_COLOUR = 25  # the place of the kind of colours: 0 grey, 2 RGB, 3 palette, 4 grey + alpha, 6 RGB + alpha
+_PNG_COLOUR = 25  # offset of the colour type: 0 grey, 2 RGB, 3 palette, 4 grey + alpha, 6 RGB + alpha
 _MISSING, _UNREADABLE, _TRUNCATED, _OUTSIDE = "missing", "unreadable", "truncated", "outside"
 
 
 @dataclass(frozen=True, eq=False)
 class Folder:
-    """An image folder and the names that annotations give.
+    """An image folder and the file names of an annotation file.
 
     Attributes:
         root: the folder.
-        names: of the images of the annotations.
-        files: of the folder and those below it.
-        known: names of all annotation files that share the folder.
+        names: (I,) file names of the annotation file.
+        files: image files in the folder and its subfolders, relative to it.
+        known: file names of all annotation files that use the folder.
     """
 
     root: Path
@@ -43,26 +43,26 @@ class Folder:
 
     @classmethod
     def list(cls, names: Sequence[str], folder: Path, known: Iterable[str]) -> Folder:
-        """List a folder and those below it."""
+        """List the image files in a folder and its subfolders."""
         files = []
         for place, _, found in os.walk(folder):
             start = Path(place).relative_to(folder).as_posix()
             files += [name if start == "." else f"{start}/{name}" for name in found if _is_image(name)]
-        return cls(folder, _texts(names), files, frozenset(known))
+        return cls(folder, np.array(names, object), files, frozenset(known))
 
 
 @dataclass(frozen=True)
 class Content:
-    """What one image file contains.
+    """Properties of one image file.
 
     Attributes:
-        size: stored width and height; 0 where it cannot be read.
-        orientation: of EXIF, 1 to 8.
+        size: stored width and height; 0 if the file cannot be read.
+        orientation: EXIF orientation, 1 to 8.
         channels: "RGB", "grey", "alpha" or "CMYK".
-        bits: 8, or the bits that a file of 16 bits uses.
+        bits: 8, or the number of bits that a 16-bit file uses.
         deep: whether it has 16 bits per channel.
-        flat: whether all pixels are the same.
-        digest: of the pixels; empty where they cannot be read.
+        flat: whether all pixels are equal.
+        digest: hash of the pixels; empty if they cannot be read.
         fault: "", "missing", "unreadable", "truncated" or "outside".
     """
 
@@ -78,14 +78,14 @@ class Content:
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """What the images of an annotation file contain.
+    """Properties of the images of an annotation file.
 
     Attributes:
         names: (I,) file names.
         files: I real paths.
-        stated: (I, 2) width and height as the annotations state them; 0 where they do not.
-        images: I contents.
-        upright: the EXIF orientation is applied.
+        stated: (I, 2) width and height in the annotation file; 0 where missing.
+        images: I properties.
+        upright: whether training applies the EXIF orientation.
     """
 
     names: NDArray[np.object_]
@@ -94,13 +94,9 @@ class Contents:
     images: Sequence[Content]
     upright: bool
 
-    def column(self, value: Callable[[Content], object]) -> NDArray[np.bool_]:
-        """Return a property of each image, (I,) bool."""
-        return np.array([bool(value(content)) for content in self.images], bool)
-
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """(I, 2) width and height as training sees them; 0 where they cannot be read."""
+        """Return the (I, 2) width and height that training uses; 0 where the image cannot be read."""
         turned = [self.upright and content.orientation > 4 for content in self.images]
         sizes = [
             content.size[::-1] if turn else content.size for content, turn in zip(self.images, turned, strict=True)
@@ -120,12 +116,12 @@ def open_images(
     """Open every image once, with a progress bar on a terminal.
 
     Args:
-        names: relative to the folder.
-        stated: (I, 2) width and height as the annotations state them.
+        names: I file names relative to the folder.
+        stated: (I, 2) width and height in the annotation file.
         folder: of the images.
-        title: of the bar.
-        upright: the EXIF orientation is applied in training.
-        opened: contents by the real path of their file; what is opened is added.
+        title: of the progress bar.
+        upright: whether training applies the EXIF orientation.
+        opened: cache of the properties by real path; new ones are added.
     """
     files = [os.path.realpath(folder / name) for name in names]
     home = os.path.realpath(folder).rstrip(os.sep) + os.sep
@@ -136,17 +132,17 @@ def open_images(
             advance()
     outside = Content(fault=_OUTSIDE)
     contents = [opened[file] if file.startswith(home) else outside for file in files]
-    return Contents(_texts(names), files, stated, contents, upright)
+    return Contents(np.array(names, object), files, stated, contents, upright)
 
 
 def check_contents(contents: Contents, folder: Path, reading: Reading, *, orientation_matters: bool) -> list[Finding]:
     """Run the checks of opened images.
 
     Args:
-        contents: of the images.
+        contents: properties of the images.
         folder: of the images.
         reading: how training reads them.
-        orientation_matters: as of `images.check_images`.
+        orientation_matters: see `images.check_images`.
     """
     names = contents.names.tolist()
     deep = [name for name, content in zip(names, contents.images, strict=True) if content.deep]
@@ -163,7 +159,7 @@ def check_contents(contents: Contents, folder: Path, reading: Reading, *, orient
 
 
 def check_shared_contents(train: Contents, val: Contents, file: Path) -> list[Finding]:
-    """Find validation images with the pixels of a training image, whatever the names; the same file in both is found by its name.
+    """Find validation images with the same pixels as a training image in another file.
 
     Args:
         train: images of the training set.
@@ -171,12 +167,12 @@ def check_shared_contents(train: Contents, val: Contents, file: Path) -> list[Fi
         file: the validation annotations.
     """
     digests = {content.digest for content in train.images} - {b""}
-    own = set(train.files)  # found by their names
+    own = set(train.files)  # another check compares the paths
     copied = [one.digest in digests and file not in own for file, one in zip(val.files, val.images, strict=True)]
     check = Check[Contents](
         name="image-contents-in-validation",
         what="validation images have the pixels of a training image",
-        consequence="AP is measured on images that the network has seen, so it says too much.",
+        consequence="AP is measured on training images, so it is too high.",
         fix="Remove the copies from one of the two sets.",
         find=lambda contents: Found(contents.names, np.array(copied, bool)),
     )
@@ -212,7 +208,7 @@ def _breaks_off(content: bytes) -> bool:
 
 
 def _channels(content: bytes) -> str:
-    """Return the kind of colours that the header of a PNG or JPEG states."""
+    """Return the colour type in the header of a PNG or JPEG; "RGB" for other formats."""
     if content.startswith(PNG_START):
         return {0: "grey", 4: "alpha", 6: "alpha"}.get(content[_PNG_COLOUR], "RGB")
     if content.startswith(JPEG_START):
@@ -235,30 +231,20 @@ def _is_image(name: str) -> bool:
     return name.lower().endswith(PHOTO_SUFFIXES) and not name.startswith(".")
 
 
-def _texts(values: Sequence[str]) -> NDArray[np.object_]:
-    texts = np.empty(len(values), object)
-    texts[:] = list(values)
-    return texts
-
-
 def _images_missing(folder: Folder) -> Found:
-    there = set(folder.files)  # without linked folders, and files with other suffixes
+    listed = set(folder.files)  # lacks linked folders, and files with other suffixes
     names = folder.names.tolist()
-    faulty = np.array([name not in there and not os.path.isfile(folder.root / name) for name in names], bool)  # noqa: PTH113 - False for names too long
+    faulty = np.array([name not in listed and not os.path.isfile(folder.root / name) for name in names], bool)  # noqa: PTH113 - False for names too long
     advice = find_whereabouts(folder.root, folder.names[faulty][0]) if faulty.any() else ""
     return Found(folder.names, faulty, {"advice": advice})
 
 
 def _files_without_entry(folder: Folder) -> Found:
-    return Found(_texts(folder.files), np.array([name not in folder.known for name in folder.files], bool))
+    return Found(np.array(folder.files, object), np.array([name not in folder.known for name in folder.files], bool))
 
 
-def _with_fault(fault: str) -> Callable[[Contents], Found]:
-    return lambda contents: Found(contents.names, contents.column(lambda content: content.fault == fault))
-
-
-def _with_channels(channels: str) -> Callable[[Contents], Found]:
-    return lambda contents: Found(contents.names, contents.column(lambda content: content.channels == channels))
+def _where(test: Callable[[Content], bool]) -> Callable[[Contents], Found]:
+    return lambda contents: Found(contents.names, np.array([test(content) for content in contents.images], bool))
 
 
 def _sizes_swapped(contents: Contents) -> Found:
@@ -281,7 +267,7 @@ def _times(size: NDArray[np.integer]) -> str:
 
 
 def _identical(contents: Contents) -> Found:
-    """Find images with the pixels of an earlier one under another name."""
+    """Find images with the same pixels as an earlier one under another name."""
     owners: dict[bytes, str] = {}
     faulty = []
     for file, content in zip(contents.files, contents.images, strict=True):
@@ -293,29 +279,29 @@ FOLDER_CHECKS: tuple[Check[Folder], ...] = (
     Check(
         name="images-missing",
         what="images of the annotations are not in the folder",
-        consequence="Training is refused where instances are annotated in them.",
+        consequence="Training stops with an error if instances are annotated in them.",
         fix="{advice}",
         find=_images_missing,
         severity="error",
     ),
     Check(
         name="files-without-entry",
-        what="image files of the folder are in no entry of `images`",
+        what="image files of the folder are not listed in `images`",
         consequence="They are not used.",
         fix="Nothing, if they belong to other annotation files.",
         find=_files_without_entry,
         severity="note",
     ),
 )
-"""The checks of a folder, whose files are only listed."""
+"""Checks of a folder that only list its files."""
 
 CONTENT_CHECKS: tuple[Check[Contents], ...] = (
     Check(
         name="images-outside-folder",
-        what="image files are links that lead out of the folder",
-        consequence="Training is refused.",
+        what="image files are links to files outside the folder",
+        consequence="Training stops with an error.",
         fix="Copy or hard-link the files, or make the image folder itself the link.",
-        find=_with_fault(_OUTSIDE),
+        find=_where(lambda content: content.fault == _OUTSIDE),
         severity="error",
     ),
     Check(
@@ -323,30 +309,30 @@ CONTENT_CHECKS: tuple[Check[Contents], ...] = (
         what="image files cannot be decoded",
         consequence="Training stops at the first of them.",
         fix="Copy or download them again, or convert them to JPEG or PNG.",
-        find=_with_fault(_UNREADABLE),
+        find=_where(lambda content: content.fault == _UNREADABLE),
         severity="error",
     ),
     Check(
         name="images-truncated",
-        what="image files break off before their end",
-        consequence="Training stops at them, or sees grey where the rest should be.",
+        what="image files are truncated",
+        consequence="Training stops at them, or their missing part is grey.",
         fix="Copy or download them again.",
-        find=_with_fault(_TRUNCATED),
+        find=_where(lambda content: content.fault == _TRUNCATED),
         severity="error",
     ),
     Check(
         name="image-sizes-swapped",
-        what="images have the width and height of the annotations exchanged",
-        consequence="Training is refused: the labels belong to images that were turned, or the two numbers are exchanged.",
-        fix="Exchange `width` and `height` if the keypoints fit the image; else set data.upright=true, or turn the images back.",
+        what="images have width and height swapped compared with the annotations",
+        consequence="Training stops with an error: the images were rotated after labelling, or the two numbers are swapped.",
+        fix="Swap `width` and `height` if the keypoints fit the image; otherwise set data.upright=true, or rotate the images.",
         find=_sizes_swapped,
         severity="error",
     ),
     Check(
         name="image-sizes-unequal",
-        what="images have another size than the annotations state; the first is {example}",
-        consequence="Training is refused: the labels would miss their places.",
-        fix="Take the images that were labelled, or scale the labels.",
+        what="images have another size than in the annotations; the first is {example}",
+        consequence="Training stops with an error: the labels do not fit the images.",
+        fix="Use the images that were labelled, or scale the labels.",
         find=_sizes_unequal,
         severity="error",
     ),
@@ -359,34 +345,34 @@ CONTENT_CHECKS: tuple[Check[Contents], ...] = (
     ),
     Check(
         name="images-of-one-colour",
-        what="images have one colour everywhere",
-        consequence="Nothing can be seen in them.",
-        fix="Look at these files: an export may have failed.",
-        find=lambda contents: Found(contents.names, contents.column(lambda content: content.flat)),
+        what="images have a single colour",
+        consequence="They show nothing.",
+        fix="Open these files: an export may have failed.",
+        find=_where(lambda content: content.flat),
     ),
     Check(
         name="images-grey",
-        what="images have one channel, grey",
-        consequence="It is repeated in red, green and blue.",
-        fix="Nothing; augmentation of colours has no effect on them.",
-        find=_with_channels("grey"),
+        what="images are greyscale",
+        consequence="The grey channel is copied to red, green and blue.",
+        fix="Nothing; colour augmentation has little effect on them.",
+        find=_where(lambda content: content.channels == "grey"),
         severity="note",
     ),
     Check(
         name="images-with-alpha",
-        what="images have a channel of transparency",
-        consequence="It is dropped: what is transparent shows the colour that is stored there.",
+        what="images have an alpha channel",
+        consequence="It is dropped: transparent pixels show their stored colour.",
         fix="Nothing, if the images are opaque.",
-        find=_with_channels("alpha"),
+        find=_where(lambda content: content.channels == "alpha"),
         severity="note",
     ),
     Check(
         name="images-cmyk",
-        what="images are JPEG files of four channels, for printing",
-        consequence="Their colours are converted, which other tools do in other ways.",
+        what="images are CMYK JPEG files",
+        consequence="Their colours are converted to RGB; other tools convert them differently.",
         fix="Convert them to RGB.",
-        find=_with_channels("CMYK"),
+        find=_where(lambda content: content.channels == "CMYK"),
         severity="note",
     ),
 )
-"""The checks of opened images."""
+"""Checks of opened images."""

@@ -1,8 +1,7 @@
-"""Compare annotations with their image folder: names and sizes of the files, EXIF orientations, bit depths.
+"""Compare annotations with their image folder: file names, image sizes, EXIF orientations, bit depths.
 
-Names may have been written on another system: with backslashes, in another case or Unicode form, as absolute paths. For
-orientations and bit depths the headers of up to 256 images, spread evenly, are read, and up to 64 that may have 16 bits are
-decoded.
+File names may come from another system, with backslashes, another case or Unicode form, or as absolute paths. Orientations and
+bit depths are checked on a sample: up to 256 headers are read, and up to 64 images that may have 16 bits are decoded.
 """
 
 from __future__ import annotations
@@ -38,25 +37,25 @@ from hrpose.structures import PackedStrings
 logger = logging.getLogger(__name__)
 
 BACKSLASHES, ABSOLUTE = "have backslashes", "are absolute paths inside the folder"
-ELSEWHERE, ESCAPED = "are absolute paths of another place", "are escaped as in addresses"
+ELSEWHERE, ESCAPED = "are absolute paths outside the folder", "are URL-encoded"
 CASE, UNICODE = "differ from the file in case", "differ from the file in their Unicode form"
-_NUM_HEADERS, _NUM_DECODED, _NUM_SHOWN = 256, 64, 3
+_NUM_HEADERS, _NUM_DECODED, _NUM_IDS = 256, 64, 3
 _ALWAYS_8_BITS = (b"\xff\xd8\xff", b"BM", b"GIF8", b"RIFF")  # JPEG, BMP, GIF, WebP
-_PNG, _PNG_BIT_DEPTH = b"\x89PNG\r\n\x1a\n", 24  # the place of the byte in a PNG file
+_PNG, _PNG_BIT_DEPTH = b"\x89PNG\r\n\x1a\n", 24  # offset of the byte in a PNG file
 _WEBP_WITH_EXIF = 0x08  # flag in byte 20 of a WebP file
 
 
 @dataclass(frozen=True)
 class ImageSample:
-    """What a sample of images shows.
+    """EXIF orientations and bit depths of a sample of images.
 
     Attributes:
         folder: of the images.
         names: of the sample.
-        turned: names of those with an EXIF orientation other than upright.
-        decoded: names of those that were decoded, because they may have more than 8 bits per channel.
-        deep: names of those that have 16 bits per channel.
-        bit_depth: the bits that these use, by the highest value of all of them; None where there are none.
+        turned: names of images whose EXIF orientation is not 1.
+        decoded: names of images that were decoded, because they may have more than 8 bits per channel.
+        deep: names of images with 16 bits per channel.
+        bit_depth: number of bits that the highest value of the 16-bit images needs; None without such images.
     """
 
     folder: str
@@ -68,9 +67,7 @@ class ImageSample:
 
 
 def sample_images(file_names: Sequence[str], folder: str | Path) -> ImageSample:
-    """Look at a sample of images; the same files give the same sample in every process.
-
-    Images that cannot be read are left out: reading them for use raises the error.
+    """Read a sample of images, the same in every process. Unreadable images are ignored here.
 
     Args:
         file_names: relative to the folder.
@@ -97,15 +94,15 @@ def sample_images(file_names: Sequence[str], folder: str | Path) -> ImageSample:
 
 
 def settle_reading(sample: ImageSample, reading: Reading, *, orientation_matters: bool) -> Reading:
-    """Check a sample of the images of a data set, warn of what is found, and complete how the images are read.
+    """Warn of the findings of `check_images`, and set the bit depth.
 
     Args:
         sample: of the images.
-        reading: how they are to be read.
-        orientation_matters: as of `check_images`.
+        reading: how the images are read.
+        orientation_matters: see `check_images`.
 
     Returns:
-        The reading, with the bit depth of the sample where it has none.
+        The reading, with the bit depth of the sample if it had none.
     """
     warn_of(check_images(sample, reading, orientation_matters=orientation_matters, key="data.bit_depth"))
     if reading.bit_depth is not None or sample.bit_depth is None:
@@ -115,12 +112,12 @@ def settle_reading(sample: ImageSample, reading: Reading, *, orientation_matters
 
 
 def check_images(sample: ImageSample, reading: Reading, *, orientation_matters: bool, key: str) -> list[Finding]:
-    """Check a sample of images against the way in which they are read.
+    """Check whether the EXIF orientation and bit depth of a sample agree with how images are read.
 
     Args:
         sample: of the images.
-        reading: how the images are read; a missing bit depth is measured on the sample.
-        orientation_matters: whether the images have annotated keypoints or boxes and `upright` is not set.
+        reading: how the images are read; without bit depth that of the sample is used.
+        orientation_matters: whether the images are annotated and the user has not set `upright`.
         key: of the bit depth in the configuration.
     """
     findings = []
@@ -131,10 +128,10 @@ def check_images(sample: ImageSample, reading: Reading, *, orientation_matters: 
                 file=sample.folder,
                 count=len(sample.turned),
                 total=len(sample.names),
-                ids=sample.turned[:_NUM_SHOWN],
+                ids=sample.turned[:_NUM_IDS],
                 what="sampled images have an EXIF orientation, which is ignored",
-                consequence="If they were annotated as viewers show them, keypoints lie on the wrong side of these images.",
-                fix="Set data.upright=true to apply it, or data.upright=false if they were annotated as they are stored.",
+                consequence="If they were annotated in a viewer that applies it, the keypoints are wrong.",
+                fix="Set data.upright=true to apply it, or data.upright=false if they were annotated without it.",
             )
         )
     used = sample.bit_depth
@@ -146,10 +143,10 @@ def check_images(sample: ImageSample, reading: Reading, *, orientation_matters: 
                 file=sample.folder,
                 count=len(sample.deep),
                 total=len(sample.decoded),
-                ids=sample.deep[:_NUM_SHOWN],
+                ids=sample.deep[:_NUM_IDS],
                 what=f"sampled images have 16 bits per channel and use {used} of them",
                 consequence=_consequence(used, depth),
-                fix=f"Set {key} to the bits of the camera if that is wrong.",
+                fix=f"If this is wrong, set {key} to the bit depth of the camera.",
             )
         )
     return findings
@@ -157,19 +154,19 @@ def check_images(sample: ImageSample, reading: Reading, *, orientation_matters: 
 
 def _consequence(used: int, depth: int) -> str:
     if used == depth:
-        return f"They are read with {depth} bits: {2**depth - 1} becomes white."
-    what = "look dark" if used < depth else "are refused where they are brighter"
-    return f"They are read with {depth} bits, as the training images were or as was set, and {what}."
+        return f"They are read with {depth} bits: {2**depth - 1} is white."
+    what = "appear dark" if used < depth else "are rejected where they are brighter"
+    return f"They are read with {depth} bits, the value of the training images or of the configuration, and {what}."
 
 
 def _spread(names: Sequence[str], count: int) -> list[str]:
-    """Select up to so many names, spread evenly, the first and the last among them."""
+    """Select up to `count` evenly spaced names, including the first and the last."""
     places = np.unique(np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int))
     return [names[place] for place in places.tolist()]
 
 
 def _read(file: Path) -> bytes:
-    """Read the beginning of a file, or all of a WebP file with EXIF tags, which stand at its end; nothing of a missing one."""
+    """Read the header of an image file, or all of a WebP file with EXIF tags, which are at its end; empty if unreadable."""
     try:
         header = read_bytes(file, HEADER)
         is_webp = header.startswith(b"RIFF") and header[8:12] == b"WEBP"
@@ -179,14 +176,14 @@ def _read(file: Path) -> bytes:
 
 
 def _may_be_deep(header: bytes) -> bool:
-    """Check whether an image may have more than 8 bits per channel; formats that are not known here are decoded to see."""
+    """Check whether an image may have more than 8 bits per channel; True for unknown formats."""
     if header.startswith(_PNG):
         return header[_PNG_BIT_DEPTH : _PNG_BIT_DEPTH + 1] == b"\x10"
     return not header.startswith(_ALWAYS_8_BITS)
 
 
 def _depth_of(file: Path) -> int:
-    """Return the bits that an image of 16 bits uses; 0 for one of 8 bits, or one that cannot be read."""
+    """Return the number of bits that a 16-bit image uses; 0 for 8-bit images and unreadable files."""
     try:
         pixels = decode_pixels(read_bytes(file), file)
     except DataError:
@@ -195,20 +192,20 @@ def _depth_of(file: Path) -> int:
 
 
 def complete_images(annotations: CocoAnnotations, folder: Path, *, upright: bool = False) -> CocoAnnotations:
-    """Return the annotations with the names of existing files, and with sizes from the headers of images that state none.
+    """Replace file names by those of existing files, and read missing image sizes from the image files.
 
     Args:
-        annotations: as the file states them.
+        annotations: of the annotation file.
         folder: of the images.
-        upright: sizes are those of the images with their EXIF orientation applied.
+        upright: whether sizes are those after applying the EXIF orientation.
 
     Raises:
         MissingDataError: if an annotated image without size is missing.
-        DataError: if an image has no file name, a file name leads out of the folder, two names stand for one file, or an image
-            without size is broken.
+        DataError: if an image has no file name, a file name leads out of the folder, two names match one file, or an image
+            without size cannot be read.
 
     Warns:
-        DataWarning: with the number of names, by what differs, and of sizes that are read.
+        DataWarning: with the number of replaced names, by kind, and of sizes that are read.
     """
     names = annotations.file_names.tolist()
     unnamed = [image_id for image_id, name in zip(annotations.image_ids.tolist(), names, strict=True) if not name]
@@ -222,7 +219,7 @@ def complete_images(annotations: CocoAnnotations, folder: Path, *, upright: bool
     notes = []
     for kind, indices in kinds.items():
         examples = list_first([f"{names[index]!r} is {changed[index]!r}" for index in indices], 2)
-        notes.append(f"{len(indices)} of {len(names)} file names {kind} ({examples}); the files that exist are taken")
+        notes.append(f"{len(indices)} of {len(names)} file names {kind} ({examples}); the existing files are used")
     for index, name in changed.items():
         names[index] = name
     for image_id, name in zip(annotations.image_ids.tolist(), names, strict=True):
@@ -237,7 +234,7 @@ def complete_images(annotations: CocoAnnotations, folder: Path, *, upright: bool
             if file.is_file():
                 sizes[index] = read_size(file, upright=upright)
         notes.append(
-            f"{len(unknown)} of {len(names)} images have no `width` and `height`, which are read from the image files"
+            f"{len(unknown)} of {len(names)} images have no `width` and `height`; they are read from the image files"
         )
     if notes:
         warnings.warn(f"{annotations.file}: {'; '.join(notes)}.", DataWarning, stacklevel=4)
@@ -247,20 +244,20 @@ def complete_images(annotations: CocoAnnotations, folder: Path, *, upright: bool
 
 
 def match_files(names: Sequence[str], folder: str | Path) -> tuple[dict[int, str], dict[str, list[int]]]:
-    """Find the files that names stand for which do not exist as they are written.
+    """Find the files for names that do not exist exactly as written.
 
-    A name is never matched to a file outside the folder, to one of several candidates, or to one that another name has.
+    A name never matches a file outside the folder, one of several candidates, or the file of another name.
 
     Args:
-        names: as an annotation file states them.
+        names: file names of an annotation file.
         folder: of the images.
 
     Returns:
-        The names of files, relative to the folder with forward slashes, by the index of their name; and the indices by what
-        differs. Names that exist as they are, and those without a file, are in neither.
+        New names, relative to the folder with forward slashes, by index in `names`; and the indices by kind of difference.
+        Names that exist as written, and names without a file, are in neither.
 
     Raises:
-        DataError: if two different names stand for one file.
+        DataError: if two different names match one file.
     """
     listing = _Listing(Path(folder))
     found: dict[int, str] = {}
@@ -291,7 +288,7 @@ def _kind(name: str, path: str, match: str) -> str:
 
 
 def _relative(name: str, folder: Path) -> str:
-    """Return the rest of an absolute path inside the folder; other names as they are."""
+    """Return an absolute path inside the folder relative to it; return other names unchanged."""
     if not name.startswith("/"):
         return name
     for home in (os.path.abspath(folder), os.path.realpath(folder)):  # noqa: PTH100 - Path.resolve follows links
@@ -305,7 +302,7 @@ def _is_absolute(path: str) -> bool:
 
 
 def _check_distinct(names: Sequence[str], found: Mapping[int, str], folder: str | Path) -> None:
-    """Raise if two names that differ stand for one file: the labels of one of them are those of another image."""
+    """Raise DataError if two different names match one file, because one of them belongs to another image."""
     if not found:
         return
     owners: dict[str, str] = {}
@@ -314,13 +311,13 @@ def _check_distinct(names: Sequence[str], found: Mapping[int, str], folder: str 
         other = owners.setdefault(match, name)
         if other != name:
             raise DataError(
-                f"Expected each `file_name` to stand for its own file, but {other!r} and {name!r} both stand for "
+                f"Expected each `file_name` to match its own file, but {other!r} and {name!r} both match "
                 f"{Path(folder) / match}. Add the missing image, or correct the name."
             )
 
 
 class _Listing:
-    """The names in the folders below an image folder, each listed once."""
+    """The names in an image folder and its subfolders; each folder is listed once."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -328,12 +325,12 @@ class _Listing:
         self._by_key: dict[str, dict[str, str | None]] = {}
 
     def has(self, name: str) -> bool:
-        """Check whether a relative path exists; ".." and absolute paths do not."""
+        """Check whether a relative path exists; False for absolute paths and for paths with ".."."""
         folder, _, last = name.rpartition("/")
         return not name.startswith("/") and ".." not in folder.split("/") and last in self._names(folder)
 
     def find(self, name: str) -> str | None:
-        """Find the one path that differs in case or Unicode form alone."""
+        """Return the only path that differs in nothing but case or Unicode form; None if there is none."""
         found = ""
         for part in name.split("/"):
             match = part if part in self._names(found) else self._keys(found).get(_key(part))
@@ -343,7 +340,7 @@ class _Listing:
         return found
 
     def find_end(self, path: str) -> str | None:
-        """Find the longest end of an absolute path that exists in the folder."""
+        """Return the longest end of an absolute path that exists in the folder; None if there is none."""
         parts = path.split("/") if _is_absolute(path) else []
         ends = ("/".join(parts[start:]) for start in range(1, len(parts)))
         return next((end for end in ends if end and self.has(end)), None)
@@ -357,7 +354,7 @@ class _Listing:
         return self._exact[folder]
 
     def _keys(self, folder: str) -> dict[str, str | None]:
-        """Return the name of each key; None for a key of several names."""
+        """Return the names in a folder by their normalised form; None where several share it."""
         if folder not in self._by_key:
             keys: dict[str, str | None] = {}
             for name in self._names(folder):

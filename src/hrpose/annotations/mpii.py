@@ -1,12 +1,12 @@
-"""MPII in the form that the HRNet authors gave it: a JSON list of persons, and the ground truth of PCKh beside it.
+"""Read MPII in the format of the HRNet authors: a JSON list of persons, and a ground truth file for PCKh.
 
     annotations = read_mpii("annot/valid.json")
-    annotations.instances()              # the persons to train on or to crop, as the official code makes them
+    annotations.instances()              # the persons to train on or to crop, as in the official code
     annotations.truth("annot/gt_valid.mat")  # keypoints and head boxes, for PCKh
 
 Convention:
-    MPII counts pixels from 1, its files do, and so does its ground truth. Persons leave here counted from 0, as everything in
-    hrpose; the ground truth stays as it is, and the metric adds 1 to what it is given.
+    The files of MPII count pixels from 1. Instances are returned with pixels counted from 0, as everywhere in hrpose. The ground
+    truth still counts from 1, and the metric adds 1 to predictions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.annotations.coco_rows import Row, check_rows, is_text, list_first, read_json, wrong_value
+from hrpose.annotations.coco_rows import LARGEST, Row, check_rows, is_text, list_first, read_json, wrong_value
 from hrpose.annotations.converters.formats import advise_conversion
 from hrpose.errors import DataError, DataWarning, MissingDataError
 from hrpose.files import list_files
@@ -32,10 +32,9 @@ from hrpose.structures import InstanceTable, MpiiTruth, PackedStrings
 
 PIXEL_STD = 200.0
 """A person of scale 1 is this many pixels high."""
-_SHIFT = 15.0  # pixels down for each unit of scale: MPII's centers sit high on the body
+_SHIFT = 15.0  # pixels downwards per unit of scale: MPII's centers are high on the body
 _PADDING = 1.25
-_NONE = -1  # x of the center where a person has none
-_LARGEST = 1e9  # no coordinate of a photo is beyond
+_NONE = -1  # x of the center of a person without center
 _LINKS = (
     "https://drive.google.com/drive/folders/1En_VqmStnsXMdldXA6qpqEyDQulnmS3a",
     "https://1drv.ms/f/s!AhIXJn_J-blW00SqrairNetmeVu4",
@@ -44,7 +43,7 @@ _ORDER = (
     *("rank", "rkne", "rhip", "lhip", "lkne", "lank", "pelv", "thor"),
     *("neck", "head", "rwri", "relb", "rsho", "lsho", "lelb", "lwri"),
 )
-# By what each array is called: in gt_valid.mat, where the persons are the last axis, and in files that put them first.
+# Names of the arrays in gt_valid.mat, where persons are the last axis, and in .npz files, where they are the first.
 _OF_MAT = {
     "keypoints": "pos_gt_src",
     "missing": "jnt_missing",
@@ -57,16 +56,16 @@ _NEEDED = ("keypoints", "missing", "head_boxes")
 
 @dataclass(frozen=True, eq=False)
 class MpiiAnnotations:
-    """The persons of an MPII file, in its order, counted from 0.
+    """The persons of an MPII file, in its order.
 
     Attributes:
-        file: where they were read.
-        image_ids: (I,) int64, the photos counted in the order in which the file first names them.
-        file_names: I names relative to the photo folder.
-        image_index: (N,) int32 row of the photo.
-        center: (N, 2) float64 in photo pixels, moved down the body as the official code does.
-        side: (N,) float64 of the square box about the center, in photo pixels, without padding.
-        keypoints: (N, 16, 2) float64 in photo pixels; of unlabelled ones what the file has, counted from 0 too.
+        file: path of the file.
+        image_ids: (I,) int64, 0, 1, ... in the order in which images first occur in the file.
+        file_names: I names relative to the image folder.
+        image_index: (N,) int32 row of the image.
+        center: (N, 2) float64 in image pixels, moved down the body as in the official code.
+        side: (N,) float64 side of the square box around the center, in image pixels, without padding.
+        keypoints: (N, 16, 2) float64 in image pixels; values of the file where unlabelled.
         labelled: (N, 16) bool.
     """
 
@@ -83,21 +82,21 @@ class MpiiAnnotations:
         return len(self.image_index)
 
     def instances(self) -> InstanceTable:
-        """Return every person, as the official code trains and tests on all of them (`MPIIDataset._get_db`).
+        """Return all persons, as the official code does (`MPIIDataset._get_db`).
 
-        With a padding of 1.25 the boxes make the official crops. `instance_ids` are rows of the file, counted from 0. The file
-        states neither areas, which are those of the boxes, nor sizes of images, which are 0.
+        With a padding of 1.25 the boxes give the official crops. `instance_ids` are rows of the file, counted from 0. Areas are
+        those of the boxes. Image sizes are 0, because the file does not state them.
 
         Warns:
-            DataWarning: with the number of persons that have no center, marked by -1; as in the official code they stay, and
-                their crops do not show them.
+            DataWarning: with the number of persons without center (-1). They are kept, as in the official code, but their crops
+                do not show them.
         """
         count = len(self)
         lost = np.flatnonzero(self.center[:, 0] == _NONE - 1)
         if len(lost):
             warnings.warn(
                 f"{self.file}: {len(lost)} of {count} persons have no center (entries {list_first(lost)}, counted from 0), so "
-                "their crops show nothing of them. Remove them from the training file.",
+                "their crops do not show them. Remove them from the training file.",
                 DataWarning,
                 stacklevel=2,
             )
@@ -116,33 +115,33 @@ class MpiiAnnotations:
         )
 
     def truth(self, file: str | Path) -> MpiiTruth:
-        """Read the ground truth of PCKh of these persons.
+        """Read the PCKh ground truth of these persons.
 
         Args:
             file: gt_valid.mat, or an .npz with the same arrays; see `read_mpii_truth`.
 
         Raises:
             MissingDataError: if there is no such file.
-            DataError: if the file cannot be used, or is of other persons.
+            DataError: if the file cannot be used, or has another number of persons.
         """
         truth = read_mpii_truth(file)
         if len(truth) != len(self):
             raise DataError(
-                f"Expected {file} to be the ground truth of {self.file}, person by person, but it has {len(truth)} persons and "
-                f"the annotations have {len(self)}. Take the two files of one set: valid.json goes with gt_valid.mat."
+                f"Expected {file} to have the {len(self)} persons of {self.file}, but it has {len(truth)}. Use two files of one "
+                "set: gt_valid.mat belongs to valid.json."
             )
         return truth
 
 
 def read_mpii(file: str | Path) -> MpiiAnnotations:
-    """Read train.json, valid.json or trainval.json as the HRNet authors made them.
+    """Read train.json, valid.json or trainval.json of the HRNet authors.
 
     Args:
         file: JSON list of {image, center, scale, joints, joints_vis}, counted from 1.
 
     Raises:
         MissingDataError: if there is no such file.
-        DataError: for the first fault, with the entry counted from 0.
+        DataError: for the first invalid entry, with its index from 0.
     """
     path = Path(file)
     if not path.is_file():
@@ -151,7 +150,7 @@ def read_mpii(file: str | Path) -> MpiiAnnotations:
     if not isinstance(rows, list):
         raise DataError(
             f"{path}: expected an MPII annotation file, a JSON list of persons, but got a JSON {type(rows).__name__}. "
-            "COCO's form is an object: it needs no reader of its own and no skeleton=mpii."
+            "A COCO file is read without skeleton=mpii."
         )
     check_rows(rows, "the persons", path)
     if not rows:
@@ -178,21 +177,21 @@ def read_mpii(file: str | Path) -> MpiiAnnotations:
 
 
 def mpii_layout(data_dir: Path | str) -> str:
-    """Return a few lines on the files that MPII training expects, which of them exist, and where to get the others.
+    """Describe the files that MPII training expects, which of them exist, and where to download the others.
 
     Args:
-        data_dir: the folder of the dataset, ``paths.data`` in the configuration.
+        data_dir: folder of the dataset, `paths.data` in the configuration.
     """
     notes = {
         "annot/train.json": "(22,246 persons)",
         "annot/valid.json": "(2,958 persons)",
-        "annot/gt_valid.mat": "(keypoints and head boxes of these)",
-        "images/": "(24,984 photos)",
+        "annot/gt_valid.mat": "(keypoints and head boxes of valid.json)",
+        "images/": "(24,984 images)",
     }
     return "\n".join(
         [
             *list_files("MPII", Path(data_dir), notes),
-            "Get the photos (12 GB) from http://human-pose.mpi-inf.mpg.de, and annot/, as the authors of the paper made it, from",
+            "Download the images (12 GB) from http://human-pose.mpi-inf.mpg.de, and annot/ of the HRNet authors from",
             *(f"  {link}" for link in _LINKS),
         ]
     )
@@ -202,17 +201,17 @@ def _image(row: Row, place: int, file: Path) -> str:
     name = row.get("image")
     if not isinstance(name, str) or not is_text(name):
         keys = ", ".join(map(str, row)) or "none"
-        hint = " Detections are no annotations." if "bbox" in row else ""
+        hint = " It seems to be a detection file." if "bbox" in row else ""
         raise DataError(
             f"{file}: expected `image` of person {place} (counted from 0) to be a file name, but got {name!r}; its keys are "
-            f"{keys}. MPII's persons have image, center, scale, joints and joints_vis.{hint}"
+            f"{keys}. MPII annotations have image, center, scale, joints and joints_vis.{hint}"
         )
     check_file_name(name, f"person {place} of {file}")
     return name
 
 
 def _read_boxes(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return centers (N, 2), counted from 0, and sides (N,) of the boxes."""
+    """Return centers (N, 2) and sides (N,) of the boxes in pixels counted from 0."""
     for place, row in enumerate(rows):
         center, scale = row.get("center"), row.get("scale")
         if not _are_numbers(center, 2):
@@ -227,7 +226,7 @@ def _read_boxes(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.float64], N
 
 
 def _read_keypoints(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return keypoints (N, 16, 2), counted from 0, and whether they are labelled (N, 16)."""
+    """Return keypoints (N, 16, 2) in pixels counted from 0, and whether they are labelled (N, 16)."""
     number = MPII.num_keypoints
     for place, row in enumerate(rows):
         points, labels = row.get("joints"), row.get("joints_vis") or []
@@ -240,11 +239,11 @@ def _read_keypoints(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.float64
 
 
 def _are_numbers(values: Any, count: int) -> bool:
-    """Check whether this is a list of so many numbers; NaN, infinity and values outside any image are none."""
+    """Check whether this is a list of `count` finite numbers of plausible size."""
     return (
         isinstance(values, list)
         and len(values) == count
-        and all(type(value) in (int, float) and -_LARGEST < value < _LARGEST for value in values)
+        and all(type(value) in (int, float) and -LARGEST < value < LARGEST for value in values)
     )
 
 
@@ -253,12 +252,11 @@ def _fault(file: Path, place: int, key: str, expected: str, row: Row) -> DataErr
 
 
 def read_mpii_truth(file: str | Path) -> MpiiTruth:
-    """Read the ground truth of PCKh.
+    """Read the ground truth for PCKh. Nothing in the file is unpickled.
 
     Args:
         file: gt_valid.mat of the HRNet authors, with pos_gt_src (16, 2, N), jnt_missing (16, N) and headboxes_src (2, 2, N); or
-            an .npz with these, or with joints_1based (N, 16, 2), missing (N, 16) and headboxes (N, 2, 2). All count pixels from
-            1. Nothing in either file is run or unpickled.
+            an .npz with these, or with joints_1based (N, 16, 2), missing (N, 16) and headboxes (N, 2, 2). Pixels count from 1.
 
     Raises:
         MissingDataError: if there is no such file.
@@ -272,7 +270,7 @@ def read_mpii_truth(file: str | Path) -> MpiiTruth:
     if found is None:
         raise DataError(
             f"{path}: expected the arrays {', '.join(_OF_MAT[part] for part in _NEEDED)}, but it has "
-            f"{', '.join(sorted(arrays)) or 'none'}. PCKh needs the ground truth with head boxes, gt_valid.mat."
+            f"{', '.join(sorted(arrays)) or 'none'}. Use gt_valid.mat, which has the head boxes that PCKh needs."
         )
     _check_order(arrays.get(found["names"]), path)
     keypoints, missing, head_boxes = (_numbers(arrays, found[part], path) for part in _NEEDED)
@@ -282,11 +280,11 @@ def read_mpii_truth(file: str | Path) -> MpiiTruth:
 
 
 def read_mpii_preds(file: Path, num_persons: int) -> NDArray[np.float64]:
-    """Read pred.mat as the code of the HRNet authors writes it: `preds` (N, 16, 2), counted from 1.
+    """Read pred.mat of the HRNet authors' code: `preds` (N, 16, 2) in pixels counted from 1.
 
     Raises:
         MissingDataError: if there is no such file.
-        DataError: if the file cannot be used, or is of another number of persons.
+        DataError: if the file cannot be used, or has another number of persons.
     """
     if not file.is_file():
         raise MissingDataError(f"Expected keypoints of MPII at {file}, but there is no such file.")
@@ -294,12 +292,12 @@ def read_mpii_preds(file: Path, num_persons: int) -> NDArray[np.float64]:
     shape = arrays["preds"].shape if "preds" in arrays else "no such array"
     if shape not in ((num_persons, MPII.num_keypoints, 2), (num_persons, MPII.num_keypoints, 3)):
         raise DataError(
-            f"{file}: expected `preds` of {(num_persons, MPII.num_keypoints, 2)}, a row for each person of the ground truth in "
-            f"its order, but got {shape}."
+            f"{file}: expected `preds` of shape {(num_persons, MPII.num_keypoints, 2)}, one row per person of the ground truth "
+            f"in its order, but got {shape}."
         )
     keypoints = _numbers(arrays, "preds", file)[..., :2]
     if not np.isfinite(keypoints).all():
-        raise DataError(f"{file}: expected finite numbers in `preds`, but some are not.")
+        raise DataError(f"{file}: expected finite numbers in `preds`, but found NaN or infinity.")
     return keypoints
 
 
@@ -312,7 +310,7 @@ def _read_npz(file: Path) -> dict[str, NDArray[Any]]:
 
 
 def _read_mat(file: Path, names: Sequence[str] = tuple(_OF_MAT.values())) -> Mapping[str, NDArray[Any]]:
-    # imported here: it is slow to load, and only MPII needs it
+    # imported here because SciPy is slow to import and only MPII needs it
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
@@ -321,18 +319,18 @@ def _read_mat(file: Path, names: Sequence[str] = tuple(_OF_MAT.values())) -> Map
         content = loadmat(str(file), appendmat=False, variable_names=list(names))
     except broken as error:
         raise DataError(
-            f"{file}: expected a MATLAB file of version 5, as gt_valid.mat is, but it cannot be read: {error}. "
+            f"{file}: expected a MATLAB file of version 5, such as gt_valid.mat, but it cannot be read: {error}. "
             "Copy or download it again."
         ) from error
     return {name: value for name, value in content.items() if not name.startswith("__")}
 
 
 def _check_order(names: NDArray[Any] | None, file: Path) -> None:
-    """Refuse keypoints in another order than MPII's, where the file names them."""
+    """Raise DataError if the file names its keypoints in another order than MPII."""
     found = _ORDER if names is None else tuple(str(np.squeeze(name)) for name in names.ravel())
     if found != _ORDER:
         raise DataError(
-            f"{file}: expected keypoints in the order of MPII, {' '.join(_ORDER)}, but got {' '.join(found)}. Sort them."
+            f"{file}: expected keypoints in the order of MPII, {' '.join(_ORDER)}, but got {' '.join(found)}. Reorder them."
         )
 
 
@@ -349,14 +347,14 @@ def _checked(
     shapes = keypoints.shape, missing.shape, head_boxes.shape
     if not count or shapes != ((count, number, 2), (count, number), (count, 2, 2)):
         raise DataError(
-            f"{file}: expected, of N persons, keypoints (N, {number}, 2), missing (N, {number}) and head boxes (N, 2, 2), but "
-            f"got {', '.join(map(str, shapes))}."
+            f"{file}: expected keypoints (N, {number}, 2), missing (N, {number}) and head boxes (N, 2, 2) of N persons, but got "
+            f"{', '.join(map(str, shapes))}."
         )
     labelled = missing == 0
     faults = {
         "finite keypoints where they are labelled": (~np.isfinite(keypoints).all(axis=2) & labelled).any(axis=1),
-        "0 or 1 for each keypoint that is missing or not": ~np.isin(missing, (0, 1)).all(axis=1),
-        "a head box of two finite corners that differ": ~(
+        "0 or 1 for each keypoint in `missing`": ~np.isin(missing, (0, 1)).all(axis=1),
+        "a head box of two finite, different corners": ~(
             np.linalg.norm(head_boxes[:, 1] - head_boxes[:, 0], axis=1) > 0
         )
         | ~np.isfinite(head_boxes).all(axis=(1, 2)),
@@ -365,7 +363,7 @@ def _checked(
         if wrong.any():
             places = np.flatnonzero(wrong)
             raise DataError(
-                f"{file}: expected every person to have {expected}, but {len(places)} of {count} have not: "
-                f"{places[:5].tolist()}{' ...' if len(places) > 5 else ''}, counted from 0. Fix or download the file again."
+                f"{file}: expected every person to have {expected}, but {len(places)} of {count} do not (rows "
+                f"{list_first(places)}, counted from 0). Fix the file, or download it again."
             )
     return MpiiTruth(keypoints=keypoints, labelled=labelled, head_boxes=head_boxes)

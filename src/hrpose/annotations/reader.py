@@ -1,4 +1,4 @@
-"""Read the annotation files of a data module, COCO's or MPII's, in one way for training, validation and AP."""
+"""Read the annotation files of a data module, COCO's or MPII's, with the same options for training, validation and AP."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +16,18 @@ from hrpose.structures import GroundTruth, InstanceTable, MpiiTruth
 
 
 @dataclass(frozen=True, kw_only=True)
-class PersonFiles:
-    """Read persons from annotation files; a file that is a JSON list is read as MPII's.
+class InstanceFiles:
+    """Read instances from annotation files; a JSON list is read as a file of MPII.
 
     Attributes:
-        category: name of the category to take, several names or "all"; the default is the one that has keypoints.
-        keypoint_fields: fields of an annotation, each with the number of keypoints that are taken of it, the first ones.
-        area_from_bbox: share of its box that a person without `area`, or with one below 1 % of the box, is taken to cover.
-        bbox_rules: how annotated boxes are clipped and which of them count.
-        min_bbox_score: detections below it are left out.
-        visibility_map: visibilities of the file, each with the one that replaces it.
-        bbox_from_keypoints: margin of the box around the keypoints that is taken where there is no box; None requires boxes.
-        upright: the EXIF orientation of the images is applied.
+        category: see `read_annotations`.
+        keypoint_fields: see `read_annotations`.
+        area_from_bbox: see `read_annotations`.
+        bbox_rules: "official" or "mmpose": how annotated boxes are clipped and which of them are used.
+        min_bbox_score: lowest score of detections.
+        visibility_map: see `read_annotations`.
+        bbox_from_keypoints: see `read_annotations`.
+        upright: whether the EXIF orientation of the images is applied.
     """
 
     category: str | tuple[str, ...] | None = None
@@ -51,18 +51,18 @@ class PersonFiles:
         )
 
     def annotated(self, file: Path, images: Path, purpose: str) -> InstanceTable:
-        """Select the instances of a file; MPII's are all taken, whatever the rules.
+        """Return the annotated instances of a file; of a file of MPII all of them.
 
         Args:
-            file: the annotations.
+            file: the annotation file.
             images: the image folder.
             purpose: "train" or "validate", for the message.
 
         Raises:
-            DataError: if the file cannot be used, or there are none.
+            DataError: if the file cannot be used, or has no usable instances.
 
         Warns:
-            DataWarning: of each finding of `CROP_CHECKS`, once in a process, and as `complete_images`.
+            DataWarning: for each finding of `CROP_CHECKS`, once per process, and as `complete_images`.
         """
         annotations = self.read(file)
         if isinstance(annotations, MpiiAnnotations):
@@ -77,53 +77,59 @@ class PersonFiles:
         return table
 
     def describe_empty(self, annotations: CocoAnnotations | MpiiAnnotations) -> str:
-        """Say what is in a file without instances that can be used."""
+        """Describe a file without usable instances, for a message."""
         found = f"{len(annotations)} annotations"
         if isinstance(annotations, CocoAnnotations) and len(annotations):
-            found += f", of which none can be used: {annotations.describe_left_out(self.bbox_rules)}"
-        return f"{found}. Is it the right file, and data.category the right one?"
+            found += f", none of them usable: {annotations.describe_left_out(self.bbox_rules)}"
+        return f"{found}. Check the file and data.category."
 
     def detected(self, detections: Path, file: Path, images: Path) -> InstanceTable:
-        """Read the boxes of a detector for the images of an annotation file, which are in the folder `images`.
+        """Read the detections in the images of an annotation file.
+
+        Args:
+            detections: the detection file.
+            file: the annotation file, whose images are in the folder `images`.
+            images: the image folder.
 
         Raises:
             DataError: if a file cannot be used, or the annotations are MPII's.
         """
         annotations = self.read(file)
         if isinstance(annotations, MpiiAnnotations):
-            raise DataError("Expected `val_boxes` to be [gt] for MPII, whose photos have no ids to find boxes by.")
+            raise DataError(
+                "Expected `val_boxes` to be [gt] for MPII, because its images have no ids that detections could use."
+            )
         annotations = complete_images(annotations, images, upright=self.upright)
         return read_detections(detections, annotations, min_score=self.min_bbox_score)
 
     def ground_truth(self, file: Path) -> GroundTruth:
-        """Return everything that is annotated, for AP.
+        """Read all annotations, for AP.
 
         Raises:
             DataError: if the annotations are MPII's, which lack the areas that AP needs.
         """
         if is_mpii(file):
             raise DataError(
-                f"{file}: expected COCO annotations to measure AP against, but got MPII's, which have no areas. "
-                "Measure PCKh instead: metric=pckh."
+                f"{file}: expected COCO annotations for AP, but got MPII's, which have no areas. Measure PCKh: metric=pckh."
             )
         return self.coco(file).ground_truth()
 
     def mpii_truth(self, file: Path, ground_truth: Path | None) -> MpiiTruth:
-        """Return keypoints and head boxes, for PCKh.
+        """Read keypoints and head boxes, for PCKh.
 
         Raises:
-            DataError: if there is no `ground_truth`, the annotations are not MPII's, or the two do not belong together.
+            DataError: if `ground_truth` is None, the annotations are not MPII's, or the two files do not match.
         """
         annotations = self.read(file)
         if ground_truth is None or not isinstance(annotations, MpiiAnnotations):
             raise DataError(
-                f"Expected MPII annotations and their `val_ground_truth`, because PCKh is measured against head boxes, but got "
-                f"{file} and {ground_truth}. Give data.val_ground_truth=<gt_valid.mat>, or measure AP instead: metric=oks."
+                f"Expected MPII annotations and their `val_ground_truth` with head boxes for PCKh, but got {file} and "
+                f"{ground_truth}. Set data.val_ground_truth=<gt_valid.mat>, or measure AP: metric=oks."
             )
         return annotations.truth(ground_truth)
 
     def check_alike(self, one: Path, other: Path) -> None:
-        """Raise unless two files have the same number of keypoints, and name them in the same order.
+        """Check that two files have the same keypoints in the same order.
 
         Raises:
             DataError: if the numbers differ, or a name has different indices.
@@ -134,31 +140,30 @@ class PersonFiles:
         counts = first.visibility.shape[1], second.visibility.shape[1]
         if counts[0] != counts[1]:
             raise DataError(
-                f"Expected {one} and {other} to have the same keypoints, but the one has {counts[0]} per instance and the other "
-                f"{counts[1]}. Export both from the same labels, or choose the fields in `data.keypoint_fields`."
+                f"Expected {one} and {other} to have the same keypoints, but the first has {counts[0]} per instance and the "
+                f"second {counts[1]}. Export both from the same labels, or choose the fields in `data.keypoint_fields`."
             )
         names, others = first.keypoint_names, second.keypoint_names
         moved = [(index, place) for index, place in match_names(names, others).items() if index != place]
         if moved:
             index, place = moved[0]
             raise DataError(
-                f"Expected {one} and {other} to name their keypoints in the same order, but {names[index]!r} is keypoint {index} "
-                f"(counted from 0) of the one and {place} of the other. Bring names and keypoints of one file into the order "
-                "of the other."
+                f"Expected {one} and {other} to have their keypoints in the same order, but {names[index]!r} is keypoint {index} "
+                f"(counted from 0) of the first and {place} of the second. Reorder names and keypoints of one of them."
             )
 
     def check_apart(self, train: Path, train_images: Path, val: Path, val_images: Path) -> None:
-        """Warn if two annotation files share annotated images; one file that is given twice is meant.
+        """Warn if two annotation files share annotated images; the same file given twice is not checked.
 
         Warns:
-            DataWarning: with their number, once in a process.
+            DataWarning: with their number, once per process.
         """
         if is_mpii(train) or is_mpii(val) or train.resolve() == val.resolve():
             return
         warn_of(check_split(self.coco(train), self.coco(val), train_images, val_images))
 
     def read(self, file: Path) -> CocoAnnotations | MpiiAnnotations:
-        """Read an annotation file of either form.
+        """Read an annotation file of COCO or MPII.
 
         Raises:
             DataError: if the file cannot be used.
@@ -173,7 +178,7 @@ class PersonFiles:
 
 
 def is_mpii(file: str | Path) -> bool:
-    """Check whether a JSON file is a list, as MPII's are, and not an object, as COCO's; False without a file."""
+    """Check whether a JSON file is a list, as those of MPII are; False if there is no such file."""
     path = Path(file)
     if not path.is_file():
         return False

@@ -14,7 +14,8 @@ from typing import ClassVar, NamedTuple, TypeGuard
 import torch
 from torch import Tensor
 
-from hrpose.codecs.base import check_count, check_positive, checked_size
+from hrpose.codecs.base import check_count, check_permutation, check_positive, checked_size
+from hrpose.codecs.grouping import Floats, find_instances
 from hrpose.geometry import Grid
 
 
@@ -44,6 +45,7 @@ class AssociativeEmbedding:
         strides: input pixels per cell of each output, that with the tags first.
         sigma: standard deviation of the Gaussians in cells, the same at every resolution.
         max_instances: instances of an image whose tags are trained, in the order of the annotation file. Heatmaps show them all.
+        refine: whether a keypoint that an instance lacks is read from the highest cell with a near tag, however low.
 
     Raises:
         ValueError: if a number is not positive, or `input_size` is not a multiple of the strides.
@@ -59,6 +61,7 @@ class AssociativeEmbedding:
     strides: tuple[int, ...] = (4, 2)
     sigma: float = 2.0
     max_instances: int = 30
+    refine: bool = True
     grid: ClassVar[Grid] = "plain"
     bottom_up: ClassVar[bool] = True
 
@@ -113,6 +116,35 @@ class AssociativeEmbedding:
         if masks is None:
             masks = [torch.ones(count, height, width, dtype=torch.bool, device=device) for width, height in sizes]
         return GroupingTarget(heatmaps, self._tags(*cells[0])), tuple(masks)
+
+    def decode(self, heatmaps: Tensor, tags: Tensor) -> list[tuple[Floats, Floats, Floats]]:
+        """Find the instances of each image.
+
+        Args:
+            heatmaps: (B, K, H, W) float32 of the size of the network's input.
+            tags: (B, K, T, h, w) float32, of one pass of the network or, with a flip test, of two; of any size.
+
+        Returns:
+            For each image with N instances their keypoints (N, K, 2) in input pixels, (0, 0) where missing; the keypoints' scores
+            (N, K), 0 where missing; and the scores of the instances (N,), which count missing keypoints as 0 and are taken before
+            any is filled.
+        """
+        return [find_instances(*maps, refine=self.refine) for maps in zip(heatmaps, tags, strict=True)]
+
+    def flip_back(self, outputs: Sequence[Tensor], flip_permutation: Sequence[int]) -> list[Tensor]:
+        """Turn the outputs for mirrored images into those of the images as they are: nothing is shifted.
+
+        Args:
+            outputs: (B, 2K, h, w) heatmaps and tags, and finer heatmaps (B, K, ...), as `HigherHRNet` gives them.
+            flip_permutation: K indices; entry k is the keypoint that keypoint k becomes in the mirror.
+
+        Raises:
+            ValueError: if `flip_permutation` is not a permutation of the K keypoints.
+        """
+        count = outputs[0].shape[1] // 2
+        check_permutation(flip_permutation, count)
+        order = [*flip_permutation, *(count + index for index in flip_permutation)]
+        return [output[:, order[: output.shape[1]]].flip(-1) for output in outputs]
 
     def _tags(self, cells: Tensor, inside: Tensor) -> Tensor:
         """Index the tags of the first instances: (B, max_instances, K), -1 for none."""

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from hrpose.annotations.coco import forget_annotations
 from hrpose.annotations.images import sample_images, settle_reading
-from hrpose.annotations.reader import PersonFiles
+from hrpose.annotations.reader import InstanceFiles
 from hrpose.codecs import Codec
 from hrpose.data.crops import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder, Normalization
 from hrpose.data.dataset import EpochSampler, PoseDataset, ResumableLoader, keep_batch, start_worker
@@ -123,7 +123,7 @@ class PoseDataModule(LightningDataModule):
         self.val_batch_size = _checked_count("val_batch_size", val_batch_size, 1)
         self.num_workers = _checked_count("num_workers", num_workers, 0)
         self.seed, self.pixel_transforms = seed, pixel_transforms
-        self.files = PersonFiles(
+        self.files = InstanceFiles(
             category=category if category is None or isinstance(category, str) else tuple(category),
             keypoint_fields=dict(keypoint_fields) if keypoint_fields else None,
             area_from_bbox=area_from_bbox,

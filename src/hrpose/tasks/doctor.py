@@ -27,7 +27,7 @@ from hrpose.annotations.examination import (
     sort_findings,
 )
 from hrpose.annotations.mpii import MpiiAnnotations
-from hrpose.annotations.reader import PersonFiles
+from hrpose.annotations.reader import InstanceFiles
 from hrpose.config import ConfigError, build, plain
 from hrpose.config.paths import find_checked_splits
 from hrpose.files import conf_dir, dumps, write_json
@@ -131,7 +131,7 @@ def count_severities(findings: Sequence[Finding]) -> dict[str, int]:
 
 def _examine(cfg: DictConfig) -> tuple[list[Split], Skeleton | None, list[Finding]]:
     """Read the files and run all checks."""
-    files, splits = _person_files(cfg), []
+    files, splits = _instance_files(cfg), []
     findings: list[Finding] = []
     for name in find_checked_splits(cfg):
         file, images = cfg.data[f"{name}_annotations"], cfg.data.get(f"{name}_images")
@@ -152,11 +152,11 @@ def _examine(cfg: DictConfig) -> tuple[list[Split], Skeleton | None, list[Findin
     return splits, skeleton, findings
 
 
-def _person_files(cfg: DictConfig) -> PersonFiles:
+def _instance_files(cfg: DictConfig) -> InstanceFiles:
     options = {name: plain(cfg.data[name]) for name in _FILE_OPTIONS if name in cfg.data}
     if isinstance(options.get("category"), list):
         options["category"] = tuple(options["category"])
-    return PersonFiles(**options, upright=bool(cfg.data.get("upright")))
+    return InstanceFiles(**options, upright=bool(cfg.data.get("upright")))
 
 
 def _crop_sizes() -> dict[str, tuple[int, int]]:

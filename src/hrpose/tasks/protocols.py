@@ -7,7 +7,7 @@ import numpy as np
 
 from hrpose.annotations.coco import CocoAnnotations
 from hrpose.annotations.mpii import read_mpii
-from hrpose.annotations.reader import PersonFiles
+from hrpose.annotations.reader import InstanceFiles
 from hrpose.codecs import Codec
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.metrics import KeypointAveragePrecision, PCKh, PoseMetric
@@ -86,7 +86,7 @@ def _state_ap(
     )
 
 
-def _name_margin(annotations: CocoAnnotations, files: PersonFiles) -> str:
+def _name_margin(annotations: CocoAnnotations, files: InstanceFiles) -> str:
     """Say how boxes around keypoints were made, if there are any."""
     if annotations.has_bbox.all():
         return ""

@@ -48,7 +48,7 @@ def test_given_boxes_are_kept(folder) -> None:
     assert instances(folder)["v2/b.png"][0]["bbox"] == [1, 2, 30, 40]
 
 
-def test_a_margin_is_asked_for(folder) -> None:
+def test_missing_boxes_need_a_margin(folder) -> None:
     with pytest.raises(DataError, match=r"bbox_margin=0\.25"):
         write(folder, bbox_margin=None)
 
@@ -125,14 +125,14 @@ def test_arrays_that_do_not_fit_are_refused(folder, change, key) -> None:
         write(folder, **change)
 
 
-def test_known_names_bring_their_sigmas(tmp_path) -> None:
+def test_known_names_get_their_published_sigmas(tmp_path) -> None:
     write_photos(tmp_path, "a.png")
     names = hrpose.COCO.keypoint_names
     hrpose.write_coco(["a.png"], np.full((1, 17, 2), 3.0), names, images=tmp_path, boxes=[[0, 0, 9, 9]])
     assert category(tmp_path)["sigmas"] == list(hrpose.COCO.sigmas)
 
 
-def test_a_turned_image_is_upright(tmp_path) -> None:
+def test_the_exif_orientation_is_applied(tmp_path) -> None:
     (file,) = write_photos(tmp_path, "a.jpg")
     exif = bytes.fromhex("457869660000 4d4d002a00000008 0001 0112 0003 00000001 0006 0000 00000000")
     content = file.read_bytes()

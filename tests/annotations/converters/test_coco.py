@@ -80,7 +80,7 @@ def test_videos_must_be_stated(tmp_path) -> None:
         ({"bbox_margin": 0.2}, "bbox_margin"),
     ],
 )
-def test_options_without_effect_are_refused(tmp_path, options, key) -> None:
+def test_options_that_would_have_no_effect_are_refused(tmp_path, options, key) -> None:
     with pytest.raises(DataError, match=key):
         convert_labels(write(tmp_path), **options)
 
@@ -137,7 +137,7 @@ def test_an_export_without_validation_is_divided(tmp_path) -> None:
         convert_labels(roboflow(tmp_path / "other", "test"))
 
 
-def test_nan_becomes_null_and_another_form_is_one_message(tmp_path) -> None:
+def test_nan_is_read_as_null_and_an_invalid_value_is_one_error(tmp_path) -> None:
     file = write(tmp_path)
     text = file.read_text()
     file.write_text(text.replace("[1, 2, 2, 0, 0, 0]", "[1, 2, 2, NaN, NaN, 0]"))

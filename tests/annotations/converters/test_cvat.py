@@ -62,7 +62,7 @@ def test_skeletons_keep_order_edges_and_visibility(tmp_path) -> None:
     assert category(folder / "images")["skeleton"] == [[2, 3]]
 
 
-def test_a_box_of_no_group_is_left_out_and_counted(tmp_path) -> None:
+def test_a_box_without_group_is_left_out_and_counted(tmp_path) -> None:
     folder = write(tmp_path, image(SKELETON.format(group="") + BOX.format(7)))
     conversion = convert_labels(folder, bbox_margin=0.25, split=0)
     assert any("1 boxes share no group" in note for note in conversion.notes)

@@ -94,7 +94,7 @@ def test_individuals_are_instances_with_tracks(tmp_path) -> None:
     assert (second["keypoints"], second["track_id"]) == ([50, 60, 2, 0, 0, 0], 2)
 
 
-def test_a_file_of_lightning_pose(tmp_path) -> None:
+def test_a_file_of_lightning_pose_is_read(tmp_path) -> None:
     write_photos(tmp_path, "labeled-data/180607_004/img0.png")
     text = (
         "scorer,rick,rick,rick,rick\nbodyparts,paw1LH_top,paw1LH_top,paw2LF_top,paw2LF_top\ncoords,x,y,x,y\n"
@@ -107,7 +107,7 @@ def test_a_file_of_lightning_pose(tmp_path) -> None:
     assert category(tmp_path)["keypoints"] == ["paw1LH_top", "paw2LF_top"]
 
 
-def test_boxes_are_asked_for(project) -> None:
+def test_missing_boxes_are_refused_without_margin(project) -> None:
     with pytest.raises(DataError, match="bbox_margin"):
         convert_labels(project)
 
@@ -127,7 +127,7 @@ def test_a_wrong_cell_is_refused(project, old, new, found) -> None:
         convert_labels(project, bbox_margin=0.1)
 
 
-def test_a_project_of_several_animals_with_points_of_none(tmp_path) -> None:
+def test_a_project_of_several_animals_has_a_category_for_single_points(tmp_path) -> None:
     names = [f"labeled-data/PrL-3_09072020/img0042{n}.png" for n in range(2)]
     write_photos(tmp_path, *names)
     (tmp_path / "config.yaml").write_text(
@@ -154,7 +154,7 @@ def test_a_project_of_several_animals_with_points_of_none(tmp_path) -> None:
     assert found[names[1]][0]["track_id"] == 2
 
 
-def test_hdf5_alone_is_refused_with_how_to_write_csv(tmp_path) -> None:
+def test_the_error_for_hdf5_files_says_how_to_write_csv(tmp_path) -> None:
     (tmp_path / "CollectedData_me.h5").write_bytes(b"")
     assert recognise(tmp_path) == recognise(tmp_path / "CollectedData_me.h5") == "deeplabcut"
     with pytest.raises(DataError, match=r"CollectedData_me\.h5.*to_csv"):

@@ -7,7 +7,7 @@ from photos import write_photos
 
 from hrpose.annotations.coco import read_annotations
 from hrpose.annotations.converters import convert_labels, recognise
-from hrpose.annotations.reader import PersonFiles
+from hrpose.annotations.reader import InstanceFiles
 from hrpose.errors import DataError, MissingDataError
 
 
@@ -24,7 +24,7 @@ def test_a_source_must_exist(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.pth", "best.ckpt", "w32.safetensors"])
-def test_weights_are_for_another_tool(name) -> None:
+def test_a_weight_file_is_refused(name) -> None:
     with pytest.raises(DataError, match=r"scripts/convert_weights\.py"):
         convert_labels(name)
 
@@ -40,20 +40,20 @@ def test_weights_are_for_another_tool(name) -> None:
     ],
 )
 @pytest.mark.parametrize("purpose", ["fit", "evaluate"])
-def test_a_file_of_another_tool_is_named_with_its_command(tmp_path, name, content, format_, purpose) -> None:
+def test_the_error_for_a_file_of_another_tool_names_the_command(tmp_path, name, content, format_, purpose) -> None:
     file = tmp_path / name
     file.write_text(content)
     with pytest.raises(DataError) as error:
-        PersonFiles().annotated(file, file.parent, "train") if purpose == "fit" else read_annotations(file)
+        InstanceFiles().annotated(file, file.parent, "train") if purpose == "fit" else read_annotations(file)
     assert f"hrpose convert {file}" in str(error.value)
     assert format_ in str(error.value)
     assert "cut short" not in str(error.value)
 
 
-def test_a_list_of_ones_own_is_for_write_coco(tmp_path) -> None:
+def test_the_error_for_another_list_names_write_coco(tmp_path) -> None:
     (tmp_path / "own.json").write_text('[{"img_name": "a.png", "joints": [[1, 2, 1]]}]')
     with pytest.raises(DataError, match=r"img_name.*hrpose\.write_coco"):
-        PersonFiles().annotated(tmp_path / "own.json", tmp_path, "train")
+        InstanceFiles().annotated(tmp_path / "own.json", tmp_path, "train")
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_labels_are_not_replaced(poses) -> None:
         write_labels(poses, "labelme", images=poses.parent, bbox_margin=0.25)
 
 
-def test_a_box_is_asked_for(poses) -> None:
+def test_a_missing_box_needs_a_margin(poses) -> None:
     with pytest.raises(DataError, match="bbox_margin"):
         write_labels(poses, "yolo", images=poses.parent)
 

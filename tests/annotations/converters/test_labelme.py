@@ -116,11 +116,11 @@ def test_images_beside_the_folder_of_labels_are_found(tmp_path) -> None:
     assert list(instances(tmp_path)) == ["photos/a.png"]
 
 
-def test_an_image_is_found_by_its_name_unless_two_have_it(tmp_path) -> None:
+def test_an_image_is_found_by_its_file_name_unless_ambiguous(tmp_path) -> None:
     write_photos(tmp_path, "photos/a.png")
     write(tmp_path, TWO, image="C:\\Users\\me\\a.png")
     notes = convert_labels(tmp_path, split=0).notes
-    assert any("found by their file name" in note for note in notes)
+    assert any("found by file name" in note for note in notes)
     write_photos(tmp_path, "more/a.png")
     with pytest.raises(DataError, match="images="):
         convert_labels(tmp_path)
@@ -152,7 +152,7 @@ def test_an_embedded_image_is_written_where_the_file_lacks(tmp_path) -> None:
         convert_labels(tmp_path)
 
 
-def test_what_x_anylabeling_imports_of_coco_is_converted_back(tmp_path) -> None:
+def test_coco_imported_by_x_anylabeling_is_converted_back(tmp_path) -> None:
     write_photos(tmp_path, "a.png")
     extra = {"description": None, "attributes": {}}
     corners = (10, 10), (60, 10), (60, 50), (10, 50)

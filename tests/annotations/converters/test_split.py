@@ -15,21 +15,21 @@ def divide(names, own=None, *, share=0.1, by=None, seed=0):
     return split_images(names, own or [None] * len(names), share=share, by=by, seed=seed)
 
 
-def test_the_source_decides() -> None:
+def test_a_split_of_the_source_is_kept() -> None:
     splits, how = divide(FLAT[:3], ["train", "val", "test"])
     assert splits == ["train", "val", "test"]
     assert "source" in how
 
 
-def test_a_folder_stays_together() -> None:
+def test_images_of_a_folder_are_in_one_split() -> None:
     splits, how = divide(VIDEOS)
     held = {name[0] for name, split in zip(VIDEOS, splits, strict=True) if split == "val"}
     assert splits.count("val") == 5
     assert len(held) == 1
-    assert f"{held.pop()} validates" in how
+    assert held.pop() in how
 
 
-def test_the_smallest_folder_validates_where_none_fits() -> None:
+def test_the_smallest_folder_is_chosen_if_none_fits() -> None:
     assert divide(["a/1", "a/2", "a/3", "b/1", "b/2"])[0] == ["train"] * 3 + ["val"] * 2
 
 
@@ -45,7 +45,7 @@ def test_test_images_are_not_divided() -> None:
 
 
 @pytest.mark.parametrize("names", [FLAT[:1], FLAT])
-def test_nothing_may_validate(names) -> None:
+def test_a_split_of_0_gives_no_validation_images(names) -> None:
     assert set(divide(names, share=0 if len(names) > 1 else 0.1)[0]) == {"train"}
 
 

@@ -76,7 +76,7 @@ def test_regions_of_unknown_instances_or_names_are_refused(tmp_path, regions) ->
         convert_labels(write(tmp_path, regions), bbox_margin=0.1)
 
 
-def test_a_project_of_version_3(tmp_path) -> None:
+def test_a_project_of_version_3_is_read(tmp_path) -> None:
     def row(xy: list[float], **values: str) -> dict[str, Any]:
         return {"vid": "1", "flg": 0, "z": [], "xy": xy, "av": values}
 

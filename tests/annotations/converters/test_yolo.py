@@ -78,10 +78,10 @@ def test_the_folder_and_its_file_are_recognised(coco8) -> None:
     assert recognise(coco8 / "images") is None
 
 
-def test_names_are_asked_for_and_two_numbers_at_the_corner_are_unlabelled(tmp_path) -> None:
+def test_names_are_required_and_two_zeros_are_unlabelled(tmp_path) -> None:
     folder = write(tmp_path, TIGER.format(path="../datasets/tiger"), {"train/images/a": "0 .5 .5 .5 .5 .25 .5 0 0"})
     write_photos(folder, "val/images/b.png")
-    with pytest.raises(DataError, match=r"names=\[.*2 names"):
+    with pytest.raises(DataError, match=r"2 keypoints.*names=\["):
         convert_labels(folder)
     convert_labels(folder, names=["nose", "tail"])
     (row,) = instances(folder)["train/images/a.png"]
@@ -107,7 +107,7 @@ def test_a_wrong_line_is_refused_with_its_file(tmp_path, line, found) -> None:
     assert "a.txt" in str(error.value)
 
 
-def test_what_is_left_out_is_counted(coco8) -> None:
+def test_left_out_boxes_are_counted(coco8) -> None:
     (coco8 / "labels/train/gone.txt").write_text("0 .5 .5 .2 .2 .5 .5 2 .5 .5 2 .5 .5 2")
     (coco8 / "labels/val/c.txt").write_text("0 .5 .5 .2 .2 .5 .5 2 .5 .5 2 .5 .5 2\n" * 2)
     notes = " ".join(convert_labels(coco8).notes)

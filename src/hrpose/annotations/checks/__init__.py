@@ -1,4 +1,4 @@
-"""Checks that find suspicious data: tables by what they look at, each entry a fault that real files have."""
+"""Checks that find suspicious data: one table per kind of object, one entry per fault."""
 
 from hrpose.annotations.checks.boxes import BOX_CHECKS, CROP_CHECKS, SHAPE_CHECKS, Shapes
 from hrpose.annotations.checks.keypoints import KEYPOINT_CHECKS, LABEL_CHECKS
@@ -47,4 +47,4 @@ __all__ = [
 ]
 
 CHECKS = LABEL_CHECKS + CROP_CHECKS
-"""The checks of annotation files that `fit`, `test` and `evaluate` warn of, once with their count."""
+"""Checks whose findings `fit`, `test` and `evaluate` report as warnings."""

@@ -1,4 +1,4 @@
-"""The checks of boxes: what the crops depend on."""
+"""Checks of boxes, areas and the shape of crops."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _beyond_image(inspected: Inspected) -> Found:
 
 
 def _whole_image(inspected: Inspected) -> Found:
-    """Find boxes that are the image, with keypoints that fill less than half of it."""
+    """Find boxes of the whole image with keypoints that span less than half of it."""
     low, high = inspected.extent
     whole = (inspected.size >= 0.98 * inspected.image).all(axis=1) & (inspected.image.min(axis=1) > 0)
     return Found(inspected.ids, whole & ((high - low).prod(axis=1) < 0.5 * inspected.image.prod(axis=1)))
@@ -86,7 +86,7 @@ def _tight(inspected: Inspected) -> Found:
 
 
 def _shared(inspected: Inspected) -> Found:
-    """Find boxes that an earlier instance of the same image has."""
+    """Find boxes that equal the box of an earlier instance in the same image."""
     images = inspected.annotations.image_index[inspected.rows]
     rows = np.column_stack([images, inspected.low, inspected.size])
     _, first = np.unique(rows, axis=0, return_index=True)
@@ -127,7 +127,7 @@ CROP_CHECKS: tuple[Check[Inspected], ...] = (
     ),
     Check(
         name="boxes-of-corners",
-        what="annotations have a box that ends outside the image, but encloses the keypoints if read as two corners",
+        what="annotations have a box that extends outside the image, but encloses the keypoints if read as two corners",
         consequence="Boxes are read as x, y, width, height, so the crops are too large.",
         fix="Subtract x and y from the last two numbers of `bbox`.",
         find=_boxes_of_corners,
@@ -146,68 +146,68 @@ CROP_CHECKS: tuple[Check[Inspected], ...] = (
     Check(
         name="keypoints-outside-box",
         what="annotations have most of their labelled keypoints outside their box",
-        consequence="The crops do not show these keypoints, so nothing is learnt of them.",
-        fix="Keypoints and boxes are pixels of the whole image, x before y: look at these annotations.",
+        consequence="The crops do not show these keypoints, so the network does not learn them.",
+        fix="Check these annotations: keypoints and boxes are in pixels of the whole image, x before y.",
         find=_keypoints_outside_box,
         min_share=0.05,
     ),
     Check(
         name="keypoints-outside-image",
         what="annotations have most of their labelled keypoints outside the image",
-        consequence="No crop shows these keypoints, so nothing is learnt of them.",
-        fix="Keypoints are pixels of the image as `width` and `height` state it: look at these annotations.",
+        consequence="No crop shows these keypoints, so the network does not learn them.",
+        fix="Check these annotations: keypoints are in pixels of an image of size `width` x `height`.",
         find=_keypoints_outside_image,
         min_share=0.05,
         severity="error",
     ),
 )
-"""What the crops of annotated boxes depend on; `PersonFiles.annotated` warns of it."""
+"""Checks of what crops depend on; `InstanceFiles.annotated` warns of their findings."""
 
 BOX_CHECKS: tuple[Check[Inspected], ...] = (
     Check(
         name="boxes-without-size",
         what="annotations with keypoints have a box without width or height",
-        consequence="Without a box there is no crop: most of them are left out.",
-        fix="Add the boxes, or take those around the keypoints: `data.bbox_from_keypoints=0.25`.",
+        consequence="Most of them are left out, because a crop needs a box.",
+        fix="Add the boxes, or use boxes around the keypoints: `data.bbox_from_keypoints=0.25`.",
         find=_without_size,
     ),
     Check(
         name="boxes-outside-image",
         what="annotations have a box that lies outside the image",
         consequence="The crops are black.",
-        fix="Boxes are x, y, width, height in pixels of the image as `width` and `height` state it: look at these annotations.",
+        fix="Check these annotations: boxes are x, y, width, height in pixels of an image of size `width` x `height`.",
         find=_outside_image,
         severity="error",
     ),
     Check(
         name="boxes-beyond-image",
-        what="annotations have a box that ends outside the image by more than 10 % of its size",
-        consequence="It is cut at the border of the image.",
-        fix="Nothing, if instances reach beyond the image.",
+        what="annotations have a box that extends outside the image by more than 10 % of its size",
+        consequence="It is clipped to the image.",
+        fix="Nothing, if instances extend beyond the image.",
         find=_beyond_image,
         min_share=0.05,
         severity="note",
     ),
     Check(
         name="boxes-of-the-whole-image",
-        what="annotations have the whole image as their box, with keypoints that fill less than half of it",
-        consequence="Instances are small in their crops, so keypoints are less exact; several in one image look the same.",
-        fix="Give each instance a box of its own, or remove the boxes and set `data.bbox_from_keypoints=0.25`.",
+        what="annotations have the whole image as their box, with keypoints that span less than half of it",
+        consequence="Instances are small in their crops, so keypoints are less accurate; instances of one image share a crop.",
+        fix="Write the box of each instance, or remove the boxes and set `data.bbox_from_keypoints=0.25`.",
         find=_whole_image,
         min_share=0.3,
     ),
     Check(
         name="boxes-loose",
-        what="annotations have keypoints that fill less than a fifth of the longer side of their box",
-        consequence="Keypoints are close together in the crops, a few pixels of the heatmap apart.",
-        fix="Take boxes of what the keypoints are on: `data.bbox_from_keypoints=0.25` without `bbox` in the file.",
+        what="annotations have keypoints that span less than a fifth of the longer side of their box",
+        consequence="Keypoints are only a few heatmap pixels apart.",
+        fix="Use boxes around the keypoints: remove `bbox` from the file and set `data.bbox_from_keypoints=0.25`.",
         find=_loose,
         min_share=0.5,
     ),
     Check(
         name="boxes-tight",
         what="annotations have a box that ends at their outermost keypoints",
-        consequence="Crops have a margin of `data.bbox_padding`, 12.5 % on each side, beyond the keypoints and no more.",
+        consequence="The only margin around the keypoints is `data.bbox_padding`, 12.5 % on each side.",
         fix="Make the boxes larger, or set data.bbox_padding=1.5.",
         find=_tight,
         min_share=0.5,
@@ -216,16 +216,16 @@ BOX_CHECKS: tuple[Check[Inspected], ...] = (
     Check(
         name="boxes-tiny",
         what="annotations have a box smaller than 16 pixels",
-        consequence="Their crops are enlarged images of a few pixels.",
-        fix="Nothing, if they are to be found; else leave them out of the file.",
+        consequence="Their crops are strongly enlarged and show little detail.",
+        fix="Nothing, if the network must find them; otherwise remove them from the file.",
         find=_tiny,
         severity="note",
     ),
     Check(
         name="boxes-shared",
         what="annotations have the box of an earlier one in the same image",
-        consequence="Two poses are asked for from one crop: the network cannot know which.",
-        fix="Give each instance a box of its own.",
+        consequence="One crop has two different targets, which the network cannot distinguish.",
+        fix="Write the box of each instance.",
         find=_shared,
         min_share=0.02,
     ),
@@ -247,24 +247,24 @@ BOX_CHECKS: tuple[Check[Inspected], ...] = (
     Check(
         name="areas-of-boxes",
         what="annotations have the area of their box as `area`",
-        consequence="COCO's areas are those of segments, about half: with these, AP is higher than with COCO's.",
-        fix="Compare APs only with those of the same areas.",
+        consequence="COCO uses the area of the segmentation, about half of the box, so this AP is higher than with COCO's areas.",
+        fix="Compare APs only if both use the same areas.",
         find=_areas_are_boxes,
         min_share=0.9,
         severity="note",
     ),
 )
-"""The statistics of boxes and areas, of `hrpose doctor` alone."""
+"""Checks of boxes and areas that only `hrpose doctor` runs."""
 
 
 @dataclass(frozen=True, eq=False)
 class Shapes:
-    """Boxes, and the shapes of crops that they could have.
+    """Boxes and possible sizes of their crops.
 
     Attributes:
         inspected: the instances.
         input_size: width and height of the crops.
-        sizes: width and height of the crops of each option of the group `size`.
+        sizes: width and height of the crops for each option of the group `size`.
     """
 
     inspected: Inspected
@@ -272,21 +272,21 @@ class Shapes:
     sizes: Mapping[str, tuple[int, int]]
 
     def own_size(self) -> tuple[int, int]:
-        """Return the shape, in steps of 32 pixels and with about as many pixels as now, that boxes fill best in the median."""
+        """Return the size with the median aspect ratio of the boxes, multiples of 32 with about as many pixels as now."""
         boxes = self.inspected.size[(self.inspected.size > 0).all(axis=1)]
         ratio = float(np.median(boxes[:, 0] / boxes[:, 1])) if len(boxes) else 1.0
         height = (self.input_size[0] * self.input_size[1] / ratio) ** 0.5
         return max(32 * round(height * ratio / 32), 32), max(32 * round(height / 32), 32)
 
     def fill(self, size: tuple[int, int]) -> float:
-        """Return which share of crops of this shape boxes fill in the mean, before padding."""
+        """Return the mean share of a crop of this size that boxes fill, before padding."""
         boxes = self.inspected.size[(self.inspected.size > 0).all(axis=1)]
         ratios = boxes[:, 0] / boxes[:, 1] * size[1] / size[0]
         return float(np.minimum(ratios, 1 / ratios).mean()) if len(boxes) else 1.0
 
 
 def _wasted(shapes: Shapes) -> Found:
-    """Find crops that the box fills to less than half, where another input shape would be filled at least 1.4 times as much."""
+    """Find boxes that fill less than half of the crop, if another input size is filled at least 1.4 times as much."""
     now = shapes.fill(shapes.input_size)
     pixels = shapes.input_size[0] * shapes.input_size[1]
     ranked = sorted(
@@ -309,11 +309,11 @@ def _wasted(shapes: Shapes) -> Found:
 SHAPE_CHECKS: tuple[Check[Shapes], ...] = (
     Check(
         name="crops-wasted",
-        what="instances have boxes that fill {now} of crops of {size} (width x height) in the mean",
-        consequence="The network computes on the surroundings, and instances are small in its input.",
-        fix="size={option} is filled to {best}, {own} to {own_best}.",
+        what="instances have boxes that fill {now} of crops of {size} (width x height) on average",
+        consequence="Much of the input shows background, and instances are small in it.",
+        fix="Boxes fill {best} of size={option}, and {own_best} of {own}.",
         find=_wasted,
         severity="note",
     ),
 )
-"""The checks of the shape of crops."""
+"""Checks of the shape of crops."""

@@ -1,4 +1,4 @@
-"""The checks of keypoints: what training and AP depend on, and statistics of a whole file that only `hrpose doctor` computes."""
+"""Checks of keypoints and their labels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hrpose.annotations.checks.table import Check, Floats, Found, Inspected, Mas
 from hrpose.skeletons import Skeleton, keypoint_key
 
 _SHARE_OF_BOX, _WITHOUT_AREAS = 0.53, ("crowdpose", "aic", "jhmdb")  # benchmarks whose files have no areas
-_ENOUGH = 20  # labels from which on a statistic is trusted
+_ENOUGH = 20  # smallest number of labels for a reliable statistic
 _NUM_SAMPLED = 256  # instances in which pairs of keypoints are compared
 _MAX_DETECTIONS = 20  # poses per image that COCO's evaluation counts
 
@@ -54,7 +54,7 @@ def _always_occluded(inspected: Inspected) -> Found:
 
 
 def _coincide(inspected: Inspected) -> Found:
-    """Find keypoints that are at the place of an earlier one wherever both are labelled, in a sample."""
+    """Find keypoints that equal an earlier keypoint wherever both are labelled, in a sample of instances."""
     places = np.unique(np.linspace(0, len(inspected.rows) - 1, min(_NUM_SAMPLED, len(inspected.rows))).astype(int))
     points, labelled = inspected.points[places], inspected.labelled[places]
     faulty = np.zeros(points.shape[1], bool)
@@ -67,15 +67,15 @@ def _coincide(inspected: Inspected) -> Found:
 
 
 def _copied(inspected: Inspected) -> Found:
-    """Find instances with at least three labelled keypoints that an earlier instance has at the same places."""
+    """Find instances whose labelled keypoints, at least three, equal those of an earlier instance."""
     several = np.flatnonzero(inspected.labelled.sum(axis=1) >= 3)
     content = np.where(inspected.labelled[several, :, None], inspected.points[several], -1)
-    seen: set[bytes] = set()
+    known: set[bytes] = set()
     faulty = np.zeros(len(inspected.ids), bool)
     for place, row in zip(several.tolist(), content, strict=True):
         key = row.tobytes()
-        faulty[place] = key in seen
-        seen.add(key)
+        faulty[place] = key in known
+        known.add(key)
     return Found(inspected.ids, faulty)
 
 
@@ -99,8 +99,8 @@ def _image_swapped(inspected: Inspected) -> Found:
 def _pairs_against_others(inspected: Inspected) -> Found:
     """Find mirror pairs whose left and right contradict those of the other pairs in most instances.
 
-    A person who is seen from behind has all pairs the other way round, so the pairs of an instance agree. In 6,244 persons of
-    COCO and 3,000 of Leeds Sports Pose each pair agrees with most of the others in 86 % (ankles) to 100 % of the clear cases.
+    Viewed from behind, all pairs of a person are reversed, so the pairs of an instance agree. In 6,244 persons of COCO and
+    3,000 of Leeds Sports Pose each pair agrees with most of the others in 86 % (ankles) to 100 % of the clear cases.
     """
     names, order = _order_of_pairs(inspected)
     others = order.sum(axis=1, keepdims=True) - order
@@ -112,10 +112,7 @@ def _pairs_against_others(inspected: Inspected) -> Found:
 
 
 def _eyes_swapped(inspected: Inspected) -> Found:
-    """Find faces with both eyes visible in which the left eye is where the right one is in a face seen from the front.
-
-    In 2,559 persons of COCO with clear eyes 0.2 % are so.
-    """
+    """Find persons whose left eye is on the side of the right eye in a frontal face (0.2 % of 2,559 persons of COCO)."""
     names, order = _order_of_pairs(inspected)
     skeleton = inspected.skeleton
     eyes = [place for place, name in enumerate(names) if "eye" in name.lower()]
@@ -123,12 +120,12 @@ def _eyes_swapped(inspected: Inspected) -> Found:
     is_person = {"nose", "leftshoulder", "leftwrist", "lefthip"} <= keys
     if len(eyes) != 1 or not is_person:
         return Found(inspected.ids, np.zeros(len(inspected.ids), bool))
-    seen = order[:, eyes[0]] != 0
-    return Found(inspected.ids[seen], order[seen, eyes[0]] < 0)
+    clear = order[:, eyes[0]] != 0
+    return Found(inspected.ids[clear], order[clear, eyes[0]] < 0)
 
 
 def _unlike_most(inspected: Inspected) -> Found:
-    """Find instances in which a mirror pair is the other way round than in at least 90 % of the others.
+    """Find instances in which a mirror pair is reversed compared with at least 90 % of the others.
 
     Left and right are relative to the direction from the pair to the other keypoints, so instances may be rotated.
     """
@@ -154,11 +151,12 @@ def _unlike_most(inspected: Inspected) -> Found:
 
 
 def _order_of_pairs(inspected: Inspected) -> tuple[NDArray[np.str_], NDArray[np.int8]]:
-    """Find on which side of the body axis left is, for each mirror pair; along the axis the mean pose goes down.
+    """Find the side of the body axis on which the left keypoint of each mirror pair lies.
+
+    The axis of an instance is the direction along which its keypoints follow the heights of the mean pose.
 
     Returns:
-        Names of the P pairs, and (N, P): 1 where left is on the right of an upright body, -1 where it is on the left, 0 where
-        it is not clear.
+        Names of the P pairs, and (N, P): 1 if left is on the right of an upright body, -1 if it is on the left, 0 if unclear.
     """
     skeleton, labelled = inspected.skeleton, inspected.labelled
     pairs = [] if skeleton is None else _ordered_pairs(skeleton)
@@ -187,7 +185,7 @@ def _order_of_pairs(inspected: Inspected) -> tuple[NDArray[np.str_], NDArray[np.
 
 
 def _ordered_pairs(skeleton: Skeleton) -> list[tuple[int, int]]:
-    """Return the mirror pairs, left first, of the keypoints whose names have sides."""
+    """Return the mirror pairs, left first, of keypoints whose names state a side."""
     return [
         (one, two) if skeleton.sides[one] == "left" else (two, one)
         for one, two in skeleton.flip_pairs
@@ -205,8 +203,8 @@ def _centered(values: Floats, labelled: Mask, number: NDArray[np.int64]) -> Floa
 KEYPOINT_CHECKS: tuple[Check[Inspected], ...] = (
     Check(
         name="keypoints-axes-swapped",
-        what="annotations have their keypoints in the box if x and y are exchanged, and outside as they are",
-        consequence="Crops do not show the keypoints, so nothing is learnt.",
+        what="annotations have keypoints outside the box that are inside if x and y are swapped",
+        consequence="Crops do not show the keypoints, so the network learns nothing.",
         fix="Write x before y.",
         find=_axes_swapped,
         min_share=0.05,
@@ -214,85 +212,85 @@ KEYPOINT_CHECKS: tuple[Check[Inspected], ...] = (
     ),
     Check(
         name="image-axes-swapped",
-        what="annotations have keypoints outside the image, and all inside if its width and height are exchanged",
-        consequence="Keypoints and crops lie in the wrong places, or the image is refused.",
-        fix="Write x before y, in `keypoints` and `bbox`; if that is so, exchange `width` and `height` of the images.",
+        what="annotations have keypoints outside the image that are inside if its width and height are swapped",
+        consequence="Keypoints and crops are wrong, or the image is rejected.",
+        fix="Write x before y in `keypoints` and `bbox`. If they are in this order, swap `width` and `height` of the images.",
         find=_image_swapped,
         min_share=0.05,
         severity="error",
     ),
     Check(
         name="sides-swapped-in-a-pair",
-        what="mirror pairs have left and right the other way round than the other pairs in most instances",
-        consequence="The network learns left as right for them, and mirrored crops contradict the others.",
-        fix="Exchange the two names in `keypoints` of the category, or their labels.",
+        what="mirror pairs have left and right reversed compared with the other pairs in most instances",
+        consequence="The network learns left as right for them.",
+        fix="Swap the two names in `keypoints` of the category, or their labels.",
         find=_pairs_against_others,
     ),
     Check(
         name="sides-swapped-in-a-face",
-        what="faces with both eyes labelled have the left eye where a face seen from the front has the right one",
-        consequence="Left and right of these persons are exchanged, and the network learns both.",
-        fix="Left is the person's own left. Exchange left and right of these annotations, or of all names.",
+        what="faces with both eyes labelled have left and right eye swapped",
+        consequence="Left and right of these persons are swapped, and the network learns both.",
+        fix="Left is the person's own left. Swap left and right in these annotations, or in all names.",
         find=_eyes_swapped,
         min_share=0.05,
     ),
     Check(
         name="sides-unlike-most",
-        what="instances have a mirror pair the other way round than nine in ten of the others",
-        consequence="They are seen from the other side, or left and right are exchanged.",
-        fix="Look at these annotations.",
+        what="instances have a mirror pair that is reversed compared with 90 % of the others",
+        consequence="They are viewed from the other side, or left and right are swapped.",
+        fix="Check these annotations.",
         find=_unlike_most,
         severity="note",
     ),
     Check(
         name="keypoints-never-labelled",
         what="keypoints are labelled in no instance",
-        consequence="Nothing is learnt of them, but the network predicts them, and its users cannot tell.",
-        fix="Take them out of the category, or out of `keypoint_fields`.",
+        consequence="The network predicts them without having learnt them.",
+        fix="Remove them from the category, or from `keypoint_fields`.",
         find=_never_labelled,
     ),
     Check(
         name="keypoints-rarely-labelled",
         what="keypoints are labelled in fewer than 20 instances, the rarest {least}",
-        consequence="They are learnt badly, and their AP says little.",
+        consequence="The network learns little about them, and their AP is unreliable.",
         fix="Label more of them.",
         find=_rarely_labelled,
         severity="note",
     ),
     Check(
         name="keypoints-always-occluded",
-        what="keypoints are never marked visible (2), always occluded (1), unlike the others",
-        consequence="Training is the same; reports by visibility are not.",
-        fix="Look whether the labelling tool wrote 1 for all of them.",
+        what="keypoints are always marked occluded (1) and never visible (2), unlike the others",
+        consequence="Training does not change; reports by visibility do.",
+        fix="Check whether the labelling tool wrote 1 for all of them.",
         find=_always_occluded,
         severity="note",
     ),
     Check(
         name="keypoints-coincide",
-        what="keypoints are always at the place of another one",
-        consequence="The network learns the same twice; one of the two was probably never labelled by itself.",
+        what="keypoints are always at the position of another keypoint",
+        consequence="One of the two was probably never labelled.",
         fix="Remove one of the two, or label it.",
         find=_coincide,
     ),
     Check(
         name="keypoints-copied",
-        what="instances have all keypoints at the places of an earlier instance",
+        what="instances have the same keypoints as an earlier instance",
         consequence="At least one of them was copied and not labelled.",
-        fix="Look at these annotations, and label or remove the copies.",
+        fix="Check these annotations, and label or remove the copies.",
         find=_copied,
     ),
     Check(
         name="keypoints-in-one-place",
-        what="instances have all their keypoints, three or more, at one place",
-        consequence="At most one of these keypoints can be at this position.",
-        fix="Look at these annotations.",
+        what="instances have all their keypoints, three or more, at one position",
+        consequence="At most one of these keypoints can be correct.",
+        fix="Check these annotations.",
         find=_one_place,
     ),
     Check(
         name="annotations-without-keypoints",
         what="annotations have no labelled keypoints",
-        consequence="They are not trained on, and AP neither requires nor punishes poses there.",
-        fix="Nothing, if they were left unlabelled on purpose.",
+        consequence="They are not trained on, and AP ignores poses there.",
+        fix="Nothing, if they are unlabelled on purpose.",
         find=_without_keypoints,
         severity="note",
     ),
@@ -300,28 +298,28 @@ KEYPOINT_CHECKS: tuple[Check[Inspected], ...] = (
         name="crowds",
         what="annotations are marked `iscrowd`",
         consequence="They are not trained on; AP ignores poses inside them.",
-        fix="Nothing, if they stand for groups.",
+        fix="Nothing, if they are groups.",
         find=_crowds,
         severity="note",
     ),
     Check(
         name="images-with-many-instances",
         what="images have more than 20 instances, up to {most}",
-        consequence="AP counts the 20 best poses of an image: the other instances are always missed.",
-        fix="Set `max_detections` (`metric.max_detections`), and state it with the AP.",
+        consequence="AP counts the 20 best poses of an image, so the other instances are always missed.",
+        fix="Set `max_detections` (`metric.max_detections`), and report it with the AP.",
         find=_crowded_images,
         severity="note",
     ),
     Check(
         name="few-instances",
         what="instances have keypoints, fewer than 50 in all",
-        consequence="AP on them varies by several points from one set of images to another; a network learns little from them.",
-        fix="Label more, or begin with trained weights: weights=...",
+        consequence="They are few to train on, and their AP varies by several points with the choice of images.",
+        fix="Label more, or start from trained weights: weights=...",
         find=_few_instances,
         severity="note",
     ),
 )
-"""The statistics of keypoints."""
+"""Checks of keypoints that only `hrpose doctor` runs."""
 
 
 def _other_categories(inspected: Inspected) -> Found:
@@ -337,7 +335,7 @@ def _area_of_the_box(inspected: Inspected) -> Found:
     taken = "the area of the box" if share == 1 else f"{share:g} of the area of the box"
     has_area, advice = annotations.has_area, ""
     if likely in _WITHOUT_AREAS:
-        advice = f": the file looks like one of protocol={likely}, which takes {_SHARE_OF_BOX:g} of the box"
+        advice = f": the file seems to belong to protocol={likely}, which uses {_SHARE_OF_BOX:g} of the box"
         has_area = has_area | (share == _SHARE_OF_BOX)
     return Found(annotations.instance_ids, ~has_area, {"box": taken, "benchmark": advice})
 
@@ -379,15 +377,15 @@ LABEL_CHECKS: tuple[Check[Inspected], ...] = (
         name="other-categories",
         what="annotations belong to other categories that have keypoints: {others}",
         consequence="They are left out.",
-        fix="Name the category that you want: `category` (`data.category` of fit and test).",
+        fix="Name the category to use: `category` (`data.category` in fit and test).",
         find=_other_categories,
     ),
     Check(
         name="area",
         what="annotations have no `area`, or one below 1 % of their box",
-        consequence="OKS and AP are relative to the area: {box} is taken.",
+        consequence="OKS and AP are relative to the area: {box} is used.",
         fix=(
-            "Correct the areas, or set `area_from_bbox` (`data.area_from_bbox` of fit and test) to the share of its box that "
+            "Correct the areas, or set `area_from_bbox` (`data.area_from_bbox` in fit and test) to the share of its box that "
             "an instance covers{benchmark}."
         ),
         find=_area_of_the_box,
@@ -396,47 +394,47 @@ LABEL_CHECKS: tuple[Check[Inspected], ...] = (
         name="num-keypoints-zero",
         what="annotations with labelled keypoints state `num_keypoints` 0",
         consequence=(
-            "AP ignores them, as pycocotools does, unless its protocol counts labels; training by the official rules uses them, "
-            "by MMPose's it does not."
+            "AP ignores them, as in pycocotools, unless the protocol counts labels. Training uses them with the official rules, "
+            "but not with rules=mmpose."
         ),
-        fix="Count `num_keypoints` again, or remove it from the file: the labelled keypoints are counted then.",
+        fix="Correct `num_keypoints`, or remove it from the file: the labelled keypoints are then counted.",
         find=_num_keypoints_zero,
     ),
     Check(
         name="num-keypoints-without-labels",
         what="annotations state a `num_keypoints` above 0, but have no labelled keypoints",
-        consequence="AP counts them as instances to be found, as pycocotools does.",
-        fix="Count `num_keypoints` again, or remove it from the file: the labelled keypoints are counted then.",
+        consequence="AP counts them as instances to be found, as in pycocotools.",
+        fix="Correct `num_keypoints`, or remove it from the file: the labelled keypoints are then counted.",
         find=_num_keypoints_without_labels,
     ),
     Check(
         name="num-keypoints-unequal",
         what="annotations have another number of labelled keypoints than `num_keypoints` states",
-        consequence="AP does not depend on the number, unless it is 0; labels may be lost.",
-        fix="Look at these annotations, and count `num_keypoints` again.",
+        consequence="AP does not depend on the number unless it is 0, but labels may be missing.",
+        fix="Check these annotations, and correct `num_keypoints`.",
         find=_num_keypoints_unequal,
     ),
     Check(
         name="visibility-never-2",
         what="annotations with labelled keypoints have the visibility 1 (occluded) and never 2 (visible)",
-        consequence="Training and AP only ask whether a keypoint is labelled; reports and pictures call all of them occluded.",
-        fix="If 1 means visible here, set `visibility_map` (`data.visibility_map={1: 2}` of fit and test).",
+        consequence="Training and AP do not change; reports and pictures show all of them as occluded.",
+        fix="If 1 means visible here, set `visibility_map` (`data.visibility_map={1: 2}` in fit and test).",
         find=_visibility_never_2,
     ),
     Check(
         name="keypoints-at-origin",
         what="annotations have keypoints that are labelled at (0, 0) or (-1, -1)",
-        consequence="They train towards the corner of the image and count as missed in AP.",
-        fix="Set the visibility of keypoints that are not labelled to 0.",
+        consequence="The network learns the corner of the image, and AP counts it as missed.",
+        fix="Set the visibility of unlabelled keypoints to 0.",
         find=_keypoints_at_origin,
     ),
     Check(
         name="keypoints-normalised",
         what="annotations have all their keypoints between 0 and 1",
-        consequence="Keypoints are read in pixels, so all of them lie in the corner of the image.",
+        consequence="Keypoints are read in pixels, so all of them are in the corner of the image.",
         fix="Multiply the keypoints by the width and the height of the image.",
         find=keypoints_normalised,
         severity="error",
     ),
 )
-"""What training and AP depend on; `read_annotations` warns of it."""
+"""Checks of what training and AP depend on; `read_annotations` warns of their findings."""

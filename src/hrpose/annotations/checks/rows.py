@@ -1,4 +1,4 @@
-"""The checks of a COCO file as it is written, also of one that cannot be read: ids, links between sections, rows that repeat."""
+"""Checks of the raw rows of a COCO file, also of one that the reader rejects: ids, references, repeated rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hrpose.annotations.coco_rows import Row, read_rows
 
 
 class RawFile:
-    """The three sections of a COCO file, unchecked; ids that are text and numbers are the same if they spell the same.
+    """The three sections of a COCO file, unchecked. The ids 7, 7.0 and "7" are equal.
 
     Attributes:
         file: where they were read.
@@ -64,7 +64,7 @@ def _file_names_repeated(raw: RawFile) -> Found:
     ids = [_plain(row.get("id")) for row in raw.images]
     faulty = [
         name is not None and owners.setdefault(name, own) != own for name, own in zip(names, ids, strict=True)
-    ]  # an entry that stands twice is read once
+    ]  # an entry that occurs twice is read once
     return _found(raw.images, faulty)
 
 
@@ -78,7 +78,7 @@ def _annotations_repeated(raw: RawFile) -> Found:
     return _repeated(raw.annotations, keys)
 
 
-def _places_without_label(raw: RawFile) -> Found:
+def _unlabelled_positions(raw: RawFile) -> Found:
     faulty = []
     for row in raw.annotations:
         numbers = row.get("keypoints")
@@ -117,7 +117,7 @@ def _is_box(bbox: Any) -> bool:
 
 
 def _other_lengths(raw: RawFile) -> Found:
-    """Find keypoints of another length than that of the names of the category, or than most where it has none."""
+    """Find `keypoints` whose length differs from that of the category, or from most if the category has no names."""
     lengths = [
         len(numbers) if isinstance(numbers := row.get("keypoints"), array.array) else 0 for row in raw.annotations
     ]
@@ -135,7 +135,7 @@ def _other_lengths(raw: RawFile) -> Found:
 
 
 def _repeated(rows: list[Row], keys: Sequence[Hashable]) -> Found:
-    """Find the rows whose key an earlier row has; a row without a key, None, is not compared."""
+    """Find rows with the key of an earlier row; rows with the key None are not compared."""
     counts: Counter[Hashable] = Counter()
     faulty = []
     for key in keys:
@@ -151,8 +151,8 @@ def _found(rows: list[Row], faulty: list[bool], details: Mapping[str, str] | Non
 
 
 def _plain(value: Any) -> Any:
-    """Return an id or name that can be compared: 7, 7.0 and "7" are the same."""
-    if type(value) is int:  # nearly all
+    """Normalise an id or name for comparison: 7, 7.0 and "7" are equal."""
+    if type(value) is int:  # the common case, without the checks below
         return value
     if isinstance(value, float) and value.is_integer():
         return int(value)
@@ -172,64 +172,64 @@ ROW_CHECKS: tuple[Check[RawFile], ...] = (
         name="category-ids-repeated",
         what="categories have the `id` of an earlier one",
         consequence="Their annotations could belong to either category.",
-        fix="Number the categories anew, together with `category_id` of their annotations.",
+        fix="Renumber the categories, together with `category_id` of their annotations.",
         find=partial(_ids_repeated, section="categories"),
         severity="error",
     ),
     Check(
         name="file-names-repeated",
         what="images have the `file_name` of an earlier one",
-        consequence="One image stands under several ids, so each knows only a part of its instances: the others count as missed.",
-        fix="Merge the entries, and give their annotations the same `image_id`.",
+        consequence="Each entry has only a part of the instances of the image, so predictions of the others count as wrong.",
+        fix="Merge the entries, and set the same `image_id` in their annotations.",
         find=_file_names_repeated,
     ),
     Check(
         name="annotations-repeated",
         what="annotations repeat an earlier one: the same image, box and keypoints",
-        consequence="They are trained on twice, and one of each pair counts as missed in AP.",
+        consequence="They are trained on twice, and AP counts one of each pair as missed.",
         fix="Remove the copies.",
         find=_annotations_repeated,
     ),
     Check(
         name="places-without-label",
-        what="annotations have keypoints with a place but the visibility 0",
-        consequence="A keypoint of visibility 0 counts as unlabelled: nothing is learnt of these places.",
-        fix="If 0 means occluded here, set `visibility_map` (`data.visibility_map={0: 1, 1: 2}` of fit and test).",
-        find=_places_without_label,
+        what="annotations have keypoints with coordinates but the visibility 0",
+        consequence="A keypoint of visibility 0 is unlabelled, so these coordinates are not used.",
+        fix="If 0 means occluded here, set `visibility_map` (`data.visibility_map={0: 1, 1: 2}` in fit and test).",
+        find=_unlabelled_positions,
         min_share=0.05,
     ),
     Check(
         name="images-without-annotations",
         what="images have no annotations",
         consequence="They are not trained on; in validation, predictions on them count as wrong.",
-        fix="Nothing, if nobody is in them.",
+        fix="Nothing, if they show no instances.",
         find=_images_without_annotations,
         severity="note",
     ),
 )
-"""The checks of the rows of a file."""
+"""Checks of any file."""
 
 REFUSED_ROW_CHECKS: tuple[Check[RawFile], ...] = (
     Check(
         name="annotation-ids-repeated",
         what="annotations have the `id` of an earlier one",
-        consequence="The file is refused: predictions could not be matched to them.",
-        fix="Number the annotations anew, or remove the copies.",
+        consequence="The file is rejected: predictions could not be matched to them.",
+        fix="Renumber the annotations, or remove the copies.",
         find=partial(_ids_repeated, section="annotations"),
         severity="error",
     ),
     Check(
         name="image-ids-repeated",
         what="images have the `id` of an earlier one",
-        consequence="The file is refused: their annotations could belong to either image.",
-        fix="Number the images anew, together with `image_id` of their annotations.",
+        consequence="The file is rejected: their annotations could belong to either image.",
+        fix="Renumber the images, together with `image_id` of their annotations.",
         find=partial(_ids_repeated, section="images"),
         severity="error",
     ),
     Check(
         name="annotations-without-image",
         what="annotations have an `image_id` that no entry of `images` has",
-        consequence="The file is refused: these labels belong to no image.",
+        consequence="The file is rejected: these labels belong to no image.",
         fix="Add the images, or remove the annotations.",
         find=partial(_dangling, key="image_id", section="images"),
         severity="error",
@@ -237,7 +237,7 @@ REFUSED_ROW_CHECKS: tuple[Check[RawFile], ...] = (
     Check(
         name="annotations-without-category",
         what="annotations have a `category_id` that no entry of `categories` has",
-        consequence="The file is refused.",
+        consequence="The file is rejected.",
         fix="Add the category, or remove the annotations.",
         find=partial(_dangling, key="category_id", section="categories"),
         severity="error",
@@ -245,7 +245,7 @@ REFUSED_ROW_CHECKS: tuple[Check[RawFile], ...] = (
     Check(
         name="visibility-values",
         what="annotations have a visibility other than 0 (unlabelled), 1 (occluded) and 2 (visible): {values}",
-        consequence="The file is refused.",
+        consequence="The file is rejected.",
         fix="Fix the annotations, or map the values: 'data.visibility_map={{pairs}}'.",
         find=_visibility_values,
         severity="error",
@@ -253,18 +253,18 @@ REFUSED_ROW_CHECKS: tuple[Check[RawFile], ...] = (
     Check(
         name="boxes-missing",
         what="annotations have no `bbox` of four finite numbers, or one of a negative size",
-        consequence="The file is refused: without a box there is no crop.",
-        fix="Add the boxes, or take those around the keypoints: data.bbox_from_keypoints=0.25.",
+        consequence="The file is rejected: a crop needs a box.",
+        fix="Add the boxes, or use boxes around the keypoints: data.bbox_from_keypoints=0.25.",
         find=_boxes_missing,
         severity="error",
     ),
     Check(
         name="keypoints-of-another-length",
-        what="annotations have another number of values in `keypoints` than three for each keypoint of the category: {found}",
-        consequence="The file is refused.",
+        what="annotations do not have three values in `keypoints` per keypoint of the category, but {found} values",
+        consequence="The file is rejected.",
         fix="Write x, y and visibility for each keypoint of the category.",
         find=_other_lengths,
         severity="error",
     ),
 )
-"""The checks of the rows of a file that the reader refuses; with the right arguments it may accept them."""
+"""Checks of a file that the reader rejects; it may accept the rows with other arguments."""

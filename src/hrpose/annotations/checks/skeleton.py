@@ -1,4 +1,4 @@
-"""The checks of a category and of the skeleton that is made of it: names, mirror pairs, edges, sigmas."""
+"""Checks of a category and of its skeleton: names, mirror pairs, edges, sigmas."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from hrpose.skeletons import Skeleton, read_keypoint_names, sigma_sources
 from hrpose.skeletons.names import read_names
 from hrpose.skeletons.skeleton import published_sigmas
 
-_FACTOR = 4.0  # between sigmas and published ones; AI Challenger's are a third of COCO's
-_SIGMA_RANGE = (0.006, 0.4)  # of all published sigmas the smallest is 0.007 and the largest 0.107
+_FACTOR = 4.0  # largest ratio to published sigmas; AI Challenger's are a third of COCO's
+_SIGMA_RANGE = (0.006, 0.4)  # published sigmas range from 0.007 to 0.107
 
 
 @dataclass(frozen=True)
 class Described:
-    """The keypoints as a category describes them.
+    """A category and the skeleton that training uses.
 
     Attributes:
         category: entry of `categories`.
         num_keypoints: K of the annotations.
-        skeleton: that training uses; None where none can be made.
+        skeleton: that training uses; None if the category is not sufficient.
     """
 
     category: Mapping[str, Any]
@@ -33,7 +33,7 @@ class Described:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the category, perhaps none."""
+        """Return the keypoint names of the category; empty if it has none."""
         return read_keypoint_names(self.category)
 
 
@@ -60,7 +60,7 @@ def _sigmas_not_positive(described: Described) -> Found:
 
 
 def _sigmas_scale(described: Described) -> Found:
-    """Find sigmas of another scale: far from the published ones of the names in the median, or beyond all published ones."""
+    """Find sigmas whose median ratio to the published ones is above `_FACTOR`, or that are outside `_SIGMA_RANGE`."""
     if described.skeleton is None:
         return _of_all(described, False)
     sigmas = np.array(described.skeleton.sigmas)
@@ -98,7 +98,7 @@ def _pairs_incomplete(described: Described) -> Found:
 
 
 def _pairs_unlike_names(described: Described) -> Found:
-    """Find given pairs of two keypoints of which the names have other partners."""
+    """Find keypoints whose given mirror pair contradicts their names."""
     skeleton = described.skeleton
     if skeleton is None or not skeleton.flip_pairs_given:
         return _of_all(described, False)
@@ -137,7 +137,7 @@ SKELETON_CHECKS: tuple[Check[Described], ...] = (
     Check(
         name="names-missing",
         what="keypoints need a name, but the category has {found}",
-        consequence="Training is refused: mirror pairs, sigmas and reports depend on names.",
+        consequence="Training stops with an error: mirror pairs, sigmas and reports depend on names.",
         fix="Name them in `keypoints` of the category, or set skeleton.names=[nose,left_eye,...] or skeleton=coco, mpii, ...",
         find=_names_missing,
         severity="error",
@@ -153,65 +153,65 @@ SKELETON_CHECKS: tuple[Check[Described], ...] = (
     Check(
         name="sigmas-length",
         what="keypoints need an OKS sigma, but `sigmas` has {found}",
-        consequence="Training is refused.",
-        fix="Give one number per keypoint, or remove `sigmas` from the category: they are derived from the names then.",
+        consequence="Training stops with an error.",
+        fix="Give one number per keypoint, or remove `sigmas` from the category: they are then derived from the names.",
         find=_sigmas_length,
         severity="error",
     ),
     Check(
         name="sigmas-not-positive",
-        what="keypoints have an OKS sigma that is 0, negative or no number",
-        consequence="Training is refused: OKS divides by it.",
+        what="keypoints have an OKS sigma that is 0, negative or not a number",
+        consequence="Training stops with an error: OKS divides by it.",
         fix="Give a positive number, such as 0.05, or remove `sigmas` from the category.",
         find=_sigmas_not_positive,
         severity="error",
     ),
     Check(
         name="sigmas-of-another-scale",
-        what="keypoints have OKS sigmas of another scale: {range}, in the median {ratio} times the published ones",
+        what="keypoints have OKS sigmas on another scale: {range}, median ratio to the published ones {ratio}",
         consequence="AP is near 1 for any pose if they are too large, and near 0 if they are too small.",
-        fix="Sigmas are half of the `kappa` of COCO's code; a wrist has 0.062. Correct them, or set skeleton.sigmas.",
+        fix="Sigmas are half of the `kappa` in COCO's code; a wrist has 0.062. Correct them, or set skeleton.sigmas.",
         find=_sigmas_scale,
     ),
     Check(
         name="sigmas-by-default",
         what="keypoints have the default OKS sigma of 0.05, because none is published for their name",
-        consequence="AP depends on it; it cannot be compared with that of other sigmas.",
-        fix="Set skeleton.sigmas, if you know how far apart two people label each keypoint.",
+        consequence="AP depends on it and cannot be compared with an AP of other sigmas.",
+        fix="Set skeleton.sigmas if you know the standard deviation between annotators.",
         find=_sigmas_default,
         severity="note",
     ),
     Check(
         name="mirror-pairs-missing",
         what="keypoints are in no mirror pair: none is given or found in the names",
-        consequence="Mirrored crops teach that left is right.",
+        consequence="Flip augmentation trains left as right.",
         fix=(
             "Set skeleton.flip_pairs=[[a,b],...], or skeleton.flip_pairs=[] if there are none; or augment.flip=null "
-            "flip_test=false if a mirrored image shows something else."
+            "flip_test=false if a mirrored instance is not a valid instance."
         ),
         find=_no_pairs,
     ),
     Check(
         name="mirror-pairs-incomplete",
         what="keypoints have a side in their name, but no counterpart",
-        consequence="A mirrored crop leaves each in its place: left becomes right.",
+        consequence="Flip augmentation does not swap them, so it trains left as right.",
         fix="Set skeleton.flip_pairs, or rename the pair left_*, right_*.",
         find=_pairs_incomplete,
     ),
     Check(
         name="mirror-pairs-unlike-names",
-        what="keypoints are in another mirror pair than their names say",
-        consequence="Mirrored crops exchange the wrong keypoints.",
+        what="keypoints are in a mirror pair that contradicts their names",
+        consequence="Flip augmentation swaps the wrong keypoints.",
         fix="Correct `flip_pairs`, `flip_idx` or `symmetries` of the category, which count from 0, or set skeleton.flip_pairs.",
         find=_pairs_unlike_names,
     ),
     Check(
         name="edges-not-drawn",
-        what="edges of `skeleton` are not drawn: some do not refer to keypoints",
-        consequence="Training is the same; pictures have no limbs.",
-        fix="Write pairs of numbers from 1 to the number of keypoints, or of names.",
+        what="edges of `skeleton` are ignored, because some do not refer to keypoints",
+        consequence="Training does not change; poses are drawn without limbs.",
+        fix="Write pairs of numbers from 1 to the number of keypoints, or pairs of names.",
         find=_edges_unread,
         severity="note",
     ),
 )
-"""The checks of a category."""
+"""Checks of a category."""

@@ -1,26 +1,25 @@
-"""The checks of the training set against the validation set."""
+"""Checks that compare the training set with the validation set."""
 
 from __future__ import annotations
 
 import filecmp
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from hrpose.annotations.checks.table import Check, Finding, Floats, Found, Inspected, run_checks
+from hrpose.annotations.checks.table import Check, Finding, Found, Inspected, run_checks
 from hrpose.annotations.coco_annotations import CocoAnnotations
 
-_MOST_COMPARED = 5000  # images of both sets whose sizes are looked up before a training
-_NUM_BYTES = 4096  # that are compared before whole files are
-_ENOUGH = 20  # labels from which on a share is trusted
-# What tools append to the names of what they derive of an image: Roboflow, augmentation scripts.
+_MOST_COMPARED = 5000  # images of both sets; more are not compared before training
+_NUM_BYTES = 4096  # compared before whole files are
+_ENOUGH = 20  # smallest number of labels for a reliable share
+# What Roboflow and augmentation scripts append to the names of derived images.
 _TAG = re.compile(r"(\.rf\.[0-9a-f]{16,}|[_-](aug|flip|hflip|vflip|flipped|mirror|mirrored|rot|rotated)[_-]?\d*)$")
-# What file managers append to a copy beside the original; they number whole folders so too, without an original.
+# What file managers append to the name of a copy. They also number whole folders this way, so an original must exist.
 _COPY = re.compile(r"([ _-]*\(\d+\)|[ _-]+copy( ?\d+)?)$")
 
 
@@ -42,16 +41,17 @@ class Pair:
 
     @cached_property
     def files(self) -> tuple[list[str], list[str]]:
-        """Annotated files of both sets."""
+        """Return the names of the annotated images of both sets."""
         return _annotated_files(self.train.annotations), _annotated_files(self.val.annotations)
 
 
 def check_split(
     train: CocoAnnotations, val: CocoAnnotations, train_images: str | Path, val_images: str | Path
 ) -> list[Finding]:
-    """Check whether annotated images of the validation set are also trained on: the same file, or a copy of it.
+    """Find annotated validation images that are also training images: the same file, or a copy of it.
 
-    Copies are looked for in up to 5,000 images, which takes a fraction of a second: only files of equal size are read.
+    Copies are searched only if the two sets have at most 5,000 images together. Only files of equal size are read, so this
+    takes a fraction of a second.
 
     Args:
         train: the training annotations.
@@ -72,29 +72,29 @@ def _images_of_training(pair: Pair) -> Found:
     home, other = os.path.realpath(pair.train_images), os.path.realpath(pair.val_images)
     train, val = pair.files
     known = {f"{home}/{name}" for name in train}
-    return Found(_texts(val), np.array([f"{other}/{name}" in known for name in val], bool), _file_of(pair))
+    return Found(np.array(val, object), np.array([f"{other}/{name}" in known for name in val], bool), _file_of(pair))
 
 
 def _copied_files(pair: Pair) -> Found:
-    """Find files with the bytes of a training image in another place."""
+    """Find validation images that are byte-identical copies of a training image."""
     train, val = pair.files
     if len(train) + len(val) > _MOST_COMPARED:
-        return Found(_texts(val), np.zeros(len(val), bool))
-    ours, theirs = (
+        return Found(np.array(val, object), np.zeros(len(val), bool))
+    train_sizes, val_sizes = (
         {name: _size_of(folder / name) for name in names}
         for names, folder in ((train, pair.train_images), (val, pair.val_images))
     )
-    shared = {size for size in ours.values() if size} & set(theirs.values())
+    shared = {size for size in train_sizes.values() if size} & set(val_sizes.values())
     owners: dict[tuple[int, bytes], Path] = {}
-    for name, size in ours.items():
+    for name, size in train_sizes.items():
         if size in shared:
             owners.setdefault((size, _middle(pair.train_images / name, size)), pair.train_images / name)
     faulty = []
-    for name, size in theirs.items():
+    for name, size in val_sizes.items():
         file = pair.val_images / name
         owner = owners.get((size, _middle(file, size))) if size in shared else None
         faulty.append(owner is not None and not owner.samefile(file) and filecmp.cmp(owner, file, shallow=False))
-    return Found(_texts(val), np.array(faulty, bool), _file_of(pair))
+    return Found(np.array(val, object), np.array(faulty, bool), _file_of(pair))
 
 
 def _size_of(file: Path) -> int:
@@ -105,14 +105,14 @@ def _size_of(file: Path) -> int:
 
 
 def _middle(file: Path, size: int) -> bytes:
-    """Return bytes from the middle of a file, where images differ."""
+    """Return bytes from the middle of a file, where the headers of images are over."""
     with file.open("rb") as stream:
         stream.seek(size // 2)
         return stream.read(_NUM_BYTES)
 
 
 def _copies_of_training(pair: Pair) -> Found:
-    """Find names that are those of a training image but for what tools append to copies."""
+    """Find names that equal the name of a training image without the suffix that tools append to copies."""
     train, val = pair.files
     stems = {_stem(name) for name in train}
     sources = {_TAG.sub("", stem) for stem in stems}
@@ -124,7 +124,7 @@ def _copies_of_training(pair: Pair) -> Found:
         source, original = _TAG.sub("", stem), _COPY.sub("", stem)
         is_derived = source in derived or (source != stem and source in sources)
         faulty.append(is_derived or stem in copied or (original != stem and original in stems))
-    return Found(_texts(val), np.array(faulty, bool), _file_of(pair))
+    return Found(np.array(val, object), np.array(faulty, bool), _file_of(pair))
 
 
 def _never_trained(pair: Pair) -> Found:
@@ -157,15 +157,10 @@ def _unlike_visibility(pair: Pair) -> Found:
 def _unlike_boxes(pair: Pair) -> Found:
     if min(len(one.rows) for one in (pair.train, pair.val)) < _ENOUGH:
         return _nothing(pair)
-    train, val = (float(np.median(_box_sides(one))) for one in (pair.train, pair.val))
+    train, val = (float(np.median(np.sqrt(one.size.prod(axis=1)))) for one in (pair.train, pair.val))
     unlike = not 1 / 3 <= (train + 1e-9) / (val + 1e-9) <= 3
     details = {"train": f"{train:.0f}", "val": f"{val:.0f}"}
     return Found(pair.val.ids, np.full(len(pair.val.ids), unlike), details)
-
-
-def _box_sides(inspected: Inspected) -> Floats:
-    sides: Floats = np.sqrt(inspected.size.prod(axis=1))
-    return sides
 
 
 def _share_visible(inspected: Inspected) -> float:
@@ -174,17 +169,11 @@ def _share_visible(inspected: Inspected) -> float:
 
 
 def _stem(name: str) -> str:
-    return os.path.splitext(name.lower())[0]  # noqa: PTH122 - a suffix of text
+    return os.path.splitext(name.lower())[0]  # noqa: PTH122 - a string, not a path
 
 
 def _file_of(pair: Pair) -> dict[str, str]:
     return {"file": str(pair.train.annotations.file)}
-
-
-def _texts(values: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
-    texts = np.empty(len(values), object)
-    texts[:] = list(values)
-    return texts
 
 
 def _nothing(pair: Pair) -> Found:
@@ -193,53 +182,53 @@ def _nothing(pair: Pair) -> Found:
 
 COPIED_FILES = Check[Pair](
     name="image-contents-in-validation",
-    what="images with annotations have the content of a training image in another place, in {file}",
-    consequence="AP is measured on images that the network has seen, so it says too much.",
+    what="images with annotations are copies of a training image, in {file}",
+    consequence="AP is measured on training images, so it is too high.",
     fix="Remove the copies from one of the two sets.",
     find=_copied_files,
 )
-"""What `PersonFiles.check_apart` warns of, beside the first of `SPLIT_CHECKS`; `hrpose doctor` compares pixels instead."""
+"""Used by `InstanceFiles.check_apart`, with the first of `SPLIT_CHECKS`; `hrpose doctor` compares pixels instead."""
 
 SPLIT_CHECKS: tuple[Check[Pair], ...] = (
     Check(
         name="train-images-in-validation",
         what="images with annotations are also training images, in {file}",
-        consequence="AP is measured on images that the network has seen, so it says too much.",
-        fix="Split the data by image, or by video or animal where images are alike.",
+        consequence="AP is measured on training images, so it is too high.",
+        fix="Split the data by image, or by video or animal if images are similar.",
         find=_images_of_training,
     ),
     Check(
         name="copies-of-training-images",
-        what="images have the name of a training image but for what tools append to copies, in {file}",
-        consequence="AP is measured on copies of images that the network has seen, so it says too much.",
+        what="images have the name of a training image, apart from a suffix of copies, in {file}",
+        consequence="AP is measured on copies of training images, so it is too high.",
         fix="Split the original images, and augment the training set only.",
         find=_copies_of_training,
     ),
     Check(
         name="keypoints-never-trained",
         what="keypoints are labelled in the validation set, but in no training instance",
-        consequence="The network does not learn them, and AP punishes it.",
-        fix="Label them in the training set, or split the data anew.",
+        consequence="The network does not learn them, which lowers AP.",
+        fix="Label them in the training set, or split the data again.",
         find=_never_trained,
     ),
     Check(
         name="keypoints-never-validated",
         what="keypoints are labelled in the training set, but in no validation instance",
-        consequence="AP says nothing of them.",
-        fix="Label them in the validation set, or split the data anew.",
+        consequence="AP does not measure them.",
+        fix="Label them in the validation set, or split the data again.",
         find=_never_validated,
     ),
     Check(
         name="keypoints-labelled-unlike",
-        what="keypoints are labelled in shares of the two sets that differ by more than half",
-        consequence="The two sets were labelled by different rules: AP measures the difference too.",
-        fix="Split the data anew, at random by image, folder or video.",
+        what="keypoints are labelled much more often in one set than in the other (by more than 50 % of the instances)",
+        consequence="The two sets were labelled by different rules, which lowers AP.",
+        fix="Split the data again, at random by image, folder or video.",
         find=_unlike_shares,
     ),
     Check(
         name="visibility-unlike",
-        what="instances belong to a set in which {val} of the labelled keypoints are visible (2), against {train} in training",
-        consequence="Training and AP only ask whether a keypoint is labelled; reports by visibility do not.",
+        what="instances belong to a set with {val} of the labelled keypoints visible (2), against {train} in training",
+        consequence="Training and AP do not change; reports by visibility do.",
         fix="If 1 means visible in one of the files, set `data.visibility_map`, or correct that file.",
         find=_unlike_visibility,
         severity="note",
@@ -247,10 +236,10 @@ SPLIT_CHECKS: tuple[Check[Pair], ...] = (
     Check(
         name="box-sizes-unlike",
         what="instances belong to a set with a median box side of {val} pixels, against {train} in training",
-        consequence="The network sees instances in validation in another detail than it was trained on.",
+        consequence="Validation crops have another level of detail than training crops.",
         fix="Check whether the images of one set were scaled.",
         find=_unlike_boxes,
         severity="note",
     ),
 )
-"""The checks of two sets; `PersonFiles.check_apart` warns of the first."""
+"""Checks of two sets; `InstanceFiles.check_apart` uses the first."""

@@ -1,7 +1,4 @@
-"""The form of the checks of annotation files, tables of entries, each a kind of fault that real files have; and what they report.
-
-A new check is a function that finds rows, and an entry of a table. Checks never change rows.
-"""
+"""What checks are and what they report. A new check is a function that finds rows, and an entry of a table."""
 
 from __future__ import annotations
 
@@ -20,29 +17,29 @@ from hrpose.errors import DataWarning
 from hrpose.skeletons import Skeleton
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
-_LONGEST = 200  # characters of a name that is shown
-NUM_IDS = 3  # shown of the rows that a check found
-_warned: dict[Finding, None] = {}  # in the order of the warnings
+_MAX_LENGTH = 200  # characters of a name in a message
+NUM_IDS = 3  # ids in a message
+_warned: dict[Finding, None] = {}  # an ordered set
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
-Subject = TypeVar("Subject")
+Data = TypeVar("Data")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What one check found in one file.
+    """The result of one check of one file.
 
     Attributes:
-        check: the name of the check, such as "keypoints-at-origin".
+        check: name of the check, such as "keypoints-at-origin".
         file: the annotation file or image folder.
-        count: rows that the check found.
-        total: rows that it looked at; 0 where the finding is not about rows.
-        ids: the first few of their ids or file names.
-        what: what is wrong with them, as the rest of a sentence that begins with "<count> of <total>".
-        consequence: what training or measuring would do with them.
+        count: number of faulty rows.
+        total: number of rows checked; 0 if the finding is not about rows.
+        ids: ids or file names of the first faulty rows.
+        what: the fault, as the rest of a sentence that begins with "<count> of <total>".
+        consequence: the effect on training or evaluation.
         fix: the key to set, or what to change in the file.
-        severity: "error" for data that cannot be used or is certainly wrong; "warning" for what is probably wrong, or makes AP
-            worthless; "note" for what is worth knowing.
+        severity: "error" for data that cannot be used or is certainly wrong; "warning" for data that is probably wrong, or makes
+            AP meaningless; "note" for information.
     """
 
     check: str
@@ -61,30 +58,30 @@ class Finding:
 
     @property
     def sentence(self) -> str:
-        """The count, what is wrong, and the first ids; only what is wrong where nothing is counted."""
+        """Return the count, the fault and the first ids; the fault alone if nothing is counted."""
         if not self.total:
             return self.what
         shown = ", ".join(map(str, self.ids)) + (", ..." if self.count > len(self.ids) else "")
         return f"{self.count} of {self.total} {self.what}" + (f" ({shown})." if shown else ".")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain containers."""
+        """Return the attributes as plain containers."""
         return {**asdict(self), "ids": list(self.ids)}
 
 
 class Inspected:
-    """The instances of an annotation file that most checks look at: those with labelled keypoints, crowds aside.
+    """The instances of an annotation file with labelled keypoints, without crowds.
 
     Attributes:
-        annotations: all of the file.
-        rows: (N,) their indices in `annotations`.
+        annotations: of the file.
+        rows: (N,) indices of the instances in `annotations`.
         ids: (N,) int64 annotation ids.
         points: (N, K, 2) float32 in image pixels.
         labelled: (N, K) bool.
         low: (N, 2) first two numbers of `bbox`, the top left corner.
         size: (N, 2) last two numbers of `bbox`, width and height.
-        image: (N, 2) width and height of the image; 0 where they are not known.
-        skeleton: of the keypoints; None where there is none.
+        image: (N, 2) width and height of the image; 0 where unknown.
+        skeleton: of the keypoints; None if unknown.
     """
 
     def __init__(self, annotations: CocoAnnotations, skeleton: Skeleton | None = None) -> None:
@@ -98,25 +95,25 @@ class Inspected:
 
     @property
     def names(self) -> NDArray[np.str_]:
-        """(K,) names of the keypoints, their numbers from 0 where there are none."""
+        """Return the (K,) names of the keypoints; "keypoint 0", ... if they have none."""
         names = self.skeleton.keypoint_names if self.skeleton is not None else self.annotations.keypoint_names
         number = self.labelled.shape[1]
         return np.array(names if len(names) == number else [f"keypoint {k}" for k in range(number)], str)
 
     @cached_property
     def extent(self) -> tuple[Floats, Floats]:
-        """(N, 2) twice: the corners of the smallest box around the labelled keypoints."""
+        """Return two corners, (N, 2) each, of the smallest box around the labelled keypoints."""
         known = self.labelled[..., None]
         low: Floats = np.where(known, self.points, np.inf).min(axis=1, initial=np.inf)
         high: Floats = np.where(known, self.points, -np.inf).max(axis=1, initial=-np.inf)
         return low, high
 
     def share_within(self, low: Floats, high: Floats) -> Floats:
-        """Compute which share of the labelled keypoints lies between two corners, with a margin of 5 % of their distance.
+        """Return the share of the labelled keypoints between two corners, with a margin of 5 % of their distance.
 
         Args:
-            low: (N, 2).
-            high: (N, 2).
+            low: (N, 2) upper left corner.
+            high: (N, 2) lower right corner.
 
         Returns:
             (N,) from 0 to 1.
@@ -133,12 +130,12 @@ class Inspected:
 
 @dataclass(frozen=True)
 class Found:
-    """What a check has found.
+    """The rows that a check has found.
 
     Attributes:
-        ids: of all rows that it looked at: N annotation ids, or N names.
-        faulty: (N,) which of them have the fault.
-        details: texts that replace the names in braces in the texts of the check.
+        ids: (N,) annotation ids or names of all rows checked.
+        faulty: (N,) whether each has the fault.
+        details: values of the names in braces in the sentences of the check.
     """
 
     ids: NDArray[Any]
@@ -147,24 +144,24 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check(Generic[Subject]):
+class Check(Generic[Data]):
     """One kind of fault.
 
     Attributes:
         name: of the check.
-        what: as of `Finding`, with names in braces for the details of `Found`; so are the next two.
-        consequence: as of `Finding`.
-        fix: as of `Finding`.
-        find: looks for the fault.
-        min_share: of the rows with the fault from which on they are reported.
-        severity: as of `Finding`.
+        what: see `Finding`; this and the next two may name details of `Found` in braces.
+        consequence: see `Finding`.
+        fix: see `Finding`.
+        find: finds the rows with the fault.
+        min_share: smallest share of faulty rows that is reported.
+        severity: see `Finding`.
     """
 
     name: str
     what: str
     consequence: str
     fix: str
-    find: Callable[[Subject], Found]
+    find: Callable[[Data], Found]
     min_share: float = 0.0
     severity: Severity = "warning"
 
@@ -174,17 +171,17 @@ def check_annotations(annotations: CocoAnnotations, checks: Sequence[Check[Inspe
     return run_checks(Inspected(annotations), checks, annotations.file)
 
 
-def run_checks(subject: Subject, checks: Sequence[Check[Subject]], file: str | Path) -> list[Finding]:
-    """Run checks, in their order.
+def run_checks(data: Data, checks: Sequence[Check[Data]], file: str | Path) -> list[Finding]:
+    """Run checks in their order.
 
     Args:
-        subject: what they look at.
+        data: what is checked.
         checks: to run.
         file: the annotation file or image folder that the findings name.
     """
     findings = []
     for check in checks:
-        found = check.find(subject)
+        found = check.find(data)
         count = int(np.count_nonzero(found.faulty))
         if count and count >= check.min_share * len(found.ids):
             findings.append(
@@ -193,7 +190,7 @@ def run_checks(subject: Subject, checks: Sequence[Check[Subject]], file: str | P
                     file=str(file),
                     count=count,
                     total=len(found.ids),
-                    ids=tuple(_shown(one) for one in found.ids[found.faulty][:NUM_IDS].tolist()),
+                    ids=tuple(_printable(one) for one in found.ids[found.faulty][:NUM_IDS].tolist()),
                     what=_fill(check.what, found.details),
                     consequence=_fill(check.consequence, found.details),
                     fix=_fill(check.fix, found.details),
@@ -203,11 +200,11 @@ def run_checks(subject: Subject, checks: Sequence[Check[Subject]], file: str | P
     return findings
 
 
-def _shown(one: int | str) -> int | str:
-    """Return an id or name as it is shown: short, and without control characters of a hostile file."""
+def _printable(one: int | str) -> int | str:
+    """Shorten a name and escape its control characters; return a number unchanged."""
     if not isinstance(one, str):
         return one
-    short = one if len(one) <= _LONGEST else f"{one[:_LONGEST]}..."
+    short = one if len(one) <= _MAX_LENGTH else f"{one[:_MAX_LENGTH]}..."
     return short if short.isprintable() else repr(short)
 
 
@@ -218,7 +215,7 @@ def _fill(text: str, details: Mapping[str, str]) -> str:
 
 
 def warn_of(findings: Iterable[Finding]) -> None:
-    """Warn of each finding that this process has not warned of before.
+    """Issue a warning for each finding, once per process.
 
     Warns:
         DataWarning: one per finding.
@@ -230,7 +227,7 @@ def warn_of(findings: Iterable[Finding]) -> None:
 
 
 def num_warned() -> int:
-    """Count the findings that this process has warned of."""
+    """Return the number of findings that this process has warned of."""
     return len(_warned)
 
 

@@ -1,9 +1,9 @@
-"""Labels of annotation tools as COCO keypoint files: one module per format, one writer for all.
+"""Convert labels of annotation tools to COCO keypoint files: one module per format, and one writer.
 
     conversion = convert_labels("my_project/data.yaml")
     print(conversion.describe())
 
-A reader returns `Labels`, in which keypoints have names and never bare positions. `write` makes COCO files of them.
+A reader returns `Labels`, in which keypoints have names. `write` writes them as COCO files.
 """
 
 from hrpose.annotations.converters.arrays import write_coco

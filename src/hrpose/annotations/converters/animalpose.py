@@ -1,4 +1,4 @@
-"""AnimalPose in its original form: an XML file per animal, or keypoints.json.
+"""Read AnimalPose in its original format: an XML file per animal, or keypoints.json.
 
 Cao et al., Cross-Domain Adaptation for Animal Pose Estimation, ICCV 2019; https://sites.google.com/view/animal-pose/
 """
@@ -25,11 +25,11 @@ _EDGES: tuple[Pair, ...] = (
     *((f"{side}_{end}_Elbow", f"{side}_{end}_Knee") for end in "FB" for side in "LR"),
     *((f"{side}_{end}_Knee", f"{side}_{end}_Paw") for end in "FB" for side in "LR"),
 )
-_NOTE = "The files state only whether a keypoint is visible: what is not counts as not labelled."
+_NOTE = "Keypoints that are not marked visible are unlabelled, because the files do not store occlusion."
 
 
 def recognise(source: Source) -> bool:
-    """Check for XML files with `visible_bounds`, or for keypoints.json, whose images are an object of names by id."""
+    """Check for XML files with `visible_bounds`, or for keypoints.json, whose `images` is an object of names by id."""
     return bool(_xml_files(source)) or _content(source) is not None
 
 
@@ -37,7 +37,7 @@ def read(source: Source, options: Options) -> Labels:
     """Read XML files, or keypoints.json.
 
     Raises:
-        DataError: for the first fault, with its file.
+        DataError: for the first invalid value, with its file.
     """
     folder = ImageFolder(options.images or source.folder)
     return _read_xml(source, folder) if _content(source) is None else _read_json(source, folder)
@@ -54,7 +54,7 @@ def _read_xml(source: Source, folder: ImageFolder) -> Labels:
     misnamed = sum("ymin" not in _bounds(root).attrib for root in roots.values())
     if misnamed:
         notes.append(
-            f"{misnamed} files have the top of the box under the name xmax, a known mistake of the second part."
+            f"{misnamed} files store the top of the box as xmax, a known error of the second part of the data set."
         )
     categories = sorted({instance.category for instances in rows.values() for instance in instances})
     return Labels(

@@ -1,4 +1,4 @@
-"""COCO keypoint files from arrays, for labels of a form of one's own."""
+"""Write COCO keypoint files from arrays, for labels in other formats."""
 
 from __future__ import annotations
 
@@ -46,22 +46,22 @@ def write_coco(
         keypoints: (N, K, 2) x and y in pixels of the image, NaN where not labelled; or (N, K, 3) with the visibility 0, 1 or 2.
         names: of the K keypoints.
         images: folder of the images.
-        out: folder of the JSON files; None takes that of the images.
+        out: folder of the JSON files; None uses that of the images.
         boxes: (N, 4) x, y, width and height in pixels.
-        bbox_margin: without `boxes`: share of the larger side of the keypoints' extent that is added on each side.
-        category: name of what is labelled.
-        edges: pairs of names, to be drawn.
+        bbox_margin: without `boxes`: added on each side of the keypoints, as a share of their larger extent.
+        category: name of the category.
+        edges: pairs of names, for drawing.
         flip_pairs: mirror pairs by name or 0-based index; None finds them in the names.
         sigmas: K OKS sigmas.
-        track_ids: N numbers of the objects of a video.
-        splits: N times "train", "val" or "test"; None divides the images.
-        split: share of the images that validate.
-        split_by: "folder" or "image"; None divides by folder where there are several.
+        track_ids: N identities in a video.
+        splits: N times "train", "val" or "test"; None splits the images.
+        split: share of validation images.
+        split_by: "folder" or "image"; None splits by folder if there are several.
         seed: of the split.
 
     Raises:
         MissingDataError: if no image exists.
-        DataError: if the arguments do not fit each other, or something is missing that must not be guessed.
+        DataError: if the shapes of the arguments do not match, or a required argument is missing.
     """
     points = _with_visibility(keypoints, len(file_names), len(names))
     bbox = None if boxes is None else np.asarray(boxes, float)
@@ -100,7 +100,7 @@ def write_coco(
 
 
 def _with_visibility(keypoints: ArrayLike, num_instances: int, num_keypoints: int) -> NDArray[np.float64]:
-    """Return (N, K, 3); coordinates without visibility are visible unless NaN."""
+    """Return (N, K, 3); without given visibility, keypoints are visible unless NaN."""
     points = np.asarray(keypoints, float)
     if points.shape not in ((num_instances, num_keypoints, 2), (num_instances, num_keypoints, 3)):
         raise DataError(

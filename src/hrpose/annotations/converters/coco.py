@@ -1,4 +1,4 @@
-"""COCO keypoint files as a source: one file is divided, the files of a folder are joined; nothing else of them changes."""
+"""Split a COCO keypoint file into train.json and val.json, or collect the split files of a folder."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ _VIDEO_KEYS = ("video_id", "vid_id")
 
 
 def recognise(source: Source) -> bool:
-    """Check for a JSON file with the three sections of COCO, or folders called train, valid and so on with one each."""
+    """Check for a JSON file with the three sections of COCO, or folders named train, valid, ... with one such file each."""
     if source.path.is_dir():
         return bool(_files(source))
     return any(map(_is_coco, source.samples))
 
 
 def divide(source: Source, target: Target, images: Path | None) -> Conversion:
-    """Write train.json and val.json with the images of COCO files and their annotations, unchanged.
+    """Write train.json and val.json with unchanged images and annotations of COCO files.
 
     Args:
-        source: the file; or a folder, as Roboflow exports it, with one folder of images and their file for each split.
-        target: `category`, `flip_pairs` and `bbox_margin` must be None: `fit` has keys for them.
-        images: folder of the images; None looks beside the file.
+        source: the file; or a Roboflow export, a folder with one subfolder of images and annotations per split.
+        target: `category`, `flip_pairs` and `bbox_margin` must be None, because `fit` has keys for them.
+        images: folder of the images; None searches near the file.
 
     Raises:
-        DataError: if an entry has no file name or id, an option cannot be used, or a file is in the way.
+        DataError: if an entry has no file name or id, an option cannot be used, or an output file exists.
     """
     _check_options(target)
     if source.path.is_dir():
         parts = {split: _with_folder(content, file, source.path) for split, (file, content) in _files(source).items()}
         folder: Path | None = images or source.path
-        notes = [f"Split: as the folders state. File names are relative to {source.path}."]
+        notes = [f"Split: from the folders. File names are relative to {source.path}."]
     else:
         parts, folder, notes = {"train": source.samples[0]}, images, []
     if "val" not in parts and "train" in parts:
@@ -68,7 +68,7 @@ def _is_coco(content: Any) -> bool:
 
 
 def _files(source: Source) -> dict[str, tuple[Path, Any]]:
-    """Return the COCO files of the folders that are called after a split; empty unless each has one file."""
+    """Return the COCO files of the folders named after a split; empty unless each has one file."""
     files: dict[str, tuple[Path, Any]] = {}
     found, _ = source.json_files(_is_coco)
     for file, content in found:
@@ -80,7 +80,7 @@ def _files(source: Source) -> dict[str, tuple[Path, Any]]:
 
 
 def _with_folder(content: Mapping[str, Any], file: Path, folder: Path) -> dict[str, Any]:
-    """Return the content of a file with the names of its images relative to a folder above it."""
+    """Return the content of a file with image names relative to a parent folder."""
     prefix = file.parent.relative_to(folder).as_posix()
     rows = [
         {**row, "file_name": f"{prefix}/{_file_name(row, place, file)}".removeprefix("./")}
@@ -90,11 +90,11 @@ def _with_folder(content: Mapping[str, Any], file: Path, folder: Path) -> dict[s
 
 
 def _divide(content: Mapping[str, Any], file: Path, target: Target) -> tuple[dict[str, dict[str, Any]], str]:
-    """Divide the images of a file and their annotations; return the parts by their split, and how it was done."""
+    """Split the images of a file and their annotations; return the content of each split, and a sentence for the notes."""
     names = [_file_name(row, place, file) for place, row in enumerate(content["images"])]
-    videos = next(
-        (_videos(content["images"], key) for key in _VIDEO_KEYS if key in (content["images"] or [{}])[0]), None
-    )
+    rows = content["images"]
+    key = next((key for key in _VIDEO_KEYS if rows and key in rows[0]), None)
+    videos = None if key is None else [str(row.get(key)) for row in rows]
     splits, how = split_images(
         names, [None] * len(names), share=target.split, by=target.split_by, seed=target.seed, videos=videos
     )
@@ -102,7 +102,7 @@ def _divide(content: Mapping[str, Any], file: Path, target: Target) -> tuple[dic
     orphan = next((row for row in content["annotations"] if str(row.get("image_id")) not in split_of), None)
     if orphan is not None:
         found = f"image_id {orphan.get('image_id')}"
-        raise wrong(f"{file}, annotation {orphan.get('id')}", "its image under `images`", found)
+        raise wrong(f"{file}, annotation {orphan.get('id')}", "its image in `images`", found)
     parts = {}
     for split in dict.fromkeys(splits):
         rows = [row for row, name in zip(content["images"], splits, strict=True) if name == split]
@@ -112,23 +112,21 @@ def _divide(content: Mapping[str, Any], file: Path, target: Target) -> tuple[dic
 
 
 def _check_options(target: Target) -> None:
-    """Raise for an option that would have no effect."""
-    keys = {"category": "data.category", "flip_pairs": "skeleton.flip_pairs"}
+    """Raise DataError for an option that would have no effect."""
+    keys = {
+        "category": "data.category",
+        "flip_pairs": "skeleton.flip_pairs",
+        "bbox_margin": "data.bbox_from_keypoints",
+    }
     for name, key in keys.items():
         if getattr(target, name) is not None:
-            raise DataError(f"{name}: a COCO file is only divided. Give `hrpose fit` the key {key} instead.")
-    if target.bbox_margin is not None:
-        raise DataError("bbox_margin: a COCO file is only divided, its boxes stay as they are. Leave it out.")
+            raise DataError(f"Expected no `{name}` for a COCO file, which is only split. Set {key} in `hrpose fit`.")
 
 
 def _file_name(row: Any, place: int, file: Path) -> str:
     if not isinstance(row, dict) or not isinstance(row.get("file_name"), str) or "id" not in row:
         raise wrong(f"{file}, image {place} (counted from 0)", "an object with `id` and `file_name`", row)
     return str(row["file_name"]).replace("\\", "/")
-
-
-def _videos(rows: Sequence[Mapping[str, Any]], key: str) -> list[str]:
-    return [str(row.get(key)) for row in rows]
 
 
 def _count(
@@ -145,10 +143,10 @@ def _count(
 
 
 def _find_images(folder: Path, names: Sequence[str]) -> Path | None:
-    """Return the folder in which the first image lies: that of the file, or one beside or above it."""
-    around = [
+    """Return the folder that contains the first image: that of the file, its parent, or a subfolder of these."""
+    candidates = [
         folder,
         folder.parent,
         *sorted(path for path in (*folder.iterdir(), *folder.parent.iterdir()) if path.is_dir()),
     ]
-    return next((path for path in around if names and (path / names[0]).is_file()), None)
+    return next((path for path in candidates if names and (path / names[0]).is_file()), None)

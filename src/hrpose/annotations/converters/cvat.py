@@ -1,4 +1,4 @@
-"""CVAT XML 1.1, for images or for video: skeletons, and points that a group joins.
+"""Read CVAT XML 1.1 of images or videos: skeletons, and grouped points.
 
 https://docs.cvat.ai/docs/manual/advanced/xml_format/
 """
@@ -32,15 +32,15 @@ _EDGE = re.compile(r"<line[^>]*>")
 
 
 def recognise(source: Source) -> bool:
-    """Check for an XML file whose root is `annotations`, or a folder with one called annotations.xml."""
+    """Check for an XML file with the root `annotations`, or a folder with one."""
     return _file(source) is not None
 
 
 def read(source: Source, options: Options) -> Labels:
-    """Read an XML file of images or of a video, whose frames are the images frame_000000 and so on.
+    """Read an XML file of images, or of a video whose frames are the images frame_000000, frame_000001, ...
 
     Raises:
-        DataError: for the first fault, with image and label.
+        DataError: for the first invalid value, with image and label.
     """
     file = _file(source)
     if file is None:
@@ -61,8 +61,8 @@ def read(source: Source, options: Options) -> Labels:
     names, edges = _skeletons(root)
     rows = [instance for image in images for instance in image.instances]
     unjoined = sum(not instance.keypoints and instance.bbox is not None for instance in rows)
-    notes = [f"{unjoined} boxes share no group with keypoints: nothing is labelled in them."] if unjoined else []
-    notes.append("Points marked as outside count as not labelled, those marked as occluded as occluded.")
+    notes = [f"{unjoined} boxes share no group with keypoints and have no labelled keypoints."] if unjoined else []
+    notes.append("Points marked as outside are unlabelled, points marked as occluded are occluded.")
     return collect(images, folder, options, notes, names=names, edges=edges)
 
 
@@ -76,7 +76,7 @@ def _file(source: Source) -> Path | None:
 
 
 def _skeletons(root: Element) -> tuple[dict[str, list[str]], list[Pair]]:
-    """Return keypoint names and edges of the skeleton labels; the drawing numbers their nodes."""
+    """Return keypoint names and edges of the skeleton labels; their SVG drawing states the edges."""
     names: dict[str, dict[str, None]] = {}
     edges: list[Pair] = []
     for label in root.iter("label"):
@@ -100,7 +100,7 @@ def _attribute(tag: str, name: str) -> str:
 
 
 def _instances(shapes: Sequence[Element], where: str) -> list[Instance]:
-    """Return the skeletons, each with the rectangle of its group, and what the groups of other points and rectangles join."""
+    """Return the skeletons, each with the rectangle of its group, and the instances of other grouped points and rectangles."""
     skeletons = [shape for shape in shapes if shape.tag == "skeleton"]
     groups = {shape.get("group_id") for shape in skeletons} - {None, "", "0"}
     instances = []
@@ -130,7 +130,7 @@ def _instances(shapes: Sequence[Element], where: str) -> list[Instance]:
 
 
 def _shape(element: Element, where: str) -> Shape:
-    """Return a point or rectangle outside of skeletons; CVAT writes the group 0 for none in some of its exports."""
+    """Return a point or rectangle outside of skeletons. Some exports of CVAT write group 0 for no group."""
     group = element.get("group_id", "")
     return Shape(
         label=element.get("label", ""),
@@ -153,7 +153,7 @@ def _point(point: Element, where: str) -> Point:
     try:
         x, y = (float(text) for text in point.get("points", "").split(","))
     except ValueError:
-        fix = "Several points of one shape have no names: draw one shape per keypoint, or a skeleton."
+        fix = "Points of one shape have no names: draw one shape per keypoint, or a skeleton."
         raise wrong(f"{where}, {point.get('label')}", "one point x,y", point.get("points"), fix) from None
     return x, y, 1 if point.get("occluded") == "1" else 2
 
@@ -167,7 +167,7 @@ def _bbox(box: Element, where: str) -> Box:
 
 
 def _frames(root: Element, file: Path) -> dict[int, list[Element]]:
-    """Collect the shapes of all tracks by their frame, each with the label, the group and the number of its track."""
+    """Return the shapes of all tracks by frame, each with the label, group and number of its track."""
     frames: dict[int, list[Element]] = {}
     for number, track in enumerate(root.iter("track"), 1):
         for shape in track:

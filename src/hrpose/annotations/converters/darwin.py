@@ -1,4 +1,4 @@
-"""V7 Darwin JSON 2.0: a file per image, with skeletons whose nodes have names.
+"""Read V7 Darwin JSON 2.0: a file per image, with skeletons of named nodes.
 
 https://docs.v7labs.com/reference/darwin-json
 """
@@ -21,7 +21,7 @@ def read(source: Source, options: Options) -> Labels:
     """Read the JSON files of a folder.
 
     Raises:
-        DataError: for the first fault, with file and annotation.
+        DataError: for the first invalid value, with file and annotation.
     """
     folder = ImageFolder(options.images or source.folder)
     files, notes = source.json_files(_is_darwin)
@@ -37,7 +37,7 @@ def read(source: Source, options: Options) -> Labels:
             LabelledImage(file=folder.find(name, file.parent), instances=[_instance(row, f"{file}") for row in rows])
         )
     if others:
-        notes.append(f"{others} annotations are no skeletons and are left out.")
+        notes.append(f"{others} annotations that are not skeletons are left out.")
     return collect(images, folder, options, notes)
 
 

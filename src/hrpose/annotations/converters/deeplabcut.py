@@ -1,4 +1,4 @@
-"""DeepLabCut and Lightning Pose: CSV files with a column for each coordinate, one animal or several.
+"""Read DeepLabCut and Lightning Pose: CSV files with one column per coordinate, for one or several animals.
 
 https://deeplabcut.github.io/DeepLabCut/docs/standardDeepLabCut_UserGuide.html,
 https://lightning-pose.readthedocs.io/en/latest/source/user_guide_advanced/directory_structure.html
@@ -19,12 +19,12 @@ from hrpose.errors import DataError
 
 _HEADERS = ("scorer", "individuals", "bodyparts", "coords")
 _CATEGORY = "animal"
-_NAME = "CollectedData"  # what the names of labels begin with
+_NAME = "CollectedData"  # prefix of label files
 
 
 @dataclass(frozen=True)
 class _Table:
-    """A CSV file: for each column individual, keypoint and coordinate, and for each image its numbers."""
+    """A CSV file: individual, keypoint and coordinate of each column, and the cells of each image."""
 
     file: Path
     columns: Sequence[tuple[str, str, str]]
@@ -32,15 +32,15 @@ class _Table:
 
 
 def recognise(source: Source) -> bool:
-    """Check for a CSV file that begins with the row of the scorer, for a folder with one, or for DeepLabCut's copies as HDF5."""
+    """Check for a CSV file that begins with `scorer`, a folder with one, or HDF5 files of DeepLabCut."""
     return bool(_files(source) or _tables_of_pandas(source))
 
 
 def read(source: Source, options: Options) -> Labels:
-    """Read a CSV file, or all of a project; bodyparts and edges are those of config.yaml where there is one.
+    """Read a CSV file, or all CSV files of a project, with the edges of its config.yaml.
 
     Raises:
-        DataError: for the first fault, with file and row.
+        DataError: for the first invalid value, with file and row.
     """
     files = _files(source)
     if not files:
@@ -48,7 +48,7 @@ def read(source: Source, options: Options) -> Labels:
             str(source.path),
             "the CSV files that DeepLabCut writes beside its HDF5 files",
             ", ".join(file.name for file in _tables_of_pandas(source)),
-            'Write them anew in Python: pandas.read_hdf("CollectedData_me.h5").to_csv("CollectedData_me.csv").',
+            'Write them in Python: pandas.read_hdf("CollectedData_me.h5").to_csv("CollectedData_me.csv").',
         )
     tables = [_read_table(file) for file in files]
     config = _config(source)
@@ -73,12 +73,12 @@ def read(source: Source, options: Options) -> Labels:
         images=list(images.values()),
         keypoint_names={name: list(keypoints) for name, keypoints in names.items()},
         edges=_edges(config),
-        notes=["Labelled keypoints count as visible: the format does not state occlusion.", *folder.notes],
+        notes=["Labelled keypoints are visible, because the format does not store occlusion.", *folder.notes],
     )
 
 
 def _files(source: Source) -> list[Path]:
-    """Return the CSV files of labels; of a project those in labeled-data that are not of a network, as machinelabels are."""
+    """Return the label files; in a project those in labeled-data, without predictions such as machinelabels."""
     found = [file for file in source.files(".csv") if _is_labels(file)]
     found = [file for file in found if "labeled-data" in file.relative_to(source.folder).parts] or found
     return [file for file in found if file.name.startswith(_NAME)] or found
@@ -107,7 +107,7 @@ def _read_table(file: Path) -> _Table:
             str(file),
             "columns x and y",
             heads["coords"][-1],
-            "Columns of likelihood are of predictions, not of labels.",
+            "Files with likelihood columns are predictions, not labels.",
         )
     animals = heads.get("individuals", [""] * len(heads["coords"]))
     columns = list(zip(animals[first:], heads["bodyparts"][first:], heads["coords"][first:], strict=True))
@@ -122,7 +122,7 @@ def _read_table(file: Path) -> _Table:
 
 
 def _instances(table: _Table, values: Sequence[str], individuals: Sequence[str], where: str) -> list[Instance]:
-    """Read a row: an instance for each individual of which a keypoint is labelled."""
+    """Return an instance for each individual of a row with a labelled keypoint."""
     numbers: dict[str, dict[str, dict[str, float]]] = {}
     for (animal, keypoint, axis), text in zip(table.columns, values, strict=True):
         try:
@@ -143,7 +143,7 @@ def _instances(table: _Table, values: Sequence[str], individuals: Sequence[str],
 
 
 def _category(animal: str) -> str:
-    """Return the category of an individual; `single` holds the keypoints that belong to no animal."""
+    """Return the category of an individual; `single` has the keypoints that belong to no animal."""
     return animal if animal == "single" else _CATEGORY
 
 
@@ -162,7 +162,7 @@ def _edges(config: Mapping[str, Any]) -> list[Pair]:
 
 
 def _project(source: Source, tables: Sequence[_Table]) -> Path:
-    """Return the folder that the paths are relative to: that of the source, or the one or two above labeled-data."""
+    """Return the folder that image paths are relative to: that of the source, or one of its two parents."""
     names = [name for table in tables for name in table.rows][:1]
     for folder in (source.folder.resolve(), *source.folder.resolve().parents[:2]):
         if any((folder / name).is_file() for name in names):

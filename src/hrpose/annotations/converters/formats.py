@@ -1,4 +1,4 @@
-"""The formats that can be converted, and which of them a source has."""
+"""The formats that can be converted, and their recognition."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Format:
 
     Attributes:
         title: of the tool.
-        recognise: check whether a source has it, from its content.
-        read: read a source.
+        recognise: checks from the content whether a source has this format.
+        read: reads a source.
     """
 
     title: str
@@ -59,11 +59,11 @@ FORMATS: Mapping[str, Format] = {
     "sleap": Format("SLEAP .slp", sleap.recognise, sleap.read),
 }
 """The formats by the name that `format=` takes."""
-COCO = "coco"  # divided rather than read
+COCO = "coco"  # is split by `coco.divide` instead of being read
 
 
 def recognise(source: str | Path) -> str | None:
-    """Return the format of a file or folder, from its content; None if it has none of them, or several.
+    """Return the format of a file or folder, from its content; None if no format or several match.
 
     Raises:
         MissingDataError: if there is no such file or folder.
@@ -76,7 +76,7 @@ def recognise(source: str | Path) -> str | None:
 
 
 def conversion_of(file: Path) -> str:
-    """Return a sentence with the command that converts a file; "" if it has none of the formats."""
+    """Return a sentence with the command that converts a file; "" if its format is unknown."""
     try:
         name = recognise(file)
     except DataError:
@@ -86,8 +86,8 @@ def conversion_of(file: Path) -> str:
 
 
 def advise_conversion(file: Path) -> str:
-    """Return how to use a file that is not COCO's: the command that converts it, or the function for arrays."""
-    other = "If it is another tool's, see `hrpose convert --help`; labels of your own form: hrpose.write_coco writes COCO files."
+    """Return a sentence on how to use a file that is not COCO's: the command that converts it, or the function for arrays."""
+    other = "For labels of other tools see `hrpose convert --help`; for your own format write a COCO file with hrpose.write_coco."
     return conversion_of(file) or other
 
 
@@ -105,37 +105,37 @@ def convert_labels(
     split_by: SplitBy | None = None,
     seed: int = 0,
 ) -> Conversion:
-    """Convert labels of an annotation tool to COCO keypoint files beside the images.
+    """Convert labels of an annotation tool to COCO keypoint files.
 
     Args:
         source: file or folder of the labels.
-        out: folder of train.json and val.json; None takes the folder of the images.
+        out: folder of train.json and val.json; None uses the folder of the images.
         format: one of `FORMATS`; None recognises it.
-        images: folder of the images; None takes the folder of the source.
-        names: of the keypoints, where the source has none, or their order.
-        category: one or several to keep, with the same keypoints; None keeps all that have them.
-        flip_pairs: mirror pairs by name or 0-based index, where the source and the names state none; empty means none.
-        bbox_margin: for instances without a box: share of the larger side of their keypoints' extent that is added on each side.
-        split: share of the images that validate, where the source states none.
-        split_by: "folder", "video" or "image"; None divides by video or folder where there are several.
+        images: folder of the images; None uses the folder of the source.
+        names: of the keypoints, if the source has none, or their order.
+        category: one or several with the same keypoints; None keeps all with keypoints.
+        flip_pairs: mirror pairs by name or 0-based index, empty for none; None uses those of the source or of the names.
+        bbox_margin: for instances without a box: added on each side of the keypoints, as a share of their larger extent.
+        split: share of validation images, if the source states no split.
+        split_by: "folder", "video" or "image"; None splits by video or folder if there are several.
         seed: of the split.
 
     Raises:
         MissingDataError: if the source or all of its images do not exist.
-        DataError: if the format is unknown, the labels cannot be used, or something is missing that must not be guessed.
+        DataError: if the format is unknown, the labels cannot be used, or a required option is missing.
     """
     if Path(source).suffix.lower() in _WEIGHTS:
         raise DataError(
-            f"{source}: expected labels, but this is a file of weights. Convert weights between tools with `python "
-            "scripts/convert_weights.py <file> <new file>` in a checkout; for deployment use `hrpose export weights=<file>`."
+            f"{source}: expected labels, but this is a weight file. `python scripts/convert_weights.py <file> <new file>` in a "
+            "checkout converts weights; `hrpose export weights=<file>` exports them."
         )
     opened = Source(Path(source))
     name = format or recognise(opened.path) or ""
     if name not in (*FORMATS, COCO):
         listing = ", ".join(f"{key} ({value.title})" for key, value in FORMATS.items())
         raise DataError(
-            f"{source}: expected labels of a known format, but found {format or 'none that is recognised for certain'}. "
-            f"Give format= one of {listing}, {COCO} (to divide a file), or write a COCO file from arrays with hrpose.write_coco."
+            f"{source}: expected labels of a known format, but {f'got format={format}' if format else 'did not recognise it'}. "
+            f"Set format= to one of {listing}, {COCO} (to split a file), or write a COCO file from arrays with hrpose.write_coco."
         )
     target = Target(
         out=None if out is None else Path(out),
@@ -149,7 +149,9 @@ def convert_labels(
     folder = None if images is None else Path(images)
     if name == COCO:
         if names is not None:
-            raise DataError("names: a COCO file is only divided. Give `hrpose fit` the key skeleton.names instead.")
+            raise DataError(
+                "Expected no `names` for a COCO file, which is only split. Set skeleton.names in `hrpose fit`."
+            )
         with _one_error(source):
             return coco.divide(opened, target, folder)
     options = Options(images=folder, keypoint_names=None if names is None else tuple(names))
@@ -160,10 +162,10 @@ def convert_labels(
 
 @contextmanager
 def _one_error(source: str | Path) -> Iterator[None]:
-    """Name the source in every error; a value of another type than its format defines is one, wherever it is.
+    """Convert errors of a reader to a DataError that names the source.
 
     Raises:
-        DataError: instead of other errors than of the system.
+        DataError: for a value that the format does not allow.
     """
     try:
         yield
@@ -173,10 +175,10 @@ def _one_error(source: str | Path) -> Iterator[None]:
         raise type(error)(f"{source}: {error}") from error
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise DataError(f"{source}: it names a file whose name is too long: {shorten(error.filename)}.") from error
+            raise DataError(f"{source}: expected shorter file names, but got {shorten(error.filename)}.") from error
         raise
     except (ArithmeticError, AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise DataError(
-            f"{source}: expected the structure that its format defines, but found a value of another form: {error!r:.300}. "
-            "Export the labels again, or write a COCO file from arrays with hrpose.write_coco."
+            f"{source}: expected the structure of its format, but reading failed: {error!r:.300}. Export the labels again, or "
+            "write a COCO file from arrays with hrpose.write_coco."
         ) from error

@@ -1,4 +1,4 @@
-"""Label Studio: tasks with key points in percent of the image, joined to a rectangle by `parentID` or a relation.
+"""Read Label Studio: tasks with key points in percent of the image, linked to a rectangle by `parentID` or a relation.
 
 https://labelstud.io/guide/export, https://labelstud.io/tags/keypointlabels
 """
@@ -13,24 +13,24 @@ from hrpose.annotations.converters.labels import ImageFolder, LabelledImage, Lab
 from hrpose.annotations.converters.source import Source, wrong
 from hrpose.errors import DataError
 
-_UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file
+_UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # prefix of the names of uploaded files
 _POINTS, _BOXES = "keypointlabels", "rectanglelabels"
 _FIX = (
-    "Draw the points inside of their rectangle as its children, or add a relation between them. Take the export JSON: JSON-MIN "
-    "has no relations."
+    "Draw the points as children of their rectangle, or add a relation between them. Export JSON, because JSON-MIN has no "
+    "relations."
 )
 
 
 def recognise(source: Source) -> bool:
-    """Check for a JSON list of tasks, of the export JSON or JSON-MIN."""
+    """Check for a JSON list of tasks, exported as JSON or JSON-MIN."""
     return any(map(_is_export, source.samples))
 
 
 def read(source: Source, options: Options) -> Labels:
-    """Read the tasks; of several annotations of a task the last one that was not cancelled counts.
+    """Read the tasks; of several annotations of a task the last one that was not cancelled is used.
 
     Raises:
-        DataError: for the first fault, with the id of the task.
+        DataError: for the first invalid value, with the id of the task.
     """
     folder = ImageFolder(options.images or source.folder)
     files, notes = source.json_files(_is_export)
@@ -43,10 +43,10 @@ def read(source: Source, options: Options) -> Labels:
         others += sum(row.get("type") not in (_POINTS, _BOXES, "relation") for row in result)
         instances = join(_shapes(result, where), where, _FIX)
         images.append(LabelledImage(file=folder.find(_image_name(task, folder, where)), instances=instances))
-    notes += [f"{several} tasks have several annotations, of which the last counts."] if several else []
+    notes += [f"{several} tasks have several annotations; the last one is used."] if several else []
     notes += [f"{others} regions are neither key points nor rectangles and are left out."] if others else []
     return collect(
-        images, folder, options, [*notes, "All key points count as visible: the format does not state occlusion."]
+        images, folder, options, [*notes, "All key points are visible, because the format does not store occlusion."]
     )
 
 
@@ -60,7 +60,7 @@ def _is_task(row: Mapping[str, Any]) -> bool:
 
 
 def _task(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a task; an entry of JSON-MIN, with regions in lists by the name of their control, in the form of a task."""
+    """Return a task; entries of JSON-MIN, which list regions by control, are converted to tasks."""
     if _is_task(row):
         return row
     regions = [region for value in row.values() if isinstance(value, list) for region in value]
@@ -74,12 +74,12 @@ def _task(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _image_name(task: Mapping[str, Any], folder: ImageFolder, where: str) -> str:
-    """Return the name of the image of a task: as it was before the upload if only this file exists."""
+    """Return the image name of a task, without the prefix of uploaded files if only this name exists."""
     texts = [
         value for value in task["data"].values() if isinstance(value, str) and re.search(r"\.\w{3,4}($|\?)", value)
     ]
     if not texts:
-        raise wrong(where, "the name of an image under `data`", task["data"])
+        raise wrong(where, "the name of an image in `data`", task["data"])
     name = re.sub(r"^.*\?d=", "", texts[0]).partition("?")[0]
     last = name.replace("\\", "/").rpartition("/")[2]
     short = _UPLOADED.sub("", last)
@@ -87,11 +87,11 @@ def _image_name(task: Mapping[str, Any], folder: ImageFolder, where: str) -> str
 
 
 def _shapes(result: Sequence[Mapping[str, Any]], where: str) -> Iterator[Shape]:
-    """Yield points and rectangles; a point without a rectangle belongs to the only one of the image."""
+    """Yield points and rectangles; a point without a rectangle belongs to the only rectangle of the image."""
     for row in result:
         if row.get("image_rotation") or (row.get("value") or {}).get("rotation"):
             fix = "Draw upright rectangles on upright images."
-            raise wrong(where, "images and rectangles that are not turned", row, fix)
+            raise wrong(where, "images and rectangles without rotation", row, fix)
     boxes = {str(row["id"]): row for row in result if row.get("type") == _BOXES}
     points = {str(row["id"]): row for row in result if row.get("type") == _POINTS}
     parents = {key: str(row["parentID"]) for key, row in points.items() if row.get("parentID")}
@@ -112,7 +112,7 @@ def _shapes(result: Sequence[Mapping[str, Any]], where: str) -> Iterator[Shape]:
 
 
 def _pixels(row: Mapping[str, Any], keys: Sequence[str], where: str) -> list[float]:
-    """Turn percent of the image into pixels."""
+    """Convert percent of the image size to pixels."""
     sizes = {"x": "original_width", "width": "original_width", "y": "original_height", "height": "original_height"}
     try:
         return [float(row["value"][key]) / 100 * float(row[sizes[key]]) for key in keys]

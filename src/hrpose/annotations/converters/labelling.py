@@ -1,4 +1,4 @@
-"""Poses as labels to correct in a labelling tool: result files of `hrpose predict`, or COCO files, as YOLO-pose or labelme."""
+"""Write result files of `hrpose predict` or COCO files as YOLO-pose or labelme files, to correct them in a labelling tool."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ def write_labels(
     """Write poses as the labels of a tool, one file per image.
 
     Args:
-        source: poses.json of `hrpose predict`, with its images.json beside it, or a COCO annotation file.
+        source: poses.json of `hrpose predict`, with its images.json in the same folder, or a COCO annotation file.
         to: "yolo" or "labelme", which X-AnyLabeling reads too.
         images: folder of the images.
-        out: folder of the labels; None makes one named after the tool, beside the source.
-        bbox_margin: for poses without a box: share of the larger side of their extent that is added on each side.
-        keypoint_score_threshold: keypoints with a lower score are left out; it is not applied to annotations.
+        out: folder of the labels; None creates one named after the tool in the folder of the source.
+        bbox_margin: for poses without a box: added on each side of the keypoints, as a share of their larger extent.
+        keypoint_score_threshold: keypoints with a lower score are left out; not applied to annotations.
 
     Returns:
-        What was written, as text.
+        A sentence with the number of poses and the folder.
 
     Raises:
-        DataError: if a file cannot be used, a box is missing, or a label file is there already.
+        DataError: if a file cannot be used, a box is missing, or a label file exists already.
     """
     opened = Source(Path(source))
     content = read_json_file(opened.path)
@@ -76,23 +76,23 @@ def write_labels(
     files = dict(writer(folder, entry, category, Path(images)) for entry in entries if entry.instances)
     if to == "yolo":
         files[folder / "data.yaml"] = _data_yaml(category)
-    there = next((file for file in files if file.exists()), None)
-    if there is not None:
+    existing = next((file for file in files if file.exists()), None)
+    if existing is not None:
         raise DataError(
-            f"Expected to write {there}, but this file is there already. Give another folder: out=<folder>."
+            f"Expected to write {existing}, but this file exists already. Set another folder: out=<folder>."
         )
     for file, text in files.items():
         with write_atomically(file, durable=False) as partial:
             partial.write_text(text, encoding="utf-8")
     count = sum(map(len, instances.values()))
     hint = f" YOLO expects the images in {folder / 'images'}: move or link {images} there." if to == "yolo" else ""
-    return f"Written: {count} poses of {len(entries)} images to {folder}.{hint}"
+    return f"Wrote {count} poses of {len(entries)} images to {folder}.{hint}"
 
 
 def _section(content: Any, name: str, file: Path) -> list[Any]:
     section = content.get(name) if isinstance(content, dict) else None
     if not isinstance(section, list):
-        raise wrong(str(file), f"a COCO file with {name}, or a list of results with images.json beside it", content)
+        raise wrong(str(file), f"a COCO file with {name}, or a result file with images.json in its folder", content)
     return section
 
 
@@ -106,12 +106,12 @@ def _category(coco: Any, file: Path) -> Mapping[str, Any]:
 
 
 def _instance(row: Any, category: Mapping[str, Any], where: str, least: float, margin: float | None) -> Instance | None:
-    """Read a row; None for another category, or where no keypoint is left."""
+    """Read a row; None for another category, or if no keypoint is left."""
     if not isinstance(row, dict) or row.get("category_id") != category["id"]:
         return None
     names, values = category["keypoints"], row.get("keypoints")
     if not isinstance(values, list) or len(values) != 3 * len(names) or "image_id" not in row:
-        raise wrong(where, f"image_id and {3 * len(names)} numbers under `keypoints`", values)
+        raise wrong(where, f"image_id and {3 * len(names)} numbers in `keypoints`", values)
     keypoints: dict[str, Point] = {}
     for name, x, y, third in zip(names, values[::3], values[1::3], values[2::3], strict=True):
         if third > least:
@@ -123,7 +123,7 @@ def _instance(row: Any, category: Mapping[str, Any], where: str, least: float, m
         return instance
     if margin is None:
         raise DataError(
-            f"{where}: expected a box, but there is none. Add bbox_margin=0.25, which puts one around the keypoints."
+            f"{where}: expected a box, but there is none. Set bbox_margin=0.25 to compute it from the keypoints."
         )
     return Instance(keypoints=keypoints, bbox=box_around(instance, margin), category=instance.category, where=where)
 
@@ -169,7 +169,7 @@ def _data_yaml(category: Mapping[str, Any]) -> str:
 
 
 def _labelme(folder: Path, image: _Image, category: Mapping[str, Any], images: Path) -> tuple[Path, str]:
-    """Return the JSON file of an image: for each pose a rectangle and points with its group number."""
+    """Return the JSON file of an image: a rectangle and points per pose, with a common group number."""
     file = folder / Path(image.name).with_suffix(".json")
     shapes = []
     for group, instance in enumerate(image.instances, 1):

@@ -1,4 +1,4 @@
-"""labelme and X-AnyLabeling: a JSON file per image, with points and rectangles that a group number joins.
+"""Read labelme and X-AnyLabeling: a JSON file per image, with points and rectangles grouped by a number.
 
 https://github.com/wkentaro/labelme, https://github.com/CVHub520/X-AnyLabeling
 """
@@ -22,10 +22,10 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source, options: Options) -> Labels:
-    """Read the JSON files of a folder; an image that is embedded in one and lacking beside it is written there.
+    """Read the JSON files of a folder; embedded images are written to it if the image file is missing.
 
     Raises:
-        DataError: for the first fault, with file and shape.
+        DataError: for the first invalid value, with file and shape.
     """
     folder = ImageFolder(options.images or source.folder)
     files, notes = source.json_files(_is_labelme)
@@ -36,12 +36,10 @@ def read(source: Source, options: Options) -> Labels:
             image, written = _write_image(content["imageData"], folder.folder, file), written + 1
         images.append(LabelledImage(file=image, instances=join(_shapes(content["shapes"], file), str(file))))
     if written:
-        notes.append(f"{written} embedded images were written beside their labels.")
+        notes.append(f"{written} embedded images were written to the folder of their labels.")
     points = [point for image in images for instance in image.instances for point in instance.keypoints.values()]
     is_stated = any(visibility == 1 for *_, visibility in points)
-    notes.append(
-        f"{'Points marked as difficult count as occluded, all others' if is_stated else 'All points count'} as visible."
-    )
+    notes.append(f"{'Points marked as difficult are occluded, all others' if is_stated else 'All points'} are visible.")
     return collect(images, folder, options, notes)
 
 
@@ -50,7 +48,7 @@ def _is_labelme(content: Any) -> bool:
 
 
 def _write_image(text: str, folder: Path, file: Path) -> Path:
-    """Write an embedded image beside its labels, or into the folder of the images if that is elsewhere."""
+    """Write an embedded image to the folder of its labels, or to the image folder if this is not a parent of it."""
     try:
         content = base64.b64decode(text, validate=True)
     except binascii.Error as error:
@@ -60,7 +58,7 @@ def _write_image(text: str, folder: Path, file: Path) -> Path:
 
 
 def _shapes(shapes: list[Any], file: Path) -> Iterator[Shape]:
-    """Yield points and rectangles; X-AnyLabeling marks occluded points as difficult, as its import of COCO does."""
+    """Yield points and rectangles; X-AnyLabeling marks occluded points as difficult."""
     for place, shape in enumerate(shapes):
         if not isinstance(shape, dict) or not isinstance(shape.get("points"), list):
             raise wrong(f"{file}, shape {place}", "an object with `points`", shape)
@@ -73,7 +71,7 @@ def _shapes(shapes: list[Any], file: Path) -> Iterator[Shape]:
 
 
 def _box(shape: Mapping[str, Any], where: str) -> Box:
-    """Return x, y, width and height: labelme has two corners, X-AnyLabeling four."""
+    """Return x, y, width and height; labelme stores two corners, X-AnyLabeling four."""
     corners = _numbers(shape, where, len(shape["points"]))
     low = [min(axis) for axis in zip(*corners, strict=True)]
     high = [max(axis) for axis in zip(*corners, strict=True)]

@@ -1,4 +1,4 @@
-"""What the reader of a format returns: images, and their instances with named keypoints."""
+"""Labels of any source format: images, and their instances with named keypoints."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from hrpose.media.source import is_photo
 Point: TypeAlias = tuple[float, float, int]  # x, y in pixels, visibility 1 or 2
 Pair: TypeAlias = tuple[str, str]
 Box: TypeAlias = tuple[float, float, float, float]  # x, y, width, height in pixels
-UNGROUPED = "ungrouped"  # category of points without a group beside others that have one
+UNGROUPED = "ungrouped"  # category of points without a group in an image with groups
 
 
 @dataclass(frozen=True, kw_only=True)
 class Instance:
-    """One labelled object.
+    """One labelled instance.
 
     Attributes:
-        keypoints: the labelled ones by their names; what is not labelled is absent.
+        keypoints: labelled keypoints by name.
         bbox: (x, y, width, height) in pixels; None if the file has none.
-        category: name of its class.
-        track_id: of the object in a video.
-        where: place in the source, for messages.
+        category: name of the category.
+        track_id: identity in a video.
+        where: position in the source, for messages.
     """
 
     keypoints: Mapping[str, Point]
@@ -40,14 +40,14 @@ class Instance:
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """A point or a rectangle of a tool that stores them apart.
+    """A point or a rectangle, for tools that store them separately.
 
     Attributes:
-        label: name of the keypoint, or class of the rectangle.
-        group: common to the shapes of an instance; empty if there is none.
+        label: name of the keypoint, or category of the rectangle.
+        group: common to the shapes of an instance; empty for none.
         point: None for a rectangle.
         bbox: None for a point.
-        track_id: of the object in a video.
+        track_id: identity in a video.
     """
 
     label: str
@@ -59,12 +59,12 @@ class Shape:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledImage:
-    """An image and its instances, perhaps none.
+    """An image and its instances.
 
     Attributes:
-        file: the image, below the folder of the labels; it may be missing.
+        file: path of the image, in the folder of `Labels`; it may be missing.
         instances: in the order of the source.
-        split: "train", "val" or "test" if the source says so.
+        split: "train", "val" or "test"; None if the source states none.
     """
 
     file: Path
@@ -77,13 +77,13 @@ class Labels:
     """The content of a source.
 
     Attributes:
-        folder: holds all images; file names are written relative to it.
-        images: each once.
+        folder: contains all images; file names are written relative to it.
+        images: without duplicates.
         keypoint_names: of each category, in the order of the source.
-        edges: pairs of names, to be drawn.
-        flip_pairs: pairs of names that are exchanged in the mirror; None if the source does not say.
+        edges: pairs of names, for drawing.
+        flip_pairs: mirror pairs of names; None if the source states none.
         sigmas: OKS sigmas by name, if the source has them.
-        notes: what was assumed or left out, one sentence each.
+        notes: one sentence for each assumption or omission.
     """
 
     folder: Path
@@ -97,11 +97,11 @@ class Labels:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the user adds to a source.
+    """Options of a reader.
 
     Attributes:
-        images: folder of the images; None takes the folder of the source.
-        keypoint_names: of a source that has none, or their order.
+        images: folder of the images; None uses the folder of the source.
+        keypoint_names: names for a source without names, or their order.
     """
 
     images: Path | None = None
@@ -109,7 +109,7 @@ class Options:
 
 
 class ImageFolder:
-    """Find the images that labels name, below one folder and nowhere else.
+    """Find the images of labels in one folder and its subfolders.
 
     Args:
         folder: of the images.
@@ -121,7 +121,7 @@ class ImageFolder:
 
     @cached_property
     def by_name(self) -> dict[str, list[Path]]:
-        """The images below the folder, by the last part of their path, with and without suffix."""
+        """Return the images in the folder and its subfolders by file name, with and without suffix."""
         files: dict[str, list[Path]] = {}
         for file in sorted(self.folder.rglob("*")):
             if is_photo(file):
@@ -133,14 +133,14 @@ class ImageFolder:
         """Return the path of an image.
 
         Args:
-            name: as the labels have it: relative, absolute on another machine, or an address.
+            name: name in the labels: relative, absolute on another machine, or a URL.
             start: folder that the name is relative to; the image folder by default.
 
         Returns:
-            The file at this place; else the only file below the folder with this name; else a path at which there is none.
+            The file at this path; otherwise the only file in the folder with this file name; otherwise a path without file.
 
         Raises:
-            DataError: if several files of this name lie below the folder.
+            DataError: if the folder has several files with this file name.
         """
         plain = name.replace("\\", "/")
         for base in (start or self.folder, self.folder):
@@ -151,8 +151,8 @@ class ImageFolder:
         places = self.by_name.get(last, [])
         if len(places) > 1:
             raise DataError(
-                f"Expected one image named {last} below {self.folder}, but found {len(places)}, among them {places[0]} and "
-                f"{places[1]}, and the labels name {name!r}. Give the folder that this name is relative to: images=<folder>."
+                f"Expected one image named {last} in {self.folder} for {name!r} of the labels, but found {len(places)}, such as "
+                f"{places[0]} and {places[1]}. Set the folder that this name is relative to: images=<folder>."
             )
         if places:
             self.found_by_name.append(name)
@@ -161,11 +161,11 @@ class ImageFolder:
 
     @property
     def notes(self) -> list[str]:
-        """A sentence on the images that were not at the place that the labels name."""
+        """Return a sentence about the images that were found by file name only."""
         if not self.found_by_name:
             return []
         return [
-            f"{len(self.found_by_name)} images are not at the path in the labels and were found by their file name, the first is "
+            f"{len(self.found_by_name)} images are not at the path in the labels and were found by file name, such as "
             f"{self.found_by_name[0]!r}."
         ]
 
@@ -179,18 +179,18 @@ def collect(
     names: Mapping[str, Sequence[str]] | None = None,
     edges: Sequence[Pair] = (),
 ) -> Labels:
-    """Return labels whose keypoint names are those of the instances, or given.
+    """Return labels with the keypoint names of their instances, or given ones.
 
     Args:
         images: with their instances.
         folder: of the images.
-        options: with the names in the wanted order.
-        notes: what was assumed.
+        options: may state the names and their order.
+        notes: see `Labels`.
         names: of the categories whose names the source lists.
         edges: pairs of names.
 
     Raises:
-        DataError: if a name is not among those given, or ungrouped points have names of grouped ones.
+        DataError: if a name is not among those given, or a point without a group has the name of a grouped one.
     """
     instances = [instance for image in images for instance in image.instances]
     unlisted = [instance for instance in instances if instance.category not in (names or {})]
@@ -206,7 +206,7 @@ def collect(
 def _names_by_category(instances: Sequence[Instance], given: Sequence[str] | None) -> dict[str, list[str]]:
     """Return the keypoint names of each category.
 
-    Categories with a name in common have all names of both, since an instance need not have all labelled.
+    Categories that share a name get the names of both, because an instance may lack some of them.
     """
     used: dict[str, set[str]] = {}
     for instance in instances:
@@ -220,20 +220,20 @@ def _names_by_category(instances: Sequence[Instance], given: Sequence[str] | Non
         members = [instance for instance in instances if instance.category in group]
         if UNGROUPED in group and len(group) > 1:
             where = next(instance.where for instance in members if instance.category == UNGROUPED)
-            raise wrong(where, "a group for all points, or for none of a name", "points without a group", _GROUP)
+            raise wrong(where, "a group for all points or for no point of a name", "points without a group", _GROUP)
         names |= dict.fromkeys(group, _order(members, given))
     return {category: names[category] for category in used if used[category]}
 
 
 def _order(instances: Sequence[Instance], given: Sequence[str] | None) -> list[str]:
-    """Order keypoint names as given, or as the fullest instance lists them; names that only others have follow."""
+    """Order keypoint names as given, or as in the instance with most keypoints, followed by the names of the others."""
     names: dict[str, None] = {}
     for instance in sorted(instances, key=lambda instance: len(instance.keypoints), reverse=True):
         names.update(dict.fromkeys(instance.keypoints))
     unknown = [name for name in names if name not in (given or names)]
     if unknown:
         raise DataError(
-            f"Expected `names` to list all keypoints of the labels, but {unknown[0]!r} is not among {list(given or ())}."
+            f"Expected `names` to contain all keypoints of the labels, but {unknown[0]!r} is not in {list(given or ())}."
         )
     return list(names if given is None else given)
 
@@ -242,18 +242,18 @@ _GROUP = "Group the points of each instance, and its rectangle, in your tool."
 
 
 def join(shapes: Iterable[Shape], where: str, fix: str = _GROUP) -> list[Instance]:
-    """Join points and rectangles of the same group.
+    """Join points and rectangles of the same group to instances.
 
-    Shapes without a group are one instance. Beside groups they are so too, if the points have other names. Rectangles without
+    All shapes without a group are one instance; in an image with groups their points must have other names. Rectangles without
     points are instances without labelled keypoints.
 
     Args:
         shapes: of an image.
-        where: place in the source.
-        fix: how shapes are grouped in the tool.
+        where: position in the source, for messages.
+        fix: how to group shapes in the tool, for messages.
 
     Raises:
-        DataError: if it is unknown which points a rectangle belongs to, or a keypoint is labelled twice.
+        DataError: if the points of a rectangle are ambiguous, or a keypoint is labelled twice.
     """
     groups: dict[str, list[Shape]] = {}
     for shape in shapes:
@@ -262,7 +262,7 @@ def join(shapes: Iterable[Shape], where: str, fix: str = _GROUP) -> list[Instanc
     grouped = [{shape.label for shape in members if shape.point} for group, members in groups.items() if group]
     taken = set().union(*grouped)
     if loose & taken or (loose and set() in grouped):
-        raise wrong(where, "a group for all points, or for none of a name", sorted(loose & taken or loose), fix)
+        raise wrong(where, "a group for all points or for no point of a name", sorted(loose & taken or loose), fix)
     return [
         instance
         for group, members in groups.items()
@@ -271,7 +271,7 @@ def join(shapes: Iterable[Shape], where: str, fix: str = _GROUP) -> list[Instanc
 
 
 def _join(members: Sequence[Shape], category: str, where: str, fix: str) -> list[Instance]:
-    """Make an instance of the shapes of a group; of rectangles without points one of each."""
+    """Join the shapes of a group to an instance; rectangles without points are one instance each."""
     points = [shape for shape in members if shape.point]
     boxes = [shape for shape in members if shape.bbox]
     where = f"{where}, group {members[0].group}" if members[0].group else where
@@ -290,6 +290,6 @@ def unique(names: Iterable[str], where: str) -> None:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise DataError(
-            f"{where}: expected each keypoint of an instance once, but {repeated[0]!r} is there more than once. Group the points "
+            f"{where}: expected each keypoint of an instance once, but {repeated[0]!r} occurs more than once. Group the points "
             "of each instance in your tool, or remove the copies."
         )

@@ -1,4 +1,4 @@
-"""SLEAP: .slp files with images or a video beside them, or with embedded images, read through sleap-io.
+"""Read SLEAP .slp files with sleap-io: labels of images, of videos or of embedded images.
 
 https://io.sleap.ai
 """
@@ -19,12 +19,12 @@ _START = b"\x89HDF\r\n\x1a\n"  # of an HDF5 file
 
 
 def recognise(source: Source) -> bool:
-    """Check for an .slp file, which is HDF5, or a folder with one alone."""
+    """Check for an .slp file, which is HDF5, or a folder with exactly one."""
     return _file(source) is not None
 
 
 def read(source: Source, options: Options) -> Labels:
-    """Read an .slp file; images that it embeds, and the labelled frames of a video, are written to a folder.
+    """Read an .slp file; embedded images and labelled frames of videos are written to a folder.
 
     Raises:
         MissingLibraryError: if sleap-io is not installed.
@@ -46,9 +46,9 @@ def read(source: Source, options: Options) -> Labels:
         images.append(
             LabelledImage(file=image, instances=[_instance(one, content.tracks, where) for one in frame.user_instances])
         )
-    notes = ["Points that are not visible in SLEAP count as not labelled, all others as visible."]
+    notes = ["Points that are not visible in SLEAP are unlabelled, all others are visible."]
     if predicted:
-        notes.append(f"{predicted} predicted instances are left out: they were not corrected.")
+        notes.append(f"{predicted} predicted instances are left out, because they were not corrected.")
     if written.is_dir():
         notes.append(f"Embedded images and frames of videos were written to {written}.")
     skeletons = content.skeletons
@@ -73,26 +73,26 @@ def _file(source: Source) -> Path | None:
 
 
 def _load(file: Path) -> Any:
-    """Read the labels without opening what the file names as its videos."""
+    """Read the labels without opening the videos that the file names."""
     sleap_io = import_optional("sleap_io", str(file), "hrpose[sleap]")
     try:
         return sleap_io.load_slp(str(file), open_videos=False)
     except (KeyError, ValueError, OSError, TypeError, IndexError) as error:
         raise DataError(
-            f"{file}: expected labels of SLEAP, but they cannot be read: {error}. Save the file again."
+            f"{file}: expected labels of SLEAP, but the file cannot be read: {error}. Save it again."
         ) from error
 
 
 def _write_frames(frames: Sequence[Any], file: Path, folder: ImageFolder, written: Path) -> None:
-    """Write the labelled frames of videos, which are counted from the start."""
+    """Write the labelled frames of videos."""
     wanted: dict[Path, set[int]] = {}
     for frame in filter(_is_video, frames):
         name = PurePosixPath(str(frame.video.filename).replace("\\", "/")).name
         video = next(iter(sorted(folder.folder.rglob(glob.escape(name)))), None)
         if video is None:
             fix = (
-                f"Put it below {folder.folder}, or give its folder, images=<folder>; or save the labels with their images in "
-                "SLEAP, Predict > Export Labels Package, and convert the .pkg.slp file."
+                f"Copy it to {folder.folder}, or set its folder, images=<folder>; or export the labels with their images in "
+                "SLEAP (Predict > Export Labels Package) and convert the .pkg.slp file."
             )
             raise wrong(str(file), f"the video of frame {frame.frame_idx}", f"no {frame.video.filename}", fix)
         wanted.setdefault(video, set()).add(int(frame.frame_idx))
@@ -110,7 +110,7 @@ def _frame_name(frame: Any) -> str:
 
 
 def _image(frame: Any, file: Path, folder: ImageFolder, written: Path) -> Path:
-    """Return the image of a frame: of a list of images, of a video, or embedded in the file."""
+    """Return the image of a frame: from a list of images, from a video, or embedded in the file."""
     video, index = frame.video, int(frame.frame_idx)
     if _is_video(frame):
         return written / _frame_name(frame)
@@ -122,15 +122,15 @@ def _image(frame: Any, file: Path, folder: ImageFolder, written: Path) -> Path:
 
 
 def _extract(file: Path, dataset: str, index: int, embedded: Path) -> Path:
-    """Write an embedded image, which is a whole PNG or JPEG file."""
-    # comes with sleap-io
+    """Write an embedded image, a complete PNG or JPEG file."""
+    # imported here because it is installed with sleap-io
     import h5py
 
     with h5py.File(file) as content:
         group = dataset.rpartition("/")[0]
         parts = (group, f"{group}/video", f"{group}/frame_numbers")
         if not all(isinstance(content.get(part, getlink=True), h5py.HardLink) for part in parts):  # the group first
-            raise wrong(str(file), f"embedded images under {dataset}", "a link to another place")
+            raise wrong(str(file), f"embedded images in {dataset}", "a link to another file")
         numbers = content[group]["frame_numbers"][:].tolist()
         if index not in numbers:
             raise wrong(str(file), f"an embedded image of frame {index}", f"images of {len(numbers)} other frames")

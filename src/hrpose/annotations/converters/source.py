@@ -1,4 +1,4 @@
-"""A source to recognise and read: a file or a folder, whose content is parsed once and never executed."""
+"""Open a file or folder of labels. JSON, YAML and XML are parsed without executing anything."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from hrpose.errors import DataError, MissingDataError
 from hrpose.files import write_atomically
 
 _MOST_YAML = 10_000_000  # bytes
-_MOST_SAMPLES = 10  # files that show the format of a folder
-MADE_BY = "hrpose convert"  # begins the description of the files that are written
+_MOST_SAMPLES = 10  # files that are read to recognise the format of a folder
+MADE_BY = "hrpose convert"  # prefix of the description in written files
 _WRITTEN = f'{{"info": {{"description": "{MADE_BY} '.encode()
 _PNG = b"\x89PNG"
 _SKIPPED = {".hydra", ".git", "runs"}
@@ -29,10 +29,10 @@ class Source:
     """A file or a folder of labels.
 
     Attributes:
-        path: of it.
+        path: of the file or folder.
 
     Raises:
-        MissingDataError: if there is none.
+        MissingDataError: if it does not exist.
     """
 
     path: Path
@@ -43,11 +43,11 @@ class Source:
 
     @property
     def folder(self) -> Path:
-        """The folder itself, or that of the file."""
+        """Return the folder itself, or that of the file."""
         return self.path if self.path.is_dir() else self.path.parent
 
     def files(self, suffix: str) -> list[Path]:
-        """Return the files with a suffix: this file, or all below this folder that no conversion has written."""
+        """Return the files with a suffix: this file, or all in this folder that were not written by a conversion."""
         if self.path.is_file():
             return [self.path] if self.path.suffix.lower() == suffix else []
         return [
@@ -58,7 +58,7 @@ class Source:
 
     @cached_property
     def samples(self) -> list[Any]:
-        """The content of this JSON file, or of the first ones below the folder that are JSON."""
+        """Return the content of this JSON file, or of the first JSON files in the folder."""
         if self.path.is_file():
             return [read_json_file(file) for file in self.files(".json")]
         contents = []
@@ -68,7 +68,7 @@ class Source:
         return contents
 
     def json_files(self, is_format: Callable[[Any], bool]) -> tuple[list[tuple[Path, Any]], list[str]]:
-        """Return the JSON files of a format with their content, and a sentence on the others.
+        """Return the JSON files of a format with their content, and a sentence about the others.
 
         Raises:
             DataError: if a file is not JSON.
@@ -88,7 +88,7 @@ def _is_written(file: Path) -> bool:
 
 
 def read_json_file(file: Path) -> Any:
-    """Parse a JSON file; NaN and infinity, which pandas writes and JSON does not have, are read as null.
+    """Parse a JSON file; NaN and infinity, which pandas writes, are read as null.
 
     Raises:
         DataError: if it is not JSON.
@@ -96,27 +96,27 @@ def read_json_file(file: Path) -> Any:
     try:
         return json.loads(file.read_bytes(), parse_constant=lambda _: None)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{file}: expected JSON, but it cannot be read as such: {error}. Export it again.") from error
+        raise DataError(f"{file}: expected JSON, but it cannot be parsed: {error}. Export it again.") from error
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
     """Parse a YAML file of plain values.
 
     Raises:
-        DataError: if it is not YAML, or no mapping.
+        DataError: if it is not YAML, or not a mapping.
     """
     text = _text(file)
     try:
         content = yaml.safe_load(text) if len(text) < _MOST_YAML else None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise DataError(f"{file}: expected YAML, but it cannot be read as such: {error}. Correct the file.") from error
+        raise DataError(f"{file}: expected YAML, but it cannot be parsed: {error}. Correct the file.") from error
     if not isinstance(content, dict):
         raise DataError(f"{file}: expected a YAML mapping of keys and values, but found {type(content).__name__}.")
     return content
 
 
 def read_xml(file: Path) -> ElementTree.Element:
-    """Parse an XML file without document type and entities, which can expand to any size or name other files.
+    """Parse an XML file without document type and entities, which can expand to any size or read other files.
 
     Raises:
         DataError: if it has a document type, or is not XML.
@@ -129,7 +129,7 @@ def read_xml(file: Path) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(text)
     except (ElementTree.ParseError, RecursionError) as error:
-        raise DataError(f"{file}: expected XML, but it cannot be read as such: {error}. Export it again.") from error
+        raise DataError(f"{file}: expected XML, but it cannot be parsed: {error}. Export it again.") from error
 
 
 def _text(file: Path) -> str:
@@ -137,19 +137,16 @@ def _text(file: Path) -> str:
         return file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{file}: expected text in UTF-8, but it cannot be read as such: {error}. Save it as UTF-8."
+            f"{file}: expected text in UTF-8, but it cannot be decoded: {error}. Save it as UTF-8."
         ) from error
 
 
 def write_embedded(content: bytes, stem: Path) -> Path:
-    """Write an image that labels embed, which is a whole PNG or JPEG file.
+    """Write an embedded PNG or JPEG image and return its path.
 
     Args:
-        content: of the file.
-        stem: its path without the suffix.
-
-    Returns:
-        Its path.
+        content: bytes of the image file.
+        stem: path without suffix.
     """
     target = stem.with_name(f"{stem.name}.{'png' if content.startswith(_PNG) else 'jpg'}")
     with write_atomically(target, durable=False) as partial:
@@ -158,5 +155,5 @@ def write_embedded(content: bytes, stem: Path) -> Path:
 
 
 def wrong(where: str, expected: str, found: object, fix: str = "") -> DataError:
-    """Return the error for a value that has another form than its format defines."""
+    """Return the error for a value that the format does not allow."""
     return DataError(f"{where}: expected {expected}, but found {str(found)[:200]!r}.{f' {fix}' if fix else ''}")

@@ -1,4 +1,4 @@
-"""Divide images into training and validation: as the source says, else by folder, else by image."""
+"""Split images into training and validation: from the source, by video or folder, or by image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from hrpose.errors import DataError
 
 SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-"""Splits by the names that tools give their folders or subsets."""
+"""The split for each name of folders and subsets that tools use."""
 SplitBy: TypeAlias = Literal["folder", "video", "image"]
 
 
@@ -26,25 +26,25 @@ def split_images(
 
     Args:
         names: of the N images, with forward slashes.
-        own: split of each that the source states; None where it states none.
-        share: of the images that validate; 0 trains on all.
-        by: "folder" or "video" keeps the images of one together; None does so if there are several.
+        own: split of each image in the source; None where it has none.
+        share: of validation images; 0 for none.
+        by: "folder" or "video" assigns all images of one to the same split; None does so if there are several.
         seed: of the random choice.
-        videos: of each image, where the source states them.
+        videos: of each image; None if the source has none.
 
     Returns:
-        N splits, and a sentence that says how they were chosen.
+        N splits, and a sentence on how they were chosen.
 
     Raises:
-        DataError: if the images cannot be divided in this way.
+        DataError: if the source has no videos, or only one group.
     """
     if by is None and "val" in own:
-        return [split or "train" for split in own], "Split: as the source states."
+        return [split or "train" for split in own], "Split: from the source."
     kept = [split if split == "test" else "train" for split in own]
     free = [index for index, split in enumerate(kept) if split == "train"]
     if by == "video" and videos is None:
         raise DataError(
-            "Expected the source to state videos for split_by=video, but it does not. Use split_by=folder or image."
+            "Expected videos in the source for split_by=video, but it has none. Use split_by=folder or split_by=image."
         )
     use_videos = videos is not None and by in ("video", None) and len(set(videos)) > 1
     members: dict[str, list[int]] = {}
@@ -59,21 +59,21 @@ def split_images(
             f"Expected images in several {what}s for split_by={by}, but found {len(members)}. Use split_by=image."
         )
     if share == 0 or len(free) < 2:
-        return kept, "Split: all images train, none validates."
+        return kept, "Split: all images are for training."
     if by != "image" and len(members) > 1:
         held = _choose_groups(members, share * len(free), seed)
         chosen = {index for group in held for index in members[group]}
         listing = ", ".join(group or "." for group in held[:3]) + (", ..." if len(held) > 3 else "")
-        how = f"Split by {what}, because images of a {what} are alike: {listing} validates (split_by=image divides by image)."
+        how = f"Split by {what}, because images of a {what} are similar: {listing} for validation (see split_by=image)."
     else:
         count = min(max(round(share * len(free)), 1), len(free) - 1)
         chosen = set(random.Random(seed).sample(free, count))
-        how = f"Split by image: {count} of {len(free)} validate, drawn with seed {seed}."
+        how = f"Split by image: {count} of {len(free)} for validation, drawn with seed {seed}."
     return ["val" if index in chosen else split for index, split in enumerate(kept)], how
 
 
 def _choose_groups(members: Mapping[str, Sequence[int]], most: float, seed: int) -> list[str]:
-    """Take groups in random order while they fit; if none fits, the smallest."""
+    """Choose groups in random order while they have at most `most` images; the smallest group if none fits."""
     order = random.Random(seed).sample(sorted(members), len(members))
     chosen: list[str] = []
     for group in order:

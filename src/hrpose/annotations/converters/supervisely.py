@@ -1,4 +1,4 @@
-"""Supervisely: a project with meta.json and, for each image, a JSON file with graphs.
+"""Read Supervisely: a project with meta.json, and a JSON file with graphs per image.
 
 https://docs.supervisely.com/customization-and-integration/00_ann_format_navi
 """
@@ -15,7 +15,7 @@ from hrpose.annotations.converters.split import SPLIT_NAMES
 
 
 def recognise(source: Source) -> bool:
-    """Check for a project, a folder with meta.json and its classes; the file itself will do."""
+    """Check for a project: a folder with a meta.json that lists classes, or this file."""
     return _meta(source) is not None
 
 
@@ -23,7 +23,7 @@ def read(source: Source, options: Options) -> Labels:
     """Read a project.
 
     Raises:
-        DataError: for the first fault, with file and object.
+        DataError: for the first invalid value, with file and object.
     """
     file = _meta(source)
     if file is None:
@@ -48,9 +48,9 @@ def read(source: Source, options: Options) -> Labels:
                 split=SPLIT_NAMES.get(dataset.name.lower()),
             )
         )
-    notes = ["Disabled nodes count as not labelled, all others as visible."]
+    notes = ["Disabled nodes are unlabelled, all others are visible."]
     if others:
-        notes.append(f"{others} objects are no graphs and are left out, rectangles among them.")
+        notes.append(f"{others} objects that are not graphs, such as rectangles, are left out.")
     return Labels(
         folder=folder.folder,
         images=images,

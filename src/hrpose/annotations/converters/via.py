@@ -1,4 +1,4 @@
-"""VGG Image Annotator 1 to 3: a JSON file with points and rectangles, named by an attribute of each region.
+"""Read VGG Image Annotator 1 to 3: a JSON file with points and rectangles, named by an attribute of each region.
 
 https://www.robots.ox.ac.uk/~vgg/software/via/docs/user_guide.html,
 https://gitlab.com/vgg/via/-/blob/master/via-3.x.y/CodeDoc.md for version 3
@@ -15,11 +15,8 @@ from hrpose.annotations.converters.source import Source, wrong
 
 _NAME_KEYS = ("keypoint", "name", "label", "type", "class", "part")  # attributes that usually hold the name of a point
 _GROUP_KEYS = ("id", "instance", "object", "group", "animal", "person", "instance_id", "track_id")
-_FIX = f"Give the regions of each instance one value of an attribute `{_GROUP_KEYS[0]}`."
-_SHAPES_3 = {
-    1: ("point", ("cx", "cy")),
-    2: ("rect", ("x", "y", "width", "height")),
-}  # by the number that version 3 writes first
+_FIX = f"Set an attribute `{_GROUP_KEYS[0]}` to the same value in all regions of an instance."
+_SHAPES_3 = {1: ("point", ("cx", "cy")), 2: ("rect", ("x", "y", "width", "height"))}  # by shape number of version 3
 _IMAGE_3 = 2  # type of a file of version 3 that is an image
 
 
@@ -32,7 +29,7 @@ def read(source: Source, options: Options) -> Labels:
     """Read a project, or an export of annotations as JSON.
 
     Raises:
-        DataError: for the first fault, with the image.
+        DataError: for the first invalid value, with the image.
     """
     folder = ImageFolder(options.images or source.folder)
     files, notes = source.json_files(lambda content: _entries(content) is not None)
@@ -47,12 +44,12 @@ def read(source: Source, options: Options) -> Labels:
             raise wrong(where, expected, points[0]["region_attributes"], "Rename the attribute in VIA.")
         instances = join(_shapes(regions, key, where), where, _FIX)
         images.append(LabelledImage(file=folder.find(entry["filename"]), instances=instances))
-    notes.append(f"Names of keypoints are those of the attribute {key!r}. All points count as visible.")
+    notes.append(f"Keypoint names are read from the attribute {key!r}. All points are visible.")
     return collect(images, folder, options, notes)
 
 
 def _entries(content: Any) -> list[dict[str, Any]] | None:
-    """Return the entries of the images in the form of version 2; None if the content is of another format."""
+    """Return the image entries in the format of version 2; None if the content has another format."""
     if not isinstance(content, dict) or not content:
         return None
     if isinstance(content.get("project"), dict) and {"metadata", "file", "view", "attribute"} <= set(content):
@@ -63,7 +60,7 @@ def _entries(content: Any) -> list[dict[str, Any]] | None:
 
 
 def _entries_3(content: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the images of a project of version 3; an attribute with options holds the number of one."""
+    """Yield the image entries of a project of version 3, whose attributes with options store the number of the option."""
     attributes = content["attribute"]
     for view, shown in content["view"].items():
         files = [content["file"][str(number)] for number in shown["fid_list"]]
@@ -83,7 +80,7 @@ def _entries_3(content: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _regions(entry: Mapping[str, Any], where: str) -> Iterator[Mapping[str, Any]]:
-    """Yield the regions, a list in version 2 and an object in version 1."""
+    """Yield the regions, which are a list in version 2 and an object in version 1."""
     regions = entry["regions"]
     for region in regions.values() if isinstance(regions, dict) else regions:
         shapes = region.get("shape_attributes") if isinstance(region, dict) else None
@@ -93,14 +90,14 @@ def _regions(entry: Mapping[str, Any], where: str) -> Iterator[Mapping[str, Any]
 
 
 def _name_key(points: Sequence[Mapping[str, Any]]) -> str:
-    """Find the attribute that names the points: the only one, or one with a usual name."""
+    """Return the attribute that names the points: one of `_NAME_KEYS`, or the only one; "" if ambiguous."""
     keys = Counter(key for point in points for key, value in point["region_attributes"].items() if value)
     named = [key for key in _NAME_KEYS if key in keys] or [key for key in keys if key not in _GROUP_KEYS]
     return named[0] if len(named) == 1 else ""
 
 
 def _shapes(regions: Sequence[Mapping[str, Any]], key: str, where: str) -> Iterator[Shape]:
-    """Yield points and rectangles; their group is the first usual attribute with a value."""
+    """Yield points and rectangles; their group is the first of `_GROUP_KEYS` with a value."""
     for region in regions:
         attributes, shape = region["region_attributes"], region["shape_attributes"]
         group = next((str(attributes[name]) for name in _GROUP_KEYS if attributes.get(name) not in (None, "")), "")

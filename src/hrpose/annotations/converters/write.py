@@ -1,4 +1,4 @@
-"""Write labels as COCO keypoint files: train.json and val.json, with everything that was assumed in their `info`."""
+"""Write labels as COCO keypoint files, train.json and val.json, with all assumptions in their `info`."""
 
 from __future__ import annotations
 
@@ -23,24 +23,14 @@ from hrpose.skeletons import KNOWN_SKELETONS, Skeleton
 
 _MOST_LISTED = 5
 NO_VALIDATION = (
-    "No image validates: the command below measures the training images again, which is a trial and no result."
+    "There are no validation images. The command below validates on the training images, so its AP is not a result."
 )
 SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Where and how COCO files are written.
-
-    Attributes:
-        out: folder of train.json and val.json; None takes the folder of the images.
-        category: one or several to keep, with the same keypoints; None keeps all that have them.
-        flip_pairs: mirror pairs instead of the source's, by name or 0-based index.
-        bbox_margin: for instances without a box: share of the larger side of their keypoints' extent that is added on each side.
-        split: share of the images that validate, where the source states none.
-        split_by: what stays together.
-        seed: of the split.
-    """
+    """Options of the COCO files; see `formats.convert_labels` for their meaning."""
 
     out: Path | None = None
     category: str | Sequence[str] | None = None
@@ -53,14 +43,14 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """What was written.
+    """The result of a conversion.
 
     Attributes:
         files: by split: "train", and "val" or "test" if there are such images.
         images: folder that the file names are relative to.
-        counts: for each split images, instances and, by name, labelled keypoints.
-        notes: what was assumed or left out.
-        command: trains on the files.
+        counts: numbers of images, instances and labelled keypoints, by name, of each split.
+        notes: one sentence for each assumption or omission.
+        command: shell command that trains on the files.
     """
 
     files: Mapping[str, Path]
@@ -70,15 +60,15 @@ class Conversion:
     command: str
 
     def describe(self) -> str:
-        """Return the counts, the notes and the command, as text of several lines."""
-        lines = [f"Written: {', '.join(str(file) for file in self.files.values())}"]
+        """Return the files, counts, notes and command, on several lines."""
+        lines = [f"Wrote {', '.join(str(file) for file in self.files.values())}"]
         names = list(next(iter(self.counts.values())))
         width = max(map(len, names))
         lines.append(f"{'':{width}}" + "".join(f"{split:>9}" for split in self.counts))
         for name in names:
             lines.append(f"{name:{width}}" + "".join(f"{count[name]:9}" for count in self.counts.values()))
         lines += [f"- {note}" for note in self.notes]
-        return "\n".join([*lines, "Train on it:", f"  {self.command}"])
+        return "\n".join([*lines, "To train:", f"  {self.command}"])
 
 
 def write(labels: Labels, target: Target, *, source: str) -> Conversion:
@@ -86,11 +76,11 @@ def write(labels: Labels, target: Target, *, source: str) -> Conversion:
 
     Args:
         labels: of any source.
-        target: where and how.
-        source: what was converted, for `info`.
+        target: options.
+        source: description of the source, for `info`.
 
     Raises:
-        DataError: if something is missing that must not be guessed, an image cannot be read, or a file is in the way.
+        DataError: if a required option is missing, an image cannot be read, or an output file exists.
     """
     _check_finite(labels)
     notes = list(labels.notes)
@@ -126,7 +116,7 @@ def write(labels: Labels, target: Target, *, source: str) -> Conversion:
 
 
 def _check_finite(labels: Labels) -> None:
-    """Raise for NaN and infinity, which JSON cannot hold."""
+    """Raise DataError for NaN and infinity, which JSON cannot store."""
     for instance in (instance for image in labels.images for instance in image.instances):
         numbers = [*(instance.bbox or ()), *(value for point in instance.keypoints.values() for value in point)]
         if not all(map(math.isfinite, numbers)):
@@ -134,24 +124,24 @@ def _check_finite(labels: Labels) -> None:
 
 
 def _select(labels: Labels, category: str | Sequence[str] | None, notes: list[str]) -> Labels:
-    """Keep the categories that are wanted, or all, which must have the same keypoints."""
+    """Keep the given categories, or all with keypoints. They must have the same keypoints."""
     counts = Counter(instance.category for image in labels.images for instance in image.instances)
     sets = {name: tuple(names) for name, names in labels.keypoint_names.items() if names}
     if not sets or not counts:
         raise DataError(
-            f"Expected instances with keypoints, but the labels have {sum(counts.values())} instances and "
-            f"{len(sets)} categories with keypoints. Is it the right file, and an export of keypoints?"
+            f"Expected instances with keypoints, but the labels have {sum(counts.values())} instances and {len(sets)} categories "
+            "with keypoints. Check that the file is an export of keypoints."
         )
     listing = ", ".join(f"{name} (K={len(names)}, {counts[name]} instances)" for name, names in sets.items())
     wanted = {category} if isinstance(category, str) else set(category or ())
     if not wanted <= set(sets):
-        raise DataError(f"Expected `category` to be among {listing}, but got {category!r}.")
+        raise DataError(f"Expected `category` to be one of {listing}, but got {category!r}.")
     kept = wanted or {name for name in sets if counts[name]} or set(sets)
     if len({sets[name] for name in kept}) > 1:
         example = max((name for name in sets if name in kept), key=lambda name: counts[name])
         raise DataError(
             f"Expected one category, or several with the same keypoints, but found {listing}. "
-            f"Name one or several that you want: category={shlex.quote(example)}."
+            f"Set the categories to convert, for example category={shlex.quote(example)}."
         )
     others = {name: count for name, count in counts.items() if name not in kept}
     if others:
@@ -165,14 +155,14 @@ def _select(labels: Labels, category: str | Sequence[str] | None, notes: list[st
 
 
 def _present(labels: Labels, notes: list[str]) -> Labels:
-    """Leave out images that do not exist, and list them."""
+    """Leave out images that do not exist, with a note."""
     present = [image for image in labels.images if image.file.is_file()]
     missing = [str(image.file) for image in labels.images if not image.file.is_file()]
     listing = ", ".join(missing[:_MOST_LISTED]) + (" ..." if len(missing) > _MOST_LISTED else "")
     if not present:
         raise MissingDataError(
-            f"Expected the images of the labels below {labels.folder}, but none of {len(missing)} is there: {listing}. "
-            "Give their folder: images=<folder>."
+            f"Expected the images of the labels in {labels.folder}, but all {len(missing)} are missing: {listing}. Set their "
+            "folder: images=<folder>."
         )
     if missing:
         notes.append(f"WARNING: {len(missing)} of {len(labels.images)} images are missing and left out: {listing}.")
@@ -180,14 +170,14 @@ def _present(labels: Labels, notes: list[str]) -> Labels:
 
 
 def _skeleton(labels: Labels, given: Sequence[Sequence[int | str]] | None, notes: list[str]) -> Skeleton:
-    """Find the mirror pairs: as given, as the source states, or in the names."""
+    """Return the skeleton with the given mirror pairs, those of the source, or those found in the names."""
     names = tuple(next(iter(labels.keypoint_names.values())))
     place = {name: index for index, name in enumerate(names)}
     pairs = given if given is not None else labels.flip_pairs
     edges = [(place[one], place[two]) for one, two in labels.edges if one in place and two in place]
     dropped = len(labels.edges) - len(edges)
     if dropped:
-        notes.append(f"{dropped} edges between unknown keypoints are left out; edges are only drawn.")
+        notes.append(f"{dropped} edges between unknown keypoints are left out; edges are used for drawing only.")
     skeleton = Skeleton(
         name=next(iter(labels.keypoint_names)),
         keypoint_names=names,
@@ -198,24 +188,24 @@ def _skeleton(labels: Labels, given: Sequence[Sequence[int | str]] | None, notes
     )
     if skeleton.lacks_flip_pairs:
         raise DataError(
-            f"Expected to know which keypoints a mirrored image exchanges, but neither the labels nor the names "
-            f"({', '.join(names[:_MOST_LISTED])}{', ...' if len(names) > _MOST_LISTED else ''}) state it. Add "
-            "flip_pairs=[[a,b],...] by name or index from 0, or flip_pairs=[] if there are no pairs."
+            "Expected mirror pairs (left and right keypoints that a flip swaps), but neither the labels nor the keypoint names "
+            f"({', '.join(names[:_MOST_LISTED])}{', ...' if len(names) > _MOST_LISTED else ''}) state them. Set "
+            "flip_pairs=[[a,b],...] by name or index from 0, or flip_pairs=[] for none."
         )
     in_names = replace(skeleton, flip_pairs=None).flip_pairs  # type: ignore[arg-type]  # the constructor finds them
     if given is None and pairs is not None and in_names and not skeleton.flip_pairs:
         notes.append(
-            "WARNING: the source states that there are no mirror pairs, but the names have some. If the names are right, add "
+            "WARNING: the source has no mirror pairs, but the keypoint names indicate some. To use them, set "
             f"flip_pairs={dumps([list(pair) for pair in in_names]).replace(' ', '')}."
         )
-    origin = "as given" if given is not None else "as the source states" if pairs is not None else "found in the names"
+    provenance = "given" if given is not None else "from the source" if pairs is not None else "found in the names"
     listing = ", ".join(f"{names[one]} - {names[two]}" for one, two in skeleton.flip_pairs)
-    notes.append(f"Mirror pairs, {origin}: {listing or 'none'}.")
+    notes.append(f"Mirror pairs ({provenance}): {listing or 'none'}.")
     return skeleton
 
 
 def _with_boxes(labels: Labels, margin: float | None, notes: list[str]) -> Labels:
-    """Give a box to each instance that has none, and leave out those without box and keypoints."""
+    """Compute missing boxes from the keypoints, and leave out instances without box and keypoints."""
     instances = [instance for image in labels.images for instance in image.instances]
     boxless = [instance for instance in instances if instance.bbox is None and instance.keypoints]
     empty = sum(instance.bbox is None and not instance.keypoints for instance in instances)
@@ -223,21 +213,22 @@ def _with_boxes(labels: Labels, margin: float | None, notes: list[str]) -> Label
         notes.append(f"{empty} instances without a box and without labelled keypoints are left out.")
     if boxless and margin is None:
         raise DataError(
-            f"Expected a box for each instance, but {len(boxless)} of {len(instances)} have none, the first is "
-            f"{boxless[0].where}. Add bbox_margin=0.25, which puts a box around the keypoints with a quarter of their extent on "
-            "each side; take more if the keypoints lie inside the object."
+            f"Expected a box for each instance, but {len(boxless)} of {len(instances)} have none, such as {boxless[0].where}. "
+            "Set bbox_margin=0.25 to compute boxes from the keypoints, with 0.25 of their extent added on each side."
         )
     sides = [side for instance in boxless if (side := _extent(instance)) > 0]
     if boxless and not sides:
         raise DataError(
-            f"Expected boxes, because no instance has two keypoints that are apart, but {len(boxless)} instances have none, "
-            f"the first is {boxless[0].where}. Draw a box around each instance in your tool."
+            f"Expected boxes for instances with a single point, but {len(boxless)} have none, such as {boxless[0].where}. Draw a "
+            "box around each instance in your tool."
         )
     if boxless:
-        notes.append(f"{len(boxless)} boxes are around the keypoints, with a margin of {margin:g} of the larger side.")
+        notes.append(
+            f"{len(boxless)} boxes are computed from the keypoints, with a margin of {margin:g} of the larger side."
+        )
     if len(sides) < len(boxless):
         notes.append(
-            f"{len(boxless) - len(sides)} instances have a single point: their box has the median size of the others."
+            f"{len(boxless) - len(sides)} instances have a single point; their box has the median size of the others."
         )
     typical = float(np.median(sides)) if sides else 0.0
     images = [
@@ -266,8 +257,8 @@ def box_around(instance: Instance, margin: float, typical: float = 0.0) -> tuple
 
     Args:
         instance: with at least one keypoint.
-        margin: share of the larger side of the extent that is added on each side.
-        typical: extent to take for a single point.
+        margin: added on each side, as a share of the larger side of the extent.
+        typical: extent in pixels that replaces that of a single point.
     """
     points = np.array([point[:2] for point in instance.keypoints.values()])
     low, high = points.min(axis=0), points.max(axis=0)
@@ -277,7 +268,7 @@ def box_around(instance: Instance, margin: float, typical: float = 0.0) -> tuple
 
 
 def _categories(labels: Labels, skeleton: Skeleton) -> list[dict[str, Any]]:
-    """Describe the categories; sigmas are written if the source has them, or the names are those of a known data set."""
+    """Return the categories, with sigmas if the source has them or the names are those of a known skeleton."""
     names = skeleton.keypoint_names
     known = next((known for known in KNOWN_SKELETONS.values() if known.keypoint_names == names), None)
     sigmas = list(skeleton.sigmas) if set(names) <= set(labels.sigmas) else list(known.sigmas) if known else None
@@ -297,7 +288,7 @@ def _coco(
     categories: list[dict[str, Any]],
     chosen: Iterable[int],
 ) -> dict[str, Any]:
-    """Make the content of a file; the id of an image is its place in the source, from 1."""
+    """Return the content of a file; image ids are positions in the source, from 1."""
     ids = {category["name"]: category["id"] for category in categories}
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -335,7 +326,7 @@ def _count(labels: Labels, chosen: Sequence[int], names: Sequence[str]) -> dict[
 
 
 def check_free(file: Path) -> None:
-    """Raise unless there is no such file, or one that an earlier conversion has written."""
+    """Raise DataError if the file exists and was not written by an earlier conversion."""
     if not file.exists():
         return
     try:
@@ -344,7 +335,7 @@ def check_free(file: Path) -> None:
         description = ""
     if not str(description).startswith(MADE_BY):
         raise DataError(
-            f"Expected to write {file}, but another file is there already. Give another folder: out=<folder>."
+            f"Expected to write {file}, but another file of this name exists. Set another folder: out=<folder>."
         )
 
 
@@ -352,9 +343,9 @@ def make_command(files: Mapping[str, Path], images: Path | str, *, several: bool
     """Return the command that trains a small network on the files.
 
     Args:
-        files: by split; without "val" the training file validates too.
+        files: by split; without "val" the training file is used for validation.
         images: folder of the images.
-        several: whether there are several categories with the same keypoints.
+        several: whether there are several categories.
         turned: whether an image has an EXIF orientation.
     """
     overrides = [

@@ -1,4 +1,4 @@
-"""YOLO-pose: data.yaml, and for each image a text file of normalised boxes and keypoints.
+"""Read YOLO-pose: data.yaml, and a text file of normalised boxes and keypoints per image.
 
 https://docs.ultralytics.com/datasets/pose/
 """
@@ -16,7 +16,7 @@ from hrpose.errors import DataError, MissingDataError
 from hrpose.media.images import read_upright_size
 from hrpose.media.source import is_photo
 
-_FAR = 1.5  # a normalised coordinate beyond it is in pixels
+_MAX_NORMALISED = 1.5  # larger coordinates are in pixels
 
 
 def recognise(source: Source) -> bool:
@@ -25,16 +25,14 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source, options: Options) -> Labels:
-    """Read a data set by its YAML file.
+    """Read a data set from its YAML file.
 
     Raises:
-        DataError: for the first fault, with file and line.
+        DataError: for the first invalid value, with file and line.
     """
     file = _data_file(source)
     if file is None:
-        raise DataError(
-            f"{source.path}: expected a YAML file with `kpt_shape`, as YOLO-pose has it, but there is none."
-        )
+        raise DataError(f"{source.path}: expected a YAML file of YOLO-pose, with `kpt_shape`, but there is none.")
     content = read_yaml(file)
     shape = content["kpt_shape"]
     if not isinstance(shape, list) or len(shape) != 2 or shape[1] not in (2, 3) or not isinstance(shape[0], int):
@@ -43,7 +41,7 @@ def read(source: Source, options: Options) -> Labels:
     names = _keypoint_names(content, shape[0], options, file)
     home = _home(content, file, options)
     without_test = [entry for entry in _entries(content.get("test")) if _find(str(entry), home) is None]
-    if without_test:  # exports often state a test set that is not there
+    if without_test:  # exports often name a test set that they do not contain
         content = {**content, "test": None}
     images = [
         LabelledImage(file=image, instances=_instances(image, classes, names, shape[1], file), split=split)
@@ -51,7 +49,7 @@ def read(source: Source, options: Options) -> Labels:
         for image in _images(content.get(split), home, file)
     ]
     if not images:
-        raise MissingDataError(f"{file}: expected images under `train`, `val` and `test` below {home}, but found none.")
+        raise MissingDataError(f"{file}: expected images of `train`, `val` and `test` in {home}, but found none.")
     return Labels(
         folder=home,
         images=images,
@@ -69,7 +67,7 @@ def _notes(images: Sequence[LabelledImage]) -> list[str]:
     lines = [_lines(file) for file in set(files) if file.is_file()]
     counts = {
         "images have no label file and count as images without instances": sum(not file.is_file() for file in files),
-        f"label files have no image and are left out, the first is {next(iter(orphans), '')}": len(orphans),
+        f"label files have no image and are left out, such as {next(iter(orphans), '')}": len(orphans),
         "lines repeat another one of their file and are left out": sum(len(all_) - len(set(all_)) for all_ in lines),
         "images are in two of train, val and test": len(files) - len(set(files)),
     }
@@ -94,18 +92,18 @@ def _by_index(names: Any) -> dict[int, str]:
 
 
 def _keypoint_names(content: dict[str, Any], count: int, options: Options, file: Path) -> Sequence[str]:
-    """Take the names that are given, or those of `kpt_names`, a list for each class."""
+    """Return the given names, or those of `kpt_names`, which has one list per class."""
     stated = content.get("kpt_names")
     if isinstance(stated, dict):
         lists = {tuple(map(str, value)) for value in stated.values()}
         if len(lists) > 1:
-            raise wrong(str(file), "the same `kpt_names` for all classes", stated, "Give names=[...].")
+            raise wrong(str(file), "the same `kpt_names` for all classes", stated, "Set names=[...].")
         stated = lists.pop() if lists else None
     names = options.keypoint_names or stated
     if names is None:
         raise DataError(
-            f"{file}: expected the names of {count} keypoints, but there is no `kpt_names`. Add them in the order "
-            f"of the labels, names=[nose,left_eye,...], {count} names; names of pairs with left and right give the mirror pairs."
+            f"{file}: expected the names of {count} keypoints, but there is no `kpt_names`. Set them in the order of the labels, "
+            f"names=[nose,left_eye,...]. Mirror pairs are found from left and right in the names."
         )
     if len(names) != count:
         raise wrong(str(file), f"{count} keypoint names, as many as `kpt_shape` states", f"{len(names)}: {list(names)}")
@@ -123,13 +121,13 @@ def _flip_pairs(order: Any, names: Sequence[str], file: Path) -> list[tuple[str,
         )
     ):
         raise wrong(
-            str(file), f"`flip_idx` to give the mirrored one of each of {len(names)} keypoints", order, "Correct it."
+            str(file), f"`flip_idx` to be the mirrored index of each of {len(names)} keypoints", order, "Correct it."
         )
     return [(names[index], names[other]) for index, other in enumerate(order) if index < other]
 
 
 def _home(content: dict[str, Any], file: Path, options: Options) -> Path:
-    """Return the folder of the data set: `path` if it lies below that of the YAML file, else that of the YAML file."""
+    """Return the folder of the data set: `path` if it is inside the folder of the YAML file, otherwise this folder."""
     if options.images is not None:
         return options.images.resolve()
     here = file.parent.resolve()
@@ -139,8 +137,8 @@ def _home(content: dict[str, Any], file: Path, options: Options) -> Path:
     if any(_find(str(entry), here) for key in ("train", "val") for entry in _entries(content.get(key))):
         return here
     raise DataError(
-        f"{file}: expected `path` to lie below the folder of the file, but it is {content['path']!r}. Give the folder of "
-        f"the data set: images={stated if stated.is_dir() else '<folder>'}."
+        f"{file}: expected `path` inside the folder of the file, but got {content['path']!r}. Set the folder of the data set: "
+        f"images={stated if stated.is_dir() else '<folder>'}."
     )
 
 
@@ -149,9 +147,9 @@ def _entries(value: Any) -> list[Any]:
 
 
 def _find(entry: str, home: Path) -> Path | None:
-    """Find what an entry names below the data set, without the folders at its start that are of another machine.
+    """Find a path of the YAML file in the data set, with as few of its first folders removed as possible.
 
-    Exports of Roboflow begin with `../`, which leads out of their own folder; absolute paths are those of who made the data set.
+    Paths of Roboflow exports begin with `../`; absolute paths come from another machine.
     """
     parts = [part for part in entry.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     places = [home.joinpath(*parts[start:]).resolve() for start in range(max(1, len(parts) - 1))]
@@ -165,8 +163,8 @@ def _images(value: Any, home: Path, file: Path) -> list[Path]:
         place = _find(entry, home)
         if place is None:
             raise MissingDataError(
-                f"{file}: expected images at {entry}, as it states, but there is nothing of this name below {home}. Correct it, "
-                "or give the folder of the data set: images=<folder>."
+                f"{file}: expected images at {entry}, but {home} has no such path. Correct it, or set the folder of the data "
+                "set: images=<folder>."
             )
         if place.is_file():
             lines = [line.strip() for line in place.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
@@ -177,7 +175,7 @@ def _images(value: Any, home: Path, file: Path) -> list[Path]:
 
 
 def _label_file(image: Path) -> Path:
-    """Return where the labels of an image are: the last folder `images` of its path becomes `labels`."""
+    """Return the label file of an image: the last folder `images` of its path is replaced by `labels`."""
     parts = list(image.parts)
     places = [index for index, part in enumerate(parts[:-1]) if part == "images"]
     if places:
@@ -207,7 +205,7 @@ def _instances(image: Path, classes: dict[int, str], names: Sequence[str], dims:
 
 
 def _instance(values: list[float], category: str, names: Sequence[str], size: tuple[int, int], where: str) -> Instance:
-    """Read a line; a keypoint of two numbers is not labelled at (0, 0)."""
+    """Read a line; a keypoint of two numbers is unlabelled at (0, 0)."""
     (width, height), dims = size, (len(values) - 5) // len(names)
     x, y, w, h = values[1:5]
     keypoints = {}
@@ -215,13 +213,14 @@ def _instance(values: list[float], category: str, names: Sequence[str], size: tu
         point = values[5 + k * dims : 5 + (k + 1) * dims]
         visibility = point[2] if dims == 3 else 2 * (point[0] != 0 or point[1] != 0)
         if visibility not in (0, 1, 2):
-            fix = "Scores are of predictions, which are no labels."
+            fix = "Predictions with scores are not labels."
             raise wrong(f"{where}, keypoint {name}", "the visibility 0, 1 or 2", visibility, fix)
         if visibility:
             keypoints[name] = (point[0] * width, point[1] * height, int(visibility))
-    far = [value for value in (x, y, w, h) if not 0 <= value <= _FAR]
-    far += [value for px, py, _ in keypoints.values() for value in (px / width, py / height) if not abs(value) <= _FAR]
-    if far or not all(map(math.isfinite, values)):
-        raise wrong(where, "coordinates as shares of the image, from 0 to 1", far[:1] or values)
+    large = [value for value in (x, y, w, h) if not 0 <= value <= _MAX_NORMALISED]
+    normalised = [value for px, py, _ in keypoints.values() for value in (px / width, py / height)]
+    large += [value for value in normalised if not abs(value) <= _MAX_NORMALISED]
+    if large or not all(map(math.isfinite, values)):
+        raise wrong(where, "normalised coordinates, from 0 to 1", large[:1] or values)
     box = ((x - w / 2) * width, (y - h / 2) * height, w * width, h * height)
     return Instance(keypoints=keypoints, bbox=box, category=category, where=where)
