@@ -6,7 +6,6 @@ import json
 import shutil
 import sys
 import warnings
-from pathlib import Path
 from types import ModuleType
 
 import cv2
@@ -25,7 +24,6 @@ from hrpose.tasks import run
 from hrpose.tasks.export import ExportCheckError, read_network
 from hrpose.tasks.export.check import find_crops
 from hrpose.weights import WeightsError
-
 
 ONNX = ("format=onnx", "opset=17")  # the tests share one file
 
