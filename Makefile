@@ -37,7 +37,7 @@ test-slow: $(STAMP) ## Run the tests that take minutes
 
 # Settings that stand for other processors: this one as it is, one with AVX2, one without vector instructions beyond SSE4.1; each
 # with one thread and with two. MARK="not slow and not gpu" runs the whole suite under each of them.
-MARK ?= trains and not slow and not gpu
+MARK ?= trains and not gpu
 .PHONY: test-processors
 test-processors: $(STAMP) ## Run the tests that train with the rounding of other processors (about ten minutes on two cores)
 	@status=0; summary=""; cores=$$(getconf _NPROCESSORS_ONLN); \

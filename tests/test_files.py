@@ -1,5 +1,6 @@
 """Files appear when they are complete: a process that dies leaves the old content or the new one."""
 
+import errno
 import json
 import math
 import os
@@ -118,3 +119,17 @@ def test_the_place_is_named_and_null_stands_for_it():
     with pytest.raises(ValueError, match=r"at \$\.numbers\.APM\[1\]\[0\]\."):
         dumps(content)
     assert dumps(content, undefined_as_null=True) == '{"numbers": {"AP": 0.5, "APM": [1, [null]]}}'
+
+
+def fail(target):
+    with write_atomically(target) as partial:
+        partial.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_names_the_target(tmp_path):
+    target = tmp_path / "a.json"
+    with pytest.raises(OSError) as raised:
+        fail(target)
+    assert raised.value.filename == str(target)
+    assert list(tmp_path.iterdir()) == []

@@ -51,6 +51,12 @@ class OverrideError(ConfigError):
     sound: tuple[str, ...] = ()
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Check whether a process or a GPU has no memory left, as Python, torch and OpenCV report it."""
+    said = ("out of memory", "can't allocate memory", "Insufficient memory")
+    return isinstance(error, MemoryError) or any(text in str(error) for text in said)
+
+
 def import_optional(name: str, use: str, requirement: str) -> Any:
     """Import a library that only some uses need.
 

@@ -35,6 +35,9 @@ def write_atomically(path: str | Path, *, durable: bool = True) -> Iterator[Path
 
     Yields:
         The temporary path to write to.
+
+    Raises:
+        OSError: with the name of the target, where the file cannot be written.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -42,6 +45,10 @@ def write_atomically(path: str | Path, *, durable: bool = True) -> Iterator[Path
     try:
         yield partial
         replace_file(partial, target, durable=durable)
+    except OSError as error:
+        if error.filename in (None, str(partial)):  # a full disk
+            error.filename = str(target)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

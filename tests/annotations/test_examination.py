@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from archived import WRITE
 from examined import Content, examine, people, points_of, severities, write_images
 
 from hrpose.annotations import image_contents
@@ -439,3 +440,33 @@ def test_real_labels_give_no_warning(shared_data: Path, tmp_path: Path) -> None:
     for contents in sets:
         findings: list[Finding] = list(examine(tmp_path, *contents).values())
         assert severities(findings) <= {"note"}, [str(finding) for finding in findings]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_images_of_archives_are_examined_like_those_of_a_folder(kind: str, tmp_path: Path) -> None:
+    train, val = people(0), people(1)
+    folder = write_images(train, tmp_path / "images")
+    write_images(val, folder)
+    names = [image["file_name"] for image in train["images"]]
+    (folder / names[0]).unlink()
+    (folder / names[1]).write_bytes((folder / names[1]).read_bytes()[:-60])
+    (folder / names[2]).write_bytes(b"no image")
+    (folder / names[4]).write_bytes((folder / names[3]).read_bytes())
+    cv2.imwrite(str(folder / names[5]), np.zeros((200, 300, 3), np.uint8))
+    (folder / val["images"][0]["file_name"]).write_bytes((folder / names[6]).read_bytes())
+    cv2.imwrite(str(folder / "unknown.png"), np.zeros((9, 9, 3), np.uint8))
+    train["images"][7]["file_name"] = names[7].upper()
+    archive = WRITE[kind](tmp_path / f"x.{kind}", folder)
+    expected = examine(tmp_path, train, val, images=folder)
+    found = examine(tmp_path, train, val, images=archive)
+    assert {
+        "images-missing",
+        "images-truncated",
+        "images-unreadable",
+        "images-identical",
+        "image-sizes-swapped",
+    } <= set(expected)
+    assert {"files-without-entry", "image-contents-in-validation", "assumed-on-reading"} <= set(expected)
+    assert {name: (one.count, one.ids) for name, one in found.items()} == {
+        name: (one.count, one.ids) for name, one in expected.items()
+    }

@@ -192,6 +192,7 @@ def test_a_warning_is_a_line_of_the_screen_and_of_the_runs_log(tmp_path):
     assert (folder / "hrpose.log").read_text().endswith("[WARNING] - three persons are left out\n")
 
 
+@pytest.mark.slow
 def test_messages_of_lightning_are_in_the_log_of_the_run(tmp_path):
     body = "from lightning.pytorch.utilities.rank_zero import rank_zero_info; rank_zero_info('GPU available')"
     (tmp_path / "program.py").write_text(PROGRAM.format(before="", imports=True, body=body))

@@ -125,7 +125,9 @@ def test_an_experiment_opens_with_command_hardware_and_ap(experiment):
         assert f"#   {word}" in header
 
 
-@pytest.mark.parametrize("name", FORMER)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if row % 4 else ()) for row, name in enumerate(FORMER)]
+)
 def test_a_former_experiment_is_a_row_of_the_page(name):
     arguments = GONE[f"experiment={name}"]
     assert arguments in ROWS

@@ -12,7 +12,13 @@ from hrpose.models import count_macs, count_parameters
 SIZE = re.compile(r"([\d.]+) M parameters,? .*?([\d.]+) ([GM]) multiply-adds at (\d+)x(\d+)")
 
 
-@pytest.mark.parametrize("name", options("model"))
+LARGE = ("_101", "_152", "_34", "_w48", "_w32", "_8")  # they differ from smaller ones in depth or width
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name.endswith(LARGE) else ()) for name in options("model")],
+)
 def test_a_network_validates_fits_its_codec_and_has_the_size_that_its_file_says(name, tmp_path):
     parameters, work, unit, rows, columns = SIZE.search((CONF / "model" / f"{name}.yaml").read_text()).groups()
     cfg = at_home(composed("experiment=w32_256x192", f"model={name}"), tmp_path)

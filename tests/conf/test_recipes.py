@@ -111,7 +111,8 @@ def test_the_official_recipe_is_the_experiment_itself(experiment):
 @pytest.mark.parametrize(
     "arguments",
     [
-        *(*PAPER, "res50_256x192", "res152_384x288", "hourglass_8_256x192", "w32_256x192 codec=dark"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in list(PAPER)[1:]),
+        *("w32_256x192", "res50_256x192", "hourglass_8_256x192", "w32_256x192 codec=dark"),
         *("w32_256x192 codec=udp", "w32_256x192 codec=udp_offset loss=offset", "w32_256x192 pixels=color_dropout"),
         "w32_256x192 +model.heatmap_branch=1 codec.heatmap_size=[24,32]",
     ],

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from archived import WRITE, write_tar
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
@@ -280,8 +281,16 @@ LIGHTNING_ADVICE = pytest.mark.filterwarnings("ignore:.*does not have many worke
 
 
 @LIGHTNING_ADVICE
-@pytest.mark.parametrize("num_workers", [0, 1])
-@pytest.mark.parametrize("stop_after", [1, 5, 6, 8, 12])
+@pytest.mark.parametrize(
+    ("stop_after", "num_workers"),
+    [
+        *((1, 0), (6, 1), (8, 0)),
+        *(
+            pytest.param(stop, workers, marks=pytest.mark.slow)
+            for stop, workers in ((1, 1), (5, 0), (5, 1), (6, 0), (8, 1), (12, 0), (12, 1))
+        ),
+    ],
+)
 def test_interrupted_training_goes_on_with_the_next_batch(folder: Path, num_workers: int, stop_after: int) -> None:
     undisturbed = Diary()
     trainer(folder, callbacks=[], enable_checkpointing=False).fit(
@@ -426,3 +435,42 @@ def test_a_last_batch_of_one_sample_can_be_left_out(batch_size: int, kept: int, 
     assert data.num_train_batches == kept
     data.drop_single_sample = True
     assert data.num_train_batches == dropped
+
+
+@pytest.mark.parametrize(("kind", "num_workers"), [("zip", 0), ("tar", 0), ("shards", 2)])
+def test_batches_of_archives_equal_those_of_files(kind: str, num_workers: int, folder: Path) -> None:
+    if kind == "shards":
+        for number in range(1, 5):
+            write_tar(folder / f"{number}.tar", folder / "photos", [f"photo {number}.jpg"])
+        images = folder / "*.tar"
+    else:
+        images = WRITE[kind](folder / f"photos.{kind}", folder / "photos")
+    plain = ready(folder)
+    packed = ready(folder, train_images=images, val_images=images, num_workers=num_workers)
+    assert_same(epochs(packed), epochs(plain))
+    assert_same(list(packed.val_dataloader()), list(plain.val_dataloader()))
+    np.testing.assert_array_equal(packed.read_val_image(2), plain.read_val_image(2))
+
+
+def test_archives_are_read_from_one_of_their_folders(folder: Path) -> None:
+    (folder / "all").mkdir()
+    (folder / "photos").rename(folder / "all" / "photos")
+    images = write_tar(folder / "all.tar", folder / "all") / "photos"
+    assert len(epochs(ready(folder, train_images=images, val_images=images), 1)) == 6
+    with pytest.raises(MissingDataError, match=r"is .*all\.tar/photos the photo folder"):
+        ready(folder, train_images=images.parent, val_images=images)
+
+
+def test_a_block_shuffle_reads_an_archive_from_place_to_place(folder: Path) -> None:
+    images = write_tar(folder / "x.tar", folder / "photos", [f"photo {number}.jpg" for number in (3, 1, 4, 2)])
+    data = ready(folder, train_images=images, shuffle_block=4, num_workers=2)
+    stored = [
+        int(data.train_table.image_ids[data.train_table.image_index[row]]) for row in data._train_set.stored_order()
+    ]
+    assert stored == sorted(stored, key=[3, 1, 4, 2].index)
+    batches = epochs(data)
+    seen = [int(number) for batch in batches[:6] for number in batch["instance_ids"]]
+    assert sorted(seen) == sorted(data.train_table.instance_ids.tolist())
+    assert_same(epochs(ready(folder, train_images=images, shuffle_block=4)), batches)
+    names = ready(folder, shuffle_block=4)._train_set.stored_order()  # of a folder: by name
+    assert np.all(np.diff(data.train_table.image_index[names]) >= 0)

@@ -4,11 +4,12 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import Dataset
 
-from hrpose.data.dataset import EpochSampler, ResumableLoader
+from hrpose.data.dataset import RUNS_PER_BLOCK, EpochSampler, ResumableLoader, shuffle_in_blocks
 from hrpose.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
@@ -23,6 +24,9 @@ class Addresses(Dataset[Any]):
 
     def __len__(self) -> int:
         return self.count
+
+    def stored_order(self) -> Any:
+        return np.random.default_rng(9).permutation(self.count)
 
     def __getitem__(self, key: Any) -> Any:
         self.asked.append(key)
@@ -212,3 +216,57 @@ def test_processes_are_found_by_themselves() -> None:
     for process in processes:
         process.join()
     assert found == {0: [(0, 0), (0, 2)], 1: [(0, 1), (0, 3)]}
+
+
+@pytest.mark.parametrize("count", [0, 1, 63, 1000, 1003])
+@pytest.mark.parametrize("block", [1, 5, 64, 100, 5000])
+def test_a_block_shuffle_is_a_permutation(count: int, block: int) -> None:
+    stored = np.random.default_rng(1).permutation(count)
+    order = shuffle_in_blocks(stored, block, np.random.default_rng(0))
+    assert sorted(order.tolist()) == list(range(count))
+
+
+def test_a_block_has_runs_of_what_is_stored_together_and_a_batch_has_many_of_them() -> None:
+    block, run = 64 * RUNS_PER_BLOCK, 64
+    stored = np.random.default_rng(1).permutation(10 * block)
+    order = shuffle_in_blocks(stored, block, np.random.default_rng(0))
+    place = np.argsort(stored)[order]  # where each sample lies
+    for start in range(0, len(order), block):
+        gaps = np.diff(np.sort(place[start : start + block]))
+        assert (gaps > 1).sum() <= RUNS_PER_BLOCK + 2
+    batches = place[: len(place) // 32 * 32].reshape(-1, 32) // run
+    assert np.mean([len(set(batch.tolist())) for batch in batches]) > 20  # 25.3 of 64 runs are expected in 32 draws
+
+
+def test_a_block_shuffle_is_a_function_of_seed_and_epoch_and_shared_out_as_every_order() -> None:
+    def order(seed: int, epoch: int, ranks: int = 1) -> list[Any]:
+        shares = []
+        for rank in range(ranks):
+            sampler = EpochSampler(Addresses(500), shuffle=True, seed=seed, block=128, num_replicas=ranks, rank=rank)
+            sampler.set_epoch(epoch)
+            shares.append([index for _, index in sampler])
+        return [index for step in zip(*shares, strict=True) for index in step]
+
+    assert order(0, 0) == order(0, 0) == order(0, 0, ranks=2) == order(0, 0, ranks=5)
+    assert len({tuple(order(seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}) == 4
+
+
+def test_batches_of_a_block_shuffle_are_the_same_for_any_number_of_workers_and_after_a_resume() -> None:
+    def batches(num_workers: int) -> list[Any]:
+        return list(loader(num_workers, count=60, block=16))
+
+    whole = batches(0)
+    assert batches(2) == whole
+    stopped, resumed = (loader(workers, count=60, block=16) for workers in (0, 2))
+    assert take(iter(stopped), 7) == whole[:7]
+    resumed.load_state_dict(stopped.state_dict())
+    assert list(resumed) == whole[7:]
+
+
+def test_going_on_with_another_block_is_refused() -> None:
+    stopped, other = loader(count=60, block=16), loader(count=60)
+    take(iter(stopped), 7)
+    with pytest.raises(DataError, match="shuffle_block"):
+        other.load_state_dict(stopped.state_dict())
+    state = {name: value for name, value in stopped.state_dict().items() if name != "shuffle_block"}
+    loader(count=60).load_state_dict(state)  # of a version that had no blocks

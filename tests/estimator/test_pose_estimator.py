@@ -59,6 +59,7 @@ def test_it_estimates_what_hrpose_test_measures(checkpoint, hrpose_in, people, t
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_it_estimates_what_hrpose_test_measures_on_real_photos(shared_data, hrpose_in, checkpoint, tmp_path) -> None:
     with tarfile.open(shared_data / "coco_real.tar") as archive:
         names = [name for name in archive.getnames() if "val2017" in name]

@@ -45,11 +45,8 @@ def exported(tmp_path_factory):
 
 def cases() -> list:
     slow = pytest.mark.slow
-    # each kind of decoder once; "dark_plain" and "udp" hold the operations of "dark" and "udp_mmpose"
-    quick = {
-        *((name, "onnx") for name in ("dark", "udp_offset", "simcc", "regression")),
-        *((name, "openvino") for name in ("heatmap", "udp_mmpose", "integral")),
-    }
+    # tests/codecs/test_base.py exports each decoder
+    quick = {("dark", "onnx"), ("heatmap", "openvino")}
     return [
         pytest.param(name, format, marks=() if (name, format) in quick else slow)
         for name in CODECS
@@ -116,7 +113,8 @@ def test_crops_of_another_size_are_refused(exported):
         model(np.zeros((2, 64, 48, 3), np.uint8), np.zeros((2, 4)))
 
 
-@pytest.mark.parametrize("format", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["openvino", "onnx"])
 def test_half_precision_computes_the_network_only(tmp_path, format):
     precision = "bf16" if format != "onnx" else "fp16"
     codec = CODECS["heatmap"]

@@ -96,6 +96,7 @@ def test_an_estimator_loads_it(folder, old_run) -> None:
     assert estimator.skeleton.name == "person"
 
 
+@pytest.mark.slow
 def test_it_is_exported(folder, old_run) -> None:
     exported = call(
         "export",

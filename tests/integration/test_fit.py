@@ -53,7 +53,8 @@ def coco_ap(annotations: Path, results: Path) -> float:
 
 
 @pytest.mark.trains
-@pytest.mark.parametrize("seed", range(3))  # a fault must not depend on the course of one training
+# a fault must not depend on the course of one training
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_ap_rises_and_loss_falls(fit, people, tmp_path, seed) -> None:
     fit(
         f"data.val_annotations={people}/annotations/person_keypoints_train2017.json",

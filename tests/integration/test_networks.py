@@ -31,10 +31,10 @@ NARROW = ["model.backbone.width=4", "model.backbone.stem_width=8", "model.backbo
 @pytest.mark.parametrize(
     ("words", "shape"),
     [
-        (["model=deeppose_tiny", "loss.beta=0", *NARROW], (1, 17, 2)),
+        pytest.param(["model=deeppose_tiny", "loss.beta=0", *NARROW], (1, 17, 2), marks=pytest.mark.slow),
         (["model=rle_tiny", *NARROW], (1, 17, 4)),
-        (["model=simcc_tiny", *NARROW], (1, 17, 512)),
-        (["codec=integral", "model.width=4"], (1, 17, 40, 24)),
+        pytest.param(["model=simcc_tiny", *NARROW], (1, 17, 512), marks=pytest.mark.slow),
+        pytest.param(["codec=integral", "model.width=4"], (1, 17, 40, 24), marks=pytest.mark.slow),
     ],
     ids=["deeppose", "rle", "simcc", "integral"],
 )

@@ -156,6 +156,7 @@ def test_a_run_resumed_after_the_last_step_of_an_epoch_has_validated_the_epoch(f
     assert [step for step, _ in history["val/AP_gt"]] == [2]
 
 
+@pytest.mark.slow
 @pytest.mark.trains
 def test_a_finished_run_goes_on_for_more_epochs(fit, tmp_path) -> None:
     words = ["augment=mmpose", "schedule=warmup_multistep", "schedule.warmup_steps=3", "schedule.milestones=[1]"]

@@ -83,6 +83,7 @@ def test_a_backbone_has_features_and_no_head():
         DeepPose(StackedHourglass(1, width=8))
 
 
+@pytest.mark.slow
 def test_export_keeps_the_batch_free():
     net = DeepPose(SimpleBaseline(18, **RESNET), 5, sigmas=True).eval()
     batch = torch.export.Dim("batch", min=1, max=64)

@@ -172,6 +172,7 @@ def test_a_row_that_the_last_pooling_drops_is_stretched_over_as_darkpose_does():
         assert torch.equal(net(features), recursion(4, features))
 
 
+@pytest.mark.slow
 def test_export_keeps_the_batch_free(small):
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(small.eval(), (torch.zeros(2, 3, 64, 64),), dynamic_shapes=({0: batch},))

@@ -162,7 +162,9 @@ def test_all_branches_of_stage_4_go_out_under_the_names_of_the_imagenet_network(
     assert "stage4.0.fuse_layers.3.0.2.0.weight" in every.state_dict()
 
 
-@pytest.mark.parametrize(("exchanges", "units"), [("all", 8), ("across_stages", 3), ("final", 1)])
+@pytest.mark.parametrize(
+    ("exchanges", "units"), [pytest.param("all", 8, marks=pytest.mark.slow), ("across_stages", 3), ("final", 1)]
+)
 def test_exchange_units_are_counted_as_in_the_papers_table_6(exchanges, units):
     with torch.device("meta"):
         net = HRNet(exchanges=exchanges)

@@ -1,6 +1,4 @@
-"""The trainer has its callbacks, writes complete checkpoints, and ends on SIGTERM."""
-
-import signal
+"""The trainer has its callbacks and writes complete checkpoints."""
 
 import pytest
 import torch
@@ -9,8 +7,9 @@ from lightning.pytorch.plugins.io import AsyncCheckpointIO, TorchCheckpointIO
 from lightning.pytorch.plugins.precision import MixedPrecision
 
 from hrpose.callbacks import RunProgress, TorchThreads
+from hrpose.callbacks.signals import SignalCheckpoint
 from hrpose.config import ConfigError, compose
-from hrpose.tasks.assemble import AtomicCheckpointIO, KeepSigtermHandler, build_trainer
+from hrpose.tasks.assemble import AtomicCheckpointIO, build_trainer
 
 CONTENT = {"state_dict": {"a": torch.arange(5)}, "epoch": 3}
 
@@ -104,28 +103,8 @@ def test_the_checkpoint_before_stays_until_the_new_one_is_complete(tmp_path, mon
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_the_handler_of_the_program_is_set_again():
-    def own(number, frame):
-        raise AssertionError
-
-    callback, before = KeepSigtermHandler(), signal.getsignal(signal.SIGTERM)
-    hooks = [
-        callback.on_sanity_check_start,
-        callback.on_train_start,
-        callback.on_validation_start,
-        callback.on_test_start,
-    ]
-    try:
-        for hook in hooks:
-            signal.signal(signal.SIGTERM, own)
-            callback.setup(None, None, "fit")
-            signal.signal(signal.SIGTERM, lambda *_: None)  # Lightning's
-            hook(None, None)
-            assert signal.getsignal(signal.SIGTERM) is own
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        callback.setup(None, None, "fit")
-        signal.signal(signal.SIGTERM, own)
-        callback.on_train_start(None, None)
-        assert signal.getsignal(signal.SIGTERM) is own  # without one of its own, Lightning's stays
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def test_signals_are_answered_after_all_other_checkpoints_are_written(tmp_path):
+    assert isinstance(trainer_of(tmp_path).callbacks[-1], SignalCheckpoint)
+    nothing = [f"callbacks.{name}=null" for name in ("best", "last", "last_in_epoch")]
+    without = trainer_of(tmp_path, *nothing, "+trainer.enable_checkpointing=false")
+    assert not any(isinstance(callback, SignalCheckpoint) for callback in without.callbacks)

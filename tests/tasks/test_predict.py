@@ -112,6 +112,7 @@ def test_the_precision_can_be_said(predict, people, precision):
     assert predict(f"source={people}/val2017", f"precision={precision}", "draw=none")[0] == 5
 
 
+@pytest.mark.slow
 def test_another_engine_finds_the_same(predict, people):
     words = [f"source={people}/val2017", f"boxes={annotations_of(people)}", "draw=none"]
     poses, others = (

@@ -64,7 +64,7 @@ def test_what_a_form_holds_besides_is_reported(form, unused, state, tmp_path):
     assert [line for line in lines if "unused" in line] == ([f"  unused: {unused}"] if unused else [])
 
 
-@pytest.mark.parametrize("form", ["DataParallel", "MMPose 1.x"])
+@pytest.mark.parametrize("form", [pytest.param("DataParallel", marks=pytest.mark.slow), "MMPose 1.x"])
 def test_every_form_gives_the_official_heatmaps_of_the_resnet(form, resnet, golden_dir, tmp_path):
     golden = np.load(golden_dir / "simple_baseline.npz")
     net = SimpleBaseline().eval()

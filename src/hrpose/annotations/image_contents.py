@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from hrpose.annotations.checks import Check, Finding, Found, run_checks
 from hrpose.annotations.images import ImageSample, check_images
-from hrpose.errors import DataError
+from hrpose.errors import DataError, MissingDataError
+from hrpose.media.folders import find_whereabouts, is_image_file, list_images, real_file
 from hrpose.media.headers import JPEG_START, PNG_START, read_orientation
-from hrpose.media.images import Reading, bits_of, decode_pixels, find_whereabouts, is_truncated
-from hrpose.media.source import PHOTO_SUFFIXES
+from hrpose.media.images import Reading, bits_of, decode_pixels, is_truncated, read_bytes
 from hrpose.progress import show_progress
 
 _PNG_END = b"IEND"
@@ -44,11 +44,7 @@ class Folder:
     @classmethod
     def list(cls, names: Sequence[str], folder: Path, known: Iterable[str]) -> Folder:
         """List the image files in a folder and its subfolders."""
-        files = []
-        for place, _, found in os.walk(folder):
-            start = Path(place).relative_to(folder).as_posix()
-            files += [name if start == "." else f"{start}/{name}" for name in found if _is_image(name)]
-        return cls(folder, np.array(names, object), files, frozenset(known))
+        return cls(folder, np.array(names, object), list_images(folder), frozenset(known))
 
 
 @dataclass(frozen=True)
@@ -123,8 +119,8 @@ def open_images(
         upright: whether training applies the EXIF orientation.
         opened: cache of the properties by real path; new ones are added.
     """
-    files = [os.path.realpath(folder / name) for name in names]
-    home = os.path.realpath(folder).rstrip(os.sep) + os.sep
+    files = [real_file(folder / name) for name in names]
+    home = real_file(folder).rstrip(os.sep) + os.sep
     new = [file for file in dict.fromkeys(files) if file not in opened and file.startswith(home)]
     with ThreadPoolExecutor(os.cpu_count()) as pool, show_progress(title, len(new), "images", delay=1) as advance:
         for file, content in zip(new, pool.map(_open, new), strict=True):
@@ -181,9 +177,11 @@ def check_shared_contents(train: Contents, val: Contents, file: Path) -> list[Fi
 
 def _open(file: str) -> Content:
     try:
-        content = Path(file).read_bytes()
-    except OSError:
+        content = read_bytes(file)
+    except MissingDataError:
         return Content(fault=_MISSING)
+    except DataError:
+        return Content(fault=_UNREADABLE)
     try:
         pixels = decode_pixels(content, file)
     except DataError:
@@ -227,14 +225,10 @@ def _jpeg_components(content: bytes) -> int:
     return 0
 
 
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(PHOTO_SUFFIXES) and not name.startswith(".")
-
-
 def _images_missing(folder: Folder) -> Found:
     listed = set(folder.files)  # lacks linked folders, and files with other suffixes
     names = folder.names.tolist()
-    faulty = np.array([name not in listed and not os.path.isfile(folder.root / name) for name in names], bool)  # noqa: PTH113 - False for names too long
+    faulty = np.array([name not in listed and not is_image_file(folder.root / name) for name in names], bool)
     advice = find_whereabouts(folder.root, folder.names[faulty][0]) if faulty.any() else ""
     return Found(folder.names, faulty, {"advice": advice})
 

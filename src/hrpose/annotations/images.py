@@ -7,13 +7,10 @@ bit depths are checked on a sample: up to 256 headers are read, and up to 64 ima
 from __future__ import annotations
 
 import logging
-import os
-import unicodedata
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import unquote
 
 import numpy as np
 
@@ -21,13 +18,13 @@ from hrpose.annotations.checks import Finding, warn_of
 from hrpose.annotations.coco_annotations import CocoAnnotations
 from hrpose.annotations.coco_rows import list_first
 from hrpose.errors import DataError, DataWarning
+from hrpose.media.file_names import match_files
+from hrpose.media.folders import check_file_name, check_photos, is_image_file, is_image_folder
 from hrpose.media.headers import HEADER, read_orientation
 from hrpose.media.images import (
     BIT_DEPTHS,
     Reading,
     bits_of,
-    check_file_name,
-    check_photos,
     decode_pixels,
     read_bytes,
     read_size,
@@ -36,9 +33,6 @@ from hrpose.structures import PackedStrings
 
 logger = logging.getLogger(__name__)
 
-BACKSLASHES, ABSOLUTE = "have backslashes", "are absolute paths inside the folder"
-ELSEWHERE, ESCAPED = "are absolute paths outside the folder", "are URL-encoded"
-CASE, UNICODE = "differ from the file in case", "differ from the file in their Unicode form"
 _NUM_HEADERS, _NUM_DECODED, _NUM_IDS = 256, 64, 3
 _ALWAYS_8_BITS = (b"\xff\xd8\xff", b"BM", b"GIF8", b"RIFF")  # JPEG, BMP, GIF, WebP
 _PNG, _PNG_BIT_DEPTH = b"\x89PNG\r\n\x1a\n", 24  # offset of the byte in a PNG file
@@ -214,7 +208,7 @@ def complete_images(annotations: CocoAnnotations, folder: Path, *, upright: bool
             f"{annotations.file}: expected every image to have a `file_name`, but {len(unnamed)} of {len(names)} have none (ids "
             f"{list_first(unnamed)}). Add the names, or remove these images."
         )
-    changed, kinds = match_files(names, folder) if folder.is_dir() else ({}, {})
+    changed, kinds = match_files(names, folder) if is_image_folder(folder) else ({}, {})
     places = set(np.unique(annotations.image_index).tolist())
     notes = []
     for kind, indices in kinds.items():
@@ -231,7 +225,7 @@ def complete_images(annotations: CocoAnnotations, folder: Path, *, upright: bool
         files = {index: folder / names[index] for index in unknown}
         sizes = sizes.copy()
         for index, file in files.items():
-            if file.is_file():
+            if is_image_file(file):
                 sizes[index] = read_size(file, upright=upright)
         notes.append(
             f"{len(unknown)} of {len(names)} images have no `width` and `height`; they are read from the image files"
@@ -241,128 +235,3 @@ def complete_images(annotations: CocoAnnotations, folder: Path, *, upright: bool
     if not changed and not unknown:
         return annotations
     return replace(annotations, file_names=PackedStrings(names), image_sizes=sizes)
-
-
-def match_files(names: Sequence[str], folder: str | Path) -> tuple[dict[int, str], dict[str, list[int]]]:
-    """Find the files for names that do not exist exactly as written.
-
-    A name never matches a file outside the folder, one of several candidates, or the file of another name.
-
-    Args:
-        names: file names of an annotation file.
-        folder: of the images.
-
-    Returns:
-        New names, relative to the folder with forward slashes, by index in `names`; and the indices by kind of difference.
-        Names that exist as written, and names without a file, are in neither.
-
-    Raises:
-        DataError: if two different names match one file.
-    """
-    listing = _Listing(Path(folder))
-    found: dict[int, str] = {}
-    kinds: dict[str, list[int]] = {kind: [] for kind in (BACKSLASHES, ABSOLUTE, ELSEWHERE, ESCAPED, CASE, UNICODE)}
-    for index, name in enumerate(names):
-        if listing.has(name):
-            continue
-        path = _relative(name, Path(folder)).replace("\\", "/")
-        match = path if listing.has(path) else listing.find(path) or listing.find_end(path)
-        match = match or (unquote(path) if listing.has(unquote(path)) else None)
-        if match is None or ".." in match.split("/"):
-            continue
-        found[index] = match
-        kinds[_kind(name, path, match)].append(index)
-    _check_distinct(names, found, folder)
-    return found, {kind: indices for kind, indices in kinds.items() if indices}
-
-
-def _kind(name: str, path: str, match: str) -> str:
-    if _is_absolute(path):
-        return ELSEWHERE
-    if match != path and match == unquote(path):
-        return ESCAPED
-    if match != path:
-        same_form = unicodedata.normalize("NFC", match) != unicodedata.normalize("NFC", path)
-        return CASE if same_form else UNICODE
-    return BACKSLASHES if "\\" in name and not name.startswith("/") else ABSOLUTE
-
-
-def _relative(name: str, folder: Path) -> str:
-    """Return an absolute path inside the folder relative to it; return other names unchanged."""
-    if not name.startswith("/"):
-        return name
-    for home in (os.path.abspath(folder), os.path.realpath(folder)):  # noqa: PTH100 - Path.resolve follows links
-        if name.startswith(home.rstrip("/") + "/"):
-            return name[len(home.rstrip("/")) + 1 :]
-    return name
-
-
-def _is_absolute(path: str) -> bool:
-    return path.startswith("/") or path[1:3] == ":/"
-
-
-def _check_distinct(names: Sequence[str], found: Mapping[int, str], folder: str | Path) -> None:
-    """Raise DataError if two different names match one file, because one of them belongs to another image."""
-    if not found:
-        return
-    owners: dict[str, str] = {}
-    for index, name in enumerate(names):
-        match = found.get(index, name)
-        other = owners.setdefault(match, name)
-        if other != name:
-            raise DataError(
-                f"Expected each `file_name` to match its own file, but {other!r} and {name!r} both match "
-                f"{Path(folder) / match}. Add the missing image, or correct the name."
-            )
-
-
-class _Listing:
-    """The names in an image folder and its subfolders; each folder is listed once."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._exact: dict[str, set[str]] = {}
-        self._by_key: dict[str, dict[str, str | None]] = {}
-
-    def has(self, name: str) -> bool:
-        """Check whether a relative path exists; False for absolute paths and for paths with ".."."""
-        folder, _, last = name.rpartition("/")
-        return not name.startswith("/") and ".." not in folder.split("/") and last in self._names(folder)
-
-    def find(self, name: str) -> str | None:
-        """Return the only path that differs in nothing but case or Unicode form; None if there is none."""
-        found = ""
-        for part in name.split("/"):
-            match = part if part in self._names(found) else self._keys(found).get(_key(part))
-            if not match:
-                return None
-            found = f"{found}/{match}" if found else match
-        return found
-
-    def find_end(self, path: str) -> str | None:
-        """Return the longest end of an absolute path that exists in the folder; None if there is none."""
-        parts = path.split("/") if _is_absolute(path) else []
-        ends = ("/".join(parts[start:]) for start in range(1, len(parts)))
-        return next((end for end in ends if end and self.has(end)), None)
-
-    def _names(self, folder: str) -> set[str]:
-        if folder not in self._exact:
-            try:
-                self._exact[folder] = set(os.listdir(self._root / folder))  # noqa: PTH208 - names, not paths
-            except (OSError, ValueError):
-                self._exact[folder] = set()
-        return self._exact[folder]
-
-    def _keys(self, folder: str) -> dict[str, str | None]:
-        """Return the names in a folder by their normalised form; None where several share it."""
-        if folder not in self._by_key:
-            keys: dict[str, str | None] = {}
-            for name in self._names(folder):
-                key = _key(name)
-                keys[key] = None if key in keys else name
-            self._by_key[folder] = keys
-        return self._by_key[folder]
-
-
-def _key(name: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

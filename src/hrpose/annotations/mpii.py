@@ -26,7 +26,7 @@ from hrpose.annotations.coco_rows import LARGEST, Row, check_rows, is_text, list
 from hrpose.annotations.converters.formats import advise_conversion
 from hrpose.errors import DataError, DataWarning, MissingDataError
 from hrpose.files import list_files
-from hrpose.media.images import check_file_name
+from hrpose.media.folders import check_file_name
 from hrpose.skeletons import MPII
 from hrpose.structures import InstanceTable, MpiiTruth, PackedStrings
 

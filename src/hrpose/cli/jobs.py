@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hrpose.cli.arguments import SWEEP, Command
+from hrpose.cli.faults import dead_processes_as_lines, in_one_line
 
 logger = logging.getLogger(__name__)
 
 _PACKAGE = Path(__file__).parents[1]
 # Of the machine, not of the program: what and where is enough.
 _OF_THE_MACHINE = {
-    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE),
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.EFBIG),
     *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
 }
 # What Lightning leaves in the environment of the process that starts the others.
@@ -117,11 +118,14 @@ class JobLog:
     def stopped(self, stop: StopSignal) -> int:
         """Print that a signal has ended the command and how to go on, and return the exit status."""
         self.finish()
-        if self.current is None or not self.command.has(*SWEEP):
-            return stop.report("", advise_resume(self.arguments, self._resuming(several=False)))
-        arguments = [*_single(self.command), *self.current]
-        where = f" in job {self.number} of the sweep"
-        return stop.report(where, advise_resume(arguments, self._resuming(several=True)))
+        in_sweep = self.current is not None and self.command.has(*SWEEP)
+        return stop.report(f" in job {self.number} of the sweep" if in_sweep else "", self.advise())
+
+    def advise(self) -> str:
+        """Return the command with which the current job goes on, or starts again."""
+        several = self.current is not None and self.command.has(*SWEEP)
+        arguments = [*_single(self.command), *(self.current or ())] if several else self.arguments
+        return advise_resume(arguments, self._resuming(several=several))
 
     def _resuming(self, *, several: bool) -> list[str]:
         """Return the overrides with which the current job goes on; none where nothing is kept."""
@@ -155,7 +159,11 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
 
         find_own_code(command)  # in the process of a launcher too
         try:
-            with relaunchable(cfg, argv, [argv[0], *_single(command)]) as overrides, warnings_as_lines():
+            with (
+                relaunchable(cfg, argv, [argv[0], *_single(command)]) as overrides,
+                warnings_as_lines(),
+                dead_processes_as_lines(log.advise),
+            ):
                 log.begin(overrides, cfg.paths.run)
                 choices = HydraConfig.get().runtime.choices
                 for line in (*describe_choices(command.verb, overrides), *unpublished(cfg, choices)):
@@ -168,6 +176,7 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
         except Exception as error:
             if stop.number:  # what a signal has broken
                 raise KeyboardInterrupt from error
+            error = in_one_line(error, Path(cfg.paths.run), log.advise)
             if explains_itself(error):
                 remove_unused_folder(Path(cfg.paths.run))
             if not (command.has(*SWEEP) and os.getpid() == process):

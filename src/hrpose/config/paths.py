@@ -19,6 +19,7 @@ from hrpose.config.advice import did_you_mean
 from hrpose.config.build import build
 from hrpose.errors import ConfigError
 from hrpose.files import archive_fault
+from hrpose.media.folders import is_image_folder
 from hrpose.media.source import Photos, find_media
 from hrpose.weights.published import cached_file, find_published, is_address, say_by_hand, suggest
 
@@ -272,7 +273,7 @@ def _missing_data(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     for name, path in _data_paths(cfg).items():
         if folder is not None and _is_below(path, folder):
             continue
-        if not (Path(path).is_dir() if name.endswith("_images") else Path(path).is_file()):
+        if not (is_image_folder(path) if name.endswith("_images") else Path(path).is_file()):
             yield f"data.{name}", path
 
 
@@ -305,7 +306,11 @@ def _hint(key: str, path: Path) -> str:
     """Say what stands where data was sought, or what lies beside it under a like name."""
     wants_folder = key.endswith("_images")
     if path.is_dir() or path.is_file():
-        return " (a file; a folder is expected)" if wants_folder else " (a folder; a file is expected)"
+        return (
+            " (a file; a folder, or uncompressed .zip or .tar, is expected)"
+            if wants_folder
+            else " (a folder; a file is expected)"
+        )
     beside = path.parent.glob("*") if path.parent.is_dir() else ()
     meant = did_you_mean(path.name, sorted(one.name for one in beside if one.is_dir() == wants_folder))
     return f" ({meant.strip()})" if meant else ""

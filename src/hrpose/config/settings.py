@@ -57,6 +57,8 @@ SETTINGS_OF: Mapping[str, Mapping[str, Any]] = {
         "name": str,
         "seed": int,
         "source": str,
+        "archive": Literal["tar", "zip"] | None,
+        "archive_size": float,
         "names": list[str] | None,
         "flip_pairs": list[list[int | str]] | None,
         "bbox_margin": float | None,

@@ -35,16 +35,18 @@ class PoseDataModule(LightningDataModule):
         codec: makes the targets; its `input_size` is the size of the crops, its `grid` how they are cut.
         skeleton: the keypoints; the annotation files must have as many.
         train_annotations: COCO keypoint file of the training set.
-        train_images: its photo folder.
+        train_images: its photo folder, or zip or tar archives of it, a path or a pattern.
         val_annotations: COCO keypoint file of the validation set.
-        val_images: its photo folder.
+        val_images: its photo folder, or archives.
         val_detections: boxes of a person detector for the validation photos, in the form of COCO results.
         val_ground_truth: gt_valid.mat or an .npz with its arrays: what PCKh of MPII's persons is measured against.
         val_boxes: a validation loader for each: "gt" crops annotated boxes, "det" those of the detector.
-        batch_size: crops in a training batch of one process.
+        batch_size: crops in a training batch of one process; "auto" is replaced by a number before the loader is made.
         val_batch_size: crops in a validation batch of one process.
         num_workers: processes that make batches; 0 makes them in the training process.
         seed: of the order of the samples and of every augmentation.
+        shuffle_block: number of training samples that are shuffled together, so that images which are stored together are read
+            at about the same time; None shuffles all.
         min_bbox_score: detections below it are left out.
         bbox_padding: factor by which boxes are enlarged.
         bbox_rules: how annotated boxes are clipped and which of them count: the "official" way or MMPose's.
@@ -93,10 +95,11 @@ class PoseDataModule(LightningDataModule):
         val_detections: str | Path | None = None,
         val_ground_truth: str | Path | None = None,
         val_boxes: Sequence[Literal["gt", "det"]] = ("gt",),
-        batch_size: int = 32,
+        batch_size: int | Literal["auto"] = 32,
         val_batch_size: int = 32,
         num_workers: int = 0,
         seed: int = 0,
+        shuffle_block: int | None = None,
         min_bbox_score: float = 0.0,
         bbox_padding: float = 1.25,
         bbox_rules: Rules = "official",
@@ -119,9 +122,10 @@ class PoseDataModule(LightningDataModule):
         self.val_annotations, self.val_images = Path(val_annotations), Path(val_images)
         self.val_detections, self.val_ground_truth = _path(val_detections), _path(val_ground_truth)
         self.val_boxes = _checked_boxes(val_boxes, self.val_detections)
-        self.batch_size = _checked_count("batch_size", batch_size, 1)
+        self.batch_size = 0 if batch_size == "auto" else _checked_count("batch_size", batch_size, 1)
         self.val_batch_size = _checked_count("val_batch_size", val_batch_size, 1)
         self.num_workers = _checked_count("num_workers", num_workers, 0)
+        self.shuffle_block = None if shuffle_block is None else _checked_count("shuffle_block", shuffle_block, 1)
         self.seed, self.pixel_transforms = seed, pixel_transforms
         self.files = InstanceFiles(
             category=category if category is None or isinstance(category, str) else tuple(category),
@@ -167,7 +171,7 @@ class PoseDataModule(LightningDataModule):
         it has one sample and `drop_single_sample` is set.
         """
         assert self._train_set is not None, 'setup("fit") comes first'
-        sampler = EpochSampler(self._train_set, shuffle=True, seed=self.seed)
+        sampler = EpochSampler(self._train_set, shuffle=True, seed=self.seed, block=self.shuffle_block)
         return ResumableLoader(
             self._train_set,  # type: ignore[arg-type] # a dataset of samples that makes whole batches
             batch_size=self.batch_size,

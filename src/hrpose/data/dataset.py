@@ -22,15 +22,19 @@ from hrpose.data.pixels import PixelStage
 from hrpose.data.transforms import CropTransform, HalfBody
 from hrpose.errors import DataError
 from hrpose.geometry import Grid, invert_affine, transform_points
-from hrpose.media.images import STORED, Reading, check_photos, read_image
+from hrpose.media.archives import open_archives, split_archive
+from hrpose.media.folders import check_photos
+from hrpose.media.images import STORED, Reading, read_image
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Crop, InstanceTable, RawBatch, Sample
 
+RUNS_PER_BLOCK = 64  # of samples that are stored together: where a batch of a block shuffle comes from
 Key = int | tuple[int, int]
 _NAMES = {  # of what decides the order, in messages
     "samples_per_batch": "the samples in a step (batch size x processes)",
     "num_samples": "the number of training samples",
     "seed": "the seed",
+    "shuffle_block": "data.shuffle_block (0 is null)",
 }
 
 
@@ -51,7 +55,7 @@ class PoseDataset(Dataset[Sample]):
 
     Args:
         table: the persons.
-        image_dir: folder of the photos; all that the table refers to must be there.
+        image_dir: folder of the photos, or archives; all that the table refers to must be there.
         input_size: (width, height) of the crops.
         skeleton: the keypoints.
         grid: how the pixels of a crop lie in its box; the codec's.
@@ -89,6 +93,10 @@ class PoseDataset(Dataset[Sample]):
         check_photos([table.file_names[int(index)] for index in np.unique(table.image_index)], image_dir)
         self.table = table
         self.image_dir = str(image_dir)
+        inside = split_archive(image_dir)
+        self._archives = (
+            None if inside is None else open_archives(inside[0])
+        )  # which a spawned worker receives with this
         self.input_size = (int(input_size[0]), int(input_size[1]))
         self.skeleton = skeleton
         self.grid = grid
@@ -101,6 +109,18 @@ class PoseDataset(Dataset[Sample]):
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def stored_order(self) -> NDArray[np.int64]:
+        """Return the samples in the order in which their images are stored: as they lie in archives, else by name."""
+        names = self.table.file_names.tolist()
+        used, places = np.unique(self.table.image_index, return_inverse=True)
+        if self._archives is None:
+            ranks = np.argsort(np.argsort(np.array([names[index] for index in used.tolist()])))
+        else:
+            _, folder = split_archive(self.image_dir) or ("", "")
+            prefix = f"{folder}/" if folder else ""
+            ranks = self._archives.stored_order([prefix + names[index] for index in used.tolist()])
+        return np.argsort(ranks[places], kind="stable")
 
     def __getitem__(self, key: Key) -> Sample:
         """Make one crop."""
@@ -224,6 +244,25 @@ def start_worker(worker_id: int) -> None:
     cv2.setNumThreads(0)
 
 
+def shuffle_in_blocks(stored: NDArray[np.int64], block: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw an order of samples in which those that are stored together come at about the same time.
+
+    The stored order is cut into runs, at places that are drawn. The runs are put in a random order, and then all samples in each
+    block of it are shuffled, `RUNS_PER_BLOCK` runs with one another.
+
+    Args:
+        stored: (N,) the samples in the order in which they are stored.
+        block: number of samples that are shuffled together.
+        rng: of all draws.
+    """
+    count = len(stored)
+    run = max(block // RUNS_PER_BLOCK, 1)
+    runs = (np.arange(count) + rng.integers(run)) // run
+    ranks = rng.permutation(int(runs[-1]) + 1 if count else 0)
+    order = stored[np.argsort(ranks[runs], kind="stable")]
+    return order[np.argsort(np.arange(count) // block + rng.random(count))]
+
+
 class EpochSampler(DistributedSampler[Any]):
     """Yield (epoch, index) for every sample of this process.
 
@@ -236,6 +275,8 @@ class EpochSampler(DistributedSampler[Any]):
         seed: of the order.
         num_replicas: processes; the default asks torch.distributed.
         rank: of this process; the default asks torch.distributed.
+        block: number of samples that are shuffled together, see `shuffle_in_blocks`; None shuffles all. The dataset has a
+            method `stored_order`.
     """
 
     def __init__(
@@ -244,6 +285,7 @@ class EpochSampler(DistributedSampler[Any]):
         *,
         shuffle: bool,
         seed: int = 0,
+        block: int | None = None,
         num_replicas: int | None = None,
         rank: int | None = None,
     ) -> None:
@@ -255,6 +297,8 @@ class EpochSampler(DistributedSampler[Any]):
             shuffle=shuffle,
             seed=seed,
         )
+        self.block = block
+        self._stored: NDArray[np.int64] | None = None
         self._skip = 0
 
     def skip_next(self, count: int) -> None:
@@ -264,12 +308,18 @@ class EpochSampler(DistributedSampler[Any]):
     def __iter__(self) -> Iterator[Any]:
         count = len(self.dataset)  # type: ignore[arg-type]
         if self.shuffle:
-            order = np.random.default_rng((self.seed, self.epoch)).permutation(count)
+            rng = np.random.default_rng((self.seed, self.epoch))
+            order = rng.permutation(count) if self.block is None else self._shuffle(self.block, rng)
         else:
             order = np.arange(count)
         own = np.resize(order, self.total_size)[self.rank : self.total_size : self.num_replicas]
         skip, self._skip = self._skip, 0
         return iter([(self.epoch, index) for index in own[skip:].tolist()])
+
+    def _shuffle(self, block: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        if self._stored is None:
+            self._stored = self.dataset.stored_order()  # type: ignore[attr-defined]  # of those that have blocks
+        return shuffle_in_blocks(self._stored, block, rng)
 
 
 class ResumableLoader(DataLoader[RawBatch]):
@@ -331,6 +381,7 @@ class ResumableLoader(DataLoader[RawBatch]):
             "samples_per_batch": self._samples_per_batch * int(getattr(self.sampler, "num_replicas", 1)),
             "num_samples": len(self.dataset),  # type: ignore[arg-type]
             "seed": int(getattr(self.sampler, "seed", 0)),
+            "shuffle_block": int(getattr(self.sampler, "block", None) or 0),
         }
 
     @property

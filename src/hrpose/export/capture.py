@@ -81,13 +81,21 @@ def _convert_opset(file: Path, opset: int) -> None:
     """Rewrite an ONNX file with an older version of the operators than torch writes."""
     onnx, converter = import_module("onnx"), import_module("onnx.version_converter")
     try:
-        converted = converter.convert_version(onnx.load(str(file)), opset)
-    except RuntimeError as error:
+        model = converter.convert_version(onnx.load(str(file)), opset)
+        for node in model.graph.node:  # the converter leaves attributes that the older operators lack
+            known = onnx.defs.get_schema(node.op_type, opset).attributes if not node.domain else None
+            for attribute in [each for each in node.attribute if known is not None and each.name not in known]:
+                newest = onnx.defs.get_schema(node.op_type).attributes[attribute.name]
+                if newest.default_value.SerializeToString() != attribute.SerializeToString():
+                    raise ValueError(f"{node.op_type} has `{attribute.name}`, which is newer")
+                node.attribute.remove(attribute)
+        onnx.checker.check_model(model)
+    except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
         raise ValueError(
-            f"Expected `opset` to be a version that this network can be written with, but onnx cannot convert it to {opset}: "
-            f"{str(error).splitlines()[0]}"
+            f"Expected `opset` to be a version that network and codec can be written with, but onnx cannot convert them to "
+            f"{opset}: {str(error).splitlines()[0]}. Take opset=18, the oldest that torch writes by itself, or a newer one."
         ) from error
-    onnx.save(converted, str(file))
+    onnx.save(model, str(file))
 
 
 def to_openvino(module: nn.Module, examples: Sequence[Tensor], free: FreeSizes, names: Names) -> Any:

@@ -1,4 +1,4 @@
-"""Headers of image files: size, EXIF orientation, whether there are several pages or frames. Nothing is decoded.
+"""What the name and the header of an image file show: size, EXIF orientation, several pages. Nothing is decoded.
 
 Memory for an image is bounded by its stated size, not by the size of its file: a PNG of 60,000 x 60,000 pixels can have 10 kB.
 """
@@ -12,6 +12,12 @@ from typing import Literal
 
 from hrpose.errors import DataError
 
+# What OpenCV reads as 8 or 16 bits per channel; a file that is named alone may have any suffix.
+PHOTO_SUFFIXES = (
+    *(".apng", ".avif", ".bmp", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jpx"),
+    *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".ras", ".sr", ".tif", ".tiff", ".webp"),
+)
+_PHOTO_SUFFIXES = tuple(suffix.encode() for suffix in PHOTO_SUFFIXES)
 JPEG_START, PNG_START, RIFF_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF"
 _ORIENTATION = 0x0112
 # byte order, and whether offsets have 8 bytes
@@ -25,6 +31,11 @@ MAX_PIXELS = 2**28  # the largest cameras have 2 * 10**8
 _J2K_SIZE = b"\xff\x4f\xff\x51"  # the first two markers of a JPEG 2000 codestream (ITU-T T.800, A.5.1)
 _PNG_USED = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")  # chunks beside the critical ones that change the pixels
 _REDUCED = 0x00FE, 1  # TIFF: tag NewSubfileType, and its bit for a thumbnail of another page
+
+
+def has_image_name(path: bytes) -> bool:
+    """Check whether a path ends as those of image files do, and is not hidden, as what macOS writes beside files is."""
+    return path.lower().endswith(_PHOTO_SUFFIXES) and not path.rpartition(b"/")[2].startswith(b".")
 
 
 def check_size(content: bytes, name: str | Path) -> None:

@@ -10,7 +10,7 @@ import stat
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from hrpose.errors import DataError, DataWarning, MissingDataError
 from hrpose.files import shorten
+from hrpose.media.archives import read_member, split_archive
 from hrpose.media.headers import (
     HEADER,
     JPEG_START,
@@ -39,7 +40,6 @@ BIT_DEPTHS = (8, 10, 12, 14, 16)
 _FFMPEG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"  # variable of the environment, read when OpenCV opens the first video
 _LIBJPEG = (b"Corrupt JPEG", b"Premature end of JPEG", b"Invalid SOS", b"Unsupported marker", b"Warning: unknown JFIF")
 _STDERR = threading.Lock()
-_MOST_FOLDERS = 100  # in which a missing photo is looked for
 _SCAN, _END = b"\xff\xda", b"\xff\xd9"
 _MARGIN = 8  # rows: what interpolation and the smoothing of subsampled colours look at beyond the last row needed
 
@@ -103,12 +103,15 @@ def read_image(
 
 
 def read_bytes(file: str | Path, size: int = -1) -> bytes:
-    """Read a regular file, or its first bytes; pipes would block, and devices never end.
+    """Read a regular file or a member of an archive, or its first bytes; pipes would block, and devices never end.
 
     Raises:
         MissingDataError: if there is no such file.
         DataError: if it cannot be read.
     """
+    inside = split_archive(file)
+    if inside is not None and inside[1]:
+        return read_member(*inside, size)
     try:
         if not stat.S_ISREG(os.stat(file).st_mode):  # noqa: PTH116 - as below
             kind = "a folder" if os.path.isdir(file) else "a pipe, a device or a socket"  # noqa: PTH112
@@ -292,88 +295,6 @@ def _size_and_orientation(file: Path) -> tuple[tuple[int, int], int]:
         height, width = decode_pixels(content, file).shape[:2]
         size = width, height
     return size, read_orientation(content)
-
-
-def check_file_name(name: str, place: str) -> None:
-    """Refuse a `file_name` that could lead out of the image folder; messages say that it is of `place`.
-
-    Raises:
-        DataError: if the name is empty, absolute, contains ".." or a backslash.
-    """
-    parts = name.split("/")
-    if not name or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or name[1:2] == ":":
-        raise DataError(
-            f"Expected `file_name` of {place} to be a path below the photo folder, with forward slashes, but got {name!r}. "
-            "Write it relative to the photo folder, without '..'."
-        )
-
-
-def check_photos(file_names: Iterable[str], image_dir: str | Path) -> None:
-    """Check that all images exist, by listing their folders: no file is opened.
-
-    Args:
-        file_names: paths relative to the image folder.
-        image_dir: the image folder; it may itself be a symbolic link.
-
-    Raises:
-        MissingDataError: if the folder or images are missing, with their number and the first three.
-        DataError: if a name or a symbolic link leads out of the folder.
-    """
-    root = Path(image_dir)
-    if not root.is_dir():
-        raise MissingDataError(f"Expected the photo folder {root}, but there is no such folder.")
-    by_folder: dict[str, list[str]] = {}
-    for name in file_names:
-        check_file_name(name, f"a photo of {root}")
-        by_folder.setdefault(name.rpartition("/")[0], []).append(name)
-    missing = [name for folder, names in by_folder.items() for name in _missing_in(root, folder, names)]
-    if missing:
-        shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-        total = sum(map(len, by_folder.values()))
-        raise MissingDataError(
-            f"Expected {total} photos in {root}, but {len(missing)} {'is' if len(missing) == 1 else 'are'} missing: {shown}. "
-            f"{find_whereabouts(root, missing[0])}"
-        )
-
-
-def find_whereabouts(root: Path, name: str) -> str:
-    """Search for an image one folder up and one folder down from where it should be."""
-    folders = [root.absolute().parent, *sorted(path for path in root.iterdir() if path.is_dir())]
-    found = [folder for folder in folders[:_MOST_FOLDERS] if os.path.isfile(folder / name)]  # noqa: PTH113 - False for names too long
-    if found:
-        return f"{name} is in {found[0]}: is that the photo folder?"
-    last = name.rpartition("/")[2]
-    if last != name and os.path.isfile(root / last):  # noqa: PTH113
-        return (
-            f"{last} is there without {name.removesuffix(last)!r}: take this folder out of the file names, or move the photos "
-            f"into {root / name.removesuffix(last)}."
-        )
-    return "Add them, or point the photo folder at where they are."
-
-
-def _missing_in(root: Path, folder: str, names: list[str]) -> list[str]:
-    """List one folder of images; return the names that it lacks."""
-    home = os.path.realpath(root)
-    _check_inside(root / folder, home)
-    try:
-        with os.scandir(root / folder) as entries:
-            links = {entry.name: entry.is_symlink() for entry in entries}
-    except (FileNotFoundError, NotADirectoryError):
-        return names
-    for name in names:
-        if links.get(name.rpartition("/")[2]):
-            _check_inside(root / name, home)
-    return [name for name in names if name.rpartition("/")[2] not in links]
-
-
-def _check_inside(path: Path, home: str) -> None:
-    """Follow symbolic links and refuse those that leave the image folder."""
-    target = os.path.realpath(path)
-    if target != home and not target.startswith(home.rstrip(os.sep) + os.sep):
-        raise DataError(
-            f"Expected {path} to lie in the photo folder, but it is a symbolic link to {target}. "
-            "Copy or hard-link the photo, or make the photo folder itself the link."
-        )
 
 
 def decode_jpeg(content: bytes) -> NDArray[np.uint8]:

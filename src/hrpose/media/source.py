@@ -1,4 +1,4 @@
-"""Resolve a `source`: images, a video, a camera or a stream. Only paths are listed; no file is opened."""
+"""Resolve a `source`: images, a video, a camera or a stream. Only paths are listed; of archives the index is read."""
 
 from __future__ import annotations
 
@@ -10,27 +10,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from hrpose.files import shorten
+from hrpose.media.archives import split_archive
+from hrpose.media.folders import is_image_folder, list_images
+from hrpose.media.headers import PHOTO_SUFFIXES
 
-# What OpenCV reads as 8 or 16 bits per channel; a file that is named alone may have any suffix.
-PHOTO_SUFFIXES = (
-    *(
-        ".apng",
-        ".avif",
-        ".bmp",
-        ".gif",
-        ".j2k",
-        ".jfif",
-        ".jp2",
-        ".jpe",
-        ".jpeg",
-        ".jpg",
-        ".jpx",
-        ".pbm",
-        ".pgm",
-        ".png",
-    ),
-    *(".pnm", ".ppm", ".ras", ".sr", ".tif", ".tiff", ".webp"),
-)
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 STREAM_SCHEMES = ("http", "https", "rtmp", "rtsp", "rtsps")
 _CAMERA = "camera"
@@ -39,10 +22,10 @@ _APPLE_DOUBLE = "._"  # begins the names of the files that macOS writes beside o
 
 @dataclass(frozen=True)
 class Photos:
-    """Images of one folder.
+    """Images of one folder, or of archives.
 
     Attributes:
-        folder: of the names.
+        folder: of the names; path or pattern of the archives.
         names: relative paths with forward slashes, sorted, as COCO files have them.
     """
 
@@ -114,6 +97,8 @@ def find_media(source: str | int) -> Media:
 
 def _find(source: str, path: Path) -> Media:
     """Return what a path or pattern stands for."""
+    if split_archive(path) is not None and is_image_folder(path):
+        return Photos(path, tuple(list_images(path)))
     if path.is_dir():
         names = [entry.name for entry in path.iterdir() if is_photo(entry)]
         if not names:

@@ -2,7 +2,15 @@
 
 from hrpose.structures.batches import Batch, Crop, CropBatch, RawBatch, Sample
 from hrpose.structures.poses import Poses, rescore, result_rows
-from hrpose.structures.tables import GroundTruth, InstanceTable, MpiiTruth, PackedStrings, exact_int64, exact_integer
+from hrpose.structures.tables import (
+    GroundTruth,
+    InstanceTable,
+    MpiiTruth,
+    PackedStrings,
+    SharedArrays,
+    exact_int64,
+    exact_integer,
+)
 
 __all__ = [
     "Batch",
@@ -15,6 +23,7 @@ __all__ = [
     "Poses",
     "RawBatch",
     "Sample",
+    "SharedArrays",
     "exact_int64",
     "exact_integer",
     "rescore",

@@ -18,7 +18,7 @@ _LIMIT = 2**63  # int64 holds -_LIMIT to _LIMIT - 1
 _WHOLE_FLOATS = 2.0**53  # below it every whole number has a float of its own
 
 
-class _SharedArrays:
+class SharedArrays:
     """Arrays that move into shared memory when they are first sent to another process.
 
     A forked worker reads its parent's pages; a spawned one receives handles instead of copies. In both cases it holds no copy.
@@ -42,7 +42,7 @@ class _SharedArrays:
         self.__dict__.update({k: v.numpy() if hasattr(v, "numpy") else v for k, v in state.items()})
 
 
-class PackedStrings(_SharedArrays):
+class PackedStrings(SharedArrays):
     """A read-only list of strings in two arrays: no Python object per string.
 
     Example:
@@ -67,10 +67,16 @@ class PackedStrings(_SharedArrays):
         start = int(self._ends[index - 1]) if index else 0
         return self._bytes[start : int(self._ends[index])].tobytes().decode()
 
-    def tolist(self) -> list[str]:
-        """Return all strings; faster than one by one."""
-        content, ends = self._bytes.tobytes(), self._ends.tolist()
-        return [content[start:end].decode() for start, end in zip([0, *ends[:-1]], ends, strict=True)] if ends else []
+    def tolist(self, start: int = 0, end: int | None = None) -> list[str]:
+        """Return all strings, or those of some rows; faster than one by one."""
+        ends = self._ends[start:end].tolist()
+        if not ends:
+            return []
+        first = int(self._ends[start - 1]) if start else 0
+        content = self._bytes[first : ends[-1]].tobytes()
+        return [
+            content[one - first : other - first].decode() for one, other in zip([first, *ends[:-1]], ends, strict=True)
+        ]
 
     @property
     def nbytes(self) -> int:
@@ -79,7 +85,7 @@ class PackedStrings(_SharedArrays):
 
 
 @dataclass(frozen=True, eq=False)
-class InstanceTable(_SharedArrays):
+class InstanceTable(SharedArrays):
     """The instances of a data set, one row each, in packed arrays.
 
     Attributes:

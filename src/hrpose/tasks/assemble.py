@@ -1,8 +1,6 @@
 """Build the parts of a run from its configuration and put them together: data, network, metrics, trainer."""
 
 import logging
-import signal
-import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +9,15 @@ from typing import Any
 
 import torch
 from hydra.utils import get_class
-from lightning import LightningModule, Trainer, seed_everything
+from lightning import Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.plugins.io import AsyncCheckpointIO, CheckpointIO, TorchCheckpointIO
 from omegaconf import DictConfig, ListConfig
 from torch import nn
 
 from hrpose.callbacks import LossHistory
+from hrpose.callbacks.signals import SignalCheckpoint
 from hrpose.codecs import Codec
 from hrpose.config import ConfigError, build, needs_drawing, plain
 from hrpose.data.datamodule import PoseDataModule
@@ -33,8 +32,10 @@ from hrpose.report import PckhProtocol, Protocol
 from hrpose.report.protocol import Benchmark
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Batch, Poses
+from hrpose.tasks.batch_size import find_batch_size
 from hrpose.tasks.dry_run import check_parts, dry_run, settle_last_batch
 from hrpose.tasks.protocols import state_protocols
+from hrpose.tasks.requeue import requeue_file
 from hrpose.weights import WeightReport, load_weights
 from hrpose.weights.fetch import find_weights
 
@@ -109,6 +110,8 @@ def assemble(cfg: DictConfig, *, bit_depth: int | None = None, net: ExportedNetw
     rules = {"flip_test": cfg.flip_test, "keypoint_score_threshold": cfg.keypoint_score_threshold}
     metrics, protocols = _build_metrics(cfg, datamodule, skeleton, codec, rules)
     if cfg.task == "fit" and isinstance(datamodule, PoseDataModule):  # a user may have another one
+        if cfg.data.batch_size == "auto":
+            datamodule.batch_size = find_batch_size(network, loss, build(cfg.optim), datamodule, trainer)
         settle_last_batch(network, codec, datamodule, trainer.world_size)
     module = PoseModule(
         network,
@@ -191,10 +194,14 @@ def _build_metrics(
 def _stored(cfg: DictConfig, datamodule: PoseDataModule, protocols: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a module stores in checkpoints: its arguments `config` and `protocols`.
 
-    The configuration is in plain containers, which `torch.load` reads with `weights_only`; its bit depth is the measured one.
+    The configuration is in plain containers, which `torch.load` reads with `weights_only`; its bit depth and batch size are
+    those that were measured.
     """
     content: dict[str, Any] = plain(cfg)
-    config = {**content, "data": {**content["data"], "bit_depth": datamodule.reading.bit_depth}}
+    found = {"bit_depth": datamodule.reading.bit_depth}
+    if content["data"].get("batch_size") == "auto" and datamodule.batch_size:
+        found["batch_size"] = datamodule.batch_size
+    config = {**content, "data": {**content["data"], **found}}
     return {"config": config, "protocols": {boxes: protocol.to_dict() for boxes, protocol in protocols.items()}}
 
 
@@ -306,10 +313,12 @@ def build_trainer(cfg: DictConfig) -> Trainer:
     """
     callbacks = _named(cfg.callbacks)
     has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)  # otherwise Lightning would add one
+    at_signals = [SignalCheckpoint(requeue_file(cfg))] if cfg.trainer.get("enable_checkpointing", True) else []
     parts = {
-        "callbacks": [*callbacks, LossHistory(), KeepSigtermHandler()],
+        "callbacks": [*callbacks, LossHistory(), *at_signals],
         "logger": _named(cfg.logger),
         "plugins": build_plugins(cfg.trainer.get("plugins")),
+        "default_root_dir": cfg.trainer.get("default_root_dir", cfg.paths.run),
         "enable_progress_bar": cfg.trainer.get("enable_progress_bar", has_bar),
     }
     try:
@@ -338,30 +347,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         with write_atomically(path) as partial, partial.open("wb") as stream:
-            torch.save(checkpoint, stream)
-
-
-class KeepSigtermHandler(Callback):
-    """Let the program's own handler of SIGTERM end the run at once.
-
-    Lightning puts a handler before it that sends a tensor to the other processes of the run, which blocks for ever while one of
-    them waits for this one. A program without a handler keeps Lightning's.
-    """
-
-    def __init__(self) -> None:
-        self._handler: Any = signal.SIG_DFL
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Note the program's handler, before Lightning sets its own."""
-        self._handler = signal.getsignal(signal.SIGTERM)
-
-    def _restore(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set it again."""
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        if in_main_thread and callable(self._handler):
-            signal.signal(signal.SIGTERM, self._handler)
-
-    on_sanity_check_start = on_train_start = on_validation_start = on_test_start = _restore
+            try:
+                torch.save(checkpoint, stream)
+            except RuntimeError as error:  # torch closes its archive on a full disk, which fails again
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
 
 
 def build_plugins(nodes: DictConfig | ListConfig | None) -> list[Any]:

@@ -9,7 +9,10 @@ from hrpose.annotations.converters import Conversion, convert_labels, write_labe
 from hrpose.config import ConfigError, plain
 from hrpose.report.table import say
 
-_OPTIONS = ("out", "format", "images", "names", "category", "flip_pairs", "bbox_margin", "split", "split_by", "seed")
+_OPTIONS = (
+    *("out", "format", "images", "names", "category", "flip_pairs", "bbox_margin", "split", "split_by", "seed"),
+    *("archive", "archive_size"),
+)
 _LABELS = ("out", "bbox_margin", "keypoint_score_threshold")
 
 logger = logging.getLogger(__name__)
@@ -39,7 +42,9 @@ def convert(cfg: DictConfig) -> Conversion | None:
 
 def _refuse_unused(cfg: DictConfig) -> None:
     """Raise for keys that have no effect beside `to`, and for one that is needed."""
-    unused = [name for name in ("format", "names", "category", "flip_pairs", "split_by") if cfg[name] is not None]
+    unused = [
+        name for name in ("format", "names", "category", "flip_pairs", "split_by", "archive") if cfg[name] is not None
+    ]
     faults = [f"{name}: it has no effect beside to={cfg.to}. Leave it out." for name in unused]
     if cfg.images is None:
         faults.append(f"images: to={cfg.to} needs the folder of the images. Give images=<folder>.")

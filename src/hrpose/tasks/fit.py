@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
@@ -14,6 +15,7 @@ from hrpose.files import write_atomically
 from hrpose.tasks.assemble import Assembly, assemble
 from hrpose.tasks.provenance import advised, read_provenance
 from hrpose.tasks.report import report_run
+from hrpose.tasks.requeue import forget_requeue, requeued_checkpoint
 from hrpose.tasks.results import FitResult
 from hrpose.tasks.resume import resume_callback
 from hrpose.weights import load_weights
@@ -35,10 +37,13 @@ def fit(cfg: DictConfig) -> FitResult:
         raise ConfigError(
             f"weights: an exported file cannot be trained: {cfg.weights}. Set a checkpoint or weights of torch."
         )
-    checkpoint = find_checkpoint(cfg)
+    checkpoint = find_checkpoint(cfg) or requeued_checkpoint(cfg)
     provenance = None if checkpoint is None else read_provenance(checkpoint)
     if provenance is not None:
         provenance.check(cfg)
+        stored = provenance.config.get("data")
+        if cfg.data.get("batch_size") == "auto" and isinstance(stored, Mapping):
+            cfg.data.batch_size = stored.get("batch_size", "auto")
     before = num_warned()
     assembly = assemble(cfg, bit_depth=None if provenance is None else provenance.bit_depth)
     trainer = assembly.trainer
@@ -57,7 +62,9 @@ def fit(cfg: DictConfig) -> FitResult:
         logger.info("Resuming from %s", checkpoint)
         trainer.callbacks.insert(0, resume_callback(cfg, provenance))  # type: ignore[attr-defined]
     trainer.fit(assembly.module, datamodule=assembly.datamodule, ckpt_path=checkpoint, weights_only=True)
-    return _validate_best(cfg, assembly)
+    result = _validate_best(cfg, assembly)
+    forget_requeue(cfg)
+    return result
 
 
 def _validate_best(cfg: DictConfig, assembly: Assembly) -> FitResult:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
 import os
 import re
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ import numpy as np
 
 from hrpose.annotations.checks.table import Check, Finding, Found, Inspected, run_checks
 from hrpose.annotations.coco_annotations import CocoAnnotations
+from hrpose.media.folders import file_size, is_same_file, real_file
+from hrpose.media.images import read_bytes
 
 _MOST_COMPARED = 5000  # images of both sets; more are not compared before training
 _NUM_BYTES = 4096  # compared before whole files are
@@ -69,7 +70,7 @@ def _annotated_files(annotations: CocoAnnotations) -> list[str]:
 
 
 def _images_of_training(pair: Pair) -> Found:
-    home, other = os.path.realpath(pair.train_images), os.path.realpath(pair.val_images)
+    home, other = real_file(pair.train_images), real_file(pair.val_images)
     train, val = pair.files
     known = {f"{home}/{name}" for name in train}
     return Found(np.array(val, object), np.array([f"{other}/{name}" in known for name in val], bool), _file_of(pair))
@@ -81,7 +82,7 @@ def _copied_files(pair: Pair) -> Found:
     if len(train) + len(val) > _MOST_COMPARED:
         return Found(np.array(val, object), np.zeros(len(val), bool))
     train_sizes, val_sizes = (
-        {name: _size_of(folder / name) for name in names}
+        {name: file_size(folder / name) for name in names}
         for names, folder in ((train, pair.train_images), (val, pair.val_images))
     )
     shared = {size for size in train_sizes.values() if size} & set(val_sizes.values())
@@ -93,22 +94,14 @@ def _copied_files(pair: Pair) -> Found:
     for name, size in val_sizes.items():
         file = pair.val_images / name
         owner = owners.get((size, _middle(file, size))) if size in shared else None
-        faulty.append(owner is not None and not owner.samefile(file) and filecmp.cmp(owner, file, shallow=False))
+        is_other = owner is not None and not is_same_file(owner, file)
+        faulty.append(is_other and owner is not None and read_bytes(owner) == read_bytes(file))
     return Found(np.array(val, object), np.array(faulty, bool), _file_of(pair))
-
-
-def _size_of(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except OSError:
-        return 0
 
 
 def _middle(file: Path, size: int) -> bytes:
     """Return bytes from the middle of a file, where the headers of images are over."""
-    with file.open("rb") as stream:
-        stream.seek(size // 2)
-        return stream.read(_NUM_BYTES)
+    return read_bytes(file)[size // 2 :][:_NUM_BYTES]
 
 
 def _copies_of_training(pair: Pair) -> Found:

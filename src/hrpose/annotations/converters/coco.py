@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hrpose.annotations.converters.source import MADE_BY, Source, wrong
 from hrpose.annotations.converters.split import SPLIT_NAMES, split_images
-from hrpose.annotations.converters.write import NO_VALIDATION, SPLITS, Conversion, Target, check_free, make_command
+from hrpose.annotations.converters.write import (
+    NO_VALIDATION,
+    SPLITS,
+    Conversion,
+    Target,
+    free_files,
+    make_command,
+    write_images,
+)
 from hrpose.errors import DataError
 from hrpose.files import write_json
+from hrpose.media.file_names import match_files
 
 _SECTIONS = ("images", "annotations", "categories")
 _VIDEO_KEYS = ("video_id", "vid_id")
@@ -48,19 +58,35 @@ def divide(source: Source, target: Target, images: Path | None) -> Conversion:
     if "train" not in parts:
         raise wrong(str(source.path), "images to train on", f"only {', '.join(parts)}")
     notes += [] if "val" in parts else [NO_VALIDATION]
-    files, counts = {}, {}
-    for split in [name for name in SPLITS if name in parts]:
-        content = parts[split]
+    parts = {name: parts[name] for name in SPLITS if name in parts}
+    names = {
+        split: [_file_name(row, place, source.path) for place, row in enumerate(content["images"])]
+        for split, content in parts.items()
+    }
+    folder = folder or _find_images(source.folder, names["train"])
+    files = free_files(parts, target.out or source.folder)
+    archives = _write_images(names, folder, replace(target, out=target.out or source.folder))
+    counts = {}
+    for split, content in parts.items():
         info = {"description": f"{MADE_BY} {source.path.name} (format=coco)", "split": split, "notes": notes}
         info |= {"source_info": content["info"]} if "info" in content else {}
-        files[split] = (target.out or source.folder) / f"{split}.json"
         counts[split] = _count(content["images"], content["annotations"], content["categories"])
-        check_free(files[split])
         write_json(files[split], {"info": info, **{key: value for key, value in content.items() if key != "info"}})
-    names = [_file_name(row, place, source.path) for place, row in enumerate(parts["train"]["images"])]
-    folder = folder or _find_images(source.folder, names)
-    command = make_command(files, folder or "<folder of the images>")
-    return Conversion(files=files, images=folder or source.folder, counts=counts, notes=notes, command=command)
+    command = make_command(files, folder or "<folder of the images>", archives)
+    return Conversion(
+        files=files, images=folder or source.folder, counts=counts, notes=notes, command=command, archives=archives
+    )
+
+
+def _write_images(names: Mapping[str, Sequence[str]], folder: Path | None, target: Target) -> dict[str, Path]:
+    """Write archives of the files that the names stand for, if the target has them."""
+    if target.archive is None:
+        return {}
+    if folder is None:
+        raise DataError("images: archives need the images, but their folder was not found. Give images=<folder>.")
+    found = {split: match_files(own, folder)[0] for split, own in names.items()}
+    files = {split: [found[split].get(place, name) for place, name in enumerate(own)] for split, own in names.items()}
+    return write_images(files, folder, target)
 
 
 def _is_coco(content: Any) -> bool:

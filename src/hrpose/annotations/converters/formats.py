@@ -21,6 +21,7 @@ from hrpose.annotations.converters import (
     via,
     yolo,
 )
+from hrpose.annotations.converters.archives import ArchiveKind
 from hrpose.annotations.converters.labels import Labels, Options
 from hrpose.annotations.converters.source import Source
 from hrpose.annotations.converters.split import SplitBy
@@ -104,6 +105,8 @@ def convert_labels(
     split: float = 0.1,
     split_by: SplitBy | None = None,
     seed: int = 0,
+    archive: ArchiveKind | None = None,
+    archive_size: float = 1000.0,
 ) -> Conversion:
     """Convert labels of an annotation tool to COCO keypoint files.
 
@@ -118,7 +121,9 @@ def convert_labels(
         bbox_margin: for instances without a box: added on each side of the keypoints, as a share of their larger extent.
         split: share of validation images, if the source states no split.
         split_by: "folder", "video" or "image"; None splits by video or folder if there are several.
-        seed: of the split.
+        seed: of the split, and of the order of the images in archives.
+        archive: "tar" or "zip": write the images into archives beside the JSON files; None leaves them where they are.
+        archive_size: of an archive, in MB.
 
     Raises:
         MissingDataError: if the source or all of its images do not exist.
@@ -145,6 +150,8 @@ def convert_labels(
         split=split,
         split_by=split_by,
         seed=seed,
+        archive=archive,
+        archive_size=archive_size,
     )
     folder = None if images is None else Path(images)
     if name == COCO:

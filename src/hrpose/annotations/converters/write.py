@@ -7,12 +7,13 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hrpose.annotations.converters.archives import ArchiveKind, write_archives
 from hrpose.annotations.converters.labels import Instance, Labels
 from hrpose.annotations.converters.source import MADE_BY
 from hrpose.annotations.converters.split import SplitBy, split_images
@@ -39,6 +40,8 @@ class Target:
     split: float = 0.1
     split_by: SplitBy | None = None
     seed: int = 0
+    archive: ArchiveKind | None = None
+    archive_size: float = 1000.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,7 @@ class Conversion:
         counts: numbers of images, instances and labelled keypoints, by name, of each split.
         notes: one sentence for each assumption or omission.
         command: shell command that trains on the files.
+        archives: by split, path pattern of the archives that were written; empty if none were.
     """
 
     files: Mapping[str, Path]
@@ -58,10 +62,11 @@ class Conversion:
     counts: Mapping[str, Mapping[str, int]]
     notes: Sequence[str]
     command: str
+    archives: Mapping[str, Path] = field(default_factory=dict)
 
     def describe(self) -> str:
         """Return the files, counts, notes and command, on several lines."""
-        lines = [f"Wrote {', '.join(str(file) for file in self.files.values())}"]
+        lines = [f"Wrote {', '.join(map(str, [*self.files.values(), *self.archives.values()]))}"]
         names = list(next(iter(self.counts.values())))
         width = max(map(len, names))
         lines.append(f"{'':{width}}" + "".join(f"{split:>9}" for split in self.counts))
@@ -98,21 +103,24 @@ def write(labels: Labels, target: Target, *, source: str) -> Conversion:
         notes.append(f"{turned} images have an EXIF orientation; sizes and keypoints are upright (data.upright=true).")
     notes = [how, *notes]
     categories = _categories(labels, skeleton)
-    files, counts = {}, {}
-    for split in [name for name in SPLITS if name in splits]:
-        chosen = [index for index, name in enumerate(splits) if name == split]
+    chosen_of = {name: [index for index, own in enumerate(splits) if own == name] for name in SPLITS if name in splits}
+    if "train" not in chosen_of:
+        raise DataError(f"Expected images to train on, but {source} has only {', '.join(chosen_of)} images.")
+    files = free_files(chosen_of, target.out or labels.folder)
+    archives = write_images(
+        {name: [names[one] for one in own] for name, own in chosen_of.items()}, labels.folder, target
+    )
+    counts = {}
+    for split, chosen in chosen_of.items():
         content = _coco(labels, names, sizes, categories, chosen)
         content["info"] = {"description": f"{MADE_BY} {source}", "split": split, "notes": notes}
-        files[split] = (target.out or labels.folder) / f"{split}.json"
         counts[split] = _count(labels, chosen, skeleton.keypoint_names)
-        check_free(files[split])
         write_json(files[split], content)
-    if "train" not in files:
-        raise DataError(f"Expected images to train on, but {source} has only {', '.join(files)} images.")
     if "val" not in files:
         notes.append(NO_VALIDATION)
-    command = make_command(files, labels.folder, several=len(labels.keypoint_names) > 1, turned=bool(turned))
-    return Conversion(files=files, images=labels.folder, counts=counts, notes=notes, command=command)
+    several = len(labels.keypoint_names) > 1
+    command = make_command(files, labels.folder, archives, several=several, turned=bool(turned))
+    return Conversion(files=files, images=labels.folder, counts=counts, notes=notes, command=command, archives=archives)
 
 
 def _check_finite(labels: Labels) -> None:
@@ -325,10 +333,24 @@ def _count(labels: Labels, chosen: Sequence[int], names: Sequence[str]) -> dict[
     return {"images": len(chosen), "instances": len(instances), **{name: labelled[name] for name in names}}
 
 
-def check_free(file: Path) -> None:
-    """Raise DataError if the file exists and was not written by an earlier conversion."""
-    if not file.exists():
-        return
+def free_files(splits: Iterable[str], folder: Path) -> dict[str, Path]:
+    """Return the files to write; raise DataError if one exists and was not written by an earlier conversion."""
+    files = {split: folder / f"{split}.json" for split in splits}
+    for file in files.values():
+        if file.exists():
+            _check_written(file)
+    return files
+
+
+def write_images(names: Mapping[str, Sequence[str]], images: Path, target: Target) -> dict[str, Path]:
+    """Write the images of each split into archives beside the JSON files, if the target has them; see `write_archives`."""
+    if target.archive is None:
+        return {}
+    out, size = target.out or images, target.archive_size
+    return write_archives(names, images, out, kind=target.archive, size=size, seed=target.seed)
+
+
+def _check_written(file: Path) -> None:
     try:
         description = json.loads(file.read_bytes())["info"]["description"]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -339,21 +361,29 @@ def check_free(file: Path) -> None:
         )
 
 
-def make_command(files: Mapping[str, Path], images: Path | str, *, several: bool = False, turned: bool = False) -> str:
+def make_command(
+    files: Mapping[str, Path],
+    images: Path | str,
+    archives: Mapping[str, Path],
+    *,
+    several: bool = False,
+    turned: bool = False,
+) -> str:
     """Return the command that trains a small network on the files.
 
     Args:
         files: by split; without "val" the training file is used for validation.
         images: folder of the images.
+        archives: by split, if the images are in archives.
         several: whether there are several categories.
         turned: whether an image has an EXIF orientation.
     """
     overrides = [
         *("data=coco", "model=hrnet_tiny"),
         f"data.train_annotations={files['train']}",
-        f"data.train_images={images}",
+        f"data.train_images={archives.get('train', images)}",
         f"data.val_annotations={files.get('val', files['train'])}",
-        f"data.val_images={images}",
+        f"data.val_images={archives.get('val', archives.get('train', images))}",
         "data.val_boxes=[gt]",
         *(["data.category=all"] if several else []),
         *(["data.upright=true"] if turned else []),

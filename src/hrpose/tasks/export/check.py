@@ -22,8 +22,9 @@ from hrpose.estimator.crops import Cutter, ImageCrops, Request, join, take_rows
 from hrpose.export import MAX_SHIFTED, Comparer, Comparison, ExportedPoses, ExportRecord, find_ties
 from hrpose.export.check import TOLERANCE, distances
 from hrpose.inference import collect_poses, predict_heatmaps
+from hrpose.media import folders
+from hrpose.media.headers import PHOTO_SUFFIXES
 from hrpose.media.images import Reading
-from hrpose.media.source import PHOTO_SUFFIXES, is_photo
 from hrpose.report.protocol import Benchmark
 from hrpose.structures import CropBatch
 from hrpose.synthetic import write_dataset
@@ -94,12 +95,12 @@ def find_crops(cfg: DictConfig, record: ExportRecord, weights: Path, folder: Pat
 
 
 def list_images(folder: str | Path) -> tuple[Path, ...]:
-    """List the images of a folder and of the folders in it.
+    """List the images of a folder and of the folders in it, or of archives.
 
     Raises:
         ConfigError: if there are none.
     """
-    found = tuple(sorted(path for path in Path(folder).rglob("*") if is_photo(path)))
+    found = tuple(Path(folder, name) for name in sorted(folders.list_images(folder)))
     if not found:
         raise ConfigError(
             f"photos: expected a folder with images ({', '.join(PHOTO_SUFFIXES)}), found none in {folder}."
@@ -242,7 +243,7 @@ def _data_of(weights: Path) -> Mapping[str, Any] | None:
 def _is_usable(node: Mapping[str, Any], record: ExportRecord) -> bool:
     """Check whether the annotated instances exist and have the right number of keypoints."""
     file = Path(str(node["val_annotations"]))
-    if not file.is_file() or not Path(str(node["val_images"])).is_dir():
+    if not file.is_file() or not folders.is_image_folder(str(node["val_images"])):
         return False
     try:
         count = read_annotations(file, category=node.get("category")).visibility.shape[1]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hrpose.annotations.images import ABSOLUTE, BACKSLASHES, CASE, ELSEWHERE, ESCAPED, UNICODE, match_files
 from hrpose.errors import DataError
+from hrpose.media.file_names import ABSOLUTE, BACKSLASHES, CASE, ELSEWHERE, ESCAPED, UNICODE, match_files
 
 COMPOSED = unicodedata.normalize("NFC", "caf\u00e9.jpg")
 DECOMPOSED = unicodedata.normalize("NFD", COMPOSED)

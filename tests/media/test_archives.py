@@ -1,0 +1,172 @@
+"""Images of archives are those of the files: the same bytes, the same names, the same errors."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+from archived import WRITE, write_tar, write_zip
+from exif_photo import jpeg
+from tiny_coco import write_photo
+
+from hrpose.errors import DataError, MissingDataError
+from hrpose.media import archives
+from hrpose.media.archives import open_archives, split_archive
+from hrpose.media.file_names import match_files
+from hrpose.media.folders import check_photos, is_image_file, is_image_folder, list_folder, list_images
+from hrpose.media.images import STORED, Reading, read_bytes, read_image, read_size
+from hrpose.media.source import Photos, find_media
+
+NAMES = ["a.jpg", "b/a.jpg", "b/c/d.png", "turned.jpg"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number, name in enumerate(NAMES[:3]):
+        write_photo(tmp_path / "images" / name, number)
+    (tmp_path / "images" / "turned.jpg").write_bytes(jpeg(orientation=6))
+    return tmp_path / "images"
+
+
+@pytest.fixture(params=["zip", "tar", "shards"])
+def packed(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> Path:
+    """The path or pattern of archives that have the images of the folder."""
+    if request.param != "shards":
+        return WRITE[request.param](tmp_path / f"images.{request.param}", folder)
+    for number, name in enumerate(NAMES):
+        write_tar(tmp_path / f"part{number}.tar", folder, [name])
+    return tmp_path / "part*.tar"
+
+
+@pytest.mark.parametrize("reading", [STORED, Reading(upright=True)])
+@pytest.mark.parametrize("num_rows", [None, 20])
+def test_pixels_equal_those_of_the_files(reading: Reading, num_rows: int | None, packed: Path, folder: Path) -> None:
+    for name in NAMES:
+        own, other = (read_image(place / name, reading=reading, num_rows=num_rows) for place in (packed, folder))
+        np.testing.assert_array_equal(own, other)
+        assert read_size(packed / name, upright=reading.upright) == read_size(folder / name, upright=reading.upright)
+    assert read_image(packed / "turned.jpg", reading=Reading(upright=True)).shape == (80, 60, 3)
+
+
+def test_an_archive_is_a_folder_with_the_same_names(packed: Path, folder: Path) -> None:
+    assert list_images(packed) == sorted(list_images(folder)) == sorted(NAMES)
+    assert list_images(packed / "b") == sorted(list_images(folder / "b"))
+    assert list_folder(packed / "b") == list_folder(folder / "b") == {"a.jpg", "c"}
+    assert is_image_folder(packed)
+    assert [is_image_file(packed / name) for name in ("a.jpg", "b/a.jpg", "c.jpg", "b")] == [True, True, False, False]
+    check_photos(["c/d.png"], packed / "b")
+    assert find_media(str(packed)) == Photos(packed, tuple(sorted(NAMES)))
+
+
+def test_missing_images_are_counted_and_found_elsewhere_in_the_archive(packed: Path) -> None:
+    with pytest.raises(MissingDataError, match=r"2 are missing: x\.jpg, y/z\.jpg"):
+        check_photos(["a.jpg", "x.jpg", "y/z.jpg"], packed)
+    with pytest.raises(MissingDataError, match=f"is {packed}/b the photo folder".replace("*", r"\*")):
+        check_photos(["c/d.png"], packed)
+    with pytest.raises(MissingDataError, match=r"x\.jpg"):
+        read_bytes(packed / "x.jpg")
+
+
+def test_names_of_other_systems_are_matched_as_in_a_folder(packed: Path, folder: Path) -> None:
+    names = ["a.jpg", "B\\C\\d.png", "TURNED.jpg", "/home/b/a.jpg", "none.jpg"]
+    assert match_files(names, packed) == match_files(names, folder)
+    assert len(match_files(names, packed)[0]) == 3
+
+
+def test_a_missing_archive_is_named(tmp_path: Path) -> None:
+    assert not is_image_folder(tmp_path / "no.zip")
+    with pytest.raises(MissingDataError, match=r"no\.zip"):
+        read_bytes(tmp_path / "no.zip" / "a.jpg")
+
+
+def test_a_folder_that_is_called_like_an_archive_stays_a_folder(folder: Path, tmp_path: Path) -> None:
+    folder.rename(tmp_path / "data.zip")
+    assert split_archive(tmp_path / "data.zip" / "a.jpg") is None
+    assert read_image(tmp_path / "data.zip" / "a.jpg").shape == (70, 90, 3)
+    write_tar(tmp_path / "data.zip" / "x.tar", tmp_path / "data.zip", ["a.jpg"])
+    assert read_image(tmp_path / "data.zip" / "x.tar" / "a.jpg").shape == (70, 90, 3)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_name_that_is_there_twice_names_its_archives(same: bool, folder: Path, tmp_path: Path) -> None:
+    write_tar(tmp_path / "one.tar", folder, ["a.jpg", "b/a.jpg", *(["a.jpg"] if same else [])])
+    write_tar(tmp_path / "two.tar", folder, ["turned.jpg" if same else "a.jpg"])
+    with pytest.raises(DataError, match=r"a\.jpg is twice in .*one" if same else r"a\.jpg is in .*one.*two\.tar"):
+        open_archives(str(tmp_path / "*.tar"))
+
+
+def test_an_archive_without_images_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(MissingDataError, match="none in 1 archive"):
+        open_archives(str(write_zip(tmp_path / "x.zip", tmp_path, ["a.txt"])))
+
+
+def test_an_archive_that_has_changed_is_indexed_again_and_never_read_with_the_old_index(
+    folder: Path, tmp_path: Path
+) -> None:
+    file = write_zip(tmp_path / "x.zip", folder, ["a.jpg"])
+    old = open_archives(str(file))
+    write_zip(file, folder, ["b/a.jpg"])
+    with pytest.raises(DataError, match="changed"):
+        old.read(0)
+    assert open_archives(str(file)).names.tolist() == ["b/a.jpg"]
+
+
+def test_a_member_whose_header_is_damaged_is_refused(folder: Path, tmp_path: Path) -> None:
+    file = write_zip(tmp_path / "x.zip", folder, ["a.jpg"])
+    content = bytearray(file.read_bytes())
+    content[0:4] = bytes(4)
+    file.write_bytes(content)
+    with pytest.raises(DataError, match="damaged"):
+        read_bytes(file / "a.jpg")
+
+
+def _reads_alike(index: archives.Archives, expected: list[bytes], results: object) -> None:
+    results.put([index.read(row) for row in range(len(index.names))] == expected)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_other_processes_read_with_the_index_that_they_receive(method: str, packed: Path, folder: Path) -> None:
+    index = open_archives(str(packed))
+    expected = [(folder / name).read_bytes() for name in sorted(NAMES)]
+    if method == "spawn":  # the same pickle, without another process to start
+        archives._opened.clear()
+        copy = pickle.loads(pickle.dumps(index))
+        assert [copy.read(row) for row in range(4)] == expected
+        assert open_archives(str(packed)) is copy
+        return
+    context = get_context(method)
+    results = context.Queue()
+    process = context.Process(target=_reads_alike, args=(index, expected, results))
+    process.start()
+    assert results.get(timeout=60)
+    process.join()
+
+
+def test_more_archives_than_a_process_may_open_are_read_by_many_threads(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(archives._MOST_OPEN + 20):
+        (tmp_path / f"{number}.jpg").write_bytes(b"%d" % number)
+        write_tar(tmp_path / f"{number}.tar", tmp_path, [f"{number}.jpg"])
+    index = open_archives(str(tmp_path / "*.tar"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    wrong: list[str] = []
+
+    def read(start: int) -> None:
+        for step in range(300):
+            number = (start + 7 * step) % (archives._MOST_OPEN + 20)
+            if index.read(index.find(f"{number}.jpg")) != b"%d" % number:
+                wrong.append(str(number))
+
+    threads = [threading.Thread(target=read, args=(start,)) for start in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert len(list(Path("/proc/self/fd").iterdir())) - before <= archives._MOST_OPEN

@@ -1,0 +1,93 @@
+"""`data.batch_size=auto` takes the largest batch that fits, and changes nothing else."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from lightning.pytorch.plugins.precision import Precision
+from torch import nn
+
+from hrpose.config import ConfigError
+from hrpose.tasks import batch_size
+from hrpose.tasks.batch_size import find_batch_size
+
+
+class Net(nn.Module):
+    """A network that has memory for a number of images."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.layer, self.norm, self.room = nn.Linear(3, 1), nn.BatchNorm1d(1), room
+        self.seen: list[int] = []
+
+    def __deepcopy__(self, memo):
+        copied = Net(self.room)
+        copied.load_state_dict(self.state_dict())
+        copied.seen = self.seen
+        return copied
+
+    def forward(self, images):
+        self.seen.append(len(images))
+        if len(images) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return self.norm(self.layer(images + torch.rand(1)))
+
+
+def find(net, *, instances=1000, processes=1):
+    def raw(rows):
+        return {"images": torch.ones(len(rows), 3), "target": torch.zeros(1), "target_weight": torch.ones(1)}
+
+    data = SimpleNamespace(
+        train_table=range(instances),
+        crops=lambda table, train: SimpleNamespace(__getitems__=raw),
+        on_after_batch_transfer=lambda batch, loader: batch,
+    )
+    trainer = SimpleNamespace(
+        world_size=processes,
+        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+        precision_plugin=Precision(),
+    )
+    loss = type("Loss", (nn.Module,), {"forward": lambda self, outputs, *_: outputs.square().sum()})()
+    return find_batch_size(net, loss, torch.optim.Adam, data, trainer)
+
+
+@pytest.mark.parametrize(("room", "found"), [(2, 2), (17, 16), (300, 256), (10**6, 512)])
+def test_the_largest_batch_that_fits_is_taken(room, found):
+    assert find(Net(room)) == found
+
+
+def test_a_batch_is_at_most_all_instances():
+    assert find(Net(1000), instances=12) == 8
+
+
+def test_network_and_random_numbers_stay_as_they_are():
+    net = Net(64)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    find(net)
+    assert net.seen == [2, 4, 8, 16, 32, 64, 128]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_it_ends_where_a_step_becomes_slow(monkeypatch):
+    seconds = iter(range(0, 1000, 3))
+    monkeypatch.setattr(batch_size.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr(batch_size, "_SLOWEST", 2.0)
+    assert find(Net(1000)) == 2
+
+
+def test_what_it_cannot_do_is_refused():
+    with pytest.raises(ConfigError, match=r"^data\.batch_size"):
+        find(Net(1))
+    with pytest.raises(ConfigError, match=r"^data\.batch_size.*trainer\.devices"):
+        find(Net(9), processes=2)
+
+
+def test_another_error_is_raised():
+    net = Net(4)
+    net.norm = nn.BatchNorm1d(7)
+    with pytest.raises(RuntimeError):
+        find(net)
