@@ -169,6 +169,37 @@ def input_from_image(
     return np.concatenate([linear, offset[:, None]], axis=1)
 
 
+def fit_whole_image(
+    image_size: Sequence[int], short_side: int, scales: Sequence[float] = (1.0,)
+) -> tuple[list[tuple[int, int]], Array, Array]:
+    """Fit a whole image into inputs of a network: the short side exactly, the long one with a band on both ends.
+
+    Convention:
+        Sides are multiples of 64 at the smallest scale, and the inputs of the other scales have the same aspect ratio. The center
+        is rounded to whole pixels, as in HigherHRNet's official code. `input_from_image` of center, scale and size is the matrix.
+
+    Args:
+        image_size: (width, height) in pixels.
+        short_side: of the input at scale 1, in pixels.
+        scales: of the inputs.
+
+    Returns:
+        sizes: (width, height) of the input at each scale.
+        center: (2,) in image pixels.
+        scale: (2,) width and height of what the inputs show, in image pixels.
+    """
+    width, height = map(int, image_size)
+    smallest = min(scales)
+    short = _next_multiple(smallest * short_side)
+    long = _next_multiple(short / min(width, height) * max(width, height))
+    sides = [(int(short * scale / smallest), int(long * scale / smallest)) for scale in scales]
+    shown = np.array([float(min(width, height)), sides[0][1] / sides[0][0] * min(width, height)])
+    upright = width < height
+    sizes = [(one, other) if upright else (other, one) for one, other in sides]
+    center = np.array([int(width / 2 + 0.5), int(height / 2 + 0.5)], np.float64)
+    return sizes, center, shown if upright else shown[::-1].copy()
+
+
 def invert_affine(matrix: ArrayLike) -> Array:
     """Invert affine matrices: B_from_A for A_from_B.
 
@@ -222,6 +253,11 @@ def flip_keypoints(
     mirrored = np.asarray(keypoints, dtype=np.float64)[..., permutation, :] * [-1.0, 1.0] + [image_width - 1.0, 0.0]
     flipped_visibility = np.asarray(visibility)[..., permutation]
     return np.where(flipped_visibility[..., None] > 0, mirrored, 0.0), flipped_visibility
+
+
+def _next_multiple(side: float, step: int = 64) -> int:
+    """Round up to a multiple of 64, as the official code does with a fraction of a pixel: it is cut after 63 are added."""
+    return int((side + step - 1) // step * step)
 
 
 def _zoom_and_middle(

@@ -41,14 +41,15 @@ class AssociativeEmbedding:
         input, whose center is x, belongs to the cell that holds it.
 
     Attributes:
-        input_size: width and height of the training images in pixels; any size is decoded.
+        input_size: width and height of the training windows in pixels; the shorter is the short side of whole images.
         strides: input pixels per cell of each output, that with the tags first.
         sigma: standard deviation of the Gaussians in cells, the same at every resolution.
+        scales: of the inputs that a whole image is estimated at; 1 is one of them.
         max_instances: instances of an image whose tags are trained, in the order of the annotation file. Heatmaps show them all.
         refine: whether a keypoint that an instance lacks is read from the highest cell with a near tag, however low.
 
     Raises:
-        ValueError: if a number is not positive, or `input_size` is not a multiple of the strides.
+        ValueError: if a number is not positive, `input_size` is not a multiple of the strides, or 1 is not among the scales.
 
     Example:
         >>> codec = AssociativeEmbedding(input_size=(64, 64))
@@ -61,6 +62,7 @@ class AssociativeEmbedding:
     strides: tuple[int, ...] = (4, 2)
     sigma: float = 2.0
     max_instances: int = 30
+    scales: tuple[float, ...] = (1.0,)
     refine: bool = True
     grid: ClassVar[Grid] = "plain"
     bottom_up: ClassVar[bool] = True
@@ -72,6 +74,13 @@ class AssociativeEmbedding:
         check_count("max_instances", self.max_instances)
         for stride in self.strides:
             check_count("strides", stride)
+        object.__setattr__(self, "scales", tuple(self.scales))
+        for scale in self.scales:
+            check_positive("scales", scale, "scales, such as [0.5, 1, 2]")
+        if 1 not in self.scales or len(set(self.scales)) < len(self.scales):
+            raise ValueError(
+                f"Expected argument `scales` to hold different numbers, 1 among them, but got {self.scales}."
+            )
         if not self.strides or any(side % stride for side in self.input_size for stride in self.strides):
             raise ValueError(
                 f"Expected argument `input_size` to be a multiple of each of the `strides`, at least one, but got "

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from hrpose.geometry import Grid, center_scale_from_bbox, input_from_image, invert_affine
-from hrpose.structures import Crop, CropBatch
+from hrpose.codecs import AssociativeEmbedding
+from hrpose.geometry import Grid, center_scale_from_bbox, fit_whole_image, input_from_image, invert_affine
+from hrpose.structures import Crop, CropBatch, WholeImageBatch
 
 ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
 
@@ -94,6 +95,31 @@ def cut_crops(
         bbox_scores=torch.from_numpy(np.ones(count) if bbox_scores is None else bbox_scores),
         image_ids=torch.full((count,), image_id, dtype=torch.int64),
         instance_ids=torch.arange(count),
+    )
+
+
+def fit_image(image: NDArray[np.uint8], codec: AssociativeEmbedding, *, image_id: int = 0) -> WholeImageBatch:
+    """Warp a whole image to the inputs of a network, at each of the codec's scales.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        codec: states the short side of the input, and the scales.
+        image_id: of the image.
+    """
+    others = [scale for scale in codec.scales if scale != 1]
+    sizes, center, scale = fit_whole_image(image.shape[1::-1], min(codec.input_size), [1.0, *others])
+    matrices = np.stack([input_from_image(center, scale, 0.0, size) for size in sizes])
+    images = []
+    for slot, size in enumerate(sizes):
+        images.append(empty_images(1, size))
+        warp_crops(image, matrices[slot : slot + 1], images[slot].numpy(), [0])
+    return WholeImageBatch(
+        images=images[0],
+        rescaled=tuple(images[1:]),
+        image_from_input=torch.from_numpy(invert_affine(matrices[:1])),
+        center=torch.from_numpy(center[None]),
+        scale=torch.from_numpy(scale[None]),
+        image_ids=torch.tensor([image_id]),
     )
 
 

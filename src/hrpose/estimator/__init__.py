@@ -2,7 +2,7 @@
 
 from hrpose.estimator.detectors import BoxFile, Detector, FunctionDetector, OnnxDetector, RTDetrDetector
 from hrpose.estimator.engine import Engine, TorchEngine
-from hrpose.estimator.exported_engine import ExportedEngine
+from hrpose.estimator.exported_engine import ExportedEngine, ExportedImageEngine
 from hrpose.estimator.pose_estimator import PoseEstimator
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Detector",
     "Engine",
     "ExportedEngine",
+    "ExportedImageEngine",
     "FunctionDetector",
     "OnnxDetector",
     "PoseEstimator",

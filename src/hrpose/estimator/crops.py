@@ -1,4 +1,4 @@
-"""From an image and boxes to the crops that an engine takes, by the code of the datasets."""
+"""From an image and boxes to the crops that an engine takes, or from a whole image to its input; by the code of the datasets."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from hrpose.data.crops import cut_crops
+from hrpose.codecs import AssociativeEmbedding
+from hrpose.data.crops import cut_crops, fit_image
 from hrpose.estimator.boxes import Floats, check_inside, read_detections, touching
 from hrpose.estimator.detectors import BoxFile, Detector
 from hrpose.estimator.detectors.boxes import Image
 from hrpose.geometry import Grid
 from hrpose.media.images import Reading
 from hrpose.media.load import ImageSource, load_image
-from hrpose.structures import CropBatch
+from hrpose.structures import CropBatch, WholeImageBatch
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,9 +106,32 @@ class Cutter:
         )
         return ImageCrops(batch, bbox)
 
-    def cut_nothing(self) -> ImageCrops:
-        """Return the crops of an image without boxes."""
-        return self.cut(np.zeros((1, 1, 3), np.uint8), np.zeros((0, 4)))
+
+@dataclass(frozen=True)
+class Fitter:
+    """Fits whole images to the input of a bottom-up network.
+
+    Attributes:
+        codec: states the sizes of the input.
+        reading: orientation and scale of images that come as files.
+    """
+
+    codec: AssociativeEmbedding
+    reading: Reading
+
+    def prepare(self, request: Request) -> WholeImageBatch:
+        """Load an image and fit it.
+
+        Raises:
+            ValueError: if the image cannot be loaded, or comes with boxes.
+        """
+        if request.bbox is not None:
+            raise ValueError(
+                "Expected no boxes, because a bottom-up network finds all instances of an image by itself, but got "
+                f"{len(request.bbox)}. Leave the boxes out."
+            )
+        image = load_image(request.image, upright=self.reading.upright, bit_depth=self.reading.bit_depth)
+        return fit_image(image, self.codec, image_id=request.image_id)
 
 
 def join(batches: Sequence[CropBatch]) -> CropBatch:

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias, get_args
+from typing import Any, Literal, Protocol, TypeAlias, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
-from hrpose.codecs import Codec
+from hrpose.codecs import Codec, is_bottom_up
 from hrpose.data.crops import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder, Normalization
 from hrpose.export import ExportedNetwork, open_exported
 from hrpose.export.capture import to_openvino, write_onnx
@@ -22,7 +22,7 @@ from hrpose.export.openvino import compile_model
 from hrpose.geometry import Grid
 from hrpose.inference import estimate_poses
 from hrpose.skeletons import Skeleton
-from hrpose.structures import CropBatch, Poses
+from hrpose.structures import CropBatch, Poses, WholeImageBatch
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,8 @@ _HALVES = {"bf16": torch.bfloat16, "16": torch.float16}
 class Engine(Protocol):
     """Estimates the poses of a batch of crops, and describes the crops that it takes.
 
+    One with an attribute `codec` that is bottom-up takes whole images, a `WholeImageBatch` each, instead of crops.
+
     Attributes:
         input_size: (width, height) of the crops in pixels.
         grid: how the pixels of a crop lie in its box.
@@ -45,7 +47,7 @@ class Engine(Protocol):
     grid: Grid
     skeleton: Skeleton
 
-    def __call__(self, batch: CropBatch) -> Poses:
+    def __call__(self, batch: Any, /) -> Poses:
         """Estimate the poses of a batch, in its order, in image pixels."""
         ...
 
@@ -91,6 +93,8 @@ class TorchEngine:
     ) -> None:
         self.device = choose_device(device)
         self.precision = _checked_precision(precision, self.device)
+        if is_bottom_up(codec):
+            backend = _checked_bottom_up(backend)
         chosen = _choose_backend(backend, self.device, self.precision)
         self.net = net.to(self.device).eval()
         if chosen != "torch":
@@ -111,23 +115,25 @@ class TorchEngine:
         self.keypoint_score_threshold = keypoint_score_threshold
 
     @torch.inference_mode()
-    def __call__(self, batch: CropBatch) -> Poses:
-        """Estimate the poses of a batch: uint8 crops go to the device, three numbers per keypoint come back."""
-        images = self.normalization(self._on_device(batch["images"]))
+    def __call__(self, batch: CropBatch | WholeImageBatch) -> Poses:
+        """Estimate the poses of a batch: uint8 images go to the device, three numbers per keypoint come back."""
+        images: dict[str, Any] = {"images": self._normalized(batch["images"])}
+        if "rescaled" in batch:
+            images["rescaled"] = tuple(map(self._normalized, cast(WholeImageBatch, batch)["rescaled"]))
         with self._autocast():
             return estimate_poses(
                 self.net,
                 self.codec,
-                {**batch, "images": images},
+                {**batch, **images},
                 flip_test=self.flip_test,
                 flip_permutation=self.skeleton.flip_permutation,
                 score_threshold=self.keypoint_score_threshold,
             )
 
-    def _on_device(self, images: Tensor) -> Tensor:
+    def _normalized(self, images: Tensor) -> Tensor:
         if self.device.type == "cuda" and images.device.type == "cpu":
-            return images.pin_memory().to(self.device, non_blocking=True)
-        return images.to(self.device)
+            images = images.pin_memory()
+        return self.normalization(images.to(self.device, non_blocking=self.device.type == "cuda"))
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self.precision not in _HALVES:
@@ -215,6 +221,16 @@ class _OpenVinoNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return torch.from_numpy(self._compiled([images.contiguous().numpy()])[0].copy())
+
+
+def _checked_bottom_up(backend: str) -> str:
+    """Return torch, the one backend whose inputs have any size."""
+    if backend not in ("auto", "torch"):
+        raise ValueError(
+            f"Expected `backend` to be torch for a bottom-up network, whose images differ in size, but got {backend!r}. Use "
+            "`hrpose export` for a file that onnxruntime runs."
+        )
+    return "torch"
 
 
 def _choose_backend(backend: str, device: torch.device, precision: Precision) -> str:

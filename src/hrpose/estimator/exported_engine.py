@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.codecs import Codec, HeatmapCodec
+from hrpose.codecs import AssociativeEmbedding, Codec, HeatmapCodec
 from hrpose.estimator.engine import Engine, TorchEngine
-from hrpose.export import ExportedFileError, ExportedNetwork, ExportedPoses, open_exported
-from hrpose.inference import collect_poses
+from hrpose.export import ExportedFileError, ExportedMaps, ExportedNetwork, ExportedPoses, open_exported
+from hrpose.inference import collect_image_poses, collect_poses
 from hrpose.skeletons import COCO, MPII, Skeleton
-from hrpose.structures import CropBatch, Poses
+from hrpose.structures import CropBatch, Poses, WholeImageBatch
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,26 @@ class ExportedEngine:
     def find_keypoints(self, batch: CropBatch) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Return keypoints (B, K, 2) in image pixels and scores (B, K) as the file gives them, finite or not."""
         return self.exported(batch["images"].cpu().numpy(), batch["image_from_input"].cpu().numpy())
+
+
+class ExportedImageEngine:
+    """An exported bottom-up network, on the CPU: the file gives heatmaps and tags, the codec finds the instances.
+
+    Args:
+        exported: the file.
+    """
+
+    def __init__(self, exported: ExportedMaps) -> None:
+        record = exported.record
+        self.exported = exported
+        self.input_size, self.grid, self.skeleton = record.input_size, record.codec.grid, record.skeleton
+        self.codec = cast(AssociativeEmbedding, record.codec)
+
+    def __call__(self, batch: WholeImageBatch) -> Poses:
+        """Estimate the poses of a whole image."""
+        images = (batch["images"], *batch["rescaled"])
+        size = (images[0].shape[1], images[0].shape[2])
+        return collect_image_poses([self.exported(view) for view in images], self.codec, batch, size)
 
 
 def open_engine(
@@ -83,6 +103,8 @@ def open_engine(
                 f"Expected `{name}` of {file} as it was exported ({own.get(name, 'fixed in the file')!r}), but got {value!r}. "
                 "Export the weights again."
             )
+    if isinstance(opened, ExportedMaps):
+        return ExportedImageEngine(opened), {"upright": record.upright or None, "bit_depth": record.bit_depth}
     reading = {"bbox_padding": record.bbox_padding, "upright": record.upright or None, "bit_depth": record.bit_depth}
     return ExportedEngine(opened, keypoint_score_threshold=threshold), reading
 

@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
 import hrpose.codecs
 import hrpose.models
-from hrpose.codecs import Codec, HeatmapCodec
-from hrpose.models import SimpleBaseline, StackedHourglass, count_parameters
+from hrpose.codecs import AssociativeEmbedding, Codec, HeatmapCodec
+from hrpose.models import HigherHRNet, SimpleBaseline, StackedHourglass, count_parameters
 from hrpose.skeletons import COCO, HALPE, HALPE26, KNOWN_SKELETONS, MPII, WHOLEBODY, Skeleton
 from hrpose.weights import WeightsError, load_weights
 from hrpose.weights.files import WeightFile, read_weight_file
@@ -255,13 +255,17 @@ def _parts_of_tensors(
     net = build_like(tensors) if model is None else None
     if net is None and model is None:
         raise ValueError(
-            f"Expected {file} ({form.kind}) to hold an HRNet, a SimpleBaseline or a stacked hourglass with its head, but its "
-            "tensors are those of none. Give the network as `model`, with `codec` and `skeleton`."
+            f"Expected {file} ({form.kind}) to hold an HRNet, a HigherHRNet, a SimpleBaseline or a stacked hourglass with its "
+            "head, but its tensors are those of none. Give the network as `model`, with `codec` and `skeleton`."
         )
     names = None if skeleton is None else skeleton.keypoint_names
     assumed: list[str] = []
     settings: dict[str, Any] = {}
-    if codec is None:
+    if codec is None and isinstance(net, HigherHRNet):
+        strides = tuple(4 // 2**place for place in range(len(net.final_layers)))
+        codec = cast(Codec, AssociativeEmbedding((512, 512), strides))
+        assumed.append("whole images with a short side of 512 pixels (`codec`)")
+    elif codec is None:
         codec = HeatmapCodec(input_size=(192, 256), heatmap_size=(48, 64), sigma=2.0)
         assumed.append("crops of 192 x 256 pixels and the paper's heatmaps (`codec`)")
     if skeleton is None and content.keypoint_names is not None:
@@ -292,12 +296,15 @@ def _named_skeleton(file: Path, names: Sequence[str]) -> Skeleton:
 
 def _assume_skeleton(file: Path, tensors: Mapping[str, Tensor]) -> Skeleton:
     """Return the known skeleton with as many keypoints as the head has channels, else one with numbered keypoints."""
-    head = tensors.get("final_layer.weight", tensors.get("score.0.weight"))
+    heads = ("final_layer.weight", "score.0.weight", "final_layers.0.weight")
+    head = next((tensors[name] for name in heads if name in tensors), None)
     if head is None:
         raise ValueError(
             f"Expected {file} to hold a known head, whose channels are keypoints, but there is none. Give `skeleton`."
         )
-    count = int(head.shape[0])
+    count = int(head.shape[0]) // (
+        2 if "final_layers.0.weight" in tensors else 1
+    )  # of HigherHRNet the other half are tags
     if count in _BY_COUNT:
         return _BY_COUNT[count]
     names = [f"keypoint_{index}" for index in range(count)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -12,14 +13,14 @@ from numpy.typing import ArrayLike
 from torch import device as Device
 from torch import nn
 
-from hrpose.codecs import Codec
+from hrpose.codecs import Codec, is_bottom_up
 from hrpose.estimator.boxes import read_bboxes, spread_over_images
-from hrpose.estimator.crops import Cutter, Request
+from hrpose.estimator.crops import Cutter, Fitter, Request
 from hrpose.estimator.detectors import BoxFile, Detector
 from hrpose.estimator.engine import Engine, Precision, TorchEngine, choose_device
 from hrpose.estimator.exported_engine import open_engine
 from hrpose.estimator.from_weights import NetworkMaker, read_parts
-from hrpose.estimator.stream import OnError, estimate_one, estimate_stream
+from hrpose.estimator.stream import OnError, estimate_one, estimate_stream, estimate_whole_images
 from hrpose.export import is_exported
 from hrpose.media.images import Reading
 from hrpose.media.load import ImageSource
@@ -34,7 +35,8 @@ _OWN = ("bbox_padding", "batch_size", "detector", "upright", "bit_depth", "num_t
 class PoseEstimator:
     """Estimate poses in images, by the same code that validates a network.
 
-    Crops of several images share a batch; images are read while the network computes.
+    Crops of several images share a batch; images are read while the network computes. A bottom-up network (`HigherHRNet`) finds
+    all instances of an image by itself: it takes no boxes and no detector.
 
     Args:
         engine: estimates the poses of batches of crops; `from_network`, `from_checkpoint` and `from_file` make one.
@@ -87,6 +89,13 @@ class PoseEstimator:
         self.num_threads = num_threads or min(16, os.cpu_count() or 1)
         self.upright = upright
         self.reading = Reading(not isinstance(detector, BoxFile) if upright is None else upright, bit_depth)
+        codec = getattr(engine, "codec", None)
+        self._fitter = Fitter(codec, self.reading) if is_bottom_up(codec) else None
+        if self._fitter is not None and detector is not None:
+            raise ValueError(
+                "Expected no `detector`, because a bottom-up network finds all instances by itself, but got "
+                f"{type(detector).__name__}. Leave it out."
+            )
         self._cutter = Cutter(engine.input_size, engine.grid, bbox_padding, self.reading, detector)
 
     @classmethod
@@ -203,6 +212,11 @@ class PoseEstimator:
         """The keypoints."""
         return self.engine.skeleton
 
+    @property
+    def is_bottom_up(self) -> bool:
+        """Whether the network finds all instances of an image by itself, without boxes."""
+        return self._fitter is not None
+
     @overload
     def __call__(
         self, images: list[Any] | tuple[Any, ...], *, bbox: Any = ..., bbox_xyxy: Any = ..., bbox_scores: Any = ...
@@ -229,13 +243,16 @@ class PoseEstimator:
             bbox_scores: confidence (N,) of the boxes, a factor of the instance scores; 1 by default.
 
         Returns:
-            The poses, one row per box, in its order; for a list of images a list. `image_ids` are the positions in the list.
+            The poses, one row per box, in its order (of a bottom-up network one per instance that it finds); for a list of images
+            a list. `image_ids` are the positions in the list.
 
         Raises:
             ValueError: if an image cannot be loaded, or boxes cannot be of it.
         """
         if not isinstance(images, list | tuple):
             request = _request(0, images, bbox, bbox_xyxy, bbox_scores)
+            if self._fitter is not None:
+                return replace(self.engine(self._fitter.prepare(request)), skeleton=self.skeleton)
             return estimate_one(self.engine, self._cutter, request, batch_size=self.batch_size)
         columns = [
             spread_over_images(name, values, len(images))
@@ -262,6 +279,10 @@ class PoseEstimator:
         yield from self._estimate(requests, on_error)
 
     def _estimate(self, requests: Iterable[Request], on_error: OnError | None) -> Iterator[Poses]:
+        if self._fitter is not None:
+            return estimate_whole_images(
+                self.engine, self._fitter, requests, num_threads=self.num_threads, on_error=on_error
+            )
         options = {"batch_size": self.batch_size, "num_threads": self.num_threads}
         return estimate_stream(self.engine, self._cutter, requests, **options, on_error=on_error)
 

@@ -17,16 +17,17 @@ import numpy as np
 import torch
 
 from hrpose.estimator.boxes import Floats
-from hrpose.estimator.crops import Cutter, ImageCrops, Request, join, take_rows
+from hrpose.estimator.crops import Cutter, Fitter, ImageCrops, Request, join, take_rows
 from hrpose.estimator.detectors.boxes import Image
 from hrpose.estimator.engine import Engine
-from hrpose.inference import check_finite, collect_poses
+from hrpose.inference import NonFinitePosesError, check_finite, collect_poses
 from hrpose.skeletons import Skeleton
 from hrpose.structures import CropBatch, Poses
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 OnError: TypeAlias = Callable[[int, ValueError], None]
+_NO_BOXES: Floats = np.zeros((0, 4))
 _BATCHES_AHEAD = 2  # one in the engine, one ready for it
 
 
@@ -54,14 +55,15 @@ def estimate_stream(
         The poses of each image.
     """
     waiting = _Waiting(batch_size)
-    results = _Results(engine.skeleton, cutter)
+    results = _Results(engine.skeleton)
     readers, runner = ThreadPoolExecutor(num_threads, "hrpose-read"), ThreadPoolExecutor(1, "hrpose-engine")
     running: deque[Future[Poses]] = deque()
     try:
         for request, prepared in work_ahead(readers, cutter.prepare, requests, 2 * num_threads):
             crops = _finish(cutter, request, prepared, on_error)
-            waiting.add(crops)
-            results.expect(crops.bbox)
+            if crops is not None:
+                waiting.add(crops)
+            results.expect(_NO_BOXES if crops is None else crops.bbox)
             while waiting.is_full:
                 running.append(runner.submit(engine, waiting.take()))
             while running and (len(running) > _BATCHES_AHEAD or running[0].done()):
@@ -82,12 +84,48 @@ def estimate_one(engine: Engine, cutter: Cutter, request: Request, *, batch_size
     """Estimate the poses of one image in this thread, without delay."""
     prepared = cutter.prepare(request)
     crops = prepared if isinstance(prepared, ImageCrops) else cutter.detect(prepared, request.image_id)
-    waiting, results = _Waiting(batch_size), _Results(engine.skeleton, cutter)
+    waiting, results = _Waiting(batch_size), _Results(engine.skeleton)
     waiting.add(crops)
     results.expect(crops.bbox)
     while len(waiting):
         results.add(engine(waiting.take()))
     return next(results.finished())
+
+
+def estimate_whole_images(
+    engine: Engine,
+    fitter: Fitter,
+    requests: Iterable[Request],
+    *,
+    num_threads: int,
+    on_error: OnError | None = None,
+) -> Iterator[Poses]:
+    """Estimate the poses of all instances of images with a bottom-up engine, an image at a time, in their order.
+
+    Args:
+        engine: estimates the poses of an image.
+        fitter: makes the engine's input.
+        requests: the images; taken as they are needed.
+        num_threads: threads that load and fit images.
+        on_error: as for `estimate_stream`.
+
+    Yields:
+        The poses of each image; `instance_ids` count the instances of all images.
+    """
+    count = 0
+    with ThreadPoolExecutor(num_threads, "hrpose-read") as readers:
+        for request, prepared in work_ahead(readers, fitter.prepare, requests, 2 * num_threads):
+            try:
+                poses = replace(engine(prepared.result()), skeleton=engine.skeleton)
+            except NonFinitePosesError:
+                raise
+            except ValueError as error:
+                if on_error is None:
+                    raise
+                on_error(request.image_id, error)
+                poses = _no_poses(engine.skeleton)
+            yield replace(poses, instance_ids=np.arange(count, count + len(poses)))
+            count += len(poses)
 
 
 def work_ahead(
@@ -105,8 +143,8 @@ def work_ahead(
 
 def _finish(
     cutter: Cutter, request: Request, prepared: Future[ImageCrops | Image], on_error: OnError | None
-) -> ImageCrops:
-    """Wait for the crops of an image; the detector runs in the caller's thread."""
+) -> ImageCrops | None:
+    """Wait for the crops of an image, None if it cannot be used; the detector runs in the caller's thread."""
     try:
         found = prepared.result()
         return found if isinstance(found, ImageCrops) else cutter.detect(found, request.image_id)
@@ -114,7 +152,7 @@ def _finish(
         if on_error is None:
             raise
         on_error(request.image_id, error)
-        return cutter.cut_nothing()
+        return None
 
 
 class _Waiting:
@@ -152,11 +190,10 @@ class _Waiting:
 class _Results:
     """Collects the poses of batches and returns them image by image."""
 
-    def __init__(self, skeleton: Skeleton, cutter: Cutter) -> None:
+    def __init__(self, skeleton: Skeleton) -> None:
         self._skeleton = skeleton
         self._expected: deque[Floats] = deque()
-        keypoints, scores = np.zeros((0, skeleton.num_keypoints, 2)), np.zeros((0, skeleton.num_keypoints), np.float32)
-        self._poses = replace(collect_poses(keypoints, scores, cutter.cut_nothing().batch), skeleton=skeleton)
+        self._poses = replace(_no_poses(skeleton), bbox=None)
 
     def expect(self, bbox: Floats) -> None:
         """Expect one pose per box (N, 4) of the next image."""
@@ -172,3 +209,12 @@ class _Results:
             bbox = self._expected.popleft()
             yield replace(self._poses[: len(bbox)], bbox=bbox)
             self._poses = self._poses[len(bbox) :]
+
+
+def _no_poses(skeleton: Skeleton) -> Poses:
+    """Return the poses of an image without instances."""
+    columns = {"center": (0, 2), "scale": (0, 2), "bbox_scores": (0,), "image_ids": (0,), "instance_ids": (0,)}
+    batch = {name: torch.zeros(shape) for name, shape in columns.items()}
+    count = skeleton.num_keypoints
+    poses = collect_poses(np.zeros((0, count, 2)), np.zeros((0, count), np.float32), batch)
+    return replace(poses, bbox=_NO_BOXES, skeleton=skeleton)

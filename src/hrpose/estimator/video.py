@@ -102,6 +102,11 @@ def track_poses(
     """
     if detect_every < 1:
         raise ValueError(f"Expected `detect_every` to be at least 1, but got {detect_every}.")
+    takes_boxes = not getattr(estimator, "is_bottom_up", False)
+    if not takes_boxes and (detector is not None or bbox is not None):
+        raise ValueError(
+            "Expected no `detector` and no `bbox` with a bottom-up network, which takes no boxes. Leave them out."
+        )
     people = tracker if tracker is not None else OksTracker(estimator.skeleton.sigmas)
     estimate = _FrameEstimator(estimator, min_score, bbox_nms_threshold, oks_nms_threshold)
     asked, _ = read_bboxes(bbox, None, None)
@@ -112,7 +117,7 @@ def track_poses(
         due = detector is not None and frame.index % detect_every == 0
         if detector is not None and due:
             found = _join(_detect(detector, image), found)
-        with_boxes = detector is not None or len(found[0]) + len(propagated[0]) > 0
+        with_boxes = takes_boxes and (detector is not None or len(found[0]) + len(propagated[0]) > 0)
         poses = estimate(image, found, propagated) if with_boxes else estimate.whole(image)
         if detector is not None and not due and _any_inside(people.missing(poses, frame.time), image):
             poses = estimate(image, _join(_detect(detector, image), found), propagated)

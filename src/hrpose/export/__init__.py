@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from hrpose.export.check import MAX_SHIFTED, Comparer, Comparison, find_ties
-from hrpose.export.open import SUFFIXES, ExportedNetwork, ExportedPoses, is_exported, open_exported
+from hrpose.export.open import SUFFIXES, ExportedMaps, ExportedNetwork, ExportedPoses, is_exported, open_exported
 from hrpose.export.quantize import Feed
 from hrpose.export.record import ExportedFileError, ExportRecord, plain_codec
 from hrpose.export.write import SUFFIX_OF, Format, check_choice, write_export
@@ -22,6 +22,7 @@ __all__ = [
     "Comparison",
     "ExportRecord",
     "ExportedFileError",
+    "ExportedMaps",
     "ExportedNetwork",
     "ExportedPoses",
     "Feed",

@@ -22,6 +22,7 @@ from hrpose.export.onnx import check_onnx
 from hrpose.export.openvino import import_openvino
 from hrpose.export.record import METADATA_KEY
 
+_TRACED_OPSET = 17  # of files that are recorded by tracing
 FreeSizes = Sequence[Mapping[int, str]]
 """For each input, its free dimensions and the names of their sizes; one name is one size."""
 Names = tuple[Sequence[str], Sequence[str]]
@@ -37,6 +38,7 @@ def write_onnx(
     names: Names,
     metadata: str | None = None,
     opset: int | None = None,
+    traced: bool = False,
 ) -> None:
     """Write a module as one ONNX file.
 
@@ -48,11 +50,16 @@ def write_onnx(
         names: of the inputs and of the outputs.
         metadata: the record as JSON.
         opset: version of the operators; None leaves it to torch.
+        traced: record by tracing, which takes seconds where height and width are free; torch.export reasons for minutes about the
+            sizes of a network of several resolutions.
 
     Raises:
         ModuleNotFoundError: if onnx or onnxscript is not installed.
         ValueError: if the module cannot be written with this opset.
     """
+    if traced:
+        _trace_onnx(module, examples, free, Path(file), names=names, metadata=metadata, opset=opset)
+        return
     for name in ("onnx", "onnxscript"):
         import_optional(name, "ONNX files", "hrpose[onnx]")
     dimensions = {name: torch.export.Dim(name, min=1) for sizes in free for name in sizes.values()}
@@ -75,6 +82,35 @@ def write_onnx(
     if opset is not None and opset != program.model.opset_imports.get(""):
         _convert_opset(Path(file), opset)
     check_onnx(Path(file))
+
+
+def _trace_onnx(
+    module: nn.Module,
+    examples: Sequence[Tensor],
+    free: FreeSizes,
+    file: Path,
+    *,
+    names: Names,
+    metadata: str | None,
+    opset: int | None,
+) -> None:
+    onnx = import_optional("onnx", "ONNX files", "hrpose[onnx]")
+    with quiet_exporters(), torch.no_grad():
+        torch.onnx.export(
+            module.eval(),
+            tuple(examples),
+            str(file),
+            dynamo=False,
+            dynamic_axes={name: dict(sizes) for name, sizes in zip(names[0], free, strict=True)},
+            opset_version=opset or _TRACED_OPSET,
+            input_names=list(names[0]),
+            output_names=list(names[1]),
+        )
+    model = onnx.load(str(file))
+    if metadata is not None:
+        model.metadata_props.add(key=METADATA_KEY, value=metadata)
+    onnx.save(model, str(file))
+    check_onnx(file)
 
 
 def _convert_opset(file: Path, opset: int) -> None:

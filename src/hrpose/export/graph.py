@@ -1,6 +1,6 @@
-"""What an exported file computes: from uint8 crops to keypoints in image pixels, as one torch module.
+"""What an exported file computes, as one torch module: uint8 crops to keypoints, or whole images to heatmaps and tags.
 
-The steps are those of `hrpose.inference.estimate_poses`, written with operations that every engine has.
+The steps are those of `hrpose.inference`, written with operations that every engine has.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from hrpose.codecs import Codec
+from hrpose.codecs import AssociativeEmbedding, Codec
+from hrpose.codecs.grouping import aggregate
 
 
 class CropGraph(nn.Module):
@@ -26,9 +27,6 @@ class CropGraph(nn.Module):
         dtype: of the network's arithmetic.
         heatmaps: whether the heatmaps are an output too.
     """
-
-    factor: Tensor
-    offset: Tensor
 
     def __init__(
         self,
@@ -46,12 +44,9 @@ class CropGraph(nn.Module):
         self.net = net.to(dtype).eval()
         self.codec = codec
         self.flip_permutation = list(flip_permutation) if flip_permutation is not None else None
-        self.reverse = channel_order == "bgr"
+        self.normalize = _Normalize(mean, std, channel_order)
         self.dtype = dtype
         self.heatmaps = heatmaps
-        means, deviations = torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64)
-        self.register_buffer("factor", (1 / (255 * deviations)).float()[:, None, None])
-        self.register_buffer("offset", (-means / deviations).float()[:, None, None])
 
     def forward(self, images: Tensor, image_from_input: Tensor) -> tuple[Tensor, ...]:
         """Estimate.
@@ -72,8 +67,7 @@ class CropGraph(nn.Module):
 
     def predict(self, images: Tensor) -> Tensor:
         """Compute the heatmaps (B, C, h, w) of crops (B, H, W, 3) uint8; the flip test is one pass of twice as many."""
-        pixels = images.flip(-1) if self.reverse else images
-        inputs = (pixels.permute(0, 3, 1, 2).float() * self.factor + self.offset).to(self.dtype)
+        inputs = self.normalize(images).to(self.dtype)
         if self.flip_permutation is None:
             heatmaps: Tensor = self.net(inputs).float()
             return heatmaps
@@ -81,6 +75,62 @@ class CropGraph(nn.Module):
         straight, mirrored = both.reshape(2, -1, *both.shape[1:]).unbind(0)
         flipped_back: Tensor = self.codec.flip_back(mirrored, self.flip_permutation)
         return (straight + flipped_back) * 0.5
+
+
+class ImageGraph(nn.Module):
+    """Whole images in, heatmaps and tags out; instances are found outside of the file, by `codec.decode`.
+
+    Args:
+        net: images (B, 3, H, W) to [(B, 2K, h', w'), (B, K, h, w)].
+        codec: turns the outputs for mirrored images back.
+        flip_permutation: K indices for the flip test; None leaves it out.
+        mean: as for `CropGraph`.
+        std: as for `CropGraph`.
+        channel_order: as for `CropGraph`.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        codec: AssociativeEmbedding,
+        *,
+        flip_permutation: Sequence[int] | None,
+        mean: Sequence[float],
+        std: Sequence[float],
+        channel_order: str = "rgb",
+    ) -> None:
+        super().__init__()
+        self.net = net.float().eval()
+        self.codec = codec
+        self.flip_permutation = list(flip_permutation) if flip_permutation is not None else None
+        self.normalize = _Normalize(mean, std, channel_order)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map images (B, H, W, 3) uint8 to heatmaps (B, K, h, w) and tags (B, K, T, h, w), as `inference.predict_maps` does."""
+        inputs = self.normalize(images)
+        heatmaps, tags = aggregate(self.net(inputs))
+        if self.flip_permutation is None:
+            return heatmaps, tags
+        mirrored, other_tags = aggregate(self.codec.flip_back(self.net(inputs.flip(-1)), self.flip_permutation))
+        return (heatmaps + mirrored) * 0.5, torch.cat([tags, other_tags], dim=2)
+
+
+class _Normalize(nn.Module):
+    """Images (B, H, W, 3) uint8 RGB to (B, 3, H, W) float32, (image / 255 - mean) / std."""
+
+    factor: Tensor
+    offset: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], channel_order: str) -> None:
+        super().__init__()
+        self.reverse = channel_order == "bgr"
+        means, deviations = torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64)
+        self.register_buffer("factor", (1 / (255 * deviations)).float()[:, None, None])
+        self.register_buffer("offset", (-means / deviations).float()[:, None, None])
+
+    def forward(self, images: Tensor) -> Tensor:
+        pixels = images.flip(-1) if self.reverse else images
+        return pixels.permute(0, 3, 1, 2).float() * self.factor + self.offset
 
 
 def transform(points: Tensor, matrices: Tensor) -> Tensor:

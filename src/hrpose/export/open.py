@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hrpose.codecs import is_bottom_up
 from hrpose.export.onnx import OnnxRuntime
 from hrpose.export.openvino import OpenVinoRuntime
 from hrpose.export.record import ExportedFileError, ExportRecord
@@ -71,6 +72,33 @@ class ExportedPoses:
         return keypoints.astype(np.float64), scores.astype(np.float32)
 
 
+@dataclass(frozen=True)
+class ExportedMaps:
+    """A file that takes whole images and gives heatmaps and tags, of which the record's codec makes instances.
+
+    Attributes:
+        runtime: the opened file.
+        record: the description that is stored in it.
+    """
+
+    runtime: Runtime
+    record: ExportRecord
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map images (B, H, W, 3) uint8 RGB to heatmaps (B, K, h, w) and tags (B, K, T, h, w), on the CPU.
+
+        Raises:
+            ValueError: if the images have another type, or a side that is no multiple of 64.
+        """
+        if images.dtype != torch.uint8 or images.ndim != 4 or any(side % 64 for side in images.shape[1:3]):
+            raise ValueError(
+                "Expected `images` to be (B, H, W, 3) uint8 RGB with H and W in multiples of 64, but got "
+                f"{images.dtype} of shape {tuple(images.shape)}."
+            )
+        heatmaps, tags = self.runtime(images.cpu().numpy())
+        return torch.from_numpy(heatmaps.copy()), torch.from_numpy(tags.copy())
+
+
 class ExportedNetwork(nn.Module):
     """A network in a file: images (B, 3, H, W) to heatmaps (B, C, h, w). The file does not describe its normalisation.
 
@@ -125,7 +153,7 @@ class ExportedNetwork(nn.Module):
             )
 
 
-def open_exported(file: str | Path) -> ExportedPoses | ExportedNetwork:
+def open_exported(file: str | Path) -> ExportedPoses | ExportedMaps | ExportedNetwork:
     """Open an exported file.
 
     Args:
@@ -143,16 +171,18 @@ def open_exported(file: str | Path) -> ExportedPoses | ExportedNetwork:
         return ExportedNetwork(runtime)
     record = ExportRecord.from_json(runtime.metadata, str(path))
     _check_ports(runtime, record)
-    return ExportedPoses(runtime, record)
+    return ExportedMaps(runtime, record) if is_bottom_up(record.codec) else ExportedPoses(runtime, record)
 
 
 def _check_ports(runtime: Runtime, record: ExportRecord) -> None:
     """Refuse a record that belongs to another file."""
     width, height = record.input_size
-    shapes = [(None, height, width, 3), (None, 2, 3)]
+    shapes: list[tuple[int | None, ...]] = [(None, height, width, 3), (None, 2, 3)]
+    if is_bottom_up(record.codec):
+        shapes = [(None, None, None, 3)]
     outputs = 3 if record.heatmaps else 2
     inputs = [port.shape for port in runtime.inputs]
-    fits = len(inputs) == 2 and all(_agree(a, b) for a, b in zip(inputs, shapes, strict=True))
+    fits = len(inputs) == len(shapes) and all(_agree(a, b) for a, b in zip(inputs, shapes, strict=True))
     if not fits or len(runtime.outputs) != outputs:
         raise ExportedFileError(
             f"Expected {runtime.file} to take {shapes} and to give {outputs} outputs, as its record says, but it takes "

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 import hrpose.codecs
-from hrpose.codecs import Codec
+from hrpose.codecs import Codec, is_bottom_up
 from hrpose.files import dumps
 from hrpose.skeletons import Skeleton
 from hrpose.skeletons.skeleton import MAX_KEYPOINTS
@@ -19,7 +19,6 @@ Precision: TypeAlias = Literal["fp32", "fp16", "bf16", "int8"]
 METADATA_KEY = "hrpose"
 """The key of the record in the file's metadata."""
 _VERSION = 1
-_FORM = "crops"  # what a file takes; earlier versions also wrote files that took whole images ("photo")
 _LARGEST = 1 << 20  # characters of JSON
 _OPTIONAL: Mapping[str, Any] = {
     "upright": False,
@@ -34,6 +33,8 @@ class ExportedFileError(ValueError):
 @dataclass(frozen=True)
 class ExportRecord:
     """Describe an exported file: images (B, H, W, 3) uint8 RGB and image_from_input (B, 2, 3) float32 to keypoints.
+
+    With a bottom-up codec: images (B, H, W, 3) of any size in multiples of 64 to heatmaps (B, K, h, w) and tags (B, K, T, h, w).
 
     Attributes:
         precision: of the network's arithmetic; preprocessing and decoding are always fp32.
@@ -78,7 +79,7 @@ class ExportRecord:
         content = {name: value for name, value in content.items() if name not in _OPTIONAL or value != _OPTIONAL[name]}
         content |= {
             "version": _VERSION,
-            "form": _FORM,
+            "form": form_of(self.codec),
             "skeleton": self.skeleton.to_dict(),
             "codec": plain_codec(self.codec),
             "grid": self.codec.grid,
@@ -104,6 +105,11 @@ class ExportRecord:
             raise ExportedFileError(
                 f"Expected {place} to hold a record of hrpose, but {error} Export the weights again with this version."
             ) from error
+
+
+def form_of(codec: Codec) -> Literal["crops", "images"]:
+    """Return what a file takes: crops, or whole images if the codec is bottom-up."""
+    return "images" if is_bottom_up(codec) else "crops"
 
 
 def plain_codec(codec: Codec) -> dict[str, Any]:
@@ -169,9 +175,11 @@ def _checked(content: dict[str, Any]) -> ExportRecord:
     if set(content) != expected:
         different = ", ".join(sorted(set(content) ^ expected))
         raise ValueError(f"its entries are other ones than expected: {different}.")
-    if content["form"] != _FORM:
-        raise ValueError(f"its entry form is {content['form']!r}: only files that take crops can be read.")
     codec = codec_from_plain(_mapping(content, "codec"))
+    if content["form"] != form_of(codec):  # earlier versions also wrote files of the form "photo"
+        raise ValueError(
+            f"its entry form is {content['form']!r}: with its codec only files that take {form_of(codec)} can be read."
+        )
     if content["grid"] != codec.grid or content["input_size"] != list(codec.input_size):
         raise ValueError("its grid or input size is not that of its codec.")
     return ExportRecord(

@@ -7,13 +7,14 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
+from hrpose.codecs import AssociativeEmbedding, is_bottom_up
 from hrpose.export.capture import to_openvino, write_onnx
-from hrpose.export.graph import CropGraph
+from hrpose.export.graph import CropGraph, ImageGraph
 from hrpose.export.openvino import import_openvino
 from hrpose.export.quantize import Feed, quantize_onnx
 from hrpose.export.record import METADATA_KEY, ExportRecord
@@ -62,6 +63,9 @@ def write_export(
     if record.precision == "int8":
         _write_int8(net, record, path, format, feeds, opset)
         return path
+    if is_bottom_up(record.codec):
+        _write_images(net, record, path, format, opset)
+        return path
     graph, examples = make_graph(net, record, format), make_examples(record)
     names = (_INPUTS, _OUTPUTS[: 3 if record.heatmaps else 2])
     if format == "onnx":
@@ -70,6 +74,30 @@ def write_export(
     else:
         _save_openvino(to_openvino(graph, examples, _FREE, names), path, record)
     return path
+
+
+def _write_images(net: nn.Module, record: ExportRecord, path: Path, format: Format, opset: int | None) -> None:
+    """Write a bottom-up network: whole images of any size to heatmaps and tags."""
+    if record.precision != "fp32" or record.heatmaps:
+        raise ValueError(
+            "Expected precision=fp32 and heatmaps=false for a bottom-up network, whose tags lose their meaning in half precision "
+            f"and whose heatmaps are an output anyway, but got {record.precision} and {record.heatmaps}."
+        )
+    graph = ImageGraph(
+        copy.deepcopy(net).to("cpu", memory_format=torch.contiguous_format),  # type: ignore[call-overload]
+        cast(AssociativeEmbedding, record.codec),
+        flip_permutation=record.skeleton.flip_permutation if record.flip_test else None,
+        mean=record.mean,
+        std=record.std,
+        channel_order=record.channel_order,
+    ).eval()
+    examples, free = (torch.zeros(2, 128, 192, 3, dtype=torch.uint8),), ({0: "batch", 1: "height", 2: "width"},)
+    names = (("images",), ("heatmaps", "tags"))
+    if format == "onnx":
+        with write_atomically(path) as partial:
+            write_onnx(graph, examples, free, partial, names=names, metadata=record.to_json(), opset=opset, traced=True)
+    else:
+        _save_openvino(to_openvino(graph, examples, free, names), path, record)
 
 
 def check_choice(format: Format, precision: str, file: Path) -> None:

@@ -26,12 +26,12 @@ from hrpose.progress import show_progress
 from hrpose.structures import PackedStrings, SharedArrays
 
 _SUFFIX = re.compile(r"\.(?:zip|tar)(?=/|$)", re.IGNORECASE)
-_MOST_OPEN = 64  # archives that a process keeps open
+_MOST_OPEN = 256  # archives that a process keeps open; a block shuffle reads about 64 at a time
 _opened: dict[str, Archives] = {}  # of this process, by path or pattern
 
 
 class Archives(SharedArrays):
-    """The index of the images in some archives: 8 + 8 + 4 bytes each and their names, shared with the workers of a loader.
+    """The index of the images in some archives: 20 bytes each and their names, shared with the workers of a loader.
 
     Args:
         pattern: path or pattern of the archives.
@@ -70,6 +70,11 @@ class Archives(SharedArrays):
         super().__setstate__(state)
         _opened.setdefault(self.pattern, self)  # a spawned process need not read the index again
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self.names.nbytes + self._numbers.nbytes + self._places.nbytes + self._lengths.nbytes
+
     def find(self, name: str) -> int:
         """Return the row of an image; -1 if there is none of this name."""
         row = bisect_left(self.names, name)
@@ -104,15 +109,15 @@ class Archives(SharedArrays):
         file = self.files[number]
         length = length if size < 0 else min(size, length)
         try:
-            descriptor = _open(file, self.stamps[number]).number
+            opened = _open(file, self.stamps[number])  # held until the end: another thread may drop it from the cache
             if file.lower().endswith(".zip"):
-                mark, *_, n, m = LOCAL_HEADER.unpack(os.pread(descriptor, LOCAL_HEADER.size, place))
+                mark, *_, n, m = LOCAL_HEADER.unpack(os.pread(opened.number, LOCAL_HEADER.size, place))
                 if mark != LOCAL_START:
                     raise DataError(
                         f"{file}: expected {self.names[row]} at byte {place:,}, but the archive is damaged there."
                     )
                 place += LOCAL_HEADER.size + n + m
-            content = os.pread(descriptor, length, place)
+            content = os.pread(opened.number, length, place)
         except OSError as error:
             raise DataError(
                 f"{file}: expected an archive of images, but it cannot be read: {error.strerror}."

@@ -1,6 +1,6 @@
 """The records that flow through hrpose: from the annotation file to the poses."""
 
-from hrpose.structures.batches import Batch, Crop, CropBatch, RawBatch, Sample
+from hrpose.structures.batches import Batch, Crop, CropBatch, ImageBatch, RawBatch, Sample, WholeImageBatch
 from hrpose.structures.poses import Poses, rescore, result_rows
 from hrpose.structures.tables import (
     GroundTruth,
@@ -17,6 +17,7 @@ __all__ = [
     "Crop",
     "CropBatch",
     "GroundTruth",
+    "ImageBatch",
     "InstanceTable",
     "MpiiTruth",
     "PackedStrings",
@@ -24,6 +25,7 @@ __all__ = [
     "RawBatch",
     "Sample",
     "SharedArrays",
+    "WholeImageBatch",
     "exact_int64",
     "exact_integer",
     "rescore",

@@ -61,6 +61,30 @@ class CropBatch(TypedDict):
     instance_ids: Tensor  # (B,) int64
 
 
+class ImageBatch(TypedDict):
+    """Windows of whole images as bytes, for training; on the device `images` becomes (B, 3, H, W) float32."""
+
+    images: Tensor  # (B, H, W, 3) uint8 RGB
+    keypoints: (
+        Tensor  # (B, P, K, 2) float32 in input pixels; P is the largest number of instances in an image of the batch
+    )
+    visibility: Tensor  # (B, P, K) uint8, 0 in the rows that pad an image with fewer instances
+    masks: tuple[Tensor, ...]  # (B, h, w) bool for each output of the network, False where the loss does not count
+    image_from_input: Tensor  # (B, 2, 3) float64
+    image_ids: Tensor  # (B,) int64
+
+
+class WholeImageBatch(TypedDict):
+    """One whole image as a network takes it, as bytes; on the device the images become (1, 3, H, W) float32."""
+
+    images: Tensor  # (1, H, W, 3) uint8 RGB at scale 1
+    rescaled: tuple[Tensor, ...]  # the same at each of the codec's other scales, (1, H', W', 3)
+    image_from_input: Tensor  # (1, 2, 3) float64, of `images`
+    center: Tensor  # (1, 2) float64, of what the input shows, in image pixels
+    scale: Tensor  # (1, 2) float64
+    image_ids: Tensor  # (1,) int64
+
+
 class RawBatch(CropBatch):
     """Crops of annotated instances as the loader's workers return them."""
 

@@ -12,7 +12,9 @@ from hydra.utils import get_class
 from lightning import Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.io import AsyncCheckpointIO, CheckpointIO, TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, ListConfig
 from torch import nn
 
@@ -22,8 +24,8 @@ from hrpose.codecs import Codec
 from hrpose.config import ConfigError, build, needs_drawing, plain
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.data.transforms import RandomFlip
-from hrpose.estimator import ExportedEngine
-from hrpose.export import ExportedNetwork, ExportedPoses, ExportRecord, plain_codec
+from hrpose.estimator import ExportedEngine, ExportedImageEngine
+from hrpose.export import ExportedMaps, ExportedNetwork, ExportedPoses, ExportRecord, plain_codec
 from hrpose.files import write_atomically
 from hrpose.metrics import KeypointAveragePrecision, PCKh, PoseMetric
 from hrpose.models import count_parameters
@@ -31,7 +33,7 @@ from hrpose.module import MetricModule, PoseModule
 from hrpose.report import PckhProtocol, Protocol
 from hrpose.report.protocol import Benchmark
 from hrpose.skeletons import Skeleton
-from hrpose.structures import Batch, Poses
+from hrpose.structures import Poses
 from hrpose.tasks.batch_size import find_batch_size
 from hrpose.tasks.dry_run import check_parts, dry_run, settle_last_batch
 from hrpose.tasks.protocols import state_protocols
@@ -74,7 +76,7 @@ class ExportedModule(MetricModule):
 
     def __init__(
         self,
-        engine: ExportedEngine,
+        engine: ExportedEngine | ExportedImageEngine,
         metrics: Mapping[str, PoseMetric],
         *,
         config: dict[str, Any] | None = None,
@@ -83,7 +85,7 @@ class ExportedModule(MetricModule):
         super().__init__(engine.skeleton, metrics, config=config, protocols=protocols)
         self.engine = engine
 
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Poses:
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Poses:
         """Estimate the poses of one batch."""
         return self.engine(batch)
 
@@ -131,7 +133,7 @@ def assemble(cfg: DictConfig, *, bit_depth: int | None = None, net: ExportedNetw
     return Assembly(module, datamodule, trainer, protocols)
 
 
-def assemble_exported(cfg: DictConfig, exported: ExportedPoses) -> Assembly:
+def assemble_exported(cfg: DictConfig, exported: ExportedPoses | ExportedMaps) -> Assembly:
     """Build data and trainer for an exported file that estimates poses; its codec and flip test are used.
 
     Raises:
@@ -143,7 +145,11 @@ def assemble_exported(cfg: DictConfig, exported: ExportedPoses) -> Assembly:
     datamodule = build_datamodule(cfg, record.codec, skeleton, record.bit_depth)
     rules = {"flip_test": record.flip_test, "keypoint_score_threshold": cfg.keypoint_score_threshold}
     metrics, protocols = _build_metrics(cfg, datamodule, skeleton, record.codec, rules)
-    engine = ExportedEngine(exported, keypoint_score_threshold=cfg.keypoint_score_threshold)
+    engine = (
+        ExportedImageEngine(exported)
+        if isinstance(exported, ExportedMaps)
+        else ExportedEngine(exported, keypoint_score_threshold=cfg.keypoint_score_threshold)
+    )
     module = ExportedModule(engine, metrics, **_stored(cfg, datamodule, protocols))
     return Assembly(module, datamodule, trainer, protocols)
 
@@ -301,6 +307,7 @@ def _silence_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # FrequentLogging sees to it
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # the metrics are synchronised already
     for handler in logging.getLogger().handlers:
         handler.addFilter(lambda record: not any(text in record.getMessage() for text in _UNSAID))
 
@@ -332,6 +339,32 @@ def build_trainer(cfg: DictConfig) -> Trainer:
             "trainer.accelerator=auto takes what there is."
         ) from error
     return trainer
+
+
+@rank_zero_only
+def connect_loggers(cfg: DictConfig, trainer: Trainer) -> None:
+    """Connect to Weights & Biases if a run logs there, before anything is trained.
+
+    Raises:
+        ConfigError: there is no connection, or no account.
+    """
+    nodes = [node for node in (cfg.logger or {}).values() if node is not None]
+    for node, built in zip(nodes, trainer.loggers, strict=True):
+        if not isinstance(built, WandbLogger) or node.get("offline"):
+            continue
+        logger.info(
+            "Connecting to Weights & Biases; gives up after a minute. logger.wandb.offline=true needs no connection."
+        )
+        try:
+            _ = built.experiment
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] != "wandb":
+                raise
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ConfigError(
+                f"logger.wandb: no connection ({reason}). Set logger.wandb.offline=true and upload the run later with "
+                "`wandb sync`, or check the network and `wandb login`."
+            ) from error
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -3,7 +3,7 @@
 from omegaconf import DictConfig
 
 from hrpose.config import find_checkpoint
-from hrpose.export import ExportedNetwork, ExportedPoses, is_exported, open_exported
+from hrpose.export import ExportedMaps, ExportedNetwork, ExportedPoses, is_exported, open_exported
 from hrpose.tasks.assemble import assemble, assemble_exported
 from hrpose.tasks.provenance import advised, read_provenance
 from hrpose.tasks.report import report_run
@@ -22,7 +22,7 @@ def test(cfg: DictConfig) -> ScoreResult:
     """
     exported = cfg.weights is not None and is_exported(cfg.weights)
     opened = open_exported(cfg.weights) if exported else None
-    if isinstance(opened, ExportedPoses):
+    if isinstance(opened, ExportedPoses | ExportedMaps):
         return _test_exported(cfg, opened)
     return _test_network(cfg, opened)
 
@@ -43,8 +43,8 @@ def _test_network(cfg: DictConfig, net: ExportedNetwork | None) -> ScoreResult:
     return report_run(cfg, assembly, numbers, stage="test", checkpoint=checkpoint or cfg.weights)
 
 
-def _test_exported(cfg: DictConfig, exported: ExportedPoses) -> ScoreResult:
-    """Test a file that takes uint8 crops: the loaders are used without the data module, which would normalise them."""
+def _test_exported(cfg: DictConfig, exported: ExportedPoses | ExportedMaps) -> ScoreResult:
+    """Test a file that takes uint8 images: the loaders are used without the data module, which would normalise them."""
     assembly = assemble_exported(cfg, exported)
     loaders = assembly.datamodule.test_dataloader()
     numbers = assembly.trainer.test(assembly.module, dataloaders=loaders, verbose=False)

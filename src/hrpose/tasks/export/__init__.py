@@ -15,12 +15,14 @@ from omegaconf import DictConfig
 from rich.console import Console
 from torch import nn
 
+from hrpose.codecs import is_bottom_up
 from hrpose.config import ConfigError, build, find_checkpoint, needs_drawing
 from hrpose.data.crops import IMAGENET_MEAN, IMAGENET_STD
 from hrpose.estimator import TorchEngine
 from hrpose.estimator.from_weights import read_parts
 from hrpose.export import (
     SUFFIX_OF,
+    ExportedMaps,
     ExportedPoses,
     ExportRecord,
     Feed,
@@ -32,6 +34,7 @@ from hrpose.export import (
 from hrpose.files import write_json
 from hrpose.report.table import say
 from hrpose.tasks.export.check import CheckResult, CropSource, check_file, find_crops, list_images, state_measurement
+from hrpose.tasks.export.maps import check_maps, find_images
 from hrpose.tasks.results import ExportResult
 from hrpose.weights.fetch import find_weights
 
@@ -71,6 +74,8 @@ def export(cfg: DictConfig) -> ExportResult:
         build(cfg.prepare)
     weights = _find_file(cfg)
     net, record = read_network(cfg, weights)
+    if is_bottom_up(record.codec):
+        return _export_images(cfg, net, record, weights, file)
     settings = {name: getattr(record, name) for name in _ENGINE_SETTINGS}
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
@@ -97,6 +102,25 @@ def export(cfg: DictConfig) -> ExportResult:
     if result.faults:
         raise ExportCheckError(f"{file} was written, but {'; '.join(result.faults)}. See {report}.")
     return ExportResult(Path(cfg.paths.run), file, report, result.ap_before, result.ap_after)
+
+
+def _export_images(cfg: DictConfig, net: nn.Module, record: ExportRecord, weights: Path, file: Path) -> ExportResult:
+    """Write a bottom-up network, and check heatmaps and tags of the file against those of torch."""
+    try:
+        write_export(net, record, file, cfg.format, opset=cfg.opset)
+    except ValueError as error:
+        raise ConfigError(f"precision: {error}") from error
+    exported = open_exported(file)
+    assert isinstance(exported, ExportedMaps)
+    with tempfile.TemporaryDirectory() as folder:
+        result = check_maps(exported, net, *find_images(cfg, weights, Path(folder)))
+    report = file.with_name(f"{file.stem}.export.json")
+    content = {"file": str(file), "weights": str(weights), "format": cfg.format, "precision": cfg.precision}
+    write_json(report, content | result.to_dict(), undefined_as_null=True, indent=2)
+    say(Console(), f"Written: {file} ({_size(file) / 1e6:.1f} MB). {result}")
+    if result.faults:
+        raise ExportCheckError(f"{file} was written, but {'; '.join(result.faults)}. See {report}.")
+    return ExportResult(Path(cfg.paths.run), file, report, None, None)
 
 
 def _find_file(cfg: DictConfig) -> Path:

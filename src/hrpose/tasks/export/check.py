@@ -84,7 +84,7 @@ def find_crops(cfg: DictConfig, record: ExportRecord, weights: Path, folder: Pat
         weights: their own configuration may name their data.
         folder: where people may be drawn.
     """
-    for name, node in (("data", cfg.data), ("the checkpoint's data", _data_of(weights))):
+    for name, node in (("data", cfg.data), ("the checkpoint's data", data_of(weights))):
         if node is not None and _is_usable(node, record):
             return CropSource(f"{name}, {node['val_annotations']}", _datamodule(cfg, node, record), (), record)
     if cfg.photos is not None:
@@ -229,7 +229,7 @@ def _metric(cfg: DictConfig, source: CropSource) -> Any:
     return build(cfg.metric, sigmas=source.record.skeleton.sigmas, ground_truth=truth)
 
 
-def _data_of(weights: Path) -> Mapping[str, Any] | None:
+def data_of(weights: Path) -> Mapping[str, Any] | None:
     """Return the data that a checkpoint of hrpose names; only paths and names are read from it."""
     config = read_weight_file(weights).hyper_parameters.get("config")
     data = config.get("data") if isinstance(config, Mapping) else None

@@ -18,6 +18,7 @@ from hrpose.annotations.detections import read_photo_boxes
 from hrpose.annotations.images import check_images, sample_images
 from hrpose.config import build
 from hrpose.errors import DataError
+from hrpose.estimator import PoseEstimator
 from hrpose.estimator.video import TrackedFrame, track_poses
 from hrpose.files import write_atomically
 from hrpose.media.images import quiet_decoders
@@ -62,8 +63,6 @@ def predict(cfg: DictConfig) -> PredictResult:
     source, folder = find_media(cfg.source), Path(cfg.paths.run)
     settings, unusable = read_settings(cfg), list[ImageResult]()
     start = time.perf_counter()
-    if settings.detector is None and cfg.boxes is None:
-        logger.warning(_NO_BOXES, "image" if isinstance(source, Photos) else "frame in which nobody is tracked")
     with quiet_decoders():
         if isinstance(source, Photos):
             unit, count = "photos", len(source)
@@ -105,6 +104,8 @@ def predict_images(cfg: DictConfig, photos: Photos, settings: Settings) -> tuple
     else:
         estimator = replace(settings, device="cpu").build_estimator(None)
         results = predict_chunks(processes, chunks)
+    if cfg.boxes is None:
+        _warn_of_no_boxes(settings, estimator, "image")
     warn_of(check_images(sample, estimator.reading, orientation_matters=False, key="bit_depth"))
     tally = Tally(sum(len(rows) for _, rows in earlier or ()))
     options = {"category_id": category_id, "table": cfg.csv, "settings": settings.described}
@@ -132,6 +133,7 @@ def predict_video(cfg: DictConfig, source: Video | Camera | Stream, settings: Se
     """
     detector = settings.build_detector()
     estimator = settings.build_estimator(None)
+    _warn_of_no_boxes(settings, estimator, "frame in which nobody is tracked")
     tracker = build(cfg.tracking, sigmas=estimator.skeleton.sigmas)
     smoother = build(cfg.smoothing)
     is_file, folder, num_frames = isinstance(source, Video), Path(cfg.paths.run), 0
@@ -164,6 +166,11 @@ def predict_video(cfg: DictConfig, source: Video | Camera | Stream, settings: Se
                 raise
             logger.info("Stopped after %d frames.", num_frames)
     return estimator.skeleton, num_frames, tracker.num_people
+
+
+def _warn_of_no_boxes(settings: Settings, estimator: PoseEstimator, unit: str) -> None:
+    if settings.detector is None and not estimator.is_bottom_up:
+        logger.warning(_NO_BOXES, unit)
 
 
 def _names_of(source: Video | Camera | Stream) -> tuple[Path | int | Stream, str, str]:
