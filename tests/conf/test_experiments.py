@@ -192,7 +192,7 @@ def test_higher_hrnet_has_the_recipe_of_its_authors():
         48,
     )
     window, flip = (build(node) for node in cfg.augment.values() if node is not None)
-    assert (window.scale, window.rotation, window.shift, flip.probability) == ((0.75, 1.5), 30, 0.2, 0.5)
+    assert (tuple(window.scale), window.rotation, window.shift, flip.probability) == ((0.75, 1.5), 30, 0.2, 0.5)
     assert (cfg.loss.push_factor, cfg.loss.pull_factor, cfg.loss.push_type) == (1e-3, 1e-3, "exp")
     assert (cfg.metric.oks_nms_threshold, list(cfg.data.val_boxes)) == (None, ["none"])
     crowdpose = composed("experiment=crowdpose_higher_hrnet_w48_640")
