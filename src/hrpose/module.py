@@ -105,7 +105,7 @@ class PoseModule(MetricModule):
 
     Args:
         net: images (B, 3, H, W) -> heatmaps (B, K, h, w), or rows of coordinates or bins (B, K, ...); in training mode the
-            heatmaps of all stacks, (B, S, K, h, w), if it has several.
+            heatmaps of all stacks, (B, S, K, h, w), if it has several. With a bottom-up codec a list of heatmaps and tags.
         codec: the outputs' meaning: decodes what the network puts out.
         loss: (outputs, target, target_weight) -> scalar. Parameters of its own, as those of `RLELoss`, are trained with the
             network's.
@@ -162,10 +162,9 @@ class PoseModule(MetricModule):
         if compile:
             self.net.compile()
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Any:
         """Compute what the network puts out for normalised images (B, 3, H, W)."""
-        outputs: Tensor = self.net(images)
-        return outputs
+        return self.net(images)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Compute the loss of one batch."""
@@ -212,7 +211,7 @@ class PoseModule(MetricModule):
         return measured
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Poses:
-        """Estimate the poses of one batch."""
+        """Estimate the poses of one batch: of crops, or of all instances of a whole image."""
         return estimate_poses(
             self.net,
             self.codec,

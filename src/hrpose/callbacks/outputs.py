@@ -189,7 +189,7 @@ class PictureSheets(Callback):
             datamodule.denormalize(batch["images"][rows]),
             batch["keypoints"][rows].cpu().numpy(),
             batch["visibility"][rows].cpu().numpy(),
-            _heatmaps_to_draw(batch["target"][rows, :: datamodule.codec.num_channels(1)]),
+            _heatmaps_to_draw(batch["target"], rows, datamodule.codec.num_channels(1)),
             datamodule.skeleton,
         )
         self._show(trainer, "train_crops", sheet)
@@ -233,9 +233,10 @@ class PictureSheets(Callback):
         datamodule = _datamodule_of(trainer)
         poses = Poses.concatenate(self._poses)
         photo_ids = list(dict.fromkeys(poses.image_ids.tolist()))[: self.num_photos]
-        photos = [datamodule.read_val_image(photo_id) for photo_id in photo_ids]
-        shown = [poses[poses.image_ids == photo_id] for photo_id in photo_ids]
-        self._show(trainer, "val_poses", draw_pose_sheet(photos, shown, datamodule.skeleton))
+        if photo_ids:  # a bottom-up network may find nobody
+            photos = [datamodule.read_val_image(photo_id) for photo_id in photo_ids]
+            shown = [poses[poses.image_ids == photo_id] for photo_id in photo_ids]
+            self._show(trainer, "val_poses", draw_pose_sheet(photos, shown, datamodule.skeleton))
         if trainer.state.fn == TrainerFn.FITTING:
             for name, metric in metrics_of(pl_module).items():
                 for key in (f"val/{metric.leading}_{name}", f"val/PCK@0.1_{name}", "val/loss"):
@@ -312,9 +313,10 @@ def metrics_of(pl_module: LightningModule) -> dict[str, PoseMetric]:
     return getattr(pl_module, "pose_metrics", {})
 
 
-def _heatmaps_to_draw(target: torch.Tensor) -> NDArray[np.float32] | None:
-    """Copy heatmaps (B, K, h, w) from the device; None for coordinates and bins, which are no picture."""
-    return target.float().cpu().numpy() if target.ndim == 4 else None
+def _heatmaps_to_draw(target: Any, rows: slice, num_channels: int) -> NDArray[np.float32] | None:
+    """Copy heatmaps (B, K, h, w) from the device, of several resolutions the last; None for coordinates and bins."""
+    heatmaps = target[rows, ::num_channels] if isinstance(target, torch.Tensor) else target.heatmaps[-1][rows]
+    return heatmaps.float().cpu().numpy() if heatmaps.ndim == 4 else None
 
 
 def _datamodule_of(trainer: Trainer) -> PoseDataModule:
