@@ -25,7 +25,7 @@ FENCES = {
     "cv2": ("data", "media", "annotations/images", "synthetic", "visualize", "estimator/detectors"),
     "albumentations": ("data",),
     "simplejpeg": ("media",),
-    "pycocotools": ("metrics",),
+    "pycocotools": ("metrics", "annotations/regions"),
     "onnxruntime": ("export", "estimator/detectors"),
     "transformers": ("estimator/detectors",),
     "openvino": ("export",),

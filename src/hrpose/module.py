@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from hrpose.codecs import Codec
+from hrpose.codecs import Codec, is_bottom_up
 from hrpose.inference import estimate_poses
 from hrpose.metrics import PoseMetric
 from hrpose.models import split_parameters
@@ -101,11 +101,11 @@ class MetricModule(LightningModule):
 class PoseModule(MetricModule):
     """Train a keypoint network and measure its AP, or whatever its metrics measure.
 
-    Logged: `train/loss`, and what `MetricModule` logs.
+    Logged: `train/loss`, `val/loss` of the annotated boxes, and what `MetricModule` logs.
 
     Args:
         net: images (B, 3, H, W) -> heatmaps (B, K, h, w), or rows of coordinates or bins (B, K, ...); in training mode the
-            heatmaps of all stacks, (B, S, K, h, w), if it has several.
+            heatmaps of all stacks, (B, S, K, h, w), if it has several. With a bottom-up codec a list of heatmaps and tags.
         codec: the outputs' meaning: decodes what the network puts out.
         loss: (outputs, target, target_weight) -> scalar. Parameters of its own, as those of `RLELoss`, are trained with the
             network's.
@@ -162,10 +162,9 @@ class PoseModule(MetricModule):
         if compile:
             self.net.compile()
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Any:
         """Compute what the network puts out for normalised images (B, 3, H, W)."""
-        outputs: Tensor = self.net(images)
-        return outputs
+        return self.net(images)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Compute the loss of one batch."""
@@ -197,8 +196,22 @@ class PoseModule(MetricModule):
             parameter.grad = gradient.to(parameter.device)
         self._restored_gradients = {}
 
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
+        """Measure one batch; log the loss of annotated boxes from the outputs that the poses are decoded from."""
+        outputs: list[Tensor] = []  # of the images, then of the mirrored images
+        hook = self.net.register_forward_hook(lambda net, arguments, output: outputs.append(output))
+        try:
+            measured = super().validation_step(batch, batch_idx, dataloader_idx)
+        finally:
+            hook.remove()
+        if list(self.pose_metrics)[dataloader_idx] == "gt" and not is_bottom_up(self.codec):
+            loss = self.loss(outputs[0], batch["target"], batch["target_weight"])
+            options: Any = {"sync_dist": True, "add_dataloader_idx": False, "batch_size": len(batch["images"])}
+            self.log("val/loss", loss, **options)
+        return measured
+
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Poses:
-        """Estimate the poses of one batch."""
+        """Estimate the poses of one batch: of crops, or of all instances of a whole image."""
         return estimate_poses(
             self.net,
             self.codec,

@@ -28,7 +28,7 @@ def job(monkeypatch, tmp_path):
                 "mode": mode,
                 "run": {"dir": "runs/pattern"},
                 "runtime": {"output_dir": str(tmp_path)},
-                "overrides": {"task": ["optim.lr=0.1"]},
+                "overrides": {"task": ["optim.lr=0.1", "+own=${paths.run}"]},
             }
         )
         monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: hydra))
@@ -50,7 +50,7 @@ def test_a_single_run_is_repeated_by_its_own_command_line(job, tmp_path):
 def test_a_job_of_a_sweep_is_repeated_as_a_single_run(job):
     _, cfg = job(RunMode.MULTIRUN)
     with relaunchable(cfg, ["bin/hrpose", "fit", "-m", "optim.lr=0.1,0.2"], ["bin/hrpose", "fit"]):
-        assert sys.argv == ["bin/hrpose", "fit", "optim.lr=0.1", "hydra.mode=RUN"]
+        assert sys.argv == ["bin/hrpose", "fit", "optim.lr=0.1", "+own=${paths.run}", "hydra.mode=RUN"]
 
 
 @pytest.mark.parametrize("module", [None, "hrpose.__main__"])

@@ -8,6 +8,7 @@ import torch
 from compositions import CONF, EXPERIMENTS, as_written, at_home, composed
 from omegaconf import OmegaConf
 
+from hrpose.codecs import is_bottom_up
 from hrpose.config import build, compose, validate
 from hrpose.moved import GONE
 from hrpose.skeletons import COCO, KNOWN_SKELETONS
@@ -17,6 +18,12 @@ ROWS = re.findall(r"^\| `(experiment=[^`]+)` \|", PAGE, re.MULTILINE)
 PUBLISHED = {
     name: "".join(re.findall(r"#   paper +((?:AP|PCKh) .*)", (CONF / "experiment" / f"{name}.yaml").read_text()))
     for name in EXPERIMENTS
+}
+BOTTOM_UP_ROWS = {
+    "experiment=higher_hrnet_w32_512 codec.input_size=[640,640] data.batch_size=10",
+    "experiment=higher_hrnet_w32_512 model=higher_hrnet_w48 data.batch_size=10",
+    "experiment=higher_hrnet_w32_512 codec.scales=[0.5,1,2]",
+    "experiment=higher_hrnet_w32_512 model.num_deconvs=0 codec.strides=[4]",
 }
 # experiment files of version 1 and what they composed to: network, codec, input size, sigma, instances per step, rate, epochs
 FORMER = {
@@ -97,8 +104,11 @@ def test_an_experiment_composes_validates_and_builds(experiment, tmp_path):
     skeleton = COCO if "file" in cfg.skeleton else build(cfg.skeleton)
     channels = codec.num_channels(17)  # not those of the skeleton, so that the data sets share a network
     outputs = outputs_of(OmegaConf.to_yaml(cfg.model, resolve=True), channels, codec.input_size)
-    assert outputs.shape[:2] == (1, channels)
-    assert codec.decode(outputs)[0].shape == (1, 17, 2)
+    if is_bottom_up(codec):
+        assert [output.shape[1] for output in outputs] == [2 * channels, channels]
+    else:
+        assert outputs.shape[:2] == (1, channels)
+        assert codec.decode(outputs)[0].shape == (1, 17, 2)
     datamodule = build(
         cfg.data,
         codec=codec,
@@ -148,7 +158,7 @@ def test_a_former_experiment_is_a_row_of_the_page(name):
 def test_the_rows_are_the_experiments_and_the_former_ones():
     gone = {key.partition("=")[2]: new for key, new in GONE.items() if key.startswith("experiment=")}
     assert set(FORMER) == set(gone)
-    assert set(ROWS) == {f"experiment={name}" for name in EXPERIMENTS} | set(gone.values())
+    assert set(ROWS) == {f"experiment={name}" for name in EXPERIMENTS} | set(gone.values()) | BOTTOM_UP_ROWS
 
 
 @pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if PUBLISHED[name]])
@@ -162,6 +172,32 @@ def test_a_row_has_the_numbers_of_the_header(experiment):
     ).groups()
     cells = dict(zip(head.split(" | "), row.split(" | "), strict=True))
     assert {name: f"{whole}.{tenth}" for name, whole, tenth in shares + percents}.items() <= cells.items()
+
+
+@pytest.mark.parametrize("row", sorted(BOTTOM_UP_ROWS))
+def test_a_row_of_a_bottom_up_network_has_outputs_of_its_codecs_strides(row, tmp_path):
+    cfg = at_home(composed(*row.split()), tmp_path)
+    validate(cfg)
+    codec = build(cfg.codec)
+    outputs = outputs_of(OmegaConf.to_yaml(cfg.model, resolve=True), 17, codec.input_size)
+    assert [tuple(output.shape[:1:-1]) for output in outputs] == list(codec.heatmap_sizes)
+    build(cfg.data, codec=codec, skeleton=COCO)
+
+
+def test_higher_hrnet_has_the_recipe_of_its_authors():
+    cfg = composed("experiment=higher_hrnet_w32_512")
+    assert (cfg.optim.lr, cfg.optim.weight_decay, cfg.trainer.max_epochs) == (1e-3, 0, 300)
+    assert (list(cfg.schedule.milestones), cfg.data.batch_size * cfg.trainer.accumulate_grad_batches) == (
+        [200, 260],
+        48,
+    )
+    window, flip = (build(node) for node in cfg.augment.values() if node is not None)
+    assert (tuple(window.scale), window.rotation, window.shift, flip.probability) == ((0.75, 1.5), 30, 0.2, 0.5)
+    assert (cfg.loss.push_factor, cfg.loss.pull_factor, cfg.loss.push_type) == (1e-3, 1e-3, "exp")
+    assert (cfg.metric.oks_nms_threshold, list(cfg.data.val_boxes)) == (None, ["none"])
+    crowdpose = composed("experiment=crowdpose_higher_hrnet_w48_640")
+    assert (build(crowdpose.skeleton), crowdpose.data.area_from_bbox) == (KNOWN_SKELETONS["crowdpose"], 0.53)
+    assert (crowdpose.model.width, list(crowdpose.codec.input_size)) == (48, [640, 640])
 
 
 def test_plain_fit_is_the_tiny_experiment():
@@ -182,6 +218,7 @@ def test_test_is_fit_but_for_its_task_its_folder_and_its_pictures():
         "simcc_res50_256x192",
         "mpii_w32_256x256",
         "wholebody_w32_256x192",
+        "higher_hrnet_w32_512",
     ],
 )
 def test_fit_and_test_measure_the_same_way(experiment):

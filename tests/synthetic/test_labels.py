@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pycocotools import mask as coco_masks
 
 from hrpose.skeletons import COCO
 from hrpose.synthetic.canvas import OVERSAMPLING, Canvas, to_canvas, to_photo
@@ -60,6 +61,15 @@ def test_box_and_area_are_those_of_the_pixels(scenes):
             left, top, width, height = label.bbox
             assert (left, top) == (columns.min(), rows.min())
             assert (left + width, top + height) == (columns.max() + 1, rows.max() + 1)
+
+
+def test_the_runs_are_those_of_the_pixels(scenes):
+    for scene in scenes:
+        numbers = scene.owners[::2, ::2] // OWNER_STRIDE
+        for number, label in scene.labels.items():
+            run = {"size": list(numbers.shape), "counts": label.runs}
+            mask = coco_masks.decode(coco_masks.frPyObjects(run, *numbers.shape))
+            np.testing.assert_array_equal(mask, numbers == number)
 
 
 def test_visible_keypoints_lie_on_their_person(scenes):

@@ -69,6 +69,7 @@ def test_rows_are_consistent(dataset):
             assert left + width <= sizes[row["image_id"]][0]
             assert top + height <= sizes[row["image_id"]][1]
             assert 0 < row["area"] <= width * height
+            assert ("segmentation" in row) == (row["num_keypoints"] == 0)  # what a loss on whole images leaves out
 
 
 def test_ids_are_unique_over_both_splits(dataset):

@@ -8,10 +8,18 @@ import pytest
 import torch
 from torch import nn
 
-from hrpose.codecs import HeatmapCodec, IntegralCodec, RegressionCodec, SimccCodec
+from hrpose.codecs import AssociativeEmbedding, HeatmapCodec, IntegralCodec, RegressionCodec, SimccCodec
 from hrpose.config import ConfigError, compose
-from hrpose.losses import CoordinateLoss, HeatmapMSELoss, HeatmapOHKMLoss, IntegralLoss, RLELoss, SimccLoss
-from hrpose.models import DeepPose, HRNet, SimCC, SimpleBaseline, StackedHourglass
+from hrpose.losses import (
+    AssociativeEmbeddingLoss,
+    CoordinateLoss,
+    HeatmapMSELoss,
+    HeatmapOHKMLoss,
+    IntegralLoss,
+    RLELoss,
+    SimccLoss,
+)
+from hrpose.models import DeepPose, HigherHRNet, HRNet, SimCC, SimpleBaseline, StackedHourglass
 from hrpose.models.checks import run_on_shapes
 from hrpose.tasks.dry_run import check_heatmap_size, dry_run, dry_run_config, settle_last_batch
 
@@ -181,13 +189,39 @@ def test_what_is_no_heatmap_is_not_looked_at():
     [((32, 32), 4, 9, True), ((32, 32), 4, 8, True), ((64, 64), 4, 9, False), ((64, 64), 1, 9, False)],
 )
 def test_a_single_sample_is_left_out_where_batch_norm_refuses_it(size, batch_size, count, dropped):
-    data = SimpleNamespace(batch_size=batch_size, train_table=range(count), drop_single_sample=False)
+    data = SimpleNamespace(batch_size=batch_size, num_train_samples=count, drop_single_sample=False)
     settle_last_batch(NETS["heatmaps"](), HeatmapCodec(size, (size[0] // 4, size[1] // 4)), data)
     assert data.drop_single_sample is dropped
 
 
 @pytest.mark.parametrize(("batch_size", "count", "processes"), [(1, 9, 1), (4, 1, 1), (4, 2, 2), (4, 3, 3)])
 def test_batches_of_one_sample_are_refused_where_batch_norm_refuses_them(batch_size, count, processes):
-    data = SimpleNamespace(batch_size=batch_size, train_table=range(count), drop_single_sample=False)
+    data = SimpleNamespace(batch_size=batch_size, num_train_samples=count, drop_single_sample=False)
     with pytest.raises(ConfigError, match=r"data\.batch_size"):
         settle_last_batch(NETS["heatmaps"](), HeatmapCodec((32, 32), (8, 8)), data, processes)
+
+
+BOTTOM_UP = AssociativeEmbedding((64, 64))
+
+
+def higher_hrnet(**options):
+    return HigherHRNet(4, 3, num_modules=(1, 1, 1), num_blocks=1, **options)
+
+
+def test_a_network_of_whole_images_goes_with_its_codec_and_loss():
+    dry_run(higher_hrnet(), BOTTOM_UP, AssociativeEmbeddingLoss(), 3)
+    plain = AssociativeEmbedding((64, 64), strides=(4,))
+    dry_run(higher_hrnet(num_deconvs=0), plain, AssociativeEmbeddingLoss(), 3)
+
+
+@pytest.mark.parametrize(
+    ("net", "codec", "part", "advice"),
+    [
+        (lambda: net_of("heatmaps"), BOTTOM_UP, "codec", "model=higher_hrnet"),
+        (higher_hrnet, HeatmapCodec((64, 64), (16, 16)), "codec", "codec=associative_embedding"),
+        (lambda: higher_hrnet(num_deconvs=0), BOTTOM_UP, "loss", "codec.strides"),
+    ],
+)
+def test_crops_and_whole_images_are_not_mixed(net, codec, part, advice):
+    with pytest.raises(ConfigError, match=rf"(?s)^{part}: .*{advice}"):
+        dry_run(net(), codec, AssociativeEmbeddingLoss(), 3)

@@ -52,6 +52,17 @@ def test_crop_sheet_shows_every_crop_beside_its_target():
     assert (target == round(0.4 * 128)).all()
 
 
+def test_a_window_shows_all_its_instances():
+    images, keypoints, visibility, heatmaps = crops(1)
+    others = np.stack([keypoints, keypoints[..., ::-1]], axis=1)
+    alone = draw_crop_sheet(images, keypoints, visibility, heatmaps, COCO)
+    both = draw_crop_sheet(images, others, np.stack([visibility] * 2, axis=1), heatmaps, COCO)
+    assert both.shape == alone.shape
+    assert (both != 128).sum() > (alone != 128).sum()
+    nobody = draw_crop_sheet(images, others[:, :0], np.zeros((1, 0, 17), np.uint8), heatmaps, COCO)
+    assert (nobody[8:-8, 8 : 8 + 192] == 128).all()
+
+
 def test_crops_without_heatmaps_stand_alone():
     images, keypoints, visibility, _ = crops(1)
     sheet = draw_crop_sheet(images, keypoints, visibility, None, COCO)

@@ -159,7 +159,7 @@ class CocoAnnotations:
         left_out, bbox = self._left_out(rules)
         labelled = ~(left_out[_CROWD] | left_out[_NO_KEYPOINTS])
         is_lost = np.any(list(left_out.values()), axis=0)
-        kept, lost = np.flatnonzero(~is_lost), np.flatnonzero(labelled & is_lost)
+        lost = np.flatnonzero(labelled & is_lost)
         if len(lost):
             reasons = _list_counts({reason: rows[lost] for reason, rows in left_out.items()})
             warnings.warn(
@@ -168,6 +168,21 @@ class CocoAnnotations:
                 DataWarning,
                 stacklevel=2,
             )
+        return self._table(~is_lost, bbox)
+
+    def labelled(self) -> InstanceTable:
+        """Select the instances with labelled keypoints that a network for whole images is trained on.
+
+        Boxes and areas do not matter, and a crowd counts if its `num_keypoints` is above 0, as in HigherHRNet's official code.
+        """
+        return self._table((self.visibility > 0).any(axis=1) & (~self.iscrowd | (self.num_keypoints > 0)), self.bbox)
+
+    def describe_left_out(self, rules: Rules = "official") -> str:
+        """Describe how many instances `instances` leaves out for each reason; an instance can have several."""
+        left_out, _ = self._left_out(rules)
+        return _list_counts(left_out) + self._box_hint(np.flatnonzero(left_out[_BOX]))
+
+    def _table(self, kept: NDArray[np.bool_], bbox: NDArray[np.float64]) -> InstanceTable:
         return InstanceTable(
             image_ids=self.image_ids,
             image_sizes=self.image_sizes,
@@ -175,16 +190,11 @@ class CocoAnnotations:
             image_index=self.image_index[kept],
             instance_ids=self.instance_ids[kept],
             bbox=bbox[kept],
-            bbox_scores=np.ones(len(kept)),
+            bbox_scores=np.ones(np.count_nonzero(kept)),
             area=self.area[kept].astype(np.float32),
             keypoints=self.keypoints[kept].astype(np.float32),
             visibility=self.visibility[kept],
         )
-
-    def describe_left_out(self, rules: Rules = "official") -> str:
-        """Describe how many instances `instances` leaves out for each reason; an instance can have several."""
-        left_out, _ = self._left_out(rules)
-        return _list_counts(left_out) + self._box_hint(np.flatnonzero(left_out[_BOX]))
 
     def _box_hint(self, rows: NDArray[np.intp]) -> str:
         """Suggest boxes around the keypoints if boxes of these rows have no width or height."""

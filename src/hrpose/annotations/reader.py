@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from hrpose.annotations.checks import CROP_CHECKS, check_annotations, check_split, warn_of
 from hrpose.annotations.coco import read_annotations
 from hrpose.annotations.coco_annotations import CocoAnnotations
 from hrpose.annotations.detections import read_detections
 from hrpose.annotations.images import complete_images
 from hrpose.annotations.mpii import MpiiAnnotations, read_mpii
+from hrpose.annotations.regions import LabelledImages, read_regions
 from hrpose.errors import DataError
 from hrpose.geometry import Rules
 from hrpose.skeletons import match_names
@@ -75,6 +78,26 @@ class InstanceFiles:
             found = self.describe_empty(annotations)
             raise DataError(f"{file}: expected instances to {purpose} on, but found {found}")
         return table
+
+    def whole_images(self, file: Path, images: Path, purpose: str) -> LabelledImages:
+        """Select the images of a file, with their labelled instances and the regions that nobody labelled.
+
+        Args:
+            file: COCO annotations.
+            images: the image folder.
+            purpose: "train" or "validate", for the message.
+
+        Raises:
+            DataError: if the file cannot be used, or shows no labelled instance.
+
+        Warns:
+            DataWarning: as `complete_images` and `read_regions`.
+        """
+        annotations = complete_images(self.coco(file), images, upright=self.upright)
+        table = annotations.labelled()
+        if not len(table):
+            raise DataError(f"{file}: expected instances to {purpose} on, but found {self.describe_empty(annotations)}")
+        return LabelledImages(table, np.unique(annotations.image_index).astype(np.int64), read_regions(annotations))
 
     def describe_empty(self, annotations: CocoAnnotations | MpiiAnnotations) -> str:
         """Describe a file without usable instances, for a message."""

@@ -1,6 +1,7 @@
 """Lightning callbacks: what a run leaves in its folder and shows, the parts that it trains, and the number of its threads."""
 
 from hrpose.callbacks.averaging import MovingAverage
+from hrpose.callbacks.data_wait import DataWait
 from hrpose.callbacks.freeze import FreezeBackbone
 from hrpose.callbacks.outputs import (
     FinalValidation,
@@ -15,6 +16,7 @@ from hrpose.callbacks.pruning import OptunaPruning
 from hrpose.callbacks.threads import TorchThreads
 
 __all__ = [
+    "DataWait",
     "FinalValidation",
     "FreezeBackbone",
     "FrequentLogging",

@@ -5,6 +5,7 @@ loss of every epoch; `LossHistory` keeps the course of the loss; `PictureSheets`
 curves; `ResultFiles` writes result JSONs.
 """
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -188,7 +189,7 @@ class PictureSheets(Callback):
             datamodule.denormalize(batch["images"][rows]),
             batch["keypoints"][rows].cpu().numpy(),
             batch["visibility"][rows].cpu().numpy(),
-            _heatmaps_to_draw(batch["target"][rows, :: datamodule.codec.num_channels(1)]),
+            _heatmaps_to_draw(batch["target"], rows, datamodule.codec.num_channels(1)),
             datamodule.skeleton,
         )
         self._show(trainer, "train_crops", sheet)
@@ -232,21 +233,28 @@ class PictureSheets(Callback):
         datamodule = _datamodule_of(trainer)
         poses = Poses.concatenate(self._poses)
         photo_ids = list(dict.fromkeys(poses.image_ids.tolist()))[: self.num_photos]
-        photos = [datamodule.read_val_image(photo_id) for photo_id in photo_ids]
-        shown = [poses[poses.image_ids == photo_id] for photo_id in photo_ids]
-        self._show(trainer, "val_poses", draw_pose_sheet(photos, shown, datamodule.skeleton))
+        if photo_ids:  # a bottom-up network may find nobody
+            photos = [datamodule.read_val_image(photo_id) for photo_id in photo_ids]
+            shown = [poses[poses.image_ids == photo_id] for photo_id in photo_ids]
+            self._show(trainer, "val_poses", draw_pose_sheet(photos, shown, datamodule.skeleton))
         if trainer.state.fn == TrainerFn.FITTING:
             for name, metric in metrics_of(pl_module).items():
-                key = f"val/{metric.leading}_{name}"
-                self._note(trainer, key, float(trainer.callback_metrics[key]))
+                for key in (f"val/{metric.leading}_{name}", f"val/PCK@0.1_{name}", "val/loss"):
+                    if key in trainer.callback_metrics and not self._has(key, trainer.global_step):
+                        self._note(trainer, key, float(trainer.callback_metrics[key]))
             self._draw_curves(trainer)
 
     def _note(self, trainer: Trainer, name: str, value: float) -> None:
         self.history.setdefault(name, []).append((trainer.global_step, value))
 
+    def _has(self, name: str, step: int) -> bool:
+        return any(noted == step for noted, _ in self.history.get(name, [])[-1:])
+
     def _draw_curves(self, trainer: Trainer) -> None:
         if trainer.is_global_zero and self.history:
-            self._show(trainer, "curves", draw_curves(self.history))
+            batches, accumulate = trainer.num_training_batches, trainer.accumulate_grad_batches
+            steps = math.ceil(batches / accumulate) if math.isfinite(batches) else None
+            self._show(trainer, "curves", draw_curves(self.history, steps_per_epoch=steps))
 
     def _show(self, trainer: Trainer, name: str, image: Image) -> None:
         """Write one picture to the folder and to the loggers."""
@@ -305,9 +313,10 @@ def metrics_of(pl_module: LightningModule) -> dict[str, PoseMetric]:
     return getattr(pl_module, "pose_metrics", {})
 
 
-def _heatmaps_to_draw(target: torch.Tensor) -> NDArray[np.float32] | None:
-    """Copy heatmaps (B, K, h, w) from the device; None for coordinates and bins, which are no picture."""
-    return target.float().cpu().numpy() if target.ndim == 4 else None
+def _heatmaps_to_draw(target: Any, rows: slice, num_channels: int) -> NDArray[np.float32] | None:
+    """Copy heatmaps (B, K, h, w) from the device, of several resolutions the last; None for coordinates and bins."""
+    heatmaps = target[rows, ::num_channels] if isinstance(target, torch.Tensor) else target.heatmaps[-1][rows]
+    return heatmaps.float().cpu().numpy() if heatmaps.ndim == 4 else None
 
 
 def _datamodule_of(trainer: Trainer) -> PoseDataModule:

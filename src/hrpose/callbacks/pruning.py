@@ -5,6 +5,7 @@ import math
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.trainer.states import TrainerFn
 
 from hrpose.errors import import_optional
 
@@ -35,7 +36,7 @@ class OptunaPruning(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report, and end the training in all processes if the first one was answered so."""
-        if trainer.sanity_checking or not trainer.training:
+        if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
         epoch = trainer.current_epoch + 1
         stop = False

@@ -308,10 +308,12 @@ def relaunchable(
     # Hydra is imported here
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
-    from omegaconf import open_dict, read_write
+    from omegaconf import OmegaConf, open_dict, read_write
 
     hydra: Any = HydraConfig.get()
     folder = hydra.runtime.output_dir
+    # each process resolves interpolations such as ${paths.run} in its own configuration
+    overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     cfg.paths.run = folder
     with read_write(hydra), open_dict(hydra):
         hydra.run.dir = folder
@@ -319,9 +321,9 @@ def relaunchable(
     hydra_argv, main = sys.argv, sys.modules["__main__"]
     main_spec = main.__spec__
     main.__spec__ = None if module is None else ModuleSpec(module, None)
-    sys.argv = [*single, *hydra.overrides.task, "hydra.mode=RUN"] if hydra.mode == RunMode.MULTIRUN else list(argv)
+    sys.argv = [*single, *overrides, "hydra.mode=RUN"] if hydra.mode == RunMode.MULTIRUN else list(argv)
     try:
-        yield list(hydra.overrides.task)
+        yield overrides
     except Exception:
         _end_processes()
         raise

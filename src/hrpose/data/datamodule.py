@@ -1,4 +1,4 @@
-"""The Lightning data module: uint8 crops from the workers, normalised images and targets on the device."""
+"""The Lightning data module: uint8 crops, or windows of whole images, from the workers; images and targets on the device."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -15,19 +15,23 @@ from torch.utils.data import DataLoader
 from hrpose.annotations.coco import forget_annotations
 from hrpose.annotations.images import sample_images, settle_reading
 from hrpose.annotations.reader import InstanceFiles
-from hrpose.codecs import Codec
+from hrpose.codecs import Codec, is_bottom_up
 from hrpose.data.crops import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder, Normalization
 from hrpose.data.dataset import EpochSampler, PoseDataset, ResumableLoader, keep_batch, start_worker
 from hrpose.data.transforms import CropTransform
+from hrpose.data.whole_images import ImageDataset, WholeImages
 from hrpose.errors import DataError
 from hrpose.geometry import Rules
 from hrpose.media.images import Reading, read_image
 from hrpose.skeletons import Skeleton
-from hrpose.structures import Batch, GroundTruth, InstanceTable, MpiiTruth, RawBatch
+from hrpose.structures import GroundTruth, InstanceTable, MpiiTruth, RawBatch
 
 
 class PoseDataModule(LightningDataModule):
     """Detector-cropped persons of COCO-format data, or of MPII: an annotation file that is a JSON list is read as MPII's.
+
+    With a bottom-up codec the samples are whole images instead: windows with all instances in training, every image of the
+    annotation file in validation, and no boxes.
 
     With `num_workers=0` OpenCV uses all cores for a warp; in workers it is held to one thread.
 
@@ -40,9 +44,10 @@ class PoseDataModule(LightningDataModule):
         val_images: its photo folder, or archives.
         val_detections: boxes of a person detector for the validation photos, in the form of COCO results.
         val_ground_truth: gt_valid.mat or an .npz with its arrays: what PCKh of MPII's persons is measured against.
-        val_boxes: a validation loader for each: "gt" crops annotated boxes, "det" those of the detector.
-        batch_size: crops in a training batch of one process; "auto" is replaced by a number before the loader is made.
-        val_batch_size: crops in a validation batch of one process.
+        val_boxes: a validation loader for each: "gt" crops annotated boxes, "det" those of the detector. With a bottom-up codec
+            "none" alone.
+        batch_size: crops or windows in a training batch of one process; "auto" is replaced by a number before the loader is made.
+        val_batch_size: crops in a validation batch of one process; a whole image is a batch.
         num_workers: processes that make batches; 0 makes them in the training process.
         seed: of the order of the samples and of every augmentation.
         shuffle_block: number of training samples that are shuffled together, so that images which are stored together are read
@@ -94,7 +99,7 @@ class PoseDataModule(LightningDataModule):
         val_images: str | Path,
         val_detections: str | Path | None = None,
         val_ground_truth: str | Path | None = None,
-        val_boxes: Sequence[Literal["gt", "det"]] = ("gt",),
+        val_boxes: Sequence[Literal["gt", "det", "none"]] = ("gt",),
         batch_size: int | Literal["auto"] = 32,
         val_batch_size: int = 32,
         num_workers: int = 0,
@@ -121,7 +126,7 @@ class PoseDataModule(LightningDataModule):
         self.train_annotations, self.train_images = Path(train_annotations), Path(train_images)
         self.val_annotations, self.val_images = Path(val_annotations), Path(val_images)
         self.val_detections, self.val_ground_truth = _path(val_detections), _path(val_ground_truth)
-        self.val_boxes = _checked_boxes(val_boxes, self.val_detections)
+        self.val_boxes = _checked_boxes(val_boxes, self.val_detections, bottom_up=is_bottom_up(codec))
         self.batch_size = 0 if batch_size == "auto" else _checked_count("batch_size", batch_size, 1)
         self.val_batch_size = _checked_count("val_batch_size", val_batch_size, 1)
         self.num_workers = _checked_count("num_workers", num_workers, 0)
@@ -144,8 +149,8 @@ class PoseDataModule(LightningDataModule):
         self.reading = Reading(bool(upright), bit_depth)
         self._orientation_matters = upright is None
         self.drop_single_sample = False
-        self._train_set: PoseDataset | None = None
-        self._val_sets: dict[str, PoseDataset] = {}
+        self._train_set: PoseDataset | ImageDataset | None = None
+        self._val_sets: dict[str, PoseDataset | WholeImages] = {}
 
     def setup(self, stage: str) -> None:
         """Read the annotation files into tables and look whether all photos are there.
@@ -157,13 +162,11 @@ class PoseDataModule(LightningDataModule):
         if stage == "fit" and self._train_set is None:
             self.files.check_alike(self.train_annotations, self.val_annotations)
             self.files.check_apart(self.train_annotations, self.train_images, self.val_annotations, self.val_images)
-            self.train_table = self.files.annotated(self.train_annotations, self.train_images, "train")
-            self._check_images(self.train_table, self.train_images)
-            self._train_set = self.crops(self.train_table, train=True)
+            self._train_set = self._read_train_set()
         if not self._val_sets:
             self.val_tables = {boxes: self._val_table(boxes) for boxes in self.val_boxes}
             self._check_images(self.val_tables[self.val_boxes[0]], self.val_images)
-            self._val_sets = {boxes: self.crops(table, train=False) for boxes, table in self.val_tables.items()}
+            self._val_sets = {boxes: self._val_set(table) for boxes, table in self.val_tables.items()}
         forget_annotations()
 
     def train_dataloader(self) -> ResumableLoader:
@@ -179,6 +182,12 @@ class PoseDataModule(LightningDataModule):
             drop_last=self.drop_single_sample and len(sampler) % self.batch_size == 1,
             **self._worker_options(),
         )
+
+    @property
+    def num_train_samples(self) -> int:
+        """Crops or windows of an epoch, of all processes, after `setup("fit")`."""
+        assert self._train_set is not None, 'setup("fit") comes first'
+        return len(self._train_set)
 
     @property
     def num_train_batches(self) -> int:
@@ -198,18 +207,25 @@ class PoseDataModule(LightningDataModule):
         """Make a loader of the validation photos: detector boxes where `val_boxes` has them, else annotated ones."""
         return self._val_loader("det" if "det" in self.val_boxes else "gt")
 
-    def on_after_batch_transfer(self, batch: RawBatch, dataloader_idx: int) -> Batch | RawBatch:
-        """Normalise the images and, except in prediction, encode the targets; all on the batch's device.
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Normalise the images and, except in prediction and of whole images, encode the targets; all on the batch's device.
+
+        Args:
+            batch: a `RawBatch` of crops, an `ImageBatch` of windows or a `WholeImageBatch`.
+            dataloader_idx: of its loader.
 
         Returns:
             A new batch with images (B, 3, H, W) float32, in channels_last memory as the bytes came, `target` and
             `target_weight`.
         """
-        ready = RawBatch({**batch, "images": self.normalize(batch["images"])})
+        ready = {**batch, "images": self.normalize(batch["images"])}
+        if "rescaled" in batch:
+            return {**ready, "rescaled": tuple(map(self.normalize, batch["rescaled"]))}
         if self.trainer is not None and self.trainer.predicting:
             return ready
-        target, target_weight = self.codec.encode(batch["keypoints"], batch["visibility"])
-        return Batch({**ready, "target": target, "target_weight": target_weight})
+        masks = {"masks": batch["masks"]} if "masks" in batch else {}
+        target, target_weight = self.codec.encode(batch["keypoints"], batch["visibility"], **masks)
+        return {**ready, "target": target, "target_weight": target_weight}
 
     def normalize(self, images: Tensor) -> Tensor:
         """Turn RGB bytes (B, H, W, 3) into (image / 255 - mean) / std, (B, 3, H, W) float32, as `Normalization` does."""
@@ -298,8 +314,32 @@ class PoseDataModule(LightningDataModule):
             reading=self.reading,
         )
 
+    def _read_train_set(self) -> PoseDataset | ImageDataset:
+        if not is_bottom_up(self.codec):
+            self.train_table = self.files.annotated(self.train_annotations, self.train_images, "train")
+            self._check_images(self.train_table, self.train_images)
+            return self.crops(self.train_table, train=True)
+        images = self.files.whole_images(self.train_annotations, self.train_images, "train")
+        self.train_table = images.table
+        self._check_images(self.train_table, self.train_images)
+        return ImageDataset(
+            images,
+            self.train_images,
+            self.codec,
+            self.skeleton,
+            augment=self.augment,
+            pixel_transforms=self.pixel_transforms,
+            seed=self.seed,
+            reading=self.reading,
+        )
+
+    def _val_set(self, table: InstanceTable) -> PoseDataset | WholeImages:
+        if is_bottom_up(self.codec):
+            return WholeImages(table, self.val_images, self.codec, reading=self.reading)
+        return self.crops(table, train=False)
+
     def _val_table(self, boxes: str) -> InstanceTable:
-        if boxes == "gt":
+        if boxes != "det":
             return self.files.annotated(self.val_annotations, self.val_images, "validate")
         assert self.val_detections is not None
         return self.files.detected(self.val_detections, self.val_annotations, self.val_images)
@@ -312,7 +352,8 @@ class PoseDataModule(LightningDataModule):
     def _val_loader(self, boxes: str) -> DataLoader[RawBatch]:
         dataset = self._val_sets[boxes]
         sampler = EpochSampler(dataset, shuffle=False)
-        return DataLoader(dataset, batch_size=self.val_batch_size, sampler=sampler, **self._worker_options())  # type: ignore[arg-type]
+        size = None if isinstance(dataset, WholeImages) else self.val_batch_size
+        return DataLoader(dataset, batch_size=size, sampler=sampler, **self._worker_options())  # type: ignore[arg-type]
 
     def _worker_options(self) -> dict[str, Any]:
         return {
@@ -328,8 +369,15 @@ def _path(name: str | Path | None) -> Path | None:
     return Path(name) if name is not None else None
 
 
-def _checked_boxes(boxes: Sequence[str], detections: Path | None) -> tuple[str, ...]:
+def _checked_boxes(boxes: Sequence[str], detections: Path | None, *, bottom_up: bool) -> tuple[str, ...]:
     kinds = (boxes,) if isinstance(boxes, str) else tuple(boxes)
+    if bottom_up:
+        if kinds != ("none",):
+            raise ValueError(
+                f"Expected `val_boxes` to be [none], because a bottom-up codec reads whole images, but got {list(kinds)}. Set "
+                "data.val_boxes=[none]."
+            )
+        return kinds
     if not kinds or len(set(kinds)) != len(kinds) or not set(kinds) <= {"gt", "det"}:
         raise ValueError(f"Expected `val_boxes` to be [gt], [det], [gt, det] or [det, gt], but got {list(kinds)}.")
     if "det" in kinds and detections is None:

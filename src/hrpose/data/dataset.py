@@ -114,12 +114,7 @@ class PoseDataset(Dataset[Sample]):
         """Return the samples in the order in which their images are stored: as they lie in archives, else by name."""
         names = self.table.file_names.tolist()
         used, places = np.unique(self.table.image_index, return_inverse=True)
-        if self._archives is None:
-            ranks = np.argsort(np.argsort(np.array([names[index] for index in used.tolist()])))
-        else:
-            _, folder = split_archive(self.image_dir) or ("", "")
-            prefix = f"{folder}/" if folder else ""
-            ranks = self._archives.stored_order([prefix + names[index] for index in used.tolist()])
+        ranks = rank_stored([names[index] for index in used.tolist()], self.image_dir)
         return np.argsort(ranks[places], kind="stable")
 
     def __getitem__(self, key: Key) -> Sample:
@@ -232,6 +227,16 @@ class PoseDataset(Dataset[Sample]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_last_photo": None}
+
+
+def rank_stored(names: Sequence[str], image_dir: str) -> NDArray[np.int64]:
+    """Rank images by where they are stored: as they lie in archives, else by name."""
+    inside = split_archive(image_dir)
+    if inside is None:
+        return np.argsort(np.argsort(np.array(names)))
+    prefix = f"{inside[1]}/" if inside[1] else ""
+    ranks: NDArray[np.int64] = open_archives(inside[0]).stored_order([prefix + name for name in names])
+    return ranks
 
 
 def keep_batch(batch: RawBatch) -> RawBatch:

@@ -7,6 +7,7 @@ is flip, half body, and then shift, scale and rotation in one (`RandomFlip`, `Ra
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, get_args
 
@@ -236,6 +237,45 @@ class ShiftScaleRotate:
         center = crop.center + self.shift * np.array([right, down]) * extent if moves else crop.center
         rotation = crop.rotation + self.rotation * turn if turns else crop.rotation
         return replace(_zoomed(crop, 1 + self.scale * larger), center=center, rotation=rotation)
+
+
+@dataclass(frozen=True)
+class RandomWindow:
+    """Enlarge or shrink, turn and move the window of a whole image, as HigherHRNet's official code does.
+
+    All draws are uniform: the factor, the angle, and the shift in whole pixels of the image along x and y.
+
+    Args:
+        scale: least and largest factor on the window.
+        rotation: largest angle in degrees.
+        shift: by how much of its width the window moves at most, after the factor.
+
+    Raises:
+        ValueError: if a number is out of range.
+    """
+
+    scale: tuple[float, float] = (0.75, 1.5)
+    rotation: float = 30.0
+    shift: float = 0.2
+
+    def __post_init__(self) -> None:
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(
+                f"Expected `scale` of RandomWindow to be two rising positive factors, but got {self.scale}."
+            )
+        if self.rotation < 0 or self.shift < 0:
+            raise ValueError(
+                f"Expected `rotation` and `shift` of RandomWindow to be at least 0, but got {self.rotation} and {self.shift}."
+            )
+
+    def __call__(self, crop: Crop, keypoints: Points, visibility: Labels, rng: Draws) -> Crop:
+        """Change the window."""
+        least, largest = self.scale
+        zoomed = _zoomed(crop, least + (largest - least) * rng.random())
+        rotation = crop.rotation + self.rotation * (2 * rng.random() - 1)
+        farthest = int(self.shift * float(zoomed.scale[0]))  # pixels, the upper end exclusive
+        moves = [math.floor(2 * farthest * rng.random()) - farthest for _ in range(2)]
+        return replace(zoomed, center=crop.center + np.array(moves, np.float64), rotation=rotation)
 
 
 def _zoomed(crop: Crop, factor: float) -> Crop:

@@ -21,10 +21,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from hrpose.models.checks import check_counts
+from hrpose.models.checks import check_counts, check_final_kernel
 from hrpose.models.hrnet import BasicBlock, HRNet
-
-_DECONV_BLOCKS = 4  # residual blocks after a transposed convolution
 
 
 class HigherHRNet(HRNet):
@@ -41,6 +39,8 @@ class HigherHRNet(HRNet):
         stage1_blocks: as for `HRNet`.
         num_modules: as for `HRNet`.
         num_blocks: as for `HRNet`.
+        final_kernel: side of the kernels of the last convolutions, odd; the paper's is 1.
+        deconv_blocks: residual blocks after a transposed convolution.
 
     Raises:
         ValueError: if a count is not a positive whole number; `num_deconvs` may be 0.
@@ -64,8 +64,11 @@ class HigherHRNet(HRNet):
         stage1_blocks: int = 4,
         num_modules: Sequence[int] = (1, 4, 3),
         num_blocks: int = 4,
+        final_kernel: int = 1,
+        deconv_blocks: int = 4,
     ) -> None:
-        check_counts(num_keypoints=num_keypoints)
+        check_counts(num_keypoints=num_keypoints, deconv_blocks=deconv_blocks)
+        check_final_kernel(final_kernel)
         if num_deconvs != 0:
             check_counts(num_deconvs=num_deconvs)
         super().__init__(
@@ -81,8 +84,10 @@ class HigherHRNet(HRNet):
             2 * num_keypoints,
             *[num_keypoints] * num_deconvs,
         ]  # of the outputs: heatmaps with tags, then heatmaps
-        self.final_layers = nn.ModuleList(nn.Conv2d(width, count, 1) for count in channels)
-        self.deconv_layers = nn.ModuleList(_upsampling(width + count, width) for count in channels[:-1])
+        self.final_layers = nn.ModuleList(
+            nn.Conv2d(width, count, final_kernel, padding=final_kernel // 2) for count in channels
+        )
+        self.deconv_layers = nn.ModuleList(_upsampling(width + count, width, deconv_blocks) for count in channels[:-1])
         self._initialise()
 
     def forward(self, images: Tensor) -> list[Tensor]:  # type: ignore[override]  # several outputs instead of one
@@ -106,11 +111,11 @@ class HigherHRNet(HRNet):
         return outputs
 
 
-def _upsampling(in_channels: int, width: int) -> nn.Sequential:
+def _upsampling(in_channels: int, width: int, num_blocks: int) -> nn.Sequential:
     """Build a transposed convolution that doubles the resolution, and residual blocks; the nesting gives the official names."""
     enlarge = nn.Sequential(
         nn.ConvTranspose2d(in_channels, width, 4, stride=2, padding=1, bias=False),
         nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
     )
-    return nn.Sequential(enlarge, *(nn.Sequential(BasicBlock(width)) for _ in range(_DECONV_BLOCKS)))
+    return nn.Sequential(enlarge, *(nn.Sequential(BasicBlock(width)) for _ in range(num_blocks)))

@@ -40,6 +40,8 @@ class Label:
         visibility: (K,) 0 unlabelled, 1 occluded, 2 visible.
         bbox: xywh, tight around the pixels that show the person.
         area: number of those pixels.
+        runs: lengths of the runs of other pixels and of those pixels, alternately and column by column: COCO's uncompressed
+            run-length encoding.
         iscrowd: whether it is a group of people that annotators would not separate.
     """
 
@@ -47,6 +49,7 @@ class Label:
     visibility: npt.NDArray[np.uint8]
     bbox: tuple[float, float, float, float]
     area: int
+    runs: list[int]
     iscrowd: bool = False
 
 
@@ -81,7 +84,14 @@ def label_crowd(owners: npt.NDArray[np.uint16], number: int) -> Label | None:
     left, top = int(columns[0]), int(rows[0])
     bbox = (float(left), float(top), float(columns[-1] + 1 - left), float(rows[-1] + 1 - top))
     nothing = np.zeros((COCO.num_keypoints, 2)), np.zeros(COCO.num_keypoints, np.uint8)
-    return Label(*nothing, bbox=bbox, area=int(mask.sum()), iscrowd=True)
+    return Label(*nothing, bbox=bbox, area=int(mask.sum()), runs=_encode_runs(mask), iscrowd=True)
+
+
+def _encode_runs(mask: npt.NDArray[np.bool_]) -> list[int]:
+    pixels = mask.T.ravel()
+    changes = np.flatnonzero(np.diff(pixels)) + 1
+    runs: list[int] = np.diff([0, *changes.tolist(), len(pixels)]).tolist()
+    return [0, *runs] if pixels[0] else runs
 
 
 def _locate(person: Person, name: str) -> tuple[Floats, int]:

@@ -28,7 +28,7 @@ from hrpose.synthetic.scene import draw_scene
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1  # of the drawings: a dataset drawn by another version is drawn anew
+VERSION = 2  # of the drawings: a dataset drawn by another version is drawn anew
 MARKER = "drawn_by_hrpose.json"
 DETECTIONS = "COCO_val2017_detections_AP_H_56_person.json"
 _POOL_FROM = 200  # photos; fewer are drawn in this process
@@ -228,7 +228,7 @@ def _to_coco(drawn: dict[Path, _Drawn]) -> dict[str, Any]:
         image_id = int(file.stem)
         images.append({"id": image_id, "file_name": file.name, "width": size[0], "height": size[1], "license": 1})
         annotations += [
-            _to_row(label, image_id, 100 * image_id + number) for number, label in enumerate(labels, start=1)
+            _to_row(label, image_id, 100 * image_id + number, size) for number, label in enumerate(labels, start=1)
         ]
     category = {
         "supercategory": "person",
@@ -246,7 +246,10 @@ def _to_coco(drawn: dict[Path, _Drawn]) -> dict[str, Any]:
     }
 
 
-def _to_row(label: Label, image_id: int, annotation_id: int) -> dict[str, Any]:
+def _to_row(label: Label, image_id: int, annotation_id: int, image_size: tuple[int, int]) -> dict[str, Any]:
+    """Make the COCO row of a label; one without keypoints has a segmentation, which losses on whole images leave out."""
+    unlabelled = not label.visibility.any()
+    segmentation = {"segmentation": {"size": list(image_size[::-1]), "counts": label.runs}} if unlabelled else {}
     keypoints = np.concatenate([np.round(label.keypoints, 2), label.visibility[:, None]], axis=1)
     return {
         "id": annotation_id,
@@ -256,6 +259,7 @@ def _to_row(label: Label, image_id: int, annotation_id: int) -> dict[str, Any]:
         "bbox": list(label.bbox),
         "area": float(label.area),
         "num_keypoints": int((label.visibility > 0).sum()),
+        **segmentation,
         "keypoints": [int(value) if value == int(value) else value for value in keypoints.ravel().tolist()],
     }
 

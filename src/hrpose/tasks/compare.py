@@ -128,7 +128,7 @@ def _read_folder(folder: Path) -> dict[str, Measurement]:
 def _kind(file: Path) -> str:
     """The kind of boxes that a file is named after: report_gt.json, keypoints_det.json."""
     last = file.stem.rpartition("_")[2]
-    return last if last in ("gt", "det") else ""
+    return last if last in ("gt", "det", "none") else ""
 
 
 def _measure_rows(side: str, file: Path, cfg: DictConfig) -> Measurement:

@@ -16,6 +16,7 @@ from torch import Tensor
 from hrpose.annotations.checks import warned_findings
 from hrpose.annotations.coco_rows import read_json
 from hrpose.callbacks import LossHistory, ResultFiles
+from hrpose.codecs import is_bottom_up
 from hrpose.data.crops import Normalization
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.errors import DataError
@@ -104,7 +105,7 @@ def _samples(assembly: Assembly, *, trained: bool) -> tuple[dict[str, InstanceTa
             logger.info("Not looked at: %s", error)
             continue
         tables[split] = table
-        if isinstance(assembly.module, PoseModule) and len(rows):
+        if isinstance(assembly.module, PoseModule) and len(rows) and not is_bottom_up(assembly.module.codec):
             for way, (images, flip_test) in _ways(assembly, split, batch, trained=trained).items():
                 recalls[way] = _recall(
                     assembly.module, RawBatch({**batch, "images": images}), table, rows, flip_test=flip_test
@@ -176,6 +177,8 @@ def _training(cfg: DictConfig, assembly: Assembly, tables: Mapping[str, Instance
 def _blank_loss(assembly: Assembly) -> float | None:
     """Compute the loss of empty heatmaps for a sample of the training crops; None for a codec of other targets."""
     module = assembly.pose_module
+    if is_bottom_up(module.codec):
+        return None
     _, _, batch = assembly.datamodule.sample("train", _NUM_CROPS)
     target, weight = module.codec.encode(batch["keypoints"], batch["visibility"])
     if target.ndim != 4:

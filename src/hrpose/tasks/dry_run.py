@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from hrpose.codecs import Codec
+from hrpose.codecs import Codec, is_bottom_up
 from hrpose.config import ConfigError, build, conf_dir, needs_drawing, plain
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.export import is_exported
@@ -106,13 +106,32 @@ def dry_run(net: nn.Module, codec: Codec, loss: nn.Module, num_keypoints: int) -
     """
     try:
         outputs = run_on_shapes(net, codec.input_size)
+        _check_kind(net, codec, outputs)
         check_heatmap_size(net, codec, outputs)
-        _check_reading(net, codec, outputs)
+        if not is_bottom_up(codec):
+            _check_reading(net, codec, outputs)
         _check_learning(net, codec, loss, outputs, num_keypoints)
     except (NotImplementedError, RuntimeError, TypeError) as error:
         logger.warning(
             "model, codec and loss could not be tried on shapes alone; that they do not fit would show in training: %s",
             error,
+        )
+
+
+def _check_kind(net: nn.Module, codec: Codec, outputs: Tensor | list[Tensor]) -> None:
+    """Raise unless a network of several outputs, for whole images, has a bottom-up codec, and any other has none."""
+    if isinstance(outputs, Tensor) == is_bottom_up(codec):
+        kind, fitting = (
+            ("one output", "model=higher_hrnet_w32")
+            if isinstance(outputs, Tensor)
+            else (
+                "a list of outputs",
+                "codec=associative_embedding",
+            )
+        )
+        raise ConfigError(
+            f"codec: it does not go with model ({type(net).__name__}), which puts out {kind}: codecs of whole images belong to "
+            f"networks such as HigherHRNet. What fits: {fitting}."
         )
 
 
@@ -156,12 +175,12 @@ def settle_last_batch(net: nn.Module, codec: Codec, datamodule: PoseDataModule, 
         return  # `dry_run` has reported that the network cannot run on shapes alone
     width, height = codec.input_size
     reason = f"crops of {width}x{height} give features of one cell, and batch norm cannot train on a single value"
-    share = math.ceil(len(datamodule.train_table) / num_processes)
+    share = math.ceil(datamodule.num_train_samples / num_processes)
     if datamodule.batch_size == 1 or share == 1:
         among = f" in each of {num_processes} processes" if num_processes > 1 else ""
         raise ConfigError(
             f"data.batch_size: expected batches of at least 2 samples{among}, because {reason}, but got {datamodule.batch_size} "
-            f"for {len(datamodule.train_table)} training instances. Set data.batch_size=2 or more"
+            f"for {datamodule.num_train_samples} training samples. Set data.batch_size=2 or more"
             f"{', trainer.devices=1' if num_processes > 1 else ''}, or choose a larger size."
         )
     datamodule.drop_single_sample = True
@@ -177,9 +196,11 @@ def _check_reading(net: nn.Module, codec: Codec, outputs: Tensor) -> None:
         raise ConfigError(_advise("codec", net, codec, outputs, error)) from error
 
 
-def _check_learning(net: nn.Module, codec: Codec, loss: nn.Module, outputs: Tensor, num_keypoints: int) -> None:
-    keypoints = torch.empty(NUM_IMAGES, num_keypoints, 2, device="meta")
-    target, weight = codec.encode(keypoints, torch.empty(NUM_IMAGES, num_keypoints, device="meta"))
+def _check_learning(
+    net: nn.Module, codec: Codec, loss: nn.Module, outputs: Tensor | list[Tensor], num_keypoints: int
+) -> None:
+    shape = (NUM_IMAGES, 1, num_keypoints) if is_bottom_up(codec) else (NUM_IMAGES, num_keypoints)
+    target, weight = codec.encode(torch.empty(*shape, 2, device="meta"), torch.empty(shape, device="meta"))
     shapes = {name: tensor.to("meta") for name, tensor in (*loss.named_parameters(), *loss.named_buffers())}
     try:
         functional_call(loss, shapes, (outputs, target, weight))
@@ -187,15 +208,21 @@ def _check_learning(net: nn.Module, codec: Codec, loss: nn.Module, outputs: Tens
         raise ConfigError(_advise("loss", net, codec, outputs, error)) from error
 
 
-def _advise(part: str, net: nn.Module, codec: Codec, outputs: Tensor, error: ValueError) -> str:
+def _advise(part: str, net: nn.Module, codec: Codec, outputs: Tensor | list[Tensor], error: ValueError) -> str:
     """Say which part refused, and which overrides choose what fits the network."""
     return (
-        f"{part}: it does not go with model ({type(net).__name__}), which puts out the shape {tuple(outputs.shape)} for "
+        f"{part}: it does not go with model ({type(net).__name__}), which puts out the shape {_shape_of(outputs)} for "
         f"{NUM_IMAGES} images. {error}\nWhat fits this model: {_fitting_overrides(codec, outputs)}."
     )
 
 
-def _fitting_overrides(codec: Codec, outputs: Tensor) -> str:
+def _shape_of(outputs: Tensor | list[Tensor]) -> object:
+    return tuple(outputs.shape) if isinstance(outputs, Tensor) else [tuple(output.shape) for output in outputs]
+
+
+def _fitting_overrides(codec: Codec, outputs: Tensor | list[Tensor]) -> str:
+    if not isinstance(outputs, Tensor):
+        return "codec=associative_embedding loss=associative_embedding, with codec.strides of its outputs"
     if outputs.ndim >= 4 and codec.num_channels(1) == 3:
         return "loss=offset"
     if outputs.ndim >= 4:

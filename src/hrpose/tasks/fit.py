@@ -12,7 +12,7 @@ from hrpose.annotations.checks import num_warned
 from hrpose.config import ConfigError, find_checkpoint
 from hrpose.export import is_exported
 from hrpose.files import write_atomically
-from hrpose.tasks.assemble import Assembly, assemble
+from hrpose.tasks.assemble import Assembly, assemble, connect_loggers
 from hrpose.tasks.provenance import advised, read_provenance
 from hrpose.tasks.report import report_run
 from hrpose.tasks.requeue import forget_requeue, requeued_checkpoint
@@ -61,6 +61,7 @@ def fit(cfg: DictConfig) -> FitResult:
             )  # its message for a wrong file is clearer than Lightning's
         logger.info("Resuming from %s", checkpoint)
         trainer.callbacks.insert(0, resume_callback(cfg, provenance))  # type: ignore[attr-defined]
+    connect_loggers(cfg, trainer)
     trainer.fit(assembly.module, datamodule=assembly.datamodule, ckpt_path=checkpoint, weights_only=True)
     result = _validate_best(cfg, assembly)
     forget_requeue(cfg)

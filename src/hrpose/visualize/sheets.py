@@ -34,8 +34,8 @@ def draw_crop_sheet(
 
     Args:
         images: (B, H, W, 3) uint8 RGB crops.
-        keypoints: (B, K, 2) in input pixels.
-        visibility: (B, K): 0 unlabelled, 1 occluded, 2 visible.
+        keypoints: (B, K, 2) in input pixels, or (B, P, K, 2) of P instances.
+        visibility: (B, K) or (B, P, K): 0 unlabelled, 1 occluded, 2 visible.
         heatmaps: (B, K, h, w) targets; None for a network of coordinates or bins draws the crops alone.
         skeleton: names and edges of the K keypoints.
 

@@ -184,8 +184,14 @@ def _hrnet(tensors: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _higher_hrnet(tensors: Mapping[str, Tensor]) -> nn.Module:
-    num_keypoints = tensors[f"{HEADS}0.weight"].shape[0] // 2
-    return HigherHRNet(num_keypoints=num_keypoints, num_deconvs=_count(tensors, HEADS) - 1, **_stages(tensors))
+    head = tensors[f"{HEADS}0.weight"]
+    return HigherHRNet(
+        num_keypoints=head.shape[0] // 2,
+        num_deconvs=_count(tensors, HEADS) - 1,
+        final_kernel=head.shape[-1],
+        deconv_blocks=max(_count(tensors, f"{DECONVS}0.") - 1, 1),
+        **_stages(tensors),
+    )
 
 
 def _stages(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
