@@ -10,7 +10,7 @@ import pytest
 
 import hrpose
 from hrpose.cli import parse
-from hrpose.config import ConfigError, check
+from hrpose.config import ConfigError, check, expand_jobs
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(
@@ -27,14 +27,8 @@ def commands() -> list[str]:
         for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
             for line in block.replace("\\\n", " ").splitlines():
                 if line.startswith("hrpose "):
-                    found.append(" ".join(shlex.split(line, comments=True)))
+                    found.append(shlex.join(shlex.split(line, comments=True)))
     return found
-
-
-def first_of_sweep(override: str) -> str:
-    """Keep the first value of a swept key: "a=1,2" -> "a=1"; lists in brackets stay."""
-    key, _, value = override.partition("=")
-    return override if value.startswith("[") else f"{key}={value.split(',')[0]}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -50,10 +44,10 @@ def test_there_are_commands_to_check():
 
 @pytest.mark.parametrize("command", sorted(set(commands())))
 def test_a_quoted_command_composes(command):
-    _, verb, *words = command.split()
-    if any(word in FLAGS for word in words):
-        words = [first_of_sweep(word) for word in words if word not in FLAGS]
-    assert hrpose.compose(verb, parse(verb, words).overrides).task == verb
+    _, verb, *words = shlex.split(command)
+    overrides = parse(verb, [word for word in words if word not in FLAGS]).overrides
+    job = expand_jobs(verb, overrides)[0] if any(word in FLAGS for word in words) else overrides
+    assert hrpose.compose(verb, job).task == verb
 
 
 @pytest.mark.parametrize("words", re.findall(r"`(\+experiment=[^`]*)`", (ROOT / "docs" / "recipes.md").read_text()))

@@ -251,6 +251,28 @@ def test_true_heatmaps_give_the_full_ap_for_every_kind_of_boxes() -> None:
     assert {"val/AP50", "val/AP75_det", "val/AR_gt", "val/ARL"} <= set(logged)
 
 
+def test_the_loss_of_annotated_boxes_is_that_of_the_outputs_of_the_first_pass() -> None:
+    class Counted(nn.Conv2d):
+        calls = 0
+
+        def forward(self, images):
+            Counted.calls += 1
+            return super().forward(images)
+
+    batch = make_batch()
+    net = Counted(3, 3, 1, stride=4)
+    module = make_module(net, metrics={"det": make_metric(), "gt": make_metric()}, flip_test=True)
+    trainer = quiet_trainer()
+    trainer.validate(module, [one_batch_loader(batch), one_batch_loader(batch)], verbose=False)
+    with torch.inference_mode():
+        expected = module.loss(nn.Conv2d.forward(net, batch["images"]), batch["target"], batch["target_weight"])
+    assert Counted.calls == 4  # an image and its mirror image for each kind of boxes
+    torch.testing.assert_close(trainer.callback_metrics["val/loss"], expected, rtol=1e-5, atol=0)
+    boxes = make_module(net, metrics={"det": make_metric()})
+    trainer.validate(boxes, one_batch_loader(batch), verbose=False)
+    assert "val/loss" not in trainer.callback_metrics
+
+
 def test_val_ap_is_that_of_the_first_kind_of_boxes() -> None:
     good, bad = make_batch(), make_batch()
     good["images"], bad["images"] = good["target"], good["target"].flip(-2)

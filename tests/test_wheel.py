@@ -50,7 +50,7 @@ def installed(wheel, tmp_path_factory) -> Path:
 def test_the_wheel_holds_the_configuration_the_licence_and_the_type_marker(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name.removeprefix("hrpose/conf/") for name in names if name.startswith("hrpose/conf/")} == CONF_FILES
-    assert {"hrpose/py.typed", "hrpose/report/page.css"} <= names
+    assert {"hrpose/py.typed", "hrpose/report/page.css", "hydra_plugins/hrpose_optuna.py"} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any(name.startswith(("tests", "scripts", "src", "conf")) for name in names)
 

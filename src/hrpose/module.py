@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from hrpose.codecs import Codec
+from hrpose.codecs import Codec, is_bottom_up
 from hrpose.inference import estimate_poses
 from hrpose.metrics import PoseMetric
 from hrpose.models import split_parameters
@@ -101,7 +101,7 @@ class MetricModule(LightningModule):
 class PoseModule(MetricModule):
     """Train a keypoint network and measure its AP, or whatever its metrics measure.
 
-    Logged: `train/loss`, and what `MetricModule` logs.
+    Logged: `train/loss`, `val/loss` of the annotated boxes, and what `MetricModule` logs.
 
     Args:
         net: images (B, 3, H, W) -> heatmaps (B, K, h, w), or rows of coordinates or bins (B, K, ...); in training mode the
@@ -195,6 +195,20 @@ class PoseModule(MetricModule):
             parameter = self.get_parameter(name)
             parameter.grad = gradient.to(parameter.device)
         self._restored_gradients = {}
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
+        """Measure one batch; log the loss of annotated boxes from the outputs that the poses are decoded from."""
+        outputs: list[Tensor] = []  # of the images, then of the mirrored images
+        hook = self.net.register_forward_hook(lambda net, arguments, output: outputs.append(output))
+        try:
+            measured = super().validation_step(batch, batch_idx, dataloader_idx)
+        finally:
+            hook.remove()
+        if list(self.pose_metrics)[dataloader_idx] == "gt" and not is_bottom_up(self.codec):
+            loss = self.loss(outputs[0], batch["target"], batch["target_weight"])
+            options: Any = {"sync_dist": True, "add_dataloader_idx": False, "batch_size": len(batch["images"])}
+            self.log("val/loss", loss, **options)
+        return measured
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Poses:
         """Estimate the poses of one batch: of crops, or of all instances of a whole image."""

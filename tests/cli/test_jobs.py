@@ -157,3 +157,26 @@ def test_the_current_folder_is_searched_last_and_only_for_classes_that_the_user_
     for _ in range(2):
         find_own_code(parse("fit", arguments))
     assert before == [*[folder for folder in before if folder != str(tmp_path)], *[str(tmp_path)] * found]
+
+
+def test_a_sweep_leaves_its_table_wherever_its_folder_is(tmp_path):
+    body = """
+from types import SimpleNamespace
+if cfg.seed == 1:
+    raise ValueError("The loss is nan. Lower the rate.")
+return SimpleNamespace(score=0.5, numbers={"AP_gt": 0.5}, num_epochs=7)
+"""
+    words = ["seed=0,1", "data.val_boxes=[gt, det]", "hydra.sweep.dir=mine"]
+    done = hrpose("fit", "-m", *words, cwd=tmp_path, body=body)
+    header, first, second = (tmp_path / "mine" / "sweep.csv").read_text().splitlines()
+    assert header == "job,best,overrides,AP_gt,epochs,minutes,folder,state"
+    assert first == "0,*,seed=0,0.5,7,0.0,0,done"
+    assert second == "1,,seed=1,,,0.0,1,failed: The loss is nan"
+    assert "0.500" in done.stdout
+    assert done.returncode == 1
+
+
+def test_the_table_of_a_stopped_sweep_has_the_jobs_that_are_done(tmp_path):
+    hrpose("fit", "-m", "seed=0,1,2", cwd=tmp_path, body="if cfg.seed == 1:\n    os.kill(os.getpid(), 15)")
+    (file,) = tmp_path.rglob("sweep.csv")
+    assert [line.rpartition(",")[2] for line in file.read_text().splitlines()[1:]] == ["done", "not finished"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
 from omegaconf import OmegaConf
 
 from hrpose.cli import jobs
@@ -27,7 +28,7 @@ def job(monkeypatch, tmp_path):
                 "mode": mode,
                 "run": {"dir": "runs/pattern"},
                 "runtime": {"output_dir": str(tmp_path)},
-                "overrides": {"task": ["optim.lr=0.1"]},
+                "overrides": {"task": ["optim.lr=0.1", "+own=${paths.run}"]},
             }
         )
         monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: hydra))
@@ -49,7 +50,42 @@ def test_a_single_run_is_repeated_by_its_own_command_line(job, tmp_path):
 def test_a_job_of_a_sweep_is_repeated_as_a_single_run(job):
     _, cfg = job(RunMode.MULTIRUN)
     with relaunchable(cfg, ["bin/hrpose", "fit", "-m", "optim.lr=0.1,0.2"], ["bin/hrpose", "fit"]):
-        assert sys.argv == ["bin/hrpose", "fit", "optim.lr=0.1", "hydra.mode=RUN"]
+        assert sys.argv == ["bin/hrpose", "fit", "optim.lr=0.1", "+own=${paths.run}", "hydra.mode=RUN"]
+
+
+@pytest.mark.parametrize("module", [None, "hrpose.__main__"])
+def test_a_job_in_the_process_of_a_launcher_is_repeated_by_the_command_that_was_given(job, module):
+    """Lightning runs `python -m __main__.__spec__.name`, which is joblib's or submitit's module there."""
+    _, cfg = job(RunMode.MULTIRUN)
+    main = sys.modules["__main__"]
+    before = main.__spec__
+
+    def fail() -> None:
+        with relaunchable(cfg, ["bin/hrpose", "fit"], ["bin/hrpose", "fit"], module):
+            assert getattr(main.__spec__, "name", None) == module
+            raise RuntimeError("the job fails")
+
+    with pytest.raises(RuntimeError, match="the job fails"):
+        fail()
+    assert main.__spec__ is before
+
+
+def test_the_processes_of_a_job_that_failed_end_with_it(job):
+    """Lightning's observer would see them fail, and kill the process that runs the next job of the sweep."""
+    _, cfg = job(RunMode.MULTIRUN)
+    child = subprocess.Popen(["sleep", "60"])
+    observer = _ChildProcessObserver(os.getpid(), [child], sleep_period=1)
+
+    def fail() -> None:
+        with relaunchable(cfg, [], []):
+            observer.start()
+            raise RuntimeError("the job fails")
+
+    with pytest.raises(RuntimeError, match="the job fails"):
+        fail()
+    observer.join(5)
+    assert not observer.is_alive()
+    assert child.returncode == -9
 
 
 def test_the_environment_of_the_launcher_is_left_as_it_was(job, monkeypatch):

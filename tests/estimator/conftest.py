@@ -35,7 +35,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hrpose_in(people: Path):
     """Run a verb of the command line in this process; its files go to the folder."""
 
-    def call(verb: str, folder: Path, *words: str) -> float:
+    def call(verb: str, folder: Path, *words: str) -> object:
         cfg = compose(verb, [*SMALL, f"paths.data={people}", f"paths.runs={folder}", f"paths.run={folder}", *words])
         with warnings.catch_warnings():  # of so small a run there is a lot to say
             warnings.simplefilter("ignore")

@@ -93,7 +93,7 @@ def finished(people, tmp_path_factory) -> Run:
     cfg = compose("fit", [*small, f"paths.data={people}", f"paths.runs={folder}", f"paths.run={folder}/a", *overrides])
     validate(cfg)
     with redirect_stdout(StringIO()) as printed:
-        ap = run("fit", cfg)
+        ap = run("fit", cfg).score
     return Run(folder / "a", ap, printed.getvalue())
 
 

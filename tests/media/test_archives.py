@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from hrpose.media.archives import open_archives, split_archive
 from hrpose.media.file_names import match_files
 from hrpose.media.folders import check_photos, is_image_file, is_image_folder, list_folder, list_images
 from hrpose.media.images import STORED, Reading, read_bytes, read_image, read_size
+from hrpose.media.load import load_image
 from hrpose.media.source import Photos, find_media
 
 NAMES = ["a.jpg", "b/a.jpg", "b/c/d.png", "turned.jpg"]
@@ -49,6 +51,7 @@ def test_pixels_equal_those_of_the_files(reading: Reading, num_rows: int | None,
         own, other = (read_image(place / name, reading=reading, num_rows=num_rows) for place in (packed, folder))
         np.testing.assert_array_equal(own, other)
         assert read_size(packed / name, upright=reading.upright) == read_size(folder / name, upright=reading.upright)
+    np.testing.assert_array_equal(load_image(packed / "b/a.jpg"), load_image(folder / "b/a.jpg"))
     assert read_image(packed / "turned.jpg", reading=Reading(upright=True)).shape == (80, 60, 3)
 
 
@@ -150,7 +153,9 @@ def test_other_processes_read_with_the_index_that_they_receive(method: str, pack
 def test_more_archives_than_a_process_may_open_are_read_by_many_threads(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number in range(archives._MOST_OPEN + 20):
+    most, count = 8, 30
+    monkeypatch.setattr(archives, "_open", lru_cache(maxsize=most)(archives._open.__wrapped__))
+    for number in range(count):
         (tmp_path / f"{number}.jpg").write_bytes(b"%d" % number)
         write_tar(tmp_path / f"{number}.tar", tmp_path, [f"{number}.jpg"])
     index = open_archives(str(tmp_path / "*.tar"))
@@ -159,7 +164,7 @@ def test_more_archives_than_a_process_may_open_are_read_by_many_threads(
 
     def read(start: int) -> None:
         for step in range(300):
-            number = (start + 7 * step) % (archives._MOST_OPEN + 20)
+            number = (start + 7 * step) % count
             if index.read(index.find(f"{number}.jpg")) != b"%d" % number:
                 wrong.append(str(number))
 
@@ -169,4 +174,4 @@ def test_more_archives_than_a_process_may_open_are_read_by_many_threads(
     for thread in threads:
         thread.join()
     assert wrong == []
-    assert len(list(Path("/proc/self/fd").iterdir())) - before <= archives._MOST_OPEN
+    assert len(list(Path("/proc/self/fd").iterdir())) - before <= most

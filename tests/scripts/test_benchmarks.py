@@ -15,6 +15,7 @@ from hrpose.codecs import HeatmapCodec
 
 FOLDER = Path(__file__).parents[2] / "scripts" / "benchmarks"
 SMALL = {
+    "archives": ["--num-images", "12", "--num-members", "50", "--repeats", "1"],
     "codecs": ["heatmap_128x96", "udp_128x96", "--num-points", "100", "--repeats", "1"],
     "data": ["--num-samples", "20", "--repeats", "1"],
     "inference": ["experiment=tiny", "model.width=4", "--repeats", "1", "--engines", "channels_last"],
@@ -58,6 +59,17 @@ def test_the_table_of_codecs_separates_them(load, capsys):
     assert rows["heatmap_128x96"]["clean"] > 1 > 0.02 > rows["udp_128x96"]["clean"]
     assert all(row["noisy"] > row["clean"] and row["decode_us"] > 0 for row in rows.values())
     _check_output(capsys, *rows)
+
+
+def test_every_source_of_images_is_timed_in_both_orders(load, capsys):
+    figures = load("archives").main(SMALL["archives"])
+    sources = [f"{name}, {order}" for name in ("files", "tar", "zip") for order in ("shuffled", "in blocks")]
+    assert list(figures["samples"]) == sources
+    assert all(value > 0 for row in figures["samples"].values() for value in row.values())
+    assert figures["memory"]["batches"] == 1
+    assert figures["memory"]["after_epoch"] > 0
+    assert all(held < 50 * 60 for _, _, held in figures["index"].values())
+    _check_output(capsys, "12 images", "tar, in blocks")
 
 
 def test_the_stages_of_a_sample_add_up_to_the_total(load, capsys):

@@ -3,13 +3,14 @@
 import pytest
 import torch
 from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.io import AsyncCheckpointIO, TorchCheckpointIO
 from lightning.pytorch.plugins.precision import MixedPrecision
 
 from hrpose.callbacks import RunProgress, TorchThreads
 from hrpose.callbacks.signals import SignalCheckpoint
 from hrpose.config import ConfigError, compose
-from hrpose.tasks.assemble import AtomicCheckpointIO, build_trainer
+from hrpose.tasks.assemble import AtomicCheckpointIO, build_trainer, connect_loggers
 
 CONTENT = {"state_dict": {"a": torch.arange(5)}, "epoch": 3}
 
@@ -108,3 +109,21 @@ def test_signals_are_answered_after_all_other_checkpoints_are_written(tmp_path):
     nothing = [f"callbacks.{name}=null" for name in ("best", "last", "last_in_epoch")]
     without = trainer_of(tmp_path, *nothing, "+trainer.enable_checkpointing=false")
     assert not any(isinstance(callback, SignalCheckpoint) for callback in without.callbacks)
+
+
+def test_a_failed_connection_to_wandb_is_a_message(tmp_path, monkeypatch):
+    CommError = type("CommError", (Exception,), {"__module__": "wandb.errors"})
+
+    def fail(self):
+        raise CommError("no such host\nmore")
+
+    monkeypatch.setattr(WandbLogger, "experiment", property(fail))
+    for offline in (True, False):
+        cfg = compose("fit", [f"paths.run={tmp_path}", "logger=[csv,wandb]", f"logger.wandb.offline={offline}"])
+        trainer = build_trainer(cfg)
+        if offline:
+            connect_loggers(cfg, trainer)
+            continue
+        with pytest.raises(ConfigError, match=r"^logger\.wandb: .*no such host.*offline=true") as raised:
+            connect_loggers(cfg, trainer)
+        assert "\n" not in str(raised.value)

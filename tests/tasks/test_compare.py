@@ -4,16 +4,19 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from small_case import evaluated, write_files
 
 from hrpose.cli import main
-from hrpose.config import compose, validate
+from hrpose.config import ConfigError, compose, validate
 from hrpose.report import analyse, write_report
 from hrpose.tasks.compare import compare
+from hrpose.tasks.sweep import SweepJob, report_sweep, write_job
 
 
 @pytest.fixture
@@ -127,3 +130,36 @@ def test_a_worse_set_of_poses_is_found_out(run, tmp_path) -> None:
     (tmp_path / "worse.json").write_text(json.dumps(rows))
     assert run(f"a={results}", f"b={tmp_path}/worse.json", f"annotations={annotations}") < 0
     assert json.loads((tmp_path / "out" / "compare.json").read_text())["results"]["p_value"] < 0.05
+
+
+def leave_sweep(folder: Path, shifts: tuple[float, ...]) -> Path:
+    """A sweep whose jobs have moved keypoints, and a job that failed."""
+    for number, shift in enumerate(shifts):
+        ap = json.loads(leave_report(folder / str(number) / "results", shift=shift).with_suffix(".json").read_text())
+        result = SimpleNamespace(score=-shift, numbers={"AP_gt": ap["numbers"]["AP"]}, num_epochs=1)
+        write_job(folder, SweepJob(number, f"optim.lr={shift}", str(number)).end(result, 1.0))
+    write_job(folder, SweepJob(len(shifts), "optim.lr=9", "9").fail(ValueError("diverged"), 1.0))
+    report_sweep(folder, Console(quiet=True))
+    return folder
+
+
+def test_the_best_job_of_a_sweep_is_compared_with_each_other_one(run, tmp_path, capsys) -> None:
+    sweep = leave_sweep(tmp_path / "sweep", (4.0, 0.0, 2.0))
+    difference = run(f"a={sweep}")
+    left = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert left["best"] == "1"
+    assert sorted(left["jobs"]) == ["0", "2"]
+    assert difference == max(job["results"]["differences"]["AP"] for job in left["jobs"].values()) < 0
+    assert "optim.lr=4.0" in capsys.readouterr().out
+
+
+def test_a_sweep_beside_a_run_stands_for_its_best_job(run, tmp_path) -> None:
+    sweep = leave_sweep(tmp_path / "sweep", (4.0, 0.0))
+    leave_report(tmp_path / "one")
+    assert run(f"a={tmp_path}/one", f"b={sweep}/sweep.csv") == 0
+
+
+def test_a_run_alone_is_not_compared(run, tmp_path) -> None:
+    leave_report(tmp_path / "one")
+    with pytest.raises(ConfigError, match=r"^b: "):
+        run(f"a={tmp_path}/one")

@@ -134,7 +134,7 @@ def test_hrpose_evaluate_reads_the_result(predict, people, tmp_path):
     )
     assert not (folder / "pictures").exists()
     words = [f"annotations={annotations_of(people)}", f"results={folder / 'poses.json'}", "num_samples=10"]
-    ap = run("evaluate", compose("evaluate", [*words, f"paths.run={tmp_path / 'evaluation'}"]))
+    ap = run("evaluate", compose("evaluate", [*words, f"paths.run={tmp_path / 'evaluation'}"])).score
     assert 0 <= ap < 0.5
 
 

@@ -84,3 +84,18 @@ def test_a_single_step_is_a_whole_number():
     low, high = axes.get_xlim()
     assert [place for place in axes.get_xticks() if low <= place <= high] == [3]
     pyplot.close(figure)
+
+
+def test_curves_are_drawn_over_epochs_where_their_length_is_known(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        curves, "_draw_panel", lambda axes, title, lines: drawn.append((axes, title, lines, draw(axes, title, lines)))
+    )
+    history = {"train/loss": [(5, 1.0), (10, 0.5)], "val/AP_gt": [(10, 0.5)], "val/PCK@0.1_gt": [(10, 0.7)]}
+    draw_curves(history, steps_per_epoch=5)
+    draw_curves(history)
+    assert [(axes.get_xlabel(), lines["train/loss"][-1][0]) for axes, title, lines, _ in drawn if title == "Loss"] == [
+        ("epoch", 2),
+        ("step", 10),
+    ]
+    assert drawn[1][1] == "AP and PCK"

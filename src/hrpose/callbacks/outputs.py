@@ -5,6 +5,7 @@ loss of every epoch; `LossHistory` keeps the course of the loss; `PictureSheets`
 curves; `ResultFiles` writes result JSONs.
 """
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -238,16 +239,22 @@ class PictureSheets(Callback):
             self._show(trainer, "val_poses", draw_pose_sheet(photos, shown, datamodule.skeleton))
         if trainer.state.fn == TrainerFn.FITTING:
             for name, metric in metrics_of(pl_module).items():
-                key = f"val/{metric.leading}_{name}"
-                self._note(trainer, key, float(trainer.callback_metrics[key]))
+                for key in (f"val/{metric.leading}_{name}", f"val/PCK@0.1_{name}", "val/loss"):
+                    if key in trainer.callback_metrics and not self._has(key, trainer.global_step):
+                        self._note(trainer, key, float(trainer.callback_metrics[key]))
             self._draw_curves(trainer)
 
     def _note(self, trainer: Trainer, name: str, value: float) -> None:
         self.history.setdefault(name, []).append((trainer.global_step, value))
 
+    def _has(self, name: str, step: int) -> bool:
+        return any(noted == step for noted, _ in self.history.get(name, [])[-1:])
+
     def _draw_curves(self, trainer: Trainer) -> None:
         if trainer.is_global_zero and self.history:
-            self._show(trainer, "curves", draw_curves(self.history))
+            batches, accumulate = trainer.num_training_batches, trainer.accumulate_grad_batches
+            steps = math.ceil(batches / accumulate) if math.isfinite(batches) else None
+            self._show(trainer, "curves", draw_curves(self.history, steps_per_epoch=steps))
 
     def _show(self, trainer: Trainer, name: str, image: Image) -> None:
         """Write one picture to the folder and to the loggers."""

@@ -2,16 +2,19 @@
 
 import errno
 import logging
+import math
 import os
 import shlex
 import signal
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -20,6 +23,7 @@ from hrpose.cli.faults import dead_processes_as_lines, in_one_line
 
 logger = logging.getLogger(__name__)
 
+OF_SWEEPER = "+callbacks.pruning"  # what a sweeper adds to the overrides of a job
 _PACKAGE = Path(__file__).parents[1]
 # Of the machine, not of the program: what and where is enough.
 _OF_THE_MACHINE = {
@@ -29,8 +33,13 @@ _OF_THE_MACHINE = {
 # What Lightning leaves in the environment of the process that starts the others.
 _LAUNCHER = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED")
 
+# What Lightning calls the thread that ends a run when one of its processes fails.
+_OBSERVER = "child-process-observer"
+
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+    from hrpose.tasks.sweep import SweepJob
 
 
 @dataclass
@@ -83,11 +92,13 @@ class JobLog:
     Attributes:
         command: the command line.
         arguments: verb, flags and overrides, as they were typed.
-        number: how many jobs have begun.
+        number: how many jobs have begun in this process.
         current: overrides of the one that runs; None before the first.
         folder: that of the one that runs.
-        failed: overrides and folder of those that failed.
-        status: the exit status of the jobs that are done, all but some of their photos.
+        status: the exit status of a single run that is done, all but some of its photos.
+        sweep: the folder of a sweep, where its jobs leave their records; None for a single run.
+        record: of the job of a sweep that runs.
+        started: when it began, on the clock of `time.monotonic`.
     """
 
     command: Command
@@ -95,29 +106,86 @@ class JobLog:
     number: int = 0
     current: Sequence[str] | None = None
     folder: Path = Path()
-    failed: list[str] = field(default_factory=list)
     status: int = 0
+    sweep: Path | None = None
+    record: "SweepJob | None" = None
+    started: float = 0.0
 
     def begin(self, overrides: Sequence[str], folder: str) -> None:
-        """Note that a job begins."""
+        """Note that the job begins that Hydra is running."""
+        # Hydra is imported here
+        from hydra.core.hydra_config import HydraConfig
+
+        # with these torch comes in, which the job needs too
+        from hrpose.config.overrides import is_swept
+        from hrpose.tasks.sweep import SweepJob
+
         self.number += 1
         self.current, self.folder = overrides, Path(folder)
+        self.started = time.monotonic()
+        if self.sweep is not None:
+            fixed = {text.partition("=")[0] for text in self.command.overrides if not is_swept(text)}
+            own = [text for text in overrides if text.partition("=")[0] not in {*fixed, OF_SWEEPER}]
+            below = self.folder.is_relative_to(self.sweep)
+            shown = str(self.folder.relative_to(self.sweep)) if below else os.path.relpath(self.folder, self.sweep)
+            self._keep(SweepJob(HydraConfig.get().job.num, " ".join(own), shown))
 
-    def name_current(self) -> str:
-        """Name the job by the overrides in which it differs from the others, and its folder if it has one."""
-        own = [text for text in self.current or () if text not in self.command.overrides]
-        return f"{' '.join(own)} ({_shorten(self.folder)})" if self.folder.is_dir() else " ".join(own)
+    def end(self, result: Any) -> None:
+        """Note what a job has returned."""
+        self.status = max(self.status, getattr(result, "exit_status", 0))
+        if self.record is not None:
+            self._keep(self.record.end(result, (time.monotonic() - self.started) / 60))
 
-    def finish(self) -> int:
-        """Print which jobs of a sweep failed, and return the exit status."""
-        if not self.failed:
+    def fail(self, error: Exception) -> float:
+        """Print the error of a job of a sweep, note it, and return its score, nan."""
+        if explains_itself(error) and os.environ.get("HYDRA_FULL_ERROR") != "1":
+            refuse(error)
+        else:
+            traceback.print_exception(error)
+        if self.record is not None:
+            kept = self.record if self.folder.is_dir() else replace(self.record, folder="")
+            self._keep(kept.fail(error, (time.monotonic() - self.started) / 60))
+        return math.nan
+
+    def _keep(self, record: "SweepJob") -> None:
+        # imported when the job began
+        from hrpose.tasks.sweep import write_job
+
+        self.record = record
+        if (
+            self.sweep is not None and os.environ.get("SLURM_PROCID", "0") == "0"
+        ):  # further processes of a job have no record
+            write_job(self.sweep, record)
+
+    def finish(self, *, stopped: bool = False) -> int:
+        """Print the table of a sweep and which of its jobs failed, and return the exit status.
+
+        A job without a result was ended by something else, unless a signal has stopped them all.
+        """
+        if self.sweep is None:
             return self.status
-        print(f"hrpose: {len(self.failed)} of {self.number} jobs failed: {'; '.join(self.failed)}", file=sys.stderr)
+        # slow to import
+        from rich.console import Console
+
+        # and this draws it
+        from hrpose.tasks.sweep import RUNNING, read_jobs, report_sweep
+
+        jobs = read_jobs(self.sweep)
+        report_sweep(self.sweep, Console())
+        failed = [job for job in jobs if job.failed or (job.state == RUNNING and not stopped)]
+        if not failed:
+            return max((job.status for job in jobs), default=0)
+        folders = [Path(os.path.normpath(self.sweep / job.folder)) for job in failed]
+        named = [
+            f"{job.overrides} ({_shorten(folder)})" if job.folder else job.overrides
+            for job, folder in zip(failed, folders, strict=True)
+        ]
+        print(f"hrpose: {len(failed)} of {len(jobs)} jobs failed: {'; '.join(named)}", file=sys.stderr)
         return 1
 
     def stopped(self, stop: StopSignal) -> int:
         """Print that a signal has ended the command and how to go on, and return the exit status."""
-        self.finish()
+        self.finish(stopped=True)
         in_sweep = self.current is not None and self.command.has(*SWEEP)
         return stop.report(f" in job {self.number} of the sweep" if in_sweep else "", self.advise())
 
@@ -141,13 +209,12 @@ class JobLog:
 
 
 def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictConfig], Any]":
-    """Make what Hydra calls for each job.
+    """Make what Hydra calls for each job, in this process or in one of Hydra's launchers.
 
-    A job of a sweep that fails does not keep the others from running: it is noted. In another process, where Hydra's launchers
-    may run a job, nobody would see the note.
+    A job of a sweep that fails does not keep the others from running: it is noted, and its score is nan.
     """
-    process = os.getpid()
     command = log.command
+    module = getattr(sys.modules["__main__"].__spec__, "name", None)  # of `python -m`
 
     def job(cfg: "DictConfig") -> Any:
         # Hydra is imported here
@@ -160,7 +227,7 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
         find_own_code(command)  # in the process of a launcher too
         try:
             with (
-                relaunchable(cfg, argv, [argv[0], *_single(command)]) as overrides,
+                relaunchable(cfg, argv, [argv[0], *_single(command)], module) as overrides,
                 warnings_as_lines(),
                 dead_processes_as_lines(log.advise),
             ):
@@ -171,19 +238,19 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
                 find_task(command.verb)
                 logging.getLogger("lightning").handlers.clear()  # its own handler would print every line twice
                 result = run(command.verb, cfg)
-                log.status = max(log.status, getattr(result, "exit_status", 0))
-                return result
+                log.end(result)
+                return getattr(result, "score", result)
         except Exception as error:
             if stop.number:  # what a signal has broken
                 raise KeyboardInterrupt from error
             error = in_one_line(error, Path(cfg.paths.run), log.advise)
             if explains_itself(error):
                 remove_unused_folder(Path(cfg.paths.run))
-            if not (command.has(*SWEEP) and os.getpid() == process):
-                if explains_itself(error):
-                    sys.exit(refuse(error))
-                raise
-            _note_failure(log, error)
+            if log.sweep is not None:
+                return log.fail(error)
+            if explains_itself(error):
+                sys.exit(refuse(error))
+            raise
 
     return job
 
@@ -193,18 +260,6 @@ def find_own_code(command: Command) -> None:
     folder = str(Path.cwd())
     if command.names_own_code and folder not in sys.path:
         sys.path.append(folder)
-
-
-def _note_failure(log: JobLog, error: Exception) -> None:
-    """Print the error of a job of a sweep, and note it."""
-    if explains_itself(error) and os.environ.get("HYDRA_FULL_ERROR") != "1":
-        refuse(error)
-    else:
-        traceback.print_exception(error)
-    if hasattr(error, "exit_status"):
-        log.status = max(log.status, error.exit_status)
-    else:
-        log.failed.append(log.name_current())
 
 
 def _single(command: Command) -> list[str]:
@@ -230,17 +285,22 @@ def advise_resume(arguments: Sequence[str], resuming: Sequence[str]) -> str:
 
 
 @contextmanager
-def relaunchable(cfg: "DictConfig", argv: Sequence[str], single: Sequence[str]) -> Iterator[list[str]]:
+def relaunchable(
+    cfg: "DictConfig", argv: Sequence[str], single: Sequence[str], module: str | None = None
+) -> Iterator[list[str]]:
     """Let Lightning start further processes of the job that Hydra is running.
 
     Lightning repeats `sys.argv` and adds the folder of `hydra.run.dir`. Hydra works with another program name, so the original
     goes back in. A job of a sweep is repeated as a single run of its own overrides: otherwise every process would run the whole
     sweep, in folders of its own. Afterwards the traces of the process group go away, so that the next job gets a new one.
+    Lightning prefers `python -m` with the module of the main program, which is that of the launcher in the processes of joblib
+    and submitit, so this module is replaced too.
 
     Args:
         cfg: the job's configuration; `paths.run` becomes the folder that Hydra made.
         argv: the command line as the process got it.
         single: the command, verb and flags of a job of a sweep, without its overrides.
+        module: what the command line was started with by `python -m`; None for a script, `argv[0]`.
 
     Yields:
         The overrides of the job.
@@ -248,24 +308,45 @@ def relaunchable(cfg: "DictConfig", argv: Sequence[str], single: Sequence[str]) 
     # Hydra is imported here
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
-    from omegaconf import open_dict, read_write
+    from omegaconf import OmegaConf, open_dict, read_write
 
     hydra: Any = HydraConfig.get()
     folder = hydra.runtime.output_dir
+    # each process resolves interpolations such as ${paths.run} in its own configuration
+    overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     cfg.paths.run = folder
     with read_write(hydra), open_dict(hydra):
         hydra.run.dir = folder
     kept = {name: os.environ.get(name) for name in _LAUNCHER}
-    hydra_argv = sys.argv
-    sys.argv = [*single, *hydra.overrides.task, "hydra.mode=RUN"] if hydra.mode == RunMode.MULTIRUN else list(argv)
+    hydra_argv, main = sys.argv, sys.modules["__main__"]
+    main_spec = main.__spec__
+    main.__spec__ = None if module is None else ModuleSpec(module, None)
+    sys.argv = [*single, *overrides, "hydra.mode=RUN"] if hydra.mode == RunMode.MULTIRUN else list(argv)
     try:
-        yield list(hydra.overrides.task)
+        yield overrides
+    except Exception:
+        _end_processes()
+        raise
     finally:
-        sys.argv = hydra_argv
+        sys.argv, main.__spec__ = hydra_argv, main_spec
         for name in _LAUNCHER:
             os.environ.pop(name, None)
         os.environ.update({name: value for name, value in kept.items() if value is not None})
         _leave_process_group()
+
+
+def _end_processes() -> None:
+    """End the further processes of a job that has failed.
+
+    The thread with which Lightning observes them would end the whole sweep some seconds later.
+    """
+    for thread in threading.enumerate():
+        if thread.name == _OBSERVER:
+            processes = list(thread._child_processes)  # type: ignore[attr-defined]  # there is no public way
+            thread._child_processes.clear()  # type: ignore[attr-defined]
+            for process in processes:
+                process.kill()
+                process.wait()
 
 
 def _leave_process_group() -> None:

@@ -48,6 +48,7 @@ Flags
 
 Flags and overrides may be mixed. Set HYDRA_FULL_ERROR=1 to see the traceback of an error."""
 
+_SHOWN_ONLY = ("--cfg", "-c", "--info", "-i")  # flags that show a configuration
 _NO_COMMON_FOLDER = (
     "paths.run: torchrun or srun has started several processes, and each would make a folder of its own. "
     "Give them one: paths.run=runs/<name>/<folder>."
@@ -104,7 +105,7 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
 
 def _run_jobs(log: JobLog, stop: StopSignal) -> int:
     # Hydra comes in here
-    from hrpose.config import ConfigError, claimed_folders
+    from hrpose.config import ConfigError, claimed_folders, compose_sweep
 
     command = log.command
     try:
@@ -112,8 +113,18 @@ def _run_jobs(log: JobLog, stop: StopSignal) -> int:
     except ConfigError as error:
         return refuse(error)
     with claimed_folders(configs, "sweep" if command.has(*SWEEP) else "run"):
-        hand_to_hydra(command, make_job(log, list(sys.argv), stop))
-    return stop.status if stop.number == signal.SIGTERM else log.finish()
+        if command.has(*SWEEP) and not command.has(*_SHOWN_ONLY, "--hydra-help", *OTHER_CONFIG):
+            cfg = compose_sweep(command.verb, [*command.overrides, *_search_path(command)])
+            log.sweep = Path(str(cfg.hydra.sweep.dir)).absolute()
+        try:
+            hand_to_hydra(command, make_job(log, list(sys.argv), stop))
+        except SystemExit:  # of Hydra, which has printed why the launcher failed
+            if stop.number:
+                raise
+            log.finish()
+            raise
+    status = log.finish()
+    return stop.status if stop.number == signal.SIGTERM else status
 
 
 def _check(command: Command) -> list["DictConfig"]:
@@ -126,8 +137,7 @@ def _check(command: Command) -> list["DictConfig"]:
         ConfigError: with the faults of all jobs, or because their folder cannot be made.
     """
     # Hydra comes in here
-    from hrpose.config import ConfigError, advise_flag, check, compose, open_run_folder
-    from hrpose.config.overrides import expand_sweep
+    from hrpose.config import ConfigError, advise_flag, check, compose, expand_jobs, open_run_folder
 
     if command.has("--hydra-help", *OTHER_CONFIG):
         return []
@@ -138,12 +148,12 @@ def _check(command: Command) -> list["DictConfig"]:
     faults += [f"'{text}' has spaces around its '='. Write {text}." for text in command.spaced]
     if _lacks_common_folder(command):
         faults.append(_NO_COMMON_FOLDER)
-    own = [f"hydra.searchpath=[file://{Path(command.config_dir).absolute()}]"] if command.config_dir else []
+    own = _search_path(command)
     if command.config_dir and not Path(command.config_dir).is_dir():
         raise ConfigError(*faults, f"--config-dir: there is no folder {command.config_dir}.")
-    shown_only = command.has("--cfg", "-c", "--info", "-i")
-    expanded = expand_sweep(command.overrides) if command.has(*SWEEP) else [command.overrides]
-    jobs = [[*job, *own] for job in expanded]
+    shown_only = command.has(*_SHOWN_ONLY)
+    expanded = expand_jobs(command.verb, [*command.overrides, *own]) if command.has(*SWEEP) else [command.overrides]
+    jobs = [[*job, *(text for text in own if text not in job)] for job in expanded]
     for job in jobs:
         try:
             (compose if shown_only else check)(command.verb, job)
@@ -159,6 +169,11 @@ def _check(command: Command) -> list["DictConfig"]:
     if any(text.startswith(("hydra.run.dir=", "hydra.sweep.dir=")) for text in command.overrides):
         return []
     return [compose(command.verb, job) for job in jobs]
+
+
+def _search_path(command: Command) -> list[str]:
+    """Return the override that adds the user's own configuration folder."""
+    return [f"hydra.searchpath=[file://{Path(command.config_dir).absolute()}]"] if command.config_dir else []
 
 
 def _check_parts(verb: str, jobs: Sequence[Sequence[str]]) -> list[str]:

@@ -5,7 +5,15 @@ found in a second. Validating imports the modules of its targets, torch among th
 """
 
 from hrpose.config.build import build, plain
-from hrpose.config.compose import advise_flag, compose, describe_choices, find_choices, unpublished
+from hrpose.config.compose import (
+    advise_flag,
+    compose,
+    compose_sweep,
+    describe_choices,
+    expand_jobs,
+    find_choices,
+    unpublished,
+)
 from hrpose.config.overrides import write_override
 from hrpose.config.paths import (
     claimed_folders,
@@ -25,8 +33,10 @@ __all__ = [
     "check",
     "claimed_folders",
     "compose",
+    "compose_sweep",
     "conf_dir",
     "describe_choices",
+    "expand_jobs",
     "find_checkpoint",
     "find_choices",
     "needs_drawing",

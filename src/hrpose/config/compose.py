@@ -4,6 +4,7 @@ import copy
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.object_type import ObjectType
@@ -15,15 +16,20 @@ from hrpose.config.loading import config_loader, last_change, load
 from hrpose.config.overrides import (
     COMPOSE_ERRORS,
     SEARCH_PATH,
+    expand_sweep,
+    find_intervals,
     find_override_faults,
+    is_swept,
     normalise_overrides,
     one_line,
     replace_flag,
+    sample_sweep,
     search_path_fault,
 )
 from hrpose.errors import ConfigError, OverrideError
 from hrpose.files import conf_dir
 
+_SEARCH = "hydra_plugins.hrpose_optuna.OptunaSweeper"
 _PARTS = ("codec", "size")  # what `model/` files may select
 
 
@@ -44,6 +50,51 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
     """
     texts = tuple(normalise_overrides(overrides))
     return copy.deepcopy(_compose(verb, texts, last_change()))
+
+
+def compose_sweep(verb: str, overrides: Sequence[str]) -> DictConfig:
+    """Compose what a sweeper of Hydra sees: the overrides that are not swept, and Hydra's own node.
+
+    Raises:
+        HydraException: an override does not fit.
+    """
+    with config_loader() as loader:
+        return load(loader, verb, [text for text in overrides if not is_swept(text)])
+
+
+def expand_jobs(verb: str, overrides: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the overrides of all jobs of a sweep; of a search, jobs with each value that can be chosen.
+
+    Raises:
+        ConfigError: the sweeper cannot work.
+    """
+    try:
+        sweeper = compose_sweep(verb, overrides).hydra.sweeper
+    except COMPOSE_ERRORS:
+        return expand_sweep(overrides)  # an override is wrong, and the check of the jobs names it
+    given = {text.partition("=")[0] for text in overrides}
+    params = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items() if key not in given]
+    texts = [*params, *overrides]
+    if sweeper._target_ == _SEARCH:
+        faults = [
+            f"hydra.sweeper.{name}: expected a number above 0, but got {sweeper[name]!r}."
+            for name in ("num_trials", "num_parallel")
+            if not isinstance(sweeper[name], int) or sweeper[name] < 1
+        ]
+        if find_spec("optuna") is None:
+            faults.append("hydra/sweeper: it needs optuna, not installed here: pip install 'hrpose[sweep]'.")
+        if not any(map(is_swept, texts)):
+            faults.append(
+                "hydra.sweeper.params: expected a range to search, such as 'optim.lr=interval(1e-4, 1e-2)', found none."
+            )
+        if faults:
+            raise ConfigError(*faults)
+        return sample_sweep(texts)
+    if intervals := find_intervals(texts):
+        raise ConfigError(
+            *(f"{text.partition('=')[0]}: only hydra/sweeper=optuna chooses from an interval." for text in intervals)
+        )
+    return expand_sweep(texts)
 
 
 def describe_choices(verb: str, overrides: Sequence[str]) -> list[str]:

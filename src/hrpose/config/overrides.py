@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, ListConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -41,6 +41,7 @@ _PATHS = (
 _PLAIN_TEXT = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")  # that Hydra reads without quotes
 _OWN_CLASS = re.compile(r"(\w+)=\{.*\b_target_\b.*\}", re.DOTALL)
 _OTHER_VALUES = ("null", "true", "false", "nan", "inf")
+_LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm")  # of the extra `sweep`
 _MOST_LISTED = 20  # options beside one that was probably meant
 
 
@@ -139,7 +140,7 @@ def _names_a_file(value: str) -> bool:
 def expand_sweep(overrides: Sequence[str]) -> list[tuple[str, ...]]:
     """Return the overrides of every job of a sweep: `["a=1,2", "b=3"]` -> `[("a=1", "b=3"), ("a=2", "b=3")]`.
 
-    Overrides with mistakes, and ranges that only a sweeper plugin can draw from, stay as they are and are left out, respectively.
+    Overrides with mistakes stay as they are. Ranges without a step are left out.
     """
     parser = OverridesParser.create()
     choices: list[list[str]] = []
@@ -154,6 +155,42 @@ def expand_sweep(overrides: Sequence[str]) -> list[tuple[str, ...]]:
         elif override.is_discrete_sweep():
             choices.append([f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()])
     return list(product(*choices))
+
+
+def sample_sweep(overrides: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return jobs in which each value that a sweeper can choose occurs once, and both ends of each range of numbers.
+
+    One job has the first values; each other job differs from it in one override.
+    """
+    parser = OverridesParser.create()
+    choices: list[list[str]] = []
+    for text in overrides:
+        if not is_swept(text):
+            choices.append([text])
+            continue
+        override = parser.parse_override(text)
+        sweep, key = override.value(), override.get_key_element()
+        values = [sweep.start, sweep.end] if isinstance(sweep, IntervalSweep) else [*override.sweep_string_iterator()]
+        choices.append([f"{key}={value}" for value in values])
+    first = tuple(values[0] for values in choices if values)
+    others = (
+        (*first[:place], value, *first[place + 1 :]) for place, values in enumerate(choices) for value in values[1:]
+    )
+    return [first, *others]
+
+
+def find_intervals(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides with ranges of numbers without a step, which not every sweeper can use."""
+    parser = OverridesParser.create()
+    return [text for text in overrides if is_swept(text) and parser.parse_override(text).is_interval_sweep()]
+
+
+def is_swept(text: str) -> bool:
+    """Check whether an override has several values, or a range."""
+    try:
+        return OverridesParser.create().parse_override(text).is_sweep_override()
+    except HydraException:
+        return False
 
 
 def find_override_faults(loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> list[tuple[str, str]]:
@@ -315,6 +352,8 @@ def _option_fault(tree: Tree, group: str, name: str) -> str | None:
         return None
     if gone := gone_message(f"{group}={name}"):
         return f"{group}: {gone}"
+    if group == "hydra/launcher" and name in _LAUNCHERS:
+        return f"{group}: the library of {name} is not installed here: pip install 'hrpose[sweep]'."
     if name == "null" and ("none" in options or not isinstance(tree.choices.get(group), str)):
         return f"{group}: null is no option. Write '{f'{group}=none' if 'none' in options else f'~{group}'}'."
     stem = name.removesuffix(".yaml").removesuffix(".yml")

@@ -48,7 +48,7 @@ SETTINGS_OF: Mapping[str, Mapping[str, Any]] = {
         **_RESULTS,
         "annotations": str | None,
         "a": str,
-        "b": str,
+        "b": str | None,
         "boxes": str | None,
         "force": bool,
     },

@@ -46,8 +46,7 @@ class PoseDataModule(LightningDataModule):
         val_ground_truth: gt_valid.mat or an .npz with its arrays: what PCKh of MPII's persons is measured against.
         val_boxes: a validation loader for each: "gt" crops annotated boxes, "det" those of the detector. With a bottom-up codec
             "none" alone.
-        batch_size: crops or windows in a training batch of one process; "auto" is replaced by a number before the loader is
-            made.
+        batch_size: crops or windows in a training batch of one process; "auto" is replaced by a number before the loader is made.
         val_batch_size: crops in a validation batch of one process; a whole image is a batch.
         num_workers: processes that make batches; 0 makes them in the training process.
         seed: of the order of the samples and of every augmentation.

@@ -26,12 +26,12 @@ from hrpose.progress import show_progress
 from hrpose.structures import PackedStrings, SharedArrays
 
 _SUFFIX = re.compile(r"\.(?:zip|tar)(?=/|$)", re.IGNORECASE)
-_MOST_OPEN = 64  # archives that a process keeps open
+_MOST_OPEN = 256  # archives that a process keeps open; a block shuffle reads about 64 at a time
 _opened: dict[str, Archives] = {}  # of this process, by path or pattern
 
 
 class Archives(SharedArrays):
-    """The index of the images in some archives: 8 + 8 + 4 bytes each and their names, shared with the workers of a loader.
+    """The index of the images in some archives: 20 bytes each and their names, shared with the workers of a loader.
 
     Args:
         pattern: path or pattern of the archives.
@@ -69,6 +69,11 @@ class Archives(SharedArrays):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         _opened.setdefault(self.pattern, self)  # a spawned process need not read the index again
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self.names.nbytes + self._numbers.nbytes + self._places.nbytes + self._lengths.nbytes
 
     def find(self, name: str) -> int:
         """Return the row of an image; -1 if there is none of this name."""

@@ -70,7 +70,8 @@ class Protocol:
         areas: what OKS is relative to: "annotated", or where they are not, a share of the box.
         num_keypoints: how persons without keypoints, which are ignored, are found: "the labelled ones" are counted, or the file
             states a number that contradicts them.
-        boxes: source of the boxes of the crops: "ground truth", or the file of a detector.
+        boxes: source of the boxes of the crops: "ground truth", or the file of a detector; "none" and how whole images were
+            estimated, bottom-up.
         min_bbox_score: detections below it were left out.
         bbox_padding: factor by which boxes were enlarged.
         input_size: width and height of the crops in pixels.
@@ -106,6 +107,8 @@ class Protocol:
         """Return the protocol in one line."""
         unstated = [_title(field.name) for field in fields(self) if getattr(self, field.name) is None]
         boxes = f"boxes of {self.boxes}" if isinstance(self.boxes, FileStamp) else f"{self.boxes} boxes"
+        if str(self.boxes).startswith("none"):
+            boxes = f"boxes: {self.boxes}"
         size = "" if self.input_size is None else f" {_in_words(self.input_size)}"
         parts = [
             (self.boxes is not None, boxes),

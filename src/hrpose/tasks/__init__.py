@@ -17,14 +17,13 @@ def run(verb: str, cfg: DictConfig) -> Any:
         cfg: composed for this verb.
 
     Returns:
-        The score, which Hydra's sweepers optimise, of the verbs that measure one; the result of the others.
+        What the verb returns: a record of `hrpose.tasks.results`, or a number.
 
     Raises:
         ConfigError: the configuration has faults; nothing heavy was imported to find them.
     """
     validate(cfg)
-    result = find_task(verb)(cfg)
-    return getattr(result, "score", result)
+    return find_task(verb)(cfg)
 
 
 def find_task(verb: str) -> Callable[[DictConfig], Any]:

@@ -12,7 +12,9 @@ from hydra.utils import get_class
 from lightning import Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.io import AsyncCheckpointIO, CheckpointIO, TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, ListConfig
 from torch import nn
 
@@ -305,6 +307,7 @@ def _silence_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # FrequentLogging sees to it
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # the metrics are synchronised already
     for handler in logging.getLogger().handlers:
         handler.addFilter(lambda record: not any(text in record.getMessage() for text in _UNSAID))
 
@@ -336,6 +339,32 @@ def build_trainer(cfg: DictConfig) -> Trainer:
             "trainer.accelerator=auto takes what there is."
         ) from error
     return trainer
+
+
+@rank_zero_only
+def connect_loggers(cfg: DictConfig, trainer: Trainer) -> None:
+    """Connect to Weights & Biases if a run logs there, before anything is trained.
+
+    Raises:
+        ConfigError: there is no connection, or no account.
+    """
+    nodes = [node for node in (cfg.logger or {}).values() if node is not None]
+    for node, built in zip(nodes, trainer.loggers, strict=True):
+        if not isinstance(built, WandbLogger) or node.get("offline"):
+            continue
+        logger.info(
+            "Connecting to Weights & Biases; gives up after a minute. logger.wandb.offline=true needs no connection."
+        )
+        try:
+            _ = built.experiment
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] != "wandb":
+                raise
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ConfigError(
+                f"logger.wandb: no connection ({reason}). Set logger.wandb.offline=true and upload the run later with "
+                "`wandb sync`, or check the network and `wandb login`."
+            ) from error
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

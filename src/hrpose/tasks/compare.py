@@ -1,4 +1,4 @@
-"""hrpose compare a b: two runs, reports or result files side by side, if they were measured alike."""
+"""hrpose compare a b: two runs, reports or result files side by side, if they were measured alike; or the jobs of a sweep."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,12 +6,14 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
+from hrpose.config import ConfigError
 from hrpose.files import write_json
 from hrpose.metrics.functional import match_detections
 from hrpose.report import COLUMNS, Comparison, Measurement, compare_measurements, measure, read_measurement
 from hrpose.report.protocol import NOT_STATED
 from hrpose.report.table import explain_undefined, format_number, make_table, say
 from hrpose.tasks.evaluate import read_evaluated, read_options
+from hrpose.tasks.sweep import is_sweep, read_sweep
 
 
 def compare(cfg: DictConfig) -> float:
@@ -20,20 +22,18 @@ def compare(cfg: DictConfig) -> float:
     Args:
         cfg: a composed and validated configuration of the verb `compare`.
 
+    A sweep stands for its best job. Alone, without b, its best job is compared with each other one.
+
     Returns:
-        How much higher the AP of b is, of the first kind of boxes; nan where an AP is not defined.
+        How much higher the AP of b, or of the second best job, is, of the first kind of boxes; nan where an AP is not defined.
 
     Raises:
         ValueError: if a side has no report, or the two were measured in unlike ways and `force` is not set.
     """
-    comparisons = {
-        name: compare_measurements(a, b)
-        for name, (a, b) in _pair(_read_side("a", cfg), _read_side("b", cfg), cfg).items()
-    }
-    for comparison in comparisons.values():
-        if comparison.unlike and not cfg.force:
-            _refuse(cfg, comparison)
     console = Console()
+    if cfg.b is None:
+        return _compare_jobs(cfg, console)
+    comparisons = _compare_sides(_read_side("a", cfg), _read_side("b", cfg), cfg)
     for name, comparison in comparisons.items():
         _show(name, comparison, cfg, console)
     file = Path(cfg.paths.run) / "compare.json"
@@ -44,9 +44,65 @@ def compare(cfg: DictConfig) -> float:
     return float("nan") if first is None else first
 
 
+def _compare_jobs(cfg: DictConfig, console: Console) -> float:
+    """Print how each job of a sweep differs from the best one."""
+    if not is_sweep(Path(cfg.a)):
+        raise ConfigError(
+            f"b: expected a second side to compare with a={cfg.a}, found none. Only a sweep stands alone."
+        )
+    (best, (_, folder)), *others = read_sweep(Path(cfg.a)).items()
+    if not others:
+        raise ConfigError(f"a: expected a sweep with two jobs that are done, found one in {cfg.a}.")
+    first = _read_folder(folder)
+    compared = {job: _compare_sides(first, _read_folder(place), cfg) for job, (_, place) in others}
+    for name in next(iter(compared.values())):
+        table = make_table(f"Jobs against job {best}, the best" + (f", boxes {name}" if name else ""), _JOB_COLUMNS)
+        table.columns[1].justify, table.columns[1].no_wrap, table.columns[1].overflow = "left", False, "fold"
+        for job, (overrides, _) in others:
+            comparison = compared[job][name]
+            difference, interval = comparison.differences["AP"], comparison.interval
+            table.add_row(
+                job,
+                overrides,
+                format_number(comparison.b.numbers["AP"]),
+                "" if difference is None else f"{difference:+.3f}",
+                "" if interval is None else f"{interval[0]:+.3f} to {interval[1]:+.3f}",
+                "" if comparison.p_value is None else f"{comparison.p_value:.3f}",
+            )
+        console.print(table)
+    say(
+        console,
+        f"95 % interval and p-value of the paired bootstrap; each p-value is that of one comparison, not of {len(others)}.",
+    )
+    file = Path(cfg.paths.run) / "compare.json"
+    content = {
+        job: {name or "results": one.to_dict() for name, one in kinds.items()} for job, kinds in compared.items()
+    }
+    write_json(file, {"best": best, "jobs": content}, undefined_as_null=True)
+    say(console, f"Written to {file}")
+    differences = [next(iter(kinds.values())).differences["AP"] for kinds in compared.values()]
+    return max((value for value in differences if value is not None), default=float("nan"))
+
+
+_JOB_COLUMNS = ("job", "overrides", "AP", "difference", "95 % interval", "p-value")
+
+
+def _compare_sides(
+    a: Mapping[str, Measurement], b: Mapping[str, Measurement], cfg: DictConfig
+) -> dict[str, Comparison]:
+    """Compare two sides by the kind of boxes, if they were measured alike."""
+    comparisons = {name: compare_measurements(*pair) for name, pair in _pair(a, b, cfg).items()}
+    for comparison in comparisons.values():
+        if comparison.unlike and not cfg.force:
+            _refuse(cfg, comparison)
+    return comparisons
+
+
 def _read_side(side: str, cfg: DictConfig) -> dict[str, Measurement]:
     """Read what a side has measured, by the kind of boxes; "" where the name of the file tells none."""
     path = Path(cfg[side])
+    if is_sweep(path):
+        return _read_folder(next(iter(read_sweep(path).values()))[1])
     if path.is_dir():
         return _read_folder(path)
     with path.open("rb") as file:
@@ -72,7 +128,7 @@ def _read_folder(folder: Path) -> dict[str, Measurement]:
 def _kind(file: Path) -> str:
     """The kind of boxes that a file is named after: report_gt.json, keypoints_det.json."""
     last = file.stem.rpartition("_")[2]
-    return last if last in ("gt", "det") else ""
+    return last if last in ("gt", "det", "none") else ""
 
 
 def _measure_rows(side: str, file: Path, cfg: DictConfig) -> Measurement:
@@ -109,8 +165,9 @@ def _refuse(cfg: DictConfig, comparison: Comparison) -> None:
     advice = ""
     if NOT_STATED in lines:
         advice = "What is not stated was measured by an older version, or another tool: measure it again. "
+    sides = f"the jobs of {cfg.a}" if cfg.b is None else f"{cfg.a} and {cfg.b}"
     raise ValueError(
-        f"Expected {cfg.a} and {cfg.b} to be measured alike, but their protocols differ (a | b):\n{lines}\n"
+        f"Expected {sides} to be measured alike, but their protocols differ (a | b):\n{lines}\n"
         f"So their APs do not tell which is better. {advice}To see them side by side all the same, add force=true."
     )
 

@@ -12,7 +12,7 @@ from hrpose.annotations.checks import num_warned
 from hrpose.config import ConfigError, find_checkpoint
 from hrpose.export import is_exported
 from hrpose.files import write_atomically
-from hrpose.tasks.assemble import Assembly, assemble
+from hrpose.tasks.assemble import Assembly, assemble, connect_loggers
 from hrpose.tasks.provenance import advised, read_provenance
 from hrpose.tasks.report import report_run
 from hrpose.tasks.requeue import forget_requeue, requeued_checkpoint
@@ -61,6 +61,7 @@ def fit(cfg: DictConfig) -> FitResult:
             )  # its message for a wrong file is clearer than Lightning's
         logger.info("Resuming from %s", checkpoint)
         trainer.callbacks.insert(0, resume_callback(cfg, provenance))  # type: ignore[attr-defined]
+    connect_loggers(cfg, trainer)
     trainer.fit(assembly.module, datamodule=assembly.datamodule, ckpt_path=checkpoint, weights_only=True)
     result = _validate_best(cfg, assembly)
     forget_requeue(cfg)
@@ -71,9 +72,10 @@ def _validate_best(cfg: DictConfig, assembly: Assembly) -> FitResult:
     """Validate the best checkpoint of a training and report its numbers."""
     trainer = assembly.trainer
     run, best, last = Path(cfg.paths.run), _best_checkpoint(assembly), _last_checkpoint(assembly)
+    num_epochs = trainer.current_epoch
     if best is None:
         logger.warning("Nothing was validated, so there is no best checkpoint and no AP.")
-        return FitResult(run, math.nan, {}, best_checkpoint=None, last_checkpoint=last, reports=())
+        return FitResult(run, math.nan, {}, num_epochs, best_checkpoint=None, last_checkpoint=last, reports=())
     load_weights(assembly.pose_module.net, best)
     # Averaged weights are in the checkpoint already; the callback would put its last ones in their place.
     trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, WeightAveraging)]  # type: ignore[attr-defined]
@@ -83,6 +85,7 @@ def _validate_best(cfg: DictConfig, assembly: Assembly) -> FitResult:
         run,
         measured.score,
         measured.numbers,
+        num_epochs,
         best_checkpoint=best,
         last_checkpoint=last,
         reports=measured.reports,

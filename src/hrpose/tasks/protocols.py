@@ -8,7 +8,7 @@ import numpy as np
 from hrpose.annotations.coco import CocoAnnotations
 from hrpose.annotations.mpii import read_mpii
 from hrpose.annotations.reader import InstanceFiles
-from hrpose.codecs import Codec
+from hrpose.codecs import Codec, is_bottom_up
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.metrics import KeypointAveragePrecision, PCKh, PoseMetric
 from hrpose.report import FileStamp, PckhProtocol, Protocol, name_areas, name_num_keypoints, name_sigmas
@@ -78,14 +78,22 @@ def _state_ap(
         num_persons=int((~truth.is_ignored).sum()),
         sigmas=name_sigmas(metric.sigmas),
         max_detections=metric.max_detections,
-        boxes=f"ground truth{_name_rules(datamodule.files.bbox_rules)}{_name_margin(annotations, datamodule.files)}"
-        if boxes == "gt"
-        else "none (bottom-up)"
-        if boxes == "none"
-        else FileStamp.of(datamodule.val_detections or ""),
+        boxes=_name_boxes(datamodule, boxes, annotations),
         min_bbox_score=0.0 if boxes != "det" else datamodule.files.min_bbox_score,
         oks_nms=_name_nms(metric),
     )
+
+
+def _name_boxes(datamodule: PoseDataModule, boxes: str, annotations: CocoAnnotations) -> str | FileStamp:
+    """Name the source of the boxes; without boxes, how whole images were estimated."""
+    codec = datamodule.codec
+    if is_bottom_up(codec):
+        scales = ", ".join(f"{scale:g}" for scale in codec.scales)
+        filling = "refine" if codec.refine else "no refine"
+        return f"none (bottom-up: short side {min(codec.input_size)}, scales {scales}, {filling})"
+    if boxes == "gt":
+        return f"ground truth{_name_rules(datamodule.files.bbox_rules)}{_name_margin(annotations, datamodule.files)}"
+    return FileStamp.of(datamodule.val_detections or "")
 
 
 def _name_margin(annotations: CocoAnnotations, files: InstanceFiles) -> str:

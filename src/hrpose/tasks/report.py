@@ -35,7 +35,7 @@ from hrpose.tasks.evaluate_pck import report_jhmdb
 from hrpose.tasks.results import ScoreResult
 from hrpose.tasks.shown_crops import worst_crops
 
-_BOXES = {"gt": "ground-truth boxes", "det": "detector boxes"}
+_BOXES = {"gt": "ground-truth boxes", "det": "detector boxes", "none": "whole images"}
 
 
 def report_run(

@@ -44,6 +44,7 @@ class FitResult:
         run_dir: folder of the run.
         score: AP of the first kind of boxes, or mean PCKh in percent; nan where nothing was validated.
         numbers: all numbers by their names, such as "AP", "AP50", and "AP_gt" for the boxes "gt".
+        num_epochs: epochs trained, those before a resume included.
         best_checkpoint: the checkpoint with the best validation; None where nothing was validated.
         last_checkpoint: the state at the end, from which a run is resumed; None where it is not saved.
         reports: HTML pages, and tables of PCKh.
@@ -53,6 +54,7 @@ class FitResult:
     run_dir: Path
     score: float
     numbers: Mapping[str, float]
+    num_epochs: int
     best_checkpoint: Path | None
     last_checkpoint: Path | None
     reports: tuple[Path, ...]

@@ -15,7 +15,7 @@ _COLOURS = ("#2f7fc9", "#e5812b", "#4f9d69", "#8a63b8", "#c8506c", "#6b7380")
 _INK, _FAINT = "#22262d", "#8a919c"
 
 
-def draw_curves(history: Mapping[str, Curve]) -> Image:
+def draw_curves(history: Mapping[str, Curve], *, steps_per_epoch: float | None = None) -> Image:
     """Draw training curves: losses in one panel, AP, PCKh and other scores in a second one if there are any.
 
     The losses have a logarithmic scale if all are positive. A loss is labelled with its last value, a score also with its best
@@ -23,6 +23,7 @@ def draw_curves(history: Mapping[str, Curve]) -> Image:
 
     Args:
         history: name -> points (step, value); a name that contains "loss" is a loss. Values that are not finite leave a gap.
+        steps_per_epoch: draw over epochs; None draws over steps.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -31,15 +32,19 @@ def draw_curves(history: Mapping[str, Curve]) -> Image:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    losses = {name: curve for name, curve in history.items() if "loss" in name}
-    scores = {name: curve for name, curve in history.items() if "loss" not in name}
-    title = next((word for word in ("AP", "PCKh") if all(word in name for name in scores)), "Score")
+    width = steps_per_epoch or 1
+    placed = {name: [(step / width, value) for step, value in curve] for name, curve in history.items()}
+    losses = {name: curve for name, curve in placed.items() if "loss" in name}
+    scores = {name: curve for name, curve in placed.items() if "loss" not in name}
+    words = [word for word in ("AP", "PCKh", "PCK@") if any(f"/{word}" in name for name in scores)]
+    title = " and ".join(words).rstrip("@") or "Score"
     panels = [panel for panel in (("Loss", losses), (title, scores)) if panel[1]] or [("Loss", losses)]
     figure = Figure(figsize=(6 * len(panels), 4), dpi=120, layout="constrained", facecolor="white")
     canvas = FigureCanvasAgg(figure)
     row = figure.subplots(1, len(panels), sharex=True, squeeze=False)[0]
     for axes, (title, curves) in zip(row, panels, strict=True):
         _draw_panel(axes, title, curves)
+        axes.set_xlabel("step" if steps_per_epoch is None else "epoch", fontsize=9, color=_FAINT)
     canvas.draw()  # type: ignore[no-untyped-call]
     return np.array(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
 
@@ -47,7 +52,6 @@ def draw_curves(history: Mapping[str, Curve]) -> Image:
 def _draw_panel(axes: Any, title: str, curves: Mapping[str, Curve]) -> None:
     is_loss = title == "Loss"
     axes.set_title(title, loc="left", fontsize=12, fontweight="bold", color=_INK)
-    axes.set_xlabel("step", fontsize=9, color=_FAINT)
     axes.tick_params(labelsize=8, colors=_FAINT, which="both", length=0)
     axes.grid(color="#e8eaee", linewidth=0.8)
     axes.set_axisbelow(True)

@@ -14,6 +14,7 @@ from hrpose.download.http import DownloadError, digest_of_file, fetch
 from hrpose.weights.published import PUBLISHED, cached_file, digest_of, find_published, is_address, say_by_hand, suggest
 
 _LOGGER = logging.getLogger(__name__)
+_TIMEOUT = 10.0  # seconds without an answer
 
 
 def fetch_weights(
@@ -49,12 +50,23 @@ def fetch_weights(
         if url is None:
             raise FileNotFoundError(say_by_hand(PUBLISHED[name], file))
         file.unlink(missing_ok=True)
-        _LOGGER.info("Fetching %s to %s", url, file)
+        _LOGGER.info(
+            "Fetching %s to %s. hrpose gives up after %d attempts of %.0f s without an answer.",
+            *(url, file, attempts, _TIMEOUT),
+        )
         try:
             with progress_bars() as report_for:
                 digest = digest_of(name)
                 checksum = f"sha256:{digest}" if digest else None
-                fetch(url, file, checksum=checksum, attempts=attempts, backoff=backoff, report=report_for(name))
+                fetch(
+                    url,
+                    file,
+                    checksum=checksum,
+                    attempts=attempts,
+                    backoff=backoff,
+                    timeout=_TIMEOUT,
+                    report=report_for(name),
+                )
             _refuse_page(file, url)
         except DownloadError as error:
             raise FileNotFoundError(f"{error} Or fetch {url} in another way and put it at {file}.") from error

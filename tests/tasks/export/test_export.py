@@ -70,7 +70,7 @@ def measure(weights, people, folder, *words) -> float:
     with warnings.catch_warnings():  # of so small a run there is a lot to say
         warnings.simplefilter("ignore")
         words = [*given, *small, *quiet, "+trainer.enable_progress_bar=false", "data.val_boxes=[gt]", *words]
-        return run("test", compose("test", words))
+        return run("test", compose("test", words)).score
 
 
 @pytest.mark.parametrize("format", [pytest.param("openvino", marks=pytest.mark.slow), "onnx"])
