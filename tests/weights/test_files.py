@@ -153,7 +153,7 @@ def test_a_file_that_is_no_checkpoint_is_named(content, message, tmp_path):
     ("content", "message"),
     [
         ([1, 2], "state_dict"),
-        ({}, "but it holds nothing"),
+        ({}, r"weights\.pth"),
         ({"epoch": 3, "state_dict": {}}, "state_dict"),
     ],
 )
