@@ -19,8 +19,6 @@ from hrpose.config.advice import did_you_mean
 from hrpose.config.build import build
 from hrpose.errors import ConfigError
 from hrpose.files import archive_fault
-from hrpose.media.folders import is_image_folder
-from hrpose.media.source import Photos, find_media
 from hrpose.weights.published import cached_file, find_published, is_address, say_by_hand, suggest
 
 logger = logging.getLogger(__name__)
@@ -189,6 +187,9 @@ def _source_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     """Check the source of `predict`, and settings that contradict it."""
     if cfg.get("task") != "predict" or OmegaConf.is_missing(cfg, "source") or not isinstance(cfg.source, str | int):
         return
+    # Imported here: numpy is slow to load, and composing needs none of it.
+    from hrpose.media.source import Photos, find_media
+
     try:
         media = find_media(cfg.source)
     except ValueError as error:
@@ -268,6 +269,9 @@ def _missing_data(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     folder = _drawn_folder(cfg)
     if _node(cfg, "prepare") is not None and folder is None:
         return
+    # Imported here: numpy is slow to load, and composing needs none of it.
+    from hrpose.media.folders import is_image_folder
+
     for name, path in _data_paths(cfg).items():
         if folder is not None and _is_below(path, folder):
             continue
