@@ -8,7 +8,10 @@ from hrpose.codecs import AssociativeEmbedding
 from hrpose.codecs.grouping import aggregate
 from hrpose.geometry import input_from_image, invert_affine
 from hrpose.inference import NonFinitePosesError, estimate_poses, predict_maps
+from hrpose.metrics import KeypointAveragePrecision
 from hrpose.models import HigherHRNet
+from hrpose.skeletons import COCO
+from hrpose.structures import GroundTruth
 
 CODEC = AssociativeEmbedding((64, 64))
 PERMUTATION = (0, 2, 1)
@@ -141,3 +144,32 @@ def test_decoding_is_unbiased_over_the_cells_of_a_target():
         errors.append(codec.decode(full, tags)[0][0][0, 0] - points[0, 0, 0].numpy())
     assert np.abs(errors).max() < 1.6
     assert np.abs(np.mean(errors, axis=0)).max() < 0.26
+
+
+def test_true_heatmaps_and_tags_give_an_ap_of_1():
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.tensor([[x, y] for y in (20, 276) for x in (20, 276)], dtype=torch.float32)
+    points = corners[:, None] + 216 * torch.rand(4, 17, 2, generator=generator)
+    target, _ = AssociativeEmbedding((512, 512)).encode(points[None], torch.ones(1, 4, 17))
+    quarter = torch.tensor([[0.0, 10.0], [20.0, 30.0]]).repeat_interleave(64, 0).repeat_interleave(64, 1)
+    outputs = [torch.cat([target.heatmaps[0], quarter.expand(1, 17, 128, 128)], dim=1), target.heatmaps[1]]
+    batch = batch_of(torch.zeros(3, 512, 512))
+    poses = estimate_poses(
+        lambda images: outputs, CODEC, batch, flip_test=False, flip_permutation=COCO.flip_permutation
+    )
+    ids = np.full(4, 7)
+    truth = GroundTruth(
+        image_ids=ids[:1],
+        object_image_ids=ids,
+        instance_ids=np.arange(4),
+        category_ids=np.ones(4, np.int64),
+        keypoints=points.double().numpy(),
+        visibility=np.full((4, 17), 2, np.uint8),
+        bbox=np.concatenate([corners, np.full((4, 2), 216.0)], axis=1),
+        area=np.full(4, 216.0**2),
+        iscrowd=np.zeros(4, bool),
+    )
+    metric = KeypointAveragePrecision(COCO.sigmas, ground_truth=truth)
+    metric.update_poses(poses)
+    assert len(poses) == 4
+    assert float(metric.compute()["AP"]) == 1.0

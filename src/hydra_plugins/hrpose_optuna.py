@@ -107,8 +107,8 @@ class OptunaSweeper(Sweeper):
         from optuna.storages.journal import JournalFileBackend
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.storage.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self.storage.parent.mkdir(parents=True, exist_ok=True)
             study = optuna.create_study(
                 storage=JournalStorage(JournalFileBackend(str(self.storage))),
                 study_name=self.study_name,
@@ -116,6 +116,8 @@ class OptunaSweeper(Sweeper):
                 load_if_exists=True,
                 pruner=optuna.pruners.MedianPruner() if self.prune else optuna.pruners.NopPruner(),
             )
+        except OSError as error:
+            raise CompactHydraException(f"hydra.sweeper.storage: {error}. Name another file.") from error
         except (ValueError, KeyError, TypeError) as error:
             raise CompactHydraException(
                 f"hydra.sweeper.storage: {self.storage} is no journal of Optuna, or damaged ({error}). Name another file."

@@ -167,6 +167,8 @@ if cfg.seed == 1:
 return SimpleNamespace(score=0.5, numbers={"AP_gt": 0.5}, num_epochs=7)
 """
     words = ["seed=0,1", "data.val_boxes=[gt, det]", "hydra.sweep.dir=mine"]
+    (tmp_path / "mine" / ".jobs").mkdir(parents=True)
+    (tmp_path / "mine" / ".jobs" / "7.json").write_text("{}")  # of an earlier sweep that was stopped
     done = hrpose("fit", "-m", *words, cwd=tmp_path, body=body)
     header, first, second = (tmp_path / "mine" / "sweep.csv").read_text().splitlines()
     assert header == "job,best,overrides,AP_gt,epochs,minutes,folder,state"

@@ -14,6 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import CompactHydraException
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
+from program import hrpose, lines
 
 from hrpose.callbacks import OptunaPruning
 from hrpose.tasks.sweep import SweepJob, read_jobs, write_job
@@ -138,6 +139,12 @@ def test_a_file_that_is_no_journal_is_named(search, tmp_path) -> None:
         search()
 
 
+def test_a_file_that_cannot_be_made_is_named(search, tmp_path) -> None:
+    (tmp_path / "runs").write_text("a file where a folder is needed")
+    with pytest.raises(CompactHydraException, match=r"^hydra\.sweeper\.storage: "):
+        search()
+
+
 @pytest.mark.parametrize(
     ("text", "chosen"),
     [
@@ -171,3 +178,16 @@ def test_a_pruned_trial_is_told_as_such_and_so_says_its_record(search, tmp_path)
     assert states == [False] * 5 + [True] * 2
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 5 + [TrialState.PRUNED] * 2
     assert [job.state for job in read_jobs(tmp_path)][5:] == ["done, pruned after epoch 1"] * 2
+
+
+def test_the_command_searches_and_ends_with_a_table(tmp_path) -> None:
+    body = "return float('nan') if cfg.seed == 3 else float(cfg.seed)"
+    words = ["fit", "-m", "hydra/sweeper=optuna", "hydra.sweeper.num_trials=4", "seed=choice(3, 5)"]
+    done = hrpose(*words, cwd=tmp_path, body=body)
+    (table,) = tmp_path.rglob("sweep.csv")
+    rows = table.read_text().splitlines()[1:]
+    assert len(rows) == 4
+    assert {row.split(",")[2] for row in rows} == {"seed=3", "seed=5"}
+    assert (tmp_path / "runs" / "tiny" / "optuna.log").is_file()
+    assert "Traceback" not in done.stderr
+    assert lines(hrpose(*words, cwd=tmp_path, body=body), "JOB") == []  # the study has its four trials

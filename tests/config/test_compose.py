@@ -12,7 +12,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from hrpose import files
-from hrpose.config import ConfigError, compose, conf_dir, describe_choices
+from hrpose.config import ConfigError, compose, conf_dir, describe_choices, expand_jobs
 from hrpose.config.loading import config_loader, load
 
 ROOT = Path(__file__).parents[2]
@@ -241,3 +241,33 @@ def test_a_crop_that_is_wider_than_high_gives_a_line():
     (line,) = describe_choices("fit", ["codec.input_size=[256,192]"])
     assert "[256,192]" in line
     assert describe_choices("fit", ["codec.input_size=[192,256]"]) == []
+
+
+SEARCH = "hydra/sweeper=optuna"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        (["optim.lr=interval(1e-4, 1e-2)"], "optim.lr"),  # no range for the sweeper that Hydra has
+        ([SEARCH, "seed=1"], "hydra.sweeper.params"),
+        ([SEARCH, "seed=1,2", "hydra.sweeper.num_trials=0"], "hydra.sweeper.num_trials"),
+        ([SEARCH, "seed=1,2", "hydra.sweeper.num_parallel=some"], "hydra.sweeper.num_parallel"),
+    ],
+)
+def test_a_sweep_that_cannot_work_is_refused(overrides, key):
+    with pytest.raises(ConfigError, match=rf"^{key}: "):
+        expand_jobs("fit", overrides)
+
+
+def test_the_example_of_a_search_space_composes_and_ranges_of_the_command_replace_its_own():
+    jobs = expand_jobs("fit", ["hydra/sweeper=optuna_example", "data.batch_size=choice(4, 6)"])
+    configs = [compose("fit", job) for job in jobs]
+    assert {cfg.data.batch_size for cfg in configs} == {4, 6}
+    assert {cfg.augment.scale.factor for cfg in configs} == {0.1, 0.4}
+
+
+def test_a_misspelt_key_of_a_range_is_found_in_its_jobs():
+    (first, *_) = expand_jobs("fit", [SEARCH, "optim.rl=interval(1e-4, 1e-2)"])
+    with pytest.raises(ConfigError, match=r"^optim\.rl: .*optim\.lr"):
+        compose("fit", first)

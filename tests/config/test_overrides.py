@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from hrpose.config import ConfigError, compose
-from hrpose.config.overrides import expand_sweep, normalise_override, quote, write_override
+from hrpose.config.overrides import expand_sweep, normalise_override, quote, sample_sweep, write_override
 
 
 @pytest.mark.parametrize(
@@ -168,3 +168,15 @@ def test_values_are_quoted_where_hydra_would_read_something_else(value, text):
 def test_a_value_that_no_configuration_holds_is_refused():
     with pytest.raises(ConfigError, match=r"^optim\.lr:"):
         write_override("optim.lr", object())
+
+
+def test_a_search_is_checked_with_each_choice_and_both_ends_of_each_interval():
+    jobs = sample_sweep(["a=1,2,3", "b=int(interval(4, 9))", "c=0", "d=range(1, 8, 3)"])
+    assert jobs == [
+        ("a=1", "b=4", "c=0", "d=1"),
+        ("a=2", "b=4", "c=0", "d=1"),
+        ("a=3", "b=4", "c=0", "d=1"),
+        ("a=1", "b=9", "c=0", "d=1"),
+        ("a=1", "b=4", "c=0", "d=4"),
+        ("a=1", "b=4", "c=0", "d=7"),
+    ]

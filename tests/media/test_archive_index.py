@@ -80,7 +80,7 @@ def test_the_zip64_directory_of_many_members_is_read(tmp_path: Path) -> None:
 def test_compressed_members_are_counted_and_the_commands_named(folder: Path, tmp_path: Path) -> None:
     file = write_zip(tmp_path / "x.zip", folder, compression=zipfile.ZIP_DEFLATED)
     with pytest.raises(DataError, match=r"5 of 8 members are compressed.*zip -0.*archive=tar"):
-        list_members(str(file))
+        list(list_members(str(file)))
 
 
 @pytest.mark.parametrize("method", ["gz", "bz2", "xz"])
@@ -88,7 +88,7 @@ def test_a_compressed_tar_is_named_by_its_method(method: str, folder: Path, tmp_
     with tarfile.open(tmp_path / "x.tar", f"w:{method}") as archive:
         archive.add(folder / "a.jpg", "a.jpg")
     with pytest.raises(DataError, match="compressed with"):
-        list_members(str(tmp_path / "x.tar"))
+        list(list_members(str(tmp_path / "x.tar")))
 
 
 @pytest.mark.parametrize("name", ["../a.jpg", "b/../../a.jpg", "/etc/a.jpg", "b\\a.jpg", "C:a.jpg"])
@@ -102,7 +102,7 @@ def test_names_that_lead_outside_are_refused(kind: str, name: str, tmp_path: Pat
         with tarfile.open(file, "w") as tarred:
             tarred.addfile(tarfile.TarInfo(name), io.BytesIO())
     with pytest.raises(DataError, match="names below the archive"):
-        list_members(str(file))
+        list(list_members(str(file)))
 
 
 @pytest.mark.parametrize("form", ["symbolic", "hard", "zip"])
@@ -119,7 +119,7 @@ def test_links_in_the_place_of_images_are_refused(form: str, tmp_path: Path) -> 
         with tarfile.open(file, "w") as tarred:
             tarred.addfile(member)
     with pytest.raises(DataError, match=r"a\.jpg is a"):
-        list_members(str(file))
+        list(list_members(str(file)))
 
 
 @pytest.mark.parametrize("kind", WRITE)
@@ -130,7 +130,7 @@ def test_a_cut_archive_is_an_error_wherever_it_is_cut(kind: str, folder: Path, t
         file = tmp_path / f"cut.{kind}"
         file.write_bytes(content[:length])
         with pytest.raises(DataError):
-            list_members(str(file))
+            list(list_members(str(file)))
 
 
 @pytest.mark.parametrize("kind", WRITE)
@@ -146,7 +146,7 @@ def test_damage_gives_a_data_error_or_another_index_but_no_other_exception(
         file = tmp_path / f"damaged.{kind}"
         file.write_bytes(damaged)
         try:
-            members = list_members(str(file))
+            members = list(list_members(str(file)))
         except DataError:
             continue
         assert all(place >= 0 and place + length <= len(content) for _, place, length in members)
@@ -156,4 +156,4 @@ def test_joined_tar_files_are_refused_because_the_second_would_be_lost(folder: P
     content = write_tar(tmp_path / "x.tar", folder).read_bytes()
     (tmp_path / "x.tar").write_bytes(content + content)
     with pytest.raises(DataError, match="joined"):
-        list_members(str(tmp_path / "x.tar"))
+        list(list_members(str(tmp_path / "x.tar")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import threading
 from functools import lru_cache
 from multiprocessing import get_context
@@ -151,9 +152,12 @@ def test_other_processes_read_with_the_index_that_they_receive(method: str, pack
 
 
 def test_more_archives_than_a_process_may_open_are_read_by_many_threads(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    most, count = 8, 30
+    most, count = 4, 30
+    interval = sys.getswitchinterval()
+    request.addfinalizer(lambda: sys.setswitchinterval(interval))
+    sys.setswitchinterval(1e-5)
     monkeypatch.setattr(archives, "_open", lru_cache(maxsize=most)(archives._open.__wrapped__))
     for number in range(count):
         (tmp_path / f"{number}.jpg").write_bytes(b"%d" % number)
@@ -163,7 +167,7 @@ def test_more_archives_than_a_process_may_open_are_read_by_many_threads(
     wrong: list[str] = []
 
     def read(start: int) -> None:
-        for step in range(300):
+        for step in range(1000):
             number = (start + 7 * step) % count
             if index.read(index.find(f"{number}.jpg")) != b"%d" % number:
                 wrong.append(str(number))

@@ -114,8 +114,12 @@ def _run_jobs(log: JobLog, stop: StopSignal) -> int:
         return refuse(error)
     with claimed_folders(configs, "sweep" if command.has(*SWEEP) else "run"):
         if command.has(*SWEEP) and not command.has(*_SHOWN_ONLY, "--hydra-help", *OTHER_CONFIG):
+            # slow to import
+            from hrpose.tasks.sweep import forget_jobs
+
             cfg = compose_sweep(command.verb, [*command.overrides, *_search_path(command)])
             log.sweep = Path(str(cfg.hydra.sweep.dir)).absolute()
+            forget_jobs(log.sweep)
         try:
             hand_to_hydra(command, make_job(log, list(sys.argv), stop))
         except SystemExit:  # of Hydra, which has printed why the launcher failed

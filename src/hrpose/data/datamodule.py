@@ -18,8 +18,8 @@ from hrpose.annotations.reader import InstanceFiles
 from hrpose.codecs import Codec, is_bottom_up
 from hrpose.data.crops import IMAGENET_MEAN, IMAGENET_STD, ChannelOrder, Normalization
 from hrpose.data.dataset import EpochSampler, PoseDataset, ResumableLoader, keep_batch, start_worker
-from hrpose.data.images import ImageDataset, WholeImages
 from hrpose.data.transforms import CropTransform
+from hrpose.data.whole_images import ImageDataset, WholeImages
 from hrpose.errors import DataError
 from hrpose.geometry import Rules
 from hrpose.media.images import Reading, read_image

@@ -65,8 +65,8 @@ class _Archive:
         return DataError(f"{self.path}: {what}. {fix}")
 
 
-def list_members(path: str) -> list[Member]:
-    """List the images of an archive, in the order in which they lie there.
+def list_members(path: str) -> Iterator[Member]:
+    """Yield the images of an archive, in the order in which they lie there.
 
     Args:
         path: of a file that ends in .zip or .tar.
@@ -81,7 +81,7 @@ def list_members(path: str) -> list[Member]:
         raise DataError(f"{path}: expected a zip or tar archive, but it cannot be read: {error.strerror}.") from error
     archive = _Archive(path, descriptor, os.fstat(descriptor).st_size)
     try:
-        return list(_zip_members(archive) if path.lower().endswith(".zip") else _tar_members(archive))
+        yield from _zip_members(archive) if path.lower().endswith(".zip") else _tar_members(archive)
     except (struct.error, ValueError, IndexError, OverflowError) as error:
         if isinstance(error, DataError):
             raise

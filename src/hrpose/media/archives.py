@@ -109,15 +109,15 @@ class Archives(SharedArrays):
         file = self.files[number]
         length = length if size < 0 else min(size, length)
         try:
-            descriptor = _open(file, self.stamps[number]).number
+            opened = _open(file, self.stamps[number])  # held until the end: another thread may drop it from the cache
             if file.lower().endswith(".zip"):
-                mark, *_, n, m = LOCAL_HEADER.unpack(os.pread(descriptor, LOCAL_HEADER.size, place))
+                mark, *_, n, m = LOCAL_HEADER.unpack(os.pread(opened.number, LOCAL_HEADER.size, place))
                 if mark != LOCAL_START:
                     raise DataError(
                         f"{file}: expected {self.names[row]} at byte {place:,}, but the archive is damaged there."
                     )
                 place += LOCAL_HEADER.size + n + m
-            content = os.pread(descriptor, length, place)
+            content = os.pread(opened.number, length, place)
         except OSError as error:
             raise DataError(
                 f"{file}: expected an archive of images, but it cannot be read: {error.strerror}."

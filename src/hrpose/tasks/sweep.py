@@ -90,6 +90,12 @@ def write_job(sweep: Path, job: SweepJob) -> None:
     write_json(sweep / _RECORDS / f"{job.number}.json", asdict(job), undefined_as_null=True)
 
 
+def forget_jobs(sweep: Path) -> None:
+    """Remove the records that an earlier sweep has left in the folder."""
+    if (sweep / _RECORDS).is_dir():
+        shutil.rmtree(sweep / _RECORDS)
+
+
 def read_jobs(sweep: Path) -> list[SweepJob]:
     """Read the records of all jobs that have begun, in the order of their numbers."""
     files = (sweep / _RECORDS).glob("[0-9]*.json")
@@ -121,7 +127,7 @@ def report_sweep(sweep: Path, console: Console) -> None:
     console.print(table, markup=False)
     say(console, f"Written to {file}")
     if all(job.state != RUNNING for job in jobs):
-        shutil.rmtree(sweep / _RECORDS)
+        forget_jobs(sweep)
 
 
 def _tabulate(jobs: Sequence[SweepJob]) -> tuple[list[str], list[list[str]]]:

@@ -12,8 +12,8 @@ from hrpose.annotations.coco import read_annotations
 from hrpose.annotations.regions import LabelledImages, read_regions
 from hrpose.codecs import AssociativeEmbedding
 from hrpose.data.crops import fit_image
-from hrpose.data.images import ImageDataset
 from hrpose.data.transforms import HalfBody, RandomFlip, RandomWindow
+from hrpose.data.whole_images import ImageDataset
 from hrpose.errors import DataError
 from hrpose.geometry import fit_whole_image, input_from_image, transform_points
 from hrpose.skeletons import COCO
