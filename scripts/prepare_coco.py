@@ -14,11 +14,13 @@ from hrpose.download.http import DownloadError
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description="Download and unpack COCO 2017. Stop it at will: the same command goes on where it broke off.",
-        epilog=f"The person detections of the paper are fetched by hand from {' or '.join(DETECTIONS_LINKS)}",
+        description="Download and unpack COCO 2017. It can be interrupted; the same command resumes it.",
+        epilog=f"Download the person detections of the paper manually from {' or '.join(DETECTIONS_LINKS)}",
     )
     parser.add_argument("data_dir", type=Path, help="folder of the dataset, e.g. datasets/coco")
-    parser.add_argument("--splits", nargs="+", choices=["val", "train"], default=["val", "train"], help="photos wanted")
+    parser.add_argument(
+        "--splits", nargs="+", choices=["val", "train"], default=["val", "train"], help="image sets to download"
+    )
     parser.add_argument("--base-url", default=COCO_URL, help="the COCO server or a mirror of it (%(default)s)")
     parser.add_argument("--detections-url", help="direct address of the person detections, if you have one")
     parser.add_argument("--keep-archives", action="store_true", help="keep the zip files after unpacking")

@@ -88,5 +88,13 @@ def test_an_option_of_another_tool_is_answered_as_the_page_says(section):
     assert [theirs for theirs, ours in rows if ours not in faults[theirs.partition("=")[0]]] == []
 
 
+def test_the_version_is_the_same_in_all_files():
+    project = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    citation = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    assert project
+    assert citation
+    assert {project[1], citation[1]} == {hrpose.__version__}
+
+
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 130

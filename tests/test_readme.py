@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hrpose.synthetic import write_dataset
-from processes import Process, run_module
+from processes import Process
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 SMALL = ("trainer.max_epochs=1", "threads=1", "data.num_workers=0")
@@ -49,7 +49,7 @@ def test_the_readme_runs_from_top_to_bottom(tmp_path):
         shutil.copy(labels, horses / f"{split}.json")
     for arguments in commands():
         small = SMALL if arguments[0] == "fit" else ()
-        done = run_module("hrpose", *arguments, *small, cwd=tmp_path)
+        done = Process("hrpose", [*arguments, *small], cwd=tmp_path).wait(timeout=900)
         # the check of `hrpose export` refuses the flat heatmaps of one epoch
         assert done.returncode == 0 or "hardly been trained" in done.stderr, done.stdout + done.stderr
         if arguments[0] == "fit":  # what the following commands name
@@ -61,5 +61,5 @@ def test_the_readme_runs_from_top_to_bottom(tmp_path):
             shutil.copy(run / "checkpoints" / "best.ckpt", tmp_path)
             shutil.copy(next((horses / "images").iterdir()), tmp_path / "image.jpg")
     (tmp_path / "example.py").write_text(python())
-    done = Process(tmp_path / "example.py", (), cwd=tmp_path).wait()
+    done = Process(tmp_path / "example.py", (), cwd=tmp_path).wait(timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -114,6 +114,10 @@ def test_outside_of_a_training_the_handler_of_the_program_answers(tmp_path, hand
         assert signal.getsignal(signal.SIGTERM) is handlers
 
 
+def test_an_error_before_the_setup_is_not_replaced_by_another(handlers):
+    SignalCheckpoint().on_exception(None, None, ValueError())
+
+
 @pytest.mark.parametrize("program", ["exit 3", "missing"])
 def test_a_requeue_that_fails_is_a_warning_and_the_run_goes_on(tmp_path, handlers, monkeypatch, caplog, program):
     if program != "missing":

@@ -235,8 +235,8 @@ def test_spaces_around_the_equals_sign_are_explained(tmp_path, capsys, monkeypat
 def test_a_run_folder_that_cannot_be_made_is_explained(tmp_path):
     (tmp_path / "file").touch()
     for word, told in {
-        "paths.runs=file/runs": "paths.run: expected a folder for what the run leaves, but file/runs/tiny/",
-        "paths.run=file": "paths.run: expected a folder for what the run leaves, but file is a file. Choose another: ",
+        "paths.runs=file/runs": "paths.run: expected a writable folder, but file/runs/tiny/",
+        "paths.run=file": "paths.run: expected a writable folder, but file is a file. ",
     }.items():
         for words in ([word], [word, "-m", "seed=1,2"]):
             done = hrpose("fit", *words, cwd=tmp_path)

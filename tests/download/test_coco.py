@@ -121,7 +121,7 @@ def test_a_run_that_was_cut_goes_on(site, tmp_path):
 
 def test_an_archive_that_climbs_out_is_refused(site, tmp_path):
     site.files[ZIPS[1]] = zipped({"../../evil.jpg": b"evil"})
-    with pytest.raises(DownloadError, match="leaves the folder"):
+    with pytest.raises(DownloadError, match="outside the target folder"):
         prepare_coco(tmp_path / "a" / "b", base_url=site.url)
     assert not (tmp_path / "evil.jpg").exists()
 
@@ -161,12 +161,12 @@ def test_official_photos_that_came_another_way_are_not_fetched_again(site, tmp_p
     assert site.requests == []
 
 
-def test_the_layout_tells_what_is_missing_and_how_to_get_it(tmp_path):
+def test_the_layout_lists_missing_files_and_their_addresses(tmp_path):
     (tmp_path / "val2017").mkdir()
     text = coco_layout(tmp_path)
     assert f"COCO 2017 is expected under {tmp_path}" in text
-    assert "found    val2017/  (5,000 photos)" in text
-    assert "MISSING  train2017/  (118,287 photos)" in text
+    assert "found    val2017/  (5,000 images)" in text
+    assert "MISSING  train2017/  (118,287 images)" in text
     assert "MISSING  annotations/person_keypoints_train2017.json" in text
     assert f"python scripts/prepare_coco.py {tmp_path}" in text
     assert f"{COCO_URL}/zips/train2017.zip" in text

@@ -96,6 +96,15 @@ def test_a_dead_rank_is_named_and_ends_the_others(hrpose, tmp_path) -> None:
     assert check_files(tmp_path) == ["last.ckpt"]
 
 
+def test_sigterm_to_one_rank_ends_all_after_the_same_step(hrpose, tmp_path) -> None:
+    words = ["trainer.devices=2", "trainer.strategy=ddp", "trainer.accumulate_grad_batches=2"]
+    bomb = overrides_of("SignalAt", name="SIGTERM", hook="backward", step=0, rank=1)
+    done = hrpose("fit", *words, *bomb, path=BOMBS)
+    check_end(done, "hrpose: terminated", "ckpt_path=last", status=143)
+    (last,) = tmp_path.rglob("*.ckpt")
+    assert (last.name, torch.load(last, weights_only=True)["global_step"]) == ("last.ckpt", 1)
+
+
 @pytest.mark.parametrize(("kind", "workers"), [("delete", 0), ("damage", 1)])
 def test_images_that_are_lost_in_mid_epoch_are_named(hrpose, people, tmp_path, kind, workers) -> None:
     data = tmp_path / "data"

@@ -35,8 +35,8 @@ def weights_file(words, tmp_path):
 def test_fine_tuning_takes_keypoints_by_name_and_says_so(fit, weights_file, caplog) -> None:
     with caplog.at_level(logging.INFO):
         fit(*SHORT, f"weights={weights_file(16)}")
-    assert "keypoints taken by name (12): left_shoulder, right_shoulder" in caplog.text
-    assert "fresh keypoints (5): nose, left_eye, right_eye, left_ear, right_ear" in caplog.text
+    assert "keypoints loaded by name (12): left_shoulder, right_shoulder" in caplog.text
+    assert "keypoints not loaded (5): nose, left_eye, right_eye, left_ear, right_ear" in caplog.text
     assert "MPII" in caplog.text
 
 

@@ -15,6 +15,7 @@ from archived import WRITE, write_tar, write_zip
 
 from hrpose.errors import DataError
 from hrpose.media.archive_index import list_members
+from hrpose.media.archives import open_archives
 
 NAMES = ["a.jpg", "b/c.PNG", "Grüße/ü.jpeg", f"{'long' * 30}/{'name' * 40}.jpg", "d e.webp"]
 FORMATS = {"pax": tarfile.PAX_FORMAT, "gnu": tarfile.GNU_FORMAT, "ustar": tarfile.USTAR_FORMAT}
@@ -157,3 +158,11 @@ def test_joined_tar_files_are_refused_because_the_second_would_be_lost(folder: P
     (tmp_path / "x.tar").write_bytes(content + content)
     with pytest.raises(DataError, match="joined"):
         list(list_members(str(tmp_path / "x.tar")))
+
+
+def test_a_size_beyond_all_files_is_refused_before_it_is_noted(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("a.jpg")
+    member.size = 2**70
+    (tmp_path / "x.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
+    with pytest.raises(DataError, match="cut off"):
+        open_archives(str(tmp_path / "x.tar"))

@@ -81,6 +81,25 @@ def test_names_of_other_systems_are_matched_as_in_a_folder(packed: Path, folder:
     assert len(match_files(names, packed)[0]) == 3
 
 
+def test_an_index_is_read_once_whatever_the_path(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = open_archives(str(packed))
+    monkeypatch.chdir(packed.parent)
+    assert open_archives(packed.name) is index
+    assert open_archives(f"../{packed.parent.name}/{packed.name}") is index
+
+
+def test_a_relative_path_follows_the_working_folder(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.jpg", "b/a.jpg"):
+        (tmp_path / name[0]).mkdir()
+        (tmp_path / "x.jpg").write_bytes((folder / name).read_bytes())
+        write_zip(tmp_path / name[0] / "x.zip", tmp_path, ["x.jpg"])
+    for name in ("a.jpg", "b/a.jpg"):
+        monkeypatch.chdir(tmp_path / name[0])
+        assert read_bytes("x.zip/x.jpg") == (folder / name).read_bytes()
+
+
 def test_a_missing_archive_is_named(tmp_path: Path) -> None:
     assert not is_image_folder(tmp_path / "no.zip")
     with pytest.raises(MissingDataError, match=r"no\.zip"):

@@ -198,7 +198,7 @@ def test_poses_that_do_not_fit_are_told(truth: MpiiTruth) -> None:
         PCKh(truth).update(torch.zeros(1, 16, 2), torch.zeros(1, 16, 2), torch.ones(1, 2, 2))
     with pytest.raises(ValueError, match="but got keypoints without them"):
         PCKh().update(torch.zeros(1, 16, 2))
-    with pytest.raises(ValueError, match="by which poses are known"):
+    with pytest.raises(ValueError, match="`ground_truth` at construction"):
         PCKh().results()
 
 

@@ -44,7 +44,7 @@ def test_boxes_give_the_areas_if_the_first_row_has_one(tmp_path: Path, case: Any
     truth = truth_from_coco(annotations, 3)
     numbers = average_precision(read_results(write(tmp_path, boxed), truth), truth, sigmas)
     assert list(numbers.values()) == coco_numbers(annotations, boxed, sigmas)
-    refuse(tmp_path, truth, [boxed[0], *results[1:]], "a `bbox` of four numbers in every row")
+    refuse(tmp_path, truth, [boxed[0], *results[1:]], "`bbox` of four numbers in every row")
 
 
 def test_no_rows(tmp_path: Path, case: Any) -> None:
@@ -59,25 +59,21 @@ def test_faults_are_told_by_row(tmp_path: Path, case: Any) -> None:
         tmp_path,
         truth,
         {"annotations": []},
-        r"a COCO result file, a list of rows, but got dict\. Is it the annotation file",
+        r"a COCO result file.* JSON dict",
     )
-    refuse(tmp_path, truth, [1], "a list of rows, but got list of other things")
-    refuse(
-        tmp_path, truth, [{"image_id": 3}, *rest], r"every row to have `category_id`, but 1 are otherwise: rows \[0\]"
-    )
+    refuse(tmp_path, truth, [1], "list of objects.* JSON list of other values")
+    refuse(tmp_path, truth, [{"image_id": 3}, *rest], r"`category_id` in every row, but 1 rows do not: \[0\]")
     refuse(tmp_path, truth, [*rest, {**first, "keypoints": [1.0] * 6}], "`keypoints` of 9 numbers")
-    refuse(tmp_path, truth, [*rest, {**first, "image_id": 4}], "image ids of the annotations, but 1 are otherwise")
+    refuse(tmp_path, truth, [*rest, {**first, "image_id": 4}], "image ids of the annotations, but 1 rows do not")
     for score in (float("nan"), "high", [0.9], None, 10**400):
-        refuse(
-            tmp_path, truth, [*rest, {**first, "score": score}], rf"number as `score`, but 1 .* rows \[{len(rest)}\]"
-        )
+        refuse(tmp_path, truth, [*rest, {**first, "score": score}], rf"number as `score`, but 1 .* \[{len(rest)}\]")
     for value in (float("nan"), "x", [1.0], None, 1e308, 10**400):
         wrong = {**first, "keypoints": [1.0] * 8 + [value]}
-        refuse(tmp_path, truth, [*rest, wrong], rf"finite numbers .*`keypoints`, but 1 .* rows \[{len(rest)}\]")
-    refuse(tmp_path, truth, [{**first, "image_id": 2**63}, *rest], r"64-bit integers as `image_id`.* rows \[0\]")
+        refuse(tmp_path, truth, [*rest, wrong], rf"finite numbers .*`keypoints`, but 1 .* \[{len(rest)}\]")
+    refuse(tmp_path, truth, [{**first, "image_id": 2**63}, *rest], r"64-bit integers as `image_id`.* \[0\]")
     boxed = [{**row, "bbox": [0, 0, 1, 1]} for row in results]
-    refuse(tmp_path, truth, [*boxed[1:], {**boxed[0], "bbox": [1, 2, [3], 4]}], rf"`bbox`.* rows \[{len(rest)}\]")
-    refuse(tmp_path, truth, [*results, first], rf"every row once .* 1 are otherwise: rows \[{len(results)}\]")
+    refuse(tmp_path, truth, [*boxed[1:], {**boxed[0], "bbox": [1, 2, [3], 4]}], rf"`bbox`.* \[{len(rest)}\]")
+    refuse(tmp_path, truth, [*results, first], rf"every row once .* 1 rows do not: \[{len(results)}\]")
 
 
 @pytest.mark.parametrize("text", ["[{", "[" * 100_000])

@@ -23,7 +23,7 @@ def test_numbers_come_through_untouched() -> None:
     assert rows.images.tolist() == [[0, 0, 2, 1]]
     assert rows.prediction_rows[:, 0].tolist() == PREDICTION["scores"].double().tolist()
     assert rows.prediction_keys.tolist() == [[0, 0, 0], [0, 1, 0]]
-    assert rows.person_rows[0, 5:].tolist() == [1.0] * 9
+    assert rows.target_rows[0, 5:].tolist() == [1.0] * 9
 
 
 def test_lists_arrays_and_short_floats_are_taken() -> None:
@@ -32,12 +32,12 @@ def test_lists_arrays_and_short_floats_are_taken() -> None:
         [{"keypoints": torch.ones(1, 3, 3, dtype=torch.bfloat16), "area": [9]}],
         3,
     )
-    assert len(rows.prediction_rows) == len(rows.person_rows) == 1
+    assert len(rows.prediction_rows) == len(rows.target_rows) == 1
 
 
 def test_unlabelled_keypoints_may_be_nan() -> None:
     keypoints = torch.tensor([[[1.0, 1.0, 2.0], [torch.nan, torch.nan, 0.0], [1.0, 1.0, 1.0]]])
-    assert np.isfinite(rows_from_images([PREDICTION], [{**PERSON, "keypoints": keypoints}], 3).person_rows[:, 5:]).all()
+    assert np.isfinite(rows_from_images([PREDICTION], [{**PERSON, "keypoints": keypoints}], 3).target_rows[:, 5:]).all()
 
 
 def test_wrong_number_of_keypoints() -> None:
@@ -52,10 +52,10 @@ def test_wrong_number_of_keypoints() -> None:
 
 
 def test_not_a_number() -> None:
-    refuse(r"preds\[0\]\['scores'\] to hold finite scores", {"scores": torch.tensor([0.1, torch.nan])})
-    refuse(r"preds\[0\]\['keypoints'\] to hold finite", {"keypoints": torch.full((2, 3, 2), torch.inf)})
+    refuse(r"preds\[0\]\['scores'\] to have finite scores", {"scores": torch.tensor([0.1, torch.nan])})
+    refuse(r"preds\[0\]\['keypoints'\] to have finite", {"keypoints": torch.full((2, 3, 2), torch.inf)})
     refuse(
-        r"target\[0\]\['keypoints'\] to hold finite",
+        r"target\[0\]\['keypoints'\] to have finite",
         person={"keypoints": torch.full((1, 3, 3), torch.nan).nan_to_num_(2.0) / 0},
     )
     refuse(r"target\[0\]\['area'\] to be finite and not negative", person={"area": torch.tensor([torch.nan])})
@@ -66,7 +66,7 @@ def test_missing_and_unknown_entries() -> None:
         rows_from_images([PREDICTION], [{"keypoints": torch.ones(1, 3, 3)}], 3)
     with pytest.raises(ValueError, match=r"preds\[0\].*\['scores'\]"):
         rows_from_images([{"keypoints": torch.ones(1, 3, 2)}], [PERSON], 3)
-    refuse(r"preds\[0\] to have nothing but .* but got \['score'\] too", {"score": 1})
+    refuse(r"preds\[0\], but got \['score'\]", {"score": 1})
 
 
 def test_lengths_and_types() -> None:
@@ -96,7 +96,7 @@ def test_image_ids_that_are_no_integers_are_refused() -> None:
 
 
 def test_person_without_keypoints_needs_a_box() -> None:
-    refuse(r"target\[0\] to have `boxes`", person={"keypoints": torch.zeros(1, 3, 3)})
+    refuse(r"`boxes` in target\[0\]", person={"keypoints": torch.zeros(1, 3, 3)})
 
 
 def test_poses_are_checked() -> None:
@@ -113,5 +113,5 @@ def test_poses_are_checked() -> None:
     )
     with pytest.raises(ValueError, match="`poses` to have 17 keypoints"):
         rows_from_poses(poses, 17, 1)
-    with pytest.raises(ValueError, match="poses to hold finite"):
+    with pytest.raises(ValueError, match="poses to have finite"):
         rows_from_poses(poses, 3, 1)

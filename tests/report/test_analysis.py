@@ -74,7 +74,7 @@ def test_json_has_everything() -> None:
     assert content["pixels"].keys() == {*PIXEL_NUMBERS, "persons", "missed"}
     assert content["visibility"].keys() == {"visible", "occluded"}
     assert content["crowding"].keys() == {"easy", "medium", "hard"}
-    assert content["anatomy"]["cured"].keys() == {
+    assert content["anatomy"]["fixed"].keys() == {
         *("jitter", "inversion", "swap", "miss", "false positives", "false negatives")
     }
     assert len(content["precision_recall"]["precision"]["0.50"]) == len(content["precision_recall"]["recall"]) == 101

@@ -183,7 +183,7 @@ FAULTS: dict[str, tuple[str, Callable[[RunEvidence], RunEvidence]]] = {
     "nothing trained": ("frozen", lambda r: trained(r, trained_share=0.01)),
     "a rate of 0": ("frozen", lambda r: trained(r, rate=0.0)),
     "another validation set": ("validation-differs", lambda r: sampled(r, train=0.8)),
-    "red and blue": ("channel-order", lambda r: sampled(r, **{"val, red and blue exchanged": 0.7})),
+    "red and blue": ("channel-order", lambda r: sampled(r, **{"val, red and blue swapped": 0.7})),
     "normalisation": ("normalisation", lambda r: sampled(r, **{"val, not normalised": 0.7})),
     "mirror pairs": ("flip-pairs", lambda r: sampled(r, **{"val, no flip test": 0.7})),
 }
@@ -256,7 +256,8 @@ def test_the_block_has_the_score_the_cause_the_evidence_and_the_fix() -> None:
 
 def test_a_keypoint_order_is_told_by_names() -> None:
     found = diagnose(FAULTS["another order"][1](sound()))
-    assert "nose names what was learnt as right_ankle" in found.evidence
+    assert "nose" in found.evidence
+    assert "right_ankle" in found.evidence
 
 
 def test_average_recall_of_perfect_poses_is_1_and_of_far_ones_0() -> None:

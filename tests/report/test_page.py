@@ -24,7 +24,7 @@ def test_the_page_shows_numbers_keypoints_errors_and_protocol(report: Report) ->
     page = draw_page(report)
     assert all(f"<td>{value:.3f}</td>" in page for value in report.measurement.numbers.values() if value >= 0)
     assert all(f">{name}" in page for name in report.keypoints)
-    assert all(kind in page for kind in report.anatomy.cured)
+    assert all(kind in page for kind in report.anatomy.fixed)
     assert "flip test" in page
     assert "not stated" in page
     assert "gt.json (sha256 aaaaaaaa)" in page
@@ -63,5 +63,5 @@ def test_nothing_predicted_is_a_page_too() -> None:
     case = evaluated()
     nothing = {name: values[:0] for name, values in vars(case.detections).items()}
     empty = replace(case, detections=replace(case.detections, **nothing), keypoint_scores=np.zeros((0, 17)))
-    assert "none is right" in draw_page(analyse(empty, title="nothing", num_samples=5))
+    assert "no pose is correct" in draw_page(analyse(empty, title="nothing", num_samples=5))
     check(draw_page(analyse(empty, title="nothing", num_samples=5)))

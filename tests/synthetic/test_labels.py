@@ -7,7 +7,7 @@ import pytest
 from pycocotools import mask as coco_masks
 
 from hrpose.skeletons import COCO
-from hrpose.synthetic.canvas import OVERSAMPLING, Canvas, to_canvas, to_photo
+from hrpose.synthetic.canvas import OVERSAMPLING, Canvas, to_canvas, to_image
 from hrpose.synthetic.labels import label_crowd, label_person
 from hrpose.synthetic.painting import paint_person
 from hrpose.synthetic.people import OWNER_STRIDE, Person, rotation, sample_body, sample_outfit
@@ -27,7 +27,7 @@ def canvas():
     return Canvas(np.zeros((SIZE[1], SIZE[0], 3), np.uint8), np.array([0.0, -1.0]))
 
 
-def upright_person(origin=(100.0, 110.0), stature=160.0, seed=2):
+def upright_person(hips=(100.0, 110.0), stature=160.0, seed=2):
     """Somebody who stands in front of the camera with hanging arms."""
     rng = np.random.default_rng(seed)
     while True:
@@ -37,7 +37,7 @@ def upright_person(origin=(100.0, 110.0), stature=160.0, seed=2):
         )
         standing = all(body.joints[f"{side}_ankle"][1] > 0.4 for side in ("left", "right"))
         if body.head[2, 2] > 0.93 and body.chest[2, 2] > 0.93 and hanging and standing:
-            return Person(body, replace(outfit, skirt=0.0, long_hair=False), np.array(origin), stature)
+            return Person(body, replace(outfit, skirt=0.0, long_hair=False), np.array(hips), stature)
 
 
 def pixels_of(canvas, number):
@@ -126,7 +126,7 @@ def test_the_left_eye_is_right_of_the_right_eye_from_the_front(canvas):
 
 
 def test_who_stands_behind_is_occluded_and_who_stands_in_front_is_not(canvas):
-    front = upright_person(origin=(108.0, 112.0))
+    front = upright_person(hips=(108.0, 112.0))
     behind, before = paint(canvas, upright_person(), front)
     (alone,) = paint(Canvas(np.zeros((SIZE[1], SIZE[0], 3), np.uint8), np.array([0.0, -1.0])), upright_person())
     assert (alone.visibility == 2).sum() >= 15
@@ -150,7 +150,7 @@ def test_a_thing_in_front_occludes(canvas):
 
 
 def test_what_is_cut_off_by_the_border_is_unlabelled(canvas):
-    person = upright_person(origin=(100.0, 215.0))
+    person = upright_person(hips=(100.0, 215.0))
     (label,) = paint(canvas, person)
     knees = [COCO.keypoint_names.index(name) for name in ("left_knee", "right_knee", "left_ankle", "right_ankle")]
     assert (label.visibility[knees] == 0).all()
@@ -161,9 +161,9 @@ def test_what_is_cut_off_by_the_border_is_unlabelled(canvas):
 def test_the_tiny_and_the_buried_have_a_box_but_no_keypoints(canvas):
     tiny, buried, _ = paint(
         canvas,
-        upright_person(origin=(20.0, 40.0), stature=26.0),
-        upright_person(origin=(120.0, 110.0), stature=70.0),
-        upright_person(origin=(120.0, 120.0), stature=190.0),
+        upright_person(hips=(20.0, 40.0), stature=26.0),
+        upright_person(hips=(120.0, 110.0), stature=70.0),
+        upright_person(hips=(120.0, 120.0), stature=190.0),
     )
     assert tiny.visibility.sum() == 0
     assert tiny.bbox[2] > 4
@@ -171,10 +171,10 @@ def test_the_tiny_and_the_buried_have_a_box_but_no_keypoints(canvas):
 
 
 def test_nobody_to_be_seen_has_no_label(canvas):
-    assert paint(canvas, upright_person(origin=(-500.0, 110.0))) == [None]
+    assert paint(canvas, upright_person(hips=(-500.0, 110.0))) == [None]
     assert label_crowd(canvas.owners, 7) is None
 
 
 def test_canvas_and_photo_pixels_share_their_centres():
     np.testing.assert_allclose(to_canvas(np.array([0.0, 10.0])), [0.5, 20.5])
-    np.testing.assert_allclose(to_photo(to_canvas(np.array([3.25, -1.0]))), [3.25, -1.0])
+    np.testing.assert_allclose(to_image(to_canvas(np.array([3.25, -1.0]))), [3.25, -1.0])

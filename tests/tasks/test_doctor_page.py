@@ -80,7 +80,7 @@ def test_weights_of_other_keypoints_are_refused(data: Path) -> None:
     write_json(data / "two.json", told)
     skeleton = Skeleton.from_names(["a", "b"], sigmas=[0.1, 0.1], flip_pairs=[])
     checkpoint = write_checkpoint(data / "small.ckpt")
-    with pytest.raises(ConfigError, match="17 keypoints, but the data has 2"):
+    with pytest.raises(ConfigError, match=r"2 keypoints of the data.* has 17"):
         draw(data, [split_of(data, file="two.json")], ckpt_path=str(checkpoint), skeleton=skeleton)
 
 

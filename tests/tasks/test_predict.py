@@ -353,8 +353,8 @@ def test_the_newest_checkpoint_of_a_name(people, weights, tmp_path):
 @pytest.mark.parametrize(
     ("words", "faults"),
     [
-        (["source=no.jpg"], ["ckpt_path: there is nothing to predict with", "source: there is no file or folder no.jpg"]),
-        ([], ["source: it has no value yet", "ckpt_path: there is nothing to predict with"]),
+        (["source=no.jpg"], ["ckpt_path: expected a network to predict with", "source: there is no file or folder no.jpg"]),
+        ([], ["source: expected a value", "ckpt_path: expected a network to predict with"]),
         (["source=0", "weights=none.pth", "boxes=none.json", "devices=2"], [
             "weights: there is no file none.pth", "boxes: there is no file none.json", "boxes: it is for images", "devices: ",
         ]),
@@ -363,7 +363,7 @@ def test_the_newest_checkpoint_of_a_name(people, weights, tmp_path):
         ]),
         (["source=0", "precision=8", "csv=maybe", "ckpt_path=last"], ["precision: expected", "csv: expected bool"]),
         (["source=0", f"weights={__file__}", "tracking.matcher=best"], ["tracking.matcher: expected"]),
-        (["source=0", "detector=onnx"], ["detector.file: it has no value yet"]),
+        (["source=0", "detector=onnx"], ["detector.file: expected a value"]),
         (["source=0", "detector=onnx", "detector.file=my (net).onnx"], ["detector.file: there is no file my (net).onnx"]),
         (["source=.", "detector=rtdtr"], ["there is no option 'rtdtr'. Did you mean rtdetr?"]),
         (["source=0", f"weights={__file__}", "+tracking.sigmas=[1.0]"], ["tracking.sigmas: it cannot be set here"]),

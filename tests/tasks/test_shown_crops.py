@@ -79,7 +79,7 @@ def test_predictions_stand_beside_the_truth_worst_first(data) -> None:
     crops, note = predicted_crops(data, table, data.val_images, MovedPoses(table), number=6)
     similarities = [crop.oks for crop in crops]
     assert len(crops) == 6
-    assert "6 of lowest OKS of 11" in note
+    assert "6 predictions of lowest OKS among 11" in note
     assert similarities == sorted(similarities)
     assert similarities[0] < 0.5
     errors = [(int(crop.title.split()[-1]) * 7) % 10 for crop in crops]
@@ -96,7 +96,7 @@ def test_images_that_cannot_be_read_are_counted(data) -> None:
     (data.val_images / "photo 2.jpg").write_bytes(b"no image")
     crops, note = predicted_crops(data, table, data.val_images, MovedPoses(table))
     assert len(crops) == 8
-    assert "3 others cannot be read" in note
+    assert "3 other instances" in note
 
 
 def test_an_engine_of_other_keypoints_is_refused(data) -> None:

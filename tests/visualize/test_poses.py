@@ -9,7 +9,7 @@ import pytest
 from hrpose.skeletons import COCO, MPII, Skeleton
 from hrpose.structures import Poses
 from hrpose.visualize import PosePainter, draw_poses, save_image
-from hrpose.visualize.pictures import INK, PAPER, SIDE_COLOURS, person_colours
+from hrpose.visualize.pictures import INK, PAPER, SIDE_COLOURS, id_colours
 
 PAIR = Skeleton.from_names(["leftHand", "right-hand", "nose"], edges=[(0, 2), (1, 2), (0, 1)], sigmas=[0.1] * 3)
 POINTS = np.array([[[40.0, 40.0], [200.0, 40.0], [120.0, 200.0]]])
@@ -301,12 +301,12 @@ def test_boxes_are_those_that_were_given_or_else_those_of_the_crops():
 
 def test_the_picture_is_drawn_in_that_style():
     shown = POSES[:2]
-    expected = draw_poses(PHOTO, shown, COCO, labels=["4", "11"], label_colours=person_colours(shown.instance_ids))
+    expected = draw_poses(PHOTO, shown, COCO, labels=["4", "11"], label_colours=id_colours(shown.instance_ids))
     np.testing.assert_array_equal(PosePainter()(PHOTO, POSES, COCO, numbered=True), expected)
 
 
 def test_a_person_keeps_a_colour_and_neighbours_differ():
-    colours = person_colours(np.arange(1, 12))
+    colours = id_colours(np.arange(1, 12))
     assert len(set(colours)) == 10
     assert colours[0] == colours[10]
     assert all(sum(colour) < 420 for colour in colours)  # light letters can be read on them

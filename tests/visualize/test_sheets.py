@@ -135,7 +135,7 @@ def test_a_tall_photo_among_wide_ones_is_not_blown_up():
 
 
 def test_unlike_numbers_are_named():
-    with pytest.raises(ValueError, match="2 photos, 1 poses"):
+    with pytest.raises(ValueError, match="2 images, 1 poses"):
         draw_pose_sheet([grey(4, 4)] * 2, [poses(1)], COCO)
     with pytest.raises(ValueError, match="at least one"):
         draw_pose_sheet([], [], COCO)

@@ -88,7 +88,7 @@ def test_a_file_of_a_newer_pickle_protocol_says_how_to_write_it(protocol, state,
 
 def test_shapes_without_numbers_are_refused(state, tmp_path):
     torch.save({**state, "extra": torch.empty(2, device="meta")}, tmp_path / "hollow.pth")
-    with pytest.raises(WeightsError, match=f"1 of its {len(state) + 1} tensors, extra and others, are shapes without"):
+    with pytest.raises(WeightsError, match=f"1 of its {len(state) + 1} tensors, such as extra"):
         read_weight_file(tmp_path / "hollow.pth")
 
 
@@ -139,7 +139,7 @@ def test_a_truncated_safetensors_file_is_named(state, tmp_path):
     ("content", "message"),
     [
         (b"<!DOCTYPE html>", "DOCTYPE"),
-        (b"version https://git-lfs", "a pointer saved in its place"),
+        (b"version https://git-lfs", "Git LFS pointer"),
     ],
 )
 def test_a_file_that_is_no_checkpoint_is_named(content, message, tmp_path):
@@ -274,7 +274,7 @@ def test_an_archive_that_unpacks_to_much_more_is_not_read(state, tmp_path):
 
 
 def test_an_expanded_tensor_is_refused_before_it_takes_memory(state, tmp_path):
-    with pytest.raises(WeightsError, match=r"numbers of wide, but it stores 4 bytes"):
+    with pytest.raises(WeightsError, match=r"elements of wide .* 4 bytes"):
         read_weight_file(_saved(tmp_path, {**state, "wide": torch.zeros(1).expand(10**12)}))
 
 

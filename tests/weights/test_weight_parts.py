@@ -50,7 +50,7 @@ def test_simcc_keeps_its_deconvolutions_where_mmpose_has_them(tmp_path):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_official_form_has_no_names_for_them(name, tmp_path):
-    with pytest.raises(WeightsError, match="a head of another kind"):
+    with pytest.raises(WeightsError, match="another head"):
         save_weights(NETWORKS[name](), tmp_path / "net.pth")
 
 
@@ -78,7 +78,7 @@ def test_a_backbone_from_imagenet_goes_under_the_head(name, tmp_path, caplog):
 def test_a_heatmap_network_gives_its_backbone_to_a_fresh_head_only(name, tmp_path):
     net, source = NETWORKS[name](), SimpleBaseline(18, 5)
     file = save_weights(source, tmp_path / "heatmaps.pth")
-    with pytest.raises(WeightsError, match=r"no deeper than the network|to hold the head"):
+    with pytest.raises(WeightsError, match=r"Expected only weights of the network|Expected a head"):
         load_weights(net, file)
     report = load_weights(net, file, fresh_head=True)
     assert all(name.startswith("head.") for name in report.missing)

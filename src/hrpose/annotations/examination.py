@@ -26,7 +26,6 @@ from hrpose.annotations.checks import (
     Inspected,
     Pair,
     RawFile,
-    Severity,
     Shapes,
     check_annotations,
     run_checks,
@@ -100,7 +99,8 @@ def read_split(name: SplitName, file: Path, images: Path | None, files: Instance
                     images = folder
             table = annotations.instances(files.bbox_rules)
             if not len(table):
-                findings.append(_finding("nothing-to-use", file, files.describe_empty(annotations), "error"))
+                what = files.describe_empty(annotations)
+                findings.append(Finding(check="nothing-to-use", file=str(file), what=what, severity="error"))
         elif annotations is not None:
             table = annotations.instances()
     return Split(name, file, images, annotations, table if table is not None and len(table) else None), findings
@@ -207,7 +207,8 @@ def _refused(check: str, file: Path, findings: list[Finding]) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        findings.append(_finding(check, file, str(error).removeprefix(f"{file}: "), "error"))
+        what = str(error).removeprefix(f"{file}: ")
+        findings.append(Finding(check=check, file=str(file), what=what, severity="error"))
 
 
 @contextmanager
@@ -219,11 +220,5 @@ def _noticed(file: Path, findings: list[Finding]) -> Iterator[None]:
         yield
     for text in dict.fromkeys(str(warning.message) for warning in caught):
         if not text.endswith("]"):
-            findings.append(_finding("assumed-on-reading", file, text.removeprefix(f"{file}: "), "note"))
-
-
-def _finding(check: str, file: Path, what: str, severity: Severity) -> Finding:
-    """Return a finding that is not about rows."""
-    return Finding(
-        check=check, file=str(file), count=0, total=0, ids=(), what=what, consequence="", fix="", severity=severity
-    )
+            what = text.removeprefix(f"{file}: ")
+            findings.append(Finding(check="assumed-on-reading", file=str(file), what=what, severity="note"))

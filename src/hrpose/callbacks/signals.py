@@ -69,8 +69,9 @@ class SignalCheckpoint(Checkpoint):
 
     def on_train_end(self, *args: Any, **kwargs: Any) -> None:
         """Let the program's handler answer at once from here on."""
-        if threading.current_thread() is threading.main_thread() and callable(self._before[signal.SIGTERM]):
-            signal.signal(signal.SIGTERM, self._before[signal.SIGTERM])
+        handler = self._before.get(signal.SIGTERM)  # None if the run has failed before `setup`
+        if threading.current_thread() is threading.main_thread() and callable(handler):
+            signal.signal(signal.SIGTERM, handler)
 
     on_exception = on_sanity_check_start = on_test_start = on_train_end
 

@@ -23,7 +23,7 @@ from hrpose.cli.faults import dead_processes_as_lines, in_one_line
 
 logger = logging.getLogger(__name__)
 
-OF_SWEEPER = "+callbacks.pruning"  # what a sweeper adds to the overrides of a job
+OF_SWEEPER = "+callbacks.pruning="  # what a sweeper adds to the overrides of a job
 _PACKAGE = Path(__file__).parents[1]
 # Of the machine, not of the program: what and where is enough.
 _OF_THE_MACHINE = {
@@ -121,11 +121,12 @@ class JobLog:
         from hrpose.tasks.sweep import SweepJob
 
         self.number += 1
-        self.current, self.folder = overrides, Path(folder)
+        self.current = [text for text in overrides if not text.startswith(OF_SWEEPER)]
+        self.folder = Path(folder)
         self.started = time.monotonic()
         if self.sweep is not None:
             fixed = {text.partition("=")[0] for text in self.command.overrides if not is_swept(text)}
-            own = [text for text in overrides if text.partition("=")[0] not in {*fixed, OF_SWEEPER}]
+            own = [text for text in self.current if text.partition("=")[0] not in fixed]
             below = self.folder.is_relative_to(self.sweep)
             shown = str(self.folder.relative_to(self.sweep)) if below else os.path.relpath(self.folder, self.sweep)
             self._keep(SweepJob(HydraConfig.get().job.num, " ".join(own), shown))

@@ -22,25 +22,7 @@ from torch.nn.functional import interpolate, pad
 Floats: TypeAlias = NDArray[np.float32]
 Indices: TypeAlias = NDArray[np.int64]
 
-_ORDER = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    11,
-    12,
-    7,
-    8,
-    9,
-    10,
-    13,
-    14,
-    15,
-    16,
-)  # head, shoulders and hips first: the official order
+_ORDER = (*range(7), 11, 12, *range(7, 11), *range(13, 17))  # head, shoulders and hips first: the official order
 _NEIGHBOURS = sorted(
     ((x, y) for x in range(-2, 3) for y in range(-2, 3) if x or y), key=lambda step: step[0] ** 2 + step[1] ** 2
 )

@@ -1,7 +1,7 @@
-"""Configuration: find the conf folder, compose from it, validate, and build.
+"""Compose configurations from the conf folder, validate them, and build their objects.
 
-The only package below the tasks that knows Hydra. Composing imports nothing that a configuration names: wrong overrides are
-found in a second. Validating imports the modules of its targets, torch among them.
+This is the only package below `tasks` that imports Hydra. Composing does not import the targets of a configuration, so wrong
+overrides are reported within a second. Validating imports them, and with them torch.
 """
 
 from hrpose.config.build import build, plain

@@ -1,4 +1,4 @@
-"""What was probably meant: close names among those that a verb has, and the spelling of what other tools write."""
+"""Suggestions for wrong overrides: similar names of the verb, and replacements for names of other tools."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher, get_close_matches
@@ -12,8 +12,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hrpose.config.loading import chosen_options, load
 
-# What to write here -> what Ultralytics, MMPose, Lightning's CLI, and the code of the HRNet authors write for it, in lower case
-# and with _ for -. Of several rows with one name the first whose keys the verb has is taken. `name=value` goes before `name`.
+# An override of hrpose, its names in Ultralytics, MMPose, Lightning's CLI and the official HRNet code (lower case, _ for -), and
+# optionally the only verb with it. Of several rows with a name the first whose keys the verb has applies. `name=value` has
+# precedence over `name`.
 _OTHER_TOOLS: tuple[tuple[str, ...], ...] = (
     (
         "trainer.max_epochs={value}",
@@ -85,25 +86,23 @@ _OTHER_TOOLS: tuple[tuple[str, ...], ...] = (
     ("seed={value}", "random_state manual_seed"),
 )
 _WEIGHTS = (".pth", ".pt", ".safetensors", ".onnx", ".xml")
-_SPELLINGS: dict[
-    str, list[tuple[str, str]]
-] = {}  # the names of the other tools -> what to write, and the verbs that have it
-for _here, _names, *_verbs in _OTHER_TOOLS:
+_REPLACEMENTS: dict[str, list[tuple[str, str]]] = {}  # by the name in other tools: overrides, and their verb or ""
+for _override, _names, *_verbs in _OTHER_TOOLS:
     for _name in _names.split():
-        _SPELLINGS.setdefault(_name, []).append((_here, "".join(_verbs)))
+        _REPLACEMENTS.setdefault(_name, []).append((_override, "".join(_verbs)))
 
 
 class Tree:
-    """The groups and keys of one verb, with the folders that `hydra.searchpath` adds to the conf folder.
+    """The groups and keys of a verb, including those of folders added with `hydra.searchpath`.
 
     Args:
-        loader: reads the conf folder.
+        loader: of the conf folder.
         verb: the primary configuration.
         added: overrides of `hydra.searchpath`.
 
     Attributes:
-        cfg: what is composed without overrides, or with those that choose options.
-        choices: the groups, each with the option that is chosen without overrides; a list where several can be.
+        cfg: the configuration without overrides, or with those that choose options.
+        choices: the default option of each group; a list if several can be chosen.
     """
 
     def __init__(self, loader: ConfigLoader, verb: str, added: Sequence[str] = ()) -> None:
@@ -114,42 +113,42 @@ class Tree:
         self.choices = chosen_options(loader, verb, added)
 
     def load(self, overrides: Sequence[str]) -> DictConfig:
-        """Compose, Hydra's own node included."""
+        """Compose, including the node `hydra`."""
         return load(self.loader, self.verb, [*self.added, *overrides])
 
     def options(self, group: str, *, own: bool = True) -> list[str]:
-        """Return the options of a group in every verb, also those of added folders; none if there is no such group."""
+        """Return the options of a group, with `own` also those of added folders; empty if there is no such group."""
         if not group or group.startswith("."):
             return []
         where = (self.verb, self.added) if own and self.added else ()
         return self.loader.get_group_options(group, ObjectType.CONFIG, *where)
 
     def keys(self) -> list[str]:
-        """Return all dotted keys and all groups, Hydra's own left out."""
+        """Return all dotted keys and all groups, except Hydra's."""
         return [key for key in [*_leaves(self.cfg), *self.choices] if not key.startswith("hydra")]
 
     def has(self, key: str) -> bool:
-        """Check whether there is a group or a key; below null, and after a `+`, only what is above has to be there."""
+        """Check whether a group or key exists; a key below null or after `+` needs only an existing parent."""
         bare = key.removeprefix("+")
-        found, owner, stands = self.walk(bare)
-        return found or bare in self.choices or bool(owner and (stands is None or key != bare))
+        found, owner, value = self.walk(bare)
+        return found or bare in self.choices or bool(owner and (value is None or key != bare))
 
     def walk(self, key: str) -> tuple[bool, str, object]:
-        """Follow a dotted key: whether it is there; how far it goes; what stands there."""
-        here: object = self.cfg
+        """Follow a dotted key; return whether it exists, its longest existing part, and the value of this part."""
+        value: object = self.cfg
         passed: list[str] = []
         for part in key.split("."):
-            if isinstance(here, DictConfig) and part in here.keys():  # noqa: SIM118 (`in` a DictConfig is False for ???)
-                here = _value(here, part)
-            elif isinstance(here, ListConfig) and part.isdigit() and int(part) < len(here):
-                here = _value(here, int(part))
+            if isinstance(value, DictConfig) and part in value.keys():  # noqa: SIM118 (`in` a DictConfig is False for ???)
+                value = _value(value, part)
+            elif isinstance(value, ListConfig) and part.isdigit() and int(part) < len(value):
+                value = _value(value, int(part))
             else:
-                return False, ".".join(passed), here
+                return False, ".".join(passed), value
             passed.append(part)
-        return True, key, here
+        return True, key, value
 
     def describe(self) -> str:
-        """Return what can be given: the groups of which an option can be chosen, and the keys."""
+        """Return a sentence with the groups that have several options, and the keys."""
         choosable = [group for group in self.choices if len(self.options(group)) > 1]
         groups = f"the groups {', '.join(choosable)}; " if choosable else ""
         keys = [str(key) for key in self.cfg if key not in ("hydra", "task", *self.choices)]
@@ -166,7 +165,7 @@ def _value(node: DictConfig | ListConfig, key: Any) -> Any:
 
 
 def _leaves(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
-    """Give all dotted keys, those of branches too."""
+    """Yield all dotted keys, including those of nodes."""
     names: Iterable[Any] = node.keys() if isinstance(node, DictConfig) else range(len(node))
     for name in names:
         value = _value(node, name)
@@ -176,23 +175,23 @@ def _leaves(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
 
 
 def replace_argument(tree: Tree, key: str, value: str) -> str:
-    """Return "Use ..." for a key as another tool writes it; an empty text if there is none for this verb.
+    """Return "Use ..." for a key of another tool; "" if the verb has no equivalent.
 
     Args:
-        tree: what the verb has.
-        key: what the user wrote.
-        value: its value; empty if there is none.
+        tree: groups and keys of the verb.
+        key: the key of the user.
+        value: of the key; may be empty.
     """
     name = key.lower().replace("-", "_")
-    for here, verbs in [*_SPELLINGS.get(f"{name}={value.lower()}", ()), *_SPELLINGS.get(name, ())]:
-        keys = [text.partition("=")[0] for text in here.split() if "=" in text]
-        if all(map(tree.has, keys)) and tree.verb in (verbs or tree.verb):
-            return f"Use {here.format(value=value or '...', stem=Path(value).stem or '...')}."
+    for override, verb in [*_REPLACEMENTS.get(f"{name}={value.lower()}", ()), *_REPLACEMENTS.get(name, ())]:
+        keys = [text.partition("=")[0] for text in override.split() if "=" in text]
+        if all(map(tree.has, keys)) and tree.verb in (verb or tree.verb):
+            return f"Use {override.format(value=value or '...', stem=Path(value).stem or '...')}."
     return ""
 
 
 def replace_bare(tree: Tree, texts: Sequence[str]) -> str:
-    """Return "Use ..." for files that stand without their keys; an empty text if no key of the verb takes them."""
+    """Return "Use ..." for files without key; "" if no key of the verb accepts them."""
     path = Path(texts[0])
     suffix = path.suffix.lower()
     if tree.verb == "evaluate":
@@ -209,14 +208,14 @@ def replace_bare(tree: Tree, texts: Sequence[str]) -> str:
 
 
 def did_you_mean(name: str, choices: Iterable[str], *, prefix: str = "", cutoff: float = 0.6) -> str:
-    """Return " Did you mean a, or b?" for the choices closest to a name, or nothing where none is close.
+    """Return " Did you mean a, or b?" with the choices most similar to a name; "" if none is similar.
 
     Args:
-        name: what the user wrote. Of a dotted name the last part is compared with its siblings first, then the whole with all
+        name: of the user. The last part of a dotted name is compared with its siblings first, then the whole name with all
             choices, then the last part with all last parts.
-        choices: what exists.
-        prefix: goes before every choice in the text.
-        cutoff: how alike they must be, from 0 to 1.
+        choices: existing names.
+        prefix: added before every choice.
+        cutoff: smallest similarity, from 0 to 1.
     """
     known = list(dict.fromkeys(choices))
     parent, _, last = name.rpartition(".")
@@ -232,7 +231,7 @@ def did_you_mean(name: str, choices: Iterable[str], *, prefix: str = "", cutoff:
 
 
 def _closest(name: str, choices: Sequence[str], cutoff: float) -> list[str]:
-    """Give at most two choices: the most alike, and one that is nearly as much so."""
+    """Return at most two choices: the most similar one, and another of nearly the same similarity."""
     close = get_close_matches(name, choices, n=2, cutoff=cutoff)
     alike = [SequenceMatcher(None, choice, name).ratio() for choice in close]
     return [

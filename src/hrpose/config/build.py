@@ -1,13 +1,10 @@
-"""Build objects from configuration nodes, and read the signatures of their targets.
-
-`_target_` names the class itself, there is no registry.
-"""
+"""Build objects from configuration nodes, and read the signatures of their targets. There is no registry of names."""
 
 import inspect
 import re
 import sys
 import types
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from functools import cache, partial
 from importlib import import_module
@@ -22,26 +19,25 @@ from hrpose.config.advice import did_you_mean
 from hrpose.errors import ConfigError
 
 _UNIONS = (Union, types.UnionType)
-# Keys of nodes that the tasks read themselves, and their types; the targets do not receive them.
+# keys of nodes, with types, that the tasks read and that are not passed to the targets
 OF_TASKS: Mapping[str, Mapping[str, Any]] = {"optim": {"backbone_factor": float}}
 
 
 def build(node: DictConfig | None, /, **given: Any) -> Any:
-    """Build what a node describes.
+    """Build the object of a node.
 
-    Lists and mappings reach the constructor as plain Python containers. A node with `_partial_: true` becomes a callable that
-    waits for the rest of its arguments. The given objects are passed as they are; Hydra would turn dataclasses among them into
-    configuration.
+    Lists and mappings are passed as plain Python containers. A node with `_partial_: true` returns a callable that takes the
+    remaining arguments. Objects in `given` are passed unchanged, while Hydra would convert dataclasses to configuration.
 
     Args:
-        node: a node with a `_target_`, or None for a part that is switched off.
-        given: arguments beside those of the node; they win over the node's own.
+        node: a node with a `_target_`, or None for a disabled part.
+        given: further arguments, which replace those of the node.
 
     Returns:
         The object; None for None.
 
     Raises:
-        ConfigError: the target refused its arguments; the text has the full key and the target's own message.
+        ConfigError: if the target raises an error, with the full key and the message of the target.
     """
     if node is None:
         return None
@@ -64,7 +60,7 @@ def build(node: DictConfig | None, /, **given: Any) -> Any:
 
 
 def plain(node: Any) -> Any:
-    """Convert a node to plain containers with every reference resolved; any other value is returned as it is."""
+    """Convert a node to plain containers with all interpolations resolved; return other values unchanged."""
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
@@ -77,14 +73,14 @@ def _refusal(key: str, error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One argument that can be given by name.
+    """A keyword argument of a target.
 
     Attributes:
         name: of the argument.
         required: whether it has no default.
         nullable: whether its default is None.
-        hint: its resolved annotation; Any where there is none or it cannot be resolved.
-        text: the annotation as the source has it.
+        hint: the resolved annotation; Any if there is none or it cannot be resolved.
+        text: the annotation in the source code.
     """
 
     name: str
@@ -96,14 +92,14 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Signature:
-    """The arguments of a target. With `open_ended` it takes others too (`**kwargs`)."""
+    """The arguments of a target; with `open_ended` it accepts others (`**kwargs`)."""
 
     parameters: Mapping[str, Parameter]
     open_ended: bool = False
 
 
 class UnknownTargetError(Exception):
-    """There is no such class or function; the text lists close names."""
+    """A class or function does not exist; the message lists similar names."""
 
 
 @cache
@@ -111,19 +107,19 @@ def find_signature(target: str) -> Signature:
     """Return the arguments of a class or function.
 
     Args:
-        target: its dotted name; the module is imported.
+        target: dotted name; the module is imported.
 
     Raises:
-        UnknownTargetError: no such class or function, or its module cannot be imported.
+        UnknownTargetError: if it does not exist, or its module cannot be imported.
     """
     called = import_target(target)
     try:
         signature = inspect.signature(called)
-    except (TypeError, ValueError):  # compiled, and without a signature
+    except (TypeError, ValueError):  # a compiled function without signature
         return Signature({}, open_ended=True)
     kinds = {parameter.kind for parameter in signature.parameters.values()}
     if kinds == {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD} and _is_module(called):
-        return Signature({})  # the constructor of torch.nn.Module itself, which refuses any argument
+        return Signature({})  # the constructor of torch.nn.Module, which accepts no argument
     parameters = {
         name: Parameter(
             name,
@@ -142,28 +138,28 @@ def import_target(target: str) -> Callable[..., Any]:
     """Import a class or function by its dotted name.
 
     Raises:
-        UnknownTargetError: no such class or function, or its module cannot be imported.
+        UnknownTargetError: if it does not exist, or its module cannot be imported.
     """
     first, *rest = target.split(".")
-    here, name = _import(first) if first else None, first
-    if here is None:
-        raise UnknownTargetError(f"no package is named '{first}'; is it installed?")
+    found, name = _import(first) if first else None, first
+    if found is None:
+        raise UnknownTargetError(f"there is no package '{first}'. Check that it is installed.")
     for part in rest:
-        owner, name = here, f"{name}.{part}"
-        here = getattr(owner, part, None)
-        if here is None and inspect.ismodule(owner):
-            here = _import(name)
-        if here is None:
+        owner, name = found, f"{name}.{part}"
+        found = getattr(owner, part, None)
+        if found is None and inspect.ismodule(owner):
+            found = _import(name)
+        if found is None:
             raise UnknownTargetError(f"there is no '{name}'.{_close_names(owner, name)}")
-    if not callable(here):
-        kind = "module" if inspect.ismodule(here) else type(here).__name__
-        raise UnknownTargetError(f"'{target}' is a {kind}, not a class or function.")
-    called: Callable[..., Any] = here
+    if not callable(found):
+        kind = "module" if inspect.ismodule(found) else type(found).__name__
+        raise UnknownTargetError(f"expected a class or function, but '{target}' is a {kind}.")
+    called: Callable[..., Any] = found
     return called
 
 
 def _import(name: str) -> Any:
-    """Import a module; None where there is none."""
+    """Import a module; return None if it does not exist."""
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
@@ -172,7 +168,7 @@ def _import(name: str) -> Any:
         raise UnknownTargetError(
             f"{name} needs {error.name}, which is not installed: pip install {error.name}."
         ) from error
-    except Exception as error:  # the module is the user's own or a library's: whatever its import raises
+    except Exception as error:  # importing a custom module may raise any error
         raise UnknownTargetError(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
 
 
@@ -185,12 +181,12 @@ def _close_names(owner: Any, name: str) -> str:
 
 
 def _is_module(called: Any) -> bool:
-    torch = sys.modules.get("torch")  # where a subclass of torch.nn.Module exists, torch has been imported
+    torch = sys.modules.get("torch")  # imported if a subclass of torch.nn.Module exists
     return torch is not None and inspect.isclass(called) and issubclass(called, torch.nn.Module)
 
 
 def show_annotation(annotation: Any) -> str:
-    """Return an annotation as a source file has it; an empty text for none."""
+    """Return an annotation as in source code; "" for none."""
     if isinstance(annotation, str):
         return annotation.strip("'\"")
     if annotation is inspect.Parameter.empty:
@@ -211,7 +207,7 @@ def _hint(called: Any, parameter: inspect.Parameter) -> Any:
 
 
 def _module_of(called: Any, name: str) -> str:
-    """Return the module whose names the annotation of an argument uses: that of the base class which states the argument."""
+    """Return the module in which the annotation of an argument is evaluated: that of the base class that defines it."""
     if not inspect.isclass(called):
         return str(inspect.unwrap(getattr(called, "__func__", called)).__module__)
     if is_dataclass(called):
@@ -222,24 +218,24 @@ def _module_of(called: Any, name: str) -> str:
 
 
 def fits(value: object, hint: Any) -> bool:
-    """Check whether a plain value of a YAML file can be given where a type is expected.
+    """Check whether a plain value of a YAML file is valid for a type.
 
-    What cannot be decided (a TypeVar, a Protocol, a callable) is taken to fit, as is a node with a `_target_`.
+    Nodes with a `_target_`, and types that cannot be checked (TypeVar, Protocol, callable), are accepted.
     """
     if isinstance(value, dict) and "_target_" in value:
         return True
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Annotated:
+    generic, arguments = get_origin(hint), get_args(hint)
+    if generic is Annotated:
         return fits(value, arguments[0])
-    if origin in _UNIONS:
+    if generic in _UNIONS:
         return any(fits(value, choice) for choice in arguments)
-    if origin is Literal:
+    if generic is Literal:
         return any(value == choice and type(value) is type(choice) for choice in arguments)
-    if origin is tuple and arguments[-1:] != (...,) and arguments:
+    if generic is tuple and arguments[-1:] != (...,) and arguments:
         return isinstance(value, list) and len(value) == len(arguments) and all(map(fits, value, arguments))
     if isinstance(hint, TypeVar) or hint in (Any, object):
         return True
-    return _fits_class(value, origin or hint, arguments)
+    return _fits_class(value, generic or hint, arguments)
 
 
 def _fits_class(value: object, kind: Any, arguments: tuple[Any, ...]) -> bool:
@@ -263,7 +259,7 @@ def _fits_class(value: object, kind: Any, arguments: tuple[Any, ...]) -> bool:
 
 
 def _may_be_plain(kind: type) -> bool:
-    """Check whether plain values may stand for a class: enums, subclasses of str and numbers, protocols and callables."""
+    """Check whether a class accepts plain values: enums, subclasses of str and float, protocols and callables."""
     return (
         issubclass(kind, str | float)
         or hasattr(kind, "__members__")
@@ -273,23 +269,26 @@ def _may_be_plain(kind: type) -> bool:
 
 
 def describe(hint: Any, text: str) -> str:
-    """Return what an annotation asks for; the choices of a `Literal` are listed.
+    """Describe a type for a message, with the choices of a `Literal` or of a list of these.
 
     Args:
         hint: the resolved annotation.
-        text: how the source has it.
+        text: the annotation in the source code, for other types.
     """
-    choices = literals(hint)
-    return "one of " + ", ".join(dict.fromkeys(map(_as_yaml, choices))) if choices else text
+    if choices := literals(hint):
+        return f"one of {_list(choices)}"
+    if get_origin(hint) in (list, Sequence) and (choices := literals(get_args(hint)[0])):
+        return f"a list of {_list(choices)}"
+    return text
 
 
 def literals(hint: Any) -> list[object]:
-    """Return the choices of a `Literal`, or of a union of nothing but these and None."""
+    """Return the choices of a `Literal`, or of a union of `Literal`s and None; empty for other types."""
     return list(_literals(hint)) if all(value is not Ellipsis for value in _literals(hint)) else []
 
 
 def _literals(hint: Any) -> Iterator[object]:
-    """Give the choices; Ellipsis for what is none."""
+    """Yield the choices, and Ellipsis for other types."""
     if get_origin(hint) is Literal:
         yield from get_args(hint)
     elif get_origin(hint) in _UNIONS:
@@ -299,5 +298,5 @@ def _literals(hint: Any) -> Iterator[object]:
         yield None if hint is types.NoneType else ...
 
 
-def _as_yaml(value: object) -> str:
-    return "null" if value is None else str(value)
+def _list(choices: Iterable[object]) -> str:
+    return ", ".join(dict.fromkeys("null" if value is None else str(value) for value in choices))

@@ -1,4 +1,4 @@
-"""Compose a verb's configuration from the conf folder; every wrong override is explained."""
+"""Compose the configuration of a verb from the conf folder, and explain every wrong override."""
 
 import copy
 import re
@@ -30,33 +30,31 @@ from hrpose.errors import ConfigError, OverrideError
 from hrpose.files import conf_dir
 
 _SEARCH = "hydra_plugins.hrpose_optuna.OptunaSweeper"
-_PARTS = ("codec", "size")  # what `model/` files may select
+_PARTS = ("codec", "size")  # groups that files of `model/` may select
 
 
 def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
-    """Compose the configuration of a verb, as the command line does.
-
-    Leaves no Hydra state behind, so it can be called again and again, in a notebook and within a run alike.
+    """Compose the configuration of a verb, as the command line does, without changing the state of Hydra.
 
     Args:
-        verb: "fit", "test", ...: the name of a primary configuration in `conf_dir()`.
-        overrides: what would stand behind the verb: `["experiment=tiny", "optim.lr=5e-4"]`; `+experiment=tiny` is the same.
+        verb: name of a primary configuration in `conf_dir()`, such as "fit" or "test".
+        overrides: as on the command line: `["experiment=tiny", "optim.lr=5e-4"]`; `+experiment=tiny` is the same.
 
     Returns:
-        A configuration of its own: changing it changes no other. It is not validated; see `validate`.
+        A new configuration. It is not validated; see `validate`.
 
     Raises:
-        ConfigError: the overrides do not fit; all of them are named, with what was probably meant.
+        ConfigError: if overrides are wrong, with all of them and suggestions.
     """
     texts = tuple(normalise_overrides(overrides))
     return copy.deepcopy(_compose(verb, texts, last_change()))
 
 
 def compose_sweep(verb: str, overrides: Sequence[str]) -> DictConfig:
-    """Compose what a sweeper of Hydra sees: the overrides that are not swept, and Hydra's own node.
+    """Compose the overrides without swept values, with the node `hydra`, as Hydra's sweepers do.
 
     Raises:
-        HydraException: an override does not fit.
+        HydraException: if an override is wrong.
     """
     with config_loader() as loader:
         return load(loader, verb, [text for text in overrides if not is_swept(text)])
@@ -66,7 +64,7 @@ def expand_jobs(verb: str, overrides: Sequence[str]) -> list[tuple[str, ...]]:
     """Return the overrides of all jobs of a sweep; of a search, jobs with each value that can be chosen.
 
     Raises:
-        ConfigError: the sweeper cannot work.
+        ConfigError: if a setting or the library of the sweeper is wrong or missing.
     """
     try:
         sweeper = compose_sweep(verb, overrides).hydra.sweeper
@@ -82,7 +80,7 @@ def expand_jobs(verb: str, overrides: Sequence[str]) -> list[tuple[str, ...]]:
             if not isinstance(sweeper[name], int) or sweeper[name] < 1
         ]
         if find_spec("optuna") is None:
-            faults.append("hydra/sweeper: it needs optuna, not installed here: pip install 'hrpose[sweep]'.")
+            faults.append("hydra/sweeper: optuna is not installed. Install it with: pip install 'hrpose[sweep]'.")
         if not any(map(is_swept, texts)):
             faults.append(
                 "hydra.sweeper.params: expected a range to search, such as 'optim.lr=interval(1e-4, 1e-2)', found none."
@@ -98,18 +96,18 @@ def expand_jobs(verb: str, overrides: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def describe_choices(verb: str, overrides: Sequence[str]) -> list[str]:
-    """Report what an override implies: a codec and size that a network selects, and a size that is wider than high.
+    """Describe implied choices: a codec and size that a network selects, and an input size that is wider than high.
 
     Args:
         verb: the primary configuration.
-        overrides: those of one job, which compose.
+        overrides: valid overrides of one job.
 
     Returns:
-        Sentences; none for a codec or size that is unchanged, or is an override itself.
+        Sentences; none for a codec or size that does not change or is an override itself.
     """
     sizes = [re.fullmatch(r"codec\.input_size=\[(\d+), *(\d+)\]", text) for text in overrides]
     lines = [
-        f"codec.input_size=[{size[1]},{size[2]}] is (width, height): the crops are wider than high."
+        f"codec.input_size=[{size[1]},{size[2]}] is (width, height), so crops are wider than high."
         for size in sizes
         if size and int(size[1]) > int(size[2])
     ]
@@ -123,7 +121,7 @@ def describe_choices(verb: str, overrides: Sequence[str]) -> list[str]:
     try:
         now, before = (find_choices(verb, texts) for texts in (overrides, without))
     except COMPOSE_ERRORS:
-        return lines  # another override belongs to what the network has selected, so the user knows of it
+        return lines  # another override needs the codec or size of the network, so the user knows it
     changed = [part for part in _PARTS if part not in given and now.get(part) != before.get(part)]
     if not changed:
         return lines
@@ -145,15 +143,15 @@ def find_choices(verb: str, overrides: Sequence[str]) -> Mapping[str, str | None
 
 
 def unpublished(cfg: DictConfig, choices: Mapping[str, str | None]) -> list[str]:
-    """Report a combination of codec and size that no publication or configuration is known to have.
+    """Describe a combination of codec and size that is not published.
 
     Args:
         cfg: a composed configuration.
-        choices: the option of each group, as Hydra records them.
+        choices: the option of each group.
 
     Returns:
-        One sentence; none if the combination is published, the size is not that of the group `size`, or its file, a user's
-        own, does not list `published` codecs.
+        One sentence; none if the combination is published, the input size is not that of the group `size`, or its file does not
+        list `published` codecs.
     """
     codec, size = choices.get("codec"), cfg.get("size")
     if not codec or not size or cfg.codec.input_size != size.input_size:
@@ -161,20 +159,19 @@ def unpublished(cfg: DictConfig, choices: Mapping[str, str | None]) -> list[str]
     if codec in size.get("published", (codec,)):
         return []
     return [
-        f"codec={codec} size={choices.get('size')}: no publication is known to have this combination. "
-        "Its settings are those of hrpose."
+        f"codec={codec} size={choices.get('size')}: this combination is not published. Its settings are chosen by hrpose."
     ]
 
 
 def advise_flag(verb: str, flag: str, value: str) -> str:
-    """Return what to write for a flag that does not exist: other tools have `--key value` where this one has `key=value`."""
+    """Return the override to use instead of a flag `--key value` of another tool."""
     with config_loader() as loader:
         return replace_flag(loader, verb, flag, value)
 
 
 @lru_cache(maxsize=128)
 def _compose(verb: str, overrides: tuple[str, ...], last_change: int) -> DictConfig:
-    """Compose once for the same overrides and files; `last_change` is there to forget what was read before the files changed."""
+    """Compose, cached for the same overrides and time of the last change of the files."""
     with config_loader() as loader:
         verbs = [name for name in loader.get_group_options("", ObjectType.CONFIG) if not name.startswith("_")]
         if verb not in verbs and not any(text.startswith("hydra.searchpath=") for text in overrides):
@@ -195,7 +192,7 @@ def _compose(verb: str, overrides: tuple[str, ...], last_change: int) -> DictCon
 
 
 def _explain(loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> list[tuple[str, str]]:
-    """Return each wrong override with its fault; none if the files themselves do not fit together."""
+    """Return each wrong override with its fault; none if the configuration files are inconsistent."""
     try:
         return find_override_faults(loader, verb, overrides)
     except COMPOSE_ERRORS:
@@ -203,7 +200,7 @@ def _explain(loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> list[
 
 
 def _is_suspect(text: str) -> bool:
-    """Check whether Hydra accepts, or only warns of, an override that can be wrong: added groups, lists, and folders."""
+    """Check whether Hydra would accept an override, or only warn, that may be wrong: added groups, lists and folders."""
     key, _, value = text.partition("=")
     is_group = (conf_dir() / key.lstrip("+")).is_dir()
     return (key == SEARCH_PATH and bool(search_path_fault(text))) or (

@@ -1,4 +1,4 @@
-"""Load what Hydra composes: the files once for the same choices of groups, the values into a copy."""
+"""Compose with Hydra, with a cache of the files for each choice of groups."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from hrpose.files import conf_dir
 
 @contextmanager
 def config_loader() -> Iterator[ConfigLoader]:
-    """Lend Hydra's loader of the conf folder; whatever Hydra had in hand before is put back."""
+    """Provide Hydra's loader of the conf folder in a `with` block, and restore Hydra's state afterwards."""
     before = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
@@ -32,18 +32,18 @@ def config_loader() -> Iterator[ConfigLoader]:
 
 
 def load(loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> DictConfig:
-    """Compose as Hydra's loader does, its own node included.
+    """Compose as Hydra's loader does, including the node `hydra`.
 
-    Hydra puts values into what the files make, so files are read again only where other groups are chosen: a command composes
-    the same groups several times.
+    A command composes the same groups several times, so files are cached by the choice of groups, and values are set in a copy.
 
     Args:
-        loader: lent by `config_loader`.
+        loader: from `config_loader`.
         verb: the primary configuration.
         overrides: normalised.
 
     Raises:
-        HydraException: an override does not fit; ValueError: it chooses a group by a number.
+        HydraException: if an override is wrong.
+        ValueError: if the option of a group is a number.
     """
     texts = list(overrides)
     parsed = OverridesParser.create().parse_overrides(texts)
@@ -59,10 +59,10 @@ def load(loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> DictConfi
 
 
 def chosen_options(loader: ConfigLoader, verb: str, added: Sequence[str] = ()) -> dict[str, str | list[str] | None]:
-    """Give the option of each group that is chosen without overrides; a list where several can be.
+    """Return the default option of each group; a list if several can be chosen.
 
     Args:
-        loader: lent by `config_loader`.
+        loader: from `config_loader`.
         verb: the primary configuration.
         added: overrides of `hydra.searchpath`.
     """
@@ -72,25 +72,25 @@ def chosen_options(loader: ConfigLoader, verb: str, added: Sequence[str] = ()) -
 
 
 def last_change() -> int:
-    """Give the time of the newest change in the conf folder, in nanoseconds."""
+    """Return the time of the last change in the conf folder, in nanoseconds."""
     folder = conf_dir()
     return max(path.stat().st_mtime_ns for path in (folder, *folder.rglob("*")))
 
 
 def _concerns_hydra(override: Override) -> bool:
-    """Check for what Hydra has to see itself: its own keys, and several values for one run, which it refuses."""
+    """Check for overrides that only Hydra can process: its own keys, and several values, which it rejects for one run."""
     key = override.key_or_group
     return not key or key.partition("/")[0].partition(".")[0] == "hydra" or override.is_sweep_override()
 
 
 def _is_group(override: Override) -> bool:
-    """Check as Hydra does whether an override chooses an option."""
+    """Check whether an override chooses an option of a group, as Hydra does."""
     return not isinstance(override.value(), dict) and (conf_dir() / override.key_or_group).is_dir()
 
 
 @lru_cache(maxsize=64)
 def _load_groups(verb: str, groups: tuple[str, ...], last_change: int) -> DictConfig:
-    """Read and merge the files once; `last_change` is there to forget what was read before they changed."""
+    """Read and merge the files, cached for the same time of their last change."""
     return GlobalHydra.instance().config_loader().load_configuration(verb, list(groups), RunMode.RUN, from_shell=False)
 
 
@@ -103,6 +103,6 @@ def _chosen_options(loader: ConfigLoader, verb: str, added: Sequence[str]) -> di
     choices: dict[str, str | list[str] | None] = dict(load(loader, verb, added).hydra.runtime.choices)
     for default in loader.compute_defaults_list(verb, list(added), RunMode.RUN).defaults:
         group, _, option = str(default.config_path).rpartition("/")
-        if group and group not in choices:  # of a list of options, which Hydra leaves out
+        if group and group not in choices:  # a list of options, which Hydra does not record
             choices[group] = [option]
     return {group: option for group, option in sorted(choices.items()) if not group.startswith("hydra")}

@@ -1,6 +1,6 @@
-"""Explain overrides that do not fit the configuration of a verb: all of them at once, where Hydra stops at the first.
+"""Explain all wrong overrides at once, while Hydra stops at the first one.
 
-Nothing that a `_target_` names is imported: every override is compared with the composed configuration.
+Overrides are compared with the composed configuration without importing any `_target_`.
 """
 
 import glob
@@ -23,9 +23,9 @@ from hrpose.errors import ConfigError
 from hrpose.files import conf_dir
 from hrpose.moved import gone_message
 
-# What composing raises for overrides and files that do not fit. Hydra raises a plain ValueError for `model=1`.
+# errors of composing; Hydra raises ValueError for `model=1`
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, ValueError)
-# Keys whose values are paths; those of the group `paths` are too.
+# keys whose values are paths, in addition to those of the group `paths`
 _PATHS = (
     "source",
     "weights",
@@ -38,17 +38,17 @@ _PATHS = (
     "detector.file",
     "detector.model",
 )
-_PLAIN_TEXT = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")  # that Hydra reads without quotes
+_PLAIN_TEXT = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")  # needs no quotes in Hydra
 _OWN_CLASS = re.compile(r"(\w+)=\{.*\b_target_\b.*\}", re.DOTALL)
 _OTHER_VALUES = ("null", "true", "false", "nan", "inf")
 _LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm")  # of the extra `sweep`
-_MOST_LISTED = 20  # options beside one that was probably meant
+_MOST_LISTED = 20  # options in a message with a suggestion
 
 
 def normalise_overrides(texts: Sequence[str]) -> list[str]:
-    """Return overrides in the form that Hydra reads as they were meant, see `normalise_override`.
+    """Rewrite overrides for Hydra; see `normalise_override`.
 
-    A class of the user's own, `model={_target_: my_module.MyNet}`, replaces the option of its group. Hydra would merge the two.
+    A custom class, `model={_target_: my_module.MyNet}`, replaces the option of its group, while Hydra would merge the two.
     """
     normalised: list[str] = []
     for text in map(normalise_override, texts):
@@ -61,37 +61,36 @@ def normalise_overrides(texts: Sequence[str]) -> list[str]:
 
 
 def normalise_override(text: str) -> str:
-    """Return an override in the form that Hydra reads as it was meant.
+    """Rewrite an override for Hydra.
 
-    `+experiment=x` is `experiment=x`, because the experiment is in the defaults list. A path may have any characters: what
-    Hydra's grammar would refuse, or take for something else although there is a file of this name, is put in quotes. A list of
-    several values stays one, to be swept.
+    `+experiment=x` becomes `experiment=x`, because the experiment is in the defaults list. A path is quoted if Hydra's grammar
+    would reject it, or would not read it as the name of an existing file. Several values for a sweep are unchanged.
     """
     bare = text.lstrip("+")
     if bare.startswith("experiment="):
         return bare
     key, equals, value = text.partition("=")
-    if equals and (key.lstrip("+") in _PATHS or key.startswith("paths.")) and not _is_read_as_meant(value):
+    if equals and (key.lstrip("+") in _PATHS or key.startswith("paths.")) and not _needs_no_quotes(value):
         return f"{key}={quote(value)}"
     return text
 
 
 def quote(text: str) -> str:
-    """Put a text in quotes, so that Hydra takes it for nothing else: backslashes count before a quote and at the end only."""
+    """Quote a string for Hydra, where backslashes are escapes only before a quote and at the end."""
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", text.replace("${", r"\${"))
     trailing = len(escaped) - len(escaped.rstrip("\\"))
     return f"'{escaped}{trailing * chr(92)}'"
 
 
 def write_override(key: str, value: object) -> str:
-    """Write a key and a value of Python as an override: `("data.val_boxes", ["gt"])` -> `data.val_boxes=['gt']`.
+    """Return the override of a key and a Python value: `("data.val_boxes", ["gt"])` gives `data.val_boxes=['gt']`.
 
     Args:
-        key: of the configuration, or a group with the name of an option as its value.
-        value: a number, text, path, list, mapping, boolean or None.
+        key: of the configuration, or a group with an option as value.
+        value: a number, string, path, list, mapping, boolean or None.
 
     Raises:
-        ConfigError: the value is of another type.
+        ConfigError: if the value has another type.
     """
     return f"{key}={_write_value(key, value)}"
 
@@ -114,15 +113,15 @@ def _write_value(key: str, value: object) -> str:
         return f"[{','.join(_write_value(key, entry) for entry in value)}]"
     if (
         callable(item := getattr(value, "item", None)) and getattr(value, "ndim", None) == 0
-    ):  # a number of numpy or torch
+    ):  # a number of NumPy or torch
         return _write_value(key, item())
     raise ConfigError(
-        f"{key}: expected a number, text, path, list, mapping, boolean or None, but got {value!r} ({type(value).__name__})."
+        f"{key}: expected a number, string, path, list, mapping, boolean or None, but got {value!r} ({type(value).__name__})."
     )
 
 
-def _is_read_as_meant(value: str) -> bool:
-    """Check whether Hydra reads a path as it stands, or as its user knows, who has quoted it or gives several to be swept."""
+def _needs_no_quotes(value: str) -> bool:
+    """Check whether Hydra reads a path correctly: literally, already quoted, or as several values for a sweep."""
     try:
         override = OverridesParser.create().parse_override(f"path={value}")
     except HydraException:
@@ -133,14 +132,14 @@ def _is_read_as_meant(value: str) -> bool:
 
 
 def _names_a_file(value: str) -> bool:
-    path = Path(os.path.expanduser(value))  # noqa: PTH111 - which leaves the home of a user who does not exist as it is
+    path = Path(os.path.expanduser(value))  # noqa: PTH111 - leaves the home folder of an unknown user unchanged
     return bool(value) and "\0" not in value and (path.exists() or bool(glob.glob(str(path), recursive=True)))  # noqa: PTH207 - absolute ones too
 
 
 def expand_sweep(overrides: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the overrides of every job of a sweep: `["a=1,2", "b=3"]` -> `[("a=1", "b=3"), ("a=2", "b=3")]`.
+    """Return the overrides of every job of a sweep: `["a=1,2", "b=3"]` gives `[("a=1", "b=3"), ("a=2", "b=3")]`.
 
-    Overrides with mistakes stay as they are. Ranges without a step are left out.
+    Wrong overrides are unchanged. Ranges without a step are left out.
     """
     parser = OverridesParser.create()
     choices: list[list[str]] = []
@@ -194,15 +193,15 @@ def is_swept(text: str) -> bool:
 
 
 def find_override_faults(loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> list[tuple[str, str]]:
-    """Find every override that does not fit the configuration of a verb.
+    """Find every wrong override of a verb.
 
     Args:
-        loader: reads the conf folder.
+        loader: of the conf folder.
         verb: the primary configuration.
         overrides: normalised.
 
     Returns:
-        The override and what is wrong with it, for each fault; empty if no override can be blamed.
+        Pairs of override and message; empty if no override is the cause.
     """
     tree = Tree(
         loader, verb, [text for text in overrides if text.startswith(SEARCH_PATH) and not search_path_fault(text)]
@@ -243,15 +242,15 @@ def find_override_faults(loader: ConfigLoader, verb: str, overrides: Sequence[st
 
 
 def replace_flag(loader: ConfigLoader, verb: str, name: str, value: str) -> str:
-    """Return what to write for a flag that does not exist: other tools have `--key value` where this one has `key=value`."""
+    """Return the override to use instead of a flag `--key value` of another tool."""
     tree = Tree(loader, verb)
     key = name.lstrip("-").replace("-", "_")
     advice = "" if tree.has(key) else replace_argument(tree, key, value) or did_you_mean(key, tree.keys()).strip()
-    return advice or f"Values are given without dashes: {key}={value or '...'}."
+    return advice or f"Write it without dashes: {key}={value or '...'}."
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's text, and that of its cause, in one line."""
+    """Return the messages of an error and its cause on one line."""
     texts = dict.fromkeys((str(error), str(error.__cause__ or "")))
     return " ".join(line.strip() for text in texts for line in text.splitlines() if line.strip())
 
@@ -260,27 +259,27 @@ SEARCH_PATH = "hydra.searchpath"
 
 
 def search_path_fault(text: str) -> str:
-    """Check the folders that `hydra.searchpath` adds; return an empty text if they can be used."""
+    """Return what is wrong with the folders of `hydra.searchpath`; "" if they exist."""
     folders = re.fullmatch(r"\[(.*)\]", text.partition("=")[2].strip())
     for folder in folders[1].split(",") if folders else ():
         scheme, _, path = folder.strip(" '\"").partition("://")
         if scheme != "pkg" and not (scheme == "file" and Path(path).is_dir()):
-            return f"{SEARCH_PATH}: there is no folder {folder}. Add a folder of your own with --config-dir <folder>."
-    return "" if folders else f"{SEARCH_PATH}: expected a list. Add a folder of your own with --config-dir <folder>."
+            return f"{SEARCH_PATH}: there is no folder {folder}. Add a folder with --config-dir <folder>."
+    return "" if folders else f"{SEARCH_PATH}: expected a list. Add a folder with --config-dir <folder>."
 
 
 def _grammar_fault(text: str) -> str:
     key, _, value = text.partition("=")
     key, value = key.strip(), value.strip()
     if not re.fullmatch(r"[+~]*[\w@/-]+([.][\w-]+)*", key):
-        advice = f" {key!r} is no key: write names joined by dots."
+        advice = f" {key!r} is not a key: write names joined by dots."
     elif text != f"{key}={value}" and "'" not in value and _parses(f"{key}={value}"):
         advice = f" Write it without spaces: {key}={value}."
     elif '"' not in value and _parses(f'{key}="{value}"'):
-        advice = f" Put the value in quotes, and these in quotes of the shell: '{key}=\"{value}\"'."
+        advice = f" Quote the value, and the override for the shell: '{key}=\"{value}\"'."
     else:
-        advice = " Put values with spaces, commas or brackets in quotes inside quotes: 'name=\"a, b\"'."
-    return f"{text!r} is not of the form key=value.{advice}"
+        advice = " Quote values with spaces, commas or brackets twice, also for the shell: 'name=\"a, b\"'."
+    return f"{text!r} does not have the form key=value.{advice}"
 
 
 def _parses(text: str) -> bool:
@@ -292,26 +291,26 @@ def _parses(text: str) -> bool:
 
 
 def _bare_fault(tree: Tree, texts: Sequence[str]) -> str:
-    """Explain arguments without an '=': a file, or an option without its group."""
-    shown = " ".join(texts)
+    """Explain arguments without "=": files, or an option without its group."""
+    listing = " ".join(texts)
     meant = [f"{group}={texts[0]}" for group in sorted(tree.choices, key=lambda group: group != "experiment")]
     meant = [text for text in meant if texts[0] in tree.options(text.partition("=")[0])]
     if meant and len(texts) == 1:
-        return f"{shown!r} is not of the form key=value. Did you mean {', or '.join(meant[:3])}?"
+        return f"{listing!r} does not have the form key=value. Did you mean {', or '.join(meant[:3])}?"
     close = "" if tree.has(texts[0]) else did_you_mean(texts[0], tree.keys()).strip()
-    return f"{shown!r} is not of the form key=value. {replace_bare(tree, texts) or close or 'Write key=value.'}"
+    return f"{listing!r} does not have the form key=value. {replace_bare(tree, texts) or close or 'Write key=value.'}"
 
 
 def _several_values(override: Override) -> str:
     key, _, values = str(override.input_line).lstrip("+").partition("=")
     return (
-        f"{key}: got several values ({values}) for one run. Add -m to run them all as a sweep, "
-        f"write '{key}=[{values}]' for a list, or quote a text that has commas."
+        f"{key}: expected one value, but got several ({values}). Add -m to run a sweep, write '{key}=[{values}]' for a list, or "
+        "quote a string with commas."
     )
 
 
 def _choose_groups(tree: Tree, groups: Sequence[Override]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Part the group choices that can be composed from the faults of the others."""
+    """Return the group choices that can be composed, and the faults of the others."""
     faults: list[tuple[str, str]] = []
     right: list[str] = []
     for override in groups:
@@ -334,7 +333,7 @@ def _group_faults(tree: Tree, override: Override) -> list[str]:
     if group not in tree.choices and not is_own and group.partition("/")[0] != "hydra":
         return [f"{group}: {tree.verb} has no such group. {replace_argument(tree, group, written) or tree.describe()}"]
     if override.package is not None:
-        return [f"{group}: a group has one place in the configuration. Write {group}={written}."]
+        return [f"{group}: a group cannot have another package. Write {group}={written}."]
     if override.is_delete():
         chosen = tree.choices.get(group)
         return [f"{group}: it is {chosen}, not {value}. Write '~{group}'."] if value not in (None, "", chosen) else []
@@ -353,16 +352,16 @@ def _option_fault(tree: Tree, group: str, name: str) -> str | None:
     if gone := gone_message(f"{group}={name}"):
         return f"{group}: {gone}"
     if group == "hydra/launcher" and name in _LAUNCHERS:
-        return f"{group}: the library of {name} is not installed here: pip install 'hrpose[sweep]'."
+        return f"{group}: the library of {name} is not installed. Install it with: pip install 'hrpose[sweep]'."
     if name == "null" and ("none" in options or not isinstance(tree.choices.get(group), str)):
-        return f"{group}: null is no option. Write '{f'{group}=none' if 'none' in options else f'~{group}'}'."
+        return f"{group}: null is not an option. Write '{f'{group}=none' if 'none' in options else f'~{group}'}'."
     stem = name.removesuffix(".yaml").removesuffix(".yml")
     meant = did_you_mean(stem, options)
-    if not meant and Path(name).suffix:  # a file, where an option is expected
+    if not meant and Path(name).suffix:  # a file instead of an option
         meant = f" {replace_argument(tree, group, name)}".rstrip()
     is_long = meant and len(options) > _MOST_LISTED
-    there = f"{len(options)}: hrpose {tree.verb} --help lists them" if is_long else ", ".join(options)
-    return f"{group}: there is no option '{name}'.{meant} There are {there}."
+    listing = f"`hrpose {tree.verb} --help` lists all {len(options)}" if is_long else f"Options: {', '.join(options)}"
+    return f"{group}: there is no option '{name}'.{meant} {listing}."
 
 
 def _file_fault(tree: Tree, text: str, error: Exception) -> str:
@@ -371,8 +370,10 @@ def _file_fault(tree: Tree, text: str, error: Exception) -> str:
     missing = getattr(error, "missing_cfg_file", None) if isinstance(error, MissingConfigException) else None
     if missing:
         group, _, option = str(missing).rpartition("/")
-        there = f"there is no such file.{did_you_mean(option, tree.options(group))}"
-        return f"the file of {text} names {missing}: {gone_message(f'{group}={option}') or there}"
+        fault = (
+            gone_message(f"{group}={option}") or f"there is no such file.{did_you_mean(option, tree.options(group))}"
+        )
+        return f"the file of {text} refers to {missing}: {fault}"
     if unmatched := re.search(r"Could not override '([^']+)'", sentence):
         group = unmatched[1]
         return (
@@ -382,7 +383,7 @@ def _file_fault(tree: Tree, text: str, error: Exception) -> str:
 
 
 def _merge_faults(tree: Tree, right: Sequence[str], values: Sequence[Override]) -> list[tuple[str, str]]:
-    """Find the overrides of keys that exist, whose values cannot be merged."""
+    """Find overrides of existing keys whose values cannot be merged."""
     faults: list[tuple[str, str]] = []
     for override in values:
         text = str(override.input_line)
@@ -390,38 +391,38 @@ def _merge_faults(tree: Tree, right: Sequence[str], values: Sequence[Override]) 
             tree.load([*right, text])
         except COMPOSE_ERRORS as error:
             reason = str(error.__cause__ or error).splitlines()[0]
-            faults.append((text, f"{override.key_or_group}: {text} does not fit there. {reason}."))
+            faults.append((text, f"{override.key_or_group}: {text} is not valid. {reason}."))
     return faults
 
 
 def _value_fault(tree: Tree, override: Override) -> str | None:
-    """Return what is wrong with an override of a value, or None."""
+    """Return what is wrong with an override of a value; None if it is valid."""
     key, text = override.key_or_group, str(override.input_line)
     value = text.partition("=")[2]
     if override.package is not None:
         return f"{key}: there is no such group.{did_you_mean(key, tree.choices)}"
-    found, owner, stands = tree.walk(key)
-    if found and override.is_delete() and value and str(stands) != str(override.value()):
-        return f"{key}: it is {stands!r}, not {value}. Write '~{key}'."
-    if override.is_add() and found and stands is not None and not isinstance(stands, DictConfig | ListConfig):
-        return f"{key}: it is there already. Write {text.lstrip('+')} without '+'."
-    if isinstance(stands, ListConfig) and not found:
-        return f"{key}: {owner} has {len(stands)} elements, counted from 0. Give all of them: {owner}=[...]."
+    found, owner, current = tree.walk(key)
+    if found and override.is_delete() and value and str(current) != str(override.value()):
+        return f"{key}: it is {current!r}, not {value}. Write '~{key}'."
+    if override.is_add() and found and current is not None and not isinstance(current, DictConfig | ListConfig):
+        return f"{key}: the key exists. Write {text.lstrip('+')} without '+'."
+    if isinstance(current, ListConfig) and not found:
+        return f"{key}: {owner} has {len(current)} elements, counted from 0. Set all of them: {owner}=[...]."
     if found or override.is_add() or override.is_force_add():
         return None
     if advice := replace_argument(tree, key, value):
         return f"{key}: there is no such key. {advice}"
-    if owner and stands is None:
+    if owner and current is None:
         options = tree.options(owner.replace(".", "/"))
-        advice = f" Switch it on with {owner.replace('.', '/')}={options[0]}." if options else ""
-        return f"{key}: {owner} is null, so there is nothing below it.{advice}"
-    if not isinstance(stands, DictConfig):
-        return f"{key}: {owner} is {stands!r}, so there is nothing below it."
-    siblings = [f"{owner}.{name!s}" for name in stands] if key.startswith("hydra.") else tree.keys()
+        advice = f" Enable it with {owner.replace('.', '/')}={options[0]}." if options else ""
+        return f"{key}: {owner} is null and has no keys.{advice}"
+    if not isinstance(current, DictConfig):
+        return f"{key}: {owner} is {current!r} and has no keys."
+    siblings = [f"{owner}.{name!s}" for name in current] if key.startswith("hydra.") else tree.keys()
     advice = did_you_mean(key.replace("/", "."), siblings)
     if not advice and (meant := replace_argument(tree, key.rpartition(".")[2], value)):
         advice = f" {meant}"
     if "." in key and not override.is_delete():
-        target = f" as an argument of {stands['_target_']}" if "_target_" in stands else ""
+        target = f" as an argument of {current['_target_']}" if "_target_" in current else ""
         advice += f" To add it{target}, write +{text}." if target or not advice else ""
     return f"{key}: there is no such key.{advice or f' {tree.describe()}'}"

@@ -1,4 +1,4 @@
-"""The files and folders that a configuration names: those that must be there, and those that runs write to."""
+"""The files and folders of a configuration: inputs that must exist, and the folders of runs."""
 
 import logging
 import os
@@ -24,21 +24,19 @@ from hrpose.media.source import Photos, find_media
 from hrpose.weights.published import cached_file, find_published, is_address, say_by_hand, suggest
 
 logger = logging.getLogger(__name__)
-_SAY_CONVERT = "Labels of another tool are read by `hrpose convert {}`, which writes COCO files and prints the command."
-_SAY_DIVIDE = (
-    "Give data.val_annotations and data.val_images; this divides one file into two, and prints the command: "
-    "hrpose convert {} split=0.1"
+_CONVERT_ADVICE = "`hrpose convert {}` converts labels of other tools to COCO files and prints the command."
+_SPLIT_ADVICE = (
+    "Set data.val_annotations and data.val_images, or split the file and get the command: hrpose convert {} split=0.1"
 )
 
 
 def find_file_faults(cfg: DictConfig) -> list[tuple[str, str]]:
-    """Find the checkpoint, weights and data that a configuration names and that are not there.
+    """Find missing checkpoints, weights and data.
 
-    The files of a dataset are named together, with the layout that the configuration expects. Data that the task makes itself
-    (`prepare`) need not be there yet.
+    Missing files of a data set are one fault, with the expected layout. Data that the task creates (`prepare`) may be missing.
 
     Returns:
-        Keys, each with what is wrong with it.
+        Pairs of key and message.
     """
     faults = [
         *_checkpoint_faults(cfg),
@@ -55,10 +53,10 @@ def find_file_faults(cfg: DictConfig) -> list[tuple[str, str]]:
 
 
 def find_checkpoint(cfg: DictConfig) -> Path | None:
-    """Find the checkpoint that `ckpt_path` names, and warn of damaged ones that are passed over.
+    """Return the checkpoint of `ckpt_path`, and warn of damaged ones that are skipped.
 
-    `last` is the newest last.ckpt of any run of this name. If it is damaged, the other checkpoints of its folder follow, the
-    newest first, and then those of the run before.
+    `last` is the newest last.ckpt of the runs of this name. If it is damaged, the other checkpoints in its folder are tried,
+    newest first, then those of earlier runs.
 
     Args:
         cfg: with `ckpt_path`, `name` and `paths.runs`.
@@ -67,16 +65,16 @@ def find_checkpoint(cfg: DictConfig) -> Path | None:
         A complete file; None for null.
 
     Raises:
-        ConfigError: there is no such file, or it is damaged.
+        ConfigError: if there is no such file, or it is damaged.
     """
     checkpoint, damaged = _choose_checkpoint(cfg)
     for file, fault in damaged.items():
-        logger.warning("%s is damaged (%s): taking %s instead.", file, fault, checkpoint)
+        logger.warning("%s is damaged (%s): using %s instead.", file, fault, checkpoint)
     return checkpoint
 
 
 def _choose_checkpoint(cfg: DictConfig) -> tuple[Path | None, dict[Path, str]]:
-    """Return the checkpoint, and the damaged files that would have come before it, each with its fault."""
+    """Return the checkpoint, and the damaged files that precede it with their faults."""
     if cfg.ckpt_path is None:
         return None, {}
     if cfg.ckpt_path != "last":
@@ -84,15 +82,15 @@ def _choose_checkpoint(cfg: DictConfig) -> tuple[Path | None, dict[Path, str]]:
             raise ConfigError(f"ckpt_path: there is no file {file}.{_alternatives(file)}")
         if _is_archive(file) and (fault := _damage(file)):
             raise ConfigError(
-                f"ckpt_path: {file} is damaged ({fault}). Name another checkpoint; ckpt_path=last takes the newest complete one."
+                f"ckpt_path: {file} is damaged ({fault}). Set another checkpoint, or ckpt_path=last for the newest complete one."
             )
         return file, {}
     folder = Path(str(cfg.paths.runs), str(cfg.name))
     found = sorted(folder.rglob("last.ckpt"), key=_modified, reverse=True)
     if not found:
         raise ConfigError(
-            f"ckpt_path: expected a last.ckpt somewhere under {folder}, but there is none. "
-            "Name a checkpoint file, or start anew with ckpt_path=null."
+            f"ckpt_path: expected a last.ckpt in {folder} or below, but there is none. Set a checkpoint file, or start a new "
+            "training with ckpt_path=null."
         )
     damaged: dict[Path, str] = {}
     for last in found:
@@ -102,8 +100,8 @@ def _choose_checkpoint(cfg: DictConfig) -> tuple[Path | None, dict[Path, str]]:
             if fault is None:
                 return file, damaged
             damaged[file] = fault
-    shown = "; ".join(f"{file} ({fault})" for file, fault in damaged.items())
-    raise ConfigError(f"ckpt_path: expected a complete checkpoint under {folder}, but all are damaged: {shown}.")
+    listing = "; ".join(f"{file} ({fault})" for file, fault in damaged.items())
+    raise ConfigError(f"ckpt_path: expected a complete checkpoint under {folder}, but all are damaged: {listing}.")
 
 
 def _modified(file: Path) -> int:
@@ -111,29 +109,29 @@ def _modified(file: Path) -> int:
 
 
 def _is_archive(file: Path) -> bool:
-    """Check whether a file begins as those of `torch.save` do; older ones, and those of other tools, do not."""
+    """Check whether a file is a zip archive, as written by `torch.save`; old files and those of other tools are not."""
     with file.open("rb") as stream:
         return stream.read(2) == b"PK"
 
 
 def _damage(file: Path) -> str | None:
-    """Say what is wrong with a checkpoint; None for a complete one."""
+    """Return what is wrong with a checkpoint; None for a complete one."""
     return _archive_damage(file, file.stat().st_size, _modified(file))
 
 
 @lru_cache(maxsize=64)
 def _archive_damage(file: Path, size: int, modified: int) -> str | None:
-    """Compare all checksums of a zip archive, as fast as it can be read; size and time say whether the file is still the same.
+    """Check all checksums of a zip archive, cached by size and time of the file.
 
-    A file that is cut off lacks the directory at its end. One that was not flushed before a power failure can have it, and
-    zeros in the middle, which torch reads without an error.
+    A truncated file lacks the directory at its end. A file that was not flushed before a power failure can have zeros in the
+    middle, which torch reads without error.
     """
     if fault := archive_fault(file):
         return fault
     try:
         with zipfile.ZipFile(file) as archive:
             wrong = archive.testzip()
-    except Exception as error:  # of a damaged archive zipfile may raise anything
+    except Exception as error:  # zipfile may raise any error for a damaged archive
         return str(error) or type(error).__name__
     return f"wrong checksum of {wrong}" if wrong else None
 
@@ -144,8 +142,8 @@ def _checkpoint_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
         wanted = f"{cfg.task}{' with' if cfg.task == 'predict' else ''}"
         yield (
             "ckpt_path",
-            f"there is nothing to {wanted}. Give ckpt_path=<file>, ckpt_path=last for "
-            "the newest checkpoint of this name, or weights=<file or published name> for the weights of another tool.",
+            f"expected a network to {wanted}. Set ckpt_path=<file>, ckpt_path=last for the newest checkpoint of this name, or "
+            "weights=<file or published name> for weights of another tool.",
         )
     if checkpoint is not None:
         try:
@@ -155,7 +153,7 @@ def _checkpoint_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
 
 
 def _weights_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
-    """Check that there are weights, or that they can be fetched: published ones by their name, others by their address."""
+    """Check that `weights` is an existing file, the name of a published file, or a URL."""
     weights = _text(cfg, "weights")
     if weights is None or Path(weights).is_file() or is_address(weights):
         return
@@ -167,7 +165,7 @@ def _weights_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
 
 
 def _result_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
-    """Look for what a verb reads beside data and weights: files; for `compare` also the folders of runs."""
+    """Check the other input files of a verb, and for `compare` the folders of runs."""
     named = {
         "evaluate": ("annotations", "results"),
         "compare": ("annotations", "a", "b"),
@@ -183,12 +181,12 @@ def _result_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
         path = _text(cfg, name)
         if path is not None and not (Path(path).is_file() or (name in ("a", "b") and Path(path).is_dir())):
             is_labels = name == "annotations" and Path(path).is_dir()
-            advice = f" It is a folder. {_SAY_CONVERT.format(path)}" if is_labels else ""
+            advice = f" It is a folder. {_CONVERT_ADVICE.format(path)}" if is_labels else ""
             yield name, f"there is no {'file or folder' if name in ('a', 'b') else 'file'} {path}.{advice}"
 
 
 def _source_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
-    """Look for the photos or the video of `predict`, and for what does not go together."""
+    """Check the source of `predict`, and settings that contradict it."""
     if cfg.get("task") != "predict" or OmegaConf.is_missing(cfg, "source") or not isinstance(cfg.source, str | int):
         return
     try:
@@ -201,26 +199,26 @@ def _source_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
             if cfg.get(name) is not None:
                 yield name, "it is for images, but source is a video, a camera or a stream. Leave it out."
         if cfg.get("devices") != 1:
-            yield "devices", "people are followed through a video by one process. Leave it out, or give photos."
+            yield "devices", "tracking in a video needs one process. Leave it out, or set a source of images."
         if cfg.get("resume"):
-            yield "resume", "people are followed through a video from its beginning. Leave it out."
+            yield "resume", "tracking in a video cannot be resumed. Leave it out."
     if cfg.get("boxes") is not None and cfg.get("detector") is not None:
-        yield "detector", "the boxes are given already, by boxes. Leave one of the two out."
+        yield "detector", "boxes are already given by `boxes`. Leave one of the two out."
 
 
 def _alternatives(file: Path) -> str:
-    """List the checkpoints that lie where one was sought: beside it, or below it where it is a folder."""
+    """List the checkpoints in the folder of a missing file, or below a folder."""
     if file.is_dir():
         below = sorted(path.relative_to(file).as_posix() for path in file.rglob("*.ckpt"))
         return " It is a folder" + (f", with {', '.join(below[:8])}." if below else ".")
     beside = sorted(path.name for path in file.parent.glob("*") if path.suffix in (".ckpt", ".pth", ".safetensors"))
     if file.parent.is_dir() and beside:
         return f" {file.parent} has {', '.join(beside[:8])}."
-    return "" if file.parent.is_dir() else f" There is no folder {file.parent} either."
+    return "" if file.parent.is_dir() else f" The folder {file.parent} does not exist."
 
 
 def needs_drawing(cfg: DictConfig) -> bool:
-    """Check whether the task uses data that `prepare` makes; data of the user's own needs nothing drawn."""
+    """Check whether the task uses data that `prepare` creates."""
     if _node(cfg, "prepare") is None:
         return False
     folder = _drawn_folder(cfg)
@@ -228,9 +226,9 @@ def needs_drawing(cfg: DictConfig) -> bool:
 
 
 def find_checked_splits(cfg: DictConfig) -> list[Literal["train", "val"]]:
-    """Return the sets that `doctor` checks: those with annotations that are not drawn by code.
+    """Return the sets that `doctor` checks: those with annotations that are not synthetic.
 
-    A missing file of the data set's own layout is left out where the other set has a file elsewhere, a user's own.
+    A missing file of the default layout is left out if the file of the other set is outside this layout.
     """
     drawn, home = _drawn_folder(cfg), _text(cfg.paths, "data")
     files: dict[Literal["train", "val"], str] = {}
@@ -251,7 +249,7 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def _data_paths(cfg: DictConfig) -> dict[str, str]:
-    """Return the keys of `data` whose files and folders the task uses, with their paths."""
+    """Return the paths that the task uses, by key of `data`."""
     boxes = OmegaConf.select(cfg, "data.val_boxes") or []
     for_training = ["train_annotations", "train_images"]
     for_validation = ["val_annotations", "val_images", "val_ground_truth"]
@@ -264,7 +262,7 @@ def _data_paths(cfg: DictConfig) -> dict[str, str]:
 
 
 def _missing_data(cfg: DictConfig) -> Iterator[tuple[str, str]]:
-    """Give key and path of the data that the task needs and does not find."""
+    """Yield key and path of missing data."""
     if not isinstance(cfg.get("data"), DictConfig) or cfg.get("task") == "export":
         return
     folder = _drawn_folder(cfg)
@@ -278,7 +276,7 @@ def _missing_data(cfg: DictConfig) -> Iterator[tuple[str, str]]:
 
 
 def _mixed_data(cfg: DictConfig) -> Iterator[tuple[str, str]]:
-    """Find paths that still lead to drawn data beside annotations that do not."""
+    """Find paths of synthetic data together with annotations of other data."""
     folder = _drawn_folder(cfg)
     if folder is None or not isinstance(cfg.get("data"), DictConfig):
         return
@@ -287,7 +285,7 @@ def _mixed_data(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     if train is not None and val is not None and _is_below(val, folder) and not _is_below(train, folder):
         yield (
             "data.val_annotations",
-            f"{val} belongs to people drawn by code, but data.train_annotations={train} does not. {_SAY_DIVIDE.format(train)}",
+            f"{val} is synthetic data, but data.train_annotations={train} is not. {_SPLIT_ADVICE.format(train)}",
         )
     for name, path in paths.items():
         annotations = f"{name.partition('_')[0]}_annotations"
@@ -297,13 +295,12 @@ def _mixed_data(cfg: DictConfig) -> Iterator[tuple[str, str]]:
             advice = " or set data.val_boxes=[gt]" if name == "val_detections" else ""
             yield (
                 f"data.{name}",
-                f"{path} belongs to people drawn by code, but data.{annotations}={paths[annotations]} does not. Give "
-                f"data.{name}=...{advice}.",
+                f"{path} is synthetic data, but data.{annotations}={paths[annotations]} is not. Set data.{name}=...{advice}.",
             )
 
 
 def _hint(key: str, path: Path) -> str:
-    """Say what stands where data was sought, or what lies beside it under a like name."""
+    """Return a hint for a missing path: it is a folder instead of a file, or there is a similar name."""
     wants_folder = key.endswith("_images")
     if path.is_dir() or path.is_file():
         return (
@@ -317,25 +314,25 @@ def _hint(key: str, path: Path) -> str:
 
 
 def _data_advice(cfg: DictConfig, missing: Mapping[str, str]) -> Iterator[str]:
-    """Show the layout that the data set has, but not to somebody who has files of their own."""
+    """Yield advice on missing data: conversion, splitting, the expected layout, or annotated boxes."""
     home = _text(cfg.paths, "data")
     own = [key for key, path in missing.items() if home is not None and Path(path).is_relative_to(home)]
     annotations = _text(cfg.data, "val_annotations")
     uses_layout = home is not None and annotations is not None and Path(annotations).is_relative_to(home)
     train = _text(cfg.data, "train_annotations")
     labels = [path for name, path in _data_paths(cfg).items() if name.endswith("_annotations") and _is_foreign(path)]
-    yield from (_SAY_CONVERT.format(path) for path in dict.fromkeys(labels))
+    yield from (_CONVERT_ADVICE.format(path) for path in dict.fromkeys(labels))
     is_own = train is not None and home is not None and not Path(train).is_relative_to(home)
     if cfg.get("task") == "fit" and "data.val_annotations" in own and is_own and not labels:
-        yield _SAY_DIVIDE.format(train)
+        yield _SPLIT_ADVICE.format(train)
     elif own and uses_layout and cfg.get("layout") is not None:
         yield str(build(cfg.layout))
     elif "data.val_detections" in missing:
-        yield "Give the boxes of your detector, or take the annotated ones: data.val_boxes=[gt]."
+        yield "Set the detection file of your detector, or use annotated boxes: data.val_boxes=[gt]."
 
 
 def _is_foreign(path: str) -> bool:
-    """Check for a folder or file that may be labels of another tool, which are no COCO file."""
+    """Check for a folder, or a file that is not JSON, which may be labels of another tool."""
     return Path(path).is_dir() or (Path(path).is_file() and Path(path).suffix != ".json")
 
 
@@ -344,7 +341,7 @@ def _node(cfg: DictConfig, name: str) -> object:
 
 
 def _text(cfg: DictConfig, name: str) -> str | None:
-    """Give a path as it stands in the configuration; None where there is none, or it cannot be resolved."""
+    """Return a string value of the configuration; None if it is missing or cannot be resolved."""
     try:
         value = None if OmegaConf.is_missing(cfg, name) else cfg.get(name)
     except OmegaConfBaseException:
@@ -352,11 +349,11 @@ def _text(cfg: DictConfig, name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-_claimed: str | None = None  # what `${run_time:}` is while a command runs
+_claimed: str | None = None  # value of `${run_time:}` while a command runs
 
 
 def _run_time() -> str:
-    """Return the start of the run in seconds; `${run_time:}` in the configuration."""
+    """Return the start time of the run; `${run_time:}` in the configuration."""
     return _claimed or time.strftime("%Y-%m-%d_%H-%M-%S")
 
 
@@ -364,45 +361,45 @@ OmegaConf.register_new_resolver("run_time", _run_time, use_cache=True, replace=T
 
 
 def open_run_folder(cfg: DictConfig) -> None:
-    """Make the folder above the run's own, so that one that cannot be made is reported before Hydra tries.
+    """Create the parent of the run folder, so that an error is reported before Hydra creates the folder.
 
     Args:
         cfg: with `paths.run`.
 
     Raises:
-        ConfigError: the folder cannot be made, or nothing may be written there.
+        ConfigError: if the folder cannot be created or is not writable.
     """
     run = Path(str(cfg.paths.run))
     try:
         run.parent.mkdir(parents=True, exist_ok=True)
         reason = "is a file" if run.is_file() else ""
     except OSError as error:
-        reason = f"cannot be made ({error.strerror})"
+        reason = f"cannot be created ({error.strerror})"
     if not reason and not os.access(run if run.is_dir() else run.parent, os.W_OK | os.X_OK):
-        reason = "may not be written to"
+        reason = "is not writable"
     if reason:
         raise ConfigError(
-            f"paths.run: expected a folder for what the run leaves, but {run} {reason}. Choose another: paths.runs=<folder> for "
-            "all runs, paths.run=<folder> for this one."
+            f"paths.run: expected a writable folder, but {run} {reason}. Set paths.runs=<folder> for all runs, or "
+            "paths.run=<folder> for this one."
         )
 
 
 def remove_unused_folder(folder: Path) -> None:
-    """Remove the folder of a refused run if nothing but its log and its overrides is there."""
+    """Remove the folder of a rejected run if it has only the log and `.hydra`."""
     if folder.is_dir() and all(path.name == ".hydra" or path.suffix == ".log" for path in folder.iterdir()):
         shutil.rmtree(folder)
 
 
 @contextmanager
 def claimed_folders(configs: Sequence[DictConfig], key: Literal["run", "sweep"]) -> Iterator[None]:
-    """Make the folders of a command, and let `${run_time:}` name them within the block.
+    """Create the folders of a command, and fix `${run_time:}` in the `with` block.
 
-    Of two commands that start in the same second the later one gets the time with `_2` behind it. A folder that does not
-    depend on the time was chosen by the user, and may be there.
+    If a folder with this time exists, because two commands started in the same second, `_2` is appended to the time. Folders
+    that do not depend on the time are chosen by the user and may exist.
 
     Args:
-        configs: those of all jobs.
-        key: which entry of `paths` names the folder: `run`, or `sweep` for the common one of several jobs.
+        configs: configurations of all jobs.
+        key: entry of `paths` with the folder: `run`, or `sweep` for the common folder of several jobs.
     """
     global _claimed
     first, second = (_folders(configs, key, stamp) for stamp in ("a", "b"))
@@ -432,7 +429,7 @@ def _folders(configs: Sequence[DictConfig], key: str, stamp: str) -> list[Path]:
 
 
 def _make_all(folders: Sequence[Path]) -> bool:
-    """Make all of some folders, or none if one is there already."""
+    """Create all folders; if one exists, create none and return False."""
     for position, folder in enumerate(folders):
         try:
             folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What the values of a configuration may be: the types of the top-level settings, ranges of numbers, and optional libraries."""
+"""Valid values of a configuration: types of top-level settings, ranges of numbers, and required libraries."""
 
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
@@ -10,8 +10,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hrpose.skeletons import KNOWN_SKELETONS
 
-_SKELETONS: Any = Literal[tuple(KNOWN_SKELETONS)]  # known when the program runs
-# Those of the verbs that need a network and data.
+_SKELETONS: Any = Literal[tuple(KNOWN_SKELETONS)]
+# settings of the verbs that need a network and data
 SETTINGS: Mapping[str, Any] = {
     "name": str,
     "seed": int,
@@ -28,7 +28,7 @@ SETTINGS: Mapping[str, Any] = {
     "monitor_min_delta": float,
     "report_images": bool,
 }
-# Those of the verbs that read result files.
+# settings of the verbs that read result files
 _RESULTS = {
     "name": str,
     "seed": int,
@@ -69,7 +69,7 @@ SETTINGS_OF: Mapping[str, Mapping[str, Any]] = {
     },
     "export": {
         **{name: SETTINGS[name] for name in ("name", "seed", "ckpt_path", "weights", "keypoint_score_threshold")},
-        **{name: SETTINGS[name] for name in ("rules", "monitor", "monitor_min_delta")},  # of the groups
+        **{name: SETTINGS[name] for name in ("rules", "monitor", "monitor_min_delta")},  # used by the groups
         "format": Literal["onnx", "openvino"],
         "precision": Literal["fp32", "fp16", "bf16", "int8"],
         "flip_test": bool | None,
@@ -111,14 +111,14 @@ SETTINGS_OF: Mapping[str, Mapping[str, Any]] = {
     },
 }
 
-# What to write for a value of the wrong type, where the type alone does not say it.
+# hints for values of the wrong type
 HINTS: Mapping[str, str] = {
     "device": "A GPU is cuda, cuda:0, cuda:1, ...",
-    "area_from_bbox": "It is a share: 1.0 takes the whole area of the box, 0.53 about half of it.",
+    "area_from_bbox": "It is a share of the area of the box, such as 1.0 or 0.53.",
 }
 
 _MANY = float("inf")
-# Key -> least value, most value. Null and true or false are not compared. What a part checks when it is built is not listed.
+# smallest and largest value by key, except for values that a class checks itself
 _RANGES: Mapping[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
     "data.seed": (0, 2**32 - 1),
@@ -159,10 +159,10 @@ _POSITIVE = (
 
 
 def find_range_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
-    """Find numbers out of their range.
+    """Find numbers that are out of range.
 
     Yields:
-        Keys, each with the range and what was found.
+        Pairs of key and message.
     """
     for key in (*_RANGES, *_POSITIVE):
         value = _select(cfg, key)
@@ -176,7 +176,7 @@ def find_range_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
             yield key, f"expected {bound}, but got {value}."
 
 
-_Libraries: TypeAlias = tuple[tuple[str, ...], str]  # packages, and what to install for them
+_Libraries: TypeAlias = tuple[tuple[str, ...], str]  # packages, and the requirement that installs them
 
 _TARGETS: dict[str, _Libraries] = {
     "lightning.pytorch.loggers.TensorBoardLogger": (("tensorboard",), "hrpose[tensorboard]"),
@@ -187,7 +187,7 @@ _TARGETS: dict[str, _Libraries] = {
     "hrpose.estimator.OnnxDetector": (("onnx", "onnxruntime"), "hrpose[detect]"),
     "hrpose.estimator.RTDetrDetector": (("transformers",), "hrpose[detect]"),
 }
-# For values of the settings of a verb, and for the suffixes of files.
+# libraries by (verb, setting, value), and by (setting, suffix of the file)
 _VALUES: dict[tuple[str, str, str], _Libraries] = {
     ("export", "format", "onnx"): (("onnx", "onnxruntime", "onnxscript"), "hrpose[onnx]"),
     ("export", "format", "openvino"): (("openvino",), "hrpose[openvino]"),
@@ -202,10 +202,10 @@ _SUFFIXES: dict[tuple[str, str], _Libraries] = {
 
 
 def find_library_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
-    """Find the parts of a configuration whose library is not installed; nothing is imported.
+    """Find parts of a configuration whose library is not installed, without importing them.
 
     Yields:
-        Keys, each with what is missing and the command that installs it.
+        Pairs of key and message, with the command that installs the library.
     """
     needed = [(key, *_TARGETS[target]) for key, target in _targets(cfg) if target in _TARGETS]
     for (task, key, value), libraries in _VALUES.items():
@@ -218,11 +218,11 @@ def find_library_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     for key, packages, requirement in needed:
         missing = [package for package in packages if not _is_installed(package)]
         if missing:
-            yield key, f"it needs {' and '.join(missing)}, not installed here: pip install '{requirement}'."
+            yield key, f"it needs {' and '.join(missing)}, which is not installed: pip install '{requirement}'."
 
 
 def _targets(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Give the keys of all nodes with their `_target_`."""
+    """Yield key and `_target_` of all nodes."""
     for name, value in ((str(name), value) for name, value in node.items_ex(resolve=False)):
         if name == "_target_" and isinstance(value, str):
             yield prefix.rstrip("."), value
@@ -238,7 +238,7 @@ def _is_installed(package: str) -> bool:
 
 
 def _select(cfg: DictConfig, key: str) -> object:
-    """Return the value of a key; None where there is none or it cannot be resolved."""
+    """Return the value of a key; None if it is missing or cannot be resolved."""
     try:
         return OmegaConf.select(cfg, key)
     except OmegaConfBaseException:

@@ -1,4 +1,4 @@
-"""Find all faults of a composed configuration before anything of it is built."""
+"""Find all faults of a composed configuration before objects are built."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ from hrpose.moved import GONE_DEFAULTS, gone_message, new_name
 
 Fault: TypeAlias = tuple[str, str]  # full key, what is wrong with it
 
-# What the tasks pass to the targets of these groups, so that no file has to say it and no file may.
+# arguments that the tasks pass to the targets of these groups, and that configurations must not set
 HANDED_OVER: Mapping[str, Mapping[str, str]] = {
     "model": {"num_keypoints": "it follows from the skeleton"},
     "data": {
@@ -45,30 +45,30 @@ HANDED_OVER: Mapping[str, Mapping[str, str]] = {
     "tracking": {"sigmas": "they belong to the skeleton"},
     "trainer": {"callbacks": "they are the group callbacks", "logger": "it is the group logger"},
 }
-# Groups that are one node, and may not be null.
+# groups that are one node and must not be null
 _NODES = ("data", "skeleton", "codec", "model", "loss", "optim", "metric", "protocol", "trainer")
-# Groups of named parts: each entry is a node with a `_target_`, or null.
+# groups of named nodes, each with a `_target_` or null
 _NAMED_PARTS = ("augment", "callbacks", "logger")
-# What `fit` needs, and `doctor` does not.
+# keys that `fit` needs and `doctor` does not
 _NULL_FOR_DOCTOR = (
     "skeleton.file",
     *(f"data.{split}_{kind}" for split in ("train", "val") for kind in ("annotations", "images")),
 )
-_INSTRUCTIONS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}  # Hydra's own keys
+_INSTRUCTIONS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}  # keys of Hydra
 
 
 def validate(cfg: DictConfig, *, imports: bool = True) -> None:
-    """Check a composed configuration as a whole.
+    """Check a composed configuration.
 
-    Missing values, interpolations that lead nowhere, unknown targets, unknown, missing and ill-typed arguments of targets,
-    numbers out of range, libraries that are not installed, and missing files are all looked for.
+    Finds missing values, interpolations that cannot be resolved, unknown targets, unknown, missing and wrongly typed arguments,
+    numbers out of range, missing libraries and missing files.
 
     Args:
-        cfg: what `compose` or Hydra gave.
-        imports: whether targets are imported and their arguments checked, which takes seconds.
+        cfg: from `compose` or Hydra.
+        imports: whether to import the targets and check their arguments, which takes seconds.
 
     Raises:
-        ConfigError: with every fault and its full key.
+        ConfigError: with the full key of every fault.
     """
     missing_libraries = list(find_library_faults(cfg))
     skipped = {key for key, _ in missing_libraries}
@@ -99,10 +99,10 @@ def validate(cfg: DictConfig, *, imports: bool = True) -> None:
 
 
 def check(verb: str, overrides: Sequence[str]) -> None:
-    """Compose and validate: the faults of the overrides, and those of the configuration that the sound ones make.
+    """Compose and validate; report the faults of overrides, and those of the configuration of the valid overrides.
 
-    The arguments of targets are checked where nothing else is wrong: missing files and wrong overrides are answered in a
-    second, because nothing is imported for them.
+    The arguments of targets are checked only if there is no other fault, so missing files and wrong overrides are reported
+    within a second, without imports.
 
     Raises:
         ConfigError: with every fault.
@@ -116,7 +116,7 @@ def check(verb: str, overrides: Sequence[str]) -> None:
         faults += error.faults
         cfg = compose(verb, error.sound)
     if cfg.get("task") != verb:
-        faults.append(f"task: it follows from the verb. Run hrpose {cfg.get('task')}.")
+        faults.append(f"task: it is set by the verb. Run hrpose {cfg.get('task')}.")
     try:
         validate(cfg, imports=False)
     except ConfigError as error:
@@ -127,7 +127,7 @@ def check(verb: str, overrides: Sequence[str]) -> None:
 
 
 def _references(cfg: DictConfig, key: str) -> set[str]:
-    """Return the keys that a value refers to: where one of those has a fault, this one's follows from it."""
+    """Return the keys that a value refers to; a fault of one of these explains its fault."""
     *path, last = key.split(".")
     node = OmegaConf.select(cfg, ".".join(path)) if path else cfg
     if not isinstance(node, DictConfig) or last not in node or not OmegaConf.is_interpolation(node, last):
@@ -136,7 +136,7 @@ def _references(cfg: DictConfig, key: str) -> set[str]:
 
 
 def _written(node: DictConfig | ListConfig, name: Any) -> Any:
-    """Give a value as the files have it, unresolved."""
+    """Return an unresolved value."""
     return OmegaConf.to_container(node, resolve=False)[name]  # type: ignore[index]
 
 
@@ -145,12 +145,12 @@ def _value_faults(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[F
     for name in _names(node):
         key = f"{prefix}{name}"
         if OmegaConf.is_missing(node, name):
-            yield key, f"it has no value yet (???). Give one: {key}=..."
+            yield key, f"expected a value, but none is set. Set {key}=..."
             continue
         try:
             value = node[name]
         except OmegaConfBaseException as error:
-            yield key, f"{_written(node, name)} leads nowhere. {_interpolation_advice(node, str(error))}"
+            yield key, f"{_written(node, name)} cannot be resolved. {_interpolation_advice(node, str(error))}"
             continue
         if isinstance(value, DictConfig | ListConfig) and not OmegaConf.is_interpolation(node, name):
             yield from _value_faults(value, f"{key}.")
@@ -174,7 +174,7 @@ def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
 
 
 def _unread_keys(cfg: DictConfig) -> Iterator[Fault]:
-    """Find top-level keys that no task reads and no interpolation refers to: mistyped ones, added with '+'."""
+    """Find top-level keys that no task reads and no interpolation refers to, such as misspelt ones added with '+'."""
     groups = [path.name for path in conf_dir().iterdir() if path.is_dir()]
     known = [*_settings(cfg), "task", "prepare", "layout", *groups]
     text = OmegaConf.to_yaml(cfg, resolve=False)
@@ -183,7 +183,7 @@ def _unread_keys(cfg: DictConfig) -> Iterator[Fault]:
             continue
         value = _plain_value(cfg, key)
         if key not in GONE_DEFAULTS or GONE_DEFAULTS[key] != value:
-            yield key, gone_message(f"{key}={value}") or f"nothing reads it.{did_you_mean(key, known)}"
+            yield key, gone_message(f"{key}={value}") or f"there is no such key.{did_you_mean(key, known)}"
 
 
 def _settings(cfg: DictConfig) -> Mapping[str, str]:
@@ -191,7 +191,7 @@ def _settings(cfg: DictConfig) -> Mapping[str, str]:
 
 
 def _setting_faults(cfg: DictConfig) -> Iterator[Fault]:
-    """Check the types of the plain settings at the top."""
+    """Check the types of the top-level settings."""
     for name, hint in _settings(cfg).items():
         value = _plain_value(cfg, name)
         if value is not _UNRESOLVED and not fits(value, hint):
@@ -200,10 +200,10 @@ def _setting_faults(cfg: DictConfig) -> Iterator[Fault]:
 
 
 def _part_faults(cfg: DictConfig) -> Iterator[Fault]:
-    """Check that what must be a node is one, and that named parts are nodes or null."""
+    """Check that groups are nodes, and that named parts are nodes or null."""
     for group in _NODES:
         if group not in cfg and cfg.get("task") in ("fit", "test"):
-            yield group, f"nothing is chosen. Choose an option: {group}=<option>."
+            yield group, f"expected an option, but none is chosen. Set {group}=<option>."
         if group in cfg and not OmegaConf.is_missing(cfg, group) and not _is_node(cfg[group]):
             yield group, f"expected a node with a _target_, but got {_show(_plain_value(cfg, group))}."
     for group in _NAMED_PARTS:
@@ -213,7 +213,7 @@ def _part_faults(cfg: DictConfig) -> Iterator[Fault]:
             if value is not None and value is not _UNRESOLVED and not _is_node(value):
                 yield (
                     f"{group}.{name}",
-                    f"expected a node with a _target_, or null to switch it off, but got {_show(value)}.",
+                    f"expected a node with a _target_, or null to disable it, but got {_show(value)}.",
                 )
 
 
@@ -222,7 +222,7 @@ def _is_node(value: object) -> bool:
 
 
 def _targets(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[tuple[str, DictConfig]]:
-    """Give all nodes with a `_target_`, and their keys."""
+    """Yield the keys of all nodes with a `_target_`, and the nodes."""
     for name in _names(node):
         if OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name):
             continue
@@ -234,7 +234,7 @@ def _targets(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[tuple[
 
 
 def _size_faults(cfg: DictConfig) -> Iterator[Fault]:
-    """Find a size that is given as (height, width): the heatmaps have the other shape."""
+    """Find an input size that is given as (height, width), by comparison with the heatmap size."""
     codec = cfg.get("codec")
     sizes: list[Any] = [_plain_value(codec, name) for name in ("input_size", "heatmap_size")] if _is_node(codec) else []
     if not (sizes and all(fits(size, tuple[int, int]) for size in sizes)):
@@ -244,12 +244,12 @@ def _size_faults(cfg: DictConfig) -> Iterator[Fault]:
         advice = f"Sizes are (width, height): write codec.input_size=[{height},{width}]."
         yield (
             "codec.input_size",
-            f"[{width},{height}] has another shape than codec.heatmap_size=[{columns},{rows}]. {advice}",
+            f"[{width},{height}] and codec.heatmap_size=[{columns},{rows}] have different aspect ratios. {advice}",
         )
 
 
 def _target_faults(key: str, node: DictConfig) -> Iterator[Fault]:
-    """Check one node against the signature of its target."""
+    """Check the arguments of a node against the signature of its target."""
     target = _plain_value(node, "_target_")
     if not isinstance(target, str):
         if target is not _UNRESOLVED:
@@ -272,7 +272,7 @@ def _target_faults(key: str, node: DictConfig) -> Iterator[Fault]:
     if len(unknown) > 2 and "." not in key and not signature.open_ended:  # the keys of another class
         yield (
             key,
-            f"{target} does not take {', '.join(unknown)}, which belong to the class that was here before. To replace all of it, "
+            f"{target} has no arguments {', '.join(unknown)}, which belong to the previous class. To replace the whole node, "
             f"write '~{key}' '+{key}={{_target_:{target}}}'.",
         )
         return
@@ -286,18 +286,20 @@ def _target_faults(key: str, node: DictConfig) -> Iterator[Fault]:
             if parameter.required and parameter.name not in names and parameter.name not in handed_over:
                 wrong = [name for name in names if _name_fault(name, target, signature)]
                 if not did_you_mean(parameter.name, wrong):
-                    yield f"{key}.{parameter.name}", f"{target} needs it. Give it: +{key}.{parameter.name}=..."
+                    yield f"{key}.{parameter.name}", f"{target} requires it. Set +{key}.{parameter.name}=..."
 
 
 def _name_fault(name: str, target: str, signature: Signature) -> str | None:
-    """Return the fault of an argument that a target does not have; of one that takes any only a near miss is a fault."""
+    """Return the fault of an unknown argument; for targets with `**kwargs` only misspelt arguments are faults."""
     if name in signature.parameters:
         return None
     close = did_you_mean(name, signature.parameters, cutoff=0.8 if signature.open_ended else 0.6)
     if signature.open_ended and not close:
         return None
     known = ", ".join(signature.parameters)
-    return f"{target} has no such argument.{close or (f' It has {known}.' if known else ' It has none.')}"
+    return (
+        f"{target} has no such argument.{close or (f' Its arguments: {known}.' if known else ' It has no arguments.')}"
+    )
 
 
 def _type_fault(node: DictConfig, name: str, signature: Signature) -> str | None:
@@ -312,7 +314,7 @@ def _type_fault(node: DictConfig, name: str, signature: Signature) -> str | None
         return None
     advice = did_you_mean(str(value), [str(choice) for choice in literals(parameter.hint)])
     if isinstance(value, str) and fits([value], parameter.hint) and not fits([object()], parameter.hint):
-        advice = f" One alone is a list too: {node._get_full_key(name)}=[{value}]."
+        advice = f" Write a list of one: {node._get_full_key(name)}=[{value}]."
     return f"expected {describe(parameter.hint, parameter.text)}, but got {_show(value)}.{advice or _hint(name)}"
 
 
@@ -324,7 +326,7 @@ _UNRESOLVED = object()
 
 
 def _plain_value(node: DictConfig, name: str) -> Any:
-    """Give a value as plain Python, or `_UNRESOLVED` where it is missing or leads nowhere."""
+    """Return a value as plain Python, or `_UNRESOLVED` if it is missing or cannot be resolved."""
     if name not in node or OmegaConf.is_missing(node, name):
         return _UNRESOLVED
     try:

@@ -24,10 +24,6 @@ from hrpose.data.dataset import Key, sample_generator
 from hrpose.data.pixels import PixelStage
 from hrpose.data.transforms import CropTransform, HalfBody
 from hrpose.geometry import input_from_image, invert_affine, transform_points
-<<<<<<< HEAD:src/hrpose/data/images.py
-=======
-from hrpose.media.archives import open_archives, split_archive
->>>>>>> main:src/hrpose/data/whole_images.py
 from hrpose.media.folders import check_photos
 from hrpose.media.images import STORED, Reading, read_image
 from hrpose.skeletons import Skeleton

@@ -1,8 +1,8 @@
-"""Get COCO 2017: the layout that hrpose expects, and a download that can be stopped and started again.
+"""Download COCO 2017 into the layout that hrpose expects; an interrupted download can be resumed.
 
-The photos and annotations come from the COCO servers (or a mirror of the same shape). The person detections behind the
-tables of the HRNet paper are shared by its authors on Google Drive and OneDrive, without a direct address, so they are
-fetched by hand.
+The images and annotations come from the COCO servers or a mirror with the same folders. The authors of the HRNet paper share
+the person detections behind its tables on Google Drive and OneDrive, without a direct address, so the user downloads them
+manually.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _DOWNLOADS = "downloads"
 
 @dataclass(frozen=True)
 class _Archive:
-    """One zip of COCO 2017, as it lies on the COCO servers."""
+    """One zip file of the COCO servers."""
 
     path: str
     size: int  # bytes
     md5: str
-    contents: str  # what is needed of it: the files whose names begin so
+    contents: str  # prefix of the names of the files that are unpacked
     num_files: int
 
     @property
@@ -60,20 +60,20 @@ _ARCHIVES = {
 
 
 def coco_layout(data_dir: Path | str) -> str:
-    """Return a few lines on the files that COCO training expects, which of them exist, and how to get the others.
+    """Return a text that lists the files that training on COCO needs, which of them exist, and how to get the others.
 
     Args:
-        data_dir: the folder of the dataset, ``paths.data`` in the configuration.
+        data_dir: folder of the dataset, ``paths.data`` in the configuration.
     """
     folder = Path(data_dir)
     return "\n".join(
         [
             *_expected_files(folder),
-            "Download and unpack it (20 GB; 40 GB of free disk; may be stopped and started again) from a checkout:",
+            "Download and unpack it (20 GB; needs 40 GB of free disk space; can be interrupted) from a checkout:",
             f"  python scripts/prepare_coco.py {folder}",
-            "or fetch these archives yourself and unpack them there:",
+            "or download these archives and unpack them into the folder:",
             *(f"  {COCO_URL}/{archive.path}" for archive in _ARCHIVES.values()),
-            f"{DETECTIONS_FILE.rpartition('/')[2]} is fetched by hand from a folder of the paper's authors:",
+            f"Download {DETECTIONS_FILE.rpartition('/')[2]} from a folder of the paper's authors:",
             *(f"  {link}" for link in DETECTIONS_LINKS),
         ]
     )
@@ -87,26 +87,26 @@ def prepare_coco(
     detections_url: str | None = None,
     keep_archives: bool = False,
 ) -> str:
-    """Download and unpack COCO 2017 with progress bars; existing files are neither fetched nor unpacked again.
+    """Download and unpack COCO 2017 with progress bars; existing files are neither downloaded nor unpacked again.
 
     Args:
-        data_dir: the folder of the dataset; it is created.
-        splits: the images wanted, ``"val"`` and ``"train"``; the annotations of both are always included.
-        base_url: of ``zips/`` and ``annotations/``. Sizes, digests and counts are compared with the published ones only for the
-            default.
-        detections_url: a direct address of the person detections, if there is one.
-        keep_archives: keep the zip files under ``downloads/`` once they are unpacked.
+        data_dir: folder of the dataset; it is created.
+        splits: image sets to download, of ``"val"`` and ``"train"``; the annotations of both are always included.
+        base_url: parent address of ``zips/`` and ``annotations/``. Sizes, digests and counts are compared with the published
+            ones only for the default.
+        detections_url: direct address of the person detections; None skips them.
+        keep_archives: whether to keep the zip files under ``downloads/`` after unpacking.
 
     Returns:
-        The expected layout, which files exist, and how many files and boxes were counted.
+        A text: the expected files, which of them exist, and the numbers of files and boxes.
 
     Raises:
-        DownloadError: with the file, the reason and the next step.
-        ValueError: for an unknown split.
+        DownloadError: if a download, an archive or a number of files is wrong.
+        ValueError: if a split is unknown.
     """
     unknown = sorted(set(splits) - {"train", "val"})
     if unknown:
-        raise ValueError(f"Expected splits to be some of 'train' and 'val', but got {', '.join(map(repr, unknown))}.")
+        raise ValueError(f"Expected splits among 'train' and 'val', but got {', '.join(map(repr, unknown))}.")
     folder = Path(data_dir)
     folder.mkdir(parents=True, exist_ok=True)
     base_url = base_url.rstrip("/")
@@ -124,15 +124,15 @@ def _expected_files(folder: Path) -> list[str]:
     notes = {
         "annotations/person_keypoints_train2017.json": "",
         "annotations/person_keypoints_val2017.json": "",
-        "train2017/": f"({_ARCHIVES['train'].num_files:,} photos)",
-        "val2017/": f"({_ARCHIVES['val'].num_files:,} photos)",
+        "train2017/": f"({_ARCHIVES['train'].num_files:,} images)",
+        "val2017/": f"({_ARCHIVES['val'].num_files:,} images)",
         DETECTIONS_FILE: "(for detector boxes only)",
     }
     return list_files("COCO 2017", folder, notes)
 
 
 def _prepare_archive(archive: _Archive, folder: Path, base_url: str, *, keep: bool, report: Report) -> None:
-    """Fetch and unpack one archive, unless its files exist."""
+    """Download and unpack one archive, unless its files exist."""
     official = base_url == COCO_URL
     zip_file = folder / _DOWNLOADS / archive.name
     manifest_file = folder / _DOWNLOADS / f"{archive.name}.files.json"
@@ -154,7 +154,7 @@ def _prepare_archive(archive: _Archive, folder: Path, base_url: str, *, keep: bo
 
 
 def _is_complete(archive: _Archive, folder: Path, manifest_file: Path, *, official: bool) -> bool:
-    """Check whether every unpacked file exists or, without a manifest, the published number of images."""
+    """Check whether every file of the manifest exists or, without a manifest, the published number of images."""
     if not manifest_file.is_file():
         return official and archive.contents.endswith("/") and _num_files(archive, folder) >= archive.num_files
     sizes = {folder / name: size for name, size in json.loads(manifest_file.read_text()).items()}
@@ -177,7 +177,7 @@ def _count_files(archive: _Archive, folder: Path, *, official: bool) -> str:
 
 
 def _fetch_detections(url: str, file: Path, report: Report) -> None:
-    """Fetch the detections file; a web page in its place, as file-sharing sites send one, is refused."""
+    """Download the detections file; raise if the answer is a web page, as file-sharing sites send one."""
     if file.is_file():
         return
     fetched = fetch(url, file.with_name(f"{file.name}.unchecked"), report=report)
@@ -186,21 +186,21 @@ def _fetch_detections(url: str, file: Path, report: Report) -> None:
     if first != b"[":
         fetched.unlink()
         raise DownloadError(
-            f"Expected a JSON list of person detections at {url}, but got something else (a web page?). "
-            f"Open the address in a browser, save the file as {file}, and run the command again without it."
+            f"Expected a JSON list of person detections at {url}, but found another format (possibly a web page). "
+            f"Download the file with a browser to {file}, and run the command without the address."
         )
     fetched.replace(file)
 
 
 def _count_detections(file: Path) -> str:
     if not file.is_file():
-        return f"  no detector boxes; where they are needed, get them from {' or '.join(DETECTIONS_LINKS)}"
+        return f"  no detector boxes; they can be downloaded from {' or '.join(DETECTIONS_LINKS)}"
     return f"  {len(json.loads(file.read_text())):,} detector boxes (the paper's file has {_NUM_DETECTIONS:,})"
 
 
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str], Report]]:
-    """Show one bar per file and step; yield a function that returns the report function of a file."""
+    """Show one progress bar per file and step; yield a function from the name of a file to its report function."""
     with make_progress("bytes", console=Console(), transient=False) as progress:
         tasks: dict[str, TaskID] = {}
 

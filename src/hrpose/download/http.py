@@ -1,7 +1,7 @@
-"""Fetch one large file over HTTP: resumed where it broke off, checked, and renamed into place only when it is whole.
+"""Download one large file over HTTP: resume after an interruption, verify, and rename the complete file.
 
-While it grows, ``photos.zip`` is called ``photos.zip.part``; ``photos.zip.part.json`` beside it says which version
-of the file on the server those bytes belong to. Needs nothing but the standard library.
+A partial ``images.zip`` is named ``images.zip.part``; ``images.zip.part.json`` records which version of the file on the server
+its bytes belong to. Uses the standard library only.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from typing import Protocol
 
 from hrpose.files import dumps
 
-_LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _CHUNK_BYTES = 1 << 20
-_LONGEST_WAIT = 60.0  # seconds between two attempts
+_MAX_WAIT = 60.0  # seconds between two attempts
 _BUSY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})  # a later attempt may succeed
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class DownloadError(RuntimeError):
-    """A file could not be fetched or unpacked; the message names the file, the reason and the next step."""
+    """A file could not be downloaded or unpacked."""
 
 
 class Report(Protocol):
-    """Receives progress: the step at hand, the bytes done so far and the bytes in all, where known."""
+    """A function that receives progress."""
 
     def __call__(self, step: str, done: int, total: int | None, /) -> None:
-        """Take note that ``done`` of ``total`` bytes of ``step`` are done."""
+        """Receive that ``done`` of ``total`` bytes of ``step`` are processed; ``total`` is None if unknown."""
 
 
 class _TransientError(Exception):
-    """A failure after which another attempt may succeed."""
+    """A failure that another attempt may not repeat."""
 
 
 def silent(step: str, done: int, total: int | None, /) -> None:
@@ -60,32 +60,31 @@ def fetch(
     timeout: float = 30.0,
     report: Report = silent,
 ) -> Path:
-    """Download ``url`` to ``file``, and resume an earlier call that was interrupted.
+    """Download ``url`` to ``file``, or resume an interrupted download of it.
 
-    A file that exists (and has ``size`` bytes, where given) is left alone. A broken transfer is resumed with an HTTP range
-    request; if the server does not support ranges, or the file has changed there meanwhile (ETag, Last-Modified, length), it
-    starts again from byte 0.
+    An existing file (of ``size`` bytes, if given) is kept. An interrupted transfer is resumed with an HTTP range request; it
+    restarts from byte 0 if the server does not support ranges or its file has changed (ETag, Last-Modified, length).
 
     Args:
         url: an ``http://`` or ``https://`` address.
-        file: of the download; its folder is created.
-        size: the expected number of bytes.
-        checksum: the expected digest or its first digits, as ``"md5:<hex>"`` or ``"sha256:<hex>"``.
-        attempts: consecutive attempts without a new byte before giving up.
-        backoff: seconds before the second attempt; doubles with each further one.
-        timeout: seconds of silence after which a connection counts as broken.
-        report: called with ``("download" | "check", bytes done, bytes in all)``.
+        file: path to write; its folder is created.
+        size: expected number of bytes.
+        checksum: expected digest or its first digits, as ``"md5:<hex>"`` or ``"sha256:<hex>"``.
+        attempts: number of consecutive attempts without a new byte after which the download fails.
+        backoff: seconds before the second attempt; the wait doubles with each further attempt.
+        timeout: seconds without data after which the connection is closed.
+        report: called with ``("download" | "check", bytes processed, total bytes)``.
 
     Returns:
         ``file``.
 
     Raises:
-        DownloadError: no connection, a refused request, a wrong size or digest, or a full disk.
+        DownloadError: if the server cannot be reached or refuses, the size or digest is wrong, or the disk is full.
     """
     if file.is_file() and size in (None, file.stat().st_size):
         return file
     if not url.lower().startswith(("http://", "https://")):
-        raise DownloadError(f"Expected an address that begins with http:// or https://, but got {url!r}.")
+        raise DownloadError(f"Expected an address that starts with http:// or https://, but got {url!r}.")
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = _Partial(file.with_name(file.name + ".part"), url)
     furthest, failures = partial.num_bytes, 0
@@ -98,11 +97,11 @@ def fetch(
             furthest = max(furthest, partial.num_bytes)
             if failures >= attempts:
                 raise DownloadError(
-                    f"Gave up on {url} after {attempts} attempts: {error}. {partial.num_bytes:,} bytes are kept in "
-                    f"{partial.file}; check the network and run the same command again to go on from there."
+                    f"Could not download {url} in {attempts} attempts: {error}. {partial.file} contains the first "
+                    f"{partial.num_bytes:,} bytes; check the network and run the same command to resume."
                 ) from error
-            wait = min(backoff * 2 ** max(failures - 1, 0), _LONGEST_WAIT)
-            _LOGGER.warning("%s: %s; trying again in %.0f s", url, error, wait)
+            wait = min(backoff * 2 ** max(failures - 1, 0), _MAX_WAIT)
+            logger.warning("%s: %s; next attempt in %.0f s", url, error, wait)
             time.sleep(wait)
     _check(partial, size=size, checksum=checksum, report=report)
     partial.finish(file)
@@ -110,18 +109,18 @@ def fetch(
 
 
 def require_space(folder: Path, num_bytes: int, purpose: str) -> None:
-    """Raise DownloadError unless the disk of ``folder`` has ``num_bytes`` free."""
+    """Raise DownloadError if the disk of ``folder`` has less than ``num_bytes`` free."""
     free = shutil.disk_usage(folder).free
     if free < num_bytes:
         raise DownloadError(
             f"{purpose} needs {num_bytes / 1e9:.1f} GB, but {folder} has {free / 1e9:.1f} GB free. "
-            "Make room or choose another folder."
+            "Free some disk space or choose another folder."
         )
 
 
 @dataclass(frozen=True)
 class _Version:
-    """What identifies a file on a server: address, ETag, date and length."""
+    """The identity of a file on a server."""
 
     url: str
     etag: str | None
@@ -130,14 +129,14 @@ class _Version:
 
     @property
     def validator(self) -> str | None:
-        """The value for If-Range; a weak ETag may not stand there (RFC 9110, 13.1.5)."""
+        """The value of If-Range, which must not be a weak ETag (RFC 9110, 13.1.5)."""
         if self.etag and not self.etag.startswith("W/"):
             return self.etag
         return self.last_modified
 
 
 class _Partial:
-    """The bytes fetched so far, and the version of the remote file that they belong to."""
+    """The bytes downloaded so far, and the version of the remote file that they belong to."""
 
     def __init__(self, file: Path, url: str) -> None:
         self.file = file
@@ -149,7 +148,7 @@ class _Partial:
         return self.file.stat().st_size if self.file.is_file() else 0
 
     def version(self) -> _Version | None:
-        """Return what the bytes belong to, or None where that is unknown or another address."""
+        """Return the version that the bytes belong to, or None if it is unknown or has another address."""
         try:
             version = _Version(**json.loads(self._version_file.read_text()))
         except (OSError, ValueError, TypeError):
@@ -170,7 +169,7 @@ class _Partial:
 
 
 def _transfer(partial: _Partial, *, size: int | None, timeout: float, report: Report) -> None:
-    """Fetch what is missing of ``partial`` in one request."""
+    """Download the missing bytes of ``partial`` in one request."""
     version = partial.version()
     if version is None:
         partial.discard()
@@ -193,7 +192,8 @@ def _transfer(partial: _Partial, *, size: int | None, timeout: float, report: Re
         _refused(error, partial, start)
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, OSError) and error.errno in _NO_SPACE:
-            raise DownloadError(f"The disk of {partial.file.parent} is full. Make room and run it again.") from error
+            message = f"The disk of {partial.file.parent} is full. Free some space and run the same command to resume."
+            raise DownloadError(message) from error
         if isinstance(error, OSError) and error.filename is not None:  # a local file, not the network
             raise
         raise _TransientError(f"no answer from the server ({getattr(error, 'reason', None) or error})") from error
@@ -210,7 +210,7 @@ def _receive(
             done += len(chunk)
             report("download", done, total)
     if total is not None and done < total:
-        raise _TransientError(f"the connection broke after {done:,} of {total:,} bytes")
+        raise _TransientError(f"the connection was closed after {done:,} of {total:,} bytes")
 
 
 def _version_of(url: str, headers: Mapping[str, str]) -> _Version:
@@ -219,7 +219,7 @@ def _version_of(url: str, headers: Mapping[str, str]) -> _Version:
 
 
 def _require_same_file(partial: _Partial, version: _Version, headers: Mapping[str, str], start: int) -> None:
-    """Discard ``partial`` unless the range that the server sends continues it. Servers exist that ignore If-Range."""
+    """Discard ``partial`` and raise unless the range that the server sends continues it: some servers ignore If-Range."""
     content_range = headers.get("Content-Range", "")
     matches = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range)
     same_range = matches is not None and int(matches[1]) == start
@@ -228,16 +228,16 @@ def _require_same_file(partial: _Partial, version: _Version, headers: Mapping[st
     same_date = headers.get("Last-Modified", version.last_modified) == version.last_modified
     if not (same_range and same_total and same_etag and same_date):
         partial.discard()
-        raise _TransientError(f"the file has changed on the server (range {content_range!r}); it starts again")
+        raise _TransientError(f"the file on the server has changed (range {content_range!r}); restarting from byte 0")
 
 
 def _require_size(partial: _Partial, version: _Version, size: int | None, start: int) -> None:
-    """Refuse a file of the wrong length, or one that does not fit on the disk, before its bytes are fetched."""
+    """Raise if the file has the wrong length or does not fit on the disk, before its bytes are downloaded."""
     if size is not None and version.total not in (None, size):
         partial.discard()
         raise DownloadError(
             f"Expected {size:,} bytes at {partial.url}, but the server offers {version.total:,}. "
-            "The address is wrong, or a proxy answers with a page of its own."
+            "Check the address, and whether a proxy sends a web page instead."
         )
     total = version.total or size
     if total is not None:
@@ -245,12 +245,12 @@ def _require_size(partial: _Partial, version: _Version, size: int | None, start:
 
 
 def _refused(error: urllib.error.HTTPError, partial: _Partial, start: int) -> None:
-    """Turn an HTTP error status into a transient or a final failure; return where it means that nothing is missing."""
+    """Raise a transient or final error for an HTTP error status; return if it means that no byte is missing."""
     if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and start:
         if error.headers.get("Content-Range") == f"bytes */{start}":
             return
         partial.discard()
-        raise _TransientError(f"the server has no bytes after {start:,}; the file starts again") from error
+        raise _TransientError(f"the server has no bytes after {start:,}; restarting from byte 0") from error
     if error.code in _BUSY_STATUS:
         raise _TransientError(f"the server answered {error.code} {error.reason}") from error
     message = f"The server answered {error.code} {error.reason} for {partial.url}. Check the address."
@@ -258,12 +258,12 @@ def _refused(error: urllib.error.HTTPError, partial: _Partial, start: int) -> No
 
 
 def _check(partial: _Partial, *, size: int | None, checksum: str | None, report: Report) -> None:
-    """Compare the fetched bytes with the expected size and digest; wrong ones are thrown away."""
+    """Compare the downloaded bytes with the expected size and digest; discard them and raise if they differ."""
     if size is not None and partial.num_bytes != size:
         num_bytes = partial.num_bytes
         partial.discard()
         raise DownloadError(
-            f"Expected {size:,} bytes from {partial.url}, but got {num_bytes:,}. They were discarded; run it again."
+            f"Expected {size:,} bytes from {partial.url}, but got {num_bytes:,}. Run the same command to download them again."
         )
     if checksum is None:
         return
@@ -272,13 +272,19 @@ def _check(partial: _Partial, *, size: int | None, checksum: str | None, report:
     if not digest.startswith(expected.lower()):
         partial.discard()
         raise DownloadError(
-            f"Expected {algorithm} {expected} for {partial.url}, but got {digest}. The bytes were discarded; "
-            "run the command again, or try another mirror."
+            f"Expected {algorithm} {expected} for {partial.url}, but got {digest}. "
+            "Run the same command to download it again, or use another mirror."
         )
 
 
 def digest_of_file(file: Path, algorithm: str, *, report: Report = silent) -> str:
-    """Compute the hexadecimal digest of a file: ``"md5"``, ``"sha256"``, or another algorithm of hashlib."""
+    """Compute the hexadecimal digest of a file.
+
+    Args:
+        file: file to read.
+        algorithm: ``"md5"``, ``"sha256"``, or another algorithm of hashlib.
+        report: called with ``("check", bytes processed, total bytes)``.
+    """
     digest, done, total = hashlib.new(algorithm), 0, file.stat().st_size
     with file.open("rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):

@@ -1,4 +1,4 @@
-"""Unpack a zip archive safely: nothing outside the folder, no links, no half-written file; existing files are kept."""
+"""Unpack a zip archive safely: no file outside the folder, no links, no incomplete files; existing files are kept."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from hrpose.download.http import DownloadError, Report, require_space, silent
 
 _CHUNK_BYTES = 1 << 20
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)  # the last: an unknown compression
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)  # NotImplementedError: unknown compression
 
 
 def unpack(
     archive: Path, folder: Path, *, wanted: Callable[[str], bool] = lambda name: True, report: Report = silent
 ) -> dict[str, int]:
-    """Unpack the wanted files of a zip archive into ``folder``.
+    """Unpack the selected files of a zip archive into ``folder``.
 
-    Every name is checked before the first byte is written. An existing file of the right size is kept; any other is written under
+    All names are checked before the first byte is written. An existing file of the right size is kept; any other is written under
     a temporary name, verified by its CRC, and renamed, so that a file with its final name is complete.
 
     Args:
         archive: the zip file.
-        folder: of the unpacked files.
-        wanted: returns whether the file of a name in the archive is needed.
-        report: called with ``("unpack", bytes done, bytes in all)``.
+        folder: destination; it is created.
+        wanted: function from the name of a file in the archive to whether it is unpacked.
+        report: called with ``("unpack", bytes processed, total bytes)``.
 
     Returns:
-        The size in bytes of every wanted file, by name.
+        The size in bytes of every selected file, by name.
 
     Raises:
-        DownloadError: no zip file, a broken one, a name that leaves the folder, a link, an encrypted file, a full disk.
+        DownloadError: if the archive is damaged or unsafe (a name outside the folder, a link, an encrypted file), or the disk is
+            full.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -42,12 +43,12 @@ def unpack(
                 _require_safe(info, archive)
             return _unpack_members(opened, [info for info in members if wanted(info.filename)], folder, report)
     except _BROKEN as error:
-        message = f"{archive} is not a whole zip archive ({error}). Delete it and run the same command again."
+        message = f"{archive} is not a complete zip archive ({error}). Delete it and run the same command again."
         raise DownloadError(message) from error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise DownloadError(f"The disk of {folder} is full. Make room and run the same command again.") from error
+        raise DownloadError(f"The disk of {folder} is full. Free some space and run the same command again.") from error
 
 
 def _unpack_members(
@@ -69,19 +70,19 @@ def _unpack_members(
 
 
 def _require_safe(info: zipfile.ZipInfo, archive: Path) -> None:
-    """Refuse whatever could write outside the folder, or cannot be read."""
+    """Raise if the file could be written outside the folder, or cannot be read."""
     name = info.filename
-    climbs = ".." in PurePosixPath(name).parts or ".." in PureWindowsPath(name).parts
+    has_parent = ".." in PurePosixPath(name).parts or ".." in PureWindowsPath(name).parts
     kind = stat.S_IFMT(info.external_attr >> 16)
-    if climbs or PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor:
-        fault = "a name that leaves the folder it is unpacked into"
+    if has_parent or PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor:
+        fault = "a path outside the target folder"
     elif kind not in (0, stat.S_IFREG):
-        fault = "a link or a device instead of a plain file"
+        fault = "a link or a device instead of a regular file"
     elif info.flag_bits & 0x1:
         fault = "an encrypted file"
     else:
         return
-    raise DownloadError(f"{archive} holds {name!r}, {fault}. Nothing was unpacked; get the archive from another place.")
+    raise DownloadError(f"{archive} contains {name!r}, {fault}. Nothing was unpacked; use another source.")
 
 
 def _is_complete(file: Path, size: int) -> bool:

@@ -27,7 +27,7 @@ from hrpose.structures import PackedStrings, SharedArrays
 
 _SUFFIX = re.compile(r"\.(?:zip|tar)(?=/|$)", re.IGNORECASE)
 _MOST_OPEN = 256  # archives that a process keeps open; a block shuffle reads about 64 at a time
-_opened: dict[str, Archives] = {}  # of this process, by path or pattern
+_opened: dict[str, Archives] = {}  # of this process, by absolute path or pattern
 
 
 class Archives(SharedArrays):
@@ -68,7 +68,8 @@ class Archives(SharedArrays):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        _opened.setdefault(self.pattern, self)  # a spawned process need not read the index again
+        # A spawned process need not read the index again. A link may have no suffix, so it is not followed.
+        _opened.setdefault(os.path.abspath(self.pattern), self)  # noqa: PTH100
 
     @property
     def nbytes(self) -> int:
@@ -184,12 +185,16 @@ def open_archives(pattern: str) -> Archives:
         MissingDataError: if there are none.
         DataError: as `Archives`.
     """
-    files = list_archives(pattern)
+    files = [os.path.abspath(file) for file in list_archives(pattern)]  # noqa: PTH100 - a link may have no suffix
     if not files:
         raise MissingDataError(f"Expected zip or tar archives at {shorten(pattern)}, but there are none.")
-    known = _opened.get(pattern)
-    if known is None or (known.files, known.stamps) != (tuple(files), tuple(map(_stamp, files))):
-        known = _opened[pattern] = Archives(pattern, files)
+    index = tuple(files), tuple(map(_stamp, files))
+    for known in _opened.values():
+        if index == (known.files, known.stamps):
+            break
+    else:
+        known = Archives(pattern, files)
+    _opened[os.path.abspath(pattern)] = known  # noqa: PTH100 - as above
     return known
 
 
@@ -200,7 +205,7 @@ def read_member(archive: str, name: str, size: int = -1) -> bytes:
         MissingDataError: if there is no such archive, or no such image in it.
         DataError: as `Archives.read`.
     """
-    opened = _opened.get(archive) or open_archives(archive)
+    opened = _opened.get(os.path.abspath(archive)) or open_archives(archive)  # noqa: PTH100 - for each image: Path costs more
     row = opened.find(name)
     if row < 0:
         raise MissingDataError(

@@ -1,6 +1,6 @@
-"""Metrics of poses: average precision by OKS, mean OKS, PCK and PCKh. Usable alone, with torch, torchmetrics and numpy.
+"""Metrics of poses: average precision by OKS, mean OKS, PCK and PCKh. They need only torch, torchmetrics and NumPy.
 
-The classes are loaded when they are first used: `hrpose.metrics.functional` needs neither torch nor torchmetrics.
+The classes are imported on first use, so `hrpose.metrics.functional` does not import torchmetrics.
 """
 
 from typing import TYPE_CHECKING

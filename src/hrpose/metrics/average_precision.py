@@ -19,36 +19,35 @@ from hrpose.structures import GroundTruth
 
 
 class KeypointAveragePrecision(KeypointMetric):
-    """Compute the AP and AR of poses by OKS, bit for bit as the COCO keypoint evaluation.
+    """Compute AP and AR of poses by OKS, equal to the COCO keypoint evaluation bit for bit.
 
-    As input to `forward` and `update` the metric takes one dict of predictions and one of annotated persons for each photo
-    (`update` lists their entries), or, with `ground_truth` given, estimated `Poses` scattered over batches and processes.
+    `forward` and `update` take one dict of predictions and one dict of annotated instances per image, or, if `ground_truth` was
+    given, estimated `Poses`.
 
-    As output of `forward` and `compute` it gives a dict of float64 scalars: AP (OKS .50:.95), AP50, AP75, APM, APL, AR, AR50,
-    AR75, ARM, ARL; -1 where nobody is to be found.
+    `forward` and `compute` return a dict of float64 scalars: AP (OKS .50:.95), AP50, AP75, APM, APL, AR, AR50, AR75, ARM, ARL; -1
+    without annotated instances.
 
-    Several processes: each may hold any share, also none. An instance that a sampler handed out twice counts once, told by
-    image id and instance id. Every process computes the same bits, and one process alone computes them too. With distinct
-    scores the order of updates is of no importance; equal scores are ordered by image id, then instance id. Photos without
-    `image_id` are numbered in the order of the processes and updates.
+    Each of several processes may have any share of the data, or none. Duplicates of image id and instance id count once. The
+    result is equal bit for bit for any number of processes. It depends on the order of updates only for equal scores in images
+    without `image_id`; other equal scores are sorted by image id, then instance id.
 
     Args:
         sigmas: (K,) per-keypoint constants of the skeleton, such as `hrpose.skeletons.COCO.sigmas`.
-        ground_truth: what to evaluate against if it is known beforehand.
-        oks_nms_threshold: OKS above which the worse of two predictions of a photo is dropped before evaluating; None keeps all.
-        soft_nms: decay scores instead of dropping poses; at most `max_detections` of a photo stay.
-        leave_out_unscored: leave out predictions whose keypoint scores are all 0 or not given, as xtcocotools does.
-        area_keypoints: number of the first keypoints whose extent is the area of a prediction without box and area, the 17 of the
-            body in COCO-WholeBody; None takes all.
-        max_detections: how many predictions of a photo and category count, the best first.
-        oks_thresholds: OKS from which on a prediction is right; None for 0.50, 0.55, ..., 0.95.
-        area_ranges: names of person sizes and their smallest and largest area in square pixels; None for COCO's all, medium
-            and large. `hrpose.metrics.functional.summarize` tells the names of the numbers.
+        ground_truth: the annotations, if they are known at construction.
+        oks_nms_threshold: OKS above which the worse of two predictions of an image is removed; None keeps all.
+        soft_nms: decay scores instead of removing poses; at most `max_detections` per image remain.
+        leave_out_unscored: leave out predictions whose keypoint scores are all 0 or missing, as xtcocotools does.
+        area_keypoints: number of first keypoints whose box gives the area of predictions without box and area, 17 in
+            COCO-WholeBody; None uses all keypoints.
+        max_detections: number of predictions per image and category that count, those of highest score.
+        oks_thresholds: smallest OKS of a correct prediction; None for 0.50, 0.55, ..., 0.95.
+        area_ranges: names with the smallest and largest area in square pixels; None for COCO's all, medium and large. See
+            `hrpose.metrics.functional.summarize` for the names of the results.
         dist_sync_on_step: whether `forward` gathers the state of all processes.
-        sync_on_compute: whether `compute` does.
+        sync_on_compute: whether `compute` gathers the state of all processes.
 
     Raises:
-        ValueError: if an argument is out of its range, or the ground truth is faulty.
+        ValueError: if an argument is out of range, or the ground truth is invalid.
 
     Example:
         >>> from hrpose.metrics import KeypointAveragePrecision
@@ -95,11 +94,11 @@ class KeypointAveragePrecision(KeypointMetric):
         self._check_arguments()
 
     def compute(self) -> dict[str, Tensor]:
-        """Evaluate everything taken in by all processes."""
+        """Compute the ten COCO numbers over all processes."""
         return self._numbers(*self._evaluated(*self._gathered()))
 
     def logged(self) -> dict[str, Tensor]:
-        """Give what `compute` gives, and PCK and pixel errors: PCK@0.1, pixel_error, pixel_error_median, ..."""
+        """Return the result of `compute`, and PCK and pixel errors: PCK@0.1, pixel_error, pixel_error_median, ..."""
         predictions, truth = self.evaluated()
         distances = pixel_errors(predictions.detections, truth, max_detections=self.max_detections).overall
         names = {"mean_error": "pixel_error", "median_error": "pixel_error_median"}
@@ -121,24 +120,23 @@ class KeypointAveragePrecision(KeypointMetric):
         return torch.tensor(value, dtype=torch.float64, device=self.device)
 
     def results(self, category_id: int | None = None) -> list[dict[str, Any]]:
-        """Give the rows of a COCO keypoint result file, after duplicates and repeated poses are gone.
+        """Return the rows of a COCO keypoint result file of all processes, without duplicates and after NMS.
 
-        The reference implementation, given these rows, comes to the same bits as `compute`. In a process group every process
-        must call it, and gets the rows of all. Predictions whose `areas` were given without boxes are the exception: the file
-        has no place for an area.
+        The reference implementation computes the same numbers from these rows as `compute`, bit for bit, except for predictions
+        with `areas` but without boxes, because the file cannot store areas. Every process must call it.
 
         Args:
-            category_id: the category to write; None for the predictions' own, which for `Poses` is that of the ground truth.
+            category_id: the category to write; None for those of the predictions (for `Poses` that of the ground truth).
 
         Returns:
-            One dict for each prediction, by image id, then instance id: image_id, category_id, keypoints [x, y, score] * K,
-            score, and, where known, center and scale of the crop in image pixels, and bbox.
+            One dict per prediction, sorted by image id, then instance id: image_id, category_id, keypoints [x, y, score] * K,
+            score, and, if known, center and scale of the crop in image pixels, and bbox.
         """
         predictions, _ = self._evaluated(*self._gathered_everywhere())
         return predictions.to_coco(category_id)
 
     def evaluated(self) -> tuple[Predictions, GroundTruth]:
-        """Give the predictions that are evaluated, of all processes, and the ground truth; every process must call it."""
+        """Return the evaluated predictions of all processes and the ground truth; every process must call it."""
         return self._evaluated(*self._gathered_everywhere())
 
     def _evaluated(self, predictions: Predictions, truth: GroundTruth) -> tuple[Predictions, GroundTruth]:

@@ -1,4 +1,4 @@
-"""The base classes of the metrics: their protocol, state as tables of rows, and input of poses and annotations for OKS."""
+"""Base classes of the metrics: their protocol, their state as tables, and the input of poses and annotations."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torchmetrics import Metric
 
 from hrpose.metrics.functional.oks import keypoint_variances
 from hrpose.metrics.rows import (
-    NUM_PERSON_VALUES,
     NUM_PREDICTION_VALUES,
+    NUM_TARGET_VALUES,
     Predictions,
     Rows,
     check_truth,
@@ -27,35 +27,35 @@ from hrpose.structures import GroundTruth, Poses
 
 
 class PoseMetric(Protocol):
-    """A torchmetrics metric of poses that knows its ground truth.
+    """A torchmetrics metric of poses with a known ground truth.
 
     Attributes:
-        leading: the logged number that tells which of two checkpoints is better, "AP" or "PCKh".
+        leading: the logged number that ranks checkpoints, "AP" or "PCKh".
     """
 
     leading: str
 
     def update_poses(self, poses: Poses) -> None:
-        """Take in estimated poses, in any number of batches and processes."""
+        """Add estimated poses."""
 
     def logged(self) -> dict[str, Tensor]:
-        """Evaluate everything taken in by all processes: scalars by the names that logs give them."""
+        """Compute the scalars to log, by name, over all processes."""
 
     def results(self) -> list[dict[str, Any]]:
-        """Give the poses of all processes as rows of a result file; every process must call it."""
+        """Return the poses of all processes as rows of a result file; every process must call it."""
 
     def reset(self) -> None:
-        """Forget everything taken in."""
+        """Reset the state."""
 
 
 class TableMetric(Metric):
-    """Keep rows of numbers until they are evaluated.
+    """A metric whose state is tables of numbers.
 
-    Each table is a list state of (rows, columns) tensors. Every process holds at least a tensor of no rows, so one that saw
-    nothing takes part in the gathering like any other. Tables keep their type when the metric is moved or cast.
+    Each table is a list state of (rows, columns) tensors. Every process has at least a tensor without rows, so processes
+    without data take part in gathering. Tables keep their type when the metric is moved or cast.
 
     Args:
-        columns: for each table its number of columns and its type.
+        columns: number of columns and type of each table.
         dist_sync_on_step: whether `forward` gathers the state of all processes.
         sync_on_compute: whether `compute` does.
     """
@@ -78,18 +78,18 @@ class TableMetric(Metric):
 
     @property
     def update_called(self) -> bool:
-        """Whether there is something to compute; a process whose share is empty has been given its all."""
+        """Return whether there is something to compute; always True in a process group, where one share may be empty."""
         return self._update_count > 0 or bool(self.distributed_available_fn())
 
     def reset(self) -> None:
-        """Forget everything taken in."""
+        """Reset the state."""
         if self._is_synced and self._cache is not None:
             self.unsync()
         super().reset()
         self._prime()
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
-        """Take in what another metric of this kind has taken in."""
+        """Add the state of another metric of this class."""
         super().merge_state(incoming_state)
         self._computed = None
         self._update_count += 1
@@ -99,7 +99,7 @@ class TableMetric(Metric):
             getattr(self, name).append(torch.from_numpy(np.ascontiguousarray(rows)).to(self.device))
 
     def _tables(self) -> dict[str, NDArray[Any]]:
-        """The tables as they stand: of all processes if the state is synced."""
+        """Return the tables, of all processes if the state is synced."""
         states = {name: getattr(self, name) for name in self._columns}
         return {
             name: (state if isinstance(state, Tensor) else torch.cat(state)).cpu().numpy()
@@ -107,7 +107,7 @@ class TableMetric(Metric):
         }
 
     def _tables_everywhere(self) -> dict[str, NDArray[Any]]:
-        """The tables of all processes; every process must call it."""
+        """Return the tables of all processes; every process must call it."""
         if self._is_synced:
             return self._tables()
         with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self.sync_on_compute):
@@ -118,7 +118,7 @@ class TableMetric(Metric):
             getattr(self, name).append(torch.zeros((0, width), dtype=dtype, device=self.device))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = ()) -> TableMetric:
-        """Move the tables with the module, but never cast them."""
+        """Move the tables with the module without casting them."""
         self._computed = None
         super()._apply(fn, exclude_state=tuple(self._defaults))
         for name in self._defaults:
@@ -129,16 +129,16 @@ class TableMetric(Metric):
 
 
 class KeypointMetric(TableMetric):
-    """Hold predicted and annotated poses until they are evaluated; `hrpose.metrics.rows` tells the tables.
+    """A metric whose state is predicted and annotated poses; see `hrpose.metrics.rows` for its tables.
 
     Args:
         sigmas: (K,) per-keypoint constants of the skeleton.
-        ground_truth: what to evaluate against if it is known beforehand; `update` then takes predictions only.
+        ground_truth: the annotations, if they are known at construction; `update` then takes predictions only.
         dist_sync_on_step: whether `forward` gathers the state of all processes.
-        sync_on_compute: whether `compute` does.
+        sync_on_compute: whether `compute` gathers the state of all processes.
 
     Raises:
-        ValueError: if the sigmas are not positive, or the ground truth does not suit them or is faulty.
+        ValueError: if the sigmas are not positive, or the ground truth is invalid.
     """
 
     def __init__(
@@ -154,8 +154,8 @@ class KeypointMetric(TableMetric):
             "images": (4, torch.int64),
             "prediction_keys": (3, torch.int64),
             "prediction_rows": (NUM_PREDICTION_VALUES + 3 * len(variances), torch.float64),
-            "person_keys": (5, torch.int64),
-            "person_rows": (NUM_PERSON_VALUES + 3 * len(variances), torch.float64),
+            "target_keys": (5, torch.int64),
+            "target_rows": (NUM_TARGET_VALUES + 3 * len(variances), torch.float64),
         }
         super().__init__(columns, dist_sync_on_step=dist_sync_on_step, sync_on_compute=sync_on_compute)
         self.sigmas = tuple(np.asarray(sigmas, dtype=np.float64).tolist())
@@ -166,55 +166,55 @@ class KeypointMetric(TableMetric):
 
     @property
     def num_keypoints(self) -> int:
-        """K."""
+        """Return K."""
         return len(self.sigmas)
 
     def update(
         self, preds: Sequence[Mapping[str, Any]] | Poses, target: Sequence[Mapping[str, Any]] | None = None
     ) -> None:
-        """Take in predictions and, unless it was given at construction, the ground truth of the same photos.
+        """Add predictions and, unless it was given at construction, the ground truth of the same images.
 
         Args:
-            preds: one dict for each photo, or poses that know their photo, see `update_poses`. In a dict:
+            preds: one dict per image, or poses, see `update_poses`. Entries of a dict:
 
                 - `keypoints`: (N, K, 2) x y in image pixels, or (N, K, 3) x y score;
                 - `scores`: (N,);
-                - `labels`: (N,) integer categories, 0 if left out;
-                - `boxes`: (N, 4) xywh; `areas`: (N,) in square pixels, if left out that of the box or else of the keypoints'
-                  extent: an unmatched prediction outside of an area range is ignored in it;
-                - `ids`: (N,) instance ids, by which a prediction that comes twice counts once;
-                - `image_id`: integer, needed if a photo is spread over updates, or the ground truth is already known.
-            target: one dict for each photo, in the order of `preds`:
+                - `labels`: (N,) integer categories, 0 by default;
+                - `boxes`: (N, 4) xywh; `areas`: (N,) in square pixels, by default those of the boxes, or of the boxes around the
+                  keypoints; an unmatched prediction outside an area range is ignored in it;
+                - `ids`: (N,) instance ids, so that duplicates count once;
+                - `image_id`: integer, required if an image is in several updates, or the ground truth is already known.
+            target: one dict per image, in the order of `preds`. Entries:
 
                 - `keypoints`: (M, K, 3) x y visibility (0 unlabelled, 1 occluded, 2 visible);
-                - `area`: (M,) in square pixels: OKS is measured by it;
-                - `labels`: (M,) integer categories, 0 if left out;
-                - `iscrowd`: (M,) 0 or 1, 0 if left out;
-                - `num_keypoints`: (M,) integers, persons of 0 are ignored; the labelled keypoints are counted if left out;
-                - `boxes`: (M, 4) xywh, needed if a person has no labelled keypoint;
+                - `area`: (M,) in square pixels, for OKS;
+                - `labels`: (M,) integer categories, 0 by default;
+                - `iscrowd`: (M,) 0 or 1, 0 by default;
+                - `num_keypoints`: (M,) integers, by default the number of labelled keypoints; instances of 0 are ignored;
+                - `boxes`: (M, 4) xywh, required for instances without labelled keypoint;
                 - `ids`: (M,) annotation ids; `image_id`: as in `preds`.
 
         Raises:
-            ValueError: if an entry is missing, unknown, of the wrong shape, or holds NaN.
+            ValueError: if an entry is missing, unknown, of the wrong shape, or has NaN.
         """
         if isinstance(preds, Poses):
             rows = rows_from_poses(preds, self.num_keypoints, self._poses_category())
         else:
             if (target is None) != (self.ground_truth is not None):
                 raise ValueError(
-                    "Expected argument `target` to be given exactly if no `ground_truth` was given at construction, "
-                    f"but got {'none' if target is None else 'both'}."
+                    "Expected either argument `target` or `ground_truth` at construction, but got "
+                    f"{'none' if target is None else 'both'}."
                 )
             rows = rows_from_images(preds, target, self.num_keypoints)
         self._append(vars(rows))
 
     def update_poses(self, poses: Poses) -> None:
-        """Take in estimated poses whose ground truth was given at construction.
+        """Add estimated poses whose ground truth was given at construction.
 
-        The poses of a photo may come in any number of updates and processes; one that comes twice counts once.
+        The poses of an image may be spread over updates and processes; duplicates count once.
 
         Args:
-            poses: N poses, told apart by image id and instance id.
+            poses: N poses, identified by image id and instance id.
 
         Raises:
             ValueError: if no ground truth was given, the number of keypoints is wrong, or a number is not finite.
@@ -225,8 +225,8 @@ class KeypointMetric(TableMetric):
         """Draw one result of `compute` or `forward`, or a list of them.
 
         Args:
-            val: the results; None computes one.
-            ax: matplotlib axes to draw on; None makes some.
+            val: the results; None calls `compute`.
+            ax: matplotlib axes to draw on; None creates new ones.
 
         Returns:
             The figure and its axes.
@@ -234,22 +234,21 @@ class KeypointMetric(TableMetric):
         return self._plot(val, ax)
 
     def _poses_category(self) -> int:
-        """The category that poses have: the only one of the ground truth, or 1, COCO's person."""
+        """Return the category of poses: the only one of the ground truth, otherwise 1, person in COCO."""
         if self.ground_truth is None:
             raise ValueError(
-                "Expected a `ground_truth` at construction to evaluate Poses against, but got none. "
-                "Give one, or hand in dicts with their targets."
+                "Expected `ground_truth` at construction to evaluate Poses, but got none. Set it, or pass dicts with targets."
             )
         categories = set(self.ground_truth.category_ids.tolist())
         return int(categories.pop()) if len(categories) == 1 else 1
 
     def _gathered(self) -> tuple[Predictions, GroundTruth]:
-        """Unpack the state as it stands, of all processes if it is synced."""
+        """Unpack the state, of all processes if it is synced."""
         rows = Rows(**self._tables())
         truth = collect_truth(rows, self.num_keypoints) if self.ground_truth is None else self.ground_truth
         if self.ground_truth is not None and not (rows.images[:, 1] != 0).all():
             raise ValueError(
-                "Expected every dict in `preds` to have an `image_id` of the ground truth, but got none in some."
+                "Expected `image_id` in every dict of `preds`, because the ground truth is known, but some lack it."
             )
         return collect_predictions(rows, self.num_keypoints, area_keypoints=self.area_keypoints), truth
 

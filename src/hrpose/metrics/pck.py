@@ -23,20 +23,20 @@ from hrpose.metrics.functional.pck import (
 from hrpose.structures import MpiiTruth, Poses, exact_int64
 
 PCKH_LOG_NAMES = {name: name.replace("Mean", "PCKh") if "Mean" in name else f"PCKh_{name}" for name in PCKH_COLUMNS}
-"""What the numbers of the table are called in logs: PCKh (Mean), PCKh@0.11, PCKh@0.10, PCKh_Head, ..."""
+"""Names of the numbers in logs: PCKh (Mean), PCKh@0.11, PCKh@0.10, PCKh_Head, ..."""
 
 
 class PercentageOfCorrectKeypoints(TableMetric):
-    """Compute the share of keypoints that lie within a share of the person's size of where they belong.
+    """Compute the share of keypoints whose error is at most a share of the instance's size.
 
-    As output of `forward` and `compute` the metric gives a dict: `PCK`, the share of all labelled keypoints, and `per_keypoint`
-    (K,), both float64; NaN where nothing is labelled.
+    `forward` and `compute` return a dict: `PCK`, the share of all labelled keypoints, and `per_keypoint` (K,), both float64; NaN
+    without labelled keypoints.
 
     Args:
         num_keypoints: K.
-        threshold: the largest error that is correct, in units of the size, included.
+        threshold: the largest correct error, in units of the size.
         dist_sync_on_step: whether `forward` gathers the state of all processes.
-        sync_on_compute: whether `compute` does.
+        sync_on_compute: whether `compute` gathers the state of all processes.
 
     Raises:
         ValueError: if an argument is not positive.
@@ -77,22 +77,22 @@ class PercentageOfCorrectKeypoints(TableMetric):
         labelled: Tensor | None = None,
         ids: Tensor | None = None,
     ) -> None:
-        """Take in persons.
+        """Add instances.
 
         Args:
-            preds: (N, K, 2) in image pixels; a third column, the score, is not looked at.
+            preds: (N, K, 2) in image pixels; a third column, the score, is ignored.
             target: (N, K, 2) in image pixels.
-            sizes: (N,) yardsticks in pixels: the head, the torso, the longer side of the box.
-            labelled: (N, K) whether a keypoint is annotated, all if left out.
-            ids: (N,) integers, by which a person that comes twice counts once.
+            sizes: (N,) in pixels, such as the size of the head or torso, or the longer side of the box.
+            labelled: (N, K) whether a keypoint is annotated; all by default.
+            ids: (N,) integers, so that duplicates count once.
 
         Raises:
-            ValueError: if the shapes disagree, a size is not positive, or a number is not finite.
+            ValueError: if the shapes do not match, a size is not positive, or a number is not finite.
         """
         self._append(_rows(preds, target, _numpy(sizes), labelled, ids, self.num_keypoints))
 
     def compute(self) -> dict[str, Tensor]:
-        """Evaluate everything taken in by all processes."""
+        """Compute PCK over all processes."""
         errors, labelled = _unpack(self._tables())
         return {
             "PCK": torch.tensor(mean_pck(errors, labelled, self.threshold), dtype=torch.float64, device=self.device),
@@ -103,17 +103,16 @@ class PercentageOfCorrectKeypoints(TableMetric):
 class PCKh(TableMetric):
     """Compute the table of the MPII single-person benchmark, in percent.
 
-    As input the metric takes keypoints with their targets and head boxes (`update`) or, with `ground_truth` given, estimated
-    `Poses` scattered over batches and processes (`update_poses`). Of the ground truth's persons those that no pose was handed
-    in for are missed, with all their keypoints.
+    `update` takes keypoints with targets and head boxes; `update_poses` takes estimated `Poses` if `ground_truth` was given. All
+    keypoints of persons without pose count as wrong.
 
-    As output of `forward` and `compute` the metric gives a dict of float64 scalars: Head, Shoulder, Elbow, Wrist, Hip, Knee,
-    Ankle, Mean (all at 0.5 head sizes), Mean@0.11 and Mean@0.10; `hrpose.metrics.functional.pckh_table` tells which is which.
+    `forward` and `compute` return a dict of float64 scalars: Head, Shoulder, Elbow, Wrist, Hip, Knee, Ankle, Mean (all at 0.5
+    head sizes), Mean@0.11 and Mean@0.10; see `hrpose.metrics.functional.pckh_table`.
 
     Args:
-        ground_truth: what to evaluate against if it is known beforehand.
+        ground_truth: the annotations, if they are known at construction.
         dist_sync_on_step: whether `forward` gathers the state of all processes.
-        sync_on_compute: whether `compute` does.
+        sync_on_compute: whether `compute` gathers the state of all processes.
     """
 
     higher_is_better: bool = True
@@ -138,18 +137,18 @@ class PCKh(TableMetric):
         labelled: Tensor | None = None,
         ids: Tensor | None = None,
     ) -> None:
-        """Take in persons, their keypoints in MPII's order.
+        """Add persons with keypoints in MPII's order.
 
         Args:
-            preds: (N, 16, 2) in image pixels; a third column, the score, is not looked at. Or poses, see `update_poses`.
-            target: (N, 16, 2) in image pixels, counted from the same origin.
+            preds: (N, 16, 2) in image pixels; a third column, the score, is ignored. Or poses, see `update_poses`.
+            target: (N, 16, 2) in the same pixels.
             head_boxes: (N, 2, 2) two opposite corners x y in pixels.
-            labelled: (N, 16) whether a keypoint is annotated, all if left out.
-            ids: (N,) integers, by which a person that comes twice counts once.
+            labelled: (N, 16) whether a keypoint is annotated; all by default.
+            ids: (N,) integers, so that duplicates count once.
 
         Raises:
-            ValueError: if the shapes disagree, a head box is empty, a number is not finite, or targets are given exactly if
-                a ground truth was given at construction.
+            ValueError: if the shapes do not match, a head box is empty, a number is not finite, or targets are given both here
+                and at construction, or not at all.
         """
         if isinstance(preds, Poses):
             self._append(_rows_of_poses(preds, self.ground_truth))
@@ -163,23 +162,22 @@ class PCKh(TableMetric):
         self._append(_rows(preds, target, sizes, labelled, ids, NUM_MPII_KEYPOINTS))
 
     def update_poses(self, poses: Poses) -> None:
-        """Take in estimated poses whose ground truth was given at construction.
+        """Add estimated poses whose ground truth was given at construction.
 
         Convention:
             Poses count pixels from 0, MPII's ground truth counts from 1: 1 is added to the poses, as in the official code.
 
         Args:
-            poses: N poses of persons of the ground truth, told apart by instance id: the place in it, counted from 0. One that
-                comes twice counts once.
+            poses: N poses; the instance id is the index in the ground truth. Duplicates count once.
 
         Raises:
-            ValueError: if no ground truth was given, the number of keypoints is wrong, an instance id is not of the ground
-                truth, or a coordinate is not finite.
+            ValueError: if no ground truth was given, the number of keypoints is wrong, an instance id is not an index of the
+                ground truth, or a coordinate is not finite.
         """
         self.update(poses)
 
     def compute(self) -> dict[str, Tensor]:
-        """Evaluate everything taken in by all processes."""
+        """Compute the table over all processes."""
         tables = self._tables()
         errors, labelled = _unpack(tables)
         if self.ground_truth is not None:
@@ -190,21 +188,21 @@ class PCKh(TableMetric):
         return {name: torch.tensor(value, dtype=torch.float64, device=self.device) for name, value in table.items()}
 
     def logged(self) -> dict[str, Tensor]:
-        """Give what `compute` gives by the names it has in logs, of which `leading` is the Mean."""
+        """Return the result of `compute` with the names for logs; `leading` is the Mean."""
         return {PCKH_LOG_NAMES[name]: value for name, value in self.compute().items()}
 
     def results(self) -> list[dict[str, Any]]:
-        """Give the poses that were handed in, each once; in a process group every process must call it, and gets all.
+        """Return the poses of all processes without duplicates; every process must call it.
 
         Returns:
-            One dict for each pose, in the order of the ground truth: `entry`, the person's place in it, and `keypoints`
-            [x, y, score] * 16 in image pixels, counted from 0.
+            One dict per pose, in the order of the ground truth: `entry`, the index in it, and `keypoints` [x, y, score] * 16 in
+            image pixels, counted from 0.
 
         Raises:
             ValueError: if no ground truth was given.
         """
         if self.ground_truth is None:
-            raise ValueError("Expected a `ground_truth` at construction, by which poses are known, but got none.")
+            raise ValueError("Expected `ground_truth` at construction to return poses, but got none.")
         tables = self._tables_everywhere()
         kept = _once(tables["keys"])
         ids, poses = tables["keys"][kept, 0], tables["poses"][kept]
@@ -212,7 +210,7 @@ class PCKh(TableMetric):
 
 
 def _columns(num_keypoints: int) -> dict[str, tuple[int, torch.dtype]]:
-    """Rows of errors and flags (labelled or not); keys: id, whether it was given."""
+    """Return the tables: rows of errors and flags (labelled or not); keys: id, whether it was given."""
     return {"rows": (2 * num_keypoints, torch.float64), "keys": (2, torch.int64)}
 
 
@@ -243,15 +241,15 @@ def _rows(
 def _rows_of_poses(poses: Poses, truth: MpiiTruth | None) -> dict[str, NDArray[Any]]:
     if truth is None:
         raise ValueError(
-            "Expected a `ground_truth` at construction to evaluate Poses against, but got none. "
-            "Give one, or hand in keypoints with their targets and head boxes."
+            "Expected `ground_truth` at construction to evaluate Poses, but got none. Set it, or pass keypoints with targets and "
+            "head boxes."
         )
     ids = poses.instance_ids
     unknown = ids[(ids < 0) | (ids >= len(truth))]
     if len(unknown):
         raise ValueError(
-            f"Expected instance ids of poses to be places in the ground truth, 0 to {len(truth) - 1}, "
-            f"but got {unknown[:5].tolist()} among them."
+            f"Expected instance ids of poses to be indices of the ground truth, 0 to {len(truth) - 1}, but found "
+            f"{unknown[:5].tolist()}."
         )
     rows = _rows(
         torch.from_numpy(poses.keypoints) + 1,
@@ -266,7 +264,7 @@ def _rows_of_poses(poses: Poses, truth: MpiiTruth | None) -> dict[str, NDArray[A
 
 
 def _once(keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Choose the rows to count, in their order: each id once, and all without one."""
+    """Return the rows that count, in their order: the first of each id, and all without id."""
     ids, given = keys.T
     named = np.flatnonzero(given)
     _, first = np.unique(ids[named], return_index=True)
@@ -275,12 +273,12 @@ def _once(keys: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _unpack(tables: dict[str, NDArray[Any]]) -> tuple[Floats, NDArray[np.bool_]]:
-    """Give errors and flags (N, K), each id once."""
+    """Return errors and flags (N, K) without duplicates."""
     errors, labelled = np.split(tables["rows"][_once(tables["keys"])], 2, axis=1)
     return errors, labelled > 0
 
 
 def _numpy(value: Tensor) -> Floats:
-    """Widen to float64, exactly."""
+    """Convert to a float64 array."""
     array: Floats = torch.as_tensor(value).detach().to("cpu", torch.float64).numpy()
     return array

@@ -1,4 +1,4 @@
-"""Read a COCO keypoint result file, of whatever tool, to be evaluated."""
+"""Read COCO keypoint result files."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from hrpose.metrics.functional.matching import Detections
 from hrpose.metrics.functional.oks import Floats, Indices, enclosed_areas
 from hrpose.structures import GroundTruth, exact_integer
 
-_LARGEST = 1e9  # no coordinate of an image is beyond
+_LARGEST = 1e9  # largest coordinate in pixels that is accepted
 _PART_SCORES = ("foot_score", "face_score", "lefthand_score", "righthand_score", "wholebody_score")
 
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector from walking again and again through millions of numbers that are soon gone."""
+    """Disable the garbage collector, which would repeatedly visit millions of short-lived numbers."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -38,9 +38,9 @@ class ScoredResults(NamedTuple):
 
     Attributes:
         detections: N predictions in the order of the file.
-        keypoint_scores: (N, K) the third number of each keypoint: its score, if the tool that wrote the file gives one.
-        part_scores: (N,) scores of parts, such as `foot_score`, that rank them in COCO-WholeBody; without the parts that no row
-            has, and with `score` in rows without.
+        keypoint_scores: (N, K) the third number of each keypoint, usually its score.
+        part_scores: (N,) scores that rank parts in COCO-WholeBody, such as `foot_score`; `score` in rows without it. Scores that
+            no row has are missing.
     """
 
     detections: Detections
@@ -48,7 +48,7 @@ class ScoredResults(NamedTuple):
     part_scores: dict[str, Floats]
 
     def select(self, rows: NDArray[np.generic]) -> ScoredResults:
-        """Keep some rows by a mask or indices."""
+        """Return some rows, by a mask or indices."""
         found = Detections(**{name: values[rows] for name, values in vars(self.detections).items()})
         scores = {name: values[rows] for name, values in self.part_scores.items()}
         return ScoredResults(found, self.keypoint_scores[rows], scores)
@@ -65,33 +65,31 @@ def read_scored_results(
 ) -> ScoredResults:
     """Read the rows {image_id, category_id, keypoints [x, y, score] * K, score} of a result file.
 
-    The area of a prediction is that of its `bbox` if the first row has one, else that of its keypoints' extent, as the
-    reference implementation takes it; of several keypoint fields that of the first, the body.
+    The area of a prediction is that of its `bbox` if the first row has one, otherwise that of the box around its keypoints, as in
+    the reference implementation; with several keypoint fields around those of the first field, the body.
 
     Args:
         file: the JSON file.
-        truth: what the predictions are of: its photos and its number of keypoints.
-        keypoint_fields: fields whose first keypoints, as many as are named, stand for `keypoints`, if the first row has them
-            all: results of COCO-WholeBody come in five fields.
+        truth: the annotations, for image ids and the number of keypoints.
+        keypoint_fields: number of keypoints to read from each field, if the first row has all of them; results of
+            COCO-WholeBody have five fields.
 
     Raises:
-        ValueError: naming the file and the rows at fault: no such file, not JSON, not a list of such rows, another number of
-            keypoints, a number that is missing, not finite or beyond any image, an id that is no integer (whole floats below
-            2**53 are taken as integers), an unknown photo, a row that is there twice.
+        ValueError: with file and rows, if there is no such file, it is not a JSON list of such rows, the number of keypoints is
+            wrong, a number is missing, not finite or too large, an id is not an integer (whole floats below 2**53 are
+            accepted), an image is unknown, or a row occurs twice.
     """
     file = Path(file)
     rows = _joined(file, read_result_rows(file), keypoint_fields or {})
     num_keypoints = truth.keypoints.shape[1]
     for name in ("image_id", "category_id", "keypoints", "score"):
-        _refuse(file, [at for at, row in enumerate(rows) if name not in row], f"every row to have `{name}`")
+        _refuse(file, [at for at, row in enumerate(rows) if name not in row], f"`{name}` in every row")
     triplets = _keypoints(file, rows, num_keypoints)
     image_ids = _integers(file, rows, "image_id")
     unknown = np.flatnonzero(~np.isin(image_ids, truth.image_ids)).tolist()
     _refuse(file, unknown, "image ids of the annotations", [rows[at]["image_id"] for at in unknown])
     scores = _numbers(file, rows, "score")
-    _refuse(
-        file, _repeated(image_ids, scores, triplets), "every row once (a distributed sampler pads with repeated ones)"
-    )
+    _refuse(file, _repeated(image_ids, scores, triplets), "every row once (distributed samplers may repeat some)")
     keypoints = np.ascontiguousarray(triplets[..., :2])
     detections = Detections(
         image_ids=image_ids,
@@ -111,7 +109,7 @@ def read_result_rows(file: Path) -> list[dict[str, Any]]:
     """Read the rows of a result file.
 
     Raises:
-        ValueError: if there is no such file, or it is no JSON list of objects.
+        ValueError: if there is no such file, or it is not a JSON list of objects.
     """
     if not file.is_file():
         raise ValueError(f"Expected a COCO result file at {file}, but there is no such file.")
@@ -121,29 +119,29 @@ def read_result_rows(file: Path) -> list[dict[str, Any]]:
         raise ValueError(f"Expected {file} to be JSON, but it is not: {error}.") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError(
-            f"Expected {file} to be a COCO result file, a list of rows, but got {type(rows).__name__}"
-            f"{' of other things' if isinstance(rows, list) else ''}. Is it the annotation file?"
+            f"Expected {file} to be a COCO result file, a JSON list of objects, but got a JSON {type(rows).__name__}"
+            f"{' of other values' if isinstance(rows, list) else ''}."
         )
     return rows
 
 
 def read_entries(file: Path, num_persons: int, num_keypoints: int) -> Floats:
-    """Read the rows {entry, keypoints [x, y, score] * K} that a PCKh was measured from.
+    """Read the rows {entry, keypoints [x, y, score] * K} of a result file for PCKh.
 
     Args:
         file: the JSON file.
-        num_persons: N, in the order that `entry` counts from 0.
+        num_persons: N; `entry` is an index from 0.
         num_keypoints: K.
 
     Returns:
-        (N, K, 2) in image pixels counted from 0, NaN for persons without a row.
+        (N, K, 2) in image pixels counted from 0, NaN for persons without row.
 
     Raises:
-        ValueError: naming the file and the rows at fault.
+        ValueError: with file and rows, if a row is invalid.
     """
     rows = read_result_rows(file)
     for name in ("entry", "keypoints"):
-        wanted = f"every row to have `{name}`: MPII's persons are told apart by their place, counted from 0"
+        wanted = f"`{name}` in every row (`entry` is the index of the person in the annotations, from 0)"
         _refuse(file, [at for at, row in enumerate(rows) if name not in row], wanted)
     triplets, entries = _keypoints(file, rows, num_keypoints), _integers(file, rows, "entry")
     outside = np.flatnonzero((entries < 0) | (entries >= num_persons)).tolist()
@@ -157,7 +155,7 @@ def read_entries(file: Path, num_persons: int, num_keypoints: int) -> Floats:
 
 
 def _joined(file: Path, rows: list[dict[str, Any]], fields: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Put the keypoints of several fields under `keypoints`."""
+    """Join the keypoints of several fields to `keypoints`."""
     if not fields or not rows or not all(field in rows[0] for field in fields):
         return rows
     for field, count in fields.items():
@@ -195,10 +193,10 @@ def _numbers(file: Path, rows: list[dict[str, Any]], name: str) -> Floats:
 
 
 def _keypoints(file: Path, rows: list[dict[str, Any]], num_keypoints: int) -> Floats:
-    """The triplets (N, K, 3)."""
+    """Return keypoints x, y, score: (N, K, 3)."""
     unlike = [at for at, row in enumerate(rows) if not _has_length(row["keypoints"], 3 * num_keypoints)]
     wanted = (
-        f"`keypoints` of {3 * num_keypoints} numbers, x y score for each of the annotations' {num_keypoints} keypoints"
+        f"`keypoints` of {3 * num_keypoints} numbers, x y score for each of the {num_keypoints} annotated keypoints"
     )
     _refuse(file, unlike, wanted, [_length(rows[at]["keypoints"]) for at in unlike])
     values = chain.from_iterable(row["keypoints"] for row in rows)
@@ -217,14 +215,14 @@ def _keypoints(file: Path, rows: list[dict[str, Any]], num_keypoints: int) -> Fl
 
 
 def _is_number(value: Any) -> bool:
-    """Check for a finite number that an image can have; JSON has text, lists and integers of any size."""
+    """Check for a finite number of plausible size; JSON has integers of any size."""
     return isinstance(value, int | float) and abs(value) <= _LARGEST
 
 
 def _areas(file: Path, rows: list[dict[str, Any]], keypoints: Floats) -> Floats:
     if rows and rows[0].get("bbox"):
         unlike = [at for at, row in enumerate(rows) if not _has_length(row.get("bbox"), 4)]
-        _refuse(file, unlike, "a `bbox` of four numbers in every row, because the first row has one")
+        _refuse(file, unlike, "`bbox` of four numbers in every row, because the first row has one")
         wrong = [at for at, row in enumerate(rows) if not all(map(_is_number, row["bbox"]))]
         _refuse(file, wrong, "finite numbers as `bbox`", [f"{rows[at]['bbox']!r:.80}" for at in wrong])
         boxes = np.array([row["bbox"] for row in rows], dtype=np.float64)
@@ -234,7 +232,7 @@ def _areas(file: Path, rows: list[dict[str, Any]], keypoints: Floats) -> Floats:
 
 
 def _repeated(image_ids: Indices, scores: Floats, triplets: Floats) -> list[int]:
-    """Rows that say the same as an earlier row."""
+    """Return the rows that equal an earlier row."""
     order = np.lexsort((triplets[:, 0, 0], scores, image_ids))
     one, other = order[:-1], order[1:]
     alike = (image_ids[one] == image_ids[other]) & (scores[one] == scores[other])
@@ -243,12 +241,12 @@ def _repeated(image_ids: Indices, scores: Floats, triplets: Floats) -> list[int]
     return repeated
 
 
-def _refuse(file: Path, rows: list[int], wanted: str, came: list[Any] | None = None) -> None:
-    """Name the rows at fault and, where given, what the first of them have."""
+def _refuse(file: Path, rows: list[int], wanted: str, values: list[Any] | None = None) -> None:
+    """Raise ValueError if rows are invalid, with their numbers and the values of the first ones."""
     if rows:
         more = " ..." if len(rows) > 5 else ""
-        shown = ", ".join(map(str, dict.fromkeys(came[:5] if came else [])))
-        values = f" They have {shown}{', ...' if more else '.'}" if came else ""
+        listing = ", ".join(map(str, dict.fromkeys(values[:5] if values else [])))
+        found = f" with {listing}{', ...' if more else ''}" if values else ""
         raise ValueError(
-            f"Expected {file} to have {wanted}, but {len(rows)} are otherwise: rows {rows[:5]}{more} counted from 0.{values}"
+            f"Expected {file} to have {wanted}, but {len(rows)} rows do not: {rows[:5]}{more} (counted from 0){found}."
         )

@@ -1,14 +1,13 @@
-"""The rows in which the keypoint metrics keep what they were given: checked on entry, packed for gathering, unpacked to evaluate.
+"""The state of the keypoint metrics as tables of numbers: checked on input, gathered over processes, unpacked for evaluation.
 
-Five tables of numbers hold everything, so that several processes exchange five tensors:
-`images` (I, 4) int64: image id, whether it was given, number of predictions, number of persons that follow in the others;
+The state is five tables, so processes exchange five tensors:
+`images` (I, 4) int64: image id, whether it was given, number of predictions and number of annotated instances;
 `prediction_keys` (N, 3) int64: category, instance id, whether it was given;
-`prediction_rows` (N, 10 + 3 K) float64: score, area, bbox xywh, crop center, crop scale (NaN where not given), keypoints x y
-score;
-`person_keys` (M, 5) int64: category, annotation id, whether it was given, crowd, num_keypoints;
-`person_rows` (M, 5 + 3 K) float64: area, bbox xywh (NaN where not given), keypoints x y visibility.
+`prediction_rows` (N, 10 + 3 K) float64: score, area, bbox xywh, crop center, crop scale (NaN if not given), keypoints x y score;
+`target_keys` (M, 5) int64: category, annotation id, whether it was given, crowd, num_keypoints;
+`target_rows` (M, 5 + 3 K) float64: area, bbox xywh (NaN if not given), keypoints x y visibility.
 
-Rows do not name their photo: they follow in the order of `images`, so photos without ids need no numbering across processes.
+Rows are in the order of `images` instead of storing their image, so images without ids need no numbering across processes.
 """
 
 from __future__ import annotations
@@ -26,38 +25,36 @@ from hrpose.metrics.functional.oks import Floats, Indices, enclosed_areas
 from hrpose.structures import GroundTruth, Poses, exact_int64, result_rows
 
 NUM_PREDICTION_VALUES = 10
-NUM_PERSON_VALUES = 5
+NUM_TARGET_VALUES = 5
 _PREDICTION_NAMES = ("keypoints", "scores", "labels", "boxes", "areas", "ids", "image_id")
-_PERSON_NAMES = ("keypoints", "area", "labels", "iscrowd", "num_keypoints", "boxes", "ids", "image_id")
+_TARGET_NAMES = ("keypoints", "area", "labels", "iscrowd", "num_keypoints", "boxes", "ids", "image_id")
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """What was handed in, as the five tables of this file's head."""
+    """The five tables; see the docstring of the module."""
 
     images: Indices
     prediction_keys: Indices
     prediction_rows: Floats
-    person_keys: Indices
-    person_rows: Floats
+    target_keys: Indices
+    target_rows: Floats
 
 
 def rows_from_poses(poses: Poses, num_keypoints: int, category_id: int) -> Rows:
-    """Pack estimated poses, each of which knows its photo and its instance id.
+    """Pack estimated poses.
 
     Args:
-        poses: N poses with K keypoints.
+        poses: N poses with K keypoints, image ids and instance ids.
         num_keypoints: K.
-        category_id: the category they all have.
+        category_id: category of all poses.
 
     Raises:
-        ValueError: if the number of keypoints is another one, a coordinate or score is not finite, or an id is no integer of
-            64 bits.
+        ValueError: if the number of keypoints is not K, a coordinate or score is not finite, or an id is not a 64-bit integer.
     """
     if poses.keypoints.shape[1:] != (num_keypoints, 2):
         raise ValueError(
-            f"Expected argument `poses` to have {num_keypoints} keypoints, one for each sigma, "
-            f"but got keypoints of shape {poses.keypoints.shape}."
+            f"Expected `poses` to have {num_keypoints} keypoints, one per sigma, but got shape {poses.keypoints.shape}."
         )
     number = len(poses)
     unknown = np.full((number, 5), np.nan)
@@ -72,42 +69,41 @@ def rows_from_poses(poses: Poses, num_keypoints: int, category_id: int) -> Rows:
             [one * category_id, exact_int64(poses.instance_ids, "poses.instance_ids"), one], axis=1
         ),
         prediction_rows=values,
-        person_keys=np.zeros((0, 5), dtype=np.int64),
-        person_rows=np.zeros((0, NUM_PERSON_VALUES + 3 * num_keypoints)),
+        target_keys=np.zeros((0, 5), dtype=np.int64),
+        target_rows=np.zeros((0, NUM_TARGET_VALUES + 3 * num_keypoints)),
     )
 
 
 def rows_from_images(
     preds: Sequence[Mapping[str, Any]], target: Sequence[Mapping[str, Any]] | None, num_keypoints: int
 ) -> Rows:
-    """Pack one dict of predictions, and one of annotated persons, for each photo.
+    """Pack one dict of predictions and one dict of annotated instances per image.
 
     Args:
-        preds: as `KeypointAveragePrecision.update` tells.
-        target: the same; None where the ground truth is already known.
+        preds: see `KeypointMetric.update`.
+        target: see `KeypointMetric.update`; None if the ground truth is already known.
         num_keypoints: K.
 
     Raises:
-        ValueError: if a dict lacks an entry, has one that nobody reads, one of the wrong shape or with NaN in it, or an id
-            that is no integer of 64 bits.
+        ValueError: if an entry is missing, unknown, of the wrong shape or NaN, or an id is not a 64-bit integer.
     """
     pairs = _image_pairs(preds, target)
-    images, predictions, persons = [], [], []
-    for position, (prediction, person) in enumerate(pairs):
+    images, predictions, instances = [], [], []
+    for position, (prediction, annotation) in enumerate(pairs):
         keys, values = _prediction_table(prediction, f"preds[{position}]", num_keypoints)
         predictions.append((keys, values))
         number = 0
         if target is not None:
-            persons.append(_person_table(person, f"target[{position}]", num_keypoints))
-            number = len(persons[-1][0])
-        image_id = _image_id(prediction, person, position)
+            instances.append(_target_table(annotation, f"target[{position}]", num_keypoints))
+            number = len(instances[-1][0])
+        image_id = _image_id(prediction, annotation, position)
         images.append((0 if image_id is None else image_id, image_id is not None, len(keys), number))
-    none = (np.zeros((0, 3), np.int64), np.zeros((0, NUM_PREDICTION_VALUES + 3 * num_keypoints)))
-    nobody = (np.zeros((0, 5), np.int64), np.zeros((0, NUM_PERSON_VALUES + 3 * num_keypoints)))
+    no_predictions = (np.zeros((0, 3), np.int64), np.zeros((0, NUM_PREDICTION_VALUES + 3 * num_keypoints)))
+    no_instances = (np.zeros((0, 5), np.int64), np.zeros((0, NUM_TARGET_VALUES + 3 * num_keypoints)))
     return Rows(
         np.array(images, dtype=np.int64).reshape(-1, 4),
-        *(np.concatenate(parts) for parts in zip(none, *predictions, strict=True)),
-        *(np.concatenate(parts) for parts in zip(nobody, *persons, strict=True)),
+        *(np.concatenate(parts) for parts in zip(no_predictions, *predictions, strict=True)),
+        *(np.concatenate(parts) for parts in zip(no_instances, *instances, strict=True)),
     )
 
 
@@ -117,12 +113,10 @@ def _image_pairs(
     for name, value in (("preds", preds), ("target", preds if target is None else target)):
         if not isinstance(value, Sequence) or not all(isinstance(item, Mapping) for item in value):
             raise ValueError(
-                f"Expected argument `{name}` to be a sequence of dicts, one for each image, but got {type(value).__name__}."
+                f"Expected argument `{name}` to be a sequence of dicts, one per image, but got {type(value).__name__}."
             )
     if target is not None and len(preds) != len(target):
-        raise ValueError(
-            f"Expected argument `preds` and `target` to have the same length, but got {len(preds)} and {len(target)}."
-        )
+        raise ValueError(f"Expected `preds` and `target` of the same length, but got {len(preds)} and {len(target)}.")
     return list(zip(preds, [{}] * len(preds) if target is None else target, strict=True))
 
 
@@ -144,8 +138,8 @@ def _prediction_table(item: Mapping[str, Any], where: str, num_keypoints: int) -
     return _keys(item, where, number), values
 
 
-def _person_table(item: Mapping[str, Any], where: str, num_keypoints: int) -> tuple[Indices, Floats]:
-    _check_names(item, where, _PERSON_NAMES, required=("keypoints", "area"))
+def _target_table(item: Mapping[str, Any], where: str, num_keypoints: int) -> tuple[Indices, Floats]:
+    _check_names(item, where, _TARGET_NAMES, required=("keypoints", "area"))
     keypoints = _keypoints(item["keypoints"], where, num_keypoints, widths=(3,))
     number = len(keypoints)
     unlabelled = ~(keypoints[..., 2] > 0)
@@ -157,8 +151,7 @@ def _person_table(item: Mapping[str, Any], where: str, num_keypoints: int) -> tu
     boxes = _boxes(item, where, number)
     if (unlabelled.all(axis=1) & np.isnan(boxes).any(axis=1)).any():
         raise ValueError(
-            f"Expected {where} to have `boxes`, because it holds a person without labelled keypoints, whose region is taken "
-            "from its box, but got none. Add boxes (M, 4), or leave that person out."
+            f"Expected `boxes` in {where} for instances without labelled keypoints, but got none. Add boxes (M, 4)."
         )
     iscrowd = _column(item["iscrowd"], where, "iscrowd", number) if "iscrowd" in item else np.zeros(number)
     values = np.concatenate([area[:, None], boxes, keypoints.reshape(number, 3 * num_keypoints)], axis=1)
@@ -170,7 +163,7 @@ def _person_table(item: Mapping[str, Any], where: str, num_keypoints: int) -> tu
 
 
 def _keys(item: Mapping[str, Any], where: str, number: int) -> Indices:
-    """Category (0 if not given), id (row if not given), whether the id was given."""
+    """Return category (0 if not given), id (row if not given) and whether the id was given, (N, 3)."""
     labels = _integers(item["labels"], where, "labels", number) if "labels" in item else np.zeros(number, np.int64)
     ids = _integers(item["ids"], where, "ids", number) if "ids" in item else np.arange(number)
     if len(np.unique(ids)) != number:
@@ -179,10 +172,10 @@ def _keys(item: Mapping[str, Any], where: str, number: int) -> Indices:
     return np.column_stack([labels, ids, np.full(number, "ids" in item)]).astype(np.int64)
 
 
-def _image_id(prediction: Mapping[str, Any], person: Mapping[str, Any], position: int) -> int | None:
+def _image_id(prediction: Mapping[str, Any], annotation: Mapping[str, Any], position: int) -> int | None:
     given = {
         int(exact_int64(_array(item["image_id"], where, "image_id"), f"{where}['image_id']").reshape(()))
-        for item, where in ((prediction, f"preds[{position}]"), (person, f"target[{position}]"))
+        for item, where in ((prediction, f"preds[{position}]"), (annotation, f"target[{position}]"))
         if "image_id" in item
     }
     if len(given) > 1:
@@ -196,16 +189,16 @@ def _check_names(item: Mapping[str, Any], where: str, names: Sequence[str], requ
     missing = [name for name in required if name not in item]
     if missing:
         raise ValueError(
-            f"Expected {where} to have {', '.join(names)} ({' and '.join(required)} always), but got no {missing}."
+            f"Expected {where} to have {' and '.join(required)}, but {missing} is missing. Other entries: {', '.join(names)}."
         )
-    unread = [name for name in item if name not in names]
-    if unread:
-        raise ValueError(f"Expected {where} to have nothing but {', '.join(names)}, but got {unread} too.")
+    unknown = [name for name in item if name not in names]
+    if unknown:
+        raise ValueError(f"Expected entries {', '.join(names)} in {where}, but got {unknown}.")
 
 
 def _check_finite(values: Floats, where: str, what: str) -> None:
     if not np.isfinite(values).all():
-        raise ValueError(f"Expected {where} to hold finite {what}, but got NaN or infinity in it.")
+        raise ValueError(f"Expected {where} to have finite {what}, but got NaN or infinity.")
 
 
 def _array(value: Any, where: str, name: str) -> NDArray[Any]:
@@ -213,7 +206,7 @@ def _array(value: Any, where: str, name: str) -> NDArray[Any]:
         return value.detach().to("cpu", torch.float64 if value.is_floating_point() else value.dtype).numpy()
     try:
         array = np.asarray(value)
-    except ValueError:  # rows of unlike lengths
+    except ValueError:  # rows of different lengths
         array = np.array(None)
     if array.dtype.kind not in "biuf":
         raise ValueError(
@@ -229,7 +222,7 @@ def _keypoints(value: Any, where: str, num_keypoints: int, widths: Sequence[int]
     if keypoints.ndim != 3 or keypoints.shape[1] != num_keypoints or keypoints.shape[2] not in widths:
         wanted = " or ".join(f"(N, {num_keypoints}, {width})" for width in widths)
         raise ValueError(
-            f"Expected {where}['keypoints'] to be {wanted}, one keypoint for each sigma, but got {keypoints.shape}."
+            f"Expected {where}['keypoints'] to be {wanted}, one keypoint per sigma, but got {keypoints.shape}."
         )
     return keypoints
 
@@ -238,26 +231,25 @@ def _column(value: Any, where: str, name: str, number: int) -> Floats:
     column: Floats = np.array(_array(value, where, name), dtype=np.float64)
     if column.shape != (number,):
         raise ValueError(
-            f"Expected {where}['{name}'] to be ({number},), one for each row of keypoints, but got {column.shape}."
+            f"Expected {where}['{name}'] to be ({number},), one per row of keypoints, but got {column.shape}."
         )
     return column
 
 
 def _integers(value: Any, where: str, name: str, number: int) -> Indices:
-    given = _array(value, where, name)
     _column(value, where, name, number)
-    return exact_int64(given, f"{where}['{name}']")
+    return exact_int64(_array(value, where, name), f"{where}['{name}']")
 
 
 def _boxes(item: Mapping[str, Any], where: str, number: int) -> Floats:
-    """The boxes xywh, NaN where none were given."""
+    """Return the boxes xywh (N, 4), NaN if not given."""
     if "boxes" not in item:
         return np.full((number, 4), np.nan)
     boxes: Floats = np.array(_array(item["boxes"], where, "boxes"), dtype=np.float64)
     boxes = boxes.reshape(-1, 4) if not boxes.size else boxes
     if boxes.shape != (number, 4):
         raise ValueError(
-            f"Expected {where}['boxes'] to be ({number}, 4) xywh, one for each row of keypoints, but got {boxes.shape}."
+            f"Expected {where}['boxes'] to be ({number}, 4) xywh, one per row of keypoints, but got {boxes.shape}."
         )
     _check_finite(boxes, f"{where}['boxes']", "numbers")
     return boxes
@@ -265,14 +257,14 @@ def _boxes(item: Mapping[str, Any], where: str, number: int) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Predictions of all processes, each once, ordered by image id and instance id.
+    """Predictions of all processes without duplicates, sorted by image id and instance id.
 
     Attributes:
-        detections: N predictions as they are evaluated.
+        detections: N predictions.
         instance_ids: (N,) int64.
-        boxes: (N, 4) xywh, NaN where none were given.
-        center: (N, 2) of the crop, NaN where it is not known.
-        scale: (N, 2) of the crop, NaN where it is not known.
+        boxes: (N, 4) xywh, NaN if not given.
+        center: (N, 2) of the crop, NaN if unknown.
+        scale: (N, 2) of the crop, NaN if unknown.
         keypoint_scores: (N, K).
     """
 
@@ -285,7 +277,7 @@ class Predictions:
 
     @property
     def crop_areas(self) -> Floats:
-        """(N,) what OKS between two predictions is measured by: the padded crop, or the pose's own area without one."""
+        """Return the areas (N,) for OKS between predictions: of the padded crop, or of the pose without crop."""
         crops: Floats = self.scale.prod(axis=1)
         return np.where(np.isnan(crops), self.detections.areas, crops)
 
@@ -302,7 +294,7 @@ class Predictions:
         )
 
     def to_coco(self, category_id: int | None = None) -> list[dict[str, Any]]:
-        """Return the rows of a COCO keypoint result file; `category_id` replaces the category of each prediction."""
+        """Return the rows of a COCO keypoint result file; `category_id` replaces the categories of the predictions."""
         d = self.detections
         categories = d.category_ids if category_id is None else np.full(len(d), category_id)
         rows = result_rows(d.image_ids, categories, d.keypoints, self.keypoint_scores, d.scores)
@@ -312,7 +304,7 @@ class Predictions:
         return rows
 
     def _boxes(self) -> Floats:
-        """The boxes to write. A reader that finds one looks for one in every row, so those not given enclose the keypoints."""
+        """Return the boxes to write. Readers expect boxes in all rows or in none, so missing ones enclose the keypoints."""
         missing = np.asarray(np.isnan(self.boxes).any(axis=1))
         if missing.all():
             return self.boxes
@@ -322,10 +314,15 @@ class Predictions:
 
 
 def collect_predictions(rows: Rows, num_keypoints: int, *, area_keypoints: int | None = None) -> Predictions:
-    """Unpack the predictions of all processes; the extent of the first `area_keypoints` is the area of one without area.
+    """Unpack the predictions of all processes.
+
+    Args:
+        rows: the state.
+        num_keypoints: K.
+        area_keypoints: predictions without area get that of the box around their first `area_keypoints` keypoints.
 
     Raises:
-        ValueError: if a photo came twice with different predictions that have no ids.
+        ValueError: if an image occurs twice with different predictions without ids.
     """
     image_ids = np.repeat(_number_images(rows.images), rows.images[:, 2])
     values = rows.prediction_rows
@@ -345,16 +342,16 @@ def collect_predictions(rows: Rows, num_keypoints: int, *, area_keypoints: int |
 
 
 def collect_truth(rows: Rows, num_keypoints: int) -> GroundTruth:
-    """Unpack the annotated persons of all processes.
+    """Unpack the annotated instances of all processes.
 
     Raises:
-        ValueError: if a photo came twice with different persons that have no ids.
+        ValueError: if an image occurs twice with different instances without ids.
     """
     numbers = _number_images(rows.images)
     image_ids = np.repeat(numbers, rows.images[:, 3])
-    kept = _once(image_ids, rows.person_keys[:, 1:3], rows.person_rows, rows.images[:, [0, 1, 3]], "target")
-    values, keys = rows.person_rows[kept], rows.person_keys[kept]
-    triplets = values[:, NUM_PERSON_VALUES:].reshape(-1, num_keypoints, 3)
+    kept = _once(image_ids, rows.target_keys[:, 1:3], rows.target_rows, rows.images[:, [0, 1, 3]], "target")
+    values, keys = rows.target_rows[kept], rows.target_keys[kept]
+    triplets = values[:, NUM_TARGET_VALUES:].reshape(-1, num_keypoints, 3)
     return GroundTruth(
         image_ids=np.unique(numbers),
         object_image_ids=image_ids[kept],
@@ -370,26 +367,25 @@ def collect_truth(rows: Rows, num_keypoints: int) -> GroundTruth:
 
 
 def check_truth(truth: GroundTruth, num_keypoints: int) -> None:
-    """Refuse a ground truth of K keypoints that cannot be evaluated against.
+    """Check a ground truth.
 
     Raises:
-        ValueError: naming the annotation ids at fault: another number of keypoints, an id given twice, a missing or
-            negative area, a coordinate that is not finite, a photo that is not listed.
+        ValueError: with annotation ids, if the number of keypoints is not K, an id repeats, an area is missing or negative, a
+            coordinate is not finite, or an image is not listed.
     """
     if truth.keypoints.shape[1:] != (num_keypoints, 2):
         raise ValueError(
-            f"Expected argument `ground_truth` to have {num_keypoints} keypoints, one for each sigma, "
-            f"but got keypoints of shape {truth.keypoints.shape}."
+            f"Expected `ground_truth` to have {num_keypoints} keypoints, one per sigma, but got shape {truth.keypoints.shape}."
         )
     labelled = (truth.visibility > 0)[..., None]
     unique, position = np.unique(truth.instance_ids, return_index=True)
     repeated = np.ones(len(truth), dtype=bool)
     repeated[position] = False
     faults = {
-        "annotation ids that are unique": repeated & (len(unique) < len(truth)),
-        "an area of zero or more for every annotation": ~(np.isfinite(truth.area) & (truth.area >= 0)),
+        "unique annotation ids": repeated & (len(unique) < len(truth)),
+        "areas of at least 0": ~(np.isfinite(truth.area) & (truth.area >= 0)),
         "finite coordinates": (labelled & ~np.isfinite(truth.keypoints)).any(axis=(1, 2)),
-        "a finite bbox for every person without keypoints": ~labelled.any(axis=(1, 2))
+        "a finite bbox for every instance without keypoints": ~labelled.any(axis=(1, 2))
         & ~np.isfinite(truth.bbox).all(axis=1),
         "annotations of listed images": ~np.isin(truth.object_image_ids, truth.image_ids),
     }
@@ -397,26 +393,30 @@ def check_truth(truth: GroundTruth, num_keypoints: int) -> None:
         if wrong.any():
             ids = truth.instance_ids[wrong]
             raise ValueError(
-                f"Expected argument `ground_truth` to have {wanted}, but {len(ids)} of {len(truth)} annotations are "
-                f"otherwise: ids {ids[:5].tolist()}{' ...' if len(ids) > 5 else ''}."
+                f"Expected argument `ground_truth` to have {wanted}, but {len(ids)} of {len(truth)} annotations do not: ids "
+                f"{ids[:5].tolist()}{' ...' if len(ids) > 5 else ''}."
             )
 
 
 def _number_images(images: Indices) -> Indices:
-    """The id of each photo; its place among all photos where none has an id."""
+    """Return the id of each image, or its index if no image has an id."""
     given = images[:, 1] != 0
     if given.any() and not given.all():
         raise ValueError(
-            f"Expected `image_id` with all images or with none, but got it with {given.sum()} of {len(given)}."
+            f"Expected `image_id` for all images or for none, but got it for {given.sum()} of {len(given)}."
         )
     return images[:, 0] if given.any() else np.arange(len(images))
 
 
 def _once(image_ids: Indices, keys: Indices, values: Floats, images: Indices, name: str) -> Indices:
-    """Choose each (image id, id) once, ordered by both.
+    """Return the rows without duplicates of (image id, id), sorted by both.
 
-    `image_ids` are (N,), `keys` (N, 2): id, and whether it was given; `values` (N, V); `images` (I, 3): image id, whether it was
-    given, number of rows; `name` is the argument that the rows came in.
+    Args:
+        image_ids: (N,).
+        keys: (N, 2) id, and whether it was given.
+        values: (N, V).
+        images: (I, 3) image id, whether it was given, number of rows.
+        name: argument of the rows, for messages.
     """
     order = np.lexsort((keys[:, 0], keys[:, 1], image_ids))
     columns = np.column_stack([image_ids, keys])[order]
@@ -431,20 +431,18 @@ def _once(image_ids: Indices, keys: Indices, values: Floats, images: Indices, na
     if (differs | uneven).any():
         image_id = columns[differs | uneven, 0][0]
         raise ValueError(
-            f"Expected the `{name}` of an image that comes twice to be the same or to have `ids`, but image_id {image_id} came "
-            "with different ones. Give `ids`, so that every instance counts once."
+            f"Expected `{name}` of an image in several updates to be equal or to have `ids`, but those of image_id {image_id} "
+            "differ. Add `ids`, so that every instance counts once."
         )
     return kept
 
 
 def _uneven_images(images: Indices) -> Indices:
-    """Ids of photos that came several times with unlike numbers of rows."""
+    """Return the ids of images that occur several times with different numbers of rows."""
     order = np.lexsort((images[:, 2], images[:, 0]))
     ids, counts = images[order, 0], images[order, 2]
-    uneven: Indices = ids[1:][(images[order, 1][1:] != 0) & (ids[1:] == ids[:-1]) & (counts[1:] != counts[:-1])]
-    return uneven
+    return np.asarray(ids[1:][(images[order, 1][1:] != 0) & (ids[1:] == ids[:-1]) & (counts[1:] != counts[:-1])])
 
 
 def _same(one: Floats, other: Floats) -> NDArray[np.bool_]:
-    equal: NDArray[np.bool_] = ((one == other) | (np.isnan(one) & np.isnan(other))).all(axis=1)
-    return equal
+    return np.asarray(((one == other) | (np.isnan(one) & np.isnan(other))).all(axis=1))

@@ -1,4 +1,4 @@
-"""Mean object keypoint similarity: how good the poses of the found persons are, whatever their scores."""
+"""Mean object keypoint similarity (OKS) of matched instances."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import torch
 from torch import Tensor
 
 from hrpose.metrics.base import KeypointMetric
-from hrpose.metrics.functional.matching import pair_persons
+from hrpose.metrics.functional.matching import pair_instances
 from hrpose.metrics.functional.oks import keypoint_variances, oks_pairs
 
 
 class ObjectKeypointSimilarity(KeypointMetric):
-    """Compute the mean OKS of matched persons.
+    """Compute the mean OKS of matched instances.
 
-    In each photo and category the predictions, the highest score first, each take the free person they resemble most, however
-    little that is. Persons that no prediction is left for, predictions that no person is left for, crowds and persons without
-    labelled keypoints do not count. So it tells how well poses fit, not how many were found; AP tells both.
+    In each image and category, predictions in the order of their scores take the free instance of highest OKS, without lower
+    limit. Unmatched predictions and instances, crowds and instances without labelled keypoints do not count. The metric measures
+    the accuracy of poses, not how many instances are found; AP measures both.
 
-    As input to `forward` and `update` the metric takes what `hrpose.metrics.KeypointAveragePrecision` takes. As output of
-    `forward` and `compute` it gives one float64 scalar from 0 to 1; -1 where nobody was matched.
+    `forward` and `update` take the input of `hrpose.metrics.KeypointAveragePrecision`. `forward` and `compute` return one float64
+    scalar from 0 to 1; -1 without matched instances.
 
     Args:
         sigmas: (K,) per-keypoint constants of the skeleton.
-        ground_truth: what to compare with if it is known beforehand.
+        ground_truth: the annotations, if they are known at construction.
         dist_sync_on_step: whether `forward` gathers the state of all processes.
-        sync_on_compute: whether `compute` does.
+        sync_on_compute: whether `compute` gathers the state of all processes.
 
     Raises:
-        ValueError: if the sigmas are not positive, or the ground truth does not suit them or is faulty.
+        ValueError: if the sigmas are not positive, or the ground truth is invalid.
 
     Example:
         >>> from hrpose.metrics import ObjectKeypointSimilarity
@@ -44,11 +44,11 @@ class ObjectKeypointSimilarity(KeypointMetric):
     plot_upper_bound: float = 1.0
 
     def compute(self) -> Tensor:
-        """Average over everything taken in by all processes."""
+        """Compute the mean OKS over all processes."""
         predictions, truth = self._gathered()
         detections = predictions.detections
-        pairs = pair_persons(detections, truth, self.sigmas, lowest=0.0, max_detections=max(1, len(detections)))
+        pairs = pair_instances(detections, truth, self.sigmas, lowest=0.0, max_detections=max(1, len(detections)))
         variances = keypoint_variances(self.sigmas)
-        similarity = oks_pairs(detections.keypoints, truth, variances, pairs.rows, pairs.persons)
+        similarity = oks_pairs(detections.keypoints, truth, variances, pairs.rows, pairs.instances)
         mean = similarity.mean() if len(similarity) else -1.0
         return torch.tensor(mean, dtype=torch.float64, device=self.device)

@@ -214,6 +214,7 @@ class HRNet(nn.Module):
             is even, or if there is no such branch or choice of exchanges.
 
     Example:
+        >>> import torch
         >>> net = HRNet(width=8, num_keypoints=5, num_modules=(1, 1, 1), num_blocks=1)
         >>> net(torch.zeros(2, 3, 96, 64)).shape
         torch.Size([2, 5, 24, 16])

@@ -45,6 +45,7 @@ class SimpleBaseline(nn.Module):
             convolution has no kernel or one of another size, or if `final_kernel` is even.
 
     Example:
+        >>> import torch
         >>> net = SimpleBaseline(18, num_keypoints=5)
         >>> net(torch.zeros(2, 3, 96, 64)).shape
         torch.Size([2, 5, 24, 16])

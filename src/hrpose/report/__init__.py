@@ -1,4 +1,4 @@
-"""What is said of a set of poses: how it was measured, how good it is, what goes wrong; as records, JSON and an HTML page."""
+"""Reports of an evaluation: protocol, metrics and error analysis, as records, JSON and HTML pages."""
 
 from hrpose.report.analysis import Evaluated, Report, analyse
 from hrpose.report.diagnosis import LOW_AP, Diagnosis, diagnose

@@ -1,4 +1,4 @@
-"""One evaluation: the numbers, their breakdowns, an error analysis and the quality of the scores."""
+"""One evaluation: metrics, their breakdowns, error analysis and the quality of the scores."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from hrpose.structures import GroundTruth
 
 STEPS = ("AP", "bootstrap", "keypoints", "parts", "visibility", "crowding", "error anatomy", "pixels", "scores")
 PIXEL_COLUMNS = {name: name.replace("_error", " px").replace("@0", "@") for name in PIXEL_NUMBERS}
-"""What the numbers of `PixelErrors` are called in tables: mean px, median px, PCK@.05, ..."""
+"""Column titles of the numbers of `PixelErrors`: mean px, median px, PCK@.05, ..."""
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:
-    """Poses and the ground truth to evaluate them against.
+    """Poses and the ground truth for their evaluation.
 
     Attributes:
         detections: N poses.
@@ -46,8 +46,8 @@ class Evaluated:
         truth: the annotations.
         skeleton: names, mirror pairs and sigmas of the keypoints.
         protocol: of the poses.
-        rules: of the benchmark that is followed; detections and truth obey them already.
-        part_scores: (N,) scores by which single parts are ranked, such as `foot_score`.
+        rules: of the benchmark; they are already applied to detections and truth.
+        part_scores: (N,) scores that rank single parts, such as `foot_score`.
     """
 
     detections: Detections
@@ -64,22 +64,21 @@ class Report:
     """The result of one evaluation.
 
     Attributes:
-        title: what was evaluated.
-        measurement: the ten numbers, their protocol and samples.
+        title: name of the evaluated results.
+        measurement: the ten COCO numbers, their protocol and samples.
         num_predictions: N.
-        keypoints: AP of each keypoint alone, by name; -1 where it is never labelled.
-        labelled: number of persons in which each keypoint is labelled.
-        parts: the ten numbers of body, foot, face and either hand, where the skeleton is a whole body.
-        visibility: the ten numbers of "visible" and of "occluded" keypoints alone.
-        crowding: the ten numbers of images with little ("easy"), more and much crowding ("hard").
-        crowding_images: number of those images.
+        keypoints: AP of each keypoint alone, by name; -1 if it is never labelled.
+        labelled: number of instances in which each keypoint is labelled.
+        parts: the ten numbers of body, foot, face and both hands, for whole-body skeletons.
+        visibility: the ten numbers of only "visible" and only "occluded" keypoints.
+        crowding: the ten numbers of images with little ("easy"), medium and much crowding ("hard").
+        crowding_images: number of these images.
         pixels: pixel errors and PCK, of all keypoints and of each.
         anatomy: kinds of errors, and AP without each.
         threshold: the best score threshold.
-        calibration: keypoint scores against similarity; None if all are whole numbers, as in a file with visibilities in their
-            place.
-        sigmas: where the OKS sigmas come from.
-        precision: OKS threshold -> precision at the recalls 0, 0.01, ... 1; -1 where no person counts.
+        calibration: keypoint scores against similarity; None if all scores are integers, as in files with visibilities instead.
+        sigmas: source of the OKS sigmas.
+        precision: for each OKS threshold the precision at recalls 0, 0.01, ... 1; -1 without annotated instances.
     """
 
     title: str
@@ -99,7 +98,7 @@ class Report:
     precision: Mapping[float, Floats]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain containers for JSON: what is not a finite number becomes None."""
+        """Return the content of the JSON report; numbers that are not finite are None."""
         content = {
             "title": self.title,
             **self.measurement.to_dict(),
@@ -109,10 +108,10 @@ class Report:
                 name: {"AP": ap, "labelled": self.labelled[name], **self.pixels_of(place)}
                 for place, (name, ap) in enumerate(self.keypoints.items())
             },
-            "pixels": {**self.pixels.overall, "persons": self.pixels.num_persons, "missed": self.pixels.num_missed},
+            "pixels": {**self.pixels.overall, "persons": self.pixels.num_instances, "missed": self.pixels.num_missed},
             "parts": self.parts,
             "visibility": self.visibility,
-            "crowding": {name: {"photos": self.crowding_images[name], **row} for name, row in self.crowding.items()},
+            "crowding": {name: {"images": self.crowding_images[name], **row} for name, row in self.crowding.items()},
             "anatomy": asdict(self.anatomy),
             "score_threshold": asdict(self.threshold),
             "calibration": self.calibration and vars(self.calibration),
@@ -125,7 +124,7 @@ class Report:
         return plain
 
     def pixels_of(self, place: int) -> dict[str, float]:
-        """Return the pixel errors and PCK of one keypoint; NaN where it is never labelled."""
+        """Return the pixel errors and PCK of one keypoint; NaN if it is never labelled."""
         return {name: float(self.pixels.keypoints[name][place]) for name in PIXEL_NUMBERS}
 
 
@@ -137,14 +136,14 @@ def analyse(
     seed: int = 0,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> Report:
-    """Evaluate poses in every way that this library offers.
+    """Compute all metrics of a report.
 
     Args:
         evaluated: the poses and the ground truth.
-        title: what they are.
-        num_samples: number of resamples of the images.
+        title: name of the results.
+        num_samples: number of bootstrap resamples of the images.
         seed: of the resampling.
-        on_step: called with the name of each of `STEPS` before it begins.
+        on_step: called with the name of each of `STEPS` before it starts.
     """
     found, truth, skeleton = evaluated.detections, evaluated.truth, evaluated.skeleton
     sigmas, limit = skeleton.sigmas, evaluated.protocol.max_detections
@@ -188,7 +187,7 @@ def analyse(
 
 
 def _parts(evaluated: Evaluated) -> dict[str, dict[str, float]]:
-    """Measure the parts of a whole body, each ranked by a score of its own where there is one: lefthand_score."""
+    """Evaluate the parts of whole bodies, each ranked by its own score, such as `lefthand_score`, if the results have it."""
     parts = whole_body_parts(evaluated.skeleton.keypoint_names)
     names = {part: f"{part.replace(' ', '')}_score" for part in parts}
     return average_precision_by_part(
@@ -216,10 +215,10 @@ def _calibrate(evaluated: Evaluated) -> Calibration | None:
 
 
 def _mean_over_categories(precision: Floats) -> list[Floats]:
-    """Return the curves (101,) of each threshold, all sizes, averaged over the categories in which persons count."""
+    """Return the curve (101,) of each threshold for all sizes, averaged over the categories with annotated instances."""
     whole = precision[..., 0]
-    there = (whole > -1).all(axis=(0, 1)) if whole.size else np.zeros(0, dtype=bool)
-    return list(whole[..., there].mean(axis=2) if there.any() else np.full(whole.shape[:2], -1.0))
+    defined = (whole > -1).all(axis=(0, 1)) if whole.size else np.zeros(0, dtype=bool)
+    return list(whole[..., defined].mean(axis=2) if defined.any() else np.full(whole.shape[:2], -1.0))
 
 
 def _plain(value: Any) -> Any:

@@ -1,7 +1,4 @@
-"""Charts as inline SVG: text only, coloured by the classes of page.css, no script.
-
-Legend: a chart is drawn on a canvas WIDTH units wide; the page scales it.
-"""
+"""Charts as inline SVG without scripts, coloured by the classes of page.css. A chart is WIDTH units wide; the page scales it."""
 
 from __future__ import annotations
 
@@ -19,8 +16,8 @@ from hrpose.metrics.functional.oks import Floats
 
 WIDTH = 460
 _TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-_MOST_ROWS = 40  # keypoints up to which each has a row
-_LABEL, _DIGIT, _ROW = 128, 7.5, 22  # width of the labels of bars and of a digit, height of a bar's row
+_MOST_ROWS = 40  # largest number of keypoints that are drawn as rows
+_LABEL, _DIGIT, _ROW = 128, 7.5, 22  # width of bar labels, width of a digit, height of a row
 
 
 @dataclass(frozen=True)
@@ -28,12 +25,12 @@ class Bar:
     """A horizontal bar.
 
     Attributes:
-        label: text before it.
-        value: its end, from 0 to 1; None draws no bar.
-        text: text behind it.
-        start: its beginning.
-        style: a class of the page's style sheet.
-        hint: text under the pointer.
+        label: text on the left.
+        value: end of the bar, from 0 to 1; None draws no bar.
+        text: text on the right.
+        start: start of the bar, from 0 to 1.
+        style: class of the style sheet.
+        hint: tooltip.
     """
 
     label: str
@@ -51,7 +48,7 @@ class Line:
     Attributes:
         x: (n,).
         y: (n,).
-        style: a class of the page's style sheet.
+        style: class of the style sheet.
         label: text of the legend; empty for none.
     """
 
@@ -66,9 +63,9 @@ class Counts:
     """A distribution over bins.
 
     Attributes:
-        label: of what is counted.
+        label: text of the legend.
         counts: (n,) of each bin.
-        style: a class of the page's style sheet.
+        style: class of the style sheet.
     """
 
     label: str
@@ -77,7 +74,7 @@ class Counts:
 
 
 def draw_bars(bars: Sequence[Bar], *, name: str, reference: float | None = None) -> str:
-    """Draw horizontal bars below each other on a scale from 0 to 1, with a dashed line at a reference."""
+    """Draw horizontal bars on a scale from 0 to 1, with a dashed line at a reference."""
     left, right = _LABEL, WIDTH - 10 - _DIGIT * max((len(bar.text) for bar in bars), default=0)
     span, height = right - left, len(bars) * _ROW
     parts = [_rule(left + tick * span, 0, height) for tick in (0, 0.25, 0.5, 0.75, 1)]
@@ -119,14 +116,14 @@ def draw_shares(counts: Sequence[tuple[str, int, str]], *, name: str) -> str:
 def draw_histogram(
     bins: Sequence[str], distributions: Sequence[Counts], *, name: str, x_title: str, reference: float | None = None
 ) -> str:
-    """Draw the shares of each bin as columns, those of several distributions beside each other.
+    """Draw the shares of each bin as columns, side by side for several distributions.
 
     Args:
-        bins: n labels, of which some are drawn.
+        bins: n labels; at most 8 are drawn.
         distributions: each of n counts.
         name: alternative text.
-        x_title: what the bins are.
-        reference: a place from 0, the left edge of the first bin, to n, for a dashed line.
+        x_title: title of the x axis.
+        reference: position of a dashed line, from 0 (left edge of the first bin) to n.
     """
     shares = [d.counts / max(int(d.counts.sum()), 1) for d in distributions]
     top = max([float(share.max(initial=0)) for share in shares], default=0) or 1.0
@@ -162,7 +159,7 @@ def draw_visibility(labels: Sequence[str], counts: NDArray[np.integer[Any]], *, 
 
     Args:
         labels: K names.
-        counts: (K, 3) number of instances in which it is unlabelled, occluded, visible.
+        counts: (K, 3) numbers of instances in which the keypoint is unlabelled, occluded and visible.
         name: alternative text.
     """
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -193,13 +190,13 @@ def draw_visibility(labels: Sequence[str], counts: NDArray[np.integer[Any]], *, 
         parts.append(_text((left + right) / 2, height + 14, f"keypoints 0 to {len(labels) - 1}", "axis middle"))
     legend = (
         '<li><span class="key s1"></span>visible</li><li><span class="key half s2"></span>occluded</li>'
-        "<li>the rest, to 100 %: unlabelled</li>"
+        "<li>remainder: unlabelled</li>"
     )
     return f'{_svg(parts, height + (30 if is_long else 4), name)}<ul class="legend">{legend}</ul>'
 
 
 def draw_curves(lines: Sequence[Line], *, name: str, x_title: str, y_title: str) -> str:
-    """Draw curves over the unit square, with a legend of those that have a label."""
+    """Draw curves over the unit square, with a legend of those with a label."""
     parts = [*_frame(x_title, y_title), *(_polyline(line) for line in lines)]
     legend = "".join(
         f'<li><span class="key {line.style}"></span>{escape(line.label)}</li>' for line in lines if line.label
@@ -208,7 +205,7 @@ def draw_curves(lines: Sequence[Line], *, name: str, x_title: str, y_title: str)
 
 
 def draw_calibration(calibration: Calibration) -> str:
-    """Draw mean similarity over mean score, the diagonal of calibrated scores, and the number of keypoints in each bin."""
+    """Draw mean similarity over mean score, the diagonal of calibrated scores, and the number of keypoints per bin."""
     filled = calibration.counts > 0
     x, y = calibration.scores[filled].clip(0, 1), calibration.similarities[filled]
     share = calibration.counts / max(int(calibration.counts.max()), 1)
@@ -239,12 +236,11 @@ def _y(value: float) -> float:
 
 
 def _frame(x_title: str, y_title: str) -> list[str]:
-    """The grid of the unit square, its numbers and titles."""
+    """Draw the grid of the unit square with its numbers and titles."""
     parts = []
     for tick in _TICKS:
-        parts.append(f'<line class="grid" x1="{_x(0)}" x2="{_x(1)}" y1="{_y(tick):.1f}" y2="{_y(tick):.1f}"/>')
-        parts.append(f'<line class="grid" x1="{_x(tick):.1f}" x2="{_x(tick):.1f}" y1="{_y(0)}" y2="{_y(1)}"/>')
-        parts.append(_text(_x(0) - 8, _y(tick), f"{tick:.1f}", "tick end"))
+        parts.append(_rule_across(tick, f"{tick:.1f}"))
+        parts.append(_rule(_x(tick), _y(0), _y(1)))
         parts.append(_text(_x(tick), _y(0) + 14, f"{tick:.1f}", "tick middle"))
     parts.append(_text(_x(0.5), _y(0) + 34, x_title, "axis middle"))
     parts.append(f'<g transform="translate(8 {_y(0.5):.1f}) rotate(-90)">{_text(0, 0, y_title, "axis middle")}</g>')

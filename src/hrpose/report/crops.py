@@ -1,7 +1,7 @@
-"""Crops on a page: the pixels that the network sees, with keypoints, names, target heatmaps and predictions as SVG over them.
+"""Crops on an HTML page: the input of the network, with keypoints, names, target heatmaps and predictions as SVG.
 
 Convention:
-    A panel is drawn in units of about a screen pixel. The center of pixel (x, y) of a crop lies at ((x + 0.5) s, (y + 0.5) s), s
+    A panel is drawn in units of about a screen pixel. The center of pixel (x, y) of a crop is at ((x + 0.5) s, (y + 0.5) s), s
     units per pixel. Colours show the side of a keypoint; its shape shows whether it is visible, occluded or predicted.
 """
 
@@ -23,29 +23,29 @@ from hrpose.visualize.pictures import encode_image
 from hrpose.visualize.sheets import heatmap_layer
 
 MAX_BYTES = 3_000_000
-"""Size of a page that its crops are fitted into."""
+"""Size limit of a page; crops that do not fit are left out."""
 MOST_NAMES = 25
-"""Keypoints up to which names stand beside a pose; those of more stand in a list."""
+"""Largest number of keypoints whose names are drawn next to a pose; the names of more keypoints are in a list."""
 
 _LARGEST = (190.0, 240.0)  # width and height of a crop in units
 _LABELS, _GAP, _ROW = 92.0, 4.0, 13.0  # width of a column of names, distance from the crop, height of a name
-_LETTERS = 14  # of a name beside a pose
+_LETTERS = 14  # of a name next to a pose
 _LISTED = 6  # names in a caption
 _HINT_LETTERS = 80
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ShownCrop:
-    """A crop to show.
+    """A crop and its keypoints.
 
     Attributes:
         title: image and annotation.
-        image: (H, W, 3) uint8 RGB; None where the image cannot be read.
-        fault: why there is no image.
+        image: (H, W, 3) uint8 RGB; None if the image cannot be read.
+        fault: why the image cannot be read.
         keypoints: (K, 2) annotated, in pixels of the crop.
         visibility: (K,) 0 unlabelled, 1 occluded, 2 visible.
-        heatmaps: (K, h, w) targets; None for codecs of coordinates or bins.
-        grid: how the pixels of the crop lie in its box.
+        heatmaps: (K, h, w) targets; None for codecs without heatmaps.
+        grid: pixel grid of the crop.
         predicted: (K, 2) in pixels of the crop; None for none.
         scores: (K,) of the predicted keypoints.
         oks: of the prediction.
@@ -64,13 +64,13 @@ class ShownCrop:
 
 
 def draw_crops(crops: Sequence[ShownCrop], skeleton: Skeleton, *, key: str, max_bytes: int) -> str:
-    """Return figures of crops, as many as fit, in their order, and a note of those that do not.
+    """Return figures of as many crops as fit, and a note on the others.
 
     Args:
         crops: of one skeleton.
         skeleton: names, sides and edges of the K keypoints.
-        key: of the elements of these figures, unlike that of other figures of the page.
-        max_bytes: of the HTML.
+        key: unique prefix of the element ids of these figures.
+        max_bytes: size limit of the HTML.
     """
     figures: list[str] = []
     size = 0
@@ -86,24 +86,24 @@ def draw_crops(crops: Sequence[ShownCrop], skeleton: Skeleton, *, key: str, max_
 
 
 def draw_predictions(crops: Sequence[ShownCrop], skeleton: Skeleton, *, note: str, max_bytes: int = MAX_BYTES) -> str:
-    """Return the section of predictions beside the truth.
+    """Return the section of predictions next to their annotations.
 
     Args:
-        crops: with predictions, in the order in which they are shown.
+        crops: with predictions.
         skeleton: of the keypoints.
-        note: what was predicted by which network.
-        max_bytes: of the section.
+        note: first sentence of the section, on the predictions.
+        max_bytes: size limit of the section.
     """
     text = (
-        f"{escape(note)} The first picture shows the annotation: filled marks are visible, hollow ones occluded. The second one "
-        "shows the prediction as crosses, each joined to its annotated keypoint (ring) by a yellow line."
+        f"{escape(note)} The first picture shows the annotation: filled marks are visible keypoints, hollow marks occluded ones. "
+        "The second picture shows the prediction: yellow lines connect predicted (cross) and annotated keypoints (ring)."
     )
     figures = draw_crops(crops, skeleton, key="predicted", max_bytes=max_bytes)
     return f'<section class="long"><h2>Worst predictions</h2><p>{text}</p>{figures}{list_names(skeleton)}</section>'
 
 
 def list_names(skeleton: Skeleton) -> str:
-    """Return a list of numbered names for skeletons whose names do not stand beside the poses; empty for others."""
+    """Return a numbered list of names for skeletons of more than `MOST_NAMES` keypoints; empty for others."""
     if skeleton.num_keypoints <= MOST_NAMES:
         return ""
     names = "".join(f"<li>{escape(_cut(name, _HINT_LETTERS))}</li>" for name in skeleton.keypoint_names)
@@ -121,16 +121,16 @@ def draw_pose(
     name: str,
     hints: Sequence[str] | None = None,
 ) -> str:
-    """Draw a pose as SVG, with its names in columns to both sides.
+    """Draw a pose as SVG, with names in columns on both sides.
 
     Args:
-        points: (K, 2) in units, within the size.
-        visibility: (K,) keypoints of 0 are not drawn.
+        points: (K, 2) in units; keypoints outside the size are not drawn.
+        visibility: (K,) keypoints of visibility 0 are not drawn.
         skeleton: of the keypoints.
         size: width and height in units.
-        background: SVG below the pose.
+        background: SVG behind the pose.
         name: alternative text.
-        hints: texts under the pointer; names by default.
+        hints: K tooltips; names by default.
     """
     inside = ((points >= 0) & (points <= np.array(size))).all(axis=1)
     drawn = np.flatnonzero((visibility > 0) & inside)
@@ -155,7 +155,7 @@ def _figure(crop: ShownCrop, skeleton: Skeleton, key: str) -> str:
     oks = "" if crop.oks is None else f"<b>OKS {crop.oks:.3f}</b> "
     if oks and crop.image is not None and crop.predicted is None:
         oks += "(no pose in this crop) "
-    caption = f"<figcaption>{oks}{escape(crop.title)}{_unseen(crop, skeleton)}</figcaption>"
+    caption = f"<figcaption>{oks}{escape(crop.title)}{_list_absent(crop, skeleton)}</figcaption>"
     if crop.image is None:
         return f'<figure>{caption}<p class="absent">No image: {escape(crop.fault)}</p></figure>'
     height, width = crop.image.shape[:2]
@@ -181,8 +181,8 @@ def _figure(crop: ShownCrop, skeleton: Skeleton, key: str) -> str:
     return f'<figure>{caption}<div class="panels">{panels}</div></figure>'
 
 
-def _unseen(crop: ShownCrop, skeleton: Skeleton) -> str:
-    """Name the keypoints that are not on the crop."""
+def _list_absent(crop: ShownCrop, skeleton: Skeleton) -> str:
+    """List the keypoints that are unlabelled or outside the crop."""
     labelled = crop.visibility > 0
     outside = np.zeros_like(labelled)
     if crop.image is not None:
@@ -198,7 +198,7 @@ def _unseen(crop: ShownCrop, skeleton: Skeleton) -> str:
 
 
 def _heatmaps(crop: ShownCrop, skeleton: Skeleton, scale: float) -> str:
-    """Lay all heatmaps over the crop, each cell about the point that it stands for."""
+    """Draw all heatmaps over the crop, with each cell centered on its point in the crop."""
     assert crop.image is not None
     assert crop.heatmaps is not None
     layer = heatmap_layer(crop.heatmaps, skeleton)
@@ -233,11 +233,11 @@ def _prediction(
     return f'{limbs}<path class="off" d="{errors}"/>{rings}{"".join(crosses)}'
 
 
-def _limbs(points: NDArray[np.floating[Any]], there: NDArray[np.bool_], skeleton: Skeleton) -> str:
-    """Draw the edges, those of a side as one path."""
+def _limbs(points: NDArray[np.floating[Any]], drawn: NDArray[np.bool_], skeleton: Skeleton) -> str:
+    """Draw the edges between drawn keypoints, one path per side."""
     paths: dict[str, str] = {}
     for one, other in skeleton.edges:
-        if there[one] and there[other]:
+        if drawn[one] and drawn[other]:
             sides = {skeleton.sides[one], skeleton.sides[other]} - {"middle"}
             side = sides.pop() if len(sides) == 1 else "middle"
             paths[side] = f"{paths.get(side, '')}M{_xy(points[one])}L{_xy(points[other])}"
@@ -250,7 +250,7 @@ def _limbs(points: NDArray[np.floating[Any]], there: NDArray[np.bool_], skeleton
 def _names(
     points: NDArray[np.floating[Any]], drawn: NDArray[np.int64], skeleton: Skeleton, size: tuple[float, float]
 ) -> tuple[str, str, float]:
-    """Place names in columns to the left and the right, none over another: lines, texts and the height that they take."""
+    """Place names in columns on the left and right without overlap; return lines, texts and their height."""
     order = drawn[np.argsort(points[drawn, 0], kind="stable")]
     half = (len(order) + 1) // 2
     lines, texts, lowest = [], [], 0.0
@@ -266,7 +266,7 @@ def _names(
 
 
 def _spread(wanted: Sequence[float], height: float) -> list[float]:
-    """Move ascending places apart, to the height of a name at least, and into the height where there is room."""
+    """Move ascending positions apart by at least the height of a name, within `height` if they fit."""
     places: list[float] = []
     for y in wanted:
         places.append(max(y, places[-1] + _ROW if places else _ROW / 2))
@@ -282,7 +282,7 @@ def _mark(point: NDArray[np.floating[Any]], side: str, visibility: int, hint: st
 
 
 def _panel(parts: str, across: tuple[float, float], height: float, name: str) -> str:
-    """Return an SVG of a width that panels beside each other share by their units."""
+    """Return an SVG whose width in a row of panels is proportional to its units."""
     left, width = across
     return (
         f'<svg class="pose" viewBox="{left:.1f} 0 {width:.1f} {height:.1f}" role="img" aria-label="{escape(name)}" '
@@ -291,7 +291,7 @@ def _panel(parts: str, across: tuple[float, float], height: float, name: str) ->
 
 
 def _clipped(parts: str, size: tuple[float, float]) -> str:
-    """Cut off what lies outside a crop."""
+    """Clip SVG to the size of a crop."""
     return f'<svg class="clip" width="{size[0]:.1f}" height="{size[1]:.1f}">{parts}</svg>'
 
 

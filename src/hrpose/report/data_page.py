@@ -1,4 +1,4 @@
-"""The page of a data set: what the checks found, what the labels look like, and crops as the network sees them."""
+"""The HTML page of a data set: findings of the checks, statistics of the labels, and crops."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hrpose.structures import InstanceTable
 _SEVERITIES = ("error", "warning", "note")
 _STYLES = ("s1", "outline")  # of the first and the second table
 _NUM_BINS = 20
-_MOST_SAMPLED = 20_000  # instances that a mean pose is taken of
+_MOST_SAMPLED = 20_000  # instances in a mean pose
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,15 +33,15 @@ class DataPage:
 
     Attributes:
         title: heading.
-        findings: what the checks found.
-        tables: the instances by the name of the set: "train", "val". Empty where no file could be read.
-        skeleton: their keypoints; None where there is none: neither poses nor crops are shown.
+        findings: of the checks.
+        tables: instances by set, "train" and "val"; empty if no file can be read.
+        skeleton: of the keypoints; None if unknown: no poses and crops are shown.
         input_size: (width, height) of the network's input.
         bbox_padding: factor by which boxes are enlarged.
         training_crops: augmented crops.
-        training_note: what is left out of them, and why.
-        predicted_crops: crops with predictions, worst OKS first.
-        note: on the predictions: what was predicted by which network.
+        training_note: a sentence on omitted training crops.
+        predicted_crops: crops with predictions, lowest OKS first.
+        note: a sentence on the predictions.
     """
 
     title: str
@@ -63,7 +63,7 @@ def write_data_page(page: DataPage, file: Path) -> None:
 
 
 def draw_data_page(page: DataPage) -> str:
-    """Return a page as one HTML document of about `MAX_BYTES` at most, which refers to no other file or address."""
+    """Return a page as a self-contained HTML document of at most about `MAX_BYTES`."""
     sets = ", ".join(f"{len(table):,} instances of {name}" for name, table in page.tables.items())
     parts = [f"<header><h1>{escape(page.title)}</h1><p>{escape(sets)}</p></header>", _findings(page)]
     if page.tables:
@@ -108,8 +108,8 @@ def _counts(page: DataPage) -> str:
     head = "".join(f'<th scope="col">{text}</th>' for text in ("set", *heads))
     width, height = page.input_size
     note = (
-        "Keypoints: mean number of labelled ones per instance. Box: median width and height. Crop filled: share of the crop of "
-        f"{width} x {height} (width x height) that the box covers, its padding of {page.bbox_padding:g} counted; median."
+        "Keypoints: mean number of labelled keypoints per instance. Box: median width and height. Crop filled: median share of "
+        f"the crop of {width} x {height} (width x height) that the box covers, with a padding of {page.bbox_padding:g}."
     )
     content = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     return (
@@ -132,12 +132,12 @@ def _histograms(page: DataPage) -> str:
         ("Keypoints per instance", "", _whole_numbers(per_instance, "labelled keypoints")),
         (
             "Size of the boxes",
-            "Left of the dashed line boxes are smaller than the input, so their crops are enlarged.",
+            "Boxes to the left of the dashed line are smaller than the input, so their crops are enlarged.",
             _steps(sizes, "side of a square of the same area, in pixels", reference=float(side), step=0.5),
         ),
         (
             "Shape of the boxes",
-            f"The dashed line is the shape of the input, {width} x {height}. Boxes far from it fill little of their crop.",
+            f"The dashed line is the shape of the input, {width} x {height}. Boxes of a different shape fill less of their crop.",
             _steps(ratios, "width / height", reference=float(ratio), step=0.25, limit=2.5),
         ),
     )
@@ -148,7 +148,7 @@ def _histograms(page: DataPage) -> str:
 
 
 def _whole_numbers(values: Mapping[str, NDArray[Any]], what: str) -> str:
-    """Draw the distributions of counts, in bins of one or of several of them."""
+    """Draw the distributions of counts in at most `_NUM_BINS` bins of equal width."""
     highest = max((int(numbers.max(initial=0)) for numbers in values.values()), default=0)
     width = -(-(highest + 1) // _NUM_BINS)
     starts = range(0, highest + 1, width)
@@ -158,7 +158,7 @@ def _whole_numbers(values: Mapping[str, NDArray[Any]], what: str) -> str:
 
 
 def _steps(values: Mapping[str, NDArray[Any]], what: str, *, reference: float, step: float, limit: float = 16.0) -> str:
-    """Draw the distributions of base 2 logarithms in bins of equal steps; what lies beyond the limits is in the last bins."""
+    """Draw the distributions of base 2 logarithms in bins of equal width; values beyond the limits are in the last bins."""
     indices = {
         name: np.floor(numbers.clip(-limit, limit) / step + 1e-9).astype(int) for name, numbers in values.items()
     }
@@ -180,8 +180,8 @@ def _labels(name: str, table: InstanceTable, skeleton: Skeleton) -> str:
     counts = np.stack([(table.visibility == value).sum(axis=0) for value in (0, 1, 2)], axis=1)
     chart = draw_visibility(skeleton.keypoint_names, counts, name=f"Visibility of the keypoints, {name}")
     return (
-        f'<div class="pair"><section><h2>Mean pose, {escape(name)}</h2><p>Mean place of each keypoint in its box, the dashed '
-        "frame, whose shape is the median one. Where instances are turned in all directions, it is near the middle.</p>"
+        f'<div class="pair"><section><h2>Mean pose, {escape(name)}</h2><p>Mean position of each keypoint relative to its box, '
+        "drawn in a box of median shape (dashed). If instances have all orientations, all positions are near the center.</p>"
         f"{_mean_pose(name, table, skeleton)}</section>"
         f"<section><h2>Visibility, {escape(name)}</h2><p>Share of the instances in which a keypoint is labelled.</p>{chart}"
         "</section></div>"
@@ -189,17 +189,17 @@ def _labels(name: str, table: InstanceTable, skeleton: Skeleton) -> str:
 
 
 def _mean_pose(name: str, table: InstanceTable, skeleton: Skeleton) -> str:
-    """Draw the mean of the keypoints in units of their boxes; hints say how far they scatter."""
+    """Draw the mean keypoints in units of their boxes; tooltips show the standard deviations."""
     rows = np.flatnonzero((table.bbox[:, 2:] > 0).all(axis=1))
     rows = rows[:: max(1, len(rows) // _MOST_SAMPLED)]
     if not len(rows):
         return '<p class="absent">No box has an area.</p>'
-    boxes, there = table.bbox[rows, None], table.visibility[rows] > 0
+    boxes, labelled = table.bbox[rows, None], table.visibility[rows] > 0
     places = (table.keypoints[rows] - boxes[..., :2]) / boxes[..., 2:]
-    number = there.sum(axis=0)
+    number = labelled.sum(axis=0)
     divisor = np.maximum(number, 1)[:, None]
-    mean = np.where(there[..., None], places, 0).sum(axis=0) / divisor
-    spread = np.sqrt((np.where(there[..., None], places - mean, 0) ** 2).sum(axis=0) / divisor)
+    mean = np.where(labelled[..., None], places, 0).sum(axis=0) / divisor
+    spread = np.sqrt((np.where(labelled[..., None], places - mean, 0) ** 2).sum(axis=0) / divisor)
     shape = float(np.median(boxes[:, 0, 2] / boxes[:, 0, 3]).clip(1 / 3, 3))
     size = fit_size(shape, 1.0)
     frame = f'<rect class="frame" width="{size[0]:.1f}" height="{size[1]:.1f}"/>'
@@ -216,10 +216,9 @@ def _training_crops(page: DataPage, skeleton: Skeleton, left: int) -> str:
     if not page.training_crops:
         note = page.training_note or "No images were opened."
         return f"<section><h2>Training crops</h2><p>{escape(note)}</p></section>"
-    pictures = "filled marks are visible, hollow ones occluded keypoints"
     heatmaps = " The second picture shows the target heatmaps over the same crop."
     note = (
-        f"Augmented crops of the training set as the network gets them in the first epoch; {pictures}."
+        "Augmented training crops of the first epoch; filled marks are visible keypoints, hollow marks occluded ones."
         f"{heatmaps if any(crop.heatmaps is not None for crop in page.training_crops) else ''} {escape(page.training_note)}"
     )
     share = left if not page.predicted_crops else left // 2

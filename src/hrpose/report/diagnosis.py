@@ -1,7 +1,7 @@
-"""Why an AP is near 0 or -1: a cause that the evidence of the run supports, or that there is none.
+"""Find the cause of an AP near 0 or -1 in the evidence of a run.
 
-The searches go from the most to the least specific, and the first that finds something names the cause. None of them names one
-because a network is poor: a training that was only too short ends with its number of steps and its loss.
+The searches are ordered from specific to general, and the first that finds a cause decides. A training that was only too short
+is no cause: the diagnosis then states its number of steps and its loss.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from hrpose.report.evidence import Floats, Instances, Mask, RunEvidence
 from hrpose.report.label_changes import Cause, explains, search_changes, search_tolerance
 
 LOW_AP = 0.05
-"""An AP below it is looked into."""
+"""An AP below this value is diagnosed."""
 
-_MIN_SHARE = 0.3  # of instances, or of a file's rows, from which on something explains an AP near 0
+_MIN_SHARE = 0.3  # smallest share of instances, or of rows of a file, that explains an AP near 0
 _SPECIFIC_CHECKS = ("keypoints-normalised", "boxes-normalised", "boxes-of-corners", "boxes-of-centers")
 _GENERAL_CHECKS = ("keypoints-outside-box", "keypoints-outside-image", "num-keypoints-zero", "exif-orientation")
-_ENOUGH_STEPS, _ENOUGH_INSTANCES = 100, 100  # below them a training has proved nothing
+_ENOUGH_STEPS, _ENOUGH_INSTANCES = 100, 100  # a smaller training allows no conclusion
 _HIGH_RATE, _LOW_RATE = 10, 0.01  # times the usual rate
-_KNOWS = 0.5  # AR of training crops from which on a network has learnt its data
+_LEARNT = 0.5  # smallest AR of training crops of a network that has learnt its data
 
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """Why an AP is low.
+    """The cause of a low AP.
 
     Attributes:
         score: the AP.
         name: of the cause, such as "sigmas"; empty if none was found.
-        cause: in a sentence, or that none was found.
-        evidence: what it was found by.
-        fix: what to do.
+        cause: one sentence.
+        evidence: the numbers that indicate the cause.
+        fix: what to change.
     """
 
     score: float
@@ -46,22 +46,18 @@ class Diagnosis:
     fix: str
 
     def __str__(self) -> str:
-        """Return the block that a run prints."""
+        """Return the diagnosis on three lines."""
         likely = f"Likely cause: {self.cause}" if self.name else self.cause
         score = "-1" if self.score < 0 else f"{self.score:.3f}"
         return f"AP is {score}. {likely}\n  Evidence: {self.evidence}\n  Fix: {self.fix}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain containers."""
+        """Return the attributes as plain containers."""
         return asdict(self)
 
 
 def diagnose(run: RunEvidence) -> Diagnosis:
-    """Look for the cause of a low AP.
-
-    Args:
-        run: what the run has left.
-    """
+    """Find the cause of a low AP."""
     found = next(chain.from_iterable(search(run) for search in _SEARCHES), None)
     name, cause, evidence, fix = found if found is not None else _no_cause(run)
     return Diagnosis(score=run.score, name=name, cause=cause, evidence=evidence, fix=fix)
@@ -74,7 +70,7 @@ def _nothing_to_find(run: RunEvidence) -> Iterator[Cause]:
     labelled = int((truth.visibility > 0).any(axis=1).sum())
     evidence = (
         f"{labelled} of {len(truth)} validation annotations in {len(truth.image_ids)} images have labelled keypoints; "
-        f"{int(truth.iscrowd.sum())} are crowds, and none counts."
+        f"{int(truth.iscrowd.sum())} are crowds, and AP ignores all."
     )
     fix = "Set data.val_annotations to a file with keypoints of visibility 1 or 2, and data.category to their category."
     if labelled:
@@ -88,7 +84,7 @@ def _not_estimated(run: RunEvidence) -> Iterator[Cause]:
     if covered < _MIN_SHARE * len(image_ids):
         yield (
             "few-estimated",
-            "poses were estimated in few of the validation images; the instances of the others count as missed.",
+            "poses were estimated in few validation images; the instances of the other images count as missed.",
             f"{covered} of {len(image_ids)} instances are in images with poses ({len(run.detections)} poses).",
             "Remove trainer.limit_val_batches and limit_test_batches. Boxes of a detector must cover the validation images "
             "(data.val_detections, data.min_bbox_score).",
@@ -96,9 +92,9 @@ def _not_estimated(run: RunEvidence) -> Iterator[Cause]:
     elif run.boxes == "det" and run.pairs.share < _MIN_SHARE:
         yield (
             "boxes-elsewhere",
-            "the boxes do not lie on the annotated instances.",
+            "the boxes are not on the annotated instances.",
             f"{100 * run.pairs.share:.0f} % of the {len(image_ids)} instances have a crop that is centered on them.",
-            "Boxes are x, y, width, height in pixels of the image that `image_id` names: check data.val_detections.",
+            "Check data.val_detections: boxes are x, y, width, height in pixels of the image with this `image_id`.",
         )
 
 
@@ -115,29 +111,29 @@ def _not_finite(run: RunEvidence) -> Iterator[Cause]:
 
 
 _SAMPLES = {
-    "val, red and blue exchanged": (
+    "val, red and blue swapped": (
         "channel-order",
         "the network expects the color channels in the other order.",
-        "with red and blue exchanged",
+        "with red and blue swapped",
         "Set data.channel_order to bgr, or to rgb if it is bgr.",
     ),
     "val, not normalised": (
         "normalisation",
-        "the network expects images that are normalised in another way.",
-        "with values from 0 to 1 that are not normalised",
+        "the network expects another normalisation.",
+        "with values from 0 to 1 and no normalisation",
         "Set +data.mean=[0,0,0] +data.std=[1,1,1], or the values that the weights were trained with.",
     ),
     "val, 0 to 255": (
         "normalisation",
-        "the network expects images that are normalised in another way.",
+        "the network expects another normalisation.",
         "with values from 0 to 255",
         "Set +data.mean=[0,0,0] +data.std=[0.00392,0.00392,0.00392], or the values that the weights were trained with.",
     ),
     "val, normalised": (
         "normalisation",
-        "the network expects images with ImageNet's normalisation.",
+        "the network expects ImageNet's normalisation.",
         "with ImageNet's mean and std",
-        "Set +data.mean and +data.std to those that the weights were trained with; the defaults are ImageNet's.",
+        "Remove data.mean and data.std: the defaults are ImageNet's.",
     ),
     "val, no flip test": (
         "flip-pairs",
@@ -146,7 +142,7 @@ _SAMPLES = {
         "Set skeleton.flip_pairs to the pairs of left and right keypoints ([] for none), or flip_test=false.",
     ),
 }
-"""Cause, evidence and fix of each way to estimate a sample of the validation crops."""
+"""Name, cause, evidence and fix for each way to prepare the sample of validation crops."""
 
 
 def _estimated_otherwise(run: RunEvidence) -> Iterator[Cause]:
@@ -160,45 +156,45 @@ def _estimated_otherwise(run: RunEvidence) -> Iterator[Cause]:
 
 
 def _share_within(points: Floats, labelled: Mask, low: Floats, high: Floats) -> float:
-    """Compute which share of the labelled keypoints lies between two corners, with a margin of 5 %."""
+    """Return the share of the labelled keypoints between two corners, with a margin of 5 %."""
     margin = 0.05 * (high - low)
     inside: Mask = np.all((points >= (low - margin)[:, None]) & (points <= (high + margin)[:, None]), axis=2)
     return float(inside[labelled].mean())
 
 
 def _labels_and_boxes(run: RunEvidence) -> Iterator[Cause]:
-    """Compare labels with the boxes and images that they belong to; no prediction is needed."""
+    """Compare keypoints with their boxes and images."""
     named = {data.name: _misplaced(data) for data in run.sets if data.labelled.any()}
     found = {name: misplaced for name, misplaced in named.items() if misplaced is not None}
     for name, cause, evidence in list(found.values())[:1]:
         which = " and ".join(sorted(found))
         fix = f"Correct the keypoints of the {which} annotations: pixels of the whole image, x before y, as in boxes."
         if name == "at-origin":
-            fix = "Set the visibility of keypoints that are not labelled to 0."
+            fix = "Set the visibility of unlabelled keypoints to 0."
         yield name, f"{cause} the {which} annotations.", evidence, fix
 
 
 def _misplaced(data: Instances) -> tuple[str, str, str] | None:
-    """Find what is wrong with the places of the keypoints of a set: name, the cause without the set, evidence."""
+    """Find misplaced keypoints of a set; return name, cause (the set is appended) and evidence."""
     points, low, high = data.keypoints, data.bbox[:, :2], data.bbox[:, :2] + data.bbox[:, 2:]
     labelled = points[data.labelled]
     placeholders = float(np.mean((labelled == 0).all(axis=1) | (labelled == -1).all(axis=1)))
     if placeholders > 0.5:
-        evidence = f"{placeholders:.0%} of the {len(labelled)} labelled keypoints of the {data.name} set are."
+        evidence = f"{placeholders:.0%} of the {len(labelled)} labelled keypoints of the {data.name} set are at these positions."
         return "at-origin", "most keypoints are labelled at (0, 0) or (-1, -1) in", evidence
     inside = _share_within(points, data.labelled, low, high)
     swapped = _share_within(points[..., ::-1], data.labelled, low, high)
     relative = _share_within(points + low[:, None], data.labelled, low, high)
-    evidence = f"of the labelled keypoints of the {data.name} set {inside:.0%} lie in their box;"
+    evidence = f"{inside:.0%} of the labelled keypoints of the {data.name} set are in their box;"
     if inside < 0.5 and swapped > 0.9:
         return (
             "axes",
-            "x and y are exchanged in the keypoints of",
-            f"{evidence} {swapped:.0%} do with x and y exchanged.",
+            "x and y are swapped in the keypoints of",
+            f"{evidence} {swapped:.0%} are with x and y swapped.",
         )
     if inside < 0.5 and relative > 0.9:
         cause = "keypoints are relative to the corner of their box in"
-        return "relative-to-box", cause, f"{evidence} {relative:.0%} do with the corner added."
+        return "relative-to-box", cause, f"{evidence} {relative:.0%} are with the corner added."
     known = (data.image_sizes > 0).all(axis=1)
     sizes = data.image_sizes[known]
     if not (sizes[:, 0] != sizes[:, 1]).any():
@@ -206,13 +202,13 @@ def _misplaced(data: Instances) -> tuple[str, str, str] | None:
     inside = _share_within(points[known], data.labelled[known], np.zeros_like(sizes), sizes)
     swapped = _share_within(points[known][..., ::-1], data.labelled[known], np.zeros_like(sizes), sizes)
     if inside < 0.97 and swapped > 0.999:
-        evidence = f"{1 - inside:.0%} of the labelled keypoints of the {data.name} set lie outside the image, none with x and y "
-        return "axes", "x and y are exchanged in", f"{evidence}exchanged."
+        evidence = f"{1 - inside:.0%} of the labelled keypoints of the {data.name} set are outside the image, none with x and y "
+        return "axes", "x and y are swapped in", f"{evidence}swapped."
     return None
 
 
 def _findings(run: RunEvidence, checks: Sequence[str]) -> Iterator[Cause]:
-    """What the checks of the data found in a large share of the rows."""
+    """Yield the findings of data checks that concern a large share of the rows."""
     found = {finding.check: finding for finding in run.findings if finding.count >= _MIN_SHARE * finding.total}
     for finding in [found[check] for check in checks if check in found]:
         cause = f"{finding.count} of {finding.total} {finding.what}."
@@ -235,22 +231,22 @@ def _category(run: RunEvidence) -> Iterator[Cause]:
     if others and others[largest] > 4 * own:
         yield (
             "category",
-            f"data.category={run.category} is not the category that most annotations have.",
+            f"most annotations do not have data.category={run.category}.",
             f"{own} validation annotations with keypoints are of {run.category!r}, {others[largest]} of {largest!r}.",
-            f"Set data.category={largest} if that is what you want to find.",
+            f"Set data.category={largest} if this is the category to find.",
         )
 
 
 def _training(run: RunEvidence) -> Iterator[Cause]:
-    """What the loss and the settings of the training show."""
+    """Yield causes that the loss and the settings of the training indicate."""
     training = run.training
     if training is None or not len(training.losses):
         return
     first, last, highest = training.first, training.last, max(training.losses)
-    fell = f"the loss was {first:.2g} at first and {last:.2g} in the end, after {training.num_steps} steps"
-    usual = f"; {training.usual_rate:g} is usual with this optimizer"
+    fell = f"the loss went from {first:.2g} to {last:.2g} in {training.num_steps} steps"
+    usual = f"; {training.usual_rate:g} is usual for this optimizer"
     if training.trained_share < 0.1 or not training.rate:
-        what = f"optim.lr is {training.rate:g}, {training.trained_share:.0%} of the parameters are trained, the others are random"
+        what = f"optim.lr is {training.rate:g}, {training.trained_share:.0%} of the parameters are trained and the others random"
         fix = f"Set optim.lr{usual}. Remove callbacks/freeze, or set weights=<file> for the frozen backbone."
         yield "frozen", "the network is not trained.", f"{what}; {fell}.", fix
     for data in run.sets:
@@ -258,7 +254,7 @@ def _training(run: RunEvidence) -> Iterator[Cause]:
         if data.name == "training" and share < 0.02:
             yield (
                 "unlabelled",
-                "almost none of the keypoints of the training annotations are labelled.",
+                "almost no keypoints of the training annotations are labelled.",
                 f"{int(data.labelled.sum())} of {data.labelled.size} keypoints have a visibility above 0.",
                 "Correct the visibilities: 0 not labelled, 1 occluded, 2 visible (data.visibility_map).",
             )
@@ -269,8 +265,8 @@ def _training(run: RunEvidence) -> Iterator[Cause]:
     if (is_blank or last > 0.95 * first) and (
         training.rate >= _HIGH_RATE * training.usual_rate or highest > 10 * first
     ):
-        evidence = f"{fell}; it was {highest:.2g} at its highest"
-        evidence += f", and empty heatmaps have {blank:.2g}" if is_blank else ""
+        evidence = f"{fell}; its maximum was {highest:.2g}"
+        evidence += f", and that of empty heatmaps is {blank:.2g}" if is_blank else ""
         fix = f"Lower optim.lr, which is {training.rate:g}, to a tenth or a hundredth{usual}."
         yield "rate-too-high", "the learning rate is too high.", f"{evidence}.", fix
     elif last > 0.95 * first and training.rate <= _LOW_RATE * training.usual_rate:
@@ -279,17 +275,17 @@ def _training(run: RunEvidence) -> Iterator[Cause]:
 
 
 def _other_validation(run: RunEvidence) -> Iterator[Cause]:
-    """The training instances are found, those of the validation set are not."""
+    """Yield a difference between the two sets if training instances are found and validation instances are not."""
     known = run.samples.get("train", 0.0)
     number = sum(len(data.keypoints) for data in run.sets if data.name == "training")
-    if known >= _KNOWS and number >= _ENOUGH_INSTANCES:
+    if known >= _LEARNT and number >= _ENOUGH_INSTANCES:
         yield (
             "validation-differs",
-            "the validation set differs from the training set: other images, other labels, or images that are not those of "
-            "the annotations.",
+            "the validation set differs from the training set: other images, other labels, or images that do not belong to the "
+            "annotations.",
             f"AR of a sample of training crops is {known:.2f}, and of validation crops {run.samples.get('val', 0.0):.2f}.",
-            "Look at pictures/val_poses.png: if the poses lie on the objects, the validation labels are wrong; if not, "
-            f"data.val_images does not show what data.val_annotations describes. Then run: {run.doctor}",
+            "Open pictures/val_poses.png: if the poses are on the instances, the validation labels are wrong; if not, "
+            f"data.val_images does not match data.val_annotations. Then run: {run.doctor}",
         )
 
 
@@ -300,24 +296,24 @@ _SEARCHES: tuple[Callable[[RunEvidence], Iterator[Cause]], ...] = (
 
 
 def _no_cause(run: RunEvidence) -> Cause:
-    """Say that nothing was found, and how the training went."""
+    """Return a diagnosis without cause, with the course of the training."""
     training, known = run.training, run.samples.get("train")
     check = f"Check the data with: {run.doctor}"
-    seen = "" if known is None else f" AR of a sample of training crops is {known:.2f}."
+    recall = "" if known is None else f" AR of a sample of training crops is {known:.2f}."
     if training is None or not len(training.losses):
         fix = f"Train the weights longer, or load others. {check}"
-        return "", "No cause found in the data.", f"labels, boxes, areas and sigmas fit each other.{seen}", fix
+        return "", "No cause found in the data.", f"labels, boxes, areas and sigmas are consistent.{recall}", fix
     steps = f"{training.num_steps} step{'s' if training.num_steps > 1 else ''}"
     few = f" on {training.num_instances} instances"
-    evidence = f"the loss fell from {training.first:.2g} to {training.last:.2g} in {steps}{few}.{seen}"
+    evidence = f"the loss fell from {training.first:.2g} to {training.last:.2g} in {steps}{few}.{recall}"
     longer = "train longer (trainer.max_epochs)"
     if training.last > 0.95 * training.first:
-        evidence = f"the loss has not fallen in {steps}{few}: {training.first:.2g}, then {training.last:.2g}.{seen}"
-    if known is not None and known >= _KNOWS:
-        what = "No cause found in the data; the network knows its few training images only: train on more images."
+        evidence = f"the loss did not fall in {steps}{few}: {training.first:.2g}, then {training.last:.2g}.{recall}"
+    if known is not None and known >= _LEARNT:
+        what = "No cause found in the data; the network overfits its few training images."
         return "", what, evidence, f"Add images or stronger augmentation. {check}"
     if training.num_steps >= 1000 and training.last > 0.97 * training.middle:
-        look = "see in pictures/train_crops.png whether the keypoints are on the objects"
         what = "No cause found in the data, but the loss has stopped falling."
-        return "", what, evidence, f"First {look}; then try other values of optim.lr. {check}"
+        fix = "Check in pictures/train_crops.png that the keypoints are on the instances; then try other values of optim.lr."
+        return "", what, evidence, f"{fix} {check}"
     return "", f"No cause found in the data: {longer}.", evidence, f"{longer[0].upper()}{longer[1:]}. {check}"

@@ -1,4 +1,4 @@
-"""The frame of every HTML page: self-contained, without scripts, for screens light and dark and for paper."""
+"""The frame of all HTML pages: self-contained, without scripts, with light and dark colours and a print layout."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from importlib.resources import files
 
 
 def html_document(title: str, body: str) -> str:
-    """Return an HTML document, which refers to no other file or address.
+    """Return a self-contained HTML document.
 
     Args:
-        title: of the window; it is escaped.
+        title: of the window, not yet escaped.
         body: HTML.
     """
     style = files("hrpose.report").joinpath("page.css").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What a run leaves to find the cause of a low AP in: poses, annotations, samples of crops and the training loss."""
+"""The evidence for the cause of a low AP: poses, annotations, samples of crops and the training loss."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _NUM_PAIRS = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How a training went.
+    """The course of a training.
 
     Attributes:
         losses: means over equal numbers of steps, in their order.
         num_steps: optimizer steps.
-        rate: the learning rate that was set.
-        trained_share: of the parameters, those that are trained; 1 where frozen ones come from weights.
+        rate: the configured learning rate.
+        trained_share: share of the parameters that are trained; 1 if frozen ones are loaded from weights.
         num_instances: of the training set.
         usual_rate: a usual learning rate of the optimizer.
         blank_loss: loss of empty heatmaps; None for other outputs.
@@ -45,17 +45,17 @@ class Training:
 
     @property
     def first(self) -> float:
-        """The mean loss of the first 5 %."""
+        """Return the mean loss of the first 5 %."""
         return float(np.mean(self.losses[: max(1, len(self.losses) // 20)]))
 
     @property
     def last(self) -> float:
-        """The mean loss of the last 10 %."""
+        """Return the mean loss of the last 10 %."""
         return float(np.mean(self.losses[-max(1, len(self.losses) // 10) :]))
 
     @property
     def middle(self) -> float:
-        """The mean loss of 10 % in the middle."""
+        """Return the mean loss of 10 % in the middle."""
         half, width = len(self.losses) // 2, max(1, len(self.losses) // 20)
         return float(np.mean(self.losses[max(0, half - width) : half + width]))
 
@@ -69,7 +69,7 @@ class Instances:
         keypoints: (N, K, 2) in image pixels.
         labelled: (N, K).
         bbox: (N, 4) xywh.
-        image_sizes: (N, 2) width and height; 0 where they are not known.
+        image_sizes: (N, 2) width and height; 0 where unknown.
     """
 
     name: str
@@ -81,22 +81,22 @@ class Instances:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunEvidence:
-    """All of it.
+    """The evidence of a run.
 
     Attributes:
         score: AP.
-        detections: N poses that were measured.
+        detections: N evaluated poses.
         center: (N, 2) of their crops.
         scale: (N, 2) of their crops.
-        truth: what they were measured against.
+        truth: the annotations.
         skeleton: names, sigmas and mirror pairs.
-        boxes: "gt" or "det", the boxes that were cropped.
-        sets: annotated instances of the validation and of the training set, as far as they are at hand.
+        boxes: source of the boxes, "gt" or "det".
+        sets: annotated instances of the validation and training set, as far as available.
         findings: of the checks of the data.
-        categories: annotations with keypoints of each category of the validation file, if one of them was chosen.
-        category: the chosen one.
-        samples: AR of samples of crops: "val" and "train" as configured, and "val" estimated in other ways.
-        training: None if nothing was trained.
+        categories: number of annotations with keypoints of each category of the validation file, if one was chosen.
+        category: the chosen category.
+        samples: AR of samples of crops: "val" and "train" as configured, and "val" prepared in other ways.
+        training: None if the run did not train.
         doctor: the command that checks the data.
     """
 
@@ -117,7 +117,7 @@ class RunEvidence:
 
     @cached_property
     def pairs(self) -> Pairs:
-        """Instances that count, up to 2000, each with the crop of its image that is centered nearest to it."""
+        """Return up to 2000 instances that count, each with the crop of its image with the nearest center."""
         return _pair(self)
 
 
@@ -133,7 +133,7 @@ class Pairs:
         labelled: (P, K).
         bbox: (P, 4) annotated.
         area: (P,) annotated.
-        share: of the instances that count, those with such a crop.
+        share: share of the instances that count that have such a crop.
     """
 
     points: Floats
@@ -149,12 +149,12 @@ class Pairs:
         return len(self.points)
 
     def recall(self, points: Floats, areas: Floats, sigmas: Sequence[float]) -> float:
-        """Compute AR of other points, measured by other areas and sigmas."""
+        """Compute AR of other predictions with other areas and sigmas."""
         return average_recall(points, self.places, self.labelled, areas, sigmas)
 
     @cached_property
     def mean_poses(self) -> Floats:
-        """The mean annotated pose relative to the crop, placed in each crop: (P, K, 2)."""
+        """Return the mean annotated pose relative to the crop, placed in each crop: (P, K, 2)."""
         relative = (self.places - self.center[:, None]) / self.scale[:, None]
         weights = self.labelled[..., None]
         mean = (relative * weights).sum(axis=0) / np.maximum(weights.sum(axis=0), 1)
@@ -163,17 +163,17 @@ class Pairs:
 
     @property
     def cover(self) -> float:
-        """The median share of its box that an instance covers by its `area`."""
+        """Return the median ratio of `area` to the area of the box."""
         return float(np.median(self.area / np.maximum(self.bbox[:, 2:].prod(axis=1), 1e-9)))
 
 
 def average_recall(points: Floats, places: Floats, labelled: Mask, areas: Floats, sigmas: Sequence[float]) -> float:
-    """Compute AR of poses whose instance is known: the share with an OKS of at least 0.50, 0.55, ... 0.95, averaged.
+    """Compute AR of poses with known instances: the mean share with an OKS of at least 0.50, 0.55, ... 0.95.
 
     Args:
-        points: (P, K, 2) in image pixels.
-        places: (P, K, 2) the annotated ones.
-        labelled: (P, K), at least one in each row.
+        points: (P, K, 2) predicted, in image pixels.
+        places: (P, K, 2) annotated.
+        labelled: (P, K), at least one keypoint per row.
         areas: (P,) in square pixels.
         sigmas: K.
     """
@@ -193,21 +193,21 @@ def _pair(run: RunEvidence) -> Pairs:
     first, last = np.searchsorted(ordered, image_ids, side="left"), np.searchsorted(ordered, image_ids, side="right")
     middle = truth.bbox[counting, :2] + truth.bbox[counting, 2:] / 2
     reach = 0.5 * np.hypot(*truth.bbox[counting, 2:].T)
-    rows, persons = [], []
+    rows, instances = [], []
     for place, (start, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
         distances = np.linalg.norm(run.center[order[start:end]] - middle[place], axis=1)
         if len(distances) and distances.min() <= reach[place]:
             rows.append(order[start + int(distances.argmin())])
-            persons.append(counting[place])
+            instances.append(counting[place])
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _NUM_PAIRS)).round().astype(int))
-    row, person = np.asarray(rows, int)[chosen], np.asarray(persons, int)[chosen]
+    row, instance = np.asarray(rows, int)[chosen], np.asarray(instances, int)[chosen]
     return Pairs(
         points=found.keypoints[row],
         center=run.center[row],
         scale=run.scale[row],
-        places=truth.keypoints[person],
-        labelled=truth.visibility[person] > 0,
-        bbox=truth.bbox[person],
-        area=truth.area[person],
+        places=truth.keypoints[instance],
+        labelled=truth.visibility[instance] > 0,
+        bbox=truth.bbox[instance],
+        area=truth.area[instance],
         share=len(rows) / max(1, len(counting)),
     )

@@ -1,7 +1,7 @@
-"""Hypotheses about a low AP that change the predictions, or what they are measured by, in one way.
+"""Hypotheses about a low AP that change the predictions, areas or sigmas.
 
-Each asks how many instances would be found then. One counts only if that is many more than are found by the mean pose placed in
-each crop, which needs no network.
+A hypothesis is accepted if the changed predictions reach a much higher AR than the original ones, and than the mean pose placed
+in each crop, which needs no network.
 """
 
 from __future__ import annotations
@@ -19,32 +19,29 @@ Cause = tuple[str, str, str, str]
 """Name, cause, evidence and fix."""
 
 Changed = tuple[Cause, Floats, Floats, Sequence[float]]
-"""A cause whose evidence begins a sentence; points, areas and sigmas to measure with."""
+"""A cause whose evidence is the start of a sentence; points, areas and sigmas of the hypothesis."""
 
-_FOUND, _GAIN, _ABOVE_MEAN_POSE = (
-    0.25,
-    0.2,
-    0.1,
-)  # the AR that counts, and by how much it exceeds that without the change
+# smallest AR of an accepted hypothesis, smallest gain of AR, and smallest gain over the mean pose
+_FOUND, _GAIN, _ABOVE_MEAN_POSE = 0.25, 0.2, 0.1
 _TYPICAL_SIGMA, _TYPICAL_COVER = 0.07, 0.5
 _TOLERANCE = 0.015  # error, as a share of the box, at an OKS of 0.61; with published sigmas it is 0.03 to 0.15
-_LEAST_COVER = 0.03  # of the box; persons cover 0.4 to 0.6 of theirs, thin insects 0.1
-_NUM_COMPARED = 300  # pairs that the order of the keypoints is found by
+_LEAST_COVER = 0.03  # area as a share of the box; persons have 0.4 to 0.6, thin insects 0.1
+_NUM_COMPARED = 300  # pairs that are compared to find the order of the keypoints
 
-_WHICH = "Correct the validation annotations, or the training annotations if those are wrong."
-_AREAS = "the areas of the validation annotations are too small, so OKS forgives no error."
+_WHICH = "Correct the validation annotations, or the training annotations if these are wrong."
+_AREAS = "the areas of the validation annotations are too small, so OKS tolerates no error."
 _FIX_AREAS = "`area` is in square pixels of the image: correct it, or remove it and set data.area_from_bbox."
-_SIGMAS = "the OKS sigmas are too small, so OKS forgives no error."
+_SIGMAS = "the OKS sigmas are too small, so OKS tolerates no error."
 _FIX_SIGMAS = "Set skeleton.sigmas, or `sigmas` in the category of the annotations: 0.05 to 0.1 is usual."
 
 
 def explains(found: float, before: float, chance: float = 0.0) -> bool:
-    """Check whether a change of AR from `before` to `found` explains a low AP, if the mean pose gets `chance`."""
+    """Check whether a change of AR from `before` to `found` explains a low AP, if the mean pose has the AR `chance`."""
     return found >= max(_FOUND, before + _GAIN, chance + _ABOVE_MEAN_POSE)
 
 
 def search_changes(run: RunEvidence) -> Iterator[Cause]:
-    """Find the change by which most instances would be found."""
+    """Find the hypothesis with the highest AR."""
     pairs = run.pairs
     if not len(pairs):
         return
@@ -61,7 +58,7 @@ def search_changes(run: RunEvidence) -> Iterator[Cause]:
 
 
 def search_tolerance(run: RunEvidence) -> Iterator[Cause]:
-    """Find sigmas or areas by which OKS forgives errors that no network can avoid, whatever was predicted."""
+    """Find sigmas or areas with which OKS does not tolerate errors that no network can avoid."""
     if not len(run.pairs):
         return
     cover, sigma = run.pairs.cover, float(np.median(run.skeleton.sigmas))
@@ -80,33 +77,33 @@ def search_tolerance(run: RunEvidence) -> Iterator[Cause]:
 def _changed_points(run: RunEvidence, pairs: Pairs) -> Iterator[Changed]:
     measure = pairs.area, run.skeleton.sigmas
     points, residual = pairs.points, (pairs.places - pairs.points)[pairs.labelled]
-    what = "x and y are exchanged in the keypoints of one of the two annotation files."
-    yield ("axes", what, "With x and y of the predictions exchanged", _WHICH), points[..., ::-1], *measure
+    what = "x and y are swapped in the keypoints of one of the two annotation files."
+    yield ("axes", what, "With x and y of the predictions swapped", _WHICH), points[..., ::-1], *measure
     flipped = list(run.skeleton.flip_permutation)
     if flipped != sorted(flipped):
-        what = "left and right are exchanged between the training and the validation annotations."
-        cause = ("left-right", what, "With left and right of the predictions exchanged", _WHICH)
+        what = "left and right are swapped between the training and the validation annotations."
+        cause = ("left-right", what, "With left and right of the predictions swapped", _WHICH)
         yield cause, points[:, flipped], *measure
     order = _matching_order(pairs)
     if order != flipped and order != sorted(order):
         names = run.skeleton.keypoint_names
-        moved = [f"{names[k]} names what was learnt as {names[j]}" for k, j in enumerate(order) if j != k]
+        moved = [f"{names[k]} is the keypoint learnt as {names[j]}" for k, j in enumerate(order) if j != k]
         how = f"If {', '.join(moved[:3])}{', ...' if len(moved) > 3 else ''}"
         what = "the keypoints of the training and the validation annotations are in different orders."
-        fix = "Bring the keypoints of one file into the order of the other."
+        fix = "Reorder the keypoints of one of the files."
         yield ("keypoint-order", what, how, fix), points[:, order], *measure
     shift = np.median(residual, axis=0)
     how = f"With the predictions shifted by ({shift[0]:.0f}, {shift[1]:.0f}) pixels"
-    what = "the validation keypoints are shifted by a constant against those that were learnt."
+    what = "the validation keypoints are shifted by a constant compared with the training keypoints."
     yield ("shift", what, how, _WHICH), points + shift, *measure
     with np.errstate(divide="ignore", invalid="ignore"):
         factor = np.nan_to_num(np.median((pairs.places / points)[pairs.labelled], axis=0))
-    if ((factor > 0.1) & (factor < 10)).all():  # beyond, all keypoints lie in a corner, and any pose does
+    if ((factor > 0.1) & (factor < 10)).all():  # other factors move all keypoints to one corner, where any pose fits
         how = f"With the predictions multiplied by ({factor[0]:.2f}, {factor[1]:.2f})"
         what = "the validation keypoints are in pixels of images of another size."
         yield ("scale", what, how, _WHICH), points * factor, *measure
     what = "the validation keypoints are relative to the corner of their box."
-    fix = "Keypoints are pixels of the whole image: add x and y of the box to them."
+    fix = "Keypoints are in pixels of the whole image: add x and y of the box."
     cause = ("relative-to-box", what, "With x and y of their boxes subtracted from the predictions", fix)
     yield cause, points - pairs.bbox[:, None, :2], *measure
 
@@ -123,12 +120,12 @@ def _changed_measure(run: RunEvidence, pairs: Pairs) -> Iterator[Changed]:
 
 
 def _are_published(skeleton: Skeleton) -> bool:
-    """Check whether the sigmas are those of a known data set; AI Challenger's and Halpe's are small."""
+    """Check whether the sigmas are those of a known data set, since those of AI Challenger and Halpe are small."""
     return skeleton.sigmas in [known.sigmas for known in KNOWN_SKELETONS.values()]
 
 
 def _matching_order(pairs: Pairs) -> list[int]:
-    """Find for each annotated keypoint the predicted one that lies nearest to it, the nearest pairs first: K indices."""
+    """Match each annotated keypoint to the nearest predicted one, nearest pairs first; return K indices."""
     rows = np.unique(np.linspace(0, len(pairs) - 1, _NUM_COMPARED).round().astype(int))
     points, places, labelled = pairs.points[rows], pairs.places[rows], pairs.labelled[rows]
     size = np.sqrt(pairs.scale[rows].prod(axis=1))

@@ -1,4 +1,4 @@
-"""The ten COCO numbers with their protocol and their spread over resampled images; and two such measurements compared."""
+"""The ten COCO numbers with their protocol and bootstrap samples, and the comparison of two such measurements."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from hrpose.metrics.functional.oks import Floats
 from hrpose.report.protocol import Protocol
 
 COLUMNS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
-UNDEFINED = "-1 stands for a number that is not defined: nobody of that size is annotated, so there is nothing to find."
+UNDEFINED = "-1 means undefined: no instance of that size is annotated."
 
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """The quality of a set of poses, and how it was measured.
+    """The ten COCO numbers of a set of poses, and their protocol.
 
     Attributes:
         protocol: of the measurement.
-        numbers: the ten COCO numbers; -1 where no person counts.
-        samples: (S,) APs of resampled images, NaN where no person counts; S is 0 without resampling.
-        seed: of the resampling. Samples of the same images, number and seed can be paired.
+        numbers: the ten COCO numbers; -1 without annotated instances.
+        samples: (S,) APs of resampled images, NaN without annotated instances; S is 0 without resampling.
+        seed: of the resampling. Samples of the same images with the same S and seed can be paired.
     """
 
     protocol: Protocol
@@ -44,24 +44,24 @@ class Measurement:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of AP over images; None without samples, if AP is not defined or images are too few."""
+        """Return the 95 % interval of AP over images; None without samples, if AP is undefined or with too few images."""
         return confidence_interval(self.samples) if enough_defined(self.samples) and self.numbers["AP"] >= 0 else None
 
     def describe_interval(self) -> str:
-        """Return the interval in a sentence, or why there is none; empty without samples or if AP is not defined."""
+        """Return a sentence on the interval, or on why there is none; empty without samples or if AP is undefined."""
         if not self.samples.size or self.numbers["AP"] < 0:
             return ""
         used, total = num_defined(self.samples), self.samples.size
         if self.interval is None:
             return (
-                f"No interval of AP: not enough images, {total - used} of {total} resamplings hold no annotated person"
+                f"No interval of AP: too few images ({total - used} of {total} resamples have no annotated instances)"
             )
         low, high = self.interval
-        left_out = f" ({total - used} without an annotated person are left out)" if used < total else ""
-        return f"AP of 95 % of {used} resamplings of the photos{left_out}: {low:.3f} to {high:.3f}"
+        left_out = f" ({total - used} without annotated instances are left out)" if used < total else ""
+        return f"95 % interval of AP over {used} resamples of the images{left_out}: {low:.3f} to {high:.3f}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain containers."""
+        """Return the content of the JSON report."""
         interval = self.interval
         return {
             "protocol": self.protocol.to_dict(),
@@ -77,11 +77,11 @@ class Measurement:
 
     @staticmethod
     def from_dict(content: Mapping[str, Any]) -> Measurement:
-        """Build a measurement from the result of `to_dict`; further entries are ignored.
+        """Build a measurement from the result of `to_dict`; other entries are ignored.
 
         Raises:
             KeyError: if an entry is missing.
-            ValueError: if the protocol has other parts.
+            ValueError: if the protocol has unknown or missing entries.
         """
         bootstrap = content["bootstrap"]
         samples = np.asarray(bootstrap["samples"], dtype=np.float64)  # None becomes NaN
@@ -97,15 +97,15 @@ class Measurement:
 
 
 def read_measurement(file: Path) -> Measurement:
-    """Read the measurement of a report's JSON file.
+    """Read the measurement from a JSON report.
 
     Raises:
-        ValueError: if the file is no report.
+        ValueError: if the file is not a report.
     """
     try:
         content = json.loads(file.read_bytes())
         if not isinstance(content, dict):
-            raise ValueError(f"it holds a {type(content).__name__}")
+            raise ValueError(f"it is a JSON {type(content).__name__}")
         return Measurement.from_dict(content)
     except (KeyError, TypeError, ValueError) as error:
         what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
@@ -118,17 +118,17 @@ def num_defined(samples: Floats) -> int:
 
 
 def enough_defined(samples: Floats) -> bool:
-    """Check whether at least half of the samples, and one, are defined, so that they give an interval."""
+    """Check whether at least half of the samples, and at least one, are defined, as an interval needs."""
     return num_defined(samples) >= max(1, samples.size / 2)
 
 
 def measure(matches: Matches, protocol: Protocol, *, num_samples: int = 1000, seed: int = 0) -> Measurement:
-    """Compute the ten numbers, and resample the images.
+    """Compute the ten COCO numbers and bootstrap samples of AP.
 
     Args:
         matches: from `match_detections`, with COCO's area ranges and OKS thresholds.
         protocol: of the poses.
-        num_samples: S; 0 resamples nothing.
+        num_samples: S; 0 for no resampling.
         seed: of the resampling.
 
     Raises:
@@ -142,17 +142,17 @@ def measure(matches: Matches, protocol: Protocol, *, num_samples: int = 1000, se
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The difference of a second measurement from a first one.
+    """The difference of two measurements.
 
     Attributes:
-        a: the first.
-        b: the second.
-        unlike: differences of their protocols, each with both sides; empty if they were measured alike.
-        differences: b - a of the ten numbers; None where one of them is not defined.
-        interval: of AP's difference over 95 % of the resampled images; None if the samples cannot be paired.
-        p_value: probability of a difference like this if both are equally good; None if the samples cannot be paired.
-        unpaired: why they cannot be paired; empty if they can.
-        num_used: number of resamples with both APs defined, which interval and p-value are computed from.
+        a: the first measurement.
+        b: the second measurement.
+        unlike: differences of their protocols, each with both values; empty if they are equal.
+        differences: b - a of the ten numbers; None if one of them is undefined.
+        interval: 95 % bootstrap interval of the difference of AP; None if the samples cannot be paired.
+        p_value: of the difference of AP; None if the samples cannot be paired.
+        unpaired: why the samples cannot be paired; empty if they can.
+        num_used: number of resamples with both APs defined.
     """
 
     a: Measurement
@@ -165,7 +165,7 @@ class Comparison:
     num_used: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain containers."""
+        """Return the content of compare.json."""
         sides = {"a": self.a, "b": self.b}
         return {
             **{name: {"protocol": m.protocol.to_dict(), "numbers": dict(m.numbers)} for name, m in sides.items()},
@@ -179,7 +179,7 @@ class Comparison:
 
 
 def compare_measurements(a: Measurement, b: Measurement) -> Comparison:
-    """Compare two measurements, whether or not their protocols are alike."""
+    """Compare two measurements, also of different protocols."""
     unpaired = _why_unpaired(a, b)
     return Comparison(
         a=a,
@@ -197,18 +197,18 @@ def compare_measurements(a: Measurement, b: Measurement) -> Comparison:
 
 
 def _why_unpaired(a: Measurement, b: Measurement) -> str:
-    """Return why the samples were not drawn from the same images in the same way; empty if they were."""
+    """Return why the samples cannot be paired; empty if they can."""
     one, other = a.protocol, b.protocol
     if (one.annotations.sha256, one.category) != (other.annotations.sha256, other.category):
-        return "they were measured on other annotations"
+        return "the annotations differ"
     if a.samples.size != b.samples.size or a.seed != b.seed or not a.samples.size:
         return (
-            f"their photos were not resampled alike ({a.samples.size} times with seed {a.seed}, {b.samples.size} times with "
-            f"seed {b.seed})"
+            f"the images were resampled differently ({a.samples.size} times with seed {a.seed}, {b.samples.size} times with seed "
+            f"{b.seed})"
         )
     if min(a.numbers["AP"], b.numbers["AP"]) < 0:
-        return "nobody is annotated"
+        return "there are no annotated instances"
     used, total = num_defined(b.samples - a.samples), a.samples.size
     if not enough_defined(b.samples - a.samples):
-        return f"not enough images, {total - used} of {total} resamplings hold no annotated person"
+        return f"too few images ({total - used} of {total} resamples have no annotated instances)"
     return ""

@@ -1,4 +1,4 @@
-"""A report as files: JSON, and one HTML page, self-contained and without scripts, for screens light and dark and for paper."""
+"""Write a report as JSON and as a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from hrpose.report.measurement import COLUMNS, UNDEFINED
 from hrpose.report.protocol import NOT_STATED
 
 _KINDS = {"good": "calm", "jitter": "s4", "inversion": "s5", "swap": "s2", "miss": "s6"}
-_CURED = {
-    "jitter": "close, but not close enough",
-    "inversion": "left and right of one person confused",
-    "swap": "on another person's keypoint",
-    "miss": "on nothing",
-    "false positives": "poses where nobody is",
-    "false negatives": "persons without a pose",
+_MEANINGS = {
+    "jitter": "near the correct position",
+    "inversion": "on the mirrored keypoint of the same instance",
+    "swap": "on a keypoint of another instance",
+    "miss": "far from all keypoints",
+    "false positives": "poses without an annotated instance",
+    "false negatives": "annotated instances without a pose",
 }
-_SHOWN_CURVES = {0.5: "s1", 0.75: "s3", 0.95: "s2"}
+_CURVE_STYLES = {0.5: "s1", 0.75: "s3", 0.95: "s2"}
 _DASH = "–"
 _FAINT = ' class="faint"'
 
@@ -35,9 +35,9 @@ def write_report(report: Report, folder: Path, stem: str = "report", *, predicti
 
     Args:
         report: from `analyse`.
-        folder: where to write; it is created.
+        folder: of the files; it is created.
         stem: of the file names.
-        predictions: as for `draw_page`.
+        predictions: see `draw_page`.
     """
     write_json(folder / f"{stem}.json", report.to_dict(), undefined_as_null=True)
     page = folder / f"{stem}.html"
@@ -47,11 +47,11 @@ def write_report(report: Report, folder: Path, stem: str = "report", *, predicti
 
 
 def draw_page(report: Report, *, predictions: str = "") -> str:
-    """Return the report as one HTML document, which refers to no other file or address.
+    """Return the report as a self-contained HTML document.
 
     Args:
         report: from `analyse`.
-        predictions: a section from `draw_predictions`, or nothing.
+        predictions: a section from `draw_predictions`; empty for none.
     """
     body = "\n".join(
         [
@@ -70,7 +70,7 @@ def draw_page(report: Report, *, predictions: str = "") -> str:
 
 def _header(report: Report) -> str:
     protocol = report.measurement.protocol
-    counts = f"{report.num_predictions:,} poses, {protocol.num_persons:,} persons in {protocol.num_images:,} photos"
+    counts = f"{report.num_predictions:,} poses, {protocol.num_persons:,} instances in {protocol.num_images:,} images"
     return f"<header><h1>{escape(report.title)}</h1><p>{counts} of {escape(protocol.annotations.name)}</p></header>"
 
 
@@ -85,21 +85,21 @@ def _headline(report: Report) -> str:
 
 def _precision_recall(report: Report) -> str:
     recall = np.linspace(0, 1, 101)
-    ordered = sorted(report.precision.items(), key=lambda item: item[0] in _SHOWN_CURVES)
+    ordered = sorted(report.precision.items(), key=lambda item: item[0] in _CURVE_STYLES)
     lines = [
-        Line(recall, curve.clip(0, 1), _SHOWN_CURVES.get(threshold, "other"), _curve_label(threshold, curve))
+        Line(recall, curve.clip(0, 1), _CURVE_STYLES.get(threshold, "other"), _curve_label(threshold, curve))
         for threshold, curve in ordered
         if curve.min() >= 0
     ]
     chart = draw_curves(lines, name="Precision over recall", x_title="recall", y_title="precision")
     note = (
-        "A pose is right if its OKS reaches the threshold. Thin lines are the thresholds between; AP is the mean area."
+        "A pose is correct if its OKS reaches the threshold. Thin lines are the other thresholds; AP is the mean area."
     )
     return f"<section><h2>Precision and recall</h2><p>{note}</p>{chart}</section>"
 
 
 def _curve_label(threshold: float, curve: np.ndarray) -> str:
-    return f"OKS {threshold:.2f}: {curve.mean():.3f}" if threshold in _SHOWN_CURVES else ""
+    return f"OKS {threshold:.2f}: {curve.mean():.3f}" if threshold in _CURVE_STYLES else ""
 
 
 def _keypoints(report: Report) -> str:
@@ -123,42 +123,42 @@ def _anatomy(report: Report) -> str:
     bars = [
         Bar(
             kind,
-            cured["AP"] if min(cured["AP"], now) >= 0 else None,
-            f"{cured['AP']:.3f} ({cured['AP'] - now:+.3f})" if min(cured["AP"], now) >= 0 else "nobody is left",
+            fixed["AP"] if min(fixed["AP"], now) >= 0 else None,
+            f"{fixed['AP']:.3f} ({fixed['AP'] - now:+.3f})" if min(fixed["AP"], now) >= 0 else "undefined",
             start=max(now, 0),
             style=_KINDS.get(kind, "s1"),
-            hint=f"{kind}, {_CURED[kind]}: AP {_number(cured['AP'])} without",
+            hint=f"{kind}, {_MEANINGS[kind]}: AP {_number(fixed['AP'])} without",
         )
-        for kind, cured in anatomy.cured.items()
+        for kind, fixed in anatomy.fixed.items()
     ]
-    chart = draw_bars(bars, name="AP if an error were cured", reference=max(now, 0))
-    terms = "".join(f"<dt>{kind}</dt><dd>{escape(meaning)}</dd>" for kind, meaning in _CURED.items())
+    chart = draw_bars(bars, name="AP with one kind of error fixed", reference=max(now, 0))
+    terms = "".join(f"<dt>{kind}</dt><dd>{escape(meaning)}</dd>" for kind, meaning in _MEANINGS.items())
     return (
-        "<section><h2>What goes wrong</h2><p>The labelled keypoints of the poses that have a person.</p>"
+        "<section><h2>Error analysis</h2><p>Labelled keypoints of poses that match an instance.</p>"
         f"{draw_shares(shares, name='Kinds of errors')}"
-        "<p>What AP would gain if all errors of one kind were cured.</p>"
+        "<p>AP if all errors of one kind were fixed.</p>"
         f"{chart}"
-        f'<p class="small">{anatomy.false_positives:,} poses without a person, {anatomy.false_negatives:,} persons without a '
+        f'<p class="small">{anatomy.false_positives:,} poses without instance, {anatomy.false_negatives:,} instances without '
         f'pose.</p><dl class="small">{terms}</dl></section>'
     )
 
 
 def _scores(report: Report) -> str:
     threshold, calibration = report.threshold, report.calibration
-    cut = "No score divides right poses from wrong ones: none is right."
+    cut = "There is no best score threshold, because no pose is correct."
     if np.isfinite(threshold.score):
         cut = (
-            f"Keeping poses that score at least <b>{threshold.score:.3f}</b> balances best: precision {threshold.precision:.3f}, "
+            f"The best score threshold is <b>{threshold.score:.3f}</b>: precision {threshold.precision:.3f}, "
             f"recall {threshold.recall:.3f}, F1 {threshold.f1:.3f} (means over the OKS thresholds)."
         )
-    curve = "<p>The results have no scores of single keypoints, so these cannot be judged.</p>"
+    curve = "<p>The results have no keypoint scores, so there is no calibration.</p>"
     if calibration is not None and calibration.counts.sum():
         curve = (
-            "<p>On the dashed line a keypoint's score says how close it is; below it scores promise too much. "
-            f"Mean distance from the line: <b>{calibration.error:.3f}</b>. Grey: how many keypoints.</p>"
+            "<p>Keypoint scores on the dashed line are calibrated; below it they are too high. "
+            f"Calibration error: <b>{calibration.error:.3f}</b>. Grey: number of keypoints.</p>"
             f"{draw_calibration(calibration)}"
         )
-    return f"<section><h2>What scores are worth</h2><p>{cut}</p>{curve}</section>"
+    return f"<section><h2>Scores</h2><p>{cut}</p>{curve}</section>"
 
 
 def _parts(report: Report) -> str:
@@ -166,9 +166,9 @@ def _parts(report: Report) -> str:
     rows |= {f"{name} keypoints alone": row for name, row in report.visibility.items()}
     for name, row in report.crowding.items():
         low, high = CROWDING_RANGES[name]
-        rows[f"crowding {low:g} to {high:g} ({report.crowding_images[name]:,} photos)"] = row
+        rows[f"crowding {low:g} to {high:g} ({report.crowding_images[name]:,} images)"] = row
     note = (
-        "Crowding is the share of other persons' keypoints in a person's box, averaged over a photo's persons "
+        "Crowding is the share of keypoints of other instances in the box of an instance, averaged over an image "
         "(CrowdPose's easy, medium and hard)."
     )
     table = _table(rows)
@@ -178,8 +178,8 @@ def _parts(report: Report) -> str:
 def _pixels(report: Report) -> str:
     rows = {"all": report.pixels.overall} | {name: report.pixels_of(k) for k, name in enumerate(report.keypoints)}
     note = (
-        "Errors are those of persons with a prediction, in pixels of the photo. PCK is the share of labelled keypoints within a "
-        f"share of the longer side of the box; those of the {report.pixels.num_missed:,} missed persons count as wrong."
+        "Errors are in image pixels, over instances with a prediction. PCK is the share of labelled keypoints with an error "
+        f"below a share of the longer side of the box; those of the {report.pixels.num_missed:,} missed instances are wrong."
     )
     table = _table(rows, PIXEL_COLUMNS)
     return f'<section><h2>Pixels</h2><p>{note}</p><div class="scroll">{table}</div></section>'
@@ -190,7 +190,7 @@ def _protocol(report: Report) -> str:
         f"<div><dt>{escape(name)}</dt><dd{_FAINT if text == NOT_STATED else ''}>{escape(text)}</dd></div>"
         for name, text in report.measurement.protocol.entries().items()
     )
-    note = "Two APs can be compared only if all of this is the same."
+    note = "Two APs can be compared only if all of these are equal."
     source = f'<p class="small">OKS sigmas: {escape(report.sigmas)}.</p>'
     return f'<section><h2>Protocol</h2><p>{note}</p><dl class="columns">{entries}</dl>{source}</section>'
 

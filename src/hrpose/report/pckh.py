@@ -1,4 +1,4 @@
-"""PCKh of MPII: its protocol, and its table on the screen and as a file."""
+"""PCKh of MPII: its protocol, and its table on the screen and as JSON."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from hrpose.report.protocol import NOT_STATED, FileStamp
 from hrpose.report.table import make_table, say
 
 _RULES = (
-    "errors up to and including 0.5 head sizes are correct, a head size is 0.6 of the diagonal of the head box; Mean counts "
-    'each labelled keypoint but pelvis and thorax; Mean@0.11 is what the authors\' code calls "Mean@0.1"'
+    "keypoints with an error of at most 0.5 head sizes are correct, a head size is 0.6 of the diagonal of the head box; Mean is "
+    'over all labelled keypoints except pelvis and thorax; Mean@0.11 is "Mean@0.1" of the authors\' code'
 )
 
 
 @dataclass(frozen=True)
 class PckhProtocol:
-    """Everything that a PCKh depends on besides the network. None is not stated, as in a result file of another tool.
+    """All conditions of a PCKh besides the network. None means not stated, as for result files of other tools.
 
     Attributes:
-        annotations: centers and scales of the crops.
-        ground_truth: keypoints and head boxes.
-        num_images: images.
-        num_persons: persons.
+        annotations: file with centers and scales of the crops.
+        ground_truth: file with keypoints and head boxes.
+        num_images: number of images.
+        num_persons: number of persons.
         bbox_padding: factor by which boxes were enlarged.
         input_size: width and height of the crops in pixels.
-        codec: codec that decoded the heatmaps.
-        flip_test: whether the mirrored crop was averaged in.
+        codec: that decoded the outputs.
+        flip_test: whether outputs were averaged with those of mirrored crops.
     """
 
     annotations: FileStamp
@@ -47,29 +47,29 @@ class PckhProtocol:
 
     def __str__(self) -> str:
         """Return the protocol in one line."""
-        photos = "" if self.num_images is None else f"{self.num_images} photos and "
+        images = "" if self.num_images is None else f"{self.num_images} images and "
         if self.input_size is None:
-            return f"{photos}{self.num_persons} persons of {self.ground_truth}; {NOT_STATED}: crops, codec, flip test; {_RULES}"
+            return f"{images}{self.num_persons} persons of {self.ground_truth}; {NOT_STATED}: crops, codec, flip test; {_RULES}"
         width, height = self.input_size
         return (
-            f"centers and scales of {self.annotations}, {photos}{self.num_persons} persons of "
+            f"centers and scales of {self.annotations}, {images}{self.num_persons} persons of "
             f"{self.ground_truth}, box padding {self.bbox_padding}, flip test {'on' if self.flip_test else 'off'}, "
             f"{self.codec} {width}x{height}; {_RULES}"
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain containers; what is not stated says so."""
+        """Return plain containers, with "not stated" for None."""
         stated = {name: NOT_STATED if value is None else value for name, value in asdict(self).items()}
         size = NOT_STATED if self.input_size is None else list(self.input_size)
         return {"name": "mpii", **stated, "input_size": size, "rules": _RULES}
 
 
 def show_pckh(numbers: Mapping[str, float], protocol: PckhProtocol, console: Console) -> None:
-    """Print the numbers of `PCKH_COLUMNS`, in percent, and below them the protocol; keypoints without labels stay empty."""
+    """Print the numbers of `PCKH_COLUMNS` in percent, empty without labels, and the protocol."""
     table = make_table("PCKh of MPII, in percent", PCKH_COLUMNS)
     table.add_row(*("" if math.isnan(numbers[name]) else f"{numbers[name]:.1f}" for name in PCKH_COLUMNS))
     console.print(table)
-    say(console, f"Measured with {protocol}")
+    say(console, f"Protocol: {protocol}")
 
 
 def write_pckh(numbers: Mapping[str, float], protocol: PckhProtocol, file: Path) -> None:

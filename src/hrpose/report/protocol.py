@@ -1,4 +1,4 @@
-"""The protocol of an AP: everything that it depends on besides the network. Numbers of different protocols cannot be compared."""
+"""The protocol of an AP: all its conditions besides the network. APs of different protocols cannot be compared."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ ANNOTATED = "annotated"
 AUTO = "auto"
 LABELLED = "the labelled ones"
 
-_SIGMAS = (0.012, 0.15)  # no skeleton has all its sigmas below or all above: COCO's are 0.025 to 0.107
+_SIGMAS = (0.012, 0.15)  # every published skeleton has sigmas within this range; COCO's are 0.025 to 0.107
 _DIFFERENCES = {  # of the evaluations of benchmarks from that of COCO
-    "wholebody": "which measures the 133 keypoints of five fields, and each part by a score of its own",
-    "crowdpose": "which takes 0.53 of the box as the area of every person, also where an area is annotated",
-    "aic": "which takes 0.53 of the box as the area of every person, and sigmas of its own",
-    "humanart": "which measures the 17 keypoints of COCO in persons with labelled keypoints, whatever `num_keypoints` states",
-    "jhmdb": "which measures PCK@.2 of the box and of the torso",
-    "mpii": "which measures PCKh, against the head boxes of annotations=gt_valid.mat",
+    "wholebody": "which uses the 133 keypoints of five fields, and a score for each part",
+    "crowdpose": "which uses 0.53 of the box as area of every person, also if an area is annotated",
+    "aic": "which uses 0.53 of the box as area of every person, and other sigmas",
+    "humanart": "which uses the 17 keypoints of COCO and all persons with labelled keypoints, regardless of `num_keypoints`",
+    "jhmdb": "which uses PCK@.2 of the box and of the torso",
+    "mpii": "which uses PCKh with the head boxes of annotations=gt_valid.mat",
 }
 
 
 @dataclass(frozen=True)
 class FileStamp:
-    """A file by its name and content; two stamps of equal content are the same, whatever the names.
+    """Name and hash of a file. Protocols compare files by their hash.
 
     Attributes:
-        name: the last part of its path.
-        sha256: of its bytes, 64 hexadecimal digits.
+        name: file name without folder.
+        sha256: of the content, 64 hexadecimal digits.
     """
 
     name: str
@@ -48,7 +48,7 @@ class FileStamp:
 
     @staticmethod
     def of(file: str | Path) -> FileStamp:
-        """Read a file and stamp it."""
+        """Read a file and compute its hash."""
         return FileStamp(Path(file).name, hashlib.sha256(Path(file).read_bytes()).hexdigest())
 
     def __str__(self) -> str:
@@ -57,28 +57,28 @@ class FileStamp:
 
 @dataclass(frozen=True)
 class Protocol:
-    """Everything that an AP depends on besides the network. None is not stated, as in a result file of another tool.
+    """All conditions of an AP besides the network. None means not stated, as for result files of other tools.
 
     Attributes:
-        annotations: the file that was evaluated against.
+        annotations: the annotation file.
         category: name of the annotated category.
-        num_images: images, those without persons included.
-        num_persons: annotated persons that count.
-        sigmas: name of their skeleton, such as "coco", or the number of sigmas and a hash of them.
-        max_detections: predictions per image that count.
-        name: of the benchmark whose evaluation was followed; "auto" is COCO's, with what the file states.
-        areas: what OKS is relative to: "annotated", or where they are not, a share of the box.
-        num_keypoints: how persons without keypoints, which are ignored, are found: "the labelled ones" are counted, or the file
-            states a number that contradicts them.
-        boxes: source of the boxes of the crops: "ground truth", or the file of a detector; "none" and how whole images were
-            estimated, bottom-up.
-        min_bbox_score: detections below it were left out.
+        num_images: number of images, including those without instances.
+        num_persons: number of annotated instances that count.
+        sigmas: name of their skeleton, such as "coco", or the number of sigmas and their hash.
+        max_detections: number of predictions per image that count.
+        name: of the benchmark; "auto" is COCO's evaluation with sigmas and areas of the file.
+        areas: source of the areas in OKS: "annotated", or a share of the box.
+        num_keypoints: how instances without keypoints, which are ignored, are found: "the labelled ones" are counted, or the
+            file states another number.
+        boxes: source of the boxes of the crops: "ground truth", or a detection file; "none" and the method for whole images,
+            bottom-up.
+        min_bbox_score: lowest score of detections.
         bbox_padding: factor by which boxes were enlarged.
         input_size: width and height of the crops in pixels.
-        codec: codec that decoded the heatmaps.
-        flip_test: whether the mirrored crop was averaged in.
-        keypoint_score_threshold: keypoints with a higher score count for the score of a pose.
-        oks_nms: the OKS above which the worse of two poses was dropped, or "none".
+        codec: that decoded the outputs.
+        flip_test: whether outputs were averaged with those of mirrored crops.
+        keypoint_score_threshold: the score of a pose uses keypoints with a higher score.
+        oks_nms: OKS above which the worse of two poses was removed, or "none".
     """
 
     annotations: FileStamp
@@ -100,8 +100,8 @@ class Protocol:
     oks_nms: str | None = None
 
     def entries(self) -> dict[str, str]:
-        """Return every part as text, by its title."""
-        return {_title(field.name): _in_words(getattr(self, field.name)) for field in fields(self)}
+        """Return every entry as text, by its title."""
+        return {_title(field.name): _describe(getattr(self, field.name)) for field in fields(self)}
 
     def __str__(self) -> str:
         """Return the protocol in one line."""
@@ -109,72 +109,73 @@ class Protocol:
         boxes = f"boxes of {self.boxes}" if isinstance(self.boxes, FileStamp) else f"{self.boxes} boxes"
         if str(self.boxes).startswith("none"):
             boxes = f"boxes: {self.boxes}"
-        size = "" if self.input_size is None else f" {_in_words(self.input_size)}"
+        size = "" if self.input_size is None else f" {_describe(self.input_size)}"
         parts = [
             (self.boxes is not None, boxes),
-            (True, f"{self.num_images} photos and {self.num_persons} persons of {self.annotations}"),
+            (True, f"{self.num_images} images and {self.num_persons} instances of {self.annotations}"),
             (self.name not in (AUTO, None), f"protocol {self.name}"),
             (True, f"sigmas {self.sigmas}"),
             (self.areas not in (ANNOTATED, None), f"areas {self.areas}"),
             (self.num_keypoints not in (LABELLED, None), f"num_keypoints {self.num_keypoints}"),
-            (self.flip_test is not None, f"flip test {_in_words(self.flip_test)}"),
+            (self.flip_test is not None, f"flip test {_describe(self.flip_test)}"),
             (self.codec is not None, f"{self.codec}{size}"),
             (self.oks_nms is not None, f"OKS-NMS {self.oks_nms}"),
-            (True, f"{self.max_detections} poses a photo"),
+            (True, f"{self.max_detections} poses per image"),
         ]
         stated = [text for is_stated, text in parts if is_stated]
         return ", ".join(stated) + (f"; {NOT_STATED}: {', '.join(unstated)}" if unstated else "")
 
     def differences(self, other: Protocol) -> list[str]:
-        """Return what differs, each with both sides; what only one side states differs too."""
+        """Return the entries that differ, with both values; an entry that only one protocol states differs."""
         pairs = ((field.name, getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
         return [
-            f"{_title(name)}: {_in_words(one)} | {_in_words(two)}"
+            f"{_title(name)}: {_describe(one)} | {_describe(two)}"
             for name, one, two in pairs
             if _comparable(name, one) != _comparable(name, two)
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain containers; what is not stated says so."""
+        """Return plain containers, with "not stated" for None."""
         content = {name: NOT_STATED if value is None else value for name, value in asdict(self).items()}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in content.items()}
 
     @staticmethod
     def from_dict(content: Mapping[str, Any]) -> Protocol:
-        """Build a protocol from `to_dict`, of this version or an older one: parts that are missing there are not stated.
+        """Build a protocol from the result of `to_dict` of this or an older version.
 
-        `num_keypoints` and `name` are exceptions: older versions counted the labelled keypoints, and followed no benchmark.
+        Entries that an older version lacks are None, except `num_keypoints` and `name`: older versions counted the labelled
+        keypoints and had no benchmarks.
 
         Raises:
-            ValueError: if a part is unknown, or one is missing that every version has had.
+            ValueError: if an entry is unknown, or one without default is missing.
         """
         known = {field.name: field.default is MISSING for field in fields(Protocol)}
         unknown = [name for name in content if name not in known]
         missing = [name for name, is_needed in known.items() if is_needed and name not in content]
         if unknown or missing:
             faults = [f"lacks {', '.join(missing)}"] if missing else []
-            faults += [f"has {', '.join(unknown)}, which a newer version may have written"] if unknown else []
+            faults += [f"has {', '.join(unknown)} (perhaps of a newer version)"] if unknown else []
             raise ValueError(f"Expected a protocol with {', '.join(known)}, but it {' and '.join(faults)}.")
         former = {"num_keypoints": LABELLED, "name": AUTO}
         return Protocol(**{name: _from_plain(content.get(name, former.get(name, NOT_STATED))) for name in known})
 
 
 def name_sigmas(sigmas: Sequence[float]) -> str:
-    """Return the name of known sigmas; of others their number and a hash."""
+    """Return the name of known sigmas; otherwise their number and hash."""
     for skeleton in KNOWN_SKELETONS.values():
         if tuple(sigmas) == skeleton.sigmas:
             return skeleton.name
     digest = hashlib.sha256(np.asarray(sigmas, dtype="<f8").tobytes()).hexdigest()
-    return f"{len(sigmas)} of their own (sha256 {digest[:8]})"
+    return f"{len(sigmas)} of their own (sha256 {digest[:8]})"  # stored in reports, so it must not change
 
 
 def name_areas(has_area: NDArray[np.bool_], area_from_bbox: float, *, use_area: bool = True) -> str:
-    """State the source of the areas of persons.
+    """Describe the source of the areas.
 
     Args:
         has_area: (M,) whether the area is annotated.
-        area_from_bbox: share of its box that a person without area is taken to cover.
-        use_area: False takes that share for all.
+        area_from_bbox: share of the box that replaces missing areas.
+        use_area: False uses this share of the box for all instances.
     """
     if use_area and has_area.all():
         return ANNOTATED
@@ -183,26 +184,27 @@ def name_areas(has_area: NDArray[np.bool_], area_from_bbox: float, *, use_area: 
 
 
 def name_num_keypoints(truth: GroundTruth, visibility_map: Mapping[int, int] | None = None) -> str:
-    """State how objects without keypoints are found: by their labels, or by a `num_keypoints` that contradicts them.
+    """Describe how instances without keypoints are found: from the labels, or from a different `num_keypoints`.
 
     Args:
         truth: the ground truth.
-        visibility_map: visibilities of the file that were replaced, which decide what is labelled.
+        visibility_map: replaced visibilities of the file.
     """
     contradicts = truth.is_ignored != replace(truth, num_keypoints=None).is_ignored
     if not contradicts.any():
         mapped = ", ".join(f"{old} as {new}" for old, new in (visibility_map or {}).items())
         return f"{LABELLED}, with visibility {mapped}" if mapped else LABELLED
+    # stored in reports, so it must not change
     return f"as the file states it, in contradiction to the labels of {np.count_nonzero(contradicts)} persons"
 
 
 def _title(name: str) -> str:
-    words = {"num_images": "photos", "num_persons": "persons", "bbox_padding": "box padding", "oks_nms": "OKS-NMS"}
-    words |= {"name": "protocol", "min_bbox_score": "lowest box score", "max_detections": "poses a photo"}
-    return words.get(name, name.replace("_", " "))
+    titles = {"num_images": "images", "num_persons": "instances", "bbox_padding": "box padding", "oks_nms": "OKS-NMS"}
+    titles |= {"name": "protocol", "min_bbox_score": "lowest box score", "max_detections": "poses per image"}
+    return titles.get(name, name.replace("_", " "))
 
 
-def _in_words(value: Any) -> str:
+def _describe(value: Any) -> str:
     if value is None:
         return NOT_STATED
     if isinstance(value, bool):
@@ -211,7 +213,7 @@ def _in_words(value: Any) -> str:
 
 
 def _comparable(name: str, value: Any) -> Any:
-    if name == "name":  # COCO's evaluation is that of no benchmark; sigmas and areas are compared on their own
+    if name == "name":  # without benchmark the evaluation is COCO's; sigmas and areas are separate entries
         return "coco" if value == AUTO else value
     return value.sha256 if isinstance(value, FileStamp) else value
 
@@ -225,34 +227,33 @@ def _from_plain(value: Any) -> Any:
 
 
 def advise_protocol(annotations: CocoAnnotations, rules: Benchmark) -> None:
-    """Warn if a file looks like that of a benchmark whose evaluation is another one.
+    """Warn if a file seems to belong to a benchmark with other rules.
 
     Warns:
-        DataWarning: with the difference, and the argument that follows the benchmark.
+        DataWarning: with the difference, and the argument that selects the benchmark.
     """
     likely = annotations.benchmark
     if likely is not None and likely != rules.name:
         warnings.warn(
-            f"{annotations.file} looks like a file of the benchmark {likely}, {_DIFFERENCES[likely]}. It is measured with "
+            f"{annotations.file} seems to be a file of the benchmark {likely}, {_DIFFERENCES[likely]}. It is evaluated with "
             f"protocol={rules.name}: {annotations.visibility.shape[1]} keypoints, areas "
-            f"{name_areas(annotations.has_area, annotations.area_from_bbox, use_area=rules.use_area)}. To measure as the "
-            f"benchmark does, add protocol={likely}.",
+            f"{name_areas(annotations.has_area, annotations.area_from_bbox, use_area=rules.use_area)}. To use the rules of the "
+            f"benchmark, set protocol={likely}.",
             DataWarning,
             stacklevel=3,
         )
 
 
 def warn_of_sigmas(sigmas: Sequence[float]) -> None:
-    """Warn of sigmas that are all larger or all smaller than any published set.
+    """Warn if all sigmas are larger or all are smaller than those of any published skeleton.
 
     Warns:
         DataWarning: with their range.
     """
     if min(sigmas) > _SIGMAS[1] or max(sigmas) < _SIGMAS[0]:
         warnings.warn(
-            f"The OKS sigmas are {min(sigmas):g} to {max(sigmas):g}, but published ones are 0.007 to 0.107, as shares of the "
-            f"instance's size: AP says {'too much' if min(sigmas) > _SIGMAS[1] else 'too little'}. Check `sigmas` "
-            "(`skeleton.sigmas` of fit and test).",
+            f"Expected OKS sigmas as published, from 0.007 to 0.107, but got {min(sigmas):g} to {max(sigmas):g}: AP is too "
+            f"{'high' if min(sigmas) > _SIGMAS[1] else 'low'}. Check `sigmas` (`skeleton.sigmas` in fit and test).",
             DataWarning,
             stacklevel=3,
         )
@@ -260,19 +261,19 @@ def warn_of_sigmas(sigmas: Sequence[float]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """The evaluation of a benchmark; the defaults are COCO's, with the sigmas that belong to the file.
+    """The rules of a benchmark. The defaults are COCO's evaluation with the sigmas of the file.
 
     Attributes:
-        name: of the benchmark, or "auto" for that of none.
-        measure: "oks" gives AP, "pck" the PCK of JHMDB, "pckh" the PCKh of MPII.
-        sigmas: name of a known skeleton; None takes what the file says.
-        keypoint_fields: fields of an annotation, each with the number of keypoints that are taken of it; None takes `keypoints`.
-        area_from_bbox: share of its box that a person without area is taken to cover.
-        use_area: False takes that share of the box for all persons, even where an area is annotated.
-        num_keypoints: persons of 0 keypoints are ignored: those as the file has it "stated", or as they are "labelled".
-        leave_out_unscored: results whose keypoint scores are all 0 are left out, as xtcocotools does.
-        crowd_ranges: AP of images of little (AP_easy), more (AP_medium) and much crowding (AP_hard) is part of the result.
-        part_scores: results are ranked by `wholebody_score` and their parts by `foot_score`, ..., where they have these.
+        name: of the benchmark, or "auto".
+        measure: "oks" for AP, "pck" for PCK of JHMDB, "pckh" for PCKh of MPII.
+        sigmas: name of a known skeleton; None uses those of the file.
+        keypoint_fields: number of keypoints to read from each field of an annotation; None reads `keypoints`.
+        area_from_bbox: share of the box that replaces missing areas.
+        use_area: False uses this share of the box for all instances, also if an area is annotated.
+        num_keypoints: instances of 0 keypoints are ignored, counted as "stated" in the file or as "labelled".
+        leave_out_unscored: whether to leave out results whose keypoint scores are all 0, as xtcocotools does.
+        crowd_ranges: whether to add AP of images with little (AP_easy), medium (AP_medium) and much crowding (AP_hard).
+        part_scores: whether to rank results by `wholebody_score` and parts by `foot_score`, ..., if the results have them.
     """
 
     name: str = "auto"
@@ -287,18 +288,18 @@ class Benchmark:
     part_scores: bool = False
 
     def adjust(self, truth: GroundTruth, area_from_bbox: float | None = None) -> GroundTruth:
-        """Return the ground truth with the areas and the ignored persons of the benchmark.
+        """Return the ground truth with the areas and the ignored instances of the benchmark.
 
         Args:
-            truth: as it is annotated.
-            area_from_bbox: share of the box instead of the benchmark's.
+            truth: the annotations.
+            area_from_bbox: share of the box instead of that of the benchmark.
         """
         share = self.area_from_bbox if area_from_bbox is None else area_from_bbox
         area = truth.area if self.use_area else truth.bbox[:, 2] * truth.bbox[:, 3] * share
         return replace(truth, area=area, num_keypoints=truth.num_keypoints if self.num_keypoints == "stated" else None)
 
     def counted(self, keypoint_scores: Floats) -> NDArray[np.bool_]:
-        """Find the results that count, (N,): all, or those with a keypoint score above 0.
+        """Return which results count (N,): all, or those with a keypoint score above 0.
 
         Args:
             keypoint_scores: (N, K).
@@ -307,10 +308,10 @@ class Benchmark:
         return scored if self.leave_out_unscored else np.ones(len(scored), bool)
 
     def round_crowding(self, crowding: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-        """Return AP_easy, AP_medium and AP_hard with four decimals, as CrowdPose's code does; nothing for other benchmarks.
+        """Return AP_easy, AP_medium and AP_hard with four decimals, as in CrowdPose's code; empty for other benchmarks.
 
         Args:
-            crowding: numbers of the ranges, by their names.
+            crowding: numbers of the ranges by name.
         """
         if not self.crowd_ranges:
             return {}

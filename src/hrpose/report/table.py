@@ -1,4 +1,4 @@
-"""Reports on the screen: the ten numbers, always with their protocol."""
+"""Print reports: the ten COCO numbers, always with their protocol."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hrpose.report.measurement import COLUMNS, UNDEFINED, Measurement
 
 
 def show_measurements(measurements: Mapping[str, Measurement], console: Console) -> None:
-    """Print a row of ten numbers per measurement, and below, by the same names, their protocols."""
+    """Print one row of ten numbers per measurement, and their protocols."""
     table = make_table("Keypoint AP", ["boxes", *COLUMNS])
     for name, measurement in measurements.items():
         table.add_row(name, *(format_number(measurement.numbers[column]) for column in COLUMNS))
@@ -28,7 +28,7 @@ def show_measurements(measurements: Mapping[str, Measurement], console: Console)
 
 
 def show_report(report: Report, console: Console) -> None:
-    """Print the ten numbers of all and of parts, the keypoints, the error analysis and the best score threshold."""
+    """Print the ten numbers of all keypoints and of parts, AP by keypoint, error analysis and score threshold."""
     measurement = report.measurement
     rows = {
         "all": measurement.numbers,
@@ -47,26 +47,26 @@ def show_report(report: Report, console: Console) -> None:
     say(console, f"Protocol: {measurement.protocol}")
     say(console, f"OKS sigmas: {report.sigmas}")
     console.print(_keypoint_table(report))
-    found, persons = report.pixels.num_persons - report.pixels.num_missed, report.pixels.num_persons
+    found, total = report.pixels.num_instances - report.pixels.num_missed, report.pixels.num_instances
     say(
         console,
-        f"Pixel errors are those of {found} of {persons} persons; "
-        "PCK is relative to the longer side of the box, and persons without a prediction count as wrong in it.",
+        f"Pixel errors are over the {found} of {total} instances with a prediction; "
+        "PCK is relative to the longer side of the box and counts instances without a prediction as wrong.",
     )
     console.print(_error_table(report))
     threshold = report.threshold
     if np.isfinite(threshold.score):
         say(
             console,
-            f"Best cut: poses that score at least {threshold.score:.3f} (precision {threshold.precision:.3f}, "
+            f"Best score threshold: {threshold.score:.3f} (precision {threshold.precision:.3f}, "
             f"recall {threshold.recall:.3f}, F1 {threshold.f1:.3f})",
         )
     if report.calibration is not None:
-        say(console, f"Keypoint scores are off by {report.calibration.error:.3f} in the mean, against similarity")
+        say(console, f"Calibration error of the keypoint scores: {report.calibration.error:.3f}")
 
 
 def make_table(title: str, columns: Sequence[str]) -> Table:
-    """Make an empty table: the first column for names, the others for numbers."""
+    """Return an empty table with one column for names and others for numbers."""
     table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", padding=0)
     for position, column in enumerate(columns):
         table.add_column(column, justify="right" if position else "left", no_wrap=True, min_width=5)
@@ -74,7 +74,7 @@ def make_table(title: str, columns: Sequence[str]) -> Table:
 
 
 def format_number(value: float) -> str:
-    """Round to three digits; an undefined number is -1."""
+    """Format a number with three decimals; an undefined one as -1."""
     return "-1" if value < 0 else f"{value:.3f}"
 
 
@@ -96,21 +96,21 @@ def _keypoint_table(report: Report) -> Table:
 
 
 def _error_table(report: Report) -> Table:
-    table = make_table("What goes wrong", ["error", "number", "AP if cured", "gain"])
+    table = make_table("Error analysis", ["error", "number", "AP if fixed", "gain"])
     anatomy = report.anatomy
     counts = {
         **anatomy.keypoints,
         "false positives": anatomy.false_positives,
         "false negatives": anatomy.false_negatives,
     }
-    for name, cured in anatomy.cured.items():
-        is_defined = min(cured["AP"], anatomy.numbers["AP"]) >= 0  # without those who were missed nobody may be left
-        gain = f"{cured['AP'] - anatomy.numbers['AP']:+.3f}" if is_defined else ""
-        table.add_row(name, str(counts[name]), format_number(cured["AP"]), gain)
+    for name, fixed in anatomy.fixed.items():
+        is_defined = min(fixed["AP"], anatomy.numbers["AP"]) >= 0  # not if all instances are false negatives
+        gain = f"{fixed['AP'] - anatomy.numbers['AP']:+.3f}" if is_defined else ""
+        table.add_row(name, str(counts[name]), format_number(fixed["AP"]), gain)
     return table
 
 
 def explain_undefined(values: Sequence[float], console: Console) -> None:
-    """Say what -1 means, where there is one."""
+    """Print what -1 means if a value is -1."""
     if any(value < 0 for value in values):
         say(console, UNDEFINED)

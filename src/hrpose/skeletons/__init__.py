@@ -1,4 +1,4 @@
-"""Keypoint sets: names, edges, mirror pairs, OKS sigmas and the upper body, of known data sets or of custom objects."""
+"""Skeletons: names, edges, mirror pairs, OKS sigmas and upper body of keypoint sets, of known data sets or custom ones."""
 
 from hrpose.skeletons.known import (
     AIC,

@@ -1,4 +1,4 @@
-"""The skeletons of known data sets, in the keypoint order of their files, with the sigmas that their evaluations use."""
+"""The skeletons of known data sets, with the keypoint order of their files and the sigmas of their evaluations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from hrpose.skeletons.names import FACE
 from hrpose.skeletons.skeleton import UNKNOWN_SIGMA, Skeleton, published_sigmas
 
-_MOST_LISTED = 5  # names in a line
+_MOST_LISTED = 5  # names in a message
 
 COCO = Skeleton.from_names(
     (
@@ -22,7 +22,7 @@ COCO = Skeleton.from_names(
         *((7, 9), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6)),
     ),
 )
-"""The seventeen keypoints of COCO; OCHuman and Human-Art annotate the same."""
+"""The seventeen keypoints of COCO, OCHuman and Human-Art."""
 
 MPII = Skeleton.from_names(
     (
@@ -44,7 +44,7 @@ CROWDPOSE = Skeleton.from_names(
         *("left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle", "top_head", "neck"),
     ),
     name="crowdpose",
-    # The files of the data set say "head" for its top, and carry the edges of COCO, of which some lead nowhere.
+    # the files of the data set name the top of the head "head" and have the edges of COCO, some of them out of range
     edges=(
         *((10, 8), (8, 6), (11, 9), (9, 7), (6, 7), (0, 6), (1, 7), (0, 1)),
         *((0, 2), (1, 3), (2, 4), (3, 5), (12, 13), (1, 13), (0, 13)),
@@ -64,7 +64,7 @@ AIC = Skeleton.from_names(
         *((2, 1), (1, 0), (0, 13), (13, 3), (3, 4), (4, 5), (8, 7), (7, 6), (6, 9)),
         *((9, 10), (10, 11), (12, 13), (0, 6), (3, 9)),
     ),
-    # Evaluation/keypoint_eval/keypoint_eval.py of AIChallenger/AI_Challenger_2017, whose delta is twice these
+    # half of delta in Evaluation/keypoint_eval/keypoint_eval.py of AIChallenger/AI_Challenger_2017
     sigmas=(
         *(0.01388152, 0.01515228, 0.01057665, 0.01417709, 0.01497891, 0.01402144, 0.03909642, 0.03686941),
         *(0.01981803, 0.03843971, 0.03412318, 0.02415081, 0.01291456, 0.01236173),
@@ -83,7 +83,7 @@ JHMDB = Skeleton.from_names(
         *((13, 9), (9, 5), (5, 1), (1, 6), (6, 10), (10, 14), (1, 0), (0, 2)),
         *((0, 3), (3, 7), (7, 11), (0, 4), (4, 8), (8, 12)),
     ),
-    # MMPose, configs/_base_/datasets/jhmdb.py: taken over from COCO, for the data set itself is measured by PCK
+    # MMPose, configs/_base_/datasets/jhmdb.py: COCO's values, because the data set is evaluated by PCK
     sigmas=(
         *(0.025, 0.107, 0.025, 0.079, 0.079, 0.107, 0.107, 0.072, 0.072, 0.087, 0.087, 0.062, 0.062),
         *(0.089, 0.089),
@@ -95,10 +95,10 @@ HUMANART21 = Skeleton.from_names(
     (*COCO.keypoint_names, "left_finger", "right_finger", "left_toe", "right_toe"),
     name="humanart21",
     edges=(*COCO.edges, (15, 19), (16, 20), (9, 17), (10, 18)),
-    # MMPose, configs/_base_/datasets/humanart21.py; the authors' own code measures the seventeen of COCO
+    # MMPose, configs/_base_/datasets/humanart21.py; the official code evaluates the seventeen of COCO
     sigmas=(*COCO.sigmas, 0.089, 0.089, 0.089, 0.089),
 )
-"""The twenty-one keypoints of Human-Art (Ju et al., CVPR 2023), in its field `keypoints_21`."""
+"""The twenty-one keypoints of Human-Art (Ju et al., CVPR 2023), in the field `keypoints_21`."""
 
 AP10K = Skeleton.from_names(
     (
@@ -111,14 +111,14 @@ AP10K = Skeleton.from_names(
         *((0, 1), (0, 2), (1, 2), (2, 3), (3, 4), (3, 5), (5, 6), (6, 7), (3, 8), (8, 9), (9, 10)),
         *((4, 11), (11, 12), (12, 13), (4, 14), (14, 15), (15, 16)),
     ),
-    # MMPose, configs/_base_/datasets/ap10k.py, which takes COCO's values in this order; the paper states none
+    # MMPose, configs/_base_/datasets/ap10k.py, which uses COCO's values in this order; the paper states none
     sigmas=(
         *(0.025, 0.025, 0.026, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062),
         *(0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
     ),
     upper_body=(0, 1, 2, 3, 5, 6, 7, 8, 9, 10),
 )
-"""The seventeen keypoints of an animal in AP-10K (Yu et al., NeurIPS 2021); the same for each of its categories."""
+"""The seventeen keypoints of animals in AP-10K (Yu et al., NeurIPS 2021), for all of its categories."""
 
 ANIMALPOSE = Skeleton.from_names(
     (
@@ -142,7 +142,7 @@ ANIMALPOSE = Skeleton.from_names(
 """The twenty keypoints of an animal in Animal-Pose (Cao et al., ICCV 2019)."""
 
 _FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
-# Index ranges of the lines of a face: open ones, and closed ones.
+# index ranges of the open and closed lines of a face
 _FACE_LINES = ((0, 16), (17, 21), (22, 26), (27, 30), (31, 35))
 _FACE_RINGS = ((36, 41), (42, 47), (48, 59), (60, 67))
 _FEET = ("left_big_toe", "left_small_toe", "left_heel", "right_big_toe", "right_small_toe", "right_heel")
@@ -162,8 +162,7 @@ _HAND_SIGMAS = (
 _FOOT_SIGMAS = (0.068, 0.066, 0.066, 0.092, 0.094, 0.094)
 
 
-# Index pairs: the lines and rings of a face, and a hand's palm and fingers from its root. Then the names of the 21 points of each
-# hand: its root, then every finger from the palm to the tip.
+# index pairs of the lines of a face and of a hand from its root, and the names of the 21 points of each hand
 _FACE_EDGES = (
     *((k, k + 1) for start, end in (*_FACE_LINES, *_FACE_RINGS) for k in range(start, end)),
     *((end, start) for start, end in _FACE_RINGS),
@@ -227,7 +226,7 @@ KNOWN_SKELETONS: Mapping[str, Skeleton] = {
     skeleton.name: skeleton
     for skeleton in (COCO, MPII, CROWDPOSE, AIC, HALPE26, HALPE, WHOLEBODY, HUMANART21, JHMDB, AP10K, ANIMALPOSE)
 }
-"""The skeletons by their names. OCHuman and Human-Art annotate the keypoints of COCO."""
+"""The skeletons by name."""
 
 
 def known_skeleton(name: str, *, flip_pairs: Sequence[Sequence[int | str]] | None = None) -> Skeleton:
@@ -235,23 +234,22 @@ def known_skeleton(name: str, *, flip_pairs: Sequence[Sequence[int | str]] | Non
 
     Args:
         name: of the skeleton, such as "coco".
-        flip_pairs: mirror pairs instead of its own, by name or 0-based index.
+        flip_pairs: mirror pairs that replace those of the skeleton, by name or 0-based index.
 
     Raises:
-        ValueError: if there is no such skeleton, or a pair does not fit it.
+        ValueError: if there is no such skeleton, or a mirror pair is invalid.
     """
     if name not in KNOWN_SKELETONS:
-        raise ValueError(f"Expected `name` to be {', '.join(KNOWN_SKELETONS)}, but got {name!r}.")
+        raise ValueError(f"Expected `name` to be one of {', '.join(KNOWN_SKELETONS)}, but got {name!r}.")
     known = KNOWN_SKELETONS[name]
     return known if flip_pairs is None else Skeleton.from_dict({**known.to_dict(), "flip_pairs": flip_pairs})
 
 
 def sigma_sources(skeleton: Skeleton) -> dict[str, tuple[str, ...]]:
-    """Find where the OKS sigmas of a skeleton come from.
+    """Return the keypoints of a skeleton by the source of their OKS sigmas.
 
-    Returns:
-        The keypoints by the source of their sigma: a known skeleton of the same sigmas, the published sigma of the name, the
-        default for names without one, or the values that were given.
+    Sources are a known skeleton with the same sigmas, the published sigma of the name, the default for other names, or given
+    values.
     """
     for known in KNOWN_SKELETONS.values():
         if known.sigmas == skeleton.sigmas:
@@ -259,7 +257,7 @@ def sigma_sources(skeleton: Skeleton) -> dict[str, tuple[str, ...]]:
     sources: dict[str, list[str]] = {}
     names = skeleton.keypoint_names
     for name, sigma, published in zip(names, skeleton.sigmas, published_sigmas(names), strict=True):
-        default = f"the default of {UNKNOWN_SIGMA:g}, because none is published for this name"
+        default = f"the default of {UNKNOWN_SIGMA:g} for names without published sigma"
         expected, source = (UNKNOWN_SIGMA, default) if published is None else (published, "published for this name")
         sources.setdefault(source if sigma == expected else "as given", []).append(name)
     return {source: tuple(own) for source, own in sources.items()}
@@ -271,18 +269,16 @@ def describe_sigmas(skeleton: Skeleton) -> str:
     for source, names in sigma_sources(skeleton).items():
         if len(names) == skeleton.num_keypoints:
             return source
-        shown = ", ".join(names[:_MOST_LISTED]) + (
-            f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
-        )
-        parts.append(f"{source}: {shown}")
+        more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+        parts.append(f"{source}: {', '.join(names[:_MOST_LISTED])}{more}")
     return "; ".join(parts)
 
 
 def whole_body_parts(keypoint_names: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Return the indices of body, foot, face, left hand and right hand, the parts that benchmarks also measure alone.
+    """Return the indices of body, foot, face, left hand and right hand, which benchmarks also evaluate separately.
 
     Args:
-        keypoint_names: of any skeleton; without the 68 points of a face the result is empty.
+        keypoint_names: of any skeleton; the result is empty without the 68 points of a face.
     """
     if not set(FACE) <= set(keypoint_names):
         return {}

@@ -1,8 +1,8 @@
-"""The names of keypoints: their sides, mirror pairs, and which keypoints of two sets are the same.
+"""Keypoint names: sides, mirror pairs, and matching between two sets.
 
-Names may be of any script. The token of a side is "left" or "right", "l" or "r", 左 or 右. It is separate, as in "left_ear",
-"earL" or "L Ear", or joined to the rest, as in "leftear" or "lhip". A joined token counts only where exchanging it gives another
-name of the set.
+Names may be in any script. The token of a side is "left" or "right", "l" or "r", 左 or 右. It is separate, as in "left_ear",
+"earL" or "L Ear", or joined to the rest, as in "leftear" or "lhip". A joined token is only recognised if swapping it gives
+another name of the set.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ Side: TypeAlias = Literal["left", "right", "middle"]
 Span: TypeAlias = tuple[int, int]  # start and end of a part of a name
 
 _LEFT_TO_RIGHT = {"left": "right", "Left": "Right", "LEFT": "RIGHT", "左": "右", "l": "r", "L": "R"}
-_EXCHANGED = {**_LEFT_TO_RIGHT, **{right: left for left, right in _LEFT_TO_RIGHT.items()}}
+_SWAPPED = {**_LEFT_TO_RIGHT, **{right: left for left, right in _LEFT_TO_RIGHT.items()}}
 _OPPOSITE: dict[Side, Side] = {"left": "right", "right": "left", "middle": "middle"}
-_SIDE_WORD = re.compile("|".join(token for token in _EXCHANGED if token.lower() not in ("l", "r")))
+_SIDE_WORD = re.compile("|".join(token for token in _SWAPPED if token.lower() not in ("l", "r")))
 _SIDE_LETTER = re.compile("[lrLR]")
-_WORD = re.compile("A+(?!a)|A?a+|0+|[+]")  # of the kinds of characters that `_kinds` gives
-_SEPARATORS = frozenset("_-./\\:,;|()[]{}")  # and white space; all other symbols are part of the name
-_LONGEST = 100  # characters of a name in which each token is tried; a hostile file has longer ones
+_WORD = re.compile("A+(?!a)|A?a+|0+|[+]")  # matches the result of `_kinds`
+_SEPARATORS = frozenset("_-./\\:,;|()[]{}")  # and white space; other symbols are part of the name
+_MAX_LENGTH = 100  # single tokens of longer names are not tried, which would be slow
 FACE = (
     *(f"right_jaw_{k}" for k in range(1, 9)),
     "chin",
@@ -44,21 +44,21 @@ FACE = (
 )
 """The 68 points of a face in the order of iBUG (300-W), which COCO-WholeBody and Halpe use.
 
-The jaw line from the right ear to the left, then brows, nose, eyelids and lips. The data sets only number them; the names give
-the mirror pairs.
+The jaw line from the right ear to the left, then brows, nose, eyelids and lips. The data sets only number them; these names
+define the mirror pairs.
 """
-_COUNTED_FACE = {f"face-{index}": name for index, name in enumerate(FACE)}  # as MMPose names them
+_NUMBERED_FACE = {f"face-{index}": name for index, name in enumerate(FACE)}  # names in MMPose
 
 
 @dataclass(frozen=True)
 class KeypointName:
-    """The parts of the name of a keypoint within its set.
+    """A parsed keypoint name of a set.
 
     Attributes:
-        side: "left", "right", or "middle" where the name has no side or both.
-        words: lower-case words without the tokens of the side.
-        mirror: index of the name with the exchanged side; None where there is none.
-        joined: whether the token of the side is joined to the rest.
+        side: "left", "right", or "middle" for no side or both.
+        words: lower-case words without side tokens.
+        mirror: index of the name with the other side; None if there is none.
+        joined: whether the side token is joined to the rest.
     """
 
     side: Side
@@ -68,26 +68,24 @@ class KeypointName:
 
 
 def keypoint_key(name: str) -> str:
-    """Return a spelling of a keypoint's name that is the same in every set.
+    """Normalise a keypoint name for comparison between sets.
 
-    Case, separators, "l" for "left" and the place of the side do not matter: "leftEye", "l_eye" and "Eye-Left" give "lefteye".
-    Different names stay different, even for close keypoints: MPII's thorax is not CrowdPose's neck. Two names of one set may have
-    the same key; `match_names` keeps them apart.
+    Case, separators, "l" for "left" and the position of the side do not matter: "leftEye", "l_eye" and "Eye-Left" give "lefteye".
+    Different keypoints have different keys, also if they are close, such as MPII's thorax and CrowdPose's neck. Two names of one
+    set may have the same key; `match_names` does not match them.
     """
-    name = unicodedata.normalize("NFC", _COUNTED_FACE.get(name, name))
+    name = unicodedata.normalize("NFC", _NUMBERED_FACE.get(name, name))
     words = [word.casefold() for word in _words(name)]
-    sides = [_side_of(word) for word in words if word in _EXCHANGED]
-    core = _join([word for word in words if word not in _EXCHANGED])
+    sides = [_side_of(word) for word in words if word in _SWAPPED]
+    core = _join([word for word in words if word not in _SWAPPED])
     return "".join(sides) + ("headtop" if core == "tophead" else core) or name
 
 
 def match_names(names: Sequence[str], others: Sequence[str]) -> dict[int, int]:
-    """Find the same keypoints in two sets, one to one: equal names first, then equal keys.
-
-    A key that several names of a set share matches nothing.
+    """Match the keypoints of two sets one to one, by equal names first, then by equal keys that are unique in both sets.
 
     Returns:
-        For the indices of `names` that have a counterpart, its index in `others`.
+        The index in `others` for each index in `names` that has a match.
     """
     places = _unique(others)
     matched = {index: places[name] for name, index in _unique(names).items() if name in places}
@@ -99,7 +97,7 @@ def match_names(names: Sequence[str], others: Sequence[str]) -> dict[int, int]:
 
 
 def _keys(names: Sequence[str]) -> list[str]:
-    """Return the key of each name, with the joined sides that its set reveals."""
+    """Return the key of each name, using joined sides that are recognised within the set."""
     return [
         reading.side + _join(reading.words) if reading.joined else keypoint_key(name)
         for name, reading in zip(names, read_names(tuple(names)), strict=True)
@@ -108,22 +106,22 @@ def _keys(names: Sequence[str]) -> list[str]:
 
 @lru_cache(maxsize=64)
 def read_names(names: tuple[str, ...]) -> tuple[KeypointName, ...]:
-    """Read sides and mirror pairs off the names of a set.
+    """Find sides and mirror pairs in the names of a set.
 
-    Two names are a pair if exchanging side tokens in one gives the other. Separate tokens are tried before joined ones, all of
-    a name before one at a time, words before letters, and each in the spelling of the names before their lower-case words.
-    A name is in one pair at most: the first found, in the order of the names.
+    Two names are a pair if swapping side tokens in one gives the other. Separate tokens are tried before joined ones, all tokens
+    of a name before single ones, words before letters, and exact spelling before lower case. A name is in at most one pair, the
+    first one found.
     """
     readings = [_read_name(name, _separate_tokens(name), mirror=None, joined=False) for name in names]
     lower_case = ["_".join(word.casefold() for word in _words(name)) for name in names]
-    spellings = [_unique(names), _unique(lower_case)]  # one that several names share finds no pair
+    spellings = [_unique(names), _unique(lower_case)]  # repeated spellings are not matched
     for find_tokens, joined in _SEARCHES:
         for places in spellings:
             for name, index in places.items():
                 if readings[index].mirror is not None:
                     continue
                 for tokens in find_tokens(name):
-                    mirrored = _replaced(name, tokens, [_EXCHANGED[name[start:end]] for start, end in tokens])
+                    mirrored = _replaced(name, tokens, [_SWAPPED[name[start:end]] for start, end in tokens])
                     other = places.get(mirrored, index)
                     if other != index and readings[other].mirror is None:
                         readings[index] = _read_name(name, tokens, mirror=other, joined=joined)
@@ -133,7 +131,7 @@ def read_names(names: tuple[str, ...]) -> tuple[KeypointName, ...]:
 
 
 def _read_name(name: str, tokens: Sequence[Span], *, mirror: int | None, joined: bool) -> KeypointName:
-    """Read a name with the given side tokens."""
+    """Parse a name with the given side tokens."""
     sides = {_side_of(name[start:end]) for start, end in tokens}
     rest = _replaced(name, tokens, ["" if joined else "_" for _ in tokens])
     words = tuple(word.casefold() for word in _words(rest))
@@ -141,11 +139,11 @@ def _read_name(name: str, tokens: Sequence[Span], *, mirror: int | None, joined:
 
 
 def _separate_tokens(name: str) -> list[Span]:
-    return [(start, end) for start, end in _spans(name) if name[start:end].casefold() in _EXCHANGED]
+    return [(start, end) for start, end in _spans(name) if name[start:end].casefold() in _SWAPPED]
 
 
 def _all_separate(name: str) -> Iterator[Sequence[Span]]:
-    yield [(start, end) for start, end in _separate_tokens(name) if name[start:end] in _EXCHANGED]
+    yield [(start, end) for start, end in _separate_tokens(name) if name[start:end] in _SWAPPED]
 
 
 def _one_separate(name: str) -> Iterator[Sequence[Span]]:
@@ -167,10 +165,10 @@ def _one_letter(name: str) -> Iterator[Sequence[Span]]:
 
 
 def _one_of(name: str, tokens: Sequence[Span]) -> Iterator[Sequence[Span]]:
-    return ([token] for token in tokens if len(name) <= _LONGEST)
+    return ([token] for token in tokens if len(name) <= _MAX_LENGTH)
 
 
-# Ways to find the tokens that are exchanged, the surest first; and whether they are joined to the rest.
+# functions that find the tokens to swap, most reliable first, and whether the tokens are joined to the rest
 _SEARCHES: tuple[tuple[Callable[[str], Iterator[Sequence[Span]]], bool], ...] = (
     (_all_separate, False),
     (_one_separate, False),
@@ -181,7 +179,7 @@ _SEARCHES: tuple[tuple[Callable[[str], Iterator[Sequence[Span]]], bool], ...] = 
 
 
 def _replaced(name: str, tokens: Sequence[Span], others: Sequence[str]) -> str:
-    """Replace tokens, in ascending order, by others."""
+    """Replace tokens, given in ascending order, by others."""
     starts = [0, *(end for _, end in tokens)]
     ends = [*(start for start, _ in tokens), len(name)]
     kept = [name[start:end] for start, end in zip(starts, ends, strict=True)]
@@ -193,7 +191,7 @@ def _side_of(token: str) -> Literal["left", "right"]:
 
 
 def _words(name: str) -> list[str]:
-    """Split "leftEar", "left_ear", "Left-ear" or "l.ear" into words; symbols other than separators are words too."""
+    """Split a name such as "leftEar", "left_ear", "Left-ear" or "l.ear" into words; other symbols are also words."""
     return [name[start:end] for start, end in _spans(name)]
 
 
@@ -206,7 +204,7 @@ def _kinds(name: str) -> str:
     """Return the kind of each character: A upper case, a other letters, 0 numbers, + symbols, blank separators."""
     kinds = ""
     for character in name:
-        if unicodedata.category(character).startswith("M"):  # an accent belongs to its letter
+        if unicodedata.category(character).startswith("M"):  # a combining mark belongs to its letter
             kinds += kinds[-1:].replace("A", "a") or "a"
         elif character.isalpha():
             kinds += "A" if character.isupper() or character.istitle() else "a"
@@ -218,7 +216,7 @@ def _kinds(name: str) -> str:
 
 
 def _join(words: Sequence[str]) -> str:
-    """Join words; two numbers stay apart, so that "1_2" is not "12"."""
+    """Join words, with "_" between two numbers, so that "1_2" does not become "12"."""
     return re.sub(r"(?<!\d)_|_(?!\d)", "", "_".join(words))
 
 

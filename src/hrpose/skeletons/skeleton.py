@@ -1,7 +1,7 @@
-"""A keypoint set: names, edges, mirror pairs, OKS sigmas and the upper body.
+"""A keypoint set: names, edges, mirror pairs, OKS sigmas and upper body.
 
-Everything but the names can be derived: mirror pairs from the sides in the names (`hrpose.skeletons.names`), OKS sigmas from
-the published ones of keypoints of the same name, the upper body from the names of the lower one.
+Mirror pairs are derived from the sides in the names (`hrpose.skeletons.names`), OKS sigmas from published ones by name, and the
+upper body from the names of the lower body, unless they are given.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hrpose.skeletons.names import Side, read_names
 
 logger = logging.getLogger(__name__)
 
-# Published OKS sigmas: COCO's seventeen (Ronchi and Perona, ICCV 2017), head and neck as in CrowdPose, the trunk as COCO's hip.
+# published OKS sigmas: COCO's seventeen (Ronchi and Perona, ICCV 2017), head and neck of CrowdPose, COCO's hip for the trunk
 _KNOWN_SIGMAS = {
     "nose": 0.026,
     "eye": 0.025,
@@ -39,7 +39,7 @@ _KNOWN_SIGMAS = {
     "pelvis": 0.107,
 }
 MAX_KEYPOINTS = 4096  # the largest skeletons have a few hundred
-UNKNOWN_SIGMA = 0.05  # strict: a person's wrist has 0.062
+UNKNOWN_SIGMA = 0.05  # stricter than most published ones; a wrist has 0.062
 _LOWER_BODY = {"hip", "pelvis", "knee", "ankle", "foot", "toe", "heel", "leg"}
 _MOST_LISTED = 5  # names in a warning
 Pairs = tuple[tuple[int, int], ...]
@@ -49,18 +49,18 @@ Pairs = tuple[tuple[int, int], ...]
 class Skeleton:
     """A set of keypoints.
 
-    Build one with `Skeleton.from_names` or `Skeleton.from_category`; the plain constructor derives nothing but mirror pairs.
+    Build one with `Skeleton.from_names` or `Skeleton.from_category`; the constructor derives only mirror pairs.
 
     Attributes:
         name: of the set.
         keypoint_names: K unique names.
-        edges: pairs of 0-based keypoint indices, to be drawn as limbs.
-        sigmas: K standard deviations of OKS, relative to the square root of the object's area.
-        upper_body: indices of the keypoints that half-body augmentation may keep; empty switches it off.
-        flip_pairs: pairs of indices that are exchanged in the mirror, in ascending order; None finds them in the names.
-        flip_pairs_given: whether the pairs were given, and not found in the names.
-        flip_permutation: K indices, for each keypoint its mirrored one; it is its own inverse.
-        sides: for each keypoint "left", "right" or, if its name has no side or both, "middle".
+        edges: pairs of 0-based keypoint indices, drawn as limbs.
+        sigmas: K standard deviations of OKS, relative to the square root of the instance's area.
+        upper_body: indices of the keypoints that half-body augmentation may keep; empty disables it.
+        flip_pairs: mirror pairs of indices, in ascending order; None finds them in the names.
+        flip_pairs_given: whether the pairs were given instead of found in the names.
+        flip_permutation: K indices of the mirrored keypoints; it is its own inverse.
+        sides: "left", "right" or "middle" (no side or both) for each keypoint.
 
     Raises:
         ValueError: if names repeat, an index is out of range, a keypoint is in two pairs or the number of sigmas is wrong.
@@ -85,7 +85,7 @@ class Skeleton:
         if len(self.sigmas) != len(names) or not all(0 < sigma < math.inf for sigma in self.sigmas):
             raise ValueError(
                 f"Expected skeleton '{self.name}' to have {len(names)} positive OKS sigmas, one per keypoint, "
-                f"but got {list(self.sigmas)}. Give `sigmas`, or leave them out to have them derived from the names."
+                f"but got {list(self.sigmas)}. Set all sigmas, or none to derive them from the names."
             )
         indices = [index for edge in self.edges for index in edge] + list(self.upper_body)
         outside = [index for index in indices if not 0 <= index < len(names)]
@@ -112,16 +112,15 @@ class Skeleton:
         upper_body: Sequence[int] | None = None,
         flip_pairs: Sequence[Sequence[int | str]] | None = None,
     ) -> Skeleton:
-        """Build a skeleton from its names; what is not given is derived from them.
+        """Build a skeleton from keypoint names, and derive what is not given.
 
         Args:
-            keypoint_names: K unique names; two that differ by left/right (or l/r) are a mirror pair.
+            keypoint_names: K unique names; two that differ in left/right (or l/r) are a mirror pair.
             name: of the set.
             edges: pairs of 0-based indices.
-            sigmas: K OKS sigmas; the default takes published ones by name and 0.05, with a warning, for unknown names.
-            upper_body: indices; the default is every keypoint that is no hip, knee, ankle or foot, if there are both kinds.
-            flip_pairs: pairs of keypoints that are exchanged in the mirror, by name or 0-based index; empty means that there are
-                none; the default finds them in the names.
+            sigmas: K OKS sigmas; the default is published ones by name, and 0.05 with a warning for other names.
+            upper_body: indices; the default is all keypoints except hips, knees, ankles and feet, if there are both kinds.
+            flip_pairs: mirror pairs by name or 0-based index, empty for none; the default finds them in the names.
 
         Raises:
             ValueError: as the constructor, if there are more than 4,096 names, or a pair has an unknown name.
@@ -142,23 +141,22 @@ class Skeleton:
 
     @classmethod
     def from_category(cls, category: Mapping[str, Any]) -> Skeleton:
-        """Build a skeleton from an entry of the `categories` of a COCO keypoint file.
+        """Build a skeleton from an entry of `categories` in a COCO keypoint file.
 
         Args:
-            category: with `keypoints` (names, or numbers as names), and perhaps `name`, `skeleton` (edges: 1-based, 0-based if a
-                0 occurs and no K, or pairs of names), `sigmas` (K numbers), `flip_pairs` or `symmetries` (pairs of names or
-                0-based indices) or `flip_idx` (K of them, for each keypoint its mirrored one). Edges are only drawn: those that
-                cannot be read are dropped with one warning.
+            category: with `keypoints` (names, or numbers as names), and optionally `name`, `skeleton` (edges: pairs of 1-based
+                indices, of 0-based indices if 0 occurs and K does not, or of names), `sigmas` (K numbers), `flip_pairs` or
+                `symmetries` (pairs of names or 0-based indices) or `flip_idx` (K mirrored names or indices). Invalid edges are
+                ignored with a warning, because they are only drawn.
 
         Raises:
-            ValueError: if the category names no keypoints, a mirror pair does not fit them, or `sigmas` are no list of numbers.
+            ValueError: if the category has no keypoint names, a mirror pair is invalid, or `sigmas` is not a list of numbers.
         """
         title = str(category.get("name", "custom"))
         names = read_keypoint_names(category)
         if not names:
             raise ValueError(
-                f"Expected category '{title}' to list the names of its keypoints under `keypoints`, but got "
-                f"{category.get('keypoints')!r:.200}."
+                f"Expected keypoint names in `keypoints` of category '{title}', but got {category.get('keypoints')!r:.200}."
             )
         pairs = _read_flip_pairs(category, names, title)
         edges = _read_edges(category.get("skeleton"), names, title)
@@ -166,32 +164,32 @@ class Skeleton:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Skeleton:
-        """Build a skeleton from the result of `to_dict`, which checkpoints hold."""
+        """Build a skeleton from the result of `to_dict`, which is stored in checkpoints."""
         return cls.from_names(**content)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain containers; `flip_pairs` is None where none were given and none are found."""
+        """Return plain containers; `flip_pairs` is None if none were given or found."""
         content = {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self) if entry.init}
         return content if self.flip_pairs or self.flip_pairs_given else {**content, "flip_pairs": None}
 
     @property
     def num_keypoints(self) -> int:
-        """K."""
+        """Return K."""
         return len(self.keypoint_names)
 
     @property
     def lacks_flip_pairs(self) -> bool:
-        """Check whether a mirrored image would be wrong silently: several keypoints, but no pair, given or found."""
+        """Check whether mirror pairs are unknown: there are several keypoints, but no pair was given or found."""
         return self.num_keypoints > 1 and not self.flip_pairs and not self.flip_pairs_given
 
     @property
     def lower_body(self) -> tuple[int, ...]:
-        """Indices of the keypoints that are not in the upper body; empty if there is no upper body."""
+        """Return the indices of the keypoints that are not in the upper body; empty if there is no upper body."""
         return tuple(k for k in range(self.num_keypoints) if k not in self.upper_body) if self.upper_body else ()
 
 
 def read_keypoint_names(category: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of the keypoints of a COCO category; numbers become names. Empty if it has no names.
+    """Return the keypoint names of a COCO category, with numbers as strings; empty if it has no names.
 
     Example:
         >>> read_keypoint_names({"keypoints": [1, 2.0, "tip"]})
@@ -211,7 +209,7 @@ def read_keypoint_names(category: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _read_edges(edges: Any, names: Sequence[str], title: str) -> list[tuple[int, int]]:
-    """Read the edges of a category as pairs of 0-based indices; edges of another numbering are all dropped, with one warning."""
+    """Return the edges of a category as pairs of 0-based indices; if one is invalid, warn and return none."""
     if edges is None or (_is_list(edges) and not len(edges)):
         return []
     pairs = list(edges) if _is_list(edges) else [edges]
@@ -229,8 +227,8 @@ def _read_edges(edges: Any, names: Sequence[str], title: str) -> list[tuple[int,
     outside = [pair for pair, indices in zip(pairs, found, strict=False) if not set(indices) <= set(range(len(names)))]
     if outside:
         logger.warning(
-            "Expected the edges under `skeleton` of category '%s' to be pairs of numbers from 1 to %d, from 0 to %d, or of "
-            "names, but found %.80r, among %d of %d. They are only drawn, so no edge is drawn and training is the same.",
+            "Expected edges in `skeleton` of category '%s' to be pairs of numbers from 1 to %d, from 0 to %d, or of names, but "
+            "found %.80r (%d of %d edges are invalid). No edges are drawn; training does not change.",
             title,
             len(names),
             len(names) - 1,
@@ -243,7 +241,7 @@ def _read_edges(edges: Any, names: Sequence[str], title: str) -> list[tuple[int,
 
 
 def _read_sigmas(category: Mapping[str, Any], title: str) -> Sequence[float] | None:
-    """Read the sigmas of a category; None if it has none."""
+    """Return the sigmas of a category; None if it has none."""
     sigmas = category.get("sigmas")
     if sigmas is None:
         return None
@@ -259,7 +257,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def _read_flip_pairs(category: Mapping[str, Any], names: Sequence[str], title: str) -> Pairs | None:
-    """Read the mirror pairs of a category of a COCO file; None if it has none."""
+    """Return the mirror pairs of a category; None if it has none."""
     pairs, order = category.get("flip_pairs"), category.get("flip_idx")
     pairs = category.get("symmetries") if pairs is None and order is None else pairs
     found = None if pairs is None else resolve_flip_pairs(pairs, names, title)
@@ -268,13 +266,13 @@ def _read_flip_pairs(category: Mapping[str, Any], names: Sequence[str], title: s
     of_order = resolve_flip_idx(order, names, title)
     if found not in (None, of_order):
         raise ValueError(
-            f"Expected `flip_pairs` and `flip_idx` of skeleton '{title}' to be the same pairs, but found {found} and {of_order}."
+            f"Expected `flip_pairs` and `flip_idx` of skeleton '{title}' to be equal, but found {found} and {of_order}."
         )
     return of_order
 
 
 def _find_flip_pairs(names: tuple[str, ...]) -> Pairs:
-    """Find the mirror pairs in the names, and warn of a side without its counterpart."""
+    """Return the mirror pairs in the names, and warn of names with a side but without counterpart."""
     readings = read_names(names)
     alone = [
         name
@@ -283,8 +281,8 @@ def _find_flip_pairs(names: tuple[str, ...]) -> Pairs:
     ]
     if alone:
         logger.warning(
-            "No mirror counterpart for %s%s: a flip leaves each in its place. Set skeleton.flip_pairs, rename the pair "
-            "left_*/right_*, or switch augment.flip and flip_test off.",
+            "No mirror counterpart for %s%s, so a flip does not swap them. Set skeleton.flip_pairs, rename the pair to "
+            "left_*/right_*, or disable augment.flip and flip_test.",
             ", ".join(alone[:_MOST_LISTED]),
             f" and {len(alone) - _MOST_LISTED} more" if len(alone) > _MOST_LISTED else "",
         )
@@ -293,20 +291,20 @@ def _find_flip_pairs(names: tuple[str, ...]) -> Pairs:
 
 
 def _plain(value: Any) -> Any:
-    """Turn tuples, also those within, into lists."""
+    """Convert tuples to lists, recursively."""
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _derive_sigmas(title: str, names: tuple[str, ...]) -> tuple[float, ...]:
-    """Look the sigmas up by name, sides left out."""
+    """Return the published sigmas by name, and the default with a warning for other names."""
     published = published_sigmas(names)
     unknown = [name for name, sigma in zip(names, published, strict=True) if sigma is None]
     if unknown:
-        # numbers say nothing: that there are no mirror pairs is warned of, and leads to the same fix
+        # names that are numbers also give a warning about missing mirror pairs, with the same fix
         level = logging.INFO if all(name.isdecimal() for name in names) else logging.WARNING
         logger.log(
             level,
-            "No published OKS sigma for %s of skeleton '%s': %g is used. AP depends on it; set skeleton.sigmas to your own.",
+            "No published OKS sigma for %s of skeleton '%s': %g is used. AP depends on it; set skeleton.sigmas if you know them.",
             ", ".join(unknown[:_MOST_LISTED])
             + (f" and {len(unknown) - _MOST_LISTED} more" if len(unknown) > _MOST_LISTED else ""),
             title,
@@ -316,13 +314,13 @@ def _derive_sigmas(title: str, names: tuple[str, ...]) -> tuple[float, ...]:
 
 
 def published_sigmas(names: tuple[str, ...]) -> list[float | None]:
-    """Look up the published OKS sigma of each name, sides left out; None where there is none."""
+    """Return the published OKS sigma of each name, regardless of its side; None if there is none."""
     cores = ["".join(word for word in reading.words if word.isalnum()) for reading in read_names(names)]
     return [_KNOWN_SIGMAS.get(core) for core in cores]
 
 
 def _derive_upper_body(names: tuple[str, ...]) -> tuple[int, ...]:
-    """Take every keypoint that does not belong to the lower body, if the set is a body at all."""
+    """Return the keypoints that are not part of the lower body; empty without lower body."""
     lower = [bool(_LOWER_BODY & set(reading.words)) for reading in read_names(names)]
     return tuple(k for k, is_lower in enumerate(lower) if not is_lower) if any(lower) and not all(lower) else ()
 
@@ -331,12 +329,12 @@ def resolve_flip_pairs(pairs: Any, names: Sequence[str], title: str) -> Pairs:
     """Check mirror pairs, and return them as pairs of indices in ascending order.
 
     Args:
-        pairs: [[a, b], ...], each keypoint by its name or its 0-based index; may be empty.
+        pairs: [[a, b], ...] by name or 0-based index; may be empty.
         names: of the K keypoints.
-        title: name of the skeleton, for the message.
+        title: name of the skeleton, for messages.
 
     Raises:
-        ValueError: if an entry is no pair, names no keypoint, or a keypoint is in two pairs.
+        ValueError: if an entry is not a pair of keypoints, or a keypoint is in two pairs.
     """
     expected = f"Expected `flip_pairs` of skeleton '{title}' to be pairs [[a, b], ...] of its keypoints"
     if not _is_list(pairs) or not all(_is_list(pair) and len(pair) == 2 for pair in pairs):
@@ -345,23 +343,23 @@ def resolve_flip_pairs(pairs: Any, names: Sequence[str], title: str) -> Pairs:
     counts = Counter(index for pair in resolved for index in pair)
     repeated = [index for index, count in counts.items() if count > 1]
     if repeated:
-        raise ValueError(f"{expected}, each in one pair at most, but found {_list(repeated, names)} more than once.")
+        raise ValueError(f"{expected}, each in at most one pair, but found {_list(repeated, names)} more than once.")
     return tuple(sorted((min(pair), max(pair)) for pair in resolved))
 
 
 def resolve_flip_idx(order: Any, names: Sequence[str], title: str) -> Pairs:
-    """Turn a mirror permutation, `flip_idx` as ultralytics writes it, into pairs of indices.
+    """Convert a mirror permutation, such as `flip_idx` of ultralytics, to pairs of indices.
 
     Args:
-        order: K entries, for each keypoint its mirrored one, by name or 0-based index.
+        order: the K mirrored keypoints, by name or 0-based index.
         names: of the K keypoints.
-        title: name of the skeleton, for the message.
+        title: name of the skeleton, for messages.
 
     Raises:
-        ValueError: if it has another length, names no keypoint, or is not its own inverse.
+        ValueError: if the length is not K, an entry is not a keypoint, or the permutation is not its own inverse.
     """
     expected = (
-        f"Expected `flip_idx` of skeleton '{title}' to give the mirrored one of each of its {len(names)} keypoints"
+        f"Expected `flip_idx` of skeleton '{title}' to be the mirrored index of each of its {len(names)} keypoints"
     )
     if not _is_list(order) or len(order) != len(names):
         raise ValueError(f"{expected}, but found {order!r}.")
@@ -369,14 +367,14 @@ def resolve_flip_idx(order: Any, names: Sequence[str], title: str) -> Pairs:
     for index, other in enumerate(indices):
         if indices[other] != index:
             raise ValueError(
-                f"{expected}, so that two keypoints mirror each other, but found {other} ({names[other]!r}) for {index} "
+                f"{expected}, symmetric for both keypoints of a pair, but found {other} ({names[other]!r}) for {index} "
                 f"({names[index]!r}) and {indices[other]} ({names[indices[other]]!r}) for {other}."
             )
     return tuple((index, other) for index, other in enumerate(indices) if index < other)
 
 
 def permutation_of(pairs: Pairs, num_keypoints: int) -> tuple[int, ...]:
-    """Return the permutation that exchanges the two indices of each pair."""
+    """Return the permutation that swaps the two indices of each pair."""
     partners = {index: other for one, two in pairs for index, other in ((one, two), (two, one))}
     return tuple(partners.get(index, index) for index in range(num_keypoints))
 
@@ -385,9 +383,9 @@ def _find_index(item: Any, names: Sequence[str], expected: str) -> int:
     if isinstance(item, str):
         if item in names:
             return names.index(item)
-        close = get_close_matches(item[:100], names, n=1)  # slow for the long names of a hostile file
+        close = get_close_matches(item[:100], names, n=1)  # slow for long names
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"{expected}, but found {item!r}, which is none of them.{hint}")
+        raise ValueError(f"{expected}, but found {item!r}, which is not a keypoint.{hint}")
     try:
         index = operator.index(item)
     except TypeError:

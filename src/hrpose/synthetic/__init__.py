@@ -1,7 +1,7 @@
-"""People drawn by code: a COCO dataset to train on without a download, and a film.
+"""Images of drawn people: a COCO dataset for training without a download, and a video.
 
-The files, from the bottom: people (posture, clothes), canvas (shaded solids), painting (a person on a canvas), labels (keypoints
-and boxes), scene (one image), motion (a film), writing (files).
+Each module uses those before it: people (posture, clothes), canvas (shaded solids), painting (a person on a canvas), labels
+(keypoints and boxes), scene (one image), motion (a video), writing (files).
 """
 
 from hrpose.synthetic.motion import Frame, draw_walk

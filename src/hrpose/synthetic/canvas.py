@@ -1,7 +1,7 @@
-"""Paint shaded solids on an image of twice the size, and record which part of which person owns each pixel.
+"""Paint shaded solids on an image of twice the size, and record which part of which person each pixel shows.
 
-Points are in pixels of the finished image (the centre of the top left pixel is (0, 0)); the canvas has `OVERSAMPLING` times that
-size and is averaged down at the end, which smooths every edge.
+Points are in pixels of the finished image (the centre of the top left pixel is (0, 0)); the canvas is `OVERSAMPLING` times as
+large, and its average over the pixels of the image smooths the edges.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ Floats = npt.NDArray[np.float64]
 Colour = npt.NDArray[np.float64]
 
 OVERSAMPLING = 2
-# Nested outlines of one solid, from the rim to the highlight: share of the radius, brightness.
+# Nested outlines of one solid, from the rim to the highlight: fraction of the radius, brightness.
 SHADES = np.array([(1.0, 0.62), (0.86, 0.8), (0.68, 0.93), (0.46, 1.03), (0.24, 1.12)])
 _HALF_CIRCLE = np.linspace(-np.pi / 2, np.pi / 2, 9)
 _SHIFT = 4  # fractional bits of a coordinate
 
 
 class Canvas:
-    """An image that is being painted.
+    """An unfinished image.
 
     Attributes:
         pixels: (2H, 2W, 3) uint8 RGB.
-        owners: (2H, 2W) uint16, the owner of the last paint of a pixel; 0 is the scenery.
+        owners: (2H, 2W) uint16, the person and part that a pixel shows (`people.OWNER_STRIDE`); 0 is the scenery.
         light: (2,) unit vector towards the light, in the plane of the image.
     """
 
@@ -36,7 +36,7 @@ class Canvas:
         self.light = light
 
     def blur(self, radius: float) -> None:
-        """Blur the current content: `radius` in pixels of the image."""
+        """Blur the canvas with a standard deviation of `radius` pixels of the image."""
         self.pixels = cv2.GaussianBlur(self.pixels, (0, 0), radius * OVERSAMPLING)
 
     def finish(self) -> npt.NDArray[np.uint8]:
@@ -53,7 +53,7 @@ class Canvas:
         cv2.fillPoly(self.owners, [fixed], owner, shift=_SHIFT)
 
     def capsule(self, start: Floats, end: Floats, radii: tuple[float, float], colour: Colour, owner: int) -> None:
-        """Paint a rounded, tapered limb from `start` to `end` (2,) with a radius at either end."""
+        """Paint a rounded, tapered limb from `start` to `end` (2,) with a radius at each end."""
         axis = end - start
         angle = np.arctan2(axis[1], axis[0])
         turn = np.concatenate([_HALF_CIRCLE + angle, _HALF_CIRCLE + angle + np.pi])
@@ -65,7 +65,7 @@ class Canvas:
         self._nested(ends + shift + share * radius * circle, colour, owner)
 
     def hull(self, centres: Floats, radii: Floats, colour: Colour, owner: int) -> None:
-        """Paint the convex body around circles: centres (N, 2), radii (N,)."""
+        """Paint the convex hull of circles: centres (N, 2), radii (N,)."""
         turn = np.linspace(0, 2 * np.pi, 12, endpoint=False)
         circle = np.stack([np.cos(turn), np.sin(turn)], axis=1)
         points = (centres[:, None] + radii[:, None, None] * circle).reshape(-1, 2)
@@ -76,7 +76,7 @@ class Canvas:
         self._nested(middle + share * (outline - middle) + (1 - share) * 0.45 * extent * self.light, colour, owner)
 
     def ellipse(self, centre: Floats, axes: Floats, colour: Colour, owner: int) -> None:
-        """Fill an ellipse: axes (2, 2), its half axes as rows."""
+        """Fill an ellipse with half axes (2, 2), one per row."""
         turn = np.linspace(0, 2 * np.pi, 16, endpoint=False)
         self.polygon(centre + np.stack([np.cos(turn), np.sin(turn)], axis=1) @ axes, colour, owner)
 
@@ -97,12 +97,12 @@ class Canvas:
 
 
 def to_canvas(points: Floats) -> Floats:
-    """Map pixels of the image to pixels of the canvas: pixel centres stay in the middle of their four canvas pixels."""
+    """Convert pixels of the image to pixels of the canvas; a pixel centre is in the middle of four canvas pixels."""
     return points * OVERSAMPLING + (OVERSAMPLING - 1) / 2
 
 
-def to_photo(points: Floats) -> Floats:
-    """Map pixels of the canvas to pixels of the image."""
+def to_image(points: Floats) -> Floats:
+    """Convert pixels of the canvas to pixels of the image."""
     return (points - (OVERSAMPLING - 1) / 2) / OVERSAMPLING
 
 

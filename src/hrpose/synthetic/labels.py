@@ -1,8 +1,7 @@
 """Label the people of a finished canvas as an annotator would: keypoints with visibility, box and area.
 
-Visibility follows from the canvas, whose pixels know which part of which person they show. A keypoint is visible (2) where the
-pixels around it belong to the parts that it lies on, occluded (1) where something else covers it, unlabelled (0) outside the
-image and on the side of the head that is turned away.
+The canvas records which part of which person each pixel shows. A keypoint is visible (2) if the pixels around it show the body
+part it is on, occluded (1) if they show something else, and unlabelled (0) outside the image and on the far side of the head.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from hrpose.synthetic.canvas import OVERSAMPLING, to_canvas
 from hrpose.synthetic.painting import FACE, head_frame
 from hrpose.synthetic.people import OWNER_STRIDE, Floats, Part, Person
 
-# The limb that starts or ends at a joint of either side, and the part of the trunk it is fixed to.
+# Joint -> the limbs that start or end there, and the parts of the trunk that it is on.
 _ON_LIMB = {
     "shoulder": (("UPPER_ARM",), (Part.CHEST,)),
     "elbow": (("UPPER_ARM", "FOREARM"), ()),
@@ -26,9 +25,12 @@ _ON_LIMB = {
     "knee": (("THIGH", "SHANK"), ()),
     "ankle": (("SHANK", "FOOT"), ()),
 }
-_FAR_SIDE = {"shoulder": -0.07, "hip": -0.04}  # statures behind the middle of the trunk: hidden by it
-_VISIBLE, _GUESSED = 0.12, -0.1  # cosine to the camera: a feature of the face is visible, can be guessed
-_MIN_AREA, _MIN_SHOWN = 320, 0.15  # pixels and share of a person below which keypoints are not annotated
+_FAR_SIDE = {"shoulder": -0.07, "hip": -0.04}  # depth in statures relative to the trunk below which it hides the joint
+_MIN_COSINE_VISIBLE, _MIN_COSINE_OCCLUDED = 0.12, -0.1  # of the angle between a feature of the face and the camera
+_MIN_AREA, _MIN_VISIBLE_SHARE = (
+    320,
+    0.15,
+)  # visible pixels, and share of the person, below which no keypoints are labelled
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +40,9 @@ class Label:
     Attributes:
         keypoints: (K, 2) pixels of the image, zeros where unlabelled.
         visibility: (K,) 0 unlabelled, 1 occluded, 2 visible.
-        bbox: xywh, tight around the pixels that show the person.
-        area: number of those pixels.
-        runs: lengths of the runs of other pixels and of those pixels, alternately and column by column: COCO's uncompressed
-            run-length encoding.
+        bbox: xywh, tight around the visible pixels.
+        area: number of visible pixels.
+        runs: COCO's uncompressed run-length encoding: alternating numbers of other and visible pixels, column by column.
         iscrowd: whether it is a group of people that annotators would not separate.
     """
 
@@ -54,37 +55,37 @@ class Label:
 
 
 def label_person(owners: npt.NDArray[np.uint16], person: Person, number: int, painted: int) -> Label | None:
-    """Label one person, or return None if no pixel shows it.
+    """Return the label of one person, or None if no pixel shows the person.
 
     Args:
         owners: (2H, 2W) owners of the finished canvas.
-        person: that was painted.
-        number: that it was painted with.
-        painted: number of its image pixels right after it was painted.
+        person: the painted person.
+        number: the number of the person on the canvas.
+        painted: number of image pixels that showed the person before others were painted.
     """
     region = label_crowd(owners, number)
-    if region is None or region.area < max(_MIN_AREA, _MIN_SHOWN * painted):
+    if region is None or region.area < max(_MIN_AREA, _MIN_VISIBLE_SHARE * painted):
         return None if region is None else replace(region, iscrowd=False)
     shape = (owners.shape[0] // OVERSAMPLING, owners.shape[1] // OVERSAMPLING)
     keypoints, visibility = region.keypoints, region.visibility
     for index, name in enumerate(COCO.keypoint_names):
-        point, wanted = _locate(person, name)
-        if wanted and _inside(point, shape):
-            is_visible = wanted == 2 and _shows(owners, point, _allowed(person, name, number), person.stature)
+        point, unobstructed = _locate(person, name)
+        if unobstructed and _inside(point, shape):
+            is_visible = unobstructed == 2 and _shows(owners, point, _allowed(person, name, number), person.stature)
             keypoints[index], visibility[index] = point, 2 if is_visible else 1
     return replace(region, iscrowd=False)
 
 
 def label_crowd(owners: npt.NDArray[np.uint16], number: int) -> Label | None:
-    """Label everything painted with one number as a crowd: a region without keypoints, or None if no pixel shows it."""
+    """Return the label of a crowd, the pixels of one number without keypoints, or None if there are no such pixels."""
     mask = owners[::OVERSAMPLING, ::OVERSAMPLING] // OWNER_STRIDE == number
     columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
     if not len(columns):
         return None
     left, top = int(columns[0]), int(rows[0])
     bbox = (float(left), float(top), float(columns[-1] + 1 - left), float(rows[-1] + 1 - top))
-    nothing = np.zeros((COCO.num_keypoints, 2)), np.zeros(COCO.num_keypoints, np.uint8)
-    return Label(*nothing, bbox=bbox, area=int(mask.sum()), runs=_encode_runs(mask), iscrowd=True)
+    keypoints, visibility = np.zeros((COCO.num_keypoints, 2)), np.zeros(COCO.num_keypoints, np.uint8)
+    return Label(keypoints, visibility, bbox, area=int(mask.sum()), runs=_encode_runs(mask), iscrowd=True)
 
 
 def _encode_runs(mask: npt.NDArray[np.bool_]) -> list[int]:
@@ -95,14 +96,16 @@ def _encode_runs(mask: npt.NDArray[np.bool_]) -> list[int]:
 
 
 def _locate(person: Person, name: str) -> tuple[Floats, int]:
-    """Return the place of a keypoint, and its visibility if nothing stood in front of the person."""
+    """Return the position of a keypoint, and its visibility if nothing were in front of the person."""
     if name not in FACE:
         return person.place(name), 2
     shadow, towards = head_frame(person)
     facing = float(FACE[name] @ towards)
     if name.endswith("ear"):
         facing += 0.38
-    return person.place("head") + shadow @ FACE[name], 2 if facing > _VISIBLE else 1 if facing > _GUESSED else 0
+    return person.place("head") + shadow @ FACE[
+        name
+    ], 2 if facing > _MIN_COSINE_VISIBLE else 1 if facing > _MIN_COSINE_OCCLUDED else 0
 
 
 def _inside(point: Floats, shape: tuple[int, ...]) -> bool:
@@ -110,7 +113,7 @@ def _inside(point: Floats, shape: tuple[int, ...]) -> bool:
 
 
 def _allowed(person: Person, name: str, number: int) -> list[int]:
-    """Return the owners whose pixels show a keypoint."""
+    """Return the values of `owners` around a visible keypoint."""
     first = number * OWNER_STRIDE
     if name in FACE:
         return [first + Part.HEAD]

@@ -1,7 +1,7 @@
-"""Draw a film of people who walk in both directions and cross, with their identities in every frame.
+"""Draw a video of people who walk in both directions and cross, with their ids in every frame.
 
-The gait is two pendulums: thighs and arms swing against each other as the sine of one phase, and a knee bends while its thigh
-swings forward. The phase follows from the distance walked, so that feet hardly slide.
+Thighs and arms swing in opposite directions as the sine of one phase, and a knee bends while its thigh swings forward. The phase
+is computed from the distance walked, so that feet hardly slide.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from hrpose.synthetic.scene import develop, make_background, paint_clutter
 
 _STRIDE = 0.82  # statures walked in one period of the gait
 _SPEED = (0.65, 0.95)  # statures in a second
-_STATURE = (0.5, 0.72)  # of the farthest and the nearest person, as shares of the height of the frame
-_GROUND = (0.8, 0.95)  # where they set their feet, as shares of the height of the frame
+_STATURE = (0.5, 0.72)  # of the farthest and the nearest person, relative to the height of the frame
+_GROUND = (0.8, 0.95)  # y of the feet of the farthest and the nearest person, relative to the height of the frame
 _LEG = 0.48  # statures from the hips to the ground
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One frame of a film and its N visible people.
+    """One frame of a video and its N visible people.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
@@ -62,7 +62,7 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class _Walker:
-    """A person who walks along a line: all lengths in statures, all angles in degrees."""
+    """A person who walks along a line; lengths in statures and angles in degrees if not stated."""
 
     outfit: Outfit
     size: dict[str, float]
@@ -70,7 +70,7 @@ class _Walker:
     head_size: float
     heading: float  # 90 to the right of the frame, -90 to the left
     stature: float  # pixels
-    start: Floats  # (2,) place of the hips at the start, in pixels
+    start: Floats  # (2,) position of the hips at the start, in pixels
     speed: float  # statures in a second, to the right
     phase: float  # of the gait at the start, in radians
 
@@ -85,15 +85,15 @@ def draw_walk(
 ) -> Iterator[Frame]:
     """Draw people who walk through the image in both directions, frame by frame.
 
-    Half of them start at the left, half at the right, each at a distance of their own, so that the nearer one hides the farther
-    one where they cross. At the usual size and speed they meet in the middle after about a second and a half.
+    Half of them start at the left, half at the right, each at a different distance, so that the nearer one hides the farther one
+    where they cross. With the defaults they meet in the middle after about 1.5 seconds.
 
     Args:
-        num_frames: frames to draw.
-        num_people: people to draw.
+        num_frames: number of frames.
+        num_people: number of people.
         image_size: (width, height) in pixels.
         frame_rate: frames per second.
-        seed: of people, pace and place.
+        seed: seed of the people, their speeds and positions.
 
     Yields:
         The frames. The same arguments give the same pixels.
@@ -139,7 +139,7 @@ def _draw_frame(canvas: Canvas, walkers: list[_Walker], time: float, seed: int) 
 
 
 def _sample_walker(rng: np.random.Generator, image_size: tuple[int, int], number: int, total: int) -> _Walker:
-    """Draw a person; those of even numbers start at the left, one behind the other, the others at the right."""
+    """Draw a random person; even numbers start at the left, one behind the other, odd numbers at the right."""
     width, height = image_size
     nearness = (number + 0.5) / total
     stature = height * float(np.interp(nearness, (0, 1), _STATURE)) * rng.uniform(0.95, 1.05)
@@ -167,16 +167,16 @@ def _sample_walker(rng: np.random.Generator, image_size: tuple[int, int], number
 
 
 def _pose(walker: _Walker, time: float) -> Person:
-    """Return the person at a time."""
+    """Return the person at a time in seconds."""
     distance = walker.speed * time
     phase = walker.phase + 2 * np.pi * abs(distance) / _STRIDE
     bob = 0.012 * np.cos(2 * phase)
-    origin = walker.start + walker.stature * np.array([distance, bob])
-    return Person(_body(walker, phase), walker.outfit, origin, walker.stature)
+    hips = walker.start + walker.stature * np.array([distance, bob])
+    return Person(_body(walker, phase), walker.outfit, hips, walker.stature)
 
 
 def _body(walker: _Walker, phase: float) -> Body:
-    """Build a walking body: the shoulders turn against the hips, arms and legs of one side swing against each other."""
+    """Return a walking body: shoulders turn against the hips, arm and leg of a side swing in opposite directions."""
     view = rotation(0, 5) @ rotation(1, walker.heading)
     chest = view @ rotation(0, 4) @ rotation(1, 7 * np.sin(phase))
     head = view @ rotation(0, 4)

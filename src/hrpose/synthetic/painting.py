@@ -1,4 +1,4 @@
-"""Paint a dressed person: solids from the farthest to the nearest, the head as a shaded ellipsoid, prints on the cloth."""
+"""Paint a dressed person: solids from the farthest to the nearest, a shaded ellipsoid as the head, patterns on the clothes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from hrpose.synthetic.canvas import Canvas, Colour, to_canvas, to_photo
+from hrpose.synthetic.canvas import Canvas, Colour, to_canvas, to_image
 from hrpose.synthetic.people import OWNER_STRIDE, SIDES, Floats, Part, Person
 
 HEAD_RADII = np.array([0.047, 0.068, 0.056])  # statures: to the side, up, forward
-# Points on the head, in its own (left, up, forward) axes scaled to a unit sphere.
+# Points on the head, in its (left, up, forward) axes scaled to a unit sphere.
 FACE: dict[str, Floats] = {
     "nose": np.array([0.0, -0.12, 0.99]),
     "left_eye": np.array([0.37, 0.14, 0.92]),
@@ -33,17 +33,19 @@ def paint_person(canvas: Canvas, person: Person, number: int, rng: np.random.Gen
         layers += _arm(canvas, person, first, side) + _leg(canvas, person, first, side)
     for _, paint in sorted(layers, key=lambda layer: layer[0]):
         paint()
-    hidden = person.outfit.pattern == "print" and person.body.chest[2, 2] < 0  # it is on the front
+    hidden = (
+        person.outfit.pattern == "print" and person.body.chest[2, 2] < 0
+    )  # a print is on the chest, not on the back
     if person.outfit.pattern != "plain" and not hidden:
         _print_cloth(canvas, person, first, rng)
 
 
 def head_frame(person: Person) -> tuple[Floats, Floats]:
-    """Describe the head as an ellipsoid seen by the camera.
+    """Return the projection of the head, an ellipsoid.
 
     Returns:
-        shadow: (2, 3), maps a point of the unit sphere in head axes to pixels around the head's middle.
-        towards: (3,) unit-sphere point in head axes that looks straight into the camera.
+        shadow: (2, 3), maps a point of the unit sphere in head axes to pixels relative to the centre of the head.
+        towards: (3,) point of the unit sphere in head axes that faces the camera.
     """
     radii = HEAD_RADII * person.body.head_size * person.stature
     shadow = person.body.head[:2] * radii
@@ -107,12 +109,12 @@ def _limb(
     colours: tuple[Colour, Colour, float],
     owner: int,
 ) -> Layer:
-    """Return one segment: bare skin, and cloth over the first share of it."""
+    """Return the layer of one segment: skin, with cloth over a first part of it."""
     start, end = (person.body.joints[name] for name in names)
     unit = person.stature * person.body.thickness
     depth = float(start[2] + end[2]) / 2
     skin, cloth, covered = colours
-    light = np.clip(1 + depth, 0.75, 1.15)  # more on what is near
+    light = np.clip(1 + depth, 0.75, 1.15)  # nearer limbs are brighter
     skin, cloth = skin * light, cloth * light
 
     def paint() -> None:
@@ -157,7 +159,7 @@ def _head(canvas: Canvas, person: Person, first: int) -> list[Layer]:
         crown = person.body.joints["head"] + 0.02 * backwards
         ends = crown + 0.035 * backwards - 0.15 * person.body.head[:, 1]
         radius = 0.052 * person.body.head_size * person.stature
-        # Behind head and chest of who faces the camera, before both of who turns the back to it.
+        # behind head and chest if the person faces the camera, in front of both from behind
         chest = person.body.joints["chest"][2]
         level = max(depth + 0.05, chest + 0.05) if backwards[2] > 0 else min(depth, chest - 0.05)
         start, stop, colour = person.project(crown), person.project(ends), wear.hair * 0.9
@@ -172,7 +174,7 @@ def _paint_head(canvas: Canvas, person: Person, owner: int) -> None:
     rows, columns = canvas.region(middle[None], radius)
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return
-    offset = to_photo(np.array([columns.start, rows.start], float)) - middle
+    offset = to_image(np.array([columns.start, rows.start], float)) - middle
     _paint_ears(canvas, person, owner)
     x = offset[0] + np.arange(columns.stop - columns.start) / 2
     y = offset[1] + np.arange(rows.stop - rows.start) / 2
@@ -228,7 +230,7 @@ def _paint_face(canvas: Canvas, person: Person, owner: int, shadow: Floats, towa
 
 
 def _print_cloth(canvas: Canvas, person: Person, first: int, rng: np.random.Generator) -> None:
-    """Lay stripes, hoops, checks, dots or a print over the shirt (and the skirt), along the chest's own axes."""
+    """Paint the pattern of the outfit over the shirt (and the skirt), along the axes of the chest."""
     rows, columns = canvas.region(person.outline(), 0.05 * person.stature)
     part = canvas.owners[rows, columns].astype(np.int32) - first
     cloth = np.isin(part, _CLOTH_PARTS)
@@ -237,10 +239,9 @@ def _print_cloth(canvas: Canvas, person: Person, first: int, rng: np.random.Gene
     y, x = np.nonzero(cloth)
     if not len(x):
         return
-    origin = to_canvas(person.place("chest"))
+    offsets = np.stack([x + columns.start, y + rows.start], 1) - to_canvas(person.place("chest"))
     axes = person.body.chest[:2, :2].T
-    left = (np.stack([x + columns.start, y + rows.start], 1) - origin) @ axes[0]
-    up = (np.stack([x + columns.start, y + rows.start], 1) - origin) @ axes[1]
+    left, up = offsets @ axes[0], offsets @ axes[1]
     period = person.stature * rng.uniform(0.05, 0.12)
     marked = _pattern(person.outfit.pattern, left / period, up / period)
     region = canvas.pixels[rows, columns]
@@ -262,5 +263,5 @@ def _pattern(kind: str, left: Floats, up: Floats) -> npt.NDArray[np.bool_]:
 
 
 def _cross(a: Floats, b: Floats) -> Floats:
-    """Return the cross product of two vectors (3,), ten times as fast as numpy's general one."""
+    """Return the cross product of two vectors (3,), ten times as fast as `numpy.cross`."""
     return np.array([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])

@@ -1,9 +1,9 @@
-"""Sample people: a random posture of a jointed skeleton in space, its clothes, and its projection into the image.
+"""Sample people: a random posture of a jointed skeleton in space, clothes, and the projection into the image.
 
 Convention:
-    Body frame: (left, up, forward) of the person, lengths in statures, origin at the middle of the hips.
-    View frame: x right, y down, z towards the camera. A person who faces the camera has the left hand on the right of the image;
-    seen from behind, on the left.
+    Body frame: (left, up, forward) of the person, lengths in statures, zero at the middle of the hips.
+    View frame: x right, y down, z towards the camera. The left hand of a person who faces the camera is on the right of the
+    image.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ T = TypeVar("T")
 SIDES = (("left", 1.0), ("right", -1.0))
 DOWN = np.array([0.0, -1.0, 0.0])
 
-# Degrees. Arms: forward swing, lift to the side, bend of the elbow, inward turn of the upper arm.
+# Tables of postures: name -> probability weight, and ranges of angles in degrees.
+# Arms: forward swing, lift to the side, bend of the elbow, inward turn of the upper arm.
 ARMS: Mapping[str, tuple[float, tuple[Range, Range, Range, Range]]] = {
     "hanging": (0.34, ((-15, 20), (4, 20), (0, 35), (-10, 40))),
     "swinging": (0.20, ((-45, 50), (3, 18), (10, 100), (0, 30))),
@@ -36,7 +37,7 @@ ARMS: Mapping[str, tuple[float, tuple[Range, Range, Range, Range]]] = {
     "forward": (0.10, ((50, 110), (-10, 30), (0, 90), (-10, 50))),
     "folded": (0.06, ((10, 45), (5, 25), (95, 145), (0, 60))),
 }
-# Degrees. Legs: forward swing of either thigh, spread, bend of either knee. `stride` legs swing against each other.
+# Legs: forward swing of the thighs, spread, bend of the knees.
 LEGS: Mapping[str, tuple[float, tuple[Range, Range, Range]]] = {
     "standing": (0.34, ((-6, 12), (0, 10), (0, 12))),
     "wide": (0.12, ((-10, 15), (12, 32), (0, 20))),
@@ -45,23 +46,23 @@ LEGS: Mapping[str, tuple[float, tuple[Range, Range, Range]]] = {
     "sitting": (0.15, ((65, 100), (2, 22), (60, 105))),
     "crouching": (0.07, ((80, 120), (4, 25), (95, 135))),
 }
-# Degrees. Trunk: forward bend, sideways lean, turn of the shoulders against the hips.
+# Trunk: forward bend, sideways lean, turn of the shoulders against the hips.
 TRUNKS: Mapping[str, tuple[float, tuple[Range, Range, Range]]] = {
     "upright": (0.70, ((-6, 12), (-6, 6), (-15, 15))),
     "leaning": (0.16, ((-5, 25), (-22, 22), (-35, 35))),
     "bent": (0.09, ((30, 85), (-10, 10), (-20, 20))),
 }
-OWNER_STRIDE = 32  # owner = OWNER_STRIDE x number of the person (from 1) + Part
+OWNER_STRIDE = 32  # owner of a pixel = OWNER_STRIDE * number of the person (from 1) + Part
 
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """A posture in the view of the camera.
+    """A posture in the view frame.
 
     Attributes:
-        joints: name -> (3,) view coordinates in statures, y down, z towards the camera.
-        head: (3, 3) columns: the head's left, up and forward axes in the view frame.
-        chest: (3, 3) columns: the chest's left, up and forward axes in the view frame.
+        joints: name -> (3,) position in statures.
+        head: (3, 3), its columns are the left, up and forward axes of the head.
+        chest: (3, 3), its columns are the left, up and forward axes of the chest.
         thickness: factor on the radii of trunk and limbs.
         head_size: factor on the radii of the head (children have larger heads).
     """
@@ -84,7 +85,7 @@ def rotation(axis: int, degrees: float) -> Floats:
 
 
 def sample_body(rng: np.random.Generator) -> Body:
-    """Draw proportions, a posture and a direction of view."""
+    """Sample proportions, a posture and a heading."""
     child = rng.random() < 0.15
     size = {
         "shoulder": rng.uniform(0.095, 0.12) * (0.9 if child else 1.0),
@@ -113,7 +114,7 @@ def face_down(body: Body) -> Body:
 
 
 def _sample_heading(rng: np.random.Generator) -> float:
-    """Draw the heading of a person in degrees: 0 towards the camera, 90 to the right of the image, 180 away."""
+    """Sample the heading of a person in degrees: 0 towards the camera, 90 to the right of the image, 180 away."""
     kind = rng.random()
     if kind < 0.67:
         return float(rng.normal(0, 17))
@@ -123,7 +124,7 @@ def _sample_heading(rng: np.random.Generator) -> float:
 
 
 def _choose(rng: np.random.Generator, table: Mapping[str, tuple[float, T]]) -> tuple[str, T]:
-    """Draw a row of a table by its weight: the name and the ranges."""
+    """Sample a row of a table by its weight; return the name and the ranges."""
     weights = np.cumsum([weight for weight, _ in table.values()])
     name = list(table)[int(np.searchsorted(weights, rng.random() * weights[-1]))]
     return name, table[name][1]
@@ -167,10 +168,10 @@ def place_arm(joints: dict[str, Floats], side: str, chest: Floats, length: float
     """Add elbow, wrist and hand of one side to the joints of the trunk, in the view frame with y up.
 
     Args:
-        joints: added to.
+        joints: extended in place.
         side: "left" or "right".
-        chest: (3, 3) the chest's axes.
-        length: factor on the usual length of an arm.
+        chest: (3, 3) axes of the chest.
+        length: factor on the mean length of an arm.
         angles: degrees: forward swing, lift to the side, bend of the elbow, inward turn of the upper arm, bend of the wrist.
     """
     swing, lift, elbow, inward, wrist = angles
@@ -187,10 +188,10 @@ def place_leg(joints: dict[str, Floats], side: str, view: Floats, length: float,
     """Add knee, ankle, toe and heel of one side to the joints of the trunk, in the view frame with y up.
 
     Args:
-        joints: added to.
+        joints: extended in place.
         side: "left" or "right".
-        view: (3, 3) the body's axes.
-        length: factor on the usual length of a leg.
+        view: (3, 3) axes of the body.
+        length: factor on the mean length of a leg.
         angles: degrees: forward swing of the thigh, spread, bend of the knee, outward turn of the foot.
     """
     swing, spread, knee, outward = angles
@@ -236,10 +237,10 @@ HAIRS = np.array(
 
 @dataclass(frozen=True, eq=False)
 class Outfit:
-    """Colours and cuts.
+    """Colours and lengths of the clothes.
 
-    `sleeves` and `legs` (of the trousers) count covered segments: 0 none, 1 down to elbow or knee, 2 down to wrist or
-    ankle. `skirt` counts the same way, 0 is no skirt. `second` is the colour of a pattern and of a hat.
+    `sleeves`, `legs` (of the trousers) and `skirt` count covered segments: 0 none, 1 down to elbow or knee, 2 down to wrist or
+    ankle. `second` is the colour of a pattern and of a hat.
     """
 
     skin: Colour
@@ -260,28 +261,28 @@ class Outfit:
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """A dressed body in the image: `origin` (2,) is the middle of the hips in pixels, `stature` in pixels."""
+    """A dressed body in the image."""
 
     body: Body
     outfit: Outfit
-    origin: Floats
-    stature: float
+    hips: Floats  # (2,) middle of the hips in pixels
+    stature: float  # pixels
 
     def place(self, joint: str) -> Floats:
-        """Return a joint (2,) in pixels of the photo."""
+        """Return the position (2,) of a joint in pixels of the image."""
         return self.project(self.body.joints[joint])
 
     def project(self, point: Floats) -> Floats:
-        """Map view coordinates (3,) to pixels (2,) by a camera six statures away."""
-        return np.asarray(self.origin + self.stature * point[:2] * (6.0 / (6.0 - point[2])))
+        """Project view coordinates (3,) to pixels (2,) with a camera six statures away."""
+        return np.asarray(self.hips + self.stature * point[:2] * (6.0 / (6.0 - point[2])))
 
     def outline(self) -> Floats:
-        """Return all joints (J, 2) in pixels."""
+        """Return the positions of all joints (J, 2) in pixels."""
         return np.stack([self.project(point) for point in self.body.joints.values()])
 
 
 def sample_outfit(rng: np.random.Generator) -> Outfit:
-    """Draw skin, hair and clothes."""
+    """Sample skin, hair and clothes."""
     skirt = float(rng.uniform(0.55, 1.15)) if rng.random() < 0.2 else 0.0
     shirt = sample_cloth(rng)
     return Outfit(
@@ -303,12 +304,12 @@ def sample_outfit(rng: np.random.Generator) -> Outfit:
 
 
 def sample_skin(rng: np.random.Generator) -> Colour:
-    """Draw a skin tone."""
+    """Sample a skin tone."""
     return _between(rng, SKINS)
 
 
 def sample_cloth(rng: np.random.Generator) -> Colour:
-    """Draw a colour for clothes, furniture and walls."""
+    """Sample a colour for clothes, furniture and walls."""
     hue, saturation, value = rng.uniform(0, 180), 255 * rng.beta(1.4, 1.6), rng.uniform(45, 245)
     pixel = np.array([[[hue, saturation, value]]]).astype(np.uint8)
     return np.asarray(cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0], float)

@@ -1,4 +1,4 @@
-"""Compose one image: background, clutter, people in order of depth, occluders, camera faults; and label what is visible."""
+"""Compose one image of background, clutter, people in order of depth, occluders and camera effects; label the people."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from hrpose.synthetic.people import OWNER_STRIDE, Floats, Person, sample_body, s
 _NUM_PEOPLE = np.array([0.04, 0.18, 0.26, 0.30, 0.22])  # probability of 0, 1, 2, ... people of full size
 _PROB_OCCLUDER, _PROB_CROWD, _PROB_DISTANT = 0.2, 0.04, 0.07
 _PLACE_TRIES, _MAX_OVERLAP = 10, 0.15
-_PROB_WHOLE = 0.92  # of being placed entirely inside the photo, where the size allows it
+_PROB_WHOLE = 0.92  # probability that a person is placed entirely inside the image, if the size allows it
 Image = npt.NDArray[np.uint8]
-SCENERY = 0  # the owner of pixels that show nobody
+SCENERY = 0  # the owner of pixels that show no person
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +27,9 @@ class Scene:
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        owners: (2H, 2W) uint16, part and person that a canvas pixel shows (see `people.OWNER_STRIDE`).
-        people: number -> person, for everyone who is not in a crowd.
-        labels: number -> label, for everyone who is visible; crowds are one label each.
+        owners: (2H, 2W) uint16, the person and part that a canvas pixel shows (see `people.OWNER_STRIDE`).
+        people: number -> person, for all people outside crowds.
+        labels: number -> label, for all visible people; a crowd has one label.
     """
 
     image: npt.NDArray[np.uint8]
@@ -48,8 +48,8 @@ def draw_scene(rng: np.random.Generator, size: tuple[int, int]) -> Scene:
     if crowd:
         for person in _distant_people(rng, size, int(rng.integers(7, 13))):
             paint_person(canvas, person, crowd, rng)
-    cast = _distant_people(rng, size, int(rng.integers(1, 4))) if rng.random() < _PROB_DISTANT else []
-    people = dict(enumerate([*cast, *_near_people(rng, size)], start=crowd + 1))
+    distant = _distant_people(rng, size, int(rng.integers(1, 4))) if rng.random() < _PROB_DISTANT else []
+    people = dict(enumerate([*distant, *_near_people(rng, size)], start=crowd + 1))
     painted = _paint_people(canvas, people, rng, size)
     labels = {n: label_person(canvas.owners, person, n, painted[n]) for n, person in people.items()}
     if crowd:
@@ -61,19 +61,19 @@ def draw_scene(rng: np.random.Generator, size: tuple[int, int]) -> Scene:
 def _paint_people(
     canvas: Canvas, people: dict[int, Person], rng: np.random.Generator, size: tuple[int, int]
 ) -> dict[int, int]:
-    """Paint people from back to front and sometimes an occluder in front of one; return the image pixels of each."""
-    before = int(rng.choice(list(people))) if people and rng.random() < _PROB_OCCLUDER else None
+    """Paint people from back to front, sometimes an occluder in front of one; return the number of image pixels of each."""
+    occluded = int(rng.choice(list(people))) if people and rng.random() < _PROB_OCCLUDER else None
     painted = {}
     for number, person in people.items():
         paint_person(canvas, person, number, rng)
         painted[number] = int((canvas.owners[::OVERSAMPLING, ::OVERSAMPLING] // OWNER_STRIDE == number).sum())
-        if number == before:
+        if number == occluded:
             paint_occluder(canvas, rng, size)
     return painted
 
 
 def _near_people(rng: np.random.Generator, size: tuple[int, int]) -> list[Person]:
-    """Place the people of full size, the farthest first; none covers more than a part of another."""
+    """Place people of full size with little overlap; return them with the farthest first."""
     people: list[Person] = []
     for _ in range(rng.choice(len(_NUM_PEOPLE), p=_NUM_PEOPLE)):
         stature = min(size) * (rng.uniform(1.0, 1.5) if rng.random() < 0.04 else rng.uniform(0.46, 0.86))
@@ -83,15 +83,15 @@ def _near_people(rng: np.random.Generator, size: tuple[int, int]) -> list[Person
             middle = rng.uniform(0, 1, 2) * size
             if rng.random() < _PROB_WHOLE:
                 middle = np.clip(middle, (high - low) / 2, np.maximum(size - (high - low) / 2, np.array(size) / 2))
-            placed = replace(person, origin=middle - (low + high) / 2)
+            placed = replace(person, hips=middle - (low + high) / 2)
             if all(_overlap(placed, other) < _MAX_OVERLAP for other in people):
                 people.append(placed)
                 break
-    return sorted(people, key=lambda person: person.origin[1] + 0.6 * person.stature)
+    return sorted(people, key=lambda person: person.hips[1] + 0.6 * person.stature)
 
 
 def _distant_people(rng: np.random.Generator, size: tuple[int, int], count: int) -> list[Person]:
-    """Place small people side by side, too small to be annotated with keypoints."""
+    """Place people side by side that are too small for labelled keypoints."""
     stature = min(size) * rng.uniform(0.1, 0.14)
     start = rng.uniform(0.1, 0.6, 2) * size
     places = start + stature * np.stack([0.4 * np.arange(count), rng.normal(0, 0.08, count)], axis=1)
@@ -104,7 +104,7 @@ def _extent(person: Person) -> tuple[Floats, Floats]:
 
 
 def _overlap(person: Person, other: Person) -> float:
-    """Return the common share of the smaller one's extent."""
+    """Return the area of the intersection of two extents, divided by the smaller area."""
     (low, high), (other_low, other_high) = _extent(person), _extent(other)
     common = np.clip(np.minimum(high, other_high) - np.maximum(low, other_low), 0, None)
     return float(common.prod() / min((high - low).prod(), (other_high - other_low).prod()))
@@ -137,7 +137,7 @@ def paint_clutter(canvas: Canvas, rng: np.random.Generator, size: tuple[int, int
 
 
 def paint_occluder(canvas: Canvas, rng: np.random.Generator, size: tuple[int, int]) -> None:
-    """Paint one thing in front of the people: a pole, a table, a box, a bush."""
+    """Paint a pole, a table, a box or a bush in front of the people."""
     width, height = size
     colour, kind = sample_cloth(rng), rng.random()
     x, y = rng.uniform(0, width), rng.uniform(0.35, 0.95) * height
@@ -160,7 +160,7 @@ def paint_occluder(canvas: Canvas, rng: np.random.Generator, size: tuple[int, in
 
 
 def develop(image: Image, rng: np.random.Generator) -> Image:
-    """Add uneven light, blur and grain to an image."""
+    """Add uneven light, blur and noise to an image."""
     height, width = image.shape[:2]
     if rng.random() < 0.25:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.8)), np.uint8)
@@ -189,7 +189,7 @@ def _paint_thing(canvas: Canvas, rng: np.random.Generator, middle: Floats, radiu
 
 
 def _paint_branch(canvas: Canvas, rng: np.random.Generator, start: Floats, extent: float) -> None:
-    """Paint two or three joined tapered rods in the colours of skin and cloth, easily mistaken for an arm or a leg."""
+    """Paint two or three joined tapered rods in the colours of skin and cloth that resemble an arm or a leg."""
     colour = sample_skin(rng) if rng.random() < 0.5 else sample_cloth(rng)
     angle, radius = rng.uniform(0, 2 * np.pi), extent * rng.uniform(0.012, 0.035)
     for _ in range(rng.integers(2, 4)):

@@ -1,4 +1,4 @@
-"""Write drawn images, their labels and imitated detections to disk as a COCO person keypoint dataset."""
+"""Write drawn images, their labels and simulated detections to disk as a COCO person keypoint dataset."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ from hrpose.synthetic.scene import draw_scene
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2  # of the drawings: a dataset drawn by another version is drawn anew
+VERSION = 2  # of the drawings; a dataset of another version is replaced
 MARKER = "drawn_by_hrpose.json"
 DETECTIONS = "COCO_val2017_detections_AP_H_56_person.json"
-_POOL_FROM = 200  # photos; fewer are drawn in this process
+_MIN_POOL_IMAGES = 200  # fewer images are drawn in this process
 _FIRST_ID = {"train": 1, "val": 100_001}
-_LANDSCAPE = 0.75  # share of photos that are wider than high
-_PROB_TWICE, _FALSE_ALARMS = 0.15, 1.2  # share of people found twice; mean number of false alarms in a photo
+_PROB_LANDSCAPE = 0.75
+_PROB_DUPLICATE, _MEAN_FALSE_POSITIVES = 0.15, 1.2  # per person; per image
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One image to draw: file, number, seed and size (width, height)."""
+    """One image to draw."""
 
     file: Path
     image_id: int
     seed: int
-    image_size: tuple[int, int]
+    image_size: tuple[int, int]  # width, height
 
 
 class _Drawn(NamedTuple):
@@ -65,19 +65,19 @@ def write_dataset(
     """Draw people and write them as a COCO dataset, unless the same dataset exists; return the folder.
 
     The layout is COCO's: annotations/person_keypoints_{train,val}2017.json, train2017/, val2017/ and person_detection_results/
-    with the boxes of an imitated person detector for the val images. The dataset is complete or absent: files are written to a
-    folder beside the target, which is then renamed. The same arguments give the same pixels, on any number of cores.
+    with the boxes of a simulated person detector for the val images. Files are written to a temporary folder, which is renamed
+    when it is complete. The same arguments give the same pixels, on any number of cores.
 
     Args:
-        folder: of the dataset; parents are created.
+        folder: folder of the dataset; parents are created.
         num_train: number of training images.
-        num_val: number of validation images; with other people.
-        seed: another seed draws other people.
-        image_size: (width, height) in pixels of the landscape images; a quarter of the images is upright.
+        num_val: number of validation images, which show other people.
+        seed: seed of the drawings.
+        image_size: (width, height) in pixels of the landscape images; a quarter of the images is portrait.
 
     Raises:
         ValueError: if a number is out of range.
-        FileExistsError: if the folder holds anything that was not written by this function. It is not changed.
+        FileExistsError: if the folder contains files that this function did not write. It is not changed.
     """
     _check(num_train, num_val, image_size)
     target = Path(folder).absolute()
@@ -117,7 +117,7 @@ def _is_complete(folder: Path, arguments: dict[str, Any]) -> bool:
         counts[split] == arguments[f"num_{split}"] for split in counts
     )
     if not complete:
-        logger.warning("%s is not complete any more: drawing it anew", folder)
+        logger.warning("%s is incomplete; drawing all images again", folder)
     return complete
 
 
@@ -133,13 +133,13 @@ def _refuse_foreign(target: Path) -> None:
         return
     if not target.is_dir() or any(target.iterdir()):
         raise FileExistsError(
-            f"{target} exists and was not written by write_dataset (there is no {MARKER} in it), so it is left alone: "
-            "choose another folder, or remove this one yourself"
+            f"Expected a new folder or a dataset of write_dataset, but {target} exists without {MARKER}. "
+            "It is not changed; choose another folder, or remove this one."
         )
 
 
 def _take_place(partial: Path, target: Path) -> None:
-    """Rename the finished folder to its name; an earlier dataset is removed afterwards."""
+    """Rename the finished folder to `target`; an earlier dataset is removed afterwards."""
     if target.exists():
         old = target.with_name(f".{target.name}.old-{os.getpid()}")
         target.rename(old)
@@ -167,7 +167,7 @@ def _write_all(folder: Path, arguments: dict[str, Any]) -> None:
             drawn[job.file] = result
             advance()
     for split, file in zip(_FIRST_ID, _annotation_files(folder), strict=True):
-        content = _to_coco({path: photo for path, photo in drawn.items() if path.parent.name == f"{split}2017"})
+        content = _to_coco({path: image for path, image in drawn.items() if path.parent.name == f"{split}2017"})
         file.write_text(dumps(content))
     detections = detect_people(content["images"], content["annotations"], arguments["seed"])
     (folder / "person_detection_results" / DETECTIONS).write_text(dumps(detections))
@@ -176,18 +176,18 @@ def _write_all(folder: Path, arguments: dict[str, Any]) -> None:
 
 def _draw_all(jobs: Sequence[_Job]) -> Iterator[_Drawn]:
     num_workers = min(len(os.sched_getaffinity(0)), 16)
-    if len(jobs) < _POOL_FROM or num_workers < 2:
+    if len(jobs) < _MIN_POOL_IMAGES or num_workers < 2:
         yield from map(_draw, jobs)
         return
     with ProcessPoolExecutor(num_workers, get_context("spawn"), initializer=_start_worker) as pool:
-        with _signals_held_back():  # the workers are started here
+        with _signals_blocked():  # the workers start here
             drawn = pool.map(_draw, jobs, chunksize=8)
         yield from drawn
 
 
 @contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """Start processes that leave Ctrl-C and SIGTERM to this one, which ends them; otherwise each prints a traceback."""
+def _signals_blocked() -> Iterator[None]:
+    """Start processes that ignore Ctrl-C and SIGTERM; this process ends them. Otherwise each prints a traceback."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -199,7 +199,7 @@ def _signals_held_back() -> Iterator[None]:
 
 
 def _start_worker() -> None:
-    """Keep OpenCV to one thread, because the processes fill the cores, and end with the process that draws."""
+    """Limit OpenCV to one thread, because the processes use all cores, and end this process with its parent."""
     cv2.setNumThreads(0)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
@@ -212,9 +212,9 @@ def _leave_with_parent() -> None:
 
 
 def _draw(job: _Job) -> _Drawn:
-    """Draw one image, write it, return its labels. All randomness comes from the seed and the image's number."""
+    """Draw one image, write it, and return its labels, which depend on the seed and the image id only."""
     rng = np.random.default_rng((job.seed, job.image_id))
-    size = job.image_size if rng.random() < _LANDSCAPE else job.image_size[::-1]
+    size = job.image_size if rng.random() < _PROB_LANDSCAPE else job.image_size[::-1]
     scene = draw_scene(rng, size)
     quality = int(rng.integers(60, 96))
     _, data = cv2.imencode(".jpg", scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
@@ -267,10 +267,10 @@ def _to_row(label: Label, image_id: int, annotation_id: int, image_size: tuple[i
 def detect_people(
     images: Sequence[dict[str, Any]], annotations: Sequence[dict[str, Any]], seed: int
 ) -> list[dict[str, Any]]:
-    """Imitate a person detector: return COCO rows {image_id, category_id, bbox, score} for images and their person annotations.
+    """Simulate a person detector: return COCO rows {image_id, category_id, bbox, score} for images and person annotations.
 
-    Boxes are inexact, some people are found twice, some not, and some boxes show nobody. Half-hidden and small people are missed
-    more often; the farther a box is off, the lower its score.
+    Boxes are inexact, some people are detected twice or not at all, and some boxes contain no person. People with few labelled
+    keypoints are missed more often; the larger the error of a box, the lower its score.
     """
     boxes: dict[int, list[Floats]] = {image["id"]: [] for image in images}
     hard: dict[int, list[float]] = {image["id"]: [] for image in images}
@@ -286,10 +286,10 @@ def detect_people(
         for bbox, difficulty in zip(boxes[image["id"]], hard[image["id"]], strict=True):
             if rng.random() > 0.03 + 0.35 * difficulty:
                 found.append(_jitter(rng, bbox, 0.035 + 0.05 * difficulty, size))
-            if rng.random() < _PROB_TWICE:
+            if rng.random() < _PROB_DUPLICATE:
                 bbox, score = _jitter(rng, bbox, 0.16, size)
                 found.append((bbox, score * rng.uniform(0.2, 0.7)))
-        found += [_false_alarm(rng, size) for _ in range(rng.poisson(_FALSE_ALARMS))]
+        found += [_false_positive(rng, size) for _ in range(rng.poisson(_MEAN_FALSE_POSITIVES))]
         rows += [
             {
                 "image_id": image["id"],
@@ -303,7 +303,7 @@ def detect_people(
 
 
 def _jitter(rng: np.random.Generator, bbox: Floats, spread: float, size: Floats) -> tuple[Floats, float]:
-    """Return the box moved and stretched by `spread` of its size, and a score that falls with the error."""
+    """Return the box, randomly moved and scaled by about `spread` of its size, and a score that decreases with the error."""
     move, stretch = rng.normal(0, spread, 2), rng.normal(0, spread, 2)
     extent = bbox[2:] * np.exp(stretch)
     corner = bbox[:2] + bbox[2:] / 2 + move * bbox[2:] - extent / 2
@@ -311,7 +311,7 @@ def _jitter(rng: np.random.Generator, bbox: Floats, spread: float, size: Floats)
     return _clip(corner, corner + extent, size), float(np.clip(1 - 1.3 * error + rng.normal(0, 0.06), 0.05, 0.999))
 
 
-def _false_alarm(rng: np.random.Generator, size: Floats) -> tuple[Floats, float]:
+def _false_positive(rng: np.random.Generator, size: Floats) -> tuple[Floats, float]:
     extent = size.min() * rng.uniform(0.15, 0.7) * np.array([rng.uniform(0.3, 0.9), 1.0])
     corner = rng.uniform(0, 1, 2) * (size - extent)
     return _clip(corner, corner + extent, size), float(0.02 + 0.7 * rng.beta(1.0, 4.0))

@@ -1,4 +1,4 @@
-"""hrpose compare a b: two runs, reports or result files side by side, if they were measured alike; or the jobs of a sweep."""
+"""hrpose compare: compare two runs, reports or result files of the same protocol, or the jobs of a sweep."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,18 +17,18 @@ from hrpose.tasks.sweep import is_sweep, read_sweep
 
 
 def compare(cfg: DictConfig) -> float:
-    """Print the numbers of two sides, their difference and its p-value, and leave them in the run's folder.
+    """Print the metrics of a and b, their difference and its p-value, and write compare.json to the run folder.
 
     Args:
         cfg: a composed and validated configuration of the verb `compare`.
 
-    A sweep stands for its best job. Alone, without b, its best job is compared with each other one.
+    A sweep is represented by its best job. Without b, the best job of the sweep a is compared with each other job.
 
     Returns:
-        How much higher the AP of b, or of the second best job, is, of the first kind of boxes; nan where an AP is not defined.
+        AP of b, or of the second best job, minus AP of a, with the first source of boxes; NaN if one is undefined.
 
     Raises:
-        ValueError: if a side has no report, or the two were measured in unlike ways and `force` is not set.
+        ValueError: if a side has no report, or the protocols differ and `force` is not set.
     """
     console = Console()
     if cfg.b is None:
@@ -39,20 +39,20 @@ def compare(cfg: DictConfig) -> float:
     file = Path(cfg.paths.run) / "compare.json"
     content = {name or "results": comparison.to_dict() for name, comparison in comparisons.items()}
     write_json(file, content, undefined_as_null=True)
-    say(console, f"Written to {file}")
+    say(console, f"Wrote {file}")
     first = next(iter(comparisons.values())).differences["AP"]
     return float("nan") if first is None else first
 
 
 def _compare_jobs(cfg: DictConfig, console: Console) -> float:
-    """Print how each job of a sweep differs from the best one."""
+    """Print the difference of each job of a sweep to the best one."""
     if not is_sweep(Path(cfg.a)):
         raise ConfigError(
-            f"b: expected a second side to compare with a={cfg.a}, found none. Only a sweep stands alone."
+            f"b: expected a second side to compare with a={cfg.a}, found none. Only a sweep can be compared without b."
         )
     (best, (_, folder)), *others = read_sweep(Path(cfg.a)).items()
     if not others:
-        raise ConfigError(f"a: expected a sweep with two jobs that are done, found one in {cfg.a}.")
+        raise ConfigError(f"a: expected a sweep with two or more finished jobs, but found one in {cfg.a}.")
     first = _read_folder(folder)
     compared = {job: _compare_sides(first, _read_folder(place), cfg) for job, (_, place) in others}
     for name in next(iter(compared.values())):
@@ -90,7 +90,7 @@ _JOB_COLUMNS = ("job", "overrides", "AP", "difference", "95 % interval", "p-valu
 def _compare_sides(
     a: Mapping[str, Measurement], b: Mapping[str, Measurement], cfg: DictConfig
 ) -> dict[str, Comparison]:
-    """Compare two sides by the kind of boxes, if they were measured alike."""
+    """Compare two sides by source of boxes; raise if their protocols differ."""
     comparisons = {name: compare_measurements(*pair) for name, pair in _pair(a, b, cfg).items()}
     for comparison in comparisons.values():
         if comparison.unlike and not cfg.force:
@@ -99,7 +99,7 @@ def _compare_sides(
 
 
 def _read_side(side: str, cfg: DictConfig) -> dict[str, Measurement]:
-    """Read what a side has measured, by the kind of boxes; "" where the name of the file tells none."""
+    """Return the measurements of a side by source of boxes; "" if the file name does not state it."""
     path = Path(cfg[side])
     if is_sweep(path):
         return _read_folder(next(iter(read_sweep(path).values()))[1])
@@ -118,15 +118,15 @@ def _read_folder(folder: Path) -> dict[str, Measurement]:
     below = sorted({str(file.parent) for file in folder.rglob("report*.json")})
     advice = f" There are some in {', '.join(below[:3])}." if below else ""
     if any(folder.rglob("pckh_*.json")):
-        advice = " This run measured PCKh: its numbers are in results/pckh_gt.json, and are not compared here."
+        advice = " This run has PCKh (results/pckh_gt.json), which `compare` does not support."
     raise ValueError(
-        f"Expected {folder} to be the folder of a run, with report*.json in it or in its results/, but there is none. "
-        f"`hrpose fit`, `test` and `evaluate` leave them.{advice}"
+        f"Expected a folder of `hrpose fit`, `test` or `evaluate` with report*.json in it or in results/, but {folder} has "
+        f"none.{advice}"
     )
 
 
 def _kind(file: Path) -> str:
-    """The kind of boxes that a file is named after: report_gt.json, keypoints_det.json."""
+    """Return the source of boxes in the name of a file such as report_gt.json or keypoints_det.json; "" if none."""
     last = file.stem.rpartition("_")[2]
     return last if last in ("gt", "det", "none") else ""
 
@@ -134,8 +134,8 @@ def _kind(file: Path) -> str:
 def _measure_rows(side: str, file: Path, cfg: DictConfig) -> Measurement:
     if cfg.annotations is None:
         raise ValueError(
-            f"Expected to be told what the results of {side}={file} are of, but annotations is null. "
-            "Give annotations=<file>, or compare the reports."
+            f"Expected annotations for the results {side}={file}, but annotations is null. Set annotations=<file>, or compare "
+            "reports."
         )
     evaluated = read_evaluated(cfg.annotations, file, **read_options(cfg))
     matches = match_detections(
@@ -147,15 +147,15 @@ def _measure_rows(side: str, file: Path, cfg: DictConfig) -> Measurement:
 def _pair(
     a: Mapping[str, Measurement], b: Mapping[str, Measurement], cfg: DictConfig
 ) -> dict[str, tuple[Measurement, Measurement]]:
-    """Put those of the same boxes together; the only one of a side goes with the only one of the other."""
+    """Pair measurements with the same boxes; if each side has exactly one, pair these."""
     wanted = [name for name in a if name in b] if cfg.boxes is None else [cfg.boxes]
     if cfg.boxes is None and len(a) == len(b) == 1:
         return {next(iter(a)): (next(iter(a.values())), next(iter(b.values())))}
     if not wanted or not all(name in a and name in b for name in wanted):
         shown = [", ".join(name or "results" for name in side) for side in (a, b)]
         raise ValueError(
-            f"Expected a and b to have measured {cfg.boxes or 'the same kind of boxes'}, but a has {shown[0]} and b has "
-            f"{shown[1]}. Name the files: a=<folder>/results/report_gt.json."
+            f"Expected results with {cfg.boxes or 'the same'} boxes in a and b, but a has {shown[0]} and b has {shown[1]}. Name "
+            "the files: a=<folder>/results/report_gt.json."
         )
     return {name: (a[name], b[name]) for name in wanted}
 
@@ -164,11 +164,11 @@ def _refuse(cfg: DictConfig, comparison: Comparison) -> None:
     lines = "\n".join(f"  - {line}" for line in comparison.unlike)
     advice = ""
     if NOT_STATED in lines:
-        advice = "What is not stated was measured by an older version, or another tool: measure it again. "
+        advice = "Results without a stated protocol come from an older version or another tool: evaluate them again. "
     sides = f"the jobs of {cfg.a}" if cfg.b is None else f"{cfg.a} and {cfg.b}"
     raise ValueError(
-        f"Expected {sides} to be measured alike, but their protocols differ (a | b):\n{lines}\n"
-        f"So their APs do not tell which is better. {advice}To see them side by side all the same, add force=true."
+        f"Expected {sides} to have the same protocol, but they differ (a | b):\n{lines}\n"
+        f"Their APs cannot be compared. {advice}To print them anyway, add force=true."
     )
 
 
@@ -190,14 +190,14 @@ def _show(name: str, comparison: Comparison, cfg: DictConfig, console: Console) 
         low, high = comparison.interval
         used, total = comparison.num_used, comparison.a.samples.size
         sign = "at most " if comparison.p_value <= 1 / used else ""
-        left_out = f" ({total - used} without an annotated person are left out)" if used < total else ""
+        left_out = f" ({total - used} without annotated instances are left out)" if used < total else ""
         say(
             console,
-            f"AP of b - a over 95 % of {used} resamplings of the photos{left_out}: {low:+.3f} to {high:+.3f}; "
+            f"95 % interval of AP b - a over {used} resamples of the images{left_out}: {low:+.3f} to {high:+.3f}; "
             f"p-value {sign}{comparison.p_value:.3f} (paired bootstrap)",
         )
     if comparison.unlike:
-        say(console, "Not measured alike (a | b):")
+        say(console, "Different protocols (a | b):")
         for line in comparison.unlike:
             say(console, f"  - {line}")
     say(console, f"a: {cfg.a}: {comparison.a.protocol}")

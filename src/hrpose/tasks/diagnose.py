@@ -1,4 +1,4 @@
-"""Collect what a run with a low AP has left, and look for the cause in it."""
+"""Collect the evidence of a run with a low AP, and find the cause."""
 
 import logging
 import shlex
@@ -28,30 +28,30 @@ from hrpose.tasks.assemble import Assembly
 
 logger = logging.getLogger(__name__)
 
-_NUM_CROPS = 64  # of a sample
+_NUM_CROPS = 64  # in a sample
 _DATA_KEYS = ("train_annotations", "train_images", "val_annotations", "val_images")
 
 
 def diagnose_run(cfg: DictConfig, assembly: Assembly, score: float) -> Diagnosis | None:
-    """Look for the cause of a low AP on the first kind of boxes.
+    """Find the cause of a low AP with the first source of boxes.
 
     Args:
         cfg: the configuration of the run.
-        assembly: its parts, after the measurement.
+        assembly: its parts, after the evaluation.
         score: the AP.
 
     Returns:
-        None if the AP is not low, or the run has kept no poses.
+        None if the AP is not low, or the run has no result files.
     """
     data, boxes = assembly.datamodule, next(iter(assembly.module.pose_metrics))
     writers = [each for each in assembly.trainer.callbacks if isinstance(each, ResultFiles)]  # type: ignore[attr-defined]
     evaluated = {kind: both for writer in writers for kind, both in writer.evaluated.items()}
     if not score < LOW_AP or boxes not in evaluated or not isinstance(data, PoseDataModule):
         return None
-    logger.info("AP is low: looking for the cause")
+    logger.info("AP is low: searching for the cause")
     predictions, truth = evaluated[boxes]
     tables, samples = _samples(assembly, trained=cfg.task == "fit")
-    places = [data.train_annotations, data.train_images, data.val_annotations, data.val_images]
+    files = [data.train_annotations, data.train_images, data.val_annotations, data.val_images]
     return diagnose(
         RunEvidence(
             score=score,
@@ -62,7 +62,7 @@ def diagnose_run(cfg: DictConfig, assembly: Assembly, score: float) -> Diagnosis
             skeleton=assembly.module.skeleton,
             boxes=boxes,
             sets=[_instances(name, table) for name, table in tables.items()],
-            findings=warned_findings(places),
+            findings=warned_findings(files),
             categories=_categories(cfg),
             category=cfg.data.get("category") or "",
             samples=samples,
@@ -73,7 +73,7 @@ def diagnose_run(cfg: DictConfig, assembly: Assembly, score: float) -> Diagnosis
 
 
 def _categories(cfg: DictConfig) -> dict[str, int]:
-    """Count the annotations with keypoints of each category, where the configuration names one; the reader keeps no others."""
+    """Count the annotations with keypoints by category if the configuration names one; otherwise return no counts."""
     if not isinstance(cfg.data.get("category"), str) or cfg.data.category == "all":
         return {}
     content = read_json(Path(cfg.data.val_annotations))
@@ -92,17 +92,14 @@ def _instances(split: str, table: InstanceTable) -> Instances:
 
 
 def _samples(assembly: Assembly, *, trained: bool) -> tuple[dict[str, InstanceTable], dict[str, float]]:
-    """Read the two sets, and estimate a sample of each: as configured, and the validation crops in other ways too.
-
-    A network that was trained in this run has seen images as they are configured.
-    """
+    """Return the tables of both sets, and the AR of a sample of each for several ways to prepare the images."""
     tables: dict[str, InstanceTable] = {}
     recalls: dict[str, float] = {}
     for split in ("val", "train"):
         try:
             table, rows, batch = assembly.datamodule.sample(split, _NUM_CROPS)
         except (DataError, OSError) as error:  # a test needs no training set
-            logger.info("Not looked at: %s", error)
+            logger.info("Skipped the %s set: %s", split, error)
             continue
         tables[split] = table
         if isinstance(assembly.module, PoseModule) and len(rows) and not is_bottom_up(assembly.module.codec):
@@ -114,7 +111,10 @@ def _samples(assembly: Assembly, *, trained: bool) -> tuple[dict[str, InstanceTa
 
 
 def _ways(assembly: Assembly, split: str, batch: RawBatch, *, trained: bool) -> dict[str, tuple[Tensor, bool]]:
-    """Return the images of a sample as configured, and otherwise; and whether they are estimated with the flip test."""
+    """Return the images of a sample in each way to prepare them, and whether to use the flip test.
+
+    For a network that was trained in this run only the configured preprocessing is used.
+    """
     flip_test, data = assembly.pose_module.flip_test, assembly.datamodule
     images = data.normalize(batch["images"])
     if split == "train":
@@ -128,7 +128,7 @@ def _ways(assembly: Assembly, split: str, batch: RawBatch, *, trained: bool) -> 
     plain = batch["images"].permute(0, 3, 1, 2).float() / 255
     ordered = plain.flip(1) if normalization.channel_order == "bgr" else plain
     return ways | {
-        "val, red and blue exchanged": (data.normalize(batch["images"].flip(-1)), flip_test),
+        "val, red and blue swapped": (data.normalize(batch["images"].flip(-1)), flip_test),
         "val, not normalised": (ordered, flip_test),
         "val, 0 to 255": (ordered * 255, flip_test),
         "val, normalised": (Normalization(normalization.channel_order)(batch["images"]), flip_test),
@@ -138,7 +138,7 @@ def _ways(assembly: Assembly, split: str, batch: RawBatch, *, trained: bool) -> 
 def _recall(
     module: PoseModule, batch: RawBatch, table: InstanceTable, rows: NDArray[np.int64], *, flip_test: bool
 ) -> float:
-    """Estimate the crops of a sample and compute AR; 0 if the network does not give numbers."""
+    """Estimate the poses of a sample and return AR; 0 if the outputs are not finite."""
     configured, training = module.flip_test, module.training
     module.flip_test = flip_test
     module.eval()
@@ -156,7 +156,7 @@ def _recall(
 
 
 def _training(cfg: DictConfig, assembly: Assembly, tables: Mapping[str, InstanceTable]) -> Training | None:
-    """Return how the training went; None if no step was made."""
+    """Return the course of the training; None if it made no step."""
     trainer, module = assembly.trainer, assembly.pose_module
     history = next(each for each in trainer.callbacks if isinstance(each, LossHistory))  # type: ignore[attr-defined]
     if not history.losses or "train" not in tables:
@@ -175,7 +175,7 @@ def _training(cfg: DictConfig, assembly: Assembly, tables: Mapping[str, Instance
 
 
 def _blank_loss(assembly: Assembly) -> float | None:
-    """Compute the loss of empty heatmaps for a sample of the training crops; None for a codec of other targets."""
+    """Compute the loss of empty heatmaps for a sample of training crops; None for codecs without heatmaps."""
     module = assembly.pose_module
     if is_bottom_up(module.codec):
         return None

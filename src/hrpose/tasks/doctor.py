@@ -1,4 +1,4 @@
-"""hrpose doctor: check the data of a training before it trains; without data, print the environment for a bug report."""
+"""hrpose doctor: check training data; without data, print the environment for a bug report."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from hrpose.tasks.environment import describe_environment
 
 logger = logging.getLogger(__name__)
 
-_MOST_PAIRS = 12  # on the screen
+_MOST_PAIRS = 12  # printed mirror pairs
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 _FILE_OPTIONS = (
     *("category", "keypoint_fields", "area_from_bbox", "bbox_rules", "min_bbox_score", "visibility_map"),
@@ -50,17 +50,17 @@ _SKELETON_ERRORS = {check.name for check in SKELETON_CHECKS if check.severity ==
 
 @dataclass(frozen=True, eq=False)
 class DoctorResult:
-    """What `hrpose doctor` has found.
+    """The result of `hrpose doctor`.
 
     Attributes:
         run_dir: folder of the run.
-        findings: errors first, then warnings and notes; empty for sound data.
+        findings: errors first, then warnings and notes.
         environment: versions and machine, by name.
-        splits: the annotation files, as far as they could be read.
-        skeleton: of the keypoints; None where there is none.
-        mirror_pairs_from: where its mirror pairs come from.
-        report: the JSON file.
-        page: the HTML page; None without data.
+        splits: the annotation files, as far as they can be read.
+        skeleton: of the keypoints; None if unknown.
+        mirror_pairs_from: source of its mirror pairs.
+        report: path of doctor.json.
+        page: path of doctor.html; None without data.
     """
 
     run_dir: Path
@@ -74,11 +74,11 @@ class DoctorResult:
 
     @property
     def exit_status(self) -> int:
-        """1 with errors, else 0."""
+        """Return 1 if there are errors, otherwise 0."""
         return int(any(finding.severity == "error" for finding in self.findings))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain containers, as doctor.json has them."""
+        """Return the content of doctor.json as plain containers."""
         return {
             "environment": dict(self.environment),
             "counts": count_severities(self.findings),
@@ -91,13 +91,10 @@ class DoctorResult:
 
 
 def doctor(cfg: DictConfig) -> DoctorResult:
-    """Check the annotation files and images that a configuration names, print the findings, write doctor.json and doctor.html.
+    """Check the annotation files and images of a configuration, print the findings, and write doctor.json and doctor.html.
 
     Args:
         cfg: a composed and validated configuration of the verb `doctor`.
-
-    Returns:
-        The findings; its exit status is 1 if there are errors.
     """
     splits, skeleton, findings = _examine(cfg)
     run = Path(str(cfg.paths.run))
@@ -124,7 +121,7 @@ def doctor(cfg: DictConfig) -> DoctorResult:
 
 
 def count_severities(findings: Sequence[Finding]) -> dict[str, int]:
-    """Count the errors, warnings and notes."""
+    """Return the number of errors, warnings and notes."""
     counts = Counter(finding.severity for finding in findings)
     return {severity: counts[severity] for severity in ("error", "warning", "note")}
 
@@ -160,13 +157,13 @@ def _instance_files(cfg: DictConfig) -> InstanceFiles:
 
 
 def _crop_sizes() -> dict[str, tuple[int, int]]:
-    """Return width and height of the crops of each option of the group `size`."""
+    """Return the input size (width, height) of each option of the group `size`."""
     files = sorted((conf_dir() / "size").glob("*.yaml"))
     return {file.stem: tuple(OmegaConf.load(file).input_size) for file in files}
 
 
 def _build_skeleton(cfg: DictConfig, splits: Sequence[Split]) -> tuple[Skeleton | None, Finding | None]:
-    """Build the skeleton; what refuses it is a finding."""
+    """Build the skeleton, or return an error as a finding."""
     readable = [split for split in splits if split.annotations is not None]
     if not readable:
         return None, None
@@ -176,22 +173,12 @@ def _build_skeleton(cfg: DictConfig, splits: Sequence[Split]) -> tuple[Skeleton 
     if "file" in node and node.file not in [str(split.file) for split in readable]:
         node.file = str(readable[0].file)
     try:
-        with _quiet("hrpose.skeletons.skeleton"):  # the checks say the same
+        with _quiet("hrpose.skeletons.skeleton"):  # its warnings are findings of the checks
             return build(node), None
     except ConfigError as error:
         file, text = str(readable[0].file), str(error)
     what = text.removeprefix("skeleton: ").removeprefix(f"{file}: ")
-    return None, Finding(
-        check="skeleton-refused",
-        file=file,
-        count=0,
-        total=0,
-        ids=(),
-        what=what,
-        consequence="",
-        fix="",
-        severity="error",
-    )
+    return None, Finding(check="skeleton-refused", file=file, what=what, severity="error")
 
 
 def _name_pair_source(cfg: DictConfig, splits: Sequence[Split], skeleton: Skeleton | None) -> str:
@@ -205,18 +192,18 @@ def _name_pair_source(cfg: DictConfig, splits: Sequence[Split], skeleton: Skelet
             if categories[0].get(name) is not None:
                 return f"`{name}` of the file"
         return "found in the names"
-    return f"those of skeleton {skeleton.name}"
+    return f"from skeleton {skeleton.name}"
 
 
 @contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """Switch a logger off within the block."""
-    quiet = logging.getLogger(name)
-    before, quiet.disabled = quiet.disabled, True
+    """Disable a logger in a `with` block."""
+    other = logging.getLogger(name)
+    before, other.disabled = other.disabled, True
     try:
         yield
     finally:
-        quiet.disabled = before
+        other.disabled = before
 
 
 def _summarise(split: Split) -> dict[str, Any]:
@@ -254,11 +241,11 @@ def _show(result: DoctorResult, console: Console) -> None:
         console.print(_findings_table([finding for finding in result.findings if finding.file == file]))
     counted = count_severities(result.findings).items()
     total = ", ".join(f"{number} {severity}{'' if number == 1 else 's'}" for severity, number in counted)
-    say(console, f"{total}. Written to {result.page} and {result.report.name}")
+    say(console, f"{total}. Wrote {result.page} and {result.report.name}")
 
 
 def _findings_table(findings: Sequence[Finding]) -> Table:
-    """Make a table of the findings of one file."""
+    """Return a table of the findings of one file."""
     table = Table(box=None, padding=(0, 2, 1, 0), show_header=False)
     table.add_column("check", overflow="fold", ratio=1)
     table.add_column("finding", overflow="fold", ratio=3)

@@ -1,4 +1,4 @@
-"""The page of `hrpose doctor`: its findings, the labels, training crops, and predictions of a checkpoint."""
+"""The HTML page of `hrpose doctor`: findings, labels, training crops, and predictions of a checkpoint."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from hrpose.weights.fetch import find_weights
 def write_doctor_page(
     cfg: DictConfig, findings: Sequence[Finding], splits: Sequence[Split], skeleton: Skeleton | None, file: Path
 ) -> None:
-    """Write the page of the data that was examined; what cannot be shown is said on it.
+    """Write the page. Images that cannot be read are replaced by their error.
 
     Args:
         cfg: a configuration of the verb `doctor`.
         findings: of all checks.
-        splits: as far as they could be read.
-        skeleton: of their keypoints; None where there is none.
+        splits: the annotation files, as far as they can be read.
+        skeleton: of their keypoints; None if unknown.
         file: the HTML file.
 
     Raises:
-        ConfigError: if `ckpt_path` or `weights` is not of these keypoints.
+        ConfigError: if the network of `ckpt_path` or `weights` has another number of keypoints.
     """
     codec = build(cfg.codec)
     tables: dict[str, InstanceTable] = {split.name: split.table for split in splits if split.table is not None}
@@ -57,18 +57,17 @@ def write_doctor_page(
 
 
 def _with_crops(cfg: DictConfig, page: DataPage, splits: Sequence[Split], datamodule: PoseDataModule) -> DataPage:
-    """Add the crops of the training images, and predictions for those of the validation images, or else the training images."""
+    """Add training crops, and predictions in validation images, or in training images if there are no validation images."""
     sources = {split.name: (split.table, split.images) for split in splits if split.table is not None}
     table, folder = sources.get("train", (None, None))
     if table is not None and folder is not None:
         _measure_bit_depth(datamodule, table, folder)
-        there = drop_missing(table, folder)
-        lost = (
-            f"{len(table) - len(there):,} instances of missing images are left out." if len(there) < len(table) else ""
-        )
+        present = drop_missing(table, folder)
+        missing = len(table) - len(present)
+        note = f"{missing:,} instances of missing images are left out." if missing else ""
         try:
-            page = replace(page, training_crops=training_crops(datamodule, there), training_note=lost)
-        except DataError as error:  # of the folder or the file names; those of an image are said in its place
+            page = replace(page, training_crops=training_crops(datamodule, present), training_note=note)
+        except DataError as error:  # in the folder or the file names; a crop shows the error of its image
             page = replace(page, training_note=str(error))
     if cfg.ckpt_path is None and cfg.weights is None:
         return page
@@ -88,18 +87,18 @@ def _predict(
     number = datamodule.skeleton.num_keypoints
     if estimator.skeleton.num_keypoints != number:
         raise ConfigError(
-            f"{'weights' if cfg.ckpt_path is None else 'ckpt_path'}: {weights} estimates "
-            f"{estimator.skeleton.num_keypoints} keypoints, but the data has {number}."
+            f"{'weights' if cfg.ckpt_path is None else 'ckpt_path'}: expected a network for the {number} keypoints of the data, "
+            f"but {weights} has {estimator.skeleton.num_keypoints}."
         )
     try:
         crops, note = predicted_crops(datamodule, drop_missing(table, folder), folder, estimator.engine)
     except DataError as error:
-        return [], f"Nothing was predicted: {error}"
+        return [], f"No predictions: {error}"
     return crops, f"{note} Weights: {weights}."
 
 
 def _with_files(cfg: DictConfig, splits: Sequence[Split]) -> DictConfig:
-    """Return a configuration whose data module can be built: files that are not given are replaced by those that are."""
+    """Return a configuration with which the data module can be built, in which a missing split is replaced by the other."""
     filled = cfg.copy()
     for name in ("train", "val"):
         split = next((split for split in splits if split.name == name), splits[0])
@@ -110,7 +109,7 @@ def _with_files(cfg: DictConfig, splits: Sequence[Split]) -> DictConfig:
 
 
 def _measure_bit_depth(datamodule: PoseDataModule, table: InstanceTable, folder: Path) -> None:
-    """Read images of 16 bits as a training would."""
+    """Set the bit depth of 16-bit images as in training."""
     if datamodule.reading.bit_depth is None:
         used = np.unique(table.image_index).tolist()
         depth = sample_images([table.file_names[index] for index in used], folder).bit_depth

@@ -1,4 +1,4 @@
-"""hrpose evaluate: measure a COCO result file of any tool against its annotations."""
+"""hrpose evaluate: evaluate a COCO result file of any tool."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ _DELAY = 1.0  # seconds after which a progress bar is shown
 
 
 def evaluate(cfg: DictConfig) -> ScoreResult:
-    """Evaluate a result file, print the numbers, and leave the report in the run's folder.
+    """Evaluate a result file, print the metrics, and write the report to the run folder.
 
     Args:
         cfg: a composed and validated configuration of the verb `evaluate`.
 
     Returns:
-        The numbers; the score is AP, -1 if nobody is annotated, or the PCK or PCKh of the protocol.
+        The metrics; the score is AP, -1 without annotated instances, or the PCK or PCKh of the protocol.
     """
     results = Path(cfg.results)
     if cfg.protocol.measure == "pckh":
@@ -84,33 +84,32 @@ def read_evaluated(
     max_detections: int = 20,
     rules: Benchmark | None = None,
 ) -> Evaluated:
-    """Read a result file and what it is evaluated against.
+    """Read a result file and its annotations.
 
     Args:
         annotations_file: COCO keypoint annotations.
         results_file: rows {image_id, category_id, keypoints, score}.
-        sigmas: the name of a known skeleton, such as "coco", or a number for each keypoint; None takes those of the category,
-            or derives them from the names of its keypoints.
-        category: name of the annotated category; None takes the one that has keypoints.
-        keypoint_fields: fields of an annotation, each with the number of keypoints that are taken of it; None takes
-            `keypoints`. A result file may have the same fields, or all keypoints under `keypoints`.
-        area_from_bbox: share of its box that an annotation without `area`, or with one below 1 % of the box, is taken to cover.
-        visibility_map: visibilities of the annotations, each with the 0, 1 or 2 that replaces it.
-        bbox_from_keypoints: margin of the box around the keypoints that is taken where an annotation has no box.
-        max_detections: how many predictions of a photo count, the best first.
-        rules: how a benchmark measures; of its sigmas, fields and area only what the other arguments repeat is used.
+        sigmas: the name of a known skeleton, such as "coco", or K numbers; None uses those of the category, or derives them
+            from the keypoint names.
+        category: see `read_annotations`.
+        keypoint_fields: see `read_annotations`. A result file may have the same fields, or all keypoints in `keypoints`.
+        area_from_bbox: see `read_annotations`.
+        visibility_map: see `read_annotations`.
+        bbox_from_keypoints: see `read_annotations`.
+        max_detections: number of predictions per image that count, those of highest score.
+        rules: the rules of a benchmark; its sigmas, fields and area share are arguments above.
 
     Raises:
-        ValueError: if a file cannot be used, or the two do not fit: naming the file and the rows or ids at fault.
+        ValueError: if a file cannot be used, or results and annotations do not match; the message names file and rows.
 
     Warns:
-        DataWarning: as `read_annotations`; of results that are left out; of a file that looks like that of another benchmark;
-            and of sigmas, coordinates or scores that cannot be right.
+        DataWarning: as `read_annotations`; for results that are left out; if another benchmark fits the file better; and for
+            implausible sigmas, coordinates or scores.
     """
     rules = rules or Benchmark()
     if max_detections < 1:
         raise ValueError(
-            f"Expected `max_detections`, poses of one photo that count, to be at least 1, but got {max_detections}."
+            f"Expected `max_detections`, the number of poses per image that count, to be at least 1, but got {max_detections}."
         )
     options: dict[str, Any] = {
         "category": category,
@@ -145,7 +144,7 @@ def read_evaluated(
 
 
 def read_options(cfg: DictConfig) -> dict[str, Any]:
-    """Return the arguments of `read_evaluated` in a configuration."""
+    """Return the arguments of `read_evaluated` from a configuration."""
     names = (
         "sigmas",
         "category",
@@ -159,13 +158,13 @@ def read_options(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _read(file: str | Path, options: Mapping[str, Any]) -> CocoAnnotations:
-    """Read the annotations; options that are not of the reader are not looked at."""
+    """Read the annotations with the options of the reader; other options are ignored."""
     names = ("category", "keypoint_fields", "area_from_bbox", "visibility_map", "bbox_from_keypoints")
     return read_annotations(file, **{name: options[name] for name in names})
 
 
 def _choose_skeleton(annotations: CocoAnnotations, sigmas: str | Sequence[float] | None) -> Skeleton:
-    """Take names and edges of the category, sigmas as they are given."""
+    """Return a skeleton with the names of the category and the given sigmas."""
     given, names = annotations.category.get("sigmas"), annotations.category.get("keypoints")
     title, num_keypoints = str(annotations.category.get("name")), annotations.visibility.shape[1]
     mirror = {key: annotations.category.get(key) for key in ("flip_pairs", "flip_idx")}
@@ -181,24 +180,24 @@ def _choose_skeleton(annotations: CocoAnnotations, sigmas: str | Sequence[float]
         given = sigmas
     if isinstance(given, Sequence) and len(given) != num_keypoints:
         raise ValueError(
-            f"Expected `sigmas` to be {num_keypoints}, one for each keypoint of category {title!r} of {annotations.file}, "
-            f"but got {len(given)}. Give a list, sigmas=[0.05,...]."
+            f"Expected {num_keypoints} `sigmas`, one per keypoint of category {title!r} of {annotations.file}, but got "
+            f"{len(given)}. Set a list, sigmas=[0.05,...]."
         )
     if given is None and not names:
         raise ValueError(
-            f"Expected category {title!r} of {annotations.file} to name its keypoints, so that their sigmas are known, but it "
-            "does not. Add `keypoints`, or give sigmas=<name of a skeleton> or a list of numbers."
+            f"Expected keypoint names in category {title!r} of {annotations.file} to find sigmas, but there are none. Add "
+            "`keypoints`, or set sigmas=<name of a skeleton> or a list of numbers."
         )
     if not names:
         names = [f"keypoint {place}" for place in range(num_keypoints)]
     try:
         return Skeleton.from_category({"keypoints": names, "name": title, "sigmas": given, **mirror})
     except ValueError as error:
-        raise DataError(f"{annotations.file}: no skeleton can be made of category {title!r}. {error}") from error
+        raise DataError(f"{annotations.file}: category {title!r} has no valid skeleton. {error}") from error
 
 
 def _of_category(scored: ScoredResults, annotations: CocoAnnotations, file: Path) -> ScoredResults:
-    """Keep the rows of the evaluated category; those of ids that do not exist are refused, the others are counted."""
+    """Keep the rows of the evaluated category, with a warning for others; raise ValueError for unknown category ids."""
     categories = scored.detections.category_ids
     unknown = np.flatnonzero(~np.isin(categories, annotations.category_ids))
     name, own = annotations.category.get("name"), list(annotations.own_category_ids)
@@ -206,14 +205,13 @@ def _of_category(scored: ScoredResults, annotations: CocoAnnotations, file: Path
     if len(unknown):
         found = np.unique(categories[unknown])[:5].tolist()
         raise ValueError(
-            f"Expected {file} to have category ids of the annotations ({list(annotations.category_ids)}; {name!r} is "
-            f"{of_category}), but {len(unknown)} rows are otherwise: they have {found}, the first is row {unknown[0]} counted "
-            "from 0."
+            f"Expected category ids of the annotations ({list(annotations.category_ids)}; {name!r} is {of_category}) in {file}, "
+            f"but {len(unknown)} rows have {found}, such as row {unknown[0]} (counted from 0)."
         )
     mine = np.isin(categories, own)
     if not mine.all():
         logger.warning(
-            "%s: %d of %d rows are of other categories than %r and left out.", file, (~mine).sum(), len(mine), name
+            "%s: %d of %d rows of other categories than %r are left out.", file, (~mine).sum(), len(mine), name
         )
         scored = scored.select(mine)
     one = np.full(len(scored.detections), own[0], np.int64)  # several categories are evaluated as one
@@ -221,11 +219,11 @@ def _of_category(scored: ScoredResults, annotations: CocoAnnotations, file: Path
 
 
 def _counted(scored: ScoredResults, rules: Benchmark, file: Path) -> ScoredResults:
-    """Leave out the results that the benchmark does not count, and say how many."""
+    """Leave out the results that the benchmark does not count, with a warning."""
     counted = rules.counted(scored.keypoint_scores)
     if not counted.all():
         logger.warning(
-            "%s: %d of %d rows have only keypoint scores of 0 and are left out, as %s is measured.",
+            "%s: %d of %d rows have only keypoint scores of 0 and are left out, as in the evaluation of %s.",
             file, (~counted).sum(), len(counted), rules.name,
         )  # fmt: skip
         scored = scored.select(counted)
@@ -233,7 +231,7 @@ def _counted(scored: ScoredResults, rules: Benchmark, file: Path) -> ScoredResul
 
 
 def _ranked(scored: ScoredResults, rules: Benchmark) -> ScoredResults:
-    """Rank the whole by its own score, where the benchmark does and the results have it; the body keeps `score`."""
+    """Rank whole bodies by `wholebody_score` if the benchmark does so and the results have it; bodies keep `score`."""
     scores = scored.part_scores.get("wholebody_score") if rules.part_scores else None
     if scores is None:
         return scored
@@ -242,7 +240,7 @@ def _ranked(scored: ScoredResults, rules: Benchmark) -> ScoredResults:
 
 
 def _warn_of_numbers(scored: ScoredResults, truth: GroundTruth, file: Path) -> None:
-    """Warn of coordinates and scores that cannot be right, with a line each."""
+    """Warn of implausible coordinates and scores."""
     points, scores = scored.detections.keypoints, scored.keypoint_scores
     annotated = truth.keypoints[truth.visibility > 0]
     if points.size and annotated.size and points.min() >= 0 and points.max() <= 1 < np.median(annotated):
@@ -254,8 +252,8 @@ def _warn_of_numbers(scored: ScoredResults, truth: GroundTruth, file: Path) -> N
         )
     if scores.size and scores.max() > 1 and (scores != np.round(scores)).any():
         warnings.warn(
-            f"{file}: {np.count_nonzero(scores > 1)} of {scores.size} keypoint scores are above 1 (up to {scores.max():g}), so "
-            "they are no probabilities, and what reports say of scores is wrong. Write [x, y, score] with scores from 0 to 1.",
+            f"{file}: expected keypoint scores from 0 to 1, but {np.count_nonzero(scores > 1)} of {scores.size} are above 1 (up "
+            f"to {scores.max():g}), so reports of scores are wrong. Write [x, y, score] with scores from 0 to 1.",
             DataWarning,
             stacklevel=3,
         )

@@ -1,4 +1,4 @@
-"""hrpose evaluate protocol=jhmdb and protocol=mpii: the PCK of JHMDB and the PCKh of MPII, of result files."""
+"""hrpose evaluate with protocol=jhmdb and protocol=mpii: the PCK of JHMDB and the PCKh of MPII."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ from hrpose.report.table import make_table, say
 from hrpose.skeletons import JHMDB
 from hrpose.tasks.results import ScoreResult
 
-_FAR = 1e6  # pixels: where a missed person's keypoints are taken to be
-_RULES = "PCK@.2: each labelled keypoint is right below 0.2 of the longer side of the box, clipped to the image, or of the torso"
+_FAR = 1e6  # pixels: position of the keypoints of a missed instance
+_RULES = (
+    "PCK@.2: a labelled keypoint is correct if its error is below 0.2 of the longer side of the box, clipped to the image, or of "
+    "the torso"
+)
 
 
 def evaluate_jhmdb(evaluated: Evaluated, image_sizes: NDArray[np.int32], results: Path, folder: Path) -> ScoreResult:
-    """Measure PCK@.2 as MMPose does for JHMDB, print it, and leave it in a folder as pck.json; as `report_jhmdb`."""
+    """Compute PCK@.2 as MMPose does for JHMDB, print it, and write pck.json; see `report_jhmdb`."""
     file = folder / "pck.json"
     numbers = report_jhmdb(evaluated, image_sizes, file, Console())
     return ScoreResult(folder, numbers["PCK"], numbers, measured=results, reports=(file,))
@@ -33,12 +36,12 @@ def evaluate_jhmdb(evaluated: Evaluated, image_sizes: NDArray[np.int32], results
 def report_jhmdb(
     evaluated: Evaluated, image_sizes: NDArray[np.int32], file: Path, console: Console
 ) -> dict[str, float]:
-    """Measure PCK@.2 of poses as MMPose does for JHMDB, print it, and write it.
+    """Compute PCK@.2 of poses as MMPose does for JHMDB, print it, and write it.
 
     Args:
-        evaluated: poses and annotations, both in pixels counted from 1 as the files of the data set.
-        image_sizes: (I, 2) width and height of the images of the ground truth, 0 where they are unknown.
-        file: to write.
+        evaluated: poses and annotations, both in pixels counted from 1, as in the files of the data set.
+        image_sizes: (I, 2) width and height of the images of the ground truth; 0 where unknown.
+        file: JSON file to write.
         console: to print on.
 
     Raises:
@@ -64,17 +67,17 @@ def report_jhmdb(
         table.add_row(size, *("" if value < 0 else f"{value:.3f}" for value in shown))
     console.print(table)
     missed = f"; {counted.sum() - len(persons)} of {counted.sum()} persons have no prediction and count as wrong"
-    say(console, f"Measured with {evaluated.protocol}; {_RULES}{missed}")
+    say(console, f"Protocol: {evaluated.protocol}; {_RULES}{missed}")
     write_json(file, {"protocol": {**evaluated.protocol.to_dict(), "rules": _RULES}, "numbers": numbers})
-    say(console, f"Written to {file}")
+    say(console, f"Wrote {file}")
     return numbers
 
 
 def evaluate_mpii(annotations: Path, results: Path, folder: Path) -> ScoreResult:
-    """Measure PCKh as the code of the HRNet authors does, print it, and leave it in a folder as pckh.json.
+    """Compute PCKh as the HRNet authors' code does, print it, and write pckh.json.
 
     Args:
-        annotations: gt_valid.mat, an .npz with its arrays, or the valid.json that lies beside one of the two.
+        annotations: gt_valid.mat, an .npz with its arrays, or valid.json in the same folder as one of these.
         results: rows of `entry` and `keypoints`, counted from 0, as `hrpose test` writes them; or pred.mat of the HRNet authors.
         folder: of the run.
     """
@@ -98,12 +101,12 @@ def evaluate_mpii(annotations: Path, results: Path, folder: Path) -> ScoreResult
         say(console, f"{len(missed)} of {len(truth)} persons have no prediction and count as wrong.")
     page = folder / "pckh.json"
     write_pckh(numbers, protocol, page)
-    say(console, f"Written to {page}")
+    say(console, f"Wrote {page}")
     return ScoreResult(folder, numbers["Mean"], numbers, results, (page,))
 
 
 def _ground_truth(annotations: Path) -> Path:
-    """Find the file with head boxes: the one that is given, or the one beside valid.json."""
+    """Return the file with head boxes: the given one, or that of valid.json."""
     if annotations.suffix in (".mat", ".npz"):
         return annotations
     beside = [
@@ -111,7 +114,7 @@ def _ground_truth(annotations: Path) -> Path:
     ]
     if not is_mpii(annotations) or not beside:
         raise ValueError(
-            f"Expected annotations={annotations} to be gt_valid.mat of MPII, an .npz with its arrays, or a valid.json beside one "
-            "of them, because PCKh is measured against head boxes. Give annotations=<gt_valid.mat>."
+            "Expected gt_valid.mat of MPII, an .npz with its arrays, or a valid.json in the same folder, but got "
+            f"annotations={annotations}. PCKh needs head boxes: set annotations=<gt_valid.mat>."
         )
     return beside[0]

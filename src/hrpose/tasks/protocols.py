@@ -1,4 +1,4 @@
-"""How a run measures its AP or PCKh: gathered from its parts before it begins, and stamped on everything it reports."""
+"""The protocol of a run: how it evaluates AP or PCKh. It is stated before the run starts and is part of every report."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,15 +24,15 @@ def state_protocols(
     flip_test: bool,
     keypoint_score_threshold: float,
 ) -> dict[str, Protocol | PckhProtocol]:
-    """State the protocol of each metric.
+    """Return the protocol of each metric.
 
     Args:
-        datamodule: whose persons are measured.
-        codec: reads keypoints off the heatmaps.
-        metrics: by the kind of boxes, "gt" or "det".
-        benchmark: whose evaluation the metrics follow.
-        flip_test: whether mirrored crops are averaged in.
-        keypoint_score_threshold: keypoints that score above it count for a pose's score.
+        datamodule: of the evaluated instances.
+        codec: of the network.
+        metrics: by source of boxes, "gt" or "det".
+        benchmark: the rules of the evaluation.
+        flip_test: whether outputs are averaged with those of mirrored crops.
+        keypoint_score_threshold: the score of a pose uses keypoints with a higher score.
 
     Warns:
         DataWarning: as `advise_protocol` and `warn_of_sigmas`.
@@ -56,14 +56,14 @@ def state_protocols(
 
 
 def _name_rules(rules: str) -> str:
-    """Say by whose rules something is done, unless it is by the paper's."""
+    """Return the name of the rules in parentheses; "" for the official ones."""
     return "" if rules == "official" else f" ({rules})"
 
 
 def _state_ap(
     datamodule: PoseDataModule, boxes: str, metric: PoseMetric, benchmark: Benchmark, shared: Mapping[str, Any]
 ) -> Protocol:
-    assert isinstance(metric, KeypointAveragePrecision), "what else an AP is measured by has no protocol yet"
+    assert isinstance(metric, KeypointAveragePrecision)
     annotations = datamodule.files.coco(datamodule.val_annotations)
     truth = metric.ground_truth or annotations.ground_truth()
     advise_protocol(annotations, benchmark)
@@ -97,7 +97,7 @@ def _name_boxes(datamodule: PoseDataModule, boxes: str, annotations: CocoAnnotat
 
 
 def _name_margin(annotations: CocoAnnotations, files: InstanceFiles) -> str:
-    """Say how boxes around keypoints were made, if there are any."""
+    """Describe boxes that are computed from keypoints; "" if there are none."""
     if annotations.has_bbox.all():
         return ""
     return f" ({np.count_nonzero(~annotations.has_bbox)} around the keypoints, margin {files.bbox_from_keypoints:g})"

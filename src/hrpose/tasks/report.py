@@ -1,4 +1,4 @@
-"""Say how good a run is: the table on the screen, and a report in its folder for each kind of boxes."""
+"""Report the metrics of a run: a table on the screen, and one report per source of boxes in the run folder."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -46,18 +46,18 @@ def report_run(
     stage: str,
     checkpoint: Path | str,
 ) -> ScoreResult:
-    """Print a row of numbers and the protocol of each kind of boxes, and write the reports; from the first process only.
+    """Print metrics and protocol for each source of boxes, and write the reports, in the first process only.
 
     Args:
         cfg: the configuration of the run.
         assembly: its parts.
-        numbers: what `Trainer.validate` or `Trainer.test` returned.
+        numbers: return value of `Trainer.validate` or `Trainer.test`.
         stage: "val" or "test", the prefix of the logged names.
-        checkpoint: what was measured.
+        checkpoint: the evaluated weights.
 
     Returns:
-        The score is AP, or mean PCKh in percent, of the first kind of boxes; nan where there is none. Only the first process
-        has reports.
+        The metrics; the score is AP, or mean PCKh in percent, with the first source of boxes, NaN if it is missing. Only the
+        first process returns reports.
     """
     logged = {name: value for row in numbers for name, value in row.items()}
     kinds = list(assembly.datamodule.val_boxes)
@@ -71,17 +71,17 @@ def report_run(
         pages += _report_pckh(assembly, logged, stage, console)
         diagnosis = diagnose_run(cfg, assembly, score)
         if cfg.get("report_images") and not any(page.suffix == ".html" for page in pages):
-            say(console, "report_images: no page was written that could show them; only AP has one.")
+            say(console, "report_images has no effect: only reports of AP have an HTML page.")
         limit = getattr(assembly.trainer, f"limit_{stage}_batches")
         if isinstance(limit, int) or limit < 1:  # 1 is a batch, 1.0 are all
             say(
                 console,
-                f"trainer.limit_{stage}_batches={limit}: persons beyond were not looked at and count as missed.",
+                f"trainer.limit_{stage}_batches={limit}: instances of the other batches count as missed.",
             )
-        say(console, f"Measured: {checkpoint}")
+        say(console, f"Evaluated: {checkpoint}")
         for page in pages:
             say(console, f"Report: {page}")
-        say(console, f"Everything this run leaves is in {cfg.paths.run}")
+        say(console, f"Run folder: {cfg.paths.run}")
         if diagnosis is not None:
             write_json(Path(cfg.paths.run) / "results" / "diagnosis.json", diagnosis.to_dict())
             say(console, f"\n{diagnosis}")
@@ -98,7 +98,7 @@ def report_run(
 def _report_ap(
     cfg: DictConfig, assembly: Assembly, logged: Mapping[str, float], stage: str, measured: str, console: Console
 ) -> list[Path]:
-    """Print the ten numbers of each kind of boxes whose AP was measured, and write their reports."""
+    """Print the ten COCO numbers for each source of boxes with AP, and write their reports."""
     measurements = {
         kind: Measurement(
             protocol,
@@ -117,7 +117,7 @@ def _report_ap(
 
 
 def _report_pckh(assembly: Assembly, logged: Mapping[str, float], stage: str, console: Console) -> list[Path]:
-    """Print the table of MPII where PCKh was measured, and write it with its protocol beside the result files."""
+    """Print the table of PCKh for each source of boxes with PCKh, and write it to the folder of the result files."""
     files = []
     for kind, protocol in assembly.protocols.items():
         if not isinstance(protocol, PckhProtocol):
@@ -134,7 +134,7 @@ def _report_pckh(assembly: Assembly, logged: Mapping[str, float], stage: str, co
 def _write_reports(
     cfg: DictConfig, assembly: Assembly, measurements: dict[str, Measurement], measured: str, console: Console
 ) -> list[Path]:
-    """Write report_gt and report_det beside the result files, and take over what they say of the interval of AP."""
+    """Write report_gt and report_det to the folder of the result files, and add the AP interval to `measurements`."""
     pages = []
     for callback in assembly.trainer.callbacks:  # type: ignore[attr-defined]
         if not isinstance(callback, ResultFiles):
@@ -157,7 +157,7 @@ def _write_reports(
 
 
 def _report_pck(assembly: Assembly, evaluated: Evaluated, file: Path, console: Console) -> list[Path]:
-    """Write and print the PCK of JHMDB, where its protocol is followed; return the file."""
+    """Print and write the PCK of JHMDB if the protocol asks for it; return the files written."""
     if evaluated.rules.measure != "pck":
         return []
     annotations = assembly.datamodule.files.coco(assembly.datamodule.val_annotations)
@@ -166,7 +166,7 @@ def _report_pck(assembly: Assembly, evaluated: Evaluated, file: Path, console: C
 
 
 def _draw_worst(assembly: Assembly, kind: str, predictions: Predictions, truth: GroundTruth) -> str:
-    """Draw the section of the worst predictions; it reads their images again."""
+    """Draw the section of the worst predictions, whose images are read again."""
     crops = worst_crops(assembly.datamodule, kind, predictions, truth)
     note = f"The {len(crops)} annotated instances whose best pose has the lowest OKS, in the crops of their annotated boxes."
     return draw_predictions(crops, assembly.module.skeleton, note=note)

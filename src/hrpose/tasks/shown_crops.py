@@ -1,4 +1,4 @@
-"""Choose the crops that a page shows, and make them by the data pipeline: training crops, and predictions beside the truth."""
+"""Select and make the crops of HTML pages: training crops, and predictions with their annotations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NUM_PREDICTED = 128  # instances that `predicted_crops` estimates to find the wo
 
 
 def spread_rows(count: int, number: int, seed: int) -> NDArray[np.int64]:
-    """Choose rows spread over a table: one at random of each of so many equal stretches, the same for a seed.
+    """Choose rows spread over a table: one at random from each of `number` equal intervals.
 
     Args:
         count: rows of the table.
@@ -40,10 +40,10 @@ def spread_rows(count: int, number: int, seed: int) -> NDArray[np.int64]:
 
 
 def training_crops(datamodule: PoseDataModule, table: InstanceTable, *, number: int = NUM_CROPS) -> list[ShownCrop]:
-    """Make training crops spread over a table: those of the first epoch, with the targets of the codec.
+    """Make training crops of instances spread over a table, as in the first epoch, with the targets of the codec.
 
     Args:
-        datamodule: with the transforms of the training.
+        datamodule: with the training transforms.
         table: the training instances; see `drop_missing`.
         number: of crops.
 
@@ -59,17 +59,17 @@ def training_crops(datamodule: PoseDataModule, table: InstanceTable, *, number: 
 def predicted_crops(
     datamodule: PoseDataModule, table: InstanceTable, folder: Path, engine: Engine, *, number: int = NUM_CROPS
 ) -> tuple[list[ShownCrop], str]:
-    """Estimate up to `NUM_PREDICTED` instances spread over a table, and show the worst.
+    """Estimate up to `NUM_PREDICTED` instances spread over a table, and make crops of the worst.
 
     Args:
-        datamodule: says how boxes are enlarged and images read.
+        datamodule: states the box padding and how images are read.
         table: annotated instances; see `drop_missing`.
         folder: of their images.
-        engine: estimates poses; the crops are those that it takes.
+        engine: estimates poses; crops have its input size.
         number: of crops.
 
     Returns:
-        The crops, lowest OKS first; and what was estimated, as a sentence.
+        The crops, lowest OKS first; and a sentence on the sample.
 
     Raises:
         DataError: if the engine estimates another number of keypoints than the table has.
@@ -97,24 +97,24 @@ def predicted_crops(
         for oks, row, poses in found[:number]
     ]
     lost = len(rows) - len(found)
-    note = f"The {len(crops)} of lowest OKS of {len(found)} instances spread over the set."
-    return crops, note + (f" The images of {lost} others cannot be read." if lost else "")
+    note = f"The {len(crops)} predictions of lowest OKS among {len(found)} instances spread over the set."
+    return crops, note + (f" The images of {lost} other instances cannot be read." if lost else "")
 
 
 def worst_crops(
     datamodule: PoseDataModule, boxes: str, predictions: Predictions, truth: GroundTruth, *, number: int = NUM_CROPS
 ) -> list[ShownCrop]:
-    """Show the annotated instances whose best pose has the lowest OKS; only their images are read.
+    """Make crops of the annotated instances whose best pose has the lowest OKS. Only their images are read.
 
     Args:
         datamodule: after `setup`.
-        boxes: the kind of boxes that was measured, "gt" or "det".
+        boxes: the source of boxes, "gt" or "det".
         predictions: all poses.
         truth: all annotations.
         number: of crops.
 
     Returns:
-        Lowest OKS first. The crops are those of the annotated boxes; one without a pose in it has no prediction.
+        Crops of the annotated boxes, lowest OKS first, with the prediction if it is inside the crop.
     """
     objects = np.flatnonzero(~truth.is_ignored & (truth.visibility > 0).any(axis=1))
     best, oks = best_poses(predictions, truth.select(objects), datamodule.skeleton.sigmas)
@@ -132,7 +132,7 @@ def worst_crops(
 
 
 def _without_distant(crop: ShownCrop) -> ShownCrop:
-    """Leave out a prediction that has less than half of its keypoints in the crop: that of another instance."""
+    """Remove a prediction with less than half of its keypoints in the crop, which belongs to another instance."""
     if crop.image is None or crop.predicted is None:
         return crop
     inside = ((crop.predicted >= 0) & (crop.predicted < crop.image.shape[1::-1])).all(axis=1)
@@ -142,7 +142,7 @@ def _without_distant(crop: ShownCrop) -> ShownCrop:
 def best_poses(
     predictions: Predictions, truth: GroundTruth, sigmas: tuple[float, ...]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Find the pose of highest OKS for each annotated instance, among those of its image.
+    """Find the pose of highest OKS for each annotated instance among the poses of its image.
 
     Args:
         predictions: N poses.
@@ -150,7 +150,7 @@ def best_poses(
         sigmas: (K,).
 
     Returns:
-        (M,) rows of the poses, -1 where an image has none; (M,) OKS, 0 there.
+        Rows of the poses (M,), -1 if the image has none; and OKS (M,), 0 for these.
     """
     image_ids = predictions.detections.image_ids
     order = np.argsort(image_ids, kind="stable")
@@ -168,11 +168,11 @@ def best_poses(
 
 
 def drop_missing(table: InstanceTable, folder: Path) -> InstanceTable:
-    """Leave out the instances of images that are not in the folder, as for a training without them."""
+    """Leave out the instances of images that are not in the folder."""
     used = np.unique(table.image_index)
-    there = np.zeros(len(table.image_ids), bool)
-    there[used] = [(folder / table.file_names[index]).is_file() for index in used.tolist()]
-    return table if there[used].all() else table.select(there[table.image_index])
+    present = np.zeros(len(table.image_ids), bool)
+    present[used] = [(folder / table.file_names[index]).is_file() for index in used.tolist()]
+    return table if present[used].all() else table.select(present[table.image_index])
 
 
 def _show(
@@ -183,12 +183,12 @@ def _show(
     predicted: tuple[NDArray[np.float64], NDArray[np.floating[Any]]] | None = None,
     oks: float | None = None,
 ) -> ShownCrop:
-    """Make one crop of the first epoch; an image that cannot be read is said in its place.
+    """Make one crop of the first epoch, or one with the error of an image that cannot be read.
 
     Args:
         dataset: of the crops.
         row: of its table.
-        codec: whose target heatmaps are shown; None shows none.
+        codec: encodes the target heatmaps; None for none.
         predicted: keypoints (K, 2) in image pixels, and their scores (K,).
         oks: of the prediction.
     """
@@ -214,7 +214,7 @@ def _show(
 
 
 def _heatmaps(codec: Codec, sample: Sample) -> NDArray[np.float32] | None:
-    """Encode the heatmaps (K, h, w) of a sample; None for codecs of coordinates or bins."""
+    """Encode the heatmaps (K, h, w) of a sample; None for codecs without heatmaps."""
     target, _ = codec.encode(torch.from_numpy(sample["keypoints"])[None], torch.from_numpy(sample["visibility"])[None])
     return target[0, :: codec.num_channels(1)].numpy() if target.ndim == 4 else None
 
@@ -235,7 +235,7 @@ def _truth_of(table: InstanceTable) -> GroundTruth:
 
 
 def _table_of(truth: GroundTruth, images: InstanceTable) -> InstanceTable:
-    """Make a table of annotated objects with the images of another table."""
+    """Return a table of annotated instances with the images of another table."""
     order = np.argsort(images.image_ids)
     places = order[np.searchsorted(images.image_ids[order], truth.object_image_ids)]
     return InstanceTable(

@@ -18,8 +18,8 @@ _INK, _FAINT = "#22262d", "#8a919c"
 def draw_curves(history: Mapping[str, Curve], *, steps_per_epoch: float | None = None) -> Image:
     """Draw training curves: losses in one panel, AP, PCKh and other scores in a second one if there are any.
 
-    The losses have a logarithmic scale if all are positive. A loss is labelled with its last value, a score also with its best
-    one.
+    The scale of the losses is logarithmic if all are positive. The label of a loss has its last value, that of a score also its
+    maximum.
 
     Args:
         history: name -> points (step, value); a name that contains "loss" is a loss. Values that are not finite leave a gap.
@@ -28,7 +28,7 @@ def draw_curves(history: Mapping[str, Curve], *, steps_per_epoch: float | None =
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    # Imported here: it takes half a second, and only this function needs it.
+    # imported here because it takes half a second, and only curves need it
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -36,8 +36,8 @@ def draw_curves(history: Mapping[str, Curve], *, steps_per_epoch: float | None =
     placed = {name: [(step / width, value) for step, value in curve] for name, curve in history.items()}
     losses = {name: curve for name, curve in placed.items() if "loss" in name}
     scores = {name: curve for name, curve in placed.items() if "loss" not in name}
-    words = [word for word in ("AP", "PCKh", "PCK@") if any(f"/{word}" in name for name in scores)]
-    title = " and ".join(words).rstrip("@") or "Score"
+    metrics = [metric for metric in ("AP", "PCKh", "PCK@") if any(f"/{metric}" in name for name in scores)]
+    title = " and ".join(metrics).rstrip("@") or "Score"
     panels = [panel for panel in (("Loss", losses), (title, scores)) if panel[1]] or [("Loss", losses)]
     figure = Figure(figsize=(6 * len(panels), 4), dpi=120, layout="constrained", facecolor="white")
     canvas = FigureCanvasAgg(figure)
@@ -62,9 +62,9 @@ def _draw_panel(axes: Any, title: str, curves: Mapping[str, Curve]) -> None:
     values = np.array([value for curve in curves.values() for _, value in curve], np.float64)
     values = values[np.isfinite(values)]
     if not len(values):
-        axes.text(0.5, 0.5, "nothing yet", ha="center", transform=axes.transAxes, color=_FAINT)
+        axes.text(0.5, 0.5, "no values yet", ha="center", transform=axes.transAxes, color=_FAINT)
         return
-    best = 100 if title == "PCKh" else 1  # it is in percent
+    best = 100 if title == "PCKh" else 1  # PCKh is in percent
     axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     if is_loss and (values > 0).all():
         _scale_by_logarithm(axes, is_wide=values.max() > 10 * values.min())
@@ -74,8 +74,8 @@ def _draw_panel(axes: Any, title: str, curves: Mapping[str, Curve]) -> None:
 
 
 def _scale_by_logarithm(axes: Any, *, is_wide: bool) -> None:
-    """Label a logarithmic axis with plain numbers: 1, 2 and 5 of each decade, or even steps within less than one."""
-    # imported here as the rest of it
+    """Label a logarithmic axis with decimal numbers: 1, 2 and 5 of each decade, or regular steps within less than one."""
+    # imported here like matplotlib above
     from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 
     axes.set_yscale("log")
@@ -89,7 +89,7 @@ def _draw_curve(axes: Any, name: str, curve: Curve, colour: str, *, is_loss: boo
     finite = np.flatnonzero(np.isfinite(values))
     marker = "o" if len(finite) <= 40 else None
     if not len(finite):
-        axes.plot([], [], color=colour, label=f"{name}  no number yet")
+        axes.plot([], [], color=colour, label=f"{name}  no values yet")
         return
     last = values[finite[-1]]
     label = f"{name}  {last:.3g}" if is_loss else f"{name}  {last:.3f}, best {values[finite].max():.3f}"

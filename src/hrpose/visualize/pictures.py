@@ -1,4 +1,4 @@
-"""What all drawings share: colours, the check of an image, resizing, text, tiling and writing to disk."""
+"""Functions that all drawings use: colours, checking, resizing, text, tiling and writing images."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ Colour = tuple[float, float, float]
 INK: Colour = (22, 24, 29)
 PAPER: Colour = (250, 248, 243)
 SIDE_COLOURS: dict[str, Colour] = {"left": (72, 160, 234), "right": (246, 146, 62), "middle": (134, 205, 152)}
-_PEOPLE: tuple[Colour, ...] = (  # dark enough for light letters; neighbours differ
+_ID_COLOURS: tuple[Colour, ...] = (  # dark enough for light letters; consecutive colours differ clearly
     *((176, 58, 46), (31, 97, 141), (25, 111, 61), (125, 60, 152), (156, 100, 12)),
     *((17, 122, 101), (148, 49, 98), (71, 84, 103), (110, 71, 40), (58, 63, 158)),
 )
 _SCORES = (0.0, 0.5, 1.0)
-_SCORE_COLOURS = ((70, 22, 92), (222, 88, 122), (255, 247, 224))  # plum, rose, cream: darker is less sure
+_SCORE_COLOURS = ((70, 22, 92), (222, 88, 122), (255, 247, 224))  # plum, rose, cream
 
 
 def check_image(image: Image) -> Image:
@@ -47,36 +47,35 @@ def check_image(image: Image) -> Image:
     array = np.asarray(image)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise ValueError(
-            f"Expected an image (H, W, 3) of uint8 RGB, but got {array.dtype} of the shape {array.shape}. "
-            "Move the channels last, drop an alpha channel, and turn floats of 0..1 into bytes by "
-            "`(255 * image).round().astype(np.uint8)`."
+            f"Expected an image (H, W, 3) of uint8 RGB, but got {array.dtype} of shape {array.shape}. "
+            "Convert floats of 0..1 with `(255 * image).round().astype(np.uint8)`; the channels are last, without alpha."
         )
     return array
 
 
 def resize(image: Image, size: tuple[int, int]) -> Image:
-    """Resample a picture to (width, height)."""
+    """Resample an image to (width, height)."""
     shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
     method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(image, size, interpolation=method), np.uint8)
 
 
 def scale_points(points: NDArray[Any], factor: NDArray[Any] | float) -> NDArray[np.float64]:
-    """Move points (..., 2) with an image that is resized by one factor, or by one in x and one in y (2,).
+    """Scale points (..., 2) with an image that is resized by a factor, or by factors (2,) in x and y.
 
     Convention:
-        Whole numbers are centers of pixels, so the border of the image lies at -0.5.
+        Integers are centers of pixels, so the border of the image is at -0.5.
     """
     return np.asarray((np.asarray(points, np.float64) + 0.5) * factor - 0.5, np.float64)
 
 
 def text_height(canvas: Image) -> int:
-    """Choose the height in pixels of capital letters that are readable on a picture of this size."""
+    """Return the height in pixels of capital letters that are readable on an image of this size."""
     return max(8, round(0.016 * float(max(canvas.shape[:2]))))
 
 
 def write_text(canvas: Image, text: str, corner: tuple[float, float], height: int, *, ground: Colour = INK) -> None:
-    """Write a line on a plate into the canvas; the plate's lower left corner is moved inside if necessary."""
+    """Write one line of text on a filled rectangle whose lower left corner is `corner`, moved inside the canvas if necessary."""
     thickness = max(1, round(height / 9))
     size = cv2.getFontScaleFromHeight(_FONT, height, thickness)
     (width, _), below = cv2.getTextSize(text, _FONT, size, thickness)
@@ -90,19 +89,19 @@ def write_text(canvas: Image, text: str, corner: tuple[float, float], height: in
 
 
 def tile(images: Sequence[Image]) -> Image:
-    """Put images on one sheet, row by row; each is centred, unscaled, in a cell of the size of the largest.
+    """Arrange images on one sheet, row by row; each is centred, unscaled, in a cell of the size of the largest.
 
     Args:
         images: (H, W, 3) uint8 RGB of any sizes.
 
     Returns:
-        (H, W, 3) uint8 RGB, about half as wide again as high.
+        (H, W, 3) uint8 RGB, with a width of about 1.5 times the height.
 
     Raises:
         ValueError: if there are no images, or one is not uint8 RGB.
     """
     if len(images) == 0:
-        raise ValueError("Expected at least one image to put on a sheet, but got none.")
+        raise ValueError("Expected at least one image for the sheet, but got none.")
     height = max(check_image(image).shape[0] for image in images) + _GAP
     width = max(image.shape[1] for image in images) + _GAP
     columns = _columns(len(images), width / height)
@@ -115,14 +114,14 @@ def tile(images: Sequence[Image]) -> Image:
 
 
 def save_image(path: str | Path, image: Image) -> None:
-    """Write an image; the suffix of the file (.png, .jpg, .jpeg) chooses the format, folders are created.
+    """Write an image to a .png, .jpg or .jpeg file; folders are created.
 
     Raises:
-        ValueError: if the image is not uint8 RGB, the suffix is of no known format, or the format has no images of this size.
+        ValueError: if the image is not uint8 RGB, the suffix is unknown, or the image is too large for the format.
     """
     file = Path(path)
     if file.suffix.lower() not in _ENCODINGS:
-        raise ValueError(f"Expected a picture file that ends in {', '.join(_ENCODINGS)}, but got {file}.")
+        raise ValueError(f"Expected an image file with the suffix {', '.join(_ENCODINGS)}, but got {file}.")
     content = encode_image(check_image(image), file.suffix.lower())
     with write_atomically(file, durable=False) as partial:
         partial.write_bytes(content)
@@ -142,38 +141,38 @@ def encode_image(image: Image, suffix: str) -> bytes:
     written, content = cv2.imencode(suffix, np.ascontiguousarray(image[..., channels]), _ENCODINGS[suffix])
     if not written:
         raise ValueError(
-            f"Expected an image that fits into a {suffix} file, but {image.shape[1]} x {image.shape[0]} pixels cannot be encoded."
+            f"Expected an image that can be encoded as {suffix}, but {image.shape[1]} x {image.shape[0]} pixels are too many."
         )
     return content.tobytes()
 
 
 def _columns(count: int, cell_aspect: float) -> int:
-    """Return the number of columns whose sheet is nearest to the target aspect ratio, and prefer full rows."""
+    """Return the number of columns with the best aspect ratio and the fewest empty cells."""
 
-    def unlikeness(columns: int) -> float:
+    def penalty(columns: int) -> float:
         rows = math.ceil(count / columns)
         return abs(math.log(columns * cell_aspect / rows / _SHEET_ASPECT)) + (rows * columns - count) / count
 
-    return min(range(1, count + 1), key=unlikeness)
+    return min(range(1, count + 1), key=penalty)
 
 
 def keypoint_colours(skeleton: Skeleton) -> list[Colour]:
-    """Return the colour of the side of each keypoint."""
+    """Return the colour of each keypoint, that of its side."""
     return [SIDE_COLOURS[side] for side in skeleton.sides]
 
 
 def limb_colours(skeleton: Skeleton) -> list[Colour]:
-    """Return the colour of the side of each edge: one that joins a side to the middle belongs to the side."""
+    """Return the colour of each edge, that of its side: an edge from a side to the middle belongs to the side."""
     pairs = [{skeleton.sides[start], skeleton.sides[end]} - {"middle"} for start, end in skeleton.edges]
     return [SIDE_COLOURS[pair.pop() if len(pair) == 1 else "middle"] for pair in pairs]
 
 
-def person_colours(numbers: NDArray[np.integer[Any]]) -> list[Colour]:
-    """Return a colour for each number (N,): the same person has the same one in every frame of a video."""
-    return [_PEOPLE[(int(number) - 1) % len(_PEOPLE)] for number in numbers]
+def id_colours(instance_ids: NDArray[np.integer[Any]]) -> list[Colour]:
+    """Return a colour for each instance id (N,): the same id has the same colour in every frame of a video."""
+    return [_ID_COLOURS[(int(number) - 1) % len(_ID_COLOURS)] for number in instance_ids]
 
 
 def score_colours(scores: NDArray[Any]) -> NDArray[np.float64]:
-    """Return a colour (..., 3) for each score (...), from plum for 0 to cream for 1; scores beyond are clipped."""
+    """Return a colour (..., 3) for each score (...), from plum for 0 to cream for 1; scores are clipped to 0..1."""
     channels = [np.interp(scores, _SCORES, channel) for channel in zip(*_SCORE_COLOURS, strict=True)]
     return np.stack(channels, axis=-1)

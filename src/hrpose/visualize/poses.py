@@ -20,9 +20,9 @@ from hrpose.visualize.pictures import (
     Colour,
     Image,
     check_image,
+    id_colours,
     keypoint_colours,
     limb_colours,
-    person_colours,
     score_colours,
     text_height,
     write_text,
@@ -46,31 +46,31 @@ def draw_poses(
 ) -> Image:
     """Draw poses on a copy of an image.
 
-    A limb is blue on the left side, orange on the right, green in the middle. A dot has the colour of its side; its heart goes
-    from plum to cream as the score goes from 0 to 1, and is dark if the keypoint is occluded. Left out are keypoints that are
-    unlabelled, below the threshold, not finite or outside the image, and limbs that end there.
+    A limb is blue on the left side, orange on the right, green in the middle. A keypoint is a dot in the colour of its side; its
+    inner disc shows the score, from plum (0) to cream (1), and is dark if the keypoint is occluded. Keypoints that are
+    unlabelled, below the threshold, not finite or outside the image are not drawn, nor are their limbs.
 
     Args:
         image: (H, W, 3) uint8 RGB, or any other form that `load_image` takes, such as a path.
         poses: estimated poses, or keypoints (N, K, 2) in pixels of the image, or (K, 2) for one instance.
-        skeleton: names and edges of the K keypoints; None takes that of the poses.
-        visibility: (N, K) or (K,): 0 unlabelled, 1 occluded, 2 visible; by default all are visible.
-        scores: (N, K) or (K,) confidence of each keypoint; by default those of the poses.
-        score_threshold: keypoints with a lower score are left out.
+        skeleton: names and edges of the K keypoints; default: the skeleton of the poses.
+        visibility: (N, K) or (K,): 0 unlabelled, 1 occluded, 2 visible; default: all visible.
+        scores: (N, K) or (K,) confidence of each keypoint; default: the scores of the poses.
+        score_threshold: keypoints with a lower score are not drawn.
         bboxes: (N, 4) x, y, width, height in pixels, drawn as frames.
         labels: N texts, one beside each instance.
-        label_colours: N colours of the plates behind the labels; all are dark by default.
+        label_colours: N background colours of the labels; default: dark.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: if the image is not uint8 RGB, a shape does not fit the skeleton or the number of instances, or no skeleton is
-            known.
+        ValueError: if the image is not uint8 RGB, the skeleton is missing, or a shape does not fit the skeleton or the number of
+            instances.
     """
     skeleton = skeleton or (poses.skeleton if isinstance(poses, Poses) else None)
     if skeleton is None:
-        raise ValueError("Expected argument `skeleton` for poses without a skeleton, but got None.")
+        raise ValueError("Expected a `skeleton` for poses without one, but got None.")
     canvas = np.array(check_image(image if isinstance(image, np.ndarray) else load_image(image)), order="C")
     keypoints = poses.keypoints if isinstance(poses, Poses) else np.asarray(poses, np.float64)
     scores = poses.keypoint_scores if isinstance(poses, Poses) and scores is None else scores
@@ -92,18 +92,18 @@ def draw_poses(
         width = _limb_width(points[row][shown[row]], canvas)
         if boxes is not None:
             _draw_frame(canvas, boxes[row], width)
-        person = _Person(
+        instance = _Instance(
             points[row], shown[row], labelled[row] == 1, None if confidence is None else confidence[row], width
         )
-        _draw_limbs(canvas, person, skeleton)
-        _draw_dots(canvas, person, skeleton)
+        _draw_limbs(canvas, instance, skeleton)
+        _draw_dots(canvas, instance, skeleton)
     for row, label in enumerate(labels or ()):
         _draw_label(canvas, label, points[row][shown[row]], None if boxes is None else boxes[row], grounds[row])
     return canvas
 
 
 @dataclass(frozen=True, eq=False)
-class _Person:
+class _Instance:
     """One instance to draw: (K, 2) points, (K,) marks, and the width of a limb in pixels."""
 
     points: NDArray[np.float64]
@@ -114,7 +114,7 @@ class _Person:
 
     @property
     def outline(self) -> float:
-        """Pixels of ink on either side of a limb and around a dot."""
+        """Width in pixels of the dark outline of limbs and dots."""
         return 0.3 + 0.12 * self.width
 
 
@@ -123,7 +123,7 @@ def _checked_keypoints(keypoints: NDArray[Any], skeleton: Skeleton) -> NDArray[n
     if points.ndim != 3 or points.shape[1:] != (skeleton.num_keypoints, 2):
         raise ValueError(
             f"Expected keypoints (N, {skeleton.num_keypoints}, 2) for the skeleton '{skeleton.name}', "
-            f"but got the shape {keypoints.shape}. Pass scores or visibility by name, not as a third coordinate."
+            f"but got {keypoints.shape}. Pass scores or visibility as arguments, not as a third coordinate."
         )
     return points
 
@@ -131,14 +131,12 @@ def _checked_keypoints(keypoints: NDArray[Any], skeleton: Skeleton) -> NDArray[n
 def _per_keypoint(
     name: str, values: NDArray[Any] | None, shape: tuple[int, ...], default: float
 ) -> NDArray[np.float64]:
-    """Bring one number a keypoint to (N, K); NaN counts as 0."""
+    """Return an array of one value per keypoint as (N, K), with 0 for NaN."""
     if values is None:
         return np.full(shape, default)
     array = np.nan_to_num(np.asarray(values, np.float64))
     if array.shape not in (shape, shape[1:] if shape[0] == 1 else shape):
-        raise ValueError(
-            f"Expected argument `{name}` to be {shape}, one per keypoint, but got the shape {array.shape}."
-        )
+        raise ValueError(f"Expected argument `{name}` to be {shape}, one value per keypoint, but got {array.shape}.")
     return array.reshape(shape)
 
 
@@ -148,50 +146,48 @@ def _checked_boxes(bboxes: NDArray[Any] | None, count: int) -> NDArray[np.float6
     array = np.asarray(bboxes, np.float64)
     array = array[None] if array.ndim == 1 else array
     if array.shape != (count, 4):
-        raise ValueError(
-            f"Expected argument `bboxes` to be ({count}, 4), one per instance, but got the shape {array.shape}."
-        )
+        raise ValueError(f"Expected argument `bboxes` to be ({count}, 4), one per instance, but got {array.shape}.")
     return array
 
 
 def _limb_width(points: NDArray[np.float64], canvas: Image) -> float:
-    """Return the width of the limbs in pixels from the extent of the keypoints (n, 2): about 1 %, 2 % of a tiny one."""
+    """Return the width of the limbs in pixels: about 1 % of the extent of the keypoints (n, 2), 2 % if they are few pixels."""
     extent = float(np.hypot(*np.ptp(points, axis=0))) if len(points) else 0.0
     return max(min(0.02 * extent, 0.01 * extent + 1.2), 0.0016 * float(max(canvas.shape[:2])), 1.4)
 
 
-def _draw_limbs(canvas: Image, person: _Person, skeleton: Skeleton) -> None:
-    """Draw all limbs in ink first and in colour over it, so that they stand out on dark and light clothes."""
+def _draw_limbs(canvas: Image, instance: _Instance, skeleton: Skeleton) -> None:
+    """Draw the limbs with a dark outline, so that they stand out on dark and light clothes."""
     limbs = [
-        (person.points[start], person.points[end], colour)
+        (instance.points[start], instance.points[end], colour)
         for (start, end), colour in zip(skeleton.edges, limb_colours(skeleton), strict=True)
-        if person.shown[start] and person.shown[end]
+        if instance.shown[start] and instance.shown[end]
     ]
     for start, end, _ in limbs:
-        _draw_line(canvas, start, end, person.width + 2 * person.outline, INK)
+        _draw_line(canvas, start, end, instance.width + 2 * instance.outline, INK)
     for start, end, colour in limbs:
-        _draw_line(canvas, start, end, person.width, colour)
+        _draw_line(canvas, start, end, instance.width, colour)
 
 
-def _draw_dots(canvas: Image, person: _Person, skeleton: Skeleton) -> None:
-    """Draw the keypoints; where they crowd, as in a small face, the dots are smaller."""
-    hearts = None if person.scores is None else score_colours(person.scores)
+def _draw_dots(canvas: Image, instance: _Instance, skeleton: Skeleton) -> None:
+    """Draw the keypoints; where they are close together, as in a small face, the dots are smaller."""
+    inner_colours = None if instance.scores is None else score_colours(instance.scores)
     rims = keypoint_colours(skeleton)
-    indices = np.flatnonzero(person.shown)
-    points = person.points[indices]
+    indices = np.flatnonzero(instance.shown)
+    points = instance.points[indices]
     distances = np.linalg.norm(points[:, None] - points, axis=-1) + np.where(np.eye(len(points)), np.inf, 0)
-    radii = np.clip(0.45 * distances.min(axis=1, initial=np.inf), 0.7 * person.width, 1.25 * person.width)
+    radii = np.clip(0.45 * distances.min(axis=1, initial=np.inf), 0.7 * instance.width, 1.25 * instance.width)
     for index, radius in zip(indices, radii, strict=True):
-        _draw_disc(canvas, person.points[index], radius + person.outline, INK)
-        _draw_disc(canvas, person.points[index], radius, rims[index])
-        if person.occluded[index]:
-            _draw_disc(canvas, person.points[index], 0.6 * radius, INK)
-        elif hearts is not None:
-            _draw_disc(canvas, person.points[index], 0.72 * radius, tuple(hearts[index].tolist()))
+        _draw_disc(canvas, instance.points[index], radius + instance.outline, INK)
+        _draw_disc(canvas, instance.points[index], radius, rims[index])
+        if instance.occluded[index]:
+            _draw_disc(canvas, instance.points[index], 0.6 * radius, INK)
+        elif inner_colours is not None:
+            _draw_disc(canvas, instance.points[index], 0.72 * radius, tuple(inner_colours[index].tolist()))
 
 
 def _draw_frame(canvas: Image, box: NDArray[np.float64], width: float) -> None:
-    """Draw a box, cut off at the border of the photo; one that is not finite has no place."""
+    """Draw a box, clipped to the image; a box that is not finite is not drawn."""
     if not np.isfinite(box).all():
         return
     corners = np.clip([box[:2], box[:2] + box[2:]], 0, np.array(canvas.shape[1::-1]) - 1)
@@ -206,7 +202,7 @@ def _draw_frame(canvas: Image, box: NDArray[np.float64], width: float) -> None:
 def _draw_label(
     canvas: Image, text: str, points: NDArray[np.float64], box: NDArray[np.float64] | None, ground: Colour
 ) -> None:
-    """Write a text on the upper left corner of the box, or above the highest keypoint."""
+    """Write a text at the upper left corner of the box, or above the highest keypoint."""
     if box is not None and np.isfinite(box).all():
         corner = box[:2]
     else:
@@ -217,7 +213,7 @@ def _draw_label(
 def _draw_line(
     canvas: Image, start: NDArray[np.float64], end: NDArray[np.float64], width: float, colour: Colour
 ) -> None:
-    """Draw a line of any width, fractions of a pixel included, with round ends."""
+    """Draw a line of any width, also fractional, with round ends."""
     along = np.arctan2(*(end - start)[::-1])
     turns = along + np.linspace(0.5, 1.5, 7) * np.pi
     cap = max(width / 2 - _SPILL, 0) * np.stack([np.cos(turns), np.sin(turns)], axis=-1)
@@ -225,26 +221,26 @@ def _draw_line(
 
 
 def _draw_disc(canvas: Image, center: NDArray[np.float64], radius: float, colour: Colour) -> None:
-    """Draw a disc as a polygon: OpenCV's own circles of a few pixels are diamonds."""
+    """Draw a disc as a polygon, because small circles of OpenCV look like diamonds."""
     turns = np.linspace(0, 2 * np.pi, 8 + 2 * round(radius), endpoint=False)
     rim = center + max(radius - _SPILL, 0) * np.stack([np.cos(turns), np.sin(turns)], axis=-1)
     cv2.fillConvexPoly(canvas, _fixed(rim), colour, cv2.LINE_AA, _SHIFT)
 
 
 def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Turn pixels into OpenCV's fixed-point coordinates."""
+    """Convert pixels to OpenCV's fixed-point coordinates."""
     return np.round(points * (1 << _SHIFT)).astype(np.int32)
 
 
 @dataclass(frozen=True)
 class PosePainter:
-    """Draw poses on their images, all in one style.
+    """Draw poses on images with the same settings.
 
     Attributes:
-        labels: whether to write the instance ids of a video, or on single images the scores. None writes ids only.
-        boxes: whether to frame the boxes of the crops. None does so where the whole image was taken as the box.
-        min_score: instances with a lower score are left out.
-        min_keypoint_score: keypoints with a lower score are left out.
+        labels: whether to write the instance ids of a video, or the scores on single images. None writes ids only.
+        boxes: whether to draw the boxes of the crops. None draws a box only if it is the whole image.
+        min_score: instances with a lower score are not drawn.
+        min_keypoint_score: keypoints with a lower score are not drawn.
     """
 
     labels: bool | None = None
@@ -259,7 +255,7 @@ class PosePainter:
             image: (H, W, 3) uint8 RGB.
             poses: the poses of the image.
             skeleton: names and edges of the keypoints.
-            numbered: whether `instance_ids` identify the instances, as in a video.
+            numbered: whether `instance_ids` identify the instances in a video.
         """
         shown = poses[poses.scores >= self.min_score]
         texts = (
@@ -271,7 +267,7 @@ class PosePainter:
             image = image.copy()
             width = _limb_width(np.zeros((0, 2)), image)
             size = np.array(image.shape[1::-1])
-            _draw_frame(image, np.array([width, width, *(size - 1 - 2 * width)]), 2 * width)  # wholly inside the image
+            _draw_frame(image, np.array([width, width, *(size - 1 - 2 * width)]), 2 * width)  # inside the image
         return draw_poses(
             image,
             shown,
@@ -279,10 +275,10 @@ class PosePainter:
             score_threshold=self.min_keypoint_score,
             bboxes=bbox if self.boxes else None,
             labels=texts if labelled else None,
-            label_colours=person_colours(shown.instance_ids) if numbered else None,
+            label_colours=id_colours(shown.instance_ids) if numbered else None,
         )
 
 
 def _is_whole(poses: Poses, image: Image) -> bool:
-    """Check whether the only box of an image is the image itself, as it is where no boxes are given."""
+    """Check whether the only box is the whole image, as it is if no boxes are given."""
     return poses.bbox is not None and poses.bbox.tolist() == [[0, 0, image.shape[1], image.shape[0]]]

@@ -22,28 +22,28 @@ from hrpose.visualize.pictures import (
 )
 from hrpose.visualize.poses import draw_poses
 
-_CROP_HEIGHT = 256  # pixels; smaller crops are enlarged by a whole factor to about this
-_PHOTO_SIZE = np.array([480, 360])  # width and height in pixels that an image is scaled to fit into
+_CROP_HEIGHT = 256  # pixels; smaller crops are enlarged by an integer factor to about this
+_CELL_SIZE = np.array([480, 360])  # width and height in pixels that an image is scaled to fit into
 _DIMMED = 0.4  # brightness of the crop under the heatmaps
 
 
 def draw_crop_sheet(
     images: Image, keypoints: NDArray[Any], visibility: NDArray[Any], heatmaps: NDArray[Any] | None, skeleton: Skeleton
 ) -> Image:
-    """Draw training samples: each crop with its keypoints, and beside it the target heatmaps.
+    """Draw training samples: each crop with its keypoints, and its target heatmaps beside it.
 
     Args:
         images: (B, H, W, 3) uint8 RGB crops.
         keypoints: (B, K, 2) in input pixels, or (B, P, K, 2) of P instances.
         visibility: (B, K) or (B, P, K): 0 unlabelled, 1 occluded, 2 visible.
-        heatmaps: (B, K, h, w) targets; None for a network of coordinates or bins draws the crops alone.
+        heatmaps: (B, K, h, w) targets; None (a network without heatmaps) draws the crops only.
         skeleton: names and edges of the K keypoints.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: if there are no crops, the arguments are of unlike lengths, or a shape does not fit the skeleton.
+        ValueError: if there are no crops, the arguments have different lengths, or a shape does not fit the skeleton.
     """
     given = {} if heatmaps is None else {"heatmaps": heatmaps}
     _check_counts(images=images, keypoints=keypoints, visibility=visibility, **given)
@@ -58,41 +58,41 @@ def draw_crop_sheet(
     return tile(cells)
 
 
-def draw_pose_sheet(photos: Sequence[Image], poses: Sequence[Poses], skeleton: Skeleton) -> Image:
+def draw_pose_sheet(images: Sequence[Image], poses: Sequence[Poses], skeleton: Skeleton) -> Image:
     """Draw the estimated poses on their images, each scaled to a cell of the sheet.
 
     Args:
-        photos: (H, W, 3) uint8 RGB of any sizes.
-        poses: those of each image.
+        images: (H, W, 3) uint8 RGB of any sizes.
+        poses: the poses of each image.
         skeleton: names and edges of the K keypoints.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: if there are no images, the arguments are of unlike lengths, or a shape does not fit the skeleton.
+        ValueError: if there are no images, the arguments have different lengths, or a shape does not fit the skeleton.
     """
-    _check_counts(photos=photos, poses=poses)
+    _check_counts(images=images, poses=poses)
     cells = []
-    for photo, people in zip(photos, poses, strict=True):
-        old = np.array(check_image(photo).shape[1::-1])
-        width, height = np.maximum(1, np.round(old * (_PHOTO_SIZE / old).min())).astype(int).tolist()
-        points = scale_points(people.keypoints, np.array([width, height]) / old)
+    for image, image_poses in zip(images, poses, strict=True):
+        old = np.array(check_image(image).shape[1::-1])
+        width, height = np.maximum(1, np.round(old * (_CELL_SIZE / old).min())).astype(int).tolist()
+        points = scale_points(image_poses.keypoints, np.array([width, height]) / old)
         # resized before drawing, so that lines have the resolution of the sheet
-        cells.append(draw_poses(resize(photo, (width, height)), points, skeleton, scores=people.keypoint_scores))
+        cells.append(draw_poses(resize(image, (width, height)), points, skeleton, scores=image_poses.keypoint_scores))
     return tile(cells)
 
 
 def draw_heatmaps(image: Image, heatmaps: NDArray[Any], skeleton: Skeleton | None = None) -> Image:
-    """Lay all heatmaps over a dimmed grey copy of a crop: the colour shows the side, the opacity the height.
+    """Draw all heatmaps over a dimmed grey copy of a crop: the colour shows the side, the opacity the value.
 
     Convention:
-        Cell c of a heatmap lies over the pixel c * stride of the image, as in `HeatmapCodec`.
+        Cell c of a heatmap is drawn at the pixel c * stride of the image, as in `HeatmapCodec`.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        heatmaps: (K, h, w); heights are clipped to 0..1, NaN counts as 0.
-        skeleton: sides of the K keypoints; without one all heatmaps have the same colour.
+        heatmaps: (K, h, w); values are clipped to 0..1, NaN counts as 0.
+        skeleton: sides of the K keypoints; None draws all heatmaps in the same colour.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -115,7 +115,7 @@ def draw_heatmaps(image: Image, heatmaps: NDArray[Any], skeleton: Skeleton | Non
 
 
 def heatmap_layer(heatmaps: NDArray[Any], skeleton: Skeleton) -> Image:
-    """Return heatmaps (K, h, w) as one picture (h, w, 4) uint8 RGB and opacity, to be laid over a crop.
+    """Return heatmaps (K, h, w) as one image (h, w, 4) uint8 of RGB and opacity, to be drawn over a crop.
 
     Raises:
         ValueError: if the heatmaps are not (K, h, w).
@@ -125,13 +125,13 @@ def heatmap_layer(heatmaps: NDArray[Any], skeleton: Skeleton) -> Image:
 
 
 def _mix_heatmaps(heatmaps: NDArray[Any], skeleton: Skeleton | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mix the colours of the sides of heatmaps (K, h, w): (h, w, 3) from 0 to 255, and the opacity (h, w, 1) from 0 to 1."""
+    """Return the mixed colours of heatmaps (K, h, w): (h, w, 3) from 0 to 255, and the opacity (h, w, 1) from 0 to 1."""
     maps = np.asarray(heatmaps)
     count = len(maps) if skeleton is None else skeleton.num_keypoints
     if maps.ndim != 3 or 0 in maps.shape[1:] or len(maps) != count:
         raise ValueError(
             f"Expected argument `heatmaps` to be (K, h, w){'' if skeleton is None else f' with K = {count}'}, "
-            f"but got the shape {maps.shape}. Draw one crop of a batch at a time."
+            f"but got {maps.shape}. Draw one crop of a batch at a time."
         )
     heat = np.clip(np.nan_to_num(maps.astype(np.float32)), 0, 1)
     colours = [SIDE_COLOURS["middle"]] * count if skeleton is None else keypoint_colours(skeleton)
@@ -141,7 +141,7 @@ def _mix_heatmaps(heatmaps: NDArray[Any], skeleton: Skeleton | None) -> tuple[ND
 
 
 def _check_counts(**arguments: Sequence[Any] | NDArray[Any]) -> None:
-    """Raise if there is nothing to draw or the arguments are not of one length."""
+    """Raise if there is nothing to draw or the lengths of the arguments differ."""
     counts = {name: len(argument) for name, argument in arguments.items()}
     if len(set(counts.values())) > 1 or 0 in counts.values():
         found = ", ".join(f"{count} {name}" for name, count in counts.items())

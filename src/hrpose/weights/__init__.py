@@ -1,6 +1,6 @@
-"""Weight files of hrpose and of other tools: read, load, convert, write and fetch them.
+"""Read, load, convert, write and download weight files of hrpose and of other tools.
 
-The names are loaded when they are first used: `hrpose.weights.published` needs no torch.
+The names are imported on first use, so `hrpose.weights.published` does not import torch.
 """
 
 from typing import TYPE_CHECKING

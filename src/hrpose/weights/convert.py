@@ -1,7 +1,6 @@
-"""Write weights in the form of the official code, of MMPose 1.x or of hrpose: a network's, or those of a file.
+"""Write the weights of a network or of a file in the format of the official code, MMPose 1.x or hrpose.
 
-Names change, numbers do not: writing and reading keep every bit. A file is converted by its names alone; no network is built, and
-its form and architecture are recognised.
+Only names change. The format and architecture of a file are recognised by its names, and no network is built.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ class Conversion:
     """The result of converting a weight file.
 
     Attributes:
-        source: the file that was read.
-        kind: its form.
-        architecture: of its network.
-        target: the file that was written.
-        form: of the target.
+        source: the source file.
+        kind: format of the source.
+        architecture: of the network.
+        target: the written file.
+        form: format of the target.
         num_tensors: number of tensors in the target.
-        left_out: names in the source that belong to no pose network: a classifier, a preprocessor, averaged copies.
-        averaged: whether the source has its weights twice, and the averaged ones were taken.
+        left_out: names in the source that are not part of a pose network: classifier, preprocessor, averaged copies.
+        averaged: whether averaged weights of the source were used instead of its trained weights.
     """
 
     source: Path
@@ -48,10 +47,10 @@ class Conversion:
     averaged: bool = False
 
     def __str__(self) -> str:
-        """Return the result in a line or two."""
+        """Return the result in one to three lines."""
         line = f"{self.source} ({self.kind}, {self.architecture}) -> {self.target} ({self.form}): {self.num_tensors} tensors"
         parts = sorted({"ema_*" if name.startswith("ema_") else name.split(".")[0] for name in self.left_out})
-        line += "\n  the averaged weights were taken, not those that were trained" if self.averaged else ""
+        line += "\n  the averaged weights were used instead of the trained ones" if self.averaged else ""
         return line + (f"\n  left out: {', '.join(parts)} ({len(self.left_out)} tensors)" if parts else "")
 
 
@@ -63,17 +62,17 @@ def save_weights(
     keypoint_names: Sequence[str] | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write the weights of a network in the form of another tool, and return the file.
+    """Write the weights of a network in the format of another tool, and return the path.
 
     Args:
         net: a network of `hrpose.models`.
         file: to write: .pth, .pt or .ckpt in torch's format, or .safetensors.
-        form: "official" (bare names, as the authors of HRNet and SimpleBaseline have them), "mmpose" (1.x) or "hrpose".
-        keypoint_names: stored where the form has a place for them.
-        overwrite: replace an existing file.
+        form: "official" (HRNet and SimpleBaseline authors), "mmpose" (1.x) or "hrpose".
+        keypoint_names: stored if the format allows it.
+        overwrite: whether to replace an existing file.
 
     Raises:
-        WeightsError: if the form has no names for this network, or the file is of an unknown suffix or exists.
+        WeightsError: if the format does not support this network, the suffix is unknown, or the file exists.
 
     Example:
         >>> save_weights(net, "pose_hrnet_w32.safetensors", form="mmpose")  # doctest: +SKIP
@@ -87,17 +86,17 @@ def save_weights(
 def convert_weights(
     source: str | Path, target: str | Path, *, form: WeightForm = "official", overwrite: bool = False
 ) -> Conversion:
-    """Convert a weight file of any form that `load_weights` reads into another form.
+    """Convert a weight file of any format that `load_weights` reads to another format.
 
     Args:
-        source: the file to read; its form is recognised.
-        target: the file to write, in torch's format or, with the suffix .safetensors, in that.
+        source: the file to read; its format is recognised.
+        target: the file to write: .pth, .pt or .ckpt in torch's format, or .safetensors.
         form: "official", "mmpose" (1.x) or "hrpose".
-        overwrite: replace an existing file.
+        overwrite: whether to replace an existing file.
 
     Raises:
-        WeightsError: if the source cannot be read or belongs to no network of hrpose, if the form has no names for it, or if the
-            target is of an unknown suffix or exists.
+        WeightsError: if the source cannot be read or is not a network of hrpose, the format does not support it, the suffix of
+            the target is unknown, or the target exists.
     """
     path = _checked_target(target, form, overwrite=overwrite)
     content = read_weight_file(Path(source))
@@ -107,8 +106,8 @@ def convert_weights(
     architecture = describe_architecture(tensors)
     if architecture is None:
         raise WeightsError(
-            f"Expected {source} ({kind.kind}) to hold an HRNet, a ResNet with or without pose head, or a stacked hourglass, but "
-            f"its tensors are those of none: {', '.join(list(tensors)[:4])}, ..."
+            f"Expected an HRNet, a ResNet with or without pose head, or a stacked hourglass in {source} ({kind.kind}), but its "
+            f"tensors are {', '.join(list(tensors)[:4])}, ..."
         )
     _write(path, tensors, form, content.keypoint_names)
     left_out = tuple(name for name in content.tensors if names.get(name) not in tensors)
@@ -120,19 +119,18 @@ def convert_weights(
 def _checked_target(file: str | Path, form: str, *, overwrite: bool) -> Path:
     path = Path(file)
     if form not in get_args(WeightForm):
-        raise WeightsError(f"Expected the form to be one of {', '.join(get_args(WeightForm))}, but got {form!r}.")
+        raise WeightsError(f"Expected `form` to be one of {', '.join(get_args(WeightForm))}, but got {form!r}.")
     if path.suffix not in _SUFFIXES:
-        raise WeightsError(f"Expected a file that ends in one of {', '.join(_SUFFIXES)}, but got {path}.")
+        raise WeightsError(f"Expected a file with the suffix {', '.join(_SUFFIXES)}, but got {path}.")
     if path.exists() and not overwrite:
         raise WeightsError(
-            f"Expected to write a new file, but {path} is there already. Choose another name, or allow it: overwrite=True "
-            "(--force for the script)."
+            f"Expected to write a new file, but {path} exists. Choose another name, or set overwrite=True (script: --force)."
         )
     return path
 
 
 def _write(path: Path, official: Mapping[str, Tensor], form: WeightForm, keypoint_names: Sequence[str] | None) -> None:
-    """Write tensors of official names; the file appears when it is complete."""
+    """Write tensors with official names; the file appears when it is complete."""
     tensors = {_rename(name, official, form): value.detach().cpu().contiguous() for name, value in official.items()}
     names = list(keypoint_names) if keypoint_names else None
     with write_atomically(path) as partial:
@@ -144,25 +142,25 @@ def _write(path: Path, official: Mapping[str, Tensor], form: WeightForm, keypoin
 
 
 def _rename(name: str, official: Mapping[str, Tensor], form: WeightForm) -> str:
-    """Return the name of a tensor in a form.
+    """Return the name of a tensor in a format.
 
     Raises:
-        WeightsError: if the form has no name for it.
+        WeightsError: if the format does not support the network.
     """
     in_parts = any(other.startswith("head.") for other in official)
     if form == "official" and in_parts:
         raise WeightsError(
-            "Expected a network of the official code (HRNet, SimpleBaseline) to be written in its form, but this one has a head "
-            f"of another kind ({name}, ...). Write it as mmpose or hrpose."
+            f"Expected an HRNet or SimpleBaseline for form=official, but the network has another head ({name}, ...). Set "
+            "form=mmpose or form=hrpose."
         )
     if form == "mmpose" and "hg.0.hg.0.0.0.conv1.weight" in official:
         raise WeightsError(
-            "Expected a network that MMPose has as well, but its hourglass is built and named in another way. Write this one as "
-            "official, which is DarkPose's form, or hrpose."
+            "Expected a network of MMPose for form=mmpose, but the hourglass is of DarkPose, which differs from MMPose's. Set "
+            "form=official or form=hrpose."
         )
     if form == "mmpose" and any(other.startswith(HEADS) for other in official):
         raise WeightsError(
-            "Expected a network that MMPose 1.x has, but it no longer has HigherHRNet. Write this one as official or hrpose."
+            "Expected a network of MMPose 1.x for form=mmpose, but got HigherHRNet. Set form=official or form=hrpose."
         )
     if name.startswith("head.") or form == "official":
         part = "net." if form == "hrpose" else ""
@@ -175,7 +173,7 @@ def _rename(name: str, official: Mapping[str, Tensor], form: WeightForm) -> str:
 
 
 def _wrapped(tensors: dict[str, Tensor], form: WeightForm, keypoint_names: list[str] | None) -> dict[str, Any]:
-    """Put tensors where the readers of a form expect them; the official code reads a bare dict."""
+    """Return the content of a file in a format; the official code reads a plain dict of tensors."""
     if form == "official":
         return dict(tensors)
     if form == "mmpose":
@@ -185,6 +183,6 @@ def _wrapped(tensors: dict[str, Tensor], form: WeightForm, keypoint_names: list[
 
 
 def _write_safetensors(path: Path, tensors: dict[str, Tensor], notes: Mapping[str, Any]) -> None:
-    from safetensors.torch import save_file  # here, so that the networks alone need torch and numpy only
+    from safetensors.torch import save_file  # imported here because it is optional
 
     save_file(tensors, path, {"format": "pt", **{key: dumps(value) for key, value in notes.items()}})

@@ -1,4 +1,4 @@
-"""Read weight files: torch's of every age and safetensors, without running any code in them."""
+"""Read weight files of torch (any version) and safetensors without running code in them."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from torch import Tensor, nn
 
 from hrpose.files import archive_fault
 
-# prefixes of DataParallel, torch.compile and others, on either side of the "net." of hrpose's checkpoints
+# prefixes of DataParallel, torch.compile and others, before or after the "net." of hrpose's checkpoints
 _WRAPPINGS = re.compile(r"^(?:(?:module|model|_orig_mod|_forward_module)\.)+")
 _WRAPPINGS_OF_NET = re.compile(r"^net\." + _WRAPPINGS.pattern[1:])
-_AVERAGED = ("state_dict_ema", "model_ema")  # timm's name and torchvision's for the averaged copy, which they validate
+_AVERAGED = ("state_dict_ema", "model_ema")  # names of averaged weights in timm and torchvision, which they evaluate
 _USUAL = ("state_dict", "model_state_dict", "model")
-_NUMPY_HOMES = ("numpy.core.multiarray", "numpy._core.multiarray")  # before and since numpy 2
-# other contents of checkpoints, by the names that pickle looks up; none of them is kept
+_NUMPY_HOMES = ("numpy.core.multiarray", "numpy._core.multiarray")  # before and since NumPy 2
+# classes of other objects in checkpoints, which are ignored
 _BOOKKEEPING = (
-    # numbers and arrays of numpy, such as the AP of the official training checkpoint
+    # NumPy numbers and arrays, such as the AP in official training checkpoints
     *(f"{home}.{maker}" for home in _NUMPY_HOMES for maker in ("scalar", "_reconstruct")),
     *("numpy.dtype", "numpy.ndarray"),
-    # the logs of a training with MMPose 1.x (published files have lost them): a class, and methods of it
+    # logs of MMPose 1.x in training checkpoints: a class and its methods
     *("mmengine.logging.history_buffer.HistoryBuffer", "builtins.getattr", "__builtin__.getattr"),
-    # the arguments and times of a training with the scripts of timm, torchvision and others
+    # arguments and times in checkpoints of timm, torchvision and others
     *("argparse.Namespace", "datetime.datetime", "datetime.timedelta"),
 )
-_MOST_NESTED, _MOST_ENTRIES = 64, 10**5  # of a stored configuration
-_SMALL = 2**16  # elements of a tensor that may be expanded
-# torch's messages about files that need more than tensors and plain values
-_NEWER_PICKLE = "nsupported operand 149"  # the frame that protocols 4 and 5 begin with
+_MOST_NESTED, _MOST_ENTRIES = 64, 10**5  # limits for a stored configuration
+_SMALL = 2**16  # smaller tensors may be expanded
+# messages of torch about files that contain more than tensors and plain values
+_NEWER_PICKLE = "nsupported operand 149"  # the first opcode of pickle protocols 4 and 5
 _REFUSED = re.compile(r"(?:GLOBAL |but got <class ')(?P<name>[^\s']+)|nsupported operand|with (?P<program>TorchScript)")
 
 
@@ -47,11 +47,11 @@ class WeightFile:
     """The contents of a weight file.
 
     Attributes:
-        path: the file.
-        tensors: by name, in the order of the file, on the CPU; without prefixes of wrappers such as "module.".
-        keypoint_names: the names of the head's keypoints; None where the file has none.
-        averaged: whether the tensors are an averaged copy that the file holds beside the trained weights.
-        hyper_parameters: those of a Lightning checkpoint, in plain containers; empty for other files.
+        path: of the file.
+        tensors: by name, in the order of the file, on the CPU, without prefixes such as "module.".
+        keypoint_names: of the head; None if the file has none.
+        averaged: whether the tensors are averaged weights, stored in addition to the trained ones.
+        hyper_parameters: of a Lightning checkpoint, in plain containers; empty for other files.
     """
 
     path: Path
@@ -62,28 +62,27 @@ class WeightFile:
 
 
 def read_weight_file(path: Path) -> WeightFile:
-    """Read the named tensors of a weight file, running none of its code.
+    """Read the tensors of a weight file without running its code.
 
     Args:
-        path: a file of torch (.pth, .ckpt and the like, of any age) or a .safetensors file; a whole checkpoint or its state_dict
-            alone.
+        path: a file of torch (.pth, .ckpt, ...) or .safetensors; a checkpoint or a state_dict.
 
     Raises:
-        WeightsError: if the file is missing, truncated, no weight file, or unsafe to read.
+        WeightsError: if the file is missing, truncated, not a weight file, or unsafe to read.
     """
     content, notes = _read(path)
     key, states = _find_state(content)
     if not _count_tensors(states):
         held = [str(entry) for entry in content] if isinstance(content, Mapping) else [type(content).__name__]
         raise WeightsError(
-            f"Expected {path} to hold a state_dict, names with tensors, but it holds {', '.join(held[:8]) or 'nothing'}."
+            f"Expected a state_dict (tensors by name) in {path}, but found {', '.join(held[:8]) or 'nothing'}."
         )
     tensors = _unwrapped({str(name): value for name, value in states.items() if isinstance(value, Tensor)})
-    hollow = [name for name, value in tensors.items() if value.is_meta]
-    if hollow:
+    meta = [name for name, value in tensors.items() if value.is_meta]
+    if meta:
         raise WeightsError(
-            f"Expected {path} to hold weights, but {len(hollow)} of its {len(tensors)} tensors, {hollow[0]} and others, are "
-            "shapes without numbers: the network was on the device 'meta' when it was saved."
+            f"Expected weights in {path}, but {len(meta)} of its {len(tensors)} tensors, such as {meta[0]}, have no values. Save "
+            "the network again from a device other than 'meta'."
         )
     _check_storage(path, tensors)
     stored = notes.get("hyper_parameters") if isinstance(notes, Mapping) else None
@@ -93,10 +92,10 @@ def read_weight_file(path: Path) -> WeightFile:
 
 
 def _check_nesting(path: Path, content: Any) -> None:
-    """Refuse a stored configuration that holds itself, or that takes long to walk through.
+    """Check the size of a stored configuration, which may be recursive.
 
     Raises:
-        WeightsError: if there are more entries, or they are nested deeper, than in any checkpoint.
+        WeightsError: if it has more entries or is nested deeper than any valid checkpoint.
     """
     waiting, count = [(content, 0)], 0
     while waiting:
@@ -105,28 +104,28 @@ def _check_nesting(path: Path, content: Any) -> None:
         count += len(inner)
         if depth > _MOST_NESTED or count > _MOST_ENTRIES:
             raise WeightsError(
-                f"Expected {path} to hold the configuration of a run, but it is nested deeper than {_MOST_NESTED} levels or "
-                f"has more than {_MOST_ENTRIES:,} entries. Save the network's state_dict alone, and load that."
+                f"Expected a stored configuration of at most {_MOST_NESTED} levels and {_MOST_ENTRIES:,} entries in {path}, but "
+                "it is larger. Save only the state_dict of the network."
             )
         waiting += [(value, depth + 1) for value in inner if isinstance(value, Mapping | list | tuple | set)]
 
 
 def _check_storage(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse tensors that are larger than what the file stores for them, as expanded ones are.
+    """Check that the file stores all elements of each tensor, unlike for expanded tensors.
 
     Raises:
-        WeightsError: naming the first.
+        WeightsError: with the first invalid tensor.
     """
     for name, tensor in tensors.items():
         if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_quantized:
             raise WeightsError(
-                f"Expected {path} to hold plain tensors, but {name} is {tensor.dtype} in the layout {tensor.layout}. Save dense "
-                "weights in floating point."
+                f"Expected dense tensors in {path}, but {name} is {tensor.dtype} with layout {tensor.layout}. Save dense weights "
+                "in floating point."
             )
         if tensor.numel() > _SMALL and tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise WeightsError(
-                f"Expected {path} to store all numbers of {name}, but it stores {tensor.untyped_storage().nbytes():,} bytes for "
-                f"the shape {tuple(tensor.shape)}. Save it with `.contiguous()`."
+                f"Expected all elements of {name} in {path}, but it has {tensor.untyped_storage().nbytes():,} bytes for the "
+                f"shape {tuple(tensor.shape)}. Save it with `.contiguous()`."
             )
 
 
@@ -141,10 +140,10 @@ def bare_network(net: nn.Module) -> nn.Module:
 
 
 def _find_state(content: Any) -> tuple[str, Any]:
-    """Return the state_dict and its key: a usual one, or the part that holds the most tensors.
+    """Return the state_dict and its key: a common key, or the part with most tensors.
 
-    The `best_state_dict` of an official training checkpoint is no better than its `state_dict`: the official code writes the
-    weights of the last epoch to both. MMPose keeps the averaged weights, if there are any, in `state_dict` too.
+    `best_state_dict` of official training checkpoints is not used, because the official code writes the weights of the last epoch
+    to it. MMPose stores averaged weights, if there are any, in `state_dict`.
     """
     if not isinstance(content, Mapping):
         return "", content
@@ -158,7 +157,7 @@ def _count_tensors(part: Any) -> int:
 
 
 def _unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Remove the prefixes of wrappers and of the module that the network was part of."""
+    """Remove the prefixes of wrappers and of modules that contained the network."""
     named = {_WRAPPINGS_OF_NET.sub("net.", _WRAPPINGS.sub("", name)): value for name, value in tensors.items()}
     stem = min((name for name in named if name.endswith("conv1.weight")), key=len, default="").removesuffix(
         "conv1.weight"
@@ -170,7 +169,7 @@ def _unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _find_keypoint_names(notes: Any) -> tuple[str, ...] | None:
-    """Return the keypoint names that hrpose's checkpoints, MMPose's of 1.x and `save_weights` store; None without."""
+    """Return the keypoint names stored by hrpose, MMPose 1.x or `save_weights`; None if there are none."""
     places: tuple[tuple[str, ...], ...] = (
         ("hyper_parameters", "skeleton", "keypoint_names"),
         ("meta", "keypoint_names"),
@@ -189,10 +188,10 @@ def _find_keypoint_names(notes: Any) -> tuple[str, ...] | None:
 
 
 def _read(path: Path) -> tuple[Any, Any]:
-    """Return the contents of a file, and the part that may describe them."""
+    """Return the contents of a file, and its metadata."""
     if not path.is_file():
         raise WeightsError(
-            f"Expected a weight file, but there is none at {path}. Correct the path or fetch the file first."
+            f"Expected a weight file at {path}, but there is none. Correct the path, or download the file."
         )
     with path.open("rb") as stream:
         start = stream.read(16)
@@ -200,13 +199,13 @@ def _read(path: Path) -> tuple[Any, Any]:
         return _read_safetensors(path)
     if start.startswith(b"PK") and (fault := archive_fault(path)):
         raise WeightsError(
-            f"Expected {path} to be a whole weight file, but it is damaged, cut off or compressed: {fault}. Fetch or copy it "
-            "again."
+            f"Expected {path} to be a complete weight file, but it is damaged, truncated or compressed: {fault}. Download or "
+            "copy it again."
         )
     if start and not start.startswith((b"PK", b"\x80")):
         raise WeightsError(
-            f"Expected {path} to be a weight file of torch (.pth, .ckpt) or a .safetensors file, but it is neither: it begins "
-            f"with {start!r}. A web page or a pointer saved in its place? Fetch the file again."
+            f"Expected {path} to be a weight file of torch (.pth, .ckpt) or a .safetensors file, but it begins with {start!r} "
+            "(perhaps a web page or a Git LFS pointer). Download the file again."
         )
     content = _read_pickle(path)
     return content, content
@@ -216,37 +215,37 @@ def _read_pickle(path: Path) -> Any:
     known: list[Any] = [(_Ignored, name) for name in _BOOKKEEPING]
     try:
         with torch.serialization.safe_globals(known), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # either it is read or it is an error
+            warnings.simplefilter("ignore")  # problems are raised as errors
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of a damaged file torch's reader may raise anything
+    except Exception as error:  # torch may raise any error for a damaged file
         if _NEWER_PICKLE in str(error):
             raise WeightsError(
-                f"Expected {path} to be written with torch.save's own pickle protocol, but it has protocol 4 or newer, which "
-                "torch reads only by running the file's code; it was not read. Save it again without `pickle_protocol`."
+                f"Expected {path} to be written with the default pickle protocol of torch.save, but it has protocol 4 or newer, "
+                "which cannot be read safely. Save it again without `pickle_protocol`."
             ) from error
         refused = _REFUSED.search(str(error))
         if refused is None:
             raise WeightsError(_truncated(path, error)) from error
         if refused["program"]:
             raise WeightsError(
-                f"Expected {path} to hold tensors, found a TorchScript program. TorchScript is no longer supported: export the "
-                "weights with format=onnx or format=openvino."
+                f"Expected tensors in {path}, but found a TorchScript program, which is not supported. Export the weights with "
+                "format=onnx or format=openvino."
             ) from error
         what = refused["name"] or "an unknown instruction"
         raise WeightsError(
-            f"Expected {path} to hold tensors and plain values only, but it holds objects whose code would have to run "
-            f"({what}); it was not read. Save the network's state_dict alone, and load that."
+            f"Expected only tensors and plain values in {path}, but found an object that would run code ({what}); the file was "
+            "not read. Save only the state_dict of the network."
         ) from error
 
 
 def _read_safetensors(path: Path) -> tuple[Any, Any]:
-    from safetensors import safe_open  # here, so that the networks alone need torch and numpy only
+    from safetensors import safe_open  # imported here because it is optional
 
     try:
         with safe_open(path, framework="pt") as file:
-            content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+            content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is not a mapping
             notes = {key: _from_json(text) for key, text in (file.metadata() or {}).items()}
-    except Exception as error:  # of a damaged file the library may raise anything
+    except Exception as error:  # safetensors may raise any error for a damaged file
         raise WeightsError(_truncated(path, error)) from error
     return content, notes
 
@@ -259,7 +258,7 @@ def _from_json(text: str) -> Any:
 
 
 class _Ignored:
-    """A placeholder for objects in a checkpoint other than weights; it keeps nothing and does nothing."""
+    """A placeholder for other objects in a checkpoint, without content."""
 
     def __new__(cls, *arguments: Any) -> _Ignored:
         return super().__new__(cls)
@@ -271,6 +270,6 @@ class _Ignored:
 def _truncated(path: Path, error: Exception | None = None) -> str:
     reason = f" ({str(error).splitlines()[0].split('. ')[0]})" if str(error or "") else ""
     return (
-        f"Expected {path} to be a whole weight file, but it is damaged or cut off after {path.stat().st_size:,} bytes{reason}. "
-        "Fetch or copy it again."
+        f"Expected {path} to be a complete weight file, but it is damaged or truncated ({path.stat().st_size:,} bytes){reason}. "
+        "Download or copy it again."
     )

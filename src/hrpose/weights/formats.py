@@ -1,8 +1,8 @@
-"""The forms of weight files: how each is recognised, its names become the official ones, and a network is built for its tensors.
+"""The formats of weight files: recognition, conversion to official names, and construction of the network for given tensors.
 
-A form is one row of `_FORMS`. The names of HRNet, SimpleBaseline and the hourglass here are those of their authors, so for most
-files little or nothing is renamed. MMPose parts a network into `backbone.` and `head.` (before 1.0 `keypoint_head.`); the
-HRNet authors' ImageNet files, torchvision and timm have a classifier in the place of the heatmap head.
+A format is one row of `_FORMS`. Networks of hrpose use the names of their authors, so few names change. MMPose splits a network
+into `backbone.` and `head.` (before 1.0 `keypoint_head.`); ImageNet files of the HRNet authors, torchvision and timm have a
+classifier instead of the heatmap head.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from hrpose.models.simple_baseline import RESNETS, Bottleneck, SimpleBaseline
 from hrpose.weights.files import WeightsError
 
 HEAD = "final_layer."
-HEADS = "final_layers."  # of HigherHRNet, one for each resolution
+HEADS = "final_layers."  # of HigherHRNet, one per resolution
 DECONVS = "deconv_layers."
-# of torch's averaging, and of thop's profiles
+# counters of torch's weight averaging, and of the profiler thop
 _COUNTERS = re.compile(r"(?:^|\.)(?:n_averaged|total_ops|total_params)$")
-NOT_WEIGHTS = ("head.loss", "head.linspace_")  # what MMPose's heads hold for a loss, and constants
-_BACKBONES = (  # what an HRNet and a ResNet call their parts up to the head
+NOT_WEIGHTS = ("head.loss", "head.linspace_")  # loss parameters and constants in MMPose's heads
+_BACKBONES = (  # parts of HRNet and ResNet below the head
     *("conv1.", "bn1.", "conv2.", "bn2.", "layer1.", "transition1."),
     *("stage2.", "transition2.", "stage3.", "transition3.", "stage4."),
     *("layer2.", "layer3.", "layer4."),
 )
-_MOST_LARGER = 16  # times; for a smaller difference `load_weights` gives a better message
+_MOST_LARGER = 16  # factor; for smaller differences `load_weights` has a better message
 _WIDTH = "stage2.0.branches.0.0.conv1.weight"
 _NUMBERED_HEAD = re.compile(r"^final_layer\.(\d+)\.")
 
 
 @dataclass(frozen=True)
 class Form:
-    """A form of weight file.
+    """A format of weight files.
 
     Attributes:
-        kind: its name in messages.
-        marks: pattern at the beginning of a name that marks the form.
-        prefixes: beginnings of the names that count, and their replacements; all other names are unused.
+        kind: name in messages.
+        marks: regular expression for the start of a name that identifies the format.
+        prefixes: prefixes of names that are used, with their replacements.
         whole: whether every tensor below the head must be in the file.
-        parted: whether the head may be a sequence, as MMPose before 1.0 had it: its last part is the head proper.
+        parted: whether the head may be a sequence whose last part is the final layer, as in MMPose before 1.0.
     """
 
     kind: str
@@ -57,7 +57,7 @@ class Form:
     parted: bool = False
 
     def official_names(self, names: Iterable[str]) -> dict[str, str]:
-        """Return the official name of each name that counts; "head." stays where the authors have none."""
+        """Return the official names of the names that are used; the prefix "head." is kept for heads without official name."""
         renamed = {name: new for name in names if (new := self._replace_prefix(name)) is not None}
         return _join_parted_head(renamed) if self.parted else renamed
 
@@ -68,7 +68,7 @@ class Form:
         return None
 
 
-# MMPose's prefixes; its SimCC and integral regression have deconvolutions and last layer in a nested head.
+# prefixes of MMPose, whose SimCC and integral regression have deconvolutions and final layer in a nested head
 _MMPOSE = {
     head: {
         "backbone.": "",
@@ -91,29 +91,29 @@ _FORMS = (
 
 
 def official_name(name: str) -> str:
-    """Return the authors' name for a tensor of a network in two parts, `backbone.` and `head.`."""
+    """Return the official name of a tensor of a network with the parts `backbone.` and `head.`."""
     name = name.removeprefix("backbone.")
     return name.removeprefix("head.") if name.startswith((f"head.{HEAD}", f"head.{HEADS}")) else name
 
 
 def recognise(names: Iterable[str], path: Path) -> Form:
-    """Find the form of a file by its names.
+    """Return the format of a file by its tensor names.
 
     Raises:
-        WeightsError: if they are of no known form.
+        WeightsError: if the format is unknown.
     """
     names = list(names)
     for form in _FORMS:
         if any(re.match(form.marks, name) for name in names):
             return form
     raise WeightsError(
-        f"Expected {path} to hold the weights of a pose network or a backbone (conv1.weight, ..., final_layer.weight), but its "
-        f"names are of no known form: {', '.join(names[:4])}, ..."
+        f"Expected weights of a pose network or backbone (conv1.weight, ..., final_layer.weight) in {path}, but found the names "
+        f"{', '.join(names[:4])}, ..."
     )
 
 
 def describe_architecture(tensors: Mapping[str, Tensor]) -> str | None:
-    """Return the network of tensors with official names, such as "HRNet-W32"; None if it is unknown."""
+    """Return the name of the network of tensors with official names, such as "HRNet-W32"; None if unknown."""
     if _WIDTH in tensors and any(name.startswith("stage4.") for name in tensors):
         kind = "HigherHRNet" if any(name.startswith(HEADS) for name in tensors) else "HRNet"
         return f"{kind}-W{tensors[_WIDTH].shape[0]}"
@@ -128,12 +128,12 @@ def describe_architecture(tensors: Mapping[str, Tensor]) -> str | None:
 
 
 def width_of(tensors: Mapping[str, Tensor]) -> int | None:
-    """Read the width of an HRNet off its tensors; None for another network."""
+    """Return the width of an HRNet from its tensors; None for other networks."""
     return tensors[_WIDTH].shape[0] if _WIDTH in tensors else None
 
 
 def _join_parted_head(names: Mapping[str, str]) -> dict[str, str]:
-    """Rename the last part of a sequence to the head, and the convolutions before it to their names since MMPose 1.0."""
+    """Rename the last part of a sequential head to the final layer, and the convolutions before it as in MMPose 1.0."""
     parts = {old: match for old, new in names.items() if (match := _NUMBERED_HEAD.match(new))}
     last = max((int(match[1]) for match in parts.values()), default=0)
     joined = dict(names)
@@ -144,14 +144,14 @@ def _join_parted_head(names: Mapping[str, str]) -> dict[str, str]:
 
 
 def build_like(tensors: Mapping[str, Tensor]) -> nn.Module | None:
-    """Build the network of tensors, with fresh weights; None if it is unknown.
+    """Build the network of tensors, randomly initialised; None if it is unknown.
 
     Args:
-        tensors: by the names of the official code: HRNet, HigherHRNet, SimpleBaseline or the stacked hourglass, with its head.
+        tensors: by official names, of HRNet, HigherHRNet, SimpleBaseline or a stacked hourglass with its head.
     """
     for build in (_hrnet, _higher_hrnet, _simple_baseline, _hourglass):
         try:
-            with torch.device("meta"):  # first without memory
+            with torch.device("meta"):  # without allocating memory, to check the size first
                 described = build(tensors)
             net = build(tensors) if described is not None and not is_larger(described, tensors) else None
         except (
@@ -160,7 +160,7 @@ def build_like(tensors: Mapping[str, Tensor]) -> nn.Module | None:
             ValueError,
             TypeError,
             RuntimeError,
-        ):  # a part of it is not there, or of a size of none
+        ):  # a tensor is missing or has an invalid shape
             continue
         if net is not None:
             return net
@@ -168,14 +168,13 @@ def build_like(tensors: Mapping[str, Tensor]) -> nn.Module | None:
 
 
 def is_larger(net: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
-    """Check whether a network has far more weights than a file stores, whatever the shapes of its tensors say."""
+    """Check whether a network has far more weights than the tensors store, since shapes of expanded tensors are not reliable."""
     storages = {}
     for name, tensor in tensors.items():
         storage = tensor.untyped_storage()
-        storages[storage.data_ptr() or name] = storage.nbytes()  # tensors may share one
-    return (
-        sum(weight.numel() for weight in net.parameters()) > _MOST_LARGER * sum(storages.values()) / 2
-    )  # of 2 bytes or more
+        storages[storage.data_ptr() or name] = storage.nbytes()  # tensors may share their storage
+    num_stored = sum(storages.values()) / 2  # of at least 2 bytes
+    return sum(weight.numel() for weight in net.parameters()) > _MOST_LARGER * num_stored
 
 
 def _hrnet(tensors: Mapping[str, Tensor]) -> nn.Module:
@@ -195,7 +194,7 @@ def _higher_hrnet(tensors: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _stages(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Read the arguments of an HRNet below its head off its tensors."""
+    """Return the arguments of an HRNet below its head from its tensors."""
     return {
         "width": tensors[_WIDTH].shape[0],
         "stem_width": tensors["conv1.weight"].shape[0],
@@ -211,7 +210,7 @@ def _simple_baseline(tensors: Mapping[str, Tensor]) -> nn.Module | None:
     blocks = tuple(_count(tensors, f"layer{stage}.") for stage in (1, 2, 3, 4))
     has_bottlenecks = "layer1.0.conv3.weight" in tensors
     deconvs = [tensor for name, tensor in tensors.items() if re.fullmatch(r"deconv_layers\.\d+\.weight", name)]
-    deconvs = [tensor for tensor in deconvs if tensor.ndim == 4]  # the others are of batch norms
+    deconvs = [tensor for tensor in deconvs if tensor.ndim == 4]  # without batch norms
     for depth, (block, num_blocks) in RESNETS.items():
         if tuple(num_blocks) == blocks and (block is Bottleneck) == has_bottlenecks:
             return SimpleBaseline(

@@ -1,7 +1,7 @@
-"""Heads for other keypoints: match the heatmaps of a file with those of a network by the names of the keypoints.
+"""Match the channels of a head in a file with those of a network by keypoint names.
 
-The channels of one keypoint are adjacent, as in codecs. Where a file does not name its keypoints, 17 of them are taken for
-COCO's, 16 for MPII's, 26 and 136 for Halpe's and 133 for COCO-WholeBody's.
+The channels of one keypoint are adjacent, as in codecs. If a file has no keypoint names, 17 keypoints are assumed to be COCO's,
+16 MPII's, 26 and 136 Halpe's and 133 COCO-WholeBody's.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from torch import Tensor
 
 from hrpose.skeletons import COCO, HALPE, HALPE26, MPII, WHOLEBODY, match_names
 
-# Parts that depend on the keypoints, and the dimension that counts their channels; `score_` takes heatmaps in.
+# parts that depend on the keypoints, with the dimension of their channels; the input of `score_` is heatmaps
 _KEYPOINT_DIMS = {"final_layer.": 0, "head.final_layer.": 0, "head.fc.": 0, "score.": 0, "score_.": 1}
 _KNOWN_BY_NUMBER = {skeleton.num_keypoints: skeleton for skeleton in (COCO, MPII, HALPE26, HALPE, WHOLEBODY)}
 
 
 @dataclass(frozen=True)
 class KeypointMatch:
-    """The keypoints that a file's head and a network share.
+    """The common keypoints of a file and a network.
 
     Attributes:
-        taken: index of a keypoint of the network -> that of the same keypoint in the file.
-        taken_names: the names of those, as the network has them.
-        fresh_names: the names of the network's other keypoints.
-        assumed: the skeleton that the file was taken to have, by its number of keypoints; None where the file names them.
-        channels: of each keypoint.
+        taken: index in the file by index in the network, of the common keypoints.
+        taken_names: names of the common keypoints in the network.
+        fresh_names: names of the network's other keypoints.
+        assumed: the skeleton that was assumed from the number of keypoints; None if the file has keypoint names.
+        channels: number of channels per keypoint.
     """
 
     taken: Mapping[int, int]
@@ -38,19 +38,19 @@ class KeypointMatch:
 
     @property
     def is_identity(self) -> bool:
-        """Whether every keypoint of the network is at the same index in the file."""
+        """Return whether every keypoint of the network has the same index in the file."""
         return not self.fresh_names and all(index == other for index, other in self.taken.items())
 
     def merge(self, name: str, own: Tensor, other: Tensor) -> Tensor | None:
-        """Copy the channels of the shared keypoints into a copy of the network's tensor.
+        """Return the network's tensor with the channels of the common keypoints from the file.
 
         Args:
             name: of the tensor in the network.
-            own: the network's.
-            other: the file's.
+            own: tensor of the network.
+            other: tensor of the file.
 
         Returns:
-            The merged tensor; None where the two differ in more than the number of keypoints.
+            The merged tensor; None if the shapes differ in more than the number of keypoints.
         """
         dim = keypoint_dim(name, own)
         if (
@@ -70,7 +70,7 @@ class KeypointMatch:
 
 
 def keypoint_dim(name: str, tensor: Tensor) -> int | None:
-    """Return the dimension of a tensor that counts the channels of keypoints; None if there is none."""
+    """Return the dimension of the keypoint channels of a tensor; None if there is none."""
     for prefix, dim in _KEYPOINT_DIMS.items():
         if name.startswith(prefix):
             return dim if tensor.dim() > dim else None
@@ -83,20 +83,20 @@ def match_keypoints(
     """Match the keypoints of a network with those of a file, by name.
 
     Args:
-        names: the keypoints of the network.
-        file_names: those of the file; None if they are unknown.
+        names: keypoints of the network.
+        file_names: keypoints of the file; None if unknown.
         num_channels: of the network's head.
         num_file_channels: of the file's head.
 
     Returns:
-        The match; None where the keypoints of the file are not known.
+        The match; None if the keypoints of the file are unknown.
 
     Raises:
-        ValueError: if the number of names does not divide the channels of the network's head.
+        ValueError: if the number of channels of the network's head is not a multiple of the number of names.
     """
     if not names or num_channels % len(names):
         raise ValueError(
-            f"Expected argument `keypoint_names` to name the keypoints of a head with {num_channels} channels, but got "
+            f"Expected argument `keypoint_names` to have one name per keypoint of a head with {num_channels} channels, but got "
             f"{len(names)} names."
         )
     channels = num_channels // len(names)
@@ -117,6 +117,6 @@ def match_keypoints(
 
 
 def _grouped(tensor: Tensor, dim: int, channels: int) -> Tensor:
-    """View a tensor keypoint by keypoint: (K, channels, ...)."""
+    """View a tensor as (K, channels, ...)."""
     first = tensor.movedim(dim, 0)
     return first.view(-1, channels, *first.shape[1:]) if channels > 1 else first.unsqueeze(1)

@@ -1,4 +1,4 @@
-"""Load weight files of any known tool: the form is recognised, and nothing is dropped silently."""
+"""Load weight files of any known tool, and report every tensor that is not used."""
 
 from __future__ import annotations
 
@@ -15,26 +15,17 @@ from hrpose.weights.files import WeightFile, WeightsError, bare_network, read_we
 from hrpose.weights.formats import DECONVS, HEAD, NOT_WEIGHTS, Form, official_name, recognise, width_of
 from hrpose.weights.heads import KeypointMatch, keypoint_dim, match_keypoints
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-# after the features; the hourglass has a head at each stack
-_HEADS = (
-    "final_layer.",
-    "final_layers.",
-    "score.",
-    "score_.",
-    "head.",
-    "deconv_layers.0.0.0.",
-)  # the last takes heatmaps in
-_COUNTER = "num_batches_tracked"  # absent from files older than torch 0.4.1, and without effect on the network
-_AVERAGED_TAKEN = "The file holds averaged weights; they were taken, not those that were trained."
+# layers after the features; an hourglass has a head per stack, and the input of the last entry is heatmaps
+_HEADS = ("final_layer.", "final_layers.", "score.", "score_.", "head.", "deconv_layers.0.0.0.")
+_COUNTER = "num_batches_tracked"  # missing in files older than torch 0.4.1, and without effect on the network
+_AVERAGED_TAKEN = "The averaged weights of the file were used instead of its trained weights."
 _SAME_DEPTH = (
-    "Build the network with the file's depth (SimpleBaseline), num_modules, num_blocks and stage1_blocks (HRNet), or num_stacks "
-    "(StackedHourglass)."
+    "Build the network with the depth (SimpleBaseline), num_modules, num_blocks and stage1_blocks (HRNet) or num_stacks "
+    "(StackedHourglass) of the file."
 )
-_OTHER_PARTS = (
-    "If heatmaps do not pass through them (a loss, an auxiliary head), save the state_dict without them, and load that."
-)
+_OTHER_PARTS = "If they do not affect heatmaps (a loss, an auxiliary head), save the state_dict without them."
 
 
 @dataclass(frozen=True)
@@ -42,18 +33,17 @@ class WeightReport:
     """The result of loading a weight file.
 
     Attributes:
-        file: its path.
-        kind: its form.
-        loaded: names of the network's tensors that were loaded, those of a head perhaps for some keypoints only.
-        missing: names of the network's tensors that the file does not hold; they are unchanged.
-        unused: names in the file without a counterpart in the network.
-        mismatched: names whose shapes differ, unchanged: a head for other keypoints, if that was allowed.
-        renamed: names in the file, without wrappings such as "module.", that differ from the network's, with their new names.
-        not_finite: names of the loaded tensors that hold NaN or infinity.
-        keypoints_by_name: the network's keypoints whose channels were found in the file by name; none if the order is the same.
-        fresh_keypoints: the network's keypoints whose channels are unchanged.
-        remark: how the keypoints of the file were identified, or why they were not used, and which of two copies of the weights
-            was taken; empty if there is nothing to report.
+        file: path of the file.
+        kind: format of the file.
+        loaded: names of the network's tensors that were loaded; of a head perhaps only some keypoints.
+        missing: names of the network's tensors that are not in the file; they are unchanged.
+        unused: names in the file that the network does not have.
+        mismatched: names of tensors with different shapes, which are unchanged: a head for other keypoints, if allowed.
+        renamed: new names by names in the file (without prefixes such as "module."), where they differ.
+        not_finite: names of the loaded tensors with NaN or infinity.
+        keypoints_by_name: the network's keypoints that were loaded by name; empty if the order is the same.
+        fresh_keypoints: the network's keypoints that were not loaded.
+        remark: sentences on how keypoints were identified and which copy of the weights was used; may be empty.
     """
 
     file: str
@@ -69,7 +59,7 @@ class WeightReport:
     remark: str = ""
 
     def __str__(self) -> str:
-        """Return the report in a few lines."""
+        """Return the report, one line per group of tensors."""
         total = len(self.loaded) + len(self.missing) + len(self.mismatched)
         lines = [f"{self.file} ({self.kind}): {len(self.loaded)} of the network's {total} tensors loaded"]
         groups = {
@@ -79,26 +69,26 @@ class WeightReport:
             "renamed": self.renamed,
         }
         lines += [f"  {title}: {_summary(names)}" for title, names in groups.items() if names]
-        keypoints = {"keypoints taken by name": self.keypoints_by_name, "fresh keypoints": self.fresh_keypoints}
+        keypoints = {"keypoints loaded by name": self.keypoints_by_name, "keypoints not loaded": self.fresh_keypoints}
         lines += [f"  {title} ({len(names)}): {', '.join(names)}" for title, names in keypoints.items() if names]
         return "\n".join(lines + ([f"  {self.remark}"] if self.remark else []))
 
     def check_complete(self) -> None:
-        """Raise unless the whole network was loaded with finite numbers, as prediction requires.
+        """Check that the whole network was loaded with finite numbers, as prediction requires.
 
         Raises:
-            WeightsError: if parts are missing, such as the head where the file is a backbone, or hold NaN or infinity.
+            WeightsError: if tensors are missing, such as the head of a backbone, or have NaN or infinity.
         """
         if self.not_finite:
             raise WeightsError(
-                f"Expected finite weights in {self.file}, found NaN or infinity in {len(self.not_finite)} tensors "
-                f"({_first(self.not_finite)}): the training has diverged, or the file is damaged. Use an earlier checkpoint."
+                f"Expected finite weights in {self.file}, but found NaN or infinity in {len(self.not_finite)} tensors "
+                f"({_first(self.not_finite)}): the training diverged, or the file is damaged. Use an earlier checkpoint."
             )
         missing = [name for name in self.missing if not name.endswith(_COUNTER)]
         if missing:
             raise WeightsError(
-                f"Expected {self.file} ({self.kind}) to hold the whole network, because it is to predict, but {len(missing)} of "
-                f"its tensors are not in it: {_summary(missing)}. Train them first: `hrpose fit weights=...`."
+                f"Expected all weights of the network in {self.file} ({self.kind}) for prediction, but {len(missing)} tensors "
+                f"are missing: {_summary(missing)}. Train them first: `hrpose fit weights=...`."
             )
 
 
@@ -111,26 +101,21 @@ def load_weights(
 ) -> WeightReport:
     """Load a weight file into a network, in place, and report what was loaded.
 
-    Supported are official pose checkpoints of HRNet, HigherHRNet and SimpleBaseline, DarkPose's (its hourglasses too) and
-    UDP-Pose's (bare, saved from DataParallel, or the full training checkpoint), ImageNet backbones of the HRNet authors,
-    torchvision and timm (by the official rule: the names of stem and stages count, the classifier is left out), MMPose
-    checkpoints of 0.x and 1.x, checkpoints of hrpose, and the files of `save_weights`; as .pth, .ckpt or .safetensors. After an
-    error the network is unchanged.
+    Supported formats: official pose checkpoints of HRNet, HigherHRNet and SimpleBaseline, of DarkPose (also hourglasses) and
+    UDP-Pose; ImageNet backbones of the HRNet authors, torchvision and timm, without their classifier; checkpoints of MMPose 0.x
+    and 1.x and of hrpose; files of `save_weights`. They may be .pth, .ckpt or .safetensors. After an error the network is
+    unchanged.
 
     Args:
         net: the network.
         file: the weight file.
-        keypoint_names: the names of the network's keypoints, in its order. A file that names its keypoints in another order is
-            reordered, and with `fresh_head` a head for other keypoints is loaded keypoint by keypoint.
-        fresh_head: keep the network's own head where the file's head is for other keypoints, instead of raising; with
-            `keypoint_names` only for the keypoints that the file lacks.
-
-    Returns:
-        The report.
+        keypoint_names: keypoints of the network. If the file has keypoint names in another order, its head is reordered, and with
+            `fresh_head` a head for other keypoints is loaded by keypoint.
+        fresh_head: keep the network's head if the file's head is for other keypoints, instead of raising; with `keypoint_names`
+            only for keypoints that the file lacks.
 
     Raises:
-        WeightsError: if the file is missing, truncated, no weight file, unsafe to read, does not fit the network, or holds
-            numbers that are no weights.
+        WeightsError: if the file is missing, truncated, not a weight file, unsafe to read, or does not fit the network.
         ValueError: if the number of `keypoint_names` does not fit the network.
 
     Example:
@@ -167,19 +152,19 @@ def load_weights(
     if not fresh_head:
         _check_head(report, form, found, expected)
     if report.not_finite:
-        _LOG.warning(
-            "%s: %d tensors hold NaN or infinity: %s.", *(file, len(report.not_finite), _first(report.not_finite))
+        logger.warning(
+            "%s: %d tensors have NaN or infinity: %s.", *(file, len(report.not_finite), _first(report.not_finite))
         )
     net.load_state_dict({name: found[name] for name in report.loaded}, strict=False)
     if _absent(report, form) or (report.remark and not fresh_head):
-        _LOG.warning("%s", report)
+        logger.warning("%s", report)
     return report
 
 
 def _check_types(
     path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor], fitting: Iterable[str]
 ) -> None:
-    """Raise unless numbers are real where the network's are, and whole where they count."""
+    """Check that tensors are floating point or integer as in the network, and not complex."""
     wrong = [
         name
         for name in sorted(fitting)
@@ -187,7 +172,7 @@ def _check_types(
     ]
     if wrong:
         raise WeightsError(
-            f"Expected {path} to hold weights in floating point, found {found[wrong[0]].dtype} in {len(wrong)} tensors "
+            f"Expected floating-point weights in {path}, but found {found[wrong[0]].dtype} in {len(wrong)} tensors "
             f"({_first(wrong)}). Save the weights in float32."
         )
 
@@ -197,7 +182,7 @@ def _first(names: Sequence[str]) -> str:
 
 
 def _own_name(name: str, expected: Mapping[str, Tensor]) -> str:
-    """Return the network's name for a tensor of an official name: it may have two parts, `backbone.` and `head.`."""
+    """Return the network's name of a tensor with an official name; it may have the prefix `backbone.` or `head.`."""
     for prefix in ("", "backbone.", "head."):
         if prefix + name in expected:
             return prefix + name
@@ -206,7 +191,7 @@ def _own_name(name: str, expected: Mapping[str, Tensor]) -> str:
 
 @dataclass(frozen=True)
 class _Keypoints:
-    """The tensors merged by the names of keypoints, and their part of the report."""
+    """Tensors merged by keypoint names, and their entries of the report."""
 
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     taken: tuple[str, ...] = ()
@@ -222,7 +207,7 @@ def _take_keypoints(
     *,
     fresh_head: bool,
 ) -> _Keypoints:
-    """Find the network's keypoints in the file, where their number or their order differs."""
+    """Match the network's keypoints with those of the file if their number or order differs."""
     heads = {
         name: dim
         for name, own in expected.items()
@@ -239,8 +224,8 @@ def _take_keypoints(
         if match is None or match.is_identity:
             return _Keypoints()
         if match.fresh_names and (match.assumed or not fresh_head):
-            whose = "The file does not name its keypoints" if match.assumed else "The file names other keypoints"
-            return _Keypoints(remark=f"{whose}; they were taken in its order.")
+            reason = "The file has no keypoint names" if match.assumed else "The file has other keypoint names"
+            return _Keypoints(remark=f"{reason}; its keypoints were loaded in their order.")
     elif not fresh_head:
         return _Keypoints()
     merged = {name: match.merge(name, expected[name], found[name]) for name in heads} if match and match.taken else {}
@@ -252,22 +237,22 @@ def _take_keypoints(
 
 def _why_fresh(match: KeypointMatch | None, num_file_channels: int) -> str:
     if match is None:
-        return f"The file does not say which keypoints the {num_file_channels} channels of its head are."
+        return f"The keypoints of the {num_file_channels} channels in the file's head are unknown."
     if not match.taken:
-        return f"No keypoint of the network has the name of one in the file. {_assumption(match)}".rstrip()
-    return "The file's head is of another shape."
+        return f"The network and the file have no common keypoint name. {_assumption(match)}".rstrip()
+    return "The file's head has another shape."
 
 
 def _assumption(match: KeypointMatch) -> str:
     return (
-        f"The file does not name its keypoints; by their number they were taken for {match.assumed}'s."
+        f"The file has no keypoint names; from their number they were assumed to be those of {match.assumed}."
         if match.assumed
         else ""
     )
 
 
 def _check_body(report: WeightReport, form: Form, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Raise unless everything below the head is in the file and fits."""
+    """Check that all tensors below the head are in the file and have the same shape."""
     other = [name for name in report.mismatched if not name.startswith(_HEADS)]
     if other:
         widths = {width_of(found), width_of(expected)} - {None}
@@ -277,19 +262,19 @@ def _check_body(report: WeightReport, form: Form, found: Mapping[str, Tensor], e
             else ""
         )
         raise WeightsError(
-            f"Expected {report.file} ({report.kind}) to hold {other[0]} of the shape {tuple(expected[other[0]].shape)}, but got "
-            f"{tuple(found[other[0]].shape)}; {len(other)} tensors differ.{hint} Build the network like the file's."
+            f"Expected {other[0]} of shape {tuple(expected[other[0]].shape)} in {report.file} ({report.kind}), but got "
+            f"{tuple(found[other[0]].shape)}; {len(other)} tensors differ.{hint} Build the network of the file."
         )
     absent = _absent(report, form)
     if not report.loaded or (form.whole and absent):
         raise WeightsError(
-            f"Expected {report.file} ({report.kind}) to hold all weights of the network, but {len(absent)} are not in it: "
+            f"Expected all weights of the network in {report.file} ({report.kind}), but {len(absent)} are missing: "
             f"{_summary(absent)}. {_SAME_DEPTH}"
         )
 
 
 def _check_depth(report: WeightReport, form: Form, surplus: Sequence[str], *, fresh_head: bool) -> None:
-    """Raise if the file's network is deeper; further outputs of an ImageNet HRNet do not count."""
+    """Check that the file's network is not deeper; additional outputs of an ImageNet HRNet are accepted."""
     own = [*report.loaded, *report.missing, *report.mismatched]
     foreign = [part for part in (HEAD, DECONVS) if not any(part in name for name in own)]  # another kind of head
     left_out = ("head.", *foreign) if fresh_head else NOT_WEIGHTS
@@ -298,32 +283,32 @@ def _check_depth(report: WeightReport, form: Form, surplus: Sequence[str], *, fr
         own_parts = {official_name(name).split(".")[0] for name in own}
         has_parts = any(official_name(name).split(".")[0] in own_parts for name in deeper)
         raise WeightsError(
-            f"Expected {report.file} ({report.kind}) to go no deeper than the network, but {len(deeper)} of its weights have no "
-            f"place in it: {_summary(deeper)}. {_SAME_DEPTH if has_parts else _OTHER_PARTS}"
+            f"Expected only weights of the network in {report.file} ({report.kind}), but {len(deeper)} are not part of it: "
+            f"{_summary(deeper)}. {_SAME_DEPTH if has_parts else _OTHER_PARTS}"
         )
 
 
 def _check_head(report: WeightReport, form: Form, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Raise unless the head fits, or the form has none."""
+    """Check that the head has the same shape, unless the format has no head."""
     if report.mismatched:
         name = report.mismatched[0]
         count = next(iter(found[name].shape), 1)
         raise WeightsError(
-            f"Expected {report.file} ({report.kind}) to hold a head for {expected[name].shape[0]} keypoints, {name} of the shape "
-            f"{tuple(expected[name].shape)}, but got one for {count}, of the shape {tuple(found[name].shape)}. Build the "
-            f"network with num_keypoints={count}, which follow from the skeleton, and the same final_kernel, or train a new one: "
-            "`hrpose fit weights=...`, or load_weights with fresh_head=True."
+            f"Expected a head for {expected[name].shape[0]} keypoints in {report.file} ({report.kind}), {name} of shape "
+            f"{tuple(expected[name].shape)}, but got one for {count}, of shape {tuple(found[name].shape)}. Build the network "
+            f"with num_keypoints={count} (from the skeleton) and the same final_kernel, or train a new head: `hrpose fit "
+            "weights=...`, or load_weights with fresh_head=True."
         )
     missing = [name for name in report.missing if name.startswith(_HEADS)]
     if form.whole and missing:
         raise WeightsError(
-            f"Expected {report.file} ({report.kind}) to hold the head, but {', '.join(missing)} are not in it. Load it with "
+            f"Expected a head in {report.file} ({report.kind}), but {', '.join(missing)} are missing. Load it with "
             "fresh_head=True to train a new head."
         )
 
 
 def _absent(report: WeightReport, form: Form) -> list[str]:
-    """List missing tensors that a file of this form should have; deconvolutions are never part of a backbone."""
+    """Return the missing tensors that a file of this format should have; a backbone has no deconvolutions."""
     elsewhere = _HEADS if form.whole else (*_HEADS, DECONVS)
     return [
         name for name in report.missing if not official_name(name).startswith(elsewhere) and not name.endswith(_COUNTER)
@@ -331,6 +316,6 @@ def _absent(report: WeightReport, form: Form) -> list[str]:
 
 
 def _summary(names: Iterable[str]) -> str:
-    """Count names by their first part, by the first two of a backbone or head; averaged copies of MMPose 0.x have one."""
+    """Count names by their first part, by two parts in `backbone.` and `head.`; averaged copies of MMPose 0.x are one group."""
     groups = Counter(re.match(r"ema_|(?:backbone|head)\.[^.]*|[^.]*", name)[0] for name in names)  # type: ignore[index]  # it always matches
     return ", ".join(f"{group} ({count})" for group, count in groups.items())

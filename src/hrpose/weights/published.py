@@ -1,7 +1,7 @@
-"""Published weight files: their names and addresses.
+"""Published weight files: their names and URLs.
 
-docs/weights.md lists their expected results. A name is that of the file; without the digits of its digest, the date and the
-suffix it is recognised as well: `hrnet_w32` is hrnet_w32-36af842e.pth. Needs nothing but the standard library.
+docs/weights.md lists their expected results. Names are file names, with or without digest, date and suffix: `hrnet_w32` is
+hrnet_w32-36af842e.pth. Only the standard library is imported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _MMPOSE = "https://download.openmmlab.com/mmpose"
 _TORCHVISION = "https://download.pytorch.org/models"
 HRNET_PAGE = "https://drive.google.com/drive/folders/1hOTihvbyIxsm5ygDpbUuJ7O_tzv4oXjC or https://1drv.ms/f/s!AhIXJn_J-blW231MH2krnmLq5kkQ"
 
-# As the READMEs and model indices of their authors list them; those of HRNet have no direct address.
+# from the READMEs and model indices of the authors; the files of the HRNet authors have no direct URL
 _DIRECT = {
     f"{_MMPOSE}/pretrain_models": ("hrnet_w32-36af842e.pth", "hrnet_w48-8ef0771d.pth"),
     _TORCHVISION: (
@@ -70,7 +70,7 @@ _DIRECT = {
         *("hrnet_w32_mpii_256x256_dark-f1601c5b_20200927.pth", "hrnet_w48_mpii_256x256_dark-0decd39f_20200927.pth"),
     ),
     f"{_MMPOSE}/top_down/resnet": (
-        "res101_coco_384x288-8c71bdc9_20200709.pth",  # where the index of 1.x repeats the address of another file
+        "res101_coco_384x288-8c71bdc9_20200709.pth",  # the index of 1.x has the URL of another file here
         *("res50_mpii_256x256-418ffc88_20200812.pth", "res101_mpii_256x256-416f5d71_20200812.pth"),
         "res152_mpii_256x256-3ecba29d_20200812.pth",
     ),
@@ -79,7 +79,7 @@ _BY_HAND = (
     *(f"pose_hrnet_{width}_{size}.pth" for width in ("w32", "w48") for size in ("256x192", "384x288", "256x256")),
     *(f"pose_resnet_{depth}_{size}.pth" for depth in (50, 101, 152) for size in ("256x192", "384x288", "256x256")),
 )
-# as torch.hub and MMPose put it into names, and a date
+# the digest, as in names of torch.hub and MMPose, and a date
 _DIGEST = re.compile(r"-([0-9a-f]{8,64})(?:_\d{8})?(?=\.[a-z.]+$)")
 
 
@@ -89,7 +89,7 @@ class PublishedFile:
 
     Attributes:
         name: of the file.
-        url: its direct address; None where it must be fetched manually, from `HRNET_PAGE`.
+        url: of the file; None if it must be downloaded manually from `HRNET_PAGE`.
     """
 
     name: str
@@ -104,7 +104,7 @@ PUBLISHED = {
 
 
 def find_published(name: str) -> PublishedFile | None:
-    """Return a published file by its name, its name without digest, date and suffix, or its address; None without."""
+    """Return a published file by its name, its name without digest, date and suffix, or its URL; None if unknown."""
     for file in PUBLISHED.values():
         if name in (file.name, shorten(file.name), file.url):
             return file
@@ -117,31 +117,28 @@ def shorten(name: str) -> str:
 
 
 def suggest(name: str) -> str:
-    """Return " Did you mean a, or b?" for the known names closest to another, or nothing where none is close."""
+    """Return " Did you mean a, or b?" with the most similar known names; "" if none is similar."""
     close = get_close_matches(name, [*PUBLISHED, *map(shorten, PUBLISHED)], n=2, cutoff=0.8)
     return f" Did you mean {', or '.join(close)}?" if close else ""
 
 
 def digest_of(name: str) -> str | None:
-    """Return the first digits of a file's SHA-256 from its name; None if it has none."""
+    """Return the first digits of a file's SHA-256 from its name; None if the name has none."""
     found = _DIGEST.search(name)
     return found[1] if found else None
 
 
 def is_address(text: str) -> bool:
-    """Check whether a text is the address of a file on the web."""
+    """Check whether a string is a URL."""
     return text.lower().startswith(("http://", "https://"))
 
 
 def cached_file(name: str, cache_dir: Path | str | None = None) -> Path:
-    """Return the place of a weight file in the cache: `weights` under `cache_dir`, $HRPOSE_CACHE or ~/.cache/hrpose."""
+    """Return the path of a weight file in the cache: `weights` in `cache_dir`, $HRPOSE_CACHE or ~/.cache/hrpose."""
     home = cache_dir or os.environ.get("HRPOSE_CACHE") or Path.home() / ".cache" / "hrpose"
     return Path(home) / "weights" / name
 
 
 def say_by_hand(file: PublishedFile, place: Path) -> str:
-    """Describe how to get a file that has no direct address."""
-    return (
-        f"{file.name} has no direct address: its authors share it for download by hand, at {HRNET_PAGE}. Put it at {place}, or "
-        "give its path."
-    )
+    """Describe how to download a file without direct URL."""
+    return f"{file.name} has no direct URL. Download it from {HRNET_PAGE}, and save it as {place} or give its path."

@@ -11,7 +11,7 @@ from known_errors import inject, pairs_of_people, predict
 
 from hrpose.metrics.functional import Detections
 from hrpose.metrics.functional.anatomy import error_anatomy
-from hrpose.metrics.functional.matching import pair_persons
+from hrpose.metrics.functional.matching import pair_instances
 from hrpose.skeletons import COCO
 
 
@@ -31,7 +31,7 @@ def test_known_mixture_is_found_exactly() -> None:
     names, counts = np.unique(kinds[kept], return_counts=True)
     assert anatomy.keypoints == dict(zip(names.tolist(), counts.tolist(), strict=True))
     assert (anatomy.false_positives, anatomy.false_negatives) == (5, 3)
-    assert all(cured["AP"] > anatomy.numbers["AP"] for cured in anatomy.cured.values())
+    assert all(fixed["AP"] > anatomy.numbers["AP"] for fixed in anatomy.fixed.values())
 
 
 @pytest.mark.parametrize("kind", ["jitter", "inversion", "swap", "miss"])
@@ -40,9 +40,9 @@ def test_curing_the_only_kind_of_error_gives_one(kind: str) -> None:
     kinds = np.full((12, 17), "good", dtype=object)
     kinds[:, [5, 8, 13]] = kind
     anatomy = error_anatomy(predict(truth, inject(truth, kinds)), truth, COCO.sigmas, COCO.flip_permutation)
-    assert anatomy.cured[kind]["AP"] == 1.0
+    assert anatomy.fixed[kind]["AP"] == 1.0
     assert anatomy.numbers["AP"] < 1
-    assert all(anatomy.cured[other]["AP"] == anatomy.numbers["AP"] for other in anatomy.cured if other != kind)
+    assert all(anatomy.fixed[other]["AP"] == anatomy.numbers["AP"] for other in anatomy.fixed if other != kind)
 
 
 def test_unlabelled_keypoints_are_no_errors() -> None:
@@ -79,7 +79,7 @@ def test_no_fix_lowers_a_number(
         detections_from_coco(results), truth_from_coco(annotations), sigmas, COCO.flip_permutation,
         max_detections=max_detections,
     )  # fmt: skip
-    for kind, fixed in anatomy.cured.items():
+    for kind, fixed in anatomy.fixed.items():
         for name, before in anatomy.numbers.items():
             nobody_left = kind == "false negatives" and fixed[name] == -1
             assert fixed[name] >= before or nobody_left, (kind, name)
@@ -90,9 +90,9 @@ def test_no_fix_lowers_a_number(
 def test_fixing_everything_gives_one(seed: int) -> None:
     annotations, results, sigmas = random_case(seed, distinct=True)
     detections, truth = detections_from_coco(results), truth_from_coco(annotations)
-    pairs = pair_persons(detections, truth, sigmas)
+    pairs = pair_instances(detections, truth, sigmas)
     fixed = Detections(**{name: values[pairs.rows] for name, values in vars(detections).items()})
-    fixed = replace(fixed, keypoints=truth.keypoints[pairs.persons])
+    fixed = replace(fixed, keypoints=truth.keypoints[pairs.instances])
     left = truth.select(np.setdiff1d(np.arange(len(truth)), pairs.missed))
     anatomy = error_anatomy(fixed, left, sigmas, COCO.flip_permutation)
     assert anatomy.numbers["AP"] == (pytest.approx(1.0, abs=1e-12) if len(pairs.rows) else -1)
@@ -110,4 +110,4 @@ def test_a_prediction_that_matches_at_a_higher_threshold_is_not_removed() -> Non
     )
     anatomy = error_anatomy(detections, truth, COCO.sigmas, COCO.flip_permutation)
     assert (anatomy.false_positives, anatomy.numbers["AP"]) == (1, 0.5)
-    assert anatomy.cured["false positives"]["AP"] == 0.5
+    assert anatomy.fixed["false positives"]["AP"] == 0.5

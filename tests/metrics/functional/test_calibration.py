@@ -30,8 +30,8 @@ def test_no_cut_is_better(seed: int) -> None:
         kept = Detections(*(values[detections.scores >= score] for values in vars(detections).values()))
         matches = match_detections(kept, truth, sigmas)
         counted = ~matches.ignored[0]
-        right = ((matches.persons[0] >= 0) & counted).sum(axis=1)
-        f1 = (2 * right / max(1, counted.sum(axis=1).max() + (~matches.person_ignored[0]).sum())).mean()
+        right = ((matches.instances[0] >= 0) & counted).sum(axis=1)
+        f1 = (2 * right / max(1, counted.sum(axis=1).max() + (~matches.instance_ignored[0]).sum())).mean()
         assert f1 <= best.f1 + 1e-12
 
 

@@ -7,7 +7,12 @@ import pytest
 from known_errors import AREA, pairs_of_people, predict
 
 from hrpose.metrics.functional import Detections, keypoint_variances, match_detections
-from hrpose.metrics.functional.matching import OKS_THRESHOLDS, keypoint_similarity, pair_persons, position_among_equals
+from hrpose.metrics.functional.matching import (
+    OKS_THRESHOLDS,
+    keypoint_similarity,
+    pair_instances,
+    position_among_equals,
+)
 from hrpose.skeletons import COCO
 from hrpose.structures import GroundTruth
 
@@ -38,7 +43,7 @@ def match(detections: Detections, truth: GroundTruth, **kwargs: Any) -> tuple[li
     """Persons and ignore flags at OKS 0.5 in the range "all", by row of the detections."""
     matches = match_detections(detections, truth, [0.1], oks_thresholds=[0.5], **kwargs)
     order = np.argsort(matches.rows)
-    return matches.persons[0, 0][order].tolist(), matches.ignored[0, 0][order].tolist()
+    return matches.instances[0, 0][order].tolist(), matches.ignored[0, 0][order].tolist()
 
 
 def test_better_score_chooses_first() -> None:
@@ -75,7 +80,7 @@ def test_both_ends_of_an_area_range_belong_to_it() -> None:
     matches = match_detections(
         found(0), people(0, area=1024.0), [0.1], area_ranges={"a": (0, 1024), "b": (1024, 9216), "c": (1025, 9)}
     )
-    assert matches.person_ignored[:, 0].tolist() == [False, False, True]
+    assert matches.instance_ignored[:, 0].tolist() == [False, False, True]
 
 
 def test_only_the_best_predictions_of_a_photo_count() -> None:
@@ -86,7 +91,7 @@ def test_only_the_best_predictions_of_a_photo_count() -> None:
 def test_similarity_at_the_threshold_is_enough() -> None:
     assert match(found(0), people(0))[0] == [0]
     matches = match_detections(found(0), people(0), [0.1], oks_thresholds=[1.0])
-    assert matches.persons[0, 0].tolist() == [0]
+    assert matches.instances[0, 0].tolist() == [0]
 
 
 def test_categories_do_not_meet() -> None:
@@ -100,7 +105,7 @@ def test_thresholds_are_those_of_the_reference() -> None:
 
 
 def test_unknown_photos_are_told() -> None:
-    with pytest.raises(ValueError, match=r"1 image.*1.*\[5\]"):
+    with pytest.raises(ValueError, match=r"1 image ids are not annotated.*\[5\]"):
         match_detections(found(0, image_id=5), people(0), [0.1])
 
 
@@ -114,8 +119,8 @@ def test_everyone_is_paired_alone_or_missed() -> None:
     keypoints = truth.keypoints.copy()
     keypoints[2] -= 30_000
     truth.iscrowd[5] = True
-    pairs = pair_persons(predict(truth, keypoints), truth, COCO.sigmas)
-    assert pairs.rows.tolist() == pairs.persons.tolist() == [0, 1, 3, 4]
+    pairs = pair_instances(predict(truth, keypoints), truth, COCO.sigmas)
+    assert pairs.rows.tolist() == pairs.instances.tolist() == [0, 1, 3, 4]
     assert (pairs.alone.tolist(), pairs.missed.tolist()) == ([2], [2])
 
 

@@ -26,7 +26,7 @@ def found_of(points: list[list[list[float]]], images: list[int]) -> Detections:
 def test_errors_are_in_pixels_and_pck_in_shares_of_the_longer_side() -> None:
     truth = truth_of([[[0, 0], [10, 0]], [[0, 0], [10, 0]], [[5, 5], [5, 5]]], [1, 2, 3], [[2, 2], [2, 0], [1, 1]])
     errors = pixel_errors(found_of([[[3, 4], [10, 10]], [[0, 21], [99, 99]]], [1, 2]), truth)
-    assert (errors.num_persons, errors.num_missed) == (3, 1)
+    assert (errors.num_instances, errors.num_missed) == (3, 1)
     assert errors.overall == {
         "mean_error": pytest.approx(12), "median_error": 10, "PCK@0.05": 1 / 5, "PCK@0.1": 2 / 5, "PCK@0.2": 2 / 5
     }  # fmt: skip

@@ -248,7 +248,7 @@ def test_an_exported_file_is_not_trained(export, people, tmp_path):
 
 
 def test_weights_have_to_be_named():
-    with pytest.raises(ConfigError, match="there is nothing to export"):
+    with pytest.raises(ConfigError, match="ckpt_path: expected a network to export"):
         check("export", [])
 
 

@@ -173,7 +173,7 @@ BOX_CHECKS: tuple[Check[Inspected], ...] = (
     ),
     Check(
         name="boxes-outside-image",
-        what="annotations have a box that lies outside the image",
+        what="annotations have a box outside the image",
         consequence="The crops are black.",
         fix="Check these annotations: boxes are x, y, width, height in pixels of an image of size `width` x `height`.",
         find=_outside_image,

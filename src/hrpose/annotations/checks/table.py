@@ -44,12 +44,12 @@ class Finding:
 
     check: str
     file: str
-    count: int
-    total: int
-    ids: tuple[int | str, ...]
+    count: int = 0
+    total: int = 0
+    ids: tuple[int | str, ...] = ()
     what: str
-    consequence: str
-    fix: str
+    consequence: str = ""
+    fix: str = ""
     severity: Severity = "warning"
 
     def __str__(self) -> str:

@@ -25,7 +25,7 @@ from hrpose.metrics.functional.matching import (
     average_precision,
     keypoint_similarity,
     match_detections,
-    pair_persons,
+    pair_instances,
     summarize,
 )
 from hrpose.metrics.functional.oks import (
@@ -50,6 +50,9 @@ from hrpose.metrics.functional.pck import (
     pixel_errors,
 )
 from hrpose.structures import rescore
+
+pair_persons = pair_instances
+"""The name of `pair_instances` in earlier versions."""
 
 __all__ = [
     "PCKH_COLUMNS",
@@ -87,7 +90,7 @@ __all__ = [
     "oks_nms",
     "oks_pairs",
     "optimal_score_threshold",
-    "pair_persons",
+    "pair_instances",
     "paired_p_value",
     "pck",
     "pckh_table",

@@ -1,21 +1,19 @@
-"""The anatomy of keypoint errors: of what kind they are, and what AP would be if each kind were fixed.
+"""Error analysis of keypoints: the kind of each error, and AP if all errors of a kind were fixed.
 
-Each keypoint of a prediction that is paired with a person (OKS of at least 0.1) is, by its similarity to where it belongs,
-good (at least 0.85), a jitter (at least 0.5), or else an inversion (it lies on the mirrored keypoint of the same person), a swap
-(on the same or the mirrored keypoint of another person) or a miss (on nothing). Predictions without a person are false
-positives, persons without a prediction false negatives.
+A labelled keypoint of a prediction that is paired with an instance (OKS of at least 0.1) is, by its similarity to its annotation,
+good (at least 0.85), a jitter (at least 0.5), or otherwise an inversion (on the mirrored keypoint of the same instance), a swap
+(on the same or the mirrored keypoint of another instance) or a miss. Predictions without instance are false positives, instances
+without prediction false negatives.
 
-A fix changes the matches of the evaluation and never undoes one, so no fix lowers AP. Pairs and matches differ: at OKS 0.1 a
-poor prediction takes the person that a better one of lower score is matched to at 0.5, where the poor one fails. At each OKS
-threshold and in each area range
+A fix never removes a correct match of the evaluation, so no fix lowers AP. Pairs and matches can differ: at OKS 0.1 a poor
+prediction may be paired with an instance that matches another prediction at OKS 0.5. At each OKS threshold and in each area range
 
-- a fixed keypoint turns its prediction into a match if OKS with its person now reaches the threshold and nobody else is
-  matched to that person;
-- a false positive is removed if it matches nobody there;
-- a false negative is removed if no prediction is matched to it in that area range.
+- a fixed keypoint makes its prediction a match if its OKS now reaches the threshold and no other prediction matches the instance;
+- a false positive is removed if it matches no instance there;
+- a false negative is removed if no prediction matches it in that area range.
 Source: M. R. Ronchi and P. Perona, Benchmarking and Error Diagnosis in Multi-Instance Pose Estimation, ICCV 2017.
 
-Legend of the shapes: N predictions, M annotated persons, P pairs, K keypoints.
+Legend of the shapes: N predictions, M annotated instances, P pairs, K keypoints.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ from hrpose.metrics.functional.matching import (
     accumulate,
     keypoint_similarity,
     match_detections,
-    pair_persons,
+    pair_instances,
     summarize,
 )
 from hrpose.metrics.functional.oks import Floats, Indices, keypoint_variances, oks_pairs
@@ -45,22 +43,22 @@ _GOOD, _CLOSE = 0.85, 0.5
 
 @dataclass(frozen=True)
 class ErrorAnatomy:
-    """What goes wrong, and what it costs.
+    """Numbers of errors by kind, and the effect of each kind on AP.
 
     Attributes:
-        keypoints: how many labelled keypoints of paired predictions are good, jitter, inversion, swap and miss.
-        false_positives: predictions without a person.
-        false_negatives: persons without a prediction.
-        numbers: the ten COCO numbers as they are.
-        cured: the ten numbers if one kind were fixed: the keypoints of a kind put where they belong, the false positives
-            left out, the false negatives not asked for. None is below its entry in `numbers`; -1 where no person is left.
+        keypoints: number of labelled keypoints of paired predictions that are good, jitter, inversion, swap and miss.
+        false_positives: number of predictions without instance.
+        false_negatives: number of instances without prediction.
+        numbers: the ten COCO numbers.
+        fixed: the ten COCO numbers if one kind were fixed: keypoints moved to their annotation, false positives removed, or
+            false negatives ignored. Each is at least its entry in `numbers`; -1 if no instance remains.
     """
 
     keypoints: dict[str, int]
     false_positives: int
     false_negatives: int
     numbers: dict[str, float]
-    cured: dict[str, dict[str, float]]
+    fixed: dict[str, dict[str, float]]
 
 
 def error_anatomy(
@@ -71,20 +69,17 @@ def error_anatomy(
     *,
     max_detections: int = 20,
 ) -> ErrorAnatomy:
-    """Take a set of predictions apart.
+    """Count the errors of predictions by kind, and compute the metrics without each kind.
 
     Args:
         detections: N predictions.
-        truth: M annotated persons, and all photos.
+        truth: M annotated instances, and all images.
         sigmas: (K,) per-keypoint constants of the skeleton.
-        flip_permutation: K indices, for each keypoint its mirrored one, such as `hrpose.skeletons.COCO.flip_permutation`.
-        max_detections: how many predictions of a photo and category count, the best first.
-
-    Returns:
-        Counts, and the numbers after each fix.
+        flip_permutation: K indices of the mirrored keypoints, such as `hrpose.skeletons.COCO.flip_permutation`.
+        max_detections: number of predictions per image and category that count, those of highest score.
     """
     matches = match_detections(detections, truth, sigmas, max_detections=max_detections)
-    pairs = pair_persons(detections, truth, sigmas, max_detections=max_detections)
+    pairs = pair_instances(detections, truth, sigmas, max_detections=max_detections)
     kinds = classify_keypoints(detections, truth, sigmas, flip_permutation, pairs)
     variances = keypoint_variances(sigmas)
     fixed = {}
@@ -92,18 +87,18 @@ def error_anatomy(
         if name not in ("unlabelled", "good"):
             keypoints = detections.keypoints.copy()
             wrong = (kinds == code)[..., None]
-            keypoints[pairs.rows] = np.where(wrong, truth.keypoints[pairs.persons], keypoints[pairs.rows])
+            keypoints[pairs.rows] = np.where(wrong, truth.keypoints[pairs.instances], keypoints[pairs.rows])
             fixed[name] = _match_pairs(
-                matches, pairs, oks_pairs(keypoints, truth, variances, pairs.rows, pairs.persons)
+                matches, pairs, oks_pairs(keypoints, truth, variances, pairs.rows, pairs.instances)
             )
     fixed["false positives"] = _without_predictions(matches, pairs.alone)
-    fixed["false negatives"] = _without_persons(matches, pairs.missed)
+    fixed["false negatives"] = _without_instances(matches, pairs.missed)
     return ErrorAnatomy(
         keypoints={name: int((kinds == code).sum()) for code, name in enumerate(KINDS) if name != "unlabelled"},
         false_positives=len(pairs.alone),
         false_negatives=len(pairs.missed),
         numbers=summarize(accumulate(matches)),
-        cured={name: summarize(accumulate(changed)) for name, changed in fixed.items()},
+        fixed={name: summarize(accumulate(changed)) for name, changed in fixed.items()},
     )
 
 
@@ -114,94 +109,96 @@ def classify_keypoints(
     flip_permutation: Sequence[int],
     pairs: Pairs,
 ) -> NDArray[np.uint8]:
-    """Tell of what kind each keypoint of each pair is.
+    """Classify each keypoint of each pair.
 
     Args:
         detections: N predictions.
-        truth: M annotated persons.
+        truth: M annotated instances.
         sigmas: (K,) per-keypoint constants of the skeleton.
         flip_permutation: K indices of the mirrored keypoints.
-        pairs: P predictions and their persons.
+        pairs: P predictions and their instances.
 
     Returns:
-        (P, K) positions in `KINDS`.
+        (P, K) indices in `KINDS`.
     """
     variances, mirror = keypoint_variances(sigmas), np.array(flip_permutation)
-    points, persons = detections.keypoints[pairs.rows], pairs.persons
+    points, instances = detections.keypoints[pairs.rows], pairs.instances
     labelled = truth.visibility > 0
-    own = keypoint_similarity(points, truth.keypoints[persons], truth.area[persons], variances)
-    mirrored = keypoint_similarity(points, truth.keypoints[persons][:, mirror], truth.area[persons], variances)
-    mirrored[~labelled[persons][:, mirror] | (mirror == np.arange(len(mirror)))] = 0
-    others = _nearest_other(points, truth, persons, variances, mirror)
+    own = keypoint_similarity(points, truth.keypoints[instances], truth.area[instances], variances)
+    mirrored = keypoint_similarity(points, truth.keypoints[instances][:, mirror], truth.area[instances], variances)
+    mirrored[~labelled[instances][:, mirror] | (mirror == np.arange(len(mirror)))] = 0
+    others = _nearest_other(points, truth, instances, variances, mirror)
     kinds = np.full(own.shape, KINDS.index("miss"), dtype=np.uint8)
     kinds[np.maximum(mirrored, others) >= _CLOSE] = KINDS.index("swap")
     kinds[(mirrored >= _CLOSE) & (mirrored >= others)] = KINDS.index("inversion")
     kinds[own >= _CLOSE] = KINDS.index("jitter")
     kinds[own >= _GOOD] = KINDS.index("good")
-    kinds[~labelled[persons]] = KINDS.index("unlabelled")
+    kinds[~labelled[instances]] = KINDS.index("unlabelled")
     return kinds
 
 
 def _nearest_other(
-    points: Floats, truth: GroundTruth, persons: Indices, variances: Floats, mirror: NDArray[np.int64]
+    points: Floats, truth: GroundTruth, instances: Indices, variances: Floats, mirror: NDArray[np.int64]
 ) -> Floats:
-    """The highest similarity (P, K) to the same or the mirrored keypoint of any other person in the photo."""
+    """Compute the highest similarity (P, K) to the same or the mirrored keypoint of other instances in the image."""
     labelled = truth.visibility > 0
     order = np.argsort(truth.object_image_ids, kind="stable")
     ordered = truth.object_image_ids[order]
-    images = truth.object_image_ids[persons]
+    images = truth.object_image_ids[instances]
     start, stop = np.searchsorted(ordered, images, side="left"), np.searchsorted(ordered, images, side="right")
     nearest = np.zeros(points.shape[:2])
     for step in range(int((stop - start).max(initial=0))):
         pairs = np.flatnonzero(start + step < stop)
         other = order[start[pairs] + step]
-        pairs, other = pairs[other != persons[pairs]], other[other != persons[pairs]]
-        for places, seen in (
+        pairs, other = pairs[other != instances[pairs]], other[other != instances[pairs]]
+        for places, valid in (
             (truth.keypoints[other], labelled[other]),
             (truth.keypoints[other][:, mirror], labelled[other][:, mirror]),
         ):
-            similarity = np.where(seen, keypoint_similarity(points[pairs], places, truth.area[other], variances), 0)
+            similarity = np.where(valid, keypoint_similarity(points[pairs], places, truth.area[other], variances), 0)
             nearest[pairs] = np.maximum(nearest[pairs], similarity)
     return nearest
 
 
 def _match_pairs(matches: Matches, pairs: Pairs, similarity: Floats) -> Matches:
-    """Match the pairs (P,) whose OKS reaches the threshold, unless their prediction or their person has a match that counts."""
+    """Match the pairs (P,) whose OKS reaches the threshold, unless the prediction or the instance is already matched."""
     places = _places(matches, pairs.rows)
     enough = similarity >= np.minimum(matches.oks_thresholds, 1 - 1e-10)[:, None]
-    right = (matches.persons >= 0) & ~matches.ignored
-    free = ~(right[..., places] | _found(matches)[..., pairs.persons] | matches.person_ignored[:, None, pairs.persons])
-    persons, ignored = matches.persons.copy(), matches.ignored.copy()
-    persons[..., places] = np.where(enough & free, pairs.persons, persons[..., places])
+    right = (matches.instances >= 0) & ~matches.ignored
+    free = ~(
+        right[..., places] | _found(matches)[..., pairs.instances] | matches.instance_ignored[:, None, pairs.instances]
+    )
+    instances, ignored = matches.instances.copy(), matches.ignored.copy()
+    instances[..., places] = np.where(enough & free, pairs.instances, instances[..., places])
     ignored[..., places] &= ~(enough & free)
-    return replace(matches, persons=persons, ignored=ignored)
+    return replace(matches, instances=instances, ignored=ignored)
 
 
 def _without_predictions(matches: Matches, rows: Indices) -> Matches:
-    """Ignore predictions where they match nobody."""
+    """Ignore predictions where they have no match."""
     places, ignored = _places(matches, rows), matches.ignored.copy()
-    ignored[..., places] |= matches.persons[..., places] < 0
+    ignored[..., places] |= matches.instances[..., places] < 0
     return replace(matches, ignored=ignored)
 
 
-def _without_persons(matches: Matches, rows: Indices) -> Matches:
-    """Ignore annotated persons in the area ranges in which nobody is matched to them at any threshold."""
-    ignored = matches.person_ignored.copy()
+def _without_instances(matches: Matches, rows: Indices) -> Matches:
+    """Ignore annotated instances in the area ranges in which they have no match at any threshold."""
+    ignored = matches.instance_ignored.copy()
     ignored[:, rows] |= ~_found(matches)[..., rows].any(axis=1)
-    return replace(matches, person_ignored=ignored)
+    return replace(matches, instance_ignored=ignored)
 
 
 def _places(matches: Matches, rows: Indices) -> Indices:
-    """Where predictions stand among those that are kept."""
+    """Return the indices of predictions among the kept ones."""
     place_of = np.zeros(matches.rows.max(initial=-1) + 1, np.int64)
     place_of[matches.rows] = np.arange(len(matches.rows))
     return place_of[rows]
 
 
 def _found(matches: Matches) -> NDArray[np.bool_]:
-    """Whether a prediction is matched to each person: (A, T, M)."""
-    num_areas, num_thresholds, _ = matches.persons.shape
-    found = np.zeros((num_areas, num_thresholds, matches.person_ignored.shape[1]), bool)
-    area, threshold, place = np.nonzero(matches.persons >= 0)
-    found[area, threshold, matches.persons[area, threshold, place]] = True
+    """Return whether each instance is matched: (A, T, M)."""
+    num_areas, num_thresholds, _ = matches.instances.shape
+    found = np.zeros((num_areas, num_thresholds, matches.instance_ignored.shape[1]), bool)
+    area, threshold, place = np.nonzero(matches.instances >= 0)
+    found[area, threshold, matches.instances[area, threshold, place]] = True
     return found

@@ -1,10 +1,10 @@
-"""How sure an AP is: the bootstrap over photos.
+"""Confidence intervals of AP by the bootstrap over images.
 
-The photos of a data set are one draw out of many; drawing as many again from them, with repetition, shows how AP would vary.
-Matching a photo's predictions does not depend on other photos, so a draw only weighs the matches anew.
+Resampling the images of a data set with replacement shows how AP varies with the choice of images. The matches of an image do
+not depend on other images, so a resample only changes their weights.
 Source: B. Efron and R. Tibshirani, An Introduction to the Bootstrap, 1993.
 
-Legend of the shapes: D predictions, M annotated persons, T OKS thresholds, S samples.
+Legend of the shapes: D predictions, M annotated instances, T OKS thresholds, S samples.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _TINY = np.spacing(1)
 def bootstrap_average_precision(matches: Matches, *, num_samples: int = 1000, seed: int = 0) -> Floats:
     """Compute the AP of resampled data sets.
 
-    Two sets of matches of the same photos, with the same number of samples and seed, are resampled alike, so their difference
-    sample by sample is a paired one.
+    Two sets of matches of the same images get the same resamples with the same `num_samples` and seed, so their differences
+    are paired.
 
     Args:
         matches: from `match_detections`, with an area range "all".
@@ -32,15 +32,15 @@ def bootstrap_average_precision(matches: Matches, *, num_samples: int = 1000, se
         seed: of the draws.
 
     Returns:
-        (S,) APs over all OKS thresholds; NaN where a sample has nobody to be found.
+        (S,) APs over all OKS thresholds; NaN for samples without annotated instances.
 
     Raises:
-        ValueError: if there is no area range "all", or no photo.
+        ValueError: if there is no area range "all", or no image.
     """
     if "all" not in matches.area_names or not matches.num_images:
         raise ValueError(
-            "Expected argument `matches` to have photos and an area range `all`, "
-            f"but got {matches.num_images} photos and {list(matches.area_names)}."
+            "Expected argument `matches` to have images and an area range `all`, "
+            f"but got {matches.num_images} images and {list(matches.area_names)}."
         )
     categories = [_Category.of(matches, category) for category in range(matches.num_categories)]
     rng = np.random.default_rng(seed)
@@ -54,10 +54,10 @@ def bootstrap_average_precision(matches: Matches, *, num_samples: int = 1000, se
 
 
 def confidence_interval(samples: Floats, level: float = 0.95) -> tuple[float, float]:
-    """Give the interval that holds the middle share of the samples.
+    """Return the central interval that contains a share of the samples.
 
     Args:
-        samples: (S,) from `bootstrap_average_precision`, or the difference of two; NaN is left out.
+        samples: (S,) from `bootstrap_average_precision`, or the difference of two; NaN is ignored.
         level: the share.
 
     Raises:
@@ -73,59 +73,58 @@ def confidence_interval(samples: Floats, level: float = 0.95) -> tuple[float, fl
 
 
 def paired_p_value(samples: Floats, others: Floats) -> float:
-    """Tell how likely a difference at least as far from nothing is if two sets of predictions are equally good.
+    """Compute the two-sided p-value of the paired bootstrap for the difference of two sets of predictions.
 
     Args:
         samples: (S,) from `bootstrap_average_precision`.
-        others: (S,) of the other predictions, of the same photos and with the same seed.
+        others: (S,) of the other predictions, with the same images and seed.
 
     Returns:
-        The two-sided p-value of the paired bootstrap, at least 1 / S unless all samples are equal, then 1. Samples that are
-        NaN on a side are left out and not counted in S.
+        The p-value, at least 1 / S, and 1 if all samples are equal. Samples that are NaN in one set do not count in S.
 
     Raises:
-        ValueError: if the numbers of samples differ, or no sample is defined on both sides.
+        ValueError: if the numbers of samples differ, or no sample is defined in both sets.
     """
     if samples.shape != others.shape:
-        raise ValueError(f"Expected as many samples of both, but got {samples.shape} and {others.shape}.")
+        raise ValueError(f"Expected samples of the same shape, but got {samples.shape} and {others.shape}.")
     difference = samples - others
     difference = difference[~np.isnan(difference)]
     if not difference.size:
-        raise ValueError(f"Expected a sample that is defined on both sides, but none of the {samples.size} samples is.")
+        raise ValueError(f"Expected a sample that is defined in both sets, but none of the {samples.size} samples is.")
     tail = min((difference <= 0).mean(), (difference >= 0).mean())
     return float(min(1.0, max(2 * tail, 1 / difference.size)))
 
 
 @dataclass(frozen=True, eq=False)
 class _Category:
-    """The matches of one category, prepared to be weighed many times.
+    """The matches of one category, prepared for many weightings.
 
     Attributes:
-        images: (D,) position of the photo of each prediction, the best score first.
+        images: (D,) index of the image of each prediction, highest score first.
         counted: (T, D) whether the prediction counts.
-        right: for each of T thresholds the places of the predictions that are right.
-        persons: (I,) how many persons are to be found in each photo.
+        right: indices of the correct predictions for each of T thresholds.
+        instances: (I,) number of instances that count in each image.
     """
 
     images: Indices
     counted: NDArray[np.bool_]
     right: tuple[Indices, ...]
-    persons: Floats
+    instances: Floats
 
     @staticmethod
     def of(matches: Matches, category: int) -> _Category:
         area = matches.area_names.index("all")
         mine = np.flatnonzero(matches.categories == category)
         counted = ~matches.ignored[area][:, mine]
-        hits = (matches.persons[area][:, mine] >= 0) & counted
-        to_find = ~matches.person_ignored[area] & (matches.person_categories == category)
-        persons = np.bincount(matches.person_images[to_find], minlength=matches.num_images).astype(np.float64)
-        return _Category(matches.images[mine], counted, tuple(np.flatnonzero(row) for row in hits), persons)
+        hits = (matches.instances[area][:, mine] >= 0) & counted
+        to_find = ~matches.instance_ignored[area] & (matches.instance_categories == category)
+        instances = np.bincount(matches.instance_images[to_find], minlength=matches.num_images).astype(np.float64)
+        return _Category(matches.images[mine], counted, tuple(np.flatnonzero(row) for row in hits), instances)
 
     def average_precisions(self, weights: Floats) -> Floats:
-        """The AP at each threshold (T,) if each photo counts as often as its weight says; (0,) if nobody is to be found."""
-        num_persons = weights @ self.persons
-        if num_persons == 0:
+        """Return the AP at each threshold (T,) with weighted images; (0,) without annotated instances."""
+        num_instances = weights @ self.instances
+        if num_instances == 0:
             return np.zeros(0)
         weight = weights[self.images]
         aps = np.zeros(len(self.right))
@@ -134,6 +133,6 @@ class _Category:
                 found = np.cumsum(weight[right])
                 counted = np.cumsum(weight * self.counted[row])[right]
                 best = np.maximum.accumulate((found / (counted + _TINY))[::-1])[::-1]
-                place = np.searchsorted(found / num_persons, RECALLS, side="left")
+                place = np.searchsorted(found / num_instances, RECALLS, side="left")
                 aps[row] = best[place[place < len(right)]].sum() / len(RECALLS)
         return aps

@@ -1,6 +1,6 @@
-"""AP by keypoint, part of the body, visibility and crowding: the same evaluation, of some of the annotations at a time.
+"""AP by keypoint, part of the body, visibility and crowding: the same evaluation on a part of the annotations.
 
-Legend of the shapes: N predictions, M annotated persons, K keypoints.
+Legend of the shapes: N predictions, M annotated instances, K keypoints.
 """
 
 from __future__ import annotations
@@ -16,27 +16,25 @@ from hrpose.metrics.functional.oks import Floats, Indices
 from hrpose.structures import GroundTruth
 
 CROWDING_RANGES: Mapping[str, tuple[float, float]] = {"easy": (0.0, 0.2), "medium": (0.2, 0.8), "hard": (0.8, 1.0)}
-"""Crowd indices of CrowdPose's easy, medium and hard photos, as its evaluation code parts them (its paper says 0.1 for 0.2).
+"""Crowd indices of CrowdPose's easy, medium and hard images in its evaluation code (the paper states 0.1 instead of 0.2).
 
-The border belongs to the harder range, and 1 to the hardest.
+A range contains its lower end; the last one also contains 1.
 """
 
 
 def average_precision_per_keypoint(
     detections: Detections, truth: GroundTruth, sigmas: ArrayLike, *, max_detections: int = 20
 ) -> Floats:
-    """Evaluate each keypoint as if it were the only one.
-
-    Persons in whom it is not labelled are ignored: predictions on them count neither way.
+    """Evaluate each keypoint as if it were the only one. Instances without its label are ignored.
 
     Args:
         detections: N predictions.
-        truth: M annotated persons, and all photos.
+        truth: M annotated instances, and all images.
         sigmas: (K,) per-keypoint constants of the skeleton.
-        max_detections: how many predictions of a photo and category count, the best first.
+        max_detections: number of predictions per image and category that count, those of highest score.
 
     Returns:
-        (K,) AP over OKS .50:.95; -1 where a keypoint is never labelled.
+        (K,) AP over OKS .50:.95; -1 for keypoints that are never labelled.
     """
     values = np.asarray(sigmas, dtype=np.float64)
     aps = np.empty(len(values))
@@ -60,19 +58,19 @@ def average_precision_by_part(
     scores: Mapping[str, Floats] | None = None,
     keypoint_scores: Floats | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Evaluate some keypoints as if they were all, as COCO-WholeBody does with body, foot, face and hands.
+    """Evaluate parts of the keypoints, as COCO-WholeBody does for body, foot, face and hands.
 
     Args:
         detections: N predictions.
-        truth: M annotated persons, and all photos.
+        truth: M annotated instances, and all images.
         sigmas: (K,) per-keypoint constants of the skeleton.
-        parts: names, and the indices of their keypoints.
-        max_detections: how many predictions of a photo and category count, the best first.
-        scores: (N,) by the name of the part that they rank, instead of the predictions' own.
-        keypoint_scores: (N, K), by which predictions whose scores of a part are all 0 are left out of it; None keeps all.
+        parts: keypoint indices of each part.
+        max_detections: number of predictions per image and category that count, those of highest score.
+        scores: (N,) scores by part that replace those of the predictions.
+        keypoint_scores: (N, K); predictions are left out of a part in which all their scores are 0. None keeps all.
 
     Returns:
-        The ten COCO numbers of each part. Persons in whom nothing of it is labelled are ignored.
+        The ten COCO numbers of each part. Instances without labelled keypoints of the part are ignored.
     """
     values = np.asarray(sigmas, dtype=np.float64)
     numbers = {}
@@ -89,16 +87,16 @@ def average_precision_by_part(
 def average_precision_by_visibility(
     detections: Detections, truth: GroundTruth, sigmas: ArrayLike, *, max_detections: int = 20
 ) -> dict[str, dict[str, float]]:
-    """Evaluate by the visible keypoints alone, and by the occluded ones alone.
+    """Evaluate only visible and only occluded keypoints.
 
     Args:
         detections: N predictions.
-        truth: M annotated persons, and all photos.
+        truth: M annotated instances, and all images.
         sigmas: (K,) per-keypoint constants of the skeleton.
-        max_detections: how many predictions of a photo and category count, the best first.
+        max_detections: number of predictions per image and category that count, those of highest score.
 
     Returns:
-        The ten COCO numbers under "visible" and "occluded". Persons without keypoints of the kind are ignored.
+        The ten COCO numbers of "visible" and "occluded". Instances without such keypoints are ignored.
     """
     return {
         name: average_precision(
@@ -119,17 +117,17 @@ def average_precision_by_crowding(
     crowding_ranges: Mapping[str, tuple[float, float]] = CROWDING_RANGES,
     max_detections: int = 20,
 ) -> dict[str, dict[str, float]]:
-    """Evaluate photos of little and of much crowding on their own.
+    """Evaluate images with little, medium and much crowding separately.
 
     Args:
         detections: N predictions.
-        truth: M annotated persons, and all photos.
+        truth: M annotated instances, and all images.
         sigmas: (K,) per-keypoint constants of the skeleton.
-        crowding_ranges: names and crowd indices; photos at the upper end of a range that does not end at 1 are not in it.
-        max_detections: how many predictions of a photo and category count, the best first.
+        crowding_ranges: lowest and highest crowd index of each range; the upper end is not included unless it is 1.
+        max_detections: number of predictions per image and category that count, those of highest score.
 
     Returns:
-        The ten COCO numbers of each range. Photos that have no crowd index are in none.
+        The ten COCO numbers of each range. Images without crowd index are in none.
     """
     return {
         name: average_precision(*select_images(detections, truth, image_ids), sigmas, max_detections=max_detections)
@@ -140,14 +138,14 @@ def average_precision_by_crowding(
 def images_by_crowding(
     truth: GroundTruth, crowding_ranges: Mapping[str, tuple[float, float]] = CROWDING_RANGES
 ) -> dict[str, Indices]:
-    """Part the photos by how crowded they are.
+    """Group the images by crowd index.
 
     Args:
-        truth: M annotated persons, and all photos.
-        crowding_ranges: as in `average_precision_by_crowding`.
+        truth: M annotated instances, and all images.
+        crowding_ranges: see `average_precision_by_crowding`.
 
     Returns:
-        The ids of the photos in each range.
+        The image ids of each range.
     """
     image_ids, crowding = crowd_index(truth)
     return {
@@ -157,32 +155,35 @@ def images_by_crowding(
 
 
 def crowd_index(truth: GroundTruth) -> tuple[Indices, Floats]:
-    """Tell how crowded each photo is: the mean over its persons of others' keypoints in the box / own keypoints in the box.
+    """Return the crowd index of images, from the data set if it has it, as CrowdPose does.
 
-    Where the data set states its crowd indices, as CrowdPose does, those are taken.
+    The index is the mean over instances of (keypoints of others in the box) / (own keypoints in the box), at most 1 each.
     Source: J. Li et al., CrowdPose: Efficient Crowded Scenes Pose Estimation and a New Benchmark, CVPR 2019.
 
     Args:
-        truth: M annotated persons, and all photos.
+        truth: M annotated instances, and all images.
 
     Returns:
-        The ids of the photos with labelled persons, and their indices from 0, capped at 1; all photos where they are stated.
+        Image ids, and their crowd indices from 0 to 1: of all images if the data set states them, otherwise of images with
+        labelled instances.
     """
     if truth.crowd_index is not None:
         return truth.image_ids, truth.crowd_index
     labelled = truth.visibility > 0
-    people = np.flatnonzero(labelled.any(axis=1) & ~truth.iscrowd)
-    people = people[np.argsort(truth.object_image_ids[people], kind="stable")]
-    image_ids, first, counts = np.unique(truth.object_image_ids[people], return_index=True, return_counts=True)
+    rows = np.flatnonzero(labelled.any(axis=1) & ~truth.iscrowd)
+    rows = rows[np.argsort(truth.object_image_ids[rows], kind="stable")]
+    image_ids, first, counts = np.unique(truth.object_image_ids[rows], return_index=True, return_counts=True)
     crowding = np.zeros(len(image_ids))
     for image, (start, number) in enumerate(zip(first.tolist(), counts.tolist(), strict=True)):
-        group = people[start : start + number]
+        group = rows[start : start + number]
         low, high = (
             truth.bbox[group, None, None, :2],
             truth.bbox[group, None, None, :2] + truth.bbox[group, None, None, 2:],
         )
         places = truth.keypoints[group][None]
-        inside = (((places >= low) & (places <= high)).all(axis=3) & labelled[group][None]).sum(axis=2)  # [box, person]
+        inside = (((places >= low) & (places <= high)).all(axis=3) & labelled[group][None]).sum(
+            axis=2
+        )  # [box, instance]
         own = np.diagonal(inside)
         crowding[image] = np.minimum((inside.sum(axis=1) - own) / np.maximum(own, 1), 1).mean()
     return image_ids, crowding
@@ -195,7 +196,7 @@ def select_keypoints(
 
     Args:
         detections: N predictions.
-        truth: M annotated persons, and all photos.
+        truth: M annotated instances, and all images.
         indices: of the keypoints to keep.
     """
     chosen = list(indices)
@@ -206,17 +207,17 @@ def select_keypoints(
 
 
 def select_images(detections: Detections, truth: GroundTruth, image_ids: Indices) -> tuple[Detections, GroundTruth]:
-    """Keep the predictions and the annotations of some photos.
+    """Keep predictions and annotations of some images.
 
     Args:
         detections: N predictions.
-        truth: M annotated persons, and all photos.
-        image_ids: of the photos to keep.
+        truth: M annotated instances, and all images.
+        image_ids: of the images to keep.
     """
-    found, there = np.isin(detections.image_ids, image_ids), np.isin(truth.object_image_ids, image_ids)
-    seen = np.isin(truth.image_ids, image_ids)
-    crowding = None if truth.crowd_index is None else truth.crowd_index[seen]
+    kept = np.isin(truth.image_ids, image_ids)
+    predicted, annotated = np.isin(detections.image_ids, image_ids), np.isin(truth.object_image_ids, image_ids)
+    crowding = None if truth.crowd_index is None else truth.crowd_index[kept]
     return (
-        Detections(**{name: values[found] for name, values in vars(detections).items()}),
-        replace(truth.select(there), image_ids=truth.image_ids[seen], crowd_index=crowding),
+        Detections(**{name: values[predicted] for name, values in vars(detections).items()}),
+        replace(truth.select(annotated), image_ids=truth.image_ids[kept], crowd_index=crowding),
     )

@@ -1,6 +1,6 @@
-"""Whether scores mean what they say: the best score to cut at, and keypoint scores against keypoint similarity.
+"""The quality of scores: the best score threshold, and the calibration of keypoint scores.
 
-Legend of the shapes: N predictions, M annotated persons, K keypoints, D kept predictions, T OKS thresholds, b bins.
+Legend of the shapes: N predictions, M annotated instances, K keypoints, D kept predictions, T OKS thresholds, b bins.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hrpose.metrics.functional.matching import Detections, Matches, keypoint_similarity, pair_persons
+from hrpose.metrics.functional.matching import Detections, Matches, keypoint_similarity, pair_instances
 from hrpose.metrics.functional.oks import Floats, Indices, keypoint_variances
 from hrpose.structures import GroundTruth
 
 
 @dataclass(frozen=True)
 class ScoreThreshold:
-    """Where to cut: predictions of at least this score stay.
+    """A score threshold: predictions with at least this score are kept.
 
     Attributes:
-        score: the threshold; infinite if nothing is better than everything.
-        f1: harmonic mean of precision and recall, averaged over the OKS thresholds; 0 if nothing is right.
-        precision: share of the predictions that are right, averaged the same way.
-        recall: share of the persons that are found, averaged the same way.
+        score: the threshold; infinite if no prediction is correct.
+        f1: harmonic mean of precision and recall, averaged over the OKS thresholds; 0 if no prediction is correct.
+        precision: share of correct predictions, averaged in the same way.
+        recall: share of instances that are found, averaged in the same way.
     """
 
     score: float
@@ -34,14 +34,14 @@ class ScoreThreshold:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Keypoint scores against how close the keypoints are, in bins of equal width from 0 to 1.
+    """Mean keypoint score and mean keypoint similarity in score bins of equal width from 0 to 1.
 
     Attributes:
-        edges: (b + 1,) scores between the bins; scores beyond 0 and 1 go to the outer bins.
-        counts: (b,) labelled keypoints of paired predictions in each bin.
+        edges: (b + 1,) edges of the bins; scores outside 0 to 1 are in the outer bins.
+        counts: (b,) number of labelled keypoints of paired predictions in each bin.
         scores: (b,) their mean score; NaN in empty bins.
         similarities: (b,) their mean similarity exp(-d^2 / (2 var s^2)); NaN in empty bins.
-        error: mean distance between score and similarity of a bin, weighted by counts; NaN without any keypoint.
+        error: mean absolute difference of score and similarity over bins, weighted by counts; NaN without keypoints.
     """
 
     edges: Floats
@@ -52,13 +52,10 @@ class Calibration:
 
 
 def optimal_score_threshold(matches: Matches) -> ScoreThreshold:
-    """Find the score that divides predictions best into those to keep and those to drop: of the highest F1.
+    """Find the score threshold of highest F1 over all categories.
 
     Args:
         matches: from `match_detections`, with an area range "all".
-
-    Returns:
-        The threshold and how good it is; all categories together.
 
     Raises:
         ValueError: if there is no area range "all".
@@ -69,15 +66,15 @@ def optimal_score_threshold(matches: Matches) -> ScoreThreshold:
         )
     area = matches.area_names.index("all")
     counted = ~matches.ignored[area]
-    found = np.cumsum((matches.persons[area] >= 0) & counted, axis=1)
+    found = np.cumsum((matches.instances[area] >= 0) & counted, axis=1)
     shown = np.cumsum(counted, axis=1)
-    num_persons = int((~matches.person_ignored[area]).sum())
-    f1 = (2 * found / np.maximum(shown + num_persons, 1)).mean(axis=0)
+    num_instances = int((~matches.instance_ignored[area]).sum())
+    f1 = (2 * found / np.maximum(shown + num_instances, 1)).mean(axis=0)
     cuts = np.flatnonzero(np.append(matches.scores[1:] != matches.scores[:-1], True)[: len(matches.scores)])
     if not len(cuts) or f1[cuts].max() == 0:
         return ScoreThreshold(float("inf"), 0.0, 0.0, 0.0)
     cut = cuts[np.argmax(f1[cuts])]
-    precision, recall = found[:, cut] / np.maximum(shown[:, cut], 1), found[:, cut] / max(num_persons, 1)
+    precision, recall = found[:, cut] / np.maximum(shown[:, cut], 1), found[:, cut] / max(num_instances, 1)
     return ScoreThreshold(float(matches.scores[cut]), float(f1[cut]), float(precision.mean()), float(recall.mean()))
 
 
@@ -90,21 +87,21 @@ def calibrate_keypoint_scores(
     num_bins: int = 10,
     max_detections: int = 20,
 ) -> Calibration:
-    """Compare the scores of keypoints with how close they are to where they belong.
+    """Compare keypoint scores with keypoint similarities.
 
     Args:
         detections: N predictions.
         keypoint_scores: (N, K) scores of their keypoints.
-        truth: M annotated persons, and all photos.
+        truth: M annotated instances, and all images.
         sigmas: (K,) per-keypoint constants of the skeleton.
         num_bins: b.
-        max_detections: how many predictions of a photo and category count, the best first.
+        max_detections: number of predictions per image and category that count, those of highest score.
 
     Returns:
-        The curve, over labelled keypoints of predictions that are paired with a person (OKS of at least 0.1).
+        Calibration of the labelled keypoints of predictions that are paired with an instance (OKS of at least 0.1).
 
     Raises:
-        ValueError: if the scores are not (N, K), or there is no bin.
+        ValueError: if the scores are not (N, K), or `num_bins` is not positive.
     """
     given = np.asarray(keypoint_scores, dtype=np.float64)
     if given.shape != detections.keypoints.shape[:2] or num_bins < 1:
@@ -112,12 +109,12 @@ def calibrate_keypoint_scores(
             f"Expected argument `keypoint_scores` to be {detections.keypoints.shape[:2]} and `num_bins` positive, "
             f"but got {given.shape} and {num_bins}."
         )
-    pairs = pair_persons(detections, truth, sigmas, max_detections=max_detections)
-    labelled = truth.visibility[pairs.persons] > 0
+    pairs = pair_instances(detections, truth, sigmas, max_detections=max_detections)
+    labelled = truth.visibility[pairs.instances] > 0
     similarity = keypoint_similarity(
         detections.keypoints[pairs.rows],
-        truth.keypoints[pairs.persons],
-        truth.area[pairs.persons],
+        truth.keypoints[pairs.instances],
+        truth.area[pairs.instances],
         keypoint_variances(sigmas),
     )[labelled]
     scores = given[pairs.rows][labelled]

@@ -1,11 +1,11 @@
-"""Object keypoint similarity (OKS): how much two poses are the same, from 0 to 1.
+"""Object keypoint similarity (OKS): the similarity of two poses, from 0 to 1.
 
-OKS is the mean over keypoints of exp(-d^2 / (2 var s^2)): d is the distance between the two places of a keypoint in pixels,
-s^2 the area of the person in square pixels, var = (2 sigma)^2 the tolerance that the keypoint's type is allowed.
-Source: the COCO keypoint task (https://cocodataset.org/#keypoints-eval). All sums and quotients are taken in the order of
-the reference implementation, in float64, so the numbers equal it bit for bit.
+OKS is the mean over keypoints of exp(-d^2 / (2 var s^2)): d is the distance between the two positions of a keypoint in pixels,
+s^2 the area of the instance in square pixels, var = (2 sigma)^2 the tolerance of the keypoint.
+Source: the COCO keypoint task (https://cocodataset.org/#keypoints-eval). All operations are in the order of the reference
+implementation, in float64, so the results are equal bit for bit.
 
-Legend of the shapes: D predictions, M annotated persons, P pairs, K keypoints.
+Legend of the shapes: D predictions, M annotated instances, P pairs, K keypoints.
 """
 
 from __future__ import annotations
@@ -19,29 +19,27 @@ from numpy.typing import ArrayLike, NDArray
 from hrpose.structures import GroundTruth, exact_int64
 
 _TINY = np.spacing(1)
-_CHUNK = 1 << 16  # keypoints compared at a time: the working set stays in the cache
-_MARGIN = 1e-9  # far above the rounding of a sum of K exponentials, far below any OKS that matters
+_CHUNK = 1 << 16  # keypoints compared at a time, so that the arrays stay in the cache
+_MARGIN = 1e-9  # much larger than the rounding error of a sum of K exponentials, much smaller than any relevant OKS
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 
 def keypoint_variances(sigmas: ArrayLike) -> Floats:
-    """Turn the per-keypoint constants of a skeleton into OKS variances (2 sigma)^2.
+    """Compute the OKS variances (2 sigma)^2 from the per-keypoint constants of a skeleton.
 
     Args:
-        sigmas: (K,) spread of the annotators per keypoint, in units of the square root of the person's area.
+        sigmas: (K,) standard deviation of annotators, in units of the square root of the instance's area.
 
     Returns:
         (K,) variances.
 
     Raises:
-        ValueError: if there is no sigma, or one is not a positive number.
+        ValueError: if `sigmas` is empty, or a value is not positive and finite.
     """
     values = np.asarray(sigmas, dtype=np.float64)
     if values.ndim != 1 or not values.size:
-        raise ValueError(
-            f"Expected argument `sigmas` to be one number for each keypoint, but got shape {values.shape}."
-        )
+        raise ValueError(f"Expected argument `sigmas` to be one number per keypoint, but got shape {values.shape}.")
     if not (np.isfinite(values) & (values > 0)).all():
         raise ValueError(f"Expected argument `sigmas` to be positive and finite, but got {values.tolist()}.")
     variances: Floats = (values * 2) ** 2
@@ -49,29 +47,29 @@ def keypoint_variances(sigmas: ArrayLike) -> Floats:
 
 
 def oks_matrix(keypoints: ArrayLike, truth: GroundTruth, sigmas: ArrayLike) -> Floats:
-    """Compare every prediction with every annotated person, as COCO defines it.
+    """Compute the OKS of every prediction with every annotated instance, as COCO defines it.
 
-    Only labelled keypoints count. A person without any is compared by its bbox, doubled to each side: a keypoint inside
-    that region has distance 0, one outside its distance to the region along each axis.
+    Only labelled keypoints count. For an instance without labelled keypoints the distance of a keypoint is that to its bbox,
+    extended on each side by its own size, and 0 inside.
 
     Args:
         keypoints: (D, K, 2) predictions in image pixels.
-        truth: M annotated persons; their images and categories are not looked at.
-        sigmas: (K,) as in `keypoint_variances`.
+        truth: M annotated instances; their images and categories are ignored.
+        sigmas: (K,) see `keypoint_variances`.
 
     Returns:
         (D, M) similarities.
 
     Raises:
-        ValueError: if the predictions, the persons and the sigmas have unlike numbers of keypoints.
+        ValueError: if predictions, instances and sigmas have different numbers of keypoints.
 
     Example:
         >>> from hrpose.skeletons import COCO
-        >>> person = np.arange(34.0).reshape(1, 17, 2)
+        >>> instance = np.arange(34.0).reshape(1, 17, 2)
         >>> one = np.ones(1, dtype=np.int64)
-        >>> truth = GroundTruth(one, one, one, one, person, np.full((1, 17), 2, np.uint8), np.zeros((1, 4)),
+        >>> truth = GroundTruth(one, one, one, one, instance, np.full((1, 17), 2, np.uint8), np.zeros((1, 4)),
         ...                     np.full(1, 900.0), np.zeros(1, bool))
-        >>> oks_matrix(person, truth, COCO.sigmas)
+        >>> oks_matrix(instance, truth, COCO.sigmas)
         array([[1.]])
     """
     points = np.asarray(keypoints, dtype=np.float64)
@@ -87,14 +85,14 @@ def oks_matrix(keypoints: ArrayLike, truth: GroundTruth, sigmas: ArrayLike) -> F
 
 
 def oks_pairs(keypoints: Floats, truth: GroundTruth, variances: Floats, rows: Indices, columns: Indices) -> Floats:
-    """Compare chosen pairs of predictions and annotated persons; `oks_matrix` tells the definition.
+    """Compute the OKS of given pairs of predictions and annotated instances; see `oks_matrix`.
 
     Args:
         keypoints: (D, K, 2) predictions in image pixels.
-        truth: M annotated persons.
+        truth: M annotated instances.
         variances: (K,) from `keypoint_variances`.
         rows: (P,) the prediction of each pair.
-        columns: (P,) the annotated person of each pair.
+        columns: (P,) the annotated instance of each pair.
 
     Returns:
         (P,) similarities.
@@ -105,12 +103,12 @@ def oks_pairs(keypoints: Floats, truth: GroundTruth, variances: Floats, rows: In
     flat = np.ascontiguousarray(keypoints, dtype=np.float64).reshape(-1)
     for count in np.unique(counts[columns]).tolist():
         for chunk in _chunks(np.flatnonzero(counts[columns] == count), count or len(variances)):
-            person = columns[chunk]
+            instance = columns[chunk]
             if count == 0:
-                distances, places = _region_distances(keypoints[rows[chunk]], truth.bbox[person]), slice(None)
+                distances, places = _region_distances(keypoints[rows[chunk]], truth.bbox[instance]), slice(None)
                 tolerance: Floats = variances[places]
             else:
-                members, position = np.unique(person, return_inverse=True)
+                members, position = np.unique(instance, return_inverse=True)
                 chosen = np.nonzero(labelled[members])[1].reshape(-1, count)
                 there = np.take_along_axis(truth.keypoints[members], chosen[..., None], axis=1)
                 index = (chosen * 2)[position]
@@ -122,17 +120,17 @@ def oks_pairs(keypoints: Floats, truth: GroundTruth, variances: Floats, rows: In
                 dy -= there[..., 1].take(position, axis=0)
                 distances = _add_squares(dx, dy)
                 tolerance = variances[chosen].take(position, axis=0)
-            similarity[chunk] = _similarity(distances, tolerance, truth.area[person])
+            similarity[chunk] = _similarity(distances, tolerance, truth.area[instance])
     return similarity
 
 
 def oks_between(keypoints: Floats, areas: Floats, variances: Floats, first: Indices, second: Indices) -> Floats:
-    """Compare chosen pairs of predictions with each other: all keypoints count, the scale is the mean of both areas.
+    """Compute the OKS of given pairs of predictions. All keypoints count; the area is the mean of both areas.
 
     Args:
         keypoints: (D, K, 2) in image pixels.
         areas: (D,) in square pixels.
-        variances: (K,) from `keypoint_variances`; keypoints and variances may be the same choice of fewer keypoints.
+        variances: (K,) from `keypoint_variances`.
         first: (P,) one prediction of each pair.
         second: (P,) the other.
 
@@ -150,44 +148,44 @@ def oks_between(keypoints: Floats, areas: Floats, variances: Floats, first: Indi
 
 
 def may_reach(
-    lowest: float, keypoints: Floats, truth: GroundTruth, variance: float, predictions: Indices, persons: Indices
+    lowest: float, keypoints: Floats, truth: GroundTruth, variance: float, predictions: Indices, instances: Indices
 ) -> NDArray[np.bool_]:
-    """Tell which pairs may have an OKS of `lowest`, from the boxes around their keypoints alone.
+    """Find the pairs whose OKS may reach `lowest`, from the boxes around their keypoints.
 
-    If the boxes are a gap apart, every keypoint is at least that far off, so OKS <= exp(-gap^2 / (2 variance area)).
+    If the boxes have a gap, every distance is at least as large, so OKS <= exp(-gap^2 / (2 variance area)).
 
     Args:
-        lowest: the OKS in question.
+        lowest: the OKS to reach.
         keypoints: (D, K, 2) predictions in image pixels.
-        truth: M annotated persons.
+        truth: M annotated instances.
         variance: the largest of the keypoints' OKS variances.
         predictions: (P,) the prediction of each pair.
-        persons: (P,) the annotated person of each pair.
+        instances: (P,) the annotated instance of each pair.
 
     Returns:
-        (P,) False where the pair certainly has a lower OKS.
+        (P,) False where OKS is certainly lower.
     """
     if lowest <= 0:
         return np.ones(len(predictions), dtype=bool)
     columns = _columns(keypoints)
     low, high = columns.min(axis=0), columns.max(axis=0)
     labelled = (truth.visibility > 0)[..., None]
-    person_low = _columns(np.where(labelled, truth.keypoints, np.inf)).min(axis=0)
-    person_high = _columns(np.where(labelled, truth.keypoints, -np.inf)).max(axis=0)
+    instance_low = _columns(np.where(labelled, truth.keypoints, np.inf)).min(axis=0)
+    instance_high = _columns(np.where(labelled, truth.keypoints, -np.inf)).max(axis=0)
     blank = ~labelled.any(axis=(1, 2))
-    person_low[:, blank] = (truth.bbox[blank, :2] - truth.bbox[blank, 2:]).T
-    person_high[:, blank] = (truth.bbox[blank, :2] + truth.bbox[blank, 2:] * 2).T
+    instance_low[:, blank] = (truth.bbox[blank, :2] - truth.bbox[blank, 2:]).T
+    instance_high[:, blank] = (truth.bbox[blank, :2] + truth.bbox[blank, 2:] * 2).T
     gap = np.full(len(predictions), -np.inf)
     for axis in (0, 1):
-        np.maximum(gap, person_low[axis].take(persons) - high[axis].take(predictions), out=gap)
-        np.maximum(gap, low[axis].take(predictions) - person_high[axis].take(persons), out=gap)
+        np.maximum(gap, instance_low[axis].take(instances) - high[axis].take(predictions), out=gap)
+        np.maximum(gap, low[axis].take(predictions) - instance_high[axis].take(instances), out=gap)
     reach = np.sqrt(-2 * np.log(min(lowest, 1)) * variance * (truth.area + 1e-9)) * (1 + 1e-6) + 1e-6
-    reached: NDArray[np.bool_] = gap <= reach.take(persons)
+    reached: NDArray[np.bool_] = gap <= reach.take(instances)
     return reached
 
 
 def enclosed_areas(keypoints: Floats) -> Floats:
-    """Give the area of the box around each pose, which stands for the person's where no better one is known.
+    """Compute the area of the box around each pose, an estimate of the area of the instance.
 
     Args:
         keypoints: (N, K, 2) in image pixels.
@@ -202,7 +200,7 @@ def enclosed_areas(keypoints: Floats) -> Floats:
 
 
 def _similarity(distances: Floats, variances: Floats, areas: Floats) -> Floats:
-    """Average exp(-e) over the keypoints; distances: (P, n) squared, overwritten; variances: (P, n) or (n,); areas: (P,)."""
+    """Compute OKS from squared distances (P, n), which are overwritten, variances (P, n) or (n,) and areas (P,)."""
     distances /= variances
     distances /= (areas + _TINY)[:, None]
     distances /= -2
@@ -212,7 +210,7 @@ def _similarity(distances: Floats, variances: Floats, areas: Floats) -> Floats:
 
 
 def _region_distances(keypoints: Floats, bbox: Floats) -> Floats:
-    """Square the distance of keypoints (P, K, 2) to the boxes (P, 4) xywh grown by their own size to each side."""
+    """Compute the squared distance of keypoints (P, K, 2) to boxes (P, 4) xywh extended by their own size on each side."""
     outside = []
     for axis in (0, 1):
         places, start, size = keypoints[..., axis], bbox[:, None, axis], bbox[:, None, axis + 2]
@@ -231,7 +229,7 @@ def _add_squares(dx: Floats, dy: Floats) -> Floats:
 
 
 def _chunks(pairs: Indices, width: int) -> Iterator[Indices]:
-    """Split pairs into runs whose arrays of `width` columns stay small."""
+    """Split pairs into chunks whose arrays of `width` columns have about `_CHUNK` elements."""
     step = max(1, _CHUNK // width)
     for start in range(0, len(pairs), step):
         yield pairs[start : start + step]
@@ -240,13 +238,12 @@ def _chunks(pairs: Indices, width: int) -> Iterator[Indices]:
 def _check_keypoints(points: Floats, num_keypoints: int) -> None:
     if points.ndim != 3 or points.shape[1:] != (num_keypoints, 2):
         raise ValueError(
-            f"Expected argument `keypoints` to be (D, {num_keypoints}, 2), one keypoint for each sigma, "
-            f"but got {points.shape}."
+            f"Expected argument `keypoints` to be (D, {num_keypoints}, 2), one keypoint per sigma, but got {points.shape}."
         )
 
 
 def _columns(keypoints: Floats) -> Floats:
-    """Lay keypoints (N, K, 2) out as (K, 2, N), where a minimum over K runs along memory."""
+    """Copy keypoints (N, K, 2) to the layout (K, 2, N), in which a minimum over K is fast."""
     number, num_keypoints, _ = keypoints.shape
     return np.ascontiguousarray(keypoints.reshape(number, 2 * num_keypoints).T).reshape(num_keypoints, 2, number)
 
@@ -260,21 +257,21 @@ def oks_nms(
     *,
     threshold: float = 0.9,
 ) -> Indices:
-    """Keep the poses that are not more similar than the threshold to a better kept pose of their group.
+    """Remove poses whose OKS with a better pose of their group exceeds the threshold.
 
     Args:
         keypoints: (N, K, 2) in image pixels.
-        scores: (N,) of which higher is better; among equal scores the earlier row is better.
-        areas: (N,) of the persons in square pixels; the recipe takes the padded box, width times height.
-        groups: (N,) integers; only poses of one group (one photo, one category) suppress each other.
+        scores: (N,) higher is better; among equal scores the earlier row is better.
+        areas: (N,) of the instances in square pixels; the official code uses width times height of the padded box.
+        groups: (N,) integers; only poses of the same group (image and category) suppress each other.
         sigmas: (K,) per-keypoint constants of the skeleton.
-        threshold: OKS above which the worse pose goes.
+        threshold: OKS above which the worse pose is removed.
 
     Returns:
-        The rows that stay, group by group, in each the best first.
+        The remaining rows, sorted by group, then by score, highest first.
 
     Raises:
-        ValueError: if the arguments disagree in length.
+        ValueError: if the shapes do not match.
 
     Example:
         >>> pose = np.zeros((1, 17, 2))
@@ -304,24 +301,24 @@ def soft_oks_nms(
     threshold: float = 0.9,
     max_detections: int = 20,
 ) -> Indices:
-    """Order the poses of each group by scores that decay with exp(-OKS^2 / threshold) to every better pose; keep the first.
+    """Rank the poses of each group by scores that are multiplied by exp(-OKS^2 / threshold) for every better pose.
 
-    The decayed scores decide the order and so who stays; the poses keep their own scores.
+    The decayed scores decide which poses remain; the scores of the poses do not change.
 
     Args:
-        keypoints: as in `oks_nms`.
-        scores: as in `oks_nms`.
-        areas: as in `oks_nms`.
-        groups: as in `oks_nms`.
-        sigmas: as in `oks_nms`.
-        threshold: the smaller, the faster the scores decay.
-        max_detections: how many poses stay in each group.
+        keypoints: see `oks_nms`.
+        scores: see `oks_nms`.
+        areas: see `oks_nms`.
+        groups: see `oks_nms`.
+        sigmas: see `oks_nms`.
+        threshold: scores decay faster with a smaller threshold.
+        max_detections: number of poses per group that remain.
 
     Returns:
-        The rows that stay, group by group, in each in the order of their decayed scores.
+        The remaining rows, sorted by group, then by decayed score, highest first.
 
     Raises:
-        ValueError: if the arguments disagree in length.
+        ValueError: if the shapes do not match.
     """
     points, score, area, group, variances = _check(keypoints, scores, areas, groups, sigmas)
     alive = np.arange(len(score))
@@ -338,7 +335,7 @@ def soft_oks_nms(
 
 
 def _heads(groups: Indices) -> tuple[Indices, tuple[Indices, Indices]]:
-    """Split sorted groups into the place of the first of each, and for the others the place of their first and their own."""
+    """Return the index of the first element of each sorted group, and for the others (index of their first, own index)."""
     first = np.ones(len(groups), dtype=bool)
     first[1:] = groups[1:] != groups[:-1]
     places = np.arange(len(groups))
@@ -355,10 +352,10 @@ def _exceeds(
     second: Indices,
     threshold: float,
 ) -> NDArray[np.bool_]:
-    """Tell which pairs (P,) have an OKS above the threshold.
+    """Find the pairs (P,) whose OKS exceeds the threshold.
 
     A keypoint adds at most 1 to the sum, so a pair whose first few keypoints (the screen) add too little cannot reach
-    K x threshold; most pairs are different people and need no more than those few.
+    K x threshold. Most pairs are decided by these.
     """
     total, few = len(variances), screen.shape[1]
     partial = oks_between(screen, areas, variances[:few], first, second) * few
@@ -381,12 +378,12 @@ def _check(
     area, group = np.asarray(areas, dtype=np.float64), exact_int64(np.asarray(groups), "argument `groups`")
     if points.shape != (len(score), len(variances), 2):
         raise ValueError(
-            f"Expected argument `keypoints` to be ({len(score)}, {len(variances)}, 2), one row for each score and one keypoint "
-            f"for each sigma, but got {points.shape}."
+            f"Expected argument `keypoints` to be ({len(score)}, {len(variances)}, 2), one row per score and one keypoint per "
+            f"sigma, but got {points.shape}."
         )
     if not score.shape == area.shape == group.shape:
         raise ValueError(
-            "Expected arguments `scores`, `areas` and `groups` to have one number for each pose, "
-            f"but got shapes {score.shape}, {area.shape} and {group.shape}."
+            "Expected arguments `scores`, `areas` and `groups` to have one number per pose, but got shapes "
+            f"{score.shape}, {area.shape} and {group.shape}."
         )
     return points, score, area, group, variances

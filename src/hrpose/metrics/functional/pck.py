@@ -1,12 +1,12 @@
 """Distances between predicted and annotated keypoints: in pixels, as PCK, and as PCKh, its MPII form relative to the head.
 
-For errors in pixels each annotated person is compared with one prediction of its photo: of all pairs the one with the smallest
-mean distance comes first, then the next one of those that are left. Crowds and persons without labelled keypoints do not count.
+For errors in pixels each annotated instance is paired with one prediction of its image, greedily by the smallest mean distance.
+Crowds and instances without labelled keypoints do not count.
 
 Sources: Y. Yang and D. Ramanan, Articulated Human Detection with Flexible Mixtures of Parts, PAMI 2013 (PCK);
 M. Andriluka et al., 2D Human Pose Estimation: New Benchmark and State of the Art Analysis, CVPR 2014 (PCKh).
 
-Legend of the shapes: N persons, K keypoints.
+Legend of the shapes: N instances, K keypoints.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PCK_THRESHOLDS = (0.05, 0.1, 0.2)
 PIXEL_NUMBERS = ("mean_error", "median_error", *(f"PCK@{threshold}" for threshold in PCK_THRESHOLDS))
 _CHUNK = 1 << 18  # keypoints compared at a time
 HEAD_SHARE = 0.6
-"""The benchmark's head size is this share of the diagonal of the head box."""
+"""Ratio of the head size to the diagonal of the head box in the benchmark."""
 
 _GROUPS = {
     "Head": (9,),
@@ -48,22 +48,22 @@ _JHMDB_GROUPS = {
 _NOT_IN_MEAN = (6, 7)  # pelvis and thorax
 NUM_MPII_KEYPOINTS = 16
 PCKH_COLUMNS = (*_GROUPS, "Mean", "Mean@0.11", "Mean@0.10")
-"""The numbers of the benchmark's table, in its order; the paper's code prints Mean@0.11 as "Mean@0.1"."""
+"""Columns of the benchmark's table; the official code prints Mean@0.11 as "Mean@0.1"."""
 
 
 def normalized_errors(predictions: ArrayLike, targets: ArrayLike, sizes: ArrayLike) -> Floats:
-    """Measure how far keypoints are off, in units of each person's size.
+    """Compute distances between keypoints in units of each instance's size.
 
     Args:
         predictions: (N, K, 2) in image pixels.
         targets: (N, K, 2) in image pixels.
-        sizes: (N,) yardsticks in pixels: the head, the torso, the longer side of the box.
+        sizes: (N,) in pixels, such as the size of the head or torso, or the longer side of the box.
 
     Returns:
         (N, K) distances.
 
     Raises:
-        ValueError: if the shapes disagree, or a size is not positive.
+        ValueError: if the shapes do not match, or a size is not positive.
     """
     given, wanted, size = (np.asarray(value, dtype=np.float64) for value in (predictions, targets, sizes))
     if given.shape != wanted.shape or given.ndim != 3 or given.shape[2] != 2 or size.shape != given.shape[:1]:
@@ -72,23 +72,21 @@ def normalized_errors(predictions: ArrayLike, targets: ArrayLike, sizes: ArrayLi
             f"but got {given.shape}, {wanted.shape} and {size.shape}."
         )
     if not (size > 0).all():
-        raise ValueError(
-            f"Expected argument `sizes` to be positive, but got {size[~(size > 0)][:5].tolist()} among them."
-        )
+        raise ValueError(f"Expected argument `sizes` to be positive, but found {size[~(size > 0)][:5].tolist()}.")
     errors: Floats = np.linalg.norm(given - wanted, axis=2) / size[:, None]
     return errors
 
 
 def pck(errors: ArrayLike, labelled: ArrayLike, threshold: float) -> Floats:
-    """Tell for each keypoint the share of persons whose error is at most the threshold.
+    """Compute the share of instances whose error is at most the threshold, for each keypoint.
 
     Args:
         errors: (N, K) from `normalized_errors`.
         labelled: (N, K) whether the keypoint is annotated; others do not count.
-        threshold: the largest error that is correct, included.
+        threshold: the largest correct error.
 
     Returns:
-        (K,) shares from 0 to 1; NaN where a keypoint is never annotated.
+        (K,) shares from 0 to 1; NaN for keypoints that are never annotated.
 
     Example:
         >>> pck([[0.5, 0.1], [0.6, 0.1]], [[True, True], [True, False]], threshold=0.5)
@@ -101,19 +99,19 @@ def pck(errors: ArrayLike, labelled: ArrayLike, threshold: float) -> Floats:
 
 
 def mean_pck(errors: ArrayLike, labelled: ArrayLike, threshold: float) -> float:
-    """Tell the share of all annotated keypoints whose error is at most the threshold; NaN without any.
+    """Compute the share of all annotated keypoints whose error is at most the threshold; NaN without any.
 
     Args:
         errors: (N, K) from `normalized_errors`.
         labelled: (N, K) whether the keypoint is annotated.
-        threshold: the largest error that is correct, included.
+        threshold: the largest correct error.
     """
     mask = np.asarray(labelled, dtype=bool)
     return float((np.asarray(errors)[mask] <= threshold).mean()) if mask.any() else float("nan")
 
 
 def head_sizes(head_boxes: ArrayLike) -> Floats:
-    """Turn MPII head boxes into head sizes.
+    """Compute head sizes from MPII head boxes.
 
     Args:
         head_boxes: (N, 2, 2) two opposite corners x y in pixels.
@@ -122,7 +120,7 @@ def head_sizes(head_boxes: ArrayLike) -> Floats:
         (N,) sizes in pixels.
 
     Raises:
-        ValueError: if the shape is another one.
+        ValueError: if the shape is different.
     """
     boxes = np.asarray(head_boxes, dtype=np.float64)
     if boxes.ndim != 3 or boxes.shape[1:] != (2, 2):
@@ -140,8 +138,8 @@ def pckh_table(errors: ArrayLike, labelled: ArrayLike) -> dict[str, float]:
 
     Returns:
         PCKh@0.5 of Head, Shoulder, Elbow, Wrist, Hip, Knee and Ankle, left and right averaged; Mean, weighted by how often a
-        keypoint is annotated, without pelvis and thorax; and the same mean at the two thresholds that are called "@0.1" in
-        print: Mean@0.11 (the paper's code) and Mean@0.10 (the name's). NaN where nothing is annotated.
+        keypoint is annotated, without pelvis and thorax; and this mean at the two thresholds that are published as "@0.1":
+        Mean@0.11 (the official code) and Mean@0.10. NaN without annotated keypoints.
 
     Raises:
         ValueError: if there are not 16 keypoints.
@@ -170,10 +168,10 @@ def jhmdb_table(
         targets: (N, 15, 2) in the same pixels.
         labelled: (N, 15) whether a keypoint is annotated.
         bbox: (N, 4) annotated boxes x, y, width, height in the same pixels.
-        image_sizes: (N, 2) width and height of the images, to which boxes are clipped; 0 where they are unknown.
+        image_sizes: (N, 2) width and height of the images, to which boxes are clipped; 0 where unknown.
 
     Returns:
-        "Head PCK", "Sho PCK", ..., "PCK", the mean over keypoints, and "Head tPCK", ..., "tPCK"; -1 where nothing is labelled.
+        "Head PCK", "Sho PCK", ..., "PCK", the mean over keypoints, and "Head tPCK", ..., "tPCK"; -1 without labels.
     """
     given = np.asarray(predictions, np.float64) - 1
     wanted, mask = np.asarray(targets, np.float32) - 1, np.asarray(labelled, dtype=bool)
@@ -209,33 +207,33 @@ class PixelErrors:
     """Distances of predicted keypoints.
 
     Attributes:
-        overall: numbers by the names of `PIXEL_NUMBERS`: mean and median error in pixels of the labelled keypoints of persons
-            that have a prediction; PCK of those of all persons, in which the keypoints of a missed person are wrong.
-        keypoints: the same numbers for each keypoint, (K,) each; NaN where there is nothing to compare.
-        num_persons: persons that count.
-        num_missed: those without a prediction.
+        overall: numbers by the names of `PIXEL_NUMBERS`: mean and median error in pixels over labelled keypoints of instances
+            with a prediction; PCK over all instances, with keypoints of missed instances as wrong.
+        keypoints: the same numbers for each keypoint, (K,) each; NaN if undefined.
+        num_instances: number of instances that count.
+        num_missed: number of these without a prediction.
     """
 
     overall: dict[str, float]
     keypoints: dict[str, Floats]
-    num_persons: int
+    num_instances: int
     num_missed: int
 
 
 def pixel_errors(detections: Detections, truth: GroundTruth, *, max_detections: int = 20) -> PixelErrors:
-    """Measure the distances between predictions and annotated persons.
+    """Compute distances between predictions and annotated instances.
 
     Args:
         detections: N predictions.
-        truth: M annotated persons, and all photos; persons whose box has no size are left out of PCK.
-        max_detections: how many predictions of a photo and category count, the best first.
+        truth: M annotated instances, and all images; instances whose box has no size do not count in PCK.
+        max_detections: number of predictions per image and category that count, those of highest score.
     """
-    rows, persons = closest_pairs(detections, truth, max_detections=max_detections)
+    rows, instances = closest_pairs(detections, truth, max_detections=max_detections)
     counted = countable(truth)
     labelled = truth.visibility > 0
     distances = np.full(labelled.shape, np.inf)
-    distances[persons] = np.linalg.norm(detections.keypoints[rows] - truth.keypoints[persons], axis=2)
-    found = np.where(labelled[persons], distances[persons], np.nan)
+    distances[instances] = np.linalg.norm(detections.keypoints[rows] - truth.keypoints[instances], axis=2)
+    found = np.where(labelled[instances], distances[instances], np.nan)
     sizes = truth.bbox[:, 2:].max(axis=1, initial=0)
     sized = counted & (sizes > 0)
     relative, mask = distances[sized] / sizes[sized, None], labelled[sized]
@@ -246,57 +244,57 @@ def pixel_errors(detections: Detections, truth: GroundTruth, *, max_detections: 
     for threshold in PCK_THRESHOLDS:
         each[f"PCK@{threshold}"] = pck(relative, mask, threshold)
         overall[f"PCK@{threshold}"] = mean_pck(relative, mask, threshold)
-    return PixelErrors(overall, each, int(counted.sum()), int(counted.sum()) - len(persons))
+    return PixelErrors(overall, each, int(counted.sum()), int(counted.sum()) - len(instances))
 
 
 def closest_pairs(detections: Detections, truth: GroundTruth, *, max_detections: int = 20) -> tuple[Indices, Indices]:
-    """Pair predictions with persons by the mean distance of the labelled keypoints, the closest pair first.
+    """Pair predictions with instances by the mean distance of the labelled keypoints, closest pairs first.
 
     Args:
         detections: N predictions.
-        truth: M annotated persons, and all photos.
-        max_detections: how many predictions of a photo and category count, the best first.
+        truth: M annotated instances, and all images.
+        max_detections: number of predictions per image and category that count, those of highest score.
 
     Returns:
-        The prediction and the person of each pair, (P,) both, in the order of the persons.
+        The prediction (P,) and the instance (P,) of each pair, sorted by instance.
     """
     image_ids, category_ids = np.unique(truth.image_ids), np.unique(truth.category_ids)
     kept, images, categories = keep_best(detections, image_ids, category_ids, max_detections)
-    persons = np.flatnonzero(countable(truth))
-    person_groups = np.searchsorted(category_ids, truth.category_ids[persons]) * len(image_ids)
-    person_groups += np.searchsorted(image_ids, truth.object_image_ids[persons])
-    one, other = list_pairs(categories * len(image_ids) + images, person_groups)
-    rows, others = kept[one], persons[other]
+    instances = np.flatnonzero(countable(truth))
+    instance_groups = np.searchsorted(category_ids, truth.category_ids[instances]) * len(image_ids)
+    instance_groups += np.searchsorted(image_ids, truth.object_image_ids[instances])
+    one, other = list_pairs(categories * len(image_ids) + images, instance_groups)
+    rows, others = kept[one], instances[other]
     means = _mean_distances(detections.keypoints, truth, rows, others)
     order = np.lexsort((others, one, means))
     taken: dict[int, int] = {}
     used: set[int] = set()
-    for row, person in zip(rows[order].tolist(), others[order].tolist(), strict=True):
-        if person not in taken and row not in used:
-            taken[person] = row
+    for row, instance in zip(rows[order].tolist(), others[order].tolist(), strict=True):
+        if instance not in taken and row not in used:
+            taken[instance] = row
             used.add(row)
     chosen = np.array(sorted(taken), np.int64)
-    return np.array([taken[person] for person in chosen.tolist()], np.int64), chosen
+    return np.array([taken[instance] for instance in chosen.tolist()], np.int64), chosen
 
 
 def countable(truth: GroundTruth) -> NDArray[np.bool_]:
-    """Find the persons (M,) that are no crowds and not ignored, and have a labelled keypoint."""
+    """Return which instances (M,) are not ignored and have a labelled keypoint."""
     counted: NDArray[np.bool_] = ~truth.is_ignored & (truth.visibility > 0).any(axis=1)
     return counted
 
 
-def _mean_distances(keypoints: Floats, truth: GroundTruth, rows: Indices, persons: Indices) -> Floats:
+def _mean_distances(keypoints: Floats, truth: GroundTruth, rows: Indices, instances: Indices) -> Floats:
     means = np.empty(len(rows))
     step = max(1, _CHUNK // max(1, keypoints.shape[1]))
     for start in range(0, len(rows), step):
         chunk = slice(start, start + step)
-        distances = np.linalg.norm(keypoints[rows[chunk]] - truth.keypoints[persons[chunk]], axis=2)
-        mask = truth.visibility[persons[chunk]] > 0
+        distances = np.linalg.norm(keypoints[rows[chunk]] - truth.keypoints[instances[chunk]], axis=2)
+        mask = truth.visibility[instances[chunk]] > 0
         means[chunk] = np.where(mask, distances, 0).sum(axis=1) / mask.sum(axis=1)
     return means
 
 
 def _reduce(function: object, found: Floats) -> Floats:
-    """Reduce each column of an array in which NaN stands for nothing; NaN for an empty column."""
+    """Reduce each column without its NaNs; NaN for a column without other values."""
     columns = [column[~np.isnan(column)] for column in found.T]
     return np.array([function(column) if len(column) else np.nan for column in columns], np.float64)  # type: ignore[operator]
