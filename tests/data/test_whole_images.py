@@ -59,6 +59,12 @@ def test_workers_make_the_same_batches(folder, num_workers):
             torch.testing.assert_close(value, flattened(other)[name], rtol=0, atol=0)
 
 
+def test_windows_are_shuffled_in_blocks_of_images_that_are_stored_together(folder):
+    data = ready(folder, shuffle_block=2)
+    assert sorted(image for batch in batches(data, 1) for image in batch["image_ids"].tolist()) == [1, 2, 3, 4]
+    assert data.train_dataloader().dataset.stored_order().tolist() == [0, 1, 2, 3]
+
+
 def test_an_epoch_draws_anew_and_the_first_one_is_repeated(folder):
     first, second = batches(ready(folder))[::2]
     assert not torch.equal(first["image_from_input"], second["image_from_input"])

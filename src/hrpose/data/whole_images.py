@@ -20,10 +20,11 @@ from torch.utils.data import Dataset
 from hrpose.annotations.regions import LabelledImages, counted_pixels
 from hrpose.codecs import AssociativeEmbedding
 from hrpose.data.crops import empty_images, fit_image, warp_crops
-from hrpose.data.dataset import Key, sample_generator
+from hrpose.data.dataset import Key, rank_stored, sample_generator
 from hrpose.data.pixels import PixelStage
 from hrpose.data.transforms import CropTransform, HalfBody
 from hrpose.geometry import input_from_image, invert_affine, transform_points
+from hrpose.media.archives import open_archives, split_archive
 from hrpose.media.folders import check_photos
 from hrpose.media.images import STORED, Reading, read_image
 from hrpose.skeletons import Skeleton
@@ -71,6 +72,7 @@ class ImageDataset(Dataset[ImageBatch]):
             )
         self.images = images
         self.image_dir = str(image_dir)
+        self._archives = _archives_of(image_dir)
         self.codec = codec
         self.skeleton = skeleton
         self.augment = tuple(augment)
@@ -82,6 +84,11 @@ class ImageDataset(Dataset[ImageBatch]):
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def stored_order(self) -> NDArray[np.int64]:
+        """Return the samples in the order in which their images are stored: as they lie in archives, else by name."""
+        names = [self.images.table.file_names[int(row)] for row in self.images.rows]
+        return np.argsort(rank_stored(names, self.image_dir), kind="stable")
 
     def __getitem__(self, key: Key) -> ImageBatch:
         """Make a batch of one image."""
@@ -157,6 +164,12 @@ class ImageDataset(Dataset[ImageBatch]):
         return tuple(torch.from_numpy(mask) for mask in masks)
 
 
+def _archives_of(image_dir: str | Path) -> Any:
+    """Open the archives that hold the images, which a spawned worker receives with the dataset; None for a folder."""
+    inside = split_archive(image_dir)
+    return None if inside is None else open_archives(inside[0])
+
+
 def _window_matrix(crop: Crop, size: tuple[int, int]) -> NDArray[np.float64]:
     """Return the matrix of a window; a mirrored one is the exact mirror image of the other: x becomes width - 1 - x."""
     matrix = input_from_image(crop.center, crop.scale, crop.rotation, size)
@@ -183,6 +196,7 @@ class WholeImages(Dataset[WholeImageBatch]):
     ) -> None:
         check_photos(table.file_names.tolist(), image_dir)
         self.table, self.image_dir, self.codec, self.reading = table, str(image_dir), codec, reading
+        self._archives = _archives_of(image_dir)
 
     def __len__(self) -> int:
         return len(self.table.image_ids)
