@@ -33,17 +33,17 @@ TRAIN = (
 )  # fmt: skip
 
 
-def start(folder: Path, *arguments: str, torchrun: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+def start(folder: Path, *arguments: str, torchrun: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
     hrpose = str(Path(sys.executable).with_name("hrpose"))
     command = [sys.executable, "-m", "torch.distributed.run", *torchrun, hrpose] if torchrun else [hrpose]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([*command, *arguments], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    log = folder / f"{len(list(folder.glob('*.log')))}.log"  # a pipe that nobody reads would block at 64 KB
+    with log.open("w") as stream:
+        return subprocess.Popen([*command, *arguments], cwd=folder, env=environment, stdout=stream, stderr=stream)
 
 
-def finish(*processes: subprocess.Popen[str]) -> None:
-    for process in processes:
-        _, errors = process.communicate(timeout=600)
-        assert process.returncode == 0, errors
+def finish(*processes: subprocess.Popen[bytes]) -> None:
+    assert [process.wait(timeout=600) for process in processes] == [0] * len(processes)
 
 
 def free_port() -> str:
