@@ -58,7 +58,5 @@ def test_a_conversion_is_one_command_and_never_overwrites(tmp_path, monkeypatch,
         "pose_resnet_18.pth (pose checkpoint, SimpleBaseline ResNet-18) -> mm.safetensors (mmpose): 140 tensors\n"
     )
     assert convert(words) == 1
-    assert capsys.readouterr().err.startswith(
-        "error: Expected to write a new file, but mm.safetensors is there already."
-    )
+    assert capsys.readouterr().err.startswith("error: Expected to write a new file, but mm.safetensors exists.")
     assert convert([*words, "--force"]) == 0

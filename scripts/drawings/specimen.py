@@ -78,7 +78,7 @@ def draw_specimen(size: tuple[int, int], *, part: View = "whole") -> tuple[npt.N
     """
     person = Person(_body(), _outfit(), np.zeros(2), size[1] * _STATURES[part])
     corners = np.stack([point for name, point in _locate(person).items() if _is_part(name, part)])
-    person = replace(person, origin=(np.array(size) - 1 - corners.min(0) - corners.max(0)) / 2)
+    person = replace(person, hips=(np.array(size) - 1 - corners.min(0) - corners.max(0)) / 2)
     canvas = Canvas(np.full((size[1], size[0], 3), _BACKGROUND, np.uint8), _LIGHT)
     paint_person(canvas, person, 1, np.random.default_rng(0))
     places = _locate(person)

@@ -262,7 +262,7 @@ def test_a_file_of_a_benchmark_that_is_measured_otherwise_gets_one_line(
         assert all(words in line for line in lines)
 
 
-@pytest.mark.filterwarnings("ignore:.*num_keypoints", "ignore:.*looks like")
+@pytest.mark.filterwarnings("ignore:.*num_keypoints", "ignore:.*seems to be")
 def test_missing_areas_of_crowdpose_are_answered_with_its_protocol(tmp_path: Path) -> None:
     gt, results = draw("crowdpose")
     for row in gt["annotations"]:

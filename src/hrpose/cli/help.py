@@ -63,7 +63,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
 HELP_FLAGS = ("-h", "--help")
 _WIDTH = 100  # columns, where the terminal has as many
 _LEFT = 42  # columns of a key and its default
-_LINE = re.compile(r"^( *)(?:- )?/?([\w/]+)(?::(?: +((?!#)\S.*?))?)?(?: +# *(.*))?$")
+_LINE = re.compile(r"^( *)(?:- )?/?([\w/.]+)(?::(?: +((?!#)\S.*?))?)?(?: +# *(.*))?$")
 
 _BOLD, _CYAN = "1", "36"  # of the terminal
 

@@ -40,6 +40,7 @@ class Somebody:
     """Answers with the same person each time."""
 
     skeleton = COCO
+    is_bottom_up = False
 
     def __call__(self, image, *, bbox=None, bbox_xyxy=None, bbox_scores=None):
         keypoints = np.random.default_rng(0).uniform(5, 45, (1, 17, 2))
