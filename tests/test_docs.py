@@ -42,7 +42,14 @@ def test_there_are_commands_to_check():
     assert len(commands()) > 5
 
 
-@pytest.mark.parametrize("command", sorted(set(commands())))
+def sampled(texts):
+    """Let every third text run in the fast suite; the others are slow."""
+    return [
+        pytest.param(text, marks=pytest.mark.slow if row % 3 else ()) for row, text in enumerate(sorted(set(texts)))
+    ]
+
+
+@pytest.mark.parametrize("command", sampled(commands()))
 def test_a_quoted_command_composes(command):
     _, verb, *words = shlex.split(command)
     overrides = parse(verb, [word for word in words if word not in FLAGS]).overrides
@@ -50,7 +57,9 @@ def test_a_quoted_command_composes(command):
     assert hrpose.compose(verb, job).task == verb
 
 
-@pytest.mark.parametrize("words", re.findall(r"`(\+experiment=[^`]*)`", (ROOT / "docs" / "recipes.md").read_text()))
+@pytest.mark.parametrize(
+    "words", sampled(re.findall(r"`(\+experiment=[^`]*)`", (ROOT / "docs" / "recipes.md").read_text()))
+)
 def test_the_words_of_a_row_of_mmpose_compose(words):
     assert hrpose.compose("fit", parse("fit", words.split()).overrides).rules == "mmpose"
 

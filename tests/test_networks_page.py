@@ -18,8 +18,10 @@ ROWS = [
     for line in (ROOT / "docs" / "networks.md").read_text().splitlines()
     if "`model=" in line and line.startswith("| ")
 ]
-# of networks that differ in the size of their input only the first is quick
-LARGER = [row for number, row in enumerate(ROWS) if row[0] in [other[0] for other in ROWS[:number]]]
+FAMILIES = [re.split(r"[-, ]", row[0])[0] for row in ROWS]
+LARGER = [
+    row for number, row in enumerate(ROWS) if FAMILIES[number] in FAMILIES[:number]
+]  # the first of a family is quick
 OF_OTHERS = {"Hourglass, 8 stacks": 0.03}  # the code that the HRNet paper counted is not known
 
 

@@ -211,7 +211,13 @@ def test_decode_reads_half_precision_gradients_strides_and_empty_batches(codec):
     assert codec.decode(maps[:0])[0].shape == (0, 4, 2)
 
 
-@every
+@pytest.mark.parametrize(
+    "codec",
+    [
+        pytest.param(codec, id=name, marks=() if name in ("heatmap", "dark", "simcc") else pytest.mark.slow)
+        for name, codec in CODECS.items()
+    ],
+)
 def test_the_exported_decoder_equals_the_eager_one(codec):
     class Decoder(torch.nn.Module):
         def forward(self, heatmaps):

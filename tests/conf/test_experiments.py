@@ -95,7 +95,12 @@ def outputs_of(model, num_channels, input_size):
         return net(torch.empty(1, 3, height, width))
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+DEEPER = re.compile(r"384x288|_?res1\d\d|w48")  # they differ from others in depth, width or size
+
+
+@pytest.mark.parametrize(
+    "experiment", [pytest.param(name, marks=pytest.mark.slow if DEEPER.search(name) else ()) for name in EXPERIMENTS]
+)
 def test_an_experiment_composes_validates_and_builds(experiment, tmp_path):
     cfg = at_home(composed(f"experiment={experiment}"), tmp_path)
     cfg.paths.runs = str(tmp_path)

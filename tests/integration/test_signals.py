@@ -29,7 +29,7 @@ def step_of(file: Path) -> int:
 @pytest.mark.parametrize(
     ("accumulate", "hook", "step", "saved"),
     [
-        (2, "backward", 1, 2),
+        pytest.param(2, "backward", 1, 2, marks=pytest.mark.slow),
         pytest.param(2, "validation", 3, 3, marks=pytest.mark.slow),
         pytest.param(1, "backward", 3, 4, marks=pytest.mark.slow),
         pytest.param(1, "validation", 5, 5, marks=pytest.mark.slow),

@@ -38,7 +38,10 @@ def assert_official_heatmaps(golden_dir):
     return check
 
 
-@pytest.mark.parametrize(("form", "suffix"), FORM_FILES)
+@pytest.mark.parametrize(
+    ("form", "suffix"),
+    [pytest.param(*file, marks=pytest.mark.slow if row % 2 else ()) for row, file in enumerate(FORM_FILES)],
+)
 def test_every_form_gives_the_official_heatmaps(form, suffix, state, assert_official_heatmaps, tmp_path):
     net = HRNet(**TINY)
     report = load_weights(net, write_file(tmp_path, POSE_FORMS[form].write(state), suffix))

@@ -27,7 +27,7 @@ def assert_same(net, other):
     assert [name for name in state if not torch.equal(state[name], found[name])] == []
 
 
-@pytest.mark.parametrize("form", ["mmpose", "hrpose"])
+@pytest.mark.parametrize("form", [pytest.param("mmpose", marks=pytest.mark.slow), "hrpose"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_they_are_written_and_read_with_the_same_bits(name, form, tmp_path):
     net, other, back = (NETWORKS[name]() for _ in range(3))
