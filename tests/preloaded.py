@@ -10,4 +10,5 @@ for verb in ("fit", "test", "predict", "export", "evaluate", "convert", "compare
     find_task(verb)
     compose(verb)
 validate(compose("fit"))  # imports all that a `_target_` names
+gc.set_threshold(100_000, 20, 20)  # as in conftest.py
 gc.freeze()  # a collection in a forked process would copy every page that it looks at
