@@ -28,7 +28,7 @@ def test_a_file_is_stamped_by_its_content(tmp_path: Path) -> None:
 
 def test_one_line_says_what_is_known_and_what_is_not() -> None:
     assert str(WHOLE) == (
-        "boxes of det.json (sha256 bbbbbbbb), 20 images and 40 instances of gt.json (sha256 aaaaaaaa), sigmas coco, "
+        "boxes of det.json (sha256 bbbbbbbb), 20 images and 40 persons of gt.json (sha256 aaaaaaaa), sigmas coco, "
         "flip test on, HeatmapCodec 192x256, OKS-NMS 0.9, 20 poses per image"
     )
     assert str(replace(WHOLE, boxes="ground truth", flip_test=False)).startswith("ground truth boxes, 20 images")

@@ -22,7 +22,7 @@ def test_errors_are_shown_with_what_their_cure_would_gain() -> None:
     (row,) = [line.split() for line in lines if line.startswith(" false negatives")]
     assert row[:3] == ["false", "negatives", "3"]
     assert 0 < float(row[4]) == float(row[4][1:])
-    assert "20 images and 40 instances of gt.json" in "".join(lines)
+    assert "20 images and 40 persons of gt.json" in "".join(lines)
 
 
 def test_without_any_pose_no_gain_is_claimed_of_persons_left_out() -> None:

@@ -50,7 +50,7 @@ def test_two_runs_side_by_side(run, tmp_path, capsys) -> None:
     printed = capsys.readouterr().out
     assert f"{difference:+.3f}" in printed
     assert "p-value at most 0.020 (paired bootstrap)" in printed
-    assert printed.count("20 images and 40 instances of gt.json") == 2
+    assert printed.count("20 images and 40 persons of gt.json") == 2
 
 
 def test_rows_and_their_report_are_equal(run, tmp_path) -> None:

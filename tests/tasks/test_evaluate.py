@@ -73,7 +73,7 @@ def test_the_known_mixture_is_found(done) -> None:
 
 def test_the_protocol_and_the_meaning_of_minus_one_are_printed(done) -> None:
     printed = done[1]
-    assert "20 images and 40 instances of gt.json (sha256 " in printed
+    assert "20 images and 40 persons of gt.json (sha256 " in printed
     assert "not stated: boxes, " in printed
     assert "-1 means" in printed
 

@@ -112,7 +112,7 @@ class Protocol:
         size = "" if self.input_size is None else f" {_describe(self.input_size)}"
         parts = [
             (self.boxes is not None, boxes),
-            (True, f"{self.num_images} images and {self.num_persons} instances of {self.annotations}"),
+            (True, f"{self.num_images} images and {self.num_persons} persons of {self.annotations}"),
             (self.name not in (AUTO, None), f"protocol {self.name}"),
             (True, f"sigmas {self.sigmas}"),
             (self.areas not in (ANNOTATED, None), f"areas {self.areas}"),
