@@ -129,3 +129,9 @@ def test_every_key_of_a_file_is_read(file):
     inline = [name for name, value, _ in _keys(file) if value.startswith("{")]
     expected = [name for name in names(written) if not any(name.startswith(f"{parent}.") for parent in inline)]
     assert [name for name, _, _ in _keys(file)] == expected
+
+
+def test_a_reader_that_stops_early_is_no_fault():
+    command = f"set -o pipefail; {sys.executable} -m hrpose fit --help | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

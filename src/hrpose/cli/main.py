@@ -83,7 +83,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"hrpose: there is no verb '{arguments[0]}'. {advise_verb(arguments[0])}", file=sys.stderr)
         return 2
     if any(argument in HELP_FLAGS for argument in arguments):
-        print_help(arguments[0], arguments[1:])
+        try:
+            print_help(arguments[0], arguments[1:])
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader has enough, as in `hrpose fit --help | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return _run(arguments[0], arguments[1:])
 
