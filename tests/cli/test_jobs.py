@@ -16,6 +16,7 @@ Path(cfg.paths.run, "checkpoints/last.ckpt").touch()
 """
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_after_a_job_that_is_done_but_for_some_photos(tmp_path):
     body = """
 from hrpose.tasks.predict import UnusablePhotosError

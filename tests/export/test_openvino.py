@@ -48,6 +48,7 @@ os.waitpid(child, 0)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no SIGCHLD without fork")
+@pytest.mark.slow
 def test_models_that_are_gone_leave_no_stack_that_a_signal_would_die_on(tmp_path):
     program = tmp_path / "signals.py"
     program.write_text(SIGNALS)

@@ -133,7 +133,7 @@ def test_without_transformers_it_says_what_to_install(folder: Path, monkeypatch)
 
 
 def test_nothing_is_fetched_unless_it_may_be(monkeypatch, tmp_path, caplog):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # the environment is read at import
     with pytest.raises(ValueError, match="detector=rtdetr fetches it"):
         hrpose.RTDetrDetector("nobody/no_such_model", download=False)
     assert caplog.text == ""
