@@ -210,6 +210,12 @@ def test_own_training_data_without_validation_data_names_the_command_that_divide
     assert any(f"hrpose convert {tmp_path}/own.json split=0.1" in fault for fault in found)
 
 
+def test_a_missing_training_file_is_not_to_be_divided(tmp_path):
+    found = faults("fit", "data=coco", f"data.train_annotations={tmp_path}/own.json", f"data.train_images={tmp_path}")
+    assert any("data.val_annotations" in fault for fault in found)
+    assert not any("split=0.1" in fault for fault in found)
+
+
 def test_labels_of_another_tool_are_for_convert(tmp_path):
     labels = tmp_path / "yolo"
     (labels / "images").mkdir(parents=True)

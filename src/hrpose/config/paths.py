@@ -23,9 +23,8 @@ from hrpose.weights.published import cached_file, find_published, is_address, sa
 
 logger = logging.getLogger(__name__)
 _CONVERT_ADVICE = "`hrpose convert {}` converts labels of other tools to COCO files and prints the command."
-_SPLIT_ADVICE = (
-    "Set data.val_annotations and data.val_images, or split the file and get the command: hrpose convert {} split=0.1"
-)
+_SET_ADVICE = "Set data.val_annotations and data.val_images"
+_SPLIT_ADVICE = f"{_SET_ADVICE}, or split the file and get the command: hrpose convert {{}} split=0.1"
 
 
 def find_file_faults(cfg: DictConfig) -> list[tuple[str, str]]:
@@ -328,7 +327,7 @@ def _data_advice(cfg: DictConfig, missing: Mapping[str, str]) -> Iterator[str]:
     yield from (_CONVERT_ADVICE.format(path) for path in dict.fromkeys(labels))
     is_own = train is not None and home is not None and not Path(train).is_relative_to(home)
     if cfg.get("task") == "fit" and "data.val_annotations" in own and is_own and not labels:
-        yield _SPLIT_ADVICE.format(train)
+        yield f"{_SET_ADVICE}." if "data.train_annotations" in missing else _SPLIT_ADVICE.format(train)
     elif own and uses_layout and cfg.get("layout") is not None:
         yield str(build(cfg.layout))
     elif "data.val_detections" in missing:
