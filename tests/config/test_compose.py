@@ -254,7 +254,10 @@ LOCAL = "hydra/launcher=submitit_local"
         ([SEARCH, "seed=1"], "hydra.sweeper.params"),
         ([SEARCH, "seed=1,2", "hydra.sweeper.num_trials=0"], "hydra.sweeper.num_trials"),
         ([SEARCH, "seed=1,2", "hydra.sweeper.num_parallel=some"], "hydra.sweeper.num_parallel"),
-        ([LOCAL, "seed=1,2", "hydra.launcher.tasks_per_node=2"], "hydra.launcher.tasks_per_node"),  # each would train all
+        (
+            [LOCAL, "seed=1,2", "hydra.launcher.tasks_per_node=2"],
+            "hydra.launcher.tasks_per_node",
+        ),  # each would train all
     ],
 )
 def test_a_sweep_that_cannot_work_is_refused(overrides, key):
