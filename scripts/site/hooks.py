@@ -32,9 +32,8 @@ LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages and the pictures of the notebooks."""
-    contents: dict[str, str | bytes] = {
-        page: relink((ROOT / name).read_text(), lambda target: from_root(target)) for name, page in PAGES.items()
-    }
+    pages = {page: relink((ROOT / name).read_text(), lambda target: from_root(target)) for name, page in PAGES.items()}
+    contents: dict[str, str | bytes] = {**pages, "install.md": section(pages["index.md"], "Install")}
     contents["reference/command_line.md"] = command_line()
     contents["reference/configuration.md"] = configuration()
     for file in sorted((ROOT / "notebooks").glob("*.ipynb")):
@@ -50,6 +49,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return relink(
         markdown, lambda target: from_root(target[len(above) :], above[3:]) if target.startswith(above) else target
     )
+
+
+def section(markdown: str, heading: str) -> str:
+    """Return a section of a page as a page."""
+    return f"# {heading}\n" + markdown.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
 def from_root(target: str, up: str = "") -> str | None:
