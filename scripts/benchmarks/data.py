@@ -1,7 +1,7 @@
 """Time the stages of a training sample, and compare them with reference code.
 
 python scripts/benchmarks/data.py                                               drawn people, 256x192
-python scripts/benchmarks/data.py --data data=coco paths.data=datasets/coco     the training images of a data set
+python scripts/benchmarks/data.py --data data=coco paths.data=datasets/coco     the training images of a dataset
 python scripts/benchmarks/data.py --num-samples 64 --repeats 1
 
 The reference follows common HRNet code: `cv2.imread`, `cvtColor`, `warpAffine` (from a mirrored view for half of the
