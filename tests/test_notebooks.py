@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, are committed with small outputs, and quote the figures of the documents."""
+"""Check that the notebooks run, are committed with small outputs, and quote the figures of the documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""README's commands that need no COCO run in its order, on a drawn dataset, and so does its Python."""
+"""Run the commands of README.md that need no COCO, on a drawn dataset, and its Python."""
 
 from __future__ import annotations
 
