@@ -33,7 +33,7 @@ Member: TypeAlias = tuple[str, int, int]
 """Name; place of the data in a tar file, of the local header in a zip file; bytes."""
 
 _SUFFIX = re.compile(r"\.(?:zip|tar)(?=/|$)", re.IGNORECASE)
-_MOST_OPEN = 256  # archives that a process keeps open; a block shuffle reads about 64 at a time
+_MOST_OPEN = 256  # archives that a process keeps open; a block shuffle reads about 64 at the same time
 _opened: dict[str, Archives] = {}  # of this process, by absolute path or pattern
 _OUTSIDE = re.compile(r"^/|^.:|\\|\0|(?:^|/)\.\.(?:/|$)")
 _PACK_AGAIN = (
@@ -52,16 +52,17 @@ _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"(\xb5": "z
 
 
 class Archives(SharedArrays):
-    """The index of the images in some archives: 20 bytes each and their names, shared with the workers of a loader.
+    """The index of the images in archives: 20 bytes and the name of each, shared with the workers of a loader.
 
     Args:
         pattern: path or pattern of the archives.
-        files: their paths.
+        files: paths of the archives.
 
     Attributes:
         names: of all images, sorted.
 
     Raises:
+        MissingDataError: if there are no images.
         DataError: as `list_members`, or if two images have the same name.
     """
 
@@ -89,32 +90,32 @@ class Archives(SharedArrays):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        # A spawned process need not read the index again. A link may have no suffix, so it is not followed.
+        # A spawned process does not read the index again. A link may have no suffix, so it is not followed.
         _opened.setdefault(os.path.abspath(self.pattern), self)  # noqa: PTH100
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
+        """Memory of the index in bytes."""
         return self.names.nbytes + self._numbers.nbytes + self._places.nbytes + self._lengths.nbytes
 
     def find(self, name: str) -> int:
-        """Return the row of an image; -1 if there is none of this name."""
+        """Return the row of an image; -1 if no image has this name."""
         row = bisect_left(self.names, name)
         return row if row < len(self.names) and self.names[row] == name else -1
 
     def length(self, row: int) -> int:
-        """Return the bytes of an image."""
+        """Return the size of an image in bytes."""
         return int(self._lengths[row])
 
     def below(self, folder: str) -> list[str]:
-        """Return the images of a folder and the folders in it, by their names relative to it; "" is the whole."""
+        """Return the images in a folder and its subfolders, as names relative to it; "" is the whole archive."""
         prefix = f"{folder.rstrip('/')}/" if folder.strip("/") else ""
         start = bisect_left(self.names, prefix)
-        end = bisect_left(self.names, prefix[:-1] + "0") if prefix else len(self.names)  # "0" comes behind "/"
+        end = bisect_left(self.names, prefix[:-1] + "0") if prefix else len(self.names)  # "0" follows "/"
         return [name[len(prefix) :] for name in self.names.tolist(start, end)]
 
     def stored_order(self, names: Sequence[str]) -> NDArray[np.int64]:
-        """Return for each of some names its rank in the order in which their images are stored."""
+        """Return the rank of each name in the order in which the images are stored."""
         row_of = {name: row for row, name in enumerate(self.names.tolist())}
         rows = np.array([row_of[name] for name in names], np.int64)
         ranks = np.empty(len(rows), np.int64)
@@ -125,13 +126,15 @@ class Archives(SharedArrays):
         """Read an image, or its first bytes.
 
         Raises:
-            DataError: if the archive cannot be read, or is not the one that the index is of.
+            DataError: if the archive cannot be read, or has changed since it was indexed.
         """
         number, place, length = int(self._numbers[row]), int(self._places[row]), int(self._lengths[row])
         file = self.files[number]
         length = length if size < 0 else min(size, length)
         try:
-            opened = _open(file, self.stamps[number])  # held until the end: another thread may drop it from the cache
+            opened = _open(
+                file, self.stamps[number]
+            )  # a reference, because another thread may drop it from the cache
             if file.lower().endswith(".zip"):
                 mark, *_, n, m = _LOCAL_HEADER.unpack(os.pread(opened.number, _LOCAL_HEADER.size, place))
                 if mark != _LOCAL_START:
@@ -150,7 +153,7 @@ class Archives(SharedArrays):
 
 
 def _duplicate(pattern: str, names: Sequence[str], files: Sequence[str]) -> DataError:
-    """Return the error for a name that is there twice."""
+    """Return the error for a duplicate name."""
     owners: dict[str, str] = {}
     for name, file in zip(names, files, strict=True):
         if name in owners:
@@ -161,7 +164,7 @@ def _duplicate(pattern: str, names: Sequence[str], files: Sequence[str]) -> Data
 
 
 class _Descriptor:
-    """A file descriptor, closed when nobody refers to it any more."""
+    """A file descriptor that is closed when the object is deleted."""
 
     def __init__(self, file: str) -> None:
         self.number = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
@@ -175,18 +178,18 @@ class _Descriptor:
 def _open(file: str, stamp: tuple[int, int]) -> _Descriptor:
     descriptor = _Descriptor(file)
     if _stamp(descriptor.number) != stamp:
-        raise DataError(f"{file}: expected the archive that the index was made of, but it has changed. Start again.")
+        raise DataError(f"{file}: expected an unchanged archive, but it has changed since it was indexed. Start again.")
     return descriptor
 
 
 def _stamp(file: str | int) -> tuple[int, int]:
-    """Return size and time of a file: whether it is still the same."""
+    """Return size and modification time of a file."""
     found = os.stat(file)  # noqa: PTH116 - of a descriptor too
     return found.st_size, found.st_mtime_ns
 
 
 def split_archive(path: str | Path) -> tuple[str, str] | None:
-    """Split a path at the archive that it leads into, `("images.zip", "train/a.jpg")`; None if it leads into none."""
+    """Split a path into archive and member, `("images.zip", "train/a.jpg")`; None if it contains no archive."""
     text = str(path)
     for match in _SUFFIX.finditer(text):
         if not os.path.isdir(text[: match.end()]):  # noqa: PTH112 - for each image: Path costs more
@@ -195,20 +198,20 @@ def split_archive(path: str | Path) -> tuple[str, str] | None:
 
 
 def list_archives(pattern: str) -> list[str]:
-    """Return the archives that a path or a pattern stands for, sorted."""
+    """Return the archives of a path or a pattern, sorted."""
     return [pattern] if os.path.isfile(pattern) else sorted(filter(os.path.isfile, glob.glob(pattern, recursive=True)))  # noqa: PTH113, PTH207 - texts
 
 
 def open_archives(pattern: str) -> Archives:
-    """Return the index of archives; it is read again if they have changed.
+    """Return the index of archives, which is read again if they have changed.
 
     Raises:
-        MissingDataError: if there are none.
+        MissingDataError: if there are no archives or no images.
         DataError: as `Archives`.
     """
     files = [os.path.abspath(file) for file in list_archives(pattern)]  # noqa: PTH100 - a link may have no suffix
     if not files:
-        raise MissingDataError(f"Expected zip or tar archives at {shorten(pattern)}, but there are none.")
+        raise MissingDataError(f"Expected zip or tar archives at {shorten(pattern)}, found none.")
     index = tuple(files), tuple(map(_stamp, files))
     for known in _opened.values():
         if index == (known.files, known.stamps):
@@ -219,11 +222,17 @@ def open_archives(pattern: str) -> Archives:
     return known
 
 
+def archives_of(folder: str | Path) -> Archives | None:
+    """Return the index of the archives that contain an image folder; None for a folder of the file system."""
+    inside = split_archive(folder)
+    return None if inside is None else open_archives(inside[0])
+
+
 def read_member(archive: str, name: str, size: int = -1) -> bytes:
     """Read an image of an archive, or its first bytes.
 
     Raises:
-        MissingDataError: if there is no such archive, or no such image in it.
+        MissingDataError: if the archive or the image does not exist.
         DataError: as `Archives.read`.
     """
     opened = _opened.get(os.path.abspath(archive)) or open_archives(archive)  # noqa: PTH100 - for each image: Path costs more
@@ -245,12 +254,7 @@ class _Archive:
 
     def read(self, place: int, length: int) -> bytes:
         """Read some bytes; fewer at the end of the file."""
-        content = os.pread(self.descriptor, length, place)
-        while len(content) < length and (
-            more := os.pread(self.descriptor, length - len(content), place + len(content))
-        ):
-            content += more  # a call returns 2 GiB at most
-        return content
+        return os.pread(self.descriptor, length, place)
 
     def fault(self, what: str, fix: str = "Copy or download it again.") -> DataError:
         """Return an error about this archive."""
@@ -358,13 +362,13 @@ def _tar_members(archive: _Archive) -> Iterator[Member]:
         yield name, data, length
     if archive.read(place, 2**20).strip(b"\0"):
         raise archive.fault(
-            "expected nothing behind the end of the archive, but there is more: tar files were joined",
-            "Give the files of which it was made.",
+            "expected nothing after the end of the archive, but there is more, as in concatenated tar files",
+            "Use the separate tar files.",
         )
 
 
 def _tar_header(archive: _Archive, header: bytes, place: int) -> tuple[bytes, int]:
-    """Check a header; return the kind of its member and the bytes of the data behind it."""
+    """Check a header; return the kind of its member and the size of the data after it."""
     if place == 0 and (method := _COMPRESSED.get(header[:2])):
         raise archive.fault(
             f"expected an uncompressed tar archive, but it is compressed with {method}", "Unpack it to a .tar."
@@ -387,7 +391,7 @@ def _tar_name(header: bytes) -> bytes:
 
 
 def _records(content: bytes) -> dict[str, bytes]:
-    """Parse the records of a pax header, `<length> <key>=<value>` and a new line each."""
+    """Parse the records of a pax header: `<length> <key>=<value>` and a newline each."""
     found, place = {}, 0
     while place < len(content) and content[place : place + 1] != b"\0":
         length = int(content[place:].partition(b" ")[0])
