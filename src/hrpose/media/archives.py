@@ -132,9 +132,7 @@ class Archives(SharedArrays):
         file = self.files[number]
         length = length if size < 0 else min(size, length)
         try:
-            opened = _open(
-                file, self.stamps[number]
-            )  # a reference, because another thread may drop it from the cache
+            opened = _open(file, self.stamps[number])  # a reference, because another thread may drop it from the cache
             if file.lower().endswith(".zip"):
                 mark, *_, n, m = _LOCAL_HEADER.unpack(os.pread(opened.number, _LOCAL_HEADER.size, place))
                 if mark != _LOCAL_START:
