@@ -111,7 +111,7 @@ def errors(films, *, standing):
 
 @pytest.mark.parametrize(("standing", "jitter", "error"), [(False, 2.0, 0.95), (True, 3.5, 1.8)])
 def test_jitter_is_reduced_without_lag(films, standing, jitter, error):
-    """docs/predict.md states the factors: 2.2 walking, 3.7 standing. Without the movement of the whole person it is 1.75 walking."""
+    """docs/predict.md states the factors: 2.2 walking, 3.7 standing. Without subtracting the movement it is 1.75."""
     levels, changes = errors(films, standing=standing)
     assert changes[0] / changes[1] > jitter
     assert levels[0] / levels[1] > error
