@@ -208,22 +208,22 @@ def test_boxes_are_drawn_on_request_and_clipped_to_the_image(image):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_box_that_is_not_finite_is_not_drawn(image, value):
-    boxed = draw_poses(image, POINTS, PAIR, bboxes=np.array([[16, 80, value, 160]]), labels=["label"])
-    np.testing.assert_array_equal(boxed, draw_poses(image, POINTS, PAIR, labels=["label"]))
+    boxed = draw_poses(image, POINTS, PAIR, bboxes=np.array([[16, 80, value, 160]]), labels=["some label"])
+    np.testing.assert_array_equal(boxed, draw_poses(image, POINTS, PAIR, labels=["some label"]))
 
 
 def test_labels_are_above_the_instance_and_inside_the_image(image):
     plain = draw_poses(image, POINTS, PAIR)
-    rows, _ = touched(draw_poses(image, POINTS, PAIR, labels=["label"]), plain)
+    rows, _ = touched(draw_poses(image, POINTS, PAIR, labels=["some label"]), plain)
     assert rows.max() < 40
     for x, y in ((0, 0), (255, 0), (0, 255), (255, 255)):
-        rows, columns = touched(draw_poses(image, np.full((3, 2), (x, y)), PAIR, labels=["label"]), image)
+        rows, columns = touched(draw_poses(image, np.full((3, 2), (x, y)), PAIR, labels=["some label"]), image)
         assert np.ptp(rows) >= 10
         assert np.ptp(columns) >= 30
 
 
 def test_a_label_without_keypoints_is_drawn(image):
-    assert (draw_poses(image, np.full((1, 3, 2), np.nan), PAIR, labels=["label"]) != image).any()
+    assert (draw_poses(image, np.full((1, 3, 2), np.nan), PAIR, labels=["some label"]) != image).any()
 
 
 @pytest.mark.parametrize("skeleton", [COCO, MPII, Skeleton.from_names(["tip", "base"], sigmas=[0.1, 0.1])])
