@@ -1,4 +1,4 @@
-"""hrpose predict with a bottom-up network: all people of an image without boxes, a video, and the same poses as the estimator."""
+"""hrpose predict with a bottom-up network: all instances of an image without boxes, and a video."""
 
 import json
 
@@ -25,24 +25,24 @@ def images(tmp_path_factory):
     return folder / "val2017"
 
 
-def predict(weights, folder, *words):
+def predict(weights, folder, *overrides):
     given = [f"weights='{weights}'", "device=cpu", "num_threads=1", "draw=none", f"paths.run={folder}"]
-    return run("predict", compose("predict", [*given, *words])).num_instances
+    return run("predict", compose("predict", [*given, *overrides])).num_instances
 
 
-def test_images_need_no_boxes_and_no_warning_says_so(weights, images, tmp_path, caplog):
-    num_people = predict(weights, tmp_path / "run", f"source={images}", "oks_nms_threshold=null")
+def test_a_bottom_up_network_needs_no_boxes_and_gives_no_warning(weights, images, tmp_path, caplog):
+    num_instances = predict(weights, tmp_path / "run", f"source={images}", "oks_nms_threshold=null")
     rows = json.loads((tmp_path / "run" / "poses.json").read_text())
     estimator = PoseEstimator.from_checkpoint(weights, device="cpu")
     expected = estimator(sorted(images.iterdir()))
-    assert num_people == len(rows) == sum(map(len, expected)) > 3
+    assert num_instances == len(rows) == sum(map(len, expected)) > 3
     assert [row["image_id"] for row in rows] == np.repeat([1, 2, 3], [len(poses) for poses in expected]).tolist()
     keypoints = np.array([row["keypoints"] for row in rows]).reshape(-1, 17, 3)
     np.testing.assert_allclose(keypoints[..., :2], np.concatenate([poses.keypoints for poses in expected]), atol=1e-3)
     assert "boxes" not in caplog.text
 
 
-def test_boxes_are_refused(weights, images, tmp_path):
+def test_boxes_are_refused_for_a_bottom_up_network(weights, images, tmp_path):
     boxes = images.parent / "annotations" / "person_keypoints_val2017.json"
     with pytest.raises(ValueError, match="boxes"):
         predict(weights, tmp_path / "run", f"source={images}", f"boxes={boxes}")
