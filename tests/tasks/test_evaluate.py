@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from keypoint_oracle import coco_numbers, contradict, random_case
 from small_case import annotation_content, mixture, result_rows, write_files
 
+from hrpose.annotations.reader import InstanceFiles
 from hrpose.errors import DataWarning
 from hrpose.metrics.functional import average_precision
 from hrpose.report.analysis import analyse
@@ -153,7 +154,11 @@ def read(tmp_path: Path) -> Callable[..., Any]:
     def read(annotations: Any, rows: Any, **options: Any) -> Any:
         (tmp_path / "gt.json").write_text(json.dumps(annotations))
         (tmp_path / "res.json").write_text(json.dumps(rows))
-        return read_evaluated(tmp_path / "gt.json", tmp_path / "res.json", **options)
+        reading = {
+            name: options.pop(name) for name in ("category", "area_from_bbox", "visibility_map") if name in options
+        }
+        files = InstanceFiles(**reading)
+        return read_evaluated(tmp_path / "gt.json", tmp_path / "res.json", files=files, **options)
 
     return read
 

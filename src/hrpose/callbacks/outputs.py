@@ -108,9 +108,8 @@ class LossHistory(Callback):
     def losses(self) -> list[float]:
         """The means in order; an incomplete last one is omitted unless it is the only one."""
         sums = [float(value) for value in self._sums]
-        if self._filled == self._width or len(sums) == 1:
-            return [value / self._width for value in sums[:-1]] + [sums[-1] / self._filled]
-        return [value / self._width for value in sums[:-1]]
+        means = [value / self._width for value in sums[:-1]]
+        return [*means, sums[-1] / self._filled] if self._filled == self._width or len(sums) == 1 else means
 
     def state_dict(self) -> dict[str, Any]:
         """Store the history for a resumed run."""

@@ -43,11 +43,8 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "convert": (
         "hrpose convert mice/data.yaml",
-        "hrpose convert labels.json split=0.1",
-        "hrpose convert poses.json to=labelme images=images",
-        "hrpose convert mice/data.yaml names=[nose,left_ear,right_ear,tail] out=mice/coco",
-        "hrpose convert my_project/labeled-data bbox_margin=0.25",
         "hrpose convert mice/data.yaml 'flip_pairs=[[left_ear,right_ear]]' split=0.2 split_by=image",
+        "hrpose convert poses.json to=labelme images=images",
     ),
     "doctor": (
         "hrpose doctor data.train_annotations=train.json data.train_images=images",

@@ -51,13 +51,6 @@ class StopSignal:
         """The exit status that shells expect: 130 for SIGINT, 143 for SIGTERM."""
         return 128 + (self.number or signal.SIGINT)
 
-    def report(self, where: str, advice: str) -> int:
-        """Print one line, from the first process only, and return the exit status."""
-        if os.environ.get("LOCAL_RANK", "0") == "0":
-            how = "terminated" if self.number == signal.SIGTERM else "interrupted"
-            print(f"hrpose: {how}{where}. {advice}", file=sys.stderr)
-        return self.status
-
 
 @contextmanager
 def stop_signals() -> Iterator[StopSignal]:
@@ -109,6 +102,11 @@ class JobLog:
     record: "SweepJob | None" = None
     started: float = 0.0
 
+    @property
+    def in_sweep(self) -> bool:
+        """Check whether a job of a sweep was started."""
+        return self.current is not None and self.command.has(*SWEEP)
+
     def begin(self, overrides: Sequence[str], folder: str) -> None:
         """Record the start of the job that Hydra is running."""
         # slow to import
@@ -125,9 +123,8 @@ class JobLog:
         if self.sweep is not None:
             fixed = {text.partition("=")[0] for text in self.command.overrides if not is_swept(text)}
             own = [text for text in self.current if text.partition("=")[0] not in fixed]
-            below = self.folder.is_relative_to(self.sweep)
-            shown = str(self.folder.relative_to(self.sweep)) if below else os.path.relpath(self.folder, self.sweep)
-            self._keep(SweepJob(HydraConfig.get().job.num, " ".join(own), shown))
+            number, folder = HydraConfig.get().job.num, os.path.relpath(self.folder, self.sweep)
+            self._keep(SweepJob(number, " ".join(own), folder))
 
     def end(self, result: Any) -> None:
         """Record the result of a job."""
@@ -172,36 +169,37 @@ class JobLog:
         failed = [job for job in jobs if job.failed or (job.state == RUNNING and not stopped)]
         if not failed:
             return max((job.status for job in jobs), default=0)
-        folders = [Path(os.path.normpath(self.sweep / job.folder)) for job in failed]
-        named = [
-            f"{job.overrides} ({_shorten(folder)})" if job.folder else job.overrides
-            for job, folder in zip(failed, folders, strict=True)
-        ]
-        print(f"hrpose: {len(failed)} of {len(jobs)} jobs failed: {'; '.join(named)}", file=sys.stderr)
+        texts = []
+        for job in failed:
+            folder = Path(os.path.normpath(self.sweep / job.folder))
+            texts.append(f"{job.overrides} ({_shorten(folder)})" if job.folder else job.overrides)
+        print(f"hrpose: {len(failed)} of {len(jobs)} jobs failed: {'; '.join(texts)}", file=sys.stderr)
         return 1
 
     def stopped(self, stop: StopSignal) -> int:
         """Print that a signal ended the command and how to continue, and return the exit status."""
         self.finish(stopped=True)
-        in_sweep = self.current is not None and self.command.has(*SWEEP)
-        return stop.report(f" in job {self.number} of the sweep" if in_sweep else "", self.advise())
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # the first process of a run
+            how = "terminated" if stop.number == signal.SIGTERM else "interrupted"
+            where = f" in job {self.number} of the sweep" if self.in_sweep else ""
+            print(f"hrpose: {how}{where}. {self.advise()}", file=sys.stderr)
+        return stop.status
 
     def advise(self) -> str:
         """Return the command that continues or restarts the current job."""
-        in_sweep = self.current is not None and self.command.has(*SWEEP)
-        arguments = [*_single(self.command), *(self.current or ())] if in_sweep else self.arguments
-        resuming = self._resuming(in_sweep=in_sweep)
+        arguments = [*_single(self.command), *(self.current or ())] if self.in_sweep else self.arguments
+        resuming = self._resuming()
         keys = tuple(f"{text.partition('=')[0]}=" for text in resuming)
         kept = [text for text in arguments if not (keys and text.startswith(keys))]
         return f"To {'continue' if resuming else 'restart'}: {shlex.join(['hrpose', *kept, *resuming])}"
 
-    def _resuming(self, *, in_sweep: bool) -> list[str]:
+    def _resuming(self) -> list[str]:
         """Return the overrides that continue the current job; none if it has to restart."""
         if self.current is None:
             return []
         if self.command.verb == "fit":
             last = next(self.folder.rglob("last.ckpt"), None)
-            return [f"ckpt_path={_shorten(last) if in_sweep else 'last'}"] if last is not None else []
+            return [f"ckpt_path={_shorten(last) if self.in_sweep else 'last'}"] if last is not None else []
         images = self.folder / "images.json"  # of predict; frames of videos, which restart, have times
         if self.command.verb == "predict" and images.is_file() and '"time": ' not in images.read_text(encoding="utf-8"):
             return [f"paths.run={_shorten(self.folder)}", "resume=true"]

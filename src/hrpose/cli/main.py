@@ -203,10 +203,6 @@ def _lacks_common_folder(command: Command) -> bool:
     return several and not any(text.startswith(("paths.run=", "hydra.run.dir=")) for text in command.overrides)
 
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
-
 def hand_to_hydra(command: Command, task: Callable[["DictConfig"], Any]) -> None:
     """Call Hydra's main with the flags after the overrides, as it requires."""
     # slow to import

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import numpy as np
 from omegaconf import DictConfig
 from rich.console import Console
 
-from hrpose.annotations.coco import CocoAnnotations, read_annotations
+from hrpose.annotations.coco_annotations import CocoAnnotations
+from hrpose.annotations.reader import InstanceFiles
 from hrpose.config import build, plain
 from hrpose.errors import DataError, DataWarning
 from hrpose.metrics.results import ScoredResults, read_scored_results
@@ -38,7 +39,7 @@ from hrpose.tasks.results import ScoreResult
 
 logger = logging.getLogger(__name__)
 
-_READER_OPTIONS = ("category", "keypoint_fields", "area_from_bbox", "visibility_map", "bbox_from_keypoints")
+_FILE_OPTIONS = ("category", "keypoint_fields", "area_from_bbox", "visibility_map", "bbox_from_keypoints")
 
 
 def evaluate(cfg: DictConfig) -> ScoreResult:
@@ -55,7 +56,7 @@ def evaluate(cfg: DictConfig) -> ScoreResult:
         return evaluate_mpii(Path(cfg.annotations), results, folder)
     options = read_options(cfg)
     if cfg.protocol.measure == "pck":
-        sizes = read_annotations(cfg.annotations, **{name: options[name] for name in _READER_OPTIONS}).image_sizes
+        sizes = options["files"].coco(Path(cfg.annotations)).image_sizes
         return evaluate_jhmdb(read_evaluated(cfg.annotations, results, **options), sizes, results, folder)
     with show_progress("", len(STEPS) + 1, "steps", delay=1.0) as advance:
         advance("reading")
@@ -74,12 +75,8 @@ def read_evaluated(
     annotations_file: str | Path,
     results_file: str | Path,
     *,
+    files: InstanceFiles | None = None,
     sigmas: str | Sequence[float] | None = None,
-    category: str | Sequence[str] | None = None,
-    keypoint_fields: Mapping[str, int] | None = None,
-    area_from_bbox: float = 1.0,
-    visibility_map: Mapping[int, int] | None = None,
-    bbox_from_keypoints: float | None = None,
     max_detections: int = 20,
     rules: Benchmark | None = None,
 ) -> Evaluated:
@@ -87,14 +84,10 @@ def read_evaluated(
 
     Args:
         annotations_file: COCO keypoint annotations.
-        results_file: rows {image_id, category_id, keypoints, score}.
+        results_file: rows {image_id, category_id, keypoints, score}; keypoints in the fields of the annotations, or all in one.
+        files: how the annotations are read.
         sigmas: the name of a known skeleton, such as "coco", or K numbers; None uses those of the category, or derives them
             from the keypoint names.
-        category: see `read_annotations`.
-        keypoint_fields: see `read_annotations`. A result file may have the same fields, or all keypoints in `keypoints`.
-        area_from_bbox: see `read_annotations`.
-        visibility_map: see `read_annotations`.
-        bbox_from_keypoints: see `read_annotations`.
         max_detections: number of predictions per image that count, those with the highest scores.
         rules: the rules of a benchmark; its sigmas, fields and area share are arguments above.
 
@@ -105,21 +98,14 @@ def read_evaluated(
         DataWarning: as `read_annotations`; for results that are dropped; if another benchmark fits the file better; and for
             implausible sigmas, coordinates or scores.
     """
-    rules = rules or Benchmark()
+    rules, files = rules or Benchmark(), files or InstanceFiles()
     if max_detections < 1:
         raise ValueError(f"Expected `max_detections`, the poses per image, to be at least 1, but got {max_detections}.")
-    annotations = read_annotations(
-        annotations_file,
-        category=category,
-        keypoint_fields=keypoint_fields,
-        area_from_bbox=area_from_bbox,
-        visibility_map=visibility_map,
-        bbox_from_keypoints=bbox_from_keypoints,
-    )
+    annotations = files.coco(Path(annotations_file))
     advise_protocol(annotations, rules)
     skeleton = _choose_skeleton(annotations, sigmas)
-    truth = rules.adjust(annotations.ground_truth(), area_from_bbox)
-    scored = read_scored_results(results_file, truth, keypoint_fields=keypoint_fields)
+    truth = rules.adjust(annotations.ground_truth(), files.area_from_bbox)
+    scored = read_scored_results(results_file, truth, keypoint_fields=files.keypoint_fields)
     scored = _of_category(scored, annotations, Path(results_file))
     scored = _ranked(_counted(scored, rules, Path(results_file)), rules)
     protocol = Protocol(
@@ -130,8 +116,8 @@ def read_evaluated(
         name=rules.name,
         sigmas=name_sigmas(skeleton.sigmas),
         max_detections=max_detections,
-        areas=name_areas(annotations.has_area, area_from_bbox, use_area=rules.use_area),
-        num_keypoints=name_num_keypoints(truth, visibility_map),
+        areas=name_areas(annotations.has_area, files.area_from_bbox, use_area=rules.use_area),
+        num_keypoints=name_num_keypoints(truth, files.visibility_map),
     )
     warn_of_sigmas(skeleton.sigmas)
     _warn_of_numbers(scored, truth, Path(results_file))
@@ -143,8 +129,9 @@ def read_evaluated(
 
 def read_options(cfg: DictConfig) -> dict[str, Any]:
     """Return the arguments of `read_evaluated` from a configuration."""
-    names = ("sigmas", "max_detections", *_READER_OPTIONS)
-    return {**{name: plain(cfg[name]) for name in names}, "rules": build(cfg.protocol)}
+    files = InstanceFiles(**{name: plain(cfg[name]) for name in _FILE_OPTIONS})
+    sigmas, rules = plain(cfg.sigmas), build(cfg.protocol)
+    return {"files": files, "sigmas": sigmas, "max_detections": cfg.max_detections, "rules": rules}
 
 
 def _choose_skeleton(annotations: CocoAnnotations, sigmas: str | Sequence[float] | None) -> Skeleton:

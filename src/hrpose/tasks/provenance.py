@@ -68,7 +68,7 @@ class Provenance:
             logger.warning("%s was trained with another codec (checkpoint | now): %s. %s", self.file, text, advice)
         data = self.config.get("data")
         if isinstance(data, Mapping) and data.get("upright") and not cfg.data.get("upright"):
-            logger.warning("%s was trained with data.upright=true, now the EXIF orientation is ignored.", self.file)
+            logger.warning("%s was trained with data.upright=true, now EXIF orientation is ignored. Set it.", self.file)
         depths = self.bit_depth, cfg.data.get("bit_depth")
         if None not in depths and depths[0] != depths[1]:
             logger.warning("%s was trained with data.bit_depth=%s, now it is %s.", self.file, *depths)

@@ -37,9 +37,9 @@ from hrpose.media import folders
 from hrpose.media.headers import PHOTO_SUFFIXES
 from hrpose.media.images import Reading
 from hrpose.media.load import load_image
-from hrpose.report.protocol import Benchmark
 from hrpose.structures import CropBatch
 from hrpose.synthetic import write_dataset
+from hrpose.tasks.assemble import build_metric
 from hrpose.tasks.protocols import state_protocols
 from hrpose.weights.files import read_weight_file
 
@@ -228,9 +228,7 @@ def _ties(
 
 def _metric(cfg: DictConfig, source: CropSource) -> Any:
     assert source.datamodule is not None
-    benchmark: Benchmark = build(cfg.protocol)
-    truth = benchmark.adjust(source.datamodule.ground_truth, source.datamodule.files.area_from_bbox)
-    return build(cfg.metric, sigmas=source.record.skeleton.sigmas, ground_truth=truth)
+    return build_metric(cfg.metric, source.record.skeleton, source.datamodule, build(cfg.protocol))
 
 
 def _data_of(weights: Path) -> Mapping[str, Any] | None:
