@@ -1,4 +1,4 @@
-"""The one way from images to poses: network, flip test, codec, photo coordinates, instance score.
+"""The one way from images to poses: network, flip test, codec, image coordinates, instance score.
 
 Crops have one instance each; with a bottom-up codec a whole image has any number of them.
 
@@ -68,7 +68,7 @@ def estimate_poses(
     flip_permutation: Sequence[int],
     score_threshold: float = 0.2,
 ) -> Poses:
-    """Estimate the poses of a batch of crops, in pixels of their photos; with a bottom-up codec those of whole images.
+    """Estimate the poses of a batch of crops, in pixels of their images; with a bottom-up codec those of whole images.
 
     Only three numbers per keypoint leave the device.
 
@@ -215,7 +215,7 @@ def collect_poses(
     """Put keypoints that were found in a batch of crops together with what is known of the crops.
 
     Args:
-        keypoints: (B, K, 2) in photo pixels.
+        keypoints: (B, K, 2) in image pixels.
         keypoint_scores: (B, K).
         batch: center, scale, bbox_scores, image_ids and instance_ids as `estimate_poses` takes them.
         score_threshold: keypoints with a score above it make up the instance score.

@@ -79,7 +79,7 @@ def test_images_of_a_folder_have_poses_and_pictures(predict, people, tmp_path):
     images = read(folder / "images.json")["images"]
     assert [(image["id"], image["file_name"]) for image in images] == list(enumerate(names, start=1))
     poses = read(folder / "poses.json")
-    assert [row["image_id"] for row in poses] == [1, 2, 3, 4, 5]  # without boxes the whole photo is one person's
+    assert [row["image_id"] for row in poses] == [1, 2, 3, 4, 5]  # without boxes the whole image is one instance
     assert num_instances == 5
     assert sorted(path.name for path in (folder / "pictures").iterdir()) == names
     for image in images:
@@ -156,14 +156,14 @@ def test_duplicate_poses_are_dropped(predict, people, tmp_path):
 
 
 def test_unusable_images_are_listed_at_the_end(predict, people, tmp_path):
-    photos = tmp_path / "photos"
-    shutil.copytree(people / "val2017", photos)
-    first, second = sorted(photos.iterdir())[:2]
+    images = tmp_path / "photos"
+    shutil.copytree(people / "val2017", images)
+    first, second = sorted(images.iterdir())[:2]
     second.write_bytes(second.read_bytes()[:2000])
-    (photos / "text.jpg").write_text("no photo")
-    (photos / "void.png").touch()
+    (images / "text.jpg").write_text("no image")
+    (images / "void.png").touch()
     with pytest.raises(UnusableImagesError) as error:
-        predict(f"source={photos}", "draw=none")
+        predict(f"source={images}", "draw=none")
     assert str(error.value).startswith("3 of 7 images could not be used:\n")
     assert "text.jpg" in str(error.value)
     assert error.value.exit_status == 3
@@ -204,28 +204,28 @@ def test_one_warning_explains_how_to_get_boxes(predict, people, my_detector, ove
     assert caplog.text.count("Without boxes and a detector") == count
     for image in read(folder / "images.json")["images"]:
         picture = load_image(folder / "pictures" / image["file_name"]).astype(int)
-        photo = load_image(people / "val2017" / image["file_name"]).astype(int)
+        pixels = load_image(people / "val2017" / image["file_name"]).astype(int)
         frame = np.concatenate([picture[:4].min(axis=2).max(axis=0), picture[:, :4].min(axis=2).max(axis=1)])
         assert ((frame > 200).mean() > 0.95) == bool(count)  # the whole image is framed in a light colour
-        assert np.abs(picture - photo)[8:-8, 8:-8].max() < 60  # by the compression
+        assert np.abs(picture - pixels)[8:-8, 8:-8].max() < 60  # by the compression
 
 
 def test_an_unreadable_image_does_not_stop_the_others(predict, people, tmp_path, caplog):
-    photos = tmp_path / "photos"
-    photos.mkdir()
+    images = tmp_path / "photos"
+    images.mkdir()
     good = cv2.imread(str(next((people / "val2017").iterdir())))
     wide = np.zeros((2, 65501, 3), np.uint8)
     for name, image in {"a.png": good, "b.avif": good, "c.gif": good, "d.jp2": good, "e.tif": wide}.items():
-        cv2.imwrite(str(photos / name), image)
-    cv2.imwritemulti(str(photos / "f.tif"), [good, good])
-    (photos / ("g" * 248 + ".ppm")).write_bytes(cv2.imencode(".ppm", good)[1].tobytes())
+        cv2.imwrite(str(images / name), image)
+    cv2.imwritemulti(str(images / "f.tif"), [good, good])
+    (images / ("g" * 248 + ".ppm")).write_bytes(cv2.imencode(".ppm", good)[1].tobytes())
     bomb = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
     content = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + bomb
-    (photos / "h.png").write_bytes(content + struct.pack(">I", zlib.crc32(b"IHDR" + bomb)))
-    os.mkfifo(photos / "i.jpg")
-    (photos / "._a.png").write_bytes(b"\0\5\26\7Mac OS X")
+    (images / "h.png").write_bytes(content + struct.pack(">I", zlib.crc32(b"IHDR" + bomb)))
+    os.mkfifo(images / "i.jpg")
+    (images / "._a.png").write_bytes(b"\0\5\26\7Mac OS X")
     with pytest.raises(UnusableImagesError, match=r"2 of 9 images.*\n.*h\.png.*60000 x 60000.*\n.*i\.jpg.*a pipe"):
-        predict(f"source={photos}")
+        predict(f"source={images}")
     folder = tmp_path / "run"
     assert len(read(folder / "images.json")["images"]) == len(read(folder / "poses.json")) == 7
     drawn = {path.name for path in (folder / "pictures").iterdir()}
@@ -242,9 +242,9 @@ def test_images_that_the_annotations_lack_are_refused(predict, people, tmp_path)
 
 def test_names_of_folders_are_kept_below_the_pictures(predict, people, tmp_path):
     (tmp_path / "photos" / "in (1)").mkdir(parents=True)
-    photo = next((people / "val2017").iterdir())
-    shutil.copy(photo, tmp_path / "photos" / "a=b.jpg")
-    shutil.copy(photo, tmp_path / "photos" / "in (1)" / "ü, c.JPG")
+    image = next((people / "val2017").iterdir())
+    shutil.copy(image, tmp_path / "photos" / "a=b.jpg")
+    shutil.copy(image, tmp_path / "photos" / "in (1)" / "ü, c.JPG")
     _, folder = predict(f"source='{tmp_path}/photos/**/*.*'")
     assert (folder / "pictures" / "a=b.jpg").is_file()
     assert (folder / "pictures" / "in (1)" / "ü, c.JPG").is_file()
@@ -323,10 +323,10 @@ def test_dark_16_bit_images_are_scaled_by_the_bits_they_use(predict, people, tmp
     for folder in ("plain", "deep"):
         (tmp_path / folder).mkdir()
     for file in sorted((people / "val2017").iterdir())[:2]:
-        photo = cv2.imread(str(file))
-        photo[0, 0] = 255
-        cv2.imwrite(str(tmp_path / "plain" / f"{file.stem}.png"), photo)
-        cv2.imwrite(str(tmp_path / "deep" / f"{file.stem}.png"), photo.astype(np.uint16) * 16)
+        image = cv2.imread(str(file))
+        image[0, 0] = 255
+        cv2.imwrite(str(tmp_path / "plain" / f"{file.stem}.png"), image)
+        cv2.imwrite(str(tmp_path / "deep" / f"{file.stem}.png"), image.astype(np.uint16) * 16)
     predict(f"source={tmp_path}/plain", "draw=none", folder="a")
     with pytest.warns(DataWarning, match=r"2 of 2 sampled.*16 bits.*12.*bit_depth"):
         predict(f"source={tmp_path}/deep", "draw=none", folder="b")
@@ -424,11 +424,11 @@ def command(*overrides, cwd, environment=None):
 
 @pytest.mark.slow
 def test_two_processes_write_the_files_of_one(people, weights, tmp_path):
-    photos = tmp_path / "my photos, [2]"
-    shutil.copytree(people / "val2017", photos)
-    (photos / "text.jpg").write_text("no photo")
+    images = tmp_path / "my photos, [2]"
+    shutil.copytree(people / "val2017", images)
+    (images / "text.jpg").write_text("no image")
     overrides = [
-        f"source={photos}/*.jpg",
+        f"source={images}/*.jpg",
         f"weights={weights}",
         "device=cpu",
         "chunk_size=2",
@@ -478,7 +478,7 @@ def test_a_custom_network_is_imported_only_if_the_command_names_it(people, weigh
 
 
 def test_no_match_ends_with_an_error_before_anything_is_made(tmp_path):
-    done = command("source=photos (1)/*.jpg", "weights=x", cwd=tmp_path)
+    done = command("source=images (1)/*.jpg", "weights=x", cwd=tmp_path)
     assert done.returncode == 1
     assert "photos (1)/*.jpg" in done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,7 @@ def hrpose(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def photos(shared_data, tmp_path_factory) -> Path:
+def images(shared_data, tmp_path_factory) -> Path:
     """Two hundred images of COCO with their annotations, unpacked from the shared data."""
     folder = tmp_path_factory.mktemp("real")
     subprocess.run(["tar", "-xf", str(shared_data / "coco_real.tar"), "-C", str(folder)], check=True)
@@ -26,9 +26,9 @@ def photos(shared_data, tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.data
-def test_a_network_of_another_tool_has_the_published_ap(shared_data, photos, tmp_path):
+def test_a_network_of_another_tool_has_the_published_ap(shared_data, images, tmp_path):
     """The published results use the annotated boxes; the rules of the paper first remove a pixel at each side."""
-    annotations = json.loads((photos / "annotations" / "person_keypoints_val2017.json").read_text())
+    annotations = json.loads((images / "annotations" / "person_keypoints_val2017.json").read_text())
     boxes = [
         {"image_id": row["image_id"], "category_id": 1, "bbox": row["bbox"], "score": 1.0}
         for row in annotations["annotations"]
@@ -36,7 +36,7 @@ def test_a_network_of_another_tool_has_the_published_ap(shared_data, photos, tmp
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
     overrides = [
         *("experiment=w32_256x192", f"weights={shared_data}/simplepose/ultralight_simplepose_256x192.onnx"),
-        *("flip_test=false", f"paths.data={photos}", "data.val_boxes=[gt,det]", "data.num_workers=0", "paths.run=run"),
+        *("flip_test=false", f"paths.data={images}", "data.val_boxes=[gt,det]", "data.num_workers=0", "paths.run=run"),
         *("data.val_detections=boxes.json", "trainer.accelerator=cpu", "callbacks.progress=null"),
     ]
     done = hrpose("test", *overrides, "+trainer.enable_progress_bar=false", cwd=tmp_path)
@@ -55,13 +55,13 @@ def test_a_network_of_another_tool_has_the_published_ap(shared_data, photos, tmp
 
 def distances(found: list[dict], published: list[dict]) -> np.ndarray:
     """Return the distances (N, K) in pixels to the nearest pose of the same image."""
-    by_photo: dict[int, list[np.ndarray]] = {}
+    by_image: dict[int, list[np.ndarray]] = {}
     for row in published:
-        by_photo.setdefault(row["image_id"], []).append(np.reshape(row["keypoints"], (-1, 3)))
+        by_image.setdefault(row["image_id"], []).append(np.reshape(row["keypoints"], (-1, 3)))
     apart = []
     for row in found:
         keypoints = np.reshape(row["keypoints"], (-1, 3))[:, :2]
-        others = np.stack([other[:, :2] for other in by_photo[row["image_id"]]])
+        others = np.stack([other[:, :2] for other in by_image[row["image_id"]]])
         candidates = np.linalg.norm(others - keypoints, axis=-1)
         apart.append(candidates[candidates.mean(axis=1).argmin()])
     return np.stack(apart)

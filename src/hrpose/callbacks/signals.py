@@ -1,6 +1,7 @@
 """Save a checkpoint between two optimizer steps on SIGTERM, or on the signal that SLURM sends before the end of a job."""
 
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -25,7 +26,7 @@ class SignalCheckpoint(Checkpoint):
 
     Lightning handles SIGTERM after the next batch, even during gradient accumulation, and SLURM's requeue signal immediately,
     during a step. A run resumed from such a checkpoint differs from an uninterrupted one. This callback handles a signal after
-    the gradients have been applied and, in the last step of an epoch, after the validation. SIGTERM then ends the run. After the
+    the gradients have been applied and, if a validation follows, after the validation. SIGTERM then ends the run. After the
     requeue signal the run continues until SLURM ends it, as with Lightning's `SLURMEnvironment`.
 
     Outside of training, the program's own handler receives SIGTERM. Lightning calls this callback after all others that write
@@ -58,8 +59,15 @@ class SignalCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Handle signals after an optimizer step; those of the last step of an epoch wait for the validation."""
-        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0 and not trainer.is_last_batch:
+        """Handle signals after an optimizer step, unless a validation follows it, which a resumed run would skip."""
+        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if stepped and not trainer.is_last_batch and not _validates_after(trainer, batch_idx):
+            self._handle(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Handle signals after a validation within an epoch."""
+        within = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking and not trainer.is_last_batch
+        if within and (trainer.fit_loop.batch_idx + 1) % trainer.accumulate_grad_batches == 0:
             self._handle(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -115,6 +123,16 @@ class SignalCheckpoint(Checkpoint):
             logger.warning("SLURM: `%s` failed with status %d. The run continues.", " ".join(command), status)
         else:
             logger.info("SLURM: the job is requeued and will resume from %s.", file)
+
+
+def _validates_after(trainer: Trainer, batch_idx: int) -> bool:
+    """Check whether a validation follows this batch, because of `trainer.val_check_interval`."""
+    epochs, batches = trainer.check_val_every_n_epoch, trainer.val_check_batch
+    if batches is None or not math.isfinite(batches) or not trainer.enable_validation:  # None: an interval in minutes
+        return False
+    if epochs is None:
+        return (trainer.fit_loop.total_batch_idx + 1) % int(batches) == 0
+    return (trainer.current_epoch + 1) % epochs == 0 and (batch_idx + 1) % int(batches) == 0
 
 
 def slurm_job() -> str | None:

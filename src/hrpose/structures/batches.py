@@ -42,8 +42,8 @@ class Sample(TypedDict):
     keypoints: NDArray[np.float32]  # (K, 2) in input pixels, 0 where unlabelled
     visibility: NDArray[np.uint8]  # (K,)
     image_from_input: NDArray[np.float64]  # (2, 3)
-    center: NDArray[np.float64]  # (2,) in photo pixels
-    scale: NDArray[np.float64]  # (2,) in photo pixels
+    center: NDArray[np.float64]  # (2,) in image pixels
+    scale: NDArray[np.float64]  # (2,) in image pixels
     bbox_score: float
     image_id: int
     instance_id: int

@@ -115,22 +115,22 @@ class Poses:
         """Return the poses as a pandas table with a row per keypoint.
 
         Returns:
-            `pandas.DataFrame` with the columns image_id, instance_id, person (the row of this record), score (of the instance),
+            `pandas.DataFrame` with the columns image_id, instance_id, instance (the row of this record), score (of the instance),
             keypoint (its name), x, y (image pixels) and keypoint_score.
 
         Raises:
             ModuleNotFoundError: if pandas is not installed.
         """
         pandas = import_optional("pandas", "A table of poses", "pandas")
-        num_persons, num_keypoints = self.keypoint_scores.shape
-        by_person = {
+        num_instances, num_keypoints = self.keypoint_scores.shape
+        by_instance = {
             "image_id": self.image_ids,
             "instance_id": self.instance_ids,
-            "person": np.arange(num_persons),
+            "instance": np.arange(num_instances),
             "score": self.scores,
         }
-        columns: dict[str, Any] = {name: np.repeat(values, num_keypoints) for name, values in by_person.items()}
-        columns["keypoint"] = list(self.keypoint_names) * num_persons
+        columns: dict[str, Any] = {name: np.repeat(values, num_keypoints) for name, values in by_instance.items()}
+        columns["keypoint"] = list(self.keypoint_names) * num_instances
         columns |= {"x": self.keypoints[..., 0].ravel(), "y": self.keypoints[..., 1].ravel()}
         return pandas.DataFrame({**columns, "keypoint_score": self.keypoint_scores.ravel()})
 

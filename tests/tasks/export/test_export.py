@@ -78,7 +78,7 @@ def test_a_file_has_the_ap_of_its_weights(export, people, weights, tmp_path, for
     file, report = export(*(ONNX if format == "onnx" else ["format=openvino"]), f"paths.data={people}")
     assert report["faults"] == []
     assert report["comparison"]["largest"] < 0.01
-    assert report["comparison"]["num_crops"] == report["protocols"]["gt"]["num_persons"]
+    assert report["comparison"]["num_crops"] == report["protocols"]["gt"]["num_instances"]
     assert report["ap_after"] == pytest.approx(report["ap_before"], abs=0.001)
     exported = measure(file, people, tmp_path / "exported")
     assert exported == pytest.approx(measure(weights, people, tmp_path / "torch"), abs=0.001)
@@ -95,10 +95,10 @@ def test_a_file_describes_itself(export, people, weights):
 
 def test_an_estimator_opens_a_file_like_a_checkpoint(export, people, weights):
     file, _ = export(*ONNX, f"paths.data={people}")
-    photo = sorted((people / "val2017").iterdir())[0]
+    image = sorted((people / "val2017").iterdir())[0]
     boxes = [[20.0, 30.0, 60.0, 90.0], [100.0, 40.0, 80.0, 120.0]]
-    found = PoseEstimator.from_checkpoint(file)(photo, bbox=boxes)
-    expected = PoseEstimator.from_checkpoint(weights, device="cpu")(photo, bbox=boxes)
+    found = PoseEstimator.from_checkpoint(file)(image, bbox=boxes)
+    expected = PoseEstimator.from_checkpoint(weights, device="cpu")(image, bbox=boxes)
     apart = np.abs(found.keypoints - expected.keypoints).max(axis=-1)
     assert (apart < 0.01).mean() > 0.95  # an untrained network has ties
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
@@ -144,7 +144,7 @@ def test_int8_is_calibrated_on_images(export, people, format):
     assert file.read_bytes().count(marks[format]) > 50
 
 
-def write_photos(folder, pictures):
+def write_images(folder, pictures):
     folder.mkdir()
     for index, picture in enumerate(pictures):
         cv2.imwrite(str(folder / f"{index}.png"), picture)
@@ -153,12 +153,12 @@ def write_photos(folder, pictures):
 
 @pytest.mark.parametrize("colours", [(0, 0, 0, 0), (0, 90, 255, 40)])
 def test_int8_is_not_calibrated_on_single_colours(weights, tmp_path, colours):
-    photos = write_photos(tmp_path / "photos", [np.full((80, 60, 3), colour, np.uint8) for colour in colours])
+    images = write_images(tmp_path / "photos", [np.full((80, 60, 3), colour, np.uint8) for colour in colours])
     overrides = [
         f"weights={weights}",
         "precision=int8",
         f"paths.data={tmp_path}",
-        f"photos={photos}",
+        f"photos={images}",
         f"paths.run={tmp_path}",
     ]
     with pytest.raises(ConfigError, match="4 of 4 calibration"):
@@ -178,7 +178,7 @@ def changed(weights, file, name, change):
 def test_int8_that_moves_keypoints_fails_without_an_ap(weights, people, tmp_path, caplog):
     """With calibration images at a sixteenth of their brightness, activations of bright images are clipped."""
     dark = [cv2.imread(str(file)) // 16 for file in sorted((people / "val2017").iterdir())]
-    photos = write_photos(tmp_path / "photos", dark)
+    images = write_images(tmp_path / "photos", dark)
     confident = changed(weights, tmp_path / "confident.ckpt", "net.final_layer.weight", lambda weight: weight * 1e10)
     overrides = [
         f"weights={confident}",
@@ -188,7 +188,7 @@ def test_int8_that_moves_keypoints_fails_without_an_ap(weights, people, tmp_path
         "measure_ap=false",
     ]
     with pytest.raises(ExportCheckError, match="confident keypoints move by more than 3%"):
-        run("export", compose("export", [*overrides, f"photos={photos}", f"output={tmp_path}/dark.onnx"]))
+        run("export", compose("export", [*overrides, f"photos={images}", f"output={tmp_path}/dark.onnx"]))
     assert "calibration crops have a single colour, 6 have little contrast" in caplog.text
     assert json.loads((tmp_path / "dark.export.json").read_text())["comparison"]["shifted"] > 0.1
 

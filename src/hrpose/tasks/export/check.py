@@ -34,7 +34,7 @@ from hrpose.export import (
 from hrpose.export.check import TOLERANCE, distances
 from hrpose.inference import collect_poses, predict_heatmaps, predict_maps
 from hrpose.media import folders
-from hrpose.media.headers import PHOTO_SUFFIXES
+from hrpose.media.headers import IMAGE_SUFFIXES
 from hrpose.media.images import Reading
 from hrpose.media.load import load_image
 from hrpose.structures import CropBatch
@@ -110,7 +110,7 @@ def list_images(folder: str | Path) -> tuple[Path, ...]:
     found = tuple(Path(folder, name) for name in sorted(folders.list_images(folder)))
     if not found:
         raise ConfigError(
-            f"photos: expected a folder with images ({', '.join(PHOTO_SUFFIXES)}), found none in {folder}."
+            f"photos: expected a folder with images ({', '.join(IMAGE_SUFFIXES)}), found none in {folder}."
         )
     return found
 

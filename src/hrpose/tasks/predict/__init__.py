@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from hrpose.annotations.checks import warn_of
-from hrpose.annotations.detections import read_photo_boxes
+from hrpose.annotations.detections import read_image_boxes
 from hrpose.annotations.images import check_images, sample_images
 from hrpose.config import build
 from hrpose.errors import DataError
@@ -21,7 +21,7 @@ from hrpose.estimator import PoseEstimator
 from hrpose.estimator.video import TrackedFrame, track_poses
 from hrpose.files import write_atomically
 from hrpose.media.images import quiet_decoders
-from hrpose.media.source import Camera, Photos, Stream, Video, find_media
+from hrpose.media.source import Camera, ImageFiles, Stream, Video, find_media
 from hrpose.media.video import VideoReader, VideoWriter
 from hrpose.progress import show_progress
 from hrpose.report.table import say
@@ -60,7 +60,7 @@ def predict(cfg: DictConfig) -> PredictResult:
     settings, unusable = read_settings(cfg), list[ImageResult]()
     start = time.perf_counter()
     with quiet_decoders():
-        if isinstance(source, Photos):
+        if isinstance(source, ImageFiles):
             unit, found, count = "image", "instance", len(source)
             skeleton, num_instances, unusable = predict_images(cfg, source, settings)
         else:
@@ -80,13 +80,13 @@ def predict(cfg: DictConfig) -> PredictResult:
     return PredictResult(folder, num_instances, skeleton, folder / "poses.json", folder / "images.json")
 
 
-def predict_images(cfg: DictConfig, source: Photos, settings: Settings) -> tuple[Skeleton, int, list[ImageResult]]:
+def predict_images(cfg: DictConfig, source: ImageFiles, settings: Settings) -> tuple[Skeleton, int, list[ImageResult]]:
     """Estimate poses in images and write the files.
 
     Returns:
         The skeleton, the number of instances, and the results of images that could not be used.
     """
-    known = read_photo_boxes(cfg.annotations, cfg.boxes, min_score=cfg.min_bbox_score)
+    known = read_image_boxes(cfg.annotations, cfg.boxes, min_score=cfg.min_bbox_score)
     tasks, folder = list_tasks(source, known), Path(cfg.paths.run)
     if settings.painter is not None:
         check_pictures(tasks)
@@ -163,7 +163,7 @@ def predict_video(cfg: DictConfig, source: Video | Camera | Stream, settings: Se
             if is_file:
                 raise
             logger.info("Stopped after %d frames.", num_frames)
-    return estimator.skeleton, num_frames, tracker.num_people
+    return estimator.skeleton, num_frames, tracker.num_instances
 
 
 def _warn_of_no_boxes(settings: Settings, estimator: PoseEstimator, unit: str) -> None:

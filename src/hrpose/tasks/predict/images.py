@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.annotations.detections import PhotoBoxes
+from hrpose.annotations.detections import ImageBoxes
 from hrpose.errors import DataError
 from hrpose.estimator import PoseEstimator
 from hrpose.estimator.boxes import touching
 from hrpose.estimator.stream import work_ahead
 from hrpose.media.headers import has_more_pages
 from hrpose.media.images import decode_image, read_bytes
-from hrpose.media.source import Photos
+from hrpose.media.source import ImageFiles
 from hrpose.metrics.functional import oks_nms
 from hrpose.structures import Poses
 from hrpose.tasks.predict.settings import Settings
@@ -137,7 +137,7 @@ def _name_first(results: Sequence[ImageResult]) -> str:
     return ", ".join(names) + (", ..." if len(results) > _MAX_NAMES else "")
 
 
-def list_tasks(source: Photos, known: PhotoBoxes | None) -> list[ImageTask]:
+def list_tasks(source: ImageFiles, known: ImageBoxes | None) -> list[ImageTask]:
     """Number the images as in the annotations, or from 1 in the order of their names.
 
     Raises:
