@@ -239,7 +239,7 @@ def test_80_columns_show_everything(status):
 
 
 @given(statuses)
-def test_60_columns_omit_the_rate(status):
+def test_60_columns_show_title_loss_and_remaining_time(status):
     line = drawn(status, 60)
     assert status.title in line
     assert f"loss {format_loss(status.loss)}" in line

@@ -38,6 +38,7 @@ def trainer_of(folder: Path, *, last: bool = False, others: bool = False) -> Sim
     return SimpleNamespace(
         **{"accumulate_grad_batches": 2, "is_last_batch": last, "is_global_zero": True, "global_step": 1},
         **{"strategy": strategy, "checkpoint_callbacks": checkpoints, "state": state},
+        **{"check_val_every_n_epoch": 1, "val_check_batch": 4, "enable_validation": True, "current_epoch": 0},
         save_checkpoint=lambda file, weights_only: Path(file).touch(),
     )
 

@@ -91,7 +91,7 @@ def test_missing_images_are_dropped_and_counted(data: Path) -> None:
     assert "3 instances of missing images are left out" in page
 
 
-def test_a_missing_image_folder_is_a_note_on_the_page(data: Path) -> None:
+def test_a_missing_image_folder_gives_a_page_without_crops(data: Path) -> None:
     page = draw(data, [split_of(data, images=data / "nowhere")])
     assert "<figure>" not in page
     assert "Training crops" in headings(page)

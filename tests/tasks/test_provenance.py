@@ -36,7 +36,7 @@ def test_drawn_people_are_refused_for_a_network_with_other_keypoints(tmp_path):
     with pytest.raises(ConfigError, match=r"3 keypoints.*data=synthetic") as caught:
         read_provenance(file).check(compose("test"))
     advice = (
-        f"With the overrides of its run:  hrpose test name=bolts 'data.val_annotations=my bolts.json' ckpt_path={file}"
+        f"With the overrides of its run: hrpose test name=bolts 'data.val_annotations=my bolts.json' ckpt_path={file}"
     )
     assert str(caught.value).endswith(advice)
     read_provenance(file).check(compose("test", ["data=coco"]))

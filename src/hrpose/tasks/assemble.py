@@ -66,10 +66,6 @@ class Assembly:
         assert isinstance(self.module, PoseModule)
         return self.module
 
-    def callbacks_of(self, kind: type[AnyCallback]) -> list[AnyCallback]:
-        """Return the trainer's callbacks of a class."""
-        return [callback for callback in self.trainer.callbacks if isinstance(callback, kind)]  # type: ignore[attr-defined]
-
 
 class ExportedModule(MetricModule):
     """Measure an exported file that estimates poses, on uint8 crops from the loaders. Arguments are those of `MetricModule`."""
@@ -152,6 +148,11 @@ def assemble_exported(cfg: DictConfig, exported: ExportedPoses | ExportedMaps) -
     )
     module = ExportedModule(engine, metrics, **_stored(cfg, datamodule, protocols))
     return Assembly(module, datamodule, trainer, protocols)
+
+
+def callbacks_of(trainer: Trainer, kind: type[AnyCallback]) -> list[AnyCallback]:
+    """Return the trainer's callbacks of a class."""
+    return [callback for callback in trainer.callbacks if isinstance(callback, kind)]  # type: ignore[attr-defined]
 
 
 def _begin(cfg: DictConfig) -> tuple[Trainer, Skeleton]:

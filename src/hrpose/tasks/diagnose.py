@@ -24,7 +24,7 @@ from hrpose.inference import NonFinitePosesError
 from hrpose.module import PoseModule
 from hrpose.report import LOW_AP, Diagnosis, Instances, RunEvidence, Training, average_recall, diagnose
 from hrpose.structures import Batch, InstanceTable, RawBatch
-from hrpose.tasks.assemble import Assembly
+from hrpose.tasks.assemble import Assembly, callbacks_of
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,8 @@ _DATA_KEYS = ("train_annotations", "train_images", "val_annotations", "val_image
 def diagnose_run(cfg: DictConfig, assembly: Assembly, score: float) -> Diagnosis | None:
     """Find the cause of a low AP with the first source of boxes; None if the AP is not low, or the run has no result files."""
     data, boxes = assembly.datamodule, next(iter(assembly.module.pose_metrics))
-    evaluated = {kind: pair for writer in assembly.callbacks_of(ResultFiles) for kind, pair in writer.evaluated.items()}
+    writers = callbacks_of(assembly.trainer, ResultFiles)
+    evaluated = {kind: pair for writer in writers for kind, pair in writer.evaluated.items()}
     if not score < LOW_AP or boxes not in evaluated or not isinstance(data, PoseDataModule):
         return None
     logger.info("AP is low: searching for the cause")
@@ -148,7 +149,7 @@ def _recall(
 def _training(cfg: DictConfig, assembly: Assembly, tables: Mapping[str, InstanceTable]) -> Training | None:
     """Return the history of the training; None without a step."""
     module = assembly.pose_module
-    history = assembly.callbacks_of(LossHistory)[0]
+    history = callbacks_of(assembly.trainer, LossHistory)[0]
     if not history.losses or "train" not in tables:
         return None
     parameters = list(module.net.parameters())

@@ -29,7 +29,7 @@ from hrpose.report import (
 from hrpose.report.crops import draw_predictions
 from hrpose.report.table import say, show_measurements
 from hrpose.structures import GroundTruth
-from hrpose.tasks.assemble import Assembly
+from hrpose.tasks.assemble import Assembly, callbacks_of
 from hrpose.tasks.diagnose import diagnose_run
 from hrpose.tasks.evaluate_pck import report_jhmdb
 from hrpose.tasks.results import ScoreResult
@@ -100,7 +100,7 @@ def _report_ap(
         if isinstance(protocol, Protocol):
             numbers = {column: logged.get(f"{stage}/{column}_{kind}", math.nan) for column in COLUMNS}
             measurements[kind] = Measurement(protocol, numbers, np.zeros(0), seed=0)
-    for writer in assembly.callbacks_of(ResultFiles):
+    for writer in callbacks_of(assembly.trainer, ResultFiles):
         for kind, (predictions, truth) in writer.evaluated.items():
             evaluated = Evaluated(
                 predictions.detections,
@@ -131,7 +131,7 @@ def _report_pckh(assembly: Assembly, logged: Mapping[str, float], stage: str, co
             continue
         numbers = {name: logged.get(f"{stage}/{PCKH_LOG_NAMES[name]}_{kind}", math.nan) for name in PCKH_COLUMNS}
         show_pckh(numbers, protocol, console)
-        for writer in assembly.callbacks_of(ResultFiles):
+        for writer in callbacks_of(assembly.trainer, ResultFiles):
             files.append(writer.folder / f"pckh_{kind}.json")
             write_pckh(numbers, protocol, files[-1])
     return files

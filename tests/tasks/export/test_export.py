@@ -264,7 +264,7 @@ def test_missing_weights_are_refused():
         check("export", [])
 
 
-def test_every_experiment_composes(weights):
+def test_experiments_compose_for_export(weights):
     for experiment in ("w32_256x192", "tiny", "simcc_res50_256x192", "res50_256x192", "aic_w32_256x192"):
         check("export", [f"experiment={experiment}", f"weights={weights}"])
 
