@@ -29,7 +29,7 @@ FAULTS = {
     "trainer.max_epochs=-5": "max_epochs",
     "trainer.accumulate_grad_batches=0": "trainer.accumulate_grad_batches: expected at least 1, but got 0",
     "trainer.check_val_every_n_epoch=0": "trainer.check_val_every_n_epoch: expected at least 1, but got 0",
-    "trainer.accelerator=tpu": "trainer: expected settings that this machine supports, but got  accelerator=tpu",
+    "trainer.accelerator=tpu": "trainer: expected settings that this machine supports, but got accelerator=tpu",
     "trainer.devices=0": "trainer: .*devices=0",
     "model.width=0": "model: .*`width` to be a whole number of at least 1",
     "codec.sigma=0": "codec: .*`sigma` to be a positive number",
