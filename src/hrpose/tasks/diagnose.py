@@ -107,7 +107,7 @@ def _variants(assembly: Assembly, split: str, batch: RawBatch, *, trained: bool)
     A network that this run trained is evaluated with the configured preprocessing only.
     """
     flip_test, data = assembly.pose_module.flip_test, assembly.datamodule
-    images = data.normalize(batch["images"])
+    images = data.normalization(batch["images"])
     if split == "train":
         return {"train": (images, flip_test)}
     variants = {"val": (images, flip_test)}
@@ -119,7 +119,7 @@ def _variants(assembly: Assembly, split: str, batch: RawBatch, *, trained: bool)
     plain = batch["images"].permute(0, 3, 1, 2).float() / 255
     ordered = plain.flip(1) if normalization.channel_order == "bgr" else plain
     return variants | {
-        "val, red and blue swapped": (data.normalize(batch["images"].flip(-1)), flip_test),
+        "val, red and blue swapped": (data.normalization(batch["images"].flip(-1)), flip_test),
         "val, not normalised": (ordered, flip_test),
         "val, 0 to 255": (ordered * 255, flip_test),
         "val, normalised": (Normalization(normalization.channel_order)(batch["images"]), flip_test),
