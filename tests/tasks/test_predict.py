@@ -478,7 +478,7 @@ def test_a_custom_network_is_imported_only_if_the_command_names_it(people, weigh
 
 
 def test_no_match_ends_with_an_error_before_anything_is_made(tmp_path):
-    done = command("source=images (1)/*.jpg", "weights=x", cwd=tmp_path)
+    done = command("source=photos (1)/*.jpg", "weights=x", cwd=tmp_path)
     assert done.returncode == 1
     assert "photos (1)/*.jpg" in done.stderr
     assert list(tmp_path.iterdir()) == []
