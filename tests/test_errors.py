@@ -3,7 +3,7 @@ import pickle
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from hrpose.errors import ConfigError, DataError, MissingDataError
+from hrpose.errors import ConfigError, DataError, MissingDataError, check_choice, check_counts, check_positive
 
 MESSAGE = "Expected a photo at a.jpg,\nbut got hrpose.errors.DataError: none."
 
@@ -47,3 +47,23 @@ def test_the_error_survives_pickling():
 
 def test_it_is_a_value_error():
     assert issubclass(ConfigError, ValueError)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.0, True, "3", None])
+def test_an_invalid_count_is_refused_with_its_name(value):
+    check_counts(width=1, num_blocks=10**6)
+    with pytest.raises(ValueError, match=f"`num_blocks`.* 1.*{value!r}"):
+        check_counts(width=4, num_blocks=value)
+
+
+@pytest.mark.parametrize("value", [0, -0.5, float("nan"), float("inf"), True, "3"])
+def test_a_number_that_is_not_positive_is_refused_with_its_name(value):
+    check_positive("sigma", 1e-9, "cells")
+    with pytest.raises(ValueError, match=f"`sigma`.*cells.*{value!r}"):
+        check_positive("sigma", value, "cells")
+
+
+def test_an_unknown_choice_is_refused_with_the_choices():
+    check_choice("depth", 18, (18, 34))
+    with pytest.raises(ValueError, match="`depth`.*18, 34.*50"):
+        check_choice("depth", 50, (18, 34))

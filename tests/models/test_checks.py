@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from hrpose.models import HRNet, SimpleBaseline
-from hrpose.models.checks import check_counts, check_final_kernel, check_images
+from hrpose.models.checks import check_final_kernel, check_images
 
 SMALL = {"num_modules": (1, 1, 1), "num_blocks": 1, "stage1_blocks": 1}
 NETWORKS = {
@@ -15,16 +15,9 @@ NETWORKS = {
 every = pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS.keys())
 
 
-def test_what_fits_passes():
-    check_counts(width=1, num_blocks=10**6)
+def test_valid_arguments_are_accepted():
     check_final_kernel(3)
     check_images(torch.zeros(0, 3, 64, 128), 64)
-
-
-@pytest.mark.parametrize("value", [0, -1, 1.0, True, "3", None])
-def test_a_wrong_count_is_named(value):
-    with pytest.raises(ValueError, match=f"`num_blocks` to be a whole number of at least 1, but got {value!r}"):
-        check_counts(width=4, num_blocks=value)
 
 
 @pytest.mark.parametrize("value", [0, 2])

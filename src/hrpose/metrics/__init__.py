@@ -21,12 +21,11 @@ __all__ = [
     "PoseMetric",
 ]
 
-_HOMES = {
-    "KeypointAveragePrecision": "average_precision",
-    "ObjectKeypointSimilarity": "similarity",
-    "PCKh": "pck",
-    "PercentageOfCorrectKeypoints": "pck",
-    "PoseMetric": "base",
+_NAMES = {
+    "average_precision": "KeypointAveragePrecision",
+    "base": "PoseMetric",
+    "pck": "PCKh PercentageOfCorrectKeypoints",
+    "similarity": "ObjectKeypointSimilarity",
 }
 
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)
