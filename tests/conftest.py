@@ -48,7 +48,7 @@ def golden_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The real photos and labels beside the checkout; the test is skipped where there are none."""
+    """The real images and labels beside the checkout; the test is skipped where there are none."""
     folder = Path(os.environ.get("HRPOSE_SHARED_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}: set HRPOSE_SHARED_DATA to run this test")

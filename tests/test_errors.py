@@ -5,7 +5,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from hrpose.errors import ConfigError, DataError, MissingDataError, check_choice, check_counts, check_positive
 
-MESSAGE = "Expected a photo at a.jpg,\nbut got hrpose.errors.DataError: none."
+MESSAGE = "Expected an image at a.jpg,\nbut got hrpose.errors.DataError: none."
 
 
 class Broken(Dataset):
@@ -23,7 +23,7 @@ class Broken(Dataset):
 def test_an_error_in_a_process_of_a_loader_says_no_more_than_one_here(kind):
     with pytest.raises(kind) as caught:
         next(iter(DataLoader(Broken(kind), num_workers=1)))
-    assert str(caught.value) == "Expected a photo at a.jpg,\nbut got"
+    assert str(caught.value) == "Expected an image at a.jpg,\nbut got"
 
 
 def test_a_message_that_speaks_of_an_error_stays_whole():

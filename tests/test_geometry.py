@@ -43,7 +43,7 @@ def test_points_through_the_crop_equal_the_official_ones(golden) -> None:
         )
 
 
-def test_points_back_to_the_photo_equal_the_official_ones(golden) -> None:
+def test_points_back_to_the_image_equal_the_official_ones(golden) -> None:
     for row, size in enumerate(golden["image_size"]):
         matrix = input_from_image(golden["center"][row], golden["scale"][row] * 200.0, 0, size)
         back = transform_points(golden["hm_coords"][row] * 4.0, invert_affine(matrix))
@@ -66,7 +66,7 @@ def test_clipping_measures_the_right_edge_from_the_clipped_left_one() -> None:
     np.testing.assert_array_equal(clip_bbox([-10, 0, 30, 40], (640, 480)), [0, 0, 29, 39])
 
 
-def test_a_box_outside_the_photo_is_clipped_to_nothing() -> None:
+def test_a_box_outside_the_image_is_clipped_to_nothing() -> None:
     assert clip_bbox([700, 0, 30, 40], (640, 480))[2] < 0
 
 
@@ -93,11 +93,11 @@ def test_image_from_input_after_input_from_image_is_identity(x, y, width, rotati
 
 
 @given(coordinate, coordinate, side, st.floats(-180, 180), st.integers(1, 4000))
-def test_a_flipped_crop_is_the_crop_of_the_mirrored_photo(x, y, width, rotation, photo_width) -> None:
+def test_a_flipped_crop_is_the_crop_of_the_mirrored_image(x, y, width, rotation, image_width) -> None:
     points = np.array([[0.0, 0.0], [x, y], [x + 3, y - 5]])
-    mirrored = points * [-1, 1] + [photo_width - 1, 0]
+    mirrored = points * [-1, 1] + [image_width - 1, 0]
     flipped = input_from_image((x, y), (width, width), rotation, (192, 256), flip=True)
-    of_mirrored = input_from_image((photo_width - 1 - x, y), (width, width), rotation, (192, 256))
+    of_mirrored = input_from_image((image_width - 1 - x, y), (width, width), rotation, (192, 256))
     expected = transform_points(mirrored, of_mirrored)
     np.testing.assert_allclose(transform_points(points, flipped), expected, rtol=1e-7, atol=1e-5 * (1 + 192 / width))
 
@@ -120,7 +120,7 @@ def test_crops_of_the_udp_grid_equal_udps_and_mmposes(golden, other_grids) -> No
         np.testing.assert_allclose(points, other_grids["geometry_udp_points_img"][row], atol=1e-2)
 
 
-def test_points_of_the_udp_grid_go_back_to_the_photo_as_udps(golden, other_grids) -> None:
+def test_points_of_the_udp_grid_go_back_to_the_image_as_udps(golden, other_grids) -> None:
     for row, (width, height) in enumerate(golden["image_size"]):
         center, scale = golden["center"][row], golden["scale"][row] * 200.0
         matrix = input_from_image(center, scale, 0, (width, height), grid="udp")

@@ -68,7 +68,7 @@ def test_heatmaps_are_float32_also_under_autocast():
     assert found.dtype == torch.float32
 
 
-def test_keypoints_come_back_in_photo_pixels(batch):
+def test_keypoints_come_back_in_image_pixels(batch):
     cells = torch.tensor([[[4, 5], [8, 12], [11, 20]], [[3, 3], [9, 9], [12, 6]]])
     heatmaps, _ = CODEC.encode(cells * 4.0, torch.ones(2, 3))
     poses = _estimate(heatmaps, batch)

@@ -33,7 +33,7 @@ NUM_PERSONS = 6
 
 
 def make_batch(images: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-    """Persons whose crop is the photo itself: input pixels are photo pixels."""
+    """Persons whose crop is the image itself: input pixels are image pixels."""
     generator = torch.Generator().manual_seed(0)
     keypoints = torch.rand(NUM_PERSONS, 3, 2, generator=generator) * torch.tensor([20.0, 40.0]) + 6
     visibility = torch.full((NUM_PERSONS, 3), 2, dtype=torch.uint8)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_coco import annotation, content, datamodule, write_dataset, write_json, write_photo
+from tiny_coco import annotation, content, datamodule, write_dataset, write_image, write_json
 
 from hrpose.annotations.coco import read_annotations
 from hrpose.annotations.detections import read_detections
@@ -92,7 +92,7 @@ def test_trap_08_scores_are_rescored_and_nms_measures_by_the_padded_crop():
 
 
 def persons() -> GroundTruth:
-    """A photo with two labelled persons, and a third without a labelled keypoint."""
+    """An image with two labelled persons, and a third without a labelled keypoint."""
     keypoints = np.random.default_rng(0).uniform(0, 100, (3, 17, 2))
     labels = np.full((3, 17), 2, np.uint8)
     labels[2] = 0
@@ -101,12 +101,12 @@ def persons() -> GroundTruth:
     return GroundTruth(ids[:1], ids, np.arange(3), ids, keypoints, labels, boxes, np.full(3, 5e3), ids < 0)
 
 
-def test_trap_10_ids_come_from_the_file_and_photos_have_any_name(tmp_path):
+def test_trap_10_ids_come_from_the_file_and_images_have_any_name(tmp_path):
     told = content(1)
     told["images"] = [{"id": 7, "file_name": "my holiday/beach (1).jpg", "width": 90, "height": 70}]
     told["annotations"] = [annotation(0, image_id=7)]
     write_json(tmp_path / "persons.json", told)
-    write_photo(tmp_path / "photos/my holiday/beach (1).jpg")
+    write_image(tmp_path / "photos/my holiday/beach (1).jpg")
     module = datamodule(tmp_path)
     module.setup("validate")
     (batch,) = list(module.val_dataloader())

@@ -114,10 +114,10 @@ class _TimedDataset(PoseDataset):
     watch = Stopwatch()
     num_images = 0
 
-    def _photo_of(self, index: int, num_rows: int) -> NDArray[np.uint8]:
+    def _image_of(self, index: int, num_rows: int) -> NDArray[np.uint8]:
         self.num_images += 1
         with self.watch(DECODE):
-            return super()._photo_of(index, num_rows)
+            return super()._image_of(index, num_rows)
 
     def _place(self, *arguments: Any) -> Any:
         with self.watch(DRAW):

@@ -4,7 +4,7 @@
     keypoints = specimen_keypoints(places, COCO)
 
 Convention:
-    View frame of `body`: x right, y down, z towards the camera, in statures; the person's left is on the right of the photo.
+    View frame of `body`: x right, y down, z towards the camera, in statures; the person's left is on the right of the image.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ MOVED: Mapping[str, str] = {
     "hrpose.data.normalization": "hrpose.data.crops",
     "hrpose.data.person_files": "hrpose.annotations.reader",
     "hrpose.data.photo_boxes": "hrpose.annotations.detections",
+    "hrpose.data.photo_boxes.read_photo_boxes": "hrpose.annotations.detections.read_image_boxes",
     "hrpose.data.samplers": "hrpose.data.dataset",
     "hrpose.data.synthetic": "hrpose.synthetic",
     "hrpose.data.video": "hrpose.media.video",
@@ -203,14 +204,15 @@ class MovedModules:
 
 
 class _Alias(ModuleType):
-    """A module with its old name and the attributes of the module with its new name."""
+    """A module with its old name and the attributes, which may have new names too, of the module with its new name."""
 
     def __init__(self, name: str, module: ModuleType) -> None:
         super().__init__(name, module.__doc__)
         self.__dict__["_module"] = module
 
     def __getattr__(self, name: str) -> object:
-        return getattr(self.__dict__["_module"], name)
+        new = MOVED.get(f"{self.__name__}.{name}", name)
+        return getattr(self.__dict__["_module"], new.rpartition(".")[2])
 
 
 def install() -> None:

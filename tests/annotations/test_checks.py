@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 
 def sound(seed: int, num_rows: int = 40, num_keypoints: int = 7) -> dict[str, Any]:
-    """Draw photos of several sizes and instances inside them; crowds, unlabelled ones, missing fields, padded boxes."""
+    """Draw images of several sizes and instances inside them; crowds, unlabelled ones, missing fields, padded boxes."""
     rng = np.random.default_rng(seed)
     images = [
         {"id": i, "file_name": f"{i}.jpg", "width": int(w), "height": int(h)}

@@ -288,25 +288,25 @@ BAD_FILES = {
     "NaN box": (first(bbox=[1, 2, math.nan, 4]), r"`bbox` of annotation 100 .*finite"),
     "negative box": (first(bbox=[50, 60, -3, 4]), r"`bbox` of annotation 100 .*not negative"),
     "infinite area": (first(area=math.inf), r"`area` of annotation 100 .*finite"),
-    "unknown photo": (first(image_id=77), r"`image_id` of annotation 100 .*`images`.* 77"),
+    "unknown image": (first(image_id=77), r"`image_id` of annotation 100 .*`images`.* 77"),
     "unknown category": (first(category_id=9), r"`category_id` of annotation 100 .*`categories`.* 9"),
     "fractional id": (first(image_id=1.5), r"`image_id` of annotation 100 to be an integer, but got 1\.5"),
     "id of 65 bits": (first(id=2**63), r"`id` of annotation 9223372036854775808 .*integer.* at most 64 bits"),
     "id as an inexact float": (image(id=2.0**53), r"`id` of image 9007199254740992\.0 to be an integer"),
     "repeated annotation": (first(id=101), r"`id`.*annotation.* 101"),
-    "one id for two photos": (
+    "one id for two images": (
         image(id=2),
         r"`id`.*image.* 2 \(photo 1\.jpg, photo 2\.jpg\)",
     ),
     "labelled keypoint far away": (first(keypoints=[1e308, 1, 2] * 17), r"finite.*1e\+308.*annotation 100"),
     "box far away": (first(bbox=[1, 2, 1e308, 1e308]), r"`bbox` of annotation 100 .*finite"),
     "box of endless digits": (first(bbox=[1, 2, 10**400, 4]), r"`bbox` of annotation 100 .*finite"),
-    "name of a photo no text": (image(file_name=3), r"`file_name` of image 1 .* 3"),
+    "name of an image no text": (image(file_name=3), r"`file_name` of image 1 .* 3"),
     "names of keypoints no list": (
         {"categories": [{"id": 1, "name": "person", "keypoints": -1e308}]},
         r"`keypoints` of category 'person' .*list of names.*-1e\+308",
     ),
-    "photo of no size": (image(width=0), r"image 1 to have a positive `width` and `height`.*\[0, 70\]"),
+    "image of no size": (image(width=0), r"image 1 to have a positive `width` and `height`.*\[0, 70\]"),
     "no keypoints at all": (
         {"annotations": [], "categories": [{"id": 1, "name": "person"}]},
         r"`keypoints` of category 'person'.*keypoint file",
@@ -411,7 +411,7 @@ def test_real_training_set_stays_below_60_megabytes(shared_data: Path, tmp_path:
 
 
 def _real_labels(archive: Path) -> dict[str, Any]:
-    """Turn normalised text labels into a COCO file of 640 x 480 photos."""
+    """Turn normalised text labels into a COCO file of 640 x 480 images."""
     images, rows = [], []
     with tarfile.open(archive) as tar:
         for member in tar:

@@ -10,7 +10,7 @@ import pytest
 from tiny_coco import content, write_json
 
 from hrpose.annotations.coco import read_annotations
-from hrpose.annotations.detections import read_detections, read_photo_boxes
+from hrpose.annotations.detections import read_detections, read_image_boxes
 from hrpose.errors import DataError, DataWarning, MissingDataError
 from hrpose.geometry import center_scale_from_bbox
 
@@ -104,11 +104,11 @@ def write(tmp_path):
 
 
 def test_without_files_the_result_is_none():
-    assert read_photo_boxes(None, None) is None
+    assert read_image_boxes(None, None) is None
 
 
 def test_image_ids_are_read_by_file_name(write):
-    known = read_photo_boxes(write({"images": IMAGES}), None)
+    known = read_image_boxes(write({"images": IMAGES}), None)
     assert known.image_ids == {"a.jpg": 7, "in/b.jpg": 3}
     assert known.category_id == 1
     assert known.boxes_of(7) is None
@@ -125,7 +125,7 @@ def test_detections_are_grouped_by_image_and_filtered_by_score(write, caplog):
     ]
     annotations = write({"images": IMAGES, "categories": [PERSON, {"id": 2, "name": "dog"}]}, "gt.json")
     with caplog.at_level(logging.WARNING):
-        known = read_photo_boxes(annotations, write(rows), min_score=0.3)
+        known = read_image_boxes(annotations, write(rows), min_score=0.3)
     bbox, scores = known.boxes_of(3)
     np.testing.assert_array_equal(bbox, [[0, 0, 5, 6], [5, 5, 5, 6]])
     np.testing.assert_array_equal(scores, [0.9, 0.5])
@@ -140,21 +140,21 @@ def test_annotated_boxes_need_no_other_file(write):
         {"id": 1, "image_id": 7, "category_id": 5, "bbox": [0, 0, 5, 6], "iscrowd": 0},
         {"id": 2, "image_id": 7, "category_id": 5, "bbox": [0, 0, 90, 90], "iscrowd": 1},
     ]
-    known = read_photo_boxes(None, write({"images": IMAGES, "annotations": rows, "categories": [{**PERSON, "id": 5}]}))
+    known = read_image_boxes(None, write({"images": IMAGES, "annotations": rows, "categories": [{**PERSON, "id": 5}]}))
     bbox, scores = known.boxes_of(7)
     np.testing.assert_array_equal(bbox, [[0, 0, 5, 6]])
     assert scores.tolist() == [1.0]
     assert known.category_id == 5
 
 
-def test_annotated_boxes_are_clipped_to_photos_of_known_size(write):
+def test_annotated_boxes_are_clipped_to_images_of_known_size(write):
     """As `COCODataset` of the official code does; a box of width w that lies inside comes out w - 1 wide."""
     images = [{**IMAGES[0], "width": 40, "height": 30}, IMAGES[1]]
     boxes = {1: (7, [-5, 10, 20, 40]), 2: (7, [3, 4, 10, 10]), 3: (3, [-5, 10, 20, 40]), 4: (7, [50, 5, 9, 9])}
     rows = [
         {"id": row, "image_id": image_id, "category_id": 1, "bbox": bbox} for row, (image_id, bbox) in boxes.items()
     ]
-    known = read_photo_boxes(None, write({"images": images, "annotations": rows, "categories": [PERSON]}))
+    known = read_image_boxes(None, write({"images": images, "annotations": rows, "categories": [PERSON]}))
     assert known.boxes_of(7)[0].tolist() == [[0, 10, 19, 19], [3, 4, 9, 9], [50, 5, 9, 9]]  # the last one lies outside
     assert known.boxes_of(3)[0].tolist() == [[-5, 10, 20, 40]]
 
@@ -181,4 +181,4 @@ def test_shapes_that_do_not_match_are_refused(write, annotations, boxes, message
         for place, content in enumerate((annotations, boxes))
     ]
     with pytest.raises(DataError, match=message):
-        read_photo_boxes(*files)
+        read_image_boxes(*files)

@@ -61,7 +61,7 @@ def test_names_outside_the_folder_are_refused(name: str, tmp_path: Path) -> None
     told = content()
     told["images"][0]["file_name"] = name
     file = write_json(folder / "b.json", told)
-    with pytest.raises(DataError, match=r"`file_name`.*below the photo folder"):
+    with pytest.raises(DataError, match=r"`file_name`.*below the image folder"):
         InstanceFiles().annotated(file, folder / "photos", "train")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from exif_photo import jpeg
+from exif_image import jpeg
 
 from hrpose.annotations.images import check_images, sample_images, settle_reading
 from hrpose.media.images import Reading

@@ -129,7 +129,7 @@ def test_a_sample_equals_the_official_one(i: int, golden_dir: Path, tmp_path: Pa
     np.testing.assert_array_equal(weight[0], sample_of[f"target_weight_{i}"])
 
 
-def test_persons_of_one_photo_share_its_id(tmp_path: Path) -> None:
+def test_persons_of_one_image_share_its_id(tmp_path: Path) -> None:
     table = read(tmp_path, person(0), person(2), person(1), person(3)).instances()
     assert table.image_ids.tolist() == [0, 1]
     assert table.image_index.tolist() == [0, 1, 0, 1]
@@ -153,7 +153,7 @@ def points(place: int, value: Any) -> list[Any]:
 
 BAD_ENTRIES = {
     "no image": ({"image": None}, r"`image` of person 1 .* file name, but got None"),
-    "photo above": ({"image": "../secret.jpg"}, r"`file_name` of person 1 .*below the photo folder"),
+    "image above": ({"image": "../secret.jpg"}, r"`file_name` of person 1 .*below the image folder"),
     "no center": ({"center": None}, r"`center` of person 1 .*two finite numbers.*None"),
     "center of text": ({"center": ["1", 2]}, r"`center` of person 1"),
     "center of truths": ({"center": [True, 2.0]}, r"`center` of person 1"),

@@ -1,4 +1,4 @@
-"""A COCO dataset of a few random photos and persons, for the tests of the data path."""
+"""A COCO dataset of a few random images and persons, for the tests of the data path."""
 
 import json
 from pathlib import Path
@@ -33,12 +33,12 @@ def annotation(number: int, **changes: Any) -> dict[str, Any]:
     return {**row, **changes}
 
 
-def content(num_persons: int = 11) -> dict[str, Any]:
-    """Four photos of 90 x 70 pixels and some persons on them."""
+def content(num_instances: int = 11) -> dict[str, Any]:
+    """Four images of 90 x 70 pixels and some persons on them."""
     images = [{"id": i, "file_name": f"photo {i}.jpg", "width": 90, "height": 70} for i in range(1, 5)]
     return {
         "images": images,
-        "annotations": [annotation(i) for i in range(num_persons)],
+        "annotations": [annotation(i) for i in range(num_instances)],
         "categories": [CATEGORY],
     }
 
@@ -49,23 +49,23 @@ def write_json(file: Path, what: Any) -> Path:
     return file
 
 
-def write_photo(file: Path, seed: int = 0, size: tuple[int, int] = (90, 70)) -> Path:
+def write_image(file: Path, seed: int = 0, size: tuple[int, int] = (90, 70)) -> Path:
     noise = np.random.default_rng(seed).integers(0, 255, (size[1] // 10, size[0] // 10, 3), np.uint8)
     file.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(file), cv2.resize(noise, size, interpolation=cv2.INTER_CUBIC))
     return file
 
 
-def write_dataset(folder: Path, num_persons: int = 11) -> Path:
-    """Write persons.json, detections.json and photos/; return the folder."""
-    told = content(num_persons)
+def write_dataset(folder: Path, num_instances: int = 11) -> Path:
+    """Write persons.json, detections.json and images/; return the folder."""
+    told = content(num_instances)
     write_json(folder / "persons.json", told)
     detections = [
         {"image_id": 1 + i % 4, "category_id": 1, "bbox": [3.5, 4.25, 40, 50], "score": 0.1 * i} for i in range(1, 8)
     ]
     write_json(folder / "detections.json", detections)
     for image in told["images"]:
-        write_photo(folder / "photos" / image["file_name"], seed=image["id"])
+        write_image(folder / "photos" / image["file_name"], seed=image["id"])
     return folder
 
 

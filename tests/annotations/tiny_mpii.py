@@ -17,7 +17,7 @@ def person(number: int, **changes: Any) -> dict[str, Any]:
     labels = [0 if (k + number) % 7 == 6 else 1 for k in range(NUM_KEYPOINTS)]
     points[np.array(labels) == 0] = -1
     return {
-        "image": f"photo {number // 2}.jpg",  # two persons in each photo
+        "image": f"photo {number // 2}.jpg",  # two persons in each image
         "center": [50.0 + number, 45.0],
         "scale": 0.4 + 0.01 * number,
         "joints": points.tolist(),
@@ -52,11 +52,11 @@ def write_dataset(folder: Path, count: int = 6) -> Path:
     np.savez(folder / "annot/gt_valid.npz", **truth_of(persons))
     (folder / "images").mkdir()
     for name in {row["image"] for row in persons}:
-        photo = np.full((100, 110, 3), 40, np.uint8)
+        image = np.full((100, 110, 3), 40, np.uint8)
         for row in persons:
             if row["image"] == name:
                 for k, (x, y) in enumerate(row["joints"]):
                     colour = (16 * k, 255 - 16 * k, 80 * (k % 3))
-                    cv2.circle(photo, (int(x) - 1, int(y) - 1), 4, colour, -1)
-        cv2.imwrite(str(folder / "images" / name), photo)
+                    cv2.circle(image, (int(x) - 1, int(y) - 1), 4, colour, -1)
+        cv2.imwrite(str(folder / "images" / name), image)
     return folder

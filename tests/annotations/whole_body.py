@@ -21,6 +21,6 @@ def whole_body_annotation(number: int, **changes: Any) -> dict[str, Any]:
     return {**row, **changes}
 
 
-def whole_body_content(num_persons: int) -> dict[str, Any]:
-    """Four photos and some persons on them."""
-    return {**content(0), "annotations": [whole_body_annotation(i) for i in range(num_persons)]}
+def whole_body_content(num_instances: int) -> dict[str, Any]:
+    """Four images and some persons on them."""
+    return {**content(0), "annotations": [whole_body_annotation(i) for i in range(num_instances)]}

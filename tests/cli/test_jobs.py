@@ -17,15 +17,15 @@ Path(cfg.paths.run, "checkpoints/last.ckpt").touch()
 
 
 @pytest.mark.slow
-def test_a_sweep_goes_on_after_a_job_that_is_done_but_for_some_photos(tmp_path):
+def test_a_sweep_goes_on_after_a_job_that_is_done_but_for_some_images(tmp_path):
     body = """
-from hrpose.tasks.predict import UnusablePhotosError
+from hrpose.tasks.predict import UnusableImagesError
 if cfg.seed == 1:
-    raise UnusablePhotosError("1 of 2 photos could not be used")
+    raise UnusableImagesError("1 of 2 images could not be used")
 """
     done = hrpose("fit", "-m", "seed=0,1,2", "experiment=tiny", cwd=tmp_path, body=body)
     assert [line.split()[3] for line in done.stdout.splitlines() if line.startswith("JOB")] == ["0", "1", "2"]
-    assert "hrpose: 1 of 2 photos could not be used" in done.stderr
+    assert "hrpose: 1 of 2 images could not be used" in done.stderr
     assert done.returncode == 3
 
 
@@ -50,8 +50,8 @@ def test_a_sweep_goes_on_after_a_job_that_fails(tmp_path, error, has_trace):
 
 def test_a_sweep_with_both_kinds_of_failures_has_failed(tmp_path):
     body = """
-from hrpose.tasks.predict import UnusablePhotosError
-raise RuntimeError("no") if cfg.seed == 1 else UnusablePhotosError("1 of 2 photos could not be used")
+from hrpose.tasks.predict import UnusableImagesError
+raise RuntimeError("no") if cfg.seed == 1 else UnusableImagesError("1 of 2 images could not be used")
 """
     assert hrpose("fit", "-m", "seed=1,2", cwd=tmp_path, body=body).returncode == 1
 

@@ -21,8 +21,8 @@ def keypoints(golden_dir, name):
     return torch.from_numpy(golden[f"{name}_keypoints"]), torch.from_numpy(golden[f"{name}_visibility"])
 
 
-def in_photo(found, golden_dir, name, grid):
-    """Take keypoints of the input to the photo, through the crop of a grid."""
+def in_image(found, golden_dir, name, grid):
+    """Take keypoints of the input to the image, through the crop of a grid."""
     golden = np.load(golden_dir / "decode.npz")
     boxes = zip(golden[f"{name}_center"].astype(float), 200.0 * golden[f"{name}_scale"].astype(float), strict=True)
     crops = [input_from_image(center, scale, 0, SIZES[name][0], grid=grid) for center, scale in boxes]

@@ -4,7 +4,7 @@ import torch
 from torch.nn.functional import interpolate
 
 
-def random_passes(seed, *, size=(384, 256), num_keypoints=17, num_persons=10, num_passes=2, noise=0.02):
+def random_passes(seed, *, size=(384, 256), num_keypoints=17, num_instances=10, num_passes=2, noise=0.02):
     """Return [outputs, outputs of the mirrored image flipped back], each [(1, 2K, h/4, w/4), (1, K, h/2, w/2)].
 
     Size is the input's (width, height). A person has a tag for each pass; its keypoints lie within a square, some are weak or
@@ -15,7 +15,7 @@ def random_passes(seed, *, size=(384, 256), num_keypoints=17, num_persons=10, nu
     def uniform(low, high, *shape):
         return low + (high - low) * torch.rand(*shape, generator=generator)
 
-    (width, height), people = size, num_persons
+    (width, height), people = size, num_instances
     extent = uniform(0.15, 0.6, people, 1, 1) * height
     points = (
         uniform(0, 1, people, 1, 2) * torch.tensor([width, height])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from golden_cases import SIZES, heatmaps, in_photo, keypoints
+from golden_cases import SIZES, heatmaps, in_image, keypoints
 
 from hrpose.codecs import DarkCodec, HeatmapCodec
 
@@ -52,8 +52,8 @@ def test_decoded_keypoints_are_darkposes_and_mmposes(name, kernel, golden, golde
     np.testing.assert_allclose(plain.numpy()[positive], golden[f"{name}_mm_dark_input_k{kernel}"][positive], atol=2e-4)
     assert torch.equal(scores, maps.amax((2, 3)))
     own, _ = DarkCodec(*SIZES[name], blur_kernel=kernel).decode(maps)
-    photo = in_photo(own, golden_dir, name, "dark")
-    np.testing.assert_allclose(photo, golden[f"{name}_dark_preds_k{kernel}"], atol=1e-3)
+    image = in_image(own, golden_dir, name, "dark")
+    np.testing.assert_allclose(image, golden[f"{name}_dark_preds_k{kernel}"], atol=1e-3)
 
 
 @pytest.mark.parametrize("grid", ["plain", "dark", "udp"])

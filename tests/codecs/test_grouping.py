@@ -34,14 +34,14 @@ def assert_literal(passes, size, **options):
     [
         {"seed": 0},
         {"seed": 1, "num_passes": 1},
-        {"seed": 2, "num_persons": 33},
-        {"seed": 3, "num_persons": 1, "noise": 0.05},
+        {"seed": 2, "num_instances": 33},
+        {"seed": 3, "num_instances": 1, "noise": 0.05},
         {"seed": 4, "num_keypoints": 14},
     ],
 )
 def test_instances_are_those_of_the_literal_algorithm(scene):
     keypoints, _, _ = assert_literal(random_passes(**scene, size=(128, 64)), (64, 128))
-    assert len(keypoints) >= scene.get("num_persons", 10) - 1
+    assert len(keypoints) >= scene.get("num_instances", 10) - 1
 
 
 def test_without_refinement_instances_are_those_of_the_literal_algorithm():

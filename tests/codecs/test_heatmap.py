@@ -41,8 +41,8 @@ def test_decoded_keypoints_and_scores_are_official(name, memory_format, golden_d
     np.testing.assert_array_equal(scores.numpy(), golden[f"{name}_maxvals"][..., 0])
     size = 200 * golden[f"{name}_scale"].astype(np.float64)[:, None, :1]
     middle = np.array(codec.input_size) / 2
-    photo = golden[f"{name}_center"][:, None] + (keypoints.numpy() - middle) * size / codec.input_size[0]
-    np.testing.assert_allclose(photo, golden[f"{name}_preds_post"], atol=1e-3)
+    image = golden[f"{name}_center"][:, None] + (keypoints.numpy() - middle) * size / codec.input_size[0]
+    np.testing.assert_allclose(image, golden[f"{name}_preds_post"], atol=1e-3)
 
 
 @pytest.mark.parametrize("name", CODECS)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from golden_cases import SIZES, heatmaps, in_photo, keypoints
+from golden_cases import SIZES, heatmaps, in_image, keypoints
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,8 +30,8 @@ def test_targets_are_official(name, dtype, golden, golden_dir):
 def test_decoded_keypoints_are_official_and_mmposes(name, smoothing, kernel, key, golden, golden_dir):
     maps, positive = heatmaps(golden_dir, name)  # what the others make of heatmaps without a positive cell is undefined
     found, scores = UdpCodec(*SIZES[name], blur_kernel=kernel, smoothing=smoothing).decode(maps)
-    photo = in_photo(found, golden_dir, name, "udp")
-    np.testing.assert_allclose(photo[positive], golden[f"{name}_{key}"][positive], atol=1e-3)
+    image = in_image(found, golden_dir, name, "udp")
+    np.testing.assert_allclose(image[positive], golden[f"{name}_{key}"][positive], atol=1e-3)
     assert torch.equal(scores, maps.amax((2, 3)))
 
 
@@ -109,8 +109,8 @@ def test_offset_decoded_keypoints_are_official(name, golden, golden_dir):
     found, scores = UdpOffsetCodec(*SIZES[name][:2]).decode(_triples(golden_dir, name))
     want = golden[f"{name}_udp_offset_maxvals"][..., 0]
     np.testing.assert_allclose(scores.numpy(), want, atol=1e-6)
-    photo = in_photo(found, golden_dir, name, "udp")
-    np.testing.assert_allclose(photo[want > 0], golden[f"{name}_udp_offset_preds"][want > 0], atol=1e-3)
+    image = in_image(found, golden_dir, name, "udp")
+    np.testing.assert_allclose(image[want > 0], golden[f"{name}_udp_offset_preds"][want > 0], atol=1e-3)
 
 
 @pytest.mark.parametrize("name", SIZES)

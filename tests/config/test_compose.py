@@ -244,6 +244,7 @@ def test_a_crop_that_is_wider_than_high_gives_a_line():
 
 
 SEARCH = "hydra/sweeper=optuna"
+LOCAL = "hydra/launcher=submitit_local"
 
 
 @pytest.mark.parametrize(
@@ -253,6 +254,10 @@ SEARCH = "hydra/sweeper=optuna"
         ([SEARCH, "seed=1"], "hydra.sweeper.params"),
         ([SEARCH, "seed=1,2", "hydra.sweeper.num_trials=0"], "hydra.sweeper.num_trials"),
         ([SEARCH, "seed=1,2", "hydra.sweeper.num_parallel=some"], "hydra.sweeper.num_parallel"),
+        (
+            [LOCAL, "seed=1,2", "hydra.launcher.tasks_per_node=2"],
+            "hydra.launcher.tasks_per_node",
+        ),  # each would train all
     ],
 )
 def test_a_sweep_that_cannot_work_is_refused(overrides, key):

@@ -15,11 +15,11 @@ def test_the_middle_of_a_box_lands_in_the_middle_of_the_input() -> None:
 
 
 def test_pixels_go_to_their_places_and_no_others_are_touched() -> None:
-    photo = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
+    image = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
     matrices = np.array([[[1.0, 0, 0], [0, 1, 0]], [[1.0, 0, -2], [0, 1, -1]], [[1.0, 0, 100], [0, 1, 0]]])
     images = empty_images(3, (4, 3)).numpy()
     images[:] = 7
-    warp_crops(photo, matrices, images, [1, 2])
+    warp_crops(image, matrices, images, [1, 2])
     assert (images[0] == 7).all()
-    np.testing.assert_array_equal(images[1], photo[1:4, 2:6])
-    assert (images[2] == 0).all()  # outside the photo
+    np.testing.assert_array_equal(images[1], image[1:4, 2:6])
+    assert (images[2] == 0).all()  # outside the image

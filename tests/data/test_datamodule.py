@@ -191,7 +191,7 @@ def test_validation_needs_no_training_files(folder: Path) -> None:
         data.setup("fit")
 
 
-def test_val_photos_are_read_by_id(folder: Path) -> None:
+def test_val_images_are_read_by_id(folder: Path) -> None:
     data = ready(folder, "validate")
     assert data.read_val_image(2).shape == (70, 90, 3)
     with pytest.raises(DataError, match="99"):
@@ -337,7 +337,7 @@ def test_prediction_gets_images_without_targets(folder: Path) -> None:
 
 
 def crops_of(data: PoseDataModule) -> list[torch.Tensor]:
-    """Images and keypoints of all training and validation batches, and a validation photo."""
+    """Images and keypoints of all training and validation batches, and a validation image."""
     data.setup("fit")
     batches = [*data.train_dataloader(), *data.val_dataloader()]
     first = torch.from_numpy(data.read_val_image(1))
@@ -350,12 +350,12 @@ def assert_equal(first: list[torch.Tensor], second: list[torch.Tensor]) -> None:
 
 
 def rewritten(folder: Path, write: Callable[[Path, np.ndarray], None]) -> dict[str, Any]:
-    """Write the photos of a data set anew, as PNG; return what reads them."""
+    """Write the images of a data set anew, as PNG; return what reads them."""
     told = json.loads((folder / "persons.json").read_text())
     for image in told["images"]:
-        photo = cv2.imread(str(folder / "photos" / image["file_name"]))
+        pixels = cv2.imread(str(folder / "photos" / image["file_name"]))
         image["file_name"] = image["file_name"].replace(".jpg", ".png")
-        write(folder / "new" / image["file_name"], photo)
+        write(folder / "new" / image["file_name"], pixels)
     file = write_json(folder / "new.json", told)
     return {"train_annotations": file, "val_annotations": file} | dict.fromkeys(
         ("train_images", "val_images"), folder / "new"
@@ -370,14 +370,14 @@ STORED_AS = {  # what the orientation undoes
 
 
 @pytest.mark.parametrize("orientation", STORED_AS)
-def test_upright_photos_are_those_that_viewers_show(folder: Path, orientation: int) -> None:
-    """A data set whose photos are stored turned, with the tag, gives what the photos give that are stored upright."""
+def test_upright_images_are_those_that_viewers_show(folder: Path, orientation: int) -> None:
+    """A data set whose images are stored turned, with the tag, gives what the images give that are stored upright."""
 
-    def write(file: Path, photo: np.ndarray) -> None:
+    def write(file: Path, image: np.ndarray) -> None:
         exif = Image.Exif()
         exif[0x0112] = orientation
         file.parent.mkdir(exist_ok=True)
-        Image.fromarray(photo[..., ::-1]).transpose(STORED_AS[orientation]).save(file, exif=exif)
+        Image.fromarray(image[..., ::-1]).transpose(STORED_AS[orientation]).save(file, exif=exif)
 
     files = rewritten(folder, write)
     assert_equal(crops_of(datamodule(folder, **files, upright=True)), crops_of(datamodule(folder)))
@@ -391,13 +391,13 @@ def test_upright_photos_are_those_that_viewers_show(folder: Path, orientation: i
 
 
 @pytest.mark.parametrize("depth", [8, 10, 12, 14, 16])
-def test_photos_of_16_bits_are_those_of_8_bits(folder: Path, depth: int) -> None:
-    """A data set of a camera of 12 bits, say, gives what its photos of 8 bits give; 16 used bits are not warned of."""
+def test_images_of_16_bits_are_those_of_8_bits(folder: Path, depth: int) -> None:
+    """A data set of a camera of 12 bits, say, gives what its images of 8 bits give; 16 used bits are not warned of."""
 
-    def write(file: Path, photo: np.ndarray) -> None:
-        photo[0, 0] = 255  # the measured depth is that of the brightest pixel
-        cv2.imwrite(str(file.with_suffix(".8.png")), photo)
-        cv2.imwrite(str(file), photo.astype(np.uint16) << (depth - 8))
+    def write(file: Path, pixels: np.ndarray) -> None:
+        pixels[0, 0] = 255  # the measured depth is that of the brightest pixel
+        cv2.imwrite(str(file.with_suffix(".8.png")), pixels)
+        cv2.imwrite(str(file), pixels.astype(np.uint16) << (depth - 8))
 
     (folder / "new").mkdir()
     deep = datamodule(folder, **rewritten(folder, write))
@@ -415,9 +415,9 @@ def test_photos_of_16_bits_are_those_of_8_bits(folder: Path, depth: int) -> None
     assert any(f"use {depth} of them" in str(w.message) for w in caught) is (depth < 16)
 
 
-def test_a_photo_with_more_bits_than_the_others_is_refused_by_name(folder: Path) -> None:
-    def write(file: Path, photo: np.ndarray) -> None:
-        cv2.imwrite(str(file), photo.astype(np.uint16) << 4)
+def test_an_image_with_more_bits_than_the_others_is_refused_by_name(folder: Path) -> None:
+    def write(file: Path, image: np.ndarray) -> None:
+        cv2.imwrite(str(file), image.astype(np.uint16) << 4)
 
     (folder / "new").mkdir()
     files = rewritten(folder, write)
@@ -430,7 +430,7 @@ def test_a_photo_with_more_bits_than_the_others_is_refused_by_name(folder: Path)
 
 @pytest.mark.parametrize(("batch_size", "kept", "dropped"), [(2, 6, 5), (5, 3, 2), (4, 3, 3), (11, 1, 1)])
 def test_a_last_batch_of_one_sample_can_be_left_out(batch_size: int, kept: int, dropped: int, tmp_path: Path) -> None:
-    data = datamodule(write_dataset(tmp_path, num_persons=11), batch_size=batch_size)
+    data = datamodule(write_dataset(tmp_path, num_instances=11), batch_size=batch_size)
     data.setup("fit")
     assert data.num_train_batches == kept
     data.drop_single_sample = True
@@ -457,7 +457,7 @@ def test_archives_are_read_from_one_of_their_folders(folder: Path) -> None:
     (folder / "photos").rename(folder / "all" / "photos")
     images = write_tar(folder / "all.tar", folder / "all") / "photos"
     assert len(epochs(ready(folder, train_images=images, val_images=images), 1)) == 6
-    with pytest.raises(MissingDataError, match=r"is .*all\.tar/photos the photo folder"):
+    with pytest.raises(MissingDataError, match=r"is .*all\.tar/photos the image folder"):
         ready(folder, train_images=images.parent, val_images=images)
 
 

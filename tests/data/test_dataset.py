@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from test_transforms import MPII_LOWER, MPII_UPPER, Recorded
-from tiny_coco import content, write_dataset, write_json, write_photo
+from tiny_coco import content, write_dataset, write_image, write_json
 
 from hrpose.annotations.coco import read_annotations
 from hrpose.codecs import HeatmapCodec
@@ -76,7 +76,7 @@ def test_sample_equals_the_official_one(i: int, golden_dir: Path, tmp_path: Path
     )[0]
 
     flipped = bool(record["is_train"] and draws[-1][1] < 0.5)
-    center = golden[f"center_out_{i}"].astype(np.float64)  # the official one is of the mirrored photo
+    center = golden[f"center_out_{i}"].astype(np.float64)  # the official one is of the mirrored image
     if flipped:
         center[0] = image.shape[1] - 1 - center[0]
     np.testing.assert_allclose(sample["center"], center, atol=1e-3)
@@ -96,7 +96,7 @@ def test_sample_equals_the_official_one(i: int, golden_dir: Path, tmp_path: Path
     np.testing.assert_array_equal(weight[0], golden[f"target_weight_{i}"])
 
 
-def test_flipped_and_turned_crop_equals_the_crop_of_the_mirrored_photo(folder: Path) -> None:
+def test_flipped_and_turned_crop_equals_the_crop_of_the_mirrored_image(folder: Path) -> None:
     class FlipAndTurn:
         def __init__(self, flip: bool) -> None:
             self.flip = flip
@@ -105,9 +105,9 @@ def test_flipped_and_turned_crop_equals_the_crop_of_the_mirrored_photo(folder: P
             return Crop(crop.center, crop.scale, 30.0, self.flip)
 
     flipped = make(folder, augment=[FlipAndTurn(True)])[0]
-    photo = cv2.imread(str(folder / "photos" / "photo 1.jpg"))
+    image = cv2.imread(str(folder / "photos" / "photo 1.jpg"))
     (folder / "mirrored").mkdir()
-    cv2.imwrite(str(folder / "mirrored" / "photo 1.png"), photo[:, ::-1])
+    cv2.imwrite(str(folder / "mirrored" / "photo 1.png"), image[:, ::-1])
     told = content(1)
     row = told["annotations"][0]
     x, y, w, h = row["bbox"]
@@ -210,10 +210,10 @@ def test_pixel_transforms_follow_the_same_draws_and_move_nothing(folder: Path) -
     np.testing.assert_array_equal(colored[1, 4]["visibility"], plain[1, 4]["visibility"])
 
 
-def test_persons_of_one_photo_decode_it_once(folder: Path, monkeypatch) -> None:
+def test_persons_of_one_image_decode_it_once(folder: Path, monkeypatch) -> None:
     reads = []
-    photo = np.zeros((70, 90, 3), np.uint8)
-    monkeypatch.setattr(dataset_module, "read_image", lambda file, **options: reads.append(file) or photo)
+    image = np.zeros((70, 90, 3), np.uint8)
+    monkeypatch.setattr(dataset_module, "read_image", lambda file, **options: reads.append(file) or image)
     dataset = make(folder)
     assert len(dataset.__getitems__([10, 3, 7, 0, 1, 2, 4, 5])["images"]) == 8
     assert len(reads) == 4
@@ -223,7 +223,7 @@ def test_decoding_no_further_than_a_crop_reaches_changes_no_pixel(folder: Path, 
     told = content()
     for image in told["images"]:
         image["height"] = 700
-        write_photo(folder / "photos" / image["file_name"], seed=image["id"], size=(90, 700))
+        write_image(folder / "photos" / image["file_name"], seed=image["id"], size=(90, 700))
     for row in told["annotations"]:
         row["bbox"][1] += 50 * (row["id"] % 11)
     write_json(folder / "persons.json", told)
@@ -256,19 +256,19 @@ def test_keypoints_of_another_skeleton_are_refused(folder: Path) -> None:
         PoseDataset(table, folder / "photos", (48, 64), MPII)
 
 
-def test_missing_photos_are_found_at_once(folder: Path) -> None:
+def test_missing_images_are_found_at_once(folder: Path) -> None:
     (folder / "photos" / "photo 2.jpg").unlink()
-    with pytest.raises(MissingDataError, match=r"4 photos .* 1 is missing: photo 2\.jpg"):
+    with pytest.raises(MissingDataError, match=r"4 images .* 1 is missing: photo 2\.jpg"):
         make(folder)
 
 
-def test_photo_of_another_size_is_explained(folder: Path) -> None:
-    write_photo(folder / "photos" / "photo 1.jpg", size=(70, 90))
+def test_image_of_another_size_is_explained(folder: Path) -> None:
+    write_image(folder / "photos" / "photo 1.jpg", size=(70, 90))
     with pytest.raises(DataError, match=r"1\.jpg.*90 x 70.*70 x 90"):
         make(folder)[0]
 
 
-def test_photos_without_persons_need_not_exist(folder: Path) -> None:
+def test_images_without_persons_need_not_exist(folder: Path) -> None:
     told = content(1)
     write_json(folder / "persons.json", told)
     for number in (2, 3, 4):
@@ -284,7 +284,7 @@ def test_index_out_of_range_ends_iteration(folder: Path) -> None:
         dataset[11]
 
 
-def test_photo_in_use_is_not_pickled(folder: Path) -> None:
+def test_image_in_use_is_not_pickled(folder: Path) -> None:
     dataset = make(folder)
     before = len(pickle.dumps(dataset))
     dataset[0]

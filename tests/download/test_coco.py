@@ -21,9 +21,9 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "prepare_coco.py"
 FILES = {
     "annotations/person_keypoints_train2017.json": b'{"images": []}',
     "annotations/person_keypoints_val2017.json": b'{"images": [1]}',
-    "train2017/000000000009.jpg": b"train photo" * 1000,
+    "train2017/000000000009.jpg": b"train image" * 1000,
     "train2017/000000000025.jpg": b"another",
-    "val2017/000000000139.jpg": b"val photo",
+    "val2017/000000000139.jpg": b"val image",
 }
 ZIPS = ["/annotations/annotations_trainval2017.zip", "/zips/val2017.zip", "/zips/train2017.zip"]
 
@@ -38,7 +38,7 @@ def zipped(members):
 
 @pytest.fixture
 def site():
-    """A mirror of COCO with three photos; its annotations archive holds files that nobody needs, as the real one does."""
+    """A mirror of COCO with three images; its annotations archive holds files that nobody needs, as the real one does."""
     with serve() as site:
         unneeded = {"annotations/instances_val2017.json": b"[]", "annotations/captions_val2017.json": b"[]"}
         site.files = {
@@ -82,7 +82,7 @@ def test_a_second_run_fetches_and_writes_nothing(site, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == times
 
 
-def test_a_lost_photo_is_brought_back(site, tmp_path):
+def test_a_lost_image_is_brought_back(site, tmp_path):
     prepare_coco(tmp_path, base_url=site.url)
     (tmp_path / "train2017" / "000000000025.jpg").unlink()
     site.requests.clear()
@@ -126,7 +126,7 @@ def test_an_archive_that_climbs_out_is_refused(site, tmp_path):
     assert not (tmp_path / "evil.jpg").exists()
 
 
-def test_an_archive_without_photos_is_an_error(site, tmp_path):
+def test_an_archive_without_images_is_an_error(site, tmp_path):
     site.files[ZIPS[1]] = zipped({"images/1.jpg": b"1"})
     with pytest.raises(DownloadError, match=r"val2017/\*.*0"):
         prepare_coco(tmp_path, base_url=site.url)
@@ -151,7 +151,7 @@ def test_the_official_server_is_held_to_the_published_sizes(site, tmp_path, monk
         prepare_coco(tmp_path, base_url=site.url)
 
 
-def test_official_photos_that_came_another_way_are_not_fetched_again(site, tmp_path, monkeypatch):
+def test_official_images_that_came_another_way_are_not_fetched_again(site, tmp_path, monkeypatch):
     archive = download._Archive("zips/val2017.zip", 1, "", "val2017/", 2)
     monkeypatch.setattr(download, "COCO_URL", site.url)
     (tmp_path / "val2017").mkdir()

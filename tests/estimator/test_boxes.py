@@ -40,13 +40,13 @@ def test_no_boxes_are_not_the_same_as_none_given() -> None:
     assert (bbox.shape, scores.shape) == ((0, 4), (0,))
 
 
-def test_a_box_outside_the_photo_is_refused() -> None:
+def test_a_box_outside_the_image_is_refused() -> None:
     for box in ([100, 10, 5, 5], [-9, 10, 9, 5], [10, 90, 5, 5]):
         with pytest.raises(ValueError, match=r"80 x 60.*1"):
             check_inside(np.array([[1, 1, 5, 5], box], float), (80, 60))
 
 
-def test_a_box_may_stand_out_of_the_photo() -> None:
+def test_a_box_may_stand_out_of_the_image() -> None:
     check_inside(np.array([[-20.0, -10, 60, 80], [50, 30, 33, 31]]), (80, 60))
 
 

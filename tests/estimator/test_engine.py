@@ -39,7 +39,7 @@ def batch(count: int = 2) -> dict[str, torch.Tensor]:
     }
 
 
-def test_it_normalises_estimates_and_goes_back_to_the_photo() -> None:
+def test_it_normalises_estimates_and_goes_back_to_the_image() -> None:
     net = Remembering().train()
     poses = TorchEngine(net, CODEC, EYES, flip_test=False, device="cpu")(given := batch())
     assert not net.training

@@ -15,7 +15,7 @@ from hrpose import PoseEstimator
 from hrpose.export import ExportedFileError, write_export
 from hrpose.weights import WeightsError
 
-PHOTO = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
 BOXES = [[10.0, 10.0, 60.0, 90.0], [50.0, 20.0, 80.0, 60.0]]
 
 
@@ -23,9 +23,9 @@ def test_an_exported_file_gives_poses_as_its_record_says(tmp_path):
     codec = CODECS["dark"]
     record = make_record(codec, flip_test=False, bbox_padding=1.1, keypoint_score_threshold=0.0)
     file = write_export(make_net(codec), record, tmp_path / "a.xml", "openvino")
-    found = PoseEstimator.from_checkpoint(file, batch_size=1)(PHOTO, bbox=BOXES)
+    found = PoseEstimator.from_checkpoint(file, batch_size=1)(IMAGE, bbox=BOXES)
     options = {"flip_test": False, "bbox_padding": 1.1, "keypoint_score_threshold": 0.0, "device": "cpu"}
-    expected = PoseEstimator.from_network(make_net(codec), codec, SKELETON, **options)(PHOTO, bbox=BOXES)
+    expected = PoseEstimator.from_network(make_net(codec), codec, SKELETON, **options)(IMAGE, bbox=BOXES)
     np.testing.assert_allclose(found.keypoint_scores, expected.keypoint_scores, atol=1e-5)
     np.testing.assert_allclose(found.scale, expected.scale)
     assert np.median(np.abs(found.keypoints - expected.keypoints)) < 0.01
@@ -67,7 +67,7 @@ def test_a_mere_network_is_decoded_the_paper_s_way_and_that_is_said(tmp_path, ca
     with caplog.at_level(logging.INFO):
         estimator = PoseEstimator.from_checkpoint(file, skeleton=three)
     assert "HeatmapCodec(input_size=(48, 64)" in caplog.text
-    assert estimator(PHOTO, bbox=BOXES).keypoints.shape == (2, 3, 2)
+    assert estimator(IMAGE, bbox=BOXES).keypoints.shape == (2, 3, 2)
 
 
 @pytest.mark.parametrize("name", ["a.torchscript", "a.ts", "a.pt"])

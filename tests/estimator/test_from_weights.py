@@ -12,7 +12,7 @@ from hrpose.skeletons import COCO, MPII, Skeleton
 from hrpose.weights import WeightsError
 from hrpose.weights.formats import build_like
 
-PHOTO = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
 TINY = {"stem_width": 8, "stage1_width": 4, "stage1_blocks": 1, "num_modules": (1, 1, 1), "num_blocks": 1}
 
 
@@ -48,7 +48,7 @@ def test_a_checkpoint_needs_nothing_else(checkpoint, people) -> None:
     assert parts.settings["bbox_padding"] == 1.25
     assert parts.settings["precision"] == "32"
     estimator = hrpose.PoseEstimator.from_checkpoint(checkpoint, device="cpu")
-    assert len(estimator(PHOTO)) == 1
+    assert len(estimator(IMAGE)) == 1
 
 
 def test_published_weights_are_taken_by_their_name(tmp_path, monkeypatch) -> None:
@@ -56,7 +56,7 @@ def test_published_weights_are_taken_by_their_name(tmp_path, monkeypatch) -> Non
     (tmp_path / "weights").mkdir()
     save(tiny(), tmp_path / "weights" / "pose_hrnet_w32_256x192.pth")
     estimator = hrpose.PoseEstimator.from_checkpoint("pose_hrnet_w32_256x192", device="cpu")
-    assert len(estimator(PHOTO)) == 1
+    assert len(estimator(IMAGE)) == 1
 
 
 def test_an_estimator_measures_as_the_checkpoint_was_validated_unless_told(rewritten) -> None:
@@ -243,7 +243,7 @@ def test_a_foreign_network_can_be_given(tmp_path) -> None:
     with pytest.raises(ValueError, match="Give `skeleton`"):
         read_parts(file, model=Foreign())
     estimator = hrpose.PoseEstimator.from_checkpoint(file, model=Foreign(), skeleton=COCO, device="cpu")
-    assert estimator(PHOTO).keypoints.shape == (1, 17, 2)
+    assert estimator(IMAGE).keypoints.shape == (1, 17, 2)
 
 
 def nested(depth: int) -> list:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from exif_photo import jpeg
+from exif_image import jpeg
 from fake_engine import CenterEngine
 
 import hrpose
@@ -19,8 +19,8 @@ from hrpose.media.video import VideoFrame
 from hrpose.structures import InstanceTable, Poses
 
 
-def by_photo(table: InstanceTable, folder: Path) -> Iterator[tuple[int, Path, np.ndarray, np.ndarray]]:
-    """Consecutive persons of the same photo: its id, file, boxes and their scores."""
+def by_image(table: InstanceTable, folder: Path) -> Iterator[tuple[int, Path, np.ndarray, np.ndarray]]:
+    """Consecutive persons of the same image: its id, file, boxes and their scores."""
     starts = np.flatnonzero(np.diff(table.image_index, prepend=-1))
     for first, last in zip(starts, [*starts[1:], len(table)], strict=True):
         place = int(table.image_index[first])
@@ -30,10 +30,10 @@ def by_photo(table: InstanceTable, folder: Path) -> Iterator[tuple[int, Path, np
 
 def rows_of(estimator: hrpose.PoseEstimator, table: InstanceTable, folder: Path) -> list[dict]:
     """COCO results of an estimator that is given the boxes of a table."""
-    photos = list(by_photo(table, folder))
-    found = estimator.stream((file, bbox, scores) for _, file, bbox, scores in photos)
+    images = list(by_image(table, folder))
+    found = estimator.stream((file, bbox, scores) for _, file, bbox, scores in images)
     rows = []
-    for (image_id, *_), poses in zip(photos, found, strict=True):
+    for (image_id, *_), poses in zip(images, found, strict=True):
         rows += [{**row, "image_id": image_id} for row in poses.to_coco()]
     return rows
 
@@ -60,7 +60,7 @@ def test_it_estimates_what_hrpose_test_measures(checkpoint, hrpose_in, people, t
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_it_estimates_what_hrpose_test_measures_on_real_photos(shared_data, hrpose_in, checkpoint, tmp_path) -> None:
+def test_it_estimates_what_hrpose_test_measures_on_real_images(shared_data, hrpose_in, checkpoint, tmp_path) -> None:
     with tarfile.open(shared_data / "coco_real.tar") as archive:
         names = [name for name in archive.getnames() if "val2017" in name]
         archive.extractall(tmp_path, members=[archive.getmember(name) for name in names], filter="data")
@@ -75,7 +75,7 @@ def test_it_estimates_what_hrpose_test_measures_on_real_photos(shared_data, hrpo
     assert as_set(measured) == as_set(estimated)
 
 
-PHOTO = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def estimator(engine) -> hrpose.PoseEstimator:
 
 
 def test_one_image_gives_one_record_of_poses(estimator) -> None:
-    poses = estimator(PHOTO, bbox=[[10, 20, 30, 40], [0, 0, 8, 8]], bbox_scores=[0.5, 0.25])
+    poses = estimator(IMAGE, bbox=[[10, 20, 30, 40], [0, 0, 8, 8]], bbox_scores=[0.5, 0.25])
     assert isinstance(poses, Poses)
     np.testing.assert_array_equal(poses.keypoints[:, 0], [[25, 40], [4, 4]])
     np.testing.assert_array_equal(poses.bbox, [[10, 20, 30, 40], [0, 0, 8, 8]])
@@ -100,25 +100,25 @@ def test_one_image_gives_one_record_of_poses(estimator) -> None:
 
 
 def test_one_box_needs_no_list(estimator) -> None:
-    assert estimator(PHOTO, bbox=(10, 20, 30, 40), bbox_scores=0.5).scores.tolist() == [0.5]
-    assert estimator(PHOTO, bbox=torch.tensor([10, 20, 30, 40])).scores.tolist() == [1.0]
+    assert estimator(IMAGE, bbox=(10, 20, 30, 40), bbox_scores=0.5).scores.tolist() == [0.5]
+    assert estimator(IMAGE, bbox=torch.tensor([10, 20, 30, 40])).scores.tolist() == [1.0]
 
 
 def test_corners_are_another_way_to_say_a_box(estimator) -> None:
-    corners = estimator(PHOTO, bbox_xyxy=[[10, 20, 40, 60]])
+    corners = estimator(IMAGE, bbox_xyxy=[[10, 20, 40, 60]])
     np.testing.assert_array_equal(corners.bbox, [[10, 20, 30, 40]])
-    np.testing.assert_array_equal(corners.keypoints, estimator(PHOTO, bbox=[[10, 20, 30, 40]]).keypoints)
+    np.testing.assert_array_equal(corners.keypoints, estimator(IMAGE, bbox=[[10, 20, 30, 40]]).keypoints)
 
 
 def test_without_boxes_the_whole_image_is_one_person(estimator) -> None:
-    poses = estimator(PHOTO)
+    poses = estimator(IMAGE)
     np.testing.assert_array_equal(poses.bbox, [[0, 0, 80, 60]])
     np.testing.assert_array_equal(poses.keypoints[0, 0], [40, 30])
 
 
 def test_persons_of_several_images_share_a_batch(estimator, engine) -> None:
     boxes = [[[5.0 * k, 10, 10, 10] for k in range(count)] for count in (1, 3, 0, 6, 1)]
-    found = estimator([PHOTO] * 5, bbox=boxes)
+    found = estimator([IMAGE] * 5, bbox=boxes)
     assert engine.batch_sizes == [4, 4, 3]
     assert [len(poses) for poses in found] == [1, 3, 0, 6, 1]
     for place, (poses, rows) in enumerate(zip(found, boxes, strict=True)):
@@ -129,14 +129,14 @@ def test_persons_of_several_images_share_a_batch(estimator, engine) -> None:
 
 
 def test_an_image_without_persons_has_no_poses_of_the_right_shape(estimator, engine) -> None:
-    poses = estimator(PHOTO, bbox=[])
+    poses = estimator(IMAGE, bbox=[])
     assert (poses.keypoints.shape, poses.bbox.shape, len(poses.to_coco())) == ((0, 2, 2), (0, 4), 0)
     assert estimator([]) == []
     assert engine.batch_sizes == []
 
 
 def test_only_some_images_of_a_list_come_with_boxes(estimator) -> None:
-    found = estimator([PHOTO, PHOTO], bbox=[None, [[1, 2, 3, 4]]])
+    found = estimator([IMAGE, IMAGE], bbox=[None, [[1, 2, 3, 4]]])
     assert [poses.bbox.tolist() for poses in found] == [[[0, 0, 80, 60]], [[1, 2, 3, 4]]]
 
 
@@ -157,18 +157,18 @@ def test_a_stream_holds_few_images_at_a_time(estimator) -> None:
         nonlocal taken
         for _ in range(100):
             taken += 1
-            yield PHOTO, [[1, 2, 30, 40]], None
+            yield IMAGE, [[1, 2, 30, 40]], None
 
     ahead = []
     for given, poses in enumerate(estimator.stream(film()), start=1):
         assert poses.image_ids.tolist() == [given - 1]
         ahead.append(taken - given)
     assert given == 100
-    assert max(ahead) <= 2 * 2 + 4 * 4  # readers' photos, and batches: waiting, ready, in the engine, done
+    assert max(ahead) <= 2 * 2 + 4 * 4  # readers' images, and batches: waiting, ready, in the engine, done
 
 
 def test_a_stream_may_be_left_early(estimator) -> None:
-    stream = estimator.stream((PHOTO, None, None) for _ in range(10**9))
+    stream = estimator.stream((IMAGE, None, None) for _ in range(10**9))
     assert len(next(stream)) == 1
     stream.close()
 
@@ -176,10 +176,10 @@ def test_a_stream_may_be_left_early(estimator) -> None:
 def test_images_that_cannot_be_used_are_told_and_have_no_poses(estimator, tmp_path) -> None:
     errors: dict[int, str] = {}
     items = [
-        (PHOTO, None, None),
+        (IMAGE, None, None),
         (tmp_path / "none.jpg", None, None),
-        (PHOTO, [[200, 0, 5, 5]], None),
-        (PHOTO, None, None),
+        (IMAGE, [[200, 0, 5, 5]], None),
+        (IMAGE, None, None),
     ]
     found = list(estimator.stream(items, on_error=lambda place, error: errors.update({place: str(error)})))
     assert [len(poses) for poses in found] == [1, 0, 0, 1]
@@ -191,7 +191,7 @@ def test_images_that_cannot_be_used_are_told_and_have_no_poses(estimator, tmp_pa
 
 def test_an_error_of_the_caller_or_the_engine_comes_through(engine, estimator) -> None:
     def broken() -> Iterator[tuple]:
-        yield PHOTO, None, None
+        yield IMAGE, None, None
         raise RuntimeError("the camera is off")
 
     with pytest.raises(RuntimeError, match="the camera is off"):
@@ -202,7 +202,7 @@ def test_an_error_of_the_caller_or_the_engine_comes_through(engine, estimator) -
             raise RuntimeError("out of memory")
 
     with pytest.raises(RuntimeError, match="out of memory"):
-        hrpose.PoseEstimator(Broken())([PHOTO, PHOTO])
+        hrpose.PoseEstimator(Broken())([IMAGE, IMAGE])
 
 
 def test_a_detector_is_asked_for_images_without_boxes(engine) -> None:
@@ -213,12 +213,12 @@ def test_a_detector_is_asked_for_images_without_boxes(engine) -> None:
         return [[10, 20, 30, 40], [500, 500, 9, 9]], [0.9, 0.8]
 
     estimator = hrpose.PoseEstimator(engine, detector=detector)
-    first, second = estimator([PHOTO, PHOTO], bbox=[None, [[1, 2, 3, 4]]])
-    assert asked == [PHOTO.shape]
+    first, second = estimator([IMAGE, IMAGE], bbox=[None, [[1, 2, 3, 4]]])
+    assert asked == [IMAGE.shape]
     assert first.bbox.tolist() == [[10, 20, 30, 40]]  # the other box is outside
     assert first.scores == pytest.approx([0.9])
     assert second.bbox.tolist() == [[1, 2, 3, 4]]
-    assert len(hrpose.PoseEstimator(engine, detector=lambda image: ([], []))(PHOTO)) == 0
+    assert len(hrpose.PoseEstimator(engine, detector=lambda image: ([], []))(IMAGE)) == 0
 
 
 @pytest.mark.parametrize(
@@ -234,20 +234,20 @@ def test_a_detector_is_asked_for_images_without_boxes(engine) -> None:
 def test_a_detector_that_answers_anything_else_is_refused(engine, found, message) -> None:
     estimator = hrpose.PoseEstimator(engine, detector=lambda image: found)
     with pytest.raises(ValueError, match=message):
-        estimator(PHOTO)
+        estimator(IMAGE)
 
 
-def test_a_photo_that_is_a_file_is_looked_at_upright(engine, tmp_path) -> None:
-    photo = jpeg(orientation=6)
-    turned = hrpose.PoseEstimator(engine)(photo)
+def test_an_image_that_is_a_file_is_looked_at_upright(engine, tmp_path) -> None:
+    image = jpeg(orientation=6)
+    turned = hrpose.PoseEstimator(engine)(image)
     assert turned.bbox.tolist() == [[0, 0, 60, 80]]
-    stored = hrpose.PoseEstimator(engine, upright=False)(photo)
+    stored = hrpose.PoseEstimator(engine, upright=False)(image)
     assert stored.bbox.tolist() == [[0, 0, 80, 60]]
 
 
 def test_lists_of_boxes_fit_lists_of_images(estimator) -> None:
     with pytest.raises(ValueError, match=r"`bbox`.*2 images.*1"):
-        estimator([PHOTO, PHOTO], bbox=[[[1, 2, 3, 4]]])
+        estimator([IMAGE, IMAGE], bbox=[[[1, 2, 3, 4]]])
 
 
 @pytest.mark.parametrize("option", [{"batch_size": 0}, {"bbox_padding": -1}, {"num_threads": 0}, {"detector": 7}])

@@ -85,7 +85,7 @@ def test_heatmaps_go_out_on_demand_and_channels_are_turned(tmp_path, format):
     np.testing.assert_allclose(found[2], heatmaps.numpy(), atol=2e-5)
 
 
-def test_the_last_step_is_exact_on_large_photos(exported):
+def test_the_last_step_is_exact_on_large_images(exported):
     """float32 holds 6,000 to 0.0005; three products and sums of it stay under the hundredth of a pixel that is promised."""
     model = exported("heatmap", "openvino")
     images, _ = make_crops(64)

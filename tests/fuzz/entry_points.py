@@ -20,7 +20,7 @@ import torch
 from mutations import mutate_bytes, mutate_json, mutate_value
 
 from hrpose.annotations.converters import convert_labels
-from hrpose.annotations.detections import read_photo_boxes
+from hrpose.annotations.detections import read_image_boxes
 from hrpose.annotations.reader import read_annotations, read_detections
 from hrpose.cli.arguments import parse
 from hrpose.cli.jobs import explains_itself
@@ -63,11 +63,11 @@ def boxes(rng: Random, folder: Path) -> None:
     names.write_text(json.dumps(seeds.coco_file()))
     if rng.random() < 0.3:
         file.write_bytes(mutate_json(seeds.coco_file(), rng))
-        read_photo_boxes(None, file)
+        read_image_boxes(None, file)
         return
     file.write_bytes(mutate_json(seeds.detections(), rng))
     first = None
-    for call in (lambda: read_detections(file, read_annotations(names)), lambda: read_photo_boxes(names, file)):
+    for call in (lambda: read_detections(file, read_annotations(names)), lambda: read_image_boxes(names, file)):
         try:
             call()
         except ValueError as error:

@@ -88,14 +88,14 @@ class KillRuns:
     Args:
         folder: where data and runs go.
         seed: of times and settings.
-        num_photos: drawn for training.
+        num_images: drawn for training.
     """
 
-    def __init__(self, folder: Path, *, seed: int = 0, num_photos: int = 60) -> None:
+    def __init__(self, folder: Path, *, seed: int = 0, num_images: int = 60) -> None:
         self.folder = folder.absolute()
         self.rng = random.Random(seed)
         self._whole: dict[Setting, tuple[Path, float]] = {}
-        write_dataset(self.folder / "data", num_train=num_photos, num_val=20)
+        write_dataset(self.folder / "data", num_train=num_images, num_val=20)
 
     def run(self, aims: list[Aim]) -> Iterator[Kill]:
         """Kill one run for each aim, and resume it."""

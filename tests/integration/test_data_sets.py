@@ -164,7 +164,7 @@ def test_crowdpose_is_measured_as_its_evaluation_code_does(tmp_path) -> None:
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory) -> Path:
-    """A folder in the layout of COCO-WholeBody: photos of one drawn person each."""
+    """A folder in the layout of COCO-WholeBody: images of one drawn person each."""
     folder = tmp_path_factory.mktemp("whole_bodies")
     for part, count in (("train", 3), ("val", 2)):
         images, people = [], []

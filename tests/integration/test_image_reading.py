@@ -1,4 +1,4 @@
-"""A run on 16-bit photos notes how it read them; whatever uses its checkpoint reads photos alike."""
+"""A run on 16-bit images notes how it read them; whatever uses its checkpoint reads images alike."""
 
 import json
 import warnings
@@ -34,16 +34,16 @@ SPLITS = ("train2017", "val2017")
 
 
 def deepened(plain: Path, folder: Path, depth: int) -> Path:
-    """Write a data set's photos with 16 bits per channel, of which some are used."""
+    """Write a data set's images with 16 bits per channel, of which some are used."""
     for split in SPLITS:
         annotations = json.loads((plain / "annotations" / f"person_keypoints_{split}.json").read_text())
         (folder / split).mkdir(parents=True)
         (folder / "annotations").mkdir(exist_ok=True)
         for image in annotations["images"]:
-            photo = cv2.imread(str(plain / split / image["file_name"]))
-            photo[0, 0] = 255
+            pixels = cv2.imread(str(plain / split / image["file_name"]))
+            pixels[0, 0] = 255
             image["file_name"] = f"{Path(image['file_name']).stem}.png"
-            cv2.imwrite(str(folder / split / image["file_name"]), photo.astype(np.uint16) << (depth - 8))
+            cv2.imwrite(str(folder / split / image["file_name"]), pixels.astype(np.uint16) << (depth - 8))
         (folder / "annotations" / f"person_keypoints_{split}.json").write_text(json.dumps(annotations))
     return folder
 
@@ -88,7 +88,7 @@ def test_the_bit_depth_of_a_run_goes_with_its_checkpoint(people: Path, tmp_path:
     assert PoseEstimator.from_checkpoint(exported).reading.bit_depth == 12
 
 
-def test_a_run_on_upright_photos_says_so_to_its_estimator(people: Path, tmp_path: Path, caplog) -> None:
+def test_a_run_on_upright_images_says_so_to_its_estimator(people: Path, tmp_path: Path, caplog) -> None:
     call("fit", people, tmp_path / "fit", "data.upright=true")
     checkpoint = tmp_path / "fit" / "checkpoints" / "last.ckpt"
     told = torch.load(checkpoint, weights_only=True)["hyper_parameters"]["config"]["data"]

@@ -66,7 +66,7 @@ def test_fit_and_test_measure_pckh(persons, tmp_path, capsys) -> None:
     assert 0 < mean < 100
     content = json.loads((tmp_path / "fit/results/pckh_gt.json").read_text())
     assert content["numbers"] == pytest.approx(table, abs=1e-4)
-    assert (content["protocol"]["num_images"], content["protocol"]["num_persons"]) == (3, 6)
+    assert (content["protocol"]["num_images"], content["protocol"]["num_instances"]) == (3, 6)
     assert content["protocol"]["ground_truth"]["name"] == "gt_valid.mat"
     left = {str(path.relative_to(tmp_path / "fit")) for path in (tmp_path / "fit").rglob("*") if path.is_file()}
     assert left >= {

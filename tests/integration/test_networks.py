@@ -1,4 +1,4 @@
-"""Networks that put out no Gaussians go the whole way: from drawn photos to AP, and from a checkpoint to poses."""
+"""Networks that put out no Gaussians go the whole way: from drawn images to AP, and from a checkpoint to poses."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ NARROW = ["model.backbone.width=4", "model.backbone.stem_width=8", "model.backbo
     ],
     ids=["deeppose", "rle", "simcc", "integral"],
 )
-def test_from_photos_to_ap_and_from_a_checkpoint_to_poses(words, shape, people, tmp_path):
+def test_from_images_to_ap_and_from_a_checkpoint_to_poses(words, shape, people, tmp_path):
     run = tmp_path / "run"
     cfg = compose("fit", [*BRIEF, *words, f"paths.data={people}", f"paths.run={run}"])
     validate(cfg)

@@ -12,17 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from archived import WRITE, write_tar, write_zip
-from exif_photo import jpeg
-from tiny_coco import write_photo
+from exif_image import jpeg
+from tiny_coco import write_image
 
 from hrpose.errors import DataError, MissingDataError
 from hrpose.media import archives
 from hrpose.media.archives import open_archives, split_archive
 from hrpose.media.file_names import match_files
-from hrpose.media.folders import check_photos, is_image_file, is_image_folder, list_folder, list_images
+from hrpose.media.folders import check_images_exist, is_image_file, is_image_folder, list_folder, list_images
 from hrpose.media.images import STORED, Reading, read_bytes, read_image, read_size
 from hrpose.media.load import load_image
-from hrpose.media.source import Photos, find_media
+from hrpose.media.source import ImageFiles, find_media
 
 NAMES = ["a.jpg", "b/a.jpg", "b/c/d.png", "turned.jpg"]
 
@@ -30,7 +30,7 @@ NAMES = ["a.jpg", "b/a.jpg", "b/c/d.png", "turned.jpg"]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for number, name in enumerate(NAMES[:3]):
-        write_photo(tmp_path / "images" / name, number)
+        write_image(tmp_path / "images" / name, number)
     (tmp_path / "images" / "turned.jpg").write_bytes(jpeg(orientation=6))
     return tmp_path / "images"
 
@@ -62,15 +62,15 @@ def test_an_archive_is_a_folder_with_the_same_names(packed: Path, folder: Path) 
     assert list_folder(packed / "b") == list_folder(folder / "b") == {"a.jpg", "c"}
     assert is_image_folder(packed)
     assert [is_image_file(packed / name) for name in ("a.jpg", "b/a.jpg", "c.jpg", "b")] == [True, True, False, False]
-    check_photos(["c/d.png"], packed / "b")
-    assert find_media(str(packed)) == Photos(packed, tuple(sorted(NAMES)))
+    check_images_exist(["c/d.png"], packed / "b")
+    assert find_media(str(packed)) == ImageFiles(packed, tuple(sorted(NAMES)))
 
 
 def test_missing_images_are_counted_and_found_elsewhere_in_the_archive(packed: Path) -> None:
     with pytest.raises(MissingDataError, match=r"2 are missing: x\.jpg, y/z\.jpg"):
-        check_photos(["a.jpg", "x.jpg", "y/z.jpg"], packed)
-    with pytest.raises(MissingDataError, match=f"is {packed}/b the photo folder".replace("*", r"\*")):
-        check_photos(["c/d.png"], packed)
+        check_images_exist(["a.jpg", "x.jpg", "y/z.jpg"], packed)
+    with pytest.raises(MissingDataError, match=f"is {packed}/b the image folder".replace("*", r"\*")):
+        check_images_exist(["c/d.png"], packed)
     with pytest.raises(MissingDataError, match=r"x\.jpg"):
         read_bytes(packed / "x.jpg")
 

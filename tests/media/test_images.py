@@ -1,4 +1,4 @@
-"""Photos: OpenCV's pixels, and one clear message for a photo that cannot be read."""
+"""Images: OpenCV's pixels, and one clear message for an image that cannot be read."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from exif_photo import jpeg
+from exif_image import jpeg
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,22 +6,22 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from exif_photo import jpeg
+from exif_image import jpeg
 
 from hrpose.errors import DataError, MissingDataError
 from hrpose.media.load import load_image
 
-PHOTO = np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8)
 
 
 @pytest.fixture
 def png(tmp_path: Path) -> Path:
     file = tmp_path / "photo.png"
-    cv2.imwrite(str(file), PHOTO[..., ::-1])
+    cv2.imwrite(str(file), IMAGE[..., ::-1])
     return file
 
 
-def test_every_form_of_a_photo_gives_the_same_pixels(png: Path) -> None:
+def test_every_form_of_an_image_gives_the_same_pixels(png: Path) -> None:
     from PIL import Image  # not among the dependencies of the reader
 
     with png.open("rb") as stream:
@@ -31,26 +31,26 @@ def test_every_form_of_a_photo_gives_the_same_pixels(png: Path) -> None:
             "stream": stream,
             "bytes": png.read_bytes(),
             "memory": io.BytesIO(png.read_bytes()),
-            "array": PHOTO,
-            "Pillow": Image.fromarray(PHOTO),
-            "Pillow RGBA": Image.fromarray(PHOTO).convert("RGBA"),
-            "tensor": torch.from_numpy(PHOTO).permute(2, 0, 1),
-            "fractions": torch.from_numpy(PHOTO).permute(2, 0, 1) / 255,
-            "half": (torch.from_numpy(PHOTO).permute(2, 0, 1) / 255).double(),
+            "array": IMAGE,
+            "Pillow": Image.fromarray(IMAGE),
+            "Pillow RGBA": Image.fromarray(IMAGE).convert("RGBA"),
+            "tensor": torch.from_numpy(IMAGE).permute(2, 0, 1),
+            "fractions": torch.from_numpy(IMAGE).permute(2, 0, 1) / 255,
+            "half": (torch.from_numpy(IMAGE).permute(2, 0, 1) / 255).double(),
         }
         for name, form in forms.items():
             image = load_image(form)
             assert image.dtype == np.uint8, name
             assert image.flags.c_contiguous, name
-            np.testing.assert_array_equal(image, PHOTO, err_msg=name)
+            np.testing.assert_array_equal(image, IMAGE, err_msg=name)
 
 
-@pytest.mark.parametrize("grey", [PHOTO[..., 0], PHOTO[..., :1]])
+@pytest.mark.parametrize("grey", [IMAGE[..., 0], IMAGE[..., :1]])
 def test_grey_becomes_three_equal_channels(grey: np.ndarray) -> None:
-    np.testing.assert_array_equal(load_image(grey), np.stack([PHOTO[..., 0]] * 3, axis=-1))
+    np.testing.assert_array_equal(load_image(grey), np.stack([IMAGE[..., 0]] * 3, axis=-1))
 
 
-def test_a_phone_photo_is_turned_upright_unless_told() -> None:
+def test_a_phone_image_is_turned_upright_unless_told() -> None:
     stored, turned = load_image(jpeg()), load_image(jpeg(orientation=6))
     np.testing.assert_array_equal(turned, np.rot90(stored, -1))
     np.testing.assert_array_equal(load_image(jpeg(orientation=6), upright=False), stored)
@@ -61,17 +61,17 @@ def test_a_phone_photo_is_turned_upright_unless_told() -> None:
 def test_a_picture_of_16_bits_is_read_as_its_file_is(order: str) -> None:
     from PIL import Image  # not among the dependencies of the reader
 
-    deep = PHOTO[..., 0].astype(np.uint16) * 256 + 255
+    deep = IMAGE[..., 0].astype(np.uint16) * 256 + 255
     stored = cv2.imencode(".png", deep)[1].tobytes()
-    np.testing.assert_array_equal(load_image(stored)[..., 0], PHOTO[..., 0])
+    np.testing.assert_array_equal(load_image(stored)[..., 0], IMAGE[..., 0])
     np.testing.assert_array_equal(load_image(Image.fromarray(deep.astype(f"{order}u2"))), load_image(stored))
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (PHOTO[..., 0] * np.int32(256), "mode I goes from .* to 6"),
-        (PHOTO[..., 0] / np.float32(255), "mode F goes from 0"),
+        (IMAGE[..., 0] * np.int32(256), "mode I goes from .* to 6"),
+        (IMAGE[..., 0] / np.float32(255), "mode F goes from 0"),
     ],
 )
 def test_numbers_that_pillow_would_cut_off_are_refused(values: np.ndarray, message: str) -> None:
@@ -102,12 +102,12 @@ def test_an_address_is_not_fetched(address) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (PHOTO / 255, r"uint8.*0.*float64.*1"),
-        (PHOTO.astype(np.int32), r"uint8.*0.*255.*int32"),
-        (PHOTO[None], r"\(1, 6, 8, 3\). Give a list"),
-        (np.concatenate([PHOTO, PHOTO[..., :1]], axis=-1), "Leave the opacity out"),
-        (PHOTO.transpose(2, 0, 1), "channels come first"),
-        (PHOTO[:0], r"\(0, 8, 3\)"),
+        (IMAGE / 255, r"uint8.*0.*float64.*1"),
+        (IMAGE.astype(np.int32), r"uint8.*0.*255.*int32"),
+        (IMAGE[None], r"\(1, 6, 8, 3\). Give a list"),
+        (np.concatenate([IMAGE, IMAGE[..., :1]], axis=-1), "Leave the opacity out"),
+        (IMAGE.transpose(2, 0, 1), "channels come first"),
+        (IMAGE[:0], r"\(0, 8, 3\)"),
         (torch.zeros(6, 8, 3), r"\(3, H, W\).*\(6, 8, 3\)"),
         (torch.zeros(2, 3, 6, 8), "Give a list of its images"),
         (torch.full((3, 2, 2), 1.5), r"0.*1.*1.5"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hrpose.media.source import Camera, Photos, Stream, Video, find_media
+from hrpose.media.source import Camera, ImageFiles, Stream, Video, find_media
 
 
 @pytest.fixture
@@ -47,16 +47,16 @@ def here(tmp_path, monkeypatch) -> Path:
         ("in/../*.jpg", ".", ("b.jpg",)),
     ],
 )
-def test_photos_are_found_and_sorted(here, source, folder, names):
-    photos = find_media(source)
-    assert isinstance(photos, Photos)
-    assert photos.names == names
-    assert len(photos) == len(names)
-    assert photos.folder.resolve() == (here / folder).resolve()
-    assert all((photos.folder / name).is_file() for name in photos.names)
+def test_images_are_found_and_sorted(here, source, folder, names):
+    images = find_media(source)
+    assert isinstance(images, ImageFiles)
+    assert images.names == names
+    assert len(images) == len(names)
+    assert images.folder.resolve() == (here / folder).resolve()
+    assert all((images.folder / name).is_file() for name in images.names)
 
 
-def test_a_link_that_leads_nowhere_is_a_photo_that_cannot_be_read(here):
+def test_a_link_that_leads_nowhere_is_an_image_that_cannot_be_read(here):
     """So it is told at the end, with the others; nobody asked to leave it out."""
     (here / "in" / "lost.jpg").symlink_to(here / "gone.jpg")
     (here / "in" / "folder.jpg").mkdir()
@@ -65,16 +65,16 @@ def test_a_link_that_leads_nowhere_is_a_photo_that_cannot_be_read(here):
 
 
 def test_absolute_paths_and_the_home_folder(here, monkeypatch):
-    assert find_media(str(here / "in" / "*.jpg")) == Photos(here / "in", ("c d.jpg",))
+    assert find_media(str(here / "in" / "*.jpg")) == ImageFiles(here / "in", ("c d.jpg",))
     monkeypatch.setenv("HOME", str(here))
-    assert find_media("~/in") == Photos(here / "in", ("c d.jpg",))
-    assert find_media("~/in/*.jpg") == Photos(here / "in", ("c d.jpg",))
+    assert find_media("~/in") == ImageFiles(here / "in", ("c d.jpg",))
+    assert find_media("~/in/*.jpg") == ImageFiles(here / "in", ("c d.jpg",))
 
 
 def test_names_never_lead_out_of_the_folder(here):
     for source in ("**/*.jpg", "in/../**/*.jpg", "*/../in/*.jpg", "../*/in/*.jpg", "in/deep/../../*.jpg"):
-        photos = find_media(source)
-        assert all(".." not in name.split("/") and not name.startswith("/") for name in photos.names), source
+        images = find_media(source)
+        assert all(".." not in name.split("/") and not name.startswith("/") for name in images.names), source
 
 
 @pytest.mark.parametrize(("source", "number"), [(0, 0), (2, 2), ("camera", 0), ("1", 1)])
@@ -118,7 +118,7 @@ def test_a_pipe_is_no_source(here):
 def test_a_video_is_a_file_or_the_only_match(here):
     assert find_media("film.mp4") == Video(Path("film.mp4"))
     assert find_media("f*.mp4") == Video(Path("film.mp4"))
-    with pytest.raises(ValueError, match=r"2 photos.*1 videos"):
+    with pytest.raises(ValueError, match=r"2 images.*1 videos"):
         find_media("*")
 
 
@@ -128,10 +128,10 @@ def test_a_video_is_a_file_or_the_only_match(here):
         ("c.jpg", "there is no file or folder c.jpg. Did you mean b.jpg?"),
         ("fulm.mp4", "there is no file or folder fulm.mp4. Did you mean film.mp4?"),
         ("inn/x.jpg", "there is no file or folder inn/x.jpg. There is no folder inn."),
-        ("in/*.png", "no photo or video matches in/*.png."),
-        ("inn/*.png", "no photo or video matches inn/*.png. Did you mean in?"),
-        ("empty/*", "no photo or video matches empty/*. 1 other files and folders do."),
-        ("empty", "there are no photos in the folder empty. It has .csv."),
+        ("in/*.png", "no image or video matches in/*.png."),
+        ("inn/*.png", "no image or video matches inn/*.png. Did you mean in?"),
+        ("empty/*", "no image or video matches empty/*. 1 other files and folders do."),
+        ("empty", "there are no images in the folder empty. It has .csv."),
         ("in/deep/../../other/..", None),
     ],
 )

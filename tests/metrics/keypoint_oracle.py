@@ -79,7 +79,7 @@ def numbers(metric: KeypointAveragePrecision) -> list[float]:
 def image_dicts(
     annotations: dict[str, Any], results: list[dict[str, Any]], num_keypoints: int = 17
 ) -> tuple[list, list]:
-    """One dict for each photo in the order of the photos' ids, as torchmetrics users hold them."""
+    """One dict for each image in the order of the images' ids, as torchmetrics users hold them."""
     preds, target = [], []
     for image_id in sorted(image["id"] for image in annotations["images"]):
         found = [row for row in results if row["image_id"] == image_id]

@@ -13,7 +13,7 @@ GRID = (
 
 
 def pairs_of_people(num_images: int) -> GroundTruth:
-    """Two persons in each photo, 2000 px apart, every keypoint labelled."""
+    """Two persons in each image, 2000 px apart, every keypoint labelled."""
     number = 2 * num_images
     keypoints = GRID + (np.arange(number) % 2 * 2000.0)[:, None, None]
     ones = np.ones(number, dtype=np.int64)

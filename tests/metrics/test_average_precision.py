@@ -163,7 +163,7 @@ def test_images_with_ids_handed_out_twice_count_once() -> None:
     assert numbers(metric) == coco_numbers(annotations, results, sigmas)
 
 
-def test_one_photo_may_be_spread_over_updates() -> None:
+def test_one_image_may_be_spread_over_updates() -> None:
     annotations, results, sigmas = random_case(8, num_keypoints=5)
     metric = KeypointAveragePrecision(sigmas, ground_truth=truth_from_coco(annotations, 5))
     for position, row in enumerate(results):

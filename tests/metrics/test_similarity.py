@@ -27,7 +27,7 @@ def test_crowds_and_people_without_keypoints_do_not_count() -> None:
     assert metric.compute() == -1
 
 
-def test_poses_of_one_person_a_photo_are_compared_with_that_person() -> None:
+def test_poses_of_one_person_an_image_are_compared_with_that_person() -> None:
     annotations, results, sigmas = random_case(0, num_keypoints=3, num_images=1)
     truth = truth_from_coco(annotations, 3)
     metric = ObjectKeypointSimilarity(sigmas, ground_truth=truth)

@@ -17,7 +17,7 @@ PROTOCOL = Protocol(
     annotations=FileStamp("gt.json", "a" * 64),
     category="person",
     num_images=20,
-    num_persons=40,
+    num_instances=40,
     sigmas="coco",
     max_detections=20,
 )

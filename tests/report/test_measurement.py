@@ -23,12 +23,12 @@ ONE = Measurement(PROTOCOL, dict.fromkeys(COLUMNS, 0.5), SAMPLES, 0)
 @given(
     seed=st.integers(0, 2**32 - 1),
     num_images=st.integers(1, 12),
-    num_persons=st.integers(0, 3),
+    num_instances=st.integers(0, 3),
     num_samples=st.integers(1, 30),
 )
-def test_intervals_lie_between_zero_and_one(seed: int, num_images: int, num_persons: int, num_samples: int) -> None:
+def test_intervals_lie_between_zero_and_one(seed: int, num_images: int, num_instances: int, num_samples: int) -> None:
     annotations, results, sigmas = random_case(seed, num_keypoints=3, num_images=num_images)
-    annotations["annotations"] = annotations["annotations"][:num_persons]
+    annotations["annotations"] = annotations["annotations"][:num_instances]
     truth = truth_from_coco(annotations, 3)
     sides = [
         measure(match_detections(found, truth, sigmas), PROTOCOL, num_samples=num_samples, seed=seed)
@@ -110,7 +110,7 @@ def test_an_undefined_number_has_no_difference() -> None:
         (replace(ONE, samples=SAMPLES[:10]), "200 times with seed 0, 10 times with seed 0"),
     ],
 )
-def test_samples_of_other_photos_are_not_paired(other: Measurement, why: str) -> None:
+def test_samples_of_other_images_are_not_paired(other: Measurement, why: str) -> None:
     comparison = compare_measurements(ONE, other)
     assert comparison.p_value is None
     assert comparison.interval is None

@@ -53,8 +53,9 @@ def test_another_set_of_parts_is_refused() -> None:
         Protocol.from_dict({**WHOLE.to_dict(), "weather": "fair"})
 
 
-def test_what_an_older_version_did_not_know_is_not_stated() -> None:
+def test_reports_of_older_versions_are_read_and_entries_they_lack_are_not_stated() -> None:
     content = WHOLE.to_dict()
+    content["num_persons"] = content.pop("num_instances")
     del content["areas"]
     old = Protocol.from_dict(content)
     assert old == replace(WHOLE, areas=None)

@@ -88,7 +88,7 @@ def make_truth(**changes: Any) -> GroundTruth:
     return replace(truth, **changes)
 
 
-def test_objects_are_selected_and_all_photos_stay() -> None:
+def test_objects_are_selected_and_all_images_stay() -> None:
     truth = make_truth(num_keypoints=np.array([0, 1, 2]))
     for rows in (np.array([False, True, True]), [1, 2], slice(1, 3)):
         kept = truth.select(rows)

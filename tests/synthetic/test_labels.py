@@ -84,7 +84,7 @@ def test_visible_keypoints_lie_on_their_person(scenes):
     assert count > 500
 
 
-def test_keypoints_are_inside_the_photo_or_unlabelled(scenes):
+def test_keypoints_are_inside_the_image_or_unlabelled(scenes):
     for scene in scenes:
         height, width = scene.image.shape[:2]
         for label in scene.labels.values():
@@ -175,6 +175,6 @@ def test_nobody_to_be_seen_has_no_label(canvas):
     assert label_crowd(canvas.owners, 7) is None
 
 
-def test_canvas_and_photo_pixels_share_their_centres():
+def test_canvas_and_image_pixels_share_their_centres():
     np.testing.assert_allclose(to_canvas(np.array([0.0, 10.0])), [0.5, 20.5])
     np.testing.assert_allclose(to_image(to_canvas(np.array([3.25, -1.0]))), [3.25, -1.0])

@@ -11,7 +11,7 @@ def bodies():
     return [sample_body(np.random.default_rng(seed)) for seed in range(300)]
 
 
-def test_left_is_on_the_right_of_the_photo_from_the_front_and_on_the_left_from_behind(bodies):
+def test_left_is_on_the_right_of_the_image_from_the_front_and_on_the_left_from_behind(bodies):
     front = [body for body in bodies if body.chest[2, 2] > 0.5]
     back = [body for body in bodies if body.chest[2, 2] < -0.5]
     assert len(front) > 50

@@ -38,21 +38,21 @@ def snapshot(folder):
 
 def test_layout_is_that_of_coco(dataset):
     files = snapshot(dataset)
-    photos = {f"train2017/{i:012d}.jpg" for i in range(1, 101)} | {
+    images = {f"train2017/{i:012d}.jpg" for i in range(1, 101)} | {
         f"val2017/{i:012d}.jpg" for i in range(100_001, 100_041)
     }
-    assert set(files) == FILES | photos
+    assert set(files) == FILES | images
 
 
 @pytest.mark.parametrize(("split", "count"), [("train", 100), ("val", 40)])
-def test_annotations_describe_the_photos(dataset, split, count):
+def test_annotations_describe_the_images(dataset, split, count):
     content = load(dataset, split)
     assert len(content["images"]) == count
     assert content["categories"][0]["keypoints"] == list(COCO.keypoint_names)
     sizes = set()
     for image in content["images"]:
-        photo = cv2.imread(str(dataset / f"{split}2017" / image["file_name"]))
-        assert photo.shape == (image["height"], image["width"], 3)
+        pixels = cv2.imread(str(dataset / f"{split}2017" / image["file_name"]))
+        assert pixels.shape == (image["height"], image["width"], 3)
         sizes.add((image["width"], image["height"]))
     assert sizes == {(160, 120), (120, 160)}
 
@@ -83,7 +83,7 @@ def test_hard_cases_occur(dataset):
     content = load(dataset)
     rows = content["annotations"]
     people = Counter(row["image_id"] for row in rows)
-    assert any(image["id"] not in people for image in content["images"]), "photos of nobody"
+    assert any(image["id"] not in people for image in content["images"]), "images of nobody"
     assert max(people.values()) >= 4
     assert any(row["iscrowd"] for row in rows)
     assert any(row["num_keypoints"] == 0 and not row["iscrowd"] for row in rows)
@@ -103,11 +103,11 @@ def test_pixels_depend_on_the_arguments_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     pooled = snapshot(write_dataset(tmp_path / "pooled", **arguments))
     assert alone == pooled
-    photo = "train2017/000000000001.jpg"
-    assert alone[photo] != other[photo]
+    image = "train2017/000000000001.jpg"
+    assert alone[image] != other[image]
 
 
-def test_photos_do_not_change_with_their_number(tmp_path):
+def test_images_do_not_change_with_their_number(tmp_path):
     few = snapshot(write_dataset(tmp_path / "few", num_train=2, num_val=1, image_size=(96, 80)))
     more = snapshot(write_dataset(tmp_path / "more", num_train=4, num_val=2, image_size=(96, 80)))
     assert all(more[name] == content for name, content in few.items() if name.endswith(".jpg"))
@@ -186,7 +186,7 @@ def make_images(count):
 
 @pytest.fixture(scope="module")
 def found():
-    """Rows (n,): score, best overlap (IoU) with a person of the photo; and the share of people that some box finds."""
+    """Rows (n,): score, best overlap (IoU) with a person of the image; and the share of people that some box finds."""
     images, annotations = make_images(300)
     rows = detect_people(images, annotations, seed=0)
     truth = {
@@ -236,11 +236,11 @@ def test_most_people_are_found_and_some_are_missed(found):
 def test_false_positives_and_duplicates_occur(found):
     rows, best, _ = found
     assert (best < 0.1).sum() > 50
-    assert any(row["image_id"] >= 295 for row in rows), "also in photos of nobody"
+    assert any(row["image_id"] >= 295 for row in rows), "also in images of nobody"
     assert (best > 0.5).sum() > 520
 
 
-def test_a_photo_gives_the_same_boxes_whatever_stands_beside_it():
+def test_an_image_gives_the_same_boxes_whatever_stands_beside_it():
     images, annotations = make_images(8)
     everything = detect_people(images, annotations, seed=3)
     one = detect_people(images[2:3], [row for row in annotations if row["image_id"] == 2], seed=3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 import pytest
-from photos import write_photos
+from grey_images import write_images
 
 from hrpose.cli import parse
 from hrpose.config import ConfigError, compose
@@ -15,7 +15,7 @@ from processes import run_module
 
 def test_a_source_is_converted_and_the_printed_command_composes(tmp_path) -> None:
     folder = tmp_path / "my data"
-    write_photos(folder, "images/train/a.png", "images/val/b.png")
+    write_images(folder, "images/train/a.png", "images/val/b.png")
     text = "path: .\ntrain: images/train\nval: images/val\nkpt_shape: [2, 2]\nnames: [fly]\n"
     (folder / "data.yaml").write_text(text)
     for name in ("train/a", "val/b"):

@@ -164,7 +164,7 @@ def test_files_become_arrays_and_a_protocol(read, annotations, rows) -> None:
     assert evaluated.skeleton.sigmas == COCO.sigmas
     assert evaluated.skeleton.flip_permutation == COCO.flip_permutation
     protocol = evaluated.protocol
-    assert (protocol.num_images, protocol.num_persons, protocol.sigmas, protocol.boxes) == (20, 40, "coco", None)
+    assert (protocol.num_images, protocol.num_instances, protocol.sigmas, protocol.boxes) == (20, 40, "coco", None)
 
 
 def test_given_mirror_pairs_are_those_of_the_error_analysis(read, annotations, rows) -> None:
@@ -249,7 +249,7 @@ def test_the_numbers_equal_pycocotools_whatever_num_keypoints_states(read, annot
     numbers = average_precision(evaluated.detections, truth, COCO.sigmas)
     assert list(numbers.values()) == coco_numbers(told, rows, COCO.sigmas)
     assert numbers != average_precision(evaluated.detections, replace(truth, num_keypoints=None), COCO.sigmas)
-    assert evaluated.protocol.num_persons == 40 - zero
+    assert evaluated.protocol.num_instances == 40 - zero
     assert f"to the labels of {zero} persons" in str(evaluated.protocol)
 
 
@@ -332,7 +332,7 @@ def test_numbers_do_not_depend_on_ids(plain_files, image_ids, first_id, category
     rows = [{**row, "image_id": new[row["image_id"]], "category_id": category_id} for row in results]
     got = _report(folder, renamed, rows, sigmas)
     assert list(got["numbers"].values()) == coco_numbers(renamed, rows, sigmas)
-    if not in_order:  # photos are drawn in the order of their ids
+    if not in_order:  # images are drawn in the order of their ids
         got = {**got, "bootstrap": report["bootstrap"]}
     assert got == report
 

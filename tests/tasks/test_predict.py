@@ -1,4 +1,4 @@
-"""hrpose predict: photos, videos, files of odd names, unusable photos, several processes; what it leaves and how it ends."""
+"""hrpose predict: images, videos, files of odd names, unusable images, several processes; what it leaves and how it ends."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from hrpose.media.load import load_image
 from hrpose.media.video import VideoReader, VideoWriter
 from hrpose.synthetic import draw_walk, write_dataset
 from hrpose.tasks import run
-from hrpose.tasks.predict import UnusablePhotosError
+from hrpose.tasks.predict import UnusableImagesError
 from hrpose.tasks.predict.files import PredictionFiles
 from processes import run_module
 
@@ -35,7 +35,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory):
-    """A folder in the layout of COCO with drawn people on five photos."""
+    """A folder in the layout of COCO with drawn people on five images."""
     folder = tmp_path_factory.mktemp("people") / "data"
     write_dataset(folder, num_train=1, num_val=5, image_size=(160, 120))
     return folder
@@ -73,14 +73,14 @@ def detections_of(people):
     return next((people / "person_detection_results").glob("*.json"))
 
 
-def test_a_folder_of_photos(predict, people, tmp_path):
-    num_people, folder = predict(f"source={people}/val2017", "csv=true")
+def test_a_folder_of_images(predict, people, tmp_path):
+    num_instances, folder = predict(f"source={people}/val2017", "csv=true")
     names = sorted(path.name for path in (people / "val2017").iterdir())
     images = read(folder / "images.json")["images"]
     assert [(image["id"], image["file_name"]) for image in images] == list(enumerate(names, start=1))
     poses = read(folder / "poses.json")
-    assert [row["image_id"] for row in poses] == [1, 2, 3, 4, 5]  # without boxes the whole photo is one person's
-    assert num_people == 5
+    assert [row["image_id"] for row in poses] == [1, 2, 3, 4, 5]  # without boxes the whole image is one person's
+    assert num_instances == 5
     assert sorted(path.name for path in (folder / "pictures").iterdir()) == names
     for image in images:
         picture = load_image(folder / "pictures" / image["file_name"])
@@ -155,16 +155,16 @@ def test_poses_that_repeat_a_better_one_are_left_out(predict, people, tmp_path):
         predict(*words, "min_bbox_score=0.95", folder="none")
 
 
-def test_unusable_photos_are_told_at_the_end(predict, people, tmp_path):
-    photos = tmp_path / "photos"
-    shutil.copytree(people / "val2017", photos)
-    first, second = sorted(photos.iterdir())[:2]
+def test_unusable_images_are_told_at_the_end(predict, people, tmp_path):
+    images = tmp_path / "photos"
+    shutil.copytree(people / "val2017", images)
+    first, second = sorted(images.iterdir())[:2]
     second.write_bytes(second.read_bytes()[:2000])
-    (photos / "text.jpg").write_text("no photo")
-    (photos / "void.png").touch()
-    with pytest.raises(UnusablePhotosError) as error:
-        predict(f"source={photos}", "draw=none")
-    assert str(error.value).startswith("3 of 7 photos could not be used:\n")
+    (images / "text.jpg").write_text("no image")
+    (images / "void.png").touch()
+    with pytest.raises(UnusableImagesError) as error:
+        predict(f"source={images}", "draw=none")
+    assert str(error.value).startswith("3 of 7 images could not be used:\n")
     assert "text.jpg" in str(error.value)
     assert error.value.exit_status == 3
     folder = tmp_path / "run"
@@ -206,28 +206,28 @@ def test_without_boxes_and_detector_one_warning_says_how_to_get_them(
     assert caplog.text.count("no boxes and no detector") == count
     for image in read(folder / "images.json")["images"]:
         picture = load_image(folder / "pictures" / image["file_name"]).astype(int)
-        photo = load_image(people / "val2017" / image["file_name"]).astype(int)
+        pixels = load_image(people / "val2017" / image["file_name"]).astype(int)
         frame = np.concatenate([picture[:4].min(axis=2).max(axis=0), picture[:, :4].min(axis=2).max(axis=1)])
         assert ((frame > 200).mean() > 0.95) == bool(count)  # the whole image is framed in a light colour
-        assert np.abs(picture - photo)[8:-8, 8:-8].max() < 60  # by the compression
+        assert np.abs(picture - pixels)[8:-8, 8:-8].max() < 60  # by the compression
 
 
 def test_one_bad_image_does_not_end_the_others(predict, people, tmp_path, caplog):
-    photos = tmp_path / "photos"
-    photos.mkdir()
+    images = tmp_path / "photos"
+    images.mkdir()
     good = cv2.imread(str(next((people / "val2017").iterdir())))
     wide = np.zeros((2, 65501, 3), np.uint8)
     for name, image in {"a.png": good, "b.avif": good, "c.gif": good, "d.jp2": good, "e.tif": wide}.items():
-        cv2.imwrite(str(photos / name), image)
-    cv2.imwritemulti(str(photos / "f.tif"), [good, good])
-    (photos / ("g" * 248 + ".ppm")).write_bytes(cv2.imencode(".ppm", good)[1].tobytes())
+        cv2.imwrite(str(images / name), image)
+    cv2.imwritemulti(str(images / "f.tif"), [good, good])
+    (images / ("g" * 248 + ".ppm")).write_bytes(cv2.imencode(".ppm", good)[1].tobytes())
     bomb = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
     content = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + bomb
-    (photos / "h.png").write_bytes(content + struct.pack(">I", zlib.crc32(b"IHDR" + bomb)))
-    os.mkfifo(photos / "i.jpg")
-    (photos / "._a.png").write_bytes(b"\0\5\26\7Mac OS X")
-    with pytest.raises(UnusablePhotosError, match=r"2 of 9 photos.*\n.*h\.png.*60000 x 60000.*\n.*i\.jpg.*a pipe"):
-        predict(f"source={photos}")
+    (images / "h.png").write_bytes(content + struct.pack(">I", zlib.crc32(b"IHDR" + bomb)))
+    os.mkfifo(images / "i.jpg")
+    (images / "._a.png").write_bytes(b"\0\5\26\7Mac OS X")
+    with pytest.raises(UnusableImagesError, match=r"2 of 9 images.*\n.*h\.png.*60000 x 60000.*\n.*i\.jpg.*a pipe"):
+        predict(f"source={images}")
     folder = tmp_path / "run"
     assert len(read(folder / "images.json")["images"]) == len(read(folder / "poses.json")) == 7
     drawn = {path.name for path in (folder / "pictures").iterdir()}
@@ -236,7 +236,7 @@ def test_one_bad_image_does_not_end_the_others(predict, people, tmp_path, caplog
     assert "e.tif: it is too large for JPEG" in caplog.text
 
 
-def test_photos_that_the_annotations_do_not_know_are_refused(predict, people, tmp_path):
+def test_images_that_the_annotations_do_not_know_are_refused(predict, people, tmp_path):
     (tmp_path / "images.json").write_text(json.dumps({"images": [{"id": 4, "file_name": "val2017/x.jpg"}]}))
     with pytest.raises(ValueError, match=r"5 of 5.*'val2017/x.jpg'"):
         predict(f"source={people}/val2017", f"annotations={tmp_path / 'images.json'}")
@@ -244,9 +244,9 @@ def test_photos_that_the_annotations_do_not_know_are_refused(predict, people, tm
 
 def test_names_of_folders_are_kept_below_the_pictures(predict, people, tmp_path):
     (tmp_path / "photos" / "in (1)").mkdir(parents=True)
-    photo = next((people / "val2017").iterdir())
-    shutil.copy(photo, tmp_path / "photos" / "a=b.jpg")
-    shutil.copy(photo, tmp_path / "photos" / "in (1)" / "ü, c.JPG")
+    image = next((people / "val2017").iterdir())
+    shutil.copy(image, tmp_path / "photos" / "a=b.jpg")
+    shutil.copy(image, tmp_path / "photos" / "in (1)" / "ü, c.JPG")
     _, folder = predict(f"source='{tmp_path}/photos/**/*.*'")
     assert (folder / "pictures" / "a=b.jpg").is_file()
     assert (folder / "pictures" / "in (1)" / "ü, c.JPG").is_file()
@@ -259,8 +259,8 @@ def test_a_run_never_overwrites_another(predict, people):
 
 
 def test_a_video(predict, film):
-    num_people, folder = predict(f"source='{film}'", "csv=true", "min_score=0", "draw.min_score=0")
-    assert num_people >= 1
+    num_instances, folder = predict(f"source='{film}'", "csv=true", "min_score=0", "draw.min_score=0")
+    assert num_instances >= 1
     with VideoReader(folder / "a walk.mp4") as video, VideoReader(film) as source:
         assert (video.frame_rate, video.num_frames) == (10, 6)
         changed = [
@@ -320,15 +320,15 @@ def test_heatmaps_that_overflow_are_an_error_and_leave_json(weights, people, fil
     assert read(tmp_path / "run" / "poses.json") == []
 
 
-def test_dark_photos_are_read_by_the_bits_they_use(predict, people, tmp_path):
-    """The same poses as of the photos of 8 bits; a bit depth that is given or trained goes before the measured one."""
+def test_dark_images_are_read_by_the_bits_they_use(predict, people, tmp_path):
+    """The same poses as of the images of 8 bits; a bit depth that is given or trained goes before the measured one."""
     for folder in ("plain", "deep"):
         (tmp_path / folder).mkdir()
     for file in sorted((people / "val2017").iterdir())[:2]:
-        photo = cv2.imread(str(file))
-        photo[0, 0] = 255
-        cv2.imwrite(str(tmp_path / "plain" / f"{file.stem}.png"), photo)
-        cv2.imwrite(str(tmp_path / "deep" / f"{file.stem}.png"), photo.astype(np.uint16) * 16)
+        image = cv2.imread(str(file))
+        image[0, 0] = 255
+        cv2.imwrite(str(tmp_path / "plain" / f"{file.stem}.png"), image)
+        cv2.imwrite(str(tmp_path / "deep" / f"{file.stem}.png"), image.astype(np.uint16) * 16)
     predict(f"source={tmp_path}/plain", "draw=none", folder="a")
     with pytest.warns(DataWarning, match=r"2 of 2 sampled.*16 bits.*12.*bit_depth"):
         predict(f"source={tmp_path}/deep", "draw=none", folder="b")
@@ -337,7 +337,7 @@ def test_dark_photos_are_read_by_the_bits_they_use(predict, people, tmp_path):
     assert read(tmp_path / "c" / "poses.json") == read(tmp_path / "a" / "poses.json")
     with (
         pytest.warns(DataWarning, match="10 bits"),
-        pytest.raises(UnusablePhotosError, match=r"to use 10 bits .*Set bit_depth=12"),
+        pytest.raises(UnusableImagesError, match=r"to use 10 bits .*Set bit_depth=12"),
     ):
         predict(f"source={tmp_path}/deep", "draw=none", "bit_depth=10", folder="d")
 
@@ -417,11 +417,11 @@ def command(*words, cwd, environment=None):
 
 @pytest.mark.slow
 def test_two_processes_give_the_files_of_one(people, weights, tmp_path):
-    photos = tmp_path / "my photos, [2]"
-    shutil.copytree(people / "val2017", photos)
-    (photos / "text.jpg").write_text("no photo")
+    images = tmp_path / "my photos, [2]"
+    shutil.copytree(people / "val2017", images)
+    (images / "text.jpg").write_text("no image")
     words = [
-        f"source={photos}/*.jpg",
+        f"source={images}/*.jpg",
         f"weights={weights}",
         "device=cpu",
         "chunk_size=2",
@@ -431,8 +431,8 @@ def test_two_processes_give_the_files_of_one(people, weights, tmp_path):
     for devices in (1, 2):
         done = command(*words, f"devices={devices}", f"paths.run=run{devices}", cwd=tmp_path)
         assert done.returncode == 3, done.stderr
-        assert "1 of 6 photos could not be used:\n  text.jpg: Expected an image" in done.stderr
-        assert done.stdout.splitlines()[-1].startswith("6 photos, 5 people, ")
+        assert "1 of 6 images could not be used:\n  text.jpg: Expected an image" in done.stderr
+        assert done.stdout.splitlines()[-1].startswith("6 images, 5 instances, ")
     for name in ("poses.json", "images.json", "unusable.txt"):
         assert (tmp_path / "run1" / name).read_bytes() == (tmp_path / "run2" / name).read_bytes()
     assert len(read(tmp_path / "run2" / "poses.json")) == 5

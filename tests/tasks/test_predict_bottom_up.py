@@ -31,11 +31,11 @@ def predict(weights, folder, *words):
 
 
 def test_images_need_no_boxes_and_no_warning_says_so(weights, images, tmp_path, caplog):
-    num_people = predict(weights, tmp_path / "run", f"source={images}", "oks_nms_threshold=null")
+    num_instances = predict(weights, tmp_path / "run", f"source={images}", "oks_nms_threshold=null")
     rows = json.loads((tmp_path / "run" / "poses.json").read_text())
     estimator = PoseEstimator.from_checkpoint(weights, device="cpu")
     expected = estimator(sorted(images.iterdir()))
-    assert num_people == len(rows) == sum(map(len, expected)) > 3
+    assert num_instances == len(rows) == sum(map(len, expected)) > 3
     assert [row["image_id"] for row in rows] == np.repeat([1, 2, 3], [len(poses) for poses in expected]).tolist()
     keypoints = np.array([row["keypoints"] for row in rows]).reshape(-1, 17, 3)
     np.testing.assert_allclose(keypoints[..., :2], np.concatenate([poses.keypoints for poses in expected]), atol=1e-3)

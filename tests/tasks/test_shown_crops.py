@@ -53,8 +53,8 @@ def test_a_codec_of_coordinates_has_no_heatmaps(tmp_path) -> None:
 
 
 def test_a_broken_image_is_said_in_its_place(data) -> None:
-    photo = data.train_images / "photo 2.jpg"
-    photo.write_bytes(photo.read_bytes()[:200])
+    image = data.train_images / "photo 2.jpg"
+    image.write_bytes(image.read_bytes()[:200])
     crops = training_crops(data, data.train_table)
     assert {crop.image is None for crop in crops if crop.title.startswith("photo 2")} == {True}
     assert {crop.image is None for crop in crops if not crop.title.startswith("photo 2")} == {False}
@@ -69,8 +69,8 @@ def test_instances_of_missing_images_can_be_left_out(data) -> None:
     titles = [crop.title for crop in training_crops(data, there)]
     assert len(titles) == 8
     assert not any(title.startswith("photo 2") for title in titles)
-    for photo in data.train_images.iterdir():
-        photo.unlink()
+    for image in data.train_images.iterdir():
+        image.unlink()
     assert training_crops(data, drop_missing(data.train_table, data.train_images)) == []
 
 

@@ -17,8 +17,8 @@ def hrpose(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def photos(shared_data, tmp_path_factory) -> Path:
-    """Two hundred photos of COCO with their annotations, unpacked from what lies beside the checkout."""
+def images(shared_data, tmp_path_factory) -> Path:
+    """Two hundred images of COCO with their annotations, unpacked from what lies beside the checkout."""
     folder = tmp_path_factory.mktemp("real")
     subprocess.run(["tar", "-xf", str(shared_data / "coco_real.tar"), "-C", str(folder)], check=True)
     return next(path.parent.parent for path in folder.rglob("person_keypoints_val2017.json"))
@@ -26,9 +26,9 @@ def photos(shared_data, tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.data
-def test_a_network_of_another_tool_finds_what_it_found_there(shared_data, photos, tmp_path):
+def test_a_network_of_another_tool_finds_what_it_found_there(shared_data, images, tmp_path):
     """The published results were made of the boxes as they are annotated; the paper's way takes a pixel off each side first."""
-    annotations = json.loads((photos / "annotations" / "person_keypoints_val2017.json").read_text())
+    annotations = json.loads((images / "annotations" / "person_keypoints_val2017.json").read_text())
     boxes = [
         {"image_id": row["image_id"], "category_id": 1, "bbox": row["bbox"], "score": 1.0}
         for row in annotations["annotations"]
@@ -36,7 +36,7 @@ def test_a_network_of_another_tool_finds_what_it_found_there(shared_data, photos
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
     words = [
         *("experiment=w32_256x192", f"weights={shared_data}/simplepose/ultralight_simplepose_256x192.onnx"),
-        *("flip_test=false", f"paths.data={photos}", "data.val_boxes=[gt,det]", "data.num_workers=0", "paths.run=run"),
+        *("flip_test=false", f"paths.data={images}", "data.val_boxes=[gt,det]", "data.num_workers=0", "paths.run=run"),
         *("data.val_detections=boxes.json", "trainer.accelerator=cpu", "callbacks.progress=null"),
     ]
     done = hrpose("test", *words, "+trainer.enable_progress_bar=false", cwd=tmp_path)
@@ -54,14 +54,14 @@ def test_a_network_of_another_tool_finds_what_it_found_there(shared_data, photos
 
 
 def distances(found: list[dict], published: list[dict]) -> np.ndarray:
-    """Compare each pose with the nearest of the same photo; (N, K) pixels."""
-    by_photo: dict[int, list[np.ndarray]] = {}
+    """Compare each pose with the nearest of the same image; (N, K) pixels."""
+    by_image: dict[int, list[np.ndarray]] = {}
     for row in published:
-        by_photo.setdefault(row["image_id"], []).append(np.reshape(row["keypoints"], (-1, 3)))
+        by_image.setdefault(row["image_id"], []).append(np.reshape(row["keypoints"], (-1, 3)))
     apart = []
     for row in found:
         keypoints = np.reshape(row["keypoints"], (-1, 3))[:, :2]
-        others = np.stack([other[:, :2] for other in by_photo[row["image_id"]]])
+        others = np.stack([other[:, :2] for other in by_image[row["image_id"]]])
         candidates = np.linalg.norm(others - keypoints, axis=-1)
         apart.append(candidates[candidates.mean(axis=1).argmin()])
     return np.stack(apart)

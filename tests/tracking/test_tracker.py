@@ -72,7 +72,7 @@ def test_a_number_waits_for_who_is_hidden_and_goes_to_nobody_else_after(matcher)
         assert people.update(poses((5 * step, 0)), step / 10).instance_ids.tolist() == [1]
     assert people.update(poses((45, 0)), 0.9).instance_ids.tolist() == [1]
     assert people.update(poses((60, 0)), 1.5).instance_ids.tolist() == [2]
-    assert people.num_people == 2
+    assert people.num_instances == 2
 
 
 def test_times_may_be_irregular():

@@ -1,4 +1,4 @@
-"""People on a photo: colours by side, marks by visibility and score, sizes by the person, and what is left out."""
+"""People on an image: colours by side, marks by visibility and score, sizes by the person, and what is left out."""
 
 import dataclasses
 from unittest.mock import patch
@@ -14,7 +14,7 @@ from hrpose.visualize.pictures import INK, PAPER, SIDE_COLOURS, id_colours
 PAIR = Skeleton.from_names(["leftHand", "right-hand", "nose"], edges=[(0, 2), (1, 2), (0, 1)], sigmas=[0.1] * 3)
 POINTS = np.array([[[40.0, 40.0], [200.0, 40.0], [120.0, 200.0]]])
 LEFT, RIGHT, MIDDLE = (SIDE_COLOURS[side] for side in ("left", "right", "middle"))
-PHOTO = np.full((200, 300, 3), 90, np.uint8)
+IMAGE = np.full((200, 300, 3), 90, np.uint8)
 POSES = Poses(
     keypoints=np.random.default_rng(0).uniform(20, 180, (3, 17, 2)),
     keypoint_scores=np.random.default_rng(1).uniform(0, 1, (3, 17)).astype(np.float32),
@@ -28,7 +28,7 @@ POSES = Poses(
 
 
 @pytest.fixture
-def photo():
+def image():
     return np.full((256, 256, 3), 90, np.uint8)
 
 
@@ -46,29 +46,29 @@ def estimated(keypoints, scores=1.0):
     )
 
 
-def touched(drawn, photo):
+def touched(drawn, image):
     """Return rows and columns of all pixels that were drawn on."""
-    return np.nonzero((drawn != photo).any(axis=-1))
+    return np.nonzero((drawn != image).any(axis=-1))
 
 
-def test_the_photo_itself_stays_as_it_is(photo):
-    drawn = draw_poses(photo, POINTS, PAIR)
-    assert (photo == 90).all()
+def test_the_image_itself_stays_as_it_is(image):
+    drawn = draw_poses(image, POINTS, PAIR)
+    assert (image == 90).all()
     assert drawn.dtype == np.uint8
-    assert drawn.shape == photo.shape
-    assert (drawn != photo).any()
+    assert drawn.shape == image.shape
+    assert (drawn != image).any()
 
 
 @pytest.mark.parametrize("view", [lambda p: p[::-1, ::-1], lambda p: np.asfortranarray(p), lambda p: p[:, :, ::-1]])
 def test_a_view_of_any_memory_layout_is_drawn_on_alike(view):
-    photo = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
-    layout = view(photo)
+    image = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    layout = view(image)
     layout.flags.writeable = False
     np.testing.assert_array_equal(draw_poses(layout, POINTS, PAIR), draw_poses(layout.copy("C"), POINTS, PAIR))
 
 
-def test_limbs_take_the_colour_of_their_side(photo):
-    drawn = draw_poses(photo, POINTS, PAIR)
+def test_limbs_take_the_colour_of_their_side(image):
+    drawn = draw_poses(image, POINTS, PAIR)
     assert tuple(drawn[120, 80]) == LEFT
     assert tuple(drawn[120, 160]) == RIGHT
     assert tuple(drawn[40, 120]) == MIDDLE
@@ -82,20 +82,20 @@ def test_limbs_are_outlined_in_ink():
     assert below.min() < 140
 
 
-def test_dots_without_score_take_the_colour_of_their_side(photo):
-    drawn = draw_poses(photo, POINTS, PAIR)
+def test_dots_without_score_take_the_colour_of_their_side(image):
+    drawn = draw_poses(image, POINTS, PAIR)
     assert [tuple(drawn[y, x]) for x, y in ((40, 40), (200, 40), (120, 200))] == [LEFT, RIGHT, MIDDLE]
 
 
-def test_an_occluded_keypoint_is_hollow_and_a_visible_one_is_filled(photo):
-    drawn = draw_poses(photo, POINTS, PAIR, visibility=np.array([[1, 2, 2]]))
+def test_an_occluded_keypoint_is_hollow_and_a_visible_one_is_filled(image):
+    drawn = draw_poses(image, POINTS, PAIR, visibility=np.array([[1, 2, 2]]))
     assert tuple(drawn[40, 40]) == INK
     assert tuple(drawn[40, 200]) == RIGHT
 
 
-def test_a_surer_keypoint_is_paler(photo):
+def test_a_surer_keypoint_is_paler(image):
     hearts = [
-        draw_poses(photo, POINTS, PAIR, scores=np.full((1, 3), s))[40, 40].sum(dtype=int) for s in (0.2, 0.5, 0.8, 1.0)
+        draw_poses(image, POINTS, PAIR, scores=np.full((1, 3), s))[40, 40].sum(dtype=int) for s in (0.2, 0.5, 0.8, 1.0)
     ]
     assert hearts == sorted(set(hearts))
 
@@ -110,141 +110,141 @@ def test_a_surer_keypoint_is_paler(photo):
         {"scores": np.full((1, 3), 0.7), "score_threshold": 0.71},
     ],
 )
-def test_keypoints_without_label_or_score_are_left_out(photo, hidden):
-    np.testing.assert_array_equal(draw_poses(photo, POINTS, PAIR, **hidden), photo)
+def test_keypoints_without_label_or_score_are_left_out(image, hidden):
+    np.testing.assert_array_equal(draw_poses(image, POINTS, PAIR, **hidden), image)
 
 
-def test_a_score_at_the_threshold_is_shown(photo):
-    assert (draw_poses(photo, POINTS, PAIR, scores=np.full((1, 3), 0.25), score_threshold=0.25) != photo).any()
+def test_a_score_at_the_threshold_is_shown(image):
+    assert (draw_poses(image, POINTS, PAIR, scores=np.full((1, 3), 0.25), score_threshold=0.25) != image).any()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -1.0, 256.0])
-def test_keypoints_that_are_outside_or_nowhere_are_left_out_with_their_limbs(photo, value):
+def test_keypoints_that_are_outside_or_nowhere_are_left_out_with_their_limbs(image, value):
     broken = POINTS.copy()
     broken[0, 2, 1] = value
-    drawn = draw_poses(photo, broken, PAIR)
+    drawn = draw_poses(image, broken, PAIR)
     assert tuple(drawn[40, 120]) == MIDDLE
     assert (drawn[60:] == 90).all()
 
 
-def test_a_keypoint_on_the_border_is_shown(photo):
+def test_a_keypoint_on_the_border_is_shown(image):
     for corner in (0.0, 255.0):
-        rows, columns = touched(draw_poses(photo, np.full((3, 2), corner), PAIR), photo)
+        rows, columns = touched(draw_poses(image, np.full((3, 2), corner), PAIR), image)
         assert abs(rows - corner).max() < 8
         assert corner in rows
         assert corner in columns
 
 
-def test_nobody_leaves_the_photo_unchanged(photo):
-    np.testing.assert_array_equal(draw_poses(photo, np.zeros((0, 3, 2)), PAIR), photo)
+def test_nobody_leaves_the_image_unchanged(image):
+    np.testing.assert_array_equal(draw_poses(image, np.zeros((0, 3, 2)), PAIR), image)
 
 
-def test_one_person_needs_no_leading_axis(photo):
+def test_one_person_needs_no_leading_axis(image):
     np.testing.assert_array_equal(
-        draw_poses(photo, POINTS[0], PAIR, visibility=np.array([2, 1, 2]), bboxes=np.array([30, 30, 180, 180])),
-        draw_poses(photo, POINTS, PAIR, visibility=np.array([[2, 1, 2]]), bboxes=np.array([[30, 30, 180, 180]])),
+        draw_poses(image, POINTS[0], PAIR, visibility=np.array([2, 1, 2]), bboxes=np.array([30, 30, 180, 180])),
+        draw_poses(image, POINTS, PAIR, visibility=np.array([[2, 1, 2]]), bboxes=np.array([[30, 30, 180, 180]])),
     )
 
 
-def test_poses_bring_their_scores(photo):
+def test_poses_bring_their_scores(image):
     poses = estimated(POINTS, scores=0.6)
     np.testing.assert_array_equal(
-        draw_poses(photo, poses, PAIR), draw_poses(photo, POINTS, PAIR, scores=poses.keypoint_scores)
+        draw_poses(image, poses, PAIR), draw_poses(image, POINTS, PAIR, scores=poses.keypoint_scores)
     )
     unsure = dataclasses.replace(poses, keypoint_scores=np.zeros((1, 3), np.float32))
-    np.testing.assert_array_equal(draw_poses(photo, unsure, PAIR), photo)
+    np.testing.assert_array_equal(draw_poses(image, unsure, PAIR), image)
 
 
 def test_lines_are_as_thick_as_the_person_is_large():
-    photo = np.zeros((1000, 1000, 3), np.uint8)
+    image = np.zeros((1000, 1000, 3), np.uint8)
     widths = []
     for size in (0.5, 1, 2, 4):
-        drawn = draw_poses(photo, POINTS * size, PAIR)[: int(80 * size), int(120 * size)]
+        drawn = draw_poses(image, POINTS * size, PAIR)[: int(80 * size), int(120 * size)]
         widths.append((drawn[:, 1] / MIDDLE[1]).sum())
     extents = np.hypot(160, 160) * np.array([0.5, 1, 2, 4])
     np.testing.assert_allclose(widths, np.minimum(0.02 * extents, 0.01 * extents + 1.2), atol=0.8)
 
 
 def test_a_dot_is_round_and_lies_on_its_keypoint_to_a_fraction_of_a_pixel():
-    photo = np.zeros((101, 101, 3), np.uint8)
+    image = np.zeros((101, 101, 3), np.uint8)
     point = np.array([[50.3, 49.6], [np.nan] * 2, [np.nan] * 2])
-    drawn = draw_poses(photo, point, PAIR).astype(float).sum(axis=-1)
+    drawn = draw_poses(image, point, PAIR).astype(float).sum(axis=-1)
     rows, columns = np.indices(drawn.shape)
     center = np.array([(columns * drawn).sum(), (rows * drawn).sum()]) / drawn.sum()
     np.testing.assert_allclose(center, point[0], atol=0.1)
 
 
 @pytest.mark.parametrize("side", [1, 2, 7, 24])
-def test_tiny_photos_are_drawn_on(side):
-    photo = np.zeros((side, side, 3), np.uint8)
+def test_tiny_images_are_drawn_on(side):
+    image = np.zeros((side, side, 3), np.uint8)
     people = np.random.default_rng(0).uniform(0, side - 1, (3, 17, 2))
-    drawn = draw_poses(photo, people, COCO, bboxes=np.tile([0, 0, side, side], (3, 1)), labels=["a", "b", "c"])
-    assert drawn.shape == photo.shape
+    drawn = draw_poses(image, people, COCO, bboxes=np.tile([0, 0, side, side], (3, 1)), labels=["a", "b", "c"])
+    assert drawn.shape == image.shape
     assert drawn.any()
 
 
-def test_a_lone_keypoint_on_a_huge_photo_can_be_seen():
-    photo = np.zeros((3000, 5000, 3), np.uint8)
-    rows, _ = touched(draw_poses(photo, np.array([[1500.0, 900.0]] + [[np.nan] * 2] * 2), PAIR), photo)
+def test_a_lone_keypoint_on_a_huge_image_can_be_seen():
+    image = np.zeros((3000, 5000, 3), np.uint8)
+    rows, _ = touched(draw_poses(image, np.array([[1500.0, 900.0]] + [[np.nan] * 2] * 2), PAIR), image)
     assert np.ptp(rows) > 15
 
 
 def test_crowded_keypoints_get_smaller_dots():
-    photo = np.zeros((400, 400, 3), np.uint8)
+    image = np.zeros((400, 400, 3), np.uint8)
     names = ["a", "b", "c"]
     points = np.array([[50.0, 50.0], [350.0, 350.0], [350.0, 344.0]])
-    drawn = draw_poses(photo, points, Skeleton.from_names(names, sigmas=[0.1] * 3))
+    drawn = draw_poses(image, points, Skeleton.from_names(names, sigmas=[0.1] * 3))
     alone, crowded = (drawn[:200].any(-1).sum(), drawn[200:].any(-1).sum())
     assert crowded < 1.6 * alone
 
 
-def test_boxes_are_framed_on_demand_and_cut_off_at_the_border(photo):
-    plain = draw_poses(photo, POINTS, PAIR)
-    boxed = draw_poses(photo, POINTS, PAIR, bboxes=np.array([[16, 80, 900, 160]]))
+def test_boxes_are_framed_on_demand_and_cut_off_at_the_border(image):
+    plain = draw_poses(image, POINTS, PAIR)
+    boxed = draw_poses(image, POINTS, PAIR, bboxes=np.array([[16, 80, 900, 160]]))
     assert np.abs(boxed[80, 24:34].astype(int) - PAPER).max() < 40
     assert np.abs(boxed[100:200, 255].astype(int) - PAPER).max() < 40
     assert (plain[80, 24:34] == 90).all()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_box_that_is_nowhere_is_left_out(photo, value):
-    boxed = draw_poses(photo, POINTS, PAIR, bboxes=np.array([[16, 80, value, 160]]), labels=["someone"])
-    np.testing.assert_array_equal(boxed, draw_poses(photo, POINTS, PAIR, labels=["someone"]))
+def test_a_box_that_is_nowhere_is_left_out(image, value):
+    boxed = draw_poses(image, POINTS, PAIR, bboxes=np.array([[16, 80, value, 160]]), labels=["someone"])
+    np.testing.assert_array_equal(boxed, draw_poses(image, POINTS, PAIR, labels=["someone"]))
 
 
-def test_labels_stand_above_the_person_and_inside_the_photo(photo):
-    plain = draw_poses(photo, POINTS, PAIR)
-    rows, _ = touched(draw_poses(photo, POINTS, PAIR, labels=["someone"]), plain)
+def test_labels_stand_above_the_person_and_inside_the_image(image):
+    plain = draw_poses(image, POINTS, PAIR)
+    rows, _ = touched(draw_poses(image, POINTS, PAIR, labels=["someone"]), plain)
     assert rows.max() < 40
     for x, y in ((0, 0), (255, 0), (0, 255), (255, 255)):
-        rows, columns = touched(draw_poses(photo, np.full((3, 2), (x, y)), PAIR, labels=["someone"]), photo)
+        rows, columns = touched(draw_poses(image, np.full((3, 2), (x, y)), PAIR, labels=["someone"]), image)
         assert np.ptp(rows) >= 10
         assert np.ptp(columns) >= 30
 
 
-def test_a_label_without_any_keypoint_still_has_a_place(photo):
-    assert (draw_poses(photo, np.full((1, 3, 2), np.nan), PAIR, labels=["nobody"]) != photo).any()
+def test_a_label_without_any_keypoint_still_has_a_place(image):
+    assert (draw_poses(image, np.full((1, 3, 2), np.nan), PAIR, labels=["nobody"]) != image).any()
 
 
 @pytest.mark.parametrize("skeleton", [COCO, MPII, Skeleton.from_names(["tip", "base"], sigmas=[0.1, 0.1])])
-def test_any_skeleton_can_be_drawn(photo, skeleton):
+def test_any_skeleton_can_be_drawn(image, skeleton):
     people = np.random.default_rng(1).uniform(10, 240, (2, skeleton.num_keypoints, 2))
-    assert (draw_poses(photo, people, skeleton) != photo).any()
+    assert (draw_poses(image, people, skeleton) != image).any()
 
 
-def test_wrong_shapes_are_named(photo):
+def test_wrong_shapes_are_named(image):
     with pytest.raises(ValueError, match=r"\(N, 17, 2\).*'coco'.*\(1, 3, 2\)"):
-        draw_poses(photo, POINTS, COCO)
+        draw_poses(image, POINTS, COCO)
     with pytest.raises(ValueError, match="third coordinate"):
-        draw_poses(photo, np.zeros((1, 3, 3)), PAIR)
+        draw_poses(image, np.zeros((1, 3, 3)), PAIR)
     with pytest.raises(ValueError, match=r"`visibility` to be \(1, 3\)"):
-        draw_poses(photo, POINTS, PAIR, visibility=np.ones((1, 4)))
+        draw_poses(image, POINTS, PAIR, visibility=np.ones((1, 4)))
     with pytest.raises(ValueError, match=r"`scores` to be \(2, 3\)"):
-        draw_poses(photo, np.tile(POINTS, (2, 1, 1)), PAIR, scores=np.ones(3))
+        draw_poses(image, np.tile(POINTS, (2, 1, 1)), PAIR, scores=np.ones(3))
     with pytest.raises(ValueError, match=r"`bboxes` to be \(1, 4\)"):
-        draw_poses(photo, POINTS, PAIR, bboxes=np.ones((2, 4)))
+        draw_poses(image, POINTS, PAIR, bboxes=np.ones((2, 4)))
     with pytest.raises(ValueError, match=r"`labels` to be 1 texts"):
-        draw_poses(photo, POINTS, PAIR, labels=["a", "b"])
+        draw_poses(image, POINTS, PAIR, labels=["a", "b"])
 
 
 @pytest.mark.parametrize(
@@ -256,21 +256,21 @@ def test_a_picture_must_be_uint8_rgb(image):
         draw_poses(image, POINTS, PAIR)
 
 
-def test_poses_bring_their_skeleton_and_images_may_be_files(photo, tmp_path):
+def test_poses_bring_their_skeleton_and_images_may_be_files(image, tmp_path):
     poses = dataclasses.replace(estimated(POINTS), skeleton=PAIR)
     file = tmp_path / "photo.png"
-    save_image(file, photo)
-    expected = draw_poses(photo, POINTS, PAIR, scores=poses.keypoint_scores)
+    save_image(file, image)
+    expected = draw_poses(image, POINTS, PAIR, scores=poses.keypoint_scores)
     np.testing.assert_array_equal(draw_poses(file, poses), expected)
     with pytest.raises(ValueError, match="skeleton"):
-        draw_poses(photo, POINTS)
+        draw_poses(image, POINTS)
 
 
 def told(**options):
     """Give what `draw_poses` is told."""
     numbered = options.pop("numbered", False)
-    with patch("hrpose.visualize.poses.draw_poses", return_value=PHOTO) as draw:
-        PosePainter(**options)(PHOTO, POSES, COCO, numbered=numbered)
+    with patch("hrpose.visualize.poses.draw_poses", return_value=IMAGE) as draw:
+        PosePainter(**options)(IMAGE, POSES, COCO, numbered=numbered)
     return draw.call_args
 
 
@@ -290,7 +290,7 @@ def test_people_of_low_score_are_left_out():
         (False, True, None),
     ],
 )
-def test_labels_are_numbers_in_videos_and_scores_on_photos(labels, numbered, texts):
+def test_labels_are_numbers_in_videos_and_scores_on_images(labels, numbered, texts):
     assert told(labels=labels, numbered=numbered).kwargs["labels"] == texts
 
 
@@ -301,8 +301,8 @@ def test_boxes_are_those_that_were_given_or_else_those_of_the_crops():
 
 def test_the_picture_is_drawn_in_that_style():
     shown = POSES[:2]
-    expected = draw_poses(PHOTO, shown, COCO, labels=["4", "11"], label_colours=id_colours(shown.instance_ids))
-    np.testing.assert_array_equal(PosePainter()(PHOTO, POSES, COCO, numbered=True), expected)
+    expected = draw_poses(IMAGE, shown, COCO, labels=["4", "11"], label_colours=id_colours(shown.instance_ids))
+    np.testing.assert_array_equal(PosePainter()(IMAGE, POSES, COCO, numbered=True), expected)
 
 
 def test_a_person_keeps_a_colour_and_neighbours_differ():
@@ -314,7 +314,7 @@ def test_a_person_keeps_a_colour_and_neighbours_differ():
 
 def test_a_label_stands_on_its_colour():
     ground = (176, 58, 46)
-    drawn = draw_poses(PHOTO, POSES.keypoints[:1], COCO, labels=["x"], label_colours=[ground])
+    drawn = draw_poses(IMAGE, POSES.keypoints[:1], COCO, labels=["x"], label_colours=[ground])
     assert (drawn == ground).all(axis=-1).any()
     with pytest.raises(ValueError, match="but got 1 and 2 colours"):
-        draw_poses(PHOTO, POSES.keypoints[:1], COCO, labels=["x"], label_colours=[ground] * 2)
+        draw_poses(IMAGE, POSES.keypoints[:1], COCO, labels=["x"], label_colours=[ground] * 2)

@@ -1,4 +1,4 @@
-"""Sheets: every crop beside its target, every photo in a row."""
+"""Sheets: every crop beside its target, every image in a row."""
 
 import numpy as np
 import pytest
@@ -98,7 +98,7 @@ def test_an_enlarged_keypoint_stays_on_its_pixel():
     np.testing.assert_allclose(centers[0], centers[1], atol=0.3)
 
 
-def test_pose_sheet_scales_each_photo_to_fit_its_cell():
+def test_pose_sheet_scales_each_image_to_fit_its_cell():
     sizes = [(60, 80), (600, 300), (500, 1000), (30, 30), (480, 640), (640, 480)]
     sheet = draw_pose_sheet([grey(*size, 200) for size in sizes], [poses(0)] * 6, COCO)
     assert sheet.shape == (2 * 368 + 8, 3 * 488 + 8, 3)
@@ -109,13 +109,13 @@ def test_pose_sheet_scales_each_photo_to_fit_its_cell():
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 12])
-def test_any_number_of_photos_makes_a_sheet(count):
+def test_any_number_of_images_makes_a_sheet(count):
     sheet = draw_pose_sheet([grey(240, 320, 200)] * count, [poses(2)] * count, COCO)
     assert sheet.dtype == np.uint8
     assert sheet.shape[0] > 240
 
 
-def test_people_move_along_with_their_photo():
+def test_people_move_along_with_their_image():
     people = poses(1, extent=2000.0)
     sheet = draw_pose_sheet([grey(2000, 2000)], [people], COCO)
     drawn = (sheet[8:-8, 8:-8] != 128).any(axis=-1)
@@ -128,7 +128,7 @@ def test_extreme_shapes_fit_in():
     assert max(sheet.shape) < 4000
 
 
-def test_a_tall_photo_among_wide_ones_is_not_blown_up():
+def test_a_tall_image_among_wide_ones_is_not_blown_up():
     sheet = draw_pose_sheet([grey(100, 400, 200), grey(400, 100, 200), grey(100, 400, 200)], [poses(0)] * 3, COCO)
     assert max(sheet.shape) < 2000
     assert ((sheet == 200) | (sheet == INK)).all()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from hrpose.models import HRNet, StackedHourglass
+from hrpose.models import HigherHRNet, HRNet, StackedHourglass
 from hrpose.skeletons import COCO, HALPE, HALPE26, MPII, WHOLEBODY
 from hrpose.weights import WeightsError, load_weights
 from hrpose.weights.heads import match_keypoints
@@ -207,3 +207,43 @@ def test_what_two_names_come_down_to_belongs_to_neither():
     match = match_keypoints(("left_eye", "nose"), ("l_eye", "LeftEye", "nose"), num_channels=2, num_file_channels=3)
     assert match is not None
     assert (dict(match.taken), match.fresh_names) == ({1: 2}, ("left_eye",))
+
+
+def higher_hrnet(names, num_deconvs):
+    torch.manual_seed(len(names))
+    net = HigherHRNet(num_keypoints=len(names), num_deconvs=num_deconvs, deconv_blocks=1, **SMALL).eval()
+    for parameter in net.parameters():  # large enough for differences to show
+        torch.nn.init.normal_(parameter, std=0.3)
+    return net
+
+
+@pytest.mark.parametrize("num_deconvs", [0, 1, 2])
+def test_higher_hrnet_gives_the_same_maps_in_another_order_of_keypoints(num_deconvs, tmp_path):
+    names, order = ("nose", "tail", "left_ear", "right_ear"), [2, 0, 3, 1]
+    source, net = higher_hrnet(names, num_deconvs), higher_hrnet(names, num_deconvs)
+    reordered = [names[index] for index in order]
+    report = load_weights(net, saved(tmp_path, source, names), keypoint_names=reordered)
+    assert report.keypoints_by_name == tuple(reordered)
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        for level, (expected, found) in enumerate(zip(source(images), net(images), strict=True)):
+            rows = order + [4 + index for index in order] if level == 0 else order  # heatmaps, then tags
+            torch.testing.assert_close(found, expected[:, rows], rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_higher_hrnet_takes_heatmaps_and_tags_of_the_common_keypoints(tmp_path):
+    names = ("right_eye", "wing", "nose")
+    source, net = higher_hrnet(COCO.keypoint_names, 1), higher_hrnet(names, 1)
+    own = {name: value.clone() for name, value in net.state_dict().items()}
+    report = load_weights(net, saved(tmp_path, source), keypoint_names=names, fresh_head=True)
+    assert report.keypoints_by_name == ("right_eye", "nose")
+    assert report.fresh_keypoints == ("wing",)
+    assert report.mismatched == ()
+    rows = [2, None, 0, 19, None, 17]  # of COCO's: right eye and nose, heatmaps and tags
+    for name, first in (("final_layers.0.weight", 0), ("final_layers.0.bias", 0), ("deconv_layers.0.0.0.weight", 4)):
+        found, file = net.state_dict()[name], source.state_dict()[name]
+        assert torch.equal(found[:first], file[:first])  # features
+        for index, row in enumerate(rows):
+            expected = own[name][first + index] if row is None else file[first + row]
+            assert torch.equal(found[first + index], expected), (name, index)
+    assert torch.equal(net.final_layers[1].weight[[0, 2]], source.final_layers[1].weight[[2, 0]])

@@ -130,7 +130,7 @@ def _warn_dropped(file: Path, dropped: NDArray[np.bool_], why: str) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class PhotoBoxes:
+class ImageBoxes:
     """Image ids and boxes by image file name.
 
     Attributes:
@@ -150,9 +150,9 @@ class PhotoBoxes:
         return self.boxes.get(image_id, (np.zeros((0, 4)), np.zeros(0)))
 
 
-def read_photo_boxes(
+def read_image_boxes(
     annotations: str | Path | None, boxes: str | Path | None, *, min_score: float = 0.0
-) -> PhotoBoxes | None:
+) -> ImageBoxes | None:
     """Read image ids, and optionally boxes, by image file name.
 
     Args:
@@ -186,9 +186,9 @@ def read_photo_boxes(
     check_rows(categories, "categories", file)
     category = choose_category(categories, None, file)
     if found is None or boxes is None:
-        return PhotoBoxes(image_ids, int(category["id"]), None)
+        return ImageBoxes(image_ids, int(category["id"]), None)
     grouped = _read_boxes(found, Path(boxes), category, set(image_ids.values()), min_score)
-    return PhotoBoxes(image_ids, int(category["id"]), grouped)
+    return ImageBoxes(image_ids, int(category["id"]), grouped)
 
 
 def _read_image_ids(content: Row, file: Path) -> dict[str, int]:

@@ -19,7 +19,7 @@ from hrpose.annotations.coco_annotations import CocoAnnotations
 from hrpose.annotations.coco_rows import list_first
 from hrpose.errors import DataError, DataWarning
 from hrpose.media.file_names import match_files
-from hrpose.media.folders import check_file_name, check_photos, is_image_file, is_image_folder
+from hrpose.media.folders import check_file_name, check_images_exist, is_image_file, is_image_folder
 from hrpose.media.headers import HEADER, read_orientation
 from hrpose.media.images import (
     BIT_DEPTHS,
@@ -221,7 +221,7 @@ def complete_images(annotations: CocoAnnotations, folder: Path, *, upright: bool
     sizes = annotations.image_sizes
     unknown = np.flatnonzero((sizes == 0).all(axis=1)).tolist()
     if unknown:
-        check_photos([names[index] for index in unknown if index in places], folder)
+        check_images_exist([names[index] for index in unknown if index in places], folder)
         files = {index: folder / names[index] for index in unknown}
         sizes = sizes.copy()
         for index, file in files.items():

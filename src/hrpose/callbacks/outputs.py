@@ -153,13 +153,13 @@ class PictureSheets(Callback):
     Args:
         folder: where the pictures are written.
         num_crops: training crops on their sheet.
-        num_photos: validation images on theirs.
+        num_images: validation images on theirs.
     """
 
-    def __init__(self, folder: str, *, num_crops: int = 16, num_photos: int = 12) -> None:
+    def __init__(self, folder: str, *, num_crops: int = 16, num_images: int = 12) -> None:
         self.folder = Path(folder)
         self.num_crops = num_crops
-        self.num_photos = num_photos
+        self.num_images = num_images
         self.history: dict[str, list[tuple[int, float]]] = {}
         self._crops_drawn = False
         self._poses: list[Poses] = []
@@ -222,7 +222,7 @@ class PictureSheets(Callback):
         """Keep the poses of the first images of the first loader."""
         if (
             dataloader_idx == 0
-            and len({i for poses in self._poses for i in poses.image_ids.tolist()}) <= self.num_photos
+            and len({i for poses in self._poses for i in poses.image_ids.tolist()}) <= self.num_images
         ):
             self._poses.append(outputs["poses"])
 
@@ -232,11 +232,11 @@ class PictureSheets(Callback):
             return
         datamodule = _datamodule_of(trainer)
         poses = Poses.concatenate(self._poses)
-        photo_ids = list(dict.fromkeys(poses.image_ids.tolist()))[: self.num_photos]
-        if photo_ids:  # a bottom-up network may find nobody
-            photos = [datamodule.read_val_image(photo_id) for photo_id in photo_ids]
-            shown = [poses[poses.image_ids == photo_id] for photo_id in photo_ids]
-            self._show(trainer, "val_poses", draw_pose_sheet(photos, shown, datamodule.skeleton))
+        image_ids = list(dict.fromkeys(poses.image_ids.tolist()))[: self.num_images]
+        if image_ids:  # a bottom-up network may find nobody
+            images = [datamodule.read_val_image(image_id) for image_id in image_ids]
+            shown = [poses[poses.image_ids == image_id] for image_id in image_ids]
+            self._show(trainer, "val_poses", draw_pose_sheet(images, shown, datamodule.skeleton))
         if trainer.state.fn == TrainerFn.FITTING:
             for name, metric in metrics_of(pl_module).items():
                 for key in (f"val/{metric.leading}_{name}", f"val/PCK@0.1_{name}", "val/loss"):

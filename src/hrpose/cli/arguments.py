@@ -9,7 +9,7 @@ from hrpose.moved import replacement
 VERBS = {
     "fit": "train a network and measure its AP",
     "test": "measure the AP of a checkpoint",
-    "predict": "poses in photos, a video or from a camera: pictures and COCO results",
+    "predict": "poses in images, a video or from a camera: pictures and COCO results",
     "export": "write weights as one ONNX or OpenVINO file from uint8 crops to keypoints, and check it",
     "evaluate": "measure a COCO result file of any tool against its annotations",
     "convert": "labels of annotation tools as COCO keypoint files: hrpose convert <source>",

@@ -50,7 +50,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "hrpose convert mice/data.yaml 'flip_pairs=[[near_ear,off_ear]]' split=0.2 split_by=image",
     ),
     "doctor": (
-        "hrpose doctor data.train_annotations=train.json data.train_images=images",
+        "hrpose doctor data.train_annotations=train.json data.train_images=photos",
         "hrpose doctor data=coco paths.data=datasets/coco size=256x192 images=false",
         "hrpose doctor",
     ),

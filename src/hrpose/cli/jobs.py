@@ -95,7 +95,7 @@ class JobLog:
         number: how many jobs have begun in this process.
         current: overrides of the one that runs; None before the first.
         folder: that of the one that runs.
-        status: the exit status of a single run that is done, all but some of its photos.
+        status: the exit status of a single run that is done, all but some of its images.
         sweep: the folder of a sweep, where its jobs leave their records; None for a single run.
         record: of the job of a sweep that runs.
         started: when it began, on the clock of `time.monotonic`.

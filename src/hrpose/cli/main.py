@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0; 1 for a fault of the configuration, or of data that `doctor` checks; 2 for an unknown verb; 3 if
-        some photos could not be used; 130 and 143 if Ctrl-C or SIGTERM has ended it.
+        some images could not be used; 130 and 143 if Ctrl-C or SIGTERM has ended it.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["help"] and len(arguments) > 1:

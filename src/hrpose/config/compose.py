@@ -67,9 +67,19 @@ def expand_jobs(verb: str, overrides: Sequence[str]) -> list[tuple[str, ...]]:
         ConfigError: if a setting or the library of the sweeper is wrong or missing.
     """
     try:
-        sweeper = compose_sweep(verb, overrides).hydra.sweeper
+        hydra = compose_sweep(verb, overrides).hydra
     except COMPOSE_ERRORS:
         return expand_sweep(overrides)  # an override is wrong, and the check of the jobs names it
+    sweeper, launcher = hydra.sweeper, hydra.launcher
+    if launcher._target_.endswith(".LocalLauncher"):
+        faults = [
+            f"hydra.launcher.{key}: submitit_local starts one process per job, but got {launcher[key]}. "
+            "Lightning starts the further ones: trainer.devices=2 trainer.strategy=ddp."
+            for key in ("tasks_per_node", "nodes")
+            if launcher[key] != 1
+        ]
+        if faults:
+            raise ConfigError(*faults)
     given = {text.partition("=")[0] for text in overrides}
     params = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items() if key not in given]
     texts = [*params, *overrides]

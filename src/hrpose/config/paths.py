@@ -187,14 +187,14 @@ def _source_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     if cfg.get("task") != "predict" or OmegaConf.is_missing(cfg, "source") or not isinstance(cfg.source, str | int):
         return
     # Imported here: numpy is slow to load, and composing needs none of it.
-    from hrpose.media.source import Photos, find_media
+    from hrpose.media.source import ImageFiles, find_media
 
     try:
         media = find_media(cfg.source)
     except ValueError as error:
         yield "source", str(error)
         return
-    if not isinstance(media, Photos):
+    if not isinstance(media, ImageFiles):
         for name in ("annotations", "boxes"):
             if cfg.get(name) is not None:
                 yield name, "it is for images, but source is a video, a camera or a stream. Leave it out."

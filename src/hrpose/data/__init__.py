@@ -1,4 +1,4 @@
-"""The data path: annotation files become packed tables, photos become crops, crops become batches."""
+"""The data path: annotation files become packed tables, images become crops, crops become batches."""
 
 import os
 

@@ -26,7 +26,7 @@ def crops_of_bboxes(bbox: NDArray[np.float64], input_size: tuple[int, int], padd
     """Place the crops of boxes.
 
     Args:
-        bbox: (N, 4) x, y, width, height in photo pixels.
+        bbox: (N, 4) x, y, width, height in image pixels.
         input_size: (width, height) of the network's input; the crops get its aspect ratio.
         padding: factor by which the boxes are enlarged.
     """
@@ -46,19 +46,19 @@ def crop_matrices(crops: Sequence[Crop], input_size: tuple[int, int], grid: Grid
 
 
 def warp_crops(
-    photo: NDArray[np.uint8], matrices: NDArray[np.float64], pixels: NDArray[np.uint8], slots: Iterable[int]
+    image: NDArray[np.uint8], matrices: NDArray[np.float64], pixels: NDArray[np.uint8], slots: Iterable[int]
 ) -> None:
-    """Take pixels from a photo into their places in a batch, bilinearly; what lies outside the photo is black.
+    """Take pixels from an image into their places in a batch, bilinearly; what lies outside the image is black.
 
     Args:
-        photo: (H, W, 3) uint8.
+        image: (H, W, 3) uint8.
         matrices: (N, 2, 3) input_from_image.
         pixels: (N, H, W, 3) uint8, written to.
-        slots: which of the N belong to this photo.
+        slots: which of the N belong to this image.
     """
     height, width = pixels.shape[1:3]
     for slot in slots:
-        cv2.warpAffine(photo, matrices[slot], (width, height), dst=pixels[slot], flags=cv2.INTER_LINEAR)
+        cv2.warpAffine(image, matrices[slot], (width, height), dst=pixels[slot], flags=cv2.INTER_LINEAR)
 
 
 def cut_crops(

@@ -39,10 +39,10 @@ class PoseDataModule(LightningDataModule):
         codec: makes the targets; its `input_size` is the size of the crops, its `grid` how they are cut.
         skeleton: the keypoints; the annotation files must have as many.
         train_annotations: COCO keypoint file of the training set.
-        train_images: its photo folder, or zip or tar archives of it, a path or a pattern.
+        train_images: its image folder, or zip or tar archives of it, a path or a pattern.
         val_annotations: COCO keypoint file of the validation set.
-        val_images: its photo folder, or archives.
-        val_detections: boxes of a person detector for the validation photos, in the form of COCO results.
+        val_images: its image folder, or archives.
+        val_detections: boxes of a person detector for the validation images, in the form of COCO results.
         val_ground_truth: gt_valid.mat or an .npz with its arrays: what PCKh of MPII's persons is measured against.
         val_boxes: a validation loader for each: "gt" crops annotated boxes, "det" those of the detector. With a bottom-up codec
             "none" alone.
@@ -69,15 +69,15 @@ class PoseDataModule(LightningDataModule):
             their places.
         mean: of the input's first, second and third channel, with 1 for full brightness.
         std: of the input's first, second and third channel, with 1 for full brightness.
-        upright: apply the EXIF orientation of the photos. None does not, and warns if a sample of them has one.
-        bit_depth: bits that photos of 16 bits per channel use, 8 to 16; None measures a sample of the training photos, in a
-            test of the validation photos.
+        upright: apply the EXIF orientation of the images. None does not, and warns if a sample of them has one.
+        bit_depth: bits that images of 16 bits per channel use, 8 to 16; None measures a sample of the training images, in a
+            test of the validation images.
 
     Attributes:
         drop_single_sample: leave out the last training batch of an epoch if it has one sample, as networks need whose batch norm
             would see a single value.
         files: reads the annotation files.
-        reading: orientation and scale of the photos; the bit depth is measured in the first `setup`.
+        reading: orientation and scale of the images; the bit depth is measured in the first `setup`.
         train_table: the persons to train on, after `setup("fit")`.
         val_tables: the persons to validate on for each kind of boxes, after any `setup`.
 
@@ -153,10 +153,10 @@ class PoseDataModule(LightningDataModule):
         self._val_sets: dict[str, PoseDataset | WholeImages] = {}
 
     def setup(self, stage: str) -> None:
-        """Read the annotation files into tables and look whether all photos are there.
+        """Read the annotation files into tables and look whether all images are there.
 
         Raises:
-            MissingDataError: if a file, a folder or photos are missing.
+            MissingDataError: if a file, a folder or images are missing.
             DataError: if a file cannot be used.
         """
         if stage == "fit" and self._train_set is None:
@@ -204,7 +204,7 @@ class PoseDataModule(LightningDataModule):
         return self.val_dataloader()
 
     def predict_dataloader(self) -> DataLoader[RawBatch]:
-        """Make a loader of the validation photos: detector boxes where `val_boxes` has them, else annotated ones."""
+        """Make a loader of the validation images: detector boxes where `val_boxes` has them, else annotated ones."""
         return self._val_loader("det" if "det" in self.val_boxes else "gt")
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -237,7 +237,7 @@ class PoseDataModule(LightningDataModule):
 
     @cached_property
     def ground_truth(self) -> GroundTruth:
-        """Everything annotated in the validation photos, for AP; read on first use, before `setup` too.
+        """Everything annotated in the validation images, for AP; read on first use, before `setup` too.
 
         Raises:
             DataError: if the annotations are MPII's, which have none of the areas that AP is measured by.
@@ -254,15 +254,15 @@ class PoseDataModule(LightningDataModule):
         return self.files.mpii_truth(self.val_annotations, self.val_ground_truth)
 
     def read_val_image(self, image_id: int) -> NDArray[np.uint8]:
-        """Read a validation photo as RGB (H, W, 3), after `setup`.
+        """Read a validation image as RGB (H, W, 3), after `setup`.
 
         Raises:
-            DataError: if no photo has that id.
+            DataError: if no image has that id.
         """
         table = self.val_tables[self.val_boxes[0]]
         places = np.flatnonzero(table.image_ids == image_id)
         if not len(places):
-            raise DataError(f"Expected the id of a photo of {self.val_annotations}, but got {image_id}.")
+            raise DataError(f"Expected the id of an image of {self.val_annotations}, but got {image_id}.")
         return read_image(self.val_images / table.file_names[int(places[0])], reading=self.reading)
 
     def sample(self, split: Literal["train", "val"], number: int) -> tuple[InstanceTable, NDArray[np.int64], RawBatch]:
@@ -345,7 +345,7 @@ class PoseDataModule(LightningDataModule):
         return self.files.detected(self.val_detections, self.val_annotations, self.val_images)
 
     def _check_images(self, table: InstanceTable, folder: Path) -> None:
-        """Warn of what a sample of the photos shows, and take their bit depth where none is given."""
+        """Warn of what a sample of the images shows, and take their bit depth where none is given."""
         sample = sample_images([table.file_names[int(index)] for index in np.unique(table.image_index)], folder)
         self.reading = settle_reading(sample, self.reading, orientation_matters=self._orientation_matters)
 

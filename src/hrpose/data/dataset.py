@@ -23,7 +23,7 @@ from hrpose.data.transforms import CropTransform, HalfBody
 from hrpose.errors import DataError
 from hrpose.geometry import Grid, invert_affine, transform_points
 from hrpose.media.archives import open_archives, split_archive
-from hrpose.media.folders import check_photos
+from hrpose.media.folders import check_images_exist
 from hrpose.media.images import STORED, Reading, read_image
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Crop, InstanceTable, RawBatch, Sample
@@ -55,7 +55,7 @@ class PoseDataset(Dataset[Sample]):
 
     Args:
         table: the persons.
-        image_dir: folder of the photos, or archives; all that the table refers to must be there.
+        image_dir: folder of the images, or archives; all that the table refers to must be there.
         input_size: (width, height) of the crops.
         skeleton: the keypoints.
         grid: how the pixels of a crop lie in its box; the codec's.
@@ -63,10 +63,10 @@ class PoseDataset(Dataset[Sample]):
         pixel_transforms: albumentations `Compose` of pixel-level transforms, run on the finished crop.
         bbox_padding: factor by which boxes are enlarged.
         seed: of all random draws.
-        reading: orientation and scale of the photos.
+        reading: orientation and scale of the images.
 
     Raises:
-        MissingDataError: if photos are missing.
+        MissingDataError: if images are missing.
         DataError: if the table has another number of keypoints than the skeleton, or a transform moves pixels.
     """
 
@@ -90,7 +90,7 @@ class PoseDataset(Dataset[Sample]):
                 f"annotations have {table.num_keypoints}. Take the skeleton of the annotation file (skeleton=auto, or the "
                 "one that is named after the data set), or the right file."
             )
-        check_photos([table.file_names[int(index)] for index in np.unique(table.image_index)], image_dir)
+        check_images_exist([table.file_names[int(index)] for index in np.unique(table.image_index)], image_dir)
         self.table = table
         self.image_dir = str(image_dir)
         inside = split_archive(image_dir)
@@ -105,7 +105,7 @@ class PoseDataset(Dataset[Sample]):
         self.bbox_padding = bbox_padding
         self.seed = seed
         self.reading = reading
-        self._last_photo: tuple[int, int, NDArray[np.uint8]] | None = None
+        self._last_image: tuple[int, int, NDArray[np.uint8]] | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -137,7 +137,7 @@ class PoseDataset(Dataset[Sample]):
 
         Raises:
             IndexError: if an index is out of range.
-            DataError: if a photo is missing, broken or not of the size that the annotations state.
+            DataError: if an image is missing, broken or not of the size that the annotations state.
         """
         addresses = [self._address(key) for key in keys]
         rows = np.array([row for _, row in addresses], np.int64)
@@ -194,15 +194,15 @@ class PoseDataset(Dataset[Sample]):
         inverses: NDArray[np.float64],
         pixels: NDArray[np.uint8],
     ) -> None:
-        """Warp the photos into place, those of one photo after one decode and only as far down as they reach."""
+        """Warp the images into place, those of one image after one decode and only as far down as they reach."""
         width, height = self.input_size
         corners = transform_points([[-1, -1], [width, -1], [-1, height], [width, height]], inverses)
         bottoms = np.ceil(corners[..., 1].max(axis=1)).clip(0, 2**20).astype(int)
-        photos = self.table.image_index[rows]
-        for index in dict.fromkeys(photos.tolist()):
-            slots = np.flatnonzero(photos == index)
-            photo = self._photo_of(index, int(bottoms[slots].max()) + 1)
-            warp_crops(photo, matrices, pixels, slots)
+        images = self.table.image_index[rows]
+        for index in dict.fromkeys(images.tolist()):
+            slots = np.flatnonzero(images == index)
+            image = self._image_of(index, int(bottoms[slots].max()) + 1)
+            warp_crops(image, matrices, pixels, slots)
 
     def _move_keypoints(
         self, rows: NDArray[np.int64], crops: Sequence[Crop], matrices: NDArray[np.float64]
@@ -214,19 +214,19 @@ class PoseDataset(Dataset[Sample]):
         keypoints = transform_points(np.take_along_axis(self.table.keypoints[rows], order[..., None], axis=1), matrices)
         return np.where(visibility[..., None] > 0, keypoints, 0).astype(np.float32), visibility
 
-    def _photo_of(self, index: int, num_rows: int) -> NDArray[np.uint8]:
-        """Decode the first rows of a photo, unless the batch before ended with them."""
+    def _image_of(self, index: int, num_rows: int) -> NDArray[np.uint8]:
+        """Decode the first rows of an image, unless the batch before ended with them."""
         width, height = self.table.image_sizes[index].tolist()
         size = (width, height) if height else None  # MPII's annotations state no sizes
         height = height or num_rows
-        if self._last_photo is None or self._last_photo[0] != index or self._last_photo[1] < min(num_rows, height):
+        if self._last_image is None or self._last_image[0] != index or self._last_image[1] < min(num_rows, height):
             file = f"{self.image_dir}/{self.table.file_names[index]}"
-            photo = read_image(file, size=size, num_rows=num_rows, reading=self.reading)
-            self._last_photo = (index, height if len(photo) == height else num_rows, photo)
-        return self._last_photo[2]
+            image = read_image(file, size=size, num_rows=num_rows, reading=self.reading)
+            self._last_image = (index, height if len(image) == height else num_rows, image)
+        return self._last_image[2]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_last_photo": None}
+        return {**self.__dict__, "_last_image": None}
 
 
 def rank_stored(names: Sequence[str], image_dir: str) -> NDArray[np.int64]:
@@ -331,7 +331,7 @@ class ResumableLoader(DataLoader[RawBatch]):
     """A DataLoader that goes on where it stopped.
 
     Its state counts the batches that were handed over, not those that workers have prepared. After `load_state_dict` the next
-    pass over the same epoch leaves those out, and with an `EpochSampler` opens none of their photos; passes over other epochs are
+    pass over the same epoch leaves those out, and with an `EpochSampler` opens none of their images; passes over other epochs are
     whole. Iteration begins with the first `next`, so an epoch that is set between `iter` and `next` counts (Lightning does it in
     this order).
     """

@@ -43,7 +43,7 @@ class CropTransform(Protocol):
 
         Args:
             crop: of the right aspect ratio.
-            keypoints: (K, 2) in photo pixels.
+            keypoints: (K, 2) in image pixels.
             visibility: (K,); 0 stands for unlabelled.
             rng: where random numbers come from.
         """

@@ -25,7 +25,7 @@ from hrpose.data.pixels import PixelStage
 from hrpose.data.transforms import CropTransform, HalfBody
 from hrpose.geometry import input_from_image, invert_affine, transform_points
 from hrpose.media.archives import open_archives, split_archive
-from hrpose.media.folders import check_photos
+from hrpose.media.folders import check_images_exist
 from hrpose.media.images import STORED, Reading, read_image
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Crop, ImageBatch, InstanceTable, WholeImageBatch
@@ -64,7 +64,7 @@ class ImageDataset(Dataset[ImageBatch]):
         seed: int = 0,
         reading: Reading = STORED,
     ) -> None:
-        check_photos([images.table.file_names[int(row)] for row in images.rows], image_dir)
+        check_images_exist([images.table.file_names[int(row)] for row in images.rows], image_dir)
         if any(isinstance(step, HalfBody) for step in augment):
             raise ValueError(
                 "Expected `augment` to change windows of whole images, but got HalfBody, which needs the crop of one instance. "
@@ -194,7 +194,7 @@ class WholeImages(Dataset[WholeImageBatch]):
     def __init__(
         self, table: InstanceTable, image_dir: str | Path, codec: AssociativeEmbedding, *, reading: Reading = STORED
     ) -> None:
-        check_photos(table.file_names.tolist(), image_dir)
+        check_images_exist(table.file_names.tolist(), image_dir)
         self.table, self.image_dir, self.codec, self.reading = table, str(image_dir), codec, reading
         self._archives = _archives_of(image_dir)
 

@@ -102,8 +102,8 @@ def check_inside(bbox: Floats, image_size: tuple[int, int]) -> None:
     width, height = image_size
     for row in np.flatnonzero(~touching(bbox, image_size)):
         raise ValueError(
-            f"Expected boxes in the photo of {width} x {height} pixels, but row {row} (x, y, width, height = "
-            f"{_show(bbox[row])}) lies outside it. Was it made on a photo of another size, or turned by EXIF?"
+            f"Expected boxes in the image of {width} x {height} pixels, but row {row} (x, y, width, height = "
+            f"{_show(bbox[row])}) lies outside it. Was it made on an image of another size, or turned by EXIF?"
         )
     beyond = np.maximum(bbox[:, :2] + bbox[:, 2:] - image_size, 0)
     sized = bbox[:, 2:] > bbox[:, :2]
@@ -112,7 +112,7 @@ def check_inside(bbox: Floats, image_size: tuple[int, int]) -> None:
     if len(standing_out) and fitting.all():
         row = standing_out[0]
         raise ValueError(
-            f"Expected `bbox` as x, y, width, height, but row {row}, {_show(bbox[row])}, reaches far beyond the photo of "
+            f"Expected `bbox` as x, y, width, height, but row {row}, {_show(bbox[row])}, reaches far beyond the image of "
             f"{width} x {height} pixels, and all rows fit as corners. Pass corners as `bbox_xyxy`; clip boxes that are x, y, "
             "width, height."
         )

@@ -160,8 +160,8 @@ class _FrameEstimator:
     def _once(self, poses: Poses) -> Poses:
         """Leave out poses that repeat a better one, and those that are no people."""
         poses = poses[poses.scores >= self.min_score]
-        one_photo = np.zeros(len(poses), np.int64)
-        measured = (poses.keypoints, poses.scores, poses.area, one_photo, self.estimator.skeleton.sigmas)
+        one_image = np.zeros(len(poses), np.int64)
+        measured = (poses.keypoints, poses.scores, poses.area, one_image, self.estimator.skeleton.sigmas)
         return poses[np.sort(oks_nms(*measured, threshold=self.oks_nms_threshold))]
 
 

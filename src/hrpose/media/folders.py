@@ -10,7 +10,7 @@ from hrpose.errors import DataError, MissingDataError
 from hrpose.media.archives import Archives, list_archives, open_archives, split_archive
 from hrpose.media.headers import has_image_name
 
-_MOST_FOLDERS = 100  # in which a missing photo is looked for
+_MOST_FOLDERS = 100  # in which a missing image is looked for
 
 
 def is_image_folder(path: str | Path) -> bool:
@@ -91,12 +91,12 @@ def check_file_name(name: str, place: str) -> None:
     parts = name.split("/")
     if not name or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or name[1:2] == ":":
         raise DataError(
-            f"Expected `file_name` of {place} to be a path below the photo folder, with forward slashes, but got {name!r}. "
-            "Write it relative to the photo folder, without '..'."
+            f"Expected `file_name` of {place} to be a path below the image folder, with forward slashes, but got {name!r}. "
+            "Write it relative to the image folder, without '..'."
         )
 
 
-def check_photos(file_names: Iterable[str], image_dir: str | Path) -> None:
+def check_images_exist(file_names: Iterable[str], image_dir: str | Path) -> None:
     """Check that all images exist, by listing their folders: no file is opened, of archives the index is read.
 
     Args:
@@ -109,17 +109,17 @@ def check_photos(file_names: Iterable[str], image_dir: str | Path) -> None:
     """
     root = Path(image_dir)
     if not is_image_folder(root):
-        raise MissingDataError(f"Expected the photo folder {root}, but there is no such folder.")
+        raise MissingDataError(f"Expected the image folder {root}, but there is no such folder.")
     by_folder: dict[str, list[str]] = {}
     for name in file_names:
-        check_file_name(name, f"a photo of {root}")
+        check_file_name(name, f"an image of {root}")
         by_folder.setdefault(name.rpartition("/")[0], []).append(name)
     missing = [name for folder, names in by_folder.items() for name in _missing_in(root, folder, names)]
     if missing:
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         total = sum(map(len, by_folder.values()))
         raise MissingDataError(
-            f"Expected {total} photos in {root}, but {len(missing)} {'is' if len(missing) == 1 else 'are'} missing: {shown}. "
+            f"Expected {total} images in {root}, but {len(missing)} {'is' if len(missing) == 1 else 'are'} missing: {shown}. "
             f"{find_whereabouts(root, missing[0])}"
         )
 
@@ -132,14 +132,14 @@ def find_whereabouts(root: Path, name: str) -> str:
     folders = [root.absolute().parent, *sorted(path for path in root.iterdir() if path.is_dir())]
     found = [folder for folder in folders[:_MOST_FOLDERS] if os.path.isfile(folder / name)]  # noqa: PTH113 - False for names too long
     if found:
-        return f"{name} is in {found[0]}: is that the photo folder?"
+        return f"{name} is in {found[0]}: is that the image folder?"
     last = name.rpartition("/")[2]
     if last != name and os.path.isfile(root / last):  # noqa: PTH113
         return (
-            f"{last} is there without {name.removesuffix(last)!r}: take this folder out of the file names, or move the photos "
+            f"{last} is there without {name.removesuffix(last)!r}: take this folder out of the file names, or move the images "
             f"into {root / name.removesuffix(last)}."
         )
-    return "Add them, or point the photo folder at where they are."
+    return "Add them, or point the image folder at where they are."
 
 
 def _find_in_archive(archives: Archives, root: Path, name: str) -> str:
@@ -149,8 +149,8 @@ def _find_in_archive(archives: Archives, root: Path, name: str) -> str:
     found = next((member for member in members if f"/{member}".endswith(end)), None)
     if found is not None:
         folder = f"{archives.pattern}/{found.removesuffix(name).rstrip('/')}"
-        return f"{archives.pattern}/{found} is there: is {folder} the photo folder?"
-    return f"There are {len(members):,} images, such as {members[0]}. Add them, or point the photo folder at where they are."
+        return f"{archives.pattern}/{found} is there: is {folder} the image folder?"
+    return f"There are {len(members):,} images, such as {members[0]}. Add them, or point the image folder at where they are."
 
 
 def _missing_in(root: Path, folder: str, names: list[str]) -> list[str]:
@@ -176,6 +176,6 @@ def _check_inside(path: Path, home: str) -> None:
     target = os.path.realpath(path)
     if target != home and not target.startswith(home.rstrip(os.sep) + os.sep):
         raise DataError(
-            f"Expected {path} to lie in the photo folder, but it is a symbolic link to {target}. "
-            "Copy or hard-link the photo, or make the photo folder itself the link."
+            f"Expected {path} to lie in the image folder, but it is a symbolic link to {target}. "
+            "Copy or hard-link the image, or make the image folder itself the link."
         )

@@ -13,11 +13,11 @@ from typing import Literal
 from hrpose.errors import DataError
 
 # What OpenCV reads as 8 or 16 bits per channel; a file that is named alone may have any suffix.
-PHOTO_SUFFIXES = (
+IMAGE_SUFFIXES = (
     *(".apng", ".avif", ".bmp", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jpx"),
     *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".ras", ".sr", ".tif", ".tiff", ".webp"),
 )
-_PHOTO_SUFFIXES = tuple(suffix.encode() for suffix in PHOTO_SUFFIXES)
+_IMAGE_SUFFIXES = tuple(suffix.encode() for suffix in IMAGE_SUFFIXES)
 JPEG_START, PNG_START, RIFF_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF"
 _ORIENTATION = 0x0112
 # byte order, and whether offsets have 8 bytes
@@ -35,7 +35,7 @@ _REDUCED = 0x00FE, 1  # TIFF: tag NewSubfileType, and its bit for a thumbnail of
 
 def has_image_name(path: bytes) -> bool:
     """Check whether a path ends as those of image files do, and is not hidden, as what macOS writes beside files is."""
-    return path.lower().endswith(_PHOTO_SUFFIXES) and not path.rpartition(b"/")[2].startswith(b".")
+    return path.lower().endswith(_IMAGE_SUFFIXES) and not path.rpartition(b"/")[2].startswith(b".")
 
 
 def check_size(content: bytes, name: str | Path) -> None:

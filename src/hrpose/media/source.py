@@ -12,7 +12,7 @@ from typing import TypeAlias
 from hrpose.files import shorten
 from hrpose.media.archives import split_archive
 from hrpose.media.folders import is_image_folder, list_images
-from hrpose.media.headers import PHOTO_SUFFIXES
+from hrpose.media.headers import IMAGE_SUFFIXES
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 STREAM_SCHEMES = ("http", "https", "rtmp", "rtsp", "rtsps")
@@ -21,7 +21,7 @@ _APPLE_DOUBLE = "._"  # begins the names of the files that macOS writes beside o
 
 
 @dataclass(frozen=True)
-class Photos:
+class ImageFiles:
     """Images of one folder, or of archives.
 
     Attributes:
@@ -63,7 +63,7 @@ class Stream:
         return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
-Media: TypeAlias = Photos | Video | Camera | Stream
+Media: TypeAlias = ImageFiles | Video | Camera | Stream
 
 
 def find_media(source: str | int) -> Media:
@@ -98,14 +98,14 @@ def find_media(source: str | int) -> Media:
 def _find(source: str, path: Path) -> Media:
     """Return what a path or pattern stands for."""
     if split_archive(path) is not None and is_image_folder(path):
-        return Photos(path, tuple(list_images(path)))
+        return ImageFiles(path, tuple(list_images(path)))
     if path.is_dir():
-        names = [entry.name for entry in path.iterdir() if is_photo(entry)]
+        names = [entry.name for entry in path.iterdir() if is_image(entry)]
         if not names:
-            raise ValueError(f"there are no photos in the folder {source}.{_what_there_is(path)}")
-        return Photos(path, tuple(sorted(names)))
+            raise ValueError(f"there are no images in the folder {source}.{_what_there_is(path)}")
+        return ImageFiles(path, tuple(sorted(names)))
     if path.is_file():
-        return Video(path) if path.suffix.lower() in VIDEO_SUFFIXES else Photos(path.parent, (path.name,))
+        return Video(path) if path.suffix.lower() in VIDEO_SUFFIXES else ImageFiles(path.parent, (path.name,))
     if glob.has_magic(source):
         return _match(source, path)
     if path.exists():
@@ -113,9 +113,9 @@ def _find(source: str, path: Path) -> Media:
     raise ValueError(f"there is no file or folder {shorten(source)}.{_nearest(path)}")
 
 
-def is_photo(path: Path) -> bool:
+def is_image(path: Path) -> bool:
     """Check whether a file is an image by its suffix; one that cannot be read counts, and its reader reports it."""
-    return _is(path, PHOTO_SUFFIXES)
+    return _is(path, IMAGE_SUFFIXES)
 
 
 def _stream(source: str) -> Stream:
@@ -130,21 +130,21 @@ def _match(source: str, pattern: Path) -> Media:
     """Return the images, or the only video, of a pattern."""
     start, rest = _split(pattern)
     found = [start / name for name in glob.glob(str(rest), root_dir=start, recursive=True)]  # noqa: PTH207 - takes `..` too
-    photos = [path for path in found if is_photo(path)]
+    images = [path for path in found if is_image(path)]
     videos = [path for path in found if _is(path, VIDEO_SUFFIXES)]
-    if not photos and not videos:
+    if not images and not videos:
         others = f" {len(found)} other files and folders do." if found else "" if start.is_dir() else _nearest(start)
-        raise ValueError(f"no photo or video matches {shorten(source)}.{others}")
-    if videos and len(videos) + len(photos) > 1:
+        raise ValueError(f"no image or video matches {shorten(source)}.{others}")
+    if videos and len(videos) + len(images) > 1:
         raise ValueError(
-            f"expected photos, or one video, but {source} matches {len(photos)} photos and {len(videos)} videos. "
+            f"expected images, or one video, but {source} matches {len(images)} images and {len(videos)} videos. "
             "Give the videos one by one, or all with -m."
         )
     if videos:
         return Video(videos[0])
-    folder = Path(os.path.commonpath([path.parent for path in photos] + [start]))
-    names = {os.path.relpath(path, folder).replace(os.sep, "/") for path in photos}
-    return Photos(folder, tuple(sorted(names)))
+    folder = Path(os.path.commonpath([path.parent for path in images] + [start]))
+    names = {os.path.relpath(path, folder).replace(os.sep, "/") for path in images}
+    return ImageFiles(folder, tuple(sorted(names)))
 
 
 def _split(pattern: Path) -> tuple[Path, Path]:

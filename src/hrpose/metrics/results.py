@@ -125,12 +125,12 @@ def read_result_rows(file: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def read_entries(file: Path, num_persons: int, num_keypoints: int) -> Floats:
+def read_entries(file: Path, num_instances: int, num_keypoints: int) -> Floats:
     """Read the rows {entry, keypoints [x, y, score] * K} of a result file for PCKh.
 
     Args:
         file: the JSON file.
-        num_persons: N; `entry` is an index from 0.
+        num_instances: N; `entry` is an index from 0.
         num_keypoints: K.
 
     Returns:
@@ -144,12 +144,12 @@ def read_entries(file: Path, num_persons: int, num_keypoints: int) -> Floats:
         wanted = f"`{name}` in every row (`entry` is the index of the person in the annotations, from 0)"
         _refuse(file, [at for at, row in enumerate(rows) if name not in row], wanted)
     triplets, entries = _keypoints(file, rows, num_keypoints), _integers(file, rows, "entry")
-    outside = np.flatnonzero((entries < 0) | (entries >= num_persons)).tolist()
-    _refuse(file, outside, f"entries from 0 to {num_persons - 1}", [rows[at]["entry"] for at in outside])
+    outside = np.flatnonzero((entries < 0) | (entries >= num_instances)).tolist()
+    _refuse(file, outside, f"entries from 0 to {num_instances - 1}", [rows[at]["entry"] for at in outside])
     first = np.zeros(len(entries), bool)
     first[np.unique(entries, return_index=True)[1]] = True
     _refuse(file, np.flatnonzero(~first).tolist(), "every entry once")
-    keypoints = np.full((num_persons, num_keypoints, 2), np.nan)
+    keypoints = np.full((num_instances, num_keypoints, 2), np.nan)
     keypoints[entries] = triplets[..., :2]
     return keypoints
 

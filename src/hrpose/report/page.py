@@ -70,7 +70,7 @@ def draw_page(report: Report, *, predictions: str = "") -> str:
 
 def _header(report: Report) -> str:
     protocol = report.measurement.protocol
-    counts = f"{report.num_predictions:,} poses, {protocol.num_persons:,} instances in {protocol.num_images:,} images"
+    counts = f"{report.num_predictions:,} poses, {protocol.num_instances:,} instances in {protocol.num_images:,} images"
     return f"<header><h1>{escape(report.title)}</h1><p>{counts} of {escape(protocol.annotations.name)}</p></header>"
 
 

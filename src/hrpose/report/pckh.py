@@ -29,7 +29,7 @@ class PckhProtocol:
         annotations: file with centers and scales of the crops.
         ground_truth: file with keypoints and head boxes.
         num_images: number of images.
-        num_persons: number of persons.
+        num_instances: number of instances.
         bbox_padding: factor by which boxes were enlarged.
         input_size: width and height of the crops in pixels.
         codec: that decoded the outputs.
@@ -39,7 +39,7 @@ class PckhProtocol:
     annotations: FileStamp
     ground_truth: FileStamp
     num_images: int | None
-    num_persons: int
+    num_instances: int
     bbox_padding: float | None = None
     input_size: tuple[int, int] | None = None
     codec: str | None = None
@@ -49,10 +49,10 @@ class PckhProtocol:
         """Return the protocol in one line."""
         images = "" if self.num_images is None else f"{self.num_images} images and "
         if self.input_size is None:
-            return f"{images}{self.num_persons} persons of {self.ground_truth}; {NOT_STATED}: crops, codec, flip test; {_RULES}"
+            return f"{images}{self.num_instances} persons of {self.ground_truth}; {NOT_STATED}: crops, codec, flip test; {_RULES}"
         width, height = self.input_size
         return (
-            f"centers and scales of {self.annotations}, {images}{self.num_persons} persons of "
+            f"centers and scales of {self.annotations}, {images}{self.num_instances} persons of "
             f"{self.ground_truth}, box padding {self.bbox_padding}, flip test {'on' if self.flip_test else 'off'}, "
             f"{self.codec} {width}x{height}; {_RULES}"
         )

@@ -63,7 +63,7 @@ class Protocol:
         annotations: the annotation file.
         category: name of the annotated category.
         num_images: number of images, including those without instances.
-        num_persons: number of annotated instances that count.
+        num_instances: number of annotated instances that count.
         sigmas: name of their skeleton, such as "coco", or the number of sigmas and their hash.
         max_detections: number of predictions per image that count.
         name: of the benchmark; "auto" is COCO's evaluation with sigmas and areas of the file.
@@ -84,7 +84,7 @@ class Protocol:
     annotations: FileStamp
     category: str
     num_images: int
-    num_persons: int
+    num_instances: int
     sigmas: str
     max_detections: int
     name: str | None = AUTO
@@ -112,7 +112,7 @@ class Protocol:
         size = "" if self.input_size is None else f" {_describe(self.input_size)}"
         parts = [
             (self.boxes is not None, boxes),
-            (True, f"{self.num_images} images and {self.num_persons} persons of {self.annotations}"),
+            (True, f"{self.num_images} images and {self.num_instances} persons of {self.annotations}"),
             (self.name not in (AUTO, None), f"protocol {self.name}"),
             (True, f"sigmas {self.sigmas}"),
             (self.areas not in (ANNOTATED, None), f"areas {self.areas}"),
@@ -144,11 +144,12 @@ class Protocol:
         """Build a protocol from the result of `to_dict` of this or an older version.
 
         Entries that an older version lacks are None, except `num_keypoints` and `name`: older versions counted the labelled
-        keypoints and had no benchmarks.
+        keypoints and had no benchmarks. `num_instances` was `num_persons`.
 
         Raises:
             ValueError: if an entry is unknown, or one without default is missing.
         """
+        content = {"num_instances" if name == "num_persons" else name: value for name, value in content.items()}
         known = {field.name: field.default is MISSING for field in fields(Protocol)}
         unknown = [name for name in content if name not in known]
         missing = [name for name, is_needed in known.items() if is_needed and name not in content]
@@ -199,7 +200,7 @@ def name_num_keypoints(truth: GroundTruth, visibility_map: Mapping[int, int] | N
 
 
 def _title(name: str) -> str:
-    titles = {"num_images": "images", "num_persons": "instances", "bbox_padding": "box padding", "oks_nms": "OKS-NMS"}
+    titles = {"num_images": "images", "num_instances": "instances", "bbox_padding": "box padding", "oks_nms": "OKS-NMS"}
     titles |= {"name": "protocol", "min_bbox_score": "lowest box score", "max_detections": "poses per image"}
     return titles.get(name, name.replace("_", " "))
 

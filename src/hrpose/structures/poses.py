@@ -111,7 +111,7 @@ class Poses:
         """Return the poses as a pandas table with a row per keypoint.
 
         Returns:
-            `pandas.DataFrame` with the columns image_id, instance_id, person (the row of this record), score (of the instance),
+            `pandas.DataFrame` with the columns image_id, instance_id, instance (the row of this record), score (of the instance),
             keypoint (its name), x, y (image pixels) and keypoint_score.
 
         Raises:
@@ -122,7 +122,7 @@ class Poses:
         by_instance = {
             "image_id": self.image_ids,
             "instance_id": self.instance_ids,
-            "person": np.arange(num_instances),
+            "instance": np.arange(num_instances),
             "score": self.scores,
         }
         columns: dict[str, Any] = {name: np.repeat(values, num_keypoints) for name, values in by_instance.items()}

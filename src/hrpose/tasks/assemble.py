@@ -193,7 +193,7 @@ def _build_metrics(
     benchmark: Benchmark = build(cfg.protocol)
     metrics = {boxes: build_metric(cfg.metric, skeleton, datamodule, benchmark) for boxes in datamodule.val_boxes}
     protocols = state_protocols(datamodule, codec, metrics, benchmark, **rules)
-    datamodule.setup("fit" if cfg.task == "fit" else "test")  # the checkpoint notes how the photos are read
+    datamodule.setup("fit" if cfg.task == "fit" else "test")  # the checkpoint notes how the images are read
     return metrics, protocols
 
 
@@ -268,7 +268,7 @@ def _check_colours(report: WeightReport, channel_order: str) -> None:
     """Warn if weights are shown colours that their authors never showed them."""
     if report.kind.startswith("MMPose") and channel_order != "rgb":
         logger.warning(
-            "%s is MMPose's, whose networks see RGB photos, but data.channel_order is %s. Add data.channel_order=rgb.",
+            "%s is MMPose's, whose networks see RGB images, but data.channel_order is %s. Add data.channel_order=rgb.",
             report.file,
             channel_order,
         )

@@ -128,7 +128,7 @@ def read_evaluated(
         annotations=FileStamp.of(annotations_file),
         category=str(annotations.category.get("name")),
         num_images=len(truth.image_ids),
-        num_persons=int((~truth.is_ignored).sum()),
+        num_instances=int((~truth.is_ignored).sum()),
         name=rules.name,
         sigmas=name_sigmas(skeleton.sigmas),
         max_detections=max_detections,

@@ -93,7 +93,10 @@ def evaluate_mpii(annotations: Path, results: Path, folder: Path) -> ScoreResult
     )
     numbers = pckh_table(errors, truth.labelled)
     protocol = PckhProtocol(
-        annotations=FileStamp.of(annotations), ground_truth=FileStamp.of(file), num_images=None, num_persons=len(truth)
+        annotations=FileStamp.of(annotations),
+        ground_truth=FileStamp.of(file),
+        num_images=None,
+        num_instances=len(truth),
     )
     console = Console()
     show_pckh(numbers, protocol, console)

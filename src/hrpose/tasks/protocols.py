@@ -75,7 +75,7 @@ def _state_ap(
         areas=name_areas(annotations.has_area, datamodule.files.area_from_bbox, use_area=benchmark.use_area),
         num_keypoints=name_num_keypoints(truth, datamodule.files.visibility_map),
         num_images=len(truth.image_ids),
-        num_persons=int((~truth.is_ignored).sum()),
+        num_instances=int((~truth.is_ignored).sum()),
         sigmas=name_sigmas(metric.sigmas),
         max_detections=metric.max_detections,
         boxes=_name_boxes(datamodule, boxes, annotations),
@@ -108,7 +108,7 @@ def _state_pckh(datamodule: PoseDataModule, shared: Mapping[str, Any]) -> PckhPr
         **shared,
         ground_truth=FileStamp.of(datamodule.val_ground_truth or ""),
         num_images=len(read_mpii(datamodule.val_annotations).image_ids),
-        num_persons=len(datamodule.mpii_truth),
+        num_instances=len(datamodule.mpii_truth),
     )
 
 

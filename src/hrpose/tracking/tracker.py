@@ -90,12 +90,12 @@ class OksTracker:
         self._score_threshold = score_threshold
         self._tracks: list[_Track] = []
         self._time = -np.inf
-        self._num_people = 0
+        self._num_instances = 0
 
     @property
-    def num_people(self) -> int:
+    def num_instances(self) -> int:
         """Number of persons so far; their numbers go from 1."""
-        return self._num_people
+        return self._num_instances
 
     def update(self, poses: Poses, time: float) -> Poses:
         """Number the persons of the next frame.
@@ -121,8 +121,8 @@ class OksTracker:
         for row in range(len(poses)):
             before = self._tracks[known[row]] if row in known else None
             if before is None:
-                self._num_people += 1
-            observed.append(_observe(before, poses[[row]], confident[row], time, self._num_people))
+                self._num_instances += 1
+            observed.append(_observe(before, poses[[row]], confident[row], time, self._num_instances))
         self._tracks = [track for row, track in enumerate(self._tracks) if row not in known.values()] + observed
         return replace(poses, instance_ids=np.array([track.number for track in observed], np.int64))
 

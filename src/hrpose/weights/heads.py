@@ -1,11 +1,12 @@
 """Match the channels of a head in a file with those of a network by keypoint names.
 
-The channels of one keypoint are adjacent, as in codecs. If a file has no keypoint names, 17 keypoints are assumed to be COCO's,
-16 MPII's, 26 and 136 Halpe's and 133 COCO-WholeBody's.
+The channels of one keypoint are adjacent, as in codecs; HigherHRNet has all heatmaps first and then all tag maps. If a file has
+no keypoint names, 17 keypoints are assumed to be COCO's, 16 MPII's, 26 and 136 Halpe's and 133 COCO-WholeBody's.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from hrpose.skeletons import COCO, HALPE, HALPE26, MPII, WHOLEBODY, match_names
 
 # parts that depend on the keypoints, with the dimension of their channels; the input of `score_` is heatmaps
 _KEYPOINT_DIMS = {"final_layer.": 0, "head.final_layer.": 0, "head.fc.": 0, "score.": 0, "score_.": 1}
+# HigherHRNet: outputs, and transposed convolutions, whose last input channels are the output before them
+_HIGHER_HRNET = re.compile(r"(?:final_layers\.(\d+)|deconv_layers\.(\d+)\.0\.0)\.")
 _KNOWN_BY_NUMBER = {skeleton.num_keypoints: skeleton for skeleton in (COCO, MPII, HALPE26, HALPE, WHOLEBODY)}
 
 
@@ -28,6 +31,7 @@ class KeypointMatch:
         fresh_names: names of the network's other keypoints.
         assumed: the skeleton that was assumed from the number of keypoints; None if the file has keypoint names.
         channels: number of channels per keypoint.
+        num_file_keypoints: number of keypoints of the file.
     """
 
     taken: Mapping[int, int]
@@ -35,6 +39,7 @@ class KeypointMatch:
     fresh_names: tuple[str, ...]
     assumed: str | None
     channels: int
+    num_file_keypoints: int
 
     @property
     def is_identity(self) -> bool:
@@ -53,20 +58,28 @@ class KeypointMatch:
             The merged tensor; None if the shapes differ in more than the number of keypoints.
         """
         dim = keypoint_dim(name, own)
-        if (
-            dim is None
-            or other.dim() != own.dim()
-            or own.shape[dim] % self.channels
-            or other.shape[dim] % self.channels
-        ):
+        if dim is None or other.dim() != own.dim():
             return None
-        merged = own.clone()
-        places, sources = _grouped(merged, dim, self.channels), _grouped(other, dim, self.channels)
-        if places.shape[1:] != sources.shape[1:]:
+        merged, source = own.clone().movedim(dim, 0), other.movedim(dim, 0)
+        num_keypoints = len(self.taken_names) + len(self.fresh_names)
+        higher = _HIGHER_HRNET.match(name)
+        # of HigherHRNet only the first output has tags
+        channels = self.channels if higher is None else 2 if "0" in higher.groups() else 1
+        first = len(merged) - channels * num_keypoints  # other channels: features
+        if first != len(source) - channels * self.num_file_keypoints or merged.shape[1:] != source.shape[1:]:
             return None
-        for index, source in self.taken.items():
-            places[index] = sources[source].to(places)
-        return merged
+        if first < 0 or (first and not name.startswith("deconv_layers.")):
+            return None
+        merged[:first] = source[:first].to(merged)
+        for index, file_index in self.taken.items():
+            for channel in range(channels):
+                if higher is None:
+                    to, of = index * channels + channel, file_index * channels + channel
+                else:
+                    to = first + channel * num_keypoints + index
+                    of = first + channel * self.num_file_keypoints + file_index
+                merged[to] = source[of].to(merged)
+        return merged.movedim(0, dim)
 
 
 def keypoint_dim(name: str, tensor: Tensor) -> int | None:
@@ -74,7 +87,7 @@ def keypoint_dim(name: str, tensor: Tensor) -> int | None:
     for prefix, dim in _KEYPOINT_DIMS.items():
         if name.startswith(prefix):
             return dim if tensor.dim() > dim else None
-    return None
+    return 0 if _HIGHER_HRNET.match(name) else None
 
 
 def match_keypoints(
@@ -113,10 +126,5 @@ def match_keypoints(
         fresh_names=tuple(name for index, name in enumerate(names) if index not in taken),
         assumed=assumed,
         channels=channels,
+        num_file_keypoints=len(file_names),
     )
-
-
-def _grouped(tensor: Tensor, dim: int, channels: int) -> Tensor:
-    """View a tensor as (K, channels, ...)."""
-    first = tensor.movedim(dim, 0)
-    return first.view(-1, channels, *first.shape[1:]) if channels > 1 else first.unsqueeze(1)

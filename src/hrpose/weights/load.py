@@ -292,9 +292,10 @@ def _check_head(report: WeightReport, form: Form, found: Mapping[str, Tensor], e
     """Check that the head has the same shape, unless the format has no head."""
     if report.mismatched:
         name = report.mismatched[0]
-        count = next(iter(found[name].shape), 1)
+        maps = 2 if name.startswith("final_layers.0.") else 1  # heatmaps and tags
+        count = next(iter(found[name].shape), 1) // maps
         raise WeightsError(
-            f"Expected a head for {expected[name].shape[0]} keypoints in {report.file} ({report.kind}), {name} of shape "
+            f"Expected a head for {expected[name].shape[0] // maps} keypoints in {report.file} ({report.kind}), {name} of shape "
             f"{tuple(expected[name].shape)}, but got one for {count}, of shape {tuple(found[name].shape)}. Build the network "
             f"with num_keypoints={count} (from the skeleton) and the same final_kernel, or train a new head: `hrpose fit "
             "weights=...`, or load_weights with fresh_head=True."

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 import pytest
-from photos import category, instances, write_photos
+from grey_images import category, instances, write_images
 
 from hrpose.annotations.converters import convert_labels, recognise
 from hrpose.errors import DataError
@@ -38,7 +38,7 @@ SECOND = """\
 
 
 def write(folder: Path, *texts: str) -> Path:
-    write_photos(folder, "VOC2012/JPEGImages/2007_000063.jpg", "animalpose_image_part2/cat/ca137.jpeg")
+    write_images(folder, "VOC2012/JPEGImages/2007_000063.jpg", "animalpose_image_part2/cat/ca137.jpeg")
     for number, text in enumerate(texts):
         file = folder / "annotations" / f"{number}.xml"
         file.parent.mkdir(exist_ok=True)
@@ -62,7 +62,7 @@ def test_both_parts_have_the_same_keypoints(tmp_path) -> None:
 
 
 def test_the_json_form_has_corners_and_nested_keypoints(tmp_path) -> None:
-    write_photos(tmp_path, "images/a.jpg")
+    write_images(tmp_path, "images/a.jpg")
     names = ["left_eye", "right_eye", "nose"]
     content = {
         "images": {"1": "a.jpg"},

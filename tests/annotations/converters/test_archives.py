@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from photos import write_photos
+from grey_images import write_images
 
 from hrpose.annotations.converters import convert_labels
 from hrpose.errors import DataError, MissingDataError
@@ -21,7 +21,7 @@ NAMES = [f"v{index // 5}/{index}.png" for index in range(10)]
 @pytest.fixture
 def labels(tmp_path: Path) -> Path:
     """A COCO file; a name has a backslash, as tools on Windows write it."""
-    write_photos(tmp_path / "photos", *NAMES)
+    write_images(tmp_path / "photos", *NAMES)
     named = [name.replace("/", "\\") if "7" in name else name for name in NAMES]
     content = {
         "images": [{"id": index, "file_name": name} for index, name in enumerate(named)],
@@ -103,7 +103,7 @@ def test_a_conversion_that_fails_in_the_middle_leaves_no_archive(labels: Path, m
 
 
 def test_other_formats_write_archives_too(tmp_path: Path) -> None:
-    write_photos(tmp_path, *(f"{number}.png" for number in range(4)))
+    write_images(tmp_path, *(f"{number}.png" for number in range(4)))
     for number in range(4):
         shapes = [
             {"label": name, "shape_type": "point", "points": [[20 + number, 30]]} for name in ("left_a", "right_a")

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from photos import category, instances, write_photos
+from grey_images import category, instances, write_images
 
 import hrpose
 from hrpose.annotations.coco import read_annotations
@@ -21,7 +21,7 @@ FILES = ["v1/a.png", "v1/a.png", "v2/b.png"]
 
 @pytest.fixture
 def folder(tmp_path):
-    write_photos(tmp_path, "v1/a.png", "v2/b.png")
+    write_images(tmp_path, "v1/a.png", "v2/b.png")
     return tmp_path
 
 
@@ -126,14 +126,14 @@ def test_arrays_that_do_not_fit_are_refused(folder, change, key) -> None:
 
 
 def test_known_names_get_their_published_sigmas(tmp_path) -> None:
-    write_photos(tmp_path, "a.png")
+    write_images(tmp_path, "a.png")
     names = hrpose.COCO.keypoint_names
     hrpose.write_coco(["a.png"], np.full((1, 17, 2), 3.0), names, images=tmp_path, boxes=[[0, 0, 9, 9]])
     assert category(tmp_path)["sigmas"] == list(hrpose.COCO.sigmas)
 
 
 def test_the_exif_orientation_is_applied(tmp_path) -> None:
-    (file,) = write_photos(tmp_path, "a.jpg")
+    (file,) = write_images(tmp_path, "a.jpg")
     exif = bytes.fromhex("457869660000 4d4d002a00000008 0001 0112 0003 00000001 0006 0000 00000000")
     content = file.read_bytes()
     file.write_bytes(content[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + content[2:])

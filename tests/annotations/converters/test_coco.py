@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from photos import instances, write_photos
+from grey_images import instances, write_images
 
 from hrpose.annotations.converters import convert_labels, recognise
 from hrpose.errors import DataError
@@ -15,7 +15,7 @@ from hrpose.errors import DataError
 
 def write(folder: Path, count: int = 10, **image: Any) -> Path:
     names = [f"v{index // 5}/{index}.png" for index in range(count)]
-    write_photos(folder / "photos", *names)
+    write_images(folder / "photos", *names)
     content = {
         "info": {"year": 2024},
         "licenses": [{"id": 4}],
@@ -101,7 +101,7 @@ def test_the_source_itself_is_never_replaced(tmp_path) -> None:
 def roboflow(folder: Path, *splits: str) -> Path:
     """Write an export: ids from 0 in each file, a first category without keypoints."""
     for split in splits:
-        write_photos(folder / split, "a_png.rf.0a1b.png", "b_png.rf.2c3d.png")
+        write_images(folder / split, "a_png.rf.0a1b.png", "b_png.rf.2c3d.png")
         rows = [{"id": n, "license": 1, "file_name": f"{n}_png.rf.png", "height": 120, "width": 160} for n in range(2)]
         content = {
             "info": {"description": "Exported from roboflow.com"},

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from photos import category, instances, write_photos
+from grey_images import category, instances, write_images
 
 from hrpose.annotations.converters import convert_labels, recognise
 from hrpose.errors import DataError
@@ -42,7 +42,7 @@ BOX = '<box label="mouse" occluded="0" xtl="5.00" ytl="6.00" xbr="65.00" ybr="46
 
 
 def write(folder: Path, body: str, meta: str = META) -> Path:
-    write_photos(folder, "images/sub/a.png")
+    write_images(folder, "images/sub/a.png")
     (folder / "annotations.xml").write_text(f"{meta}{body}</annotations>")
     return folder
 
@@ -82,7 +82,7 @@ def test_points_of_a_group_are_an_instance(tmp_path) -> None:
 
 
 def test_a_video_has_frames_and_tracks(tmp_path) -> None:
-    write_photos(tmp_path, "images/frame_000003.png")
+    write_images(tmp_path, "images/frame_000003.png")
     frame = SKELETON.format(group="").replace('<skeleton label="mouse"', '<skeleton frame="3" keyframe="1"')
     gone = frame.replace('frame="3"', 'frame="4" outside="1"')
     (tmp_path / "annotations.xml").write_text(
@@ -94,7 +94,7 @@ def test_a_video_has_frames_and_tracks(tmp_path) -> None:
 
 
 def test_subsets_are_the_split(tmp_path) -> None:
-    write_photos(tmp_path, "images/b.png")
+    write_images(tmp_path, "images/b.png")
     second = image(SKELETON.format(group=""), ' subset="Validation"').replace("sub/a.png", "b.png")
     folder = write(tmp_path, image(SKELETON.format(group=""), ' subset="Train"') + second)
     assert set(convert_labels(folder, bbox_margin=0.25).files) == {"train", "val"}
@@ -123,7 +123,7 @@ def test_entities_are_not_expanded(tmp_path) -> None:
 
 
 def test_tracks_of_points_are_joined_by_frame_and_group(tmp_path) -> None:
-    write_photos(tmp_path, "images/frame_000000.PNG", "images/frame_000001.PNG")
+    write_images(tmp_path, "images/frame_000000.PNG", "images/frame_000001.PNG")
     other = 'keyframe="1" z_order="0"'
     tracks = "".join(
         f'<track id="{number}" label="{name}" source="manual"{group}>'

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from photos import category, instances, write_photos
+from grey_images import category, instances, write_images
 
 from hrpose.annotations.converters import convert_labels, recognise
 from hrpose.errors import DataError
@@ -41,7 +41,7 @@ def write(folder: Path, *annotations: dict[str, Any], path: str = "/") -> Path:
 
 
 def test_nodes_boxes_and_occlusion_are_kept(tmp_path) -> None:
-    write_photos(tmp_path, "a.png")
+    write_images(tmp_path, "a.png")
     tag = {"id": "2", "name": "good", "slot_names": ["0"], "tag": {}}
     write(tmp_path, SKELETON | {"bounding_box": {"x": 50, "y": 40.5, "w": 30, "h": 40}}, tag)
     assert recognise(tmp_path) == recognise(tmp_path / "a.json") == "darwin"
@@ -53,7 +53,7 @@ def test_nodes_boxes_and_occlusion_are_kept(tmp_path) -> None:
 
 
 def test_folders_of_the_data_set_are_kept(tmp_path) -> None:
-    write_photos(tmp_path, "images/day1/a.png", "images/day2/a.png")
+    write_images(tmp_path, "images/day1/a.png", "images/day2/a.png")
     write(tmp_path, SKELETON, path="/day2")
     convert_labels(tmp_path, images=tmp_path / "images", bbox_margin=0.2, split=0)
     assert list(instances(tmp_path / "images")) == ["day2/a.png"]
@@ -68,13 +68,13 @@ def test_folders_of_the_data_set_are_kept(tmp_path) -> None:
     ],
 )
 def test_other_annotations_are_refused(tmp_path, annotation) -> None:
-    write_photos(tmp_path, "a.png")
+    write_images(tmp_path, "a.png")
     with pytest.raises(DataError, match=r"a\.json"):
         convert_labels(write(tmp_path, annotation), bbox_margin=0.1)
 
 
 def test_an_item_without_a_suffix_is_found_and_other_annotations_are_counted(tmp_path) -> None:
-    write_photos(tmp_path, "image_1.png")
+    write_images(tmp_path, "image_1.png")
     source = {"item_id": "0192", "dataset": {"name": "d", "slug": "d"}, "team": {"name": "t", "slug": "t"}}
     files = [{"file_name": "image_1", "storage_key": "images/image_1.jpg", "url": "https://host/1"}]
     slot = {"type": "image", "slot_name": "0", "width": 160, "height": 120, "source_files": files}

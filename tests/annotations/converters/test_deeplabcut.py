@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from photos import category, instances, write_photos
+from grey_images import category, instances, write_images
 
 from hrpose.annotations.converters import convert_labels, recognise
 from hrpose.errors import DataError
@@ -44,7 +44,7 @@ def collected(index: list, columns: list[tuple], names: list[str], rows: list[li
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    write_photos(tmp_path, IMAGE, IMAGE.replace("001", "002"))
+    write_images(tmp_path, IMAGE, IMAGE.replace("001", "002"))
     (tmp_path / "config.yaml").write_text(CONFIG)
     columns = [("me", part, axis) for part in ("snout", "leftear", "rightear") for axis in "xy"]
     rows = [[10.125, 20, 30, 40.5, None, None], [None] * 6]
@@ -78,7 +78,7 @@ def test_copies_for_training_are_not_read_twice(project) -> None:
 
 
 def test_individuals_are_instances_with_tracks(tmp_path) -> None:
-    write_photos(tmp_path, IMAGE)
+    write_images(tmp_path, IMAGE)
     parts = [(animal, part) for animal in ("m1", "m2") for part in ("left_ear", "right_ear")]
     columns = [("me", animal, part, axis) for animal, part in parts for axis in "xy"]
     columns += [("me", "single", "corner", axis) for axis in "xy"]
@@ -95,7 +95,7 @@ def test_individuals_are_instances_with_tracks(tmp_path) -> None:
 
 
 def test_a_file_of_lightning_pose_is_read(tmp_path) -> None:
-    write_photos(tmp_path, "labeled-data/180607_004/img0.png")
+    write_images(tmp_path, "labeled-data/180607_004/img0.png")
     text = (
         "scorer,rick,rick,rick,rick\nbodyparts,paw1LH_top,paw1LH_top,paw2LF_top,paw2LF_top\ncoords,x,y,x,y\n"
         "labeled-data/180607_004/img0.png,10.5,20.25,30.75,40\n"
@@ -129,7 +129,7 @@ def test_a_wrong_cell_is_refused(project, old, new, found) -> None:
 
 def test_a_project_of_several_animals_has_a_category_for_single_points(tmp_path) -> None:
     names = [f"labeled-data/PrL-3_09072020/img0042{n}.png" for n in range(2)]
-    write_photos(tmp_path, *names)
+    write_images(tmp_path, *names)
     (tmp_path / "config.yaml").write_text(
         "    # Project definitions (do not edit)\nTask: t\nmultianimalproject: true\nindividuals:\n- pup1\n- pup2\n"
         "uniquebodyparts: [nest, moth_nose]\nmultianimalbodyparts:\n- pup_snout\n- pup_neck\nbodyparts: MULTI!\n"

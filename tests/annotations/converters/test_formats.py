@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from photos import write_photos
+from grey_images import write_images
 
 from hrpose.annotations.coco import read_annotations
 from hrpose.annotations.converters import convert_labels, recognise
@@ -71,7 +71,7 @@ def test_the_error_for_another_list_names_write_coco(tmp_path) -> None:
     ],
 )
 def test_values_of_another_form_are_one_error(tmp_path, name, content) -> None:
-    write_photos(tmp_path, "a.png")
+    write_images(tmp_path, "a.png")
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=str(tmp_path)):
         convert_labels(tmp_path, bbox_margin=0.2, flip_pairs=[])

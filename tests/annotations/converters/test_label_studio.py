@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from photos import category, instances, write_photos
+from grey_images import category, instances, write_images
 
 from hrpose.annotations.converters import convert_labels, recognise
 from hrpose.errors import DataError
@@ -41,7 +41,7 @@ def task(result: list[dict], name: str = "/data/upload/1/0a1b2c3d-a.png", **othe
 
 
 def write(folder: Path, *tasks: dict) -> Path:
-    write_photos(folder, "a.png")
+    write_images(folder, "a.png")
     file = folder / "project-1-at-2024-01-01.json"
     file.write_text(json.dumps(tasks))
     return file

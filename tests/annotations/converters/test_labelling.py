@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from photos import category, instances, write_photos
+from grey_images import category, instances, write_images
 
 from hrpose.annotations.converters import convert_labels, write_labels
 from hrpose.errors import DataError
@@ -18,7 +18,7 @@ NAMES = ["nose", "left_ear", "right_ear"]
 @pytest.fixture
 def poses(tmp_path: Path) -> Path:
     """Write poses.json and images.json as `hrpose predict` does."""
-    write_photos(tmp_path / "images", "day/a.png", "b.png")
+    write_images(tmp_path / "images", "day/a.png", "b.png")
     images = [
         {"id": 5, "file_name": "day/a.png", "width": 160, "height": 120},
         {"id": 6, "file_name": "b.png", "width": 160, "height": 120},

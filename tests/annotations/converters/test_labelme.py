@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from photos import category, instances, write_photos
+from grey_images import category, instances, write_images
 
 from hrpose.annotations.converters import convert_labels, recognise
 from hrpose.errors import DataError
@@ -63,7 +63,7 @@ TWO = [
 
 
 def test_groups_are_instances_with_their_rectangle(tmp_path) -> None:
-    write_photos(tmp_path, "a.png")
+    write_images(tmp_path, "a.png")
     write(tmp_path, TWO)
     assert recognise(tmp_path) == recognise(tmp_path / "a.json") == "labelme"
     convert_labels(tmp_path, split=0)
@@ -77,7 +77,7 @@ def test_groups_are_instances_with_their_rectangle(tmp_path) -> None:
 
 
 def test_the_order_of_names_can_be_given(tmp_path) -> None:
-    write_photos(tmp_path, "a.png")
+    write_images(tmp_path, "a.png")
     write(tmp_path, TWO)
     convert_labels(tmp_path, names=["right_ear", "left_ear", "nose"], split=0)
     assert category(tmp_path)["keypoints"] == ["right_ear", "left_ear", "nose"]
@@ -86,7 +86,7 @@ def test_the_order_of_names_can_be_given(tmp_path) -> None:
 
 
 def test_points_without_groups_are_one_instance(tmp_path) -> None:
-    write_photos(tmp_path, "a.png")
+    write_images(tmp_path, "a.png")
     write(tmp_path, [shape("left", (10, 10)), shape("right", (20, 30))])
     convert_labels(tmp_path, bbox_margin=0.5, split=0)
     (row,) = instances(tmp_path)["a.png"]
@@ -103,31 +103,31 @@ def test_points_without_groups_are_one_instance(tmp_path) -> None:
     ],
 )
 def test_points_of_unknown_instances_are_refused(tmp_path, shapes) -> None:
-    write_photos(tmp_path, "a.png")
+    write_images(tmp_path, "a.png")
     write(tmp_path, shapes)
     with pytest.raises(DataError, match=r"a\.json|category=ungrouped"):
         convert_labels(tmp_path, bbox_margin=0.1, flip_pairs=[])
 
 
 def test_images_beside_the_folder_of_labels_are_found(tmp_path) -> None:
-    write_photos(tmp_path, "photos/a.png", "other/a.png")
+    write_images(tmp_path, "photos/a.png", "other/a.png")
     write(tmp_path / "labels", TWO, image="..\\photos\\a.png")
     convert_labels(tmp_path, split=0)
     assert list(instances(tmp_path)) == ["photos/a.png"]
 
 
 def test_an_image_is_found_by_its_file_name_unless_ambiguous(tmp_path) -> None:
-    write_photos(tmp_path, "photos/a.png")
+    write_images(tmp_path, "photos/a.png")
     write(tmp_path, TWO, image="C:\\Users\\me\\a.png")
     notes = convert_labels(tmp_path, split=0).notes
     assert any("found by file name" in note for note in notes)
-    write_photos(tmp_path, "more/a.png")
+    write_images(tmp_path, "more/a.png")
     with pytest.raises(DataError, match="images="):
         convert_labels(tmp_path)
 
 
 def test_a_second_conversion_ignores_what_the_first_has_written(tmp_path) -> None:
-    write_photos(tmp_path, "zebra.png")
+    write_images(tmp_path, "zebra.png")
     write(tmp_path, TWO, "zebra")
     first = convert_labels(tmp_path, split=0)
     assert recognise(tmp_path) == "labelme"
@@ -135,25 +135,25 @@ def test_a_second_conversion_ignores_what_the_first_has_written(tmp_path) -> Non
 
 
 def test_an_embedded_image_is_written_where_the_file_lacks(tmp_path) -> None:
-    (photo,) = write_photos(tmp_path, "a.png")
-    content = photo.read_bytes()
-    photo.unlink()
+    (image,) = write_images(tmp_path, "a.png")
+    content = image.read_bytes()
+    image.unlink()
     write(tmp_path, TWO, "a", r"..\photos\a.png")
     file = tmp_path / "a.json"
     labels = json.loads(file.read_text()) | {"imageData": base64.b64encode(content).decode()}
     file.write_text(json.dumps(labels))
     notes = convert_labels(tmp_path, split=0).notes
     assert list(instances(tmp_path)) == ["a.png"]
-    assert photo.read_bytes() == content
+    assert image.read_bytes() == content
     assert any("1 embedded images" in note for note in notes)
-    photo.unlink()
+    image.unlink()
     file.write_text(json.dumps(labels | {"imageData": "?"}))
     with pytest.raises(DataError, match="imageData"):
         convert_labels(tmp_path)
 
 
 def test_coco_imported_by_x_anylabeling_is_converted_back(tmp_path) -> None:
-    write_photos(tmp_path, "a.png")
+    write_images(tmp_path, "a.png")
     extra = {"description": None, "attributes": {}}
     corners = (10, 10), (60, 10), (60, 50), (10, 50)
     shapes = [

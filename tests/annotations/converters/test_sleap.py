@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from photos import category, instances, write_photos
+from grey_images import category, instances, write_images
 
 from hrpose.annotations.converters import convert_labels, recognise
 from hrpose.errors import DataError
@@ -36,7 +36,7 @@ def save(file: Path, images: list[Path] | str, *, embed: Any = False) -> Path:
 
 
 def test_images_edges_symmetries_and_tracks_are_kept(tmp_path) -> None:
-    file = save(tmp_path / "labels.slp", write_photos(tmp_path, "v/0.png", "v/1.png"))
+    file = save(tmp_path / "labels.slp", write_images(tmp_path, "v/0.png", "v/1.png"))
     assert recognise(file) == recognise(tmp_path) == "sleap"
     notes = convert_labels(file, bbox_margin=0.25, split=0).notes
     first, second = instances(tmp_path)["v/1.png"]
@@ -49,11 +49,11 @@ def test_images_edges_symmetries_and_tracks_are_kept(tmp_path) -> None:
 
 
 def test_embedded_images_are_written(tmp_path) -> None:
-    photos = write_photos(tmp_path / "elsewhere", "0.png", "1.png")
-    file = save(tmp_path / "labels.pkg.slp", photos, embed="all")
-    before = photos[1].read_bytes()
-    for photo in photos:
-        photo.unlink()
+    images = write_images(tmp_path / "elsewhere", "0.png", "1.png")
+    file = save(tmp_path / "labels.pkg.slp", images, embed="all")
+    before = images[1].read_bytes()
+    for image in images:
+        image.unlink()
     convert_labels(file, bbox_margin=0.25, split=0)
     assert list(instances(tmp_path)) == ["labels_frames/video0_000001.png"]
     assert before.startswith(b"\x89PNG")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from photos import category, instances, write_photos
+from grey_images import category, instances, write_images
 
 from hrpose.annotations.converters import convert_labels, recognise
 from hrpose.errors import DataError
@@ -52,7 +52,7 @@ BOX = {"classTitle": "cage", "geometryType": "rectangle", "points": {"exterior":
 
 
 def write(folder: Path, *objects: dict[str, Any], dataset: str = "ds0") -> Path:
-    write_photos(folder, f"{dataset}/img/a.png")
+    write_images(folder, f"{dataset}/img/a.png")
     (folder / "meta.json").write_text(json.dumps(META))
     content = {"description": "", "tags": [], "size": {"height": 120, "width": 160}, "objects": list(objects)}
     file = folder / dataset / "ann" / "a.png.json"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from photos import category, instances, write_photos
+from grey_images import category, instances, write_images
 
 from hrpose.annotations.converters import convert_labels, recognise
 from hrpose.errors import DataError
@@ -27,7 +27,7 @@ def rect(x: float, y: float, width: float, height: float, **attributes: str) -> 
 
 
 def write(folder: Path, regions: Any, *, project: bool = True) -> Path:
-    write_photos(folder, "a.png")
+    write_images(folder, "a.png")
     images = {"a.png1234": {"filename": "a.png", "size": 1234, "regions": regions, "file_attributes": {}}}
     content = {"_via_settings": {}, "_via_img_metadata": images, "_via_attributes": {}} if project else images
     (folder / "via.json").write_text(json.dumps(content))
@@ -105,7 +105,7 @@ def test_a_project_of_version_3_is_read(tmp_path) -> None:
         },
         "view": {"1": {"fid_list": ["1"]}, "2": {"fid_list": ["2"]}},
     }
-    write_photos(tmp_path, "a.png", "b.png")
+    write_images(tmp_path, "a.png", "b.png")
     (tmp_path / "via.json").write_text(json.dumps(project))
     assert recognise(tmp_path) == "via"
     convert_labels(tmp_path, split=0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from photos import category, instances, write_photos
+from grey_images import category, instances, write_images
 
 from hrpose.annotations.converters import convert_labels, recognise
 from hrpose.errors import DataError, MissingDataError
@@ -45,7 +45,7 @@ def write(folder: Path, yaml: str, labels: dict[str, str]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "data.yaml").write_text(yaml)
     for name, text in labels.items():
-        write_photos(folder, f"{name}.png")
+        write_images(folder, f"{name}.png")
         file = folder / f"{name.replace('images', 'labels')}.txt"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
@@ -80,7 +80,7 @@ def test_the_folder_and_its_file_are_recognised(coco8) -> None:
 
 def test_names_are_required_and_two_zeros_are_unlabelled(tmp_path) -> None:
     folder = write(tmp_path, TIGER.format(path="../datasets/tiger"), {"train/images/a": "0 .5 .5 .5 .5 .25 .5 0 0"})
-    write_photos(folder, "val/images/b.png")
+    write_images(folder, "val/images/b.png")
     with pytest.raises(DataError, match=r"2 keypoints.*names=\["):
         convert_labels(folder)
     convert_labels(folder, names=["nose", "tail"])

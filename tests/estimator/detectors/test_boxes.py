@@ -4,7 +4,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from exif_photo import jpeg
+from exif_image import jpeg
 from fake_engine import CenterEngine
 
 import hrpose
@@ -12,7 +12,7 @@ from hrpose import FunctionDetector
 from hrpose.errors import DataError
 from hrpose.estimator.detectors.boxes import BoxFilter, xywh_from_cxcywh, xywh_from_xyxy
 
-PHOTO = np.zeros((60, 80, 3), np.uint8)
+IMAGE = np.zeros((60, 80, 3), np.uint8)
 BOXES = np.array([[0.0, 0, 10, 10], [1, 0, 10, 10], [50, 50, 10, 10], [0, 0, 9, 9]])
 SCORES = np.array([0.5, 0.9, 0.4, 0.1])
 IMAGES = [
@@ -76,7 +76,7 @@ def test_thresholds_that_make_no_sense_are_refused(options) -> None:
 
 @pytest.mark.parametrize(("box_format", "box"), [("xyxy", [10, 20, 40, 60]), ("xywh", [10, 20, 30, 40])])
 def test_a_function_says_how_it_writes_boxes(box_format, box) -> None:
-    boxes, scores = FunctionDetector(lambda image: ([box, [1, 1, 5, 5]], [0.9, 0.1]), box_format=box_format)(PHOTO)
+    boxes, scores = FunctionDetector(lambda image: ([box, [1, 1, 5, 5]], [0.9, 0.1]), box_format=box_format)(IMAGE)
     np.testing.assert_array_equal(boxes, [[10, 20, 30, 40]])  # the other one scores too low
     assert scores == pytest.approx([0.9])
 
@@ -84,18 +84,18 @@ def test_a_function_says_how_it_writes_boxes(box_format, box) -> None:
 def test_the_function_gets_the_image() -> None:
     seen = []
     detector = FunctionDetector(lambda image: (seen.append(image), ([], []))[1], box_format="xywh")
-    assert len(detector(PHOTO)[0]) == 0
-    assert seen[0] is PHOTO
+    assert len(detector(IMAGE)[0]) == 0
+    assert seen[0] is IMAGE
 
 
 def test_what_is_no_box_is_refused() -> None:
     with pytest.raises(ValueError, match="right > left"):
-        FunctionDetector(lambda image: ([[10, 20, 5, 5]], [1]), box_format="xyxy")(PHOTO)
+        FunctionDetector(lambda image: ([[10, 20, 5, 5]], [1]), box_format="xyxy")(IMAGE)
     with pytest.raises(ValueError, match="they are None"):
-        FunctionDetector(lambda image: (None, None), box_format="xyxy")(PHOTO)
+        FunctionDetector(lambda image: (None, None), box_format="xyxy")(IMAGE)
     for found in (None, 7, ([], [], [])):
         with pytest.raises(ValueError, match="to return a pair"):
-            FunctionDetector(lambda image, found=found: found, box_format="xywh")(PHOTO)
+            FunctionDetector(lambda image, found=found: found, box_format="xywh")(IMAGE)
     with pytest.raises(ValueError, match="`box_format`"):
         FunctionDetector(lambda image: None, box_format="cxcywh")
 
@@ -115,7 +115,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_an_estimator_looks_boxes_up_by_the_path_of_the_photo(folder: Path) -> None:
+def test_an_estimator_looks_boxes_up_by_the_path_of_the_image(folder: Path) -> None:
     boxes = hrpose.BoxFile(folder / "found.json", folder / "images.json", min_score=0.5)
     estimator = hrpose.PoseEstimator(CenterEngine(), detector=boxes)
     files = [folder / "photos" / image["file_name"] for image in IMAGES]
@@ -134,12 +134,12 @@ def test_annotated_boxes_need_no_other_file(folder: Path) -> None:
 def test_pixels_are_taken_as_the_boxes_were_made_on_them(folder: Path) -> None:
     (folder / "photos" / "other.jpg").write_bytes(jpeg(orientation=6))
     truth = json.loads((folder / "truth.json").read_text())
-    truth["annotations"][0].update(image_id=9, bbox=[70, 0, 10, 60])  # outside, if the photo is turned
+    truth["annotations"][0].update(image_id=9, bbox=[70, 0, 10, 60])  # outside, if the image is turned
     (folder / "truth.json").write_text(json.dumps(truth))
     options = {"detector": hrpose.BoxFile(folder / "truth.json")}
-    photo = folder / "photos" / "other.jpg"
-    assert len(hrpose.PoseEstimator(CenterEngine(), **options)(photo)) == 1
-    assert len(hrpose.PoseEstimator(CenterEngine(), **options, upright=True)(photo)) == 0
+    image = folder / "photos" / "other.jpg"
+    assert len(hrpose.PoseEstimator(CenterEngine(), **options)(image)) == 1
+    assert len(hrpose.PoseEstimator(CenterEngine(), **options, upright=True)(image)) == 0
 
 
 def test_boxes_that_are_given_go_before_the_file(folder: Path) -> None:
@@ -148,11 +148,11 @@ def test_boxes_that_are_given_go_before_the_file(folder: Path) -> None:
     assert poses.bbox.tolist() == [[2, 2, 2, 2]]
 
 
-def test_a_photo_that_the_file_does_not_name_is_refused(folder: Path) -> None:
+def test_an_image_that_the_file_does_not_name_is_refused(folder: Path) -> None:
     boxes = hrpose.BoxFile(folder / "truth.json")
-    for photo in ("photo.jpg", "c/photo.jpg", "xother.jpg"):
-        with pytest.raises(DataError, match=f"Expected {photo} to be one of the 3 photos of .*truth.json"):
-            boxes.of(photo)
+    for image in ("photo.jpg", "c/photo.jpg", "xother.jpg"):
+        with pytest.raises(DataError, match=f"Expected {image} to be one of the 3 images of .*truth.json"):
+            boxes.of(image)
     with pytest.raises(DataError, match=r"images as paths.* but got ndarray"):
         boxes.of(np.zeros((60, 80, 3), np.uint8))
     with pytest.raises(DataError, match="image_id"):

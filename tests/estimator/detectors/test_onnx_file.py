@@ -12,8 +12,8 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402  only where onnx is there
 
-PHOTO = np.zeros((30, 60, 3), np.uint8)  # scaled by 64 / 60 into a square of 64
-PHOTO[...] = (10, 20, 30)
+IMAGE = np.zeros((30, 60, 3), np.uint8)  # scaled by 64 / 60 into a square of 64
+IMAGE[...] = (10, 20, 30)
 ZOOM = 64 / 60
 
 
@@ -65,7 +65,7 @@ def reading_yolox(file: Path, place: tuple[int, int, int]) -> Path:
     return save(file, nodes, {"output": TensorProto.FLOAT}, constants)
 
 
-def test_boxes_in_pixels_are_brought_back_to_the_photo(tmp_path: Path) -> None:
+def test_boxes_in_pixels_are_brought_back_to_the_image(tmp_path: Path) -> None:
     rows = np.zeros((84, 7))
     rows[:, :4] = [40, 20, 1, 1]
     rows[::2, 0] = 4  # boxes in pixels are spread over the picture
@@ -74,15 +74,15 @@ def test_boxes_in_pixels_are_brought_back_to_the_photo(tmp_path: Path) -> None:
     rows[7] = [10, 10, 8, 8, 0.9, 0.1, 1.0]  # of another class
     detector = hrpose.OnnxDetector(constant_yolox(tmp_path / "yolox.onnx", rows))
     assert (detector.form, detector.input_size) == ("yolox", (64, 64))
-    boxes, scores = detector(PHOTO)
+    boxes, scores = detector(IMAGE)
     np.testing.assert_allclose(boxes, [np.array([16, 8, 32, 16]) / ZOOM])
     assert scores == pytest.approx([0.72])
-    both = hrpose.OnnxDetector(tmp_path / "yolox.onnx", nms_threshold=None)(PHOTO)
+    both = hrpose.OnnxDetector(tmp_path / "yolox.onnx", nms_threshold=None)(IMAGE)
     assert both[1] == pytest.approx([0.72, 0.45])
-    other = hrpose.OnnxDetector(tmp_path / "yolox.onnx", class_index=1)(PHOTO)
+    other = hrpose.OnnxDetector(tmp_path / "yolox.onnx", class_index=1)(IMAGE)
     np.testing.assert_allclose(other[0], [np.array([6, 6, 8, 8]) / ZOOM])
     with pytest.raises(ValueError, match="class 2 among C"):
-        hrpose.OnnxDetector(tmp_path / "yolox.onnx", class_index=2)(PHOTO)
+        hrpose.OnnxDetector(tmp_path / "yolox.onnx", class_index=2)(IMAGE)
 
 
 @pytest.mark.parametrize("decoded", [None, False])
@@ -91,7 +91,7 @@ def test_boxes_relative_to_the_grid_are_decoded(tmp_path: Path, decoded) -> None
     rows[8 * 2 + 3] = [0.5, 0.25, np.log(2), np.log(3), 0.9, 1]  # grid of 8 pixels: row 2, column 3
     rows[64 + 4 * 1 + 2] = [0.5, 0.5, 0, 0, 0.8, 1]  # grid of 16 pixels: row 1, column 2
     rows[64 + 16 + 1] = [0.5, 0.5, np.log(0.5), 0, 0.7, 1]  # grid of 32 pixels: row 0, column 1
-    boxes, scores = hrpose.OnnxDetector(constant_yolox(tmp_path / "raw.onnx", rows), decoded=decoded)(PHOTO)
+    boxes, scores = hrpose.OnnxDetector(constant_yolox(tmp_path / "raw.onnx", rows), decoded=decoded)(IMAGE)
     assert scores == pytest.approx([0.9, 0.8, 0.7])
     middles = np.array([[28, 18, 16, 24], [40, 24, 16, 16], [48, 16, 16, 32]])
     np.testing.assert_allclose(boxes[:, :2] + boxes[:, 2:] / 2, middles[:, :2] / ZOOM, rtol=1e-5)
@@ -101,13 +101,13 @@ def test_boxes_relative_to_the_grid_are_decoded(tmp_path: Path, decoded) -> None
 def test_a_number_of_boxes_that_fits_no_grid_is_refused(tmp_path: Path) -> None:
     file = constant_yolox(tmp_path / "raw.onnx", np.zeros((83, 6)))
     with pytest.raises(ValueError, match=r"64 x 64.*83.*decoded=True"):
-        hrpose.OnnxDetector(file)(PHOTO)
+        hrpose.OnnxDetector(file)(IMAGE)
 
 
 @pytest.mark.parametrize(("place", "value"), [((0, 0, 0), 30), ((1, 31, 63), 20), ((2, 10, 10), 10), ((0, 32, 0), 114)])
 def test_yolox_sees_bgr_bytes_in_the_upper_left_corner(tmp_path: Path, place, value) -> None:
     detector = hrpose.OnnxDetector(reading_yolox(tmp_path / "r.onnx", place), decoded=True, score_threshold=0)
-    assert detector(PHOTO)[1] == pytest.approx([value / 255])
+    assert detector(IMAGE)[1] == pytest.approx([value / 255])
 
 
 def rtdetr(file: Path, *, raw: bool = False) -> Path:
@@ -149,20 +149,20 @@ def rtdetr(file: Path, *, raw: bool = False) -> Path:
     return save(file, nodes, outputs, constants, [picture, sizes])
 
 
-def test_rtdetr_gives_corners_in_pixels_of_the_photo(tmp_path: Path) -> None:
+def test_rtdetr_gives_corners_in_pixels_of_the_image(tmp_path: Path) -> None:
     detector = hrpose.OnnxDetector(rtdetr(tmp_path / "r.onnx"), input_size=(64, 64), score_threshold=0)
     assert detector.form == "rtdetr"
-    boxes, scores = detector(PHOTO)
+    boxes, scores = detector(IMAGE)
     np.testing.assert_allclose(boxes, [[0, 0, 30, 30]])
     assert scores == pytest.approx([10 / 255])
-    assert len(hrpose.OnnxDetector(tmp_path / "r.onnx", class_index=16)(PHOTO)[0]) == 1
+    assert len(hrpose.OnnxDetector(tmp_path / "r.onnx", class_index=16)(IMAGE)[0]) == 1
     assert hrpose.OnnxDetector(tmp_path / "r.onnx").input_size == (640, 640)
 
 
 def test_rtdetr_of_transformers_gives_fractions(tmp_path: Path) -> None:
     detector = hrpose.OnnxDetector(rtdetr(tmp_path / "raw.onnx", raw=True), input_size=(64, 64), score_threshold=0)
     assert detector.form == "rtdetr_raw"
-    boxes, scores = detector(PHOTO)
+    boxes, scores = detector(IMAGE)
     np.testing.assert_allclose(boxes, [[27, 13.5, 6, 3], [0, 0, 30, 30]], atol=1e-5)
     assert scores == pytest.approx([1 / (1 + np.exp(-0.5)), 1 / (1 + np.exp(-10 / 255))])
 
@@ -171,7 +171,7 @@ def test_an_estimator_asks_it(tmp_path: Path) -> None:
     from fake_engine import CenterEngine  # lies beside the tests of the estimator
 
     detector = hrpose.OnnxDetector(rtdetr(tmp_path / "r.onnx"), score_threshold=0)
-    poses = hrpose.PoseEstimator(CenterEngine(), detector=detector)([PHOTO, PHOTO])
+    poses = hrpose.PoseEstimator(CenterEngine(), detector=detector)([IMAGE, IMAGE])
     assert [found.bbox.tolist() for found in poses] == [[[0, 0, 30, 30]]] * 2
 
 

@@ -12,7 +12,7 @@ import hrpose
 
 transformers = pytest.importorskip("transformers")
 
-PHOTO = np.random.default_rng(0).integers(0, 255, (48, 80, 3), np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 255, (48, 80, 3), np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +51,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_persons_come_in_pixels_the_best_first(folder: Path) -> None:
     detector = hrpose.RTDetrDetector(folder, device="cpu", score_threshold=0)
-    boxes, scores = detector(PHOTO)
+    boxes, scores = detector(IMAGE)
     net = transformers.RTDetrForObjectDetection.from_pretrained(folder).eval()
-    pixels = torch.from_numpy(PHOTO).permute(2, 0, 1)[None].float()
+    pixels = torch.from_numpy(IMAGE).permute(2, 0, 1)[None].float()
     pixels = torch.nn.functional.interpolate(pixels, (64, 96), mode="bilinear", antialias=True).round() / 255
     with torch.no_grad():
         found = net(pixels)
@@ -66,12 +66,12 @@ def test_persons_come_in_pixels_the_best_first(folder: Path) -> None:
 
 
 def test_the_class_and_the_thresholds_can_be_set(folder: Path) -> None:
-    dogs = hrpose.RTDetrDetector(folder, device="cpu", class_index=0, score_threshold=0, max_boxes=3)(PHOTO)
-    persons = hrpose.RTDetrDetector(folder, device="cpu", score_threshold=0)(PHOTO)
+    dogs = hrpose.RTDetrDetector(folder, device="cpu", class_index=0, score_threshold=0, max_boxes=3)(IMAGE)
+    persons = hrpose.RTDetrDetector(folder, device="cpu", score_threshold=0)(IMAGE)
     assert len(dogs[0]) == 3
     assert not np.array_equal(dogs[1], persons[1][:3])
     between = float(persons[1][4] + persons[1][5]) / 2
-    assert len(hrpose.RTDetrDetector(folder, device="cpu", score_threshold=between)(PHOTO)[0]) == 5
+    assert len(hrpose.RTDetrDetector(folder, device="cpu", score_threshold=between)(IMAGE)[0]) == 5
     with pytest.raises(ValueError, match=r"`class_index`.*2 classes"):
         hrpose.RTDetrDetector(folder, device="cpu", class_index=2)
 
@@ -80,7 +80,7 @@ def test_an_estimator_asks_it(folder: Path) -> None:
     from fake_engine import CenterEngine  # lies beside the tests of the estimator
 
     detector = hrpose.RTDetrDetector(folder, device="cpu", score_threshold=0, max_boxes=4)
-    poses = hrpose.PoseEstimator(CenterEngine(), detector=detector)(PHOTO)
+    poses = hrpose.PoseEstimator(CenterEngine(), detector=detector)(IMAGE)
     assert 0 < len(poses) <= 4
 
 

@@ -1,4 +1,4 @@
-"""The bootstrap over photos: a draw is the data set of the drawn photos."""
+"""The bootstrap over images: a draw is the data set of the drawn images."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from hrpose.structures import GroundTruth
 
 
 def drawn_copies(detections: Detections, truth: GroundTruth, drawn: np.ndarray) -> tuple[Detections, GroundTruth]:
-    """Photos as often as they were drawn, each copy under an id of its own."""
+    """Images as often as they were drawn, each copy under an id of its own."""
     found, people = [], []
     for copy, image_id in enumerate(np.unique(truth.image_ids)[drawn]):
         mine = detections.image_ids == image_id
@@ -27,7 +27,7 @@ def drawn_copies(detections: Detections, truth: GroundTruth, drawn: np.ndarray) 
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_samples_equal_the_evaluation_of_the_drawn_photos(seed: int) -> None:
+def test_samples_equal_the_evaluation_of_the_drawn_images(seed: int) -> None:
     annotations, results, sigmas = random_case(seed, num_keypoints=4, num_images=9, num_categories=2, distinct=True)
     detections, truth = detections_from_coco(results, 4), truth_from_coco(annotations, 4)
     samples = bootstrap_average_precision(match_detections(detections, truth, sigmas), num_samples=5, seed=seed)
@@ -38,7 +38,7 @@ def test_samples_equal_the_evaluation_of_the_drawn_photos(seed: int) -> None:
         assert np.nan_to_num(sample, nan=-1.0) == pytest.approx(expected, abs=1e-12)
 
 
-def test_one_photo_gives_its_own_ap() -> None:
+def test_one_image_gives_its_own_ap() -> None:
     annotations, results, sigmas = random_case(7, num_keypoints=4, num_images=1)
     matches = match_detections(detections_from_coco(results, 4), truth_from_coco(annotations, 4), sigmas)
     samples = bootstrap_average_precision(matches, num_samples=3)
@@ -63,7 +63,7 @@ def test_p_value_of_a_paired_difference() -> None:
 
 def test_samples_without_anybody_are_nan_and_left_out() -> None:
     annotations, results, sigmas = random_case(4, num_keypoints=4, num_images=6, distinct=True)
-    image_id = annotations["annotations"][0]["image_id"]  # everybody else is in other photos, and not annotated
+    image_id = annotations["annotations"][0]["image_id"]  # everybody else is in other images, and not annotated
     annotations["annotations"] = [row for row in annotations["annotations"] if row["image_id"] == image_id]
     matches = match_detections(detections_from_coco(results, 4), truth_from_coco(annotations, 4), sigmas)
     samples = bootstrap_average_precision(matches, num_samples=40, seed=1)

@@ -47,7 +47,7 @@ def test_by_visibility_counts_only_that_kind() -> None:
 
 
 def two_people(distance: float) -> GroundTruth:
-    """One photo, two persons of four keypoints in the corners of boxes of 10 px."""
+    """One image, two persons of four keypoints in the corners of boxes of 10 px."""
     corners = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
     ones = np.ones(2, dtype=np.int64)
     boxes = np.array([[0.0, 0.0, 10.0, 10.0], [distance, 0.0, 10.0, 10.0]])
@@ -65,7 +65,7 @@ def test_crowd_index_by_hand(distance: float, index: float) -> None:
     assert crowding.tolist() == [index]
 
 
-def test_by_crowding_evaluates_the_photos_of_a_range() -> None:
+def test_by_crowding_evaluates_the_images_of_a_range() -> None:
     annotations, results, sigmas = random_case(9, num_keypoints=4, num_images=8)
     truth, detections = truth_from_coco(annotations, 4), detections_from_coco(results, 4)
     numbers = average_precision_by_crowding(detections, truth, sigmas)
@@ -78,7 +78,7 @@ def test_by_crowding_evaluates_the_photos_of_a_range() -> None:
         assert numbers[name] == average_precision(*select_images(detections, truth, image_ids[chosen]), sigmas)
 
 
-def test_stated_crowd_indices_are_taken_for_all_photos() -> None:
+def test_stated_crowd_indices_are_taken_for_all_images() -> None:
     truth = replace(two_people(5.0), crowd_index=np.array([0.2, 0.8]))
     image_ids, crowding = crowd_index(truth)
     assert (image_ids.tolist(), crowding.tolist()) == ([1, 2], [0.2, 0.8])

@@ -18,7 +18,7 @@ from hrpose.structures import GroundTruth
 
 
 def people(*x: float, area: float = 2000.0, crowd: tuple[int, ...] = (), blank: tuple[int, ...] = ()) -> GroundTruth:
-    """Persons of one keypoint on a line, in one photo."""
+    """Persons of one keypoint on a line, in one image."""
     number = len(x)
     visibility = np.array([[0 if row in blank else 2] for row in range(number)], dtype=np.uint8)
     places = np.array(x, dtype=float)
@@ -83,7 +83,7 @@ def test_both_ends_of_an_area_range_belong_to_it() -> None:
     assert matches.instance_ignored[:, 0].tolist() == [False, False, True]
 
 
-def test_only_the_best_predictions_of_a_photo_count() -> None:
+def test_only_the_best_predictions_of_an_image_count() -> None:
     matches = match_detections(found(0, 0, 0, scores=(0.1, 0.3, 0.2)), people(0), [0.1], max_detections=2)
     assert matches.rows.tolist() == [1, 2]
 
@@ -104,7 +104,7 @@ def test_thresholds_are_those_of_the_reference() -> None:
     assert list(OKS_THRESHOLDS) == np.linspace(0.5, 0.95, 10).tolist()
 
 
-def test_unknown_photos_are_told() -> None:
+def test_unknown_images_are_told() -> None:
     with pytest.raises(ValueError, match=r"1 image ids are not annotated.*\[5\]"):
         match_detections(found(0, image_id=5), people(0), [0.1])
 

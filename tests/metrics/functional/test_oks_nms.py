@@ -59,7 +59,7 @@ def test_similarities_equal_the_official_ones(golden_dir: Path) -> None:
     num_keypoints=st.sampled_from([1, 2, 14, 17, 133]),
     threshold=st.sampled_from([0.05, 0.3, 0.5, 0.9, 1.0]),
 )
-def test_all_photos_at_once_equal_the_loop(seed: int, num_keypoints: int, threshold: float) -> None:
+def test_all_images_at_once_equal_the_loop(seed: int, num_keypoints: int, threshold: float) -> None:
     rng = np.random.default_rng(seed)
     number = int(rng.integers(0, 60))
     sigmas = rng.uniform(0.03, 0.1, num_keypoints)

@@ -40,7 +40,7 @@ def test_the_closest_pair_comes_first_whatever_the_score() -> None:
     assert (rows.tolist(), persons.tolist()) == ([0, 1], [0, 1])
 
 
-def test_predictions_stay_in_their_photo_and_crowds_do_not_count() -> None:
+def test_predictions_stay_in_their_image_and_crowds_do_not_count() -> None:
     truth = truth_of([[[0, 0]], [[0, 0]]], [1, 2], [[2], [0]])
     rows, persons = closest_pairs(found_of([[[0, 0]], [[50, 0]]], [2, 1]), truth)
     assert (rows.tolist(), persons.tolist()) == ([1], [0])

@@ -78,7 +78,7 @@ def test_a_file_has_the_ap_of_its_weights(export, people, weights, tmp_path, for
     file, report = export(*(ONNX if format == "onnx" else ["format=openvino"]), f"paths.data={people}")
     assert report["faults"] == []
     assert report["comparison"]["largest"] < 0.01
-    assert report["comparison"]["num_crops"] == report["protocols"]["gt"]["num_persons"]
+    assert report["comparison"]["num_crops"] == report["protocols"]["gt"]["num_instances"]
     assert report["ap_after"] == pytest.approx(report["ap_before"], abs=0.001)
     exported = measure(file, people, tmp_path / "exported")
     assert exported == pytest.approx(measure(weights, people, tmp_path / "torch"), abs=0.001)
@@ -95,18 +95,18 @@ def test_a_file_says_what_it_is(export, people, weights):
 
 def test_an_estimator_opens_a_file_like_a_checkpoint(export, people, weights):
     file, _ = export(*ONNX, f"paths.data={people}")
-    photo = sorted((people / "val2017").iterdir())[0]
+    image = sorted((people / "val2017").iterdir())[0]
     boxes = [[20.0, 30.0, 60.0, 90.0], [100.0, 40.0, 80.0, 120.0]]
-    found = PoseEstimator.from_checkpoint(file)(photo, bbox=boxes)
-    expected = PoseEstimator.from_checkpoint(weights, device="cpu")(photo, bbox=boxes)
+    found = PoseEstimator.from_checkpoint(file)(image, bbox=boxes)
+    expected = PoseEstimator.from_checkpoint(weights, device="cpu")(image, bbox=boxes)
     apart = np.abs(found.keypoints - expected.keypoints).max(axis=-1)
     assert (apart < 0.01).mean() > 0.95  # an untrained network has ties
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
 
 
-def test_without_data_photos_are_taken_and_without_photos_people_are_drawn(weights, people, tmp_path):
+def test_without_data_images_are_taken_and_without_images_people_are_drawn(weights, people, tmp_path):
     for words, name, count in (
-        ([f"photos={people}/val2017"], f"photos in {people}/val2017", 6),
+        ([f"photos={people}/val2017"], f"images in {people}/val2017", 6),
         ([], "drawn people", 10),
     ):
         cfg = compose("export", [f"weights={weights}", f"paths.data={tmp_path}", *words])
@@ -129,7 +129,7 @@ def test_half_precision_is_reported_with_the_ap_before_and_after(export, people)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
-def test_int8_is_calibrated_on_photos(export, people, format):
+def test_int8_is_calibrated_on_images(export, people, format):
     words = ("precision=int8", f"paths.data={people}", f"photos={people}/val2017", "max_ap_loss=0.5", "flip_test=false")
     file, report = export(f"format={format}", *words)
     assert open_exported(file).record.precision == "int8"
@@ -138,7 +138,7 @@ def test_int8_is_calibrated_on_photos(export, people, format):
     assert file.read_bytes().count(marks[format]) > 50
 
 
-def write_photos(folder, pictures):
+def write_images(folder, pictures):
     folder.mkdir()
     for index, picture in enumerate(pictures):
         cv2.imwrite(str(folder / f"{index}.png"), picture)
@@ -147,12 +147,12 @@ def write_photos(folder, pictures):
 
 @pytest.mark.parametrize("colours", [(0, 0, 0, 0), (0, 90, 255, 40)])
 def test_int8_is_not_calibrated_on_single_colours(weights, tmp_path, colours):
-    photos = write_photos(tmp_path / "photos", [np.full((80, 60, 3), colour, np.uint8) for colour in colours])
+    images = write_images(tmp_path / "photos", [np.full((80, 60, 3), colour, np.uint8) for colour in colours])
     words = [
         f"weights={weights}",
         "precision=int8",
         f"paths.data={tmp_path}",
-        f"photos={photos}",
+        f"photos={images}",
         f"paths.run={tmp_path}",
     ]
     with pytest.raises(ConfigError, match="4 of 4 calibration"):
@@ -170,13 +170,13 @@ def changed(weights, file, name, change):
 
 @pytest.mark.slow
 def test_int8_that_moves_keypoints_fails_without_an_ap(weights, people, tmp_path, caplog):
-    """Calibrated on the photos at a sixteenth of their brightness, activations of bright photos are cut off."""
+    """Calibrated on the images at a sixteenth of their brightness, activations of bright images are cut off."""
     dark = [cv2.imread(str(file)) // 16 for file in sorted((people / "val2017").iterdir())]
-    photos = write_photos(tmp_path / "photos", dark)
+    images = write_images(tmp_path / "photos", dark)
     sure = changed(weights, tmp_path / "sure.ckpt", "net.final_layer.weight", lambda weight: weight * 1e10)
     words = [f"weights={sure}", "precision=int8", f"paths.data={people}", "flip_test=false", "measure_ap=false"]
     with pytest.raises(ExportCheckError, match="confident keypoints move by more than 3%"):
-        run("export", compose("export", [*words, f"photos={photos}", f"output={tmp_path}/dark.onnx"]))
+        run("export", compose("export", [*words, f"photos={images}", f"output={tmp_path}/dark.onnx"]))
     assert "calibration crops have a single colour, 6 have little contrast" in caplog.text
     assert json.loads((tmp_path / "dark.export.json").read_text())["comparison"]["shifted"] > 0.1
 
@@ -200,7 +200,7 @@ def test_half_precision_that_overflows_is_an_error(weights, people, tmp_path):
     assert report["ap_after"] is None
 
 
-def test_int8_wants_photos(weights, tmp_path):
+def test_int8_wants_images(weights, tmp_path):
     words = [f"weights={weights}", "precision=int8", f"paths.data={tmp_path}", f"paths.run={tmp_path}"]
     with pytest.raises(ConfigError, match=r"photos=<folder>"):
         run("export", compose("export", words))

@@ -48,7 +48,7 @@ def test_numbers_out_of_range_are_refused():
         settings_of_processes(SETTINGS, 0)
 
 
-def test_results_come_in_the_order_of_the_photos():
+def test_results_come_in_the_order_of_the_images():
     messages = [(place, result(place)) for place in (3, 0, 4, 1, 2)]
     assert [found.image["id"] for found in _in_order(Results(*messages), [], 5)] == [0, 1, 2, 3, 4]
 

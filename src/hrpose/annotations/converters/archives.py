@@ -14,7 +14,7 @@ import numpy as np
 
 from hrpose.errors import DataError
 from hrpose.files import write_atomically
-from hrpose.media.folders import check_photos, file_size
+from hrpose.media.folders import check_images_exist, file_size
 from hrpose.media.images import read_bytes
 from hrpose.progress import show_progress
 
@@ -51,7 +51,7 @@ def write_archives(
     if size <= 0:
         raise DataError(f"archive_size: expected the MB of an archive, above 0, but got {size:g}.")
     for split, own in names.items():
-        check_photos(own, images)
+        check_images_exist(own, images)
         if found := sorted(out.glob(f"{split}-*.{kind}")):
             raise DataError(
                 f"Expected to write {split}-*.{kind} into {out}, but there are {len(found)} already. Delete them, or give "

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from hrpose.annotations.converters.source import wrong
 from hrpose.errors import DataError
-from hrpose.media.source import is_photo
+from hrpose.media.source import is_image
 
 Point: TypeAlias = tuple[float, float, int]  # x, y in pixels, visibility 1 or 2
 Pair: TypeAlias = tuple[str, str]
@@ -124,7 +124,7 @@ class ImageFolder:
         """Return the images in the folder and its subfolders by file name, with and without suffix."""
         files: dict[str, list[Path]] = {}
         for file in sorted(self.folder.rglob("*")):
-            if is_photo(file):
+            if is_image(file):
                 for name in (file.name, file.stem):
                     files.setdefault(name, []).append(file)
         return files

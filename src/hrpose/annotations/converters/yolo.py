@@ -14,7 +14,7 @@ from hrpose.annotations.converters.labels import Instance, LabelledImage, Labels
 from hrpose.annotations.converters.source import Source, read_yaml, wrong
 from hrpose.errors import DataError, MissingDataError
 from hrpose.media.images import read_upright_size
-from hrpose.media.source import is_photo
+from hrpose.media.source import is_image
 
 _MAX_NORMALISED = 1.5  # larger coordinates are in pixels
 
@@ -170,7 +170,7 @@ def _images(value: Any, home: Path, file: Path) -> list[Path]:
             lines = [line.strip() for line in place.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
             found += [_find(line, home) or home / PurePosixPath(line.replace("\\", "/")).name for line in lines]
         else:
-            found += sorted(path for path in place.rglob("*") if is_photo(path))
+            found += sorted(path for path in place.rglob("*") if is_image(path))
     return list(dict.fromkeys(found))
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hrpose.annotations.detections import read_photo_boxes
+from hrpose.annotations.detections import read_image_boxes
 from hrpose.errors import DataError
 from hrpose.estimator.boxes import Floats, read_detections
 from hrpose.geometry import bbox_nms
@@ -135,7 +135,7 @@ class BoxFile:
     """
 
     def __init__(self, boxes: str | Path, annotations: str | Path | None = None, *, min_score: float = 0.0) -> None:
-        known = read_photo_boxes(annotations, boxes, min_score=min_score)
+        known = read_image_boxes(annotations, boxes, min_score=min_score)
         assert known is not None, "`boxes` is a file"
         self._known = known
         self._file = str(annotations or boxes)
@@ -154,7 +154,7 @@ class BoxFile:
         names = [name for name, end in candidates.items() if parts[-len(end) :] == end]
         if not names:
             raise DataError(
-                f"Expected {image} to be one of the {len(self._known.image_ids)} photos of {self._file}, found no such name."
+                f"Expected {image} to be one of the {len(self._known.image_ids)} images of {self._file}, found no such name."
             )
         return self._known.image_ids[max(names, key=len)]
 

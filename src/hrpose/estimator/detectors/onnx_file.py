@@ -4,7 +4,7 @@ Needs the extra `hrpose[detect]`.
 
     YOLOX      image BGR from 0 to 255, scaled into the upper left corner of a grey square -> [N, 5 + C]: middle, size, the
                chance that something is there, and of each class; centers and sizes in pixels, or relative to the grid
-    RT-DETR    image RGB from 0 to 1, stretched, and the size of the photo -> labels, boxes (corners in its pixels), scores; or,
+    RT-DETR    image RGB from 0 to 1, stretched, and the size of the image -> labels, boxes (corners in its pixels), scores; or,
                as transformers exports it, image -> logits, pred_boxes
 """
 
@@ -36,7 +36,7 @@ _FORMS: dict[frozenset[str], Form] = {
 }
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _DEFAULT_SIZE = 640
-_GREY = 114  # what YOLOX was trained to see beside the photo
+_GREY = 114  # what YOLOX was trained to see beside the image
 _STRIDES = (8, 16, 32, 64)  # of YOLOX's grids, in pixels; the last one belongs to its largest networks
 
 
@@ -128,11 +128,11 @@ class OnnxDetector:
         centers = named["pred_boxes"].reshape(-1, 4).astype(np.float64) * [width, height, width, height]
         return xywh_from_cxcywh(centers), np.exp(-np.logaddexp(0, -logits)).astype(np.float32)
 
-    def _run(self, picture: NDArray[Any], photo_size: NDArray[np.int64] | None = None) -> list[NDArray[Any]]:
-        """Run the network on a picture (H, W, 3), with the size of the photo if it asks for that."""
+    def _run(self, picture: NDArray[Any], image_size: NDArray[np.int64] | None = None) -> list[NDArray[Any]]:
+        """Run the network on a picture (H, W, 3), with the size of the image if it asks for that."""
         batch = np.ascontiguousarray(picture.transpose(2, 0, 1)[None], self._type)
         further = [entry.name for entry in self._session.get_inputs()[1:]]
-        given = {self._picture_name: batch, **dict.fromkeys(further, photo_size)}
+        given = {self._picture_name: batch, **dict.fromkeys(further, image_size)}
         outputs: list[NDArray[Any]] = self._session.run(None, given)
         return outputs
 

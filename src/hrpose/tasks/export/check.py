@@ -23,7 +23,7 @@ from hrpose.export import MAX_SHIFTED, Comparer, Comparison, ExportedPoses, Expo
 from hrpose.export.check import TOLERANCE, distances
 from hrpose.inference import collect_poses, predict_heatmaps
 from hrpose.media import folders
-from hrpose.media.headers import PHOTO_SUFFIXES
+from hrpose.media.headers import IMAGE_SUFFIXES
 from hrpose.media.images import Reading
 from hrpose.report.protocol import Benchmark
 from hrpose.structures import CropBatch
@@ -88,7 +88,7 @@ def find_crops(cfg: DictConfig, record: ExportRecord, weights: Path, folder: Pat
         if node is not None and _is_usable(node, record):
             return CropSource(f"{name}, {node['val_annotations']}", _datamodule(cfg, node, record), (), record)
     if cfg.photos is not None:
-        return CropSource(f"photos in {cfg.photos}", None, list_images(cfg.photos), record)
+        return CropSource(f"images in {cfg.photos}", None, list_images(cfg.photos), record)
     logger.info("No data found: the check draws people. Set photos=<folder>, or data=... paths.data=...")
     write_dataset(folder / "drawn", num_train=1, num_val=24, seed=cfg.seed)
     return CropSource("drawn people", None, list_images(folder / "drawn" / "val2017"), record)
@@ -103,7 +103,7 @@ def list_images(folder: str | Path) -> tuple[Path, ...]:
     found = tuple(Path(folder, name) for name in sorted(folders.list_images(folder)))
     if not found:
         raise ConfigError(
-            f"photos: expected a folder with images ({', '.join(PHOTO_SUFFIXES)}), found none in {folder}."
+            f"photos: expected a folder with images ({', '.join(IMAGE_SUFFIXES)}), found none in {folder}."
         )
     return found
 

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from hrpose.annotations.checks import warn_of
-from hrpose.annotations.detections import read_photo_boxes
+from hrpose.annotations.detections import read_image_boxes
 from hrpose.annotations.images import check_images, sample_images
 from hrpose.config import build
 from hrpose.errors import DataError
@@ -22,7 +22,7 @@ from hrpose.estimator import PoseEstimator
 from hrpose.estimator.video import TrackedFrame, track_poses
 from hrpose.files import write_atomically
 from hrpose.media.images import quiet_decoders
-from hrpose.media.source import Camera, Photos, Stream, Video, find_media
+from hrpose.media.source import Camera, ImageFiles, Stream, Video, find_media
 from hrpose.media.video import VideoReader, VideoWriter
 from hrpose.progress import show_progress
 from hrpose.report.table import say
@@ -42,8 +42,8 @@ _NO_BOXES = (
 _SHOWN = 5  # unusable images named on the screen; unusable.txt lists all
 
 
-class UnusablePhotosError(DataError):
-    """Some photos could not be used; the others have their results."""
+class UnusableImagesError(DataError):
+    """Some images could not be used; the others have their results."""
 
     exit_status = 3
 
@@ -55,43 +55,43 @@ def predict(cfg: DictConfig) -> PredictResult:
         cfg: a composed and validated configuration of the verb `predict`.
 
     Returns:
-        The number of people found, in a video of different people; and the files.
+        The number of instances found, in a video of different ones; and the files.
 
     Raises:
-        UnusablePhotosError: after all others are done, if photos could not be read or their boxes do not fit.
+        UnusableImagesError: after all others are done, if images could not be read or their boxes do not fit.
     """
     source, folder = find_media(cfg.source), Path(cfg.paths.run)
     settings, unusable = read_settings(cfg), list[ImageResult]()
     start = time.perf_counter()
     with quiet_decoders():
-        if isinstance(source, Photos):
-            unit, count = "photos", len(source)
-            skeleton, num_people, unusable = predict_images(cfg, source, settings)
+        if isinstance(source, ImageFiles):
+            unit, count = "images", len(source)
+            skeleton, num_instances, unusable = predict_images(cfg, source, settings)
         else:
             unit = "frames"
-            skeleton, count, num_people = predict_video(cfg, source, settings)
+            skeleton, count, num_instances = predict_video(cfg, source, settings)
     rate = count / (time.perf_counter() - start)
-    say(Console(), f"{count} {unit}, {num_people} people, {rate:.1f} {unit}/s, in {folder}")
+    say(Console(), f"{count} {unit}, {num_instances} instances, {rate:.1f} {unit}/s, in {folder}")
     if unusable:
         reasons = [f"{result.image['file_name']}: {result.error}\n" for result in unusable]
         with write_atomically(folder / "unusable.txt") as file:
             file.write_text("".join(reasons), encoding="utf-8")
-        raise UnusablePhotosError(_explain(reasons, count))
-    return PredictResult(folder, num_people, skeleton, folder / "poses.json", folder / "images.json")
+        raise UnusableImagesError(_explain(reasons, count))
+    return PredictResult(folder, num_instances, skeleton, folder / "poses.json", folder / "images.json")
 
 
-def predict_images(cfg: DictConfig, photos: Photos, settings: Settings) -> tuple[Skeleton, int, list[ImageResult]]:
+def predict_images(cfg: DictConfig, images: ImageFiles, settings: Settings) -> tuple[Skeleton, int, list[ImageResult]]:
     """Estimate poses in images and write the files.
 
     Returns:
-        The skeleton, the number of people, and the results of images that could not be used.
+        The skeleton, the number of instances, and the results of images that could not be used.
     """
-    known = read_photo_boxes(cfg.annotations, cfg.boxes, min_score=cfg.min_bbox_score)
-    tasks, folder = list_tasks(photos, known), Path(cfg.paths.run)
+    known = read_image_boxes(cfg.annotations, cfg.boxes, min_score=cfg.min_bbox_score)
+    tasks, folder = list_tasks(images, known), Path(cfg.paths.run)
     if settings.painter is not None:
         check_pictures(tasks)
     earlier = read_earlier(folder, settings.described) if cfg.resume else None
-    sample = sample_images(photos.names, photos.folder)
+    sample = sample_images(images.names, images.folder)
     category_id = 1 if known is None else known.category_id
     settings = replace(settings, measured_depth=sample.bit_depth, category_id=category_id)
     processes = settings_of_processes(settings, cfg.devices)
@@ -111,7 +111,7 @@ def predict_images(cfg: DictConfig, photos: Photos, settings: Settings) -> tuple
     options = {"category_id": category_id, "table": cfg.csv, "settings": settings.described}
     with (
         PredictionFiles(folder, estimator.skeleton, **options, earlier=earlier) as files,
-        show_progress(photos.folder.name, sum(map(len, chunks)), "photos") as advance,
+        show_progress(images.folder.name, sum(map(len, chunks)), "images") as advance,
         closing(results),
     ):
         for result in results:
@@ -120,16 +120,16 @@ def predict_images(cfg: DictConfig, photos: Photos, settings: Settings) -> tuple
             tally.add(result)
             advance()
     tally.report()
-    return estimator.skeleton, tally.num_people, tally.unusable
+    return estimator.skeleton, tally.num_instances, tally.unusable
 
 
 def predict_video(cfg: DictConfig, source: Video | Camera | Stream, settings: Settings) -> tuple[Skeleton, int, int]:
-    """Track people through a video and write the files.
+    """Track instances through a video and write the files.
 
     An interrupt (Ctrl-C) ends the video there; for a camera or a stream it is the usual end.
 
     Returns:
-        The skeleton, the number of frames, and of people.
+        The skeleton, the numbers of frames and of instances.
     """
     detector = settings.build_detector()
     estimator = settings.build_estimator(None)
@@ -165,7 +165,7 @@ def predict_video(cfg: DictConfig, source: Video | Camera | Stream, settings: Se
             if is_file:
                 raise
             logger.info("Stopped after %d frames.", num_frames)
-    return estimator.skeleton, num_frames, tracker.num_people
+    return estimator.skeleton, num_frames, tracker.num_instances
 
 
 def _warn_of_no_boxes(settings: Settings, estimator: PoseEstimator, unit: str) -> None:
@@ -197,9 +197,9 @@ def _add_frame(files: PredictionFiles, name: str, frame: TrackedFrame) -> None:
     files.add(entry, [{**row, "track_id": track} for row, track in zip(numbered.to_coco(), tracks, strict=True)])
 
 
-def _explain(reasons: Sequence[str], num_photos: int) -> str:
+def _explain(reasons: Sequence[str], num_images: int) -> str:
     """Name the first images that could not be used, and count the others."""
     lines = [f"  {reason.rstrip()}" for reason in reasons[:_SHOWN]]
     if len(reasons) > _SHOWN:
         lines.append(f"  and {len(reasons) - _SHOWN} more, which unusable.txt lists")
-    return "\n".join([f"{len(reasons)} of {num_photos} photos could not be used:", *lines])
+    return "\n".join([f"{len(reasons)} of {num_images} images could not be used:", *lines])

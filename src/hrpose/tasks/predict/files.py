@@ -1,10 +1,10 @@
-"""The result files: rows go to disk as they come, so that neither a million photos nor an interrupted run is a problem.
+"""The result files: rows go to disk as they come, so that neither a million images nor an interrupted run is a problem.
 
 The files have hidden names until they are complete: a killed run leaves files from which `resume` goes on. An interrupted one
 ends its files at the last complete image.
 
 `poses.json` is a COCO result file: `hrpose evaluate` and pycocotools read it. `images.json` says which picture an `image_id` is,
-in the form of a COCO annotation file without annotations. `poses.csv` has a row for each person.
+in the form of a COCO annotation file without annotations. `poses.csv` has one row per instance.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class PredictionFiles:
     Args:
         folder: of the run; it is made.
         skeleton: of the poses.
-        category_id: of the people in `poses.json`.
+        category_id: of the instances in `poses.json`.
         table: whether to write `poses.csv`.
         settings: what the poses depend on; `read_earlier` compares it.
         earlier: images of a stopped run with their rows, as `read_earlier` returns them; its files are replaced.
@@ -83,7 +83,7 @@ class PredictionFiles:
             self.add(image, rows)
 
     def add(self, image: Row, rows: Sequence[Row]) -> None:
-        """Note a picture and its people; the entry of the picture is written last, and so completes it.
+        """Note a picture and its instances; the entry of the picture is written last, and so completes it.
 
         Args:
             image: its entry of `images`: id, file_name, and what else is known of it.

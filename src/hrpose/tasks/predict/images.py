@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.annotations.detections import PhotoBoxes
+from hrpose.annotations.detections import ImageBoxes
 from hrpose.errors import DataError
 from hrpose.estimator import PoseEstimator
 from hrpose.estimator.boxes import touching
 from hrpose.estimator.stream import work_ahead
 from hrpose.media.headers import has_more_pages
 from hrpose.media.images import decode_image, read_bytes
-from hrpose.media.source import Photos
+from hrpose.media.source import ImageFiles
 from hrpose.metrics.functional import oks_nms
 from hrpose.structures import Poses
 from hrpose.tasks.predict.settings import Settings
@@ -90,11 +90,11 @@ class Tally:
     """What the results of a run add up to.
 
     Attributes:
-        num_people: in them.
+        num_instances: in them.
         unusable: results of images that could not be used.
     """
 
-    num_people: int = 0
+    num_instances: int = 0
     unusable: list[ImageResult] = field(default_factory=list)
     _outside: list[ImageResult] = field(default_factory=list)
     _pages: list[ImageResult] = field(default_factory=list)
@@ -104,7 +104,7 @@ class Tally:
         if result.error is not None:
             self.unusable.append(result)
             return
-        self.num_people += len(result.rows)
+        self.num_instances += len(result.rows)
         self._outside += [result] if result.num_outside else []
         self._pages += [result] if result.has_pages else []
 
@@ -115,7 +115,7 @@ class Tally:
             DataError: if nobody was found because all boxes lie outside of their images.
         """
         count = sum(result.num_outside for result in self._outside)
-        if count and not self.num_people:
+        if count and not self.num_instances:
             raise DataError(
                 f"Expected boxes in the images, but all {count} lie outside: {_name_first(self._outside)}. Were they made on "
                 "images of another size, or turned by EXIF (upright=)?"
@@ -134,26 +134,26 @@ def _name_first(results: Sequence[ImageResult]) -> str:
     return ", ".join(names) + (", ..." if len(results) > _SHOWN else "")
 
 
-def list_tasks(photos: Photos, known: PhotoBoxes | None) -> list[ImageTask]:
+def list_tasks(images: ImageFiles, known: ImageBoxes | None) -> list[ImageTask]:
     """Number the images as the annotations do, or from 1 in the order of their names.
 
     Raises:
         ValueError: if the annotations lack some of the images.
     """
     if known is None:
-        return [ImageTask(photos.folder / name, name, number) for number, name in enumerate(photos.names, start=1)]
-    missing = [name for name in photos.names if name not in known.image_ids]
+        return [ImageTask(images.folder / name, name, number) for number, name in enumerate(images.names, start=1)]
+    missing = [name for name in images.names if name not in known.image_ids]
     if missing:
         some = next(iter(known.image_ids), None)
         raise ValueError(
-            f"Expected the annotations to name every photo of the source, but {len(missing)} of {len(photos)} are not among "
+            f"Expected the annotations to name every image of the source, but {len(missing)} of {len(images)} are not among "
             f"their images: {', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}. Names are relative to the folder of "
             f"the source, as in {some!r}: choose the source so that they fit, or leave the others out."
         )
     tasks = []
-    for name in photos.names:
+    for name in images.names:
         bbox, scores = known.boxes_of(known.image_ids[name]) or (None, None)
-        tasks.append(ImageTask(photos.folder / name, name, known.image_ids[name], bbox, scores))
+        tasks.append(ImageTask(images.folder / name, name, known.image_ids[name], bbox, scores))
     return tasks
 
 
@@ -196,7 +196,7 @@ def check_pictures(tasks: Iterable[ImageTask]) -> None:
         other = drawn.setdefault(_picture_name(task), task.name)
         if other != task.name:
             raise ValueError(
-                f"Expected photos whose pictures have names of their own, but {other} and {task.name} would both be drawn into "
+                f"Expected images whose pictures have names of their own, but {other} and {task.name} would both be drawn into "
                 f"pictures/{_picture_name(task)}. Rename one, or draw nothing: draw=none."
             )
 

@@ -12,7 +12,7 @@ import numpy as np
 SIZE = (160, 120)  # width, height
 
 
-def write_photos(folder: Path, *names: str, size: tuple[int, int] = SIZE) -> list[Path]:
+def write_images(folder: Path, *names: str, size: tuple[int, int] = SIZE) -> list[Path]:
     """Write an image for each name, folders included."""
     files = [folder / name for name in names]
     for file in files:
