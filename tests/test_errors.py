@@ -20,13 +20,13 @@ class Broken(Dataset):
 
 
 @pytest.mark.parametrize("kind", [DataError, MissingDataError])
-def test_an_error_in_a_process_of_a_loader_says_no_more_than_one_here(kind):
+def test_an_error_of_a_loader_process_has_the_message_only(kind):
     with pytest.raises(kind) as caught:
         next(iter(DataLoader(Broken(kind), num_workers=1)))
     assert str(caught.value) == "Expected an image at a.jpg,\nbut got"
 
 
-def test_a_message_that_speaks_of_an_error_stays_whole():
+def test_a_message_with_the_name_of_an_error_is_not_cut():
     assert str(DataError(MESSAGE)) == MESSAGE
 
 
@@ -45,7 +45,7 @@ def test_the_error_survives_pickling():
     assert error.faults == ("a: first", "b: second")
 
 
-def test_it_is_a_value_error():
+def test_a_config_error_is_a_value_error():
     assert issubclass(ConfigError, ValueError)
 
 
@@ -65,5 +65,5 @@ def test_a_number_that_is_not_positive_is_refused_with_its_name(value):
 
 def test_an_unknown_choice_is_refused_with_the_choices():
     check_choice("depth", 18, (18, 34))
-    with pytest.raises(ValueError, match="`depth`.*18, 34.*50"):
+    with pytest.raises(ValueError, match=r"`depth`.*18, 34.*50"):
         check_choice("depth", 50, (18, 34))

@@ -54,7 +54,7 @@ def estimate(batch, codec=CODEC, flip_test=False):
 POINTS = torch.tensor([[[20.0, 20], [40, 30], [12, 44]], [[80, 12], [112, 20], [100, 52]]])
 
 
-def test_instances_come_back_in_pixels_of_the_image():
+def test_instances_are_in_image_pixels():
     matrix = invert_affine(input_from_image((50, 40), (60, 30), 0.0, SIZE))
     poses = estimate(batch_of(image_of(POINTS), matrix=matrix))
     expected = POINTS.numpy() @ matrix[:, :2].T + matrix[:, 2]
@@ -146,7 +146,7 @@ def test_decoding_is_unbiased_over_the_cells_of_a_target():
     assert np.abs(np.mean(errors, axis=0)).max() < 0.26
 
 
-def test_true_heatmaps_and_tags_give_an_ap_of_1():
+def test_target_heatmaps_and_tags_give_an_ap_of_1():
     generator = torch.Generator().manual_seed(0)
     corners = torch.tensor([[x, y] for y in (20, 276) for x in (20, 276)], dtype=torch.float32)
     points = corners[:, None] + 216 * torch.rand(4, 17, 2, generator=generator)

@@ -35,7 +35,7 @@ def write_network(
 
 
 @pytest.mark.parametrize("batch", [1, 2, "batch"])
-def test_a_network_runs_in_the_batches_that_its_file_is_fixed_to(tmp_path, batch):
+def test_a_network_runs_in_batches_of_the_fixed_size_of_its_file(tmp_path, batch):
     network = open_exported(write_network(tmp_path / "a.onnx", batch=batch))
     assert isinstance(network, ExportedNetwork)
     images = torch.randn(5, 3, 8, 6)
@@ -48,7 +48,7 @@ def test_a_network_runs_in_the_batches_that_its_file_is_fixed_to(tmp_path, batch
         network(torch.zeros(1, 3, 16, 6))
 
 
-def test_weights_beside_the_file_are_read(tmp_path):
+def test_weights_in_the_folder_of_the_file_are_read(tmp_path):
     (tmp_path / "w.bin").write_bytes(np.array([4, 5, 6], np.float32).tobytes())
     network = open_exported(
         write_network(tmp_path / "a.onnx", external={"location": "w.bin", "offset": 0, "length": 12})
@@ -84,13 +84,13 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
         ({"location": "w.bin", "offset": -4, "length": 12}, "from byte -4"),
     ],
 )
-def test_weights_that_are_cut_short_are_refused(tmp_path, external, message):
+def test_truncated_weights_are_refused(tmp_path, external, message):
     (tmp_path / "w.bin").write_bytes(bytes(12))
     with pytest.raises(ExportedFileError, match=message):
         OnnxRuntime(write_network(tmp_path / "a.onnx", external=external))
 
 
-def test_weights_in_a_subgraph_are_looked_at_too(tmp_path):
+def test_weights_in_a_subgraph_are_checked_too(tmp_path):
     file = write_network(tmp_path / "a.onnx")
     model = onnx.load(str(file))
     hidden = TensorProto(name="hidden", data_type=TensorProto.FLOAT, dims=[3], data_location=TensorProto.EXTERNAL)
@@ -102,7 +102,7 @@ def test_weights_in_a_subgraph_are_looked_at_too(tmp_path):
         OnnxRuntime(file)
 
 
-def test_sizes_that_no_network_has_are_refused(tmp_path):
+def test_implausible_sizes_are_refused(tmp_path):
     file = write_network(tmp_path / "a.onnx")
     model = onnx.load(str(file))
     model.graph.initializer[0].dims[:] = [2**40, 3]
@@ -117,20 +117,20 @@ def test_sizes_that_no_network_has_are_refused(tmp_path):
     ("content", "message"),
     [(b"", "between 1 and"), (b"<html>not found</html>", "ONNX"), (b"\x08\x09", "it holds no graph")],
 )
-def test_what_is_no_onnx_file_is_refused(tmp_path, content, message):
+def test_a_file_that_is_not_onnx_is_refused(tmp_path, content, message):
     (tmp_path / "a.onnx").write_bytes(content)
     with pytest.raises(ExportedFileError, match=message):
         open_exported(tmp_path / "a.onnx")
 
 
-def test_a_file_that_is_not_there_is_said(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(ExportedFileError, match="but there is none"):
         open_exported(tmp_path / "a.onnx")
     with pytest.raises(ExportedFileError, match=r"a\.tflite"):
         open_exported(tmp_path / "a.tflite")
 
 
-def test_another_graph_than_a_network_is_refused(tmp_path):
+def test_a_graph_that_is_not_a_network_is_refused(tmp_path):
     file = write_network(tmp_path / "a.onnx", shape=(5, 8, 6), scale=np.ones((1, 5, 1, 1), np.float32))
     with pytest.raises(ExportedFileError, match=r"\(B, 3, H, W\).*float32.*\(1, 5, 8, 6\)"):
         open_exported(file)

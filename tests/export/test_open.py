@@ -16,7 +16,7 @@ from hrpose.export import ExportedFileError, is_exported, open_exported
 @pytest.mark.parametrize(
     ("file", "answer"), [("a.onnx", True), ("a.xml", True), ("a.torchscript", False), ("a.ckpt", False)]
 )
-def test_exported_files_are_known_by_their_names(file, answer):
+def test_exported_files_are_recognised_by_their_suffix(file, answer):
     assert is_exported(file) is answer
 
 

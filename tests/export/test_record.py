@@ -12,12 +12,12 @@ from hrpose.skeletons import COCO, known_skeleton
 
 
 @pytest.mark.parametrize("name", CODECS)
-def test_a_record_comes_back_as_it_was(name):
+def test_a_record_survives_json(name):
     record = make_record(CODECS[name], skeleton=COCO, precision="int8", protocols={"gt": {"boxes": "ground truth"}})
     assert ExportRecord.from_json(record.to_json(), "a.onnx") == record
 
 
-def test_given_mirror_pairs_come_back_and_older_files_have_none():
+def test_given_mirror_pairs_survive_json_and_older_files_have_none():
     skeleton = known_skeleton("coco", flip_pairs=[["nose", "left_eye"]])
     record = make_record(CODECS["dark"], skeleton=skeleton)
     assert ExportRecord.from_json(record.to_json(), "a.onnx").skeleton.flip_pairs == ((0, 1),)
@@ -77,22 +77,22 @@ SKELETON = make_record(CODECS["dark"]).skeleton.to_dict()
         (changed(skeleton={**SKELETON, "flip_permutation": []}), "its skeleton is not made of"),
     ],
 )
-def test_what_is_no_record_is_refused_with_a_reason(text, message):
+def test_an_invalid_record_is_refused_with_the_reason(text, message):
     with pytest.raises(ExportedFileError, match=rf"(?s)a\.onnx.*{message}"):
         ExportRecord.from_json(text, "a.onnx")
 
 
-def test_a_codec_of_somebody_else_cannot_be_described():
+def test_a_custom_codec_is_refused():
     with pytest.raises(ValueError, match=r"hrpose\.codecs.*builtins\.object"):
         plain_codec(object())
 
 
-def test_a_codec_is_made_of_what_it_was_described_by():
+def test_a_codec_survives_plain_containers():
     for codec in CODECS.values():
         assert codec_from_plain(json.loads(json.dumps(plain_codec(codec)))) == codec
 
 
-def test_how_images_are_read_is_told_only_if_it_is_not_plain():
+def test_orientation_and_bit_depth_are_stored_only_if_they_are_set():
     """Files of versions that know nothing of it can be read, and read what is plain."""
     plain = make_record(CODECS["heatmap"])
     assert "bit_depth" not in json.loads(plain.to_json())

@@ -61,7 +61,7 @@ def test_the_maximum_push_ends_at_a_distance_of_one():
     assert float(tag_errors(*padded([[0.0], [1.5]]), "max")[0]) == 0
 
 
-def test_masked_cells_are_divided_by_but_not_counted():
+def test_masked_cells_count_in_the_divisor_only():
     """The official loss of ones against zeros, 3x3 with the first row masked."""
     mask = torch.tensor([[[False] * 3, [True] * 3, [True] * 3]])
     assert float(masked_error(torch.ones(1, 1, 3, 3), torch.zeros(1, 1, 3, 3), mask)) == pytest.approx(2 / 3)
@@ -115,7 +115,7 @@ def test_gradients_are_those_of_the_numbers():
         assert torch.autograd.gradcheck(lambda values, kind=push_type: tag_errors(values, listed, kind), tags)
 
 
-def test_tags_of_half_precision_are_compared_in_full(case):
+def test_tags_of_half_precision_are_compared_in_float32(case):
     outputs, target, masks = case
     halves = [output.detach().half() for output in outputs]
     found = AssociativeEmbeddingLoss()(halves, target, masks)

@@ -175,13 +175,7 @@ def _leaves(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
 
 
 def replace_argument(tree: Tree, key: str, value: str) -> str:
-    """Return "Use ..." for a key of another tool; "" if the verb has no equivalent.
-
-    Args:
-        tree: groups and keys of the verb.
-        key: the key of the user.
-        value: of the key; may be empty.
-    """
+    """Return "Use ..." for a key of another tool and its value, which may be empty; "" if the verb has no equivalent."""
     name = key.lower().replace("-", "_")
     for override, verb in [*_REPLACEMENTS.get(f"{name}={value.lower()}", ()), *_REPLACEMENTS.get(name, ())]:
         keys = [text.partition("=")[0] for text in override.split() if "=" in text]

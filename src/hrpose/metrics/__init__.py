@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from hrpose.moved import lazy_names
 
 if TYPE_CHECKING:
-    from hrpose.metrics.average_precision import KeypointAveragePrecision
+    from hrpose.metrics.average_precision import KeypointAveragePrecision, ObjectKeypointSimilarity
     from hrpose.metrics.base import PoseMetric
     from hrpose.metrics.pck import PCKh, PercentageOfCorrectKeypoints
-    from hrpose.metrics.similarity import ObjectKeypointSimilarity
 
 __all__ = [
     "KeypointAveragePrecision",
@@ -22,10 +21,9 @@ __all__ = [
 ]
 
 _NAMES = {
-    "average_precision": "KeypointAveragePrecision",
+    "average_precision": "KeypointAveragePrecision ObjectKeypointSimilarity",
     "base": "PoseMetric",
     "pck": "PCKh PercentageOfCorrectKeypoints",
-    "similarity": "ObjectKeypointSimilarity",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _NAMES)

@@ -209,12 +209,9 @@ class KeypointMetric(TableMetric):
         self._append(vars(rows))
 
     def update_poses(self, poses: Poses) -> None:
-        """Add estimated poses whose ground truth was given at construction.
+        """Add estimated poses; the ground truth must have been given at construction.
 
-        The poses of an image may be spread over updates and processes; duplicates count once.
-
-        Args:
-            poses: N poses, identified by image id and instance id.
+        The poses of an image may be spread over updates and processes; duplicates of image id and instance id count once.
 
         Raises:
             ValueError: if no ground truth was given, the number of keypoints is wrong, or a number is not finite.
@@ -222,15 +219,7 @@ class KeypointMetric(TableMetric):
         self.update(poses)
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """Draw one result of `compute` or `forward`, or a list of them.
-
-        Args:
-            val: the results; None calls `compute`.
-            ax: matplotlib axes to draw on; None creates new ones.
-
-        Returns:
-            The figure and its axes.
-        """
+        """Draw a result of `compute` or `forward`, or a list of them (None calls `compute`); return the figure and its axes."""
         return self._plot(val, ax)
 
     def _poses_category(self) -> int:

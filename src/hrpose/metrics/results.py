@@ -49,9 +49,8 @@ class ScoredResults(NamedTuple):
 
     def select(self, rows: NDArray[np.generic]) -> ScoredResults:
         """Return some rows, by a mask or indices."""
-        found = Detections(**{name: values[rows] for name, values in vars(self.detections).items()})
         scores = {name: values[rows] for name, values in self.part_scores.items()}
-        return ScoredResults(found, self.keypoint_scores[rows], scores)
+        return ScoredResults(self.detections[rows], self.keypoint_scores[rows], scores)
 
 
 def read_results(file: str | Path, truth: GroundTruth) -> Detections:
@@ -159,16 +158,13 @@ def _joined(file: Path, rows: list[dict[str, Any]], fields: Mapping[str, int]) -
     if not fields or not rows or not all(field in rows[0] for field in fields):
         return rows
     for field, count in fields.items():
-        short = [at for at, row in enumerate(rows) if not _reaches(row.get(field), 3 * count)]
+        lengths = (len(row[field]) if isinstance(row.get(field), list) else -1 for row in rows)
+        short = [at for at, length in enumerate(lengths) if length < 3 * count]
         _refuse(file, short, f"`{field}` of {3 * count} numbers", [_length(rows[at].get(field)) for at in short])
     return [
         {**row, "keypoints": [value for field, count in fields.items() for value in row[field][: 3 * count]]}
         for row in rows
     ]
-
-
-def _reaches(value: Any, length: int) -> bool:
-    return isinstance(value, list) and len(value) >= length
 
 
 def _length(value: Any) -> str:

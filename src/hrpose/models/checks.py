@@ -1,4 +1,4 @@
-"""Properties of networks: checks of their arguments and images, backbone and head, parameters and multiply-adds."""
+"""Parts of all networks: checks of arguments and images, initialisation, backbone and head, parameters and multiply-adds."""
 
 from __future__ import annotations
 
@@ -79,6 +79,15 @@ def check_backbone(backbone: nn.Module) -> None:
             "Expected argument `backbone` to have no heatmap head, because no loss would train it, but got a "
             f"{type(backbone).__name__} with one. Build it with num_keypoints=None."
         )
+
+
+def initialise(net: nn.Module) -> None:
+    """Initialise the weights of all convolutions from N(0, 0.001) and their biases with 0, as in the papers."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, std=0.001)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def count_parameters(net: nn.Module) -> int:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from hrpose.errors import check_counts
-from hrpose.models.checks import check_final_kernel
+from hrpose.models.checks import check_final_kernel, initialise
 from hrpose.models.hrnet import BasicBlock, HRNet
 
 
@@ -87,7 +87,7 @@ class HigherHRNet(HRNet):
             nn.Conv2d(width, count, final_kernel, padding=final_kernel // 2) for count in channels
         )
         self.deconv_layers = nn.ModuleList(_upsampling(width + count, width, deconv_blocks) for count in channels[:-1])
-        self._initialise()
+        initialise(self)
 
     def forward(self, images: Tensor) -> list[Tensor]:  # type: ignore[override]  # several outputs instead of one
         """Map images to heatmaps and tags.

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hrpose.errors import check_choice, check_counts
-from hrpose.models.checks import check_final_kernel, check_images
+from hrpose.models.checks import check_final_kernel, check_images, initialise
 
 Exchanges: TypeAlias = Literal["all", "across_stages", "final"]
 """Which exchange units a network has: all of them; the last one of each stage; the very last one."""
@@ -267,14 +267,7 @@ class HRNet(nn.Module):
             self.final_layer = nn.Conv2d(width, num_keypoints, final_kernel, padding=final_kernel // 2)
         self.feature_channels = tuple(channels[branch] for branch in outputs)
         self.feature_strides = tuple(_FINEST_STRIDE << branch for branch in outputs)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.normal_(module.weight, std=0.001)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        initialise(self)
 
     def forward_features(self, images: Tensor) -> list[Tensor]:
         """Compute the input of the head from normalised RGB images (B, 3, H, W).

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hrpose.errors import check_choice, check_counts
-from hrpose.models.checks import check_final_kernel, check_images
+from hrpose.models.checks import check_final_kernel, check_images, initialise
 
 _BACKBONE_STRIDE = 32  # of layer4; every transposed convolution halves it
 
@@ -82,14 +82,7 @@ class SimpleBaseline(nn.Module):
         if num_keypoints is not None:
             self.final_layer = nn.Conv2d(channels[-1], num_keypoints, final_kernel, padding=final_kernel // 2)
         self.feature_channels, self.feature_strides = channels[-1:], [_BACKBONE_STRIDE // 2 ** len(deconv_channels)]
-        self._initialise()
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.normal_(module.weight, std=0.001)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        initialise(self)
 
     def forward_features(self, images: Tensor) -> list[Tensor]:
         """Compute the input of the last convolution, one map, from normalised images (B, 3, H, W).

@@ -136,14 +136,9 @@ def analyse(
     seed: int = 0,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> Report:
-    """Compute all metrics of a report.
+    """Compute all metrics of a report, with `num_samples` bootstrap resamples of the images.
 
-    Args:
-        evaluated: the poses and the ground truth.
-        title: name of the results.
-        num_samples: number of bootstrap resamples of the images.
-        seed: of the resampling.
-        on_step: called with the name of each of `STEPS` before it starts.
+    `on_step` is called with the name of each of `STEPS` before it starts.
     """
     found, truth, skeleton = evaluated.detections, evaluated.truth, evaluated.skeleton
     sigmas, limit = skeleton.sigmas, evaluated.protocol.max_detections

@@ -118,12 +118,8 @@ def draw_histogram(
 ) -> str:
     """Draw the shares of each bin as columns, side by side for several distributions.
 
-    Args:
-        bins: n labels; at most 8 are drawn.
-        distributions: each of n counts.
-        name: alternative text.
-        x_title: title of the x axis.
-        reference: position of a dashed line, from 0 (left edge of the first bin) to n.
+    At most 8 of the n bin labels are drawn. The reference is the position of a dashed line, from 0, the left edge of the first
+    bin, to n.
     """
     shares = [d.counts / max(int(d.counts.sum()), 1) for d in distributions]
     top = max([float(share.max(initial=0)) for share in shares], default=0) or 1.0
@@ -157,10 +153,7 @@ def draw_histogram(
 def draw_visibility(labels: Sequence[str], counts: NDArray[np.integer[Any]], *, name: str) -> str:
     """Draw how often each keypoint is visible, occluded and unlabelled: bars in rows, or thin columns for many keypoints.
 
-    Args:
-        labels: K names.
-        counts: (K, 3) numbers of instances in which the keypoint is unlabelled, occluded and visible.
-        name: alternative text.
+    Counts (K, 3) are the numbers of instances in which a keypoint is unlabelled, occluded and visible.
     """
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     is_long = len(labels) > _MOST_ROWS

@@ -64,14 +64,7 @@ class ShownCrop:
 
 
 def draw_crops(crops: Sequence[ShownCrop], skeleton: Skeleton, *, key: str, max_bytes: int) -> str:
-    """Return figures of as many crops as fit, and a note on the others.
-
-    Args:
-        crops: of one skeleton.
-        skeleton: names, sides and edges of the K keypoints.
-        key: unique prefix of the element ids of these figures.
-        max_bytes: size limit of the HTML.
-    """
+    """Return figures of as many crops as fit in `max_bytes`, with element ids that begin with `key`, and a note on the others."""
     figures: list[str] = []
     size = 0
     for number, crop in enumerate(crops):
@@ -86,14 +79,7 @@ def draw_crops(crops: Sequence[ShownCrop], skeleton: Skeleton, *, key: str, max_
 
 
 def draw_predictions(crops: Sequence[ShownCrop], skeleton: Skeleton, *, note: str, max_bytes: int = MAX_BYTES) -> str:
-    """Return the section of predictions next to their annotations.
-
-    Args:
-        crops: with predictions.
-        skeleton: of the keypoints.
-        note: first sentence of the section, on the predictions.
-        max_bytes: size limit of the section.
-    """
+    """Return the section of predictions next to their annotations, of at most `max_bytes`; the note is its first sentence."""
     text = (
         f"{escape(note)} The first picture shows the annotation: filled marks are visible keypoints, hollow marks occluded ones. "
         "The second picture shows the prediction: yellow lines connect predicted (cross) and annotated keypoints (ring)."

@@ -17,7 +17,7 @@ from hrpose.files import write_atomically
 from hrpose.geometry import fit_aspect_ratio
 from hrpose.report.charts import Counts, draw_histogram, draw_visibility
 from hrpose.report.crops import MAX_BYTES, ShownCrop, draw_crops, draw_pose, draw_predictions, fit_size, list_names
-from hrpose.report.document import html_document
+from hrpose.report.page import html_document
 from hrpose.skeletons import Skeleton
 from hrpose.structures import InstanceTable
 

@@ -83,14 +83,11 @@ class Measurement:
             KeyError: if an entry is missing.
             ValueError: if the protocol has unknown or missing entries.
         """
-        bootstrap = content["bootstrap"]
+        bootstrap, numbers = content["bootstrap"], content["numbers"]
         samples = np.asarray(bootstrap["samples"], dtype=np.float64)  # None becomes NaN
         return Measurement(
             Protocol.from_dict(content["protocol"]),
-            {
-                name: math.nan if content["numbers"][name] is None else float(content["numbers"][name])
-                for name in COLUMNS
-            },
+            {name: math.nan if numbers[name] is None else float(numbers[name]) for name in COLUMNS},
             np.where(samples < 0, np.nan, samples),  # earlier versions wrote -1
             int(bootstrap["seed"]),
         )
@@ -123,17 +120,7 @@ def enough_defined(samples: Floats) -> bool:
 
 
 def measure(matches: Matches, protocol: Protocol, *, num_samples: int = 1000, seed: int = 0) -> Measurement:
-    """Compute the ten COCO numbers and bootstrap samples of AP.
-
-    Args:
-        matches: from `match_detections`, with COCO's area ranges and OKS thresholds.
-        protocol: of the poses.
-        num_samples: S; 0 for no resampling.
-        seed: of the resampling.
-
-    Raises:
-        ValueError: if `num_samples` is negative.
-    """
+    """Compute the ten COCO numbers and bootstrap samples of AP (no samples if `num_samples` is 0)."""
     if num_samples < 0:
         raise ValueError(f"Expected `num_samples` to be 0 or more, but got {num_samples}.")
     samples = bootstrap_average_precision(matches, num_samples=num_samples, seed=seed) if num_samples else np.zeros(0)

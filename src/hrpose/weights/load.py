@@ -62,13 +62,8 @@ class WeightReport:
         """Return the report, one line per group of tensors."""
         total = len(self.loaded) + len(self.missing) + len(self.mismatched)
         lines = [f"{self.file} ({self.kind}): {len(self.loaded)} of the network's {total} tensors loaded"]
-        groups = {
-            "missing": self.missing,
-            "other shape": self.mismatched,
-            "unused": self.unused,
-            "renamed": self.renamed,
-        }
-        lines += [f"  {title}: {_summary(names)}" for title, names in groups.items() if names]
+        groups = (("missing", self.missing), ("other shape", self.mismatched), ("unused", self.unused))
+        lines += [f"  {title}: {_summary(names)}" for title, names in (*groups, ("renamed", self.renamed)) if names]
         keypoints = {"keypoints loaded by name": self.keypoints_by_name, "keypoints not loaded": self.fresh_keypoints}
         lines += [f"  {title} ({len(names)}): {', '.join(names)}" for title, names in keypoints.items() if names]
         return "\n".join(lines + ([f"  {self.remark}"] if self.remark else []))
@@ -244,11 +239,8 @@ def _why_fresh(match: KeypointMatch | None, num_file_channels: int) -> str:
 
 
 def _assumption(match: KeypointMatch) -> str:
-    return (
-        f"The file has no keypoint names; from their number they were assumed to be those of {match.assumed}."
-        if match.assumed
-        else ""
-    )
+    sentence = f"The file has no keypoint names; from their number they were assumed to be those of {match.assumed}."
+    return sentence if match.assumed else ""
 
 
 def _check_body(report: WeightReport, form: Form, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
@@ -256,11 +248,8 @@ def _check_body(report: WeightReport, form: Form, found: Mapping[str, Tensor], e
     other = [name for name in report.mismatched if not name.startswith(_HEADS)]
     if other:
         widths = {width_of(found), width_of(expected)} - {None}
-        hint = (
-            f" The file's HRNet has width {width_of(found)}, the network {width_of(expected)}."
-            if len(widths) == 2
-            else ""
-        )
+        hint = f" The file's HRNet has width {width_of(found)}, the network {width_of(expected)}."
+        hint = hint if len(widths) == 2 else ""
         raise WeightsError(
             f"Expected {other[0]} of shape {tuple(expected[other[0]].shape)} in {report.file} ({report.kind}), but got "
             f"{tuple(found[other[0]].shape)}; {len(other)} tensors differ.{hint} Build the network of the file."

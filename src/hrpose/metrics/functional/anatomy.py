@@ -71,12 +71,8 @@ def error_anatomy(
 ) -> ErrorAnatomy:
     """Count the errors of predictions by kind, and compute the metrics without each kind.
 
-    Args:
-        detections: N predictions.
-        truth: M annotated instances, and all images.
-        sigmas: (K,) per-keypoint constants of the skeleton.
-        flip_permutation: K indices of the mirrored keypoints, such as `hrpose.skeletons.COCO.flip_permutation`.
-        max_detections: number of predictions per image and category that count, those of highest score.
+    `flip_permutation` has the K indices of the mirrored keypoints, such as `hrpose.skeletons.COCO.flip_permutation`. The other
+    arguments are those of `match_detections`.
     """
     matches = match_detections(detections, truth, sigmas, max_detections=max_detections)
     pairs = pair_instances(detections, truth, sigmas, max_detections=max_detections)
@@ -88,9 +84,8 @@ def error_anatomy(
             keypoints = detections.keypoints.copy()
             wrong = (kinds == code)[..., None]
             keypoints[pairs.rows] = np.where(wrong, truth.keypoints[pairs.instances], keypoints[pairs.rows])
-            fixed[name] = _match_pairs(
-                matches, pairs, oks_pairs(keypoints, truth, variances, pairs.rows, pairs.instances)
-            )
+            similarity = oks_pairs(keypoints, truth, variances, pairs.rows, pairs.instances)
+            fixed[name] = _match_pairs(matches, pairs, similarity)
     fixed["false positives"] = _without_predictions(matches, pairs.alone)
     fixed["false negatives"] = _without_instances(matches, pairs.missed)
     return ErrorAnatomy(
@@ -109,18 +104,7 @@ def classify_keypoints(
     flip_permutation: Sequence[int],
     pairs: Pairs,
 ) -> NDArray[np.uint8]:
-    """Classify each keypoint of each pair.
-
-    Args:
-        detections: N predictions.
-        truth: M annotated instances.
-        sigmas: (K,) per-keypoint constants of the skeleton.
-        flip_permutation: K indices of the mirrored keypoints.
-        pairs: P predictions and their instances.
-
-    Returns:
-        (P, K) indices in `KINDS`.
-    """
+    """Classify each keypoint of each pair: (P, K) indices in `KINDS`. See `error_anatomy`."""
     variances, mirror = keypoint_variances(sigmas), np.array(flip_permutation)
     points, instances = detections.keypoints[pairs.rows], pairs.instances
     labelled = truth.visibility > 0

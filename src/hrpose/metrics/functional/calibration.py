@@ -1,6 +1,6 @@
 """The quality of scores: the best score threshold, and the calibration of keypoint scores.
 
-Legend of the shapes: N predictions, M annotated instances, K keypoints, D kept predictions, T OKS thresholds, b bins.
+Legend of the shapes: N predictions, K keypoints, b bins.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class ScoreThreshold:
     Attributes:
         score: the threshold; infinite if no prediction is correct.
         f1: harmonic mean of precision and recall, averaged over the OKS thresholds; 0 if no prediction is correct.
-        precision: share of correct predictions, averaged in the same way.
-        recall: share of instances that are found, averaged in the same way.
+        precision: share of correct predictions, averaged over the OKS thresholds.
+        recall: share of instances that are found, averaged over the OKS thresholds.
     """
 
     score: float
@@ -52,14 +52,7 @@ class Calibration:
 
 
 def optimal_score_threshold(matches: Matches) -> ScoreThreshold:
-    """Find the score threshold of highest F1 over all categories.
-
-    Args:
-        matches: from `match_detections`, with an area range "all".
-
-    Raises:
-        ValueError: if there is no area range "all".
-    """
+    """Find the score threshold of highest F1 over all categories, in the area range "all" of the matches."""
     if "all" not in matches.area_names:
         raise ValueError(
             f"Expected argument `matches` to have an area range `all`, but got {list(matches.area_names)}."
@@ -87,18 +80,10 @@ def calibrate_keypoint_scores(
     num_bins: int = 10,
     max_detections: int = 20,
 ) -> Calibration:
-    """Compare keypoint scores with keypoint similarities.
+    """Compare keypoint scores (N, K) with keypoint similarities, in `num_bins` bins.
 
-    Args:
-        detections: N predictions.
-        keypoint_scores: (N, K) scores of their keypoints.
-        truth: M annotated instances, and all images.
-        sigmas: (K,) per-keypoint constants of the skeleton.
-        num_bins: b.
-        max_detections: number of predictions per image and category that count, those of highest score.
-
-    Returns:
-        Calibration of the labelled keypoints of predictions that are paired with an instance (OKS of at least 0.1).
+    Only labelled keypoints of predictions that are paired with an instance (OKS of at least 0.1) count. For the other arguments
+    see `match_detections`.
 
     Raises:
         ValueError: if the scores are not (N, K), or `num_bins` is not positive.

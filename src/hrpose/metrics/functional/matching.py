@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,6 +53,10 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def __getitem__(self, rows: NDArray[Any]) -> Detections:
+        """Select rows by a mask or indices."""
+        return Detections(**{name: values[rows] for name, values in vars(self).items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,22 +167,10 @@ def match_detections(
 def pair_instances(
     detections: Detections, truth: GroundTruth, sigmas: ArrayLike, *, lowest: float = 0.1, max_detections: int = 20
 ) -> Pairs:
-    """Pair predictions with instances by COCO's matching, at one low OKS and in all sizes.
-
-    Args:
-        detections: N predictions.
-        truth: M annotated instances, and all images.
-        sigmas: (K,) per-keypoint constants of the skeleton.
-        lowest: smallest OKS of a pair.
-        max_detections: number of predictions per image and category that count, those of highest score.
-    """
+    """Pair predictions with instances by `match_detections`, with an OKS of at least `lowest` and in all sizes."""
+    everything = {"all": (0.0, float("inf"))}
     matches = match_detections(
-        detections,
-        truth,
-        sigmas,
-        oks_thresholds=(lowest,),
-        area_ranges={"all": (0.0, float("inf"))},
-        max_detections=max_detections,
+        detections, truth, sigmas, oks_thresholds=(lowest,), area_ranges=everything, max_detections=max_detections
     )
     taken, ignored = matches.instances[0, 0], matches.ignored[0, 0]
     paired = (taken >= 0) & ~ignored
@@ -188,16 +181,13 @@ def pair_instances(
 
 
 def keypoint_similarity(points: Floats, places: Floats, areas: Floats, variances: Floats) -> Floats:
-    """Compute exp(-d^2 / (2 var s^2)) of single keypoints, whose mean is OKS.
+    """Compute exp(-d^2 / (2 var s^2)) of single keypoints, the terms of OKS: (P, K).
 
     Args:
         points: (P, K, 2) predicted, in image pixels.
         places: (P, K, 2) annotated.
         areas: (P,) of the instances in square pixels.
         variances: (K,) from `keypoint_variances`.
-
-    Returns:
-        (P, K) from 0 to 1.
     """
     squares = np.square(points - places).sum(axis=2)
     similarity: Floats = np.exp(-squares / variances / (areas[:, None] + _TINY) / 2)
@@ -354,26 +344,14 @@ def average_precision(
     area_ranges: Mapping[str, tuple[float, float]] = AREA_RANGES,
     max_detections: int = 20,
 ) -> dict[str, float]:
-    """Evaluate predictions by the COCO keypoint protocol.
-
-    Args:
-        detections: N predictions.
-        truth: M annotated instances, and all images.
-        sigmas: (K,) per-keypoint constants of the skeleton.
-        oks_thresholds: see `match_detections`.
-        area_ranges: see `match_detections`.
-        max_detections: see `match_detections`.
+    """Evaluate predictions by the COCO keypoint protocol; for the arguments see `match_detections`.
 
     Returns:
         AP, AP50, AP75, APM, APL, AR, AR50, AR75, ARM, ARL; -1 without annotated instances. See `summarize` for other area ranges.
-
-    Raises:
-        ValueError: if the image of a prediction is not in `truth`.
     """
     matches = match_detections(
-        detections, truth, sigmas,
-        oks_thresholds=oks_thresholds, area_ranges=area_ranges, max_detections=max_detections,
-    )  # fmt: skip
+        detections, truth, sigmas, oks_thresholds=oks_thresholds, area_ranges=area_ranges, max_detections=max_detections
+    )
     return summarize(accumulate(matches))
 
 
