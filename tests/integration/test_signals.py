@@ -27,26 +27,34 @@ def step_of(file: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    ("accumulate", "hook", "step", "saved"),
+    ("accumulate", "hook", "step", "saved", "interval"),
     [
-        pytest.param(2, "backward", 1, 2, marks=pytest.mark.slow),
-        pytest.param(2, "validation", 3, 3, marks=pytest.mark.slow),
-        pytest.param(1, "backward", 3, 4, marks=pytest.mark.slow),
-        pytest.param(1, "validation", 5, 5, marks=pytest.mark.slow),
+        pytest.param(2, "backward", 1, 2, 1.0, marks=pytest.mark.slow),
+        pytest.param(2, "validation", 3, 3, 1.0, marks=pytest.mark.slow),
+        pytest.param(1, "backward", 3, 4, 1.0, marks=pytest.mark.slow),
+        pytest.param(1, "validation", 5, 5, 1.0, marks=pytest.mark.slow),
+        pytest.param(1, "validation", 2, 2, 2, marks=pytest.mark.slow),  # within an epoch
+        pytest.param(1, "backward", 1, 2, 2, marks=pytest.mark.slow),  # a validation follows
+        pytest.param(1, "backward", 2, 3, 2, marks=pytest.mark.slow),
     ],
 )
-def test_a_run_stopped_by_sigterm_ends_with_the_same_bits(fit, tmp_path, accumulate, hook, step, saved) -> None:
+def test_a_run_stopped_by_sigterm_ends_with_the_same_bits(
+    fit, tmp_path, accumulate, hook, step, saved, interval
+) -> None:
     words = [*SHORT, f"trainer.accumulate_grad_batches={accumulate}", "callbacks/ema=default"]
+    words.append(f"+trainer.val_check_interval={interval}")
     words += [f"trainer.max_epochs={1 if saved == 2 else 2}"]
     fit(*words, run="whole")
     with pytest.raises(SystemExit) as stopped:
         fit(*words, *send("SIGTERM", hook, step), run="stopped")
     last = tmp_path / "stopped/checkpoints/last.ckpt"
     assert (stopped.value.code, step_of(last)) == (143, saved)
-    assert (last.with_name("best.ckpt")).is_file() == (hook == "validation")
+    assert (last.with_name("best.ckpt")).is_file() == (hook == "validation" or interval == 2)
     assert "gradients" not in torch.load(last, weights_only=True)
     fit(*words, f"ckpt_path={last}", run="resumed")
-    assert differing(tmp_path / "whole/checkpoints/last.ckpt", tmp_path / "resumed/checkpoints/last.ckpt") == []
+    whole, resumed = (tmp_path / name / "checkpoints" for name in ("whole", "resumed"))
+    assert differing(whole / "last.ckpt", resumed / "last.ckpt") == []
+    assert step_of(whole / "best.ckpt") == step_of(resumed / "best.ckpt")
 
 
 @pytest.fixture

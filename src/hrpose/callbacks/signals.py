@@ -1,6 +1,7 @@
 """Answer SIGTERM, and the signal with which SLURM announces the end of a job, with a checkpoint between two optimizer steps."""
 
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -58,8 +59,15 @@ class SignalCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Answer after an optimizer step; the last one of an epoch is followed by a validation."""
-        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0 and not trainer.is_last_batch:
+        """Answer after an optimizer step that no validation follows; a resumed run would leave the validation out."""
+        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if stepped and not trainer.is_last_batch and not _validates_after(trainer, batch_idx):
+            self._answer(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Answer after a validation within an epoch."""
+        within = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking and not trainer.is_last_batch
+        if within and (trainer.fit_loop.batch_idx + 1) % trainer.accumulate_grad_batches == 0:
             self._answer(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -115,6 +123,16 @@ class SignalCheckpoint(Checkpoint):
             logger.warning("SLURM: `%s` failed with status %d. The run goes on.", " ".join(command), status)
         else:
             logger.info("SLURM: the job is requeued and will go on from %s.", file)
+
+
+def _validates_after(trainer: Trainer, batch_idx: int) -> bool:
+    """Check whether `trainer.val_check_interval` makes a validation follow this batch."""
+    epochs, batches = trainer.check_val_every_n_epoch, trainer.val_check_batch
+    if batches is None or not math.isfinite(batches) or not trainer.enable_validation:  # None: an interval in minutes
+        return False
+    if epochs is None:
+        return (trainer.fit_loop.total_batch_idx + 1) % int(batches) == 0
+    return (trainer.current_epoch + 1) % epochs == 0 and (batch_idx + 1) % int(batches) == 0
 
 
 def slurm_job() -> str | None:
