@@ -159,7 +159,9 @@ def test_an_instance_without_a_pose_counts_as_wrong(truth: MpiiTruth) -> None:
     assert table_of(truth, exact[:20])["Mean"] == pytest.approx(expected)
 
 
-def test_poses_of_several_processes_give_the_same_bits_as_one(truth: MpiiTruth, golden_dir: Path, tmp_path: Path) -> None:
+def test_poses_of_several_processes_give_the_same_bits_as_one(
+    truth: MpiiTruth, golden_dir: Path, tmp_path: Path
+) -> None:
     poses = poses_of(np.load(golden_dir / "pckh.npz")["preds"])
 
     def work(rank: int, size: int) -> Any:
