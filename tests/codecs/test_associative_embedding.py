@@ -9,7 +9,7 @@ CODEC = AssociativeEmbedding((512, 512))
 
 
 def at_first_output(cells):
-    """Keypoints (1, P, 1, 2) whose cells at stride 4 are these."""
+    """Return keypoints (1, P, 1, 2) in the given cells at stride 4."""
     return torch.tensor(cells)[None, :, None] * 4
 
 
@@ -19,7 +19,7 @@ def encode(cells, visibility=None):
 
 
 def paint_by_loop(keypoints, visibility, stride, size, sigma=2.0):
-    """The official target: each instance in turn, (K, h, w)."""
+    """Compute the target like the official code, one instance after another: (K, h, w)."""
     heatmaps = torch.zeros(keypoints.shape[1], size, size)
     for instance, seen in zip(keypoints, visibility, strict=True):
         for k, (point, v) in enumerate(zip(instance, seen, strict=True)):

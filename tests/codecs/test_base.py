@@ -1,4 +1,4 @@
-"""The laws that every codec keeps."""
+"""Laws of every codec."""
 
 import dataclasses
 import re
@@ -47,7 +47,7 @@ every_painter = pytest.mark.parametrize("codec", PAINTERS.values(), ids=PAINTERS
 
 
 def _shape(codec, *, taught):
-    """The shape of what belongs to one channel: of what a network puts out, or is taught."""
+    """Return the shape of one channel of the network's output, or of the target."""
     if isinstance(codec, RegressionCodec) or (taught and isinstance(codec, IntegralCodec)):
         return (2,)
     return (sum(codec.num_bins),) if isinstance(codec, SimccCodec) else (24, 16)
@@ -60,7 +60,7 @@ def _maps(codec, batch=3, num_keypoints=4, seed=0):
 
 
 def _perfect(codec, points):
-    """What a network puts out that has learnt these keypoints, all far from the border."""
+    """Return ideal network outputs for keypoints far from the border."""
     if not isinstance(codec, IntegralCodec):
         return codec.encode(points, torch.ones(points.shape[:2]))[0]
     x, y = cells_from_input(points, *SIZES, codec.grid)[..., None].unbind(2)
@@ -112,7 +112,7 @@ def test_the_first_channel_of_a_keypoint_has_its_position(codec):
     target, _ = codec.encode(torch.tensor([[[20.0, 40.0], [48.0, 60.0]]]), torch.ones(1, 2))
     peaks = target[0, :: codec.num_channels(1)].flatten(1).argmax(1)
     near = torch.stack([peaks % 16 * 4, peaks // 16 * 4], dim=1) - torch.tensor([[20, 40], [48, 60]])
-    assert (near.abs() <= 20).all()  # a disk's first cell lies up to a radius away
+    assert (near.abs() <= 20).all()  # the first cell of a disk is up to a radius away
 
 
 @every
@@ -148,7 +148,7 @@ def test_flipping_back_twice_is_the_identity(codec):
     maps = _maps(codec)
     twice = codec.flip_back(codec.flip_back(maps, [1, 0, 2, 3]), [1, 0, 2, 3])
     lost = torch.zeros(maps.shape[-1], dtype=torch.bool)
-    if isinstance(codec, SimccCodec):  # so many bins moved beyond the last one along x
+    if isinstance(codec, SimccCodec):  # bins that were moved beyond the last one along x
         lost[codec.num_bins[0] - codec.split_ratio + 1 : codec.num_bins[0]] = True
     elif codec.grid == "plain" and maps.ndim == 4:
         lost[0] = True  # heatmaps move by a column
@@ -263,20 +263,20 @@ def test_dark_and_udp_have_a_decoding_error_below_two_hundredths_of_a_pixel(code
     assert decoding_errors(codec, flip_test=flip_test).abs().max() < 0.02
 
 
-def test_offsets_have_a_decoding_error_below_two_tenths_of_a_pixel():  # the blur of the offsets reaches over the rim of the disk
+def test_offsets_have_a_decoding_error_below_two_tenths_of_a_pixel():  # the blur of the offsets exceeds the disk
     assert decoding_errors(UdpOffsetCodec(*LARGE)).abs().max() < 0.2
 
 
 def test_the_papers_codec_has_an_error_of_up_to_half_a_cell_and_no_bias():
     errors = decoding_errors(PAPER, num_points=4000)
-    # at an integral cell without a higher neighbour nothing is moved, so the error is uniform on half a cell to either side
+    # a cell without higher neighbour is not moved, so the error is uniform within half a cell
     assert errors.abs().max() <= 2.0 + 1e-4
     assert errors.abs().mean().item() == pytest.approx(1.0, abs=0.05)
     assert errors.mean().abs() < 0.1
 
 
 def test_the_shifted_flip_test_has_a_bias_of_a_quarter_of_a_pixel():
-    """The mirrored person comes back 3 pixels to the left, is moved 4 to the right: half a pixel too far, halved by averaging."""
+    """The mirrored output is 3 pixels left and is moved 4 to the right; averaging halves the error of half a pixel."""
     bias = decoding_errors(PAPER, num_points=4000, flip_test=True).mean(dim=0)
     assert bias[0].item() == pytest.approx(0.25, abs=0.1)
     assert abs(bias[1].item()) < 0.1

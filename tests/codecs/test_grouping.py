@@ -1,4 +1,4 @@
-"""Grouping equals the literal algorithm, the values that the official modules gave, and the laws that need no network."""
+"""Grouping equals the literal algorithm and the values of the official modules."""
 
 import time
 
@@ -85,7 +85,7 @@ def test_below_half_a_tag_distance_the_value_decides():
     )
     assert members.tolist() == [
         [0, 2]
-    ]  # the weaker one founds an instance of the same first tag, which replaces the first's
+    ]  # the weaker one creates an instance with the same first tag, which replaces that of the first
 
 
 def test_keypoints_move_a_quarter_to_the_higher_neighbour_and_half_a_cell():

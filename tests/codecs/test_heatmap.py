@@ -139,7 +139,7 @@ def test_targets_follow_their_definition_cell_by_cell(x, y, visibility, sigma):
             -30.0,
             -7,
             1.0,
-        ),  # the square has just left the map, and the official test lets it pass: an empty target of weight 1
+        ),  # the square is just outside the map, and the official check accepts it: an empty target of weight 1
         (-34.0, -8, 0.0),
         (214.0, 54, 0.0),
         (213.9, 53, 1.0),  # the first column of the square is the last of the map

@@ -10,7 +10,7 @@ CODEC = SimccCodec(input_size=(192, 256))
 
 
 def published(point, size, split_ratio, sigma):
-    """One keypoint's labels as MMPose's formula has them, bin by bin."""
+    """Compute the bins of one keypoint with the formula of MMPose."""
     rows = []
     for place, length in zip(point, size, strict=True):
         middle = np.around(place * split_ratio)
@@ -55,7 +55,7 @@ def test_decode_takes_the_highest_bins():
     logits[0, 1, 77], logits[0, 1, 384 + 300] = 50, 60
     keypoints, scores = CODEC.decode(logits)
     assert keypoints[0, 1].tolist() == [38.5, 150.0]
-    assert scores[0, 1] == 1  # surer than a target
+    assert scores[0, 1] == 1  # more certain than a target
     assert (scores >= 0).all()
     assert (scores <= 1).all()
 
@@ -74,7 +74,7 @@ def test_bins_of_a_mirrored_image_are_mirrored_back(split_ratio):
     mirrored = torch.tensor([[[63 - 50.0, 60.0], [63 - 20.0, 30.0]]])
     target, back = codec.encode(points, torch.ones(1, 2))[0], codec.encode(mirrored, torch.ones(1, 2))[0]
     back = codec.flip_back(back, [1, 0])
-    edge = 64 * split_ratio - split_ratio  # beyond it nothing comes from
+    edge = 64 * split_ratio - split_ratio  # bins beyond it have no source
     torch.testing.assert_close(back[..., :edge], target[..., :edge])
     assert torch.equal(back[..., 64 * split_ratio :], target[..., 64 * split_ratio :])
 

@@ -28,7 +28,7 @@ def test_targets_are_official(name, dtype, golden, golden_dir):
 )
 @pytest.mark.parametrize("name", SIZES)
 def test_decoded_keypoints_are_official_and_mmposes(name, smoothing, kernel, key, golden, golden_dir):
-    maps, positive = heatmaps(golden_dir, name)  # what the others make of heatmaps without a positive cell is undefined
+    maps, positive = heatmaps(golden_dir, name)  # other code is undefined for heatmaps without a positive cell
     found, scores = UdpCodec(*SIZES[name], blur_kernel=kernel, smoothing=smoothing).decode(maps)
     image = in_image(found, golden_dir, name, "udp")
     np.testing.assert_allclose(image[positive], golden[f"{name}_{key}"][positive], atol=1e-3)
@@ -81,7 +81,7 @@ def _mmpose(name):
 
 
 def _triples(golden_dir, name):
-    """Heatmaps 0-4 as disks, 5-9 as x offsets, 10-14 as y offsets of five keypoints."""
+    """Return heatmaps 0-4 as disks, 5-9 as x offsets and 10-14 as y offsets of five keypoints."""
     maps, _ = heatmaps(golden_dir, name)
     return torch.stack([maps[:2, 5 * part : 5 * part + 5] for part in range(3)], dim=2).flatten(1, 2)
 
@@ -158,7 +158,7 @@ def test_a_keypoint_outside_keeps_its_weight_and_has_no_disk():
 def test_a_number_of_heatmaps_that_is_no_multiple_of_three_is_refused():
     codec = UdpOffsetCodec((192, 256), (48, 64))
     for call in (codec.decode, lambda maps: codec.flip_back(maps, [0])):
-        with pytest.raises(ValueError, match="4 channels"):
+        with pytest.raises(ValueError, match=r"`heatmaps`.* 4\."):
             call(torch.zeros(1, 4, 64, 48))
 
 

@@ -27,7 +27,7 @@ HERE = __name__
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch):
-    """Let nodes name this file by the name that pytest gave it."""
+    """Import this file by the module name that nodes use."""
     import sys
 
     monkeypatch.setitem(sys.modules, "building", sys.modules[HERE])

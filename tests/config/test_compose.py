@@ -153,7 +153,7 @@ EXPLAINED = [
 
 @pytest.fixture(scope="module")
 def explained() -> list[str]:
-    """The faults of all the wrong overrides together: one composition instead of one for each."""
+    """Return the faults of all wrong overrides in one composition."""
     return faults(*(override for override, _, _ in EXPLAINED))
 
 

@@ -15,7 +15,7 @@ COCO_FILES = (
 
 @pytest.fixture
 def coco(tmp_path) -> Path:
-    """A folder in the layout of COCO, with empty files."""
+    """Create a folder in the layout of COCO, with empty files."""
     for name in COCO_FILES:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -131,7 +131,7 @@ def test_a_misspelt_published_name_is_corrected():
 
 
 def write_archive(file: Path, modified: int | None = None) -> Path:
-    """Write a zip archive, which is what torch.save writes."""
+    """Write a zip archive, the format of torch.save."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("archive/data/0", bytes(range(256)) * 100)
@@ -162,7 +162,7 @@ def test_last_is_the_newest_checkpoint_of_the_name(tmp_path):
 
 @pytest.mark.parametrize("damage", [cut, zero, lambda content: b""], ids=["cut off", "zero pages", "empty"])
 def test_last_is_the_newest_complete_checkpoint(tmp_path, damage, caplog):
-    """Damage the files in the order in which they are taken: each time the next one is taken, and all others are named."""
+    """Damage the files one after another: the next one is used, and the damaged ones are reported."""
     cfg = compose("fit", [f"paths.runs={tmp_path}", "ckpt_path=last"])
     places = [tmp_path / "tiny" / run / "checkpoints" / f"{name}.ckpt" for run in "ba" for name in ("last", "best")]
     files = [write_archive(file, 1000 - age) for age, file in enumerate(places)]

@@ -26,7 +26,7 @@ class Source(Protocol): ...
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """Write the files of a package, and give its name."""
+    """Write the files of a package, and return its name."""
     name = f"written_{next(_numbers)}"
     monkeypatch.syspath_prepend(tmp_path)
 

@@ -27,7 +27,7 @@ RECORD = ExportRecord(
 
 
 class Colors(torch.nn.Module):
-    """Heatmaps are the channels of the image; tags their mean times the brightness of a wide neighbourhood."""
+    """A network: heatmaps are the channels of the image, tags their mean times the brightness of a wide neighbourhood."""
 
     def forward(self, images):
         coarse, fine = (torch.nn.functional.avg_pool2d(images, stride) for stride in (4, 2))

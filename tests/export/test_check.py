@@ -1,4 +1,4 @@
-"""When an exported file agrees with its network, and when it does not."""
+"""The comparison of an exported file with its network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NO_TIES = np.zeros((2, 50), bool)
 
 
 def compare(*, keypoints=0.0, score=0.0, tied=0, count=1):
-    """Put so many keypoints off in x, and so many of them on ties; put one score off."""
+    """Move a number of keypoints along x, some of them ties, and change one score."""
     found, scores, ties = KEYPOINTS.copy(), SCORES.copy(), NO_TIES.copy()
     found[1, :count, 0] += keypoints
     scores[0, 3] += score
@@ -64,7 +64,7 @@ def test_a_comparison_counts_moved_keypoints():
 
 
 def shift(amounts, *, scores=1.0):
-    """Compare keypoints that move by shares of the longer side of their crop, 50 pixels, all confident unless told."""
+    """Compare keypoints that move by shares of the longer side of their crop, 50 pixels, all confident by default."""
     off = 50.0 * np.array(amounts, float)[None]
     found = np.stack([off, np.zeros_like(off)], axis=-1)
     expected = np.zeros_like(found), np.full(off.shape, scores, np.float32)
@@ -79,7 +79,7 @@ def shift(amounts, *, scores=1.0):
         ([0.0] * 10, []),
         ([0.009] * 10, []),
         ([0.011] * 10, ["median shift"]),
-        ([0.0] * 90 + [0.031] * 10, []),  # 10 % may
+        ([0.0] * 90 + [0.031] * 10, []),  # 10 % are allowed
         ([0.0] * 89 + [0.031] * 11, ["11.0% of the confident keypoints move by more than 3%"]),
         ([0.0] * 89 + [np.nan] * 11, ["11.0% of the confident keypoints"]),
         ([0.5] * 10, ["100.0% of the confident keypoints", "median shift"]),
@@ -103,5 +103,5 @@ def test_nan_and_infinity_are_counted():
 
 
 def test_a_comparison_without_crops_is_refused():
-    with pytest.raises(ValueError, match="Expected crops to compare on"):
+    with pytest.raises(ValueError, match="crops.*photos="):
         Comparer().compare()

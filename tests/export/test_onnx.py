@@ -1,4 +1,4 @@
-"""ONNX files: where their weights may lie, and what is taken for a network."""
+"""ONNX files: the location of their weights, and the form of a network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hrpose.export.onnx import OnnxRuntime
 def write_network(
     file: Path, *, batch: int | str = 1, shape=(3, 8, 6), scale: np.ndarray | None = None, external: dict | None = None
 ) -> Path:
-    """Write a network that multiplies its input by a factor for each channel; its weights may be said to lie elsewhere."""
+    """Write a network that multiplies its input by a factor for each channel, optionally with external weights."""
     factors = np.arange(1, 4, dtype=np.float32).reshape(1, 3, 1, 1) if scale is None else scale
     tensor = numpy_helper.from_array(factors, "factors")
     if external is not None:
@@ -44,7 +44,7 @@ def test_a_network_runs_in_batches_of_the_fixed_size_of_its_file(tmp_path, batch
     network.check_channels(3, (6, 8))
     with pytest.raises(ExportedFileError, match=r"17 heatmaps.*3"):
         network.check_channels(17, (6, 8))
-    with pytest.raises(ValueError, match="Choose the codec of its input size"):
+    with pytest.raises(ValueError, match="codec's input_size"):
         network(torch.zeros(1, 3, 16, 6))
 
 
@@ -72,7 +72,7 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "w.bin").symlink_to(tmp_path / "secret.bin")
     file = write_network(tmp_path / "models" / "a.onnx", external={"location": "w.bin", "offset": 0, "length": 12})
-    with pytest.raises(ExportedFileError, match="to lie in its folder"):
+    with pytest.raises(ExportedFileError, match="weights.*folder"):
         OnnxRuntime(file)
 
 
@@ -109,13 +109,13 @@ def test_implausible_sizes_are_refused(tmp_path):
     file.write_bytes(model.SerializeToString())
     with pytest.raises(ExportedFileError, match="'factors'"):
         OnnxRuntime(file)
-    with pytest.raises(ExportedFileError, match="between 1 and 8192"):
+    with pytest.raises(ExportedFileError, match="8192"):
         OnnxRuntime(write_network(tmp_path / "b.onnx", shape=(3, 100_000, 6)))
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "between 1 and"), (b"<html>not found</html>", "ONNX"), (b"\x08\x09", "it holds no graph")],
+    [(b"", "bytes"), (b"<html>not found</html>", "ONNX"), (b"\x08\x09", "it holds no graph")],
 )
 def test_a_file_that_is_not_onnx_is_refused(tmp_path, content, message):
     (tmp_path / "a.onnx").write_bytes(content)

@@ -1,4 +1,4 @@
-"""Exported files: what they hold, and that they find what torch finds."""
+"""Exported files give the poses of torch."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_heatmaps_are_an_optional_output_and_channels_are_reordered(tmp_path, fo
 
 
 def test_the_last_step_is_exact_on_large_images(exported):
-    """float32 holds 6,000 to 0.0005; three products and sums of it stay under the hundredth of a pixel that is promised."""
+    """float32 represents 6,000 to 0.0005; three products and sums have an error below 0.01 pixels."""
     model = exported("heatmap", "openvino")
     images, _ = make_crops(64)
     rng = np.random.default_rng(1)

@@ -9,7 +9,7 @@ from hrpose.losses.associative_embedding import masked_error, tag_errors
 
 
 def padded(instances, num_instances=None):
-    """Tags and what there is of them, (1, N, K), of lists of tags."""
+    """Return tags and a mask of existing ones, (1, N, K), of lists of tags."""
     shape = (1, num_instances or len(instances), max([len(tags) for tags in instances], default=1))
     tags, listed = torch.full(shape, 99.0), torch.zeros(shape, dtype=torch.bool)
     for row, values in enumerate(instances):
@@ -18,7 +18,7 @@ def padded(instances, num_instances=None):
 
 
 def errors_by_loop(instances, push_type):
-    """Push and pull as the official loss adds them up."""
+    """Compute push and pull in the loop of the official code."""
     instances = [tags for tags in instances if tags]
     means = [sum(tags) / len(tags) for tags in instances]
     pull = sum(
@@ -62,14 +62,14 @@ def test_the_maximum_push_ends_at_a_distance_of_one():
 
 
 def test_masked_cells_count_in_the_divisor_only():
-    """The official loss of ones against zeros, 3x3 with the first row masked."""
+    """Compare with the official loss of ones and zeros, 3x3 with the first row masked."""
     mask = torch.tensor([[[False] * 3, [True] * 3, [True] * 3]])
     assert float(masked_error(torch.ones(1, 1, 3, 3), torch.zeros(1, 1, 3, 3), mask)) == pytest.approx(2 / 3)
 
 
 @pytest.fixture
 def case():
-    """Outputs, target and masks of two images, the second without instances."""
+    """Return outputs, target and masks of two images, the second without instances."""
     codec = AssociativeEmbedding((64, 64))
     visibility = torch.ones(2, 3, 4)
     visibility[1] = 0

@@ -62,7 +62,7 @@ def test_a_negative_beta_is_refused(loss):
 
 
 @pytest.mark.parametrize(
-    ("outputs", "hint"), [(torch.zeros(2, 3, 4), "take loss=rle"), (torch.zeros(2, 3, 8, 6), "model=deeppose_50")]
+    ("outputs", "hint"), [(torch.zeros(2, 3, 4), "loss=rle"), (torch.zeros(2, 3, 8, 6), "model=deeppose_50")]
 )
 def test_outputs_that_are_no_coordinates_are_refused(outputs, hint):
     with pytest.raises(ValueError, match=hint):

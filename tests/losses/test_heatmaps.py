@@ -143,7 +143,7 @@ def test_disks_and_offsets_of_two_stacks_are_summed(offsets):
 
 def test_a_loss_for_another_codec_is_refused():
     three, one = torch.zeros(2, 9, 8, 6), torch.zeros(2, 3, 8, 6)
-    with pytest.raises(ValueError, match="takes loss=offset"):
+    with pytest.raises(ValueError, match="loss=offset"):
         HeatmapMSELoss()(three, three, torch.ones(2, 3, 1))
     with pytest.raises(ValueError, match="`offset`"):
         HeatmapOffsetMSELoss()(one, one, torch.ones(2, 3, 1))

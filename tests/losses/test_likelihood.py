@@ -13,7 +13,7 @@ TARGET = torch.tensor([[[0.4, 0.3], [0.9, 0.4]]])
 
 @pytest.fixture(params=["laplace", "gaussian"])
 def loss(request):
-    """A loss whose flow is the standard Gaussian."""
+    """Return a loss with the standard Gaussian as flow."""
     loss = RLELoss(request.param)
     for parameter in loss.flow.parameters():
         torch.nn.init.zeros_(parameter)
@@ -21,7 +21,7 @@ def loss(request):
 
 
 def by_hand(loss, keypoint):
-    """The formula of the official code for one keypoint, x and y."""
+    """Compute the formula of the official code for one keypoint, x and y."""
     total = 0.0
     errors = [
         (ANSWERS[0, keypoint, axis] - TARGET[0, keypoint, axis]) / ANSWERS[0, keypoint, 2 + axis] for axis in (0, 1)
@@ -41,7 +41,9 @@ def test_the_formula_by_hand(loss):
         by_hand(loss, 0) + by_hand(loss, 1), rel=1e-5
     )
     twice = (values.repeat(2, 1, 1) for values in (ANSWERS, TARGET, torch.ones(1, 2, 1)))
-    assert loss(*twice).item() == pytest.approx(by_hand(loss, 0) + by_hand(loss, 1), rel=1e-5)  # the mean over persons
+    assert loss(*twice).item() == pytest.approx(
+        by_hand(loss, 0) + by_hand(loss, 1), rel=1e-5
+    )  # the mean over instances
 
 
 def test_unlabelled_keypoints_give_no_gradient_to_network_and_flow():
@@ -90,7 +92,7 @@ def grid(extent=9.0, steps=121):
 
 @pytest.fixture
 def bent():
-    """A flow that has learnt something."""
+    """Return a flow with random weights."""
     torch.manual_seed(0)
     flow = RealNVP().double()
     for module in flow.modules():

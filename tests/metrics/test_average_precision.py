@@ -1,4 +1,4 @@
-"""The class over the functional AP: the same bits as the reference, however the poses come in."""
+"""The OKS metrics as classes: the same bits as the reference for every form of input."""
 
 import json
 from dataclasses import replace
@@ -292,7 +292,7 @@ def test_logged_numbers_are_those_of_compute_and_pixel_errors() -> None:
 
 
 def test_the_area_of_a_prediction_is_that_of_its_first_keypoints() -> None:
-    """A pose that matches nobody is ignored outside of an area range: the hand far away would make it a large one."""
+    """An unmatched pose outside of an area range is ignored; its distant hand would make its area large."""
     there = {"keypoints": torch.tensor([[[50.0, 50.0, 2.0], [90.0, 90.0, 2.0], [90.0, 90.0, 2.0]]])}
     there["area"] = torch.tensor([2000.0])
     poses = torch.tensor([[[50.0, 50.0], [90.0, 90.0], [90.0, 90.0]], [[300.0, 300.0], [340.0, 340.0], [900.0, 900.0]]])

@@ -1,4 +1,4 @@
-"""From rows to one evaluation: what is refused there."""
+"""Checks of the gathered rows."""
 
 from dataclasses import replace
 

@@ -60,7 +60,7 @@ def truth(golden_dir: Path) -> MpiiTruth:
 
 
 def poses_of(keypoints: np.ndarray, ids: Any = None) -> Poses:
-    """Poses in pixels counted from 0; person i is entry i of the ground truth."""
+    """Return poses in pixels counted from 0; instance i is entry i of the ground truth."""
     count = len(keypoints)
     return Poses(
         keypoints=keypoints.astype(np.float64),

@@ -1,4 +1,4 @@
-"""Result files: read as the reference reads them, refused with the rows at fault."""
+"""Result files are read like the reference, and refused with the invalid rows."""
 
 import json
 from pathlib import Path

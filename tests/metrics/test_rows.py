@@ -1,4 +1,4 @@
-"""What `update` refuses, and in which words."""
+"""Checks of the input of `update`."""
 
 from typing import Any
 

@@ -139,7 +139,7 @@ def test_heatmaps_are_those_of_the_chosen_branch(branch):
     assert features.shape == (2, 8 << branch, 24 >> branch, 16 >> branch)
     heatmaps = net.train()(images)
     assert heatmaps.shape == (2, 5, 24 >> branch, 16 >> branch)
-    heatmaps.sum().backward()  # nothing is left without a gradient, which training on several devices would refuse
+    heatmaps.sum().backward()  # training on several devices refuses parameters without gradient
     assert all(parameter.grad is not None for parameter in net.parameters())
     names = [name for name in net.state_dict() if name.startswith("stage4.0.fuse_layers.")]
     assert {name.split(".")[3] for name in names} == {str(branch)}

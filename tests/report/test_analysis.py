@@ -1,4 +1,4 @@
-"""The report: what the functions below it say, gathered, and fit for JSON."""
+"""The report and its JSON form."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Charts: their marks lie where the numbers say."""
+"""The positions of marks in charts."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Crops on a page: the pixels, marks and names that were given, escaped, within the size."""
+"""Crops on a page: pixels, marks, names and the size limit."""
 
 import re
 from base64 import b64decode

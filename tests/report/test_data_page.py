@@ -1,4 +1,4 @@
-"""The page of a data set: well-formed, self-contained, small, and true to the tables."""
+"""The page of a data set: well-formed, self-contained, small, with the numbers of the tables."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Faults put into the arrays of a run that was sound, each named by its cause; and sound runs, in which none is invented."""
+"""The diagnosis of injected faults and of sound runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FALLING = Training(
 
 
 def sound(names: tuple[str, ...] = COCO.keypoint_names) -> RunEvidence:
-    """Poses that a good network finds, two in each image: errors of 1 % of the box."""
+    """Return poses of a good network, two per image, with errors of 1 % of the box."""
     rng = np.random.default_rng(0)
     sizes = rng.uniform([40, 60], [80, 110], (NUM, 2))
     low = rng.uniform([0, 0], SIZE - sizes)
@@ -62,19 +62,19 @@ def with_sets(run: RunEvidence) -> RunEvidence:
 
 
 def relabelled(run: RunEvidence, **fields: np.ndarray) -> RunEvidence:
-    """Other annotations, in both sets; the predictions stay."""
+    """Change the annotations of both sets, not the predictions."""
     return with_sets(replace(run, truth=replace(run.truth, **fields)))
 
 
 def poor(run: RunEvidence) -> RunEvidence:
-    """What a network that has learnt nothing predicts: the middle of every crop."""
+    """Return predictions of an untrained network: the center of every crop."""
     found = run.detections
     points = np.repeat(run.center[:, None], found.keypoints.shape[1], axis=1)
     return replace(run, detections=replace(found, keypoints=points))
 
 
 def mean_pose(run: RunEvidence) -> RunEvidence:
-    """What a network that has begun to learn predicts: the mean pose in every crop."""
+    """Return predictions of a hardly trained network: the mean pose in every crop."""
     return replace(run, detections=replace(run.detections, keypoints=run.pairs.mean_poses))
 
 

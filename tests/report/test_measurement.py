@@ -1,4 +1,4 @@
-"""The interval of AP is one of APs: resamples without an annotated person are not in it."""
+"""Measurements: intervals without undefined resamples, and comparisons."""
 
 import json
 from dataclasses import replace

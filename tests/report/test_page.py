@@ -1,4 +1,4 @@
-"""The page: well-formed, self-contained, and true to the report."""
+"""The page: well-formed, self-contained, with the numbers of the report."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The protocol: said in words, kept in JSON, compared part by part."""
+"""The protocol as text, as JSON and in comparisons."""
 
 import hashlib
 import json

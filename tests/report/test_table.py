@@ -1,4 +1,4 @@
-"""The report on the screen."""
+"""Reports on the terminal, and PCKh."""
 
 import json
 import math
@@ -56,7 +56,17 @@ def test_the_table_of_pckh_has_both_thresholds_near_a_tenth(capsys) -> None:
     printed = capsys.readouterr().out
     header, row = (printed.splitlines()[place].split() for place in (2, 4))
     assert header == list(PCKH_COLUMNS)
-    assert row == ["97.1", "95.9", "90.3", "86.4", "89.1", "83.3", "90.3", "37.7", "33.4"]  # no knee, no number
+    assert row == [
+        "97.1",
+        "95.9",
+        "90.3",
+        "86.4",
+        "89.1",
+        "83.3",
+        "90.3",
+        "37.7",
+        "33.4",
+    ]  # without number for the knee
     assert "valid.json (sha256 aaaaaaaa), 3 images and 5 persons of gt_valid.mat (sha256 bbbbbbbb)" in printed
     assert "box padding 1.25, flip test on, HeatmapCodec 192x256" in printed
     assert "at most 0.5 head sizes" in " ".join(printed.split())

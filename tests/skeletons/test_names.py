@@ -22,7 +22,7 @@ def pairs(*names: str) -> list[tuple[str, str]]:
 
 
 def one_exchanged(name: str) -> set[str]:
-    """Every name that results from exchanging one token, wherever it stands."""
+    """Yield every name that results from swapping one token."""
     places = [(token, at) for token in EXCHANGED for at in range(len(name)) if name.startswith(token, at)]
     return {name[:at] + EXCHANGED[token] + name[at + len(token) :] for token, at in places}
 

@@ -171,7 +171,7 @@ def test_numbers_as_names_give_no_warning_about_sigmas(caplog) -> None:
     with caplog.at_level(logging.WARNING):
         skeleton = Skeleton.from_names([str(k) for k in range(1, 295)])
     assert caplog.records == []
-    assert skeleton.lacks_flip_pairs  # what the training warns of
+    assert skeleton.lacks_flip_pairs  # the training warns about this
 
 
 def test_symmetries_are_mirror_pairs() -> None:

@@ -1,4 +1,4 @@
-"""Weights written in the forms of others, and files converted between them."""
+"""Weights written in the forms of other tools, and conversion between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Published weight files, fetched from a server on this machine."""
+"""Published weight files, downloaded from a local server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAME = f"pose_net-{hashlib.sha256(BODY).hexdigest()[:8]}.pth"
 
 @pytest.fixture
 def site(monkeypatch, tmp_path):
-    """A server with a published file, and an empty cache."""
+    """Provide a server with a published file, and an empty cache."""
     monkeypatch.setenv("HRPOSE_CACHE", str(tmp_path / "cache"))
     with serve() as site:
         site.files[f"/{NAME}"] = BODY

@@ -1,4 +1,4 @@
-"""Every form of file, made from the weights behind the golden outputs, gives the golden outputs."""
+"""Files of every form with the golden weights give the golden outputs."""
 
 import numpy as np
 import pytest
@@ -118,7 +118,7 @@ def test_every_backbone_gives_the_official_heatmaps_with_the_official_head(
     flat = content.get("state_dict", content) if suffix == ".safetensors" else content
     report = load_weights(net, write_file(tmp_path, flat, suffix))
     assert (report.kind, report.loaded, set(report.missing)) == (kind, tuple(body(state)), set(head(state)))
-    assert torch.equal(net.final_layer.weight, own)  # a classifier's final_layer is not taken for it
+    assert torch.equal(net.final_layer.weight, own)  # the final_layer of a classifier is not loaded
     net.load_state_dict(head(state), strict=False)
     assert_official_heatmaps(net)
 

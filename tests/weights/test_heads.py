@@ -22,7 +22,7 @@ def hrnet(num_channels):
 
 
 def saved(folder, net, names=None):
-    """A checkpoint of hrpose that names its keypoints, or bare weights."""
+    """Write a checkpoint of hrpose with keypoint names, or only weights."""
     state = net.state_dict()
     content = {"state_dict": {f"net.{name}": value for name, value in state.items()}} if names else state
     if names:

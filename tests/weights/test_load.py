@@ -186,7 +186,7 @@ def test_an_imagenet_resnet_loads_everything_below_the_deconvolutions(name, resn
     assert report.kind == "ImageNet backbone"
     assert report.loaded == tuple(_headless(resnet))
     assert set(report.unused) == {"fc.weight", "fc.bias"}
-    assert not caplog.records  # a backbone without deconvolutions is whole
+    assert not caplog.records  # a backbone without deconvolutions is complete
     for key, value in net.state_dict().items():
         assert torch.equal(value, resnet[key] if key in report.loaded else before[key]), key
 

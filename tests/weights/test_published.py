@@ -1,4 +1,4 @@
-"""The list of published weight files, and the page that explains it."""
+"""The list of published weight files, and its page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights of networks in two parts, a backbone and a head of its own kind: regression and coordinate classification."""
+"""Weights of networks with a backbone and a regression or classification head."""
 
 import pytest
 import torch

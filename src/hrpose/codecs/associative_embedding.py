@@ -21,15 +21,10 @@ from hrpose.geometry import Grid
 
 
 class GroupingTarget(NamedTuple):
-    """The target of a batch of images.
+    """The target of a batch of images."""
 
-    Attributes:
-        heatmaps: (B, K, h, w) float32 for each output.
-        tags: (B, N, K) int64 index of the tag of each keypoint in the flattened (K, h, w) tag maps of the first output; -1 for
-            none.
-    """
-
-    heatmaps: tuple[Tensor, ...]
+    heatmaps: tuple[Tensor, ...]  # (B, K, h, w) float32 for each output
+    # (B, N, K) int64 index of the tag of each keypoint in the flattened (K, h, w) tag maps of the first output; -1 for none
     tags: Tensor
 
 

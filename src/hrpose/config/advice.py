@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hrpose.config.loading import chosen_options, load
 
 # An override of hrpose, its names in Ultralytics, MMPose, Lightning's CLI and the official HRNet code (lower case, _ for -), and
-# optionally the only verb with it. Of several rows with a name the first whose keys the verb has applies. `name=value` has
+# optionally the only verb with it. Of several rows with a name, the first with keys of the verb applies. `name=value` has
 # precedence over `name`.
 _OTHER_TOOLS: tuple[tuple[str, ...], ...] = (
     (

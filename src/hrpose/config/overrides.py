@@ -25,7 +25,7 @@ from hrpose.moved import gone_message
 
 # errors of composing; Hydra raises ValueError for `model=1`
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, ValueError)
-# keys whose values are paths, in addition to those of the group `paths`
+# keys with paths as values, in addition to those of the group `paths`
 _PATHS = (
     *("source", "weights", "ckpt_path", "annotations", "results", "boxes", "a", "b"),
     *("detector.file", "detector.model"),

@@ -30,33 +30,19 @@ _DRAWS = 8
 
 @dataclass(frozen=True)
 class Comparison:
-    """The differences between an exported file and the network.
+    """The differences between an exported file and the network."""
 
-    Attributes:
-        num_crops: number of crops.
-        num_keypoints: number of keypoints.
-        largest: the largest difference of a keypoint that is not a tie, in image pixels.
-        median: the median difference of all keypoints, in image pixels.
-        moved: share of all keypoints that differ by more than 0.01 pixels.
-        undecided: share of all keypoints that differ by more than 0.01 pixels and are ties.
-        largest_score: the largest difference of a score.
-        not_finite: share of keypoints with a NaN or infinite position or score in the file.
-        num_confident: number of keypoints with a confident score of the network.
-        shifted: share of these that move by more than `MAX_SHIFT` of the longer side of their crop.
-        median_shift: the median shift of these, as a share of the longer side of their crop.
-    """
-
-    num_crops: int
-    num_keypoints: int
-    largest: float
-    median: float
-    moved: float
-    undecided: float
-    largest_score: float
-    not_finite: float
-    num_confident: int
-    shifted: float
-    median_shift: float
+    num_crops: int  # number of crops
+    num_keypoints: int  # number of keypoints
+    largest: float  # the largest difference of a keypoint that is not a tie, in image pixels
+    median: float  # the median difference of all keypoints, in image pixels
+    moved: float  # share of all keypoints that differ by more than 0.01 pixels
+    undecided: float  # share of all keypoints that differ by more than 0.01 pixels and are ties
+    largest_score: float  # the largest difference of a score
+    not_finite: float  # share of keypoints with a NaN or infinite position or score in the file
+    num_confident: int  # number of keypoints with a confident score of the network
+    shifted: float  # share of these that move by more than `MAX_SHIFT` of the longer side of their crop
+    median_shift: float  # the median shift of these, as a share of the longer side of their crop
 
     def exact_faults(self) -> list[str]:
         """Return why a file in fp32 differs from the network; an empty list if it does not."""

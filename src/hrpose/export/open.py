@@ -30,15 +30,10 @@ def is_exported(file: str | Path) -> bool:
 
 @dataclass(frozen=True)
 class ExportedPoses:
-    """An exported file that maps crops to keypoints in image pixels.
+    """An exported file that maps crops to keypoints in image pixels."""
 
-    Attributes:
-        runtime: the open file.
-        record: its description, stored in the file.
-    """
-
-    runtime: Runtime
-    record: ExportRecord
+    runtime: Runtime  # the open file
+    record: ExportRecord  # its description, stored in the file
 
     def __call__(
         self, images: NDArray[np.uint8], image_from_input: NDArray[np.floating]

@@ -35,38 +35,23 @@ class ExportRecord:
     """Describe an exported file: images (B, H, W, 3) uint8 RGB and image_from_input (B, 2, 3) float32 to keypoints.
 
     With a bottom-up codec: images (B, H, W, 3) of any size in multiples of 64 to heatmaps (B, K, h, w) and tags (B, K, T, h, w).
-
-    Attributes:
-        precision: of the network's arithmetic; preprocessing and decoding are always fp32.
-        skeleton: the keypoints.
-        codec: decodes the heatmaps and has the input size and the grid of the crops.
-        flip_test: whether the file averages with the outputs for mirrored crops.
-        heatmaps: whether the heatmaps are a third output.
-        bbox_padding: factor by which boxes are enlarged to crops.
-        keypoint_score_threshold: the instance score is the mean of keypoint scores above it.
-        channel_order: of the network's input, "rgb" or "bgr".
-        mean: of each channel of the network's input, on a scale of 0 to 1.
-        std: of each channel, on the same scale.
-        source: the name of the weight file.
-        protocols: the protocol of the AP of the weights by the kind of boxes, as plain containers.
-        upright: whether the network was trained on images with their EXIF orientation applied.
-        bit_depth: bits of the training images of 16 bits per channel; None if there were none.
     """
 
-    precision: Precision
-    skeleton: Skeleton
-    codec: Codec
-    flip_test: bool
-    heatmaps: bool
-    bbox_padding: float
-    keypoint_score_threshold: float
-    channel_order: Literal["rgb", "bgr"]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    source: str
+    precision: Precision  # of the network's arithmetic; preprocessing and decoding are always fp32
+    skeleton: Skeleton  # the keypoints
+    codec: Codec  # decodes the heatmaps and has the input size and the grid of the crops
+    flip_test: bool  # whether the file averages with the outputs for mirrored crops
+    heatmaps: bool  # whether the heatmaps are a third output
+    bbox_padding: float  # factor by which boxes are enlarged to crops
+    keypoint_score_threshold: float  # the instance score is the mean of keypoint scores above it
+    channel_order: Literal["rgb", "bgr"]  # of the network's input, "rgb" or "bgr"
+    mean: tuple[float, float, float]  # of each channel of the network's input, on a scale of 0 to 1
+    std: tuple[float, float, float]  # of each channel, on the same scale
+    source: str  # the name of the weight file
+    # the protocol of the AP of the weights by the kind of boxes, as plain containers
     protocols: Mapping[str, Any] = field(default_factory=dict)
-    upright: bool = False
-    bit_depth: int | None = None
+    upright: bool = False  # whether the network was trained on images with their EXIF orientation applied
+    bit_depth: int | None = None  # bits of the training images of 16 bits per channel; None if there were none
 
     @property
     def input_size(self) -> tuple[int, int]:

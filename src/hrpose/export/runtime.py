@@ -18,35 +18,21 @@ _LARGEST_FILE = 2 << 30  # bytes; the largest HRNet has 250 MB
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output.
+    """An input or output."""
 
-    Attributes:
-        name: may be empty.
-        dtype: numpy's name of the element type.
-        shape: None where the size is free.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int | None, ...]
+    name: str  # may be empty
+    dtype: str  # numpy's name of the element type
+    shape: tuple[int | None, ...]  # None where the size is free
 
 
 class Runtime(Protocol):
-    """An open file and its engine on the CPU.
+    """An open file and its engine on the CPU."""
 
-    Attributes:
-        name: of the engine.
-        file: the path.
-        metadata: the record in the file as JSON; None for a file of another tool.
-        inputs: in the order of the arguments.
-        outputs: in the order of the result.
-    """
-
-    name: str
-    file: Path
-    metadata: str | None
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
+    name: str  # of the engine
+    file: Path  # the path
+    metadata: str | None  # the record in the file as JSON; None for a file of another tool
+    inputs: tuple[Port, ...]  # in the order of the arguments
+    outputs: tuple[Port, ...]  # in the order of the result
 
     def __call__(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
         """Compute the outputs for arrays of the inputs' types."""

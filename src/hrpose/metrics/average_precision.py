@@ -36,9 +36,9 @@ class KeypointAveragePrecision(KeypointMetric):
         ground_truth: the annotations, if they are known at construction.
         oks_nms_threshold: OKS above which the worse of two predictions of an image is removed; None keeps all.
         soft_nms: decay scores instead of removing poses; at most `max_detections` per image remain.
-        leave_out_unscored: leave out predictions whose keypoint scores are all 0 or missing, as xtcocotools does.
-        area_keypoints: number of first keypoints whose box gives the area of predictions without box and area, 17 in
-            COCO-WholeBody; None uses all keypoints.
+        leave_out_unscored: leave out predictions with keypoint scores that are all 0 or missing, as xtcocotools does.
+        area_keypoints: number of first keypoints for the area of predictions without box and area, 17 in COCO-WholeBody; None
+            uses all keypoints.
         max_detections: number of predictions per image and category that count, those of highest score.
         oks_thresholds: smallest OKS of a correct prediction; None for 0.50, 0.55, ..., 0.95.
         area_ranges: names with the smallest and largest area in square pixels; None for COCO's all, medium and large. See
@@ -132,12 +132,11 @@ class KeypointAveragePrecision(KeypointMetric):
             One dict per prediction, sorted by image id, then instance id: image_id, category_id, keypoints [x, y, score] * K,
             score, and, if known, center and scale of the crop in image pixels, and bbox.
         """
-        predictions, _ = self._evaluated(*self._gathered_everywhere())
-        return predictions.to_coco(category_id)
+        return self.evaluated()[0].to_coco(category_id)
 
     def evaluated(self) -> tuple[Predictions, GroundTruth]:
         """Return the evaluated predictions of all processes and the ground truth; every process must call it."""
-        return self._evaluated(*self._gathered_everywhere())
+        return self._evaluated(*self._everywhere(self._gathered))
 
     def _evaluated(self, predictions: Predictions, truth: GroundTruth) -> tuple[Predictions, GroundTruth]:
         predictions = self._without_repeats(predictions)

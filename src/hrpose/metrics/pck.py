@@ -203,7 +203,7 @@ class PCKh(TableMetric):
         """
         if self.ground_truth is None:
             raise ValueError("Expected `ground_truth` at construction to return poses, but got none.")
-        tables = self._tables_everywhere()
+        tables = self._everywhere(self._tables)
         kept = _once(tables["keys"])
         ids, poses = tables["keys"][kept, 0], tables["poses"][kept]
         return [{"entry": int(ids[row]), "keypoints": poses[row].tolist()} for row in np.argsort(ids)]

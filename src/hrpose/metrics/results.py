@@ -34,17 +34,12 @@ def _no_collection() -> Iterator[None]:
 
 
 class ScoredResults(NamedTuple):
-    """The rows of a result file.
+    """The rows of a result file."""
 
-    Attributes:
-        detections: N predictions in the order of the file.
-        keypoint_scores: (N, K) the third number of each keypoint, usually its score.
-        part_scores: (N,) scores that rank parts in COCO-WholeBody, such as `foot_score`; `score` in rows without it. Scores that
-            no row has are missing.
-    """
-
-    detections: Detections
-    keypoint_scores: Floats
+    detections: Detections  # N predictions in the order of the file
+    keypoint_scores: Floats  # (N, K) the third number of each keypoint, usually its score
+    # (N,) scores that rank parts in COCO-WholeBody, such as `foot_score`; `score` in rows without it. Scores that no row has
+    # are missing
     part_scores: dict[str, Floats]
 
     def select(self, rows: NDArray[np.generic]) -> ScoredResults:

@@ -247,23 +247,14 @@ def _boxes(item: Mapping[str, Any], where: str, number: int) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Predictions of all processes without duplicates, sorted by image id and instance id.
+    """Predictions of all processes without duplicates, sorted by image id and instance id."""
 
-    Attributes:
-        detections: N predictions.
-        instance_ids: (N,) int64.
-        boxes: (N, 4) xywh, NaN if not given.
-        center: (N, 2) of the crop, NaN if unknown.
-        scale: (N, 2) of the crop, NaN if unknown.
-        keypoint_scores: (N, K).
-    """
-
-    detections: Detections
-    instance_ids: Indices
-    boxes: Floats
-    center: Floats
-    scale: Floats
-    keypoint_scores: Floats
+    detections: Detections  # N predictions
+    instance_ids: Indices  # (N,) int64
+    boxes: Floats  # (N, 4) xywh, NaN if not given
+    center: Floats  # (N, 2) of the crop, NaN if unknown
+    scale: Floats  # (N, 2) of the crop, NaN if unknown
+    keypoint_scores: Floats  # (N, K)
 
     @property
     def crop_areas(self) -> Floats:

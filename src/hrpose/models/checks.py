@@ -40,7 +40,7 @@ def check_images(images: Tensor, multiple: int, *, least: int = 1, heatmap_strid
         near = [max(-(-least // multiple), 1, round(side / multiple)) * multiple for side in (width, height)]
         bound = f" of at least {least}" if least > multiple else ""
         raise ValueError(
-            f"Expected images whose width and height are multiples of {multiple}{bound}, but got {width} x {height} (width x "
+            f"Expected images of width and height in multiples of {multiple}{bound}, but got {width} x {height} (width x "
             f"height). The nearest size is {near[0]} x {near[1]}: set the codec's input_size to ({near[0]}, {near[1]}) and its "
             f"heatmap_size to ({near[0] // heatmap_stride}, {near[1] // heatmap_stride})."
         )

@@ -30,21 +30,13 @@ _LEARNT = 0.5  # smallest AR of training crops of a network that has learnt its 
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """The cause of a low AP.
+    """The cause of a low AP."""
 
-    Attributes:
-        score: the AP.
-        name: of the cause, such as "sigmas"; empty if none was found.
-        cause: one sentence.
-        evidence: the numbers that indicate the cause.
-        fix: what to change.
-    """
-
-    score: float
-    name: str
-    cause: str
-    evidence: str
-    fix: str
+    score: float  # the AP
+    name: str  # of the cause, such as "sigmas"; empty if none was found
+    cause: str  # one sentence
+    evidence: str  # the numbers that indicate the cause
+    fix: str  # what to change
 
     def __str__(self) -> str:
         """Return the diagnosis on three lines."""

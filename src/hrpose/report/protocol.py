@@ -41,15 +41,10 @@ _PCKH_RULES = (
 
 @dataclass(frozen=True)
 class FileStamp:
-    """Name and hash of a file. Protocols compare files by their hash.
+    """Name and hash of a file. Protocols compare files by their hash."""
 
-    Attributes:
-        name: file name without folder.
-        sha256: of the content, 64 hexadecimal digits.
-    """
-
-    name: str
-    sha256: str
+    name: str  # file name without folder
+    sha256: str  # of the content, 64 hexadecimal digits
 
     @staticmethod
     def of(file: str | Path) -> FileStamp:
@@ -62,47 +57,28 @@ class FileStamp:
 
 @dataclass(frozen=True)
 class Protocol:
-    """All conditions of an AP besides the network. None means not stated, as for result files of other tools.
+    """All conditions of an AP besides the network. None means not stated, as for result files of other tools."""
 
-    Attributes:
-        annotations: the annotation file.
-        category: name of the annotated category.
-        num_images: number of images, including those without instances.
-        num_instances: number of annotated instances that count.
-        sigmas: name of their skeleton, such as "coco", or the number of sigmas and their hash.
-        max_detections: number of predictions per image that count.
-        name: of the benchmark; "auto" is COCO's evaluation with sigmas and areas of the file.
-        areas: source of the areas in OKS: "annotated", or a share of the box.
-        num_keypoints: how instances without keypoints, which are ignored, are found: "the labelled ones" are counted, or the
-            file states another number.
-        boxes: source of the boxes of the crops: "ground truth", or a detection file; "none" and the method for whole images,
-            bottom-up.
-        min_bbox_score: lowest score of detections.
-        bbox_padding: factor by which boxes were enlarged.
-        input_size: width and height of the crops in pixels.
-        codec: that decoded the outputs.
-        flip_test: whether outputs were averaged with those of mirrored crops.
-        keypoint_score_threshold: the score of a pose uses keypoints with a higher score.
-        oks_nms: OKS above which the worse of two poses was removed, or "none".
-    """
-
-    annotations: FileStamp
-    category: str
-    num_images: int
-    num_instances: int
-    sigmas: str
-    max_detections: int
-    name: str | None = AUTO
-    areas: str | None = ANNOTATED
+    annotations: FileStamp  # the annotation file
+    category: str  # name of the annotated category
+    num_images: int  # number of images, including those without instances
+    num_instances: int  # number of annotated instances that count
+    sigmas: str  # name of their skeleton, such as "coco", or the number of sigmas and their hash
+    max_detections: int  # number of predictions per image that count
+    name: str | None = AUTO  # of the benchmark; "auto" is COCO's evaluation with sigmas and areas of the file
+    areas: str | None = ANNOTATED  # source of the areas in OKS: "annotated", or a share of the box
+    # how instances without keypoints, which are ignored, are found: "the labelled ones" are counted, or the file states
+    # another number
     num_keypoints: str | None = LABELLED
+    # source of the boxes of the crops: "ground truth", or a detection file; "none" and the method for whole images, bottom-up
     boxes: str | FileStamp | None = None
-    min_bbox_score: float | None = None
-    bbox_padding: float | None = None
-    input_size: tuple[int, int] | None = None
-    codec: str | None = None
-    flip_test: bool | None = None
-    keypoint_score_threshold: float | None = None
-    oks_nms: str | None = None
+    min_bbox_score: float | None = None  # lowest score of detections
+    bbox_padding: float | None = None  # factor by which boxes were enlarged
+    input_size: tuple[int, int] | None = None  # width and height of the crops in pixels
+    codec: str | None = None  # that decoded the outputs
+    flip_test: bool | None = None  # whether outputs were averaged with those of mirrored crops
+    keypoint_score_threshold: float | None = None  # the score of a pose uses keypoints with a higher score
+    oks_nms: str | None = None  # OKS above which the worse of two poses was removed, or "none"
 
     def entries(self) -> dict[str, str]:
         """Return every entry as text, by its title."""
@@ -168,27 +144,16 @@ class Protocol:
 
 @dataclass(frozen=True)
 class PckhProtocol:
-    """All conditions of a PCKh besides the network. None means not stated, as for result files of other tools.
+    """All conditions of a PCKh besides the network. None means not stated, as for result files of other tools."""
 
-    Attributes:
-        annotations: file with centers and scales of the crops.
-        ground_truth: file with keypoints and head boxes.
-        num_images: number of images.
-        num_instances: number of instances.
-        bbox_padding: factor by which boxes were enlarged.
-        input_size: width and height of the crops in pixels.
-        codec: that decoded the outputs.
-        flip_test: whether outputs were averaged with those of mirrored crops.
-    """
-
-    annotations: FileStamp
-    ground_truth: FileStamp
-    num_images: int | None
-    num_instances: int
-    bbox_padding: float | None = None
-    input_size: tuple[int, int] | None = None
-    codec: str | None = None
-    flip_test: bool | None = None
+    annotations: FileStamp  # file with centers and scales of the crops
+    ground_truth: FileStamp  # file with keypoints and head boxes
+    num_images: int | None  # number of images
+    num_instances: int  # number of instances
+    bbox_padding: float | None = None  # factor by which boxes were enlarged
+    input_size: tuple[int, int] | None = None  # width and height of the crops in pixels
+    codec: str | None = None  # that decoded the outputs
+    flip_test: bool | None = None  # whether outputs were averaged with those of mirrored crops
 
     def __str__(self) -> str:
         """Return the protocol in one line."""
@@ -292,30 +257,22 @@ def warn_of_sigmas(sigmas: Sequence[float]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """The rules of a benchmark. The defaults are COCO's evaluation with the sigmas of the file.
+    """The rules of a benchmark. The defaults are COCO's evaluation with the sigmas of the file."""
 
-    Attributes:
-        name: of the benchmark, or "auto".
-        measure: "oks" for AP, "pck" for PCK of JHMDB, "pckh" for PCKh of MPII.
-        sigmas: name of a known skeleton; None uses those of the file.
-        keypoint_fields: number of keypoints to read from each field of an annotation; None reads `keypoints`.
-        area_from_bbox: share of the box that replaces missing areas.
-        use_area: False uses this share of the box for all instances, also if an area is annotated.
-        num_keypoints: instances of 0 keypoints are ignored, counted as "stated" in the file or as "labelled".
-        leave_out_unscored: whether to leave out results whose keypoint scores are all 0, as xtcocotools does.
-        crowd_ranges: whether to add AP of images with little (AP_easy), medium (AP_medium) and much crowding (AP_hard).
-        part_scores: whether to rank results by `wholebody_score` and parts by `foot_score`, ..., if the results have them.
-    """
-
-    name: str = "auto"
-    measure: Literal["oks", "pck", "pckh"] = "oks"
-    sigmas: str | None = None
+    name: str = "auto"  # of the benchmark, or "auto"
+    measure: Literal["oks", "pck", "pckh"] = "oks"  # "oks" for AP, "pck" for PCK of JHMDB, "pckh" for PCKh of MPII
+    sigmas: str | None = None  # name of a known skeleton; None uses those of the file
+    # number of keypoints to read from each field of an annotation; None reads `keypoints`
     keypoint_fields: dict[str, int] | None = None
-    area_from_bbox: float = 1.0
-    use_area: bool = True
+    area_from_bbox: float = 1.0  # share of the box that replaces missing areas
+    use_area: bool = True  # False uses this share of the box for all instances, also if an area is annotated
+    # instances of 0 keypoints are ignored, counted as "stated" in the file or as "labelled"
     num_keypoints: Literal["stated", "labelled"] = "stated"
+    # whether to leave out results with keypoint scores that are all 0, as xtcocotools does
     leave_out_unscored: bool = False
+    # whether to add AP of images with little (AP_easy), medium (AP_medium) and much crowding (AP_hard)
     crowd_ranges: bool = False
+    # whether to rank results by `wholebody_score` and parts by `foot_score`, ..., if the results have them
     part_scores: bool = False
 
     def adjust(self, truth: GroundTruth, area_from_bbox: float | None = None) -> GroundTruth:

@@ -64,7 +64,7 @@ class Poses:
         return (self[row] for row in range(len(self)))
 
     def above(self, score: float) -> Poses:
-        """Select the instances whose score is above a number."""
+        """Select the instances with a score above a number."""
         return self[self.scores > score]
 
     @staticmethod

@@ -29,7 +29,7 @@ class SharedArrays:
         state = {name: value for name, value in self.__dict__.items() if name != "_shared"}
         for name, value in state.items():
             if isinstance(value, np.ndarray):
-                if name not in shared:  # the tensor is stored, because the array does not know about its shared memory
+                if name not in shared:  # the tensor is stored, because the array has no reference to its shared memory
                     shared[name] = torch.from_numpy(value).clone().share_memory_()  # type: ignore[no-untyped-call]
                     self.__dict__[name] = shared[name].numpy()
                 state[name] = shared[name]
@@ -184,17 +184,11 @@ class GroundTruth:
 
 @dataclass(frozen=True, eq=False)
 class MpiiTruth:
-    """The ground truth of PCKh: persons of MPII in the order of their annotation file.
+    """The ground truth of PCKh: persons of MPII in the order of their annotation file."""
 
-    Attributes:
-        keypoints: (N, 16, 2) float64 in image pixels counted from 1.
-        labelled: (N, 16) bool, False where a keypoint is missing.
-        head_boxes: (N, 2, 2) float64 two opposite corners x y in the same pixels.
-    """
-
-    keypoints: NDArray[np.float64]
-    labelled: NDArray[np.bool_]
-    head_boxes: NDArray[np.float64]
+    keypoints: NDArray[np.float64]  # (N, 16, 2) float64 in image pixels counted from 1
+    labelled: NDArray[np.bool_]  # (N, 16) bool, False where a keypoint is missing
+    head_boxes: NDArray[np.float64]  # (N, 2, 2) float64 two opposite corners x y in the same pixels
 
     def __len__(self) -> int:
         return len(self.keypoints)

@@ -24,27 +24,17 @@ _SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 
 @dataclass(frozen=True)
 class Conversion:
-    """The result of converting a weight file.
+    """The result of converting a weight file."""
 
-    Attributes:
-        source: the source file.
-        kind: format of the source.
-        architecture: of the network.
-        target: the written file.
-        form: format of the target.
-        num_tensors: number of tensors in the target.
-        left_out: names in the source that are not part of a pose network: classifier, preprocessor, averaged copies.
-        averaged: whether averaged weights of the source were used instead of its trained weights.
-    """
-
-    source: Path
-    kind: str
-    architecture: str
-    target: Path
-    form: WeightForm
-    num_tensors: int
+    source: Path  # the source file
+    kind: str  # format of the source
+    architecture: str  # of the network
+    target: Path  # the written file
+    form: WeightForm  # format of the target
+    num_tensors: int  # number of tensors in the target
+    # names in the source that are not part of a pose network: classifier, preprocessor, averaged copies
     left_out: tuple[str, ...]
-    averaged: bool = False
+    averaged: bool = False  # whether averaged weights of the source were used instead of its trained weights
 
     def __str__(self) -> str:
         """Return the result in one to three lines."""

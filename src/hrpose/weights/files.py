@@ -44,20 +44,13 @@ class WeightsError(ValueError):
 
 @dataclass(frozen=True)
 class WeightFile:
-    """The contents of a weight file.
+    """The contents of a weight file."""
 
-    Attributes:
-        path: of the file.
-        tensors: by name, in the order of the file, on the CPU, without prefixes such as "module.".
-        keypoint_names: of the head; None if the file has none.
-        averaged: whether the tensors are averaged weights, stored in addition to the trained ones.
-        hyper_parameters: of a Lightning checkpoint, in plain containers; empty for other files.
-    """
-
-    path: Path
-    tensors: Mapping[str, Tensor]
-    keypoint_names: tuple[str, ...] | None
-    averaged: bool = False
+    path: Path  # of the file
+    tensors: Mapping[str, Tensor]  # by name, in the order of the file, on the CPU, without prefixes such as "module."
+    keypoint_names: tuple[str, ...] | None  # of the head; None if the file has none
+    averaged: bool = False  # whether the tensors are averaged weights, stored in addition to the trained ones
+    # of a Lightning checkpoint, in plain containers; empty for other files
     hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -40,21 +40,13 @@ _NUMBERED_HEAD = re.compile(r"^final_layer\.(\d+)\.")
 
 @dataclass(frozen=True)
 class Form:
-    """A format of weight files.
+    """A format of weight files."""
 
-    Attributes:
-        kind: name in messages.
-        marks: regular expression for the start of a name that identifies the format.
-        prefixes: prefixes of names that are used, with their replacements.
-        whole: whether every tensor below the head must be in the file.
-        parted: whether the head may be a sequence whose last part is the final layer, as in MMPose before 1.0.
-    """
-
-    kind: str
-    marks: str
-    prefixes: Mapping[str, str]
-    whole: bool = True
-    parted: bool = False
+    kind: str  # name in messages
+    marks: str  # regular expression for the start of a name that identifies the format
+    prefixes: Mapping[str, str]  # prefixes of names that are used, with their replacements
+    whole: bool = True  # whether every tensor below the head must be in the file
+    parted: bool = False  # whether the head may be a sequence that ends with the final layer, as in MMPose before 1.0
 
     def official_names(self, names: Iterable[str]) -> dict[str, str]:
         """Return the official names of the names that are used; the prefix "head." is kept for heads without official name."""

@@ -23,23 +23,16 @@ _KNOWN_BY_NUMBER = {skeleton.num_keypoints: skeleton for skeleton in (COCO, MPII
 
 @dataclass(frozen=True)
 class KeypointMatch:
-    """The common keypoints of a file and a network.
+    """The common keypoints of a file and a network."""
 
-    Attributes:
-        taken: index in the file by index in the network, of the common keypoints.
-        taken_names: names of the common keypoints in the network.
-        fresh_names: names of the network's other keypoints.
-        assumed: the skeleton that was assumed from the number of keypoints; None if the file has keypoint names.
-        channels: number of channels per keypoint.
-        num_file_keypoints: number of keypoints of the file.
-    """
-
-    taken: Mapping[int, int]
-    taken_names: tuple[str, ...]
-    fresh_names: tuple[str, ...]
-    assumed: str | None
-    channels: int
-    num_file_keypoints: int
+    taken: Mapping[int, int]  # index in the file by index in the network, of the common keypoints
+    taken_names: tuple[str, ...]  # names of the common keypoints in the network
+    fresh_names: tuple[str, ...]  # names of the network's other keypoints
+    assumed: (
+        str | None
+    )  # the skeleton that was assumed from the number of keypoints; None if the file has keypoint names
+    channels: int  # number of channels per keypoint
+    num_file_keypoints: int  # number of keypoints of the file
 
     @property
     def is_identity(self) -> bool:

@@ -30,33 +30,21 @@ _OTHER_PARTS = "If they do not affect heatmaps (a loss, an auxiliary head), save
 
 @dataclass(frozen=True)
 class WeightReport:
-    """The result of loading a weight file.
+    """The result of loading a weight file."""
 
-    Attributes:
-        file: path of the file.
-        kind: format of the file.
-        loaded: names of the network's tensors that were loaded; of a head perhaps only some keypoints.
-        missing: names of the network's tensors that are not in the file; they are unchanged.
-        unused: names in the file that the network does not have.
-        mismatched: names of tensors with different shapes, which are unchanged: a head for other keypoints, if allowed.
-        renamed: new names by names in the file (without prefixes such as "module."), where they differ.
-        not_finite: names of the loaded tensors with NaN or infinity.
-        keypoints_by_name: the network's keypoints that were loaded by name; empty if the order is the same.
-        fresh_keypoints: the network's keypoints that were not loaded.
-        remark: sentences on how keypoints were identified and which copy of the weights was used; may be empty.
-    """
-
-    file: str
-    kind: str
-    loaded: tuple[str, ...]
-    missing: tuple[str, ...]
-    unused: tuple[str, ...]
+    file: str  # path of the file
+    kind: str  # format of the file
+    loaded: tuple[str, ...]  # names of the network's tensors that were loaded; of a head perhaps only some keypoints
+    missing: tuple[str, ...]  # names of the network's tensors that are not in the file; they are unchanged
+    unused: tuple[str, ...]  # names in the file that the network does not have
+    # names of tensors with different shapes, which are unchanged: a head for other keypoints, if allowed
     mismatched: tuple[str, ...]
-    renamed: Mapping[str, str]
-    not_finite: tuple[str, ...] = ()
+    renamed: Mapping[str, str]  # new names by names in the file (without prefixes such as "module."), where they differ
+    not_finite: tuple[str, ...] = ()  # names of the loaded tensors with NaN or infinity
+    # the network's keypoints that were loaded by name; empty if the order is the same
     keypoints_by_name: tuple[str, ...] = ()
-    fresh_keypoints: tuple[str, ...] = ()
-    remark: str = ""
+    fresh_keypoints: tuple[str, ...] = ()  # the network's keypoints that were not loaded
+    remark: str = ""  # sentences on how keypoints were identified and which copy of the weights was used; may be empty
 
     def __str__(self) -> str:
         """Return the report, one line per group of tensors."""

@@ -1,4 +1,4 @@
-"""The bootstrap over images: a draw is the data set of the drawn images."""
+"""The bootstrap over images: a sample is the data set of the drawn images."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from hrpose.structures import GroundTruth
 
 
 def drawn_copies(detections: Detections, truth: GroundTruth, drawn: np.ndarray) -> tuple[Detections, GroundTruth]:
-    """Images as often as they were drawn, each copy under an id of its own."""
+    """Return the images as often as they were drawn, each copy with its own id."""
     found, people = [], []
     for copy, image_id in enumerate(np.unique(truth.image_ids)[drawn]):
         mine = detections.image_ids == image_id
@@ -63,7 +63,7 @@ def test_p_value_of_a_paired_difference() -> None:
 
 def test_samples_without_instances_are_nan_and_left_out() -> None:
     annotations, results, sigmas = random_case(4, num_keypoints=4, num_images=6, distinct=True)
-    image_id = annotations["annotations"][0]["image_id"]  # everybody else is in other images, and not annotated
+    image_id = annotations["annotations"][0]["image_id"]  # the other instances are in other images, and not annotated
     annotations["annotations"] = [row for row in annotations["annotations"] if row["image_id"] == image_id]
     matches = match_detections(detections_from_coco(results, 4), truth_from_coco(annotations, 4), sigmas)
     samples = bootstrap_average_precision(matches, num_samples=40, seed=1)

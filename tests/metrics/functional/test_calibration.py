@@ -1,4 +1,4 @@
-"""The best cut, and keypoint scores against similarity."""
+"""The best score threshold, and the calibration of keypoint scores."""
 
 import numpy as np
 import pytest

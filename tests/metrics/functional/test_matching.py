@@ -1,4 +1,4 @@
-"""Who is matched to whom: the rules of COCO one by one."""
+"""The rules of COCO's matching one by one."""
 
 from typing import Any
 

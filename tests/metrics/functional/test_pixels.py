@@ -1,4 +1,4 @@
-"""Pixel errors and PCK by hand, and who is compared with whom."""
+"""Pixel errors and PCK by hand, and the pairing of poses."""
 
 import numpy as np
 import pytest

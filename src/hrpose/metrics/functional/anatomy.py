@@ -43,21 +43,15 @@ _GOOD, _CLOSE = 0.85, 0.5
 
 @dataclass(frozen=True)
 class ErrorAnatomy:
-    """Numbers of errors by kind, and the effect of each kind on AP.
+    """Numbers of errors by kind, and the effect of each kind on AP."""
 
-    Attributes:
-        keypoints: number of labelled keypoints of paired predictions that are good, jitter, inversion, swap and miss.
-        false_positives: number of predictions without instance.
-        false_negatives: number of instances without prediction.
-        numbers: the ten COCO numbers.
-        fixed: the ten COCO numbers if one kind were fixed: keypoints moved to their annotation, false positives removed, or
-            false negatives ignored. Each is at least its entry in `numbers`; -1 if no instance remains.
-    """
-
+    # number of labelled keypoints of paired predictions that are good, jitter, inversion, swap and miss
     keypoints: dict[str, int]
-    false_positives: int
-    false_negatives: int
-    numbers: dict[str, float]
+    false_positives: int  # number of predictions without instance
+    false_negatives: int  # number of instances without prediction
+    numbers: dict[str, float]  # the ten COCO numbers
+    # the ten COCO numbers if one kind were fixed: keypoints moved to their annotation, false positives removed, or false
+    # negatives ignored. Each is at least its entry in `numbers`; -1 if no instance remains
     fixed: dict[str, dict[str, float]]
 
 
@@ -145,7 +139,7 @@ def _nearest_other(
 
 
 def _match_pairs(matches: Matches, pairs: Pairs, similarity: Floats) -> Matches:
-    """Match the pairs (P,) whose OKS reaches the threshold, unless the prediction or the instance is already matched."""
+    """Match the pairs (P,) with an OKS of at least the threshold, if prediction and instance are not matched."""
     places = _places(matches, pairs.rows)
     enough = similarity >= np.minimum(matches.oks_thresholds, 1 - 1e-10)[:, None]
     right = (matches.instances >= 0) & ~matches.ignored

@@ -84,19 +84,12 @@ def paired_p_value(samples: Floats, others: Floats) -> float:
 
 @dataclass(frozen=True, eq=False)
 class _Category:
-    """The matches of one category, prepared for many weightings.
+    """The matches of one category, prepared for many weightings."""
 
-    Attributes:
-        images: (D,) index of the image of each prediction, highest score first.
-        counted: (T, D) whether the prediction counts.
-        right: indices of the correct predictions for each of T thresholds.
-        instances: (I,) number of instances that count in each image.
-    """
-
-    images: Indices
-    counted: NDArray[np.bool_]
-    right: tuple[Indices, ...]
-    instances: Floats
+    images: Indices  # (D,) index of the image of each prediction, highest score first
+    counted: NDArray[np.bool_]  # (T, D) whether the prediction counts
+    right: tuple[Indices, ...]  # indices of the correct predictions for each of T thresholds
+    instances: Floats  # (I,) number of instances that count in each image
 
     @staticmethod
     def of(matches: Matches, category: int) -> _Category:

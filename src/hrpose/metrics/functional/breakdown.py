@@ -66,7 +66,7 @@ def average_precision_by_part(
     for name, indices in parts.items():
         ranked = replace(detections, scores=(scores or {}).get(name, detections.scores))
         if keypoint_scores is not None:
-            kept = (keypoint_scores[:, list(indices)] > 0).any(axis=1)
+            kept = np.flatnonzero((keypoint_scores[:, list(indices)] > 0).any(axis=1))
             ranked = ranked[kept]
         chosen = select_keypoints(ranked, truth, indices)
         numbers[name] = average_precision(*chosen, values[list(indices)], max_detections=max_detections)

@@ -17,38 +17,25 @@ from hrpose.structures import GroundTruth
 
 @dataclass(frozen=True)
 class ScoreThreshold:
-    """A score threshold: predictions with at least this score are kept.
+    """A score threshold: predictions with at least this score are kept."""
 
-    Attributes:
-        score: the threshold; infinite if no prediction is correct.
-        f1: harmonic mean of precision and recall, averaged over the OKS thresholds; 0 if no prediction is correct.
-        precision: share of correct predictions, averaged over the OKS thresholds.
-        recall: share of instances that are found, averaged over the OKS thresholds.
-    """
-
-    score: float
-    f1: float
-    precision: float
-    recall: float
+    score: float  # the threshold; infinite if no prediction is correct
+    f1: float  # harmonic mean of precision and recall, averaged over the OKS thresholds; 0 if no prediction is correct
+    precision: float  # share of correct predictions, averaged over the OKS thresholds
+    recall: float  # share of instances that are found, averaged over the OKS thresholds
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Mean keypoint score and mean keypoint similarity in score bins of equal width from 0 to 1.
+    """Mean keypoint score and mean keypoint similarity in score bins of equal width from 0 to 1."""
 
-    Attributes:
-        edges: (b + 1,) edges of the bins; scores outside 0 to 1 are in the outer bins.
-        counts: (b,) number of labelled keypoints of paired predictions in each bin.
-        scores: (b,) their mean score; NaN in empty bins.
-        similarities: (b,) their mean similarity exp(-d^2 / (2 var s^2)); NaN in empty bins.
-        error: mean absolute difference of score and similarity over bins, weighted by counts; NaN without keypoints.
-    """
-
-    edges: Floats
-    counts: Indices
-    scores: Floats
-    similarities: Floats
-    error: float
+    edges: Floats  # (b + 1,) edges of the bins; scores outside 0 to 1 are in the outer bins
+    counts: Indices  # (b,) number of labelled keypoints of paired predictions in each bin
+    scores: Floats  # (b,) their mean score; NaN in empty bins
+    similarities: Floats  # (b,) their mean similarity exp(-d^2 / (2 var s^2)); NaN in empty bins
+    error: (
+        float  # mean absolute difference of score and similarity over bins, weighted by counts; NaN without keypoints
+    )
 
 
 def optimal_score_threshold(matches: Matches) -> ScoreThreshold:

@@ -134,7 +134,7 @@ def oks_between(keypoints: Floats, areas: Floats, variances: Floats, first: Indi
 def may_reach(
     lowest: float, keypoints: Floats, truth: GroundTruth, variance: float, predictions: Indices, instances: Indices
 ) -> NDArray[np.bool_]:
-    """Find the pairs whose OKS may reach `lowest`, from the boxes around their keypoints.
+    """Find the pairs with an OKS that may reach `lowest`, from the boxes around their keypoints.
 
     If the boxes have a gap, every distance is at least as large, so OKS <= exp(-gap^2 / (2 variance area)); `variance` is the
     largest of all keypoints.
@@ -199,7 +199,7 @@ def _add_squares(dx: Floats, dy: Floats) -> Floats:
 
 
 def _chunks(pairs: Indices, width: int) -> Iterator[Indices]:
-    """Split pairs into chunks whose arrays of `width` columns have about `_CHUNK` elements."""
+    """Split pairs into chunks, so that arrays of `width` columns have about `_CHUNK` elements."""
     step = max(1, _CHUNK // width)
     for start in range(0, len(pairs), step):
         yield pairs[start : start + step]
@@ -220,7 +220,7 @@ def oks_nms(
     *,
     threshold: float = 0.9,
 ) -> Indices:
-    """Remove poses whose OKS with a better pose of their group exceeds the threshold.
+    """Remove poses with an OKS above the threshold with a better pose of their group.
 
     Args:
         keypoints: (N, K, 2) in image pixels.
@@ -303,7 +303,7 @@ def _exceeds(
     second: Indices,
     threshold: float,
 ) -> NDArray[np.bool_]:
-    """Find the pairs (P,) whose OKS exceeds the threshold.
+    """Find the pairs (P,) with an OKS above the threshold.
 
     A keypoint adds at most 1 to the sum, so a pair whose first few keypoints (the screen) add too little cannot reach
     K x threshold. Most pairs are decided by these.

@@ -185,20 +185,14 @@ def _benchmark_mean(errors: Floats, labelled: NDArray[np.bool_], threshold: floa
 
 @dataclass(frozen=True, eq=False)
 class PixelErrors:
-    """Distances of predicted keypoints.
+    """Distances of predicted keypoints."""
 
-    Attributes:
-        overall: numbers by the names of `PIXEL_NUMBERS`: mean and median error in pixels over labelled keypoints of instances
-            with a prediction; PCK over all instances, with keypoints of missed instances as wrong.
-        keypoints: the same numbers for each keypoint, (K,) each; NaN if undefined.
-        num_instances: number of instances that count.
-        num_missed: number of these without a prediction.
-    """
-
+    # numbers by the names of `PIXEL_NUMBERS`: mean and median error in pixels over labelled keypoints of instances with a
+    # prediction; PCK over all instances, with keypoints of missed instances as wrong
     overall: dict[str, float]
-    keypoints: dict[str, Floats]
-    num_instances: int
-    num_missed: int
+    keypoints: dict[str, Floats]  # the same numbers for each keypoint, (K,) each; NaN if undefined
+    num_instances: int  # number of instances that count
+    num_missed: int  # number of these without a prediction
 
 
 def pixel_errors(detections: Detections, truth: GroundTruth, *, max_detections: int = 20) -> PixelErrors:
