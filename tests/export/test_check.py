@@ -103,5 +103,5 @@ def test_nan_and_infinity_are_counted():
 
 
 def test_a_comparison_without_crops_is_refused():
-    with pytest.raises(ValueError, match="crops.*photos="):
+    with pytest.raises(ValueError, match=r"crops.*photos="):
         Comparer().compare()

@@ -72,7 +72,7 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "w.bin").symlink_to(tmp_path / "secret.bin")
     file = write_network(tmp_path / "models" / "a.onnx", external={"location": "w.bin", "offset": 0, "length": 12})
-    with pytest.raises(ExportedFileError, match="weights.*folder"):
+    with pytest.raises(ExportedFileError, match=r"weights.*folder"):
         OnnxRuntime(file)
 
 

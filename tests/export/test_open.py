@@ -25,7 +25,7 @@ def test_a_record_that_belongs_to_another_file_is_refused(tmp_path):
     model = onnx.load(str(file))
     model.metadata_props.add(key="hrpose", value=make_record(CODECS["dark"]).to_json())
     file.write_bytes(model.SerializeToString())
-    with pytest.raises(ExportedFileError, match="record.*inputs"):
+    with pytest.raises(ExportedFileError, match=r"record.*inputs"):
         open_exported(file)
     del model.metadata_props[:]
     model.metadata_props.add(key="hrpose", value=json.dumps({"version": 1}))
