@@ -207,7 +207,7 @@ class MovedModules:
 
 
 class _Alias(ModuleType):
-    """A module with its old name and the attributes, which may have new names too, of the module with its new name."""
+    """A module under its old name; its attributes are those of the new module, where they may have new names."""
 
     def __init__(self, name: str, module: ModuleType) -> None:
         super().__init__(name, module.__doc__)

@@ -16,7 +16,7 @@ from hrpose.codecs import is_bottom_up
 from hrpose.export.onnx import OnnxRuntime
 from hrpose.export.openvino import OpenVinoRuntime
 from hrpose.export.record import ExportedFileError, ExportRecord
-from hrpose.export.runtime import Port, Runtime, in_batches
+from hrpose.export.runtime import Runtime, in_batches
 
 _OPENERS: Mapping[str, Callable[[Path], Runtime]] = MappingProxyType({".onnx": OnnxRuntime, ".xml": OpenVinoRuntime})
 SUFFIXES = tuple(_OPENERS)
@@ -99,7 +99,9 @@ class ExportedNetwork(nn.Module):
         super().__init__()
         self.runtime = runtime
         ports = (*runtime.inputs, *runtime.outputs)
-        fits = len(runtime.inputs) == len(runtime.outputs) == 1 and all(_is_map(port) for port in ports)
+        fits = len(runtime.inputs) == len(runtime.outputs) == 1 and all(
+            len(port.shape) == 4 and port.dtype == "float32" for port in ports
+        )
         if not fits or runtime.inputs[0].shape[1] not in (3, None):
             found = "; ".join(f"{port.name} {port.dtype} {port.shape}" for port in ports)
             raise ExportedFileError(
@@ -173,7 +175,3 @@ def _agree(first: tuple[int | None, ...], second: tuple[int | None, ...]) -> boo
     return len(first) == len(second) and all(
         a is None or b is None or a == b for a, b in zip(first, second, strict=True)
     )
-
-
-def _is_map(port: Port) -> bool:
-    return len(port.shape) == 4 and port.dtype == "float32"

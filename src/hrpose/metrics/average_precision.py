@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from hrpose.errors import check_counts
 from hrpose.metrics.base import KeypointMetric
 from hrpose.metrics.functional.matching import AREA_RANGES, OKS_THRESHOLDS, average_precision, pair_instances
 from hrpose.metrics.functional.oks import keypoint_variances, oks_nms, oks_pairs, soft_oks_nms
@@ -139,22 +140,19 @@ class KeypointAveragePrecision(KeypointMetric):
         return self._evaluated(*self._everywhere(self._gathered))
 
     def _evaluated(self, predictions: Predictions, truth: GroundTruth) -> tuple[Predictions, GroundTruth]:
-        predictions = self._without_repeats(predictions)
+        """Return the predictions after NMS and without unscored ones, and the ground truth."""
+        found, threshold = predictions.detections, self.oks_nms_threshold
+        if threshold is not None and len(found):
+            _, groups = np.unique(np.stack([found.image_ids, found.category_ids]), axis=1, return_inverse=True)
+            poses = (found.keypoints, found.scores, predictions.crop_areas, groups.reshape(-1), self.sigmas)
+            if self.soft_nms:
+                rows = soft_oks_nms(*poses, threshold=threshold, max_detections=self.max_detections)
+            else:
+                rows = oks_nms(*poses, threshold=threshold)
+            predictions = predictions[np.sort(rows)]
         if self.leave_out_unscored:
             predictions = predictions[np.flatnonzero((predictions.keypoint_scores > 0).any(axis=1))]
         return predictions, truth
-
-    def _without_repeats(self, predictions: Predictions) -> Predictions:
-        if self.oks_nms_threshold is None or not len(predictions.detections):
-            return predictions
-        found = predictions.detections
-        _, groups = np.unique(np.stack([found.image_ids, found.category_ids]), axis=1, return_inverse=True)
-        poses = (found.keypoints, found.scores, predictions.crop_areas, groups.reshape(-1), self.sigmas)
-        if self.soft_nms:
-            rows = soft_oks_nms(*poses, threshold=self.oks_nms_threshold, max_detections=self.max_detections)
-        else:
-            rows = oks_nms(*poses, threshold=self.oks_nms_threshold)
-        return predictions[np.sort(rows)]
 
     def _check_arguments(self) -> None:
         threshold = self.oks_nms_threshold
@@ -162,10 +160,7 @@ class KeypointAveragePrecision(KeypointMetric):
             raise ValueError(f"Expected argument `oks_nms_threshold` to be None or in (0, 1], but got {threshold}.")
         if self.soft_nms and threshold is None:
             raise ValueError("Expected argument `oks_nms_threshold` to be given with `soft_nms`, but got None.")
-        if isinstance(self.max_detections, bool) or not isinstance(self.max_detections, int) or self.max_detections < 1:
-            raise ValueError(
-                f"Expected argument `max_detections` to be a positive integer, but got {self.max_detections}."
-            )
+        check_counts(max_detections=self.max_detections)
         if not self.oks_thresholds or not all(0 < value <= 1 for value in self.oks_thresholds):
             raise ValueError(
                 f"Expected argument `oks_thresholds` to be numbers in (0, 1], but got {self.oks_thresholds}."

@@ -397,7 +397,8 @@ def _once(image_ids: Indices, keys: Indices, values: Floats, images: Indices, na
     unnamed = columns[:, 2] == 0
     original = kept[np.cumsum(first) - 1]
     differs = np.zeros(len(order), dtype=bool)
-    differs[unnamed] = ~_same(values[order[unnamed]], values[original[unnamed]])
+    one, other = values[order[unnamed]], values[original[unnamed]]
+    differs[unnamed] = ~((one == other) | (np.isnan(one) & np.isnan(other))).all(axis=1)
     uneven = np.isin(columns[:, 0], _uneven_images(images)) & unnamed
     if (differs | uneven).any():
         image_id = columns[differs | uneven, 0][0]
@@ -413,7 +414,3 @@ def _uneven_images(images: Indices) -> Indices:
     order = np.lexsort((images[:, 2], images[:, 0]))
     ids, counts = images[order, 0], images[order, 2]
     return np.asarray(ids[1:][(images[order, 1][1:] != 0) & (ids[1:] == ids[:-1]) & (counts[1:] != counts[:-1])])
-
-
-def _same(one: Floats, other: Floats) -> NDArray[np.bool_]:
-    return np.asarray(((one == other) | (np.isnan(one) & np.isnan(other))).all(axis=1))
