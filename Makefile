@@ -24,19 +24,19 @@ $(STAMP): $(CORE)
 install: $(STAMP) ## Make .venv and install hrpose with its development tools into it
 
 .PHONY: fit
-fit: $(CORE) ## Draw synthetic people, train the tiny HRNet on them, print its AP (about five minutes on two cores)
+fit: $(CORE) ## Train a small HRNet on drawn people and print its AP (about five minutes on two cores)
 	$(BIN)/hrpose fit
 
 .PHONY: test
-test: $(STAMP) ## Run the test suite
+test: $(STAMP) ## Run the fast test suite
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not gpu" $(ARGS)
 
 .PHONY: test-slow
 test-slow: $(STAMP) ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m "slow" $(ARGS)
 
-# Settings that stand for other processors: this one as it is, one with AVX2, one without vector instructions beyond SSE4.1; each
-# with one thread and with two. MARK="not slow and not gpu" runs the whole suite under each of them.
+# Emulates other processors: this one unchanged, one with AVX2, and one without vector instructions beyond SSE4.1, each with one
+# thread and with two. MARK="not slow and not gpu" runs the whole suite with each setting.
 MARK ?= trains and not gpu
 .PHONY: test-processors
 test-processors: $(STAMP) ## Run the tests that train with the rounding of other processors (about ten minutes on two cores)
@@ -52,11 +52,11 @@ test-processors: $(STAMP) ## Run the tests that train with the rounding of other
 
 BENCH ?= data metric codecs inference train
 .PHONY: bench
-bench: $(STAMP) ## Measure speed beside reference code; BENCH="metric train" chooses, ARGS="--repeats 1" goes to each (about five minutes on two cores)
+bench: $(STAMP) ## Compare speed with reference code; BENCH="metric train" selects benchmarks, ARGS="--repeats 1" is passed to each (about five minutes on two cores)
 	@for name in $(BENCH); do $(BIN)/python scripts/benchmarks/$$name.py $(ARGS) || exit 1; done
 
 .PHONY: lint
-lint: $(STAMP) ## Check style, types and the layers of the house
+lint: $(STAMP) ## Check style, types and imports between layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -1,7 +1,7 @@
-"""Compare the networks with the numbers that the official ones gave for the same weights and images (tests/golden).
+"""Compare the networks with the outputs of the official ones for the same weights and images (tests/golden).
 
-python scripts/compare_networks.py                     all of them: a minute, most of it HRNet-W48
-python scripts/compare_networks.py hrnet_tiny_w8_k3    one
+python scripts/compare_networks.py                     all networks: a minute, mostly for HRNet-W48
+python scripts/compare_networks.py hrnet_tiny_w8_k3    one network
 """
 
 import argparse
@@ -16,11 +16,11 @@ from torch import nn
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "weights"))
 
-from golden_weights import TINY, draw_images, draw_weights  # noqa: E402  (the rule lies beside the tests)
+from golden_weights import TINY, draw_images, draw_weights  # noqa: E402  (shared with the tests)
 
 from hrpose.models import HRNet, SimpleBaseline  # noqa: E402
 
-# network: how to build it; its images; the file of its numbers, and which of them
+# name: (builder, shape of the images, file of the official outputs, prefix of the arrays in it)
 CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int, int], str, str]] = {
     "hrnet_tiny_w8_k3": (lambda: HRNet(**TINY), (2, 3, 96, 64), "hrnet.npz", "tiny"),
     "hrnet_w32_256x192": (lambda: HRNet(width=32), (2, 3, 256, 192), "hrnet.npz", "w32"),
@@ -30,12 +30,12 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int, int], str, 
 
 
 def main() -> int:
-    """Print a line for each network."""
+    """Print one line per network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("network", nargs="*", help=f"some of {', '.join(CASES)}")
+    parser.add_argument("network", nargs="*", help=f"networks to compare, all by default: {', '.join(CASES)}")
     names = parser.parse_args().network or list(CASES)
     if unknown := [name for name in names if name not in CASES]:
-        parser.error(f"there is no network {unknown[0]}; there are {', '.join(CASES)}")
+        parser.error(f"Expected a network of this list, but got {unknown[0]}: {', '.join(CASES)}")
     for name in names:
         largest, height, count = compare(name)
         print(f"{name}: largest difference {largest:.1e} of heatmaps up to {height:.2g}, over {count} cells")
@@ -46,7 +46,7 @@ def compare(name: str) -> tuple[float, float, int]:
     """Run a network with the golden weights.
 
     Returns:
-        The largest difference from the official heatmaps, their largest height, and how many cells were compared.
+        The largest difference from the official heatmaps, the highest value of these, and the number of compared cells.
     """
     build, shape, file, prefix = CASES[name]
     golden = np.load(ROOT / "tests" / "golden" / file)

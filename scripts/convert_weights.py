@@ -18,14 +18,18 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("source", type=Path, help="file to read: .pth, .ckpt, .safetensors ...")
     parser.add_argument("target", type=Path, help="file to write: .pth, .pt, .ckpt or .safetensors")
     parser.add_argument(
-        "--to", dest="form", choices=["official", "mmpose", "hrpose"], default="official", help="%(default)s"
+        "--to",
+        dest="form",
+        choices=["official", "mmpose", "hrpose"],
+        default="official",
+        help="format of the target (default: %(default)s)",
     )
-    parser.add_argument("--force", dest="overwrite", action="store_true", help="write over a target that is there")
+    parser.add_argument("--force", dest="overwrite", action="store_true", help="overwrite an existing target")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Convert; return the exit status."""
+    """Convert the file; return the exit status."""
     try:
         print(convert_weights(**vars(parse_arguments(arguments))))
     except (WeightsError, OSError) as error:

@@ -1,7 +1,7 @@
 """Measure fine-tuning with 50 images: from random weights, and from a checkpoint in four ways (docs/fine_tuning.md).
 
-The images are drawn. The checkpoint of `hrpose fit` knows nose and wrists, but not neck and pelvis: the points between the
-shoulders and between the hips.
+The images are drawn. The checkpoint of `hrpose fit` contains nose and wrists, but not neck and pelvis, which are the points
+between the shoulders and between the hips.
 """
 
 import argparse
@@ -25,7 +25,7 @@ WAYS: dict[str, dict[str, Any]] = {
         "optim.backbone_factor": 0.1,
     },
     "a factor of 0.1": {"optim.backbone_factor": 0.1},
-    "one rate for all": {},
+    "one learning rate for all": {},
 }
 COMMON = {
     **{"prepare": None, "data.val_boxes": ["gt"], "data.batch_size": 16},
@@ -35,11 +35,11 @@ COMMON = {
 
 
 def main() -> None:
-    """Train each way with each seed, and print mean, lowest and highest AP."""
+    """Train each variant with each seed, and print mean, lowest and highest AP."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="best.ckpt of `hrpose fit`")
-    parser.add_argument("--folder", type=Path, default=Path("runs/fine_tuning"), help="of images and runs")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each way")
+    parser.add_argument("--folder", type=Path, default=Path("runs/fine_tuning"), help="folder of images and runs")
+    parser.add_argument("--seeds", type=int, default=3, help="number of runs per variant")
     given = parser.parse_args()
     draw(given.folder / "data")
     for way, values in WAYS.items():
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def draw(folder: Path) -> None:
-    """Draw 50 images to train on and 150 to validate on, and give them the five keypoints."""
+    """Draw 50 training and 150 validation images, and annotate them with the five keypoints."""
     if folder.exists():
         return
     write_dataset(folder, num_train=50, num_val=150, image_size=(320, 240), seed=1)
@@ -71,7 +71,7 @@ def draw(folder: Path) -> None:
 
 
 def middle(left: tuple[float, ...], right: tuple[float, ...]) -> tuple[float, ...]:
-    """Return the point between two keypoints (x, y, visibility); unlabelled if one of them is."""
+    """Return the point between two keypoints (x, y, visibility); unlabelled if one of them is unlabelled."""
     labelled = left[2] and right[2]
     return ((left[0] + right[0]) / 2, (left[1] + right[1]) / 2, min(left[2], right[2])) if labelled else (0, 0, 0)
 

@@ -1,9 +1,9 @@
-"""Kill training runs by SIGKILL, resume them, and compare their weights bit by bit with those of undisturbed runs.
+"""Kill training runs by SIGKILL, resume them, and compare their weights bit by bit with uninterrupted runs.
 
     python scripts/kill_and_resume.py /tmp/kills --kills 20 --output kills.json
 
-At least a quarter of the kills each are aimed at validations and at the writing of checkpoints; the others come at uniform times
-over the whole run. Schedule, accumulation, workers and EMA are drawn at random.
+At least a quarter of the kills happen during validations, and a quarter while checkpoints are written. The times of the others
+are uniform over the whole run. Schedule, accumulation, workers and EMA are drawn at random.
 """
 
 from __future__ import annotations
@@ -19,28 +19,36 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "integrat
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Kill the runs, print a table, and return 1 if a file was torn or a run came to other weights."""
+    """Kill the runs, print a table, and return 1 if a file is incomplete or a run ends with other weights."""
     parser = argparse.ArgumentParser(
         prog=Path(__file__).name, description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="where the data and the runs go; it must be new")
-    parser.add_argument("--kills", type=int, default=20, help="how many runs to kill")
-    parser.add_argument("--seed", type=int, default=0, help="of settings and times")
+    parser.add_argument("folder", type=Path, help="folder of data and runs; it must not exist")
+    parser.add_argument("--kills", type=int, default=20, help="number of runs to kill")
+    parser.add_argument("--seed", type=int, default=0, help="seed of settings and times")
     parser.add_argument("--output", type=Path, help="write the kills to this JSON file")
     arguments = parser.parse_args(argv)
-    # here, so that --help needs no torch
+    # imported here, so that --help does not load torch
     from kills import Aim, Kill, KillRuns
     from rich.console import Console
     from rich.table import Table
 
     if arguments.folder.exists():
-        parser.error(f"{arguments.folder} is there already")
+        parser.error(f"Expected a new folder, but {arguments.folder} exists.")
     quarter = -(-arguments.kills // 4)
     aims: list[Aim] = [*["validation"] * quarter, *["checkpoint"] * quarter, *["any"] * arguments.kills][
         : arguments.kills
     ]
     table = Table(
-        "killed during", "after s", "schedule", "accumulate", "workers", "EMA", "resumed at step", "torn", "identical"
+        "killed during",
+        "after s",
+        "schedule",
+        "accumulate",
+        "workers",
+        "EMA",
+        "resumed at step",
+        "partial",
+        "identical",
     )
     kills: list[Kill] = []
     for kill in KillRuns(arguments.folder, seed=arguments.seed).run(aims):
@@ -68,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{count} during {phase}" for phase, count in Counter(kill.phase for kill in kills).most_common()
     )
     console.print(
-        f"{len(kills)} kills ({phases}): {torn} torn files, {same} of {len(kills)} runs end with identical weights."
+        f"{len(kills)} kills ({phases}): {torn} partial files, {same} of {len(kills)} runs end with identical weights."
     )
     return int(torn > 0 or same < len(kills))
 

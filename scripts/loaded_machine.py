@@ -1,7 +1,7 @@
 """Measure a training on an idle machine and beside busy processes, with a fixed number of threads and with threads=auto.
 
 python scripts/loaded_machine.py                                         the default training, about an hour on two cores
-python scripts/loaded_machine.py trainer.limit_train_batches=20          a short one; overrides go to `hrpose fit`
+python scripts/loaded_machine.py trainer.limit_train_batches=20          a short training, with overrides of `hrpose fit`
 python scripts/loaded_machine.py --busy 0 1 3 --threads auto 1 2         other loads and numbers of threads
 """
 
@@ -18,15 +18,17 @@ import torch
 
 
 def main() -> int:
-    """Print a row for each training, the settings alternately."""
+    """Print one row per training, alternating between the settings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("overrides", nargs="*", help="of `hrpose fit`")
-    parser.add_argument("--busy", nargs="+", type=int, default=[0, 3], help="busy processes beside the training")
+    parser.add_argument("overrides", nargs="*", help="overrides of `hrpose fit`")
+    parser.add_argument(
+        "--busy", nargs="+", type=int, default=[0, 3], help="numbers of busy processes beside the training"
+    )
     parser.add_argument("--threads", nargs="+", default=["auto", "2"], help="values of `threads`")
-    parser.add_argument("--repeats", type=int, default=1, help="trainings of each setting")
+    parser.add_argument("--repeats", type=int, default=1, help="number of trainings per setting")
     options = parser.parse_args()
     idle: dict[str, float] = {}
-    print("busy  threads  seconds of all  of training  steps/s  times idle  AP     changes", flush=True)
+    print("busy  threads  command, s  training, s  steps/s  times idle  AP     changes", flush=True)
     for _ in range(options.repeats):
         for busy in options.busy:
             for threads in options.threads:
@@ -34,7 +36,7 @@ def main() -> int:
                 if busy == 0:
                     idle[threads] = training
                 ratio = f"{training / idle[threads]:10.2f}" if threads in idle else f"{'-':>10}"
-                row = f"{busy:4}  {threads:>7}  {seconds:14.0f}  {training:11.0f}  {steps / training:7.2f}  {ratio}"
+                row = f"{busy:4}  {threads:>7}  {seconds:10.0f}  {training:11.0f}  {steps / training:7.2f}  {ratio}"
                 print(f"{row}  {ap:.3f}  {changes}", flush=True)
     return 0
 
@@ -43,7 +45,7 @@ def train(busy: int, overrides: list[str]) -> tuple[float, float, int, float, in
     """Run `hrpose fit` beside busy processes.
 
     Returns:
-        Seconds of the command, and of the training with its validations; steps; AP; changes of the number of threads.
+        Seconds of the command; seconds of the training with its validations; steps; AP; changes of the number of threads.
     """
     loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
     try:

@@ -21,8 +21,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--splits", nargs="+", choices=["val", "train"], default=["val", "train"], help="image sets to download"
     )
-    parser.add_argument("--base-url", default=COCO_URL, help="the COCO server or a mirror of it (%(default)s)")
-    parser.add_argument("--detections-url", help="direct address of the person detections, if you have one")
+    parser.add_argument("--base-url", default=COCO_URL, help="COCO server or a mirror (default: %(default)s)")
+    parser.add_argument("--detections-url", help="direct URL of the person detections, if you have one")
     parser.add_argument("--keep-archives", action="store_true", help="keep the zip files after unpacking")
     return parser.parse_args(arguments)
 
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("Stopped. The same command resumes.", file=sys.stderr)
         return 130
     return 0
 

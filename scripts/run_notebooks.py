@@ -22,7 +22,7 @@ BACKEND = "module://matplotlib_inline.backend_inline"
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Run the notebooks and store their outputs in them.")
-    parser.add_argument("files", type=Path, nargs="*", default=NOTEBOOKS, help="notebooks, all by default")
+    parser.add_argument("files", type=Path, nargs="*", default=NOTEBOOKS, help="notebooks to run, all by default")
     return parser.parse_args(arguments)
 
 
@@ -50,7 +50,7 @@ def run_notebook(file: Path) -> None:
 
 
 def outputs_of(text: str, shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what a cell printed and showed, without the names of temporary folders."""
+    """Return the outputs of a cell, without the names of temporary folders."""
     outputs: list[dict[str, Any]] = []
     if text:
         lines = text.replace(tempfile.gettempdir(), "/tmp").splitlines(keepends=True)

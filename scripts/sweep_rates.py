@@ -1,4 +1,4 @@
-"""Train a tiny network on four drawn people at several rates: the loss and the error that each seed ends with.
+"""Train a tiny network on four drawn people at several learning rates, and print the final loss and error of each seed.
 
 python scripts/sweep_rates.py                          RLE, 40 steps: 30 seconds
 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 python scripts/sweep_rates.py       with the rounding of another processor
@@ -12,13 +12,13 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "integration"))
 
-from test_learning import WAYS, blind_error, learn  # the training lies beside the tests
+from test_learning import WAYS, blind_error, learn  # the training is shared with the tests
 
 
 def main() -> int:
-    """Print one row of a Markdown table per rate."""
+    """Print one row of a Markdown table per learning rate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--way", choices=WAYS, default="rle", help="what the network puts out")
+    parser.add_argument("--way", choices=WAYS, default="rle", help="kind of network output")
     parser.add_argument(
         "--rates", type=float, nargs="+", default=[5e-4, 1e-3, 2e-3, 5e-3], help="learning rates of Adam"
     )
@@ -26,7 +26,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=40, help="optimizer steps")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print("| rate | instructions | loss after the last step, per seed | error left in %, per seed |")
+    print("| learning rate | instructions | loss after the last step, per seed | remaining error in %, per seed |")
     print("|---|---|---|---|")
     for rate in arguments.rates:
         ends = [learn(arguments.way, rate, seed, arguments.steps) for seed in range(arguments.seeds)]

@@ -1,6 +1,6 @@
-"""The house as docs/architecture.md draws it: fences by package, and sizes and names that keep files readable.
+"""Check the rules of docs/architecture.md: where libraries are imported, and the sizes and names of files and functions.
 
-The floors (who may import whom inside hrpose) are import-linter's part, see .importlinter and `make lint`.
+import-linter checks the imports inside hrpose: see .importlinter and `make lint`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ FILES = sorted(SOURCE.rglob("*.py"))
 MAX_FILE_LINES = 450
 MAX_FUNCTION_LINES = 40  # of its body, without the docstring
 
-# Package -> the rooms that may import it.
-FENCES = {
+# Library -> the parts of hrpose that may import it.
+IMPORTERS = {
     "hydra": ("config", "cli", "tasks"),
     "omegaconf": ("config", "cli", "tasks"),
     "lightning": ("data/datamodule", "module", "callbacks", "tasks"),
@@ -30,7 +30,7 @@ FENCES = {
     "transformers": ("estimator/detectors",),
     "openvino": ("export",),
 }
-# Rooms that need torch and numpy alone.
+# Parts that import only torch and numpy.
 ARITHMETIC = (
     *(
         "models",
@@ -49,15 +49,15 @@ ARITHMETIC = (
     "files",
 )
 UNUSED_WORDS = {"joints", "pts", "kpts", "utils", "util", "helper", "helpers", "manager", "misc"}
-DRAWN_BODIES = ("synthetic",)  # their joints are of bones, not keypoints of an annotation
+DRAWN_BODIES = ("synthetic",)  # its joints connect bones; they are not keypoints of an annotation
 
 
-def room(file: Path) -> str:
+def part_of(file: Path) -> str:
     return file.relative_to(SOURCE).with_suffix("").as_posix()
 
 
-def is_in(file: Path, rooms: tuple[str, ...]) -> bool:
-    return any(room(file) == name or room(file).startswith(f"{name}/") for name in rooms)
+def is_in(file: Path, parts: tuple[str, ...]) -> bool:
+    return any(part_of(file) == name or part_of(file).startswith(f"{name}/") for name in parts)
 
 
 @cache
@@ -106,18 +106,20 @@ def defined_names(tree: ast.AST) -> set[str]:
 
 def faults(find: Callable[[Path], object]) -> dict[str, object]:
     """Collect what `find` finds in each file of the package."""
-    found = {room(file): find(file) for file in FILES}
+    found = {part_of(file): find(file) for file in FILES}
     return {name: fault for name, fault in found.items() if fault}
 
 
-def test_a_fenced_package_is_imported_in_its_rooms_only() -> None:
-    def trespassing(file: Path) -> set[str]:
-        return {name for name in imported_packages(tree_of(file)) if name in FENCES and not is_in(file, FENCES[name])}
+def test_a_library_is_imported_only_in_its_parts() -> None:
+    def misplaced(file: Path) -> set[str]:
+        return {
+            name for name in imported_packages(tree_of(file)) if name in IMPORTERS and not is_in(file, IMPORTERS[name])
+        }
 
-    assert faults(trespassing) == {}
+    assert faults(misplaced) == {}
 
 
-def test_arithmetic_needs_torch_and_numpy_alone() -> None:
+def test_arithmetic_imports_only_torch_and_numpy() -> None:
     def needed(file: Path) -> set[str]:
         if not is_in(file, ARITHMETIC):
             return set()
@@ -127,8 +129,8 @@ def test_arithmetic_needs_torch_and_numpy_alone() -> None:
     assert faults(needed) == {}
 
 
-def test_an_import_inside_a_function_says_why() -> None:
-    def silent(file: Path) -> list[str]:
+def test_an_import_inside_a_function_has_a_comment() -> None:
+    def uncommented(file: Path) -> list[str]:
         lines, found = file.read_text().splitlines(), []
         for function in functions(tree_of(file)):
             for node in filter(is_import, ast.walk(function)):
@@ -139,10 +141,10 @@ def test_an_import_inside_a_function_says_why() -> None:
                     found.append(f"line {node.lineno}: {lines[node.lineno - 1].strip()}")
         return found
 
-    assert faults(silent) == {}
+    assert faults(uncommented) == {}
 
 
-def test_files_and_functions_can_be_read() -> None:
+def test_files_and_functions_are_short() -> None:
     def long(file: Path) -> dict[str, int]:
         sizes = {function.name: num_lines(function) for function in functions(tree_of(file))}
         found = {name: count for name, count in sizes.items() if count > MAX_FUNCTION_LINES}
@@ -152,16 +154,16 @@ def test_files_and_functions_can_be_read() -> None:
     assert faults(long) == {}
 
 
-def test_one_word_per_concept() -> None:
+def test_names_to_avoid_are_not_used() -> None:
     def unused(file: Path) -> set[str]:
         words = {word for name in defined_names(tree_of(file)) for word in name.lower().split("_")}
         allowed = {"joints"} if is_in(file, DRAWN_BODIES) else set()
-        return (words - allowed | set(room(file).split("/"))) & UNUSED_WORDS
+        return (words - allowed | set(part_of(file).split("/"))) & UNUSED_WORDS
 
     assert faults(unused) == {}
 
 
-def test_no_relative_imports_and_no_stars() -> None:
+def test_there_are_no_relative_imports_and_no_stars() -> None:
     def loose(file: Path) -> list[int]:
         imports = [node for node in ast.walk(tree_of(file)) if isinstance(node, ast.ImportFrom)]
         return [node.lineno for node in imports if node.level or any(alias.name == "*" for alias in node.names)]
@@ -170,12 +172,12 @@ def test_no_relative_imports_and_no_stars() -> None:
 
 
 def test_json_is_written_without_nan() -> None:
-    """json.dumps writes NaN and Infinity, which are no JSON."""
+    """json.dumps writes NaN and Infinity, which are not JSON."""
 
     def writers(file: Path) -> set[str]:
         calls = [node.func for node in ast.walk(tree_of(file)) if isinstance(node, ast.Call)]
         attributes = [call for call in calls if isinstance(call, ast.Attribute)]
         names = {call.attr for call in attributes if ast.unparse(call.value) == "json"}
-        return set() if room(file) == "files" else names & {"dump", "dumps"}
+        return set() if part_of(file) == "files" else names & {"dump", "dumps"}
 
     assert faults(writers) == {}

@@ -1,4 +1,4 @@
-"""docs/codecs.md: the decoding errors of the codecs are measured again."""
+"""Measure the decoding errors of docs/codecs.md again."""
 
 import re
 import runpy

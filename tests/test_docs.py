@@ -1,4 +1,4 @@
-"""The documents keep their promises: links lead somewhere, and the commands they quote compose."""
+"""Check the documents: links have targets, and quoted commands compose."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def commands() -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_relative_links_lead_somewhere(page):
+def test_relative_links_have_targets(page):
     targets = re.findall(r"\]\(([^)#\s]+)\)", page.read_text())
     missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
     assert missing == []
@@ -51,21 +51,21 @@ def sampled(texts):
 
 @pytest.mark.parametrize("command", sampled(commands()))
 def test_a_quoted_command_composes(command):
-    _, verb, *words = shlex.split(command)
-    overrides = parse(verb, [word for word in words if word not in FLAGS]).overrides
-    job = expand_jobs(verb, overrides)[0] if any(word in FLAGS for word in words) else overrides
+    _, verb, *arguments = shlex.split(command)
+    overrides = parse(verb, [argument for argument in arguments if argument not in FLAGS]).overrides
+    job = expand_jobs(verb, overrides)[0] if FLAGS.intersection(arguments) else overrides
     assert hrpose.compose(verb, job).task == verb
 
 
 @pytest.mark.parametrize(
-    "words", sampled(re.findall(r"`(\+experiment=[^`]*)`", (ROOT / "docs" / "recipes.md").read_text()))
+    "arguments", sampled(re.findall(r"`(\+experiment=[^`]*)`", (ROOT / "docs" / "recipes.md").read_text()))
 )
-def test_the_words_of_a_row_of_mmpose_compose(words):
-    assert hrpose.compose("fit", parse("fit", words.split()).overrides).rules == "mmpose"
+def test_the_arguments_of_a_row_of_mmpose_compose(arguments):
+    assert hrpose.compose("fit", parse("fit", arguments.split()).overrides).rules == "mmpose"
 
 
 def test_source_and_configuration_name_pages_that_exist():
-    """Messages, comments and docstrings send readers to pages of docs/."""
+    """Messages, comments and docstrings refer to pages of docs/."""
     files = [*(ROOT / "src").rglob("*.py"), *(ROOT / "conf").rglob("*.yaml")]
     named = {name for file in files for name in re.findall(r"(?<![\w/])docs/[\w/]+\.md", file.read_text())}
     assert len(named) > 5
@@ -88,13 +88,13 @@ def test_the_page_of_experiments_lists_the_papers_table():
 @pytest.mark.parametrize(
     "section", re.split(r"^## ", COMING_FROM, flags=re.MULTILINE)[2:], ids=lambda text: text.split()[0]
 )
-def test_an_option_of_another_tool_is_answered_as_the_page_says(section):
+def test_the_error_for_an_option_of_another_tool_names_the_option_of_the_page(section):
     rows = re.findall(r"^\| `([^`]+=[^`]*)` \| `([^`]+)` \|$", section, re.MULTILINE)
     assert len(rows) > 2
     with pytest.raises(ConfigError) as caught:
-        check("fit", [theirs for theirs, _ in rows])
+        check("fit", [other for other, _ in rows])
     faults = {fault.partition(": ")[0]: fault for fault in caught.value.faults}
-    assert [theirs for theirs, ours in rows if ours not in faults[theirs.partition("=")[0]]] == []
+    assert [other for other, option in rows if option not in faults[other.partition("=")[0]]] == []
 
 
 def test_the_version_is_the_same_in_all_files():

@@ -36,11 +36,11 @@ def compare(name: str) -> tuple[float, float, int]:
 
 
 def test_every_network_of_the_configuration_but_the_smallest_is_on_the_page():
-    told = {re.search(r"model=(\w+)", row[2]).group(1) for row in ROWS}
+    stated = {re.search(r"model=(\w+)", row[2]).group(1) for row in ROWS}
     there = {file.stem for file in (ROOT / "conf" / "model").glob("*.yaml")}
     published = {name for name in there if name.startswith(("hrnet_w", "simple_baseline_1", "hourglass"))}
-    assert published - told <= {"simple_baseline_18"}
-    assert told <= there
+    assert published - stated <= {"simple_baseline_18"}
+    assert stated <= there
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,11 @@ def deconvolution_macs(net: torch.nn.Module, input_size: tuple[int, int]) -> int
     return sum(layer.weight.numel() * cells * 4**step for step, layer in enumerate(layers))
 
 
-def test_the_difference_from_the_official_network_is_no_larger_than_told():
+def test_the_difference_from_the_official_network_is_no_larger_than_stated():
     page = (ROOT / "docs" / "networks.md").read_text()
-    told = [float(figure) for figure in re.findall(r"\| (\d\.\de-\d+) \|", page)]
-    assert len(told) == 4
-    for name, most in (("hrnet_tiny_w8_k3", told[0]), ("pose_resnet50_256x192", told[3])):
+    stated = [float(figure) for figure in re.findall(r"\| (\d\.\de-\d+) \|", page)]
+    assert len(stated) == 4
+    for name, most in (("hrnet_tiny_w8_k3", stated[0]), ("pose_resnet50_256x192", stated[3])):
         largest, height, _ = compare(name)
         assert largest <= 5 * most  # another processor adds in another order
         assert height > 0.1
@@ -86,7 +86,7 @@ def test_the_difference_from_the_official_network_is_no_larger_than_told():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "place"), [("hrnet_w32_256x192", 1), ("hrnet_w48_384x288", 2)])
-def test_the_difference_of_the_large_networks_is_no_larger_than_told(name, place):
+def test_the_difference_of_the_large_networks_is_no_larger_than_stated(name, place):
     page = (ROOT / "docs" / "networks.md").read_text()
-    told = [float(figure) for figure in re.findall(r"\| (\d\.\de-\d+) \|", page)]
-    assert compare(name)[0] <= 5 * told[place]
+    stated = [float(figure) for figure in re.findall(r"\| (\d\.\de-\d+) \|", page)]
+    assert compare(name)[0] <= 5 * stated[place]

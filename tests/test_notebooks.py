@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, are committed with small outputs, and quote the figures of the documents."""
+"""Check that the notebooks run, are committed with small outputs, and quote the figures of the documents."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from processes import run_module
 
-# what a codec puts off is measured on fewer points here; tests/test_codecs_page.py measures it on all of them
+# decoding errors are measured on fewer points here; tests/test_codecs_page.py measures them on all points
 FEW_POINTS = """
 import hrpose.codecs
 def measure_few(codec, measure=hrpose.codecs.decoding_errors, **options):
@@ -66,7 +66,7 @@ def test_a_notebook_runs_from_top_to_bottom(notebook, tmp_path):
 def test_the_figures_of_a_notebook_are_those_of_the_documents():
     page = (NOTEBOOKS[0].parents[1] / "docs" / "codecs.md").read_text()
     cells = json.loads((NOTEBOOKS[0].parent / "compare_codecs.ipynb").read_text())["cells"]
-    (text,) = ["".join(cell["source"]) for cell in cells if "trained alike" in "".join(cell["source"])]
+    (text,) = ["".join(cell["source"]) for cell in cells if "| codec | 128x96" in "".join(cell["source"])]
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert len(rows) > 5
     assert all(row in page.splitlines() for row in rows)

@@ -1,4 +1,4 @@
-"""README's commands that need no COCO run in its order, on a drawn dataset, and so does its Python."""
+"""Run the commands of README.md that need no COCO, on a drawn dataset, and its Python."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def python() -> str:
 
 
 def test_the_commands_are_those_that_the_test_prepares_for():
-    assert [arguments[0] for arguments in commands()] == ["fit", "predict", "evaluate", "compare", "export"]
+    assert [arguments[0] for arguments in commands()] == ["doctor", "fit", "predict", "evaluate", "compare", "export"]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The tutorial does what it says: its scripts and commands, run in order, print what stands below them."""
+"""Run the scripts and commands of the tutorial in order, and compare their output with the page."""
 
 from __future__ import annotations
 

@@ -3,9 +3,9 @@
 python scripts/benchmarks/archives.py                                  20,000 images, with the index of a million members
 python scripts/benchmarks/archives.py --num-images 500 --num-members 1000 --repeats 1
 
-A few hundred images are drawn and copied under other names: drawing 20,000 takes long, and reading does not depend on what they
-show. "cold" drops the files from the page cache first (posix_fadvise), so the disk is read. Processor times of this process stand
-beside wall times: other programs disturb them little.
+A few hundred images are drawn and copied under other names, because drawing 20,000 takes long and reading does not depend on the
+content. "cold" drops the files from the page cache first (posix_fadvise), so that they are read from the disk. Processor times of
+this process are printed beside wall times, because they depend less on other programs.
 """
 
 from __future__ import annotations
@@ -42,13 +42,15 @@ NUM_DRAWN, BATCH = 256, 32
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
-    """Print the tables; of the repeats the fastest counts."""
+    """Print the tables with the fastest of the repeats."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num-images", type=int, default=20_000)
-    parser.add_argument("--num-members", type=int, default=1_000_000, help="of the archives whose index is timed")
+    parser.add_argument(
+        "--num-members", type=int, default=1_000_000, help="members of the archives for the time of the index"
+    )
     parser.add_argument("--block", type=int, default=4096, help="data.shuffle_block")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--folder", help="where the images are written; a temporary folder by default")
+    parser.add_argument("--folder", help="folder of the images; a temporary folder by default")
     options = parser.parse_args(arguments)
     console = Console()
     with tempfile.TemporaryDirectory(dir=options.folder) as made:
@@ -76,7 +78,7 @@ def write_images(folder: Path, count: int) -> dict[str, Path]:
     content = json.loads((drawn / "annotations" / "person_keypoints_train2017.json").read_text())
     of_image: dict[int, dict[str, Any]] = {}
     for row in content["annotations"]:
-        of_image.setdefault(row["image_id"], row)  # one instance of each image: every sample reads one
+        of_image.setdefault(row["image_id"], row)  # one instance per image, so every sample reads an image
     rows = [row for row in content["images"] if row["id"] in of_image]
     images, annotations = [], []
     (folder / "files").mkdir()
@@ -96,7 +98,7 @@ def write_images(folder: Path, count: int) -> dict[str, Path]:
 
 
 def open_dataset(folder: Path, images: Path, **options: Any) -> PoseDataModule:
-    """Build the data module of the images, as a training has it."""
+    """Build the data module of the images with the settings of a training."""
     data = PoseDataModule(
         HeatmapCodec(input_size=(192, 256), heatmap_size=(48, 64), sigma=2.0),
         COCO,
@@ -112,7 +114,7 @@ def open_dataset(folder: Path, images: Path, **options: Any) -> PoseDataModule:
 
 
 def time_sources(folder: Path, places: dict[str, Path], block: int, repeats: int) -> dict[str, dict[str, float]]:
-    """Time reading and whole samples of each source in each order; microseconds of an image, milliseconds of a sample."""
+    """Time reading and complete samples of each source in each order; in microseconds per image and milliseconds per sample."""
     found: dict[str, dict[str, float]] = {}
     for source, images in places.items():
         dataset = open_dataset(folder, images)._train_set
@@ -149,14 +151,14 @@ def make_all(dataset: PoseDataset, order: NDArray[np.int64]) -> None:
 
 
 def timed(work: Callable[[], None]) -> tuple[float, float]:
-    """Return the wall time and the processor time of some work, in seconds."""
+    """Return the wall time and the processor time of a function in seconds."""
     wall, processor = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - wall, time.process_time() - processor
 
 
 def drop_from_cache(images: Path) -> None:
-    """Drop the files of a folder, or those that match a pattern, from the page cache."""
+    """Drop the files of a folder or a pattern from the page cache."""
     for file in images.iterdir() if images.is_dir() else images.parent.glob(images.name):
         descriptor = os.open(file, os.O_RDONLY)
         os.fsync(descriptor)
@@ -176,7 +178,7 @@ def measure_memory(folder: Path, images: Path, block: int) -> dict[str, float]:
 
 
 def own_memory() -> float:
-    """Return the memory of this process and its children, shared pages counted once, in MB."""
+    """Return the memory of this process and its children in MB; shared pages count once."""
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     total = 0
     for process in ["self", *children]:
@@ -186,7 +188,7 @@ def own_memory() -> float:
 
 
 def time_index(folder: Path, kind: str, count: int) -> tuple[float, float, int]:
-    """Return the wall time and processor time of an index in seconds, and the bytes that it holds."""
+    """Return the wall time and processor time of building an index in seconds, and its size in bytes."""
     file = folder / f"index.{kind}"
     with written(file, kind) as add:
         for number in range(count):
@@ -198,7 +200,7 @@ def time_index(folder: Path, kind: str, count: int) -> tuple[float, float, int]:
 
 @contextmanager
 def written(file: Path, kind: str) -> Iterator[Callable[[str], None]]:
-    """Open an archive of members of four bytes; yield a function that adds one. The time of the writers is not measured."""
+    """Open an archive with members of four bytes; yield a function that adds one. The time of writing is not measured."""
     if kind == "zip":
         with zipfile.ZipFile(file, "w") as archive:
             yield lambda name: archive.writestr(zipfile.ZipInfo(name), b"four")
@@ -216,7 +218,7 @@ def written(file: Path, kind: str) -> Iterator[Callable[[str], None]]:
 
 
 def sample_table(figures: dict[str, dict[str, float]], options: argparse.Namespace) -> Table:
-    """Show the times of each source and order."""
+    """Return a table of the times of each source and order."""
     table = Table(title=f"{options.num_images:,} images of {NUM_DRAWN} drawn ones; blocks of {options.block} samples")
     titles = {
         "cold": "read cold, us",

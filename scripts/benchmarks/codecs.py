@@ -1,7 +1,7 @@
-"""Measure the decoding error of each codec alone, and the time that decoding takes.
+"""Measure the decoding error of each codec without a network, and the time of decoding.
 
 python scripts/benchmarks/codecs.py                           five codecs at three sizes
-python scripts/benchmarks/codecs.py dark_256x192 --repeats 1  one
+python scripts/benchmarks/codecs.py dark_256x192 --repeats 1  one codec
 """
 
 import argparse
@@ -34,10 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
         `decode_us`, microseconds to decode one instance of 17 keypoints in a batch of 32.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("codecs", nargs="*", default=NAMES, help=f"some of {', '.join(NAMES)}")
+    parser.add_argument(
+        "codecs", nargs="*", default=NAMES, help=f"codecs to measure, all by default: {', '.join(NAMES)}"
+    )
     parser.add_argument("--num-points", type=int, default=NUM_POINTS, help="keypoints per codec")
     parser.add_argument("--noise", type=float, default=NOISE, help="standard deviation, relative to the highest value")
-    parser.add_argument("--repeats", type=int, default=5, help="calls that are timed; the fastest counts")
+    parser.add_argument("--repeats", type=int, default=5, help="number of timed calls; the fastest counts")
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.codecs if name not in NAMES]:
         parser.error(f"there is no codec {unknown[0]}; there are {', '.join(NAMES)}")
@@ -59,14 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
 
 
 def build_codec(name: str) -> Codec:
-    """Build a codec by its options, such as "dark_256x192" for `codec=dark size=256x192`."""
+    """Build a codec from its name, such as "dark_256x192" for `codec=dark size=256x192`."""
     codec, _, size = name.rpartition("_")
     built: Codec = build(compose("fit", [f"codec={codec}", f"size={size}"]).codec)
     return built
 
 
 def measure(name: str, num_points: int = NUM_POINTS, noise: float = NOISE, repeats: int = 5) -> Row:
-    """Measure one codec; without repeats its time is left out."""
+    """Measure one codec; without repeats, its time is not measured."""
     codec = build_codec(name)
     clean, noisy, flipped = (
         decoding_errors(codec, num_points=num_points, seed=SEED, **kind)

@@ -1,12 +1,12 @@
-"""Time a training sample stage by stage, beside the usual way to make one.
+"""Time the stages of a training sample, and compare them with reference code.
 
 python scripts/benchmarks/data.py                                               drawn people, 256x192
-python scripts/benchmarks/data.py --data data=coco paths.data=datasets/coco     the training images of a data set
+python scripts/benchmarks/data.py --data data=coco paths.data=datasets/coco     the training images of a dataset
 python scripts/benchmarks/data.py --num-samples 64 --repeats 1
 
-The reference does what HRNet codebases do: `cv2.imread`, `cvtColor`, `warpAffine` (from a mirrored view for half of the
-samples), normalisation to float CHW, Gaussian targets keypoint by keypoint in numpy, torch's default collate. Both sides run
-alternately, in one process and on one thread. Times are CPU times, so other programs disturb them little.
+The reference follows common HRNet code: `cv2.imread`, `cvtColor`, `warpAffine` (from a mirrored view for half of the
+samples), normalisation to float CHW, Gaussian targets keypoint by keypoint in numpy, torch's default collate. Both run
+alternately, in one process and on one thread. Times are CPU times, which depend little on other programs.
 """
 
 import argparse
@@ -49,17 +49,19 @@ STAGES = (DECODE, DRAW, WARP, NORMALISE, TARGETS, COLLATE, "total", "device")
 
 
 def main(arguments: Sequence[str] | None = None) -> "SampleTimes":
-    """Print the milliseconds per sample of each stage; of the repeats each side's fastest counts."""
+    """Print the milliseconds per sample of each stage, each from the fastest of the repeats."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--data", nargs="+", help="overrides of `hrpose fit` that choose the data; without it drawn people"
+        "--data", nargs="+", help="overrides of `hrpose fit` that select the data; drawn people by default"
     )
     parser.add_argument("--num-samples", type=int, default=512, help="samples per repeat")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         data = build_data(options.data or [], Path(folder), options.num_samples)
-        time_samples(data, min(options.num_samples, len(data.train_table)))  # so that the disk is not measured
+        time_samples(
+            data, min(options.num_samples, len(data.train_table))
+        )  # read once before, so that the disk is not measured
         runs = [time_samples(data, options.num_samples) for _ in range(options.repeats)]
     best = SampleTimes(
         hrpose=min((run.hrpose for run in runs), key=lambda times: times["total"]),
@@ -84,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> "SampleTimes":
 
 
 def build_data(overrides: Sequence[str], folder: Path, num_samples: int) -> PoseDataModule:
-    """Build the data module of a configuration; without overrides draw people into a folder."""
+    """Build the data module of a configuration; without overrides, draw people into a folder."""
     if not overrides:
         write_dataset(folder / "people", num_train=min(num_samples, 256), num_val=1)
         overrides = ["experiment=w32_256x192", f"paths.data={folder / 'people'}"]
@@ -102,7 +104,7 @@ class Stopwatch:
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
-        """Count the time of a block."""
+        """Add the time of a block."""
         start = time.process_time()
         yield
         self.seconds[stage] += time.process_time() - start
@@ -133,9 +135,9 @@ class SampleTimes:
     """Milliseconds per sample by stage.
 
     Attributes:
-        hrpose: by stage; "total" is the time of a worker, "device" what follows on the device (here the CPU).
-        reference: by stage, with "total".
-        images: decoded per sample by hrpose; below 1 where instances of one image are in one batch.
+        hrpose: times by stage; "total" is the time of a worker, "device" the time on the device (here the CPU).
+        reference: times by stage, with "total".
+        images: number of images that hrpose decodes per sample; below 1 if instances of one image are in one batch.
     """
 
     hrpose: dict[str, float]
@@ -152,9 +154,9 @@ def time_samples(data: PoseDataModule, num_samples: int, batch_size: int = 32) -
     """Make training samples once with hrpose and once with the reference.
 
     Args:
-        data: after `setup("fit")`.
-        num_samples: instances, in random order; repeated if there are fewer.
-        batch_size: samples in a batch.
+        data: the data module, after `setup("fit")`.
+        num_samples: number of instances, in random order; repeated if there are fewer.
+        batch_size: samples per batch.
     """
     dataset = _TimedDataset(
         data.train_table,
@@ -203,7 +205,7 @@ def _time_reference(dataset: PoseDataset, batches: Sequence[list[int]]) -> dict[
 
 
 def _reference_sample(dataset: PoseDataset, row: int, rng: np.random.Generator, watch: Stopwatch) -> tuple[Any, ...]:
-    """Make one sample as HRNet codebases do."""
+    """Make one sample as common HRNet code does."""
     table, size = dataset.table, dataset.input_size
     with watch(DECODE):
         name = table.file_names[int(table.image_index[row])]

@@ -1,10 +1,10 @@
 """Time one network on the CPU with every installed engine, and compare its heatmaps and keypoints with those of torch.
 
-python scripts/benchmarks/inference.py                                    HRNet-W32 256x192, one crop at once
+python scripts/benchmarks/inference.py                                    HRNet-W32 256x192, batch size 1
 python scripts/benchmarks/inference.py experiment=w48_384x288 --batch-size 8
 python scripts/benchmarks/inference.py experiment=tiny --weights best.ckpt --engines channels_last openvino
 
-Overrides choose the network and the codec, as in `hrpose fit`. Only ratios within one run mean anything.
+Overrides select the network and the codec, as in `hrpose fit`. Compare only ratios within one run.
 """
 
 from __future__ import annotations
@@ -44,8 +44,10 @@ TITLES = {
     "openvino_bf16": "OpenVINO bf16",
 }
 HALF = ("bf16", "openvino_bf16")
-_NUM_CALLS = 5  # per engine and turn
-_NUM_WARM_UP = 2  # of these, not counted: the threads and weights of the engine before are still in the caches
+_NUM_CALLS = 5  # calls per engine and turn
+_NUM_WARM_UP = (
+    2  # calls that are not counted, because threads and weights of the previous engine are still in the caches
+)
 Row = dict[str, Any]
 
 
@@ -53,19 +55,19 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     """Print one row per engine.
 
     Returns:
-        The rows: `engine`; `ms` per crop; `ratio` to eager torch in the same run; differences from it on soft random images:
-        `heatmaps` relative to their highest value, `keypoints` (largest, ties left out) and `median` in input pixels.
+        The rows: `engine`; `ms` per crop; `ratio` to eager torch in the same run; differences from it on smooth random images:
+        `heatmaps` relative to their highest value, `keypoints` (largest, without ties) and `median` in input pixels.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="*", default=["experiment=w32_256x192"], help="as in `hrpose fit`")
-    parser.add_argument("--weights", help="of the network; without them they are drawn")
-    parser.add_argument("--batch-size", type=int, default=1, help="crops at once")
+    parser.add_argument("--weights", help="weights of the network; random by default")
+    parser.add_argument("--batch-size", type=int, default=1, help="crops per batch")
     parser.add_argument("--repeats", type=int, default=10, help="turns; the fastest call of each engine counts")
-    parser.add_argument("--threads", type=int, help="of torch; without it all cores")
+    parser.add_argument("--threads", type=int, help="threads of torch; all cores by default")
     parser.add_argument(
         "--engines",
         nargs="+",
-        help=f"of {', '.join(TITLES)}; without it all that are installed but compiled, which takes minutes",
+        help=f"engines to time: {', '.join(TITLES)}; by default all installed ones except compiled, which takes minutes",
     )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -95,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
 
 
 def build_network(node: Any, codec: Codec, weights: str | None) -> nn.Module:
-    """Build the network; drawn weights are so large that the heatmaps differ from 0."""
+    """Build the network; random weights are large enough that the heatmaps differ from 0."""
     torch.manual_seed(0)
     net: nn.Module = build(node, num_keypoints=codec.num_channels(NUM_KEYPOINTS)).eval()
     if weights is not None:
@@ -108,7 +110,7 @@ def build_network(node: Any, codec: Codec, weights: str | None) -> nn.Module:
 
 
 def installed_engines() -> list[str]:
-    """Return the engines that this machine has, without compiled; those in bf16 if the processor multiplies in bf16."""
+    """Return the installed engines except `compiled`; engines in bf16 only if the processor has bf16 instructions."""
     names = ["channels_last", *(name for name in installed_backends() if name != "torch")]
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
     if any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16")):
@@ -139,7 +141,9 @@ def compare(net: nn.Module, codec: Codec, names: Sequence[str], batch_size: int,
         start = time.perf_counter()
         engines[name] = build_engine(net, codec, name)
         logger.info("%s: built in %.0f s", TITLES.get(name, name), time.perf_counter() - start)
-    images = draw_images(codec.input_size, batch_size * -(-4 // batch_size))  # at least four, in whole batches
+    images = draw_images(
+        codec.input_size, batch_size * -(-4 // batch_size)
+    )  # at least four images, in complete batches
     rows = [{"engine": name, **measure_differences(engines[name], net, codec, images, batch_size)} for name in engines]
     seconds = time_engines(engines, images[:batch_size], repeats)
     for row in rows:
@@ -167,7 +171,7 @@ def measure_differences(
 
 @torch.inference_mode()
 def time_engines(engines: Mapping[str, Callable[[Tensor], Tensor]], images: Tensor, repeats: int) -> dict[str, float]:
-    """Return the seconds of the fastest call of each engine; they run alternately, so other programs disturb all alike."""
+    """Return the seconds of the fastest call of each engine. They run alternately, so other programs affect all equally."""
     best = dict.fromkeys(engines, float("inf"))
     for _ in range(repeats):
         for name, engine in engines.items():
@@ -180,7 +184,7 @@ def time_engines(engines: Mapping[str, Callable[[Tensor], Tensor]], images: Tens
 
 
 def draw_images(input_size: Sequence[int], count: int, *, seed: int = 0) -> Tensor:
-    """Draw normalised images (count, 3, H, W) of soft blots of all sizes."""
+    """Draw normalised images (count, 3, H, W) of smooth blobs of all sizes."""
     width, height = input_size
     generator = torch.Generator().manual_seed(seed)
     total = torch.zeros(count, 3, height, width)

@@ -1,4 +1,4 @@
-"""Describe the machine that a benchmark runs on; a figure without it means nothing."""
+"""Describe the machine of a benchmark, which every figure depends on."""
 
 import os
 import platform

@@ -1,6 +1,6 @@
-"""Time the keypoint evaluation beside pycocotools and faster-coco-eval, in one run.
+"""Time the keypoint evaluation, pycocotools and faster-coco-eval in one run.
 
-python scripts/benchmarks/metric.py                                        as large as COCO val2017: a minute
+python scripts/benchmarks/metric.py                                        the size of COCO val2017: a minute
 python scripts/benchmarks/metric.py --num-detections 5000 --repeats 1
 """
 
@@ -40,9 +40,9 @@ _PEERS = {"pycocotools": ("pycocotools.coco", "COCO", "pycocotools.cocoeval", "C
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
-    """Print the seconds of evaluate + accumulate in memory, of OKS-NMS, and of two JSON files to AP.
+    """Print the seconds of evaluate + accumulate in memory, of OKS-NMS, and from two JSON files to AP.
 
-    hrpose's time is the best of some repeats; the peers run once. Tools that are not installed are left out.
+    The time of hrpose is the fastest of the repeats; the other tools run once. Tools that are not installed are left out.
 
     Returns:
         Seconds by task and tool.
@@ -51,9 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
         RuntimeError: if a tool gives other numbers.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--num-images", type=int, default=5000, help="half of them with people")
-    parser.add_argument("--num-persons", type=int, default=11_004, help="annotations, crowds among them")
-    parser.add_argument("--num-detections", type=int, default=104_125, help="half of them near an annotation")
+    parser.add_argument("--num-images", type=int, default=5000, help="number of images, half of them with people")
+    parser.add_argument("--num-persons", type=int, default=11_004, help="number of annotations, including crowds")
+    parser.add_argument(
+        "--num-detections", type=int, default=104_125, help="detections, half of them near an annotation"
+    )
     parser.add_argument("--repeats", type=int, default=5, help="runs of hrpose; the fastest counts")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
@@ -72,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
             table.add_row(task if tool == "hrpose" else "", tool, f"{value:.3f}", f"{value / tools['hrpose']:.1f}")
     console = Console()
     console.print(table)
-    console.print(f"All tools give the same numbers. Peak memory of the process under hrpose: {memory / 1e9:.2f} GB.")
+    console.print(f"All tools give the same numbers. Peak memory of the process with hrpose: {memory / 1e9:.2f} GB.")
     console.print(describe_machine())
     return seconds
 
@@ -137,7 +139,7 @@ def draw_validation(
 def _suppress_one_by_one(
     keypoints: Floats, scores: Floats, areas: Floats, image_ids: Any, *, threshold: float
 ) -> list[int]:
-    """Do OKS-NMS as a loop over images, kept poses and candidates."""
+    """Compute OKS-NMS in a loop over images, kept poses and candidates."""
     variances, kept = keypoint_variances(COCO.sigmas), []
     by_image = np.argsort(image_ids, kind="stable")
     for rows in np.split(by_image, np.flatnonzero(np.diff(image_ids[by_image])) + 1):
@@ -161,12 +163,12 @@ def _files_to_ap(annotations: Path, results: Path) -> dict[str, float]:
 
 
 def _time_peer(tool: str, annotations: Path, results: Path) -> tuple[list[float], float, float]:
-    """Return the ten numbers of a peer, its seconds for evaluate + accumulate, and those from files to AP."""
+    """Return the ten numbers of a tool, its seconds for evaluate + accumulate, and its seconds from files to AP."""
     coco_module, coco_name, eval_module, eval_name = _PEERS[tool]
     coco, evaluate = (
         getattr(importlib.import_module(m), n) for m, n in ((coco_module, coco_name), (eval_module, eval_name))
     )
-    logging.getLogger(coco_module.partition(".")[0]).setLevel(logging.WARNING)  # its table would appear inside this one
+    logging.getLogger(coco_module.partition(".")[0]).setLevel(logging.WARNING)  # its output would interrupt the table
     start = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
         truth = coco(str(annotations))
@@ -180,7 +182,7 @@ def _time_peer(tool: str, annotations: Path, results: Path) -> tuple[list[float]
 
 
 def _write_files(folder: Path, truth: GroundTruth, detections: Detections) -> tuple[Path, Path]:
-    """Write both as COCO JSON."""
+    """Write annotations and detections as COCO JSON."""
     persons = [
         {"id": int(truth.instance_ids[row]), "image_id": int(truth.object_image_ids[row]), "category_id": 1,
          "iscrowd": int(truth.iscrowd[row]), "bbox": truth.bbox[row].tolist(), "area": float(truth.area[row]),

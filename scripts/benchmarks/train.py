@@ -1,12 +1,12 @@
-"""Measure the images per second of a training step: forward, loss, backward and optimizer, by Lightning and by a plain loop.
+"""Measure the images per second of a training step (forward, loss, backward, optimizer), with Lightning and with a plain loop.
 
 python scripts/benchmarks/train.py                                  HRNet-W32 256x192, on the GPU if there is one
 python scripts/benchmarks/train.py --batch-size 4 --steps 2         short, for a CPU
 python scripts/benchmarks/train.py experiment=w48_384x288 --precision bf16 --memory-format channels_last --compile on
 
-Overrides choose network, codec, loss and optimizer, as in `hrpose fit`. The batch lies on the device, normalised and with its
-targets, so that neither data nor transfers are measured. The plain loop trains the same network with the same settings without
-Lightning. Compilation takes minutes on a CPU; there it is off unless it is asked for.
+Overrides select network, codec, loss and optimizer, as in `hrpose fit`. The batch is already on the device, normalised and with
+targets, so neither data loading nor transfers are measured. The plain loop trains the same network with the same settings without
+Lightning. Compilation takes minutes on a CPU, where it is off by default.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="*", default=["experiment=w32_256x192"], help="as in `hrpose fit`")
     parser.add_argument("--batch-size", type=int, help="default: 128 on a GPU, 8 on a CPU")
-    parser.add_argument("--steps", type=int, help="steps that are timed; default: 50 on a GPU, 3 on a CPU")
-    parser.add_argument("--warm-up", type=int, help="steps before these; default: 5 on a GPU, 1 on a CPU")
+    parser.add_argument("--steps", type=int, help="timed steps; default: 50 on a GPU, 3 on a CPU")
+    parser.add_argument("--warm-up", type=int, help="steps before the timed ones; default: 5 on a GPU, 1 on a CPU")
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--memory-format", nargs="+", choices=FORMATS, default=list(FORMATS))
     parser.add_argument("--compile", choices=SWITCH, help="default: both on a GPU, off on a CPU")
@@ -78,9 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     batch_size = options.batch_size or (128 if on_gpu else 8)
     steps = options.steps or (50 if on_gpu else 3)
     warm_up = options.warm_up or (5 if on_gpu else 1)
-    torch.backends.cudnn.benchmark = True  # as conf/trainer/default.yaml has it
+    torch.backends.cudnn.benchmark = True  # as in conf/trainer/default.yaml
     switch = SWITCH[options.compile or ("both" if on_gpu else "off")]
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # devices and loaders are not the subject
+    logging.getLogger("lightning.pytorch").setLevel(
+        logging.ERROR
+    )  # warnings about devices and loaders do not matter here
     warnings.filterwarnings("ignore", module="lightning")
     cfg = compose("fit", options.overrides)
     cells = [Cell(*values) for values in itertools.product(options.precision, options.memory_format, switch)]
@@ -119,20 +121,20 @@ def measure(
 
 
 def _attempt(work: Callable[[], float]) -> float | str:
-    """Return the seconds, or why there are none: no compiler, an operator that lacks the precision, too little memory."""
+    """Return the seconds, or the reason for a failure: no compiler, no operator for the precision, too little memory."""
     torch.compiler.reset()
     try:
         return work()
     except torch.OutOfMemoryError:
         return "out of memory"
-    except RuntimeError as error:  # those of the compiler are RuntimeErrors too
+    except RuntimeError as error:  # errors of the compiler are RuntimeErrors too
         return f"not supported: {type(error).__name__}: {str(error).strip().splitlines()[0]:.100}"
 
 
 def time_lightning(
     cfg: DictConfig, cell: Cell, device: torch.device, batch_size: int, steps: int, warm_up: int
 ) -> float:
-    """Return the seconds of the steps by hrpose's module and a Trainer."""
+    """Return the seconds of the steps with hrpose's module and a Trainer."""
     torch.manual_seed(0)
     codec = build(cfg.codec)
     module = PoseModule(
@@ -164,7 +166,7 @@ def time_lightning(
 
 
 def time_plain(cfg: DictConfig, cell: Cell, device: torch.device, batch_size: int, steps: int, warm_up: int) -> float:
-    """Return the seconds of the steps by a loop without Lightning."""
+    """Return the seconds of the steps in a loop without Lightning."""
     torch.manual_seed(0)
     codec = build(cfg.codec)
     net: nn.Module = build(cfg.model, num_keypoints=codec.num_channels(COCO.num_keypoints)).to(device).train()
@@ -198,7 +200,7 @@ def make_batch(cfg: DictConfig, cell: Cell, device: torch.device, batch_size: in
     images = torch.randn(batch_size, 3, height, width, generator=generator)
     keypoints = torch.rand(batch_size, COCO.num_keypoints, 2, generator=generator) * torch.tensor([width, height])
     target, weight = codec.encode(keypoints, torch.full(keypoints.shape[:2], 2))
-    return Batch(  # type: ignore[typeddict-item]  # a training step reads these three
+    return Batch(  # type: ignore[typeddict-item]  # a training step only reads these three keys
         images=images.to(device).contiguous(memory_format=FORMATS[cell.memory_format]),
         target=target.to(device),
         target_weight=weight.to(device),
@@ -228,7 +230,7 @@ def _now(device: torch.device) -> float:
 
 @contextmanager
 def _float32_precision(cell: Cell) -> Iterator[None]:
-    """Allow TF32 inside the block, or forbid it."""
+    """Enable or disable TF32 inside the block."""
     backends = torch.backends.cuda.matmul, torch.backends.cudnn
     before = [backend.allow_tf32 for backend in backends]
     for backend in backends:

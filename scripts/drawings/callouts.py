@@ -1,4 +1,4 @@
-"""Name the keypoints of one person: in columns beside the picture, or by numbers next to the dots."""
+"""Label the keypoints of one person: in columns beside the picture, or by numbers next to the dots."""
 
 from __future__ import annotations
 
@@ -25,13 +25,23 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LEADER: Colour = (150, 148, 144)
 _GAP = 6  # pixels between a text and the end of its leader
 _DIRECTIONS = 24
-_REACHES = (1.1, 1.5, 2.0, 2.6, 3.3, 4.1, 5.0, 6.2, 7.6)  # heights of a number between a dot and its number
+_REACHES = (
+    1.1,
+    1.5,
+    2.0,
+    2.6,
+    3.3,
+    4.1,
+    5.0,
+    6.2,
+    7.6,
+)  # distances between a dot and its number, in heights of the number
 
 
 def draw_callouts(
     image: Image, keypoints: NDArray[Any], skeleton: Skeleton, *, indices: Sequence[int] | None = None
 ) -> Image:
-    """Draw a person, and beside the picture two columns with index and name of each keypoint, joined to it by a line.
+    """Draw a person, and beside it two columns with the index and name of each keypoint, joined to it by a line.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -67,7 +77,7 @@ def draw_callouts(
 def draw_numbers(
     image: Image, keypoints: NDArray[Any], skeleton: Skeleton, *, indices: Sequence[int] | None = None
 ) -> Image:
-    """Draw a person, and the index of each keypoint where there is room next to it.
+    """Draw a person, and the index of each keypoint in free space next to it.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -107,7 +117,7 @@ def _text_width(text: str, height: int) -> int:
 
 
 def _write_line(canvas: Image, text: str, place: tuple[float, float], height: int) -> None:
-    """Write a line; `place` is its left end, half way up the capital letters."""
+    """Write a line; `place` is its left end at half the height of the capital letters."""
     thickness = max(1, round(height / 9))
     size = cv2.getFontScaleFromHeight(_FONT, height, thickness)
     start = (round(place[0]), round(place[1] + height / 2))
@@ -115,7 +125,7 @@ def _write_line(canvas: Image, text: str, place: tuple[float, float], height: in
 
 
 def _only(indices: Sequence[int], skeleton: Skeleton) -> NDArray[np.int64]:
-    """Give visibilities (K,) that leave all others out."""
+    """Return visibilities (K,) that hide all other keypoints."""
     shown = np.zeros(skeleton.num_keypoints, np.int64)
     shown[list(indices)] = 2
     return shown
@@ -126,9 +136,9 @@ def _pixel(point: NDArray[np.float64] | tuple[float, float]) -> tuple[int, int]:
 
 
 def _two_columns(points: NDArray[np.float64], indices: Sequence[int], middle: float) -> tuple[list[int], list[int]]:
-    """Part keypoints into those to be named on the left and on the right, each from top to bottom.
+    """Divide keypoints into a left and a right column, each from top to bottom.
 
-    What lies in the middle goes to the shorter column.
+    Keypoints in the middle go to the shorter column.
     """
     ordered = sorted(indices, key=lambda k: (points[k, 1], abs(points[k, 0] - middle)))
     apart = [k for k in ordered if abs(points[k, 0] - middle) > 2]
@@ -141,9 +151,9 @@ def _two_columns(points: NDArray[np.float64], indices: Sequence[int], middle: fl
 
 
 def _spread(wanted: NDArray[np.float64], step: float, height: int) -> NDArray[np.float64]:
-    """Move heights in ascending order apart by at least `step`, as little as possible in the least squares, and inside.
+    """Move ascending heights apart by at least `step`, with the smallest squared changes, and inside the picture.
 
-    With the steps taken off, that is an isotonic regression: neighbours in the wrong order are pooled at their mean.
+    After subtracting the steps this is an isotonic regression: neighbours in the wrong order are pooled at their mean.
     """
     step = min(step, (height - step) / max(len(wanted) - 1, 1))
     steps = step * np.arange(len(wanted))
@@ -159,9 +169,9 @@ def _spread(wanted: NDArray[np.float64], step: float, height: int) -> NDArray[np
 def _free_places(
     points: NDArray[np.float64], sizes: NDArray[np.float64], shape: tuple[int, ...]
 ) -> NDArray[np.float64]:
-    """Find for each point (n, 2) the middle of a box of the size (n, 2) that covers no point and no other box, near it.
+    """Return for each point (n, 2) the center of a near box of the given size (n, 2) that covers no point and no other box.
 
-    The most crowded points choose first; where everything is taken, the place that covers least is.
+    The most crowded points come first. If there is no free box, use the one that covers least.
     """
     distances = np.linalg.norm(points[:, None] - points, axis=-1)
     crowded = np.argsort(np.sort(distances, axis=1)[:, : min(5, len(points))].sum(axis=1), kind="stable")
@@ -187,7 +197,7 @@ def _covered(
     sizes: NDArray[np.float64],
     shape: tuple[int, ...],
 ) -> NDArray[np.float64]:
-    """Count for boxes of one size around spots (m, 2) the dots and boxes they cover, and whether they leave the picture."""
+    """Count the dots and boxes that boxes of one size around centers (m, 2) cover, and check whether they leave the picture."""
     dots = (np.abs(spots[:, None] - points) < size / 2 + 6).all(axis=-1).sum(axis=1)
     boxes = (np.abs(spots[:, None] - places) < (size + sizes) / 2 + 1).all(axis=-1).sum(axis=1)
     outside = ((spots < size / 2) | (spots > np.array(shape[1::-1]) - 1 - size / 2)).any(axis=1)

@@ -1,4 +1,4 @@
-"""Draw every known skeleton of a person on one drawn by code, for docs/datasets.md.
+"""Draw every known skeleton of a person on a synthetic person, for docs/datasets.md.
 
 python scripts/drawings/skeletons.py [folder]
 """
@@ -18,9 +18,11 @@ HEIGHT, HAND_HEIGHT = 540, 430  # pixels
 
 
 def main() -> None:
-    """Write a picture for each skeleton of a person; Halpe has the keypoints of its body and, renumbered, of COCO-WholeBody."""
+    """Write one picture per skeleton of a person; Halpe has its own body keypoints and, renumbered, those of COCO-WholeBody."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help=f"where to (default: {FOLDER})")
+    parser.add_argument(
+        "folder", nargs="?", type=Path, default=FOLDER, help=f"folder of the pictures (default: {FOLDER})"
+    )
     folder = parser.parse_args().folder
     for name, skeleton in PERSONS.items():
         if not whole_body_parts(skeleton.keypoint_names):

@@ -1,10 +1,10 @@
-"""A person who stands still, facing the camera, to show where the keypoints of any known skeleton lie.
+"""A standing person who faces the camera, to show the positions of the keypoints of any known skeleton.
 
     picture, places = draw_specimen((420, 640))
     keypoints = specimen_keypoints(places, COCO)
 
 Convention:
-    View frame of `body`: x right, y down, z towards the camera, in statures; the person's left is on the right of the image.
+    View frame of `body`: x right, y down, z towards the camera, in statures; the left of the person is on the right of the image.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ View = Literal["whole", "face", "left hand", "right hand"]
 
 _BACKGROUND = (232, 228, 220)
 _LIGHT = np.array([-0.55, -0.83])
-# Joints in statures: those in the middle, and those of the left side, of which the right ones are the mirror image.
+# Joints in statures: in the middle and on the left side; the right ones are their mirror image.
 _MIDDLE = {
     "pelvis": (0.0, 0.0, 0.0),
     "waist": (0.0, -0.08, 0.0),
@@ -48,7 +48,7 @@ _LEFT = {
     "heel": (0.082, 0.466, -0.02),
 }
 _HAND_LENGTH = 0.112  # statures from the wrist to the tip of the middle finger
-# Along the hand from the wrist, and across it to the thumb; in lengths of the hand.
+# Along the hand from the wrist, and across it towards the thumb, in hand lengths.
 _HAND: Mapping[str, tuple[tuple[float, float], ...]] = {
     "thumb": ((0.17, 0.2), (0.31, 0.35), (0.43, 0.46), (0.54, 0.55)),
     "forefinger": ((0.5, 0.2), (0.69, 0.245), (0.81, 0.275), (0.92, 0.3)),
@@ -70,11 +70,11 @@ def draw_specimen(size: tuple[int, int], *, part: View = "whole") -> tuple[npt.N
 
     Args:
         size: (width, height) of the picture in pixels.
-        part: what it shows.
+        part: the shown part of the person.
 
     Returns:
         image: (H, W, 3) uint8 RGB.
-        places: name of a keypoint -> (2,) pixels; every name of every known skeleton is there, in the picture or not.
+        places: name of a keypoint -> (2,) pixels; all names of all known skeletons, also outside of the picture.
     """
     person = Person(_body(), _outfit(), np.zeros(2), size[1] * _STATURES[part])
     corners = np.stack([point for name, point in _locate(person).items() if _is_part(name, part)])
@@ -90,25 +90,25 @@ def draw_specimen(size: tuple[int, int], *, part: View = "whole") -> tuple[npt.N
 
 
 def specimen_keypoints(places: Mapping[str, Floats], skeleton: Skeleton) -> Floats:
-    """Take the places of the keypoints of a skeleton.
+    """Return the positions of the keypoints of a skeleton.
 
     "head" is the top of the head, as in Halpe; in JHMDB it is the middle of the face.
 
     Args:
         places: from `draw_specimen`.
-        skeleton: a known one, or one that uses their names.
+        skeleton: a known skeleton, or one with the same names.
 
     Returns:
         (K, 2) in pixels.
 
     Raises:
-        ValueError: if a name is not among the places.
+        ValueError: if the specimen lacks a keypoint name.
     """
     renamed = {"head": "face_middle"} if skeleton.name == "jhmdb" else {}
     unknown = [name for name in skeleton.keypoint_names if name not in places]
     if unknown:
         raise ValueError(
-            f"Expected keypoints of skeleton '{skeleton.name}' that the specimen has, but got {', '.join(unknown)}. "
+            f"Expected keypoint names of the specimen in skeleton '{skeleton.name}', but got {', '.join(unknown)}. "
             f"It has {', '.join(sorted(places))}."
         )
     return np.stack([places[renamed.get(name, name)] for name in skeleton.keypoint_names])
@@ -134,7 +134,7 @@ def _outfit() -> Outfit:
 
 
 def _locate(person: Person) -> dict[str, Floats]:
-    """Find the place of every keypoint (2,) in pixels."""
+    """Compute the position of every keypoint (2,) in pixels."""
     places = {
         name: person.project(point) for name, point in person.body.joints.items() if name not in ("head", "chest")
     }
@@ -164,7 +164,7 @@ def _locate(person: Person) -> dict[str, Floats]:
 
 
 def _is_part(name: str, part: View) -> bool:
-    """Tell whether a keypoint spans what a picture shows."""
+    """Check whether a keypoint defines the extent of the shown part."""
     if part == "face":
         return name in ("chin", "head_top")
     return part == "whole" or name in _hand_names(part.removesuffix(" hand"))
@@ -175,7 +175,7 @@ def _hand_names(side: str) -> set[str]:
 
 
 def _hand(wrist: Floats, palm: Floats, side: str, stature: float) -> dict[str, Floats]:
-    """Place the 21 points of a hand whose palm is turned to the camera."""
+    """Compute the 21 points of a hand with the palm towards the camera."""
     along = (palm - wrist) / np.linalg.norm(palm - wrist)
     across = np.array([along[1], -along[0]]) if side == "left" else np.array([-along[1], along[0]])
     length = stature * _HAND_LENGTH
@@ -185,7 +185,7 @@ def _hand(wrist: Floats, palm: Floats, side: str, stature: float) -> dict[str, F
 
 
 def _paint_hand(canvas: Canvas, person: Person, places: Mapping[str, Floats], side: str) -> None:
-    """Paint palm and fingers over the mitten of the plain drawing."""
+    """Paint palm and fingers over the hand of the simple drawing."""
     unit = person.stature * _HAND_LENGTH
     owner, skin = OWNER_STRIDE + Part[f"{side}_hand".upper()], person.outfit.skin
     bases = [places[f"{side}_{finger}1"] for finger in _HAND]
@@ -199,7 +199,7 @@ def _paint_hand(canvas: Canvas, person: Person, places: Mapping[str, Floats], si
 
 
 def _paint_mouth(canvas: Canvas, person: Person, places: Mapping[str, Floats]) -> None:
-    """Open the mouth of the plain drawing, so that the inner points of the lips lie apart."""
+    """Open the mouth of the simple drawing, so that the inner points of the lips are separate."""
     owner, red = OWNER_STRIDE + Part.HEAD, person.outfit.skin * np.array([0.78, 0.5, 0.5])
     lips = (
         ("{}mouth_corner", "{}upper_lip_1", "{}upper_lip_2", "upper_lip"),
@@ -215,7 +215,7 @@ def _paint_mouth(canvas: Canvas, person: Person, places: Mapping[str, Floats]) -
 
 
 def _face() -> dict[str, Floats]:
-    """Place the 68 points of a face on the unit sphere of the head: (left, up, forward)."""
+    """Compute the 68 points of a face on the unit sphere of the head: (left, up, forward)."""
     turns = np.radians(90 * np.arange(8) / 8)
     flat = {f"jaw_{k + 1}": (0.93 * np.cos(turn), 0.06 - np.sin(turn)) for k, turn in enumerate(turns)}
     flat |= {f"brow_{k + 1}": (0.62 - 0.115 * k, (0.27, 0.335, 0.36, 0.355, 0.325)[k]) for k in range(5)}

@@ -1,4 +1,4 @@
-"""An extension of griffe: the section `Example:` of a docstring is shown as code, as the section `Examples:` is."""
+"""Extension of griffe that shows the section `Example:` of a docstring as code, like the section `Examples:`."""
 
 import griffe
 

@@ -1,7 +1,7 @@
-"""Hooks of MkDocs: pages made of other files of the repository, and links that leave docs/.
+"""Hooks of MkDocs: generated pages, and links from docs/ to other files of the repository.
 
-The home page is README.md. The command line and the configuration are described by what `--help` prints. The notebooks are shown
-with their outputs.
+The home page is README.md. The pages of the command line and the configuration contain the output of `--help`. Notebooks are
+shown with their outputs.
 """
 
 from __future__ import annotations
@@ -32,9 +32,8 @@ LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages and the pictures of the notebooks."""
-    contents: dict[str, str | bytes] = {
-        page: relink((ROOT / name).read_text(), lambda target: from_root(target)) for name, page in PAGES.items()
-    }
+    pages = {page: relink((ROOT / name).read_text(), lambda target: from_root(target)) for name, page in PAGES.items()}
+    contents: dict[str, str | bytes] = {**pages, "install.md": section(pages["index.md"], "Install")}
     contents["reference/command_line.md"] = command_line()
     contents["reference/configuration.md"] = configuration()
     for file in sorted((ROOT / "notebooks").glob("*.ipynb")):
@@ -45,15 +44,20 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let the links of a page of docs/ that lead to other files of the repository lead to their pages, or nowhere."""
+    """Replace links to other files of the repository by links to their pages on the site, or by text."""
     above = "../" * (page.file.src_uri.count("/") + 1)
     return relink(
         markdown, lambda target: from_root(target[len(above) :], above[3:]) if target.startswith(above) else target
     )
 
 
+def section(markdown: str, heading: str) -> str:
+    """Return a section of a page as a page."""
+    return f"# {heading}\n" + markdown.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
 def from_root(target: str, up: str = "") -> str | None:
-    """Return the page of the site for a path from the root of the repository; None where there is none."""
+    """Return the page of the site for a path from the root of the repository; None if there is none."""
     path, _, anchor = target.partition("#")
     anchor = f"#{anchor}" if anchor else ""
     if "://" in target or not path:
@@ -80,7 +84,7 @@ def command_line() -> str:
     lines = [
         "# Command line",
         "",
-        "What `--help` prints. [Configuration keys](configuration.md) has the keys of each group.",
+        "The output of `--help` for each command. [Configuration keys](configuration.md) lists the keys of each group.",
     ]
     for verb in ("", *VERBS):
         lines += ["", f"## hrpose {verb}", "", "```text", help_of(verb), "```"]
@@ -90,7 +94,7 @@ def command_line() -> str:
 def help_of(verb: str) -> str:
     """Return the help of a verb, or of the command if there is none."""
     columns = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = "100"
+    os.environ["COLUMNS"] = "84"
     try:
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             print_help(verb) if verb else main(["--help"])
@@ -119,7 +123,7 @@ def configuration() -> str:
         for file in sorted((conf_dir() / group).glob("*.yaml")):
             (_, options), *keys_of_option = group_sections([conf_dir()], group, file.stem)
             lines += ["", f"### {group}={file.stem}", "", markdown_of(dict(options)[f"{group}={file.stem}"])]
-            if keys_of_option and group != "experiment":  # the keys of an experiment are those of the groups
+            if keys_of_option and group != "experiment":  # an experiment sets keys of the groups
                 lines += ["", *table((*row[0].partition("=")[::2], row[1]) for row in keys_of_option[0][1])]
     return "\n".join(lines) + "\n"
 
@@ -143,7 +147,7 @@ def table(keys: Iterable[tuple[str, str, str]]) -> Iterator[str]:
 
 
 def markdown_of(comment: str) -> str:
-    """Return Markdown that shows a comment as it is, with links to the pages that it names."""
+    """Return a comment as Markdown, with links to the pages that it names."""
     text = re.sub(r"[|<>*_\[\]]", lambda match: f"&#{ord(match[0])};", " ".join(comment.split()))
     return re.sub(r"docs/([\w&#;]+)\.md", lambda match: f"[{match[0]}](../{html.unescape(match[1])}.md)", text)
 

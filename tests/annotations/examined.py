@@ -1,4 +1,4 @@
-"""Sound data of drawn people for the tests of `hrpose doctor`: labels of the seventeen keypoints of COCO, and small images."""
+"""Valid data for the tests of `hrpose doctor`: labels of the 17 keypoints of COCO, and small images."""
 
 from __future__ import annotations
 

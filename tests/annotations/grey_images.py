@@ -1,4 +1,4 @@
-"""Small grey images for tests of the converters, and what was written about them."""
+"""Small grey images for tests of the converters, and access to converted files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIZE = (160, 120)  # width, height
 
 
 def write_images(folder: Path, *names: str, size: tuple[int, int] = SIZE) -> list[Path]:
-    """Write an image for each name, folders included."""
+    """Write an image for each name, and create its folder."""
     files = [folder / name for name in names]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)

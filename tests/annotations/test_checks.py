@@ -1,4 +1,4 @@
-"""The table of checks: every fault is found and named, and sound annotations give no finding."""
+"""The table of checks: every fault is found and named, and valid annotations give no finding."""
 
 import json
 import tarfile
@@ -85,7 +85,7 @@ def with_box(row: Row, low: np.ndarray, size: np.ndarray) -> Row:
 
 
 def inside(row: Row, limit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Clip the box to the image, and give its corner and size."""
+    """Clip the box to the image, and return its corner and size."""
     low, size = np.split(np.array(row["bbox"]), 2)
     low, high = np.clip(low, 0, limit), np.clip(low + size, 0, limit)
     return low, high - low

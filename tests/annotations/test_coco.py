@@ -1,4 +1,4 @@
-"""Annotation files: the official selection and cleaning, and one clear message for whatever is wrong."""
+"""Annotations are selected and cleaned as in the official code, and invalid files are refused."""
 
 import json
 import math
@@ -33,7 +33,7 @@ def golden(golden_dir: Path):
 
 @pytest.fixture
 def source(golden) -> dict[str, Any]:
-    """What the official code read, without the three persons of area 0: it leaves them out, hrpose takes their box's area."""
+    """Return what the official code read, which ignores three instances of area 0; hrpose uses the area of their box."""
     source = json.loads(golden["source"].tobytes())
     rows = [row for row in source["annotations"] if row["area"] > 0]
     assert len(source["annotations"]) - len(rows) == 3
@@ -47,7 +47,7 @@ def official(source, tmp_path: Path):
 
 @pytest.mark.filterwarnings("ignore::hrpose.errors.DataWarning")
 @pytest.mark.parametrize("size", ["256x192", "256x256"])
-def test_persons_boxes_and_order_equal_the_official_ones(golden, official, size: str) -> None:
+def test_instances_boxes_and_order_equal_the_official_ones(golden, official, size: str) -> None:
     table = official.instances()
     height, width = map(int, size.split("x"))
     center, scale = center_scale_from_bbox(table.bbox, width / height)
@@ -194,7 +194,7 @@ def test_missing_areas_are_taken_from_the_box_and_counted(tmp_path: Path) -> Non
     assert annotations.ground_truth().area.tolist() == [1200.5, 51 * 59, 1200.5]
 
 
-def test_persons_without_keypoints_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_instances_without_keypoints_are_ignored_and_counted(tmp_path: Path) -> None:
     told = content(3)
     del told["annotations"][2]["keypoints"]
     with pytest.warns(DataWarning, match="1 of 3 annotations lack `keypoints`.*102"):
@@ -203,7 +203,7 @@ def test_persons_without_keypoints_are_left_out_and_counted(tmp_path: Path) -> N
     assert len(annotations.ground_truth()) == 3
 
 
-def test_category_is_chosen_by_name(tmp_path: Path) -> None:
+def test_the_category_is_selected_by_name(tmp_path: Path) -> None:
     told = content(2)
     told["categories"] = [{**CATEGORY, "name": "adult"}, {**CATEGORY, "id": 2, "name": "child"}]
     told["annotations"][1]["category_id"] = 2
@@ -237,7 +237,7 @@ def test_sigmas_can_be_given_beside_the_file(tmp_path: Path) -> None:
         read_skeleton(file, sigmas=[0.1])
 
 
-def test_category_without_names_needs_a_given_skeleton(tmp_path: Path) -> None:
+def test_a_category_without_names_needs_a_skeleton(tmp_path: Path) -> None:
     told = {**content(2), "categories": [{"id": 1, "name": "person"}]}
     annotations = read_annotations(write_json(tmp_path / "a.json", told))
     assert annotations.instances().num_keypoints == 17
@@ -318,7 +318,7 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-def test_bad_file_is_refused_with_one_clear_message(name: str, tmp_path: Path) -> None:
+def test_an_invalid_file_is_refused_with_one_message(name: str, tmp_path: Path) -> None:
     changes, message = BAD_FILES[name]
     file = write_json(tmp_path / "bad.json", {**content(2), **changes})
     with pytest.raises(DataError, match=message) as caught:
@@ -372,14 +372,14 @@ def test_the_error_for_other_json_says_it_is_not_coco(what: Any, message: str, t
 
 
 @pytest.mark.parametrize("missing", ["nothing.json", "."])
-def test_missing_file_is_named(missing: str, tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(missing: str, tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match="COCO annotation file"):
         read_annotations(tmp_path / missing)
     with pytest.raises(FileNotFoundError):
         read_annotations(tmp_path / missing)
 
 
-def test_149813_persons_need_at_most_60_megabytes(tmp_path: Path) -> None:
+def test_149813_instances_need_at_most_60_megabytes(tmp_path: Path) -> None:
     small, large = (
         read_annotations(write_json(tmp_path / f"{count}.json", content(count))).instances().nbytes
         for count in (10, 40)
@@ -389,7 +389,7 @@ def test_149813_persons_need_at_most_60_megabytes(tmp_path: Path) -> None:
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_real_training_set_stays_below_60_megabytes(shared_data: Path, tmp_path: Path) -> None:
+def test_the_real_training_set_needs_at_most_60_megabytes(shared_data: Path, tmp_path: Path) -> None:
     write_json(
         tmp_path / "train.json", _real_labels(shared_data / "coco_labels_2017" / "coco_kp_yolo_train2017.tar.gz")
     )

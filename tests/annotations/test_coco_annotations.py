@@ -1,4 +1,4 @@
-"""Categories: one by name, several with the same keypoints as one, and a list of all where the choice is open."""
+"""Categories are selected by name, several with the same keypoints are joined, and an ambiguous choice is refused."""
 
 from pathlib import Path
 from typing import Any

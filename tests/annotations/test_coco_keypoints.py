@@ -1,4 +1,4 @@
-"""Keypoints of several fields: COCO-WholeBody's five, the first 26 of Halpe's 136; and what is wrong with them, said once."""
+"""Keypoints of several fields: COCO-WholeBody's five, the first 26 of Halpe's 136."""
 
 from pathlib import Path
 from typing import Any

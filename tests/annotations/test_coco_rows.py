@@ -1,4 +1,4 @@
-"""Ids that are text or missing: replaced by integers, links kept, and said where a number was made up."""
+"""Text and missing ids are replaced by integers with a note, and links are kept."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Detector boxes: the official selection, and one clear message for whatever is wrong."""
+"""Detector boxes are selected as in the official code, and invalid files are refused."""
 
 import json
 import logging
@@ -39,7 +39,7 @@ def test_detections_equal_the_official_ones(golden_dir: Path, tmp_path: Path, mi
     assert (table.visibility == 1).all()
 
 
-def test_boxes_are_used_as_they_are_and_ids_are_rows(annotations, tmp_path: Path) -> None:
+def test_boxes_are_not_clipped_and_ids_are_rows(annotations, tmp_path: Path) -> None:
     rows = [row(score=0.2), row(bbox=[-20, -9.5, 300, 400]), row(category_id=4)]
     table = read_detections(write_json(tmp_path / "d.json", rows), annotations, min_score=0.5)
     assert table.bbox.tolist() == [[-20, -9.5, 300, 400]]
@@ -81,12 +81,12 @@ def row(**changes):
         ([{"image_id": 2, "bbox": [1, 2, 3, 4], "score": 1}], "`category_id` of detection number 0 .*missing"),
     ],
 )
-def test_bad_file_is_refused_with_one_clear_message(annotations, tmp_path: Path, what, message: str) -> None:
+def test_an_invalid_file_is_refused_with_one_message(annotations, tmp_path: Path, what, message: str) -> None:
     with pytest.raises(DataError, match=rf"d\.json: .*{message}"):
         read_detections(write_json(tmp_path / "d.json", what), annotations)
 
 
-def test_missing_and_broken_files_are_named(annotations, tmp_path: Path) -> None:
+def test_missing_and_damaged_files_are_refused(annotations, tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match=r"d\.json"):
         read_detections(tmp_path / "d.json", annotations)
     (tmp_path / "d.json").write_text("[{")
@@ -135,7 +135,7 @@ def test_detections_are_grouped_by_image_and_filtered_by_score(write, caplog):
     assert "1 of 6 boxes have no size" in caplog.text
 
 
-def test_annotated_boxes_need_no_other_file(write):
+def test_annotated_boxes_need_no_second_file(write):
     rows = [
         {"id": 1, "image_id": 7, "category_id": 5, "bbox": [0, 0, 5, 6], "iscrowd": 0},
         {"id": 2, "image_id": 7, "category_id": 5, "bbox": [0, 0, 90, 90], "iscrowd": 1},
@@ -148,7 +148,7 @@ def test_annotated_boxes_need_no_other_file(write):
 
 
 def test_annotated_boxes_are_clipped_to_images_of_known_size(write):
-    """As `COCODataset` of the official code does; a box of width w that lies inside comes out w - 1 wide."""
+    """As in `COCODataset` of the official code, where a box of width w inside the image becomes w - 1 wide."""
     images = [{**IMAGES[0], "width": 40, "height": 30}, IMAGES[1]]
     boxes = {1: (7, [-5, 10, 20, 40]), 2: (7, [3, 4, 10, 10]), 3: (3, [-5, 10, 20, 40]), 4: (7, [50, 5, 9, 9])}
     rows = [

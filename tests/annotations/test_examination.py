@@ -1,4 +1,4 @@
-"""The checks of `hrpose doctor`: each fault is found, sound data gives no finding, and the page lists every check."""
+"""The checks of `hrpose doctor`: each fault is found, valid data gives no finding, and the page lists every check."""
 
 from __future__ import annotations
 
@@ -239,7 +239,7 @@ def test_a_fault_between_the_sets_is_found_by_its_check(fault: str, tmp_path: Pa
 
 
 def _spoil_images(folder: Path) -> None:
-    """Spoil the images 0_1.png to 0_8.png, each in another way."""
+    """Damage the images 0_1.png to 0_8.png, each in another way."""
     images = {number: cv2.imread(str(folder / f"0_{number}.png")) for number in range(12)}
     (folder / "0_1.png").unlink()
     (folder / "0_2.png").write_bytes(b"no image")

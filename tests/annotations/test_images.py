@@ -1,4 +1,4 @@
-"""What a sample of images shows of their orientation and bit depth."""
+"""Orientation and bit depth are measured in a sample of the images."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ from hrpose.media.images import Reading
 
 
 def write_deep(folder: Path, depths: list[int]) -> list[str]:
-    """Write PNG files of 16 bits per channel that use so many."""
+    """Write PNG files of 16 bits per channel that use the given number of bits."""
     names = [f"{index:03d}.png" for index in range(len(depths))]
     for name, depth in zip(names, depths, strict=True):
         cv2.imwrite(str(folder / name), np.full((4, 5, 3), 2**depth - 1, np.uint16))
@@ -65,7 +65,7 @@ def test_a_sample_is_spread_over_all_images(tmp_path) -> None:
         (14, 12, "read with 12 bits.*brighter"),
     ],
 )
-def test_a_bit_depth_that_does_not_fit_is_a_finding(tmp_path, used, given, text) -> None:
+def test_a_wrong_bit_depth_is_a_finding(tmp_path, used, given, text) -> None:
     sample = sample_images(write_deep(tmp_path, [used] * 4), tmp_path)
     warned = found(sample, Reading(bit_depth=given)).get("bit-depth")
     if text is None:
@@ -84,7 +84,7 @@ def test_images_of_16_bits_are_counted_among_those_that_were_decoded(tmp_path) -
     assert "2 of 3 sampled images" in found(sample_images([*names[:2], "plain.tiff"], tmp_path))["bit-depth"]
 
 
-def test_turned_images_are_counted_and_named(tmp_path) -> None:
+def test_rotated_images_are_counted_and_named(tmp_path) -> None:
     for index, orientation in enumerate([None, 1, 3, 6]):
         (tmp_path / f"{index}.jpg").write_bytes(jpeg(orientation))
     sample = sample_images([f"{index}.jpg" for index in range(4)], tmp_path)

@@ -1,4 +1,4 @@
-"""MPII persons: the official centers, scales, crops and targets, and one clear message for whatever is wrong."""
+"""MPII is read with the official centers, scales, crops and targets, and invalid files are refused."""
 
 import json
 from pathlib import Path
@@ -59,7 +59,7 @@ def test_persons_crops_and_order_equal_the_official_ones(golden, official) -> No
     assert (table.keypoints[~labelled] == 0).all()
 
 
-def test_pixels_count_from_1_in_the_file_and_from_0_here(tmp_path: Path) -> None:
+def test_pixels_count_from_1_in_the_file_and_from_0_in_the_table(tmp_path: Path) -> None:
     points = [[1.0, 1.0]] * 16
     annotations = read(tmp_path, person(0, center=[1.0, 1.0], scale=1.0, joints=points, joints_vis=[1] * 16))
     assert (annotations.keypoints == 0).all()
@@ -173,7 +173,7 @@ BAD_ENTRIES = {
 
 
 @pytest.mark.parametrize("name", BAD_ENTRIES)
-def test_bad_entry_is_refused_with_one_clear_message(name: str, tmp_path: Path) -> None:
+def test_an_invalid_entry_is_refused_with_one_message(name: str, tmp_path: Path) -> None:
     changes, message = BAD_ENTRIES[name]
     with pytest.raises(DataError, match=message) as caught:
         read(tmp_path, person(0), person(1, **changes))
@@ -181,7 +181,7 @@ def test_bad_entry_is_refused_with_one_clear_message(name: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("key", ["image", "center", "scale", "joints", "joints_vis"])
-def test_missing_key_is_named(key: str, tmp_path: Path) -> None:
+def test_a_missing_key_is_refused(key: str, tmp_path: Path) -> None:
     row = person(0)
     del row[key]
     with pytest.raises(DataError, match=f"`{key}` of person 0"):
@@ -205,7 +205,7 @@ def test_the_error_for_other_json_says_it_is_not_mpii(what: Any, message: str, t
         read_mpii(write_persons(tmp_path / "bad.json", what))
 
 
-def test_missing_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match=r"MPII annotation file at .*none\.json"):
         read_mpii(tmp_path / "none.json")
 
@@ -234,7 +234,7 @@ def datamodule(folder: Path, **changes: Any) -> PoseDataModule:
     return PoseDataModule(codec, MPII, **{**told, **changes})
 
 
-def test_the_datamodule_crops_mpii_by_itself(tmp_path: Path) -> None:
+def test_the_datamodule_recognises_mpii(tmp_path: Path) -> None:
     data = datamodule(write_dataset(tmp_path))
     data.setup("fit")
     batch = next(iter(data.val_dataloader()))
@@ -245,7 +245,7 @@ def test_the_datamodule_crops_mpii_by_itself(tmp_path: Path) -> None:
     assert len(data.mpii_truth) == 6
 
 
-def test_crops_do_not_depend_on_whether_the_image_size_is_known(tmp_path: Path) -> None:
+def test_crops_do_not_depend_on_a_known_image_size(tmp_path: Path) -> None:
     folder = write_dataset(tmp_path)
     high = cv2.resize(cv2.imread(str(folder / "images/photo 0.jpg")), (110, 900))
     cv2.imwrite(str(folder / "images/photo 0.jpg"), high)  # high enough not to be decoded to the bottom
@@ -300,7 +300,7 @@ def test_another_skeleton_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.data
-def test_real_persons_lie_in_their_crops(shared_data: Path) -> None:
+def test_real_keypoints_are_inside_their_crops(shared_data: Path) -> None:
     folder = shared_data / "mmpose_samples/mpii"
     dataset = PoseDataset(read_mpii(folder / "test_mpii.json").instances(), folder, (256, 256), MPII)
     assert len(dataset) == 5
@@ -312,7 +312,7 @@ def test_real_persons_lie_in_their_crops(shared_data: Path) -> None:
 
 
 def changed(**changes: Any) -> dict[str, Any]:
-    """The arrays of gt_valid.mat, some of them others; None leaves one out."""
+    """Return the arrays of gt_valid.mat with changes; None removes one."""
     return {name: value for name, value in {**truth_of(PERSONS), **changes}.items() if value is not None}
 
 
@@ -381,7 +381,7 @@ def test_keypoints_are_named_in_the_order_of_mpii(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["mat", "npz"])
-def test_bad_arrays_are_refused_with_one_clear_message(changes: Any, message: str, kind: str, tmp_path: Path) -> None:
+def test_invalid_arrays_are_refused_with_one_message(changes: Any, message: str, kind: str, tmp_path: Path) -> None:
     file = write(tmp_path, changed(**changes), kind)
     with pytest.raises(DataError, match=message) as caught:
         read_mpii_truth(file)
@@ -390,7 +390,7 @@ def test_bad_arrays_are_refused_with_one_clear_message(changes: Any, message: st
 
 @pytest.mark.parametrize("kind", ["mat", "npz"])
 @pytest.mark.parametrize("damage", ["empty", "text", "cut", "7.3"])
-def test_a_broken_file_is_refused(kind: str, damage: str, tmp_path: Path) -> None:
+def test_a_damaged_file_is_refused(kind: str, damage: str, tmp_path: Path) -> None:
     file = write(tmp_path, changed(), kind)
     whole = file.read_bytes()
     header = b"MATLAB 7.3 MAT-file, made up".ljust(124) + b"\x00\x02IM"
@@ -405,7 +405,7 @@ def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
         read_mpii_truth(tmp_path / "gt.npz")
 
 
-def test_missing_ground_truth_is_named(tmp_path: Path) -> None:
+def test_missing_ground_truth_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match=r"MPII.*gt_valid\.mat"):
         read_mpii_truth(tmp_path / "gt_valid.mat")
 

@@ -1,4 +1,4 @@
-"""Annotation files of either form; what a data module makes of them is tested with it."""
+"""Annotation files of COCO and of MPII are read by their form."""
 
 from pathlib import Path
 from typing import Any

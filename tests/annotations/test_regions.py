@@ -1,4 +1,4 @@
-"""The regions that nobody labelled, against pycocotools' own reading of the same file."""
+"""Unlabelled regions equal those that pycocotools reads from the same file."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*crowds")
 
 
 def runs_of(mask):
-    """Encode a mask (70, 90) as COCO's crowds are in its files."""
+    """Encode a mask (70, 90) in the format of COCO's crowds."""
     pixels = mask.T.ravel()
     changes = np.flatnonzero(np.diff(pixels)) + 1
     runs = np.diff([0, *changes.tolist(), pixels.size]).tolist()
@@ -41,7 +41,7 @@ def unlabelled(number, segmentation, **changes):
     return annotation(number, image_id=1, keypoints=NOTHING, num_keypoints=0, segmentation=segmentation, **changes)
 
 
-def test_the_mask_is_what_pycocotools_leaves_over(tmp_path, crowd):
+def test_the_mask_equals_that_of_pycocotools(tmp_path, crowd):
     compressed = coco_masks.encode(np.asfortranarray(crowd[::-1]))
     rows = [
         unlabelled(1, POLYGONS),
@@ -55,7 +55,7 @@ def test_the_mask_is_what_pycocotools_leaves_over(tmp_path, crowd):
     assert 0 < union.astype(bool).sum() < 90 * 70
 
 
-def test_a_labelled_instance_counts_whatever_its_segmentation(tmp_path):
+def test_a_labelled_instance_is_not_masked_by_its_segmentation(tmp_path):
     _, regions = read(tmp_path, annotation(1, image_id=1, segmentation=POLYGONS))
     assert counted_pixels(regions[0], (90, 70)).all()
     assert counted_pixels(regions[2], (90, 70)).shape == (70, 90)

@@ -1,4 +1,4 @@
-"""A few drawn persons as an MPII dataset on disk, for the tests that need one."""
+"""A small MPII dataset on disk."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ def person(number: int, **changes: Any) -> dict[str, Any]:
 
 
 def truth_of(persons: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    """The arrays of gt_valid.mat for these persons, the persons last."""
+    """Return the arrays of gt_valid.mat for these persons, with persons as last axis."""
     points = np.array([row["joints"] for row in persons], float)
     labelled = np.array([row["joints_vis"] for row in persons])
     boxes = np.stack([points[:, 9], points[:, 9] + [60.0, 80.0]], axis=1)  # a diagonal of 100: a head size of 60
@@ -45,7 +45,7 @@ def write_persons(file: Path, persons: Any) -> Path:
 
 
 def write_dataset(folder: Path, count: int = 6) -> Path:
-    """Write annot/train.json, annot/valid.json, annot/gt_valid.npz and images/; give the folder."""
+    """Write annot/train.json, annot/valid.json, annot/gt_valid.npz and images/; return the folder."""
     persons = [person(number) for number in range(count)]
     write_persons(folder / "annot/train.json", persons)
     write_persons(folder / "annot/valid.json", persons)

@@ -9,7 +9,7 @@ FIELDS = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21,
 
 
 def whole_body_annotation(number: int, **changes: Any) -> dict[str, Any]:
-    """A person all of whose parts are valid; the coordinates of the hands have fractions, as in the real files."""
+    """Return a person with all parts valid; the coordinates of the hands have fractions, as in the real files."""
     rng = np.random.default_rng(1000 + number)
     row = annotation(number)
     for field, count in list(FIELDS.items())[1:]:
@@ -22,5 +22,5 @@ def whole_body_annotation(number: int, **changes: Any) -> dict[str, Any]:
 
 
 def whole_body_content(num_instances: int) -> dict[str, Any]:
-    """Four images and some persons on them."""
+    """Return a file with four images and some persons."""
     return {**content(0), "annotations": [whole_body_annotation(i) for i in range(num_instances)]}

@@ -4,7 +4,7 @@ from hrpose.data.crops import crop_matrices, crops_of_bboxes, empty_images, warp
 from hrpose.geometry import transform_points
 
 
-def test_the_middle_of_a_box_lands_in_the_middle_of_the_input() -> None:
+def test_the_middle_of_a_box_is_mapped_to_the_middle_of_the_input() -> None:
     bbox = np.array([[10.0, 20.0, 40.0, 60.0], [0.0, 0.0, 8.0, 4.0]])
     crops = crops_of_bboxes(bbox, (48, 64), 1.25)
     matrices = crop_matrices(crops, (48, 64), "plain")
@@ -14,7 +14,7 @@ def test_the_middle_of_a_box_lands_in_the_middle_of_the_input() -> None:
     np.testing.assert_allclose(crops[1].scale, [10.0, 10.0 * 64 / 48])
 
 
-def test_pixels_go_to_their_places_and_no_others_are_touched() -> None:
+def test_warp_crops_writes_the_given_slots_only() -> None:
     image = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
     matrices = np.array([[[1.0, 0, 0], [0, 1, 0]], [[1.0, 0, -2], [0, 1, -1]], [[1.0, 0, 100], [0, 1, 0]]])
     images = empty_images(3, (4, 3)).numpy()

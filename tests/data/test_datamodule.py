@@ -1,4 +1,4 @@
-"""Batches: the same for any number of workers, ready for the network, and going on after an interruption."""
+"""Batches are the same for any number of workers, normalised and encoded, and continue after an interruption."""
 
 import itertools
 import json
@@ -57,7 +57,7 @@ def assert_same(first: list[Any], second: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("num_workers", [1, 4])
-def test_workers_make_the_same_batches(folder: Path, num_workers: int) -> None:
+def test_batches_do_not_depend_on_the_number_of_workers(folder: Path, num_workers: int) -> None:
     alone = epochs(ready(folder))
     assert len(alone) == 12
     assert len(alone[5]["images"]) == 1  # the last, smaller batch is kept
@@ -65,7 +65,7 @@ def test_workers_make_the_same_batches(folder: Path, num_workers: int) -> None:
 
 
 @pytest.mark.parametrize(("batch_size", "processes", "count"), [(2, 1, 6), (3, 1, 4), (2, 2, 3), (2, 3, 2), (30, 2, 1)])
-def test_the_batches_of_an_epoch_are_those_of_one_process(folder, monkeypatch, batch_size, processes, count) -> None:
+def test_the_number_of_batches_is_that_of_one_process(folder, monkeypatch, batch_size, processes, count) -> None:
     data = ready(folder, batch_size=batch_size)
     assert len(data.train_table) == 11
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
@@ -77,7 +77,7 @@ def test_the_batches_of_an_epoch_are_those_of_one_process(folder, monkeypatch, b
 @pytest.mark.parametrize(
     "codec", [DarkCodec((96, 128), (24, 32), 1.5), UdpCodec((96, 128), (24, 32), 1.5)], ids=lambda codec: codec.grid
 )
-def test_crops_are_cut_by_the_codecs_grid(folder: Path, codec: Codec) -> None:
+def test_crops_are_cut_on_the_grid_of_the_codec(folder: Path, codec: Codec) -> None:
     data = ready(folder, codec=codec)
     batch = data.on_after_batch_transfer(next(iter(data.predict_dataloader())), 0)
     keypoints, _ = codec.decode(batch["target"])
@@ -97,7 +97,7 @@ def test_spawned_workers_make_the_same_batches(folder: Path) -> None:
     assert_same(list(loader), alone[:6])
 
 
-def test_batch_on_the_device_is_normalised_and_encoded(folder: Path) -> None:
+def test_a_batch_is_normalised_and_encoded_on_the_device(folder: Path) -> None:
     data = ready(folder)
     raw = next(iter(data.train_dataloader()))
     before = raw["images"].clone()
@@ -111,25 +111,25 @@ def test_batch_on_the_device_is_normalised_and_encoded(folder: Path) -> None:
     assert torch.equal(batch["target_weight"], weight)
     assert "target" not in raw
     assert torch.equal(raw["images"], before)
-    assert np.array_equal(data.denormalize(batch["images"]), before.numpy())
+    assert np.array_equal(data.normalization.undo(batch["images"]), before.numpy())
 
 
 def test_other_mean_and_std_are_used(folder: Path) -> None:
     data = datamodule(folder, mean=(0, 0, 0), std=(1, 1, 1))
-    images = data.normalize(torch.full((1, 4, 3, 3), 255, dtype=torch.uint8))
+    images = data.normalization(torch.full((1, 4, 3, 3), 255, dtype=torch.uint8))
     torch.testing.assert_close(images, torch.ones(1, 3, 4, 3))
 
 
-def test_bgr_takes_the_constants_by_place_as_the_official_resnets_did(folder: Path) -> None:
+def test_bgr_keeps_the_order_of_mean_and_std_as_the_official_resnets_did(folder: Path) -> None:
     images = torch.randint(256, (2, 4, 3, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     data = datamodule(folder, channel_order="bgr")
     blue_first = images.numpy()[..., ::-1].transpose(0, 3, 1, 2).astype(np.float64)
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     expected = (blue_first / 255 - mean[:, None, None]) / std[:, None, None]
-    normalised = data.normalize(images)
+    normalised = data.normalization(images)
     np.testing.assert_allclose(normalised.numpy(), expected, atol=1e-6)
     assert normalised.is_contiguous(memory_format=torch.channels_last)
-    assert np.array_equal(data.denormalize(normalised), images.numpy())
+    assert np.array_equal(data.normalization.undo(normalised), images.numpy())
 
 
 def test_an_unknown_channel_order_is_refused(folder: Path) -> None:
@@ -151,7 +151,7 @@ def test_val_loaders_follow_val_boxes(folder: Path) -> None:
     assert det["instance_ids"].tolist() == [0, 1, 2, 3]
 
 
-def test_val_is_not_augmented(folder: Path) -> None:
+def test_validation_crops_are_not_augmented(folder: Path) -> None:
     data = ready(folder, "fit")
     loader = data.val_dataloader()
     first = list(loader)
@@ -159,7 +159,7 @@ def test_val_is_not_augmented(folder: Path) -> None:
     assert_same(list(loader), first)
 
 
-def test_a_sample_of_a_set_is_cut_as_for_validation(folder: Path) -> None:
+def test_sample_cuts_crops_as_in_validation(folder: Path) -> None:
     data = ready(folder, "test", val_batch_size=100)
     table, rows, batch = data.sample("val", 3)
     assert len(rows) == 3
@@ -171,13 +171,13 @@ def test_a_sample_of_a_set_is_cut_as_for_validation(folder: Path) -> None:
     assert len(rows) == np.count_nonzero((table.visibility > 0).any(axis=1)) > 0
 
 
-def test_low_detections_are_left_out(folder: Path) -> None:
+def test_detections_of_low_score_are_ignored(folder: Path) -> None:
     data = ready(folder, val_boxes=["det"], val_detections=folder / "detections.json", min_bbox_score=0.45)
     assert len(data.val_tables["det"]) == 3
     assert len(data.predict_dataloader().dataset) == 3
 
 
-def test_ground_truth_is_there_before_setup(folder: Path) -> None:
+def test_ground_truth_is_available_before_setup(folder: Path) -> None:
     data = datamodule(folder)
     assert len(data.ground_truth) == 11
     assert data.ground_truth is data.ground_truth
@@ -191,7 +191,7 @@ def test_validation_needs_no_training_files(folder: Path) -> None:
         data.setup("fit")
 
 
-def test_val_images_are_read_by_id(folder: Path) -> None:
+def test_validation_images_are_read_by_id(folder: Path) -> None:
     data = ready(folder, "validate")
     assert data.read_val_image(2).shape == (70, 90, 3)
     with pytest.raises(DataError, match="99"):
@@ -213,7 +213,7 @@ def test_arguments_are_checked(folder: Path, changes: dict[str, Any], message: s
         datamodule(folder, **changes)
 
 
-def test_no_persons_is_said(folder: Path) -> None:
+def test_a_set_without_instances_is_refused(folder: Path) -> None:
     file = write_json(folder / "empty.json", content(0))
     with pytest.raises(DataError, match=r"empty\.json.*0 annotations"):
         datamodule(folder, train_annotations=file).setup("fit")
@@ -221,7 +221,7 @@ def test_no_persons_is_said(folder: Path) -> None:
         datamodule(folder, val_annotations=file).setup("validate")
 
 
-def test_skeleton_of_another_size_is_refused(folder: Path) -> None:
+def test_a_skeleton_of_another_size_is_refused(folder: Path) -> None:
     data = PoseDataModule(
         CODEC,
         MPII,
@@ -235,7 +235,7 @@ def test_skeleton_of_another_size_is_refused(folder: Path) -> None:
 
 
 class Diary(LightningModule):
-    """Learns nothing; writes down which samples it was shown, and can be interrupted."""
+    """Records the samples of its batches without learning, and can be interrupted."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         super().__init__()
@@ -291,7 +291,7 @@ LIGHTNING_ADVICE = pytest.mark.filterwarnings("ignore:.*does not have many worke
         ),
     ],
 )
-def test_interrupted_training_goes_on_with_the_next_batch(folder: Path, num_workers: int, stop_after: int) -> None:
+def test_interrupted_training_continues_with_the_next_batch(folder: Path, num_workers: int, stop_after: int) -> None:
     undisturbed = Diary()
     trainer(folder, callbacks=[], enable_checkpointing=False).fit(
         undisturbed, datamodule=datamodule(folder, augment=RECIPE)
@@ -308,7 +308,7 @@ def test_interrupted_training_goes_on_with_the_next_batch(folder: Path, num_work
 
 @LIGHTNING_ADVICE
 @pytest.mark.parametrize("at", ["validation end", "epoch end"])
-def test_training_resumed_after_an_epoch_begins_the_next(folder: Path, at: str) -> None:
+def test_training_resumed_after_an_epoch_starts_the_next(folder: Path, at: str) -> None:
     undisturbed = Diary()
     trainer(folder, callbacks=[], enable_checkpointing=False).fit(
         undisturbed, datamodule=datamodule(folder, augment=RECIPE)
@@ -329,7 +329,7 @@ def test_training_resumed_after_an_epoch_begins_the_next(folder: Path, at: str) 
 
 
 @LIGHTNING_ADVICE
-def test_prediction_gets_images_without_targets(folder: Path) -> None:
+def test_prediction_batches_have_no_targets(folder: Path) -> None:
     batches = trainer(folder, callbacks=[], enable_checkpointing=False).predict(Diary(), datamodule=datamodule(folder))
     assert [len(batch["images"]) for batch in batches] == [4, 4, 3]
     assert "target" not in batches[0]
@@ -350,7 +350,7 @@ def assert_equal(first: list[torch.Tensor], second: list[torch.Tensor]) -> None:
 
 
 def rewritten(folder: Path, write: Callable[[Path, np.ndarray], None]) -> dict[str, Any]:
-    """Write the images of a data set anew, as PNG; return what reads them."""
+    """Rewrite the images of a data set as PNG; return a datamodule that reads them."""
     told = json.loads((folder / "persons.json").read_text())
     for image in told["images"]:
         pixels = cv2.imread(str(folder / "photos" / image["file_name"]))
@@ -370,8 +370,8 @@ STORED_AS = {  # what the orientation undoes
 
 
 @pytest.mark.parametrize("orientation", STORED_AS)
-def test_upright_images_are_those_that_viewers_show(folder: Path, orientation: int) -> None:
-    """A data set whose images are stored turned, with the tag, gives what the images give that are stored upright."""
+def test_upright_images_are_rotated_by_their_exif_orientation(folder: Path, orientation: int) -> None:
+    """Images stored rotated, with the tag, give the batches of images stored upright."""
 
     def write(file: Path, image: np.ndarray) -> None:
         exif = Image.Exif()
@@ -391,8 +391,8 @@ def test_upright_images_are_those_that_viewers_show(folder: Path, orientation: i
 
 
 @pytest.mark.parametrize("depth", [8, 10, 12, 14, 16])
-def test_images_of_16_bits_are_those_of_8_bits(folder: Path, depth: int) -> None:
-    """A data set of a camera of 12 bits, say, gives what its images of 8 bits give; 16 used bits are not warned of."""
+def test_16_bit_images_give_the_batches_of_8_bit_images(folder: Path, depth: int) -> None:
+    """Images of 12 bits give the batches of their 8-bit versions; 16 used bits give no warning."""
 
     def write(file: Path, pixels: np.ndarray) -> None:
         pixels[0, 0] = 255  # the measured depth is that of the brightest pixel
@@ -415,7 +415,7 @@ def test_images_of_16_bits_are_those_of_8_bits(folder: Path, depth: int) -> None
     assert any(f"use {depth} of them" in str(w.message) for w in caught) is (depth < 16)
 
 
-def test_an_image_with_more_bits_than_the_others_is_refused_by_name(folder: Path) -> None:
+def test_an_image_with_more_bits_than_the_sample_is_refused(folder: Path) -> None:
     def write(file: Path, image: np.ndarray) -> None:
         cv2.imwrite(str(file), image.astype(np.uint16) << 4)
 
@@ -429,7 +429,7 @@ def test_an_image_with_more_bits_than_the_others_is_refused_by_name(folder: Path
 
 
 @pytest.mark.parametrize(("batch_size", "kept", "dropped"), [(2, 6, 5), (5, 3, 2), (4, 3, 3), (11, 1, 1)])
-def test_a_last_batch_of_one_sample_can_be_left_out(batch_size: int, kept: int, dropped: int, tmp_path: Path) -> None:
+def test_a_last_batch_of_one_sample_can_be_dropped(batch_size: int, kept: int, dropped: int, tmp_path: Path) -> None:
     data = datamodule(write_dataset(tmp_path, num_instances=11), batch_size=batch_size)
     data.setup("fit")
     assert data.num_train_batches == kept
@@ -452,7 +452,7 @@ def test_batches_of_archives_equal_those_of_files(kind: str, num_workers: int, f
     np.testing.assert_array_equal(packed.read_val_image(2), plain.read_val_image(2))
 
 
-def test_archives_are_read_from_one_of_their_folders(folder: Path) -> None:
+def test_a_folder_in_an_archive_is_an_image_folder(folder: Path) -> None:
     (folder / "all").mkdir()
     (folder / "photos").rename(folder / "all" / "photos")
     images = write_tar(folder / "all.tar", folder / "all") / "photos"
@@ -461,7 +461,7 @@ def test_archives_are_read_from_one_of_their_folders(folder: Path) -> None:
         ready(folder, train_images=images.parent, val_images=images)
 
 
-def test_a_block_shuffle_reads_an_archive_from_place_to_place(folder: Path) -> None:
+def test_a_block_shuffle_reads_an_archive_in_order(folder: Path) -> None:
     images = write_tar(folder / "x.tar", folder / "photos", [f"photo {number}.jpg" for number in (3, 1, 4, 2)])
     data = ready(folder, train_images=images, shuffle_block=4, num_workers=2)
     stored = [

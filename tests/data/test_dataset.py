@@ -1,4 +1,4 @@
-"""Crops: equal to the official ones when fed the recorded draws, and the same whoever makes them."""
+"""Crops equal the official ones for recorded draws, and depend on (seed, epoch, index) alone."""
 
 import json
 import pickle
@@ -38,7 +38,7 @@ def make(folder: Path, **options) -> PoseDataset:
 
 
 def one_person(center, scale, keypoints, visibility, image) -> InstanceTable:
-    """A table of one person whose unpadded box gives this center and scale."""
+    """A table with one instance of this center and scale."""
     return InstanceTable(
         image_ids=np.array([1]),
         image_sizes=np.array([image.shape[1::-1]], np.int32),
@@ -54,7 +54,7 @@ def one_person(center, scale, keypoints, visibility, image) -> InstanceTable:
 
 
 @pytest.mark.parametrize("i", [0, 1, 3, 7])
-def test_sample_equals_the_official_one(i: int, golden_dir: Path, tmp_path: Path, monkeypatch) -> None:
+def test_a_sample_equals_the_official_one(i: int, golden_dir: Path, tmp_path: Path, monkeypatch) -> None:
     golden = np.load(golden_dir / "getitem.npz")
     record = json.loads(golden["records"].tobytes())[str(i)]
     skeleton, halves = (MPII, (MPII_UPPER, MPII_LOWER)) if record["dataset"] == "mpii" else (COCO, ((), ()))
@@ -96,7 +96,7 @@ def test_sample_equals_the_official_one(i: int, golden_dir: Path, tmp_path: Path
     np.testing.assert_array_equal(weight[0], golden[f"target_weight_{i}"])
 
 
-def test_flipped_and_turned_crop_equals_the_crop_of_the_mirrored_image(folder: Path) -> None:
+def test_a_mirrored_crop_equals_the_crop_of_the_mirrored_image(folder: Path) -> None:
     class FlipAndTurn:
         def __init__(self, flip: bool) -> None:
             self.flip = flip
@@ -123,7 +123,7 @@ def test_flipped_and_turned_crop_equals_the_crop_of_the_mirrored_image(folder: P
     assert np.abs(flipped["image"].astype(int) - mirrored["image"]).mean() < 0.5
 
 
-def test_image_from_input_brings_keypoints_back(folder: Path) -> None:
+def test_image_from_input_maps_keypoints_back_to_the_image(folder: Path) -> None:
     dataset = make(folder, augment=RECIPE)
     for index in range(len(dataset)):
         sample = dataset[5, index]
@@ -147,7 +147,7 @@ def test_crops_and_keypoints_follow_the_grid(folder: Path, grid: str) -> None:
         assert (sample["image"] != plain[index]["image"]).any()
 
 
-def test_a_batch_holds_its_samples(folder: Path) -> None:
+def test_a_batch_equals_its_samples(folder: Path) -> None:
     dataset = make(folder, augment=RECIPE)
     keys = [(0, 3), (2, 3), (1, 10), (0, 0)]
     batch = dataset.__getitems__(keys)
@@ -185,7 +185,7 @@ def test_draws_depend_on_seed_epoch_and_index_alone(folder: Path) -> None:
     assert len(crops) == 6
 
 
-def test_generators_of_neighbours_are_unrelated() -> None:
+def test_generators_of_adjacent_samples_are_uncorrelated() -> None:
     draws = [
         tuple(sample_generator(seed, epoch, index).random(2))
         for seed in (0, 1, -1, 2**40)
@@ -196,7 +196,7 @@ def test_generators_of_neighbours_are_unrelated() -> None:
     assert abs(np.mean(draws) - 0.5) < 0.15
 
 
-def test_pixel_transforms_follow_the_same_draws_and_move_nothing(folder: Path) -> None:
+def test_pixel_transforms_depend_on_the_sample_and_move_no_keypoint(folder: Path) -> None:
     plain = make(folder, augment=RECIPE)
     stage = A.Compose([A.ColorJitter(p=1.0), A.CoarseDropout(p=1.0)])
     colored, again = (
@@ -210,7 +210,7 @@ def test_pixel_transforms_follow_the_same_draws_and_move_nothing(folder: Path) -
     np.testing.assert_array_equal(colored[1, 4]["visibility"], plain[1, 4]["visibility"])
 
 
-def test_persons_of_one_image_decode_it_once(folder: Path, monkeypatch) -> None:
+def test_an_image_is_decoded_once_for_its_instances(folder: Path, monkeypatch) -> None:
     reads = []
     image = np.zeros((70, 90, 3), np.uint8)
     monkeypatch.setattr(dataset_module, "read_image", lambda file, **options: reads.append(file) or image)
@@ -219,7 +219,7 @@ def test_persons_of_one_image_decode_it_once(folder: Path, monkeypatch) -> None:
     assert len(reads) == 4
 
 
-def test_decoding_no_further_than_a_crop_reaches_changes_no_pixel(folder: Path, monkeypatch) -> None:
+def test_decoding_only_the_rows_of_a_crop_changes_no_pixel(folder: Path, monkeypatch) -> None:
     told = content()
     for image in told["images"]:
         image["height"] = 700
@@ -250,25 +250,25 @@ def test_a_sample_takes_at_most_150_kilobytes(folder: Path) -> None:
     assert sum(value.nbytes for value in batch.values()) / 3 <= 150_000
 
 
-def test_keypoints_of_another_skeleton_are_refused(folder: Path) -> None:
+def test_another_number_of_keypoints_than_the_skeleton_is_refused(folder: Path) -> None:
     table = read_annotations(folder / "persons.json").instances()
     with pytest.raises(DataError, match=r"16 keypoints of skeleton 'mpii'.* have 17"):
         PoseDataset(table, folder / "photos", (48, 64), MPII)
 
 
-def test_missing_images_are_found_at_once(folder: Path) -> None:
+def test_missing_images_are_refused_by_the_constructor(folder: Path) -> None:
     (folder / "photos" / "photo 2.jpg").unlink()
     with pytest.raises(MissingDataError, match=r"4 images .* 1 is missing: photo 2\.jpg"):
         make(folder)
 
 
-def test_image_of_another_size_is_explained(folder: Path) -> None:
+def test_an_image_of_another_size_is_refused(folder: Path) -> None:
     write_image(folder / "photos" / "photo 1.jpg", size=(70, 90))
     with pytest.raises(DataError, match=r"1\.jpg.*90 x 70.*70 x 90"):
         make(folder)[0]
 
 
-def test_images_without_persons_need_not_exist(folder: Path) -> None:
+def test_images_without_instances_need_not_exist(folder: Path) -> None:
     told = content(1)
     write_json(folder / "persons.json", told)
     for number in (2, 3, 4):
@@ -276,7 +276,7 @@ def test_images_without_persons_need_not_exist(folder: Path) -> None:
     assert len(make(folder)) == 1
 
 
-def test_index_out_of_range_ends_iteration(folder: Path) -> None:
+def test_an_index_out_of_range_ends_iteration(folder: Path) -> None:
     dataset = make(folder)
     assert len(list(dataset)) == 11
     np.testing.assert_array_equal(dataset[-1]["image"], dataset[10]["image"])
@@ -284,12 +284,12 @@ def test_index_out_of_range_ends_iteration(folder: Path) -> None:
         dataset[11]
 
 
-def test_image_in_use_is_not_pickled(folder: Path) -> None:
+def test_the_last_image_is_not_pickled(folder: Path) -> None:
     dataset = make(folder)
     before = len(pickle.dumps(dataset))
     dataset[0]
     assert len(pickle.dumps(dataset)) == before
 
 
-def test_half_body_is_given_the_skeleton(folder: Path) -> None:
+def test_half_body_receives_the_halves_of_the_skeleton(folder: Path) -> None:
     assert make(folder, augment=[HalfBody()]).augment[0].upper_body == COCO.upper_body

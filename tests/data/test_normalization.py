@@ -8,7 +8,7 @@ IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (2, 4, 5, 3)
 
 
 @pytest.mark.parametrize("order", ["rgb", "bgr"])
-def test_it_is_the_textbook_formula_and_can_be_undone(order) -> None:
+def test_normalization_subtracts_the_mean_divides_by_std_and_can_be_undone(order) -> None:
     normalised = Normalization(order)(IMAGES)
     ordered = IMAGES.numpy()[..., :: 1 if order == "rgb" else -1]
     want = (ordered / 255 - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
@@ -17,7 +17,7 @@ def test_it_is_the_textbook_formula_and_can_be_undone(order) -> None:
     np.testing.assert_array_equal(Normalization(order).undo(normalised), IMAGES.numpy())
 
 
-def test_what_makes_no_sense_is_refused() -> None:
+def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match='"rgb" or "bgr"'):
         Normalization("grb")
     with pytest.raises(ValueError, match="three numbers each"):

@@ -1,4 +1,4 @@
-"""The order of the samples, and going on in the midst of an epoch."""
+"""The order of the samples, and resuming within an epoch."""
 
 import itertools
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create 4 wo
 
 
 class Addresses(Dataset[Any]):
-    """Gives back the keys it is asked for, and notes them."""
+    """Returns and records the requested keys."""
 
     def __init__(self, count: int = 11) -> None:
         self.count = count
@@ -50,7 +50,7 @@ def take(batches: Iterator[Any], count: int) -> list[Any]:
     return list(itertools.islice(batches, count))
 
 
-def test_order_is_a_function_of_seed_and_epoch() -> None:
+def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     def order(seed: int, epoch: int) -> list[Any]:
         sampler = EpochSampler(Addresses(50), shuffle=True, seed=seed)
         sampler.set_epoch(epoch)
@@ -69,7 +69,7 @@ def test_without_shuffling_the_order_is_that_of_the_table() -> None:
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 3, 16])
-def test_replicas_share_the_same_samples_and_pad_with_the_first(replicas: int) -> None:
+def test_replicas_divide_the_samples_and_repeat_the_first(replicas: int) -> None:
     alone = list(EpochSampler(Addresses(11), shuffle=True, seed=1))
     shares = [
         list(EpochSampler(Addresses(11), shuffle=True, seed=1, num_replicas=replicas, rank=rank))
@@ -81,7 +81,7 @@ def test_replicas_share_the_same_samples_and_pad_with_the_first(replicas: int) -
     assert together[11:] == alone[: len(together) - 11]
 
 
-def test_length_stays_that_of_the_whole_pass() -> None:
+def test_the_length_is_that_of_a_complete_pass() -> None:
     resumed = loader()
     resumed.load_state_dict({"epoch": 0, "batches": 4, "samples_per_batch": 2})
     assert len(resumed) == 6
@@ -91,7 +91,7 @@ def test_length_stays_that_of_the_whole_pass() -> None:
 
 @pytest.mark.parametrize("num_workers", [0, 1, 4])
 @pytest.mark.parametrize("batches", [0, 1, 4, 5, 6])
-def test_interrupted_pass_goes_on_with_exactly_the_rest(num_workers: int, batches: int) -> None:
+def test_an_interrupted_pass_continues_with_the_remaining_samples(num_workers: int, batches: int) -> None:
     whole = loader()
     whole.sampler.set_epoch(2)
     expected = list(whole)
@@ -115,14 +115,14 @@ def test_interrupted_pass_goes_on_with_exactly_the_rest(num_workers: int, batche
     assert {epoch for batch in following for epoch, _ in batch} == {3}
 
 
-def test_samples_before_the_interruption_are_not_touched() -> None:
+def test_samples_before_the_interruption_are_not_read() -> None:
     resumed = loader()
     resumed.load_state_dict({"epoch": 0, "batches": 4, "samples_per_batch": 2})
     rest = list(resumed)
     assert resumed.dataset.asked == [key for batch in rest for key in batch]
 
 
-def test_state_counts_what_was_handed_over_not_what_was_prepared() -> None:
+def test_the_state_counts_returned_batches_and_not_prepared_ones() -> None:
     busy = loader(num_workers=2)
     pass_ = iter(busy)
     take(pass_, 1)
@@ -130,14 +130,14 @@ def test_state_counts_what_was_handed_over_not_what_was_prepared() -> None:
     assert (state["epoch"], state["batches"], state["samples_per_batch"]) == (0, 1, 2)
 
 
-def test_another_epoch_is_whole_after_loading() -> None:
+def test_another_epoch_is_complete_after_loading_a_state() -> None:
     resumed = loader()
     resumed.load_state_dict({"epoch": 0, "batches": 6, "samples_per_batch": 2})
     resumed.sampler.set_epoch(1)
     assert len(list(resumed)) == 6
 
 
-def test_an_interruption_twice_in_one_epoch() -> None:
+def test_a_pass_can_be_interrupted_twice() -> None:
     expected = list(loader())
     first = loader()
     take(iter(first), 1)
@@ -150,7 +150,7 @@ def test_an_interruption_twice_in_one_epoch() -> None:
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_pass_with_another_sampler_goes_on_too(num_workers: int) -> None:
+def test_a_pass_with_another_sampler_continues_too(num_workers: int) -> None:
     def plain() -> ResumableLoader:
         return ResumableLoader(Addresses(), batch_size=2, collate_fn=list, num_workers=num_workers)
 
@@ -164,7 +164,7 @@ def test_a_pass_with_another_sampler_goes_on_too(num_workers: int) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8, 11])
-def test_another_batch_size_cannot_go_on_within_an_epoch_but_can_after_it(batch_size: int) -> None:
+def test_another_batch_size_is_refused_within_an_epoch_only(batch_size: int) -> None:
     other = loader(batch_size=batch_size)
     state = {"epoch": 0, "samples_per_batch": 2}
     with pytest.raises(DataError, match=rf"samples.* 2\b.* {batch_size}\b"):
@@ -174,7 +174,7 @@ def test_another_batch_size_cannot_go_on_within_an_epoch_but_can_after_it(batch_
     assert len(list(other)) == -(-11 // batch_size)
 
 
-def test_other_data_or_another_seed_cannot_go_on_within_an_epoch() -> None:
+def test_other_data_or_another_seed_is_refused_within_an_epoch() -> None:
     interrupted = loader()
     pass_ = iter(interrupted)
     take(pass_, 2)
@@ -186,7 +186,7 @@ def test_other_data_or_another_seed_cannot_go_on_within_an_epoch() -> None:
     loader(count=12).load_state_dict({**state, "batches": 6})
 
 
-def test_replicas_go_on_each_with_their_own_share() -> None:
+def test_replicas_continue_with_their_own_samples() -> None:
     for rank in range(2):
         expected = list(loader(num_replicas=2, rank=rank))
         resumed = loader(num_replicas=2, rank=rank)
@@ -201,7 +201,7 @@ def _rank_and_world(rank: int, port: int, answers: Any) -> None:
     torch.distributed.destroy_process_group()
 
 
-def test_processes_are_found_by_themselves() -> None:
+def test_the_number_of_processes_is_that_of_torch_distributed() -> None:
     import socket
 
     with socket.socket() as probe:
@@ -226,7 +226,7 @@ def test_a_block_shuffle_is_a_permutation(count: int, block: int) -> None:
     assert sorted(order.tolist()) == list(range(count))
 
 
-def test_a_block_has_runs_of_what_is_stored_together_and_a_batch_has_many_of_them() -> None:
+def test_a_block_has_runs_of_adjacent_samples_and_a_batch_has_many_of_them() -> None:
     block, run = 64 * RUNS_PER_BLOCK, 64
     stored = np.random.default_rng(1).permutation(10 * block)
     order = shuffle_in_blocks(stored, block, np.random.default_rng(0))
@@ -238,7 +238,7 @@ def test_a_block_has_runs_of_what_is_stored_together_and_a_batch_has_many_of_the
     assert np.mean([len(set(batch.tolist())) for batch in batches]) > 20  # 25.3 of 64 runs are expected in 32 draws
 
 
-def test_a_block_shuffle_is_a_function_of_seed_and_epoch_and_shared_out_as_every_order() -> None:
+def test_a_block_shuffle_depends_on_seed_and_epoch_and_is_divided_among_replicas() -> None:
     def order(seed: int, epoch: int, ranks: int = 1) -> list[Any]:
         shares = []
         for rank in range(ranks):
@@ -251,7 +251,7 @@ def test_a_block_shuffle_is_a_function_of_seed_and_epoch_and_shared_out_as_every
     assert len({tuple(order(seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}) == 4
 
 
-def test_batches_of_a_block_shuffle_are_the_same_for_any_number_of_workers_and_after_a_resume() -> None:
+def test_a_block_shuffle_is_the_same_for_any_number_of_workers_and_after_a_resume() -> None:
     def batches(num_workers: int) -> list[Any]:
         return list(loader(num_workers, count=60, block=16))
 
@@ -263,7 +263,7 @@ def test_batches_of_a_block_shuffle_are_the_same_for_any_number_of_workers_and_a
     assert list(resumed) == whole[7:]
 
 
-def test_going_on_with_another_block_is_refused() -> None:
+def test_resuming_with_another_block_is_refused() -> None:
     stopped, other = loader(count=60, block=16), loader(count=60)
     take(iter(stopped), 7)
     with pytest.raises(DataError, match="shuffle_block"):

@@ -1,4 +1,4 @@
-"""Windows of whole images: the matrices of the official code, masks, all instances, the same for any number of workers."""
+"""Windows of whole images have the official matrices, masks and all instances, for any number of workers."""
 
 import itertools
 import json
@@ -65,7 +65,7 @@ def test_windows_are_shuffled_in_blocks_of_images_that_are_stored_together(folde
     assert data.train_dataloader().dataset.stored_order().tolist() == [0, 1, 2, 3]
 
 
-def test_an_epoch_draws_anew_and_the_first_one_is_repeated(folder):
+def test_windows_differ_between_epochs_and_repeat_in_the_same_epoch(folder):
     first, second = batches(ready(folder))[::2]
     assert not torch.equal(first["image_from_input"], second["image_from_input"])
     assert torch.equal(batches(ready(folder))[0]["image_from_input"], first["image_from_input"])
@@ -79,7 +79,7 @@ def test_an_epoch_draws_anew_and_the_first_one_is_repeated(folder):
         (128, 30.0, [[0.2596048, 0.1498829, -51.0735], [-0.1498829, 0.2596048, 56.5369]]),
     ],
 )
-def test_the_window_has_the_matrix_of_the_official_code(side, rotation, expected):
+def test_the_matrix_of_a_window_equals_the_official_one(side, rotation, expected):
     matrix = input_from_image((320, 213.5), (427, 427), rotation, (side, side))
     np.testing.assert_allclose(matrix, expected, atol=4e-5)
 
@@ -88,7 +88,7 @@ def test_the_window_has_the_matrix_of_the_official_code(side, rotation, expected
     ("image", "inputs"),
     [((640, 480), (704, 512)), ((640, 427), (768, 512)), ((500, 375), (704, 512)), ((500, 333), (768, 512))],
 )
-def test_a_whole_image_gets_the_input_size_of_the_official_code(image, inputs):
+def test_the_input_size_of_a_whole_image_equals_the_official_one(image, inputs):
     assert fit_whole_image(image, 512)[0] == [inputs]
     assert fit_whole_image(image[::-1], 512)[0] == [inputs[::-1]]
 
@@ -99,7 +99,7 @@ def test_the_scales_of_an_image_have_one_aspect_ratio():
     np.testing.assert_allclose(scale, (720, 480))
 
 
-def test_a_whole_image_has_the_matrix_of_the_official_code():
+def test_the_matrix_of_a_whole_image_equals_the_official_one():
     batch = fit_image(
         np.zeros((427, 640, 3), np.uint8), AssociativeEmbedding((512, 512), scales=(0.5, 1, 2)), image_id=7
     )
@@ -119,7 +119,7 @@ def test_a_whole_image_has_the_matrix_of_the_official_code():
     assert batch["image_ids"].tolist() == [7]
 
 
-def test_the_window_moves_scales_and_turns_within_its_bounds():
+def test_windows_are_shifted_scaled_and_rotated_within_bounds():
     class Draws:
         def __init__(self, *numbers):
             self.numbers = iter(numbers)
@@ -140,7 +140,7 @@ def test_the_window_moves_scales_and_turns_within_its_bounds():
     )  # the end is exclusive: 128 is never drawn
 
 
-def test_keypoints_masks_and_pixels_go_through_one_matrix(folder):
+def test_keypoints_masks_and_pixels_are_transformed_alike(folder):
     data = ready(folder)
     batch = batches(data, 1)[0]
     table = data.train_table
@@ -167,7 +167,7 @@ def test_keypoints_masks_and_pixels_go_through_one_matrix(folder):
             assert not mask[slot].numpy()[outside].any()
 
 
-def test_what_lies_outside_the_image_is_black_and_masked(folder):
+def test_pixels_outside_the_image_are_black_and_masked(folder):
     data = ready(folder, augment=[RandomWindow(scale=(3, 3), rotation=0, shift=0)])
     batch = batches(data, 1)[0]
     assert not batch["images"][:, :10].any()
@@ -175,7 +175,7 @@ def test_what_lies_outside_the_image_is_black_and_masked(folder):
     assert all(mask[:, mask.shape[1] // 2, mask.shape[2] // 2].all() for mask in batch["masks"])
 
 
-def test_images_of_unlabelled_instances_are_trained_on_too(tmp_path, folder):
+def test_images_with_unlabelled_instances_only_are_training_samples(tmp_path, folder):
     told = content(3)  # images 1 to 3 of 4
     told["annotations"] += [
         annotation(7, image_id=4, keypoints=[0] * 51, segmentation=[[0, 0, 90, 0, 90, 70, 0, 70]]),
@@ -189,7 +189,7 @@ def test_images_of_unlabelled_instances_are_trained_on_too(tmp_path, folder):
     assert all(mask[1 - slot if slot < 2 else 0].any() for mask in batch["masks"])
 
 
-def test_an_image_without_any_instance_is_not_trained_on_but_validated(folder):
+def test_images_without_instances_are_validation_samples_only(folder):
     write_json(folder / "persons.json", content(3))
     data = ready(folder)
     assert data.num_train_samples == 3
@@ -197,7 +197,7 @@ def test_an_image_without_any_instance_is_not_trained_on_but_validated(folder):
     assert [batch["image_ids"].item() for batch in data.val_dataloader()] == [1, 2, 3, 4]
 
 
-def test_more_instances_than_tags_are_no_error(tmp_path, folder):
+def test_more_instances_than_tags_are_accepted(tmp_path, folder):
     told = content(0)
     told["annotations"] = [annotation(number, image_id=1) for number in range(33)]
     write_json(folder / "persons.json", told)
@@ -221,7 +221,7 @@ def test_whole_images_are_normalised_at_every_scale(folder):
     assert raw["images"].dtype == torch.uint8
 
 
-def test_a_resumed_epoch_goes_on_with_the_next_batch(folder):
+def test_a_resumed_epoch_continues_with_the_next_batch(folder):
     data = ready(folder, batch_size=1)
     whole = batches(data, 1)
     loader = data.train_dataloader()
@@ -234,14 +234,14 @@ def test_a_resumed_epoch_goes_on_with_the_next_batch(folder):
     assert all(torch.equal(one["images"], other["images"]) for one, other in zip(joined, whole, strict=True))
 
 
-def test_crowds_count_as_instances_if_they_have_keypoints(tmp_path):
+def test_crowds_with_keypoints_are_instances(tmp_path):
     rows = [annotation(1), annotation(2, iscrowd=1, num_keypoints=13), annotation(3, iscrowd=1, num_keypoints=0)]
     rows += [annotation(4, area=0), annotation(5, keypoints=[0] * 51)]
     annotations = read_annotations(write_json(tmp_path / "persons.json", {**content(0), "annotations": rows}))
     assert sorted(annotations.labelled().instance_ids.tolist()) == [101, 102, 104]
 
 
-def test_boxes_and_half_bodies_are_refused(folder):
+def test_boxes_and_half_body_are_refused(folder):
     with pytest.raises(ValueError, match="val_boxes"):
         ready(folder, val_boxes=["gt"])
     with pytest.raises(ValueError, match="val_boxes"):
@@ -262,7 +262,7 @@ def test_a_window_out_of_range_is_refused(options):
         RandomWindow(**options)
 
 
-def test_a_dataset_alone_gives_batches_of_one(folder):
+def test_indexing_returns_a_batch_of_one_image(folder):
     annotations = read_annotations(folder / "persons.json")
     images = LabelledImages(annotations.labelled(), np.arange(4), read_regions(annotations))
     dataset = ImageDataset(images, folder / "photos", CODEC, COCO)

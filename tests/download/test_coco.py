@@ -206,4 +206,4 @@ def test_the_script_can_be_interrupted(monkeypatch, capsys, tmp_path):
 
     monkeypatch.setitem(script["main"].__globals__, "prepare_coco", interrupted)
     assert script["main"]([str(tmp_path)]) == 130
-    assert capsys.readouterr().err == "stopped; the same command goes on from here\n"
+    assert capsys.readouterr().err == "Stopped. The same command resumes.\n"

@@ -1,4 +1,4 @@
-"""A few synthetic people, and a checkpoint of a very small network as `hrpose fit` leaves it."""
+"""Synthetic people, and a checkpoint of a very small network as `hrpose fit` writes it."""
 
 import warnings
 from pathlib import Path
@@ -33,7 +33,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def hrpose_in(people: Path):
-    """Run a verb of the command line in this process; its files go to the folder."""
+    """Run a verb of the command line in this process; it writes to the folder."""
 
     def call(verb: str, folder: Path, *words: str) -> object:
         cfg = compose(verb, [*SMALL, f"paths.data={people}", f"paths.runs={folder}", f"paths.run={folder}", *words])
@@ -46,7 +46,7 @@ def hrpose_in(people: Path):
 
 @pytest.fixture(scope="session")
 def checkpoint(hrpose_in, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of a network that has seen one batch, with a head that is far from 0."""
+    """A checkpoint of a network trained on one batch, with large weights of the head."""
     folder = tmp_path_factory.mktemp("fit")
     hrpose_in("fit", folder)
     file = folder / "checkpoints" / "last.ckpt"

@@ -1,4 +1,4 @@
-"""An engine that answers with what it was asked: the centers of the boxes."""
+"""A fake engine that returns the centers of the boxes."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from hrpose.structures import CropBatch, Poses
 
 
 class CenterEngine:
-    """Puts every keypoint on the center of its crop; remembers the sizes of its batches."""
+    """Returns the center of the crop for every keypoint, and records the sizes of the batches."""
 
     input_size = (48, 64)
     grid = "plain"

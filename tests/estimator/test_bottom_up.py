@@ -1,4 +1,4 @@
-"""PoseEstimator with a bottom-up network: whole images in, all instances out, no boxes."""
+"""PoseEstimator with a bottom-up network finds all instances of whole images without boxes."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ POINTS = np.array([[[20, 20], [40, 30], [12, 44]], [[80, 12], [112, 20], [100, 5
 
 
 class Colors(torch.nn.Module):
-    """Sees keypoint k where channel k of the image is bright; tags grow by 10 from the left half to the right one."""
+    """Finds keypoint k where channel k of the image is bright; tags are 10 larger in the right half."""
 
     def forward(self, images):
         batch, _, height, width = images.shape
@@ -45,14 +45,14 @@ def left_to_right(poses):
     return poses[np.argsort(poses.keypoints[:, 0, 0])]
 
 
-def test_an_image_gives_all_its_instances():
+def test_all_instances_of_an_image_are_found():
     poses = left_to_right(estimator_of()(picture()))
     np.testing.assert_allclose(poses.keypoints, POINTS, atol=0.8)
     assert poses.skeleton == SKELETON
     assert (poses.scores > 0.8).all()
 
 
-def test_images_of_several_sizes_and_without_instances_go_through_the_stream():
+def test_a_stream_may_have_images_of_several_sizes_and_without_instances():
     images = [picture(), np.zeros((50, 40, 3), np.uint8), picture(POINTS[:1], (100, 90))]
     estimator = estimator_of()
     found = estimator(images)
@@ -63,7 +63,7 @@ def test_images_of_several_sizes_and_without_instances_go_through_the_stream():
     assert found[1].keypoints.shape == (0, 3, 2)
 
 
-def test_an_image_that_cannot_be_read_has_no_poses_and_is_reported():
+def test_an_unreadable_image_is_reported_and_has_no_poses():
     errors = {}
     items = [(b"no image", None, None), (picture(), None, None)]
     found = list(estimator_of().stream(items, on_error=lambda place, error: errors.update({place: error})))
@@ -79,7 +79,7 @@ def test_boxes_detectors_and_other_backends_are_refused():
         estimator_of(backend="openvino")
 
 
-def test_poses_are_those_of_validation():
+def test_poses_equal_those_of_validation():
     torch.manual_seed(0)
     net = HigherHRNet(width=4, num_keypoints=3, num_modules=(1, 1, 1), num_blocks=1, stage1_blocks=1).eval()
     with torch.no_grad():
@@ -96,7 +96,7 @@ def test_poses_are_those_of_validation():
     np.testing.assert_array_equal(poses.keypoints, expected.keypoints)
 
 
-def test_keypoints_are_placed_by_the_matrix_that_warped_the_image():
+def test_keypoints_are_mapped_back_with_the_matrix_of_the_image():
     """The largest side is cut by a black band; the matrix is the official one, [run] 427 x 640."""
     batch = fit_image(np.zeros((427, 640, 3), np.uint8), AssociativeEmbedding((512, 512)))
     matrix = invert_affine(batch["image_from_input"].numpy())[0]

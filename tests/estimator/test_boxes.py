@@ -21,12 +21,12 @@ from hrpose.estimator.boxes import check_inside, read_bboxes, touching
         ({"bbox": [[1, 2, 3, 4]], "scores": [np.nan]}, "`bbox_scores` to be 1 finite"),
     ],
 )
-def test_boxes_that_make_no_sense_are_refused(given, message) -> None:
+def test_invalid_boxes_are_refused(given, message) -> None:
     with pytest.raises(ValueError, match=message):
         read_bboxes(given.get("bbox"), given.get("bbox_xyxy"), given.get("scores"))
 
 
-def test_what_is_given_is_left_as_it_is() -> None:
+def test_the_arguments_are_not_modified() -> None:
     corners = np.array([[10.0, 20, 40, 60]])
     bbox, scores = read_bboxes(None, corners, None)
     assert bbox.tolist() == [[10, 20, 30, 40]]
@@ -34,7 +34,7 @@ def test_what_is_given_is_left_as_it_is() -> None:
     assert corners.tolist() == [[10, 20, 40, 60]]
 
 
-def test_no_boxes_are_not_the_same_as_none_given() -> None:
+def test_an_empty_list_of_boxes_differs_from_none() -> None:
     assert read_bboxes(None, None, None) == (None, None)
     bbox, scores = read_bboxes([], None, None)
     assert (bbox.shape, scores.shape) == ((0, 4), (0,))
@@ -46,16 +46,16 @@ def test_a_box_outside_the_image_is_refused() -> None:
             check_inside(np.array([[1, 1, 5, 5], box], float), (80, 60))
 
 
-def test_a_box_may_stand_out_of_the_image() -> None:
+def test_a_box_may_extend_outside_the_image() -> None:
     check_inside(np.array([[-20.0, -10, 60, 80], [50, 30, 33, 31]]), (80, 60))
 
 
-def test_corners_passed_as_width_and_height_are_noticed() -> None:
+def test_corners_passed_as_width_and_height_are_refused() -> None:
     with pytest.raises(ValueError, match=r"0, 40, 20, 70, 55.*`bbox_xyxy`"):
         check_inside(np.array([[40.0, 20, 70, 55], [1, 2, 30, 40]]), (80, 60))
     check_inside(np.array([[40.0, 20, 70, 55], [30, 40, 20, 20]]), (80, 60))  # the second cannot be corners
 
 
-def test_touching_means_some_shared_area() -> None:
+def test_touching_requires_a_shared_area() -> None:
     boxes = np.array([[-5.0, 0, 5, 5], [-5, 0, 5.1, 5], [79.9, 59.9, 9, 9], [80, 0, 1, 1]])
     assert touching(boxes, (80, 60)).tolist() == [False, True, True, False]

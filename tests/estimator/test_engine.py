@@ -13,7 +13,7 @@ EYES = Skeleton.from_names(("left_eye", "right_eye"), name="eyes")
 
 
 class Remembering(torch.nn.Module):
-    """Remembers what it saw; its heatmaps peak at one cell."""
+    """Records its inputs, and returns heatmaps with a peak at one cell."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ def batch(count: int = 2) -> dict[str, torch.Tensor]:
     }
 
 
-def test_it_normalises_estimates_and_goes_back_to_the_image() -> None:
+def test_crops_are_normalised_and_keypoints_are_in_image_pixels() -> None:
     net = Remembering().train()
     poses = TorchEngine(net, CODEC, EYES, flip_test=False, device="cpu")(given := batch())
     assert not net.training
@@ -52,14 +52,14 @@ def test_it_normalises_estimates_and_goes_back_to_the_image() -> None:
     assert other.seen[0].is_contiguous(memory_format=torch.channels_last)
 
 
-def test_the_flip_test_looks_twice() -> None:
+def test_the_flip_test_runs_the_network_twice() -> None:
     net = Remembering()
     TorchEngine(net, CODEC, EYES, device="cpu")(batch())
     assert len(net.seen) == 2
     assert torch.equal(net.seen[1], net.seen[0].flip(-1))
 
 
-def test_half_precision_is_used_where_it_is_asked_for() -> None:
+def test_half_precision_is_used_on_request() -> None:
     types = []
     net = Remembering()
     net.conv.register_forward_hook(lambda module, inputs, output: types.append(output.dtype))
@@ -68,18 +68,18 @@ def test_half_precision_is_used_where_it_is_asked_for() -> None:
     assert types == [torch.float32, torch.bfloat16]
 
 
-def test_it_says_how_it_wants_its_crops() -> None:
+def test_an_engine_describes_its_crops() -> None:
     engine = TorchEngine(Remembering(), CODEC, EYES, device="cpu")
     assert (engine.input_size, engine.grid, engine.skeleton) == ((64, 96), "plain", EYES)
 
 
-def test_auto_finds_a_device() -> None:
+def test_auto_selects_a_device() -> None:
     assert choose_device("auto").type in ("cpu", "cuda", "mps")
     assert choose_device(torch.device("cpu")) == torch.device("cpu")
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", ""])
-def test_a_device_that_is_not_there_is_refused(device) -> None:
+def test_a_missing_device_is_refused(device) -> None:
     with pytest.raises(ValueError, match="Expected `device`"):
         choose_device(device)
 
@@ -89,7 +89,7 @@ def test_a_precision_may_be_a_number() -> None:
 
 
 @pytest.mark.parametrize(("precision", "message"), [("16", "on the CPU"), ("fp16", "but got 'fp16'"), (8, "but got 8")])
-def test_a_precision_that_is_not_there_is_refused(precision, message) -> None:
+def test_an_unsupported_precision_is_refused(precision, message) -> None:
     with pytest.raises(ValueError, match=message):
         TorchEngine(Remembering(), CODEC, EYES, device="cpu", precision=precision)
 
@@ -98,7 +98,7 @@ def test_a_precision_that_is_not_there_is_refused(precision, message) -> None:
     ("backend", "precision"),
     [("openvino", "32"), ("openvino", "bf16"), pytest.param("onnxruntime", "32", marks=pytest.mark.slow)],
 )
-def test_a_backend_gives_the_heatmaps_of_the_network(backend, precision) -> None:
+def test_heatmaps_of_a_backend_equal_those_of_the_network(backend, precision) -> None:
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=4, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(8, 2, 1))
     before = {name: value.clone() for name, value in net.state_dict().items()}
     converted = convert_network(net, (64, 96), backend, precision=precision)
@@ -121,7 +121,7 @@ def test_a_backend_gives_the_heatmaps_of_the_network(backend, precision) -> None
         (BACKENDS, "cuda", "32", "torch"),
     ],
 )
-def test_auto_takes_the_first_backend_that_has_the_precision(
+def test_auto_selects_the_first_backend_that_supports_the_precision(
     monkeypatch, installed, device, precision, expected
 ) -> None:
     monkeypatch.setattr(engine, "installed_backends", lambda: installed)
@@ -136,14 +136,14 @@ def test_auto_takes_the_first_backend_that_has_the_precision(
         ("onnxruntime", "cpu", "bf16", "precision"),
     ],
 )
-def test_a_backend_that_cannot_be_used_is_refused(backend, device, precision, key) -> None:
+def test_an_unusable_backend_is_refused(backend, device, precision, key) -> None:
     with pytest.raises(ValueError, match=f"Expected `{key}`"):
         engine._choose_backend(backend, torch.device(device), precision)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_the_gpu_estimates_what_the_cpu_does() -> None:
+def test_poses_on_the_gpu_equal_those_on_the_cpu() -> None:
     net = hrpose.HRNet(width=4, num_keypoints=2, num_modules=(1, 1, 1), num_blocks=1, stage1_blocks=1)
     torch.nn.init.normal_(net.final_layer.weight)
     given = batch(4)

@@ -19,7 +19,7 @@ IMAGE = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
 BOXES = [[10.0, 10.0, 60.0, 90.0], [50.0, 20.0, 80.0, 60.0]]
 
 
-def test_an_exported_file_gives_poses_as_its_record_says(tmp_path):
+def test_an_exported_file_estimates_poses_with_the_settings_of_its_record(tmp_path):
     codec = CODECS["dark"]
     record = make_record(codec, flip_test=False, bbox_padding=1.1, keypoint_score_threshold=0.0)
     file = write_export(make_net(codec), record, tmp_path / "a.xml", "openvino")
@@ -49,17 +49,17 @@ def settled(tmp_path_factory) -> Path:
         ({"mean": (0, 0, 0)}, "mean"),
     ],
 )
-def test_what_was_settled_when_the_file_was_written_cannot_be_chosen(settled, asked, name):
+def test_settings_fixed_at_export_cannot_be_changed(settled, asked, name):
     with pytest.raises(ExportedFileError, match=f"`{name}` of "):
         PoseEstimator.from_checkpoint(settled, **asked)
 
 
-def test_what_was_settled_may_be_repeated(settled):
+def test_settings_fixed_at_export_may_be_repeated(settled):
     fitting = {"flip_test": False, "device": "cpu", "precision": "32", "backend": "auto"}
     assert PoseEstimator.from_file(settled, **fitting).skeleton == SKELETON
 
 
-def test_a_mere_network_is_decoded_the_paper_s_way_and_that_is_said(tmp_path, caplog):
+def test_a_network_of_another_tool_is_decoded_with_the_paper_s_codec_and_a_message(tmp_path, caplog):
     file = write_network(tmp_path / "a.onnx", shape=(3, 64, 48))
     with pytest.raises(ExportedFileError, match=r"`skeleton`.*3 heatmaps"):
         PoseEstimator.from_checkpoint(file)

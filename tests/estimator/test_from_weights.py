@@ -18,7 +18,7 @@ TINY = {"stem_width": 8, "stage1_width": 4, "stage1_blocks": 1, "num_modules": (
 
 @pytest.fixture
 def rewritten(checkpoint: Path, tmp_path: Path):
-    """Write the checkpoint again with another configuration."""
+    """Rewrite the checkpoint with another configuration."""
 
     def call(change) -> Path:
         content = torch.load(checkpoint, weights_only=True)
@@ -38,7 +38,7 @@ def save(net: torch.nn.Module, file: Path) -> Path:
     return file
 
 
-def test_a_checkpoint_needs_nothing_else(checkpoint, people) -> None:
+def test_a_checkpoint_needs_no_other_arguments(checkpoint, people) -> None:
     parts = read_parts(checkpoint)
     assert isinstance(parts.codec, HeatmapCodec)
     assert (parts.codec.input_size, parts.codec.heatmap_size) == ((96, 128), (24, 32))
@@ -51,7 +51,7 @@ def test_a_checkpoint_needs_nothing_else(checkpoint, people) -> None:
     assert len(estimator(IMAGE)) == 1
 
 
-def test_published_weights_are_taken_by_their_name(tmp_path, monkeypatch) -> None:
+def test_published_weights_are_found_by_name(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HRPOSE_CACHE", str(tmp_path))
     (tmp_path / "weights").mkdir()
     save(tiny(), tmp_path / "weights" / "pose_hrnet_w32_256x192.pth")
@@ -59,7 +59,7 @@ def test_published_weights_are_taken_by_their_name(tmp_path, monkeypatch) -> Non
     assert len(estimator(IMAGE)) == 1
 
 
-def test_an_estimator_measures_as_the_checkpoint_was_validated_unless_told(rewritten) -> None:
+def test_the_settings_are_those_of_the_validation_by_default(rewritten) -> None:
     def change(told) -> None:
         told["config"].update(flip_test=False, keypoint_score_threshold=0.3)
         told["config"]["trainer"]["precision"] = "bf16-mixed"
@@ -74,7 +74,7 @@ def test_an_estimator_measures_as_the_checkpoint_was_validated_unless_told(rewri
     assert told.engine.normalization.channel_order == "rgb"
 
 
-def test_half_precision_becomes_bfloat_on_the_cpu_as_in_training(rewritten) -> None:
+def test_half_precision_is_bfloat16_on_the_cpu_as_in_training(rewritten) -> None:
     file = rewritten(lambda told: told["config"]["trainer"].update(precision="16-mixed"))
     assert hrpose.PoseEstimator.from_checkpoint(file, device="cpu").engine.precision == "bf16"
     with pytest.raises(ValueError, match="on the CPU"):
@@ -106,7 +106,7 @@ def test_half_precision_becomes_bfloat_on_the_cpu_as_in_training(rewritten) -> N
         ["hrpose.models.HRNet"],
     ],
 )
-def test_nothing_else_that_a_checkpoint_names_is_built(rewritten, part, target) -> None:
+def test_other_classes_that_a_checkpoint_names_are_not_built(rewritten, part, target) -> None:
     file = rewritten(lambda told: told["config"][part].update(_target_=target))
     with pytest.raises(WeightsError, match=f"(?s){part}.*changed.ckpt|changed.ckpt.*{part}"):
         read_parts(file)
@@ -122,33 +122,33 @@ def test_nothing_else_that_a_checkpoint_names_is_built(rewritten, part, target) 
         (lambda config: config["model"].update(depth_of_sea=3), "cannot be built.*depth_of_sea"),
         (lambda config: config["model"].update(width=-1), "cannot be built.*width"),
         (lambda config: config["model"].update(width=8), "width 4, the network 8"),
-        (lambda config: config["model"].update(width=8000), "the network of its weights, but it describes one of"),
+        (lambda config: config["model"].update(width=8000), "the network of its weights, but it describes one with"),
         (lambda config: config.pop("model"), "`model`"),
         (lambda config: config.update(codec="heatmap"), "describe its codec"),
     ],
 )
-def test_a_configuration_that_cannot_be_used_is_refused(rewritten, change, message) -> None:
+def test_an_unusable_configuration_is_refused(rewritten, change, message) -> None:
     file = rewritten(lambda told: change(told["config"]))
     with pytest.raises(WeightsError, match=message):
         read_parts(file)
 
 
 @pytest.mark.parametrize("skeleton", [None, {}, {"keypoint_names": ["a", "a"]}, {"evil": 1}])
-def test_keypoints_that_cannot_be_read_have_to_be_given(rewritten, skeleton) -> None:
+def test_an_unreadable_skeleton_is_refused(rewritten, skeleton) -> None:
     file = rewritten(lambda told: told.update(skeleton=skeleton))
-    with pytest.raises(WeightsError, match="Give `skeleton`"):
+    with pytest.raises(WeightsError, match="Pass `skeleton`"):
         read_parts(file)
     assert read_parts(file, skeleton=COCO).skeleton is COCO
 
 
-def test_what_is_given_wins(checkpoint) -> None:
+def test_arguments_have_precedence_over_the_checkpoint(checkpoint) -> None:
     codec = DarkCodec((96, 128), (24, 32), 2.0)
     assert read_parts(checkpoint, codec=codec).codec is codec
     net = tiny(final_kernel=3)
     assert read_parts(checkpoint, model=net).net is net
 
 
-def test_a_checkpoint_that_would_run_code_is_refused(tmp_path) -> None:
+def test_a_checkpoint_with_code_is_refused(tmp_path) -> None:
     torch.save({"state_dict": {"net.a": torch.zeros(1)}, "hyper_parameters": Path("unsafe")}, tmp_path / "evil.ckpt")
     with pytest.raises(WeightsError, match="would run code"):
         hrpose.PoseEstimator.from_checkpoint(tmp_path / "evil.ckpt")
@@ -164,7 +164,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path) -> None:
     ],
     ids=["HRNet", "HRNet 3x3", "HRNet deeper", "hourglass"],
 )
-def test_bare_weights_are_recognised_and_what_is_assumed_is_said(net, skeleton, tmp_path, caplog) -> None:
+def test_bare_weights_are_recognised_and_assumptions_are_reported(net, skeleton, tmp_path, caplog) -> None:
     with caplog.at_level(logging.WARNING):
         parts = read_parts(save(net, tmp_path / "bare.pth"))
     assert type(parts.net) is type(net)
@@ -179,7 +179,7 @@ def test_bare_weights_are_recognised_and_what_is_assumed_is_said(net, skeleton, 
 
 
 @pytest.mark.parametrize("depth", [18, 34, 50, 101, 152])
-def test_the_depth_of_a_simple_baseline_is_counted(depth) -> None:
+def test_the_depth_of_a_simple_baseline_is_recognised(depth) -> None:
     with torch.device("meta"):
         tensors = hrpose.SimpleBaseline(depth, 17).state_dict()
         found = build_like(tensors)
@@ -189,7 +189,7 @@ def test_the_depth_of_a_simple_baseline_is_counted(depth) -> None:
 
 
 @pytest.mark.parametrize("width", [32, 48])
-def test_the_width_of_an_hrnet_is_read_off(width) -> None:
+def test_the_width_of_an_hrnet_is_recognised(width) -> None:
     with torch.device("meta"):
         tensors = hrpose.HRNet(width=width, num_keypoints=17).state_dict()
         found = build_like(tensors)
@@ -216,7 +216,7 @@ def test_a_flip_test_without_mirror_pairs_is_warned_of(tmp_path, caplog) -> None
     assert "5 keypoints" in caplog.text
 
 
-def test_keypoints_that_nobody_names_are_numbered_and_not_flipped(tmp_path, caplog) -> None:
+def test_unnamed_keypoints_are_numbered_and_not_flipped(tmp_path, caplog) -> None:
     file = save(tiny(5), tmp_path / "five.pth")
     with caplog.at_level(logging.WARNING):
         estimator = hrpose.PoseEstimator.from_checkpoint(file, device="cpu")
@@ -228,7 +228,7 @@ def test_keypoints_that_nobody_names_are_numbered_and_not_flipped(tmp_path, capl
     assert named.engine.flip_test is True
 
 
-def test_a_foreign_network_can_be_given(tmp_path) -> None:
+def test_a_custom_network_can_be_passed(tmp_path) -> None:
     class Foreign(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -240,7 +240,7 @@ def test_a_foreign_network_can_be_given(tmp_path) -> None:
     file = save(Foreign(), tmp_path / "foreign.pth")
     with pytest.raises(ValueError, match=r"foreign.pth.*`model`"):
         read_parts(file)
-    with pytest.raises(ValueError, match="Give `skeleton`"):
+    with pytest.raises(ValueError, match="Pass `skeleton`"):
         read_parts(file, model=Foreign())
     estimator = hrpose.PoseEstimator.from_checkpoint(file, model=Foreign(), skeleton=COCO, device="cpu")
     assert estimator(IMAGE).keypoints.shape == (1, 17, 2)
@@ -278,7 +278,7 @@ def cyclic() -> list:
         ("codec", "sigma", float("inf")),
     ],
 )
-def test_what_a_configuration_describes_is_bounded_before_it_is_built(rewritten, section, key, value) -> None:
+def test_the_size_of_a_described_network_is_checked_before_it_is_built(rewritten, section, key, value) -> None:
     file = rewritten(lambda stored: stored["config"][section].update({key: value}))
     with pytest.raises(WeightsError, match=r"changed\.ckpt"):
         read_parts(file)
@@ -322,13 +322,13 @@ def test_settings_are_checked_with_file_and_key(rewritten, key, value) -> None:
         {"another": 1},
     ],
 )
-def test_a_skeleton_that_cannot_be_read_is_one_error(rewritten, change) -> None:
+def test_a_damaged_skeleton_raises_one_error(rewritten, change) -> None:
     with pytest.raises(WeightsError, match=r"changed\.ckpt"):
         read_parts(rewritten(lambda stored: stored["skeleton"].update(change)))
 
 
 @pytest.mark.parametrize("convert", [torch.Tensor.long, lambda t: t.to(torch.complex64), lambda t: t.to_sparse()])
-def test_weights_that_are_no_real_numbers_are_refused(tmp_path, convert) -> None:
+def test_complex_and_integer_weights_are_refused(tmp_path, convert) -> None:
     state = {
         name: convert(tensor) if tensor.is_floating_point() else tensor for name, tensor in tiny().state_dict().items()
     }
@@ -337,7 +337,7 @@ def test_weights_that_are_no_real_numbers_are_refused(tmp_path, convert) -> None
         read_parts(tmp_path / "odd.pth")
 
 
-def test_nan_is_a_warning_when_loaded_and_an_error_when_it_is_to_predict(tmp_path, caplog) -> None:
+def test_nan_weights_warn_on_loading_and_raise_in_prediction(tmp_path, caplog) -> None:
     net = tiny()
     with torch.no_grad():
         net.final_layer.weight[0] = torch.nan
@@ -348,8 +348,8 @@ def test_nan_is_a_warning_when_loaded_and_an_error_when_it_is_to_predict(tmp_pat
         read_parts(file)
 
 
-def test_a_network_is_not_built_for_shapes_without_numbers() -> None:
-    """A tensor of a billion channels and no number, or one number for all of them."""
+def test_a_network_is_not_built_for_tensors_without_values() -> None:
+    """A tensor with a billion channels, without values or with one for all of them."""
     state = tiny().state_dict()
     for hollow in (torch.zeros(10**9, 0, 1, 1), torch.zeros(1).expand(60_000, 1, 1, 1)):
         assert build_like({**state, "stage2.0.branches.0.0.conv1.weight": hollow}) is None

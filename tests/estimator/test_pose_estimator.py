@@ -20,7 +20,7 @@ from hrpose.structures import InstanceTable, Poses
 
 
 def by_image(table: InstanceTable, folder: Path) -> Iterator[tuple[int, Path, np.ndarray, np.ndarray]]:
-    """Consecutive persons of the same image: its id, file, boxes and their scores."""
+    """Yield id, file, boxes and scores of each image."""
     starts = np.flatnonzero(np.diff(table.image_index, prepend=-1))
     for first, last in zip(starts, [*starts[1:], len(table)], strict=True):
         place = int(table.image_index[first])
@@ -29,7 +29,7 @@ def by_image(table: InstanceTable, folder: Path) -> Iterator[tuple[int, Path, np
 
 
 def rows_of(estimator: hrpose.PoseEstimator, table: InstanceTable, folder: Path) -> list[dict]:
-    """COCO results of an estimator that is given the boxes of a table."""
+    """Return COCO results of an estimator for the boxes of a table."""
     images = list(by_image(table, folder))
     found = estimator.stream((file, bbox, scores) for _, file, bbox, scores in images)
     rows = []
@@ -43,7 +43,7 @@ def as_set(rows: list[dict]) -> set[tuple]:
 
 
 @pytest.mark.parametrize(("boxes", "precision"), [("gt", "32-true"), ("det", "bf16-mixed")])
-def test_it_estimates_what_hrpose_test_measures(checkpoint, hrpose_in, people, tmp_path, boxes, precision) -> None:
+def test_poses_equal_those_of_hrpose_test(checkpoint, hrpose_in, people, tmp_path, boxes, precision) -> None:
     words = (f"ckpt_path={checkpoint}", f"trainer.precision={precision}", "metric.oks_nms_threshold=null")
     hrpose_in("test", tmp_path, *words, f"data.val_boxes=[{boxes}]")
     measured = json.loads((tmp_path / "results" / f"keypoints_{boxes}.json").read_text())
@@ -60,7 +60,7 @@ def test_it_estimates_what_hrpose_test_measures(checkpoint, hrpose_in, people, t
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_it_estimates_what_hrpose_test_measures_on_real_images(shared_data, hrpose_in, checkpoint, tmp_path) -> None:
+def test_poses_equal_those_of_hrpose_test_on_real_images(shared_data, hrpose_in, checkpoint, tmp_path) -> None:
     with tarfile.open(shared_data / "coco_real.tar") as archive:
         names = [name for name in archive.getnames() if "val2017" in name]
         archive.extractall(tmp_path, members=[archive.getmember(name) for name in names], filter="data")
@@ -88,7 +88,7 @@ def estimator(engine) -> hrpose.PoseEstimator:
     return hrpose.PoseEstimator(engine, batch_size=4, num_threads=2)
 
 
-def test_one_image_gives_one_record_of_poses(estimator) -> None:
+def test_one_image_returns_one_record_of_poses(estimator) -> None:
     poses = estimator(IMAGE, bbox=[[10, 20, 30, 40], [0, 0, 8, 8]], bbox_scores=[0.5, 0.25])
     assert isinstance(poses, Poses)
     np.testing.assert_array_equal(poses.keypoints[:, 0], [[25, 40], [4, 4]])
@@ -104,19 +104,19 @@ def test_one_box_needs_no_list(estimator) -> None:
     assert estimator(IMAGE, bbox=torch.tensor([10, 20, 30, 40])).scores.tolist() == [1.0]
 
 
-def test_corners_are_another_way_to_say_a_box(estimator) -> None:
+def test_boxes_may_be_corners(estimator) -> None:
     corners = estimator(IMAGE, bbox_xyxy=[[10, 20, 40, 60]])
     np.testing.assert_array_equal(corners.bbox, [[10, 20, 30, 40]])
     np.testing.assert_array_equal(corners.keypoints, estimator(IMAGE, bbox=[[10, 20, 30, 40]]).keypoints)
 
 
-def test_without_boxes_the_whole_image_is_one_person(estimator) -> None:
+def test_without_boxes_the_whole_image_is_one_instance(estimator) -> None:
     poses = estimator(IMAGE)
     np.testing.assert_array_equal(poses.bbox, [[0, 0, 80, 60]])
     np.testing.assert_array_equal(poses.keypoints[0, 0], [40, 30])
 
 
-def test_persons_of_several_images_share_a_batch(estimator, engine) -> None:
+def test_instances_of_several_images_share_a_batch(estimator, engine) -> None:
     boxes = [[[5.0 * k, 10, 10, 10] for k in range(count)] for count in (1, 3, 0, 6, 1)]
     found = estimator([IMAGE] * 5, bbox=boxes)
     assert engine.batch_sizes == [4, 4, 3]
@@ -128,19 +128,19 @@ def test_persons_of_several_images_share_a_batch(estimator, engine) -> None:
     assert np.concatenate([poses.instance_ids for poses in found]).tolist() == list(range(11))
 
 
-def test_an_image_without_persons_has_no_poses_of_the_right_shape(estimator, engine) -> None:
+def test_an_image_without_instances_has_empty_poses(estimator, engine) -> None:
     poses = estimator(IMAGE, bbox=[])
     assert (poses.keypoints.shape, poses.bbox.shape, len(poses.to_coco())) == ((0, 2, 2), (0, 4), 0)
     assert estimator([]) == []
     assert engine.batch_sizes == []
 
 
-def test_only_some_images_of_a_list_come_with_boxes(estimator) -> None:
+def test_images_of_a_list_may_lack_boxes(estimator) -> None:
     found = estimator([IMAGE, IMAGE], bbox=[None, [[1, 2, 3, 4]]])
     assert [poses.bbox.tolist() for poses in found] == [[[0, 0, 80, 60]], [[1, 2, 3, 4]]]
 
 
-def test_many_at_once_are_what_each_is_alone(checkpoint, people) -> None:
+def test_poses_of_a_list_equal_those_of_single_images(checkpoint, people) -> None:
     estimator = hrpose.PoseEstimator.from_checkpoint(checkpoint, device="cpu", batch_size=3)
     files = sorted((people / "val2017").glob("*.jpg"))
     bbox = [[[40, 30, 100, 180], [150, 20, 90, 200]]] * len(files)
@@ -150,7 +150,7 @@ def test_many_at_once_are_what_each_is_alone(checkpoint, people) -> None:
         np.testing.assert_allclose(poses.scores, alone.scores, atol=1e-5)
 
 
-def test_a_stream_holds_few_images_at_a_time(estimator) -> None:
+def test_a_stream_has_few_images_in_memory(estimator) -> None:
     taken = 0
 
     def film() -> Iterator[tuple]:
@@ -167,13 +167,13 @@ def test_a_stream_holds_few_images_at_a_time(estimator) -> None:
     assert max(ahead) <= 2 * 2 + 4 * 4  # readers' images, and batches: waiting, ready, in the engine, done
 
 
-def test_a_stream_may_be_left_early(estimator) -> None:
+def test_a_stream_may_be_stopped_early(estimator) -> None:
     stream = estimator.stream((IMAGE, None, None) for _ in range(10**9))
     assert len(next(stream)) == 1
     stream.close()
 
 
-def test_images_that_cannot_be_used_are_told_and_have_no_poses(estimator, tmp_path) -> None:
+def test_unusable_images_are_reported_and_have_no_poses(estimator, tmp_path) -> None:
     errors: dict[int, str] = {}
     items = [
         (IMAGE, None, None),
@@ -189,7 +189,7 @@ def test_images_that_cannot_be_used_are_told_and_have_no_poses(estimator, tmp_pa
         list(estimator.stream(items))
 
 
-def test_an_error_of_the_caller_or_the_engine_comes_through(engine, estimator) -> None:
+def test_errors_of_the_caller_and_of_the_engine_are_raised(engine, estimator) -> None:
     def broken() -> Iterator[tuple]:
         yield IMAGE, None, None
         raise RuntimeError("the camera is off")
@@ -205,7 +205,7 @@ def test_an_error_of_the_caller_or_the_engine_comes_through(engine, estimator) -
         hrpose.PoseEstimator(Broken())([IMAGE, IMAGE])
 
 
-def test_a_detector_is_asked_for_images_without_boxes(engine) -> None:
+def test_the_detector_is_used_for_images_without_boxes(engine) -> None:
     asked = []
 
     def detector(image):
@@ -231,13 +231,13 @@ def test_a_detector_is_asked_for_images_without_boxes(engine) -> None:
         ((None, [1]), "cannot be used"),
     ],
 )
-def test_a_detector_that_answers_anything_else_is_refused(engine, found, message) -> None:
+def test_other_results_of_a_detector_are_refused(engine, found, message) -> None:
     estimator = hrpose.PoseEstimator(engine, detector=lambda image: found)
     with pytest.raises(ValueError, match=message):
         estimator(IMAGE)
 
 
-def test_an_image_that_is_a_file_is_looked_at_upright(engine, tmp_path) -> None:
+def test_an_image_from_a_file_is_rotated_upright(engine, tmp_path) -> None:
     image = jpeg(orientation=6)
     turned = hrpose.PoseEstimator(engine)(image)
     assert turned.bbox.tolist() == [[0, 0, 60, 80]]
@@ -245,18 +245,18 @@ def test_an_image_that_is_a_file_is_looked_at_upright(engine, tmp_path) -> None:
     assert stored.bbox.tolist() == [[0, 0, 80, 60]]
 
 
-def test_lists_of_boxes_fit_lists_of_images(estimator) -> None:
+def test_lists_of_boxes_and_images_must_have_the_same_length(estimator) -> None:
     with pytest.raises(ValueError, match=r"`bbox`.*2 images.*1"):
         estimator([IMAGE, IMAGE], bbox=[[[1, 2, 3, 4]]])
 
 
 @pytest.mark.parametrize("option", [{"batch_size": 0}, {"bbox_padding": -1}, {"num_threads": 0}, {"detector": 7}])
-def test_options_that_make_no_sense_are_refused(engine, option) -> None:
+def test_invalid_options_are_refused(engine, option) -> None:
     with pytest.raises(ValueError, match=f"`{next(iter(option))}`"):
         hrpose.PoseEstimator(engine, **option)
 
 
-def test_a_network_in_the_place_of_an_engine_is_refused_with_the_new_name() -> None:
+def test_a_network_as_engine_is_refused_with_the_new_name() -> None:
     for arguments in ((torch.nn.ReLU(),), (torch.nn.ReLU(), None, hrpose.COCO)):
         with pytest.raises(TypeError, match=r"PoseEstimator\.from_network"):
             hrpose.PoseEstimator(*arguments)
@@ -268,7 +268,7 @@ def test_the_old_factory_works_and_warns(engine) -> None:
 
 
 class NanEngine(CenterEngine):
-    """Gives NaN for the crops of bright images."""
+    """Returns NaN for crops of bright images."""
 
     def __call__(self, batch):
         poses = super().__call__(batch)
@@ -277,7 +277,7 @@ class NanEngine(CenterEngine):
 
 
 @pytest.mark.parametrize("entry", ["image", "list", "stream", "video"])
-def test_nan_is_an_error_by_every_entry(entry) -> None:
+def test_nan_raises_an_error_in_every_method(entry) -> None:
     dark, bright = np.full((60, 80, 3), 9, np.uint8), np.full((60, 80, 3), 255, np.uint8)
     estimator = hrpose.PoseEstimator(NanEngine(), batch_size=1)
     calls = {

@@ -1,4 +1,4 @@
-"""People are followed through a video: with a detector, with one that looks seldom, and with none."""
+"""Instances are tracked through a video with a detector in every frame, in some frames, and without."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def film():
 
 
 class Oracle:
-    """Answers as a network does: of each box the person that fills it best, a little off; of an empty box a bad pose."""
+    """A fake estimator: for each box the instance that fills it best, with noise; for an empty box a pose of low score."""
 
     skeleton = COCO
 
@@ -80,7 +80,7 @@ def detector_of(film, calls=None, limit=10**6):
 
 
 def who(frame, truth):
-    """Give number -> true person, by the distance of the keypoints."""
+    """Return the true instance of each id, by the distance of the keypoints."""
     found = {}
     for pose in frame.poses:
         far = [
@@ -93,7 +93,7 @@ def who(frame, truth):
 
 
 def check_identities(followed, film):
-    """Both people are found in most frames, each always under the same number."""
+    """Check that both instances are found in most frames with the same ids."""
     people = {}
     for frame, truth in zip(followed, film, strict=True):
         for number, person in who(frame, truth).items():
@@ -104,7 +104,7 @@ def check_identities(followed, film):
 
 
 @pytest.mark.parametrize("matcher", ["greedy", "hungarian"])
-def test_people_are_followed_with_a_detector(film, matcher):
+def test_instances_are_tracked_with_a_detector(film, matcher):
     oracle = Oracle(film)
     followed = list(
         track_poses(oracle, video(film), detector=detector_of(film), tracker=OksTracker(COCO.sigmas, matcher=matcher))
@@ -115,7 +115,7 @@ def test_people_are_followed_with_a_detector(film, matcher):
     assert max(oracle.asked) <= 3  # detected and propagated boxes of one person are one box
 
 
-def test_the_detector_need_not_look_at_every_frame(film):
+def test_the_detector_may_run_in_some_frames_only(film):
     calls = []
     followed = list(track_poses(Oracle(film), video(film), detector=detector_of(film, calls), detect_every=5))
     check_identities(followed, film)
@@ -123,14 +123,14 @@ def test_the_detector_need_not_look_at_every_frame(film):
     assert len(calls) <= 15  # it also looks while one of the two hides the other
 
 
-def test_boxes_of_the_first_frame_are_enough(film):
-    """People who are in the picture then are followed by their own poses."""
+def test_instances_are_tracked_from_boxes_of_the_first_frame(film):
+    """Later boxes are those of the tracked poses."""
     start = 8
     followed = list(track_poses(Oracle(film), video(film)[start:], bbox=film[start].bbox))
     check_identities(followed, film[start:])
 
 
-def test_without_boxes_the_whole_frame_is_looked_at(film):
+def test_without_boxes_the_whole_frame_is_the_box(film):
     oracle = Oracle(film)
     followed = list(track_poses(oracle, video(film)[:3]))
     assert oracle.asked[0] is None
@@ -138,15 +138,15 @@ def test_without_boxes_the_whole_frame_is_looked_at(film):
     assert len({int(frame.poses.instance_ids[0]) for frame in followed}) == 1
 
 
-def test_a_detector_that_finds_nobody_is_believed(film):
+def test_without_detections_there_are_no_poses(film):
     oracle = Oracle(film)
     followed = list(track_poses(oracle, video(film)[:2], detector=detector_of(film, limit=0)))
     assert oracle.asked == [0, 0]
     assert [len(frame.poses) for frame in followed] == [0, 0]
 
 
-def test_who_has_left_is_not_followed_for_long(film):
-    """A box of nobody gives a bad pose; it is left out, and the person is given up a second later."""
+def test_tracks_end_soon_after_an_instance_has_left(film):
+    """A box without instance gives a pose of low score, which is dropped, and the track ends a second later."""
     gone = [
         VideoFrame(np.zeros((HEIGHT, WIDTH, 3), np.uint8), 10 + step, film[9].time + 0.1 * (step + 1))
         for step in range(15)
@@ -163,7 +163,7 @@ def test_who_has_left_is_not_followed_for_long(film):
     assert oracle.asked[-1] is None
 
 
-def test_what_is_given_out_is_smoothed(film):
+def test_returned_keypoints_are_smoothed(film):
     plain = list(track_poses(Oracle(film), video(film)[8:20], detector=detector_of(film)))
     smooth = list(track_poses(Oracle(film), video(film)[8:20], detector=detector_of(film), smoother=PoseSmoother()))
     np.testing.assert_array_equal(plain[0].poses.keypoints, smooth[0].poses.keypoints)
@@ -172,7 +172,7 @@ def test_what_is_given_out_is_smoothed(film):
         np.testing.assert_array_equal(one.poses.instance_ids, two.poses.instance_ids)
 
 
-def test_frames_are_taken_one_at_a_time(film):
+def test_frames_are_read_one_at_a_time(film):
     taken = []
 
     def frames():
@@ -186,12 +186,12 @@ def test_frames_are_taken_one_at_a_time(film):
     assert taken == [0, 1]
 
 
-def test_mistakes_are_told(film):
+def test_invalid_arguments_and_detections_are_refused(film):
     with pytest.raises(ValueError, match=r"`detect_every`.*1"):
         next(track_poses(Oracle(film), video(film), detect_every=0))
     for found, message in (
         (None, "Expected the detector to return a pair"),
-        ((None, None), "boxes cannot be used"),
+        ((None, None), "boxes of the detector, but got None"),
         ((np.zeros((2, 5)), np.zeros(2)), r"boxes cannot be used. Expected `bbox` to be \(N, 4\)"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -199,7 +199,7 @@ def test_mistakes_are_told(film):
 
 
 class Constant:
-    """A network that gives every keypoint of a person the same score in every frame, and a low one where nobody is."""
+    """A fake network with the same score for every keypoint of an instance, and a low one for an empty box."""
 
     skeleton = COCO
 
@@ -254,7 +254,7 @@ def frames_numbered(count):
     detect_every=st.integers(1, 12),
     given_boxes=st.booleans(),
 )
-def test_a_followed_person_scores_the_same_in_every_frame(score, box_score, detect_every, given_boxes):
+def test_a_tracked_instance_has_the_same_score_in_every_frame(score, box_score, detect_every, given_boxes):
     network = Constant(score)
     detector = None if box_score is None else network.detector(lambda index: box_score)
     boxes = [[20, 30, 40, 90]] if given_boxes and detector is None else None
@@ -276,7 +276,7 @@ def test_a_score_at_the_threshold_is_found_in_every_frame(detects, score):
     assert [len(frame.poses) for frame in followed] == [1] * 20
 
 
-def test_a_followed_person_keeps_the_last_score_of_the_detector():
+def test_a_tracked_instance_keeps_the_last_score_of_the_detector():
     network = Constant(0.8)
     scores = {0: 0.9, 5: 0.5, 10: 0.7}
     followed = track_poses(network, frames_numbered(15), detector=network.detector(scores.get), detect_every=5)
@@ -287,7 +287,7 @@ def test_a_followed_person_keeps_the_last_score_of_the_detector():
 
 @pytest.mark.parametrize("detects", [False, True])
 @pytest.mark.parametrize("detect_every", [1, 10, 100])
-def test_who_was_hidden_is_found_in_the_first_frame_that_shows_them(detects, detect_every):
+def test_a_hidden_instance_is_found_in_the_first_frame_that_shows_it(detects, detect_every):
     network = Constant(0.44, hidden=range(13, 19))
     detector = network.detector(lambda index: 0.9) if detects else None
     followed = list(track_poses(network, frames_numbered(30), detector=detector, detect_every=detect_every))
@@ -295,8 +295,8 @@ def test_who_was_hidden_is_found_in_the_first_frame_that_shows_them(detects, det
     assert {number for frame in followed for number in frame.poses.instance_ids.tolist()} == {1}
 
 
-def test_a_frame_with_somebody_lost_is_looked_at_again_at_once():
-    """The person jumps out of the box in which they would be."""
+def test_a_frame_with_a_lost_instance_is_detected_again():
+    """The instance jumps out of its expected box."""
     network = Constant(0.44, moved_at=13)
     detector = network.detector(lambda index: 0.9)
     followed = list(track_poses(network, frames_numbered(30), detector=detector, detect_every=10))

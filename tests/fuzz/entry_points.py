@@ -29,7 +29,7 @@ from hrpose.config.overrides import expand_sweep
 from hrpose.errors import DataError
 from hrpose.estimator.from_weights import read_parts
 from hrpose.export import ExportRecord
-from hrpose.media.images import read_image, read_upright_size
+from hrpose.media.images import read_image, read_size
 from hrpose.media.load import load_image
 from hrpose.media.source import find_media
 from hrpose.metrics.results import read_results, read_scored_results
@@ -153,7 +153,7 @@ def images(rng: Random, folder: Path) -> None:
     file = folder / "image.jpg"
     file.write_bytes(mutate_bytes(rng.choice(_images()), rng))
     with suppress(DataError):
-        read_upright_size(file)
+        read_size(file, upright=True)
     with suppress(DataError):
         read_image(file, num_rows=4)
     load_image(file)

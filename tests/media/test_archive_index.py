@@ -1,4 +1,4 @@
-"""The index of archives that zip, GNU tar, bsdtar and Python write, and of broken ones."""
+"""The index of archives in all formats, and errors for damaged ones."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ import pytest
 from archived import WRITE, write_tar, write_zip
 
 from hrpose.errors import DataError
-from hrpose.media.archive_index import list_members
-from hrpose.media.archives import open_archives
+from hrpose.media.archives import list_members, open_archives
 
 NAMES = ["a.jpg", "b/c.PNG", "Grüße/ü.jpeg", f"{'long' * 30}/{'name' * 40}.jpg", "d e.webp"]
 FORMATS = {"pax": tarfile.PAX_FORMAT, "gnu": tarfile.GNU_FORMAT, "ustar": tarfile.USTAR_FORMAT}
@@ -34,7 +33,7 @@ def names_of(file: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_every_form_of_tar_gives_names_places_and_lengths(form: str, folder: Path, tmp_path: Path) -> None:
+def test_names_places_and_lengths_are_read_from_every_tar_format(form: str, folder: Path, tmp_path: Path) -> None:
     wanted = [name for name in NAMES if form != "ustar" or "long" not in name]
     file = write_tar(tmp_path / "x.tar", folder, [*wanted, "labels.json"], format=FORMATS[form])
     content = file.read_bytes()
@@ -42,18 +41,18 @@ def test_every_form_of_tar_gives_names_places_and_lengths(form: str, folder: Pat
     assert found == {name: (folder / name).read_bytes() for name in wanted}
 
 
-def test_names_of_ustar_with_a_prefix_are_whole(folder: Path, tmp_path: Path) -> None:
+def test_ustar_names_include_their_prefix(folder: Path, tmp_path: Path) -> None:
     name = f"{'folder/' * 20}a.jpg"
     (folder / name).parent.mkdir(parents=True)
     (folder / name).write_bytes(b"x")
     assert names_of(write_tar(tmp_path / "x.tar", folder, [name], format=tarfile.USTAR_FORMAT)) == [name]
 
 
-def test_a_zip_lists_images_that_are_not_hidden(folder: Path, tmp_path: Path) -> None:
+def test_a_zip_lists_the_images_that_are_not_hidden(folder: Path, tmp_path: Path) -> None:
     assert names_of(write_zip(tmp_path / "x.zip", folder)) == sorted(NAMES)
 
 
-def test_a_comment_and_large_fields_of_a_zip_are_read(folder: Path, tmp_path: Path) -> None:
+def test_a_zip_with_a_comment_and_zip64_fields_is_read(folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "x.zip"
     with zipfile.ZipFile(file, "w") as archive:
         for name in NAMES:
@@ -63,7 +62,7 @@ def test_a_comment_and_large_fields_of_a_zip_are_read(folder: Path, tmp_path: Pa
     assert [length for _, _, length in list_members(str(file))] == [(folder / name).stat().st_size for name in NAMES]
 
 
-def test_the_zip64_directory_of_many_members_is_read(tmp_path: Path) -> None:
+def test_a_zip64_directory_is_read(tmp_path: Path) -> None:
     file = tmp_path / "x.zip"
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr(zipfile.ZipInfo("a.jpg"), b"x")
@@ -78,14 +77,14 @@ def test_the_zip64_directory_of_many_members_is_read(tmp_path: Path) -> None:
     assert zipfile.ZipFile(file).namelist() == ["a.jpg"]
 
 
-def test_compressed_members_are_counted_and_the_commands_named(folder: Path, tmp_path: Path) -> None:
+def test_compressed_members_are_refused_with_their_number_and_the_commands(folder: Path, tmp_path: Path) -> None:
     file = write_zip(tmp_path / "x.zip", folder, compression=zipfile.ZIP_DEFLATED)
     with pytest.raises(DataError, match=r"5 of 8 members are compressed.*zip -0.*archive=tar"):
         list(list_members(str(file)))
 
 
 @pytest.mark.parametrize("method", ["gz", "bz2", "xz"])
-def test_a_compressed_tar_is_named_by_its_method(method: str, folder: Path, tmp_path: Path) -> None:
+def test_a_compressed_tar_is_refused_with_its_method(method: str, folder: Path, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "x.tar", f"w:{method}") as archive:
         archive.add(folder / "a.jpg", "a.jpg")
     with pytest.raises(DataError, match="compressed with"):
@@ -107,7 +106,7 @@ def test_names_that_lead_outside_are_refused(kind: str, name: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("form", ["symbolic", "hard", "zip"])
-def test_links_in_the_place_of_images_are_refused(form: str, tmp_path: Path) -> None:
+def test_links_among_the_images_are_refused(form: str, tmp_path: Path) -> None:
     file = tmp_path / ("x.zip" if form == "zip" else "x.tar")
     if form == "zip":
         info = zipfile.ZipInfo("a.jpg")
@@ -124,7 +123,7 @@ def test_links_in_the_place_of_images_are_refused(form: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("kind", WRITE)
-def test_a_cut_archive_is_an_error_wherever_it_is_cut(kind: str, folder: Path, tmp_path: Path) -> None:
+def test_an_archive_cut_off_anywhere_is_refused(kind: str, folder: Path, tmp_path: Path) -> None:
     content = WRITE[kind](tmp_path / f"whole.{kind}", folder).read_bytes()
     end = len(content) if kind == "zip" else len(content.rstrip(b"\0")) // 512 * 512
     for length in {0, 1, 511, 512, 5000, end - 513, end - 1, *random.Random(0).sample(range(end), 30)}:
@@ -135,9 +134,7 @@ def test_a_cut_archive_is_an_error_wherever_it_is_cut(kind: str, folder: Path, t
 
 
 @pytest.mark.parametrize("kind", WRITE)
-def test_damage_gives_a_data_error_or_another_index_but_no_other_exception(
-    kind: str, folder: Path, tmp_path: Path
-) -> None:
+def test_a_damaged_archive_raises_no_error_other_than_data_error(kind: str, folder: Path, tmp_path: Path) -> None:
     content = WRITE[kind](tmp_path / f"whole.{kind}", folder, NAMES[:2]).read_bytes()
     drawn = random.Random(0)
     for _ in range(80):
@@ -153,14 +150,14 @@ def test_damage_gives_a_data_error_or_another_index_but_no_other_exception(
         assert all(place >= 0 and place + length <= len(content) for _, place, length in members)
 
 
-def test_joined_tar_files_are_refused_because_the_second_would_be_lost(folder: Path, tmp_path: Path) -> None:
+def test_concatenated_tar_files_are_refused(folder: Path, tmp_path: Path) -> None:
     content = write_tar(tmp_path / "x.tar", folder).read_bytes()
     (tmp_path / "x.tar").write_bytes(content + content)
-    with pytest.raises(DataError, match="joined"):
+    with pytest.raises(DataError, match="concatenated"):
         list(list_members(str(tmp_path / "x.tar")))
 
 
-def test_a_size_beyond_all_files_is_refused_before_it_is_noted(tmp_path: Path) -> None:
+def test_a_member_larger_than_the_archive_is_refused(tmp_path: Path) -> None:
     member = tarfile.TarInfo("a.jpg")
     member.size = 2**70
     (tmp_path / "x.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(2048))

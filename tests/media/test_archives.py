@@ -1,4 +1,4 @@
-"""Images of archives are those of the files: the same bytes, the same names, the same errors."""
+"""Images in archives equal those of files: pixels, names and errors."""
 
 from __future__ import annotations
 
@@ -18,8 +18,14 @@ from tiny_coco import write_image
 from hrpose.errors import DataError, MissingDataError
 from hrpose.media import archives
 from hrpose.media.archives import open_archives, split_archive
-from hrpose.media.file_names import match_files
-from hrpose.media.folders import check_images_exist, is_image_file, is_image_folder, list_folder, list_images
+from hrpose.media.folders import (
+    check_images_exist,
+    is_image_file,
+    is_image_folder,
+    list_folder,
+    list_images,
+    match_files,
+)
 from hrpose.media.images import STORED, Reading, read_bytes, read_image, read_size
 from hrpose.media.load import load_image
 from hrpose.media.source import ImageFiles, find_media
@@ -56,7 +62,7 @@ def test_pixels_equal_those_of_the_files(reading: Reading, num_rows: int | None,
     assert read_image(packed / "turned.jpg", reading=Reading(upright=True)).shape == (80, 60, 3)
 
 
-def test_an_archive_is_a_folder_with_the_same_names(packed: Path, folder: Path) -> None:
+def test_an_archive_lists_the_names_of_the_folder(packed: Path, folder: Path) -> None:
     assert list_images(packed) == sorted(list_images(folder)) == sorted(NAMES)
     assert list_images(packed / "b") == sorted(list_images(folder / "b"))
     assert list_folder(packed / "b") == list_folder(folder / "b") == {"a.jpg", "c"}
@@ -66,7 +72,7 @@ def test_an_archive_is_a_folder_with_the_same_names(packed: Path, folder: Path) 
     assert find_media(str(packed)) == ImageFiles(packed, tuple(sorted(NAMES)))
 
 
-def test_missing_images_are_counted_and_found_elsewhere_in_the_archive(packed: Path) -> None:
+def test_missing_images_are_counted_and_searched_in_the_archive(packed: Path) -> None:
     with pytest.raises(MissingDataError, match=r"2 are missing: x\.jpg, y/z\.jpg"):
         check_images_exist(["a.jpg", "x.jpg", "y/z.jpg"], packed)
     with pytest.raises(MissingDataError, match=f"is {packed}/b the image folder".replace("*", r"\*")):
@@ -81,14 +87,14 @@ def test_names_of_other_systems_are_matched_as_in_a_folder(packed: Path, folder:
     assert len(match_files(names, packed)[0]) == 3
 
 
-def test_an_index_is_read_once_whatever_the_path(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_is_read_once_for_all_paths_of_an_archive(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index = open_archives(str(packed))
     monkeypatch.chdir(packed.parent)
     assert open_archives(packed.name) is index
     assert open_archives(f"../{packed.parent.name}/{packed.name}") is index
 
 
-def test_a_relative_path_follows_the_working_folder(
+def test_a_relative_path_is_relative_to_the_working_folder(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a.jpg", "b/a.jpg"):
@@ -106,7 +112,7 @@ def test_a_missing_archive_is_named(tmp_path: Path) -> None:
         read_bytes(tmp_path / "no.zip" / "a.jpg")
 
 
-def test_a_folder_that_is_called_like_an_archive_stays_a_folder(folder: Path, tmp_path: Path) -> None:
+def test_a_folder_named_like_an_archive_is_read_as_a_folder(folder: Path, tmp_path: Path) -> None:
     folder.rename(tmp_path / "data.zip")
     assert split_archive(tmp_path / "data.zip" / "a.jpg") is None
     assert read_image(tmp_path / "data.zip" / "a.jpg").shape == (70, 90, 3)
@@ -115,7 +121,7 @@ def test_a_folder_that_is_called_like_an_archive_stays_a_folder(folder: Path, tm
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_a_name_that_is_there_twice_names_its_archives(same: bool, folder: Path, tmp_path: Path) -> None:
+def test_a_duplicate_name_is_refused_with_its_archives(same: bool, folder: Path, tmp_path: Path) -> None:
     write_tar(tmp_path / "one.tar", folder, ["a.jpg", "b/a.jpg", *(["a.jpg"] if same else [])])
     write_tar(tmp_path / "two.tar", folder, ["turned.jpg" if same else "a.jpg"])
     with pytest.raises(DataError, match=r"a\.jpg is twice in .*one" if same else r"a\.jpg is in .*one.*two\.tar"):
@@ -128,9 +134,7 @@ def test_an_archive_without_images_is_refused(tmp_path: Path) -> None:
         open_archives(str(write_zip(tmp_path / "x.zip", tmp_path, ["a.txt"])))
 
 
-def test_an_archive_that_has_changed_is_indexed_again_and_never_read_with_the_old_index(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_a_changed_archive_is_indexed_again_and_not_read_with_the_old_index(folder: Path, tmp_path: Path) -> None:
     file = write_zip(tmp_path / "x.zip", folder, ["a.jpg"])
     old = open_archives(str(file))
     write_zip(file, folder, ["b/a.jpg"])
@@ -153,7 +157,7 @@ def _reads_alike(index: archives.Archives, expected: list[bytes], results: objec
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_other_processes_read_with_the_index_that_they_receive(method: str, packed: Path, folder: Path) -> None:
+def test_other_processes_read_with_the_index_of_the_parent(method: str, packed: Path, folder: Path) -> None:
     index = open_archives(str(packed))
     expected = [(folder / name).read_bytes() for name in sorted(NAMES)]
     if method == "spawn":  # the same pickle, without another process to start
@@ -170,7 +174,7 @@ def test_other_processes_read_with_the_index_that_they_receive(method: str, pack
     process.join()
 
 
-def test_more_archives_than_a_process_may_open_are_read_by_many_threads(
+def test_many_threads_read_more_archives_than_a_process_keeps_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     most, count = 4, 30

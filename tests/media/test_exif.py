@@ -1,4 +1,4 @@
-"""The EXIF orientation, read as Pillow writes it, and images that are read upright."""
+"""The EXIF orientation is read as Pillow writes it, and images are rotated upright."""
 
 import io
 
@@ -16,7 +16,7 @@ OPTIONS = {"JPEG": {"quality": 95}, "PNG": {}, "WEBP": {"lossless": True}}
 
 
 def encode(orientation: int | None, form: str) -> bytes:
-    """Encode the picture, with other tags before and behind the orientation."""
+    """Encode the picture, with other tags before and after the orientation."""
     exif, stream = Image.Exif(), io.BytesIO()
     exif[0x010F], exif[0x0131] = "maker", "software"
     if orientation is not None:
@@ -31,8 +31,8 @@ def upright_of(content: bytes) -> np.ndarray:
 
 @pytest.mark.parametrize("form", OPTIONS)
 @pytest.mark.parametrize("orientation", [None, *range(1, 9)])
-def test_an_image_is_read_as_it_is_stored_or_upright(orientation, form, tmp_path) -> None:
-    """Rows from the top are rows of the upright image, whatever decoder gives them."""
+def test_an_image_is_read_as_stored_or_upright(orientation, form, tmp_path) -> None:
+    """Rows from the top are rows of the upright image, with every decoder."""
     content = encode(orientation, form)
     assert read_orientation(content) == (orientation or 1)
     file = tmp_path / "a"
@@ -48,12 +48,12 @@ def test_an_image_is_read_as_it_is_stored_or_upright(orientation, form, tmp_path
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\x10\0\0\0WEBP"]))
-def test_any_bytes_have_an_orientation(content, start) -> None:
+def test_any_bytes_have_an_orientation_from_1_to_8(content, start) -> None:
     assert 1 <= read_orientation(start + content) <= 8
 
 
 @given(st.integers(0, 400), st.binary(min_size=1, max_size=4), st.sampled_from(list(OPTIONS)))
-def test_damaged_tags_have_an_orientation(place, damage, form) -> None:
+def test_damaged_tags_have_an_orientation_from_1_to_8(place, damage, form) -> None:
     content = encode(6, form)
     assert 1 <= read_orientation(content[:place] + damage + content[place + len(damage) :]) <= 8
     assert 1 <= read_orientation(content[:place]) <= 8

@@ -1,4 +1,4 @@
-"""Sizes and pages by the header alone; PNGs of which libpng has nothing to say."""
+"""Sizes and pages are read from the header; PNG files are decoded without warnings of libpng."""
 
 import io
 import struct
@@ -29,12 +29,12 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", ["jpeg", "png", "bmp", "gif", "tiff", "jpeg2000"])
-def test_the_size_is_that_of_the_pixels(suffix: str) -> None:
+def test_the_stated_size_is_that_of_the_pixels(suffix: str) -> None:
     content = encode(suffix)
     assert stated_size(content) == decode_pixels(content, "x").shape[1::-1] == (40, 30)
 
 
-def test_the_size_of_other_forms() -> None:
+def test_the_stated_size_of_other_formats_is_read() -> None:
     big_tiff = (
         b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, 2) + struct.pack("<HHQQHHQQ", 256, 4, 1, 7, 257, 3, 1, 9) + bytes(8)
     )
@@ -54,15 +54,15 @@ def test_the_size_of_other_forms() -> None:
         encode("tiff").replace(struct.pack("<HHII", 256, 4, 1, 40), struct.pack("<HHII", 256, 4, 1, 2**31)),
         encode("jpeg2000").replace(struct.pack(">II", 40, 30), struct.pack(">II", HUGE, HUGE)),
         encode("jpeg").replace(struct.pack(">HH", 30, 40), struct.pack(">HH", HUGE, HUGE)),
-        b"P6\n40000 40000\n255\n",  # no header that is read here: OpenCV refuses it
+        b"P6\n40000 40000\n255\n",  # a header that is not read here: OpenCV refuses it
     ],
 )
-def test_a_bomb_is_refused_before_it_is_decoded(content: bytes) -> None:
+def test_a_file_that_states_too_many_pixels_is_refused_before_decoding(content: bytes) -> None:
     with pytest.raises(DataError, match=r"bomb\.x"):
         decode_image(content, "bomb.x")
 
 
-def test_the_limit_lies_above_the_largest_cameras() -> None:
+def test_the_limit_is_above_the_largest_cameras() -> None:
     assert 16_320 * 12_240 < MAX_PIXELS <= 2**30
 
 
@@ -76,14 +76,14 @@ def test_several_pages_are_reported(suffix: str) -> None:
     assert np.abs(found.astype(int) - load_image(encode(suffix))).mean() < 10  # the first
 
 
-def test_a_thumbnail_is_no_page() -> None:
+def test_a_thumbnail_does_not_count_as_a_page() -> None:
     entry = struct.pack("<HHHHII", 1, 254, 4, 0, 1, 0)
     assert has_more_pages(b"II*\0" + struct.pack("<I", 8) + struct.pack("<HI", 0, 14) + entry[:2] + bytes(16))
     thumbnail = struct.pack("<HHHIII", 1, 254, 4, 1, 1, 0)
     assert not has_more_pages(b"II*\0" + struct.pack("<I", 8) + struct.pack("<HI", 0, 14) + thumbnail)
 
 
-def test_a_png_keeps_its_pixels_without_what_libpng_warns_of(capfd: pytest.CaptureFixture[str]) -> None:
+def test_chunks_that_libpng_warns_about_are_removed_and_pixels_stay(capfd: pytest.CaptureFixture[str]) -> None:
     profile = encode("png", icc_profile=b"no profile" * 9, pnginfo=None)
     cleaned = clean_png(profile, "x")
     assert b"iCCP" in profile
@@ -94,7 +94,7 @@ def test_a_png_keeps_its_pixels_without_what_libpng_warns_of(capfd: pytest.Captu
 
 
 @pytest.mark.parametrize("change", [lambda png: png[:-20], lambda png: png[:60] + b"x" + png[61:], lambda png: png[:9]])
-def test_a_damaged_png_is_refused_without_a_word_of_libpng(change, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(DataError, match=r"a\.png, but it is damaged or breaks off"):
+def test_a_damaged_png_is_refused_without_output_of_libpng(change, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(DataError, match=r"a\.png, but it is damaged or cut off"):
         decode_image(change(encode("png")), "a.png")
     assert capfd.readouterr().err == ""

@@ -1,4 +1,4 @@
-"""Images: OpenCV's pixels, and one clear message for an image that cannot be read."""
+"""Images are read as OpenCV reads them, and unreadable ones are refused."""
 
 import os
 from pathlib import Path
@@ -45,7 +45,7 @@ def test_jpeg_pixels_equal_opencv(options: list[str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.webp", "gray.jpg", "gray.png", "misnamed.jpg"])
-def test_other_formats_give_rgb(name: str, tmp_path: Path) -> None:
+def test_other_formats_are_read_as_rgb(name: str, tmp_path: Path) -> None:
     file = tmp_path / name
     picture = PICTURE[..., 0] if "gray" in name else PICTURE
     cv2.imwrite(str(tmp_path / "a.png" if "misnamed" in name else file), picture)
@@ -59,8 +59,8 @@ DEEP_FORMS = [(".png", 1), (".png", 3), (".png", 4), (".tiff", 1), (".tiff", 3),
 
 
 @given(st.integers(8, 16), st.integers(0, 2**32 - 1), st.sampled_from(DEEP_FORMS))
-def test_16_bits_are_scaled_by_those_in_use(depth: int, seed: int, form: tuple[str, int]) -> None:
-    """The highest bits of the depth become the pixels; more bits than that are refused, and opacity is no colour."""
+def test_16_bit_images_are_scaled_by_their_bit_depth(depth: int, seed: int, form: tuple[str, int]) -> None:
+    """The highest bits become the pixels, more bits than `bit_depth` are refused, and opacity is ignored."""
     suffix, channels = form
     deep = np.random.default_rng(seed).integers(0, 2**depth, (5, 7, channels)).astype(np.uint16)
     deep[0, 0] = 2**depth - 1
@@ -75,13 +75,13 @@ def test_16_bits_are_scaled_by_those_in_use(depth: int, seed: int, form: tuple[s
 
 
 @given(st.sampled_from([None, 8, 12, 16]), st.sampled_from([".png", ".bmp", ".jpg", ".webp", ".tiff"]))
-def test_8_bits_are_never_scaled(depth: int | None, suffix: str) -> None:
+def test_8_bit_images_are_not_scaled(depth: int | None, suffix: str) -> None:
     content = cv2.imencode(suffix, PICTURE)[1].tobytes()
     expected = cv2.cvtColor(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     np.testing.assert_array_equal(decode_image(content, "a", Reading(bit_depth=depth)), expected)
 
 
-def test_a_dark_image_is_scaled_by_its_own_bits_with_a_warning() -> None:
+def test_a_dark_16_bit_image_is_scaled_by_the_bits_it_uses_with_a_warning() -> None:
     content = cv2.imencode(".png", PICTURE.astype(np.uint16) * 16)[1].tobytes()
     with pytest.warns(DataWarning, match=r"a\.png.*16 bits.*12"):
         found = decode_image(content, "a.png")
@@ -102,7 +102,7 @@ def test_a_bit_depth_out_of_range_is_refused(depth) -> None:
 
 
 @pytest.mark.parametrize("upright", [False, True])
-def test_a_size_that_the_exif_orientation_explains_names_the_key(upright: bool, tmp_path: Path) -> None:
+def test_a_size_swapped_by_the_exif_orientation_is_refused_with_the_key(upright: bool, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg(orientation=6))
     size = (80, 60) if upright else (60, 80)
     with pytest.raises(DataError, match=rf"EXIF.*6.*data\.upright={str(not upright).lower()}"):
@@ -110,7 +110,7 @@ def test_a_size_that_the_exif_orientation_explains_names_the_key(upright: bool, 
     assert read_image(tmp_path / "a.jpg", size=size, reading=Reading(not upright)).shape[1::-1] == size
 
 
-def test_exif_orientation_is_ignored(tmp_path: Path) -> None:
+def test_the_exif_orientation_is_ignored_by_default(tmp_path: Path) -> None:
     plain = cv2.imencode(".jpg", PICTURE)[1].tobytes()
     turned = bytes.fromhex("ffe100224578696600004d4d002a000000080001011200030000000100060000000000000000")[:36]
     file = tmp_path / "turned.jpg"
@@ -119,10 +119,10 @@ def test_exif_orientation_is_ignored(tmp_path: Path) -> None:
     assert read_image(file).shape == (90, 131, 3)
 
 
-def test_harmless_flaws_are_read(tmp_path: Path) -> None:
+def test_images_with_harmless_errors_are_read(tmp_path: Path) -> None:
     content = cv2.imencode(".jpg", PICTURE)[1].tobytes()
     trailing, stuffed = tmp_path / "trailing.jpg", tmp_path / "stuffed.jpg"
-    trailing.write_bytes(content + b"\0\0 something behind the end")
+    trailing.write_bytes(content + b"\0\0 something after the end")
     stuffed.write_bytes(content[:20] + b"\0\0\0" + content[20:])  # extraneous bytes before a marker
     np.testing.assert_array_equal(
         read_image(trailing), cv2.cvtColor(cv2.imdecode(np.frombuffer(content, np.uint8), 1), 4)
@@ -132,7 +132,7 @@ def test_harmless_flaws_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", [0.3, 0.6, 0.9, 0.999])
 @pytest.mark.parametrize("progressive", [0, 1])
-def test_truncated_jpeg_is_refused(part: float, progressive: int, tmp_path: Path) -> None:
+def test_a_truncated_jpeg_is_refused(part: float, progressive: int, tmp_path: Path) -> None:
     content = cv2.imencode(".jpg", PICTURE, [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive])[1].tobytes()
     file = tmp_path / "cut.jpg"
     file.write_bytes(content[: int(len(content) * part)])
@@ -141,13 +141,13 @@ def test_truncated_jpeg_is_refused(part: float, progressive: int, tmp_path: Path
 
 
 @pytest.mark.parametrize("content", [b"hello, world", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"<html>404</html>"])
-def test_what_is_no_image_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_no_image_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(DataError, match=r"a\.jpg"):
         read_image(tmp_path / "a.jpg")
 
 
-def test_truncated_png_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_png_is_refused(tmp_path: Path) -> None:
     content = cv2.imencode(".png", PICTURE)[1].tobytes()
     (tmp_path / "a.png").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match=r"a\.png"):
@@ -164,7 +164,7 @@ def test_empty_and_missing_files_are_named(tmp_path: Path) -> None:
 
 
 def test_pipes_and_devices_are_refused(tmp_path: Path) -> None:
-    """A pipe would block, and a device never ends."""
+    """A pipe would block, and a device does not end."""
     os.mkfifo(tmp_path / "pipe.jpg")
     for name in (tmp_path / "pipe.jpg", "/dev/zero"):
         for read in (read_image, load_image, read_size):
@@ -172,7 +172,7 @@ def test_pipes_and_devices_are_refused(tmp_path: Path) -> None:
                 read(name)
 
 
-def test_opencv_is_quiet_within_the_block_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_opencv_prints_nothing_in_the_block_only(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     cut = cv2.imencode(".tif", PICTURE)[1].tobytes()[:-40]
     level = cv2.utils.logging.getLogLevel()
     with quiet_decoders():
@@ -198,7 +198,7 @@ SAMPLINGS = [
 
 @pytest.mark.parametrize("restart", [0, 3])
 @pytest.mark.parametrize("sampling", SAMPLINGS)
-def test_top_rows_equal_those_of_the_whole(sampling: int, restart: int) -> None:
+def test_the_top_rows_equal_those_of_the_whole_image(sampling: int, restart: int) -> None:
     content = encode(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling, cv2.IMWRITE_JPEG_RST_INTERVAL, restart)
     whole = decode_jpeg(content)
     for num_rows in [1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 100, 200, 255]:
@@ -207,37 +207,37 @@ def test_top_rows_equal_those_of_the_whole(sampling: int, restart: int) -> None:
         np.testing.assert_array_equal(top[:num_rows], whole[:num_rows])
 
 
-def test_gray_comes_as_rgb() -> None:
+def test_the_top_rows_of_a_grey_image_are_rgb() -> None:
     content = cv2.imencode(".jpg", TALL_PICTURE[..., 0])[1].tobytes()
     np.testing.assert_array_equal(decode_top(content, (131, 300), 50)[:50], decode_jpeg(content)[:50])
 
 
-def test_what_is_out_of_the_ordinary_is_left_to_the_whole_decoder() -> None:
+def test_unusual_files_are_not_decoded_from_the_top() -> None:
     content = encode()
-    assert decode_top(content, (131, 300), 280) is None  # not worth while
+    assert decode_top(content, (131, 300), 280) is None  # saves nothing
     assert decode_top(content, (131, 301), 50) is None  # another size
-    assert decode_top(content[:-2], (131, 300), 50) is None  # cut short
+    assert decode_top(content[:-2], (131, 300), 50) is None  # cut off
     assert decode_top(content[: len(content) // 3], (131, 300), 50) is None
     assert decode_top(content[:30], (131, 300), 50) is None
     assert decode_top(encode(cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (131, 300), 50) is None
 
 
-def test_the_size_need_not_be_told() -> None:
+def test_the_top_rows_are_decoded_without_a_given_size() -> None:
     content = encode()
     np.testing.assert_array_equal(decode_top(content, None, 50), decode_top(content, (131, 300), 50))
-    assert decode_top(content, None, 280) is None  # not worth while
+    assert decode_top(content, None, 280) is None  # saves nothing
 
 
-def test_truncation_is_told_by_the_end_marker() -> None:
+def test_a_jpeg_without_end_marker_is_truncated() -> None:
     content = encode()
     assert not is_truncated(content)
-    assert not is_truncated(content + b"\0\0 behind the end")
+    assert not is_truncated(content + b"\0\0 after the end")
     assert is_truncated(content[:-2])
     assert is_truncated(content[:100])
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "progressive.jpg", "a.png", "a.bmp", "a.webp", "misnamed.jpg"])
-def test_sizes_are_those_of_the_pixels(name: str, tmp_path: Path) -> None:
+def test_read_size_is_the_size_of_the_pixels(name: str, tmp_path: Path) -> None:
     file = tmp_path / name
     flags = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1] if "progressive" in name else []
     cv2.imwrite(str(tmp_path / "a.png" if "misnamed" in name else file), TALL_PICTURE, flags)
@@ -246,14 +246,14 @@ def test_sizes_are_those_of_the_pixels(name: str, tmp_path: Path) -> None:
     assert read_size(file) == (131, 300)
 
 
-def test_sizes_follow_the_orientation_on_request(tmp_path: Path) -> None:
+def test_read_size_applies_the_orientation_on_request(tmp_path: Path) -> None:
     file = tmp_path / "a.jpg"
     file.write_bytes(jpeg(6))
     assert read_size(file) == (80, 60)
     assert read_size(file, upright=True) == (60, 80)
 
 
-def test_no_size_of_what_is_no_image(tmp_path: Path) -> None:
+def test_the_size_of_a_file_that_is_no_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(DataError):
         read_size(tmp_path / "a.jpg")
@@ -261,7 +261,7 @@ def test_no_size_of_what_is_no_image(tmp_path: Path) -> None:
         read_size(tmp_path / "b.jpg")
 
 
-def test_libjpeg_prints_nothing_and_what_others_print_stays(capfd: pytest.CaptureFixture[str]) -> None:
+def test_output_of_libjpeg_is_suppressed_and_other_output_is_kept(capfd: pytest.CaptureFixture[str]) -> None:
     whole = cv2.imencode(".jpg", PICTURE)[1].tobytes()
     place = whole.index(b"\xff\xda")
     odd = whole[:place] + b"four" + whole[place:]

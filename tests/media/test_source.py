@@ -1,4 +1,4 @@
-"""What a source means: files of odd names, patterns, cameras; what is not found is explained."""
+"""Sources are resolved to images, videos, cameras or streams, and errors say what exists instead."""
 
 import os
 from pathlib import Path
@@ -31,7 +31,7 @@ def here(tmp_path, monkeypatch) -> Path:
     ("source", "folder", "names"),
     [
         ("b.jpg", ".", ("b.jpg",)),
-        ("notes.txt", ".", ("notes.txt",)),  # who names a file wants it
+        ("notes.txt", ".", ("notes.txt",)),  # a file named alone may have any suffix
         (".", ".", ("a.PNG", "b.jpg")),
         ("in", "in", ("c d.jpg",)),
         ("in/", "in", ("c d.jpg",)),
@@ -40,9 +40,9 @@ def here(tmp_path, monkeypatch) -> Path:
         ("**/*.jp*g", ".", ("b.jpg", "in/c d.jpg", "in/deep/e=f.jpeg", "odd [x]/1.jpg", "other/[1].jpg")),
         ("in/**/*", "in", ("c d.jpg", "deep/e=f.jpeg")),
         ("i?/*.jpg", ".", ("in/c d.jpg",)),
-        ("odd [x]/*.jpg", "odd [x]", ("1.jpg",)),  # so does a folder
+        ("odd [x]/*.jpg", "odd [x]", ("1.jpg",)),  # an existing folder has precedence over a pattern
         ("odd*/*.jpg", ".", ("odd [x]/1.jpg",)),
-        ("other/[1].jpg", "other", ("[1].jpg",)),  # the file itself goes before the pattern
+        ("other/[1].jpg", "other", ("[1].jpg",)),  # an existing file has precedence over a pattern
         ("other/../in/*.jpg", "in", ("c d.jpg",)),
         ("in/../*.jpg", ".", ("b.jpg",)),
     ],
@@ -56,15 +56,15 @@ def test_images_are_found_and_sorted(here, source, folder, names):
     assert all((images.folder / name).is_file() for name in images.names)
 
 
-def test_a_link_that_leads_nowhere_is_an_image_that_cannot_be_read(here):
-    """So it is told at the end, with the others; nobody asked to leave it out."""
+def test_a_broken_link_counts_as_an_image(here):
+    """The reader reports it with the other unusable images."""
     (here / "in" / "lost.jpg").symlink_to(here / "gone.jpg")
     (here / "in" / "folder.jpg").mkdir()
     for source in ("in", "in/*.jpg"):
         assert find_media(source).names == ("c d.jpg", "lost.jpg")
 
 
-def test_absolute_paths_and_the_home_folder(here, monkeypatch):
+def test_absolute_paths_and_the_home_folder_are_found(here, monkeypatch):
     assert find_media(str(here / "in" / "*.jpg")) == ImageFiles(here / "in", ("c d.jpg",))
     monkeypatch.setenv("HOME", str(here))
     assert find_media("~/in") == ImageFiles(here / "in", ("c d.jpg",))
@@ -78,11 +78,11 @@ def test_names_never_lead_out_of_the_folder(here):
 
 
 @pytest.mark.parametrize(("source", "number"), [(0, 0), (2, 2), ("camera", 0), ("1", 1)])
-def test_cameras(here, source, number):
+def test_a_number_is_a_camera(here, source, number):
     assert find_media(source) == Camera(number)
 
 
-def test_addresses_are_streams_or_refused_by_name():
+def test_an_address_is_a_stream_and_other_schemes_are_refused():
     stream = find_media("rtsp://me:secret@10.0.0.7:554/a@b")
     assert stream == Stream("rtsp://me:secret@10.0.0.7:554/a@b")
     assert str(stream) == "rtsp://10.0.0.7:554/a@b"
@@ -93,7 +93,7 @@ def test_addresses_are_streams_or_refused_by_name():
 
 
 @pytest.mark.parametrize("suffix", ["avif", "gif", "jp2", "JPX", "ppm", "jfif", "ras"])
-def test_every_format_that_is_read_is_taken(tmp_path, suffix):
+def test_every_image_format_is_found(tmp_path, suffix):
     for name in (f"a.{suffix}", f"._a.{suffix}", "notes.csv"):
         (tmp_path / name).touch()
     for source in (tmp_path, f"{tmp_path}/*"):
@@ -103,13 +103,13 @@ def test_every_format_that_is_read_is_taken(tmp_path, suffix):
 @pytest.mark.parametrize(
     "name", ["x" * 5000, "x/" * 5000, "x" * 5000 + "*.jpg", "a\0b", "[" * 300, "~nobody_of_this_name/a"]
 )
-def test_names_that_no_file_has_are_refused_shortly(here, name):
+def test_impossible_names_are_refused_with_a_short_message(here, name):
     with pytest.raises(ValueError) as error:
         find_media(name)
     assert len(str(error.value)) < 800
 
 
-def test_a_pipe_is_no_source(here):
+def test_a_pipe_is_refused(here):
     os.mkfifo(here / "pipe")
     with pytest.raises(ValueError, match="a pipe, a device"):
         find_media("pipe")
@@ -135,7 +135,7 @@ def test_a_video_is_a_file_or_the_only_match(here):
         ("in/deep/../../other/..", None),
     ],
 )
-def test_what_is_not_found_is_explained(here, source, message):
+def test_a_missing_source_is_refused_with_what_exists(here, source, message):
     if message is None:
         assert len(find_media(source)) == 2
         return
@@ -144,7 +144,7 @@ def test_what_is_not_found_is_explained(here, source, message):
     assert str(error.value) == message
 
 
-def test_a_folder_of_folders_says_how_to_reach_in(here):
+def test_a_folder_with_images_in_subfolders_only_is_refused_with_a_pattern(here):
     (here / "in" / "c d.jpg").unlink()
     with pytest.raises(ValueError, match=r"in/\*\*/\*.jpg"):
         find_media("in")

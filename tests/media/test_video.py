@@ -1,4 +1,4 @@
-"""Videos: what is written can be read again, one frame at a time, with its times; what cannot be used is said."""
+"""Videos are read frame by frame with their times and written; unusable ones are refused."""
 
 import logging
 from unittest.mock import patch
@@ -28,7 +28,7 @@ def video(film, tmp_path):
     return file
 
 
-def test_frames_come_back_in_order_with_their_times_and_colours(video, film):
+def test_frames_are_read_in_order_with_their_times_and_colours(video, film):
     with VideoReader(video) as reader:
         assert (reader.frame_rate, reader.num_frames) == (12.5, 8)
         frames = list(reader)
@@ -37,9 +37,8 @@ def test_frames_come_back_in_order_with_their_times_and_colours(video, film):
     for read, drawn in zip(frames, film, strict=True):
         assert read.image.shape == (120, 160, 3)
         assert read.image.dtype == np.uint8
-        assert (
-            np.abs(read.image.astype(int) - drawn.image).mean() < 6
-        )  # compression; red and blue exchanged give far more
+        # by compression; swapped red and blue channels differ far more
+        assert np.abs(read.image.astype(int) - drawn.image).mean() < 6
         assert np.abs(read.image[..., ::-1].astype(int) - drawn.image).mean() > 20
 
 
@@ -51,7 +50,7 @@ def test_frames_are_read_one_at_a_time(video):
         assert capture.read.call_count == 2
 
 
-def test_no_more_frames_than_asked_for(video):
+def test_no_more_than_max_frames_are_read(video):
     with VideoReader(video, max_frames=3) as reader:
         assert reader.num_frames == 3
         assert len(list(reader)) == 3
@@ -69,7 +68,7 @@ def test_frames_are_extracted_by_their_index(video, tmp_path):
         np.testing.assert_array_equal(read_image(tmp_path / "frames" / name), images[index])
 
 
-def test_an_odd_row_and_column_are_left_out(tmp_path):
+def test_an_odd_row_and_column_are_dropped(tmp_path):
     picture = (
         np.random.default_rng(0).integers(60, 200, (9, 13, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)[:71, :101]
     )
@@ -81,7 +80,7 @@ def test_an_odd_row_and_column_are_left_out(tmp_path):
     assert np.abs(frame.image.astype(int) - picture[:70, :100]).mean() < 12
 
 
-def test_a_video_is_whole_after_an_error(film, tmp_path):
+def test_a_video_is_complete_after_an_error(film, tmp_path):
     def interrupted():
         with VideoWriter(tmp_path / "cut.mp4", frame_rate=25) as writer:
             for frame in film[:5]:
@@ -95,7 +94,7 @@ def test_a_video_is_whole_after_an_error(film, tmp_path):
 
 
 class Capture:
-    """Stands for a camera or a file that says strange things of itself."""
+    """A fake camera or file with unusual properties."""
 
     def __init__(self, stamps, rate=0.0, count=0):
         self.stamps, self.values = list(stamps), {cv2.CAP_PROP_FPS: rate, cv2.CAP_PROP_FRAME_COUNT: count}
@@ -117,7 +116,7 @@ class Capture:
 
 
 @pytest.mark.parametrize("rate", [0.0, float("nan"), -1.0, 90000.0])
-def test_a_rate_that_is_not_known_is_said(rate, tmp_path, caplog):
+def test_an_unknown_frame_rate_is_25_with_a_warning(rate, tmp_path, caplog):
     file = tmp_path / "x.avi"
     file.touch()
     with patch("cv2.VideoCapture", return_value=Capture([0], rate)), caplog.at_level(logging.WARNING):
@@ -125,7 +124,7 @@ def test_a_rate_that_is_not_known_is_said(rate, tmp_path, caplog):
     assert "25" in caplog.text
 
 
-def test_times_always_go_on(tmp_path):
+def test_times_always_increase(tmp_path):
     file = tmp_path / "x.avi"
     file.touch()
     with patch("cv2.VideoCapture", return_value=Capture([0, 40, 40, 130, 0], 25.0)):
@@ -133,7 +132,7 @@ def test_times_always_go_on(tmp_path):
     np.testing.assert_allclose(times, [0.0, 0.04, 0.08, 0.13, 0.17])
 
 
-def test_frames_of_a_camera_are_timed_by_the_clock():
+def test_frames_of_a_camera_have_the_time_of_reading():
     with (
         patch("cv2.VideoCapture", return_value=Capture([0] * 3, 30.0)),
         patch("time.monotonic", side_effect=[5.0, 5.1, 5.3, 5.35]),
@@ -143,7 +142,7 @@ def test_frames_of_a_camera_are_timed_by_the_clock():
         np.testing.assert_allclose([frame.time for frame in reader], [0.1, 0.3, 0.35])
 
 
-def test_a_video_that_breaks_off_is_said(tmp_path, caplog):
+def test_a_truncated_video_is_reported_and_an_empty_one_refused(tmp_path, caplog):
     file = tmp_path / "x.avi"
     file.touch()
     with patch("cv2.VideoCapture", return_value=Capture([0, 40], 25.0, 100)), caplog.at_level(logging.WARNING):
@@ -151,23 +150,23 @@ def test_a_video_that_breaks_off_is_said(tmp_path, caplog):
     assert "100 frames" in caplog.text
     with (
         patch("cv2.VideoCapture", return_value=Capture([], 25.0)),
-        pytest.raises(DataError, match="not one could be read"),
+        pytest.raises(DataError, match="none could be read"),
     ):
         list(VideoReader(file))
 
 
-def test_what_is_no_video_is_said(tmp_path):
+def test_a_missing_or_unreadable_video_is_refused(tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(DataError, match=r"text\.mp4"):
         VideoReader(tmp_path / "text.mp4")
-    with pytest.raises(MissingDataError, match="there is no such file"):
+    with pytest.raises(MissingDataError, match=r"none\.mp4"):
         VideoReader(tmp_path / "none.mp4")
     with pytest.raises(MissingDataError, match="99"):
         VideoReader(99)
 
 
-def test_nothing_is_overwritten_and_frames_have_one_size(video, film, tmp_path):
-    with pytest.raises(FileExistsError, match="is there already"):
+def test_files_are_not_overwritten_and_frames_have_one_size(video, film, tmp_path):
+    with pytest.raises(FileExistsError, match="exists already"):
         VideoWriter(video, frame_rate=25)
     with pytest.raises(ValueError, match=r"x.avi"):
         VideoWriter("x.avi", frame_rate=25)
@@ -182,7 +181,7 @@ def test_nothing_is_overwritten_and_frames_have_one_size(video, film, tmp_path):
 
 
 @pytest.mark.parametrize("rate", [119.193, 24000 / 1001, 30000 / 1001, 65.5354, 239.76, 655.36, 999.99, 1 / 3])
-def test_any_frame_rate_is_written_as_the_nearest_that_mpeg4_states(tmp_path, rate):
+def test_a_frame_rate_is_rounded_to_one_that_mpeg4_can_state(tmp_path, rate):
     with VideoWriter(tmp_path / "a.mp4", frame_rate=rate) as writer:
         for grey in range(3):
             writer.write(np.full((16, 16, 3), 40 * grey, np.uint8))
@@ -190,7 +189,7 @@ def test_any_frame_rate_is_written_as_the_nearest_that_mpeg4_states(tmp_path, ra
         assert reader.frame_rate == pytest.approx(rate, rel=1e-4 if rate > 10 else 1e-2)
 
 
-def test_a_stream_that_does_not_answer_is_named_without_its_password():
+def test_an_unreachable_stream_is_named_without_its_password():
     with quiet_decoders(), pytest.raises(MissingDataError, match=r"rtsp://127\.0\.0\.1:9/a") as error:
         VideoReader(Stream("rtsp://me:secret@127.0.0.1:9/a"))
     assert "secret" not in str(error.value)
@@ -200,6 +199,6 @@ def test_a_stream_is_read(tmp_path):
     with VideoWriter(tmp_path / "a.mp4", frame_rate=5) as writer:
         for grey in range(3):
             writer.write(np.full((16, 16, 3), 40 * grey, np.uint8))
-    with VideoReader(Stream(f"file:{tmp_path}/a.mp4")) as reader:  # of a network, as far as OpenCV can tell
+    with VideoReader(Stream(f"file:{tmp_path}/a.mp4")) as reader:  # OpenCV opens it as an address
         assert reader.num_frames is None
         assert [frame.index for frame in reader] == [0, 1, 2]

@@ -58,5 +58,5 @@ def test_the_head_of_jhmdb_is_that_of_nobody_else(whole) -> None:
 
 
 def test_a_keypoint_that_a_person_has_not_is_told(whole) -> None:
-    with pytest.raises(ValueError, match=r"skeleton 'cat' that the specimen has, but got tail\. It has belly, "):
+    with pytest.raises(ValueError, match=r"specimen in skeleton 'cat', but got tail\. It has belly, "):
         specimen_keypoints(whole[1], Skeleton.from_names(["nose", "tail"], name="cat", sigmas=[0.1, 0.1]))

@@ -1,4 +1,4 @@
-"""Labels tell the truth about the picture."""
+"""Labels describe the drawn pixels."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ def canvas():
 
 
 def upright_person(hips=(100.0, 110.0), stature=160.0, seed=2):
-    """Somebody who stands in front of the camera with hanging arms."""
+    """Return a person in front of the camera with hanging arms."""
     rng = np.random.default_rng(seed)
     while True:
         body, outfit = sample_body(rng), sample_outfit(rng)
@@ -52,7 +52,7 @@ def paint(canvas, *people):
     return [label_person(canvas.owners, person, n, painted[n]) for n, person in enumerate(people, start=1)]
 
 
-def test_box_and_area_are_those_of_the_pixels(scenes):
+def test_box_and_area_equal_those_of_the_pixels(scenes):
     for scene in scenes:
         for number, label in scene.labels.items():
             mask = scene.owners[::OVERSAMPLING, ::OVERSAMPLING] // OWNER_STRIDE == number
@@ -63,7 +63,7 @@ def test_box_and_area_are_those_of_the_pixels(scenes):
             assert (left + width, top + height) == (columns.max() + 1, rows.max() + 1)
 
 
-def test_the_runs_are_those_of_the_pixels(scenes):
+def test_the_run_lengths_equal_those_of_the_pixels(scenes):
     for scene in scenes:
         numbers = scene.owners[::2, ::2] // OWNER_STRIDE
         for number, label in scene.labels.items():
@@ -72,7 +72,7 @@ def test_the_runs_are_those_of_the_pixels(scenes):
             np.testing.assert_array_equal(mask, numbers == number)
 
 
-def test_visible_keypoints_lie_on_their_person(scenes):
+def test_visible_keypoints_are_on_pixels_of_their_person(scenes):
     count = 0
     for scene in scenes:
         for number, label in scene.labels.items():
@@ -100,7 +100,7 @@ def test_every_kind_of_visibility_occurs(scenes):
     assert (shares > [0.05, 0.08, 0.5]).all()
 
 
-def test_labels_agree_with_the_posture(scenes):
+def test_labels_match_the_posture(scenes):
     for scene in scenes:
         for number, person in scene.people.items():
             if number in scene.labels:
@@ -125,7 +125,7 @@ def test_the_left_eye_is_right_of_the_right_eye_from_the_front(canvas):
     assert label.keypoints[FACE[1], 0] > label.keypoints[FACE[2], 0]
 
 
-def test_who_stands_behind_is_occluded_and_who_stands_in_front_is_not(canvas):
+def test_only_the_person_behind_is_occluded(canvas):
     front = upright_person(hips=(108.0, 112.0))
     behind, before = paint(canvas, upright_person(), front)
     (alone,) = paint(Canvas(np.zeros((SIZE[1], SIZE[0], 3), np.uint8), np.array([0.0, -1.0])), upright_person())
@@ -137,7 +137,7 @@ def test_who_stands_behind_is_occluded_and_who_stands_in_front_is_not(canvas):
     np.testing.assert_allclose(behind.keypoints, alone.keypoints)
 
 
-def test_a_thing_in_front_occludes(canvas):
+def test_an_object_in_front_occludes(canvas):
     person = upright_person()
     paint_person(canvas, person, 1, np.random.default_rng(0))
     painted = pixels_of(canvas, 1)
@@ -149,7 +149,7 @@ def test_a_thing_in_front_occludes(canvas):
     assert label.bbox[1] + label.bbox[3] <= 141
 
 
-def test_what_is_cut_off_by_the_border_is_unlabelled(canvas):
+def test_keypoints_outside_the_image_are_unlabelled(canvas):
     person = upright_person(hips=(100.0, 215.0))
     (label,) = paint(canvas, person)
     knees = [COCO.keypoint_names.index(name) for name in ("left_knee", "right_knee", "left_ankle", "right_ankle")]
@@ -158,7 +158,7 @@ def test_what_is_cut_off_by_the_border_is_unlabelled(canvas):
     assert (label.visibility[FACE] == 2).all()
 
 
-def test_the_tiny_and_the_buried_have_a_box_but_no_keypoints(canvas):
+def test_tiny_and_mostly_hidden_people_have_a_box_but_no_keypoints(canvas):
     tiny, buried, _ = paint(
         canvas,
         upright_person(hips=(20.0, 40.0), stature=26.0),
@@ -170,11 +170,11 @@ def test_the_tiny_and_the_buried_have_a_box_but_no_keypoints(canvas):
     assert buried is None or buried.visibility.sum() == 0
 
 
-def test_nobody_to_be_seen_has_no_label(canvas):
+def test_hidden_people_have_no_label(canvas):
     assert paint(canvas, upright_person(hips=(-500.0, 110.0))) == [None]
     assert label_crowd(canvas.owners, 7) is None
 
 
-def test_canvas_and_image_pixels_share_their_centres():
+def test_canvas_and_image_have_the_same_pixel_centers():
     np.testing.assert_allclose(to_canvas(np.array([0.0, 10.0])), [0.5, 20.5])
     np.testing.assert_allclose(to_image(to_canvas(np.array([3.25, -1.0]))), [3.25, -1.0])

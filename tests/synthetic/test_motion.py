@@ -1,4 +1,4 @@
-"""Films of people who walk: who is who, bones that keep their lengths, ways that cross, the same pixels for the same seed."""
+"""Videos of walking people have ids, constant bone lengths, crossing paths, and the same pixels for the same seed."""
 
 import itertools
 
@@ -15,7 +15,7 @@ def film():
     return list(draw_walk(num_frames=40, image_size=(160, 120), frame_rate=15.0, seed=4))
 
 
-def test_the_same_seed_draws_the_same_film(film):
+def test_the_same_seed_draws_the_same_video(film):
     again = list(draw_walk(num_frames=3, image_size=(160, 120), frame_rate=15.0, seed=4))
     other = next(draw_walk(num_frames=1, image_size=(160, 120), seed=5))
     for one, two in zip(film, again, strict=False):
@@ -24,7 +24,7 @@ def test_the_same_seed_draws_the_same_film(film):
     assert (other.image != film[0].image).any()
 
 
-def test_frames_are_pictures_with_people_and_times(film):
+def test_frames_have_an_image_people_and_a_time(film):
     assert [round(frame.time * 15) for frame in film] == list(range(40))
     for frame in film:
         count = len(frame.person_ids)
@@ -65,8 +65,8 @@ def test_the_nearer_person_hides_the_farther_one(film):
     assert occluded[1] > occluded[2]
 
 
-def test_nobody_jumps(film):
-    """At 0.95 statures a second a leg that swings forward moves about three times as fast: a fifth of a stature a frame."""
+def test_people_move_continuously(film):
+    """At 0.95 statures a second a leg that swings forward moves about three times as fast: a fifth of a stature per frame."""
     for before, after in itertools.pairwise(film):
         for number in set(before.person_ids.tolist()) & set(after.person_ids.tolist()):
             one, two = ([frame.person_ids.tolist().index(number)] for frame in (before, after))

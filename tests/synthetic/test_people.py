@@ -1,4 +1,4 @@
-"""Postures: left and right follow the direction a person faces, bones keep their lengths."""
+"""Left and right follow the direction that a person faces, and bones have constant lengths."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ def bodies():
     return [sample_body(np.random.default_rng(seed)) for seed in range(300)]
 
 
-def test_left_is_on_the_right_of_the_image_from_the_front_and_on_the_left_from_behind(bodies):
+def test_left_is_right_in_the_image_from_the_front_and_left_from_behind(bodies):
     front = [body for body in bodies if body.chest[2, 2] > 0.5]
     back = [body for body in bodies if body.chest[2, 2] < -0.5]
     assert len(front) > 50
@@ -36,7 +36,7 @@ def test_postures_vary(bodies):
 @pytest.mark.parametrize(
     ("upper", "lower"), [("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle")]
 )
-def test_both_sides_have_bones_of_one_length(bodies, upper, lower):
+def test_left_and_right_bones_have_the_same_length(bodies, upper, lower):
     for body in bodies:
         lengths = [
             np.linalg.norm(body.joints[f"{side}_{upper}"] - body.joints[f"{side}_{lower}"])

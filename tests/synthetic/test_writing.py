@@ -1,4 +1,4 @@
-"""The dataset on disk: COCO's layout, the same for the same arguments, never at the cost of somebody else's files."""
+"""The dataset on disk has COCO's layout, depends on the arguments alone, and does not replace other files."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def snapshot(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_layout_is_that_of_coco(dataset):
+def test_the_layout_is_that_of_coco(dataset):
     files = snapshot(dataset)
     images = {f"train2017/{i:012d}.jpg" for i in range(1, 101)} | {
         f"val2017/{i:012d}.jpg" for i in range(100_001, 100_041)
@@ -83,14 +83,14 @@ def test_hard_cases_occur(dataset):
     content = load(dataset)
     rows = content["annotations"]
     people = Counter(row["image_id"] for row in rows)
-    assert any(image["id"] not in people for image in content["images"]), "images of nobody"
+    assert any(image["id"] not in people for image in content["images"]), "images without people"
     assert max(people.values()) >= 4
     assert any(row["iscrowd"] for row in rows)
     assert any(row["num_keypoints"] == 0 and not row["iscrowd"] for row in rows)
     assert all(row["num_keypoints"] == 0 for row in rows if row["iscrowd"])
 
 
-def test_hrpose_reads_what_it_wrote(dataset):
+def test_hrpose_reads_the_dataset(dataset):
     annotations = read_annotations(dataset / "annotations" / "person_keypoints_val2017.json")
     assert annotations.skeleton().keypoint_names == COCO.keypoint_names
 
@@ -107,7 +107,7 @@ def test_pixels_depend_on_the_arguments_alone(tmp_path, monkeypatch):
     assert alone[image] != other[image]
 
 
-def test_images_do_not_change_with_their_number(tmp_path):
+def test_images_do_not_depend_on_the_number_of_images(tmp_path):
     few = snapshot(write_dataset(tmp_path / "few", num_train=2, num_val=1, image_size=(96, 80)))
     more = snapshot(write_dataset(tmp_path / "more", num_train=4, num_val=2, image_size=(96, 80)))
     assert all(more[name] == content for name, content in few.items() if name.endswith(".jpg"))
@@ -116,12 +116,12 @@ def test_images_do_not_change_with_their_number(tmp_path):
 class TestRewriting:
     ARGUMENTS = {"num_train": 2, "num_val": 1, "image_size": (96, 80)}  # noqa: RUF012
 
-    def test_the_same_arguments_touch_nothing(self, tmp_path, monkeypatch):
+    def test_the_same_arguments_change_no_file(self, tmp_path, monkeypatch):
         folder = write_dataset(tmp_path / "people", **self.ARGUMENTS)
         monkeypatch.setattr(writing, "draw_scene", None)
         assert write_dataset(folder, **self.ARGUMENTS) == folder
 
-    def test_other_arguments_replace_the_dataset_and_leave_no_other_files(self, tmp_path):
+    def test_other_arguments_replace_the_whole_dataset(self, tmp_path):
         folder = write_dataset(tmp_path / "people", **self.ARGUMENTS)
         write_dataset(folder, **{**self.ARGUMENTS, "num_train": 3})
         assert len(load(folder)["images"]) == 3
@@ -138,7 +138,7 @@ class TestRewriting:
         assert snapshot(folder) == whole
         assert str(folder) in caplog.text
 
-    def test_a_broken_drawing_leaves_the_old_dataset_alone(self, tmp_path, monkeypatch):
+    def test_an_error_while_drawing_keeps_the_old_dataset(self, tmp_path, monkeypatch):
         folder = write_dataset(tmp_path / "people", **self.ARGUMENTS)
         whole = snapshot(folder)
 
@@ -151,14 +151,14 @@ class TestRewriting:
         assert snapshot(folder) == whole
         assert [path.name for path in tmp_path.iterdir()] == ["people"]
 
-    def test_a_foreign_folder_is_refused_and_left_alone(self, tmp_path):
+    def test_another_folder_is_refused_and_unchanged(self, tmp_path):
         (tmp_path / "photos").mkdir()
         (tmp_path / "photos" / "holiday.jpg").write_bytes(b"dear")
         with pytest.raises(FileExistsError, match=r"drawn_by_hrpose\.json"):
             write_dataset(tmp_path / "photos", **self.ARGUMENTS)
         assert snapshot(tmp_path / "photos") == {"holiday.jpg": b"dear"}
 
-    def test_a_file_in_the_way_is_refused(self, tmp_path):
+    def test_a_file_of_this_name_is_refused(self, tmp_path):
         (tmp_path / "people").write_text("a file")
         with pytest.raises(FileExistsError, match=r"drawn_by_hrpose\.json"):
             write_dataset(tmp_path / "people", **self.ARGUMENTS)
@@ -169,7 +169,7 @@ class TestRewriting:
 
 
 @pytest.mark.parametrize("arguments", [{"num_train": 0}, {"num_val": 100_000}, {"image_size": (20, 100)}])
-def test_arguments_out_of_range_are_named(tmp_path, arguments):
+def test_arguments_out_of_range_are_refused(tmp_path, arguments):
     with pytest.raises(ValueError, match=f"`{next(iter(arguments))}`"):
         write_dataset(tmp_path / "people", **arguments)
 
@@ -186,7 +186,7 @@ def make_images(count):
 
 @pytest.fixture(scope="module")
 def found():
-    """Rows (n,): score, best overlap (IoU) with a person of the image; and the share of people that some box finds."""
+    """Return score and best IoU with a person of the image for each row, and the share of people with a box."""
     images, annotations = make_images(300)
     rows = detect_people(images, annotations, seed=0)
     truth = {
@@ -236,11 +236,11 @@ def test_most_people_are_found_and_some_are_missed(found):
 def test_false_positives_and_duplicates_occur(found):
     rows, best, _ = found
     assert (best < 0.1).sum() > 50
-    assert any(row["image_id"] >= 295 for row in rows), "also in images of nobody"
+    assert any(row["image_id"] >= 295 for row in rows), "also in images without people"
     assert (best > 0.5).sum() > 520
 
 
-def test_an_image_gives_the_same_boxes_whatever_stands_beside_it():
+def test_the_boxes_of_an_image_do_not_depend_on_other_images():
     images, annotations = make_images(8)
     everything = detect_people(images, annotations, seed=3)
     one = detect_people(images[2:3], [row for row in annotations if row["image_id"] == 2], seed=3)

@@ -1,4 +1,4 @@
-"""Pairs: the exact matcher finds the best of all, the greedy one takes the best first; neither takes what is too unlike."""
+"""The Hungarian matcher maximises the sum, the greedy one selects the best pair first, and both keep to the threshold."""
 
 from itertools import permutations
 
@@ -12,7 +12,7 @@ CASES = [RNG.random((rows, columns)) for rows in range(1, 6) for columns in rang
 
 
 def best_sum(similarity, threshold):
-    """Try all ways to pair; a pair below the threshold adds nothing."""
+    """Return the largest sum of all assignments; pairs below the threshold add nothing."""
     gain = np.where(similarity >= threshold, similarity, 0)
     gain = gain if len(gain) <= gain.shape[1] else gain.T
     ways = permutations(range(gain.shape[1]), len(gain))
@@ -26,7 +26,7 @@ def test_the_exact_matcher_finds_the_largest_sum(threshold):
         assert similarity[rows, columns].sum() == pytest.approx(best_sum(similarity, threshold), abs=1e-12)
 
 
-def test_the_exact_matcher_finds_what_was_hidden_in_a_large_matrix():
+def test_the_exact_matcher_finds_the_pairs_in_a_large_matrix():
     order = RNG.permutation(60)
     similarity = RNG.random((60, 60)) * 0.9
     similarity[np.arange(60), order] = 0.95
@@ -36,7 +36,7 @@ def test_the_exact_matcher_finds_what_was_hidden_in_a_large_matrix():
 
 
 @pytest.mark.parametrize("match", [match_greedy, match_hungarian])
-def test_nobody_is_paired_twice_and_no_pair_is_below_the_threshold(match):
+def test_pairs_are_unique_and_not_below_the_threshold(match):
     for similarity in CASES:
         rows, columns = match(similarity, 0.4)
         assert len(set(rows.tolist())) == len(rows) == len(set(columns.tolist())) == len(columns)
@@ -46,7 +46,7 @@ def test_nobody_is_paired_twice_and_no_pair_is_below_the_threshold(match):
         assert not left.size or left.max() < 0.4
 
 
-def test_the_greedy_matcher_takes_the_best_pair_first():
+def test_the_greedy_matcher_selects_the_best_pair_first():
     similarity = np.array([[0.9, 0.8], [0.8, 0.1]])
     assert [pair.tolist() for pair in match_greedy(similarity, 0.05)] == [[0, 1], [0, 1]]
     assert [pair.tolist() for pair in match_hungarian(similarity, 0.05)] == [[0, 1], [1, 0]]
@@ -54,12 +54,12 @@ def test_the_greedy_matcher_takes_the_best_pair_first():
 
 @pytest.mark.parametrize("match", [match_greedy, match_hungarian])
 @pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0)])
-def test_nobody_pairs_with_nobody(match, shape):
+def test_an_empty_matrix_has_no_pairs(match, shape):
     assert [len(side) for side in match(np.zeros(shape), 0.5)] == [0, 0]
 
 
 @pytest.mark.parametrize("match", [match_greedy, match_hungarian])
-def test_what_cannot_be_matched_is_refused(match):
+def test_invalid_similarities_are_refused(match):
     with pytest.raises(ValueError, match="finite matrix"):
         match([[np.nan]], 0.5)
     with pytest.raises(ValueError, match="finite matrix"):

@@ -1,4 +1,4 @@
-"""The 1 Euro filter equals its paper; people who walk get steadier keypoints that do not lag."""
+"""The 1 Euro filter equals its paper, and reduces the jitter of walking people without lag."""
 
 import math
 from dataclasses import replace
@@ -11,7 +11,7 @@ from hrpose.tracking import OneEuroFilter, PoseSmoother
 
 
 def paper(values, times, min_cutoff, beta, derivative_cutoff):
-    """Algorithms 1 to 3 of the paper for one number, line by line."""
+    """Compute algorithms 1 to 3 of the paper for one number."""
 
     def alpha(rate, cutoff):
         return 1.0 / (1.0 + rate / (2 * math.pi * cutoff))
@@ -26,7 +26,7 @@ def paper(values, times, min_cutoff, beta, derivative_cutoff):
 
 
 @pytest.mark.parametrize("settings", [(1.0, 0.0, 1.0), (0.3, 0.7, 2.0), (5.0, 0.01, 0.5)])
-def test_it_is_the_filter_of_the_paper_at_any_times(settings):
+def test_the_filter_equals_the_paper_at_any_times(settings):
     rng = np.random.default_rng(1)
     times = np.cumsum(rng.uniform(0.01, 0.2, 40)).tolist()
     values = rng.normal(size=(40, 3, 2)).cumsum(axis=0)
@@ -38,7 +38,7 @@ def test_it_is_the_filter_of_the_paper_at_any_times(settings):
         np.testing.assert_allclose(filtered[(slice(None), *place)], expected, rtol=1e-12)
 
 
-def test_a_ramp_is_followed_at_the_distance_of_a_low_pass():
+def test_the_lag_of_a_ramp_is_that_of_a_low_pass():
     """Without beta the share of the new value is a = 1 / (1 + 1 / (2 pi fc T)); the lag settles at v T (1 - a) / a."""
     euro, step, speed = OneEuroFilter(min_cutoff=2.0), 0.04, 50.0
     for frame in range(200):
@@ -46,7 +46,7 @@ def test_a_ramp_is_followed_at_the_distance_of_a_low_pass():
     assert speed * step * 199 - float(filtered) == pytest.approx(speed / (2 * math.pi * 2.0))
 
 
-def test_beta_makes_it_follow_what_is_fast_and_scale_says_what_is_fast():
+def test_beta_reduces_the_lag_of_fast_motion_relative_to_scale():
     def lag(beta, scale):
         euro = OneEuroFilter(beta=beta)
         return 100.0 - float([euro(frame, frame * 0.04, scale=scale) for frame in range(101)][-1])
@@ -55,7 +55,7 @@ def test_beta_makes_it_follow_what_is_fast_and_scale_says_what_is_fast():
     assert lag(10.0, 100.0) == pytest.approx(lag(0.1, 1.0))
 
 
-def test_what_is_missing_stays_missing_and_begins_anew_after_a_gap():
+def test_missing_values_stay_nan_and_a_gap_resets_the_filter():
     euro = OneEuroFilter(max_gap=1.0)
     euro([0.0, 0.0], 0.0)
     assert np.isnan(euro([np.nan, 1.0], 0.5)).tolist() == [True, False]
@@ -65,7 +65,7 @@ def test_what_is_missing_stays_missing_and_begins_anew_after_a_gap():
     assert euro([20.0, np.nan], 5.0)[0] == 20.0
 
 
-def test_times_go_on_and_shapes_stay():
+def test_earlier_times_and_other_shapes_are_refused():
     euro = OneEuroFilter()
     euro([0.0], 1.0)
     with pytest.raises(ValueError, match="1 s"):
@@ -76,7 +76,7 @@ def test_times_go_on_and_shapes_stay():
 
 @pytest.mark.parametrize("name", ["min_cutoff", "derivative_cutoff", "max_gap"])
 @pytest.mark.parametrize("kind", [OneEuroFilter, PoseSmoother])
-def test_what_is_out_of_range_is_refused(kind, name):
+def test_arguments_out_of_range_are_refused(kind, name):
     with pytest.raises(ValueError, match="to be positive"):
         kind(**{name: 0.0})
     with pytest.raises(ValueError, match="at least 0"):
@@ -110,14 +110,14 @@ def errors(films, *, standing):
 
 
 @pytest.mark.parametrize(("standing", "jitter", "error"), [(False, 2.0, 0.95), (True, 3.5, 1.8)])
-def test_jitter_is_reduced_and_nobody_lags(films, standing, jitter, error):
-    """docs/predict.md states the factors: 2.2 walking, 3.7 standing. Without the way of the whole person they walk at 1.75."""
+def test_jitter_is_reduced_without_lag(films, standing, jitter, error):
+    """docs/predict.md states the factors: 2.2 walking, 3.7 standing. Without subtracting the movement it is 1.75."""
     levels, changes = errors(films, standing=standing)
     assert changes[0] / changes[1] > jitter
     assert levels[0] / levels[1] > error
 
 
-def test_people_are_filtered_on_their_own(films):
+def test_instances_are_filtered_independently(films):
     frames = films[2][10:30]
     together, alone = PoseSmoother(), PoseSmoother()
     for frame in frames:
@@ -128,7 +128,7 @@ def test_people_are_filtered_on_their_own(films):
         assert (found.keypoints != given.keypoints).any() or frame is frames[0]
 
 
-def test_unsure_keypoints_pass_as_they_are(films):
+def test_keypoints_of_low_score_are_unchanged(films):
     smooth = PoseSmoother()
     for frame in films[0][10:14]:
         given = network_poses(frame, np.random.default_rng(0))
@@ -138,7 +138,7 @@ def test_unsure_keypoints_pass_as_they_are(films):
     assert (found.keypoints[:, 5] != given.keypoints[:, 5]).any()
 
 
-def test_a_person_who_was_away_begins_anew(films):
+def test_the_filter_of_a_missing_instance_is_reset(films):
     smooth = PoseSmoother(max_gap=0.5)
     given = network_poses(films[0][20], np.random.default_rng(0))
     smooth(given, 0.0)
@@ -146,7 +146,7 @@ def test_a_person_who_was_away_begins_anew(films):
     np.testing.assert_array_equal(smooth(moved, 1.0).keypoints, moved.keypoints)
 
 
-def test_two_people_of_one_number_are_refused(films):
+def test_duplicate_ids_are_refused(films):
     given = network_poses(films[0][20], np.random.default_rng(0))
     twice = replace(given, instance_ids=np.ones(len(given), np.int64))
     with pytest.raises(ValueError, match=r"\[1, 1"):

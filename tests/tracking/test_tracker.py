@@ -1,4 +1,4 @@
-"""Numbers of people: kept through crossings, gaps and misses; never given twice; boxes for the next frame."""
+"""Ids are kept through crossings, gaps and missed detections and are unique; boxes for the next frame are propagated."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ PERSON = np.random.default_rng(3).uniform(0, 1, (17, 2)) * [60, 160]
 
 
 def poses(*corners, sure=None):
-    """Give the same person at some places."""
+    """Return poses of the same form at some positions."""
     count = len(corners)
     keypoints = PERSON + np.array(corners, float).reshape(count, 1, 2)
     scores = np.full((count, 17), 0.9, np.float32)
@@ -35,7 +35,7 @@ def poses(*corners, sure=None):
 
 
 def follow(film, matcher, *, missed=0.0, seed=0):
-    """Track a film; give for each true person the numbers they got, in order, without repeats."""
+    """Return the successive ids of each true instance of a tracked video."""
     people = OksTracker(COCO.sigmas, matcher=matcher)
     rng = np.random.default_rng(seed)
     numbers: dict[int, list[int]] = {}
@@ -50,7 +50,7 @@ def follow(film, matcher, *, missed=0.0, seed=0):
 
 @pytest.mark.parametrize("matcher", ["greedy", "hungarian"])
 @pytest.mark.parametrize("missed", [0.0, 0.1])
-def test_people_keep_their_numbers_through_crossings(films, matcher, missed):
+def test_ids_are_kept_through_crossings(films, matcher, missed):
     for film in films:
         numbers = follow(film, matcher, missed=missed)
         assert len(numbers) > 1
@@ -58,15 +58,15 @@ def test_people_keep_their_numbers_through_crossings(films, matcher, missed):
         assert len({mine[0] for mine in numbers.values()}) == len(numbers)
 
 
-def test_it_is_the_motion_that_keeps_them_apart(films, monkeypatch):
-    """The films are hard: whoever is compared with where people were, not with where they would be, mixes them up."""
+def test_without_motion_ids_are_exchanged(films, monkeypatch):
+    """Compared with their last positions instead of the expected ones, instances are confused."""
     monkeypatch.setattr(tracker._Track, "at", lambda self, time: self.keypoints)
     mixed = [follow(film, "greedy", missed=0.1) for film in films]
     assert any(len(mine) > 1 for numbers in mixed for mine in numbers.values())
 
 
 @pytest.mark.parametrize("matcher", ["greedy", "hungarian"])
-def test_a_number_waits_for_who_is_hidden_and_goes_to_nobody_else_after(matcher):
+def test_a_hidden_instance_keeps_its_id_for_max_gap_and_ids_are_not_reused(matcher):
     people = OksTracker(COCO.sigmas, matcher=matcher, max_gap=0.5)
     for step in range(5):
         assert people.update(poses((5 * step, 0)), step / 10).instance_ids.tolist() == [1]
@@ -89,7 +89,7 @@ def test_the_order_of_the_poses_does_not_matter():
     assert people.update(poses((4, 0)), 0.3).instance_ids.tolist() == [1]
 
 
-def test_unsure_keypoints_are_not_compared():
+def test_keypoints_of_low_score_are_not_compared():
     people = OksTracker(COCO.sigmas)
     people.update(poses((0, 0)), 0.0)
     seen = poses((0, 0), sure=np.arange(17) < 5)
@@ -99,7 +99,7 @@ def test_unsure_keypoints_are_not_compared():
     assert people.update(other, 0.2).instance_ids.tolist() == [2]
 
 
-def test_boxes_are_propagated_to_where_people_would_be():
+def test_boxes_are_propagated_to_the_expected_positions():
     people = OksTracker(COCO.sigmas)
     for step in range(4):
         found = poses((10 * step, -3 * step))
@@ -113,7 +113,7 @@ def test_boxes_are_propagated_to_where_people_would_be():
     assert [len(side) for side in OksTracker(COCO.sigmas).propagate(0.0)] == [0, 0]
 
 
-def test_who_is_missing_is_where_they_would_be():
+def test_missing_instances_are_at_their_expected_positions():
     people = OksTracker(COCO.sigmas, max_gap=0.5)
     assert people.missing(poses((0, 0)), 0.0).shape == (0, 2)
     for step in range(4):
@@ -125,24 +125,24 @@ def test_who_is_missing_is_where_they_would_be():
     assert people.update(poses((0, 0), (240, 0)), 0.4).instance_ids.tolist() == [1, 2]  # asking changes nothing
 
 
-def test_nobody_is_propagated_from_two_keypoints():
+def test_no_box_is_propagated_from_two_keypoints():
     people = OksTracker(COCO.sigmas)
     people.update(poses((0, 0), sure=np.arange(17) < 2), 0.0)
     assert len(people.propagate(0.1)[0]) == 0
     assert people.update(poses((0, 0), sure=np.arange(17) < 2), 0.1).instance_ids.tolist() == [1]
 
 
-def test_the_poses_that_came_stay_as_they_are():
+def test_the_given_poses_are_not_modified():
     given = poses((0, 0))
     found = OksTracker(COCO.sigmas).update(given, 0.0)
     assert given.instance_ids.tolist() == [0]
     assert found.keypoints is given.keypoints
 
 
-def test_mistakes_are_told():
+def test_invalid_arguments_are_refused():
     with pytest.raises(ValueError, match="'greedyy'"):
         OksTracker(COCO.sigmas, matcher="greedyy")
-    with pytest.raises(ValueError, match="`min_oks` to lie above 0"):
+    with pytest.raises(ValueError, match="`min_oks` to be above 0"):
         OksTracker(COCO.sigmas, min_oks=0)
     people = OksTracker(COCO.sigmas)
     people.update(poses((0, 0)), 1.0)
@@ -154,7 +154,7 @@ def test_mistakes_are_told():
 
 
 @pytest.mark.slow
-def test_how_often_numbers_change(monkeypatch):
+def test_ids_change_as_often_as_documented(monkeypatch):
     """docs/predict.md states the counts: 84 people on 24 films, one in ten missed in each frame."""
     crowd = [list(draw_walk(num_frames=70, num_people=2 + seed % 4, seed=100 + seed)) for seed in range(24)]
 
@@ -168,7 +168,7 @@ def test_how_often_numbers_change(monkeypatch):
     assert count("greedy") > 20
 
 
-def test_a_steady_walk_has_its_speed_after_one_step():
+def test_a_constant_velocity_is_measured_in_one_step():
     points = np.random.default_rng(0).normal(size=(17, 2))
     motion = BodyMotion()
     for _ in range(5):
@@ -177,14 +177,14 @@ def test_a_steady_walk_has_its_speed_after_one_step():
     assert motion.num_steps == 5
 
 
-def test_keypoints_that_jump_hardly_matter():
+def test_single_keypoints_that_jump_do_not_change_the_velocity():
     points = np.zeros((17, 2))
     moved = points + np.array([3.0, 0.0])
     moved[:8] = 900.0
     np.testing.assert_allclose(BodyMotion().measure(points, moved, 1.0).velocity, [3.0, 0.0])
 
 
-def test_a_new_speed_is_taken_on_within_a_few_frames():
+def test_a_new_velocity_is_measured_within_a_few_frames():
     still, moved = np.zeros((5, 2)), np.full((5, 2), 4.0)
     motion = BodyMotion()
     for _ in range(10):
@@ -194,6 +194,6 @@ def test_a_new_speed_is_taken_on_within_a_few_frames():
     assert motion.velocity == pytest.approx(100.0 * (1 - np.exp(-0.4 / 0.15)), rel=1e-9)
 
 
-def test_without_keypoints_nothing_is_learned():
+def test_without_keypoints_the_motion_is_unchanged():
     motion = BodyMotion().measure(np.zeros((3, 2)), np.ones((3, 2)), 1.0)
     assert motion.measure(np.zeros((0, 2)), np.zeros((0, 2)), 1.0) is motion

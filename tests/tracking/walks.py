@@ -1,4 +1,4 @@
-"""What a network that errs a little would say of drawn people who walk."""
+"""Noisy poses of drawn people who walk."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ NOISE = 0.012  # standard deviation of a keypoint, in heights of the person's bo
 
 
 def network_poses(frame: Frame, rng: np.random.Generator, *, noise: float = NOISE, missed: float = 0.0) -> Poses:
-    """Give the labelled people of a frame in any order, with noisy keypoints; `instance_ids` are the true ones."""
+    """Return the labelled people of a frame in random order, with noisy keypoints; `instance_ids` are the true ones."""
     rows = rng.permutation(np.flatnonzero((frame.visibility > 0).any(axis=1)))
     rows = rows[rng.random(len(rows)) >= missed]
     width, height = frame.bbox[rows, 2:].T * 1.25

@@ -1,4 +1,4 @@
-"""Curves: whatever there is to draw, drawn."""
+"""Training curves are drawn for every history."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ draw = curves._draw_panel
         {"train/loss": [(step, 1 / (step + 1)) for step in range(500)]},
     ],
 )
-def test_any_history_gives_a_picture(history):
+def test_every_history_is_drawn(history):
     picture = draw_curves(history)
     assert picture.dtype == np.uint8
     assert picture.ndim == 3
@@ -33,7 +33,7 @@ def test_any_history_gives_a_picture(history):
     assert picture.std() > 5
 
 
-def test_scores_get_a_panel_of_their_own():
+def test_scores_have_their_own_panel():
     loss, ap = {"train/loss": [(0, 1.0), (1, 0.5)]}, {"val/AP_gt": [(1, 0.5)]}
     assert draw_curves({**loss, **ap}).shape[1] == 2 * draw_curves(loss).shape[1]
     assert draw_curves(ap).shape == draw_curves(loss).shape
@@ -49,13 +49,13 @@ def test_pckh_is_drawn_from_0_to_100(monkeypatch):
     assert drawn[1][0].get_ylim() == (0, 100)
 
 
-def test_another_curve_gives_another_picture():
+def test_another_curve_is_drawn_differently():
     assert (
         draw_curves({"train/loss": [(0, 1.0), (1, 0.5)]}) != draw_curves({"train/loss": [(0, 1.0), (1, 0.9)]})
     ).any()
 
 
-def test_no_figure_is_left_open():
+def test_no_figure_stays_open():
     before = pyplot.get_fignums()
     draw_curves({"train/loss": [(0, 1.0)]})
     assert pyplot.get_fignums() == before
@@ -77,7 +77,7 @@ def test_losses_are_labelled_with_plain_numbers(curve, labels):
     pyplot.close(figure)
 
 
-def test_a_single_step_is_a_whole_number():
+def test_the_axis_of_a_single_step_has_whole_numbers():
     figure, axes = pyplot.subplots()
     draw(axes, "AP", {"val/AP_gt": [(3, 0.5)]})
     figure.canvas.draw()
@@ -86,7 +86,7 @@ def test_a_single_step_is_a_whole_number():
     pyplot.close(figure)
 
 
-def test_curves_are_drawn_over_epochs_where_their_length_is_known(monkeypatch):
+def test_curves_are_drawn_over_epochs_if_their_length_is_known(monkeypatch):
     drawn = []
     monkeypatch.setattr(
         curves, "_draw_panel", lambda axes, title, lines: drawn.append((axes, title, lines, draw(axes, title, lines)))

@@ -1,4 +1,4 @@
-"""Images side by side and on disk; the colours of sides and scores."""
+"""Images are tiled and saved; sides and scores have colours."""
 
 import cv2
 import numpy as np
@@ -27,7 +27,7 @@ def test_tiles_are_centred_in_cells_of_the_largest():
     ("count", "size", "columns"),
     [(1, (30, 40), 1), (12, (30, 40), 4), (16, (40, 60), 4), (3, (10, 300), 1), (6, (90, 10), 6)],
 )
-def test_the_number_of_columns_suits_the_shape_of_the_pictures(count, size, columns):
+def test_the_number_of_columns_depends_on_the_aspect_ratio(count, size, columns):
     assert tile([grey(*size)] * count).shape[1] == columns * (size[1] + 8) + 8
 
 
@@ -39,7 +39,7 @@ def test_a_sheet_needs_images_of_uint8_rgb():
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0, 3.0])
-def test_points_stay_on_their_pixels_when_a_picture_is_resized(factor):
+def test_points_stay_on_their_pixels_when_an_image_is_resized(factor):
     ramp = np.repeat(np.tile(np.arange(0, 240, 2, dtype=np.uint8), (60, 1))[..., None], 3, axis=2)
     point = np.array([[41.0, 21.0]])
     x, y = np.round(scale_points(point, factor)[0]).astype(int)
@@ -48,28 +48,28 @@ def test_points_stay_on_their_pixels_when_a_picture_is_resized(factor):
 
 
 @pytest.mark.parametrize("name", ["picture.png", "picture.PNG"])
-def test_a_saved_png_comes_back_in_rgb(tmp_path, name):
+def test_a_saved_png_is_read_as_the_same_rgb(tmp_path, name):
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     save_image(tmp_path / "new" / "folder" / name, image)
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / "new" / "folder" / name))[..., ::-1], image)
 
 
 @pytest.mark.parametrize("name", ["picture.jpg", "picture.jpeg"])
-def test_a_saved_jpeg_comes_back_nearly(tmp_path, name):
+def test_a_saved_jpeg_is_read_as_nearly_the_same_rgb(tmp_path, name):
     image = np.full((16, 16, 3), (200, 120, 40), np.uint8)
     save_image(str(tmp_path / name), image)
     np.testing.assert_allclose(cv2.imread(str(tmp_path / name))[..., ::-1].astype(int), image, atol=4)
     assert (tmp_path / name).read_bytes()[:2] == b"\xff\xd8"
 
 
-def test_views_are_saved_too(tmp_path):
+def test_views_are_saved(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     save_image(tmp_path / "view.png", image[::-1, ::2])
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / "view.png"))[..., ::-1], image[::-1, ::2])
 
 
 @pytest.mark.parametrize("name", ["picture", "picture.xyz", "picture.gif"])
-def test_an_unknown_format_is_named(tmp_path, name):
+def test_an_unknown_format_is_refused(tmp_path, name):
     with pytest.raises(ValueError, match=rf"\.png.*{name}"):
         save_image(tmp_path / "folder" / name, grey(4, 4))
     assert not (tmp_path / "folder").exists()
@@ -79,7 +79,7 @@ def test_an_unknown_format_is_named(tmp_path, name):
     "image",
     [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((3, 4, 4), np.uint8)],
 )
-def test_anything_but_uint8_rgb_is_refused_with_advice(tmp_path, image):
+def test_other_arrays_than_uint8_rgb_are_refused_with_advice(tmp_path, image):
     with pytest.raises(ValueError, match=r"uint8 RGB, but got .*astype"):
         save_image(tmp_path / "picture.png", image)
     assert not (tmp_path / "picture.png").exists()
@@ -90,26 +90,26 @@ def test_keypoints_have_the_colour_of_their_side():
     assert keypoint_colours(MPII) == [RIGHT] * 3 + [LEFT] * 3 + [MIDDLE] * 4 + [RIGHT] * 3 + [LEFT] * 3
 
 
-def test_limbs_between_the_sides_are_of_the_middle_and_those_from_the_middle_of_their_side():
+def test_limbs_have_the_colour_of_their_side_or_of_the_middle():
     skeleton = Skeleton.from_names(
         ["l_wing", "r_wing", "beak", "tail"], edges=[(0, 1), (0, 2), (2, 1), (2, 3), (0, 0)], sigmas=[0.1] * 4
     )
     assert limb_colours(skeleton) == [MIDDLE, LEFT, RIGHT, MIDDLE, LEFT]
 
 
-def test_left_limbs_of_coco_are_as_many_as_right_ones():
+def test_coco_has_as_many_left_limbs_as_right_ones():
     colours = limb_colours(COCO)
     assert colours.count(LEFT) == colours.count(RIGHT) == 8
     assert len(colours) == 19
 
 
-def test_sides_differ_in_lightness_or_hue_enough_to_be_told_apart():
+def test_sides_differ_enough_in_lightness_or_hue():
     colours = np.array(list(SIDE_COLOURS.values()))
     distances = np.linalg.norm(colours[:, None] - colours, axis=-1)
     assert distances[np.triu_indices(3, 1)].min() > 100
 
 
-def test_scores_grow_paler_and_are_clipped_to_the_scale():
+def test_higher_scores_are_paler_and_scores_are_clipped():
     scores = np.linspace(0, 1, 11)
     lightness = score_colours(scores).sum(axis=-1)
     assert (np.diff(lightness) > 0).all()

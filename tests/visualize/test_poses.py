@@ -1,4 +1,4 @@
-"""People on an image: colours by side, marks by visibility and score, sizes by the person, and what is left out."""
+"""Poses on an image: colours by side, marks by visibility and score, sizes by the instance, and what is not drawn."""
 
 import dataclasses
 from unittest.mock import patch
@@ -51,7 +51,7 @@ def touched(drawn, image):
     return np.nonzero((drawn != image).any(axis=-1))
 
 
-def test_the_image_itself_stays_as_it_is(image):
+def test_the_image_is_not_modified(image):
     drawn = draw_poses(image, POINTS, PAIR)
     assert (image == 90).all()
     assert drawn.dtype == np.uint8
@@ -60,21 +60,21 @@ def test_the_image_itself_stays_as_it_is(image):
 
 
 @pytest.mark.parametrize("view", [lambda p: p[::-1, ::-1], lambda p: np.asfortranarray(p), lambda p: p[:, :, ::-1]])
-def test_a_view_of_any_memory_layout_is_drawn_on_alike(view):
+def test_the_memory_layout_does_not_matter(view):
     image = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     layout = view(image)
     layout.flags.writeable = False
     np.testing.assert_array_equal(draw_poses(layout, POINTS, PAIR), draw_poses(layout.copy("C"), POINTS, PAIR))
 
 
-def test_limbs_take_the_colour_of_their_side(image):
+def test_limbs_have_the_colour_of_their_side(image):
     drawn = draw_poses(image, POINTS, PAIR)
     assert tuple(drawn[120, 80]) == LEFT
     assert tuple(drawn[120, 160]) == RIGHT
     assert tuple(drawn[40, 120]) == MIDDLE
 
 
-def test_limbs_are_outlined_in_ink():
+def test_limbs_have_a_dark_outline():
     column = draw_poses(np.full((256, 256, 3), 255, np.uint8), POINTS, PAIR)[:, 120].max(axis=-1)
     above, below = column[30:40], column[41:51]
     assert column[40] == max(MIDDLE)
@@ -82,7 +82,7 @@ def test_limbs_are_outlined_in_ink():
     assert below.min() < 140
 
 
-def test_dots_without_score_take_the_colour_of_their_side(image):
+def test_dots_without_score_have_the_colour_of_their_side(image):
     drawn = draw_poses(image, POINTS, PAIR)
     assert [tuple(drawn[y, x]) for x, y in ((40, 40), (200, 40), (120, 200))] == [LEFT, RIGHT, MIDDLE]
 
@@ -93,7 +93,7 @@ def test_an_occluded_keypoint_is_hollow_and_a_visible_one_is_filled(image):
     assert tuple(drawn[40, 200]) == RIGHT
 
 
-def test_a_surer_keypoint_is_paler(image):
+def test_a_keypoint_of_higher_score_is_paler(image):
     hearts = [
         draw_poses(image, POINTS, PAIR, scores=np.full((1, 3), s))[40, 40].sum(dtype=int) for s in (0.2, 0.5, 0.8, 1.0)
     ]
@@ -110,16 +110,16 @@ def test_a_surer_keypoint_is_paler(image):
         {"scores": np.full((1, 3), 0.7), "score_threshold": 0.71},
     ],
 )
-def test_keypoints_without_label_or_score_are_left_out(image, hidden):
+def test_keypoints_without_label_or_score_are_not_drawn(image, hidden):
     np.testing.assert_array_equal(draw_poses(image, POINTS, PAIR, **hidden), image)
 
 
-def test_a_score_at_the_threshold_is_shown(image):
+def test_a_score_at_the_threshold_is_drawn(image):
     assert (draw_poses(image, POINTS, PAIR, scores=np.full((1, 3), 0.25), score_threshold=0.25) != image).any()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -1.0, 256.0])
-def test_keypoints_that_are_outside_or_nowhere_are_left_out_with_their_limbs(image, value):
+def test_keypoints_outside_or_not_finite_are_not_drawn_nor_their_limbs(image, value):
     broken = POINTS.copy()
     broken[0, 2, 1] = value
     drawn = draw_poses(image, broken, PAIR)
@@ -127,7 +127,7 @@ def test_keypoints_that_are_outside_or_nowhere_are_left_out_with_their_limbs(ima
     assert (drawn[60:] == 90).all()
 
 
-def test_a_keypoint_on_the_border_is_shown(image):
+def test_a_keypoint_on_the_border_is_drawn(image):
     for corner in (0.0, 255.0):
         rows, columns = touched(draw_poses(image, np.full((3, 2), corner), PAIR), image)
         assert abs(rows - corner).max() < 8
@@ -135,18 +135,18 @@ def test_a_keypoint_on_the_border_is_shown(image):
         assert corner in columns
 
 
-def test_nobody_leaves_the_image_unchanged(image):
+def test_no_instances_leave_the_image_unchanged(image):
     np.testing.assert_array_equal(draw_poses(image, np.zeros((0, 3, 2)), PAIR), image)
 
 
-def test_one_person_needs_no_leading_axis(image):
+def test_one_instance_needs_no_leading_axis(image):
     np.testing.assert_array_equal(
         draw_poses(image, POINTS[0], PAIR, visibility=np.array([2, 1, 2]), bboxes=np.array([30, 30, 180, 180])),
         draw_poses(image, POINTS, PAIR, visibility=np.array([[2, 1, 2]]), bboxes=np.array([[30, 30, 180, 180]])),
     )
 
 
-def test_poses_bring_their_scores(image):
+def test_poses_are_drawn_with_their_scores(image):
     poses = estimated(POINTS, scores=0.6)
     np.testing.assert_array_equal(
         draw_poses(image, poses, PAIR), draw_poses(image, POINTS, PAIR, scores=poses.keypoint_scores)
@@ -155,7 +155,7 @@ def test_poses_bring_their_scores(image):
     np.testing.assert_array_equal(draw_poses(image, unsure, PAIR), image)
 
 
-def test_lines_are_as_thick_as_the_person_is_large():
+def test_the_line_width_depends_on_the_size_of_the_instance():
     image = np.zeros((1000, 1000, 3), np.uint8)
     widths = []
     for size in (0.5, 1, 2, 4):
@@ -165,7 +165,7 @@ def test_lines_are_as_thick_as_the_person_is_large():
     np.testing.assert_allclose(widths, np.minimum(0.02 * extents, 0.01 * extents + 1.2), atol=0.8)
 
 
-def test_a_dot_is_round_and_lies_on_its_keypoint_to_a_fraction_of_a_pixel():
+def test_a_dot_is_round_and_at_its_keypoint_to_a_fraction_of_a_pixel():
     image = np.zeros((101, 101, 3), np.uint8)
     point = np.array([[50.3, 49.6], [np.nan] * 2, [np.nan] * 2])
     drawn = draw_poses(image, point, PAIR).astype(float).sum(axis=-1)
@@ -175,7 +175,7 @@ def test_a_dot_is_round_and_lies_on_its_keypoint_to_a_fraction_of_a_pixel():
 
 
 @pytest.mark.parametrize("side", [1, 2, 7, 24])
-def test_tiny_images_are_drawn_on(side):
+def test_poses_are_drawn_on_tiny_images(side):
     image = np.zeros((side, side, 3), np.uint8)
     people = np.random.default_rng(0).uniform(0, side - 1, (3, 17, 2))
     drawn = draw_poses(image, people, COCO, bboxes=np.tile([0, 0, side, side], (3, 1)), labels=["a", "b", "c"])
@@ -183,13 +183,13 @@ def test_tiny_images_are_drawn_on(side):
     assert drawn.any()
 
 
-def test_a_lone_keypoint_on_a_huge_image_can_be_seen():
+def test_a_single_keypoint_is_visible_on_a_huge_image():
     image = np.zeros((3000, 5000, 3), np.uint8)
     rows, _ = touched(draw_poses(image, np.array([[1500.0, 900.0]] + [[np.nan] * 2] * 2), PAIR), image)
     assert np.ptp(rows) > 15
 
 
-def test_crowded_keypoints_get_smaller_dots():
+def test_keypoints_close_together_have_smaller_dots():
     image = np.zeros((400, 400, 3), np.uint8)
     names = ["a", "b", "c"]
     points = np.array([[50.0, 50.0], [350.0, 350.0], [350.0, 344.0]])
@@ -198,7 +198,7 @@ def test_crowded_keypoints_get_smaller_dots():
     assert crowded < 1.6 * alone
 
 
-def test_boxes_are_framed_on_demand_and_cut_off_at_the_border(image):
+def test_boxes_are_drawn_on_request_and_clipped_to_the_image(image):
     plain = draw_poses(image, POINTS, PAIR)
     boxed = draw_poses(image, POINTS, PAIR, bboxes=np.array([[16, 80, 900, 160]]))
     assert np.abs(boxed[80, 24:34].astype(int) - PAPER).max() < 40
@@ -207,23 +207,23 @@ def test_boxes_are_framed_on_demand_and_cut_off_at_the_border(image):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_box_that_is_nowhere_is_left_out(image, value):
-    boxed = draw_poses(image, POINTS, PAIR, bboxes=np.array([[16, 80, value, 160]]), labels=["someone"])
-    np.testing.assert_array_equal(boxed, draw_poses(image, POINTS, PAIR, labels=["someone"]))
+def test_a_box_that_is_not_finite_is_not_drawn(image, value):
+    boxed = draw_poses(image, POINTS, PAIR, bboxes=np.array([[16, 80, value, 160]]), labels=["some label"])
+    np.testing.assert_array_equal(boxed, draw_poses(image, POINTS, PAIR, labels=["some label"]))
 
 
-def test_labels_stand_above_the_person_and_inside_the_image(image):
+def test_labels_are_above_the_instance_and_inside_the_image(image):
     plain = draw_poses(image, POINTS, PAIR)
-    rows, _ = touched(draw_poses(image, POINTS, PAIR, labels=["someone"]), plain)
+    rows, _ = touched(draw_poses(image, POINTS, PAIR, labels=["some label"]), plain)
     assert rows.max() < 40
     for x, y in ((0, 0), (255, 0), (0, 255), (255, 255)):
-        rows, columns = touched(draw_poses(image, np.full((3, 2), (x, y)), PAIR, labels=["someone"]), image)
+        rows, columns = touched(draw_poses(image, np.full((3, 2), (x, y)), PAIR, labels=["some label"]), image)
         assert np.ptp(rows) >= 10
         assert np.ptp(columns) >= 30
 
 
-def test_a_label_without_any_keypoint_still_has_a_place(image):
-    assert (draw_poses(image, np.full((1, 3, 2), np.nan), PAIR, labels=["nobody"]) != image).any()
+def test_a_label_without_keypoints_is_drawn(image):
+    assert (draw_poses(image, np.full((1, 3, 2), np.nan), PAIR, labels=["some label"]) != image).any()
 
 
 @pytest.mark.parametrize("skeleton", [COCO, MPII, Skeleton.from_names(["tip", "base"], sigmas=[0.1, 0.1])])
@@ -232,7 +232,7 @@ def test_any_skeleton_can_be_drawn(image, skeleton):
     assert (draw_poses(image, people, skeleton) != image).any()
 
 
-def test_wrong_shapes_are_named(image):
+def test_wrong_shapes_are_refused(image):
     with pytest.raises(ValueError, match=r"\(N, 17, 2\).*'coco'.*\(1, 3, 2\)"):
         draw_poses(image, POINTS, COCO)
     with pytest.raises(ValueError, match="third coordinate"):
@@ -251,12 +251,12 @@ def test_wrong_shapes_are_named(image):
     "image",
     [np.zeros((8, 8, 3)), np.zeros((8, 8), np.uint8), np.zeros((3, 8, 8), np.uint8), np.zeros((0, 8, 3), np.uint8)],
 )
-def test_a_picture_must_be_uint8_rgb(image):
+def test_an_image_must_be_uint8_rgb(image):
     with pytest.raises(ValueError, match="uint8 RGB"):
         draw_poses(image, POINTS, PAIR)
 
 
-def test_poses_bring_their_skeleton_and_images_may_be_files(image, tmp_path):
+def test_the_skeleton_is_that_of_the_poses_and_images_may_be_files(image, tmp_path):
     poses = dataclasses.replace(estimated(POINTS), skeleton=PAIR)
     file = tmp_path / "photo.png"
     save_image(file, image)
@@ -267,14 +267,14 @@ def test_poses_bring_their_skeleton_and_images_may_be_files(image, tmp_path):
 
 
 def told(**options):
-    """Give what `draw_poses` is told."""
+    """Return the arguments of `draw_poses`."""
     numbered = options.pop("numbered", False)
     with patch("hrpose.visualize.poses.draw_poses", return_value=IMAGE) as draw:
         PosePainter(**options)(IMAGE, POSES, COCO, numbered=numbered)
     return draw.call_args
 
 
-def test_people_of_low_score_are_left_out():
+def test_instances_of_low_score_are_not_drawn():
     assert told().args[1].scores.tolist() == [0.9, 0.5]
     assert told(min_score=0.0).args[1].scores.tolist() == [0.9, 0.5, 0.1]
     assert told(min_keypoint_score=0.4).kwargs["score_threshold"] == 0.4
@@ -290,29 +290,29 @@ def test_people_of_low_score_are_left_out():
         (False, True, None),
     ],
 )
-def test_labels_are_numbers_in_videos_and_scores_on_images(labels, numbered, texts):
+def test_labels_are_ids_in_videos_and_scores_on_images(labels, numbered, texts):
     assert told(labels=labels, numbered=numbered).kwargs["labels"] == texts
 
 
-def test_boxes_are_those_that_were_given_or_else_those_of_the_crops():
+def test_boxes_are_those_of_the_poses_or_of_the_crops():
     assert told().kwargs["bboxes"] is None
     np.testing.assert_array_equal(told(boxes=True).kwargs["bboxes"], [[25.0, 25, 150, 150]] * 2)
 
 
-def test_the_picture_is_drawn_in_that_style():
+def test_the_painter_draws_with_its_settings():
     shown = POSES[:2]
     expected = draw_poses(IMAGE, shown, COCO, labels=["4", "11"], label_colours=id_colours(shown.instance_ids))
     np.testing.assert_array_equal(PosePainter()(IMAGE, POSES, COCO, numbered=True), expected)
 
 
-def test_a_person_keeps_a_colour_and_neighbours_differ():
+def test_an_id_has_a_fixed_colour_and_consecutive_ids_differ():
     colours = id_colours(np.arange(1, 12))
     assert len(set(colours)) == 10
     assert colours[0] == colours[10]
     assert all(sum(colour) < 420 for colour in colours)  # light letters can be read on them
 
 
-def test_a_label_stands_on_its_colour():
+def test_a_label_has_its_background_colour():
     ground = (176, 58, 46)
     drawn = draw_poses(IMAGE, POSES.keypoints[:1], COCO, labels=["x"], label_colours=[ground])
     assert (drawn == ground).all(axis=-1).any()

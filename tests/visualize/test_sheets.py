@@ -1,4 +1,4 @@
-"""Sheets: every crop beside its target, every image in a row."""
+"""Sheets show every crop beside its target, and every image with its poses."""
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def test_a_window_shows_all_its_instances():
     assert (nobody[8:-8, 8 : 8 + 192] == 128).all()
 
 
-def test_crops_without_heatmaps_stand_alone():
+def test_crops_without_heatmaps_are_drawn_alone():
     images, keypoints, visibility, _ = crops(1)
     sheet = draw_crop_sheet(images, keypoints, visibility, None, COCO)
     beside = draw_crop_sheet(*crops(1), COCO)
@@ -115,7 +115,7 @@ def test_any_number_of_images_makes_a_sheet(count):
     assert sheet.shape[0] > 240
 
 
-def test_people_move_along_with_their_image():
+def test_poses_are_scaled_with_their_image():
     people = poses(1, extent=2000.0)
     sheet = draw_pose_sheet([grey(2000, 2000)], [people], COCO)
     drawn = (sheet[8:-8, 8:-8] != 128).any(axis=-1)
@@ -123,18 +123,18 @@ def test_people_move_along_with_their_image():
     assert all(drawn[round(y), round(x)] for x, y in small.tolist())
 
 
-def test_extreme_shapes_fit_in():
+def test_extreme_aspect_ratios_are_drawn():
     sheet = draw_pose_sheet([grey(1, 900), grey(900, 1), grey(1, 1)], [poses(1)] * 3, COCO)
     assert max(sheet.shape) < 4000
 
 
-def test_a_tall_image_among_wide_ones_is_not_blown_up():
+def test_a_tall_image_among_wide_ones_fits_its_cell():
     sheet = draw_pose_sheet([grey(100, 400, 200), grey(400, 100, 200), grey(100, 400, 200)], [poses(0)] * 3, COCO)
     assert max(sheet.shape) < 2000
     assert ((sheet == 200) | (sheet == INK)).all()
 
 
-def test_unlike_numbers_are_named():
+def test_arguments_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match="2 images, 1 poses"):
         draw_pose_sheet([grey(4, 4)] * 2, [poses(1)], COCO)
     with pytest.raises(ValueError, match="at least one"):
@@ -146,14 +146,14 @@ def test_unlike_numbers_are_named():
         draw_crop_sheet(images[:0], keypoints[:0], visibility[:0], heatmaps[:0], COCO)
 
 
-def test_another_skeleton_than_the_keypoints_is_refused():
+def test_a_skeleton_with_another_number_of_keypoints_is_refused():
     with pytest.raises(ValueError, match="skeleton 'mpii'"):
         draw_crop_sheet(*crops(1), MPII)
     with pytest.raises(ValueError, match="skeleton 'mpii'"):
         draw_pose_sheet([grey(60, 80)], [poses(1)], MPII)
 
 
-def test_the_peak_lies_on_its_keypoint():
+def test_the_peak_of_a_heatmap_is_drawn_on_its_keypoint():
     codec = HeatmapCodec((48, 64), (12, 16), 1.0)
     target, _ = codec.encode(torch.tensor([[[20.0, 40.0]]]), torch.ones(1, 1))
     overlay = draw_heatmaps(grey(64, 48, 0), target[0].numpy()).max(-1)
@@ -181,18 +181,18 @@ def test_a_higher_heatmap_hides_more_of_the_crop():
     "heatmaps",
     [np.zeros((3, 16, 12)), np.full((3, 16, 12), np.nan), np.zeros((0, 16, 12)), np.full((3, 16, 12), -9.0)],
 )
-def test_empty_and_broken_heatmaps_only_dim_the_crop(heatmaps):
+def test_empty_heatmaps_only_dim_the_crop(heatmaps):
     np.testing.assert_array_equal(draw_heatmaps(grey(64, 48, 100), heatmaps), grey(64, 48, 40))
 
 
-def test_heights_beyond_the_scale_are_clipped():
+def test_values_above_1_are_clipped():
     heatmaps = np.random.default_rng(0).uniform(0, 1, (3, 16, 12)).round()
     np.testing.assert_array_equal(
         draw_heatmaps(grey(64, 48), 7 * heatmaps, SIDES), draw_heatmaps(grey(64, 48), heatmaps, SIDES)
     )
 
 
-def test_the_arguments_stay_as_they_are():
+def test_the_arguments_are_not_modified():
     image, heatmaps = grey(64, 48), np.random.default_rng(0).normal(size=(3, 16, 12)).astype(np.float32)
     before = heatmaps.copy()
     draw_heatmaps(image, heatmaps, SIDES)
@@ -200,7 +200,7 @@ def test_the_arguments_stay_as_they_are():
     assert (image == 128).all()
 
 
-def test_wrong_shapes_are_named():
+def test_wrong_shapes_are_refused():
     with pytest.raises(ValueError, match=r"\(K, h, w\).*\(16, 12\)"):
         draw_heatmaps(grey(64, 48), np.zeros((16, 12)))
     with pytest.raises(ValueError, match=r"\(K, h, w\).*17.*\(3, 16, 12\)"):

@@ -18,8 +18,7 @@ from hrpose.annotations.checks import Finding, warn_of
 from hrpose.annotations.coco_annotations import CocoAnnotations
 from hrpose.annotations.coco_rows import list_first
 from hrpose.errors import DataError, DataWarning
-from hrpose.media.file_names import match_files
-from hrpose.media.folders import check_file_name, check_images_exist, is_image_file, is_image_folder
+from hrpose.media.folders import check_file_name, check_images_exist, is_image_file, is_image_folder, match_files
 from hrpose.media.headers import HEADER, read_orientation
 from hrpose.media.images import (
     BIT_DEPTHS,

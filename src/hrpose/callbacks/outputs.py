@@ -186,7 +186,7 @@ class PictureSheets(Callback):
         datamodule = _datamodule_of(trainer)
         rows = slice(0, self.num_crops)
         sheet = draw_crop_sheet(
-            datamodule.denormalize(batch["images"][rows]),
+            datamodule.normalization.undo(batch["images"][rows]),
             batch["keypoints"][rows].cpu().numpy(),
             batch["visibility"][rows].cpu().numpy(),
             _heatmaps_to_draw(batch["target"], rows, datamodule.codec.num_channels(1)),

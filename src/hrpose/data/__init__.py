@@ -1,5 +1,7 @@
-"""The data path: annotation files become packed tables, images become crops, crops become batches."""
+"""The training data path: tables of instances and images become crops, and crops become batches."""
 
 import os
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # importing albumentations asks the network otherwise
+os.environ.setdefault(
+    "NO_ALBUMENTATIONS_UPDATE", "1"
+)  # otherwise importing albumentations looks for a newer version online

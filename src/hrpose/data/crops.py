@@ -1,4 +1,4 @@
-"""Cut crops out of images, and normalise them: the same for training, validation and the estimator."""
+"""Cut crops out of images and normalise them, for training, validation and the estimator."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def crops_of_bboxes(bbox: NDArray[np.float64], input_size: tuple[int, int], padding: float) -> list[Crop]:
-    """Place the crops of boxes.
+    """Return the crops of boxes.
 
     Args:
         bbox: (N, 4) x, y, width, height in image pixels.
@@ -38,23 +38,21 @@ def crops_of_bboxes(bbox: NDArray[np.float64], input_size: tuple[int, int], padd
 
 
 def crop_matrices(crops: Sequence[Crop], input_size: tuple[int, int], grid: Grid) -> NDArray[np.float64]:
-    """Give the matrices input_from_image (N, 2, 3) of crops."""
-    matrices = np.empty((len(crops), 2, 3), np.float64)
-    for slot, crop in enumerate(crops):
-        matrices[slot] = input_from_image(crop.center, crop.scale, crop.rotation, input_size, flip=crop.flip, grid=grid)
-    return matrices
+    """Return the matrices input_from_image (N, 2, 3) of crops."""
+    matrices = [input_from_image(c.center, c.scale, c.rotation, input_size, flip=c.flip, grid=grid) for c in crops]
+    return np.array(matrices, np.float64).reshape(len(crops), 2, 3)
 
 
 def warp_crops(
     image: NDArray[np.uint8], matrices: NDArray[np.float64], pixels: NDArray[np.uint8], slots: Iterable[int]
 ) -> None:
-    """Take pixels from an image into their places in a batch, bilinearly; what lies outside the image is black.
+    """Warp an image into crops of a batch, with bilinear interpolation; pixels outside the image are black.
 
     Args:
         image: (H, W, 3) uint8.
         matrices: (N, 2, 3) input_from_image.
-        pixels: (N, H, W, 3) uint8, written to.
-        slots: which of the N belong to this image.
+        pixels: (N, H, W, 3) uint8, written in place.
+        slots: indices of the crops of this image.
     """
     height, width = pixels.shape[1:3]
     for slot in slots:
@@ -124,7 +122,7 @@ def fit_image(image: NDArray[np.uint8], codec: AssociativeEmbedding, *, image_id
 
 
 def empty_images(count: int, input_size: tuple[int, int]) -> Tensor:
-    """Allocate (count, H, W, 3) uint8; in a worker in shared memory, as torch's own collate does, so it is not copied again."""
+    """Allocate (count, H, W, 3) uint8; in a worker in shared memory, as torch's collate does, which saves a copy."""
     width, height = input_size
     shape = (count, height, width, 3)
     if get_worker_info() is None:
@@ -134,16 +132,15 @@ def empty_images(count: int, input_size: tuple[int, int]) -> Tensor:
 
 
 class Normalization:
-    """(image / 255 - mean) / std, with the channels in the order that the network was trained on.
+    """Compute (image / 255 - mean) / std in the channel order of the network.
 
     Args:
-        channel_order: of the network's input. The official ResNets were trained on "bgr", with the mean and std of RGB in
-            their places.
-        mean: of the input's first, second and third channel, with 1 for full brightness.
-        std: of the input's first, second and third channel, with 1 for full brightness.
+        channel_order: of the network's input. The official ResNets were trained on "bgr", with mean and std in the order of RGB.
+        mean: of the three channels of the input, where 1 is full brightness.
+        std: of the three channels of the input.
 
     Raises:
-        ValueError: if the order is another one, mean or std are not three numbers, or a std is not positive.
+        ValueError: if the order is unknown, mean or std are not three numbers, or a std is not positive.
     """
 
     def __init__(
@@ -156,7 +153,7 @@ class Normalization:
             raise ValueError(f'Expected `channel_order` to be "rgb" or "bgr", but got {channel_order!r}.')
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
             raise ValueError(
-                "Expected `mean` and `std` to be three numbers each, one a channel, with a positive std, but got "
+                "Expected `mean` and `std` to be three numbers each, one per channel, with a positive std, but got "
                 f"{list(mean)} and {list(std)}."
             )
         self.channel_order: ChannelOrder = channel_order
@@ -170,7 +167,7 @@ class Normalization:
             images: (B, H, W, 3) uint8 RGB.
 
         Returns:
-            (B, 3, H, W) float32 in channels_last memory, as the bytes came.
+            (B, 3, H, W) float32 in channels_last memory, the layout of the input.
         """
         if self.channel_order == "bgr":
             images = images.flip(-1)
@@ -180,15 +177,13 @@ class Normalization:
         return torch.addcmul(offset, rows, factor).view(count, height, width, channels).permute(0, 3, 1, 2)
 
     def undo(self, images: Tensor) -> NDArray[np.uint8]:
-        """Turn normalised images (B, 3, H, W) back into RGB pictures (B, H, W, 3) uint8."""
+        """Convert normalised images (B, 3, H, W) back to RGB (B, H, W, 3) uint8."""
         pixels = images.detach().permute(0, 2, 3, 1).to("cpu", torch.float64).numpy()
-        picture: NDArray[np.uint8] = (
-            ((pixels * np.array(self.std) + np.array(self.mean)) * 255).round().clip(0, 255).astype(np.uint8)
-        )
-        return np.ascontiguousarray(picture[..., ::-1]) if self.channel_order == "bgr" else picture
+        images_uint8 = ((pixels * self.std + self.mean) * 255).round().clip(0, 255).astype(np.uint8)
+        return np.ascontiguousarray(images_uint8[..., ::-1]) if self.channel_order == "bgr" else images_uint8
 
     def _row_factors_on(self, device: torch.device, width: int) -> tuple[Tensor, Tensor]:
-        """Give factor and offset of a row of `width` RGB pixels; whole rows keep the multiply-add in long vectors."""
+        """Return factor and offset of a row of `width` RGB pixels; the multiply-add of whole rows is fast."""
         if (device, width) not in self._row_factors:
             mean, std = np.array(self.mean), np.array(self.std)
             self._row_factors[device, width] = (

@@ -1,4 +1,4 @@
-"""The Lightning data module: uint8 crops, or windows of whole images, from the workers; images and targets on the device."""
+"""The Lightning data module: workers make uint8 crops or windows of whole images, the device normalises and encodes them."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from hrpose.annotations.coco import forget_annotations
@@ -28,58 +27,57 @@ from hrpose.structures import GroundTruth, InstanceTable, MpiiTruth, RawBatch
 
 
 class PoseDataModule(LightningDataModule):
-    """Detector-cropped persons of COCO-format data, or of MPII: an annotation file that is a JSON list is read as MPII's.
+    """Crops of instances from COCO-format data, or from MPII if the annotation file is a JSON list.
 
-    With a bottom-up codec the samples are whole images instead: windows with all instances in training, every image of the
-    annotation file in validation, and no boxes.
+    With a bottom-up codec the samples are whole images: windows with all instances in training, all images of the annotation
+    file in validation, and no boxes.
 
-    With `num_workers=0` OpenCV uses all cores for a warp; in workers it is held to one thread.
+    With `num_workers=0` OpenCV uses all cores for a warp; in workers it uses one thread.
 
     Args:
-        codec: makes the targets; its `input_size` is the size of the crops, its `grid` how they are cut.
-        skeleton: the keypoints; the annotation files must have as many.
+        codec: encodes the targets; its `input_size` and `grid` define the crops.
+        skeleton: the keypoints; the annotation files must have the same number.
         train_annotations: COCO keypoint file of the training set.
-        train_images: its image folder, or zip or tar archives of it, a path or a pattern.
+        train_images: its image folder, or a path or pattern of zip or tar archives.
         val_annotations: COCO keypoint file of the validation set.
-        val_images: its image folder, or archives.
-        val_detections: boxes of a person detector for the validation images, in the form of COCO results.
-        val_ground_truth: gt_valid.mat or an .npz with its arrays: what PCKh of MPII's persons is measured against.
-        val_boxes: a validation loader for each: "gt" crops annotated boxes, "det" those of the detector. With a bottom-up codec
-            "none" alone.
-        batch_size: crops or windows in a training batch of one process; "auto" is replaced by a number before the loader is made.
+        val_images: its image folder or archives.
+        val_detections: detector boxes for the validation images, in the form of COCO results.
+        val_ground_truth: gt_valid.mat, or an .npz with its arrays, for PCKh of MPII.
+        val_boxes: boxes of each validation loader: "gt" annotated ones, "det" those of the detector; only "none" with a bottom-up
+            codec.
+        batch_size: crops or windows in a training batch of one process; "auto" is replaced before the loader is made.
         val_batch_size: crops in a validation batch of one process; a whole image is a batch.
         num_workers: processes that make batches; 0 makes them in the training process.
         seed: of the order of the samples and of every augmentation.
-        shuffle_block: number of training samples that are shuffled together, so that images which are stored together are read
-            at about the same time; None shuffles all.
-        min_bbox_score: detections below it are left out.
+        shuffle_block: number of training samples that are shuffled together, so that images stored together are read at about
+            the same time; None shuffles all.
+        min_bbox_score: detections with a lower score are ignored.
         bbox_padding: factor by which boxes are enlarged.
-        bbox_rules: how annotated boxes are clipped and which of them count: the "official" way or MMPose's.
-        augment: transforms of the training crops, in their order; or a mapping, of which the values count.
+        bbox_rules: rules for clipping and selecting annotated boxes, "official" or "mmpose".
+        augment: transforms of the training crops in their order, or a mapping with them as values.
         pixel_transforms: albumentations `Compose` of pixel-level transforms of the training crops.
-        category: name of the category to take; several names, or "all", take categories with the same keypoints as one; the
-            default is the one that has keypoints.
-        keypoint_fields: fields of an annotation, each with the number of keypoints that are taken of it, the first ones; the
-            default takes all of `keypoints`.
-        area_from_bbox: share of its box that a person without `area`, or with one below 1 % of the box, is taken to cover.
-        visibility_map: visibilities of the files, each with the 0, 1 or 2 that replaces it, such as {-1: 0}.
-        bbox_from_keypoints: margin of the box around the labelled keypoints, as a share of its longer side, that is taken where a
-            person has no box, or one without area; None requires boxes.
-        channel_order: of the network's input. The official ResNets were trained on "bgr", with the mean and std of RGB in
-            their places.
-        mean: of the input's first, second and third channel, with 1 for full brightness.
-        std: of the input's first, second and third channel, with 1 for full brightness.
+        category: name of the category to use; several names, or "all", join categories with the same keypoints; by default the
+            one with keypoints.
+        keypoint_fields: fields of an annotation, each with the number of its first keypoints that are used; by default all of
+            `keypoints`.
+        area_from_bbox: share of the box that replaces a missing `area`, or one below 1 % of the box.
+        visibility_map: replacements 0, 1 or 2 for other visibilities in the files, such as {-1: 0}.
+        bbox_from_keypoints: margin, as a share of the longer side, of a box around the labelled keypoints that replaces a missing
+            or empty box; None requires boxes.
+        channel_order: as for `Normalization`.
+        mean: as for `Normalization`.
+        std: as for `Normalization`.
         upright: apply the EXIF orientation of the images. None does not, and warns if a sample of them has one.
-        bit_depth: bits that images of 16 bits per channel use, 8 to 16; None measures a sample of the training images, in a
-            test of the validation images.
+        bit_depth: bits used by images of 16 bits per channel, 8 to 16; None measures a sample of the training images, in a test
+            of the validation images.
 
     Attributes:
-        drop_single_sample: leave out the last training batch of an epoch if it has one sample, as networks need whose batch norm
-            would see a single value.
+        drop_single_sample: drop the last training batch of an epoch if it has one sample, which some batch norms cannot use.
         files: reads the annotation files.
+        normalization: normalises the images.
         reading: orientation and scale of the images; the bit depth is measured in the first `setup`.
-        train_table: the persons to train on, after `setup("fit")`.
-        val_tables: the persons to validate on for each kind of boxes, after any `setup`.
+        train_table: the training instances, after `setup("fit")`.
+        val_tables: the validation instances for each kind of boxes, after any `setup`.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -153,10 +151,10 @@ class PoseDataModule(LightningDataModule):
         self._val_sets: dict[str, PoseDataset | WholeImages] = {}
 
     def setup(self, stage: str) -> None:
-        """Read the annotation files into tables and look whether all images are there.
+        """Read the annotation files into tables and check that all images exist.
 
         Raises:
-            MissingDataError: if a file, a folder or images are missing.
+            MissingDataError: if a file, a folder or an image is missing.
             DataError: if a file cannot be used.
         """
         if stage == "fit" and self._train_set is None:
@@ -170,9 +168,7 @@ class PoseDataModule(LightningDataModule):
         forget_annotations()
 
     def train_dataloader(self) -> ResumableLoader:
-        """Make the training loader; after a resume it goes on with the next batch. The last, smaller batch is kept, unless
-        it has one sample and `drop_single_sample` is set.
-        """
+        """Return the training loader, which continues with the next batch after a resume."""
         assert self._train_set is not None, 'setup("fit") comes first'
         sampler = EpochSampler(self._train_set, shuffle=True, seed=self.seed, block=self.shuffle_block)
         return ResumableLoader(
@@ -185,71 +181,62 @@ class PoseDataModule(LightningDataModule):
 
     @property
     def num_train_samples(self) -> int:
-        """Crops or windows of an epoch, of all processes, after `setup("fit")`."""
+        """Number of crops or windows per epoch of all processes, after `setup("fit")`."""
         assert self._train_set is not None, 'setup("fit") comes first'
         return len(self._train_set)
 
     @property
     def num_train_batches(self) -> int:
-        """Training batches of an epoch, of each process, after `setup("fit")`."""
-        return len(self.train_dataloader())  # a loader that nobody iterates starts no workers
+        """Number of training batches per epoch of each process, after `setup("fit")`."""
+        return len(self.train_dataloader())  # starts no workers
 
     def val_dataloader(self) -> DataLoader[RawBatch] | list[DataLoader[RawBatch]]:
-        """Make a loader for each entry of `val_boxes`; one alone comes without a list."""
+        """Return a loader for each entry of `val_boxes`, without a list if there is one."""
         loaders = [self._val_loader(boxes) for boxes in self.val_boxes]
         return loaders if len(loaders) > 1 else loaders[0]
 
     def test_dataloader(self) -> DataLoader[RawBatch] | list[DataLoader[RawBatch]]:
-        """Make the loaders of validation."""
+        """Return the loaders of validation."""
         return self.val_dataloader()
 
     def predict_dataloader(self) -> DataLoader[RawBatch]:
-        """Make a loader of the validation images: detector boxes where `val_boxes` has them, else annotated ones."""
+        """Return a loader of the validation images, with detector boxes if `val_boxes` has them, otherwise annotated ones."""
         return self._val_loader("det" if "det" in self.val_boxes else "gt")
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Normalise the images and, except in prediction and of whole images, encode the targets; all on the batch's device.
+        """Normalise the images on their device and encode the targets, except in prediction and for whole images.
 
         Args:
             batch: a `RawBatch` of crops, an `ImageBatch` of windows or a `WholeImageBatch`.
             dataloader_idx: of its loader.
 
         Returns:
-            A new batch with images (B, 3, H, W) float32, in channels_last memory as the bytes came, `target` and
-            `target_weight`.
+            A new batch with images (B, 3, H, W) float32 in channels_last memory, `target` and `target_weight`.
         """
-        ready = {**batch, "images": self.normalize(batch["images"])}
+        ready = {**batch, "images": self.normalization(batch["images"])}
         if "rescaled" in batch:
-            return {**ready, "rescaled": tuple(map(self.normalize, batch["rescaled"]))}
+            return {**ready, "rescaled": tuple(map(self.normalization, batch["rescaled"]))}
         if self.trainer is not None and self.trainer.predicting:
             return ready
         masks = {"masks": batch["masks"]} if "masks" in batch else {}
         target, target_weight = self.codec.encode(batch["keypoints"], batch["visibility"], **masks)
         return {**ready, "target": target, "target_weight": target_weight}
 
-    def normalize(self, images: Tensor) -> Tensor:
-        """Turn RGB bytes (B, H, W, 3) into (image / 255 - mean) / std, (B, 3, H, W) float32, as `Normalization` does."""
-        return self.normalization(images)
-
-    def denormalize(self, images: Tensor) -> NDArray[np.uint8]:
-        """Turn normalised images (B, 3, H, W) back into RGB pictures (B, H, W, 3) uint8."""
-        return self.normalization.undo(images)
-
     @cached_property
     def ground_truth(self) -> GroundTruth:
-        """Everything annotated in the validation images, for AP; read on first use, before `setup` too.
+        """The annotations of the validation images for AP, read on first use, also before `setup`.
 
         Raises:
-            DataError: if the annotations are MPII's, which have none of the areas that AP is measured by.
+            DataError: if the annotations are MPII's, which have no areas.
         """
         return self.files.ground_truth(self.val_annotations)
 
     @cached_property
     def mpii_truth(self) -> MpiiTruth:
-        """Keypoints and head boxes of the validation persons, for PCKh; read on first use, before `setup` too.
+        """Keypoints and head boxes of the validation instances for PCKh, read on first use, also before `setup`.
 
         Raises:
-            DataError: if there is no `val_ground_truth`, the annotations are not MPII's, or the two do not go together.
+            DataError: if there is no `val_ground_truth`, the annotations are not MPII's, or the two do not match.
         """
         return self.files.mpii_truth(self.val_annotations, self.val_ground_truth)
 
@@ -266,14 +253,14 @@ class PoseDataModule(LightningDataModule):
         return read_image(self.val_images / table.file_names[int(places[0])], reading=self.reading)
 
     def sample(self, split: Literal["train", "val"], number: int) -> tuple[InstanceTable, NDArray[np.int64], RawBatch]:
-        """Cut crops of annotated boxes without augmentation, after `setup`; a set that is not at hand is read.
+        """Cut crops of annotated boxes without augmentation, after `setup`; the annotations are read if necessary.
 
         Args:
             split: the set.
             number: of crops, spread over the instances with labelled keypoints.
 
         Returns:
-            The instances of the set, the rows of the sample, and the crops of these.
+            The instances of the set, the rows of the sample, and their crops.
 
         Raises:
             DataError: if the set cannot be used.
@@ -290,16 +277,16 @@ class PoseDataModule(LightningDataModule):
         return table, rows, self.crops(table, train=split == "train", augmented=False).__getitems__(rows.tolist())
 
     def crops(self, table: InstanceTable, *, train: bool, augmented: bool = True) -> PoseDataset:
-        """Make the crops of a table of training or validation instances, as the loaders do.
+        """Return the crops of a table of training or validation instances, as in the loaders.
 
         Args:
             table: instances of the images in `train_images` or `val_images`.
-            train: whether they are training crops.
+            train: whether the images are those of training.
             augmented: whether training crops are augmented.
 
         Raises:
             MissingDataError: if images are missing.
-            DataError: if the table has another number of keypoints than the skeleton.
+            DataError: if the table and the skeleton have different numbers of keypoints.
         """
         return PoseDataset(
             table,
@@ -345,7 +332,7 @@ class PoseDataModule(LightningDataModule):
         return self.files.detected(self.val_detections, self.val_annotations, self.val_images)
 
     def _check_images(self, table: InstanceTable, folder: Path) -> None:
-        """Warn of what a sample of the images shows, and take their bit depth where none is given."""
+        """Warn about the orientation and bit depth of a sample of the images, and set the bit depth if none is given."""
         sample = sample_images([table.file_names[int(index)] for index in np.unique(table.image_index)], folder)
         self.reading = settle_reading(sample, self.reading, orientation_matters=self._orientation_matters)
 
@@ -374,7 +361,7 @@ def _checked_boxes(boxes: Sequence[str], detections: Path | None, *, bottom_up: 
     if bottom_up:
         if kinds != ("none",):
             raise ValueError(
-                f"Expected `val_boxes` to be [none], because a bottom-up codec reads whole images, but got {list(kinds)}. Set "
+                f"Expected `val_boxes` to be [none] with a bottom-up codec, which takes whole images, but got {list(kinds)}. Set "
                 "data.val_boxes=[none]."
             )
         return kinds
@@ -383,7 +370,7 @@ def _checked_boxes(boxes: Sequence[str], detections: Path | None, *, bottom_up: 
     if "det" in kinds and detections is None:
         raise ValueError(
             "Expected `val_detections`, a file of detector boxes, because `val_boxes` has det, but got none. "
-            "Give the file, or set val_boxes=[gt]."
+            "Set data.val_detections=<file> or data.val_boxes=[gt]."
         )
     return kinds
 

@@ -1,7 +1,6 @@
-"""Training samples: their order, and from a row of the table to a crop: one decode, one warp, one matrix for the keypoints.
+"""Training samples and their order. A row of the table becomes a crop by one decode, one warp and one matrix for the keypoints.
 
-Randomness is counted, not streamed: a sample is drawn from a generator keyed by (seed, epoch, index), so it is the same
-whatever worker, process or resumed run makes it.
+The generator of a sample is seeded by (seed, epoch, index), so the sample is the same in every worker, process and resumed run.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,15 +21,15 @@ from hrpose.data.pixels import PixelStage
 from hrpose.data.transforms import CropTransform, HalfBody
 from hrpose.errors import DataError
 from hrpose.geometry import Grid, invert_affine, transform_points
-from hrpose.media.archives import open_archives, split_archive
+from hrpose.media.archives import archives_of, split_archive
 from hrpose.media.folders import check_images_exist
 from hrpose.media.images import STORED, Reading, read_image
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Crop, InstanceTable, RawBatch, Sample
 
-RUNS_PER_BLOCK = 64  # of samples that are stored together: where a batch of a block shuffle comes from
+RUNS_PER_BLOCK = 64  # runs of samples stored together that are shuffled with each other
 Key = int | tuple[int, int]
-_NAMES = {  # of what decides the order, in messages
+_NAMES = {  # names in messages of what the order of the samples depends on
     "samples_per_batch": "the samples in a step (batch size x processes)",
     "num_samples": "the number of training samples",
     "seed": "the seed",
@@ -39,26 +38,38 @@ _NAMES = {  # of what decides the order, in messages
 
 
 def sample_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """Make the generator that one sample of one epoch is drawn from.
+    """Return the random generator of one sample of one epoch.
 
-    Philox is a counter-based generator: different keys give independent streams, and making one costs 10 microseconds.
+    Philox is counter-based: different keys give independent streams, and a new one takes 10 microseconds.
     """
     key = np.array([seed % 2**64, (epoch % 2**32) << 32 | index], np.uint64)
     return np.random.Generator(np.random.Philox(key=key))
 
 
-class PoseDataset(Dataset[Sample]):
-    """Crops of persons, addressed by (epoch, index); a plain index stands for epoch 0.
+def split_key(key: Key, count: int) -> tuple[int, int]:
+    """Return (epoch, index) of a key of a dataset with `count` samples; negative indices count from the end.
 
-    `__getitems__` makes a whole batch at once, warped straight into the memory that travels to the training process; give
-    `collate_fn=keep_batch` to a DataLoader.
+    Raises:
+        IndexError: if the index is out of range.
+    """
+    epoch, index = key if isinstance(key, tuple) else (0, key)
+    if not -count <= index < count:
+        raise IndexError(f"Expected an index below {count}, the number of samples, but got {index}.")
+    return int(epoch), int(index) % count
+
+
+class PoseDataset(Dataset[Sample]):
+    """Crops of instances, addressed by (epoch, index); a plain index is of epoch 0.
+
+    `__getitems__` returns a batch, warped into memory that is shared with the training process; use `collate_fn=keep_batch` in a
+    DataLoader.
 
     Args:
-        table: the persons.
-        image_dir: folder of the images, or archives; all that the table refers to must be there.
+        table: the instances.
+        image_dir: image folder or archives, which must contain all images of the table.
         input_size: (width, height) of the crops.
         skeleton: the keypoints.
-        grid: how the pixels of a crop lie in its box; the codec's.
+        grid: pixel grid of the codec.
         augment: transforms of the crop, in their order.
         pixel_transforms: albumentations `Compose` of pixel-level transforms, run on the finished crop.
         bbox_padding: factor by which boxes are enlarged.
@@ -86,17 +97,14 @@ class PoseDataset(Dataset[Sample]):
     ) -> None:
         if table.num_keypoints != skeleton.num_keypoints:
             raise DataError(
-                f"Expected persons with the {skeleton.num_keypoints} keypoints of skeleton '{skeleton.name}', but the "
-                f"annotations have {table.num_keypoints}. Take the skeleton of the annotation file (skeleton=auto, or the "
-                "one that is named after the data set), or the right file."
+                f"Expected instances with the {skeleton.num_keypoints} keypoints of skeleton '{skeleton.name}', but the "
+                f"annotations have {table.num_keypoints}. Use the skeleton of the annotation file (skeleton=auto, or the one "
+                "named after the data set), or another annotation file."
             )
         check_images_exist([table.file_names[int(index)] for index in np.unique(table.image_index)], image_dir)
         self.table = table
         self.image_dir = str(image_dir)
-        inside = split_archive(image_dir)
-        self._archives = (
-            None if inside is None else open_archives(inside[0])
-        )  # which a spawned worker receives with this
+        self._archives = archives_of(image_dir)  # pickled for the workers
         self.input_size = (int(input_size[0]), int(input_size[1]))
         self.skeleton = skeleton
         self.grid = grid
@@ -111,14 +119,14 @@ class PoseDataset(Dataset[Sample]):
         return len(self.table)
 
     def stored_order(self) -> NDArray[np.int64]:
-        """Return the samples in the order in which their images are stored: as they lie in archives, else by name."""
+        """Return the samples in the order in which their images are stored: by place in archives, otherwise by name."""
         names = self.table.file_names.tolist()
         used, places = np.unique(self.table.image_index, return_inverse=True)
         ranks = rank_stored([names[index] for index in used.tolist()], self.image_dir)
         return np.argsort(ranks[places], kind="stable")
 
     def __getitem__(self, key: Key) -> Sample:
-        """Make one crop."""
+        """Return one crop."""
         batch = self.__getitems__([key])
         return Sample(
             image=batch["images"][0].numpy(),
@@ -133,13 +141,13 @@ class PoseDataset(Dataset[Sample]):
         )
 
     def __getitems__(self, keys: Sequence[Key]) -> RawBatch:
-        """Make a batch of crops.
+        """Return a batch of crops.
 
         Raises:
             IndexError: if an index is out of range.
-            DataError: if an image is missing, broken or not of the size that the annotations state.
+            DataError: if an image is missing or damaged, or its size differs from the annotations.
         """
-        addresses = [self._address(key) for key in keys]
+        addresses = [split_key(key, len(self)) for key in keys]
         rows = np.array([row for _, row in addresses], np.int64)
         images = empty_images(len(rows), self.input_size)
         crops, generators, matrices = self._place(addresses, rows)
@@ -162,29 +170,15 @@ class PoseDataset(Dataset[Sample]):
             instance_ids=torch.from_numpy(table.instance_ids[rows]),
         )
 
-    def _address(self, key: Key) -> tuple[int, int]:
-        epoch, index = key if isinstance(key, tuple) else (0, key)
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"Expected an index below {len(self)}, the number of persons, but got {index}.")
-        return int(epoch), int(index) % len(self)
-
-    def _augmented(self, crop: Crop, epoch: int, row: int) -> tuple[Crop, np.random.Generator]:
-        rng = sample_generator(self.seed, epoch, row)
-        keypoints, visibility = self.table.keypoints[row], self.table.visibility[row]
-        for transform in self.augment:
-            crop = transform(crop, keypoints, visibility, rng)
-        return crop, rng
-
     def _place(
         self, addresses: Sequence[tuple[int, int]], rows: NDArray[np.int64]
     ) -> tuple[list[Crop], list[np.random.Generator], NDArray[np.float64]]:
-        """Draw the crops; return them with their generators and input_from_image (B, 2, 3)."""
-        crops, generators = [], []
-        placed = crops_of_bboxes(self.table.bbox[rows], self.input_size, self.bbox_padding)
-        for crop, (epoch, row) in zip(placed, addresses, strict=True):
-            augmented, rng = self._augmented(crop, epoch, row)
-            crops.append(augmented)
-            generators.append(rng)
+        """Return the augmented crops, their generators and input_from_image (B, 2, 3)."""
+        crops = crops_of_bboxes(self.table.bbox[rows], self.input_size, self.bbox_padding)
+        generators = [sample_generator(self.seed, epoch, row) for epoch, row in addresses]
+        for slot, (row, rng) in enumerate(zip(rows, generators, strict=True)):
+            for transform in self.augment:
+                crops[slot] = transform(crops[slot], self.table.keypoints[row], self.table.visibility[row], rng)
         return crops, generators, crop_matrices(crops, self.input_size, self.grid)
 
     def _warp(
@@ -194,7 +188,7 @@ class PoseDataset(Dataset[Sample]):
         inverses: NDArray[np.float64],
         pixels: NDArray[np.uint8],
     ) -> None:
-        """Warp the images into place, those of one image after one decode and only as far down as they reach."""
+        """Warp the crops; each image is decoded once, down to the last row that its crops need."""
         width, height = self.input_size
         corners = transform_points([[-1, -1], [width, -1], [-1, height], [width, height]], inverses)
         bottoms = np.ceil(corners[..., 1].max(axis=1)).clip(0, 2**20).astype(int)
@@ -207,7 +201,7 @@ class PoseDataset(Dataset[Sample]):
     def _move_keypoints(
         self, rows: NDArray[np.int64], crops: Sequence[Crop], matrices: NDArray[np.float64]
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Take the keypoints through the matrices (B, 2, 3) of their crops; a mirrored crop swaps left and right."""
+        """Transform the keypoints with the matrices (B, 2, 3) of their crops; mirrored crops swap left and right."""
         flipped = np.array([crop.flip for crop in crops])[:, None]
         order = np.where(flipped, self.skeleton.flip_permutation, np.arange(self.skeleton.num_keypoints))
         visibility = np.take_along_axis(self.table.visibility[rows], order, axis=1)
@@ -215,7 +209,7 @@ class PoseDataset(Dataset[Sample]):
         return np.where(visibility[..., None] > 0, keypoints, 0).astype(np.float32), visibility
 
     def _image_of(self, index: int, num_rows: int) -> NDArray[np.uint8]:
-        """Decode the first rows of an image, unless the batch before ended with them."""
+        """Return the first rows of an image; those of the last image are kept."""
         width, height = self.table.image_sizes[index].tolist()
         size = (width, height) if height else None  # MPII's annotations state no sizes
         height = height or num_rows
@@ -230,35 +224,34 @@ class PoseDataset(Dataset[Sample]):
 
 
 def rank_stored(names: Sequence[str], image_dir: str) -> NDArray[np.int64]:
-    """Rank images by where they are stored: as they lie in archives, else by name."""
-    inside = split_archive(image_dir)
-    if inside is None:
+    """Return the rank of each image in the order of storage: by place in archives, otherwise by name."""
+    archives, inside = archives_of(image_dir), split_archive(image_dir)
+    if archives is None or inside is None:
         return np.argsort(np.argsort(np.array(names)))
     prefix = f"{inside[1]}/" if inside[1] else ""
-    ranks: NDArray[np.int64] = open_archives(inside[0]).stored_order([prefix + name for name in names])
-    return ranks
+    return archives.stored_order([prefix + name for name in names])
 
 
 def keep_batch(batch: RawBatch) -> RawBatch:
-    """Collate nothing: `PoseDataset.__getitems__` has made the batch."""
+    """Return the batch that `PoseDataset.__getitems__` returned, as `collate_fn`."""
     return batch
 
 
 def start_worker(worker_id: int) -> None:
-    """Keep OpenCV in a loader's worker to one thread: the workers are the threads."""
+    """Limit OpenCV to one thread in a worker of a loader."""
     cv2.setNumThreads(0)
 
 
 def shuffle_in_blocks(stored: NDArray[np.int64], block: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draw an order of samples in which those that are stored together come at about the same time.
+    """Shuffle samples so that those stored together are read at about the same time.
 
-    The stored order is cut into runs, at places that are drawn. The runs are put in a random order, and then all samples in each
-    block of it are shuffled, `RUNS_PER_BLOCK` runs with one another.
+    The stored order is cut into runs at random places, and the runs are shuffled. Then the samples of each block, of
+    `RUNS_PER_BLOCK` runs, are shuffled.
 
     Args:
         stored: (N,) the samples in the order in which they are stored.
         block: number of samples that are shuffled together.
-        rng: of all draws.
+        rng: source of random numbers.
     """
     count = len(stored)
     run = max(block // RUNS_PER_BLOCK, 1)
@@ -271,17 +264,17 @@ def shuffle_in_blocks(stored: NDArray[np.int64], block: int, rng: np.random.Gene
 class EpochSampler(DistributedSampler[Any]):
     """Yield (epoch, index) for every sample of this process.
 
-    As torch's DistributedSampler it shares out every n-th sample of the common order, and repeats the first ones so that all
-    processes get equally many.
+    As in torch's DistributedSampler, each process has every n-th sample of the common order, and the first ones are repeated so
+    that all processes have the same number.
 
     Args:
-        dataset: what to sample from.
-        shuffle: a new order in every epoch, or always that of the table.
+        dataset: the samples.
+        shuffle: a new order in every epoch, instead of that of the table.
         seed: of the order.
-        num_replicas: processes; the default asks torch.distributed.
-        rank: of this process; the default asks torch.distributed.
-        block: number of samples that are shuffled together, see `shuffle_in_blocks`; None shuffles all. The dataset has a
-            method `stored_order`.
+        num_replicas: number of processes; by default that of torch.distributed.
+        rank: of this process; by default that of torch.distributed.
+        block: number of samples that are shuffled together, see `shuffle_in_blocks`, which needs a method `stored_order` of the
+            dataset; None shuffles all.
     """
 
     def __init__(
@@ -307,33 +300,32 @@ class EpochSampler(DistributedSampler[Any]):
         self._skip = 0
 
     def skip_next(self, count: int) -> None:
-        """Leave out the first `count` samples of the next pass."""
+        """Skip the first `count` samples of the next pass."""
         self._skip = count
 
     def __iter__(self) -> Iterator[Any]:
         count = len(self.dataset)  # type: ignore[arg-type]
         if self.shuffle:
             rng = np.random.default_rng((self.seed, self.epoch))
-            order = rng.permutation(count) if self.block is None else self._shuffle(self.block, rng)
+            if self.block is None:
+                order = rng.permutation(count)
+            else:
+                if self._stored is None:
+                    self._stored = self.dataset.stored_order()  # type: ignore[attr-defined]  # a dataset that has blocks
+                order = shuffle_in_blocks(self._stored, self.block, rng)
         else:
             order = np.arange(count)
         own = np.resize(order, self.total_size)[self.rank : self.total_size : self.num_replicas]
         skip, self._skip = self._skip, 0
         return iter([(self.epoch, index) for index in own[skip:].tolist()])
 
-    def _shuffle(self, block: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        if self._stored is None:
-            self._stored = self.dataset.stored_order()  # type: ignore[attr-defined]  # of those that have blocks
-        return shuffle_in_blocks(self._stored, block, rng)
-
 
 class ResumableLoader(DataLoader[RawBatch]):
-    """A DataLoader that goes on where it stopped.
+    """A DataLoader that resumes where it stopped.
 
-    Its state counts the batches that were handed over, not those that workers have prepared. After `load_state_dict` the next
-    pass over the same epoch leaves those out, and with an `EpochSampler` opens none of their images; passes over other epochs are
-    whole. Iteration begins with the first `next`, so an epoch that is set between `iter` and `next` counts (Lightning does it in
-    this order).
+    Its state counts the batches that were returned, not those that workers have prepared. After `load_state_dict` the next pass
+    over the same epoch skips those, without opening their images if the sampler is an `EpochSampler`; passes over other epochs
+    are complete. Iteration begins with the first `next`, because Lightning sets the epoch between `iter` and `next`.
     """
 
     _epoch = 0
@@ -357,14 +349,14 @@ class ResumableLoader(DataLoader[RawBatch]):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Return the number of batches handed over, and what the rest of the epoch depends on."""
+        """Return the number of returned batches, and what the rest of the epoch depends on."""
         return {"epoch": self._epoch, "batches": self._batches, **self._order()}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on from where a pass had come.
+        """Resume an interrupted pass.
 
         Raises:
-            DataError: if a pass was interrupted with another batch size or number of processes, other data or another seed.
+            DataError: if the batch size, the number of processes, the data or the seed differ within an epoch.
         """
         now = self._order()
         then = {key: state_dict.get(key, value) for key, value in now.items()}
@@ -373,15 +365,15 @@ class ResumableLoader(DataLoader[RawBatch]):
         if 0 < done < then["num_samples"] and differing:
             key = differing[0]
             raise DataError(
-                f"Expected {_NAMES[key]} to be {then[key]}, as in the checkpoint, to go on within epoch {state_dict['epoch']}, "
-                f"but got {now[key]}. Set it as before, or resume from a checkpoint of the end of an epoch."
+                f"Expected {_NAMES[key]} to be {then[key]}, as in the checkpoint, to resume within epoch {state_dict['epoch']}, "
+                f"but got {now[key]}. Set it as before, or resume from a checkpoint at the end of an epoch."
             )
         self._resume_epoch = state_dict["epoch"]
         self._resume_batches = state_dict["batches"]
         self._epoch, self._batches = self._resume_epoch, self._resume_batches
 
     def _order(self) -> dict[str, int]:
-        """Return what decides which samples a batch has."""
+        """Return what the samples of a batch depend on."""
         return {
             "samples_per_batch": self._samples_per_batch * int(getattr(self.sampler, "num_replicas", 1)),
             "num_samples": len(self.dataset),  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
-"""Pixel-level augmentation by albumentations, on the finished crop: colour, blur, noise, dropout of patches.
+"""Change the pixels of finished crops with albumentations: colour, blur, noise, dropout of patches.
 
-albumentations keeps a random stream of its own, which repeats in every worker and every epoch; here it is reseeded for each
-sample from the sample's own generator. Whatever would move a pixel is refused, because no keypoint would follow it:
-geometry belongs to `hrpose.data.transforms`.
+albumentations has a random stream of its own, which repeats in every worker and every epoch. It is reseeded for each sample from
+the generator of the sample. Transforms that move pixels are refused, because keypoints would not move with them; use
+`hrpose.data.transforms` for geometry.
 """
 
 from typing import Any
@@ -12,20 +12,13 @@ from numpy.typing import NDArray
 
 from hrpose.errors import DataError
 
-# albumentations counts these among the geometric ones, because they may drop keypoints; of a mere image they change pixels only
+# geometric transforms in albumentations, because they may drop keypoints; of an image they change the pixels only
 _DROPOUTS = ("CoarseDropout", "ConstrainedCoarseDropout", "Erasing", "GridDropout", "PixelDropout", "XYMasking")
 
 
 def compose_pixels(**transforms: Any) -> Any:
-    """Make one albumentations `Compose` of named pixel-level transforms, in their order.
-
-    Args:
-        transforms: albumentations transforms by name; None switches one off.
-
-    Returns:
-        `albumentations.Compose`.
-    """
-    import albumentations  # takes a second to import: only those who use it wait for it
+    """Return an `albumentations.Compose` of pixel-level transforms by name, in their order; None disables one."""
+    import albumentations  # optional, and slow to import
 
     return albumentations.Compose([transform for transform in transforms.values() if transform is not None])
 
@@ -48,9 +41,9 @@ class PixelStage:
         for transform in _leaves(self._compose, albumentations.BaseCompose):
             if not isinstance(transform, allowed) and type(transform) is not albumentations.NoOp:
                 raise DataError(
-                    f"Expected pixel-level albumentations transforms, but {type(transform).__name__} moves pixels or does more "
-                    "than change them, and no keypoint would follow. Use HalfBody, RandomScale, RandomRotation and RandomFlip "
-                    "of hrpose.data.transforms for geometry."
+                    f"Expected pixel-level albumentations transforms, but {type(transform).__name__} moves pixels, and keypoints "
+                    "would not move with them. Use HalfBody, RandomScale, RandomRotation and RandomFlip of "
+                    "hrpose.data.transforms for geometry."
                 )
 
     def __call__(self, image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -58,7 +51,7 @@ class PixelStage:
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            rng: the sample's generator; one number is drawn.
+            rng: generator of the sample; one number is drawn.
 
         Returns:
             (H, W, 3) uint8 RGB.
@@ -70,14 +63,14 @@ class PixelStage:
         changed: NDArray[np.uint8] = self._compose(image=image)["image"]
         if changed.shape != image.shape or changed.dtype != np.uint8:
             raise DataError(
-                f"Expected the pixel transforms to give uint8 of shape {image.shape}, but got {changed.dtype} of shape "
-                f"{tuple(changed.shape)}. Leave out transforms that convert or normalise: that is done on the device."
+                f"Expected the pixel transforms to return uint8 of shape {image.shape}, but got {changed.dtype} of shape "
+                f"{tuple(changed.shape)}. Remove transforms that convert or normalise: this is done on the device."
             )
         return changed
 
 
 def _leaves(transform: Any, composition: Any) -> list[Any]:
-    """Unfold nested `OneOf`, `SomeOf`, `Sequential` and their like."""
+    """Return the transforms in nested `OneOf`, `SomeOf`, `Sequential` and other compositions."""
     if not isinstance(transform, composition):
         return [transform]
     return [leaf for child in transform.transforms for leaf in _leaves(child, composition)]

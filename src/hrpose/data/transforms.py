@@ -1,8 +1,8 @@
-"""Augmentations of the paper's recipe and of MMPose's: they edit the four numbers of a `Crop` and never touch a pixel.
+"""Geometric augmentation of the paper's recipe and of MMPose's: transforms edit the numbers of a `Crop`, not pixels.
 
-Each draws from the generator it is given, by `random()` and `standard_normal()` alone. The order of the official code is half
-body, scale, rotation, flip (`lib/dataset/JointsDataset.py` of leoxiaobin/deep-high-resolution-net.pytorch); that of MMPose 1.x
-is flip, half body, and then shift, scale and rotation in one (`RandomFlip`, `RandomHalfBody`, `RandomBBoxTransform`).
+Random numbers come from `random()` and `standard_normal()` of the given generator. The order of the official code is half body,
+scale, rotation, flip (`lib/dataset/JointsDataset.py` of leoxiaobin/deep-high-resolution-net.pytorch); that of MMPose 1.x is flip,
+half body, and then shift, scale and rotation in one (`RandomFlip`, `RandomHalfBody`, `RandomBBoxTransform`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from hrpose.geometry import Rules, fit_aspect_ratio
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Crop
 
-_MMPOSE_UPPER = 0.7  # the odds of the upper half in MMPose
-_MMPOSE_LEAST_UPPER, _MMPOSE_LEAST_LOWER = 2, 3  # labelled keypoints that a half needs there
+_MMPOSE_UPPER = 0.7  # probability of the upper half in MMPose
+_MMPOSE_LEAST_UPPER, _MMPOSE_LEAST_LOWER = 2, 3  # labelled keypoints that MMPose requires of a half
 
 Points = NDArray[np.floating[Any]]
 Labels = NDArray[np.number[Any]]
@@ -32,42 +32,41 @@ class Draws(Protocol):
         """Draw from the uniform distribution on [0, 1)."""
 
     def standard_normal(self) -> float:
-        """Draw from the normal distribution of mean 0 and deviation 1."""
+        """Draw from the standard normal distribution."""
 
 
 class CropTransform(Protocol):
-    """An augmentation: returns the crop it makes of the one it is given."""
+    """An augmentation: maps a crop to another crop."""
 
     def __call__(self, crop: Crop, keypoints: Points, visibility: Labels, rng: Draws) -> Crop:
         """Edit a crop.
 
         Args:
-            crop: of the right aspect ratio.
+            crop: with the aspect ratio of the input.
             keypoints: (K, 2) in image pixels.
-            visibility: (K,); 0 stands for unlabelled.
-            rng: where random numbers come from.
+            visibility: (K,); 0 is unlabelled.
+            rng: source of random numbers.
         """
 
 
 @dataclass(frozen=True)
 class HalfBody:
-    """Now and then look at the upper or the lower half of a person alone (Wang et al., the paper's section 4.1).
+    """Move the crop to the upper or the lower half of the body, with a probability (the paper's section 4.1).
 
-    Of a person with enough labelled keypoints the upper half is taken with the odds of a normal draw below 0.5 (69 %, as in
-    the official code), provided that it has more than two of them; else the lower half. By MMPose's rules the odds are 70 %,
-    two labelled keypoints are enough for the upper half and three for the lower, and a half that has enough is taken where the
-    other has not.
+    The official code selects the upper half if a standard normal draw is below 0.5 (69 %) and the half has more than two labelled
+    keypoints; otherwise the lower half. MMPose selects the upper half with 70 %, requires two labelled keypoints of the upper and
+    three of the lower half, and uses the other half if one has too few.
 
     Args:
-        probability: of looking at a half.
-        min_visible: labelled keypoints that a person must have.
+        probability: of changing the crop.
+        min_visible: least number of labelled keypoints of the instance.
         padding: factor by which the extent of the half is enlarged.
-        upper_body: keypoint indices; `for_skeleton` fills them in. Where either half is empty nothing is changed.
+        upper_body: keypoint indices, set by `for_skeleton`; nothing is changed if either half is empty.
         lower_body: keypoint indices.
-        rules: by which a half is chosen, "official" or "mmpose".
+        rules: for choosing a half, "official" or "mmpose".
 
     Raises:
-        ValueError: if the probability is none, or there are no such rules.
+        ValueError: if the probability is out of range, or the rules are unknown.
     """
 
     probability: float = 0.3
@@ -85,13 +84,13 @@ class HalfBody:
             )
 
     def for_skeleton(self, skeleton: Skeleton) -> HalfBody:
-        """Take the two halves from a skeleton, unless they are given."""
+        """Return the transform with the halves of a skeleton, unless they are given."""
         if self.upper_body or self.lower_body:
             return self
         return replace(self, upper_body=skeleton.upper_body, lower_body=skeleton.lower_body)
 
     def __call__(self, crop: Crop, keypoints: Points, visibility: Labels, rng: Draws) -> Crop:
-        """Perhaps move the crop to one half of the body."""
+        """Move the crop to one half of the body, or return it unchanged."""
         labelled = np.asarray(visibility) > 0
         if not (self.upper_body and self.lower_body) or np.count_nonzero(labelled) < self.min_visible:
             return crop
@@ -121,13 +120,13 @@ class HalfBody:
         return upper if prefers_upper and len(upper) >= _MMPOSE_LEAST_UPPER else lower
 
     def _halves(self, labelled: NDArray[np.bool_]) -> tuple[list[int], list[int]]:
-        """List the labelled keypoints of the upper and of the lower half."""
+        """Return the labelled keypoints of the upper and of the lower half."""
         return [k for k in self.upper_body if labelled[k]], [k for k in self.lower_body if labelled[k]]
 
 
 @dataclass(frozen=True)
 class RandomScale:
-    """Enlarge or shrink the crop by 1 + factor x a normal draw, clipped to 1 - factor .. 1 + factor.
+    """Scale the crop by 1 + factor x a normal draw, clipped to 1 - factor .. 1 + factor.
 
     Args:
         factor: 0.35 for COCO, 0.25 for MPII in the paper.
@@ -147,11 +146,11 @@ class RandomScale:
 
 @dataclass(frozen=True)
 class RandomRotation:
-    """Turn the crop by factor x a normal draw, clipped to -2 factor .. 2 factor.
+    """Rotate the crop by factor x a normal draw, clipped to -2 factor .. 2 factor.
 
     Args:
         factor: degrees; 45 for COCO, 30 for MPII in the paper.
-        probability: of turning at all.
+        probability: of a rotation.
     """
 
     factor: float = 45.0
@@ -161,7 +160,7 @@ class RandomRotation:
         _check_probability(self)
 
     def __call__(self, crop: Crop, keypoints: Points, visibility: Labels, rng: Draws) -> Crop:
-        """Perhaps turn the crop about its center."""
+        """Rotate the crop about its center, or return it unchanged."""
         if rng.random() >= self.probability:
             return crop
         limit = 2 * self.factor
@@ -170,11 +169,7 @@ class RandomRotation:
 
 @dataclass(frozen=True)
 class RandomFlip:
-    """Mirror the crop left to right.
-
-    Args:
-        probability: of mirroring.
-    """
+    """Mirror the crop horizontally, with a probability."""
 
     probability: float = 0.5
 
@@ -182,22 +177,22 @@ class RandomFlip:
         _check_probability(self)
 
     def __call__(self, crop: Crop, keypoints: Points, visibility: Labels, rng: Draws) -> Crop:
-        """Perhaps mirror the crop."""
+        """Mirror the crop, or return it unchanged."""
         return replace(crop, flip=not crop.flip) if rng.random() < self.probability else crop
 
 
 @dataclass(frozen=True)
 class ShiftScaleRotate:
-    """Move, enlarge or shrink, and turn the crop, as MMPose's RandomBBoxTransform does.
+    """Shift, scale and rotate the crop, as MMPose's RandomBBoxTransform does.
 
-    All draws are of a normal distribution cut off at -1 and 1, which, unlike a clipped one, heaps nothing up at its ends.
+    Draws are from the normal distribution truncated at -1 and 1.
 
     Args:
-        shift: by how much of its width and of its height the crop moves at most, measured before its aspect ratio was fixed.
-        shift_probability: of moving at all.
-        scale: the crop is enlarged by 1 - scale to 1 + scale.
+        shift: largest shift as a share of the width and the height of the padded box.
+        shift_probability: of a shift.
+        scale: the crop is scaled by 1 - scale to 1 + scale.
         rotation: largest angle in degrees.
-        rotation_probability: of turning at all.
+        rotation_probability: of a rotation.
 
     Raises:
         ValueError: if a number is out of range.
@@ -210,27 +205,16 @@ class ShiftScaleRotate:
     rotation_probability: float = 0.6
 
     def __post_init__(self) -> None:
-        bounds = {
-            "shift_probability": 1.0,
-            "rotation_probability": 1.0,
-            "scale": 1.0,
-            "shift": np.inf,
-            "rotation": np.inf,
-        }
-        for name, most in bounds.items():
-            value = getattr(self, name)
-            if not 0 <= value <= most or (name == "scale" and value == 1):
-                wish = (
-                    "at least 0"
-                    if most == np.inf
-                    else "at least 0 and below 1"
-                    if name == "scale"
-                    else "between 0 and 1"
-                )
-                raise ValueError(f"Expected `{name}` of ShiftScaleRotate to be {wish}, but got {value}.")
+        _check_probability(self, "shift_probability")
+        _check_probability(self, "rotation_probability")
+        if not (self.shift >= 0 and self.rotation >= 0 and 0 <= self.scale < 1):
+            raise ValueError(
+                "Expected `shift` and `rotation` of ShiftScaleRotate to be at least 0 and `scale` to be at least 0 and below 1, "
+                f"but got {self.shift}, {self.rotation} and {self.scale}."
+            )
 
     def __call__(self, crop: Crop, keypoints: Points, visibility: Labels, rng: Draws) -> Crop:
-        """Change the crop."""
+        """Shift, scale and rotate the crop."""
         right, down, larger, turn = (_truncated_normal(rng) for _ in range(4))
         moves, turns = rng.random() < self.shift_probability, rng.random() < self.rotation_probability
         extent = crop.scale if crop.extent is None else crop.extent
@@ -241,14 +225,14 @@ class ShiftScaleRotate:
 
 @dataclass(frozen=True)
 class RandomWindow:
-    """Enlarge or shrink, turn and move the window of a whole image, as HigherHRNet's official code does.
+    """Scale, rotate and shift the window of a whole image, as HigherHRNet's official code does.
 
-    All draws are uniform: the factor, the angle, and the shift in whole pixels of the image along x and y.
+    All draws are uniform: the factor, the angle, and the shift in whole image pixels along x and y.
 
     Args:
-        scale: least and largest factor on the window.
+        scale: smallest and largest factor.
         rotation: largest angle in degrees.
-        shift: by how much of its width the window moves at most, after the factor.
+        shift: largest shift as a share of the width of the scaled window.
 
     Raises:
         ValueError: if a number is out of range.
@@ -261,7 +245,7 @@ class RandomWindow:
     def __post_init__(self) -> None:
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(
-                f"Expected `scale` of RandomWindow to be two rising positive factors, but got {self.scale}."
+                f"Expected `scale` of RandomWindow to be two positive factors in ascending order, but got {self.scale}."
             )
         if self.rotation < 0 or self.shift < 0:
             raise ValueError(
@@ -269,11 +253,11 @@ class RandomWindow:
             )
 
     def __call__(self, crop: Crop, keypoints: Points, visibility: Labels, rng: Draws) -> Crop:
-        """Change the window."""
+        """Scale, rotate and shift the window."""
         least, largest = self.scale
         zoomed = _zoomed(crop, least + (largest - least) * rng.random())
         rotation = crop.rotation + self.rotation * (2 * rng.random() - 1)
-        farthest = int(self.shift * float(zoomed.scale[0]))  # pixels, the upper end exclusive
+        farthest = int(self.shift * float(zoomed.scale[0]))  # pixels; the upper end is excluded
         moves = [math.floor(2 * farthest * rng.random()) - farthest for _ in range(2)]
         return replace(zoomed, center=crop.center + np.array(moves, np.float64), rotation=rotation)
 
@@ -284,15 +268,14 @@ def _zoomed(crop: Crop, factor: float) -> Crop:
 
 
 def _truncated_normal(rng: Draws) -> float:
-    """Draw from the normal distribution cut off at -1 and 1: until a draw lies between them, half as often again on average."""
+    """Draw from the normal distribution truncated at -1 and 1, by rejection."""
     while True:
         draw = rng.standard_normal()
         if -1 <= draw <= 1:
             return draw
 
 
-def _check_probability(transform: HalfBody | RandomRotation | RandomFlip) -> None:
-    if not 0 <= transform.probability <= 1:
-        raise ValueError(
-            f"Expected `probability` of {type(transform).__name__} to be between 0 and 1, but got {transform.probability}."
-        )
+def _check_probability(transform: CropTransform, name: str = "probability") -> None:
+    value = getattr(transform, name)
+    if not 0 <= value <= 1:
+        raise ValueError(f"Expected `{name}` of {type(transform).__name__} to be from 0 to 1, but got {value}.")

@@ -1,7 +1,7 @@
-"""Training samples of whole images: a window of an image with all its instances, and the mask of what nobody labelled.
+"""Samples of whole images: windows with all instances and masks of unlabelled regions for training, whole images for validation.
 
-One matrix per sample maps the image to the window. The masks have a matrix of their own for each output of the network, because
-each is warped from the image, as in HigherHRNet's official code.
+One matrix per sample maps the image to the window. Each mask has its own matrix for each output of the network, because it is
+warped from the image, as in HigherHRNet's official code.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from torch.utils.data import Dataset
 from hrpose.annotations.regions import LabelledImages, counted_pixels
 from hrpose.codecs import AssociativeEmbedding
 from hrpose.data.crops import empty_images, fit_image, warp_crops
-from hrpose.data.dataset import Key, rank_stored, sample_generator
+from hrpose.data.dataset import Key, rank_stored, sample_generator, split_key
 from hrpose.data.pixels import PixelStage
 from hrpose.data.transforms import CropTransform, HalfBody
 from hrpose.geometry import input_from_image, invert_affine, transform_points
-from hrpose.media.archives import open_archives, split_archive
+from hrpose.media.archives import archives_of
 from hrpose.media.folders import check_images_exist
 from hrpose.media.images import STORED, Reading, read_image
 from hrpose.skeletons import Skeleton
@@ -32,15 +32,15 @@ from hrpose.structures import Crop, ImageBatch, InstanceTable, WholeImageBatch
 
 
 class ImageDataset(Dataset[ImageBatch]):
-    """Windows of whole images, addressed by (epoch, index); a plain index stands for epoch 0.
+    """Windows of whole images, addressed by (epoch, index); a plain index is of epoch 0.
 
-    The window is the largest square about the middle of the image, changed by the augmentation; what lies outside the image is
-    black and masked. `__getitems__` makes a whole batch at once; give `collate_fn=keep_batch` to a DataLoader.
+    The window is the largest square around the middle of the image, changed by the augmentation; pixels outside the image are
+    black and masked. `__getitems__` returns a batch; use `collate_fn=keep_batch` in a DataLoader.
 
     Args:
-        images: with their instances.
-        image_dir: folder of the images; all that are trained on must be there.
-        codec: states the size of the windows and of the masks.
+        images: the images with their instances.
+        image_dir: image folder or archives, which must contain all training images.
+        codec: defines the size of the windows and of the masks.
         skeleton: the keypoints.
         augment: transforms of the window, in their order.
         pixel_transforms: albumentations `Compose` of pixel-level transforms, run on the finished window.
@@ -72,34 +72,34 @@ class ImageDataset(Dataset[ImageBatch]):
             )
         self.images = images
         self.image_dir = str(image_dir)
-        self._archives = _archives_of(image_dir)
+        self._archives = archives_of(image_dir)  # pickled for the workers
         self.codec = codec
         self.skeleton = skeleton
         self.augment = tuple(augment)
         self.pixel_stage = PixelStage(pixel_transforms) if pixel_transforms is not None else None
         self.seed = seed
         self.reading = reading
-        # the instances stand image by image
+        # instances are sorted by image
         self._first = np.searchsorted(images.table.image_index, np.arange(len(images.table.image_ids) + 1))
 
     def __len__(self) -> int:
         return len(self.images)
 
     def stored_order(self) -> NDArray[np.int64]:
-        """Return the samples in the order in which their images are stored: as they lie in archives, else by name."""
+        """Return the samples in the order in which their images are stored: by place in archives, otherwise by name."""
         names = [self.images.table.file_names[int(row)] for row in self.images.rows]
         return np.argsort(rank_stored(names, self.image_dir), kind="stable")
 
     def __getitem__(self, key: Key) -> ImageBatch:
-        """Make a batch of one image."""
+        """Return a batch of one image."""
         return self.__getitems__([key])
 
     def __getitems__(self, keys: Sequence[Key]) -> ImageBatch:
-        """Make a batch of windows.
+        """Return a batch of windows.
 
         Raises:
             IndexError: if an index is out of range.
-            DataError: if an image is missing, broken or not of the size that the annotations state.
+            DataError: if an image is missing or damaged, or its size differs from the annotations.
         """
         table, codec = self.images.table, self.codec
         rows, crops, generators = zip(*(self._place(key) for key in keys), strict=True)
@@ -122,11 +122,9 @@ class ImageDataset(Dataset[ImageBatch]):
         )
 
     def _place(self, key: Key) -> tuple[int, Crop, np.random.Generator]:
-        """Find the image of a key and draw its window."""
-        epoch, index = key if isinstance(key, tuple) else (0, key)
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"Expected an index below {len(self)}, the number of images, but got {index}.")
-        row, rng = int(self.images.rows[index]), sample_generator(self.seed, epoch, index % len(self))
+        """Return the image of a key, its window and the generator of the sample."""
+        epoch, index = split_key(key, len(self))
+        row, rng = int(self.images.rows[index]), sample_generator(self.seed, epoch, index)
         size = self.images.table.image_sizes[row].astype(np.float64)
         scale = size.min() * np.array(self.codec.input_size) / min(self.codec.input_size)
         crop = Crop(size / 2, scale)
@@ -139,7 +137,7 @@ class ImageDataset(Dataset[ImageBatch]):
     def _move_keypoints(
         self, rows: Sequence[int], crops: Sequence[Crop], matrices: NDArray[np.float64]
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Take the keypoints of all instances of the images to the windows; images with fewer instances are padded."""
+        """Transform the keypoints of all instances to the windows; images with fewer instances are padded."""
         table = self.images.table
         most = max(int(self._first[row + 1] - self._first[row]) for row in rows)
         keypoints = np.zeros((len(rows), most, table.num_keypoints, 2), np.float32)
@@ -147,14 +145,14 @@ class ImageDataset(Dataset[ImageBatch]):
         for slot, (row, crop) in enumerate(zip(rows, crops, strict=True)):
             instances = np.arange(self._first[row], self._first[row + 1])
             order = list(self.skeleton.flip_permutation) if crop.flip else slice(None)
-            seen = table.visibility[instances][:, order]
+            labels = table.visibility[instances][:, order]
             moved = transform_points(table.keypoints[instances][:, order], matrices[slot])
-            visibility[slot, : len(instances)] = seen
-            keypoints[slot, : len(instances)] = np.where(seen[..., None] > 0, moved, 0)
+            visibility[slot, : len(instances)] = labels
+            keypoints[slot, : len(instances)] = np.where(labels[..., None] > 0, moved, 0)
         return keypoints, visibility
 
     def _warp_masks(self, rows: Sequence[int], crops: Sequence[Crop]) -> tuple[Tensor, ...]:
-        """Warp the mask of each image to each size of the heatmaps: (B, h, w) bool; outside the image it is False."""
+        """Warp the mask of each image to each size of the heatmaps: (B, h, w) bool, False outside the image."""
         sizes = self.codec.heatmap_sizes
         masks = [np.empty((len(rows), height, width), np.bool_) for width, height in sizes]
         for slot, (row, crop) in enumerate(zip(rows, crops, strict=True)):
@@ -164,14 +162,8 @@ class ImageDataset(Dataset[ImageBatch]):
         return tuple(torch.from_numpy(mask) for mask in masks)
 
 
-def _archives_of(image_dir: str | Path) -> Any:
-    """Open the archives that hold the images, which a spawned worker receives with the dataset; None for a folder."""
-    inside = split_archive(image_dir)
-    return None if inside is None else open_archives(inside[0])
-
-
 def _window_matrix(crop: Crop, size: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the matrix of a window; a mirrored one is the exact mirror image of the other: x becomes width - 1 - x."""
+    """Return the matrix of a window; a mirrored window is the exact mirror image: x becomes width - 1 - x."""
     matrix = input_from_image(crop.center, crop.scale, crop.rotation, size)
     if crop.flip:
         matrix[0] = [0, 0, size[0] - 1] - matrix[0]
@@ -179,12 +171,12 @@ def _window_matrix(crop: Crop, size: tuple[int, int]) -> NDArray[np.float64]:
 
 
 class WholeImages(Dataset[WholeImageBatch]):
-    """Whole images as they are estimated, all those of a table, in its order; each is a batch. Addressed as `ImageDataset`.
+    """All images of a table in its order, fitted to the input as in prediction; each is a batch. Keys are as for `ImageDataset`.
 
     Args:
-        table: whose images are taken, with instances or without.
-        image_dir: folder of the images; all must be there.
-        codec: states the sizes of the inputs.
+        table: its images, with instances or without.
+        image_dir: image folder or archives, which must contain all images.
+        codec: defines the sizes of the inputs.
         reading: orientation and scale of the images.
 
     Raises:
@@ -196,7 +188,7 @@ class WholeImages(Dataset[WholeImageBatch]):
     ) -> None:
         check_images_exist(table.file_names.tolist(), image_dir)
         self.table, self.image_dir, self.codec, self.reading = table, str(image_dir), codec, reading
-        self._archives = _archives_of(image_dir)
+        self._archives = archives_of(image_dir)  # pickled for the workers
 
     def __len__(self) -> int:
         return len(self.table.image_ids)
@@ -205,6 +197,6 @@ class WholeImages(Dataset[WholeImageBatch]):
         """Read one image and fit it into the input."""
         row = key[1] if isinstance(key, tuple) else key
         width, height = self.table.image_sizes[row].tolist()
-        size = (width, height) if height else None  # of images without annotations it may not be stated
+        size = (width, height) if height else None  # may be unknown for images without annotations
         image = read_image(f"{self.image_dir}/{self.table.file_names[row]}", size=size, reading=self.reading)
         return fit_image(image, self.codec, image_id=int(self.table.image_ids[row]))

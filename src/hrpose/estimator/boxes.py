@@ -1,4 +1,4 @@
-"""Boxes that users and detectors give: converted to one form, checked, and compared with their image."""
+"""Convert the boxes of users and detectors to one form, and check them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
-_MAX_BEYOND = 0.1  # of a box outside the image: more than by detectors that do not clip
+_MAX_BEYOND = 0.1  # share of a box outside the image; detectors that do not clip have less
 
 
 def read_bboxes(
@@ -19,12 +19,12 @@ def read_bboxes(
 
     Args:
         bbox: (N, 4) x, y, width, height in image pixels, or (4,) for one box.
-        bbox_xyxy: the same as the corners left, top, right, bottom; at most one of the two is given.
-        scores: (N,) confidence of the boxes, or one number; None stands for 1.
+        bbox_xyxy: corners left, top, right, bottom instead of `bbox`.
+        scores: (N,) confidence of the boxes, or one number; by default 1.
 
     Returns:
-        bbox: (N, 4) x, y, width, height; None if no boxes are given.
-        scores: (N,); None if no boxes are given.
+        bbox: (N, 4) x, y, width, height; None without boxes.
+        scores: (N,); None without boxes.
 
     Raises:
         ValueError: if both forms are given, a shape is wrong, or a box is not finite or has no size.
@@ -50,12 +50,12 @@ def read_bboxes(
 
 
 def spread_over_images(name: str, values: Any, count: int) -> Sequence[Any]:
-    """Return one entry per image; None stands for no entries."""
+    """Return one entry per image; all are None if `values` is None."""
     if values is None:
         return [None] * count
     if len(values) != count:
         raise ValueError(
-            f"Expected `{name}` to be a list with an entry for each of the {count} images, None where there is none, but got "
+            f"Expected `{name}` to be a list with an entry for each of the {count} images, which may be None, but got "
             f"{len(values)}."
         )
     entries: Sequence[Any] = values
@@ -66,18 +66,18 @@ def read_detections(found: Any, *, corners: bool = False) -> tuple[Floats, Float
     """Convert the result of a detector to arrays.
 
     Args:
-        found: a pair: boxes (N, 4), and their scores (N,), where None stands for 1.
+        found: a pair of boxes (N, 4) and scores (N,); None instead of scores is 1.
         corners: whether the boxes are left, top, right, bottom instead of x, y, width, height.
 
     Returns:
         boxes (N, 4) x, y, width, height, and scores (N,).
 
     Raises:
-        ValueError: if it is no such pair.
+        ValueError: if the result has another form.
     """
     if not isinstance(found, tuple | list) or len(found) != 2:
         raise ValueError(
-            f"Expected the detector to return a pair, boxes (N, 4) and scores (N,), but got {type(found).__name__}."
+            f"Expected the detector to return a pair of boxes (N, 4) and scores (N,), but got {type(found).__name__}."
         )
     given, scores = found
     try:
@@ -85,36 +85,35 @@ def read_detections(found: Any, *, corners: bool = False) -> tuple[Floats, Float
     except ValueError as error:
         raise ValueError(f"The detector's boxes cannot be used. {error}") from error
     if bbox is None or checked is None:
-        raise ValueError("The detector's boxes cannot be used: they are None. Return [] and [] if nobody is found.")
+        raise ValueError("Expected boxes of the detector, but got None. Return [] and [] if there are no instances.")
     return bbox, checked
 
 
 def check_inside(bbox: Floats, image_size: tuple[int, int]) -> None:
-    """Refuse boxes that cannot be of this image: wholly outside, or corners that were passed as x, y, width, height.
+    """Refuse boxes that are wholly outside the image, and corners that were passed as x, y, width, height.
 
     Args:
         bbox: (N, 4) x, y, width, height in image pixels.
         image_size: (width, height) of the image.
 
     Raises:
-        ValueError: naming the first row at fault.
+        ValueError: with the first wrong row.
     """
     width, height = image_size
     for row in np.flatnonzero(~touching(bbox, image_size)):
         raise ValueError(
             f"Expected boxes in the image of {width} x {height} pixels, but row {row} (x, y, width, height = "
-            f"{_show(bbox[row])}) lies outside it. Was it made on an image of another size, or turned by EXIF?"
+            f"{_show(bbox[row])}) is outside. Is it of an image of another size, or one rotated by EXIF?"
         )
     beyond = np.maximum(bbox[:, :2] + bbox[:, 2:] - image_size, 0)
     sized = bbox[:, 2:] > bbox[:, :2]
     fitting = (sized & (bbox[:, 2:] <= image_size)).all(axis=1) & (bbox[:, :2] >= 0).all(axis=1)
-    standing_out = np.flatnonzero((beyond > _MAX_BEYOND * bbox[:, 2:]).any(axis=1))
-    if len(standing_out) and fitting.all():
-        row = standing_out[0]
+    too_large = np.flatnonzero((beyond > _MAX_BEYOND * bbox[:, 2:]).any(axis=1))
+    if len(too_large) and fitting.all():
+        row = too_large[0]
         raise ValueError(
-            f"Expected `bbox` as x, y, width, height, but row {row}, {_show(bbox[row])}, reaches far beyond the image of "
-            f"{width} x {height} pixels, and all rows fit as corners. Pass corners as `bbox_xyxy`; clip boxes that are x, y, "
-            "width, height."
+            f"Expected `bbox` as x, y, width, height, but row {row}, {_show(bbox[row])}, extends far outside the image of "
+            f"{width} x {height} pixels, and all rows would be valid corners. Pass corners as `bbox_xyxy`, or clip the boxes."
         )
 
 

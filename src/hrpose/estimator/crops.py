@@ -1,4 +1,4 @@
-"""From an image and boxes to the crops that an engine takes, or from a whole image to its input; by the code of the datasets."""
+"""Make the input of an engine: crops of an image and its boxes, or a whole image. The code is that of the datasets."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from hrpose.structures import CropBatch, WholeImageBatch
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """An image whose poses are estimated.
+    """An image for which poses are estimated.
 
     Attributes:
-        image: anything that `load_image` takes.
-        image_id: of its poses.
-        bbox: (N, 4) x, y, width, height in image pixels; None asks the detector or, without one, takes the whole image.
-        bbox_scores: (N,); None stands for 1.
+        image: any form that `load_image` takes.
+        image_id: id for its poses.
+        bbox: (N, 4) x, y, width, height in image pixels; None uses the detector or, without one, the whole image.
+        bbox_scores: (N,); by default 1.
     """
 
     image: ImageSource
@@ -39,7 +39,7 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class ImageCrops:
-    """The crops of one image, with the boxes (N, 4) that they were made of."""
+    """The crops of one image and their boxes (N, 4)."""
 
     batch: CropBatch
     bbox: Floats
@@ -47,14 +47,14 @@ class ImageCrops:
 
 @dataclass(frozen=True)
 class Cutter:
-    """Cuts instances out of images.
+    """Cuts crops of instances out of images.
 
     Attributes:
         input_size: (width, height) of the crops.
-        grid: how the pixels of a crop lie in its box.
+        grid: pixel grid of the codec.
         padding: factor by which boxes are enlarged.
-        reading: orientation and scale of images that come as files.
-        detector: finds the boxes of images that come without.
+        reading: orientation and scale of images from files.
+        detector: finds boxes in images without boxes.
     """
 
     input_size: tuple[int, int]
@@ -64,10 +64,10 @@ class Cutter:
     detector: Detector | BoxFile | None = None
 
     def prepare(self, request: Request) -> ImageCrops | Image:
-        """Load an image and cut its crops; if the detector has to find the boxes first, return the image.
+        """Load an image and cut its crops; return the image if the detector has to find the boxes first.
 
         Raises:
-            ValueError: if the image cannot be loaded, or the boxes cannot be of it.
+            ValueError: if the image cannot be loaded, or its boxes are invalid.
         """
         image = load_image(request.image, upright=self.reading.upright, bit_depth=self.reading.bit_depth)
         if request.bbox is None and isinstance(self.detector, BoxFile):
@@ -80,10 +80,10 @@ class Cutter:
         return self.cut(image, bbox, request.bbox_scores, request.image_id)
 
     def detect(self, image: Image, image_id: int) -> ImageCrops:
-        """Let the detector find boxes and cut the crops; boxes outside the image are left out.
+        """Run the detector and cut the crops of its boxes inside the image.
 
         Raises:
-            ValueError: if the detector returns anything else than boxes and scores.
+            ValueError: if the detector returns anything other than boxes and scores.
         """
         assert self.detector is not None
         assert not isinstance(self.detector, BoxFile)
@@ -112,8 +112,8 @@ class Fitter:
     """Fits whole images to the input of a bottom-up network.
 
     Attributes:
-        codec: states the sizes of the input.
-        reading: orientation and scale of images that come as files.
+        codec: defines the sizes of the input.
+        reading: orientation and scale of images from files.
     """
 
     codec: AssociativeEmbedding
@@ -123,12 +123,12 @@ class Fitter:
         """Load an image and fit it.
 
         Raises:
-            ValueError: if the image cannot be loaded, or comes with boxes.
+            ValueError: if the image cannot be loaded, or boxes are given.
         """
         if request.bbox is not None:
             raise ValueError(
-                "Expected no boxes, because a bottom-up network finds all instances of an image by itself, but got "
-                f"{len(request.bbox)}. Leave the boxes out."
+                "Expected no boxes for a bottom-up network, which finds all instances of an image, but got "
+                f"{len(request.bbox)}. Remove the boxes."
             )
         image = load_image(request.image, upright=self.reading.upright, bit_depth=self.reading.bit_depth)
         return fit_image(image, self.codec, image_id=request.image_id)
@@ -141,5 +141,5 @@ def join(batches: Sequence[CropBatch]) -> CropBatch:
 
 
 def take_rows(batch: CropBatch, rows: slice) -> CropBatch:
-    """Return some crops of a batch."""
+    """Return a slice of a batch of crops."""
     return cast(CropBatch, {name: cast(torch.Tensor, values)[rows] for name, values in batch.items()})

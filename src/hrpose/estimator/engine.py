@@ -1,4 +1,4 @@
-"""Engines estimate the poses of a batch of crops. `TorchEngine` does it with a network and a codec."""
+"""Engines, which estimate the poses of a batch of crops. `TorchEngine` uses a network and a codec."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import logging
 import tempfile
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, cast, get_args
@@ -27,19 +27,19 @@ from hrpose.structures import CropBatch, Poses, WholeImageBatch
 logger = logging.getLogger(__name__)
 
 BACKENDS = ("openvino", "onnxruntime", "torch")
-"""What can compute a network on the CPU; `backend="auto"` takes the first that is installed and has the precision."""
+"""Engines for a network on the CPU; `backend="auto"` selects the first that is installed and supports the precision."""
 Precision: TypeAlias = Literal["32", "bf16", "16"]
 _HALVES = {"bf16": torch.bfloat16, "16": torch.float16}
 
 
 class Engine(Protocol):
-    """Estimates the poses of a batch of crops, and describes the crops that it takes.
+    """Estimates the poses of a batch of crops.
 
-    One with an attribute `codec` that is bottom-up takes whole images, a `WholeImageBatch` each, instead of crops.
+    An engine with an attribute `codec` that is bottom-up takes whole images instead, one `WholeImageBatch` each.
 
     Attributes:
         input_size: (width, height) of the crops in pixels.
-        grid: how the pixels of a crop lie in its box.
+        grid: pixel grid of the crops.
         skeleton: the keypoints.
     """
 
@@ -53,25 +53,25 @@ class Engine(Protocol):
 
 
 class TorchEngine:
-    """A torch network: normalise on the device, then `inference.estimate_poses`, as validation does.
+    """Run a torch network: normalise on the device, then call `inference.estimate_poses`, as in validation.
 
     Args:
-        net: images (B, 3, H, W) -> heatmaps; it is moved to the device and put into eval mode.
+        net: images (B, 3, H, W) -> heatmaps; it is moved to the device and set to eval mode.
         codec: decodes the heatmaps.
         skeleton: the keypoints.
         flip_test: average with the heatmaps of the mirrored crop.
-        channel_order: of the network's input, "rgb" or "bgr".
-        mean: of the input's channels, with 1 for full brightness.
-        std: of the input's channels, with 1 for full brightness.
-        device: where to compute; "auto" takes the first there is of CUDA, MPS and the CPU.
-        precision: "32"; "bf16" or "16" calculate the convolutions in half precision, as mixed-precision training does.
-        keypoint_score_threshold: keypoints that score above it count for the instance score.
+        channel_order: as for `hrpose.data.crops.Normalization`.
+        mean: as for `Normalization`.
+        std: as for `Normalization`.
+        device: of the network; "auto" selects the first available of CUDA, MPS and the CPU.
+        precision: "32"; "bf16" or "16" compute the convolutions in half precision, as mixed-precision training does.
+        keypoint_score_threshold: the instance score is of keypoints with a higher score.
         channels_last: keep activations in NHWC order, as training does by default.
-        backend: what computes the network on the CPU: "torch", "onnxruntime", "openvino", or "auto", the first of `BACKENDS` that
-            is installed and has the precision. On a GPU "auto" is "torch".
+        backend: engine on the CPU: "torch", "onnxruntime", "openvino", or "auto", the first of `BACKENDS` that is installed and
+            supports the precision. On a GPU "auto" is "torch".
 
     Raises:
-        ValueError: if there is no such device, precision or backend, or they do not go together.
+        ValueError: if the device, precision or backend is unknown or unavailable, or they cannot be combined.
         ModuleNotFoundError: if the backend is not installed.
     """
 
@@ -93,9 +93,7 @@ class TorchEngine:
     ) -> None:
         self.device = choose_device(device)
         self.precision = _checked_precision(precision, self.device)
-        if is_bottom_up(codec):
-            backend = _checked_bottom_up(backend)
-        chosen = _choose_backend(backend, self.device, self.precision)
+        chosen = _choose_backend(backend, self.device, self.precision, bottom_up=is_bottom_up(codec))
         self.net = net.to(self.device).eval()
         if chosen != "torch":
             self.net = convert_network(net, codec.input_size, chosen, precision=self.precision)
@@ -106,8 +104,8 @@ class TorchEngine:
         self.flip_test = flip_test
         if flip_test and skeleton.lacks_flip_pairs:
             logger.warning(
-                "The flip test averages with mirrored crops, but no mirror pair is found in the names of the %d keypoints of "
-                "skeleton '%s', so left and right are averaged too. Set flip_test=false, or use a skeleton with flip_pairs.",
+                "The flip test averages with mirrored crops, but the names of the %d keypoints of skeleton '%s' have no mirror "
+                "pairs, so left and right are averaged. Set flip_test=false, or use a skeleton with flip_pairs.",
                 skeleton.num_keypoints,
                 skeleton.name,
             )
@@ -116,11 +114,12 @@ class TorchEngine:
 
     @torch.inference_mode()
     def __call__(self, batch: CropBatch | WholeImageBatch) -> Poses:
-        """Estimate the poses of a batch: uint8 images go to the device, three numbers per keypoint come back."""
+        """Estimate the poses of a batch; uint8 images are copied to the device, three numbers per keypoint to the host."""
         images: dict[str, Any] = {"images": self._normalized(batch["images"])}
         if "rescaled" in batch:
             images["rescaled"] = tuple(map(self._normalized, cast(WholeImageBatch, batch)["rescaled"]))
-        with self._autocast():
+        half = _HALVES.get(self.precision)
+        with nullcontext() if half is None else torch.autocast(self.device.type, dtype=half):
             return estimate_poses(
                 self.net,
                 self.codec,
@@ -135,17 +134,12 @@ class TorchEngine:
             images = images.pin_memory()
         return self.normalization(images.to(self.device, non_blocking=self.device.type == "cuda"))
 
-    def _autocast(self) -> AbstractContextManager[object]:
-        if self.precision not in _HALVES:
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=_HALVES[self.precision])
-
 
 def choose_device(device: str | torch.device = "auto") -> torch.device:
-    """Resolve a device; "auto" takes the first there is of CUDA, MPS and the CPU.
+    """Return a torch device; "auto" selects the first available of CUDA, MPS and the CPU.
 
     Raises:
-        ValueError: if torch knows no such device, or this machine has none.
+        ValueError: if the device is unknown to torch, or this machine does not have it.
     """
     if device == "auto":
         kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -161,14 +155,14 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
     )
     if missing or (chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count()):
         raise ValueError(
-            f'Expected `device` to be one of this machine, but torch finds no {chosen} here. Set device="auto".'
+            f'Expected `device` to be available, but torch finds no {chosen} on this machine. Set device="auto".'
         )
     return chosen
 
 
 def _checked_precision(precision: str, device: torch.device) -> Precision:
     for known in get_args(Precision):
-        if str(precision) == known:  # 32 is how Lightning lets one say it too
+        if str(precision) == known:  # Lightning accepts the number 32 too
             if known == "16" and device.type == "cpu":
                 raise ValueError('Expected `precision` to be "32" or "bf16" on the CPU, but got "16".')
             return known  # type: ignore[no-any-return]
@@ -188,7 +182,7 @@ def convert_network(
 
     Args:
         net: images (B, 3, H, W) to heatmaps; it is not changed.
-        input_size: (width, height) of the images; their number stays free.
+        input_size: (width, height) of the images; the batch size is dynamic.
         backend: "onnxruntime" or "openvino".
         precision: of the convolutions: "32", or "bf16" for OpenVINO.
 
@@ -223,22 +217,17 @@ class _OpenVinoNetwork(nn.Module):
         return torch.from_numpy(self._compiled([images.contiguous().numpy()])[0].copy())
 
 
-def _checked_bottom_up(backend: str) -> str:
-    """Return torch, the one backend whose inputs have any size."""
-    if backend not in ("auto", "torch"):
-        raise ValueError(
-            f"Expected `backend` to be torch for a bottom-up network, whose images differ in size, but got {backend!r}. Use "
-            "`hrpose export` for a file that onnxruntime runs."
-        )
-    return "torch"
-
-
-def _choose_backend(backend: str, device: torch.device, precision: Precision) -> str:
-    """Return the backend that computes the network; "auto" does not change the device or the precision."""
+def _choose_backend(backend: str, device: torch.device, precision: Precision, *, bottom_up: bool = False) -> str:
+    """Return the backend for a network; "auto" does not change the device or the precision."""
     if backend not in ("auto", *BACKENDS):
         raise ValueError(f"Expected `backend` to be one of auto, {', '.join(BACKENDS)}, but got {backend!r}.")
-    if backend == "torch" or (backend == "auto" and device.type != "cpu"):
+    if backend == "torch" or (backend == "auto" and (device.type != "cpu" or bottom_up)):
         return "torch"
+    if bottom_up:
+        raise ValueError(
+            f"Expected `backend` to be torch for a bottom-up network, which takes images of any size, but got {backend!r}. Use "
+            "`hrpose export` for a file for onnxruntime."
+        )
     if device.type != "cpu":
         raise ValueError(
             f"Expected `device` to be the CPU for backend={backend!r}, but got {device}. Set backend=torch."

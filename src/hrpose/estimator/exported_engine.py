@@ -1,4 +1,4 @@
-"""An engine that runs an exported file, and how a file is opened as an engine."""
+"""Engines that run exported files."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ logger = logging.getLogger(__name__)
 
 _PRECISIONS = {"fp32": "32", "fp16": "16"}  # as the estimator calls them
 _SKELETONS = {skeleton.num_keypoints: skeleton for skeleton in (COCO, MPII)}
-_ON_CPU = {"device": ("cpu", "auto"), "backend": ("auto",)}  # what may be asked of every file
+_ON_CPU = {"device": ("cpu", "auto"), "backend": ("auto",)}  # values that are valid for every file
 
 
 class ExportedEngine:
-    """An exported file that estimates the poses of batches of crops, on the CPU.
+    """Estimate the poses of batches of crops with an exported file, on the CPU.
 
     Args:
         exported: the file.
-        keypoint_score_threshold: keypoints that score above it count for the instance score; None takes that of the file.
+        keypoint_score_threshold: the instance score is of keypoints with a higher score; None uses that of the file.
     """
 
     def __init__(self, exported: ExportedPoses, *, keypoint_score_threshold: float | None = None) -> None:
@@ -44,12 +44,14 @@ class ExportedEngine:
         return collect_poses(*self.find_keypoints(batch), batch, score_threshold=self.keypoint_score_threshold)
 
     def find_keypoints(self, batch: CropBatch) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        """Return keypoints (B, K, 2) in image pixels and scores (B, K) as the file gives them, finite or not."""
+        """Return the output of the file: keypoints (B, K, 2) in image pixels and scores (B, K), which may not be finite."""
         return self.exported(batch["images"].cpu().numpy(), batch["image_from_input"].cpu().numpy())
 
 
 class ExportedImageEngine:
-    """An exported bottom-up network, on the CPU: the file gives heatmaps and tags, the codec finds the instances.
+    """Estimate the poses of whole images with an exported bottom-up network, on the CPU.
+
+    The file returns heatmaps and tags, and the codec finds the instances.
 
     Args:
         exported: the file.
@@ -75,13 +77,13 @@ def open_engine(
 
     Args:
         file: .onnx or .xml.
-        codec: of a file that is a network only; None assumes the paper's, with the sizes of the file.
-        skeleton: of a file that is a network only; None assumes COCO or MPII by the number of heatmaps.
-        settings: of a file that gives poses only `keypoint_score_threshold` can be chosen, all else has to be as it was exported;
-            of a network all arguments of `TorchEngine`.
+        codec: for a file that is a network only; None assumes the paper's with the sizes of the file.
+        skeleton: for a file that is a network only; None assumes COCO or MPII by the number of heatmaps.
+        settings: arguments of `TorchEngine` for a network. For a file that returns poses only `keypoint_score_threshold` can be
+            changed, all others must be as exported.
 
     Returns:
-        The engine, and how the file's images are read: arguments of `PoseEstimator`.
+        The engine, and the arguments of `PoseEstimator` for padding and for reading images.
 
     Raises:
         ExportedFileError: if the file cannot be used, was exported with other settings, or its codec or skeleton is unknown.
@@ -113,15 +115,15 @@ def _assume_codec(network: ExportedNetwork) -> Codec:
     file = network.runtime.file
     (height, width), (rows, columns) = network.runtime.inputs[0].shape[2:], network.runtime.outputs[0].shape[2:]
     if height is None or width is None or rows is None or columns is None:
-        raise ExportedFileError(f"Expected `codec`, because the sizes of {file} are free, but got none.")
+        raise ExportedFileError(f"Expected `codec`, because {file} has dynamic sizes, but got none.")
     codec = HeatmapCodec(input_size=(width, height), heatmap_size=(columns, rows))
-    logger.info("%s does not describe its codec and normalisation: the paper's are assumed, %s", file, codec)
+    logger.info("%s does not describe its codec and normalisation; those of the paper are assumed: %s", file, codec)
     return codec
 
 
 def _assume_skeleton(network: ExportedNetwork) -> Skeleton:
     file, count = network.runtime.file, network.runtime.outputs[0].shape[1]
     if count not in _SKELETONS:
-        raise ExportedFileError(f"Expected `skeleton`, because {file} gives {count} heatmaps, but got none.")
-    logger.info("%s gives %d heatmaps: the keypoints of %s are assumed", file, count, _SKELETONS[count].name)
+        raise ExportedFileError(f"Expected `skeleton`, because {file} returns {count} heatmaps, but got none.")
+    logger.info("%s returns %d heatmaps; the keypoints of %s are assumed", file, count, _SKELETONS[count].name)
     return _SKELETONS[count]

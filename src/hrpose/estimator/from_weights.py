@@ -1,7 +1,7 @@
 """Read a network, its codec and its skeleton from a weight file, and assume what the file does not describe.
 
-A checkpoint of hrpose holds its composed configuration in plain containers. It is not trusted: only networks and codecs of hrpose
-itself are built, by name from a closed list; nothing else that it names is imported or called.
+A checkpoint of hrpose contains its composed configuration as plain containers. The file is not trusted: only public networks and
+codecs of hrpose are built, and nothing else that it names is imported or called.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from hrpose.weights.formats import build_like, is_larger, recognise
 
 logger = logging.getLogger(__name__)
 
-_RANGE = (-8192, 8192)  # of the numbers of a stored network or codec: channels, pixels
-_COUNTS = ("_blocks", "_modules", "_stacks")  # end the names of the arguments that count parts of a network
+_RANGE = (-8192, 8192)  # of numbers in a stored network or codec, such as channels and pixels
+_COUNTS = ("_blocks", "_modules", "_stacks")  # suffixes of arguments that count parts of a network
 _NESTED = 8  # levels of a stored network or codec
 
 
@@ -41,7 +41,7 @@ def _are_three(value: Any, least: float) -> bool:
     return is_triple and all(_is_number(number, least, 1e6) for number in value)
 
 
-# Settings of a stored configuration, and of its `data`: what each has to be, and a check.
+# settings of a stored configuration and of its `data`: expected values and a check
 _SETTINGS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "flip_test": ("true or false", lambda value: isinstance(value, bool)),
     "keypoint_score_threshold": ("a number from 0 to 1e6", lambda value: _is_number(value, 0, 1e6)),
@@ -58,11 +58,9 @@ _DATA_SETTINGS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     "upright": ("true, false or null", lambda value: value is None or isinstance(value, bool)),
 }
-_BY_COUNT = {
-    skeleton.num_keypoints: skeleton for skeleton in (COCO, MPII, HALPE26, WHOLEBODY, HALPE)
-}  # 14 would be two
-_OFFICIAL = "pose checkpoint"  # as `load_weights` calls the authors' own files
-
+# without skeletons of 14 keypoints, because there are two
+_BY_COUNT = {skeleton.num_keypoints: skeleton for skeleton in (COCO, MPII, HALPE26, WHOLEBODY, HALPE)}
+_OFFICIAL = "pose checkpoint"  # name of the authors' format in `load_weights`
 
 NetworkMaker: TypeAlias = nn.Module | Callable[[int], nn.Module]
 """A network, or a function that makes one with a number of output channels."""
@@ -70,14 +68,7 @@ NetworkMaker: TypeAlias = nn.Module | Callable[[int], nn.Module]
 
 @dataclass(frozen=True)
 class NetworkParts:
-    """The parts of an estimator.
-
-    Attributes:
-        net: with its weights.
-        codec: decodes its heatmaps.
-        skeleton: its keypoints.
-        settings: further arguments of `PoseEstimator.from_network` that the file describes.
-    """
+    """A network with its weights, its codec and skeleton, and arguments of `PoseEstimator.from_network` in the file."""
 
     net: nn.Module
     codec: Codec
@@ -91,7 +82,8 @@ def read_parts(
     """Read a weight file; the arguments replace what it describes.
 
     Raises:
-        WeightsError: if the file cannot be read, names something that is not built, or does not fit the network.
+        WeightsError: if the file cannot be read, names anything other than networks and codecs of hrpose, or does not fit the
+            network.
         ValueError: if the file does not describe the network or its keypoints.
     """
     content = read_weight_file(file)
@@ -108,7 +100,7 @@ def _parts_of_config(
     codec: Codec | None,
     skeleton: Skeleton | None,
 ) -> NetworkParts:
-    """Build what the configuration in a checkpoint of hrpose describes."""
+    """Build the parts from the configuration in a checkpoint of hrpose."""
     file, names = content.path, None if skeleton is None else skeleton.keypoint_names
     skeleton = skeleton or _read_skeleton(file, content.hyper_parameters.get("skeleton"))
     codec = codec or _build(file, "codec", config.get("codec"), hrpose.codecs)
@@ -119,7 +111,7 @@ def _parts_of_config(
     settings = _read_settings(file, "", config, _SETTINGS)
     settings |= _read_settings(file, "data.", data if isinstance(data, Mapping) else {}, _DATA_SETTINGS)
     if not settings.get("upright"):
-        settings.pop("upright", None)  # the source of the boxes decides
+        settings.pop("upright", None)  # depends on the source of the boxes
     trainer = config.get("trainer")
     precision = str(trainer.get("precision", "32")) if isinstance(trainer, Mapping) else "32"
     settings["precision"] = next((known for known in ("bf16", "16") if precision.startswith(known)), "32")
@@ -133,11 +125,7 @@ def _make(model: NetworkMaker, channels: int) -> nn.Module:
 def _read_settings(
     file: Path, prefix: str, stored: Mapping[str, Any], known: Mapping[str, tuple[str, Callable[[Any], bool]]]
 ) -> dict[str, Any]:
-    """Return the known settings that are stored.
-
-    Raises:
-        WeightsError: with file and key of the first that cannot be.
-    """
+    """Return the known settings that are stored; raise WeightsError if one is invalid."""
     for name, (expected, fits) in known.items():
         if name in stored and not fits(stored[name]):
             raise WeightsError(
@@ -152,26 +140,26 @@ def _read_skeleton(file: Path, content: Any) -> Skeleton:
         return Skeleton.from_dict(content)
     except (TypeError, ValueError, LookupError, OverflowError) as error:
         raise WeightsError(
-            f"Expected {file} to describe its keypoints, but they cannot be read: {error} Give `skeleton`."
+            f"Expected {file} to describe its keypoints, but they cannot be read: {error} Pass `skeleton`."
         ) from error
 
 
 def _build_network(content: WeightFile, node: Any, channels: int) -> nn.Module:
-    """Build the network of a configuration, first without memory to check that it is about as large as the weights."""
+    """Build the network of a configuration, after checking without memory that it is about as large as the weights."""
     _check_counts(content, node)
     with torch.device("meta"):
         described = _build(content.path, "model", node, hrpose.models, num_keypoints=channels)
     if is_larger(described, content.tensors):
         raise WeightsError(
-            f"Expected {content.path} to describe the network of its weights, but it describes one of "
-            f"{count_parameters(described):,} weights, far more than it stores."
+            f"Expected {content.path} to describe the network of its weights, but it describes one with "
+            f"{count_parameters(described):,} parameters, far more than it stores."
         )
     net: nn.Module = _build(content.path, "model", node, hrpose.models, num_keypoints=channels)
     return net
 
 
 def _check_counts(content: WeightFile, node: Any, product: int = 1) -> int:
-    """Refuse a network of more parts than there are tensors, before the parts are built; return the product of its counts."""
+    """Refuse a network with more parts than stored tensors, before it is built; return the product of its counts."""
     for name, value in node.items() if isinstance(node, Mapping) else ():
         if isinstance(value, Mapping):
             product = _check_counts(content, value, product)
@@ -181,55 +169,44 @@ def _check_counts(content: WeightFile, node: Any, product: int = 1) -> int:
         length = len(value) if isinstance(value, list | tuple) else 0
         if max(product, length) > len(content.tensors):
             raise WeightsError(
-                f"Expected the network that {content.path} describes to have no more parts than its {len(content.tensors)} "
-                f"tensors, found `model.{name}` {value!r:.80}."
+                f"Expected the network in {content.path} to have no more parts than its {len(content.tensors)} tensors, found "
+                f"`model.{name}` {value!r:.80}."
             )
     return product
 
 
 def _build(file: Path, key: str, node: Any, package: ModuleType, **given: Any) -> Any:
-    """Build a node of a configuration, if its class is a public one of that package of hrpose.
+    """Build a node of a configuration if its class is a public one of a package of hrpose.
 
     Raises:
         WeightsError: if it is anything else, or the class refuses the arguments.
     """
     if not isinstance(node, Mapping):
-        raise WeightsError(f"Expected {file} to describe its {key}, but it does not. Give `{key}`.")
-    target = node.get("_target_")
-    name = str(target).rpartition(".")[2]
-    maker = (
-        getattr(package, name) if name in package.__all__ and str(target).startswith(f"{package.__name__}.") else None
-    )
-    if not isinstance(maker, type) or not (issubclass(maker, nn.Module) or _is_codec(maker)):
+        raise WeightsError(f"Expected {file} to describe its {key}, but it does not. Pass `{key}`.")
+    target = str(node.get("_target_"))
+    name = target.rpartition(".")[2]
+    is_public = name in package.__all__ and target.startswith(f"{package.__name__}.")
+    maker = getattr(package, name) if is_public else None
+    is_codec = hasattr(maker, "decode") and maker is not Codec
+    if not isinstance(maker, type) or not (issubclass(maker, nn.Module) or is_codec):
         raise WeightsError(
             f"Expected the {key} of {file} to be one of {package.__name__}, but it names {target!r}, which is not "
-            f"built because the file is not trusted. If you trust it, build it yourself and give it as `{key}`."
+            f"built because the file is not trusted. If you trust it, build it yourself and pass it as `{key}`."
         )
-    arguments = {
-        str(name): _build_value(file, f"{key}.{name}", value, package)
-        for name, value in node.items()
-        if name != "_target_"
-    }
+    given_by_file = {str(name): value for name, value in node.items() if name != "_target_"}
+    arguments = {name: _build_value(file, f"{key}.{name}", value, package) for name, value in given_by_file.items()}
     if any(name.startswith("_") for name in arguments) or set(arguments) & set(given):
         raise WeightsError(f"Expected plain arguments of the {key} of {file}, but got {', '.join(arguments)}.")
     try:
         return maker(**arguments, **given)
     except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:
         raise WeightsError(
-            f"The {key} that {file} describes cannot be built: {error} Was it written by another version of hrpose?"
+            f"The {key} in {file} cannot be built: {error} Was the file written by another version of hrpose?"
         ) from error
 
 
-def _is_codec(maker: type) -> bool:
-    return hasattr(maker, "decode") and maker is not Codec
-
-
 def _build_value(file: Path, key: str, value: Any, package: ModuleType) -> Any:
-    """Return an argument as it is; build a node in it by the same rule.
-
-    Raises:
-        WeightsError: if it is a number or a text that no network or codec takes.
-    """
+    """Return an argument with the nodes in it built; raise WeightsError if it is nested too deep or a number out of range."""
     if key.count(".") > _NESTED:
         raise WeightsError(f"Expected plain arguments in {file}, but {key:.80} is nested deeper than {_NESTED} levels.")
     if isinstance(value, int | float) and not _is_number(float(value) if isinstance(value, bool) else value, *_RANGE):
@@ -255,8 +232,8 @@ def _parts_of_tensors(
     net = build_like(tensors) if model is None else None
     if net is None and model is None:
         raise ValueError(
-            f"Expected {file} ({form.kind}) to hold an HRNet, a HigherHRNet, a SimpleBaseline or a stacked hourglass with its "
-            "head, but its tensors are those of none. Give the network as `model`, with `codec` and `skeleton`."
+            f"Expected {file} ({form.kind}) to contain an HRNet, a HigherHRNet, a SimpleBaseline or a stacked hourglass with its "
+            "head, but its tensors match none of them. Pass the network as `model`, with `codec` and `skeleton`."
         )
     names = None if skeleton is None else skeleton.keypoint_names
     assumed: list[str] = []
@@ -275,7 +252,7 @@ def _parts_of_tensors(
         assumed.append(f"the keypoints of {skeleton.name} (`skeleton`)")
         if not skeleton.flip_pairs:
             settings["flip_test"] = False
-            assumed.append("no flip test, because nobody knows which keypoints are left and right (`skeleton`)")
+            assumed.append("no flip test, because left and right keypoints are unknown (`skeleton`)")
     if net is None:
         assert model is not None
         net = _make(model, codec.num_channels(skeleton.num_keypoints))
@@ -285,7 +262,7 @@ def _parts_of_tensors(
         assumed.append('channels in the order of the authors\' code, "bgr" (`channel_order`)')
     if assumed:
         found = f"{type(net).__name__} of {file} ({form.kind})"
-        logger.warning("%s: the file does not tell, so it is assumed: %s.", found, "; ".join(assumed))
+        logger.warning("%s does not describe everything, so this is assumed: %s.", found, "; ".join(assumed))
     return NetworkParts(net, codec, skeleton, settings)
 
 
@@ -295,16 +272,15 @@ def _named_skeleton(file: Path, names: Sequence[str]) -> Skeleton:
 
 
 def _assume_skeleton(file: Path, tensors: Mapping[str, Tensor]) -> Skeleton:
-    """Return the known skeleton with as many keypoints as the head has channels, else one with numbered keypoints."""
+    """Return the known skeleton with the number of keypoints of the head, otherwise one with numbered keypoints."""
     heads = ("final_layer.weight", "score.0.weight", "final_layers.0.weight")
     head = next((tensors[name] for name in heads if name in tensors), None)
     if head is None:
         raise ValueError(
-            f"Expected {file} to hold a known head, whose channels are keypoints, but there is none. Give `skeleton`."
+            f"Expected {file} to have a known head with one channel per keypoint, found none. Pass `skeleton`."
         )
-    count = int(head.shape[0]) // (
-        2 if "final_layers.0.weight" in tensors else 1
-    )  # of HigherHRNet the other half are tags
+    has_tags = "final_layers.0.weight" in tensors  # of HigherHRNet
+    count = int(head.shape[0]) // (2 if has_tags else 1)
     if count in _BY_COUNT:
         return _BY_COUNT[count]
     names = [f"keypoint_{index}" for index in range(count)]

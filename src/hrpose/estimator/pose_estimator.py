@@ -33,25 +33,25 @@ _OWN = ("bbox_padding", "batch_size", "detector", "upright", "bit_depth", "num_t
 
 
 class PoseEstimator:
-    """Estimate poses in images, by the same code that validates a network.
+    """Estimate poses in images with the code that validates a network.
 
-    Crops of several images share a batch; images are read while the network computes. A bottom-up network (`HigherHRNet`) finds
-    all instances of an image by itself: it takes no boxes and no detector.
+    Crops of several images share a batch, and images are read while the network computes. A bottom-up network (`HigherHRNet`)
+    finds all instances of an image and takes neither boxes nor a detector.
 
     Args:
         engine: estimates the poses of batches of crops; `from_network`, `from_checkpoint` and `from_file` make one.
         bbox_padding: factor by which boxes are enlarged.
-        batch_size: crops in one batch, of as many images as it takes.
-        detector: finds the boxes of images that come without: image (H, W, 3) uint8 RGB -> boxes (N, 4) x, y, width, height, and
-            scores (N,); or a `BoxFile`. Without one the whole image is taken as the box of one instance.
-        upright: apply the EXIF orientation of images that come as files, as viewers do (see `load_image`); None does so unless
-            the boxes come from a file.
-        bit_depth: bits that images of 16 bits per channel use, 8 to 16; None takes those that each image uses, with a warning.
-        num_threads: threads that read images; None takes as many as there are processors, 16 at most.
+        batch_size: crops in one batch, from one or several images.
+        detector: finds boxes in images without boxes: image (H, W, 3) uint8 RGB -> boxes (N, 4) x, y, width, height, and scores
+            (N,); or a `BoxFile`. Without a detector the whole image is the box of one instance.
+        upright: apply the EXIF orientation of images from files, as viewers do (see `load_image`); None applies it unless the
+            boxes are from a file.
+        bit_depth: bits used by images of 16 bits per channel, 8 to 16; None measures each image, with a warning.
+        num_threads: threads that read images; None uses the number of processors, at most 16.
 
     Attributes:
-        upright: as given, or as the checkpoint was trained; None if neither says.
-        reading: orientation and scale of images that come as files.
+        upright: as given, or as the checkpoint was trained; None if neither states it.
+        reading: orientation and scale of images from files.
 
     Raises:
         TypeError: if `engine` is a network.
@@ -83,7 +83,7 @@ class PoseEstimator:
             if value is not None and value <= 0:
                 raise ValueError(f"Expected `{name}` to be positive, but got {value}.")
         if not (detector is None or callable(detector) or isinstance(detector, BoxFile)):
-            raise ValueError(f"Expected `detector` to be called with an image, but got {type(detector).__name__}.")
+            raise ValueError(f"Expected `detector` to be a callable or a BoxFile, but got {type(detector).__name__}.")
         self.engine = engine
         self.batch_size = batch_size
         self.num_threads = num_threads or min(16, os.cpu_count() or 1)
@@ -93,8 +93,8 @@ class PoseEstimator:
         self._fitter = Fitter(codec, self.reading) if is_bottom_up(codec) else None
         if self._fitter is not None and detector is not None:
             raise ValueError(
-                "Expected no `detector`, because a bottom-up network finds all instances by itself, but got "
-                f"{type(detector).__name__}. Leave it out."
+                "Expected no `detector` for a bottom-up network, which finds all instances, but got "
+                f"{type(detector).__name__}. Remove it."
             )
         self._cutter = Cutter(engine.input_size, engine.grid, bbox_padding, self.reading, detector)
 
@@ -109,18 +109,18 @@ class PoseEstimator:
         precision: Precision = "32",
         **options: Any,
     ) -> PoseEstimator:
-        """Make an estimator of a network.
+        """Make an estimator from a network.
 
         Args:
-            net: images (B, 3, H, W) -> heatmaps; it is moved to the device and put into eval mode.
-            codec: decodes the heatmaps; its `input_size` and `grid` determine the crops.
+            net: images (B, 3, H, W) -> heatmaps; it is moved to the device and set to eval mode.
+            codec: decodes the heatmaps; its `input_size` and `grid` define the crops.
             skeleton: the keypoints.
-            device: "auto" takes the first there is of CUDA, MPS and the CPU.
+            device: "auto" selects the first available of CUDA, MPS and the CPU.
             precision: "32"; "bf16" or "16" compute the convolutions in half precision.
-            options: any argument of the class or of `TorchEngine`, such as `flip_test` and `backend`.
+            options: arguments of the class or of `TorchEngine`, such as `flip_test` and `backend`.
 
         Raises:
-            TypeError: if there is no such option.
+            TypeError: if an option is unknown.
             ValueError: if an argument is out of range.
         """
         own = {name: options.pop(name) for name in _OWN if name in options}
@@ -140,30 +140,30 @@ class PoseEstimator:
         skeleton: Skeleton | None = None,
         **options: Any,
     ) -> PoseEstimator:
-        """Make an estimator of a weight file.
+        """Make an estimator from a weight file.
 
-        A checkpoint of hrpose describes the network, codec, skeleton, padding and normalisation that it was validated with, and
-        nothing else is needed. In other weights (the HRNet authors', MMPose's) the network is recognised by its tensors; the rest
-        is assumed, with a warning. Nothing in the file is executed.
+        A checkpoint of hrpose describes the network, codec, skeleton, padding and normalisation of its validation. In other
+        weights (the HRNet authors', MMPose's) the network is recognised by its tensors, and the rest is assumed with a warning.
+        Nothing in the file is executed.
 
         Args:
-            file: weights, as `load_weights` takes them, or the name of published ones (docs/weights.md). An exported file (.onnx,
-                .xml) is opened by `from_file`.
-            device: None takes the first there is of CUDA, MPS and the CPU.
-            precision: None takes that of the checkpoint's own validation, "32" for other weights.
-            flip_test: None takes that of the checkpoint's own validation, True for other weights.
-            detector: finds the boxes of images that come without.
-            model: the network, or a function that makes it with a number of output channels, if the file does not describe it or
-                it is not one of hrpose's; the weights are loaded into it.
-            codec: decodes the heatmaps, if the file does not describe it.
-            skeleton: the keypoints, if the file does not describe them.
-            options: any other argument of the class or of `TorchEngine`; it replaces what the checkpoint says.
+            file: weights, as for `load_weights`, or the name of published ones (docs/weights.md). Exported files (.onnx, .xml)
+                are opened with `from_file`.
+            device: None selects the first available of CUDA, MPS and the CPU.
+            precision: None uses that of the checkpoint's validation, "32" for other weights.
+            flip_test: None uses that of the checkpoint's validation, True for other weights.
+            detector: finds boxes in images without boxes.
+            model: the network, or a function from the number of output channels to it, if the file does not describe one of
+                hrpose's networks; the weights are loaded into it.
+            codec: decodes the heatmaps; needed if the file does not describe it.
+            skeleton: the keypoints; needed if the file does not describe them.
+            options: other arguments of the class or of `TorchEngine`, which replace those of the checkpoint.
 
         Raises:
             WeightsError: if the file cannot be read, or does not fit the network.
             ExportedFileError: if an exported file cannot be used, or was exported with other settings.
-            TypeError: if there is no such option.
-            ValueError: if `model`, `codec` or `skeleton` is needed to use the file, or an argument is out of range.
+            TypeError: if an option is unknown.
+            ValueError: if `model`, `codec` or `skeleton` is needed, or an argument is out of range.
         """
         given = {"precision": None if precision is None else str(precision), "flip_test": flip_test}
         options |= {name: value for name, value in given.items() if value is not None}
@@ -174,7 +174,7 @@ class PoseEstimator:
         settings = dict(parts.settings)
         where = choose_device(device or "auto")
         if settings.get("precision") == "16" and where.type == "cpu":
-            settings["precision"] = "bf16"  # what 16-mixed is on the CPU in training too
+            settings["precision"] = "bf16"  # as for 16-mixed on the CPU in training
         settings |= options
         return cls.from_network(parts.net, parts.codec, parts.skeleton, device=where, detector=detector, **settings)
 
@@ -182,13 +182,13 @@ class PoseEstimator:
     def from_file(
         cls, file: str | Path, *, codec: Codec | None = None, skeleton: Skeleton | None = None, **options: Any
     ) -> PoseEstimator:
-        """Make an estimator of an exported file.
+        """Make an estimator from an exported file.
 
         Args:
-            file: .onnx or .xml, as `hrpose export` writes it, or of another tool a network that maps images to heatmaps.
-            codec: of a file of another tool; None assumes the paper's, with the sizes of the file.
-            skeleton: of a file of another tool; None assumes COCO or MPII by the number of heatmaps.
-            options: arguments of the class and `keypoint_score_threshold`; for a file of another tool any of `TorchEngine`.
+            file: .onnx or .xml of `hrpose export`, or a network of another tool that maps images to heatmaps.
+            codec: for a file of another tool; None assumes the paper's with the sizes of the file.
+            skeleton: for a file of another tool; None assumes COCO or MPII by the number of heatmaps.
+            options: arguments of the class and `keypoint_score_threshold`; for a file of another tool also of `TorchEngine`.
 
         Raises:
             ExportedFileError: if the file cannot be used, was exported with other settings, or its codec or skeleton is unknown.
@@ -199,7 +199,7 @@ class PoseEstimator:
 
     @classmethod
     def from_engine(cls, engine: Engine, **options: Any) -> PoseEstimator:
-        """Call the class: `PoseEstimator(engine, ...)` replaces this method.
+        """Call the class; deprecated.
 
         Warns:
             DeprecationWarning: with the replacement.
@@ -214,7 +214,7 @@ class PoseEstimator:
 
     @property
     def is_bottom_up(self) -> bool:
-        """Whether the network finds all instances of an image by itself, without boxes."""
+        """Whether the network finds all instances of an image without boxes."""
         return self._fitter is not None
 
     @overload
@@ -236,18 +236,18 @@ class PoseEstimator:
         """Estimate the poses in one image, or in a list of images.
 
         Args:
-            images: an image as `load_image` takes it (path, open file, bytes, array, tensor, Pillow), or a list of them.
-            bbox: boxes (N, 4) x, y, width, height in image pixels, or (4,) for one box; for a list of images a list, with
-                None for images without. Images without boxes go to the detector; without a detector the whole image is the box.
-            bbox_xyxy: the same as corners left, top, right, bottom, instead of `bbox`.
-            bbox_scores: confidence (N,) of the boxes, a factor of the instance scores; 1 by default.
+            images: an image in any form that `load_image` takes (path, open file, bytes, array, tensor, Pillow), or a list.
+            bbox: boxes (N, 4) x, y, width, height in image pixels, or (4,) for one box; for a list of images a list of these or
+                None. Without boxes the detector is used; without a detector the whole image is the box.
+            bbox_xyxy: corners left, top, right, bottom instead of `bbox`.
+            bbox_scores: confidence (N,) of the boxes, a factor of the instance scores; by default 1.
 
         Returns:
-            The poses, one row per box, in its order (of a bottom-up network one per instance that it finds); for a list of images
-            a list. `image_ids` are the positions in the list.
+            The poses, one row per box in the same order, or per instance that a bottom-up network finds; for a list of images a
+            list. `image_ids` are the positions in the list.
 
         Raises:
-            ValueError: if an image cannot be loaded, or boxes cannot be of it.
+            ValueError: if an image cannot be loaded, or its boxes are invalid.
         """
         if not isinstance(images, list | tuple):
             request = _request(0, images, bbox, bbox_xyxy, bbox_scores)
@@ -264,16 +264,15 @@ class PoseEstimator:
     def stream(
         self, items: Iterable[tuple[ImageSource, Any, Any]], *, on_error: OnError | None = None
     ) -> Iterator[Poses]:
-        """Estimate the poses of any number of images, such as a video, with a few of them in memory at a time.
+        """Estimate the poses of any number of images, such as a video, with few of them in memory at the same time.
 
         Args:
-            items: triples (image, bbox, bbox_scores): an image as `load_image` takes it, boxes (N, 4) x, y, width, height or
-                None, and their scores (N,) or None. Some are taken ahead to fill a batch.
-            on_error: called with the number and the error of an image that cannot be used; that image then has no poses.
-                None raises the error.
+            items: triples (image, bbox, bbox_scores): an image in any form that `load_image` takes, boxes (N, 4) x, y, width,
+                height or None, and their scores (N,) or None. Some are read ahead to fill a batch.
+            on_error: called with the number and the error of an unusable image, which then has no poses; None raises the error.
 
         Yields:
-            The poses of each image, in their order; `image_ids` count the images.
+            The poses of each image in their order; `image_ids` count the images.
         """
         requests = (_request(place, image, bbox, None, scores) for place, (image, bbox, scores) in enumerate(items))
         yield from self._estimate(requests, on_error)

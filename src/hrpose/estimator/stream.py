@@ -1,8 +1,8 @@
-"""Many images through one engine: crops of several images share a batch, and images are read while the engine computes.
+"""Estimate many images with one engine: crops of several images share a batch, and threads read images ahead.
 
     requests -> threads: load, crop -> (detector) -> full batches -> one thread: engine -> poses, image by image
 
-In memory are the images that the threads read, the crops of two batches and the poses of unfinished images.
+The images of the threads, the crops of two batches and the poses of unfinished images are in memory.
 """
 
 from __future__ import annotations
@@ -44,12 +44,11 @@ def estimate_stream(
 
     Args:
         engine: estimates the poses of a batch.
-        cutter: makes crops of images.
-        requests: the images; taken as they are needed.
+        cutter: cuts the crops of images.
+        requests: the images, read when needed.
         batch_size: crops in a batch of the engine.
         num_threads: threads that load and crop.
-        on_error: called with the `image_id` and the error of an image that cannot be used, which then has no poses; None
-            raises the error.
+        on_error: called with the `image_id` and the error of an unusable image, which then has no poses; None raises the error.
 
     Yields:
         The poses of each image.
@@ -81,7 +80,7 @@ def estimate_stream(
 
 
 def estimate_one(engine: Engine, cutter: Cutter, request: Request, *, batch_size: int) -> Poses:
-    """Estimate the poses of one image in this thread, without delay."""
+    """Estimate the poses of one image in the calling thread."""
     prepared = cutter.prepare(request)
     crops = prepared if isinstance(prepared, ImageCrops) else cutter.detect(prepared, request.image_id)
     waiting, results = _Waiting(batch_size), _Results(engine.skeleton)
@@ -100,14 +99,7 @@ def estimate_whole_images(
     num_threads: int,
     on_error: OnError | None = None,
 ) -> Iterator[Poses]:
-    """Estimate the poses of all instances of images with a bottom-up engine, an image at a time, in their order.
-
-    Args:
-        engine: estimates the poses of an image.
-        fitter: makes the engine's input.
-        requests: the images; taken as they are needed.
-        num_threads: threads that load and fit images.
-        on_error: as for `estimate_stream`.
+    """Estimate the poses in images with a bottom-up engine, one image at a time; arguments are as for `estimate_stream`.
 
     Yields:
         The poses of each image; `instance_ids` count the instances of all images.
@@ -131,7 +123,7 @@ def estimate_whole_images(
 def work_ahead(
     pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], depth: int
 ) -> Iterator[tuple[Item, Future[Result]]]:
-    """Let threads work on the next items, up to `depth` of them; yield each item with its future, in their order."""
+    """Submit up to `depth` items ahead to a pool; yield each item with its future, in their order."""
     begun: deque[tuple[Item, Future[Result]]] = deque()
     for item in items:
         begun.append((item, pool.submit(function, item)))
@@ -144,7 +136,7 @@ def work_ahead(
 def _finish(
     cutter: Cutter, request: Request, prepared: Future[ImageCrops | Image], on_error: OnError | None
 ) -> ImageCrops | None:
-    """Wait for the crops of an image, None if it cannot be used; the detector runs in the caller's thread."""
+    """Return the crops of an image, None if it is unusable; the detector runs in the calling thread."""
     try:
         found = prepared.result()
         return found if isinstance(found, ImageCrops) else cutter.detect(found, request.image_id)
@@ -156,7 +148,7 @@ def _finish(
 
 
 class _Waiting:
-    """Collects the crops of several images to full batches."""
+    """Collects the crops of several images into full batches."""
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
@@ -176,7 +168,7 @@ class _Waiting:
             self._count += len(crops.bbox)
 
     def take(self) -> CropBatch:
-        """Take the oldest crops, at most a batch, and number them."""
+        """Return the oldest crops, at most a batch, with `instance_ids` that count all crops."""
         joined = join(self._parts)
         taken = take_rows(joined, slice(None, self.batch_size))
         rest = self._count - len(taken["images"])
@@ -200,7 +192,7 @@ class _Results:
         self._expected.append(bbox)
 
     def add(self, poses: Poses) -> None:
-        check_finite(poses.keypoints, poses.keypoint_scores)  # also of a custom engine
+        check_finite(poses.keypoints, poses.keypoint_scores)  # a custom engine may not check
         self._poses = Poses.concatenate([self._poses, replace(poses, bbox=None, skeleton=self._skeleton)])
 
     def finished(self) -> Iterator[Poses]:

@@ -2,11 +2,11 @@
 
     frame -> boxes of the detector + boxes propagated by the tracker -> NMS -> estimator -> OKS-NMS -> tracker -> smoother
 
-A propagated box carries the score of the detector's box that the person was last found in, or 1 without a detector; it never
-takes the score of the pose, which would be multiplied by itself from frame to frame. A frame in which somebody is lost is
-estimated again at once with the detector's boxes.
-Source: B. Xiao, H. Wu, Y. Wei, Simple Baselines for Human Pose Estimation and Tracking, ECCV 2018, section 3 and algorithm 1;
-there boxes and poses are moved by optical flow, here by the speed of the person (`hrpose.tracking.OksTracker`).
+A propagated box has the score of the last detected box of its instance, or 1 without a detector. The score of the pose is not
+used, because it would be multiplied by itself in every frame. If an instance is lost, the frame is estimated again with the boxes
+of the detector.
+Source: B. Xiao, H. Wu, Y. Wei, Simple Baselines for Human Pose Estimation and Tracking, ECCV 2018, section 3 and algorithm 1,
+which move boxes and poses by optical flow; here they move with the velocity of the instance (`hrpose.tracking.OksTracker`).
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class Estimator(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class TrackedFrame:
-    """A frame of a video and the people in it.
+    """A frame of a video and the instances in it.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
         index: of the frame, from 0.
         time: seconds since the first frame.
-        poses: the people; `instance_ids` are their numbers, the same in every frame, `image_ids` the index.
+        poses: of the instances; `instance_ids` are the same in every frame, `image_ids` are the index.
     """
 
     image: NDArray[np.uint8]
@@ -75,56 +75,55 @@ def track_poses(
     bbox_nms_threshold: float = 0.6,
     oks_nms_threshold: float = 0.9,
 ) -> Iterator[TrackedFrame]:
-    """Estimate the poses in a video and give people the same number in every frame; one frame is in memory at a time.
+    """Estimate the poses in a video and track the instances; one frame is in memory at a time.
 
-    Boxes come from the detector and from the people of the frames before; where both find the same person, the detector's stays.
-    The detector is also asked in a frame in which somebody who was seen less than `max_gap` of the tracker ago, and would still
-    be inside the frame, is not found. Without a detector, the whole frame is one box wherever nobody is found.
+    Boxes are those of the detector and those propagated from earlier frames; if both are of the same instance, the detected one
+    is used. The detector is also used in a frame in which an instance is not found that was observed less than `max_gap` of the
+    tracker ago and is expected inside the frame. Without a detector, the whole frame is the box if no instance is found.
 
     Args:
-        estimator: a `PoseEstimator`; its own detector is asked in frames without boxes.
-        frames: a `VideoReader`, or anything that gives frames in the order of their times.
-        detector: finds people: image (H, W, 3) uint8 RGB -> boxes (N, 4) x, y, width, height, and scores (N,).
-        detect_every: ask the detector in every n-th frame only; in between, boxes come from the frames before, unless somebody
-            is lost.
-        bbox: (N, 4) x, y, width, height: who is to be followed, in the first frame.
-        tracker: tells who is who; None takes one with the settings of the class.
-        smoother: steadies the keypoints that are given out, not those that are tracked; None gives them as they are.
-        min_score: people with a lower instance score are left out, and not followed any more.
-        bbox_nms_threshold: IoU above which two boxes are taken for the same person.
-        oks_nms_threshold: OKS above which two poses are.
+        estimator: a `PoseEstimator`; its own detector is used in frames without boxes.
+        frames: a `VideoReader` or other frames in the order of their times.
+        detector: image (H, W, 3) uint8 RGB -> boxes (N, 4) x, y, width, height, and scores (N,).
+        detect_every: use the detector in every n-th frame, and in frames in which an instance is lost.
+        bbox: (N, 4) x, y, width, height of the instances to track, in the first frame.
+        tracker: assigns the ids; None uses an `OksTracker` with its defaults.
+        smoother: filters the returned keypoints, not those that are tracked; None does not filter.
+        min_score: instances with a lower score are dropped and not tracked.
+        bbox_nms_threshold: IoU above which two boxes are of the same instance.
+        oks_nms_threshold: OKS above which two poses are of the same instance.
 
     Yields:
-        The frames with their people.
+        The frames with their instances.
 
     Raises:
-        ValueError: if an argument is out of range, or the detector returns anything else than boxes and scores.
+        ValueError: if an argument is out of range, or the detector returns anything other than boxes and scores.
     """
     if detect_every < 1:
         raise ValueError(f"Expected `detect_every` to be at least 1, but got {detect_every}.")
     takes_boxes = not getattr(estimator, "is_bottom_up", False)
     if not takes_boxes and (detector is not None or bbox is not None):
         raise ValueError(
-            "Expected no `detector` and no `bbox` with a bottom-up network, which takes no boxes. Leave them out."
+            "Expected no `detector` and no `bbox` with a bottom-up network, which takes no boxes. Remove them."
         )
-    people = tracker if tracker is not None else OksTracker(estimator.skeleton.sigmas)
+    tracker = tracker if tracker is not None else OksTracker(estimator.skeleton.sigmas)
     estimate = _FrameEstimator(estimator, min_score, bbox_nms_threshold, oks_nms_threshold)
-    asked, _ = read_bboxes(bbox, None, None)
-    found = _NOTHING if asked is None else (asked, np.ones(len(asked)))
+    given, scores = read_bboxes(bbox, None, None)
+    found = _NOTHING if given is None or scores is None else (given, scores)
     for frame in frames:
         image = frame.image
-        propagated = _clip(*people.propagate(frame.time), image)
+        propagated = _clip(*tracker.propagate(frame.time), image)
         due = detector is not None and frame.index % detect_every == 0
         if detector is not None and due:
             found = _join(_detect(detector, image), found)
         with_boxes = takes_boxes and (detector is not None or len(found[0]) + len(propagated[0]) > 0)
         poses = estimate(image, found, propagated) if with_boxes else estimate.whole(image)
-        if detector is not None and not due and _any_inside(people.missing(poses, frame.time), image):
+        if detector is not None and not due and _any_inside(tracker.missing(poses, frame.time), image):
             poses = estimate(image, _join(_detect(detector, image), found), propagated)
         elif detector is None and with_boxes and not len(poses):
             poses = estimate.whole(image)
         found = _NOTHING
-        poses = people.update(poses, frame.time)
+        poses = tracker.update(poses, frame.time)
         poses = poses if smoother is None else smoother(poses, frame.time)
         numbered = replace(poses, image_ids=np.full(len(poses), frame.index, np.int64))
         yield TrackedFrame(frame.image, frame.index, frame.time, numbered)
@@ -132,14 +131,7 @@ def track_poses(
 
 @dataclass(frozen=True)
 class _FrameEstimator:
-    """Estimates everybody in a frame once.
-
-    Attributes:
-        estimator: a `PoseEstimator`.
-        min_score: as for `track_poses`.
-        bbox_nms_threshold: as for `track_poses`.
-        oks_nms_threshold: as for `track_poses`.
-    """
+    """Estimates each instance of a frame once; attributes are as for `track_poses`."""
 
     estimator: Estimator
     min_score: float
@@ -147,7 +139,7 @@ class _FrameEstimator:
     oks_nms_threshold: float
 
     def __call__(self, image: NDArray[np.uint8], found: Boxes, propagated: Boxes) -> Poses:
-        """Estimate the poses in found and propagated boxes; where two are of one person, a found one stays."""
+        """Estimate the poses in found and propagated boxes; if two are of one instance, the found one is used."""
         boxes, scores = _join(found, propagated)
         is_found = np.arange(len(boxes)) < len(found[0])
         kept = bbox_nms(boxes, np.clip(scores, 0, 1) + is_found, self.bbox_nms_threshold)
@@ -158,7 +150,7 @@ class _FrameEstimator:
         return self._once(self.estimator(image))
 
     def _once(self, poses: Poses) -> Poses:
-        """Leave out poses that repeat a better one, and those that are no people."""
+        """Drop poses with a low score, and duplicates of better ones."""
         poses = poses[poses.scores >= self.min_score]
         one_image = np.zeros(len(poses), np.int64)
         measured = (poses.keypoints, poses.scores, poses.area, one_image, self.estimator.skeleton.sigmas)
@@ -166,9 +158,8 @@ class _FrameEstimator:
 
 
 def _detect(detector: Detector, image: NDArray[np.uint8]) -> Boxes:
-    """Ask the detector for the boxes in a frame."""
-    boxes, scores = read_detections(detector(image))
-    return _clip(boxes, scores.astype(np.float64), image)
+    """Return the detected boxes of a frame."""
+    return _clip(*read_detections(detector(image)), image)
 
 
 def _join(one: Boxes, other: Boxes) -> Boxes:
@@ -176,7 +167,7 @@ def _join(one: Boxes, other: Boxes) -> Boxes:
 
 
 def _clip(bbox: Floats, scores: Floats, image: NDArray[np.uint8]) -> Boxes:
-    """Cut boxes off at the border of the frame; those of which nothing is left go."""
+    """Clip boxes to the frame, and drop those that are outside."""
     size = image.shape[1::-1]
     first = np.clip(bbox[:, :2], 0, size)
     last = np.clip(bbox[:, :2] + bbox[:, 2:], 0, size)
@@ -185,5 +176,5 @@ def _clip(bbox: Floats, scores: Floats, image: NDArray[np.uint8]) -> Boxes:
 
 
 def _any_inside(points: Floats, image: NDArray[np.uint8]) -> bool:
-    """Check whether one of the points (L, 2) lies in the frame."""
+    """Check whether one of the points (L, 2) is inside the frame."""
     return bool(((points >= 0) & (points < image.shape[1::-1])).all(axis=1).any())

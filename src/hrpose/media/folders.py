@@ -1,26 +1,33 @@
-"""Folders of images: a folder of the file system, or zip and tar archives, whose members have the same relative names."""
+"""List image folders of the file system or of archives; check that images exist, and match names written on another system."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from hrpose.errors import DataError, MissingDataError
 from hrpose.media.archives import Archives, list_archives, open_archives, split_archive
 from hrpose.media.headers import has_image_name
 
-_MOST_FOLDERS = 100  # in which a missing image is looked for
+_MOST_FOLDERS = 100  # that are searched for a missing image
+
+# kinds of difference between a name and its file
+BACKSLASHES, ABSOLUTE = "have backslashes", "are absolute paths inside the folder"
+ELSEWHERE, ESCAPED = "are absolute paths outside the folder", "are URL-encoded"
+CASE, UNICODE = "differ from the file in case", "differ from the file in their Unicode form"
 
 
 def is_image_folder(path: str | Path) -> bool:
-    """Check whether a path is a folder, or leads to archives; which members these have is not read."""
+    """Check whether a path is a folder or names archives; these are not opened."""
     inside = split_archive(path)
     return os.path.isdir(path) if inside is None else bool(list_archives(inside[0]))  # noqa: PTH112 - texts
 
 
 def is_image_file(path: str | Path) -> bool:
-    """Check whether there is a file, or a member of an archive."""
+    """Check whether a file, or a member of an archive, exists."""
     inside = split_archive(path)
     if inside is None or not inside[1]:
         return os.path.isfile(path)  # noqa: PTH113 - False for names too long
@@ -28,20 +35,20 @@ def is_image_file(path: str | Path) -> bool:
 
 
 def real_file(path: str | Path) -> str:
-    """Return the path that stands for a file under any of its names; of a member, the absolute one of its archive."""
+    """Return the one path of a file with several names; for a member of an archive the absolute path."""
     inside = split_archive(path)
     return os.path.realpath(path) if inside is None else os.path.abspath(path)  # noqa: PTH100 - a link may have no suffix
 
 
 def is_same_file(one: str | Path, other: str | Path) -> bool:
-    """Check whether two paths of files or members lead to the same one; hard links do."""
+    """Check whether two paths lead to the same file or member; hard links do."""
     if split_archive(one) is None and split_archive(other) is None:
         return os.path.samefile(one, other)  # noqa: PTH121 - texts
     return real_file(one) == real_file(other)
 
 
 def file_size(path: str | Path) -> int:
-    """Return the bytes of a file or a member; 0 if there is none."""
+    """Return the size in bytes of a file or a member; 0 if it does not exist."""
     inside = split_archive(path)
     if inside is None:
         try:
@@ -57,7 +64,7 @@ def list_folder(path: str | Path) -> set[str]:
     """Return the names in a folder.
 
     Raises:
-        OSError: if there is no such folder.
+        OSError: if the folder does not exist.
         DataError: if an archive cannot be used.
     """
     inside = split_archive(path)
@@ -67,7 +74,7 @@ def list_folder(path: str | Path) -> set[str]:
 
 
 def list_images(path: str | Path) -> list[str]:
-    """Return the images in a folder and the folders in it, by their names relative to it.
+    """Return the images in a folder and its subfolders, as names relative to it.
 
     Raises:
         DataError: if an archive cannot be used.
@@ -83,10 +90,10 @@ def list_images(path: str | Path) -> list[str]:
 
 
 def check_file_name(name: str, place: str) -> None:
-    """Refuse a `file_name` that could lead out of the image folder; messages say that it is of `place`.
+    """Refuse a `file_name` that could lead out of the image folder; `place` describes its owner in the message.
 
     Raises:
-        DataError: if the name is empty, absolute, contains ".." or a backslash.
+        DataError: if the name is empty or absolute, or contains ".." or a backslash.
     """
     parts = name.split("/")
     if not name or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or name[1:2] == ":":
@@ -97,19 +104,19 @@ def check_file_name(name: str, place: str) -> None:
 
 
 def check_images_exist(file_names: Iterable[str], image_dir: str | Path) -> None:
-    """Check that all images exist, by listing their folders: no file is opened, of archives the index is read.
+    """Check that all images exist, by listing their folders or reading the index of their archives.
 
     Args:
         file_names: paths relative to the image folder.
         image_dir: the image folder, which may itself be a symbolic link; or archives.
 
     Raises:
-        MissingDataError: if the folder or images are missing, with their number and the first three.
+        MissingDataError: if the folder or an image is missing; with the number of missing images and the first three.
         DataError: if a name or a symbolic link leads out of the folder.
     """
     root = Path(image_dir)
     if not is_image_folder(root):
-        raise MissingDataError(f"Expected the image folder {root}, but there is no such folder.")
+        raise MissingDataError(f"Expected the image folder {root}, but it does not exist.")
     by_folder: dict[str, list[str]] = {}
     for name in file_names:
         check_file_name(name, f"an image of {root}")
@@ -125,36 +132,36 @@ def check_images_exist(file_names: Iterable[str], image_dir: str | Path) -> None
 
 
 def find_whereabouts(root: Path, name: str) -> str:
-    """Search for an image one folder up and one folder down from where it should be, or in all of an archive."""
+    """Search for a missing image one folder up, one folder down or in the whole archive; return what to do."""
     inside = split_archive(root)
     if inside is not None:
         return _find_in_archive(open_archives(inside[0]), root, name)
     folders = [root.absolute().parent, *sorted(path for path in root.iterdir() if path.is_dir())]
     found = [folder for folder in folders[:_MOST_FOLDERS] if os.path.isfile(folder / name)]  # noqa: PTH113 - False for names too long
     if found:
-        return f"{name} is in {found[0]}: is that the image folder?"
+        return f"{name} is in {found[0]}: is this the image folder?"
     last = name.rpartition("/")[2]
     if last != name and os.path.isfile(root / last):  # noqa: PTH113
         return (
-            f"{last} is there without {name.removesuffix(last)!r}: take this folder out of the file names, or move the images "
+            f"{last} is there without {name.removesuffix(last)!r}: remove this folder from the file names, or move the images "
             f"into {root / name.removesuffix(last)}."
         )
-    return "Add them, or point the image folder at where they are."
+    return "Add them, or set the image folder to where they are."
 
 
 def _find_in_archive(archives: Archives, root: Path, name: str) -> str:
-    """Search for a member whose path ends like that of an image; or name those that are there."""
+    """Search for a member whose path ends with the name of an image; else describe the members."""
     members = archives.below("")
     end = f"/{name}"
     found = next((member for member in members if f"/{member}".endswith(end)), None)
     if found is not None:
         folder = f"{archives.pattern}/{found.removesuffix(name).rstrip('/')}"
-        return f"{archives.pattern}/{found} is there: is {folder} the image folder?"
-    return f"There are {len(members):,} images, such as {members[0]}. Add them, or point the image folder at where they are."
+        return f"{archives.pattern}/{found} exists: is {folder} the image folder?"
+    return f"The archive has {len(members):,} images, such as {members[0]}. Add it, or set the image folder to where it is."
 
 
 def _missing_in(root: Path, folder: str, names: list[str]) -> list[str]:
-    """List one folder of images; return the names that it lacks."""
+    """Return the names that are missing in one folder of images."""
     if split_archive(root) is not None:
         there = list_folder(root / folder)
         return [name for name in names if name.rpartition("/")[2] not in there]
@@ -172,10 +179,137 @@ def _missing_in(root: Path, folder: str, names: list[str]) -> list[str]:
 
 
 def _check_inside(path: Path, home: str) -> None:
-    """Follow symbolic links and refuse those that leave the image folder."""
+    """Refuse a symbolic link that leads out of the image folder."""
     target = os.path.realpath(path)
     if target != home and not target.startswith(home.rstrip(os.sep) + os.sep):
         raise DataError(
             f"Expected {path} to lie in the image folder, but it is a symbolic link to {target}. "
             "Copy or hard-link the image, or make the image folder itself the link."
         )
+
+
+def match_files(names: Sequence[str], folder: str | Path) -> tuple[dict[int, str], dict[str, list[int]]]:
+    """Find the files of names that do not exist as written, such as names from another system.
+
+    A name never matches a file outside the folder, one of several candidates, or the file of another name.
+
+    Args:
+        names: file names of an annotation file.
+        folder: image folder.
+
+    Returns:
+        New names, relative to the folder with forward slashes, by index in `names`; and the indices by kind of difference.
+        Neither has names that exist as written or have no file.
+
+    Raises:
+        DataError: if two different names match one file.
+    """
+    listing = _Listing(Path(folder))
+    found: dict[int, str] = {}
+    kinds: dict[str, list[int]] = {kind: [] for kind in (BACKSLASHES, ABSOLUTE, ELSEWHERE, ESCAPED, CASE, UNICODE)}
+    for index, name in enumerate(names):
+        if listing.has(name):
+            continue
+        path = _relative(name, Path(folder)).replace("\\", "/")
+        match = path if listing.has(path) else listing.find(path) or listing.find_end(path)
+        match = match or (unquote(path) if listing.has(unquote(path)) else None)
+        if match is None or ".." in match.split("/"):
+            continue
+        found[index] = match
+        kinds[_kind(name, path, match)].append(index)
+    _check_distinct(names, found, folder)
+    return found, {kind: indices for kind, indices in kinds.items() if indices}
+
+
+def _kind(name: str, path: str, match: str) -> str:
+    if _is_absolute(path):
+        return ELSEWHERE
+    if match != path and match == unquote(path):
+        return ESCAPED
+    if match != path:
+        same_form = unicodedata.normalize("NFC", match) != unicodedata.normalize("NFC", path)
+        return CASE if same_form else UNICODE
+    return BACKSLASHES if "\\" in name and not name.startswith("/") else ABSOLUTE
+
+
+def _relative(name: str, folder: Path) -> str:
+    """Return an absolute path inside the folder relative to it, and other names unchanged."""
+    if not name.startswith("/"):
+        return name
+    for home in (os.path.abspath(folder), os.path.realpath(folder)):  # noqa: PTH100 - Path.resolve follows links
+        if name.startswith(home.rstrip("/") + "/"):
+            return name[len(home.rstrip("/")) + 1 :]
+    return name
+
+
+def _is_absolute(path: str) -> bool:
+    return path.startswith("/") or path[1:3] == ":/"
+
+
+def _check_distinct(names: Sequence[str], found: Mapping[int, str], folder: str | Path) -> None:
+    """Raise DataError if two different names match one file: one of them belongs to another image."""
+    if not found:
+        return
+    owners: dict[str, str] = {}
+    for index, name in enumerate(names):
+        match = found.get(index, name)
+        other = owners.setdefault(match, name)
+        if other != name:
+            raise DataError(
+                f"Expected each `file_name` to match its own file, but {other!r} and {name!r} both match "
+                f"{Path(folder) / match}. Add the missing image, or correct the name."
+            )
+
+
+class _Listing:
+    """The names in an image folder and its subfolders; each folder is listed once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._exact: dict[str, set[str]] = {}
+        self._by_key: dict[str, dict[str, str | None]] = {}
+
+    def has(self, name: str) -> bool:
+        """Check whether a relative path exists; False for absolute paths and for paths with ".."."""
+        folder, _, last = name.rpartition("/")
+        return not name.startswith("/") and ".." not in folder.split("/") and last in self._names(folder)
+
+    def find(self, name: str) -> str | None:
+        """Return the only path that differs in case or Unicode form alone; None if there is none."""
+        found = ""
+        for part in name.split("/"):
+            match = part if part in self._names(found) else self._keys(found).get(_key(part))
+            if not match:
+                return None
+            found = f"{found}/{match}" if found else match
+        return found
+
+    def find_end(self, path: str) -> str | None:
+        """Return the longest end of an absolute path that exists in the folder; None if there is none."""
+        parts = path.split("/") if _is_absolute(path) else []
+        ends = ("/".join(parts[start:]) for start in range(1, len(parts)))
+        return next((end for end in ends if end and self.has(end)), None)
+
+    def _names(self, folder: str) -> set[str]:
+        if folder not in self._exact:
+            try:
+                self._exact[folder] = list_folder(self._root / folder)
+            except DataError:  # an archive that cannot be used
+                raise
+            except (OSError, ValueError):
+                self._exact[folder] = set()
+        return self._exact[folder]
+
+    def _keys(self, folder: str) -> dict[str, str | None]:
+        """Return the names in a folder by their normalised form; None where several share it."""
+        if folder not in self._by_key:
+            keys: dict[str, str | None] = {}
+            for name in self._names(folder):
+                key = _key(name)
+                keys[key] = None if key in keys else name
+            self._by_key[folder] = keys
+        return self._by_key[folder]
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

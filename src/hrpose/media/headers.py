@@ -1,6 +1,6 @@
-"""What the name and the header of an image file show: size, EXIF orientation, several pages. Nothing is decoded.
+"""Read the size, the EXIF orientation and the number of pages of an image file from its header, without decoding it.
 
-Memory for an image is bounded by its stated size, not by the size of its file: a PNG of 60,000 x 60,000 pixels can have 10 kB.
+The memory for an image depends on its stated size, not on the size of its file: a PNG of 60,000 x 60,000 pixels can have 10 kB.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 
 from hrpose.errors import DataError
 
-# What OpenCV reads as 8 or 16 bits per channel; a file that is named alone may have any suffix.
+# formats that OpenCV reads as 8 or 16 bits per channel
 IMAGE_SUFFIXES = (
     *(".apng", ".avif", ".bmp", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jpx"),
     *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".ras", ".sr", ".tif", ".tiff", ".webp"),
@@ -20,30 +20,22 @@ IMAGE_SUFFIXES = (
 _IMAGE_SUFFIXES = tuple(suffix.encode() for suffix in IMAGE_SUFFIXES)
 JPEG_START, PNG_START, RIFF_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF"
 _ORIENTATION = 0x0112
-# byte order, and whether offsets have 8 bytes
-_BYTE_ORDERS = {
-    **{b"II*\0": ("little", False), b"MM\0*": ("big", False)},
-    **{b"II+\0": ("little", True), b"MM\0+": ("big", True)},
-}
+_LITTLE, _BIG = (b"II*\0", b"II+\0"), (b"MM\0*", b"MM\0+")  # first bytes of TIFF and of BigTIFF, by byte order
 _NUMBERS = {3: 2, 4: 4, 16: 8}  # bytes of a number by its type
-HEADER = 2**16  # bytes: where cameras write the EXIF segment of a JPEG
+HEADER = 2**16  # bytes that contain the size, and the EXIF segment that a camera writes
 MAX_PIXELS = 2**28  # the largest cameras have 2 * 10**8
 _J2K_SIZE = b"\xff\x4f\xff\x51"  # the first two markers of a JPEG 2000 codestream (ITU-T T.800, A.5.1)
-_PNG_USED = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")  # chunks beside the critical ones that change the pixels
+_PNG_USED = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")  # non-critical chunks that change the pixels
 _REDUCED = 0x00FE, 1  # TIFF: tag NewSubfileType, and its bit for a thumbnail of another page
 
 
 def has_image_name(path: bytes) -> bool:
-    """Check whether a path ends as those of image files do, and is not hidden, as what macOS writes beside files is."""
+    """Check whether a path has the suffix of an image and is not hidden; macOS writes hidden files beside others."""
     return path.lower().endswith(_IMAGE_SUFFIXES) and not path.rpartition(b"/")[2].startswith(b".")
 
 
 def check_size(content: bytes, name: str | Path) -> None:
-    """Refuse an image of more than `MAX_PIXELS` pixels by its header.
-
-    Raises:
-        DataError: with the stated size.
-    """
+    """Raise DataError if the header of an image states more than `MAX_PIXELS` pixels."""
     width, height = stated_size(content) or (0, 0)
     if width * height > MAX_PIXELS:
         raise DataError(
@@ -53,7 +45,7 @@ def check_size(content: bytes, name: str | Path) -> None:
 
 
 def stated_size(content: bytes) -> tuple[int, int] | None:
-    """Return width and height that the header of an image states; None for other formats, whose files cannot be much smaller."""
+    """Return width and height in the header of an image; None for formats whose files are never much smaller than the image."""
     if content.startswith(JPEG_START):
         return find_jpeg_size(content)
     if content.startswith(PNG_START):
@@ -77,7 +69,7 @@ def stated_size(content: bytes) -> tuple[int, int] | None:
 
 
 def find_jpeg_size(content: bytes) -> tuple[int, int] | None:
-    """Find width and height in the frame header of a JPEG (ITU-T T.81, B.2.2); None if there is none."""
+    """Return width and height in the frame header of a JPEG (ITU-T T.81, B.2.2); None if there is none."""
     if not content.startswith(JPEG_START):
         return None
     place = 2
@@ -91,7 +83,7 @@ def find_jpeg_size(content: bytes) -> tuple[int, int] | None:
 
 
 def has_more_pages(content: bytes) -> bool:
-    """Check whether an image file has pages or frames behind the first, which is the one that is decoded."""
+    """Check whether an image file has pages or frames after the first, which is the one that is decoded."""
     if content.startswith((b"II", b"MM")):
         _, place = read_directory(content)
         tag, thumbnail = _REDUCED
@@ -106,10 +98,10 @@ def has_more_pages(content: bytes) -> bool:
 
 
 def clean_png(content: bytes, name: str | Path) -> bytes:
-    """Return a PNG without the chunks that do not change its pixels; libpng prints warnings of many, such as colour profiles.
+    """Return a PNG without the chunks that do not change its pixels; libpng prints warnings about some of them.
 
     Raises:
-        DataError: if the file is cut short, or a chunk is damaged.
+        DataError: if the file is cut off, or a chunk is damaged.
     """
     kept, place, is_whole = [PNG_START], len(PNG_START), False
     for kind, body in chunks(content, place, "big"):
@@ -122,15 +114,15 @@ def clean_png(content: bytes, name: str | Path) -> bytes:
         if is_whole:
             return content if sum(map(len, kept)) == place else b"".join(kept)
     raise DataError(
-        f"Expected a whole PNG at {name}, but it is damaged or breaks off after {place} of its {len(content)} bytes. "
+        f"Expected a whole PNG at {name}, but it is damaged or cut off after {place} of its {len(content)} bytes. "
         "Copy or download it again."
     )
 
 
-def _numbers(content: bytes, place: int, size: int, order: str) -> tuple[int, int]:
+def _numbers(content: bytes, place: int, size: int, order: Literal["big", "little"]) -> tuple[int, int]:
     """Read two adjacent unsigned integers."""
     first, second = content[place : place + size], content[place + size : place + 2 * size]
-    return int.from_bytes(first, order), int.from_bytes(second, order)  # type: ignore[arg-type]  # "big" or "little"
+    return int.from_bytes(first, order), int.from_bytes(second, order)
 
 
 def _gif_frames(content: bytes) -> Iterator[int]:
@@ -145,39 +137,39 @@ def _gif_frames(content: bytes) -> Iterator[int]:
             place += 2
         else:
             return
-        while place < len(content) and content[place]:  # blocks, each behind its length
+        while place < len(content) and content[place]:  # blocks, each after its length
             place += 1 + content[place]
         place += 1
 
 
 def _colour_table(content: bytes, place: int) -> int:
-    """Return the bytes of the colour table that the flags at a place announce."""
+    """Return the size of the colour table in bytes, from the flags at a place."""
     flags = content[place] if place < len(content) else 0
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
 def read_orientation(content: bytes) -> int:
-    """Return the EXIF orientation of an image file, 1 to 8; 1, upright, where there is none.
+    """Return the EXIF orientation of an image file, 1 to 8; 1 (upright) if there is none.
 
-    3 is upside down, 2, 4, 5 and 7 are mirrored, and 5 to 8 swap the sides.
+    3 is upside down, 2, 4, 5 and 7 are mirrored, and 5 to 8 swap width and height.
 
     Args:
-        content: the bytes of the file; of a JPEG or PNG the beginning is enough, WebP files have the tag at their end.
+        content: the bytes of the file; the first `HEADER` ones are enough for JPEG and PNG, WebP files have the tag at their end.
     """
     for tiff in _exif_blocks(content):
-        orientation = _orientation_of(tiff)
+        orientation = read_directory(tiff)[0].get(_ORIENTATION, 0)
         if 1 <= orientation <= 8:
             return orientation
     return 1
 
 
 def may_be_turned(content: bytes) -> bool:
-    """Check whether the decoder may turn an image: for JPEG files only if they have an EXIF segment."""
+    """Check whether the decoder may rotate an image: for JPEG files only if they have an EXIF segment."""
     return not content.startswith(JPEG_START) or b"Exif" in content[:HEADER]
 
 
 def _exif_blocks(content: bytes) -> Iterator[bytes]:
-    """Yield the TIFF structures that hold EXIF tags."""
+    """Yield the TIFF structures with EXIF tags."""
     if content.startswith(JPEG_START):
         yield from (body[6:] for body in _jpeg_segments(content) if body.startswith(b"Exif\0\0"))
     elif content.startswith(PNG_START):
@@ -206,31 +198,27 @@ def chunks(content: bytes, place: int, order: Literal["big", "little"]) -> Itera
         place += 8 + length + (4 if order == "big" else length % 2)
 
 
-def _orientation_of(tiff: bytes) -> int:
-    """Read the tag from the first directory of a TIFF structure; 0 where there is none."""
-    return read_directory(tiff)[0].get(_ORIENTATION, 0)
-
-
 def read_directory(tiff: bytes, place: int | None = None) -> tuple[dict[int, int], int]:
     """Read a directory of a TIFF structure (TIFF 6.0, section 2; BigTIFF has longer fields).
 
     Args:
         tiff: the structure, from its first byte.
-        place: of the directory; None takes the first one.
+        place: of the directory; None reads the first one.
 
     Returns:
-        The first value of each tag that is a number of 16, 32 or 64 bits, and the place of the next directory, 0 for none;
-        nothing of what is no TIFF structure.
+        The first value of each tag with numbers of 16, 32 or 64 bits, and the place of the next directory, 0 for none. Empty and
+        0 if this is no TIFF structure.
     """
-    order, is_big = _BYTE_ORDERS.get(tiff[:4], ("", False))
-    if not order:
+    mark = tiff[:4]
+    if mark not in _LITTLE + _BIG:
         return {}, 0
-    offset, entry, head = (
-        (8, 20, 8) if is_big else (4, 12, 2)
-    )  # bytes of an offset, an entry, and the number of entries
+    order: Literal["little", "big"] = "little" if mark in _LITTLE else "big"
+    is_big = mark in (_LITTLE[1], _BIG[1])
+    # bytes of an offset, of an entry, and of the number of entries
+    offset, entry, head = (8, 20, 8) if is_big else (4, 12, 2)
 
     def number(start: int, size: int) -> int:
-        return int.from_bytes(tiff[start : start + size], order)  # type: ignore[arg-type]  # "big" or "little"
+        return int.from_bytes(tiff[start : start + size], order)
 
     if place is None:
         place = number(8 if is_big else 4, offset)

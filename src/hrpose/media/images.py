@@ -1,8 +1,8 @@
-"""Reading images: exactly the pixels that the annotations were made on, decoded as fast as possible.
+"""Read images as the pixels that were annotated.
 
-JPEG files are decoded by simplejpeg, which gives the pixels of OpenCV in less time; every other format, and JPEG files out of the
-ordinary, by OpenCV. Where a crop needs only the upper rows of a baseline JPEG, the height in its header is lowered: the decoder
-stops there, and the rows that it has decoded are the same.
+JPEG files are decoded by simplejpeg, which returns the pixels of OpenCV in less time; unusual JPEG files and all other formats by
+OpenCV. If a crop needs only the upper rows of a baseline JPEG, the height in its header is lowered: the decoder stops there, and
+the decoded rows are the same.
 """
 
 import os
@@ -33,25 +33,26 @@ from hrpose.media.headers import (
     find_jpeg_size,
     may_be_turned,
     read_orientation,
+    stated_size,
 )
 
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 
-_FFMPEG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"  # variable of the environment, read when OpenCV opens the first video
+_FFMPEG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"  # environment variable that OpenCV reads when it opens the first video
 _LIBJPEG = (b"Corrupt JPEG", b"Premature end of JPEG", b"Invalid SOS", b"Unsupported marker", b"Warning: unknown JFIF")
 _STDERR = threading.Lock()
 _SCAN, _END = b"\xff\xda", b"\xff\xd9"
-_MARGIN = 8  # rows: what interpolation and the smoothing of subsampled colours look at beyond the last row needed
+_MARGIN = 8  # rows below the last one needed that interpolation and the upsampling of colours use
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How an image file becomes RGB pixels of 8 bits: the same in training, validation and prediction.
+    """How image files are converted to RGB with 8 bits per channel, in training, validation and prediction.
 
     Attributes:
-        upright: apply the EXIF orientation, as viewers do; else pixels are read as they are stored, as COCO was annotated.
-        bit_depth: bits that images of 16 bits per channel use, 8 to 16: 2**bit_depth - 1 becomes 255. None takes the bits that
-            each image uses, with a warning if these are fewer than 16. Images of 8 bits are never scaled.
+        upright: apply the EXIF orientation, as viewers do; otherwise pixels are read as stored, as COCO was annotated.
+        bit_depth: bits used by images of 16 bits per channel, 8 to 16: 2**bit_depth - 1 becomes 255. None measures each image,
+            with a warning if it uses fewer than 16. Images of 8 bits are never scaled.
 
     Raises:
         ValueError: if the bit depth is out of range.
@@ -79,13 +80,13 @@ def read_image(
 
     Args:
         file: of any format that OpenCV reads.
-        size: (width, height) that the image must have; None takes any.
-        num_rows: number of rows needed from the top; None stands for all. More may be returned.
+        size: (width, height) that the image must have; None accepts any.
+        num_rows: number of rows needed from the top; None reads all. More may be returned.
         reading: orientation and scale.
 
     Raises:
-        MissingDataError: if there is no such file.
-        DataError: if the file is empty, cut short, not an image or of another size.
+        MissingDataError: if the file does not exist.
+        DataError: if the file is empty, cut off, not an image or of another size.
     """
     content = read_bytes(file)
     turned = reading.upright and may_be_turned(content)
@@ -97,16 +98,16 @@ def read_image(
     if size is not None and image.shape[1::-1] != size:
         raise DataError(
             f"Expected {file} to be {size[0]} x {size[1]} pixels, as the annotation file states, but it is {image.shape[1]} x "
-            f"{image.shape[0]}. Keypoints would miss their places. {_size_hint(image, size, content, reading)}"
+            f"{image.shape[0]}, so keypoints would be in the wrong places. {_size_hint(image, size, content, reading)}"
         )
     return image
 
 
 def read_bytes(file: str | Path, size: int = -1) -> bytes:
-    """Read a regular file or a member of an archive, or its first bytes; pipes would block, and devices never end.
+    """Read a regular file or a member of an archive, or its first bytes. Pipes would block, and devices do not end.
 
     Raises:
-        MissingDataError: if there is no such file.
+        MissingDataError: if the file does not exist.
         DataError: if it cannot be read.
     """
     inside = split_archive(file)
@@ -121,14 +122,14 @@ def read_bytes(file: str | Path, size: int = -1) -> bytes:
     except MissingDataError:
         raise
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a NUL in the name
-        raise MissingDataError(f"Expected an image at {shorten(file)}, but there is no such file.") from error
+        raise MissingDataError(f"Expected an image at {shorten(file)}, but the file does not exist.") from error
     except OSError as error:
         raise DataError(f"Expected an image at {shorten(file)}, but it cannot be read: {error.strerror}.") from error
 
 
 @contextmanager
 def quiet_decoders() -> Iterator[None]:
-    """Keep the warnings of OpenCV and FFmpeg from the terminal; errors of this library name the file."""
+    """Suppress the warnings of OpenCV and FFmpeg on the terminal; errors of this library name the file."""
     level, own = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT), _FFMPEG_LEVEL not in os.environ
     os.environ.setdefault(_FFMPEG_LEVEL, "-8")
     try:
@@ -141,7 +142,7 @@ def quiet_decoders() -> Iterator[None]:
 
 @contextmanager
 def _without_libjpeg() -> Iterator[None]:
-    """Leave out what libjpeg prints of damaged files; everything else that reaches standard error meanwhile is printed behind."""
+    """Suppress what libjpeg prints about damaged files; other output to standard error is printed afterwards."""
     with _STDERR, tempfile.TemporaryFile() as caught:
         try:
             terminal = os.dup(2)
@@ -159,19 +160,19 @@ def _without_libjpeg() -> Iterator[None]:
 
 
 def _size_hint(image: NDArray[np.uint8], size: tuple[int, int], content: bytes, reading: Reading) -> str:
-    """Return what to do about an image of another size: whether the EXIF orientation makes the difference."""
+    """Return what to do about an image of another size, which may differ by the EXIF orientation."""
     orientation = read_orientation(content)
     if image.shape[:2] == size and orientation > 4:
         made, key = ("stored", "false") if reading.upright else ("upright", "true")
         return f"Its EXIF orientation is {orientation}; the annotations were made on the {made} image: set data.upright={key}."
-    return "If it was resized or turned, use the original."
+    return "If it was resized or rotated, use the original."
 
 
 def decode_image(content: bytes, name: str | Path, reading: Reading = STORED) -> NDArray[np.uint8]:
-    """Decode the bytes of an image file as RGB (H, W, 3) uint8; messages call it `name`.
+    """Decode the bytes of an image file as RGB (H, W, 3) uint8; `name` is for messages.
 
     Raises:
-        DataError: if there are no bytes, they are cut short or no image, or the image uses more bits than it should.
+        DataError: if the bytes are empty, cut off or not an image, or the image uses more bits than `reading.bit_depth`.
     """
     return scale_to_8_bits(decode_pixels(content, name, upright=reading.upright), name, reading.bit_depth)
 
@@ -189,8 +190,8 @@ def scale_to_8_bits(
     used = bits_of(pixels)
     if bit_depth is None and used < BIT_DEPTHS[-1]:
         warnings.warn(
-            f"{name} has 16 bits per channel and uses {used} of them; it is scaled by these. Set `bit_depth` to scale all images "
-            "alike.",
+            f"{name} has 16 bits per channel and uses {used} of them, so it is scaled from {used} bits. Set `bit_depth` to scale "
+            "all images alike.",
             DataWarning,
             stacklevel=4,
         )
@@ -209,10 +210,10 @@ def bits_of(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> int:
 
 
 def decode_pixels(content: bytes, name: str | Path, *, upright: bool = False) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Decode an image as RGB (H, W, 3) with the values that are stored, uint8 or uint16.
+    """Decode an image as RGB (H, W, 3) with the stored values, uint8 or uint16.
 
     Raises:
-        DataError: as `decode_image`, or if the values are neither of 8 nor of 16 bits.
+        DataError: as `decode_image`, or if the values have neither 8 nor 16 bits.
     """
     if not content:
         raise DataError(f"Expected an image at {name}, but the file is empty. Copy or download it again.")
@@ -226,7 +227,7 @@ def decode_pixels(content: bytes, name: str | Path, *, upright: bool = False) ->
         except ValueError as error:
             if is_truncated(content):
                 raise DataError(
-                    f"Expected a whole JPEG at {name}, but it breaks off after {len(content)} bytes. "
+                    f"Expected a whole JPEG at {name}, but it is cut off after {len(content)} bytes. "
                     "Copy or download it again."
                 ) from error
         else:
@@ -236,7 +237,7 @@ def decode_pixels(content: bytes, name: str | Path, *, upright: bool = False) ->
     try:
         with _without_libjpeg() if content.startswith(JPEG_START) else nullcontext():
             decoded = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    except cv2.error:  # a size beyond OpenCV's own limits
+    except cv2.error:  # larger than OpenCV's limits
         decoded = None
     if decoded is None:
         raise DataError(
@@ -253,69 +254,53 @@ def decode_pixels(content: bytes, name: str | Path, *, upright: bool = False) ->
 
 
 def read_size(file: str | Path, *, upright: bool = False) -> tuple[int, int]:
-    """Return width and height of an image; of JPEG and PNG files the header is read, others are decoded.
+    """Return width and height of an image; JPEG and PNG files are not decoded.
 
     Args:
         file: of any format that OpenCV reads.
         upright: apply the EXIF orientation.
 
     Raises:
-        MissingDataError: if there is no such file.
+        MissingDataError: if the file does not exist.
         DataError: if the file is not an image.
     """
-    size, orientation = _size_and_orientation(Path(file))
+    size, orientation = read_size_and_orientation(file)
     return size[::-1] if upright and orientation > 4 else size
 
 
-def read_upright_size(file: Path) -> tuple[int, int, bool]:
-    """Read the size of an image as viewers show it; the pixels of JPEG and PNG files are not decoded.
-
-    Returns:
-        (width, height, turned): whether the EXIF orientation changes the stored image.
-
-    Raises:
-        MissingDataError: if there is no such file.
-        DataError: if the file is not an image.
-    """
-    size, orientation = _size_and_orientation(file)
-    width, height = size[::-1] if orientation > 4 else size
-    return width, height, orientation > 1
-
-
-def _size_and_orientation(file: Path) -> tuple[tuple[int, int], int]:
-    """Return the stored width and height of an image, and its EXIF orientation."""
+def read_size_and_orientation(file: str | Path) -> tuple[tuple[int, int], int]:
+    """Return the stored (width, height) of an image, and its EXIF orientation; errors as `read_size`."""
     content = read_bytes(file, HEADER)
     if not content.startswith(PNG_START) and find_jpeg_size(content) is None:
         content = read_bytes(file)
-    if content.startswith(PNG_START):
-        size = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
-    else:
-        size = find_jpeg_size(content) or (0, 0)
-    if 0 in size:
+    size = stated_size(content) if content.startswith((JPEG_START, PNG_START)) else None
+    if size is None or 0 in size:
         height, width = decode_pixels(content, file).shape[:2]
         size = width, height
     return size, read_orientation(content)
 
 
 def decode_jpeg(content: bytes) -> NDArray[np.uint8]:
-    """Decode a whole JPEG as RGB (H, W, 3); slow and exact transforms, as OpenCV uses.
+    """Decode a whole JPEG as RGB (H, W, 3) with exact transforms, as OpenCV does.
 
     Raises:
-        ValueError: if anything is out of the ordinary, harmless or not.
+        ValueError: if the file is unusual in any way, harmless or not.
     """
     image: NDArray[np.uint8] = simplejpeg.decode_jpeg(content, "RGB", fastdct=False, fastupsample=False)
     return image
 
 
 def decode_top(content: bytes, size: tuple[int, int] | None, num_rows: int) -> NDArray[np.uint8] | None:
-    """Decode the first rows of a JPEG as RGB (R, W, 3) uint8, R >= num_rows; the first `num_rows` equal those of the whole image.
-
-    Returns None where this saves nothing, or the file is of another kind or size, cut short or broken.
+    """Decode the first rows of a JPEG.
 
     Args:
         content: the file.
-        size: (width, height) that the image should have; None takes any.
+        size: (width, height) that the image should have; None accepts any.
         num_rows: rows needed.
+
+    Returns:
+        RGB (R, W, 3) uint8 with R >= num_rows; the first `num_rows` equal those of the whole image. None if this saves nothing,
+        or if the file is of another kind or size, cut off or damaged.
     """
     lowered = num_rows + _MARGIN
     if size is not None and lowered >= 0.9 * size[1]:
@@ -329,7 +314,7 @@ def decode_top(content: bytes, size: tuple[int, int] | None, num_rows: int) -> N
     changed = bytearray(content)
     changed[place : place + 2] = lowered.to_bytes(2, "big")
     try:
-        # not strict: that the scan goes on behind the last row is what we want
+        # not strict, because the scan goes on after the last row
         image: NDArray[np.uint8] = simplejpeg.decode_jpeg(
             changed, "RGB", fastdct=False, fastupsample=False, strict=False
         )
@@ -339,12 +324,12 @@ def decode_top(content: bytes, size: tuple[int, int] | None, num_rows: int) -> N
 
 
 def is_truncated(content: bytes) -> bool:
-    """Check whether a JPEG lacks the end marker behind its last scan; within a scan the marker cannot occur."""
+    """Check whether a JPEG lacks the end marker after its last scan; the marker cannot occur within a scan."""
     return content.rfind(_END) < content.rfind(_SCAN) or _SCAN not in content
 
 
 def _find_height(content: bytes) -> int | None:
-    """Find the image height in the header of a baseline JPEG of one scan that has its end marker (ITU-T T.81, B.2)."""
+    """Return the place of the height in the header of a baseline JPEG with one scan and an end marker (ITU-T T.81, B.2)."""
     place, height_place, components = 2, None, -1
     while place + 10 < len(content) and content[place] == 0xFF:
         marker, length = content[place + 1], _read_short(content, place + 2)

@@ -1,4 +1,4 @@
-"""Resolve a `source`: images, a video, a camera or a stream. Only paths are listed; of archives the index is read."""
+"""Resolve a `source`: images, a video, a camera or a stream. Files are listed, not opened, except the index of archives."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from hrpose.media.headers import IMAGE_SUFFIXES
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 STREAM_SCHEMES = ("http", "https", "rtmp", "rtsp", "rtsps")
 _CAMERA = "camera"
-_APPLE_DOUBLE = "._"  # begins the names of the files that macOS writes beside others on foreign disks
+_APPLE_DOUBLE = "._"  # prefix of files that macOS adds on file systems of other kinds
 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Images of one folder, or of archives.
+    """Images of one folder or of archives.
 
     Attributes:
-        folder: of the names; path or pattern of the archives.
-        names: relative paths with forward slashes, sorted, as COCO files have them.
+        folder: the folder, or the path or pattern of the archives.
+        names: paths relative to it with forward slashes, sorted, as in COCO files.
     """
 
     folder: Path
@@ -45,14 +45,14 @@ class Video:
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera by its number."""
+    """A camera, by its number."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class Stream:
-    """A video at an address, such as the one of a network camera."""
+    """A video at an address, such as that of a network camera."""
 
     address: str
 
@@ -70,15 +70,15 @@ def find_media(source: str | int) -> Media:
     """Resolve a source.
 
     Args:
-        source: the number of a camera, or "camera" for the first; the address of a stream; an image or a video; a folder, whose
-            images are taken, without those of folders inside it; or a pattern with `*`, `?` and `[...]`, where `**` stands for
-            any folders. A file or folder of exactly this name goes before a pattern.
+        source: the number of a camera, or "camera" for the first; the address of a stream; an image or a video; a folder with
+            images, without its subfolders; or a pattern with `*`, `?` and `[...]`, where `**` matches any folders. A file or
+            folder of exactly this name has precedence over a pattern.
 
     Returns:
         At least one image; or a video, a camera or a stream.
 
     Raises:
-        ValueError: if nothing is found, an address is of a scheme that is not read, or the pattern finds more than one video, or
+        ValueError: if nothing is found, the scheme of an address is not supported, or a pattern matches more than one video, or
             images and a video.
     """
     if isinstance(source, int) or source.isdecimal() or source == _CAMERA:
@@ -87,16 +87,16 @@ def find_media(source: str | int) -> Media:
         return _stream(source)
     try:
         return _find(source, Path(source).expanduser())
-    except RuntimeError as error:  # `~name`, and there is no such user
+    except RuntimeError as error:  # `~name` of an unknown user
         raise ValueError(f"there is no home folder for {shorten(source)}.") from error
-    except OSError as error:  # a name that is too long, a folder that may not be read
+    except OSError as error:  # a name that is too long, a folder without permission
         raise ValueError(
             f"expected a file or folder, but {shorten(source)} cannot be read: {error.strerror}."
         ) from error
 
 
 def _find(source: str, path: Path) -> Media:
-    """Return what a path or pattern stands for."""
+    """Resolve a path or pattern."""
     if split_archive(path) is not None and is_image_folder(path):
         return ImageFiles(path, tuple(list_images(path)))
     if path.is_dir():
@@ -114,14 +114,14 @@ def _find(source: str, path: Path) -> Media:
 
 
 def is_image(path: Path) -> bool:
-    """Check whether a file is an image by its suffix; one that cannot be read counts, and its reader reports it."""
+    """Check whether a file is an image by its suffix; a file that cannot be read counts, and its reader reports it."""
     return _is(path, IMAGE_SUFFIXES)
 
 
 def _stream(source: str) -> Stream:
     if source.partition("://")[0].lower() not in STREAM_SCHEMES:
         raise ValueError(
-            f"expected an address of {', '.join(STREAM_SCHEMES)}, but got {Stream(source)}. Download it and give the file."
+            f"expected an address of {', '.join(STREAM_SCHEMES)}, but got {Stream(source)}. Download it and pass the file."
         )
     return Stream(source)
 
@@ -138,7 +138,7 @@ def _match(source: str, pattern: Path) -> Media:
     if videos and len(videos) + len(images) > 1:
         raise ValueError(
             f"expected images, or one video, but {source} matches {len(images)} images and {len(videos)} videos. "
-            "Give the videos one by one, or all with -m."
+            "Pass the videos one by one, or all with -m."
         )
     if videos:
         return Video(videos[0])
@@ -148,7 +148,7 @@ def _match(source: str, pattern: Path) -> Media:
 
 
 def _split(pattern: Path) -> tuple[Path, Path]:
-    """Split off the folders before the first wildcard of a pattern; a folder of exactly that name is no pattern."""
+    """Split off the folders before the first wildcard of a pattern; the name of an existing folder is no pattern."""
     start, rest = Path(pattern.anchor), pattern.parts[1:] if pattern.anchor else pattern.parts
     while len(rest) > 1 and (not glob.has_magic(rest[0]) or (start / rest[0]).is_dir()):
         start, rest = start / rest[0], rest[1:]
@@ -164,13 +164,13 @@ def _what_there_is(folder: Path) -> str:
     entries = sorted(folder.iterdir())
     below = [entry.name for entry in entries if entry.is_dir()]
     if below:
-        return f" Those of folders inside it are taken with {folder}/**/*.jpg or the like."
+        return f" For images in its subfolders, use {folder}/**/*.jpg or the like."
     suffixes = sorted({entry.suffix for entry in entries})
     return f" It has {', '.join(suffixes)}." if suffixes else " It is empty."
 
 
 def _nearest(path: Path) -> str:
-    """Name the first folder that is missing, or a file of a similar name."""
+    """Name the first missing folder, or a file with a similar name."""
     missing = next((folder for folder in reversed(path.parents) if not folder.is_dir()), None)
     if missing is not None:
         return f" There is no folder {missing}."

@@ -1,4 +1,4 @@
-"""Videos, cameras and streams, one frame in memory at a time: read as RGB with the time of each frame, and written."""
+"""Read videos, cameras and streams frame by frame, as RGB with the time of each frame; write videos."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from hrpose.media.source import Stream
 
 logger = logging.getLogger(__name__)
 
-_USUAL_RATE = 25.0  # frames in a second, where a file or a camera does not say
-_HIGHEST_RATE = 1000.0  # beyond it what is said is nonsense
-_LARGEST_PART = 65535  # of the fraction that states the rate in MPEG-4
-_LOWEST_RATE = 0.002  # of the fractions that OpenCV makes of a rate
-_CODEC = "mp4v"  # MPEG-4 part 2: what every build of OpenCV can write
+_USUAL_RATE = 25.0  # frames per second, if a file or a camera does not state it
+_HIGHEST_RATE = 1000.0  # higher values are errors of the file
+_LARGEST_PART = 65535  # numerator or denominator of the rate in MPEG-4
+_LOWEST_RATE = 0.002  # of the fractions that OpenCV writes
+_CODEC = "mp4v"  # MPEG-4 part 2, which every build of OpenCV can write
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class VideoFrame:
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        index: counted from 0.
+        index: from 0.
         time: seconds since the first frame.
     """
 
@@ -41,22 +41,22 @@ class VideoFrame:
 
 
 class VideoReader:
-    """Read a video file, a camera or a stream frame by frame; iterate once, inside a `with` block or to the end.
+    """Read a video file, a camera or a stream frame by frame. Iterate once, in a `with` block or to the end.
 
-    A video that was filmed upright is rotated upright. Times are those of the file, which may be irregular; for a camera or
-    a stream those of reading.
+    Videos of a rotated camera are rotated upright. Times are those of the file, which may be irregular; for a camera or a stream
+    the times of reading.
 
     Args:
         source: a video file, the number of a camera, or a stream.
-        max_frames: number of frames to read at most; None reads to the end.
+        max_frames: largest number of frames to read; None reads to the end.
 
     Attributes:
-        frame_rate: frames per second; 25 where it is not known.
-        num_frames: number that the file states, at most `max_frames`; None where it is not known.
+        frame_rate: frames per second; 25 if unknown.
+        num_frames: number that the file states, at most `max_frames`; None if unknown.
 
     Raises:
-        MissingDataError: if there is no such file, camera or stream.
-        DataError: if the file is no video that OpenCV can decode.
+        MissingDataError: if the file, camera or stream does not exist.
+        DataError: if OpenCV cannot decode the file.
         ValueError: if `max_frames` is not positive.
     """
 
@@ -64,7 +64,7 @@ class VideoReader:
         if max_frames is not None and max_frames < 1:
             raise ValueError(f"Expected `max_frames` to be at least 1, but got {max_frames}.")
         if isinstance(source, str | Path) and not Path(source).is_file():
-            raise MissingDataError(f"Expected a video at {source}, but there is no such file.")
+            raise MissingDataError(f"Expected a video at {source}, but the file does not exist.")
         self._source, self._is_live = source, isinstance(source, int | Stream)
         self._max_frames = max_frames
         self._capture = _open(source)
@@ -77,7 +77,7 @@ class VideoReader:
         """Yield the frames.
 
         Raises:
-            DataError: if there is none.
+            DataError: if none can be read.
         """
         index, last, start = 0, -1.0 / self.frame_rate, clock.monotonic()
         while self._max_frames is None or index < self._max_frames:
@@ -86,15 +86,15 @@ class VideoReader:
                 break
             stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             time = clock.monotonic() - start if self._is_live else stamp
-            if not time > last:  # some files have no times, or repeat one
+            if not time > last:  # some files have no times, or repeated ones
                 time = last + 1.0 / self.frame_rate
             yield VideoFrame(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False), index, time)
             index, last = index + 1, time
         if index == 0:
-            raise DataError(f"Expected frames in {_name(self._source)}, but not one could be read.")
+            raise DataError(f"Expected frames in {_name(self._source)}, but none could be read.")
         if not self._is_live and self.num_frames is not None and index < 0.9 * self.num_frames:
             logger.warning(
-                "%s: it says that it has %d frames, but breaks off after %d.", self._source, self.num_frames, index
+                "%s states %d frames, but ends after %d. The file may be cut off.", self._source, self.num_frames, index
             )
 
     def __enter__(self) -> VideoReader:
@@ -113,12 +113,12 @@ def extract_frames(file: Path, indices: Collection[int], folder: Path) -> None:
 
     Args:
         file: the video.
-        indices: of the frames, counted from 0; all before the last one are decoded, because a seek is not exact.
-        folder: it is created.
+        indices: of the frames, from 0; all frames before the last one are decoded, because a seek is not exact.
+        folder: where to write; it is created.
 
     Raises:
-        MissingDataError: if there is no such file.
-        DataError: if the file is no video that OpenCV can decode.
+        MissingDataError: if the file does not exist.
+        DataError: if OpenCV cannot decode the file.
     """
     with VideoReader(file, max_frames=max(indices) + 1) as reader:
         for frame in reader:
@@ -129,16 +129,16 @@ def extract_frames(file: Path, indices: Collection[int], folder: Path) -> None:
 
 
 class VideoWriter:
-    """Write an MP4 video without sound frame by frame, inside a `with` block; the file is whole even after an error in the block.
+    """Write an MP4 video without sound frame by frame, in a `with` block; the file is complete even after an error in the block.
 
-    The frames are compressed as MPEG-4, whose sizes are even: the last row or column of an odd one is left out.
+    MPEG-4 needs even sizes: the last row or column of an odd size is dropped.
 
     Args:
-        file: to write; it ends in .mp4, its folder is created.
-        frame_rate: frames per second; the nearest rate that MPEG-4 can state is written.
+        file: path that ends in .mp4; its folder is created.
+        frame_rate: frames per second; rounded to the nearest rate that MPEG-4 can state.
 
     Raises:
-        ValueError: if the file does not end in .mp4, or the rate is not positive.
+        ValueError: if the file does not end in .mp4, or the rate is out of range.
         FileExistsError: if the file exists.
     """
 
@@ -149,17 +149,17 @@ class VideoWriter:
         if not 0 < frame_rate <= _HIGHEST_RATE:
             raise ValueError(f"Expected `frame_rate` from above 0 to {_HIGHEST_RATE:g}, but got {frame_rate}.")
         if self.file.exists():
-            raise FileExistsError(f"{self.file} is there already. Choose another name, or remove it yourself.")
+            raise FileExistsError(f"{self.file} exists already. Choose another name, or remove it.")
         self._frame_rate = _expressible(frame_rate)
         self._writer: cv2.VideoWriter | None = None
         self._partial = partial_path(self.file, ".part.mp4")  # OpenCV chooses the format by the suffix
         self._size = (0, 0)
 
     def write(self, image: NDArray[np.uint8]) -> None:
-        """Add a frame (H, W, 3) uint8 RGB; the first one gives the size of the video.
+        """Add a frame (H, W, 3) uint8 RGB; the first one sets the size of the video.
 
         Raises:
-            ValueError: if the frame is not uint8 RGB, or of another size than the first.
+            ValueError: if the frame is not uint8 RGB, or its size differs from the first.
             OSError: if OpenCV cannot write the file.
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
@@ -201,10 +201,12 @@ def _open(source: str | Path | int | Stream) -> cv2.VideoCapture:
         return capture
     if isinstance(source, int):
         raise MissingDataError(
-            f"Expected a camera number {source}, but none answers. Is it plugged in, and not in use by another program?"
+            f"Expected a camera number {source}, but it cannot be opened. Is it connected, and not in use by another program?"
         )
     if isinstance(source, Stream):
-        raise MissingDataError(f"Expected a stream at {source}, but OpenCV cannot open it. Does a player show it?")
+        raise MissingDataError(
+            f"Expected a stream at {source}, but OpenCV cannot open it. Does it open in a video player?"
+        )
     raise DataError(
         f"Expected a video at {source}, but OpenCV cannot decode it. Convert it: ffmpeg -i {Path(source).name} video.mp4."
     )
@@ -214,12 +216,12 @@ def _frame_rate(capture: cv2.VideoCapture, source: str | Path | int | Stream) ->
     rate = float(capture.get(cv2.CAP_PROP_FPS))
     if 0 < rate <= _HIGHEST_RATE:
         return rate
-    logger.warning("%s does not say how many frames it has in a second: %g is taken.", _name(source), _USUAL_RATE)
+    logger.warning("%s does not state its frame rate: %g frames per second are assumed.", _name(source), _USUAL_RATE)
     return _USUAL_RATE
 
 
 def _expressible(rate: float) -> float:
-    """Return the nearest rate that MPEG-4 can state: OpenCV writes it with the fewest decimals, at most three, as a fraction."""
+    """Return the nearest rate that MPEG-4 can state: OpenCV writes a fraction of at most three decimals."""
     places = next(places for places in (3, 2, 1, 0) if round(rate, places) * 10**places <= _LARGEST_PART)
     return max(round(rate, places), _LOWEST_RATE)
 

@@ -116,7 +116,7 @@ def _ways(assembly: Assembly, split: str, batch: RawBatch, *, trained: bool) -> 
     For a network that was trained in this run only the configured preprocessing is used.
     """
     flip_test, data = assembly.pose_module.flip_test, assembly.datamodule
-    images = data.normalize(batch["images"])
+    images = data.normalization(batch["images"])
     if split == "train":
         return {"train": (images, flip_test)}
     ways = {"val": (images, flip_test)}
@@ -128,7 +128,7 @@ def _ways(assembly: Assembly, split: str, batch: RawBatch, *, trained: bool) -> 
     plain = batch["images"].permute(0, 3, 1, 2).float() / 255
     ordered = plain.flip(1) if normalization.channel_order == "bgr" else plain
     return ways | {
-        "val, red and blue swapped": (data.normalize(batch["images"].flip(-1)), flip_test),
+        "val, red and blue swapped": (data.normalization(batch["images"].flip(-1)), flip_test),
         "val, not normalised": (ordered, flip_test),
         "val, 0 to 255": (ordered * 255, flip_test),
         "val, normalised": (Normalization(normalization.channel_order)(batch["images"]), flip_test),

@@ -1,4 +1,4 @@
-"""Identities from frame to frame (`OksTracker`) and steady keypoints (`PoseSmoother`): arrays in, arrays out, no pixels."""
+"""Track instances over frames (`OksTracker`) and smooth their keypoints (`PoseSmoother`)."""
 
 from hrpose.tracking.assignment import match_greedy, match_hungarian
 from hrpose.tracking.smoothing import OneEuroFilter, PoseSmoother

@@ -1,4 +1,4 @@
-"""Pair rows with columns by their similarity: greedily, the best pair first, or so that the sum is largest.
+"""Assign rows to columns by similarity: greedily, the best pair first, or with the largest sum.
 
 Legend of the shapes: T rows (tracks), N columns (poses), P pairs.
 """
@@ -16,17 +16,17 @@ Matcher = Callable[[Floats, float], tuple[Indices, Indices]]
 
 
 def match_greedy(similarity: ArrayLike, threshold: float) -> tuple[Indices, Indices]:
-    """Take the most similar pair, then the most similar one of the rows and columns that are left, and so on.
+    """Select the most similar pair repeatedly, each row and column at most once.
 
     Args:
-        similarity: (T, N) finite numbers; among equals the earlier row, then the earlier column goes first.
+        similarity: (T, N) finite numbers; among equal ones the first row, then the first column is selected.
         threshold: least similarity of a pair, above 0.
 
     Returns:
         (P,) rows and (P,) columns, sorted by row.
 
     Raises:
-        ValueError: if the similarities are no finite matrix, or the threshold is not positive.
+        ValueError: if the similarities are not a finite matrix, or the threshold is not positive.
 
     Example:
         >>> match_greedy([[0.9, 0.8], [0.8, 0.1]], 0.3)
@@ -43,7 +43,7 @@ def match_greedy(similarity: ArrayLike, threshold: float) -> tuple[Indices, Indi
 
 
 def match_hungarian(similarity: ArrayLike, threshold: float) -> tuple[Indices, Indices]:
-    """Choose the pairs whose similarities have the largest sum (the assignment problem, solved by scipy).
+    """Select the pairs with the largest sum of similarities (the assignment problem, solved by scipy).
 
     Args:
         similarity: (T, N) finite numbers.
@@ -59,7 +59,7 @@ def match_hungarian(similarity: ArrayLike, threshold: float) -> tuple[Indices, I
         >>> match_hungarian([[0.9, 0.8], [0.8, 0.1]], 0.3)
         (array([0, 1]), array([1, 0]))
     """
-    # Imported here: it is slow to load, and only this function needs it.
+    # slow to import
     from scipy.optimize import linear_sum_assignment
 
     matrix = _check(similarity, threshold)

@@ -1,8 +1,7 @@
-"""Remove jitter from keypoints without making them lag: the 1 Euro filter, for each keypoint of each person.
+"""Reduce the jitter of keypoints with little lag, by the 1 Euro filter for each keypoint of each instance.
 
-A low-pass filter whose cutoff frequency grows with speed: what stands still is held still, what moves fast is followed. Source:
-G. Casiez, N. Roussel, D. Vogel, 1 Euro Filter: A Simple Speed-based Low-pass Filter for Noisy Input in Interactive Systems, CHI
-2012, algorithms 1 to 3.
+The filter is a low-pass filter with a cutoff frequency that increases with speed. Source: G. Casiez, N. Roussel, D. Vogel, 1 Euro
+Filter: A Simple Speed-based Low-pass Filter for Noisy Input in Interactive Systems, CHI 2012, algorithms 1 to 3.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ Floats = NDArray[np.float64]
 
 
 class OneEuroFilter:
-    """Filter an array of numbers, each on its own, at any times.
+    """Filter each number of an array over time, with any time steps.
 
     Args:
-        min_cutoff: hertz, of what stands still: lower is steadier.
-        beta: hertz for each unit of speed: higher lags less in motion.
-        derivative_cutoff: hertz, for the speed itself.
-        max_gap: seconds after which a number that was missing begins anew.
+        min_cutoff: cutoff frequency in hertz without motion; lower values smooth more.
+        beta: increase of the cutoff in hertz per unit of speed; higher values lag less.
+        derivative_cutoff: cutoff frequency in hertz of the speed.
+        max_gap: seconds after which the filter of a missing number is reset.
 
     Raises:
         ValueError: if a cutoff or the gap is not positive, or beta is negative.
@@ -57,12 +56,12 @@ class OneEuroFilter:
         """Filter the next values.
 
         Args:
-            values: of the same shape each time; NaN where one is missing.
-            time: in seconds; the steps may differ.
-            scale: unit of length for the speed, such as the size of the person.
+            values: of the same shape each time; NaN if missing.
+            time: in seconds.
+            scale: unit of length for the speed, such as the size of the instance.
 
         Returns:
-            The filtered values; NaN where one is missing.
+            The filtered values; NaN if missing.
 
         Raises:
             ValueError: if the time has not increased, or the shape has changed.
@@ -91,8 +90,8 @@ class OneEuroFilter:
 
 
 @dataclass(frozen=True, eq=False)
-class _Person:
-    """The state of a person: filter, motion, last keypoints (K, 2), which were confident (K,), and total movement (2,)."""
+class _State:
+    """The state of an instance: filter, motion, total movement (2,), last keypoints (K, 2), and which were confident (K,)."""
 
     euro: OneEuroFilter
     motion: BodyMotion
@@ -101,26 +100,25 @@ class _Person:
     confident: NDArray[np.bool_]
     time: float
 
-    def move(self, keypoints: Floats, confident: NDArray[np.bool_], time: float) -> _Person:
+    def move(self, keypoints: Floats, confident: NDArray[np.bool_], time: float) -> _State:
         """Return the state after the next frame."""
         common, step = confident & self.confident, time - self.time
         motion = self.motion.measure(self.keypoints[common], keypoints[common], step)
-        return _Person(self.euro, motion, self.offset + motion.velocity * step, keypoints, confident, time)
+        return _State(self.euro, motion, self.offset + motion.velocity * step, keypoints, confident, time)
 
 
 class PoseSmoother:
-    """Filter the keypoints of each person, identified by `instance_ids`.
+    """Filter the keypoints of each instance, identified by `instance_ids`.
 
-    The movement of the whole person is subtracted before the filter and added after it, so that walking causes no lag. Speed is
-    measured in sizes of the person (square root of the area of the box), so that near and far persons are treated alike. A
-    keypoint below the score threshold is returned unchanged.
+    The movement of the whole instance is subtracted before the filter and added after it, so that it causes no lag. Speed is
+    relative to the size of the instance (square root of the area of its box), so that near and far instances are treated alike.
 
     Args:
         min_cutoff: as for `OneEuroFilter`.
-        beta: hertz per size of the person and second.
+        beta: as for `OneEuroFilter`, where the unit of speed is the size of the instance per second.
         derivative_cutoff: as for `OneEuroFilter`.
-        score_threshold: keypoints with a lower score are not filtered.
-        max_gap: seconds after which a person or a keypoint that was missing starts anew.
+        score_threshold: keypoints with a lower score are returned unchanged.
+        max_gap: seconds after which the filter of a missing instance or keypoint is reset.
 
     Raises:
         ValueError: if a number is out of range.
@@ -138,16 +136,16 @@ class PoseSmoother:
         self._new_filter = partial(
             OneEuroFilter, min_cutoff=min_cutoff, beta=beta, derivative_cutoff=derivative_cutoff, max_gap=max_gap
         )
-        self._new_filter()  # refuses what is out of range before the first frame
+        self._new_filter()  # checks the arguments
         self._score_threshold = score_threshold
         self._max_gap = max_gap
-        self._people: dict[int, _Person] = {}
+        self._states: dict[int, _State] = {}
 
     def __call__(self, poses: Poses, time: float) -> Poses:
         """Filter the poses of one frame.
 
         Args:
-            poses: with the same `instance_ids` for a person in every frame, as `OksTracker` gives them.
+            poses: with `instance_ids` of an `OksTracker`.
             time: of the frame in seconds.
 
         Returns:
@@ -158,25 +156,21 @@ class PoseSmoother:
         """
         ids = poses.instance_ids.tolist()
         if len(set(ids)) < len(ids):
-            raise ValueError(f"Expected `instance_ids` to be different for each person of a frame, but got {ids}.")
-        self._people = {
-            number: person for number, person in self._people.items() if time - person.time <= self._max_gap
-        }
+            raise ValueError(f"Expected `instance_ids` to be unique in a frame, but got {ids}.")
+        self._states = {number: state for number, state in self._states.items() if time - state.time <= self._max_gap}
         keypoints = poses.keypoints.copy()
         confident = poses.keypoint_scores >= self._score_threshold
         for row, number in enumerate(ids):
             raw, scale = poses.keypoints[row], max(float(np.sqrt(poses.area[row])), 1.0)
-            known = self._people.get(number)
-            if known is None:
-                person = _Person(self._new_filter(), BodyMotion(), np.zeros(2), raw, confident[row], time)
+            before = self._states.get(number)
+            if before is None:
+                state = _State(self._new_filter(), BodyMotion(), np.zeros(2), raw, confident[row], time)
             else:
-                person = known.move(raw, confident[row], time)
-            steady = (
-                person.euro(np.where(confident[row, :, None], raw - person.offset, np.nan), time, scale=scale)
-                + person.offset
-            )
-            keypoints[row] = np.where(np.isnan(steady), raw, steady)
-            self._people[number] = person
+                state = before.move(raw, confident[row], time)
+            relative = np.where(confident[row, :, None], raw - state.offset, np.nan)
+            filtered = state.euro(relative, time, scale=scale) + state.offset
+            keypoints[row] = np.where(np.isnan(filtered), raw, filtered)
+            self._states[number] = state
         return replace(poses, keypoints=keypoints)
 
 

@@ -1,8 +1,8 @@
-"""Give each person the same number in every frame, by the OKS between their poses.
+"""Track instances over frames by the OKS between their poses.
 
-As the SimpleBaseline paper tracks on PoseTrack: each pose of a frame is compared with the poses of the frames before, moved to
-their expected places, and pairs are made greedily. Boxes for the next frame come from the moved poses too, so that a person whom
-the detector misses for a while is not lost. The paper moves poses by optical flow; here they go on at their last velocity.
+As in the SimpleBaseline paper, the poses of a frame are compared with earlier poses that are moved to their expected positions,
+and assigned greedily. The moved poses also give boxes for the next frame, in case the detector misses an instance.
+The paper moves poses by optical flow; here they continue with their last velocity.
 Source: B. Xiao, H. Wu, Y. Wei, Simple Baselines for Human Pose Estimation and Tracking, ECCV 2018, section 3.
 
 Legend of the shapes: T tracks, N poses, K keypoints, P pairs.
@@ -21,22 +21,22 @@ from hrpose.metrics.functional.oks import Floats, keypoint_variances, oks_pairs
 from hrpose.structures import GroundTruth, Poses
 from hrpose.tracking.assignment import MATCHERS
 
-_COMMON = 3  # keypoints that two poses must both show to be compared, unless one of them shows fewer
-_MARGIN = 0.15  # of a propagated box on every side, in extents of the keypoints (the paper enlarges by 15 %)
-_MEMORY = 0.15  # seconds over which speeds are averaged: a few frames
+_COMMON = 3  # confident keypoints that two compared poses must have in common, unless one of them has fewer
+_MARGIN = 0.15  # of a propagated box on every side, as a share of the extent of the keypoints (15 % in the paper)
+_MEMORY = 0.15  # seconds over which velocities are averaged
 
 
 @dataclass(frozen=True, eq=False)
 class _Track:
-    """The last observation of a person.
+    """The last observation of an instance.
 
     Attributes:
-        number: of the person.
+        number: the id of the instance.
         keypoints: (K, 2) at the last observation.
         confident: (K,) whether the score of the keypoint was high enough.
         area: of the box in square pixels.
-        bbox_score: of the last box; a propagated box passes it on, so it is the detector's last score.
-        motion: of the person as a whole.
+        bbox_score: of the last detected box, which propagated boxes keep.
+        motion: of the whole instance.
         time: of the last observation, in seconds.
     """
 
@@ -49,19 +49,19 @@ class _Track:
     time: float
 
     def at(self, time: float) -> Floats:
-        """Return the keypoints (K, 2) expected at a time if the motion goes on."""
+        """Return the keypoints (K, 2) expected at a time if the motion continues."""
         return self.keypoints + self.motion.velocity * (time - self.time)
 
 
 class OksTracker:
-    """Number the persons of a video.
+    """Assign the same id to an instance in every frame of a video.
 
     Args:
         sigmas: (K,) of the skeleton.
         matcher: "greedy", as in the paper, or "hungarian", which maximises the sum of all OKS.
-        min_oks: least OKS between the moved pose of a person and a pose of the frame; areas are those of padded boxes, so this is
-            more lenient than COCO's thresholds.
-        max_gap: seconds after which a person who is not observed is forgotten.
+        min_oks: least OKS between a moved pose and a pose of the frame; areas are those of padded boxes, so this is less strict
+            than COCO's thresholds.
+        max_gap: seconds after which a track without observation is removed.
         score_threshold: keypoints with a lower score are not compared.
 
     Raises:
@@ -81,7 +81,7 @@ class OksTracker:
             raise ValueError(f"Expected `matcher` to be one of {', '.join(MATCHERS)}, but got {matcher!r}.")
         if not 0 < min_oks <= 1 or max_gap <= 0:
             raise ValueError(
-                f"Expected `min_oks` to lie above 0 and up to 1 and `max_gap` to be positive, but got {min_oks} and {max_gap}."
+                f"Expected `min_oks` to be above 0 and at most 1 and `max_gap` to be positive, but got {min_oks} and {max_gap}."
             )
         self._variances = keypoint_variances(sigmas)
         self._match = MATCHERS[matcher]
@@ -94,18 +94,18 @@ class OksTracker:
 
     @property
     def num_instances(self) -> int:
-        """Number of persons so far; their numbers go from 1."""
+        """Number of instances so far; their ids count from 1."""
         return self._num_instances
 
     def update(self, poses: Poses, time: float) -> Poses:
-        """Number the persons of the next frame.
+        """Assign ids to the instances of the next frame.
 
         Args:
-            poses: one per person; see `hrpose.metrics.functional.oks` for duplicates.
+            poses: one per instance; see `hrpose.metrics.functional.oks` for duplicates.
             time: of the frame in seconds.
 
         Returns:
-            The poses, with the numbers of the persons as `instance_ids`.
+            The poses with the ids as `instance_ids`.
 
         Raises:
             ValueError: if the time has not increased, or the number of keypoints is not that of the sigmas.
@@ -127,14 +127,14 @@ class OksTracker:
         return replace(poses, instance_ids=np.array([track.number for track in observed], np.int64))
 
     def propagate(self, time: float) -> tuple[Floats, Floats]:
-        """Return the boxes expected at a time for the persons of the frames before.
+        """Return the expected boxes of the tracked instances at a time.
 
         Args:
             time: of the next frame in seconds.
 
         Returns:
-            (T, 4) xywh in pixels and (T,) scores, each that of the last detected box, or 1 without a detector. Persons with fewer
-            than three confident keypoints have no box.
+            (T, 4) xywh in pixels and (T,) scores of the last detected boxes, 1 without a detector. Instances with fewer than
+            three confident keypoints have no box.
         """
         boxes, scores = np.zeros((0, 4)), []
         for track in self._remembered(time):
@@ -147,14 +147,14 @@ class OksTracker:
         return boxes, np.array(scores, np.float64)
 
     def missing(self, poses: Poses, time: float) -> Floats:
-        """Return the expected places of the persons of the frames before that match no pose; nothing is updated.
+        """Return the expected positions of the tracked instances that match no pose, without updating the tracks.
 
         Args:
             poses: of the next frame, as for `update`.
             time: of that frame in seconds.
 
         Returns:
-            (L, 2) the mean of each person's keypoints in pixels, of the confident ones if there are any.
+            (L, 2) the mean of the keypoints of each instance in pixels, of the confident ones if there are any.
         """
         tracks = self._remembered(time)
         confident = poses.keypoint_scores >= self._score_threshold
@@ -168,22 +168,22 @@ class OksTracker:
         return [track for track in self._tracks if time - track.time <= self._max_gap]
 
     def _similarity(self, tracks: Sequence[_Track], poses: Poses, confident: NDArray[np.bool_], time: float) -> Floats:
-        """Compare moved tracks with poses by the keypoints that both show: (T, N) OKS."""
+        """Return the OKS (T, N) of moved tracks and poses over the keypoints that are confident in both."""
         if poses.keypoints.shape[1:] != (len(self._variances), 2):
             raise ValueError(
-                f"Expected poses of {len(self._variances)} keypoints, one for each sigma, but got {poses.keypoints.shape[1]}."
+                f"Expected poses of {len(self._variances)} keypoints, one per sigma, but got {poses.keypoints.shape[1]}."
             )
         if not tracks or not len(poses):
             return np.zeros((len(tracks), len(poses)))
         row, column = np.indices((len(tracks), len(poses))).reshape(2, -1)
         shown = np.stack([track.confident for track in tracks])[row], confident[column]
         common = shown[0] & shown[1]
-        nothing = np.zeros(len(row), np.int64)
+        zeros = np.zeros(len(row), np.int64)
         pairs = GroundTruth(
-            image_ids=nothing,
-            object_image_ids=nothing,
-            instance_ids=nothing,
-            category_ids=nothing,
+            image_ids=zeros,
+            object_image_ids=zeros,
+            instance_ids=zeros,
+            category_ids=zeros,
             keypoints=np.stack([track.at(time) for track in tracks])[row],
             visibility=common.astype(np.uint8),
             bbox=np.zeros((len(row), 4)),
@@ -197,7 +197,7 @@ class OksTracker:
 
 
 def _observe(before: _Track | None, pose: Poses, confident: NDArray[np.bool_], time: float, number: int) -> _Track:
-    """Return the track after a pose (one row) of a known person, or of a new one with the number."""
+    """Return the track after a pose (one row) of a tracked instance, or of a new one with the number."""
     keypoints, motion = pose.keypoints[0], BodyMotion()
     if before is not None:
         common = confident & before.confident
@@ -208,7 +208,7 @@ def _observe(before: _Track | None, pose: Poses, confident: NDArray[np.bool_], t
 
 @dataclass(frozen=True, eq=False)
 class BodyMotion:
-    """The velocity of a person as a whole, from noisy keypoints; the median makes limbs and wrong keypoints hardly matter.
+    """The velocity of a whole instance, from the median of its keypoints, which is robust against limbs and errors.
 
     Attributes:
         velocity: (2,) pixels per second.
@@ -222,8 +222,8 @@ class BodyMotion:
         """Return the motion after another step.
 
         Args:
-            before: (n, 2) keypoints in pixels; none leaves the motion unchanged.
-            after: (n, 2) the same ones `step` seconds later.
+            before: (n, 2) keypoints in pixels; without any the motion is unchanged.
+            after: (n, 2) the same keypoints `step` seconds later.
             step: seconds.
         """
         if not len(before):

@@ -1,4 +1,4 @@
-"""Archives that a conversion writes: all images, once, in an order that is drawn, and nothing when it fails."""
+"""Conversions write archives with all images once in random order, and nothing if they fail."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES = [f"v{index // 5}/{index}.png" for index in range(10)]
 
 @pytest.fixture
 def labels(tmp_path: Path) -> Path:
-    """A COCO file; a name has a backslash, as tools on Windows write it."""
+    """A COCO file with a backslash in a name, as tools on Windows write it."""
     write_images(tmp_path / "photos", *NAMES)
     named = [name.replace("/", "\\") if "7" in name else name for name in NAMES]
     content = {
@@ -57,7 +57,7 @@ def test_images_of_a_coco_file_are_written_once_with_their_bytes_and_the_command
     assert list(out.glob(".*")) == []
 
 
-def test_the_order_in_an_archive_is_drawn_and_repeatable(labels: Path) -> None:
+def test_the_order_in_an_archive_is_random_and_reproducible(labels: Path) -> None:
     orders = []
     for number in range(2):
         out = labels.parent / str(number)
@@ -73,7 +73,7 @@ def test_archives_can_be_written_again_from_archives(labels: Path) -> None:
     assert list_images(second.archives["train"]) == sorted(NAMES)
 
 
-def test_archives_in_the_way_and_missing_images_are_refused_and_nothing_is_written(labels: Path) -> None:
+def test_existing_archives_and_missing_images_are_refused(labels: Path) -> None:
     out = labels.parent / "packed"
     with pytest.raises(DataError, match="archive_size"):
         convert_labels(labels, out=out, archive="tar", archive_size=0)

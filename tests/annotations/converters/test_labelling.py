@@ -1,4 +1,4 @@
-"""Poses become labels of a tool, and come back with the same values."""
+"""Poses are converted to labels of a tool and read back with the same values."""
 
 from __future__ import annotations
 

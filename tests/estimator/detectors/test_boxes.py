@@ -28,7 +28,7 @@ FOUND = [
 ]
 
 
-def test_of_boxes_that_overlap_the_best_stays() -> None:
+def test_the_best_of_overlapping_boxes_is_kept() -> None:
     boxes, scores = BoxFilter(0.3, 0.65, 100)(BOXES, SCORES)
     np.testing.assert_array_equal(boxes, BOXES[[1, 2]])
     assert scores == pytest.approx([0.9, 0.4])
@@ -47,13 +47,13 @@ def test_every_threshold_can_be_set(options, rows) -> None:
     np.testing.assert_array_equal(BoxFilter(*options)(BOXES, SCORES)[0], BOXES[rows])
 
 
-def test_boxes_of_no_use_are_left_out() -> None:
+def test_unusable_boxes_are_dropped() -> None:
     boxes = np.array([[0, 0, 0, 5], [0, 0, 5, -1], [np.nan, 0, 5, 5], [0, 0, 5, 5]])
     assert len(BoxFilter(0.0, 0.5, 100)(boxes, np.ones(4))[0]) == 1
     assert BoxFilter(0.0, 0.5, 100)([], [])[0].shape == (0, 4)
 
 
-def test_thousands_of_candidates_are_no_burden() -> None:
+def test_thousands_of_candidates_are_selected_fast() -> None:
     rng = np.random.default_rng(0)
     boxes = np.concatenate([rng.random((20_000, 2)) * 500, rng.random((20_000, 2)) * 50 + 1], axis=1)
     scores = rng.random(20_000)
@@ -63,35 +63,35 @@ def test_thousands_of_candidates_are_no_burden() -> None:
     assert (np.diff(sure) <= 0).all()
 
 
-def test_the_other_ways_to_write_a_box() -> None:
+def test_boxes_are_converted_from_corners_and_from_centers() -> None:
     np.testing.assert_array_equal(xywh_from_xyxy([[10, 20, 40, 60]]), [[10, 20, 30, 40]])
     np.testing.assert_array_equal(xywh_from_cxcywh([[25, 40, 30, 40]]), [[10, 20, 30, 40]])
 
 
 @pytest.mark.parametrize("options", [(-0.1, None, 1), (0.3, 1.5, 1), (0.3, None, 0)])
-def test_thresholds_that_make_no_sense_are_refused(options) -> None:
+def test_thresholds_out_of_range_are_refused(options) -> None:
     with pytest.raises(ValueError, match=r"Expected `(score_threshold|nms_threshold|max_boxes)`"):
         BoxFilter(*options)
 
 
 @pytest.mark.parametrize(("box_format", "box"), [("xyxy", [10, 20, 40, 60]), ("xywh", [10, 20, 30, 40])])
-def test_a_function_says_how_it_writes_boxes(box_format, box) -> None:
+def test_boxes_of_a_function_are_converted_by_their_format(box_format, box) -> None:
     boxes, scores = FunctionDetector(lambda image: ([box, [1, 1, 5, 5]], [0.9, 0.1]), box_format=box_format)(IMAGE)
     np.testing.assert_array_equal(boxes, [[10, 20, 30, 40]])  # the other one scores too low
     assert scores == pytest.approx([0.9])
 
 
-def test_the_function_gets_the_image() -> None:
+def test_the_function_receives_the_image() -> None:
     seen = []
     detector = FunctionDetector(lambda image: (seen.append(image), ([], []))[1], box_format="xywh")
     assert len(detector(IMAGE)[0]) == 0
     assert seen[0] is IMAGE
 
 
-def test_what_is_no_box_is_refused() -> None:
+def test_invalid_boxes_of_a_function_are_refused() -> None:
     with pytest.raises(ValueError, match="right > left"):
         FunctionDetector(lambda image: ([[10, 20, 5, 5]], [1]), box_format="xyxy")(IMAGE)
-    with pytest.raises(ValueError, match="they are None"):
+    with pytest.raises(ValueError, match="got None"):
         FunctionDetector(lambda image: (None, None), box_format="xyxy")(IMAGE)
     for found in (None, 7, ([], [], [])):
         with pytest.raises(ValueError, match="to return a pair"):
@@ -125,13 +125,13 @@ def test_an_estimator_looks_boxes_up_by_the_path_of_the_image(folder: Path) -> N
     assert [boxes.image_id(file) for file in files] == [7, 8, 9]
 
 
-def test_annotated_boxes_need_no_other_file(folder: Path) -> None:
+def test_annotated_boxes_need_no_second_file(folder: Path) -> None:
     bbox, scores = hrpose.BoxFile(folder / "truth.json").of("b/photo.jpg")
     assert bbox.tolist() == [[10, 20, 29, 39], [5, 5, 4, 4], [90, 5, 5, 5]]  # clipped by the official rules
     assert scores.tolist() == [1, 1, 1]
 
 
-def test_pixels_are_taken_as_the_boxes_were_made_on_them(folder: Path) -> None:
+def test_images_with_boxes_of_a_file_are_read_as_stored(folder: Path) -> None:
     (folder / "photos" / "other.jpg").write_bytes(jpeg(orientation=6))
     truth = json.loads((folder / "truth.json").read_text())
     truth["annotations"][0].update(image_id=9, bbox=[70, 0, 10, 60])  # outside, if the image is turned
@@ -142,7 +142,7 @@ def test_pixels_are_taken_as_the_boxes_were_made_on_them(folder: Path) -> None:
     assert len(hrpose.PoseEstimator(CenterEngine(), **options, upright=True)(image)) == 0
 
 
-def test_boxes_that_are_given_go_before_the_file(folder: Path) -> None:
+def test_given_boxes_have_precedence_over_the_file(folder: Path) -> None:
     estimator = hrpose.PoseEstimator(CenterEngine(), detector=hrpose.BoxFile(folder / "truth.json"))
     poses = estimator(folder / "photos" / "other.jpg", bbox=[[2, 2, 2, 2]])
     assert poses.bbox.tolist() == [[2, 2, 2, 2]]

@@ -1,4 +1,4 @@
-"""Detectors as ONNX files of a few nodes, made here."""
+"""Detectors in ONNX files of a few nodes."""
 
 import sys
 from pathlib import Path
@@ -20,7 +20,7 @@ ZOOM = 64 / 60
 def save(
     file: Path, nodes: list, outputs: dict[str, int], constants: dict[str, np.ndarray], inputs: list | None = None
 ) -> Path:
-    """Write a network; its first input is a picture of 64 x 64."""
+    """Write a network with an input image of 64 x 64 pixels."""
     picture = helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 64, 64])
     graph = helper.make_graph(
         nodes,
@@ -35,7 +35,7 @@ def save(
 
 
 def constant_yolox(file: Path, rows: np.ndarray) -> Path:
-    """A YOLOX that always finds the same; the picture is read, but does not count."""
+    """A YOLOX with constant outputs."""
     nodes = [
         helper.make_node("ReduceMean", ["images"], ["mean"], keepdims=0),
         helper.make_node("Mul", ["mean", "nothing"], ["zero"]),
@@ -46,7 +46,7 @@ def constant_yolox(file: Path, rows: np.ndarray) -> Path:
 
 
 def reading_yolox(file: Path, place: tuple[int, int, int]) -> Path:
-    """A YOLOX whose only box scores as much as a value of the picture (channel, row, column) / 255."""
+    """A YOLOX with one box; its score is a value (channel, row, column) of the input / 255."""
     channel, row, column = place
     nodes = [
         helper.make_node("Slice", ["images", "start", "end", "axes"], ["value"]),
@@ -65,7 +65,7 @@ def reading_yolox(file: Path, place: tuple[int, int, int]) -> Path:
     return save(file, nodes, {"output": TensorProto.FLOAT}, constants)
 
 
-def test_boxes_in_pixels_are_brought_back_to_the_image(tmp_path: Path) -> None:
+def test_boxes_are_in_pixels_of_the_image(tmp_path: Path) -> None:
     rows = np.zeros((84, 7))
     rows[:, :4] = [40, 20, 1, 1]
     rows[::2, 0] = 4  # boxes in pixels are spread over the picture
@@ -98,20 +98,20 @@ def test_boxes_relative_to_the_grid_are_decoded(tmp_path: Path, decoded) -> None
     np.testing.assert_allclose(boxes[:, 2:], middles[:, 2:] / ZOOM, rtol=1e-5)
 
 
-def test_a_number_of_boxes_that_fits_no_grid_is_refused(tmp_path: Path) -> None:
+def test_a_number_of_boxes_that_matches_no_grid_is_refused(tmp_path: Path) -> None:
     file = constant_yolox(tmp_path / "raw.onnx", np.zeros((83, 6)))
     with pytest.raises(ValueError, match=r"64 x 64.*83.*decoded=True"):
         hrpose.OnnxDetector(file)(IMAGE)
 
 
 @pytest.mark.parametrize(("place", "value"), [((0, 0, 0), 30), ((1, 31, 63), 20), ((2, 10, 10), 10), ((0, 32, 0), 114)])
-def test_yolox_sees_bgr_bytes_in_the_upper_left_corner(tmp_path: Path, place, value) -> None:
+def test_yolox_receives_bgr_values_in_the_upper_left_corner(tmp_path: Path, place, value) -> None:
     detector = hrpose.OnnxDetector(reading_yolox(tmp_path / "r.onnx", place), decoded=True, score_threshold=0)
     assert detector(IMAGE)[1] == pytest.approx([value / 255])
 
 
 def rtdetr(file: Path, *, raw: bool = False) -> Path:
-    """An RT-DETR that finds a person in the left half, who scores the red of the middle pixel, and a dog."""
+    """An RT-DETR that finds a dog, and a person in the left half with the red value of the middle pixel as score."""
     picture = helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, "height", "width"])
     sizes = helper.make_tensor_value_info("orig_target_sizes", TensorProto.INT64, [1, 2])
     look = [
@@ -149,7 +149,7 @@ def rtdetr(file: Path, *, raw: bool = False) -> Path:
     return save(file, nodes, outputs, constants, [picture, sizes])
 
 
-def test_rtdetr_gives_corners_in_pixels_of_the_image(tmp_path: Path) -> None:
+def test_rtdetr_returns_corners_in_pixels_of_the_image(tmp_path: Path) -> None:
     detector = hrpose.OnnxDetector(rtdetr(tmp_path / "r.onnx"), input_size=(64, 64), score_threshold=0)
     assert detector.form == "rtdetr"
     boxes, scores = detector(IMAGE)
@@ -159,7 +159,7 @@ def test_rtdetr_gives_corners_in_pixels_of_the_image(tmp_path: Path) -> None:
     assert hrpose.OnnxDetector(tmp_path / "r.onnx").input_size == (640, 640)
 
 
-def test_rtdetr_of_transformers_gives_fractions(tmp_path: Path) -> None:
+def test_rtdetr_of_transformers_returns_relative_boxes(tmp_path: Path) -> None:
     detector = hrpose.OnnxDetector(rtdetr(tmp_path / "raw.onnx", raw=True), input_size=(64, 64), score_threshold=0)
     assert detector.form == "rtdetr_raw"
     boxes, scores = detector(IMAGE)
@@ -167,7 +167,7 @@ def test_rtdetr_of_transformers_gives_fractions(tmp_path: Path) -> None:
     assert scores == pytest.approx([1 / (1 + np.exp(-0.5)), 1 / (1 + np.exp(-10 / 255))])
 
 
-def test_an_estimator_asks_it(tmp_path: Path) -> None:
+def test_an_estimator_uses_the_detector(tmp_path: Path) -> None:
     from fake_engine import CenterEngine  # lies beside the tests of the estimator
 
     detector = hrpose.OnnxDetector(rtdetr(tmp_path / "r.onnx"), score_threshold=0)
@@ -175,7 +175,7 @@ def test_an_estimator_asks_it(tmp_path: Path) -> None:
     assert [found.bbox.tolist() for found in poses] == [[[0, 0, 30, 30]]] * 2
 
 
-def test_what_is_no_detector_is_refused(tmp_path: Path) -> None:
+def test_files_that_are_no_detector_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none.onnx"):
         hrpose.OnnxDetector(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_text("neither")
@@ -204,7 +204,7 @@ def test_weights_outside_the_folder_of_the_file_are_not_read(tmp_path: Path) -> 
         hrpose.OnnxDetector(tmp_path / "inside" / "yolox.onnx")
 
 
-def test_without_onnxruntime_it_says_what_to_install(tmp_path: Path, monkeypatch) -> None:
+def test_without_onnxruntime_the_error_names_the_extra(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'hrpose\[detect\]'"):
         hrpose.OnnxDetector(tmp_path / "any.onnx")

@@ -17,7 +17,7 @@ IMAGE = np.random.default_rng(0).integers(0, 255, (48, 80, 3), np.uint8)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A very small RT-DETR with two classes, of which the second is the person."""
+    """A very small RT-DETR with two classes; the second is person."""
     backbone = transformers.RTDetrResNetConfig(
         embedding_size=8,
         hidden_sizes=[8, 16, 16, 16],
@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_persons_come_in_pixels_the_best_first(folder: Path) -> None:
+def test_boxes_are_in_pixels_sorted_by_score(folder: Path) -> None:
     detector = hrpose.RTDetrDetector(folder, device="cpu", score_threshold=0)
     boxes, scores = detector(IMAGE)
     net = transformers.RTDetrForObjectDetection.from_pretrained(folder).eval()
@@ -76,7 +76,7 @@ def test_the_class_and_the_thresholds_can_be_set(folder: Path) -> None:
         hrpose.RTDetrDetector(folder, device="cpu", class_index=2)
 
 
-def test_an_estimator_asks_it(folder: Path) -> None:
+def test_an_estimator_uses_the_detector(folder: Path) -> None:
     from fake_engine import CenterEngine  # lies beside the tests of the estimator
 
     detector = hrpose.RTDetrDetector(folder, device="cpu", score_threshold=0, max_boxes=4)
@@ -115,7 +115,7 @@ def test_pickled_weights_are_not_read(folder: Path, tmp_path: Path) -> None:
         hrpose.RTDetrDetector(copy, device="cpu")
 
 
-def test_what_is_no_rtdetr_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_other_models_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"'detr'.*rt_detr"):
         hrpose.RTDetrDetector(changed(folder, tmp_path / "detr", model_type="detr"), device="cpu")
     (tmp_path / "empty").mkdir()
@@ -126,17 +126,17 @@ def test_what_is_no_rtdetr_is_refused(folder: Path, tmp_path: Path) -> None:
         hrpose.RTDetrDetector(nobody, device="cpu")
 
 
-def test_without_transformers_it_says_what_to_install(folder: Path, monkeypatch) -> None:
+def test_without_transformers_the_error_names_the_extra(folder: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'hrpose\[detect\]'"):
         hrpose.RTDetrDetector(folder, device="cpu")
 
 
-def test_nothing_is_fetched_unless_it_may_be(monkeypatch, tmp_path, caplog):
+def test_nothing_is_downloaded_without_permission(monkeypatch, tmp_path, caplog):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # the environment is read at import
-    with pytest.raises(ValueError, match="detector=rtdetr fetches it"):
+    with pytest.raises(ValueError, match="detector=rtdetr downloads it"):
         hrpose.RTDetrDetector("nobody/no_such_model", download=False)
     assert caplog.text == ""
     with pytest.raises(ValueError, match="cannot be loaded"):
         hrpose.RTDetrDetector("nobody/no_such_model")
-    assert "Fetching nobody/no_such_model" in caplog.text
+    assert "Downloading nobody/no_such_model" in caplog.text

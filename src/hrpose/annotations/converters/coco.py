@@ -21,7 +21,7 @@ from hrpose.annotations.converters.write import (
 )
 from hrpose.errors import DataError
 from hrpose.files import write_json
-from hrpose.media.file_names import match_files
+from hrpose.media.folders import match_files
 
 _SECTIONS = ("images", "annotations", "categories")
 _VIDEO_KEYS = ("video_id", "vid_id")

@@ -19,7 +19,7 @@ from hrpose.annotations.converters.source import MADE_BY
 from hrpose.annotations.converters.split import SplitBy, split_images
 from hrpose.errors import DataError, MissingDataError
 from hrpose.files import dumps, write_json
-from hrpose.media.images import read_upright_size
+from hrpose.media.images import read_size_and_orientation
 from hrpose.skeletons import KNOWN_SKELETONS, Skeleton
 
 _MOST_LISTED = 5
@@ -97,8 +97,9 @@ def write(labels: Labels, target: Target, *, source: str) -> Conversion:
     splits, how = split_images(
         names, [image.split for image in labels.images], share=target.split, by=target.split_by, seed=target.seed
     )
-    sizes = [read_upright_size(image.file) for image in labels.images]
-    turned = sum(turned for *_, turned in sizes)
+    read = [read_size_and_orientation(image.file) for image in labels.images]
+    sizes = [size[::-1] if orientation > 4 else size for size, orientation in read]
+    turned = sum(orientation > 1 for _, orientation in read)
     if turned:
         notes.append(f"{turned} images have an EXIF orientation; sizes and keypoints are upright (data.upright=true).")
     notes = [how, *notes]
@@ -292,7 +293,7 @@ def _categories(labels: Labels, skeleton: Skeleton) -> list[dict[str, Any]]:
 def _coco(
     labels: Labels,
     names: Sequence[str],
-    sizes: Sequence[tuple[int, int, bool]],
+    sizes: Sequence[tuple[int, int]],
     categories: list[dict[str, Any]],
     chosen: Iterable[int],
 ) -> dict[str, Any]:
@@ -310,7 +311,7 @@ def _coco(
     return {"info": {}, "images": images, "annotations": annotations, "categories": categories}
 
 
-def _annotation(instance: Instance, names: Sequence[str], size: tuple[int, int, bool]) -> dict[str, Any]:
+def _annotation(instance: Instance, names: Sequence[str], size: tuple[int, int]) -> dict[str, Any]:
     flat = [value for name in names for value in instance.keypoints.get(name, (0, 0, 0))]
     x, y, width, height = instance.bbox or (0.0, 0.0, 0.0, 0.0)
     left, top = max(x, 0.0), max(y, 0.0)

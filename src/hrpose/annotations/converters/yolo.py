@@ -13,7 +13,7 @@ from typing import Any
 from hrpose.annotations.converters.labels import Instance, LabelledImage, Labels, Options
 from hrpose.annotations.converters.source import Source, read_yaml, wrong
 from hrpose.errors import DataError, MissingDataError
-from hrpose.media.images import read_upright_size
+from hrpose.media.images import read_size
 from hrpose.media.source import is_image
 
 _MAX_NORMALISED = 1.5  # larger coordinates are in pixels
@@ -187,7 +187,7 @@ def _instances(image: Path, classes: dict[int, str], names: Sequence[str], dims:
     labels = _label_file(image)
     if not labels.is_file() or not image.is_file():
         return []
-    width, height, _ = read_upright_size(image)
+    width, height = read_size(image, upright=True)
     instances = []
     for number, line in enumerate(dict.fromkeys(_lines(labels)), 1):
         where = f"{labels}, instance {number}"

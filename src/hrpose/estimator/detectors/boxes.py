@@ -1,4 +1,4 @@
-"""The detector interface, and detectors without a network: a function, and a file of boxes."""
+"""The detector interface, and detectors without a network: a function and a file of boxes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from hrpose.geometry import bbox_nms
 Image: TypeAlias = NDArray[np.uint8]
 Detections: TypeAlias = tuple[Floats, Floats]
 Detector: TypeAlias = Callable[[Image], tuple[ArrayLike, ArrayLike]]
-"""An image (H, W, 3) uint8 RGB to boxes (N, 4), x, y, width, height in its pixels, and their scores (N,)."""
+"""An image (H, W, 3) uint8 RGB to boxes (N, 4) x, y, width, height in its pixels, and their scores (N,)."""
 
-_MAX_CANDIDATES = 1000  # that NMS compares; a dense detector gives ten times as many
+_MAX_CANDIDATES = 1000  # boxes that NMS compares; dense detectors return ten times as many
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class BoxFilter:
     """Selects the boxes of one image by score and NMS.
 
     Attributes:
-        score_threshold: boxes that score below it are left out.
-        nms_threshold: of two boxes with a larger IoU the one with the lower score is left out; None keeps both.
-        max_boxes: how many boxes of an image are kept at most, those with the highest scores.
+        score_threshold: boxes with a lower score are dropped.
+        nms_threshold: of two boxes with a larger IoU the one with the lower score is dropped; None keeps both.
+        max_boxes: number of boxes to keep per image, those with the highest scores.
 
     Raises:
-        ValueError: if a threshold is not in 0 to 1, or `max_boxes` not positive.
+        ValueError: if a threshold is not from 0 to 1, or `max_boxes` is not positive.
     """
 
     score_threshold: float
@@ -52,7 +52,7 @@ class BoxFilter:
         """Select among boxes (N, 4) x, y, width, height with scores (N,).
 
         Returns:
-            The selected boxes and scores, the highest score first; boxes without size are left out.
+            The selected boxes and scores, the highest score first, without boxes that have no size.
         """
         boxes = np.asarray(bbox, np.float64).reshape(-1, 4)
         given = np.asarray(scores, np.float32).reshape(-1)
@@ -66,16 +66,16 @@ class BoxFilter:
 
 
 class FunctionDetector:
-    """A detector of a function of an image: its boxes may be corners, and are selected by score and NMS.
+    """Make a detector from a function whose boxes may be corners; boxes are selected by score and NMS.
 
-    A function that gives x, y, width, height and needs no thresholds is a detector as it is.
+    A function that returns x, y, width, height and needs no thresholds is itself a detector.
 
     Args:
         function: image (H, W, 3) uint8 RGB -> boxes (N, 4) in its pixels, and scores (N,).
         box_format: "xyxy" for corners left, top, right, bottom, or "xywh" for x, y, width, height.
-        score_threshold: boxes that score below it are left out.
-        nms_threshold: of two boxes with a larger IoU the one with the lower score is left out; None keeps both.
-        max_boxes: how many boxes of an image are kept at most, those with the highest scores.
+        score_threshold: as for `BoxFilter`.
+        nms_threshold: as for `BoxFilter`.
+        max_boxes: as for `BoxFilter`.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -108,25 +108,25 @@ class FunctionDetector:
             Boxes (N, 4) x, y, width, height and their scores (N,), the highest score first.
 
         Raises:
-            ValueError: if the function returns anything else than boxes and scores.
+            ValueError: if the function returns anything other than boxes and scores.
         """
         return self._select(*read_detections(self._function(image), corners=self._corners))
 
 
 class BoxFile:
-    """The boxes of a COCO file, looked up by the paths of the images.
+    """Look up the boxes of images in a COCO file by the path of the image.
 
-    As the detector of a `PoseEstimator` it serves images that come as paths. They are read as they are stored, because the boxes
-    were made on the stored pixels.
+    As the detector of a `PoseEstimator` it needs images as paths. They are read as stored, because the boxes are of the stored
+    pixels.
 
     Args:
         boxes: detections as COCO results, a list of {image_id, category_id, bbox, score}; or a COCO annotation file, whose boxes
-            get the score 1, without crowds, clipped as `hrpose test` clips them.
-        annotations: a COCO file whose `images` name the images; detections need it.
-        min_score: detections that score below it are left out.
+            without crowds get the score 1 and are clipped as in `hrpose test`.
+        annotations: COCO file with the file names; required for detections.
+        min_score: detections with a lower score are ignored.
 
     Raises:
-        DataError: if a file cannot be used, or the detections come without names.
+        DataError: if a file cannot be used, or `annotations` is missing.
 
     Example:
         >>> boxes = BoxFile("detections.json", "person_keypoints_val2017.json")  # doctest: +SKIP
@@ -147,7 +147,7 @@ class BoxFile:
         """Return the id of an image by its path, which ends with the `file_name` in the file.
 
         Raises:
-            DataError: if no image has such a name.
+            DataError: if no image of the file has this name.
         """
         parts = Path(image).parts
         candidates = {name: PurePath(name).parts for name in self._by_last_part.get(Path(image).name, ())}
@@ -162,12 +162,11 @@ class BoxFile:
         """Return the boxes (N, 4) x, y, width, height of an image and their scores (N,), in the order of the file.
 
         Raises:
-            DataError: if the image is no path, or not in the file.
+            DataError: if the image is not a path, or not in the file.
         """
         if not isinstance(image, str | Path):
             raise DataError(
-                f"Expected images as paths, because their boxes are looked up in {self._file} by their names, but got "
-                f"{type(image).__name__}."
+                f"Expected images as paths to look up their boxes in {self._file} by name, but got {type(image).__name__}."
             )
         found = self._known.boxes_of(self.image_id(image))
         assert found is not None, "the file has boxes"

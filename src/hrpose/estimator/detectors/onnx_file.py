@@ -1,11 +1,11 @@
-"""A detector in an ONNX file, run by onnxruntime: YOLOX (Ge et al., 2021) or RT-DETR, in the forms that their exporters write.
+"""Run a detector in an ONNX file with onnxruntime: YOLOX (Ge et al., 2021) or RT-DETR as their exporters write them.
 
 Needs the extra `hrpose[detect]`.
 
-    YOLOX      image BGR from 0 to 255, scaled into the upper left corner of a grey square -> [N, 5 + C]: middle, size, the
-               chance that something is there, and of each class; centers and sizes in pixels, or relative to the grid
-    RT-DETR    image RGB from 0 to 1, stretched, and the size of the image -> labels, boxes (corners in its pixels), scores; or,
-               as transformers exports it, image -> logits, pred_boxes
+    YOLOX      image BGR from 0 to 255, scaled into the upper left corner of a grey square -> [N, 5 + C]: center, size, the
+               probabilities of an object and of each class; centers and sizes in pixels, or relative to the grid
+    RT-DETR    image RGB from 0 to 1, stretched, and its size -> labels, boxes (corners in pixels), scores; exported by
+               transformers: image -> logits, pred_boxes
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ _FORMS: dict[frozenset[str], Form] = {
 }
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _DEFAULT_SIZE = 640
-_GREY = 114  # what YOLOX was trained to see beside the image
-_STRIDES = (8, 16, 32, 64)  # of YOLOX's grids, in pixels; the last one belongs to its largest networks
+_GREY = 114  # padding of YOLOX
+_STRIDES = (8, 16, 32, 64)  # of YOLOX's grids, in pixels; only its largest networks have the last one
 
 
 class OnnxDetector:
-    """Find persons with a detector in an ONNX file. Its form is recognised by its outputs.
+    """Find instances of one class with a detector in an ONNX file, whose form is recognised by its outputs.
 
     Args:
         file: the ONNX file.
-        decoded: of YOLOX, whether boxes are in pixels; None decides by the first image.
-        input_size: (width, height) of the network's input, where the file leaves it open; None stands for 640 x 640.
-        class_index: of the persons among the network's classes.
-        score_threshold: boxes that score below it are left out.
-        nms_threshold: of two boxes with a larger IoU the one with the lower score is left out; None keeps both.
-        max_boxes: how many boxes of an image are kept at most, those with the highest scores.
-        providers: of onnxruntime, the first choice first; None takes CUDA where it is built in, and the CPU.
+        decoded: whether boxes of YOLOX are in pixels; None decides by the first image.
+        input_size: (width, height) of the input, if it is dynamic in the file; None is 640 x 640.
+        class_index: of the class, by default that of persons.
+        score_threshold: boxes with a lower score are dropped.
+        nms_threshold: of two boxes with a larger IoU the one with the lower score is dropped; None keeps both.
+        max_boxes: number of boxes to keep per image, those with the highest scores.
+        providers: of onnxruntime in order of preference; None uses CUDA if available, and the CPU.
 
     Attributes:
         form: "yolox", "rtdetr" or "rtdetr_raw".
@@ -59,7 +59,7 @@ class OnnxDetector:
 
     Raises:
         ModuleNotFoundError: if onnx or onnxruntime is not installed.
-        ValueError: if the file is missing, cannot be run, keeps weights outside its folder, or has outputs of no known form.
+        ValueError: if the file is missing, cannot be run, has weights outside its folder, or outputs of an unknown form.
     """
 
     def __init__(
@@ -81,18 +81,18 @@ class OnnxDetector:
         self.form = _recognise_form([output.name for output in self._session.get_outputs()], self.file)
         picture = self._session.get_inputs()[0]
         if picture.type not in _TYPES:
-            raise ValueError(f"Expected {file} to take a picture of floats, but it takes {picture.type}.")
+            raise ValueError(f"Expected {file} to have an input of floats, but it has {picture.type}.")
         self._picture_name, self._type = picture.name, _TYPES[picture.type]
         self.input_size = _find_size(picture.shape, input_size, self.file)
 
     def __call__(self, image: Image) -> Detections:
-        """Find persons in an image (H, W, 3) uint8 RGB.
+        """Find instances in an image (H, W, 3) uint8 RGB.
 
         Returns:
-            Boxes (N, 4) x, y, width, height in pixels and their scores (N,), the best first.
+            Boxes (N, 4) x, y, width, height in pixels and their scores (N,), the highest score first.
 
         Raises:
-            ValueError: if the network puts out something else than its form.
+            ValueError: if the outputs have another shape than expected.
         """
         if self.form == "yolox":
             return self._select(*self._run_yolox(image))
@@ -107,15 +107,15 @@ class OnnxDetector:
         rows = output.reshape(-1, output.shape[-1]).astype(np.float64)
         if rows.shape[1] < 6 + self._class_index:
             raise ValueError(
-                f"Expected {self.file} to put out [N, 5 + C] with class {self._class_index} among C, but got {output.shape}."
+                f"Expected {self.file} to return [N, 5 + C] with class {self._class_index} among C, but got {output.shape}."
             )
-        if self._decoded is None:  # relative to the grid a middle stays within a few cells of 0
+        if self._decoded is None:  # relative to the grid, centers are within a few cells of 0
             self._decoded = bool(np.ptp(rows[:, :2]) > 0.25 * max(self.input_size))
         centers = rows[:, :4] if self._decoded else _decode_grid(rows[:, :4], self.input_size, self.file)
         return xywh_from_cxcywh(centers) / zoom, (rows[:, 4] * rows[:, 5 + self._class_index]).astype(np.float32)
 
     def _run_rtdetr(self, image: Image) -> tuple[Floats, NDArray[np.float32]]:
-        # the area is averaged where the picture shrinks, as the antialiased resizing of the training is
+        # antialiased if the image shrinks, as in training
         shrinks = self.input_size[0] < image.shape[1]
         stretched = cv2.resize(image, self.input_size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
         width, height = image.shape[1::-1]
@@ -129,7 +129,7 @@ class OnnxDetector:
         return xywh_from_cxcywh(centers), np.exp(-np.logaddexp(0, -logits)).astype(np.float32)
 
     def _run(self, picture: NDArray[Any], image_size: NDArray[np.int64] | None = None) -> list[NDArray[Any]]:
-        """Run the network on a picture (H, W, 3), with the size of the image if it asks for that."""
+        """Run the network on an image (H, W, 3), with the size of the original image if it has such an input."""
         batch = np.ascontiguousarray(picture.transpose(2, 0, 1)[None], self._type)
         further = [entry.name for entry in self._session.get_inputs()[1:]]
         given = {self._picture_name: batch, **dict.fromkeys(further, image_size)}
@@ -148,7 +148,7 @@ def _open(file: Path, providers: list[str] | None) -> Any:
         raise ValueError(f"Expected `providers` to be among {', '.join(available)}, but got {', '.join(wanted)}.")
     try:
         return onnxruntime.InferenceSession(str(file), providers=chosen)
-    except Exception as error:  # onnxruntime has many kinds of error, of which none is public
+    except Exception as error:  # the exception types of onnxruntime are not public
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"Expected {file} to be an ONNX file, but onnxruntime cannot open it: {reason}") from error
 
@@ -159,24 +159,24 @@ def _recognise_form(outputs: list[str], file: str) -> Form:
     if len(outputs) == 1:
         return "yolox"
     raise ValueError(
-        f"Expected {file} to put out one array [N, 5 + C] (YOLOX), labels, boxes and scores (RT-DETR), or logits and pred_boxes "
+        f"Expected {file} to return one array [N, 5 + C] (YOLOX), labels, boxes and scores (RT-DETR), or logits and pred_boxes "
         f"(RT-DETR by transformers), but its outputs are {', '.join(outputs)}."
     )
 
 
 def _find_size(shape: list[Any], given: tuple[int, int] | None, file: str) -> tuple[int, int]:
-    """Find (width, height) of the input: (1, 3, H, W) in the file, where numbers may be left open."""
+    """Return (width, height) of the input, which is (1, 3, H, W) in the file and may be dynamic."""
     if len(shape) != 4:
-        raise ValueError(f"Expected {file} to take pictures (1, 3, H, W), but it takes {shape}.")
+        raise ValueError(f"Expected {file} to have an input (1, 3, H, W), but it has {shape}.")
     fixed = tuple(side if isinstance(side, int) else None for side in (shape[3], shape[2]))
     wanted = given or (fixed[0] or _DEFAULT_SIZE, fixed[1] or _DEFAULT_SIZE)
     if any(side is not None and side != asked for side, asked in zip(fixed, wanted, strict=True)):
-        raise ValueError(f"Expected `input_size` to be {fixed}, the size that {file} is made for, but got {wanted}.")
+        raise ValueError(f"Expected `input_size` to be {fixed}, the fixed size of {file}, but got {wanted}.")
     return int(wanted[0]), int(wanted[1])
 
 
 def _decode_grid(relative: Floats, input_size: tuple[int, int], file: str) -> Floats:
-    """Turn YOLOX's (N, 4) relative to its grids, finest first, into centers and sizes in pixels of the input.
+    """Convert boxes (N, 4) relative to YOLOX's grids, finest first, to centers and sizes in pixels of the input.
 
     x = (x' + column) s, width = exp(w') s, for the stride s of each grid (Ge et al., section 2, as in its release).
     """
@@ -187,7 +187,7 @@ def _decode_grid(relative: Floats, input_size: tuple[int, int], file: str) -> Fl
             strides = np.repeat(_STRIDES[:count], [len(part) for part in cells])[:, None]
             return np.concatenate([(relative[:, :2] + grid) * strides, np.exp(relative[:, 2:]) * strides], axis=1)
     raise ValueError(
-        f"Expected {file} to put out a box for each cell of the grids of {input_size[0]} x {input_size[1]} pixels, but got "
+        f"Expected {file} to return a box for each cell of the grids of {input_size[0]} x {input_size[1]} pixels, but got "
         f"{len(relative)}. If its boxes are in pixels, set decoded=True."
     )
 

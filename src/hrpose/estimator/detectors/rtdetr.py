@@ -1,7 +1,7 @@
-"""RT-DETR (Zhao et al., CVPR 2024) by the transformers library: weights from a local folder or the Hugging Face hub.
+"""Run RT-DETR (Zhao et al., CVPR 2024) with the transformers library, from a local folder or the Hugging Face hub.
 
-Needs the extra `hrpose[detect]`. Only networks of the library itself are built, and only safetensors are read: no code that
-comes with a model is run. Pictures are prepared here, so torchvision is not needed.
+Needs the extra `hrpose[detect]`. Only networks of the library are built and only safetensors are read, so no code of a model is
+run. Images are preprocessed here, so torchvision is not needed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from hrpose.errors import import_optional
@@ -22,26 +21,26 @@ from hrpose.estimator.engine import choose_device
 
 logger = logging.getLogger(__name__)
 
-_FAMILY = ("rt_detr", "rt_detr_v2", "d_fine")  # alike in what goes in and comes out
+_FAMILY = ("rt_detr", "rt_detr_v2", "d_fine")  # with the same inputs and outputs
 _DEFAULT_SIZE = {"height": 640, "width": 640}
 
 
 class RTDetrDetector:
-    """Find persons with RT-DETR, RT-DETRv2 or D-FINE.
+    """Find instances of one class with RT-DETR, RT-DETRv2 or D-FINE.
 
     Args:
         model: a local folder (config.json, model.safetensors, and preprocessor_config.json for another size than 640 x 640),
             or the name of a model on the hub, such as "PekingU/rtdetr_r50vd" (Apache-2.0).
-        download: fetch a model of the hub that is not on this machine; this is logged.
-        device: "auto" takes the first there is of CUDA, MPS and the CPU.
-        class_index: of the persons among the model's classes; None looks for the class named "person".
-        score_threshold: boxes that score below it are left out.
-        nms_threshold: of two boxes with a larger IoU the one with the lower score is left out; None keeps both, as in the paper.
-        max_boxes: how many boxes of an image are kept at most, those with the highest scores.
+        download: download a model of the hub that is not on this machine, with a warning.
+        device: "auto" selects the first available of CUDA, MPS and the CPU.
+        class_index: of the class; None uses the class named "person".
+        score_threshold: boxes with a lower score are dropped.
+        nms_threshold: of two boxes with a larger IoU the one with the lower score is dropped; None keeps both, as in the paper.
+        max_boxes: number of boxes to keep per image, those with the highest scores.
 
     Raises:
         ModuleNotFoundError: if transformers is not installed.
-        ValueError: if the model cannot be loaded, is of another family, or has no such class.
+        ValueError: if the model cannot be loaded, is of another family, or does not have the class.
     """
 
     def __init__(
@@ -63,43 +62,37 @@ class RTDetrDetector:
         size = preparation.get("size") or _DEFAULT_SIZE
         self._size = (int(size["height"]), int(size["width"]))
         normalised = preparation.get("do_normalize", False)
-        self._mean = torch.tensor(preparation["image_mean"] if normalised else [0.0] * 3, device=self.device).view(
-            3, 1, 1
-        )
-        self._std = torch.tensor(preparation["image_std"] if normalised else [1.0] * 3, device=self.device).view(
-            3, 1, 1
-        )
+        mean, std = (preparation["image_mean"], preparation["image_std"]) if normalised else ([0.0] * 3, [1.0] * 3)
+        self._mean, self._std = torch.tensor([mean, std], device=self.device).view(2, 3, 1, 1)
 
     @torch.inference_mode()
     def __call__(self, image: Image) -> Detections:
-        """Find persons in an image (H, W, 3) uint8 RGB.
+        """Find instances in an image (H, W, 3) uint8 RGB.
 
         Returns:
-            Boxes (N, 4) x, y, width, height in pixels and their scores (N,), the best first.
+            Boxes (N, 4) x, y, width, height in pixels and their scores (N,), the highest score first.
         """
-        found = self._net(pixel_values=self._prepare(image))
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1)[None].float()
+        resized = F.interpolate(
+            pixels, self._size, mode="bilinear", antialias=True, align_corners=False
+        )  # as the library
+        found = self._net(pixel_values=(resized.round().clamp(0, 255) / 255 - self._mean) / self._std)
         scores = found.logits[0, :, self._class_index].sigmoid().float().cpu().numpy()
         centers = found.pred_boxes[0].double().cpu().numpy() * np.array(image.shape[1::-1] * 2)
         return self._select(xywh_from_cxcywh(centers), scores)
 
-    def _prepare(self, image: Image) -> Tensor:
-        """Resize to the network's input, as the library does: bilinear, antialiased."""
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1)[None].float()
-        resized = F.interpolate(pixels, self._size, mode="bilinear", antialias=True, align_corners=False)
-        return (resized.round().clamp(0, 255) / 255 - self._mean) / self._std
-
 
 def _load(model: str, *, download: bool) -> tuple[Any, dict[str, Any]]:
-    """Load the network, and what its folder says about the preparation of pictures."""
+    """Return the network and the preprocessor configuration in its folder."""
     transformers = import_optional("transformers", "RT-DETR", "hrpose[detect]")  # slow to import
     is_local = Path(model).is_dir() or _is_cached(model)
     if not is_local and not download:
         raise ValueError(
-            f"Expected {model} on this machine, but it is not there. detector=rtdetr fetches it from the Hugging Face hub once; "
+            f"Expected {model} on this machine, found none. detector=rtdetr downloads it from the Hugging Face hub once; "
             "detector=onnx detector.file=<file> takes a YOLOX or RT-DETR as ONNX, and boxes=<file> the boxes of any detector."
         )
     if not is_local:
-        logger.warning("Fetching %s from the Hugging Face hub. It stays on this machine.", model)
+        logger.warning("Downloading %s from the Hugging Face hub, once for this machine.", model)
     safe: dict[str, Any] = {"trust_remote_code": False, "local_files_only": is_local}
     try:
         config = transformers.AutoConfig.from_pretrained(model, **safe)
@@ -118,7 +111,7 @@ def _load(model: str, *, download: bool) -> tuple[Any, dict[str, Any]]:
 
 
 def _is_cached(model: str) -> bool:
-    """Check whether the weights of a model of the hub are on this machine; nothing is fetched."""
+    """Check whether the weights of a model of the hub are on this machine, without downloading."""
     from transformers.utils import cached_file  # see _load
 
     try:
@@ -144,7 +137,7 @@ def _find_class(config: Any, class_index: int | None, model: str) -> int:
         if not persons:
             raise ValueError(
                 f"Expected {model} to have a class named person, but its {len(names)} classes are "
-                f"{', '.join(map(str, list(names.values())[:5]))}, ... Choose one by `class_index`."
+                f"{', '.join(map(str, list(names.values())[:5]))}, ... Choose one with `class_index`."
             )
         return int(persons[0])
     if class_index not in names:
