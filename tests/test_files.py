@@ -1,4 +1,4 @@
-"""Files appear when they are complete: a process that dies leaves the old content or the new one."""
+"""Atomic writing: a killed process leaves the old content or the new one."""
 
 import errno
 import json

@@ -110,7 +110,7 @@ def other_grids(golden_dir: Path):
 def test_crops_of_the_udp_grid_equal_udps_and_mmposes(golden, other_grids) -> None:
     for row, size in enumerate(golden["image_size"]):
         center, scale = golden["center"][row], golden["scale"][row] * 200.0
-        # Both of them turn the other way round.
+        # Both rotate in the opposite direction.
         matrix = input_from_image(center, scale, -golden["rot"][row], size, grid="udp")
         bound = 1e-5 * np.abs(matrix).max()
         np.testing.assert_allclose(matrix, other_grids["geometry_mm_udp_warp"][row], atol=bound)
@@ -208,7 +208,7 @@ def test_box_nms_keeps_the_best_of_overlapping_boxes() -> None:
         [50, 50, 10, 10],
     ]  # IoU of neighbours 90 / 110, of next ones 2 / 3
     assert bbox_nms(boxes, [0.5, 0.9, 0.7, 0.1], 0.6).tolist() == [1, 3]
-    assert bbox_nms(boxes, [0.9, 0.8, 0.7, 0.1], 0.7).tolist() == [0, 2, 3]  # who is gone suppresses nobody
+    assert bbox_nms(boxes, [0.9, 0.8, 0.7, 0.1], 0.7).tolist() == [0, 2, 3]  # a removed box removes no other box
     assert bbox_nms(boxes, [0.5, 0.5, 0.5, 0.5], 0.6).tolist() == [0, 3]
     assert bbox_nms(boxes, [0.1, 0.2, 0.3, 0.4], 0.9).tolist() == [3, 2, 1, 0]
     assert bbox_nms(np.zeros((0, 4)), [], 0.5).tolist() == []

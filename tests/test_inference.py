@@ -17,7 +17,7 @@ PERMUTATION = (0, 2, 1)
 
 
 class Recorded(torch.nn.Module):
-    """A network that answers with the same heatmaps always."""
+    """A network with constant heatmaps."""
 
     def __init__(self, heatmaps):
         super().__init__()
@@ -76,7 +76,7 @@ def test_keypoints_are_in_image_pixels(batch):
         matrix = batch["image_from_input"][row].numpy()
         want = (cells[row].numpy() * 4.0) @ matrix[:, :2].T + matrix[:, 2]
         np.testing.assert_allclose(poses.keypoints[row], want, atol=1e-9)
-    # The first crop is not turned: the middle of the input is the center of the box.
+    # The first crop is not rotated: the center of the input is the center of the box.
     np.testing.assert_allclose(poses.keypoints[0, 1], [30.0, 65.0], atol=1e-9)
     np.testing.assert_array_equal(poses.keypoint_scores, 1)
 
@@ -145,7 +145,7 @@ def test_the_batch_is_not_changed(batch):
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_poses_with_nan_or_infinity_are_refused(name, data):
-    """Whatever a network puts out, in whatever place: poses are finite, or there is an error that counts the crops."""
+    """For any network output, poses are finite or an error counts the crops."""
     codec = CODECS[name]
     width, height = codec.input_size
     outputs = make_net(codec)(torch.randn(3, 3, height, width)).detach()

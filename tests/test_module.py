@@ -33,7 +33,7 @@ NUM_PERSONS = 6
 
 
 def make_batch(images: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-    """Persons whose crop is the image itself: input pixels are image pixels."""
+    """Instances with the whole image as crop: input pixels are image pixels."""
     generator = torch.Generator().manual_seed(0)
     keypoints = torch.rand(NUM_PERSONS, 3, 2, generator=generator) * torch.tensor([20.0, 40.0]) + 6
     visibility = torch.full((NUM_PERSONS, 3), 2, dtype=torch.uint8)
@@ -83,7 +83,7 @@ def quiet_trainer(**kwargs) -> L.Trainer:
 
 
 class OneBatch(torch.utils.data.Dataset):
-    """A data set of one ready batch."""
+    """A data set of one prepared batch."""
 
     def __init__(self, batch: dict[str, torch.Tensor]) -> None:
         self.batch = batch
@@ -132,7 +132,7 @@ def test_a_schedule_by_steps_receives_their_number() -> None:
 
 
 class CountedData(L.LightningDataModule):
-    """Ten batches of one sample, and their number."""
+    """A data module of ten batches of one sample."""
 
     num_train_batches = 10
 
@@ -146,7 +146,7 @@ class CountedData(L.LightningDataModule):
 
 
 class StepCounter(L.LightningModule):
-    """Note how many steps the run is to have, by our count and by Lightning's, and how many it has."""
+    """Records the number of steps by `count_total_steps`, by Lightning and of the run."""
 
     counted: tuple[int, int, int]
     estimated: float
@@ -218,7 +218,7 @@ def test_the_optimizer_decays_no_weights_by_default() -> None:
 
 
 class HostReads(TorchDispatchMode):
-    """Count the operations that make the host wait for a device."""
+    """Counts the operations that synchronise the device."""
 
     def __init__(self) -> None:
         super().__init__()

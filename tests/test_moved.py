@@ -1,4 +1,4 @@
-"""Names of earlier versions lead to what replaces them."""
+"""Names of earlier versions and their replacements."""
 
 import re
 import subprocess
@@ -79,7 +79,7 @@ def test_removed_names_do_not_exist_and_their_replacements_do():
 
 @pytest.fixture
 def gone(monkeypatch):
-    """Some entries, whatever the table holds."""
+    """Return some entries of the table."""
     table = {
         "model=old_net": "model=hrnet_w32 seed=1",
         "old_key": "seed",

@@ -1,4 +1,4 @@
-"""What `import hrpose` gives."""
+"""The public names of `import hrpose`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEAVY = (
 
 
 def loaded_by(code: str) -> set[str]:
-    """Run ``code`` in a fresh interpreter and tell which heavy packages it loaded."""
+    """Run code in a new interpreter and return the heavy packages that it imported."""
     report = f"import sys; print(*[name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True)
     return set(done.stdout.split())

@@ -33,15 +33,15 @@ def test_what_is_infinite_is_null_in_json_and_a_fault(off):
     [
         ({"not_finite": 0.25}, "25.0% of its keypoints or scores are NaN or infinite"),
         ({"shifted": 0.2}, "20.0% of the confident keypoints"),
-        ({"num_confident": 0}, "nothing can be judged"),
+        ({"num_confident": 0}, "no keypoint"),
     ],
 )
-def test_a_file_of_less_precision_is_judged(changes, fault):
+def test_a_file_of_lower_precision_has_faults(changes, fault):
     sound = replace(result(0.5), exact=False, max_shifted=0.1)
     assert sound.faults == []
     (text,) = replace(sound, comparison=replace(sound.comparison, **changes)).faults
     assert fault in text
 
 
-def test_what_is_right_has_no_fault():
+def test_an_equal_file_has_no_faults():
     assert result(0.0).to_dict()["faults"] == []
