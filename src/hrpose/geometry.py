@@ -160,10 +160,7 @@ def fit_whole_image(
         Sides are multiples of 64 at the smallest scale; the inputs of other scales have the same aspect ratio. The center is
         rounded to whole pixels, as in HigherHRNet's official code.
 
-    Args:
-        image_size: (width, height) in pixels.
-        short_side: of the input at scale 1, in pixels.
-        scales: of the inputs.
+    The short side is that of the input at scale 1; sizes are (width, height) in pixels.
 
     Returns:
         sizes: (width, height) of the input at each scale.

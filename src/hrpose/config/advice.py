@@ -93,23 +93,14 @@ for _override, _names, *_verbs in _OTHER_TOOLS:
 
 
 class Tree:
-    """The groups and keys of a verb, including those of folders added with `hydra.searchpath`.
-
-    Args:
-        loader: of the conf folder.
-        verb: the primary configuration.
-        added: overrides of `hydra.searchpath`.
-
-    Attributes:
-        cfg: the configuration without overrides, or with those that choose options.
-        choices: the default option of each group; a list if several can be chosen.
-    """
+    """The groups and keys of a verb, including those of folders added with overrides of `hydra.searchpath`."""
 
     def __init__(self, loader: ConfigLoader, verb: str, added: Sequence[str] = ()) -> None:
         self.loader = loader
         self.verb = verb
         self.added = added
-        self.cfg = self.load([])
+        self.cfg = self.load([])  # without overrides, or with those that choose options
+        # the default option of each group; a list if several can be chosen
         self.choices = chosen_options(loader, verb, added)
 
     def load(self, overrides: Sequence[str]) -> DictConfig:

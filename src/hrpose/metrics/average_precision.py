@@ -178,17 +178,8 @@ class ObjectKeypointSimilarity(KeypointMetric):
     limit. Unmatched predictions and instances, crowds and instances without labelled keypoints do not count. The metric measures
     the accuracy of poses, not how many instances are found; AP measures both.
 
-    `forward` and `update` take the input of `hrpose.metrics.KeypointAveragePrecision`. `forward` and `compute` return one float64
-    scalar from 0 to 1; -1 without matched instances.
-
-    Args:
-        sigmas: (K,) per-keypoint constants of the skeleton.
-        ground_truth: the annotations, if they are known at construction.
-        dist_sync_on_step: whether `forward` gathers the state of all processes.
-        sync_on_compute: whether `compute` gathers the state of all processes.
-
-    Raises:
-        ValueError: if the sigmas are not positive, or the ground truth is invalid.
+    Arguments and input are those of `hrpose.metrics.KeypointAveragePrecision`. `forward` and `compute` return one float64 scalar
+    from 0 to 1; -1 without matched instances.
 
     Example:
         >>> from hrpose.metrics import ObjectKeypointSimilarity

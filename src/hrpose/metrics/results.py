@@ -120,15 +120,10 @@ def read_result_rows(file: Path) -> list[dict[str, Any]]:
 
 
 def read_entries(file: Path, num_instances: int, num_keypoints: int) -> Floats:
-    """Read the rows {entry, keypoints [x, y, score] * K} of a result file for PCKh.
-
-    Args:
-        file: the JSON file.
-        num_instances: N; `entry` is an index from 0.
-        num_keypoints: K.
+    """Read the rows {entry, keypoints [x, y, score] * K} of a result file for PCKh; `entry` is an index from 0 to N - 1.
 
     Returns:
-        (N, K, 2) in image pixels counted from 0, NaN for persons without row.
+        (N, K, 2) in image pixels counted from 0, NaN for instances without row.
 
     Raises:
         ValueError: with file and rows, if a row is invalid.
