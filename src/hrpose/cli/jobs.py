@@ -208,10 +208,7 @@ class JobLog:
 
 
 def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictConfig], Any]":
-    """Return the function that Hydra calls for each job, in this process or in one of Hydra's launchers.
-
-    A failed job of a sweep does not stop the others: it is recorded, and its score is NaN.
-    """
+    """Return the function that Hydra calls for each job; a failed job of a sweep is recorded, and its score is NaN."""
     command = log.command
     module = getattr(sys.modules["__main__"].__spec__, "name", None)  # of `python -m`
     full_error = os.environ.get(_FULL_ERROR)
