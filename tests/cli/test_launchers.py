@@ -79,7 +79,7 @@ def sweep(folder: Path, *overrides: str) -> tuple[subprocess.CompletedProcess[st
     ],
     ids=["basic", "joblib", "submitit_local", "submitit_slurm"],
 )
-def test_jobs_of_a_launcher_train_on_two_devices_and_one_that_diverges_does_not_hide_the_other(tmp_path, launcher):
+def test_jobs_of_a_launcher_train_on_two_devices_and_a_diverging_one_does_not_stop_the_other(tmp_path, launcher):
     done, rows, folder = sweep(tmp_path, *launcher)
     assert [row["overrides"] for row in rows] == ["optim.lr=1e+30", "optim.lr=0.001"], done.stderr
     assert rows[0]["state"].startswith("failed: ")
