@@ -10,7 +10,7 @@ class DataError(ValueError):
     """Data that cannot be used. The message names the file, the position in it, what was expected and how to fix it."""
 
     def __str__(self) -> str:
-        """Return the message alone, also where torch has put it behind the trace of a loader's process."""
+        """Return the message, without the traceback that torch adds to errors of a loader's process."""
         text = super().__str__()
         trace, name, message = text.rpartition(f"{type(self).__module__}.{type(self).__qualname__}: ")
         return message.strip() if name and trace.startswith("Caught ") else text
@@ -21,18 +21,18 @@ class MissingDataError(DataError, FileNotFoundError):
 
 
 class MissingLibraryError(ModuleNotFoundError):
-    """An optional library that is not installed; the message has the command that installs it."""
+    """An optional library that is not installed. The message has the command that installs it."""
 
 
 class DataWarning(UserWarning):
-    """Data that can be used in part: the message counts what is left out or assumed."""
+    """Data that can be used in part. The message counts what is dropped or assumed."""
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot work, with all its faults.
+    """An invalid configuration, with all its faults.
 
     Args:
-        faults: one text for each fault, opening with the full key it is about.
+        faults: one message per fault, beginning with its full key.
     """
 
     def __init__(self, *faults: str) -> None:
@@ -40,7 +40,7 @@ class ConfigError(ValueError):
         super().__init__(*faults)
 
     def __str__(self) -> str:
-        """List the faults, one below the other."""
+        """List the faults, one per line."""
         indented = [fault.replace("\n", "\n    ") for fault in self.faults]
         if len(indented) == 1:
             return self.faults[0]
@@ -48,7 +48,7 @@ class ConfigError(ValueError):
 
 
 class OverrideError(ConfigError):
-    """Overrides that do not fit; `sound` are the others."""
+    """Invalid overrides; `sound` are the valid ones."""
 
     sound: tuple[str, ...] = ()
 
@@ -73,27 +73,28 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Check whether a process or a GPU has no memory left, as Python, torch and OpenCV report it."""
-    said = ("out of memory", "can't allocate memory", "Insufficient memory")
-    return isinstance(error, MemoryError) or any(text in str(error) for text in said)
+    """Check whether an error of Python, torch or OpenCV means that a process or a GPU has no memory left."""
+    messages = ("out of memory", "can't allocate memory", "Insufficient memory")
+    return isinstance(error, MemoryError) or any(text in str(error) for text in messages)
 
 
 def import_optional(name: str, use: str, requirement: str) -> Any:
-    """Import a library that only some uses need.
+    """Import an optional library.
 
     Args:
         name: of the module.
-        use: what needs it, for the message.
-        requirement: what to install.
+        use: of the library, for the message.
+        requirement: argument of `pip install`.
 
     Raises:
-        MissingLibraryError: in one line, with the command that installs it.
+        MissingLibraryError: if it is not installed.
     """
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.partition(".")[0] != name.partition(".")[0]:
-            raise  # the library is there, and lacks another
+            raise  # the library lacks another one
+        library = name.partition(".")[0]
         raise MissingLibraryError(
-            f"{use}: it needs {name.partition('.')[0]}, not installed here: pip install '{requirement}'."
+            f"{use}: needs {library}, which is not installed: pip install '{requirement}'."
         ) from error

@@ -1,4 +1,4 @@
-"""Progress bars of long work, all of one form, on a terminal only."""
+"""Progress bars for long work, shown on a terminal only."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ class RateColumn(ProgressColumn):
         self.unit = unit
 
     def render(self, task: Task) -> Text:
-        """Return the recent rate, or the rate of the whole when it is done."""
+        """Return the recent rate, or the mean rate of finished work."""
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:.1f} {self.unit}/s", style="progress.data.speed")
 
 
 def make_progress(unit: str, *, console: Console | None = None, transient: bool = True) -> Progress:
-    """Make the bars: title, bar, count, rate, time elapsed and time left.
+    """Make progress bars with title, bar, count, rate, elapsed and remaining time.
 
     Args:
         unit: of the count, in the plural; "bytes" are shown as sizes.
-        console: where they are shown; standard error by default.
-        transient: whether they disappear when the work is done.
+        console: standard error by default.
+        transient: whether the bars disappear when the work is finished.
     """
     counts = (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(), RateColumn(unit))
     times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
@@ -61,17 +61,17 @@ def make_progress(unit: str, *, console: Console | None = None, transient: bool 
 def show_progress(
     title: str, total: int | None, unit: str, *, delay: float = 0.0, console: Console | None = None
 ) -> Iterator[Advance]:
-    """Show one bar on a terminal, and nothing elsewhere.
+    """Show one bar on a terminal, and nothing otherwise.
 
     Args:
         title: of the work.
-        total: number of pieces; None where it is not known.
-        unit: of the pieces, in the plural.
-        delay: seconds before the bar appears; shorter work shows none.
-        console: where it is shown; standard error by default.
+        total: number of items; None if unknown.
+        unit: of the items, in the plural.
+        delay: seconds before the bar appears; shorter work has no bar.
+        console: standard error by default.
 
     Yields:
-        A function to be called for each piece.
+        A function to call for each item.
     """
     progress = make_progress(unit, console=console)
     task = progress.add_task(title, total=total)

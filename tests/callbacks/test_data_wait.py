@@ -1,4 +1,4 @@
-"""The share of the time that waits for batches is logged, and a warning follows only if cores were idle."""
+"""The share of time spent waiting for batches is logged, with a warning only if cores are idle."""
 
 from types import SimpleNamespace
 
@@ -9,7 +9,7 @@ from hrpose.callbacks import DataWait, data_wait
 
 
 def run_epoch(monkeypatch, *, wait: float, step: float, idle: float, callback: DataWait | None = None):
-    """Let ten batches be waited for; `idle` cores were idle. Returns the logged share, and the callback."""
+    """Simulate ten batches with `idle` idle cores; return the logged share and the callback."""
     now = [0.0]
     logged = {}
     monkeypatch.setattr(data_wait, "read_idle_seconds", lambda: idle * now[0])
@@ -31,7 +31,7 @@ def run_epoch(monkeypatch, *, wait: float, step: float, idle: float, callback: D
     return logged["train/data_wait"], callback
 
 
-def test_the_share_leaves_out_the_start_of_the_workers(monkeypatch):
+def test_the_share_excludes_the_start_of_the_workers(monkeypatch):
     share, _ = run_epoch(monkeypatch, wait=1.0, step=3.0, idle=0)
     assert share == pytest.approx(0.25)
 
@@ -46,7 +46,7 @@ def test_a_warning_names_the_workers_that_idle_cores_allow(monkeypatch, caplog, 
     assert ["data.num_workers=4" in record.getMessage() for record in caplog.records] == [True] * warned
 
 
-def test_it_warns_once(monkeypatch, caplog):
+def test_there_is_one_warning_per_run(monkeypatch, caplog):
     _, callback = run_epoch(monkeypatch, wait=1.0, step=1.0, idle=3.0)
     run_epoch(monkeypatch, wait=1.0, step=1.0, idle=3.0, callback=callback)
     assert len(caplog.records) == 1

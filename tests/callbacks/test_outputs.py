@@ -1,4 +1,4 @@
-"""The course of the training loss that a run keeps for its result."""
+"""The history of the training loss."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_many_losses_are_kept_as_means_of_equal_width() -> None:
     assert losses == pytest.approx([4 * place + 1.5 for place in range(256)])
 
 
-def test_a_last_mean_of_fewer_batches_is_left_out() -> None:
+def test_an_incomplete_last_mean_is_omitted() -> None:
     losses = follow(LossHistory(), [1.0] * 256 + [5.0]).losses
     assert losses == [1.0] * 128
 
@@ -38,7 +38,7 @@ def test_an_accumulated_loss_is_that_of_the_batch() -> None:
     assert follow(LossHistory(), [0.5, 0.25], accumulate=2).losses == [1.0, 0.5]
 
 
-def test_a_restored_history_goes_on() -> None:
+def test_a_restored_history_continues() -> None:
     numbers = [float(step % 7) for step in range(700)]
     resumed = LossHistory()
     resumed.load_state_dict(follow(LossHistory(), numbers[:300]).state_dict())

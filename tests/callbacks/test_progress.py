@@ -1,4 +1,4 @@
-"""The progress of real runs: the time left is true, terminals have one line, files have plain lines."""
+"""The progress of runs: the remaining time is correct, terminals have one line, files have plain lines."""
 
 import io
 import logging
@@ -97,7 +97,7 @@ def run(folder, *, terminal, verb="fit", **settings):
 
 @pytest.fixture
 def shown(monkeypatch):
-    """The time of each status that a terminal shows, and the status."""
+    """Return each status on a terminal with its time."""
     statuses = []
     show = Display.show
 
@@ -128,7 +128,7 @@ def shown(monkeypatch):
     ],
     ids=str,
 )
-def test_the_time_left_is_that_of_the_whole_run(shown, tmp_path, settings):
+def test_the_remaining_time_is_that_of_the_whole_run(shown, tmp_path, settings):
     clock, _ = run(tmp_path, terminal=True, **settings)
     validated = [time for time, status in shown if status.score is not None]
     estimates = [(time, status) for time, status in shown if status.title.startswith("Epoch")]
@@ -142,7 +142,7 @@ def test_the_time_left_is_that_of_the_whole_run(shown, tmp_path, settings):
 
 
 @pytest.mark.parametrize("settings", [{"max_epochs": -1, "max_steps": 9, "limit_val_batches": 0}])
-def test_the_time_left_of_a_number_of_steps(shown, tmp_path, settings):
+def test_the_remaining_time_of_a_number_of_steps(shown, tmp_path, settings):
     clock, _ = run(tmp_path, terminal=True, **settings)
     assert [status.seconds_left for _, status in shown] == [2.0 * left for left in reversed(range(9))]
     assert shown[-1][1].title == "Epoch 2"
@@ -185,7 +185,7 @@ def test_a_file_has_plain_lines(verb, tmp_path, caplog):
 
 
 @pytest.mark.parametrize(("verb", "title"), [("validate", "Validation"), ("test", "Test")])
-def test_an_evaluation_shows_its_own_time_left(verb, title, shown, tmp_path):
+def test_an_evaluation_shows_its_remaining_time(verb, title, shown, tmp_path):
     run(tmp_path, terminal=True, verb=verb)
     assert [(status.title, status.done, status.seconds_left) for _, status in shown] == [
         (title, i, 3 - i) for i in (1, 2, 3)
@@ -198,8 +198,8 @@ def test_the_last_score_is_stored(tmp_path):
     assert progress.state_dict() == {"score": ("AP", 0.5)}
 
 
-def test_the_loss_is_read_for_drawings_only(tmp_path, monkeypatch):
-    """A loss that is read waits for the device."""
+def test_the_loss_is_copied_to_the_host_for_updates_only(tmp_path, monkeypatch):
+    """Copying a loss to the host waits for the device."""
     progress = RunProgress(
         interval=100, console=Console(file=io.StringIO(), force_terminal=True, width=80), clock=(clock := Clock())
     )
@@ -239,7 +239,7 @@ def test_80_columns_show_everything(status):
 
 
 @given(statuses)
-def test_60_columns_show_what_matters(status):
+def test_60_columns_show_title_loss_and_remaining_time(status):
     line = drawn(status, 60)
     assert status.title in line
     assert f"loss {format_loss(status.loss)}" in line
@@ -259,7 +259,7 @@ def test_examples_of_widths(width, line):
     assert drawn(FULL, width).rstrip("\n") == line
 
 
-def test_a_long_line_has_a_longer_bar_but_no_endless_one():
+def test_the_length_of_the_bar_is_limited():
     assert drawn(FULL, 120).count("━") + drawn(FULL, 120).count("─") == 24
 
 
@@ -361,7 +361,7 @@ def test_only_a_terminal_has_a_line(settings, terminal, monkeypatch):
     assert Display(Console(file=io.StringIO(), **settings)).is_terminal is terminal
 
 
-def test_a_redirected_output_is_no_terminal_whatever_the_environment_says(monkeypatch):
+def test_a_redirected_output_is_never_a_terminal(monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     assert not Display().is_terminal

@@ -1,4 +1,4 @@
-"""Signals are noted in a training and answered between two optimizer steps; outside of it by the program's own handler."""
+"""In training, signals are handled between two optimizer steps; otherwise by the handler of the program."""
 
 import signal
 from pathlib import Path
@@ -12,12 +12,12 @@ from hrpose.callbacks.signals import SignalCheckpoint, slurm_job
 
 
 class Ended(Exception):
-    """The program's handler has ended the run."""
+    """Raised by the handler of the program."""
 
 
 @pytest.fixture
 def handlers():
-    """Handlers of a program that ends by an exception; the former ones come back."""
+    """Handlers of a program that raise an exception; the previous ones are restored."""
 
     def end(number, frame):
         raise Ended
@@ -31,13 +31,14 @@ def handlers():
 
 
 def trainer_of(folder: Path, *, last: bool = False, others: bool = False) -> SimpleNamespace:
-    """What the callback uses of a trainer; `others` is whether another process has received the signal."""
+    """The attributes of a trainer that the callback uses; `others`: whether another process received the signal."""
     checkpoints = [ModelCheckpoint(folder, monitor="val/AP"), ModelCheckpoint(folder)]
     strategy = SimpleNamespace(reduce_boolean_decision=lambda decision, all: decision or others)
     state = SimpleNamespace(fn=TrainerFn.FITTING)
     return SimpleNamespace(
         **{"accumulate_grad_batches": 2, "is_last_batch": last, "is_global_zero": True, "global_step": 1},
         **{"strategy": strategy, "checkpoint_callbacks": checkpoints, "state": state},
+        **{"check_val_every_n_epoch": 1, "val_check_batch": 4, "enable_validation": True, "current_epoch": 0},
         save_checkpoint=lambda file, weights_only: Path(file).touch(),
     )
 
@@ -62,7 +63,7 @@ def test_sigterm_waits_for_the_end_of_the_accumulation(tmp_path, handlers):
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
 
 
-def test_in_the_last_step_of_an_epoch_it_waits_for_the_validation(tmp_path, handlers):
+def test_sigterm_in_the_last_step_of_an_epoch_waits_for_the_validation(tmp_path, handlers):
     trainer = trainer_of(tmp_path, last=True)
     callback = started(trainer)
     signal.raise_signal(signal.SIGTERM)
@@ -94,7 +95,7 @@ def test_a_program_without_a_handler_ends_with_the_status_of_the_signal(tmp_path
     assert ended.value.code == 143
 
 
-def test_a_run_without_last_checkpoints_is_ended_with_a_warning(tmp_path, handlers, caplog):
+def test_a_run_without_last_checkpoints_ends_with_a_warning(tmp_path, handlers, caplog):
     trainer = trainer_of(tmp_path)
     del trainer.checkpoint_callbacks[1]
     callback = started(trainer)
@@ -104,7 +105,7 @@ def test_a_run_without_last_checkpoints_is_ended_with_a_warning(tmp_path, handle
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
-def test_outside_of_a_training_the_handler_of_the_program_answers(tmp_path, handlers):
+def test_outside_of_training_the_program_handles_signals(tmp_path, handlers):
     trainer = trainer_of(tmp_path)
     callback = started(trainer)
     trainer.state.fn = TrainerFn.VALIDATING
@@ -114,12 +115,12 @@ def test_outside_of_a_training_the_handler_of_the_program_answers(tmp_path, hand
         assert signal.getsignal(signal.SIGTERM) is handlers
 
 
-def test_an_error_before_the_setup_is_not_replaced_by_another(handlers):
+def test_an_error_before_the_setup_is_not_masked(handlers):
     SignalCheckpoint().on_exception(None, None, ValueError())
 
 
 @pytest.mark.parametrize("program", ["exit 3", "missing"])
-def test_a_requeue_that_fails_is_a_warning_and_the_run_goes_on(tmp_path, handlers, monkeypatch, caplog, program):
+def test_a_failed_requeue_is_a_warning_and_the_run_continues(tmp_path, handlers, monkeypatch, caplog, program):
     if program != "missing":
         (tmp_path / "scontrol").write_text(f"#!/bin/sh\n{program}\n")
         (tmp_path / "scontrol").chmod(0o755)
@@ -134,7 +135,7 @@ def test_a_requeue_that_fails_is_a_warning_and_the_run_goes_on(tmp_path, handler
     assert "scontrol requeue 5" in next(record for record in caplog.records if record.levelname == "WARNING").message
 
 
-def test_tasks_of_an_array_are_jobs_of_their_own(monkeypatch):
+def test_tasks_of_an_array_have_different_job_ids(monkeypatch):
     for name in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"):
         monkeypatch.delenv(name, raising=False)
     assert slurm_job() is None

@@ -1,4 +1,4 @@
-"""The number of threads follows the load, is stored, and is left alone where the user has set it."""
+"""The number of threads follows the load, is stored, and is not changed if the user sets it."""
 
 import logging
 
@@ -19,7 +19,7 @@ pytestmark = [
 
 
 class Machine:
-    """Processors of which other processes use some; threads beyond the free ones wait for each other by spinning."""
+    """Processors that other processes partly use; threads without a free one wait for each other by spinning."""
 
     def __init__(self, processors: int) -> None:
         self.processors = processors
@@ -48,7 +48,7 @@ class Machine:
 
 @settings(deadline=None, max_examples=50)
 @given(st.sampled_from([1, 2, 4, 16]), st.lists(st.integers(0, 20), min_size=1, max_size=6))
-def test_the_fastest_number_is_found_under_every_load_and_measurements_are_cheap(processors, loads):
+def test_the_fastest_number_is_found_at_low_cost_under_every_load(processors, loads):
     machine = Machine(processors)
     choice = machine.choice()
     machine.busy = loads[0]
@@ -65,7 +65,7 @@ def test_the_fastest_number_is_found_under_every_load_and_measurements_are_cheap
     assert machine.measuring <= 0.05 * machine.now + 10
 
 
-def test_a_slow_step_is_answered_at_once():
+def test_a_slow_step_causes_a_measurement():
     machine = Machine(2)
     choice = machine.choice()
     for _ in range(40):
@@ -90,7 +90,7 @@ def test_a_validation_step_is_compared_with_validation_steps():
 
 @settings(deadline=None, max_examples=20)
 @given(st.floats(0, 0.12), st.randoms(use_true_random=False))
-def test_noise_changes_nothing_where_numbers_are_about_as_fast(noise, random):
+def test_noise_does_not_change_between_equally_fast_numbers(noise, random):
     now = 0.0
     choice = ThreadChoice(4, lambda number: random.uniform(1, 1 + noise), clock=lambda: now)
     for _ in range(2000):
@@ -116,7 +116,7 @@ def test_expensive_measurements_are_rare():
     assert 0.01 * now < measuring < 0.04 * now
 
 
-def test_a_measurement_leaves_the_random_numbers_and_works_in_inference_mode():
+def test_a_measurement_uses_no_random_numbers_and_works_in_inference_mode():
     before = torch.get_rng_state()
     with torch.inference_mode():
         assert time_convolutions(1) > 0
@@ -125,7 +125,7 @@ def test_a_measurement_leaves_the_random_numbers_and_works_in_inference_mode():
 
 @pytest.fixture
 def two_threads(monkeypatch):
-    """Let torch have two threads, of which one is the faster, and the user none set."""
+    """Set two threads in torch, where one is faster, and no environment variable."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(threads, "time_convolutions", float)
     torch.set_num_threads(2)
@@ -178,13 +178,13 @@ def steps_of(callback, folder, verb="fit", **settings):
 @pytest.mark.parametrize(
     ("verb", "stages"), [("fit", ["val", "train", "val"]), ("validate", ["val"]), ("test", ["test"])]
 )
-def test_every_step_uses_the_chosen_number_and_afterwards_it_is_as_before(two_threads, tmp_path, verb, stages):
+def test_every_step_uses_the_chosen_number_which_is_then_restored(two_threads, tmp_path, verb, stages):
     seen, _ = steps_of(TorchThreads(), tmp_path, verb)
     assert seen == [(stage, 1) for stage in stages]
     assert torch.get_num_threads() == 2
 
 
-def test_a_validation_after_a_training_goes_on_with_its_number(two_threads, tmp_path):
+def test_a_validation_after_training_uses_its_number(two_threads, tmp_path):
     module, callback = Recorder(), TorchThreads()
     trainer = trainer_with(callback, tmp_path)
     trainer.fit(module)
@@ -192,12 +192,12 @@ def test_a_validation_after_a_training_goes_on_with_its_number(two_threads, tmp_
     assert module.seen[-1] == ("val", 1)
 
 
-def test_a_number_is_kept_whatever_is_faster(two_threads, tmp_path):
+def test_a_fixed_number_is_never_changed(two_threads, tmp_path):
     seen, _ = steps_of(TorchThreads(2), tmp_path)
     assert {number for _, number in seen} == {2}
 
 
-def test_an_error_leaves_the_number_as_before(two_threads, tmp_path):
+def test_an_error_restores_the_number(two_threads, tmp_path):
     class Broken(BoringModel):
         def training_step(self, batch, batch_idx):
             raise RuntimeError("broken")
@@ -226,7 +226,7 @@ def test_several_processes_keep_the_number_that_lightning_sets(two_threads, tmp_
 
 
 def resumed(stored, callback, folder):
-    """Train an epoch with one number of threads, go on for another, and give the numbers of its steps."""
+    """Train an epoch with a number of threads, resume for another, and return the numbers of its steps."""
     module = Recorder()
     first = trainer_with(TorchThreads(stored), folder)
     first.fit(module)

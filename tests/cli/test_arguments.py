@@ -22,14 +22,14 @@ def test_flags_and_overrides_may_be_mixed(words, flags, overrides):
     assert parse("fit", words.split()) == Command("fit", flags, overrides)
 
 
-def test_what_is_compared_needs_no_keys():
+def test_values_of_compare_need_no_keys():
     assert parse("compare", ["runs/x", "force=true", "runs/y"]).overrides == ("a=runs/x", "force=true", "b=runs/y")
     assert parse("compare", ["runs/x (1)/it's"]).overrides == (r"a='runs/x (1)/it\'s'",)
     assert parse("compare", ["x", "y", "z"]).overrides == ("a=x", "b=y", "z")
 
 
 @pytest.mark.parametrize("words", [["-cd", "d", "-m"], ["--config-dir=d"], ["-m", "--config-dir", "d"]])
-def test_the_users_folder_is_found_among_the_flags(words):
+def test_the_custom_config_folder_is_found_among_the_flags(words):
     assert parse("fit", words).config_dir == "d"
     assert parse("fit", ["-m"]).config_dir is None
 
@@ -44,7 +44,7 @@ def test_the_users_folder_is_found_among_the_flags(words):
         ("a= -m", ("a=",), ()),
     ],
 )
-def test_spaces_around_the_equals_sign_are_taken_out(arguments, overrides, spaced):
+def test_spaces_around_the_equals_sign_are_removed(arguments, overrides, spaced):
     command = parse("fit", arguments.split())
     assert (command.overrides, command.spaced) == (overrides, spaced)
 

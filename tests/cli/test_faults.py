@@ -1,4 +1,4 @@
-"""A fault of the machine is one line with its cause and what to change."""
+"""An error of the machine is one line with its cause and fix."""
 
 import errno
 import logging
@@ -22,8 +22,11 @@ def worker(pids: str, rest: str) -> RuntimeError:
 @pytest.mark.parametrize(
     ("error", "found"),
     [
-        (OSError(errno.ENOSPC, "No space left on device", "/runs/a/last.ckpt"), ["/runs/a/last.ckpt", "room"]),
-        (OSError(errno.EDQUOT, "Disk quota exceeded"), ["quota", "/runs/a", "room"]),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/runs/a/last.ckpt"),
+            ["/runs/a/last.ckpt", "Free disk space"],
+        ),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), ["quota", "/runs/a", "Free disk space"]),
         (OSError(errno.EFBIG, "File too large", "/runs/a/last.ckpt"), ["/runs/a/last.ckpt", "ulimit -f"]),
         (MemoryError(), ["memory", "data.batch_size"]),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), ["2 GiB", "data.batch_size=auto"]),
@@ -42,7 +45,7 @@ def test_a_fault_of_the_machine_is_explained(error, found):
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), OSError(errno.ENOENT, "No such file", "a"), ValueError()])
-def test_other_errors_are_left_alone(error):
+def test_other_errors_are_not_explained(error):
     assert explain_machine(error, FOLDER) is None
 
 
@@ -52,7 +55,7 @@ def test_memory_that_torch_cannot_allocate_is_recognised():
     assert "data.batch_size" in (explain_machine(raised.value, FOLDER) or "")
 
 
-def test_the_folder_for_temporary_files_is_named_where_it_is_full(tmp_path, monkeypatch):
+def test_a_full_temporary_folder_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
     (tmp_path / "run").mkdir()
@@ -64,19 +67,19 @@ def test_the_folder_for_temporary_files_is_named_where_it_is_full(tmp_path, monk
     assert f"{tmp_path}/tmp." in (explained or "")
 
 
-def test_a_process_of_lightning_that_died_is_one_line(caplog):
-    """The record is that of Lightning's own observer."""
+def test_a_dead_process_of_lightning_is_one_line(caplog):
+    """The record is that of Lightning's observer."""
     from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
 
     ended = subprocess.Popen([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])
     ended.wait()
     observer = _ChildProcessObserver(main_pid=0, child_processes=[ended])
     observer._terminate_all = lambda: None
-    with caplog.at_level(logging.INFO), dead_processes_as_lines(lambda: "To go on: hrpose fit"):
+    with caplog.at_level(logging.INFO), dead_processes_as_lines(lambda: "To continue: hrpose fit"):
         observer._run()
     (record,) = caplog.records
     assert f"process 1 of the run (PID {ended.pid}) was killed by signal 9" in record.getMessage()
-    assert record.getMessage().endswith("To go on: hrpose fit")
+    assert record.getMessage().endswith("To continue: hrpose fit")
 
 
 def test_a_log_on_a_full_disk_raises_once_with_its_name(tmp_path, capsys, monkeypatch):

@@ -1,4 +1,4 @@
-"""`hrpose <verb> --help` shows what the verb takes, and nothing of the other verbs."""
+"""`hrpose <verb> --help` shows the keys and groups of the verb only."""
 
 import re
 import subprocess
@@ -78,7 +78,7 @@ def test_a_group_has_its_options_and_keys(capsys):
     assert "--help <group>" in shown(capsys, "fit", "data", "--help")
 
 
-def test_options_of_the_users_own_folder_are_listed(tmp_path, capsys):
+def test_options_of_a_custom_config_folder_are_listed(tmp_path, capsys):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "my_net.yaml").write_text("# My network.\n_target_: torch.nn.Identity\n")
     assert "my_net" in shown(capsys, "fit", "--config-dir", str(tmp_path), "--help")
@@ -93,7 +93,7 @@ def test_help_of_a_verb_imports_nothing_heavy():
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
 
-def test_colours_are_for_terminals_alone(monkeypatch, capsys):
+def test_only_terminals_get_colours(monkeypatch, capsys):
     assert "\x1b" not in shown(capsys, "compare", "--help")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
@@ -116,7 +116,7 @@ def test_every_key_of_an_option_has_a_comment(file):
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(CONF).as_posix())
 def test_every_key_of_a_file_is_read(file):
-    """The reader of comments is not a YAML parser: what it does not know would be missing in silence."""
+    """The reader of comments is not a YAML parser, so it could miss keys."""
     written = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
     written.pop("defaults", None)
 
@@ -131,7 +131,7 @@ def test_every_key_of_a_file_is_read(file):
     assert [name for name, _, _ in _keys(file)] == expected
 
 
-def test_a_reader_that_stops_early_is_no_fault():
+def test_a_closed_pipe_is_no_error():
     command = f"set -o pipefail; {sys.executable} -m hrpose fit --help | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

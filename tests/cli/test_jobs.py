@@ -1,4 +1,4 @@
-"""Sweeps run all their jobs, and commands that are stopped say how to go on."""
+"""Sweeps run all their jobs, and stopped commands print how to continue."""
 
 import sys
 
@@ -17,7 +17,7 @@ Path(cfg.paths.run, "checkpoints/last.ckpt").touch()
 
 
 @pytest.mark.slow
-def test_a_sweep_goes_on_after_a_job_that_is_done_but_for_some_images(tmp_path):
+def test_a_sweep_continues_after_a_job_with_unusable_images(tmp_path):
     body = """
 from hrpose.tasks.predict import UnusableImagesError
 if cfg.seed == 1:
@@ -36,7 +36,7 @@ if cfg.seed == 1:
         ("from hrpose.skeletons import Skeleton\n    Skeleton.from_names([], name='x')", False),
     ],
 )
-def test_a_sweep_goes_on_after_a_job_that_fails(tmp_path, error, has_trace):
+def test_a_sweep_continues_after_a_failed_job(tmp_path, error, has_trace):
     done = hrpose("fit", "-m", "seed=0,1,2", "experiment=tiny", cwd=tmp_path, body=f"if cfg.seed != 2:\n    {error}")
     assert [line.split()[3] for line in done.stdout.splitlines() if line.startswith("JOB")] == ["0", "1", "2"]
     first, second = (
@@ -57,35 +57,35 @@ raise RuntimeError("no") if cfg.seed == 1 else UnusableImagesError("1 of 2 image
 
 
 @pytest.mark.parametrize(("name", "how", "status"), [("SIGTERM", "terminated", 143), ("SIGINT", "interrupted", 130)])
-def test_a_stopped_run_says_how_to_go_on(tmp_path, name, how, status):
+def test_a_stopped_run_prints_how_to_continue(tmp_path, name, how, status):
     words = ["fit", "name=a b", "ckpt_path=null"]
     before = hrpose(*words, cwd=tmp_path, body=STOP.format(name))
     assert (before.returncode, before.stderr) == (
         status,
-        f"hrpose: {how}. To start again: hrpose fit 'name=a b' ckpt_path=null\n",
+        f"hrpose: {how}. To restart: hrpose fit 'name=a b' ckpt_path=null\n",
     )
     after = hrpose(*words, cwd=tmp_path, body=KEEP + STOP.format(name))
     assert (after.returncode, after.stderr) == (
         status,
-        f"hrpose: {how}. To go on: hrpose fit 'name=a b' ckpt_path=last\n",
+        f"hrpose: {how}. To continue: hrpose fit 'name=a b' ckpt_path=last\n",
     )
 
 
 @pytest.mark.parametrize("error", ["raise SystemExit", "raise RuntimeError('a broken worker')"])
-def test_the_status_is_that_of_the_signal_whatever_the_libraries_make_of_it(tmp_path, error):
+def test_the_exit_status_is_that_of_the_signal(tmp_path, error):
     """Lightning turns SIGTERM into a SystemExit without a status and Ctrl-C into one with the status 1."""
     body = (
         f"try:\n    {STOP.format('SIGTERM').replace(chr(10), chr(10) + '    ')}\nexcept KeyboardInterrupt:\n    {error}"
     )
     done = hrpose("fit", cwd=tmp_path, body=body)
-    assert (done.returncode, done.stderr) == (143, "hrpose: terminated. To start again: hrpose fit\n")
+    assert (done.returncode, done.stderr) == (143, "hrpose: terminated. To restart: hrpose fit\n")
 
 
 @pytest.mark.parametrize("verb", ["test", "export"])
-def test_other_verbs_start_again(tmp_path, verb):
+def test_other_verbs_print_how_to_restart(tmp_path, verb):
     (tmp_path / "w.pth").touch()
     done = hrpose(verb, "weights=w.pth", cwd=tmp_path, body=KEEP + "os.kill(os.getpid(), 15)")
-    assert (done.returncode, done.stderr) == (143, f"hrpose: terminated. To start again: hrpose {verb} weights=w.pth\n")
+    assert (done.returncode, done.stderr) == (143, f"hrpose: terminated. To restart: hrpose {verb} weights=w.pth\n")
 
 
 @pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGINT", 130)])
@@ -100,26 +100,26 @@ def test_a_signal_ends_a_sweep(tmp_path, name, status):
     )
     assert [line.split()[3] for line in done.stdout.splitlines() if line.startswith("JOB")] == ["0", "1"]
     assert done.returncode == status
-    assert done.stderr.endswith(" in job 2 of the sweep. To start again: hrpose fit seed=1 data=synthetic\n")
+    assert done.stderr.endswith(" in job 2 of the sweep. To restart: hrpose fit seed=1 data=synthetic\n")
 
 
-def test_a_job_of_a_sweep_goes_on_from_its_own_checkpoint(tmp_path):
+def test_a_job_of_a_sweep_continues_from_its_checkpoint(tmp_path):
     done = hrpose("fit", "-m", "seed=0,1", cwd=tmp_path, body=KEEP + "if cfg.seed == 1:\n    os.kill(os.getpid(), 15)")
     file = run_folders(tmp_path)[1].relative_to(tmp_path) / "checkpoints/last.ckpt"
-    assert done.stderr == f"hrpose: terminated in job 2 of the sweep. To go on: hrpose fit seed=1 ckpt_path={file}\n"
+    assert done.stderr == f"hrpose: terminated in job 2 of the sweep. To continue: hrpose fit seed=1 ckpt_path={file}\n"
 
 
-def test_a_signal_before_the_first_job_ends_quietly(tmp_path):
+def test_a_signal_before_the_first_job_prints_one_line(tmp_path):
     before = (
         "import importlib\nmain = importlib.import_module('hrpose.cli.main')  # hrpose.cli.main is the function too\n"
     )
     before += "main._check = lambda command: os.kill(os.getpid(), 15)"
     done = hrpose("fit", "seed=2", cwd=tmp_path, before=before)
     assert (done.returncode, done.stdout) == (143, "")
-    assert done.stderr == "hrpose: terminated. To start again: hrpose fit seed=2\n"
+    assert done.stderr == "hrpose: terminated. To restart: hrpose fit seed=2\n"
 
 
-def test_a_further_process_of_a_run_leaves_the_message_to_the_first(tmp_path):
+def test_only_the_first_process_of_a_run_prints_the_message(tmp_path):
     done = hrpose("fit", cwd=tmp_path, body="os.kill(os.getpid(), 15)", LOCAL_RANK="1")
     assert (done.returncode, done.stderr) == (143, "")
 
@@ -135,7 +135,7 @@ def test_two_runs_that_start_in_the_same_second_have_two_folders(tmp_path):
     assert folders == sorted([*single, *swept])
 
 
-def test_a_folder_that_the_user_chooses_may_be_there(tmp_path):
+def test_a_chosen_folder_may_exist(tmp_path):
     for _ in range(2):
         lines(hrpose("fit", "paths.run=runs/mine", cwd=tmp_path), "JOB")
     assert run_folders(tmp_path) == [tmp_path / "runs/mine"]
@@ -150,9 +150,7 @@ def test_a_folder_that_the_user_chooses_may_be_there(tmp_path):
         (["ckpt_path=foreign.ckpt"], False),
     ],
 )
-def test_the_current_folder_is_searched_last_and_only_for_classes_that_the_user_names(
-    tmp_path, monkeypatch, arguments, found
-):
+def test_the_current_folder_is_searched_last_and_only_for_custom_classes(tmp_path, monkeypatch, arguments, found):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", before := list(sys.path))
     for _ in range(2):
@@ -160,7 +158,7 @@ def test_the_current_folder_is_searched_last_and_only_for_classes_that_the_user_
     assert before == [*[folder for folder in before if folder != str(tmp_path)], *[str(tmp_path)] * found]
 
 
-def test_a_sweep_leaves_its_table_wherever_its_folder_is(tmp_path):
+def test_a_sweep_writes_its_table_in_any_folder(tmp_path):
     body = """
 from types import SimpleNamespace
 if cfg.seed == 1:
@@ -179,7 +177,7 @@ return SimpleNamespace(score=0.5, numbers={"AP_gt": 0.5}, num_epochs=7)
     assert done.returncode == 1
 
 
-def test_the_table_of_a_stopped_sweep_has_the_jobs_that_are_done(tmp_path):
+def test_the_table_of_a_stopped_sweep_has_the_complete_jobs(tmp_path):
     hrpose("fit", "-m", "seed=0,1,2", cwd=tmp_path, body="if cfg.seed == 1:\n    os.kill(os.getpid(), 15)")
     (file,) = tmp_path.rglob("sweep.csv")
     assert [line.rpartition(",")[2] for line in file.read_text().splitlines()[1:]] == ["done", "not finished"]

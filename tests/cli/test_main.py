@@ -59,7 +59,7 @@ def test_a_job_gets_its_folder_and_the_original_command_line(tmp_path):
     assert folder.parent == tmp_path / "runs" / "w32_256x192"
 
 
-def test_a_sweep_gives_every_job_a_folder_and_a_command_line_of_its_own(tmp_path):
+def test_every_job_of_a_sweep_has_its_folder_and_command_line(tmp_path):
     done = hrpose("fit", "-m", "optim.lr=0.1,0.2", "--config-dir", ".", "seed=3", cwd=tmp_path)
     folders = run_folders(tmp_path / "runs")
     assert [folder.name for folder in folders] == ["0", "1"]
@@ -71,7 +71,7 @@ def test_a_sweep_gives_every_job_a_folder_and_a_command_line_of_its_own(tmp_path
 
 
 def test_a_repeated_job_of_a_sweep_uses_the_folder_of_the_first_process(tmp_path):
-    """What Lightning's launcher appends: see lightning.fabric.strategies.launchers.subprocess_script."""
+    """Return the arguments that Lightning's launcher appends: lightning.fabric.strategies.launchers.subprocess_script."""
     folder = tmp_path / "runs" / "tiny" / "sweep" / "0"
     done = hrpose(
         "fit", "optim.lr=0.1", "hydra.mode=RUN", f'hydra.run.dir="{folder}"', "hydra.job.name=train_ddp_process_1",
@@ -82,7 +82,7 @@ def test_a_repeated_job_of_a_sweep_uses_the_folder_of_the_first_process(tmp_path
 
 
 def keys(printed: str) -> list[str]:
-    """The keys of the faults that are printed, one line each or in a list."""
+    """Return the keys of the printed faults."""
     faults = [line for line in printed.splitlines() if line.startswith(("hrpose: ", "  - ")) and not line.endswith(":")]
     faults = faults or printed.splitlines()[:1]
     return [line.removeprefix("  - ").removeprefix("hrpose: ").split(": ")[0].split(" does not")[0] for line in faults]
@@ -97,7 +97,7 @@ def test_all_faults_are_reported_before_anything_is_made(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_wrong_override_is_answered_without_importing_torch(tmp_path):
+def test_a_wrong_override_is_refused_without_importing_torch(tmp_path):
     program = (
         "import sys\nfrom hrpose.cli import main\n"
         "assert main(['fit', 'optim.lrr=1', '+trainer.foo=1', 'seed=x']) == 1\n"
@@ -118,7 +118,7 @@ def test_a_wrong_override_is_answered_without_importing_torch(tmp_path):
     ],
 )
 def test_all_jobs_are_checked_before_anything_is_made(tmp_path, capsys, monkeypatch, overrides, found):
-    """By real parts, which are imported here already."""
+    """With real parts, which are imported already."""
     monkeypatch.chdir(tmp_path)
     assert main(["fit", *overrides]) == 1
     shown = capsys.readouterr()
@@ -136,7 +136,7 @@ def test_a_job_that_is_refused_while_it_runs_leaves_no_folder(tmp_path):
     assert [path.name for path in tmp_path.glob("runs/*/*/kept")] == ["kept"]
 
 
-def test_a_sweep_over_networks_that_bring_their_codecs_runs(tmp_path):
+def test_a_sweep_over_networks_with_different_codecs_runs(tmp_path):
     done = hrpose("fit", "-m", "model=hrnet_tiny,rle_tiny", cwd=tmp_path, imports=True)
     assert len(lines(done, "JOB")) == 2
 
@@ -147,19 +147,19 @@ def test_a_sweep_over_networks_that_bring_their_codecs_runs(tmp_path):
 def test_processes_of_another_launcher_need_one_folder(tmp_path, environment):
     done = hrpose("fit", cwd=tmp_path, **environment)
     assert done.returncode == 1
-    assert "Give them one: paths.run=runs/<name>/<folder>." in done.stderr
+    assert "Set paths.run=runs/<name>/<folder>." in done.stderr
     assert hrpose("fit", "paths.run=runs/mine", cwd=tmp_path, **environment).returncode == 0
     assert run_folders(tmp_path) == [tmp_path / "runs" / "mine"]
 
 
-def test_a_trace_is_shown_on_request(tmp_path):
+def test_a_traceback_is_shown_on_request(tmp_path):
     done = hrpose("fit", "optim.lrr=1", cwd=tmp_path, HYDRA_FULL_ERROR="1")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "Did you mean optim.lr?" in done.stderr
 
 
-def test_an_error_of_ours_is_a_message(tmp_path):
+def test_an_error_of_hrpose_is_a_message(tmp_path):
     done = hrpose("fit", cwd=tmp_path, body="from hrpose.skeletons import Skeleton\nSkeleton.from_names([], name='x')")
     assert done.returncode == 1
     assert done.stderr.startswith("hrpose: ")
@@ -167,7 +167,7 @@ def test_an_error_of_ours_is_a_message(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("raised", "told"),
+    ("raised", "message"),
     [
         ("open('nowhere/at all.txt')", "hrpose: No such file or directory: nowhere/at all.txt\n"),
         (
@@ -178,15 +178,15 @@ def test_an_error_of_ours_is_a_message(tmp_path):
         ("raise OSError('no number')", None),
     ],
 )
-def test_what_the_machine_refuses_is_a_message(tmp_path, raised, told):
+def test_an_error_of_the_machine_is_a_message(tmp_path, raised, message):
     done = hrpose("fit", cwd=tmp_path, body=raised)
     assert done.returncode == 1
-    assert ("Traceback" in done.stderr) == (told is None)
-    assert told is None or done.stderr.startswith(told.format(runs=tmp_path / "runs"))
-    assert told is None or done.stderr.count("\n") == 1
+    assert ("Traceback" in done.stderr) == (message is None)
+    assert message is None or done.stderr.startswith(message.format(runs=tmp_path / "runs"))
+    assert message is None or done.stderr.count("\n") == 1
 
 
-def test_a_warning_is_a_line_of_the_screen_and_of_the_runs_log(tmp_path):
+def test_a_warning_is_one_line_on_the_screen_and_in_the_log(tmp_path):
     done = hrpose(
         "fit", cwd=tmp_path, body="import warnings; warnings.warn('three persons are left out', stacklevel=1)"
     )
@@ -238,18 +238,18 @@ def test_spaces_around_the_equals_sign_are_explained(tmp_path, capsys, monkeypat
 
 def test_a_run_folder_that_cannot_be_made_is_explained(tmp_path):
     (tmp_path / "file").touch()
-    for word, told in {
+    for word, message in {
         "paths.runs=file/runs": "paths.run: expected a writable folder, but file/runs/tiny/",
         "paths.run=file": "paths.run: expected a writable folder, but file is a file. ",
     }.items():
         for words in ([word], [word, "-m", "seed=1,2"]):
             done = hrpose("fit", *words, cwd=tmp_path)
             assert (done.returncode, done.stdout) == (1, "")
-            assert done.stderr.startswith(f"hrpose: {told}")
+            assert done.stderr.startswith(f"hrpose: {message}")
             assert done.stderr.count("\n") == 1
 
 
-def test_another_error_has_its_trace(tmp_path):
+def test_other_errors_have_a_traceback(tmp_path):
     done = hrpose("fit", cwd=tmp_path, body="raise ValueError('a fault of the program')")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
@@ -275,14 +275,14 @@ def test_info_shows_the_files(tmp_path):
     )
 
 
-def test_a_folder_of_the_users_own_adds_experiments(tmp_path):
+def test_a_custom_config_folder_adds_experiments(tmp_path):
     (tmp_path / "mine" / "experiment").mkdir(parents=True)
     (tmp_path / "mine" / "experiment" / "short.yaml").write_text("# @package _global_\nname: short\nseed: 7\n")
     done = hrpose("fit", "--config-dir", "mine", "+experiment=short", cwd=tmp_path)
     assert lines(done, "JOB")[0].startswith("fit short 7 ")
 
 
-def test_a_folder_of_the_users_own_has_to_be_there(tmp_path):
+def test_a_missing_custom_config_folder_is_refused(tmp_path):
     done = hrpose("fit", "--config-dir", "mine", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (1, "hrpose: --config-dir: there is no folder mine.\n")
 
@@ -306,6 +306,6 @@ def test_shell_completion_is_installed_for_the_command(tmp_path, words):
         ("hrpose compare runs/one runs/(other) anno", "annotations="),
     ],
 )
-def test_words_are_completed(tmp_path, line, choices):
+def test_arguments_are_completed(tmp_path, line, choices):
     done = hrpose("-sc", "query=bash", cwd=tmp_path, COMP_LINE=line)
     assert done.stdout.strip() == choices, done.stderr

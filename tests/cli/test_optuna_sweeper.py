@@ -1,4 +1,4 @@
-"""Optuna's sweeper on a job that is a formula: what it asks for, what it is told, and how a stopped search goes on."""
+"""Optuna's sweeper on a job that computes a formula: values, results, and continuing a stopped search."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def study_in(folder: Path) -> optuna.Study:
     return optuna.load_study(study_name="tiny", storage=optuna.storages.JournalStorage(journal))
 
 
-def test_a_search_maximises_the_score_and_keeps_what_is_fixed(search) -> None:
+def test_a_search_maximises_the_score_and_keeps_fixed_overrides(search) -> None:
     jobs, study = search(num_trials=12)
     assert len(jobs) == len(study.trials) == 12
     assert study.direction == optuna.study.StudyDirection.MAXIMIZE
@@ -81,7 +81,7 @@ def test_the_ranges_of_the_configuration_come_before_those_of_the_command(search
 
 
 @pytest.mark.parametrize("score", [math.nan, None, math.inf])
-def test_a_job_without_a_score_is_a_failed_trial_and_the_search_goes_on(search, score) -> None:
+def test_a_job_without_a_score_is_a_failed_trial_and_the_search_continues(search, score) -> None:
     _, study = search(lambda overrides: score if overrides[1] == "model=a" else 0.5, num_trials=6)
     assert {trial.params["model"]: trial.state for trial in study.trials} == {
         "a": TrialState.FAIL,
@@ -89,7 +89,7 @@ def test_a_job_without_a_score_is_a_failed_trial_and_the_search_goes_on(search, 
     }
 
 
-def test_the_same_command_goes_on_where_a_search_was_stopped_and_repeats_the_trial_that_ran(search, tmp_path) -> None:
+def test_the_same_command_continues_a_stopped_search_and_repeats_the_running_trial(search, tmp_path) -> None:
     begun: list[Sequence[str]] = []
 
     def stop(overrides: Sequence[str]) -> float:
@@ -117,7 +117,7 @@ def test_trials_are_chosen_together_for_a_launcher_of_several_jobs(search, tmp_p
     assert [len(batch) for batch in launcher.batches] == [2, 2, 1]
 
 
-def test_a_launcher_that_breaks_is_one_message_and_leaves_no_trial_running(search, tmp_path) -> None:
+def test_a_failing_launcher_is_one_message_and_no_trial_stays_running(search, tmp_path) -> None:
     def broken(overrides: Sequence[str]) -> float:
         raise RuntimeError("a worker was killed")
 
@@ -132,14 +132,14 @@ def test_another_range_needs_another_study(search) -> None:
         search(num_trials=2, space=[SPACE[0], "model=choice(a, c)"])
 
 
-def test_a_file_that_is_no_journal_is_named(search, tmp_path) -> None:
+def test_a_file_that_is_no_journal_is_refused(search, tmp_path) -> None:
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "optuna.log").write_text("not JSON\n\n")
     with pytest.raises(CompactHydraException, match=r"optuna\.log"):
         search()
 
 
-def test_a_file_that_cannot_be_made_is_named(search, tmp_path) -> None:
+def test_a_file_that_cannot_be_created_is_refused(search, tmp_path) -> None:
     (tmp_path / "runs").write_text("a file where a folder is needed")
     with pytest.raises(CompactHydraException, match=r"^hydra\.sweeper\.storage: "):
         search()
@@ -161,7 +161,7 @@ def test_every_range_of_hydra_gives_its_own_values(text, chosen) -> None:
     assert {suggest(study.ask(), "k", override) for _ in range(20)} == chosen
 
 
-def test_a_pruned_trial_is_told_as_such_and_so_says_its_record(search, tmp_path) -> None:
+def test_a_pruned_trial_is_reported_as_pruned(search, tmp_path) -> None:
     """The callback works in the process of the job, so it finds study and trial by file, name and number."""
     states = []
 

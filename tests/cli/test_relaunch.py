@@ -20,7 +20,7 @@ SMALL = (
 
 @pytest.fixture
 def job(monkeypatch, tmp_path):
-    """Pretend that Hydra is running a job, in the mode given."""
+    """Simulate a job of Hydra in a mode."""
 
     def start(mode: RunMode):
         hydra = OmegaConf.create(
@@ -54,7 +54,7 @@ def test_a_job_of_a_sweep_is_repeated_as_a_single_run(job):
 
 
 @pytest.mark.parametrize("module", [None, "hrpose.__main__"])
-def test_a_job_in_the_process_of_a_launcher_is_repeated_by_the_command_that_was_given(job, module):
+def test_a_job_in_the_process_of_a_launcher_is_repeated_by_the_original_command(job, module):
     """Lightning runs `python -m __main__.__spec__.name`, which is joblib's or submitit's module there."""
     _, cfg = job(RunMode.MULTIRUN)
     main = sys.modules["__main__"]
@@ -70,7 +70,7 @@ def test_a_job_in_the_process_of_a_launcher_is_repeated_by_the_command_that_was_
     assert main.__spec__ is before
 
 
-def test_the_processes_of_a_job_that_failed_end_with_it(job):
+def test_a_failed_job_ends_its_processes(job):
     """Lightning's observer would see them fail, and kill the process that runs the next job of the sweep."""
     _, cfg = job(RunMode.MULTIRUN)
     child = subprocess.Popen(["sleep", "60"])
@@ -88,7 +88,7 @@ def test_the_processes_of_a_job_that_failed_end_with_it(job):
     assert child.returncode == -9
 
 
-def test_the_environment_of_the_launcher_is_left_as_it_was(job, monkeypatch):
+def test_the_environment_of_the_launcher_is_restored(job, monkeypatch):
     _, cfg = job(RunMode.RUN)
     monkeypatch.setenv("MASTER_PORT", "1234")
     monkeypatch.delenv("LOCAL_RANK", raising=False)
@@ -105,7 +105,7 @@ def test_the_environment_of_the_launcher_is_left_as_it_was(job, monkeypatch):
 
 
 def fit(folder: Path, *words: str) -> list[Path]:
-    """Run the command for real and give the run folders, where the first process keeps Hydra's copy of the configuration."""
+    """Run the command and return the run folders, in which the first process stores Hydra's copy of the configuration."""
     environment = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "WORLD_SIZE")}
     done = subprocess.run(
         [sys.executable, "-m", "hrpose", "fit", *SMALL, *words], cwd=folder, env=environment, capture_output=True, text=True,
@@ -126,7 +126,7 @@ def test_two_processes_share_one_folder(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_jobs_of_two_processes_leave_two_folders(tmp_path):
+def test_two_jobs_of_two_processes_make_two_folders(tmp_path):
     folders = fit(tmp_path, "-m", "optim.lr=1e-3,5e-4")
     assert [folder.name for folder in folders] == ["0", "1"]
     for folder, rate in zip(folders, (1e-3, 5e-4), strict=True):

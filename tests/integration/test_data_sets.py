@@ -11,6 +11,7 @@ from keypoint_oracle import coco_numbers
 from specimen import draw_specimen, specimen_keypoints
 from whole_body import FIELDS, whole_body_content
 
+from hrpose.annotations.reader import InstanceFiles
 from hrpose.errors import DataWarning
 from hrpose.report import analyse
 from hrpose.report.protocol import Benchmark
@@ -78,7 +79,7 @@ def numbers_of(
 def test_whole_body_ap_and_those_of_its_parts_are_the_benchmarks(whole_bodies, tmp_path) -> None:
     told, results = whole_bodies
     files = write(tmp_path / "gt.json", told), write(tmp_path / "res.json", results)
-    evaluated = read_evaluated(*files, sigmas="wholebody", keypoint_fields=FIELDS)
+    evaluated = read_evaluated(*files, sigmas="wholebody", files=InstanceFiles(keypoint_fields=FIELDS))
     assert evaluated.protocol.sigmas == "wholebody"
     report = analyse(evaluated, title="whole bodies", num_samples=0)
     assert list(report.measurement.numbers.values()) == numbers_of(told, results, WHOLEBODY.sigmas, tuple(range(133)))
@@ -103,7 +104,12 @@ def test_results_with_all_keypoints_under_one_key_are_the_same(whole_bodies, tmp
     ]
     gt = write(tmp_path / "gt.json", told)
     five, one = (
-        read_evaluated(gt, write(tmp_path / f"{number}.json", rows), sigmas="wholebody", keypoint_fields=FIELDS)
+        read_evaluated(
+            gt,
+            write(tmp_path / f"{number}.json", rows),
+            sigmas="wholebody",
+            files=InstanceFiles(keypoint_fields=FIELDS),
+        )
         for number, rows in enumerate((results, joined))
     )
     assert five.detections.keypoints.tolist() == one.detections.keypoints.tolist()
@@ -111,7 +117,9 @@ def test_results_with_all_keypoints_under_one_key_are_the_same(whole_bodies, tmp
     assert five.detections.areas.tolist() == one.detections.areas.tolist()
     del results[3]["foot_kpts"][:3]
     with pytest.raises(ValueError, match=r"`foot_kpts`.*18 numbers.*1.*\[3\]"):
-        read_evaluated(gt, write(tmp_path / "short.json", results), sigmas="wholebody", keypoint_fields=FIELDS)
+        read_evaluated(
+            gt, write(tmp_path / "short.json", results), sigmas="wholebody", files=InstanceFiles(keypoint_fields=FIELDS)
+        )
 
 
 def test_crowdpose_is_measured_as_its_evaluation_code_does(tmp_path) -> None:
@@ -146,7 +154,7 @@ def test_crowdpose_is_measured_as_its_evaluation_code_does(tmp_path) -> None:
     told = {"images": images, "annotations": people, "categories": [category]}
     files = write(tmp_path / "gt.json", told), write(tmp_path / "res.json", results)
     rules = Benchmark(name="crowdpose", use_area=False)
-    evaluated = read_evaluated(*files, sigmas="crowdpose", area_from_bbox=0.53, rules=rules)
+    evaluated = read_evaluated(*files, sigmas="crowdpose", files=InstanceFiles(area_from_bbox=0.53), rules=rules)
     assert (evaluated.protocol.sigmas, evaluated.protocol.areas) == ("crowdpose", "0.53 of the box")
     report = analyse(evaluated, title="crowds", num_samples=0)
 

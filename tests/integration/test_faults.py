@@ -1,4 +1,4 @@
-"""What the machine does to a run ends in one line that names the cause, and leaves files that can be read."""
+"""An error of the machine ends a run with one line that names the cause, and its files are valid."""
 
 import json
 import shutil
@@ -73,7 +73,7 @@ def test_a_folder_that_is_read_only_is_named(hrpose, small_disk) -> None:
 
 def test_a_limit_of_the_file_size_is_named(hrpose, tmp_path) -> None:
     done = hrpose("fit", *overrides_of("FaultAt", kind="file", step=1), path=BOMBS)
-    check_end(done, "hrpose: File too large", "ulimit -f", str(tmp_path), "To start again: hrpose fit")
+    check_end(done, "hrpose: File too large", "ulimit -f", str(tmp_path), "To restart: hrpose fit")
     assert check_files(tmp_path) == []
 
 

@@ -24,7 +24,7 @@ PART_SCORES = ("foot_score", "face_score", "lefthand_score", "righthand_score", 
 
 
 def draw(benchmark: str, *, seed: int = 0, people: int = 60) -> tuple[dict[str, Any], Rows]:
-    """Draw 24 images with persons, and results that miss them: crowds, unlabelled persons, ties, false and empty results."""
+    """Draw 24 images with persons, and results with errors: crowds, unlabelled persons, ties, false and empty results."""
     r = random.Random(f"{benchmark} {seed}")
     fields = FIELDS if benchmark == "wholebody" else {"keypoints": COUNTS[benchmark]}
     images = [
@@ -64,7 +64,7 @@ def draw(benchmark: str, *, seed: int = 0, people: int = 60) -> tuple[dict[str, 
 
 
 def draw_jhmdb() -> tuple[dict[str, Any], Rows]:
-    """Draw 40 images with one person and one result each, counted from 1: boxes beyond the image, torsos of no length."""
+    """Draw 40 images with one person and one result each, counted from 1: boxes beyond the image, torsos of length 0."""
     r = random.Random("jhmdb")
     images = [{"id": i, "width": 320, "height": 240, "file_name": f"{i}.png"} for i in range(1, 41)]
     annotations: Rows = []
@@ -89,7 +89,7 @@ def draw_jhmdb() -> tuple[dict[str, Any], Rows]:
 
 
 def reference_jhmdb(keypoint_eval: str) -> dict[str, float]:
-    """Return PCK and tPCK, what `JhmdbDataset.parse_data_info` and `JhmdbPCKAccuracy` of MMPose do to each row.
+    """Return PCK and tPCK, as `JhmdbDataset.parse_data_info` and `JhmdbPCKAccuracy` of MMPose compute them.
 
     Args:
         keypoint_eval: mmpose/evaluation/functional/keypoint_eval.py of MMPose 1.3.2, of which one function is taken.

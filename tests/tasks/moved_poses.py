@@ -14,7 +14,7 @@ from hrpose.structures import GroundTruth, InstanceTable, Poses
 
 
 class MovedPoses:
-    """An engine that moves the annotated keypoints by a few pixels, as many as the id of an instance says."""
+    """An engine that moves the annotated keypoints by some pixels, depending on the id of the instance."""
 
     input_size, grid, skeleton = CODEC.input_size, CODEC.grid, COCO
 
@@ -29,7 +29,7 @@ class MovedPoses:
 
 
 def evaluated(data: PoseDataModule, kept: Any = slice(None)) -> tuple[Predictions, GroundTruth]:
-    """Predictions of the engine for the validation set, and the truth."""
+    """Return predictions of the engine for the validation set, and the ground truth."""
     table = data.val_tables["gt"]
     metric = KeypointAveragePrecision(COCO.sigmas, ground_truth=data.ground_truth)
     poses = MovedPoses(table)(data.crops(table, train=False).__getitems__(range(len(table))))

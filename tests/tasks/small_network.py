@@ -21,7 +21,7 @@ SMALL = [
 
 
 def write_checkpoint(file: Path) -> Path:
-    """Write it; its head is far from 0, so that keypoints have scores."""
+    """Write a checkpoint; its head is far from 0, so that keypoints have scores."""
     cfg = compose("fit", SMALL)
     torch.manual_seed(0)
     net = build(cfg.model, num_keypoints=COCO.num_keypoints)
@@ -32,7 +32,7 @@ def write_checkpoint(file: Path) -> Path:
 
 
 def write_bottom_up_checkpoint(file: Path) -> Path:
-    """Write one of a HigherHRNet for whole images; its heads vary by a fifth, so that it finds instances."""
+    """Write a checkpoint of a HigherHRNet; its heads vary by a fifth, so that it finds instances."""
     shape = {
         "width": 4,
         "stem_width": 8,

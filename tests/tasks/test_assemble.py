@@ -1,4 +1,4 @@
-"""The parts of a run are built and fit together."""
+"""The parts of a run are built together."""
 
 import logging
 
@@ -10,8 +10,8 @@ from hrpose.config import compose
 from hrpose.tasks.assemble import assemble
 
 
-def warnings_of(names, words, tmp_path, caplog) -> list[str]:
-    """Assemble a run on keypoints of these names, and give what it says about mirror pairs."""
+def warnings_of(names, overrides, tmp_path, caplog) -> list[str]:
+    """Assemble a run on keypoints with these names, and return its messages about mirror pairs."""
     whole = content() | {"categories": [CATEGORY | {"keypoints": names, "sigmas": [0.1] * 17}]}
     images = write_dataset(tmp_path) / "photos"
     file = write_json(tmp_path / "persons.json", whole)
@@ -19,14 +19,14 @@ def warnings_of(names, words, tmp_path, caplog) -> list[str]:
     paths += ["data.val_boxes=[gt]", "prepare=null"]
     caplog.clear()
     with caplog.at_level(logging.WARNING):
-        assemble(compose("fit", [*paths, f"paths.run={tmp_path}", *words]))
+        assemble(compose("fit", [*paths, f"paths.run={tmp_path}", *overrides]))
     return [record.message for record in caplog.records if "irror" in record.message]
 
 
 POINTS = [f"p{k}" for k in range(17)]
 
 
-def test_mirrored_images_without_a_pair_are_warned_of_once(tmp_path, caplog):
+def test_mirrored_images_without_a_pair_are_one_warning(tmp_path, caplog):
     (message,) = warnings_of(POINTS, [], tmp_path, caplog)
     assert "17 keypoints of skeleton 'person' (p0, p1, p2, p3, p4, ...)" in message
     assert "augment.flip and flip_test use" in message
@@ -38,7 +38,7 @@ def test_mirrored_images_without_a_pair_are_warned_of_once(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    ("names", "words"),
+    ("names", "overrides"),
     [
         (POINTS, ["augment.flip=null", "flip_test=false"]),
         (POINTS, ["augment.flip.probability=0", "flip_test=false"]),
@@ -47,19 +47,19 @@ def test_mirrored_images_without_a_pair_are_warned_of_once(tmp_path, caplog):
         ([*POINTS[2:], "lhip", "rhip"], []),
     ],
 )
-def test_there_is_no_warning_where_pairs_are_known_or_nothing_is_mirrored(names, words, tmp_path, caplog):
-    assert warnings_of(names, words, tmp_path, caplog) == []
+def test_known_pairs_or_unmirrored_images_give_no_warning(names, overrides, tmp_path, caplog):
+    assert warnings_of(names, overrides, tmp_path, caplog) == []
 
 
 @pytest.mark.parametrize(
-    ("words", "warned"),
+    ("overrides", "warned"),
     [([], False), (["callbacks/freeze=backbone"], True), (["callbacks/freeze=backbone", "weights"], False)],
 )
-def test_a_frozen_backbone_of_random_weights_is_warned_of(words, warned, tmp_path, caplog):
+def test_a_frozen_backbone_of_random_weights_is_a_warning(overrides, warned, tmp_path, caplog):
     file = tmp_path / "weights.ckpt"
-    if "weights" in words:
+    if "weights" in overrides:
         write_checkpoint(file)
-    words = [f"weights={file}" if word == "weights" else word for word in words]
+    overrides = [f"weights={file}" if word == "weights" else word for word in overrides]
     images = write_dataset(tmp_path) / "photos"
     annotations = write_json(tmp_path / "persons.json", content())
     paths = [
@@ -69,6 +69,6 @@ def test_a_frozen_backbone_of_random_weights_is_warned_of(words, warned, tmp_pat
     ]
     with caplog.at_level(logging.WARNING):
         assemble(
-            compose("fit", [*SMALL, *paths, "data.val_boxes=[gt]", "prepare=null", f"paths.run={tmp_path}", *words])
+            compose("fit", [*SMALL, *paths, "data.val_boxes=[gt]", "prepare=null", f"paths.run={tmp_path}", *overrides])
         )
     assert any(record.message.startswith("callbacks.freeze:") for record in caplog.records) == warned

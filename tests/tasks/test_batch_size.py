@@ -1,4 +1,4 @@
-"""`data.batch_size=auto` takes the largest batch that fits, and changes nothing else."""
+"""`data.batch_size=auto` uses the largest batch that fits, and changes nothing else."""
 
 from types import SimpleNamespace
 
@@ -52,15 +52,15 @@ def find(net, *, instances=1000, processes=1):
 
 
 @pytest.mark.parametrize(("room", "found"), [(2, 2), (17, 16), (300, 256), (10**6, 512)])
-def test_the_largest_batch_that_fits_is_taken(room, found):
+def test_the_largest_batch_that_fits_is_used(room, found):
     assert find(Net(room)) == found
 
 
-def test_a_batch_is_at_most_all_instances():
+def test_the_batch_size_is_at_most_the_number_of_instances():
     assert find(Net(1000), instances=12) == 8
 
 
-def test_network_and_random_numbers_stay_as_they_are():
+def test_the_search_changes_neither_network_nor_random_numbers():
     net = Net(64)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     torch.manual_seed(0)
@@ -72,21 +72,21 @@ def test_network_and_random_numbers_stay_as_they_are():
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_it_ends_where_a_step_becomes_slow(monkeypatch):
+def test_the_search_ends_when_a_step_becomes_slow(monkeypatch):
     seconds = iter(range(0, 1000, 3))
     monkeypatch.setattr(batch_size.time, "monotonic", lambda: next(seconds))
     monkeypatch.setattr(batch_size, "_SLOWEST", 2.0)
     assert find(Net(1000)) == 2
 
 
-def test_what_it_cannot_do_is_refused():
+def test_several_processes_and_too_little_memory_are_refused():
     with pytest.raises(ConfigError, match=r"^data\.batch_size"):
         find(Net(1))
     with pytest.raises(ConfigError, match=r"^data\.batch_size.*trainer\.devices"):
         find(Net(9), processes=2)
 
 
-def test_another_error_is_raised():
+def test_errors_other_than_out_of_memory_are_raised():
     net = Net(4)
     net.norm = nn.BatchNorm1d(7)
     with pytest.raises(RuntimeError):

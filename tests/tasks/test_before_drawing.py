@@ -1,4 +1,4 @@
-"""What cannot work is refused before the first picture is drawn; data of the user's own needs no drawn pictures."""
+"""Faults are found before anything is drawn; custom data needs no drawing."""
 
 import json
 import sys
@@ -29,7 +29,7 @@ FAULTS = {
     "trainer.max_epochs=-5": "max_epochs",
     "trainer.accumulate_grad_batches=0": "trainer.accumulate_grad_batches: expected at least 1, but got 0",
     "trainer.check_val_every_n_epoch=0": "trainer.check_val_every_n_epoch: expected at least 1, but got 0",
-    "trainer.accelerator=tpu": "trainer: expected what this machine can do, but got accelerator=tpu",
+    "trainer.accelerator=tpu": "trainer: expected settings that this machine supports, but got accelerator=tpu",
     "trainer.devices=0": "trainer: .*devices=0",
     "model.width=0": "model: .*`width` to be a whole number of at least 1",
     "codec.sigma=0": "codec: .*`sigma` to be a positive number",
@@ -50,24 +50,26 @@ def base(tmp_path) -> list[str]:
     return [f"paths.data={tmp_path}/drawn", f"paths.run={tmp_path}/run", "prepare.num_train=6", "prepare.num_val=3"]
 
 
-@pytest.mark.parametrize("words", FAULTS)
-def test_a_value_out_of_range_is_refused_before_anything_is_drawn(base, tmp_path, words):
-    with pytest.raises(ConfigError, match=FAULTS[words]) as caught:
-        run("fit", compose("fit", [*base, *words.split()]))
+@pytest.mark.parametrize("overrides", FAULTS)
+def test_a_value_out_of_range_is_refused_before_anything_is_drawn(base, tmp_path, overrides):
+    with pytest.raises(ConfigError, match=FAULTS[overrides]) as caught:
+        run("fit", compose("fit", [*base, *overrides.split()]))
     assert len(caught.value.faults) == 1
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-@pytest.mark.parametrize("words", ["trainer.accelerator=gpu", "trainer.accelerator=cuda", "trainer.accelerator=mps"])
-def test_a_missing_accelerator_is_refused_before_anything_is_drawn(base, tmp_path, words):
-    with pytest.raises(ConfigError, match="trainer: expected what this machine can do"):
-        run("fit", compose("fit", [*base, words]))
+@pytest.mark.parametrize(
+    "overrides", ["trainer.accelerator=gpu", "trainer.accelerator=cuda", "trainer.accelerator=mps"]
+)
+def test_a_missing_accelerator_is_refused_before_anything_is_drawn(base, tmp_path, overrides):
+    with pytest.raises(ConfigError, match="trainer: expected settings that this machine supports"):
+        run("fit", compose("fit", [*base, overrides]))
     assert list(tmp_path.iterdir()) == []
 
 
 class Missing(MetaPathFinder):
-    """Hide packages, as if they were not installed."""
+    """Hide packages as if they were not installed."""
 
     def __init__(self, *names: str) -> None:
         self.names = names
@@ -78,7 +80,7 @@ class Missing(MetaPathFinder):
 
 
 @pytest.mark.parametrize(
-    ("verb", "words", "package", "fault"),
+    ("verb", "overrides", "package", "fault"),
     [
         ("fit", ["logger=[csv,tensorboard]"], "tensorboard", "logger.tensorboard: .*pip install 'hrpose[tensorboard]'"),
         ("fit", ["logger=wandb"], "wandb", "logger.wandb: .*pip install 'wandb'"),
@@ -102,23 +104,23 @@ class Missing(MetaPathFinder):
     ],
 )
 def test_a_missing_library_is_a_fault_with_the_command_that_installs_it(
-    tmp_path, monkeypatch, verb, words, package, fault
+    tmp_path, monkeypatch, verb, overrides, package, fault
 ):
     monkeypatch.chdir(tmp_path)
     for name in ("a.onnx", "a.xml", "a.pth", "a.jpg", "a.mat"):
         Path(name).touch()
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
-    validate(compose(verb, words))
+    validate(compose(verb, overrides))
     monkeypatch.setattr(sys, "meta_path", [Missing(package), *sys.meta_path])
     with pytest.raises(ConfigError, match=fault.replace("[", r"\[").replace("]", r"\]")) as caught:
-        validate(compose(verb, words))
+        validate(compose(verb, overrides))
     assert len(caught.value.faults) == 1
     assert "\n" not in str(caught.value)
 
 
 def test_a_library_that_cannot_be_imported_is_one_message(base, tmp_path, monkeypatch):
-    """The package is there, so the configuration has no fault, but its import fails."""
+    """The package is installed, so the configuration is valid, but its import fails."""
     monkeypatch.setattr("hrpose.config.settings._is_installed", lambda package: True)
     monkeypatch.setattr("lightning.pytorch.loggers.tensorboard.TensorBoardLogger.__init__", _fail)
     with pytest.raises(ConfigError, match=r"^logger.tensorboard: .*broken"):
@@ -132,7 +134,7 @@ def _fail(self, *arguments, **named):
 
 @pytest.fixture
 def own(tmp_path) -> list[str]:
-    """Words that name data of the user's own."""
+    """Overrides that select custom data."""
     write_dataset(tmp_path / "own", num_train=2, num_val=2)
     return [
         *(
@@ -143,7 +145,7 @@ def own(tmp_path) -> list[str]:
     ]
 
 
-def test_own_data_needs_nothing_drawn(base, own, tmp_path):
+def test_nothing_is_drawn_for_custom_data(base, own, tmp_path):
     cfg = compose("fit", [*base, *own, "data.val_boxes=[gt]", "model.width=4"])
     validate(cfg)
     assert not needs_drawing(cfg)
@@ -152,13 +154,13 @@ def test_own_data_needs_nothing_drawn(base, own, tmp_path):
     assert not (tmp_path / "drawn").exists()
 
 
-def test_a_test_looks_at_the_validation_data_only(base, own):
-    words = [*base, *[word for word in own if word.startswith("data.val")], "data.val_boxes=[gt]"]
-    assert not needs_drawing(compose("test", [*words, "weights=a.pth"]))
-    assert needs_drawing(compose("fit", words))
+def test_a_test_checks_the_validation_data_only(base, own):
+    overrides = [*base, *[word for word in own if word.startswith("data.val")], "data.val_boxes=[gt]"]
+    assert not needs_drawing(compose("test", [*overrides, "weights=a.pth"]))
+    assert needs_drawing(compose("fit", overrides))
 
 
-def test_own_annotations_do_not_go_with_drawn_pictures(base, own):
+def test_custom_annotations_with_drawn_images_are_refused(base, own):
     with pytest.raises(ConfigError) as caught:
         validate(compose("fit", [*base, own[0], own[1]]))
     keys = [fault.partition(":")[0] for fault in caught.value.faults]
@@ -166,14 +168,14 @@ def test_own_annotations_do_not_go_with_drawn_pictures(base, own):
     assert "or set data.val_boxes=[gt]" in caught.value.faults[2]
 
 
-def test_own_data_that_is_missing_is_named_before_anything_is_drawn(base, tmp_path):
-    words = ["data.train_annotations=no.json", "data.train_images=nowhere"]
+def test_missing_custom_data_is_refused_before_anything_is_drawn(base, tmp_path):
+    overrides = ["data.train_annotations=no.json", "data.train_images=nowhere"]
     with pytest.raises(ConfigError, match=r"(?s)data.train_annotations.*no.json.*data.train_images.*nowhere"):
-        run("fit", compose("fit", [*base, *words]))
+        run("fit", compose("fit", [*base, *overrides]))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_network_for_other_keypoints_is_tested_on_own_data(base, own, tmp_path):
+def test_a_network_for_other_keypoints_is_tested_on_custom_data(base, own, tmp_path):
     """The keypoints of the drawn people matter only where they are used."""
     file = tmp_path / "own/annotations/person_keypoints_val2017.json"
     content = json.loads(file.read_text())

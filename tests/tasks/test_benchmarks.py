@@ -1,4 +1,4 @@
-"""The protocols of benchmarks give the numbers of the benchmarks' own tools, to the bit; `drawn_benchmarks` has the recipe."""
+"""The protocols of benchmarks give the numbers of the benchmarks' tools to the bit; `drawn_benchmarks` has the recipe."""
 
 import json
 import warnings
@@ -247,9 +247,7 @@ def test_pckh_names_the_rows_at_fault_and_finds_the_ground_truth_of_valid_json(t
 
 
 @pytest.mark.parametrize(("benchmark", "words"), [("crowdpose", "0.53 of the box"), ("wholebody", "133 keypoints")])
-def test_a_file_of_a_benchmark_that_is_measured_otherwise_gets_one_line(
-    benchmark: str, words: str, tmp_path: Path
-) -> None:
+def test_a_file_of_another_benchmark_is_one_warning(benchmark: str, words: str, tmp_path: Path) -> None:
     gt, results = draw(benchmark)
     sigmas = "sigmas=crowdpose" if benchmark == "crowdpose" else "sigmas=coco"
     for protocol, count in (("auto", 1), (benchmark, 0)):
@@ -263,7 +261,7 @@ def test_a_file_of_a_benchmark_that_is_measured_otherwise_gets_one_line(
 
 
 @pytest.mark.filterwarnings("ignore:.*num_keypoints", "ignore:.*seems to be")
-def test_missing_areas_of_crowdpose_are_answered_with_its_protocol(tmp_path: Path) -> None:
+def test_missing_areas_of_crowdpose_suggest_its_protocol(tmp_path: Path) -> None:
     gt, results = draw("crowdpose")
     for row in gt["annotations"]:
         del row["area"]
@@ -272,7 +270,7 @@ def test_missing_areas_of_crowdpose_are_answered_with_its_protocol(tmp_path: Pat
 
 
 @pytest.mark.filterwarnings("ignore::hrpose.errors.DataWarning")
-def test_explicit_sigmas_and_areas_win_and_are_stamped(tmp_path: Path) -> None:
+def test_explicit_sigmas_and_areas_are_used_and_stated(tmp_path: Path) -> None:
     own = measure(tmp_path, "crowdpose").measurement
     other = measure(tmp_path, "crowdpose", "sigmas=aic", "area_from_bbox=0.7").measurement
     stamps = [(each.protocol.name, each.protocol.sigmas, each.protocol.areas) for each in (own, other)]
@@ -289,7 +287,7 @@ def test_explicit_sigmas_and_areas_win_and_are_stamped(tmp_path: Path) -> None:
     ],
     ids=["scores", "sigmas", "coordinates"],
 )
-def test_numbers_that_cannot_be_right_get_one_line(change: Any, words: str, tmp_path: Path) -> None:
+def test_implausible_numbers_are_one_warning(change: Any, words: str, tmp_path: Path) -> None:
     gt, results = draw("ochuman")
     for row in results:
         triplets = np.array(row["keypoints"]).reshape(-1, 3)

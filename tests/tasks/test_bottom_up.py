@@ -41,12 +41,12 @@ def test_all_images_are_measured_and_other_protocols_are_not_compared(tmp_path):
         f"paths.data={tmp_path}/data",
         "trainer.precision=32-true",
     ]
-    for name, *words in (
+    for name, *overrides in (
         ("one", "codec.refine=true"),
         ("two", "codec.refine=false"),
         ("three", "codec.scales=[0.5,1]"),
     ):
-        run("test", compose("test", [*given, *words, f"paths.run={tmp_path}/{name}"]))
+        run("test", compose("test", [*given, *overrides, f"paths.run={tmp_path}/{name}"]))
         assert "bottom-up" in (tmp_path / name / "results" / "report_none.json").read_text()
     for other in ("two", "three"):
         with pytest.raises(ValueError, match="scales"):

@@ -19,7 +19,7 @@ IO = "lightning.pytorch.plugins.io"
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("overrides", "message"),
     [
         (
             ["trainer.accelerator=tpu"],
@@ -32,39 +32,40 @@ IO = "lightning.pytorch.plugins.io"
         (["trainer.accelerator=cpu", "trainer.strategy=ddpp"], r"^trainer: .*ddpp"),
     ],
 )
-def test_a_trainer_that_this_machine_cannot_run_is_explained(words, told, tmp_path):
-    with pytest.raises(ConfigError, match=told):
-        build_trainer(compose("fit", [*words, f"paths.run={tmp_path}"]))
+def test_a_trainer_that_this_machine_does_not_support_is_refused(overrides, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        build_trainer(compose("fit", [*overrides, f"paths.run={tmp_path}"]))
 
 
-def test_without_its_callback_a_run_has_no_progress_bar(tmp_path):
+def test_a_run_without_the_progress_callback_has_no_bar(tmp_path):
     with_bar, without = (
-        build_trainer(compose("fit", [*words, f"paths.run={tmp_path}"])) for words in ([], ["callbacks.progress=null"])
+        build_trainer(compose("fit", [*overrides, f"paths.run={tmp_path}"]))
+        for overrides in ([], ["callbacks.progress=null"])
     )
     assert [type(callback) for callback in with_bar.callbacks if "Progress" in type(callback).__name__] == [RunProgress]
     assert [callback for callback in without.callbacks if "Progress" in type(callback).__name__] == []
     assert with_bar.progress_bar_callback is without.progress_bar_callback is None
 
 
-def test_a_bar_of_lightning_can_take_its_place(tmp_path):
-    words = ["~callbacks.progress", "+callbacks.bar._target_=lightning.pytorch.callbacks.RichProgressBar"]
-    trainer = build_trainer(compose("fit", [*words, f"paths.run={tmp_path}"]))
+def test_a_progress_bar_of_lightning_can_replace_the_callback(tmp_path):
+    overrides = ["~callbacks.progress", "+callbacks.bar._target_=lightning.pytorch.callbacks.RichProgressBar"]
+    trainer = build_trainer(compose("fit", [*overrides, f"paths.run={tmp_path}"]))
     assert isinstance(trainer.progress_bar_callback, RichProgressBar)
 
 
-@pytest.mark.parametrize(("words", "number"), [([], "auto"), (["threads=1"], 1)])
-def test_the_number_of_threads_is_a_key_of_its_own(words, number, tmp_path):
-    trainer = build_trainer(compose("fit", [*words, f"paths.run={tmp_path}"]))
+@pytest.mark.parametrize(("overrides", "number"), [([], "auto"), (["threads=1"], 1)])
+def test_the_number_of_threads_is_a_key(overrides, number, tmp_path):
+    trainer = build_trainer(compose("fit", [*overrides, f"paths.run={tmp_path}"]))
     assert [callback.number for callback in trainer.callbacks if isinstance(callback, TorchThreads)] == [number]
 
 
-def trainer_of(tmp_path, *words):
-    return build_trainer(compose("fit", [f"paths.run={tmp_path}", "trainer.precision=32-true", *words]))
+def trainer_of(tmp_path, *overrides):
+    return build_trainer(compose("fit", [f"paths.run={tmp_path}", "trainer.precision=32-true", *overrides]))
 
 
-@pytest.mark.parametrize("words", [[], ["callbacks/ema=default"], ["trainer.strategy=ddp"], ["trainer.devices=2"]])
-def test_every_trainer_writes_complete_checkpoints(tmp_path, words):
-    assert type(trainer_of(tmp_path, *words).strategy.checkpoint_io) is AtomicCheckpointIO
+@pytest.mark.parametrize("overrides", [[], ["callbacks/ema=default"], ["trainer.strategy=ddp"], ["trainer.devices=2"]])
+def test_every_trainer_writes_complete_checkpoints(tmp_path, overrides):
+    assert type(trainer_of(tmp_path, *overrides).strategy.checkpoint_io) is AtomicCheckpointIO
 
 
 def test_plugins_of_the_user_are_kept(tmp_path):
@@ -79,15 +80,15 @@ def test_plugins_of_the_user_are_kept(tmp_path):
     assert type(trainer.strategy.checkpoint_io) is AtomicCheckpointIO
 
 
-def test_a_checkpoint_is_read_without_trust(tmp_path):
+def test_a_checkpoint_is_loaded_with_weights_only(tmp_path):
     AtomicCheckpointIO().save_checkpoint(CONTENT, tmp_path / "new/last.ckpt")
     content = AtomicCheckpointIO().load_checkpoint(tmp_path / "new/last.ckpt", weights_only=True)
     assert torch.equal(content["state_dict"]["a"], CONTENT["state_dict"]["a"])
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["last.ckpt"]
 
 
-def test_the_checkpoint_before_stays_until_the_new_one_is_complete(tmp_path, monkeypatch):
-    """Nothing is written to the folder for temporary files, which may be on another file system."""
+def test_a_checkpoint_is_kept_until_the_new_one_is_complete(tmp_path, monkeypatch):
+    """Nothing is written to the temporary folder, which may be on another file system."""
     file = tmp_path / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint(CONTENT, file)
     before = file.read_bytes()
@@ -104,7 +105,7 @@ def test_the_checkpoint_before_stays_until_the_new_one_is_complete(tmp_path, mon
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_signals_are_answered_after_all_other_checkpoints_are_written(tmp_path):
+def test_signals_are_handled_after_all_other_checkpoints_are_written(tmp_path):
     assert isinstance(trainer_of(tmp_path).callbacks[-1], SignalCheckpoint)
     nothing = [f"callbacks.{name}=null" for name in ("best", "last", "last_in_epoch")]
     without = trainer_of(tmp_path, *nothing, "+trainer.enable_checkpointing=false")

@@ -1,4 +1,4 @@
-"""The verbs from Python: what they return, and that they leave the process as it was."""
+"""The verbs as Python functions: their results, and the restored state of the process."""
 
 import logging
 import math
@@ -35,7 +35,7 @@ pytestmark = [
 
 
 def state_of_the_process():
-    """What a call must leave alone."""
+    """Return the state that a call must restore."""
     root = logging.root
     return {
         "folder": Path.cwd(),
@@ -50,7 +50,7 @@ def state_of_the_process():
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A folder with drawn people; its name has characters that Hydra would read otherwise."""
+    """A folder with drawn people; its name has special characters of Hydra."""
     folder = tmp_path_factory.mktemp("calls") / "five, (people)"
     write_dataset(folder / "data", num_train=8, num_val=4, image_size=(320, 240))
     return folder
@@ -78,7 +78,7 @@ def test_fit_returns_numbers_checkpoints_and_folder(trained, home):
     assert all(path.is_file() for path in (result.best_checkpoint, result.last_checkpoint, *result.reports))
 
 
-def test_fit_leaves_the_process_as_it_was(trained):
+def test_fit_restores_the_state_of_the_process(trained):
     _, before, after = trained
     assert after == before
 
@@ -88,7 +88,7 @@ def test_the_overrides_are_saved_as_those_of_a_command(trained):
     assert {"experiment=tiny", "trainer.max_epochs=1", "data.val_boxes=[gt]"} <= set(saved)
 
 
-def test_test_measures_what_fit_has_measured(trained, home):
+def test_test_measures_the_numbers_of_fit(trained, home):
     result = trained[0]
     values = {**SMALL, "paths.data": home / "data", "paths.runs": home / "runs"}
     measured = hrpose.test("experiment=tiny", **values, ckpt_path=result.best_checkpoint)
@@ -137,14 +137,14 @@ def test_export_is_a_function_and_a_package(trained, home):
     assert hrpose.export.open_exported(written.file).record.skeleton.num_keypoints == 17
 
 
-def test_all_faults_are_named_and_no_folder_is_made(tmp_path):
+def test_all_faults_are_listed_and_no_folder_is_made(tmp_path):
     with pytest.raises(ConfigError) as caught:
         hrpose.fit("experiment=tny", **{"optim.lrr": 1, "paths.runs": tmp_path / "runs"})
     assert {fault.partition(":")[0] for fault in caught.value.faults} == {"experiment", "optim.lrr"}
     assert not (tmp_path / "runs").exists()
 
 
-def test_what_only_a_part_refuses_is_found_before_a_folder_is_made(home, tmp_path):
+def test_faults_of_parts_are_found_before_a_folder_is_made(home, tmp_path):
     values = {**SMALL, "codec.sigma": -1.0, "paths.data": home / "data", "paths.runs": tmp_path / "runs"}
     with pytest.raises(ConfigError, match=r"^codec"):
         hrpose.fit("experiment=tiny", **values)

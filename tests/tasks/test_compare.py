@@ -1,4 +1,4 @@
-"""hrpose compare: side by side what was measured alike, a refusal that names what was not."""
+"""hrpose compare: results with equal protocols are compared, others are refused with the differences."""
 
 import json
 from collections.abc import Callable
@@ -21,8 +21,8 @@ from hrpose.tasks.sweep import SweepJob, report_sweep, write_job
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., float]:
-    def run(*words: Any) -> float:
-        cfg = compose("compare", [*map(str, words), f"paths.run={tmp_path}/out", "num_samples=50"])
+    def run(*overrides: Any) -> float:
+        cfg = compose("compare", [*map(str, overrides), f"paths.run={tmp_path}/out", "num_samples=50"])
         validate(cfg)
         return compare(cfg)
 
@@ -30,7 +30,7 @@ def run(tmp_path: Path) -> Callable[..., float]:
 
 
 def leave_report(folder: Path, *, stem: str = "report", shift: float = 0.0, **protocol: Any) -> Path:
-    """A report of the mixture, with all keypoints moved and parts of the protocol changed."""
+    """Write a report of the mixture, with moved keypoints and a changed protocol."""
     case = evaluated()
     moved = replace(
         case,
@@ -40,7 +40,7 @@ def leave_report(folder: Path, *, stem: str = "report", shift: float = 0.0, **pr
     return write_report(analyse(moved, title="", num_samples=50), folder, stem)
 
 
-def test_two_runs_side_by_side(run, tmp_path, capsys) -> None:
+def test_two_runs_are_compared(run, tmp_path, capsys) -> None:
     leave_report(tmp_path / "one")
     leave_report(tmp_path / "two" / "results", shift=4.0)
     difference = run(f"a={tmp_path}/one", f"b={tmp_path}/two")
@@ -67,7 +67,7 @@ def test_rows_need_annotations(run, tmp_path) -> None:
         run(f"a={results}", f"b={results}")
 
 
-def test_unlike_protocols_are_refused_unless_told(run, tmp_path, capsys) -> None:
+def test_different_protocols_are_refused_without_force(run, tmp_path, capsys) -> None:
     leave_report(tmp_path / "one", flip_test=True, boxes="ground truth")
     leave_report(tmp_path / "two", flip_test=False, boxes="ground truth")
     sides = f"a={tmp_path}/one", f"b={tmp_path}/two"
@@ -84,10 +84,10 @@ def test_a_report_of_an_older_version_is_shown_on_request(run, tmp_path, capsys)
     content = json.loads(page.read_text())
     del content["protocol"]["areas"]
     page.write_text(json.dumps(content))
-    words = [f"a={tmp_path}/old", f"b={tmp_path}/new"]
+    overrides = [f"a={tmp_path}/old", f"b={tmp_path}/new"]
     with pytest.raises(ValueError, match=r"(?s)  - areas: not stated \| .*an older version.*force=true"):
-        run(*words)
-    assert run(*words, "force=true") == 0
+        run(*overrides)
+    assert run(*overrides, "force=true") == 0
     assert "areas: not stated | annotated" in capsys.readouterr().out
 
 
@@ -105,13 +105,13 @@ def test_both_kinds_of_boxes_are_compared(run, tmp_path) -> None:
         run(f"a={tmp_path}/one", f"b={tmp_path}/three")
 
 
-def test_a_folder_without_reports_says_where_some_are(run, tmp_path) -> None:
+def test_the_error_of_a_folder_without_reports_names_others(run, tmp_path) -> None:
     leave_report(tmp_path / "runs" / "x" / "results")
     with pytest.raises(ValueError, match="runs/x/results"):
         run(f"a={tmp_path}/runs", f"b={tmp_path}/runs")
 
 
-def test_bare_words_reach_the_task(tmp_path, monkeypatch, capsys) -> None:
+def test_values_without_keys_reach_the_task(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["compare", "nowhere", "gone.json"]) == 1
     shown = capsys.readouterr().err
@@ -119,7 +119,7 @@ def test_bare_words_reach_the_task(tmp_path, monkeypatch, capsys) -> None:
     assert "b: there is no file or folder gone.json." in shown
 
 
-def test_a_worse_set_of_poses_is_found_out(run, tmp_path) -> None:
+def test_a_worse_set_of_poses_has_a_small_p_value(run, tmp_path) -> None:
     annotations, results = write_files(tmp_path)
     rows = json.loads(results.read_text())
     rng = np.random.default_rng(0)
@@ -131,7 +131,7 @@ def test_a_worse_set_of_poses_is_found_out(run, tmp_path) -> None:
 
 
 def leave_sweep(folder: Path, shifts: tuple[float, ...]) -> Path:
-    """A sweep whose jobs have moved keypoints, and a job that failed."""
+    """Write a sweep of jobs with moved keypoints and a failed job."""
     for number, shift in enumerate(shifts):
         ap = json.loads(leave_report(folder / str(number) / "results", shift=shift).with_suffix(".json").read_text())
         result = SimpleNamespace(score=-shift, numbers={"AP_gt": ap["numbers"]["AP"]}, num_epochs=1)
@@ -151,13 +151,13 @@ def test_the_best_job_of_a_sweep_is_compared_with_each_other_one(run, tmp_path, 
     assert "optim.lr=4.0" in capsys.readouterr().out
 
 
-def test_a_sweep_beside_a_run_stands_for_its_best_job(run, tmp_path) -> None:
+def test_a_sweep_is_represented_by_its_best_job(run, tmp_path) -> None:
     sweep = leave_sweep(tmp_path / "sweep", (4.0, 0.0))
     leave_report(tmp_path / "one")
     assert run(f"a={tmp_path}/one", f"b={sweep}/sweep.csv") == 0
 
 
-def test_a_run_alone_is_not_compared(run, tmp_path) -> None:
+def test_one_run_without_another_is_refused(run, tmp_path) -> None:
     leave_report(tmp_path / "one")
     with pytest.raises(ConfigError, match=r"^b: "):
         run(f"a={tmp_path}/one")

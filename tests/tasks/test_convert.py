@@ -37,7 +37,7 @@ def test_a_source_that_cannot_be_converted_is_one_message(tmp_path) -> None:
     assert "scripts/convert_weights.py" in done.stderr
 
 
-def test_keys_without_effect_beside_to_are_refused(tmp_path) -> None:
+def test_keys_without_effect_with_to_are_refused(tmp_path) -> None:
     with pytest.raises(ConfigError) as error:
         convert(compose("convert", ["source=x.json", "to=yolo", "names=[a,b]"]))
     assert [fault.partition(":")[0] for fault in error.value.faults] == ["names", "images"]

@@ -1,4 +1,4 @@
-"""hrpose doctor: exit status, JSON on standard output, files that cannot be read, and the environment."""
+"""hrpose doctor: exit status, JSON on standard output, unreadable files, and the environment."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_check_of_the_other(argumen
 
 
 def test_the_command_ends_with_1_for_errors_and_prints_json_alone(tmp_path: Path) -> None:
-    words = [f"data.train_annotations={written(tmp_path, bbox=[900, 10, 20, 20])}", "data.train_images=images"]
-    done = run_module("hrpose", "doctor", *words, "format=json", "images=false", cwd=tmp_path)
+    overrides = [f"data.train_annotations={written(tmp_path, bbox=[900, 10, 20, 20])}", "data.train_images=images"]
+    done = run_module("hrpose", "doctor", *overrides, "format=json", "images=false", cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     (finding, *_) = json.loads(done.stdout)["findings"]
     assert (finding["check"], finding["ids"], finding["severity"]) == ("boxes-outside-image", [1], "error")
@@ -78,14 +78,14 @@ def test_without_data_the_command_prints_the_environment(tmp_path: Path) -> None
     } <= names
 
 
-def test_what_does_not_exist_is_refused_by_its_key(arguments, tmp_path: Path) -> None:
+def test_a_missing_file_is_refused_with_its_key(arguments, tmp_path: Path) -> None:
     arguments["data.train_images"] = tmp_path / "nowhere"
     with pytest.raises(ConfigError, match=r"data\.train_images = "):
         hrpose.doctor(**arguments)
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("overrides", "expected"),
     [
         ([], []),
         (["data.train_annotations=a.json"], ["train"]),
@@ -96,5 +96,5 @@ def test_what_does_not_exist_is_refused_by_its_key(arguments, tmp_path: Path) ->
         (["experiment=w32_256x192", "data.train_annotations=a.json", "data.val_annotations=b.json"], ["train", "val"]),
     ],
 )
-def test_sets_of_the_user_are_checked_and_drawn_ones_are_not(words, expected) -> None:
-    assert find_checked_splits(hrpose.compose("doctor", words)) == expected
+def test_custom_data_is_checked_and_drawn_data_is_not(overrides, expected) -> None:
+    assert find_checked_splits(hrpose.compose("doctor", overrides)) == expected

@@ -1,4 +1,4 @@
-"""The page of `hrpose doctor`, from a configuration and the sets that could be read."""
+"""The page of `hrpose doctor`."""
 
 from __future__ import annotations
 
@@ -73,25 +73,25 @@ def test_predictions_are_of_the_validation_set(data: Path) -> None:
 
 
 def test_weights_of_other_keypoints_are_refused(data: Path) -> None:
-    told = content()
-    told["categories"][0] = {"id": 1, "name": "tool", "keypoints": ["a", "b"]}
-    for row in told["annotations"]:
+    labels = content()
+    labels["categories"][0] = {"id": 1, "name": "tool", "keypoints": ["a", "b"]}
+    for row in labels["annotations"]:
         row["keypoints"] = row["keypoints"][:6]
-    write_json(data / "two.json", told)
+    write_json(data / "two.json", labels)
     skeleton = Skeleton.from_names(["a", "b"], sigmas=[0.1, 0.1], flip_pairs=[])
     checkpoint = write_checkpoint(data / "small.ckpt")
     with pytest.raises(ConfigError, match=r"2 keypoints of the data.* has 17"):
         draw(data, [split_of(data, file="two.json")], ckpt_path=str(checkpoint), skeleton=skeleton)
 
 
-def test_missing_images_are_left_out_and_said(data: Path) -> None:
+def test_missing_images_are_dropped_and_counted(data: Path) -> None:
     (data / "photos" / "photo 2.jpg").unlink()
     page = draw(data, [split_of(data)])
     assert page.count("<figure>") == 8
     assert "3 instances of missing images are left out" in page
 
 
-def test_a_missing_image_folder_is_no_crash(data: Path) -> None:
+def test_a_missing_image_folder_gives_a_page_without_crops(data: Path) -> None:
     page = draw(data, [split_of(data, images=data / "nowhere")])
     assert "<figure>" not in page
     assert "Training crops" in headings(page)
@@ -111,12 +111,12 @@ def test_closed_images_have_no_crops(data: Path) -> None:
     assert "No images were opened" in page
 
 
-def test_what_cannot_be_read_leaves_a_page_of_findings(data: Path) -> None:
+def test_unreadable_files_give_a_page_of_findings(data: Path) -> None:
     page = draw(data, [Split("train", data / "persons.json", data / "photos")], skeleton=None)
     assert headings(page) == ["Findings"]
 
 
-def test_a_skeleton_of_other_keypoints_shows_counts_alone(data: Path) -> None:
+def test_a_skeleton_of_other_keypoints_shows_counts_only(data: Path) -> None:
     two = Skeleton.from_names(["a", "b"], sigmas=[0.1, 0.1], flip_pairs=[])
     page = draw(data, [split_of(data)], skeleton=two)
     assert "Data" in headings(page)

@@ -1,4 +1,4 @@
-"""Network, codec and loss are let through on shapes before a run begins."""
+"""Network, codec and loss are checked on meta tensors before a run starts."""
 
 import logging
 from functools import cache
@@ -57,7 +57,7 @@ BELONGING = {
 }
 
 
-# every loss for a codec that fits, and every other codec with a loss of its own
+# every loss with a matching codec, and every codec with its loss
 OF_CODEC = {"heatmap": "mse", "integral": "integral", "regression": "regression", "simcc": "simcc"}
 TRIPLES = {(net, codec, loss) for net, codec, _ in BELONGING for loss in LOSSES}
 TRIPLES |= {(net, codec, loss) for net in NETS for codec, loss in OF_CODEC.items()}
@@ -69,18 +69,18 @@ def net_of(name):
 
 
 @pytest.mark.parametrize(("name", "codec", "loss"), sorted(TRIPLES))
-def test_only_what_belongs_together_passes(name, codec, loss):
+def test_only_matching_parts_pass(name, codec, loss):
     network = net_of(name)
     if (name, codec, loss) in BELONGING:
         dry_run(network, CODECS[codec], LOSSES[loss](), 3)
         return
-    with pytest.raises(ConfigError, match=r"^(codec|loss): it does not go with model") as refusal:
+    with pytest.raises(ConfigError, match=r"^(codec|loss): it does not match model") as refusal:
         dry_run(network, CODECS[codec], LOSSES[loss](), 3)
     fitting = {"coordinates": "loss=regression", "sigmas": "loss=rle", "bins": "loss=simcc"}.get(name, "loss=mse")
     assert fitting in str(refusal.value)
 
 
-def test_nothing_is_computed_and_nothing_changes():
+def test_a_dry_run_changes_neither_weights_nor_random_numbers():
     network = NETS["heatmaps"]().train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     random = torch.get_rng_state()
@@ -89,23 +89,23 @@ def test_nothing_is_computed_and_nothing_changes():
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
-def test_what_a_loss_says_of_its_arguments_is_passed_on():
+def test_the_error_of_a_loss_is_part_of_the_message():
     with pytest.raises(ConfigError, match=r"top_k.*8 keypoints.*3.*loss\.top_k"):
         dry_run(NETS["heatmaps"](), CODECS["heatmap"], HeatmapOHKMLoss(8), 3)
 
 
-def test_a_network_that_needs_numbers_is_let_pass_with_a_line_in_the_log(caplog):
+def test_a_network_that_meta_tensors_do_not_support_is_a_warning(caplog):
     class Undecided(nn.Module):
         def forward(self, images):
             return images if images.sum().item() > 0 else -images
 
     with caplog.at_level(logging.WARNING):
         dry_run(Undecided(), RegressionCodec(SIZE), CoordinateLoss(), 3)
-    assert "could not be tried on shapes alone" in caplog.text
+    assert "Could not check model" in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("words", "advice"),
+    ("overrides", "advice"),
     [
         (["model=deeppose_tiny", "codec=heatmap", "size=160x96"], "codec=regression size=160x96 loss=regression"),
         (["model=rle_tiny", "loss=regression"], "codec=regression size=160x96 loss=rle"),
@@ -128,13 +128,13 @@ def test_a_network_that_needs_numbers_is_let_pass_with_a_line_in_the_log(caplog)
         (["codec=udp_offset", "size=256x192", "loss=mse"], "loss=offset"),
     ],
 )
-def test_the_words_that_fit_are_named(words, advice):
-    with pytest.raises(ConfigError, match=f"What fits this model: {advice}"):
-        dry_run_config(compose("fit", words))
+def test_an_error_names_the_matching_overrides(overrides, advice):
+    with pytest.raises(ConfigError, match=f"Matching overrides: {advice}"):
+        dry_run_config(compose("fit", overrides))
 
 
 @pytest.mark.parametrize(
-    "words",
+    "overrides",
     [
         *([f"model={name}_tiny"] for name in ("hrnet", "deeppose", "rle", "simcc")),
         ["experiment=w32_256x192", "model=rle_w32"],
@@ -144,8 +144,8 @@ def test_the_words_that_fit_are_named(words, advice):
     ],
     ids=" ".join,
 )
-def test_a_word_or_two_are_enough(words):
-    dry_run_config(compose("fit", words))
+def test_one_or_two_overrides_select_a_matching_combination(overrides):
+    dry_run_config(compose("fit", overrides))
 
 
 TINY = {"width": 4, "num_keypoints": 3, "num_modules": (1, 1, 1), "num_blocks": 1, "stage1_blocks": 1}
@@ -156,12 +156,12 @@ def check_sizes(net, codec):
 
 
 @pytest.mark.parametrize("branch", [0, 1, 2, 3])
-def test_sizes_that_agree_pass(branch):
+def test_equal_heatmap_sizes_pass(branch):
     cells = (64 >> branch + 2, 96 >> branch + 2)
     check_sizes(HRNet(**TINY, heatmap_branch=branch), HeatmapCodec((64, 96), cells))
 
 
-def test_a_heatmap_of_another_size_is_told_with_both_keys():
+def test_a_wrong_heatmap_size_is_refused_with_both_keys():
     net = HRNet(**TINY, heatmap_branch=1)
     with pytest.raises(ConfigError) as error:
         check_sizes(net, HeatmapCodec((64, 96), (16, 24)))
@@ -169,15 +169,15 @@ def test_a_heatmap_of_another_size_is_told_with_both_keys():
     assert "got [16, 24]. Set codec.heatmap_size=[8,12], or change model.heatmap_branch" in str(error.value)
 
 
-def test_a_network_without_branches_is_not_said_to_have_them():
-    net = StackedHourglass(1, 3, width=8).train()  # puts out (B, S, K, h, w)
+def test_the_branch_is_named_only_for_networks_with_branches():
+    net = StackedHourglass(1, 3, width=8).train()  # returns (B, S, K, h, w)
     check_sizes(net, HeatmapCodec((64, 128), (16, 32)))
     with pytest.raises(ConfigError, match=r"\(StackedHourglass\)") as error:
         check_sizes(net, HeatmapCodec((64, 128), (32, 64)))
     assert "heatmap_branch" not in str(error.value)
 
 
-def test_what_is_no_heatmap_is_not_looked_at():
+def test_outputs_that_are_no_heatmaps_are_not_checked():
     net = nn.Sequential(nn.Flatten(), nn.LazyLinear(6))
     net(torch.zeros(1, 3, 8, 8))
     check_sizes(net, HeatmapCodec((8, 8), (2, 2)))
@@ -188,14 +188,14 @@ def test_what_is_no_heatmap_is_not_looked_at():
     ("size", "batch_size", "count", "dropped"),
     [((32, 32), 4, 9, True), ((32, 32), 4, 8, True), ((64, 64), 4, 9, False), ((64, 64), 1, 9, False)],
 )
-def test_a_single_sample_is_left_out_where_batch_norm_refuses_it(size, batch_size, count, dropped):
+def test_a_last_batch_of_one_sample_is_dropped_if_batch_norm_refuses_it(size, batch_size, count, dropped):
     data = SimpleNamespace(batch_size=batch_size, num_train_samples=count, drop_single_sample=False)
     settle_last_batch(NETS["heatmaps"](), HeatmapCodec(size, (size[0] // 4, size[1] // 4)), data)
     assert data.drop_single_sample is dropped
 
 
 @pytest.mark.parametrize(("batch_size", "count", "processes"), [(1, 9, 1), (4, 1, 1), (4, 2, 2), (4, 3, 3)])
-def test_batches_of_one_sample_are_refused_where_batch_norm_refuses_them(batch_size, count, processes):
+def test_batches_of_one_sample_are_refused_if_batch_norm_refuses_them(batch_size, count, processes):
     data = SimpleNamespace(batch_size=batch_size, num_train_samples=count, drop_single_sample=False)
     with pytest.raises(ConfigError, match=r"data\.batch_size"):
         settle_last_batch(NETS["heatmaps"](), HeatmapCodec((32, 32), (8, 8)), data, processes)
@@ -208,7 +208,7 @@ def higher_hrnet(**options):
     return HigherHRNet(4, 3, num_modules=(1, 1, 1), num_blocks=1, **options)
 
 
-def test_a_network_of_whole_images_goes_with_its_codec_and_loss():
+def test_a_bottom_up_network_matches_its_codec_and_loss():
     dry_run(higher_hrnet(), BOTTOM_UP, AssociativeEmbeddingLoss(), 3)
     plain = AssociativeEmbedding((64, 64), strides=(4,))
     dry_run(higher_hrnet(num_deconvs=0), plain, AssociativeEmbeddingLoss(), 3)
@@ -222,6 +222,6 @@ def test_a_network_of_whole_images_goes_with_its_codec_and_loss():
         (lambda: higher_hrnet(num_deconvs=0), BOTTOM_UP, "loss", "codec.strides"),
     ],
 )
-def test_crops_and_whole_images_are_not_mixed(net, codec, part, advice):
+def test_top_down_and_bottom_up_parts_are_not_mixed(net, codec, part, advice):
     with pytest.raises(ConfigError, match=rf"(?s)^{part}: .*{advice}"):
         dry_run(net(), codec, AssociativeEmbeddingLoss(), 3)

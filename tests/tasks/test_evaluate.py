@@ -1,4 +1,4 @@
-"""hrpose evaluate: its numbers, files and messages; what does not fit is refused with the ids at fault."""
+"""hrpose evaluate: numbers, files and messages; invalid rows are refused with their ids."""
 
 import json
 import logging
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from keypoint_oracle import coco_numbers, contradict, random_case
 from small_case import annotation_content, mixture, result_rows, write_files
 
+from hrpose.annotations.reader import InstanceFiles
 from hrpose.errors import DataWarning
 from hrpose.metrics.functional import average_precision
 from hrpose.report.analysis import analyse
@@ -34,17 +35,17 @@ sys.exit(status)
 """
 
 
-def evaluate(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return run_module("hrpose", "evaluate", *words, cwd=cwd)
+def evaluate(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return run_module("hrpose", "evaluate", *overrides, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory) -> tuple[Path, str]:
-    """An evaluation of the known mixture: its folder and what it printed."""
+    """Evaluate the known mixture; return its folder and output."""
     folder = tmp_path_factory.mktemp("evaluate")
     write_files(folder)
-    words = ("evaluate", "annotations=gt.json", "results=res.json", "paths.run=run", "num_samples=100")
-    command, environment = [sys.executable, "-c", PROGRAM, *words], {**os.environ, "COLUMNS": "80"}
+    overrides = ("evaluate", "annotations=gt.json", "results=res.json", "paths.run=run", "num_samples=100")
+    command, environment = [sys.executable, "-c", PROGRAM, *overrides], {**os.environ, "COLUMNS": "80"}
     process = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
     assert process.returncode == 0, process.stderr
     assert process.stderr == ""
@@ -78,7 +79,7 @@ def test_the_protocol_and_the_meaning_of_minus_one_are_printed(done) -> None:
     assert "-1 means" in printed
 
 
-def test_page_and_json_lie_in_the_runs_folder(done) -> None:
+def test_page_and_json_are_in_the_folder_of_the_run(done) -> None:
     folder, printed = done
     assert (folder / "run" / "report.html").read_text().startswith("<!DOCTYPE html>")
     assert f"Report: {folder / 'run' / 'report.html'} and report.json" in printed
@@ -99,7 +100,7 @@ def test_faults_of_the_files_are_messages(tmp_path) -> None:
     assert "Traceback" not in process.stderr
 
 
-def test_faults_of_the_words_are_told_at_once(tmp_path) -> None:
+def test_faulty_overrides_are_refused_immediately(tmp_path) -> None:
     (tmp_path / "gt.json").touch()
     process = evaluate("annotations=gt.json", "results=nowhere.json", "seed=x", "sigmas=cooc", cwd=tmp_path)
     _, *faults = process.stderr.splitlines()
@@ -153,7 +154,11 @@ def read(tmp_path: Path) -> Callable[..., Any]:
     def read(annotations: Any, rows: Any, **options: Any) -> Any:
         (tmp_path / "gt.json").write_text(json.dumps(annotations))
         (tmp_path / "res.json").write_text(json.dumps(rows))
-        return read_evaluated(tmp_path / "gt.json", tmp_path / "res.json", **options)
+        reading = {
+            name: options.pop(name) for name in ("category", "area_from_bbox", "visibility_map") if name in options
+        }
+        files = InstanceFiles(**reading)
+        return read_evaluated(tmp_path / "gt.json", tmp_path / "res.json", files=files, **options)
 
     return read
 
@@ -167,7 +172,7 @@ def test_files_become_arrays_and_a_protocol(read, annotations, rows) -> None:
     assert (protocol.num_images, protocol.num_instances, protocol.sigmas, protocol.boxes) == (20, 40, "coco", None)
 
 
-def test_given_mirror_pairs_are_those_of_the_error_analysis(read, annotations, rows) -> None:
+def test_the_error_analysis_uses_the_mirror_pairs_of_the_file(read, annotations, rows) -> None:
     annotations["categories"][0]["flip_pairs"] = [["nose", "left_eye"]]
     assert read(annotations, rows).skeleton.flip_pairs == ((0, 1),)
 
@@ -207,7 +212,7 @@ def test_replaced_visibilities_are_in_the_protocol(read, annotations, rows) -> N
     assert "-1 as 0" in evaluated.protocol.num_keypoints
 
 
-def test_rows_of_another_category_are_left_out_and_counted(read, annotations, rows, caplog) -> None:
+def test_rows_of_another_category_are_dropped_and_counted(read, annotations, rows, caplog) -> None:
     annotations["categories"].append({"id": 5, "name": "dog"})
     rows[0]["category_id"] = 5
     with caplog.at_level(logging.WARNING):
@@ -239,32 +244,32 @@ def test_an_area_that_is_missing_or_too_small_is_taken_from_the_box(read, annota
     assert evaluated.protocol.areas == "annotated or 0.5 of the box"
 
 
-def test_the_numbers_equal_pycocotools_whatever_num_keypoints_states(read, annotations, rows) -> None:
-    told = contradict(annotations, seed=0)
+def test_the_numbers_equal_pycocotools_for_any_num_keypoints(read, annotations, rows) -> None:
+    changed = contradict(annotations, seed=0)
     with pytest.warns(DataWarning) as caught:
-        evaluated = read(told, rows)
+        evaluated = read(changed, rows)
     truth = evaluated.truth
     zero = int((truth.num_keypoints == 0).sum())
     assert any(f"{zero} of 40 annotations" in str(w.message) for w in caught)
     numbers = average_precision(evaluated.detections, truth, COCO.sigmas)
-    assert list(numbers.values()) == coco_numbers(told, rows, COCO.sigmas)
+    assert list(numbers.values()) == coco_numbers(changed, rows, COCO.sigmas)
     assert numbers != average_precision(evaluated.detections, replace(truth, num_keypoints=None), COCO.sigmas)
     assert evaluated.protocol.num_instances == 40 - zero
     assert f"to the labels of {zero} persons" in str(evaluated.protocol)
 
 
-def test_where_num_keypoints_is_missing_the_labelled_ones_are_counted(read, annotations, rows) -> None:
-    told = contradict(annotations, seed=1)
-    counted = [row["id"] % 2 == 0 for row in told["annotations"]]
-    for row, whole, is_counted in zip(told["annotations"], annotations["annotations"], counted, strict=True):
+def test_a_missing_num_keypoints_is_counted_from_the_labels(read, annotations, rows) -> None:
+    changed = contradict(annotations, seed=1)
+    counted = [row["id"] % 2 == 0 for row in changed["annotations"]]
+    for row, whole, is_counted in zip(changed["annotations"], annotations["annotations"], counted, strict=True):
         if is_counted:
             row["num_keypoints"] = whole["num_keypoints"]
-    expected = coco_numbers(json.loads(json.dumps(told)), rows, COCO.sigmas)
-    for row, is_counted in zip(told["annotations"], counted, strict=True):
+    expected = coco_numbers(json.loads(json.dumps(changed)), rows, COCO.sigmas)
+    for row, is_counted in zip(changed["annotations"], counted, strict=True):
         if is_counted:
             del row["num_keypoints"]
     with pytest.warns(DataWarning):
-        evaluated = read(told, rows)
+        evaluated = read(changed, rows)
     assert list(average_precision(evaluated.detections, evaluated.truth, COCO.sigmas).values()) == expected
 
 
@@ -292,7 +297,7 @@ def test_keypoints_without_names_need_sigmas(read, annotations, rows) -> None:
 
 @pytest.fixture(scope="module")
 def plain_files(tmp_path_factory) -> tuple[Path, dict[str, Any], list[dict[str, Any]], list[float], dict[str, Any]]:
-    """Write random annotations of 5 images and results of distinct scores; give their report."""
+    """Write random annotations of 5 images and results with distinct scores; return their report."""
     annotations, results, sigmas = random_case(11, num_keypoints=3, num_images=5, distinct=True)
     annotations["images"] = [
         {**row, "width": 640, "height": 480, "file_name": "a.jpg"} for row in annotations["images"]

@@ -1,4 +1,4 @@
-"""hrpose predict: images, videos, files of odd names, unusable images, several processes; what it leaves and how it ends."""
+"""hrpose predict: images, videos, unusual file names, unusable images, several processes, resuming."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory):
-    """A folder in the layout of COCO with drawn people on five images."""
+    """A folder in the layout of COCO with drawn people in five images."""
     folder = tmp_path_factory.mktemp("people") / "data"
     write_dataset(folder, num_train=1, num_val=5, image_size=(160, 120))
     return folder
@@ -52,11 +52,11 @@ def film(tmp_path_factory):
 
 @pytest.fixture
 def predict(weights, tmp_path):
-    """Run the verb in this process; give the number of people and the folder of the run."""
+    """Run the verb in this process; return the number of instances and the folder of the run."""
 
-    def call(*words, folder="run"):
+    def call(*overrides, folder="run"):
         given = [f"weights='{weights}'", "device=cpu", "num_threads=2", f"paths.run={tmp_path / folder}"]
-        return run("predict", compose("predict", [*given, *words])).num_instances, tmp_path / folder
+        return run("predict", compose("predict", [*given, *overrides])).num_instances, tmp_path / folder
 
     return call
 
@@ -73,13 +73,13 @@ def detections_of(people):
     return next((people / "person_detection_results").glob("*.json"))
 
 
-def test_a_folder_of_images(predict, people, tmp_path):
+def test_images_of_a_folder_have_poses_and_pictures(predict, people, tmp_path):
     num_instances, folder = predict(f"source={people}/val2017", "csv=true")
     names = sorted(path.name for path in (people / "val2017").iterdir())
     images = read(folder / "images.json")["images"]
     assert [(image["id"], image["file_name"]) for image in images] == list(enumerate(names, start=1))
     poses = read(folder / "poses.json")
-    assert [row["image_id"] for row in poses] == [1, 2, 3, 4, 5]  # without boxes the whole image is one person's
+    assert [row["image_id"] for row in poses] == [1, 2, 3, 4, 5]  # without boxes the whole image is one instance
     assert num_instances == 5
     assert sorted(path.name for path in (folder / "pictures").iterdir()) == names
     for image in images:
@@ -89,7 +89,7 @@ def test_a_folder_of_images(predict, people, tmp_path):
 
 
 def test_poses_are_those_of_the_estimator(predict, people, weights):
-    """With the boxes of a file, clipped, in the pixels as they are stored: what `PoseEstimator` says of the same boxes."""
+    """With clipped boxes of a file and stored pixels, poses are those of `PoseEstimator` for the same boxes."""
     _, folder = predict(f"source={people}/val2017", f"boxes={annotations_of(people)}", "oks_nms_threshold=null")
     content = read(annotations_of(people))
     estimator = PoseEstimator.from_checkpoint(weights, device="cpu", upright=False)
@@ -107,22 +107,22 @@ def test_poses_are_those_of_the_estimator(predict, people, weights):
 
 
 @pytest.mark.parametrize("precision", ["32", "bf16"])
-def test_the_precision_can_be_said(predict, people, precision):
+def test_the_precision_can_be_set(predict, people, precision):
     """Hydra reads 32 as a number."""
     assert predict(f"source={people}/val2017", f"precision={precision}", "draw=none")[0] == 5
 
 
 @pytest.mark.slow
-def test_another_engine_finds_the_same(predict, people):
-    words = [f"source={people}/val2017", f"boxes={annotations_of(people)}", "draw=none"]
+def test_another_engine_predicts_the_same_poses(predict, people):
+    overrides = [f"source={people}/val2017", f"boxes={annotations_of(people)}", "draw=none"]
     poses, others = (
-        read(predict(*words, *more, folder=f"{len(more)}")[1] / "poses.json") for more in ([], ["backend=openvino"])
+        read(predict(*overrides, *more, folder=f"{len(more)}")[1] / "poses.json") for more in ([], ["backend=openvino"])
     )
     assert [row["image_id"] for row in poses] == [row["image_id"] for row in others]
     for row, other in zip(poses, others, strict=True):
         np.testing.assert_allclose(row["keypoints"], other["keypoints"], atol=1e-3)
     with pytest.raises(ValueError, match="backend"):
-        predict(*words, "backend=thawed")
+        predict(*overrides, "backend=thawed")
 
 
 def test_hrpose_evaluate_reads_the_result(predict, people, tmp_path):
@@ -133,12 +133,12 @@ def test_hrpose_evaluate_reads_the_result(predict, people, tmp_path):
         "draw=none",
     )
     assert not (folder / "pictures").exists()
-    words = [f"annotations={annotations_of(people)}", f"results={folder / 'poses.json'}", "num_samples=10"]
-    ap = run("evaluate", compose("evaluate", [*words, f"paths.run={tmp_path / 'evaluation'}"])).score
+    overrides = [f"annotations={annotations_of(people)}", f"results={folder / 'poses.json'}", "num_samples=10"]
+    ap = run("evaluate", compose("evaluate", [*overrides, f"paths.run={tmp_path / 'evaluation'}"])).score
     assert 0 <= ap < 0.5
 
 
-def test_poses_that_repeat_a_better_one_are_left_out(predict, people, tmp_path):
+def test_duplicate_poses_are_dropped(predict, people, tmp_path):
     name = sorted(path.name for path in (people / "val2017").iterdir())[0]
     boxes = tmp_path / "boxes.json"
     images = tmp_path / "images.json"
@@ -146,16 +146,16 @@ def test_poses_that_repeat_a_better_one_are_left_out(predict, people, tmp_path):
     images.write_text(json.dumps({"images": [{"id": image_id, "file_name": name}]}))
     box = {"image_id": image_id, "category_id": 1, "bbox": [10, 10, 60, 90]}
     boxes.write_text(json.dumps([{**box, "score": 0.5}, {**box, "score": 0.9}]))
-    words = [f"source={people}/val2017/{name}", f"annotations={images}", f"boxes={boxes}", "draw=none"]
-    number, folder = predict(*words, folder="one")
+    overrides = [f"source={people}/val2017/{name}", f"annotations={images}", f"boxes={boxes}", "draw=none"]
+    number, folder = predict(*overrides, folder="one")
     assert number == 1
     assert [row["image_id"] for row in read(folder / "poses.json")] == [image_id]
-    assert predict(*words, "oks_nms_threshold=null", folder="two")[0] == 2
+    assert predict(*overrides, "oks_nms_threshold=null", folder="two")[0] == 2
     with pytest.raises(DataError, match=r"boxes\.json.*all 2 are left out: 2 score below 0\.95"):
-        predict(*words, "min_bbox_score=0.95", folder="none")
+        predict(*overrides, "min_bbox_score=0.95", folder="none")
 
 
-def test_unusable_images_are_told_at_the_end(predict, people, tmp_path):
+def test_unusable_images_are_listed_at_the_end(predict, people, tmp_path):
     images = tmp_path / "photos"
     shutil.copytree(people / "val2017", images)
     first, second = sorted(images.iterdir())[:2]
@@ -173,37 +173,35 @@ def test_unusable_images_are_told_at_the_end(predict, people, tmp_path):
     assert [name in listed for name in (first.name, second.name, "void.png")] == [False, True, True]
 
 
-def test_boxes_outside_of_their_images_are_left_out(predict, people, tmp_path, caplog):
+def test_boxes_outside_their_images_are_dropped(predict, people, tmp_path, caplog):
     content, boxes = read(annotations_of(people)), tmp_path / "boxes.json"
     number = len([row for row in content["annotations"] if not row["iscrowd"]])
     content["annotations"].append(content["annotations"][0] | {"id": 10**6, "bbox": [5000, 5000, 20, 20]})
     boxes.write_text(json.dumps(content))
-    words = [f"source={people}/val2017", f"boxes={boxes}", "oks_nms_threshold=null"]
-    assert predict(*words)[0] == number
-    assert "1 boxes lie outside" in caplog.text
+    overrides = [f"source={people}/val2017", f"boxes={boxes}", "oks_nms_threshold=null"]
+    assert predict(*overrides)[0] == number
+    assert "outside their images: 1" in caplog.text
     assert len(list((tmp_path / "run" / "pictures").iterdir())) == 5
     for row in content["annotations"]:
         row["bbox"] = [5000, 5000, 20, 20]
     boxes.write_text(json.dumps(content))
-    with pytest.raises(DataError, match=r"all \d+ lie outside"):
-        predict(*words, folder="none")
+    with pytest.raises(DataError, match=r"all \d+ are outside"):
+        predict(*overrides, folder="none")
 
 
 def test_boxes_of_another_category_are_an_error(predict, people, tmp_path):
-    """A detector that counts persons from 0: nobody would be found, and the run would end well."""
+    """A detector that numbers categories from 0 would otherwise give no instances and exit status 0."""
     rows = [row | {"category_id": 0} for row in read(detections_of(people))]
     (tmp_path / "boxes.json").write_text(json.dumps(rows))
     with pytest.raises(DataError, match=r"boxes\.json.*other categories than 'person' \(id 1\).*category ids 0"):
         predict(f"source={people}/val2017", f"annotations={annotations_of(people)}", f"boxes={tmp_path / 'boxes.json'}")
 
 
-@pytest.mark.parametrize(("words", "count"), [([], 1), (["+detector={_target_:my_detector.TwoPeople}"], 0)])
-def test_without_boxes_and_detector_one_warning_says_how_to_get_them(
-    predict, people, my_detector, words, count, caplog
-):
+@pytest.mark.parametrize(("overrides", "count"), [([], 1), (["+detector={_target_:my_detector.TwoPeople}"], 0)])
+def test_one_warning_explains_how_to_get_boxes(predict, people, my_detector, overrides, count, caplog):
     with patch("hrpose.tasks.validate"):  # as below
-        _, folder = predict(f"source={people}/val2017", "draw.min_score=1", *words)
-    assert caplog.text.count("no boxes and no detector") == count
+        _, folder = predict(f"source={people}/val2017", "draw.min_score=1", *overrides)
+    assert caplog.text.count("Without boxes and a detector") == count
     for image in read(folder / "images.json")["images"]:
         picture = load_image(folder / "pictures" / image["file_name"]).astype(int)
         pixels = load_image(people / "val2017" / image["file_name"]).astype(int)
@@ -212,7 +210,7 @@ def test_without_boxes_and_detector_one_warning_says_how_to_get_them(
         assert np.abs(picture - pixels)[8:-8, 8:-8].max() < 60  # by the compression
 
 
-def test_one_bad_image_does_not_end_the_others(predict, people, tmp_path, caplog):
+def test_an_unreadable_image_does_not_stop_the_others(predict, people, tmp_path, caplog):
     images = tmp_path / "photos"
     images.mkdir()
     good = cv2.imread(str(next((people / "val2017").iterdir())))
@@ -232,11 +230,11 @@ def test_one_bad_image_does_not_end_the_others(predict, people, tmp_path, caplog
     assert len(read(folder / "images.json")["images"]) == len(read(folder / "poses.json")) == 7
     drawn = {path.name for path in (folder / "pictures").iterdir()}
     assert drawn == {"a.png", "b.avif.jpg", "c.gif.jpg", "d.jp2.jpg", "e.tif.png", "f.tif.jpg"}
-    assert "1 images have several pages or frames; the first was used: f.tif" in caplog.text
-    assert "e.tif: it is too large for JPEG" in caplog.text
+    assert "several pages or frames: 1 (f.tif)" in caplog.text
+    assert "e.tif: the image is too large for JPEG" in caplog.text
 
 
-def test_images_that_the_annotations_do_not_know_are_refused(predict, people, tmp_path):
+def test_images_that_the_annotations_lack_are_refused(predict, people, tmp_path):
     (tmp_path / "images.json").write_text(json.dumps({"images": [{"id": 4, "file_name": "val2017/x.jpg"}]}))
     with pytest.raises(ValueError, match=r"5 of 5.*'val2017/x.jpg'"):
         predict(f"source={people}/val2017", f"annotations={tmp_path / 'images.json'}")
@@ -254,11 +252,11 @@ def test_names_of_folders_are_kept_below_the_pictures(predict, people, tmp_path)
 
 def test_a_run_never_overwrites_another(predict, people):
     predict(f"source={people}/val2017", "draw=none")
-    with pytest.raises(FileExistsError, match=r"Give another folder: paths\.run="):
+    with pytest.raises(FileExistsError, match=r"Set another folder, paths\.run="):
         predict(f"source={people}/val2017", "draw=none")
 
 
-def test_a_video(predict, film):
+def test_a_video_is_tracked_and_annotated(predict, film):
     num_instances, folder = predict(f"source='{film}'", "csv=true", "min_score=0", "draw.min_score=0")
     assert num_instances >= 1
     with VideoReader(folder / "a walk.mp4") as video, VideoReader(film) as source:
@@ -277,7 +275,7 @@ def test_a_video(predict, film):
 
 
 class TwoPeople:
-    """A detector that says the same of every picture."""
+    """A detector that returns the same boxes for every image."""
 
     def __init__(self, score=0.9):
         self.score = score
@@ -288,18 +286,18 @@ class TwoPeople:
 
 @pytest.fixture
 def my_detector(tmp_path, monkeypatch):
-    """A configuration of the user's own that names a class of theirs."""
+    """A configuration folder that names a custom class."""
     monkeypatch.setitem(sys.modules, "my_detector", sys.modules[__name__])
     return "+detector={_target_:my_detector.TwoPeople,score:0.8}"
 
 
-def test_a_detector_of_the_users_own(predict, people, film, my_detector):
-    words = ["oks_nms_threshold=null", "draw=none", my_detector]
-    settings = compose("predict", [f"source={people}/val2017", "weights=x", "device=cpu", *words])
+def test_a_custom_detector(predict, people, film, my_detector):
+    overrides = ["oks_nms_threshold=null", "draw=none", my_detector]
+    settings = compose("predict", [f"source={people}/val2017", "weights=x", "device=cpu", *overrides])
     assert settings.detector.score == 0.8
     with patch("hrpose.tasks.validate"):  # the target is of no file that could be read
-        assert predict(f"source={people}/val2017", *words, folder="photos")[0] == 10
-        assert predict(f"source='{film}'", "min_score=0", "max_frames=2", *words, folder="video")[0] >= 2
+        assert predict(f"source={people}/val2017", *overrides, folder="photos")[0] == 10
+        assert predict(f"source='{film}'", "min_score=0", "max_frames=2", *overrides, folder="video")[0] >= 2
 
 
 def test_a_video_in_part_without_pictures_or_smoothing(predict, film):
@@ -309,19 +307,19 @@ def test_a_video_in_part_without_pictures_or_smoothing(predict, film):
 
 
 @pytest.mark.parametrize("kind", ["photos", "video"])
-def test_heatmaps_that_overflow_are_an_error_and_leave_json(weights, people, film, tmp_path, kind):
+def test_heatmaps_that_overflow_are_an_error_and_the_files_are_valid_json(weights, people, film, tmp_path, kind):
     content = torch.load(weights, weights_only=True)
     content["state_dict"]["net.conv1.weight"].fill_(3e38)  # finite, but the sum over the pixels is not
     torch.save(content, tmp_path / "large.ckpt")
-    words = [f"weights={tmp_path}/large.ckpt", "device=cpu", "draw=none", f"paths.run={tmp_path}/run"]
+    overrides = [f"weights={tmp_path}/large.ckpt", "device=cpu", "draw=none", f"paths.run={tmp_path}/run"]
     source = people / "val2017" if kind == "photos" else f"'{film}'"
     with pytest.raises(NonFinitePosesError, match="NaN or infinity"):
-        run("predict", compose("predict", [*words, f"source={source}"]))
+        run("predict", compose("predict", [*overrides, f"source={source}"]))
     assert read(tmp_path / "run" / "poses.json") == []
 
 
-def test_dark_images_are_read_by_the_bits_they_use(predict, people, tmp_path):
-    """The same poses as of the images of 8 bits; a bit depth that is given or trained goes before the measured one."""
+def test_dark_16_bit_images_are_scaled_by_the_bits_they_use(predict, people, tmp_path):
+    """The poses are those of 8-bit images; a configured or trained bit depth replaces the measured one."""
     for folder in ("plain", "deep"):
         (tmp_path / folder).mkdir()
     for file in sorted((people / "val2017").iterdir())[:2]:
@@ -342,16 +340,25 @@ def test_dark_images_are_read_by_the_bits_they_use(predict, people, tmp_path):
         predict(f"source={tmp_path}/deep", "draw=none", "bit_depth=10", folder="d")
 
 
-def test_the_newest_checkpoint_of_a_name(people, weights, tmp_path):
+def test_last_is_the_newest_checkpoint_of_a_name(people, weights, tmp_path):
     file = tmp_path / "runs" / "mine" / "monday" / "checkpoints" / "last.ckpt"
     file.parent.mkdir(parents=True)
     shutil.copy(weights, file)
-    words = [f"source={people}/val2017", "ckpt_path=last", "name=mine", f"paths.runs={tmp_path / 'runs'}", "device=cpu"]
-    assert run("predict", compose("predict", [*words, f"paths.run={tmp_path / 'out'}", "draw=none"])).num_instances == 5
+    overrides = [
+        f"source={people}/val2017",
+        "ckpt_path=last",
+        "name=mine",
+        f"paths.runs={tmp_path / 'runs'}",
+        "device=cpu",
+    ]
+    assert (
+        run("predict", compose("predict", [*overrides, f"paths.run={tmp_path / 'out'}", "draw=none"])).num_instances
+        == 5
+    )
 
 
 @pytest.mark.parametrize(
-    ("words", "faults"),
+    ("overrides", "faults"),
     [
         (["source=no.jpg"], ["ckpt_path: expected a network to predict with", "source: there is no file or folder no.jpg"]),
         ([], ["source: expected a value", "ckpt_path: expected a network to predict with"]),
@@ -370,18 +377,18 @@ def test_the_newest_checkpoint_of_a_name(people, weights, tmp_path):
         (["source=0", "ckpt_path=last", "max_frames=a"], ["max_frames: expected int"]),
     ],
 )  # fmt: skip
-def test_all_faults_are_told_at_once(words, faults, tmp_path, monkeypatch):
+def test_all_faults_are_listed_together(overrides, faults, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as error:
-        check("predict", words)
+        check("predict", overrides)
     text = str(error.value)
     assert [fault for fault in faults if fault not in text] == []
 
 
-def test_a_stopped_run_goes_on(predict, people, weights, tmp_path, monkeypatch):
-    """Killed or interrupted: the results are those of a run that was not stopped."""
-    words = [f"source={people}/val2017", "chunk_size=2", "csv=true"]
-    whole = predict(*words, folder="whole")[1]
+def test_a_stopped_run_resumes(predict, people, weights, tmp_path, monkeypatch):
+    """After a kill or an interrupt, the results are those of an uninterrupted run."""
+    overrides = [f"source={people}/val2017", "chunk_size=2", "csv=true"]
+    whole = predict(*overrides, folder="whole")[1]
     add, calls = PredictionFiles.add, []
 
     def stop(self, image, rows):
@@ -398,29 +405,29 @@ def test_a_stopped_run_goes_on(predict, people, weights, tmp_path, monkeypatch):
                     PredictionFiles, "__exit__", lambda self, *error: any(file._stream.close() for file in self._files)
                 )
             with pytest.raises(KeyboardInterrupt):
-                predict(*words, folder=how)
+                predict(*overrides, folder=how)
             calls.clear()
         assert (tmp_path / how / "images.json").exists() == (how == "interrupted")
         with pytest.raises(ConfigError, match=r"resume: .*min_bbox_score=0\.5 instead of 0\.0"):
-            predict(*words, "resume=true", "min_bbox_score=0.5", folder=how)
-        assert predict(*words, "resume=true", folder=how)[0] == 5
+            predict(*overrides, "resume=true", "min_bbox_score=0.5", folder=how)
+        assert predict(*overrides, "resume=true", folder=how)[0] == 5
         for name in ("poses.json", "images.json", "poses.csv"):
             assert (tmp_path / how / name).read_bytes() == (whole / name).read_bytes()
         assert [path.name for path in (tmp_path / how).iterdir() if path.name.startswith(".")] == []
-    with pytest.raises(ConfigError, match="resume: there is nothing to go on from"):
-        predict(*words, "resume=true", folder="another")
+    with pytest.raises(ConfigError, match="resume: expected files of a stopped run"):
+        predict(*overrides, "resume=true", folder="another")
 
 
-def command(*words, cwd, environment=None):
-    return run_module("hrpose", "predict", *words, cwd=cwd, environment=environment)
+def command(*overrides, cwd, environment=None):
+    return run_module("hrpose", "predict", *overrides, cwd=cwd, environment=environment)
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_files_of_one(people, weights, tmp_path):
+def test_two_processes_write_the_files_of_one(people, weights, tmp_path):
     images = tmp_path / "my photos, [2]"
     shutil.copytree(people / "val2017", images)
     (images / "text.jpg").write_text("no image")
-    words = [
+    overrides = [
         f"source={images}/*.jpg",
         f"weights={weights}",
         "device=cpu",
@@ -429,10 +436,10 @@ def test_two_processes_give_the_files_of_one(people, weights, tmp_path):
         "num_threads=1",
     ]
     for devices in (1, 2):
-        done = command(*words, f"devices={devices}", f"paths.run=run{devices}", cwd=tmp_path)
+        done = command(*overrides, f"devices={devices}", f"paths.run=run{devices}", cwd=tmp_path)
         assert done.returncode == 3, done.stderr
         assert "1 of 6 images could not be used:\n  text.jpg: Expected an image" in done.stderr
-        assert done.stdout.splitlines()[-1].startswith("6 images, 5 instances, ")
+        assert done.stdout.splitlines()[-1].startswith("6 photos, 5 people, ")
     for name in ("poses.json", "images.json", "unusable.txt"):
         assert (tmp_path / "run1" / name).read_bytes() == (tmp_path / "run2" / name).read_bytes()
     assert len(read(tmp_path / "run2" / "poses.json")) == 5
@@ -450,8 +457,8 @@ class MyNet(nn.Sequential):
 """
 
 
-def test_a_network_of_the_users_own_class_is_imported_only_if_the_command_names_it(people, weights, tmp_path):
-    """It lies in the current folder, behind all libraries; the class that a checkpoint names is not imported."""
+def test_a_custom_network_is_imported_only_if_the_command_names_it(people, weights, tmp_path):
+    """It is in the current folder, searched after all libraries; the class that a checkpoint names is not imported."""
     (tmp_path / "my_module.py").write_text(OWN)
     (tmp_path / "simplejpeg.py").write_text("raise RuntimeError('instead of the library')")
     stored = torch.load(weights, weights_only=True)
@@ -459,13 +466,13 @@ def test_a_network_of_the_users_own_class_is_imported_only_if_the_command_names_
     layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 4), torch.nn.Conv2d(4, 17, 1))
     stored["state_dict"] = {f"net.{name}": tensor for name, tensor in layers.state_dict().items()}
     torch.save(stored, tmp_path / "own.ckpt")
-    words = [f"source={people}/val2017", "weights=own.ckpt", "device=cpu", "draw=none", "paths.run=run"]
+    overrides = [f"source={people}/val2017", "weights=own.ckpt", "device=cpu", "draw=none", "paths.run=run"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    refused = command(*words, cwd=tmp_path, environment=environment)
+    refused = command(*overrides, cwd=tmp_path, environment=environment)
     assert refused.returncode == 1
     assert "names 'my_module.MyNet', which is not built" in refused.stderr
     assert not (tmp_path / "imported").exists()
-    done = command("model={_target_: my_module.MyNet}", *words, cwd=tmp_path, environment=environment)
+    done = command("model={_target_: my_module.MyNet}", *overrides, cwd=tmp_path, environment=environment)
     assert done.returncode == 0, done.stderr
     assert len(read(tmp_path / "run" / "poses.json")) == 5
 

@@ -1,4 +1,4 @@
-"""hrpose predict with a bottom-up network: all people of an image without boxes, a video, and the same poses as the estimator."""
+"""hrpose predict with a bottom-up network: all instances of an image without boxes, and a video."""
 
 import json
 
@@ -25,12 +25,12 @@ def images(tmp_path_factory):
     return folder / "val2017"
 
 
-def predict(weights, folder, *words):
+def predict(weights, folder, *overrides):
     given = [f"weights='{weights}'", "device=cpu", "num_threads=1", "draw=none", f"paths.run={folder}"]
-    return run("predict", compose("predict", [*given, *words])).num_instances
+    return run("predict", compose("predict", [*given, *overrides])).num_instances
 
 
-def test_images_need_no_boxes_and_no_warning_says_so(weights, images, tmp_path, caplog):
+def test_a_bottom_up_network_needs_no_boxes_and_gives_no_warning(weights, images, tmp_path, caplog):
     num_instances = predict(weights, tmp_path / "run", f"source={images}", "oks_nms_threshold=null")
     rows = json.loads((tmp_path / "run" / "poses.json").read_text())
     estimator = PoseEstimator.from_checkpoint(weights, device="cpu")
@@ -42,7 +42,7 @@ def test_images_need_no_boxes_and_no_warning_says_so(weights, images, tmp_path, 
     assert "boxes" not in caplog.text
 
 
-def test_boxes_are_refused(weights, images, tmp_path):
+def test_boxes_are_refused_for_a_bottom_up_network(weights, images, tmp_path):
     boxes = images.parent / "annotations" / "person_keypoints_val2017.json"
     with pytest.raises(ValueError, match="boxes"):
         predict(weights, tmp_path / "run", f"source={images}", f"boxes={boxes}")

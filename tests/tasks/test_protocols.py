@@ -1,4 +1,4 @@
-"""The protocol of a run states where its boxes come from."""
+"""The protocol of a run."""
 
 import pytest
 from omegaconf import OmegaConf
@@ -15,23 +15,23 @@ from hrpose.tasks.protocols import state_protocols
 @pytest.mark.parametrize(
     ("margin", "boxes"), [(None, "ground truth"), (0.25, "ground truth (2 around the keypoints, margin 0.25)")]
 )
-def test_boxes_around_keypoints_are_stated(margin, boxes, tmp_path):
-    folder, told = write_dataset(tmp_path), content()
+def test_the_protocol_states_boxes_around_keypoints(margin, boxes, tmp_path):
+    folder, labels = write_dataset(tmp_path), content()
     if margin is not None:
-        for row in told["annotations"][:2]:
+        for row in labels["annotations"][:2]:
             row["bbox"] = None
-    file = write_json(folder / "b.json", told)
+    file = write_json(folder / "b.json", labels)
     data = datamodule(folder, val_annotations=file, bbox_from_keypoints=margin)
     metrics = {"gt": KeypointAveragePrecision(COCO.sigmas, ground_truth=data.ground_truth)}
     protocols = state_protocols(data, CODEC, metrics, flip_test=True, keypoint_score_threshold=0.2)
     assert protocols["gt"].boxes == boxes
 
 
-def test_a_benchmark_sets_areas_and_ignored_persons_and_is_stated(tmp_path):
-    folder, told = write_dataset(tmp_path), content()
-    for row in told["annotations"]:
+def test_the_protocol_states_a_benchmark_with_its_areas_and_ignored_persons(tmp_path):
+    folder, labels = write_dataset(tmp_path), content()
+    for row in labels["annotations"]:
         row["num_keypoints"] = 0
-    data = datamodule(folder, val_annotations=write_json(folder / "b.json", told), area_from_bbox=0.6)
+    data = datamodule(folder, val_annotations=write_json(folder / "b.json", labels), area_from_bbox=0.6)
     node = OmegaConf.create({"_target_": "hrpose.metrics.KeypointAveragePrecision", "leave_out_unscored": True})
     benchmark = Benchmark(name="aic", use_area=False, num_keypoints="labelled")
     with pytest.warns(DataWarning, match="`num_keypoints` 0"):

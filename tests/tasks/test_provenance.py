@@ -1,4 +1,4 @@
-"""The run of a checkpoint against the run that is to use it."""
+"""The run of a checkpoint, compared with the run that uses it."""
 
 import logging
 from pathlib import Path
@@ -17,25 +17,27 @@ BOLTS = Skeleton.from_names(["bolt", "edge", "hook"], sigmas=[0.1] * 3)
 
 
 def leave_checkpoint(run: Path, skeleton: Skeleton = COCO, words: list[str] | None = None, **codec: Any) -> Path:
-    """A checkpoint with no weights to speak of, in the folder of its run."""
+    """Write a checkpoint with few weights to the folder of its run."""
     cfg = OmegaConf.to_container(compose("fit", [f"paths.run={run}"]), resolve=True)
     cfg["codec"] |= codec
     file = run / "checkpoints" / "last.ckpt"
     file.parent.mkdir(parents=True)
-    told = {"config": cfg, "skeleton": skeleton.to_dict()}
-    torch.save({"state_dict": {"net.a": torch.zeros(1)}, "hyper_parameters": told}, file)
+    stored = {"config": cfg, "skeleton": skeleton.to_dict()}
+    torch.save({"state_dict": {"net.a": torch.zeros(1)}, "hyper_parameters": stored}, file)
     if words is not None:
         (run / ".hydra").mkdir()
         OmegaConf.save(OmegaConf.create(words), run / ".hydra" / "overrides.yaml")
     return file
 
 
-def test_drawn_people_are_no_test_of_a_network_for_something_else(tmp_path):
+def test_drawn_people_are_refused_for_a_network_with_other_keypoints(tmp_path):
     words = ["name=bolts", "data.val_annotations=my bolts.json", "ckpt_path=last", "paths.run=here"]
     file = leave_checkpoint(tmp_path, BOLTS, words)
     with pytest.raises(ConfigError, match=r"3 keypoints.*data=synthetic") as caught:
         read_provenance(file).check(compose("test"))
-    advice = f"With the overrides of its own run: hrpose test name=bolts 'data.val_annotations=my bolts.json' ckpt_path={file}"
+    advice = (
+        f"With the overrides of its run: hrpose test name=bolts 'data.val_annotations=my bolts.json' ckpt_path={file}"
+    )
     assert str(caught.value).endswith(advice)
     read_provenance(file).check(compose("test", ["data=coco"]))
 
@@ -46,7 +48,7 @@ def test_a_checkpoint_without_its_folder_names_its_run(tmp_path):
         read_provenance(file).check(compose("test"))
 
 
-def test_another_codec_is_warned_of(tmp_path, caplog):
+def test_another_codec_is_a_warning(tmp_path, caplog):
     file = leave_checkpoint(tmp_path, sigma=1.25)
     with caplog.at_level(logging.WARNING):
         read_provenance(file).check(compose("test", ["codec.sigma=1.25"]))
@@ -56,7 +58,7 @@ def test_another_codec_is_warned_of(tmp_path, caplog):
     assert "codec.sigma: 1.25 | 0.9" in caplog.text
 
 
-def test_other_mirror_pairs_are_warned_of(tmp_path, caplog):
+def test_other_mirror_pairs_are_a_warning(tmp_path, caplog):
     pairs = [("bolt", "edge")]
     trained = Skeleton.from_names(BOLTS.keypoint_names, sigmas=BOLTS.sigmas, flip_pairs=pairs)
     provenance = read_provenance(leave_checkpoint(tmp_path, trained))
@@ -69,17 +71,17 @@ def test_other_mirror_pairs_are_warned_of(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "nowhere.ckpt", None])
-def test_other_files_tell_nothing(tmp_path, name):
+def test_other_files_have_no_provenance(tmp_path, name):
     torch.save({"a": torch.zeros(1)}, tmp_path / "weights.pth")
     assert read_provenance(name and tmp_path / name) is None
 
 
-def test_a_checkpoint_of_another_tool_tells_nothing(tmp_path):
+def test_a_checkpoint_of_another_tool_has_no_provenance(tmp_path):
     torch.save({"state_dict": {"a": torch.zeros(1)}}, tmp_path / "a.ckpt")
     assert read_provenance(tmp_path / "a.ckpt") is None
 
 
-def test_weights_that_do_not_fit_come_with_the_advice(tmp_path):
+def test_an_error_of_weights_has_the_advice(tmp_path):
     provenance = read_provenance(leave_checkpoint(tmp_path))
     with (
         pytest.raises(WeightsError, match="'tiny'"),

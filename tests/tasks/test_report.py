@@ -1,4 +1,4 @@
-"""The report of a run: its page shows the worst predictions if it is asked to."""
+"""The report of a run, with the worst predictions if `report_images` is set."""
 
 import re
 from pathlib import Path
@@ -37,7 +37,7 @@ def report(tmp_path: Path):
     return draw
 
 
-def test_the_worst_predictions_are_shown_if_asked_for(report, capsys) -> None:
+def test_report_images_adds_the_worst_predictions(report, capsys) -> None:
     page = report(report_images=True)
     check(page)
     shown = [float(value) for value in re.findall(r"<b>OKS ([\d.]+)</b>", page)]
@@ -47,6 +47,6 @@ def test_the_worst_predictions_are_shown_if_asked_for(report, capsys) -> None:
 
 
 @pytest.mark.parametrize("settings", [{}, {"report_images": False}])
-def test_no_image_is_read_without_being_asked(report, settings, monkeypatch) -> None:
+def test_a_report_without_images_reads_no_image(report, settings, monkeypatch) -> None:
     monkeypatch.setattr("hrpose.tasks.report.worst_crops", None)
     assert "<figure>" not in report(**settings)

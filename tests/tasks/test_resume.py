@@ -1,4 +1,4 @@
-"""A run that is resumed with other settings has the rates of an undisturbed run with these settings, or is refused."""
+"""A run resumed with other settings has the learning rates of a run with these settings, or is refused."""
 
 import math
 from pathlib import Path
@@ -32,7 +32,7 @@ BASE = ("optim.lr=0.1", "data.batch_size=2", "trainer.max_epochs=4")
 
 
 class Samples(torch.utils.data.Dataset):
-    """Images and targets that do not matter."""
+    """Random images and targets."""
 
     def __len__(self) -> int:
         return NUM_SAMPLES
@@ -95,10 +95,10 @@ class Saver(L.Callback):
 
 
 def train(
-    *words: str, callbacks: tuple[L.Callback, ...] = (), checkpoint: Path | None = None, max_steps: int = -1
+    *overrides: str, callbacks: tuple[L.Callback, ...] = (), checkpoint: Path | None = None, max_steps: int = -1
 ) -> Recorder:
     """Train a convolution as configured."""
-    cfg = compose("fit", [*BASE, *words])
+    cfg = compose("fit", [*BASE, *overrides])
     resume = [] if checkpoint is None else [resume_callback(cfg, read_provenance(checkpoint))]
     recorder = Recorder()
     module = PoseModule(
@@ -125,10 +125,10 @@ def train(
     return recorder
 
 
-def interrupt(tmp_path: Path, step: int, *words: str, **kwargs: Any) -> Path:
+def interrupt(tmp_path: Path, step: int, *overrides: str, **kwargs: Any) -> Path:
     """Train, and return the checkpoint of a step; an epoch has 4 steps."""
     file = tmp_path / "last.ckpt"
-    train(*words, callbacks=(Saver(file, step),), **kwargs)
+    train(*overrides, callbacks=(Saver(file, step),), **kwargs)
     return file
 
 
@@ -165,7 +165,7 @@ WARMUP = ("schedule=warmup_multistep", "schedule.milestones=[3]", "schedule.warm
     ],
     ids=str,
 )
-def test_other_settings_are_those_of_a_run_that_always_had_them(tmp_path, before, now) -> None:
+def test_changed_settings_give_the_rates_of_a_run_with_these_settings(tmp_path, before, now) -> None:
     whole = train(*now).settings
     for step in (4, 6):  # after an epoch, and within one
         assert train(*now, checkpoint=interrupt(tmp_path, step, *before)).settings == whole[step:]
@@ -173,16 +173,16 @@ def test_other_settings_are_those_of_a_run_that_always_had_them(tmp_path, before
 
 @pytest.mark.parametrize("before", [("data.batch_size=4",), ("trainer.accumulate_grad_batches=2",)], ids=str)
 @pytest.mark.parametrize(
-    "now", [("schedule=none",), MULTISTEP, ("schedule=cosine",), WARMUP], ids=lambda words: words[0]
+    "now", [("schedule=none",), MULTISTEP, ("schedule=cosine",), WARMUP], ids=lambda overrides: overrides[0]
 )
-def test_another_number_of_steps_in_an_epoch_leaves_the_rates_to_the_epochs(tmp_path, now, before, caplog) -> None:
+def test_with_another_number_of_steps_the_rates_follow_the_epochs(tmp_path, now, before, caplog) -> None:
     resumed = train(*now, checkpoint=interrupt(tmp_path, 4, *now, *before))  # 2 of 4 epochs
     assert resumed.settings == train(*now).settings[8:]
-    assert ("goes on at step 8" in caplog.text) == (now == WARMUP)
+    assert ("continues at step 8" in caplog.text) == (now == WARMUP)
 
 
 @pytest.mark.parametrize("schedule", ["none", "multistep", "cosine", "onecycle", "warmup_multistep"])
-def test_the_state_is_left_alone_where_nothing_differs(tmp_path, schedule, monkeypatch) -> None:
+def test_equal_settings_do_not_change_the_state(tmp_path, schedule, monkeypatch) -> None:
     step = 6
     checkpoint = interrupt(tmp_path, step, f"schedule={schedule}")
     monkeypatch.setattr(Resume, "_rebuild", None)
@@ -201,17 +201,17 @@ def test_more_epochs_under_cosine_never_raise_the_rate(tmp_path, step) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "total"),
+    ("overrides", "total"),
     [("trainer.max_epochs=6", 24), ("data.batch_size=4", 8), ("trainer.accumulate_grad_batches=2", 8)],
 )
-def test_a_cycle_of_another_length_is_refused_with_both_lengths(tmp_path, words, total) -> None:
+def test_a_schedule_of_another_length_is_refused_with_both_lengths(tmp_path, overrides, total) -> None:
     checkpoint = interrupt(tmp_path, 4, "schedule=onecycle")
     with pytest.raises(ConfigError, match=rf"^schedule: .* 16 .* {total}\b") as caught:
-        train("schedule=onecycle", words, checkpoint=checkpoint)
+        train("schedule=onecycle", overrides, checkpoint=checkpoint)
     assert "\n" not in str(caught.value)
 
 
-def test_a_cycle_of_the_same_length_in_other_epochs_goes_on_by_its_epoch(tmp_path) -> None:
+def test_a_schedule_of_equal_length_continues_at_its_epoch(tmp_path) -> None:
     now = ("schedule=onecycle", "trainer.max_epochs=8", "data.batch_size=4")
     resumed = train(*now, checkpoint=interrupt(tmp_path, 8, "schedule=onecycle"))
     assert resumed.settings == train(*now).settings[4:]
@@ -228,7 +228,7 @@ def test_another_optimizer_is_refused(tmp_path, word, named) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_the_log_names_what_differs_with_both_values(tmp_path, caplog) -> None:
+def test_the_log_lists_changed_settings_with_both_values(tmp_path, caplog) -> None:
     checkpoint = interrupt(tmp_path, 4, *MULTISTEP)
     caplog.set_level("INFO")
     resume_callback(compose("fit", [*BASE, *MULTISTEP, "optim.lr=1e-5"]), read_provenance(checkpoint))
@@ -236,20 +236,20 @@ def test_the_log_names_what_differs_with_both_values(tmp_path, caplog) -> None:
     assert line == "Resuming with optim.lr=1e-05 (the checkpoint has 0.1)"
 
 
-def test_a_complete_run_is_not_trained_and_says_so(tmp_path, caplog) -> None:
+def test_resuming_a_complete_run_is_a_warning(tmp_path, caplog) -> None:
     checkpoint = interrupt(tmp_path, 16, "schedule=none")
     assert train("schedule=none", "optim.lr=0.01", checkpoint=checkpoint).settings == []
     assert "Nothing was trained" in caplog.text
 
 
-@pytest.mark.parametrize("words", [("trainer.max_epochs=4",), ("trainer.max_epochs=-1",)], ids=str)
-def test_a_run_that_is_limited_by_steps_leaves_out_no_epoch(tmp_path, words) -> None:
-    words = ("schedule=onecycle", *words)
-    resumed = train(*words, checkpoint=interrupt(tmp_path, 4, *words, max_steps=14), max_steps=14)
-    assert resumed.settings == train(*words, max_steps=14).settings[4:]
+@pytest.mark.parametrize("overrides", [("trainer.max_epochs=4",), ("trainer.max_epochs=-1",)], ids=str)
+def test_a_run_limited_by_steps_skips_no_epoch(tmp_path, overrides) -> None:
+    overrides = ("schedule=onecycle", *overrides)
+    resumed = train(*overrides, checkpoint=interrupt(tmp_path, 4, *overrides, max_steps=14), max_steps=14)
+    assert resumed.settings == train(*overrides, max_steps=14).settings[4:]
 
 
-def test_a_checkpoint_that_tells_no_settings_goes_on_with_those_of_the_run(tmp_path) -> None:
+def test_a_checkpoint_without_settings_continues_with_those_of_the_run(tmp_path) -> None:
     checkpoint = interrupt(tmp_path, 4, *MULTISTEP)
     content = torch.load(checkpoint, weights_only=True)
     content["hyper_parameters"]["config"] = None
@@ -259,13 +259,13 @@ def test_a_checkpoint_that_tells_no_settings_goes_on_with_those_of_the_run(tmp_p
 
 
 @pytest.mark.parametrize(("before", "now"), [(1, 0.1), (0.1, 1)])
-def test_parameters_cannot_be_divided_otherwise(tmp_path, before, now) -> None:
+def test_other_parameter_groups_are_refused(tmp_path, before, now) -> None:
     file = interrupt(tmp_path, 4, "schedule=none", f"optim.backbone_factor={before}")
     with pytest.raises(ConfigError, match=r"^optim\.backbone_factor: expected"):
         train("schedule=none", f"optim.backbone_factor={now}", checkpoint=file)
 
 
-def test_a_checkpoint_of_a_version_without_the_factor_is_resumed_as_it_was(tmp_path) -> None:
+def test_a_checkpoint_without_a_backbone_factor_resumes_unchanged(tmp_path) -> None:
     file = interrupt(tmp_path, 4, "schedule=none")
     content = torch.load(file, weights_only=True)
     del content["hyper_parameters"]["config"]["optim"]["backbone_factor"]

@@ -1,4 +1,4 @@
-"""The crops that pages show: those of the data pipeline, spread over the data, the worst predictions first."""
+"""The crops of pages: as in the data pipeline, spread over the data, the worst predictions first."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def data(tmp_path):
     return module
 
 
-def test_rows_are_spread_and_the_same_for_a_seed() -> None:
+def test_rows_are_spread_and_equal_for_equal_seeds() -> None:
     rows = spread_rows(1000, 10, 3)
     assert (rows // 100).tolist() == list(range(10))
     assert rows.tolist() == spread_rows(1000, 10, 3).tolist() != spread_rows(1000, 10, 4).tolist()
@@ -52,7 +52,7 @@ def test_a_codec_of_coordinates_has_no_heatmaps(tmp_path) -> None:
     assert training_crops(module, module.train_table, number=1)[0].heatmaps is None
 
 
-def test_a_broken_image_is_said_in_its_place(data) -> None:
+def test_an_unreadable_image_is_replaced_by_its_error(data) -> None:
     image = data.train_images / "photo 2.jpg"
     image.write_bytes(image.read_bytes()[:200])
     crops = training_crops(data, data.train_table)
@@ -61,7 +61,7 @@ def test_a_broken_image_is_said_in_its_place(data) -> None:
     assert all("photo 2.jpg" in crop.fault for crop in crops if crop.image is None)
 
 
-def test_instances_of_missing_images_can_be_left_out(data) -> None:
+def test_instances_of_missing_images_can_be_dropped(data) -> None:
     (data.train_images / "photo 2.jpg").unlink()
     with pytest.raises(MissingDataError):
         training_crops(data, data.train_table)
@@ -74,7 +74,7 @@ def test_instances_of_missing_images_can_be_left_out(data) -> None:
     assert training_crops(data, drop_missing(data.train_table, data.train_images)) == []
 
 
-def test_predictions_stand_beside_the_truth_worst_first(data) -> None:
+def test_predictions_are_ordered_from_the_lowest_oks(data) -> None:
     table = data.val_tables["gt"]
     crops, note = predicted_crops(data, table, data.val_images, MovedPoses(table), number=6)
     similarities = [crop.oks for crop in crops]
@@ -106,7 +106,7 @@ def test_an_engine_of_other_keypoints_is_refused(data) -> None:
         predicted_crops(data, data.val_tables["gt"], data.val_images, engine)
 
 
-def test_the_worst_of_a_run_come_first_and_only_their_images_are_read(data, monkeypatch) -> None:
+def test_the_worst_poses_come_first_and_only_their_images_are_read(data, monkeypatch) -> None:
     predictions, truth = evaluated(data)
     _, oks = best_poses(predictions, truth, COCO.sigmas)
     read = []
@@ -126,7 +126,7 @@ def test_the_worst_of_a_run_come_first_and_only_their_images_are_read(data, monk
         assert np.abs(crop.keypoints - plain[row]["keypoints"]).max() < 3  # the boxes are not clipped by a pixel here
 
 
-def test_the_best_pose_of_an_image_counts(data) -> None:
+def test_the_best_pose_of_an_image_is_used(data) -> None:
     predictions, truth = evaluated(data)
     rows, oks = best_poses(predictions, truth, COCO.sigmas)
     images = predictions.detections.image_ids[rows]

@@ -1,4 +1,4 @@
-"""The records of jobs become the table of a sweep, in which a failed job has its row."""
+"""The records of jobs, and the table of a sweep."""
 
 import csv
 import math
@@ -47,14 +47,14 @@ def test_the_table_has_a_row_for_each_job_and_marks_the_best(sweep: Path, capsys
     assert [path.name for path in sweep.iterdir()] == ["sweep.csv"]
 
 
-def test_a_job_that_was_killed_has_a_row_and_its_record_stays(sweep: Path) -> None:
+def test_a_killed_job_has_a_row_and_its_record_is_kept(sweep: Path) -> None:
     write_job(sweep, SweepJob(3, "optim.lr=3", "3"))
     report_sweep(sweep, Console(quiet=True))
     assert rows_of(sweep)[3]["state"] == RUNNING
     assert len(read_jobs(sweep)) == 4
 
 
-def test_a_sweep_without_jobs_leaves_no_table(tmp_path: Path) -> None:
+def test_a_sweep_without_jobs_writes_no_table(tmp_path: Path) -> None:
     report_sweep(tmp_path, Console(quiet=True))
     assert list(tmp_path.iterdir()) == []
 
@@ -65,7 +65,7 @@ def test_a_score_of_nan_is_a_failure() -> None:
     assert find_best([job, SweepJob(1, "", "1")]) is None
 
 
-def test_a_job_that_is_done_but_for_some_images_has_not_failed() -> None:
+def test_a_job_with_unusable_images_has_not_failed() -> None:
     error = ValueError("1 of 2 images could not be used")
     error.exit_status = 3  # type: ignore[attr-defined]
     job = SweepJob(0, "", "0").fail(error, 1.0)
@@ -88,7 +88,7 @@ def test_a_folder_outside_the_sweep_is_not_followed(sweep: Path, folder: str) ->
 
 
 @pytest.mark.parametrize("text", ["", "epoch,loss\n1,2\n", "job,best,overrides,folder,state\n0,,,0\n", "\0\xff"])
-def test_another_table_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_table_with_other_columns_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "sweep.csv").write_text(text)
     with pytest.raises(DataError, match=r"sweep\.csv"):
         read_sweep(tmp_path)

@@ -1,8 +1,6 @@
-"""Lightning callbacks: what a run leaves in its folder and shows, the parts that it trains, and the number of its threads."""
+"""Lightning callbacks: checkpoints and other files, progress, weights that are trained or averaged, signals, threads."""
 
-from hrpose.callbacks.averaging import MovingAverage
 from hrpose.callbacks.data_wait import DataWait
-from hrpose.callbacks.freeze import FreezeBackbone
 from hrpose.callbacks.outputs import (
     FinalValidation,
     FrequentLogging,
@@ -14,6 +12,7 @@ from hrpose.callbacks.outputs import (
 from hrpose.callbacks.progress import RunProgress
 from hrpose.callbacks.pruning import OptunaPruning
 from hrpose.callbacks.threads import TorchThreads
+from hrpose.callbacks.weights import FreezeBackbone, MovingAverage
 
 __all__ = [
     "DataWait",

@@ -1,4 +1,4 @@
-"""The share of a training that waits for batches, and the cores that could make more of them."""
+"""The share of the training time that is spent waiting for batches."""
 
 import logging
 import os
@@ -10,22 +10,18 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from hrpose.structures import Batch
-
 logger = logging.getLogger(__name__)
 
-_MUCH = 0.2  # share of the time
+_MAX_SHARE = 0.2  # of the time, above which a warning follows
 _MIN_SECONDS = 5.0  # of waiting, before a warning
-_NUM_SYNCHRONIZED = 100  # batches of an epoch for which a GPU is waited for
+_NUM_SYNCHRONIZED = 100  # batches of an epoch that are measured on a GPU
 
 
 class DataWait(Callback):
-    """Log the share of the time between the first and the last batch of an epoch that is spent waiting: `train/data_wait`.
+    """Log `train/data_wait`, the share of the time between the first and the last batch of an epoch that is spent waiting.
 
-    A warning follows if it is above 20 % and cores of the machine were idle meanwhile, the first time.
-
-    A GPU computes while the next batch is awaited. In the first 100 batches of an epoch the callback waits for the GPU at the end
-    of a step; only these are measured.
+    Warn once if the share is above 20 % while cores of the machine are idle. A GPU computes while the next batch is loaded, so
+    the first 100 batches of an epoch are synchronised with the GPU, and only these are measured.
 
     Args:
         clock: a function that returns seconds.
@@ -43,21 +39,19 @@ class DataWait(Callback):
         self._idle_before: tuple[float, float] | None = None
 
     def on_train_epoch_start(self, *args: Any, **kwargs: Any) -> None:
-        """Begin anew."""
+        """Reset the measurement."""
         self._reset()
         idle = read_idle_seconds()
         self._idle_before = None if idle is None else (idle, self._clock())
 
     def on_train_batch_start(self, *args: Any, **kwargs: Any) -> None:
-        """Add the time since the batch before; the first one of an epoch starts the workers, and does not count."""
+        """Add the time since the previous batch. The first batch of an epoch starts the workers and is not measured."""
         self._started = self._clock()
         if self._ended is not None:
             self._waited += self._started - self._ended
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
-    ) -> None:
-        """Add the time of the step."""
+    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """Add the duration of the step."""
         self._num_batches += 1
         on_gpu = trainer.strategy.root_device.type == "cuda"
         if on_gpu and self._num_batches > _NUM_SYNCHRONIZED:
@@ -70,18 +64,24 @@ class DataWait(Callback):
             self._worked += self._ended - self._started
 
     def on_validation_start(self, *args: Any, **kwargs: Any) -> None:
-        """Leave a validation out."""
+        """Exclude the validation from the measurement."""
         self._ended = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the share, and warn."""
+        """Log the share and, if necessary, a warning."""
         total = self._waited + self._worked
         if not total:
             return
         share = self._waited / total
         pl_module.log("train/data_wait", share, rank_zero_only=True)
         idle = self._num_idle()
-        if share > _MUCH and self._waited > _MIN_SECONDS and idle >= 1 and not self._warned and trainer.is_global_zero:
+        if (
+            share > _MAX_SHARE
+            and self._waited > _MIN_SECONDS
+            and idle >= 1
+            and not self._warned
+            and trainer.is_global_zero
+        ):
             self._warned = True
             workers = int(getattr(trainer.datamodule, "num_workers", 0))  # type: ignore[attr-defined]
             logger.warning(
@@ -93,7 +93,7 @@ class DataWait(Callback):
             )
 
     def _num_idle(self) -> int:
-        """Return how many cores were idle on average; 0 where the system does not say."""
+        """Return how many cores were idle on average; 0 if unknown."""
         now = read_idle_seconds()
         if now is None or self._idle_before is None:
             return 0
@@ -102,7 +102,7 @@ class DataWait(Callback):
 
 
 def read_idle_seconds(file: Path = Path("/proc/stat")) -> float | None:
-    """Return the idle seconds, summed over the cores that this process may use; None on other systems than Linux."""
+    """Return the idle seconds, summed over the cores that this process may use; None on systems other than Linux."""
     try:
         cores = {f"cpu{number}" for number in os.sched_getaffinity(0)}
         rows = [line.split() for line in file.read_text().splitlines() if line.startswith("cpu")]

@@ -1,9 +1,4 @@
-"""The files that a run leaves in its folder.
-
-`RunCheckpoint` keeps checkpoints; `FinalValidation` makes Lightning validate the last epoch, `FrequentLogging` makes it log the
-loss of every epoch; `LossHistory` keeps the course of the loss; `PictureSheets` draws training crops, validation poses and
-curves; `ResultFiles` writes result JSONs.
-"""
+"""Callbacks for what a run writes: checkpoints, validations, logged losses, pictures and result files."""
 
 import math
 import shutil
@@ -32,10 +27,10 @@ _NUM_LOSSES = 256
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """Lightning's ModelCheckpoint, for runs that are resumed in a folder of their own.
+    """Lightning's ModelCheckpoint, for runs that are resumed in a new folder.
 
-    Lightning forgets the best checkpoint when the folder changes. This class copies the best file of the resumed run into the new
-    folder, so that a run that does not improve still ends with its best.
+    Lightning discards the best checkpoint when the folder changes. This class copies it into the new folder, so that a run that
+    does not improve keeps its best checkpoint.
     """
 
     _resumed_folder: Path | None = None
@@ -43,9 +38,9 @@ class RunCheckpoint(ModelCheckpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Save every `every_n_train_steps`; the last batch of an epoch is saved at the end of the epoch.
+        """Save every `every_n_train_steps`, except at the last batch of an epoch, which `on_train_epoch_end` saves.
 
-        A run resumed from the last batch would go on with the next epoch, without the validation of this one.
+        A run resumed from the last batch would continue with the next epoch, without the validation of this one.
         """
         if self.monitor is not None or not trainer.is_last_batch:
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
@@ -76,29 +71,29 @@ class RunCheckpoint(ModelCheckpoint):
 
 
 class FinalValidation(Callback):
-    """Validate after the last epoch, however `check_val_every_n_epoch` divides the number of epochs.
+    """Validate after the last epoch for any `check_val_every_n_epoch`.
 
-    With a learning rate that falls to the end the last epochs are the best ones: a run of 23 epochs that is validated after every
-    tenth would end with the checkpoint of the twentieth, and a run of one epoch with none.
+    The last epochs are usually the best. Without this callback a run of 23 epochs that is validated after every tenth would end
+    with the checkpoint of the twentieth, and a run of one epoch with none.
     """
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        """Make the last epoch end with a validation; at a batch, because a resumed run may start inside the epoch."""
+        """Set the validation of the last epoch. A resumed run may start within it, so every batch is checked."""
         if trainer.current_epoch + 1 == trainer.max_epochs and trainer.check_val_every_n_epoch is not None:
             trainer.check_val_every_n_epoch = 1
 
 
 class FrequentLogging(Callback):
-    """Log at least once per epoch: without it an epoch of fewer steps than `log_every_n_steps` would log no loss."""
+    """Log at least once per epoch, also if it has fewer steps than `log_every_n_steps`."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log as often as an epoch has steps."""
+        """Reduce `log_every_n_steps` to the steps of an epoch."""
         steps = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
         trainer.log_every_n_steps = min(trainer.log_every_n_steps, max(1, steps))  # type: ignore[attr-defined]
 
 
 class LossHistory(Callback):
-    """Keep the course of the training loss, in at most 256 means over equal numbers of batches.
+    """Keep the history of the training loss as at most 256 means over equal numbers of batches.
 
     Attributes:
         num_steps: optimizer steps of the run.
@@ -106,19 +101,18 @@ class LossHistory(Callback):
 
     def __init__(self) -> None:
         self.num_steps = 0
-        self._sums: list[torch.Tensor] = []  # on the device: reading them would wait for it
+        self._sums: list[torch.Tensor] = []  # on the device, because a copy to the host would synchronise
         self._width, self._filled = 1, 0
 
     @property
     def losses(self) -> list[float]:
-        """The means, in their order; a last one of fewer batches is left out unless it is alone."""
+        """The means in order; an incomplete last one is omitted unless it is the only one."""
         sums = [float(value) for value in self._sums]
-        if self._filled == self._width or len(sums) == 1:
-            return [value / self._width for value in sums[:-1]] + [sums[-1] / self._filled]
-        return [value / self._width for value in sums[:-1]]
+        means = [value / self._width for value in sums[:-1]]
+        return [*means, sums[-1] / self._filled] if self._filled == self._width or len(sums) == 1 else means
 
     def state_dict(self) -> dict[str, Any]:
-        """Store the history, so that a resumed run has all of it."""
+        """Store the history for a resumed run."""
         sums = [float(value) for value in self._sums]
         return {"sums": sums, "width": self._width, "filled": self._filled}
 
@@ -127,9 +121,7 @@ class LossHistory(Callback):
         self._sums = [torch.tensor(value) for value in state_dict["sums"]]
         self._width, self._filled = state_dict["width"], state_dict["filled"]
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
         """Add the loss of a batch."""
         loss = outputs["loss"].detach() * trainer.accumulate_grad_batches
         self.num_steps = trainer.global_step
@@ -147,13 +139,12 @@ class LossHistory(Callback):
 class PictureSheets(Callback):
     """Draw sheets of training crops and of validation images with their poses, and the curves of loss and AP.
 
-    The pictures go to the folder, each under its own name and overwritten as training goes on, and to every logger that takes
-    images.
+    The pictures are written to the folder, where later ones replace earlier ones, and to every logger that accepts images.
 
     Args:
-        folder: where the pictures are written.
-        num_crops: training crops on their sheet.
-        num_images: validation images on theirs.
+        folder: of the pictures.
+        num_crops: number of training crops.
+        num_images: number of validation images.
     """
 
     def __init__(self, folder: str, *, num_crops: int = 16, num_images: int = 12) -> None:
@@ -166,7 +157,7 @@ class PictureSheets(Callback):
         self._loss_sum: torch.Tensor | float = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """Store the curves, so that a resumed run draws them whole."""
+        """Store the curves for a resumed run."""
         return {"history": self.history, "loss_sum": float(self._loss_sum)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -179,7 +170,7 @@ class PictureSheets(Callback):
         self._loss_sum = 0.0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        """Draw the first batch of the run, as the network gets it."""
+        """Draw the first batch of the run as the network receives it."""
         if self._crops_drawn or not trainer.is_global_zero:
             return
         self._crops_drawn = True
@@ -194,14 +185,12 @@ class PictureSheets(Callback):
         )
         self._show(trainer, "train_crops", sheet)
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
-    ) -> None:
-        """Add to the epoch's loss, on the device."""
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
+        """Add the loss on the device."""
         self._loss_sum = self._loss_sum + outputs["loss"].detach() * trainer.accumulate_grad_batches
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record the epoch's mean loss and draw the curves."""
+        """Record the mean loss of the epoch and draw the curves."""
         batches = max(1, trainer.fit_loop.epoch_loop.batch_progress.current.completed)
         self._note(trainer, "train/loss", float(self._loss_sum) / batches)
         self._draw_curves(trainer)
@@ -220,10 +209,8 @@ class PictureSheets(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keep the poses of the first images of the first loader."""
-        if (
-            dataloader_idx == 0
-            and len({i for poses in self._poses for i in poses.image_ids.tolist()}) <= self.num_images
-        ):
+        image_ids = {image_id for poses in self._poses for image_id in poses.image_ids.tolist()}
+        if dataloader_idx == 0 and len(image_ids) <= self.num_images:
             self._poses.append(outputs["poses"])
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -233,22 +220,21 @@ class PictureSheets(Callback):
         datamodule = _datamodule_of(trainer)
         poses = Poses.concatenate(self._poses)
         image_ids = list(dict.fromkeys(poses.image_ids.tolist()))[: self.num_images]
-        if image_ids:  # a bottom-up network may find nobody
+        if image_ids:  # a bottom-up network may find no instance
             images = [datamodule.read_val_image(image_id) for image_id in image_ids]
             shown = [poses[poses.image_ids == image_id] for image_id in image_ids]
             self._show(trainer, "val_poses", draw_pose_sheet(images, shown, datamodule.skeleton))
         if trainer.state.fn == TrainerFn.FITTING:
             for name, metric in metrics_of(pl_module).items():
                 for key in (f"val/{metric.leading}_{name}", f"val/PCK@0.1_{name}", "val/loss"):
-                    if key in trainer.callback_metrics and not self._has(key, trainer.global_step):
+                    if key in trainer.callback_metrics:
                         self._note(trainer, key, float(trainer.callback_metrics[key]))
             self._draw_curves(trainer)
 
     def _note(self, trainer: Trainer, name: str, value: float) -> None:
-        self.history.setdefault(name, []).append((trainer.global_step, value))
-
-    def _has(self, name: str, step: int) -> bool:
-        return any(noted == step for noted, _ in self.history.get(name, [])[-1:])
+        curve = self.history.setdefault(name, [])
+        if not curve or curve[-1][0] != trainer.global_step:
+            curve.append((trainer.global_step, value))
 
     def _draw_curves(self, trainer: Trainer) -> None:
         if trainer.is_global_zero and self.history:
@@ -267,10 +253,10 @@ class PictureSheets(Callback):
 
 
 class ResultFiles(Callback):
-    """Write the poses of `validate` and `test` as JSON, one file per kind of boxes: what AP or PCKh was computed from.
+    """Write the poses that AP or PCKh was computed from, one JSON file per source of boxes, after `validate` and `test`.
 
-    For AP it is a COCO result file, for PCKh a list of `hrpose.metrics.PCKh.results`. A validation within `fit` writes nothing:
-    the files would be overwritten after every epoch.
+    For AP it is a COCO result file, for PCKh the list of `hrpose.metrics.PCKh.results`. The validations during `fit` write
+    nothing.
 
     Args:
         folder: of `keypoints_gt.json` and `keypoints_det.json`.
@@ -284,12 +270,12 @@ class ResultFiles(Callback):
         self.evaluated: dict[str, tuple[Predictions, GroundTruth]] = {}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write what the metrics of a stand-alone validation hold."""
+        """Write the poses of a validation outside of training."""
         if trainer.state.fn == TrainerFn.VALIDATING:
             self._write(pl_module)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write what the metrics of a test hold."""
+        """Write the poses of a test."""
         self._write(pl_module)
 
     def _write(self, pl_module: LightningModule) -> None:
@@ -309,12 +295,12 @@ def _copy_once(source: Path, target: Path) -> None:
 
 
 def metrics_of(pl_module: LightningModule) -> dict[str, PoseMetric]:
-    """Return the metrics of a PoseModule; none of another module."""
+    """Return the metrics of a module; an empty mapping if it has none."""
     return getattr(pl_module, "pose_metrics", {})
 
 
 def _heatmaps_to_draw(target: Any, rows: slice, num_channels: int) -> NDArray[np.float32] | None:
-    """Copy heatmaps (B, K, h, w) from the device, of several resolutions the last; None for coordinates and bins."""
+    """Copy heatmaps (B, K, h, w) of the highest resolution from the device; None for other targets."""
     heatmaps = target[rows, ::num_channels] if isinstance(target, torch.Tensor) else target.heatmaps[-1][rows]
     return heatmaps.float().cpu().numpy() if heatmaps.ndim == 4 else None
 
@@ -323,7 +309,7 @@ def _datamodule_of(trainer: Trainer) -> PoseDataModule:
     datamodule = trainer.datamodule  # type: ignore[attr-defined]
     if not isinstance(datamodule, PoseDataModule):
         raise TypeError(
-            f"PictureSheets draws what a PoseDataModule gives, but the trainer has {type(datamodule).__name__}: "
-            "pass datamodule=PoseDataModule(...) to the trainer, or leave the callback out."
+            f"PictureSheets: expected a PoseDataModule, but the trainer has {type(datamodule).__name__}. Pass "
+            "datamodule=PoseDataModule(...) to the trainer, or remove the callback."
         )
     return datamodule

@@ -1,4 +1,4 @@
-"""Progress of a training, validation or test: one line on a terminal, and lines in the log."""
+"""Progress of training, validation and test: one line on a terminal, or lines in the log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,20 +23,20 @@ from hrpose.structures import Batch
 
 logger = logging.getLogger(__name__)
 
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 10.0, 600.0  # seconds between lines of the log, where there is no terminal
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 10.0, 600.0  # seconds between lines of the log, without a terminal
 _PAUSE_SHARE = 0.1  # of the time since the start
 _MIN_BAR, _MAX_BAR = 4, 24  # columns
 _MAX_POINTS = 20  # measurements over which the pace is taken
 
 
 class RunProgress(Callback):
-    """Show epoch, batch, loss, last AP or PCKh, images per second and the time left of the whole run.
+    """Show epoch, batch, loss, last AP or PCKh, images per second and the remaining time of the run.
 
-    A terminal shows one line that is redrawn in place, and keeps a line per validated epoch. Elsewhere, in files and pipes, lines
-    are logged: the first after 10 seconds, later ones after a tenth of the time since the start.
+    A terminal shows one line that is redrawn in place, and keeps a line per validated epoch. In files and pipes, lines are
+    logged: the first after 10 seconds, later ones after a tenth of the time since the start.
 
     Args:
-        interval: seconds between two drawings on a terminal. Each reads the loss from the device.
+        interval: seconds between two updates on a terminal; each reads the loss from the device.
         console: where to draw; standard error by default.
         clock: a function that returns seconds.
     """
@@ -62,7 +62,7 @@ class RunProgress(Callback):
         self._is_validated = False  # the running epoch
 
     def state_dict(self) -> dict[str, Any]:
-        """Store the last AP or PCKh, so that a resumed run shows it."""
+        """Store the last AP or PCKh for a resumed run."""
         return {"score": self._score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -81,7 +81,7 @@ class RunProgress(Callback):
     on_exception = teardown
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Restart the pace; a run that is resumed within an epoch does not start one."""
+        """Restart the pace; `on_train_epoch_start` is not called if a run is resumed within an epoch."""
         self._train.restart()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -92,7 +92,7 @@ class RunProgress(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Count the batch, keep its loss on the device and show the state."""
+        """Count the batch, add its loss on the device, and show the status."""
         self._train.count(len(batch["images"]) * trainer.world_size)
         self._loss_sum = self._loss_sum + outputs["loss"].detach() * trainer.accumulate_grad_batches
         self._num_losses += 1
@@ -100,7 +100,7 @@ class RunProgress(Callback):
             self._show(self._train_status(trainer, batch_idx + 1))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log a line of a validated epoch."""
+        """Log a line for a validated epoch."""
         if self._is_validated and trainer.is_global_zero:
             logger.info(self._train_status(trainer, int(trainer.num_training_batches)).line())
             self._plan_next()
@@ -114,7 +114,7 @@ class RunProgress(Callback):
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *args: Any
     ) -> None:
-        """Count the batch and show the state."""
+        """Count the batch and show the status."""
         if trainer.sanity_checking:
             self._evaluate(trainer, batch, "Sanity check", sum(trainer.num_sanity_val_batches))
         elif trainer.state.fn == TrainerFn.FITTING:
@@ -139,26 +139,27 @@ class RunProgress(Callback):
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *args: Any
     ) -> None:
-        """Count the batch and show the state."""
+        """Count the batch and show the status."""
         self._evaluate(trainer, batch, "Test", sum(trainer.num_test_batches))
 
     def _evaluate(
         self, trainer: Trainer, batch: Batch, title: str, total: float, *, is_in_training: bool = False
     ) -> None:
-        """Count a batch of a validation or test and show the state."""
-        self._evaluation.count(len(batch["images"]) * trainer.world_size)
+        """Count a batch of a validation or test and show the status."""
+        pace = self._evaluation
+        pace.count(len(batch["images"]) * trainer.world_size)
         if not self._is_due(trainer):
             return
-        self._evaluation.measure()
-        pace = self._evaluation
-        per_batch, rate, done = pace.seconds_per_batch, pace.images_per_second, pace.done
-        left = None if per_batch is None or math.isinf(total) else (total - done) * per_batch
-        if not is_in_training:
-            self._show(Status(title, done, total, rate=rate, seconds_left=left))
-            return
-        after = self._seconds_left(trainer, 0, trainer.current_epoch + 1)
-        left = None if left is None or after is None else left + after
-        self._show(Status(title, done, total, self._loss, self._score, rate, left))
+        pace.measure()
+        left = None
+        if pace.seconds_per_batch is not None and math.isfinite(total):
+            left = (total - pace.done) * pace.seconds_per_batch
+        status = Status(title, pace.done, total, rate=pace.images_per_second, seconds_left=left)
+        if is_in_training:
+            after = self._seconds_left(trainer, 0, trainer.current_epoch + 1)
+            left = None if left is None or after is None else left + after
+            status = replace(status, loss=self._loss, score=self._score, seconds_left=left)
+        self._show(status)
 
     def _train_status(self, trainer: Trainer, done: int) -> Status:
         self._train.measure()
@@ -170,7 +171,7 @@ class RunProgress(Callback):
         return Status(_epoch_of(trainer), done, total, self._loss, self._score, rate, left)
 
     def _seconds_left(self, trainer: Trainer, done: int, epoch: int) -> float | None:
-        """Estimate the time left of the run after `done` batches of an epoch; None if it is unknown."""
+        """Estimate the remaining time of the run after `done` batches of an epoch; None if unknown."""
         per_batch, batches = self._train.seconds_per_batch, _num_batches_left(trainer, done, epoch)
         if per_batch is None or math.isinf(batches):
             return None
@@ -197,7 +198,7 @@ class RunProgress(Callback):
 
 
 def _epoch_of(trainer: Trainer) -> str:
-    """Name the running epoch, counted from 1."""
+    """Return the title of the current epoch, counted from 1."""
     epoch, last = trainer.current_epoch + 1, trainer.max_epochs
     return f"Epoch {epoch}" if last in (None, -1) else f"Epoch {epoch:{len(str(last))}}/{last}"
 
@@ -207,7 +208,7 @@ def _num_val_batches(trainer: Trainer) -> float:
 
 
 def _num_batches_left(trainer: Trainer, done: int, epoch: int) -> float:
-    """Count the training batches after `done` batches of an epoch; infinite if the run has no end."""
+    """Return the training batches that remain after `done` batches of an epoch; infinite without a limit."""
     left = math.inf
     if trainer.max_epochs is not None and trainer.max_epochs != -1:
         left = (trainer.max_epochs - epoch) * trainer.num_training_batches - done
@@ -217,7 +218,7 @@ def _num_batches_left(trainer: Trainer, done: int, epoch: int) -> float:
 
 
 def _num_validations_left(trainer: Trainer, epoch: int) -> int:
-    """Count the validations from an epoch on, its own among them."""
+    """Return the number of validations from an epoch on, including its own."""
     every, last = trainer.check_val_every_n_epoch, trainer.max_epochs
     if every is None or last is None or last == -1:
         return 0
@@ -226,7 +227,7 @@ def _num_validations_left(trainer: Trainer, epoch: int) -> int:
 
 @dataclass(frozen=True)
 class Status:
-    """The state of a run at one moment. None is left out of the line.
+    """The state of a run at one moment; values that are None are not shown.
 
     Attributes:
         title: such as "Epoch 3/14".
@@ -235,7 +236,7 @@ class Status:
         loss: mean loss of the last batches.
         score: name and value of the last AP or PCKh.
         rate: images per second.
-        seconds_left: time left of the run.
+        seconds_left: remaining time of the run.
     """
 
     title: str
@@ -250,7 +251,7 @@ class Status:
         """Format the state as one line.
 
         Args:
-            width: columns; parts are left out, the rate first, until the line fits. None formats a line of the log.
+            width: columns; rate, batches and score are omitted in this order until the line fits. None for a line of the log.
         """
         total = f"{self.total:.0f}" if math.isfinite(self.total) else "?"
         parts = {
@@ -270,7 +271,7 @@ class Status:
         return "  ".join(shown.values())[:width]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw the line with a bar behind the title where there is room for one."""
+        """Draw the line, with a bar after the title if it fits."""
         text = self.line(options.max_width)
         columns = min(_MAX_BAR, options.max_width - len(text) - 2)
         if columns < _MIN_BAR or not math.isfinite(self.total):
@@ -288,7 +289,7 @@ def format_loss(loss: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Format a time as m:ss, from an hour on as h:mm:ss, and from a day on in days and hours."""
+    """Format a time as m:ss, h:mm:ss, or days and hours."""
     minutes, second = divmod(math.ceil(seconds), 60)
     hours, minute = divmod(minutes, 60)
     if hours >= 24:
@@ -315,7 +316,7 @@ class Pace:
         self.restart()
 
     def restart(self) -> None:
-        """Begin a new series: the time since the last batch does not count."""
+        """Begin a new series; the time since the last batch is not measured."""
         self.done, self._images = 0, 0
         self._points: deque[tuple[float, int, int]] = deque([(self._clock(), 0, 0)], maxlen=_MAX_POINTS)
 
@@ -325,7 +326,7 @@ class Pace:
         self._images += images
 
     def measure(self) -> None:
-        """Read the clock."""
+        """Update both rates."""
         start, done, images = self._points[0]
         now = self._clock()
         if self.done > done and now > start:
@@ -348,7 +349,7 @@ class Display:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a line can be redrawn in place."""
+        """Check whether a line can be redrawn in place."""
         return self._console.is_terminal and not self._console.is_dumb_terminal
 
     def show(self, status: Status) -> None:
@@ -368,7 +369,7 @@ class Display:
             self._live = None
 
     def _open(self) -> None:
-        """Start to draw the line, and redirect log handlers on the same terminal through rich, which writes above the line."""
+        """Begin to draw, and redirect log handlers of the terminal through rich, which writes above the line."""
         on_terminal = [
             handler
             for handler in logging.getLogger().handlers

@@ -1,4 +1,4 @@
-"""Stop the training of a trial that Optuna judges hopeless; `hydra/sweeper=optuna` adds this callback to each job."""
+"""Optuna's pruning of trials; `hydra/sweeper=optuna` adds this callback to each job."""
 
 import logging
 import math
@@ -13,15 +13,15 @@ logger = logging.getLogger(__name__)
 
 
 class OptunaPruning(Callback):
-    """Report the AP of each validation to a study, and end the training where its pruner says so.
+    """Report each validation to an Optuna study, and end the training if the median pruner would.
 
     The best checkpoint is validated as after a complete training.
 
     Args:
-        storage: journal file of the study.
-        study_name: which of its studies.
+        storage: journal file.
+        study_name: name of the study in this file.
         trial: number of the trial.
-        monitor: the logged number, val/AP or val/PCKh.
+        monitor: name of the logged metric, val/AP or val/PCKh.
 
     Raises:
         MissingLibraryError: without optuna.
@@ -35,7 +35,7 @@ class OptunaPruning(Callback):
         self.monitor = monitor
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report, and end the training in all processes if the first one was answered so."""
+        """Report the metric from the first process, and end the training in all processes if the trial is pruned."""
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
         epoch = trainer.current_epoch + 1
@@ -47,14 +47,14 @@ class OptunaPruning(Callback):
             trainer.should_stop = True
 
     def _report(self, value: float, epoch: int) -> bool:
-        """Report a value; return whether the pruner would stop here."""
+        """Report a value, and return whether the pruner stops the trial."""
         journal = self._optuna.storages.journal.JournalFileBackend(self.storage)
         study = self._optuna.load_study(
             study_name=self.study_name,
             storage=self._optuna.storages.JournalStorage(journal),
             pruner=self._optuna.pruners.MedianPruner(),
         )
-        # Optuna has no public way from the number of a trial to the trial in another process.
+        # Optuna has no public function that returns a trial of another process.
         trial = self._optuna.trial.Trial(study, study.trials[self.trial]._trial_id)
         trial.report(value, epoch)
         if not trial.should_prune():

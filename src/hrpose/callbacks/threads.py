@@ -1,8 +1,8 @@
-"""The number of CPU threads of a run, which follows the load of the machine.
+"""The number of CPU threads of a run, chosen by the load of the machine.
 
-The threads of a convolution wait for each other by spinning. While other processes use the processors, a waiting thread spins
-until the scheduler runs the thread that it waits for, and a training step with two threads takes 10 to 30 times as long as with
-one. A few small convolutions show this gap: `time_convolutions` measures them, and `ThreadChoice` compares numbers of threads.
+The threads of a convolution wait for each other by spinning. While other processes use the processors, a training step with two
+threads takes 10 to 30 times as long as with one. A few small convolutions show the same gap: `time_convolutions` measures them,
+and `ThreadChoice` compares numbers of threads.
 """
 
 import logging
@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 
 _MIN_SECONDS = 0.05  # of one measurement
 _CLEARLY_FASTER = 1.25  # a smaller gain is no reason to change the number of threads
-_SLOW_STEP = 5.0  # times the median: measure again at once
-_MIN_STEPS, _MAX_STEPS = 5, 50  # steps of which the median is taken
+_SLOW_STEP = 5.0  # times the median; a slower step causes a new measurement
+_MIN_STEPS, _MAX_STEPS = 5, 50  # steps for the median
 _FIRST_PAUSE, _LAST_PAUSE = 5.0, 60.0  # seconds between measurements; the pause doubles while nothing changes
 _MAX_SHARE = 0.03  # of the run's time that measurements may take
 
@@ -31,10 +31,7 @@ _MAX_SHARE = 0.03  # of the run's time that measurements may take
 def time_convolutions(num_threads: int) -> float:
     """Measure the forward and backward pass of a few convolutions, with a batch in proportion to the number of threads.
 
-    The random number generators stay as they are. torch keeps the given number of threads.
-
-    Args:
-        num_threads: threads that torch uses.
+    Random number generators are not used. torch keeps the given number of threads.
 
     Returns:
         Seconds per image, the median of the passes that begin within 0.05 seconds.
@@ -55,14 +52,14 @@ def time_convolutions(num_threads: int) -> float:
 
 
 class ThreadChoice:
-    """Decide how many threads to use: at the start, when steps become slow, and every now and then.
+    """Decide how many threads to use: at the start, when steps become slow, and at growing intervals.
 
     A decision measures the largest number, its half, and so on down to one thread. It changes the number only for a clear gain.
 
     Args:
         maximum: largest number of threads.
-        measure: number of threads -> seconds of a unit of work.
-        clock: seconds that pass.
+        measure: number of threads -> seconds per unit of work.
+        clock: a function that returns seconds.
 
     Attributes:
         number: threads to use.
@@ -80,14 +77,14 @@ class ThreadChoice:
         self._next = clock() + self._pause
 
     def observe(self, kind: str, seconds: float) -> str | None:
-        """Take note of a step and decide again if it is slow or the last decision is long ago.
+        """Record the duration of a step, and decide again if it is slow or the next decision is due.
 
         Args:
-            kind: of the step, such as "train" or "test"; steps are compared with those of their kind.
+            kind: of the step, such as "train" or "test"; a step is compared with others of its kind.
             seconds: duration of the step.
 
         Returns:
-            What has changed and why; None if nothing has.
+            A description of the change; None if nothing changes.
         """
         earlier = self._steps[kind]
         median = statistics.median(earlier) if len(earlier) >= _MIN_STEPS else float("inf")
@@ -102,10 +99,10 @@ class ThreadChoice:
         """Measure, and choose the number of threads.
 
         Args:
-            reason: a sentence for the returned text.
+            reason: a sentence that is added to the returned text.
 
         Returns:
-            What has changed and why; None if nothing has.
+            A description of the change; None if nothing changes.
         """
         start, before = self._clock(), self.number
         seconds = {number: self._measure(number) for number in self._candidates()}
@@ -114,14 +111,13 @@ class ThreadChoice:
         if gain >= _CLEARLY_FASTER:
             self.number = best
         end = self._clock()
-        is_news = self.number != before or reason
-        self._pause = _FIRST_PAUSE if is_news else min(2 * self._pause, _LAST_PAUSE)
+        self._pause = _FIRST_PAUSE if self.number != before or reason else min(2 * self._pause, _LAST_PAUSE)
         self._not_before = end + (end - start) / _MAX_SHARE
         self._next = max(self._not_before, end + self._pause)
         if self.number == before:
             return None
         threads = f"{self.number} thread{'s' if self.number > 1 else ''}"
-        cause = " Other processes seem to use the processors." if self.number < before else ""
+        cause = " Other processes probably use the processors." if self.number < before else ""
         return f"Using {threads} instead of {before}: convolutions are {gain:.1f} times as fast.{reason}{cause}"
 
     def _candidates(self) -> set[int]:
@@ -131,20 +127,20 @@ class ThreadChoice:
 class TorchThreads(Callback):
     """Set the number of threads of torch for training, validation and test on a CPU.
 
-    The number in use is stored in checkpoints. Two runs have the same bits only with the same number of threads, so a resumed run
-    starts with the stored number.
+    Checkpoints store the number in use, because two runs are equal to the bit only with the same number. A resumed run starts
+    with it.
 
     Args:
-        number: threads; "auto" follows the load of the machine. It changes nothing if OMP_NUM_THREADS is set, with several
-            processes, among which Lightning divides the processors, and on other devices than a CPU.
+        number: threads; "auto" chooses by the load of the machine. It has no effect if OMP_NUM_THREADS is set, on other devices
+            than a CPU, and with several processes, among which Lightning divides the processors.
 
     Raises:
-        ValueError: if the number is below 1, or OMP_NUM_THREADS is set to another one.
+        ValueError: if the number is below 1, or OMP_NUM_THREADS has another value.
     """
 
     def __init__(self, number: int | Literal["auto"] = "auto") -> None:
         variable = os.environ.get("OMP_NUM_THREADS")
-        launched = "LOCAL_RANK" in os.environ  # in such a process the variable is Lightning's, not the user's
+        launched = "LOCAL_RANK" in os.environ  # Lightning sets the variable in such a process
         if number != "auto" and number < 1:
             raise ValueError(f"Expected `threads` to be auto or at least 1, found {number}.")
         if number != "auto" and variable is not None and variable != str(number) and not launched:
@@ -154,7 +150,7 @@ class TorchThreads(Callback):
             )
         self.number = number
         self._choice: ThreadChoice | None = None
-        self._before: int | None = None  # threads outside of the trainer's loops
+        self._before: int | None = None  # threads before the run
         self._stored: int | None = None
         self._step_start = 0.0
 
@@ -163,17 +159,17 @@ class TorchThreads(Callback):
         return {"num_threads": torch.get_num_threads()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the number with which the resumed run starts."""
+        """Load the number with which the resumed run starts."""
         self._stored = state_dict["num_threads"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Choose the number of threads of a training with its validations, or of a test."""
+        """Choose the number of threads for training or test."""
         self._start(trainer)
 
     on_test_start = on_fit_start
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Choose the number of threads of a validation outside of a training."""
+        """Choose the number of threads for a validation outside of training."""
         if trainer.state.fn == TrainerFn.VALIDATING:
             self._start(trainer)
 
@@ -192,7 +188,7 @@ class TorchThreads(Callback):
     on_validation_batch_start = on_test_batch_start = on_train_batch_start
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """Observe a step of a training, validation or test."""
+        """Record a step of training, validation or test."""
         if self._choice is not None:
             _report(self._choice.observe(str(trainer.state.stage), time.monotonic() - self._step_start))
             if torch.get_num_threads() != self._choice.number:  # a measurement leaves another one
@@ -213,7 +209,7 @@ class TorchThreads(Callback):
             )
 
     def _start_choice(self) -> None:
-        """Choose by a measurement; a resumed run takes its stored number, and a validation that of the training before it."""
+        """Choose by a measurement, unless a checkpoint or a previous training has determined the number."""
         if self._choice is None:
             maximum = torch.get_num_threads()
             self._choice = ThreadChoice(maximum, time_convolutions)

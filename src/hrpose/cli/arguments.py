@@ -9,14 +9,14 @@ from hrpose.moved import replacement
 VERBS = {
     "fit": "train a network and measure its AP",
     "test": "measure the AP of a checkpoint",
-    "predict": "poses in images, a video or from a camera: pictures and COCO results",
+    "predict": "estimate poses in images, a video or a camera: pictures and COCO results",
     "export": "write weights as one ONNX or OpenVINO file from uint8 crops to keypoints, and check it",
     "evaluate": "measure a COCO result file of any tool against its annotations",
-    "convert": "labels of annotation tools as COCO keypoint files: hrpose convert <source>",
-    "doctor": "check annotations and images before they train; without data, print versions for a bug report",
-    "compare": "two runs, reports or result files side by side: hrpose compare a b",
+    "convert": "convert labels of annotation tools to COCO keypoint files: hrpose convert <source>",
+    "doctor": "check annotations and images before training; without data, print versions for a bug report",
+    "compare": "compare two runs, reports or result files: hrpose compare a b",
 }
-POSITIONAL = {"compare": ("a", "b"), "convert": ("source",)}  # verbs whose first values stand without their keys
+POSITIONAL = {"compare": ("a", "b"), "convert": ("source",)}  # keys that may be omitted, in this order
 SWEEP = ("-m", "--multirun")
 OTHER_CONFIG = (
     "--config-path",
@@ -24,7 +24,7 @@ OTHER_CONFIG = (
     "--config-name",
     "-cn",
     "--experimental-rerun",
-)  # another configuration than a verb's
+)  # they replace the verb's configuration
 
 _WITH_VALUE = ("--config-dir", "-cd", *OTHER_CONFIG, "--package", "-p", "--cfg", "-c", "--info", "-i")
 _FLAGS = (
@@ -32,8 +32,8 @@ _FLAGS = (
     *SWEEP,
     *("--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--shell-completion", "-sc"),
 )
-_SHOWN = ("--cfg", "-c"), ("job", "hydra", "all")  # a flag of Hydra and its values; other tools name a file by --cfg
-_OTHER_VERBS = {  # what other tools call the verbs
+_SHOWN = ("--cfg", "-c"), ("job", "hydra", "all")  # Hydra's flag and its values; in other tools --cfg is a file
+_OTHER_VERBS = {  # verbs of other tools
     **dict.fromkeys(("train", "training", "resume"), "fit"),
     **dict.fromkeys(("val", "validate", "eval"), "test"),
     **dict.fromkeys(("infer", "inference", "demo", "detect"), "predict"),
@@ -43,13 +43,13 @@ _OTHER_VERBS = {  # what other tools call the verbs
 
 @dataclass(frozen=True)
 class Command:
-    """A command line taken apart.
+    """A parsed command line.
 
     Attributes:
         verb: the first argument.
-        flags: those that begin with a dash, each followed by its value if it has one.
+        flags: arguments that begin with a dash, each followed by its value if it has one.
         overrides: the other arguments, normalised.
-        spaced: overrides that were written with spaces around the `=`; they are among `overrides` too.
+        spaced: those overrides that were written with spaces around the `=`.
     """
 
     verb: str
@@ -58,7 +58,7 @@ class Command:
     spaced: tuple[str, ...] = ()
 
     def has(self, *flags: str) -> bool:
-        """Check whether one of some flags is given."""
+        """Check whether one of the flags is given."""
         return any(flag.partition("=")[0] in flags for flag in self.flags)
 
     @property
@@ -68,21 +68,18 @@ class Command:
 
     @property
     def names_own_code(self) -> bool:
-        """Whether an override or a configuration folder of the user's own names a class, which may lie in the current folder."""
+        """Check whether the command may name a custom class, which may be in the current folder."""
         return self.config_dir is not None or any("_target_" in text for text in self.overrides)
 
     @property
     def unknown_flags(self) -> list[tuple[str, str]]:
-        """Flags that do not exist, each with its value, or an empty text."""
+        """The flags that do not exist, each with its value or ""."""
         shown, values = _SHOWN
-        return [
-            (flag, value)
-            for flag, value in self._flag_values()
-            if flag not in _FLAGS or (flag in shown and value not in values)
-        ]
+        pairs = self._flag_values()
+        return [(flag, value) for flag, value in pairs if flag not in _FLAGS or (flag in shown and value not in values)]
 
     def _flag_values(self) -> list[tuple[str, str]]:
-        """The flags, each with its value; an empty text where none follows."""
+        """Return the flags, each with its value or ""."""
         found: list[tuple[str, str]] = []
         for flag in self.flags:
             if flag.startswith("-"):
@@ -94,8 +91,8 @@ class Command:
 
 
 def parse(verb: str, arguments: Sequence[str]) -> Command:
-    """Part flags from overrides, which may be mixed; `+experiment=x` becomes `experiment=x`."""
-    # Hydra comes in here, a fifth of a second
+    """Separate flags from overrides, which may be mixed; `+experiment=x` becomes `experiment=x`."""
+    # imports Hydra, which takes 0.2 s
     from hrpose.config.overrides import normalise_overrides
 
     flags: list[str] = []
@@ -135,7 +132,7 @@ def _join_spaced(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def advise_verb(argument: str) -> str:
-    """Return which verb was probably meant, or what replaces one that is gone."""
+    """Suggest a verb for an unknown one."""
     if new := replacement(f"hrpose {argument}"):
         return f"Use {new}."
     close = get_close_matches(argument, VERBS, n=1)

@@ -1,4 +1,4 @@
-"""What the machine refuses a run, in one line: memory, disk space, a process that was killed."""
+"""Errors of the machine in one line: out of memory, a full disk, a killed process."""
 
 import errno
 import logging
@@ -15,13 +15,13 @@ from hrpose.errors import is_out_of_memory
 
 _KILLED = "probably by the system, because memory ran out"
 _LESS_MEMORY = (
-    "Set a smaller data.batch_size (trainer.accumulate_grad_batches makes up for it) or data.val_batch_size, a smaller size, or "
-    "trainer.precision=bf16-mixed; data.batch_size=auto finds a batch that fits."
+    "Set a smaller data.batch_size (with trainer.accumulate_grad_batches) or data.val_batch_size, a smaller size, or "
+    "trainer.precision=bf16-mixed; data.batch_size=auto finds a batch size that fits."
 )
 _FEWER_PROCESSES = "Set a smaller data.num_workers or data.batch_size."
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _OBSERVER = (
-    "lightning.fabric.strategies.launchers.subprocess_script"  # its thread ends a run of which a process has died
+    "lightning.fabric.strategies.launchers.subprocess_script"  # logger of the thread that ends a run of a dead process
 )
 
 
@@ -30,28 +30,22 @@ class MachineError(RuntimeError):
 
 
 def in_one_line(error: Exception, folder: Path, advise: Callable[[], str]) -> Exception:
-    """Return a failure of the machine with its explanation and how to go on, and any other error as it is.
-
-    HYDRA_FULL_ERROR=1 leaves all errors as they are.
-    """
+    """Return an error of the machine with its explanation and advice; other errors, or with HYDRA_FULL_ERROR=1, unchanged."""
     explained = explain_machine(error, folder) if os.environ.get("HYDRA_FULL_ERROR") != "1" else None
     return error if explained is None else MachineError(f"{explained} {advise()}")
 
 
 def explain_machine(error: BaseException, folder: Path) -> str | None:
-    """Say which part of the machine has failed, why, and what to change.
+    """Explain an error of the machine in one line, with its cause and fix; None for other errors.
 
     Args:
-        error: what has ended a run.
+        error: that ended a run.
         folder: of the run, for a full disk.
-
-    Returns:
-        One line; None for an error of another kind.
     """
     text = str(error)
     if isinstance(error, OSError) and error.errno in _FULL | {errno.EFBIG}:
-        limit = " The shell limits the size of files: ulimit -f." if error.errno == errno.EFBIG else ""
-        return f"{error.strerror}: {error.filename or _full_folder(folder)}.{limit or ' Make room.'}"
+        fix = "The shell limits the size of files: ulimit -f." if error.errno == errno.EFBIG else "Free disk space."
+        return f"{error.strerror}: {error.filename or _full_folder(folder)}. {fix}"
     if is_out_of_memory(error):
         return f"Out of memory ({_first_line(text) or type(error).__name__}). {_LESS_MEMORY}"
     if worker := re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)(?: is killed by signal: ([\w ]+))?", text):
@@ -64,21 +58,18 @@ def explain_machine(error: BaseException, folder: Path) -> str | None:
 
 
 def _explain_worker(number: str, name: str | None) -> str:
-    if name is not None and "Bus" in name:
-        folder = "/dev/shm"
-        return (
-            f"Worker {number} of data.num_workers ran out of shared memory ({folder}). Enlarge it. {_FEWER_PROCESSES}"
-        )
     how = f"was killed ({name.strip()}), {_KILLED}" if name else f"has died, {_KILLED}"
+    if name is not None and "Bus" in name:
+        how = "ran out of shared memory (/dev/shm). Enlarge it"
     return f"Worker {number} of data.num_workers {how}. {_FEWER_PROCESSES}"
 
 
 def _full_folder(folder: Path) -> str:
-    """Name what is full: the folder for temporary files, if it has no room, else that of the run."""
+    """Return the folder on a full disk: that of the run, or the temporary one."""
     temporary = Path(os.environ.get("TMPDIR") or tempfile.gettempdir())
-    for place in (folder, temporary):
-        if place.is_dir() and shutil.disk_usage(place).free < 2**16:
-            return str(place)
+    for candidate in (folder, temporary):
+        if candidate.is_dir() and shutil.disk_usage(candidate).free < 2**16:
+            return str(candidate)
     return f"{folder} or {temporary}"
 
 
@@ -87,21 +78,28 @@ def _first_line(text: str) -> str:
     return line.rpartition("] ")[2][:200].strip().rstrip(".")
 
 
+def explain_launcher(error: Exception) -> str:
+    """Explain in one line why a launcher of Hydra has ended a sweep."""
+    text = _first_line(str(error)) or type(error).__name__
+    cause, fix = f"{type(error).__name__}: {text}", "Set HYDRA_FULL_ERROR=1 to see the traceback."
+    if type(error).__name__ == "TerminatedWorkerError":  # of joblib
+        how = ", ".join(sorted(set(re.findall(r"SIG\w+", str(error))))) or "without a signal"
+        cause = f"the process of a job was killed ({how}), {_KILLED}"
+        fix = "Run fewer jobs at once: hydra.launcher.n_jobs=1."
+    return f"hydra/launcher: {cause}. The sweep has ended; the table lists the jobs that were started. {fix}"
+
+
 @contextmanager
 def dead_processes_as_lines(advise: Callable[[], str]) -> Iterator[None]:
-    """Print one line if a process of the run dies, before Lightning kills the others.
-
-    Args:
-        advise: returns how to go on.
-    """
+    """Print one line with advice if a process of the run dies, before Lightning kills the others."""
 
     def replace(record: logging.LogRecord) -> bool:
         died = re.search(r"rank: (\d+)\].*PID (\d+) terminated with code (-?\d+)", record.getMessage())
         if died is None:
             return True
         status = int(died[3])
-        how = f"was killed by signal {-status}, {_KILLED}" if status < 0 else f"has ended with status {status}"
-        record.msg = f"hrpose: process {died[1]} of the run (PID {died[2]}) {how}. The others are ended. {advise()}"
+        how = f"was killed by signal {-status}, {_KILLED}" if status < 0 else f"ended with status {status}"
+        record.msg = f"hrpose: process {died[1]} of the run (PID {died[2]}) {how}. Ending the others. {advise()}"
         record.args, record.levelno, record.levelname = (), logging.INFO, "INFO"
         return True
 
@@ -114,10 +112,10 @@ def dead_processes_as_lines(advise: Callable[[], str]) -> Iterator[None]:
 
 
 class RunLog(logging.FileHandler):
-    """The file with the log of a run; a full disk ends the run, instead of a traceback for each line."""
+    """The log file of a run; a full disk ends the run instead of printing a traceback for each line."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name of the base
-        """Raise what has happened, with the name of the file."""
+        """Raise an OSError with the name of the file."""
         error = sys.exc_info()[1]
         if isinstance(error, OSError):
             error.filename = error.filename or self.baseFilename

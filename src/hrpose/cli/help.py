@@ -1,4 +1,4 @@
-"""`hrpose <verb> --help`: the keys of a verb with their defaults and comments, its groups, and three examples.
+"""`hrpose <verb> --help`: the keys of a verb with defaults and comments, its groups, and examples.
 
 The files of conf/ are read as text, because Hydra takes ten times as long and drops their comments.
 """
@@ -43,11 +43,8 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "convert": (
         "hrpose convert mice/data.yaml",
-        "hrpose convert labels.json split=0.1",
-        "hrpose convert poses.json to=labelme images=photos",
-        "hrpose convert mice/data.yaml names=[nose,left_ear,right_ear,tail] out=mice/coco",
-        "hrpose convert my_project/labeled-data bbox_margin=0.25",
-        "hrpose convert mice/data.yaml 'flip_pairs=[[near_ear,off_ear]]' split=0.2 split_by=image",
+        "hrpose convert mice/data.yaml 'flip_pairs=[[left_ear,right_ear]]' split=0.2 split_by=image",
+        "hrpose convert poses.json to=labelme images=images",
     ),
     "doctor": (
         "hrpose doctor data.train_annotations=train.json data.train_images=photos",
@@ -61,7 +58,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
 }
 HELP_FLAGS = ("-h", "--help")
-_WIDTH = 100  # columns, where the terminal has as many
+_WIDTH = 100  # maximum number of columns
 _LEFT = 42  # columns of a key and its default
 _LINE = re.compile(r"^( *)(?:- )?/?([\w/.]+)(?::(?: +((?!#)\S.*?))?)?(?: +# *(.*))?$")
 
@@ -72,12 +69,12 @@ Section: TypeAlias = tuple[str, list[tuple[str, str]]]  # title, rows of two col
 
 
 def print_help(verb: str, arguments: Sequence[str] = ()) -> None:
-    """Print what a verb takes, or the options of one of its groups and the keys of an option.
+    """Print the keys and groups of a verb, or the options of a group and the keys of an option.
 
     Args:
         verb: one of `VERBS`.
-        arguments: what follows the verb. Behind `--help` groups, or options as `group=option`, may be named; `--config-dir`
-            adds the options of the user's own folder; everything else is ignored.
+        arguments: those after the verb. After `--help`, `group` or `group=option` selects a group; `--config-dir` adds the
+            options of a folder; others are ignored.
     """
     groups, keys = read_verb(verb)
     folders = [conf_dir(), *_own_folder(arguments)]
@@ -99,11 +96,7 @@ def print_help(verb: str, arguments: Sequence[str] = ()) -> None:
 
 
 def read_verb(verb: str) -> tuple[list[Entry], list[Entry]]:
-    """Return the groups of a verb and its keys, each as name, default and comment.
-
-    Args:
-        verb: the name of a file in the conf folder; a file that it includes comes first.
-    """
+    """Return the groups and the keys of a verb, each as name, default and comment; those of included files come first."""
     groups: dict[str, Entry] = {}
     keys: dict[str, Entry] = {}
     for name, value, comment in _defaults(conf_dir() / f"{verb}.yaml"):
@@ -131,7 +124,7 @@ def _verb_sections(folders: Sequence[Path], verb: str) -> Iterator[Section]:
 
 
 def group_sections(folders: Sequence[Path], group: str, option: str) -> Iterator[Section]:
-    """Yield the options of a group, and the keys of one of them if it has keys."""
+    """Yield the options of a group, and the keys of one of them."""
     files = {file.stem: file for folder in folders for file in sorted((folder / group).glob("*.yaml"))}
     yield f"Options of {group}", [(f"{group}={name}", _purpose(file)) for name, file in files.items()]
     if keys := [_show(entry) for entry in _option_keys(files, group, option)]:
@@ -139,7 +132,7 @@ def group_sections(folders: Sequence[Path], group: str, option: str) -> Iterator
 
 
 def _option_keys(files: Mapping[str, Path], group: str, option: str) -> list[Entry]:
-    """Return the keys of an option with a value, those of the options that it includes among them."""
+    """Return the keys of an option that have a value, including those of included options."""
     if option not in files:
         return []
     keys: dict[str, Entry] = {}
@@ -156,7 +149,7 @@ def _option_keys(files: Mapping[str, Path], group: str, option: str) -> list[Ent
 
 
 def _print_sections(sections: Iterable[Section]) -> None:
-    """Print titles and rows, the right column wrapped, below a left one that is too long."""
+    """Print titles and rows; the right column is wrapped, and starts on the next line after a long left one."""
     width = _columns()
     for title, rows in sections:
         print(_style(title, _BOLD))
@@ -203,7 +196,7 @@ def _options(folder: Path, group: str) -> list[str]:
 
 
 def _purpose(file: Path) -> str:
-    """Return the comment that a file begins with, after the line of its package."""
+    """Return the first comment of a file that is not its package."""
     comments = (line[2:] for line in file.read_text().splitlines() if line.startswith("# "))
     return next((comment for comment in comments if not comment.startswith("@package")), "")
 
@@ -219,7 +212,7 @@ def _defaults(file: Path) -> Iterator[tuple[str, str | None, str]]:
 
 
 def _keys(file: Path) -> Iterator[Entry]:
-    """Read the keys with their full names; a key with keys below it has no value."""
+    """Read the keys with their full names; a key of nested keys has no value."""
     above: list[tuple[int, str]] = []
     for line in file.read_text().splitlines():
         match = _LINE.match(line)

@@ -1,4 +1,4 @@
-"""The jobs of a command, one after the other: one of a single run, several of a sweep; and how a signal ends them."""
+"""Run the jobs of a command: one of a single run, several of a sweep; and end them on a signal."""
 
 import errno
 import logging
@@ -23,18 +23,17 @@ from hrpose.cli.faults import dead_processes_as_lines, in_one_line
 
 logger = logging.getLogger(__name__)
 
-OF_SWEEPER = "+callbacks.pruning="  # what a sweeper adds to the overrides of a job
+OF_SWEEPER = "+callbacks.pruning="  # the override that a sweeper adds to a job
 _PACKAGE = Path(__file__).parents[1]
-# Of the machine, not of the program: what and where is enough.
-_OF_THE_MACHINE = {
+# Errors of the machine, reported without a traceback.
+_MACHINE_ERRORS = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.EFBIG),
     *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
 }
-# What Lightning leaves in the environment of the process that starts the others.
+# Environment variables that Lightning sets in the process that starts the others.
 _LAUNCHER = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED")
-
-# What Lightning calls the thread that ends a run when one of its processes fails.
-_OBSERVER = "child-process-observer"
+_FULL_ERROR = "HYDRA_FULL_ERROR"  # environment variable: "1" shows tracebacks
+_OBSERVER = "child-process-observer"  # Lightning's thread that ends a run when one of its processes fails
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class StopSignal:
-    """The signal that has come; 0 for none."""
+    """The received signal; 0 for none."""
 
     number: int = 0
 
@@ -53,20 +52,13 @@ class StopSignal:
         """The exit status that shells expect: 130 for SIGINT, 143 for SIGTERM."""
         return 128 + (self.number or signal.SIGINT)
 
-    def report(self, where: str, advice: str) -> int:
-        """Print one line, from the first process only, and return the exit status."""
-        if os.environ.get("LOCAL_RANK", "0") == "0":
-            how = "terminated" if self.number == signal.SIGTERM else "interrupted"
-            print(f"hrpose: {how}{where}. {advice}", file=sys.stderr)
-        return self.status
-
 
 @contextmanager
 def stop_signals() -> Iterator[StopSignal]:
-    """Raise KeyboardInterrupt for SIGINT and SIGTERM within the block, and note which one came.
+    """Raise KeyboardInterrupt for SIGINT and SIGTERM in the block, and store which one was received.
 
-    Lightning ends both in the same way then, processes that it has started included. It hides SIGTERM in a SystemExit without
-    a status otherwise, and KeyboardInterrupt in one with the status 1.
+    Lightning then handles both alike, and ends the processes that it started. Otherwise it raises SystemExit without a status
+    for SIGTERM.
     """
     stop = StopSignal()
     if threading.current_thread() is not threading.main_thread():  # only the main thread can handle signals
@@ -87,18 +79,18 @@ def stop_signals() -> Iterator[StopSignal]:
 
 @dataclass
 class JobLog:
-    """What has become of the jobs of a command.
+    """The state of the jobs of a command.
 
     Attributes:
         command: the command line.
-        arguments: verb, flags and overrides, as they were typed.
-        number: how many jobs have begun in this process.
-        current: overrides of the one that runs; None before the first.
-        folder: that of the one that runs.
-        status: the exit status of a single run that is done, all but some of its images.
-        sweep: the folder of a sweep, where its jobs leave their records; None for a single run.
-        record: of the job of a sweep that runs.
-        started: when it began, on the clock of `time.monotonic`.
+        arguments: verb, flags and overrides as typed.
+        number: jobs started in this process.
+        current: overrides of the running job; None before the first.
+        folder: of the running job.
+        status: exit status of a complete single run; 3 if some images could not be used.
+        sweep: folder of a sweep, with the records of its jobs; None for a single run.
+        record: of the running job of a sweep.
+        started: start of the running job, from `time.monotonic`.
     """
 
     command: Command
@@ -111,12 +103,17 @@ class JobLog:
     record: "SweepJob | None" = None
     started: float = 0.0
 
+    @property
+    def in_sweep(self) -> bool:
+        """Check whether a job of a sweep was started."""
+        return self.current is not None and self.command.has(*SWEEP)
+
     def begin(self, overrides: Sequence[str], folder: str) -> None:
-        """Note that the job begins that Hydra is running."""
-        # Hydra is imported here
+        """Record the start of the job that Hydra is running."""
+        # slow to import
         from hydra.core.hydra_config import HydraConfig
 
-        # with these torch comes in, which the job needs too
+        # torch is slow to import
         from hrpose.config.overrides import is_swept
         from hrpose.tasks.sweep import SweepJob
 
@@ -127,19 +124,19 @@ class JobLog:
         if self.sweep is not None:
             fixed = {text.partition("=")[0] for text in self.command.overrides if not is_swept(text)}
             own = [text for text in self.current if text.partition("=")[0] not in fixed]
-            below = self.folder.is_relative_to(self.sweep)
-            shown = str(self.folder.relative_to(self.sweep)) if below else os.path.relpath(self.folder, self.sweep)
-            self._keep(SweepJob(HydraConfig.get().job.num, " ".join(own), shown))
+            number, folder = HydraConfig.get().job.num, os.path.relpath(self.folder, self.sweep)
+            self._keep(SweepJob(number, " ".join(own), folder))
 
-    def end(self, result: Any) -> None:
-        """Note what a job has returned."""
+    def end(self, result: Any) -> Any:
+        """Record the result of a job, and return its score."""
         self.status = max(self.status, getattr(result, "exit_status", 0))
         if self.record is not None:
             self._keep(self.record.end(result, (time.monotonic() - self.started) / 60))
+        return getattr(result, "score", result)
 
     def fail(self, error: Exception) -> float:
-        """Print the error of a job of a sweep, note it, and return its score, nan."""
-        if explains_itself(error) and os.environ.get("HYDRA_FULL_ERROR") != "1":
+        """Print and record the error of a job of a sweep, and return its score, NaN."""
+        if explains_itself(error) and os.environ.get(_FULL_ERROR) != "1":
             refuse(error)
         else:
             traceback.print_exception(error)
@@ -149,26 +146,24 @@ class JobLog:
         return math.nan
 
     def _keep(self, record: "SweepJob") -> None:
-        # imported when the job began
+        # slow to import
         from hrpose.tasks.sweep import write_job
 
         self.record = record
-        if (
-            self.sweep is not None and os.environ.get("SLURM_PROCID", "0") == "0"
-        ):  # further processes of a job have no record
+        if self.sweep is not None and os.environ.get("SLURM_PROCID", "0") == "0":  # the first process of a job writes
             write_job(self.sweep, record)
 
     def finish(self, *, stopped: bool = False) -> int:
-        """Print the table of a sweep and which of its jobs failed, and return the exit status.
+        """Print the table of a sweep and its failed jobs, and return the exit status.
 
-        A job without a result was ended by something else, unless a signal has stopped them all.
+        A job without a result has failed, unless a signal stopped the sweep.
         """
         if self.sweep is None:
             return self.status
         # slow to import
         from rich.console import Console
 
-        # and this draws it
+        # slow to import
         from hrpose.tasks.sweep import RUNNING, read_jobs, report_sweep
 
         jobs = read_jobs(self.sweep)
@@ -176,56 +171,59 @@ class JobLog:
         failed = [job for job in jobs if job.failed or (job.state == RUNNING and not stopped)]
         if not failed:
             return max((job.status for job in jobs), default=0)
-        folders = [Path(os.path.normpath(self.sweep / job.folder)) for job in failed]
-        named = [
-            f"{job.overrides} ({_shorten(folder)})" if job.folder else job.overrides
-            for job, folder in zip(failed, folders, strict=True)
-        ]
-        print(f"hrpose: {len(failed)} of {len(jobs)} jobs failed: {'; '.join(named)}", file=sys.stderr)
+        texts = []
+        for job in failed:
+            folder = Path(os.path.normpath(self.sweep / job.folder))
+            texts.append(f"{job.overrides} ({_shorten(folder)})" if job.folder else job.overrides)
+        print(f"hrpose: {len(failed)} of {len(jobs)} jobs failed: {'; '.join(texts)}", file=sys.stderr)
         return 1
 
     def stopped(self, stop: StopSignal) -> int:
-        """Print that a signal has ended the command and how to go on, and return the exit status."""
+        """Print that a signal ended the command and how to continue, and return the exit status."""
         self.finish(stopped=True)
-        in_sweep = self.current is not None and self.command.has(*SWEEP)
-        return stop.report(f" in job {self.number} of the sweep" if in_sweep else "", self.advise())
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # the first process of a run
+            how = "terminated" if stop.number == signal.SIGTERM else "interrupted"
+            where = f" in job {self.number} of the sweep" if self.in_sweep else ""
+            print(f"hrpose: {how}{where}. {self.advise()}", file=sys.stderr)
+        return stop.status
 
     def advise(self) -> str:
-        """Return the command with which the current job goes on, or starts again."""
-        several = self.current is not None and self.command.has(*SWEEP)
-        arguments = [*_single(self.command), *(self.current or ())] if several else self.arguments
-        return advise_resume(arguments, self._resuming(several=several))
+        """Return the command that continues or restarts the current job."""
+        arguments = [*_single(self.command), *(self.current or ())] if self.in_sweep else self.arguments
+        resuming = self._resuming()
+        keys = tuple(f"{text.partition('=')[0]}=" for text in resuming)
+        kept = [text for text in arguments if not (keys and text.startswith(keys))]
+        return f"To {'continue' if resuming else 'restart'}: {shlex.join(['hrpose', *kept, *resuming])}"
 
-    def _resuming(self, *, several: bool) -> list[str]:
-        """Return the overrides with which the current job goes on; none where nothing is kept."""
+    def _resuming(self) -> list[str]:
+        """Return the overrides that continue the current job; none if it has to restart."""
         if self.current is None:
             return []
         if self.command.verb == "fit":
             last = next(self.folder.rglob("last.ckpt"), None)
-            return [f"ckpt_path={_shorten(last) if several else 'last'}"] if last is not None else []
-        images = self.folder / "images.json"  # of predict; frames have times, and videos begin anew
+            return [f"ckpt_path={_shorten(last) if self.in_sweep else 'last'}"] if last is not None else []
+        images = self.folder / "images.json"  # of predict; frames of videos, which restart, have times
         if self.command.verb == "predict" and images.is_file() and '"time": ' not in images.read_text(encoding="utf-8"):
             return [f"paths.run={_shorten(self.folder)}", "resume=true"]
         return []
 
 
 def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictConfig], Any]":
-    """Make what Hydra calls for each job, in this process or in one of Hydra's launchers.
-
-    A job of a sweep that fails does not keep the others from running: it is noted, and its score is nan.
-    """
+    """Return the function that Hydra calls for each job; a failed job of a sweep is recorded, and its score is NaN."""
     command = log.command
     module = getattr(sys.modules["__main__"].__spec__, "name", None)  # of `python -m`
+    full_error = os.environ.get(_FULL_ERROR)
 
     def job(cfg: "DictConfig") -> Any:
-        # Hydra is imported here
+        # slow to import
         from hydra.core.hydra_config import HydraConfig
 
-        # and with it the rest of the library
+        # imports Hydra
         from hrpose.config import describe_choices, remove_unused_folder, unpublished
         from hrpose.tasks import find_task, run
 
-        find_own_code(command)  # in the process of a launcher too
+        find_own_code(command)  # also in the process of a launcher
+        _set_full_error(full_error)
         try:
             with (
                 relaunchable(cfg, argv, [argv[0], *_single(command)], module) as overrides,
@@ -233,16 +231,14 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
                 dead_processes_as_lines(log.advise),
             ):
                 log.begin(overrides, cfg.paths.run)
-                choices = HydraConfig.get().runtime.choices
-                for line in (*describe_choices(command.verb, overrides), *unpublished(cfg, choices)):
+                lines = describe_choices(command.verb, overrides)
+                for line in (*lines, *unpublished(cfg, HydraConfig.get().runtime.choices)):
                     logger.info(line)
                 find_task(command.verb)
-                logging.getLogger("lightning").handlers.clear()  # its own handler would print every line twice
-                result = run(command.verb, cfg)
-                log.end(result)
-                return getattr(result, "score", result)
+                logging.getLogger("lightning").handlers.clear()  # its handler would print every line twice
+                return log.end(run(command.verb, cfg))
         except Exception as error:
-            if stop.number:  # what a signal has broken
+            if stop.number:  # the signal caused the error
                 raise KeyboardInterrupt from error
             error = in_one_line(error, Path(cfg.paths.run), log.advise)
             if explains_itself(error):
@@ -256,8 +252,25 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
     return job
 
 
+@contextmanager
+def raised_by_hydra() -> Iterator[None]:
+    """Let Hydra raise the errors of a launcher in the block, instead of printing a traceback; jobs restore the setting."""
+    before = os.environ.get(_FULL_ERROR)
+    _set_full_error("1")
+    try:
+        yield
+    finally:
+        _set_full_error(before)
+
+
+def _set_full_error(value: str | None) -> None:
+    os.environ.pop(_FULL_ERROR, None)
+    if value is not None:
+        os.environ[_FULL_ERROR] = value
+
+
 def find_own_code(command: Command) -> None:
-    """Let classes that the user names be imported from the current folder, after all others: it replaces no library's module."""
+    """Append the current folder to the import path, for custom classes in the configuration."""
     folder = str(Path.cwd())
     if command.names_own_code and folder not in sys.path:
         sys.path.append(folder)
@@ -269,44 +282,28 @@ def _single(command: Command) -> list[str]:
 
 
 def _shorten(path: Path) -> Path:
-    """Return a path from the working directory if it is below it."""
+    """Return a path relative to the working directory if it is inside."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def advise_resume(arguments: Sequence[str], resuming: Sequence[str]) -> str:
-    """Return the command that goes on.
-
-    Args:
-        arguments: verb, flags and overrides of the job.
-        resuming: the overrides with which it goes on; none where nothing is kept, and the job starts again.
-    """
-    keys = tuple(f"{text.partition('=')[0]}=" for text in resuming)
-    kept = [text for text in arguments if not text.startswith(keys)] if keys else arguments
-    return f"To {'go on' if resuming else 'start again'}: {shlex.join(['hrpose', *kept, *resuming])}"
 
 
 @contextmanager
 def relaunchable(
     cfg: "DictConfig", argv: Sequence[str], single: Sequence[str], module: str | None = None
 ) -> Iterator[list[str]]:
-    """Let Lightning start further processes of the job that Hydra is running.
+    """Set `sys.argv` so that Lightning can start further processes of the job that Hydra is running; yield its overrides.
 
-    Lightning repeats `sys.argv` and adds the folder of `hydra.run.dir`. Hydra works with another program name, so the original
-    goes back in. A job of a sweep is repeated as a single run of its own overrides: otherwise every process would run the whole
-    sweep, in folders of its own. Afterwards the traces of the process group go away, so that the next job gets a new one.
-    Lightning prefers `python -m` with the module of the main program, which is that of the launcher in the processes of joblib
-    and submitit, so this module is replaced too.
+    Lightning repeats `sys.argv` with the folder of `hydra.run.dir`. Hydra changes the program name, so the original is restored.
+    A job of a sweep is repeated as a single run with its overrides, otherwise every process would run the whole sweep. The
+    module of `python -m`, which Lightning prefers, is replaced too, because joblib and submitit start another one. The process
+    group is removed afterwards, so that the next job gets a new one.
 
     Args:
         cfg: the job's configuration; `paths.run` becomes the folder that Hydra made.
-        argv: the command line as the process got it.
+        argv: the command line of the process.
         single: the command, verb and flags of a job of a sweep, without its overrides.
-        module: what the command line was started with by `python -m`; None for a script, `argv[0]`.
-
-    Yields:
-        The overrides of the job.
+        module: of `python -m`; None for a script, `argv[0]`.
     """
-    # Hydra is imported here
+    # slow to import
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
     from omegaconf import OmegaConf, open_dict, read_write
@@ -337,13 +334,10 @@ def relaunchable(
 
 
 def _end_processes() -> None:
-    """End the further processes of a job that has failed.
-
-    The thread with which Lightning observes them would end the whole sweep some seconds later.
-    """
+    """End the further processes of a failed job, before Lightning's observer of them ends the whole sweep."""
     for thread in threading.enumerate():
         if thread.name == _OBSERVER:
-            processes = list(thread._child_processes)  # type: ignore[attr-defined]  # there is no public way
+            processes = list(thread._child_processes)  # type: ignore[attr-defined]  # there is no public attribute
             thread._child_processes.clear()  # type: ignore[attr-defined]
             for process in processes:
                 process.kill()
@@ -351,16 +345,16 @@ def _end_processes() -> None:
 
 
 def _leave_process_group() -> None:
-    distributed = sys.modules.get("torch.distributed")  # not imported here: a job may have failed before it was needed
+    distributed = sys.modules.get("torch.distributed")  # a job may fail before it is imported
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
 
 
 class LineFormatter(logging.Formatter):
-    """The message alone; warnings and errors say that they are such. The configuration of Hydra names it."""
+    """Format a log line for the screen: the message, with the level of warnings and errors. Hydra's configuration uses it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line for the screen."""
+        """Return the line."""
         text = super().format(record)
         return text if record.levelno < logging.WARNING else f"{record.levelname.capitalize()}: {text}"
 
@@ -368,7 +362,7 @@ class LineFormatter(logging.Formatter):
 def log_to_screen() -> None:
     """Print warnings of the log until Hydra configures it.
 
-    Lightning, which checks import before Hydra runs, prints its own messages if the root logger has no handler at this time.
+    Lightning is imported before Hydra runs, and prints further messages if the root logger has no handler.
     """
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
@@ -378,7 +372,7 @@ def log_to_screen() -> None:
 
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Send warnings to the log, without the line of code that they come from."""
+    """Log warnings without their line of code."""
 
     def show(
         message: Warning | str,
@@ -399,16 +393,16 @@ def warnings_as_lines() -> Iterator[None]:
 
 
 def explains_itself(error: BaseException) -> bool:
-    """Check whether the message of an error is for the user; others need a trace.
+    """Check whether the message of an error is for the user; others need a traceback.
 
-    It is for exceptions of the classes of this library and of Lightning's for misuse, for the ValueErrors and OSErrors that
-    this library raises, and for what the machine refuses: files that may not be written, a full disk.
+    It is for exception classes of this library, Lightning's for misuse, ValueErrors and OSErrors that this library raises, and
+    errors of the machine, such as a full disk.
     """
     if type(error).__module__.partition(".")[0] == "hrpose":
         return True
     if type(error).__name__ == "MisconfigurationException":
         return True
-    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+    if isinstance(error, OSError) and error.errno in _MACHINE_ERRORS:
         return True
     if not isinstance(error, ValueError | OSError):
         return False
@@ -419,8 +413,8 @@ def explains_itself(error: BaseException) -> bool:
 
 
 def refuse(error: BaseException) -> int:
-    """Print what is wrong, and with HYDRA_FULL_ERROR=1 raise it. Return the exit status."""
-    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+    """Print an error and return the exit status; with HYDRA_FULL_ERROR=1 raise it."""
+    if os.environ.get(_FULL_ERROR) == "1":
         raise error
     print(f"hrpose: {_text_of(error)}", file=sys.stderr)
     return int(getattr(error, "exit_status", 1))

@@ -1,18 +1,26 @@
-"""From a command line to a verb.
-
-Hydra, and the rest of the library, are imported when a verb needs them, so that `hrpose --help` answers at once.
-"""
+"""The command `hrpose`. Hydra and most of the library are imported when a verb needs them, so that help is fast."""
 
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hrpose.cli.arguments import OTHER_CONFIG, POSITIONAL, SWEEP, VERBS, Command, advise_verb, parse
+from hrpose.cli.faults import explain_launcher
 from hrpose.cli.help import HELP_FLAGS, print_help
-from hrpose.cli.jobs import JobLog, StopSignal, find_own_code, log_to_screen, make_job, refuse, stop_signals
+from hrpose.cli.jobs import (
+    JobLog,
+    StopSignal,
+    find_own_code,
+    log_to_screen,
+    make_job,
+    raised_by_hydra,
+    refuse,
+    stop_signals,
+)
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -26,32 +34,33 @@ Verbs
 {verbs}
 
 Examples
-  hrpose fit                                            train a tiny HRNet on people drawn by code
+  hrpose fit                                            train a tiny HRNet on drawn people
   hrpose fit experiment=w32_256x192 paths.data=<coco>   train the paper's HRNet-W32 on COCO
   hrpose fit -m model=hrnet_w18,hrnet_w32 optim.lr=1e-3,5e-4   run every combination
   hrpose test ckpt_path=last                            measure the newest checkpoint
-  hrpose predict source='photos/*.jpg' ckpt_path=last   draw the poses, and write them as COCO results
+  hrpose predict source='images/*.jpg' ckpt_path=last   draw the poses, and write them as COCO results
   hrpose export format=onnx ckpt_path=last              one file from uint8 crops to keypoints, checked against torch
-  hrpose evaluate annotations=gt.json results=res.json  measure results of any tool
-  hrpose convert mice/data.yaml                         labels of another tool, ready for fit
-  hrpose doctor data.train_annotations=train.json data.train_images=images   check data before it trains
-  hrpose compare runs/one/<time> runs/other/<time>      is the one better, or is it chance?
+  hrpose evaluate annotations=gt.json results=res.json  evaluate results of any tool
+  hrpose convert mice/data.yaml                         convert labels of another tool for fit
+  hrpose doctor data.train_annotations=train.json data.train_images=images   check data before training
+  hrpose compare runs/one/<time> runs/other/<time>      compare two runs, with a p-value
 
 Flags
-  <verb> --help        the keys of a verb, its groups and their options
+  <verb> --help        show the keys of a verb, its groups and their options
   <verb> --cfg job     show the configuration instead of running it
-  <verb> --info        show where it comes from
+  <verb> --info        show the sources of the configuration
   <verb> -m            run once for each combination of comma-separated values
-  <verb> --config-dir  a folder with configuration files of your own
-  --version            the version
+  <verb> --config-dir  add a folder with your configuration files
+  --version            show the version
   eval "$(hrpose -sc install=bash)"   complete arguments with the tab key (also fish, zsh)
 
 Flags and overrides may be mixed. Set HYDRA_FULL_ERROR=1 to see the traceback of an error."""
 
+_BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"  # runs the jobs in this process
 _SHOWN_ONLY = ("--cfg", "-c", "--info", "-i")  # flags that show a configuration
 _NO_COMMON_FOLDER = (
-    "paths.run: torchrun or srun has started several processes, and each would make a folder of its own. "
-    "Give them one: paths.run=runs/<name>/<folder>."
+    "paths.run: expected one folder for all processes of torchrun or srun, otherwise each makes a folder. "
+    "Set paths.run=runs/<name>/<folder>."
 )
 
 
@@ -59,11 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        argv: the arguments behind `hrpose`; those of the process by default.
+        argv: the arguments after `hrpose`; those of the process by default.
 
     Returns:
         The exit status: 0; 1 for a fault of the configuration, or of data that `doctor` checks; 2 for an unknown verb; 3 if
-        some images could not be used; 130 and 143 if Ctrl-C or SIGTERM has ended it.
+        some images could not be used; 130 after Ctrl-C, 143 after SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["help"] and len(arguments) > 1:
@@ -72,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(HELP.format(verbs="\n".join(f"  {verb:9}{summary}" for verb, summary in VERBS.items())))
         return 0
     if "--version" in arguments:
-        # help does without the version
+        # slow to import
         from hrpose import __version__
 
         print(f"hrpose {__version__}")
@@ -86,14 +95,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             print_help(arguments[0], arguments[1:])
             sys.stdout.flush()
-        except BrokenPipeError:  # the reader has enough, as in `hrpose fit --help | head`
+        except BrokenPipeError:  # the reader has closed the pipe, as in `hrpose fit --help | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return _run(arguments[0], arguments[1:])
 
 
 def _run(verb: str, arguments: Sequence[str]) -> int:
-    """Check the configuration, of every job of a sweep, before Hydra makes the first folder; then let Hydra run it."""
+    """Parse and run a command; a signal ends it with one line."""
     log_to_screen()
     with stop_signals() as stop:
         log = JobLog(Command(verb, (), ()), [verb, *arguments])
@@ -108,10 +117,10 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
 
 
 def _run_jobs(log: JobLog, stop: StopSignal) -> int:
-    # Hydra comes in here
+    # imports Hydra
     from hrpose.config import ConfigError, claimed_folders, compose_sweep
 
-    command = log.command
+    command, launcher = log.command, _BASIC_LAUNCHER
     try:
         configs = _check(command)
     except ConfigError as error:
@@ -119,32 +128,41 @@ def _run_jobs(log: JobLog, stop: StopSignal) -> int:
     with claimed_folders(configs, "sweep" if command.has(*SWEEP) else "run"):
         if command.has(*SWEEP) and not command.has(*_SHOWN_ONLY, "--hydra-help", *OTHER_CONFIG):
             # slow to import
-            from hrpose.tasks.sweep import forget_jobs
+            from hrpose.tasks.sweep import remove_records
 
             cfg = compose_sweep(command.verb, [*command.overrides, *_search_path(command)])
             log.sweep = Path(str(cfg.hydra.sweep.dir)).absolute()
-            forget_jobs(log.sweep)
+            remove_records(log.sweep)
+            launcher = cfg.hydra.launcher._target_
+        job = make_job(log, list(sys.argv), stop)
         try:
-            hand_to_hydra(command, make_job(log, list(sys.argv), stop))
-        except SystemExit:  # of Hydra, which has printed why the launcher failed
+            with raised_by_hydra() if launcher != _BASIC_LAUNCHER else nullcontext():
+                hand_to_hydra(command, job)
+        except SystemExit:  # of Hydra, which has printed the error
             if stop.number:
                 raise
             log.finish()
             raise
+        except Exception as error:  # of the launcher
+            if stop.number or os.environ.get("HYDRA_FULL_ERROR") == "1":
+                raise
+            log.finish()
+            print(f"hrpose: {explain_launcher(error)}", file=sys.stderr)
+            return 1
     status = log.finish()
     return stop.status if stop.number == signal.SIGTERM else status
 
 
 def _check(command: Command) -> list["DictConfig"]:
-    """Compose and validate all jobs; what is only to be shown may have faults that its composition forgives.
+    """Compose and validate all jobs before Hydra makes the first folder; a configuration that is only shown is not validated.
 
     Returns:
         The configurations of the jobs that need a folder.
 
     Raises:
-        ConfigError: with the faults of all jobs, or because their folder cannot be made.
+        ConfigError: with the faults of all jobs, or if their folder cannot be made.
     """
-    # Hydra comes in here
+    # imports Hydra
     from hrpose.config import ConfigError, advise_flag, check, compose, expand_jobs, open_run_folder
 
     if command.has("--hydra-help", *OTHER_CONFIG):
@@ -180,13 +198,13 @@ def _check(command: Command) -> list["DictConfig"]:
 
 
 def _search_path(command: Command) -> list[str]:
-    """Return the override that adds the user's own configuration folder."""
+    """Return the override that adds the folder of `--config-dir`."""
     return [f"hydra.searchpath=[file://{Path(command.config_dir).absolute()}]"] if command.config_dir else []
 
 
 def _check_parts(verb: str, jobs: Sequence[Sequence[str]]) -> list[str]:
-    """Return what the parts of some job refuse; the last job is checked before the first one runs."""
-    # Hydra, and torch for the verbs that train or test
+    """Return the faults that the parts of any job have."""
+    # imports Hydra, and torch for fit and test
     from hrpose import tasks
     from hrpose.config import ConfigError, compose
 
@@ -200,22 +218,18 @@ def _check_parts(verb: str, jobs: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _lacks_common_folder(command: Command) -> bool:
-    """Check whether another launcher than Lightning's has started several processes, and each would make a folder of its own."""
+    """Check whether torchrun or srun started several processes without a common folder."""
     by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
     several = by_torchrun or os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1"
     return several and not any(text.startswith(("paths.run=", "hydra.run.dir=")) for text in command.overrides)
 
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
-
 def hand_to_hydra(command: Command, task: Callable[["DictConfig"], Any]) -> None:
-    """Call Hydra's main with the flags behind the overrides, where it understands them."""
+    """Call Hydra's main with the flags after the overrides, as it requires."""
     # slow to import
     import hydra
 
-    # and Hydra comes in with it
+    # imports Hydra
     from hrpose.config import conf_dir
 
     given = sys.argv
@@ -228,10 +242,10 @@ def hand_to_hydra(command: Command, task: Callable[["DictConfig"], Any]) -> None
 
 
 def complete(arguments: Sequence[str]) -> int:
-    """Answer the shell, or give it the script that asks.
+    """Print the completions of a command line, or the completion script of a shell.
 
     Args:
-        arguments: `query=<shell>` with the line typed so far in COMP_LINE, or `install=<shell>`.
+        arguments: `query=<shell>`, with the command line in COMP_LINE, or `install=<shell>`.
     """
     line = os.environ.get("COMP_LINE", "")
     typed = line.split()
@@ -242,7 +256,7 @@ def complete(arguments: Sequence[str]) -> int:
         print(" ".join(known for known in VERBS if known.startswith(verb)))
         return 0
     rest = typed[2:]
-    if verb in POSITIONAL:  # Hydra cannot read what has no key; what is being typed stays
+    if verb in POSITIONAL:  # Hydra cannot read values without a key, except the one that is typed
         typing = [] if line.endswith(" ") else rest[-1:]
         rest = [text for text in rest[: len(rest) - len(typing)] if "=" in text] + typing
     os.environ["COMP_LINE"] = " ".join(["hrpose", *rest]) + (" " if line.endswith(" ") else "")

@@ -1,4 +1,4 @@
-"""The verbs of the command line, one module and one function of the same name for each."""
+"""The verbs of the command line: one module per verb, with a function of the same name."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -10,37 +10,26 @@ from hrpose.config import validate
 
 
 def run(verb: str, cfg: DictConfig) -> Any:
-    """Validate a composed configuration and do what the verb says.
-
-    Args:
-        verb: "fit", "test", ...
-        cfg: composed for this verb.
-
-    Returns:
-        What the verb returns: a record of `hrpose.tasks.results`, or a number.
+    """Validate a composed configuration, run the verb and return its result.
 
     Raises:
-        ConfigError: the configuration has faults; nothing heavy was imported to find them.
+        ConfigError: if the configuration has faults; nothing slow is imported to find them.
     """
     validate(cfg)
     return find_task(verb)(cfg)
 
 
 def find_task(verb: str) -> Callable[[DictConfig], Any]:
-    """Import the function of a verb, and torch and Lightning with it, which takes seconds."""
+    """Import the function of a verb; torch and Lightning come with it, which takes seconds."""
     task: Callable[[DictConfig], Any] = getattr(import_module(f"hrpose.tasks.{verb}"), verb)
     return task
 
 
 def check(verb: str, cfg: DictConfig) -> None:
-    """Check the parts of a task that need no data, before anything is drawn, downloaded or written.
-
-    Args:
-        verb: "fit", "test", ...
-        cfg: composed for this verb, and validated.
+    """Check the parts of a validated configuration that need no data, before anything is drawn, downloaded or written.
 
     Raises:
-        ValueError: what a part refuses; a ConfigError has its key.
+        ValueError: if a part refuses its arguments; a ConfigError names the key.
     """
     if verb in ("fit", "test"):
         import_module("hrpose.tasks.dry_run").check_parts(cfg)

@@ -1,17 +1,17 @@
-"""Build the parts of a run from its configuration and put them together: data, network, metrics, trainer."""
+"""Build the parts of a run from its configuration: data, network, metrics, trainer."""
 
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from hydra.utils import get_class
 from lightning import Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.io import AsyncCheckpointIO, CheckpointIO, TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
@@ -37,20 +37,23 @@ from hrpose.structures import Poses
 from hrpose.tasks.batch_size import find_batch_size
 from hrpose.tasks.dry_run import check_parts, dry_run, settle_last_batch
 from hrpose.tasks.protocols import state_protocols
-from hrpose.tasks.requeue import requeue_file
-from hrpose.weights import WeightReport, load_weights
+from hrpose.tasks.resume import requeue_file
+from hrpose.weights import load_weights
 from hrpose.weights.fetch import find_weights
 
 logger = logging.getLogger(__name__)
 
-
-# Advertisements, and what Lightning says of signals; the command says it.
-_UNSAID = ("Tip:", "Detected KeyboardInterrupt", "Received SIGTERM")
+AnyCallback = TypeVar("AnyCallback", bound=Callback)
+_SUPPRESSED = (
+    "Tip:",
+    "Detected KeyboardInterrupt",
+    "Received SIGTERM",
+)  # log lines of Lightning; the command reports signals
 
 
 @dataclass(frozen=True)
 class Assembly:
-    """The parts of a run, ready to go."""
+    """The parts of a run."""
 
     module: MetricModule
     datamodule: PoseDataModule
@@ -59,20 +62,13 @@ class Assembly:
 
     @property
     def pose_module(self) -> PoseModule:
-        """The module, if it has a network."""
+        """The module of a network; an `ExportedModule` is an error."""
         assert isinstance(self.module, PoseModule)
         return self.module
 
 
 class ExportedModule(MetricModule):
-    """Measure an exported file that estimates poses; its batches are uint8 crops as the loaders give them.
-
-    Args:
-        engine: runs the file.
-        metrics: as for `MetricModule`.
-        config: as for `MetricModule`.
-        protocols: as for `MetricModule`.
-    """
+    """Measure an exported file that estimates poses, on uint8 crops from the loaders. Arguments are those of `MetricModule`."""
 
     def __init__(
         self,
@@ -93,13 +89,13 @@ class ExportedModule(MetricModule):
 def assemble(cfg: DictConfig, *, bit_depth: int | None = None, net: ExportedNetwork | None = None) -> Assembly:
     """Build data, network and trainer from a composed and validated configuration.
 
-    The skeleton comes first: it is read from the annotation file if the configuration says so, and the number of channels of the
-    network, the mirror pairs and the OKS sigmas follow from it. What needs no data is checked even earlier.
+    Parts that need no data are checked first, then the skeleton is built, because the number of channels, the mirror pairs and
+    the OKS sigmas depend on it.
 
     Args:
         cfg: the configuration.
-        bit_depth: of images of 16 bits, as the checkpoint was trained; for configurations that do not set it.
-        net: a network in an exported file, instead of that of the configuration.
+        bit_depth: of 16-bit images, as in the checkpoint's training; used if the configuration does not set it.
+        net: the network of an exported file; None builds that of the configuration.
     """
     trainer, skeleton = _begin(cfg)
     codec: Codec = build(cfg.codec)
@@ -134,10 +130,10 @@ def assemble(cfg: DictConfig, *, bit_depth: int | None = None, net: ExportedNetw
 
 
 def assemble_exported(cfg: DictConfig, exported: ExportedPoses | ExportedMaps) -> Assembly:
-    """Build data and trainer for an exported file that estimates poses; its codec and flip test are used.
+    """Build data and trainer for an exported file that estimates poses, with its codec and flip test.
 
     Raises:
-        ConfigError: if the file is for other keypoints than the data.
+        ConfigError: if the file and the data have different keypoints.
     """
     record = exported.record
     trainer, skeleton = _begin(cfg)
@@ -154,8 +150,13 @@ def assemble_exported(cfg: DictConfig, exported: ExportedPoses | ExportedMaps) -
     return Assembly(module, datamodule, trainer, protocols)
 
 
+def callbacks_of(trainer: Trainer, kind: type[AnyCallback]) -> list[AnyCallback]:
+    """Return the trainer's callbacks of a class."""
+    return [callback for callback in trainer.callbacks if isinstance(callback, kind)]  # type: ignore[attr-defined]
+
+
 def _begin(cfg: DictConfig) -> tuple[Trainer, Skeleton]:
-    """Build what needs no data, then draw the data if the task uses it, then build the skeleton."""
+    """Build the trainer, check the parts that need no data, draw synthetic data if it is used, and build the skeleton."""
     _silence_libraries()
     trainer = build_trainer(cfg)
     check_parts(cfg)
@@ -167,11 +168,11 @@ def _begin(cfg: DictConfig) -> tuple[Trainer, Skeleton]:
 
 
 def _compare_with_record(cfg: DictConfig, record: ExportRecord, skeleton: Skeleton) -> None:
-    """Refuse a file for other keypoints, and log where the file and the configuration differ."""
+    """Raise ConfigError for other keypoints, and log differences between the exported file and the configuration."""
     if record.skeleton.keypoint_names != skeleton.keypoint_names:
         raise ConfigError(
-            f"weights: {cfg.weights} estimates the {record.skeleton.num_keypoints} keypoints of skeleton "
-            f"'{record.skeleton.name}', but the data has the {skeleton.num_keypoints} of '{skeleton.name}'."
+            f"weights: expected a network for the {skeleton.num_keypoints} keypoints of the data ('{skeleton.name}'), but "
+            f"{cfg.weights} has the {record.skeleton.num_keypoints} of '{record.skeleton.name}'."
         )
     pairs = {
         "codec": (plain_codec(record.codec), plain_codec(build(cfg.codec))),
@@ -179,40 +180,38 @@ def _compare_with_record(cfg: DictConfig, record: ExportRecord, skeleton: Skelet
     }
     for name, (of_file, configured) in pairs.items():
         if of_file != configured:
-            logger.info("%s: that of the exported file is used: %s, not %s", name, of_file, configured)
-    if record.bbox_padding != cfg.data.get("bbox_padding", record.bbox_padding):
-        logger.warning(
-            "data.bbox_padding is %g, but the file was exported for %g.", cfg.data.bbox_padding, record.bbox_padding
-        )
+            logger.info("%s: using the exported file's value %s instead of %s", name, of_file, configured)
+    if (padding := cfg.data.get("bbox_padding", record.bbox_padding)) != record.bbox_padding:
+        logger.warning("data.bbox_padding is %g, but the file was exported for %g.", padding, record.bbox_padding)
 
 
 def _build_metrics(
     cfg: DictConfig, datamodule: PoseDataModule, skeleton: Skeleton, codec: Codec, rules: Mapping[str, Any]
 ) -> tuple[dict[str, PoseMetric], dict[str, Protocol | PckhProtocol]]:
-    """Build the metric of each kind of boxes, state its protocol, and read the data."""
+    """Build the metric and the protocol of each source of boxes, and read the data."""
     benchmark: Benchmark = build(cfg.protocol)
     metrics = {boxes: build_metric(cfg.metric, skeleton, datamodule, benchmark) for boxes in datamodule.val_boxes}
     protocols = state_protocols(datamodule, codec, metrics, benchmark, **rules)
-    datamodule.setup("fit" if cfg.task == "fit" else "test")  # the checkpoint notes how the images are read
+    datamodule.setup("fit" if cfg.task == "fit" else "test")  # measures the bit depth, which checkpoints store
     return metrics, protocols
 
 
 def _stored(cfg: DictConfig, datamodule: PoseDataModule, protocols: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a module stores in checkpoints: its arguments `config` and `protocols`.
+    """Return the module's arguments `config` and `protocols`, which checkpoints store.
 
-    The configuration is in plain containers, which `torch.load` reads with `weights_only`; its bit depth and batch size are
-    those that were measured.
+    Both are plain containers, which `torch.load` reads with `weights_only`. The configuration has the measured bit depth and
+    batch size.
     """
     content: dict[str, Any] = plain(cfg)
-    found = {"bit_depth": datamodule.reading.bit_depth}
+    measured = {"bit_depth": datamodule.reading.bit_depth}
     if content["data"].get("batch_size") == "auto" and datamodule.batch_size:
-        found["batch_size"] = datamodule.batch_size
-    config = {**content, "data": {**content["data"], **found}}
+        measured["batch_size"] = datamodule.batch_size
+    config = {**content, "data": {**content["data"], **measured}}
     return {"config": config, "protocols": {boxes: protocol.to_dict() for boxes, protocol in protocols.items()}}
 
 
 def build_datamodule(cfg: DictConfig, codec: Codec, skeleton: Skeleton, bit_depth: int | None) -> PoseDataModule:
-    """Build the data module; its bit depth is the configuration's, else that of the checkpoint or exported file."""
+    """Build the data module with the configured bit depth, or that of the checkpoint or exported file."""
     configured = cfg.data.get("bit_depth")
     datamodule: PoseDataModule = build(
         cfg.data,
@@ -226,15 +225,15 @@ def build_datamodule(cfg: DictConfig, codec: Codec, skeleton: Skeleton, bit_dept
 
 
 def _check_flip_pairs(skeleton: Skeleton, augment: Sequence[Any], *, flip_test: bool) -> None:
-    """Warn if images are mirrored, but no keypoints trade places; log the pairs that are given."""
+    """Warn if images are mirrored without mirror pairs of keypoints, or log the configured pairs."""
     names = skeleton.keypoint_names
     used = ["augment.flip"] if any(isinstance(step, RandomFlip) and step.probability > 0 for step in augment) else []
     used += ["flip_test"] if flip_test else []
     if used and skeleton.lacks_flip_pairs:
         logger.warning(
-            "No mirror pair is found in the names of the %d keypoints of skeleton '%s' (%s), but %s mirrored images, in which "
-            "left and right would be one. Set skeleton.flip_pairs=[[a,b],...], by name or index from 0; skeleton.flip_pairs=[] "
-            "if there are none; or augment.flip=null flip_test=false if a mirrored image shows something else.",
+            "No mirror pair in the names of the %d keypoints of skeleton '%s' (%s), but %s mirrored images, so left and "
+            "right would be confused. Set skeleton.flip_pairs=[[a,b],...], by name or index from 0; skeleton.flip_pairs=[] if "
+            "there are none; or augment.flip=null flip_test=false if mirrored images are not realistic.",
             len(names),
             skeleton.name,
             ", ".join(names[:5]) + (", ..." if len(names) > 5 else ""),
@@ -242,7 +241,7 @@ def _check_flip_pairs(skeleton: Skeleton, augment: Sequence[Any], *, flip_test: 
         )
     elif skeleton.flip_pairs_given:
         pairs = ", ".join(f"{names[one]} - {names[two]}" for one, two in skeleton.flip_pairs)
-        logger.info("Mirror pairs as given: %s", pairs or "none")
+        logger.info("Configured mirror pairs: %s", pairs or "none")
 
 
 def _build_network(cfg: DictConfig, codec: Codec, loss: nn.Module, skeleton: Skeleton) -> nn.Module:
@@ -256,7 +255,12 @@ def _build_network(cfg: DictConfig, codec: Codec, loss: nn.Module, skeleton: Ske
         logger.info("%s", report)
         if not training:
             report.check_complete()
-            _check_colours(report, cfg.data.channel_order)
+            if report.kind.startswith("MMPose") and cfg.data.channel_order != "rgb":
+                logger.warning(
+                    "%s is from MMPose, whose networks expect RGB images, but data.channel_order is %s. Add "
+                    "data.channel_order=rgb.",
+                    *(report.file, cfg.data.channel_order),
+                )
     elif cfg.task == "fit" and cfg.ckpt_path is None and cfg.callbacks.get("freeze") is not None:
         logger.warning(
             "callbacks.freeze: the backbone is frozen, but its weights are random. Set weights=<file or published name>."
@@ -264,59 +268,49 @@ def _build_network(cfg: DictConfig, codec: Codec, loss: nn.Module, skeleton: Ske
     return net
 
 
-def _check_colours(report: WeightReport, channel_order: str) -> None:
-    """Warn if weights are shown colours that their authors never showed them."""
-    if report.kind.startswith("MMPose") and channel_order != "rgb":
-        logger.warning(
-            "%s is MMPose's, whose networks see RGB images, but data.channel_order is %s. Add data.channel_order=rgb.",
-            report.file,
-            channel_order,
-        )
-
-
 def build_metric(
     node: DictConfig, skeleton: Skeleton, datamodule: PoseDataModule, benchmark: Benchmark | None = None
 ) -> PoseMetric:
-    """Build a metric and hand it its ground truth: head boxes to PCKh, and to any other, with the sigmas, what AP asks for.
+    """Build a metric with its ground truth: head boxes for PCKh, annotations and sigmas for others.
 
     Raises:
         ConfigError: if the benchmark measures PCKh and the metric does not.
     """
-    metric: PoseMetric
     benchmark = benchmark or Benchmark()
-    if benchmark.measure == "pckh" and not issubclass(get_class(node._target_), PCKh):
+    target = get_class(node._target_)
+    if benchmark.measure == "pckh" and not issubclass(target, PCKh):
         raise ConfigError(
-            f"protocol: {benchmark.name} is measured by PCKh. Add metric=pckh, with data=mpii skeleton=mpii."
+            f"protocol: expected a metric of PCKh for {benchmark.name}, but got {target.__name__}. Add metric=pckh, with "
+            "data=mpii skeleton=mpii."
         )
-    if issubclass(get_class(node._target_), PCKh):
-        metric = build(node, ground_truth=datamodule.mpii_truth)
+    if issubclass(target, PCKh):
+        given: dict[str, Any] = {"ground_truth": datamodule.mpii_truth}
     else:
         truth = benchmark.adjust(datamodule.ground_truth, datamodule.files.area_from_bbox)
-        fields = datamodule.files.keypoint_fields
-        given = {"area_keypoints": next(iter(fields.values()))} if fields and _is_ap(node) else {}
-        metric = build(node, sigmas=skeleton.sigmas, ground_truth=truth, **given)
+        given = {"sigmas": skeleton.sigmas, "ground_truth": truth}
+        if issubclass(target, KeypointAveragePrecision) and (fields := datamodule.files.keypoint_fields):
+            given["area_keypoints"] = next(iter(fields.values()))
+    metric: PoseMetric = build(node, **given)
     return metric
 
 
-def _is_ap(node: DictConfig) -> bool:
-    return issubclass(get_class(node._target_), KeypointAveragePrecision)
-
-
 def _silence_libraries() -> None:
-    """Suppress the advertisements of the libraries and warnings about their own code."""
+    """Suppress advertisements of libraries and warnings about their own code."""
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # FrequentLogging sees to it
+    warnings.filterwarnings(
+        "ignore", message=".*smaller than the logging interval.*"
+    )  # FrequentLogging changes the interval
     warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # the metrics are synchronised already
     for handler in logging.getLogger().handlers:
-        handler.addFilter(lambda record: not any(text in record.getMessage() for text in _UNSAID))
+        handler.addFilter(lambda record: not any(text in record.getMessage() for text in _SUPPRESSED))
 
 
 def build_trainer(cfg: DictConfig) -> Trainer:
     """Build the trainer with its callbacks and loggers.
 
     Raises:
-        ConfigError: if Lightning cannot run like that, on this machine.
+        ConfigError: if Lightning refuses the settings on this machine.
     """
     callbacks = _named(cfg.callbacks)
     has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)  # otherwise Lightning would add one
@@ -335,25 +329,25 @@ def build_trainer(cfg: DictConfig) -> Trainer:
             f"{name}={cfg.trainer.get(name)}" for name in ("accelerator", "devices", "strategy", "precision")
         )
         raise ConfigError(
-            f"trainer: expected what this machine can do, but got {chosen}, and Lightning says: {str(error).strip()} "
-            "trainer.accelerator=auto takes what there is."
+            f"trainer: expected settings that this machine supports, but got {chosen}. Lightning: {str(error).strip()} "
+            "trainer.accelerator=auto uses the available device."
         ) from error
     return trainer
 
 
 @rank_zero_only
 def connect_loggers(cfg: DictConfig, trainer: Trainer) -> None:
-    """Connect to Weights & Biases if a run logs there, before anything is trained.
+    """Connect to Weights & Biases before training, if the run logs there.
 
     Raises:
-        ConfigError: there is no connection, or no account.
+        ConfigError: if there is no connection or no account.
     """
     nodes = [node for node in (cfg.logger or {}).values() if node is not None]
     for node, built in zip(nodes, trainer.loggers, strict=True):
         if not isinstance(built, WandbLogger) or node.get("offline"):
             continue
         logger.info(
-            "Connecting to Weights & Biases; gives up after a minute. logger.wandb.offline=true needs no connection."
+            "Connecting to Weights & Biases for at most a minute. logger.wandb.offline=true needs no connection."
         )
         try:
             _ = built.experiment
@@ -368,28 +362,28 @@ def connect_loggers(cfg: DictConfig, trainer: Trainer) -> None:
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write each checkpoint beside its target and move it there when it is complete.
+    """Write each checkpoint to the folder of its target, and rename it when it is complete.
 
-    Lightning writes it to the folder for temporary files; where that is on another file system, the move is a copy, and a
-    process that is killed during the copy leaves a torn checkpoint.
+    Lightning writes it to the temporary folder. On another file system the move is a copy, and a process that is killed during
+    the copy leaves an incomplete checkpoint.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Save a checkpoint; a path of another protocol (`s3://...`) is left to Lightning."""
+        """Save a checkpoint; Lightning saves to paths with a protocol (`s3://...`)."""
         if storage_options is not None or "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         with write_atomically(path) as partial, partial.open("wb") as stream:
             try:
                 torch.save(checkpoint, stream)
-            except RuntimeError as error:  # torch closes its archive on a full disk, which fails again
+            except RuntimeError as error:  # on a full disk torch fails again when it closes its archive
                 if isinstance(error.__context__, OSError):
                     raise error.__context__ from None
                 raise
 
 
 def build_plugins(nodes: DictConfig | ListConfig | None) -> list[Any]:
-    """Build the plugins of `trainer.plugins`, and `AtomicCheckpointIO` unless one of them writes checkpoints."""
+    """Build the plugins of `trainer.plugins`, and add `AtomicCheckpointIO` unless one of them writes checkpoints."""
     given = [] if nodes is None else list(nodes) if isinstance(nodes, ListConfig) else [nodes]
     plugins = [build(node) if isinstance(node, DictConfig) else node for node in given]
     writers = [plugin for plugin in plugins if isinstance(plugin, CheckpointIO)]
@@ -400,11 +394,11 @@ def build_plugins(nodes: DictConfig | ListConfig | None) -> list[Any]:
 
 
 def _named(nodes: DictConfig | None) -> list[Any]:
-    """Build the named nodes of a group; a node that is null is switched off."""
+    """Build the named nodes of a group, except those that are null."""
     parts = []
     for node in (nodes or {}).values():
         try:
             parts += [build(node)] if node is not None else []
-        except ImportError as error:  # a library that is there and cannot be used
+        except ImportError as error:  # an optional library is missing or broken
             raise ConfigError(f"{node._get_full_key(None)}: {error}") from error
     return parts

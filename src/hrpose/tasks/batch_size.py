@@ -1,4 +1,4 @@
-"""Find a batch that fits in memory: `data.batch_size=auto`."""
+"""Find a batch size that fits in memory: `data.batch_size=auto`."""
 
 import copy
 import logging
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 _LARGEST = 1024
 _SLOWEST = 4.0  # seconds of a step; a larger batch would not train faster
-_ROOM = 0.8  # share of the memory of a GPU that a step may take
+_MAX_SHARE = 0.8  # of the memory of a GPU that a step may take
 
 
 def find_batch_size(
@@ -29,14 +29,14 @@ def find_batch_size(
     datamodule: PoseDataModule,
     trainer: Trainer,
 ) -> int:
-    """Double the batch until a training step no longer fits in memory, or takes seconds.
+    """Double the batch size until a training step no longer fits in memory, or takes seconds.
 
-    Network, loss and random numbers stay as they are: a copy takes the steps.
+    The steps train a copy, so network, loss and random numbers do not change.
 
     Args:
         net: to train.
         loss: (outputs, target, target_weight) -> scalar.
-        optimizer: parameters -> optimizer, whose state takes memory too.
+        optimizer: parameters -> optimizer.
         datamodule: after `setup("fit")`.
         trainer: for the device and the precision.
 
@@ -44,12 +44,12 @@ def find_batch_size(
         The largest power of two that fits, at most the number of training instances.
 
     Raises:
-        ConfigError: not even two samples fit, or there are several processes.
+        ConfigError: if two samples do not fit, or there are several processes.
     """
     if trainer.world_size > 1:
         raise ConfigError(
             f"data.batch_size: auto needs one process, found {trainer.world_size}. Run one epoch with trainer.devices=1, and set "
-            "the number that its log names."
+            "the batch size from its log."
         )
     largest, size, reason = min(_LARGEST, len(datamodule.train_table)), 2, ""
     found, device = 0, trainer.strategy.root_device
@@ -61,7 +61,7 @@ def find_batch_size(
             found = size if not reason.startswith("memory") else found
             size *= 2
     if not found:
-        raise ConfigError("data.batch_size: not even a batch of 2 fits in memory. Set a smaller size or model.")
+        raise ConfigError("data.batch_size: a batch of 2 does not fit in memory. Set a smaller size or model.")
     logger.info(
         "data.batch_size=auto: %d (%s). The learning rate is not changed.", found, reason or f"at most {largest}"
     )
@@ -69,7 +69,7 @@ def find_batch_size(
 
 
 def _try(parts: nn.ModuleList, optimizer: Optimizer, trainer: Trainer, datamodule: PoseDataModule, size: int) -> str:
-    """Take a step with a batch of a size; return why a larger one is not tried, "" if it may be."""
+    """Run one step with a batch size; return why a larger one cannot be used, "" if it may fit."""
     (net, loss), device = parts, trainer.strategy.root_device
     start = time.monotonic()
     try:
@@ -86,10 +86,10 @@ def _try(parts: nn.ModuleList, optimizer: Optimizer, trainer: Trainer, datamodul
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        return f"memory ends at a batch of {size}"
+        return f"memory is too small for {size}"
     if device.type == "cuda":
         share = torch.cuda.max_memory_reserved(device) / torch.cuda.get_device_properties(device).total_memory
-        if share > _ROOM:
+        if share > _MAX_SHARE:
             return f"it takes {100 * share:.0f} % of the memory"
     seconds = time.monotonic() - start
     return f"a step takes {seconds:.0f} s" if seconds > _SLOWEST else ""

@@ -1,7 +1,7 @@
 """The verbs as functions, for notebooks and scripts: `hrpose.fit("experiment=tiny", **{"optim.lr": 5e-4})`.
 
-Each composes, checks and runs as the command line does, and returns a small frozen record. The working folder, `sys.argv`, the
-signal handlers, the root logger and the environment are afterwards what they were before.
+Each composes, checks and runs as the command line does, and returns a frozen record. The working folder, `sys.argv`, signal
+handlers, root logger and environment are restored afterwards.
 """
 
 from __future__ import annotations
@@ -40,23 +40,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SEEDS = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")  # what Lightning leaves in the environment
+_SEEDS = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")  # environment variables that Lightning sets
 
 
 def fit(*overrides: str, **values: Any) -> FitResult:
-    """Train a network and measure its best checkpoint, as `hrpose fit` does.
+    """Train a network and validate its best checkpoint, like `hrpose fit`.
 
     Args:
         overrides: as on the command line: `"experiment=w32_256x192"`.
-        values: keys with values of Python: `**{"data.train_annotations": path, "trainer.max_epochs": 5}`. They may be numbers,
-            texts, paths, lists, mappings, booleans and None, and come after the overrides.
-
-    Returns:
-        Score and numbers of the best checkpoint, the checkpoints, the reports and the folder of the run.
+        values: keys with Python values, applied after the overrides: `**{"trainer.max_epochs": 5}`. They may be
+            numbers, strings, paths, lists, mappings, booleans and None.
 
     Raises:
-        ConfigError: the configuration has faults; all of them are named, and no folder was made.
-        DataError: the data cannot be used.
+        ConfigError: if the configuration has faults; the message lists all of them, and no folder is made.
+        DataError: if the data cannot be used.
 
     Example:
         >>> result = hrpose.fit("experiment=tiny", **{"trainer.max_epochs": 3})  # doctest: +SKIP
@@ -67,128 +64,61 @@ def fit(*overrides: str, **values: Any) -> FitResult:
 
 
 def test(*overrides: str, **values: Any) -> ScoreResult:
-    """Measure the AP of a checkpoint, of weights, or of an exported file, as `hrpose test` does.
-
-    Args:
-        overrides: as on the command line.
-        values: keys with values of Python, as for `fit`: `ckpt_path=result.best_checkpoint`.
-
-    Returns:
-        Score, numbers, reports and the folder of the run.
-
-    Raises:
-        ConfigError: the configuration has faults.
-        ValueError: checkpoint, weights or data cannot be used.
-    """
+    """Measure the AP of a checkpoint, weights or an exported file, like `hrpose test`. Arguments are those of `fit`."""
     result: ScoreResult = call("test", overrides, values)
     return result
 
 
 def evaluate(*overrides: str, **values: Any) -> ScoreResult:
-    """Measure a COCO result file of any tool against its annotations, as `hrpose evaluate` does.
-
-    Args:
-        overrides: as on the command line.
-        values: keys with values of Python, as for `fit`: `annotations="gt.json", results="results.json"`.
-
-    Returns:
-        Score, numbers, report and the folder of the run.
-
-    Raises:
-        ConfigError: the configuration has faults.
-        ValueError: a file cannot be used, or the two do not fit.
-    """
+    """Evaluate a COCO result file of any tool, like `hrpose evaluate`. Arguments and errors are those of `fit`."""
     result: ScoreResult = call("evaluate", overrides, values)
     return result
 
 
 def predict(*overrides: str, **values: Any) -> PredictResult:
-    """Estimate the poses in images or in a video, as `hrpose predict` does.
+    """Estimate the poses in images or a video, like `hrpose predict`. Arguments are those of `fit`.
 
-    For images that are in memory, and boxes of a detector of your own, use `hrpose.PoseEstimator`.
-
-    Args:
-        overrides: as on the command line.
-        values: keys with values of Python, as for `fit`: `source="images", ckpt_path=result.best_checkpoint`.
-
-    Returns:
-        The number of instances, and the files; `read_poses()` reads them.
+    For images in memory, or boxes of a custom detector, use `hrpose.PoseEstimator`.
 
     Raises:
-        ConfigError: the configuration has faults.
-        DataError: some images could not be used; the results of the others are in the folder of the run.
+        DataError: if some images cannot be used; the results of the others are in the folder of the run.
     """
     result: PredictResult = call("predict", overrides, values)
     return result
 
 
 def export(*overrides: str, **values: Any) -> ExportResult:
-    """Write weights as one file and check it against the weights, as `hrpose export` does.
-
-    Args:
-        overrides: as on the command line.
-        values: keys with values of Python, as for `fit`: `ckpt_path=result.best_checkpoint, format="onnx"`.
-
-    Returns:
-        The file, the report of the check, and the two APs if they were measured.
+    """Export weights to one file and check it, like `hrpose export`. Arguments are those of `fit`.
 
     Raises:
-        ConfigError: the configuration has faults.
-        ValueError: the weights cannot be used, or the file differs from them by more than is allowed.
+        ValueError: if the weights cannot be used, or the file differs from them by more than the tolerance.
     """
     result: ExportResult = call("export", overrides, values)
     return result
 
 
 def convert(*overrides: str, **values: Any) -> Conversion:
-    """Convert the labels of an annotation tool to COCO keypoint files, as `hrpose convert` does.
-
-    Args:
-        overrides: as on the command line.
-        values: keys with values of Python, as for `fit`: `source="labels", flip_pairs=[["left_eye", "right_eye"]]`.
+    """Convert the labels of an annotation tool to COCO files, like `hrpose convert`. Arguments and errors are those of `fit`.
 
     Returns:
-        The files, the counts, what was assumed, and the command that trains on them.
-
-    Raises:
-        ConfigError: the configuration has faults.
-        DataError: the labels cannot be used, or need a further argument.
+        The files, the counts, the assumptions, and the command that trains on the files.
     """
     result: Conversion = call("convert", overrides, values)
     return result
 
 
 def doctor(*overrides: str, **values: Any) -> DoctorResult:
-    """Check annotation files and images before they train, as `hrpose doctor` does.
-
-    Args:
-        overrides: as on the command line.
-        values: keys with values of Python, as for `fit`: `**{"data.train_annotations": path, "data.train_images": folder}`.
-
-    Returns:
-        The findings, each with its count, first ids, consequence and fix; the annotation files as they were read.
-
-    Raises:
-        ConfigError: the configuration has faults.
-    """
+    """Check annotation files and images before training, like `hrpose doctor`. Arguments are those of `fit`."""
     result: DoctorResult = call("doctor", overrides, values)
     return result
 
 
 def call(verb: str, overrides: Sequence[str], values: Mapping[str, Any]) -> Any:
-    """Compose, check and run a verb in a folder of its own.
-
-    Args:
-        verb: "fit", "test", ...
-        overrides: as on the command line.
-        values: further keys, with values of Python.
-
-    Returns:
-        The record of the task.
+    """Compose, check and run a verb in a new folder, and return its result.
 
     Raises:
-        ConfigError: the configuration has faults.
-        RuntimeError: further processes were started from a script without the guard that they need.
+        ConfigError: if the configuration has faults.
+        RuntimeError: if a script starts further processes without the guard that they need.
     """
     texts = [*overrides, *(write_override(key, value) for key, value in values.items())]
     check(verb, texts)
@@ -204,13 +134,13 @@ def call(verb: str, overrides: Sequence[str], values: Mapping[str, Any]) -> Any:
         for line in (*describe_choices(verb, texts), *unpublished(cfg, find_choices(verb, texts))):
             logger.info(line)
         try:
-            saved = folder / ".hydra" / "overrides.yaml"  # where Hydra saves those of a command
+            saved = folder / ".hydra" / "overrides.yaml"  # Hydra saves the overrides of a command there
             saved.parent.mkdir(exist_ok=True)
             saved.write_text(OmegaConf.to_yaml(OmegaConf.create(texts)), encoding="utf-8")
             return task(cfg)
         except BrokenProcessPool as error:
             raise RuntimeError(
-                "A process that draws or reads images has ended early. If this is a script, put its calls under "
+                "A process that draws or reads images ended early. In a script, put the calls under "
                 "`if __name__ == '__main__':`, because these processes import the script."
             ) from error
         finally:
@@ -218,31 +148,26 @@ def call(verb: str, overrides: Sequence[str], values: Mapping[str, Any]) -> Any:
 
 
 def _check_processes(cfg: DictConfig, texts: Sequence[str]) -> None:
-    """Refuse a run of several processes without a common folder: each repeats the script, and would make one of its own.
-
-    Raises:
-        ConfigError: naming `paths.run`.
-    """
-    trainer = cfg.get("trainer")
-    if trainer is None or cfg.task not in ("fit", "test") or any(text.startswith("paths.run=") for text in texts):
+    """Raise ConfigError for several processes without a common folder: each repeats the script, and would make a new one."""
+    if cfg.task not in ("fit", "test") or any(text.startswith("paths.run=") for text in texts):
         return
-    given = trainer.get("devices")
+    given = cfg.trainer.get("devices")
     several = (isinstance(given, int) and given > 1) or (not isinstance(given, int | str) and len(given or ()) > 1)
     launched = os.environ.get("WORLD_SIZE", "1") != "1" or os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1"
-    if several or launched or "LOCAL_RANK" in os.environ or trainer.get("num_nodes", 1) > 1:
+    if several or launched or "LOCAL_RANK" in os.environ or cfg.trainer.get("num_nodes", 1) > 1:
         raise ConfigError(
-            f"paths.run: expected a folder that all processes share, because trainer.devices={given} starts several, or a "
-            "launcher has, and each would make a folder of its own. Set paths.run=runs/<name>/<folder>."
+            f"paths.run: expected one folder for all processes of this run (trainer.devices={given}, or a launcher), otherwise "
+            "each makes a folder. Set paths.run=runs/<name>/<folder>."
         )
 
 
 @contextmanager
 def _restored() -> Iterator[None]:
-    """Restore what libraries change: signal handlers, seeds in the environment, filters of warnings and of the log.
+    """Restore signal handlers, seeds in the environment, and filters of warnings and of the log.
 
-    Lightning ends the program when it is interrupted, and ignores SIGINT from then on. Here the interrupt is raised again.
+    Lightning turns an interrupt into SystemExit, and ignores SIGINT from then on. Here KeyboardInterrupt is raised.
     """
-    in_main_thread = threading.current_thread() is threading.main_thread()  # only there can handlers be set
+    in_main_thread = threading.current_thread() is threading.main_thread()  # only the main thread can set handlers
     signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     seeds = {name: os.environ.get(name) for name in _SEEDS}
     filters = {handler: list(handler.filters) for handler in logging.root.handlers}

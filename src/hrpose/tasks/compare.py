@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -19,10 +20,10 @@ from hrpose.tasks.sweep import is_sweep, read_sweep
 def compare(cfg: DictConfig) -> float:
     """Print the metrics of a and b, their difference and its p-value, and write compare.json to the run folder.
 
+    A sweep is represented by its best job. Without b, the best job of the sweep a is compared with each other job.
+
     Args:
         cfg: a composed and validated configuration of the verb `compare`.
-
-    A sweep is represented by its best job. Without b, the best job of the sweep a is compared with each other job.
 
     Returns:
         AP of b, or of the second best job, minus AP of a, with the first source of boxes; NaN if one is undefined.
@@ -36,16 +37,23 @@ def compare(cfg: DictConfig) -> float:
     comparisons = _compare_sides(_read_side("a", cfg), _read_side("b", cfg), cfg)
     for name, comparison in comparisons.items():
         _show(name, comparison, cfg, console)
-    file = Path(cfg.paths.run) / "compare.json"
-    content = {name or "results": comparison.to_dict() for name, comparison in comparisons.items()}
-    write_json(file, content, undefined_as_null=True)
-    say(console, f"Wrote {file}")
+    _write(cfg, _contents(comparisons), console)
     first = next(iter(comparisons.values())).differences["AP"]
     return float("nan") if first is None else first
 
 
+def _contents(comparisons: Mapping[str, Comparison]) -> dict[str, Any]:
+    return {name or "results": comparison.to_dict() for name, comparison in comparisons.items()}
+
+
+def _write(cfg: DictConfig, content: Mapping[str, Any], console: Console) -> None:
+    file = Path(cfg.paths.run) / "compare.json"
+    write_json(file, content, undefined_as_null=True)
+    say(console, f"Wrote {file}")
+
+
 def _compare_jobs(cfg: DictConfig, console: Console) -> float:
-    """Print the difference of each job of a sweep to the best one."""
+    """Print the difference of each job of a sweep from the best one."""
     if not is_sweep(Path(cfg.a)):
         raise ConfigError(
             f"b: expected a second side to compare with a={cfg.a}, found none. Only a sweep can be compared without b."
@@ -70,16 +78,8 @@ def _compare_jobs(cfg: DictConfig, console: Console) -> float:
                 "" if comparison.p_value is None else f"{comparison.p_value:.3f}",
             )
         console.print(table)
-    say(
-        console,
-        f"95 % interval and p-value of the paired bootstrap; each p-value is that of one comparison, not of {len(others)}.",
-    )
-    file = Path(cfg.paths.run) / "compare.json"
-    content = {
-        job: {name or "results": one.to_dict() for name, one in kinds.items()} for job, kinds in compared.items()
-    }
-    write_json(file, {"best": best, "jobs": content}, undefined_as_null=True)
-    say(console, f"Written to {file}")
+    say(console, f"95 % intervals and p-values of the paired bootstrap, not corrected for {len(others)} comparisons.")
+    _write(cfg, {"best": best, "jobs": {job: _contents(kinds) for job, kinds in compared.items()}}, console)
     differences = [next(iter(kinds.values())).differences["AP"] for kinds in compared.values()]
     return max((value for value in differences if value is not None), default=float("nan"))
 
@@ -90,12 +90,20 @@ _JOB_COLUMNS = ("job", "overrides", "AP", "difference", "95 % interval", "p-valu
 def _compare_sides(
     a: Mapping[str, Measurement], b: Mapping[str, Measurement], cfg: DictConfig
 ) -> dict[str, Comparison]:
-    """Compare two sides by source of boxes; raise if their protocols differ."""
+    """Compare two sides by source of boxes; raise ValueError if their protocols differ."""
     comparisons = {name: compare_measurements(*pair) for name, pair in _pair(a, b, cfg).items()}
-    for comparison in comparisons.values():
-        if comparison.unlike and not cfg.force:
-            _refuse(cfg, comparison)
-    return comparisons
+    unlike = next((comparison.unlike for comparison in comparisons.values() if comparison.unlike), ())
+    if not unlike or cfg.force:
+        return comparisons
+    lines = "\n".join(f"  - {line}" for line in unlike)
+    advice = ""
+    if NOT_STATED in lines:
+        advice = "Results without a stated protocol come from an older version or another tool: evaluate them again. "
+    sides = f"the jobs of {cfg.a}" if cfg.b is None else f"{cfg.a} and {cfg.b}"
+    raise ValueError(
+        f"Expected {sides} to have the same protocol, but they differ (a | b):\n{lines}\n"
+        f"Their APs cannot be compared. {advice}To print them anyway, add force=true."
+    )
 
 
 def _read_side(side: str, cfg: DictConfig) -> dict[str, Measurement]:
@@ -126,7 +134,7 @@ def _read_folder(folder: Path) -> dict[str, Measurement]:
 
 
 def _kind(file: Path) -> str:
-    """Return the source of boxes in the name of a file such as report_gt.json or keypoints_det.json; "" if none."""
+    """Return the source of boxes in the name of a file such as report_gt.json; "" if it has none."""
     last = file.stem.rpartition("_")[2]
     return last if last in ("gt", "det", "none") else ""
 
@@ -154,22 +162,10 @@ def _pair(
     if not wanted or not all(name in a and name in b for name in wanted):
         shown = [", ".join(name or "results" for name in side) for side in (a, b)]
         raise ValueError(
-            f"Expected results with {cfg.boxes or 'the same'} boxes in a and b, but a has {shown[0]} and b has {shown[1]}. Name "
+            f"Expected results with {cfg.boxes or 'the same'} boxes in a and b, but a has {shown[0]} and b has {shown[1]}. Set "
             "the files: a=<folder>/results/report_gt.json."
         )
     return {name: (a[name], b[name]) for name in wanted}
-
-
-def _refuse(cfg: DictConfig, comparison: Comparison) -> None:
-    lines = "\n".join(f"  - {line}" for line in comparison.unlike)
-    advice = ""
-    if NOT_STATED in lines:
-        advice = "Results without a stated protocol come from an older version or another tool: evaluate them again. "
-    sides = f"the jobs of {cfg.a}" if cfg.b is None else f"{cfg.a} and {cfg.b}"
-    raise ValueError(
-        f"Expected {sides} to have the same protocol, but they differ (a | b):\n{lines}\n"
-        f"Their APs cannot be compared. {advice}To print them anyway, add force=true."
-    )
 
 
 def _show(name: str, comparison: Comparison, cfg: DictConfig, console: Console) -> None:
@@ -190,7 +186,7 @@ def _show(name: str, comparison: Comparison, cfg: DictConfig, console: Console) 
         low, high = comparison.interval
         used, total = comparison.num_used, comparison.a.samples.size
         sign = "at most " if comparison.p_value <= 1 / used else ""
-        left_out = f" ({total - used} without annotated instances are left out)" if used < total else ""
+        left_out = f" (without {total - used} that have no annotated instances)" if used < total else ""
         say(
             console,
             f"95 % interval of AP b - a over {used} resamples of the images{left_out}: {low:+.3f} to {high:+.3f}; "

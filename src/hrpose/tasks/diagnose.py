@@ -1,4 +1,4 @@
-"""Collect the evidence of a run with a low AP, and find the cause."""
+"""Find the cause of a low AP from the data, the predictions and the training of a run."""
 
 import logging
 import shlex
@@ -24,28 +24,19 @@ from hrpose.inference import NonFinitePosesError
 from hrpose.module import PoseModule
 from hrpose.report import LOW_AP, Diagnosis, Instances, RunEvidence, Training, average_recall, diagnose
 from hrpose.structures import Batch, InstanceTable, RawBatch
-from hrpose.tasks.assemble import Assembly
+from hrpose.tasks.assemble import Assembly, callbacks_of
 
 logger = logging.getLogger(__name__)
 
-_NUM_CROPS = 64  # in a sample
+_NUM_CROPS = 64  # of each set that are evaluated
 _DATA_KEYS = ("train_annotations", "train_images", "val_annotations", "val_images")
 
 
 def diagnose_run(cfg: DictConfig, assembly: Assembly, score: float) -> Diagnosis | None:
-    """Find the cause of a low AP with the first source of boxes.
-
-    Args:
-        cfg: the configuration of the run.
-        assembly: its parts, after the evaluation.
-        score: the AP.
-
-    Returns:
-        None if the AP is not low, or the run has no result files.
-    """
+    """Find the cause of a low AP with the first source of boxes; None if the AP is not low, or the run has no result files."""
     data, boxes = assembly.datamodule, next(iter(assembly.module.pose_metrics))
-    writers = [each for each in assembly.trainer.callbacks if isinstance(each, ResultFiles)]  # type: ignore[attr-defined]
-    evaluated = {kind: both for writer in writers for kind, both in writer.evaluated.items()}
+    writers = callbacks_of(assembly.trainer, ResultFiles)
+    evaluated = {kind: pair for writer in writers for kind, pair in writer.evaluated.items()}
     if not score < LOW_AP or boxes not in evaluated or not isinstance(data, PoseDataModule):
         return None
     logger.info("AP is low: searching for the cause")
@@ -73,7 +64,7 @@ def diagnose_run(cfg: DictConfig, assembly: Assembly, score: float) -> Diagnosis
 
 
 def _categories(cfg: DictConfig) -> dict[str, int]:
-    """Count the annotations with keypoints by category if the configuration names one; otherwise return no counts."""
+    """Count the annotations with keypoints by category if `data.category` is set; otherwise return no counts."""
     if not isinstance(cfg.data.get("category"), str) or cfg.data.category == "all":
         return {}
     content = read_json(Path(cfg.data.val_annotations))
@@ -92,7 +83,7 @@ def _instances(split: str, table: InstanceTable) -> Instances:
 
 
 def _samples(assembly: Assembly, *, trained: bool) -> tuple[dict[str, InstanceTable], dict[str, float]]:
-    """Return the tables of both sets, and the AR of a sample of each for several ways to prepare the images."""
+    """Return the tables of both sets, and the AR of a sample of each by preprocessing."""
     tables: dict[str, InstanceTable] = {}
     recalls: dict[str, float] = {}
     for split in ("val", "train"):
@@ -103,31 +94,31 @@ def _samples(assembly: Assembly, *, trained: bool) -> tuple[dict[str, InstanceTa
             continue
         tables[split] = table
         if isinstance(assembly.module, PoseModule) and len(rows) and not is_bottom_up(assembly.module.codec):
-            for way, (images, flip_test) in _ways(assembly, split, batch, trained=trained).items():
-                recalls[way] = _recall(
+            for name, (images, flip_test) in _variants(assembly, split, batch, trained=trained).items():
+                recalls[name] = _recall(
                     assembly.module, RawBatch({**batch, "images": images}), table, rows, flip_test=flip_test
                 )
     return tables, recalls
 
 
-def _ways(assembly: Assembly, split: str, batch: RawBatch, *, trained: bool) -> dict[str, tuple[Tensor, bool]]:
-    """Return the images of a sample in each way to prepare them, and whether to use the flip test.
+def _variants(assembly: Assembly, split: str, batch: RawBatch, *, trained: bool) -> dict[str, tuple[Tensor, bool]]:
+    """Return the images of a sample by preprocessing, and whether to use the flip test.
 
-    For a network that was trained in this run only the configured preprocessing is used.
+    A network that this run trained is evaluated with the configured preprocessing only.
     """
     flip_test, data = assembly.pose_module.flip_test, assembly.datamodule
     images = data.normalization(batch["images"])
     if split == "train":
         return {"train": (images, flip_test)}
-    ways = {"val": (images, flip_test)}
+    variants = {"val": (images, flip_test)}
     if flip_test:
-        ways["val, no flip test"] = images, False
+        variants["val, no flip test"] = images, False
     if trained:
-        return ways
+        return variants
     normalization = data.normalization
     plain = batch["images"].permute(0, 3, 1, 2).float() / 255
     ordered = plain.flip(1) if normalization.channel_order == "bgr" else plain
-    return ways | {
+    return variants | {
         "val, red and blue swapped": (data.normalization(batch["images"].flip(-1)), flip_test),
         "val, not normalised": (ordered, flip_test),
         "val, 0 to 255": (ordered * 255, flip_test),
@@ -151,14 +142,14 @@ def _recall(
         module.flip_test = configured
         module.train(training)
     labelled = table.visibility[rows] > 0
-    places, areas = table.keypoints[rows].astype(np.float64), table.area[rows].astype(np.float64)
-    return average_recall(poses.keypoints, places, labelled, areas, module.skeleton.sigmas)
+    annotated, areas = table.keypoints[rows].astype(np.float64), table.area[rows].astype(np.float64)
+    return average_recall(poses.keypoints, annotated, labelled, areas, module.skeleton.sigmas)
 
 
 def _training(cfg: DictConfig, assembly: Assembly, tables: Mapping[str, InstanceTable]) -> Training | None:
-    """Return the course of the training; None if it made no step."""
-    trainer, module = assembly.trainer, assembly.pose_module
-    history = next(each for each in trainer.callbacks if isinstance(each, LossHistory))  # type: ignore[attr-defined]
+    """Return the history of the training; None without a step."""
+    module = assembly.pose_module
+    history = callbacks_of(assembly.trainer, LossHistory)[0]
     if not history.losses or "train" not in tables:
         return None
     parameters = list(module.net.parameters())
@@ -175,7 +166,7 @@ def _training(cfg: DictConfig, assembly: Assembly, tables: Mapping[str, Instance
 
 
 def _blank_loss(assembly: Assembly) -> float | None:
-    """Compute the loss of empty heatmaps for a sample of training crops; None for codecs without heatmaps."""
+    """Compute the loss of heatmaps of zeros for a sample of training crops; None for codecs without heatmaps."""
     module = assembly.pose_module
     if is_bottom_up(module.codec):
         return None

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
+import os
+import platform
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hrpose import __version__
 from hrpose.annotations.checks import SKELETON_CHECKS, Finding
 from hrpose.annotations.coco_annotations import CocoAnnotations
 from hrpose.annotations.coco_rows import list_first
@@ -35,15 +40,25 @@ from hrpose.media.images import Reading
 from hrpose.report.table import say
 from hrpose.skeletons import MPII, Skeleton, describe_sigmas, sigma_sources
 from hrpose.tasks.doctor_page import write_doctor_page
-from hrpose.tasks.environment import describe_environment
-
-logger = logging.getLogger(__name__)
 
 _MOST_PAIRS = 12  # printed mirror pairs
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 _FILE_OPTIONS = (
     *("category", "keypoint_fields", "area_from_bbox", "bbox_rules", "min_bbox_score", "visibility_map"),
     "bbox_from_keypoints",
+)
+_PACKAGES = (  # for bug reports
+    *(
+        "torch",
+        "lightning",
+        "torchmetrics",
+        "hydra-core",
+        "omegaconf",
+        "numpy",
+        "opencv-python-headless",
+        "opencv-python",
+    ),
+    *("simplejpeg", "rich", "albumentations", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "transformers"),
 )
 _SKELETON_ERRORS = {check.name for check in SKELETON_CHECKS if check.severity == "error"}
 
@@ -56,7 +71,7 @@ class DoctorResult:
         run_dir: folder of the run.
         findings: errors first, then warnings and notes.
         environment: versions and machine, by name.
-        splits: the annotation files, as far as they can be read.
+        splits: the annotation files as read.
         skeleton: of the keypoints; None if unknown.
         mirror_pairs_from: source of its mirror pairs.
         report: path of doctor.json.
@@ -91,7 +106,7 @@ class DoctorResult:
 
 
 def doctor(cfg: DictConfig) -> DoctorResult:
-    """Check the annotation files and images of a configuration, print the findings, and write doctor.json and doctor.html.
+    """Check annotation files and images, print the findings, and write doctor.json and doctor.html.
 
     Args:
         cfg: a composed and validated configuration of the verb `doctor`.
@@ -121,9 +136,34 @@ def doctor(cfg: DictConfig) -> DoctorResult:
 
 
 def count_severities(findings: Sequence[Finding]) -> dict[str, int]:
-    """Return the number of errors, warnings and notes."""
+    """Count errors, warnings and notes."""
     counts = Counter(finding.severity for finding in findings)
     return {severity: counts[severity] for severity in ("error", "warning", "note")}
+
+
+def describe_environment() -> dict[str, str]:
+    """Return versions and machine by name for a bug report; packages that are not installed are omitted."""
+    entries = {"hrpose": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            entries[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    entries["platform"] = platform.platform()
+    entries["processor"] = platform.processor() or platform.machine()
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    entries["CPU cores"] = f"{usable} of {os.cpu_count()}"
+    try:
+        entries["memory"] = f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB"
+    except (AttributeError, OSError, ValueError):  # Windows has no sysconf
+        entries["memory"] = "unknown"
+    entries["CUDA of torch"] = torch.version.cuda or "none"
+    if torch.cuda.is_available():
+        gpus = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+        entries["GPU"] = ", ".join(f"{gpu.name} ({gpu.total_memory / 2**30:.1f} GiB)" for gpu in gpus)
+    else:
+        entries["GPU"] = "Apple MPS" if torch.backends.mps.is_available() else "none"
+    return entries
 
 
 def _examine(cfg: DictConfig) -> tuple[list[Split], Skeleton | None, list[Finding]]:
@@ -137,8 +177,10 @@ def _examine(cfg: DictConfig) -> tuple[list[Split], Skeleton | None, list[Findin
         findings += found
     skeleton, refusal = _build_skeleton(cfg, splits)
     codec = build(cfg.codec)
+    size_files = sorted((conf_dir() / "size").glob("*.yaml"))
+    sizes = {file.stem: tuple(OmegaConf.load(file).input_size) for file in size_files}
     for split in splits:
-        findings += examine_labels(split, skeleton, tuple(codec.input_size), _crop_sizes())
+        findings += examine_labels(split, skeleton, tuple(codec.input_size), sizes)
     if refusal is not None and not any(finding.check in _SKELETON_ERRORS for finding in findings):
         findings.append(refusal)
     if len(splits) == 2:
@@ -156,12 +198,6 @@ def _instance_files(cfg: DictConfig) -> InstanceFiles:
     return InstanceFiles(**options, upright=bool(cfg.data.get("upright")))
 
 
-def _crop_sizes() -> dict[str, tuple[int, int]]:
-    """Return the input size (width, height) of each option of the group `size`."""
-    files = sorted((conf_dir() / "size").glob("*.yaml"))
-    return {file.stem: tuple(OmegaConf.load(file).input_size) for file in files}
-
-
 def _build_skeleton(cfg: DictConfig, splits: Sequence[Split]) -> tuple[Skeleton | None, Finding | None]:
     """Build the skeleton, or return an error as a finding."""
     readable = [split for split in splits if split.annotations is not None]
@@ -173,7 +209,7 @@ def _build_skeleton(cfg: DictConfig, splits: Sequence[Split]) -> tuple[Skeleton 
     if "file" in node and node.file not in [str(split.file) for split in readable]:
         node.file = str(readable[0].file)
     try:
-        with _quiet("hrpose.skeletons.skeleton"):  # its warnings are findings of the checks
+        with _quiet():
             return build(node), None
     except ConfigError as error:
         file, text = str(readable[0].file), str(error)
@@ -196,14 +232,14 @@ def _name_pair_source(cfg: DictConfig, splits: Sequence[Split], skeleton: Skelet
 
 
 @contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Disable a logger in a `with` block."""
-    other = logging.getLogger(name)
-    before, other.disabled = other.disabled, True
+def _quiet() -> Iterator[None]:
+    """Suppress the warnings of a skeleton, which the checks report as findings."""
+    skeleton_logger = logging.getLogger("hrpose.skeletons.skeleton")
+    before, skeleton_logger.disabled = skeleton_logger.disabled, True
     try:
         yield
     finally:
-        other.disabled = before
+        skeleton_logger.disabled = before
 
 
 def _summarise(split: Split) -> dict[str, Any]:

@@ -30,13 +30,6 @@ def write_doctor_page(
 ) -> None:
     """Write the page. Images that cannot be read are replaced by their error.
 
-    Args:
-        cfg: a configuration of the verb `doctor`.
-        findings: of all checks.
-        splits: the annotation files, as far as they can be read.
-        skeleton: of their keypoints; None if unknown.
-        file: the HTML file.
-
     Raises:
         ConfigError: if the network of `ckpt_path` or `weights` has another number of keypoints.
     """
@@ -57,7 +50,7 @@ def write_doctor_page(
 
 
 def _with_crops(cfg: DictConfig, page: DataPage, splits: Sequence[Split], datamodule: PoseDataModule) -> DataPage:
-    """Add training crops, and predictions in validation images, or in training images if there are no validation images."""
+    """Add training crops, and predictions in validation images, or in training images without a validation set."""
     sources = {split.name: (split.table, split.images) for split in splits if split.table is not None}
     table, folder = sources.get("train", (None, None))
     if table is not None and folder is not None:
@@ -67,7 +60,7 @@ def _with_crops(cfg: DictConfig, page: DataPage, splits: Sequence[Split], datamo
         note = f"{missing:,} instances of missing images are left out." if missing else ""
         try:
             page = replace(page, training_crops=training_crops(datamodule, present), training_note=note)
-        except DataError as error:  # in the folder or the file names; a crop shows the error of its image
+        except DataError as error:  # of the folder or the file names; a crop shows the error of its image
             page = replace(page, training_note=str(error))
     if cfg.ckpt_path is None and cfg.weights is None:
         return page
@@ -98,7 +91,7 @@ def _predict(
 
 
 def _with_files(cfg: DictConfig, splits: Sequence[Split]) -> DictConfig:
-    """Return a configuration with which the data module can be built, in which a missing split is replaced by the other."""
+    """Return a configuration for building the data module, in which the other split replaces a missing one."""
     filled = cfg.copy()
     for name in ("train", "val"):
         split = next((split for split in splits if split.name == name), splits[0])
@@ -109,7 +102,7 @@ def _with_files(cfg: DictConfig, splits: Sequence[Split]) -> DictConfig:
 
 
 def _measure_bit_depth(datamodule: PoseDataModule, table: InstanceTable, folder: Path) -> None:
-    """Set the bit depth of 16-bit images as in training."""
+    """Set the bit depth of 16-bit images, as training does."""
     if datamodule.reading.bit_depth is None:
         used = np.unique(table.image_index).tolist()
         depth = sample_images([table.file_names[index] for index in used], folder).bit_depth

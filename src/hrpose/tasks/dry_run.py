@@ -1,4 +1,4 @@
-"""Check the parts of a run before it begins: each alone, and network, codec and loss together on a batch of shapes."""
+"""Check the parts of a run before it starts: each alone, and network, codec and loss together on meta tensors."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from hrpose.skeletons import COCO
 
 logger = logging.getLogger(__name__)
 
-_SOME_STEPS = 1000  # of a schedule, where the data that gives their number is not read yet
-_SOME_KEYPOINTS = 133  # where the skeleton is not known yet: as many as any loss may ask for
+_SOME_STEPS = 1000  # of a schedule, before the data determines their number
+_SOME_KEYPOINTS = 133  # before the skeleton is known: the most that a loss may need
 
 
 def dry_run_config(cfg: DictConfig, num_keypoints: int = _SOME_KEYPOINTS) -> None:
-    """Build network, codec and loss without memory for their weights, and let a batch of shapes through them.
+    """Build network and loss on the meta device, without memory for weights, and run a batch of meta tensors.
 
-    A network of the user's own that cannot be built without memory is tried when it is assembled.
+    A custom network that cannot be built on the meta device is checked when it is assembled.
 
     Raises:
-        ConfigError: if they cannot be built, or do not belong together.
+        ConfigError: if the parts cannot be built, or are incompatible.
     """
     codec: Codec = build(cfg.codec)
     try:
@@ -46,12 +46,12 @@ def dry_run_config(cfg: DictConfig, num_keypoints: int = _SOME_KEYPOINTS) -> Non
 
 
 def check_parts(cfg: DictConfig) -> None:
-    """Build all parts that need no data, so that what they refuse is refused before anything is drawn or written.
+    """Build all parts that need no data, to find invalid arguments before anything is drawn or written.
 
-    The parts are thrown away. A data module of the user's own is not built, because it may read its files at once.
+    A custom data module is not built, because it may read its files immediately.
 
     Raises:
-        ConfigError: naming the part and what it refuses.
+        ConfigError: if a part refuses its arguments.
     """
     _check_optimizer(cfg)
     for name, node in (cfg.get("callbacks") or {}).items():
@@ -74,12 +74,12 @@ def check_parts(cfg: DictConfig) -> None:
 
 @lru_cache(maxsize=128)
 def _dry_run_parts(parts: str, num_keypoints: int) -> None:
-    """Try codec, model and loss of a YAML text once: the jobs of a sweep may share them."""
+    """Check codec, model and loss of a YAML string once, because the jobs of a sweep may share them."""
     dry_run_config(OmegaConf.create(parts), num_keypoints)  # type: ignore[arg-type]  # a mapping gives a DictConfig
 
 
 def _check_optimizer(cfg: DictConfig) -> None:
-    """Build optimizer and schedule for a parameter that is thrown away."""
+    """Build optimizer and schedule for a temporary parameter."""
     key = "optim"
     try:
         optimizer = build(cfg.optim)([nn.Parameter(torch.zeros(1))])
@@ -91,82 +91,68 @@ def _check_optimizer(cfg: DictConfig) -> None:
 
 
 def dry_run(net: nn.Module, codec: Codec, loss: nn.Module, num_keypoints: int) -> None:
-    """Let a batch of shapes through: encode, network, decode, loss.
-
-    What cannot run on shapes alone is not tried to its end; a line of the log says so.
+    """Run encode, network, decode and loss on a batch of meta tensors; warn if a part does not support them.
 
     Args:
-        net: made for `codec.num_channels(num_keypoints)` channels.
-        codec: what reads its outputs.
-        loss: what compares them with the codec's targets.
+        net: with `codec.num_channels(num_keypoints)` channels.
+        codec: of its outputs and targets.
+        loss: (outputs, target, target_weight) -> scalar.
         num_keypoints: K.
 
     Raises:
-        ConfigError: if the codec or the loss refuses; the text says what was refused, and which overrides choose what fits.
+        ConfigError: if the parts are incompatible; the message has the overrides that fit the network.
     """
     try:
         outputs = run_on_shapes(net, codec.input_size)
         _check_kind(net, codec, outputs)
         check_heatmap_size(net, codec, outputs)
         if not is_bottom_up(codec):
-            _check_reading(net, codec, outputs)
-        _check_learning(net, codec, loss, outputs, num_keypoints)
+            _check_decoding(net, codec, outputs)
+        _check_loss(net, codec, loss, outputs, num_keypoints)
     except (NotImplementedError, RuntimeError, TypeError) as error:
-        logger.warning(
-            "model, codec and loss could not be tried on shapes alone; that they do not fit would show in training: %s",
-            error,
-        )
+        logger.warning("Could not check model, codec and loss before the training: %s", error)
 
 
 def _check_kind(net: nn.Module, codec: Codec, outputs: Tensor | list[Tensor]) -> None:
-    """Raise unless a network of several outputs, for whole images, has a bottom-up codec, and any other has none."""
+    """Raise ConfigError unless networks of several outputs have a bottom-up codec, and others have none."""
     if isinstance(outputs, Tensor) == is_bottom_up(codec):
-        kind, fitting = (
-            ("one output", "model=higher_hrnet_w32")
-            if isinstance(outputs, Tensor)
-            else (
-                "a list of outputs",
-                "codec=associative_embedding",
-            )
-        )
+        one = "one output", "a network such as HigherHRNet", "model=higher_hrnet_w32"
+        several = "a list of outputs", "a bottom-up codec", "codec=associative_embedding"
+        found, expected, fitting = one if isinstance(outputs, Tensor) else several
         raise ConfigError(
-            f"codec: it does not go with model ({type(net).__name__}), which puts out {kind}: codecs of whole images belong to "
-            f"networks such as HigherHRNet. What fits: {fitting}."
+            f"codec: {type(codec).__name__} does not match model ({type(net).__name__}), which returns {found}: expected "
+            f"{expected}. Set {fitting}."
         )
 
 
 def check_heatmap_size(net: nn.Module, codec: Codec, outputs: Tensor) -> None:
-    """Raise unless the codec's heatmaps have the size of those that the network puts out.
-
-    A codec without a heatmap size, and a network that puts out no heatmaps, are not checked.
+    """Check that the codec's heatmaps have the size of the network's, if both have heatmaps.
 
     Raises:
-        ConfigError: naming both sizes and the keys that fix them.
+        ConfigError: if the sizes differ.
     """
     expected = getattr(codec, "heatmap_size", None)
-    if expected is None:
-        return
     found = heatmap_size_of(outputs)
-    if found is not None and found != tuple(expected):
-        branch = "model.heatmap_branch, the branch that they are made from, " if hasattr(net, "heatmap_branch") else ""
+    if expected is not None and found is not None and found != tuple(expected):
+        branch = "model.heatmap_branch, " if hasattr(net, "heatmap_branch") else ""
         raise ConfigError(
-            f"codec.heatmap_size: expected {list(found)}, the size of the heatmaps that model ({type(net).__name__}) puts "
-            f"out for codec.input_size={list(codec.input_size)}, but got {list(expected)}. Set codec.heatmap_size="
+            f"codec.heatmap_size: expected {list(found)}, the size of the heatmaps of model ({type(net).__name__}) for "
+            f"codec.input_size={list(codec.input_size)}, but got {list(expected)}. Set codec.heatmap_size="
             f"[{found[0]},{found[1]}], or change {branch}model or codec."
         )
 
 
 def settle_last_batch(net: nn.Module, codec: Codec, datamodule: PoseDataModule, num_processes: int = 1) -> None:
-    """Have a last batch of one sample left out if the network cannot train on one.
+    """Drop a last batch of one sample if the network cannot train on it.
 
     Args:
         net: to train.
-        codec: gives the size of the crops.
+        codec: of its outputs.
         datamodule: after `setup("fit")`.
-        num_processes: among which the samples are divided, equally many for each.
+        num_processes: among which the samples are divided equally.
 
     Raises:
-        ConfigError: if every batch of a process is one sample, or all that it gets is.
+        ConfigError: if a process would have batches of one sample only.
     """
     try:
         if not refuses_one_image(net, codec.input_size):
@@ -174,7 +160,7 @@ def settle_last_batch(net: nn.Module, codec: Codec, datamodule: PoseDataModule, 
     except (NotImplementedError, RuntimeError, TypeError):
         return  # `dry_run` has reported that the network cannot run on shapes alone
     width, height = codec.input_size
-    reason = f"crops of {width}x{height} give features of one cell, and batch norm cannot train on a single value"
+    reason = f"crops of {width}x{height} have features of one cell, and batch norm cannot train on a single value"
     share = math.ceil(datamodule.num_train_samples / num_processes)
     if datamodule.batch_size == 1 or share == 1:
         among = f" in each of {num_processes} processes" if num_processes > 1 else ""
@@ -185,18 +171,18 @@ def settle_last_batch(net: nn.Module, codec: Codec, datamodule: PoseDataModule, 
         )
     datamodule.drop_single_sample = True
     if share % datamodule.batch_size == 1:
-        logger.info("The last batch of an epoch, of one sample, is left out: %s", reason)
+        logger.info("The last batch of an epoch, of one sample, is dropped: %s", reason)
 
 
-def _check_reading(net: nn.Module, codec: Codec, outputs: Tensor) -> None:
-    last = outputs[:, -1] if outputs.ndim == 5 else outputs  # of several stacks the last one predicts
+def _check_decoding(net: nn.Module, codec: Codec, outputs: Tensor) -> None:
+    last = outputs[:, -1] if outputs.ndim == 5 else outputs  # the last of several stacks predicts
     try:
         codec.decode(last)
     except ValueError as error:
         raise ConfigError(_advise("codec", net, codec, outputs, error)) from error
 
 
-def _check_learning(
+def _check_loss(
     net: nn.Module, codec: Codec, loss: nn.Module, outputs: Tensor | list[Tensor], num_keypoints: int
 ) -> None:
     shape = (NUM_IMAGES, 1, num_keypoints) if is_bottom_up(codec) else (NUM_IMAGES, num_keypoints)
@@ -209,15 +195,12 @@ def _check_learning(
 
 
 def _advise(part: str, net: nn.Module, codec: Codec, outputs: Tensor | list[Tensor], error: ValueError) -> str:
-    """Say which part refused, and which overrides choose what fits the network."""
+    """Return the message for a part that does not match the network, with overrides that do."""
+    shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else [tuple(output.shape) for output in outputs]
     return (
-        f"{part}: it does not go with model ({type(net).__name__}), which puts out the shape {_shape_of(outputs)} for "
-        f"{NUM_IMAGES} images. {error}\nWhat fits this model: {_fitting_overrides(codec, outputs)}."
+        f"{part}: it does not match model ({type(net).__name__}), which returns the shape {shape} for {NUM_IMAGES} images. "
+        f"{error}\nMatching overrides: {_fitting_overrides(codec, outputs)}."
     )
-
-
-def _shape_of(outputs: Tensor | list[Tensor]) -> object:
-    return tuple(outputs.shape) if isinstance(outputs, Tensor) else [tuple(output.shape) for output in outputs]
 
 
 def _fitting_overrides(codec: Codec, outputs: Tensor | list[Tensor]) -> str:

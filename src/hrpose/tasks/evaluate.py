@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import numpy as np
 from omegaconf import DictConfig
 from rich.console import Console
 
-from hrpose.annotations.coco import CocoAnnotations, read_annotations
+from hrpose.annotations.coco_annotations import CocoAnnotations
+from hrpose.annotations.reader import InstanceFiles
 from hrpose.config import build, plain
 from hrpose.errors import DataError, DataWarning
 from hrpose.metrics.results import ScoredResults, read_scored_results
@@ -38,7 +39,7 @@ from hrpose.tasks.results import ScoreResult
 
 logger = logging.getLogger(__name__)
 
-_DELAY = 1.0  # seconds after which a progress bar is shown
+_FILE_OPTIONS = ("category", "keypoint_fields", "area_from_bbox", "visibility_map", "bbox_from_keypoints")
 
 
 def evaluate(cfg: DictConfig) -> ScoreResult:
@@ -50,37 +51,32 @@ def evaluate(cfg: DictConfig) -> ScoreResult:
     Returns:
         The metrics; the score is AP, -1 without annotated instances, or the PCK or PCKh of the protocol.
     """
-    results = Path(cfg.results)
+    results, folder = Path(cfg.results), Path(cfg.paths.run)
     if cfg.protocol.measure == "pckh":
-        return evaluate_mpii(Path(cfg.annotations), results, Path(cfg.paths.run))
+        return evaluate_mpii(Path(cfg.annotations), results, folder)
+    options = read_options(cfg)
     if cfg.protocol.measure == "pck":
-        options = read_options(cfg)
-        evaluated = read_evaluated(cfg.annotations, results, **options)
-        sizes = _read(cfg.annotations, options).image_sizes
-        return evaluate_jhmdb(evaluated, sizes, results, Path(cfg.paths.run))
-    with show_progress("", len(STEPS) + 1, "steps", delay=_DELAY) as advance:
+        sizes = options["files"].coco(Path(cfg.annotations)).image_sizes
+        return evaluate_jhmdb(read_evaluated(cfg.annotations, results, **options), sizes, results, folder)
+    with show_progress("", len(STEPS) + 1, "steps", delay=1.0) as advance:
         advance("reading")
-        evaluated = read_evaluated(cfg.annotations, results, **read_options(cfg))
+        evaluated = read_evaluated(cfg.annotations, results, **options)
         title = f"{results.parent.name}/{results.name}" if results.parent.name else results.name
         report = analyse(evaluated, title=title, num_samples=cfg.num_samples, seed=cfg.seed, on_step=advance)
-    page = write_report(report, Path(cfg.paths.run))
+    page = write_report(report, folder)
     console = Console()
     show_report(report, console)
     say(console, f"Report: {page} and {page.with_suffix('.json').name}")
     numbers = dict(report.measurement.numbers)
-    return ScoreResult(Path(cfg.paths.run), numbers["AP"], numbers, measured=results, reports=(page,))
+    return ScoreResult(folder, numbers["AP"], numbers, measured=results, reports=(page,))
 
 
 def read_evaluated(
     annotations_file: str | Path,
     results_file: str | Path,
     *,
+    files: InstanceFiles | None = None,
     sigmas: str | Sequence[float] | None = None,
-    category: str | Sequence[str] | None = None,
-    keypoint_fields: Mapping[str, int] | None = None,
-    area_from_bbox: float = 1.0,
-    visibility_map: Mapping[int, int] | None = None,
-    bbox_from_keypoints: float | None = None,
     max_detections: int = 20,
     rules: Benchmark | None = None,
 ) -> Evaluated:
@@ -88,40 +84,28 @@ def read_evaluated(
 
     Args:
         annotations_file: COCO keypoint annotations.
-        results_file: rows {image_id, category_id, keypoints, score}.
+        results_file: rows {image_id, category_id, keypoints, score}; keypoints in the fields of the annotations, or all in one.
+        files: how the annotations are read.
         sigmas: the name of a known skeleton, such as "coco", or K numbers; None uses those of the category, or derives them
             from the keypoint names.
-        category: see `read_annotations`.
-        keypoint_fields: see `read_annotations`. A result file may have the same fields, or all keypoints in `keypoints`.
-        area_from_bbox: see `read_annotations`.
-        visibility_map: see `read_annotations`.
-        bbox_from_keypoints: see `read_annotations`.
-        max_detections: number of predictions per image that count, those of highest score.
+        max_detections: number of predictions per image that count, those with the highest scores.
         rules: the rules of a benchmark; its sigmas, fields and area share are arguments above.
 
     Raises:
         ValueError: if a file cannot be used, or results and annotations do not match; the message names file and rows.
 
     Warns:
-        DataWarning: as `read_annotations`; for results that are left out; if another benchmark fits the file better; and for
+        DataWarning: as `read_annotations`; for results that are dropped; if another benchmark fits the file better; and for
             implausible sigmas, coordinates or scores.
     """
-    rules = rules or Benchmark()
+    rules, files = rules or Benchmark(), files or InstanceFiles()
     if max_detections < 1:
-        raise ValueError(
-            f"Expected `max_detections`, the number of poses per image that count, to be at least 1, but got {max_detections}."
-        )
-    options: dict[str, Any] = {
-        "category": category,
-        "keypoint_fields": keypoint_fields,
-        "area_from_bbox": area_from_bbox,
-    }
-    options |= {"visibility_map": visibility_map, "bbox_from_keypoints": bbox_from_keypoints}
-    annotations = _read(annotations_file, options)
+        raise ValueError(f"Expected `max_detections`, the poses per image, to be at least 1, but got {max_detections}.")
+    annotations = files.coco(Path(annotations_file))
     advise_protocol(annotations, rules)
     skeleton = _choose_skeleton(annotations, sigmas)
-    truth = rules.adjust(annotations.ground_truth(), area_from_bbox)
-    scored = read_scored_results(results_file, truth, keypoint_fields=keypoint_fields)
+    truth = rules.adjust(annotations.ground_truth(), files.area_from_bbox)
+    scored = read_scored_results(results_file, truth, keypoint_fields=files.keypoint_fields)
     scored = _of_category(scored, annotations, Path(results_file))
     scored = _ranked(_counted(scored, rules, Path(results_file)), rules)
     protocol = Protocol(
@@ -132,8 +116,8 @@ def read_evaluated(
         name=rules.name,
         sigmas=name_sigmas(skeleton.sigmas),
         max_detections=max_detections,
-        areas=name_areas(annotations.has_area, area_from_bbox, use_area=rules.use_area),
-        num_keypoints=name_num_keypoints(truth, visibility_map),
+        areas=name_areas(annotations.has_area, files.area_from_bbox, use_area=rules.use_area),
+        num_keypoints=name_num_keypoints(truth, files.visibility_map),
     )
     warn_of_sigmas(skeleton.sigmas)
     _warn_of_numbers(scored, truth, Path(results_file))
@@ -145,26 +129,13 @@ def read_evaluated(
 
 def read_options(cfg: DictConfig) -> dict[str, Any]:
     """Return the arguments of `read_evaluated` from a configuration."""
-    names = (
-        "sigmas",
-        "category",
-        "keypoint_fields",
-        "area_from_bbox",
-        "visibility_map",
-        "bbox_from_keypoints",
-        "max_detections",
-    )
-    return {**{name: plain(cfg[name]) for name in names}, "rules": build(cfg.protocol)}
-
-
-def _read(file: str | Path, options: Mapping[str, Any]) -> CocoAnnotations:
-    """Read the annotations with the options of the reader; other options are ignored."""
-    names = ("category", "keypoint_fields", "area_from_bbox", "visibility_map", "bbox_from_keypoints")
-    return read_annotations(file, **{name: options[name] for name in names})
+    files = InstanceFiles(**{name: plain(cfg[name]) for name in _FILE_OPTIONS})
+    sigmas, rules = plain(cfg.sigmas), build(cfg.protocol)
+    return {"files": files, "sigmas": sigmas, "max_detections": cfg.max_detections, "rules": rules}
 
 
 def _choose_skeleton(annotations: CocoAnnotations, sigmas: str | Sequence[float] | None) -> Skeleton:
-    """Return a skeleton with the names of the category and the given sigmas."""
+    """Return a skeleton with the keypoint names of the category and the given sigmas."""
     given, names = annotations.category.get("sigmas"), annotations.category.get("keypoints")
     title, num_keypoints = str(annotations.category.get("name")), annotations.visibility.shape[1]
     mirror = {key: annotations.category.get(key) for key in ("flip_pairs", "flip_idx")}
@@ -185,7 +156,7 @@ def _choose_skeleton(annotations: CocoAnnotations, sigmas: str | Sequence[float]
         )
     if given is None and not names:
         raise ValueError(
-            f"Expected keypoint names in category {title!r} of {annotations.file} to find sigmas, but there are none. Add "
+            f"Expected keypoint names in category {title!r} of {annotations.file} to derive sigmas, but found none. Add "
             "`keypoints`, or set sigmas=<name of a skeleton> or a list of numbers."
         )
     if not names:
@@ -197,7 +168,11 @@ def _choose_skeleton(annotations: CocoAnnotations, sigmas: str | Sequence[float]
 
 
 def _of_category(scored: ScoredResults, annotations: CocoAnnotations, file: Path) -> ScoredResults:
-    """Keep the rows of the evaluated category, with a warning for others; raise ValueError for unknown category ids."""
+    """Keep the rows of the evaluated category, with a warning for others.
+
+    Raises:
+        ValueError: if the annotations lack a category id.
+    """
     categories = scored.detections.category_ids
     unknown = np.flatnonzero(~np.isin(categories, annotations.category_ids))
     name, own = annotations.category.get("name"), list(annotations.own_category_ids)
@@ -210,28 +185,26 @@ def _of_category(scored: ScoredResults, annotations: CocoAnnotations, file: Path
         )
     mine = np.isin(categories, own)
     if not mine.all():
-        logger.warning(
-            "%s: %d of %d rows of other categories than %r are left out.", file, (~mine).sum(), len(mine), name
-        )
+        logger.warning("%s: dropped %d of %d rows, of other categories than %r.", file, (~mine).sum(), len(mine), name)
         scored = scored.select(mine)
     one = np.full(len(scored.detections), own[0], np.int64)  # several categories are evaluated as one
     return scored._replace(detections=replace(scored.detections, category_ids=one))
 
 
 def _counted(scored: ScoredResults, rules: Benchmark, file: Path) -> ScoredResults:
-    """Leave out the results that the benchmark does not count, with a warning."""
+    """Drop the results that the benchmark does not count, with a warning."""
     counted = rules.counted(scored.keypoint_scores)
     if not counted.all():
         logger.warning(
-            "%s: %d of %d rows have only keypoint scores of 0 and are left out, as in the evaluation of %s.",
-            file, (~counted).sum(), len(counted), rules.name,
-        )  # fmt: skip
+            "%s: dropped %d of %d rows, whose keypoint scores are all 0, as in the evaluation of %s.",
+            *(file, (~counted).sum(), len(counted), rules.name),
+        )
         scored = scored.select(counted)
     return scored
 
 
 def _ranked(scored: ScoredResults, rules: Benchmark) -> ScoredResults:
-    """Rank whole bodies by `wholebody_score` if the benchmark does so and the results have it; bodies keep `score`."""
+    """Rank whole bodies by `wholebody_score` if the benchmark uses it and the results have it; bodies keep `score`."""
     scores = scored.part_scores.get("wholebody_score") if rules.part_scores else None
     if scores is None:
         return scored
@@ -245,8 +218,8 @@ def _warn_of_numbers(scored: ScoredResults, truth: GroundTruth, file: Path) -> N
     annotated = truth.keypoints[truth.visibility > 0]
     if points.size and annotated.size and points.min() >= 0 and points.max() <= 1 < np.median(annotated):
         warnings.warn(
-            f"{file}: all keypoints are between 0 and 1, but the annotations are in pixels. Multiply them by the width and "
-            "height of the image.",
+            f"{file}: expected keypoints in pixels, as in the annotations, but all are between 0 and 1. Multiply them by the "
+            "width and height of the image.",
             DataWarning,
             stacklevel=3,
         )

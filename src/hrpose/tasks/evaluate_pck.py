@@ -1,4 +1,4 @@
-"""hrpose evaluate with protocol=jhmdb and protocol=mpii: the PCK of JHMDB and the PCKh of MPII."""
+"""The PCK of JHMDB and the PCKh of MPII, for hrpose evaluate with protocol=jhmdb or protocol=mpii."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from hrpose.tasks.results import ScoreResult
 
 _FAR = 1e6  # pixels: position of the keypoints of a missed instance
 _RULES = (
-    "PCK@.2: a labelled keypoint is correct if its error is below 0.2 of the longer side of the box, clipped to the image, or of "
-    "the torso"
+    "PCK@.2: a keypoint is correct if its error is below 0.2 of the longer side of the clipped box, or of the torso"
 )
 
 
@@ -39,8 +38,8 @@ def report_jhmdb(
     """Compute PCK@.2 of poses as MMPose does for JHMDB, print it, and write it.
 
     Args:
-        evaluated: poses and annotations, both in pixels counted from 1, as in the files of the data set.
-        image_sizes: (I, 2) width and height of the images of the ground truth; 0 where unknown.
+        evaluated: poses and annotations, both in pixels counted from 1, as in the files of the dataset.
+        image_sizes: (I, 2) width and height of the images of the ground truth; 0 if unknown.
         file: JSON file to write.
         console: to print on.
 
@@ -66,8 +65,8 @@ def report_jhmdb(
         shown = [value for name, value in numbers.items() if f" {name}".endswith(part)]
         table.add_row(size, *("" if value < 0 else f"{value:.3f}" for value in shown))
     console.print(table)
-    missed = f"; {counted.sum() - len(persons)} of {counted.sum()} persons have no prediction and count as wrong"
-    say(console, f"Protocol: {evaluated.protocol}; {_RULES}{missed}")
+    missed = f"{counted.sum() - len(persons)} of {counted.sum()} persons have no prediction and count as wrong"
+    say(console, f"Protocol: {evaluated.protocol}; {_RULES}; {missed}")
     write_json(file, {"protocol": {**evaluated.protocol.to_dict(), "rules": _RULES}, "numbers": numbers})
     say(console, f"Wrote {file}")
     return numbers
@@ -109,15 +108,15 @@ def evaluate_mpii(annotations: Path, results: Path, folder: Path) -> ScoreResult
 
 
 def _ground_truth(annotations: Path) -> Path:
-    """Return the file with head boxes: the given one, or that of valid.json."""
+    """Return the file with head boxes: the given one, or the one in the folder of valid.json."""
     if annotations.suffix in (".mat", ".npz"):
         return annotations
-    beside = [
+    found = [
         file for end in ("mat", "npz") if (file := annotations.with_name(f"gt_{annotations.stem}.{end}")).is_file()
     ]
-    if not is_mpii(annotations) or not beside:
+    if not is_mpii(annotations) or not found:
         raise ValueError(
             "Expected gt_valid.mat of MPII, an .npz with its arrays, or a valid.json in the same folder, but got "
             f"annotations={annotations}. PCKh needs head boxes: set annotations=<gt_valid.mat>."
         )
-    return beside[0]
+    return found[0]

@@ -1,4 +1,4 @@
-"""hrpose fit: train, keep the best checkpoint, and say what its AP is."""
+"""hrpose fit: train a network, and validate its best checkpoint."""
 
 import logging
 import math
@@ -15,27 +15,25 @@ from hrpose.files import write_atomically
 from hrpose.tasks.assemble import Assembly, assemble, connect_loggers
 from hrpose.tasks.provenance import advised, read_provenance
 from hrpose.tasks.report import report_run
-from hrpose.tasks.requeue import forget_requeue, requeued_checkpoint
 from hrpose.tasks.results import FitResult
-from hrpose.tasks.resume import resume_callback
+from hrpose.tasks.resume import remove_requeue_file, requeued_checkpoint, resume_callback
 from hrpose.weights import load_weights
 
 logger = logging.getLogger(__name__)
 
 
 def fit(cfg: DictConfig) -> FitResult:
-    """Train as the configuration says and validate the best checkpoint.
+    """Train, and validate the best checkpoint.
 
     Args:
         cfg: a composed configuration of the verb `fit`.
 
-    Returns:
-        The checkpoints and the numbers of the best one; its score is AP on the first kind of validation boxes, or mean PCKh in
-        percent.
+    Raises:
+        ConfigError: if `weights` is an exported file, or the run cannot be resumed with these settings.
     """
     if cfg.weights is not None and is_exported(cfg.weights):
         raise ConfigError(
-            f"weights: an exported file cannot be trained: {cfg.weights}. Set a checkpoint or weights of torch."
+            f"weights: expected a checkpoint or weights of torch, but {cfg.weights} is an exported file, which cannot be trained."
         )
     checkpoint = find_checkpoint(cfg) or requeued_checkpoint(cfg)
     provenance = None if checkpoint is None else read_provenance(checkpoint)
@@ -48,36 +46,32 @@ def fit(cfg: DictConfig) -> FitResult:
     assembly = assemble(cfg, bit_depth=None if provenance is None else provenance.bit_depth)
     trainer = assembly.trainer
     if num_warned() > before and trainer.is_global_zero:
-        logger.info(
-            "hrpose doctor with the same arguments runs all checks of the data, and writes what they find to a page."
-        )
+        logger.info("For all checks of the data, run hrpose doctor with the same arguments.")
     if trainer.is_global_zero:
         with write_atomically(Path(cfg.paths.run) / "config.yaml") as file:
             OmegaConf.save(OmegaConf.create(assembly.module.hparams["config"]), file)
     if checkpoint is not None:
-        with advised(cfg, provenance):
-            load_weights(
-                assembly.pose_module.net, checkpoint
-            )  # its message for a wrong file is clearer than Lightning's
+        with advised(cfg, provenance):  # the message for a wrong file is clearer than Lightning's
+            load_weights(assembly.pose_module.net, checkpoint)
         logger.info("Resuming from %s", checkpoint)
         trainer.callbacks.insert(0, resume_callback(cfg, provenance))  # type: ignore[attr-defined]
     connect_loggers(cfg, trainer)
     trainer.fit(assembly.module, datamodule=assembly.datamodule, ckpt_path=checkpoint, weights_only=True)
     result = _validate_best(cfg, assembly)
-    forget_requeue(cfg)
+    remove_requeue_file(cfg)
     return result
 
 
 def _validate_best(cfg: DictConfig, assembly: Assembly) -> FitResult:
-    """Validate the best checkpoint of a training and report its numbers."""
+    """Validate the best checkpoint of a training and report its metrics."""
     trainer = assembly.trainer
-    run, best, last = Path(cfg.paths.run), _best_checkpoint(assembly), _last_checkpoint(assembly)
-    num_epochs = trainer.current_epoch
+    run, num_epochs = Path(cfg.paths.run), trainer.current_epoch
+    best, last = _find_checkpoint(assembly, monitored=True), _find_checkpoint(assembly, monitored=False)
     if best is None:
         logger.warning("Nothing was validated, so there is no best checkpoint and no AP.")
         return FitResult(run, math.nan, {}, num_epochs, best_checkpoint=None, last_checkpoint=last, reports=())
     load_weights(assembly.pose_module.net, best)
-    # Averaged weights are in the checkpoint already; the callback would put its last ones in their place.
+    # The checkpoint has averaged weights already; the callback would replace them by the last average.
     trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, WeightAveraging)]  # type: ignore[attr-defined]
     numbers = trainer.validate(assembly.module, datamodule=assembly.datamodule, verbose=False)
     measured = report_run(cfg, assembly, numbers, stage="val", checkpoint=best)
@@ -93,17 +87,9 @@ def _validate_best(cfg: DictConfig, assembly: Assembly) -> FitResult:
     )
 
 
-def _best_checkpoint(assembly: Assembly) -> Path | None:
-    """Find what the checkpoint callback that watches an AP has kept."""
+def _find_checkpoint(assembly: Assembly, *, monitored: bool) -> Path | None:
+    """Return the best checkpoint by a monitored metric, or the last one of a callback that monitors none."""
     for callback in assembly.trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
-            return Path(callback.best_model_path)
-    return None
-
-
-def _last_checkpoint(assembly: Assembly) -> Path | None:
-    """Find the state at the end of the training, which the checkpoint callbacks that watch nothing have kept."""
-    for callback in assembly.trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and not callback.monitor and callback.best_model_path:
+        if isinstance(callback, ModelCheckpoint) and bool(callback.monitor) == monitored and callback.best_model_path:
             return Path(callback.best_model_path)
     return None

@@ -1,4 +1,4 @@
-"""The protocol of a run: how it evaluates AP or PCKh. It is stated before the run starts and is part of every report."""
+"""The protocol of a run: how it evaluates AP or PCKh."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,6 @@ import numpy as np
 
 from hrpose.annotations.coco import CocoAnnotations
 from hrpose.annotations.mpii import read_mpii
-from hrpose.annotations.reader import InstanceFiles
 from hrpose.codecs import Codec, is_bottom_up
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.metrics import KeypointAveragePrecision, PCKh, PoseMetric
@@ -24,15 +23,7 @@ def state_protocols(
     flip_test: bool,
     keypoint_score_threshold: float,
 ) -> dict[str, Protocol | PckhProtocol]:
-    """Return the protocol of each metric.
-
-    Args:
-        datamodule: of the evaluated instances.
-        codec: of the network.
-        metrics: by source of boxes, "gt" or "det".
-        benchmark: the rules of the evaluation.
-        flip_test: whether outputs are averaged with those of mirrored crops.
-        keypoint_score_threshold: the score of a pose uses keypoints with a higher score.
+    """Return the protocol of each metric, by source of boxes, "gt" or "det".
 
     Warns:
         DataWarning: as `advise_protocol` and `warn_of_sigmas`.
@@ -80,27 +71,24 @@ def _state_ap(
         max_detections=metric.max_detections,
         boxes=_name_boxes(datamodule, boxes, annotations),
         min_bbox_score=0.0 if boxes != "det" else datamodule.files.min_bbox_score,
-        oks_nms=_name_nms(metric),
+        oks_nms="none"
+        if metric.oks_nms_threshold is None
+        else f"{'soft ' * metric.soft_nms}{metric.oks_nms_threshold}",
     )
 
 
 def _name_boxes(datamodule: PoseDataModule, boxes: str, annotations: CocoAnnotations) -> str | FileStamp:
-    """Name the source of the boxes; without boxes, how whole images were estimated."""
+    """Describe the source of the boxes, or the scales and options of a bottom-up network."""
     codec = datamodule.codec
     if is_bottom_up(codec):
         scales = ", ".join(f"{scale:g}" for scale in codec.scales)
         filling = "refine" if codec.refine else "no refine"
         return f"none (bottom-up: short side {min(codec.input_size)}, scales {scales}, {filling})"
     if boxes == "gt":
-        return f"ground truth{_name_rules(datamodule.files.bbox_rules)}{_name_margin(annotations, datamodule.files)}"
+        files, computed = datamodule.files, np.count_nonzero(~annotations.has_bbox)
+        margin = f" ({computed} around the keypoints, margin {files.bbox_from_keypoints:g})" if computed else ""
+        return f"ground truth{_name_rules(files.bbox_rules)}{margin}"
     return FileStamp.of(datamodule.val_detections or "")
-
-
-def _name_margin(annotations: CocoAnnotations, files: InstanceFiles) -> str:
-    """Describe boxes that are computed from keypoints; "" if there are none."""
-    if annotations.has_bbox.all():
-        return ""
-    return f" ({np.count_nonzero(~annotations.has_bbox)} around the keypoints, margin {files.bbox_from_keypoints:g})"
 
 
 def _state_pckh(datamodule: PoseDataModule, shared: Mapping[str, Any]) -> PckhProtocol:
@@ -110,9 +98,3 @@ def _state_pckh(datamodule: PoseDataModule, shared: Mapping[str, Any]) -> PckhPr
         num_images=len(read_mpii(datamodule.val_annotations).image_ids),
         num_instances=len(datamodule.mpii_truth),
     )
-
-
-def _name_nms(metric: KeypointAveragePrecision) -> str:
-    if metric.oks_nms_threshold is None:
-        return "none"
-    return f"{'soft ' if metric.soft_nms else ''}{metric.oks_nms_threshold}"

@@ -1,4 +1,4 @@
-"""Compare the run that wrote a checkpoint with the run that uses it: both must interpret its outputs alike."""
+"""The run that wrote a checkpoint, compared with the run that uses it."""
 
 import logging
 import shlex
@@ -23,14 +23,14 @@ _OF_ONE_RUN = ("ckpt_path=", "paths.run=", "hydra.")  # overrides that another r
 
 @dataclass(frozen=True)
 class Provenance:
-    """The run that wrote a checkpoint of hrpose.
+    """The run that wrote a checkpoint.
 
     Attributes:
         file: the checkpoint.
         config: the run's configuration.
         keypoint_names: of its network.
-        flip_pairs: its mirror pairs; None where it has none, or an older version wrote it.
-        overrides: of its command line; None where its folder does not have them.
+        flip_pairs: its mirror pairs; None if an older version wrote the checkpoint.
+        overrides: of its command line; None if the folder of the run lacks them.
     """
 
     file: Path
@@ -40,59 +40,54 @@ class Provenance:
     overrides: tuple[str, ...] | None
 
     def advice(self, verb: str) -> str:
-        """Return how to use the checkpoint as its run did."""
+        """Return a sentence with the overrides that the run used."""
         if self.overrides is None:
-            return f"It is of the run '{self.config.get('name')}': give the overrides of that run: experiment, model and data."
-        return f"With the overrides of its own run: hrpose {verb} {shlex.join([*self.overrides, f'ckpt_path={self.file}'])}"
+            return f"Use the overrides of its run '{self.config.get('name')}': experiment, model and data."
+        return f"With the overrides of its run: hrpose {verb} {shlex.join([*self.overrides, f'ckpt_path={self.file}'])}"
 
     @property
     def bit_depth(self) -> int | None:
-        """The bit depth of the training images; None where they had 8 bits, or the checkpoint does not state it."""
+        """The bit depth of the training images; None if they had 8 bits, or the checkpoint does not state it."""
         data = self.config.get("data")
         depth = data.get("bit_depth") if isinstance(data, Mapping) else None
         return depth if isinstance(depth, int) else None
 
     def check(self, cfg: DictConfig) -> None:
-        """Compare the run with the configuration that uses its checkpoint, before data is drawn and a network built.
-
-        Warn if the codec differs, because it would decode the outputs wrongly, or if images are read differently.
+        """Compare the run with a configuration that uses its checkpoint; warn if the codec or the reading of images differs.
 
         Raises:
             ConfigError: if people would be drawn for a network with other keypoints.
         """
         if needs_drawing(cfg) and self.keypoint_names != COCO.keypoint_names:
             raise ConfigError(
-                f"{self.file} finds {len(self.keypoint_names)} keypoints ({', '.join(self.keypoint_names[:3])}, ...), but "
+                f"{self.file} predicts {len(self.keypoint_names)} keypoints ({', '.join(self.keypoint_names[:3])}, ...), but "
                 f"data=synthetic draws people with those of COCO. {self.advice(cfg.task)}"
             )
         if unlike := _differences(self.config.get("codec"), plain(cfg.codec)):
             text, advice = "; ".join(unlike), self.advice(cfg.task)
-            logger.warning("%s was trained with another codec (there | here): %s. %s", self.file, text, advice)
-        there = self.config.get("data")
-        if isinstance(there, Mapping) and there.get("upright") and not cfg.data.get("upright"):
-            logger.warning("%s was trained with data.upright=true, here the EXIF orientation is ignored.", self.file)
+            logger.warning("%s was trained with another codec (checkpoint | now): %s. %s", self.file, text, advice)
+        data = self.config.get("data")
+        if isinstance(data, Mapping) and data.get("upright") and not cfg.data.get("upright"):
+            logger.warning("%s was trained with data.upright=true, now EXIF orientation is ignored. Set it.", self.file)
         depths = self.bit_depth, cfg.data.get("bit_depth")
         if None not in depths and depths[0] != depths[1]:
-            logger.warning("%s was trained with data.bit_depth=%s, here it is %s.", self.file, *depths)
+            logger.warning("%s was trained with data.bit_depth=%s, now it is %s.", self.file, *depths)
 
     def check_flip_pairs(self, skeleton: Skeleton) -> None:
-        """Warn if the same keypoints have other mirror pairs than those that the checkpoint was trained with."""
-        here = [list(pair) for pair in skeleton.flip_pairs]
-        if self.flip_pairs in (None, here) or self.keypoint_names != skeleton.keypoint_names:
-            return
-        logger.warning(
-            "%s was trained with the mirror pairs %s, but the flip test uses %s. Set skeleton.flip_pairs to those of training.",
-            self.file,
-            self.flip_pairs,
-            here,
-        )
+        """Warn if the same keypoints have other mirror pairs than in training."""
+        pairs = [list(pair) for pair in skeleton.flip_pairs]
+        if self.flip_pairs not in (None, pairs) and self.keypoint_names == skeleton.keypoint_names:
+            logger.warning(
+                "%s was trained with the mirror pairs %s, but the flip test uses %s. Set skeleton.flip_pairs as in training.",
+                *(self.file, self.flip_pairs, pairs),
+            )
 
 
 def read_provenance(file: str | Path | None) -> Provenance | None:
-    """Read the provenance of a checkpoint; None for other files, which have none.
+    """Read the provenance of a checkpoint of hrpose; None for other files.
 
     Raises:
-        WeightsError: if it is a checkpoint that cannot be read.
+        WeightsError: if a checkpoint cannot be read.
     """
     if file is None or Path(file).suffix != ".ckpt" or not Path(file).is_file():
         return None
@@ -107,7 +102,7 @@ def read_provenance(file: str | Path | None) -> Provenance | None:
 
 @contextmanager
 def advised(cfg: DictConfig, provenance: Provenance | None) -> Iterator[None]:
-    """Add how to use the checkpoint to the error of weights that do not fit."""
+    """Add the overrides of the checkpoint's run to a WeightsError."""
     try:
         yield
     except WeightsError as error:
@@ -116,18 +111,15 @@ def advised(cfg: DictConfig, provenance: Provenance | None) -> Iterator[None]:
         raise WeightsError(f"{error} {provenance.advice(cfg.task)}") from error
 
 
-def _differences(there: Any, here: Any) -> list[str]:
-    """List the entries that both have and that differ; an entry that only one has is of another version."""
-    if not isinstance(there, Mapping) or not isinstance(here, Mapping):
+def _differences(stored: Any, now: Any) -> list[str]:
+    """List the entries that both have and that differ; other versions may have further entries."""
+    if not isinstance(stored, Mapping) or not isinstance(now, Mapping):
         return []
-    return [f"codec.{name}: {there[name]} | {value}" for name, value in here.items() if there.get(name, value) != value]
+    return [f"codec.{name}: {stored[name]} | {new}" for name, new in now.items() if stored.get(name, new) != new]
 
 
 def _overrides_of(checkpoint: Path) -> tuple[str, ...] | None:
-    """Read the overrides that Hydra saved in the folder of the run; checkpoints lie one folder below it.
-
-    The run may be foreign: its file is read as plain YAML, and nothing in it is resolved.
-    """
+    """Read the overrides that Hydra saved in the folder of the run, as plain YAML without interpolation."""
     file = checkpoint.absolute().parent.parent / ".hydra" / "overrides.yaml"
     try:
         overrides = yaml.safe_load(file.read_bytes()[:_LARGEST_FILE]) if file.is_file() else None

@@ -1,4 +1,4 @@
-"""Report the metrics of a run: a table on the screen, and one report per source of boxes in the run folder."""
+"""Report the metrics of a run: tables on the screen, and one report per source of boxes in the run folder."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ from hrpose.report import (
 from hrpose.report.crops import draw_predictions
 from hrpose.report.table import say, show_measurements
 from hrpose.structures import GroundTruth
-from hrpose.tasks.assemble import Assembly
+from hrpose.tasks.assemble import Assembly, callbacks_of
 from hrpose.tasks.diagnose import diagnose_run
 from hrpose.tasks.evaluate_pck import report_jhmdb
 from hrpose.tasks.results import ScoreResult
@@ -56,13 +56,12 @@ def report_run(
         checkpoint: the evaluated weights.
 
     Returns:
-        The metrics; the score is AP, or mean PCKh in percent, with the first source of boxes, NaN if it is missing. Only the
-        first process returns reports.
+        The metrics. Only the first process returns reports.
     """
     logged = {name: value for row in numbers for name, value in row.items()}
-    kinds = list(assembly.datamodule.val_boxes)
-    leading = assembly.module.pose_metrics[kinds[0]].leading
-    score = float(logged.get(f"{stage}/{leading}_{kinds[0]}", math.nan))
+    boxes = assembly.datamodule.val_boxes[0]
+    leading = assembly.module.pose_metrics[boxes].leading
+    score = float(logged.get(f"{stage}/{leading}_{boxes}", math.nan))
     pages: list[Path] = []
     diagnosis: Diagnosis | None = None
     if assembly.trainer.is_global_zero:
@@ -74,10 +73,7 @@ def report_run(
             say(console, "report_images has no effect: only reports of AP have an HTML page.")
         limit = getattr(assembly.trainer, f"limit_{stage}_batches")
         if isinstance(limit, int) or limit < 1:  # 1 is a batch, 1.0 are all
-            say(
-                console,
-                f"trainer.limit_{stage}_batches={limit}: instances of the other batches count as missed.",
-            )
+            say(console, f"trainer.limit_{stage}_batches={limit}: instances of other batches count as missed.")
         say(console, f"Evaluated: {checkpoint}")
         for page in pages:
             say(console, f"Report: {page}")
@@ -98,21 +94,32 @@ def report_run(
 def _report_ap(
     cfg: DictConfig, assembly: Assembly, logged: Mapping[str, float], stage: str, measured: str, console: Console
 ) -> list[Path]:
-    """Print the ten COCO numbers for each source of boxes with AP, and write their reports."""
-    measurements = {
-        kind: Measurement(
-            protocol,
-            {column: logged.get(f"{stage}/{column}_{kind}", math.nan) for column in COLUMNS},
-            np.zeros(0),
-            seed=0,
-        )
-        for kind, protocol in assembly.protocols.items()
-        if isinstance(protocol, Protocol)
-    }
-    if not measurements:
-        return []
-    pages = _write_reports(cfg, assembly, measurements, measured, console)
-    show_measurements(measurements, console)
+    """Print the ten COCO numbers for each source of boxes with AP, and write report_gt and report_det."""
+    measurements, pages = {}, []
+    for kind, protocol in assembly.protocols.items():
+        if isinstance(protocol, Protocol):
+            numbers = {column: logged.get(f"{stage}/{column}_{kind}", math.nan) for column in COLUMNS}
+            measurements[kind] = Measurement(protocol, numbers, np.zeros(0), seed=0)
+    for writer in callbacks_of(assembly.trainer, ResultFiles):
+        for kind, (predictions, truth) in writer.evaluated.items():
+            evaluated = Evaluated(
+                predictions.detections,
+                predictions.keypoint_scores,
+                truth,
+                assembly.module.skeleton,
+                measurements[kind].protocol,
+                build(cfg.protocol),
+            )
+            report = analyse(evaluated, title=f"{cfg.name}: {measured} on {_BOXES[kind]}")
+            measurements[kind] = report.measurement  # with the interval of AP
+            worst = _draw_worst(assembly, kind, predictions, truth) if cfg.get("report_images") else ""
+            pages.append(write_report(report, writer.folder, f"report_{kind}", predictions=worst))
+            if evaluated.rules.measure == "pck":
+                pages.append(writer.folder / f"pck_{kind}.json")
+                sizes = assembly.datamodule.files.coco(assembly.datamodule.val_annotations).image_sizes
+                report_jhmdb(evaluated, sizes, pages[-1], console)
+    if measurements:
+        show_measurements(measurements, console)
     return pages
 
 
@@ -124,49 +131,14 @@ def _report_pckh(assembly: Assembly, logged: Mapping[str, float], stage: str, co
             continue
         numbers = {name: logged.get(f"{stage}/{PCKH_LOG_NAMES[name]}_{kind}", math.nan) for name in PCKH_COLUMNS}
         show_pckh(numbers, protocol, console)
-        for callback in assembly.trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, ResultFiles):
-                files.append(callback.folder / f"pckh_{kind}.json")
-                write_pckh(numbers, protocol, files[-1])
+        for writer in callbacks_of(assembly.trainer, ResultFiles):
+            files.append(writer.folder / f"pckh_{kind}.json")
+            write_pckh(numbers, protocol, files[-1])
     return files
 
 
-def _write_reports(
-    cfg: DictConfig, assembly: Assembly, measurements: dict[str, Measurement], measured: str, console: Console
-) -> list[Path]:
-    """Write report_gt and report_det to the folder of the result files, and add the AP interval to `measurements`."""
-    pages = []
-    for callback in assembly.trainer.callbacks:  # type: ignore[attr-defined]
-        if not isinstance(callback, ResultFiles):
-            continue
-        for kind, (predictions, truth) in callback.evaluated.items():
-            evaluated = Evaluated(
-                predictions.detections,
-                predictions.keypoint_scores,
-                truth,
-                assembly.module.skeleton,
-                measurements[kind].protocol,
-                build(cfg.protocol),
-            )
-            report = analyse(evaluated, title=f"{cfg.name}: {measured} on {_BOXES[kind]}")
-            measurements[kind] = report.measurement
-            worst = _draw_worst(assembly, kind, predictions, truth) if cfg.get("report_images") else ""
-            pages.append(write_report(report, callback.folder, f"report_{kind}", predictions=worst))
-            pages += _report_pck(assembly, evaluated, callback.folder / f"pck_{kind}.json", console)
-    return pages
-
-
-def _report_pck(assembly: Assembly, evaluated: Evaluated, file: Path, console: Console) -> list[Path]:
-    """Print and write the PCK of JHMDB if the protocol asks for it; return the files written."""
-    if evaluated.rules.measure != "pck":
-        return []
-    annotations = assembly.datamodule.files.coco(assembly.datamodule.val_annotations)
-    report_jhmdb(evaluated, annotations.image_sizes, file, console)
-    return [file]
-
-
 def _draw_worst(assembly: Assembly, kind: str, predictions: Predictions, truth: GroundTruth) -> str:
-    """Draw the section of the worst predictions, whose images are read again."""
+    """Draw the section of the worst predictions."""
     crops = worst_crops(assembly.datamodule, kind, predictions, truth)
-    note = f"The {len(crops)} annotated instances whose best pose has the lowest OKS, in the crops of their annotated boxes."
+    note = f"The {len(crops)} annotated instances with the lowest OKS of their best pose, in the crops of their annotated boxes."
     return draw_predictions(crops, assembly.module.skeleton, note=note)

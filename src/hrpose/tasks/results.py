@@ -1,4 +1,4 @@
-"""What the verbs return: small frozen records of numbers, files and folders."""
+"""The results of the verbs: frozen records of metrics, files and folders."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from hrpose.structures import Poses
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """What `hrpose test` or `hrpose evaluate` has measured.
+    """The result of `hrpose test` or `hrpose evaluate`.
 
     Attributes:
         run_dir: folder of the run.
-        score: AP of the first kind of boxes, or mean PCKh in percent; nan where nothing was measured.
-        numbers: all numbers by their names, such as "AP", "AP50", and "AP_gt" for the boxes "gt".
+        score: AP with the first source of boxes, or mean PCKh in percent; NaN if undefined.
+        numbers: all metrics by name, such as "AP", "AP50", and "AP_gt" for the boxes "gt".
         measured: the checkpoint, weights or result file.
         reports: HTML pages, and tables of PCKh.
-        diagnosis: the likely cause of an AP below 0.05; None of another, or where no poses were kept.
+        diagnosis: the likely cause of an AP below 0.05; otherwise None.
     """
 
     run_dir: Path
@@ -38,17 +38,17 @@ class ScoreResult:
 
 @dataclass(frozen=True)
 class FitResult:
-    """What `hrpose fit` has trained, and the numbers of its best checkpoint.
+    """The result of `hrpose fit`: its checkpoints, and the metrics of the best one.
 
     Attributes:
         run_dir: folder of the run.
-        score: AP of the first kind of boxes, or mean PCKh in percent; nan where nothing was validated.
-        numbers: all numbers by their names, such as "AP", "AP50", and "AP_gt" for the boxes "gt".
-        num_epochs: epochs trained, those before a resume included.
-        best_checkpoint: the checkpoint with the best validation; None where nothing was validated.
-        last_checkpoint: the state at the end, from which a run is resumed; None where it is not saved.
+        score: as in `ScoreResult`; NaN without a validation.
+        numbers: as in `ScoreResult`.
+        num_epochs: epochs trained, including those before a resume.
+        best_checkpoint: the checkpoint with the best validation; None without a validation.
+        last_checkpoint: the state at the end, from which a run can be resumed; None if it is not saved.
         reports: HTML pages, and tables of PCKh.
-        diagnosis: the likely cause of an AP below 0.05; None of another, or where no poses were kept.
+        diagnosis: as in `ScoreResult`.
     """
 
     run_dir: Path
@@ -63,14 +63,14 @@ class FitResult:
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What `hrpose predict` has found. The poses are in files, because there may be millions.
+    """The result of `hrpose predict`. The poses are in files, because there may be millions.
 
     Attributes:
         run_dir: folder of the run, with `pictures/` or the annotated video.
-        num_instances: instances found; in a video the number of different ones.
-        skeleton: the keypoints.
+        num_instances: instances found; in a video the number of tracks.
+        skeleton: of the poses.
         poses_file: COCO keypoint results.
-        images_file: the images of the results, in the form of a COCO annotation file.
+        images_file: the images of the results, as a COCO annotation file without annotations.
     """
 
     run_dir: Path
@@ -83,9 +83,8 @@ class PredictResult:
         """Read the poses of each image or frame.
 
         Returns:
-            File names, in the order of the images, with their poses. An image without instances has a record of no rows.
-            `bbox_scores` are nan, because the file does not have them. `instance_ids` are the identities in a video, else rows
-            counted from 0.
+            The poses by file name, in the order of the images. An image without instances has a record with no rows.
+            `bbox_scores` are NaN, because the file lacks them. `instance_ids` are track ids in a video, otherwise rows from 0.
         """
         images = json.loads(self.images_file.read_text(encoding="utf-8"))["images"]
         rows: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in images}
@@ -96,14 +95,14 @@ class PredictResult:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """The file that `hrpose export` has written and checked.
+    """The result of `hrpose export`.
 
     Attributes:
         run_dir: folder of the run.
         file: the exported file.
         report: the JSON file with the result of the check.
-        ap_before: AP of the weights in torch; None where AP was not measured.
-        ap_after: AP of the exported file; None where AP was not measured.
+        ap_before: AP of the weights in torch; None if not measured.
+        ap_after: AP of the exported file; None if not measured.
     """
 
     run_dir: Path
@@ -114,7 +113,6 @@ class ExportResult:
 
 
 def _poses_of(rows: list[dict[str, Any]], skeleton: Skeleton) -> Poses:
-    """Return the rows of one image as a record."""
     triplets = np.array([row["keypoints"] for row in rows], np.float64).reshape(len(rows), skeleton.num_keypoints, 3)
     return Poses(
         keypoints=triplets[..., :2],

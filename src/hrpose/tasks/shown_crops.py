@@ -1,4 +1,4 @@
-"""Select and make the crops of HTML pages: training crops, and predictions with their annotations."""
+"""Crops for HTML pages: training crops, and predictions with their annotations."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from hrpose.data.dataset import PoseDataset
 from hrpose.errors import DataError
 from hrpose.estimator.engine import Engine
 from hrpose.geometry import invert_affine, transform_points
+from hrpose.metrics.functional.matching import keypoint_similarity
 from hrpose.metrics.functional.oks import keypoint_variances, oks_pairs
 from hrpose.metrics.rows import Predictions
 from hrpose.progress import show_progress
@@ -27,13 +28,7 @@ NUM_PREDICTED = 128  # instances that `predicted_crops` estimates to find the wo
 
 
 def spread_rows(count: int, number: int, seed: int) -> NDArray[np.int64]:
-    """Choose rows spread over a table: one at random from each of `number` equal intervals.
-
-    Args:
-        count: rows of the table.
-        number: rows to choose at most.
-        seed: of the choice.
-    """
+    """Choose at most `number` of `count` rows: one at random from each of equal intervals."""
     edges = np.linspace(0, count, min(number, count) + 1)
     draws = np.random.default_rng(seed).random(len(edges) - 1)
     return np.floor(edges[:-1] + draws * np.diff(edges)).astype(np.int64).clip(0, max(count - 1, 0))
@@ -41,11 +36,6 @@ def spread_rows(count: int, number: int, seed: int) -> NDArray[np.int64]:
 
 def training_crops(datamodule: PoseDataModule, table: InstanceTable, *, number: int = NUM_CROPS) -> list[ShownCrop]:
     """Make training crops of instances spread over a table, as in the first epoch, with the targets of the codec.
-
-    Args:
-        datamodule: with the training transforms.
-        table: the training instances; see `drop_missing`.
-        number: of crops.
 
     Raises:
         DataError: if images are missing, or a file name leads out of the image folder.
@@ -62,14 +52,14 @@ def predicted_crops(
     """Estimate up to `NUM_PREDICTED` instances spread over a table, and make crops of the worst.
 
     Args:
-        datamodule: states the box padding and how images are read.
+        datamodule: determines the box padding and how images are read.
         table: annotated instances; see `drop_missing`.
         folder: of their images.
         engine: estimates poses; crops have its input size.
         number: of crops.
 
     Returns:
-        The crops, lowest OKS first; and a sentence on the sample.
+        The crops, lowest OKS first; and a sentence about the sample.
 
     Raises:
         DataError: if the engine estimates another number of keypoints than the table has.
@@ -85,33 +75,30 @@ def predicted_crops(
             try:
                 poses = engine(dataset.__getitems__([row]))
             except (DataError, OSError):
-                continue  # counted below
+                continue  # the note counts them
             finally:
                 advance()
-            one = np.zeros(1, np.int64)
-            oks = oks_pairs(poses.keypoints, _truth_of(table.select([row])), variances, one, one)
-            found.append((float(oks[0]), row, poses))
+            similarity = keypoint_similarity(
+                poses.keypoints,
+                table.keypoints[[row]].astype(np.float64),
+                table.area[[row]].astype(np.float64),
+                variances,
+            )
+            found.append((float(similarity[0, table.visibility[row] > 0].mean()), row, poses))
     found.sort(key=lambda entry: entry[:2])
     crops = [
         _show(dataset, row, None, predicted=(poses.keypoints[0], poses.keypoint_scores[0]), oks=oks)
         for oks, row, poses in found[:number]
     ]
-    lost = len(rows) - len(found)
+    num_unreadable = len(rows) - len(found)
     note = f"The {len(crops)} predictions of lowest OKS among {len(found)} instances spread over the set."
-    return crops, note + (f" The images of {lost} other instances cannot be read." if lost else "")
+    return crops, note + (f" The images of {num_unreadable} other instances cannot be read." if num_unreadable else "")
 
 
 def worst_crops(
     datamodule: PoseDataModule, boxes: str, predictions: Predictions, truth: GroundTruth, *, number: int = NUM_CROPS
 ) -> list[ShownCrop]:
     """Make crops of the annotated instances whose best pose has the lowest OKS. Only their images are read.
-
-    Args:
-        datamodule: after `setup`.
-        boxes: the source of boxes, "gt" or "det".
-        predictions: all poses.
-        truth: all annotations.
-        number: of crops.
 
     Returns:
         Crops of the annotated boxes, lowest OKS first, with the prediction if it is inside the crop.
@@ -127,27 +114,19 @@ def worst_crops(
     for row, index in enumerate(order.tolist()):
         pose = predictions.detections.keypoints[best[index]], predictions.keypoint_scores[best[index]]
         predicted = pose if best[index] >= 0 else None
-        shown.append(_without_distant(_show(dataset, row, None, predicted=predicted, oks=float(oks[index]))))
+        crop = _show(dataset, row, None, predicted=predicted, oks=float(oks[index]))
+        if crop.image is not None and crop.predicted is not None:
+            inside = ((crop.predicted >= 0) & (crop.predicted < crop.image.shape[1::-1])).all(axis=1)
+            if inside.mean() < 0.5:  # the pose of another instance
+                crop = replace(crop, predicted=None)
+        shown.append(crop)
     return shown
-
-
-def _without_distant(crop: ShownCrop) -> ShownCrop:
-    """Remove a prediction with less than half of its keypoints in the crop, which belongs to another instance."""
-    if crop.image is None or crop.predicted is None:
-        return crop
-    inside = ((crop.predicted >= 0) & (crop.predicted < crop.image.shape[1::-1])).all(axis=1)
-    return crop if inside.mean() >= 0.5 else replace(crop, predicted=None)
 
 
 def best_poses(
     predictions: Predictions, truth: GroundTruth, sigmas: tuple[float, ...]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Find the pose of highest OKS for each annotated instance among the poses of its image.
-
-    Args:
-        predictions: N poses.
-        truth: M instances.
-        sigmas: (K,).
+    """Find the pose with the highest OKS for each of M annotated instances, among the poses of its image.
 
     Returns:
         Rows of the poses (M,), -1 if the image has none; and OKS (M,), 0 for these.
@@ -168,7 +147,7 @@ def best_poses(
 
 
 def drop_missing(table: InstanceTable, folder: Path) -> InstanceTable:
-    """Leave out the instances of images that are not in the folder."""
+    """Remove the instances of images that are not in the folder."""
     used = np.unique(table.image_index)
     present = np.zeros(len(table.image_ids), bool)
     present[used] = [(folder / table.file_names[index]).is_file() for index in used.tolist()]
@@ -183,12 +162,12 @@ def _show(
     predicted: tuple[NDArray[np.float64], NDArray[np.floating[Any]]] | None = None,
     oks: float | None = None,
 ) -> ShownCrop:
-    """Make one crop of the first epoch, or one with the error of an image that cannot be read.
+    """Make the crop of a row of the dataset's table; an image that cannot be read is replaced by its error.
 
     Args:
         dataset: of the crops.
         row: of its table.
-        codec: encodes the target heatmaps; None for none.
+        codec: encodes the target heatmaps; None for no heatmaps.
         predicted: keypoints (K, 2) in image pixels, and their scores (K,).
         oks: of the prediction.
     """
@@ -199,7 +178,9 @@ def _show(
     except (DataError, OSError) as error:
         points, visibility = table.keypoints[row], table.visibility[row]
         return ShownCrop(title=title, image=None, fault=str(error), keypoints=points, visibility=visibility, oks=oks)
-    found = None if predicted is None else transform_points(predicted[0], invert_affine(sample["image_from_input"]))
+    points, scores = (None, None) if predicted is None else predicted
+    if points is not None:
+        points = transform_points(points, invert_affine(sample["image_from_input"]))
     return ShownCrop(
         title=title,
         image=sample["image"],
@@ -207,8 +188,8 @@ def _show(
         visibility=sample["visibility"],
         heatmaps=None if codec is None else _heatmaps(codec, sample),
         grid=dataset.grid,
-        predicted=found,
-        scores=None if predicted is None else predicted[1],
+        predicted=points,
+        scores=scores,
         oks=oks,
     )
 
@@ -219,30 +200,15 @@ def _heatmaps(codec: Codec, sample: Sample) -> NDArray[np.float32] | None:
     return target[0, :: codec.num_channels(1)].numpy() if target.ndim == 4 else None
 
 
-def _truth_of(table: InstanceTable) -> GroundTruth:
-    count = len(table)
-    return GroundTruth(
-        image_ids=table.image_ids,
-        object_image_ids=table.image_ids[table.image_index],
-        instance_ids=table.instance_ids,
-        category_ids=np.ones(count, np.int64),
-        keypoints=table.keypoints.astype(np.float64),
-        visibility=table.visibility,
-        bbox=table.bbox,
-        area=table.area.astype(np.float64),
-        iscrowd=np.zeros(count, bool),
-    )
-
-
 def _table_of(truth: GroundTruth, images: InstanceTable) -> InstanceTable:
     """Return a table of annotated instances with the images of another table."""
     order = np.argsort(images.image_ids)
-    places = order[np.searchsorted(images.image_ids[order], truth.object_image_ids)]
+    rows = order[np.searchsorted(images.image_ids[order], truth.object_image_ids)]
     return InstanceTable(
         image_ids=images.image_ids,
         image_sizes=images.image_sizes,
         file_names=images.file_names,
-        image_index=places.astype(np.int32),
+        image_index=rows.astype(np.int32),
         instance_ids=truth.instance_ids,
         bbox=truth.bbox,
         bbox_scores=np.ones(len(truth)),

@@ -1,4 +1,4 @@
-"""hrpose export: the file, its check, what hrpose test and PoseEstimator make of it, and how a failed check ends."""
+"""hrpose export: the file, its check, its use in hrpose test and PoseEstimator, and failed checks."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ def people(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def export(weights, tmp_path_factory):
-    """Run the verb in this process; give the file and its report. The same words give the same file."""
+    """Run the verb in this process and return the file and its report, once for equal overrides."""
     done = {}
 
-    def call(*words):
-        if words not in done:
+    def call(*overrides):
+        if overrides not in done:
             folder = tmp_path_factory.mktemp("export")
-            file = run("export", compose("export", [f"weights={weights}", f"paths.run={folder}", *words])).file
-            done[words] = file, json.loads(file.with_name(f"{file.stem}.export.json").read_text())
-        return done[words]
+            file = run("export", compose("export", [f"weights={weights}", f"paths.run={folder}", *overrides])).file
+            done[overrides] = file, json.loads(file.with_name(f"{file.stem}.export.json").read_text())
+        return done[overrides]
 
     return call
 
 
-def measure(weights, people, folder, *words) -> float:
-    """The AP that `hrpose test` gives."""
+def measure(weights, people, folder, *overrides) -> float:
+    """Return the AP of `hrpose test`."""
     given = [
         f"weights={weights}",
         f"paths.data={people}",
@@ -69,8 +69,8 @@ def measure(weights, people, folder, *words) -> float:
     quiet += ["callbacks.pictures=null"]
     with warnings.catch_warnings():  # of so small a run there is a lot to say
         warnings.simplefilter("ignore")
-        words = [*given, *small, *quiet, "+trainer.enable_progress_bar=false", "data.val_boxes=[gt]", *words]
-        return run("test", compose("test", words)).score
+        overrides = [*given, *small, *quiet, "+trainer.enable_progress_bar=false", "data.val_boxes=[gt]", *overrides]
+        return run("test", compose("test", overrides)).score
 
 
 @pytest.mark.parametrize("format", [pytest.param("openvino", marks=pytest.mark.slow), "onnx"])
@@ -85,7 +85,7 @@ def test_a_file_has_the_ap_of_its_weights(export, people, weights, tmp_path, for
     assert exported == pytest.approx(report["ap_after"], abs=1e-9)
 
 
-def test_a_file_says_what_it_is(export, people, weights):
+def test_a_file_describes_itself(export, people, weights):
     record = open_exported(export(*ONNX, f"paths.data={people}")[0]).record
     assert record.source == weights.name
     assert record.skeleton.name == "coco"
@@ -104,12 +104,12 @@ def test_an_estimator_opens_a_file_like_a_checkpoint(export, people, weights):
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
 
 
-def test_without_data_images_are_taken_and_without_images_people_are_drawn(weights, people, tmp_path):
-    for words, name, count in (
+def test_the_check_uses_images_of_a_folder_or_drawn_people_without_data(weights, people, tmp_path):
+    for overrides, name, count in (
         ([f"photos={people}/val2017"], f"images in {people}/val2017", 6),
         ([], "drawn people", 10),
     ):
-        cfg = compose("export", [f"weights={weights}", f"paths.data={tmp_path}", *words])
+        cfg = compose("export", [f"weights={weights}", f"paths.data={tmp_path}", *overrides])
         _, record = export_room.read_network(cfg, weights)
         source = find_crops(cfg, record, weights, tmp_path)
         assert source.name == name
@@ -130,8 +130,14 @@ def test_half_precision_is_reported_with_the_ap_before_and_after(export, people)
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
 def test_int8_is_calibrated_on_images(export, people, format):
-    words = ("precision=int8", f"paths.data={people}", f"photos={people}/val2017", "max_ap_loss=0.5", "flip_test=false")
-    file, report = export(f"format={format}", *words)
+    overrides = (
+        "precision=int8",
+        f"paths.data={people}",
+        f"photos={people}/val2017",
+        "max_ap_loss=0.5",
+        "flip_test=false",
+    )
+    file, report = export(f"format={format}", *overrides)
     assert open_exported(file).record.precision == "int8"
     assert report["comparison"]["median"] < 20
     marks = {"onnx": b"QuantizeLinear", "openvino": b"FakeQuantize"}
@@ -148,7 +154,7 @@ def write_images(folder, pictures):
 @pytest.mark.parametrize("colours", [(0, 0, 0, 0), (0, 90, 255, 40)])
 def test_int8_is_not_calibrated_on_single_colours(weights, tmp_path, colours):
     images = write_images(tmp_path / "photos", [np.full((80, 60, 3), colour, np.uint8) for colour in colours])
-    words = [
+    overrides = [
         f"weights={weights}",
         "precision=int8",
         f"paths.data={tmp_path}",
@@ -156,7 +162,7 @@ def test_int8_is_not_calibrated_on_single_colours(weights, tmp_path, colours):
         f"paths.run={tmp_path}",
     ]
     with pytest.raises(ConfigError, match="4 of 4 calibration"):
-        run("export", compose("export", words))
+        run("export", compose("export", overrides))
     assert not list(tmp_path.glob("*.onnx"))
 
 
@@ -170,44 +176,50 @@ def changed(weights, file, name, change):
 
 @pytest.mark.slow
 def test_int8_that_moves_keypoints_fails_without_an_ap(weights, people, tmp_path, caplog):
-    """Calibrated on the images at a sixteenth of their brightness, activations of bright images are cut off."""
+    """With calibration images at a sixteenth of their brightness, activations of bright images are clipped."""
     dark = [cv2.imread(str(file)) // 16 for file in sorted((people / "val2017").iterdir())]
     images = write_images(tmp_path / "photos", dark)
-    sure = changed(weights, tmp_path / "sure.ckpt", "net.final_layer.weight", lambda weight: weight * 1e10)
-    words = [f"weights={sure}", "precision=int8", f"paths.data={people}", "flip_test=false", "measure_ap=false"]
+    confident = changed(weights, tmp_path / "confident.ckpt", "net.final_layer.weight", lambda weight: weight * 1e10)
+    overrides = [
+        f"weights={confident}",
+        "precision=int8",
+        f"paths.data={people}",
+        "flip_test=false",
+        "measure_ap=false",
+    ]
     with pytest.raises(ExportCheckError, match="confident keypoints move by more than 3%"):
-        run("export", compose("export", [*words, f"photos={images}", f"output={tmp_path}/dark.onnx"]))
+        run("export", compose("export", [*overrides, f"photos={images}", f"output={tmp_path}/dark.onnx"]))
     assert "calibration crops have a single colour, 6 have little contrast" in caplog.text
     assert json.loads((tmp_path / "dark.export.json").read_text())["comparison"]["shifted"] > 0.1
 
 
-def test_weights_that_are_no_numbers_are_refused_before_anything_is_written(weights, people, tmp_path):
+def test_weights_with_nan_are_refused_before_anything_is_written(weights, people, tmp_path):
     broken = changed(weights, tmp_path / "nan.ckpt", "net.final_layer.bias", lambda bias: bias * torch.nan)
-    words = [f"weights={broken}", "format=openvino", f"paths.data={people}", f"output={tmp_path}/a.xml"]
+    overrides = [f"weights={broken}", "format=openvino", f"paths.data={people}", f"output={tmp_path}/a.xml"]
     with pytest.raises(WeightsError, match=r"nan\.ckpt.*1 tensors.*\(final_layer\.bias\)"):
-        run("export", compose("export", words))
+        run("export", compose("export", overrides))
     assert [file.name for file in tmp_path.iterdir()] == ["nan.ckpt"]
 
 
 @pytest.mark.slow
 def test_half_precision_that_overflows_is_an_error(weights, people, tmp_path):
     large = changed(weights, tmp_path / "large.ckpt", "net.final_layer.weight", lambda weight: weight * 1e6)
-    words = [f"weights={large}", "format=onnx", "precision=fp16", f"paths.data={people}"]
+    overrides = [f"weights={large}", "format=onnx", "precision=fp16", f"paths.data={people}"]
     with pytest.raises(ExportCheckError, match="precision=fp32"):
-        run("export", compose("export", [*words, f"output={tmp_path}/a.onnx", "flip_test=false"]))
+        run("export", compose("export", [*overrides, f"output={tmp_path}/a.onnx", "flip_test=false"]))
     report = json.loads((tmp_path / "a.export.json").read_text(), parse_constant=pytest.fail)
     assert report["comparison"]["not_finite"] > 0
     assert report["ap_after"] is None
 
 
-def test_int8_wants_images(weights, tmp_path):
-    words = [f"weights={weights}", "precision=int8", f"paths.data={tmp_path}", f"paths.run={tmp_path}"]
+def test_int8_needs_images(weights, tmp_path):
+    overrides = [f"weights={weights}", "precision=int8", f"paths.data={tmp_path}", f"paths.run={tmp_path}"]
     with pytest.raises(ConfigError, match=r"photos=<folder>"):
-        run("export", compose("export", words))
+        run("export", compose("export", overrides))
 
 
-def test_a_file_that_differs_stays_and_is_an_error(export, weights, people, tmp_path, monkeypatch):
-    """The file is right; the network that it is compared with is changed."""
+def test_a_file_that_differs_is_kept_and_is_an_error(export, weights, people, tmp_path, monkeypatch):
+    """The file is correct; the network in the comparison is changed."""
     right, _ = export(*ONNX, f"paths.data={people}")
 
     def write_then_spoil(net, record, file, format, **options):
@@ -215,29 +227,29 @@ def test_a_file_that_differs_stays_and_is_an_error(export, weights, people, tmp_
         torch.nn.init.normal_(net.final_layer.weight, std=0.5)
 
     monkeypatch.setattr(export_room, "write_export", write_then_spoil)
-    words = [f"weights={weights}", "format=onnx", f"paths.data={people}", f"output={tmp_path}/a.onnx"]
-    with pytest.raises(ExportCheckError, match="was written, but its keypoints are not those of the weights"):
-        run("export", compose("export", words))
+    overrides = [f"weights={weights}", "format=onnx", f"paths.data={people}", f"output={tmp_path}/a.onnx"]
+    with pytest.raises(ExportCheckError, match="was written, but its keypoints differ from those of the weights"):
+        run("export", compose("export", overrides))
     assert (tmp_path / "a.onnx").is_file()
     assert json.loads((tmp_path / "a.export.json").read_text())["faults"]
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("overrides", "message"),
     [
         (["precision=bf16"], "no bf16 convolutions"),
         (["format=openvino", "output=a.onnx"], r"end in \.xml"),
     ],
 )
-def test_what_a_format_cannot_is_said_first(weights, tmp_path, words, message):
+def test_unsupported_options_of_a_format_are_refused_first(weights, tmp_path, overrides, message):
     with pytest.raises(ConfigError, match=message):
-        run("export", compose("export", [f"weights={weights}", f"paths.run={tmp_path}", *words]))
+        run("export", compose("export", [f"weights={weights}", f"paths.run={tmp_path}", *overrides]))
     assert not list(tmp_path.iterdir())
 
 
 def test_an_exported_file_is_not_exported_again(export, people, tmp_path):
     file, _ = export(*ONNX, f"paths.data={people}")
-    with pytest.raises(ConfigError, match="is an exported file already"):
+    with pytest.raises(ConfigError, match="is an exported file"):
         run("export", compose("export", [f"weights={file}", f"paths.run={tmp_path}"]))
 
 
@@ -247,17 +259,17 @@ def test_an_exported_file_is_not_trained(export, people, tmp_path):
         run("fit", compose("fit", [f"weights={file}", f"paths.data={people}", "prepare=null", f"paths.run={tmp_path}"]))
 
 
-def test_weights_have_to_be_named():
+def test_missing_weights_are_refused():
     with pytest.raises(ConfigError, match="ckpt_path: expected a network to export"):
         check("export", [])
 
 
-def test_every_experiment_can_be_said(weights):
+def test_experiments_compose_for_export(weights):
     for experiment in ("w32_256x192", "tiny", "simcc_res50_256x192", "res50_256x192", "aic_w32_256x192"):
         check("export", [f"experiment={experiment}", f"weights={weights}"])
 
 
-def test_a_network_of_the_users_own_class_is_exported(people, tmp_path, monkeypatch):
+def test_a_network_of_a_custom_class_is_exported(people, tmp_path, monkeypatch):
     weights = write_checkpoint(tmp_path / "own.ckpt")
     stored = torch.load(weights, weights_only=True)
     stored["hyper_parameters"]["config"]["model"]["_target_"] = "my_module.MyNet"

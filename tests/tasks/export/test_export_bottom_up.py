@@ -1,4 +1,4 @@
-"""hrpose export of a bottom-up network: heatmaps and tags of images of any size in a file, instances found by PoseEstimator."""
+"""hrpose export of a bottom-up network: heatmaps and tags of images of any size."""
 
 import json
 
@@ -40,7 +40,7 @@ def test_the_file_estimates_images_of_any_size(files):
 
 
 def test_half_precision_is_refused(files, tmp_path):
-    words = [f"weights='{files[0]}'", f"paths.run={tmp_path}", "precision=fp16", f"paths.data={tmp_path}/none"]
+    overrides = [f"weights='{files[0]}'", f"paths.run={tmp_path}", "precision=fp16", f"paths.data={tmp_path}/none"]
     with pytest.raises(ConfigError, match="precision"):
-        run("export", compose("export", words))
+        run("export", compose("export", overrides))
     assert not list(tmp_path.glob("*.onnx"))

@@ -1,4 +1,4 @@
-"""The result files: COCO's form, whole at any time, never over others."""
+"""The result files of hrpose predict: COCO format, valid at any time, never overwriting others."""
 
 import csv
 import itertools
@@ -29,7 +29,7 @@ def test_pycocotools_reads_them(tmp_path, capsys):
     assert not (tmp_path / "run" / "poses.csv").exists()
 
 
-def test_the_table_has_a_row_for_each_person(tmp_path):
+def test_the_table_has_one_row_per_instance(tmp_path):
     with PredictionFiles(tmp_path, EYES, table=True) as files:
         files.add({"id": 1, "file_name": "a, b.jpg"}, [ROW])
         files.add({"id": 2, "file_name": "film/000002", "time": 0.04}, [{**ROW, "track_id": 3}])
@@ -41,7 +41,7 @@ def test_the_table_has_a_row_for_each_person(tmp_path):
     assert second[:4] == ["2", "film/000002", "0.04", "3"]
 
 
-def test_an_interrupted_run_leaves_whole_files(tmp_path):
+def test_an_interrupted_run_writes_valid_files(tmp_path):
     def interrupted():
         with PredictionFiles(tmp_path, EYES) as files:
             files.add({"id": 1, "file_name": "a.jpg"}, [ROW])
@@ -53,7 +53,7 @@ def test_an_interrupted_run_leaves_whole_files(tmp_path):
     assert len(json.loads((tmp_path / "images.json").read_text())["images"]) == 1
 
 
-def test_nothing_at_all_is_a_valid_file_too(tmp_path):
+def test_a_run_without_images_writes_valid_files(tmp_path):
     with PredictionFiles(tmp_path, EYES):
         pass
     assert json.loads((tmp_path / "poses.json").read_text()) == []
@@ -61,9 +61,9 @@ def test_nothing_at_all_is_a_valid_file_too(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["poses.json", "images.json", "poses.csv"])
-def test_files_of_another_run_are_left_alone(tmp_path, name):
+def test_files_of_another_run_are_not_overwritten(tmp_path, name):
     (tmp_path / name).write_text("mine")
-    with pytest.raises(FileExistsError, match="is there already, from another run"):
+    with pytest.raises(FileExistsError, match="exists already, from another run"):
         PredictionFiles(tmp_path, EYES, table=True)
     assert (tmp_path / name).read_text() == "mine"
 
@@ -80,8 +80,8 @@ def test_no_cell_begins_a_formula(tmp_path):
     assert rows[0][5:7] == ["-1.5", "-2.0"]  # numbers are numbers
 
 
-def test_a_picture_is_written_with_all_of_its_people_or_not_at_all(tmp_path, monkeypatch):
-    """Wherever the interrupt comes."""
+def test_an_image_is_written_with_all_its_instances_or_not_at_all(tmp_path, monkeypatch):
+    """At every position of the interrupt."""
     lengths: list[int] = []
     for number in range(8):
         writes = itertools.count()

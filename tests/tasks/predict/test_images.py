@@ -1,4 +1,4 @@
-"""The names of what is drawn."""
+"""The names of annotated pictures."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ def tasks(*names):
     return [ImageTask(Path(name), name, number) for number, name in enumerate(names, start=1)]
 
 
-def test_images_of_other_formats_are_drawn_beside_their_name():
+def test_pictures_of_other_formats_get_a_suffix():
     check_pictures(tasks("a.tif", "a.jpg", "a.webp", "b/a.tif.jpg", "A.JPG"))
 
 
-def test_two_images_are_not_drawn_into_one_file():
+def test_two_images_with_the_same_picture_are_refused():
     with pytest.raises(ValueError, match=r"x/a\.tif.*x/a\.tif\.jpg.*pictures/x/a\.tif\.jpg"):
         check_pictures(tasks("x/a.tif", "x/b.jpg", "x/a.tif.jpg"))

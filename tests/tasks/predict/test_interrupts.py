@@ -1,4 +1,4 @@
-"""Ctrl-C: a video ends there and says so, a camera ends as it should; what was written is whole either way."""
+"""Ctrl-C ends a video with status 130 and a camera normally; the files are complete in both cases."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ from hrpose.visualize import PosePainter
 
 
 class Interrupted:
-    """Gives three frames; then somebody presses Ctrl-C."""
+    """A video with three frames, followed by Ctrl-C."""
 
     frame_rate, num_frames = 10.0, None
 
@@ -37,7 +37,7 @@ class Interrupted:
 
 
 class Somebody:
-    """Answers with the same person each time."""
+    """An estimator that returns the same instance for every frame."""
 
     skeleton = COCO
     is_bottom_up = False
@@ -79,7 +79,7 @@ def test_a_camera_is_ended_by_an_interrupt(follow, tmp_path):
     check_files(tmp_path, "camera.mp4")
 
 
-def test_an_interrupted_video_is_whole_until_there(follow, tmp_path):
+def test_an_interrupted_video_is_complete_up_to_the_interrupt(follow, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         follow(Video(Path("a film.mov")))
     check_files(tmp_path, "a film.mp4")

@@ -1,4 +1,4 @@
-"""Chunks over processes: the same chunks for any number, results in order, faults of a process are told."""
+"""Chunks over processes: the same chunks for any number, results in order, errors of a process."""
 
 import queue
 from dataclasses import replace
@@ -16,7 +16,7 @@ TASKS = [ImageTask(Path(str(number)), str(number), number) for number in range(7
 
 
 class Results:
-    """A queue that has all its messages already."""
+    """A queue with all its messages."""
 
     def __init__(self, *messages):
         self.messages = list(messages)
@@ -48,24 +48,24 @@ def test_numbers_out_of_range_are_refused():
         settings_of_processes(SETTINGS, 0)
 
 
-def test_results_come_in_the_order_of_the_images():
+def test_results_are_in_the_order_of_the_images():
     messages = [(place, result(place)) for place in (3, 0, 4, 1, 2)]
     assert [found.image["id"] for found in _in_order(Results(*messages), [], 5)] == [0, 1, 2, 3, 4]
 
 
-def test_what_a_process_has_to_say_to_the_user_is_said():
+def test_an_error_of_a_process_is_a_message():
     with pytest.raises(ValueError, match="no such weights"):
         list(_in_order(Results(("error", "user", "no such weights")), [], 1))
     with pytest.raises(RuntimeError, match="Traceback"):
         list(_in_order(Results(("error", "trace", "Traceback ...")), [], 1))
 
 
-def test_a_process_that_is_killed_is_noticed():
-    with pytest.raises(RuntimeError, match="ended with status -9; was it killed for its memory"):
+def test_a_killed_process_is_an_error():
+    with pytest.raises(RuntimeError, match="ended with status -9"):
         list(_in_order(Results(), [Process(None), Process(-9)], 1))
 
 
-def test_each_process_has_a_device(monkeypatch):
+def test_each_process_has_its_device(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     processes = settings_of_processes(SETTINGS, 2)

@@ -1,4 +1,4 @@
-"""hrpose export: write weights as one file from uint8 crops to keypoints in image pixels, and check it against the weights."""
+"""hrpose export: export weights to one file from uint8 crops to keypoints in image pixels, and check it against the weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +32,17 @@ from hrpose.export import (
 )
 from hrpose.files import write_json
 from hrpose.report.table import say
-from hrpose.tasks.export.check import CheckResult, CropSource, check_file, find_crops, list_images, state_measurement
-from hrpose.tasks.export.maps import check_maps, find_images
+from hrpose.tasks.export.check import (
+    CheckResult,
+    CropSource,
+    MapsResult,
+    check_file,
+    check_maps,
+    find_crops,
+    find_images,
+    list_images,
+    state_measurement,
+)
 from hrpose.tasks.results import ExportResult
 from hrpose.weights.fetch import find_weights
 
@@ -46,94 +54,91 @@ _ONE_COLOUR, _LOW_CONTRAST = 2.0, 8.0  # standard deviation of grey levels, of t
 
 
 class ExportCheckError(ValueError):
-    """An exported file differs from its weights by more than is allowed."""
+    """An exported file differs from its weights by more than the tolerance."""
 
 
 def export(cfg: DictConfig) -> ExportResult:
-    """Write the file, check it, and write the result of the check to <name>.export.json beside it.
+    """Export weights to a file, check it, and write the result of the check to <name>.export.json in the same folder.
 
     Args:
         cfg: a composed and validated configuration of the verb `export`.
 
-    Returns:
-        The file and the result of its check.
-
     Raises:
-        ConfigError: if the format does not have what is configured.
-        ExportCheckError: if the file differs from the weights by more than is allowed; it is not deleted.
+        ConfigError: if the format does not support the configuration.
+        ExportCheckError: if the file differs from the weights by more than the tolerance; it is not deleted.
     """
     stem = Path(cfg.weights or cfg.ckpt_path).stem
     file = Path(cfg.output) if cfg.output is not None else Path(cfg.paths.run, f"{stem}{SUFFIX_OF[cfg.format]}")
     if cfg.opset is not None and cfg.format != "onnx":
-        raise ConfigError(f"opset: it is of format=onnx, but format is {cfg.format}. Leave it out.")
+        raise ConfigError(f"opset: it is an option of format=onnx, but format is {cfg.format}. Remove it.")
     try:
         check_choice(cfg.format, cfg.precision, file)
     except ValueError as error:
         raise ConfigError(f"format: {error}") from error
     if needs_drawing(cfg):
         build(cfg.prepare)
-    weights = _find_file(cfg)
+    if cfg.weights is not None and is_exported(cfg.weights):
+        raise ConfigError(f"weights: expected a checkpoint or weights, but {cfg.weights} is an exported file.")
+    weights = find_checkpoint(cfg) or find_weights(cfg.weights)
     net, record = read_network(cfg, weights)
-    if is_bottom_up(record.codec):
-        return _export_images(cfg, net, record, weights, file)
-    settings = {name: getattr(record, name) for name in _ENGINE_SETTINGS}
-    console = Console()
+    result: CheckResult | MapsResult
     with tempfile.TemporaryDirectory() as folder:
-        source = find_crops(cfg, record, weights, Path(folder))
-        record = replace(record, protocols=state_measurement(cfg, source))
-        feeds = _calibration(cfg, source) if cfg.precision == "int8" else ()
-        write_export(net, record, file, cfg.format, feeds=feeds, opset=cfg.opset)
-        exported = open_exported(file)
-        assert isinstance(exported, ExportedPoses)
-        say(console, f"Written: {file} ({_size(file) / 1e6:.1f} MB). Checking it on {source.name}.")
-        reference = TorchEngine(net, record.codec, record.skeleton, device="cpu", **settings)  # fp32, as validated
-        result = check_file(cfg, exported, reference, source)
+        if is_bottom_up(record.codec):
+            result = _export_maps(cfg, net, record, weights, file, Path(folder))
+        else:
+            source = find_crops(cfg, record, weights, Path(folder))
+            record = replace(record, protocols=state_measurement(cfg, source))
+            result = _export_poses(cfg, net, record, source, file)
     report = file.with_name(f"{file.stem}.export.json")
-    content: dict[str, Any] = {
-        "file": str(file),
-        "weights": str(weights),
-        "format": cfg.format,
-        "precision": cfg.precision,
-        "protocols": record.protocols,
-        **result.to_dict(),
-    }
+    content = {"file": str(file), "weights": str(weights), "format": cfg.format, "precision": cfg.precision}
+    content |= {"protocols": record.protocols, **result.to_dict()}
     write_json(report, content, undefined_as_null=True, indent=2)
-    _show(result, console, report)
+    say(Console(), f"The check: {'FAILED' if result.faults else 'passed'}, see {report}")
     if result.faults:
         raise ExportCheckError(f"{file} was written, but {'; '.join(result.faults)}. See {report}.")
-    return ExportResult(Path(cfg.paths.run), file, report, result.ap_before, result.ap_after)
+    before, after = (result.ap_before, result.ap_after) if isinstance(result, CheckResult) else (None, None)
+    return ExportResult(Path(cfg.paths.run), file, report, before, after)
 
 
-def _export_images(cfg: DictConfig, net: nn.Module, record: ExportRecord, weights: Path, file: Path) -> ExportResult:
-    """Write a bottom-up network, and check heatmaps and tags of the file against those of torch."""
+def _export_poses(cfg: DictConfig, net: nn.Module, record: ExportRecord, source: CropSource, file: Path) -> CheckResult:
+    """Export a top-down network, and check the keypoints of the file."""
+    feeds = _calibration(cfg, source) if cfg.precision == "int8" else ()
+    write_export(net, record, file, cfg.format, feeds=feeds, opset=cfg.opset)
+    exported = open_exported(file)
+    assert isinstance(exported, ExportedPoses)
+    console = Console()
+    say(console, f"Wrote {file} ({_size(file) / 1e6:.1f} MB). Checking it on {source.name}.")
+    settings = {name: getattr(record, name) for name in _ENGINE_SETTINGS}
+    reference = TorchEngine(net, record.codec, record.skeleton, device="cpu", **settings)  # fp32, as validated
+    result = check_file(cfg, exported, reference, source)
+    say(console, f"Keypoints: {result.comparison}")
+    if result.max_shifted is not None:
+        say(console, f"Bounds: {result.comparison.describe_bounds(result.max_shifted)}")
+    if result.ap_before is not None and result.ap_after is not None:
+        say(console, f"AP: {result.ap_before:.4f} of the weights in torch, {result.ap_after:.4f} of the file")
+    return result
+
+
+def _export_maps(
+    cfg: DictConfig, net: nn.Module, record: ExportRecord, weights: Path, file: Path, folder: Path
+) -> MapsResult:
+    """Export a bottom-up network, and check the heatmaps and tags of the file."""
     try:
         write_export(net, record, file, cfg.format, opset=cfg.opset)
     except ValueError as error:
         raise ConfigError(f"precision: {error}") from error
     exported = open_exported(file)
     assert isinstance(exported, ExportedMaps)
-    with tempfile.TemporaryDirectory() as folder:
-        result = check_maps(exported, net, *find_images(cfg, weights, Path(folder)))
-    report = file.with_name(f"{file.stem}.export.json")
-    content = {"file": str(file), "weights": str(weights), "format": cfg.format, "precision": cfg.precision}
-    write_json(report, content | result.to_dict(), undefined_as_null=True, indent=2)
-    say(Console(), f"Written: {file} ({_size(file) / 1e6:.1f} MB). {result}")
-    if result.faults:
-        raise ExportCheckError(f"{file} was written, but {'; '.join(result.faults)}. See {report}.")
-    return ExportResult(Path(cfg.paths.run), file, report, None, None)
-
-
-def _find_file(cfg: DictConfig) -> Path:
-    if cfg.weights is not None and is_exported(cfg.weights):
-        raise ConfigError(f"weights: {cfg.weights} is an exported file already. Set the checkpoint or the weights.")
-    return find_checkpoint(cfg) or find_weights(cfg.weights)
+    name, images = find_images(cfg, weights, folder)
+    say(Console(), f"Wrote {file} ({_size(file) / 1e6:.1f} MB). Checking it on {len(images)} images of {name}.")
+    return check_maps(exported, net, name, images)
 
 
 def read_network(cfg: DictConfig, file: Path) -> tuple[nn.Module, ExportRecord]:
-    """Read a weight file. What it does not describe comes from the configuration, else from the paper.
+    """Read a weight file. Missing settings come from the configuration or, if it has none, from the paper.
 
     Returns:
-        The network with its weights, on the CPU, in eval mode; and the description of the exported file.
+        The network with its weights, on the CPU, in eval mode; and the record of the exported file.
 
     Raises:
         WeightsError: if the weights cannot be used, or hold NaN or infinity.
@@ -163,7 +168,7 @@ def read_network(cfg: DictConfig, file: Path) -> tuple[nn.Module, ExportRecord]:
 
 
 def _calibration(cfg: DictConfig, source: CropSource) -> list[Feed]:
-    """Return single crops to calibrate on: of `photos` if it is set, else of the annotated data.
+    """Return single crops for calibration, from `photos` if it is set, otherwise from the annotated data.
 
     Raises:
         ConfigError: if there are no images, or most crops have a single colour.
@@ -171,7 +176,7 @@ def _calibration(cfg: DictConfig, source: CropSource) -> list[Feed]:
     if cfg.photos is not None:
         source = replace(source, datamodule=None, images=list_images(cfg.photos)[: cfg.num_calibration])
     elif source.datamodule is None:
-        raise ConfigError("photos: int8 is calibrated on real images. Set photos=<folder>, or data with images.")
+        raise ConfigError("photos: int8 needs real images for calibration. Set photos=<folder>, or data with images.")
     feeds = [
         (batch["images"][row : row + 1].numpy(), batch["image_from_input"][row : row + 1].numpy())
         for batch in source.batches(cfg.num_calibration)
@@ -182,7 +187,7 @@ def _calibration(cfg: DictConfig, source: CropSource) -> list[Feed]:
 
 
 def _check_contrast(crops: Sequence[NDArray[np.uint8]]) -> None:
-    """Warn of crops (H, W, 3) with little contrast in their middle, from which no ranges of activations can be measured.
+    """Warn about crops (H, W, 3) with little contrast in their middle, because int8 measures the ranges of activations on them.
 
     Raises:
         ConfigError: if most of them have a single colour.
@@ -192,14 +197,13 @@ def _check_contrast(crops: Sequence[NDArray[np.uint8]]) -> None:
     plain, low = int((contrast < _ONE_COLOUR).sum()), int((contrast < _LOW_CONTRAST).sum())
     if 2 * plain > len(crops):
         raise ConfigError(
-            f"photos: expected images like those that the network will be used on, found that {plain} of {len(crops)} "
-            "calibration crops have a single colour. int8 measures the ranges of all activations on them. Set photos=<folder> "
-            "with other images."
+            f"photos: expected images as in later use, but {plain} of {len(crops)} calibration crops have a single colour. int8 "
+            "measures the ranges of all activations on them. Set photos=<folder> with other images."
         )
     if plain or 2 * low > len(crops):
         logger.warning(
             "%d of %d calibration crops have a single colour, %d have little contrast. int8 measures the ranges of all "
-            "activations on them: set photos=<folder> with images like those that the network will be used on.",
+            "activations on them: set photos=<folder> with images as in later use.",
             *(plain, len(crops), low),
         )
 
@@ -207,12 +211,3 @@ def _check_contrast(crops: Sequence[NDArray[np.uint8]]) -> None:
 def _size(file: Path) -> int:
     weights = file.with_suffix(".bin")
     return file.stat().st_size + (weights.stat().st_size if file.suffix == ".xml" else 0)
-
-
-def _show(result: CheckResult, console: Console, report: Path) -> None:
-    say(console, f"Keypoints: {result.comparison}")
-    if result.max_shifted is not None:
-        say(console, f"Bounds: {result.comparison.describe_bounds(result.max_shifted)}")
-    if result.ap_before is not None and result.ap_after is not None:
-        say(console, f"AP: {result.ap_before:.4f} of the weights in torch, {result.ap_after:.4f} of the file")
-    say(console, f"The check: {'passed' if not result.faults else 'FAILED'}, see {report}")

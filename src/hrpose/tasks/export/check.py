@@ -1,4 +1,4 @@
-"""Compare an exported file with the weights on crops: of annotated data, of a folder of images, or of drawn people."""
+"""Compare an exported file with its weights: keypoints on crops, or the heatmaps and tags of a bottom-up network on images."""
 
 from __future__ import annotations
 
@@ -6,28 +6,40 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from hrpose.annotations.coco import read_annotations
+from hrpose.codecs import AssociativeEmbedding
 from hrpose.config import ConfigError, build, plain
+from hrpose.data.crops import Normalization, fit_image
 from hrpose.data.datamodule import PoseDataModule
 from hrpose.errors import DataError
 from hrpose.estimator import ExportedEngine, TorchEngine
 from hrpose.estimator.crops import Cutter, ImageCrops, Request, join, take_rows
-from hrpose.export import MAX_SHIFTED, Comparer, Comparison, ExportedPoses, ExportRecord, find_ties
+from hrpose.export import (
+    MAX_SHIFTED,
+    Comparer,
+    Comparison,
+    ExportedMaps,
+    ExportedPoses,
+    ExportRecord,
+    find_ties,
+)
 from hrpose.export.check import TOLERANCE, distances
-from hrpose.inference import collect_poses, predict_heatmaps
+from hrpose.inference import collect_poses, predict_heatmaps, predict_maps
 from hrpose.media import folders
 from hrpose.media.headers import IMAGE_SUFFIXES
 from hrpose.media.images import Reading
-from hrpose.report.protocol import Benchmark
+from hrpose.media.load import load_image
 from hrpose.structures import CropBatch
 from hrpose.synthetic import write_dataset
+from hrpose.tasks.assemble import build_metric
 from hrpose.tasks.protocols import state_protocols
 from hrpose.weights.files import read_weight_file
 
@@ -35,16 +47,18 @@ logger = logging.getLogger(__name__)
 
 MAX_AP_LOSS = {"fp32": 0.001, "fp16": 0.005, "bf16": 0.005, "int8": 0.02}
 _BATCH = 16
+_NUM_IMAGES = 8  # for a bottom-up network
+_MAPS_TOLERANCE = 1e-3  # of a heatmap or tag, relative to the largest one of the image
 
 
 @dataclass(frozen=True)
 class CropSource:
-    """Crops to check on.
+    """The crops of a check.
 
     Attributes:
         name: for the report.
         datamodule: with the annotated validation instances; None for images without annotations.
-        images: files, each of which is taken whole as one box; empty for annotated data.
+        images: files, each used as one box; empty for annotated data.
         record: of the exported file, determines how crops are cut.
     """
 
@@ -55,12 +69,12 @@ class CropSource:
 
     def batches(self, limit: int | None = None) -> Iterator[CropBatch]:
         """Yield the crops in batches, at most `limit` crops."""
-        left = limit if limit is not None else 1 << 62
+        count = 0
         for batch in self._all():
-            if left <= 0:
+            if limit is not None and count >= limit:
                 return
-            yield take_rows(batch, slice(None, left))
-            left -= len(batch["images"])
+            yield batch if limit is None else take_rows(batch, slice(None, limit - count))
+            count += len(batch["images"])
 
     def _all(self) -> Iterator[CropBatch]:
         if self.datamodule is not None:
@@ -76,26 +90,19 @@ class CropSource:
 
 
 def find_crops(cfg: DictConfig, record: ExportRecord, weights: Path, folder: Path) -> CropSource:
-    """Find crops: of the configuration's data, of the checkpoint's, of `photos`, or of people drawn in a folder.
-
-    Args:
-        cfg: of the verb `export`.
-        record: determines how crops are cut.
-        weights: their own configuration may name their data.
-        folder: where people may be drawn.
-    """
-    for name, node in (("data", cfg.data), ("the checkpoint's data", data_of(weights))):
+    """Find crops: from the configuration's data, the checkpoint's data, `photos`, or people that are drawn into `folder`."""
+    for name, node in (("data", cfg.data), ("the checkpoint's data", _data_of(weights))):
         if node is not None and _is_usable(node, record):
             return CropSource(f"{name}, {node['val_annotations']}", _datamodule(cfg, node, record), (), record)
     if cfg.photos is not None:
         return CropSource(f"images in {cfg.photos}", None, list_images(cfg.photos), record)
-    logger.info("No data found: the check draws people. Set photos=<folder>, or data=... paths.data=...")
+    logger.info("No data found: the check uses drawn people. Set photos=<folder>, or data=... paths.data=...")
     write_dataset(folder / "drawn", num_train=1, num_val=24, seed=cfg.seed)
     return CropSource("drawn people", None, list_images(folder / "drawn" / "val2017"), record)
 
 
 def list_images(folder: str | Path) -> tuple[Path, ...]:
-    """List the images of a folder and of the folders in it, or of archives.
+    """List the images of a folder and its subfolders, or of archives.
 
     Raises:
         ConfigError: if there are none.
@@ -110,15 +117,15 @@ def list_images(folder: str | Path) -> tuple[Path, ...]:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The result of the check.
+    """The result of the check of a top-down network.
 
     Attributes:
-        crops: what the file was checked on.
+        crops: name of the crops.
         comparison: the differences between file and network.
-        ap_before: the AP of the weights in torch, in fp32; None if it was not measured.
-        ap_after: the AP of the file.
-        max_ap_loss: the largest difference of the APs that is allowed.
-        exact: whether the file has to agree keypoint by keypoint, as fp32 does.
+        ap_before: AP of the weights in torch, in fp32; None if not measured.
+        ap_after: AP of the file; None if not measured.
+        max_ap_loss: the largest accepted difference of the APs.
+        exact: whether all keypoints have to be equal, as in fp32.
         max_shifted: share of confident keypoints that may move far, see `Comparison.bounded_faults`; None if the file has to be
             exact, or AP is measured.
     """
@@ -133,7 +140,7 @@ class CheckResult:
 
     @property
     def faults(self) -> list[str]:
-        """What is wrong; an empty list if the check passed."""
+        """The differences above the tolerances; empty if the check passed."""
         faults = []
         if self.comparison.not_finite:
             faults.append(
@@ -143,13 +150,10 @@ class CheckResult:
         if self.max_shifted is not None:
             faults += self.comparison.bounded_faults(self.max_shifted)
         if self.exact and (reasons := self.comparison.exact_faults()):
-            faults.append(f"its keypoints are not those of the weights, {' and '.join(reasons)}: {self.comparison}")
-        if self.ap_before is not None and self.ap_after is not None:
-            off = abs(self.ap_after - self.ap_before)
-            if not off <= self.max_ap_loss:
-                faults.append(
-                    f"its AP is {self.ap_after:.4f}, that of the weights {self.ap_before:.4f}; allowed is {self.max_ap_loss}"
-                )
+            faults.append(f"its keypoints differ from those of the weights, {' and '.join(reasons)}: {self.comparison}")
+        before, after = self.ap_before, self.ap_after
+        if before is not None and after is not None and not abs(after - before) <= self.max_ap_loss:
+            faults.append(f"its AP is {after:.4f} instead of {before:.4f}; the tolerance is {self.max_ap_loss}")
         return faults
 
     def to_dict(self) -> dict[str, Any]:
@@ -158,7 +162,7 @@ class CheckResult:
 
 
 def check_file(cfg: DictConfig, exported: ExportedPoses, reference: TorchEngine, source: CropSource) -> CheckResult:
-    """Run file and network on the same crops, and measure the AP of both if there are annotations."""
+    """Run file and network on the same crops, and measure the AP of both on annotated data."""
     measured = cfg.measure_ap and source.datamodule is not None
     metrics = {side: _metric(cfg, source) for side in ("weights", "file")} if measured else {}
     engine = ExportedEngine(exported)
@@ -187,7 +191,7 @@ def check_file(cfg: DictConfig, exported: ExportedPoses, reference: TorchEngine,
 
 
 def state_measurement(cfg: DictConfig, source: CropSource) -> dict[str, Any]:
-    """Return how AP is measured on annotated data, by the kind of boxes, as plain containers; empty without annotations."""
+    """Return the protocol of the AP by source of boxes, as plain containers; empty without annotations."""
     if source.datamodule is None:
         return {}
     boxes = source.datamodule.val_boxes[0]
@@ -206,7 +210,7 @@ def state_measurement(cfg: DictConfig, source: CropSource) -> dict[str, Any]:
 def _ties(
     reference: TorchEngine, batch: CropBatch, found: NDArray[np.float64], expected: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
-    """Find ties in the crops whose keypoints (B, K, 2) have moved."""
+    """Find ties in the crops with different keypoints (B, K, 2)."""
     tied = np.zeros(found.shape[:2], bool)
     moved = (~(distances(found, expected) <= TOLERANCE)).any(axis=1)
     if moved.any():
@@ -224,13 +228,11 @@ def _ties(
 
 def _metric(cfg: DictConfig, source: CropSource) -> Any:
     assert source.datamodule is not None
-    benchmark: Benchmark = build(cfg.protocol)
-    truth = benchmark.adjust(source.datamodule.ground_truth, source.datamodule.files.area_from_bbox)
-    return build(cfg.metric, sigmas=source.record.skeleton.sigmas, ground_truth=truth)
+    return build_metric(cfg.metric, source.record.skeleton, source.datamodule, build(cfg.protocol))
 
 
-def data_of(weights: Path) -> Mapping[str, Any] | None:
-    """Return the data that a checkpoint of hrpose names; only paths and names are read from it."""
+def _data_of(weights: Path) -> Mapping[str, Any] | None:
+    """Return paths and category of the data in a checkpoint's configuration; None if it has none."""
     config = read_weight_file(weights).hyper_parameters.get("config")
     data = config.get("data") if isinstance(config, Mapping) else None
     if not isinstance(data, Mapping):
@@ -241,7 +243,7 @@ def data_of(weights: Path) -> Mapping[str, Any] | None:
 
 
 def _is_usable(node: Mapping[str, Any], record: ExportRecord) -> bool:
-    """Check whether the annotated instances exist and have the right number of keypoints."""
+    """Check whether the annotated data exists and has the number of keypoints of the weights."""
     file = Path(str(node["val_annotations"]))
     if not file.is_file() or not folders.is_image_folder(str(node["val_images"])):
         return False
@@ -251,7 +253,7 @@ def _is_usable(node: Mapping[str, Any], record: ExportRecord) -> bool:
         logger.warning("%s", error)
         return False
     if count != record.skeleton.num_keypoints:
-        logger.info("%s has %d keypoints, the weights %d: it is not used", file, count, record.skeleton.num_keypoints)
+        logger.info("Not using %s: it has %d keypoints, the weights %d", file, count, record.skeleton.num_keypoints)
     return bool(count == record.skeleton.num_keypoints)
 
 
@@ -270,3 +272,60 @@ def _datamodule(cfg: DictConfig, node: Mapping[str, Any], record: ExportRecord) 
     )
     datamodule.setup("test")
     return datamodule
+
+
+@dataclass(frozen=True)
+class MapsResult:
+    """The result of the check of a bottom-up network.
+
+    Attributes:
+        images: name of the images.
+        num_images: their number.
+        largest: the largest difference of a heatmap or tag, relative to the largest heatmap or tag of its image.
+    """
+
+    images: str
+    num_images: int
+    largest: float
+
+    @property
+    def faults(self) -> list[str]:
+        """The differences above the tolerance; empty if the check passed."""
+        if self.largest <= _MAPS_TOLERANCE:  # not of NaN
+            return []
+        return [f"its heatmaps or tags differ from those of the weights by {self.largest:.2g} of the largest"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain containers."""
+        return {**vars(self), "faults": self.faults}
+
+
+def find_images(cfg: DictConfig, weights: Path, folder: Path) -> tuple[str, list[Path]]:
+    """Find images and their name: `photos`, the checkpoint's or the configuration's data, or images drawn into `folder`."""
+    nodes = [
+        node for node in (_data_of(weights), cfg.data) if node is not None and Path(str(node["val_images"])).is_dir()
+    ]
+    if cfg.photos is not None:
+        source = Path(cfg.photos)
+    elif nodes:
+        source = Path(str(nodes[0]["val_images"]))
+    else:
+        write_dataset(folder / "drawn", num_train=1, num_val=2, seed=cfg.seed)
+        source = folder / "drawn" / "val2017"
+    return "drawn people" if folder in source.parents else str(source), list(list_images(source)[:_NUM_IMAGES])
+
+
+@torch.inference_mode()
+def check_maps(exported: ExportedMaps, net: nn.Module, name: str, images: list[Path]) -> MapsResult:
+    """Run file and network on the same images."""
+    record, largest = exported.record, 0.0
+    codec = cast(AssociativeEmbedding, record.codec)
+    normalize = Normalization(record.channel_order, record.mean, record.std)
+    permutation = record.skeleton.flip_permutation
+    for file in images:
+        pixels = fit_image(load_image(file), codec)["images"]
+        expected = predict_maps(net, normalize(pixels), codec, flip_test=record.flip_test, flip_permutation=permutation)
+        for found, right in zip(exported(pixels), expected, strict=True):
+            difference = float((found - right).abs().max() / right.abs().max().clamp(min=1e-12))
+            largest = difference if not difference <= largest else largest
+    return MapsResult(name, len(images), largest)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +27,7 @@ from hrpose.progress import show_progress
 from hrpose.report.table import say
 from hrpose.skeletons import Skeleton
 from hrpose.tasks.predict.files import PredictionFiles, read_earlier
-from hrpose.tasks.predict.images import ImageResult, ImageWorker, Tally, check_pictures, leave_out, list_tasks
+from hrpose.tasks.predict.images import ImageResult, ImageWorker, Tally, check_pictures, list_tasks, remove_complete
 from hrpose.tasks.predict.settings import Settings, read_settings
 from hrpose.tasks.predict.workers import cut_chunks, predict_chunks, settings_of_processes
 from hrpose.tasks.results import PredictResult
@@ -36,68 +35,70 @@ from hrpose.tasks.results import PredictResult
 logger = logging.getLogger(__name__)
 
 _NO_BOXES = (
-    "There are no boxes and no detector: each %s is taken as one instance. Give boxes=<file>, detector=auto (an RT-DETR on "
-    "this machine), or detector=onnx detector.file=<YOLOX or RT-DETR>."
+    "Without boxes and a detector, each %s is taken as one instance. Set boxes=<file>, detector=auto (an RT-DETR on this "
+    "machine), or detector=onnx detector.file=<YOLOX or RT-DETR>."
 )
-_SHOWN = 5  # unusable images named on the screen; unusable.txt lists all
+_MAX_REASONS = 5  # unusable images on the screen; unusable.txt lists all
 
 
 class UnusableImagesError(DataError):
-    """Some images could not be used; the others have their results."""
+    """Some images could not be used; the others have results."""
 
     exit_status = 3
 
 
 def predict(cfg: DictConfig) -> PredictResult:
-    """Estimate poses and write pictures, result files and optionally a table to the run's folder.
+    """Estimate poses and write pictures, result files and optionally a table to the folder of the run.
 
     Args:
         cfg: a composed and validated configuration of the verb `predict`.
 
-    Returns:
-        The number of instances found, in a video of different ones; and the files.
-
     Raises:
-        UnusableImagesError: after all others are done, if images could not be read or their boxes do not fit.
+        UnusableImagesError: after the other images, if images cannot be read or their boxes are invalid.
     """
     source, folder = find_media(cfg.source), Path(cfg.paths.run)
     settings, unusable = read_settings(cfg), list[ImageResult]()
     start = time.perf_counter()
     with quiet_decoders():
         if isinstance(source, ImageFiles):
-            unit, count = "images", len(source)
+            unit, count = "photos", len(source)
             skeleton, num_instances, unusable = predict_images(cfg, source, settings)
         else:
             unit = "frames"
             skeleton, count, num_instances = predict_video(cfg, source, settings)
     rate = count / (time.perf_counter() - start)
-    say(Console(), f"{count} {unit}, {num_instances} instances, {rate:.1f} {unit}/s, in {folder}")
+    found = "people" if skeleton.name in ("coco", "person") else "instances"
+    # scripts read this line, so its words stay
+    say(Console(), f"{count} {unit}, {num_instances} {found}, {rate:.1f} {unit}/s, in {folder}")
     if unusable:
         reasons = [f"{result.image['file_name']}: {result.error}\n" for result in unusable]
         with write_atomically(folder / "unusable.txt") as file:
             file.write_text("".join(reasons), encoding="utf-8")
-        raise UnusableImagesError(_explain(reasons, count))
+        lines = [f"  {reason.rstrip()}" for reason in reasons[:_MAX_REASONS]]
+        if len(reasons) > _MAX_REASONS:
+            lines.append(f"  and {len(reasons) - _MAX_REASONS} more, see unusable.txt")
+        raise UnusableImagesError("\n".join([f"{len(reasons)} of {count} images could not be used:", *lines]))
     return PredictResult(folder, num_instances, skeleton, folder / "poses.json", folder / "images.json")
 
 
-def predict_images(cfg: DictConfig, images: ImageFiles, settings: Settings) -> tuple[Skeleton, int, list[ImageResult]]:
+def predict_images(cfg: DictConfig, source: ImageFiles, settings: Settings) -> tuple[Skeleton, int, list[ImageResult]]:
     """Estimate poses in images and write the files.
 
     Returns:
         The skeleton, the number of instances, and the results of images that could not be used.
     """
     known = read_image_boxes(cfg.annotations, cfg.boxes, min_score=cfg.min_bbox_score)
-    tasks, folder = list_tasks(images, known), Path(cfg.paths.run)
+    tasks, folder = list_tasks(source, known), Path(cfg.paths.run)
     if settings.painter is not None:
         check_pictures(tasks)
     earlier = read_earlier(folder, settings.described) if cfg.resume else None
-    sample = sample_images(images.names, images.folder)
+    sample = sample_images(source.names, source.folder)
     category_id = 1 if known is None else known.category_id
     settings = replace(settings, measured_depth=sample.bit_depth, category_id=category_id)
     processes = settings_of_processes(settings, cfg.devices)
     chunks = cut_chunks(tasks, cfg.chunk_size)
     if earlier is not None:
-        earlier, chunks = leave_out(chunks, earlier, folder)
+        earlier, chunks = remove_complete(chunks, earlier, folder)
     if len(processes) == 1:
         worker = ImageWorker(settings)
         estimator, results = worker.estimator, (result for chunk in chunks for result in worker(chunk))
@@ -111,7 +112,7 @@ def predict_images(cfg: DictConfig, images: ImageFiles, settings: Settings) -> t
     options = {"category_id": category_id, "table": cfg.csv, "settings": settings.described}
     with (
         PredictionFiles(folder, estimator.skeleton, **options, earlier=earlier) as files,
-        show_progress(images.folder.name, sum(map(len, chunks)), "images") as advance,
+        show_progress(source.folder.name, sum(map(len, chunks)), "images") as advance,
         closing(results),
     ):
         for result in results:
@@ -124,16 +125,14 @@ def predict_images(cfg: DictConfig, images: ImageFiles, settings: Settings) -> t
 
 
 def predict_video(cfg: DictConfig, source: Video | Camera | Stream, settings: Settings) -> tuple[Skeleton, int, int]:
-    """Track instances through a video and write the files.
-
-    An interrupt (Ctrl-C) ends the video there; for a camera or a stream it is the usual end.
+    """Track instances through a video and write the files. Ctrl-C is the usual end of a camera or a stream.
 
     Returns:
-        The skeleton, the numbers of frames and of instances.
+        The skeleton, the number of frames, and of tracks.
     """
     detector = settings.build_detector()
     estimator = settings.build_estimator(None)
-    _warn_of_no_boxes(settings, estimator, "frame in which nobody is tracked")
+    _warn_of_no_boxes(settings, estimator, "frame without a track")
     tracker = build(cfg.tracking, sigmas=estimator.skeleton.sigmas)
     smoother = build(cfg.smoothing)
     is_file, folder, num_frames = isinstance(source, Video), Path(cfg.paths.run), 0
@@ -174,7 +173,7 @@ def _warn_of_no_boxes(settings: Settings, estimator: PoseEstimator, unit: str) -
 
 
 def _names_of(source: Video | Camera | Stream) -> tuple[Path | int | Stream, str, str]:
-    """Return what is opened, its name in images.json, and the name of the annotated video."""
+    """Return the argument of `VideoReader`, the name in images.json, and the name of the annotated video."""
     if isinstance(source, Video):
         return source.file, source.file.name, f"{source.file.stem}.mp4"
     if isinstance(source, Camera):
@@ -183,7 +182,7 @@ def _names_of(source: Video | Camera | Stream) -> tuple[Path | int | Stream, str
 
 
 def _add_frame(files: PredictionFiles, name: str, frame: TrackedFrame) -> None:
-    """Write the rows of a frame; frames are numbered from 1 in the files, as images are."""
+    """Write the rows of a frame, numbered from 1 like images."""
     number = frame.index + 1
     entry = {
         "id": number,
@@ -195,11 +194,3 @@ def _add_frame(files: PredictionFiles, name: str, frame: TrackedFrame) -> None:
     numbered = replace(frame.poses, image_ids=np.full(len(frame.poses), number, np.int64))
     tracks = frame.poses.instance_ids.tolist()
     files.add(entry, [{**row, "track_id": track} for row, track in zip(numbered.to_coco(), tracks, strict=True)])
-
-
-def _explain(reasons: Sequence[str], num_images: int) -> str:
-    """Name the first images that could not be used, and count the others."""
-    lines = [f"  {reason.rstrip()}" for reason in reasons[:_SHOWN]]
-    if len(reasons) > _SHOWN:
-        lines.append(f"  and {len(reasons) - _SHOWN} more, which unusable.txt lists")
-    return "\n".join([f"{len(reasons)} of {num_images} images could not be used:", *lines])

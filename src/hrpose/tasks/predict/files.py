@@ -1,10 +1,10 @@
-"""The result files: rows go to disk as they come, so that neither a million images nor an interrupted run is a problem.
+"""The result files, written image by image.
 
-The files have hidden names until they are complete: a killed run leaves files from which `resume` goes on. An interrupted one
-ends its files at the last complete image.
+The files have hidden names until they are complete. `resume` continues from those of a killed run; an interrupted run ends its
+files after the last complete image.
 
-`poses.json` is a COCO result file: `hrpose evaluate` and pycocotools read it. `images.json` says which picture an `image_id` is,
-in the form of a COCO annotation file without annotations. `poses.csv` has one row per instance.
+`poses.json` is a COCO result file for `hrpose evaluate` and pycocotools. `images.json` lists the images, as a COCO annotation
+file without annotations. `poses.csv` has one row per instance.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from hrpose.skeletons import Skeleton
 
 Row = Mapping[str, Any]
 _IMAGES, _POSES, _TABLE = "images.json", "poses.json", "poses.csv"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a spreadsheet begins a formula
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters of a formula in a spreadsheet
 
 
 class PredictionFiles:
-    """Write the files of one run, inside a `with` block; they are whole even if the block is left by an error.
+    """Write the files of one run in a `with` block; they are valid even if the block raises an error.
 
     Args:
-        folder: of the run; it is made.
+        folder: of the run; it is created.
         skeleton: of the poses.
         category_id: of the instances in `poses.json`.
         table: whether to write `poses.csv`.
-        settings: what the poses depend on; `read_earlier` compares it.
-        earlier: images of a stopped run with their rows, as `read_earlier` returns them; its files are replaced.
+        settings: that the poses depend on; `read_earlier` compares them.
+        earlier: images of a stopped run with their rows, from `read_earlier`; its files are replaced.
 
     Raises:
-        FileExistsError: if one of the files is there already, and no run is resumed.
+        FileExistsError: if a file exists and no run is resumed.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class PredictionFiles:
         earlier: Sequence[tuple[Row, Sequence[Row]]] | None = None,
     ) -> None:
         names = (_IMAGES, _POSES, *((_TABLE,) if table else ()))
-        there = [name for name in names if earlier is None and (folder / name).exists()]
-        if there:
+        existing = [name for name in names if earlier is None and (folder / name).exists()]
+        if existing:
             raise FileExistsError(
-                f"{folder / there[0]} is there already, from another run. Give another folder: paths.run=... To go on with "
-                "that run, add resume=true."
+                f"{folder / existing[0]} exists already, from another run. Set another folder, paths.run=..., or add resume=true "
+                "to continue that run."
             )
         category = {
             "id": category_id,
@@ -70,7 +70,7 @@ class PredictionFiles:
         folder.mkdir(parents=True, exist_ok=True)
         self._replaced = _partials(folder) if earlier is not None else []
         token = secrets.token_hex(4)
-        # images.json is complete first, so that it is never behind poses.json
+        # images.json is finished first, so that it never lacks images of poses.json
         self._files = [_File(folder / name, token) for name in names]
         self._files[0].write(dumps(head)[:-1] + ', "images": [')
         self._files[1].write("[")
@@ -83,11 +83,11 @@ class PredictionFiles:
             self.add(image, rows)
 
     def add(self, image: Row, rows: Sequence[Row]) -> None:
-        """Note a picture and its instances; the entry of the picture is written last, and so completes it.
+        """Write an image and its instances. The entry of the image is written last, to mark it as complete.
 
         Args:
-            image: its entry of `images`: id, file_name, and what else is known of it.
-            rows: as `Poses.to_coco` gives them; a `track_id` is who it is.
+            image: its entry in `images`: id, file_name and optional keys.
+            rows: of `Poses.to_coco`, in videos with a `track_id`.
         """
         images, poses, *tables = self._files
         for row in rows:
@@ -117,15 +117,15 @@ class PredictionFiles:
 
 
 def read_earlier(folder: Path, settings: Row) -> list[tuple[Row, list[Row]]]:
-    """Read what a stopped run has left in its folder: images with their rows.
+    """Read the images of a stopped run and their rows from its folder.
 
     Args:
         folder: of the run.
-        settings: what the poses depend on; they have to be those of the stopped run.
+        settings: that the poses depend on.
 
     Raises:
-        ConfigError: if there is nothing to go on from, or the settings differ.
-        DataError: if the files were changed by something else.
+        ConfigError: if there are no files, or the stopped run had other settings.
+        DataError: if the files are not from hrpose.
     """
     tokens = {file.suffixes[-2].removeprefix(".") for file in _partials(folder)}
     pairs = [tuple(_partial(folder / name, token) for name in (_IMAGES, _POSES)) for token in sorted(tokens)]
@@ -133,14 +133,14 @@ def read_earlier(folder: Path, settings: Row) -> list[tuple[Row, list[Row]]]:
     pairs = [(images, poses) for images, poses in pairs if images.is_file() and poses.is_file()]
     if not pairs:
         raise ConfigError(
-            f"resume: there is nothing to go on from in {folder}. Give the folder of the stopped run: paths.run=..."
+            f"resume: expected files of a stopped run in {folder}, found none. Set its folder: paths.run=..."
         )
     found: list[tuple[Row, list[Row]]] = []
     for images, poses in pairs:
         _check_settings(images, settings)
         entries: dict[int, tuple[Row, list[Row]]] = {entry["id"]: (entry, []) for entry in _entries(images)}
         for row in _entries(poses):
-            if row["image_id"] in entries:  # else its image was not complete
+            if row["image_id"] in entries:  # otherwise its image is incomplete
                 entries[row["image_id"]][1].append(row)
         found = max(found, list(entries.values()), key=len)
     return found
@@ -155,27 +155,25 @@ def _check_settings(file: Path, settings: Row) -> None:
     except (ValueError, LookupError, TypeError, RecursionError):
         stored = None
     if not isinstance(stored, dict):
-        raise DataError(
-            f"{file}: expected a file of hrpose predict, which resume=true can go on from, but it is another."
-        )
+        raise DataError(f"{file}: resume=true needs a file of hrpose predict, but its first line has no settings.")
     now = json.loads(dumps(settings))
     changed = [f"{key}={now.get(key)} instead of {stored.get(key)}" for key in now if now.get(key) != stored.get(key)]
     if changed:
         raise ConfigError(
-            f"resume: expected the settings of the stopped run in {file.parent}, found {', '.join(changed)}. Give the same, or "
-            "begin anew in another folder."
+            f"resume: expected the settings of the stopped run in {file.parent}, found {', '.join(changed)}. Set the same, or "
+            "start a new run in another folder."
         )
 
 
 def _entries(file: Path) -> Iterator[dict[str, Any]]:
-    """Yield the complete entries of a list that was written one to a line."""
+    """Yield the complete entries of a JSON list with one entry per line."""
     decoder, kind = json.JSONDecoder(), "id" if _IMAGES in file.name else "image_id"
     with file.open("rb") as stream:
         next(stream, None)
         for line in stream:
             try:
                 entry, _ = decoder.raw_decode(line.decode())
-            except (ValueError, RecursionError):  # cut off
+            except (ValueError, RecursionError):  # the line is incomplete
                 return
             if not isinstance(entry, dict) or not isinstance(entry.get(kind), int):
                 raise DataError(f"{file}: expected an entry with `{kind}` in each line, but got {line[:80]!r}.")
@@ -183,7 +181,7 @@ def _entries(file: Path) -> Iterator[dict[str, Any]]:
 
 
 class _File:
-    """A file with a hidden name that ends at the last complete entry, and gets its name when it is finished."""
+    """A file with a hidden name until it is finished; it then ends after the last complete entry."""
 
     def __init__(self, target: Path, token: str) -> None:
         self._target, self._partial = target, _partial(target, token)
@@ -196,7 +194,7 @@ class _File:
         self.size += len(content)
 
     def flush(self) -> None:
-        """Hand what was written to the system, which keeps it if the process is killed."""
+        """Pass the content to the operating system, which keeps it if the process is killed."""
         self._stream.flush()
 
     def finish(self, size: int, ending: str) -> None:
@@ -216,12 +214,12 @@ def _partials(folder: Path) -> list[Path]:
 
 
 def _table_line(image: Row, row: Row) -> str:
-    who = [image["id"], image["file_name"], image.get("time", ""), row.get("track_id", ""), row["score"]]
-    return _csv_line([*who, *row["keypoints"]])
+    instance = [image["id"], image["file_name"], image.get("time", ""), row.get("track_id", ""), row["score"]]
+    return _csv_line([*instance, *row["keypoints"]])
 
 
 def _csv_line(cells: Sequence[Any]) -> str:
-    """Write a line; a text that a spreadsheet would take for a formula gets an apostrophe, which it takes for a quote."""
+    """Format a line; an apostrophe is added to text that a spreadsheet would read as a formula."""
     line = io.StringIO()
     safe = [f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in cells]
     csv.writer(line, lineterminator="\n").writerow(safe)

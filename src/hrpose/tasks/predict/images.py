@@ -1,4 +1,4 @@
-"""Images to poses: read ahead, estimate in batches within one chunk of images, draw in threads."""
+"""Estimate poses in chunks of images: read ahead in threads, estimate in batches, draw in threads."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ logger = logging.getLogger(__name__)
 
 Image = NDArray[np.uint8]
 Row = Mapping[str, Any]
-_SHOWN = 3  # names in a message
-_PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")  # of drawn pictures; others get .jpg added
+_MAX_NAMES = 3  # in a message
+_PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")  # of annotated pictures; .jpg is added to other names
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +43,8 @@ class ImageTask:
     Attributes:
         file: its path.
         name: relative to the folder of all images, with forward slashes.
-        image_id: its number in the result file.
-        bbox: (N, 4) x, y, width, height in pixels; None asks the detector.
+        image_id: in the result file.
+        bbox: (N, 4) x, y, width, height in pixels; None uses the detector.
         bbox_scores: (N,).
     """
 
@@ -62,9 +62,9 @@ class ImageResult:
     Attributes:
         image: its entry in `images`.
         rows: the poses, as `Poses.to_coco` returns them.
-        error: why it could not be used; None if it could.
-        num_outside: its boxes that lie outside of it, and were left out.
-        has_pages: whether its file has several pages or frames, and the first was used.
+        error: why it could not be used; otherwise None.
+        num_outside: boxes that were dropped because they are outside the image.
+        has_pages: whether the file has several pages or frames; the first is used.
     """
 
     image: dict[str, Any]
@@ -74,9 +74,12 @@ class ImageResult:
     has_pages: bool = False
 
 
+_Drawn = tuple[Future[None] | None, ImageResult]  # a result waits for its picture
+
+
 @dataclass(frozen=True, eq=False)
 class _Loaded:
-    """An image with its boxes inside it; or why it cannot be read."""
+    """An image with its boxes, or the error that prevents reading it."""
 
     task: ImageTask
     pixels: Image | None = None
@@ -87,10 +90,10 @@ class _Loaded:
 
 @dataclass
 class Tally:
-    """What the results of a run add up to.
+    """Counts over the results of a run.
 
     Attributes:
-        num_instances: in them.
+        num_instances: in all images.
         unusable: results of images that could not be used.
     """
 
@@ -109,73 +112,75 @@ class Tally:
         self._pages += [result] if result.has_pages else []
 
     def report(self) -> None:
-        """Log what was left out.
+        """Log boxes outside their images and images with several pages.
 
         Raises:
-            DataError: if nobody was found because all boxes lie outside of their images.
+            DataError: if there are no instances because all boxes are outside their images.
         """
         count = sum(result.num_outside for result in self._outside)
         if count and not self.num_instances:
             raise DataError(
-                f"Expected boxes in the images, but all {count} lie outside: {_name_first(self._outside)}. Were they made on "
-                "images of another size, or turned by EXIF (upright=)?"
+                f"Expected boxes inside the images, but all {count} are outside: {_name_first(self._outside)}. Check that they "
+                "are in pixels of these images, and whether EXIF rotates the images (upright=)."
             )
         if count:
-            logger.warning(
-                "%d boxes lie outside of their images and are left out: %s.", count, _name_first(self._outside)
-            )
+            logger.warning("Dropped boxes outside their images: %d (%s).", count, _name_first(self._outside))
         if self._pages:
-            shown = _name_first(self._pages)
-            logger.warning("%d images have several pages or frames; the first was used: %s.", len(self._pages), shown)
+            logger.warning(
+                "Files with several pages or frames: %d (%s). The first of each is used.",
+                *(len(self._pages), _name_first(self._pages)),
+            )
 
 
 def _name_first(results: Sequence[ImageResult]) -> str:
-    names = [str(result.image["file_name"]) for result in results[:_SHOWN]]
-    return ", ".join(names) + (", ..." if len(results) > _SHOWN else "")
+    names = [str(result.image["file_name"]) for result in results[:_MAX_NAMES]]
+    return ", ".join(names) + (", ..." if len(results) > _MAX_NAMES else "")
 
 
-def list_tasks(images: ImageFiles, known: ImageBoxes | None) -> list[ImageTask]:
-    """Number the images as the annotations do, or from 1 in the order of their names.
+def list_tasks(source: ImageFiles, known: ImageBoxes | None) -> list[ImageTask]:
+    """Number the images as in the annotations, or from 1 in the order of their names.
 
     Raises:
         ValueError: if the annotations lack some of the images.
     """
     if known is None:
-        return [ImageTask(images.folder / name, name, number) for number, name in enumerate(images.names, start=1)]
-    missing = [name for name in images.names if name not in known.image_ids]
+        return [ImageTask(source.folder / name, name, number) for number, name in enumerate(source.names, start=1)]
+    missing = [name for name in source.names if name not in known.image_ids]
     if missing:
-        some = next(iter(known.image_ids), None)
+        example = next(iter(known.image_ids), None)
+        shown = ", ".join(missing[:_MAX_NAMES]) + (", ..." if len(missing) > _MAX_NAMES else "")
         raise ValueError(
-            f"Expected the annotations to name every image of the source, but {len(missing)} of {len(images)} are not among "
-            f"their images: {', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}. Names are relative to the folder of "
-            f"the source, as in {some!r}: choose the source so that they fit, or leave the others out."
+            f"Expected all images of the source in the annotations, but they lack {len(missing)} of {len(source)}: {shown}. "
+            f"Names in the annotations, such as {example!r}, are relative to the folder of the source. Choose a source that "
+            "matches them, or remove the other images from it."
         )
     tasks = []
-    for name in images.names:
+    for name in source.names:
         bbox, scores = known.boxes_of(known.image_ids[name]) or (None, None)
-        tasks.append(ImageTask(images.folder / name, name, known.image_ids[name], bbox, scores))
+        tasks.append(ImageTask(source.folder / name, name, known.image_ids[name], bbox, scores))
     return tasks
 
 
-def leave_out(
+def remove_complete(
     chunks: Sequence[Sequence[ImageTask]], earlier: Sequence[tuple[Row, list[Row]]], folder: Path
 ) -> tuple[list[tuple[Row, list[Row]]], list[Sequence[ImageTask]]]:
-    """Leave out the images that a stopped run has done, without those of a chunk that it has not completed.
+    """Remove the images of complete chunks of a stopped run.
 
-    The results are then those of a run that was not stopped: no batch crosses the end of a chunk.
+    An incomplete chunk is estimated again as a whole. Batches do not cross chunks, so the results equal those of an
+    uninterrupted run.
 
     Returns:
-        The results that stay, and the chunks without their images.
+        The results that are kept, and the chunks without their images.
 
     Raises:
-        DataError: if an image that was done is not among the tasks.
+        DataError: if an image of the stopped run is not among the tasks.
     """
     names = {task.image_id: task.name for chunk in chunks for task in chunk}
     foreign = [image for image, _ in earlier if names.get(image["id"]) != image.get("file_name")]
     if foreign:
         raise DataError(
-            f"Expected the stopped run in {folder} to be of these images, but {len(foreign)} of its {len(earlier)} are others: "
-            f"{foreign[0].get('file_name')!r}. Give the same source and annotations."
+            f"Expected the images of the stopped run in {folder}, but {len(foreign)} of its {len(earlier)} are not in the "
+            f"source: {foreign[0].get('file_name')!r}. Use the same source and annotations."
         )
     done = {image["id"] for image, _ in earlier}
     begun = [chunk for chunk in chunks if any(task.image_id in done for task in chunk)]
@@ -186,18 +191,18 @@ def leave_out(
 
 
 def check_pictures(tasks: Iterable[ImageTask]) -> None:
-    """Check that no two images are drawn into one file.
+    """Check that all images have different names of annotated pictures.
 
     Raises:
-        ValueError: naming the first two that would be.
+        ValueError: if two images have the same name.
     """
     drawn: dict[str, str] = {}
     for task in tasks:
         other = drawn.setdefault(_picture_name(task), task.name)
         if other != task.name:
             raise ValueError(
-                f"Expected images whose pictures have names of their own, but {other} and {task.name} would both be drawn into "
-                f"pictures/{_picture_name(task)}. Rename one, or draw nothing: draw=none."
+                f"Expected images with different names of pictures, but {other} and {task.name} would both be "
+                f"pictures/{_picture_name(task)}. Rename one, or draw no pictures: draw=none."
             )
 
 
@@ -218,42 +223,38 @@ class ImageWorker:
         self._reading = settings.reading_of(self.estimator)
 
     def __call__(self, chunk: Sequence[ImageTask]) -> Iterator[ImageResult]:
-        """Estimate the poses of one chunk. No batch crosses its end, so its results depend on nothing else.
-
-        Yields:
-            The results, in order.
-        """
-        under_way: deque[_Loaded] = deque()
+        """Estimate the poses of one chunk and yield the results in order. They do not depend on other chunks."""
+        pending: deque[_Loaded] = deque()
         unusable: dict[int, str] = {}
         threads = self.estimator.num_threads
         with (
             ThreadPoolExecutor(threads, "hrpose-load") as readers,
             ThreadPoolExecutor(threads, "hrpose-draw") as painters,
         ):
-            drawn: deque[tuple[Future[None], ImageResult]] = deque()  # a result waits for its picture
-            items = self._items(readers, chunk, under_way)
+            drawn: deque[_Drawn] = deque()
+            items = self._items(readers, chunk, pending)
             poses_of = self.estimator.stream(items, on_error=lambda place, error: unusable.update({place: str(error)}))
             for place, poses in enumerate(poses_of):
-                drawn.extend(_failed(under_way))
-                drawn.append(self._finish(painters, under_way.popleft(), poses, unusable.get(place)))
-                while drawn and (drawn[0][0].done() or len(drawn) > 2 * threads):
-                    yield _settled(*drawn.popleft())
-            drawn.extend(_failed(under_way))
+                drawn.extend(_failed(pending))
+                drawn.append(self._finish(painters, pending.popleft(), poses, unusable.get(place)))
+                while drawn and (drawn[0][0] is None or drawn[0][0].done() or len(drawn) > 2 * threads):
+                    yield _wait_for_picture(*drawn.popleft())
+            drawn.extend(_failed(pending))
             while drawn:
-                yield _settled(*drawn.popleft())
+                yield _wait_for_picture(*drawn.popleft())
 
     def _items(
-        self, readers: ThreadPoolExecutor, chunk: Iterable[ImageTask], under_way: deque[_Loaded]
+        self, readers: ThreadPoolExecutor, chunk: Iterable[ImageTask], pending: deque[_Loaded]
     ) -> Iterator[tuple[Image, Any, Any]]:
-        """Read images ahead; note each as under way, and yield those that can be read."""
+        """Read images ahead, append each to `pending`, and yield those that can be read."""
         for _, future in work_ahead(readers, self._load, chunk, self.estimator.num_threads):
             loaded = future.result()
-            under_way.append(loaded)
+            pending.append(loaded)
             if loaded.pixels is not None:
                 yield loaded.pixels, loaded.task.bbox, loaded.task.bbox_scores
 
     def _load(self, task: ImageTask) -> _Loaded:
-        """Read an image and leave out the boxes outside of it, or note why it cannot be read."""
+        """Read an image and drop boxes outside it; return the error if it cannot be read."""
         try:
             content = read_bytes(task.file)
             pixels = decode_image(content, task.file, self._reading)
@@ -265,59 +266,45 @@ class ImageWorker:
         kept = replace(task, bbox=task.bbox[inside], bbox_scores=task.bbox_scores[inside])
         return _Loaded(kept, pixels, num_outside=int((~inside).sum()), has_pages=has_more_pages(content))
 
-    def _finish(
-        self, painters: ThreadPoolExecutor, loaded: _Loaded, poses: Poses, error: str | None
-    ) -> tuple[Future[None], ImageResult]:
-        """Make the result of an image, and begin its picture."""
+    def _finish(self, painters: ThreadPoolExecutor, loaded: _Loaded, poses: Poses, error: str | None) -> _Drawn:
+        """Make the result of an image, and start to draw its picture."""
         task, pixels = loaded.task, loaded.pixels
         assert pixels is not None
-        kept = self._without_duplicates(replace(poses, image_ids=np.full(len(poses), task.image_id)))
+        kept = replace(poses, image_ids=np.full(len(poses), task.image_id))
+        if (threshold := self._settings.oks_nms_threshold) is not None:
+            sigmas = self.estimator.skeleton.sigmas
+            best = oks_nms(kept.keypoints, kept.scores, kept.area, kept.image_ids, sigmas, threshold=threshold)
+            kept = kept[np.sort(best)]
         draws = error is None and self._settings.painter is not None
-        picture = painters.submit(self._draw, task, pixels, kept) if draws else _done()
+        picture = painters.submit(self._draw, task, pixels, kept) if draws else None
         entry = {"id": task.image_id, "file_name": task.name, "width": pixels.shape[1], "height": pixels.shape[0]}
         rows = kept.to_coco(self._settings.category_id)
         return picture, ImageResult(entry, rows, error, loaded.num_outside, loaded.has_pages)
 
-    def _without_duplicates(self, poses: Poses) -> Poses:
-        """Leave out poses that repeat a better one; the others stay in their order."""
-        if self._settings.oks_nms_threshold is None:
-            return poses
-        kept = oks_nms(
-            *(poses.keypoints, poses.scores, poses.area, poses.image_ids, self.estimator.skeleton.sigmas),
-            threshold=self._settings.oks_nms_threshold,
-        )
-        return poses[np.sort(kept)]
-
     def _draw(self, task: ImageTask, image: Image, poses: Poses) -> None:
-        """Draw the poses; a picture that cannot be written is reported, and no reason to stop."""
+        """Draw the poses; warn if the name of the picture is too long."""
         assert self._settings.painter is not None
         picture = self._settings.painter(image, poses, self.estimator.skeleton)
         name = _picture_name(task)
         if max(picture.shape[:2]) > MAX_JPEG_SIDE and not name.lower().endswith(".png"):
             name = f"{task.name}.png"
-            logger.warning("%s: it is too large for JPEG, so its picture is %s.", task.name, name)
+            logger.warning("%s: the image is too large for JPEG, so its picture is %s.", task.name, name)
         try:
             save_image(self._settings.picture_dir / name, picture)
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
-            logger.warning("%s: no picture was written, because its name would be too long.", task.name)
+            logger.warning("%s: no picture was written, because its name is too long.", task.name)
 
 
-def _done() -> Future[None]:
-    future: Future[None] = Future()
-    future.set_result(None)
-    return future
-
-
-def _settled(picture: Future[None], result: ImageResult) -> ImageResult:
-    """Return a result when its picture is on the disk."""
-    picture.result()
+def _wait_for_picture(picture: Future[None] | None, result: ImageResult) -> ImageResult:
+    if picture is not None:
+        picture.result()
     return result
 
 
-def _failed(under_way: deque[_Loaded]) -> Iterator[tuple[Future[None], ImageResult]]:
-    """Yield the results of the images at the head that could not be read."""
-    while under_way and under_way[0].pixels is None:
-        loaded = under_way.popleft()
-        yield _done(), ImageResult({"id": loaded.task.image_id, "file_name": loaded.task.name}, [], loaded.error)
+def _failed(pending: deque[_Loaded]) -> Iterator[_Drawn]:
+    """Yield the results of unreadable images at the head of the queue."""
+    while pending and pending[0].pixels is None:
+        loaded = pending.popleft()
+        yield None, ImageResult({"id": loaded.task.image_id, "file_name": loaded.task.name}, [], loaded.error)

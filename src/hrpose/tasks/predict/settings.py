@@ -1,4 +1,4 @@
-"""The settings of a prediction in plain Python, from which every process builds its own estimator."""
+"""The settings of a prediction as plain Python values, from which every process builds an estimator."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ _DESCRIBED = (  # keys of the configuration
     *("annotations", "boxes", "min_bbox_score", "detector", "model", "codec", "skeleton", "flip_test", "precision"),
     *("oks_nms_threshold", "upright", "bit_depth"),
 )
-_OPTIONS = ("batch_size", "num_threads", "backend", "upright", "bit_depth")  # of the estimator, where they are not null
+_OPTIONS = ("batch_size", "num_threads", "backend", "upright", "bit_depth")  # of the estimator, unless they are null
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The network, and what to do with its poses.
+    """The network, and how its poses are processed.
 
     Attributes:
         weights: the checkpoint or weight file.
-        device: where to compute, as `PoseEstimator` takes it.
+        device: as for `PoseEstimator`.
         options: other arguments of `PoseEstimator.from_checkpoint`.
-        parts: nodes with a `_target_` for what the weight file does not state: codec, skeleton, model.
+        parts: nodes with a `_target_` for parts that the weight file lacks: codec, skeleton, model.
         detector: a node with a `_target_`; None for no detector.
         painter: draws the poses; None draws nothing.
         oks_nms_threshold: OKS above which two poses are duplicates; None keeps all.
-        boxes_from_file: whether boxes or annotations come from files. Images are then read as they are stored by default.
-        measured_depth: bits that the images of 16 bits per channel use, for networks that do not state theirs; None for none.
+        boxes_from_file: whether boxes or annotations come from files. By default such images are not rotated by EXIF.
+        measured_depth: bits that 16-bit images use, for networks that do not state a bit depth; None if there are none.
         category_id: of the instances in the result file.
         picture_dir: folder of the annotated pictures.
-        described: what the poses depend on beside the images, in plain containers.
-        torch_threads: threads of torch in a process; None leaves them.
+        described: settings that the poses depend on, as plain containers.
+        torch_threads: threads of torch in a process; None does not change them.
     """
 
     weights: Path
@@ -57,12 +57,12 @@ class Settings:
     torch_threads: int | None = None
 
     def reading_of(self, estimator: PoseEstimator) -> Reading:
-        """Return how images are read: as it is set, else as the network was trained."""
+        """Return how images are read: as configured, otherwise as in training."""
         upright = not self.boxes_from_file if estimator.upright is None else estimator.upright
         return Reading(upright, estimator.reading.bit_depth or self.measured_depth)
 
     def build_detector(self) -> Detector | None:
-        """Build the detector, on the device of the network unless it has its own."""
+        """Build the detector, on the device of the network unless it has another one."""
         if self.detector is None:
             return None
         node = self.detector | ({"device": self.device} if self.detector.get("device") == "auto" else {})

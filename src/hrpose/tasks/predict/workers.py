@@ -1,7 +1,6 @@
 """Distribute chunks of images over processes, and return the results in the order of the images.
 
-The chunks are the same for any number of processes, and no batch crosses the end of a chunk. So every crop is computed in the
-same batch in any process: two processes write the file that one writes.
+The chunks do not depend on the number of processes, and no batch crosses chunks, so any number of processes writes the same file.
 """
 
 from __future__ import annotations
@@ -23,15 +22,11 @@ from hrpose.media.images import quiet_decoders
 from hrpose.tasks.predict.images import ImageResult, ImageTask, ImageWorker
 from hrpose.tasks.predict.settings import Settings
 
-_PATIENCE = 1.0  # seconds between two looks at whether all processes are alive
+_POLL_SECONDS = 1.0  # between two checks of whether all processes are alive
 
 
 def cut_chunks(tasks: Sequence[ImageTask], size: int) -> list[Sequence[ImageTask]]:
-    """Cut the images into chunks of one size; the last may be smaller.
-
-    Raises:
-        ValueError: if the size is not positive.
-    """
+    """Divide the images into chunks of a size; raise ValueError unless it is positive."""
     if size < 1:
         raise ValueError(f"Expected `chunk_size` to be at least 1, but got {size}.")
     return [tasks[start : start + size] for start in range(0, len(tasks), size)]
@@ -40,22 +35,19 @@ def cut_chunks(tasks: Sequence[ImageTask], size: int) -> list[Sequence[ImageTask
 def predict_chunks(
     settings: Sequence[Settings], chunks: Sequence[Sequence[ImageTask]]
 ) -> Generator[ImageResult, None, None]:
-    """Estimate the poses of chunks in one process per settings; the processes take turns.
-
-    Yields:
-        The results in the order of the images.
+    """Estimate the poses of chunks in one process per settings, and yield the results in the order of the images.
 
     Raises:
-        ValueError: a message for the user, from a process.
+        ValueError: if a process finds invalid input.
         RuntimeError: if a process fails otherwise, with its traceback, or is killed.
     """
     context = get_context("spawn")  # a forked process cannot use CUDA
     results: Any = context.Queue()
     firsts = [0, *accumulate(map(len, chunks))]
     processes = []
-    for rank, own in enumerate(settings):
-        mine = [(firsts[number], chunks[number]) for number in range(rank, len(chunks), len(settings))]
-        processes.append(context.Process(target=_work, args=(own, mine, results), daemon=True))
+    for rank, of_process in enumerate(settings):
+        assigned = [(firsts[number], chunks[number]) for number in range(rank, len(chunks), len(settings))]
+        processes.append(context.Process(target=_work, args=(of_process, assigned, results), daemon=True))
     try:
         for process in processes:
             process.start()
@@ -68,10 +60,10 @@ def predict_chunks(
 
 
 def settings_of_processes(settings: Settings, num_devices: int) -> list[Settings]:
-    """Give each process its device.
+    """Return the settings of each process, with its device.
 
     Raises:
-        ValueError: if there are fewer devices, or none is asked for.
+        ValueError: if the number is not positive, or there are fewer devices.
     """
     if num_devices < 1:
         raise ValueError(f"Expected `devices` to be at least 1, but got {num_devices}.")
@@ -82,17 +74,17 @@ def settings_of_processes(settings: Settings, num_devices: int) -> list[Settings
         kind = "cuda" if torch.cuda.is_available() else "cpu"
     if kind not in ("cuda", "cpu"):
         raise ValueError(
-            f"Expected `device` auto, cuda or cpu for {num_devices} devices, but got {kind!r}. Leave its number out."
+            f"Expected `device` to be auto, cuda or cpu for {num_devices} devices, but got {kind!r}. Remove its number."
         )
     if kind == "cuda" and torch.cuda.device_count() < num_devices:
-        raise ValueError(f"Expected {num_devices} devices, but torch finds {torch.cuda.device_count()} GPUs here.")
+        raise ValueError(f"Expected {num_devices} devices, but torch finds {torch.cuda.device_count()} GPUs.")
     names = [f"cuda:{rank}" if kind == "cuda" else "cpu" for rank in range(num_devices)]
     threads = max(1, (os.cpu_count() or 1) // num_devices) if kind == "cpu" else None
     return [replace(settings, device=name, torch_threads=threads) for name in names]
 
 
 def _work(settings: Settings, chunks: Sequence[tuple[int, Sequence[ImageTask]]], results: Any) -> None:
-    """Send (place among all images, result) for each image of some chunks, or ("error", kind, text)."""
+    """Send (index among all images, result) for each image of some chunks, or ("error", kind, text)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process handles Ctrl-C and ends the others
     if settings.torch_threads is not None:
         torch.set_num_threads(settings.torch_threads)
@@ -100,8 +92,8 @@ def _work(settings: Settings, chunks: Sequence[tuple[int, Sequence[ImageTask]]],
         with quiet_decoders():
             worker = ImageWorker(settings)
             for first, chunk in chunks:
-                for place, result in enumerate(worker(chunk), start=first):
-                    results.put((place, result))
+                for index, result in enumerate(worker(chunk), start=first):
+                    results.put((index, result))
     except (ValueError, OSError) as error:
         results.put(("error", "user", str(error)))
     except Exception:
@@ -109,25 +101,25 @@ def _work(settings: Settings, chunks: Sequence[tuple[int, Sequence[ImageTask]]],
 
 
 def _in_order(results: Any, processes: Sequence[BaseProcess], total: int) -> Iterator[ImageResult]:
-    """Yield the results of several processes in order; early ones wait."""
+    """Yield the results of several processes in order."""
     early: dict[int, ImageResult] = {}
-    for turn in range(total):
-        while turn not in early:
-            place, result = _next(results, processes)
-            early[place] = result
-        yield early.pop(turn)
+    for index in range(total):
+        while index not in early:
+            found, result = _next(results, processes)
+            early[found] = result
+        yield early.pop(index)
 
 
 def _next(results: Any, processes: Sequence[BaseProcess]) -> tuple[int, ImageResult]:
-    """Wait for a message; notice a process that fails or is killed."""
+    """Wait for a message; raise an error if a process fails or is killed."""
     while True:
         try:
-            message = results.get(timeout=_PATIENCE)
+            message = results.get(timeout=_POLL_SECONDS)
         except queue.Empty:
             dead = [process.exitcode for process in processes if process.exitcode not in (None, 0)]
             if dead:
                 raise RuntimeError(
-                    f"A process of the prediction has ended with status {dead[0]}; was it killed for its memory?"
+                    f"A process of the prediction ended with status {dead[0]}, possibly because memory ran out."
                 ) from None
             continue
         if message[0] == "error":

@@ -1,9 +1,12 @@
-"""Fine-tuning with a frozen backbone: only the head is trained, for some epochs or in the whole run."""
+"""Callbacks that determine which weights are trained (a frozen backbone) and which are evaluated (a moving average)."""
 
 import logging
+from functools import partial
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import nn
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor, nn
 
 from hrpose.models import count_parameters, split_modules, split_parameters
 from hrpose.module import PoseModule
@@ -13,22 +16,20 @@ logger = logging.getLogger(__name__)
 
 
 class FreezeBackbone(Callback):
-    """Keep the backbone as it is: no gradients, and eval mode, so that batch norm statistics do not change either.
+    """Train the head only: the backbone gets no gradients and stays in eval mode, which keeps its batch norm statistics.
 
-    Whether it is frozen follows from the number of the epoch alone. A resumed run therefore needs no state.
+    The number of the epoch alone determines whether the backbone is frozen, so a resumed run needs no state.
 
     Args:
-        epochs: epochs after which the whole network is trained; None is the whole run.
+        epochs: epochs after which the whole network is trained; None for the whole run.
 
     Raises:
-        ValueError: if `epochs` is not a positive whole number.
+        ValueError: if `epochs` is not a positive integer.
     """
 
     def __init__(self, epochs: int | None = None) -> None:
         if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
-            raise ValueError(
-                f"Expected argument `epochs` to be None or a whole number of at least 1, but got {epochs!r}."
-            )
+            raise ValueError(f"Expected argument `epochs` to be None or an integer of at least 1, but got {epochs!r}.")
         self.epochs = epochs
         self._frozen: list[nn.Parameter] = []
 
@@ -50,14 +51,14 @@ class FreezeBackbone(Callback):
         self._freeze(_net_of(pl_module))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        """Freeze or release the backbone, as the epoch asks for; at a batch, because a resumed run may start inside an epoch."""
+        """Freeze or release the backbone. A resumed run may start within an epoch, so every batch is checked."""
         net = _net_of(pl_module)
         if self.epochs is not None and trainer.current_epoch >= self.epochs:
             self._release(net)
             return
         self._freeze(net)
         for parameter in self._frozen:
-            parameter.grad = None  # of an unfinished accumulation in a checkpoint that was trained otherwise
+            parameter.grad = None  # a checkpoint of a run without this callback may hold accumulated gradients
         for part in split_modules(net)[0].values():
             if part.training:
                 part.eval()
@@ -82,9 +83,33 @@ class FreezeBackbone(Callback):
         self._frozen = []
         for part in split_modules(net)[0].values():
             part.train()
-        logger.info("The whole network is trained from here on.")
+        logger.info("The backbone is no longer frozen: the whole network is trained.")
 
 
 def _net_of(pl_module: LightningModule) -> nn.Module:
     assert isinstance(pl_module, PoseModule)
     return pl_module.net
+
+
+class MovingAverage(WeightAveraging):
+    """Keep an exponential moving average of the weights and batch norm statistics, used in validations and checkpoints.
+
+    The average moves by a share of the difference, so constant values, such as those of a frozen backbone, stay equal to the bit.
+    `EMAWeightAveraging` adds two products and rounds them in each step.
+
+    Args:
+        decay: share of the average that is kept in a step, between 0 and 1.
+
+    Raises:
+        ValueError: if `decay` is not between 0 and 1.
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        if not 0 <= decay <= 1:
+            raise ValueError(f"Expected argument `decay` to be between 0 and 1, but got {decay}.")
+        super().__init__(avg_fn=partial(_move, share=1 - decay))
+
+
+def _move(average: Tensor, current: Tensor, _num_averaged: Tensor, *, share: float) -> Tensor:
+    """Return the average, moved towards the current values by a share of the difference; counters are copied."""
+    return torch.lerp(average, current, share) if average.is_floating_point() else current

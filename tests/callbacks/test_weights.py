@@ -1,4 +1,4 @@
-"""What a frozen backbone keeps, and when it is trained again."""
+"""A frozen backbone and the moving average of the weights."""
 
 import math
 from functools import partial
@@ -6,9 +6,11 @@ from functools import partial
 import lightning as L
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from hrpose.callbacks import FreezeBackbone, MovingAverage
+from hrpose.callbacks.weights import _move
 from hrpose.codecs import HeatmapCodec
 from hrpose.losses import HeatmapMSELoss
 from hrpose.models import HRNet
@@ -50,7 +52,7 @@ class Data(L.LightningDataModule):
 
 
 class EpochStates(L.Callback):
-    """Note the state of the network after each epoch."""
+    """Store the state of the network after each epoch."""
 
     def __init__(self) -> None:
         self.states: list[dict[str, torch.Tensor]] = []
@@ -89,7 +91,7 @@ def train(
 
 
 def changed(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> set[str]:
-    """The direct submodules in which anything, batch norm statistics and their counters included, differs."""
+    """Return the direct submodules with any difference, including batch norm statistics and counters."""
     return {name.partition(".")[0] for name in one if not torch.equal(one[name], other[name])}
 
 
@@ -158,7 +160,7 @@ def test_the_moving_average_of_a_frozen_backbone_is_the_backbone():
     assert changed(before, state_of(module.net)) == {"final_layer"}  # the averaged weights, at the end
 
 
-def test_a_validation_does_not_thaw_it():
+def test_a_validation_does_not_unfreeze_the_backbone():
     class Validated(Data):
         def val_dataloader(self) -> DataLoader:
             return DataLoader(Samples(), batch_size=2)
@@ -176,7 +178,7 @@ def test_a_validation_does_not_thaw_it():
 
 
 @pytest.mark.parametrize("epochs", [0, -1, 1.5, True, math.nan])
-def test_a_number_of_epochs_that_is_none_is_refused(epochs):
+def test_an_invalid_number_of_epochs_is_refused(epochs):
     with pytest.raises(ValueError, match="epochs"):
         FreezeBackbone(epochs=epochs)
 
@@ -188,9 +190,31 @@ def test_a_network_without_a_head_is_refused():
         train(module, FreezeBackbone())
 
 
-def test_several_processes_cannot_release_it():
+def test_several_processes_cannot_unfreeze_the_backbone():
     class Several:
         world_size = 2
 
     with pytest.raises(ValueError, match=r"^callbacks\.freeze\.epochs"):
         FreezeBackbone(epochs=1).setup(Several(), make_module(), "fit")
+
+
+def test_a_step_moves_the_average_by_its_share_and_copies_counters() -> None:
+    average, current, number = torch.tensor([1.0, 0.1]), torch.tensor([2.0, 0.1]), torch.tensor(3)
+    moved = _move(average, current, number, share=0.25)
+    assert moved.tolist() == [1.25, average[1].item()]
+    assert _move(torch.tensor(4), torch.tensor(6), number, share=0.25) == 6
+
+
+def test_the_average_of_equal_weights_is_exact() -> None:
+    torch.manual_seed(0)
+    net = torch.nn.BatchNorm1d(1000)
+    torch.nn.init.normal_(net.weight)
+    averaged = AveragedModel(net, avg_fn=partial(_move, share=0.001), use_buffers=True)
+    for _ in range(20):
+        averaged.update_parameters(net)
+    assert all(torch.equal(tensor, net.state_dict()[name]) for name, tensor in averaged.module.state_dict().items())
+
+
+def test_a_decay_above_1_is_refused() -> None:
+    with pytest.raises(ValueError, match="decay"):
+        MovingAverage(decay=1.5)
