@@ -94,7 +94,7 @@ def command_line() -> str:
 def help_of(verb: str) -> str:
     """Return the help of a verb, or of the command if there is none."""
     columns = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = "84"
+    os.environ["COLUMNS"] = "80"
     try:
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             print_help(verb) if verb else main(["--help"])
