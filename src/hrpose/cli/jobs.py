@@ -127,11 +127,12 @@ class JobLog:
             number, folder = HydraConfig.get().job.num, os.path.relpath(self.folder, self.sweep)
             self._keep(SweepJob(number, " ".join(own), folder))
 
-    def end(self, result: Any) -> None:
-        """Record the result of a job."""
+    def end(self, result: Any) -> Any:
+        """Record the result of a job, and return its score."""
         self.status = max(self.status, getattr(result, "exit_status", 0))
         if self.record is not None:
             self._keep(self.record.end(result, (time.monotonic() - self.started) / 60))
+        return getattr(result, "score", result)
 
     def fail(self, error: Exception) -> float:
         """Print and record the error of a job of a sweep, and return its score, NaN."""
@@ -230,14 +231,12 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
                 dead_processes_as_lines(log.advise),
             ):
                 log.begin(overrides, cfg.paths.run)
-                choices = HydraConfig.get().runtime.choices
-                for line in (*describe_choices(command.verb, overrides), *unpublished(cfg, choices)):
+                lines = describe_choices(command.verb, overrides)
+                for line in (*lines, *unpublished(cfg, HydraConfig.get().runtime.choices)):
                     logger.info(line)
                 find_task(command.verb)
                 logging.getLogger("lightning").handlers.clear()  # its handler would print every line twice
-                result = run(command.verb, cfg)
-                log.end(result)
-                return getattr(result, "score", result)
+                return log.end(run(command.verb, cfg))
         except Exception as error:
             if stop.number:  # the signal caused the error
                 raise KeyboardInterrupt from error
