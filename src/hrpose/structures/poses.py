@@ -33,7 +33,7 @@ class Poses:
         >>> confident = poses.above(0.5)  # doctest: +SKIP
         >>> for pose in confident:  # doctest: +SKIP
         ...     print(pose.scores[0], dict(zip(pose.keypoint_names, pose.keypoints[0], strict=True)))
-        >>> picture = hrpose.draw_poses("photo.jpg", confident)  # doctest: +SKIP
+        >>> picture = hrpose.draw_poses("image.jpg", confident)  # doctest: +SKIP
     """
 
     keypoints: NDArray[np.float64]
