@@ -1,7 +1,7 @@
 """Hydra's sweeper `hydra/sweeper=optuna`: Optuna chooses the values of each job and learns from its score.
 
 Hydra finds sweepers in the namespace `hydra_plugins` alone, and imports this module at every start: it imports nothing slow.
-The study is a journal in a file. A stopped search goes on with the same command; trials that were running are repeated.
+The study is a journal in a file. The same command continues a stopped search; trials that were running are repeated.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class OptunaSweeper(Sweeper):
                 for trial in trials:
                     study.tell(trial, state=TrialState.FAIL)
                 raise CompactHydraException(
-                    f"The launcher failed ({type(error).__name__}: {error}). The same command goes on with the study."
+                    f"The launcher failed ({type(error).__name__}: {error}). The same command continues the study."
                 ) from error
             for position, (trial, result) in enumerate(zip(trials, returned, strict=True)):
                 tell(study, trial, result, folder, job + position)

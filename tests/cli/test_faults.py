@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from hrpose.cli.faults import RunLog, dead_processes_as_lines, explain_machine
+from hrpose.cli.faults import RunLog, dead_processes_as_lines, explain_launcher, explain_machine
 
 FOLDER = Path("/runs/a")
 
@@ -93,3 +93,22 @@ def test_a_log_on_a_full_disk_raises_once_with_its_name(tmp_path, capsys, monkey
     assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(tmp_path / "a.log"))
     assert capsys.readouterr().err == ""
     handler.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [
+        (
+            "TerminatedWorkerError",
+            "A worker died.\nThe exit codes are {SIGKILL(-9), SIGKILL(-9)}",
+            ["(SIGKILL)", "n_jobs=1"],
+        ),
+        ("TerminatedWorkerError", "A worker died.", ["without a signal", "n_jobs=1"]),
+        ("UncompletedJobError", "Job 3 has no output\nmore", ["UncompletedJobError: Job 3 has no output."]),
+        ("CompactHydraException", "The study cannot be read.", ["hydra/sweeper: The study cannot be read."]),
+    ],
+)
+def test_a_failed_launcher_is_one_line_with_its_cause(name, text, found):
+    line = explain_launcher(type(name, (Exception,), {})(text))
+    assert all(part in line for part in found)
+    assert "\n" not in line

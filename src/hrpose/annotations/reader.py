@@ -80,7 +80,7 @@ class InstanceFiles:
         return table
 
     def whole_images(self, file: Path, images: Path, purpose: str) -> LabelledImages:
-        """Select the images of a file, with their labelled instances and the regions that nobody labelled.
+        """Select the images of a file, with their labelled instances and the unlabelled regions.
 
         Args:
             file: COCO annotations.

@@ -80,6 +80,8 @@ def _first_line(text: str) -> str:
 
 def explain_launcher(error: Exception) -> str:
     """Explain in one line why a launcher of Hydra has ended a sweep."""
+    if type(error).__name__ == "CompactHydraException":  # of a sweeper, which explains it
+        return f"hydra/sweeper: {error}"
     text = _first_line(str(error)) or type(error).__name__
     cause, fix = f"{type(error).__name__}: {text}", "Set HYDRA_FULL_ERROR=1 to see the traceback."
     if type(error).__name__ == "TerminatedWorkerError":  # of joblib

@@ -79,7 +79,7 @@ def divide(source: Source, target: Target, images: Path | None) -> Conversion:
 
 
 def _write_images(names: Mapping[str, Sequence[str]], folder: Path | None, target: Target) -> dict[str, Path]:
-    """Write archives of the files that the names stand for, if the target has them."""
+    """Write archives of the named files, if the target has them."""
     if target.archive is None:
         return {}
     if folder is None:
