@@ -3,8 +3,8 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[:1] == ["help"] and len(arguments) > 1:
         arguments = [arguments[1], "--help", *arguments[2:]]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(HELP.format(verbs="\n".join(f"  {verb:9}{summary}" for verb, summary in VERBS.items())))
+        with _readers_may_stop():
+            print(HELP.format(verbs="\n".join(f"  {verb:9}{summary}" for verb, summary in VERBS.items())))
         return 0
     if "--version" in arguments:
         # slow to import
@@ -92,13 +93,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"hrpose: there is no verb '{arguments[0]}'. {advise_verb(arguments[0])}", file=sys.stderr)
         return 2
     if any(argument in HELP_FLAGS for argument in arguments):
-        try:
+        with _readers_may_stop():
             print_help(arguments[0], arguments[1:])
-            sys.stdout.flush()
-        except BrokenPipeError:  # the reader has closed the pipe, as in `hrpose fit --help | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return _run(arguments[0], arguments[1:])
+
+
+@contextmanager
+def _readers_may_stop() -> Iterator[None]:
+    """Accept that the reader of standard output closes it, as in `hrpose --help | head`."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(verb: str, arguments: Sequence[str]) -> int:
