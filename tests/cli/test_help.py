@@ -131,7 +131,8 @@ def test_every_key_of_a_file_is_read(file):
     assert [name for name, _, _ in _keys(file)] == expected
 
 
-def test_a_closed_pipe_is_no_error():
-    command = f"set -o pipefail; {sys.executable} -m hrpose fit --help | true"
+@pytest.mark.parametrize("arguments", ["--help", "fit --help"])
+def test_a_closed_pipe_is_no_error(arguments):
+    command = f"set -o pipefail; {sys.executable} -u -m hrpose {arguments} | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
