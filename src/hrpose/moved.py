@@ -88,6 +88,7 @@ GONE: Mapping[str, str] = {
     "backend=compiled": "backend=torch or backend=openvino",
     "backend=frozen": "backend=torch or backend=openvino",
     "backend=openvino_bf16": "backend=openvino precision=bf16",
+    "callbacks.pictures.num_photos": "callbacks.pictures.num_images=<number>",
     "format=torch": "format=onnx or format=openvino",
     "format=torchscript": "format=onnx or format=openvino",
     "input": "hrpose export without input=, which writes a file that takes crops",
