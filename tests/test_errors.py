@@ -3,7 +3,7 @@ import pickle
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from hrpose.errors import ConfigError, DataError, MissingDataError
+from hrpose.errors import ConfigError, DataError, MissingDataError, check_choice, check_counts, check_positive
 
 MESSAGE = "Expected an image at a.jpg,\nbut got hrpose.errors.DataError: none."
 
@@ -20,13 +20,13 @@ class Broken(Dataset):
 
 
 @pytest.mark.parametrize("kind", [DataError, MissingDataError])
-def test_an_error_in_a_process_of_a_loader_says_no_more_than_one_here(kind):
+def test_an_error_of_a_loader_process_has_the_message_only(kind):
     with pytest.raises(kind) as caught:
         next(iter(DataLoader(Broken(kind), num_workers=1)))
     assert str(caught.value) == "Expected an image at a.jpg,\nbut got"
 
 
-def test_a_message_that_speaks_of_an_error_stays_whole():
+def test_a_message_with_the_name_of_an_error_is_not_cut():
     assert str(DataError(MESSAGE)) == MESSAGE
 
 
@@ -45,5 +45,25 @@ def test_the_error_survives_pickling():
     assert error.faults == ("a: first", "b: second")
 
 
-def test_it_is_a_value_error():
+def test_a_config_error_is_a_value_error():
     assert issubclass(ConfigError, ValueError)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.0, True, "3", None])
+def test_an_invalid_count_is_refused_with_its_name(value):
+    check_counts(width=1, num_blocks=10**6)
+    with pytest.raises(ValueError, match=f"`num_blocks`.* 1.*{value!r}"):
+        check_counts(width=4, num_blocks=value)
+
+
+@pytest.mark.parametrize("value", [0, -0.5, float("nan"), float("inf"), True, "3"])
+def test_a_number_that_is_not_positive_is_refused_with_its_name(value):
+    check_positive("sigma", 1e-9, "cells")
+    with pytest.raises(ValueError, match=f"`sigma`.*cells.*{value!r}"):
+        check_positive("sigma", value, "cells")
+
+
+def test_an_unknown_choice_is_refused_with_the_choices():
+    check_choice("depth", 18, (18, 34))
+    with pytest.raises(ValueError, match=r"`depth`.*18, 34.*50"):
+        check_choice("depth", 50, (18, 34))

@@ -1,4 +1,4 @@
-"""Files appear when they are complete: a process that dies leaves the old content or the new one."""
+"""Atomic writing: a killed process leaves the old content or the new one."""
 
 import errno
 import json
@@ -105,7 +105,7 @@ def is_finite(content) -> bool:
 
 
 @given(CONTENT)
-def test_what_is_written_has_no_number_that_json_lacks(content):
+def test_nan_and_infinity_are_refused(content):
     read = json.loads(dumps(content, undefined_as_null=True), parse_constant=refuse)
     if is_finite(content):
         assert read == json.loads(dumps(content))
@@ -114,7 +114,7 @@ def test_what_is_written_has_no_number_that_json_lacks(content):
             dumps(content)
 
 
-def test_the_place_is_named_and_null_stands_for_it():
+def test_the_message_has_the_path_and_null_can_replace_the_number():
     content = {"numbers": {"AP": 0.5, "APM": [1, (math.inf,)]}}
     with pytest.raises(ValueError, match=r"at \$\.numbers\.APM\[1\]\[0\]\."):
         dumps(content)
@@ -127,7 +127,7 @@ def fail(target):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_full_disk_names_the_target(tmp_path):
+def test_the_error_of_a_full_disk_has_the_target(tmp_path):
     target = tmp_path / "a.json"
     with pytest.raises(OSError) as raised:
         fail(target)

@@ -58,26 +58,26 @@ def test_flipped_keypoints_equal_the_official_ones(golden, name, skeleton) -> No
     np.testing.assert_array_equal(flipped, golden[f"{name}_joints_vis_flipped"][:, 0])
 
 
-def test_clipping_takes_a_pixel_off_a_box_that_lies_inside() -> None:
+def test_official_clipping_makes_a_box_inside_a_pixel_smaller() -> None:
     np.testing.assert_array_equal(clip_bbox([10, 20, 30, 40], (640, 480)), [10, 20, 29, 39])
 
 
-def test_clipping_measures_the_right_edge_from_the_clipped_left_one() -> None:
+def test_official_clipping_measures_the_right_edge_from_the_clipped_left_edge() -> None:
     np.testing.assert_array_equal(clip_bbox([-10, 0, 30, 40], (640, 480)), [0, 0, 29, 39])
 
 
-def test_a_box_outside_the_image_is_clipped_to_nothing() -> None:
+def test_a_box_outside_the_image_has_no_positive_size() -> None:
     assert clip_bbox([700, 0, 30, 40], (640, 480))[2] < 0
 
 
-def test_mmpose_clips_each_edge_alone_and_takes_no_pixel_off() -> None:
+def test_mmpose_clips_each_edge_separately_and_keeps_boxes_inside() -> None:
     boxes = [[10, 20, 30, 40], [-10, -5, 30, 40], [630, 470, 30, 40], [700, 0, 30, 40]]
     want = [[10, 20, 30, 40], [0, 0, 20, 35], [630, 470, 9, 9], [639, 0, 0, 40]]
     np.testing.assert_array_equal(clip_bbox(boxes, (640, 480), "mmpose"), want)
 
 
 @given(arrays(np.float64, (5, 2), elements=side), st.floats(0.2, 5))
-def test_fitting_the_aspect_ratio_grows_one_side_only(size, aspect_ratio) -> None:
+def test_fitting_the_aspect_ratio_enlarges_one_side_only(size, aspect_ratio) -> None:
     fitted = fit_aspect_ratio(size, aspect_ratio)
     np.testing.assert_allclose(fitted[:, 0] / fitted[:, 1], aspect_ratio)
     assert (fitted >= size * (1 - 1e-12)).all()
@@ -110,7 +110,7 @@ def other_grids(golden_dir: Path):
 def test_crops_of_the_udp_grid_equal_udps_and_mmposes(golden, other_grids) -> None:
     for row, size in enumerate(golden["image_size"]):
         center, scale = golden["center"][row], golden["scale"][row] * 200.0
-        # Both of them turn the other way round.
+        # Both rotate in the opposite direction.
         matrix = input_from_image(center, scale, -golden["rot"][row], size, grid="udp")
         bound = 1e-5 * np.abs(matrix).max()
         np.testing.assert_allclose(matrix, other_grids["geometry_mm_udp_warp"][row], atol=bound)
@@ -149,7 +149,7 @@ def test_a_flipped_crop_of_the_other_grids_is_the_mirror_image(x, y, width, rota
     np.testing.assert_allclose(found, mirrored, rtol=1e-7, atol=1e-5 * (1 + 192 / width))
 
 
-def test_the_box_reaches_from_the_first_pixel_of_the_udp_grid_to_the_last() -> None:
+def test_the_box_extends_from_the_first_to_the_last_pixel_of_the_udp_grid() -> None:
     matrix = input_from_image((100, 50), (96, 128), 0, (192, 256), grid="udp")
     np.testing.assert_allclose(transform_points([[52, -14], [148, 114]], matrix), [[0, 0], [191, 255]], atol=1e-12)
 
@@ -159,12 +159,12 @@ def test_an_unknown_grid_is_refused() -> None:
         input_from_image((100, 50), (96, 128), 0, (192, 256), grid="square")
 
 
-def test_the_center_of_the_box_lands_on_the_middle_of_the_input() -> None:
+def test_the_center_of_the_box_is_mapped_to_the_center_of_the_input() -> None:
     matrix = input_from_image((100, 50), (96, 128), 33, (192, 256))
     np.testing.assert_allclose(transform_points([[100, 50]], matrix), [[96, 128]])
 
 
-def test_a_positive_rotation_turns_the_content_counter_clockwise() -> None:
+def test_a_positive_rotation_is_counter_clockwise() -> None:
     matrix = input_from_image((0, 0), (192, 256), 90, (192, 256))
     np.testing.assert_allclose(transform_points([[10, 0]], matrix), [[96, 118]])
 
@@ -200,7 +200,7 @@ def test_iou_is_symmetric_and_bounded(boxes) -> None:
     assert overlap.max() <= 1
 
 
-def test_box_nms_keeps_the_best_of_those_that_overlap() -> None:
+def test_box_nms_keeps_the_best_of_overlapping_boxes() -> None:
     boxes = [
         [0, 0, 10, 10],
         [1, 0, 10, 10],
@@ -208,7 +208,7 @@ def test_box_nms_keeps_the_best_of_those_that_overlap() -> None:
         [50, 50, 10, 10],
     ]  # IoU of neighbours 90 / 110, of next ones 2 / 3
     assert bbox_nms(boxes, [0.5, 0.9, 0.7, 0.1], 0.6).tolist() == [1, 3]
-    assert bbox_nms(boxes, [0.9, 0.8, 0.7, 0.1], 0.7).tolist() == [0, 2, 3]  # who is gone suppresses nobody
+    assert bbox_nms(boxes, [0.9, 0.8, 0.7, 0.1], 0.7).tolist() == [0, 2, 3]  # a removed box removes no other box
     assert bbox_nms(boxes, [0.5, 0.5, 0.5, 0.5], 0.6).tolist() == [0, 3]
     assert bbox_nms(boxes, [0.1, 0.2, 0.3, 0.4], 0.9).tolist() == [3, 2, 1, 0]
     assert bbox_nms(np.zeros((0, 4)), [], 0.5).tolist() == []

@@ -17,7 +17,7 @@ PERMUTATION = (0, 2, 1)
 
 
 class Recorded(torch.nn.Module):
-    """A network that answers with the same heatmaps always."""
+    """A network with constant heatmaps."""
 
     def __init__(self, heatmaps):
         super().__init__()
@@ -49,7 +49,7 @@ def _estimate(heatmaps, batch, **options):
     return estimate_poses(Recorded(heatmaps), CODEC, batch, flip_test=False, flip_permutation=PERMUTATION, **options)
 
 
-def test_the_flip_test_is_the_mean_of_both_views():
+def test_the_flip_test_is_the_mean_of_both_outputs():
     net = HRNet(width=4, num_keypoints=3, num_modules=(1, 1, 1), num_blocks=1, stage1_blocks=1).eval()
     images = torch.randn(2, 3, 96, 64)
     with torch.no_grad():
@@ -68,7 +68,7 @@ def test_heatmaps_are_float32_also_under_autocast():
     assert found.dtype == torch.float32
 
 
-def test_keypoints_come_back_in_image_pixels(batch):
+def test_keypoints_are_in_image_pixels(batch):
     cells = torch.tensor([[[4, 5], [8, 12], [11, 20]], [[3, 3], [9, 9], [12, 6]]])
     heatmaps, _ = CODEC.encode(cells * 4.0, torch.ones(2, 3))
     poses = _estimate(heatmaps, batch)
@@ -76,7 +76,7 @@ def test_keypoints_come_back_in_image_pixels(batch):
         matrix = batch["image_from_input"][row].numpy()
         want = (cells[row].numpy() * 4.0) @ matrix[:, :2].T + matrix[:, 2]
         np.testing.assert_allclose(poses.keypoints[row], want, atol=1e-9)
-    # The first crop is not turned: the middle of the input is the center of the box.
+    # The first crop is not rotated: the center of the input is the center of the box.
     np.testing.assert_allclose(poses.keypoints[0, 1], [30.0, 65.0], atol=1e-9)
     np.testing.assert_array_equal(poses.keypoint_scores, 1)
 
@@ -135,7 +135,7 @@ def test_an_empty_batch_gives_no_poses(batch):
     assert len(poses) == 0
 
 
-def test_the_batch_is_left_as_it_was(batch):
+def test_the_batch_is_not_changed(batch):
     before = {key: value.clone() for key, value in batch.items()}
     _estimate(torch.rand(2, 3, 24, 16), batch)
     assert all(torch.equal(batch[key], before[key]) for key in batch)
@@ -144,8 +144,8 @@ def test_the_batch_is_left_as_it_was(batch):
 @pytest.mark.parametrize("name", sorted(CODECS))
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_no_pose_is_nan_or_infinite(name, data):
-    """Whatever a network puts out, in whatever place: poses are finite, or there is an error that counts the crops."""
+def test_poses_with_nan_or_infinity_are_refused(name, data):
+    """For any network output, poses are finite or an error counts the crops."""
     codec = CODECS[name]
     width, height = codec.input_size
     outputs = make_net(codec)(torch.randn(3, 3, height, width)).detach()

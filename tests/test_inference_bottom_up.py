@@ -1,4 +1,4 @@
-"""Poses of whole images: back to image pixels, the mirror, batches and scales."""
+"""Poses of whole images: image pixels, flip test, batches and scales."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ SIZE = (128, 64)
 
 
 class Painted(torch.nn.Module):
-    """Sees keypoint k of an instance where channel k of the image is bright; tags grow by 10 from left to right."""
+    """A network: the heatmap of keypoint k is channel k of the image; tags increase by 10 from left to right."""
 
     def forward(self, images):
         batch, _, height, width = images.shape
@@ -29,7 +29,7 @@ class Painted(torch.nn.Module):
 
 
 def image_of(points, size=SIZE):
-    """An image (3, H, W) with a soft dot at each of the points (N, 3, 2)."""
+    """Return an image (3, H, W) with a Gaussian at each of the points (N, 3, 2)."""
     rows, columns = torch.arange(size[1])[:, None], torch.arange(size[0])
     dots = [torch.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 32) for x, y in points.reshape(-1, 2).tolist()]
     return torch.stack(dots).view(-1, 3, size[1], size[0]).amax(0)
@@ -46,7 +46,7 @@ def batch_of(*images, matrix=None, **others):
 
 
 def estimate(batch, codec=CODEC, flip_test=False):
-    """Poses, in each image from left to right."""
+    """Sort the poses of each image from left to right."""
     poses = estimate_poses(Painted(), codec, batch, flip_test=flip_test, flip_permutation=PERMUTATION)
     return poses[np.lexsort((poses.keypoints[:, 0, 0], poses.image_ids))]
 
@@ -54,7 +54,7 @@ def estimate(batch, codec=CODEC, flip_test=False):
 POINTS = torch.tensor([[[20.0, 20], [40, 30], [12, 44]], [[80, 12], [112, 20], [100, 52]]])
 
 
-def test_instances_come_back_in_pixels_of_the_image():
+def test_instances_are_in_image_pixels():
     matrix = invert_affine(input_from_image((50, 40), (60, 30), 0.0, SIZE))
     poses = estimate(batch_of(image_of(POINTS), matrix=matrix))
     expected = POINTS.numpy() @ matrix[:, :2].T + matrix[:, 2]
@@ -70,7 +70,7 @@ def test_the_mirrored_image_gives_the_mirrored_poses():
     poses, mirrored = (
         estimate(batch_of(image), flip_test=True) for image in (image_of(POINTS), image_of(POINTS).flip(-1))
     )
-    # Painted sees colors, which the mirror keeps, so names are exchanged in the second pass only; positions are compared
+    # Painted uses colors, which mirroring does not change, so names are swapped in the second pass only
     assert len(poses) == len(mirrored) == 2
     np.testing.assert_allclose(
         np.sort(SIZE[0] - mirrored.keypoints[..., 0].ravel()), np.sort(poses.keypoints[..., 0].ravel()), atol=0.51
@@ -108,7 +108,7 @@ def test_a_missing_keypoint_is_filled_unless_refinement_is_off():
     assert (left.keypoint_scores[:, 2] == 0).all()
     np.testing.assert_allclose(filled.keypoints[:, 2], POINTS[:, 2], atol=0.8)
     np.testing.assert_array_equal(filled.scores, left.scores)
-    assert (left.bbox[:, 2:] <= [33, 11]).all()  # the box holds the two that were found
+    assert (left.bbox[:, 2:] <= [33, 11]).all()  # the box encloses the two keypoints that were found
 
 
 def test_the_flip_test_averages_heatmaps_and_keeps_both_tags():
@@ -133,7 +133,7 @@ def test_heatmaps_that_are_not_finite_are_refused(value):
 
 
 def test_decoding_is_unbiased_over_the_cells_of_a_target():
-    """The targets truncate to a cell; the half pixel of decoding puts keypoints back to the middle of it, on average."""
+    """Targets truncate to a cell; decoding adds half a pixel, so there is no bias on average."""
     errors = []
     for step in np.arange(0, 4, 0.25):
         points = torch.tensor([[[[30 + step, 20 + step]]]])
@@ -146,7 +146,7 @@ def test_decoding_is_unbiased_over_the_cells_of_a_target():
     assert np.abs(np.mean(errors, axis=0)).max() < 0.26
 
 
-def test_true_heatmaps_and_tags_give_an_ap_of_1():
+def test_target_heatmaps_and_tags_give_an_ap_of_1():
     generator = torch.Generator().manual_seed(0)
     corners = torch.tensor([[x, y] for y in (20, 276) for x in (20, 276)], dtype=torch.float32)
     points = corners[:, None] + 216 * torch.rand(4, 17, 2, generator=generator)

@@ -33,7 +33,7 @@ NUM_PERSONS = 6
 
 
 def make_batch(images: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-    """Persons whose crop is the image itself: input pixels are image pixels."""
+    """Instances with the whole image as crop: input pixels are image pixels."""
     generator = torch.Generator().manual_seed(0)
     keypoints = torch.rand(NUM_PERSONS, 3, 2, generator=generator) * torch.tensor([20.0, 40.0]) + 6
     visibility = torch.full((NUM_PERSONS, 3), 2, dtype=torch.uint8)
@@ -83,7 +83,7 @@ def quiet_trainer(**kwargs) -> L.Trainer:
 
 
 class OneBatch(torch.utils.data.Dataset):
-    """A data set of one ready batch."""
+    """A data set of one prepared batch."""
 
     def __init__(self, batch: dict[str, torch.Tensor]) -> None:
         self.batch = batch
@@ -118,7 +118,7 @@ def test_learning_rates_equal_the_intended_ones_of_the_paper(golden_dir: Path) -
     np.testing.assert_allclose(recorder.rates, np.repeat(expected["rates"], expected["epochs_each"]), rtol=1e-12)
 
 
-def test_a_schedule_by_steps_is_told_their_number() -> None:
+def test_a_schedule_by_steps_receives_their_number() -> None:
     module = make_module(
         nn.Conv2d(3, 3, 1, stride=4),
         optimizer=partial(torch.optim.Adam, lr=1e-3),
@@ -132,7 +132,7 @@ def test_a_schedule_by_steps_is_told_their_number() -> None:
 
 
 class CountedData(L.LightningDataModule):
-    """Ten batches of one sample, and their number."""
+    """A data module of ten batches of one sample."""
 
     num_train_batches = 10
 
@@ -146,7 +146,7 @@ class CountedData(L.LightningDataModule):
 
 
 class StepCounter(L.LightningModule):
-    """Note how many steps the run is to have, by our count and by Lightning's, and how many it has."""
+    """Records the number of steps by `count_total_steps`, by Lightning and of the run."""
 
     counted: tuple[int, int, int]
     estimated: float
@@ -194,7 +194,7 @@ def test_the_steps_of_a_run_are_counted_without_a_loader(limits, accumulate) -> 
     assert module.taken == module.estimated
 
 
-def test_a_run_without_batches_has_one_step_to_plan() -> None:
+def test_a_run_without_batches_has_one_step() -> None:
     module = make_module(
         nn.Conv2d(3, 3, 1, stride=4), schedule=partial(one_cycle, max_lr=1e-2), schedule_interval="step"
     )
@@ -203,7 +203,7 @@ def test_a_run_without_batches_has_one_step_to_plan() -> None:
     assert trainer.global_step == 0
 
 
-def test_a_run_without_an_end_has_no_schedule_over_all_steps() -> None:
+def test_a_schedule_over_all_steps_of_an_endless_run_is_refused() -> None:
     module = make_module(
         nn.Conv2d(3, 3, 1, stride=4), schedule=partial(one_cycle, max_lr=1e-2), schedule_interval="step"
     )
@@ -218,7 +218,7 @@ def test_the_optimizer_decays_no_weights_by_default() -> None:
 
 
 class HostReads(TorchDispatchMode):
-    """Count the operations that make the host wait for a device."""
+    """Counts the operations that synchronise the device."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -230,7 +230,7 @@ class HostReads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_a_training_step_never_waits_for_the_device() -> None:
+def test_a_training_step_does_not_synchronise_the_device() -> None:
     module = make_module(tiny_net())
     module.log = lambda *args, **kwargs: None  # logging may read
     batch = make_batch()
@@ -240,7 +240,7 @@ def test_a_training_step_never_waits_for_the_device() -> None:
     assert reads.names == []
 
 
-def test_true_heatmaps_give_the_full_ap_for_every_kind_of_boxes() -> None:
+def test_target_heatmaps_give_an_ap_of_1_for_every_kind_of_boxes() -> None:
     batch = make_batch()
     batch["images"] = batch["target"]
     module = make_module(nn.Identity(), metrics={"gt": make_metric(), "det": make_metric()}, flip_test=False)
@@ -283,14 +283,14 @@ def test_val_ap_is_that_of_the_first_kind_of_boxes() -> None:
     assert logged["test/AP"] == logged["test/AP_det"] < logged["test/AP_gt"] == 1
 
 
-def test_a_network_that_has_diverged_is_told_as_such() -> None:
+def test_a_network_that_has_diverged_is_reported() -> None:
     batch = make_batch(torch.full((NUM_PERSONS, 3, 16, 8), torch.nan))
     module = make_module(nn.Identity(), metrics={"gt": make_metric()}, flip_test=False)
     with pytest.raises(ValueError, match=r"\d+.*optim\.lr"):
         quiet_trainer().validate(module, one_batch_loader(batch), verbose=False)
 
 
-def test_a_second_validation_forgets_the_first() -> None:
+def test_a_second_validation_resets_the_metrics() -> None:
     batch = make_batch()
     batch["images"] = batch["target"]
     module = make_module(nn.Identity(), metrics={"gt": make_metric()}, flip_test=False)
@@ -312,7 +312,7 @@ def test_channels_last_and_bf16_leave_the_loss_in_float32() -> None:
     assert torch.isfinite(loss)
 
 
-def test_a_checkpoint_is_read_without_trust(tmp_path: Path) -> None:
+def test_a_checkpoint_loads_with_weights_only(tmp_path: Path) -> None:
     module = make_module(tiny_net(), config={"optim": {"lr": 1e-3}, "name": "test"})
     trainer = quiet_trainer(max_epochs=1)
     trainer.fit(module, one_batch_loader(make_batch()))
@@ -335,7 +335,7 @@ def rle_batch() -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.trains
-def test_the_parameters_of_a_loss_are_trained_kept_and_taken_up_again(tmp_path: Path) -> None:
+def test_the_parameters_of_a_loss_are_trained_stored_and_restored(tmp_path: Path) -> None:
     module = make_rle_module(optimizer=partial(torch.optim.Adam, lr=1e-3))
     before = {name: value.clone() for name, value in module.loss.state_dict().items()}
     trainer = quiet_trainer(max_epochs=2)
@@ -354,7 +354,7 @@ def test_the_parameters_of_a_loss_are_trained_kept_and_taken_up_again(tmp_path: 
 
 
 @pytest.mark.trains
-def test_a_checkpoint_with_a_trained_loss_gives_the_network_its_weights(tmp_path: Path) -> None:
+def test_the_network_loads_from_a_checkpoint_with_a_trained_loss(tmp_path: Path) -> None:
     module = make_rle_module()
     trainer = quiet_trainer(max_epochs=1)
     trainer.fit(module, one_batch_loader(rle_batch()))
@@ -366,7 +366,7 @@ def test_a_checkpoint_with_a_trained_loss_gives_the_network_its_weights(tmp_path
     assert all(torch.equal(value, module.net.state_dict()[name]) for name, value in net.state_dict().items())
 
 
-def test_the_backbone_has_a_rate_of_its_own():
+def test_the_backbone_has_its_own_learning_rate():
     net = HRNet(width=4, **SMALL_NET, num_keypoints=3)
     optimizer = partial(torch.optim.AdamW, lr=0.01)
     module = PoseModule(net, CODEC, HeatmapMSELoss(), SKELETON, optimizer=optimizer, backbone_factor=0.1)

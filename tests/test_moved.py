@@ -1,4 +1,4 @@
-"""Names of earlier versions lead to what replaces them."""
+"""Names of earlier versions and their replacements."""
 
 import re
 import subprocess
@@ -18,7 +18,7 @@ from hrpose.moved import GONE, GONE_DEFAULTS, MOVED, new_name
 PAGE = (Path(__file__).parents[1] / "docs" / "migration.md").read_text()
 
 
-def test_what_a_name_moved_to_exists_and_is_on_the_page():
+def test_new_names_exist_and_are_on_the_page():
     for old, new in MOVED.items():
         parent, _, name = new.rpartition(".")
         assert hasattr(import_module(parent), name) or import_module(new)
@@ -40,7 +40,7 @@ def test_an_old_import_works_and_warns():
         assert f"DeprecationWarning: {old} is now {MOVED[old]}." in done.stderr
 
 
-def test_what_is_imported_by_an_old_name_is_the_same_object():
+def test_an_old_name_imports_the_same_object():
     with pytest.warns(DeprecationWarning, match="is now hrpose.errors"):
         old = import_module("hrpose.data.errors")
     assert old.DataError is DataError
@@ -59,14 +59,14 @@ def test_an_old_target_is_refused_with_its_new_name(tmp_path):
         check("fit", ["prepare._target_=hrpose.data.synthetic.write_dataset", f"paths.run={tmp_path}"])
 
 
-def test_what_is_gone_is_on_the_page():
+def test_removed_names_are_on_the_page():
     rows = re.findall(
         r"^\| (.*) \| (.*) \|$", PAGE.split("## Verbs, experiments, options and keys")[1].replace("`", ""), re.M
     )
     assert rows[1:] == list(GONE.items())
 
 
-def test_what_is_gone_is_not_there_and_its_replacement_is():
+def test_removed_names_do_not_exist_and_their_replacements_do():
     for old, new in GONE.items():
         group, _, option = old.partition("=")
         assert not (conf_dir() / group / f"{option}.yaml").is_file(), old
@@ -79,7 +79,7 @@ def test_what_is_gone_is_not_there_and_its_replacement_is():
 
 @pytest.fixture
 def gone(monkeypatch):
-    """Some entries, whatever the table holds."""
+    """Return some entries of the table."""
     table = {
         "model=old_net": "model=hrnet_w32 seed=1",
         "old_key": "seed",
@@ -99,7 +99,7 @@ def gone(monkeypatch):
         ("schedule_interval=era", "schedule_interval", "schedule_interval=era"),
     ],
 )
-def test_what_is_gone_is_refused_with_its_replacement(gone, override, key, old):
+def test_removed_names_are_refused_with_their_replacements(gone, override, key, old):
     with pytest.raises(ConfigError) as caught:
         check("fit", [override])
     (fault,) = caught.value.faults
@@ -107,12 +107,12 @@ def test_what_is_gone_is_refused_with_its_replacement(gone, override, key, old):
     assert f"Use {gone[old]}." in fault
 
 
-def test_a_verb_that_is_gone_is_refused_with_its_replacement(gone, capsys):
+def test_a_removed_verb_is_refused_with_its_replacement(gone, capsys):
     assert main(["rehearse"]) == 2
     assert f"Use {gone['hrpose rehearse']}." in capsys.readouterr().err
 
 
-def test_a_stored_configuration_may_have_a_gone_key_with_its_default(gone, monkeypatch):
+def test_a_stored_configuration_may_have_a_removed_key_with_its_default(gone, monkeypatch):
     monkeypatch.setitem(GONE_DEFAULTS, "old_key", 5)
     cfg = compose("fit")
     with open_dict(cfg):

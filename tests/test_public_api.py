@@ -1,4 +1,4 @@
-"""What `import hrpose` gives."""
+"""The public names of `import hrpose`."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ HEAVY = (
 
 
 def loaded_by(code: str) -> set[str]:
-    """Run ``code`` in a fresh interpreter and tell which heavy packages it loaded."""
+    """Run code in a new interpreter and return the heavy packages that it imported."""
     report = f"import sys; print(*[name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True)
     return set(done.stdout.split())
 
 
-def test_all_is_sorted_and_without_repeats():
+def test_all_is_sorted_and_unique():
     assert list(hrpose.__all__) == sorted(set(hrpose.__all__))
 
 
@@ -56,18 +56,18 @@ def test_composing_a_configuration_loads_no_torch():
     assert "torch" not in loaded_by("import hrpose; hrpose.compose('fit', ['+experiment=tiny'])")
 
 
-def test_arithmetic_comes_without_the_frameworks():
+def test_arithmetic_imports_no_frameworks():
     frameworks = {"lightning", "hydra", "torchmetrics", "cv2", "albumentations", "matplotlib"}
     assert loaded_by("import hrpose.models, hrpose.codecs, hrpose.losses, hrpose.inference") & frameworks == set()
 
 
-def test_the_metric_comes_without_hydra_and_opencv():
+def test_the_metric_imports_no_hydra_and_opencv():
     assert (
         loaded_by("from hrpose.metrics import KeypointAveragePrecision") & {"hydra", "cv2", "albumentations"} == set()
     )
 
 
-def test_a_network_is_made_from_plain_arguments():
+def test_a_network_is_built_from_plain_arguments():
     net = hrpose.HRNet(width=32, num_keypoints=17)
     assert sum(parameter.numel() for parameter in net.parameters()) == 28_536_113
 

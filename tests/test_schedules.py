@@ -36,7 +36,7 @@ def test_rates_are_those_of_torchs_warm_up_and_milestones():
     assert rates(ours, 60) == pytest.approx(want, rel=1e-6)
 
 
-def test_mmposes_numbers():
+def test_rates_equal_those_of_mmpose():
     # 149,813 persons, 512 per step: 293 steps to an epoch
     schedule = warmup_multistep(optimizer(5e-4), total_steps=293 * 210, num_epochs=210)
     rate = [5e-4 * schedule.lr_lambdas[0](step) for step in (0, 250, 499, 293 * 170 - 1, 293 * 170, 293 * 200)]
@@ -51,7 +51,7 @@ def test_milestones_are_epochs_on_any_number_of_devices(num_devices):
     assert found == pytest.approx([1.0] * 7 * steps + [0.1] * 3 * steps)
 
 
-def test_a_resumed_and_prolonged_run_has_the_rates_of_an_undisturbed_one():
+def test_a_resumed_and_extended_run_has_the_rates_of_an_uninterrupted_one():
     arguments = {"milestones": [3, 4], "warmup_steps": 7}
     whole = rates(warmup_multistep(optimizer(), total_steps=50, num_epochs=5, **arguments), 50)
     first = warmup_multistep(optimizer(), total_steps=20, num_epochs=2, **arguments)
@@ -89,7 +89,7 @@ cycles = {
 
 
 @given(total_steps=st.integers(1, 60), **cycles)
-def test_a_cycle_has_any_length(total_steps, **arguments):
+def test_a_cycle_may_have_any_length(total_steps, **arguments):
     found = settings_of(one_cycle, total_steps, **arguments)
     assert all(0 < rate <= 2e-3 for rate, _ in found)
     if total_steps != 2:  # which can be the first rate, 2e-4 at most, and the last one
@@ -97,7 +97,7 @@ def test_a_cycle_has_any_length(total_steps, **arguments):
 
 
 @given(total_steps=st.integers(2, 60), **cycles)
-def test_a_cycle_is_torchs_wherever_torch_has_one(total_steps, **arguments):
+def test_a_cycle_equals_that_of_torch_where_torch_supports_it(total_steps, **arguments):
     try:
         want = settings_of(OneCycleLR, total_steps, **arguments)
     except ZeroDivisionError:

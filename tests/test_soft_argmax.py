@@ -4,7 +4,7 @@ import torch
 from hrpose.soft_argmax import axis_distributions, expected_cells, soft_argmax
 
 
-def test_two_cells_are_shared_as_their_exponentials_are():
+def test_shares_of_two_cells_are_proportional_to_their_exponentials():
     heatmaps = torch.full((1, 1, 3, 4), -1e4)
     heatmaps[0, 0, 1, 0], heatmaps[0, 0, 2, 3] = 0.0, torch.log(torch.tensor(3.0))
     along_x, along_y = axis_distributions(heatmaps)
@@ -13,14 +13,14 @@ def test_two_cells_are_shared_as_their_exponentials_are():
     torch.testing.assert_close(expected_cells(along_x, along_y), torch.tensor([[[2.25, 1.75]]]))
 
 
-def test_shares_sum_to_one_and_stacks_are_alike():
+def test_shares_sum_to_one_and_stacks_are_independent():
     heatmaps = torch.randn(2, 3, 4, 6, 5)
     for shares in axis_distributions(heatmaps):
         torch.testing.assert_close(shares.sum(-1), torch.ones(2, 3, 4))
     torch.testing.assert_close(soft_argmax(heatmaps)[:, 1], soft_argmax(heatmaps[:, 1]))
 
 
-def test_the_mean_follows_the_heatmap_when_it_is_moved_and_mirrored():
+def test_the_mean_moves_and_mirrors_with_the_heatmap():
     heatmaps = torch.full((1, 1, 12, 12), -1e4)
     heatmaps[0, 0, 3:6, 2:7] = torch.randn(3, 5)
     x, y = soft_argmax(heatmaps)[0, 0]
@@ -35,7 +35,7 @@ def test_every_cell_gets_a_gradient():
 
 
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float32, torch.float64])
-def test_precision_is_single_at_least(precision):
+def test_the_precision_is_at_least_float32(precision):
     assert soft_argmax(torch.zeros(1, 1, 4, 4, dtype=precision)).dtype == max(
         precision, torch.float32, key=lambda t: t.itemsize
     )

@@ -1,6 +1,6 @@
-"""Top-down keypoint networks, HRNet first: exact COCO recipes in PyTorch Lightning and Hydra, and an exact OKS metric.
+"""Keypoint networks such as HRNet: exact COCO recipes in PyTorch Lightning and Hydra, and an exact OKS metric.
 
-The names below are loaded when they are first used, so `import hrpose` is instant and needs no torch.
+Names are imported on first use, so `import hrpose` is fast and does not import torch.
 """
 
 from typing import TYPE_CHECKING
@@ -102,63 +102,27 @@ __all__ = [  # noqa: RUF022  in the order of sorted()
     "write_coco",
 ]
 
-_HOMES = {
-    "AssociativeEmbedding": "codecs",
-    "BoxFile": "estimator",
-    "COCO": "skeletons",
-    "Crop": "structures",
-    "DarkCodec": "codecs",
-    "DeepPose": "models",
-    "FunctionDetector": "estimator",
-    "GroundTruth": "structures",
-    "HRNet": "models",
-    "HeatmapCodec": "codecs",
-    "HigherHRNet": "models",
-    "InstanceTable": "structures",
-    "IntegralCodec": "codecs",
-    "KeypointAveragePrecision": "metrics",
-    "MPII": "skeletons",
-    "OksTracker": "tracking",
-    "OneEuroFilter": "tracking",
-    "OnnxDetector": "estimator",
-    "PoseDataModule": "data.datamodule",
-    "PoseEstimator": "estimator",
-    "PoseModule": "module",
-    "PosePainter": "visualize",
-    "PoseSmoother": "tracking",
-    "Poses": "structures",
-    "RTDetrDetector": "estimator",
-    "RegressionCodec": "codecs",
-    "SimCC": "models",
-    "SimccCodec": "codecs",
-    "SimpleBaseline": "models",
-    "Skeleton": "skeletons",
-    "StackedHourglass": "models",
-    "UdpCodec": "codecs",
-    "UdpOffsetCodec": "codecs",
-    "VideoReader": "media.video",
-    "VideoWriter": "media.video",
-    "compose": "config",
-    "conf_dir": "config",
-    "convert": "tasks.calls",
-    "convert_labels": "annotations.converters",
-    "doctor": "tasks.calls",
-    "draw_heatmaps": "visualize",
-    "draw_poses": "visualize",
-    "estimate_poses": "inference",
-    "evaluate": "tasks.calls",
-    "export": "export",  # a package that is a function too
-    "fetch_weights": "weights.fetch",
-    "fit": "tasks.calls",
-    "load_image": "media.load",
-    "load_weights": "weights",
-    "open_exported": "export",
-    "predict": "tasks.calls",
-    "predict_heatmaps": "inference",
-    "save_weights": "weights",
-    "test": "tasks.calls",
-    "track_poses": "estimator.video",
-    "write_coco": "annotations.converters",
+_NAMES = {
+    "annotations.converters": "convert_labels write_coco",
+    "codecs": "AssociativeEmbedding DarkCodec HeatmapCodec IntegralCodec RegressionCodec SimccCodec UdpCodec UdpOffsetCodec",
+    "config": "compose conf_dir",
+    "data.datamodule": "PoseDataModule",
+    "estimator": "BoxFile FunctionDetector OnnxDetector PoseEstimator RTDetrDetector",
+    "estimator.video": "track_poses",
+    "export": "export open_exported",  # the package itself can be called
+    "inference": "estimate_poses predict_heatmaps",
+    "media.load": "load_image",
+    "media.video": "VideoReader VideoWriter",
+    "metrics": "KeypointAveragePrecision",
+    "models": "DeepPose HRNet HigherHRNet SimCC SimpleBaseline StackedHourglass",
+    "module": "PoseModule",
+    "skeletons": "COCO MPII Skeleton",
+    "structures": "Crop GroundTruth InstanceTable Poses",
+    "tasks.calls": "convert doctor evaluate fit predict test",
+    "tracking": "OksTracker OneEuroFilter PoseSmoother",
+    "visualize": "PosePainter draw_heatmaps draw_poses",
+    "weights": "load_weights save_weights",
+    "weights.fetch": "fetch_weights",
 }
 
-__getattr__, __dir__ = _lazy_names(__name__, _HOMES)
+__getattr__, __dir__ = _lazy_names(__name__, _NAMES)

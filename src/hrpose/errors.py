@@ -1,5 +1,7 @@
-"""Exceptions for invalid data and configurations. Each message says how to fix the fault."""
+"""The exceptions for mistakes of a user in data, configuration and arguments, and checks that raise them."""
 
+import math
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
@@ -49,6 +51,25 @@ class OverrideError(ConfigError):
     """Invalid overrides; `sound` are the valid ones."""
 
     sound: tuple[str, ...] = ()
+
+
+def check_counts(**counts: Any) -> None:
+    """Raise ValueError unless every argument is a positive whole number."""
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"Expected argument `{name}` to be a whole number of at least 1, but got {value!r}.")
+
+
+def check_positive(name: str, value: Any, unit: str) -> None:
+    """Raise ValueError unless the value is a positive finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f"Expected argument `{name}` to be a positive number of {unit}, but got {value!r}.")
+
+
+def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
+    """Raise ValueError unless the value is one of the choices."""
+    if value not in choices:
+        raise ValueError(f"Expected argument `{name}` to be one of {', '.join(map(str, choices))}, but got {value!r}.")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,7 +1,4 @@
-"""Write files so that a killed process leaves the old file or the new one, never a part of it; and JSON as RFC 8259 defines it.
-
-Python's json module writes NaN and Infinity, which other readers refuse: every JSON file of hrpose is written by `dumps`.
-"""
+"""Atomic writing of files, and JSON without NaN and Infinity (RFC 8259), which Python's json module writes by default."""
 
 from __future__ import annotations
 
@@ -15,29 +12,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-_MOST_UNPACKED = 4  # times the size of the archive
-_LONGEST_SHOWN = 512  # characters of a name in a message
+_MAX_UNPACKED = 4  # times the size of the archive
+_MAX_SHOWN = 512  # characters of a name in a message
 _PACKAGE = Path(__file__).resolve().parent
-_NAME_CHARACTERS = 40  # of the target's name in the temporary one, which file systems hold to 255 bytes
+_NAME_CHARACTERS = 40  # of the target in the temporary name, which file systems limit to 255 bytes
 
 
 @contextmanager
 def write_atomically(path: str | Path, *, durable: bool = True) -> Iterator[Path]:
-    """Write a file beside its target and move it there when it is complete.
+    """Write a temporary file in the folder of the target and move it to the target when it is complete.
 
-    The folder is made. The temporary file is hidden and ends in `.part`, so that no pattern for the target's suffix matches
-    it. It is removed if the block raises; a killed process leaves it behind.
+    The folder is created. The temporary file is hidden and ends in `.part`. It is removed if the block raises; it remains only if
+    the process is killed.
 
     Args:
         path: the target; an existing file is replaced.
-        durable: flush the file and its folder to the disk, so that the file also survives a power failure. This takes
-            milliseconds, too long for each of thousands of pictures.
+        durable: flush the file and its folder to the disk, so that the file survives a power failure. This takes milliseconds.
 
     Yields:
         The temporary path to write to.
 
     Raises:
-        OSError: with the name of the target, where the file cannot be written.
+        OSError: with the name of the target, if the file cannot be written.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -61,12 +57,12 @@ def write_json(path: str | Path, content: Any, *, undefined_as_null: bool = Fals
 
 
 def dumps(content: Any, *, undefined_as_null: bool = False, indent: int | None = None) -> str:
-    """Write plain containers as JSON.
+    """Convert plain containers to JSON.
 
     Args:
         content: dicts, lists, tuples, text and numbers.
-        undefined_as_null: write NaN and infinity as null. Only for figures that can be undefined, such as the AP of a size that
-            nobody has; results are never undefined.
+        undefined_as_null: write NaN and infinity as null, for numbers that can be undefined, such as the AP of a size without
+            instances.
         indent: spaces per level; None writes one line.
 
     Raises:
@@ -80,12 +76,12 @@ def dumps(content: Any, *, undefined_as_null: bool = False, indent: int | None =
 
 
 def partial_path(target: Path, suffix: str = ".part") -> Path:
-    """Return a hidden, unused path beside the target."""
+    """Return a hidden, unused path in the folder of the target."""
     return target.with_name(f".{target.name[:_NAME_CHARACTERS]}.{secrets.token_hex(4)}{suffix}")
 
 
 def replace_file(source: Path, target: Path, *, durable: bool = True) -> None:
-    """Move a complete file to a target on the same file system, and replace what is there."""
+    """Move a file to a target on the same file system, which is replaced."""
     if durable:
         _flush(source)
     source.replace(target)
@@ -94,20 +90,20 @@ def replace_file(source: Path, target: Path, *, durable: bool = True) -> None:
 
 
 def shorten(name: object) -> str:
-    """Return a name for a message: only the beginning of one that is longer than names are."""
+    """Return a name for a message, truncated if it is very long."""
     text = str(name)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:80]}... ({len(text):,} characters)"
+    return text if len(text) <= _MAX_SHOWN else f"{text[:80]}... ({len(text):,} characters)"
 
 
 def archive_fault(file: Path) -> str | None:
-    """Say what is wrong with the directory of a zip archive of weights, which can hardly be compressed; None for nothing."""
+    """Return the fault of the directory of a zip archive of weights, which hardly compress; None if there is none."""
     size = file.stat().st_size
     try:
         with zipfile.ZipFile(file) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
-    except Exception as error:  # of a damaged archive zipfile may raise anything
+    except Exception as error:  # zipfile raises errors of many classes for damaged archives
         return f"cut off after {size:,} bytes" if "not a zip file" in str(error) else str(error)
-    return f"its {size:,} bytes unpack to {unpacked:,}" if unpacked > _MOST_UNPACKED * size else None
+    return f"its {size:,} bytes unpack to {unpacked:,}" if unpacked > _MAX_UNPACKED * size else None
 
 
 def list_files(name: str, folder: Path, notes: Mapping[str, str]) -> list[str]:
@@ -118,7 +114,7 @@ def list_files(name: str, folder: Path, notes: Mapping[str, str]) -> list[str]:
 
 
 def _flush(path: Path) -> None:
-    """Write what the system holds of a file or folder to the disk."""
+    """Flush a file or folder from the cache of the system to the disk."""
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)
@@ -127,7 +123,7 @@ def _flush(path: Path) -> None:
 
 
 def _finite(content: Any) -> Any:
-    """Copy containers with None in the place of numbers that are not finite."""
+    """Copy containers, with None instead of numbers that are not finite."""
     if isinstance(content, Mapping):
         return {key: _finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
@@ -136,7 +132,7 @@ def _finite(content: Any) -> Any:
 
 
 def _find(content: Any, place: str = "$") -> str:
-    """Return the path of the first number that is not finite; "" where there is none."""
+    """Return the path of the first number that is not finite; "" if there is none."""
     if isinstance(content, Mapping):
         return next((found for key, value in content.items() if (found := _find(value, f"{place}.{key}"))), "")
     if isinstance(content, list | tuple):
@@ -149,10 +145,10 @@ def _is_undefined(value: Any) -> bool:
 
 
 def conf_dir() -> Path:
-    """Find the folder with the configuration files: the installed package's own, or that of the checkout.
+    """Return the folder of the configuration files, of the installed package or the checkout.
 
     Raises:
-        FileNotFoundError: there is neither.
+        FileNotFoundError: if there is neither.
     """
     places = (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf")
     for place in places:

@@ -1,8 +1,6 @@
-"""The one way from images to poses: network, flip test, codec, image coordinates, instance score.
+"""Images to poses: network, flip test, codec, image coordinates, instance score. All predictions use these functions.
 
-Crops have one instance each; with a bottom-up codec a whole image has any number of them.
-
-Validation, test, prediction and the estimator all come through here.
+A crop has one instance; with a bottom-up codec, a whole image has any number.
 """
 
 from __future__ import annotations
@@ -21,35 +19,31 @@ from hrpose.geometry import transform_points
 from hrpose.structures import Poses, rescore
 
 _ADVICE = (
-    "If it computes in half precision, it may overflow: set precision=32. If it was just trained, the training has diverged: "
-    "look at train/loss and start again with a smaller optim.lr or trainer.gradient_clip_val=1. Otherwise the weights are "
-    "damaged: take an earlier checkpoint."
+    "In half precision the network may overflow: set precision=32. After training, train/loss shows whether it has diverged: "
+    "train again with a smaller optim.lr or trainer.gradient_clip_val=1. Otherwise the weights are damaged: use an earlier "
+    "checkpoint."
 )
-_PADDING = (
-    1.25  # of the boxes around the keypoints of instances that were found without boxes, as boxes of crops are padded
-)
+_PADDING = 1.25  # of the boxes around keypoints of instances without boxes
 
 
 class NonFinitePosesError(ValueError):
-    """A network gives NaN or infinity."""
+    """A network outputs NaN or infinity."""
 
 
 def predict_heatmaps(
     net: nn.Module, images: Tensor, codec: Codec, *, flip_test: bool, flip_permutation: Sequence[int]
 ) -> Tensor:
-    """Run the network, with a flip test if asked: the mean of the heatmaps for the images and for their mirror images.
-
-    Coordinates and bins of networks that put out those are averaged alike.
+    """Run the network, optionally averaging with the outputs for mirrored images.
 
     Args:
-        net: images (B, 3, H, W) to heatmaps (B, K, h, w), or whatever else the codec reads; in eval mode.
+        net: images (B, 3, H, W) to heatmaps (B, K, h, w), or other outputs of the codec; in eval mode.
         images: (B, 3, H, W) normalised RGB.
-        codec: knows how the outputs for mirrored images turn back.
-        flip_test: whether to look at the mirrored images too.
-        flip_permutation: K indices; entry k is the keypoint that keypoint k becomes in the mirror.
+        codec: converts the outputs for mirrored images.
+        flip_test: whether to average with the outputs for mirrored images.
+        flip_permutation: K indices; entry k is the mirrored keypoint of keypoint k.
 
     Returns:
-        (B, K, h, w) float32 heatmaps, or those other outputs; float32 also under autocast.
+        (B, K, h, w) float32 heatmaps, or other outputs; float32 also under autocast.
     """
     heatmaps: Tensor = net(images).float()
     if not flip_test:
@@ -68,24 +62,22 @@ def estimate_poses(
     flip_permutation: Sequence[int],
     score_threshold: float = 0.2,
 ) -> Poses:
-    """Estimate the poses of a batch of crops, in pixels of their images; with a bottom-up codec those of whole images.
-
-    Only three numbers per keypoint leave the device.
+    """Estimate the poses of a batch of crops in image pixels; with a bottom-up codec see `estimate_image_poses`.
 
     Args:
-        net: images (B, 3, H, W) to heatmaps (B, K, h, w), or whatever else the codec reads; in eval mode.
-        codec: reads what the network puts out. `estimate_image_poses` has the batches of bottom-up ones.
+        net: see `predict_heatmaps`.
+        codec: decodes the outputs of the network.
         batch: images (B, 3, H, W), image_from_input (B, 2, 3), center (B, 2), scale (B, 2), bbox_scores (B,),
-            image_ids (B,) and instance_ids (B,), as `structures.Batch` describes them.
-        flip_test: whether to look at the mirrored images too.
-        flip_permutation: K indices; entry k is the keypoint that keypoint k becomes in the mirror.
-        score_threshold: keypoints with a score above it make up the instance score.
+            image_ids (B,) and instance_ids (B,), see `structures.Batch`.
+        flip_test: see `predict_heatmaps`.
+        flip_permutation: see `predict_heatmaps`.
+        score_threshold: the instance score is the mean of keypoint scores above it.
 
     Returns:
         The poses, in the order of the batch.
 
     Raises:
-        NonFinitePosesError: if the network gives NaN or infinity.
+        NonFinitePosesError: if the network outputs NaN or infinity.
     """
     if is_bottom_up(codec):
         return estimate_image_poses(net, codec, batch, flip_test=flip_test, flip_permutation=flip_permutation)
@@ -100,14 +92,14 @@ def estimate_poses(
 def predict_maps(
     net: nn.Module, images: Tensor, codec: AssociativeEmbedding, *, flip_test: bool, flip_permutation: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
-    """Run a bottom-up network, with a flip test if asked: heatmaps are averaged, tags of the two passes stand side by side.
+    """Run a bottom-up network, optionally on mirrored images too: heatmaps are averaged, tags concatenated.
 
     Args:
-        net: images (B, 3, H, W) to [(B, 2K, h', w'), (B, K, h, w)], as `HigherHRNet`; in eval mode.
+        net: images (B, 3, H, W) to [(B, 2K, h', w'), (B, K, h, w)], such as `HigherHRNet`; in eval mode.
         images: (B, 3, H, W) normalised RGB.
-        codec: knows how the outputs for mirrored images turn back.
-        flip_test: whether to look at the mirrored images too.
-        flip_permutation: K indices; entry k is the keypoint that keypoint k becomes in the mirror.
+        codec: converts the outputs for mirrored images.
+        flip_test: whether to use the outputs for mirrored images too.
+        flip_permutation: K indices; entry k is the mirrored keypoint of keypoint k.
 
     Returns:
         heatmaps (B, K, h, w) and tags (B, K, T, h, w), float32; T is 2 with a flip test, else 1.
@@ -128,21 +120,10 @@ def estimate_image_poses(
     flip_test: bool,
     flip_permutation: Sequence[int],
 ) -> Poses:
-    """Estimate the poses of all instances of whole images.
+    """Estimate the poses of all instances of whole images; see `predict_maps` and `collect_image_poses`.
 
-    Args:
-        net: as for `predict_maps`.
-        codec: finds the instances.
-        batch: images (B, 3, H, W), rescaled (the same images at other scales), image_from_input (B, 2, 3) and image_ids (B,), as
-            `structures.WholeImageBatch` describes them.
-        flip_test: whether to look at the mirrored images too.
-        flip_permutation: K indices; entry k is the keypoint that keypoint k becomes in the mirror.
-
-    Returns:
-        The poses, image by image: see `collect_image_poses`.
-
-    Raises:
-        NonFinitePosesError: if the network gives NaN or infinity.
+    The batch has images (B, 3, H, W), rescaled (the same images at other scales), image_from_input (B, 2, 3) and image_ids (B,),
+    see `structures.WholeImageBatch`.
     """
     images = (batch["images"], *batch.get("rescaled", ()))
     maps = [predict_maps(net, view, codec, flip_test=flip_test, flip_permutation=flip_permutation) for view in images]
@@ -158,15 +139,15 @@ def collect_image_poses(
     """Find the instances of images in the heatmaps and tags of a bottom-up network.
 
     Args:
-        maps: heatmaps and tags as `predict_maps` gives them, of the images and of the same ones at other scales. Heatmaps of all
-            scales are averaged; tags are those of the first.
+        maps: heatmaps and tags of `predict_maps`, of the images and of the same images at other scales. Heatmaps of all scales
+            are averaged; only the tags of the first are used.
         codec: finds the instances.
         batch: image_from_input and image_ids.
         input_size: (H, W) of the images at the first scale.
 
     Returns:
-        The poses. The score of an instance is the mean of its keypoints' scores; its box holds its keypoints, and center and
-        scale are those of that box, padded by a quarter.
+        The poses, image by image. The score of an instance is the mean of its keypoint scores; its box encloses its keypoints,
+        and center and scale are those of this box, padded by 1.25.
 
     Raises:
         NonFinitePosesError: if a heatmap or a tag is NaN or infinite.
@@ -197,7 +178,7 @@ def collect_image_poses(
 
 
 def _extents(keypoints: NDArray[np.float64], present: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the boxes (N, 4) x, y, width, height around the keypoints (N, K, 2) that are present; sides are at least a pixel."""
+    """Return the boxes (N, 4) x, y, width, height around the present keypoints (N, K, 2); sides are at least one pixel."""
     low, high = (
         reduce(np.where(present[..., None], keypoints, edge), axis=1)
         for reduce, edge in ((np.min, np.inf), (np.max, -np.inf))
@@ -212,13 +193,13 @@ def collect_poses(
     *,
     score_threshold: float = 0.2,
 ) -> Poses:
-    """Put keypoints that were found in a batch of crops together with what is known of the crops.
+    """Create the poses of a batch of crops; see `estimate_poses`.
 
     Args:
         keypoints: (B, K, 2) in image pixels.
         keypoint_scores: (B, K).
-        batch: center, scale, bbox_scores, image_ids and instance_ids as `estimate_poses` takes them.
-        score_threshold: keypoints with a score above it make up the instance score.
+        batch: center, scale, bbox_scores, image_ids and instance_ids.
+        score_threshold: the instance score is the mean of keypoint scores above it.
 
     Raises:
         NonFinitePosesError: if a keypoint or a score is NaN or infinite.
@@ -238,11 +219,7 @@ def collect_poses(
 
 
 def check_finite(keypoints: NDArray[np.floating[Any]], keypoint_scores: NDArray[np.floating[Any]]) -> None:
-    """Refuse keypoints (B, K, 2) and scores (B, K) that are NaN or infinite.
-
-    Raises:
-        NonFinitePosesError: with the number of crops.
-    """
+    """Raise NonFinitePosesError if keypoints (B, K, 2) or scores (B, K) are NaN or infinite."""
     finite = np.isfinite(keypoints).all(axis=(1, 2)) & np.isfinite(keypoint_scores).all(axis=1)
     if not finite.all():
         raise NonFinitePosesError(

@@ -1,7 +1,7 @@
-"""The LightningModules: `PoseModule` trains and validates a network, its base `MetricModule` measures estimated poses.
+"""The LightningModules: `PoseModule` trains and validates a network, its base `MetricModule` evaluates estimated poses.
 
-They build nothing: every part is an argument. Batches arrive ready for the network (see
-`PoseDataModule.on_after_batch_transfer`), and every prediction of a network goes through `hrpose.inference.estimate_poses`.
+Every part is an argument. `PoseDataModule.on_after_batch_transfer` prepares the batches, and all predictions use
+`hrpose.inference.estimate_poses`.
 """
 
 import math
@@ -24,16 +24,16 @@ from hrpose.structures import Batch, Poses
 
 
 class MetricModule(LightningModule):
-    """Estimate poses with `predict_step`, and measure them in validation and test.
+    """Estimate poses with `predict_step`, and evaluate them in validation and test.
 
-    Logged: `val/AP` and its nine companions for the first metric (`val/PCKh` and its companions if that is what it measures); for
-    each metric its numbers with its name, such as `val/AP_gt` and `val/AP_det`. A test logs the same under `test/`.
+    Logged: the numbers of the first metric, such as `val/AP` or `val/PCKh`, and those of each metric with its name, such as
+    `val/AP_gt` and `val/AP_det`; in a test the same with `test/`.
 
     Args:
         skeleton: the keypoints.
         metrics: one metric for each validation loader, in their order; named by the boxes: "gt", "det".
         config: the composed configuration as plain containers; it is stored in checkpoints.
-        protocols: how each metric measures, as plain containers; stored in checkpoints and logged with the hyperparameters.
+        protocols: the protocol of each metric as plain containers; stored in checkpoints and logged with the hyperparameters.
     """
 
     def __init__(
@@ -52,7 +52,8 @@ class MetricModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Reset the metrics."""
-        self._reset_metrics()
+        for metric in self.pose_metrics.values():
+            metric.reset()
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
         """Estimate the poses of one batch and update the metric of its loader."""
@@ -65,7 +66,8 @@ class MetricModule(LightningModule):
 
     def on_test_epoch_start(self) -> None:
         """Reset the metrics."""
-        self._reset_metrics()
+        for metric in self.pose_metrics.values():
+            metric.reset()
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
         """Estimate the poses of one batch and update the metric of its loader."""
@@ -85,10 +87,6 @@ class MetricModule(LightningModule):
         list(self.pose_metrics.values())[loader].update_poses(poses)
         return {"poses": poses}
 
-    def _reset_metrics(self) -> None:
-        for metric in self.pose_metrics.values():
-            metric.reset()
-
     def _log_metrics(self, stage: str) -> None:
         """Log each number under `stage/AP_name`, and those of the first metric under `stage/AP` too."""
         for position, (name, metric) in enumerate(self.pose_metrics.items()):
@@ -99,30 +97,29 @@ class MetricModule(LightningModule):
 
 
 class PoseModule(MetricModule):
-    """Train a keypoint network and measure its AP, or whatever its metrics measure.
+    """Train a keypoint network and evaluate it with its metrics.
 
-    Logged: `train/loss`, `val/loss` of the annotated boxes, and what `MetricModule` logs.
+    Logged: `train/loss`, `val/loss` of the annotated boxes, and the numbers of `MetricModule`.
 
     Args:
         net: images (B, 3, H, W) -> heatmaps (B, K, h, w), or rows of coordinates or bins (B, K, ...); in training mode the
             heatmaps of all stacks, (B, S, K, h, w), if it has several. With a bottom-up codec a list of heatmaps and tags.
-        codec: the outputs' meaning: decodes what the network puts out.
-        loss: (outputs, target, target_weight) -> scalar. Parameters of its own, as those of `RLELoss`, are trained with the
-            network's.
-        skeleton: the keypoints; its mirror pairs serve the flip test.
+        codec: decodes the outputs of the network.
+        loss: (outputs, target, target_weight) -> scalar. Its parameters, if any, are trained too (`RLELoss` has some).
+        skeleton: the keypoints, with mirror pairs for the flip test.
         optimizer: parameters -> optimizer.
-        backbone_factor: learning rate of the backbone as a share of that of the head. With 1 all parameters are in one group;
-            else the optimizer has the groups "head", with the parameters of the loss, and "backbone".
-        schedule: optimizer -> learning-rate schedule, or None for a constant rate. One that steps after every batch is called
-            with the keyword `total_steps` too (`hrpose.schedules.one_cycle` needs it).
-        schedule_interval: when the schedule steps: after an "epoch" (the paper's way) or after a "step".
-        metrics: one metric for each validation loader, in their order; named by the boxes: "gt", "det".
+        backbone_factor: ratio of the learning rates of backbone and head. With 1 all parameters are in one group; otherwise in
+            the groups "head", with the parameters of the loss, and "backbone".
+        schedule: optimizer -> learning-rate schedule, or None for a constant rate. A schedule that steps after every batch
+            also receives the keyword `total_steps` (for `hrpose.schedules.one_cycle`).
+        schedule_interval: when the schedule steps: after an "epoch" (as in the paper) or after a "step".
+        metrics: see `MetricModule`.
         flip_test: average with the outputs for the mirrored crop.
-        keypoint_score_threshold: keypoints that score above it count for the instance score (the paper's 0.2).
-        channels_last: keep activations in NHWC order, which convolutions on GPUs and recent CPUs prefer.
-        compile: compile the network with torch.compile when it first runs.
-        config: the composed configuration as plain containers; it is stored in checkpoints.
-        protocols: how each metric measures, as plain containers; stored in checkpoints and logged with the hyperparameters.
+        keypoint_score_threshold: the instance score is the mean of keypoint scores above it (0.2 in the paper).
+        channels_last: store activations in NHWC order, which is faster on GPUs and recent CPUs.
+        compile: compile the network with torch.compile at its first run.
+        config: see `MetricModule`.
+        protocols: see `MetricModule`.
     """
 
     def __init__(
@@ -148,7 +145,7 @@ class PoseModule(MetricModule):
         if not backbone_factor > 0:
             raise ValueError(f"Expected argument `backbone_factor` to be above 0, but got {backbone_factor}.")
         if backbone_factor != 1:
-            split_parameters(net)  # refuses a network that names no head
+            split_parameters(net)  # raises an error if the network has no head
         self.net = net.to(memory_format=torch.channels_last) if channels_last else net  # type: ignore[call-overload]
         self.codec = codec
         self.loss = loss
@@ -163,7 +160,7 @@ class PoseModule(MetricModule):
             self.net.compile()
 
     def forward(self, images: Tensor) -> Any:
-        """Compute what the network puts out for normalised images (B, 3, H, W)."""
+        """Compute the outputs of the network for normalised images (B, 3, H, W)."""
         return self.net(images)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -173,10 +170,7 @@ class PoseModule(MetricModule):
         return loss
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the gradients of an unfinished accumulation; without them a resumed run would lose these batches.
-
-        Those of several processes are averaged.
-        """
+        """Store the gradients of an unfinished accumulation, averaged over processes, for a resumed run."""
         batches = self.trainer.fit_loop.batch_idx + 1
         if batches % self.trainer.accumulate_grad_batches and not self.trainer.is_last_batch:
             checkpoint["gradients"] = {
@@ -186,18 +180,18 @@ class PoseModule(MetricModule):
             }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Note the gradients of an unfinished accumulation."""
+        """Load the gradients of an unfinished accumulation."""
         self._restored_gradients = checkpoint.get("gradients", {})
 
     def on_train_start(self) -> None:
-        """Restore the gradients of an unfinished accumulation; Lightning has cleared them until now."""
+        """Restore the gradients of an unfinished accumulation, after Lightning has cleared them."""
         for name, gradient in self._restored_gradients.items():
             parameter = self.get_parameter(name)
             parameter.grad = gradient.to(parameter.device)
         self._restored_gradients = {}
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
-        """Measure one batch; log the loss of annotated boxes from the outputs that the poses are decoded from."""
+        """Evaluate one batch; log the loss of annotated boxes, from the same outputs as the poses."""
         outputs: list[Tensor] = []  # of the images, then of the mirrored images
         hook = self.net.register_forward_hook(lambda net, arguments, output: outputs.append(output))
         try:
@@ -222,7 +216,7 @@ class PoseModule(MetricModule):
         )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build the optimizer and its schedule from what was given."""
+        """Build the optimizer and its schedule."""
         optimizer = self._build_optimizer()
         if self.schedule is None:
             return optimizer
@@ -249,9 +243,9 @@ class PoseModule(MetricModule):
 def count_total_steps(trainer: Trainer) -> int:
     """Count the optimizer steps of a whole run, as `trainer.estimated_stepping_batches` does.
 
-    That property makes the training loader. When the optimizers are made, this is too early for a resumed run: Lightning restores
-    the position within the epoch only in a loader that is made later. So the number of batches is asked of the data module;
-    Lightning's property is for those without a `num_train_batches`, and for loaders without a data module.
+    That property creates the training loader, which is too early for a resumed run: Lightning restores the position within the
+    epoch only in loaders created later. So the data module states the number of batches; Lightning's property is used only
+    without `num_train_batches`.
 
     Raises:
         ValueError: if the run has no last step.
@@ -266,7 +260,7 @@ def count_total_steps(trainer: Trainer) -> int:
         steps = max(1, min(steps, trainer.max_steps) if trainer.max_steps != -1 else steps)
     if not 1 <= steps < math.inf:
         raise ValueError(
-            "Expected a run with a last step, because the schedule is stretched over all steps, but trainer.max_epochs is "
+            "Expected a run with a last step, because the schedule depends on the number of steps, but trainer.max_epochs is "
             f"{trainer.max_epochs} and trainer.max_steps is {trainer.max_steps}. Set one of them, or schedule=none."
         )
     return int(steps)

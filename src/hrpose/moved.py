@@ -1,6 +1,6 @@
-"""Names that lead to another place: those of earlier versions, and those of submodules that are imported on first use.
+"""Names of earlier versions and their replacements, and names that a package imports on first use.
 
-`MOVED` and `GONE` are one table for imports, messages and docs/migration.md.
+`MOVED` and `GONE` are the table for imports, messages and docs/migration.md.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ MOVED: Mapping[str, str] = {
     "hrpose.backends": "hrpose.export",
     "hrpose.cli.messages": "hrpose.cli.jobs",
     "hrpose.cli.speech": "hrpose.cli.jobs",
+    "hrpose.codecs.accuracy": "hrpose.codecs.base",
     "hrpose.codecs.gaussians": "hrpose.codecs.cells",
     "hrpose.codecs.udp_offset": "hrpose.codecs.udp",
     "hrpose.config.errors": "hrpose.errors",
@@ -50,6 +51,7 @@ MOVED: Mapping[str, str] = {
     "hrpose.metrics.functional.extent": "hrpose.metrics.functional.oks",
     "hrpose.metrics.functional.pairs": "hrpose.metrics.functional.matching",
     "hrpose.metrics.pose_metric": "hrpose.metrics.base",
+    "hrpose.metrics.similarity": "hrpose.metrics.average_precision",
     "hrpose.metrics.tables": "hrpose.metrics.base",
     "hrpose.models.backbone": "hrpose.models.checks",
     "hrpose.models.load_weights": "hrpose.weights.load_weights",
@@ -61,6 +63,8 @@ MOVED: Mapping[str, str] = {
     "hrpose.models.weight_writing": "hrpose.weights.convert",
     "hrpose.models.weights": "hrpose.weights.load",
     "hrpose.published": "hrpose.weights.published",
+    "hrpose.report.document": "hrpose.report.page",
+    "hrpose.report.pckh": "hrpose.report",
     "hrpose.skeletons.bodies": "hrpose.skeletons.known",
     "hrpose.skeletons.whole_bodies": "hrpose.skeletons.known",
     "hrpose.tasks.reading": "hrpose.tasks.evaluate",
@@ -149,23 +153,19 @@ GONE: Mapping[str, str] = {
     "experiment=w48_384x288_dark": "experiment=w48_384x288 codec=dark data.batch_size=18",
     "experiment=w48_384x288_udp": "experiment=w48_384x288 codec=udp",
 }
-"""Verbs, experiments, options and keys that are no longer available, each with its replacement.
+"""Removed verbs, experiments, options and keys, each with its replacement.
 
-The key is an override (`format=torchscript`), the name of an override whatever its value (`input`), a group and its option
-(`codec=dark_256x192`, `experiment=w48_256x192_dark`), or a verb (`hrpose bench`). The value is what to write instead: overrides
-or a command, alternatives joined by " or ". An option of this name in the user's own configuration folder is used as it is.
+The key is an override (`format=torchscript`), the key of an override with any value (`input`), a group and its option
+(`codec=dark_256x192`, `experiment=w48_256x192_dark`), or a verb (`hrpose bench`). The value is the replacement: overrides or a
+command, alternatives joined by " or ". An option of this name in the user's configuration folder takes precedence.
 """
 
 GONE_DEFAULTS: dict[str, object] = {}
-"""Top-level keys that are gone, with the default that they had: a stored configuration with this value is accepted."""
+"""Removed top-level keys with their default: a stored configuration with this value is accepted."""
 
 
 def new_name(target: str) -> str | None:
-    """Return the present name of a moved module, class or function; None if it has not moved.
-
-    Args:
-        target: a dotted name, such as the `_target_` of a node.
-    """
+    """Return the present name of a moved module, class or function, such as a `_target_`; None if it has not moved."""
     for old, new in sorted(MOVED.items(), reverse=True):
         if target == old or target.startswith(f"{old}."):
             return new + target.removeprefix(old)
@@ -173,17 +173,13 @@ def new_name(target: str) -> str | None:
 
 
 def replacement(override: str) -> str | None:
-    """Return what replaces a verb, an experiment, an option or a key that is gone; None if it is not in `GONE`.
-
-    Args:
-        override: `key=value`, with or without `+` in front, or `hrpose <verb>`.
-    """
+    """Return the replacement in `GONE` of an override `[+]key=value` or a verb `hrpose <verb>`; None if there is none."""
     bare = override.lstrip("+~")
     return GONE.get(bare) or GONE.get(bare.partition("=")[0])
 
 
 def gone_message(override: str) -> str | None:
-    """Return what is wrong with an override that is gone, and its replacement; None if it is not in `GONE`."""
+    """Return the message for a removed override, with its replacement; None if it is not in `GONE`."""
     new = replacement(override)
     if new is None:
         return None
@@ -192,14 +188,14 @@ def gone_message(override: str) -> str | None:
 
 
 class MovedModules:
-    """A finder and loader that imports a moved module by its old name; the last one on `sys.meta_path`.
+    """A finder and loader that imports a moved module by its old name; the last finder on `sys.meta_path`.
 
     Warns:
         DeprecationWarning: with the new name.
     """
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Return how to load a moved module; None for every other name."""
+        """Return the spec of a moved module; None for other names."""
         return ModuleSpec(name, self) if name in MOVED else None  # type: ignore[arg-type]  # a loader by its methods
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
@@ -212,7 +208,7 @@ class MovedModules:
 
 
 class _Alias(ModuleType):
-    """A module under its old name: an attribute is that of the module under its new name, where it may have a new name too."""
+    """A module under its old name; its attributes are those of the new module, where they may have new names."""
 
     def __init__(self, name: str, module: ModuleType) -> None:
         super().__init__(name, module.__doc__)
@@ -224,18 +220,19 @@ class _Alias(ModuleType):
 
 
 def install() -> None:
-    """Make the old names importable, once per process."""
+    """Make the old names importable."""
     if not any(isinstance(finder, MovedModules) for finder in sys.meta_path):
         sys.meta_path.append(MovedModules())
 
 
-def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return the `__getattr__` and `__dir__` of a package (PEP 562) whose names are defined in its submodules.
+def lazy_names(package: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return the `__getattr__` and `__dir__` (PEP 562) of a package that imports names from its submodules on first use.
 
     Args:
         package: the package's `__name__`.
-        homes: the submodule of each name, relative to the package; a submodule that is itself a public name is its own home.
+        names: the names in each submodule, separated by spaces; the name of the submodule itself is the submodule.
     """
+    homes = {name: submodule for submodule, defined in names.items() for name in defined.split()}
 
     def get(name: str) -> Any:
         if name not in homes:

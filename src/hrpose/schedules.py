@@ -1,4 +1,4 @@
-"""Learning-rate schedules that torch has only in parts."""
+"""Learning-rate schedules that torch lacks or has only in part."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def one_cycle(
     div_factor: float = 25.0,
     final_div_factor: float = 1e4,
 ) -> OneCycleLR:
-    """Return torch's OneCycleLR, made to work for every number of steps.
+    """Return torch's OneCycleLR, fixed for small numbers of steps.
 
-    torch divides by the length of each phase in steps. That of the rise is `pct_start * total_steps - 1`: 0 for 5 steps and a
-    share of 0.2. Such a phase is left out here, and the run starts with `max_lr`. A run of one step has `max_lr`; torch gives it
-    the last, lowest rate. All other rates and momenta are those of torch.
+    torch divides by the length of each phase, and that of the rise, `pct_start * total_steps - 1`, can be 0. Here this phase is
+    left out, and the run begins with `max_lr`. A run of one step has `max_lr` instead of the lowest rate. All other rates and
+    momenta are those of torch.
 
     Args:
-        optimizer: of its rates only the ratio to that of the first group is used.
-        total_steps: of the optimizer in the whole run.
-        max_lr: highest rate, of the first group of parameters; or the rates of all groups.
+        optimizer: only the ratios of the rates of its groups are used.
+        total_steps: optimizer steps of the whole run.
+        max_lr: highest rate of the first group of parameters, or the rates of all groups.
         pct_start: share of the steps in which the rate rises, at least 0 and below 1.
         div_factor: the first rate is `max_lr / div_factor`.
         final_div_factor: the last rate is the first one divided by it.
@@ -38,10 +38,10 @@ def one_cycle(
     if not 0 <= pct_start < 1:
         raise ValueError(f"Expected argument `pct_start` to be at least 0 and below 1, but got {pct_start}.")
     share, steps = float(pct_start), total_steps
-    if steps == 1:  # the first of two steps, if there is no rise
+    if steps == 1:  # the first of two steps without a rise
         share, steps = 0.5, 2
     if share * steps - 1 in (0.0, steps - 1):
-        share *= 1 - 1e-9  # the phase ends just before a step, which belongs to the next phase
+        share *= 1 - 1e-9  # end the phase just before a step, which is then part of the next phase
     rates = [group["lr"] for group in optimizer.param_groups]
     if not isinstance(max_lr, list) and len(set(rates)) > 1:
         max_lr = [max_lr * rate / rates[0] for rate in rates]
@@ -67,22 +67,22 @@ def warmup_multistep(
     warmup_steps: int = 500,
     warmup_factor: float = 0.001,
 ) -> LambdaLR:
-    """Raise the rate linearly over the first steps, and drop it after each milestone: warm-up in steps, milestones in epochs.
+    """Return a schedule with a linear warm-up over the first steps and a drop after each milestone epoch.
 
-    It steps after every step of the optimizer. The rate is a function of the number of steps alone, so a run that is resumed goes
-    on with the same rates; and because milestones are epochs, it can be prolonged too.
+    It steps after every optimizer step. The rate depends only on the number of steps, so resumed runs have the same rates, and
+    runs can be extended.
 
     Convention:
-        The first step has warmup_factor times the rate, and step number `warmup_steps` (counted from 1) the whole of it, as in
-        MMEngine's LinearLR. In the first steps after a milestone's epoch the rate is gamma times that before.
+        The first step has warmup_factor times the full rate, and step number `warmup_steps` (counted from 1) the full rate, as in
+        MMEngine's LinearLR. After each milestone the rate is multiplied by gamma.
 
     Args:
-        optimizer: with the highest rate.
-        total_steps: of the optimizer in the whole run.
-        num_epochs: of the whole run; an epoch has total_steps / num_epochs steps.
-        milestones: epochs done.
+        optimizer: with the full rate.
+        total_steps: optimizer steps of the whole run.
+        num_epochs: epochs of the whole run; an epoch has total_steps / num_epochs steps.
+        milestones: numbers of completed epochs.
         gamma: factor at each milestone.
-        warmup_steps: steps of the optimizer; 0 or 1 does without a warm-up.
+        warmup_steps: optimizer steps; 0 or 1 for no warm-up.
         warmup_factor: of the first step.
 
     Raises:
@@ -91,7 +91,7 @@ def warmup_multistep(
     if total_steps < 1 or num_epochs < 1:
         raise ValueError(
             "Expected arguments `total_steps` and `num_epochs` to be at least 1, because milestones are epochs, but got "
-            f"{total_steps} and {num_epochs}. Set trainer.max_epochs, and not trainer.max_steps alone."
+            f"{total_steps} and {num_epochs}. Set trainer.max_epochs, not only trainer.max_steps."
         )
     ends = sorted(round(milestone * total_steps / num_epochs) for milestone in milestones)
 

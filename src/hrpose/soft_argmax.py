@@ -1,8 +1,6 @@
-"""Soft-argmax: a heatmap read as a distribution over its cells, and the mean of it.
+"""Soft-argmax: the mean of a heatmap as a distribution over its cells (x, y), 0-based.
 
 Sun, Xiao, Wei, Liang, Wei, "Integral Human Pose Regression", ECCV 2018, equations 1 and 2.
-
-Legend: B batch, S stacks, K keypoints, h w heatmap. Cells are (x, y), 0-based.
 """
 
 from __future__ import annotations
@@ -12,10 +10,7 @@ from torch import Tensor
 
 
 def axis_distributions(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
-    """Take the softmax over all cells of each heatmap, and sum it along either axis.
-
-    Args:
-        heatmaps: (..., h, w) as a network puts them out; those of lower precision are taken to float32.
+    """Compute the softmax over all cells of heatmaps (..., h, w), in float32 or higher, and sum it along either axis.
 
     Returns:
         along_x: (..., w) the share of each column.
@@ -27,11 +22,11 @@ def axis_distributions(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def expected_cells(along_x: Tensor, along_y: Tensor) -> Tensor:
-    """Take the mean of distributions along the axes, (..., w) and (..., h), as points (..., 2) in cells."""
+    """Compute the means of distributions (..., w) and (..., h) along the axes, as points (..., 2) in cells."""
     means = [(share * torch.arange(share.shape[-1], device=share.device)).sum(dim=-1) for share in (along_x, along_y)]
     return torch.stack(means, dim=-1)
 
 
 def soft_argmax(heatmaps: Tensor) -> Tensor:
-    """Take the mean cell under the softmax of each heatmap: (..., h, w) to (..., 2), differentiable everywhere."""
+    """Compute the mean cell under the softmax of each heatmap: (..., h, w) to (..., 2), differentiable everywhere."""
     return expected_cells(*axis_distributions(heatmaps))

@@ -95,10 +95,10 @@ def examine(
     files = InstanceFiles(**options)
     findings: list[Finding] = []
     splits: list[Split] = []
-    for name, told in (("train", content), ("val", val)):
-        if told is not None:
+    for name, part in (("train", content), ("val", val)):
+        if part is not None:
             file = folder / f"{name}.json"
-            file.write_text(json.dumps(told))
+            file.write_text(json.dumps(part))
             split, found = read_split(name, file, images, files)
             splits.append(split)
             findings += [*found, *examine_labels(split, _skeleton(split), (96, 160), SIZES)]

@@ -160,22 +160,22 @@ def test_a_finding_counts_the_faulty_annotations_and_shows_the_first(fault: str,
 
 
 def test_num_keypoints_without_labels_is_found(tmp_path: Path) -> None:
-    told = sound(0)
-    for row in told["annotations"][:-1]:
+    document = sound(0)
+    for row in document["annotations"][:-1]:
         if row["id"] in (9, 18):  # without labels
             row["num_keypoints"] = 4
-    (finding,) = check_annotations(read(tmp_path, told), CHECKS)
+    (finding,) = check_annotations(read(tmp_path, document), CHECKS)
     assert (finding.check, finding.count, sorted(finding.ids)) == ("num-keypoints-without-labels", 2, [9, 18])
 
 
 def test_other_categories_with_keypoints_are_counted_unless_the_category_is_named(tmp_path: Path) -> None:
-    told = sound(0)
-    told["categories"][1]["keypoints"] = ["middle"]
-    told["annotations"][-1]["keypoints"] = [3, 3, 2]
-    (finding,) = check_annotations(read(tmp_path, told), CHECKS)
+    document = sound(0)
+    document["categories"][1]["keypoints"] = ["middle"]
+    document["annotations"][-1]["keypoints"] = [3, 3, 2]
+    (finding,) = check_annotations(read(tmp_path, document), CHECKS)
     assert (finding.check, finding.count, finding.total, finding.ids) == ("other-categories", 1, 41, (41,))
     assert "1 of 'ball'" in str(finding)
-    assert check_annotations(read(tmp_path, told, category="person"), CHECKS) == []
+    assert check_annotations(read(tmp_path, document, category="person"), CHECKS) == []
 
 
 def test_each_finding_is_one_line_with_the_file_the_counts_the_ids_and_the_fix(tmp_path: Path) -> None:
@@ -193,10 +193,10 @@ def test_images_of_both_sets_are_counted(tmp_path: Path) -> None:
     assert (finding.check, finding.count, finding.total) == ("train-images-in-validation", num_images, num_images)
     assert finding.ids == ("0.jpg", "1.jpg", "2.jpg")
     assert check_split(train, val, tmp_path / "train", tmp_path / "val") == []
-    told = sound(1)
-    for row in told["images"]:
+    document = sound(1)
+    for row in document["images"]:
         row["file_name"] = f"{'train' if row['id'] == 3 else 'val'}/{row['file_name']}"
-    (finding,) = check_split(train, read(tmp_path, told), tmp_path / "train", tmp_path)
+    (finding,) = check_split(train, read(tmp_path, document), tmp_path / "train", tmp_path)
     assert (finding.count, finding.ids) == (1, ("train/3.jpg",))
 
 

@@ -84,9 +84,9 @@ def test_ground_truth_has_all_instances_including_crowds(source, official) -> No
 def test_coordinates_are_stored_exactly_in_little_memory(tmp_path: Path) -> None:
     whole = read_annotations(write_json(tmp_path / "whole.json", content()))
     assert whole.keypoints.dtype == np.int16
-    told = content()
-    told["annotations"][0]["keypoints"][0] = 17.3
-    broken = read_annotations(write_json(tmp_path / "broken.json", told))
+    document = content()
+    document["annotations"][0]["keypoints"][0] = 17.3
+    broken = read_annotations(write_json(tmp_path / "broken.json", document))
     assert broken.ground_truth().keypoints[0, 0, 0] == 17.3
 
 
@@ -98,9 +98,9 @@ def test_skeleton_comes_from_the_categories(tmp_path: Path) -> None:
 
 
 def test_any_number_of_keypoints_is_read(tmp_path: Path) -> None:
-    told = content(0)
-    told["categories"] = [{"id": 7, "name": "chair", "keypoints": ["left_leg", "right_leg", "seat"]}]
-    told["annotations"] = [
+    document = content(0)
+    document["categories"] = [{"id": 7, "name": "chair", "keypoints": ["left_leg", "right_leg", "seat"]}]
+    document["annotations"] = [
         {
             "id": 1,
             "image_id": 2,
@@ -110,7 +110,7 @@ def test_any_number_of_keypoints_is_read(tmp_path: Path) -> None:
             "keypoints": [1, 2, 2, 3, 4, 1, 0, 0, 0],
         }
     ]
-    annotations = read_annotations(write_json(tmp_path / "a.json", told))
+    annotations = read_annotations(write_json(tmp_path / "a.json", document))
     assert annotations.instances().keypoints.tolist() == [[[1, 2], [3, 4], [0, 0]]]
     assert annotations.skeleton().flip_pairs == ((0, 1),)
 
@@ -124,10 +124,10 @@ def test_a_file_is_cached_until_it_changes(tmp_path: Path) -> None:
 
 
 def test_instances_without_size_are_left_out_and_counted(tmp_path: Path) -> None:
-    told = content(3)
-    told["annotations"][0].update(bbox=[10, 10, 0, 0], area=50)
-    told["annotations"][1].update(bbox=[500, 10, 9, 9])
-    annotations = read_annotations(write_json(tmp_path / "a.json", told))
+    document = content(3)
+    document["annotations"][0].update(bbox=[10, 10, 0, 0], area=50)
+    document["annotations"][1].update(bbox=[500, 10, 9, 9])
+    annotations = read_annotations(write_json(tmp_path / "a.json", document))
     with pytest.warns(DataWarning, match=r"2 of 3 instances.*2.*100, 101"):
         table = annotations.instances()
     assert table.instance_ids.tolist() == [102]
@@ -135,12 +135,12 @@ def test_instances_without_size_are_left_out_and_counted(tmp_path: Path) -> None
 
 
 def test_mmpose_rules_use_box_and_labels_but_not_area(tmp_path: Path) -> None:
-    told = content(4)
-    told["annotations"][0].update(bbox=[10, 10, 0, 50], area=0)
-    told["annotations"][1].update(bbox=[10, 10, 0, 50])
-    told["annotations"][2].update(bbox=[10, 10, 20, 30])
-    told["annotations"][3]["keypoints"] = [9, 9, 0] * (len(told["annotations"][3]["keypoints"]) // 3)
-    annotations = read_annotations(write_json(tmp_path / "a.json", told))
+    document = content(4)
+    document["annotations"][0].update(bbox=[10, 10, 0, 50], area=0)
+    document["annotations"][1].update(bbox=[10, 10, 0, 50])
+    document["annotations"][2].update(bbox=[10, 10, 20, 30])
+    document["annotations"][3]["keypoints"] = [9, 9, 0] * (len(document["annotations"][3]["keypoints"]) // 3)
+    annotations = read_annotations(write_json(tmp_path / "a.json", document))
     with pytest.warns(DataWarning, match=r"2 of 3 instances.*2.*100, 101"):
         table = annotations.instances("mmpose")
     assert table.instance_ids.tolist() == [102]
@@ -150,10 +150,10 @@ def test_mmpose_rules_use_box_and_labels_but_not_area(tmp_path: Path) -> None:
 
 
 def test_mmpose_rules_leave_out_num_keypoints_0_and_official_rules_do_not(tmp_path: Path) -> None:
-    told = content(3)
-    told["annotations"][1]["num_keypoints"] = 0
+    document = content(3)
+    document["annotations"][1]["num_keypoints"] = 0
     with pytest.warns(DataWarning, match=r"1 of 3 annotations.*`num_keypoints`.*0"):
-        annotations = read_annotations(write_json(tmp_path / "a.json", told))
+        annotations = read_annotations(write_json(tmp_path / "a.json", document))
     assert annotations.instances("mmpose").instance_ids.tolist() == [100, 102]
     assert annotations.instances().instance_ids.tolist() == [100, 101, 102]
 
@@ -170,12 +170,12 @@ def test_mmpose_rules_leave_out_num_keypoints_0_and_official_rules_do_not(tmp_pa
 def test_areas_of_at_least_one_percent_of_the_box_are_used(
     shares: list[float | None], box_share: float, tmp_path_factory
 ) -> None:
-    told = content(len(shares))
-    boxes = [row["bbox"][2] * row["bbox"][3] for row in told["annotations"]]
+    document = content(len(shares))
+    boxes = [row["bbox"][2] * row["bbox"][3] for row in document["annotations"]]
     areas = [share and share * box for share, box in zip(shares, boxes, strict=True)]
-    for row, area in zip(told["annotations"], areas, strict=True):
+    for row, area in zip(document["annotations"], areas, strict=True):
         row["area"] = area
-    file = write_json(tmp_path_factory.getbasetemp() / "areas.json", told)
+    file = write_json(tmp_path_factory.getbasetemp() / "areas.json", document)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
         annotations = read_annotations(file, area_from_bbox=box_share)
@@ -187,27 +187,27 @@ def test_areas_of_at_least_one_percent_of_the_box_are_used(
 
 
 def test_missing_areas_are_taken_from_the_box_and_counted(tmp_path: Path) -> None:
-    told = content(3)
-    del told["annotations"][1]["area"]
+    document = content(3)
+    del document["annotations"][1]["area"]
     with pytest.warns(DataWarning, match="1 of 3 annotations have no `area`"):
-        annotations = read_annotations(write_json(tmp_path / "a.json", told))
+        annotations = read_annotations(write_json(tmp_path / "a.json", document))
     assert annotations.ground_truth().area.tolist() == [1200.5, 51 * 59, 1200.5]
 
 
 def test_instances_without_keypoints_are_ignored_and_counted(tmp_path: Path) -> None:
-    told = content(3)
-    del told["annotations"][2]["keypoints"]
+    document = content(3)
+    del document["annotations"][2]["keypoints"]
     with pytest.warns(DataWarning, match="1 of 3 annotations lack `keypoints`.*102"):
-        annotations = read_annotations(write_json(tmp_path / "a.json", told))
+        annotations = read_annotations(write_json(tmp_path / "a.json", document))
     assert len(annotations.instances()) == 2
     assert len(annotations.ground_truth()) == 3
 
 
 def test_the_category_is_selected_by_name(tmp_path: Path) -> None:
-    told = content(2)
-    told["categories"] = [{**CATEGORY, "name": "adult"}, {**CATEGORY, "id": 2, "name": "child"}]
-    told["annotations"][1]["category_id"] = 2
-    file = write_json(tmp_path / "a.json", told)
+    document = content(2)
+    document["categories"] = [{**CATEGORY, "name": "adult"}, {**CATEGORY, "id": 2, "name": "child"}]
+    document["annotations"][1]["category_id"] = 2
+    file = write_json(tmp_path / "a.json", document)
     assert read_annotations(file, category="child").instances().instance_ids.tolist() == [101]
     with pytest.raises(DataError, match=r"(?s)'adult': 17 keypoints, 1 inst.*data\.category=adult\n.*'child'.*=all"):
         read_annotations(file)
@@ -216,13 +216,13 @@ def test_the_category_is_selected_by_name(tmp_path: Path) -> None:
 
 
 def test_mirror_pairs_come_from_the_category_or_beside_the_file(tmp_path: Path) -> None:
-    told = content(2)
-    told["categories"] = [{**CATEGORY, "flip_pairs": [["nose", "left_eye"]]}]
-    file = write_json(tmp_path / "pairs.json", told)
+    document = content(2)
+    document["categories"] = [{**CATEGORY, "flip_pairs": [["nose", "left_eye"]]}]
+    file = write_json(tmp_path / "pairs.json", document)
     assert read_skeleton(file).flip_pairs == ((0, 1),)
     assert read_skeleton(file, flip_pairs=[["left_eye", 2]]).flip_pairs == ((1, 2),)
-    told["categories"] = [{**CATEGORY, "flip_idx": [1, 0, *range(2, 17)]}]
-    file = write_json(tmp_path / "order.json", told)
+    document["categories"] = [{**CATEGORY, "flip_idx": [1, 0, *range(2, 17)]}]
+    file = write_json(tmp_path / "order.json", document)
     assert read_skeleton(file).flip_pairs == ((0, 1),)
     assert read_skeleton(file, flip_pairs=[]).flip_pairs == ()
     with pytest.raises(DataError, match=r"order\.json: .* but found 'eye'"):
@@ -238,16 +238,16 @@ def test_sigmas_can_be_given_beside_the_file(tmp_path: Path) -> None:
 
 
 def test_a_category_without_names_needs_a_skeleton(tmp_path: Path) -> None:
-    told = {**content(2), "categories": [{"id": 1, "name": "person"}]}
-    annotations = read_annotations(write_json(tmp_path / "a.json", told))
+    document = {**content(2), "categories": [{"id": 1, "name": "person"}]}
+    annotations = read_annotations(write_json(tmp_path / "a.json", document))
     assert annotations.instances().num_keypoints == 17
     with pytest.raises(DataError, match=r"a\.json.*'person'.*17.*skeleton\.names"):
         annotations.skeleton()
 
 
 def test_names_can_be_given_beside_the_file(tmp_path: Path) -> None:
-    told = {**content(2), "categories": [{"id": 1, "name": "person"}]}
-    file = write_json(tmp_path / "a.json", told)
+    document = {**content(2), "categories": [{"id": 1, "name": "person"}]}
+    file = write_json(tmp_path / "a.json", document)
     skeleton = read_skeleton(file, names=COCO.keypoint_names)
     assert (skeleton.keypoint_names, skeleton.flip_pairs) == (COCO.keypoint_names, COCO.flip_pairs)
     with pytest.raises(DataError, match=r"`skeleton\.names`.*17.*found 2"):
@@ -327,9 +327,9 @@ def test_an_invalid_file_is_refused_with_one_message(name: str, tmp_path: Path) 
 
 
 def test_repeated_image_entries_are_merged_with_a_warning(tmp_path: Path) -> None:
-    told = content(2)
-    told["images"] += [{**told["images"][0], "width": 91}]
-    file = write_json(tmp_path / "a.json", told)
+    document = content(2)
+    document["images"] += [{**document["images"][0], "width": 91}]
+    file = write_json(tmp_path / "a.json", document)
     with pytest.warns(DataWarning, match=r"1 of 5 entries of `images` repeat"):
         annotations = read_annotations(file)
     assert annotations.image_ids.tolist() == [1, 2, 3, 4]
@@ -337,9 +337,9 @@ def test_repeated_image_entries_are_merged_with_a_warning(tmp_path: Path) -> Non
 
 
 def test_missing_image_sizes_are_accepted(tmp_path: Path) -> None:
-    told = content(2)
-    told["images"][:2] = [{"id": 1}, {"id": 2, "file_name": "../C:\\photo.jpg", "width": 90}]
-    annotations = read_annotations(write_json(tmp_path / "a.json", told))
+    document = content(2)
+    document["images"][:2] = [{"id": 1}, {"id": 2, "file_name": "../C:\\photo.jpg", "width": 90}]
+    annotations = read_annotations(write_json(tmp_path / "a.json", document))
     assert annotations.image_sizes[:2].tolist() == [[0, 0], [0, 0]]
 
 
@@ -451,12 +451,12 @@ def _real_labels(archive: Path) -> dict[str, Any]:
 def test_the_benchmark_is_recognised_by_names_and_fields(
     names: Any, field: str | None, benchmark: str | None, tmp_path: Path
 ) -> None:
-    told = content(1)
-    told["categories"] = [{"id": 1, "name": "person", "keypoints": list(names)}]
-    for row in told["annotations"]:
+    document = content(1)
+    document["categories"] = [{"id": 1, "name": "person", "keypoints": list(names)}]
+    for row in document["annotations"]:
         row |= {
             "keypoints": [1, 2, 2] * len(names),
             "num_keypoints": len(names),
             **({field: [1, 2, 2]} if field else {}),
         }
-    assert read_annotations(write_json(tmp_path / "a.json", told)).benchmark == benchmark
+    assert read_annotations(write_json(tmp_path / "a.json", document)).benchmark == benchmark

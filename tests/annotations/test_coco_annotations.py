@@ -17,17 +17,17 @@ def fresh_cache():
 
 def animals(**changes: Any) -> dict[str, Any]:
     """Six instances: sheep, goat, pole, sheep, goat, pole; poles have other keypoints."""
-    told = content(6)
-    told["categories"] = [
+    document = content(6)
+    document["categories"] = [
         {**CATEGORY, "id": 3, "name": "sheep"},
         {**CATEGORY, "id": 5, "name": "goat"},
         {"id": 9, "name": "ski pole", "keypoints": ["tip", "grip"]},
     ]
-    for number, row in enumerate(told["annotations"]):
+    for number, row in enumerate(document["annotations"]):
         row["category_id"] = (3, 5, 9)[number % 3]
         if row["category_id"] == 9:
             row["keypoints"] = row["keypoints"][:6]
-    return {**told, **changes}
+    return {**document, **changes}
 
 
 def test_several_categories_are_read_as_one(tmp_path: Path) -> None:
@@ -46,12 +46,12 @@ def test_several_categories_are_read_as_one(tmp_path: Path) -> None:
 
 
 def test_category_all_reads_the_categories_with_keypoints(tmp_path: Path) -> None:
-    told = animals()
-    told["categories"][2] = {"id": 9, "name": "ski pole"}
-    file = write_json(tmp_path / "a.json", told)
+    document = animals()
+    document["categories"][2] = {"id": 9, "name": "ski pole"}
+    file = write_json(tmp_path / "a.json", document)
     assert read_annotations(file, category="all").own_category_ids == (3, 5)
-    told["categories"][1]["name"] = "all"
-    assert read_annotations(write_json(tmp_path / "b.json", told), category="all").own_category_ids == (5,)
+    document["categories"][1]["name"] = "all"
+    assert read_annotations(write_json(tmp_path / "b.json", document), category="all").own_category_ids == (5,)
 
 
 @pytest.mark.parametrize("category", [None, "all", ["sheep", "ski pole"], "horse", ["sheep", "horse"], []])
@@ -68,10 +68,10 @@ def test_the_error_for_an_ambiguous_category_lists_all(category, tmp_path: Path)
 
 
 def test_a_file_of_single_points_is_not_recognised_as_skeletons(tmp_path: Path) -> None:
-    told = content(0)
-    told["categories"] = [{"id": k, "name": name} for k, name in enumerate(["nose", "tail"])]
+    document = content(0)
+    document["categories"] = [{"id": k, "name": name} for k, name in enumerate(["nose", "tail"])]
     with pytest.raises(DataError, match=r"(?s)'nose': 0 keypoints, 0 instances.*no annotations"):
-        read_annotations(write_json(tmp_path / "a.json", told))
-    told["annotations"] = [{"id": 1, "image_id": 1, "category_id": 0, "bbox": [1, 1, 2, 2]}]
+        read_annotations(write_json(tmp_path / "a.json", document))
+    document["annotations"] = [{"id": 1, "image_id": 1, "category_id": 0, "bbox": [1, 1, 2, 2]}]
     with pytest.raises(DataError, match=r"(?s)'nose': 0 keypoints.*No annotation has keypoints"):
-        read_annotations(write_json(tmp_path / "b.json", told))
+        read_annotations(write_json(tmp_path / "b.json", document))

@@ -23,11 +23,11 @@ def points(*labelled: tuple[float, float]) -> list[float]:
 
 
 def test_missing_boxes_enclose_the_labelled_keypoints(tmp_path: Path) -> None:
-    told = content(4)
-    told["annotations"][0].update(keypoints=points((10, 20), (30, 60)), bbox=None, area=None)
-    told["annotations"][1].update(keypoints=points((10, 20), (10, 40)), bbox=[10, 20, 0, 20])
-    told["annotations"][2].update(keypoints=points((40, 30)), bbox=[40, 30, 0, 0])
-    file = write_json(tmp_path / "a.json", told)
+    document = content(4)
+    document["annotations"][0].update(keypoints=points((10, 20), (30, 60)), bbox=None, area=None)
+    document["annotations"][1].update(keypoints=points((10, 20), (10, 40)), bbox=[10, 20, 0, 20])
+    document["annotations"][2].update(keypoints=points((40, 30)), bbox=[40, 30, 0, 0])
+    file = write_json(tmp_path / "a.json", document)
     annotations = read_annotations(file, bbox_from_keypoints=0.25)
     assert annotations.bbox.tolist() == [
         [0, 10, 40, 60],  # 20 x 40, and 10 on each side
@@ -42,36 +42,36 @@ def test_missing_boxes_enclose_the_labelled_keypoints(tmp_path: Path) -> None:
 
 
 def test_a_missing_box_is_refused_with_the_key(tmp_path: Path) -> None:
-    told = content(3)
-    del told["annotations"][1]["bbox"]
-    told["annotations"][2]["bbox"] = []
+    document = content(3)
+    del document["annotations"][1]["bbox"]
+    document["annotations"][2]["bbox"] = []
     with pytest.raises(DataError, match=r"`bbox` of annotation 101.*2 of 3.*data\.bbox_from_keypoints=0\.25"):
-        read_annotations(write_json(tmp_path / "a.json", told))
+        read_annotations(write_json(tmp_path / "a.json", document))
 
 
 def test_a_box_without_size_gives_a_warning_with_the_key(tmp_path: Path) -> None:
-    told = content(2)
-    told["annotations"][0]["bbox"] = [30, 30, 0, 0]
-    annotations = read_annotations(write_json(tmp_path / "a.json", told))
+    document = content(2)
+    document["annotations"][0]["bbox"] = [30, 30, 0, 0]
+    annotations = read_annotations(write_json(tmp_path / "a.json", document))
     with pytest.warns(DataWarning, match=r"1 of 2 instances.*data\.bbox_from_keypoints=0\.25"):
         annotations.instances()
 
 
 def test_instances_without_box_and_keypoints_are_left_out(tmp_path: Path) -> None:
-    told = content(2)
-    told["annotations"][0].update(bbox=None, keypoints=[0] * 51)
-    annotations = read_annotations(write_json(tmp_path / "a.json", told), bbox_from_keypoints=0.25)
+    document = content(2)
+    document["annotations"][0].update(bbox=None, keypoints=[0] * 51)
+    annotations = read_annotations(write_json(tmp_path / "a.json", document), bbox_from_keypoints=0.25)
     assert annotations.bbox[0].tolist() == [0, 0, 0, 0]
     assert annotations.instances().instance_ids.tolist() == [101]
 
 
 def test_a_single_keypoint_needs_the_size_of_its_image(tmp_path: Path) -> None:
-    told = content(1)
-    told["annotations"][0].update(keypoints=points((40, 30)), bbox=None)
-    for row in told["images"]:
+    document = content(1)
+    document["annotations"][0].update(keypoints=points((40, 30)), bbox=None)
+    for row in document["images"]:
         del row["width"], row["height"]
     with pytest.raises(DataError, match=r"`width` and `height`.*100"):
-        read_annotations(write_json(tmp_path / "a.json", told), bbox_from_keypoints=0.25)
+        read_annotations(write_json(tmp_path / "a.json", document), bbox_from_keypoints=0.25)
 
 
 @pytest.mark.parametrize("margin", [-0.1, np.inf, np.nan, True])

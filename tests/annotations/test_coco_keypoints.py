@@ -18,15 +18,15 @@ def fresh_cache():
     forget_annotations()
 
 
-def read(tmp_path: Path, told: dict[str, Any], fields: dict[str, int] | None = None) -> CocoAnnotations:
-    return read_annotations(write_json(tmp_path / "whole.json", told), keypoint_fields=fields or FIELDS)
+def read(tmp_path: Path, document: dict[str, Any], fields: dict[str, int] | None = None) -> CocoAnnotations:
+    return read_annotations(write_json(tmp_path / "whole.json", document), keypoint_fields=fields or FIELDS)
 
 
 def test_five_fields_make_133_keypoints_in_their_order(tmp_path: Path) -> None:
-    told = whole_body_content(3)
-    annotations = read(tmp_path, told)
+    document = whole_body_content(3)
+    annotations = read(tmp_path, document)
     assert annotations.visibility.shape == (3, 133)
-    rows = {row["id"]: row for row in told["annotations"]}
+    rows = {row["id"]: row for row in document["annotations"]}
     truth = annotations.ground_truth()
     for place, instance_id in enumerate(truth.instance_ids.tolist()):
         joined = [value for field in FIELDS for value in rows[instance_id][field]]
@@ -37,10 +37,10 @@ def test_five_fields_make_133_keypoints_in_their_order(tmp_path: Path) -> None:
 
 
 def test_keypoints_are_unlabelled_where_the_valid_flag_is_false(tmp_path: Path) -> None:
-    told = whole_body_content(2)
-    told["annotations"][0]["face_valid"] = False
+    document = whole_body_content(2)
+    document["annotations"][0]["face_valid"] = False
     with pytest.warns(DataWarning, match=r"1 parts have labelled keypoints.*`foot_valid`.*100"):
-        visibility = read(tmp_path, told).visibility
+        visibility = read(tmp_path, document).visibility
     assert (visibility[0, 23:91] == 0).all()
     assert visibility[0, :23].any()
     assert visibility[0, 91:].any()
@@ -48,33 +48,33 @@ def test_keypoints_are_unlabelled_where_the_valid_flag_is_false(tmp_path: Path) 
 
 
 def test_an_instance_with_only_a_labelled_hand_is_trained_on(tmp_path: Path) -> None:
-    told = whole_body_content(1)
+    document = whole_body_content(1)
     for field, count in FIELDS.items():
         if field != "lefthand_kpts":
-            told["annotations"][0][field] = [0] * 3 * count
-    table = read(tmp_path, told).instances()
+            document["annotations"][0][field] = [0] * 3 * count
+    table = read(tmp_path, document).instances()
     assert np.flatnonzero(table.visibility[0]).tolist() == list(range(91, 112))
 
 
 def test_fractional_visibilities_are_labelled(tmp_path: Path) -> None:
-    told = whole_body_content(1)
-    told["annotations"][0]["face_kpts"][2::3] = [0.3, 1.0, 1.4, 2.0, *[0.0] * 64]
-    assert read(tmp_path, told).visibility[0, 23:28].tolist() == [1, 1, 2, 2, 0]
+    document = whole_body_content(1)
+    document["annotations"][0]["face_kpts"][2::3] = [0.3, 1.0, 1.4, 2.0, *[0.0] * 64]
+    assert read(tmp_path, document).visibility[0, 23:28].tolist() == [1, 1, 2, 2, 0]
 
 
 def test_the_first_keypoints_of_a_longer_field_can_be_taken(tmp_path: Path) -> None:
-    told = content(3)
-    told["categories"] = [{"id": 1, "name": "person", "keypoints": [], "skeleton": []}]  # as in Halpe's files
-    for row in told["annotations"]:
+    document = content(3)
+    document["categories"] = [{"id": 1, "name": "person", "keypoints": [], "skeleton": []}]  # as in Halpe's files
+    for row in document["annotations"]:
         row["keypoints"] = [float(value) for value in np.random.default_rng(row["id"]).integers(1, 3, 408)]
-    assert read(tmp_path, told, {"keypoints": 136}).visibility.shape == (3, 136)
-    first = read(tmp_path, told, {"keypoints": 26}).visibility
+    assert read(tmp_path, document, {"keypoints": 136}).visibility.shape == (3, 136)
+    first = read(tmp_path, document, {"keypoints": 26}).visibility
     assert first.tolist() == read_annotations(tmp_path / "whole.json").visibility[:, :26].tolist()
 
 
 def test_the_cache_depends_on_the_options(tmp_path: Path) -> None:
-    told = whole_body_content(2)
-    assert read(tmp_path, told).visibility.shape[1] == 133
+    document = whole_body_content(2)
+    assert read(tmp_path, document).visibility.shape[1] == 133
     plain = read_annotations(tmp_path / "whole.json")
     assert plain.visibility.shape[1] == 17
     assert plain.skeleton().keypoint_names == COCO.keypoint_names
@@ -93,11 +93,11 @@ def test_a_file_without_wholebody_fields_is_refused(tmp_path: Path) -> None:
 
 
 def test_fields_that_some_annotations_lack_are_unlabelled_and_counted(tmp_path: Path) -> None:
-    told = whole_body_content(4)
-    del told["annotations"][1]["righthand_kpts"]
-    told["annotations"][2]["foot_kpts"] = []
+    document = whole_body_content(4)
+    del document["annotations"][1]["righthand_kpts"]
+    document["annotations"][2]["foot_kpts"] = []
     with pytest.warns(DataWarning, match=r"2 of 4 annotations.*foot_kpts.*\(ids 101, 102\)"):
-        annotations = read(tmp_path, told)
+        annotations = read(tmp_path, document)
     order = annotations.instance_ids.tolist()
     assert not annotations.visibility[order.index(101), 112:].any()
     assert not annotations.visibility[order.index(102), 17:23].any()
@@ -118,10 +118,10 @@ def test_fields_that_some_annotations_lack_are_unlabelled_and_counted(tmp_path: 
     ],
 )
 def test_an_invalid_value_is_one_error_with_field_and_id(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    told = whole_body_content(2)
-    told["annotations"][0].update(change)
+    document = whole_body_content(2)
+    document["annotations"][0].update(change)
     with pytest.raises(DataError, match=message):
-        read(tmp_path, told)
+        read(tmp_path, document)
 
 
 @pytest.mark.parametrize(
@@ -140,25 +140,25 @@ def test_numbers_that_are_not_positive_are_refused(tmp_path: Path, change: dict[
 
 
 def test_a_share_of_the_box_replaces_a_missing_area(tmp_path: Path) -> None:
-    told = content(2)
-    del told["annotations"][0]["area"]
+    document = content(2)
+    del document["annotations"][0]["area"]
     with pytest.warns(DataWarning, match=r"1 of 2 annotations.*`area`.*0\.53"):
-        annotations = read_annotations(write_json(tmp_path / "a.json", told), area_from_bbox=0.53)
+        annotations = read_annotations(write_json(tmp_path / "a.json", document), area_from_bbox=0.53)
     assert annotations.area.tolist() == [50 * 60 * 0.53, 1200.5]
     assert annotations.has_area.tolist() == [False, True]
 
 
 def test_stated_crowd_indices_come_with_the_ground_truth(tmp_path: Path) -> None:
-    told = content(2)
-    assert read_annotations(write_json(tmp_path / "a.json", told)).ground_truth().crowd_index is None
-    for image, value in zip(told["images"], (0, 0.25, 0.8, 1), strict=True):
+    document = content(2)
+    assert read_annotations(write_json(tmp_path / "a.json", document)).ground_truth().crowd_index is None
+    for image, value in zip(document["images"], (0, 0.25, 0.8, 1), strict=True):
         image["crowdIndex"] = value
-    truth = read_annotations(write_json(tmp_path / "b.json", told)).ground_truth()
+    truth = read_annotations(write_json(tmp_path / "b.json", document)).ground_truth()
     assert truth.crowd_index is not None
     assert truth.crowd_index.tolist() == [0, 0.25, 0.8, 1]
-    told["images"][2]["crowdIndex"] = 1.5
+    document["images"][2]["crowdIndex"] = 1.5
     with pytest.raises(DataError, match=r"`crowdIndex`.*3.*1.*1\.5"):
-        read_annotations(write_json(tmp_path / "c.json", told))
+        read_annotations(write_json(tmp_path / "c.json", document))
 
 
 def test_the_category_of_the_samples_is_that_of_wholebodys_files() -> None:
@@ -179,18 +179,18 @@ def test_other_forms_of_keypoints_give_the_same_record(tmp_path: Path) -> None:
         "nan": lambda values: [v if values[i // 3 * 3 + 2] or i % 3 == 2 else NAN for i, v in enumerate(values)],
     }
     for name, form in forms.items():
-        told = content(3)
-        for row in told["annotations"]:
+        document = content(3)
+        for row in document["annotations"]:
             row["keypoints"] = form(row["keypoints"])
-        found = read_annotations(write_json(tmp_path / f"{name}.json", told))
+        found = read_annotations(write_json(tmp_path / f"{name}.json", document))
         assert found.keypoints.tolist() == expected.keypoints.tolist(), name
         assert found.visibility.tolist() == expected.visibility.tolist(), name
 
 
 def test_visibilities_are_mapped_all_at_once(tmp_path: Path) -> None:
-    told = content(1)
-    told["annotations"][0]["keypoints"] = [value for v in (-1, 3, 2, 1, 0, *[2] * 12) for value in (20, 30, v)]
-    file = write_json(tmp_path / "a.json", told)
+    document = content(1)
+    document["annotations"][0]["keypoints"] = [value for v in (-1, 3, 2, 1, 0, *[2] * 12) for value in (20, 30, v)]
+    file = write_json(tmp_path / "a.json", document)
     with pytest.raises(DataError, match=r"2 of 17.*-1 \(1 times\), 3 \(1 times\).*100.*\{-1: 0, 3: 2\}"):
         read_annotations(file)
     found = read_annotations(file, visibility_map={-1: 0, 3: 2, 2: 1, 1: 2})
@@ -202,8 +202,8 @@ def test_visibilities_are_mapped_all_at_once(tmp_path: Path) -> None:
 
 
 def test_visibilities_that_are_scores_are_not_mapped(tmp_path: Path) -> None:
-    told = content(1)
-    told["annotations"][0]["keypoints"][2::3] = [0.01 * k for k in range(17)]
+    document = content(1)
+    document["annotations"][0]["keypoints"][2::3] = [0.01 * k for k in range(17)]
     with pytest.raises(DataError, match=r"16 of 17") as caught:
-        read_annotations(write_json(tmp_path / "a.json", told))
+        read_annotations(write_json(tmp_path / "a.json", document))
     assert "visibility_map" not in str(caught.value)

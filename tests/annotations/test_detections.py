@@ -129,7 +129,7 @@ def test_detections_are_grouped_by_image_and_filtered_by_score(write, caplog):
     bbox, scores = known.boxes_of(3)
     np.testing.assert_array_equal(bbox, [[0, 0, 5, 6], [5, 5, 5, 6]])
     np.testing.assert_array_equal(scores, [0.9, 0.5])
-    assert [len(part) for part in known.boxes_of(7)] == [0, 0]  # nobody is there, which is not the same as not knowing
+    assert [len(part) for part in known.boxes_of(7)] == [0, 0]  # an image without boxes
     assert "1 of 6 boxes" in caplog.text
     assert "`images`" in caplog.text
     assert "1 of 6 boxes have no size" in caplog.text
@@ -155,7 +155,7 @@ def test_annotated_boxes_are_clipped_to_images_of_known_size(write):
         {"id": row, "image_id": image_id, "category_id": 1, "bbox": bbox} for row, (image_id, bbox) in boxes.items()
     ]
     known = read_image_boxes(None, write({"images": images, "annotations": rows, "categories": [PERSON]}))
-    assert known.boxes_of(7)[0].tolist() == [[0, 10, 19, 19], [3, 4, 9, 9], [50, 5, 9, 9]]  # the last one lies outside
+    assert known.boxes_of(7)[0].tolist() == [[0, 10, 19, 19], [3, 4, 9, 9], [50, 5, 9, 9]]  # the last one is outside
     assert known.boxes_of(3)[0].tolist() == [[-5, 10, 20, 40]]
 
 

@@ -389,7 +389,7 @@ def test_a_file_name_that_leaves_the_folder_is_refused_and_the_labels_are_checke
 
 def test_persons_viewed_from_behind_are_not_swapped_sides(tmp_path: Path) -> None:
     content = people(3, num_images=30)
-    for row in content["annotations"]:  # all of them turn away: left and right are the other way round in the image
+    for row in content["annotations"]:  # all are viewed from behind, so left and right are swapped in the image
         points = points_of(row)
         points[:5] = 0
         points[5:, 0] = np.where(points[5:, 2] > 0, 2 * row["bbox"][0] + row["bbox"][2] - points[5:, 0], 0)

@@ -146,9 +146,9 @@ def test_a_list_is_read_as_mpii_and_an_object_as_coco(tmp_path: Path) -> None:
 
 
 def points(place: int, value: Any) -> list[Any]:
-    told = person(0)["joints"]
-    told[place] = value
-    return told
+    joints = person(0)["joints"]
+    joints[place] = value
+    return joints
 
 
 BAD_ENTRIES = {
@@ -221,7 +221,7 @@ def test_the_layout_lists_missing_files_and_links(tmp_path: Path) -> None:
 
 
 def datamodule(folder: Path, **changes: Any) -> PoseDataModule:
-    told = {
+    defaults = {
         "train_annotations": folder / "annot/train.json",
         "train_images": folder / "images",
         "val_annotations": folder / "annot/valid.json",
@@ -231,7 +231,7 @@ def datamodule(folder: Path, **changes: Any) -> PoseDataModule:
         "val_batch_size": 4,
     }
     codec = HeatmapCodec(input_size=(64, 64), heatmap_size=(16, 16), sigma=2)
-    return PoseDataModule(codec, MPII, **{**told, **changes})
+    return PoseDataModule(codec, MPII, **{**defaults, **changes})
 
 
 def test_the_datamodule_recognises_mpii(tmp_path: Path) -> None:
@@ -248,10 +248,10 @@ def test_the_datamodule_recognises_mpii(tmp_path: Path) -> None:
 def test_crops_do_not_depend_on_a_known_image_size(tmp_path: Path) -> None:
     folder = write_dataset(tmp_path)
     high = cv2.resize(cv2.imread(str(folder / "images/photo 0.jpg")), (110, 900))
-    cv2.imwrite(str(folder / "images/photo 0.jpg"), high)  # high enough not to be decoded to the bottom
+    cv2.imwrite(str(folder / "images/photo 0.jpg"), high)  # too high to be decoded to the bottom
     table = read_mpii(folder / "annot/valid.json").instances()
-    told = PoseDataset(table, folder / "images", (64, 64), MPII)
-    first = [told[index]["image"] for index in (0, 1, 0)]
+    dataset = PoseDataset(table, folder / "images", (64, 64), MPII)
+    first = [dataset[index]["image"] for index in (0, 1, 0)]
     table.image_sizes[0] = (110, 900)
     again = PoseDataset(table, folder / "images", (64, 64), MPII)
     for image, index in zip(first, (0, 1, 0), strict=True):
@@ -328,7 +328,7 @@ def write(folder: Path, arrays: dict[str, Any], kind: str = "mat") -> Path:
 @pytest.mark.parametrize("kind", ["mat", "npz"])
 def test_the_arrays_of_the_official_file_are_read_person_by_person(kind: str, tmp_path: Path) -> None:
     truth = read_mpii_truth(write(tmp_path, changed(), kind))
-    assert truth.keypoints.tolist() == [row["joints"] for row in PERSONS]  # counted from 1, as they stand there
+    assert truth.keypoints.tolist() == [row["joints"] for row in PERSONS]  # pixels count from 1
     assert truth.labelled.tolist() == [[label == 1 for label in row["joints_vis"]] for row in PERSONS]
     x, y = PERSONS[2]["joints"][9]
     assert truth.head_boxes[2].tolist() == [[x, y], [x + 60, y + 80]]

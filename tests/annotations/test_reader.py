@@ -11,12 +11,12 @@ from hrpose.errors import DataError, DataWarning
 
 
 def named(file: Path, names: list[Any] | None) -> Path:
-    told = content()
+    document = content()
     if names is None:
-        del told["categories"][0]["keypoints"]
+        del document["categories"][0]["keypoints"]
     else:
-        told["categories"] = [{**told["categories"][0], "keypoints": names}]
-    return write_json(file, told)
+        document["categories"] = [{**document["categories"][0], "keypoints": names}]
+    return write_json(file, document)
 
 
 NAMES = list(content()["categories"][0]["keypoints"])
@@ -65,10 +65,10 @@ def test_names_in_other_case_or_script_are_compared_in_order(tmp_path: Path) -> 
 
 
 def test_the_error_for_a_file_without_instances_counts_its_annotations(tmp_path: Path) -> None:
-    told = content()
-    for row in told["annotations"]:
+    document = content()
+    for row in document["annotations"]:
         row["keypoints"] = [0] * 51
-    file = write_json(tmp_path / "unlabelled.json", told)
+    file = write_json(tmp_path / "unlabelled.json", document)
     with pytest.raises(
         DataError,
         match="11 without keypoints",

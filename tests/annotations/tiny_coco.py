@@ -58,20 +58,20 @@ def write_image(file: Path, seed: int = 0, size: tuple[int, int] = (90, 70)) -> 
 
 def write_dataset(folder: Path, num_instances: int = 11) -> Path:
     """Write persons.json, detections.json and images/; return the folder."""
-    told = content(num_instances)
-    write_json(folder / "persons.json", told)
+    document = content(num_instances)
+    write_json(folder / "persons.json", document)
     detections = [
         {"image_id": 1 + i % 4, "category_id": 1, "bbox": [3.5, 4.25, 40, 50], "score": 0.1 * i} for i in range(1, 8)
     ]
     write_json(folder / "detections.json", detections)
-    for image in told["images"]:
+    for image in document["images"]:
         write_image(folder / "photos" / image["file_name"], seed=image["id"])
     return folder
 
 
 def datamodule(folder: Path, **changes: Any) -> PoseDataModule:
     """A data module of what `write_dataset` wrote."""
-    told = {
+    defaults = {
         "codec": CODEC,
         "train_annotations": folder / "persons.json",
         "train_images": folder / "photos",
@@ -81,4 +81,4 @@ def datamodule(folder: Path, **changes: Any) -> PoseDataModule:
         "val_batch_size": 4,
         "seed": 3,
     }
-    return PoseDataModule(skeleton=COCO, **{**told, **changes})
+    return PoseDataModule(skeleton=COCO, **{**defaults, **changes})

@@ -16,6 +16,7 @@ SMALL = (
     "+callbacks.mark={_target_: own_code.Mark, folder: '${paths.run}'}",
 )  # fmt: skip
 OWN_CODE = """
+import os, signal
 from pathlib import Path
 from lightning.pytorch import Callback
 
@@ -25,6 +26,10 @@ class Mark(Callback):
 
     def on_train_start(self, trainer, pl_module):
         Path(self.folder, f"rank_{trainer.global_rank}_of_{trainer.world_size}").touch()
+
+class Kill(Callback):
+    def on_train_batch_end(self, *args):
+        os.kill(os.getpid(), signal.SIGKILL)
 """
 # As little of SLURM as submitit and Lightning ask for: sbatch runs each task of an array, srun starts its processes.
 STUBS = {
@@ -89,3 +94,22 @@ def test_jobs_of_a_launcher_train_on_two_devices_and_a_diverging_one_does_not_st
     assert (folder / "1" / "checkpoints" / "best.ckpt").is_file()
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("hrpose: 1 of 2 jobs failed: optim.lr=1e+30 (")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("launcher", "cause"),
+    [
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], "SIGKILL"),
+        (["hydra/launcher=submitit_local"], "UncompletedJobError"),
+    ],
+    ids=["joblib", "submitit_local"],
+)
+def test_a_killed_process_of_a_launcher_ends_the_sweep_with_its_cause_and_the_table(tmp_path, launcher, cause):
+    killed = ["+callbacks.kill={_target_: own_code.Kill}", "trainer.devices=1", "trainer.strategy=auto"]
+    done, rows, _ = sweep(tmp_path, *launcher, *killed)
+    assert {row["state"] for row in rows} <= {"not finished", "failed: training diverged"}
+    (message,) = [line for line in done.stderr.splitlines() if line.startswith("hrpose: hydra/launcher: ")]
+    assert cause in message
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""Outputs of a HigherHRNet for random persons, plain and mirrored, with noise: no two cells are equal."""
+"""Outputs of a HigherHRNet for random instances, original and mirrored, with noise: no two cells are equal."""
 
 import torch
 from torch.nn.functional import interpolate

@@ -9,7 +9,7 @@ CODEC = AssociativeEmbedding((512, 512))
 
 
 def at_first_output(cells):
-    """Keypoints (1, P, 1, 2) whose cells at stride 4 are these."""
+    """Return keypoints (1, P, 1, 2) in the given cells at stride 4."""
     return torch.tensor(cells)[None, :, None] * 4
 
 
@@ -19,7 +19,7 @@ def encode(cells, visibility=None):
 
 
 def paint_by_loop(keypoints, visibility, stride, size, sigma=2.0):
-    """The official target: each instance in turn, (K, h, w)."""
+    """Compute the target like the official code, one instance after another: (K, h, w)."""
     heatmaps = torch.zeros(keypoints.shape[1], size, size)
     for instance, seen in zip(keypoints, visibility, strict=True):
         for k, (point, v) in enumerate(zip(instance, seen, strict=True)):
@@ -33,7 +33,7 @@ def paint_by_loop(keypoints, visibility, stride, size, sigma=2.0):
     return heatmaps
 
 
-def test_two_instances_side_by_side_keep_the_maximum():
+def test_heatmaps_are_the_maximum_over_the_instances():
     """Values of the official generator for keypoints (10.9, 20.2) and (12.1, 20.9)."""
     target = encode([[10.9, 20.2], [12.1, 20.9]])
     expected = torch.tensor([0.8825, 1, 0.8825, 1, 0.8825, 0.6065])
@@ -42,7 +42,7 @@ def test_two_instances_side_by_side_keep_the_maximum():
 
 
 @pytest.mark.parametrize(("x", "inside"), [(-0.9, True), (-1.0, False), (127.9, True), (128.0, False)])
-def test_a_keypoint_is_truncated_towards_zero_before_it_is_found_outside(x, inside):
+def test_coordinates_are_truncated_towards_zero_before_the_bounds_check(x, inside):
     target = encode([[x, 3.0]])
     assert bool(target.heatmaps[0].any()) is inside
     assert (int(target.tags[0, 0, 0]) >= 0) is inside
@@ -64,7 +64,7 @@ def test_targets_are_those_of_the_official_loop_at_both_resolutions():
     assert all(mask.all() for mask in masks)
 
 
-def test_a_tag_lies_where_the_heatmap_peaks():
+def test_tags_are_read_at_the_peaks_of_the_heatmaps():
     keypoints = torch.rand(2, 4, 17, 2) * 512
     target, _ = CODEC.encode(keypoints, torch.ones(2, 4, 17))
     peaks = target.heatmaps[0].flatten(1).gather(1, target.tags[:, :4].flatten(1))
@@ -73,7 +73,7 @@ def test_a_tag_lies_where_the_heatmap_peaks():
     assert torch.equal(target.tags[:, :4] // 128**2, torch.arange(17).expand(2, 4, 17))
 
 
-def test_of_more_instances_than_tags_all_have_heatmaps():
+def test_all_instances_have_heatmaps_and_the_first_ones_tags():
     codec = AssociativeEmbedding((64, 64), max_instances=2)
     keypoints = torch.tensor([[[[8.0, 8.0]], [[30.0, 30.0]], [[50.0, 50.0]]]])
     target, _ = codec.encode(keypoints, torch.ones(1, 3, 1))
@@ -89,7 +89,7 @@ def test_unlabelled_keypoints_are_background(num_instances):
     assert (target.tags == -1).all()
 
 
-def test_masks_pass_as_they_are():
+def test_masks_are_returned_unchanged():
     masks = [torch.rand(1, 128, 128) > 0.5, torch.rand(1, 256, 256) > 0.5]
     _, weight = CODEC.encode(torch.zeros(1, 1, 17, 2), torch.zeros(1, 1, 17), masks)
     assert all(one is other for one, other in zip(weight, masks, strict=True))
@@ -110,11 +110,11 @@ def test_it_is_the_codec_of_whole_images():
         ({"max_instances": 0}, "max_instances"),
     ],
 )
-def test_impossible_settings_are_refused(options, name):
+def test_invalid_settings_are_refused(options, name):
     with pytest.raises(ValueError, match=name):
         AssociativeEmbedding(**{"input_size": (512, 512), **options})
 
 
-def test_keypoints_of_one_instance_alone_are_refused():
+def test_keypoints_without_instance_dimension_are_refused():
     with pytest.raises(ValueError, match=r"\(B, P, K, 2\)"):
         CODEC.encode(torch.zeros(1, 17, 2), torch.zeros(1, 17))

@@ -27,7 +27,7 @@ def test_blurs_are_opencvs(size, mirrored):
 
 @settings(deadline=None)
 @given(st.floats(-1, 1), st.floats(-1, 1), st.floats(0.2, 3), st.floats(0.2, 3), st.floats(-0.1, 0.1))
-def test_a_newton_step_leads_to_the_top_of_a_parabola(x, y, a, b, c):
+def test_a_newton_step_leads_to_the_extremum_of_a_parabola(x, y, a, b, c):
     values = [torch.tensor(value, dtype=torch.float64) for value in (-a, c, -b)]
     gradient = torch.tensor([a * x - c * y, b * y - c * x], dtype=torch.float64)  # H (0 - top)
     torch.testing.assert_close(
@@ -35,7 +35,7 @@ def test_a_newton_step_leads_to_the_top_of_a_parabola(x, y, a, b, c):
     )
 
 
-def test_without_a_top_there_is_no_step():
+def test_without_an_extremum_there_is_no_step():
     flat = torch.zeros(())
     assert newton_steps(torch.tensor([1.0, 0.0]), (flat, flat, flat)).tolist() == [0, 0]
     assert newton_steps(torch.tensor([float("nan"), 0.0]), (flat - 1, flat, flat - 1)).tolist() == [0, 0]

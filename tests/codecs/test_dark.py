@@ -75,7 +75,7 @@ def test_peaks_on_the_two_outermost_cells_are_not_moved():
         assert codec.decode(target)[0].flatten().tolist() == [4 * x, 4 * y]
 
 
-def test_heatmap_and_input_share_their_middle_on_darks_own_grid():
+def test_heatmap_and_input_have_the_same_center_on_the_grid_of_dark():
     codec = DarkCodec((192, 256), (48, 64))
     middle = torch.zeros(1, 1, 64, 48)
     middle[..., 31:33, 23:25] = 1  # four cells about (23.5, 31.5)
@@ -86,7 +86,7 @@ def test_heatmap_and_input_share_their_middle_on_darks_own_grid():
     torch.testing.assert_close(target, target.flip(-1))
 
 
-def test_keypoints_three_sigma_outside_weigh_nothing():
+def test_keypoints_three_sigma_outside_have_weight_zero():
     codec = DarkCodec((192, 256), (48, 64), grid="plain")
     points = torch.tensor([[[-31.9, 9.0], [-32.1, 9.0], [215.9, 9.0], [216.1, 9.0]]])  # 8 cells and 54 cells
     target, weight = codec.encode(points, torch.ones(1, 4))
@@ -105,6 +105,6 @@ def test_keypoints_three_sigma_outside_weigh_nothing():
         ({"heatmap_size": (48, 1)}, r"`heatmap_size`.*2"),
     ],
 )
-def test_wrong_arguments_are_named(changes, message):
+def test_wrong_arguments_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         DarkCodec(**{"input_size": (192, 256), "heatmap_size": (48, 64), **changes})

@@ -1,4 +1,4 @@
-"""Grouping equals the literal algorithm, the values that the official modules gave, and the laws that need no network."""
+"""Grouping equals the literal algorithm and the values of the official modules."""
 
 import time
 
@@ -68,7 +68,7 @@ def test_grouping_takes_a_fifth_of_the_time_of_the_literal_algorithm():
     assert 5 * min(seconds(lambda: fast(passes, size)) for _ in range(5)) < literal
 
 
-def test_candidates_join_as_in_the_official_code():
+def test_candidates_are_grouped_as_in_the_official_code():
     tags = [(0.1, 0.2), (2, 2.1), (2.3, 2.2), (0.3, 0.1), (5, 5), (0.9, 0.8)]
     members = group(
         np.array([0, 0, 1, 1, 1, 2]),
@@ -79,13 +79,13 @@ def test_candidates_join_as_in_the_official_code():
     assert members.tolist() == [[0, 3, 5], [1, 2, -1], [-1, 4, -1]]
 
 
-def test_within_half_a_tag_the_value_decides():
+def test_below_half_a_tag_distance_the_value_decides():
     members = group(
         np.array([0, 1, 1]), np.array([0.9, 0.8, 0.3], np.float32), np.array([[0], [0.4], [0.0]], np.float32), 2
     )
     assert members.tolist() == [
         [0, 2]
-    ]  # the weaker one founds an instance of the same first tag, which replaces the first's
+    ]  # the weaker one creates an instance with the same first tag, which replaces that of the first
 
 
 def test_keypoints_move_a_quarter_to_the_higher_neighbour_and_half_a_cell():
@@ -96,7 +96,7 @@ def test_keypoints_move_a_quarter_to_the_higher_neighbour_and_half_a_cell():
 
 
 @pytest.mark.parametrize("refine", [True, False])
-def test_a_score_counts_missing_keypoints_as_zero_and_is_taken_before_they_are_filled(refine):
+def test_a_score_counts_missing_keypoints_as_zero_before_they_are_filled(refine):
     heatmaps, tags = torch.full((17, 16, 16), 0.05), torch.zeros(17, 1, 16, 16)
     heatmaps[0, 4, 4], heatmaps[3, 9, 9] = 0.8, 0.6
     _, values, scores = find_instances(heatmaps, tags, refine=refine)
@@ -117,7 +117,7 @@ def test_heatmaps_without_peaks_give_no_instance():
     assert (keypoints.shape, values.shape, scores.shape) == ((0, 17, 2), (0, 17), (0,))
 
 
-def test_a_size_that_blocks_do_not_fill_is_refused():
+def test_a_size_that_is_not_a_multiple_of_the_block_is_refused():
     with pytest.raises(ValueError, match="multiples of 8"):
         find_instances(torch.zeros(1, 16, 20), torch.zeros(1, 1, 8, 10))
 
@@ -148,7 +148,7 @@ def test_the_mirror_image_gives_the_mirrored_instances():
     np.testing.assert_allclose(flipped_values[other][:, COCO.flip_permutation], values[one], atol=1e-6)
 
 
-def test_true_heatmaps_and_tags_give_every_instance():
+def test_target_heatmaps_and_tags_give_every_instance():
     generator = torch.Generator().manual_seed(0)
     points = (
         torch.rand(6, 17, 2, generator=generator) * 44

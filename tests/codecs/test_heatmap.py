@@ -56,7 +56,7 @@ def test_decoded_keypoints_by_the_rules_of_mmpose_are_mmposes(name, golden_dir):
     assert name == "72x96" or not torch.equal(keypoints, official)
 
 
-def test_rules_differ_beside_the_border_and_where_nothing_is_positive():
+def test_rules_differ_near_the_border_and_without_a_positive_cell():
     heatmaps = torch.zeros(1, 3, 64, 48)
     heatmaps[0, 0, 1, 20], heatmaps[0, 0, 1, 21] = 1.0, 0.5  # the second row: no step down or up, but one to the right
     heatmaps[0, 1, 0, 20], heatmaps[0, 1, 0, 21] = 1.0, 0.5  # the first row: no step at all
@@ -96,7 +96,7 @@ def test_accuracy_without_labelled_keypoints_is_zero():
 
 @settings(deadline=None)
 @given(st.floats(0, 191.5, width=32), st.floats(0, 255.5, width=32))
-def test_encode_then_decode_is_at_most_half_a_cell_off(x, y):
+def test_encode_then_decode_has_an_error_of_at_most_half_a_cell(x, y):
     target, weight = SMALL.encode(torch.tensor([[[x, y]]]), torch.ones(1, 1))
     keypoints, scores = SMALL.decode(target)
     # A clean Gaussian has equal neighbours, so nothing moves: the cell is the nearest one, the last one beyond the border.
@@ -139,7 +139,7 @@ def test_targets_follow_their_definition_cell_by_cell(x, y, visibility, sigma):
             -30.0,
             -7,
             1.0,
-        ),  # the square has just left the map, and the official test lets it pass: an empty target of weight 1
+        ),  # the square is just outside the map, and the official check accepts it: an empty target of weight 1
         (-34.0, -8, 0.0),
         (214.0, 54, 0.0),
         (213.9, 53, 1.0),  # the first column of the square is the last of the map
@@ -175,11 +175,11 @@ def _one_peak(x, y, **neighbours):
         (_one_peak(47, 20, left=0.1), (47, 20)),
     ],
 )
-def test_the_quarter_goes_uphill_and_stays_off_the_border(heatmaps, cell):
+def test_the_quarter_offset_goes_to_the_higher_neighbour_except_near_the_border(heatmaps, cell):
     assert SMALL.decode(heatmaps)[0].flatten().tolist() == [4 * cell[0], 4 * cell[1]]
 
 
-def test_of_equal_cells_the_first_in_reading_order_wins():
+def test_the_first_of_equal_cells_in_row_order_is_used():
     heatmaps = _one_peak(30, 20) + _one_peak(40, 20) + _one_peak(3, 21)
     assert SMALL.decode(heatmaps)[0].flatten().tolist() == [120, 80]
 
@@ -198,7 +198,7 @@ def test_a_heatmap_with_nan_gives_the_corner_and_nan():
 
 
 @given(st.permutations(range(4)))
-def test_mirroring_moves_columns_one_to_the_right_and_names_by_the_permutation(permutation):
+def test_flip_back_moves_columns_one_to_the_right_and_permutes_keypoints(permutation):
     heatmaps = torch.rand(2, 4, 5, 6)
     back = SMALL.flip_back(heatmaps, permutation)
     for column in range(6):
@@ -219,10 +219,10 @@ def test_mirroring_moves_columns_one_to_the_right_and_names_by_the_permutation(p
         (((192, 256), (48, 64), "2"), "`sigma`.*got '2'"),
     ],
 )
-def test_wrong_sizes_are_named(arguments, message):
+def test_wrong_sizes_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         HeatmapCodec(*arguments)
 
 
-def test_the_stride_is_the_input_pixels_of_a_cell():
+def test_the_stride_is_the_number_of_input_pixels_per_cell():
     assert HeatmapCodec((96, 128), (24, 64)).stride == (4, 2)

@@ -7,7 +7,7 @@ SIZES = ((192, 256), (48, 64))
 
 
 @pytest.mark.parametrize(("grid", "stride"), [("plain", (4, 4)), ("udp", (191 / 47, 255 / 63))])
-def test_a_single_cell_is_read_where_its_grid_has_it(grid, stride):
+def test_a_single_cell_is_decoded_to_its_position_on_the_grid(grid, stride):
     codec = IntegralCodec(*SIZES, grid=grid)
     heatmaps = torch.full((1, 2, 64, 48), -1e4)
     heatmaps[0, 0, 0, 0] = heatmaps[0, 1, 40, 30] = 0
@@ -17,7 +17,7 @@ def test_a_single_cell_is_read_where_its_grid_has_it(grid, stride):
     torch.testing.assert_close(scores, torch.ones(1, 2))
 
 
-def test_two_cells_are_read_at_their_mean():
+def test_two_cells_are_decoded_to_their_mean():
     heatmaps = torch.full((1, 1, 64, 48), -1e4)
     heatmaps[0, 0, 10, 10] = 0
     heatmaps[0, 0, 10, 20] = torch.log(torch.tensor(4.0))
@@ -28,7 +28,7 @@ def test_two_cells_are_read_at_their_mean():
 
 @pytest.mark.trains
 @pytest.mark.parametrize("grid", ["plain", "udp"])
-def test_a_network_that_is_taught_the_target_is_read_at_the_keypoint(grid):
+def test_a_heatmap_trained_on_the_target_is_decoded_to_the_keypoint(grid):
     codec = IntegralCodec(*SIZES, grid=grid)
     points = torch.tensor([[[33.3, 60.1], [100.0, 200.0]]])
     target, weight = codec.encode(points, torch.ones(1, 2))
@@ -51,7 +51,7 @@ def test_a_network_that_is_taught_the_target_is_read_at_the_keypoint(grid):
 
 
 @pytest.mark.parametrize("size", [(96, 128), (192, 256), (288, 384)])
-def test_a_gaussian_of_one_cell_is_read_at_its_middle(size):
+def test_a_gaussian_of_one_cell_is_decoded_to_its_center(size):
     width, height = size[0] // 4, size[1] // 4
     codec = IntegralCodec(size, (width, height))
     points = (0.125 + 0.75 * torch.rand(1, 500, 2, generator=torch.Generator().manual_seed(0))) * torch.tensor(size)
@@ -62,13 +62,13 @@ def test_a_gaussian_of_one_cell_is_read_at_its_middle(size):
 
 
 @pytest.mark.parametrize(("x", "inside"), [(188.0, True), (188.5, False), (-0.5, False), (0.0, True)])
-def test_where_no_mean_can_lie_nothing_is_taught(x, inside):
+def test_keypoints_that_no_mean_can_reach_have_weight_zero(x, inside):
     target, weight = IntegralCodec(*SIZES, grid="plain").encode(torch.tensor([[[x, 20.0]]]), torch.ones(1, 1))
     assert bool(weight) == inside
     assert inside or not target.any()
 
 
-def test_a_mirrored_heatmap_is_read_at_the_mirrored_pixel():
+def test_a_mirrored_heatmap_is_decoded_to_the_mirrored_pixel():
     codec = IntegralCodec(*SIZES)
     heatmaps = torch.randn(2, 3, 64, 48) * 3
     there, back = codec.decode(heatmaps)[0], codec.decode(codec.flip_back(heatmaps, [0, 2, 1]))[0]
@@ -76,6 +76,6 @@ def test_a_mirrored_heatmap_is_read_at_the_mirrored_pixel():
     torch.testing.assert_close(back[..., 1], there[:, [0, 2, 1], 1], atol=1e-3, rtol=0)
 
 
-def test_there_is_no_third_grid():
+def test_an_unknown_grid_is_refused():
     with pytest.raises(ValueError, match=r"`grid`.*'dark'"):
         IntegralCodec(*SIZES, grid="dark")

@@ -10,7 +10,7 @@ CODEC = SimccCodec(input_size=(192, 256))
 
 
 def published(point, size, split_ratio, sigma):
-    """One keypoint's labels as MMPose's formula has them, bin by bin."""
+    """Compute the bins of one keypoint with the formula of MMPose."""
     rows = []
     for place, length in zip(point, size, strict=True):
         middle = np.around(place * split_ratio)
@@ -44,7 +44,7 @@ def test_a_target_inside_sums_to_one_along_each_axis():
         (201.0, 0),
     ],  # bins -19 and 401 are the last whose 3 sigma = 18 bins reach inside
 )
-def test_a_keypoint_counts_as_far_as_its_gaussian_reaches(place, weight):
+def test_a_keypoint_has_weight_if_its_gaussian_is_partly_inside(place, weight):
     target, found = CODEC.encode(torch.tensor([[[place, 50.0]]]), torch.ones(1, 1))
     assert found.item() == weight
     assert target.any().item() == bool(weight)
@@ -55,12 +55,12 @@ def test_decode_takes_the_highest_bins():
     logits[0, 1, 77], logits[0, 1, 384 + 300] = 50, 60
     keypoints, scores = CODEC.decode(logits)
     assert keypoints[0, 1].tolist() == [38.5, 150.0]
-    assert scores[0, 1] == 1  # surer than a target
+    assert scores[0, 1] == 1  # more certain than a target
     assert (scores >= 0).all()
     assert (scores <= 1).all()
 
 
-def test_a_score_compares_the_less_sure_axis_with_a_target():
+def test_a_score_compares_the_less_certain_axis_with_a_target():
     logits = (CODEC.encode(torch.tensor([[[90.0, 120.0]]]), torch.ones(1, 1))[0] + 1e-12).log()
     assert CODEC.decode(logits)[1].item() == pytest.approx(1, abs=1e-3)
     logits[..., :384] = 0
@@ -68,18 +68,18 @@ def test_a_score_compares_the_less_sure_axis_with_a_target():
 
 
 @pytest.mark.parametrize("split_ratio", [1, 2, 3])
-def test_bins_of_the_mirror_image_come_back_where_they_belong(split_ratio):
+def test_bins_of_a_mirrored_image_are_mirrored_back(split_ratio):
     codec = SimccCodec((64, 96), split_ratio=split_ratio, sigma=3)
     points = torch.tensor([[[20.0, 30.0], [50.0, 60.0]]])
     mirrored = torch.tensor([[[63 - 50.0, 60.0], [63 - 20.0, 30.0]]])
     target, back = codec.encode(points, torch.ones(1, 2))[0], codec.encode(mirrored, torch.ones(1, 2))[0]
     back = codec.flip_back(back, [1, 0])
-    edge = 64 * split_ratio - split_ratio  # beyond it nothing comes from
+    edge = 64 * split_ratio - split_ratio  # bins beyond it have no source
     torch.testing.assert_close(back[..., :edge], target[..., :edge])
     assert torch.equal(back[..., 64 * split_ratio :], target[..., 64 * split_ratio :])
 
 
-def test_wrong_arguments_are_told():
+def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match=r"`split_ratio`.*1.*1\.5"):
         SimccCodec((64, 96), split_ratio=1.5)
     with pytest.raises(ValueError, match="`sigma`"):

@@ -28,7 +28,7 @@ def test_targets_are_official(name, dtype, golden, golden_dir):
 )
 @pytest.mark.parametrize("name", SIZES)
 def test_decoded_keypoints_are_official_and_mmposes(name, smoothing, kernel, key, golden, golden_dir):
-    maps, positive = heatmaps(golden_dir, name)  # what the others make of heatmaps without a positive cell is undefined
+    maps, positive = heatmaps(golden_dir, name)  # other code is undefined for heatmaps without a positive cell
     found, scores = UdpCodec(*SIZES[name], blur_kernel=kernel, smoothing=smoothing).decode(maps)
     image = in_image(found, golden_dir, name, "udp")
     np.testing.assert_allclose(image[positive], golden[f"{name}_{key}"][positive], atol=1e-3)
@@ -63,7 +63,7 @@ def test_flip_back_shifts_nothing(golden, golden_dir):
     np.testing.assert_array_equal(mean.numpy(), golden["flip_unshifted_mean"])
 
 
-def test_a_flat_heatmap_is_read_at_its_first_cell():
+def test_a_flat_heatmap_is_decoded_to_its_first_cell():
     found, scores = UdpCodec((192, 256), (48, 64)).decode(torch.full((1, 1, 64, 48), 0.5))
     assert found.flatten().tolist() == [0, 0]
     assert scores.item() == 0.5
@@ -81,7 +81,7 @@ def _mmpose(name):
 
 
 def _triples(golden_dir, name):
-    """Heatmaps 0-4 as disks, 5-9 as x offsets, 10-14 as y offsets of five keypoints."""
+    """Return heatmaps 0-4 as disks, 5-9 as x offsets and 10-14 as y offsets of five keypoints."""
     maps, _ = heatmaps(golden_dir, name)
     return torch.stack([maps[:2, 5 * part : 5 * part + 5] for part in range(3)], dim=2).flatten(1, 2)
 
@@ -141,7 +141,7 @@ def test_decode_after_encode_is_the_identity_on_clean_disks(x, y):
         assert (codec.decode(codec.encode(point, seen)[0])[0] - point).abs().max() < bound
 
 
-def test_the_target_of_a_mirrored_keypoint_is_flipped_back_to_its_own():
+def test_the_target_of_a_mirrored_keypoint_is_flipped_back_to_its_target():
     codec = UdpOffsetCodec((192, 256), (48, 64))
     points = torch.tensor([[[50.0, 70.0], [120.0, 99.0]]])
     mirrored = (points * torch.tensor([-1.0, 1.0]) + torch.tensor([191.0, 0.0]))[:, [1, 0]]
@@ -155,14 +155,14 @@ def test_a_keypoint_outside_keeps_its_weight_and_has_no_disk():
     assert not target.any()
 
 
-def test_heatmaps_that_are_no_triples_are_refused():
+def test_a_number_of_heatmaps_that_is_no_multiple_of_three_is_refused():
     codec = UdpOffsetCodec((192, 256), (48, 64))
     for call in (codec.decode, lambda maps: codec.flip_back(maps, [0])):
-        with pytest.raises(ValueError, match="4 channels"):
+        with pytest.raises(ValueError, match=r"`heatmaps`.* 4\."):
             call(torch.zeros(1, 4, 64, 48))
 
 
-def test_wrong_arguments_are_named():
+def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="`radius`"):
         UdpOffsetCodec((192, 256), (48, 64), radius=0)
     with pytest.raises(ValueError, match="`offset_kernel`"):

@@ -67,7 +67,7 @@ OTHERS = [
 
 
 @pytest.mark.parametrize(("verb", "override", "meant"), OTHERS)
-def test_what_other_tools_write_is_answered_by_what_is_meant(verb, override, meant):
+def test_keys_of_other_tools_are_answered_with_the_override(verb, override, meant):
     with pytest.raises(ConfigError) as caught:
         compose(verb, [override])
     (fault,) = caught.value.faults
@@ -119,7 +119,7 @@ def test_every_replacement_is_an_override_of_some_verb():
         ("compare", "data=coco", "data"),
     ],
 )
-def test_a_group_of_another_verb_is_answered_by_what_the_verb_has(verb, override, key):
+def test_a_group_of_another_verb_is_answered_with_the_groups_of_the_verb(verb, override, key):
     with pytest.raises(ConfigError) as caught:
         compose(verb, [override])
     (fault,) = caught.value.faults
@@ -170,7 +170,7 @@ HYDRA = (
         *("+optim.lr=1", "+model=hrnet_w32", "optim.lr=1,2", "model=choice(a,b)", "task=test", "hydra.job.chdir=[1]"),
     ],
 )
-def test_a_wrong_override_is_refused_in_one_message_of_ours(override):
+def test_a_wrong_override_is_refused_without_messages_of_hydra(override):
     with pytest.raises(ConfigError) as caught:
         check("fit", [override, "seed=0"])
     fault = caught.value.faults[0]

@@ -28,14 +28,14 @@ def test_conf_dir_is_the_checkouts():
     assert conf_dir() == ROOT / "conf"
 
 
-def test_the_packages_own_folder_goes_first(tmp_path, monkeypatch):
+def test_the_folder_of_the_package_has_precedence(tmp_path, monkeypatch):
     (tmp_path / "hrpose" / "conf").mkdir(parents=True)
     (tmp_path / "hrpose" / "conf" / "fit.yaml").touch()
     monkeypatch.setattr(files, "_PACKAGE", tmp_path / "hrpose")
     assert conf_dir() == tmp_path / "hrpose" / "conf"
 
 
-def test_an_installation_without_conf_is_named(tmp_path, monkeypatch):
+def test_an_installation_without_conf_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_PACKAGE", tmp_path / "src" / "hrpose")
     with pytest.raises(FileNotFoundError, match="installation is incomplete"):
         conf_dir()
@@ -46,26 +46,26 @@ def test_an_experiment_with_and_without_plus_is_the_same(spelling):
     assert compose("fit", [spelling]).name == "w32_384x288"
 
 
-def test_the_command_line_beats_the_experiment():
+def test_overrides_have_precedence_over_the_experiment():
     cfg = compose("fit", ["optim.lr=0.5", "model=hrnet_w18", "experiment=w48_384x288", "data.batch_size=7"])
     assert (cfg.optim.lr, cfg.model.width, cfg.data.batch_size, cfg.codec.sigma) == (0.5, 18, 7, 3.0)
 
 
-def test_nothing_of_hydra_is_left_behind():
+def test_the_state_of_hydra_is_cleared():
     compose("fit", ["seed=123"])
     assert not GlobalHydra.instance().is_initialized()
     assert not HydraConfig.initialized()
     assert "hydra" not in compose("fit")
 
 
-def test_a_hydra_of_the_caller_is_left_alone(tmp_path):
+def test_the_hydra_of_the_caller_is_restored(tmp_path):
     (tmp_path / "mine.yaml").write_text("answer: 42\n")
     with hydra.initialize_config_dir(str(tmp_path), version_base="1.3"):
         assert compose("fit", ["seed=5"]).seed == 5
         assert hydra.compose("mine").answer == 42
 
 
-def test_each_call_gives_a_configuration_of_its_own():
+def test_each_call_returns_a_new_configuration():
     first = compose("fit")
     first.seed = 99
     assert compose("fit").seed == 0
@@ -91,7 +91,7 @@ def test_a_changed_file_is_read_again(tmp_path, monkeypatch):
         ["hydra.run.dir=x", "~schedule"],
     ],
 )
-def test_values_put_into_a_copy_give_what_hydra_composes(overrides):
+def test_values_set_in_a_copy_equal_the_composition_of_hydra(overrides):
     def as_written(cfg):
         return {**OmegaConf.to_container(cfg, resolve=False), "hydra": cfg.hydra.runtime.choices}
 
@@ -103,7 +103,7 @@ def test_values_put_into_a_copy_give_what_hydra_composes(overrides):
             assert OmegaConf.is_struct(found)
 
 
-def test_the_runs_folder_is_one_and_the_same_within_a_configuration():
+def test_the_run_folder_is_constant_within_a_configuration():
     cfg = compose("fit")
     assert cfg.paths.run == copy.deepcopy(cfg).paths.run
     assert cfg.callbacks.best.dirpath == f"{cfg.paths.run}/checkpoints"
@@ -153,7 +153,7 @@ EXPLAINED = [
 
 @pytest.fixture(scope="module")
 def explained() -> list[str]:
-    """The faults of all the wrong overrides together: one composition instead of one for each."""
+    """Return the faults of all wrong overrides in one composition."""
     return faults(*(override for override, _, _ in EXPLAINED))
 
 
@@ -170,7 +170,7 @@ def test_all_options_are_listed_where_one_is_wrong(explained):
     assert all(re.search(r" Options: |lists all", text) for text in explained if "there is no option" in text)
 
 
-def test_a_long_list_stands_where_nothing_is_close_only(explained):
+def test_a_long_list_of_options_is_shown_only_without_suggestion(explained):
     (close,) = [text for text in explained if text.startswith("experiment: ")]
     assert re.search(r"`hrpose fit --help` lists all \d+", close)
     (far,) = faults("experiment=quux")
@@ -190,7 +190,7 @@ def test_an_unknown_verb_is_explained():
 VERBS = sorted(file.stem for file in (ROOT / "conf").glob("*.yaml"))
 
 
-def test_a_fault_in_a_file_of_the_users_own_is_passed_on(tmp_path):
+def test_a_fault_in_a_custom_file_is_reported(tmp_path):
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text(
         "# @package _global_\ndefaults:\n  - override /modle: hrnet_w32\n"
@@ -199,7 +199,7 @@ def test_a_fault_in_a_file_of_the_users_own_is_passed_on(tmp_path):
     assert "modle" in found
 
 
-def test_an_experiment_of_the_users_own_is_found(tmp_path):
+def test_a_custom_experiment_is_found(tmp_path):
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text(
         "# @package _global_\ndefaults:\n  - w32_256x192\n  - override /model: hrnet_w18\n  - _self_\nname: mine\n"
@@ -233,7 +233,7 @@ def test_a_network_that_selects_another_codec_or_size_gives_a_line(overrides, se
         ["experiment=w32_256x192", "model=rle_w32", "loss.residual=false"],
     ],
 )
-def test_a_codec_that_stays_or_is_chosen_gives_no_line(overrides):
+def test_a_codec_that_is_unchanged_or_chosen_gives_no_line(overrides):
     assert describe_choices("fit", overrides) == []
 
 

@@ -41,11 +41,11 @@ def test_lists_choices_and_ranges_are_understood():
     assert expand_sweep(["seed=choice(4,5)"]) == [("seed=4",), ("seed=5",)]
 
 
-def test_a_range_of_reals_is_left_to_its_sweeper():
+def test_a_continuous_range_is_left_to_its_sweeper():
     assert expand_sweep(["optim.lr=interval(0, 1)", "seed=1"]) == [("seed=1",)]
 
 
-def test_mistakes_are_kept_for_the_explanation():
+def test_wrong_overrides_are_kept_unchanged():
     assert expand_sweep(["tiny", "seed=1,2"]) == [("tiny", "seed=1"), ("tiny", "seed=2")]
 
 
@@ -92,7 +92,7 @@ def test_a_path_may_have_any_characters(name, key):
 @pytest.mark.parametrize(
     "name", ["a,b.jpg", "a\\ b.jpg", "1e5", "null", "true", "${x}.jpg", "a\\,b.jpg", " a.jpg", "glob(x)"]
 )
-def test_a_file_of_a_strange_name_goes_before_what_hydra_reads(name, tmp_path, monkeypatch):
+def test_an_existing_file_has_precedence_over_the_syntax_of_hydra(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert normalise_override(f"source={name}") == f"source={name}"
     (tmp_path / name).touch()
@@ -102,7 +102,7 @@ def test_a_file_of_a_strange_name_goes_before_what_hydra_reads(name, tmp_path, m
     assert cfg.path == name
 
 
-def test_a_pattern_in_a_folder_of_a_strange_name(tmp_path, monkeypatch):
+def test_a_pattern_in_a_folder_with_special_characters_is_quoted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a,b").mkdir()
     (tmp_path / "a,b" / "1.jpg").touch()
@@ -122,14 +122,14 @@ def test_a_pattern_in_a_folder_of_a_strange_name(tmp_path, monkeypatch):
         "seed",
     ],
 )
-def test_other_words_stay_as_they_are(word, tmp_path, monkeypatch):
+def test_other_overrides_are_unchanged(word, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "0").touch()
     assert normalise_override(word) == word
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
-def test_what_is_quoted_is_read_as_it_was(text):
+def test_quoted_text_is_parsed_unchanged(text):
     assume("${" not in text)
     assert OverridesParser.create().parse_override(f"x={quote(text)}").value() == text
 
@@ -142,7 +142,7 @@ values_of_python = st.recursive(
 
 
 @given(values_of_python)
-def test_a_value_of_python_is_read_back_as_it_was(value):
+def test_a_python_value_survives_an_override(value):
     text = write_override("key", value)
     override = OverridesParser.create().parse_override(text)
     assert not override.is_sweep_override()
@@ -165,7 +165,7 @@ def test_values_are_quoted_where_hydra_would_read_something_else(value, text):
     assert write_override("key", value) == f"key={text}"
 
 
-def test_a_value_that_no_configuration_holds_is_refused():
+def test_an_unsupported_value_is_refused():
     with pytest.raises(ConfigError, match=r"^optim\.lr:"):
         write_override("optim.lr", object())
 

@@ -15,7 +15,7 @@ COCO_FILES = (
 
 @pytest.fixture
 def coco(tmp_path) -> Path:
-    """A folder in the layout of COCO, with empty files."""
+    """Create a folder in the layout of COCO, with empty files."""
     for name in COCO_FILES:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -30,7 +30,7 @@ def faults(verb: str, *overrides: str) -> list[str]:
     return list(caught.value.faults)
 
 
-def test_missing_coco_is_one_fault_with_the_layout_and_the_way_to_get_it():
+def test_missing_coco_is_one_fault_with_the_layout_and_the_download():
     (fault,) = faults("fit", "experiment=w32_256x192", "paths.data=nowhere")
     for text in (
         "data.train_annotations = nowhere/annotations/person_keypoints_train2017.json",
@@ -43,7 +43,7 @@ def test_missing_coco_is_one_fault_with_the_layout_and_the_way_to_get_it():
     assert "data.val_detections" not in fault  # not needed for ground-truth boxes
 
 
-def test_what_is_there_is_not_called_missing(coco):
+def test_existing_files_are_not_reported_as_missing(coco):
     validate(compose("fit", ["experiment=w32_256x192", f"paths.data={coco}"]))
     (coco / "train2017").rmdir()
     (fault,) = faults("fit", "experiment=w32_256x192", f"paths.data={coco}")
@@ -72,7 +72,7 @@ def test_a_file_where_a_folder_should_be_is_missing(coco):
     assert f"data.val_images = {coco}/val2017 (a file; a folder" in fault
 
 
-def test_files_of_the_users_own_are_told_without_the_layout_of_coco(coco):
+def test_custom_files_are_reported_without_the_layout_of_coco(coco):
     words = ["fit", "experiment=w32_256x192"]
     words += [f"data.{part}_annotations={coco}/{COCO_FILES[0]}" for part in ("train", "val")]
     words += [f"data.{part}_images={coco}/val2017" for part in ("train", "val")]
@@ -90,7 +90,7 @@ def test_files_of_the_users_own_are_told_without_the_layout_of_coco(coco):
     assert fault.endswith(" data.val_boxes=[gt].")
 
 
-def test_data_that_is_drawn_on_first_use_need_not_be_there():
+def test_synthetic_data_may_be_missing():
     validate(compose("fit", ["paths.data=nowhere"]))
 
 
@@ -100,7 +100,7 @@ def test_a_test_needs_a_checkpoint_or_weights():
     assert "Set ckpt_path=<file>, ckpt_path=last" in fault
 
 
-def test_weights_are_named_with_what_lies_beside(tmp_path):
+def test_missing_weights_are_reported_with_the_files_in_their_folder(tmp_path):
     (tmp_path / "hrnet_w32.pth").touch()
     (fault,) = faults("fit", f"weights={tmp_path}/hrnet_w23.pth")
     assert fault == f"weights: there is no file {tmp_path}/hrnet_w23.pth. {tmp_path} has hrnet_w32.pth."
@@ -110,11 +110,11 @@ def test_weights_are_named_with_what_lies_beside(tmp_path):
     "weights",
     ["hrnet_w32-36af842e.pth", "hrnet_w32", "td-hm_hrnet-w32_udp-8xb64-210e_coco-256x192", "https://example.org/a.pth"],
 )
-def test_what_can_be_fetched_need_not_be_there(weights):
+def test_published_weights_may_be_missing(weights):
     validate(compose("fit", [f"weights={weights}"]))
 
 
-def test_a_published_file_without_an_address_is_sought_in_the_cache(monkeypatch, tmp_path):
+def test_a_published_file_without_url_is_searched_in_the_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("HRPOSE_CACHE", str(tmp_path))
     (fault,) = faults("fit", "weights=pose_hrnet_w32_256x192.pth")
     place = tmp_path / "weights" / "pose_hrnet_w32_256x192.pth"
@@ -125,13 +125,13 @@ def test_a_published_file_without_an_address_is_sought_in_the_cache(monkeypatch,
     validate(compose("fit", ["weights=pose_hrnet_w32_256x192.pth"]))
 
 
-def test_a_misspelt_published_name_is_put_right():
+def test_a_misspelt_published_name_is_corrected():
     (fault,) = faults("fit", "weights=hrnet_w23")
     assert fault == "weights: there is no file hrnet_w23. Did you mean hrnet_w32?"
 
 
 def write_archive(file: Path, modified: int | None = None) -> Path:
-    """Write a zip archive, which is what torch.save writes."""
+    """Write a zip archive, the format of torch.save."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("archive/data/0", bytes(range(256)) * 100)
@@ -162,7 +162,7 @@ def test_last_is_the_newest_checkpoint_of_the_name(tmp_path):
 
 @pytest.mark.parametrize("damage", [cut, zero, lambda content: b""], ids=["cut off", "zero pages", "empty"])
 def test_last_is_the_newest_complete_checkpoint(tmp_path, damage, caplog):
-    """Damage the files in the order in which they are taken: each time the next one is taken, and all others are named."""
+    """Damage the files one after another: the next one is used, and the damaged ones are reported."""
     cfg = compose("fit", [f"paths.runs={tmp_path}", "ckpt_path=last"])
     places = [tmp_path / "tiny" / run / "checkpoints" / f"{name}.ckpt" for run in "ba" for name in ("last", "best")]
     files = [write_archive(file, 1000 - age) for age, file in enumerate(places)]
@@ -184,7 +184,7 @@ def test_last_is_the_newest_complete_checkpoint(tmp_path, damage, caplog):
 
 
 @pytest.mark.parametrize(("damage", "fault"), [(cut, "cut off after"), (zero, "wrong checksum of archive/data/0")])
-def test_a_damaged_checkpoint_is_refused_by_its_name(tmp_path, damage, fault):
+def test_a_damaged_checkpoint_is_refused(tmp_path, damage, fault):
     file = write_archive(tmp_path / "best.ckpt")
     file.write_bytes(damage(file.read_bytes()))
     (message,) = faults("fit", f"ckpt_path={file}")
@@ -192,7 +192,7 @@ def test_a_damaged_checkpoint_is_refused_by_its_name(tmp_path, damage, fault):
     assert "ckpt_path=last" in message
 
 
-def test_a_checkpoint_is_a_file(tmp_path):
+def test_a_folder_as_checkpoint_is_refused(tmp_path):
     file = tmp_path / "best.ckpt"
     file.touch()
     assert find_checkpoint(compose("fit", [f"ckpt_path={file}"])) == file
@@ -202,7 +202,7 @@ def test_a_checkpoint_is_a_file(tmp_path):
 
 
 @pytest.mark.parametrize("data", ["coco", "synthetic"])
-def test_own_training_data_without_validation_data_names_the_command_that_divides_it(tmp_path, data):
+def test_custom_training_data_without_validation_data_is_reported_with_the_split_command(tmp_path, data):
     (tmp_path / "own.json").write_text("{}")
     found = faults(
         "fit", f"data={data}", f"data.train_annotations={tmp_path}/own.json", f"data.train_images={tmp_path}"
@@ -210,13 +210,13 @@ def test_own_training_data_without_validation_data_names_the_command_that_divide
     assert any(f"hrpose convert {tmp_path}/own.json split=0.1" in fault for fault in found)
 
 
-def test_a_missing_training_file_is_not_to_be_divided(tmp_path):
+def test_a_missing_training_file_is_reported_without_the_split_command(tmp_path):
     found = faults("fit", "data=coco", f"data.train_annotations={tmp_path}/own.json", f"data.train_images={tmp_path}")
     assert any("data.val_annotations" in fault for fault in found)
     assert not any("split=0.1" in fault for fault in found)
 
 
-def test_labels_of_another_tool_are_for_convert(tmp_path):
+def test_labels_of_another_tool_are_reported_with_the_convert_command(tmp_path):
     labels = tmp_path / "yolo"
     (labels / "images").mkdir(parents=True)
     (labels / "data.yaml").touch()

@@ -26,7 +26,7 @@ class Source(Protocol): ...
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """Write the files of a package, and give its name."""
+    """Write the files of a package, and return its name."""
     name = f"written_{next(_numbers)}"
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -70,7 +70,7 @@ def test_arguments_of_a_class_and_of_a_function(package):
     assert not find_signature(f"{name}.a.Net").open_ended
 
 
-def test_annotations_belong_to_the_class_that_states_them(package):
+def test_annotations_are_resolved_in_the_class_that_defines_them(package):
     name = package(
         a="""
         from __future__ import annotations
@@ -105,7 +105,7 @@ def test_annotations_belong_to_the_class_that_states_them(package):
     assert hints(f"{name}.b.Codec")["first"].__name__ == "Path"
 
 
-def test_an_annotation_that_cannot_be_resolved_is_skipped_alone(package):
+def test_only_an_annotation_that_cannot_be_resolved_is_skipped(package):
     name = package(
         a="""
         from __future__ import annotations
@@ -118,7 +118,7 @@ def test_an_annotation_that_cannot_be_resolved_is_skipped_alone(package):
     assert hints(f"{name}.a.make") == {"thing": Any, "size": int, "other": Any}
 
 
-def test_methods_that_construct(package):
+def test_class_methods_are_targets(package):
     name = package(
         a="""
         class Base:
@@ -135,12 +135,12 @@ def test_methods_that_construct(package):
     assert names(f"{name}.below.deep.make") == ["size"]
 
 
-def test_a_module_of_torch_without_a_constructor_takes_nothing():
+def test_a_torch_module_without_constructor_has_no_arguments():
     signature = find_signature("hrpose.losses.HeatmapOffsetMSELoss")
     assert (dict(signature.parameters), signature.open_ended) == ({}, False)
 
 
-def test_compiled_functions_are_asked():
+def test_compiled_functions_have_signatures():
     assert names("math.fsum") == ["seq"]
     assert find_signature("builtins.dict").open_ended
 
@@ -158,13 +158,13 @@ def test_compiled_functions_are_asked():
         ("", "''"),
     ],
 )
-def test_an_unknown_target_says_what_there_is(target, named):
+def test_an_unknown_target_is_refused_with_similar_names(target, named):
     with pytest.raises(UnknownTargetError) as caught:
         find_signature(target)
     assert named in str(caught.value)
 
 
-def test_a_module_that_cannot_be_imported_says_why(package):
+def test_a_module_that_cannot_be_imported_is_refused_with_the_reason(package):
     name = package(a="import nowhere_at_all", b="1 / 0")
     with pytest.raises(UnknownTargetError, match="nowhere_at_all"):
         find_signature(f"{name}.a.Net")

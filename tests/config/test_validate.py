@@ -73,13 +73,13 @@ def test_the_default_is_valid():
         ("~model", "model", "model=<option>"),
     ],
 )
-def test_a_fault_is_named_with_its_full_key(override, key, named):
+def test_a_fault_has_its_full_key(override, key, named):
     found = faults(override)
     assert [text for text in found if text.startswith(f"{key}: ") and named in text], found
     assert len(found) == 1, found  # and nothing that only follows from it
 
 
-def test_a_misspelt_required_argument_is_named_once():
+def test_a_misspelt_required_argument_is_reported_once():
     cfg = compose("fit", ["codec=heatmap", "size=256x192"])
     with open_dict(cfg):
         cfg.codec.heatmap_sise = cfg.codec.pop("heatmap_size")
@@ -90,13 +90,13 @@ def test_a_misspelt_required_argument_is_named_once():
     assert fault.endswith("Did you mean heatmap_size?")
 
 
-def test_a_near_miss_is_found_where_any_argument_is_taken():
+def test_a_misspelt_argument_is_found_for_targets_with_kwargs():
     (fault,) = faults("callbacks/ema=default", "+callbacks.ema.decey=0.9")
     assert fault.endswith("MovingAverage has no such argument. Did you mean decay?")
     validate(compose("fit", ["logger=wandb", "+logger.wandb.tags=[a]"]))
 
 
-def test_the_classes_of_hrpose_take_no_unknown_arguments():
+def test_the_classes_of_hrpose_refuse_unknown_arguments():
     """Misspelt keys would pass. `compose_pixels` takes its transforms by any names."""
     found = {
         target
@@ -107,16 +107,16 @@ def test_the_classes_of_hrpose_take_no_unknown_arguments():
     assert found == {"hrpose.data.pixels.compose_pixels"}
 
 
-def test_nodes_inside_nodes_are_checked():
+def test_nested_nodes_are_checked():
     (fault,) = faults("pixels=color_dropout", "+pixels.color.brigthness=1")
     assert fault.endswith("albumentations.ColorJitter has no such argument. Did you mean brightness?")
 
 
-def test_a_key_that_others_refer_to_is_allowed():
+def test_a_key_that_interpolations_use_is_allowed():
     validate(compose("fit", ["+my_rate=0.1", "optim.lr=${my_rate}"]))
 
 
-def test_all_faults_are_named_at_once():
+def test_all_faults_are_reported_at_once():
     found = faults(
         "+optim.lrr=1", "seed=x", "weights=nowhere.pth", "model._target_=hrpose.Net", "name=???", "+callbacks.mine=3"
     )
@@ -124,17 +124,17 @@ def test_all_faults_are_named_at_once():
     assert keys == {"name", "seed", "callbacks.mine", "model._target_", "optim.lrr", "weights"}
 
 
-def test_a_missing_value_is_named_once_however_many_refer_to_it():
+def test_a_missing_value_with_references_is_reported_once():
     (fault,) = faults("paths.data=???")
     assert fault.startswith("paths.data: ")
 
 
-def test_a_configuration_from_elsewhere_is_checked_too():
+def test_a_configuration_that_was_not_composed_is_checked_too():
     with pytest.raises(ConfigError, match=r"model\.widht: hrpose\.models\.HRNet has no such argument"):
         validate(OmegaConf.create({"model": {"_target_": "hrpose.models.HRNet", "widht": 3}}))
 
 
-def test_a_library_that_is_not_installed_is_named_once(monkeypatch):
+def test_a_missing_library_is_reported_once(monkeypatch):
     monkeypatch.setattr("hrpose.config.settings._is_installed", lambda package: package != "wandb")
     with pytest.raises(ConfigError) as caught:
         validate(compose("fit", ["logger=wandb"]))
@@ -143,7 +143,7 @@ def test_a_library_that_is_not_installed_is_named_once(monkeypatch):
     assert "pip install 'wandb'" in fault
 
 
-def test_wrong_overrides_and_other_faults_are_named_together_and_nothing_is_imported():
+def test_wrong_overrides_and_other_faults_are_reported_together_without_imports():
     program = (
         "import sys\n"
         "from hrpose.config import ConfigError, check\n"
@@ -155,7 +155,7 @@ def test_wrong_overrides_and_other_faults_are_named_together_and_nothing_is_impo
     assert done.stdout.splitlines() == ["['optm.lr', 'weights']", "[]"]
 
 
-def test_a_configuration_that_cannot_be_composed_at_all_is_refused():
+def test_a_configuration_that_cannot_be_composed_is_refused():
     with pytest.raises(ConfigError, match="there is no verb 'fti'"):
         check("fti", [])
 
@@ -193,7 +193,7 @@ def own_network(tmp_path, monkeypatch):
     return page
 
 
-def test_a_network_of_ones_own_needs_no_fork(own_network, tmp_path):
+def test_a_custom_network_is_valid(own_network, tmp_path):
     command = re.findall(r"hrpose fit '(model=.*)'", own_network)
     check("fit", command)
     check_parts(compose("fit", command))
@@ -202,14 +202,14 @@ def test_a_network_of_ones_own_needs_no_fork(own_network, tmp_path):
     check("fit", [f"hydra.searchpath=[file://{tmp_path / 'my_conf'}]", "model=mine"])
 
 
-def test_a_loss_of_ones_own_needs_no_fork(own_network):
+def test_a_custom_loss_is_valid(own_network):
     command = re.findall(r"hrpose fit '(loss=.*)'", own_network)
     check("fit", command)
     check_parts(compose("fit", command))
 
 
 @pytest.mark.parametrize("verb", ["fit", "test", "predict", "export"])
-def test_a_class_of_ones_own_replaces_the_option_of_its_group(own_network, verb):
+def test_a_custom_class_replaces_the_option_of_its_group(own_network, verb):
     assert compose(verb, ["model={_target_: my_package.MyNet, width: 3}"]).model == {
         "_target_": "my_package.MyNet",
         "width": 3,

@@ -241,10 +241,10 @@ class Diary(LightningModule):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(()))
         self.stop_after = stop_after
-        self.seen: list[tuple[int, int, float]] = []
+        self.samples: list[tuple[int, int, float]] = []
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
-        self.seen.append(
+        self.samples.append(
             (self.current_epoch, batch_idx, float(batch["images"].double().sum() + batch["keypoints"].sum()))
         )
         return self.weight * 1.0
@@ -256,7 +256,7 @@ class Diary(LightningModule):
         return batch
 
     def on_train_batch_end(self, *args: Any) -> None:
-        if self.stop_after is not None and len(self.seen) == self.stop_after:
+        if self.stop_after is not None and len(self.samples) == self.stop_after:
             raise InterruptedError
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -264,7 +264,7 @@ class Diary(LightningModule):
 
 
 def trainer(folder: Path, **options: Any) -> Trainer:
-    told = {
+    defaults = {
         "max_epochs": 3,
         "accelerator": "cpu",
         "logger": False,
@@ -274,7 +274,7 @@ def trainer(folder: Path, **options: Any) -> Trainer:
         "default_root_dir": folder,
         "callbacks": [ModelCheckpoint(folder / "ckpt", save_last=True, save_top_k=-1, every_n_train_steps=1)],
     }
-    return Trainer(**{**told, **options})
+    return Trainer(**{**defaults, **options})
 
 
 LIGHTNING_ADVICE = pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*exists and is not empty")
@@ -296,14 +296,14 @@ def test_interrupted_training_continues_with_the_next_batch(folder: Path, num_wo
     trainer(folder, callbacks=[], enable_checkpointing=False).fit(
         undisturbed, datamodule=datamodule(folder, augment=RECIPE)
     )
-    assert len(undisturbed.seen) == 18
+    assert len(undisturbed.samples) == 18
 
     killed, resumed = Diary(stop_after), Diary()
     with pytest.raises(InterruptedError):
         trainer(folder).fit(killed, datamodule=datamodule(folder, augment=RECIPE, num_workers=num_workers))
     data = datamodule(folder, augment=RECIPE, num_workers=num_workers)
     trainer(folder).fit(resumed, datamodule=data, ckpt_path=folder / "ckpt" / "last.ckpt", weights_only=False)
-    assert killed.seen + resumed.seen == undisturbed.seen
+    assert killed.samples + resumed.samples == undisturbed.samples
 
 
 @LIGHTNING_ADVICE
@@ -325,7 +325,7 @@ def test_training_resumed_after_an_epoch_starts_the_next(folder: Path, at: str) 
         ckpt_path=folder / "ckpt" / "last.ckpt",
         weights_only=False,
     )
-    assert resumed.seen == undisturbed.seen[12:]
+    assert resumed.samples == undisturbed.samples[12:]
 
 
 @LIGHTNING_ADVICE
@@ -351,12 +351,12 @@ def assert_equal(first: list[torch.Tensor], second: list[torch.Tensor]) -> None:
 
 def rewritten(folder: Path, write: Callable[[Path, np.ndarray], None]) -> dict[str, Any]:
     """Rewrite the images of a data set as PNG; return a datamodule that reads them."""
-    told = json.loads((folder / "persons.json").read_text())
-    for image in told["images"]:
+    document = json.loads((folder / "persons.json").read_text())
+    for image in document["images"]:
         pixels = cv2.imread(str(folder / "photos" / image["file_name"]))
         image["file_name"] = image["file_name"].replace(".jpg", ".png")
         write(folder / "new" / image["file_name"], pixels)
-    file = write_json(folder / "new.json", told)
+    file = write_json(folder / "new.json", document)
     return {"train_annotations": file, "val_annotations": file} | dict.fromkeys(
         ("train_images", "val_images"), folder / "new"
     )
@@ -401,10 +401,10 @@ def test_16_bit_images_give_the_batches_of_8_bit_images(folder: Path, depth: int
 
     (folder / "new").mkdir()
     deep = datamodule(folder, **rewritten(folder, write))
-    told = json.loads((folder / "new.json").read_text())
-    for image in told["images"]:
+    document = json.loads((folder / "new.json").read_text())
+    for image in document["images"]:
         image["file_name"] = image["file_name"].replace(".png", ".8.png")
-    file = write_json(folder / "plain.json", told)
+    file = write_json(folder / "plain.json", document)
     folders = {"train_images": folder / "new", "val_images": folder / "new"}
     plain = datamodule(folder, train_annotations=file, val_annotations=file, **folders)
     with warnings.catch_warnings(record=True) as caught:
@@ -469,8 +469,8 @@ def test_a_block_shuffle_reads_an_archive_in_order(folder: Path) -> None:
     ]
     assert stored == sorted(stored, key=[3, 1, 4, 2].index)
     batches = epochs(data)
-    seen = [int(number) for batch in batches[:6] for number in batch["instance_ids"]]
-    assert sorted(seen) == sorted(data.train_table.instance_ids.tolist())
+    order = [int(number) for batch in batches[:6] for number in batch["instance_ids"]]
+    assert sorted(order) == sorted(data.train_table.instance_ids.tolist())
     assert_same(epochs(ready(folder, train_images=images, shuffle_block=4)), batches)
     names = ready(folder, shuffle_block=4)._train_set.stored_order()  # of a folder: by name
     assert np.all(np.diff(data.train_table.image_index[names]) >= 0)

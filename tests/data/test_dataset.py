@@ -108,15 +108,15 @@ def test_a_mirrored_crop_equals_the_crop_of_the_mirrored_image(folder: Path) -> 
     image = cv2.imread(str(folder / "photos" / "photo 1.jpg"))
     (folder / "mirrored").mkdir()
     cv2.imwrite(str(folder / "mirrored" / "photo 1.png"), image[:, ::-1])
-    told = content(1)
-    row = told["annotations"][0]
+    document = content(1)
+    row = document["annotations"][0]
     x, y, w, h = row["bbox"]
     row["bbox"] = [90 - x - w, y, w, h]
     triplets = np.reshape(row["keypoints"], (-1, 3))[list(COCO.flip_permutation)]
     triplets[:, 0] = np.where(triplets[:, 2] > 0, 89 - triplets[:, 0], 0)
     row["keypoints"] = triplets.ravel().tolist()
-    told["images"][0]["file_name"] = "photo 1.png"
-    table = read_annotations(write_json(folder / "mirrored.json", told)).instances()
+    document["images"][0]["file_name"] = "photo 1.png"
+    table = read_annotations(write_json(folder / "mirrored.json", document)).instances()
     mirrored = PoseDataset(table, folder / "mirrored", (48, 64), COCO, augment=[FlipAndTurn(False)])[0]
     np.testing.assert_allclose(flipped["keypoints"], mirrored["keypoints"], atol=1e-4)
     np.testing.assert_array_equal(flipped["visibility"], mirrored["visibility"])
@@ -220,25 +220,25 @@ def test_an_image_is_decoded_once_for_its_instances(folder: Path, monkeypatch) -
 
 
 def test_decoding_only_the_rows_of_a_crop_changes_no_pixel(folder: Path, monkeypatch) -> None:
-    told = content()
-    for image in told["images"]:
+    document = content()
+    for image in document["images"]:
         image["height"] = 700
         write_image(folder / "photos" / image["file_name"], seed=image["id"], size=(90, 700))
-    for row in told["annotations"]:
+    for row in document["annotations"]:
         row["bbox"][1] += 50 * (row["id"] % 11)
-    write_json(folder / "persons.json", told)
+    write_json(folder / "persons.json", document)
     keys = [(epoch, row) for epoch in range(4) for row in range(11)]
     tops = []
 
-    def noted(*told):
-        tops.append(decode_top(*told))
+    def noted(*arguments):
+        tops.append(decode_top(*arguments))
         return tops[-1]
 
     monkeypatch.setattr(images_module, "decode_top", noted)
     dataset = make(folder, augment=RECIPE)
     partial = [dataset[key]["image"] for key in keys]
     assert sum(top is not None for top in tops) > 20
-    monkeypatch.setattr(images_module, "decode_top", lambda *told: None)
+    monkeypatch.setattr(images_module, "decode_top", lambda *arguments: None)
     dataset = make(folder, augment=RECIPE)
     for key, image in zip(keys, partial, strict=True):
         np.testing.assert_array_equal(dataset[key]["image"], image)
@@ -269,8 +269,8 @@ def test_an_image_of_another_size_is_refused(folder: Path) -> None:
 
 
 def test_images_without_instances_need_not_exist(folder: Path) -> None:
-    told = content(1)
-    write_json(folder / "persons.json", told)
+    document = content(1)
+    write_json(folder / "persons.json", document)
     for number in (2, 3, 4):
         (folder / "photos" / f"photo {number}.jpg").unlink()
     assert len(make(folder)) == 1

@@ -20,7 +20,7 @@ class Addresses(Dataset[Any]):
 
     def __init__(self, count: int = 11) -> None:
         self.count = count
-        self.asked: list[Any] = []
+        self.requested: list[Any] = []
 
     def __len__(self) -> int:
         return self.count
@@ -29,7 +29,7 @@ class Addresses(Dataset[Any]):
         return np.random.default_rng(9).permutation(self.count)
 
     def __getitem__(self, key: Any) -> Any:
-        self.asked.append(key)
+        self.requested.append(key)
         return key
 
 
@@ -119,7 +119,7 @@ def test_samples_before_the_interruption_are_not_read() -> None:
     resumed = loader()
     resumed.load_state_dict({"epoch": 0, "batches": 4, "samples_per_batch": 2})
     rest = list(resumed)
-    assert resumed.dataset.asked == [key for batch in rest for key in batch]
+    assert resumed.dataset.requested == [key for batch in rest for key in batch]
 
 
 def test_the_state_counts_returned_batches_and_not_prepared_ones() -> None:
@@ -230,7 +230,7 @@ def test_a_block_has_runs_of_adjacent_samples_and_a_batch_has_many_of_them() -> 
     block, run = 64 * RUNS_PER_BLOCK, 64
     stored = np.random.default_rng(1).permutation(10 * block)
     order = shuffle_in_blocks(stored, block, np.random.default_rng(0))
-    place = np.argsort(stored)[order]  # where each sample lies
+    place = np.argsort(stored)[order]  # the place of each sample
     for start in range(0, len(order), block):
         gaps = np.diff(np.sort(place[start : start + block]))
         assert (gaps > 1).sum() <= RUNS_PER_BLOCK + 2

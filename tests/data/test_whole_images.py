@@ -149,17 +149,17 @@ def test_keypoints_masks_and_pixels_are_transformed_alike(folder):
         back = transform_points(batch["keypoints"][slot].numpy(), batch["image_from_input"][slot].numpy())
         mirrored = np.linalg.det(batch["image_from_input"][slot, :, :2].numpy()) < 0
         order = list(COCO.flip_permutation) if mirrored else list(range(17))
-        seen = batch["visibility"][slot].numpy() > 0
-        assert np.array_equal(seen[: len(rows)], table.visibility[rows][:, order] > 0)
-        assert not seen[len(rows) :].any()
+        labelled = batch["visibility"][slot].numpy() > 0
+        assert np.array_equal(labelled[: len(rows)], table.visibility[rows][:, order] > 0)
+        assert not labelled[len(rows) :].any()
         np.testing.assert_allclose(
-            back[: len(rows)][seen[: len(rows)]], table.keypoints[rows][:, order][seen[: len(rows)]], atol=1e-3
+            back[: len(rows)][labelled[: len(rows)]], table.keypoints[rows][:, order][labelled[: len(rows)]], atol=1e-3
         )
         for mask in batch["masks"]:
             side = mask.shape[1]
             cells = np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1).reshape(-1, 2)
             zoom = 64 / side
-            offset = (zoom - 1) if mirrored else 0.0  # the mirror of a map of other size lies this much beside
+            offset = (zoom - 1) if mirrored else 0.0  # shift of the mirror image of a map of another size
             places = transform_points(cells * zoom + [offset, 0], batch["image_from_input"][slot].numpy())
             inside = ((places > 0.6) & (places < [88.4, 68.4])).all(1).reshape(side, side)
             outside = ((places < -0.6) | (places > [89.6, 69.6])).any(1).reshape(side, side)
@@ -176,11 +176,11 @@ def test_pixels_outside_the_image_are_black_and_masked(folder):
 
 
 def test_images_with_unlabelled_instances_only_are_training_samples(tmp_path, folder):
-    told = content(3)  # images 1 to 3 of 4
-    told["annotations"] += [
+    document = content(3)  # images 1 to 3 of 4
+    document["annotations"] += [
         annotation(7, image_id=4, keypoints=[0] * 51, segmentation=[[0, 0, 90, 0, 90, 70, 0, 70]]),
     ]
-    write_json(folder / "persons.json", told)
+    write_json(folder / "persons.json", document)
     data = ready(folder, augment=[], batch_size=4)
     (batch,) = batches(data, 1)
     slot = batch["image_ids"].tolist().index(4)
@@ -198,9 +198,9 @@ def test_images_without_instances_are_validation_samples_only(folder):
 
 
 def test_more_instances_than_tags_are_accepted(tmp_path, folder):
-    told = content(0)
-    told["annotations"] = [annotation(number, image_id=1) for number in range(33)]
-    write_json(folder / "persons.json", told)
+    document = content(0)
+    document["annotations"] = [annotation(number, image_id=1) for number in range(33)]
+    write_json(folder / "persons.json", document)
     data = ready(folder)
     (batch,) = [data.on_after_batch_transfer(raw, 0) for raw in batches(data, 1)]
     assert batch["keypoints"].shape == (1, 33, 17, 2)

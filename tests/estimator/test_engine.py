@@ -17,11 +17,11 @@ class Remembering(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: list[torch.Tensor] = []
+        self.inputs: list[torch.Tensor] = []
         self.conv = torch.nn.Conv2d(3, 2, 1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        self.seen.append(images.clone())
+        self.inputs.append(images.clone())
         heatmaps = torch.zeros(len(images), 2, 24, 16)
         heatmaps[:, :, 12, 8] = 1
         return heatmaps + 0 * self.conv(images).float()[:, :, ::4, ::4]
@@ -48,15 +48,15 @@ def test_crops_are_normalised_and_keypoints_are_in_image_pixels() -> None:
     want = (given["images"].permute(0, 3, 1, 2) / 255 - 0.5) / torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)
     other = Remembering()
     TorchEngine(other, CODEC, EYES, flip_test=False, mean=[0.5] * 3, std=[0.1, 0.2, 0.3], device="cpu")(given)
-    torch.testing.assert_close(other.seen[0], want)
-    assert other.seen[0].is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(other.inputs[0], want)
+    assert other.inputs[0].is_contiguous(memory_format=torch.channels_last)
 
 
 def test_the_flip_test_runs_the_network_twice() -> None:
     net = Remembering()
     TorchEngine(net, CODEC, EYES, device="cpu")(batch())
-    assert len(net.seen) == 2
-    assert torch.equal(net.seen[1], net.seen[0].flip(-1))
+    assert len(net.inputs) == 2
+    assert torch.equal(net.inputs[1], net.inputs[0].flip(-1))
 
 
 def test_half_precision_is_used_on_request() -> None:

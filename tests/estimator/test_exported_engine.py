@@ -40,7 +40,7 @@ def settled(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("asked", "name"),
+    ("options", "name"),
     [
         ({"flip_test": True}, "flip_test"),
         ({"precision": "bf16"}, "precision"),
@@ -49,9 +49,9 @@ def settled(tmp_path_factory) -> Path:
         ({"mean": (0, 0, 0)}, "mean"),
     ],
 )
-def test_settings_fixed_at_export_cannot_be_changed(settled, asked, name):
+def test_settings_fixed_at_export_cannot_be_changed(settled, options, name):
     with pytest.raises(ExportedFileError, match=f"`{name}` of "):
-        PoseEstimator.from_checkpoint(settled, **asked)
+        PoseEstimator.from_checkpoint(settled, **options)
 
 
 def test_settings_fixed_at_export_may_be_repeated(settled):

@@ -60,22 +60,24 @@ def test_published_weights_are_found_by_name(tmp_path, monkeypatch) -> None:
 
 
 def test_the_settings_are_those_of_the_validation_by_default(rewritten) -> None:
-    def change(told) -> None:
-        told["config"].update(flip_test=False, keypoint_score_threshold=0.3)
-        told["config"]["trainer"]["precision"] = "bf16-mixed"
-        told["config"]["data"].update(bbox_padding=1.1, channel_order="bgr")
+    def change(stored) -> None:
+        stored["config"].update(flip_test=False, keypoint_score_threshold=0.3)
+        stored["config"]["trainer"]["precision"] = "bf16-mixed"
+        stored["config"]["data"].update(bbox_padding=1.1, channel_order="bgr")
 
     file = rewritten(change)
     engine = hrpose.PoseEstimator.from_checkpoint(file, device="cpu").engine
     assert (engine.flip_test, engine.precision, engine.keypoint_score_threshold) == (False, "bf16", 0.3)
     assert engine.normalization.channel_order == "bgr"
-    told = hrpose.PoseEstimator.from_checkpoint(file, device="cpu", flip_test=True, precision="32", channel_order="rgb")
-    assert (told.engine.flip_test, told.engine.precision) == (True, "32")
-    assert told.engine.normalization.channel_order == "rgb"
+    chosen = hrpose.PoseEstimator.from_checkpoint(
+        file, device="cpu", flip_test=True, precision="32", channel_order="rgb"
+    )
+    assert (chosen.engine.flip_test, chosen.engine.precision) == (True, "32")
+    assert chosen.engine.normalization.channel_order == "rgb"
 
 
 def test_half_precision_is_bfloat16_on_the_cpu_as_in_training(rewritten) -> None:
-    file = rewritten(lambda told: told["config"]["trainer"].update(precision="16-mixed"))
+    file = rewritten(lambda stored: stored["config"]["trainer"].update(precision="16-mixed"))
     assert hrpose.PoseEstimator.from_checkpoint(file, device="cpu").engine.precision == "bf16"
     with pytest.raises(ValueError, match="on the CPU"):
         hrpose.PoseEstimator.from_checkpoint(file, device="cpu", precision="16")
@@ -107,7 +109,7 @@ def test_half_precision_is_bfloat16_on_the_cpu_as_in_training(rewritten) -> None
     ],
 )
 def test_other_classes_that_a_checkpoint_names_are_not_built(rewritten, part, target) -> None:
-    file = rewritten(lambda told: told["config"][part].update(_target_=target))
+    file = rewritten(lambda stored: stored["config"][part].update(_target_=target))
     with pytest.raises(WeightsError, match=f"(?s){part}.*changed.ckpt|changed.ckpt.*{part}"):
         read_parts(file)
 
@@ -128,14 +130,14 @@ def test_other_classes_that_a_checkpoint_names_are_not_built(rewritten, part, ta
     ],
 )
 def test_an_unusable_configuration_is_refused(rewritten, change, message) -> None:
-    file = rewritten(lambda told: change(told["config"]))
+    file = rewritten(lambda stored: change(stored["config"]))
     with pytest.raises(WeightsError, match=message):
         read_parts(file)
 
 
 @pytest.mark.parametrize("skeleton", [None, {}, {"keypoint_names": ["a", "a"]}, {"evil": 1}])
 def test_an_unreadable_skeleton_is_refused(rewritten, skeleton) -> None:
-    file = rewritten(lambda told: told.update(skeleton=skeleton))
+    file = rewritten(lambda stored: stored.update(skeleton=skeleton))
     with pytest.raises(WeightsError, match="Pass `skeleton`"):
         read_parts(file)
     assert read_parts(file, skeleton=COCO).skeleton is COCO

@@ -206,15 +206,15 @@ def test_errors_of_the_caller_and_of_the_engine_are_raised(engine, estimator) ->
 
 
 def test_the_detector_is_used_for_images_without_boxes(engine) -> None:
-    asked = []
+    shapes = []
 
     def detector(image):
-        asked.append(image.shape)
+        shapes.append(image.shape)
         return [[10, 20, 30, 40], [500, 500, 9, 9]], [0.9, 0.8]
 
     estimator = hrpose.PoseEstimator(engine, detector=detector)
     first, second = estimator([IMAGE, IMAGE], bbox=[None, [[1, 2, 3, 4]]])
-    assert asked == [IMAGE.shape]
+    assert shapes == [IMAGE.shape]
     assert first.bbox.tolist() == [[10, 20, 30, 40]]  # the other box is outside
     assert first.scores == pytest.approx([0.9])
     assert second.bbox.tolist() == [[1, 2, 3, 4]]

@@ -27,13 +27,13 @@ class Oracle:
 
     def __init__(self, film):
         self.frames = {id(frame.image): frame for frame in film}
-        self.asked = []
+        self.num_boxes = []
         self.rng = np.random.default_rng(0)
 
     def __call__(self, image, *, bbox=None, bbox_xyxy=None, bbox_scores=None):
         frame = self.frames[id(image)]
         boxes = np.array([[0, 0, WIDTH, HEIGHT]]) if bbox is None else bbox
-        self.asked.append(None if bbox is None else len(bbox))
+        self.num_boxes.append(None if bbox is None else len(bbox))
         rows = [self.look(frame, box) for box in boxes]
         sizes = np.maximum(boxes[:, 2], 0.75 * boxes[:, 3]) * 1.25
         points = np.array([points for points, _ in rows]).reshape(-1, 17, 2)
@@ -112,7 +112,7 @@ def test_instances_are_tracked_with_a_detector(film, matcher):
     check_identities(followed, film)
     assert [frame.index for frame in followed] == list(range(50))
     assert all((frame.poses.image_ids == frame.index).all() for frame in followed)
-    assert max(oracle.asked) <= 3  # detected and propagated boxes of one person are one box
+    assert max(oracle.num_boxes) <= 3  # detected and propagated boxes of one person are one box
 
 
 def test_the_detector_may_run_in_some_frames_only(film):
@@ -133,15 +133,15 @@ def test_instances_are_tracked_from_boxes_of_the_first_frame(film):
 def test_without_boxes_the_whole_frame_is_the_box(film):
     oracle = Oracle(film)
     followed = list(track_poses(oracle, video(film)[:3]))
-    assert oracle.asked[0] is None
-    assert oracle.asked[1:] == [1, 1]  # then there is somebody to follow
+    assert oracle.num_boxes[0] is None
+    assert oracle.num_boxes[1:] == [1, 1]  # then an instance is tracked
     assert len({int(frame.poses.instance_ids[0]) for frame in followed}) == 1
 
 
 def test_without_detections_there_are_no_poses(film):
     oracle = Oracle(film)
     followed = list(track_poses(oracle, video(film)[:2], detector=detector_of(film, limit=0)))
-    assert oracle.asked == [0, 0]
+    assert oracle.num_boxes == [0, 0]
     assert [len(frame.poses) for frame in followed] == [0, 0]
 
 
@@ -159,8 +159,8 @@ def test_tracks_end_soon_after_an_instance_has_left(film):
         )
     followed = list(track_poses(oracle, video(film)[:10] + gone, bbox=film[0].bbox))
     assert all(len(frame.poses) == 0 for frame in followed[10:])
-    assert oracle.asked[10:12] == [2, None]  # nobody is in the boxes, so the whole frame is looked at
-    assert oracle.asked[-1] is None
+    assert oracle.num_boxes[10:12] == [2, None]  # the boxes have no instance, so the whole frame is the box
+    assert oracle.num_boxes[-1] is None
 
 
 def test_returned_keypoints_are_smoothed(film):

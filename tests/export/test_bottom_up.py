@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from tiny_export import make_record
 
 from hrpose import PoseEstimator
 from hrpose.codecs import AssociativeEmbedding
@@ -11,23 +12,11 @@ from hrpose.skeletons import Skeleton
 
 SKELETON = Skeleton.from_names(["nose", "left_hand", "right_hand"], sigmas=[0.1] * 3, name="three", upper_body=[])
 CODEC = AssociativeEmbedding((64, 64), scales=(0.5, 1.0))
-RECORD = ExportRecord(
-    precision="fp32",
-    skeleton=SKELETON,
-    codec=CODEC,
-    flip_test=True,
-    heatmaps=False,
-    bbox_padding=1.25,
-    keypoint_score_threshold=0.2,
-    channel_order="rgb",
-    mean=(0.1, 0.1, 0.1),
-    std=(0.8, 0.9, 1.0),
-    source="colors.ckpt",
-)
+RECORD = make_record(CODEC, skeleton=SKELETON, mean=(0.1, 0.1, 0.1), std=(0.8, 0.9, 1.0), source="colors.ckpt")
 
 
 class Colors(torch.nn.Module):
-    """Heatmaps are the channels of the image; tags their mean times the brightness of a wide neighbourhood."""
+    """A network: heatmaps are the channels of the image, tags their mean times the brightness of a wide neighbourhood."""
 
     def forward(self, images):
         coarse, fine = (torch.nn.functional.avg_pool2d(images, stride) for stride in (4, 2))

@@ -1,4 +1,4 @@
-"""ONNX files: where their weights may lie, and what is taken for a network."""
+"""ONNX files: the location of their weights, and the form of a network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hrpose.export.onnx import OnnxRuntime
 def write_network(
     file: Path, *, batch: int | str = 1, shape=(3, 8, 6), scale: np.ndarray | None = None, external: dict | None = None
 ) -> Path:
-    """Write a network that multiplies its input by a factor for each channel; its weights may be said to lie elsewhere."""
+    """Write a network that multiplies its input by a factor for each channel, optionally with external weights."""
     factors = np.arange(1, 4, dtype=np.float32).reshape(1, 3, 1, 1) if scale is None else scale
     tensor = numpy_helper.from_array(factors, "factors")
     if external is not None:
@@ -35,7 +35,7 @@ def write_network(
 
 
 @pytest.mark.parametrize("batch", [1, 2, "batch"])
-def test_a_network_runs_in_the_batches_that_its_file_is_fixed_to(tmp_path, batch):
+def test_a_network_runs_in_batches_of_the_fixed_size_of_its_file(tmp_path, batch):
     network = open_exported(write_network(tmp_path / "a.onnx", batch=batch))
     assert isinstance(network, ExportedNetwork)
     images = torch.randn(5, 3, 8, 6)
@@ -44,11 +44,11 @@ def test_a_network_runs_in_the_batches_that_its_file_is_fixed_to(tmp_path, batch
     network.check_channels(3, (6, 8))
     with pytest.raises(ExportedFileError, match=r"17 heatmaps.*3"):
         network.check_channels(17, (6, 8))
-    with pytest.raises(ValueError, match="Choose the codec of its input size"):
+    with pytest.raises(ValueError, match="codec's input_size"):
         network(torch.zeros(1, 3, 16, 6))
 
 
-def test_weights_beside_the_file_are_read(tmp_path):
+def test_weights_in_the_folder_of_the_file_are_read(tmp_path):
     (tmp_path / "w.bin").write_bytes(np.array([4, 5, 6], np.float32).tobytes())
     network = open_exported(
         write_network(tmp_path / "a.onnx", external={"location": "w.bin", "offset": 0, "length": 12})
@@ -72,7 +72,7 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "w.bin").symlink_to(tmp_path / "secret.bin")
     file = write_network(tmp_path / "models" / "a.onnx", external={"location": "w.bin", "offset": 0, "length": 12})
-    with pytest.raises(ExportedFileError, match="to lie in its folder"):
+    with pytest.raises(ExportedFileError, match=r"weights.*folder"):
         OnnxRuntime(file)
 
 
@@ -84,13 +84,13 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
         ({"location": "w.bin", "offset": -4, "length": 12}, "from byte -4"),
     ],
 )
-def test_weights_that_are_cut_short_are_refused(tmp_path, external, message):
+def test_truncated_weights_are_refused(tmp_path, external, message):
     (tmp_path / "w.bin").write_bytes(bytes(12))
     with pytest.raises(ExportedFileError, match=message):
         OnnxRuntime(write_network(tmp_path / "a.onnx", external=external))
 
 
-def test_weights_in_a_subgraph_are_looked_at_too(tmp_path):
+def test_weights_in_a_subgraph_are_checked_too(tmp_path):
     file = write_network(tmp_path / "a.onnx")
     model = onnx.load(str(file))
     hidden = TensorProto(name="hidden", data_type=TensorProto.FLOAT, dims=[3], data_location=TensorProto.EXTERNAL)
@@ -102,35 +102,35 @@ def test_weights_in_a_subgraph_are_looked_at_too(tmp_path):
         OnnxRuntime(file)
 
 
-def test_sizes_that_no_network_has_are_refused(tmp_path):
+def test_implausible_sizes_are_refused(tmp_path):
     file = write_network(tmp_path / "a.onnx")
     model = onnx.load(str(file))
     model.graph.initializer[0].dims[:] = [2**40, 3]
     file.write_bytes(model.SerializeToString())
     with pytest.raises(ExportedFileError, match="'factors'"):
         OnnxRuntime(file)
-    with pytest.raises(ExportedFileError, match="between 1 and 8192"):
+    with pytest.raises(ExportedFileError, match="8192"):
         OnnxRuntime(write_network(tmp_path / "b.onnx", shape=(3, 100_000, 6)))
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "between 1 and"), (b"<html>not found</html>", "ONNX"), (b"\x08\x09", "it holds no graph")],
+    [(b"", "bytes"), (b"<html>not found</html>", "ONNX"), (b"\x08\x09", "it holds no graph")],
 )
-def test_what_is_no_onnx_file_is_refused(tmp_path, content, message):
+def test_a_file_that_is_not_onnx_is_refused(tmp_path, content, message):
     (tmp_path / "a.onnx").write_bytes(content)
     with pytest.raises(ExportedFileError, match=message):
         open_exported(tmp_path / "a.onnx")
 
 
-def test_a_file_that_is_not_there_is_said(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(ExportedFileError, match="but there is none"):
         open_exported(tmp_path / "a.onnx")
     with pytest.raises(ExportedFileError, match=r"a\.tflite"):
         open_exported(tmp_path / "a.tflite")
 
 
-def test_another_graph_than_a_network_is_refused(tmp_path):
+def test_a_graph_that_is_not_a_network_is_refused(tmp_path):
     file = write_network(tmp_path / "a.onnx", shape=(5, 8, 6), scale=np.ones((1, 5, 1, 1), np.float32))
     with pytest.raises(ExportedFileError, match=r"\(B, 3, H, W\).*float32.*\(1, 5, 8, 6\)"):
         open_exported(file)

@@ -1,4 +1,4 @@
-"""OpenVINO files: two of them, and both have to be sound."""
+"""OpenVINO files, a description and weights."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def test_a_model_without_its_weights_is_refused(tmp_path):
         open_exported(file)
 
 
-def test_what_is_no_model_is_refused(tmp_path):
+def test_a_file_that_is_not_a_model_is_refused(tmp_path):
     (tmp_path / "a.xml").write_text("<html/>")
     (tmp_path / "a.bin").write_bytes(b"abc")
-    with pytest.raises(ExportedFileError, match="OpenVINO to open"):
+    with pytest.raises(ExportedFileError, match="OpenVINO"):
         open_exported(tmp_path / "a.xml")
 
 
@@ -49,7 +49,7 @@ os.waitpid(child, 0)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no SIGCHLD without fork")
 @pytest.mark.slow
-def test_models_that_are_gone_leave_no_stack_that_a_signal_would_die_on(tmp_path):
+def test_a_signal_after_deleting_models_does_not_kill_the_process(tmp_path):
     program = tmp_path / "signals.py"
     program.write_text(SIGNALS)
     done = Process(program, [], cwd=tmp_path).wait()

@@ -1,4 +1,4 @@
-"""Exported files: what they hold, and that they find what torch finds."""
+"""Exported files give the poses of torch."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def cases() -> list:
 
 
 @pytest.mark.parametrize(("name", "format"), cases())
-def test_a_file_finds_what_torch_finds(exported, name, format):
+def test_a_file_gives_the_poses_of_torch(exported, name, format):
     model = exported(name, format)
     codec = CODECS[name]
     for count in (1, 7):  # the batch is free
@@ -72,7 +72,7 @@ def test_a_file_finds_what_torch_finds(exported, name, format):
 
 # for OpenVINO the test of half precision below lets heatmaps out, and the channels are turned before a format is chosen
 @pytest.mark.parametrize("format", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])
-def test_heatmaps_go_out_on_demand_and_channels_are_turned(tmp_path, format):
+def test_heatmaps_are_an_optional_output_and_channels_are_reordered(tmp_path, format):
     codec = CODECS["heatmap"]
     record = make_record(codec, heatmaps=True, flip_test=False, channel_order="bgr", mean=(0.4, 0.5, 0.6))
     if format == "onnx":
@@ -86,7 +86,7 @@ def test_heatmaps_go_out_on_demand_and_channels_are_turned(tmp_path, format):
 
 
 def test_the_last_step_is_exact_on_large_images(exported):
-    """float32 holds 6,000 to 0.0005; three products and sums of it stay under the hundredth of a pixel that is promised."""
+    """float32 represents 6,000 to 0.0005; three products and sums have an error below 0.01 pixels."""
     model = exported("heatmap", "openvino")
     images, _ = make_crops(64)
     rng = np.random.default_rng(1)
@@ -115,7 +115,7 @@ def test_crops_of_another_size_are_refused(exported):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["openvino", "onnx"])
-def test_half_precision_computes_the_network_only(tmp_path, format):
+def test_only_the_network_computes_in_half_precision(tmp_path, format):
     precision = "bf16" if format != "onnx" else "fp16"
     codec = CODECS["heatmap"]
     record = make_record(codec, precision=precision, heatmaps=True, flip_test=False)
@@ -131,7 +131,7 @@ def test_half_precision_computes_the_network_only(tmp_path, format):
     np.testing.assert_allclose(keypoints, placed, atol=0.01)
 
 
-def test_a_network_is_left_as_it_was(tmp_path):
+def test_the_network_is_not_changed(tmp_path):
     codec = CODECS["heatmap"]
     net = make_net(codec).train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
@@ -151,6 +151,6 @@ def test_a_network_is_left_as_it_was(tmp_path):
         ("tflite", "fp32", "a.tflite", "'tflite'"),
     ],
 )
-def test_what_a_format_cannot_is_said_before_anything_is_written(format, precision, file, message):
+def test_unsupported_settings_are_refused_before_anything_is_written(format, precision, file, message):
     with pytest.raises(ValueError, match=message):
         check_choice(format, precision, Path(file))

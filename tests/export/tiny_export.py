@@ -1,4 +1,4 @@
-"""A network of one convolution, codecs for small crops, and crops with bright spots: soon exported, decoded like a real one."""
+"""A network of one convolution, codecs for small crops, and crops with bright spots, which are exported quickly."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CODECS: dict[str, Codec] = {
 
 
 class Patches(nn.Module):
-    """Images (B, 3, H, W) to heatmaps (B, C, H/4, W/4): a convolution and a batch norm that has seen something."""
+    """Images (B, 3, H, W) to heatmaps (B, C, H/4, W/4): a convolution and a batch norm with random statistics."""
 
     def __init__(self, num_channels: int) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ def make_record(codec: Codec, **changes) -> ExportRecord:
 
 
 def make_crops(count: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Draw crops (B, 64, 48, 3) of noise with bright spots, and turned and scaled image_from_input (B, 2, 3)."""
+    """Draw crops (B, 64, 48, 3) of noise with bright spots, and image_from_input (B, 2, 3) with rotation and scale."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 60, (count, 64, 48, 3), dtype=np.uint8)
     for image in images:
@@ -115,7 +115,7 @@ def make_crops(count: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def as_batch(images: np.ndarray, matrices: np.ndarray) -> dict[str, Tensor]:
-    """Give crops as the data loaders do."""
+    """Return crops as a batch of a data loader."""
     count = len(images)
     return {
         "images": torch.from_numpy(images),

@@ -9,7 +9,7 @@ from hrpose.losses.associative_embedding import masked_error, tag_errors
 
 
 def padded(instances, num_instances=None):
-    """Tags and what there is of them, (1, N, K), of lists of tags."""
+    """Return tags and a mask of existing ones, (1, N, K), of lists of tags."""
     shape = (1, num_instances or len(instances), max([len(tags) for tags in instances], default=1))
     tags, listed = torch.full(shape, 99.0), torch.zeros(shape, dtype=torch.bool)
     for row, values in enumerate(instances):
@@ -18,7 +18,7 @@ def padded(instances, num_instances=None):
 
 
 def errors_by_loop(instances, push_type):
-    """Push and pull as the official loss adds them up."""
+    """Compute push and pull in the loop of the official code."""
     instances = [tags for tags in instances if tags]
     means = [sum(tags) / len(tags) for tags in instances]
     pull = sum(
@@ -61,15 +61,15 @@ def test_the_maximum_push_ends_at_a_distance_of_one():
     assert float(tag_errors(*padded([[0.0], [1.5]]), "max")[0]) == 0
 
 
-def test_masked_cells_are_divided_by_but_not_counted():
-    """The official loss of ones against zeros, 3x3 with the first row masked."""
+def test_masked_cells_count_in_the_divisor_only():
+    """Compare with the official loss of ones and zeros, 3x3 with the first row masked."""
     mask = torch.tensor([[[False] * 3, [True] * 3, [True] * 3]])
     assert float(masked_error(torch.ones(1, 1, 3, 3), torch.zeros(1, 1, 3, 3), mask)) == pytest.approx(2 / 3)
 
 
 @pytest.fixture
 def case():
-    """Outputs, target and masks of two images, the second without instances."""
+    """Return outputs, target and masks of two images, the second without instances."""
     codec = AssociativeEmbedding((64, 64))
     visibility = torch.ones(2, 3, 4)
     visibility[1] = 0
@@ -115,7 +115,7 @@ def test_gradients_are_those_of_the_numbers():
         assert torch.autograd.gradcheck(lambda values, kind=push_type: tag_errors(values, listed, kind), tags)
 
 
-def test_tags_of_half_precision_are_compared_in_full(case):
+def test_tags_of_half_precision_are_compared_in_float32(case):
     outputs, target, masks = case
     halves = [output.detach().half() for output in outputs]
     found = AssociativeEmbeddingLoss()(halves, target, masks)

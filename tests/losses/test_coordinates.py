@@ -19,7 +19,7 @@ def test_smooth_l1_by_hand():
     assert CoordinateLoss(beta=0.2)(ANSWERS, TARGET, torch.ones(1, 2, 1)).item() == pytest.approx((0.3 + 2.4) / 4)
 
 
-def test_unlabelled_keypoints_count_in_the_mean_and_teach_nothing():
+def test_unlabelled_keypoints_count_in_the_mean_and_have_no_gradient():
     answers = ANSWERS.clone().requires_grad_()
     loss = CoordinateLoss()(answers, TARGET, torch.tensor([[[1.0], [0.0]]]))
     loss.backward()
@@ -27,7 +27,7 @@ def test_unlabelled_keypoints_count_in_the_mean_and_teach_nothing():
     assert not answers.grad[:, 1].any()
 
 
-def test_half_precision_answers_are_compared_in_single():
+def test_half_precision_outputs_are_compared_in_float32():
     near = torch.full((1, 1, 2), 0.5)
     loss = CoordinateLoss(beta=0)(near.bfloat16(), near + 1e-4, torch.ones(1, 1, 1))
     assert loss.dtype == torch.float32
@@ -62,9 +62,9 @@ def test_a_negative_beta_is_refused(loss):
 
 
 @pytest.mark.parametrize(
-    ("outputs", "hint"), [(torch.zeros(2, 3, 4), "take loss=rle"), (torch.zeros(2, 3, 8, 6), "model=deeppose_50")]
+    ("outputs", "hint"), [(torch.zeros(2, 3, 4), "loss=rle"), (torch.zeros(2, 3, 8, 6), "model=deeppose_50")]
 )
-def test_outputs_that_are_no_coordinates_are_told(outputs, hint):
+def test_outputs_that_are_no_coordinates_are_refused(outputs, hint):
     with pytest.raises(ValueError, match=hint):
         CoordinateLoss()(outputs, torch.zeros(2, 3, 2), torch.ones(2, 3, 1))
 
@@ -77,7 +77,7 @@ def test_outputs_that_are_no_coordinates_are_told(outputs, hint):
         (torch.zeros(2, 4, 8, 6), torch.zeros(2, 3, 2)),
     ],
 )
-def test_what_the_integral_loss_cannot_compare_is_told(outputs, target):
+def test_the_integral_loss_refuses_wrong_shapes(outputs, target):
     with pytest.raises(ValueError, match="`integral`"):
         IntegralLoss()(outputs, target, torch.ones(2, 3, 1))
 
@@ -90,14 +90,14 @@ def test_the_divergence_by_hand():
     assert loss.item() == pytest.approx(math.log(16) / 16 + math.log(32) / 32)
 
 
-def test_a_network_that_puts_out_the_logarithm_of_the_target_has_no_loss():
+def test_the_logarithm_of_the_target_has_loss_zero():
     codec = SimccCodec(input_size=(64, 64), sigma=2)
     target, weight = codec.encode(torch.tensor([[[30.2, 31.0]]]), torch.ones(1, 1))
     assert SimccLoss((64, 64))((target + 1e-30).log(), target, weight).item() == pytest.approx(0, abs=1e-6)
     assert SimccLoss((64, 64))((target + 1e-30).log() + 5, target, weight).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_x_does_not_learn_from_y():
+def test_bins_along_x_have_no_gradient_from_bins_along_y():
     logits = torch.randn(1, 2, 48, requires_grad=True)
     target = logits.detach().clone()
     target[..., :16] = target[..., :16].softmax(-1)
@@ -107,7 +107,7 @@ def test_x_does_not_learn_from_y():
     assert logits.grad[..., 16:].abs().max() > 1e-4
 
 
-def test_unlabelled_bins_count_in_the_mean_and_teach_nothing():
+def test_unlabelled_bins_count_in_the_mean_and_have_no_gradient():
     logits = torch.randn(2, 3, 48, requires_grad=True)
     target, weight = torch.rand(2, 3, 48), torch.ones(2, 3, 1)
     weight[:, 1:] = 0

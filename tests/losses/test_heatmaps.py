@@ -51,7 +51,7 @@ def test_ohkm_is_official(golden, top_k):
         assert loss(heatmaps, target, weights).item() == pytest.approx(want, rel=1e-5)
 
 
-def test_ohkm_of_a_batch_is_the_mean_over_its_persons_one_by_one(golden):
+def test_ohkm_of_a_batch_is_the_mean_over_its_instances(golden):
     batch = _case(golden, 1)
     loss = HeatmapOHKMLoss(5)
     single = [loss(*(values[row : row + 1] for values in batch)).item() for row in range(len(batch[0]))]
@@ -63,7 +63,7 @@ def test_ohkm_of_all_keypoints_is_mse(golden):
     assert HeatmapOHKMLoss(17)(*batch).item() == pytest.approx(HeatmapMSELoss()(*batch).item(), rel=1e-6)
 
 
-def test_unlabelled_keypoints_count_in_the_mean_and_teach_nothing():
+def test_unlabelled_keypoints_count_in_the_mean_and_have_no_gradient():
     heatmaps = torch.rand(2, 4, 6, 5, requires_grad=True)
     target, weight = torch.zeros(2, 4, 6, 5), torch.ones(2, 4, 1)
     weight[:, 1:] = 0
@@ -105,7 +105,7 @@ def test_shapes_that_would_broadcast_are_refused(loss):
         loss(torch.zeros(2, 3, 2), torch.zeros(2, 3, 2), torch.ones(2, 3, 1))
 
 
-def test_more_hard_keypoints_than_there_are_is_refused():
+def test_a_top_k_above_the_number_of_keypoints_is_refused():
     with pytest.raises(ValueError, match=r"top_k.*8 keypoints.*5.*loss.top_k"):
         HeatmapOHKMLoss()(torch.zeros(1, 5, 4, 4), torch.zeros(1, 5, 4, 4), torch.ones(1, 5, 1))
     with pytest.raises(ValueError, match=r"`top_k`.*1.*0"):
@@ -124,7 +124,7 @@ def test_the_loss_of_disks_and_offsets_is_official(offsets):
     assert HeatmapOffsetMSELoss()(*batch).item() == pytest.approx(disks + ways, rel=1e-5)
 
 
-def test_offsets_teach_on_the_disks_alone(offsets):
+def test_offsets_have_gradients_on_the_disks_only(offsets):
     (heatmaps, target, weight), _, _ = offsets
     heatmaps.requires_grad_()
     HeatmapOffsetMSELoss()(heatmaps, target, weight).backward()
@@ -141,9 +141,9 @@ def test_disks_and_offsets_of_two_stacks_are_summed(offsets):
     assert loss(stacks, target, weight).item() == pytest.approx(want, rel=1e-5)
 
 
-def test_a_codec_and_a_loss_that_do_not_belong_together_are_told():
+def test_a_loss_for_another_codec_is_refused():
     three, one = torch.zeros(2, 9, 8, 6), torch.zeros(2, 3, 8, 6)
-    with pytest.raises(ValueError, match="takes loss=offset"):
+    with pytest.raises(ValueError, match="loss=offset"):
         HeatmapMSELoss()(three, three, torch.ones(2, 3, 1))
     with pytest.raises(ValueError, match="`offset`"):
         HeatmapOffsetMSELoss()(one, one, torch.ones(2, 3, 1))

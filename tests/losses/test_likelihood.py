@@ -13,7 +13,7 @@ TARGET = torch.tensor([[[0.4, 0.3], [0.9, 0.4]]])
 
 @pytest.fixture(params=["laplace", "gaussian"])
 def loss(request):
-    """A loss whose flow is the standard Gaussian."""
+    """Return a loss with the standard Gaussian as flow."""
     loss = RLELoss(request.param)
     for parameter in loss.flow.parameters():
         torch.nn.init.zeros_(parameter)
@@ -21,7 +21,7 @@ def loss(request):
 
 
 def by_hand(loss, keypoint):
-    """The formula of the official code for one keypoint, x and y."""
+    """Compute the formula of the official code for one keypoint, x and y."""
     total = 0.0
     errors = [
         (ANSWERS[0, keypoint, axis] - TARGET[0, keypoint, axis]) / ANSWERS[0, keypoint, 2 + axis] for axis in (0, 1)
@@ -41,10 +41,12 @@ def test_the_formula_by_hand(loss):
         by_hand(loss, 0) + by_hand(loss, 1), rel=1e-5
     )
     twice = (values.repeat(2, 1, 1) for values in (ANSWERS, TARGET, torch.ones(1, 2, 1)))
-    assert loss(*twice).item() == pytest.approx(by_hand(loss, 0) + by_hand(loss, 1), rel=1e-5)  # the mean over persons
+    assert loss(*twice).item() == pytest.approx(
+        by_hand(loss, 0) + by_hand(loss, 1), rel=1e-5
+    )  # the mean over instances
 
 
-def test_unlabelled_keypoints_teach_neither_network_nor_flow():
+def test_unlabelled_keypoints_give_no_gradient_to_network_and_flow():
     loss, answers = RLELoss(), ANSWERS.clone().requires_grad_()
     loss(answers, TARGET, torch.tensor([[[1.0], [0.0]]])).backward()
     assert not answers.grad[:, 1].any()
@@ -66,17 +68,17 @@ def test_the_best_sigma_grows_with_the_error(loss):
     assert best[0] < best[1] < 0.5
 
 
-def test_a_sigma_of_nothing_gives_a_finite_loss():
+def test_a_sigma_of_zero_gives_a_finite_loss():
     answers = torch.tensor([[[0.5, 0.5, 0.0, 0.0]]])
     assert RLELoss()(answers, torch.full((1, 1, 2), 0.5), torch.ones(1, 1, 1)).isfinite()
 
 
-def test_half_precision_answers_are_judged_in_single():
+def test_half_precision_outputs_are_compared_in_float32():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert RLELoss()(ANSWERS.bfloat16(), TARGET, torch.ones(1, 2, 1)).dtype == torch.float32
 
 
-def test_wrong_arguments_are_told():
+def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match=r"`base`.*'cauchy'"):
         RLELoss("cauchy")
     with pytest.raises(ValueError, match=r"\(B, K, 4\).*\(model=rle_50\)"):
@@ -90,7 +92,7 @@ def grid(extent=9.0, steps=121):
 
 @pytest.fixture
 def bent():
-    """A flow that has learnt something."""
+    """Return a flow with random weights."""
     torch.manual_seed(0)
     flow = RealNVP().double()
     for module in flow.modules():
@@ -100,13 +102,13 @@ def bent():
     return flow
 
 
-def test_it_begins_as_the_gaussian():
+def test_the_initial_density_is_the_gaussian():
     points = torch.randn(100, 2)
     gaussian = -0.5 * points.square().sum(-1) - math.log(2 * math.pi)
     torch.testing.assert_close(RealNVP().log_density(points), gaussian, atol=1e-3, rtol=1e-3)
 
 
-def test_a_density_sums_to_one_whatever_it_has_learnt(bent):
+def test_a_trained_density_integrates_to_one(bent):
     points, cell = grid()
     with torch.no_grad():
         density = bent.log_density(points).exp()
@@ -115,12 +117,12 @@ def test_a_density_sums_to_one_whatever_it_has_learnt(bent):
     assert density.sum().item() * cell == pytest.approx(1, abs=1e-3)
 
 
-def test_every_parameter_learns(bent):
+def test_every_parameter_has_a_gradient(bent):
     bent.log_density(torch.randn(50, 2, dtype=torch.float64)).mean().backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in bent.parameters())
 
 
-def test_autocast_leaves_it_in_single_precision():
+def test_the_density_is_float32_under_autocast():
     flow, points = RealNVP(), torch.randn(3, 4, 2)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = flow.log_density(points)

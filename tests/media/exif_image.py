@@ -5,7 +5,7 @@ import numpy as np
 
 
 def jpeg(orientation: int | None = None) -> bytes:
-    """Encode noise; with an EXIF segment of one entry, the orientation, if asked."""
+    """Encode noise, with an EXIF segment that has the orientation, if given."""
     noise = np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8)
     content = cv2.imencode(".jpg", cv2.resize(noise, (80, 60)))[1].tobytes()
     if orientation is None:

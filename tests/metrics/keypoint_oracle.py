@@ -1,4 +1,4 @@
-"""The reference implementation of the COCO keypoint evaluation, and cases to put to it."""
+"""The reference implementation of the COCO keypoint evaluation, and random cases."""
 
 import contextlib
 import io
@@ -15,7 +15,7 @@ from hrpose.structures import GroundTruth, Poses
 
 
 def coco_numbers(annotations: dict[str, Any], results: list[dict[str, Any]], sigmas: Any) -> list[float]:
-    """What pycocotools says: AP, AP50, AP75, APM, APL, AR, AR50, AR75, ARM, ARL."""
+    """Return AP, AP50, AP75, APM, APL, AR, AR50, AR75, ARM and ARL of pycocotools."""
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
         truth.dataset = annotations
@@ -79,7 +79,7 @@ def numbers(metric: KeypointAveragePrecision) -> list[float]:
 def image_dicts(
     annotations: dict[str, Any], results: list[dict[str, Any]], num_keypoints: int = 17
 ) -> tuple[list, list]:
-    """One dict for each image in the order of the images' ids, as torchmetrics users hold them."""
+    """Return one dict per image in the order of image ids, the input of torchmetrics."""
     preds, target = [], []
     for image_id in sorted(image["id"] for image in annotations["images"]):
         found = [row for row in results if row["image_id"] == image_id]
@@ -164,7 +164,7 @@ def random_case(
 
 
 def contradict(annotations: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Give a third of the objects a `num_keypoints` of 0, 1 or 99 whatever their labels."""
+    """Set `num_keypoints` of a third of the objects to 0, 1 or 99, regardless of their labels."""
     rng = np.random.default_rng(seed)
     rows = [
         {**row, "num_keypoints": int(rng.choice([0, 1, 99]))} if rng.random() < 0.34 else row

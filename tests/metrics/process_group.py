@@ -1,4 +1,4 @@
-"""Run a function in several gloo processes that share nothing but a file."""
+"""Run a function in several gloo processes that share only a file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ import torch.multiprocessing as mp
 
 
 def run_processes(number: int, work: Callable[[int, int], Any], folder: Path) -> list[Any]:
-    """Fork `number` processes, call work(rank, number) in each, give what each returned."""
+    """Fork `number` processes, call work(rank, number) in each, and return their results."""
     mp.start_processes(_enter, args=(number, work, folder), nprocs=number, start_method="fork")
     return [torch.load(folder / f"{number}_{rank}.pt", weights_only=False) for rank in range(number)]
 

@@ -1,4 +1,4 @@
-"""The class over the functional AP: the same bits as the reference, however the poses come in."""
+"""The OKS metrics as classes: the same bits as the reference for every form of input."""
 
 import json
 from dataclasses import replace
@@ -18,10 +18,11 @@ from keypoint_oracle import (
     random_case,
     truth_from_coco,
 )
+from process_group import run_processes
 from torchmetrics import MetricCollection
 
 from hrpose.metrics import KeypointAveragePrecision, ObjectKeypointSimilarity
-from hrpose.metrics.functional import rescore
+from hrpose.metrics.functional import oks_matrix, rescore
 from hrpose.skeletons import COCO
 from hrpose.structures import GroundTruth, Poses
 
@@ -102,7 +103,7 @@ def test_results_evaluate_to_the_same_bits(threshold: float | None) -> None:
     assert (len(rows) < len(results)) == (threshold is not None)
 
 
-def test_order_of_updates_is_of_no_importance_with_distinct_scores() -> None:
+def test_the_order_of_updates_does_not_matter_with_distinct_scores() -> None:
     annotations, results, sigmas = random_case(3, num_keypoints=8, distinct=True)
     poses = poses_from_coco(results, 8)
     wanted = coco_numbers(annotations, results, sigmas)
@@ -141,7 +142,7 @@ def test_large_image_ids_are_exact(first: int) -> None:
         metric.update_poses(replace(poses, image_ids=poses.image_ids.astype(np.float64)))
 
 
-def test_instances_handed_out_twice_count_once() -> None:
+def test_duplicate_instances_count_once() -> None:
     annotations, results, sigmas = random_case(5, num_keypoints=8)
     annotations = contradict(annotations, 5)
     poses = poses_from_coco(results, 8)
@@ -152,7 +153,7 @@ def test_instances_handed_out_twice_count_once() -> None:
     assert numbers(metric) == coco_numbers(annotations, results, sigmas)
 
 
-def test_images_with_ids_handed_out_twice_count_once() -> None:
+def test_duplicate_images_with_ids_count_once() -> None:
     annotations, results, sigmas = random_case(5, num_keypoints=5)
     preds, target = image_dicts(annotations, results, 5)
     for image, there in zip(preds, sorted(image["id"] for image in annotations["images"]), strict=True):
@@ -208,13 +209,13 @@ def test_works_in_a_collection_and_draws_itself() -> None:
     plt.close(figure)
 
 
-def test_nobody_to_be_found_is_minus_one() -> None:
+def test_ap_without_annotated_instances_is_minus_one() -> None:
     metric = KeypointAveragePrecision([0.1])
     metric.update([{"keypoints": torch.zeros(1, 1, 2), "scores": torch.ones(1)}], [{"keypoints": [], "area": []}])
     assert numbers(metric) == [-1.0] * 10
 
 
-def test_no_predictions_is_zero() -> None:
+def test_ap_without_predictions_is_zero() -> None:
     metric = KeypointAveragePrecision([0.1])
     metric.update(
         [{"keypoints": [], "scores": []}], [{"keypoints": torch.ones(1, 1, 3), "area": torch.tensor([2000.0])}]
@@ -263,7 +264,7 @@ def test_published_figures_of_the_example_results(shared_data: Path) -> None:
         ({"area_ranges": {"all": (2, 1)}}, "`area_ranges` to map names"),
     ],
 )
-def test_wrong_arguments_are_told(arguments: dict[str, Any], message: str) -> None:
+def test_wrong_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         KeypointAveragePrecision(**{"sigmas": [0.1], **arguments})
 
@@ -279,7 +280,7 @@ def test_predictions_without_keypoint_scores_can_be_left_out() -> None:
     assert kept == [pytest.approx([0.9, 0.8]), pytest.approx([0.8])]
 
 
-def test_logged_numbers_are_those_of_compute_and_the_distances() -> None:
+def test_logged_numbers_are_those_of_compute_and_pixel_errors() -> None:
     metric = KeypointAveragePrecision([0.05, 0.05])
     there = {"keypoints": torch.tensor([[[10.0, 10.0, 2.0], [20.0, 50.0, 2.0]]]), "area": torch.tensor([1000.0])}
     there["boxes"] = torch.tensor([[0.0, 0.0, 30.0, 60.0]])
@@ -290,8 +291,8 @@ def test_logged_numbers_are_those_of_compute_and_the_distances() -> None:
     assert {name: logged[name].item() for name in logged if name not in numbers} == distances
 
 
-def test_a_prediction_is_as_large_as_its_first_keypoints() -> None:
-    """A pose that matches nobody is ignored outside of an area range: the hand far away would make it a large one."""
+def test_the_area_of_a_prediction_is_that_of_its_first_keypoints() -> None:
+    """An unmatched pose outside of an area range is ignored; its distant hand would make its area large."""
     there = {"keypoints": torch.tensor([[[50.0, 50.0, 2.0], [90.0, 90.0, 2.0], [90.0, 90.0, 2.0]]])}
     there["area"] = torch.tensor([2000.0])
     poses = torch.tensor([[[50.0, 50.0], [90.0, 90.0], [90.0, 90.0]], [[300.0, 300.0], [340.0, 340.0], [900.0, 900.0]]])
@@ -301,3 +302,43 @@ def test_a_prediction_is_as_large_as_its_first_keypoints() -> None:
         metric.update([{"keypoints": poses, "scores": torch.tensor([0.8, 0.9])}], [there])
         apm.append(metric.compute()["APM"].item())
     assert apm == [pytest.approx(1.0), pytest.approx(0.5)]
+
+
+def test_mean_oks_of_matched_instances_by_hand() -> None:
+    metric = ObjectKeypointSimilarity([0.05])
+    preds = [{"keypoints": np.array([[[2.0, 0.0]], [[50.0, 0.0]], [[51.0, 0.0]]]), "scores": [0.9, 0.8, 0.7]}]
+    target = [{"keypoints": np.array([[[0.0, 0.0, 2.0]], [[50.0, 0.0, 2.0]]]), "area": [400.0, 400.0]}]
+    metric.update(preds, target)
+    assert metric.compute().item() == pytest.approx((np.exp(-0.5) + 1) / 2, rel=1e-12)
+
+
+def test_crowds_and_instances_without_keypoints_do_not_count_in_mean_oks() -> None:
+    metric = ObjectKeypointSimilarity([0.05])
+    target = {"keypoints": np.array([[[0.0, 0.0, 2.0]], [[9.0, 0.0, 0.0]]]), "area": [400.0, 400.0], "iscrowd": [1, 0]}
+    metric.update([{"keypoints": np.zeros((2, 1, 2)), "scores": [0.9, 0.8]}], [{**target, "boxes": np.zeros((2, 4))}])
+    assert metric.compute() == -1
+
+
+def test_a_single_pose_is_compared_with_the_instance_of_highest_oks() -> None:
+    annotations, results, sigmas = random_case(0, num_keypoints=3, num_images=1)
+    truth = truth_from_coco(annotations, 3)
+    metric = ObjectKeypointSimilarity(sigmas, ground_truth=truth)
+    poses = poses_from_coco(results, 3)[:1]
+    metric.update_poses(poses)
+    counted = (truth.visibility > 0).any(axis=1) & ~truth.iscrowd
+    assert metric.compute() == oks_matrix(poses.keypoints, truth, sigmas)[0, counted].max()
+
+
+def test_mean_oks_is_equal_bit_for_bit_on_several_processes(tmp_path: Path) -> None:
+    annotations, results, sigmas = random_case(3, num_keypoints=3)
+    poses, truth = poses_from_coco(results, 3), truth_from_coco(annotations, 3)
+
+    def work(rank: int, size: int) -> Any:
+        metric = ObjectKeypointSimilarity(sigmas, ground_truth=truth)
+        if rank:
+            metric.update_poses(poses[rank - 1 :: size - 1])
+        return metric.compute().item()
+
+    one = ObjectKeypointSimilarity(sigmas, ground_truth=truth)
+    one.update_poses(poses)
+    assert run_processes(3, work, tmp_path) == [one.compute().item()] * 3

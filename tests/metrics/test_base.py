@@ -47,7 +47,7 @@ def test_poses_have_the_only_category_of_the_ground_truth() -> None:
     assert {row["category_id"] for row in metric.results(category_id=1)} == {1}
 
 
-def test_faulty_sigmas_and_ground_truth_are_refused_at_construction() -> None:
+def test_invalid_sigmas_and_ground_truth_are_refused_at_construction() -> None:
     annotations, _, sigmas = random_case(0, num_keypoints=2)
     with pytest.raises(ValueError, match="`ground_truth` to have 3 keypoints"):
         KeypointAveragePrecision([0.1, 0.1, 0.1], ground_truth=truth_from_coco(annotations, 2))
@@ -55,7 +55,7 @@ def test_faulty_sigmas_and_ground_truth_are_refused_at_construction() -> None:
         KeypointAveragePrecision(sigmas, sigma=3)
 
 
-def test_forward_gives_the_batch_and_keeps_the_whole() -> None:
+def test_forward_returns_the_value_of_the_batch_and_updates_the_state() -> None:
     annotations, results, sigmas = random_case(2, num_keypoints=5)
     preds, target = image_dicts(annotations, results, 5)
     metric, alone = KeypointAveragePrecision(sigmas), KeypointAveragePrecision(sigmas)
@@ -77,7 +77,7 @@ def test_forward_takes_poses() -> None:
     assert numbers(metric) == coco_numbers(annotations, results, sigmas)
 
 
-def test_reset_forgets() -> None:
+def test_reset_clears_the_state() -> None:
     annotations, results, sigmas = random_case(2, num_keypoints=5)
     preds, target = image_dicts(annotations, results, 5)
     metric = KeypointAveragePrecision(sigmas)
@@ -112,7 +112,7 @@ def test_saved_state_is_restored() -> None:
     assert other.results() == metric.results()
 
 
-def test_merged_states_are_one() -> None:
+def test_merged_states_equal_one_state() -> None:
     annotations, results, sigmas = random_case(2, num_keypoints=5, distinct=True)
     preds, target = image_dicts(annotations, results, 5)
     one, other = KeypointAveragePrecision(sigmas), KeypointAveragePrecision(sigmas)
@@ -127,7 +127,7 @@ def test_merged_states_are_one() -> None:
 
 
 @pytest.mark.parametrize("number", [2, 3, 4])
-def test_several_processes_give_the_bits_of_one(number: int, tmp_path: Path) -> None:
+def test_several_processes_give_the_same_bits_as_one(number: int, tmp_path: Path) -> None:
     annotations, results, sigmas = random_case(23, num_keypoints=5)
     results.sort(key=lambda row: row["image_id"])
     poses, truth = poses_from_coco(results, 5), truth_from_coco(annotations, 5)
@@ -202,7 +202,7 @@ ASKED = [name for name, value in vars(PoseMetric).items() if inspect.isfunction(
 
 
 @pytest.mark.parametrize("metric", [KeypointAveragePrecision, PCKh])
-def test_a_metric_offers_what_a_module_asks(metric: type) -> None:
+def test_a_metric_has_the_methods_that_a_module_calls(metric: type) -> None:
     assert set(ASKED) == {"update_poses", "logged", "results", "reset"}
     assert [name for name in ASKED if not callable(getattr(metric, name, None))] == []
     assert isinstance(metric.leading, str)

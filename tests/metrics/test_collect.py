@@ -1,4 +1,4 @@
-"""From rows to one evaluation: what is refused there."""
+"""Checks of the gathered rows."""
 
 from dataclasses import replace
 
@@ -35,17 +35,17 @@ def test_same_image_twice_with_other_predictions_needs_ids() -> None:
             collect_predictions(joined(image(2, image_id=9), other), 2)
 
 
-def test_spread_image_with_ids_is_joined() -> None:
+def test_an_image_in_several_updates_with_ids_is_joined() -> None:
     collected = collect_predictions(joined(image(2, image_id=9, ids=[5]), image(3, image_id=9, ids=[1])), 2)
     assert collected.instance_ids.tolist() == [1, 5]
 
 
-def test_image_id_with_all_or_none() -> None:
+def test_image_ids_are_required_for_all_images_or_none() -> None:
     with pytest.raises(ValueError, match=r"`image_id`.*1 of 2"):
         collect_predictions(joined(image(2), image(2, image_id=9)), 2)
 
 
-def test_faulty_ground_truth_is_told_by_annotation_id() -> None:
+def test_invalid_ground_truth_is_refused_with_annotation_ids() -> None:
     truth = valid_truth()
     check_truth(truth, 2)
     ids = truth.instance_ids.copy()

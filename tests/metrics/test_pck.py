@@ -41,7 +41,7 @@ def test_official_table_over_updates(mpii: dict[str, torch.Tensor], golden_dir: 
     )
 
 
-def test_several_processes_give_the_bits_of_one(mpii: dict[str, torch.Tensor], tmp_path: Path) -> None:
+def test_several_processes_give_the_same_bits_as_one(mpii: dict[str, torch.Tensor], tmp_path: Path) -> None:
     def work(rank: int, size: int) -> Any:
         metric = PCKh()
         if rank < 2:
@@ -60,7 +60,7 @@ def truth(golden_dir: Path) -> MpiiTruth:
 
 
 def poses_of(keypoints: np.ndarray, ids: Any = None) -> Poses:
-    """Poses in pixels counted from 0; person i is entry i of the ground truth."""
+    """Return poses in pixels counted from 0; instance i is entry i of the ground truth."""
     count = len(keypoints)
     return Poses(
         keypoints=keypoints.astype(np.float64),
@@ -120,7 +120,7 @@ def test_poses_count_from_0_and_the_ground_truth_from_1() -> None:
     assert (rows[:16] == 0).all()
 
 
-def test_an_error_of_just_half_a_head_is_correct() -> None:
+def test_an_error_of_exactly_half_a_head_is_correct() -> None:
     wrist, pose = 10, poses_of(np.zeros((1, 16, 2)))
     assert table_of(one_person(5.0, wrist), pose)["Wrist"] == 100.0
     assert table_of(one_person(5.0 + 1e-9, wrist), pose)["Wrist"] == 50.0  # left and right in equal parts
@@ -139,7 +139,7 @@ def test_pelvis_and_thorax_are_not_in_the_mean() -> None:
         assert mean == (100.0 if keypoint in (6, 7) else pytest.approx(100 * 13 / 14)), keypoint
 
 
-def test_the_two_means_at_a_tenth_go_by_their_names() -> None:
+def test_the_two_means_at_a_tenth_have_separate_names() -> None:
     table = table_of(one_person(1.05, 3), poses_of(np.zeros((1, 16, 2))))
     assert table["Mean@0.11"] == 100.0  # what the authors' code prints as "Mean@0.1"
     assert table["Mean@0.10"] == pytest.approx(100 * 13 / 14)
@@ -151,7 +151,7 @@ def test_a_missing_keypoint_does_not_count() -> None:
     assert table_of(truth, poses_of(np.zeros((1, 16, 2))))["Mean"] == 100.0
 
 
-def test_a_person_without_a_pose_is_missed(truth: MpiiTruth) -> None:
+def test_an_instance_without_a_pose_counts_as_wrong(truth: MpiiTruth) -> None:
     exact = poses_of(truth.keypoints - 1)
     assert table_of(truth, exact)["Mean"] == 100.0
     counted = truth.labelled[:, [k for k in range(16) if k not in (6, 7)]]
@@ -159,7 +159,9 @@ def test_a_person_without_a_pose_is_missed(truth: MpiiTruth) -> None:
     assert table_of(truth, exact[:20])["Mean"] == pytest.approx(expected)
 
 
-def test_poses_of_several_processes_give_the_bits_of_one(truth: MpiiTruth, golden_dir: Path, tmp_path: Path) -> None:
+def test_poses_of_several_processes_give_the_same_bits_as_one(
+    truth: MpiiTruth, golden_dir: Path, tmp_path: Path
+) -> None:
     poses = poses_of(np.load(golden_dir / "pckh.npz")["preds"])
 
     def work(rank: int, size: int) -> Any:
@@ -184,7 +186,7 @@ def test_logged_numbers_have_the_metrics_name(truth: MpiiTruth) -> None:
     assert len(logged) == len(table)
 
 
-def test_poses_that_do_not_fit_are_told(truth: MpiiTruth) -> None:
+def test_poses_that_do_not_fit_are_refused(truth: MpiiTruth) -> None:
     pose = poses_of(np.zeros((1, 16, 2)))
     with pytest.raises(ValueError, match="`ground_truth`"):
         PCKh().update_poses(pose)
@@ -212,7 +214,7 @@ def test_share_of_labelled_keypoints() -> None:
     assert numbers["per_keypoint"].tolist() == [0.5, 1.0]
 
 
-def test_nothing_labelled_is_not_a_number() -> None:
+def test_pck_without_labels_is_nan() -> None:
     metric = PercentageOfCorrectKeypoints(1)
     metric.update(torch.full((1, 1, 2), torch.nan), torch.zeros(1, 1, 2), torch.ones(1), torch.zeros(1, 1))
     assert metric.compute()["PCK"].isnan()
@@ -229,12 +231,12 @@ def test_nothing_labelled_is_not_a_number() -> None:
         ({"preds": torch.full((1, 2, 2), torch.nan)}, "to be finite where labelled"),
     ],
 )
-def test_wrong_input_is_told(change: dict[str, torch.Tensor], message: str) -> None:
+def test_wrong_input_is_refused(change: dict[str, torch.Tensor], message: str) -> None:
     given = {"preds": torch.zeros(1, 2, 2), "target": torch.zeros(1, 2, 2), "sizes": torch.ones(1), **change}
     with pytest.raises(ValueError, match=message):
         PercentageOfCorrectKeypoints(2).update(**given)
 
 
-def test_wrong_arguments_are_told() -> None:
+def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match=r"0.*0\.2"):
         PercentageOfCorrectKeypoints(0)

@@ -1,4 +1,4 @@
-"""Result files: read as the reference reads them, refused with the rows at fault."""
+"""Result files are read like the reference, and refused with the invalid rows."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def refuse(tmp_path: Path, truth: GroundTruth, rows: object, message: str) -> No
         read_results(write(tmp_path, rows), truth)
 
 
-def test_rows_come_through_to_the_bit(tmp_path: Path, case: Any) -> None:
+def test_rows_are_read_exactly(tmp_path: Path, case: Any) -> None:
     annotations, results, sigmas = case
     truth = truth_from_coco(annotations, 3)
     got, wanted = read_results(write(tmp_path, results), truth), detections_from_coco(results, 3)
@@ -38,7 +38,7 @@ def test_rows_come_through_to_the_bit(tmp_path: Path, case: Any) -> None:
     assert list(average_precision(got, truth, sigmas).values()) == coco_numbers(annotations, results, sigmas)
 
 
-def test_boxes_give_the_areas_if_the_first_row_has_one(tmp_path: Path, case: Any) -> None:
+def test_areas_are_those_of_boxes_if_the_first_row_has_one(tmp_path: Path, case: Any) -> None:
     annotations, results, sigmas = case
     boxed = [{**row, "bbox": [0, 0, 10 + place, 100]} for place, row in enumerate(results)]
     truth = truth_from_coco(annotations, 3)
@@ -47,11 +47,11 @@ def test_boxes_give_the_areas_if_the_first_row_has_one(tmp_path: Path, case: Any
     refuse(tmp_path, truth, [boxed[0], *results[1:]], "`bbox` of four numbers in every row")
 
 
-def test_no_rows(tmp_path: Path, case: Any) -> None:
+def test_a_file_without_rows_is_read(tmp_path: Path, case: Any) -> None:
     assert len(read_results(write(tmp_path, []), truth_from_coco(case[0], 3))) == 0
 
 
-def test_faults_are_told_by_row(tmp_path: Path, case: Any) -> None:
+def test_invalid_rows_are_refused_with_their_numbers(tmp_path: Path, case: Any) -> None:
     annotations, results, _ = case
     truth = truth_from_coco(annotations, 3)
     first, rest = results[0], results[1:]
@@ -77,7 +77,7 @@ def test_faults_are_told_by_row(tmp_path: Path, case: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["[{", "[" * 100_000])
-def test_not_json(text: str, tmp_path: Path, case: Any) -> None:
+def test_a_file_that_is_not_json_is_refused(text: str, tmp_path: Path, case: Any) -> None:
     file = tmp_path / "results.json"
     file.write_text(text)
     with pytest.raises(ValueError, match=r"results\.json.*JSON"):

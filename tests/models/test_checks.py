@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from hrpose.models import HRNet, SimpleBaseline
-from hrpose.models.checks import check_counts, check_final_kernel, check_images
+from hrpose.models.checks import check_final_kernel, check_images
 
 SMALL = {"num_modules": (1, 1, 1), "num_blocks": 1, "stage1_blocks": 1}
 NETWORKS = {
@@ -15,20 +15,13 @@ NETWORKS = {
 every = pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS.keys())
 
 
-def test_what_fits_passes():
-    check_counts(width=1, num_blocks=10**6)
+def test_valid_arguments_are_accepted():
     check_final_kernel(3)
     check_images(torch.zeros(0, 3, 64, 128), 64)
 
 
-@pytest.mark.parametrize("value", [0, -1, 1.0, True, "3", None])
-def test_a_wrong_count_is_named(value):
-    with pytest.raises(ValueError, match=f"`num_blocks` to be a whole number of at least 1, but got {value!r}"):
-        check_counts(width=4, num_blocks=value)
-
-
 @pytest.mark.parametrize("value", [0, 2])
-def test_a_kernel_without_a_middle_is_refused(value):
+def test_an_even_kernel_is_refused(value):
     with pytest.raises(ValueError, match="`final_kernel` to be"):
         check_final_kernel(value)
 
@@ -39,12 +32,12 @@ def test_images_of_a_wrong_shape_are_refused(shape):
         check_images(torch.zeros(shape), 32)
 
 
-def test_the_nearest_size_comes_with_its_heatmaps():
+def test_the_message_has_the_nearest_size_and_its_heatmap_size():
     with pytest.raises(ValueError, match=r"64.*100 x 20.*128 x 64.*\(16, 8\)"):
         check_images(torch.zeros(1, 3, 20, 100), 64, heatmap_stride=8)
 
 
-def test_an_image_that_is_too_small_is_told_how_large_it_has_to_be():
+def test_an_image_that_is_too_small_is_refused_with_the_smallest_size():
     check_images(torch.zeros(1, 3, 96, 64), 32, least=64)
     with pytest.raises(ValueError, match=r"32.*64.*96 x 32.*96 x 64"):
         check_images(torch.zeros(1, 3, 32, 96), 32, least=64)
@@ -59,18 +52,18 @@ def test_channels_and_strides_are_those_of_the_features(build):
 
 
 @every
-def test_without_a_head_only_the_head_is_gone(build):
+def test_a_network_without_head_lacks_only_the_parameters_of_the_head(build):
     assert build(3).state_dict().keys() - build(None).state_dict().keys() == {"final_layer.weight", "final_layer.bias"}
 
 
 @every
-def test_without_a_head_the_features_come_out(build):
+def test_a_network_without_head_returns_its_features(build):
     net, images = build(None).eval(), torch.randn(1, 3, 64, 96)
     with torch.no_grad():
         assert any(torch.equal(net(images), maps) for maps in net.forward_features(images))
 
 
 @every
-def test_no_keypoints_at_all_are_still_refused(build):
+def test_zero_keypoints_are_refused(build):
     with pytest.raises(ValueError, match=r"`num_keypoints`.*1.*0"):
         build(0)

@@ -12,7 +12,7 @@ TORCHVISION = {50: 25_557_032, 101: 44_549_160, 152: 60_192_808}  # with 1000 cl
 
 @pytest.mark.parametrize("sigmas", [False, True])
 @pytest.mark.parametrize("depth", TORCHVISION)
-def test_it_is_torchvisions_resnet_under_a_linear_layer(depth, sigmas):
+def test_it_has_the_parameters_of_torchvisions_resnet_and_a_linear_layer(depth, sigmas):
     with torch.device("meta"):
         net = DeepPose(SimpleBaseline(depth, **RESNET), sigmas=sigmas)
     outputs = 17 * (4 if sigmas else 2)
@@ -22,7 +22,7 @@ def test_it_is_torchvisions_resnet_under_a_linear_layer(depth, sigmas):
     assert net.state_dict()["head.fc.weight"].shape == (outputs, 2048)
 
 
-def test_the_linear_layer_sees_the_mean_over_the_image():
+def test_the_input_of_the_linear_layer_is_the_mean_over_the_image():
     net = DeepPose(SimpleBaseline(18, **RESNET), 5).eval()
     draw_weights(net)
     images = draw_images("any", (2, 3, 96, 64))
@@ -32,7 +32,7 @@ def test_the_linear_layer_sees_the_mean_over_the_image():
         torch.testing.assert_close(net(images), want)
 
 
-def test_all_branches_of_an_hrnet_are_taken_together():
+def test_all_branches_of_an_hrnet_are_concatenated():
     net = DeepPose(HRNet(width=4, all_branches=True, **SMALL), 3).eval()
     assert net.head.fc.in_features == 4 + 8 + 16 + 32
     draw_weights(net)
@@ -43,7 +43,7 @@ def test_all_branches_of_an_hrnet_are_taken_together():
         torch.testing.assert_close(net(images), want)
 
 
-def test_sigmas_lie_between_zero_and_one_behind_the_coordinates():
+def test_sigmas_follow_the_coordinates_and_are_between_zero_and_one():
     net = DeepPose(SimpleBaseline(18, **RESNET), 5, sigmas=True).eval()
     with torch.no_grad():
         net.head.fc.bias.view(5, 4)[:, 2:] = torch.tensor([-30.0, 30.0])
@@ -54,14 +54,14 @@ def test_sigmas_lie_between_zero_and_one_behind_the_coordinates():
     assert (answers[..., :2] - 0.5).abs().max() < 0.5
 
 
-def test_it_begins_at_the_middle():
+def test_initial_coordinates_are_the_center_of_the_image():
     torch.manual_seed(0)
     fc = DeepPose(SimpleBaseline(50, **RESNET), sigmas=True).head.fc
     assert fc.weight.std().item() == pytest.approx(0.01, rel=0.02)
     assert torch.equal(fc.bias.view(17, 4), torch.tensor([0.5, 0.5, 0, 0]).expand(17, 4))
 
 
-def test_answers_are_in_single_precision_under_autocast():
+def test_outputs_are_float32_under_autocast():
     net = DeepPose(SimpleBaseline(18, **RESNET), 5, sigmas=True).eval()
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         assert net(torch.zeros(1, 3, 64, 64)).dtype == torch.float32
@@ -76,7 +76,7 @@ def test_a_training_step_reaches_every_parameter(backbone):
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in net.parameters())
 
 
-def test_a_backbone_has_features_and_no_head():
+def test_a_backbone_without_features_or_with_a_head_is_refused():
     with pytest.raises(ValueError, match=r"SimpleBaseline.*num_keypoints=None"):
         DeepPose(SimpleBaseline(18, 5))
     with pytest.raises(ValueError, match="StackedHourglass"):
@@ -94,7 +94,7 @@ def test_export_keeps_the_batch_free():
 
 
 @pytest.mark.parametrize("sigmas", [False, True])
-def test_mmposes_file_of_this_network_loads_whole(tmp_path, sigmas):
+def test_a_file_of_mmpose_for_this_network_loads_completely(tmp_path, sigmas):
     net = DeepPose(SimpleBaseline(18, **RESNET), 5, sigmas=sigmas)
     draw_weights(net)
     state = {**net.state_dict(), "head.loss_module.flow_model.s.0.0.weight": torch.zeros(64, 2)}
@@ -105,7 +105,7 @@ def test_mmposes_file_of_this_network_loads_whole(tmp_path, sigmas):
     assert all(torch.equal(value, net.state_dict()[name]) for name, value in other.state_dict().items())
 
 
-def test_a_backbone_of_imagenet_goes_under_the_head(tmp_path):
+def test_an_imagenet_backbone_is_loaded_without_the_head(tmp_path):
     torchvision = {f"backbone.{name}": value for name, value in SimpleBaseline(18, **RESNET).state_dict().items()}
     bare = {name.removeprefix("backbone."): torch.full_like(value, 2) for name, value in torchvision.items()}
     torch.save({**bare, "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}, tmp_path / "resnet18.pth")

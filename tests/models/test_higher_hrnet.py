@@ -42,7 +42,7 @@ def test_w32_has_the_names_of_the_official_module(w32):
     assert "deconv_layers.0.0.0.bias" not in names
 
 
-def test_work_is_the_published_where_deconvolutions_count_by_the_cells_that_come_out(w32):
+def test_macs_are_the_published_ones_if_deconvolutions_count_output_cells(w32):
     """The paper's table has 47.9, 74.8 and 154.3 multiply-adds / 1e9; the official module gives 47.864, 74.788 and 154.305."""
     cases = ((w32, 512, 46.203, 47.864), (w32, 640, 72.193, 74.788), (on_meta(48), 640, 149.469, 154.305))
     for net, side, true, published in cases:
@@ -67,14 +67,14 @@ def test_each_deconvolution_doubles_the_resolution():
     assert [tuple(output.shape) for output in outputs] == [(2, 10, 16, 24), (2, 5, 32, 48), (2, 5, 64, 96)]
 
 
-def test_the_finer_heatmaps_train_the_coarser_ones_too():
+def test_the_finer_heatmaps_give_gradients_to_the_coarser_ones():
     """The first output is concatenated without a detach."""
     net = HigherHRNet(**SMALL)
     net(torch.randn(2, 3, 64, 64))[1].sum().backward()
     assert net.final_layers[0].weight.grad.abs().sum() > 0
 
 
-def test_the_deconvolution_reads_features_before_heatmaps():
+def test_the_input_of_a_deconvolution_is_features_then_heatmaps():
     net = HigherHRNet(**SMALL).eval()
     images = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
@@ -90,7 +90,7 @@ def test_the_deconvolution_reads_features_before_heatmaps():
         assert torch.equal(net(images)[1], after)  # the features no longer matter
 
 
-def test_weights_start_as_in_the_paper():
+def test_weights_are_initialised_as_in_the_paper():
     net = HigherHRNet(16, num_modules=(1, 1, 1))
     for layer in net.modules():
         if isinstance(layer, nn.ConvTranspose2d) or layer is net.final_layers[0]:
@@ -98,7 +98,7 @@ def test_weights_start_as_in_the_paper():
     assert not any(layer.bias.any() for layer in net.final_layers)
 
 
-def test_heads_are_what_depends_on_the_keypoints():
+def test_only_the_heads_depend_on_the_number_of_keypoints():
     backbone, head = split_modules(on_meta(**SMALL))
     assert set(head) == {"final_layers", "deconv_layers"}
     assert "stage4" in backbone

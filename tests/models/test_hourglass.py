@@ -35,7 +35,7 @@ def test_parameters_are_about_the_published():
     assert count_parameters(_on_meta(num_stacks=4)) == pytest.approx(13.0e6, rel=0.004)  # DarkPose's table
 
 
-def test_work_is_the_published():
+def test_macs_are_the_published_ones():
     """DarkPose lists 4.9 and 2.7 G for 8 and 4 stacks at 128x96."""
     for num_stacks, published in ((8, 4.9), (4, 2.7)):
         macs = count_macs(_on_meta(num_stacks=num_stacks), (96, 128))
@@ -62,8 +62,8 @@ def test_names_are_those_of_the_published_weights():
     assert "fc_.1.weight" not in names
 
 
-def test_training_starts_from_heatmaps_as_empty_as_their_targets():
-    """PyTorch's own start gives heatmaps of a spread about 0.4, and after 770 steps hardly anything is learnt."""
+def test_initial_heatmaps_are_nearly_empty():
+    """PyTorch's initial weights give heatmaps with a spread of 0.4, which hardly change in 770 steps."""
     torch.manual_seed(0)
     net = StackedHourglass(4, num_keypoints=17, width=64)
     assert net(draw_images("start", (2, 3, 128, 96))).std(dim=(0, 2, 3, 4)).max() < 0.02
@@ -73,14 +73,14 @@ def test_training_starts_from_heatmaps_as_empty_as_their_targets():
 
 
 @pytest.mark.parametrize(("num_stacks", "size"), [(1, (256, 256)), (2, (256, 192)), (3, (256, 192))])
-def test_training_gives_all_stacks_and_prediction_the_last(num_stacks, size):
+def test_training_mode_returns_all_stacks_and_eval_mode_the_last(num_stacks, size):
     net = _on_meta(num_stacks=num_stacks, width=16)
     images = torch.empty(2, 3, *size, device="meta")
     assert net(images).shape == (2, num_stacks, 17, size[0] // 4, size[1] // 4)
     assert net.eval()(images).shape == (2, 17, size[0] // 4, size[1] // 4)
 
 
-def test_the_last_of_all_stacks_is_what_is_predicted(small):
+def test_the_last_stack_of_training_mode_is_the_output_of_eval_mode(small):
     images = draw_images("any", (3, 3, 64, 128))
     small.eval()
     with torch.no_grad():
@@ -91,7 +91,7 @@ def test_the_last_of_all_stacks_is_what_is_predicted(small):
     assert not torch.equal(stacks[:, 0], predicted)
 
 
-def test_features_are_the_one_map_under_the_last_head(small):
+def test_features_are_the_input_of_the_last_head(small):
     images = draw_images("any", (1, 3, 64, 128))
     small.eval()
     with torch.no_grad():
@@ -115,7 +115,7 @@ def test_an_hourglass_is_the_papers_recursion():
         assert torch.equal(net(features), recursion(4, features))
 
 
-def test_every_stack_is_taught(small):
+def test_every_stack_has_a_gradient(small):
     stacks = small(draw_images("any", (2, 3, 64, 64)))
     HeatmapMSELoss()(stacks, torch.ones(2, 5, 16, 16), torch.ones(2, 5, 1)).backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in small.parameters())
@@ -125,10 +125,10 @@ def test_every_stack_is_taught(small):
         lone(draw_images("any", (2, 3, 64, 64)))[:, :1], torch.ones(2, 5, 16, 16), torch.ones(2, 5, 1)
     ).backward()
     assert lone.score[0].weight.grad.abs().sum() > 0
-    assert lone.score[1].weight.grad.abs().sum() == 0  # a stack that the loss does not see learns nothing
+    assert lone.score[1].weight.grad.abs().sum() == 0  # a stack without loss has no gradient
 
 
-def test_images_are_left_as_they_were(small):
+def test_images_are_not_changed(small):
     images = draw_images("any", (2, 3, 64, 64))
     before = images.clone()
     small(images).sum().backward()
@@ -144,17 +144,17 @@ def test_images_are_left_as_they_were(small):
         ({"width": 18}, r"`width`.*4.*18"),
     ],
 )
-def test_a_wrong_argument_is_named(arguments, message):
+def test_a_wrong_argument_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         StackedHourglass(**arguments)
 
 
-def test_a_wrong_input_size_is_met_with_the_nearest_right_one(small):
+def test_a_wrong_input_size_is_refused_with_the_nearest_valid_one(small):
     with pytest.raises(ValueError, match=r"32.*64.*96 x 64.*\(24, 16\)"):
         small(torch.zeros(1, 3, 32, 100))
 
 
-def test_a_row_that_the_last_pooling_drops_is_stretched_over_as_darkpose_does():
+def test_an_odd_row_is_upsampled_as_in_darkpose():
     torch.manual_seed(0)
     net = Hourglass(8, 1).eval()
     features = torch.randn(

@@ -121,7 +121,7 @@ def test_a_training_step_equals_the_official_one(tiny, golden):
         assert ours[name] == pytest.approx(norm, rel=2e-5), name
 
 
-def test_features_are_the_one_map_under_the_head(tiny):
+def test_features_are_the_input_of_the_head(tiny):
     net = copy.deepcopy(tiny).eval()
     images = draw_images("any", (1, 3, 64, 32))
     with torch.no_grad():
@@ -132,21 +132,21 @@ def test_features_are_the_one_map_under_the_head(tiny):
 
 
 @pytest.mark.parametrize("branch", [0, 1, 2, 3])
-def test_heatmaps_come_from_the_branch_that_was_chosen(branch):
+def test_heatmaps_are_those_of_the_chosen_branch(branch):
     net = HRNet(**SMALL, heatmap_branch=branch).train()
     images = draw_images("any", (2, 3, 96, 64))
     (features,) = net.eval().forward_features(images)
     assert features.shape == (2, 8 << branch, 24 >> branch, 16 >> branch)
     heatmaps = net.train()(images)
     assert heatmaps.shape == (2, 5, 24 >> branch, 16 >> branch)
-    heatmaps.sum().backward()  # nothing is left without a gradient, which training on several devices would refuse
+    heatmaps.sum().backward()  # training on several devices refuses parameters without gradient
     assert all(parameter.grad is not None for parameter in net.parameters())
     names = [name for name in net.state_dict() if name.startswith("stage4.0.fuse_layers.")]
     assert {name.split(".")[3] for name in names} == {str(branch)}
 
 
 @pytest.mark.parametrize("branch", [0, 2])
-def test_all_branches_of_stage_4_go_out_under_the_names_of_the_imagenet_network(branch):
+def test_all_branches_of_stage_4_have_the_names_of_the_imagenet_network(branch):
     one = HRNet(**SMALL, heatmap_branch=branch).eval()
     every = HRNet(**SMALL, heatmap_branch=branch, all_branches=True).eval()
     draw_weights(one)
@@ -176,7 +176,7 @@ def test_exchange_units_are_counted_as_in_the_papers_table_6(exchanges, units):
         assert tuple(net(torch.empty(2, 3, 64, 64)).shape) == (2, 17, 16, 16)
 
 
-def test_without_exchange_a_branch_is_alone_until_the_end():
+def test_without_exchange_a_branch_is_independent_until_the_last_unit():
     net = HRNet(**{**SMALL, "num_modules": (1, 2, 1)}, exchanges="final").eval()
     draw_weights(net)
     finest, coarse = torch.rand(1, 8, 8, 8), torch.rand(1, 16, 4, 4)
@@ -186,7 +186,7 @@ def test_without_exchange_a_branch_is_alone_until_the_end():
     assert not torch.equal(before[1], after[1])
 
 
-def test_weights_start_as_in_the_paper():
+def test_weights_are_initialised_as_in_the_paper():
     torch.manual_seed(0)
     net = HRNet(**SMALL)
     for module in net.modules():
@@ -205,13 +205,13 @@ def test_an_identity_transition_has_no_weights():
     assert not [name for name in names if name.startswith("transition1.0")]
 
 
-def test_arguments_are_left_as_they_were():
+def test_arguments_are_not_changed():
     counts = [1, 2, 1]
     HRNet(**{**SMALL, "num_modules": counts})
     assert counts == [1, 2, 1]
 
 
-def test_images_are_left_as_they_were(tiny):
+def test_images_are_not_changed(tiny):
     images = draw_images("any", (2, 3, 64, 64))
     before = images.clone()
     copy.deepcopy(tiny).train()(images).sum().backward()
@@ -233,12 +233,12 @@ def test_images_are_left_as_they_were(tiny):
         ({"exchanges": "none"}, r"`exchanges`.*across_stages.*'none'"),
     ],
 )
-def test_a_wrong_argument_is_named(arguments, message):
+def test_a_wrong_argument_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         HRNet(**arguments)
 
 
-def test_a_wrong_input_size_is_met_with_the_nearest_right_one(tiny):
+def test_a_wrong_input_size_is_refused_with_the_nearest_valid_one(tiny):
     with pytest.raises(ValueError, match=r"32.*100 x 48.*96 x 64.*\(24, 16\)"):
         tiny(torch.zeros(1, 3, 48, 100))
 
@@ -258,7 +258,7 @@ def test_export_keeps_the_batch_free():
         torch.testing.assert_close(program.module()(images), net(images))
 
 
-def test_the_graph_compiles_in_one_piece():
+def test_the_graph_compiles_without_breaks():
     net = HRNet(**SMALL).eval()
     images = draw_images("any", (2, 3, 64, 32))
     with torch.no_grad():

@@ -19,7 +19,7 @@ def tiny(num_keypoints: int | None = 3) -> HRNet:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
 )
-def test_backbone_and_head_are_all_of_a_network(net, head):
+def test_backbone_and_head_are_the_whole_network(net, head):
     backbone, found = split_modules(net)
     assert set(found) == head
     assert {*backbone, *found} == {name for name, _ in net.named_children()}

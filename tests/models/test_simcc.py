@@ -46,7 +46,7 @@ def test_the_number_of_bins_follows_the_ratio(split_ratio):
     assert hrnet(split_ratio=split_ratio)(torch.zeros(2, 3, 96, 64)).shape == (2, 3, split_ratio * 160)
 
 
-def test_of_several_branches_the_finest_is_taken():
+def test_the_finest_of_several_branches_is_used():
     net = SimCC(HRNet(width=4, all_branches=True, **SMALL), 3, input_size=SIZE)
     assert net.head.final_layer.in_channels == 4
     assert net(torch.zeros(1, 3, 96, 64)).shape == (1, 3, 320)
@@ -66,7 +66,7 @@ def test_a_training_step_reaches_every_parameter():
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in net.parameters())
 
 
-def test_wrong_arguments_are_told():
+def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="have no heatmap head"):
         SimCC(SimpleBaseline(18, 5))
     with pytest.raises(ValueError, match=r"`split_ratio`.*1.*0"):
@@ -84,7 +84,7 @@ def test_export_keeps_the_batch_free():
         torch.testing.assert_close(program.module()(images), net(images))
 
 
-def test_mmposes_file_of_this_network_loads_whole(tmp_path):
+def test_a_file_of_mmpose_for_this_network_loads_completely(tmp_path):
     net = hrnet()
     draw_weights(net)
     torch.save({"meta": {}, "state_dict": net.state_dict()}, tmp_path / "simcc.pth")

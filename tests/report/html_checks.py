@@ -1,4 +1,4 @@
-"""Check an HTML page: well-formed, and without anything that is asked of elsewhere."""
+"""Check that an HTML page is well-formed and loads nothing from other places."""
 
 import re
 from html.parser import HTMLParser
@@ -7,7 +7,7 @@ VOID = {"meta", "br", "link", "img", "input", "hr"}
 
 
 class Checker(HTMLParser):
-    """Collects what is not closed in order, and everything that is asked of elsewhere."""
+    """Collects elements that are not closed in order, and references to other places."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A crop to show, and skeletons of any number of keypoints."""
+"""A crop, and skeletons of any number of keypoints."""
 
 import cv2
 import numpy as np

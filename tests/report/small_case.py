@@ -24,7 +24,7 @@ PROTOCOL = Protocol(
 
 
 def mixture() -> tuple[GroundTruth, Detections, dict[str, int]]:
-    """40 persons, 37 of them found, 5 poses on nobody; the counts of wrong keypoints, false positives and negatives."""
+    """Return 40 instances, 37 of them found, 5 false positives, and the counts of errors."""
     rng = np.random.default_rng(0)
     truth = pairs_of_people(20)
     kinds = rng.choice(KINDS, (40, 17), p=[0.6, 0.1, 0.1, 0.1, 0.1])

@@ -1,4 +1,4 @@
-"""The report: what the functions below it say, gathered, and fit for JSON."""
+"""The report and its JSON form."""
 
 import json
 from dataclasses import replace
@@ -36,19 +36,19 @@ def test_ap_is_the_mean_of_the_curves() -> None:
     assert report.measurement.interval is None
 
 
-def test_steps_are_told_in_their_order() -> None:
+def test_steps_are_reported_in_their_order() -> None:
     steps: list[str] = []
     analyse(evaluated(), title="", num_samples=1, on_step=steps.append)
     assert tuple(steps) == STEPS
 
 
 @pytest.mark.parametrize("scores", [0.0, 1.0, 2.0])
-def test_visibilities_in_place_of_scores_are_not_calibrated(scores: float) -> None:
+def test_visibilities_instead_of_scores_are_not_calibrated(scores: float) -> None:
     flat = replace(evaluated(), keypoint_scores=np.full((42, 17), scores))
     assert analyse(flat, title="", num_samples=1).calibration is None
 
 
-def test_nothing_predicted_and_nobody_annotated() -> None:
+def test_reports_without_predictions_or_annotations_are_undefined() -> None:
     whole = evaluated()
     nothing = replace(
         whole,
@@ -65,7 +65,7 @@ def test_nothing_predicted_and_nobody_annotated() -> None:
     json.dumps(report.to_dict(), allow_nan=False)
 
 
-def test_json_has_everything() -> None:
+def test_json_has_all_parts_of_a_report() -> None:
     content = json.loads(json.dumps(analyse(evaluated(), title="mixture", num_samples=50).to_dict(), allow_nan=False))
     assert list(content["numbers"]) == list(COLUMNS)
     assert content["protocol"]["boxes"] == "not stated"

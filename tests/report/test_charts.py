@@ -1,4 +1,4 @@
-"""Charts: their marks lie where the numbers say."""
+"""The positions of marks in charts."""
 
 import re
 
@@ -74,11 +74,11 @@ def test_columns_are_shares_of_their_distribution() -> None:
     assert 'class="reference"' in chart
 
 
-def test_nothing_counted_has_no_columns() -> None:
+def test_empty_distributions_have_no_columns() -> None:
     assert heights(draw_histogram(["0"], [Counts("a", np.zeros(1, int), "s1")], name="h", x_title="x")) == []
 
 
-def test_visible_and_occluded_stand_one_after_the_other() -> None:
+def test_the_bar_of_occluded_follows_that_of_visible() -> None:
     chart = draw_visibility(["nose", "tail"], np.array([[2, 4, 4], [10, 0, 0]]), name="v")
     visible, occluded, *none = widths(chart)
     assert visible == occluded

@@ -1,4 +1,4 @@
-"""Crops on a page: the pixels, marks and names that were given, escaped, within the size."""
+"""Crops on a page: pixels, marks, names and the size limit."""
 
 import re
 from base64 import b64decode
@@ -13,7 +13,7 @@ from shown_case import SIZE, crop, skeleton_of
 
 from hrpose.codecs import HeatmapCodec
 from hrpose.report.crops import draw_crops, draw_predictions, fit_size
-from hrpose.report.document import html_document
+from hrpose.report.page import html_document
 from hrpose.skeletons import COCO, Skeleton
 
 
@@ -36,7 +36,7 @@ def test_the_picture_has_the_pixels_of_the_crop() -> None:
     assert np.abs(found.astype(int) - shown.image).mean() < 4
 
 
-def test_a_mark_lies_on_its_pixel() -> None:
+def test_a_mark_is_centered_on_its_pixel() -> None:
     keypoints = np.full((17, 2), 10.0)
     keypoints[0] = (24, 16)
     figures = draw([crop(keypoints=keypoints)])
@@ -62,7 +62,7 @@ def test_a_keypoint_outside_the_crop_is_named_and_not_marked() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 5, 17, 25])
-def test_names_stand_beside_the_pose_and_not_over_each_other(count: int) -> None:
+def test_names_are_next_to_the_pose_and_do_not_overlap(count: int) -> None:
     figures = draw([crop(count)], skeleton_of(count))
     texts = re.findall(r'<text class="label ([a-z]*)" x="[-\d.]+" y="([\d.]+)"', figures)
     assert len(texts) == count
@@ -73,7 +73,7 @@ def test_names_stand_beside_the_pose_and_not_over_each_other(count: int) -> None
 
 
 @pytest.mark.parametrize("count", [26, 294])
-def test_many_names_are_hints_and_a_list(count: int) -> None:
+def test_many_names_are_tooltips_and_a_list(count: int) -> None:
     figures = draw_predictions([crop(count)], skeleton_of(count), note="")
     check(html_document("predictions", figures))
     assert "<text" not in figures
@@ -90,7 +90,7 @@ def test_names_and_titles_are_escaped() -> None:
     assert "Not labelled: b&amp;b." in figures
 
 
-def test_an_unreadable_image_is_said_in_its_place() -> None:
+def test_an_unreadable_image_is_replaced_by_the_reason() -> None:
     figures = draw([crop(image=None, fault="<b>truncated"), crop()])
     assert figures.count("<figure>") == 2
     assert "No image: &lt;b&gt;truncated" in figures
@@ -103,7 +103,7 @@ def test_crops_beyond_the_size_are_left_out_and_counted() -> None:
     assert "3 more are left out" in figures
 
 
-def test_a_cell_of_a_heatmap_lies_over_its_pixels() -> None:
+def test_a_cell_of_a_heatmap_covers_its_pixels() -> None:
     codec = HeatmapCodec(input_size=SIZE, heatmap_size=(12, 16), sigma=2)
     heatmaps = np.zeros((17, 16, 12), np.float32)
     heatmaps[3, 5, 2] = 1

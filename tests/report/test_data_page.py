@@ -1,4 +1,4 @@
-"""The page of a data set: well-formed, self-contained, small, and true to the tables."""
+"""The page of a data set: well-formed, self-contained, small, with the numbers of the tables."""
 
 import re
 from dataclasses import replace
@@ -60,7 +60,7 @@ def page(**changes) -> DataPage:
     return DataPage(**{**content, **changes})
 
 
-def test_a_page_is_well_formed_and_needs_nothing_else() -> None:
+def test_a_page_is_well_formed_and_self_contained() -> None:
     whole = page(
         findings=[finding("note"), finding("error")],
         tables={"train": table(), "val": table(7)},
@@ -77,14 +77,14 @@ def test_a_page_is_well_formed_and_needs_nothing_else() -> None:
     assert "@media print" in html
 
 
-def test_every_picture_has_a_text() -> None:
+def test_every_picture_has_an_alternative_text() -> None:
     html = draw_data_page(page(training_crops=[crop()]))
     pictures = re.findall(r"<svg [^>]*viewBox[^>]*>", html)
     assert len(pictures) == 7
     assert all(re.search(r'role="img" aria-label="[^"]+"', picture) for picture in pictures)
 
 
-def test_findings_come_by_severity_and_in_words() -> None:
+def test_findings_are_sorted_by_severity() -> None:
     html = draw_data_page(
         page(findings=[finding("note"), finding("warning"), finding("error"), finding("error", fix="")])
     )
@@ -102,7 +102,7 @@ def test_text_from_files_is_escaped() -> None:
     assert "&lt;script&gt;" in html
 
 
-def test_nothing_readable_is_a_page_of_findings() -> None:
+def test_without_readable_data_the_page_has_findings_only() -> None:
     html = draw_data_page(page(tables={}, skeleton=None, findings=[finding("error")]))
     check(html)
     assert re.findall(r"<h2>([^<]+)</h2>", html) == ["Findings"]
@@ -117,7 +117,7 @@ def test_without_a_skeleton_the_counts_are_shown() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 5, 294])
-def test_any_number_of_keypoints_is_read(count: int) -> None:
+def test_any_number_of_keypoints_is_drawn(count: int) -> None:
     html = draw_data_page(page(tables={"train": table(20, count)}, skeleton=skeleton_of(count)))
     check(html)
     assert html.count("visible, ") == count
@@ -139,7 +139,7 @@ def test_counts_are_those_of_the_table() -> None:
     assert f"0 nose: {visible} visible, " in html
 
 
-def test_a_box_of_the_shape_of_the_input_fills_the_crop_but_for_the_padding() -> None:
+def test_a_box_with_the_shape_of_the_input_fills_the_crop_except_the_padding() -> None:
     bbox = np.tile([0.0, 0.0, 30.0, 40.0], (20, 1))
     html = draw_data_page(page(tables={"train": replace(table(), bbox=bbox)}, bbox_padding=2.0))
     assert "<td>25%</td>" in html

@@ -1,4 +1,4 @@
-"""Faults put into the arrays of a run that was sound, each named by its cause; and sound runs, in which none is invented."""
+"""The diagnosis of injected faults and of sound runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FALLING = Training(
 
 
 def sound(names: tuple[str, ...] = COCO.keypoint_names) -> RunEvidence:
-    """Poses that a good network finds, two in each image: errors of 1 % of the box."""
+    """Return poses of a good network, two per image, with errors of 1 % of the box."""
     rng = np.random.default_rng(0)
     sizes = rng.uniform([40, 60], [80, 110], (NUM, 2))
     low = rng.uniform([0, 0], SIZE - sizes)
@@ -62,19 +62,19 @@ def with_sets(run: RunEvidence) -> RunEvidence:
 
 
 def relabelled(run: RunEvidence, **fields: np.ndarray) -> RunEvidence:
-    """Other annotations, in both sets; the predictions stay."""
+    """Change the annotations of both sets, not the predictions."""
     return with_sets(replace(run, truth=replace(run.truth, **fields)))
 
 
 def poor(run: RunEvidence) -> RunEvidence:
-    """What a network that has learnt nothing predicts: the middle of every crop."""
+    """Return predictions of an untrained network: the center of every crop."""
     found = run.detections
     points = np.repeat(run.center[:, None], found.keypoints.shape[1], axis=1)
     return replace(run, detections=replace(found, keypoints=points))
 
 
 def mean_pose(run: RunEvidence) -> RunEvidence:
-    """What a network that has begun to learn predicts: the mean pose in every crop."""
+    """Return predictions of a hardly trained network: the mean pose in every crop."""
     return replace(run, detections=replace(run.detections, keypoints=run.pairs.mean_poses))
 
 
@@ -190,7 +190,7 @@ FAULTS: dict[str, tuple[str, Callable[[RunEvidence], RunEvidence]]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_an_injected_fault_is_named(fault: str) -> None:
+def test_an_injected_fault_is_diagnosed(fault: str) -> None:
     name, inject = FAULTS[fault]
     found = diagnose(inject(sound()))
     assert found.name == name, str(found)
@@ -203,7 +203,7 @@ def few_labelled(run: RunEvidence) -> RunEvidence:
     return replace(poor(run), sets=sets)
 
 
-def test_a_training_set_almost_without_labels_is_named() -> None:
+def test_a_training_set_almost_without_labels_is_diagnosed() -> None:
     assert diagnose(few_labelled(sound())).name == "unlabelled"
 
 
@@ -232,12 +232,12 @@ SOUND: dict[str, Callable[[], RunEvidence]] = {
 
 
 @pytest.mark.parametrize("case", SOUND)
-def test_no_cause_is_invented_for_a_sound_run(case: str) -> None:
+def test_a_sound_run_has_no_cause(case: str) -> None:
     found = diagnose(SOUND[case]())
     assert found.name == "", str(found)
 
 
-def test_a_run_that_is_too_short_is_told_its_steps_and_losses() -> None:
+def test_a_short_run_is_reported_with_its_steps_and_losses() -> None:
     found = diagnose(trained(sound(), losses=[3e-3, 2.5e-3], num_steps=2))
     assert "0.003" in found.evidence
     assert "0.0025" in found.evidence
@@ -245,7 +245,7 @@ def test_a_run_that_is_too_short_is_told_its_steps_and_losses() -> None:
     assert "trainer.max_epochs" in found.fix
 
 
-def test_the_block_has_the_score_the_cause_the_evidence_and_the_fix() -> None:
+def test_the_text_has_score_cause_evidence_and_fix() -> None:
     found = diagnose(replace(FAULTS["shifted"][1](sound()), score=0.0042))
     first, evidence, fix = str(found).splitlines()
     assert first == f"AP is 0.004. Likely cause: {found.cause}"
@@ -254,7 +254,7 @@ def test_the_block_has_the_score_the_cause_the_evidence_and_the_fix() -> None:
     assert found.to_dict()["name"] == "shift"
 
 
-def test_a_keypoint_order_is_told_by_names() -> None:
+def test_a_keypoint_order_is_reported_by_names() -> None:
     found = diagnose(FAULTS["another order"][1](sound()))
     assert "nose" in found.evidence
     assert "right_ankle" in found.evidence

@@ -1,4 +1,4 @@
-"""The interval of AP is one of APs: resamples without an annotated person are not in it."""
+"""Measurements: intervals without undefined resamples, and comparisons."""
 
 import json
 from dataclasses import replace
@@ -26,7 +26,7 @@ ONE = Measurement(PROTOCOL, dict.fromkeys(COLUMNS, 0.5), SAMPLES, 0)
     num_instances=st.integers(0, 3),
     num_samples=st.integers(1, 30),
 )
-def test_intervals_lie_between_zero_and_one(seed: int, num_images: int, num_instances: int, num_samples: int) -> None:
+def test_intervals_are_between_zero_and_one(seed: int, num_images: int, num_instances: int, num_samples: int) -> None:
     annotations, results, sigmas = random_case(seed, num_keypoints=3, num_images=num_images)
     annotations["annotations"] = annotations["annotations"][:num_instances]
     truth = truth_from_coco(annotations, 3)
@@ -49,7 +49,7 @@ def measured(*samples: float) -> Measurement:
     return Measurement(PROTOCOL, dict.fromkeys(COLUMNS, 0.5), np.array(samples), 0)
 
 
-def test_resamples_without_a_person_are_left_out_and_counted() -> None:
+def test_resamples_without_instances_are_left_out_and_counted() -> None:
     measurement = measured(0.4, np.nan, 0.6)
     assert measurement.interval == pytest.approx((0.405, 0.595))
     assert "over 2 resamples" in measurement.describe_interval()
@@ -59,7 +59,7 @@ def test_resamples_without_a_person_are_left_out_and_counted() -> None:
     assert measured().describe_interval() == ""
 
 
-def test_too_few_resamples_with_a_person_give_no_interval() -> None:
+def test_too_few_resamples_with_instances_give_no_interval() -> None:
     measurement = measured(0.4, np.nan, np.nan)
     assert measurement.interval is None
     assert measurement.to_dict()["bootstrap"]["interval_95"] is None
@@ -82,7 +82,7 @@ def test_reports_with_minus_one_are_read() -> None:
     np.testing.assert_array_equal(Measurement.from_dict(content).samples, [0.4, np.nan, 0.6])
 
 
-def test_a_constant_gain_is_no_chance() -> None:
+def test_a_constant_gain_is_significant() -> None:
     comparison = compare_measurements(ONE, replace(ONE, numbers=dict.fromkeys(COLUMNS, 0.52), samples=SAMPLES + 0.02))
     assert comparison.differences == pytest.approx(dict.fromkeys(COLUMNS, 0.02))
     assert comparison.p_value == 1 / 200
@@ -90,7 +90,7 @@ def test_a_constant_gain_is_no_chance() -> None:
     assert comparison.unlike == ()
 
 
-def test_equals_do_not_differ() -> None:
+def test_equal_measurements_do_not_differ() -> None:
     comparison = compare_measurements(ONE, ONE)
     assert (comparison.p_value, comparison.interval) == (1.0, (0.0, 0.0))
 
@@ -117,14 +117,14 @@ def test_samples_of_other_images_are_not_paired(other: Measurement, why: str) ->
     assert why in comparison.unpaired
 
 
-def test_unlike_protocols_are_named_and_kept() -> None:
+def test_different_protocols_are_reported() -> None:
     comparison = compare_measurements(ONE, replace(ONE, protocol=replace(PROTOCOL, flip_test=True)))
     assert comparison.unlike == ("flip test: not stated | on",)
     assert comparison.p_value == 1.0
     assert comparison.to_dict()["unlike"] == ["flip test: not stated | on"]
 
 
-def test_a_measurement_comes_back(tmp_path: Path) -> None:
+def test_a_measurement_survives_json(tmp_path: Path) -> None:
     report = analyse(evaluated(), title="res.json", num_samples=20, seed=3)
     page = write_report(report, tmp_path / "run")
     assert page == tmp_path / "run" / "report.html"
@@ -137,7 +137,7 @@ def test_a_measurement_comes_back(tmp_path: Path) -> None:
     ("content", "message"),
     [("[]", "a JSON list"), ("{}", "it has no 'bootstrap'"), ("{", "Expecting property name")],
 )
-def test_another_file_is_no_report(tmp_path: Path, content: str, message: str) -> None:
+def test_another_file_is_refused(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "report.json").write_text(content)
     with pytest.raises(ValueError, match=f"report.json to be a report of hrpose, but .*{message}"):
         read_measurement(tmp_path / "report.json")

@@ -1,4 +1,4 @@
-"""The page: well-formed, self-contained, and true to the report."""
+"""The page: well-formed, self-contained, with the numbers of the report."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ def report() -> Report:
     return analyse(evaluated(), title="res.json", num_samples=20)
 
 
-def test_the_page_is_well_formed_and_needs_nothing_else(report: Report) -> None:
+def test_the_page_is_well_formed_and_self_contained(report: Report) -> None:
     assert {"svg", "polyline", "rect", "table", "style"} <= check(draw_page(report)).tags
 
 
@@ -51,7 +51,7 @@ def test_names_are_escaped() -> None:
     assert "&lt;b&gt;nose" in page
 
 
-def test_what_is_not_defined_is_a_dash_with_its_meaning() -> None:
+def test_undefined_numbers_are_dashes_with_an_explanation() -> None:
     case = evaluated()
     page = draw_page(analyse(replace(case, truth=case.truth.select(slice(0))), title="nobody", num_samples=5))
     check(page)
@@ -59,7 +59,7 @@ def test_what_is_not_defined_is_a_dash_with_its_meaning() -> None:
     assert "of that size" in page
 
 
-def test_nothing_predicted_is_a_page_too() -> None:
+def test_a_page_without_predictions_is_drawn() -> None:
     case = evaluated()
     nothing = {name: values[:0] for name, values in vars(case.detections).items()}
     empty = replace(case, detections=replace(case.detections, **nothing), keypoint_scores=np.zeros((0, 17)))

@@ -1,4 +1,4 @@
-"""The protocol: said in words, kept in JSON, compared part by part."""
+"""The protocol as text, as JSON and in comparisons."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ def test_a_file_is_stamped_by_its_content(tmp_path: Path) -> None:
     assert str(stamp) == f"a.json (sha256 {stamp.sha256[:8]})"
 
 
-def test_one_line_says_what_is_known_and_what_is_not() -> None:
+def test_one_line_has_stated_and_unstated_entries() -> None:
     assert str(WHOLE) == (
         "boxes of det.json (sha256 bbbbbbbb), 20 images and 40 persons of gt.json (sha256 aaaaaaaa), sigmas coco, "
         "flip test on, HeatmapCodec 192x256, OKS-NMS 0.9, 20 poses per image"
@@ -38,15 +38,15 @@ def test_one_line_says_what_is_known_and_what_is_not() -> None:
 
 
 @pytest.mark.parametrize("protocol", [PROTOCOL, WHOLE, replace(WHOLE, boxes="ground truth")])
-def test_json_holds_it_whole(protocol: Protocol) -> None:
+def test_json_has_the_whole_protocol(protocol: Protocol) -> None:
     assert Protocol.from_dict(json.loads(json.dumps(protocol.to_dict()))) == protocol
 
 
-def test_what_is_unknown_is_stated_as_such_in_json() -> None:
+def test_unstated_entries_are_marked_in_json() -> None:
     assert PROTOCOL.to_dict()["flip_test"] == "not stated"
 
 
-def test_another_set_of_parts_is_refused() -> None:
+def test_unknown_and_missing_entries_are_refused() -> None:
     with pytest.raises(ValueError, match="annotations, category"):
         Protocol.from_dict({"boxes": "ground truth"})
     with pytest.raises(ValueError, match="weather"):
@@ -63,7 +63,7 @@ def test_reports_of_older_versions_are_read_and_entries_they_lack_are_not_stated
     assert str(old).endswith("; not stated: areas")
 
 
-def test_differences_name_both_sides() -> None:
+def test_differences_have_both_values() -> None:
     assert WHOLE.differences(WHOLE) == []
     other = replace(WHOLE, flip_test=False, boxes="ground truth", codec=None)
     assert WHOLE.differences(other) == [
@@ -73,13 +73,13 @@ def test_differences_name_both_sides() -> None:
     ]
 
 
-def test_a_renamed_file_is_the_same() -> None:
+def test_a_renamed_file_has_the_same_protocol() -> None:
     renamed = replace(WHOLE, annotations=FileStamp("copy.json", "a" * 64))
     assert WHOLE.differences(renamed) == []
     assert WHOLE.differences(replace(WHOLE, annotations=FileStamp("gt.json", "c" * 64))) != []
 
 
-def test_the_share_of_the_box_that_stands_for_the_area_is_stated() -> None:
+def test_the_share_of_the_box_that_replaces_the_area_is_stated() -> None:
     annotated, missing = np.ones(3, bool), np.zeros(3, bool)
     assert name_areas(annotated, 0.53) == "annotated"
     assert name_areas(missing, 1.0) == "that of the box"

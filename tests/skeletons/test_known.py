@@ -120,7 +120,7 @@ def test_sigmas_are_the_published_ones(name: str) -> None:
 
 
 @pytest.mark.parametrize("skeleton", BODIES, ids=lambda skeleton: skeleton.name)
-def test_edges_make_one_figure_and_its_mirror_image_is_itself(skeleton: Skeleton) -> None:
+def test_edges_are_connected_and_symmetric(skeleton: Skeleton) -> None:
     assert pieces(skeleton, set(range(skeleton.num_keypoints))) == 1
     flip = skeleton.flip_permutation
     edges = {frozenset(edge) for edge in skeleton.edges}
@@ -129,7 +129,7 @@ def test_edges_make_one_figure_and_its_mirror_image_is_itself(skeleton: Skeleton
 
 
 @pytest.mark.parametrize("skeleton", BODIES[:-2], ids=lambda skeleton: skeleton.name)
-def test_hips_and_what_is_below_are_the_lower_half(skeleton: Skeleton) -> None:
+def test_hips_and_legs_are_the_lower_body(skeleton: Skeleton) -> None:
     below = ("hip", "knee", "ankle", "pelvis", "toe")
     lower = [name for name in skeleton.keypoint_names if name.rpartition("_")[2] in below]
     assert [skeleton.keypoint_names[k] for k in skeleton.lower_body] == lower
@@ -210,7 +210,7 @@ def test_sigmas_are_the_published_ones_for_whole_bodies() -> None:
 
 
 @pytest.mark.parametrize(("skeleton", "face"), [(WHOLEBODY, 23), (HALPE, 26)], ids=["wholebody", "halpe"])
-def test_edges_make_one_figure_with_the_lines_of_a_face(skeleton: Skeleton, face: int) -> None:
+def test_edges_of_whole_bodies_are_connected_and_include_face_lines(skeleton: Skeleton, face: int) -> None:
     features = set(range(face, face + 68))
     assert pieces(skeleton, set(range(skeleton.num_keypoints)) - features) == 1
     assert pieces(skeleton, features) == 9  # jaw, brows, nose and nostrils; eyes, lips outside and inside
@@ -235,7 +235,7 @@ def test_a_whole_body_has_five_parts(skeleton: Skeleton, counts: tuple[int, ...]
     assert sorted(k for part in parts.values() for k in part) == list(range(skeleton.num_keypoints))
 
 
-def test_a_body_alone_has_none() -> None:
+def test_a_body_without_face_has_no_parts() -> None:
     assert whole_body_parts(COCO.keypoint_names) == whole_body_parts(HALPE26.keypoint_names) == {}
 
 

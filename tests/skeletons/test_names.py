@@ -22,7 +22,7 @@ def pairs(*names: str) -> list[tuple[str, str]]:
 
 
 def one_exchanged(name: str) -> set[str]:
-    """Every name that results from exchanging one token, wherever it stands."""
+    """Yield every name that results from swapping one token."""
     places = [(token, at) for token in EXCHANGED for at in range(len(name)) if name.startswith(token, at)]
     return {name[:at] + EXCHANGED[token] + name[at + len(token) :] for token, at in places}
 
@@ -36,7 +36,7 @@ def test_mirroring_twice_is_the_identity(names):
 
 
 @given(SETS)
-def test_no_two_names_that_differ_by_one_side_are_both_left_without_a_pair(names):
+def test_names_that_differ_by_one_side_are_not_both_without_a_pair(names):
     alone = {name for name, reading in zip(names, read_names((*names,)), strict=True) if reading.mirror is None}
     assert {name: alone & one_exchanged(name) for name in alone} == {name: set() for name in alone}
 
@@ -96,12 +96,12 @@ def test_a_pair_differs_by_its_side(left, right):
         ("l+1 r+1 l-1 r-1", "l+1:r+1 l-1:r-1"),
     ],
 )
-def test_the_surest_pairs_come_first(names, expected):
+def test_the_most_reliable_pairs_come_first(names, expected):
     assert pairs(*names.split()) == [tuple(pair.split(":")) for pair in expected.split()]
 
 
 @pytest.mark.parametrize("names", ["Nearear Offear", "1 2", "A a", "p+1 p-1", "鼻 нос", "cleft bright lever", "é è"])
-def test_other_names_are_no_pair(names):
+def test_other_names_are_not_a_pair(names):
     assert pairs(*names.split()) == []
 
 
@@ -114,12 +114,12 @@ def test_a_joined_side_counts_only_in_a_pair():
     ]
 
 
-def test_long_names_of_a_hostile_file_are_read_in_linear_time():
+def test_long_names_are_parsed_in_linear_time():
     pairs("l" * 200_000, "l_" * 100_000)  # takes hours if each letter is tried
 
 
 @pytest.mark.parametrize("name", ["left_eye", "leftEye", "Left-Eye", "l.eye", "eye_left", "L_EYE", "lefteye", "eye(L)"])
-def test_a_keypoint_has_one_key_however_it_is_spelt(name):
+def test_a_keypoint_has_one_key_in_all_spellings(name):
     assert keypoint_key(name) == "lefteye"
 
 

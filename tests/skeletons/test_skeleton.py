@@ -57,11 +57,11 @@ def test_sides_are_those_of_the_names() -> None:
     assert COCO.sides == ("middle", *("left", "right") * 8)
 
 
-def test_names_that_only_contain_a_side_are_no_pair() -> None:
+def test_names_that_only_contain_a_side_are_not_a_pair() -> None:
     assert Skeleton.from_names(["cleft", "bright", "lever"], sigmas=[0.1] * 3).flip_pairs == ()
 
 
-def test_a_machine_part_has_no_upper_body_and_is_told_of_its_sigmas(caplog) -> None:
+def test_unknown_names_have_no_upper_body_and_a_warning_about_sigmas(caplog) -> None:
     with caplog.at_level(logging.WARNING):
         skeleton = Skeleton.from_names(["tip", "left_bolt", "right_bolt", "base_1", "base_2"], name="bracket")
     assert skeleton.upper_body == skeleton.lower_body == ()
@@ -71,14 +71,14 @@ def test_a_machine_part_has_no_upper_body_and_is_told_of_its_sigmas(caplog) -> N
     assert "skeleton.sigmas" in caplog.text
 
 
-def test_a_side_without_its_counterpart_is_warned_of(caplog) -> None:
+def test_a_side_without_counterpart_gives_a_warning(caplog) -> None:
     with caplog.at_level(logging.WARNING):
         skeleton = Skeleton.from_names(["nose", "left_ear"])
     assert skeleton.flip_permutation == (0, 1)
     assert "left_ear" in caplog.text
 
 
-def test_of_many_sides_without_their_counterpart_some_are_named(caplog) -> None:
+def test_a_warning_lists_only_the_first_names(caplog) -> None:
     with caplog.at_level(logging.WARNING):
         Skeleton.from_names([f"left_{k}" for k in range(9)], sigmas=[0.1] * 9)
     assert len(caplog.records) == 1
@@ -121,7 +121,7 @@ def test_a_category_gives_names_edges_and_sigmas() -> None:
         ({"name": "x", "keypoints": [1.5, 2]}, r"but got \[1.5, 2\]"),
     ],
 )
-def test_a_faulty_category_is_refused(category, message) -> None:
+def test_an_invalid_category_is_refused(category, message) -> None:
     with pytest.raises(ValueError, match=message):
         Skeleton.from_category(category)
 
@@ -148,7 +148,7 @@ def test_a_faulty_category_is_refused(category, message) -> None:
         ([[math.nan, 2]], (), logging.WARNING),
     ],
 )
-def test_edges_are_read_or_dropped_with_one_line(edges, expected, level, caplog) -> None:
+def test_edges_are_read_or_dropped_with_one_warning(edges, expected, level, caplog) -> None:
     category = {"name": "x", "keypoints": ["tip", "middle", "base"], "sigmas": [0.1] * 3, "skeleton": edges}
     with caplog.at_level(logging.INFO):
         assert Skeleton.from_category(category).edges == expected
@@ -160,18 +160,18 @@ def test_numbers_are_names(names) -> None:
     assert Skeleton.from_category({"name": "x", "keypoints": names}).keypoint_names == ("1", "2")
 
 
-def test_many_unknown_names_are_one_short_warning(caplog) -> None:
+def test_many_unknown_names_give_one_short_warning(caplog) -> None:
     with caplog.at_level(logging.WARNING):
         Skeleton.from_names([f"dot {k}" for k in range(1, 295)])
     assert len(caplog.records) == 1
     assert "dot 1, dot 2, dot 3, dot 4, dot 5 and 289 more" in caplog.text
 
 
-def test_numbers_as_names_are_warned_of_once_by_the_training_and_not_here(caplog) -> None:
+def test_numbers_as_names_give_no_warning_about_sigmas(caplog) -> None:
     with caplog.at_level(logging.WARNING):
         skeleton = Skeleton.from_names([str(k) for k in range(1, 295)])
     assert caplog.records == []
-    assert skeleton.lacks_flip_pairs  # what the training warns of
+    assert skeleton.lacks_flip_pairs  # the training warns about this
 
 
 def test_symmetries_are_mirror_pairs() -> None:
@@ -180,7 +180,7 @@ def test_symmetries_are_mirror_pairs() -> None:
 
 
 @pytest.mark.parametrize("skeleton", [COCO, MPII, Skeleton.from_names(["nose", "neck"])])
-def test_plain_containers_give_the_skeleton_back(skeleton) -> None:
+def test_a_skeleton_survives_plain_containers(skeleton) -> None:
     assert Skeleton.from_dict(skeleton.to_dict()) == skeleton
 
 
@@ -200,7 +200,7 @@ def test_pairs_are_given_by_name_or_index(pairs):
     assert Skeleton.from_category(category(flip_pairs=pairs)).flip_permutation == (0, 2, 1, 3)
 
 
-def test_given_pairs_win_over_names():
+def test_given_pairs_have_precedence_over_names():
     assert Skeleton.from_names(
         ["left", "right", "top"], sigmas=[0.1] * 3, flip_pairs=[["right", "top"]]
     ).flip_pairs == ((1, 2),)
@@ -209,7 +209,7 @@ def test_given_pairs_win_over_names():
 
 
 @given(st.permutations(range(4)))
-def test_an_order_is_taken_if_it_is_its_own_inverse(order):
+def test_a_flip_idx_is_accepted_if_it_is_its_own_inverse(order):
     if [order[k] for k in order] == [0, 1, 2, 3]:
         assert Skeleton.from_category(category(flip_idx=order)).flip_permutation == tuple(order)
     else:
@@ -229,7 +229,7 @@ def test_pairs_make_a_permutation_that_is_its_own_inverse_or_are_refused(pairs):
             skeleton(pairs)
 
 
-def test_an_order_may_name_keypoints():
+def test_a_flip_idx_may_have_keypoint_names():
     assert Skeleton.from_category(category(flip_idx=["head", "off", "near", "tail"])).flip_pairs == ((1, 2),)
 
 
@@ -265,7 +265,7 @@ def test_the_constructor_checks_its_pairs_too():
         Skeleton(**parts, flip_pairs=((1, 2), (2, 3)))
 
 
-def test_only_pairs_that_nobody_gave_are_lacking():
+def test_flip_pairs_are_lacking_only_if_none_were_given():
     assert skeleton().lacks_flip_pairs
     assert not skeleton([]).lacks_flip_pairs
     assert not Skeleton.from_category(category(flip_idx=[0, 1, 2, 3])).lacks_flip_pairs

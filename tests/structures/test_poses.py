@@ -38,7 +38,7 @@ def test_poses_can_be_selected_and_joined() -> None:
         Poses.concatenate([])
 
 
-def test_a_number_selects_one_person_and_iteration_gives_all() -> None:
+def test_a_number_selects_one_instance_and_iteration_yields_all() -> None:
     poses = make_poses(3, bbox=np.arange(12.0).reshape(3, 4), skeleton=TRIANGLE)
     assert [float(pose.scores[0]) for pose in poses] == poses.scores.tolist()
     assert poses[-1].keypoints.shape == (1, 3, 2)
@@ -48,13 +48,13 @@ def test_a_number_selects_one_person_and_iteration_gives_all() -> None:
         poses[3]
 
 
-def test_above_keeps_who_scores_more() -> None:
+def test_above_keeps_instances_with_higher_scores() -> None:
     poses = make_poses(3, scores=np.array([0.2, 0.5, 0.9]))
     assert poses.above(0.5).scores.tolist() == [0.9]
     assert len(poses.above(1.0)) == 0
 
 
-def test_boxes_and_skeleton_survive_a_join_of_those_who_have_them() -> None:
+def test_boxes_and_skeleton_are_kept_if_all_parts_have_them() -> None:
     known = make_poses(2, bbox=np.ones((2, 4)), skeleton=TRIANGLE)
     both = Poses.concatenate([known, known])
     assert both.bbox is not None
@@ -95,13 +95,13 @@ def test_a_table_has_a_row_for_each_keypoint() -> None:
     assert len(poses[:0].to_dataframe()) == 0
 
 
-def test_a_table_without_pandas_says_what_to_install(monkeypatch) -> None:
+def test_a_table_without_pandas_is_refused_with_the_install_command(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ModuleNotFoundError, match="pip install 'pandas'"):
         make_poses(1).to_dataframe()
 
 
-def test_the_replacement_of_draw_is_named() -> None:
+def test_the_error_for_draw_has_the_replacement() -> None:
     with pytest.raises(AttributeError, match="draw_poses"):
         make_poses(1).draw([])  # type: ignore[attr-defined]
     assert not hasattr(make_poses(1), "draw")
@@ -117,6 +117,6 @@ def test_no_confident_keypoint_gives_zero() -> None:
     assert rescore([0.9, 0.9], np.array([[0.2, 0.1], [0.21, 0.0]], dtype=np.float32)).tolist()[0] == 0
 
 
-def test_rescoring_needs_as_many_boxes_as_rows_of_keypoints() -> None:
+def test_rescore_refuses_different_lengths() -> None:
     with pytest.raises(ValueError, match="same N"):
         rescore([0.9], np.zeros((2, 17)))

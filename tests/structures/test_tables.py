@@ -28,7 +28,7 @@ def make_table(num_instances: int = 4, num_keypoints: int = 3) -> InstanceTable:
     )
 
 
-def test_packed_strings_give_every_string_back() -> None:
+def test_packed_strings_return_every_string() -> None:
     strings = ["", "a.jpg", "ordner/größe 7.png", ""]
     packed = PackedStrings(strings)
     assert [packed[i] for i in range(len(packed))] == strings
@@ -54,7 +54,7 @@ def test_selected_rows_keep_all_images(rows: Any) -> None:
     assert len(part.image_ids) == 2
 
 
-def test_a_pickled_table_comes_back_whole() -> None:
+def test_a_pickled_table_is_equal() -> None:
     table = make_table()
     copy = pickle.loads(pickle.dumps(table))
     np.testing.assert_array_equal(copy.keypoints, table.keypoints)
@@ -71,7 +71,7 @@ def test_a_spawned_process_shares_the_arrays_instead_of_copying_them() -> None:
     np.testing.assert_array_equal(table.keypoints[0], 7)
 
 
-def test_every_further_process_is_sent_the_same_memory() -> None:
+def test_all_processes_share_the_same_memory() -> None:
     table = make_table()
     table.__getstate__()
     first = table.keypoints.ctypes.data
@@ -101,7 +101,7 @@ def test_objects_are_selected_and_all_images_stay() -> None:
     assert make_truth().select([0]).num_keypoints is None
 
 
-def test_crowds_and_objects_of_no_keypoints_are_ignored() -> None:
+def test_crowds_and_objects_without_keypoints_are_ignored() -> None:
     labels = np.array([[2, 1], [0, 0], [0, 1]], np.uint8)
     truth = make_truth(visibility=labels, iscrowd=np.array([False, False, True]))
     assert truth.is_ignored.tolist() == [False, True, True]
@@ -109,7 +109,7 @@ def test_crowds_and_objects_of_no_keypoints_are_ignored() -> None:
     assert stated.is_ignored.tolist() == [True, False, True]
 
 
-def test_what_is_ignored_or_left_without_labels_is_ignored_after_relabelling() -> None:
+def test_ignored_and_unlabelled_objects_are_ignored_after_relabelling() -> None:
     truth = make_truth(num_keypoints=np.array([0, 2, 2]))
     labels = np.array([[1, 1], [0, 0], [0, 1]], np.uint8)
     again = truth.relabel(labels)
@@ -131,7 +131,7 @@ def test_a_float_is_an_integer_if_it_is_whole_and_below_2_53(value: float) -> No
 
 
 @pytest.mark.parametrize("value", [1.5, float("nan"), float("inf"), 2.0**53, -(2.0**53), 2**63, True, "1", None, [1]])
-def test_everything_else_is_none(value: object) -> None:
+def test_other_values_are_not_integers(value: object) -> None:
     assert exact_integer(value) is None
 
 

@@ -60,8 +60,8 @@ def test_the_nearer_person_hides_the_farther_one(film):
     occluded = dict.fromkeys((1, 2), 0)
     for frame in film:
         if len(frame.person_ids) == 2 and np.ptp(frame.bbox[:, 0]) < 15:
-            for number, seen in zip(frame.person_ids.tolist(), frame.visibility, strict=True):
-                occluded[number] += int((seen == 1).sum())
+            for number, labels in zip(frame.person_ids.tolist(), frame.visibility, strict=True):
+                occluded[number] += int((labels == 1).sum())
     assert occluded[1] > occluded[2]
 
 

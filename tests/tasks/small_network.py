@@ -1,6 +1,7 @@
-"""A checkpoint of a very small network that nobody has trained, in the form that `hrpose fit` leaves."""
+"""A checkpoint of a very small, randomly initialised network, in the form that `hrpose fit` writes."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import OmegaConf
@@ -27,13 +28,7 @@ def write_checkpoint(file: Path) -> Path:
     torch.nn.init.normal_(net.final_layer.weight, std=0.5)
     whole = OmegaConf.to_container(cfg, resolve=True)
     config = {name: whole[name] for name in ("model", "codec", "flip_test")}
-    content = {
-        "state_dict": {f"net.{name}": tensor for name, tensor in net.state_dict().items()},
-        "hyper_parameters": {"config": config, "skeleton": COCO.to_dict()},
-    }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(content, file)
-    return file
+    return _write(file, net, config)
 
 
 def write_bottom_up_checkpoint(file: Path) -> Path:
@@ -57,6 +52,10 @@ def write_bottom_up_checkpoint(file: Path) -> Path:
         "codec": {"_target_": "hrpose.codecs.AssociativeEmbedding", "input_size": [64, 64]},
         "flip_test": True,
     }
+    return _write(file, net, config)
+
+
+def _write(file: Path, net: torch.nn.Module, config: dict[str, Any]) -> Path:
     content = {
         "state_dict": {f"net.{name}": tensor for name, tensor in net.state_dict().items()},
         "hyper_parameters": {"config": config, "skeleton": COCO.to_dict()},

@@ -439,7 +439,7 @@ def test_two_processes_write_the_files_of_one(people, weights, tmp_path):
         done = command(*overrides, f"devices={devices}", f"paths.run=run{devices}", cwd=tmp_path)
         assert done.returncode == 3, done.stderr
         assert "1 of 6 images could not be used:\n  text.jpg: Expected an image" in done.stderr
-        assert done.stdout.splitlines()[-1].startswith("6 images, 5 instances, ")
+        assert done.stdout.splitlines()[-1].startswith("6 photos, 5 people, ")
     for name in ("poses.json", "images.json", "unusable.txt"):
         assert (tmp_path / "run1" / name).read_bytes() == (tmp_path / "run2" / name).read_bytes()
     assert len(read(tmp_path / "run2" / "poses.json")) == 5

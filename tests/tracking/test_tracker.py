@@ -15,13 +15,13 @@ from hrpose.tracking.tracker import BodyMotion
 PERSON = np.random.default_rng(3).uniform(0, 1, (17, 2)) * [60, 160]
 
 
-def poses(*corners, sure=None):
+def poses(*corners, confident=None):
     """Return poses of the same form at some positions."""
     count = len(corners)
     keypoints = PERSON + np.array(corners, float).reshape(count, 1, 2)
     scores = np.full((count, 17), 0.9, np.float32)
-    if sure is not None:
-        scores[:, ~np.asarray(sure)] = 0.1
+    if confident is not None:
+        scores[:, ~np.asarray(confident)] = 0.1
     return Poses(
         keypoints=keypoints,
         keypoint_scores=scores,
@@ -92,10 +92,10 @@ def test_the_order_of_the_poses_does_not_matter():
 def test_keypoints_of_low_score_are_not_compared():
     people = OksTracker(COCO.sigmas)
     people.update(poses((0, 0)), 0.0)
-    seen = poses((0, 0), sure=np.arange(17) < 5)
-    seen.keypoints[:, 5:] = 5000.0
-    assert people.update(seen, 0.1).instance_ids.tolist() == [1]
-    other = poses((0, 0), sure=np.arange(17) >= 12)  # nothing in common with what was seen last
+    partial = poses((0, 0), confident=np.arange(17) < 5)
+    partial.keypoints[:, 5:] = 5000.0
+    assert people.update(partial, 0.1).instance_ids.tolist() == [1]
+    other = poses((0, 0), confident=np.arange(17) >= 12)  # no keypoint in common with the last pose
     assert people.update(other, 0.2).instance_ids.tolist() == [2]
 
 
@@ -127,9 +127,9 @@ def test_missing_instances_are_at_their_expected_positions():
 
 def test_no_box_is_propagated_from_two_keypoints():
     people = OksTracker(COCO.sigmas)
-    people.update(poses((0, 0), sure=np.arange(17) < 2), 0.0)
+    people.update(poses((0, 0), confident=np.arange(17) < 2), 0.0)
     assert len(people.propagate(0.1)[0]) == 0
-    assert people.update(poses((0, 0), sure=np.arange(17) < 2), 0.1).instance_ids.tolist() == [1]
+    assert people.update(poses((0, 0), confident=np.arange(17) < 2), 0.1).instance_ids.tolist() == [1]
 
 
 def test_the_given_poses_are_not_modified():

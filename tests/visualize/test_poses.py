@@ -266,7 +266,7 @@ def test_the_skeleton_is_that_of_the_poses_and_images_may_be_files(image, tmp_pa
         draw_poses(image, POINTS)
 
 
-def told(**options):
+def arguments_of(**options):
     """Return the arguments of `draw_poses`."""
     numbered = options.pop("numbered", False)
     with patch("hrpose.visualize.poses.draw_poses", return_value=IMAGE) as draw:
@@ -275,9 +275,9 @@ def told(**options):
 
 
 def test_instances_of_low_score_are_not_drawn():
-    assert told().args[1].scores.tolist() == [0.9, 0.5]
-    assert told(min_score=0.0).args[1].scores.tolist() == [0.9, 0.5, 0.1]
-    assert told(min_keypoint_score=0.4).kwargs["score_threshold"] == 0.4
+    assert arguments_of().args[1].scores.tolist() == [0.9, 0.5]
+    assert arguments_of(min_score=0.0).args[1].scores.tolist() == [0.9, 0.5, 0.1]
+    assert arguments_of(min_keypoint_score=0.4).kwargs["score_threshold"] == 0.4
 
 
 @pytest.mark.parametrize(
@@ -291,12 +291,12 @@ def test_instances_of_low_score_are_not_drawn():
     ],
 )
 def test_labels_are_ids_in_videos_and_scores_on_images(labels, numbered, texts):
-    assert told(labels=labels, numbered=numbered).kwargs["labels"] == texts
+    assert arguments_of(labels=labels, numbered=numbered).kwargs["labels"] == texts
 
 
 def test_boxes_are_those_of_the_poses_or_of_the_crops():
-    assert told().kwargs["bboxes"] is None
-    np.testing.assert_array_equal(told(boxes=True).kwargs["bboxes"], [[25.0, 25, 150, 150]] * 2)
+    assert arguments_of().kwargs["bboxes"] is None
+    np.testing.assert_array_equal(arguments_of(boxes=True).kwargs["bboxes"], [[25.0, 25, 150, 150]] * 2)
 
 
 def test_the_painter_draws_with_its_settings():

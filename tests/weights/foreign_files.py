@@ -1,4 +1,4 @@
-"""The forms in which others keep the weights of a pose network, made from a state_dict with the official names."""
+"""Weight files of other tools, made from a state_dict with the official names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def prefixed(state: State, prefix: str) -> dict[str, Tensor]:
 
 
 def body(state: State) -> dict[str, Tensor]:
-    """What ImageNet files hold of a pose network."""
+    """Return the tensors of a pose network that an ImageNet file has."""
     return {name: value for name, value in state.items() if not name.startswith(_HEADS)}
 
 
@@ -29,7 +29,7 @@ def head(state: State) -> dict[str, Tensor]:
 
 
 def _training(state: State) -> dict[str, Any]:
-    """The checkpoint that the official training script leaves after every epoch."""
+    """Return the checkpoint that the official training script writes after every epoch."""
     return {
         "epoch": 210,
         "model": "pose_hrnet",
@@ -58,37 +58,37 @@ def _mmpose_1_with_preprocessor(state: State) -> dict[str, Any]:
 
 
 def _mmpose_1_averaged(state: State) -> dict[str, Any]:
-    """With ExponentialMovingAverage: the average is in `state_dict`, the network as it was trained beside it."""
+    """With ExponentialMovingAverage, `state_dict` has the average and a second entry the trained network."""
     trained = prefixed({name: torch.zeros_like(value) for name, value in _mmpose(state, "head").items()}, "module.")
     return {"meta": {}, "state_dict": _mmpose(state, "head"), "ema_state_dict": {"steps": torch.tensor(9), **trained}}
 
 
 def _mmpose_0_averaged(state: State) -> dict[str, Any]:
-    """Before 1.0 the other copy has names of its own in the same state_dict."""
+    """Before 1.0 the second copy has other names in the same state_dict."""
     named = _mmpose(state, "keypoint_head")
     copies = {f"ema_{name.replace('.', '_')}": torch.zeros_like(value) for name, value in named.items()}
     return {"meta": {"epoch": 210}, "state_dict": {**named, **copies}}
 
 
 def _mmpose_0_parted(state: State) -> dict[str, Any]:
-    """A head that is a sequence of one."""
+    """Return a head that is a sequence of one layer."""
     named = _mmpose(state, "keypoint_head")
     return {"state_dict": {name.replace("final_layer.", "final_layer.0."): value for name, value in named.items()}}
 
 
 def _mmpose_1_integral(state: State) -> dict[str, Any]:
-    """Integral regression keeps the heatmap head in its own, and constants beside it."""
+    """Integral regression has a nested heatmap head, and constants."""
     named = {**prefixed(body(state), "backbone."), **prefixed(head(state), "head.simplebaseline_head.")}
     constants = {"head.linspace_x": torch.zeros(1, 4, 4), "head.linspace_y": torch.zeros(1, 4, 4)}
     return {"meta": {}, "state_dict": named | constants}
 
 
 class PoseForm(NamedTuple):
-    """What `load_weights` should call the form, how to write it, and whether .safetensors files have it."""
+    """A form: its name in `load_weights`, a function that writes it, and whether .safetensors files can have it."""
 
     kind: str
     write: Callable[[State], Any]
-    flat: bool  # names and tensors alone, which a .safetensors file can hold
+    flat: bool  # only names and tensors, as in a .safetensors file
 
 
 POSE_FORMS = {
@@ -119,7 +119,7 @@ FORM_FILES = [
 
 
 def write_file(folder: Path, content: Any, suffix: str = ".pth") -> Path:
-    """Write what a form holds; `.old.pth` is torch's format before 1.6."""
+    """Write a file of a form; `.old.pth` is torch's format before 1.6."""
     file = folder / f"weights{suffix}"
     if suffix == ".safetensors":
         save_file(content, file)

@@ -1,4 +1,4 @@
-"""Weights and images that anybody can draw again from a name: what the golden outputs were made with."""
+"""Reproducible weights and images of the golden outputs, drawn from their names."""
 
 import zlib
 

@@ -1,4 +1,4 @@
-"""Weights written in the forms of others, and files converted between them."""
+"""Weights written in the forms of other tools, and conversion between them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def assert_same(state, other):
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("form", FORMS)
-def test_written_and_read_again_every_bit_and_heatmap_is_the_same(form, suffix, net, heatmaps, tmp_path):
+def test_written_weights_are_read_with_the_same_bits_and_heatmaps(form, suffix, net, heatmaps, tmp_path):
     file = save_weights(net, tmp_path / f"weights{suffix}", form=form)
     other = HRNet(**TINY).eval()
     assert load_weights(other, file).kind == KINDS[form]
@@ -65,7 +65,7 @@ def test_written_and_read_again_every_bit_and_heatmap_is_the_same(form, suffix, 
         ("hrpose compiled", "mmpose", ".safetensors"),
     ],
 )
-def test_a_file_goes_to_every_form_and_back_with_the_same_bits(source, form, suffix, net, tmp_path):
+def test_conversion_to_every_form_and_back_keeps_the_bits(source, form, suffix, net, tmp_path):
     state = net.state_dict()
     first = write_file(tmp_path, POSE_FORMS[source].write(state))
     conversion = convert_weights(first, tmp_path / f"there{suffix}", form=form)
@@ -84,7 +84,7 @@ def test_the_official_form_is_a_bare_dict_that_loads_strictly(net, tmp_path):
     assert list(content) == list(net.state_dict())
 
 
-def test_the_form_of_mmpose_has_its_parts(tmp_path):
+def test_the_form_of_mmpose_has_the_prefixes_of_mmpose(tmp_path):
     net = SimpleBaseline(18, 5)
     content = torch.load(save_weights(net, tmp_path / "net.pth", form="mmpose"), weights_only=True)
     names = list(content["state_dict"])
@@ -96,7 +96,7 @@ def test_the_form_of_mmpose_has_its_parts(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["mmpose", "hrpose"])
-def test_the_names_of_the_keypoints_go_along(form, tmp_path):
+def test_keypoint_names_are_stored(form, tmp_path):
     net, names = SimpleBaseline(18, 2), ("left_ear", "right_ear")
     file = save_weights(net, tmp_path / "net.pth", form=form, keypoint_names=names)
     assert read_weight_file(file).keypoint_names == names
@@ -109,7 +109,7 @@ def test_the_names_of_the_keypoints_go_along(form, tmp_path):
 @pytest.mark.parametrize(
     "wrap", [torch.nn.DataParallel, lambda net: torch._dynamo.OptimizedModule(net, lambda run: run)]
 )
-def test_what_is_put_around_a_network_leaves_no_trace(wrap, tmp_path):
+def test_wrappers_of_a_network_do_not_change_the_file(wrap, tmp_path):
     net, other = HRNet(**TINY), HRNet(**TINY)
     save_weights(wrap(net), tmp_path / "bare.pth")
     assert list(torch.load(tmp_path / "bare.pth")) == list(net.state_dict())
@@ -117,7 +117,7 @@ def test_what_is_put_around_a_network_leaves_no_trace(wrap, tmp_path):
     assert torch.equal(other.conv1.weight, net.conv1.weight)
 
 
-def test_a_conversion_says_that_the_averaged_weights_were_taken(tmp_path):
+def test_a_conversion_reports_that_averaged_weights_were_used(tmp_path):
     state = HRNet(**TINY).state_dict()
     torch.save({"state_dict": state, "state_dict_ema": state}, tmp_path / "twice.pth")
     assert "the averaged weights were used" in str(convert_weights(tmp_path / "twice.pth", tmp_path / "once.pth"))
@@ -128,7 +128,7 @@ def test_weights_in_channels_last_order_are_written(tmp_path):
     assert_same(net.state_dict(), read_weight_file(save_weights(net, tmp_path / "net.safetensors")).tensors)
 
 
-def test_a_backbone_loses_its_classifier(net, tmp_path):
+def test_the_classifier_of_a_backbone_is_left_out(net, tmp_path):
     content = {**body(net.state_dict()), **imagenet_classifier(8)}
     conversion = convert_weights(write_file(tmp_path, content), tmp_path / "mm.pth", form="mmpose")
     assert str(conversion).splitlines() == [
@@ -163,7 +163,7 @@ def test_a_head_that_the_official_code_lacks_is_not_written_in_its_form(net, tmp
     }
 
 
-def test_what_is_no_pose_network_is_refused(tmp_path):
+def test_a_file_of_another_network_is_refused(tmp_path):
     with pytest.raises(WeightsError, match=r"ResNet.*conv1.weight"):
         convert_weights(write_file(tmp_path, {"conv1.weight": torch.zeros(1)}), tmp_path / "out.pth")
     with pytest.raises(WeightsError, match=r"encoder.weight"):
@@ -183,7 +183,7 @@ def test_what_is_no_pose_network_is_refused(tmp_path):
         ("out.pth", "tensorflow", "'tensorflow'"),
     ],
 )
-def test_a_target_that_will_not_do_is_refused(target, form, message, tmp_path):
+def test_an_invalid_target_is_refused(target, form, message, tmp_path):
     (tmp_path / "there.pth").write_text("mine")
     net = SimpleBaseline(18, 1)
     source = save_weights(net, tmp_path / "source.pth")
@@ -194,7 +194,7 @@ def test_a_target_that_will_not_do_is_refused(target, form, message, tmp_path):
     assert (tmp_path / "there.pth").read_text() == "mine"
 
 
-def test_writing_over_a_file_is_possible_when_asked_for(tmp_path):
+def test_overwrite_replaces_a_file(tmp_path):
     (tmp_path / "net.pth").write_text("old")
     net = SimpleBaseline(18, 1)
     assert_same(net.state_dict(), read_weight_file(save_weights(net, tmp_path / "net.pth", overwrite=True)).tensors)

@@ -1,4 +1,4 @@
-"""Published weight files, fetched from a server on this machine."""
+"""Published weight files, downloaded from a local server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAME = f"pose_net-{hashlib.sha256(BODY).hexdigest()[:8]}.pth"
 
 @pytest.fixture
 def site(monkeypatch, tmp_path):
-    """A server with a published file, and an empty cache."""
+    """Provide a server with a published file, and an empty cache."""
     monkeypatch.setenv("HRPOSE_CACHE", str(tmp_path / "cache"))
     with serve() as site:
         site.files[f"/{NAME}"] = BODY
@@ -48,17 +48,17 @@ def test_a_published_file_is_fetched_once_and_then_found(spelling, site, cache, 
     assert files_in(cache) == [NAME]
 
 
-def test_the_cache_is_where_one_wants_it(site, tmp_path):
+def test_the_folder_of_the_cache_can_be_set(site, tmp_path):
     assert fetch_weights(NAME, cache_dir=tmp_path / "mine") == tmp_path / "mine" / "weights" / NAME
 
 
-def test_a_cut_connection_is_resumed(site):
+def test_an_interrupted_download_is_resumed(site):
     site.cut_after = [200_000]
     assert fetch_weights(NAME, backoff=0).read_bytes() == BODY
     assert [wanted for _, wanted in site.requests] == [None, "bytes=200000-"]
 
 
-def test_other_bytes_than_the_name_says_are_thrown_away(site, cache):
+def test_a_file_with_a_wrong_digest_is_deleted(site, cache):
     site.files[f"/{NAME}"] = BODY[:-1]
     with pytest.raises(FileNotFoundError, match=rf"{NAME[9:17]}.*{cache}"):
         fetch_weights(NAME)
@@ -73,14 +73,14 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(site, cache):
     assert fetch_weights(NAME).read_bytes() == BODY
 
 
-def test_a_web_page_in_its_place_is_thrown_away(site, cache):
+def test_a_web_page_instead_of_a_file_is_deleted(site, cache):
     site.files["/best.pth"] = b"\n<!DOCTYPE html>"
     with pytest.raises(FileNotFoundError, match=r"best.pth"):
         fetch_weights(f"{site.url}/best.pth")
     assert files_in(cache) == []
 
 
-def test_without_a_network_the_way_by_hand_is_named(monkeypatch, tmp_path):
+def test_without_a_network_the_message_describes_the_manual_download(monkeypatch, tmp_path):
     monkeypatch.setenv("HRPOSE_CACHE", str(tmp_path))
     monkeypatch.setitem(PUBLISHED, NAME, PublishedFile(NAME, f"http://127.0.0.1:9/{NAME}"))
     file = re.escape(str(tmp_path / "weights" / NAME))
@@ -90,7 +90,7 @@ def test_without_a_network_the_way_by_hand_is_named(monkeypatch, tmp_path):
     assert fetch_weights(NAME).read_bytes() == BODY
 
 
-def test_a_file_without_an_address_is_taken_from_where_it_was_put_by_hand(monkeypatch, tmp_path):
+def test_a_file_without_url_is_found_in_the_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("HRPOSE_CACHE", str(tmp_path))
     name = "pose_hrnet_w32_256x192.pth"
     with pytest.raises(FileNotFoundError, match=rf"https://drive.google.com/.*{tmp_path}/weights/{name}"):
@@ -99,7 +99,7 @@ def test_a_file_without_an_address_is_taken_from_where_it_was_put_by_hand(monkey
     assert fetch_weights(name) == fetch_weights("pose_hrnet_w32_256x192") == tmp_path / "weights" / name
 
 
-def test_files_of_one_name_at_two_addresses_are_two_files(site):
+def test_files_of_one_name_at_two_urls_are_two_files(site):
     site.files |= {"/a/best.pth": BODY, "/b/best.pth?download=1": BODY[::-1]}
     assert fetch_weights(f"{site.url}/a/best.pth").read_bytes() == BODY
     assert fetch_weights(f"{site.url}/b/best.pth?download=1").read_bytes() == BODY[::-1]
@@ -120,12 +120,12 @@ def test_processes_that_start_together_fetch_it_once(site):
         ("https://example.org/", r"https://example.org/"),
     ],
 )
-def test_what_is_not_known_is_refused(text, message):
+def test_an_unknown_name_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
         fetch_weights(text)
 
 
-def test_a_file_goes_before_a_name(site, tmp_path, monkeypatch):
+def test_an_existing_file_has_precedence_over_a_published_name(site, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_weights(NAME) == tmp_path / "cache" / "weights" / NAME
     (tmp_path / NAME).write_bytes(b"mine")

@@ -40,7 +40,7 @@ def test_every_file_format_is_read(name, state, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "WEIGHTS.SAFETENSORS"])
-def test_the_format_is_told_by_the_content(name, state, tmp_path):
+def test_the_format_is_recognised_by_the_content(name, state, tmp_path):
     save_file(state, tmp_path / name)
     assert read_weight_file(tmp_path / name).tensors.keys() == state.keys()
 
@@ -48,20 +48,20 @@ def test_the_format_is_told_by_the_content(name, state, tmp_path):
 @pytest.mark.parametrize(
     "wrapping", ["module.", "_orig_mod.", "module._orig_mod.", "model.module.", "_forward_module."]
 )
-def test_wrappings_are_taken_off_the_names(wrapping, state, tmp_path):
+def test_prefixes_of_wrappers_are_removed(wrapping, state, tmp_path):
     wrapped = {f"{wrapping}{key}": value for key, value in state.items()}
     file = _saved(tmp_path, {"state_dict": wrapped, "epoch": 3})
     assert list(read_weight_file(file).tensors) == list(state)
 
 
 @pytest.mark.parametrize("wrapping", ["net.", "net.module.", "model.net._orig_mod.module."])
-def test_wrappings_go_from_either_side_of_what_hrpose_calls_its_network(wrapping, state, tmp_path):
+def test_prefixes_are_removed_before_and_after_the_one_of_hrpose(wrapping, state, tmp_path):
     wrapped = {f"{wrapping}{key}": value for key, value in state.items()}
     assert list(read_weight_file(_saved(tmp_path, wrapped)).tensors) == [f"net.{key}" for key in state]
 
 
 @pytest.mark.parametrize("outer", ["pose_net.", "student.hrnet.", "backbone.", "model.backbone."])
-def test_what_somebody_s_own_module_calls_its_network_goes_too(outer, state, tmp_path):
+def test_the_prefix_of_a_custom_module_is_removed(outer, state, tmp_path):
     names = ["conv1.weight", *state]
     named = {f"{outer}{key}": torch.zeros(1) for key in names}
     assert list(read_weight_file(_saved(tmp_path, named)).tensors) == names
@@ -70,14 +70,14 @@ def test_what_somebody_s_own_module_calls_its_network_goes_too(outer, state, tmp
     assert "loss.scale" in kept.tensors
 
 
-def test_the_parts_of_mmpose_stay(state, tmp_path):
+def test_the_prefixes_of_mmpose_are_kept(state, tmp_path):
     named = {f"pose.backbone.{key}": value for key, value in {"conv1.weight": torch.zeros(1), **state}.items()}
     file = _saved(tmp_path, {**named, "pose.head.final_layer.weight": torch.zeros(1)})
     assert list(read_weight_file(file).tensors)[::9] == ["backbone.conv1.weight", "head.final_layer.weight"]
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_a_file_of_a_newer_pickle_protocol_says_how_to_write_it(protocol, state, tmp_path):
+def test_a_newer_pickle_protocol_is_refused_with_advice(protocol, state, tmp_path):
     torch.save(state, tmp_path / "new.pth", pickle_protocol=protocol)
     if protocol < 4:
         assert read_weight_file(tmp_path / "new.pth").tensors.keys() == state.keys()
@@ -86,7 +86,7 @@ def test_a_file_of_a_newer_pickle_protocol_says_how_to_write_it(protocol, state,
             read_weight_file(tmp_path / "new.pth")
 
 
-def test_shapes_without_numbers_are_refused(state, tmp_path):
+def test_tensors_without_values_are_refused(state, tmp_path):
     torch.save({**state, "extra": torch.empty(2, device="meta")}, tmp_path / "hollow.pth")
     with pytest.raises(WeightsError, match=f"1 of its {len(state) + 1} tensors, such as extra"):
         read_weight_file(tmp_path / "hollow.pth")
@@ -100,7 +100,7 @@ def test_the_state_is_found_under_any_key(key, state, tmp_path):
 
 
 @pytest.mark.parametrize(("trained", "averaged"), [("state_dict", "state_dict_ema"), ("model", "model_ema")])
-def test_of_two_copies_the_averaged_one_is_taken(trained, averaged, state, tmp_path):
+def test_averaged_weights_are_used_if_there_are_two_copies(trained, averaged, state, tmp_path):
     other = {key: torch.zeros_like(value) for key, value in state.items()}
     content = read_weight_file(_saved(tmp_path, {trained: other, averaged: state}))
     assert content.averaged
@@ -109,7 +109,7 @@ def test_of_two_copies_the_averaged_one_is_taken(trained, averaged, state, tmp_p
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
-def test_a_truncated_file_is_named(share, zipped, state, tmp_path):
+def test_a_truncated_file_is_refused(share, zipped, state, tmp_path):
     file = tmp_path / "weights.pth"
     torch.save(state, file, _use_new_zipfile_serialization=zipped)
     file.write_bytes(file.read_bytes()[: int(file.stat().st_size * share)])
@@ -117,7 +117,7 @@ def test_a_truncated_file_is_named(share, zipped, state, tmp_path):
         read_weight_file(file)
 
 
-def test_wherever_a_file_of_the_old_format_ends_it_is_a_weights_error(tmp_path):
+def test_a_file_of_the_old_format_truncated_anywhere_is_refused(tmp_path):
     file = tmp_path / "weights.pth"
     torch.save({"conv1.weight": torch.zeros(3)}, file, _use_new_zipfile_serialization=False)
     content = file.read_bytes()
@@ -127,7 +127,7 @@ def test_wherever_a_file_of_the_old_format_ends_it_is_a_weights_error(tmp_path):
             read_weight_file(file)
 
 
-def test_a_truncated_safetensors_file_is_named(state, tmp_path):
+def test_a_truncated_safetensors_file_is_refused(state, tmp_path):
     file = tmp_path / "weights.safetensors"
     save_file(state, file)
     file.write_bytes(file.read_bytes()[:5000])
@@ -142,7 +142,7 @@ def test_a_truncated_safetensors_file_is_named(state, tmp_path):
         (b"version https://git-lfs", "Git LFS pointer"),
     ],
 )
-def test_a_file_that_is_no_checkpoint_is_named(content, message, tmp_path):
+def test_a_file_that_is_not_a_checkpoint_is_refused(content, message, tmp_path):
     file = tmp_path / "weights.pth"
     file.write_bytes(content)
     with pytest.raises(WeightsError, match=message):
@@ -157,7 +157,7 @@ def test_a_file_that_is_no_checkpoint_is_named(content, message, tmp_path):
         ({"epoch": 3, "state_dict": {}}, "state_dict"),
     ],
 )
-def test_a_file_without_tensors_is_named(content, message, tmp_path):
+def test_a_file_without_tensors_is_refused(content, message, tmp_path):
     with pytest.raises(WeightsError, match=message):
         read_weight_file(_saved(tmp_path, content))
 
@@ -178,7 +178,7 @@ def test_code_in_a_file_is_not_run(write, tmp_path, monkeypatch):
     assert not (tmp_path / "attacked").exists()
 
 
-def test_a_program_is_refused(tmp_path):
+def test_a_torchscript_program_is_refused(tmp_path):
     torch.jit.trace(torch.nn.ReLU(), torch.zeros(1)).save(tmp_path / "weights.pth")
     with pytest.raises(WeightsError, match="TorchScript"):
         read_weight_file(tmp_path / "weights.pth")
@@ -193,13 +193,13 @@ def test_a_program_is_refused(tmp_path):
     ],
     ids=lambda note: f"{type(note).__name__} {getattr(note, 'dtype', '')}",
 )
-def test_what_a_checkpoint_notes_about_its_training_is_passed_over(note, state, tmp_path):
+def test_other_objects_in_a_checkpoint_are_ignored(note, state, tmp_path):
     assert list(read_weight_file(_saved(tmp_path, {"state_dict": state, "meta": {"note": note}})).tensors) == list(
         state
     )
 
 
-def test_code_in_what_would_be_passed_over_is_not_run(state, tmp_path, monkeypatch):
+def test_code_in_ignored_objects_is_not_run(state, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     note = np.array([_Attack()], dtype=object)
     with pytest.raises(WeightsError, match=r"\(\w+.mkdir\)"):
@@ -211,7 +211,7 @@ def _smallest(self):
     raise NotImplementedError
 
 
-def test_the_logs_in_a_checkpoint_of_mmpose_are_passed_over(state, tmp_path, monkeypatch):
+def test_the_logs_in_a_checkpoint_of_mmpose_are_ignored(state, tmp_path, monkeypatch):
     home = ModuleType("mmengine.logging.history_buffer")
     naming = {"__module__": home.__name__, "__qualname__": "HistoryBuffer"}
     home.HistoryBuffer = type("HistoryBuffer", (), {**naming, "min": _smallest})
@@ -240,12 +240,12 @@ def test_the_logs_in_a_checkpoint_of_mmpose_are_passed_over(state, tmp_path, mon
         ({}, None),
     ],
 )
-def test_the_names_of_keypoints_are_found_where_a_file_has_them(notes, names, state, tmp_path):
+def test_keypoint_names_are_found_in_all_formats(notes, names, state, tmp_path):
     assert read_weight_file(_saved(tmp_path, {"state_dict": state, **notes})).keypoint_names == names
 
 
 @pytest.mark.parametrize(("text", "names"), [('["a", "b"]', ("a", "b")), ("a, b", None)])
-def test_safetensors_name_keypoints_in_their_metadata(text, names, state, tmp_path):
+def test_safetensors_store_keypoint_names_in_their_metadata(text, names, state, tmp_path):
     save_file(state, tmp_path / "weights.safetensors", {"format": "pt", "keypoint_names": text})
     assert read_weight_file(tmp_path / "weights.safetensors").keypoint_names == names
 
@@ -256,7 +256,7 @@ def test_a_pickled_network_is_refused(tmp_path):
         read_weight_file(_saved(tmp_path, net))
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(WeightsError, match=r"nowhere.pth"):
         read_weight_file(tmp_path / "nowhere.pth")
 
@@ -281,7 +281,7 @@ def test_an_expanded_tensor_is_refused_before_it_takes_memory(state, tmp_path):
 @pytest.mark.parametrize(
     "header", [b"[" * 200_000, b'{"__metadata__":{"keypoint_names":"' + b"[" * 200_000 + b'"}}', b"{}"]
 )
-def test_a_deep_header_of_safetensors_is_one_error(header, tmp_path):
+def test_a_deeply_nested_header_of_safetensors_is_refused(header, tmp_path):
     (tmp_path / "deep.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
     with pytest.raises(WeightsError, match=r"deep\.safetensors"):
         read_weight_file(tmp_path / "deep.safetensors")

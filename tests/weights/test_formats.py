@@ -1,4 +1,4 @@
-"""Every form of file, made from the weights behind the golden outputs, gives the golden outputs."""
+"""Files of every form with the golden weights give the golden outputs."""
 
 import numpy as np
 import pytest
@@ -62,7 +62,7 @@ def test_every_form_gives_the_official_heatmaps(form, suffix, state, assert_offi
         ("training", None),
     ],
 )
-def test_what_a_form_holds_besides_is_reported(form, unused, state, tmp_path):
+def test_other_tensors_of_a_form_are_reported(form, unused, state, tmp_path):
     lines = str(load_weights(HRNet(**TINY), write_file(tmp_path, POSE_FORMS[form].write(state)))).splitlines()
     assert [line for line in lines if "unused" in line] == ([f"  unused: {unused}"] if unused else [])
 
@@ -79,7 +79,7 @@ def test_every_form_gives_the_official_heatmaps_of_the_resnet(form, resnet, gold
     np.testing.assert_allclose(first[golden["r50_index"][places]], golden["r50_output"][places], atol=2e-6)
 
 
-def test_the_full_size_network_is_read_alike(golden_dir, tmp_path):
+def test_every_form_gives_the_official_heatmaps_of_the_full_size_network(golden_dir, tmp_path):
     net = HRNet(32)
     file = write_file(tmp_path, POSE_FORMS["MMPose 1.x"].write(drawn(HRNet(32))))
     assert len(load_weights(net, file).loaded) == 1754
@@ -108,7 +108,7 @@ IMAGENET = {
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("form", IMAGENET)
-def test_every_backbone_gives_the_official_heatmaps_under_the_official_head(
+def test_every_backbone_gives_the_official_heatmaps_with_the_official_head(
     form, suffix, state, assert_official_heatmaps, tmp_path
 ):
     kind, write = IMAGENET[form]
@@ -118,7 +118,7 @@ def test_every_backbone_gives_the_official_heatmaps_under_the_official_head(
     flat = content.get("state_dict", content) if suffix == ".safetensors" else content
     report = load_weights(net, write_file(tmp_path, flat, suffix))
     assert (report.kind, report.loaded, set(report.missing)) == (kind, tuple(body(state)), set(head(state)))
-    assert torch.equal(net.final_layer.weight, own)  # a classifier's final_layer is not taken for it
+    assert torch.equal(net.final_layer.weight, own)  # the final_layer of a classifier is not loaded
     net.load_state_dict(head(state), strict=False)
     assert_official_heatmaps(net)
 
@@ -134,7 +134,7 @@ def test_every_backbone_gives_the_official_heatmaps_under_the_official_head(
         ({"keypoint_head.mlp_head_x.weight": torch.zeros(8, 8)}, r"head.mlp_head_x \(1\)"),
     ],
 )
-def test_a_head_that_does_more_is_not_cut_short(extra, where, state, tmp_path):
+def test_a_head_with_more_layers_is_refused(extra, where, state, tmp_path):
     named = {
         name.replace("final_layer.", "final_layer.3.") if "final_layer.0" in str(extra) else name: value
         for name, value in POSE_FORMS["MMPose 0.x flat"].write(state).items()
@@ -145,12 +145,12 @@ def test_a_head_that_does_more_is_not_cut_short(extra, where, state, tmp_path):
     assert len(load_weights(HRNet(**TINY), file, fresh_head=True).loaded) == len(state)
 
 
-def test_what_only_a_loss_needs_is_left_out(state, tmp_path):
+def test_parameters_of_a_loss_are_left_out(state, tmp_path):
     named = POSE_FORMS["MMPose 1.x flat"].write(state) | {"head.loss_module.flow.weight": torch.zeros(2)}
     assert load_weights(HRNet(**TINY), write_file(tmp_path, named)).unused == ("head.loss_module.flow.weight",)
 
 
-def test_what_counts_and_does_not_weigh_is_left_out(state, assert_official_heatmaps, tmp_path):
+def test_counters_are_left_out(state, assert_official_heatmaps, tmp_path):
     averaged = torch.optim.swa_utils.AveragedModel(HRNet(**TINY))
     averaged.module.load_state_dict(state)
     counted = {"total_ops": torch.zeros(1), "layer1.0.total_params": torch.zeros(1)}
@@ -178,7 +178,7 @@ def test_the_offset_form_of_udp_has_three_channels_for_a_keypoint(tmp_path):
         (lambda: StackedHourglass(4), "Stacked Hourglass, 4 stacks"),
     ],
 )
-def test_an_architecture_is_known_by_its_tensors(net, name):
+def test_an_architecture_is_recognised_by_its_tensors(net, name):
     with torch.device("meta"):
         tensors = net().state_dict()
     assert describe_architecture(tensors) == name

@@ -22,7 +22,7 @@ def hrnet(num_channels):
 
 
 def saved(folder, net, names=None):
-    """A checkpoint of hrpose that names its keypoints, or bare weights."""
+    """Write a checkpoint of hrpose with keypoint names, or only weights."""
     state = net.state_dict()
     content = {"state_dict": {f"net.{name}": value for name, value in state.items()}} if names else state
     if names:
@@ -31,13 +31,13 @@ def saved(folder, net, names=None):
     return folder / "weights.pth"
 
 
-def test_each_of_two_similar_names_takes_its_own_place():
+def test_similar_names_are_matched_separately():
     match = match_keypoints(["a", "A", "鼻", "нос"], ["нос", "A", "a", "☆"], num_channels=4, num_file_channels=4)
     assert match.taken == {0: 2, 1: 1, 3: 0}
     assert match.fresh_names == ("鼻",)
 
 
-def test_coco_gives_mpii_the_twelve_keypoints_that_both_name(tmp_path):
+def test_mpii_loads_the_twelve_common_keypoints_of_coco(tmp_path):
     coco, mpii = hrnet(17), hrnet(16)
     own = mpii.final_layer.weight.clone(), mpii.final_layer.bias.clone()
     report = load_weights(mpii, saved(tmp_path, coco), keypoint_names=MPII.keypoint_names, fresh_head=True)
@@ -53,7 +53,7 @@ def test_coco_gives_mpii_the_twelve_keypoints_that_both_name(tmp_path):
     assert torch.equal(mpii.conv1.weight, coco.conv1.weight)
 
 
-def test_the_report_lists_the_keypoints_and_says_what_was_assumed(tmp_path):
+def test_the_report_lists_the_keypoints_and_the_assumption(tmp_path):
     names = ("nose", "tail", "leftEye")
     report = load_weights(hrnet(3), saved(tmp_path, hrnet(17)), keypoint_names=names, fresh_head=True)
     assert str(report).splitlines()[1:] == [
@@ -63,14 +63,14 @@ def test_the_report_lists_the_keypoints_and_says_what_was_assumed(tmp_path):
     ]
 
 
-def test_mpii_is_known_by_its_number_too(tmp_path):
+def test_mpii_is_recognised_by_its_number_of_keypoints(tmp_path):
     report = load_weights(hrnet(17), saved(tmp_path, hrnet(16)), keypoint_names=COCO.keypoint_names, fresh_head=True)
     assert sorted(report.keypoints_by_name) == sorted(SHARED)
     assert report.fresh_keypoints == COCO.keypoint_names[:5]
 
 
 @pytest.mark.parametrize("skeleton", [HALPE26, WHOLEBODY, HALPE], ids=lambda skeleton: skeleton.name)
-def test_whole_bodies_are_known_by_their_number_and_give_coco_all(skeleton, tmp_path):
+def test_coco_loads_all_keypoints_from_whole_bodies(skeleton, tmp_path):
     source, net = hrnet(skeleton.num_keypoints), hrnet(17)
     report = load_weights(net, saved(tmp_path, source), keypoint_names=COCO.keypoint_names, fresh_head=True)
     assert report.keypoints_by_name == COCO.keypoint_names
@@ -89,7 +89,7 @@ def test_mmpose_counts_the_points_of_a_face(tmp_path):
 
 
 @pytest.mark.parametrize("style", [str.upper, lambda name: name.replace("left_", "l.").replace("right_", "r.")])
-def test_names_that_a_checkpoint_stores_are_matched_whatever_their_spelling(style, tmp_path):
+def test_stored_names_are_matched_regardless_of_spelling(style, tmp_path):
     stored = [style(name) for name in reversed(COCO.keypoint_names)] + ["neck"]
     source, net = hrnet(18), hrnet(17)
     report = load_weights(net, saved(tmp_path, source, stored), keypoint_names=COCO.keypoint_names, fresh_head=True)
@@ -98,7 +98,7 @@ def test_names_that_a_checkpoint_stores_are_matched_whatever_their_spelling(styl
     assert report.remark == ""
 
 
-def test_mmpose_and_safetensors_name_their_keypoints_as_well(tmp_path):
+def test_keypoint_names_of_mmpose_and_safetensors_are_used(tmp_path):
     state = hrnet(2).state_dict()
     wanted = state["final_layer.bias"][[1, 0]]
     inside = {f"head.{k}" if k.startswith("final") else f"backbone.{k}": v for k, v in state.items()}
@@ -113,7 +113,7 @@ def test_mmpose_and_safetensors_name_their_keypoints_as_well(tmp_path):
         assert torch.equal(net.final_layer.bias[:2], wanted)
 
 
-def test_unknown_keypoints_leave_the_head_fresh(tmp_path):
+def test_a_head_with_unknown_keypoints_is_not_loaded(tmp_path):
     net = hrnet(3)
     own = net.final_layer.weight.clone()
     report = load_weights(net, saved(tmp_path, hrnet(5)), keypoint_names=("a", "b", "c"), fresh_head=True)
@@ -123,13 +123,13 @@ def test_unknown_keypoints_leave_the_head_fresh(tmp_path):
     assert torch.equal(net.final_layer.weight, own)
 
 
-def test_no_common_name_leaves_the_head_fresh(tmp_path):
+def test_a_head_without_common_keypoints_is_not_loaded(tmp_path):
     report = load_weights(hrnet(3), saved(tmp_path, hrnet(17)), keypoint_names=("a", "b", "c"), fresh_head=True)
     assert report.mismatched == ("final_layer.weight", "final_layer.bias")
     assert "no common keypoint name" in report.remark
 
 
-def test_a_head_with_another_kernel_stays_fresh(tmp_path):
+def test_a_head_with_another_kernel_is_not_loaded(tmp_path):
     net = HRNet(num_keypoints=16, final_kernel=3, **SMALL)
     report = load_weights(net, saved(tmp_path, hrnet(17)), keypoint_names=MPII.keypoint_names, fresh_head=True)
     assert report.mismatched == ("final_layer.weight", "final_layer.bias")
@@ -146,7 +146,7 @@ def test_the_channels_of_a_keypoint_move_together(tmp_path):
     )
 
 
-def test_every_stack_of_an_hourglass_takes_its_keypoints(tmp_path):
+def test_every_stack_of_an_hourglass_loads_its_keypoints(tmp_path):
     source, net = StackedHourglass(2, 17, width=8), StackedHourglass(2, 16, width=8)
     own = net.score_[0].weight.clone()
     report = load_weights(net, saved(tmp_path, source), keypoint_names=MPII.keypoint_names, fresh_head=True)
@@ -165,7 +165,7 @@ def test_without_a_fresh_head_another_number_is_an_error_even_if_all_names_are_k
 
 
 @pytest.mark.parametrize("fresh_head", [True, False])
-def test_the_same_keypoints_in_another_order_are_put_in_order(fresh_head, tmp_path):
+def test_keypoints_in_another_order_are_reordered(fresh_head, tmp_path):
     source, net = hrnet(17), hrnet(17)
     names = tuple(reversed(COCO.keypoint_names))
     report = load_weights(net, saved(tmp_path, source), keypoint_names=names, fresh_head=fresh_head)
@@ -173,7 +173,7 @@ def test_the_same_keypoints_in_another_order_are_put_in_order(fresh_head, tmp_pa
     assert report.keypoints_by_name == names
 
 
-def test_the_same_order_says_nothing(tmp_path):
+def test_keypoints_in_the_same_order_are_not_reported(tmp_path):
     report = load_weights(hrnet(17), saved(tmp_path, hrnet(17)), keypoint_names=COCO.keypoint_names)
     assert (report.keypoints_by_name, report.fresh_keypoints, report.remark) == ((), (), "")
 
@@ -190,7 +190,7 @@ def test_the_same_order_says_nothing(tmp_path):
         ),
     ],
 )
-def test_as_many_keypoints_of_other_names_keep_the_file_s_order(stored, fresh_head, remark, tmp_path):
+def test_other_names_of_the_same_number_keep_the_order_of_the_file(stored, fresh_head, remark, tmp_path):
     source, net = hrnet(17), hrnet(17)
     names = (*COCO.keypoint_names[::-1][:16], "tail")
     report = load_weights(net, saved(tmp_path, source, stored), keypoint_names=names, fresh_head=fresh_head)
@@ -198,12 +198,12 @@ def test_as_many_keypoints_of_other_names_keep_the_file_s_order(stored, fresh_he
     assert report.remark == remark
 
 
-def test_a_number_of_names_that_does_not_fit_the_network_is_an_error(tmp_path):
+def test_a_wrong_number_of_names_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"17 channels.*16 names"):
         load_weights(hrnet(17), saved(tmp_path, hrnet(17)), keypoint_names=MPII.keypoint_names)
 
 
-def test_what_two_names_come_down_to_belongs_to_neither():
+def test_names_with_the_same_key_are_not_matched():
     match = match_keypoints(("left_eye", "nose"), ("l_eye", "LeftEye", "nose"), num_channels=2, num_file_channels=3)
     assert match is not None
     assert (dict(match.taken), match.fresh_names) == ({1: 2}, ("left_eye",))
@@ -231,7 +231,7 @@ def test_higher_hrnet_gives_the_same_maps_in_another_order_of_keypoints(num_deco
             torch.testing.assert_close(found, expected[:, rows], rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
-def test_higher_hrnet_takes_heatmaps_and_tags_of_the_common_keypoints(tmp_path):
+def test_higher_hrnet_loads_heatmaps_and_tags_of_the_common_keypoints(tmp_path):
     names = ("right_eye", "wing", "nose")
     source, net = higher_hrnet(COCO.keypoint_names, 1), higher_hrnet(names, 1)
     own = {name: value.clone() for name, value in net.state_dict().items()}

@@ -48,7 +48,7 @@ def test_every_form_gives_the_same_network(form, state, tmp_path):
     assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
 
 
-def test_an_imagenet_backbone_is_taken_by_its_names(state, tmp_path):
+def test_an_imagenet_backbone_is_loaded(state, tmp_path):
     torch.save({**trunk(state), **imagenet_classifier(8)}, tmp_path / "hrnet.pth")
     net = HigherHRNet(num_keypoints=17, **SMALL)
     report = load_weights(net, tmp_path / "hrnet.pth", fresh_head=True)
@@ -57,7 +57,7 @@ def test_an_imagenet_backbone_is_taken_by_its_names(state, tmp_path):
     assert torch.equal(net.stage4[0].branches[0][0].conv1.weight, state["stage4.0.branches.0.0.conv1.weight"])
 
 
-def test_for_other_keypoints_only_what_depends_on_them_is_fresh(state, tmp_path):
+def test_for_other_keypoints_only_the_layers_that_depend_on_them_are_not_loaded(state, tmp_path):
     torch.save(state, tmp_path / "coco.pth")
     net = HigherHRNet(num_keypoints=14, **SMALL)
     with pytest.raises(WeightsError, match="num_keypoints"):
@@ -70,7 +70,7 @@ def test_for_other_keypoints_only_what_depends_on_them_is_fresh(state, tmp_path)
     }
 
 
-def test_a_top_down_network_is_no_whole_bottom_up_network(tmp_path):
+def test_a_top_down_network_is_refused(tmp_path):
     torch.save(HRNet(num_keypoints=17, **SMALL).state_dict(), tmp_path / "top_down.pth")
     with pytest.raises(WeightsError, match="deconv_layers"):
         load_weights(HigherHRNet(num_keypoints=17, **SMALL), tmp_path / "top_down.pth")
@@ -87,7 +87,7 @@ def test_the_network_of_a_file_is_built_again(num_deconvs):
     }
 
 
-def test_files_are_written_in_the_forms_that_have_the_network(state, tmp_path):
+def test_files_are_written_in_the_forms_that_support_the_network(state, tmp_path):
     net = HigherHRNet(num_keypoints=17, **SMALL)
     net.load_state_dict(state)
     source = save_weights(net, tmp_path / "official.pth")

@@ -76,12 +76,12 @@ def test_a_backbone_with_gaps_is_loaded_with_a_warning(state, tmp_path, caplog):
     assert f"missing: stage4 ({len(_body(state)) - len(part)}), final_layer (2)" in caplog.text
 
 
-def test_files_without_batch_counters_are_whole(state, tmp_path):
+def test_files_without_batch_counters_are_complete(state, tmp_path):
     old = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
     assert len(load_weights(HRNet(**TINY), _saved(tmp_path, old)).loaded) == len(old)
 
 
-def test_a_head_for_other_keypoints_is_refused_and_the_network_left_as_it_was(state, tmp_path):
+def test_a_head_for_other_keypoints_is_refused_without_changing_the_network(state, tmp_path):
     net = HRNet(**{**TINY, "num_keypoints": 7})
     before = {name: value.clone() for name, value in net.state_dict().items()}
     with pytest.raises(WeightsError, match=r"7 keypoints.*5.*num_keypoints=5.*fresh_head=True"):
@@ -89,7 +89,7 @@ def test_a_head_for_other_keypoints_is_refused_and_the_network_left_as_it_was(st
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
-def test_a_fresh_head_keeps_the_network_s_own(state, tmp_path):
+def test_fresh_head_keeps_the_head_of_the_network(state, tmp_path):
     net = HRNet(**{**TINY, "num_keypoints": 7})
     head = net.final_layer.weight.clone()
     report = load_weights(net, _saved(tmp_path, state), fresh_head=True)
@@ -112,7 +112,7 @@ def test_weights_of_another_network_are_refused(change, message, state, tmp_path
         load_weights(HRNet(**{**TINY, **change}), _saved(tmp_path, state))
 
 
-def test_who_predicts_asks_for_the_whole_network(state, tmp_path):
+def test_check_complete_refuses_missing_tensors(state, tmp_path):
     report = load_weights(HRNet(**TINY), _saved(tmp_path, _body(state)))
     with pytest.raises(WeightsError, match=r"\(backbone\).*2.*final_layer"):
         report.check_complete()
@@ -120,7 +120,7 @@ def test_who_predicts_asks_for_the_whole_network(state, tmp_path):
     load_weights(HRNet(**TINY), _saved(tmp_path, old)).check_complete()
 
 
-def test_averaged_weights_are_told_of(state, tmp_path, caplog):
+def test_averaged_weights_are_reported(state, tmp_path, caplog):
     report = load_weights(HRNet(**TINY), _saved(tmp_path, {"state_dict": {}, "state_dict_ema": state}))
     assert "averaged weights of the file were used" in str(report)
     assert "averaged weights" in caplog.text
@@ -129,7 +129,7 @@ def test_averaged_weights_are_told_of(state, tmp_path, caplog):
 @pytest.mark.parametrize(
     ("name", "hint"), [("aux_head.weight", "save the state_dict without them"), ("layer1.9.x", "Build the network")]
 )
-def test_what_the_network_lacks_is_told_from_what_it_has_less_of(name, hint, state, tmp_path):
+def test_missing_parts_and_missing_depth_have_different_messages(name, hint, state, tmp_path):
     with pytest.raises(WeightsError, match=rf"{name.partition('.')[0]} .*{hint}"):
         load_weights(HRNet(**TINY), _saved(tmp_path, {**state, name: torch.zeros(1)}))
 
@@ -152,7 +152,7 @@ def test_a_pose_checkpoint_without_its_whole_head_is_refused(state, tmp_path):
         ({"final_layer.scale": torch.zeros(1)}, "are missing: conv1"),
     ],
 )
-def test_a_checkpoint_of_something_else_is_named(content, message, tmp_path):
+def test_a_checkpoint_of_another_network_is_refused(content, message, tmp_path):
     with pytest.raises(WeightsError, match=message):
         load_weights(HRNet(**TINY), _saved(tmp_path, content))
 
@@ -174,7 +174,7 @@ def _of_mmpose(state, head, **extra):
 
 
 @pytest.mark.parametrize("name", ["resnet50.pth", "resnet50.safetensors"])  # torchvision's and timm's; the names agree
-def test_an_imagenet_resnet_fills_everything_under_the_deconvolutions(name, resnet, tmp_path, caplog):
+def test_an_imagenet_resnet_loads_everything_below_the_deconvolutions(name, resnet, tmp_path, caplog):
     content = {**_headless(resnet), "fc.weight": torch.zeros(1000, 2048), "fc.bias": torch.zeros(1000)}
     if name.endswith("safetensors"):
         save_file(content, tmp_path / name)
@@ -186,13 +186,13 @@ def test_an_imagenet_resnet_fills_everything_under_the_deconvolutions(name, resn
     assert report.kind == "ImageNet backbone"
     assert report.loaded == tuple(_headless(resnet))
     assert set(report.unused) == {"fc.weight", "fc.bias"}
-    assert not caplog.records  # a backbone without deconvolutions is whole
+    assert not caplog.records  # a backbone without deconvolutions is complete
     for key, value in net.state_dict().items():
         assert torch.equal(value, resnet[key] if key in report.loaded else before[key]), key
 
 
 @pytest.mark.parametrize("wrap", [dict, _headless, lambda s: _of_mmpose(s, "head")])
-def test_a_deeper_network_is_not_cut_short(wrap, tmp_path):
+def test_a_deeper_network_is_refused(wrap, tmp_path):
     content, shallow = wrap(SimpleBaseline(34, 5).state_dict()), SimpleBaseline(18, 5)
     before = {name: value.clone() for name, value in shallow.state_dict().items()}
     with pytest.raises(WeightsError, match=r"96.*\(12\)"):

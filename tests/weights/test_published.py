@@ -1,4 +1,4 @@
-"""The list of published weight files, and the page that explains it."""
+"""The list of published weight files, and its page."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ PAGE = Path(__file__).parents[2] / "docs" / "weights.md"
         ("pose_hrnet_w32_256x192.pth", "pose_hrnet_w32_256x192", None),
     ],
 )
-def test_a_file_is_known_by_its_name_with_and_without_its_digest(name, short, digest):
+def test_a_file_is_found_by_its_name_with_and_without_digest(name, short, digest):
     assert (shorten(name), digest_of(name)) == (short, digest)
     assert find_published(name) == find_published(short) == PUBLISHED[name]
 
 
-def test_no_two_files_have_one_short_name():
+def test_short_names_are_unique():
     assert len({shorten(name) for name in PUBLISHED}) == len(PUBLISHED)
 
 
-def test_what_has_an_address_has_a_digest_and_is_known_by_it():
+def test_files_with_a_url_have_a_digest_and_are_found_by_the_url():
     direct = [file for file in PUBLISHED.values() if file.url]
     assert len(direct) > 30
     for file in direct:
@@ -45,7 +45,7 @@ def test_what_has_an_address_has_a_digest_and_is_known_by_it():
         assert find_published(file.url) == file
 
 
-def test_the_cache_is_under_home_unless_told(monkeypatch, tmp_path):
+def test_the_cache_is_in_the_home_folder_by_default(monkeypatch, tmp_path):
     monkeypatch.delenv("HRPOSE_CACHE", raising=False)
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     assert cached_file("a.pth") == tmp_path / ".cache/hrpose/weights/a.pth"
@@ -60,7 +60,7 @@ def test_the_page_lists_every_file_and_no_other():
     assert {name: PUBLISHED[name].url or "" for name in rows} == rows
 
 
-def test_the_page_names_experiments_that_there_are():
+def test_the_page_names_existing_experiments():
     names = re.findall(r"`((?:w32|w48|res\d+|hourglass_\d)_\d+x\d+\w*)`", PAGE.read_text())
     there = {file.stem for file in (hrpose.conf_dir() / "experiment").glob("*.yaml")}
     assert len(names) > 9
@@ -74,5 +74,5 @@ def test_the_page_names_experiments_that_there_are():
         for row, words in enumerate(sorted(set(re.findall(r"`(\+experiment=[^`]+)`", PAGE.read_text()))))
     ],
 )
-def test_the_words_of_the_page_compose(words):
+def test_the_overrides_of_the_page_compose(words):
     hrpose.compose("test", parse("test", words.split()).overrides)

@@ -1,4 +1,4 @@
-"""Weights of networks in two parts, a backbone and a head of its own kind: regression and coordinate classification."""
+"""Weights of networks with a backbone and a regression or classification head."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def assert_same(net, other):
 
 @pytest.mark.parametrize("form", [pytest.param("mmpose", marks=pytest.mark.slow), "hrpose"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_they_are_written_and_read_with_the_same_bits(name, form, tmp_path):
+def test_networks_with_other_heads_are_written_and_read_with_the_same_bits(name, form, tmp_path):
     net, other, back = (NETWORKS[name]() for _ in range(3))
     file = save_weights(net, tmp_path / "net.safetensors", form=form)
     report = load_weights(other, file)
@@ -41,7 +41,7 @@ def test_they_are_written_and_read_with_the_same_bits(name, form, tmp_path):
     assert_same(net, back)
 
 
-def test_simcc_keeps_its_deconvolutions_where_mmpose_has_them(tmp_path):
+def test_the_deconvolutions_of_simcc_have_the_names_of_mmpose(tmp_path):
     names = list(read_weight_file(save_weights(NETWORKS["SimCC"](), tmp_path / "net.pth", form="mmpose")).tensors)
     heads = {".".join(name.split(".")[:3]) for name in names if name.startswith("head.")}
     assert {"head.deconv_head.deconv_layers", "head.deconv_head.final_layer", "head.mlp_head_x.weight"} <= heads
@@ -49,12 +49,12 @@ def test_simcc_keeps_its_deconvolutions_where_mmpose_has_them(tmp_path):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_official_form_has_no_names_for_them(name, tmp_path):
+def test_the_official_form_refuses_other_heads(name, tmp_path):
     with pytest.raises(WeightsError, match="another head"):
         save_weights(NETWORKS[name](), tmp_path / "net.pth")
 
 
-def test_the_flow_that_only_the_loss_needs_is_left_out(tmp_path):
+def test_the_flow_of_the_loss_is_left_out(tmp_path):
     net = NETWORKS["RLE"]()
     named = {name.replace("head.", "keypoint_head."): value for name, value in net.state_dict().items()}
     other = NETWORKS["RLE"]()
@@ -65,7 +65,7 @@ def test_the_flow_that_only_the_loss_needs_is_left_out(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["DeepPose", "SimCC"])
-def test_a_backbone_from_imagenet_goes_under_the_head(name, tmp_path, caplog):
+def test_an_imagenet_backbone_is_loaded_without_the_head(name, tmp_path, caplog):
     state = {**plain_resnet().state_dict(), "fc.weight": torch.zeros(10, 512)}
     net = NETWORKS[name]()
     report = load_weights(net, write_file(tmp_path, state))
@@ -75,7 +75,7 @@ def test_a_backbone_from_imagenet_goes_under_the_head(name, tmp_path, caplog):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_heatmap_network_gives_its_backbone_to_a_fresh_head_only(name, tmp_path):
+def test_the_backbone_of_a_heatmap_network_is_loaded_with_a_fresh_head_only(name, tmp_path):
     net, source = NETWORKS[name](), SimpleBaseline(18, 5)
     file = save_weights(source, tmp_path / "heatmaps.pth")
     with pytest.raises(WeightsError, match=r"Expected only weights of the network|Expected a head"):
@@ -85,7 +85,7 @@ def test_a_heatmap_network_gives_its_backbone_to_a_fresh_head_only(name, tmp_pat
     assert torch.equal(net.backbone.layer4[1].conv2.weight, source.layer4[1].conv2.weight)
 
 
-def test_coordinates_are_taken_keypoint_by_keypoint(tmp_path):
+def test_coordinates_are_loaded_keypoint_by_keypoint(tmp_path):
     source, net = NETWORKS["RLE"](17), NETWORKS["RLE"](16)
     report = load_weights(
         net,

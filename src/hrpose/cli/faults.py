@@ -78,6 +78,17 @@ def _first_line(text: str) -> str:
     return line.rpartition("] ")[2][:200].strip().rstrip(".")
 
 
+def explain_launcher(error: Exception) -> str:
+    """Explain in one line why a launcher of Hydra has ended a sweep."""
+    text = _first_line(str(error)) or type(error).__name__
+    cause, fix = f"{type(error).__name__}: {text}", "Set HYDRA_FULL_ERROR=1 to see the traceback."
+    if type(error).__name__ == "TerminatedWorkerError":  # of joblib
+        how = ", ".join(sorted(set(re.findall(r"SIG\w+", str(error))))) or "without a signal"
+        cause = f"the process of a job was killed ({how}), {_KILLED}"
+        fix = "Run fewer jobs at once: hydra.launcher.n_jobs=1."
+    return f"hydra/launcher: {cause}. The sweep has ended; the table lists the jobs that were started. {fix}"
+
+
 @contextmanager
 def dead_processes_as_lines(advise: Callable[[], str]) -> Iterator[None]:
     """Print one line with advice if a process of the run dies, before Lightning kills the others."""

@@ -32,6 +32,7 @@ _MACHINE_ERRORS = {
 }
 # Environment variables that Lightning sets in the process that starts the others.
 _LAUNCHER = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED")
+_FULL_ERROR = "HYDRA_FULL_ERROR"  # environment variable: "1" shows tracebacks
 _OBSERVER = "child-process-observer"  # Lightning's thread that ends a run when one of its processes fails
 
 if TYPE_CHECKING:
@@ -126,15 +127,16 @@ class JobLog:
             number, folder = HydraConfig.get().job.num, os.path.relpath(self.folder, self.sweep)
             self._keep(SweepJob(number, " ".join(own), folder))
 
-    def end(self, result: Any) -> None:
-        """Record the result of a job."""
+    def end(self, result: Any) -> Any:
+        """Record the result of a job, and return its score."""
         self.status = max(self.status, getattr(result, "exit_status", 0))
         if self.record is not None:
             self._keep(self.record.end(result, (time.monotonic() - self.started) / 60))
+        return getattr(result, "score", result)
 
     def fail(self, error: Exception) -> float:
         """Print and record the error of a job of a sweep, and return its score, NaN."""
-        if explains_itself(error) and os.environ.get("HYDRA_FULL_ERROR") != "1":
+        if explains_itself(error) and os.environ.get(_FULL_ERROR) != "1":
             refuse(error)
         else:
             traceback.print_exception(error)
@@ -207,12 +209,10 @@ class JobLog:
 
 
 def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictConfig], Any]":
-    """Return the function that Hydra calls for each job, in this process or in one of Hydra's launchers.
-
-    A failed job of a sweep does not stop the others: it is recorded, and its score is NaN.
-    """
+    """Return the function that Hydra calls for each job; a failed job of a sweep is recorded, and its score is NaN."""
     command = log.command
     module = getattr(sys.modules["__main__"].__spec__, "name", None)  # of `python -m`
+    full_error = os.environ.get(_FULL_ERROR)
 
     def job(cfg: "DictConfig") -> Any:
         # slow to import
@@ -223,6 +223,7 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
         from hrpose.tasks import find_task, run
 
         find_own_code(command)  # also in the process of a launcher
+        _set_full_error(full_error)
         try:
             with (
                 relaunchable(cfg, argv, [argv[0], *_single(command)], module) as overrides,
@@ -230,14 +231,12 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
                 dead_processes_as_lines(log.advise),
             ):
                 log.begin(overrides, cfg.paths.run)
-                choices = HydraConfig.get().runtime.choices
-                for line in (*describe_choices(command.verb, overrides), *unpublished(cfg, choices)):
+                lines = describe_choices(command.verb, overrides)
+                for line in (*lines, *unpublished(cfg, HydraConfig.get().runtime.choices)):
                     logger.info(line)
                 find_task(command.verb)
                 logging.getLogger("lightning").handlers.clear()  # its handler would print every line twice
-                result = run(command.verb, cfg)
-                log.end(result)
-                return getattr(result, "score", result)
+                return log.end(run(command.verb, cfg))
         except Exception as error:
             if stop.number:  # the signal caused the error
                 raise KeyboardInterrupt from error
@@ -251,6 +250,23 @@ def make_job(log: JobLog, argv: list[str], stop: StopSignal) -> "Callable[[DictC
             raise
 
     return job
+
+
+@contextmanager
+def raised_by_hydra() -> Iterator[None]:
+    """Let Hydra raise the errors of a launcher in the block, instead of printing a traceback; jobs restore the setting."""
+    before = os.environ.get(_FULL_ERROR)
+    _set_full_error("1")
+    try:
+        yield
+    finally:
+        _set_full_error(before)
+
+
+def _set_full_error(value: str | None) -> None:
+    os.environ.pop(_FULL_ERROR, None)
+    if value is not None:
+        os.environ[_FULL_ERROR] = value
 
 
 def find_own_code(command: Command) -> None:
@@ -398,7 +414,7 @@ def explains_itself(error: BaseException) -> bool:
 
 def refuse(error: BaseException) -> int:
     """Print an error and return the exit status; with HYDRA_FULL_ERROR=1 raise it."""
-    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+    if os.environ.get(_FULL_ERROR) == "1":
         raise error
     print(f"hrpose: {_text_of(error)}", file=sys.stderr)
     return int(getattr(error, "exit_status", 1))

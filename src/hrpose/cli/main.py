@@ -4,12 +4,23 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hrpose.cli.arguments import OTHER_CONFIG, POSITIONAL, SWEEP, VERBS, Command, advise_verb, parse
+from hrpose.cli.faults import explain_launcher
 from hrpose.cli.help import HELP_FLAGS, print_help
-from hrpose.cli.jobs import JobLog, StopSignal, find_own_code, log_to_screen, make_job, refuse, stop_signals
+from hrpose.cli.jobs import (
+    JobLog,
+    StopSignal,
+    find_own_code,
+    log_to_screen,
+    make_job,
+    raised_by_hydra,
+    refuse,
+    stop_signals,
+)
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -45,6 +56,7 @@ Flags
 
 Flags and overrides may be mixed. Set HYDRA_FULL_ERROR=1 to see the traceback of an error."""
 
+_BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"  # runs the jobs in this process
 _SHOWN_ONLY = ("--cfg", "-c", "--info", "-i")  # flags that show a configuration
 _NO_COMMON_FOLDER = (
     "paths.run: expected one folder for all processes of torchrun or srun, otherwise each makes a folder. "
@@ -108,7 +120,7 @@ def _run_jobs(log: JobLog, stop: StopSignal) -> int:
     # imports Hydra
     from hrpose.config import ConfigError, claimed_folders, compose_sweep
 
-    command = log.command
+    command, launcher = log.command, _BASIC_LAUNCHER
     try:
         configs = _check(command)
     except ConfigError as error:
@@ -121,13 +133,22 @@ def _run_jobs(log: JobLog, stop: StopSignal) -> int:
             cfg = compose_sweep(command.verb, [*command.overrides, *_search_path(command)])
             log.sweep = Path(str(cfg.hydra.sweep.dir)).absolute()
             remove_records(log.sweep)
+            launcher = cfg.hydra.launcher._target_
+        job = make_job(log, list(sys.argv), stop)
         try:
-            hand_to_hydra(command, make_job(log, list(sys.argv), stop))
-        except SystemExit:  # of Hydra, which has printed why the launcher failed
+            with raised_by_hydra() if launcher != _BASIC_LAUNCHER else nullcontext():
+                hand_to_hydra(command, job)
+        except SystemExit:  # of Hydra, which has printed the error
             if stop.number:
                 raise
             log.finish()
             raise
+        except Exception as error:  # of the launcher
+            if stop.number or os.environ.get("HYDRA_FULL_ERROR") == "1":
+                raise
+            log.finish()
+            print(f"hrpose: {explain_launcher(error)}", file=sys.stderr)
+            return 1
     status = log.finish()
     return stop.status if stop.number == signal.SIGTERM else status
 

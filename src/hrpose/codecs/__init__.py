@@ -1,8 +1,7 @@
 """Codecs: keypoints to training targets, network outputs to keypoints."""
 
-from hrpose.codecs.accuracy import decoding_errors
 from hrpose.codecs.associative_embedding import AssociativeEmbedding, GroupingTarget, is_bottom_up
-from hrpose.codecs.base import Codec
+from hrpose.codecs.base import Codec, decoding_errors
 from hrpose.codecs.dark import DarkCodec
 from hrpose.codecs.heatmap import HeatmapCodec, heatmap_accuracy
 from hrpose.codecs.integral import IntegralCodec

@@ -1,4 +1,4 @@
-"""Associative embedding: heatmaps of all instances of an image, and a tag per keypoint that tells the instances apart.
+"""Associative embedding: heatmaps of all instances of an image, and a tag per keypoint that identifies its instance.
 
 Newell, Huang, Deng, "Associative Embedding: End-to-End Learning for Joint Detection and Grouping", NIPS 2017; Cheng et al.,
 "HigherHRNet", CVPR 2020. The targets are those of HigherHRNet's official code in every rounding.
@@ -14,39 +14,35 @@ from typing import ClassVar, NamedTuple, TypeGuard
 import torch
 from torch import Tensor
 
-from hrpose.codecs.base import check_count, check_permutation, check_positive, checked_size
+from hrpose.codecs.base import check_permutation, check_sizes
 from hrpose.codecs.grouping import Floats, find_instances
+from hrpose.errors import check_counts, check_positive
 from hrpose.geometry import Grid
 
 
 class GroupingTarget(NamedTuple):
-    """What a network learns from the instances of an image.
+    """The target of a batch of images."""
 
-    Attributes:
-        heatmaps: (B, K, h, w) float32 for each output.
-        tags: (B, N, K) int64 where the tag of each keypoint is read, an index into the flattened (K, h, w) tag maps of the first
-            output; -1 where there is none.
-    """
-
-    heatmaps: tuple[Tensor, ...]
+    heatmaps: tuple[Tensor, ...]  # (B, K, h, w) float32 for each output
+    # (B, N, K) int64 index of the tag of each keypoint in the flattened (K, h, w) tag maps of the first output; -1 for none
     tags: Tensor
 
 
 @dataclass(frozen=True)
 class AssociativeEmbedding:
-    """Heatmaps by maximum over the instances, at each resolution that the network puts out, and tags at the first.
+    """Heatmaps, the maximum over the instances, at each resolution of the network, and tags at the first.
 
     Convention:
-        A keypoint (x, y) of the input lies in the cell (int(x / stride), int(y / stride)), truncated towards zero: pixel x of the
-        input, whose center is x, belongs to the cell that holds it.
+        A keypoint (x, y) of the input is in the cell (int(x / stride), int(y / stride)), truncated towards zero.
 
     Attributes:
-        input_size: width and height of the training windows in pixels; the shorter is the short side of whole images.
-        strides: input pixels per cell of each output, that with the tags first.
+        input_size: width and height of the training windows in pixels; whole images are resized so that their short side is the
+            shorter of the two.
+        strides: input pixels per cell of each output, the one with the tags first.
         sigma: standard deviation of the Gaussians in cells, the same at every resolution.
-        scales: of the inputs that a whole image is estimated at; 1 is one of them.
-        max_instances: instances of an image whose tags are trained, in the order of the annotation file. Heatmaps show them all.
-        refine: whether a keypoint that an instance lacks is read from the highest cell with a near tag, however low.
+        scales: relative sizes of the inputs that a whole image is predicted at; 1 must be among them.
+        max_instances: instances per image with trained tags, in the order of the annotation file. Heatmaps show all.
+        refine: whether to fill missing keypoints of an instance from the highest cell with a near tag.
 
     Raises:
         ValueError: if a number is not positive, `input_size` is not a multiple of the strides, or 1 is not among the scales.
@@ -68,23 +64,23 @@ class AssociativeEmbedding:
     bottom_up: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "input_size", checked_size("input_size", self.input_size))
+        check_sizes(self)
         object.__setattr__(self, "strides", tuple(self.strides))
-        check_positive("sigma", self.sigma, "heatmap cells (2 in the paper)")
-        check_count("max_instances", self.max_instances)
-        for stride in self.strides:
-            check_count("strides", stride)
         object.__setattr__(self, "scales", tuple(self.scales))
+        check_positive("sigma", self.sigma, "heatmap cells (2 in the paper)")
+        check_counts(max_instances=self.max_instances)
+        for stride in self.strides:
+            check_counts(strides=stride)
         for scale in self.scales:
             check_positive("scales", scale, "scales, such as [0.5, 1, 2]")
         if 1 not in self.scales or len(set(self.scales)) < len(self.scales):
             raise ValueError(
-                f"Expected argument `scales` to hold different numbers, 1 among them, but got {self.scales}."
+                f"Expected argument `scales` to hold different numbers, including 1, but got {self.scales}."
             )
         if not self.strides or any(side % stride for side in self.input_size for stride in self.strides):
             raise ValueError(
-                f"Expected argument `input_size` to be a multiple of each of the `strides`, at least one, but got "
-                f"{self.input_size} and {self.strides}."
+                "Expected arguments `strides` to hold at least one number and `input_size` to be a multiple of each, but got "
+                f"{self.strides} and {self.input_size}."
             )
 
     @property
@@ -94,25 +90,25 @@ class AssociativeEmbedding:
         return tuple((width // stride, height // stride) for stride in self.strides)
 
     def num_channels(self, num_keypoints: int) -> int:
-        """Return the number of heatmaps of an output for so many keypoints: one for each. The network adds the tag maps."""
+        """Return the number of heatmaps of an output: one per keypoint. The network adds the tag maps."""
         return num_keypoints
 
     def encode(
         self, keypoints: Tensor, visibility: Tensor, masks: Sequence[Tensor] | None = None
     ) -> tuple[GroupingTarget, tuple[Tensor, ...]]:
-        """Make the targets of images with P instances each.
+        """Compute the targets of images with P instances each.
 
         Args:
             keypoints: (B, P, K, 2) in input pixels.
-            visibility: (B, P, K); 0 stands for unlabelled, and for all keypoints of a row that pads the batch.
+            visibility: (B, P, K); 0 is unlabelled, as are all keypoints of padding rows.
             masks: (B, h, w) for each output, False where the loss does not count; None counts everything.
 
         Returns:
-            target: heatmaps and tags. A keypoint whose cell is outside has neither, an instance beyond `max_instances` no tags.
+            target: heatmaps and tags. Keypoints outside the heatmap have neither, instances beyond `max_instances` have no tags.
             target_weight: the masks, (B, h, w) bool for each output.
 
         Raises:
-            ValueError: if the shapes do not belong together.
+            ValueError: if the shapes do not match.
         """
         if keypoints.ndim != 4 or keypoints.shape[3] != 2 or visibility.shape != keypoints.shape[:3]:
             raise ValueError(
@@ -131,32 +127,23 @@ class AssociativeEmbedding:
 
         Args:
             heatmaps: (B, K, H, W) float32 of the size of the network's input.
-            tags: (B, K, T, h, w) float32, of one pass of the network or, with a flip test, of two; of any size.
+            tags: (B, K, T, h, w) float32 of any size; T is 2 with a flip test, otherwise 1.
 
         Returns:
-            For each image with N instances their keypoints (N, K, 2) in input pixels, (0, 0) where missing; the keypoints' scores
-            (N, K), 0 where missing; and the scores of the instances (N,), which count missing keypoints as 0 and are taken before
-            any is filled.
+            For each image with N instances: keypoints (N, K, 2) in input pixels, (0, 0) where missing; keypoint scores (N, K), 0
+            where missing; and instance scores (N,), the mean keypoint scores before missing keypoints are filled.
         """
         return [find_instances(*maps, refine=self.refine) for maps in zip(heatmaps, tags, strict=True)]
 
     def flip_back(self, outputs: Sequence[Tensor], flip_permutation: Sequence[int]) -> list[Tensor]:
-        """Turn the outputs for mirrored images into those of the images as they are: nothing is shifted.
-
-        Args:
-            outputs: (B, 2K, h, w) heatmaps and tags, and finer heatmaps (B, K, ...), as `HigherHRNet` gives them.
-            flip_permutation: K indices; entry k is the keypoint that keypoint k becomes in the mirror.
-
-        Raises:
-            ValueError: if `flip_permutation` is not a permutation of the K keypoints.
-        """
+        """Convert the outputs of `HigherHRNet` for mirrored images to those of the original images; see `Codec.flip_back`."""
         count = outputs[0].shape[1] // 2
         check_permutation(flip_permutation, count)
         order = [*flip_permutation, *(count + index for index in flip_permutation)]
         return [output[:, order[: output.shape[1]]].flip(-1) for output in outputs]
 
     def _tags(self, cells: Tensor, inside: Tensor) -> Tensor:
-        """Index the tags of the first instances: (B, max_instances, K), -1 for none."""
+        """Return the indices of the tags of the first instances, (B, max_instances, K), -1 for none."""
         width, height = self.heatmap_sizes[0]
         count, _, num_keypoints = inside.shape
         channel = torch.arange(num_keypoints, device=cells.device)
@@ -167,19 +154,19 @@ class AssociativeEmbedding:
 
 
 def is_bottom_up(codec: object) -> TypeGuard[AssociativeEmbedding]:
-    """Check whether a codec reads the instances of a whole image, rather than the one of a crop."""
+    """Check whether a codec finds all instances of a whole image, instead of one in each crop."""
     return bool(getattr(codec, "bottom_up", False))
 
 
 def _cells(points: Tensor, visibility: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Truncate points (B, P, K, 2) to cells, int64; and check which are labelled and inside, (B, P, K)."""
+    """Return the cells of points (B, P, K, 2), int64, and which of them are labelled and inside, (B, P, K)."""
     limits = points.new_tensor(size)
     inside = ((points > -1) & (points < limits)).all(-1) & (visibility > 0)
     return torch.where(inside[..., None], points, 0).to(torch.int64), inside
 
 
 def _paint(cells: Tensor, inside: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
-    """Paint a square of a Gaussian about each cell (B, P, K, 2), cut at the border; the maximum counts: (B, K, h, w)."""
+    """Draw a Gaussian in a square around each cell (B, P, K, 2) and take the maximum over the instances, (B, K, h, w)."""
     (width, height), (count, _, num_keypoints), device = size, inside.shape, cells.device
     reach = torch.arange(-math.floor(3 * sigma + 1), math.floor(3 * sigma + 1) + 1, device=device)
     x, y = (cells[..., axis, None] + reach for axis in (0, 1))
@@ -187,7 +174,7 @@ def _paint(cells: Tensor, inside: Tensor, size: tuple[int, int], sigma: float) -
     profile = torch.exp(reach.square() / (-2 * sigma**2))
     heights = (profile[:, None] * profile).expand(shown.shape)
     first = torch.arange(count * num_keypoints, device=device).view(count, 1, num_keypoints, 1, 1) * (width * height)
-    outside = count * num_keypoints * width * height  # one more cell takes what lies outside
+    outside = count * num_keypoints * width * height  # an additional cell for values outside
     places = torch.where(shown, first + y[..., :, None] * width + x[..., None, :], outside)
     flat = torch.zeros(outside + 1, device=device)
     flat.scatter_reduce_(0, places.flatten(), heights.flatten(), "amax")

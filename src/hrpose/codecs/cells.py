@@ -1,6 +1,6 @@
-"""Cells of a heatmap: where they lie in the input, the highest one and its neighbours, Gaussians on them, the mirror image.
+"""Cells of heatmaps: conversion to and from input pixels, highest cells and their neighbours, Gaussians, mirroring.
 
-Legend: B batch, K keypoints, h w heatmap. Cells are (x, y), 0-based, whole numbers at the middle of a cell.
+Legend: B batch, K keypoints, h w heatmap. Cells are (x, y), 0-based; whole numbers are the centers of cells.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 from hrpose.codecs.base import check_permutation
 from hrpose.geometry import Grid
 
-_SMALL_KERNELS = {  # up to 9 cells OpenCV takes these weights instead of sampling a Gaussian
+_SMALL_KERNELS = {  # up to 9 cells OpenCV uses these weights instead of sampling a Gaussian
     1: (1.0,),
     3: (0.25, 0.5, 0.25),
     5: (0.0625, 0.25, 0.375, 0.25, 0.0625),
@@ -43,8 +43,8 @@ def input_from_cells_map(
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return the input pixels per cell in x and in y, and the input point of the first cell.
 
-    Heatmap and input are crops of one box, laid by one grid (see `hrpose.geometry.Grid`): "plain" has strides W/w, "udp" (W -
-    1)/(w - 1) and (H - 1)/(h - 1), "dark" (W - 1)/(w - 1) along both axes about the common middle.
+    Heatmap and input are crops of one box on one grid (see `hrpose.geometry.Grid`): "plain" has strides W/w, "udp" (W - 1)/(w -
+    1) and (H - 1)/(h - 1), "dark" (W - 1)/(w - 1) along both axes from the common center.
     """
     (width, height), (columns, rows) = input_size, heatmap_size
     if grid == "plain":
@@ -55,8 +55,18 @@ def input_from_cells_map(
     return (stride, stride), (0.0, (height - 1) / 2 - stride * ((rows - 1) / 2))
 
 
+def divide_by_size(points: Tensor, visibility: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return points (B, K, 2) divided by (width, height), 0 outside of the outermost centers, and weights (B, K, 1)."""
+    width, height = size
+    x, y = points.unbind(-1)
+    inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    weight = (visibility.float().clamp(max=1) * inside)[..., None]
+    target = torch.stack([x / width, y / height], dim=-1).float()
+    return torch.where(weight > 0, target, 0.0), weight
+
+
 def highest_cells(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
-    """Find the first highest cell of heatmaps (B, K, h, w) in reading order.
+    """Find the first highest cell of heatmaps (B, K, h, w) in row order.
 
     Returns:
         cells: (B, K, 2) int64; (0, 0) unless the highest cell is positive.
@@ -69,15 +79,12 @@ def highest_cells(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def values_at(heatmaps: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Read heatmaps (B, K, h, w) at one cell each, x and y (B, K) int64: (B, K)."""
+    """Return the values (B, K) of heatmaps (B, K, h, w) at one cell each, x and y (B, K) int64."""
     return heatmaps.flatten(2).gather(2, (y * heatmaps.shape[3] + x)[..., None])[..., 0]
 
 
 def slopes_at(heatmaps: Tensor, cells: Tensor) -> Tensor:
-    """Subtract the neighbour before a cell from the one after it, along x and y: (B, K, 2).
-
-    Heatmaps are (B, K, h, w), cells (B, K, 2) int64. At the border the slope means nothing.
-    """
+    """Return next minus previous neighbour of cells (B, K, 2) int64 along x and y, (B, K, 2); undefined at the border."""
     width, count = heatmaps.shape[3], heatmaps.shape[2] * heatmaps.shape[3]
     place = cells[..., 1] * width + cells[..., 0]
     around = torch.stack([place - 1, place - width, place + 1, place + width], dim=-1)
@@ -86,9 +93,9 @@ def slopes_at(heatmaps: Tensor, cells: Tensor) -> Tensor:
 
 
 def windows_at(heatmaps: Tensor, cells: Tensor, radius: int) -> Tensor:
-    """Cut a square around one cell of each heatmap: (B, K, 2 * radius + 1, 2 * radius + 1), indexed [..., y, x].
+    """Return a square around one cell (B, K, 2) int64 of each heatmap: (B, K, 2 * radius + 1, 2 * radius + 1) as [..., y, x].
 
-    Heatmaps are (B, K, h, w), cells (B, K, 2) int64. Beyond the border the last cell is repeated.
+    Border cells are repeated outside.
     """
     height, width = heatmaps.shape[2:]
     around = torch.arange(-radius, radius + 1, device=heatmaps.device)
@@ -99,17 +106,16 @@ def windows_at(heatmaps: Tensor, cells: Tensor, radius: int) -> Tensor:
 
 
 def flipped_back(heatmaps: Tensor, flip_permutation: Sequence[int], grid: Grid) -> Tensor:
-    """Turn heatmaps (B, K, h, w) of mirrored images into those of the images as they are.
+    """Convert heatmaps (B, K, h, w) of mirrored images to those of the original images; see `Codec.flip_back`.
 
-    On the plain grid they also move one cell to the right, and the first column keeps its values: the center of a plain crop lies
-    at W/2, not at (W - 1)/2, so mirroring moves heatmaps by about one cell; the official code moves them back like this. See
-    `Codec.flip_back`.
+    The center of a plain crop is at W/2, not (W - 1)/2, so mirroring moves heatmaps by about one cell. As in the official code,
+    they are moved one cell to the right, and the first column keeps its values.
     """
-    back = counterparts(heatmaps.flip(-1), flip_permutation)
+    back = swap_pairs(heatmaps.flip(-1), flip_permutation)
     return torch.cat([back[..., :1], back[..., :-1]], dim=-1) if grid == "plain" else back
 
 
-def counterparts(outputs: Tensor, flip_permutation: Sequence[int]) -> Tensor:
+def swap_pairs(outputs: Tensor, flip_permutation: Sequence[int]) -> Tensor:
     """Exchange the outputs (B, K, ...) of mirror pairs.
 
     Raises:
@@ -121,14 +127,14 @@ def counterparts(outputs: Tensor, flip_permutation: Sequence[int]) -> Tensor:
 
 
 def first_argmax(values: Tensor) -> Tensor:
-    """Return the argmax along the last axis; on a CPU by numpy, which takes a tenth of torch's time."""
+    """Return the argmax along the last axis; on the CPU with numpy, which is ten times faster than torch."""
     recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     if values.device.type == "cpu" and not recorded:
         return torch.from_numpy(values.detach().numpy().argmax(-1))
     return values.argmax(-1)
 
 
-def paint_gaussians(
+def draw_gaussians(
     centers: Tensor,
     anchors: Tensor,
     visibility: Tensor,
@@ -138,18 +144,17 @@ def paint_gaussians(
     truncated: bool,
     whole_cells: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """Paint a Gaussian of height 1 for each keypoint: target (B, K, h, w) and target_weight (B, K, 1), float32.
+    """Draw a Gaussian of height 1 for each keypoint: target (B, K, h, w) and target_weight (B, K, 1), float32.
 
-    A keypoint whose square of 3 sigma about its anchor lies wholly outside has weight 0 and an empty heatmap, and so has one that
-    is NaN or infinite.
+    A keypoint with its square of 3 sigma around the anchor entirely outside, NaN or infinite has weight 0 and an empty heatmap.
 
     Args:
-        centers: (B, K, 2) the tops of the Gaussians.
-        anchors: (B, K, 2) the middles of their squares.
-        visibility: (B, K); 0 stands for unlabelled.
+        centers: (B, K, 2) of the Gaussians.
+        anchors: (B, K, 2) centers of their squares.
+        visibility: (B, K); 0 is unlabelled.
         heatmap_size: (width, height).
         sigma: standard deviation.
-        truncated: whether the Gaussian ends with its square, rather than with the heatmap.
+        truncated: whether the Gaussian is 0 outside its square.
         whole_cells: whether the ends of the square are truncated to whole cells before they are compared with the heatmap.
     """
     radius = math.ceil(3 * sigma)
@@ -177,7 +182,7 @@ def nearest_cells(cells: Tensor) -> Tensor:
 
 
 def gaussian_kernel(size: int) -> tuple[float, ...]:
-    """Return the weights that OpenCV takes for a Gaussian blur of an odd kernel size."""
+    """Return the weights of OpenCV's Gaussian blur with an odd kernel size."""
     if size in _SMALL_KERNELS:
         return _SMALL_KERNELS[size]
     sigma = 0.3 * ((size - 1) / 2 - 1) + 0.8
@@ -186,9 +191,9 @@ def gaussian_kernel(size: int) -> tuple[float, ...]:
 
 
 def gaussian_blur(heatmaps: Tensor, kernel_size: int, *, mirrored_border: bool = False) -> Tensor:
-    """Blur heatmaps (B, K, h, w) as OpenCV does, by shifting and adding: float32 stays float32, under autocast and TF32 too.
+    """Blur heatmaps (B, K, h, w) like OpenCV, padded with zeros or by reflection.
 
-    Beyond the border heatmaps are mirrored or, by default, zero.
+    Shifting and adding keeps float32 under autocast and TF32.
     """
     radius = kernel_size // 2
     padded = pad(heatmaps, [radius] * 4, mode="reflect" if mirrored_border else "constant")
@@ -196,7 +201,7 @@ def gaussian_blur(heatmaps: Tensor, kernel_size: int, *, mirrored_border: bool =
 
 
 def newton_steps(gradient: Tensor, hessian: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Step from where a parabola was measured to its top: -H^-1 g, (..., 2); no step where there is no such top.
+    """Return the step to the extremum of a parabola, -H^-1 g, (..., 2); 0 where there is none.
 
     Args:
         gradient: (..., 2) first derivatives in x and y.

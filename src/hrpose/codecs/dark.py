@@ -1,4 +1,4 @@
-"""DARK: a Gaussian that is not rounded to a cell, decoded as the top of the parabola that its logarithm is.
+"""DARK: a Gaussian that is not rounded to a cell, decoded as the maximum of its logarithm, a parabola.
 
 Zhang et al., "Distribution-Aware Coordinate Representation for Human Pose Estimation", CVPR 2020.
 """
@@ -11,28 +11,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hrpose.codecs.base import (
-    check_choice,
-    check_heatmaps,
-    check_kernel,
-    check_keypoints,
-    check_positive,
-    settle_sizes,
-)
+from hrpose.codecs.base import check_heatmaps, check_kernel, check_keypoints, check_sizes
 from hrpose.codecs.cells import (
     cells_from_input,
+    draw_gaussians,
     flipped_back,
     gaussian_blur,
     highest_cells,
     input_from_cells,
     nearest_cells,
     newton_steps,
-    paint_gaussians,
     windows_at,
 )
+from hrpose.errors import check_choice, check_positive
 from hrpose.geometry import Grid, Rules
 
-_LOWEST = 1e-10  # heights are raised to this before the logarithm
+_LOWEST = 1e-10  # heights are clamped to this before the logarithm
 
 
 @dataclass(frozen=True)
@@ -40,22 +34,21 @@ class DarkCodec:
     """Gaussian heatmaps, decoded by blur, logarithm and one Newton step from the highest cell.
 
     Convention:
-        With grid "dark" cells and flip test are those of DarkPose: heatmap and input share their middle, and nothing is
-        shifted. Its crops differ a little: DarkPose takes x + (w - 1) / 2 as the center of a detected box, half a pixel before
-        that of hrpose, and annotated boxes that are a pixel wider (docs/codecs.md says what that does to keypoints). With grid
-        "plain" cell c stands for the input pixel c * input_size / heatmap_size and the flip test shifts by a cell, as MMPose's
-        DARK does.
+        With grid "dark", cells and flip test are those of DarkPose: heatmap and input have the same center, and nothing is
+        shifted. DarkPose's crops differ slightly: the center of a detected box is x + (w - 1) / 2, half a pixel less than in
+        hrpose, and annotated boxes are a pixel wider (docs/codecs.md states the effect on keypoints). With grid "plain", cell c
+        corresponds to the input pixel c * input_size / heatmap_size and the flip test shifts by a cell, as in MMPose's DARK.
 
     Attributes:
         input_size: width and height of the network input in pixels.
         heatmap_size: width and height of the heatmaps in cells.
         sigma: standard deviation of the Gaussian in cells; the paper's is 1 for 128x96, 2 for 256x192 and 3 for 384x288.
-        unbiased: whether targets are centered on the keypoint itself and fill the heatmap; if not they are the targets of
-            `HeatmapCodec`, centered on the nearest cell and cut off.
-        blur_kernel: odd width in cells of the blur before decoding; 1 does not blur. DarkPose takes 3 for 128x96, else 11.
+        unbiased: whether targets are centered on the keypoint and fill the heatmap; otherwise they are those of `HeatmapCodec`,
+            centered on the nearest cell and truncated.
+        blur_kernel: odd width in cells of the blur before decoding; 1 does not blur. DarkPose uses 3 for 128x96, else 11.
         grid: "plain", "dark" or "udp".
-        rules: an unbiased keypoint whose square of 3 sigma ends less than a cell before the heatmap has weight 1 by the
-            "official" rules, those of DarkPose, which cut the fraction off, and 0 by "mmpose".
+        rules: an unbiased keypoint with a square of 3 sigma that ends less than a cell before the heatmap has weight 1 with
+            "official", as in DarkPose, which drops the fraction, and 0 with "mmpose".
 
     Raises:
         ValueError: if a size is not two whole numbers above 1, or another argument is out of range.
@@ -76,35 +69,41 @@ class DarkCodec:
     rules: Rules = "official"
 
     def __post_init__(self) -> None:
-        settle_sizes(self, least=2)
+        check_sizes(self, least=2)
         check_positive("sigma", self.sigma, "heatmap cells (2 for 48x64)")
         check_kernel("blur_kernel", self.blur_kernel, self.heatmap_size)
         check_choice("grid", self.grid, ("plain", "dark", "udp"))
         check_choice("rules", self.rules, ("official", "mmpose"))
 
     def num_channels(self, num_keypoints: int) -> int:
-        """Return the number of heatmaps for so many keypoints: one for each."""
+        """Return the number of heatmaps: one per keypoint."""
         return num_keypoints
 
     def encode(self, keypoints: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
-        """Paint a Gaussian of height 1 for each keypoint: (B, K, h, w); see `Codec.encode`.
+        """Draw a Gaussian of height 1 for each keypoint: (B, K, h, w); see `Codec.encode`.
 
-        A keypoint further than 3 sigma outside, NaN or infinite has weight 0 and an empty heatmap.
+        A keypoint more than 3 sigma outside, NaN or infinite has weight 0 and an empty heatmap.
         """
         check_keypoints(keypoints, visibility)
         cells = cells_from_input(keypoints, self.input_size, self.heatmap_size, self.grid)
-        tops = cells if self.unbiased else nearest_cells(cells)
+        centers = cells if self.unbiased else nearest_cells(cells)
         whole_cells = self.rules == "official" or not self.unbiased
-        return paint_gaussians(
-            tops, tops, visibility, self.heatmap_size, self.sigma, truncated=not self.unbiased, whole_cells=whole_cells
+        return draw_gaussians(
+            centers,
+            centers,
+            visibility,
+            self.heatmap_size,
+            self.sigma,
+            truncated=not self.unbiased,
+            whole_cells=whole_cells,
         )
 
     def decode(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
-        """Step from the highest cell to the top of the parabola through the logarithm of the blurred heatmap (equation 9).
+        """Move the highest cell to the maximum of a parabola fitted to the logarithm of the blurred heatmap (equation 9).
 
-        The blurred heatmap is brought back to its old height (equation 11). Peaks on the two outermost cells of a side are not
-        moved, and a step has no bound. A heatmap without a positive cell gives the first cell. The score is the height of the
-        highest cell before the blur. See `Codec.decode`.
+        The blurred heatmap is scaled to its original height (equation 11). Peaks on the two outermost cells of a side are not
+        moved; a step has no bound. A heatmap without a positive cell gives the first cell. The score is the height of the highest
+        cell before the blur. See `Codec.decode`.
         """
         check_heatmaps(heatmaps, self.heatmap_size)
         width, height = self.heatmap_size
@@ -123,7 +122,7 @@ class DarkCodec:
 
 
 def _step_to_top(logs: Tensor) -> Tensor:
-    """Measure the parabola (..., 5, 5) with differences over two cells, as DarkPose does; give the step (..., 2) to its top."""
+    """Return the step (..., 2) to the maximum of a parabola (..., 5, 5), from differences over two cells as in DarkPose."""
     middle = logs[..., 2, 2]
     dx = 0.5 * (logs[..., 2, 3] - logs[..., 2, 1])
     dy = 0.5 * (logs[..., 3, 2] - logs[..., 1, 2])

@@ -1,8 +1,8 @@
 """Heatmaps and tags of a whole image to instances: peaks, grouping by near tags, quarter offset, filling of missing keypoints.
 
-Nothing of the size of a map leaves the device: candidates and filled keypoints do. The steps and constants are those of Cheng et
-al., "HigherHRNet: Scale-Aware Representation Learning for Bottom-Up Human Pose Estimation", CVPR 2020, and its official code;
-tags are those of Newell et al., "Associative Embedding", NeurIPS 2017.
+Only candidates and filled keypoints are copied from the device to the host. Steps and constants are those of the official code of
+Cheng et al., "HigherHRNet: Scale-Aware Representation Learning for Bottom-Up Human Pose Estimation", CVPR 2020; tags are those of
+Newell et al., "Associative Embedding", NeurIPS 2017.
 
 Legend: K keypoints, T tags per cell (1, or 2 with a flip test), H W cells of the heatmaps, h w cells of the tags, C candidates,
 N instances, Q searches.
@@ -27,12 +27,12 @@ _NEIGHBOURS = sorted(
     ((x, y) for x in range(-2, 3) for y in range(-2, 3) if x or y), key=lambda step: step[0] ** 2 + step[1] ** 2
 )
 _LEAST_VALUE = 0.1  # of a candidate
-_MAX_CANDIDATES = 30  # of a keypoint, and instances that can be joined
-_MAX_TAG_DISTANCE = 1.0  # of a candidate to the instance that it joins
+_MAX_CANDIDATES = 30  # of a keypoint, and instances that accept candidates
+_MAX_TAG_DISTANCE = 1.0  # between a candidate and the instance that it joins
 _QUANTUM = 2.0**-20  # of the values that are compared
-_BLOCK = 8  # cells of the heatmaps along the side of a block in a search
-_BLOCKS_AT_ONCE = 4  # read by a search before it compares bounds again
-_SLACK = 1e-4  # bounds are this much looser than computed, because interpolation rounds
+_BLOCK = 8  # cells along the side of a block in a search
+_BLOCKS_AT_ONCE = 4  # that a search reads before it compares bounds again
+_SLACK = 1e-4  # added to bounds for the rounding error of interpolation
 
 
 def enlarge(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -41,10 +41,10 @@ def enlarge(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def aggregate(outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Average the heatmaps of one pass of the network, at the finest of its sizes.
+    """Average the heatmaps of one pass of the network at the size of the finest.
 
     Args:
-        outputs: (B, 2K, h', w') heatmaps, then tags; perhaps followed by (B, K, h, w), finer heatmaps.
+        outputs: (B, 2K, h', w') heatmaps, then tags; optionally followed by finer heatmaps (B, K, h, w).
 
     Returns:
         heatmaps (B, K, h, w) and tags (B, K, 1, h, w) in float32.
@@ -61,18 +61,18 @@ def find_instances(heatmaps: Tensor, tags: Tensor, *, refine: bool = True) -> tu
     """Find the instances of one image.
 
     Convention:
-        The targets truncate: a cell stands for the points from its own coordinates to one further. So the place of a keypoint is
-        that of its cell plus 0.5, and a quarter towards the higher neighbour.
+        Targets truncate coordinates to cells, so the position of a keypoint is its cell plus 0.5, and a quarter towards the
+        higher neighbour.
 
     Args:
         heatmaps: (K, H, W) float32 of the size of the network's input.
-        tags: (K, T, h, w) float32; read between their cells by bilinear interpolation, corner to corner.
-        refine: whether to fill the keypoints that an instance lacks from the highest cell with a near tag.
+        tags: (K, T, h, w) float32; interpolated bilinearly, corner to corner.
+        refine: whether to fill missing keypoints of an instance from the highest cell with a near tag.
 
     Returns:
-        keypoints: (N, K, 2) in pixels of the network's input, whose first has its centre at (0, 0); (0, 0) where missing.
+        keypoints: (N, K, 2) in pixels of the network's input, the center of the first at (0, 0); (0, 0) where missing.
         values: (N, K) the heights of the heatmaps; 0 where missing.
-        scores: (N,) mean of the K values before the filling.
+        scores: (N,) mean of the K values before missing keypoints are filled.
 
     Raises:
         ValueError: if H or W is not a multiple of 8.
@@ -93,25 +93,25 @@ def find_instances(heatmaps: Tensor, tags: Tensor, *, refine: bool = True) -> tu
 
 
 def group(keypoint: Indices, value: Floats, tag: Floats, num_keypoints: int) -> Indices:
-    """Join candidates of different keypoints to instances, keypoint by keypoint, so that the cost of each step is least.
+    """Group candidates of different keypoints to instances, keypoint by keypoint, each with the least cost.
 
     The cost of a candidate and an instance is 100 round(D) - value; D is the distance of its tag to the instance's mean tag. A
-    candidate that is not joined, or is a distance of 1 or more away, founds an instance. If another instance was founded with the
-    same first tag, the candidate replaces that instance's keypoint and its tags.
+    candidate without instance at a distance below 1 creates an instance. If an instance with the same first tag exists, the
+    candidate replaces its keypoint and its tags.
 
     Args:
-        keypoint: (C,) index of the keypoint of each candidate; candidates of one keypoint are sorted by falling value.
+        keypoint: (C,) index of the keypoint of each candidate; candidates of a keypoint are in descending order of value.
         value: (C,) height of the heatmap.
         tag: (C, T).
         num_keypoints: K.
 
     Returns:
-        (N, K) rows of the candidates; -1 where a keypoint is missing. In order of founding.
+        (N, K) rows of the candidates, -1 for missing keypoints; instances in the order of their creation.
     """
     # Imported here: it is slow to load.
     from scipy.optimize import linear_sum_assignment
 
-    # Multiples of a power of 2 add up exactly, so that no rounding decides between assignments of equal cost, which are frequent.
+    # Sums of multiples of a power of 2 are exact: assignments of equal cost are frequent and must not depend on rounding.
     values = np.round(value.astype(np.float64) / _QUANTUM) * _QUANTUM
     instances: dict[float, Indices] = {}
     tags: dict[float, list[Floats]] = {}
@@ -137,9 +137,9 @@ def group(keypoint: Indices, value: Floats, tag: Floats, num_keypoints: int) -> 
 
 
 def _candidates(heatmaps: Tensor, tags: Tensor) -> tuple[Indices, Floats, Floats, Floats]:
-    """Find the highest peaks of each keypoint: keypoint (C,), place (C, 2) with its quarter offset, value (C,) and tag (C, T).
+    """Return the highest peaks of each keypoint: keypoint (C,), position (C, 2) with quarter offset, value (C,), tag (C, T).
 
-    A peak is no lower than the 24 cells around it; all cells of a plateau are peaks.
+    A peak is at least as high as the 24 cells around it; all cells of a plateau are peaks.
     """
     height, width = heatmaps.shape[1:]
     flat = heatmaps.flatten()
@@ -162,18 +162,12 @@ def _candidates(heatmaps: Tensor, tags: Tensor) -> tuple[Indices, Floats, Floats
 
 
 def _search(heatmaps: Tensor, tags: Tensor, keypoints: Indices, centers: Floats) -> tuple[Floats, Floats]:
-    """Find the cell with the highest value of heatmap - round(|tag - center|) for each search, exactly.
+    """Find the cell with the highest heatmap - round(|tag - center|) for each keypoint (Q,) and mean tag (Q, T), exactly.
 
-    A block of cells is only read if its highest heatmap and its nearest possible tag promise more than what was found already.
-
-    Args:
-        heatmaps: (K, H, W), H and W multiples of 16.
-        tags: (K, T, h, w).
-        keypoints: (Q,) the keypoint of each search.
-        centers: (Q, T) mean tag of its instance.
+    A block of cells is read only if its bound, from its highest heatmap and nearest possible tag, exceeds the best value so far.
 
     Returns:
-        places (Q, 2) with their quarter offset and values (Q,); 0 where the heatmap is not positive.
+        Positions (Q, 2) with quarter offset and values (Q,); 0 where the heatmap is not positive.
     """
     size = height, width = heatmaps.shape[1], heatmaps.shape[2]
     flat, num_blocks = heatmaps.flatten(), height * width // _BLOCK**2
@@ -202,9 +196,9 @@ def _search(heatmaps: Tensor, tags: Tensor, keypoints: Indices, centers: Floats)
 
 
 def _bounds(heatmaps: Tensor, tags: Tensor, keypoint: Tensor, center: Tensor) -> Tensor:
-    """Bound what a search can find in each block of the map: (Q, blocks)."""
+    """Return an upper bound of each search in each block of the map: (Q, blocks)."""
     step = _BLOCK * tags.shape[2] // heatmaps.shape[1]
-    around = pad(tags, (1, 1, 1, 1), mode="replicate")  # interpolation reaches one cell out of a block
+    around = pad(tags, (1, 1, 1, 1), mode="replicate")  # interpolation reads one cell outside a block
     low, high = (_blocks(around, step + 2, step, reduce).flatten(2) for reduce in (torch.amin, torch.amax))
     gap = center[..., None] - center[..., None].clamp(low[keypoint], high[keypoint])
     return (
@@ -214,12 +208,12 @@ def _bounds(heatmaps: Tensor, tags: Tensor, keypoint: Tensor, center: Tensor) ->
 
 
 def _blocks(maps: Tensor, side: int, step: int, reduce: Callable[..., Tensor]) -> Tensor:
-    """Reduce the blocks of cells (side, side) of maps (..., h, w), a step apart, to a number each."""
+    """Reduce each block (side, side) of maps (..., h, w), a step apart, to a number."""
     return reduce(reduce(maps.unfold(-2, side, step), dim=-1).unfold(-1, side, step), dim=-1)
 
 
 def _cells_of(block: Tensor, width: int) -> Tensor:
-    """Return the flat indices (..., 64) of the cells of blocks, which are counted from map to map, in maps of a width."""
+    """Return the flat indices (..., 64) of the cells of blocks, which are numbered through all maps."""
     inside = torch.arange(_BLOCK, device=block.device)
     columns = width // _BLOCK
     first = block // columns * (_BLOCK * width) + block % columns * _BLOCK
@@ -227,7 +221,7 @@ def _cells_of(block: Tensor, width: int) -> Tensor:
 
 
 def _tags_at(tags: Tensor, keypoint: Tensor, x: Tensor, y: Tensor, size: tuple[int, int]) -> Tensor:
-    """Read the tags (K, T, h, w) that belong to cells of a map of another size (H, W): (..., T)."""
+    """Interpolate the tags (K, T, h, w) at cells of a map of size (H, W): (..., T)."""
     num_tags, height, width = tags.shape[1:]
     flat = tags.flatten()
     base = (keypoint[..., None] * num_tags + torch.arange(num_tags, device=tags.device)) * height
@@ -242,19 +236,19 @@ def _tags_at(tags: Tensor, keypoint: Tensor, x: Tensor, y: Tensor, size: tuple[i
 
 
 def _length(vectors: Tensor) -> Tensor:
-    """Return the length of short vectors (..., T); torch's norm takes four times as long for them."""
+    """Return the length of short vectors (..., T), four times faster than torch's norm."""
     return torch.stack([part.square() for part in vectors.unbind(-1)]).sum(0).sqrt()
 
 
 def _between(position: Tensor, zoom: float, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the two cells (..., 1) between which a position lies in a smaller map, and the share of the second."""
+    """Return the two neighbouring cells (..., 1) of a position in a smaller map, and the weight of the second."""
     exact = ((position[..., None] + 0.5) * zoom - 0.5).clamp(min=0)
     first = exact.long()
     return first, (first + 1).clamp(max=count - 1), exact - first
 
 
 def _quarter_offset(flat: Tensor, cell: Tensor, size: tuple[int, int]) -> Tensor:
-    """Move the centres of cells (...,) a quarter towards the higher neighbour, left or up where both are equal: (..., 2)."""
+    """Move the centers of cells (...,) a quarter towards the higher neighbour, left or up if both are equal: (..., 2)."""
     height, width = size
     x, y = cell % width, cell // width % height
     higher = [
@@ -264,7 +258,7 @@ def _quarter_offset(flat: Tensor, cell: Tensor, size: tuple[int, int]) -> Tensor
 
 
 def _beside(cell: Tensor, step: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """Return the flat index of the cell a step (x, y) away, or of the last one before the border of the map."""
+    """Return the flat index of the cell a step (x, y) away, clamped to the map."""
     height, width = size
     x, y = cell % width, cell // width % height
     return cell + ((x + step[0]).clamp(0, width - 1) - x) + ((y + step[1]).clamp(0, height - 1) - y) * width

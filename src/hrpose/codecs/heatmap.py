@@ -13,16 +13,17 @@ from typing import ClassVar, get_args
 import torch
 from torch import Tensor
 
-from hrpose.codecs.base import check_choice, check_heatmaps, check_keypoints, check_positive, settle_sizes
+from hrpose.codecs.base import check_heatmaps, check_keypoints, check_sizes
 from hrpose.codecs.cells import (
     cells_from_input,
+    draw_gaussians,
     flipped_back,
     highest_cells,
     input_from_cells,
     nearest_cells,
-    paint_gaussians,
     slopes_at,
 )
+from hrpose.errors import check_choice, check_positive
 from hrpose.geometry import Grid, Rules
 
 
@@ -31,18 +32,18 @@ class HeatmapCodec:
     """Gaussian heatmaps, decoded by argmax and quarter offset.
 
     Convention:
-        Cell c of the heatmap stands for the input pixel c * stride, stride = input_size / heatmap_size.
+        Cell c of the heatmap corresponds to the input pixel c * stride, stride = input_size / heatmap_size.
 
     Attributes:
         input_size: width and height of the network input in pixels.
         heatmap_size: width and height of the heatmaps in cells.
         sigma: standard deviation of the Gaussian in cells; the paper's is 2 for 256x192 and 3 for 384x288.
-        rules: for cells near the border and heatmaps without a peak: "official" moves a cell along both axes or not at all,
-            and gives (0, 0) where nothing is positive; "mmpose" looks at each axis alone, and gives one cell outside, (-1, -1).
+        rules: for cells near the border and heatmaps without a positive cell: "official" moves a cell along both axes or not at
+            all, and gives (0, 0) without a positive cell; "mmpose" treats each axis separately, and gives (-1, -1).
 
     Raises:
-        ValueError: if a size is not two positive whole numbers, the input size is no multiple of the heatmap size,
-            sigma is not positive, or there are no such rules.
+        ValueError: if a size is not two positive whole numbers, the input size is no multiple of the heatmap size, sigma is not
+            positive, or there are no such rules.
 
     Example:
         >>> codec = HeatmapCodec(input_size=(192, 256), heatmap_size=(48, 64), sigma=2.0)
@@ -58,7 +59,7 @@ class HeatmapCodec:
     grid: ClassVar[Grid] = "plain"
 
     def __post_init__(self) -> None:
-        settle_sizes(self)
+        check_sizes(self)
         if any(pixels % cells for pixels, cells in zip(self.input_size, self.heatmap_size, strict=True)):
             quarter = tuple(max(1, pixels // 4) for pixels in self.input_size)
             raise ValueError(
@@ -74,25 +75,25 @@ class HeatmapCodec:
         return self.input_size[0] // self.heatmap_size[0], self.input_size[1] // self.heatmap_size[1]
 
     def num_channels(self, num_keypoints: int) -> int:
-        """Return the number of heatmaps for so many keypoints: one for each."""
+        """Return the number of heatmaps: one per keypoint."""
         return num_keypoints
 
     def encode(self, keypoints: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
-        """Paint a Gaussian of height 1 at the cell nearest to each keypoint, cut off 3 sigma away along each axis: (B, K, h, w).
+        """Draw a Gaussian of height 1 at the cell nearest to each keypoint, truncated at 3 sigma along each axis: (B, K, h, w).
 
-        A keypoint whose square lies wholly outside has weight 0 and an empty heatmap, and so has one that is NaN or infinite; one
-        outside but near the border keeps its weight and the part of its Gaussian that is inside. Occluded keypoints (visibility
-        1) count like visible ones. See `Codec.encode`.
+        A keypoint with its square entirely outside, NaN or infinite has weight 0 and an empty heatmap; near the border it keeps
+        its weight and the part of its Gaussian that is inside. Occluded keypoints (visibility 1) count like visible ones. See
+        `Codec.encode`.
         """
         check_keypoints(keypoints, visibility)
         nearest = nearest_cells(cells_from_input(keypoints, self.input_size, self.heatmap_size, self.grid))
-        return paint_gaussians(nearest, nearest, visibility, self.heatmap_size, self.sigma, truncated=True)
+        return draw_gaussians(nearest, nearest, visibility, self.heatmap_size, self.sigma, truncated=True)
 
     def decode(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
-        """Take the highest cell of each heatmap, moved by a quarter of a cell along both axes towards the higher neighbour.
+        """Move the highest cell of each heatmap by a quarter of a cell along both axes towards the higher neighbour.
 
-        Of equal cells the first in reading order counts. Cells on the border or beside it are not moved (see `rules`). A heatmap
-        without a positive cell gives (0, 0). The score is the height of the highest cell, NaN where the heatmap holds a NaN. See
+        Among equal cells the first in row order counts. Cells on the border or next to it are not moved (see `rules`). A heatmap
+        without a positive cell gives (0, 0). The score is the height of the highest cell, NaN for heatmaps with NaN. See
         `Codec.decode`.
         """
         check_heatmaps(heatmaps, self.heatmap_size)
@@ -103,7 +104,7 @@ class HeatmapCodec:
         inside = (cells > 1) & torch.stack([x < width - 1, y < height - 1], dim=-1)
         if self.rules == "official":
             inside = inside.all(dim=-1, keepdim=True)
-        else:  # each axis alone, but never on the first row or column
+        else:  # each axis separately, but never on the first row or column
             inside = inside & (cells.flip(-1) > 0)
         moved = cells + torch.where(inside, 0.25 * torch.sign(slopes_at(heatmaps, cells)), 0.0)
         if self.rules == "mmpose":
@@ -111,20 +112,20 @@ class HeatmapCodec:
         return input_from_cells(moved, self.input_size, self.heatmap_size, self.grid), scores
 
     def flip_back(self, heatmaps: Tensor, flip_permutation: Sequence[int]) -> Tensor:
-        """Mirror heatmaps back and move them one cell to the right (see `cells.flipped_back`); see `Codec.flip_back`."""
+        """Mirror heatmaps back and move them one cell to the right. See `Codec.flip_back`."""
         return flipped_back(heatmaps, flip_permutation, self.grid)
 
 
 def heatmap_accuracy(heatmaps: Tensor, target: Tensor, threshold: float = 0.5) -> tuple[Tensor, Tensor]:
-    """Compute how often the highest cell lies near the target's: the accuracy that the official code shows while it trains.
+    """Compute how often the highest cell is near that of the target: the training accuracy of the official code.
 
-    Distances are divided by a tenth of the heatmap's size, x by the height and y by the width as in the official code.
-    Keypoints whose target peaks in the first two columns or rows (an empty target peaks at (0, 0)) are left out.
+    Distances are divided by a tenth of the heatmap's size, x by the height and y by the width as in the official code. Targets
+    with their peak in the first two columns or rows do not count (an empty target has its peak at (0, 0)).
 
     Args:
         heatmaps: (B, K, h, w).
         target: (B, K, h, w).
-        threshold: largest distance that counts as right, exclusive.
+        threshold: largest correct distance, exclusive.
 
     Returns:
         accuracy: 0-dimensional mean over the measured keypoints; 0 if there are none.

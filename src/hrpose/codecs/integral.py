@@ -1,4 +1,4 @@
-"""Integral regression: a keypoint lies at the mean of its heatmap, and no cell has to be the highest.
+"""Integral regression: a keypoint is the mean of its heatmap.
 
 Sun, Xiao, Wei, Liang, Wei, "Integral Human Pose Regression", ECCV 2018 (https://arxiv.org/abs/1711.08229).
 """
@@ -12,25 +12,26 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hrpose.codecs.base import check_choice, check_heatmaps, check_keypoints, settle_sizes
-from hrpose.codecs.cells import cells_from_input, flipped_back, input_from_cells
+from hrpose.codecs.base import check_heatmaps, check_keypoints, check_sizes
+from hrpose.codecs.cells import cells_from_input, divide_by_size, flipped_back, input_from_cells
+from hrpose.errors import check_choice
 from hrpose.soft_argmax import axis_distributions, expected_cells
 
-_NEAR = 2.0  # cells about the mean whose share is the score
+_RADIUS = 2.0  # cells around the mean that the score sums
 
 
 @dataclass(frozen=True)
 class IntegralCodec:
-    """Heatmaps as distributions, decoded by soft-argmax; its loss is `IntegralLoss`, and any network of heatmaps will do.
+    """Heatmaps as distributions, decoded by soft-argmax; its loss is `IntegralLoss`, for any network that outputs heatmaps.
 
     Convention:
-        Cell c of the heatmap stands for the input pixel c * stride, along each axis: on the grid "udp" stride = (input_size -
+        Cell c of the heatmap corresponds to the input pixel c * stride, along each axis: on the grid "udp" stride = (input_size -
         1) / (heatmap_size - 1), and mirroring is exact; on "plain" it is input_size / heatmap_size.
 
     Attributes:
         input_size: width and height of the network input in pixels.
         heatmap_size: width w and height h of the heatmaps in cells.
-        grid: how the pixels of the crops lie in their boxes; MMPose's integral networks saw "plain" ones.
+        grid: the pixel grid of the crops; MMPose's integral networks use "plain".
 
     Raises:
         ValueError: if a size is not two whole numbers above 1, or there is no such grid.
@@ -39,7 +40,7 @@ class IntegralCodec:
         >>> codec = IntegralCodec(input_size=(192, 256), heatmap_size=(48, 64), grid="plain")
         >>> codec.encode(torch.tensor([[[96.0, 64.0]]]), torch.ones(1, 1))[0]
         tensor([[[0.5000, 0.2500]]])
-        >>> codec.decode(torch.zeros(1, 1, 64, 48))[0]  # no cell above another: the middle
+        >>> codec.decode(torch.zeros(1, 1, 64, 48))[0]  # the center of a uniform heatmap
         tensor([[[ 94., 126.]]])
     """
 
@@ -48,32 +49,27 @@ class IntegralCodec:
     grid: Literal["plain", "udp"] = "udp"
 
     def __post_init__(self) -> None:
-        settle_sizes(self, least=2)
+        check_sizes(self, least=2)
         check_choice("grid", self.grid, ("plain", "udp"))
 
     def num_channels(self, num_keypoints: int) -> int:
-        """Return the number of heatmaps for so many keypoints: one for each."""
+        """Return the number of heatmaps: one per keypoint."""
         return num_keypoints
 
     def encode(self, keypoints: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute where the mean of each heatmap should lie: (B, K, 2) in heatmap sizes, the cell divided by (w, h).
+        """Compute the target means of the heatmaps: (B, K, 2) cells divided by (w, h).
 
-        A keypoint beyond the middles of the outermost cells has weight 0 and target 0, because no mean lies there; so has one
-        that is NaN. See `Codec.encode`.
+        A keypoint outside the centers of the outermost cells, which no mean can reach, or NaN has weight 0 and target 0. See
+        `Codec.encode`.
         """
         check_keypoints(keypoints, visibility)
-        width, height = self.heatmap_size
-        x, y = cells_from_input(keypoints, self.input_size, self.heatmap_size, self.grid).unbind(-1)
-        inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-        weight = (visibility.float().clamp(max=1) * inside)[..., None]
-        target = torch.stack([x / width, y / height], dim=-1).float()
-        return torch.where(weight > 0, target, 0.0), weight
+        cells = cells_from_input(keypoints, self.input_size, self.heatmap_size, self.grid)
+        return divide_by_size(cells, visibility, self.heatmap_size)
 
     def decode(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
-        """Take the mean cell under the softmax of each heatmap; (0, 0) where a heatmap holds a NaN. See `Codec.decode`.
+        """Compute the mean cell under the softmax of each heatmap; (0, 0) for heatmaps with NaN. See `Codec.decode`.
 
-        The score is the share within 2 cells of the mean, of the axis where it is the smaller one. The paper leaves it open;
-        MMPose says 1.
+        The score is the share within 2 cells of the mean, the smaller one of both axes. The paper defines none; MMPose's is 1.
         """
         check_heatmaps(heatmaps, self.heatmap_size)
         shares = axis_distributions(heatmaps.float())
@@ -86,12 +82,12 @@ class IntegralCodec:
     def flip_back(self, heatmaps: Tensor, flip_permutation: Sequence[int]) -> Tensor:
         """Mirror heatmaps back and, on a plain grid, move them one cell to the right; see `Codec.flip_back`.
 
-        Both views are averaged before the softmax, so the two distributions are multiplied.
+        The flip test averages before the softmax, so it multiplies the two distributions.
         """
         return flipped_back(heatmaps, flip_permutation, self.grid)
 
 
 def _share_about(means: Tensor, shares: Tensor) -> Tensor:
-    """Sum what lies near the mean of a distribution (..., n) along an axis."""
+    """Sum distributions (..., n) within a radius of their means."""
     places = torch.arange(shares.shape[-1], device=shares.device)
-    return (shares * ((places - means[..., None]).abs() <= _NEAR)).sum(dim=-1)
+    return (shares * ((places - means[..., None]).abs() <= _RADIUS)).sum(dim=-1)

@@ -13,14 +13,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hrpose.codecs.base import check_keypoints, settle_sizes
-from hrpose.codecs.cells import counterparts
+from hrpose.codecs.base import check_keypoints, check_sizes
+from hrpose.codecs.cells import divide_by_size, swap_pairs
 from hrpose.geometry import Grid
 
 
 @dataclass(frozen=True)
 class RegressionCodec:
-    """Coordinates in input sizes: (x / W, y / H); its losses are `CoordinateLoss` and `RLELoss`.
+    """Coordinates in units of the input's size: (x / W, y / H); its losses are `CoordinateLoss` and `RLELoss`.
 
     Attributes:
         input_size: width W and height H of the network input in pixels.
@@ -39,62 +39,44 @@ class RegressionCodec:
     grid: ClassVar[Grid] = "plain"
 
     def __post_init__(self) -> None:
-        settle_sizes(self)
+        check_sizes(self)
 
     def num_channels(self, num_keypoints: int) -> int:
-        """Return the number of rows of coordinates for so many keypoints: one for each."""
+        """Return the number of rows of coordinates: one per keypoint."""
         return num_keypoints
 
     def encode(self, keypoints: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
         """Divide the coordinates by the input's size: (B, K, 2).
 
-        A keypoint outside the crop, beyond the middles of its first and last pixels, has weight 0 and target 0; so has one that
-        is NaN. See `Codec.encode`.
+        A keypoint outside the centers of the outermost pixels or NaN has weight 0 and target 0. See `Codec.encode`.
         """
         check_keypoints(keypoints, visibility)
-        width, height = self.input_size
-        x, y = keypoints.unbind(-1)
-        inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-        weight = (visibility.float().clamp(max=1) * inside)[..., None]
-        target = torch.stack([x / width, y / height], dim=-1).float()
-        return torch.where(weight > 0, target, 0.0), weight
+        return divide_by_size(keypoints, visibility, self.input_size)
 
     def decode(self, answers: Tensor) -> tuple[Tensor, Tensor]:
-        """Multiply the coordinates by the input's size.
+        """Multiply coordinates (B, K, 2), or (B, K, 4) with sigmas, by the input's size; (0, 0) for NaN. See `Codec.decode`.
 
-        Args:
-            answers: (B, K, 2) coordinates, or (B, K, 4) coordinates and their sigmas, in input sizes.
-
-        Returns:
-            keypoints: (B, K, 2) float32 in input pixels; (0, 0) where a network predicts NaN.
-            scores: (B, K) float32: 1 minus the mean sigma, as in RLE's paper; 1 without sigmas.
-
-        Raises:
-            ValueError: if the shape is another.
+        Scores are 1 minus the mean sigma, as in the paper of RLE; 1 without sigmas.
         """
-        _check_answers(answers)
+        _check_coordinates(answers)
         exact = answers.float()
         x, y = exact[..., 0] * self.input_size[0], exact[..., 1] * self.input_size[1]
         keypoints = torch.stack([x, y], dim=-1)
-        sigmas = exact[..., 2:] if answers.shape[2] == 4 else torch.zeros_like(keypoints)
+        sigmas = exact[..., 2:] if exact.shape[2] == 4 else torch.zeros_like(keypoints)
         sound = keypoints.isfinite().all(dim=-1)
         scores = torch.where(sound, 1 - sigmas.mean(dim=-1), float("nan"))
         return torch.where(sound[..., None], keypoints, 0.0), scores
 
     def flip_back(self, answers: Tensor, flip_permutation: Sequence[int]) -> Tensor:
-        """Mirror the coordinates of mirrored images back, pixel x to W - 1 - x, and give each row to its counterpart.
-
-        Sigmas stay as they are. See `Codec.flip_back`.
-        """
-        _check_answers(answers)
+        """Mirror coordinates back, pixel x to W - 1 - x, and exchange mirror pairs; sigmas stay. See `Codec.flip_back`."""
+        _check_coordinates(answers)
         last = (self.input_size[0] - 1) / self.input_size[0]
-        mirrored = torch.cat([last - answers[..., :1], answers[..., 1:]], dim=-1)
-        return counterparts(mirrored, flip_permutation)
+        return swap_pairs(torch.cat([last - answers[..., :1], answers[..., 1:]], dim=-1), flip_permutation)
 
 
-def _check_answers(answers: Tensor) -> None:
-    if answers.ndim != 3 or answers.shape[2] not in (2, 4):
+def _check_coordinates(coordinates: Tensor) -> None:
+    if coordinates.ndim != 3 or coordinates.shape[2] not in (2, 4):
         raise ValueError(
             "Expected coordinates (B, K, 2), or (B, K, 4) with their sigmas, but got the shape "
-            f"{tuple(answers.shape)}. The codec belongs to a network that puts out coordinates, such as model=deeppose_50."
+            f"{tuple(coordinates.shape)}. The codec requires a network that outputs coordinates, such as model=deeppose_50."
         )

@@ -1,4 +1,4 @@
-"""SimCC: each coordinate is a class, one of the bins that its axis is divided into.
+"""SimCC: each coordinate is classified into one of the bins of its axis.
 
 Li et al., "SimCC: a Simple Coordinate Classification Perspective for Human Pose Estimation", ECCV 2022
 (https://arxiv.org/abs/2107.03332). Targets are those of MMPose, with Gaussian label smoothing.
@@ -14,27 +14,27 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hrpose.codecs.base import check_count, check_keypoints, check_positive, settle_sizes
-from hrpose.codecs.cells import counterparts, first_argmax
+from hrpose.codecs.base import check_keypoints, check_sizes
+from hrpose.codecs.cells import first_argmax, swap_pairs
+from hrpose.errors import check_counts, check_positive
 from hrpose.geometry import Grid
 
 
 @dataclass(frozen=True)
 class SimccCodec:
-    """Bins along x and bins along y, side by side in one row for each keypoint; its loss is `SimccLoss`.
+    """Bins along x, then bins along y, in one row per keypoint; its loss is `SimccLoss`.
 
     Convention:
-        A row has X + Y numbers, X = split_ratio * W bins along x and Y = split_ratio * H along y. Bin b stands for the input
+        A row has X + Y numbers, X = split_ratio * W bins along x and Y = split_ratio * H along y. Bin b corresponds to the input
         pixel b / split_ratio.
 
     Attributes:
         input_size: width W and height H of the network input in pixels.
-        split_ratio: bins to a pixel; the paper takes 1 to 3.
+        split_ratio: bins per pixel; 1 to 3 in the paper.
         sigma: standard deviation of the targets in bins.
 
     Raises:
-        ValueError: if the size is not two positive whole numbers, the ratio is no positive whole number, or sigma is not
-            positive.
+        ValueError: if the size or the ratio is not positive whole numbers, or sigma is not positive.
 
     Example:
         >>> codec = SimccCodec(input_size=(192, 256))
@@ -49,8 +49,8 @@ class SimccCodec:
     grid: ClassVar[Grid] = "plain"
 
     def __post_init__(self) -> None:
-        settle_sizes(self)
-        check_count("split_ratio", self.split_ratio)
+        check_sizes(self)
+        check_counts(split_ratio=self.split_ratio)
         check_positive("sigma", self.sigma, "bins (6 for 2 bins to a pixel)")
 
     @property
@@ -59,14 +59,14 @@ class SimccCodec:
         return self.input_size[0] * self.split_ratio, self.input_size[1] * self.split_ratio
 
     def num_channels(self, num_keypoints: int) -> int:
-        """Return the number of rows of bins for so many keypoints: one for each."""
+        """Return the number of rows of bins: one per keypoint."""
         return num_keypoints
 
     def encode(self, keypoints: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
-        """Spread a Gaussian about the bin nearest to each coordinate: (B, K, X + Y), the share of each bin.
+        """Compute a normalised Gaussian around the bin nearest to each coordinate: (B, K, X + Y).
 
-        The shares of an axis sum to 1 where nothing is cut off. A keypoint further than 3 sigma outside along an axis has weight
-        0 and empty bins, and so has one that is NaN or infinite. See `Codec.encode`.
+        The bins of an axis sum to 1, except near the border. A keypoint more than 3 sigma outside along an axis, NaN or infinite
+        has weight 0 and empty bins. See `Codec.encode`.
         """
         check_keypoints(keypoints, visibility)
         middles = (keypoints * self.split_ratio).round()
@@ -82,10 +82,10 @@ class SimccCodec:
         return torch.where(weight[..., None] > 0, torch.cat(shares, dim=-1), 0.0), weight[..., None]
 
     def decode(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Take the first highest bin along each axis of logits (B, K, X + Y). See `Codec.decode`.
+        """Return the first highest bin along each axis of logits (B, K, X + Y). See `Codec.decode`.
 
-        The score is the share of the highest bin under the softmax of its axis, relative to the top of a target; the lower one of
-        the two axes counts. The paper leaves it open.
+        The score is the probability of the highest bin, relative to that of a target, the lower one of both axes. The paper does
+        not define it.
         """
         self._check_bins(logits)
         places, scores = [], []
@@ -96,20 +96,20 @@ class SimccCodec:
         return torch.stack(places, dim=-1), torch.minimum(*scores)
 
     def flip_back(self, logits: Tensor, flip_permutation: Sequence[int]) -> Tensor:
-        """Mirror the bins along x of mirrored images back, and give each row to its counterpart.
+        """Mirror the bins along x back, and exchange mirror pairs. See `Codec.flip_back`.
 
-        Pixel x becomes W - 1 - x, so bin b becomes X - split_ratio - b: turned round, the bins move split_ratio - 1 to the
-        left, where MMPose leaves them half a pixel off. The last bins keep their values. See `Codec.flip_back`.
+        Pixel x becomes W - 1 - x, so bin b becomes X - split_ratio - b: reversed bins move split_ratio - 1 to the left (not in
+        MMPose, which is half a pixel off). The last bins keep their values.
         """
         self._check_bins(logits)
         across, down = logits.tensor_split([self.num_bins[0]], 2)
-        turned, step = across.flip(-1), self.split_ratio - 1
-        kept = turned[..., turned.shape[2] - step :]
-        return counterparts(torch.cat([turned[..., step:], kept, down], dim=-1), flip_permutation)
+        reverse, step = across.flip(-1), self.split_ratio - 1
+        kept = reverse[..., reverse.shape[2] - step :]
+        return swap_pairs(torch.cat([reverse[..., step:], kept, down], dim=-1), flip_permutation)
 
     @property
     def _top(self) -> float:
-        """The share of a target's highest bin."""
+        """The highest bin of a target."""
         return 1 / (self.sigma * math.sqrt(2 * math.pi))
 
     def _check_bins(self, logits: Tensor) -> None:
@@ -117,6 +117,6 @@ class SimccCodec:
         if logits.ndim != 3 or logits.shape[2] != across + down:
             raise ValueError(
                 f"Expected bins (B, K, {across + down}), {across} along x and {down} along y, but got the shape "
-                f"{tuple(logits.shape)}. The codec belongs to a network that puts out bins, such as model=simcc_50, and its "
-                "input_size and split_ratio have to be the network's."
+                f"{tuple(logits.shape)}. The codec requires a network that outputs bins, such as model=simcc_50, with the same "
+                "input_size and split_ratio."
             )

@@ -1,8 +1,8 @@
-"""UDP: sizes measured in steps between pixels, so that crops, heatmaps and mirrored images agree exactly.
+"""UDP: sizes in steps between pixels, so that crops, heatmaps and mirrored images are aligned exactly.
 
-Two forms: Gaussian heatmaps, and (section 3.3) a disk that marks the cells near the keypoint with the offset from each of them.
-Huang et al., "The Devil is in the Details: Delving into Unbiased Data Processing for Human Pose Estimation", CVPR 2020; offsets
-after Papandreou et al., "Towards Accurate Multi-person Pose Estimation in the Wild", CVPR 2017.
+Two forms: Gaussian heatmaps, and (section 3.3) a disk around the keypoint with the offset from each of its cells. Huang et al.,
+"The Devil is in the Details: Delving into Unbiased Data Processing for Human Pose Estimation", CVPR 2020; offsets from Papandreou
+et al., "Towards Accurate Multi-person Pose Estimation in the Wild", CVPR 2017.
 """
 
 from __future__ import annotations
@@ -14,26 +14,20 @@ from typing import ClassVar, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from hrpose.codecs.base import (
-    check_choice,
-    check_heatmaps,
-    check_kernel,
-    check_keypoints,
-    check_positive,
-    settle_sizes,
-)
+from hrpose.codecs.base import check_heatmaps, check_kernel, check_keypoints, check_sizes
 from hrpose.codecs.cells import (
     cells_from_input,
+    draw_gaussians,
     flipped_back,
     gaussian_blur,
     highest_cells,
     input_from_cells,
     nearest_cells,
     newton_steps,
-    paint_gaussians,
     values_at,
     windows_at,
 )
+from hrpose.errors import check_choice, check_positive
 from hrpose.geometry import Grid
 
 Smoothing: TypeAlias = Literal["official", "mmpose"]
@@ -45,15 +39,15 @@ class UdpCodec:
     """Gaussian heatmaps on the UDP grid, decoded by blur, logarithm and one Newton step from the highest cell.
 
     Convention:
-        Cell c of the heatmap stands for the input pixel c * (input_size - 1) / (heatmap_size - 1), along each axis.
+        Cell c of the heatmap corresponds to the input pixel c * (input_size - 1) / (heatmap_size - 1), along each axis.
 
     Attributes:
         input_size: width and height of the network input in pixels.
         heatmap_size: width and height of the heatmaps in cells.
         sigma: standard deviation of the Gaussian in cells; the paper's is 2 for 256x192 and 3 for 384x288.
-        blur_kernel: odd width in cells of the blur before decoding; 1 does not blur. The official code takes 7, MMPose 11.
-        smoothing: "official": heatmaps go on beyond their border as in a mirror, and the blurred ones are stretched from
-            their lowest to their highest cell; "mmpose": they go on with zeros, and are scaled to their old height.
+        blur_kernel: odd width in cells of the blur before decoding; 1 does not blur. The official code uses 7, MMPose 11.
+        smoothing: "official" pads heatmaps by reflection and stretches the blurred ones from their lowest to their highest cell;
+            "mmpose" pads with zeros and scales them to their original height.
 
     Raises:
         ValueError: if a size is not two whole numbers above 1, or another argument is out of range.
@@ -73,30 +67,29 @@ class UdpCodec:
     grid: ClassVar[Grid] = "udp"
 
     def __post_init__(self) -> None:
-        settle_sizes(self, least=2)
+        check_sizes(self, least=2)
         check_positive("sigma", self.sigma, "heatmap cells (2 for 48x64)")
         check_kernel("blur_kernel", self.blur_kernel, self.heatmap_size)
         check_choice("smoothing", self.smoothing, ("official", "mmpose"))
 
     def num_channels(self, num_keypoints: int) -> int:
-        """Return the number of heatmaps for so many keypoints: one for each."""
+        """Return the number of heatmaps: one per keypoint."""
         return num_keypoints
 
     def encode(self, keypoints: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
-        """Paint a Gaussian around each keypoint, cut off 3 sigma away from the nearest cell along each axis: (B, K, h, w).
+        """Draw a Gaussian around each keypoint, truncated 3 sigma from the nearest cell along each axis: (B, K, h, w).
 
-        A keypoint whose square lies wholly outside has weight 0 and an empty heatmap, and so has one that is NaN or infinite. See
-        `Codec.encode`.
+        A keypoint with its square entirely outside, NaN or infinite has weight 0 and an empty heatmap. See `Codec.encode`.
         """
         check_keypoints(keypoints, visibility)
         cells = cells_from_input(keypoints, self.input_size, self.heatmap_size, self.grid)
-        return paint_gaussians(cells, nearest_cells(cells), visibility, self.heatmap_size, self.sigma, truncated=True)
+        return draw_gaussians(cells, nearest_cells(cells), visibility, self.heatmap_size, self.sigma, truncated=True)
 
     def decode(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
-        """Step from the highest cell to the top of the parabola through the logarithm of the blurred heatmap.
+        """Move the highest cell to the maximum of a parabola fitted to the logarithm of the blurred heatmap.
 
-        Beyond the border the outermost cells go on. A step has no bound. A heatmap without a positive cell gives (0, 0). The
-        score is the height of the highest cell before the blur. See `Codec.decode`.
+        Border cells are repeated outside. A step has no bound. A heatmap without a positive cell gives (0, 0). The score is the
+        height of the highest cell before the blur. See `Codec.decode`.
         """
         check_heatmaps(heatmaps, self.heatmap_size)
         heatmaps = heatmaps.float().contiguous()
@@ -110,12 +103,12 @@ class UdpCodec:
         return input_from_cells(moved, self.input_size, self.heatmap_size, self.grid), scores
 
     def flip_back(self, heatmaps: Tensor, flip_permutation: Sequence[int]) -> Tensor:
-        """Mirror heatmaps back; nothing has to be shifted. See `Codec.flip_back`."""
+        """Mirror heatmaps back without a shift. See `Codec.flip_back`."""
         return flipped_back(heatmaps, flip_permutation, self.grid)
 
 
 def _step_to_top(logs: Tensor) -> Tensor:
-    """Measure the parabola (..., 3, 3) with differences over one cell; give the step (..., 2) to its top."""
+    """Return the step (..., 2) to the maximum of a parabola (..., 3, 3), from differences over one cell."""
     middle = logs[..., 1, 1]
     left, right, above, below = logs[..., 1, 0], logs[..., 1, 2], logs[..., 0, 1], logs[..., 2, 1]
     dxx, dyy = right - 2 * middle + left, below - 2 * middle + above
@@ -126,20 +119,20 @@ def _step_to_top(logs: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class UdpOffsetCodec:
-    """Three channels for each keypoint on the UDP grid: disk, x offset, y offset; its loss is `HeatmapOffsetMSELoss`.
+    """Three channels per keypoint on the UDP grid: disk, x offset, y offset; its loss is `HeatmapOffsetMSELoss`.
 
     Convention:
-        Channel 3k is the disk of keypoint k: 1 within `radius` of it, else 0. Channels 3k + 1 and 3k + 2 hold for each cell of
-        the disk the offset of the keypoint to the right and below, in radii; they are 0 outside the disk. Cell c stands for the
-        input pixel c * (input_size - 1) / (heatmap_size - 1), along each axis.
+        Channel 3k is the disk of keypoint k: 1 within `radius` of it, else 0. Channels 3k + 1 and 3k + 2 are the x and y offsets
+        from each cell of the disk to the keypoint, in radii; they are 0 outside the disk. Cell c corresponds to the input pixel
+        c * (input_size - 1) / (heatmap_size - 1), along each axis.
 
     Attributes:
         input_size: width and height of the network input in pixels.
         heatmap_size: width and height of the heatmaps in cells.
-        radius: of the disk in cells. The official code takes 4; MMPose 0.0546875 of the longer side of the heatmap, 3.5 of 64.
+        radius: of the disk in cells. The official code uses 4; MMPose 0.0546875 of the longer side of the heatmap, 3.5 of 64.
         disk_kernel: odd width in cells of the blur of the disks before decoding; 1 does not blur. Official 15, MMPose 23.
-        offset_kernel: the same for the offsets. Official 7, MMPose 1. The corners of 7x7 cells reach out of a disk of 4, which
-            moves a clean target by up to an eighth of an input pixel; 5 and less decode it exactly.
+        offset_kernel: the same for the offsets. Official 7, MMPose 1. 7x7 cells exceed a disk of radius 4, which moves an ideal
+            target by up to an eighth of an input pixel; 5 or less decode it exactly.
 
     Raises:
         ValueError: if a size is not two whole numbers above 1, or another argument is out of range.
@@ -159,20 +152,20 @@ class UdpOffsetCodec:
     grid: ClassVar[Grid] = "udp"
 
     def __post_init__(self) -> None:
-        settle_sizes(self, least=2)
+        check_sizes(self, least=2)
         check_positive("radius", self.radius, "heatmap cells (4 for 48x64)")
         for name in ("disk_kernel", "offset_kernel"):
             check_kernel(name, getattr(self, name), self.heatmap_size)
 
     def num_channels(self, num_keypoints: int) -> int:
-        """Return the number of heatmaps for so many keypoints: three for each."""
+        """Return the number of heatmaps: three per keypoint."""
         return 3 * num_keypoints
 
     def encode(self, keypoints: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
         """Draw the disk of each keypoint and the offsets to it: (B, 3K, h, w).
 
-        A keypoint outside the image keeps its weight, as in the official code: its disk is cut off at the border, or empty. One
-        that is NaN or infinite has weight 0. See `Codec.encode`.
+        A keypoint outside the image keeps its weight, as in the official code; its disk is truncated at the border or empty. A
+        NaN or infinite keypoint has weight 0. See `Codec.encode`.
         """
         check_keypoints(keypoints, visibility)
         weight = visibility.float().clamp(max=1) * keypoints.isfinite().all(-1)
@@ -187,13 +180,10 @@ class UdpOffsetCodec:
         return torch.stack(channels, dim=2).flatten(1, 2), weight[..., None]
 
     def decode(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
-        """Go from the highest cell of the blurred disk to where the blurred offsets of that cell point.
+        """Add the blurred offsets of the highest cell of the blurred disk to this cell.
 
-        Blurred heatmaps are mirrored at their border. A disk without a positive cell gives (0, 0); an offset that leads out of
-        any image is not followed. The score is the height of the highest cell of the blurred disk. See `Codec.decode`.
-
-        Raises:
-            ValueError: if the heatmaps have another size than `heatmap_size`, or their number is no multiple of three.
+        Blurs pad by reflection. A disk without a positive cell gives (0, 0); an offset longer than the input is ignored. The
+        score is the height of the highest cell of the blurred disk. See `Codec.decode`.
         """
         check_heatmaps(heatmaps, self.heatmap_size)
         _check_triples(heatmaps)
@@ -217,6 +207,6 @@ class UdpOffsetCodec:
 def _check_triples(heatmaps: Tensor) -> None:
     if heatmaps.shape[1] % 3:
         raise ValueError(
-            f"Expected argument `heatmaps` to have three channels for each keypoint (disk, x, y), but got {heatmaps.shape[1]} "
-            "channels. The network needs codec.num_channels(num_keypoints) outputs."
+            f"Expected argument `heatmaps` to have three channels per keypoint (disk, x, y), but got {heatmaps.shape[1]}. The "
+            "network needs codec.num_channels(num_keypoints) outputs."
         )

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hrpose.config.loading import chosen_options, load
 
 # An override of hrpose, its names in Ultralytics, MMPose, Lightning's CLI and the official HRNet code (lower case, _ for -), and
-# optionally the only verb with it. Of several rows with a name the first whose keys the verb has applies. `name=value` has
+# optionally the only verb with it. Of several rows with a name, the first with keys of the verb applies. `name=value` has
 # precedence over `name`.
 _OTHER_TOOLS: tuple[tuple[str, ...], ...] = (
     (
@@ -93,23 +93,14 @@ for _override, _names, *_verbs in _OTHER_TOOLS:
 
 
 class Tree:
-    """The groups and keys of a verb, including those of folders added with `hydra.searchpath`.
-
-    Args:
-        loader: of the conf folder.
-        verb: the primary configuration.
-        added: overrides of `hydra.searchpath`.
-
-    Attributes:
-        cfg: the configuration without overrides, or with those that choose options.
-        choices: the default option of each group; a list if several can be chosen.
-    """
+    """The groups and keys of a verb, including those of folders added with overrides of `hydra.searchpath`."""
 
     def __init__(self, loader: ConfigLoader, verb: str, added: Sequence[str] = ()) -> None:
         self.loader = loader
         self.verb = verb
         self.added = added
-        self.cfg = self.load([])
+        self.cfg = self.load([])  # without overrides, or with those that choose options
+        # the default option of each group; a list if several can be chosen
         self.choices = chosen_options(loader, verb, added)
 
     def load(self, overrides: Sequence[str]) -> DictConfig:
@@ -175,13 +166,7 @@ def _leaves(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
 
 
 def replace_argument(tree: Tree, key: str, value: str) -> str:
-    """Return "Use ..." for a key of another tool; "" if the verb has no equivalent.
-
-    Args:
-        tree: groups and keys of the verb.
-        key: the key of the user.
-        value: of the key; may be empty.
-    """
+    """Return "Use ..." for a key of another tool and its value, which may be empty; "" if the verb has no equivalent."""
     name = key.lower().replace("-", "_")
     for override, verb in [*_REPLACEMENTS.get(f"{name}={value.lower()}", ()), *_REPLACEMENTS.get(name, ())]:
         keys = [text.partition("=")[0] for text in override.split() if "=" in text]

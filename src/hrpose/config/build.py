@@ -24,17 +24,11 @@ OF_TASKS: Mapping[str, Mapping[str, Any]] = {"optim": {"backbone_factor": float}
 
 
 def build(node: DictConfig | None, /, **given: Any) -> Any:
-    """Build the object of a node.
+    """Build the object of a node with a `_target_`; return None for None, a disabled part.
 
     Lists and mappings are passed as plain Python containers. A node with `_partial_: true` returns a callable that takes the
-    remaining arguments. Objects in `given` are passed unchanged, while Hydra would convert dataclasses to configuration.
-
-    Args:
-        node: a node with a `_target_`, or None for a disabled part.
-        given: further arguments, which replace those of the node.
-
-    Returns:
-        The object; None for None.
+    remaining arguments. Arguments in `given` replace those of the node and are passed unchanged, while Hydra would convert
+    dataclasses to configuration.
 
     Raises:
         ConfigError: if the target raises an error, with the full key and the message of the target.
@@ -73,21 +67,13 @@ def _refusal(key: str, error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A keyword argument of a target.
-
-    Attributes:
-        name: of the argument.
-        required: whether it has no default.
-        nullable: whether its default is None.
-        hint: the resolved annotation; Any if there is none or it cannot be resolved.
-        text: the annotation in the source code.
-    """
+    """A keyword argument of a target."""
 
     name: str
     required: bool = True
-    nullable: bool = False
-    hint: Any = Any
-    text: str = ""
+    nullable: bool = False  # its default is None
+    hint: Any = Any  # the resolved annotation; Any if there is none or it cannot be resolved
+    text: str = ""  # the annotation in the source code
 
 
 @dataclass(frozen=True)
@@ -104,14 +90,7 @@ class UnknownTargetError(Exception):
 
 @cache
 def find_signature(target: str) -> Signature:
-    """Return the arguments of a class or function.
-
-    Args:
-        target: dotted name; the module is imported.
-
-    Raises:
-        UnknownTargetError: if it does not exist, or its module cannot be imported.
-    """
+    """Return the arguments of a class or function by its dotted name; see `import_target`."""
     called = import_target(target)
     try:
         signature = inspect.signature(called)
@@ -248,9 +227,7 @@ def _fits_class(value: object, kind: Any, arguments: tuple[Any, ...]) -> bool:
     if issubclass(kind, Path):
         return isinstance(value, str)
     if issubclass(kind, Mapping):
-        return isinstance(value, dict) and all(
-            fits(element, hint) for element in value.values() for hint in arguments[1:]
-        )
+        return isinstance(value, dict) and all(fits(item, hint) for item in value.values() for hint in arguments[1:])
     if issubclass(kind, Collection | Iterable) and kind.__module__ in ("builtins", "collections.abc"):
         return isinstance(value, list) and all(fits(element, hint) for element in value for hint in arguments[:1])
     if _may_be_plain(kind):
@@ -269,12 +246,7 @@ def _may_be_plain(kind: type) -> bool:
 
 
 def describe(hint: Any, text: str) -> str:
-    """Describe a type for a message, with the choices of a `Literal` or of a list of these.
-
-    Args:
-        hint: the resolved annotation.
-        text: the annotation in the source code, for other types.
-    """
+    """Describe a type for a message: the choices of a `Literal` or of a list of these, or the annotation in the source code."""
     if choices := literals(hint):
         return f"one of {_list(choices)}"
     if get_origin(hint) in (list, Sequence) and (choices := literals(get_args(hint)[0])):

@@ -34,14 +34,13 @@ _PARTS = ("codec", "size")  # groups that files of `model/` may select
 
 
 def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
-    """Compose the configuration of a verb, as the command line does, without changing the state of Hydra.
+    """Return a new configuration of a verb, as on the command line, without changing the state of Hydra.
+
+    It is not validated; see `validate`.
 
     Args:
         verb: name of a primary configuration in `conf_dir()`, such as "fit" or "test".
         overrides: as on the command line: `["experiment=tiny", "optim.lr=5e-4"]`; `+experiment=tiny` is the same.
-
-    Returns:
-        A new configuration. It is not validated; see `validate`.
 
     Raises:
         ConfigError: if overrides are wrong, with all of them and suggestions.
@@ -106,15 +105,7 @@ def expand_jobs(verb: str, overrides: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def describe_choices(verb: str, overrides: Sequence[str]) -> list[str]:
-    """Describe implied choices: a codec and size that a network selects, and an input size that is wider than high.
-
-    Args:
-        verb: the primary configuration.
-        overrides: valid overrides of one job.
-
-    Returns:
-        Sentences; none for a codec or size that does not change or is an override itself.
-    """
+    """Return sentences on implied choices of a job: codec and size that a network selects, and inputs wider than high."""
     sizes = [re.fullmatch(r"codec\.input_size=\[(\d+), *(\d+)\]", text) for text in overrides]
     lines = [
         f"codec.input_size=[{size[1]},{size[2]}] is (width, height), so crops are wider than high."
@@ -153,15 +144,9 @@ def find_choices(verb: str, overrides: Sequence[str]) -> Mapping[str, str | None
 
 
 def unpublished(cfg: DictConfig, choices: Mapping[str, str | None]) -> list[str]:
-    """Describe a combination of codec and size that is not published.
+    """Return a sentence on a combination of codec and size that the file of the size does not list in `published`.
 
-    Args:
-        cfg: a composed configuration.
-        choices: the option of each group.
-
-    Returns:
-        One sentence; none if the combination is published, the input size is not that of the group `size`, or its file does not
-        list `published` codecs.
+    None if the input size is not that of the group `size`. `choices` has the option of each group.
     """
     codec, size = choices.get("codec"), cfg.get("size")
     if not codec or not size or cfg.codec.input_size != size.input_size:

@@ -35,11 +35,7 @@ def load(loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> DictConfi
     """Compose as Hydra's loader does, including the node `hydra`.
 
     A command composes the same groups several times, so files are cached by the choice of groups, and values are set in a copy.
-
-    Args:
-        loader: from `config_loader`.
-        verb: the primary configuration.
-        overrides: normalised.
+    Overrides must be normalised.
 
     Raises:
         HydraException: if an override is wrong.
@@ -59,13 +55,7 @@ def load(loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> DictConfi
 
 
 def chosen_options(loader: ConfigLoader, verb: str, added: Sequence[str] = ()) -> dict[str, str | list[str] | None]:
-    """Return the default option of each group; a list if several can be chosen.
-
-    Args:
-        loader: from `config_loader`.
-        verb: the primary configuration.
-        added: overrides of `hydra.searchpath`.
-    """
+    """Return the default option of each group, a list if several can be chosen; `added` are overrides of `hydra.searchpath`."""
     if added:
         return _chosen_options(loader, verb, added)
     return dict(_known_options(verb, last_change()))

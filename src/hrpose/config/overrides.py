@@ -25,18 +25,10 @@ from hrpose.moved import gone_message
 
 # errors of composing; Hydra raises ValueError for `model=1`
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, ValueError)
-# keys whose values are paths, in addition to those of the group `paths`
+# keys with paths as values, in addition to those of the group `paths`
 _PATHS = (
-    "source",
-    "weights",
-    "ckpt_path",
-    "annotations",
-    "results",
-    "boxes",
-    "a",
-    "b",
-    "detector.file",
-    "detector.model",
+    *("source", "weights", "ckpt_path", "annotations", "results", "boxes", "a", "b"),
+    *("detector.file", "detector.model"),
 )
 _PLAIN_TEXT = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")  # needs no quotes in Hydra
 _OWN_CLASS = re.compile(r"(\w+)=\{.*\b_target_\b.*\}", re.DOTALL)
@@ -193,19 +185,13 @@ def is_swept(text: str) -> bool:
 
 
 def find_override_faults(loader: ConfigLoader, verb: str, overrides: Sequence[str]) -> list[tuple[str, str]]:
-    """Find every wrong override of a verb.
-
-    Args:
-        loader: of the conf folder.
-        verb: the primary configuration.
-        overrides: normalised.
+    """Find every wrong override of a verb; overrides must be normalised.
 
     Returns:
         Pairs of override and message; empty if no override is the cause.
     """
-    tree = Tree(
-        loader, verb, [text for text in overrides if text.startswith(SEARCH_PATH) and not search_path_fault(text)]
-    )
+    added = [text for text in overrides if text.startswith(SEARCH_PATH) and not search_path_fault(text)]
+    tree = Tree(loader, verb, added)
     faults: list[tuple[str, str]] = []
     groups: list[Override] = []
     values: list[Override] = []

@@ -35,13 +35,8 @@ def find_file_faults(cfg: DictConfig) -> list[tuple[str, str]]:
     Returns:
         Pairs of key and message.
     """
-    faults = [
-        *_checkpoint_faults(cfg),
-        *_weights_faults(cfg),
-        *_result_faults(cfg),
-        *_source_faults(cfg),
-        *_mixed_data(cfg),
-    ]
+    searches = (_checkpoint_faults, _weights_faults, _result_faults, _source_faults, _mixed_data)
+    faults = [fault for search in searches for fault in search(cfg)]
     missing = list(_missing_data(cfg))
     if missing:
         lines = ["these files are missing:", *(f"  {key} = {path}{_hint(key, Path(path))}" for key, path in missing)]
@@ -50,16 +45,10 @@ def find_file_faults(cfg: DictConfig) -> list[tuple[str, str]]:
 
 
 def find_checkpoint(cfg: DictConfig) -> Path | None:
-    """Return the checkpoint of `ckpt_path`, and warn of damaged ones that are skipped.
+    """Return the checkpoint of `ckpt_path`, None for null, and warn of damaged ones that are skipped.
 
     `last` is the newest last.ckpt of the runs of this name. If it is damaged, the other checkpoints in its folder are tried,
     newest first, then those of earlier runs.
-
-    Args:
-        cfg: with `ckpt_path`, `name` and `paths.runs`.
-
-    Returns:
-        A complete file; None for null.
 
     Raises:
         ConfigError: if there is no such file, or it is damaged.
@@ -163,18 +152,12 @@ def _weights_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
 
 def _result_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     """Check the other input files of a verb, and for `compare` the folders of runs."""
-    named = {
-        "evaluate": ("annotations", "results"),
-        "compare": ("annotations", "a", "b"),
-        "predict": ("annotations", "boxes"),
-    }
-    if (
-        isinstance(cfg.get("detector"), DictConfig)
-        and (file := _text(cfg.detector, "file"))
-        and not Path(file).is_file()
-    ):
-        yield "detector.file", f"there is no file {file}."
-    for name in named.get(str(cfg.get("task")), ()):
+    if isinstance(cfg.get("detector"), DictConfig):
+        file = _text(cfg.detector, "file")
+        if file and not Path(file).is_file():
+            yield "detector.file", f"there is no file {file}."
+    named = {"evaluate": "annotations results", "compare": "annotations a b", "predict": "annotations boxes"}
+    for name in named.get(str(cfg.get("task")), "").split():
         path = _text(cfg, name)
         if path is not None and not (Path(path).is_file() or (name in ("a", "b") and Path(path).is_dir())):
             is_labels = name == "annotations" and Path(path).is_dir()
@@ -306,11 +289,8 @@ def _hint(key: str, path: Path) -> str:
     """Return a hint for a missing path: it is a folder instead of a file, or there is a similar name."""
     wants_folder = key.endswith("_images")
     if path.is_dir() or path.is_file():
-        return (
-            " (a file; a folder, or uncompressed .zip or .tar, is expected)"
-            if wants_folder
-            else " (a folder; a file is expected)"
-        )
+        folder = " (a file; a folder, or uncompressed .zip or .tar, is expected)"
+        return folder if wants_folder else " (a folder; a file is expected)"
     beside = path.parent.glob("*") if path.parent.is_dir() else ()
     meant = did_you_mean(path.name, sorted(one.name for one in beside if one.is_dir() == wants_folder))
     return f" ({meant.strip()})" if meant else ""
@@ -364,10 +344,7 @@ OmegaConf.register_new_resolver("run_time", _run_time, use_cache=True, replace=T
 
 
 def open_run_folder(cfg: DictConfig) -> None:
-    """Create the parent of the run folder, so that an error is reported before Hydra creates the folder.
-
-    Args:
-        cfg: with `paths.run`.
+    """Create the parent of `paths.run`, so that an error is reported before Hydra creates the folder.
 
     Raises:
         ConfigError: if the folder cannot be created or is not writable.
@@ -395,14 +372,10 @@ def remove_unused_folder(folder: Path) -> None:
 
 @contextmanager
 def claimed_folders(configs: Sequence[DictConfig], key: Literal["run", "sweep"]) -> Iterator[None]:
-    """Create the folders of a command, and fix `${run_time:}` in the `with` block.
+    """Create the folders `paths.<key>` of all jobs of a command, and fix `${run_time:}` in the `with` block.
 
     If a folder with this time exists, because two commands started in the same second, `_2` is appended to the time. Folders
     that do not depend on the time are chosen by the user and may exist.
-
-    Args:
-        configs: configurations of all jobs.
-        key: entry of `paths` with the folder: `run`, or `sweep` for the common folder of several jobs.
     """
     global _claimed
     first, second = (_folders(configs, key, stamp) for stamp in ("a", "b"))

@@ -11,104 +11,91 @@ from omegaconf.errors import OmegaConfBaseException
 from hrpose.skeletons import KNOWN_SKELETONS
 
 _SKELETONS: Any = Literal[tuple(KNOWN_SKELETONS)]
+_RULES, _FORMAT = Literal["official", "mmpose"], Literal["onnx", "openvino"]
+_INTERVAL = Literal["epoch", "step"]
+
+
+def _types(names: Mapping[Any, str]) -> dict[str, Any]:
+    """Return the type of each setting from the settings of each type, separated by spaces."""
+    return {name: kind for kind, listed in names.items() for name in listed.split()}
+
+
 # settings of the verbs that need a network and data
-SETTINGS: Mapping[str, Any] = {
-    "name": str,
-    "seed": int,
-    "ckpt_path": str | None,
-    "weights": str | None,
-    "flip_test": bool,
-    "keypoint_score_threshold": float,
-    "rules": Literal["official", "mmpose"],
-    "channels_last": bool,
-    "compile": bool,
-    "threads": int | Literal["auto"],
-    "schedule_interval": Literal["epoch", "step"],
-    "monitor": str,
-    "monitor_min_delta": float,
-    "report_images": bool,
-}
+SETTINGS: Mapping[str, Any] = _types(
+    {
+        str: "name monitor",
+        int: "seed",
+        str | None: "ckpt_path weights",
+        bool: "flip_test channels_last compile report_images",
+        float: "keypoint_score_threshold monitor_min_delta",
+        _RULES: "rules",
+        int | Literal["auto"]: "threads",
+        _INTERVAL: "schedule_interval",
+    }
+)
 # settings of the verbs that read result files
-_RESULTS = {
-    "name": str,
-    "seed": int,
-    "sigmas": _SKELETONS | list[float] | None,
-    "category": str | list[str] | None,
-    "keypoint_fields": dict[str, int] | None,
-    "area_from_bbox": float,
-    "visibility_map": dict[int, int] | None,
-    "bbox_from_keypoints": float | None,
-    "max_detections": int,
-    "num_samples": int,
-}
+_RESULTS = _types(
+    {
+        str: "name",
+        int: "seed max_detections num_samples",
+        _SKELETONS | list[float] | None: "sigmas",
+        str | list[str] | None: "category",
+        dict[str, int] | None: "keypoint_fields",
+        float: "area_from_bbox",
+        dict[int, int] | None: "visibility_map",
+        float | None: "bbox_from_keypoints",
+    }
+)
 SETTINGS_OF: Mapping[str, Mapping[str, Any]] = {
-    "evaluate": {**_RESULTS, "annotations": str, "results": str},
-    "doctor": {**SETTINGS, "images": bool, "format": Literal["text", "json"]},
-    "compare": {
-        **_RESULTS,
-        "annotations": str | None,
-        "a": str,
-        "b": str | None,
-        "boxes": str | None,
-        "force": bool,
-    },
-    "convert": {
-        **dict.fromkeys(("out", "format", "images", "category"), str | None),
-        "name": str,
-        "seed": int,
-        "source": str,
-        "archive": Literal["tar", "zip"] | None,
-        "archive_size": float,
-        "names": list[str] | None,
-        "flip_pairs": list[list[int | str]] | None,
-        "bbox_margin": float | None,
-        "split": float,
-        "split_by": Literal["folder", "video", "image"] | None,
-        "to": Literal["yolo", "labelme"] | None,
-        "keypoint_score_threshold": float,
-    },
-    "export": {
-        **{name: SETTINGS[name] for name in ("name", "seed", "ckpt_path", "weights", "keypoint_score_threshold")},
-        **{name: SETTINGS[name] for name in ("rules", "monitor", "monitor_min_delta")},  # used by the groups
-        "format": Literal["onnx", "openvino"],
-        "precision": Literal["fp32", "fp16", "bf16", "int8"],
-        "flip_test": bool | None,
-        "heatmaps": bool,
-        "opset": int | None,
-        "output": str | None,
-        "photos": str | None,
-        "num_calibration": int,
-        "num_crops": int,
-        "measure_ap": bool,
-        "max_ap_loss": float | None,
-        "schedule_interval": Literal["epoch", "step"],
-    },
-    "predict": {
-        "name": str,
-        "source": str | int,
-        "weights": str | None,
-        "ckpt_path": str | None,
-        "rules": Literal["official", "mmpose"],
-        "device": str,
-        "devices": int,
-        "precision": Literal["32", "bf16", "16", 32, 16] | None,
-        "flip_test": bool | None,
-        "batch_size": int,
-        "backend": Literal["auto", "openvino", "onnxruntime", "torch"] | None,
-        "chunk_size": int,
-        "num_threads": int | None,
-        "upright": bool | None,
-        "bit_depth": int | None,
-        "annotations": str | None,
-        "boxes": str | None,
-        "min_bbox_score": float,
-        "oks_nms_threshold": float | None,
-        "csv": bool,
-        "resume": bool,
-        "max_frames": int | None,
-        "detect_every": int,
-        "min_score": float,
-    },
+    "evaluate": {**_RESULTS, **_types({str: "annotations results"})},
+    "doctor": {**SETTINGS, **_types({bool: "images", Literal["text", "json"]: "format"})},
+    "compare": {**_RESULTS, **_types({str: "a", str | None: "annotations b boxes", bool: "force"})},
+    "convert": _types(
+        {
+            str: "name source",
+            int: "seed",
+            str | None: "out format images category",
+            float: "archive_size split keypoint_score_threshold",
+            float | None: "bbox_margin",
+            list[str] | None: "names",
+            list[list[int | str]] | None: "flip_pairs",
+            Literal["tar", "zip"] | None: "archive",
+            Literal["folder", "video", "image"] | None: "split_by",
+            Literal["yolo", "labelme"] | None: "to",
+        }
+    ),
+    "export": _types(
+        {
+            str: "name monitor",
+            int: "seed num_calibration num_crops",
+            str | None: "ckpt_path weights output photos",
+            float: "keypoint_score_threshold monitor_min_delta",
+            float | None: "max_ap_loss",
+            int | None: "opset",
+            bool: "heatmaps measure_ap",
+            bool | None: "flip_test",
+            _RULES: "rules",  # this, the monitor and the interval are used by the groups
+            _INTERVAL: "schedule_interval",
+            _FORMAT: "format",
+            Literal["fp32", "fp16", "bf16", "int8"]: "precision",
+        }
+    ),
+    "predict": _types(
+        {
+            str: "name device",
+            str | int: "source",
+            str | None: "weights ckpt_path annotations boxes",
+            int: "devices batch_size chunk_size detect_every",
+            int | None: "num_threads bit_depth max_frames",
+            float: "min_bbox_score min_score",
+            float | None: "oks_nms_threshold",
+            bool: "csv resume",
+            bool | None: "flip_test upright",
+            _RULES: "rules",
+            Literal["32", "bf16", "16", 32, 16] | None: "precision",
+            Literal["auto", "openvino", "onnxruntime", "torch"] | None: "backend",
+        }
+    ),
 }
 
 # hints for values of the wrong type
@@ -152,18 +139,11 @@ _RANGES: Mapping[str, tuple[float, float]] = {
         (1, _MANY),
     ),
 }
-_POSITIVE = (
-    "optim.backbone_factor",
-    "data.bbox_padding",
-)
+_POSITIVE = ("optim.backbone_factor", "data.bbox_padding")
 
 
 def find_range_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
-    """Find numbers that are out of range.
-
-    Yields:
-        Pairs of key and message.
-    """
+    """Find numbers that are out of range; yield pairs of key and message."""
     for key in (*_RANGES, *_POSITIVE):
         value = _select(cfg, key)
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -202,11 +182,7 @@ _SUFFIXES: dict[tuple[str, str], _Libraries] = {
 
 
 def find_library_faults(cfg: DictConfig) -> Iterator[tuple[str, str]]:
-    """Find parts of a configuration whose library is not installed, without importing them.
-
-    Yields:
-        Pairs of key and message, with the command that installs the library.
-    """
+    """Find libraries that a configuration needs and that are not installed; yield pairs of key and message."""
     needed = [(key, *_TARGETS[target]) for key, target in _targets(cfg) if target in _TARGETS]
     for (task, key, value), libraries in _VALUES.items():
         if cfg.get("task") == task and _select(cfg, key) == value:

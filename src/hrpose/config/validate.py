@@ -72,17 +72,10 @@ def validate(cfg: DictConfig, *, imports: bool = True) -> None:
     """
     missing_libraries = list(find_library_faults(cfg))
     skipped = {key for key, _ in missing_libraries}
+    targets = [(key, node) for key, node in _targets(cfg) if imports and key not in skipped]
     faults = [
-        *_value_faults(cfg),
-        *_unread_keys(cfg),
-        *_setting_faults(cfg),
-        *_part_faults(cfg),
-        *(
-            fault
-            for key, node in _targets(cfg)
-            if imports and key not in skipped
-            for fault in _target_faults(key, node)
-        ),
+        *(fault for search in (_value_faults, _unread_keys, _setting_faults, _part_faults) for fault in search(cfg)),
+        *(fault for key, node in targets for fault in _target_faults(key, node)),
         *_size_faults(cfg),
         *find_range_faults(cfg),
         *missing_libraries,
@@ -303,14 +296,10 @@ def _name_fault(name: str, target: str, signature: Signature) -> str | None:
 
 
 def _type_fault(node: DictConfig, name: str, signature: Signature) -> str | None:
-    value = _plain_value(node, name)
-    parameter = signature.parameters.get(name)
-    if (
-        value is _UNRESOLVED
-        or parameter is None
-        or (value is None and parameter.nullable)
-        or fits(value, parameter.hint)
-    ):
+    value, parameter = _plain_value(node, name), signature.parameters.get(name)
+    if value is _UNRESOLVED or parameter is None or (value is None and parameter.nullable):
+        return None
+    if fits(value, parameter.hint):
         return None
     advice = did_you_mean(str(value), [str(choice) for choice in literals(parameter.hint)])
     if isinstance(value, str) and fits([value], parameter.hint) and not fits([object()], parameter.hint):

@@ -2,6 +2,5 @@
 
 import os
 
-os.environ.setdefault(
-    "NO_ALBUMENTATIONS_UPDATE", "1"
-)  # otherwise importing albumentations looks for a newer version online
+# otherwise importing albumentations looks for a newer version online
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")

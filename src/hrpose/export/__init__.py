@@ -1,4 +1,4 @@
-"""Exported files: capture a network, write it as ONNX or OpenVINO, check it against torch, open it and run it.
+"""Write a network as ONNX or OpenVINO, compare the file with torch, open and run it.
 
 `hrpose.export(...)` calls the verb `export`; see `hrpose.tasks.calls.export`.
 """
@@ -37,11 +37,13 @@ __all__ = [
 
 
 class _CallableModule(ModuleType):
-    """A module that can be called: `hrpose.export` is the name of this package and of a verb."""
+    """A module that can be called, because `hrpose.export` is a package and a verb."""
 
     def __call__(self, *overrides: str, **values: Any) -> Any:
         """Write weights as one file and check it; see `hrpose.tasks.calls.export`."""
-        return import_module("hrpose.tasks.calls").export(*overrides, **values)  # the tasks are above this package
+        return import_module("hrpose.tasks.calls").export(
+            *overrides, **values
+        )  # imported here: tasks import this package
 
 
 sys.modules[__name__].__class__ = _CallableModule

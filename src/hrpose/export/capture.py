@@ -1,7 +1,4 @@
-"""Convert a torch module to an ONNX file or an OpenVINO model.
-
-A module is recorded as it computes for example inputs; free sizes stay free.
-"""
+"""Convert a torch module to an ONNX file or an OpenVINO model, from its computation for example inputs."""
 
 from __future__ import annotations
 
@@ -22,9 +19,9 @@ from hrpose.export.onnx import check_onnx
 from hrpose.export.openvino import import_openvino
 from hrpose.export.record import METADATA_KEY
 
-_TRACED_OPSET = 17  # of files that are recorded by tracing
+_TRACED_OPSET = 17  # of files that are captured by tracing
 FreeSizes = Sequence[Mapping[int, str]]
-"""For each input, its free dimensions and the names of their sizes; one name is one size."""
+"""For each input, its free dimensions and the names of their sizes; dimensions with the same name have the same size."""
 Names = tuple[Sequence[str], Sequence[str]]
 """The names of the inputs and of the outputs."""
 
@@ -44,14 +41,14 @@ def write_onnx(
 
     Args:
         module: in eval mode.
-        examples: inputs; of free sizes two or more.
-        free: their free sizes.
-        file: what to write; its folder has to exist.
+        examples: inputs, with free sizes of at least two.
+        free: the free sizes.
+        file: the file to write; its folder must exist.
         names: of the inputs and of the outputs.
         metadata: the record as JSON.
-        opset: version of the operators; None leaves it to torch.
-        traced: record by tracing, which takes seconds where height and width are free; torch.export reasons for minutes about the
-            sizes of a network of several resolutions.
+        opset: version of the operators; None for torch's default.
+        traced: capture by tracing, which takes seconds with free height and width; torch.export takes minutes for a network of
+            several resolutions.
 
     Raises:
         ModuleNotFoundError: if onnx or onnxscript is not installed.
@@ -114,11 +111,11 @@ def _trace_onnx(
 
 
 def _convert_opset(file: Path, opset: int) -> None:
-    """Rewrite an ONNX file with an older version of the operators than torch writes."""
+    """Convert an ONNX file to an older version of the operators than torch writes."""
     onnx, converter = import_module("onnx"), import_module("onnx.version_converter")
     try:
         model = converter.convert_version(onnx.load(str(file)), opset)
-        for node in model.graph.node:  # the converter leaves attributes that the older operators lack
+        for node in model.graph.node:  # the converter keeps attributes that the older operators lack
             known = onnx.defs.get_schema(node.op_type, opset).attributes if not node.domain else None
             for attribute in [each for each in node.attribute if known is not None and each.name not in known]:
                 newest = onnx.defs.get_schema(node.op_type).attributes[attribute.name]
@@ -128,8 +125,8 @@ def _convert_opset(file: Path, opset: int) -> None:
         onnx.checker.check_model(model)
     except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
         raise ValueError(
-            f"Expected `opset` to be a version that network and codec can be written with, but onnx cannot convert them to "
-            f"{opset}: {str(error).splitlines()[0]}. Take opset=18, the oldest that torch writes by itself, or a newer one."
+            "Expected `opset` to be a version that supports network and codec, but onnx cannot convert them to "
+            f"{opset}: {str(error).splitlines()[0]}. Use opset=18, the oldest that torch writes, or a newer one."
         ) from error
     onnx.save(model, str(file))
 
@@ -137,13 +134,8 @@ def _convert_opset(file: Path, opset: int) -> None:
 def to_openvino(module: nn.Module, examples: Sequence[Tensor], free: FreeSizes, names: Names) -> Any:
     """Convert a module to an `openvino.Model` with named inputs and outputs.
 
-    Sizes that are not free are fixed in the model, because OpenVINO computes faster with known sizes.
-
-    Args:
-        module: in eval mode; none of its steps depends on values of its inputs.
-        examples: inputs; of free sizes two or more.
-        free: their free sizes.
-        names: of the inputs and of the outputs.
+    Other sizes than the free ones are fixed in the model, because OpenVINO is faster with known sizes. For the arguments see
+    `write_onnx`.
 
     Raises:
         ModuleNotFoundError: if openvino is not installed.
@@ -163,7 +155,7 @@ def to_openvino(module: nn.Module, examples: Sequence[Tensor], free: FreeSizes, 
 
 @contextlib.contextmanager
 def quiet_exporters() -> Iterator[None]:
-    """Silence what exporters print and log about their own code."""
+    """Suppress the output and the log messages of exporters."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,8 +1,7 @@
-"""Compare an exported file with the network that it was made of, keypoint by keypoint.
+"""Compare the keypoints of an exported file with those of its network.
 
-A file in fp32 has to agree on every keypoint except ties: keypoints whose position depends on two heatmap cells that are equal up
-to rounding. Ties are counted and reported. A file of lower precision moves every keypoint a little: there the share of keypoints
-that move far is bounded.
+A file in fp32 must agree on every keypoint except ties: keypoints that depend on two heatmap cells that are equal up to rounding.
+Ties are counted and reported. A file of lower precision moves every keypoint a little; the share that moves far is limited.
 """
 
 from __future__ import annotations
@@ -17,55 +16,41 @@ from torch import Tensor
 from hrpose.codecs import Codec
 
 TOLERANCE = 0.01
-"""Pixels by which a keypoint that is no tie may differ in fp32."""
+"""Largest difference in pixels of a keypoint that is not a tie in fp32."""
 _MAX_TIES = 0.02  # share of keypoints
 _SCORE_TOLERANCE = 0.001  # rounding changes scores by a few millionths
 MAX_SHIFT = 0.03
-"""Share of the longer side of a crop that a keypoint may move by: two heatmap cells of 256 x 192 crops."""
+"""Share of the longer side of a crop that keypoints may move by: two heatmap cells of 256 x 192 crops."""
 MAX_SHIFTED = {"fp16": 0.02, "bf16": 0.02, "int8": 0.1}
-"""Share of confident keypoints that may move further, by the precision of the file."""
+"""Share of confident keypoints that may move by more, by the precision of the file."""
 _MAX_MEDIAN_SHIFT = 0.01
-_ROUNDING = 1e-5  # of the highest value of a heatmap: the rounding error of fp32 over a hundred layers
+_ROUNDING = 1e-5  # of the highest value of a heatmap: the rounding error of a hundred layers in fp32
 _DRAWS = 8
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The differences between an exported file and the network.
+    """The differences between an exported file and the network."""
 
-    Attributes:
-        num_crops: crops that were compared.
-        num_keypoints: keypoints in them.
-        largest: the largest difference of a keypoint that is no tie, in image pixels.
-        median: the median difference of all keypoints, in image pixels.
-        moved: share of all keypoints that differ by more than 0.01 pixels.
-        undecided: share of all keypoints that differ by more than 0.01 pixels and are ties.
-        largest_score: the largest difference of a score.
-        not_finite: share of keypoints whose position or score is NaN or infinite in the file.
-        num_confident: keypoints that the network is confident of.
-        shifted: share of these that move by more than `MAX_SHIFT` of the longer side of their crop.
-        median_shift: the median by which these move, as a share of the longer side of their crop.
-    """
-
-    num_crops: int
-    num_keypoints: int
-    largest: float
-    median: float
-    moved: float
-    undecided: float
-    largest_score: float
-    not_finite: float
-    num_confident: int
-    shifted: float
-    median_shift: float
+    num_crops: int  # number of crops
+    num_keypoints: int  # number of keypoints
+    largest: float  # the largest difference of a keypoint that is not a tie, in image pixels
+    median: float  # the median difference of all keypoints, in image pixels
+    moved: float  # share of all keypoints that differ by more than 0.01 pixels
+    undecided: float  # share of all keypoints that differ by more than 0.01 pixels and are ties
+    largest_score: float  # the largest difference of a score
+    not_finite: float  # share of keypoints with a NaN or infinite position or score in the file
+    num_confident: int  # number of keypoints with a confident score of the network
+    shifted: float  # share of these that move by more than `MAX_SHIFT` of the longer side of their crop
+    median_shift: float  # the median shift of these, as a share of the longer side of their crop
 
     def exact_faults(self) -> list[str]:
         """Return why a file in fp32 differs from the network; an empty list if it does not."""
         faults = {
-            f"keypoints are more than {TOLERANCE:g} px off": not self.largest <= TOLERANCE,
-            f"scores are more than {_SCORE_TOLERANCE:g} off": not self.largest_score <= _SCORE_TOLERANCE,
-            f"more than {_MAX_TIES:.0%} of the keypoints are ties, as in the flat heatmaps of a network that has "
-            "hardly been trained": not self.undecided <= _MAX_TIES,
+            f"keypoints differ by more than {TOLERANCE:g} px": not self.largest <= TOLERANCE,
+            f"scores differ by more than {_SCORE_TOLERANCE:g}": not self.largest_score <= _SCORE_TOLERANCE,
+            f"more than {_MAX_TIES:.0%} of the keypoints are ties, as in flat heatmaps of a network that is hardly "
+            "trained": not self.undecided <= _MAX_TIES,
         }
         return [fault for fault, found in faults.items() if found]
 
@@ -77,27 +62,22 @@ class Comparison:
         """
         if not self.num_confident:
             return [
-                "the network is confident of no keypoint of the crops, so nothing can be judged: set photos=<folder> with "
-                "images like those that it was trained on"
+                "no keypoint of the crops has a confident score, so nothing can be compared: set photos=<folder> with images "
+                "similar to the training images"
             ]
-        faults = []
-        if not self.shifted <= max_shifted:
-            faults.append(
-                f"{self.shifted:.1%} of the confident keypoints move by more than {MAX_SHIFT:.0%} of the longer side of their "
-                f"crop; allowed are {max_shifted:.0%}"
-            )
-        if not self.median_shift <= _MAX_MEDIAN_SHIFT:
-            faults.append(
-                f"the confident keypoints move by {self.median_shift:.2%} of the longer side of their crop in the median; "
-                f"allowed is {_MAX_MEDIAN_SHIFT:.0%}"
-            )
-        return faults
+        faults = {
+            f"{self.shifted:.1%} of the confident keypoints move by more than {MAX_SHIFT:.0%} of the longer side of their crop "
+            f"(allowed {max_shifted:.0%})": not self.shifted <= max_shifted,
+            f"the median shift of the confident keypoints is {self.median_shift:.2%} of the longer side of their crop "
+            f"(allowed {_MAX_MEDIAN_SHIFT:.0%})": not self.median_shift <= _MAX_MEDIAN_SHIFT,
+        }
+        return [fault for fault, found in faults.items() if found]
 
     def describe_bounds(self, max_shifted: float) -> str:
-        """Return what `bounded_faults` compares, in one line."""
+        """Return the numbers of `bounded_faults` and their limits in one line."""
         return (
             f"of {self.num_confident} confident keypoints {self.shifted:.1%} move by more than {MAX_SHIFT:.0%} of the longer "
-            f"side of their crop (allowed {max_shifted:.0%}), the median by {self.median_shift:.2%} (allowed "
+            f"side of their crop (allowed {max_shifted:.0%}), the median shift is {self.median_shift:.2%} (allowed "
             f"{_MAX_MEDIAN_SHIFT:.0%})"
         )
 
@@ -110,7 +90,7 @@ class Comparison:
 
 
 class Comparer:
-    """Collect the keypoints of a file and of the network batch by batch, then compare them."""
+    """Collects the keypoints of a file and of the network by batch, and compares them."""
 
     def __init__(self) -> None:
         self._distances: list[NDArray[np.float64]] = []
@@ -132,10 +112,10 @@ class Comparer:
 
         Args:
             found: keypoints (B, K, 2) in image pixels and scores (B, K) of the file.
-            expected: the same of the network.
+            expected: those of the network.
             tied: (B, K) which keypoints are ties, see `find_ties`.
             sides: (B,) the longer sides of the crops in image pixels.
-            confidence: the network is confident of keypoints that score above it.
+            confidence: keypoints with a score of the network above it are confident.
         """
         off = distances(found[0], expected[0])
         self._distances.append(off)
@@ -153,9 +133,9 @@ class Comparer:
             ValueError: if there were no crops.
         """
         if not sum(map(len, self._distances)):
-            raise ValueError("Expected crops to compare on, found none. Set photos=<folder with images>.")
+            raise ValueError("Expected crops to compare, found none. Set photos=<folder with images>.")
         off, tied = np.concatenate(self._distances), np.concatenate(self._tied)
-        moved = ~(off <= TOLERANCE)  # NaN has moved
+        moved = ~(off <= TOLERANCE)  # includes NaN
         decided = off[~(moved & tied)]
         shifts = np.concatenate(self._shifts)
         largest = float(decided.max(initial=0.0)) if np.isfinite(decided).all() else float("inf")
@@ -181,18 +161,10 @@ def distances(found: NDArray[np.float64], expected: NDArray[np.float64]) -> NDAr
 
 
 def find_ties(codec: Codec, heatmaps: Tensor, image_from_input: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Find keypoints that move by more than 0.01 image pixels when the heatmaps change by rounding errors.
+    """Find keypoints (B, K) that move by more than 0.01 image pixels when heatmaps (B, C, ...) change by rounding errors.
 
-    Engines add up numbers in different orders. Each heatmap is changed by up to 1e-5 of its highest value, at random, eight
-    times: a keypoint that moves in torch itself is a tie, for which no engine is right or wrong.
-
-    Args:
-        codec: decodes the heatmaps.
-        heatmaps: (B, C, ...) of the network.
-        image_from_input: (B, 2, 3).
-
-    Returns:
-        (B, K).
+    Engines sum in different orders. Each heatmap is changed eight times by random numbers up to 1e-5 of its highest value. A
+    keypoint that then moves in torch is a tie.
     """
     generator = torch.Generator().manual_seed(0)
     heatmaps = heatmaps.detach().float().cpu()

@@ -1,4 +1,4 @@
-"""ONNX files, computed by onnxruntime after a check of where their weights are stored."""
+"""Run ONNX files with onnxruntime, after a check of the files of their weights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class OnnxRuntime:
     """An ONNX file on the CPU.
 
     Args:
-        file: the .onnx file; weights outside it have to be in its folder.
+        file: the .onnx file; external weights must be in its folder.
 
     Raises:
         ModuleNotFoundError: if onnx or onnxruntime is not installed.
@@ -54,7 +54,7 @@ class OnnxRuntime:
             )
         except Exception as error:  # onnxruntime has no common class of its errors
             raise ExportedFileError(
-                f"Expected onnxruntime to open {self.file}, but it says: {_first_line(error)}"
+                f"Expected an ONNX file for onnxruntime at {self.file}, but it reports: {_first_line(error)}"
             ) from error
         self.inputs = tuple(_port(entry) for entry in self._session.get_inputs())
         self.outputs = tuple(_port(entry) for entry in self._session.get_outputs())
@@ -63,17 +63,17 @@ class OnnxRuntime:
 
     def __call__(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
         """Compute all outputs."""
-        fed = {port.name: np.ascontiguousarray(array) for port, array in zip(self.inputs, arrays, strict=True)}
-        outputs: list[NDArray[Any]] = self._session.run(None, fed)
+        inputs = {port.name: np.ascontiguousarray(array) for port, array in zip(self.inputs, arrays, strict=True)}
+        outputs: list[NDArray[Any]] = self._session.run(None, inputs)
         return outputs
 
 
 def check_onnx(file: Path) -> None:
-    """Raise unless an ONNX file can be parsed and all of its weights lie in it or in its folder.
+    """Check that an ONNX file can be parsed and that all its weights are in it or in its folder.
 
     Raises:
         ModuleNotFoundError: if onnx is not installed.
-        ExportedFileError: naming the tensor at fault.
+        ExportedFileError: with the invalid tensor.
     """
     onnx = _import("onnx")
     try:
@@ -88,14 +88,14 @@ def check_onnx(file: Path) -> None:
         size = math.prod(tensor.dims) * 16
         if any(side < 0 for side in tensor.dims) or size > 16 * _LARGEST_TENSOR:
             raise ExportedFileError(
-                f"Expected {file} to hold tensors of sane sizes, but {tensor.name!r} has {list(tensor.dims)}."
+                f"Expected tensors of at most {_LARGEST_TENSOR:,} values in {file}, but {tensor.name!r} has {list(tensor.dims)}."
             )
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             _check_external(tensor, file)
 
 
 def _check_external(tensor: Any, file: Path) -> None:
-    """Refuse a tensor outside the folder of its file, by path or by link, and one that its file is too short for."""
+    """Raise ExportedFileError if a tensor is outside the folder of its file, by path or link, or exceeds its file."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
     home = os.path.realpath(file.parent)
@@ -106,23 +106,23 @@ def _check_external(tensor: Any, file: Path) -> None:
     )
     if outside or not target.startswith(home.rstrip(os.sep) + os.sep):
         raise ExportedFileError(
-            f"Expected the weights of {file} to lie in its folder, but {tensor.name!r} is at {location!r}. It was not read."
+            f"Expected the weights of {file} in its folder, but {tensor.name!r} is at {location!r}. It was not read."
         )
     if not Path(target).is_file():
         raise ExportedFileError(
-            f"Expected the weights of {file} beside it, but there is no file {location!r}. Copy it there too."
+            f"Expected the weights of {file} in its folder, but there is no file {location!r}. Copy it to the folder."
         )
     size = Path(target).stat().st_size
     offset, length = (entries.get(key, "0") for key in ("offset", "length"))
     if not (offset.isdecimal() and length.isdecimal()) or int(offset) + int(length) > size:
         raise ExportedFileError(
-            f"Expected {location!r} to hold {tensor.name!r} of {file} from byte {offset} for {length} bytes, but it has "
-            f"{size}. Copy it again."
+            f"Expected {length} bytes of {tensor.name!r} of {file} from byte {offset} of {location!r}, but the file has {size} "
+            "bytes. Copy it again."
         )
 
 
 def _tensors(graph: Any, functions: Any) -> Iterator[Any]:
-    """Give all tensors of a graph, those in attributes, subgraphs and functions too."""
+    """Yield all tensors of a graph, including those in attributes, subgraphs and functions."""
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)

@@ -1,4 +1,4 @@
-"""Open an exported file: one that estimates poses, or a network of another tool."""
+"""Open exported files, of hrpose or of other tools."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hrpose.codecs import is_bottom_up
 from hrpose.export.onnx import OnnxRuntime
 from hrpose.export.openvino import OpenVinoRuntime
 from hrpose.export.record import ExportedFileError, ExportRecord
-from hrpose.export.runtime import Port, Runtime, in_batches
+from hrpose.export.runtime import Runtime, in_batches
 
 _OPENERS: Mapping[str, Callable[[Path], Runtime]] = MappingProxyType({".onnx": OnnxRuntime, ".xml": OpenVinoRuntime})
 SUFFIXES = tuple(_OPENERS)
@@ -24,30 +24,21 @@ SUFFIXES = tuple(_OPENERS)
 
 
 def is_exported(file: str | Path) -> bool:
-    """Check by its suffix whether a file is an exported one, rather than a checkpoint or weights."""
+    """Check by its suffix whether a file is an exported one, not a checkpoint or weights."""
     return Path(file).suffix in SUFFIXES
 
 
 @dataclass(frozen=True)
 class ExportedPoses:
-    """A file that takes crops and gives keypoints in image pixels.
+    """An exported file that maps crops to keypoints in image pixels."""
 
-    Attributes:
-        runtime: the opened file.
-        record: the description that is stored in it.
-    """
-
-    runtime: Runtime
-    record: ExportRecord
+    runtime: Runtime  # the open file
+    record: ExportRecord  # its description, stored in the file
 
     def __call__(
         self, images: NDArray[np.uint8], image_from_input: NDArray[np.floating]
     ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        """Estimate.
-
-        Args:
-            images: (B, H, W, 3) uint8 RGB.
-            image_from_input: (B, 2, 3).
+        """Estimate the poses of crops (B, H, W, 3) uint8 RGB with matrices (B, 2, 3).
 
         Returns:
             keypoints: (B, K, 2) in image pixels.
@@ -65,7 +56,7 @@ class ExportedPoses:
             raise ValueError(
                 f"Expected `image_from_input` to be (B, 2, 3), but got the shape {image_from_input.shape}."
             )
-        if not len(images):  # not every engine takes empty batches
+        if not len(images):  # not every engine supports empty batches
             count = self.record.skeleton.num_keypoints
             return np.empty((0, count, 2)), np.empty((0, count), np.float32)
         keypoints, scores = self.runtime(images, image_from_input.astype(np.float32))[:2]
@@ -74,12 +65,7 @@ class ExportedPoses:
 
 @dataclass(frozen=True)
 class ExportedMaps:
-    """A file that takes whole images and gives heatmaps and tags, of which the record's codec makes instances.
-
-    Attributes:
-        runtime: the opened file.
-        record: the description that is stored in it.
-    """
+    """An exported file that maps whole images to heatmaps and tags, for the codec of its record; see `ExportedPoses`."""
 
     runtime: Runtime
     record: ExportRecord
@@ -88,7 +74,7 @@ class ExportedMaps:
         """Map images (B, H, W, 3) uint8 RGB to heatmaps (B, K, h, w) and tags (B, K, T, h, w), on the CPU.
 
         Raises:
-            ValueError: if the images have another type, or a side that is no multiple of 64.
+            ValueError: if the images have another type, or H or W is not a multiple of 64.
         """
         if images.dtype != torch.uint8 or images.ndim != 4 or any(side % 64 for side in images.shape[1:3]):
             raise ValueError(
@@ -100,56 +86,51 @@ class ExportedMaps:
 
 
 class ExportedNetwork(nn.Module):
-    """A network in a file: images (B, 3, H, W) to heatmaps (B, C, h, w). The file does not describe its normalisation.
+    """A network in a file of another tool: normalised images (B, 3, H, W) to heatmaps (B, C, h, w).
 
     Args:
-        runtime: with one float32 input and one output, each of four dimensions.
-
-    Attributes:
-        runtime: the opened file.
+        runtime: with one float32 input and one output of four dimensions each.
 
     Raises:
-        ExportedFileError: if inputs and outputs are other ones.
+        ExportedFileError: if it has other inputs or outputs.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         super().__init__()
         self.runtime = runtime
         ports = (*runtime.inputs, *runtime.outputs)
-        fits = len(runtime.inputs) == len(runtime.outputs) == 1 and all(_is_map(port) for port in ports)
+        fits = len(runtime.inputs) == len(runtime.outputs) == 1 and all(
+            len(port.shape) == 4 and port.dtype == "float32" for port in ports
+        )
         if not fits or runtime.inputs[0].shape[1] not in (3, None):
             found = "; ".join(f"{port.name} {port.dtype} {port.shape}" for port in ports)
             raise ExportedFileError(
-                f"Expected {runtime.file}, which was not exported by hrpose, to be a network with one input (B, 3, H, W) and one "
-                f"output (B, C, h, w), both float32, but it has {found}. Export the heatmaps alone, or use hrpose export."
+                f"Expected a network with one input (B, 3, H, W) and one output (B, C, h, w), both float32, in {runtime.file}, "
+                f"because it has no record of hrpose, but found {found}. Export only the heatmaps, or use hrpose export."
             )
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images (B, 3, H, W) to heatmaps (B, C, h, w).
 
         Raises:
-            ValueError: if the images are not of the size that the file takes.
+            ValueError: if the images do not have the input size of the file.
         """
-        taken = self.runtime.inputs[0].shape
-        if not _agree(taken[1:], tuple(images.shape[1:])):
+        shape = self.runtime.inputs[0].shape
+        if not _agree(shape[1:], tuple(images.shape[1:])):
             raise ValueError(
-                f"Expected images of shape {taken} for {self.runtime.file}, but got {tuple(images.shape)}. Choose the "
-                "codec of its input size."
+                f"Expected images of shape {shape} for {self.runtime.file}, but got {tuple(images.shape)}. Set the codec's "
+                "input_size to that of the file."
             )
         pixels = images.detach().to("cpu", torch.float32).contiguous().numpy()
         return torch.from_numpy(in_batches(self.runtime, pixels)).to(images.device)
 
     def check_channels(self, num_channels: int, input_size: tuple[int, int]) -> None:
-        """Raise unless the file takes images of a size (width, height) and gives so many heatmaps.
-
-        Raises:
-            ExportedFileError: naming both sides.
-        """
-        given, taken = self.runtime.outputs[0].shape[1], self.runtime.inputs[0].shape[2:]
-        if given not in (num_channels, None) or not _agree(taken, input_size[::-1]):
+        """Raise ExportedFileError unless the file has this number of heatmaps and this input size (width, height)."""
+        channels, size = self.runtime.outputs[0].shape[1], self.runtime.inputs[0].shape[2:]
+        if channels not in (num_channels, None) or not _agree(size, input_size[::-1]):
             raise ExportedFileError(
-                f"Expected {self.runtime.file} to give {num_channels} heatmaps for images of {input_size[0]}x{input_size[1]} "
-                f"(width x height), but it gives {given} for {taken[1]}x{taken[0]}. Choose codec and skeleton of the file."
+                f"Expected {num_channels} heatmaps for images of {input_size[0]}x{input_size[1]} (width x height) in "
+                f"{self.runtime.file}, but it has {channels} for {size[1]}x{size[0]}. Set codec, size and skeleton of the file."
             )
 
 
@@ -157,11 +138,11 @@ def open_exported(file: str | Path) -> ExportedPoses | ExportedMaps | ExportedNe
     """Open an exported file.
 
     Args:
-        file: .onnx or .xml (OpenVINO). One without a record of hrpose has to be a network that maps images to heatmaps.
+        file: .onnx or .xml (OpenVINO). A file without a record of hrpose must be a network that maps images to heatmaps.
 
     Raises:
-        ModuleNotFoundError: if what computes the file is not installed.
-        ExportedFileError: if the file is missing, damaged, unsafe, or is something else.
+        ModuleNotFoundError: if the engine of the file is not installed.
+        ExportedFileError: if the file is missing, damaged, unsafe, or of another kind.
     """
     path = Path(file)
     if path.suffix not in SUFFIXES:
@@ -175,7 +156,7 @@ def open_exported(file: str | Path) -> ExportedPoses | ExportedMaps | ExportedNe
 
 
 def _check_ports(runtime: Runtime, record: ExportRecord) -> None:
-    """Refuse a record that belongs to another file."""
+    """Raise ExportedFileError if inputs or outputs differ from the record."""
     width, height = record.input_size
     shapes: list[tuple[int | None, ...]] = [(None, height, width, 3), (None, 2, 3)]
     if is_bottom_up(record.codec):
@@ -185,8 +166,8 @@ def _check_ports(runtime: Runtime, record: ExportRecord) -> None:
     fits = len(inputs) == len(shapes) and all(_agree(a, b) for a, b in zip(inputs, shapes, strict=True))
     if not fits or len(runtime.outputs) != outputs:
         raise ExportedFileError(
-            f"Expected {runtime.file} to take {shapes} and to give {outputs} outputs, as its record says, but it takes "
-            f"{inputs} and gives {len(runtime.outputs)}. Export the weights again."
+            f"Expected inputs {shapes} and {outputs} outputs in {runtime.file}, according to its record, but it has the inputs "
+            f"{inputs} and {len(runtime.outputs)} outputs. Export the weights again."
         )
 
 
@@ -194,7 +175,3 @@ def _agree(first: tuple[int | None, ...], second: tuple[int | None, ...]) -> boo
     return len(first) == len(second) and all(
         a is None or b is None or a == b for a, b in zip(first, second, strict=True)
     )
-
-
-def _is_map(port: Port) -> bool:
-    return len(port.shape) == 4 and port.dtype == "float32"

@@ -1,4 +1,4 @@
-"""OpenVINO's own files (.xml with its .bin), computed by OpenVINO on the CPU."""
+"""Run OpenVINO files (.xml and .bin) with OpenVINO on the CPU."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from hrpose.export.runtime import Port, check_file, check_ports
 
 
 class OpenVinoRuntime:
-    """An OpenVINO model on the CPU. Convolutions compute in bf16 if the file's record says so, else in fp32.
+    """An OpenVINO model on the CPU, with convolutions in bf16 if the record of the file has this precision, else in fp32.
 
     Args:
-        file: the .xml file, with its weights beside it as .bin.
+        file: the .xml file; its weights are the .bin file of the same name.
 
     Raises:
         ModuleNotFoundError: if openvino is not installed.
@@ -37,7 +37,9 @@ class OpenVinoRuntime:
         try:
             model = core.read_model(str(self.file), str(weights))
         except RuntimeError as error:
-            raise ExportedFileError(f"Expected OpenVINO to open {self.file}, but it says: {error}".strip()) from error
+            raise ExportedFileError(
+                f"Expected an OpenVINO file at {self.file}, but OpenVINO reports: {error}".strip()
+            ) from error
         self.metadata = str(model.get_rt_info(METADATA_KEY).astype(str)) if model.has_rt_info(METADATA_KEY) else None
         self.inputs = tuple(_port(entry) for entry in model.inputs)
         self.outputs = tuple(_port(entry) for entry in model.outputs)
@@ -52,12 +54,7 @@ class OpenVinoRuntime:
 
 
 def compile_model(model: Any, *, precision: str = "f32") -> Any:
-    """Compile an `openvino.Model` for the CPU and for latency, with as many threads as torch has.
-
-    Args:
-        model: an `openvino.Model`.
-        precision: of the convolutions, "f32" or "bf16".
-    """
+    """Compile an `openvino.Model` for low latency on the CPU with torch's number of threads; `precision` is "f32" or "bf16"."""
     options = {
         "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY",
@@ -67,11 +64,7 @@ def compile_model(model: Any, *, precision: str = "f32") -> Any:
 
 
 def import_openvino() -> Any:
-    """Import OpenVINO.
-
-    Raises:
-        ModuleNotFoundError: with the command that installs it.
-    """
+    """Import OpenVINO, or raise ModuleNotFoundError with the command that installs it."""
     return import_optional("openvino", "OpenVINO models", "hrpose[openvino]")
 
 
@@ -79,9 +72,9 @@ def import_openvino() -> Any:
 def _core() -> Any:
     """Return the one `openvino.Core` of this process.
 
-    The CPU plugin installs an alternate signal stack for the thread and removes it when the core is destroyed. If two cores are
-    destroyed in the order of their creation, the second restores a stack that no longer exists, and the next signal (such as the
-    end of a loader's worker) kills the process. Therefore there is one core, which is never destroyed.
+    The CPU plugin installs an alternate signal stack and removes it when the core is destroyed. If two cores are destroyed in the
+    order of their creation, the second restores a stack that no longer exists, and the next signal (such as the end of a loader's
+    worker) kills the process. A single core that is never destroyed avoids this.
     """
     return import_openvino().Core()
 

@@ -1,6 +1,6 @@
-"""Quantise an ONNX file in fp32: its convolutions compute in 8 bits, calibrated on crops.
+"""Quantise the convolutions of an ONNX file in fp32 to 8 bits, calibrated on crops.
 
-Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018, by
+Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018, with
 onnxruntime's static quantisation: the ranges of all activations are measured on crops, weights have one scale per channel.
 """
 
@@ -21,18 +21,16 @@ from hrpose.export.onnx import check_onnx
 from hrpose.export.record import METADATA_KEY
 
 Feed = tuple[NDArray[np.uint8], NDArray[np.float64]]
-"""Crops (B, H, W, 3) and image_from_input (B, 2, 3), as an exported file takes them."""
+"""Crops (B, H, W, 3) and image_from_input (B, 2, 3), the inputs of an exported file."""
 
 
 def quantize_onnx(source: str | Path, target: str | Path, feeds: Iterable[Feed], metadata: str) -> None:
     """Quantise the network in an exported ONNX file; preprocessing, the last convolution and decoding stay fp32.
 
-    The last convolution makes the heatmaps, from whose peaks the keypoints are decoded.
-
     Args:
         source: a file in fp32.
-        target: what to write.
-        feeds: what to calibrate on; a hundred crops are enough.
+        target: the file to write.
+        feeds: inputs for the calibration; a hundred crops are enough.
         metadata: the record of the new file as JSON.
 
     Raises:
@@ -68,7 +66,7 @@ def quantize_onnx(source: str | Path, target: str | Path, feeds: Iterable[Feed],
 
 
 class _Reader:
-    """Give onnxruntime the inputs to calibrate on, one by one."""
+    """The calibration inputs for onnxruntime."""
 
     def __init__(self, feeds: Iterable[Feed]) -> None:
         self._feeds = iter(feeds)
@@ -83,7 +81,7 @@ class _Reader:
 
 
 def _body(graph: Any) -> list[str]:
-    """Name the nodes from the first convolution to the last but one: those that come after one and before one."""
+    """Return the names of the nodes that depend on a convolution and that another convolution depends on."""
     makers = {name: node for node in graph.node for name in node.output}
     after: set[str] = set()  # outputs that depend on a convolution
     for node in graph.node:  # in topological order

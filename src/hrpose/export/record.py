@@ -1,4 +1,4 @@
-"""The record that is stored in an exported file as JSON, and its validation when a file is opened."""
+"""The record in an exported file, as JSON, and its validation when the file is opened."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OPTIONAL: Mapping[str, Any] = {
 
 
 class ExportedFileError(ValueError):
-    """An exported file that cannot be used: missing, damaged, unsafe, or not what it should be."""
+    """An exported file that cannot be used: missing, damaged, unsafe, or of another kind."""
 
 
 @dataclass(frozen=True)
@@ -35,38 +35,23 @@ class ExportRecord:
     """Describe an exported file: images (B, H, W, 3) uint8 RGB and image_from_input (B, 2, 3) float32 to keypoints.
 
     With a bottom-up codec: images (B, H, W, 3) of any size in multiples of 64 to heatmaps (B, K, h, w) and tags (B, K, T, h, w).
-
-    Attributes:
-        precision: of the network's arithmetic; preprocessing and decoding are always fp32.
-        skeleton: the keypoints.
-        codec: decodes the heatmaps; it states the input size and the grid of the crops.
-        flip_test: whether the file averages with the mirrored crops.
-        heatmaps: whether the heatmaps are a third output.
-        bbox_padding: factor by which boxes are enlarged to crops.
-        keypoint_score_threshold: keypoints that score above it count for a pose's score.
-        channel_order: of the network's input, "rgb" or "bgr".
-        mean: of its first, second and third channel, with 1 for full brightness.
-        std: of its first, second and third channel, with 1 for full brightness.
-        source: the name of the weight file.
-        protocols: how the AP of the weights was measured, by the kind of boxes; as plain containers.
-        upright: whether the network was trained on images with their EXIF orientation applied.
-        bit_depth: bits of images of 16 bits per channel that the network was trained on; None where there were none.
     """
 
-    precision: Precision
-    skeleton: Skeleton
-    codec: Codec
-    flip_test: bool
-    heatmaps: bool
-    bbox_padding: float
-    keypoint_score_threshold: float
-    channel_order: Literal["rgb", "bgr"]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    source: str
+    precision: Precision  # of the network's arithmetic; preprocessing and decoding are always fp32
+    skeleton: Skeleton  # the keypoints
+    codec: Codec  # decodes the heatmaps and has the input size and the grid of the crops
+    flip_test: bool  # whether the file averages with the outputs for mirrored crops
+    heatmaps: bool  # whether the heatmaps are a third output
+    bbox_padding: float  # factor by which boxes are enlarged to crops
+    keypoint_score_threshold: float  # the instance score is the mean of keypoint scores above it
+    channel_order: Literal["rgb", "bgr"]  # of the network's input, "rgb" or "bgr"
+    mean: tuple[float, float, float]  # of each channel of the network's input, on a scale of 0 to 1
+    std: tuple[float, float, float]  # of each channel, on the same scale
+    source: str  # the name of the weight file
+    # the protocol of the AP of the weights by the kind of boxes, as plain containers
     protocols: Mapping[str, Any] = field(default_factory=dict)
-    upright: bool = False
-    bit_depth: int | None = None
+    upright: bool = False  # whether the network was trained on images with their EXIF orientation applied
+    bit_depth: int | None = None  # bits of the training images of 16 bits per channel; None if there were none
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -90,11 +75,7 @@ class ExportRecord:
 
     @staticmethod
     def from_json(text: str, place: str) -> ExportRecord:
-        """Read what `to_json` wrote, and nothing else.
-
-        Args:
-            text: JSON.
-            place: the file it comes from, for the message.
+        """Parse and validate the output of `to_json`; `place` is the file, for the message.
 
         Raises:
             ExportedFileError: if the text is not JSON, or an entry is missing, unknown, or of another type or range.
@@ -103,20 +84,20 @@ class ExportRecord:
             return _checked(_parsed(text))
         except (ValueError, TypeError) as error:
             raise ExportedFileError(
-                f"Expected {place} to hold a record of hrpose, but {error} Export the weights again with this version."
+                f"Expected a valid record of hrpose in {place}, but {error} Export the weights again with this version."
             ) from error
 
 
 def form_of(codec: Codec) -> Literal["crops", "images"]:
-    """Return what a file takes: crops, or whole images if the codec is bottom-up."""
+    """Return the kind of input of a file: crops, or whole images if the codec is bottom-up."""
     return "images" if is_bottom_up(codec) else "crops"
 
 
 def plain_codec(codec: Codec) -> dict[str, Any]:
-    """Give a codec as plain containers: the name of its class and its arguments.
+    """Return the class name and the arguments of a codec as plain containers.
 
     Raises:
-        ValueError: if it is not one of `hrpose.codecs`: nobody else could read the file's record.
+        ValueError: if it is not one of `hrpose.codecs`, because other programs could not read the record.
     """
     kind: Any = type(codec)
     name = kind.__name__
@@ -127,16 +108,16 @@ def plain_codec(codec: Codec) -> dict[str, Any]:
 
 
 def codec_from_plain(content: Mapping[str, Any]) -> Codec:
-    """Make the codec that `plain_codec` described.
+    """Create a codec from the output of `plain_codec`.
 
     Raises:
-        ValueError: if there is no such codec in `hrpose.codecs`, or it refuses an argument.
+        ValueError: if there is no such codec in `hrpose.codecs`, or an argument is invalid.
     """
     arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
     name = arguments.pop("name", None)
     known = [entry for entry in hrpose.codecs.__all__ if is_dataclass(getattr(hrpose.codecs, entry))]
     if name not in known:
-        raise ValueError(f"its codec is {name!r}, which is none of {', '.join(known)}.")
+        raise ValueError(f"its codec is {name!r}, not one of {', '.join(known)}.")
     kind: Any = getattr(hrpose.codecs, name)
     unknown = set(arguments) - {entry.name for entry in fields(kind) if entry.init}
     if unknown:
@@ -146,16 +127,16 @@ def codec_from_plain(content: Mapping[str, Any]) -> Codec:
 
 
 def _parsed(text: str) -> dict[str, Any]:
-    """Parse JSON without repeated keys and without numbers that are none."""
+    """Parse a JSON object without repeated keys, NaN and infinity."""
     if len(text) > _LARGEST:
-        raise ValueError(f"it is {len(text):,} characters long; no record is longer than {_LARGEST:,}.")
+        raise ValueError(f"it has {len(text):,} characters, more than {_LARGEST:,}.")
 
     def refuse(constant: str) -> None:
-        raise ValueError(f"it holds {constant}, which is no number.")
+        raise ValueError(f"it contains {constant}, which is not a JSON number.")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len({key for key, _ in pairs}) != len(pairs):
-            raise ValueError("it names an entry twice.")
+            raise ValueError("it has an entry twice.")
         return dict(pairs)
 
     try:
@@ -170,18 +151,15 @@ def _parsed(text: str) -> dict[str, Any]:
 def _checked(content: dict[str, Any]) -> ExportRecord:
     expected = {*(entry.name for entry in fields(ExportRecord)), "version", "form", "grid", "input_size"}
     if content.get("version") != _VERSION:
-        raise ValueError(f"its version is {content.get('version')!r}; {_VERSION} can be read.")
+        raise ValueError(f"its version is {content.get('version')!r}, not {_VERSION}.")
     content = {**_OPTIONAL, **content}
     if set(content) != expected:
-        different = ", ".join(sorted(set(content) ^ expected))
-        raise ValueError(f"its entries are other ones than expected: {different}.")
+        raise ValueError(f"it has missing or unknown entries: {', '.join(sorted(set(content) ^ expected))}.")
     codec = codec_from_plain(_mapping(content, "codec"))
     if content["form"] != form_of(codec):  # earlier versions also wrote files of the form "photo"
-        raise ValueError(
-            f"its entry form is {content['form']!r}: with its codec only files that take {form_of(codec)} can be read."
-        )
+        raise ValueError(f"its entry form is {content['form']!r}, but its codec requires {form_of(codec)!r}.")
     if content["grid"] != codec.grid or content["input_size"] != list(codec.input_size):
-        raise ValueError("its grid or input size is not that of its codec.")
+        raise ValueError("its grid or input size differs from that of its codec.")
     return ExportRecord(
         precision=_choice(content, "precision", get_args(Precision)),
         skeleton=_skeleton(_mapping(content, "skeleton")),
@@ -204,7 +182,7 @@ def _skeleton(content: Mapping[str, Any]) -> Skeleton:
     shape = {"name": str, "keypoint_names": list, "edges": list, "sigmas": list, "upper_body": list}
     required = set(content) - {"flip_pairs"}  # older files do not have them
     if required != set(shape) or any(type(content[key]) is not kind for key, kind in shape.items()):
-        raise ValueError(f"its skeleton is not made of {', '.join(shape)}.")
+        raise ValueError(f"its skeleton does not have the entries {', '.join(shape)} of the right types.")
     if not 0 < len(content["keypoint_names"]) <= MAX_KEYPOINTS:
         raise ValueError(f"its skeleton has {len(content['keypoint_names'])} keypoints.")
     indices = [index for edge in content["edges"] for index in (edge if isinstance(edge, list) else [None])]
@@ -232,13 +210,13 @@ def _mapping(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _choice(content: Mapping[str, Any], name: str, choices: Sequence[Any]) -> Any:
     if content[name] not in choices:
-        raise ValueError(f"its entry {name} is {content[name]!r}, none of {', '.join(map(str, choices))}.")
+        raise ValueError(f"its entry {name} is {content[name]!r}, not one of {', '.join(map(str, choices))}.")
     return content[name]
 
 
 def _number(value: Any, name: str, *, above: float = -math.inf) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not above < value < math.inf:
-        raise ValueError(f"its entry {name} has {value!r}, which is no number above {above}.")
+        raise ValueError(f"its entry {name} has {value!r}, which is not a finite number above {above}.")
     return float(value)
 
 

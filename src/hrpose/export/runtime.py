@@ -1,4 +1,4 @@
-"""What every runtime has in common: named inputs and outputs with shapes, and a call on arrays."""
+"""The common interface of runtimes: named inputs and outputs with shapes, and a call on arrays."""
 
 from __future__ import annotations
 
@@ -13,40 +13,26 @@ from numpy.typing import NDArray
 from hrpose.export.record import ExportedFileError
 
 _MAX_SIDE = 8192  # pixels or cells
-_LARGEST_FILE = 2 << 30  # bytes; the largest HRNet has a quarter of a gigabyte
+_LARGEST_FILE = 2 << 30  # bytes; the largest HRNet has 250 MB
 
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output.
+    """An input or output."""
 
-    Attributes:
-        name: may be empty.
-        dtype: numpy's name of the element type.
-        shape: None where the size is free.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int | None, ...]
+    name: str  # may be empty
+    dtype: str  # numpy's name of the element type
+    shape: tuple[int | None, ...]  # None where the size is free
 
 
 class Runtime(Protocol):
-    """A file, opened by the engine that computes it on the CPU.
+    """An open file and its engine on the CPU."""
 
-    Attributes:
-        name: of the engine.
-        file: what was opened.
-        metadata: the record in the file as JSON; None for a file of another tool.
-        inputs: in the order of the call.
-        outputs: in the order of the result.
-    """
-
-    name: str
-    file: Path
-    metadata: str | None
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
+    name: str  # of the engine
+    file: Path  # the path
+    metadata: str | None  # the record in the file as JSON; None for a file of another tool
+    inputs: tuple[Port, ...]  # in the order of the arguments
+    outputs: tuple[Port, ...]  # in the order of the result
 
     def __call__(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
         """Compute the outputs for arrays of the inputs' types."""
@@ -54,11 +40,7 @@ class Runtime(Protocol):
 
 
 def check_file(file: Path) -> None:
-    """Raise unless the file exists and is neither empty nor larger than any network.
-
-    Raises:
-        ExportedFileError: naming the file and what is wrong with it.
-    """
+    """Raise ExportedFileError unless the file exists, is not empty and has the size of a network."""
     if not file.is_file():
         raise ExportedFileError(f"Expected an exported file at {file}, but there is none.")
     size = file.stat().st_size
@@ -69,20 +51,16 @@ def check_file(file: Path) -> None:
 
 
 def check_ports(ports: Sequence[Port], file: Path) -> None:
-    """Raise if a fixed size of an input or output is not the size of an image or heatmap.
-
-    Raises:
-        ExportedFileError: naming the port.
-    """
+    """Raise ExportedFileError if a fixed size of an input or output is too large for an image or heatmap."""
     for port in ports:
         if any(side is not None and not 0 < side <= _MAX_SIDE for side in port.shape):
             raise ExportedFileError(
-                f"Expected the sides of {port.name!r} of {file} to lie between 1 and {_MAX_SIDE}, but its shape is {port.shape}."
+                f"Expected sides of {port.name!r} of {file} from 1 to {_MAX_SIDE}, but its shape is {port.shape}."
             )
 
 
 def in_batches(runtime: Runtime, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Run a network on images (B, 3, H, W), in batches of the size that its file is fixed to, if it is."""
+    """Run a network on images (B, 3, H, W), in batches of the fixed size of its file, if any."""
     size = runtime.inputs[0].shape[0]
     if size is None:
         heatmaps: NDArray[np.float32] = runtime(images)[0]

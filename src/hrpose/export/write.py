@@ -1,19 +1,18 @@
-"""Write a trained network as one file that estimates poses: ONNX or OpenVINO."""
+"""Write a trained network as an ONNX or OpenVINO file that estimates poses."""
 
 from __future__ import annotations
 
-import copy
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TypeAlias, cast, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
 
-from hrpose.codecs import AssociativeEmbedding, is_bottom_up
-from hrpose.export.capture import to_openvino, write_onnx
+from hrpose.codecs import is_bottom_up
+from hrpose.export.capture import FreeSizes, Names, to_openvino, write_onnx
 from hrpose.export.graph import CropGraph, ImageGraph
 from hrpose.export.openvino import import_openvino
 from hrpose.export.quantize import Feed, quantize_onnx
@@ -27,9 +26,6 @@ _PRECISIONS: dict[Format, tuple[str, ...]] = {
     "onnx": ("fp32", "fp16", "int8"),
     "openvino": ("fp32", "fp16", "bf16", "int8"),
 }
-_INPUTS = ("images", "image_from_input")
-_OUTPUTS = ("keypoints", "scores", "heatmaps")
-_FREE = ({0: "batch"}, {0: "batch"})
 
 
 def write_export(
@@ -45,59 +41,33 @@ def write_export(
 
     Args:
         net: images (B, 3, H, W) to heatmaps; it is not changed.
-        record: describes the file and is stored in it.
-        file: what to write; its suffix has to be that of the format. OpenVINO writes a .bin beside its .xml.
+        record: the description of the file, stored in it.
+        file: the file to write, with the suffix of the format. OpenVINO also writes a .bin file with the same name.
         format: "onnx" or "openvino".
-        feeds: crops and their matrices, as the file takes them, to calibrate int8 on.
-        opset: version of the operators of an ONNX file; None leaves it to torch.
+        feeds: crops and their matrices for the calibration of int8.
+        opset: version of the operators of an ONNX file; None for torch's default.
 
     Returns:
         The file.
 
     Raises:
-        ValueError: if the format has no such precision, the file another suffix, or int8 has nothing to calibrate on.
-        ModuleNotFoundError: if what writes the format is not installed.
+        ValueError: if the format lacks the precision, the file has another suffix, or int8 has no crops.
+        ModuleNotFoundError: if the library that writes the format is not installed.
     """
     path = Path(file)
     check_choice(format, record.precision, path)
     if record.precision == "int8":
         _write_int8(net, record, path, format, feeds, opset)
         return path
-    if is_bottom_up(record.codec):
-        _write_images(net, record, path, format, opset)
-        return path
-    graph, examples = make_graph(net, record, format), make_examples(record)
-    names = (_INPUTS, _OUTPUTS[: 3 if record.heatmaps else 2])
+    whole_images = is_bottom_up(record.codec)
+    graph, examples, free, names = _image_graph(net, record) if whole_images else _crop_graph(net, record, format)
     if format == "onnx":
+        options: dict[str, Any] = {"names": names, "metadata": record.to_json(), "opset": opset, "traced": whole_images}
         with write_atomically(path) as partial:
-            write_onnx(graph, examples, _FREE, partial, names=names, metadata=record.to_json(), opset=opset)
-    else:
-        _save_openvino(to_openvino(graph, examples, _FREE, names), path, record)
-    return path
-
-
-def _write_images(net: nn.Module, record: ExportRecord, path: Path, format: Format, opset: int | None) -> None:
-    """Write a bottom-up network: whole images of any size to heatmaps and tags."""
-    if record.precision != "fp32" or record.heatmaps:
-        raise ValueError(
-            "Expected precision=fp32 and heatmaps=false for a bottom-up network, whose tags lose their meaning in half precision "
-            f"and whose heatmaps are an output anyway, but got {record.precision} and {record.heatmaps}."
-        )
-    graph = ImageGraph(
-        copy.deepcopy(net).to("cpu", memory_format=torch.contiguous_format),  # type: ignore[call-overload]
-        cast(AssociativeEmbedding, record.codec),
-        flip_permutation=record.skeleton.flip_permutation if record.flip_test else None,
-        mean=record.mean,
-        std=record.std,
-        channel_order=record.channel_order,
-    ).eval()
-    examples, free = (torch.zeros(2, 128, 192, 3, dtype=torch.uint8),), ({0: "batch", 1: "height", 2: "width"},)
-    names = (("images",), ("heatmaps", "tags"))
-    if format == "onnx":
-        with write_atomically(path) as partial:
-            write_onnx(graph, examples, free, partial, names=names, metadata=record.to_json(), opset=opset, traced=True)
+            write_onnx(graph, examples, free, partial, **options)
     else:
         _save_openvino(to_openvino(graph, examples, free, names), path, record)
+    return path
 
 
 def check_choice(format: Format, precision: str, file: Path) -> None:
@@ -112,34 +82,37 @@ def check_choice(format: Format, precision: str, file: Path) -> None:
         )
     if file.suffix != SUFFIX_OF[format]:
         raise ValueError(
-            f"Expected the name of a file of format={format} to end in {SUFFIX_OF[format]}, but got {file}."
+            f"Expected the name of a file with format={format} to end in {SUFFIX_OF[format]}, but got {file}."
         )
 
 
-def make_graph(net: nn.Module, record: ExportRecord, format: Format) -> nn.Module:
-    """Build the module that a file computes, with a copy of the network.
+_Graph: TypeAlias = tuple[nn.Module, tuple[Tensor, ...], FreeSizes, Names]
 
-    In an OpenVINO file the network stays fp32: fp16 is how its weights are stored, bf16 how OpenVINO computes it.
+
+def _crop_graph(net: nn.Module, record: ExportRecord, format: Format) -> _Graph:
+    """Return the module of a file for crops, two example crops with matrices, free sizes and names.
+
+    In an OpenVINO file the network is fp32: it only stores weights in fp16, and OpenVINO computes in bf16.
     """
-    graph = CropGraph(
-        copy.deepcopy(net).to("cpu", memory_format=torch.contiguous_format),  # type: ignore[call-overload]
-        record.codec,
-        flip_permutation=record.skeleton.flip_permutation if record.flip_test else None,
-        mean=record.mean,
-        std=record.std,
-        channel_order=record.channel_order,
-        dtype=torch.float16 if (format, record.precision) == ("onnx", "fp16") else torch.float32,
-        heatmaps=record.heatmaps,
-    )
-    return graph.eval()
-
-
-def make_examples(record: ExportRecord) -> tuple[Tensor, Tensor]:
-    """Make two crops and their matrices."""
+    half = (format, record.precision) == ("onnx", "fp16")
     width, height = record.input_size
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8, generator=generator)
-    return images, torch.eye(2, 3).repeat(2, 1, 1)
+    outputs = ("keypoints", "scores", "heatmaps") if record.heatmaps else ("keypoints", "scores")
+    graph = CropGraph(net, record, dtype=torch.float16 if half else torch.float32).eval()
+    free = ({0: "batch"}, {0: "batch"})
+    return graph, (images, torch.eye(2, 3).repeat(2, 1, 1)), free, (("images", "image_from_input"), outputs)
+
+
+def _image_graph(net: nn.Module, record: ExportRecord) -> _Graph:
+    """Return the module of a file for whole images of any size, example images, free sizes and names."""
+    if record.precision != "fp32" or record.heatmaps:
+        raise ValueError(
+            "Expected precision=fp32 and heatmaps=false for a bottom-up network, because its tags need fp32 and its heatmaps are "
+            f"an output in any case, but got {record.precision} and {record.heatmaps}."
+        )
+    examples, free = (torch.zeros(2, 128, 192, 3, dtype=torch.uint8),), ({0: "batch", 1: "height", 2: "width"},)
+    return ImageGraph(net, record).eval(), examples, free, (("images",), ("heatmaps", "tags"))
 
 
 def _write_int8(
@@ -147,7 +120,7 @@ def _write_int8(
 ) -> None:
     """Write an ONNX file in fp32 and quantise it; OpenVINO converts the result."""
     if not feeds:
-        raise ValueError("Expected crops to calibrate int8 on, found none. Set photos=<folder with images>.")
+        raise ValueError("Expected crops for the calibration of int8, found none. Set photos=<folder with images>.")
     with tempfile.TemporaryDirectory() as folder:
         exact = write_export(net, replace(record, precision="fp32"), Path(folder, "fp32.onnx"), "onnx", opset=opset)
         with write_atomically(path if format == "onnx" else Path(folder, "int8.onnx")) as partial:
@@ -159,12 +132,12 @@ def _write_int8(
 def _save_openvino(model: object, file: Path, record: ExportRecord) -> None:
     openvino = import_openvino()
     model.set_rt_info(record.to_json(), [METADATA_KEY])  # type: ignore[attr-defined]
-    written = partial_path(file, ".xml")  # OpenVINO names its second file after the first
+    written = partial_path(file, ".xml")  # OpenVINO writes the .bin file with the same name
     weights = written.with_suffix(".bin")
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
         openvino.save_model(model, str(written), compress_to_fp16=record.precision == "fp16")
-        file.unlink(missing_ok=True)  # an old description never meets new weights
+        file.unlink(missing_ok=True)  # so that an old description is never used with new weights
         replace_file(weights, file.with_suffix(".bin"))
         replace_file(written, file)
     finally:

@@ -1,4 +1,4 @@
-"""Losses: what a network puts out, compared with the codec's target under the codec's weights."""
+"""Losses: the weighted differences of network outputs and the codec's targets."""
 
 from hrpose.losses.associative_embedding import AssociativeEmbeddingLoss
 from hrpose.losses.coordinates import CoordinateLoss, IntegralLoss, SimccLoss

@@ -1,7 +1,7 @@
-"""The loss of HigherHRNet: masked heatmaps at each resolution, and tags that agree within an instance and differ between two.
+"""The loss of HigherHRNet: masked heatmaps at each resolution, and tags that agree within instances and differ between them.
 
-Newell, Huang, Deng, "Associative Embedding", NIPS 2017; Cheng et al., "HigherHRNet", CVPR 2020. It is reduced as in the latter's
-official code.
+Newell, Huang, Deng, "Associative Embedding", NIPS 2017; Cheng et al., "HigherHRNet", CVPR 2020. The reductions are those of the
+official code of HigherHRNet.
 
 Legend: B batch, N instances, K keypoints, h w heatmap.
 """
@@ -14,33 +14,29 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
+from hrpose.errors import check_choice
+
 PushType: TypeAlias = Literal["exp", "max"]
-"""How tags of different instances repel each other: exp(-d^2), or 1 - d down to 0."""
+"""The push loss of two instances at tag distance d: exp(-d^2), or max(1 - d, 0)."""
 
 
 def masked_error(heatmaps: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Compute the mean squared error of the cells that count, divided by the number of all cells: (B,).
-
-    Args:
-        heatmaps: (B, K, h, w).
-        target: (B, K, h, w).
-        mask: (B, h, w), 0 or False where a cell does not count.
-    """
+    """Compute the mean over all cells of the squared error, 0 where the mask (B, h, w) is 0 or False: (B,)."""
     return ((heatmaps.float() - target).square() * mask[:, None]).mean(dim=(1, 2, 3))
 
 
 def tag_errors(tags: Tensor, listed: Tensor, push_type: PushType = "exp") -> tuple[Tensor, Tensor]:
-    """Compute how far the tags of different instances are together (push), and those of an instance apart (pull): (B,) each.
+    """Compute the push loss between instances and the pull loss within instances.
 
     Args:
         tags: (B, N, K) tag of each keypoint.
-        listed: (B, N, K) bool, which of them there are. Instances without any do not count.
-        push_type: how tags of different instances repel each other.
+        listed: (B, N, K) bool, which keypoints exist. Instances without any do not count.
+        push_type: the push loss of a pair of instances.
 
     Returns:
-        push: half the mean over all pairs of instances of exp(-d^2) or max(1 - d, 0), d the distance of their mean tags; 0 for
-            less than two instances.
-        pull: the mean over the instances of the variance of their tags; 0 without instances.
+        push: (B,) half the mean over all pairs of instances of exp(-d^2) or max(1 - d, 0), d the distance of their mean tags; 0
+            for fewer than two instances.
+        pull: (B,) the mean over instances of the variance of their tags; 0 without instances.
     """
     number = listed.sum(dim=2)
     there = number > 0
@@ -57,29 +53,23 @@ def tag_errors(tags: Tensor, listed: Tensor, push_type: PushType = "exp") -> tup
 
 
 class AssociativeEmbeddingLoss(nn.Module):
-    """Mean masked error of the heatmaps of every output, plus push and pull of the tags of the first.
+    """Mean masked error of the heatmaps of every output, plus push and pull losses of the tags of the first.
 
     Args:
-        push_factor: weight of the push.
-        pull_factor: weight of the pull.
-        push_type: how tags of different instances repel each other; "exp" in the official configurations.
-
-    Raises:
-        ValueError: if there is no such push.
+        push_factor: weight of the push loss.
+        pull_factor: weight of the pull loss.
+        push_type: the push loss of a pair of instances; "exp" in the official configurations.
     """
 
     def __init__(self, push_factor: float = 1e-3, pull_factor: float = 1e-3, push_type: PushType = "exp") -> None:
         super().__init__()
-        if push_type not in get_args(PushType):
-            raise ValueError(
-                f"Expected argument `push_type` to be one of {', '.join(get_args(PushType))}, but got {push_type!r}."
-            )
+        check_choice("push_type", push_type, get_args(PushType))
         self.push_factor, self.pull_factor, self.push_type = push_factor, pull_factor, push_type
 
     def forward(
         self, outputs: Sequence[Tensor], target: tuple[Sequence[Tensor], Tensor], target_weight: Sequence[Tensor]
     ) -> Tensor:
-        """Compare the outputs of a network with the targets of `AssociativeEmbedding.encode`; return a scalar.
+        """Compute the loss, a scalar, of network outputs and targets of `AssociativeEmbedding.encode`.
 
         Args:
             outputs: K heatmaps and K tag maps (B, 2K, h, w), then K heatmaps (B, K, 2h, 2w) for each further output.
@@ -87,7 +77,7 @@ class AssociativeEmbeddingLoss(nn.Module):
             target_weight: masks (B, h, w) of each output.
 
         Raises:
-            ValueError: if the shapes do not belong together.
+            ValueError: if the shapes do not match.
         """
         heatmaps, places = target
         num_keypoints = places.shape[2]
@@ -114,5 +104,5 @@ def _check_outputs(outputs: Sequence[Tensor], heatmaps: Sequence[Tensor]) -> Non
     if found != expected:
         raise ValueError(
             f"Expected argument `outputs` to be heatmaps with tags, then heatmaps, of the shapes {expected}, but got {found}. "
-            "The loss belongs to a network that puts out a list, such as HigherHRNet, and codec.strides are those of its outputs."
+            "The loss requires a network that outputs a list, such as HigherHRNet; set codec.strides to those of its outputs."
         )

@@ -1,7 +1,9 @@
 """Losses of networks that predict coordinates: regressed, as the soft-argmax of heatmaps, or classified into bins (SimCC).
 
+They raise ValueError if the shapes do not match.
+
 Legend: B batch, S stacks, K keypoints, h w heatmap, X Y bins along x and along y. Coordinates are (x, y) divided by the width and
-the height of the input, or for soft-argmax by those of the heatmap, so the loss does not depend on the size.
+height of the input, or of the heatmap for soft-argmax, so the loss does not depend on the size.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ def coordinate_errors(coordinates: Tensor, target: Tensor, target_weight: Tensor
     Args:
         coordinates: (B, K, 2).
         target: (B, K, 2).
-        target_weight: (B, K, 1); 0 leaves a keypoint out of the sum. It multiplies both sides, as in MMPose.
-        beta: the distance up to which the error is squared, d^2 / (2 beta); beyond it is d - beta / 2. 0 is L1.
+        target_weight: (B, K, 1), multiplies coordinates and target, as in MMPose.
+        beta: the distance up to which the error is d^2 / (2 beta); above it is d - beta / 2. 0 is L1.
     """
     exact = coordinates.to(torch.promote_types(coordinates.dtype, torch.float32))
     return F.smooth_l1_loss(exact * target_weight, target * target_weight, reduction="none", beta=beta).mean(dim=2)
@@ -32,11 +34,11 @@ def coordinate_errors(coordinates: Tensor, target: Tensor, target_weight: Tensor
 class CoordinateLoss(nn.Module):
     """Smooth L1 distance between regressed and true coordinates, averaged over all keypoints, those of weight 0 included.
 
-    Girshick, "Fast R-CNN", ICCV 2015, equation 3. Coordinates lie between 0 and 1, so with `beta` 1 this is half the squared
-    error, as DeepPose had it (Toshev, Szegedy, CVPR 2014) and as MMPose trains it.
+    Girshick, "Fast R-CNN", ICCV 2015, equation 3. Coordinates are between 0 and 1, so with `beta` 1 this is half the squared
+    error, as in DeepPose (Toshev, Szegedy, CVPR 2014) and MMPose.
 
     Args:
-        beta: the distance up to which the error is squared, in input sizes; 0 is L1.
+        beta: the distance up to which the error is squared, in units of the input's size; 0 is L1.
 
     Raises:
         ValueError: if `beta` is negative.
@@ -52,11 +54,7 @@ class CoordinateLoss(nn.Module):
         self.beta = _checked_beta(beta)
 
     def forward(self, coordinates: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
-        """Compare coordinates (B, K, 2) with a target (B, K, 2) under weights (B, K, 1); return a scalar.
-
-        Raises:
-            ValueError: if the shapes do not belong together.
-        """
+        """Compute the loss, a scalar, of coordinates (B, K, 2), a target (B, K, 2) and weights (B, K, 1)."""
         keypoints = target.shape[:2]
         if (
             target.shape != (*keypoints, 2)
@@ -66,8 +64,8 @@ class CoordinateLoss(nn.Module):
             raise ValueError(
                 "Expected arguments `coordinates`, `target` and `target_weight` to be (B, K, 2), (B, K, 2) and (B, K, 1), but "
                 f"got the shapes {tuple(coordinates.shape)}, {tuple(target.shape)} and {tuple(target_weight.shape)}. The loss "
-                "`regression` belongs to a network of coordinates (model=deeppose_50) and its codec (codec=regression); "
-                "coordinates with sigmas take loss=rle."
+                "`regression` requires a network that outputs coordinates (model=deeppose_50) and codec=regression; use loss=rle "
+                "for coordinates with sigmas."
             )
         return coordinate_errors(coordinates, target, target_weight, self.beta).mean()
 
@@ -75,17 +73,17 @@ class CoordinateLoss(nn.Module):
 class IntegralLoss(nn.Module):
     """L1 distance between the soft-argmax of heatmaps and the true coordinates (Sun et al., ECCV 2018).
 
-    The heatmaps themselves are not supervised: any network of heatmaps can be used, and learns its own spread.
+    The heatmaps are not supervised; the network learns their spread.
 
     Args:
-        beta: the distance up to which the error is squared instead, in heatmap sizes; the paper's loss is L1, 0.
+        beta: the distance up to which the error is squared instead, in units of the heatmap's size; the paper's loss is L1, 0.
 
     Raises:
         ValueError: if `beta` is negative.
 
     Example:
         >>> loss = IntegralLoss()
-        >>> float(loss(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 2), torch.ones(2, 3, 1)))  # the middle is at cell 1.5
+        >>> float(loss(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 2), torch.ones(2, 3, 1)))  # the center is at cell 1.5
         0.375
     """
 
@@ -94,12 +92,9 @@ class IntegralLoss(nn.Module):
         self.beta = _checked_beta(beta)
 
     def forward(self, heatmaps: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
-        """Compare heatmaps (B, K, h, w) or (B, S, K, h, w) with a target (B, K, 2) under weights (B, K, 1); return a scalar.
+        """Compute the loss, a scalar, of heatmaps (B, K, h, w) or (B, S, K, h, w), a target (B, K, 2) and weights (B, K, 1).
 
-        The target is in heatmap sizes. The losses of several stacks are summed.
-
-        Raises:
-            ValueError: if the shapes do not belong together.
+        The target is in units of the heatmap's size. The losses of stacks are summed.
         """
         keypoints = target.shape[:2]
         fitting = heatmaps.ndim in (4, 5) and (heatmaps.shape[0], heatmaps.shape[-3]) == tuple(keypoints)
@@ -107,7 +102,7 @@ class IntegralLoss(nn.Module):
             raise ValueError(
                 "Expected arguments `heatmaps`, `target` and `target_weight` to be (B, K, h, w), (B, K, 2) and (B, K, 1), but "
                 f"got the shapes {tuple(heatmaps.shape)}, {tuple(target.shape)} and {tuple(target_weight.shape)}. The loss "
-                "`integral` belongs to a network of heatmaps and codec=integral."
+                "`integral` requires a network that outputs heatmaps and codec=integral."
             )
         stacks = heatmaps.unbind(1) if heatmaps.ndim == 5 else (heatmaps,)
         sizes = torch.tensor(heatmaps.shape[:-3:-1], device=target.device)
@@ -122,14 +117,13 @@ def _checked_beta(beta: float) -> float:
 
 
 class SimccLoss(nn.Module):
-    """Kullback-Leibler divergence from the target's bins to those of the network, along x and along y.
+    """Kullback-Leibler divergence of the network's bins from the target's, along x and along y.
 
     Li et al., "SimCC: a Simple Coordinate Classification Perspective for Human Pose Estimation", ECCV 2022. As in the official
-    code the divergence of an axis is divided by its number of bins; it is averaged over all keypoints, those of weight 0
-    included.
+    code, the divergence of an axis is divided by its number of bins, and averaged over all keypoints, those of weight 0 included.
 
     Args:
-        input_size: width and height of the network input in pixels; bins along the axes are as W to H.
+        input_size: width and height of the network input in pixels, the ratio of the bins along x and y.
 
     Example:
         >>> loss = SimccLoss(input_size=(4, 4))
@@ -143,19 +137,15 @@ class SimccLoss(nn.Module):
         self.input_size = (input_size[0], input_size[1])
 
     def forward(self, logits: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
-        """Compare logits (B, K, X + Y) with a target (B, K, X + Y) under weights (B, K, 1); return a scalar.
-
-        Raises:
-            ValueError: if the shapes do not belong together.
-        """
+        """Compute the loss, a scalar, of logits (B, K, X + Y), a target (B, K, X + Y) and weights (B, K, 1)."""
         width, height = self.input_size
         fitting = logits.ndim == 3 and logits.shape == target.shape and target.shape[2] % (width + height) == 0
         if not fitting or target_weight.shape != (*target.shape[:2], 1):
             raise ValueError(
                 "Expected arguments `logits`, `target` and `target_weight` to be (B, K, X + Y), (B, K, X + Y) and (B, K, 1), "
                 f"X + Y a multiple of {width} + {height}, but got the shapes {tuple(logits.shape)}, {tuple(target.shape)} and "
-                f"{tuple(target_weight.shape)}. The loss `simcc` belongs to a network of bins (model=simcc_50) and its codec "
-                "(codec=simcc)."
+                f"{tuple(target_weight.shape)}. The loss `simcc` requires a network that outputs bins (model=simcc_50) and "
+                "codec=simcc."
             )
         columns = target.shape[2] * width // (width + height)
         exact = logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -278,7 +278,9 @@ def list_members(path: str) -> Iterator[Member]:
     except OSError as error:
         raise DataError(f"{path}: expected a zip or tar archive, but it cannot be read: {error.strerror}.") from error
     except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, LookupError, OverflowError) as error:
-        raise archive.fault(f"expected a whole archive, but its directory is damaged or cut off ({error})") from error
+        raise DataError(
+            f"{path}: expected a whole archive, but its directory is damaged or cut off ({error}). Copy or download it again."
+        ) from error
 
 
 def _checked_name(archive: _Archive, name: str) -> str:

@@ -183,7 +183,7 @@ def _check_inside(path: Path, home: str) -> None:
     target = os.path.realpath(path)
     if target != home and not target.startswith(home.rstrip(os.sep) + os.sep):
         raise DataError(
-            f"Expected {path} to lie in the image folder, but it is a symbolic link to {target}. "
+            f"Expected {path} to be in the image folder, but it is a symbolic link to {target}. "
             "Copy or hard-link the image, or make the image folder itself the link."
         )
 

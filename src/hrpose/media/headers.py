@@ -70,16 +70,20 @@ def stated_size(content: bytes) -> tuple[int, int] | None:
 
 def find_jpeg_size(content: bytes) -> tuple[int, int] | None:
     """Return width and height in the frame header of a JPEG (ITU-T T.81, B.2.2); None if there is none."""
-    if not content.startswith(JPEG_START):
-        return None
-    place = 2
-    while place + 9 < len(content) and content[place] == 0xFF:
-        marker = content[place + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+    for marker, place, _ in jpeg_segments(content):
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and place + 9 < len(content):
             height, width = _numbers(content, place + 5, 2, "big")
             return width, height
-        place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")
     return None
+
+
+def jpeg_segments(content: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield marker, place and length without marker of the segments of a JPEG up to its first scan (ITU-T T.81, B.1)."""
+    place = 2 if content.startswith(JPEG_START) else len(content)
+    while place + 4 <= len(content) and content[place] == 0xFF:
+        marker, length = content[place + 1], int.from_bytes(content[place + 2 : place + 4], "big")
+        yield marker, place, length
+        place = len(content) if marker == 0xDA else place + 2 + length
 
 
 def has_more_pages(content: bytes) -> bool:
@@ -171,21 +175,13 @@ def may_be_turned(content: bytes) -> bool:
 def _exif_blocks(content: bytes) -> Iterator[bytes]:
     """Yield the TIFF structures with EXIF tags."""
     if content.startswith(JPEG_START):
-        yield from (body[6:] for body in _jpeg_segments(content) if body.startswith(b"Exif\0\0"))
+        for marker, place, length in jpeg_segments(content):
+            if marker == 0xE1 and content.startswith(b"Exif\0\0", place + 4):
+                yield content[place + 10 : place + 2 + length]
     elif content.startswith(PNG_START):
         yield from (body for kind, body in chunks(content, 8, "big") if kind == b"eXIf")
     elif content.startswith(RIFF_START) and content[8:12] == b"WEBP":
         yield from (body.removeprefix(b"Exif\0\0") for kind, body in chunks(content, 12, "little") if kind == b"EXIF")
-
-
-def _jpeg_segments(content: bytes) -> Iterator[bytes]:
-    """Yield the APP1 segments before the scan (ITU-T T.81, B.1)."""
-    place = 2
-    while place + 4 <= len(content) and content[place] == 0xFF and content[place + 1] != 0xDA:
-        length = int.from_bytes(content[place + 2 : place + 4], "big")
-        if content[place + 1] == 0xE1:
-            yield content[place + 4 : place + 2 + length]
-        place += 2 + length
 
 
 def chunks(content: bytes, place: int, order: Literal["big", "little"]) -> Iterator[tuple[bytes, bytes]]:

@@ -31,6 +31,7 @@ from hrpose.media.headers import (
     check_size,
     clean_png,
     find_jpeg_size,
+    jpeg_segments,
     may_be_turned,
     read_orientation,
     stated_size,
@@ -183,7 +184,7 @@ def scale_to_8_bits(
     """Scale values of 16 bits to 8, see `Reading`; values of 8 bits are returned as they are.
 
     Raises:
-        DataError: if a value takes more bits than `bit_depth`.
+        DataError: if a value has more bits than `bit_depth`.
     """
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint8, copy=False)
@@ -198,7 +199,7 @@ def scale_to_8_bits(
     depth = bit_depth or used
     if int(pixels.max(initial=0)) >> depth:
         raise DataError(
-            f"Expected {name} to use {depth} bits per channel, but its highest value is {pixels.max()}, which takes {used}. Set "
+            f"Expected {name} to use {depth} bits per channel, but its highest value is {pixels.max()}, which needs {used}. Set "
             f"bit_depth={used} (data.bit_depth={used} in fit and test), or convert the image."
         )
     return (pixels >> (depth - 8)).astype(np.uint8)
@@ -330,15 +331,14 @@ def is_truncated(content: bytes) -> bool:
 
 def _find_height(content: bytes) -> int | None:
     """Return the place of the height in the header of a baseline JPEG with one scan and an end marker (ITU-T T.81, B.2)."""
-    place, height_place, components = 2, None, -1
-    while place + 10 < len(content) and content[place] == 0xFF:
-        marker, length = content[place + 1], _read_short(content, place + 2)
+    height_place, components = None, -1
+    for marker, place, _ in jpeg_segments(content):
+        if place + 10 >= len(content):
+            return None
         if marker in (0xC0, 0xC1):  # sequential, Huffman-coded
             height_place, components = place + 5, content[place + 9]
-        elif marker == 0xDA:
-            one_scan = content[place + 4] == components
-            return height_place if one_scan and content.rfind(_END, place) > 0 else None
-        place += 2 + length
+        elif marker == 0xDA and content[place + 4] == components and content.rfind(_END, place) > 0:
+            return height_place
     return None
 
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from hrpose.moved import lazy_names
 
 if TYPE_CHECKING:
-    from hrpose.metrics.average_precision import KeypointAveragePrecision
+    from hrpose.metrics.average_precision import KeypointAveragePrecision, ObjectKeypointSimilarity
     from hrpose.metrics.base import PoseMetric
     from hrpose.metrics.pck import PCKh, PercentageOfCorrectKeypoints
-    from hrpose.metrics.similarity import ObjectKeypointSimilarity
 
 __all__ = [
     "KeypointAveragePrecision",
@@ -21,12 +20,10 @@ __all__ = [
     "PoseMetric",
 ]
 
-_HOMES = {
-    "KeypointAveragePrecision": "average_precision",
-    "ObjectKeypointSimilarity": "similarity",
-    "PCKh": "pck",
-    "PercentageOfCorrectKeypoints": "pck",
-    "PoseMetric": "base",
+_NAMES = {
+    "average_precision": "KeypointAveragePrecision ObjectKeypointSimilarity",
+    "base": "PoseMetric",
+    "pck": "PCKh PercentageOfCorrectKeypoints",
 }
 
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)

@@ -1,4 +1,4 @@
-"""Keypoint average precision: the COCO keypoint task as a torchmetrics metric."""
+"""Metrics by OKS: keypoint average precision, the COCO keypoint task, and the mean OKS of matched instances."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from hrpose.errors import check_counts
 from hrpose.metrics.base import KeypointMetric
-from hrpose.metrics.functional.matching import AREA_RANGES, OKS_THRESHOLDS, average_precision
-from hrpose.metrics.functional.oks import oks_nms, soft_oks_nms
+from hrpose.metrics.functional.matching import AREA_RANGES, OKS_THRESHOLDS, average_precision, pair_instances
+from hrpose.metrics.functional.oks import keypoint_variances, oks_nms, oks_pairs, soft_oks_nms
 from hrpose.metrics.functional.pck import pixel_errors
 from hrpose.metrics.rows import Predictions
 from hrpose.structures import GroundTruth
@@ -36,9 +37,9 @@ class KeypointAveragePrecision(KeypointMetric):
         ground_truth: the annotations, if they are known at construction.
         oks_nms_threshold: OKS above which the worse of two predictions of an image is removed; None keeps all.
         soft_nms: decay scores instead of removing poses; at most `max_detections` per image remain.
-        leave_out_unscored: leave out predictions whose keypoint scores are all 0 or missing, as xtcocotools does.
-        area_keypoints: number of first keypoints whose box gives the area of predictions without box and area, 17 in
-            COCO-WholeBody; None uses all keypoints.
+        leave_out_unscored: leave out predictions with keypoint scores that are all 0 or missing, as xtcocotools does.
+        area_keypoints: number of first keypoints for the area of predictions without box and area, 17 in COCO-WholeBody; None
+            uses all keypoints.
         max_detections: number of predictions per image and category that count, those of highest score.
         oks_thresholds: smallest OKS of a correct prediction; None for 0.50, 0.55, ..., 0.95.
         area_ranges: names with the smallest and largest area in square pixels; None for COCO's all, medium and large. See
@@ -132,30 +133,26 @@ class KeypointAveragePrecision(KeypointMetric):
             One dict per prediction, sorted by image id, then instance id: image_id, category_id, keypoints [x, y, score] * K,
             score, and, if known, center and scale of the crop in image pixels, and bbox.
         """
-        predictions, _ = self._evaluated(*self._gathered_everywhere())
-        return predictions.to_coco(category_id)
+        return self.evaluated()[0].to_coco(category_id)
 
     def evaluated(self) -> tuple[Predictions, GroundTruth]:
         """Return the evaluated predictions of all processes and the ground truth; every process must call it."""
-        return self._evaluated(*self._gathered_everywhere())
+        return self._evaluated(*self._everywhere(self._gathered))
 
     def _evaluated(self, predictions: Predictions, truth: GroundTruth) -> tuple[Predictions, GroundTruth]:
-        predictions = self._without_repeats(predictions)
+        """Return the predictions after NMS and without unscored ones, and the ground truth."""
+        found, threshold = predictions.detections, self.oks_nms_threshold
+        if threshold is not None and len(found):
+            _, groups = np.unique(np.stack([found.image_ids, found.category_ids]), axis=1, return_inverse=True)
+            poses = (found.keypoints, found.scores, predictions.crop_areas, groups.reshape(-1), self.sigmas)
+            if self.soft_nms:
+                rows = soft_oks_nms(*poses, threshold=threshold, max_detections=self.max_detections)
+            else:
+                rows = oks_nms(*poses, threshold=threshold)
+            predictions = predictions[np.sort(rows)]
         if self.leave_out_unscored:
             predictions = predictions[np.flatnonzero((predictions.keypoint_scores > 0).any(axis=1))]
         return predictions, truth
-
-    def _without_repeats(self, predictions: Predictions) -> Predictions:
-        if self.oks_nms_threshold is None or not len(predictions.detections):
-            return predictions
-        found = predictions.detections
-        _, groups = np.unique(np.stack([found.image_ids, found.category_ids]), axis=1, return_inverse=True)
-        poses = (found.keypoints, found.scores, predictions.crop_areas, groups.reshape(-1), self.sigmas)
-        if self.soft_nms:
-            rows = soft_oks_nms(*poses, threshold=self.oks_nms_threshold, max_detections=self.max_detections)
-        else:
-            rows = oks_nms(*poses, threshold=self.oks_nms_threshold)
-        return predictions[np.sort(rows)]
 
     def _check_arguments(self) -> None:
         threshold = self.oks_nms_threshold
@@ -163,10 +160,7 @@ class KeypointAveragePrecision(KeypointMetric):
             raise ValueError(f"Expected argument `oks_nms_threshold` to be None or in (0, 1], but got {threshold}.")
         if self.soft_nms and threshold is None:
             raise ValueError("Expected argument `oks_nms_threshold` to be given with `soft_nms`, but got None.")
-        if isinstance(self.max_detections, bool) or not isinstance(self.max_detections, int) or self.max_detections < 1:
-            raise ValueError(
-                f"Expected argument `max_detections` to be a positive integer, but got {self.max_detections}."
-            )
+        check_counts(max_detections=self.max_detections)
         if not self.oks_thresholds or not all(0 < value <= 1 for value in self.oks_thresholds):
             raise ValueError(
                 f"Expected argument `oks_thresholds` to be numbers in (0, 1], but got {self.oks_thresholds}."
@@ -175,3 +169,38 @@ class KeypointAveragePrecision(KeypointMetric):
             raise ValueError(
                 f"Expected argument `area_ranges` to map names to (smallest, largest), but got {self.area_ranges}."
             )
+
+
+class ObjectKeypointSimilarity(KeypointMetric):
+    """Compute the mean OKS of matched instances.
+
+    In each image and category, predictions in the order of their scores take the free instance of highest OKS, without lower
+    limit. Unmatched predictions and instances, crowds and instances without labelled keypoints do not count. The metric measures
+    the accuracy of poses, not how many instances are found; AP measures both.
+
+    Arguments and input are those of `hrpose.metrics.KeypointAveragePrecision`. `forward` and `compute` return one float64 scalar
+    from 0 to 1; -1 without matched instances.
+
+    Example:
+        >>> from hrpose.metrics import ObjectKeypointSimilarity
+        >>> from torch import tensor
+        >>> metric = ObjectKeypointSimilarity(sigmas=[0.05])
+        >>> metric.update([{"keypoints": tensor([[[10.0, 11.0]]]), "scores": tensor([0.9])}],
+        ...               [{"keypoints": tensor([[[10.0, 10.0, 2.0]]]), "area": tensor([100.0])}])
+        >>> metric.compute()
+        tensor(0.6065, dtype=torch.float64)
+    """
+
+    higher_is_better: bool = True
+    plot_lower_bound: float = 0.0
+    plot_upper_bound: float = 1.0
+
+    def compute(self) -> Tensor:
+        """Compute the mean OKS over all processes."""
+        predictions, truth = self._gathered()
+        detections = predictions.detections
+        pairs = pair_instances(detections, truth, self.sigmas, lowest=0.0, max_detections=max(1, len(detections)))
+        variances = keypoint_variances(self.sigmas)
+        similarity = oks_pairs(detections.keypoints, truth, variances, pairs.rows, pairs.instances)
+        mean = similarity.mean() if len(similarity) else -1.0
+        return torch.tensor(mean, dtype=torch.float64, device=self.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from hrpose.metrics.rows import (
     rows_from_poses,
 )
 from hrpose.structures import GroundTruth, Poses
+
+_T = TypeVar("_T")
 
 
 class PoseMetric(Protocol):
@@ -49,7 +51,7 @@ class PoseMetric(Protocol):
 
 
 class TableMetric(Metric):
-    """A metric whose state is tables of numbers.
+    """A metric with tables of numbers as state.
 
     Each table is a list state of (rows, columns) tensors. Every process has at least a tensor without rows, so processes
     without data take part in gathering. Tables keep their type when the metric is moved or cast.
@@ -106,12 +108,12 @@ class TableMetric(Metric):
             for name, state in states.items()
         }
 
-    def _tables_everywhere(self) -> dict[str, NDArray[Any]]:
-        """Return the tables of all processes; every process must call it."""
+    def _everywhere(self, read: Callable[[], _T]) -> _T:
+        """Return the result of a function with the state of all processes; every process must call it."""
         if self._is_synced:
-            return self._tables()
+            return read()
         with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self.sync_on_compute):
-            return self._tables()
+            return read()
 
     def _prime(self) -> None:
         for name, (width, dtype) in self._columns.items():
@@ -129,7 +131,7 @@ class TableMetric(Metric):
 
 
 class KeypointMetric(TableMetric):
-    """A metric whose state is predicted and annotated poses; see `hrpose.metrics.rows` for its tables.
+    """A metric with predicted and annotated poses as state; see `hrpose.metrics.rows` for its tables.
 
     Args:
         sigmas: (K,) per-keypoint constants of the skeleton.
@@ -209,12 +211,9 @@ class KeypointMetric(TableMetric):
         self._append(vars(rows))
 
     def update_poses(self, poses: Poses) -> None:
-        """Add estimated poses whose ground truth was given at construction.
+        """Add estimated poses; the ground truth must have been given at construction.
 
-        The poses of an image may be spread over updates and processes; duplicates count once.
-
-        Args:
-            poses: N poses, identified by image id and instance id.
+        The poses of an image may be spread over updates and processes; duplicates of image id and instance id count once.
 
         Raises:
             ValueError: if no ground truth was given, the number of keypoints is wrong, or a number is not finite.
@@ -222,15 +221,7 @@ class KeypointMetric(TableMetric):
         self.update(poses)
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """Draw one result of `compute` or `forward`, or a list of them.
-
-        Args:
-            val: the results; None calls `compute`.
-            ax: matplotlib axes to draw on; None creates new ones.
-
-        Returns:
-            The figure and its axes.
-        """
+        """Draw a result of `compute` or `forward`, or a list of them (None calls `compute`); return the figure and its axes."""
         return self._plot(val, ax)
 
     def _poses_category(self) -> int:
@@ -251,10 +242,3 @@ class KeypointMetric(TableMetric):
                 "Expected `image_id` in every dict of `preds`, because the ground truth is known, but some lack it."
             )
         return collect_predictions(rows, self.num_keypoints, area_keypoints=self.area_keypoints), truth
-
-    def _gathered_everywhere(self) -> tuple[Predictions, GroundTruth]:
-        """Unpack the state of all processes; every process must call it."""
-        if self._is_synced:
-            return self._gathered()
-        with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self.sync_on_compute):
-            return self._gathered()

@@ -27,7 +27,7 @@ PCKH_LOG_NAMES = {name: name.replace("Mean", "PCKh") if "Mean" in name else f"PC
 
 
 class PercentageOfCorrectKeypoints(TableMetric):
-    """Compute the share of keypoints whose error is at most a share of the instance's size.
+    """Compute the share of keypoints with an error of at most a share of the instance's size.
 
     `forward` and `compute` return a dict: `PCK`, the share of all labelled keypoints, and `per_keypoint` (K,), both float64; NaN
     without labelled keypoints.
@@ -162,7 +162,7 @@ class PCKh(TableMetric):
         self._append(_rows(preds, target, sizes, labelled, ids, NUM_MPII_KEYPOINTS))
 
     def update_poses(self, poses: Poses) -> None:
-        """Add estimated poses whose ground truth was given at construction.
+        """Add estimated poses; the ground truth must have been given at construction.
 
         Convention:
             Poses count pixels from 0, MPII's ground truth counts from 1: 1 is added to the poses, as in the official code.
@@ -203,7 +203,7 @@ class PCKh(TableMetric):
         """
         if self.ground_truth is None:
             raise ValueError("Expected `ground_truth` at construction to return poses, but got none.")
-        tables = self._tables_everywhere()
+        tables = self._everywhere(self._tables)
         kept = _once(tables["keys"])
         ids, poses = tables["keys"][kept, 0], tables["poses"][kept]
         return [{"entry": int(ids[row]), "keypoints": poses[row].tolist()} for row in np.argsort(ids)]

@@ -34,24 +34,18 @@ def _no_collection() -> Iterator[None]:
 
 
 class ScoredResults(NamedTuple):
-    """The rows of a result file.
+    """The rows of a result file."""
 
-    Attributes:
-        detections: N predictions in the order of the file.
-        keypoint_scores: (N, K) the third number of each keypoint, usually its score.
-        part_scores: (N,) scores that rank parts in COCO-WholeBody, such as `foot_score`; `score` in rows without it. Scores that
-            no row has are missing.
-    """
-
-    detections: Detections
-    keypoint_scores: Floats
+    detections: Detections  # N predictions in the order of the file
+    keypoint_scores: Floats  # (N, K) the third number of each keypoint, usually its score
+    # (N,) scores that rank parts in COCO-WholeBody, such as `foot_score`; `score` in rows without it. Scores that no row has
+    # are missing
     part_scores: dict[str, Floats]
 
     def select(self, rows: NDArray[np.generic]) -> ScoredResults:
         """Return some rows, by a mask or indices."""
-        found = Detections(**{name: values[rows] for name, values in vars(self.detections).items()})
         scores = {name: values[rows] for name, values in self.part_scores.items()}
-        return ScoredResults(found, self.keypoint_scores[rows], scores)
+        return ScoredResults(self.detections[rows], self.keypoint_scores[rows], scores)
 
 
 def read_results(file: str | Path, truth: GroundTruth) -> Detections:
@@ -126,15 +120,10 @@ def read_result_rows(file: Path) -> list[dict[str, Any]]:
 
 
 def read_entries(file: Path, num_instances: int, num_keypoints: int) -> Floats:
-    """Read the rows {entry, keypoints [x, y, score] * K} of a result file for PCKh.
-
-    Args:
-        file: the JSON file.
-        num_instances: N; `entry` is an index from 0.
-        num_keypoints: K.
+    """Read the rows {entry, keypoints [x, y, score] * K} of a result file for PCKh; `entry` is an index from 0 to N - 1.
 
     Returns:
-        (N, K, 2) in image pixels counted from 0, NaN for persons without row.
+        (N, K, 2) in image pixels counted from 0, NaN for instances without row.
 
     Raises:
         ValueError: with file and rows, if a row is invalid.
@@ -159,16 +148,13 @@ def _joined(file: Path, rows: list[dict[str, Any]], fields: Mapping[str, int]) -
     if not fields or not rows or not all(field in rows[0] for field in fields):
         return rows
     for field, count in fields.items():
-        short = [at for at, row in enumerate(rows) if not _reaches(row.get(field), 3 * count)]
+        lengths = (len(row[field]) if isinstance(row.get(field), list) else -1 for row in rows)
+        short = [at for at, length in enumerate(lengths) if length < 3 * count]
         _refuse(file, short, f"`{field}` of {3 * count} numbers", [_length(rows[at].get(field)) for at in short])
     return [
         {**row, "keypoints": [value for field, count in fields.items() for value in row[field][: 3 * count]]}
         for row in rows
     ]
-
-
-def _reaches(value: Any, length: int) -> bool:
-    return isinstance(value, list) and len(value) >= length
 
 
 def _length(value: Any) -> str:

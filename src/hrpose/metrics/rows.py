@@ -42,12 +42,7 @@ class Rows:
 
 
 def rows_from_poses(poses: Poses, num_keypoints: int, category_id: int) -> Rows:
-    """Pack estimated poses.
-
-    Args:
-        poses: N poses with K keypoints, image ids and instance ids.
-        num_keypoints: K.
-        category_id: category of all poses.
+    """Pack estimated poses, all of one category.
 
     Raises:
         ValueError: if the number of keypoints is not K, a coordinate or score is not finite, or an id is not a 64-bit integer.
@@ -77,12 +72,7 @@ def rows_from_poses(poses: Poses, num_keypoints: int, category_id: int) -> Rows:
 def rows_from_images(
     preds: Sequence[Mapping[str, Any]], target: Sequence[Mapping[str, Any]] | None, num_keypoints: int
 ) -> Rows:
-    """Pack one dict of predictions and one dict of annotated instances per image.
-
-    Args:
-        preds: see `KeypointMetric.update`.
-        target: see `KeypointMetric.update`; None if the ground truth is already known.
-        num_keypoints: K.
+    """Pack one dict of predictions and one dict of annotated instances per image; see `KeypointMetric.update`.
 
     Raises:
         ValueError: if an entry is missing, unknown, of the wrong shape or NaN, or an id is not a 64-bit integer.
@@ -257,23 +247,14 @@ def _boxes(item: Mapping[str, Any], where: str, number: int) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Predictions of all processes without duplicates, sorted by image id and instance id.
+    """Predictions of all processes without duplicates, sorted by image id and instance id."""
 
-    Attributes:
-        detections: N predictions.
-        instance_ids: (N,) int64.
-        boxes: (N, 4) xywh, NaN if not given.
-        center: (N, 2) of the crop, NaN if unknown.
-        scale: (N, 2) of the crop, NaN if unknown.
-        keypoint_scores: (N, K).
-    """
-
-    detections: Detections
-    instance_ids: Indices
-    boxes: Floats
-    center: Floats
-    scale: Floats
-    keypoint_scores: Floats
+    detections: Detections  # N predictions
+    instance_ids: Indices  # (N,) int64
+    boxes: Floats  # (N, 4) xywh, NaN if not given
+    center: Floats  # (N, 2) of the crop, NaN if unknown
+    scale: Floats  # (N, 2) of the crop, NaN if unknown
+    keypoint_scores: Floats  # (N, K)
 
     @property
     def crop_areas(self) -> Floats:
@@ -283,15 +264,8 @@ class Predictions:
 
     def __getitem__(self, rows: Indices) -> Predictions:
         """Select rows by indices."""
-        d = self.detections
-        return Predictions(
-            Detections(d.image_ids[rows], d.category_ids[rows], d.keypoints[rows], d.scores[rows], d.areas[rows]),
-            self.instance_ids[rows],
-            self.boxes[rows],
-            self.center[rows],
-            self.scale[rows],
-            self.keypoint_scores[rows],
-        )
+        others = {name: values[rows] for name, values in vars(self).items() if name != "detections"}
+        return Predictions(self.detections[rows], **others)
 
     def to_coco(self, category_id: int | None = None) -> list[dict[str, Any]]:
         """Return the rows of a COCO keypoint result file; `category_id` replaces the categories of the predictions."""
@@ -316,10 +290,7 @@ class Predictions:
 def collect_predictions(rows: Rows, num_keypoints: int, *, area_keypoints: int | None = None) -> Predictions:
     """Unpack the predictions of all processes.
 
-    Args:
-        rows: the state.
-        num_keypoints: K.
-        area_keypoints: predictions without area get that of the box around their first `area_keypoints` keypoints.
+    Predictions without area get that of the box around their first `area_keypoints` keypoints.
 
     Raises:
         ValueError: if an image occurs twice with different predictions without ids.
@@ -426,7 +397,8 @@ def _once(image_ids: Indices, keys: Indices, values: Floats, images: Indices, na
     unnamed = columns[:, 2] == 0
     original = kept[np.cumsum(first) - 1]
     differs = np.zeros(len(order), dtype=bool)
-    differs[unnamed] = ~_same(values[order[unnamed]], values[original[unnamed]])
+    one, other = values[order[unnamed]], values[original[unnamed]]
+    differs[unnamed] = ~((one == other) | (np.isnan(one) & np.isnan(other))).all(axis=1)
     uneven = np.isin(columns[:, 0], _uneven_images(images)) & unnamed
     if (differs | uneven).any():
         image_id = columns[differs | uneven, 0][0]
@@ -442,7 +414,3 @@ def _uneven_images(images: Indices) -> Indices:
     order = np.lexsort((images[:, 2], images[:, 0]))
     ids, counts = images[order, 0], images[order, 2]
     return np.asarray(ids[1:][(images[order, 1][1:] != 0) & (ids[1:] == ids[:-1]) & (counts[1:] != counts[:-1])])
-
-
-def _same(one: Floats, other: Floats) -> NDArray[np.bool_]:
-    return np.asarray(((one == other) | (np.isnan(one) & np.isnan(other))).all(axis=1))

@@ -1,8 +1,8 @@
-"""Properties of networks: what they require, their backbone and head, and their size as the tables of the papers list it."""
+"""Parts of all networks: checks of arguments and images, initialisation, backbone and head, parameters and multiply-adds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -10,31 +10,26 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-NUM_IMAGES = 2  # a batch norm in training refuses a single value
+from hrpose.errors import check_counts
 
-
-def check_counts(**counts: int) -> None:
-    """Raise ValueError unless every argument is a positive whole number."""
-    for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"Expected argument `{name}` to be a whole number of at least 1, but got {value!r}.")
+NUM_IMAGES = 2  # in training, a batch norm refuses a single value
 
 
 def check_final_kernel(final_kernel: int) -> None:
-    """Raise ValueError unless the side of a head's kernel is a positive odd number."""
+    """Raise ValueError unless the kernel size of a head is a positive odd number."""
     check_counts(final_kernel=final_kernel)
     if final_kernel % 2 == 0:
         raise ValueError(f"Expected argument `final_kernel` to be odd (1 in the paper, or 3), but got {final_kernel}.")
 
 
 def check_images(images: Tensor, multiple: int, *, least: int = 1, heatmap_stride: int = 4) -> None:
-    """Raise ValueError unless a network can take the images; nothing is checked while a graph is traced.
+    """Raise ValueError unless a network accepts the images; nothing is checked while a graph is traced.
 
     Args:
         images: (B, 3, H, W).
-        multiple: H and W must be multiples of it: the stride of the network's coarsest features.
-        least: the shortest H and W of the network.
-        heatmap_stride: pixels to a heatmap cell, for the message.
+        multiple: H and W must be multiples of this stride of the coarsest features.
+        least: the smallest H and W.
+        heatmap_stride: input pixels per heatmap cell, for the message.
     """
     if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         return
@@ -45,16 +40,16 @@ def check_images(images: Tensor, multiple: int, *, least: int = 1, heatmap_strid
         near = [max(-(-least // multiple), 1, round(side / multiple)) * multiple for side in (width, height)]
         bound = f" of at least {least}" if least > multiple else ""
         raise ValueError(
-            f"Expected images whose width and height are multiples of {multiple}{bound}, but got {width} x {height} (width x "
+            f"Expected images of width and height in multiples of {multiple}{bound}, but got {width} x {height} (width x "
             f"height). The nearest size is {near[0]} x {near[1]}: set the codec's input_size to ({near[0]}, {near[1]}) and its "
             f"heatmap_size to ({near[0] // heatmap_stride}, {near[1] // heatmap_stride})."
         )
 
 
 class Backbone(Protocol):
-    """A network whose features a head can take: `HRNet` or `SimpleBaseline`, best with `num_keypoints=None`.
+    """A network with features for a head: `HRNet` or `SimpleBaseline` with `num_keypoints=None`.
 
-    A heatmap head of its own would stay unused, and training in several processes refuses weights without gradients.
+    Its own heatmap head would get no gradients, which training in several processes refuses.
     """
 
     @property
@@ -64,7 +59,7 @@ class Backbone(Protocol):
 
     @property
     def feature_strides(self) -> Sequence[int]:
-        """Input pixels to a cell of each map."""
+        """Input pixels per cell of each map."""
         ...
 
     def forward_features(self, images: Tensor) -> list[Tensor]:
@@ -73,17 +68,26 @@ class Backbone(Protocol):
 
 
 def check_backbone(backbone: nn.Module) -> None:
-    """Raise ValueError unless a network gives features, and has no heatmap head of its own."""
+    """Raise ValueError unless a network returns features and has no heatmap head."""
     if not all(hasattr(backbone, name) for name in ("feature_channels", "feature_strides", "forward_features")):
         raise ValueError(
-            "Expected argument `backbone` to give features (HRNet or SimpleBaseline, or a network with `feature_channels`, "
-            f"`feature_strides` and `forward_features`), but got {type(backbone).__name__}."
+            "Expected argument `backbone` to have `feature_channels`, `feature_strides` and `forward_features`, as HRNet and "
+            f"SimpleBaseline do, but got {type(backbone).__name__}."
         )
     if any(True for _ in getattr(backbone, "final_layer", nn.Identity()).parameters()):
         raise ValueError(
-            f"Expected argument `backbone` to have no heatmap head, because nothing would teach it, but got a "
+            "Expected argument `backbone` to have no heatmap head, because no loss would train it, but got a "
             f"{type(backbone).__name__} with one. Build it with num_keypoints=None."
         )
+
+
+def initialise(net: nn.Module) -> None:
+    """Initialise the weights of all convolutions from N(0, 0.001) and their biases with 0, as in the papers."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, std=0.001)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def count_parameters(net: nn.Module) -> int:
@@ -92,11 +96,10 @@ def count_parameters(net: nn.Module) -> int:
 
 
 def count_macs(net: nn.Module, input_size: Sequence[int]) -> int:
-    """Count the multiply-adds of the convolutions and linear layers for one image of `input_size` (width, height).
+    """Count the multiply-adds of convolutions and linear layers for one image of `input_size` (width, height).
 
-    Nothing is computed: the network runs on shapes alone, and its weights and statistics stay as they are. The papers' "GFLOPs"
-    are this number / 2**30. Transposed convolutions count once for each input cell and weight; the official counter multiplies by
-    the output cells instead, four times too much at stride 2.
+    The papers' "GFLOPs" are this number / 2**30. Transposed convolutions count once per input cell and weight; the official
+    counter multiplies by the output cells, four times too much at stride 2.
     """
     macs = 0
 
@@ -107,105 +110,86 @@ def count_macs(net: nn.Module, input_size: Sequence[int]) -> int:
         cells = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
         macs += cells.numel() * weight[0].numel()
 
-    counted = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
-    hooks = [layer.register_forward_hook(add) for layer in counted]
-    try:
-        run_on_shapes(net, input_size)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    run_on_shapes(net, input_size, layers=(nn.Conv2d, nn.ConvTranspose2d, nn.Linear), hook=add)
     return macs // NUM_IMAGES
 
 
 def find_heatmap_size(net: nn.Module, input_size: Sequence[int]) -> tuple[int, int] | None:
-    """Return the (width, height) of the heatmaps of a network for images of `input_size` (width, height), from shapes alone.
-
-    None for a network whose output is neither (B, K, h, w) nor (B, S, K, h, w).
-    """
+    """Return the (width, height) of the heatmaps for images of `input_size`; None for outputs that are no heatmaps."""
     return heatmap_size_of(run_on_shapes(net, input_size))
 
 
 def heatmap_size_of(output: object) -> tuple[int, int] | None:
-    """Return the (width, height) of heatmaps (B, K, h, w) or (B, S, K, h, w), and None for what has another shape."""
+    """Return the (width, height) of heatmaps (B, K, h, w) or (B, S, K, h, w); None for other outputs."""
     if not isinstance(output, Tensor) or output.ndim < 4:
         return None
     return output.shape[-1], output.shape[-2]
 
 
 def refuses_one_image(net: nn.Module, input_size: Sequence[int]) -> bool:
-    """Check whether a batch norm of a network in training would see a single value per channel in a batch of one image.
-
-    torch refuses such a batch. It happens where the coarsest features of the network are one cell.
-    """
+    """Check whether some batch norm gets a single value per channel from one image, which torch refuses in training."""
     single: list[bool] = []
 
-    def look(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-        values = inputs[0].numel() // (inputs[0].shape[1] * NUM_IMAGES)  # per channel and image
-        single.append(values == 1)
+    def check(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        single.append(inputs[0].numel() == inputs[0].shape[1] * NUM_IMAGES)
 
-    kinds = (nn.BatchNorm1d, nn.BatchNorm2d)
-    hooks = [layer.register_forward_pre_hook(look) for layer in net.modules() if isinstance(layer, kinds)]
-    try:
-        run_on_shapes(net, input_size)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    run_on_shapes(net, input_size, layers=(nn.BatchNorm1d, nn.BatchNorm2d), hook=check)
     return any(single)
 
 
-def run_on_shapes(net: nn.Module, input_size: Sequence[int]) -> Any:
-    """Run a network on `NUM_IMAGES` images of the meta device, of `input_size` (width, height), and return its output.
+def run_on_shapes(
+    net: nn.Module,
+    input_size: Sequence[int],
+    *,
+    layers: tuple[type[nn.Module], ...] = (),
+    hook: Callable[[nn.Module, tuple[Any, ...], Tensor], None] | None = None,
+) -> Any:
+    """Run a network on `NUM_IMAGES` images (width, height) of the meta device, and return its output.
 
-    Nothing is computed; weights and statistics stay as they are. Batch norms, which change no shape, are passed over: torch takes
-    longer for them than for all else.
+    Only shapes are computed, and no weight or statistic changes. The hook receives each layer of the classes `layers`, its inputs
+    and its output.
     """
     width, height = input_size
     images = torch.empty(NUM_IMAGES, 3, height, width, device="meta")
     shapes = {name: tensor.to("meta") for name, tensor in (*net.named_parameters(), *net.named_buffers())}
     norms = [layer for layer in net.modules() if type(layer) in (nn.BatchNorm1d, nn.BatchNorm2d)]
-    for layer in norms:
-        layer.forward = partial(_pass_over, layer.num_features)
+    for layer in norms:  # skipped: they change no shape, and take torch longer than everything else
+        layer.forward = partial(_skip_norm, layer.num_features)
+    hooks = [layer.register_forward_hook(hook) for layer in net.modules() if hook and isinstance(layer, layers)]
     try:
         with torch.no_grad():
             return functional_call(net, shapes, (images,))
     finally:
         for layer in norms:
             del layer.forward
+        for handle in hooks:
+            handle.remove()
 
 
-def _pass_over(num_features: object, features: Tensor) -> Tensor:
+def _skip_norm(num_features: object, features: Tensor) -> Tensor:
     if features.shape[1] != num_features:
         raise RuntimeError(f"expected {num_features} channels for a batch norm, but got {features.shape[1]}")
     return features
 
 
 def split_modules(net: nn.Module) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
-    """Divide the direct submodules of a network into its backbone and its head.
-
-    Args:
-        net: a network whose class names the submodules of its head in `head_modules`.
-
-    Returns:
-        Backbone and head, by name.
+    """Split the direct submodules of a network, by name, into its backbone and its head, which `head_modules` lists.
 
     Raises:
-        ValueError: if the class names no head, or one without parameters.
+        ValueError: if the class lists no head, or one without parameters.
     """
     names = getattr(net, "head_modules", ())
     head = {name: module for name, module in net.named_children() if name in names}
     if not any(True for module in head.values() for _ in module.parameters()):
         raise ValueError(
-            f"Expected a network whose `head_modules` name the parts with the weights of its head, but {type(net).__name__} has "
-            f'{tuple(names) or "none"}. Define it in the class: head_modules = ("final_layer",).'
+            "Expected a network with a class attribute `head_modules`, the names of the submodules of its head, but "
+            f'{type(net).__name__} has {tuple(names) or "none"}. Define it, for example head_modules = ("final_layer",).'
         )
     return {name: module for name, module in net.named_children() if name not in names}, head
 
 
 def split_parameters(net: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Divide the parameters of a network into those of its backbone and of its head; see `split_modules`.
-
-    Parameters that are in no submodule count for the backbone.
-    """
+    """Split the parameters into those of the head (see `split_modules`) and all others, the backbone, which come first."""
     of_head = [parameter for module in split_modules(net)[1].values() for parameter in module.parameters()]
     known = set(map(id, of_head))
     return [parameter for parameter in net.parameters() if id(parameter) not in known], of_head

@@ -1,10 +1,7 @@
-"""DeepPose: a backbone whose features are averaged over the image, and a linear layer that predicts the coordinates.
+"""DeepPose: backbone, global average pooling, and a linear layer that predicts the coordinates.
 
-Toshev, Szegedy, "DeepPose: Human Pose Estimation via Deep Neural Networks", CVPR 2014, in today's form: one stage, global average
-pooling. With sigmas it is the network of Li et al., "Human Pose Regression with Residual Log-likelihood Estimation", ICCV 2021.
-Parameter names are MMPose's.
-
-    backbone -> mean over the cells of each map, side by side -> fc
+Toshev, Szegedy, "DeepPose: Human Pose Estimation via Deep Neural Networks", CVPR 2014, with one stage. With sigmas it is the
+network of Li et al., "Human Pose Regression with Residual Log-likelihood Estimation", ICCV 2021. Parameter names are MMPose's.
 """
 
 from __future__ import annotations
@@ -14,25 +11,24 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from hrpose.models.checks import Backbone, check_backbone, check_counts
+from hrpose.errors import check_counts
+from hrpose.models.checks import Backbone, check_backbone
 
 
 class DeepPose(nn.Module):
-    """Direct regression: images (B, 3, H, W) to coordinates (B, K, 2), in input sizes.
+    """Direct regression: images (B, 3, H, W) to coordinates (B, K, 2), in units of the input's width and height.
 
-    With `sigmas` each coordinate is followed by its standard deviation, (B, K, 4): x, y, and a sigma for each. Several feature
-    maps (`HRNet(all_branches=True)`) are all averaged and concatenated.
-
-    The linear layer starts from N(0, 0.01), and coordinates at the middle of the image.
+    With `sigmas` the output is (B, K, 4): x, y and their standard deviations. Several feature maps (`HRNet(all_branches=True)`)
+    are averaged and concatenated. The linear layer is initialised from N(0, 0.01), the coordinates at the middle of the image.
 
     Args:
-        backbone: `HRNet` or `SimpleBaseline` with `num_keypoints=None`; without deconvolutions (`deconv_channels=(),
-            deconv_kernels=()`) the latter is a plain ResNet.
+        backbone: `HRNet` or `SimpleBaseline` with `num_keypoints=None`; `SimpleBaseline(deconv_channels=(), deconv_kernels=())`
+            is a plain ResNet.
         num_keypoints: K.
         sigmas: whether to predict sigmas too, for `RLELoss`.
 
     Raises:
-        ValueError: if the backbone gives no features or has a heatmap head, or if `num_keypoints` is no positive whole number.
+        ValueError: if the backbone has no features or a heatmap head, or `num_keypoints` is no positive whole number.
 
     Example:
         >>> from hrpose.models import SimpleBaseline
@@ -53,18 +49,12 @@ class DeepPose(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map images, as the backbone takes them, to coordinates (B, K, 2), or (B, K, 4) with sigmas."""
         features = cast(Backbone, self.backbone).forward_features(images)
-        answers: Tensor = self.head(torch.cat([maps.mean(dim=(2, 3)) for maps in features], dim=1))
-        return answers
+        coordinates: Tensor = self.head(torch.cat([maps.mean(dim=(2, 3)) for maps in features], dim=1))
+        return coordinates
 
 
 class RegressionHead(nn.Module):
-    """A linear layer from pooled features to coordinates, and to sigmas through a sigmoid, in float32.
-
-    Args:
-        in_channels: of the features.
-        num_keypoints: K.
-        sigmas: whether to predict sigmas too.
-    """
+    """A linear layer from pooled features to coordinates, and to sigmas through a sigmoid, in float32."""
 
     def __init__(self, in_channels: int, num_keypoints: int, *, sigmas: bool) -> None:
         super().__init__()

@@ -22,14 +22,15 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from hrpose.models.checks import check_counts, check_final_kernel
+from hrpose.errors import check_counts
+from hrpose.models.checks import check_final_kernel, initialise
 from hrpose.models.hrnet import BasicBlock, HRNet
 
 
 class HigherHRNet(HRNet):
-    """HRNet whose heads give heatmaps and tags of a whole image: (B, 3, H, W) to a list of maps, coarsest first.
+    """HRNet with heads for heatmaps and tags of a whole image: (B, 3, H, W) to a list of maps, coarsest first.
 
-    Weights start as in the paper: convolutions from N(0, 0.001), biases 0, batch norms 1 and 0.
+    Weights are initialised as those of `HRNet`.
 
     Args:
         width: channels of the branch at 1/4 resolution, and of the finer maps.
@@ -40,7 +41,7 @@ class HigherHRNet(HRNet):
         stage1_blocks: as for `HRNet`.
         num_modules: as for `HRNet`.
         num_blocks: as for `HRNet`.
-        final_kernel: side of the kernels of the last convolutions, odd; the paper's is 1.
+        final_kernel: kernel size of the last convolutions, odd; the paper's is 1.
         deconv_blocks: residual blocks after a transposed convolution.
 
     Raises:
@@ -81,15 +82,12 @@ class HigherHRNet(HRNet):
             num_modules=num_modules,
             num_blocks=num_blocks,
         )
-        channels = [
-            2 * num_keypoints,
-            *[num_keypoints] * num_deconvs,
-        ]  # of the outputs: heatmaps with tags, then heatmaps
+        channels = [2 * num_keypoints, *[num_keypoints] * num_deconvs]  # heatmaps with tags, then heatmaps
         self.final_layers = nn.ModuleList(
             nn.Conv2d(width, count, final_kernel, padding=final_kernel // 2) for count in channels
         )
         self.deconv_layers = nn.ModuleList(_upsampling(width + count, width, deconv_blocks) for count in channels[:-1])
-        self._initialise()
+        initialise(self)
 
     def forward(self, images: Tensor) -> list[Tensor]:  # type: ignore[override]  # several outputs instead of one
         """Map images to heatmaps and tags.
@@ -98,11 +96,11 @@ class HigherHRNet(HRNet):
             images: (B, 3, H, W) normalised RGB; H and W are multiples of 32.
 
         Returns:
-            (B, 2K, H/4, W/4), K heatmaps and then K tag maps, and for each deconvolution heatmaps of twice the resolution of
-            those before: (B, K, H/2, W/2); without activation. In float32 under autocast too.
+            (B, 2K, H/4, W/4), K heatmaps and then K tag maps, and for each deconvolution heatmaps of twice the previous
+            resolution, (B, K, H/2, W/2); without activation, and in float32 also under autocast.
 
         Raises:
-            ValueError: if the shape is another.
+            ValueError: if H or W is not a multiple of 32.
         """
         features = self.forward_features(images)[0]
         outputs: list[Tensor] = [_in_float32(self.final_layers[0], features)]
@@ -113,7 +111,7 @@ class HigherHRNet(HRNet):
 
 
 def _in_float32(head: nn.Module, features: Tensor) -> Tensor:
-    """Compute a head in float32, also under autocast: half precision would move tags across distances that grouping compares."""
+    """Compute a head in float32, also under autocast: grouping compares small distances of tags."""
     if features.dtype == next(head.parameters()).dtype:
         return cast(Tensor, head(features))
     with torch.autocast(features.device.type, enabled=False):
@@ -121,7 +119,7 @@ def _in_float32(head: nn.Module, features: Tensor) -> Tensor:
 
 
 def _upsampling(in_channels: int, width: int, num_blocks: int) -> nn.Sequential:
-    """Build a transposed convolution that doubles the resolution, and residual blocks; the nesting gives the official names."""
+    """Build a transposed convolution that doubles the resolution, and residual blocks, nested as in the official code."""
     enlarge = nn.Sequential(
         nn.ConvTranspose2d(in_channels, width, 4, stride=2, padding=1, bias=False),
         nn.BatchNorm2d(width),

@@ -1,10 +1,10 @@
-"""Stacked Hourglass: networks that pool to the whole body and return to single keypoints, several in a row.
+"""Stacked Hourglass: several networks in a row, each of which pools the features to 1/64 and upsamples them again.
 
 Newell, Yang, Deng, "Stacked Hourglass Networks for Human Pose Estimation", ECCV 2016 (https://arxiv.org/abs/1603.06937), in the
-form of Yang's PyTorch code, which DarkPose trained on COCO; parameter names and their order are that code's, so its weights load
-unchanged. 4 stacks have 13.0 M parameters, as DarkPose lists them, and 8 have 25.6 M, where the HRNet paper counted 25.1 M.
+form of Yang's PyTorch code, which DarkPose trained on COCO; parameter names and their order are those of that code, so its
+weights load unchanged. 4 stacks have 13.0 M parameters, as in DarkPose, and 8 have 25.6 M (25.1 M in the HRNet paper).
 
-    stem (1/4) -> hourglass -> features -> heatmaps     every stack is supervised, and passes its features and heatmaps on
+    stem (1/4) -> hourglass -> features -> heatmaps     every stack is supervised; its features and heatmaps go to the next
                   1/4 .. 1/64    1/4         1/4
 """
 
@@ -14,27 +14,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hrpose.models.checks import check_counts, check_images
+from hrpose.errors import check_counts
+from hrpose.models.checks import check_images
 
 _WHOLE_STRIDE = 32  # before the last pooling, which may drop an odd row or column
-_LEAST_SIDE = 64  # leaves one cell where the hourglass is narrowest
+_LEAST_SIDE = 64  # one cell at the coarsest resolution
 
 
 class StackedHourglass(nn.Module):
     """Hourglasses with a heatmap head each: images (B, 3, H, W) to heatmaps (B, K, H/4, W/4) of the last.
 
-    In training mode the output has the heatmaps of all S stacks, (B, S, K, H/4, W/4): intermediate supervision, in which the
-    losses of `hrpose.losses` sum over the stacks. In eval mode it has those of the last stack.
+    In training mode the output is the heatmaps of all S stacks, (B, S, K, H/4, W/4): intermediate supervision; the losses of
+    `hrpose.losses` sum over the stacks.
 
-    Layers have PyTorch's initial weights, but the heads start from N(0, 0.001) and bias 0, as in the other networks here. No
-    batch norm scales the output of a head: from PyTorch's start, the published runs', hardly anything is learnt in the first
-    thousand steps.
+    Layers have PyTorch's initial weights, except the heads: N(0, 0.001) and bias 0, as in the other networks here. With
+    PyTorch's initial weights, as in the published runs, heads hardly learn in the first thousand steps.
 
     Args:
         num_stacks: S; 8 in the paper.
         num_keypoints: K, the number of heatmaps.
         width: channels of the features in the hourglasses, a multiple of 4.
-        num_blocks: residual blocks at each place of an hourglass.
+        num_blocks: residual blocks per path of an hourglass.
 
     Raises:
         ValueError: if a count is not a positive whole number, or `width` no multiple of 4.
@@ -73,13 +73,10 @@ class StackedHourglass(nn.Module):
             nn.init.zeros_(head.bias)
 
     def forward_features(self, images: Tensor) -> list[Tensor]:
-        """Compute the features under the last stack's head: one map, (B, width, H/4, W/4).
-
-        Args:
-            images: (B, 3, H, W) normalised; H and W are multiples of 32, at least 64.
+        """Compute the input of the last stack's head, one map (B, width, H/4, W/4), from normalised images (B, 3, H, W).
 
         Raises:
-            ValueError: if the shape is another.
+            ValueError: if H or W is not a multiple of 32 or below 64.
         """
         return self._run_stacks(images)[0][-1:]
 
@@ -104,45 +101,35 @@ class StackedHourglass(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Down four octaves and up again, with a shortcut at each resolution.
-
-    Args:
-        width: channels of its input and its output.
-        num_blocks: residual blocks at each place.
-    """
+    """Down to 1/16 of the resolution and up again, with a shortcut at each resolution."""
 
     def __init__(self, width: int, num_blocks: int) -> None:
         super().__init__()
-        places = [4, 3, 3, 3]  # shortcut, way down, way up; and, at the coarsest, the turning point
+        num_paths = [4, 3, 3, 3]  # shortcut, down, up; and, at the coarsest resolution, the middle
         self.hg = nn.ModuleList(
-            nn.ModuleList(_bottlenecks(width, num_blocks) for _ in range(count)) for count in places
+            nn.ModuleList(_bottlenecks(width, num_blocks) for _ in range(count)) for count in num_paths
         )
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, width, h, w) to the same shape; h and w are multiples of 8, at least 16.
 
-        Where the last pooling has dropped a row or a column (of a 128x96 crop it leaves 2x1 cells of 4x3), the way up is
-        stretched to the size of the shortcut, as DarkPose does.
+        Where the last pooling drops a row or column (a 128x96 crop: from 4x3 to 2x1 cells), the upsampled features are resized to
+        the shortcut, as in DarkPose.
         """
-        octaves = [list(octave.children()) for octave in self.hg]  # coarsest first
+        levels = [list(level.children()) for level in self.hg]  # coarsest first
         shortcuts: list[Tensor] = []
-        for shortcut, down, *_ in reversed(octaves):
+        for shortcut, down, *_ in reversed(levels):
             shortcuts.append(shortcut(features))
             features = down(F.max_pool2d(features, 2))
-        features = octaves[0][3](features)
-        for _, _, up, *_ in octaves:
+        features = levels[0][3](features)
+        for _, _, up, *_ in levels:
             fine = shortcuts.pop()
             features = fine + F.interpolate(up(features), size=fine.shape[-2:], mode="nearest")
         return features
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions behind their batch norms, and a shortcut (He et al., ECCV 2016).
-
-    Args:
-        in_channels: of its input.
-        out_channels: of its output; half as many between the 1x1 convolutions.
-    """
+    """Pre-activation bottleneck (He et al., ECCV 2016) with `out_channels // 2` channels between the 1x1 convolutions."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""HRNet: a network that keeps a high resolution from its first stage to its heatmaps.
+"""HRNet: a network with high-resolution features in every stage.
 
 Sun, Xiao, Liu, Wang, "Deep High-Resolution Representation Learning for Human Pose Estimation", CVPR 2019
 (https://arxiv.org/abs/1902.09212). Parameter names and the order of every sum are those of the official code, so published
@@ -17,7 +17,7 @@ and those of the paper's ablation (section 4.4):
 
     heatmaps from the 2x or the 4x map     HRNet(heatmap_branch=1), HRNet(heatmap_branch=2)
     exchange across stages only, 3 units   HRNet(exchanges="across_stages")
-    no exchange but the last, 1 unit       HRNet(exchanges="final")
+    only the last exchange, 1 unit         HRNet(exchanges="final")
 """
 
 from __future__ import annotations
@@ -28,22 +28,19 @@ from typing import Literal, TypeAlias, get_args
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hrpose.models.checks import check_counts, check_final_kernel, check_images
+from hrpose.errors import check_choice, check_counts
+from hrpose.models.checks import check_final_kernel, check_images, initialise
 
 Exchanges: TypeAlias = Literal["all", "across_stages", "final"]
 """Which exchange units a network has: all of them; the last one of each stage; the very last one."""
 
-_FINEST_STRIDE = 4  # pixels to a cell of the first branch
-_COARSEST_STRIDE = 32  # of the fourth branch; its nearest-neighbour upsampling meets the others only in whole cells
+_FINEST_STRIDE = 4  # pixels per cell of the first branch
+_COARSEST_STRIDE = 32  # of the fourth branch; nearest-neighbour upsampling to the other branches needs whole cells
 _NUM_BRANCHES = 4  # of stage 4
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut (He et al., CVPR 2016): the block of stages 2 to 4.
-
-    Args:
-        channels: of its input and its output.
-    """
+    """Two 3x3 convolutions and a shortcut (He et al., CVPR 2016): the block of stages 2 to 4."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -63,9 +60,7 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
     """1x1, 3x3 and 1x1 convolutions and a shortcut (He et al., CVPR 2016): the block of stage 1.
 
-    Args:
-        in_channels: of its input.
-        width: channels between the 1x1 convolutions; four times as many leave the block.
+    It has `width` channels between the 1x1 convolutions and four times as many in its output.
     """
 
     def __init__(self, in_channels: int, width: int) -> None:
@@ -93,11 +88,11 @@ class Bottleneck(nn.Module):
 
 
 class Transition(nn.ModuleList):
-    """The step between two stages: adds one branch of half the resolution of the last.
+    """The step between two stages: adds a branch of half the resolution of the last.
 
     Args:
-        before: channels of the branches that come in, finest first.
-        after: channels of the branches that go out, one more.
+        before: channels of the input branches, finest first.
+        after: channels of the output branches, one more.
     """
 
     def __init__(self, before: Sequence[int], after: Sequence[int]) -> None:
@@ -114,10 +109,10 @@ class Transition(nn.ModuleList):
 
 
 class ExchangeUnit(nn.Module):
-    """Residual blocks on every branch, then every output sums over the branches: y_i = ReLU(sum over j of f_ij(x_j)).
+    """Residual blocks on every branch, then a sum over the branches for every output: y_i = ReLU(sum over j of f_ij(x_j)).
 
     f_ij is the identity for i = j, a 1x1 convolution with nearest-neighbour upsampling from a coarser branch j, and strided 3x3
-    convolutions from a finer one. Without outputs there is no exchange, and the branches stay separate.
+    convolutions from a finer one. Without outputs there is no exchange.
 
     Args:
         channels: of the branches, finest first; at least two.
@@ -130,7 +125,7 @@ class ExchangeUnit(nn.Module):
         self.branches = nn.ModuleList(
             nn.Sequential(*(BasicBlock(width) for _ in range(num_blocks))) for width in channels
         )
-        # a dictionary, so that a row keeps its number, and its parameters their names, where the rows before it are left out
+        # a dictionary, so that parameter names are the same where earlier outputs are left out
         self.fuse_layers = nn.ModuleDict(
             {
                 str(target): nn.ModuleList(_exchange_path(channels, source, target) for source in range(len(channels)))
@@ -139,7 +134,7 @@ class ExchangeUnit(nn.Module):
         )
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
-        """Map branches, finest first, to the branches that go out."""
+        """Map branches, finest first, to the output branches."""
         inputs = [branch(feature) for branch, feature in zip(self.branches, features, strict=True)]
         if not len(self.fuse_layers):
             return inputs
@@ -165,7 +160,7 @@ def build_stage(
         num_modules: number of exchange units.
         num_blocks: residual blocks of each branch between two exchanges.
         exchanges: which of the exchange units are kept.
-        outputs: the branches that leave the last stage; None for a stage that another one follows.
+        outputs: the output branches of the last stage; None for other stages.
     """
     everything = range(len(channels))
 
@@ -185,33 +180,33 @@ def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
 
 
 class HRNet(nn.Module):
-    """HRNet with a heatmap head: images (B, 3, H, W) to heatmaps (B, K, H/4, W/4), or coarser ones of a branch below.
+    """HRNet with a heatmap head: images (B, 3, H, W) to heatmaps (B, K, H/4, W/4), or coarser ones of a later branch.
 
-    Weights start as in the paper: convolutions from N(0, 0.001), biases 0, batch norms 1 and 0.
+    Weights are initialised as in the paper: convolutions from N(0, 0.001), biases 0, batch norms 1 and 0.
 
     Args:
-        width: channels of the branch at 1/4 resolution; the branches below it have 2, 4 and 8 times as many.
-        num_keypoints: K, the number of heatmaps; None builds no heatmap head, for a network of another head on the features.
-        stem_width: channels of the two strided convolutions at the entrance.
-        stage1_width: inner channels of the bottleneck blocks of stage 1; they put out four times as many.
+        width: channels of the branch at 1/4 resolution; the coarser branches have 2, 4 and 8 times as many.
+        num_keypoints: K, the number of heatmaps; None builds no heatmap head, for networks with another head.
+        stem_width: channels of the first two convolutions.
+        stage1_width: inner channels of the bottleneck blocks of stage 1; their output has four times as many.
         stage1_blocks: number of bottleneck blocks of stage 1.
         num_modules: exchange units in stages 2, 3 and 4.
         num_blocks: residual blocks of each branch between two exchanges.
-        final_kernel: side of the last convolution's kernel in heatmap cells, odd; the paper's is 1.
-        heatmap_branch: the branch that the heatmaps are made from: 0 the finest, at 1/4 of the input, 1 at 1/8, 2 at 1/16,
-            3 at 1/32. The codec's heatmap_size has to follow.
+        final_kernel: kernel size of the last convolution in heatmap cells, odd; the paper's is 1.
+        heatmap_branch: the branch of the heatmaps: 0 at 1/4 of the input, 1 at 1/8, 2 at 1/16, 3 at 1/32. Set the codec's
+            heatmap_size accordingly.
         exchanges: which exchange units there are: "all"; "across_stages", the last one of each stage; or "final", the very
-            last one. Without one the branches go on side by side.
-        all_branches: let stage 4 put out all its four branches, as in the ImageNet network, for heads that use them;
-            `forward` takes the one of `heatmap_branch`.
+            last one.
+        all_branches: output all four branches of stage 4, as in the ImageNet network, for heads that use them; `forward` uses
+            that of `heatmap_branch`.
 
     Attributes:
-        feature_channels: of each map that `forward_features` gives.
-        feature_strides: input pixels to a cell of each.
+        feature_channels: channels of each map of `forward_features`.
+        feature_strides: input pixels per cell of each map.
 
     Raises:
-        ValueError: if a count is not a positive whole number, if `num_modules` has not three entries, if `final_kernel`
-            is even, or if there is no such branch or choice of exchanges.
+        ValueError: if a count is not a positive whole number, `num_modules` has not three entries, `final_kernel` is even, or
+            there is no such branch or choice of exchanges.
 
     Example:
         >>> import torch
@@ -241,8 +236,13 @@ class HRNet(nn.Module):
         check_counts(width=width, num_keypoints=1 if num_keypoints is None else num_keypoints, stem_width=stem_width)
         check_counts(stage1_width=stage1_width, stage1_blocks=stage1_blocks, num_blocks=num_blocks)
         check_final_kernel(final_kernel)
-        modules = _three_counts(num_modules)
-        _check_choices(heatmap_branch, exchanges)
+        modules = _check_modules(num_modules)
+        if isinstance(heatmap_branch, bool) or heatmap_branch not in range(_NUM_BRANCHES):
+            raise ValueError(
+                "Expected argument `heatmap_branch` to be 0, 1, 2 or 3, the branch at 1/4, 1/8, 1/16 or 1/32 of the input, but "
+                f"got {heatmap_branch!r}."
+            )
+        check_choice("exchanges", exchanges, get_args(Exchanges))
         self.heatmap_branch = heatmap_branch
         outputs = list(range(_NUM_BRANCHES)) if all_branches else [heatmap_branch]
         self._heatmap_place = outputs.index(heatmap_branch)
@@ -267,25 +267,16 @@ class HRNet(nn.Module):
             self.final_layer = nn.Conv2d(width, num_keypoints, final_kernel, padding=final_kernel // 2)
         self.feature_channels = tuple(channels[branch] for branch in outputs)
         self.feature_strides = tuple(_FINEST_STRIDE << branch for branch in outputs)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.normal_(module.weight, std=0.001)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        initialise(self)
 
     def forward_features(self, images: Tensor) -> list[Tensor]:
-        """Compute the features under the head, finest first.
+        """Compute the input of the head from normalised RGB images (B, 3, H, W).
 
-        One map, that of the heatmaps: (B, width, H/4, W/4) in the paper's network; four maps with `all_branches`.
-
-        Args:
-            images: (B, 3, H, W) normalised RGB; H and W are multiples of 32.
+        Returns:
+            One map, (B, width, H/4, W/4) in the paper's network; four maps with `all_branches`, finest first.
 
         Raises:
-            ValueError: if the shape is another.
+            ValueError: if H or W is not a multiple of 32.
         """
         check_images(images, _COARSEST_STRIDE, heatmap_stride=_FINEST_STRIDE << self.heatmap_branch)
         stem = F.relu(self.bn1(self.conv1(images)), inplace=True)
@@ -296,15 +287,12 @@ class HRNet(nn.Module):
         return outputs
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images to heatmaps (B, K, H/4, W/4), without activation; without a head return the features.
-
-        Heatmaps of a coarser `heatmap_branch` have H/8, H/16 or H/32 rows.
-        """
+        """Map images to heatmaps (B, K, H/4, W/4), without activation; return the features if there is no head."""
         heatmaps: Tensor = self.final_layer(self.forward_features(images)[self._heatmap_place])
         return heatmaps
 
 
-def _three_counts(num_modules: Sequence[int]) -> tuple[int, int, int]:
+def _check_modules(num_modules: Sequence[int]) -> tuple[int, int, int]:
     counts = tuple(num_modules)
     if len(counts) != 3:
         raise ValueError(
@@ -315,20 +303,8 @@ def _three_counts(num_modules: Sequence[int]) -> tuple[int, int, int]:
     return counts
 
 
-def _check_choices(heatmap_branch: int, exchanges: str) -> None:
-    if isinstance(heatmap_branch, bool) or heatmap_branch not in range(_NUM_BRANCHES):
-        raise ValueError(
-            "Expected argument `heatmap_branch` to be 0, 1, 2 or 3, the branch at 1/4, 1/8, 1/16 or 1/32 of the input, but got "
-            f"{heatmap_branch!r}."
-        )
-    if exchanges not in get_args(Exchanges):
-        raise ValueError(
-            f"Expected argument `exchanges` to be one of {', '.join(get_args(Exchanges))}, but got {exchanges!r}."
-        )
-
-
 def _sum_relu(terms: list[Tensor]) -> Tensor:
-    total = terms[0] + terms[1]  # a new tensor: the identity term belongs to the other outputs too
+    total = terms[0] + terms[1]  # a new tensor, because other outputs use the identity term too
     for term in terms[2:]:
         total += term
     return F.relu(total, inplace=True)

@@ -1,10 +1,10 @@
-"""SimCC: a backbone, and two linear layers that turn each keypoint's map into bins along x and bins along y.
+"""SimCC: a backbone, and two linear layers that map the features of each keypoint to bins along x and along y.
 
 Li et al., "SimCC: a Simple Coordinate Classification Perspective for Human Pose Estimation", ECCV 2022
-(https://arxiv.org/abs/2107.03332). Parameter names of the head are MMPose's; a ResNet's deconvolutions belong to the backbone
-here.
+(https://arxiv.org/abs/2107.03332). Parameter names of the head are MMPose's; here the deconvolutions of a ResNet are part of the
+backbone.
 
-    backbone -> finest map -> final_layer (1x1) -> one flat map for each keypoint -> mlp_head_x, mlp_head_y
+    backbone -> finest map -> final_layer (1x1) -> one flat map per keypoint -> mlp_head_x, mlp_head_y
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from hrpose.models.checks import Backbone, check_backbone, check_counts
+from hrpose.errors import check_counts
+from hrpose.models.checks import Backbone, check_backbone
 
 
 class SimCC(nn.Module):
     """Coordinate classification: images (B, 3, H, W) to logits of bins (B, K, X + Y), X along x before Y along y.
 
-    Convolutions start from N(0, 0.001) and linear layers from N(0, 0.01), biases at 0, as in MMPose.
+    Convolutions are initialised from N(0, 0.001), linear layers from N(0, 0.01), biases with 0, as in MMPose.
 
     Args:
-        backbone: `HRNet` or `SimpleBaseline` with `num_keypoints=None`; of several feature maps the finest is taken.
+        backbone: `HRNet` or `SimpleBaseline` with `num_keypoints=None`; the finest of several feature maps is used.
         num_keypoints: K.
-        input_size: width W and height H of the images in pixels. The linear layers are made for it.
-        split_ratio: bins to a pixel, along both axes.
+        input_size: width W and height H of the images in pixels; it fixes the size of the linear layers.
+        split_ratio: bins per pixel, along both axes.
 
     Raises:
-        ValueError: if the backbone gives no features or has a heatmap head, if a count is not a positive whole number, or if
-            `input_size` does not fit the backbone.
+        ValueError: if the backbone has no features or a heatmap head, or a count is not a positive whole number.
 
     Example:
         >>> from hrpose.models import SimpleBaseline
@@ -70,22 +70,15 @@ class SimCC(nn.Module):
         """
         if tuple(images.shape[:1:-1]) != self.input_size:
             raise ValueError(
-                f"Expected images of {self.input_size} pixels (width, height), for which the linear layers were made, but got "
-                f"the shape {tuple(images.shape)}. Build the network with the codec's input_size."
+                f"Expected images of {self.input_size} pixels (width, height), the input_size of the network, but got the shape "
+                f"{tuple(images.shape)}. Build the network with the codec's input_size."
             )
         logits: Tensor = self.head(cast(Backbone, self.backbone).forward_features(images)[0])
         return logits
 
 
 class SimccHead(nn.Module):
-    """A 1x1 convolution to a map for each keypoint, and a linear layer for each axis that all keypoints share.
-
-    Args:
-        in_channels: of the features.
-        num_keypoints: K.
-        num_cells: cells of a feature map.
-        num_bins: bins along x and along y.
-    """
+    """A 1x1 convolution to one map per keypoint, and one linear layer per axis from `num_cells` to its number of bins."""
 
     def __init__(self, in_channels: int, num_keypoints: int, *, num_cells: int, num_bins: tuple[int, int]) -> None:
         super().__init__()

@@ -1,9 +1,9 @@
-"""SimpleBaseline: a ResNet, and transposed convolutions that bring its last features back to a quarter of the input.
+"""SimpleBaseline: a ResNet, and transposed convolutions that upsample its features to a quarter of the input.
 
 Xiao, Wu, Wei, "Simple Baselines for Human Pose Estimation and Tracking", ECCV 2018 (https://arxiv.org/abs/1804.06208), on He et
-al., "Deep Residual Learning for Image Recognition", CVPR 2016. Parameter names and their order are those of the official code,
-and below the head those of torchvision, so published weights of both load unchanged. A bottleneck strides in its 3x3 convolution,
-as torchvision's do.
+al., "Deep Residual Learning for Image Recognition", CVPR 2016. Parameter names and their order are those of the official code
+and of torchvision's ResNet, so published weights of both load unchanged. As in torchvision, the 3x3 convolution of a bottleneck
+has the stride.
 
     conv1, max pooling (1/4) -> layer1 -> layer2 -> layer3 -> layer4 -> deconv_layers -> final_layer
                                 1/4       1/8       1/16      1/32      1/4              1/4
@@ -17,7 +17,8 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hrpose.models.checks import check_counts, check_final_kernel, check_images
+from hrpose.errors import check_choice, check_counts
+from hrpose.models.checks import check_final_kernel, check_images, initialise
 
 _BACKBONE_STRIDE = 32  # of layer4; every transposed convolution halves it
 
@@ -25,24 +26,24 @@ _BACKBONE_STRIDE = 32  # of layer4; every transposed convolution halves it
 class SimpleBaseline(nn.Module):
     """ResNet with a deconvolution head: images (B, 3, H, W) to heatmaps (B, K, H/4, W/4).
 
-    Weights start as in the paper: all convolutions from N(0, 0.001), biases 0, batch norms 1 and 0; a ResNet trained on
-    ImageNet then comes from `load_weights`. The official networks see BGR images (`PoseDataModule(channel_order="bgr")`).
+    Weights are initialised as in the paper: all convolutions from N(0, 0.001), biases 0, batch norms 1 and 0; `load_weights`
+    loads a ResNet trained on ImageNet. The official networks take BGR images (`PoseDataModule(channel_order="bgr")`).
 
     Args:
         depth: layers of the ResNet; 50, 101 and 152 are the paper's.
-        num_keypoints: K, the number of heatmaps; None builds no heatmap head, for a network of another head on the features.
-        deconv_channels: output channels of each transposed convolution; each doubles the resolution. None at all leaves
-            the ResNet's own features under the last convolution.
-        deconv_kernels: side of each transposed convolution's kernel: 2, 3 or 4.
-        final_kernel: side of the last convolution's kernel in heatmap cells, odd; the paper's is 1.
+        num_keypoints: K, the number of heatmaps; None builds no heatmap head, for networks with another head.
+        deconv_channels: output channels of each transposed convolution; each doubles the resolution. () keeps the features of
+            the ResNet.
+        deconv_kernels: kernel size of each transposed convolution: 2, 3 or 4.
+        final_kernel: kernel size of the last convolution in heatmap cells, odd; the paper's is 1.
 
     Attributes:
-        feature_channels: of the one map that `forward_features` gives.
-        feature_strides: input pixels to a cell of it.
+        feature_channels: channels of the one map of `forward_features`.
+        feature_strides: input pixels per cell of this map.
 
     Raises:
-        ValueError: if the depth is not one of the five, if a count is not a positive whole number, if a transposed
-            convolution has no kernel or one of another size, or if `final_kernel` is even.
+        ValueError: if the depth is not one of the five, a count is not a positive whole number, a transposed convolution has no
+            kernel or one of another size, or `final_kernel` is even.
 
     Example:
         >>> import torch
@@ -63,10 +64,7 @@ class SimpleBaseline(nn.Module):
         final_kernel: int = 1,
     ) -> None:
         super().__init__()
-        if depth not in RESNETS:
-            raise ValueError(
-                f"Expected argument `depth` to be one of {', '.join(map(str, RESNETS))}, but got {depth!r}."
-            )
+        check_choice("depth", depth, RESNETS)
         check_counts(num_keypoints=1 if num_keypoints is None else num_keypoints)
         check_final_kernel(final_kernel)
         _check_deconvs(deconv_channels, deconv_kernels)
@@ -84,26 +82,17 @@ class SimpleBaseline(nn.Module):
         if num_keypoints is not None:
             self.final_layer = nn.Conv2d(channels[-1], num_keypoints, final_kernel, padding=final_kernel // 2)
         self.feature_channels, self.feature_strides = channels[-1:], [_BACKBONE_STRIDE // 2 ** len(deconv_channels)]
-        self._initialise()
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.normal_(module.weight, std=0.001)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        initialise(self)
 
     def forward_features(self, images: Tensor) -> list[Tensor]:
-        """Compute the features under the last convolution: one map, (B, deconv_channels[-1], H/4, W/4).
+        """Compute the input of the last convolution, one map, from normalised images (B, 3, H, W).
 
-        Without transposed convolutions it is the ResNet's, (B, C, H/32, W/32), C = 512 for the depths 18 and 34 and 2048 for the
-        others.
-
-        Args:
-            images: (B, 3, H, W) normalised, channels in the order of the training; H and W are multiples of 32.
+        Returns:
+            (B, deconv_channels[-1], H/4, W/4); without transposed convolutions the features of the ResNet, (B, C, H/32, W/32)
+            with C = 512 for depths 18 and 34 and 2048 for the others.
 
         Raises:
-            ValueError: if the shape is another.
+            ValueError: if H or W is not a multiple of 32.
         """
         check_images(images, _BACKBONE_STRIDE, heatmap_stride=self.feature_strides[0])
         features = F.relu(self.bn1(self.conv1(images)), inplace=True)
@@ -112,19 +101,13 @@ class SimpleBaseline(nn.Module):
         return [self.deconv_layers(features)]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images to heatmaps (B, K, H/4, W/4), without activation; without a head return the features."""
+        """Map images to heatmaps (B, K, H/4, W/4), without activation; return the features if there is no head."""
         heatmaps: Tensor = self.final_layer(self.forward_features(images)[0])
         return heatmaps
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut: the block of ResNet-18 and 34.
-
-    Args:
-        in_channels: of its input.
-        width: channels of its convolutions and its output.
-        stride: of the first convolution and the shortcut.
-    """
+    """Two 3x3 convolutions and a shortcut: the block of ResNet-18 and 34."""
 
     expansion = 1
 
@@ -147,10 +130,7 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
     """1x1, 3x3 and 1x1 convolutions and a shortcut: the block of ResNet-50, 101 and 152.
 
-    Args:
-        in_channels: of its input.
-        width: channels between the 1x1 convolutions; four times as many leave the block.
-        stride: of the 3x3 convolution and the shortcut.
+    It has `width` channels between the 1x1 convolutions and four times as many in its output.
     """
 
     expansion = 4
@@ -215,6 +195,6 @@ def _check_deconvs(channels: Sequence[int], kernels: Sequence[int]) -> None:
     check_counts(**{f"deconv_channels[{index}]": count for index, count in enumerate(channels)})
     if len(channels) != len(kernels) or len(channels) > 5 or not set(kernels) <= set(_DECONV_PADDINGS):
         raise ValueError(
-            "Expected arguments `deconv_channels` and `deconv_kernels` to describe up to five transposed convolutions alike, "
-            f"with kernels of 2, 3 or 4, but got {tuple(channels)} and {tuple(kernels)}."
+            "Expected arguments `deconv_channels` and `deconv_kernels` to have the same length, at most 5, and kernels of 2 to "
+            f"4, but got {tuple(channels)} and {tuple(kernels)}."
         )

@@ -12,8 +12,16 @@ from hrpose.report.measurement import (
     read_measurement,
 )
 from hrpose.report.page import draw_page, write_report
-from hrpose.report.pckh import PckhProtocol, show_pckh, write_pckh
-from hrpose.report.protocol import Benchmark, FileStamp, Protocol, name_areas, name_num_keypoints, name_sigmas
+from hrpose.report.protocol import (
+    Benchmark,
+    FileStamp,
+    PckhProtocol,
+    Protocol,
+    name_areas,
+    name_num_keypoints,
+    name_sigmas,
+)
+from hrpose.report.table import show_pckh, write_pckh
 
 __all__ = [
     "COLUMNS",

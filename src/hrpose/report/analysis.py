@@ -38,63 +38,43 @@ PIXEL_COLUMNS = {name: name.replace("_error", " px").replace("@0", "@") for name
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:
-    """Poses and the ground truth for their evaluation.
+    """Poses and the ground truth for their evaluation."""
 
-    Attributes:
-        detections: N poses.
-        keypoint_scores: (N, K).
-        truth: the annotations.
-        skeleton: names, mirror pairs and sigmas of the keypoints.
-        protocol: of the poses.
-        rules: of the benchmark; they are already applied to detections and truth.
-        part_scores: (N,) scores that rank single parts, such as `foot_score`.
-    """
-
-    detections: Detections
-    keypoint_scores: Floats
-    truth: GroundTruth
-    skeleton: Skeleton
-    protocol: Protocol
-    rules: Benchmark = field(default_factory=Benchmark)
-    part_scores: Mapping[str, Floats] = field(default_factory=dict)
+    detections: Detections  # N poses
+    keypoint_scores: Floats  # (N, K)
+    truth: GroundTruth  # the annotations
+    skeleton: Skeleton  # names, mirror pairs and sigmas of the keypoints
+    protocol: Protocol  # of the poses
+    rules: Benchmark = field(
+        default_factory=Benchmark
+    )  # of the benchmark; they are already applied to detections and truth
+    part_scores: Mapping[str, Floats] = field(
+        default_factory=dict
+    )  # (N,) scores that rank single parts, such as `foot_score`
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """The result of one evaluation.
+    """The result of one evaluation."""
 
-    Attributes:
-        title: name of the evaluated results.
-        measurement: the ten COCO numbers, their protocol and samples.
-        num_predictions: N.
-        keypoints: AP of each keypoint alone, by name; -1 if it is never labelled.
-        labelled: number of instances in which each keypoint is labelled.
-        parts: the ten numbers of body, foot, face and both hands, for whole-body skeletons.
-        visibility: the ten numbers of only "visible" and only "occluded" keypoints.
-        crowding: the ten numbers of images with little ("easy"), medium and much crowding ("hard").
-        crowding_images: number of these images.
-        pixels: pixel errors and PCK, of all keypoints and of each.
-        anatomy: kinds of errors, and AP without each.
-        threshold: the best score threshold.
-        calibration: keypoint scores against similarity; None if all scores are integers, as in files with visibilities instead.
-        sigmas: source of the OKS sigmas.
-        precision: for each OKS threshold the precision at recalls 0, 0.01, ... 1; -1 without annotated instances.
-    """
-
-    title: str
-    measurement: Measurement
-    num_predictions: int
-    keypoints: Mapping[str, float]
-    labelled: Mapping[str, int]
+    title: str  # name of the evaluated results
+    measurement: Measurement  # the ten COCO numbers, their protocol and samples
+    num_predictions: int  # N
+    keypoints: Mapping[str, float]  # AP of each keypoint alone, by name; -1 if it is never labelled
+    labelled: Mapping[str, int]  # number of instances in which each keypoint is labelled
+    # the ten numbers of body, foot, face and both hands, for whole-body skeletons
     parts: Mapping[str, Mapping[str, float]]
-    visibility: Mapping[str, Mapping[str, float]]
+    visibility: Mapping[str, Mapping[str, float]]  # the ten numbers of only "visible" and only "occluded" keypoints
+    # the ten numbers of images with little ("easy"), medium and much crowding ("hard")
     crowding: Mapping[str, Mapping[str, float]]
-    crowding_images: Mapping[str, int]
-    pixels: PixelErrors
-    anatomy: ErrorAnatomy
-    threshold: ScoreThreshold
+    crowding_images: Mapping[str, int]  # number of these images
+    pixels: PixelErrors  # pixel errors and PCK, of all keypoints and of each
+    anatomy: ErrorAnatomy  # kinds of errors, and AP without each
+    threshold: ScoreThreshold  # the best score threshold
+    # keypoint scores against similarity; None if all scores are integers, as in files with visibilities instead
     calibration: Calibration | None
-    sigmas: str
+    sigmas: str  # source of the OKS sigmas
+    # for each OKS threshold the precision at recalls 0, 0.01, ... 1; -1 without annotated instances
     precision: Mapping[float, Floats]
 
     def to_dict(self) -> dict[str, Any]:
@@ -136,14 +116,9 @@ def analyse(
     seed: int = 0,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> Report:
-    """Compute all metrics of a report.
+    """Compute all metrics of a report, with `num_samples` bootstrap resamples of the images.
 
-    Args:
-        evaluated: the poses and the ground truth.
-        title: name of the results.
-        num_samples: number of bootstrap resamples of the images.
-        seed: of the resampling.
-        on_step: called with the name of each of `STEPS` before it starts.
+    `on_step` is called with the name of each of `STEPS` before it starts.
     """
     found, truth, skeleton = evaluated.detections, evaluated.truth, evaluated.skeleton
     sigmas, limit = skeleton.sigmas, evaluated.protocol.max_detections

@@ -22,55 +22,33 @@ _LABEL, _DIGIT, _ROW = 128, 7.5, 22  # width of bar labels, width of a digit, he
 
 @dataclass(frozen=True)
 class Bar:
-    """A horizontal bar.
+    """A horizontal bar."""
 
-    Attributes:
-        label: text on the left.
-        value: end of the bar, from 0 to 1; None draws no bar.
-        text: text on the right.
-        start: start of the bar, from 0 to 1.
-        style: class of the style sheet.
-        hint: tooltip.
-    """
-
-    label: str
-    value: float | None
-    text: str
-    start: float = 0.0
-    style: str = "s1"
-    hint: str = ""
+    label: str  # text on the left
+    value: float | None  # end of the bar, from 0 to 1; None draws no bar
+    text: str  # text on the right
+    start: float = 0.0  # start of the bar, from 0 to 1
+    style: str = "s1"  # class of the style sheet
+    hint: str = ""  # tooltip
 
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """A curve over [0, 1] x [0, 1].
+    """A curve over [0, 1] x [0, 1]."""
 
-    Attributes:
-        x: (n,).
-        y: (n,).
-        style: class of the style sheet.
-        label: text of the legend; empty for none.
-    """
-
-    x: Floats
-    y: Floats
-    style: str
-    label: str = ""
+    x: Floats  # (n,)
+    y: Floats  # (n,)
+    style: str  # class of the style sheet
+    label: str = ""  # text of the legend; empty for none
 
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """A distribution over bins.
+    """A distribution over bins."""
 
-    Attributes:
-        label: text of the legend.
-        counts: (n,) of each bin.
-        style: class of the style sheet.
-    """
-
-    label: str
-    counts: NDArray[np.integer[Any]]
-    style: str
+    label: str  # text of the legend
+    counts: NDArray[np.integer[Any]]  # (n,) of each bin
+    style: str  # class of the style sheet
 
 
 def draw_bars(bars: Sequence[Bar], *, name: str, reference: float | None = None) -> str:
@@ -118,12 +96,8 @@ def draw_histogram(
 ) -> str:
     """Draw the shares of each bin as columns, side by side for several distributions.
 
-    Args:
-        bins: n labels; at most 8 are drawn.
-        distributions: each of n counts.
-        name: alternative text.
-        x_title: title of the x axis.
-        reference: position of a dashed line, from 0 (left edge of the first bin) to n.
+    At most 8 of the n bin labels are drawn. The reference is the position of a dashed line, from 0, the left edge of the first
+    bin, to n.
     """
     shares = [d.counts / max(int(d.counts.sum()), 1) for d in distributions]
     top = max([float(share.max(initial=0)) for share in shares], default=0) or 1.0
@@ -157,10 +131,7 @@ def draw_histogram(
 def draw_visibility(labels: Sequence[str], counts: NDArray[np.integer[Any]], *, name: str) -> str:
     """Draw how often each keypoint is visible, occluded and unlabelled: bars in rows, or thin columns for many keypoints.
 
-    Args:
-        labels: K names.
-        counts: (K, 3) numbers of instances in which the keypoint is unlabelled, occluded and visible.
-        name: alternative text.
+    Counts (K, 3) are the numbers of instances in which a keypoint is unlabelled, occluded and visible.
     """
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     is_long = len(labels) > _MOST_ROWS

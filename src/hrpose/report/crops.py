@@ -25,7 +25,7 @@ from hrpose.visualize.sheets import heatmap_layer
 MAX_BYTES = 3_000_000
 """Size limit of a page; crops that do not fit are left out."""
 MOST_NAMES = 25
-"""Largest number of keypoints whose names are drawn next to a pose; the names of more keypoints are in a list."""
+"""Largest number of keypoints with names next to a pose; the names of more keypoints are in a list."""
 
 _LARGEST = (190.0, 240.0)  # width and height of a crop in units
 _LABELS, _GAP, _ROW = 92.0, 4.0, 13.0  # width of a column of names, distance from the crop, height of a name
@@ -36,42 +36,22 @@ _HINT_LETTERS = 80
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ShownCrop:
-    """A crop and its keypoints.
+    """A crop and its keypoints."""
 
-    Attributes:
-        title: image and annotation.
-        image: (H, W, 3) uint8 RGB; None if the image cannot be read.
-        fault: why the image cannot be read.
-        keypoints: (K, 2) annotated, in pixels of the crop.
-        visibility: (K,) 0 unlabelled, 1 occluded, 2 visible.
-        heatmaps: (K, h, w) targets; None for codecs without heatmaps.
-        grid: pixel grid of the crop.
-        predicted: (K, 2) in pixels of the crop; None for none.
-        scores: (K,) of the predicted keypoints.
-        oks: of the prediction.
-    """
-
-    title: str
-    image: NDArray[np.uint8] | None
-    fault: str = ""
-    keypoints: NDArray[np.floating[Any]]
-    visibility: NDArray[np.uint8]
-    heatmaps: NDArray[np.floating[Any]] | None = None
-    grid: Grid = "plain"
-    predicted: NDArray[np.floating[Any]] | None = None
-    scores: NDArray[np.floating[Any]] | None = None
-    oks: float | None = None
+    title: str  # image and annotation
+    image: NDArray[np.uint8] | None  # (H, W, 3) uint8 RGB; None if the image cannot be read
+    fault: str = ""  # why the image cannot be read
+    keypoints: NDArray[np.floating[Any]]  # (K, 2) annotated, in pixels of the crop
+    visibility: NDArray[np.uint8]  # (K,) 0 unlabelled, 1 occluded, 2 visible
+    heatmaps: NDArray[np.floating[Any]] | None = None  # (K, h, w) targets; None for codecs without heatmaps
+    grid: Grid = "plain"  # pixel grid of the crop
+    predicted: NDArray[np.floating[Any]] | None = None  # (K, 2) in pixels of the crop; None for none
+    scores: NDArray[np.floating[Any]] | None = None  # (K,) of the predicted keypoints
+    oks: float | None = None  # of the prediction
 
 
 def draw_crops(crops: Sequence[ShownCrop], skeleton: Skeleton, *, key: str, max_bytes: int) -> str:
-    """Return figures of as many crops as fit, and a note on the others.
-
-    Args:
-        crops: of one skeleton.
-        skeleton: names, sides and edges of the K keypoints.
-        key: unique prefix of the element ids of these figures.
-        max_bytes: size limit of the HTML.
-    """
+    """Return figures of as many crops as fit in `max_bytes`, with element ids that begin with `key`, and a note on the others."""
     figures: list[str] = []
     size = 0
     for number, crop in enumerate(crops):
@@ -86,14 +66,7 @@ def draw_crops(crops: Sequence[ShownCrop], skeleton: Skeleton, *, key: str, max_
 
 
 def draw_predictions(crops: Sequence[ShownCrop], skeleton: Skeleton, *, note: str, max_bytes: int = MAX_BYTES) -> str:
-    """Return the section of predictions next to their annotations.
-
-    Args:
-        crops: with predictions.
-        skeleton: of the keypoints.
-        note: first sentence of the section, on the predictions.
-        max_bytes: size limit of the section.
-    """
+    """Return the section of predictions next to their annotations, of at most `max_bytes`; the note is its first sentence."""
     text = (
         f"{escape(note)} The first picture shows the annotation: filled marks are visible keypoints, hollow marks occluded ones. "
         "The second picture shows the prediction: yellow lines connect predicted (cross) and annotated keypoints (ring)."
@@ -282,7 +255,7 @@ def _mark(point: NDArray[np.floating[Any]], side: str, visibility: int, hint: st
 
 
 def _panel(parts: str, across: tuple[float, float], height: float, name: str) -> str:
-    """Return an SVG whose width in a row of panels is proportional to its units."""
+    """Return an SVG with a width in a row of panels that is proportional to its units."""
     left, width = across
     return (
         f'<svg class="pose" viewBox="{left:.1f} 0 {width:.1f} {height:.1f}" role="img" aria-label="{escape(name)}" '

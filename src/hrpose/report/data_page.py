@@ -17,7 +17,7 @@ from hrpose.files import write_atomically
 from hrpose.geometry import fit_aspect_ratio
 from hrpose.report.charts import Counts, draw_histogram, draw_visibility
 from hrpose.report.crops import MAX_BYTES, ShownCrop, draw_crops, draw_pose, draw_predictions, fit_size, list_names
-from hrpose.report.document import html_document
+from hrpose.report.page import html_document
 from hrpose.skeletons import Skeleton
 from hrpose.structures import InstanceTable
 
@@ -29,31 +29,18 @@ _MOST_SAMPLED = 20_000  # instances in a mean pose
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DataPage:
-    """The content of a page.
+    """The content of a page."""
 
-    Attributes:
-        title: heading.
-        findings: of the checks.
-        tables: instances by set, "train" and "val"; empty if no file can be read.
-        skeleton: of the keypoints; None if unknown: no poses and crops are shown.
-        input_size: (width, height) of the network's input.
-        bbox_padding: factor by which boxes are enlarged.
-        training_crops: augmented crops.
-        training_note: a sentence on omitted training crops.
-        predicted_crops: crops with predictions, lowest OKS first.
-        note: a sentence on the predictions.
-    """
-
-    title: str
-    findings: Sequence[Finding]
-    tables: Mapping[str, InstanceTable]
-    skeleton: Skeleton | None
-    input_size: tuple[int, int]
-    bbox_padding: float
-    training_crops: Sequence[ShownCrop] = ()
-    training_note: str = ""
-    predicted_crops: Sequence[ShownCrop] = ()
-    note: str = ""
+    title: str  # heading
+    findings: Sequence[Finding]  # of the checks
+    tables: Mapping[str, InstanceTable]  # instances by set, "train" and "val"; empty if no file can be read
+    skeleton: Skeleton | None  # of the keypoints; None if unknown: no poses and crops are shown
+    input_size: tuple[int, int]  # (width, height) of the network's input
+    bbox_padding: float  # factor by which boxes are enlarged
+    training_crops: Sequence[ShownCrop] = ()  # augmented crops
+    training_note: str = ""  # a sentence on omitted training crops
+    predicted_crops: Sequence[ShownCrop] = ()  # crops with predictions, lowest OKS first
+    note: str = ""  # a sentence on the predictions
 
 
 def write_data_page(page: DataPage, file: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -29,21 +30,13 @@ _LEARNT = 0.5  # smallest AR of training crops of a network that has learnt its 
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """The cause of a low AP.
+    """The cause of a low AP."""
 
-    Attributes:
-        score: the AP.
-        name: of the cause, such as "sigmas"; empty if none was found.
-        cause: one sentence.
-        evidence: the numbers that indicate the cause.
-        fix: what to change.
-    """
-
-    score: float
-    name: str
-    cause: str
-    evidence: str
-    fix: str
+    score: float  # the AP
+    name: str  # of the cause, such as "sigmas"; empty if none was found
+    cause: str  # one sentence
+    evidence: str  # the numbers that indicate the cause
+    fix: str  # what to change
 
     def __str__(self) -> str:
         """Return the diagnosis on three lines."""
@@ -216,14 +209,6 @@ def _findings(run: RunEvidence, checks: Sequence[str]) -> Iterator[Cause]:
         yield finding.check, cause, evidence, finding.fix
 
 
-def _specific_findings(run: RunEvidence) -> Iterator[Cause]:
-    return _findings(run, _SPECIFIC_CHECKS)
-
-
-def _general_findings(run: RunEvidence) -> Iterator[Cause]:
-    return _findings(run, _GENERAL_CHECKS)
-
-
 def _category(run: RunEvidence) -> Iterator[Cause]:
     others = {name: count for name, count in run.categories.items() if name != run.category}
     largest = max(others, key=lambda name: others[name], default="")
@@ -290,8 +275,9 @@ def _other_validation(run: RunEvidence) -> Iterator[Cause]:
 
 
 _SEARCHES: tuple[Callable[[RunEvidence], Iterator[Cause]], ...] = (
-    _nothing_to_find, _not_finite, _not_estimated, search_changes, _estimated_otherwise, _specific_findings,
-    _labels_and_boxes, _general_findings, _category, search_tolerance, _training, _other_validation,
+    _nothing_to_find, _not_finite, _not_estimated, search_changes, _estimated_otherwise,
+    partial(_findings, checks=_SPECIFIC_CHECKS), _labels_and_boxes, partial(_findings, checks=_GENERAL_CHECKS),
+    _category, search_tolerance, _training, _other_validation,
 )  # fmt: skip
 
 

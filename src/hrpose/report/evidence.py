@@ -23,25 +23,15 @@ _NUM_PAIRS = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """The course of a training.
+    """The course of a training."""
 
-    Attributes:
-        losses: means over equal numbers of steps, in their order.
-        num_steps: optimizer steps.
-        rate: the configured learning rate.
-        trained_share: share of the parameters that are trained; 1 if frozen ones are loaded from weights.
-        num_instances: of the training set.
-        usual_rate: a usual learning rate of the optimizer.
-        blank_loss: loss of empty heatmaps; None for other outputs.
-    """
-
-    losses: Sequence[float]
-    num_steps: int
-    rate: float
-    trained_share: float
-    num_instances: int
-    usual_rate: float = 1e-3
-    blank_loss: float | None = None
+    losses: Sequence[float]  # means over equal numbers of steps, in their order
+    num_steps: int  # optimizer steps
+    rate: float  # the configured learning rate
+    trained_share: float  # share of the parameters that are trained; 1 if frozen ones are loaded from weights
+    num_instances: int  # of the training set
+    usual_rate: float = 1e-3  # a usual learning rate of the optimizer
+    blank_loss: float | None = None  # loss of empty heatmaps; None for other outputs
 
     @property
     def first(self) -> float:
@@ -62,58 +52,35 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Instances:
-    """The annotated instances of one set, with their boxes and the sizes of their images.
+    """The annotated instances of one set, with their boxes and the sizes of their images."""
 
-    Attributes:
-        name: "training" or "validation".
-        keypoints: (N, K, 2) in image pixels.
-        labelled: (N, K).
-        bbox: (N, 4) xywh.
-        image_sizes: (N, 2) width and height; 0 where unknown.
-    """
-
-    name: str
-    keypoints: Floats
-    labelled: Mask
-    bbox: Floats
-    image_sizes: Floats
+    name: str  # "training" or "validation"
+    keypoints: Floats  # (N, K, 2) in image pixels
+    labelled: Mask  # (N, K)
+    bbox: Floats  # (N, 4) xywh
+    image_sizes: Floats  # (N, 2) width and height; 0 where unknown
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunEvidence:
-    """The evidence of a run.
+    """The evidence of a run."""
 
-    Attributes:
-        score: AP.
-        detections: N evaluated poses.
-        center: (N, 2) of their crops.
-        scale: (N, 2) of their crops.
-        truth: the annotations.
-        skeleton: names, sigmas and mirror pairs.
-        boxes: source of the boxes, "gt" or "det".
-        sets: annotated instances of the validation and training set, as far as available.
-        findings: of the checks of the data.
-        categories: number of annotations with keypoints of each category of the validation file, if one was chosen.
-        category: the chosen category.
-        samples: AR of samples of crops: "val" and "train" as configured, and "val" prepared in other ways.
-        training: None if the run did not train.
-        doctor: the command that checks the data.
-    """
-
-    score: float
-    detections: Detections
-    center: Floats
-    scale: Floats
-    truth: GroundTruth
-    skeleton: Skeleton
-    boxes: str = "gt"
-    sets: Sequence[Instances] = ()
-    findings: Sequence[Finding] = ()
+    score: float  # AP
+    detections: Detections  # N evaluated poses
+    center: Floats  # (N, 2) of their crops
+    scale: Floats  # (N, 2) of their crops
+    truth: GroundTruth  # the annotations
+    skeleton: Skeleton  # names, sigmas and mirror pairs
+    boxes: str = "gt"  # source of the boxes, "gt" or "det"
+    sets: Sequence[Instances] = ()  # annotated instances of the validation and training set, as far as available
+    findings: Sequence[Finding] = ()  # of the checks of the data
+    # number of annotations with keypoints of each category of the validation file, if one was chosen
     categories: Mapping[str, int] = field(default_factory=dict)
-    category: str = ""
+    category: str = ""  # the chosen category
+    # AR of samples of crops: "val" and "train" as configured, and "val" prepared in other ways
     samples: Mapping[str, float] = field(default_factory=dict)
-    training: Training | None = None
-    doctor: str = "hrpose doctor"
+    training: Training | None = None  # None if the run did not train
+    doctor: str = "hrpose doctor"  # the command that checks the data
 
     @cached_property
     def pairs(self) -> Pairs:
@@ -123,27 +90,16 @@ class RunEvidence:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """P instances and the poses of the crops around them.
+    """P instances and the poses of the crops around them."""
 
-    Attributes:
-        points: (P, K, 2) predicted.
-        center: (P, 2) of the crops.
-        scale: (P, 2) of the crops.
-        places: (P, K, 2) annotated.
-        labelled: (P, K).
-        bbox: (P, 4) annotated.
-        area: (P,) annotated.
-        share: share of the instances that count that have such a crop.
-    """
-
-    points: Floats
-    center: Floats
-    scale: Floats
-    places: Floats
-    labelled: Mask
-    bbox: Floats
-    area: Floats
-    share: float
+    points: Floats  # (P, K, 2) predicted
+    center: Floats  # (P, 2) of the crops
+    scale: Floats  # (P, 2) of the crops
+    places: Floats  # (P, K, 2) annotated
+    labelled: Mask  # (P, K)
+    bbox: Floats  # (P, 4) annotated
+    area: Floats  # (P,) annotated
+    share: float  # share of the instances that count that have such a crop
 
     def __len__(self) -> int:
         return len(self.points)

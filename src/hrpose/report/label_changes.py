@@ -19,7 +19,7 @@ Cause = tuple[str, str, str, str]
 """Name, cause, evidence and fix."""
 
 Changed = tuple[Cause, Floats, Floats, Sequence[float]]
-"""A cause whose evidence is the start of a sentence; points, areas and sigmas of the hypothesis."""
+"""A cause, with evidence that is the start of a sentence; points, areas and sigmas of the hypothesis."""
 
 # smallest AR of an accepted hypothesis, smallest gain of AR, and smallest gain over the mean pose
 _FOUND, _GAIN, _ABOVE_MEAN_POSE = 0.25, 0.2, 0.1

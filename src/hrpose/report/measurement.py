@@ -28,19 +28,12 @@ UNDEFINED = "-1 means undefined: no instance of that size is annotated."
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """The ten COCO numbers of a set of poses, and their protocol.
+    """The ten COCO numbers of a set of poses, and their protocol."""
 
-    Attributes:
-        protocol: of the measurement.
-        numbers: the ten COCO numbers; -1 without annotated instances.
-        samples: (S,) APs of resampled images, NaN without annotated instances; S is 0 without resampling.
-        seed: of the resampling. Samples of the same images with the same S and seed can be paired.
-    """
-
-    protocol: Protocol
-    numbers: Mapping[str, float]
-    samples: Floats
-    seed: int
+    protocol: Protocol  # of the measurement
+    numbers: Mapping[str, float]  # the ten COCO numbers; -1 without annotated instances
+    samples: Floats  # (S,) APs of resampled images, NaN without annotated instances; S is 0 without resampling
+    seed: int  # of the resampling. Samples of the same images with the same S and seed can be paired
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -83,14 +76,11 @@ class Measurement:
             KeyError: if an entry is missing.
             ValueError: if the protocol has unknown or missing entries.
         """
-        bootstrap = content["bootstrap"]
+        bootstrap, numbers = content["bootstrap"], content["numbers"]
         samples = np.asarray(bootstrap["samples"], dtype=np.float64)  # None becomes NaN
         return Measurement(
             Protocol.from_dict(content["protocol"]),
-            {
-                name: math.nan if content["numbers"][name] is None else float(content["numbers"][name])
-                for name in COLUMNS
-            },
+            {name: math.nan if numbers[name] is None else float(numbers[name]) for name in COLUMNS},
             np.where(samples < 0, np.nan, samples),  # earlier versions wrote -1
             int(bootstrap["seed"]),
         )
@@ -123,17 +113,7 @@ def enough_defined(samples: Floats) -> bool:
 
 
 def measure(matches: Matches, protocol: Protocol, *, num_samples: int = 1000, seed: int = 0) -> Measurement:
-    """Compute the ten COCO numbers and bootstrap samples of AP.
-
-    Args:
-        matches: from `match_detections`, with COCO's area ranges and OKS thresholds.
-        protocol: of the poses.
-        num_samples: S; 0 for no resampling.
-        seed: of the resampling.
-
-    Raises:
-        ValueError: if `num_samples` is negative.
-    """
+    """Compute the ten COCO numbers and bootstrap samples of AP (no samples if `num_samples` is 0)."""
     if num_samples < 0:
         raise ValueError(f"Expected `num_samples` to be 0 or more, but got {num_samples}.")
     samples = bootstrap_average_precision(matches, num_samples=num_samples, seed=seed) if num_samples else np.zeros(0)
@@ -142,27 +122,17 @@ def measure(matches: Matches, protocol: Protocol, *, num_samples: int = 1000, se
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The difference of two measurements.
+    """The difference of two measurements."""
 
-    Attributes:
-        a: the first measurement.
-        b: the second measurement.
-        unlike: differences of their protocols, each with both values; empty if they are equal.
-        differences: b - a of the ten numbers; None if one of them is undefined.
-        interval: 95 % bootstrap interval of the difference of AP; None if the samples cannot be paired.
-        p_value: of the difference of AP; None if the samples cannot be paired.
-        unpaired: why the samples cannot be paired; empty if they can.
-        num_used: number of resamples with both APs defined.
-    """
-
-    a: Measurement
-    b: Measurement
-    unlike: tuple[str, ...]
-    differences: dict[str, float | None]
+    a: Measurement  # the first measurement
+    b: Measurement  # the second measurement
+    unlike: tuple[str, ...]  # differences of their protocols, each with both values; empty if they are equal
+    differences: dict[str, float | None]  # b - a of the ten numbers; None if one of them is undefined
+    # 95 % bootstrap interval of the difference of AP; None if the samples cannot be paired
     interval: tuple[float, float] | None
-    p_value: float | None
-    unpaired: str
-    num_used: int
+    p_value: float | None  # of the difference of AP; None if the samples cannot be paired
+    unpaired: str  # why the samples cannot be paired; empty if they can
+    num_used: int  # number of resamples with both APs defined
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of compare.json."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from html import escape
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ from hrpose.files import write_atomically, write_json
 from hrpose.metrics.functional.breakdown import CROWDING_RANGES
 from hrpose.report.analysis import PIXEL_COLUMNS, Report
 from hrpose.report.charts import Bar, Line, draw_bars, draw_calibration, draw_curves, draw_shares
-from hrpose.report.document import html_document
 from hrpose.report.measurement import COLUMNS, UNDEFINED
 from hrpose.report.protocol import NOT_STATED
 
@@ -31,14 +31,7 @@ _FAINT = ' class="faint"'
 
 
 def write_report(report: Report, folder: Path, stem: str = "report", *, predictions: str = "") -> Path:
-    """Write <stem>.json and <stem>.html, and return the HTML page.
-
-    Args:
-        report: from `analyse`.
-        folder: of the files; it is created.
-        stem: of the file names.
-        predictions: see `draw_page`.
-    """
+    """Write <stem>.json and <stem>.html to a folder, which is created, and return the HTML page; see `draw_page`."""
     write_json(folder / f"{stem}.json", report.to_dict(), undefined_as_null=True)
     page = folder / f"{stem}.html"
     with write_atomically(page) as file:
@@ -47,25 +40,23 @@ def write_report(report: Report, folder: Path, stem: str = "report", *, predicti
 
 
 def draw_page(report: Report, *, predictions: str = "") -> str:
-    """Return the report as a self-contained HTML document.
+    """Return the report as a self-contained HTML document, with a section of predictions from `draw_predictions`."""
+    pairs = ((_precision_recall, _keypoints), (_anatomy, _scores))
+    parts = [_header(report), _headline(report)]
+    parts += [f'<div class="pair">{left(report)}{right(report)}</div>' for left, right in pairs]
+    parts += [predictions, _parts(report), _pixels(report), _protocol(report)]
+    return html_document(f"{report.title}: keypoint AP", "\n".join(parts))
 
-    Args:
-        report: from `analyse`.
-        predictions: a section from `draw_predictions`; empty for none.
-    """
-    body = "\n".join(
-        [
-            _header(report),
-            _headline(report),
-            f'<div class="pair">{_precision_recall(report)}{_keypoints(report)}</div>',
-            f'<div class="pair">{_anatomy(report)}{_scores(report)}</div>',
-            predictions,
-            _parts(report),
-            _pixels(report),
-            _protocol(report),
-        ]
+
+def html_document(title: str, body: str) -> str:
+    """Return a self-contained HTML document with the style of page.css; the title is escaped here, the body is HTML."""
+    style = files("hrpose.report").joinpath("page.css").read_text(encoding="utf-8")
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n"
+        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
-    return html_document(f"{report.title}: keypoint AP", body)
 
 
 def _header(report: Report) -> str:
@@ -103,15 +94,10 @@ def _curve_label(threshold: float, curve: np.ndarray) -> str:
 
 
 def _keypoints(report: Report) -> str:
-    bars = [
-        Bar(
-            name,
-            ap if ap >= 0 else None,
-            _number(ap),
-            hint=f"{name}: AP {_number(ap)}, {report.labelled[name]} labelled",
-        )
-        for name, ap in report.keypoints.items()
-    ]
+    hints = {
+        name: f"{name}: AP {_number(ap)}, {report.labelled[name]} labelled" for name, ap in report.keypoints.items()
+    }
+    bars = [Bar(name, ap if ap >= 0 else None, _number(ap), hint=hints[name]) for name, ap in report.keypoints.items()]
     note = "AP if each keypoint were the only one; the dashed line is the AP of whole poses."
     chart = draw_bars(bars, name="AP by keypoint", reference=max(report.measurement.numbers["AP"], 0))
     return f"<section><h2>Keypoints</h2><p>{note}</p>{chart}</section>"

@@ -1,4 +1,4 @@
-"""The protocol of an AP: all its conditions besides the network. APs of different protocols cannot be compared."""
+"""The protocol of an AP or PCKh: all its conditions besides the network. Numbers of different protocols cannot be compared."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ _DIFFERENCES = {  # of the evaluations of benchmarks from that of COCO
     "mpii": "which uses PCKh with the head boxes of annotations=gt_valid.mat",
 }
 
+_PCKH_RULES = (
+    "keypoints with an error of at most 0.5 head sizes are correct, a head size is 0.6 of the diagonal of the head box; Mean is "
+    'over all labelled keypoints except pelvis and thorax; Mean@0.11 is "Mean@0.1" of the authors\' code'
+)
+
 
 @dataclass(frozen=True)
 class FileStamp:
-    """Name and hash of a file. Protocols compare files by their hash.
+    """Name and hash of a file. Protocols compare files by their hash."""
 
-    Attributes:
-        name: file name without folder.
-        sha256: of the content, 64 hexadecimal digits.
-    """
-
-    name: str
-    sha256: str
+    name: str  # file name without folder
+    sha256: str  # of the content, 64 hexadecimal digits
 
     @staticmethod
     def of(file: str | Path) -> FileStamp:
@@ -57,47 +57,28 @@ class FileStamp:
 
 @dataclass(frozen=True)
 class Protocol:
-    """All conditions of an AP besides the network. None means not stated, as for result files of other tools.
+    """All conditions of an AP besides the network. None means not stated, as for result files of other tools."""
 
-    Attributes:
-        annotations: the annotation file.
-        category: name of the annotated category.
-        num_images: number of images, including those without instances.
-        num_instances: number of annotated instances that count.
-        sigmas: name of their skeleton, such as "coco", or the number of sigmas and their hash.
-        max_detections: number of predictions per image that count.
-        name: of the benchmark; "auto" is COCO's evaluation with sigmas and areas of the file.
-        areas: source of the areas in OKS: "annotated", or a share of the box.
-        num_keypoints: how instances without keypoints, which are ignored, are found: "the labelled ones" are counted, or the
-            file states another number.
-        boxes: source of the boxes of the crops: "ground truth", or a detection file; "none" and the method for whole images,
-            bottom-up.
-        min_bbox_score: lowest score of detections.
-        bbox_padding: factor by which boxes were enlarged.
-        input_size: width and height of the crops in pixels.
-        codec: that decoded the outputs.
-        flip_test: whether outputs were averaged with those of mirrored crops.
-        keypoint_score_threshold: the score of a pose uses keypoints with a higher score.
-        oks_nms: OKS above which the worse of two poses was removed, or "none".
-    """
-
-    annotations: FileStamp
-    category: str
-    num_images: int
-    num_instances: int
-    sigmas: str
-    max_detections: int
-    name: str | None = AUTO
-    areas: str | None = ANNOTATED
+    annotations: FileStamp  # the annotation file
+    category: str  # name of the annotated category
+    num_images: int  # number of images, including those without instances
+    num_instances: int  # number of annotated instances that count
+    sigmas: str  # name of their skeleton, such as "coco", or the number of sigmas and their hash
+    max_detections: int  # number of predictions per image that count
+    name: str | None = AUTO  # of the benchmark; "auto" is COCO's evaluation with sigmas and areas of the file
+    areas: str | None = ANNOTATED  # source of the areas in OKS: "annotated", or a share of the box
+    # how instances without keypoints, which are ignored, are found: "the labelled ones" are counted, or the file states
+    # another number
     num_keypoints: str | None = LABELLED
+    # source of the boxes of the crops: "ground truth", or a detection file; "none" and the method for whole images, bottom-up
     boxes: str | FileStamp | None = None
-    min_bbox_score: float | None = None
-    bbox_padding: float | None = None
-    input_size: tuple[int, int] | None = None
-    codec: str | None = None
-    flip_test: bool | None = None
-    keypoint_score_threshold: float | None = None
-    oks_nms: str | None = None
+    min_bbox_score: float | None = None  # lowest score of detections
+    bbox_padding: float | None = None  # factor by which boxes were enlarged
+    input_size: tuple[int, int] | None = None  # width and height of the crops in pixels
+    codec: str | None = None  # that decoded the outputs
+    flip_test: bool | None = None  # whether outputs were averaged with those of mirrored crops
+    keypoint_score_threshold: float | None = None  # the score of a pose uses keypoints with a higher score
+    oks_nms: str | None = None  # OKS above which the worse of two poses was removed, or "none"
 
     def entries(self) -> dict[str, str]:
         """Return every entry as text, by its title."""
@@ -161,6 +142,39 @@ class Protocol:
         return Protocol(**{name: _from_plain(content.get(name, former.get(name, NOT_STATED))) for name in known})
 
 
+@dataclass(frozen=True)
+class PckhProtocol:
+    """All conditions of a PCKh besides the network. None means not stated, as for result files of other tools."""
+
+    annotations: FileStamp  # file with centers and scales of the crops
+    ground_truth: FileStamp  # file with keypoints and head boxes
+    num_images: int | None  # number of images
+    num_instances: int  # number of instances
+    bbox_padding: float | None = None  # factor by which boxes were enlarged
+    input_size: tuple[int, int] | None = None  # width and height of the crops in pixels
+    codec: str | None = None  # that decoded the outputs
+    flip_test: bool | None = None  # whether outputs were averaged with those of mirrored crops
+
+    def __str__(self) -> str:
+        """Return the protocol in one line."""
+        images = "" if self.num_images is None else f"{self.num_images} images and "
+        if self.input_size is None:
+            persons = f"{images}{self.num_instances} persons of {self.ground_truth}"
+            return f"{persons}; {NOT_STATED}: crops, codec, flip test; {_PCKH_RULES}"
+        width, height = self.input_size
+        return (
+            f"centers and scales of {self.annotations}, {images}{self.num_instances} persons of "
+            f"{self.ground_truth}, box padding {self.bbox_padding}, flip test {'on' if self.flip_test else 'off'}, "
+            f"{self.codec} {width}x{height}; {_PCKH_RULES}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain containers, with "not stated" for None."""
+        stated = {name: NOT_STATED if value is None else value for name, value in asdict(self).items()}
+        size = NOT_STATED if self.input_size is None else list(self.input_size)
+        return {"name": "mpii", **stated, "input_size": size, "rules": _PCKH_RULES}
+
+
 def name_sigmas(sigmas: Sequence[float]) -> str:
     """Return the name of known sigmas; otherwise their number and hash."""
     for skeleton in KNOWN_SKELETONS.values():
@@ -171,13 +185,7 @@ def name_sigmas(sigmas: Sequence[float]) -> str:
 
 
 def name_areas(has_area: NDArray[np.bool_], area_from_bbox: float, *, use_area: bool = True) -> str:
-    """Describe the source of the areas.
-
-    Args:
-        has_area: (M,) whether the area is annotated.
-        area_from_bbox: share of the box that replaces missing areas.
-        use_area: False uses this share of the box for all instances.
-    """
+    """Describe the source of the areas from `has_area` (M,), whether they are annotated; see `Benchmark`."""
     if use_area and has_area.all():
         return ANNOTATED
     share = "that of the box" if area_from_bbox == 1 else f"{area_from_bbox:g} of the box"
@@ -185,12 +193,7 @@ def name_areas(has_area: NDArray[np.bool_], area_from_bbox: float, *, use_area: 
 
 
 def name_num_keypoints(truth: GroundTruth, visibility_map: Mapping[int, int] | None = None) -> str:
-    """Describe how instances without keypoints are found: from the labels, or from a different `num_keypoints`.
-
-    Args:
-        truth: the ground truth.
-        visibility_map: replaced visibilities of the file.
-    """
+    """Describe how instances without keypoints are found: from the labels, or from a different `num_keypoints`."""
     contradicts = truth.is_ignored != replace(truth, num_keypoints=None).is_ignored
     if not contradicts.any():
         mapped = ", ".join(f"{old} as {new}" for old, new in (visibility_map or {}).items())
@@ -228,11 +231,7 @@ def _from_plain(value: Any) -> Any:
 
 
 def advise_protocol(annotations: CocoAnnotations, rules: Benchmark) -> None:
-    """Warn if a file seems to belong to a benchmark with other rules.
-
-    Warns:
-        DataWarning: with the difference, and the argument that selects the benchmark.
-    """
+    """Emit a DataWarning if a file seems to belong to a benchmark with other rules."""
     likely = annotations.benchmark
     if likely is not None and likely != rules.name:
         warnings.warn(
@@ -246,11 +245,7 @@ def advise_protocol(annotations: CocoAnnotations, rules: Benchmark) -> None:
 
 
 def warn_of_sigmas(sigmas: Sequence[float]) -> None:
-    """Warn if all sigmas are larger or all are smaller than those of any published skeleton.
-
-    Warns:
-        DataWarning: with their range.
-    """
+    """Emit a DataWarning if all sigmas are larger or all are smaller than those of any published skeleton."""
     if min(sigmas) > _SIGMAS[1] or max(sigmas) < _SIGMAS[0]:
         warnings.warn(
             f"Expected OKS sigmas as published, from 0.007 to 0.107, but got {min(sigmas):g} to {max(sigmas):g}: AP is too "
@@ -262,58 +257,40 @@ def warn_of_sigmas(sigmas: Sequence[float]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """The rules of a benchmark. The defaults are COCO's evaluation with the sigmas of the file.
+    """The rules of a benchmark. The defaults are COCO's evaluation with the sigmas of the file."""
 
-    Attributes:
-        name: of the benchmark, or "auto".
-        measure: "oks" for AP, "pck" for PCK of JHMDB, "pckh" for PCKh of MPII.
-        sigmas: name of a known skeleton; None uses those of the file.
-        keypoint_fields: number of keypoints to read from each field of an annotation; None reads `keypoints`.
-        area_from_bbox: share of the box that replaces missing areas.
-        use_area: False uses this share of the box for all instances, also if an area is annotated.
-        num_keypoints: instances of 0 keypoints are ignored, counted as "stated" in the file or as "labelled".
-        leave_out_unscored: whether to leave out results whose keypoint scores are all 0, as xtcocotools does.
-        crowd_ranges: whether to add AP of images with little (AP_easy), medium (AP_medium) and much crowding (AP_hard).
-        part_scores: whether to rank results by `wholebody_score` and parts by `foot_score`, ..., if the results have them.
-    """
-
-    name: str = "auto"
-    measure: Literal["oks", "pck", "pckh"] = "oks"
-    sigmas: str | None = None
+    name: str = "auto"  # of the benchmark, or "auto"
+    measure: Literal["oks", "pck", "pckh"] = "oks"  # "oks" for AP, "pck" for PCK of JHMDB, "pckh" for PCKh of MPII
+    sigmas: str | None = None  # name of a known skeleton; None uses those of the file
+    # number of keypoints to read from each field of an annotation; None reads `keypoints`
     keypoint_fields: dict[str, int] | None = None
-    area_from_bbox: float = 1.0
-    use_area: bool = True
+    area_from_bbox: float = 1.0  # share of the box that replaces missing areas
+    use_area: bool = True  # False uses this share of the box for all instances, also if an area is annotated
+    # instances of 0 keypoints are ignored, counted as "stated" in the file or as "labelled"
     num_keypoints: Literal["stated", "labelled"] = "stated"
+    # whether to leave out results with keypoint scores that are all 0, as xtcocotools does
     leave_out_unscored: bool = False
+    # whether to add AP of images with little (AP_easy), medium (AP_medium) and much crowding (AP_hard)
     crowd_ranges: bool = False
+    # whether to rank results by `wholebody_score` and parts by `foot_score`, ..., if the results have them
     part_scores: bool = False
 
     def adjust(self, truth: GroundTruth, area_from_bbox: float | None = None) -> GroundTruth:
         """Return the ground truth with the areas and the ignored instances of the benchmark.
 
-        Args:
-            truth: the annotations.
-            area_from_bbox: share of the box instead of that of the benchmark.
+        `area_from_bbox` replaces the share of the benchmark.
         """
         share = self.area_from_bbox if area_from_bbox is None else area_from_bbox
         area = truth.area if self.use_area else truth.bbox[:, 2] * truth.bbox[:, 3] * share
         return replace(truth, area=area, num_keypoints=truth.num_keypoints if self.num_keypoints == "stated" else None)
 
     def counted(self, keypoint_scores: Floats) -> NDArray[np.bool_]:
-        """Return which results count (N,): all, or those with a keypoint score above 0.
-
-        Args:
-            keypoint_scores: (N, K).
-        """
+        """Return which results count (N,), from their keypoint scores (N, K): all, or those with a score above 0."""
         scored: NDArray[np.bool_] = np.any(keypoint_scores > 0, axis=1)
         return scored if self.leave_out_unscored else np.ones(len(scored), bool)
 
     def round_crowding(self, crowding: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-        """Return AP_easy, AP_medium and AP_hard with four decimals, as in CrowdPose's code; empty for other benchmarks.
-
-        Args:
-            crowding: numbers of the ranges by name.
-        """
+        """Return AP_easy, AP_medium and AP_hard with four decimals, as in CrowdPose's code; empty for other benchmarks."""
         if not self.crowd_ranges:
             return {}
         return {f"AP_{name}": float(np.round(row["AP"], 4)) for name, row in crowding.items()}

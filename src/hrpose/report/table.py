@@ -1,17 +1,21 @@
-"""Print reports: the ten COCO numbers, always with their protocol."""
+"""Print reports, and write PCKh: the numbers, always with their protocol."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from hrpose.files import write_json
+from hrpose.metrics.functional import PCKH_COLUMNS
 from hrpose.report.analysis import PIXEL_COLUMNS, Report
 from hrpose.report.measurement import COLUMNS, UNDEFINED, Measurement
+from hrpose.report.protocol import PckhProtocol
 
 
 def show_measurements(measurements: Mapping[str, Measurement], console: Console) -> None:
@@ -114,3 +118,16 @@ def explain_undefined(values: Sequence[float], console: Console) -> None:
     """Print what -1 means if a value is -1."""
     if any(value < 0 for value in values):
         say(console, UNDEFINED)
+
+
+def show_pckh(numbers: Mapping[str, float], protocol: PckhProtocol, console: Console) -> None:
+    """Print the numbers of `PCKH_COLUMNS` in percent, empty without labels, and the protocol."""
+    table = make_table("PCKh of MPII, in percent", PCKH_COLUMNS)
+    table.add_row(*("" if math.isnan(numbers[name]) else f"{numbers[name]:.1f}" for name in PCKH_COLUMNS))
+    console.print(table)
+    say(console, f"Protocol: {protocol}")
+
+
+def write_pckh(numbers: Mapping[str, float], protocol: PckhProtocol, file: Path) -> None:
+    """Write the numbers with their protocol as JSON; undefined ones are null."""
+    write_json(file, {"protocol": protocol.to_dict(), "numbers": dict(numbers)}, undefined_as_null=True)

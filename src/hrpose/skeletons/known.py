@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from hrpose.errors import check_choice
 from hrpose.skeletons.names import FACE
 from hrpose.skeletons.skeleton import UNKNOWN_SIGMA, Skeleton, published_sigmas
 
@@ -230,17 +231,12 @@ KNOWN_SKELETONS: Mapping[str, Skeleton] = {
 
 
 def known_skeleton(name: str, *, flip_pairs: Sequence[Sequence[int | str]] | None = None) -> Skeleton:
-    """Return a skeleton of `KNOWN_SKELETONS`.
-
-    Args:
-        name: of the skeleton, such as "coco".
-        flip_pairs: mirror pairs that replace those of the skeleton, by name or 0-based index.
+    """Return a skeleton of `KNOWN_SKELETONS`, optionally with other mirror pairs, by name or 0-based index.
 
     Raises:
         ValueError: if there is no such skeleton, or a mirror pair is invalid.
     """
-    if name not in KNOWN_SKELETONS:
-        raise ValueError(f"Expected `name` to be one of {', '.join(KNOWN_SKELETONS)}, but got {name!r}.")
+    check_choice("name", name, KNOWN_SKELETONS)
     known = KNOWN_SKELETONS[name]
     return known if flip_pairs is None else Skeleton.from_dict({**known.to_dict(), "flip_pairs": flip_pairs})
 
@@ -275,11 +271,7 @@ def describe_sigmas(skeleton: Skeleton) -> str:
 
 
 def whole_body_parts(keypoint_names: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Return the indices of body, foot, face, left hand and right hand, which benchmarks also evaluate separately.
-
-    Args:
-        keypoint_names: of any skeleton; the result is empty without the 68 points of a face.
-    """
+    """Return the indices of body, foot, face, left hand and right hand; empty without the 68 points of a face."""
     if not set(FACE) <= set(keypoint_names):
         return {}
     part_of = {

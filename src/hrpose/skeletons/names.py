@@ -52,19 +52,12 @@ _NUMBERED_FACE = {f"face-{index}": name for index, name in enumerate(FACE)}  # n
 
 @dataclass(frozen=True)
 class KeypointName:
-    """A parsed keypoint name of a set.
+    """A parsed keypoint name of a set."""
 
-    Attributes:
-        side: "left", "right", or "middle" for no side or both.
-        words: lower-case words without side tokens.
-        mirror: index of the name with the other side; None if there is none.
-        joined: whether the side token is joined to the rest.
-    """
-
-    side: Side
-    words: tuple[str, ...]
-    mirror: int | None = None
-    joined: bool = False
+    side: Side  # "left", "right", or "middle" for no side or both
+    words: tuple[str, ...]  # lower-case words without side tokens
+    mirror: int | None = None  # index of the name with the other side; None if there is none
+    joined: bool = False  # whether the side token is joined to the rest
 
 
 def keypoint_key(name: str) -> str:

@@ -326,15 +326,10 @@ def _derive_upper_body(names: tuple[str, ...]) -> tuple[int, ...]:
 
 
 def resolve_flip_pairs(pairs: Any, names: Sequence[str], title: str) -> Pairs:
-    """Check mirror pairs, and return them as pairs of indices in ascending order.
-
-    Args:
-        pairs: [[a, b], ...] by name or 0-based index; may be empty.
-        names: of the K keypoints.
-        title: name of the skeleton, for messages.
+    """Check mirror pairs [[a, b], ...] by name or 0-based index, and return them as pairs of indices in ascending order.
 
     Raises:
-        ValueError: if an entry is not a pair of keypoints, or a keypoint is in two pairs.
+        ValueError: with the title, if an entry is not a pair of keypoints, or a keypoint is in two pairs.
     """
     expected = f"Expected `flip_pairs` of skeleton '{title}' to be pairs [[a, b], ...] of its keypoints"
     if not _is_list(pairs) or not all(_is_list(pair) and len(pair) == 2 for pair in pairs):
@@ -348,15 +343,10 @@ def resolve_flip_pairs(pairs: Any, names: Sequence[str], title: str) -> Pairs:
 
 
 def resolve_flip_idx(order: Any, names: Sequence[str], title: str) -> Pairs:
-    """Convert a mirror permutation, such as `flip_idx` of ultralytics, to pairs of indices.
-
-    Args:
-        order: the K mirrored keypoints, by name or 0-based index.
-        names: of the K keypoints.
-        title: name of the skeleton, for messages.
+    """Convert the K mirrored keypoints, by name or 0-based index, such as `flip_idx` of ultralytics, to pairs of indices.
 
     Raises:
-        ValueError: if the length is not K, an entry is not a keypoint, or the permutation is not its own inverse.
+        ValueError: with the title, if the length is not K, an entry is no keypoint, or the order is not its own inverse.
     """
     expected = (
         f"Expected `flip_idx` of skeleton '{title}' to be the mirrored index of each of its {len(names)} keypoints"

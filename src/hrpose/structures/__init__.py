@@ -1,4 +1,4 @@
-"""The records that flow through hrpose: from the annotation file to the poses."""
+"""The records of hrpose, from the annotation file to the poses."""
 
 from hrpose.structures.batches import Batch, Crop, CropBatch, ImageBatch, RawBatch, Sample, WholeImageBatch
 from hrpose.structures.poses import Poses, rescore, result_rows

@@ -1,4 +1,4 @@
-"""The result: estimated poses and their instance scores."""
+"""Estimated poses and their instance scores."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Poses:
         scale: (N, 2) float64 width and height of the crop in image pixels.
         image_ids: (N,) int64.
         instance_ids: (N,) int64.
-        bbox: (N, 4) float64 x, y, width, height in image pixels of the boxes of the crops; None where they are not known.
-        skeleton: the K keypoints; None where it is not known.
+        bbox: (N, 4) float64 x, y, width, height in image pixels of the boxes of the crops; None if unknown.
+        skeleton: of the K keypoints; None if unknown.
 
     Example:
         >>> confident = poses.above(0.5)  # doctest: +SKIP
         >>> for pose in confident:  # doctest: +SKIP
         ...     print(pose.scores[0], dict(zip(pose.keypoint_names, pose.keypoints[0], strict=True)))
-        >>> picture = hrpose.draw_poses("photo.jpg", confident)  # doctest: +SKIP
+        >>> picture = hrpose.draw_poses("image.jpg", confident)  # doctest: +SKIP
     """
 
     keypoints: NDArray[np.float64]
@@ -51,11 +51,7 @@ class Poses:
         return len(self.scores)
 
     def __getitem__(self, rows: int | slice | NDArray[np.generic] | Sequence[int]) -> Poses:
-        """Select rows by a number, a slice, a mask or indices; one row is a record of one person.
-
-        Raises:
-            IndexError: if there is no such row.
-        """
+        """Select rows by a number, a slice, a mask or indices; a number selects a record of one row."""
         if isinstance(rows, int | np.integer):
             chosen: Any = np.array([range(len(self))[rows]])
         else:
@@ -64,11 +60,11 @@ class Poses:
         return replace(self, **parts)
 
     def __iter__(self) -> Iterator[Poses]:
-        """Yield the instances one by one, each as a record of one row."""
+        """Yield the instances, each as a record of one row."""
         return (self[row] for row in range(len(self)))
 
     def above(self, score: float) -> Poses:
-        """Select the instances whose score is above a number."""
+        """Select the instances with a score above a number."""
         return self[self.scores > score]
 
     @staticmethod
@@ -84,17 +80,17 @@ class Poses:
         if len(skeletons) > 1:
             names = sorted("none" if skeleton is None else repr(skeleton.name) for skeleton in skeletons)
             raise ValueError(
-                f"Expected poses of one skeleton, but got {', '.join(names)}. Join those of each by themselves."
+                f"Expected poses of one skeleton, but got {', '.join(names)}. Join the poses of each skeleton separately."
             )
         arrays = [field.name for field in fields(Poses) if field.name != "skeleton"]
         if any(part.bbox is None for part in parts):
-            arrays.remove("bbox")  # boxes of some instances only are of no use
+            arrays.remove("bbox")
         joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
         return Poses(**joined, skeleton=parts[0].skeleton)
 
     @property
     def keypoint_names(self) -> tuple[str, ...]:
-        """K names; numbers where the skeleton is not known."""
+        """K names, numbered if the skeleton is unknown."""
         if self.skeleton is not None:
             return self.skeleton.keypoint_names
         return tuple(f"keypoint_{index}" for index in range(self.keypoints.shape[1]))
@@ -137,7 +133,7 @@ class Poses:
     if not TYPE_CHECKING:  # a type checker would take any attribute for known
 
         def __getattr__(self, name: str) -> Any:
-            """Name the replacement of `draw`, which earlier versions had."""
+            """Raise AttributeError with the replacement of `draw`, a method of earlier versions."""
             replacement = " Use hrpose.draw_poses(image, poses)." if name == "draw" else ""
             raise AttributeError(f"'Poses' object has no attribute '{name}'.{replacement}")
 
@@ -168,21 +164,20 @@ def result_rows(
 
 
 def rescore(bbox_scores: ArrayLike, keypoint_scores: ArrayLike, *, threshold: float = 0.2) -> NDArray[np.float64]:
-    """Compute instance scores: the box scores times the mean of the confident keypoint scores.
+    """Compute instance scores: box scores times the mean of the keypoint scores above a threshold.
 
-    A box without a confident keypoint holds no person. Equal to the paper's code to the bit, which takes the mean in float32,
-    keypoint by keypoint.
+    Equal bit for bit to the paper's code, which computes the mean in float32, keypoint by keypoint.
 
     Args:
         bbox_scores: (N,) scores of the boxes, 1 for annotated ones.
-        keypoint_scores: (N, K) float32 heights of the heatmaps' peaks.
-        threshold: keypoints count whose score is above it; an instance without any gets 0.
+        keypoint_scores: (N, K) float32 heights of the peaks of the heatmaps.
+        threshold: only keypoint scores above it count; an instance without any gets 0.
 
     Returns:
         (N,) float64 instance scores.
 
     Raises:
-        ValueError: if the arguments disagree in length.
+        ValueError: if the lengths differ.
 
     Example:
         >>> from hrpose.metrics.functional import rescore

@@ -1,4 +1,4 @@
-"""The contents of annotation and detection files, in packed arrays; and ids as exact integers.
+"""The contents of annotation and detection files in packed arrays, and exact integer ids.
 
 Legend of the shapes: I images, N instances, M annotated objects, K keypoints.
 """
@@ -12,17 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:  # the records are numpy: what only evaluates need not wait for torch
+if TYPE_CHECKING:  # an evaluation imports these records and needs no torch
     from torch import Tensor
-_LIMIT = 2**63  # int64 holds -_LIMIT to _LIMIT - 1
-_WHOLE_FLOATS = 2.0**53  # below it every whole number has a float of its own
+_LIMIT = 2**63  # int64 stores -_LIMIT to _LIMIT - 1
+_WHOLE_FLOATS = 2.0**53  # below it every whole number is a different float
 
 
 class SharedArrays:
-    """Arrays that move into shared memory when they are first sent to another process.
-
-    A forked worker reads its parent's pages; a spawned one receives handles instead of copies. In both cases it holds no copy.
-    """
+    """Arrays that move into shared memory when they are first sent to another process, so that workers have no copies."""
 
     def __getstate__(self) -> dict[str, Any]:
         # slow to import, and only needed here
@@ -32,7 +29,7 @@ class SharedArrays:
         state = {name: value for name, value in self.__dict__.items() if name != "_shared"}
         for name, value in state.items():
             if isinstance(value, np.ndarray):
-                if name not in shared:  # an array does not know that it lies in shared memory: the tensor is kept
+                if name not in shared:  # the tensor is stored, because the array has no reference to its shared memory
                     shared[name] = torch.from_numpy(value).clone().share_memory_()  # type: ignore[no-untyped-call]
                     self.__dict__[name] = shared[name].numpy()
                 state[name] = shared[name]
@@ -68,7 +65,7 @@ class PackedStrings(SharedArrays):
         return self._bytes[start : int(self._ends[index])].tobytes().decode()
 
     def tolist(self, start: int = 0, end: int | None = None) -> list[str]:
-        """Return all strings, or those of some rows; faster than one by one."""
+        """Return the strings of a range of rows, by default all."""
         ends = self._ends[start:end].tolist()
         if not ends:
             return []
@@ -80,7 +77,7 @@ class PackedStrings(SharedArrays):
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
+        """Size in bytes."""
         return self._bytes.nbytes + self._ends.nbytes
 
 
@@ -90,11 +87,11 @@ class InstanceTable(SharedArrays):
 
     Attributes:
         image_ids: (I,) int64.
-        image_sizes: (I, 2) int32 width and height as the annotation file states them; 0 where it does not.
-        file_names: I names, relative to the image folder, as the annotation file states them.
+        image_sizes: (I, 2) int32 width and height in the annotation file; 0 if missing.
+        file_names: I names in the annotation file, relative to the image folder.
         image_index: (N,) int32 row of the image.
         instance_ids: (N,) int64 annotation id, or the row of the detection in its file.
-        bbox: (N, 4) float64 x, y, width, height in image pixels, as the crop uses it.
+        bbox: (N, 4) float64 x, y, width, height in image pixels, for the crop.
         bbox_scores: (N,) float64; 1 for annotated boxes.
         area: (N,) float32 in square pixels.
         keypoints: (N, K, 2) float32 in image pixels; 0 where unlabelled.
@@ -122,7 +119,7 @@ class InstanceTable(SharedArrays):
 
     @property
     def nbytes(self) -> int:
-        """Bytes held by all arrays."""
+        """Size of all arrays in bytes."""
         return sum(int(getattr(self, field.name).nbytes) for field in fields(self))
 
     def select(self, rows: NDArray[np.generic] | Sequence[int]) -> InstanceTable:
@@ -135,7 +132,7 @@ class InstanceTable(SharedArrays):
 
 @dataclass(frozen=True, eq=False)
 class GroundTruth:
-    """Everything annotated in a set of images, crowds and instances without keypoints included: what AP is measured against.
+    """All annotations of a set of images for AP, including crowds and instances without keypoints.
 
     Attributes:
         image_ids: (I,) int64 all images, also those without objects.
@@ -147,8 +144,8 @@ class GroundTruth:
         bbox: (M, 4) float64 x, y, width, height in image pixels.
         area: (M,) float64 in square pixels.
         iscrowd: (M,) bool.
-        num_keypoints: (M,) int64 as the annotation file states it; None counts the labelled ones. Objects of 0 are ignored.
-        crowd_index: (I,) float64 how crowded each image is, from 0 to 1; None where the data set does not state it.
+        num_keypoints: (M,) int64 from the annotation file; None counts the labelled ones. Objects with 0 are ignored.
+        crowd_index: (I,) float64 crowding of each image from 0 to 1; None if the data set does not state it.
     """
 
     image_ids: NDArray[np.int64]
@@ -168,17 +165,13 @@ class GroundTruth:
 
     @property
     def is_ignored(self) -> NDArray[np.bool_]:
-        """(M,) objects that need not be found: crowds, and those without keypoints, as `num_keypoints` counts them."""
+        """(M,) ignored objects: crowds, and those with a `num_keypoints` of 0."""
         number = (self.visibility > 0).sum(axis=1) if self.num_keypoints is None else self.num_keypoints
         ignored: NDArray[np.bool_] = self.iscrowd | (number == 0)
         return ignored
 
     def relabel(self, visibility: NDArray[np.uint8]) -> GroundTruth:
-        """Replace the visibility; ignored objects stay ignored, and those left without labels are ignored too.
-
-        Args:
-            visibility: (M, K) for any K, for which the keypoints must be selected too.
-        """
+        """Replace the visibility (M, K); ignored objects stay ignored, and objects without labels become ignored."""
         number = np.where(self.is_ignored, 0, np.count_nonzero(visibility, axis=1))
         return replace(self, visibility=visibility, num_keypoints=number)
 
@@ -191,27 +184,20 @@ class GroundTruth:
 
 @dataclass(frozen=True, eq=False)
 class MpiiTruth:
-    """The ground truth of PCKh: persons of MPII in the order of their annotation file, in pixels counted from 1.
+    """The ground truth of PCKh: persons of MPII in the order of their annotation file."""
 
-    Attributes:
-        keypoints: (N, 16, 2) float64 in image pixels, the first of which is (1, 1).
-        labelled: (N, 16) bool, False where a keypoint is missing.
-        head_boxes: (N, 2, 2) float64 two opposite corners x y in the same pixels.
-    """
-
-    keypoints: NDArray[np.float64]
-    labelled: NDArray[np.bool_]
-    head_boxes: NDArray[np.float64]
+    keypoints: NDArray[np.float64]  # (N, 16, 2) float64 in image pixels counted from 1
+    labelled: NDArray[np.bool_]  # (N, 16) bool, False where a keypoint is missing
+    head_boxes: NDArray[np.float64]  # (N, 2, 2) float64 two opposite corners x y in the same pixels
 
     def __len__(self) -> int:
         return len(self.keypoints)
 
 
 def exact_integer(value: Any) -> int | None:
-    """Return a JSON number as the integer that it stands for; None if it is not an integer of 64 bits.
+    """Return the integer of a JSON number; None if it is not a 64-bit integer.
 
-    Whole floats below 2**53 are integers, because some tools write every number as a float; above it a float may stand for
-    several integers.
+    Whole floats below 2**53 are integers, because some tools write every number as a float; above it they are ambiguous.
 
     Example:
         >>> exact_integer(2**53 + 1), exact_integer(139.0), exact_integer(1.5), exact_integer(2.0**53), exact_integer("1")
@@ -223,10 +209,10 @@ def exact_integer(value: Any) -> int | None:
 
 
 def exact_int64(values: NDArray[Any], name: str) -> NDArray[np.int64]:
-    """Convert an array of integers to int64; `name` is that of the argument, for the message.
+    """Convert an array of integers to int64.
 
     Raises:
-        ValueError: if the array holds no integers, or one that int64 does not hold.
+        ValueError: with the name, if the array has other numbers, or one outside of int64.
     """
     if values.size and values.dtype.kind not in "iub":
         raise ValueError(f"Expected {name} to be integers, but got {values.dtype}.")

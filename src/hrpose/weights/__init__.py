@@ -14,13 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Conversion", "WeightReport", "WeightsError", "convert_weights", "load_weights", "save_weights"]
 
-_HOMES = {
-    "Conversion": "convert",
-    "WeightReport": "load",
-    "WeightsError": "files",
-    "convert_weights": "convert",
-    "load_weights": "load",
-    "save_weights": "convert",
+_NAMES = {
+    "convert": "Conversion convert_weights save_weights",
+    "files": "WeightsError",
+    "load": "WeightReport load_weights",
 }
 
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)

@@ -24,27 +24,17 @@ _SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 
 @dataclass(frozen=True)
 class Conversion:
-    """The result of converting a weight file.
+    """The result of converting a weight file."""
 
-    Attributes:
-        source: the source file.
-        kind: format of the source.
-        architecture: of the network.
-        target: the written file.
-        form: format of the target.
-        num_tensors: number of tensors in the target.
-        left_out: names in the source that are not part of a pose network: classifier, preprocessor, averaged copies.
-        averaged: whether averaged weights of the source were used instead of its trained weights.
-    """
-
-    source: Path
-    kind: str
-    architecture: str
-    target: Path
-    form: WeightForm
-    num_tensors: int
+    source: Path  # the source file
+    kind: str  # format of the source
+    architecture: str  # of the network
+    target: Path  # the written file
+    form: WeightForm  # format of the target
+    num_tensors: int  # number of tensors in the target
+    # names in the source that are not part of a pose network: classifier, preprocessor, averaged copies
     left_out: tuple[str, ...]
-    averaged: bool = False
+    averaged: bool = False  # whether averaged weights of the source were used instead of its trained weights
 
     def __str__(self) -> str:
         """Return the result in one to three lines."""
@@ -135,18 +125,16 @@ def _write(path: Path, official: Mapping[str, Tensor], form: WeightForm, keypoin
     names = list(keypoint_names) if keypoint_names else None
     with write_atomically(path) as partial:
         if path.suffix == ".safetensors":
-            _write_safetensors(partial, tensors, {"keypoint_names": names} if names else {})
+            from safetensors.torch import save_file  # imported here because it is optional
+
+            save_file(tensors, partial, {"format": "pt", **({"keypoint_names": dumps(names)} if names else {})})
         else:
             with partial.open("wb") as stream:  # given a path, torch would store its name in the file
                 torch.save(_wrapped(tensors, form, names), stream)
 
 
 def _rename(name: str, official: Mapping[str, Tensor], form: WeightForm) -> str:
-    """Return the name of a tensor in a format.
-
-    Raises:
-        WeightsError: if the format does not support the network.
-    """
+    """Return the name of a tensor in a format, or raise WeightsError if the format does not support the network."""
     in_parts = any(other.startswith("head.") for other in official)
     if form == "official" and in_parts:
         raise WeightsError(
@@ -180,9 +168,3 @@ def _wrapped(tensors: dict[str, Tensor], form: WeightForm, keypoint_names: list[
         return {"meta": {"keypoint_names": keypoint_names} if keypoint_names else {}, "state_dict": tensors}
     skeleton = {"name": "custom", "keypoint_names": keypoint_names}
     return {"state_dict": tensors, **({"hyper_parameters": {"skeleton": skeleton}} if keypoint_names else {})}
-
-
-def _write_safetensors(path: Path, tensors: dict[str, Tensor], notes: Mapping[str, Any]) -> None:
-    from safetensors.torch import save_file  # imported here because it is optional
-
-    save_file(tensors, path, {"format": "pt", **{key: dumps(value) for key, value in notes.items()}})

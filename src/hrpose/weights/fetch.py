@@ -51,8 +51,7 @@ def fetch_weights(
         )
         try:
             with progress_bars() as report_for:
-                digest = digest_of(name)
-                checksum = f"sha256:{digest}" if digest else None
+                checksum = f"sha256:{digest}" if (digest := digest_of(name)) else None
                 fetch(
                     url,
                     file,

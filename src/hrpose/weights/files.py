@@ -31,7 +31,7 @@ _BOOKKEEPING = (
     # arguments and times in checkpoints of timm, torchvision and others
     *("argparse.Namespace", "datetime.datetime", "datetime.timedelta"),
 )
-_MOST_NESTED, _MOST_ENTRIES = 64, 10**5  # limits for a stored configuration
+_MAX_NESTED, _MAX_ENTRIES = 64, 10**5  # limits for a stored configuration
 _SMALL = 2**16  # smaller tensors may be expanded
 # messages of torch about files that contain more than tensors and plain values
 _NEWER_PICKLE = "nsupported operand 149"  # the first opcode of pickle protocols 4 and 5
@@ -44,20 +44,13 @@ class WeightsError(ValueError):
 
 @dataclass(frozen=True)
 class WeightFile:
-    """The contents of a weight file.
+    """The contents of a weight file."""
 
-    Attributes:
-        path: of the file.
-        tensors: by name, in the order of the file, on the CPU, without prefixes such as "module.".
-        keypoint_names: of the head; None if the file has none.
-        averaged: whether the tensors are averaged weights, stored in addition to the trained ones.
-        hyper_parameters: of a Lightning checkpoint, in plain containers; empty for other files.
-    """
-
-    path: Path
-    tensors: Mapping[str, Tensor]
-    keypoint_names: tuple[str, ...] | None
-    averaged: bool = False
+    path: Path  # of the file
+    tensors: Mapping[str, Tensor]  # by name, in the order of the file, on the CPU, without prefixes such as "module."
+    keypoint_names: tuple[str, ...] | None  # of the head; None if the file has none
+    averaged: bool = False  # whether the tensors are averaged weights, stored in addition to the trained ones
+    # of a Lightning checkpoint, in plain containers; empty for other files
     hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -92,30 +85,22 @@ def read_weight_file(path: Path) -> WeightFile:
 
 
 def _check_nesting(path: Path, content: Any) -> None:
-    """Check the size of a stored configuration, which may be recursive.
-
-    Raises:
-        WeightsError: if it has more entries or is nested deeper than any valid checkpoint.
-    """
+    """Raise WeightsError if a stored configuration, which may be recursive, is larger than in any valid checkpoint."""
     waiting, count = [(content, 0)], 0
     while waiting:
         part, depth = waiting.pop()
         inner = part.values() if isinstance(part, Mapping) else part if isinstance(part, list | tuple | set) else ()
         count += len(inner)
-        if depth > _MOST_NESTED or count > _MOST_ENTRIES:
+        if depth > _MAX_NESTED or count > _MAX_ENTRIES:
             raise WeightsError(
-                f"Expected a stored configuration of at most {_MOST_NESTED} levels and {_MOST_ENTRIES:,} entries in {path}, but "
+                f"Expected a stored configuration of at most {_MAX_NESTED} levels and {_MAX_ENTRIES:,} entries in {path}, but "
                 "it is larger. Save only the state_dict of the network."
             )
         waiting += [(value, depth + 1) for value in inner if isinstance(value, Mapping | list | tuple | set)]
 
 
 def _check_storage(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Check that the file stores all elements of each tensor, unlike for expanded tensors.
-
-    Raises:
-        WeightsError: with the first invalid tensor.
-    """
+    """Raise WeightsError unless the file stores all elements of each tensor, unlike for expanded tensors."""
     for name, tensor in tensors.items():
         if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_quantized:
             raise WeightsError(
@@ -159,9 +144,8 @@ def _count_tensors(part: Any) -> int:
 def _unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Remove the prefixes of wrappers and of modules that contained the network."""
     named = {_WRAPPINGS_OF_NET.sub("net.", _WRAPPINGS.sub("", name)): value for name, value in tensors.items()}
-    stem = min((name for name in named if name.endswith("conv1.weight")), key=len, default="").removesuffix(
-        "conv1.weight"
-    )
+    first = min((name for name in named if name.endswith("conv1.weight")), key=len, default="")
+    stem = first.removesuffix("conv1.weight")
     for outer in (stem, stem.removesuffix("backbone.")):
         if outer != "net." and all(name.startswith(outer) for name in named):
             return {name.removeprefix(outer): value for name, value in named.items()}

@@ -33,28 +33,20 @@ _BACKBONES = (  # parts of HRNet and ResNet below the head
     *("stage2.", "transition2.", "stage3.", "transition3.", "stage4."),
     *("layer2.", "layer3.", "layer4."),
 )
-_MOST_LARGER = 16  # factor; for smaller differences `load_weights` has a better message
+_MAX_RATIO = 16  # for smaller differences `load_weights` has a better message
 _WIDTH = "stage2.0.branches.0.0.conv1.weight"
 _NUMBERED_HEAD = re.compile(r"^final_layer\.(\d+)\.")
 
 
 @dataclass(frozen=True)
 class Form:
-    """A format of weight files.
+    """A format of weight files."""
 
-    Attributes:
-        kind: name in messages.
-        marks: regular expression for the start of a name that identifies the format.
-        prefixes: prefixes of names that are used, with their replacements.
-        whole: whether every tensor below the head must be in the file.
-        parted: whether the head may be a sequence whose last part is the final layer, as in MMPose before 1.0.
-    """
-
-    kind: str
-    marks: str
-    prefixes: Mapping[str, str]
-    whole: bool = True
-    parted: bool = False
+    kind: str  # name in messages
+    marks: str  # regular expression for the start of a name that identifies the format
+    prefixes: Mapping[str, str]  # prefixes of names that are used, with their replacements
+    whole: bool = True  # whether every tensor below the head must be in the file
+    parted: bool = False  # whether the head may be a sequence that ends with the final layer, as in MMPose before 1.0
 
     def official_names(self, names: Iterable[str]) -> dict[str, str]:
         """Return the official names of the names that are used; the prefix "head." is kept for heads without official name."""
@@ -68,7 +60,7 @@ class Form:
         return None
 
 
-# prefixes of MMPose, whose SimCC and integral regression have deconvolutions and final layer in a nested head
+# prefixes of MMPose; SimCC and integral regression have deconvolutions and final layer in a nested head
 _MMPOSE = {
     head: {
         "backbone.": "",
@@ -97,11 +89,7 @@ def official_name(name: str) -> str:
 
 
 def recognise(names: Iterable[str], path: Path) -> Form:
-    """Return the format of a file by its tensor names.
-
-    Raises:
-        WeightsError: if the format is unknown.
-    """
+    """Return the format of a file by its tensor names, or raise WeightsError if it is unknown."""
     names = list(names)
     for form in _FORMS:
         if any(re.match(form.marks, name) for name in names):
@@ -144,23 +132,13 @@ def _join_parted_head(names: Mapping[str, str]) -> dict[str, str]:
 
 
 def build_like(tensors: Mapping[str, Tensor]) -> nn.Module | None:
-    """Build the network of tensors, randomly initialised; None if it is unknown.
-
-    Args:
-        tensors: by official names, of HRNet, HigherHRNet, SimpleBaseline or a stacked hourglass with its head.
-    """
+    """Build the network of tensors with official names and a head, randomly initialised; None if it is unknown."""
     for build in (_hrnet, _higher_hrnet, _simple_baseline, _hourglass):
         try:
             with torch.device("meta"):  # without allocating memory, to check the size first
                 described = build(tensors)
             net = build(tensors) if described is not None and not is_larger(described, tensors) else None
-        except (
-            KeyError,
-            IndexError,
-            ValueError,
-            TypeError,
-            RuntimeError,
-        ):  # a tensor is missing or has an invalid shape
+        except (LookupError, ValueError, TypeError, RuntimeError):  # a tensor is missing or has an invalid shape
             continue
         if net is not None:
             return net
@@ -174,7 +152,7 @@ def is_larger(net: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
         storage = tensor.untyped_storage()
         storages[storage.data_ptr() or name] = storage.nbytes()  # tensors may share their storage
     num_stored = sum(storages.values()) / 2  # of at least 2 bytes
-    return sum(weight.numel() for weight in net.parameters()) > _MOST_LARGER * num_stored
+    return sum(weight.numel() for weight in net.parameters()) > _MAX_RATIO * num_stored
 
 
 def _hrnet(tensors: Mapping[str, Tensor]) -> nn.Module:

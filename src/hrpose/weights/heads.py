@@ -16,30 +16,23 @@ from hrpose.skeletons import COCO, HALPE, HALPE26, MPII, WHOLEBODY, match_names
 
 # parts that depend on the keypoints, with the dimension of their channels; the input of `score_` is heatmaps
 _KEYPOINT_DIMS = {"final_layer.": 0, "head.final_layer.": 0, "head.fc.": 0, "score.": 0, "score_.": 1}
-# HigherHRNet: outputs, and transposed convolutions, whose last input channels are the output before them
+# HigherHRNet: outputs, and transposed convolutions, with the previous output as their last input channels
 _HIGHER_HRNET = re.compile(r"(?:final_layers\.(\d+)|deconv_layers\.(\d+)\.0\.0)\.")
 _KNOWN_BY_NUMBER = {skeleton.num_keypoints: skeleton for skeleton in (COCO, MPII, HALPE26, HALPE, WHOLEBODY)}
 
 
 @dataclass(frozen=True)
 class KeypointMatch:
-    """The common keypoints of a file and a network.
+    """The common keypoints of a file and a network."""
 
-    Attributes:
-        taken: index in the file by index in the network, of the common keypoints.
-        taken_names: names of the common keypoints in the network.
-        fresh_names: names of the network's other keypoints.
-        assumed: the skeleton that was assumed from the number of keypoints; None if the file has keypoint names.
-        channels: number of channels per keypoint.
-        num_file_keypoints: number of keypoints of the file.
-    """
-
-    taken: Mapping[int, int]
-    taken_names: tuple[str, ...]
-    fresh_names: tuple[str, ...]
-    assumed: str | None
-    channels: int
-    num_file_keypoints: int
+    taken: Mapping[int, int]  # index in the file by index in the network, of the common keypoints
+    taken_names: tuple[str, ...]  # names of the common keypoints in the network
+    fresh_names: tuple[str, ...]  # names of the network's other keypoints
+    assumed: (
+        str | None
+    )  # the skeleton that was assumed from the number of keypoints; None if the file has keypoint names
+    channels: int  # number of channels per keypoint
+    num_file_keypoints: int  # number of keypoints of the file
 
     @property
     def is_identity(self) -> bool:
@@ -47,15 +40,9 @@ class KeypointMatch:
         return not self.fresh_names and all(index == other for index, other in self.taken.items())
 
     def merge(self, name: str, own: Tensor, other: Tensor) -> Tensor | None:
-        """Return the network's tensor with the channels of the common keypoints from the file.
+        """Return the network's tensor `own` with the channels of the common keypoints from the file's tensor `other`.
 
-        Args:
-            name: of the tensor in the network.
-            own: tensor of the network.
-            other: tensor of the file.
-
-        Returns:
-            The merged tensor; None if the shapes differ in more than the number of keypoints.
+        None if the shapes differ in more than the number of keypoints.
         """
         dim = keypoint_dim(name, own)
         if dim is None or other.dim() != own.dim():
@@ -93,16 +80,7 @@ def keypoint_dim(name: str, tensor: Tensor) -> int | None:
 def match_keypoints(
     names: Sequence[str], file_names: Sequence[str] | None, *, num_channels: int, num_file_channels: int
 ) -> KeypointMatch | None:
-    """Match the keypoints of a network with those of a file, by name.
-
-    Args:
-        names: keypoints of the network.
-        file_names: keypoints of the file; None if unknown.
-        num_channels: of the network's head.
-        num_file_channels: of the file's head.
-
-    Returns:
-        The match; None if the keypoints of the file are unknown.
+    """Match the keypoints of a network with those of a file, by name; None if the keypoints of the file are unknown.
 
     Raises:
         ValueError: if the number of channels of the network's head is not a multiple of the number of names.

@@ -30,45 +30,28 @@ _OTHER_PARTS = "If they do not affect heatmaps (a loss, an auxiliary head), save
 
 @dataclass(frozen=True)
 class WeightReport:
-    """The result of loading a weight file.
+    """The result of loading a weight file."""
 
-    Attributes:
-        file: path of the file.
-        kind: format of the file.
-        loaded: names of the network's tensors that were loaded; of a head perhaps only some keypoints.
-        missing: names of the network's tensors that are not in the file; they are unchanged.
-        unused: names in the file that the network does not have.
-        mismatched: names of tensors with different shapes, which are unchanged: a head for other keypoints, if allowed.
-        renamed: new names by names in the file (without prefixes such as "module."), where they differ.
-        not_finite: names of the loaded tensors with NaN or infinity.
-        keypoints_by_name: the network's keypoints that were loaded by name; empty if the order is the same.
-        fresh_keypoints: the network's keypoints that were not loaded.
-        remark: sentences on how keypoints were identified and which copy of the weights was used; may be empty.
-    """
-
-    file: str
-    kind: str
-    loaded: tuple[str, ...]
-    missing: tuple[str, ...]
-    unused: tuple[str, ...]
+    file: str  # path of the file
+    kind: str  # format of the file
+    loaded: tuple[str, ...]  # names of the network's tensors that were loaded; of a head perhaps only some keypoints
+    missing: tuple[str, ...]  # names of the network's tensors that are not in the file; they are unchanged
+    unused: tuple[str, ...]  # names in the file that the network does not have
+    # names of tensors with different shapes, which are unchanged: a head for other keypoints, if allowed
     mismatched: tuple[str, ...]
-    renamed: Mapping[str, str]
-    not_finite: tuple[str, ...] = ()
+    renamed: Mapping[str, str]  # new names by names in the file (without prefixes such as "module."), where they differ
+    not_finite: tuple[str, ...] = ()  # names of the loaded tensors with NaN or infinity
+    # the network's keypoints that were loaded by name; empty if the order is the same
     keypoints_by_name: tuple[str, ...] = ()
-    fresh_keypoints: tuple[str, ...] = ()
-    remark: str = ""
+    fresh_keypoints: tuple[str, ...] = ()  # the network's keypoints that were not loaded
+    remark: str = ""  # sentences on how keypoints were identified and which copy of the weights was used; may be empty
 
     def __str__(self) -> str:
         """Return the report, one line per group of tensors."""
         total = len(self.loaded) + len(self.missing) + len(self.mismatched)
         lines = [f"{self.file} ({self.kind}): {len(self.loaded)} of the network's {total} tensors loaded"]
-        groups = {
-            "missing": self.missing,
-            "other shape": self.mismatched,
-            "unused": self.unused,
-            "renamed": self.renamed,
-        }
-        lines += [f"  {title}: {_summary(names)}" for title, names in groups.items() if names]
+        groups = (("missing", self.missing), ("other shape", self.mismatched), ("unused", self.unused))
+        lines += [f"  {title}: {_summary(names)}" for title, names in (*groups, ("renamed", self.renamed)) if names]
         keypoints = {"keypoints loaded by name": self.keypoints_by_name, "keypoints not loaded": self.fresh_keypoints}
         lines += [f"  {title} ({len(names)}): {', '.join(names)}" for title, names in keypoints.items() if names]
         return "\n".join(lines + ([f"  {self.remark}"] if self.remark else []))
@@ -244,11 +227,8 @@ def _why_fresh(match: KeypointMatch | None, num_file_channels: int) -> str:
 
 
 def _assumption(match: KeypointMatch) -> str:
-    return (
-        f"The file has no keypoint names; from their number they were assumed to be those of {match.assumed}."
-        if match.assumed
-        else ""
-    )
+    sentence = f"The file has no keypoint names; from their number they were assumed to be those of {match.assumed}."
+    return sentence if match.assumed else ""
 
 
 def _check_body(report: WeightReport, form: Form, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
@@ -256,11 +236,8 @@ def _check_body(report: WeightReport, form: Form, found: Mapping[str, Tensor], e
     other = [name for name in report.mismatched if not name.startswith(_HEADS)]
     if other:
         widths = {width_of(found), width_of(expected)} - {None}
-        hint = (
-            f" The file's HRNet has width {width_of(found)}, the network {width_of(expected)}."
-            if len(widths) == 2
-            else ""
-        )
+        hint = f" The file's HRNet has width {width_of(found)}, the network {width_of(expected)}."
+        hint = hint if len(widths) == 2 else ""
         raise WeightsError(
             f"Expected {other[0]} of shape {tuple(expected[other[0]].shape)} in {report.file} ({report.kind}), but got "
             f"{tuple(found[other[0]].shape)}; {len(other)} tensors differ.{hint} Build the network of the file."

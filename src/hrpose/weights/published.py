@@ -85,15 +85,10 @@ _DIGEST = re.compile(r"-([0-9a-f]{8,64})(?:_\d{8})?(?=\.[a-z.]+$)")
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """A weight file that its authors have published.
+    """A weight file that its authors have published."""
 
-    Attributes:
-        name: of the file.
-        url: of the file; None if it must be downloaded manually from `HRNET_PAGE`.
-    """
-
-    name: str
-    url: str | None
+    name: str  # of the file
+    url: str | None  # of the file; None if it must be downloaded manually from `HRNET_PAGE`
 
 
 PUBLISHED = {

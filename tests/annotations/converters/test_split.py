@@ -1,4 +1,4 @@
-"""Images are divided as the source says, else by folder, else by image."""
+"""Images are divided as in the source, otherwise by folder or by image."""
 
 from __future__ import annotations
 

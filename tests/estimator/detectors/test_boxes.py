@@ -57,10 +57,10 @@ def test_thousands_of_candidates_are_selected_fast() -> None:
     rng = np.random.default_rng(0)
     boxes = np.concatenate([rng.random((20_000, 2)) * 500, rng.random((20_000, 2)) * 50 + 1], axis=1)
     scores = rng.random(20_000)
-    kept, sure = BoxFilter(0.0, 0.5, 50)(boxes, scores)
+    kept, kept_scores = BoxFilter(0.0, 0.5, 50)(boxes, scores)
     assert len(kept) == 50
     np.testing.assert_array_equal(kept[0], boxes[scores.argmax()])
-    assert (np.diff(sure) <= 0).all()
+    assert (np.diff(kept_scores) <= 0).all()
 
 
 def test_boxes_are_converted_from_corners_and_from_centers() -> None:
@@ -82,10 +82,10 @@ def test_boxes_of_a_function_are_converted_by_their_format(box_format, box) -> N
 
 
 def test_the_function_receives_the_image() -> None:
-    seen = []
-    detector = FunctionDetector(lambda image: (seen.append(image), ([], []))[1], box_format="xywh")
+    inputs = []
+    detector = FunctionDetector(lambda image: (inputs.append(image), ([], []))[1], box_format="xywh")
     assert len(detector(IMAGE)[0]) == 0
-    assert seen[0] is IMAGE
+    assert inputs[0] is IMAGE
 
 
 def test_invalid_boxes_of_a_function_are_refused() -> None:
@@ -120,7 +120,7 @@ def test_an_estimator_looks_boxes_up_by_the_path_of_the_image(folder: Path) -> N
     estimator = hrpose.PoseEstimator(CenterEngine(), detector=boxes)
     files = [folder / "photos" / image["file_name"] for image in IMAGES]
     found = estimator(files)
-    assert [poses.bbox.tolist() for poses in found] == [[[1, 2, 3, 4]], [[10, 20, 30, 40]], []]  # one lies outside
+    assert [poses.bbox.tolist() for poses in found] == [[[1, 2, 3, 4]], [[10, 20, 30, 40]], []]  # one is outside
     assert found[1].scores == pytest.approx([0.9])
     assert [boxes.image_id(file) for file in files] == [7, 8, 9]
 

@@ -168,7 +168,7 @@ def test_rtdetr_of_transformers_returns_relative_boxes(tmp_path: Path) -> None:
 
 
 def test_an_estimator_uses_the_detector(tmp_path: Path) -> None:
-    from fake_engine import CenterEngine  # lies beside the tests of the estimator
+    from fake_engine import CenterEngine  # in the folder of the estimator tests
 
     detector = hrpose.OnnxDetector(rtdetr(tmp_path / "r.onnx"), score_threshold=0)
     poses = hrpose.PoseEstimator(CenterEngine(), detector=detector)([IMAGE, IMAGE])

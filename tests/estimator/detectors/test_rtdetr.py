@@ -77,7 +77,7 @@ def test_the_class_and_the_thresholds_can_be_set(folder: Path) -> None:
 
 
 def test_an_estimator_uses_the_detector(folder: Path) -> None:
-    from fake_engine import CenterEngine  # lies beside the tests of the estimator
+    from fake_engine import CenterEngine  # in the folder of the estimator tests
 
     detector = hrpose.RTDetrDetector(folder, device="cpu", score_threshold=0, max_boxes=4)
     poses = hrpose.PoseEstimator(CenterEngine(), detector=detector)(IMAGE)

@@ -15,7 +15,7 @@ from hrpose.metrics.functional.matching import pair_instances
 from hrpose.skeletons import COCO
 
 
-def test_known_mixture_is_found_exactly() -> None:
+def test_a_known_mixture_of_errors_is_found_exactly() -> None:
     rng = np.random.default_rng(0)
     truth = pairs_of_people(40)
     kinds = rng.choice(["good", "jitter", "inversion", "swap", "miss"], (80, 17), p=[0.6, 0.1, 0.1, 0.1, 0.1])
@@ -35,7 +35,7 @@ def test_known_mixture_is_found_exactly() -> None:
 
 
 @pytest.mark.parametrize("kind", ["jitter", "inversion", "swap", "miss"])
-def test_curing_the_only_kind_of_error_gives_one(kind: str) -> None:
+def test_fixing_the_only_kind_of_error_gives_an_ap_of_one(kind: str) -> None:
     truth = pairs_of_people(6)
     kinds = np.full((12, 17), "good", dtype=object)
     kinds[:, [5, 8, 13]] = kind
@@ -45,7 +45,7 @@ def test_curing_the_only_kind_of_error_gives_one(kind: str) -> None:
     assert all(anatomy.fixed[other]["AP"] == anatomy.numbers["AP"] for other in anatomy.fixed if other != kind)
 
 
-def test_unlabelled_keypoints_are_no_errors() -> None:
+def test_unlabelled_keypoints_are_not_errors() -> None:
     truth = pairs_of_people(2)
     truth.visibility[:, 4] = 0
     kinds = np.full((4, 17), "good", dtype=object)
@@ -54,7 +54,7 @@ def test_unlabelled_keypoints_are_no_errors() -> None:
     assert anatomy.keypoints == {"good": 64, "jitter": 0, "inversion": 0, "swap": 0, "miss": 0}
 
 
-def test_nothing_predicted() -> None:
+def test_no_predictions_give_only_false_negatives() -> None:
     truth = pairs_of_people(2)
     nothing = Detections(*(values[:0] for values in vars(predict(truth, truth.keypoints)).values()))
     anatomy = error_anatomy(nothing, truth, COCO.sigmas, COCO.flip_permutation)
@@ -87,7 +87,7 @@ def test_no_fix_lowers_a_number(
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
-def test_fixing_everything_gives_one(seed: int) -> None:
+def test_fixing_everything_gives_an_ap_of_one(seed: int) -> None:
     annotations, results, sigmas = random_case(seed, distinct=True)
     detections, truth = detections_from_coco(results), truth_from_coco(annotations)
     pairs = pair_instances(detections, truth, sigmas)

@@ -36,7 +36,7 @@ def test_random_cases_equal_the_reference(
     assert list(got.values()) == coco_numbers(annotations, results, sigmas)
 
 
-def test_names_stand_in_the_order_of_coco() -> None:
+def test_names_are_in_the_order_of_coco() -> None:
     annotations, results, sigmas = random_case(0, num_keypoints=2)
     names = list(average_precision(detections_from_coco(results, 2), truth_from_coco(annotations, 2), sigmas))
     assert names == ["AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL"]
@@ -63,7 +63,7 @@ def test_real_predictions_equal_the_reference(shared_data: Path) -> None:
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_val2017_with_made_up_detections_equals_the_reference(shared_data: Path) -> None:
+def test_val2017_with_synthetic_detections_equals_the_reference(shared_data: Path) -> None:
     annotations = json.loads((shared_data / "coco_labels_2017" / "person_keypoints_val2017_recovered.json").read_text())
     truth, rng = truth_from_coco(annotations), np.random.default_rng(0)
     source = rng.integers(0, len(truth), 100_000)
@@ -80,7 +80,7 @@ def test_val2017_with_made_up_detections_equals_the_reference(shared_data: Path)
     assert list(got.values()) == coco_numbers(annotations, results, COCO.sigmas)
 
 
-def test_no_predictions_at_all() -> None:
+def test_no_predictions_give_an_ap_of_zero() -> None:
     annotations, _, sigmas = random_case(1, num_keypoints=2)
     none = np.zeros(0, dtype=np.int64)
     numbers = average_precision(

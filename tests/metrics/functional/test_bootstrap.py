@@ -1,4 +1,4 @@
-"""The bootstrap over images: a draw is the data set of the drawn images."""
+"""The bootstrap over images: a sample is the data set of the drawn images."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from hrpose.structures import GroundTruth
 
 
 def drawn_copies(detections: Detections, truth: GroundTruth, drawn: np.ndarray) -> tuple[Detections, GroundTruth]:
-    """Images as often as they were drawn, each copy under an id of its own."""
+    """Return the images as often as they were drawn, each copy with its own id."""
     found, people = [], []
     for copy, image_id in enumerate(np.unique(truth.image_ids)[drawn]):
         mine = detections.image_ids == image_id
@@ -38,7 +38,7 @@ def test_samples_equal_the_evaluation_of_the_drawn_images(seed: int) -> None:
         assert np.nan_to_num(sample, nan=-1.0) == pytest.approx(expected, abs=1e-12)
 
 
-def test_one_image_gives_its_own_ap() -> None:
+def test_samples_of_one_image_are_its_ap() -> None:
     annotations, results, sigmas = random_case(7, num_keypoints=4, num_images=1)
     matches = match_detections(detections_from_coco(results, 4), truth_from_coco(annotations, 4), sigmas)
     samples = bootstrap_average_precision(matches, num_samples=3)
@@ -46,7 +46,7 @@ def test_one_image_gives_its_own_ap() -> None:
     assert confidence_interval(samples)[0] == confidence_interval(samples)[1]
 
 
-def test_interval_holds_the_middle_of_the_samples() -> None:
+def test_the_interval_is_the_central_share_of_the_samples() -> None:
     assert confidence_interval(np.arange(101.0), 0.9) == (pytest.approx(5), pytest.approx(95))
     with pytest.raises(ValueError, match=r"`level`.*0.*1.*95"):
         confidence_interval(np.arange(3.0), 95)
@@ -61,9 +61,9 @@ def test_p_value_of_a_paired_difference() -> None:
         paired_p_value(samples, samples[1:])
 
 
-def test_samples_without_anybody_are_nan_and_left_out() -> None:
+def test_samples_without_instances_are_nan_and_left_out() -> None:
     annotations, results, sigmas = random_case(4, num_keypoints=4, num_images=6, distinct=True)
-    image_id = annotations["annotations"][0]["image_id"]  # everybody else is in other images, and not annotated
+    image_id = annotations["annotations"][0]["image_id"]  # the other instances are in other images, and not annotated
     annotations["annotations"] = [row for row in annotations["annotations"] if row["image_id"] == image_id]
     matches = match_detections(detections_from_coco(results, 4), truth_from_coco(annotations, 4), sigmas)
     samples = bootstrap_average_precision(matches, num_samples=40, seed=1)

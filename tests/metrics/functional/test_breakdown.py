@@ -78,7 +78,7 @@ def test_by_crowding_evaluates_the_images_of_a_range() -> None:
         assert numbers[name] == average_precision(*select_images(detections, truth, image_ids[chosen]), sigmas)
 
 
-def test_stated_crowd_indices_are_taken_for_all_images() -> None:
+def test_stated_crowd_indices_are_used_for_all_images() -> None:
     truth = replace(two_people(5.0), crowd_index=np.array([0.2, 0.8]))
     image_ids, crowding = crowd_index(truth)
     assert (image_ids.tolist(), crowding.tolist()) == ([1, 2], [0.2, 0.8])

@@ -1,4 +1,4 @@
-"""The best cut, and keypoint scores against similarity."""
+"""The best score threshold, and the calibration of keypoint scores."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from hrpose.metrics.functional.calibration import calibrate_keypoint_scores, opt
 from hrpose.skeletons import COCO
 
 
-def test_cut_between_right_and_wrong() -> None:
+def test_the_threshold_separates_correct_and_wrong_predictions() -> None:
     truth = pairs_of_people(3)
     keypoints = truth.keypoints.copy()
     keypoints[4:] -= 30_000  # the two of the lowest scores
@@ -22,7 +22,7 @@ def test_cut_between_right_and_wrong() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_no_cut_is_better(seed: int) -> None:
+def test_no_other_threshold_has_a_higher_f1(seed: int) -> None:
     annotations, results, sigmas = random_case(seed, num_keypoints=4)
     detections, truth = detections_from_coco(results, 4), truth_from_coco(annotations, 4)
     best = optimal_score_threshold(match_detections(detections, truth, sigmas))
@@ -35,7 +35,7 @@ def test_no_cut_is_better(seed: int) -> None:
         assert f1 <= best.f1 + 1e-12
 
 
-def test_nothing_right_cuts_everything() -> None:
+def test_without_correct_predictions_the_threshold_is_infinite() -> None:
     truth = pairs_of_people(1)
     detections = predict(truth, truth.keypoints - 30_000)
     assert optimal_score_threshold(match_detections(detections, truth, COCO.sigmas)).score == np.inf
@@ -63,7 +63,7 @@ def test_error_is_the_mean_distance() -> None:
         calibrate_keypoint_scores(predict(truth, truth.keypoints), np.zeros((4, 3)), truth, COCO.sigmas)
 
 
-def test_nobody_paired_is_not_a_number() -> None:
+def test_without_pairs_the_calibration_error_is_nan() -> None:
     truth = pairs_of_people(1)
     curve = calibrate_keypoint_scores(predict(truth, truth.keypoints - 30_000), np.ones((2, 17)), truth, COCO.sigmas)
     assert np.isnan(curve.error)

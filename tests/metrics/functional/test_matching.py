@@ -1,4 +1,4 @@
-"""Who is matched to whom: the rules of COCO one by one."""
+"""The rules of COCO's matching one by one."""
 
 from typing import Any
 
@@ -46,28 +46,28 @@ def match(detections: Detections, truth: GroundTruth, **kwargs: Any) -> tuple[li
     return matches.instances[0, 0][order].tolist(), matches.ignored[0, 0][order].tolist()
 
 
-def test_better_score_chooses_first() -> None:
+def test_predictions_are_matched_in_the_order_of_scores() -> None:
     assert match(found(1, 0, scores=(0.9, 0.8)), people(0)) == ([0, -1], [False, False])
     assert match(found(1, 0, scores=(0.8, 0.9)), people(0)) == ([-1, 0], [False, False])
 
 
-def test_nearest_free_person_is_taken() -> None:
+def test_the_free_instance_of_highest_oks_is_matched() -> None:
     assert match(found(0, 0.5), people(1, 0))[0] == [1, 0]
 
 
-def test_equal_similarity_goes_to_the_later_person() -> None:
+def test_at_equal_oks_the_later_instance_is_matched() -> None:
     assert match(found(0, 0), people(1, -1))[0] == [1, 0]
 
 
-def test_crowds_are_taken_many_times_and_ignored() -> None:
+def test_crowds_are_matched_repeatedly_and_ignored() -> None:
     assert match(found(0, 0, 0), people(0, crowd=(0,))) == ([0, 0, 0], [True, True, True])
 
 
-def test_person_that_counts_comes_before_a_nearer_crowd() -> None:
+def test_a_counted_instance_precedes_a_nearer_crowd() -> None:
     assert match(found(0, 0), people(0, 2, crowd=(0,))) == ([1, 0], [False, True])
 
 
-def test_person_without_keypoints_is_ignored_and_taken_once() -> None:
+def test_an_instance_without_keypoints_is_ignored_and_matched_once() -> None:
     assert match(found(0, 0), people(0, blank=(0,))) == ([0, -1], [True, False])
 
 
@@ -94,7 +94,7 @@ def test_similarity_at_the_threshold_is_enough() -> None:
     assert matches.instances[0, 0].tolist() == [0]
 
 
-def test_categories_do_not_meet() -> None:
+def test_predictions_match_only_instances_of_their_category() -> None:
     truth = people(0)
     other = Detections(**{**vars(found(0)), "category_ids": np.array([2])})
     assert len(match_detections(other, truth, [0.1]).rows) == 0
@@ -104,7 +104,7 @@ def test_thresholds_are_those_of_the_reference() -> None:
     assert list(OKS_THRESHOLDS) == np.linspace(0.5, 0.95, 10).tolist()
 
 
-def test_unknown_images_are_told() -> None:
+def test_unknown_images_are_refused() -> None:
     with pytest.raises(ValueError, match=r"1 image ids are not annotated.*\[5\]"):
         match_detections(found(0, image_id=5), people(0), [0.1])
 
@@ -114,7 +114,7 @@ def test_position_among_equals() -> None:
     assert position_among_equals(np.zeros(0, dtype=np.int64)).tolist() == []
 
 
-def test_everyone_is_paired_alone_or_missed() -> None:
+def test_every_row_is_paired_alone_or_missed() -> None:
     truth = pairs_of_people(3)
     keypoints = truth.keypoints.copy()
     keypoints[2] -= 30_000

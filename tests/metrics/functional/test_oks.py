@@ -34,7 +34,7 @@ def test_definition_by_hand() -> None:
     assert oks_matrix(poses, truth, [0.05] * 3)[0, 0] == pytest.approx(expected, rel=1e-12)
 
 
-def test_person_without_keypoints_is_a_region_of_doubled_box() -> None:
+def test_an_instance_without_keypoints_is_a_region_around_its_box() -> None:
     truth = person(np.zeros((2, 2)), np.zeros(2), 400.0, bbox=(100, 100, 20, 20))  # region 80..140 along both axes
     inside, outside = [[81, 139], [139, 81]], [[78, 100], [100, 100]]
     expected = [1.0, (np.exp(-(2**2) / 8) + 1) / 2]
@@ -66,7 +66,7 @@ def test_matrix_equals_the_reference_to_the_bit(seed: int, num_keypoints: int) -
     assert got.tolist() == (wanted.tolist() if len(wanted) else got.tolist())
 
 
-def test_sigmas_must_be_positive_and_suit_the_keypoints() -> None:
+def test_sigmas_must_be_positive_and_match_the_keypoints() -> None:
     with pytest.raises(ValueError, match="`sigmas`"):
         keypoint_variances([0.1, 0.0])
     with pytest.raises(ValueError, match=r"`keypoints`.*\(D, 17, 2\).*\(1, 3, 2\)"):
@@ -85,7 +85,7 @@ def test_area_of_the_box_around_a_pose() -> None:
     num_keypoints=st.sampled_from([1, 2, 17]),
     lowest=st.sampled_from([0.0, 0.01, 0.5, 0.95, 1.0]),
 )
-def test_no_pair_that_reaches_the_threshold_is_spared(seed: int, num_keypoints: int, lowest: float) -> None:
+def test_no_pair_that_reaches_the_threshold_is_left_out(seed: int, num_keypoints: int, lowest: float) -> None:
     annotations, results, sigmas = random_case(seed, num_keypoints=num_keypoints)
     keypoints, truth = (
         detections_from_coco(results, num_keypoints).keypoints,

@@ -76,7 +76,7 @@ def test_all_images_at_once_equal_the_loop(seed: int, num_keypoints: int, thresh
     assert oks_nms(points, scores, areas, images, sigmas, threshold=threshold).tolist() == wanted
 
 
-def test_nothing_in_nothing_out() -> None:
+def test_no_poses_give_no_rows() -> None:
     nothing = (np.zeros((0, 17, 2)), [], [], [])
     assert oks_nms(*nothing, COCO.sigmas).tolist() == []
     assert soft_oks_nms(*nothing, COCO.sigmas).tolist() == []
@@ -88,7 +88,7 @@ def test_soft_keeps_at_most_the_given_number() -> None:
     assert kept.tolist() == list(range(7))
 
 
-def test_lengths_must_agree() -> None:
+def test_different_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match=r"`keypoints` to be \(2, 17, 2\)"):
         oks_nms(np.zeros((1, 17, 2)), [0.1, 0.2], [1.0, 1.0], [0, 0], COCO.sigmas)
     with pytest.raises(ValueError, match=r"`scores`.*`areas`.*`groups`"):

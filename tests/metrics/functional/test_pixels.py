@@ -1,4 +1,4 @@
-"""Pixel errors and PCK by hand, and who is compared with whom."""
+"""Pixel errors and PCK by hand, and the pairing of poses."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_errors_are_in_pixels_and_pck_in_shares_of_the_longer_side() -> None:
     assert errors.keypoints["PCK@0.05"].tolist() == [1 / 3, 0]
 
 
-def test_the_closest_pair_comes_first_whatever_the_score() -> None:
+def test_the_closest_pair_comes_first_regardless_of_the_score() -> None:
     truth = truth_of([[[0, 0]], [[100, 0]]], [1, 1])
     rows, persons = closest_pairs(found_of([[[70, 0]], [[100, 1]], [[400, 0]]], [1, 1, 1]), truth)
     assert (rows.tolist(), persons.tolist()) == ([0, 1], [0, 1])
@@ -46,7 +46,7 @@ def test_predictions_stay_in_their_image_and_crowds_do_not_count() -> None:
     assert (rows.tolist(), persons.tolist()) == ([1], [0])
 
 
-def test_nothing_to_compare_is_not_a_number() -> None:
+def test_errors_without_predictions_are_nan() -> None:
     errors = pixel_errors(found_of([[[0, 0]]], [1]), truth_of([[[0, 0]]], [2], [[0]]))
     assert np.isnan(list(errors.overall.values())).all()
     assert np.isnan(errors.keypoints["median_error"]).all()

@@ -33,7 +33,7 @@ def test_an_infinite_difference_is_null_in_json_and_a_fault(off):
     [
         ({"not_finite": 0.25}, "25.0% of its keypoints or scores are NaN or infinite"),
         ({"shifted": 0.2}, "20.0% of the confident keypoints"),
-        ({"num_confident": 0}, "nothing can be judged"),
+        ({"num_confident": 0}, "no keypoint"),
     ],
 )
 def test_a_file_of_lower_precision_has_bounds(changes, fault):

@@ -43,21 +43,15 @@ _GOOD, _CLOSE = 0.85, 0.5
 
 @dataclass(frozen=True)
 class ErrorAnatomy:
-    """Numbers of errors by kind, and the effect of each kind on AP.
+    """Numbers of errors by kind, and the effect of each kind on AP."""
 
-    Attributes:
-        keypoints: number of labelled keypoints of paired predictions that are good, jitter, inversion, swap and miss.
-        false_positives: number of predictions without instance.
-        false_negatives: number of instances without prediction.
-        numbers: the ten COCO numbers.
-        fixed: the ten COCO numbers if one kind were fixed: keypoints moved to their annotation, false positives removed, or
-            false negatives ignored. Each is at least its entry in `numbers`; -1 if no instance remains.
-    """
-
+    # number of labelled keypoints of paired predictions that are good, jitter, inversion, swap and miss
     keypoints: dict[str, int]
-    false_positives: int
-    false_negatives: int
-    numbers: dict[str, float]
+    false_positives: int  # number of predictions without instance
+    false_negatives: int  # number of instances without prediction
+    numbers: dict[str, float]  # the ten COCO numbers
+    # the ten COCO numbers if one kind were fixed: keypoints moved to their annotation, false positives removed, or false
+    # negatives ignored. Each is at least its entry in `numbers`; -1 if no instance remains
     fixed: dict[str, dict[str, float]]
 
 
@@ -71,12 +65,8 @@ def error_anatomy(
 ) -> ErrorAnatomy:
     """Count the errors of predictions by kind, and compute the metrics without each kind.
 
-    Args:
-        detections: N predictions.
-        truth: M annotated instances, and all images.
-        sigmas: (K,) per-keypoint constants of the skeleton.
-        flip_permutation: K indices of the mirrored keypoints, such as `hrpose.skeletons.COCO.flip_permutation`.
-        max_detections: number of predictions per image and category that count, those of highest score.
+    `flip_permutation` has the K indices of the mirrored keypoints, such as `hrpose.skeletons.COCO.flip_permutation`. The other
+    arguments are those of `match_detections`.
     """
     matches = match_detections(detections, truth, sigmas, max_detections=max_detections)
     pairs = pair_instances(detections, truth, sigmas, max_detections=max_detections)
@@ -88,9 +78,8 @@ def error_anatomy(
             keypoints = detections.keypoints.copy()
             wrong = (kinds == code)[..., None]
             keypoints[pairs.rows] = np.where(wrong, truth.keypoints[pairs.instances], keypoints[pairs.rows])
-            fixed[name] = _match_pairs(
-                matches, pairs, oks_pairs(keypoints, truth, variances, pairs.rows, pairs.instances)
-            )
+            similarity = oks_pairs(keypoints, truth, variances, pairs.rows, pairs.instances)
+            fixed[name] = _match_pairs(matches, pairs, similarity)
     fixed["false positives"] = _without_predictions(matches, pairs.alone)
     fixed["false negatives"] = _without_instances(matches, pairs.missed)
     return ErrorAnatomy(
@@ -109,18 +98,7 @@ def classify_keypoints(
     flip_permutation: Sequence[int],
     pairs: Pairs,
 ) -> NDArray[np.uint8]:
-    """Classify each keypoint of each pair.
-
-    Args:
-        detections: N predictions.
-        truth: M annotated instances.
-        sigmas: (K,) per-keypoint constants of the skeleton.
-        flip_permutation: K indices of the mirrored keypoints.
-        pairs: P predictions and their instances.
-
-    Returns:
-        (P, K) indices in `KINDS`.
-    """
+    """Classify each keypoint of each pair: (P, K) indices in `KINDS`. See `error_anatomy`."""
     variances, mirror = keypoint_variances(sigmas), np.array(flip_permutation)
     points, instances = detections.keypoints[pairs.rows], pairs.instances
     labelled = truth.visibility > 0
@@ -161,7 +139,7 @@ def _nearest_other(
 
 
 def _match_pairs(matches: Matches, pairs: Pairs, similarity: Floats) -> Matches:
-    """Match the pairs (P,) whose OKS reaches the threshold, unless the prediction or the instance is already matched."""
+    """Match the pairs (P,) with an OKS of at least the threshold, if prediction and instance are not matched."""
     places = _places(matches, pairs.rows)
     enough = similarity >= np.minimum(matches.oks_thresholds, 1 - 1e-10)[:, None]
     right = (matches.instances >= 0) & ~matches.ignored

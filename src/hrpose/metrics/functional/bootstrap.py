@@ -26,13 +26,8 @@ def bootstrap_average_precision(matches: Matches, *, num_samples: int = 1000, se
     Two sets of matches of the same images get the same resamples with the same `num_samples` and seed, so their differences
     are paired.
 
-    Args:
-        matches: from `match_detections`, with an area range "all".
-        num_samples: S.
-        seed: of the draws.
-
     Returns:
-        (S,) APs over all OKS thresholds; NaN for samples without annotated instances.
+        (num_samples,) APs over all OKS thresholds in the area range "all"; NaN for samples without annotated instances.
 
     Raises:
         ValueError: if there is no area range "all", or no image.
@@ -54,14 +49,10 @@ def bootstrap_average_precision(matches: Matches, *, num_samples: int = 1000, se
 
 
 def confidence_interval(samples: Floats, level: float = 0.95) -> tuple[float, float]:
-    """Return the central interval that contains a share of the samples.
-
-    Args:
-        samples: (S,) from `bootstrap_average_precision`, or the difference of two; NaN is ignored.
-        level: the share.
+    """Return the central interval that contains a share `level` of the samples (S,) that are not NaN.
 
     Raises:
-        ValueError: if the level is not between 0 and 1, or no sample is defined.
+        ValueError: if the level is not between 0 and 1, or all samples are NaN.
     """
     if not 0 < level < 1:
         raise ValueError(f"Expected argument `level` to be between 0 and 1, but got {level}.")
@@ -73,11 +64,7 @@ def confidence_interval(samples: Floats, level: float = 0.95) -> tuple[float, fl
 
 
 def paired_p_value(samples: Floats, others: Floats) -> float:
-    """Compute the two-sided p-value of the paired bootstrap for the difference of two sets of predictions.
-
-    Args:
-        samples: (S,) from `bootstrap_average_precision`.
-        others: (S,) of the other predictions, with the same images and seed.
+    """Compute the two-sided p-value of the paired bootstrap from the samples (S,) of two sets of predictions.
 
     Returns:
         The p-value, at least 1 / S, and 1 if all samples are equal. Samples that are NaN in one set do not count in S.
@@ -97,19 +84,12 @@ def paired_p_value(samples: Floats, others: Floats) -> float:
 
 @dataclass(frozen=True, eq=False)
 class _Category:
-    """The matches of one category, prepared for many weightings.
+    """The matches of one category, prepared for many weightings."""
 
-    Attributes:
-        images: (D,) index of the image of each prediction, highest score first.
-        counted: (T, D) whether the prediction counts.
-        right: indices of the correct predictions for each of T thresholds.
-        instances: (I,) number of instances that count in each image.
-    """
-
-    images: Indices
-    counted: NDArray[np.bool_]
-    right: tuple[Indices, ...]
-    instances: Floats
+    images: Indices  # (D,) index of the image of each prediction, highest score first
+    counted: NDArray[np.bool_]  # (T, D) whether the prediction counts
+    right: tuple[Indices, ...]  # indices of the correct predictions for each of T thresholds
+    instances: Floats  # (I,) number of instances that count in each image
 
     @staticmethod
     def of(matches: Matches, category: int) -> _Category:

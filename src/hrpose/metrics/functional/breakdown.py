@@ -1,6 +1,7 @@
 """AP by keypoint, part of the body, visibility and crowding: the same evaluation on a part of the annotations.
 
-Legend of the shapes: N predictions, M annotated instances, K keypoints.
+Arguments of all functions: `detections` are N predictions, `truth` M annotated instances of K keypoints and all images, `sigmas`
+(K,) the constants of the skeleton, and of each image and category the `max_detections` predictions of highest score count.
 """
 
 from __future__ import annotations
@@ -25,13 +26,7 @@ A range contains its lower end; the last one also contains 1.
 def average_precision_per_keypoint(
     detections: Detections, truth: GroundTruth, sigmas: ArrayLike, *, max_detections: int = 20
 ) -> Floats:
-    """Evaluate each keypoint as if it were the only one. Instances without its label are ignored.
-
-    Args:
-        detections: N predictions.
-        truth: M annotated instances, and all images.
-        sigmas: (K,) per-keypoint constants of the skeleton.
-        max_detections: number of predictions per image and category that count, those of highest score.
+    """Evaluate each keypoint as if it were the only one; instances without its label are ignored.
 
     Returns:
         (K,) AP over OKS .50:.95; -1 for keypoints that are never labelled.
@@ -58,16 +53,10 @@ def average_precision_by_part(
     scores: Mapping[str, Floats] | None = None,
     keypoint_scores: Floats | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Evaluate parts of the keypoints, as COCO-WholeBody does for body, foot, face and hands.
+    """Evaluate `parts`, the keypoint indices of each part, as COCO-WholeBody does for body, foot, face and hands.
 
-    Args:
-        detections: N predictions.
-        truth: M annotated instances, and all images.
-        sigmas: (K,) per-keypoint constants of the skeleton.
-        parts: keypoint indices of each part.
-        max_detections: number of predictions per image and category that count, those of highest score.
-        scores: (N,) scores by part that replace those of the predictions.
-        keypoint_scores: (N, K); predictions are left out of a part in which all their scores are 0. None keeps all.
+    `scores` (N,) by part replace those of the predictions. With `keypoint_scores` (N, K), predictions are left out of parts in
+    which all their scores are 0.
 
     Returns:
         The ten COCO numbers of each part. Instances without labelled keypoints of the part are ignored.
@@ -77,8 +66,8 @@ def average_precision_by_part(
     for name, indices in parts.items():
         ranked = replace(detections, scores=(scores or {}).get(name, detections.scores))
         if keypoint_scores is not None:
-            kept = (keypoint_scores[:, list(indices)] > 0).any(axis=1)
-            ranked = Detections(**{key: column[kept] for key, column in vars(ranked).items()})
+            kept = np.flatnonzero((keypoint_scores[:, list(indices)] > 0).any(axis=1))
+            ranked = ranked[kept]
         chosen = select_keypoints(ranked, truth, indices)
         numbers[name] = average_precision(*chosen, values[list(indices)], max_detections=max_detections)
     return numbers
@@ -87,16 +76,10 @@ def average_precision_by_part(
 def average_precision_by_visibility(
     detections: Detections, truth: GroundTruth, sigmas: ArrayLike, *, max_detections: int = 20
 ) -> dict[str, dict[str, float]]:
-    """Evaluate only visible and only occluded keypoints.
-
-    Args:
-        detections: N predictions.
-        truth: M annotated instances, and all images.
-        sigmas: (K,) per-keypoint constants of the skeleton.
-        max_detections: number of predictions per image and category that count, those of highest score.
+    """Evaluate only visible and only occluded keypoints; instances without such keypoints are ignored.
 
     Returns:
-        The ten COCO numbers of "visible" and "occluded". Instances without such keypoints are ignored.
+        The ten COCO numbers of "visible" and "occluded".
     """
     return {
         name: average_precision(
@@ -119,13 +102,6 @@ def average_precision_by_crowding(
 ) -> dict[str, dict[str, float]]:
     """Evaluate images with little, medium and much crowding separately.
 
-    Args:
-        detections: N predictions.
-        truth: M annotated instances, and all images.
-        sigmas: (K,) per-keypoint constants of the skeleton.
-        crowding_ranges: lowest and highest crowd index of each range; the upper end is not included unless it is 1.
-        max_detections: number of predictions per image and category that count, those of highest score.
-
     Returns:
         The ten COCO numbers of each range. Images without crowd index are in none.
     """
@@ -138,15 +114,7 @@ def average_precision_by_crowding(
 def images_by_crowding(
     truth: GroundTruth, crowding_ranges: Mapping[str, tuple[float, float]] = CROWDING_RANGES
 ) -> dict[str, Indices]:
-    """Group the images by crowd index.
-
-    Args:
-        truth: M annotated instances, and all images.
-        crowding_ranges: see `average_precision_by_crowding`.
-
-    Returns:
-        The image ids of each range.
-    """
+    """Return the image ids of each range of crowd indices."""
     image_ids, crowding = crowd_index(truth)
     return {
         name: image_ids[(crowding >= low) & ((crowding < high) | (high >= 1))]
@@ -159,9 +127,6 @@ def crowd_index(truth: GroundTruth) -> tuple[Indices, Floats]:
 
     The index is the mean over instances of (keypoints of others in the box) / (own keypoints in the box), at most 1 each.
     Source: J. Li et al., CrowdPose: Efficient Crowded Scenes Pose Estimation and a New Benchmark, CVPR 2019.
-
-    Args:
-        truth: M annotated instances, and all images.
 
     Returns:
         Image ids, and their crowd indices from 0 to 1: of all images if the data set states them, otherwise of images with
@@ -176,14 +141,9 @@ def crowd_index(truth: GroundTruth) -> tuple[Indices, Floats]:
     crowding = np.zeros(len(image_ids))
     for image, (start, number) in enumerate(zip(first.tolist(), counts.tolist(), strict=True)):
         group = rows[start : start + number]
-        low, high = (
-            truth.bbox[group, None, None, :2],
-            truth.bbox[group, None, None, :2] + truth.bbox[group, None, None, 2:],
-        )
-        places = truth.keypoints[group][None]
-        inside = (((places >= low) & (places <= high)).all(axis=3) & labelled[group][None]).sum(
-            axis=2
-        )  # [box, instance]
+        boxes, points = truth.bbox[group, None, None], truth.keypoints[group][None]
+        inside = ((points >= boxes[..., :2]) & (points <= boxes[..., :2] + boxes[..., 2:])).all(axis=3)
+        inside = (inside & labelled[group][None]).sum(axis=2)  # [box, instance]
         own = np.diagonal(inside)
         crowding[image] = np.minimum((inside.sum(axis=1) - own) / np.maximum(own, 1), 1).mean()
     return image_ids, crowding
@@ -192,13 +152,7 @@ def crowd_index(truth: GroundTruth) -> tuple[Indices, Floats]:
 def select_keypoints(
     detections: Detections, truth: GroundTruth, indices: Sequence[int]
 ) -> tuple[Detections, GroundTruth]:
-    """Keep some keypoints of all predictions and annotations.
-
-    Args:
-        detections: N predictions.
-        truth: M annotated instances, and all images.
-        indices: of the keypoints to keep.
-    """
+    """Keep the keypoints with these indices of all predictions and annotations."""
     chosen = list(indices)
     return (
         replace(detections, keypoints=np.ascontiguousarray(detections.keypoints[:, chosen])),
@@ -207,17 +161,11 @@ def select_keypoints(
 
 
 def select_images(detections: Detections, truth: GroundTruth, image_ids: Indices) -> tuple[Detections, GroundTruth]:
-    """Keep predictions and annotations of some images.
-
-    Args:
-        detections: N predictions.
-        truth: M annotated instances, and all images.
-        image_ids: of the images to keep.
-    """
+    """Keep the predictions and annotations of images."""
     kept = np.isin(truth.image_ids, image_ids)
     predicted, annotated = np.isin(detections.image_ids, image_ids), np.isin(truth.object_image_ids, image_ids)
     crowding = None if truth.crowd_index is None else truth.crowd_index[kept]
     return (
-        Detections(**{name: values[predicted] for name, values in vars(detections).items()}),
+        detections[predicted],
         replace(truth.select(annotated), image_ids=truth.image_ids[kept], crowd_index=crowding),
     )

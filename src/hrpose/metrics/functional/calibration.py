@@ -1,6 +1,6 @@
 """The quality of scores: the best score threshold, and the calibration of keypoint scores.
 
-Legend of the shapes: N predictions, M annotated instances, K keypoints, D kept predictions, T OKS thresholds, b bins.
+Legend of the shapes: N predictions, K keypoints, b bins.
 """
 
 from __future__ import annotations
@@ -17,49 +17,29 @@ from hrpose.structures import GroundTruth
 
 @dataclass(frozen=True)
 class ScoreThreshold:
-    """A score threshold: predictions with at least this score are kept.
+    """A score threshold: predictions with at least this score are kept."""
 
-    Attributes:
-        score: the threshold; infinite if no prediction is correct.
-        f1: harmonic mean of precision and recall, averaged over the OKS thresholds; 0 if no prediction is correct.
-        precision: share of correct predictions, averaged in the same way.
-        recall: share of instances that are found, averaged in the same way.
-    """
-
-    score: float
-    f1: float
-    precision: float
-    recall: float
+    score: float  # the threshold; infinite if no prediction is correct
+    f1: float  # harmonic mean of precision and recall, averaged over the OKS thresholds; 0 if no prediction is correct
+    precision: float  # share of correct predictions, averaged over the OKS thresholds
+    recall: float  # share of instances that are found, averaged over the OKS thresholds
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Mean keypoint score and mean keypoint similarity in score bins of equal width from 0 to 1.
+    """Mean keypoint score and mean keypoint similarity in score bins of equal width from 0 to 1."""
 
-    Attributes:
-        edges: (b + 1,) edges of the bins; scores outside 0 to 1 are in the outer bins.
-        counts: (b,) number of labelled keypoints of paired predictions in each bin.
-        scores: (b,) their mean score; NaN in empty bins.
-        similarities: (b,) their mean similarity exp(-d^2 / (2 var s^2)); NaN in empty bins.
-        error: mean absolute difference of score and similarity over bins, weighted by counts; NaN without keypoints.
-    """
-
-    edges: Floats
-    counts: Indices
-    scores: Floats
-    similarities: Floats
-    error: float
+    edges: Floats  # (b + 1,) edges of the bins; scores outside 0 to 1 are in the outer bins
+    counts: Indices  # (b,) number of labelled keypoints of paired predictions in each bin
+    scores: Floats  # (b,) their mean score; NaN in empty bins
+    similarities: Floats  # (b,) their mean similarity exp(-d^2 / (2 var s^2)); NaN in empty bins
+    error: (
+        float  # mean absolute difference of score and similarity over bins, weighted by counts; NaN without keypoints
+    )
 
 
 def optimal_score_threshold(matches: Matches) -> ScoreThreshold:
-    """Find the score threshold of highest F1 over all categories.
-
-    Args:
-        matches: from `match_detections`, with an area range "all".
-
-    Raises:
-        ValueError: if there is no area range "all".
-    """
+    """Find the score threshold of highest F1 over all categories, in the area range "all" of the matches."""
     if "all" not in matches.area_names:
         raise ValueError(
             f"Expected argument `matches` to have an area range `all`, but got {list(matches.area_names)}."
@@ -87,18 +67,10 @@ def calibrate_keypoint_scores(
     num_bins: int = 10,
     max_detections: int = 20,
 ) -> Calibration:
-    """Compare keypoint scores with keypoint similarities.
+    """Compare keypoint scores (N, K) with keypoint similarities, in `num_bins` bins.
 
-    Args:
-        detections: N predictions.
-        keypoint_scores: (N, K) scores of their keypoints.
-        truth: M annotated instances, and all images.
-        sigmas: (K,) per-keypoint constants of the skeleton.
-        num_bins: b.
-        max_detections: number of predictions per image and category that count, those of highest score.
-
-    Returns:
-        Calibration of the labelled keypoints of predictions that are paired with an instance (OKS of at least 0.1).
+    Only labelled keypoints of predictions that are paired with an instance (OKS of at least 0.1) count. For the other arguments
+    see `match_detections`.
 
     Raises:
         ValueError: if the scores are not (N, K), or `num_bins` is not positive.

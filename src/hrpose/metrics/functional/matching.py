@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -53,57 +54,38 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def __getitem__(self, rows: NDArray[Any]) -> Detections:
+        """Select rows by a mask or indices."""
+        return Detections(**{name: values[rows] for name, values in vars(self).items()})
+
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """The result of matching. Predictions are sorted by score, highest first.
+    """The result of matching. Predictions are sorted by score, highest first."""
 
-    Attributes:
-        rows: (D,) the row of each kept prediction in its `Detections`.
-        scores: (D,) descending.
-        images: (D,) index of the image in the sorted image ids.
-        categories: (D,) index of the category in the sorted category ids.
-        instances: (A, T, D) int32 the annotated instance matched to each prediction, -1 for none.
-        ignored: (A, T, D) bool whether the prediction is ignored.
-        instance_images: (M,) index of the image.
-        instance_categories: (M,) index of the category.
-        instance_ignored: (A, M) bool whether the instance is ignored.
-        num_images: I.
-        num_categories: C.
-        oks_thresholds: T numbers.
-        area_names: A names.
-    """
-
-    rows: Indices
-    scores: Floats
-    images: Indices
-    categories: Indices
-    instances: NDArray[np.int32]
-    ignored: NDArray[np.bool_]
-    instance_images: Indices
-    instance_categories: Indices
-    instance_ignored: NDArray[np.bool_]
-    num_images: int
-    num_categories: int
-    oks_thresholds: tuple[float, ...]
-    area_names: tuple[str, ...]
+    rows: Indices  # (D,) the row of each kept prediction in its `Detections`
+    scores: Floats  # (D,) descending
+    images: Indices  # (D,) index of the image in the sorted image ids
+    categories: Indices  # (D,) index of the category in the sorted category ids
+    instances: NDArray[np.int32]  # (A, T, D) int32 the annotated instance matched to each prediction, -1 for none
+    ignored: NDArray[np.bool_]  # (A, T, D) bool whether the prediction is ignored
+    instance_images: Indices  # (M,) index of the image
+    instance_categories: Indices  # (M,) index of the category
+    instance_ignored: NDArray[np.bool_]  # (A, M) bool whether the instance is ignored
+    num_images: int  # I
+    num_categories: int  # C
+    oks_thresholds: tuple[float, ...]  # T numbers
+    area_names: tuple[str, ...]  # A names
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Pairs of predictions and annotated instances.
+    """Pairs of predictions and annotated instances."""
 
-    Attributes:
-        rows: (P,) the prediction of each pair, highest score first.
-        instances: (P,) the instance of each pair.
-        alone: rows of the predictions without instance, except those matched to crowds and instances without keypoints.
-        missed: rows of the instances without prediction.
-    """
-
-    rows: Indices
-    instances: Indices
-    alone: Indices
-    missed: Indices
+    rows: Indices  # (P,) the prediction of each pair, highest score first
+    instances: Indices  # (P,) the instance of each pair
+    alone: Indices  # rows of the predictions without instance, except those matched to crowds and instances without keypoints
+    missed: Indices  # rows of the instances without prediction
 
 
 def match_detections(
@@ -162,22 +144,10 @@ def match_detections(
 def pair_instances(
     detections: Detections, truth: GroundTruth, sigmas: ArrayLike, *, lowest: float = 0.1, max_detections: int = 20
 ) -> Pairs:
-    """Pair predictions with instances by COCO's matching, at one low OKS and in all sizes.
-
-    Args:
-        detections: N predictions.
-        truth: M annotated instances, and all images.
-        sigmas: (K,) per-keypoint constants of the skeleton.
-        lowest: smallest OKS of a pair.
-        max_detections: number of predictions per image and category that count, those of highest score.
-    """
+    """Pair predictions with instances by `match_detections`, with an OKS of at least `lowest` and in all sizes."""
+    everything = {"all": (0.0, float("inf"))}
     matches = match_detections(
-        detections,
-        truth,
-        sigmas,
-        oks_thresholds=(lowest,),
-        area_ranges={"all": (0.0, float("inf"))},
-        max_detections=max_detections,
+        detections, truth, sigmas, oks_thresholds=(lowest,), area_ranges=everything, max_detections=max_detections
     )
     taken, ignored = matches.instances[0, 0], matches.ignored[0, 0]
     paired = (taken >= 0) & ~ignored
@@ -188,16 +158,13 @@ def pair_instances(
 
 
 def keypoint_similarity(points: Floats, places: Floats, areas: Floats, variances: Floats) -> Floats:
-    """Compute exp(-d^2 / (2 var s^2)) of single keypoints, whose mean is OKS.
+    """Compute exp(-d^2 / (2 var s^2)) of single keypoints, the terms of OKS: (P, K).
 
     Args:
         points: (P, K, 2) predicted, in image pixels.
         places: (P, K, 2) annotated.
         areas: (P,) of the instances in square pixels.
         variances: (K,) from `keypoint_variances`.
-
-    Returns:
-        (P, K) from 0 to 1.
     """
     squares = np.square(points - places).sum(axis=2)
     similarity: Floats = np.exp(-squares / variances / (areas[:, None] + _TINY) / 2)
@@ -270,7 +237,7 @@ def _candidates(
     variances: Floats,
     lowest: float,
 ) -> tuple[Indices, Indices, Floats]:
-    """Return the pairs of an image and category whose OKS reaches the lowest threshold: prediction, instance, OKS.
+    """Return the pairs of an image and category with an OKS of at least the lowest threshold: prediction, instance, OKS.
 
     They are sorted by prediction, then by decreasing OKS, then by decreasing index of the instance.
     """
@@ -301,19 +268,19 @@ def _choose(
     begins = np.append(True, predictions[1:] != predictions[:-1])[: len(predictions)]
     deciders, decider = predictions[begins], np.cumsum(begins) - 1
     chosen = np.full((num_areas * len(deciders), len(thresholds)), -1, dtype=np.int32)
-    gone = np.zeros((num_areas * num_instances, len(thresholds)), dtype=bool)
-    turn = position_among_equals(groups[deciders])[decider]
+    matched = np.zeros((num_areas * num_instances, len(thresholds)), dtype=bool)
+    rank = position_among_equals(groups[deciders])[decider]
 
     area = np.repeat(np.arange(num_areas), len(instances))
     unit = area * len(deciders) + np.tile(decider, num_areas)
     order = np.argsort(unit * 2 + instance_ignored[:, instances].ravel(), kind="stable")
     unit, area, pair = unit[order], area[order], order % max(1, len(instances))
     preference = position_among_equals(unit)
-    step = turn[pair] * (preference.max(initial=0) + 1) + preference
+    step = rank[pair] * (preference.max(initial=0) + 1) + preference
     order = _stable_order(step)
     unit, area, pair = unit[order], area[order], pair[order]
     instance = instances[pair]
-    seat = area * num_instances + instance
+    target = area * num_instances + instance
     enough = similarity[pair, None] >= thresholds
     crowd = iscrowd[instance][:, None]
 
@@ -321,28 +288,21 @@ def _choose(
     for end in (np.flatnonzero(np.diff(step[order], append=-1)) + 1).tolist():
         now = slice(begin, end)
         held = chosen[unit[now]]
-        takes = enough[now] & (held < 0) & ~gone[seat[now]]
+        takes = enough[now] & (held < 0) & ~matched[target[now]]
         chosen[unit[now]] = np.where(takes, instance[now, None], held)
-        gone[seat[now]] |= takes & ~crowd[now]
+        matched[target[now]] |= takes & ~crowd[now]
         begin = end
     return deciders, np.ascontiguousarray(chosen.reshape(num_areas, len(deciders), len(thresholds)).transpose(0, 2, 1))
 
 
 @dataclass(frozen=True, eq=False)
 class PrecisionRecall:
-    """Precision at 101 recalls; -1 for a category without annotated instances.
+    """Precision at 101 recalls; -1 for a category without annotated instances."""
 
-    Attributes:
-        precision: (T, 101, C, A) the highest precision at this or a higher recall.
-        recall: (T, C, A) the highest recall.
-        oks_thresholds: T numbers.
-        area_names: A names.
-    """
-
-    precision: Floats
-    recall: Floats
-    oks_thresholds: tuple[float, ...]
-    area_names: tuple[str, ...]
+    precision: Floats  # (T, 101, C, A) the highest precision at this or a higher recall
+    recall: Floats  # (T, C, A) the highest recall
+    oks_thresholds: tuple[float, ...]  # T numbers
+    area_names: tuple[str, ...]  # A names
 
 
 def average_precision(
@@ -360,20 +320,16 @@ def average_precision(
         detections: N predictions.
         truth: M annotated instances, and all images.
         sigmas: (K,) per-keypoint constants of the skeleton.
-        oks_thresholds: see `match_detections`.
-        area_ranges: see `match_detections`.
-        max_detections: see `match_detections`.
+        oks_thresholds: smallest values of OKS of a correct prediction.
+        area_ranges: names with the smallest and largest area in square pixels.
+        max_detections: number of predictions per image and category that count, those of highest score.
 
     Returns:
         AP, AP50, AP75, APM, APL, AR, AR50, AR75, ARM, ARL; -1 without annotated instances. See `summarize` for other area ranges.
-
-    Raises:
-        ValueError: if the image of a prediction is not in `truth`.
     """
     matches = match_detections(
-        detections, truth, sigmas,
-        oks_thresholds=oks_thresholds, area_ranges=area_ranges, max_detections=max_detections,
-    )  # fmt: skip
+        detections, truth, sigmas, oks_thresholds=oks_thresholds, area_ranges=area_ranges, max_detections=max_detections
+    )
     return summarize(accumulate(matches))
 
 

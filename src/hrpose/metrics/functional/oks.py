@@ -74,7 +74,10 @@ def oks_matrix(keypoints: ArrayLike, truth: GroundTruth, sigmas: ArrayLike) -> F
     """
     points = np.asarray(keypoints, dtype=np.float64)
     variances = keypoint_variances(sigmas)
-    _check_keypoints(points, len(variances))
+    if points.ndim != 3 or points.shape[1:] != (len(variances), 2):
+        raise ValueError(
+            f"Expected argument `keypoints` to be (D, {len(variances)}, 2), one keypoint per sigma, but got {points.shape}."
+        )
     if len(truth) and truth.keypoints.shape[1] != len(variances):
         raise ValueError(
             f"Expected argument `truth` to have {len(variances)} keypoints, one for each sigma, "
@@ -85,18 +88,7 @@ def oks_matrix(keypoints: ArrayLike, truth: GroundTruth, sigmas: ArrayLike) -> F
 
 
 def oks_pairs(keypoints: Floats, truth: GroundTruth, variances: Floats, rows: Indices, columns: Indices) -> Floats:
-    """Compute the OKS of given pairs of predictions and annotated instances; see `oks_matrix`.
-
-    Args:
-        keypoints: (D, K, 2) predictions in image pixels.
-        truth: M annotated instances.
-        variances: (K,) from `keypoint_variances`.
-        rows: (P,) the prediction of each pair.
-        columns: (P,) the annotated instance of each pair.
-
-    Returns:
-        (P,) similarities.
-    """
+    """Compute the OKS (P,) of pairs of predictions, `rows` (P,), and annotated instances, `columns` (P,); see `oks_matrix`."""
     similarity = np.empty(len(rows))
     labelled = truth.visibility > 0
     counts = labelled.sum(axis=1)
@@ -125,17 +117,9 @@ def oks_pairs(keypoints: Floats, truth: GroundTruth, variances: Floats, rows: In
 
 
 def oks_between(keypoints: Floats, areas: Floats, variances: Floats, first: Indices, second: Indices) -> Floats:
-    """Compute the OKS of given pairs of predictions. All keypoints count; the area is the mean of both areas.
+    """Compute the OKS (P,) of pairs of predictions (D, K, 2), `first` (P,) and `second` (P,), of areas (D,) in square pixels.
 
-    Args:
-        keypoints: (D, K, 2) in image pixels.
-        areas: (D,) in square pixels.
-        variances: (K,) from `keypoint_variances`.
-        first: (P,) one prediction of each pair.
-        second: (P,) the other.
-
-    Returns:
-        (P,) similarities.
+    All keypoints count; the area is the mean of both areas.
     """
     similarity = np.empty(len(first))
     for chunk in _chunks(np.arange(len(first)), len(variances)):
@@ -150,17 +134,10 @@ def oks_between(keypoints: Floats, areas: Floats, variances: Floats, first: Indi
 def may_reach(
     lowest: float, keypoints: Floats, truth: GroundTruth, variance: float, predictions: Indices, instances: Indices
 ) -> NDArray[np.bool_]:
-    """Find the pairs whose OKS may reach `lowest`, from the boxes around their keypoints.
+    """Find the pairs with an OKS that may reach `lowest`, from the boxes around their keypoints.
 
-    If the boxes have a gap, every distance is at least as large, so OKS <= exp(-gap^2 / (2 variance area)).
-
-    Args:
-        lowest: the OKS to reach.
-        keypoints: (D, K, 2) predictions in image pixels.
-        truth: M annotated instances.
-        variance: the largest of the keypoints' OKS variances.
-        predictions: (P,) the prediction of each pair.
-        instances: (P,) the annotated instance of each pair.
+    If the boxes have a gap, every distance is at least as large, so OKS <= exp(-gap^2 / (2 variance area)); `variance` is the
+    largest of all keypoints.
 
     Returns:
         (P,) False where OKS is certainly lower.
@@ -185,14 +162,7 @@ def may_reach(
 
 
 def enclosed_areas(keypoints: Floats) -> Floats:
-    """Compute the area of the box around each pose, an estimate of the area of the instance.
-
-    Args:
-        keypoints: (N, K, 2) in image pixels.
-
-    Returns:
-        (N,) areas in square pixels.
-    """
+    """Compute the areas (N,) of the boxes around poses (N, K, 2), an estimate of the areas of the instances."""
     columns = _columns(keypoints)
     width, height = columns.max(axis=0) - columns.min(axis=0)
     areas: Floats = width * height
@@ -229,17 +199,10 @@ def _add_squares(dx: Floats, dy: Floats) -> Floats:
 
 
 def _chunks(pairs: Indices, width: int) -> Iterator[Indices]:
-    """Split pairs into chunks whose arrays of `width` columns have about `_CHUNK` elements."""
+    """Split pairs into chunks, so that arrays of `width` columns have about `_CHUNK` elements."""
     step = max(1, _CHUNK // width)
     for start in range(0, len(pairs), step):
         yield pairs[start : start + step]
-
-
-def _check_keypoints(points: Floats, num_keypoints: int) -> None:
-    if points.ndim != 3 or points.shape[1:] != (num_keypoints, 2):
-        raise ValueError(
-            f"Expected argument `keypoints` to be (D, {num_keypoints}, 2), one keypoint per sigma, but got {points.shape}."
-        )
 
 
 def _columns(keypoints: Floats) -> Floats:
@@ -257,7 +220,7 @@ def oks_nms(
     *,
     threshold: float = 0.9,
 ) -> Indices:
-    """Remove poses whose OKS with a better pose of their group exceeds the threshold.
+    """Remove poses with an OKS above the threshold with a better pose of their group.
 
     Args:
         keypoints: (N, K, 2) in image pixels.
@@ -303,22 +266,10 @@ def soft_oks_nms(
 ) -> Indices:
     """Rank the poses of each group by scores that are multiplied by exp(-OKS^2 / threshold) for every better pose.
 
-    The decayed scores decide which poses remain; the scores of the poses do not change.
-
-    Args:
-        keypoints: see `oks_nms`.
-        scores: see `oks_nms`.
-        areas: see `oks_nms`.
-        groups: see `oks_nms`.
-        sigmas: see `oks_nms`.
-        threshold: scores decay faster with a smaller threshold.
-        max_detections: number of poses per group that remain.
+    At most `max_detections` poses per group remain, with unchanged scores. For the other arguments see `oks_nms`.
 
     Returns:
         The remaining rows, sorted by group, then by decayed score, highest first.
-
-    Raises:
-        ValueError: if the shapes do not match.
     """
     points, score, area, group, variances = _check(keypoints, scores, areas, groups, sigmas)
     alive = np.arange(len(score))
@@ -352,7 +303,7 @@ def _exceeds(
     second: Indices,
     threshold: float,
 ) -> NDArray[np.bool_]:
-    """Find the pairs (P,) whose OKS exceeds the threshold.
+    """Find the pairs (P,) with an OKS above the threshold.
 
     A keypoint adds at most 1 to the sum, so a pair whose first few keypoints (the screen) add too little cannot reach
     K x threshold. Most pairs are decided by these.

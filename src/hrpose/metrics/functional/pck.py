@@ -78,7 +78,7 @@ def normalized_errors(predictions: ArrayLike, targets: ArrayLike, sizes: ArrayLi
 
 
 def pck(errors: ArrayLike, labelled: ArrayLike, threshold: float) -> Floats:
-    """Compute the share of instances whose error is at most the threshold, for each keypoint.
+    """Compute the share of instances with an error of at most the threshold, for each keypoint.
 
     Args:
         errors: (N, K) from `normalized_errors`.
@@ -99,29 +99,13 @@ def pck(errors: ArrayLike, labelled: ArrayLike, threshold: float) -> Floats:
 
 
 def mean_pck(errors: ArrayLike, labelled: ArrayLike, threshold: float) -> float:
-    """Compute the share of all annotated keypoints whose error is at most the threshold; NaN without any.
-
-    Args:
-        errors: (N, K) from `normalized_errors`.
-        labelled: (N, K) whether the keypoint is annotated.
-        threshold: the largest correct error.
-    """
+    """Compute the share of all annotated keypoints with an error of at most the threshold; NaN without any. See `pck`."""
     mask = np.asarray(labelled, dtype=bool)
     return float((np.asarray(errors)[mask] <= threshold).mean()) if mask.any() else float("nan")
 
 
 def head_sizes(head_boxes: ArrayLike) -> Floats:
-    """Compute head sizes from MPII head boxes.
-
-    Args:
-        head_boxes: (N, 2, 2) two opposite corners x y in pixels.
-
-    Returns:
-        (N,) sizes in pixels.
-
-    Raises:
-        ValueError: if the shape is different.
-    """
+    """Compute head sizes (N,) from MPII head boxes (N, 2, 2), two opposite corners x y, in pixels."""
     boxes = np.asarray(head_boxes, dtype=np.float64)
     if boxes.ndim != 3 or boxes.shape[1:] != (2, 2):
         raise ValueError(f"Expected argument `head_boxes` to be (N, 2, 2), two corners each, but got {boxes.shape}.")
@@ -178,18 +162,15 @@ def jhmdb_table(
     sizes = np.asarray(image_sizes, np.float64)
     last = np.where(sizes > 0, sizes - 1, np.inf)
     corner = np.asarray(bbox, np.float64)[:, :2] - 1
-    edges = [
-        np.clip(edge, 0, last).astype(np.float32) for edge in (corner, corner + np.asarray(bbox, np.float64)[:, 2:])
-    ]
+    opposite = corner + np.asarray(bbox, np.float64)[:, 2:]
+    edges = [np.clip(edge, 0, last).astype(np.float32) for edge in (corner, opposite)]
     torso = np.linalg.norm(wanted[:, 4] - wanted[:, 5], axis=1)
     torso = np.where(torso < 1, np.linalg.norm(given[:, 4] - given[:, 5], axis=1), torso)
     numbers = {}
     for suffix, norm in (("PCK", (edges[1] - edges[0]).max(axis=1, initial=0)), ("tPCK", torso)):
         valid = mask & (norm != 0)[:, None]
-        errors = np.linalg.norm((given - wanted) / np.where(norm > 0, norm, 1)[:, None, None], axis=2).astype(
-            np.float32
-        )
-        right, count = ((errors < np.float32(0.2)) & valid).sum(axis=0), valid.sum(axis=0)
+        errors = np.linalg.norm((given - wanted) / np.where(norm > 0, norm, 1)[:, None, None], axis=2)
+        right, count = ((errors.astype(np.float32) < np.float32(0.2)) & valid).sum(axis=0), valid.sum(axis=0)
         shares = np.where(count > 0, right / np.maximum(count, 1), -1.0)
         for name, places in _JHMDB_GROUPS.items():
             numbers[f"{name} {suffix}"] = float(sum(shares[place] / len(places) for place in places))
@@ -204,30 +185,18 @@ def _benchmark_mean(errors: Floats, labelled: NDArray[np.bool_], threshold: floa
 
 @dataclass(frozen=True, eq=False)
 class PixelErrors:
-    """Distances of predicted keypoints.
+    """Distances of predicted keypoints."""
 
-    Attributes:
-        overall: numbers by the names of `PIXEL_NUMBERS`: mean and median error in pixels over labelled keypoints of instances
-            with a prediction; PCK over all instances, with keypoints of missed instances as wrong.
-        keypoints: the same numbers for each keypoint, (K,) each; NaN if undefined.
-        num_instances: number of instances that count.
-        num_missed: number of these without a prediction.
-    """
-
+    # numbers by the names of `PIXEL_NUMBERS`: mean and median error in pixels over labelled keypoints of instances with a
+    # prediction; PCK over all instances, with keypoints of missed instances as wrong
     overall: dict[str, float]
-    keypoints: dict[str, Floats]
-    num_instances: int
-    num_missed: int
+    keypoints: dict[str, Floats]  # the same numbers for each keypoint, (K,) each; NaN if undefined
+    num_instances: int  # number of instances that count
+    num_missed: int  # number of these without a prediction
 
 
 def pixel_errors(detections: Detections, truth: GroundTruth, *, max_detections: int = 20) -> PixelErrors:
-    """Compute distances between predictions and annotated instances.
-
-    Args:
-        detections: N predictions.
-        truth: M annotated instances, and all images; instances whose box has no size do not count in PCK.
-        max_detections: number of predictions per image and category that count, those of highest score.
-    """
+    """Compute distances between predictions and annotated instances; instances with an empty box do not count in PCK."""
     rows, instances = closest_pairs(detections, truth, max_detections=max_detections)
     counted = countable(truth)
     labelled = truth.visibility > 0
@@ -249,11 +218,6 @@ def pixel_errors(detections: Detections, truth: GroundTruth, *, max_detections: 
 
 def closest_pairs(detections: Detections, truth: GroundTruth, *, max_detections: int = 20) -> tuple[Indices, Indices]:
     """Pair predictions with instances by the mean distance of the labelled keypoints, closest pairs first.
-
-    Args:
-        detections: N predictions.
-        truth: M annotated instances, and all images.
-        max_detections: number of predictions per image and category that count, those of highest score.
 
     Returns:
         The prediction (P,) and the instance (P,) of each pair, sorted by instance.

@@ -61,14 +61,15 @@ def predict(cfg: DictConfig) -> PredictResult:
     start = time.perf_counter()
     with quiet_decoders():
         if isinstance(source, ImageFiles):
-            unit, found, count = "image", "instance", len(source)
+            unit, count = "photos", len(source)
             skeleton, num_instances, unusable = predict_images(cfg, source, settings)
         else:
-            unit, found = "frame", "track"
+            unit = "frames"
             skeleton, count, num_instances = predict_video(cfg, source, settings)
     rate = count / (time.perf_counter() - start)
-    counts = f"{count} {unit}{'' if count == 1 else 's'}, {num_instances} {found}{'' if num_instances == 1 else 's'}"
-    say(Console(), f"{counts}, {rate:.1f} {unit}s/s, in {folder}")
+    found = "people" if skeleton.name in ("coco", "person") else "instances"
+    # scripts read this line, so its words stay
+    say(Console(), f"{count} {unit}, {num_instances} {found}, {rate:.1f} {unit}/s, in {folder}")
     if unusable:
         reasons = [f"{result.image['file_name']}: {result.error}\n" for result in unusable]
         with write_atomically(folder / "unusable.txt") as file:
