@@ -39,31 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     aims: list[Aim] = [*["validation"] * quarter, *["checkpoint"] * quarter, *["any"] * arguments.kills][
         : arguments.kills
     ]
-    table = Table(
-        "killed during",
-        "after s",
-        "schedule",
-        "accumulate",
-        "workers",
-        "EMA",
-        "resumed at step",
-        "partial",
-        "identical",
-    )
+    settings = ("schedule", "accumulate", "workers", "ema")
+    table = Table("killed during", "after s", *settings, "resumed at step", "partial", "identical")
     kills: list[Kill] = []
     for kill in KillRuns(arguments.folder, seed=arguments.seed).run(aims):
         kills.append(kill)
-        one = kill.setting
-        values = (
-            kill.phase,
-            kill.seconds,
-            one.schedule,
-            one.accumulate,
-            one.workers,
-            one.ema,
-            kill.step,
-            len(kill.torn),
-        )
+        chosen = (getattr(kill.setting, name) for name in settings)
+        values = (kill.phase, kill.seconds, *chosen, kill.step, len(kill.torn))
         table.add_row(*map(str, values), "no" if kill.different else "yes")
         print(f"{len(kills)} of {len(aims)}: {kill}", file=sys.stderr)
         if arguments.output is not None:

@@ -24,7 +24,7 @@ def rates(schedule, count):
 
 
 def test_rates_are_those_of_torchs_warm_up_and_milestones():
-    ours = warmup_multistep(optimizer(5e-4), total_steps=60, num_epochs=6, milestones=[4, 5], warmup_steps=15)
+    found = warmup_multistep(optimizer(5e-4), total_steps=60, num_epochs=6, milestones=[4, 5], warmup_steps=15)
     sgd = optimizer(5e-4)
     warm, fall = LinearLR(sgd, 0.001, total_iters=14), MultiStepLR(sgd, [40, 50])
     want = []
@@ -33,7 +33,7 @@ def test_rates_are_those_of_torchs_warm_up_and_milestones():
         sgd.step()
         warm.step()
         fall.step()
-    assert rates(ours, 60) == pytest.approx(want, rel=1e-6)
+    assert rates(found, 60) == pytest.approx(want, rel=1e-6)
 
 
 def test_rates_equal_those_of_mmpose():

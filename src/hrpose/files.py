@@ -145,11 +145,7 @@ def _is_undefined(value: Any) -> bool:
 
 
 def conf_dir() -> Path:
-    """Return the folder of the configuration files, of the installed package or the checkout.
-
-    Raises:
-        FileNotFoundError: if there is neither.
-    """
+    """Return the folder of the configuration files of the installed package or the checkout, or raise FileNotFoundError."""
     places = (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf")
     for place in places:
         if (place / "fit.yaml").is_file():

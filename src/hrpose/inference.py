@@ -193,16 +193,9 @@ def collect_poses(
     *,
     score_threshold: float = 0.2,
 ) -> Poses:
-    """Create the poses of a batch of crops; see `estimate_poses`.
+    """Create the poses of a batch of crops from keypoints (B, K, 2) in image pixels and scores (B, K); see `estimate_poses`.
 
-    Args:
-        keypoints: (B, K, 2) in image pixels.
-        keypoint_scores: (B, K).
-        batch: center, scale, bbox_scores, image_ids and instance_ids.
-        score_threshold: the instance score is the mean of keypoint scores above it.
-
-    Raises:
-        NonFinitePosesError: if a keypoint or a score is NaN or infinite.
+    The batch has center, scale, bbox_scores, image_ids and instance_ids.
     """
     check_finite(keypoints, keypoint_scores)
     bbox_scores = _numpy(batch["bbox_scores"]).astype(np.float64)

@@ -229,8 +229,8 @@ def test_the_exported_decoder_equals_the_eager_one(codec):
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(Decoder(), (_maps(codec, 2),), dynamic_shapes=({0: batch},))
     maps = _maps(codec, 5, seed=1)
-    for ours, exported in zip(codec.decode(maps), program.module()(maps), strict=True):
-        assert torch.equal(ours, exported)
+    for eager, exported in zip(codec.decode(maps), program.module()(maps), strict=True):
+        assert torch.equal(eager, exported)
 
 
 @every

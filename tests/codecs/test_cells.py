@@ -21,8 +21,8 @@ def test_blurs_are_opencvs(size, mirrored):
     border = cv2.BORDER_REFLECT_101 if mirrored else cv2.BORDER_CONSTANT
     want = [cv2.GaussianBlur(one.numpy(), (size, size), 0, borderType=border) for one in maps.flatten(0, 1)]
     found = gaussian_blur(maps, size, mirrored_border=mirrored).flatten(0, 1)
-    for ours, theirs in zip(found, want, strict=True):
-        torch.testing.assert_close(ours, torch.from_numpy(theirs), atol=1e-6, rtol=0)
+    for found_map, expected in zip(found, want, strict=True):
+        torch.testing.assert_close(found_map, torch.from_numpy(expected), atol=1e-6, rtol=0)
 
 
 @settings(deadline=None)

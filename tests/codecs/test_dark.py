@@ -40,8 +40,8 @@ def test_a_square_that_ends_less_than_a_cell_outside_has_weight_0_by_mmpose():
 def test_biased_targets_are_the_papers(name, golden_dir):
     points, visibility = keypoints(golden_dir, name)
     biased = DarkCodec(*SIZES[name], unbiased=False, grid="plain").encode(points, visibility)
-    for ours, papers in zip(biased, HeatmapCodec(*SIZES[name]).encode(points, visibility), strict=True):
-        assert torch.equal(ours, papers)
+    for found, papers in zip(biased, HeatmapCodec(*SIZES[name]).encode(points, visibility), strict=True):
+        assert torch.equal(found, papers)
 
 
 @pytest.mark.parametrize(("name", "kernel"), [("48x64", 11), ("72x96", 11), ("72x96", 17)])

@@ -118,9 +118,9 @@ def test_offset_decoded_keypoints_are_mmposes(name, golden, golden_dir):
     codec = _mmpose(name)
     found, scores = codec.decode(_triples(golden_dir, name))
     size = np.array(codec.input_size)
-    theirs = golden[f"{name}_mm_udp_offset_input"] * (size - 1) / size  # MMPose's input is one pixel longer
+    expected = golden[f"{name}_mm_udp_offset_input"] * (size - 1) / size  # MMPose's input is one pixel longer
     positive = scores.numpy() > 0
-    np.testing.assert_allclose(found.numpy()[positive], theirs[positive], atol=1e-3)
+    np.testing.assert_allclose(found.numpy()[positive], expected[positive], atol=1e-3)
 
 
 def test_offset_flip_back_is_official(golden, golden_dir):

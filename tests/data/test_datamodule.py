@@ -234,7 +234,7 @@ def test_a_skeleton_of_another_size_is_refused(folder: Path) -> None:
         data.setup("fit")
 
 
-class Diary(LightningModule):
+class RecordingModule(LightningModule):
     """Records the samples of its batches without learning, and can be interrupted."""
 
     def __init__(self, stop_after: int | None = None) -> None:
@@ -292,13 +292,13 @@ LIGHTNING_ADVICE = pytest.mark.filterwarnings("ignore:.*does not have many worke
     ],
 )
 def test_interrupted_training_continues_with_the_next_batch(folder: Path, num_workers: int, stop_after: int) -> None:
-    undisturbed = Diary()
+    undisturbed = RecordingModule()
     trainer(folder, callbacks=[], enable_checkpointing=False).fit(
         undisturbed, datamodule=datamodule(folder, augment=RECIPE)
     )
     assert len(undisturbed.samples) == 18
 
-    killed, resumed = Diary(stop_after), Diary()
+    killed, resumed = RecordingModule(stop_after), RecordingModule()
     with pytest.raises(InterruptedError):
         trainer(folder).fit(killed, datamodule=datamodule(folder, augment=RECIPE, num_workers=num_workers))
     data = datamodule(folder, augment=RECIPE, num_workers=num_workers)
@@ -309,7 +309,7 @@ def test_interrupted_training_continues_with_the_next_batch(folder: Path, num_wo
 @LIGHTNING_ADVICE
 @pytest.mark.parametrize("at", ["validation end", "epoch end"])
 def test_training_resumed_after_an_epoch_starts_the_next(folder: Path, at: str) -> None:
-    undisturbed = Diary()
+    undisturbed = RecordingModule()
     trainer(folder, callbacks=[], enable_checkpointing=False).fit(
         undisturbed, datamodule=datamodule(folder, augment=RECIPE)
     )
@@ -317,8 +317,10 @@ def test_training_resumed_after_an_epoch_starts_the_next(folder: Path, at: str) 
     def saving() -> ModelCheckpoint:
         return ModelCheckpoint(folder / "ckpt", save_last=True, save_on_train_epoch_end=at == "epoch end")
 
-    trainer(folder, max_epochs=2, callbacks=[saving()]).fit(Diary(), datamodule=datamodule(folder, augment=RECIPE))
-    resumed = Diary()
+    trainer(folder, max_epochs=2, callbacks=[saving()]).fit(
+        RecordingModule(), datamodule=datamodule(folder, augment=RECIPE)
+    )
+    resumed = RecordingModule()
     trainer(folder, callbacks=[saving()]).fit(
         resumed,
         datamodule=datamodule(folder, augment=RECIPE),
@@ -330,7 +332,9 @@ def test_training_resumed_after_an_epoch_starts_the_next(folder: Path, at: str) 
 
 @LIGHTNING_ADVICE
 def test_prediction_batches_have_no_targets(folder: Path) -> None:
-    batches = trainer(folder, callbacks=[], enable_checkpointing=False).predict(Diary(), datamodule=datamodule(folder))
+    batches = trainer(folder, callbacks=[], enable_checkpointing=False).predict(
+        RecordingModule(), datamodule=datamodule(folder)
+    )
     assert [len(batch["images"]) for batch in batches] == [4, 4, 3]
     assert "target" not in batches[0]
     assert list(itertools.chain(*[batch["instance_ids"].tolist() for batch in batches]))[:3] == [100, 104, 108]

@@ -12,7 +12,7 @@ CODEC = HeatmapCodec((64, 96), (16, 24), 2.0)
 EYES = Skeleton.from_names(("left_eye", "right_eye"), name="eyes")
 
 
-class Remembering(torch.nn.Module):
+class RecordingNetwork(torch.nn.Module):
     """Records its inputs, and returns heatmaps with a peak at one cell."""
 
     def __init__(self) -> None:
@@ -40,20 +40,20 @@ def batch(count: int = 2) -> dict[str, torch.Tensor]:
 
 
 def test_crops_are_normalised_and_keypoints_are_in_image_pixels() -> None:
-    net = Remembering().train()
+    net = RecordingNetwork().train()
     poses = TorchEngine(net, CODEC, EYES, flip_test=False, device="cpu")(given := batch())
     assert not net.training
     np.testing.assert_array_equal(poses.keypoints, np.broadcast_to([32 * 2 + 5, 48 * 2 + 7], (2, 2, 2)))
     assert poses.scores.tolist() == [0.5, 0.5]
     want = (given["images"].permute(0, 3, 1, 2) / 255 - 0.5) / torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)
-    other = Remembering()
+    other = RecordingNetwork()
     TorchEngine(other, CODEC, EYES, flip_test=False, mean=[0.5] * 3, std=[0.1, 0.2, 0.3], device="cpu")(given)
     torch.testing.assert_close(other.inputs[0], want)
     assert other.inputs[0].is_contiguous(memory_format=torch.channels_last)
 
 
 def test_the_flip_test_runs_the_network_twice() -> None:
-    net = Remembering()
+    net = RecordingNetwork()
     TorchEngine(net, CODEC, EYES, device="cpu")(batch())
     assert len(net.inputs) == 2
     assert torch.equal(net.inputs[1], net.inputs[0].flip(-1))
@@ -61,7 +61,7 @@ def test_the_flip_test_runs_the_network_twice() -> None:
 
 def test_half_precision_is_used_on_request() -> None:
     types = []
-    net = Remembering()
+    net = RecordingNetwork()
     net.conv.register_forward_hook(lambda module, inputs, output: types.append(output.dtype))
     for precision in ("32", "bf16"):
         TorchEngine(net, CODEC, EYES, flip_test=False, device="cpu", precision=precision)(batch())
@@ -69,7 +69,7 @@ def test_half_precision_is_used_on_request() -> None:
 
 
 def test_an_engine_describes_its_crops() -> None:
-    engine = TorchEngine(Remembering(), CODEC, EYES, device="cpu")
+    engine = TorchEngine(RecordingNetwork(), CODEC, EYES, device="cpu")
     assert (engine.input_size, engine.grid, engine.skeleton) == ((64, 96), "plain", EYES)
 
 
@@ -85,13 +85,13 @@ def test_a_missing_device_is_refused(device) -> None:
 
 
 def test_a_precision_may_be_a_number() -> None:
-    assert TorchEngine(Remembering(), CODEC, EYES, device="cpu", precision=32).precision == "32"
+    assert TorchEngine(RecordingNetwork(), CODEC, EYES, device="cpu", precision=32).precision == "32"
 
 
 @pytest.mark.parametrize(("precision", "message"), [("16", "on the CPU"), ("fp16", "but got 'fp16'"), (8, "but got 8")])
 def test_an_unsupported_precision_is_refused(precision, message) -> None:
     with pytest.raises(ValueError, match=message):
-        TorchEngine(Remembering(), CODEC, EYES, device="cpu", precision=precision)
+        TorchEngine(RecordingNetwork(), CODEC, EYES, device="cpu", precision=precision)
 
 
 @pytest.mark.parametrize(

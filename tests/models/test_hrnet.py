@@ -115,10 +115,10 @@ def test_a_training_step_equals_the_official_one(tiny, golden):
     )
     np.testing.assert_allclose(net.bn1.running_var.numpy(), golden["train_bn1_running_var_after"], rtol=1e-5)
     norms = dict(zip(golden["train_grad_names"].tolist(), golden["train_grad_norms"].tolist(), strict=True))
-    ours = {name: float(parameter.grad.double().norm()) for name, parameter in net.named_parameters()}
-    assert ours.keys() == norms.keys()
+    found = {name: float(parameter.grad.double().norm()) for name, parameter in net.named_parameters()}
+    assert found.keys() == norms.keys()
     for name, norm in norms.items():
-        assert ours[name] == pytest.approx(norm, rel=2e-5), name
+        assert found[name] == pytest.approx(norm, rel=2e-5), name
 
 
 def test_features_are_the_input_of_the_head(tiny):

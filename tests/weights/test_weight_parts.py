@@ -94,7 +94,7 @@ def test_coordinates_are_loaded_keypoint_by_keypoint(tmp_path):
         fresh_head=True,
     )
     assert len(report.keypoints_by_name) == 12
-    place, origin = MPII.keypoint_names.index("left_knee"), COCO.keypoint_names.index("left_knee")
+    place, source_place = MPII.keypoint_names.index("left_knee"), COCO.keypoint_names.index("left_knee")
     assert torch.equal(
-        net.head.fc.weight[4 * place : 4 * place + 4], source.head.fc.weight[4 * origin : 4 * origin + 4]
+        net.head.fc.weight[4 * place : 4 * place + 4], source.head.fc.weight[4 * source_place : 4 * source_place + 4]
     )

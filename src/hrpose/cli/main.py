@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 HELP = """\
-hrpose trains, evaluates and measures top-down keypoint networks on COCO-format data.
+hrpose trains, evaluates and runs keypoint networks on COCO-format data.
 
   hrpose <verb> [key=value | group=option | flag] ...
 

@@ -50,21 +50,13 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
 
 
 def compose_sweep(verb: str, overrides: Sequence[str]) -> DictConfig:
-    """Compose the overrides without swept values, with the node `hydra`, as Hydra's sweepers do.
-
-    Raises:
-        HydraException: if an override is wrong.
-    """
+    """Compose the overrides without swept values, with the node `hydra`, as Hydra's sweepers do."""
     with config_loader() as loader:
         return load(loader, verb, [text for text in overrides if not is_swept(text)])
 
 
 def expand_jobs(verb: str, overrides: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the overrides of all jobs of a sweep; of a search, jobs with each value that can be chosen.
-
-    Raises:
-        ConfigError: if a setting or the library of the sweeper is wrong or missing.
-    """
+    """Return the overrides of all jobs of a sweep; of a search, jobs with each value that can be chosen."""
     try:
         hydra = compose_sweep(verb, overrides).hydra
     except COMPOSE_ERRORS:

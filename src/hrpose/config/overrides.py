@@ -77,12 +77,7 @@ def quote(text: str) -> str:
 def write_override(key: str, value: object) -> str:
     """Return the override of a key and a Python value: `("data.val_boxes", ["gt"])` gives `data.val_boxes=['gt']`.
 
-    Args:
-        key: of the configuration, or a group with an option as value.
-        value: a number, string, path, list, mapping, boolean or None.
-
-    Raises:
-        ConfigError: if the value has another type.
+    Raise ConfigError for other values than numbers, strings, paths, lists, mappings, booleans and None.
     """
     return f"{key}={_write_value(key, value)}"
 

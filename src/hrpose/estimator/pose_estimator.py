@@ -59,9 +59,9 @@ class PoseEstimator:
 
     Example:
         >>> estimator = PoseEstimator.from_checkpoint("runs/tiny/monday/checkpoints/best.ckpt")  # doctest: +SKIP
-        >>> poses = estimator("photo.jpg", bbox=[[48, 240, 195, 371]])  # doctest: +SKIP
+        >>> poses = estimator("image.jpg", bbox=[[48, 240, 195, 371]])  # doctest: +SKIP
         >>> poses.keypoints[0], poses.scores[0]  # doctest: +SKIP
-        >>> hrpose.draw_poses("photo.jpg", poses)  # doctest: +SKIP
+        >>> hrpose.draw_poses("image.jpg", poses)  # doctest: +SKIP
     """
 
     def __init__(

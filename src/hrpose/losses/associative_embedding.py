@@ -75,9 +75,6 @@ class AssociativeEmbeddingLoss(nn.Module):
             outputs: K heatmaps and K tag maps (B, 2K, h, w), then K heatmaps (B, K, 2h, 2w) for each further output.
             target: heatmaps of each output, and the indices of the tags (B, N, K), -1 for none.
             target_weight: masks (B, h, w) of each output.
-
-        Raises:
-            ValueError: if the shapes do not match.
         """
         heatmaps, places = target
         num_keypoints = places.shape[2]

@@ -197,9 +197,6 @@ class PCKh(TableMetric):
         Returns:
             One dict per pose, in the order of the ground truth: `entry`, the index in it, and `keypoints` [x, y, score] * 16 in
             image pixels, counted from 0.
-
-        Raises:
-            ValueError: if no ground truth was given.
         """
         if self.ground_truth is None:
             raise ValueError("Expected `ground_truth` at construction to return poses, but got none.")

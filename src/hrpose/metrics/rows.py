@@ -313,11 +313,7 @@ def collect_predictions(rows: Rows, num_keypoints: int, *, area_keypoints: int |
 
 
 def collect_truth(rows: Rows, num_keypoints: int) -> GroundTruth:
-    """Unpack the annotated instances of all processes.
-
-    Raises:
-        ValueError: if an image occurs twice with different instances without ids.
-    """
+    """Unpack the annotated instances of all processes; see `collect_predictions`."""
     numbers = _number_images(rows.images)
     image_ids = np.repeat(numbers, rows.images[:, 3])
     kept = _once(image_ids, rows.target_keys[:, 1:3], rows.target_rows, rows.images[:, [0, 1, 3]], "target")
@@ -338,12 +334,7 @@ def collect_truth(rows: Rows, num_keypoints: int) -> GroundTruth:
 
 
 def check_truth(truth: GroundTruth, num_keypoints: int) -> None:
-    """Check a ground truth.
-
-    Raises:
-        ValueError: with annotation ids, if the number of keypoints is not K, an id repeats, an area is missing or negative, a
-            coordinate is not finite, or an image is not listed.
-    """
+    """Raise ValueError, with annotation ids, if a ground truth is invalid."""
     if truth.keypoints.shape[1:] != (num_keypoints, 2):
         raise ValueError(
             f"Expected `ground_truth` to have {num_keypoints} keypoints, one per sigma, but got shape {truth.keypoints.shape}."

@@ -126,12 +126,7 @@ class Pairs:
 def average_recall(points: Floats, places: Floats, labelled: Mask, areas: Floats, sigmas: Sequence[float]) -> float:
     """Compute AR of poses with known instances: the mean share with an OKS of at least 0.50, 0.55, ... 0.95.
 
-    Args:
-        points: (P, K, 2) predicted, in image pixels.
-        places: (P, K, 2) annotated.
-        labelled: (P, K), at least one keypoint per row.
-        areas: (P,) in square pixels.
-        sigmas: K.
+    Points (P, K, 2) are predicted, places (P, K, 2) annotated, in image pixels; each row has at least one labelled keypoint.
     """
     if not len(points):
         return 0.0

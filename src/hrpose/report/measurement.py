@@ -70,12 +70,7 @@ class Measurement:
 
     @staticmethod
     def from_dict(content: Mapping[str, Any]) -> Measurement:
-        """Build a measurement from the result of `to_dict`; other entries are ignored.
-
-        Raises:
-            KeyError: if an entry is missing.
-            ValueError: if the protocol has unknown or missing entries.
-        """
+        """Build a measurement from the result of `to_dict`; other entries are ignored."""
         bootstrap, numbers = content["bootstrap"], content["numbers"]
         samples = np.asarray(bootstrap["samples"], dtype=np.float64)  # None becomes NaN
         return Measurement(

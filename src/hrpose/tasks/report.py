@@ -31,7 +31,7 @@ from hrpose.report.table import say, show_measurements
 from hrpose.structures import GroundTruth
 from hrpose.tasks.assemble import Assembly, callbacks_of
 from hrpose.tasks.diagnose import diagnose_run
-from hrpose.tasks.evaluate_pck import report_jhmdb
+from hrpose.tasks.evaluate import report_jhmdb
 from hrpose.tasks.results import ScoreResult
 from hrpose.tasks.shown_crops import worst_crops
 
