@@ -27,6 +27,7 @@ from hrpose.files import conf_dir
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+SEARCH_BOOSTS = {"tutorial.md": 2, "changelog.md": 0.2}
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
@@ -44,7 +45,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Replace links to other files of the repository by links to their pages on the site, or by text."""
+    """Replace links to other files of the repository by links to their pages on the site, or by text. Set the search boost."""
+    page.meta["search"] = {"boost": SEARCH_BOOSTS.get(page.file.src_uri, 1)}
     above = "../" * (page.file.src_uri.count("/") + 1)
     return relink(
         markdown, lambda target: from_root(target[len(above) :], above[3:]) if target.startswith(above) else target
