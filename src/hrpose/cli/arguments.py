@@ -32,7 +32,7 @@ _FLAGS = (
     *SWEEP,
     *("--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--shell-completion", "-sc"),
 )
-_SHOWN = ("--cfg", "-c"), ("job", "hydra", "all")  # Hydra's flag and its values; in other tools --cfg is a file
+_CFG_FLAG = ("--cfg", "-c"), ("job", "hydra", "all")  # Hydra's flag and its values; in other tools --cfg is a file
 _OTHER_VERBS = {  # verbs of other tools
     **dict.fromkeys(("train", "training", "resume"), "fit"),
     **dict.fromkeys(("val", "validate", "eval"), "test"),
@@ -74,7 +74,7 @@ class Command:
     @property
     def unknown_flags(self) -> list[tuple[str, str]]:
         """The flags that do not exist, each with its value or ""."""
-        shown, values = _SHOWN
+        shown, values = _CFG_FLAG
         pairs = self._flag_values()
         return [(flag, value) for flag, value in pairs if flag not in _FLAGS or (flag in shown and value not in values)]
 
