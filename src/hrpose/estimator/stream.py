@@ -124,13 +124,13 @@ def work_ahead(
     pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], depth: int
 ) -> Iterator[tuple[Item, Future[Result]]]:
     """Submit up to `depth` items ahead to a pool; yield each item with its future, in their order."""
-    begun: deque[tuple[Item, Future[Result]]] = deque()
+    pending: deque[tuple[Item, Future[Result]]] = deque()
     for item in items:
-        begun.append((item, pool.submit(function, item)))
-        if len(begun) > depth:
-            yield begun.popleft()
-    while begun:
-        yield begun.popleft()
+        pending.append((item, pool.submit(function, item)))
+        if len(pending) > depth:
+            yield pending.popleft()
+    while pending:
+        yield pending.popleft()
 
 
 def _finish(

@@ -183,9 +183,9 @@ def remove_complete(
             f"source: {foreign[0].get('file_name')!r}. Use the same source and annotations."
         )
     done = {image["id"] for image, _ in earlier}
-    begun = [chunk for chunk in chunks if any(task.image_id in done for task in chunk)]
-    if begun and not all(task.image_id in done for task in begun[-1]):
-        done -= {task.image_id for task in begun[-1]}
+    started = [chunk for chunk in chunks if any(task.image_id in done for task in chunk)]
+    if started and not all(task.image_id in done for task in started[-1]):
+        done -= {task.image_id for task in started[-1]}
     rest = [[task for task in chunk if task.image_id not in done] for chunk in chunks]
     return [result for result in earlier if result[0]["id"] in done], [chunk for chunk in rest if chunk]
 
