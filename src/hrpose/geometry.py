@@ -29,7 +29,7 @@ Grid: TypeAlias = Literal["plain", "dark", "udp"]
 """
 
 Rules: TypeAlias = Literal["official", "mmpose"]
-"""The code to follow where that of the HRNet authors and MMPose 1.x differ; docs/recipes.md lists the differences."""
+"""The code to follow where the HRNet authors' and MMPose 1.x differ; docs/recipes.md lists the differences."""
 
 
 def clip_bbox(bbox: ArrayLike, image_size: ArrayLike, rules: Rules = "official") -> Array:
@@ -160,7 +160,7 @@ def fit_whole_image(
         Sides are multiples of 64 at the smallest scale; the inputs of other scales have the same aspect ratio. The center is
         rounded to whole pixels, as in HigherHRNet's official code.
 
-    The short side is that of the input at scale 1; sizes are (width, height) in pixels.
+    The short side is the short side of the input at scale 1; sizes are (width, height) in pixels.
 
     Returns:
         sizes: (width, height) of the input at each scale.

@@ -20,9 +20,9 @@ def one_cycle(
 ) -> OneCycleLR:
     """Return torch's OneCycleLR, fixed for small numbers of steps.
 
-    torch divides by the length of each phase, and that of the rise, `pct_start * total_steps - 1`, can be 0. Here this phase is
+    torch divides by the length of each phase, and the rise can have `pct_start * total_steps - 1` = 0 steps. Here this phase is
     left out, and the run begins with `max_lr`. A run of one step has `max_lr` instead of the lowest rate. All other rates and
-    momenta are those of torch.
+    momenta are as in torch.
 
     Args:
         optimizer: only the ratios of the rates of its groups are used.

@@ -158,7 +158,7 @@ def num_tried(study: Study) -> int:
 
 
 def suggest(trial: Trial, key: str, override: Override) -> str:
-    """Let Optuna choose one value of a range; it knows the order of numbers, not that of choices.
+    """Choose one value of a range with Optuna, which knows the order of numbers but not of choices.
 
     Raises:
         ValueError: the study has other choices for this key.

@@ -109,7 +109,7 @@ def check_images(sample: ImageSample, reading: Reading, *, orientation_matters: 
 
     Args:
         sample: of the images.
-        reading: how the images are read; without bit depth that of the sample is used.
+        reading: how the images are read; without bit depth the sample's bit depth is used.
         orientation_matters: whether the images are annotated and the user has not set `upright`.
         key: of the bit depth in the configuration.
     """

@@ -65,7 +65,7 @@ def _explain_worker(number: str, name: str | None) -> str:
 
 
 def _full_folder(folder: Path) -> str:
-    """Return the folder on a full disk: that of the run, or the temporary one."""
+    """Return the folder on a full disk: the run folder or the folder for temporary files."""
     temporary = Path(os.environ.get("TMPDIR") or tempfile.gettempdir())
     for candidate in (folder, temporary):
         if candidate.is_dir() and shutil.disk_usage(candidate).free < 2**16:

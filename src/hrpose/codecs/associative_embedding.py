@@ -1,7 +1,7 @@
 """Associative embedding: heatmaps of all instances of an image, and a tag per keypoint that identifies its instance.
 
 Newell, Huang, Deng, "Associative Embedding: End-to-End Learning for Joint Detection and Grouping", NIPS 2017; Cheng et al.,
-"HigherHRNet", CVPR 2020. The targets are those of HigherHRNet's official code in every rounding.
+"HigherHRNet", CVPR 2020. The targets equal HigherHRNet's official code in every rounding.
 """
 
 from __future__ import annotations

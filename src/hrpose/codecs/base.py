@@ -33,7 +33,7 @@ class Codec(Protocol):
     def num_channels(self, num_keypoints: int) -> int:
         """Return the number of output channels: heatmaps, or rows of coordinates or bins.
 
-        The channels of a keypoint are adjacent; the first is that of its position.
+        The channels of a keypoint are adjacent; the first one has its position.
         """
         ...
 
@@ -120,7 +120,7 @@ def check_heatmaps(heatmaps: Tensor, heatmap_size: tuple[int, int]) -> None:
     if heatmaps.ndim != 4 or heatmaps.shape[2:] != (height, width):
         raise ValueError(
             f"Expected argument `heatmaps` to be (B, K, {height}, {width}), but got the shape {tuple(heatmaps.shape)}. The codec "
-            "requires a network that outputs heatmaps; set its input_size and heatmap_size to those of the network."
+            "requires a network that outputs heatmaps; set its input_size and heatmap_size as the network requires."
         )
 
 

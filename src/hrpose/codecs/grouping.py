@@ -1,6 +1,6 @@
 """Heatmaps and tags of a whole image to instances: peaks, grouping by near tags, quarter offset, filling of missing keypoints.
 
-Only candidates and filled keypoints are copied from the device to the host. Steps and constants are those of the official code of
+Only candidates and filled keypoints are copied from the device to the host. Steps and constants follow the official code of
 Cheng et al., "HigherHRNet: Scale-Aware Representation Learning for Bottom-Up Human Pose Estimation", CVPR 2020; tags are those of
 Newell et al., "Associative Embedding", NeurIPS 2017.
 

@@ -117,7 +117,7 @@ class HeatmapCodec:
 
 
 def heatmap_accuracy(heatmaps: Tensor, target: Tensor, threshold: float = 0.5) -> tuple[Tensor, Tensor]:
-    """Compute how often the highest cell is near that of the target: the training accuracy of the official code.
+    """Compute how often the highest cell is near the target's highest cell: the training accuracy of the official code.
 
     Distances are divided by a tenth of the heatmap's size, x by the height and y by the width as in the official code. Targets
     with their peak in the first two columns or rows do not count (an empty target has its peak at (0, 0)).

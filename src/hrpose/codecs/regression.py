@@ -1,7 +1,7 @@
 """Direct regression: a network predicts coordinates, and optionally their sigmas.
 
 Toshev, Szegedy, "DeepPose: Human Pose Estimation via Deep Neural Networks", CVPR 2014; with sigmas Li et al., "Human Pose
-Regression with Residual Log-likelihood Estimation", ICCV 2021. Targets and flip test are those of MMPose.
+Regression with Residual Log-likelihood Estimation", ICCV 2021. Targets and flip test are as in MMPose.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """SimCC: each coordinate is classified into one of the bins of its axis.
 
 Li et al., "SimCC: a Simple Coordinate Classification Perspective for Human Pose Estimation", ECCV 2022
-(https://arxiv.org/abs/2107.03332). Targets are those of MMPose, with Gaussian label smoothing.
+(https://arxiv.org/abs/2107.03332). Targets are as in MMPose, with Gaussian label smoothing.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class SimccCodec:
     def decode(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Return the first highest bin along each axis of logits (B, K, X + Y). See `Codec.decode`.
 
-        The score is the probability of the highest bin, relative to that of a target, the lower one of both axes. The paper does
-        not define it.
+        The score is the probability of the highest bin, relative to the probability of a target's highest bin; the
+        lower one of both axes. The paper does not define it.
         """
         self._check_bins(logits)
         places, scores = [], []

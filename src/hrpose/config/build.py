@@ -186,7 +186,7 @@ def _hint(called: Any, parameter: inspect.Parameter) -> Any:
 
 
 def _module_of(called: Any, name: str) -> str:
-    """Return the module in which the annotation of an argument is evaluated: that of the base class that defines it."""
+    """Return the module of the base class that defines an argument, in which its annotation is evaluated."""
     if not inspect.isclass(called):
         return str(inspect.unwrap(getattr(called, "__func__", called)).__module__)
     if is_dataclass(called):

@@ -138,7 +138,7 @@ def find_choices(verb: str, overrides: Sequence[str]) -> Mapping[str, str | None
 def unpublished(cfg: DictConfig, choices: Mapping[str, str | None]) -> list[str]:
     """Return a sentence on a combination of codec and size that the file of the size does not list in `published`.
 
-    None if the input size is not that of the group `size`. `choices` has the option of each group.
+    None if the input size differs from the group `size`. `choices` has the option of each group.
     """
     codec, size = choices.get("codec"), cfg.get("size")
     if not codec or not size or cfg.codec.input_size != size.input_size:

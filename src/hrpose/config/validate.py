@@ -39,7 +39,7 @@ HANDED_OVER: Mapping[str, Mapping[str, str]] = {
     },
     "metric": {
         "sigmas": "they belong to the skeleton",
-        "ground_truth": "it is read from data.val_annotations, that of PCKh from data.val_ground_truth",
+        "ground_truth": "it is read from data.val_annotations, or for PCKh from data.val_ground_truth",
         "area_keypoints": "it follows from data.keypoint_fields",
     },
     "tracking": {"sigmas": "they belong to the skeleton"},

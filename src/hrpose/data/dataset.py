@@ -269,10 +269,10 @@ class EpochSampler(DistributedSampler[Any]):
 
     Args:
         dataset: the samples.
-        shuffle: a new order in every epoch, instead of that of the table.
+        shuffle: a new order in every epoch, instead of the order of the table.
         seed: of the order.
-        num_replicas: number of processes; by default that of torch.distributed.
-        rank: of this process; by default that of torch.distributed.
+        num_replicas: number of processes; by default the world size of torch.distributed.
+        rank: of this process; by default its rank in torch.distributed.
         block: number of samples that are shuffled together, see `shuffle_in_blocks`, which needs a method `stored_order` of the
             dataset; None shuffles all.
     """

@@ -1,7 +1,7 @@
 """Geometric augmentation of the paper's recipe and of MMPose's: transforms edit the numbers of a `Crop`, not pixels.
 
 Random numbers come from `random()` and `standard_normal()` of the given generator. The order of the official code is half body,
-scale, rotation, flip (`lib/dataset/JointsDataset.py` of leoxiaobin/deep-high-resolution-net.pytorch); that of MMPose 1.x is flip,
+scale, rotation, flip (`lib/dataset/JointsDataset.py` of leoxiaobin/deep-high-resolution-net.pytorch); MMPose 1.x has flip,
 half body, and then shift, scale and rotation in one (`RandomFlip`, `RandomHalfBody`, `RandomBBoxTransform`).
 """
 

@@ -1,4 +1,4 @@
-"""Make the input of an engine: crops of an image and its boxes, or a whole image. The code is that of the datasets."""
+"""Make the input of an engine: crops of an image and its boxes, or a whole image. The datasets use the same functions."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class ExportedEngine:
 
     Args:
         exported: the file.
-        keypoint_score_threshold: the instance score is of keypoints with a higher score; None uses that of the file.
+        keypoint_score_threshold: the instance score is of keypoints with a higher score; None uses the file's threshold.
     """
 
     def __init__(self, exported: ExportedPoses, *, keypoint_score_threshold: float | None = None) -> None:
@@ -117,7 +117,7 @@ def _assume_codec(network: ExportedNetwork) -> Codec:
     if height is None or width is None or rows is None or columns is None:
         raise ExportedFileError(f"Expected `codec`, because {file} has dynamic sizes, but got none.")
     codec = HeatmapCodec(input_size=(width, height), heatmap_size=(columns, rows))
-    logger.info("%s does not describe its codec and normalisation; those of the paper are assumed: %s", file, codec)
+    logger.info("%s does not describe its codec and normalisation; the paper's are assumed: %s", file, codec)
     return codec
 
 

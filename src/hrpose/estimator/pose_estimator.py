@@ -150,8 +150,8 @@ class PoseEstimator:
             file: weights, as for `load_weights`, or the name of published ones (docs/weights.md). Exported files (.onnx, .xml)
                 are opened with `from_file`.
             device: None selects the first available of CUDA, MPS and the CPU.
-            precision: None uses that of the checkpoint's validation, "32" for other weights.
-            flip_test: None uses that of the checkpoint's validation, True for other weights.
+            precision: None uses the precision of the checkpoint's validation, "32" for other weights.
+            flip_test: None is as in the checkpoint's validation, True for other weights.
             detector: finds boxes in images without boxes.
             model: the network, or a function from the number of output channels to it, if the file does not describe one of
                 hrpose's networks; the weights are loaded into it.

@@ -77,7 +77,7 @@ def track_poses(
 ) -> Iterator[TrackedFrame]:
     """Estimate the poses in a video and track the instances; one frame is in memory at a time.
 
-    Boxes are those of the detector and those propagated from earlier frames; if both are of the same instance, the detected one
+    Boxes come from the detector or are propagated from earlier frames; if both are of the same instance, the detected one
     is used. The detector is also used in a frame in which an instance is not found that was observed less than `max_gap` of the
     tracker ago and is expected inside the frame. Without a detector, the whole frame is the box if no instance is found.
 

@@ -119,7 +119,7 @@ class ExportedNetwork(nn.Module):
         if not _agree(shape[1:], tuple(images.shape[1:])):
             raise ValueError(
                 f"Expected images of shape {shape} for {self.runtime.file}, but got {tuple(images.shape)}. Set the codec's "
-                "input_size to that of the file."
+                "input_size to the input size of the file."
             )
         pixels = images.detach().to("cpu", torch.float32).contiguous().numpy()
         return torch.from_numpy(in_batches(self.runtime, pixels)).to(images.device)

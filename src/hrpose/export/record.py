@@ -159,7 +159,7 @@ def _checked(content: dict[str, Any]) -> ExportRecord:
     if content["form"] != form_of(codec):  # earlier versions also wrote files of the form "photo"
         raise ValueError(f"its entry form is {content['form']!r}, but its codec requires {form_of(codec)!r}.")
     if content["grid"] != codec.grid or content["input_size"] != list(codec.input_size):
-        raise ValueError("its grid or input size differs from that of its codec.")
+        raise ValueError("its grid or input size differs from its codec's.")
     return ExportRecord(
         precision=_choice(content, "precision", get_args(Precision)),
         skeleton=_skeleton(_mapping(content, "skeleton")),

@@ -101,5 +101,5 @@ def _check_outputs(outputs: Sequence[Tensor], heatmaps: Sequence[Tensor]) -> Non
     if found != expected:
         raise ValueError(
             f"Expected argument `outputs` to be heatmaps with tags, then heatmaps, of the shapes {expected}, but got {found}. "
-            "The loss requires a network that outputs a list, such as HigherHRNet; set codec.strides to those of its outputs."
+            "The loss requires a network that outputs a list, such as HigherHRNet; codec.strides has its strides."
         )

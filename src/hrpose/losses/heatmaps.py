@@ -30,7 +30,7 @@ def keypoint_errors(heatmaps: Tensor, target: Tensor, target_weight: Tensor) -> 
         raise ValueError(
             "Expected arguments `heatmaps`, `target` and `target_weight` to be (B, K, h, w), (B, K, h, w) and (B, K, 1), but got "
             f"the shapes {tuple(heatmaps.shape)}, {tuple(target.shape)} and {tuple(target_weight.shape)}. Set the codec's "
-            "heatmap_size to that of the network; a codec with three channels per keypoint (udp_offset) requires loss=offset."
+            "heatmap_size as the network requires; a codec with three channels per keypoint (udp_offset) requires loss=offset."
         )
     exact = heatmaps.to(torch.promote_types(heatmaps.dtype, torch.float32))
     return 0.5 * target_weight[..., 0].square() * (exact - target).square().mean(dim=(2, 3))

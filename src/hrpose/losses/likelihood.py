@@ -1,7 +1,7 @@
 """RLE: a network predicts coordinates and sigmas, and a flow learns the distribution of its errors.
 
 Li et al., "Human Pose Regression with Residual Log-likelihood Estimation", ICCV 2021 (https://arxiv.org/abs/2107.11291). The flow
-is that of Dinh, Sohl-Dickstein, Bengio, "Density Estimation using Real NVP", ICLR 2017.
+is by Dinh, Sohl-Dickstein, Bengio, "Density Estimation using Real NVP", ICLR 2017.
 
 Legend: B batch, K keypoints.
 """

@@ -52,7 +52,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Stream:
-    """A video at an address, such as that of a network camera."""
+    """A video at an address, such as a network camera."""
 
     address: str
 

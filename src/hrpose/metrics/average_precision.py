@@ -127,7 +127,7 @@ class KeypointAveragePrecision(KeypointMetric):
         with `areas` but without boxes, because the file cannot store areas. Every process must call it.
 
         Args:
-            category_id: the category to write; None for those of the predictions (for `Poses` that of the ground truth).
+            category_id: the category to write; None for the categories of the predictions (for `Poses`, of the ground truth).
 
         Returns:
             One dict per prediction, sorted by image id, then instance id: image_id, category_id, keypoints [x, y, score] * K,

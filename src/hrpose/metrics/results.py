@@ -59,7 +59,7 @@ def read_scored_results(
 ) -> ScoredResults:
     """Read the rows {image_id, category_id, keypoints [x, y, score] * K, score} of a result file.
 
-    The area of a prediction is that of its `bbox` if the first row has one, otherwise that of the box around its keypoints, as in
+    The area of a prediction is the area of its `bbox` if the first row has one, otherwise of the box around its keypoints, as in
     the reference implementation; with several keypoint fields around those of the first field, the body.
 
     Args:

@@ -290,7 +290,7 @@ class Predictions:
 def collect_predictions(rows: Rows, num_keypoints: int, *, area_keypoints: int | None = None) -> Predictions:
     """Unpack the predictions of all processes.
 
-    Predictions without area get that of the box around their first `area_keypoints` keypoints.
+    Predictions without area get the area of the box around their first `area_keypoints` keypoints.
 
     Raises:
         ValueError: if an image occurs twice with different predictions without ids.

@@ -30,7 +30,7 @@ from hrpose.models.hrnet import BasicBlock, HRNet
 class HigherHRNet(HRNet):
     """HRNet with heads for heatmaps and tags of a whole image: (B, 3, H, W) to a list of maps, coarsest first.
 
-    Weights are initialised as those of `HRNet`.
+    Weights are initialised as in `HRNet`.
 
     Args:
         width: channels of the branch at 1/4 resolution, and of the finer maps.

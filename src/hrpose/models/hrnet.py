@@ -1,7 +1,7 @@
 """HRNet: a network with high-resolution features in every stage.
 
 Sun, Xiao, Liu, Wang, "Deep High-Resolution Representation Learning for Human Pose Estimation", CVPR 2019
-(https://arxiv.org/abs/1902.09212). Parameter names and the order of every sum are those of the official code, so published
+(https://arxiv.org/abs/1902.09212). Parameter names and the order of every sum follow the official code, so published
 weights load unchanged and give the published heatmaps.
 
     stem (1/4) -> layer1 -> transition1 -> stage2 -> transition2 -> stage3 -> transition3 -> stage4 -> final_layer
@@ -198,7 +198,7 @@ class HRNet(nn.Module):
         exchanges: which exchange units there are: "all"; "across_stages", the last one of each stage; or "final", the very
             last one.
         all_branches: output all four branches of stage 4, as in the ImageNet network, for heads that use them; `forward` uses
-            that of `heatmap_branch`.
+            the branch `heatmap_branch`.
 
     Attributes:
         feature_channels: channels of each map of `forward_features`.

@@ -1,7 +1,7 @@
 """SimpleBaseline: a ResNet, and transposed convolutions that upsample its features to a quarter of the input.
 
 Xiao, Wu, Wei, "Simple Baselines for Human Pose Estimation and Tracking", ECCV 2018 (https://arxiv.org/abs/1804.06208), on He et
-al., "Deep Residual Learning for Image Recognition", CVPR 2016. Parameter names and their order are those of the official code
+al., "Deep Residual Learning for Image Recognition", CVPR 2016. Parameter names and their order follow the official code
 and of torchvision's ResNet, so published weights of both load unchanged. As in torchvision, the 3x3 convolution of a bottleneck
 has the stride.
 

@@ -251,7 +251,7 @@ def _training(run: RunEvidence) -> Iterator[Cause]:
         training.rate >= _HIGH_RATE * training.usual_rate or highest > 10 * first
     ):
         evidence = f"{fell}; its maximum was {highest:.2g}"
-        evidence += f", and that of empty heatmaps is {blank:.2g}" if is_blank else ""
+        evidence += f", and the loss of empty heatmaps is {blank:.2g}" if is_blank else ""
         fix = f"Lower optim.lr, which is {training.rate:g}, to a tenth or a hundredth{usual}."
         yield "rate-too-high", "the learning rate is too high.", f"{evidence}.", fix
     elif last > 0.95 * first and training.rate <= _LOW_RATE * training.usual_rate:

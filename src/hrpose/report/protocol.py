@@ -24,7 +24,7 @@ AUTO = "auto"
 LABELLED = "the labelled ones"
 
 _SIGMAS = (0.012, 0.15)  # every published skeleton has sigmas within this range; COCO's are 0.025 to 0.107
-_DIFFERENCES = {  # of the evaluations of benchmarks from that of COCO
+_DIFFERENCES = {  # how the evaluations of benchmarks differ from COCO's
     "wholebody": "which uses the 133 keypoints of five fields, and a score for each part",
     "crowdpose": "which uses 0.53 of the box as area of every person, also if an area is annotated",
     "aic": "which uses 0.53 of the box as area of every person, and other sigmas",

@@ -95,7 +95,7 @@ def assemble(cfg: DictConfig, *, bit_depth: int | None = None, net: ExportedNetw
     Args:
         cfg: the configuration.
         bit_depth: of 16-bit images, as in the checkpoint's training; used if the configuration does not set it.
-        net: the network of an exported file; None builds that of the configuration.
+        net: the network of an exported file; None builds the configured network.
     """
     trainer, skeleton = _begin(cfg)
     codec: Codec = build(cfg.codec)
@@ -211,7 +211,7 @@ def _stored(cfg: DictConfig, datamodule: PoseDataModule, protocols: Mapping[str,
 
 
 def build_datamodule(cfg: DictConfig, codec: Codec, skeleton: Skeleton, bit_depth: int | None) -> PoseDataModule:
-    """Build the data module with the configured bit depth, or that of the checkpoint or exported file."""
+    """Build the data module with the bit depth of the configuration, the checkpoint or the exported file."""
     configured = cfg.data.get("bit_depth")
     datamodule: PoseDataModule = build(
         cfg.data,

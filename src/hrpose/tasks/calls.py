@@ -64,19 +64,19 @@ def fit(*overrides: str, **values: Any) -> FitResult:
 
 
 def test(*overrides: str, **values: Any) -> ScoreResult:
-    """Measure the AP of a checkpoint, weights or an exported file, like `hrpose test`. Arguments are those of `fit`."""
+    """Measure the AP of a checkpoint, weights or an exported file, like `hrpose test`. See `fit` for the arguments."""
     result: ScoreResult = call("test", overrides, values)
     return result
 
 
 def evaluate(*overrides: str, **values: Any) -> ScoreResult:
-    """Evaluate a COCO result file of any tool, like `hrpose evaluate`. Arguments and errors are those of `fit`."""
+    """Evaluate a COCO result file of any tool, like `hrpose evaluate`. See `fit` for arguments and errors."""
     result: ScoreResult = call("evaluate", overrides, values)
     return result
 
 
 def predict(*overrides: str, **values: Any) -> PredictResult:
-    """Estimate the poses in images or a video, like `hrpose predict`. Arguments are those of `fit`.
+    """Estimate the poses in images or a video, like `hrpose predict`. See `fit` for the arguments.
 
     For images in memory, or boxes of a custom detector, use `hrpose.PoseEstimator`.
 
@@ -88,7 +88,7 @@ def predict(*overrides: str, **values: Any) -> PredictResult:
 
 
 def export(*overrides: str, **values: Any) -> ExportResult:
-    """Export weights to one file and check it, like `hrpose export`. Arguments are those of `fit`.
+    """Export weights to one file and check it, like `hrpose export`. See `fit` for the arguments.
 
     Raises:
         ValueError: if the weights cannot be used, or the file differs from them by more than the tolerance.
@@ -98,7 +98,7 @@ def export(*overrides: str, **values: Any) -> ExportResult:
 
 
 def convert(*overrides: str, **values: Any) -> Conversion:
-    """Convert the labels of an annotation tool to COCO files, like `hrpose convert`. Arguments and errors are those of `fit`.
+    """Convert the labels of an annotation tool to COCO files, like `hrpose convert`. See `fit` for arguments and errors.
 
     Returns:
         The files, the counts, the assumptions, and the command that trains on the files.
@@ -108,7 +108,7 @@ def convert(*overrides: str, **values: Any) -> Conversion:
 
 
 def doctor(*overrides: str, **values: Any) -> DoctorResult:
-    """Check annotation files and images before training, like `hrpose doctor`. Arguments are those of `fit`."""
+    """Check annotation files and images before training, like `hrpose doctor`. See `fit` for the arguments."""
     result: DoctorResult = call("doctor", overrides, values)
     return result
 

@@ -61,7 +61,7 @@ class Provenance:
         if needs_drawing(cfg) and self.keypoint_names != COCO.keypoint_names:
             raise ConfigError(
                 f"{self.file} predicts {len(self.keypoint_names)} keypoints ({', '.join(self.keypoint_names[:3])}, ...), but "
-                f"data=synthetic draws people with those of COCO. {self.advice(cfg.task)}"
+                f"data=synthetic draws people with the keypoints of COCO. {self.advice(cfg.task)}"
             )
         if unlike := _differences(self.config.get("codec"), plain(cfg.codec)):
             text, advice = "; ".join(unlike), self.advice(cfg.task)

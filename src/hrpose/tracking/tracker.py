@@ -108,7 +108,7 @@ class OksTracker:
             The poses with the ids as `instance_ids`.
 
         Raises:
-            ValueError: if the time has not increased, or the number of keypoints is not that of the sigmas.
+            ValueError: if the time has not increased, or the numbers of keypoints and sigmas differ.
         """
         if not time > self._time:
             raise ValueError(f"Expected a time later than {self._time:g} s, but got {time:g} s.")

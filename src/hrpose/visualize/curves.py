@@ -18,8 +18,8 @@ _INK, _FAINT = "#22262d", "#8a919c"
 def draw_curves(history: Mapping[str, Curve], *, steps_per_epoch: float | None = None) -> Image:
     """Draw training curves: losses in one panel, AP, PCKh and other scores in a second one if there are any.
 
-    The scale of the losses is logarithmic if all are positive. The label of a loss has its last value, that of a score also its
-    maximum.
+    The scale of the losses is logarithmic if all are positive. Each label has the last value, the labels of
+    scores also the maximum.
 
     Args:
         history: name -> points (step, value); a name that contains "loss" is a loss. Values that are not finite leave a gap.

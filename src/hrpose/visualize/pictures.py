@@ -157,12 +157,12 @@ def _columns(count: int, cell_aspect: float) -> int:
 
 
 def keypoint_colours(skeleton: Skeleton) -> list[Colour]:
-    """Return the colour of each keypoint, that of its side."""
+    """Return the colour of each keypoint by its side."""
     return [SIDE_COLOURS[side] for side in skeleton.sides]
 
 
 def limb_colours(skeleton: Skeleton) -> list[Colour]:
-    """Return the colour of each edge, that of its side: an edge from a side to the middle belongs to the side."""
+    """Return the colour of each edge by its side: an edge from a side to the middle belongs to the side."""
     pairs = [{skeleton.sides[start], skeleton.sides[end]} - {"middle"} for start, end in skeleton.edges]
     return [SIDE_COLOURS[pair.pop() if len(pair) == 1 else "middle"] for pair in pairs]
 

@@ -117,7 +117,7 @@ def _is_box(bbox: Any) -> bool:
 
 
 def _other_lengths(raw: RawFile) -> Found:
-    """Find `keypoints` whose length differs from that of the category, or from most if the category has no names."""
+    """Find `keypoints` with another length than the category's, or than most if the category has no names."""
     lengths = [
         len(numbers) if isinstance(numbers := row.get("keypoints"), array.array) else 0 for row in raw.annotations
     ]

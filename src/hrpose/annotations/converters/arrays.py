@@ -46,7 +46,7 @@ def write_coco(
         keypoints: (N, K, 2) x and y in pixels of the image, NaN where not labelled; or (N, K, 3) with the visibility 0, 1 or 2.
         names: of the K keypoints.
         images: folder of the images.
-        out: folder of the JSON files; None uses that of the images.
+        out: folder of the JSON files; None uses the folder of the images.
         boxes: (N, 4) x, y, width and height in pixels.
         bbox_margin: without `boxes`: added on each side of the keypoints, as a share of their larger extent.
         category: name of the category.

@@ -169,7 +169,7 @@ def _count(
 
 
 def _find_images(folder: Path, names: Sequence[str]) -> Path | None:
-    """Return the folder that contains the first image: that of the file, its parent, or a subfolder of these."""
+    """Return the folder that contains the first image: the folder of the file, its parent, or a subfolder of these."""
     candidates = [
         folder,
         folder.parent,

@@ -162,7 +162,7 @@ def _edges(config: Mapping[str, Any]) -> list[Pair]:
 
 
 def _project(source: Source, tables: Sequence[_Table]) -> Path:
-    """Return the folder that image paths are relative to: that of the source, or one of its two parents."""
+    """Return the folder that image paths are relative to: the source folder or one of its two parents."""
     names = [name for table in tables for name in table.rows][:1]
     for folder in (source.folder.resolve(), *source.folder.resolve().parents[:2]):
         if any((folder / name).is_file() for name in names):

@@ -43,7 +43,7 @@ class Source:
 
     @property
     def folder(self) -> Path:
-        """Return the folder itself, or that of the file."""
+        """Return the folder itself, or the folder of the file."""
         return self.path if self.path.is_dir() else self.path.parent
 
     def files(self, suffix: str) -> list[Path]:

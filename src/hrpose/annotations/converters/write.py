@@ -267,7 +267,7 @@ def box_around(instance: Instance, margin: float, typical: float = 0.0) -> tuple
     Args:
         instance: with at least one keypoint.
         margin: added on each side, as a share of the larger side of the extent.
-        typical: extent in pixels that replaces that of a single point.
+        typical: extent in pixels of a single point.
     """
     points = np.array([point[:2] for point in instance.keypoints.values()])
     low, high = points.min(axis=0), points.max(axis=0)

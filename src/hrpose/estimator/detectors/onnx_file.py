@@ -47,7 +47,7 @@ class OnnxDetector:
         file: the ONNX file.
         decoded: whether boxes of YOLOX are in pixels; None decides by the first image.
         input_size: (width, height) of the input, if it is dynamic in the file; None is 640 x 640.
-        class_index: of the class, by default that of persons.
+        class_index: index of the class to detect, by default of persons.
         score_threshold: boxes with a lower score are dropped.
         nms_threshold: of two boxes with a larger IoU the one with the lower score is dropped; None keeps both.
         max_boxes: number of boxes to keep per image, those with the highest scores.

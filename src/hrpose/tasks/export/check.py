@@ -150,7 +150,9 @@ class CheckResult:
         if self.max_shifted is not None:
             faults += self.comparison.bounded_faults(self.max_shifted)
         if self.exact and (reasons := self.comparison.exact_faults()):
-            faults.append(f"its keypoints differ from those of the weights, {' and '.join(reasons)}: {self.comparison}")
+            faults.append(
+                f"its keypoints differ from the keypoints of the weights, {' and '.join(reasons)}: {self.comparison}"
+            )
         before, after = self.ap_before, self.ap_after
         if before is not None and after is not None and not abs(after - before) <= self.max_ap_loss:
             faults.append(f"its AP is {after:.4f} instead of {before:.4f}; the tolerance is {self.max_ap_loss}")
@@ -293,7 +295,7 @@ class MapsResult:
         """The differences above the tolerance; empty if the check passed."""
         if self.largest <= _MAPS_TOLERANCE:  # not of NaN
             return []
-        return [f"its heatmaps or tags differ from those of the weights by {self.largest:.2g} of the largest"]
+        return [f"its heatmaps or tags differ from the outputs of the weights by {self.largest:.2g} of the largest"]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain containers."""
