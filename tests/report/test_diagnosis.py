@@ -265,3 +265,11 @@ def test_average_recall_of_perfect_poses_is_1_and_of_far_ones_0() -> None:
     labelled, areas = run.truth.visibility > 0, run.truth.area
     assert average_recall(run.truth.keypoints, run.truth.keypoints, labelled, areas, COCO.sigmas) == 1
     assert average_recall(run.truth.keypoints + 500, run.truth.keypoints, labelled, areas, COCO.sigmas) == 0
+
+
+def test_a_network_without_boxes_that_finds_few_instances_is_to_train_longer():
+    found = diagnose(replace(few_images(sound()), boxes="none"))
+    assert found is not None
+    assert found.name == "few-estimated"
+    assert "trainer.max_epochs" in found.fix
+    assert "detector" not in found.fix

@@ -75,13 +75,16 @@ def _not_estimated(run: RunEvidence) -> Iterator[Cause]:
     image_ids = run.truth.object_image_ids[~run.truth.is_ignored]
     covered = int(np.isin(image_ids, run.detections.image_ids).sum())
     if covered < _MIN_SHARE * len(image_ids):
-        yield (
-            "few-estimated",
-            "poses were estimated in few validation images; the instances of the other images count as missed.",
-            f"{covered} of {len(image_ids)} instances are in images with poses ({len(run.detections)} poses).",
+        cause = "poses were estimated in few validation images; the instances of the other images count as missed."
+        fix = (
             "Remove trainer.limit_val_batches and limit_test_batches. Boxes of a detector must cover the validation images "
-            "(data.val_detections, data.min_bbox_score).",
+            "(data.val_detections, data.min_bbox_score)."
         )
+        if run.boxes == "none":
+            cause = "the network finds instances in few validation images; the instances of the other images count as missed."
+            fix = "Train longer (trainer.max_epochs), and remove trainer.limit_val_batches and limit_test_batches."
+        found = f"{covered} of {len(image_ids)} instances are in images with poses ({len(run.detections)} poses)."
+        yield "few-estimated", cause, found, fix
     elif run.boxes == "det" and run.pairs.share < _MIN_SHARE:
         yield (
             "boxes-elsewhere",

@@ -71,7 +71,7 @@ class RunEvidence:
     scale: Floats  # (N, 2) of their crops
     truth: GroundTruth  # the annotations
     skeleton: Skeleton  # names, sigmas and mirror pairs
-    boxes: str = "gt"  # source of the boxes, "gt" or "det"
+    boxes: str = "gt"  # source of the boxes, "gt", "det" or "none"
     sets: Sequence[Instances] = ()  # annotated instances of the validation and training set, as far as available
     findings: Sequence[Finding] = ()  # of the checks of the data
     # number of annotations with keypoints of each category of the validation file, if one was chosen
