@@ -47,7 +47,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "hrpose convert poses.json to=labelme images=images",
     ),
     "doctor": (
-        "hrpose doctor data.train_annotations=train.json data.train_images=photos",
+        "hrpose doctor data.train_annotations=train.json data.train_images=images",
         "hrpose doctor data=coco paths.data=datasets/coco size=256x192 images=false",
         "hrpose doctor",
     ),
