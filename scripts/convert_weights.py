@@ -13,7 +13,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description="Convert the weights of a pose network or a backbone. The source is recognised: an official, DarkPose, "
-        "UDP-Pose, MMPose 0.x or 1.x or hrpose checkpoint, or an ImageNet backbone of the HRNet authors, torchvision or timm.",
+        "UDP-Pose, MMPose 0.x or 1.x or hrpose checkpoint, or an ImageNet backbone of the HRNet authors, torchvision or timm."
     )
     parser.add_argument("source", type=Path, help="file to read: .pth, .ckpt, .safetensors ...")
     parser.add_argument("target", type=Path, help="file to write: .pth, .pt, .ckpt or .safetensors")

@@ -19,11 +19,7 @@ FROZEN = {"callbacks/freeze": "backbone"}
 WAYS: dict[str, dict[str, Any]] = {
     "from random weights": {},
     "frozen backbone": FROZEN,
-    "frozen for 10 epochs, then a factor of 0.1": {
-        **FROZEN,
-        "callbacks.freeze.epochs": 10,
-        "optim.backbone_factor": 0.1,
-    },
+    "frozen for 10 epochs, then a factor of 0.1": {**FROZEN, "callbacks.freeze.epochs": 10, "optim.backbone_factor": 0.1},
     "a factor of 0.1": {"optim.backbone_factor": 0.1},
     "one learning rate for all": {},
 }

@@ -20,9 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "integrat
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Kill the runs, print a table, and return 1 if a file is incomplete or a run ends with other weights."""
-    parser = argparse.ArgumentParser(
-        prog=Path(__file__).name, description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(prog=Path(__file__).name, description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder of data and runs; it must not exist")
     parser.add_argument("--kills", type=int, default=20, help="number of runs to kill")
     parser.add_argument("--seed", type=int, default=0, help="seed of settings and times")
@@ -36,9 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.folder.exists():
         parser.error(f"Expected a new folder, but {arguments.folder} exists.")
     quarter = -(-arguments.kills // 4)
-    aims: list[Aim] = [*["validation"] * quarter, *["checkpoint"] * quarter, *["any"] * arguments.kills][
-        : arguments.kills
-    ]
+    aims: list[Aim] = [*["validation"] * quarter, *["checkpoint"] * quarter, *["any"] * arguments.kills][: arguments.kills]
     settings = ("schedule", "accumulate", "workers", "ema")
     table = Table("killed during", "after s", *settings, "resumed at step", "partial", "identical")
     kills: list[Kill] = []
@@ -54,12 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     console.print(table)
     same = sum(not kill.different for kill in kills)
     torn = sum(len(kill.torn) for kill in kills)
-    phases = ", ".join(
-        f"{count} during {phase}" for phase, count in Counter(kill.phase for kill in kills).most_common()
-    )
-    console.print(
-        f"{len(kills)} kills ({phases}): {torn} partial files, {same} of {len(kills)} runs end with identical weights."
-    )
+    phases = ", ".join(f"{count} during {phase}" for phase, count in Counter(kill.phase for kill in kills).most_common())
+    console.print(f"{len(kills)} kills ({phases}): {torn} partial files, {same} of {len(kills)} runs end with identical weights.")
     return int(torn > 0 or same < len(kills))
 
 

@@ -21,9 +21,7 @@ def main() -> int:
     """Print one row per training, alternating between the settings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="*", help="overrides of `hrpose fit`")
-    parser.add_argument(
-        "--busy", nargs="+", type=int, default=[0, 3], help="numbers of busy processes beside the training"
-    )
+    parser.add_argument("--busy", nargs="+", type=int, default=[0, 3], help="numbers of busy processes beside the training")
     parser.add_argument("--threads", nargs="+", default=["auto", "2"], help="values of `threads`")
     parser.add_argument("--repeats", type=int, default=1, help="number of trainings per setting")
     options = parser.parse_args()

@@ -18,9 +18,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         epilog=f"Download the person detections of the paper manually from {' or '.join(DETECTIONS_LINKS)}",
     )
     parser.add_argument("data_dir", type=Path, help="folder of the dataset, e.g. datasets/coco")
-    parser.add_argument(
-        "--splits", nargs="+", choices=["val", "train"], default=["val", "train"], help="image sets to download"
-    )
+    parser.add_argument("--splits", nargs="+", choices=["val", "train"], default=["val", "train"], help="image sets to download")
     parser.add_argument("--base-url", default=COCO_URL, help="COCO server or a mirror (default: %(default)s)")
     parser.add_argument("--detections-url", help="direct URL of the person detections, if you have one")
     parser.add_argument("--keep-archives", action="store_true", help="keep the zip files after unpacking")

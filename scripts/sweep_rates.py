@@ -19,9 +19,7 @@ def main() -> int:
     """Print one row of a Markdown table per learning rate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--way", choices=WAYS, default="rle", help="kind of network output")
-    parser.add_argument(
-        "--rates", type=float, nargs="+", default=[5e-4, 1e-3, 2e-3, 5e-3], help="learning rates of Adam"
-    )
+    parser.add_argument("--rates", type=float, nargs="+", default=[5e-4, 1e-3, 2e-3, 5e-3], help="learning rates of Adam")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
     parser.add_argument("--steps", type=int, default=40, help="optimizer steps")
     arguments = parser.parse_args()

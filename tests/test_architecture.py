@@ -32,17 +32,7 @@ IMPORTERS = {
 }
 # Parts that import only torch and numpy.
 ARITHMETIC = (
-    *(
-        "models",
-        "codecs",
-        "losses",
-        "schedules",
-        "inference",
-        "metrics/functional",
-        "tracking",
-        "structures",
-        "geometry",
-    ),
+    *("models", "codecs", "losses", "schedules", "inference", "metrics/functional", "tracking", "structures", "geometry"),
     "skeletons",
     "soft_argmax",
     "errors",
@@ -112,9 +102,7 @@ def faults(find: Callable[[Path], object]) -> dict[str, object]:
 
 def test_a_library_is_imported_only_in_its_parts() -> None:
     def misplaced(file: Path) -> set[str]:
-        return {
-            name for name in imported_packages(tree_of(file)) if name in IMPORTERS and not is_in(file, IMPORTERS[name])
-        }
+        return {name for name in imported_packages(tree_of(file)) if name in IMPORTERS and not is_in(file, IMPORTERS[name])}
 
     assert faults(misplaced) == {}
 

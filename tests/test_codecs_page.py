@@ -9,9 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "codecs.md").read_text()
-ROWS = re.findall(
-    r"^\| (\d+x\d+) \| `(\w+)` \| ([-\d.]+) \| ([-\d.]+) \| ([-\d.]+) \| ([-\d.]+) \|$", PAGE, re.MULTILINE
-)
+ROWS = re.findall(r"^\| (\d+x\d+) \| `(\w+)` \| ([-\d.]+) \| ([-\d.]+) \| ([-\d.]+) \| ([-\d.]+) \|$", PAGE, re.MULTILINE)
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,7 @@ from hrpose.cli import parse
 from hrpose.config import ConfigError, check, expand_jobs
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(
-    (ROOT / "docs").rglob("*.md")
-)
+PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted((ROOT / "docs").rglob("*.md"))
 COMING_FROM = (ROOT / "docs" / "coming_from.md").read_text()
 FLAGS = {"-m", "--multirun"}
 
@@ -44,9 +42,7 @@ def test_there_are_commands_to_check():
 
 def sampled(texts):
     """Let every third text run in the fast suite; the others are slow."""
-    return [
-        pytest.param(text, marks=pytest.mark.slow if row % 3 else ()) for row, text in enumerate(sorted(set(texts)))
-    ]
+    return [pytest.param(text, marks=pytest.mark.slow if row % 3 else ()) for row, text in enumerate(sorted(set(texts)))]
 
 
 @pytest.mark.parametrize("command", sampled(commands()))
@@ -57,9 +53,7 @@ def test_a_quoted_command_composes(command):
     assert hrpose.compose(verb, job).task == verb
 
 
-@pytest.mark.parametrize(
-    "arguments", sampled(re.findall(r"`(\+experiment=[^`]*)`", (ROOT / "docs" / "recipes.md").read_text()))
-)
+@pytest.mark.parametrize("arguments", sampled(re.findall(r"`(\+experiment=[^`]*)`", (ROOT / "docs" / "recipes.md").read_text())))
 def test_the_arguments_of_a_row_of_mmpose_compose(arguments):
     assert hrpose.compose("fit", parse("fit", arguments.split()).overrides).rules == "mmpose"
 
@@ -85,9 +79,7 @@ def test_the_page_of_experiments_lists_the_papers_table():
     assert [name for name in [*names, "hourglass_8_256x192"] if f"| `experiment={name}` |" not in page] == []
 
 
-@pytest.mark.parametrize(
-    "section", re.split(r"^## ", COMING_FROM, flags=re.MULTILINE)[2:], ids=lambda text: text.split()[0]
-)
+@pytest.mark.parametrize("section", re.split(r"^## ", COMING_FROM, flags=re.MULTILINE)[2:], ids=lambda text: text.split()[0])
 def test_the_error_for_an_option_of_another_tool_names_the_option_of_the_page(section):
     rows = re.findall(r"^\| `([^`]+=[^`]*)` \| `([^`]+)` \|$", section, re.MULTILINE)
     assert len(rows) > 2

@@ -38,9 +38,7 @@ def test_center_and_scale_equal_the_official_ones(golden) -> None:
 def test_points_through_the_crop_equal_the_official_ones(golden) -> None:
     for row, size in enumerate(golden["image_size"]):
         matrix = input_from_image(golden["center"][row], golden["scale"][row] * 200.0, golden["rot"][row], size)
-        np.testing.assert_allclose(
-            transform_points(golden["points"][row], matrix), golden["points_img"][row], atol=1e-2
-        )
+        np.testing.assert_allclose(transform_points(golden["points"][row], matrix), golden["points_img"][row], atol=1e-2)
 
 
 def test_points_back_to_the_image_equal_the_official_ones(golden) -> None:
@@ -132,9 +130,7 @@ def test_points_of_the_udp_grid_go_back_to_the_image_as_udps(golden, other_grids
 def test_crops_of_the_dark_grid_equal_darkposes(golden, other_grids) -> None:
     for row, size in enumerate(golden["image_size"]):
         scale = other_grids["geometry_dark_scale"][row] * 200.0
-        matrix = input_from_image(
-            other_grids["geometry_dark_center"][row], scale, golden["rot"][row], size, grid="dark"
-        )
+        matrix = input_from_image(other_grids["geometry_dark_center"][row], scale, golden["rot"][row], size, grid="dark")
         want = other_grids["geometry_dark_mat_img"][row]
         np.testing.assert_allclose(matrix, want, atol=2e-5 * np.abs(want).max())
 
@@ -201,12 +197,7 @@ def test_iou_is_symmetric_and_bounded(boxes) -> None:
 
 
 def test_box_nms_keeps_the_best_of_overlapping_boxes() -> None:
-    boxes = [
-        [0, 0, 10, 10],
-        [1, 0, 10, 10],
-        [2, 0, 10, 10],
-        [50, 50, 10, 10],
-    ]  # IoU of neighbours 90 / 110, of next ones 2 / 3
+    boxes = [[0, 0, 10, 10], [1, 0, 10, 10], [2, 0, 10, 10], [50, 50, 10, 10]]  # IoU of neighbours 90 / 110, of next ones 2 / 3
     assert bbox_nms(boxes, [0.5, 0.9, 0.7, 0.1], 0.6).tolist() == [1, 3]
     assert bbox_nms(boxes, [0.9, 0.8, 0.7, 0.1], 0.7).tolist() == [0, 2, 3]  # a removed box removes no other box
     assert bbox_nms(boxes, [0.5, 0.5, 0.5, 0.5], 0.6).tolist() == [0, 3]

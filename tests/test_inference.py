@@ -31,9 +31,7 @@ class Recorded(torch.nn.Module):
 def batch():
     bboxes = np.array([[10.0, 20.0, 40.0, 90.0], [100.0, 5.0, 60.0, 30.0]])
     center, scale = center_scale_from_bbox(bboxes, 64 / 96)
-    matrices = [
-        input_from_image(*crop, rotation, (64, 96)) for *crop, rotation in zip(center, scale, (0, 20), strict=True)
-    ]
+    matrices = [input_from_image(*crop, rotation, (64, 96)) for *crop, rotation in zip(center, scale, (0, 20), strict=True)]
     return {
         "images": torch.randn(2, 3, 96, 64),
         "image_from_input": torch.from_numpy(invert_affine(np.stack(matrices))),
@@ -88,17 +86,8 @@ def test_the_record_keeps_ids_boxes_and_types(batch):
     assert poses.bbox_scores.tolist() == [1.0, 0.5]
     np.testing.assert_array_equal(poses.center, batch["center"].numpy())
     np.testing.assert_array_equal(poses.scale, batch["scale"].numpy())
-    types = {
-        "keypoints": "f8",
-        "keypoint_scores": "f4",
-        "scores": "f8",
-        "bbox_scores": "f8",
-        "center": "f8",
-        "scale": "f8",
-    }
-    assert {name: getattr(poses, name).dtype for name in types} == {
-        name: np.dtype(code) for name, code in types.items()
-    }
+    types = {"keypoints": "f8", "keypoint_scores": "f4", "scores": "f8", "bbox_scores": "f8", "center": "f8", "scale": "f8"}
+    assert {name: getattr(poses, name).dtype for name in types} == {name: np.dtype(code) for name, code in types.items()}
     assert [row["image_id"] for row in poses.to_coco()] == [7, 2**40]
 
 

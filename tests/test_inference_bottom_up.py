@@ -67,9 +67,7 @@ def test_instances_are_in_image_pixels():
 
 
 def test_the_mirrored_image_gives_the_mirrored_poses():
-    poses, mirrored = (
-        estimate(batch_of(image), flip_test=True) for image in (image_of(POINTS), image_of(POINTS).flip(-1))
-    )
+    poses, mirrored = (estimate(batch_of(image), flip_test=True) for image in (image_of(POINTS), image_of(POINTS).flip(-1)))
     # Painted uses colors, which mirroring does not change, so names are swapped in the second pass only
     assert len(poses) == len(mirrored) == 2
     np.testing.assert_allclose(
@@ -154,9 +152,7 @@ def test_target_heatmaps_and_tags_give_an_ap_of_1():
     quarter = torch.tensor([[0.0, 10.0], [20.0, 30.0]]).repeat_interleave(64, 0).repeat_interleave(64, 1)
     outputs = [torch.cat([target.heatmaps[0], quarter.expand(1, 17, 128, 128)], dim=1), target.heatmaps[1]]
     batch = batch_of(torch.zeros(3, 512, 512))
-    poses = estimate_poses(
-        lambda images: outputs, CODEC, batch, flip_test=False, flip_permutation=COCO.flip_permutation
-    )
+    poses = estimate_poses(lambda images: outputs, CODEC, batch, flip_test=False, flip_permutation=COCO.flip_permutation)
     ids = np.full(4, 7)
     truth = GroundTruth(
         image_ids=ids[:1],

@@ -174,12 +174,7 @@ class StepCounter(L.LightningModule):
     [
         *({}, {"limit_train_batches": 3}, {"limit_train_batches": 30}, {"limit_train_batches": 0.25}),
         *({"limit_train_batches": 1.0}, {"limit_train_batches": 1}, {"overfit_batches": 3}, {"overfit_batches": 0.35}),
-        *(
-            {"max_steps": 4},
-            {"max_steps": 400},
-            {"max_epochs": -1, "max_steps": 7},
-            {"max_epochs": None, "max_steps": 13},
-        ),
+        *({"max_steps": 4}, {"max_steps": 400}, {"max_epochs": -1, "max_steps": 7}, {"max_epochs": None, "max_steps": 13}),
         *({"max_epochs": 1}, {"max_time": "00:01:00:00"}, {"limit_train_batches": 0.55, "max_steps": 5}),
     ],
     ids=str,
@@ -195,18 +190,14 @@ def test_the_steps_of_a_run_are_counted_without_a_loader(limits, accumulate) -> 
 
 
 def test_a_run_without_batches_has_one_step() -> None:
-    module = make_module(
-        nn.Conv2d(3, 3, 1, stride=4), schedule=partial(one_cycle, max_lr=1e-2), schedule_interval="step"
-    )
+    module = make_module(nn.Conv2d(3, 3, 1, stride=4), schedule=partial(one_cycle, max_lr=1e-2), schedule_interval="step")
     trainer = quiet_trainer(max_epochs=2, limit_train_batches=0)
     trainer.fit(module, datamodule=CountedData())
     assert trainer.global_step == 0
 
 
 def test_a_schedule_over_all_steps_of_an_endless_run_is_refused() -> None:
-    module = make_module(
-        nn.Conv2d(3, 3, 1, stride=4), schedule=partial(one_cycle, max_lr=1e-2), schedule_interval="step"
-    )
+    module = make_module(nn.Conv2d(3, 3, 1, stride=4), schedule=partial(one_cycle, max_lr=1e-2), schedule_interval="step")
     with pytest.raises(ValueError, match=r"trainer\.max_epochs.*-1.*trainer\.max_steps"):
         quiet_trainer(max_epochs=-1).fit(module, datamodule=CountedData())
 
@@ -344,9 +335,7 @@ def test_the_parameters_of_a_loss_are_trained_stored_and_restored(tmp_path: Path
     trainer.save_checkpoint(tmp_path / "a.ckpt")
 
     other = make_rle_module(optimizer=partial(torch.optim.Adam, lr=1e-3))
-    quiet_trainer(max_epochs=2).fit(
-        other, one_batch_loader(rle_batch()), ckpt_path=tmp_path / "a.ckpt", weights_only=True
-    )
+    quiet_trainer(max_epochs=2).fit(other, one_batch_loader(rle_batch()), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
     assert all(torch.equal(value, module.state_dict()[name]) for name, value in other.state_dict().items())
     moments = [quiet.optimizers().state_dict()["state"] for quiet in (module, other)]
     assert len(moments[0]) == len(list(module.net.parameters())) + len(list(module.loss.parameters()))
@@ -373,9 +362,7 @@ def test_the_backbone_has_its_own_learning_rate():
     head, backbone = module.configure_optimizers().param_groups
     assert (head["name"], head["lr"]) == ("head", 0.01)
     assert (backbone["name"], backbone["lr"]) == ("backbone", pytest.approx(0.001))
-    assert {id(parameter) for parameter in head["params"]} == {
-        id(parameter) for parameter in net.final_layer.parameters()
-    }
+    assert {id(parameter) for parameter in head["params"]} == {id(parameter) for parameter in net.final_layer.parameters()}
     assert len(head["params"]) + len(backbone["params"]) == len(list(net.parameters()))
 
 

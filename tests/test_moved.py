@@ -60,9 +60,7 @@ def test_an_old_target_is_refused_with_its_new_name(tmp_path):
 
 
 def test_removed_names_are_on_the_page():
-    rows = re.findall(
-        r"^\| (.*) \| (.*) \|$", PAGE.split("## Verbs, experiments, options and keys")[1].replace("`", ""), re.M
-    )
+    rows = re.findall(r"^\| (.*) \| (.*) \|$", PAGE.split("## Verbs, experiments, options and keys")[1].replace("`", ""), re.M)
     assert rows[1:] == list(GONE.items())
 
 

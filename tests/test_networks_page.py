@@ -19,9 +19,7 @@ ROWS = [
     if "`model=" in line and line.startswith("| ")
 ]
 FAMILIES = [re.split(r"[-, ]", row[0])[0] for row in ROWS]
-LARGER = [
-    row for number, row in enumerate(ROWS) if FAMILIES[number] in FAMILIES[:number]
-]  # the first of a family is quick
+LARGER = [row for number, row in enumerate(ROWS) if FAMILIES[number] in FAMILIES[:number]]  # the first of a family is quick
 OF_OTHERS = {"Hourglass, 8 stacks": 0.03}  # the code that the HRNet paper counted is not known
 
 
@@ -59,9 +57,7 @@ def test_parameters_and_work_are_counted_again(row):
     assert parameters == f"{count_parameters(net):,}"
     assert work == f"{macs / 2**30:.2f}"
     if published != "-":
-        assert count_parameters(net) / 1e6 == pytest.approx(
-            float(published.split()[0]), rel=OF_OTHERS.get(title, 0.002)
-        )
+        assert count_parameters(net) / 1e6 == pytest.approx(float(published.split()[0]), rel=OF_OTHERS.get(title, 0.002))
     if published_work != "-" and not (title in OF_OTHERS and by.startswith("HRNet paper")):
         counted = macs + 3 * deconvolution_macs(net, (width, height))  # as the authors' counter takes them
         assert counted / 2**30 == pytest.approx(float(published_work), rel=0.015, abs=0.06)

@@ -9,17 +9,7 @@ import pytest
 
 import hrpose
 
-HEAVY = (
-    "torch",
-    "lightning",
-    "hydra",
-    "omegaconf",
-    "torchmetrics",
-    "cv2",
-    "albumentations",
-    "pycocotools",
-    "matplotlib",
-)
+HEAVY = ("torch", "lightning", "hydra", "omegaconf", "torchmetrics", "cv2", "albumentations", "pycocotools", "matplotlib")
 
 
 def loaded_by(code: str) -> set[str]:
@@ -62,9 +52,7 @@ def test_arithmetic_imports_no_frameworks():
 
 
 def test_the_metric_imports_no_hydra_and_opencv():
-    assert (
-        loaded_by("from hrpose.metrics import KeypointAveragePrecision") & {"hydra", "cv2", "albumentations"} == set()
-    )
+    assert loaded_by("from hrpose.metrics import KeypointAveragePrecision") & {"hydra", "cv2", "albumentations"} == set()
 
 
 def test_a_network_is_built_from_plain_arguments():

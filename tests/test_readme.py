@@ -19,9 +19,7 @@ SMALL = ("trainer.max_epochs=1", "threads=1", "data.num_workers=0")
 def commands() -> list[list[str]]:
     """Return the arguments of each command `hrpose`, without those that need COCO."""
     lines = [
-        line
-        for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-        for line in block.replace("\\\n", " ").splitlines()
+        line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.replace("\\\n", " ").splitlines()
     ]
     found = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("hrpose ")]
     return [arguments for arguments in found if "paths.data=datasets/coco" not in arguments]

@@ -36,6 +36,4 @@ def test_every_cell_gets_a_gradient():
 
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float32, torch.float64])
 def test_the_precision_is_at_least_float32(precision):
-    assert soft_argmax(torch.zeros(1, 1, 4, 4, dtype=precision)).dtype == max(
-        precision, torch.float32, key=lambda t: t.itemsize
-    )
+    assert soft_argmax(torch.zeros(1, 1, 4, 4, dtype=precision)).dtype == max(precision, torch.float32, key=lambda t: t.itemsize)

@@ -122,11 +122,7 @@ def test_trap_11_validation_computes_no_loss():
     net = HRNet(width=4, num_modules=(1, 1, 1), num_blocks=1)
     metrics = {"det": KeypointAveragePrecision(COCO.sigmas, ground_truth=persons())}
     module = PoseModule(net, codec, Refusal(), COCO, metrics=metrics).eval()
-    places = {
-        "center": torch.zeros(2, 2),
-        "scale": torch.ones(2, 2),
-        "image_from_input": torch.eye(2, 3).repeat(2, 1, 1),
-    }
+    places = {"center": torch.zeros(2, 2), "scale": torch.ones(2, 2), "image_from_input": torch.eye(2, 3).repeat(2, 1, 1)}
     names = {"image_ids": torch.ones(2).long(), "instance_ids": torch.arange(2), "bbox_scores": torch.ones(2)}
     with torch.no_grad():
         found = module.validation_step({"images": torch.zeros(2, 3, 64, 32), **places, **names}, 0)
@@ -182,9 +178,7 @@ def test_trap_24_transposed_convolutions_count_once():
     macs = count_macs(net, (192, 256))
     deconvs = sum(layer.weight.numel() * 6 * 8 * 4**step for step, layer in enumerate(deconvs_of(net)))
     assert macs / 2**30 == pytest.approx(5.05, abs=0.01)
-    assert (macs + 3 * deconvs) / 2**30 == pytest.approx(
-        8.99, abs=0.01
-    )  # the authors' counter: by the cells that come out
+    assert (macs + 3 * deconvs) / 2**30 == pytest.approx(8.99, abs=0.01)  # the authors' counter: by the cells that come out
 
 
 def deconvs_of(net: torch.nn.Module) -> list[torch.nn.ConvTranspose2d]:

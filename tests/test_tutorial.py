@@ -37,11 +37,7 @@ def test_every_output_follows_a_command_and_every_script_has_a_name() -> None:
 
 @pytest.mark.slow
 def test_the_commands_print_what_the_page_says(tmp_path: Path) -> None:
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "COLUMNS": "200",
-    }
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "200"}
     printed = ""
     for file, kind, text in blocks():
         if kind == "python":

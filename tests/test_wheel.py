@@ -68,12 +68,8 @@ def test_the_wheel_finds_its_own_configuration(installed, tmp_path):
         assert Path(line).is_relative_to(installed)
 
 
-@pytest.mark.parametrize(
-    "start", [("-m", "hrpose"), ("-c", "from hrpose.cli import main; main()")], ids=["module", "script"]
-)
+@pytest.mark.parametrize("start", [("-m", "hrpose"), ("-c", "from hrpose.cli import main; main()")], ids=["module", "script"])
 def test_the_command_runs_outside_the_checkout(installed, tmp_path, start):
-    printed = run(
-        sys.executable, *start, "fit", "+experiment=w32_256x192", "--cfg", "job", cwd=tmp_path, path=installed
-    )
+    printed = run(sys.executable, *start, "fit", "+experiment=w32_256x192", "--cfg", "job", cwd=tmp_path, path=installed)
     assert "width: 32" in printed
     assert str(ROOT) not in printed

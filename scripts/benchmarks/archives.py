@@ -45,9 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Print the tables with the fastest of the repeats."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num-images", type=int, default=20_000)
-    parser.add_argument(
-        "--num-members", type=int, default=1_000_000, help="members of the archives for the time of the index"
-    )
+    parser.add_argument("--num-members", type=int, default=1_000_000, help="members of the archives for the time of the index")
     parser.add_argument("--block", type=int, default=4096, help="data.shuffle_block")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", help="folder of the images; a temporary folder by default")
@@ -121,10 +119,7 @@ def time_sources(folder: Path, places: dict[str, Path], block: int, repeats: int
         assert isinstance(dataset, PoseDataset)
         rng = np.random.default_rng(0)
         count = len(dataset)
-        orders = {
-            "shuffled": rng.permutation(count),
-            "in blocks": shuffle_in_blocks(dataset.stored_order(), block, rng),
-        }
+        orders = {"shuffled": rng.permutation(count), "in blocks": shuffle_in_blocks(dataset.stored_order(), block, rng)}
         for name, order in orders.items():
             row = found[f"{source}, {name}"] = {}
             drop_from_cache(images)
@@ -220,13 +215,7 @@ def written(file: Path, kind: str) -> Iterator[Callable[[str], None]]:
 def sample_table(figures: dict[str, dict[str, float]], options: argparse.Namespace) -> Table:
     """Return a table of the times of each source and order."""
     table = Table(title=f"{options.num_images:,} images of {NUM_DRAWN} drawn ones; blocks of {options.block} samples")
-    titles = {
-        "cold": "read cold, us",
-        "warm": "read, us",
-        "cpu": "of a core",
-        "sample": "sample, ms",
-        "sample cpu": "of a core",
-    }
+    titles = {"cold": "read cold, us", "warm": "read, us", "cpu": "of a core", "sample": "sample, ms", "sample cpu": "of a core"}
     for title in ("images", *titles.values()):
         table.add_column(title, justify="left" if title == "images" else "right", no_wrap=title == "images")
     for name, row in figures.items():

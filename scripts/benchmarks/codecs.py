@@ -17,9 +17,7 @@ from hrpose.codecs import Codec, decoding_errors
 from hrpose.config import build, compose
 
 NAMES = tuple(
-    f"{codec}_{size}"
-    for size in ("128x96", "256x192", "384x288")
-    for codec in ("heatmap", "dark", "udp", "udp_offset", "simcc")
+    f"{codec}_{size}" for size in ("128x96", "256x192", "384x288") for codec in ("heatmap", "dark", "udp", "udp_offset", "simcc")
 )
 NUM_POINTS, NOISE, SEED = 2000, 0.05, 0
 Row = dict[str, str | float]
@@ -34,9 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
         `decode_us`, microseconds to decode one instance of 17 keypoints in a batch of 32.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "codecs", nargs="*", default=NAMES, help=f"codecs to measure, all by default: {', '.join(NAMES)}"
-    )
+    parser.add_argument("codecs", nargs="*", default=NAMES, help=f"codecs to measure, all by default: {', '.join(NAMES)}")
     parser.add_argument("--num-points", type=int, default=NUM_POINTS, help="keypoints per codec")
     parser.add_argument("--noise", type=float, default=NOISE, help="standard deviation, relative to the highest value")
     parser.add_argument("--repeats", type=int, default=5, help="number of timed calls; the fastest counts")
@@ -71,8 +67,7 @@ def measure(name: str, num_points: int = NUM_POINTS, noise: float = NOISE, repea
     """Measure one codec; without repeats, its time is not measured."""
     codec = build_codec(name)
     clean, noisy, flipped = (
-        decoding_errors(codec, num_points=num_points, seed=SEED, **kind)
-        for kind in ({}, {"noise": noise}, {"flip_test": True})
+        decoding_errors(codec, num_points=num_points, seed=SEED, **kind) for kind in ({}, {"noise": noise}, {"flip_test": True})
     )
     row: Row = {
         "codec": name,

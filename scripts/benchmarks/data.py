@@ -51,17 +51,13 @@ STAGES = (DECODE, DRAW, WARP, NORMALISE, TARGETS, COLLATE, "total", "device")
 def main(arguments: Sequence[str] | None = None) -> "SampleTimes":
     """Print the milliseconds per sample of each stage, each from the fastest of the repeats."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--data", nargs="+", help="overrides of `hrpose fit` that select the data; drawn people by default"
-    )
+    parser.add_argument("--data", nargs="+", help="overrides of `hrpose fit` that select the data; drawn people by default")
     parser.add_argument("--num-samples", type=int, default=512, help="samples per repeat")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         data = build_data(options.data or [], Path(folder), options.num_samples)
-        time_samples(
-            data, min(options.num_samples, len(data.train_table))
-        )  # read once before, so that the disk is not measured
+        time_samples(data, min(options.num_samples, len(data.train_table)))  # read once before, so that the disk is not measured
         runs = [time_samples(data, options.num_samples) for _ in range(options.repeats)]
     best = SampleTimes(
         hrpose=min((run.hrpose for run in runs), key=lambda times: times["total"]),
@@ -170,9 +166,7 @@ def time_samples(data: PoseDataModule, num_samples: int, batch_size: int = 32) -
     with _one_thread():
         ours = _time_hrpose(data, dataset, batches)
         reference = _time_reference(dataset, batches)
-    return SampleTimes(
-        _per_sample(ours, num_samples), _per_sample(reference, num_samples), dataset.num_images / num_samples
-    )
+    return SampleTimes(_per_sample(ours, num_samples), _per_sample(reference, num_samples), dataset.num_images / num_samples)
 
 
 def _time_hrpose(data: PoseDataModule, dataset: _TimedDataset, batches: Sequence[list[int]]) -> dict[str, float]:
@@ -248,9 +242,7 @@ def _reference_target(
             grid = np.arange(2 * radius + 1, dtype=np.float32)
             patch = np.exp(-((grid - radius) ** 2 + (grid[:, None] - radius) ** 2) / (2 * sigma**2))
             rows, columns = slice(max(0, top), min(bottom, height)), slice(max(0, left), min(right, width))
-            target[k, rows, columns] = patch[
-                rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
-            ]
+            target[k, rows, columns] = patch[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
     return torch.from_numpy(target), torch.from_numpy(weight)
 
 

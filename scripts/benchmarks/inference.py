@@ -45,9 +45,7 @@ TITLES = {
 }
 HALF = ("bf16", "openvino_bf16")
 _NUM_CALLS = 5  # calls per engine and turn
-_NUM_WARM_UP = (
-    2  # calls that are not counted, because threads and weights of the previous engine are still in the caches
-)
+_NUM_WARM_UP = 2  # calls that are not counted, because threads and weights of the previous engine are still in the caches
 Row = dict[str, Any]
 
 
@@ -141,9 +139,7 @@ def compare(net: nn.Module, codec: Codec, names: Sequence[str], batch_size: int,
         start = time.perf_counter()
         engines[name] = build_engine(net, codec, name)
         logger.info("%s: built in %.0f s", TITLES.get(name, name), time.perf_counter() - start)
-    images = draw_images(
-        codec.input_size, batch_size * -(-4 // batch_size)
-    )  # at least four images, in complete batches
+    images = draw_images(codec.input_size, batch_size * -(-4 // batch_size))  # at least four images, in complete batches
     rows = [{"engine": name, **measure_differences(engines[name], net, codec, images, batch_size)} for name in engines]
     seconds = time_engines(engines, images[:batch_size], repeats)
     for row in rows:

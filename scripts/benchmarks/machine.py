@@ -12,9 +12,7 @@ def describe_machine(device: str | torch.device = "cpu") -> str:
     device = torch.device(device)
     used = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return (
-        f"{_processor()}, {cores} cores, {torch.get_num_threads()} threads of torch {torch.__version__}, device: {used}"
-    )
+    return f"{_processor()}, {cores} cores, {torch.get_num_threads()} threads of torch {torch.__version__}, device: {used}"
 
 
 def _processor() -> str:

@@ -53,17 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num-images", type=int, default=5000, help="number of images, half of them with people")
     parser.add_argument("--num-persons", type=int, default=11_004, help="number of annotations, including crowds")
-    parser.add_argument(
-        "--num-detections", type=int, default=104_125, help="detections, half of them near an annotation"
-    )
+    parser.add_argument("--num-detections", type=int, default=104_125, help="detections, half of them near an annotation")
     parser.add_argument("--repeats", type=int, default=5, help="runs of hrpose; the fastest counts")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     truth, detections = draw_validation(options.num_images, options.num_persons, options.num_detections, options.seed)
     seconds, memory = compare_tools(truth, detections, options.repeats)
     table = Table(
-        title=f"Keypoint AP of {len(truth):,} annotations and {len(detections):,} detections in "
-        f"{len(truth.image_ids):,} images",
+        title=f"Keypoint AP of {len(truth):,} annotations and {len(detections):,} detections in {len(truth.image_ids):,} images",
         box=box.SIMPLE_HEAD,
         title_justify="left",
     )
@@ -79,14 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
     return seconds
 
 
-def compare_tools(
-    truth: GroundTruth, detections: Detections, repeats: int
-) -> tuple[dict[str, dict[str, float]], float]:
+def compare_tools(truth: GroundTruth, detections: Detections, repeats: int) -> tuple[dict[str, dict[str, float]], float]:
     """Return the seconds by task and tool, and the peak memory in bytes after hrpose's part."""
     seconds: dict[str, dict[str, float]] = {"evaluate + accumulate": {}, "OKS-NMS": {}, "JSON files to AP": {}}
-    ours, seconds["evaluate + accumulate"]["hrpose"] = _timed(
-        lambda: average_precision(detections, truth, COCO.sigmas), repeats
-    )
+    ours, seconds["evaluate + accumulate"]["hrpose"] = _timed(lambda: average_precision(detections, truth, COCO.sigmas), repeats)
     poses = (detections.keypoints, detections.scores, detections.areas, detections.image_ids)
     kept, seconds["OKS-NMS"]["hrpose"] = _timed(lambda: oks_nms(*poses, COCO.sigmas), repeats)
     looped, seconds["OKS-NMS"]["plain loop"] = _timed(lambda: _suppress_one_by_one(*poses, threshold=0.9))
@@ -104,17 +97,13 @@ def compare_tools(
     return seconds, memory
 
 
-def draw_validation(
-    num_images: int, num_persons: int, num_detections: int, seed: int
-) -> tuple[GroundTruth, Detections]:
+def draw_validation(num_images: int, num_persons: int, num_detections: int, seed: int) -> tuple[GroundTruth, Detections]:
     """Draw annotations and detections with the crowding, unlabelled people and false positives of a real validation set."""
     rng = np.random.default_rng(seed)
     shape, image_size = (num_persons, COCO.num_keypoints, 2), np.array([640.0, 480.0])
     image_ids = np.sort(rng.integers(0, (num_images + 1) // 2, num_persons))
     side = np.exp(rng.normal(4.5, 0.8, num_persons))
-    keypoints = np.round(
-        rng.random((num_persons, 1, 2)) * image_size + rng.normal(size=shape) * 0.25 * side[:, None, None]
-    )
+    keypoints = np.round(rng.random((num_persons, 1, 2)) * image_size + rng.normal(size=shape) * 0.25 * side[:, None, None])
     visibility = 2 * (rng.random(shape[:2]) < 0.65).astype(np.uint8)
     visibility[rng.random(num_persons) < 0.4] = 0
     crowd = ~visibility.any(axis=1) & (rng.random(num_persons) < 0.1)
@@ -136,9 +125,7 @@ def draw_validation(
     return truth, Detections(images, one, poses, rng.random(num_detections), width * height)
 
 
-def _suppress_one_by_one(
-    keypoints: Floats, scores: Floats, areas: Floats, image_ids: Any, *, threshold: float
-) -> list[int]:
+def _suppress_one_by_one(keypoints: Floats, scores: Floats, areas: Floats, image_ids: Any, *, threshold: float) -> list[int]:
     """Compute OKS-NMS in a loop over images, kept poses and candidates."""
     variances, kept = keypoint_variances(COCO.sigmas), []
     by_image = np.argsort(image_ids, kind="stable")
@@ -165,9 +152,7 @@ def _files_to_ap(annotations: Path, results: Path) -> dict[str, float]:
 def _time_peer(tool: str, annotations: Path, results: Path) -> tuple[list[float], float, float]:
     """Return the ten numbers of a tool, its seconds for evaluate + accumulate, and its seconds from files to AP."""
     coco_module, coco_name, eval_module, eval_name = _PEERS[tool]
-    coco, evaluate = (
-        getattr(importlib.import_module(m), n) for m, n in ((coco_module, coco_name), (eval_module, eval_name))
-    )
+    coco, evaluate = (getattr(importlib.import_module(m), n) for m, n in ((coco_module, coco_name), (eval_module, eval_name)))
     logging.getLogger(coco_module.partition(".")[0]).setLevel(logging.WARNING)  # its output would interrupt the table
     start = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
@@ -215,9 +200,7 @@ def _timed(work: Callable[[], T], repeats: int = 1) -> tuple[T, float]:
 
 def _require_equal(got: list[Any], wanted: list[Any], tool: str) -> None:
     if len(got) != len(wanted) or not np.allclose(got, wanted, rtol=0, atol=1e-9):
-        raise RuntimeError(
-            f"Expected {tool} and hrpose to give the same numbers, but got {got[:10]} and {wanted[:10]}."
-        )
+        raise RuntimeError(f"Expected {tool} and hrpose to give the same numbers, but got {got[:10]} and {wanted[:10]}.")
 
 
 if __name__ == "__main__":

@@ -80,9 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     warm_up = options.warm_up or (5 if on_gpu else 1)
     torch.backends.cudnn.benchmark = True  # as in conf/trainer/default.yaml
     switch = SWITCH[options.compile or ("both" if on_gpu else "off")]
-    logging.getLogger("lightning.pytorch").setLevel(
-        logging.ERROR
-    )  # warnings about devices and loaders do not matter here
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # warnings about devices and loaders do not matter here
     warnings.filterwarnings("ignore", module="lightning")
     cfg = compose("fit", options.overrides)
     cells = [Cell(*values) for values in itertools.product(options.precision, options.memory_format, switch)]
@@ -107,9 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     return rows
 
 
-def measure(
-    cfg: DictConfig, cell: Cell, device: torch.device, batch_size: int, steps: int, warm_up: int
-) -> dict[str, Any]:
+def measure(cfg: DictConfig, cell: Cell, device: torch.device, batch_size: int, steps: int, warm_up: int) -> dict[str, Any]:
     """Measure one cell with both loops."""
     row: dict[str, Any] = vars(cell).copy()
     refusal = "needs a GPU" if device.type == "cpu" and cell.precision in ("tf32", "fp16") else None
@@ -131,9 +127,7 @@ def _attempt(work: Callable[[], float]) -> float | str:
         return f"not supported: {type(error).__name__}: {str(error).strip().splitlines()[0]:.100}"
 
 
-def time_lightning(
-    cfg: DictConfig, cell: Cell, device: torch.device, batch_size: int, steps: int, warm_up: int
-) -> float:
+def time_lightning(cfg: DictConfig, cell: Cell, device: torch.device, batch_size: int, steps: int, warm_up: int) -> float:
     """Return the seconds of the steps with hrpose's module and a Trainer."""
     torch.manual_seed(0)
     codec = build(cfg.codec)

@@ -10,37 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.skeletons import Skeleton
-from hrpose.visualize.pictures import (
-    INK,
-    PAPER,
-    SIDE_COLOURS,
-    Colour,
-    Image,
-    check_image,
-    text_height,
-)
+from hrpose.visualize.pictures import INK, PAPER, SIDE_COLOURS, Colour, Image, check_image, text_height
 from hrpose.visualize.poses import draw_poses
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LEADER: Colour = (150, 148, 144)
 _GAP = 6  # pixels between a text and the end of its leader
 _DIRECTIONS = 24
-_REACHES = (
-    1.1,
-    1.5,
-    2.0,
-    2.6,
-    3.3,
-    4.1,
-    5.0,
-    6.2,
-    7.6,
-)  # distances between a dot and its number, in heights of the number
+_REACHES = (1.1, 1.5, 2.0, 2.6, 3.3, 4.1, 5.0, 6.2, 7.6)  # distances between a dot and its number, in heights of the number
 
 
-def draw_callouts(
-    image: Image, keypoints: NDArray[Any], skeleton: Skeleton, *, indices: Sequence[int] | None = None
-) -> Image:
+def draw_callouts(image: Image, keypoints: NDArray[Any], skeleton: Skeleton, *, indices: Sequence[int] | None = None) -> Image:
     """Draw a person, and beside it two columns with the index and name of each keypoint, joined to it by a line.
 
     Args:
@@ -74,9 +54,7 @@ def draw_callouts(
     return drawn
 
 
-def draw_numbers(
-    image: Image, keypoints: NDArray[Any], skeleton: Skeleton, *, indices: Sequence[int] | None = None
-) -> Image:
+def draw_numbers(image: Image, keypoints: NDArray[Any], skeleton: Skeleton, *, indices: Sequence[int] | None = None) -> Image:
     """Draw a person, and the index of each keypoint in free space next to it.
 
     Args:
@@ -166,9 +144,7 @@ def _spread(wanted: NDArray[np.float64], step: float, height: int) -> NDArray[np
     return np.asarray(np.clip(level, step / 2, height - step / 2 - steps[-1]) + steps, np.float64)
 
 
-def _free_places(
-    points: NDArray[np.float64], sizes: NDArray[np.float64], shape: tuple[int, ...]
-) -> NDArray[np.float64]:
+def _free_places(points: NDArray[np.float64], sizes: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Return for each point (n, 2) the center of a near box of the given size (n, 2) that covers no point and no other box.
 
     The most crowded points come first. If there is no free box, use the one that covers least.

@@ -20,9 +20,7 @@ HEIGHT, HAND_HEIGHT = 540, 430  # pixels
 def main() -> None:
     """Write one picture per skeleton of a person; Halpe has its own body keypoints and, renumbered, those of COCO-WholeBody."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "folder", nargs="?", type=Path, default=FOLDER, help=f"folder of the pictures (default: {FOLDER})"
-    )
+    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help=f"folder of the pictures (default: {FOLDER})")
     folder = parser.parse_args().folder
     for name, skeleton in PERSONS.items():
         if not whole_body_parts(skeleton.keypoint_names):

@@ -57,12 +57,7 @@ _HAND: Mapping[str, tuple[tuple[float, float], ...]] = {
     "pinky_finger": ((0.45, -0.21), (0.59, -0.265), (0.69, -0.3), (0.79, -0.33)),
 }
 _HAND_ROOT = (0.06, 0.0)
-_STATURES: Mapping[View, float] = {
-    "whole": 0.86,
-    "face": 4.8,
-    "left hand": 7.4,
-    "right hand": 7.4,
-}  # in picture heights
+_STATURES: Mapping[View, float] = {"whole": 0.86, "face": 4.8, "left hand": 7.4, "right hand": 7.4}  # in picture heights
 
 
 def draw_specimen(size: tuple[int, int], *, part: View = "whole") -> tuple[npt.NDArray[np.uint8], dict[str, Floats]]:
@@ -124,8 +119,7 @@ def _body() -> Body:
 
 def _outfit() -> Outfit:
     skin, hair, shirt, trousers, shoes = (
-        np.array(colour, float)
-        for colour in ((222, 190, 166), (74, 62, 54), (166, 172, 180), (112, 120, 132), (86, 84, 84))
+        np.array(colour, float) for colour in ((222, 190, 166), (74, 62, 54), (166, 172, 180), (112, 120, 132), (86, 84, 84))
     )
     return Outfit(
         skin=skin, hair=hair, shirt=shirt, sleeve=shirt, trousers=trousers, shoes=shoes, second=shirt,
@@ -135,9 +129,7 @@ def _outfit() -> Outfit:
 
 def _locate(person: Person) -> dict[str, Floats]:
     """Compute the position of every keypoint (2,) in pixels."""
-    places = {
-        name: person.project(point) for name, point in person.body.joints.items() if name not in ("head", "chest")
-    }
+    places = {name: person.project(point) for name, point in person.body.joints.items() if name not in ("head", "chest")}
     shadow, _ = head_frame(person)
     middle = person.place("head")
     on_head = {**FACE, **_face(), "head_top": np.array([0.0, 0.97, 0.0])}
@@ -201,10 +193,7 @@ def _paint_hand(canvas: Canvas, person: Person, places: Mapping[str, Floats], si
 def _paint_mouth(canvas: Canvas, person: Person, places: Mapping[str, Floats]) -> None:
     """Open the mouth of the simple drawing, so that the inner points of the lips are separate."""
     owner, red = OWNER_STRIDE + Part.HEAD, person.outfit.skin * np.array([0.78, 0.5, 0.5])
-    lips = (
-        ("{}mouth_corner", "{}upper_lip_1", "{}upper_lip_2", "upper_lip"),
-        ("{}lower_lip_1", "{}lower_lip_2", "lower_lip"),
-    )
+    lips = (("{}mouth_corner", "{}upper_lip_1", "{}upper_lip_2", "upper_lip"), ("{}lower_lip_1", "{}lower_lip_2", "lower_lip"))
     inner = ("{}inner_mouth_corner", "{}inner_upper_lip", "inner_upper_lip"), ("{}inner_lower_lip", "inner_lower_lip")
     for (upper, lower), colour in ((lips, red), (inner, red * 0.4)):
         ring = [places[name.format("right_")] for name in upper]

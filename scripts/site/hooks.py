@@ -48,9 +48,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Replace links to other files of the repository by links to their pages on the site, or by text. Set the search boost."""
     page.meta["search"] = {"boost": SEARCH_BOOSTS.get(page.file.src_uri, 1)}
     above = "../" * (page.file.src_uri.count("/") + 1)
-    return relink(
-        markdown, lambda target: from_root(target[len(above) :], above[3:]) if target.startswith(above) else target
-    )
+    return relink(markdown, lambda target: from_root(target[len(above) :], above[3:]) if target.startswith(above) else target)
 
 
 def section(markdown: str, heading: str) -> str:
@@ -161,9 +159,7 @@ def notebook(file: Path) -> dict[str, str | bytes]:
     for cell in json.loads(file.read_text())["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
-            parts.append(
-                relink(source, lambda target: from_root(target[3:], "../") if target.startswith("../") else target)
-            )
+            parts.append(relink(source, lambda target: from_root(target[3:], "../") if target.startswith("../") else target))
             continue
         parts.append(f"```python\n{source}\n```")
         for output in cell["outputs"]:

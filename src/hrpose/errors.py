@@ -95,6 +95,4 @@ def import_optional(name: str, use: str, requirement: str) -> Any:
         if error.name is not None and error.name.partition(".")[0] != name.partition(".")[0]:
             raise  # the library lacks another one
         library = name.partition(".")[0]
-        raise MissingLibraryError(
-            f"{use}: needs {library}, which is not installed: pip install '{requirement}'."
-        ) from error
+        raise MissingLibraryError(f"{use}: needs {library}, which is not installed: pip install '{requirement}'.") from error

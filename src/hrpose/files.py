@@ -150,6 +150,4 @@ def conf_dir() -> Path:
     for place in places:
         if (place / "fit.yaml").is_file():
             return place
-    raise FileNotFoundError(
-        f"The conf folder is neither at {places[0]} nor at {places[1]}: the installation is incomplete."
-    )
+    raise FileNotFoundError(f"The conf folder is neither at {places[0]} nor at {places[1]}: the installation is incomplete.")

@@ -112,13 +112,7 @@ def center_scale_from_bbox(bbox: ArrayLike, aspect_ratio: float, padding: float 
 
 
 def input_from_image(
-    center: ArrayLike,
-    scale: ArrayLike,
-    rotation: float,
-    input_size: Sequence[int],
-    *,
-    flip: bool = False,
-    grid: Grid = "plain",
+    center: ArrayLike, scale: ArrayLike, rotation: float, input_size: Sequence[int], *, flip: bool = False, grid: Grid = "plain"
 ) -> Array:
     """Compute the matrix that maps image pixels to pixels of the network input.
 
@@ -221,9 +215,7 @@ def _next_multiple(side: float, step: int = 64) -> int:
     return int((side + step - 1) // step * step)
 
 
-def _zoom_and_middle(
-    scale: Array, input_size: Sequence[int], grid: Grid
-) -> tuple[tuple[float, float], tuple[float, float]]:
+def _zoom_and_middle(scale: Array, input_size: Sequence[int], grid: Grid) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return input pixels per image pixel in x and in y, and the input point of the center of the box."""
     width, height = input_size
     if grid == "plain":

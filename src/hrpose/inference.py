@@ -30,9 +30,7 @@ class NonFinitePosesError(ValueError):
     """A network outputs NaN or infinity."""
 
 
-def predict_heatmaps(
-    net: nn.Module, images: Tensor, codec: Codec, *, flip_test: bool, flip_permutation: Sequence[int]
-) -> Tensor:
+def predict_heatmaps(net: nn.Module, images: Tensor, codec: Codec, *, flip_test: bool, flip_permutation: Sequence[int]) -> Tensor:
     """Run the network, optionally averaging with the outputs for mirrored images.
 
     Args:
@@ -113,12 +111,7 @@ def predict_maps(
 
 @torch.inference_mode()
 def estimate_image_poses(
-    net: nn.Module,
-    codec: AssociativeEmbedding,
-    batch: Mapping[str, Any],
-    *,
-    flip_test: bool,
-    flip_permutation: Sequence[int],
+    net: nn.Module, codec: AssociativeEmbedding, batch: Mapping[str, Any], *, flip_test: bool, flip_permutation: Sequence[int]
 ) -> Poses:
     """Estimate the poses of all instances of whole images; see `predict_maps` and `collect_image_poses`.
 
@@ -131,10 +124,7 @@ def estimate_image_poses(
 
 
 def collect_image_poses(
-    maps: Sequence[tuple[Tensor, Tensor]],
-    codec: AssociativeEmbedding,
-    batch: Mapping[str, Any],
-    input_size: tuple[int, int],
+    maps: Sequence[tuple[Tensor, Tensor]], codec: AssociativeEmbedding, batch: Mapping[str, Any], input_size: tuple[int, int]
 ) -> Poses:
     """Find the instances of images in the heatmaps and tags of a bottom-up network.
 
@@ -180,8 +170,7 @@ def collect_image_poses(
 def _extents(keypoints: NDArray[np.float64], present: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the boxes (N, 4) x, y, width, height around the present keypoints (N, K, 2); sides are at least one pixel."""
     low, high = (
-        reduce(np.where(present[..., None], keypoints, edge), axis=1)
-        for reduce, edge in ((np.min, np.inf), (np.max, -np.inf))
+        reduce(np.where(present[..., None], keypoints, edge), axis=1) for reduce, edge in ((np.min, np.inf), (np.max, -np.inf))
     )
     return np.concatenate([low, np.maximum(high - low, 1.0)], axis=1)
 

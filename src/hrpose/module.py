@@ -222,19 +222,13 @@ class PoseModule(MetricModule):
             return optimizer
         per_step = self.schedule_interval == "step"
         schedule = self.schedule(optimizer, **({"total_steps": count_total_steps(self.trainer)} if per_step else {}))
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": self.schedule_interval},
-        }
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": self.schedule_interval}}
 
     def _build_optimizer(self) -> Optimizer:
         if self.backbone_factor == 1:
             return self.optimizer([*self.net.parameters(), *self.loss.parameters()])
         backbone, head = split_parameters(self.net)
-        groups = [
-            {"name": "head", "params": [*head, *self.loss.parameters()]},
-            {"name": "backbone", "params": backbone},
-        ]
+        groups = [{"name": "head", "params": [*head, *self.loss.parameters()]}, {"name": "backbone", "params": backbone}]
         optimizer = self.optimizer(groups)
         optimizer.param_groups[1]["lr"] = self.backbone_factor * optimizer.param_groups[1]["lr"]
         return optimizer

@@ -46,12 +46,7 @@ def one_cycle(
     if not isinstance(max_lr, list) and len(set(rates)) > 1:
         max_lr = [max_lr * rate / rates[0] for rate in rates]
     schedule = OneCycleLR(
-        optimizer,
-        max_lr,
-        total_steps=steps,
-        pct_start=share,
-        div_factor=div_factor,
-        final_div_factor=final_div_factor,
+        optimizer, max_lr, total_steps=steps, pct_start=share, div_factor=div_factor, final_div_factor=final_div_factor
     )
     schedule.total_steps = total_steps
     return schedule

@@ -100,10 +100,7 @@ FAULTS: dict[str, Callable[[Row, np.ndarray], Row]] = {
     "area": lambda row, size: {**row, "area": [None, 0, 1e-9, -7][row["id"] % 4]},
     "num-keypoints-zero": lambda row, size: {**row, "num_keypoints": 0},
     "num-keypoints-unequal": lambda row, size: {**row, "num_keypoints": 99},
-    "visibility-never-2": lambda row, size: {
-        **row,
-        "keypoints": np.minimum(triplets(row), [np.inf, np.inf, 1]).ravel().tolist(),
-    },
+    "visibility-never-2": lambda row, size: {**row, "keypoints": np.minimum(triplets(row), [np.inf, np.inf, 1]).ravel().tolist()},
     "keypoints-at-origin": placeholder,
     "keypoints-normalised": lambda row, size: with_points(row, triplets(row)[:, :2] / size),
     "boxes-normalised": lambda row, size: with_box(row, *(part / size for part in inside(row, size))),

@@ -101,14 +101,7 @@ def test_any_number_of_keypoints_is_read(tmp_path: Path) -> None:
     document = content(0)
     document["categories"] = [{"id": 7, "name": "chair", "keypoints": ["left_leg", "right_leg", "seat"]}]
     document["annotations"] = [
-        {
-            "id": 1,
-            "image_id": 2,
-            "category_id": 7,
-            "bbox": [1, 1, 9, 9],
-            "area": 5,
-            "keypoints": [1, 2, 2, 3, 4, 1, 0, 0, 0],
-        }
+        {"id": 1, "image_id": 2, "category_id": 7, "bbox": [1, 1, 9, 9], "area": 5, "keypoints": [1, 2, 2, 3, 4, 1, 0, 0, 0]}
     ]
     annotations = read_annotations(write_json(tmp_path / "a.json", document))
     assert annotations.instances().keypoints.tolist() == [[[1, 2], [3, 4], [0, 0]]]
@@ -161,9 +154,7 @@ def test_mmpose_rules_leave_out_num_keypoints_0_and_official_rules_do_not(tmp_pa
 @settings(max_examples=30, deadline=None)
 @given(
     shares=st.lists(
-        st.one_of(st.none(), st.just(math.nan), st.just(0.0), st.floats(-2, 2), st.floats(0, 0.02)),
-        min_size=1,
-        max_size=9,
+        st.one_of(st.none(), st.just(math.nan), st.just(0.0), st.floats(-2, 2), st.floats(0, 0.02)), min_size=1, max_size=9
     ),
     box_share=st.floats(0.1, 1),
 )
@@ -294,10 +285,7 @@ BAD_FILES = {
     "id of 65 bits": (first(id=2**63), r"`id` of annotation 9223372036854775808 .*integer.* at most 64 bits"),
     "id as an inexact float": (image(id=2.0**53), r"`id` of image 9007199254740992\.0 to be an integer"),
     "repeated annotation": (first(id=101), r"`id`.*annotation.* 101"),
-    "one id for two images": (
-        image(id=2),
-        r"`id`.*image.* 2 \(photo 1\.jpg, photo 2\.jpg\)",
-    ),
+    "one id for two images": (image(id=2), r"`id`.*image.* 2 \(photo 1\.jpg, photo 2\.jpg\)"),
     "labelled keypoint far away": (first(keypoints=[1e308, 1, 2] * 17), r"finite.*1e\+308.*annotation 100"),
     "box far away": (first(bbox=[1, 2, 1e308, 1e308]), r"`bbox` of annotation 100 .*finite"),
     "box of endless digits": (first(bbox=[1, 2, 10**400, 4]), r"`bbox` of annotation 100 .*finite"),
@@ -381,8 +369,7 @@ def test_a_missing_file_is_refused(missing: str, tmp_path: Path) -> None:
 
 def test_149813_instances_need_at_most_60_megabytes(tmp_path: Path) -> None:
     small, large = (
-        read_annotations(write_json(tmp_path / f"{count}.json", content(count))).instances().nbytes
-        for count in (10, 40)
+        read_annotations(write_json(tmp_path / f"{count}.json", content(count))).instances().nbytes for count in (10, 40)
     )
     assert 149_813 * (large - small) / 30 < 35e6
 
@@ -390,9 +377,7 @@ def test_149813_instances_need_at_most_60_megabytes(tmp_path: Path) -> None:
 @pytest.mark.data
 @pytest.mark.slow
 def test_the_real_training_set_needs_at_most_60_megabytes(shared_data: Path, tmp_path: Path) -> None:
-    write_json(
-        tmp_path / "train.json", _real_labels(shared_data / "coco_labels_2017" / "coco_kp_yolo_train2017.tar.gz")
-    )
+    write_json(tmp_path / "train.json", _real_labels(shared_data / "coco_labels_2017" / "coco_kp_yolo_train2017.tar.gz"))
     script = (
         "import sys, torch\n"
         "from hrpose.annotations.coco import forget_annotations, read_annotations\n"
@@ -402,9 +387,7 @@ def test_the_real_training_set_needs_at_most_60_megabytes(shared_data: Path, tmp
         "forget_annotations()\n"
         "print(len(table), resident() - before)\n"
     )
-    answer = subprocess.run(
-        [sys.executable, "-c", script, tmp_path / "train.json"], capture_output=True, text=True, check=True
-    )
+    answer = subprocess.run([sys.executable, "-c", script, tmp_path / "train.json"], capture_output=True, text=True, check=True)
     count, grown = map(int, answer.stdout.split())
     assert count == 149_813
     assert grown < 60e6
@@ -454,9 +437,5 @@ def test_the_benchmark_is_recognised_by_names_and_fields(
     document = content(1)
     document["categories"] = [{"id": 1, "name": "person", "keypoints": list(names)}]
     for row in document["annotations"]:
-        row |= {
-            "keypoints": [1, 2, 2] * len(names),
-            "num_keypoints": len(names),
-            **({field: [1, 2, 2]} if field else {}),
-        }
+        row |= {"keypoints": [1, 2, 2] * len(names), "num_keypoints": len(names), **({field: [1, 2, 2]} if field else {})}
     assert read_annotations(write_json(tmp_path / "a.json", document)).benchmark == benchmark

@@ -38,9 +38,7 @@ def test_several_categories_are_read_as_one(tmp_path: Path) -> None:
     assert set(annotations.ground_truth().category_ids.tolist()) == {3}
     assert annotations.category["name"] == "sheep, goat"
     assert read_skeleton(file, category=("sheep", "goat")).num_keypoints == 17
-    detections = [
-        {"image_id": 1, "category_id": category, "bbox": [1, 2, 30, 40], "score": 0.5} for category in (3, 5, 9)
-    ]
+    detections = [{"image_id": 1, "category_id": category, "bbox": [1, 2, 30, 40], "score": 0.5} for category in (3, 5, 9)]
     table = read_detections(write_json(tmp_path / "d.json", detections), annotations)
     assert table.instance_ids.tolist() == [0, 1]
 

@@ -110,10 +110,7 @@ def test_fields_that_some_annotations_lack_are_unlabelled_and_counted(tmp_path: 
         ({"foot_kpts": [1, 2] * 10}, r"`foot_kpts`.*100.*18 numbers.*20"),
         ({"face_kpts": [[1, 2, 2]] * 67}, r"`face_kpts`.*100.*204 numbers"),
         ({"face_valid": "yes"}, r"`face_valid`.*100.*'yes'"),
-        (
-            {"foot_kpts": [1, 2, 7] * 6},
-            r"6 of 266.*7 \(6 times\).*keypoint 17.*100",
-        ),
+        ({"foot_kpts": [1, 2, 7] * 6}, r"6 of 266.*7 \(6 times\).*keypoint 17.*100"),
         ({"foot_kpts": [float("nan"), 2, 2] * 6}, r"17.*100"),
     ],
 )
@@ -125,13 +122,7 @@ def test_an_invalid_value_is_one_error_with_field_and_id(tmp_path: Path, change:
 
 
 @pytest.mark.parametrize(
-    "change",
-    [
-        {"keypoint_fields": {"keypoints": 0}},
-        {"area_from_bbox": 0.0},
-        {"area_from_bbox": -1.0},
-        {"area_from_bbox": True},
-    ],
+    "change", [{"keypoint_fields": {"keypoints": 0}}, {"area_from_bbox": 0.0}, {"area_from_bbox": -1.0}, {"area_from_bbox": True}]
 )
 def test_numbers_that_are_not_positive_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     file = write_json(tmp_path / "a.json", content(1))

@@ -68,11 +68,7 @@ def test_other_string_ids_are_numbered_with_a_note(tmp_path: Path) -> None:
 
 
 def test_long_and_padded_string_ids_are_numbered() -> None:
-    document = {
-        "images": [{"id": "007"}, {"id": "9" * 5000}],
-        "annotations": [{"id": 1, "image_id": "007"}],
-        "categories": [],
-    }
+    document = {"images": [{"id": "007"}, {"id": "9" * 5000}], "annotations": [{"id": 1, "image_id": "007"}], "categories": []}
     found, notes = unify_ids(document, FILE)
     assert [row["id"] for row in found["images"]] == [1, 2]
     assert found["annotations"][0]["image_id"] == 1

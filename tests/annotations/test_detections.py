@@ -151,9 +151,7 @@ def test_annotated_boxes_are_clipped_to_images_of_known_size(write):
     """As in `COCODataset` of the official code, where a box of width w inside the image becomes w - 1 wide."""
     images = [{**IMAGES[0], "width": 40, "height": 30}, IMAGES[1]]
     boxes = {1: (7, [-5, 10, 20, 40]), 2: (7, [3, 4, 10, 10]), 3: (3, [-5, 10, 20, 40]), 4: (7, [50, 5, 9, 9])}
-    rows = [
-        {"id": row, "image_id": image_id, "category_id": 1, "bbox": bbox} for row, (image_id, bbox) in boxes.items()
-    ]
+    rows = [{"id": row, "image_id": image_id, "category_id": 1, "bbox": bbox} for row, (image_id, bbox) in boxes.items()]
     known = read_image_boxes(None, write({"images": images, "annotations": rows, "categories": [PERSON]}))
     assert known.boxes_of(7)[0].tolist() == [[0, 10, 19, 19], [3, 4, 9, 9], [50, 5, 9, 9]]  # the last one is outside
     assert known.boxes_of(3)[0].tolist() == [[-5, 10, 20, 40]]
@@ -176,9 +174,6 @@ def test_annotated_boxes_are_clipped_to_images_of_known_size(write):
     ],
 )
 def test_shapes_that_do_not_match_are_refused(write, annotations, boxes, message):
-    files = [
-        None if content is None else write(content, f"{place}.json")
-        for place, content in enumerate((annotations, boxes))
-    ]
+    files = [None if content is None else write(content, f"{place}.json") for place, content in enumerate((annotations, boxes))]
     with pytest.raises(DataError, match=message):
         read_image_boxes(*files)

@@ -38,16 +38,7 @@ NAMED = {  # findings that are not entries of a table
 TABLES = {
     check.name: check.severity
     for table in (
-        *(
-            ROW_CHECKS,
-            REFUSED_ROW_CHECKS,
-            CHECKS,
-            KEYPOINT_CHECKS,
-            BOX_CHECKS,
-            SHAPE_CHECKS,
-            SKELETON_CHECKS,
-            SPLIT_CHECKS,
-        ),
+        *(ROW_CHECKS, REFUSED_ROW_CHECKS, CHECKS, KEYPOINT_CHECKS, BOX_CHECKS, SHAPE_CHECKS, SKELETON_CHECKS, SPLIT_CHECKS),
         *(FOLDER_CHECKS, CONTENT_CHECKS),
     )
     for check in table
@@ -172,9 +163,7 @@ FAULTS: dict[str, Callable[[Content], None]] = {
         )
     ),
     "boxes-tight": each(tight),
-    "boxes-tiny": each(
-        lambda row: moved(lambda points: points / [20, 20, 1])(row) or set_box(lambda box: box / 20)(row)
-    ),
+    "boxes-tiny": each(lambda row: moved(lambda points: points / [20, 20, 1])(row) or set_box(lambda box: box / 20)(row)),
     "boxes-shared": lambda content: content["annotations"][1].update(bbox=content["annotations"][0]["bbox"]),
     "areas-constant": each(lambda row: row.update(area=6000.0)),
     "areas-above-box": each(lambda row: row.update(area=1e5)),
@@ -263,9 +252,7 @@ def test_each_faulty_image_is_found_by_its_check(tmp_path: Path) -> None:
     folder = write_images(content, tmp_path / "images")
     _spoil_images(folder)
     found = examine(tmp_path, content, images=folder)
-    names = {
-        name: found[name].ids for name in (*TABLES, "bit-depth") if name in found and found[name].file == str(folder)
-    }
+    names = {name: found[name].ids for name in (*TABLES, "bit-depth") if name in found and found[name].file == str(folder)}
     assert names == {
         "images-missing": ("0_1.png",),
         "files-without-entry": ("other.png",),
@@ -366,9 +353,7 @@ def test_images_of_both_sets_are_opened_once(tmp_path: Path, monkeypatch) -> Non
     folder = write_images(content, tmp_path / "images")
     opened = []
     decode = image_contents.decode_pixels
-    monkeypatch.setattr(
-        image_contents, "decode_pixels", lambda content, file: opened.append(file) or decode(content, file)
-    )
+    monkeypatch.setattr(image_contents, "decode_pixels", lambda content, file: opened.append(file) or decode(content, file))
     found = examine(tmp_path, content, content, images=folder)
     assert len(opened) == len(content["images"])
     assert "train-images-in-validation" in found
@@ -379,9 +364,7 @@ def test_a_file_name_that_leaves_the_folder_is_refused_and_the_labels_are_checke
     content = people()
     content["images"][0]["file_name"] = "/elsewhere/0.png"
     FAULTS["areas-constant"](content)
-    found = examine(
-        tmp_path, content, images=write_images({**content, "images": content["images"][1:]}, tmp_path / "images")
-    )
+    found = examine(tmp_path, content, images=write_images({**content, "images": content["images"][1:]}, tmp_path / "images"))
     assert found["file-names-refused"].severity == "error"
     assert "areas-constant" in found
     assert not set(found) & {check.name for check in (*FOLDER_CHECKS, *CONTENT_CHECKS)}  # no image is opened
@@ -407,9 +390,7 @@ def test_swapped_ears_of_an_animal_from_above_are_found_at_any_rotation(tmp_path
         angle = rng.uniform(0, 2 * np.pi)
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         points = (body[[0, 2, 1, 3]] if row["id"] in (5, 6) else body) @ turn.T + [100, 150] + rng.normal(0, 1, (4, 2))
-        row.update(
-            keypoints=np.column_stack([points, [2] * 4]).ravel().tolist(), bbox=[50, 100, 100, 100], num_keypoints=4
-        )
+        row.update(keypoints=np.column_stack([points, [2] * 4]).ravel().tolist(), bbox=[50, 100, 100, 100], num_keypoints=4)
     finding = examine(tmp_path, content)["sides-unlike-most"]
     assert (finding.count, finding.total, finding.ids) == (2, 40, (5, 6))
 
@@ -459,13 +440,7 @@ def test_images_of_archives_are_examined_like_those_of_a_folder(kind: str, tmp_p
     archive = WRITE[kind](tmp_path / f"x.{kind}", folder)
     expected = examine(tmp_path, train, val, images=folder)
     found = examine(tmp_path, train, val, images=archive)
-    assert {
-        "images-missing",
-        "images-truncated",
-        "images-unreadable",
-        "images-identical",
-        "image-sizes-swapped",
-    } <= set(expected)
+    assert {"images-missing", "images-truncated", "images-unreadable", "images-identical", "image-sizes-swapped"} <= set(expected)
     assert {"files-without-entry", "image-contents-in-validation", "assumed-on-reading"} <= set(expected)
     assert {name: (one.count, one.ids) for name, one in found.items()} == {
         name: (one.count, one.ids) for name, one in expected.items()

@@ -46,16 +46,12 @@ def test_file_names_are_replaced_by_existing_ones_and_counted(tmp_path: Path) ->
     for row, name in zip(document["images"], names, strict=True):
         row["file_name"] = name
     file = write_json(folder / "b.json", document)
-    with pytest.warns(
-        DataWarning, match=r"1 of 4 file names.*backslashes.*1 of 4.*absolute.*1 of 4.*case.*'PHOTO 1.JPG'"
-    ):
+    with pytest.warns(DataWarning, match=r"1 of 4 file names.*backslashes.*1 of 4.*absolute.*1 of 4.*case.*'PHOTO 1.JPG'"):
         table = InstanceFiles().annotated(file, folder / "photos", "train")
     assert table.file_names.tolist() == ["photo 1.jpg", "photo 2.jpg", "./photo 3.jpg", "photo 4.jpg"]
 
 
-@pytest.mark.parametrize(
-    "name", ["/etc/passwd", "C:/photos/1.jpg", "a\\nowhere.jpg", "../b.jpg", "a/../../b.jpg", "..\\b.jpg"]
-)
+@pytest.mark.parametrize("name", ["/etc/passwd", "C:/photos/1.jpg", "a\\nowhere.jpg", "../b.jpg", "a/../../b.jpg", "..\\b.jpg"])
 def test_names_outside_the_folder_are_refused(name: str, tmp_path: Path) -> None:
     folder = write_dataset(tmp_path)
     document = content()

@@ -159,10 +159,7 @@ BAD_ENTRIES = {
     "center of truths": ({"center": [True, 2.0]}, r"`center` of person 1"),
     "NaN center": ({"center": [float("nan"), 2]}, r"`center` of person 1 .*nan"),
     "vast center": ({"center": [10**400, 2]}, r"`center` of person 1"),
-    "scale of nothing": (
-        {"scale": 0},
-        r"`scale` of person 1 .*positive number, the height of the person / 200, but got 0",
-    ),
+    "scale of nothing": ({"scale": 0}, r"`scale` of person 1 .*positive number, the height of the person / 200, but got 0"),
     "scale list": ({"scale": [1.0, 1.0]}, r"`scale` of person 1"),
     "seventeen": ({"joints": [[1.0, 2.0]] * 17}, r"`joints` of person 1 .*16 pairs.*but got a list of 17"),
     "triplets": ({"joints": [[1.0, 2.0, 1]] * 16}, r"`joints` of person 1 .*16 pairs"),
@@ -194,10 +191,7 @@ def test_a_missing_key_is_refused(key: str, tmp_path: Path) -> None:
         ([], "the list is empty"),
         ({"images": []}, r"JSON.*COCO"),
         ([3], r"0.*JSON"),
-        (
-            [{"image_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}],
-            "image_id",
-        ),
+        ([{"image_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}], "image_id"),
     ],
 )
 def test_the_error_for_other_json_says_it_is_not_mpii(what: Any, message: str, tmp_path: Path) -> None:
@@ -367,10 +361,7 @@ def test_keypoints_are_named_in_the_order_of_mpii(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (
-            {"headboxes_src": None},
-            r"pos_gt_src.*jnt_missing.*headboxes_src",
-        ),
+        ({"headboxes_src": None}, r"pos_gt_src.*jnt_missing.*headboxes_src"),
         ({"pos_gt_src": np.zeros((16, 3, 3))}, r"keypoints \(N, 16, 2\).*\(3, 16, 3\)"),
         ({"jnt_missing": np.zeros((16, 2))}, r"missing \(N, 16\)"),
         ({"headboxes_src": np.zeros((2, 2, 3))}, r"3 of 3.*0, 1, 2"),

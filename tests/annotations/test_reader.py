@@ -47,10 +47,7 @@ def test_each_reason_to_leave_instances_out_is_counted(tmp_path: Path) -> None:
     rows[4].update(bbox=[9, 300, 20, 20], iscrowd=1)
     file = write_json(tmp_path / "none.json", labels)
     reasons = "2 marked `iscrowd`, 1 without keypoints, 1 with an `area` of 0, 2 with a box "
-    with (
-        pytest.warns(DataWarning) as caught,
-        pytest.raises(DataError, match=f"found 5 annotations.*{reasons}"),
-    ):
+    with pytest.warns(DataWarning) as caught, pytest.raises(DataError, match=f"found 5 annotations.*{reasons}"):
         InstanceFiles().annotated(file, file.parent, "train")
     text = "2 of 2 instances with keypoints are left out: 1 with an `area` of 0, 1 with a box "
     assert any(text in str(warning.message) for warning in caught)
@@ -69,8 +66,5 @@ def test_the_error_for_a_file_without_instances_counts_its_annotations(tmp_path:
     for row in document["annotations"]:
         row["keypoints"] = [0] * 51
     file = write_json(tmp_path / "unlabelled.json", document)
-    with pytest.raises(
-        DataError,
-        match="11 without keypoints",
-    ):
+    with pytest.raises(DataError, match="11 without keypoints"):
         InstanceFiles().annotated(file, file.parent, "train")

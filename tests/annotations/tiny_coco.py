@@ -36,11 +36,7 @@ def annotation(number: int, **changes: Any) -> dict[str, Any]:
 def content(num_instances: int = 11) -> dict[str, Any]:
     """Four images of 90 x 70 pixels and some persons on them."""
     images = [{"id": i, "file_name": f"photo {i}.jpg", "width": 90, "height": 70} for i in range(1, 5)]
-    return {
-        "images": images,
-        "annotations": [annotation(i) for i in range(num_instances)],
-        "categories": [CATEGORY],
-    }
+    return {"images": images, "annotations": [annotation(i) for i in range(num_instances)], "categories": [CATEGORY]}
 
 
 def write_json(file: Path, what: Any) -> Path:
@@ -60,9 +56,7 @@ def write_dataset(folder: Path, num_instances: int = 11) -> Path:
     """Write persons.json, detections.json and images/; return the folder."""
     document = content(num_instances)
     write_json(folder / "persons.json", document)
-    detections = [
-        {"image_id": 1 + i % 4, "category_id": 1, "bbox": [3.5, 4.25, 40, 50], "score": 0.1 * i} for i in range(1, 8)
-    ]
+    detections = [{"image_id": 1 + i % 4, "category_id": 1, "bbox": [3.5, 4.25, 40, 50], "score": 0.1 * i} for i in range(1, 8)]
     write_json(folder / "detections.json", detections)
     for image in document["images"]:
         write_image(folder / "photos" / image["file_name"], seed=image["id"])

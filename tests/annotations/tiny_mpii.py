@@ -31,11 +31,7 @@ def truth_of(persons: list[dict[str, Any]]) -> dict[str, np.ndarray]:
     points = np.array([row["joints"] for row in persons], float)
     labelled = np.array([row["joints_vis"] for row in persons])
     boxes = np.stack([points[:, 9], points[:, 9] + [60.0, 80.0]], axis=1)  # a diagonal of 100: a head size of 60
-    return {
-        "pos_gt_src": points.transpose(1, 2, 0),
-        "jnt_missing": 1.0 - labelled.T,
-        "headboxes_src": boxes.transpose(1, 2, 0),
-    }
+    return {"pos_gt_src": points.transpose(1, 2, 0), "jnt_missing": 1.0 - labelled.T, "headboxes_src": boxes.transpose(1, 2, 0)}
 
 
 def write_persons(file: Path, persons: Any) -> Path:

@@ -16,9 +16,7 @@ def run_epoch(monkeypatch, *, wait: float, step: float, idle: float, callback: D
     callback = callback or DataWait()
     callback._clock = lambda: now[0]
     trainer = SimpleNamespace(
-        strategy=SimpleNamespace(root_device=torch.device("cpu")),
-        is_global_zero=True,
-        datamodule=SimpleNamespace(num_workers=1),
+        strategy=SimpleNamespace(root_device=torch.device("cpu")), is_global_zero=True, datamodule=SimpleNamespace(num_workers=1)
     )
     module = SimpleNamespace(log=lambda name, value, **_: logged.update({name: value}))
     callback.on_train_epoch_start(trainer, module)

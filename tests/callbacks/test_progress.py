@@ -154,8 +154,7 @@ def test_a_terminal_shows_everything_in_one_line(tmp_path):
     lines = [re.sub(r"\x1b\[[?\d]*\w", "", line).strip() for line in re.split("[\r\n]", text)]
     assert max(map(len, lines)) <= 80
     assert any(
-        re.fullmatch(r"Epoch 2/3  ━+─+  4/6  loss \d\.\de-\d\d  AP 0\.612  2\.0 img/s  0:2\d left", line)
-        for line in lines
+        re.fullmatch(r"Epoch 2/3  ━+─+  4/6  loss \d\.\de-\d\d  AP 0\.612  2\.0 img/s  0:2\d left", line) for line in lines
     )
     assert any(re.match(r"Epoch 3/3 val  ━+─+  2/3  loss", line) for line in lines)
     assert any(line.startswith("Sanity check  ") for line in lines)
@@ -187,9 +186,7 @@ def test_a_file_has_plain_lines(verb, tmp_path, caplog):
 @pytest.mark.parametrize(("verb", "title"), [("validate", "Validation"), ("test", "Test")])
 def test_an_evaluation_shows_its_remaining_time(verb, title, shown, tmp_path):
     run(tmp_path, terminal=True, verb=verb)
-    assert [(status.title, status.done, status.seconds_left) for _, status in shown] == [
-        (title, i, 3 - i) for i in (1, 2, 3)
-    ]
+    assert [(status.title, status.done, status.seconds_left) for _, status in shown] == [(title, i, 3 - i) for i in (1, 2, 3)]
 
 
 def test_the_last_score_is_stored(tmp_path):
@@ -290,15 +287,7 @@ def test_examples_of_losses(loss, text):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [
-        (0, "0:00"),
-        (0.2, "0:01"),
-        (59.5, "1:00"),
-        (151, "2:31"),
-        (3723, "1:02:03"),
-        (86399, "23:59:59"),
-        (130000, "1d 12h"),
-    ],
+    [(0, "0:00"), (0.2, "0:01"), (59.5, "1:00"), (151, "2:31"), (3723, "1:02:03"), (86399, "23:59:59"), (130000, "1d 12h")],
 )
 def test_examples_of_durations(seconds, text):
     assert format_duration(seconds) == text

@@ -175,9 +175,7 @@ def steps_of(callback, folder, verb="fit", **settings):
     return module.seen, trainer
 
 
-@pytest.mark.parametrize(
-    ("verb", "stages"), [("fit", ["val", "train", "val"]), ("validate", ["val"]), ("test", ["test"])]
-)
+@pytest.mark.parametrize(("verb", "stages"), [("fit", ["val", "train", "val"]), ("validate", ["val"]), ("test", ["test"])])
 def test_every_step_uses_the_chosen_number_which_is_then_restored(two_threads, tmp_path, verb, stages):
     seen, _ = steps_of(TorchThreads(), tmp_path, verb)
     assert seen == [(stage, 1) for stage in stages]

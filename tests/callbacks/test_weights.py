@@ -71,9 +71,7 @@ def make_module(optimizer: str = "adam") -> PoseModule:
     return PoseModule(net, CODEC, HeatmapMSELoss(), SKELETON, optimizer=OPTIMIZERS[optimizer])
 
 
-def train(
-    module: PoseModule, *callbacks: L.Callback, epochs: int = 3, folder=None, resume=None, **settings
-) -> L.Trainer:
+def train(module: PoseModule, *callbacks: L.Callback, epochs: int = 3, folder=None, resume=None, **settings) -> L.Trainer:
     trainer = L.Trainer(
         max_epochs=epochs,
         accelerator="cpu",
@@ -147,9 +145,7 @@ def test_gradients_of_an_unfinished_accumulation_do_not_change_the_backbone(tmp_
     assert any(name.startswith("net.stage4") for name in content["gradients"])
     resumed = make_module()
     train(resumed, FreezeBackbone(), epochs=1, accumulate_grad_batches=2, resume=file)
-    saved = {
-        name.removeprefix("net."): tensor for name, tensor in content["state_dict"].items() if name.startswith("net.")
-    }
+    saved = {name.removeprefix("net."): tensor for name, tensor in content["state_dict"].items() if name.startswith("net.")}
     assert changed(saved, state_of(resumed.net)) == {"final_layer"}
 
 

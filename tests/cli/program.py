@@ -28,9 +28,7 @@ sys.exit(main())
 """
 
 
-def start(
-    *arguments: str, cwd: Path, body: str = "", before: str = "", imports: bool = False, **environment: str
-) -> Process:
+def start(*arguments: str, cwd: Path, body: str = "", before: str = "", imports: bool = False, **environment: str) -> Process:
     """Start the command.
 
     Args:

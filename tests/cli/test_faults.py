@@ -22,10 +22,7 @@ def worker(pids: str, rest: str) -> RuntimeError:
 @pytest.mark.parametrize(
     ("error", "found"),
     [
-        (
-            OSError(errno.ENOSPC, "No space left on device", "/runs/a/last.ckpt"),
-            ["/runs/a/last.ckpt", "Free disk space"],
-        ),
+        (OSError(errno.ENOSPC, "No space left on device", "/runs/a/last.ckpt"), ["/runs/a/last.ckpt", "Free disk space"]),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), ["quota", "/runs/a", "Free disk space"]),
         (OSError(errno.EFBIG, "File too large", "/runs/a/last.ckpt"), ["/runs/a/last.ckpt", "ulimit -f"]),
         (MemoryError(), ["memory", "data.batch_size"]),
@@ -60,9 +57,7 @@ def test_a_full_temporary_folder_is_named(tmp_path, monkeypatch):
     (tmp_path / "tmp").mkdir()
     (tmp_path / "run").mkdir()
     usage = type("Usage", (), {"free": 0})
-    monkeypatch.setattr(
-        "shutil.disk_usage", lambda place: usage if place.name == "tmp" else type("U", (), {"free": 2**40})
-    )
+    monkeypatch.setattr("shutil.disk_usage", lambda place: usage if place.name == "tmp" else type("U", (), {"free": 2**40}))
     explained = explain_machine(OSError(errno.ENOSPC, "No space left on device"), tmp_path / "run")
     assert f"{tmp_path}/tmp." in (explained or "")
 
@@ -98,11 +93,7 @@ def test_a_log_on_a_full_disk_raises_once_with_its_name(tmp_path, capsys, monkey
 @pytest.mark.parametrize(
     ("name", "text", "found"),
     [
-        (
-            "TerminatedWorkerError",
-            "A worker died.\nThe exit codes are {SIGKILL(-9), SIGKILL(-9)}",
-            ["(SIGKILL)", "n_jobs=1"],
-        ),
+        ("TerminatedWorkerError", "A worker died.\nThe exit codes are {SIGKILL(-9), SIGKILL(-9)}", ["(SIGKILL)", "n_jobs=1"]),
         ("TerminatedWorkerError", "A worker died.", ["without a signal", "n_jobs=1"]),
         ("UncompletedJobError", "Job 3 has no output\nmore", ["UncompletedJobError: Job 3 has no output."]),
         ("CompactHydraException", "The study cannot be read.", ["hydra/sweeper: The study cannot be read."]),

@@ -70,9 +70,7 @@ def test_an_example_composes(verb, example):
 def test_a_group_has_its_options_and_keys(capsys):
     text = shown(capsys, "fit", "--help", "data")
     assert all(f"  data={option} " in text for option in options("data"))
-    assert re.search(
-        r"^  data\.batch_size=32 +crops", text, re.MULTILINE
-    )  # of data=coco, which data=synthetic includes
+    assert re.search(r"^  data\.batch_size=32 +crops", text, re.MULTILINE)  # of data=coco, which data=synthetic includes
     assert "layout.data_dir" not in text  # data=synthetic switches it off
     assert "  detector.score_threshold=0.3 " in shown(capsys, "predict", "--help", "detector=rtdetr")
     assert "--help <group>" in shown(capsys, "fit", "data", "--help")

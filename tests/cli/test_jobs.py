@@ -39,9 +39,7 @@ if cfg.seed == 1:
 def test_a_sweep_continues_after_a_failed_job(tmp_path, error, has_trace):
     done = hrpose("fit", "-m", "seed=0,1,2", "experiment=tiny", cwd=tmp_path, body=f"if cfg.seed != 2:\n    {error}")
     assert [line.split()[3] for line in done.stdout.splitlines() if line.startswith("JOB")] == ["0", "1", "2"]
-    first, second = (
-        (f" ({folder.relative_to(tmp_path)})" for folder in run_folders(tmp_path)[:2]) if has_trace else ("", "")
-    )
+    first, second = (f" ({folder.relative_to(tmp_path)})" for folder in run_folders(tmp_path)[:2]) if has_trace else ("", "")
     assert done.stderr.splitlines()[-1] == f"hrpose: 2 of 3 jobs failed: seed=0{first}; seed=1{second}"
     assert len(run_folders(tmp_path)) == (3 if has_trace else 1)  # a refused job leaves no folder
     assert ("Traceback" in done.stderr) == has_trace
@@ -60,23 +58,15 @@ raise RuntimeError("no") if cfg.seed == 1 else UnusableImagesError("1 of 2 image
 def test_a_stopped_run_prints_how_to_continue(tmp_path, name, how, status):
     words = ["fit", "name=a b", "ckpt_path=null"]
     before = hrpose(*words, cwd=tmp_path, body=STOP.format(name))
-    assert (before.returncode, before.stderr) == (
-        status,
-        f"hrpose: {how}. To restart: hrpose fit 'name=a b' ckpt_path=null\n",
-    )
+    assert (before.returncode, before.stderr) == (status, f"hrpose: {how}. To restart: hrpose fit 'name=a b' ckpt_path=null\n")
     after = hrpose(*words, cwd=tmp_path, body=KEEP + STOP.format(name))
-    assert (after.returncode, after.stderr) == (
-        status,
-        f"hrpose: {how}. To continue: hrpose fit 'name=a b' ckpt_path=last\n",
-    )
+    assert (after.returncode, after.stderr) == (status, f"hrpose: {how}. To continue: hrpose fit 'name=a b' ckpt_path=last\n")
 
 
 @pytest.mark.parametrize("error", ["raise SystemExit", "raise RuntimeError('a broken worker')"])
 def test_the_exit_status_is_that_of_the_signal(tmp_path, error):
     """Lightning turns SIGTERM into a SystemExit without a status and Ctrl-C into one with the status 1."""
-    body = (
-        f"try:\n    {STOP.format('SIGTERM').replace(chr(10), chr(10) + '    ')}\nexcept KeyboardInterrupt:\n    {error}"
-    )
+    body = f"try:\n    {STOP.format('SIGTERM').replace(chr(10), chr(10) + '    ')}\nexcept KeyboardInterrupt:\n    {error}"
     done = hrpose("fit", cwd=tmp_path, body=body)
     assert (done.returncode, done.stderr) == (143, "hrpose: terminated. To restart: hrpose fit\n")
 
@@ -110,9 +100,7 @@ def test_a_job_of_a_sweep_continues_from_its_checkpoint(tmp_path):
 
 
 def test_a_signal_before_the_first_job_prints_one_line(tmp_path):
-    before = (
-        "import importlib\nmain = importlib.import_module('hrpose.cli.main')  # hrpose.cli.main is the function too\n"
-    )
+    before = "import importlib\nmain = importlib.import_module('hrpose.cli.main')  # hrpose.cli.main is the function too\n"
     before += "main._check = lambda command: os.kill(os.getpid(), 15)"
     done = hrpose("fit", "seed=2", cwd=tmp_path, before=before)
     assert (done.returncode, done.stdout) == (143, "")

@@ -48,9 +48,7 @@ def test_an_unknown_verb_is_explained(verb, advice, capsys):
 
 
 def test_a_job_gets_its_folder_and_the_original_command_line(tmp_path):
-    done = hrpose(
-        "fit", "+experiment=w32_256x192", "data=synthetic", "optim.lr=0.5", "--config-dir", ".", "seed=3", cwd=tmp_path
-    )
+    done = hrpose("fit", "+experiment=w32_256x192", "data=synthetic", "optim.lr=0.5", "--config-dir", ".", "seed=3", cwd=tmp_path)
     (job,) = lines(done, "JOB")
     (folder,) = run_folders(tmp_path / "runs")
     assert job == f"fit w32_256x192 3 0.5 {folder} None"
@@ -63,9 +61,7 @@ def test_every_job_of_a_sweep_has_its_folder_and_command_line(tmp_path):
     done = hrpose("fit", "-m", "optim.lr=0.1,0.2", "--config-dir", ".", "seed=3", cwd=tmp_path)
     folders = run_folders(tmp_path / "runs")
     assert [folder.name for folder in folders] == ["0", "1"]
-    assert lines(done, "JOB") == [
-        f"fit tiny 3 {rate} {folder} None" for rate, folder in zip((0.1, 0.2), folders, strict=True)
-    ]
+    assert lines(done, "JOB") == [f"fit tiny 3 {rate} {folder} None" for rate, folder in zip((0.1, 0.2), folders, strict=True)]
     for rate, argv in zip((0.1, 0.2), lines(done, "ARGV"), strict=True):
         assert argv.endswith(f"'fit', '--config-dir', '.', 'optim.lr={rate}', 'seed=3', 'hydra.mode=RUN']")
 
@@ -141,9 +137,7 @@ def test_a_sweep_over_networks_with_different_codecs_runs(tmp_path):
     assert len(lines(done, "JOB")) == 2
 
 
-@pytest.mark.parametrize(
-    "environment", [{"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2"}, {"SLURM_STEP_NUM_TASKS": "2"}]
-)
+@pytest.mark.parametrize("environment", [{"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2"}, {"SLURM_STEP_NUM_TASKS": "2"}])
 def test_processes_of_another_launcher_need_one_folder(tmp_path, environment):
     done = hrpose("fit", cwd=tmp_path, **environment)
     assert done.returncode == 1
@@ -170,10 +164,7 @@ def test_an_error_of_hrpose_is_a_message(tmp_path):
     ("raised", "message"),
     [
         ("open('nowhere/at all.txt')", "hrpose: No such file or directory: nowhere/at all.txt\n"),
-        (
-            "import errno; raise OSError(errno.ENOSPC, 'No space left on device')",
-            "hrpose: No space left on device: {runs}/tiny/",
-        ),
+        ("import errno; raise OSError(errno.ENOSPC, 'No space left on device')", "hrpose: No space left on device: {runs}/tiny/"),
         ("raise ValueError('a sentence')", None),
         ("raise OSError('no number')", None),
     ],
@@ -187,9 +178,7 @@ def test_an_error_of_the_machine_is_a_message(tmp_path, raised, message):
 
 
 def test_a_warning_is_one_line_on_the_screen_and_in_the_log(tmp_path):
-    done = hrpose(
-        "fit", cwd=tmp_path, body="import warnings; warnings.warn('three persons are left out', stacklevel=1)"
-    )
+    done = hrpose("fit", cwd=tmp_path, body="import warnings; warnings.warn('three persons are left out', stacklevel=1)")
     assert done.stdout.splitlines()[-1] == "Warning: three persons are left out"
     assert done.stderr == ""
     (folder,) = run_folders(tmp_path / "runs")
@@ -270,9 +259,7 @@ def test_a_wrong_key_is_explained_where_the_configuration_is_shown(tmp_path):
 
 
 def test_info_shows_the_files(tmp_path):
-    assert (
-        "experiment/w32_384x288" in hrpose("fit", "--info", "defaults", "experiment=w32_384x288", cwd=tmp_path).stdout
-    )
+    assert "experiment/w32_384x288" in hrpose("fit", "--info", "defaults", "experiment=w32_384x288", cwd=tmp_path).stdout
 
 
 def test_a_custom_config_folder_adds_experiments(tmp_path):

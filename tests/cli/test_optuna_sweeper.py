@@ -48,9 +48,7 @@ def search(tmp_path: Path) -> Callable[..., tuple[list[Sequence[str]], optuna.St
     ) -> tuple[list[Sequence[str]], optuna.Study]:
         given = {"num_trials": 4, "num_parallel": 1, "seed": 0, "prune": False, **settings}
         sweeper = OptunaSweeper(storage=str(tmp_path / "runs" / "optuna.log"), study_name="tiny", **given)
-        sweeper.config = OmegaConf.create(
-            {"task": "fit", "monitor": "val/AP", "hydra": {"sweep": {"dir": str(tmp_path)}}}
-        )
+        sweeper.config = OmegaConf.create({"task": "fit", "monitor": "val/AP", "hydra": {"sweep": {"dir": str(tmp_path)}}})
         launcher = sweeper.launcher = Launcher(job)  # type: ignore[assignment]
         sweeper.sweep(list(space))
         return [overrides for batch in launcher.batches for overrides in batch], study_in(tmp_path)
@@ -73,9 +71,7 @@ def test_a_search_maximises_the_score_and_keeps_fixed_overrides(search) -> None:
 
 
 def test_the_ranges_of_the_configuration_come_before_those_of_the_command(search) -> None:
-    jobs, _ = search(
-        lambda _: 0.5, num_trials=2, params={"seed": "range(1, 9)", "optim.lr": "interval(5, 6)"}, space=SPACE[:1]
-    )
+    jobs, _ = search(lambda _: 0.5, num_trials=2, params={"seed": "range(1, 9)", "optim.lr": "interval(5, 6)"}, space=SPACE[:1])
     assert all(len(overrides) == 2 and 1 <= int(overrides[0].removeprefix("seed=")) < 9 for overrides in jobs)
     assert all(1e-4 <= float(overrides[1].removeprefix("optim.lr=")) <= 1e-1 for overrides in jobs)
 
@@ -83,10 +79,7 @@ def test_the_ranges_of_the_configuration_come_before_those_of_the_command(search
 @pytest.mark.parametrize("score", [math.nan, None, math.inf])
 def test_a_job_without_a_score_is_a_failed_trial_and_the_search_continues(search, score) -> None:
     _, study = search(lambda overrides: score if overrides[1] == "model=a" else 0.5, num_trials=6)
-    assert {trial.params["model"]: trial.state for trial in study.trials} == {
-        "a": TrialState.FAIL,
-        "b": TrialState.COMPLETE,
-    }
+    assert {trial.params["model"]: trial.state for trial in study.trials} == {"a": TrialState.FAIL, "b": TrialState.COMPLETE}
 
 
 def test_the_same_command_continues_a_stopped_search_and_repeats_the_running_trial(search, tmp_path) -> None:

@@ -26,6 +26,4 @@ def in_image(found, golden_dir, name, grid):
     golden = np.load(golden_dir / "decode.npz")
     boxes = zip(golden[f"{name}_center"].astype(float), 200.0 * golden[f"{name}_scale"].astype(float), strict=True)
     crops = [input_from_image(center, scale, 0, SIZES[name][0], grid=grid) for center, scale in boxes]
-    return np.stack(
-        [transform_points(one, invert_affine(crop)) for one, crop in zip(found.numpy(), crops, strict=False)]
-    )
+    return np.stack([transform_points(one, invert_affine(crop)) for one, crop in zip(found.numpy(), crops, strict=False)])

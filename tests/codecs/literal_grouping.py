@@ -44,9 +44,7 @@ def candidates(heat, tag):
     for k in range(len(heat)):
         value, place = torch.from_numpy(peaks[k].ravel()).topk(30)
         y, x = np.unravel_index(place.numpy(), heat.shape[1:])
-        rows.append(
-            [np.array([x[i], y[i], value[i], *tag[k, y[i], x[i]]], np.float32) for i in range(30) if value[i] > 0.1]
-        )
+        rows.append([np.array([x[i], y[i], value[i], *tag[k, y[i], x[i]]], np.float32) for i in range(30) if value[i] > 0.1])
     return rows
 
 

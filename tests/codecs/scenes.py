@@ -17,10 +17,7 @@ def random_passes(seed, *, size=(384, 256), num_keypoints=17, num_instances=10, 
 
     (width, height), people = size, num_instances
     extent = uniform(0.15, 0.6, people, 1, 1) * height
-    points = (
-        uniform(0, 1, people, 1, 2) * torch.tensor([width, height])
-        + uniform(-0.5, 0.5, people, num_keypoints, 2) * extent
-    )
+    points = uniform(0, 1, people, 1, 2) * torch.tensor([width, height]) + uniform(-0.5, 0.5, people, num_keypoints, 2) * extent
     heights = uniform(0.05, 1, people, num_keypoints) * (uniform(0, 1, people, num_keypoints) > 0.3)
     results = []
     for _ in range(num_passes):
@@ -36,9 +33,7 @@ def random_passes(seed, *, size=(384, 256), num_keypoints=17, num_instances=10, 
                 across = torch.exp(-((columns + 0.5 - x[:, None]) ** 2) / 8) * heights[:, k, None]
                 down = torch.exp(-((rows + 0.5 - y[:, None]) ** 2) / 8)
                 output[0, k] = (down[:, :, None] * across[:, None]).amax(0)
-        field = interpolate(
-            torch.randn(1, 1, 8, 12, generator=generator) * 4, size=outputs[0].shape[2:], mode="bicubic"
-        )[0, 0]
+        field = interpolate(torch.randn(1, 1, 8, 12, generator=generator) * 4, size=outputs[0].shape[2:], mode="bicubic")[0, 0]
         rows, columns = torch.arange(outputs[0].shape[2]), torch.arange(outputs[0].shape[3])
         for k in range(num_keypoints):
             x, y = (points[:, k] / 4).unbind(-1)

@@ -96,9 +96,7 @@ def test_targets_have_the_shapes_and_types_of_the_protocol(codec):
 def test_the_decoded_target_is_the_encoded_keypoint(codec):
     points = torch.tensor([[[30.0, 44.0], [25.2, 60.7]], [[33.4, 40.1], [21.0, 52.5]]])
     found, scores = codec.decode(_perfect(codec, points))
-    bound = {HeatmapCodec: 2.0, UdpOffsetCodec: 0.15, RegressionCodec: 1e-4, IntegralCodec: 0.001}.get(
-        type(codec), 0.02
-    )
+    bound = {HeatmapCodec: 2.0, UdpOffsetCodec: 0.15, RegressionCodec: 1e-4, IntegralCodec: 0.001}.get(type(codec), 0.02)
     if isinstance(codec, SimccCodec):
         bound = 0.5 / codec.split_ratio  # half a bin
     if codec is CODECS["dark biased"]:

@@ -16,9 +16,7 @@ def golden(golden_dir):
 def test_unbiased_targets_are_darkposes(name, dtype, golden, golden_dir):
     points, visibility = keypoints(golden_dir, name)
     target, weight = DarkCodec(*SIZES[name], grid="plain").encode(points[:2].to(dtype), visibility[:2])
-    np.testing.assert_allclose(
-        target[:, golden[f"{name}_dark_keypoints"]].numpy(), golden[f"{name}_dark_target"], atol=1e-6
-    )
+    np.testing.assert_allclose(target[:, golden[f"{name}_dark_keypoints"]].numpy(), golden[f"{name}_dark_target"], atol=1e-6)
     np.testing.assert_array_equal(weight.numpy(), golden[f"{name}_dark_weight"])
 
 
@@ -27,10 +25,7 @@ def test_a_square_that_ends_less_than_a_cell_outside_has_weight_0_by_mmpose():
     cells = torch.tensor([-7.0, -7.001, -7.5, -8.0, 53.999, 54.0, 54.5])
     points = torch.stack([4 * cells, torch.full_like(cells, 100.0)], dim=-1)[None]
     weights = {
-        rules: DarkCodec((192, 256), (48, 64), grid="plain", rules=rules)
-        .encode(points, torch.ones(1, 7))[1]
-        .flatten()
-        .tolist()
+        rules: DarkCodec((192, 256), (48, 64), grid="plain", rules=rules).encode(points, torch.ones(1, 7))[1].flatten().tolist()
         for rules in ("official", "mmpose")
     }
     assert weights == {"official": [1, 1, 1, 0, 1, 0, 0], "mmpose": [1, 0, 0, 0, 1, 0, 0]}

@@ -71,18 +71,13 @@ def test_grouping_takes_a_fifth_of_the_time_of_the_literal_algorithm():
 def test_candidates_are_grouped_as_in_the_official_code():
     tags = [(0.1, 0.2), (2, 2.1), (2.3, 2.2), (0.3, 0.1), (5, 5), (0.9, 0.8)]
     members = group(
-        np.array([0, 0, 1, 1, 1, 2]),
-        np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.65], np.float32),
-        np.array(tags, np.float32),
-        3,
+        np.array([0, 0, 1, 1, 1, 2]), np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.65], np.float32), np.array(tags, np.float32), 3
     )
     assert members.tolist() == [[0, 3, 5], [1, 2, -1], [-1, 4, -1]]
 
 
 def test_below_half_a_tag_distance_the_value_decides():
-    members = group(
-        np.array([0, 1, 1]), np.array([0.9, 0.8, 0.3], np.float32), np.array([[0], [0.4], [0.0]], np.float32), 2
-    )
+    members = group(np.array([0, 1, 1]), np.array([0.9, 0.8, 0.3], np.float32), np.array([[0], [0.4], [0.0]], np.float32), 2)
     assert members.tolist() == [
         [0, 2]
     ]  # the weaker one creates an instance with the same first tag, which replaces that of the first
@@ -151,8 +146,7 @@ def test_the_mirror_image_gives_the_mirrored_instances():
 def test_target_heatmaps_and_tags_give_every_instance():
     generator = torch.Generator().manual_seed(0)
     points = (
-        torch.rand(6, 17, 2, generator=generator) * 44
-        + torch.tensor([[x, y] for y in (8, 72) for x in (8, 72, 136)])[:, None]
+        torch.rand(6, 17, 2, generator=generator) * 44 + torch.tensor([[x, y] for y in (8, 72) for x in (8, 72, 136)])[:, None]
     )
     tags = torch.zeros(1, 17, 32, 48)
     for n in range(6):

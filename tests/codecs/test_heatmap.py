@@ -80,9 +80,7 @@ def test_flip_back_is_official(people, golden_dir):
 
 def test_accuracy_is_official(golden_dir):
     golden = np.load(golden_dir / "losses.npz")
-    mean, per_keypoint = heatmap_accuracy(
-        torch.from_numpy(golden["acc_output"]), torch.from_numpy(golden["acc_target"])
-    )
+    mean, per_keypoint = heatmap_accuracy(torch.from_numpy(golden["acc_output"]), torch.from_numpy(golden["acc_target"]))
     assert mean.item() == pytest.approx(float(golden["acc_avg"]), abs=1e-6)
     want = golden["acc_per_joint"][1:]
     np.testing.assert_allclose(per_keypoint.numpy(), np.where(want < 0, np.nan, want), atol=1e-6)
@@ -135,11 +133,7 @@ def test_targets_follow_their_definition_cell_by_cell(x, y, visibility, sigma):
         (2.0, 1, 1.0),  # a half rounds up
         (-5.0, 0, 1.0),  # -1.25 + 0.5 is cut off to 0, not to -1
         (-6.5, -1, 1.0),
-        (
-            -30.0,
-            -7,
-            1.0,
-        ),  # the square is just outside the map, and the official check accepts it: an empty target of weight 1
+        (-30.0, -7, 1.0),  # the square is just outside the map, and the official check accepts it: an empty target of weight 1
         (-34.0, -8, 0.0),
         (214.0, 54, 0.0),
         (213.9, 53, 1.0),  # the first column of the square is the last of the map

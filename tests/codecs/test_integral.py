@@ -38,9 +38,7 @@ def test_a_heatmap_trained_on_the_target_is_decoded_to_the_keypoint(grid):
     def misfit():
         optimizer.zero_grad()
         shares = heatmaps.flatten(2).softmax(-1).unflatten(-1, (64, 48))
-        means = torch.stack(
-            [(shares.sum(2) * torch.arange(48)).sum(-1), (shares.sum(3) * torch.arange(64)).sum(-1)], -1
-        )
+        means = torch.stack([(shares.sum(2) * torch.arange(48)).sum(-1), (shares.sum(3) * torch.arange(64)).sum(-1)], -1)
         loss = (means / torch.tensor([48, 64]) - target).square().sum()
         loss.backward()
         return loss

@@ -37,12 +37,7 @@ def test_a_target_inside_sums_to_one_along_each_axis():
 
 @pytest.mark.parametrize(
     ("place", "weight"),
-    [
-        (-9.5, 1),
-        (-9.8, 0),
-        (200.5, 1),
-        (201.0, 0),
-    ],  # bins -19 and 401 are the last whose 3 sigma = 18 bins reach inside
+    [(-9.5, 1), (-9.8, 0), (200.5, 1), (201.0, 0)],  # bins -19 and 401 are the last whose 3 sigma = 18 bins reach inside
 )
 def test_a_keypoint_has_weight_if_its_gaussian_is_partly_inside(place, weight):
     target, found = CODEC.encode(torch.tensor([[[place, 50.0]]]), torch.ones(1, 1))

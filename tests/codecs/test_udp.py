@@ -23,9 +23,7 @@ def test_targets_are_official(name, dtype, golden, golden_dir):
     np.testing.assert_array_equal(weight.numpy(), golden[f"{name}_udp_weight"])
 
 
-@pytest.mark.parametrize(
-    ("smoothing", "kernel", "key"), [("official", 7, "udp_preds_k7"), ("mmpose", 11, "mm_udp_preds_k11")]
-)
+@pytest.mark.parametrize(("smoothing", "kernel", "key"), [("official", 7, "udp_preds_k7"), ("mmpose", 11, "mm_udp_preds_k11")])
 @pytest.mark.parametrize("name", SIZES)
 def test_decoded_keypoints_are_official_and_mmposes(name, smoothing, kernel, key, golden, golden_dir):
     maps, positive = heatmaps(golden_dir, name)  # other code is undefined for heatmaps without a positive cell

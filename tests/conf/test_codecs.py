@@ -134,9 +134,7 @@ def test_the_page_has_the_values_of_the_files():
 
 def test_a_size_of_the_users_own(tmp_path):
     (tmp_path / "size").mkdir()
-    text = (
-        (CONF / "size" / "256x192.yaml").read_text().replace("[192, 256]", "[144, 192]").replace("[48, 64]", "[36, 48]")
-    )
+    text = (CONF / "size" / "256x192.yaml").read_text().replace("[192, 256]", "[144, 192]").replace("[48, 64]", "[36, 48]")
     (tmp_path / "size" / "192x144.yaml").write_text(text.partition("published")[0])
     cfg = compose("fit", [f"hydra.searchpath=[file://{tmp_path}]", "size=192x144", "codec=dark"])
     assert (list(cfg.codec.input_size), list(cfg.codec.heatmap_size)) == ([144, 192], [36, 48])

@@ -192,10 +192,7 @@ def test_a_row_of_a_bottom_up_network_has_outputs_of_its_codecs_strides(row, tmp
 def test_higher_hrnet_has_the_recipe_of_its_authors():
     cfg = composed("experiment=higher_hrnet_w32_512")
     assert (cfg.optim.lr, cfg.optim.weight_decay, cfg.trainer.max_epochs) == (1e-3, 0, 300)
-    assert (list(cfg.schedule.milestones), cfg.data.batch_size * cfg.trainer.accumulate_grad_batches) == (
-        [200, 260],
-        48,
-    )
+    assert (list(cfg.schedule.milestones), cfg.data.batch_size * cfg.trainer.accumulate_grad_batches) == ([200, 260], 48)
     window, flip = (build(node) for node in cfg.augment.values() if node is not None)
     assert (tuple(window.scale), window.rotation, window.shift, flip.probability) == ((0.75, 1.5), 30, 0.2, 0.5)
     assert (cfg.loss.push_factor, cfg.loss.pull_factor, cfg.loss.push_type) == (1e-3, 1e-3, "exp")
@@ -217,14 +214,7 @@ def test_test_is_fit_but_for_its_task_its_folder_and_its_pictures():
 
 @pytest.mark.parametrize(
     "experiment",
-    [
-        "tiny",
-        "w32_256x192",
-        "simcc_res50_256x192",
-        "mpii_w32_256x256",
-        "wholebody_w32_256x192",
-        "higher_hrnet_w32_512",
-    ],
+    ["tiny", "w32_256x192", "simcc_res50_256x192", "mpii_w32_256x256", "wholebody_w32_256x192", "higher_hrnet_w32_512"],
 )
 def test_fit_and_test_measure_the_same_way(experiment):
     fit, test = composed(f"experiment={experiment}"), compose("test", [f"experiment={experiment}"])

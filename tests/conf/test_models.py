@@ -17,8 +17,7 @@ LARGE = ("_101", "_152", "_34", "_w48", "_w32", "_8")  # they differ from smalle
 
 
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.slow if name.endswith(LARGE) else ()) for name in options("model")],
+    "name", [pytest.param(name, marks=pytest.mark.slow if name.endswith(LARGE) else ()) for name in options("model")]
 )
 def test_a_network_validates_fits_its_codec_and_has_the_size_that_its_file_says(name, tmp_path):
     parameters, work, unit, rows, columns = SIZE.search((CONF / "model" / f"{name}.yaml").read_text()).groups()

@@ -10,15 +10,7 @@ from tiny_coco import content, write_json
 from hrpose.config import build, compose, validate
 from hrpose.skeletons import KNOWN_SKELETONS
 
-OTHERS = (
-    "experiment",
-    "hydra",
-    "paths",
-    "draw",
-    "smoothing",
-    "tracking",
-    "detector",
-)  # not of `fit`, or tested by themselves
+OTHERS = ("experiment", "hydra", "paths", "draw", "smoothing", "tracking", "detector")  # not of `fit`, or tested by themselves
 GROUPS = {
     group: [f"{group}=[{name}]" if group == "logger" else f"{group}={name}" for name in options(group)]
     for group in sorted({file.parent.relative_to(CONF).as_posix() for file in CONF.rglob("*/*.yaml")})
@@ -29,12 +21,7 @@ GROUPS = {
 LEADING = ("model", "codec", "recipe")
 ALONE = [(option,) for group in ("codec", "recipe") for option in GROUPS[group]]
 TOGETHER = list(zip_longest(*(choices for group, choices in GROUPS.items() if group not in LEADING)))
-READ_OPTIONS = (
-    "category",
-    "keypoint_fields",
-    "visibility_map",
-    "bbox_from_keypoints",
-)  # `skeleton=auto` takes them of `data`
+READ_OPTIONS = ("category", "keypoint_fields", "visibility_map", "bbox_from_keypoints")  # `skeleton=auto` takes them of `data`
 
 
 @pytest.mark.parametrize("words", [*ALONE, *TOGETHER], ids=lambda words: ",".join(filter(None, words)))
@@ -44,15 +31,7 @@ def test_every_option_validates(words, tmp_path):
 
 @pytest.mark.parametrize(
     "option",
-    [
-        "draw=default",
-        "draw=none",
-        "smoothing=one_euro",
-        "smoothing=none",
-        "tracking=oks",
-        "codec=udp",
-        "detector=rtdetr",
-    ],
+    ["draw=default", "draw=none", "smoothing=one_euro", "smoothing=none", "tracking=oks", "codec=udp", "detector=rtdetr"],
 )
 def test_every_option_of_a_prediction_validates(option, tmp_path):
     (tmp_path / "photo.jpg").touch()

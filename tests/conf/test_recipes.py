@@ -94,11 +94,7 @@ def test_the_recipe_of_the_networks_without_gaussians_is_mmposes(experiment, rat
     assert cfg.data.batch_size * cfg.trainer.accumulate_grad_batches == 512
     assert (cfg.optim._target_, cfg.optim.lr, cfg.schedule.warmup_steps) == ("torch.optim.Adam", rate, 500)
     assert (list(cfg.schedule.milestones), cfg.schedule_interval) == (milestones, "step")
-    assert (cfg.augment.shift_scale_rotate.rotation, cfg.data.bbox_rules, cfg.data.channel_order) == (
-        80,
-        "mmpose",
-        "rgb",
-    )
+    assert (cfg.augment.shift_scale_rotate.rotation, cfg.data.bbox_rules, cfg.data.channel_order) == (80, "mmpose", "rgb")
     assert cfg.name == experiment
 
 

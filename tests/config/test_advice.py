@@ -87,14 +87,7 @@ def test_a_folder_is_a_source(tmp_path):
 
 
 def test_every_replacement_is_an_override_of_some_verb():
-    values = {
-        "<option>": "none",
-        "<number>": "1",
-        "<folder>": "x",
-        "{value}": "1",
-        "{stem}": "tiny",
-        "cuda:{value}": "cuda:0",
-    }
+    values = {"<option>": "none", "<number>": "1", "<folder>": "x", "{value}": "1", "{stem}": "tiny", "cuda:{value}": "cuda:0"}
     with config_loader() as loader:
         trees = {verb: Tree(loader, verb) for verb in ("fit", "predict", "export", "evaluate")}
         verbs = {}
@@ -128,16 +121,7 @@ def test_a_group_of_another_verb_is_answered_with_the_groups_of_the_verb(verb, o
 
 
 # Hydra's and OmegaConf's own words; none may reach the user.
-HYDRA = (
-    "defaults list",
-    "config group",
-    "Could not",
-    "full_key",
-    "object_type",
-    "struct",
-    "LexerNoViableAlt",
-    "mismatched",
-)
+HYDRA = ("defaults list", "config group", "Could not", "full_key", "object_type", "struct", "LexerNoViableAlt", "mismatched")
 
 
 @pytest.mark.parametrize(
@@ -145,28 +129,9 @@ HYDRA = (
     [
         *("trainer=1e-3", "experiment=", "model=null", "model=", "schedule=null", "callbacks=null", "model=true"),
         *("hydra.searchpath=*", "hydra.searchpath=[nowhere]", "hydra.searchpath=x", "hydra=foo", "hydra/launcher=foo"),
-        *(
-            "~foo",
-            "~model=hrnet_w48",
-            "~optim.lr=3",
-            "~optim.beta",
-            "~",
-            "=3",
-            "=",
-            "+",
-            "",
-            "a==b",
-            "name=[1,2",
-            "name={b",
-        ),
+        *("~foo", "~model=hrnet_w48", "~optim.lr=3", "~optim.beta", "~", "=3", "=", "+", "", "a==b", "name=[1,2", "name={b"),
         *("name=${a", "seed=int(x)", "optim..lr=1", ".lr=1", "optim.=1", "optim/lr=1", "foo/bar=1", "optim.lr =1"),
-        *(
-            "data.val_boxes.7=det",
-            "+data.val_boxes.7=det",
-            "seed.x=1",
-            "model@foo=hrnet_w32",
-            "model=[hrnet_w32,hrnet_w48]",
-        ),
+        *("data.val_boxes.7=det", "+data.val_boxes.7=det", "seed.x=1", "model@foo=hrnet_w32", "model=[hrnet_w32,hrnet_w48]"),
         *("+optim.lr=1", "+model=hrnet_w32", "optim.lr=1,2", "model=choice(a,b)", "task=test", "hydra.job.chdir=[1]"),
     ],
 )

@@ -192,9 +192,7 @@ VERBS = sorted(file.stem for file in (ROOT / "conf").glob("*.yaml"))
 
 def test_a_fault_in_a_custom_file_is_reported(tmp_path):
     (tmp_path / "experiment").mkdir()
-    (tmp_path / "experiment" / "mine.yaml").write_text(
-        "# @package _global_\ndefaults:\n  - override /modle: hrnet_w32\n"
-    )
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\ndefaults:\n  - override /modle: hrnet_w32\n")
     (found,) = faults(f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine")
     assert "modle" in found
 
@@ -254,10 +252,7 @@ LOCAL = "hydra/launcher=submitit_local"
         ([SEARCH, "seed=1"], "hydra.sweeper.params"),
         ([SEARCH, "seed=1,2", "hydra.sweeper.num_trials=0"], "hydra.sweeper.num_trials"),
         ([SEARCH, "seed=1,2", "hydra.sweeper.num_parallel=some"], "hydra.sweeper.num_parallel"),
-        (
-            [LOCAL, "seed=1,2", "hydra.launcher.tasks_per_node=2"],
-            "hydra.launcher.tasks_per_node",
-        ),  # each would train all
+        ([LOCAL, "seed=1,2", "hydra.launcher.tasks_per_node=2"], "hydra.launcher.tasks_per_node"),  # each would train all
     ],
 )
 def test_a_sweep_that_cannot_work_is_refused(overrides, key):

@@ -57,29 +57,8 @@ def test_an_argument_that_the_files_do_not_mention_is_offered_with_a_plus() -> N
 @pytest.mark.parametrize(
     "name",
     [
-        *(
-            "a=b.jpg",
-            "a (1).jpg",
-            "[1].jpg",
-            "p/[ab]*.jpg",
-            "{x}.jpg",
-            "it's.jpg",
-            'q".jpg',
-            "ünï.jpg",
-            "日本.jpg",
-            "a#b.jpg",
-        ),
-        *(
-            "a&b;c.jpg",
-            "~/a.jpg",
-            "a^b.jpg",
-            "a`b.jpg",
-            "a<b>.jpg",
-            "photos/*.jpg",
-            "x/**/*.jpg",
-            "a b.jpg",
-            "a@b?%.jpg",
-        ),
+        *("a=b.jpg", "a (1).jpg", "[1].jpg", "p/[ab]*.jpg", "{x}.jpg", "it's.jpg", 'q".jpg', "ünï.jpg", "日本.jpg", "a#b.jpg"),
+        *("a&b;c.jpg", "~/a.jpg", "a^b.jpg", "a`b.jpg", "a<b>.jpg", "photos/*.jpg", "x/**/*.jpg", "a b.jpg", "a@b?%.jpg"),
         *("a\\(b).jpg", "(a)\\", "\\'", "{a}\\\\'b"),
     ],
 )
@@ -89,16 +68,12 @@ def test_a_path_may_have_any_characters(name, key):
     assert OverridesParser.create().parse_override(word).value() == name
 
 
-@pytest.mark.parametrize(
-    "name", ["a,b.jpg", "a\\ b.jpg", "1e5", "null", "true", "${x}.jpg", "a\\,b.jpg", " a.jpg", "glob(x)"]
-)
+@pytest.mark.parametrize("name", ["a,b.jpg", "a\\ b.jpg", "1e5", "null", "true", "${x}.jpg", "a\\,b.jpg", " a.jpg", "glob(x)"])
 def test_an_existing_file_has_precedence_over_the_syntax_of_hydra(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert normalise_override(f"source={name}") == f"source={name}"
     (tmp_path / name).touch()
-    cfg = OmegaConf.create(
-        {"path": OverridesParser.create().parse_override(normalise_override(f"source={name}")).value()}
-    )
+    cfg = OmegaConf.create({"path": OverridesParser.create().parse_override(normalise_override(f"source={name}")).value()})
     assert cfg.path == name
 
 
@@ -111,16 +86,7 @@ def test_a_pattern_in_a_folder_with_special_characters_is_quoted(tmp_path, monke
 
 @pytest.mark.parametrize(
     "word",
-    [
-        "source=a.jpg,b.jpg",
-        "source='a b.jpg'",
-        'source="[1].jpg"',
-        "source=0",
-        "ckpt_path=null",
-        "name=a=b",
-        "weights=",
-        "seed",
-    ],
+    ["source=a.jpg,b.jpg", "source='a b.jpg'", 'source="[1].jpg"', "source=0", "ckpt_path=null", "name=a=b", "weights=", "seed"],
 )
 def test_other_overrides_are_unchanged(word, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -107,8 +107,7 @@ def test_missing_weights_are_reported_with_the_files_in_their_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "weights",
-    ["hrnet_w32-36af842e.pth", "hrnet_w32", "td-hm_hrnet-w32_udp-8xb64-210e_coco-256x192", "https://example.org/a.pth"],
+    "weights", ["hrnet_w32-36af842e.pth", "hrnet_w32", "td-hm_hrnet-w32_udp-8xb64-210e_coco-256x192", "https://example.org/a.pth"]
 )
 def test_published_weights_may_be_missing(weights):
     validate(compose("fit", [f"weights={weights}"]))
@@ -170,9 +169,7 @@ def test_last_is_the_newest_complete_checkpoint(tmp_path, damage, caplog):
     for number, file in enumerate(files):
         caplog.clear()
         assert find_checkpoint(cfg) == file
-        assert [record.message.partition(" is damaged")[0] for record in caplog.records] == list(
-            map(str, files[:number])
-        )
+        assert [record.message.partition(" is damaged")[0] for record in caplog.records] == list(map(str, files[:number]))
         caplog.clear()
         validate(cfg)
         assert not caplog.records  # the task warns, once
@@ -204,9 +201,7 @@ def test_a_folder_as_checkpoint_is_refused(tmp_path):
 @pytest.mark.parametrize("data", ["coco", "synthetic"])
 def test_custom_training_data_without_validation_data_is_reported_with_the_split_command(tmp_path, data):
     (tmp_path / "own.json").write_text("{}")
-    found = faults(
-        "fit", f"data={data}", f"data.train_annotations={tmp_path}/own.json", f"data.train_images={tmp_path}"
-    )
+    found = faults("fit", f"data={data}", f"data.train_annotations={tmp_path}/own.json", f"data.train_images={tmp_path}")
     assert any(f"hrpose convert {tmp_path}/own.json split=0.1" in fault for fault in found)
 
 

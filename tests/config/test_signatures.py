@@ -183,10 +183,7 @@ def test_the_arguments_of_every_target_in_the_conf_folder_have_resolved_types():
                 assert "is not installed" in str(error)  # noqa: PT017 - an optional library
                 continue
             unresolved |= {f"{target}.{p.name}" for p in parameters if p.hint is Any and p.text not in ("Any", "")}
-    assert unresolved <= {
-        "lightning.pytorch.loggers.WandbLogger.experiment",
-        "torch.optim.lr_scheduler.MultiStepLR.milestones",
-    }
+    assert unresolved <= {"lightning.pytorch.loggers.WandbLogger.experiment", "torch.optim.lr_scheduler.MultiStepLR.milestones"}
 
 
 def _targets(node: object) -> list[str]:
@@ -194,10 +191,7 @@ def _targets(node: object) -> list[str]:
         return [target for value in node for target in _targets(value)]
     if not isinstance(node, dict):
         return []
-    return [
-        *([node["_target_"]] if "_target_" in node else []),
-        *(t for value in node.values() for t in _targets(value)),
-    ]
+    return [*([node["_target_"]] if "_target_" in node else []), *(t for value in node.values() for t in _targets(value))]
 
 
 @pytest.mark.parametrize(

@@ -117,9 +117,7 @@ def test_a_key_that_interpolations_use_is_allowed():
 
 
 def test_all_faults_are_reported_at_once():
-    found = faults(
-        "+optim.lrr=1", "seed=x", "weights=nowhere.pth", "model._target_=hrpose.Net", "name=???", "+callbacks.mine=3"
-    )
+    found = faults("+optim.lrr=1", "seed=x", "weights=nowhere.pth", "model._target_=hrpose.Net", "name=???", "+callbacks.mine=3")
     keys = {fault.split(":")[0] for fault in found}
     assert keys == {"name", "seed", "callbacks.mine", "model._target_", "optim.lrr", "weights"}
 
@@ -210,9 +208,6 @@ def test_a_custom_loss_is_valid(own_network):
 
 @pytest.mark.parametrize("verb", ["fit", "test", "predict", "export"])
 def test_a_custom_class_replaces_the_option_of_its_group(own_network, verb):
-    assert compose(verb, ["model={_target_: my_package.MyNet, width: 3}"]).model == {
-        "_target_": "my_package.MyNet",
-        "width": 3,
-    }
+    assert compose(verb, ["model={_target_: my_package.MyNet, width: 3}"]).model == {"_target_": "my_package.MyNet", "width": 3}
     texts = normalise_overrides(["~model", "model={_target_:my_package.MyNet}", "seed=1"])
     assert texts == ["~model", "+model={_target_:my_package.MyNet}", "seed=1"]

@@ -139,11 +139,7 @@ def test_an_unknown_channel_order_is_refused(folder: Path) -> None:
 
 def test_val_loaders_follow_val_boxes(folder: Path) -> None:
     gt = ready(folder, "validate").val_dataloader()
-    assert [batch["instance_ids"].tolist() for batch in gt] == [
-        [100, 104, 108, 101],
-        [105, 109, 102, 106],
-        [110, 103, 107],
-    ]
+    assert [batch["instance_ids"].tolist() for batch in gt] == [[100, 104, 108, 101], [105, 109, 102, 106], [110, 103, 107]]
     both = ready(folder, "test", val_boxes=["det", "gt"], val_detections=folder / "detections.json").test_dataloader()
     assert [len(loader.dataset) for loader in both] == [7, 11]
     det = next(iter(both[0]))
@@ -244,9 +240,7 @@ class RecordingModule(LightningModule):
         self.samples: list[tuple[int, int, float]] = []
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
-        self.samples.append(
-            (self.current_epoch, batch_idx, float(batch["images"].double().sum() + batch["keypoints"].sum()))
-        )
+        self.samples.append((self.current_epoch, batch_idx, float(batch["images"].double().sum() + batch["keypoints"].sum())))
         return self.weight * 1.0
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -293,9 +287,7 @@ LIGHTNING_ADVICE = pytest.mark.filterwarnings("ignore:.*does not have many worke
 )
 def test_interrupted_training_continues_with_the_next_batch(folder: Path, num_workers: int, stop_after: int) -> None:
     undisturbed = RecordingModule()
-    trainer(folder, callbacks=[], enable_checkpointing=False).fit(
-        undisturbed, datamodule=datamodule(folder, augment=RECIPE)
-    )
+    trainer(folder, callbacks=[], enable_checkpointing=False).fit(undisturbed, datamodule=datamodule(folder, augment=RECIPE))
     assert len(undisturbed.samples) == 18
 
     killed, resumed = RecordingModule(stop_after), RecordingModule()
@@ -310,31 +302,22 @@ def test_interrupted_training_continues_with_the_next_batch(folder: Path, num_wo
 @pytest.mark.parametrize("at", ["validation end", "epoch end"])
 def test_training_resumed_after_an_epoch_starts_the_next(folder: Path, at: str) -> None:
     undisturbed = RecordingModule()
-    trainer(folder, callbacks=[], enable_checkpointing=False).fit(
-        undisturbed, datamodule=datamodule(folder, augment=RECIPE)
-    )
+    trainer(folder, callbacks=[], enable_checkpointing=False).fit(undisturbed, datamodule=datamodule(folder, augment=RECIPE))
 
     def saving() -> ModelCheckpoint:
         return ModelCheckpoint(folder / "ckpt", save_last=True, save_on_train_epoch_end=at == "epoch end")
 
-    trainer(folder, max_epochs=2, callbacks=[saving()]).fit(
-        RecordingModule(), datamodule=datamodule(folder, augment=RECIPE)
-    )
+    trainer(folder, max_epochs=2, callbacks=[saving()]).fit(RecordingModule(), datamodule=datamodule(folder, augment=RECIPE))
     resumed = RecordingModule()
     trainer(folder, callbacks=[saving()]).fit(
-        resumed,
-        datamodule=datamodule(folder, augment=RECIPE),
-        ckpt_path=folder / "ckpt" / "last.ckpt",
-        weights_only=False,
+        resumed, datamodule=datamodule(folder, augment=RECIPE), ckpt_path=folder / "ckpt" / "last.ckpt", weights_only=False
     )
     assert resumed.samples == undisturbed.samples[12:]
 
 
 @LIGHTNING_ADVICE
 def test_prediction_batches_have_no_targets(folder: Path) -> None:
-    batches = trainer(folder, callbacks=[], enable_checkpointing=False).predict(
-        RecordingModule(), datamodule=datamodule(folder)
-    )
+    batches = trainer(folder, callbacks=[], enable_checkpointing=False).predict(RecordingModule(), datamodule=datamodule(folder))
     assert [len(batch["images"]) for batch in batches] == [4, 4, 3]
     assert "target" not in batches[0]
     assert list(itertools.chain(*[batch["instance_ids"].tolist() for batch in batches]))[:3] == [100, 104, 108]
@@ -361,9 +344,7 @@ def rewritten(folder: Path, write: Callable[[Path, np.ndarray], None]) -> dict[s
         image["file_name"] = image["file_name"].replace(".jpg", ".png")
         write(folder / "new" / image["file_name"], pixels)
     file = write_json(folder / "new.json", document)
-    return {"train_annotations": file, "val_annotations": file} | dict.fromkeys(
-        ("train_images", "val_images"), folder / "new"
-    )
+    return {"train_annotations": file, "val_annotations": file} | dict.fromkeys(("train_images", "val_images"), folder / "new")
 
 
 TURNS = Image.Transpose
@@ -468,9 +449,7 @@ def test_a_folder_in_an_archive_is_an_image_folder(folder: Path) -> None:
 def test_a_block_shuffle_reads_an_archive_in_order(folder: Path) -> None:
     images = write_tar(folder / "x.tar", folder / "photos", [f"photo {number}.jpg" for number in (3, 1, 4, 2)])
     data = ready(folder, train_images=images, shuffle_block=4, num_workers=2)
-    stored = [
-        int(data.train_table.image_ids[data.train_table.image_index[row]]) for row in data._train_set.stored_order()
-    ]
+    stored = [int(data.train_table.image_ids[data.train_table.image_index[row]]) for row in data._train_set.stored_order()]
     assert stored == sorted(stored, key=[3, 1, 4, 2].index)
     batches = epochs(data)
     order = [int(number) for batch in batches[:6] for number in batch["instance_ids"]]

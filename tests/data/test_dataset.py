@@ -71,9 +71,7 @@ def test_a_sample_equals_the_official_one(i: int, golden_dir: Path, tmp_path: Pa
     draws = [("normal" if kind == "np.randn" else "uniform", value) for kind, value in record["draws_in_order"]]
     monkeypatch.setattr(dataset_module, "sample_generator", lambda *key: Recorded(*draws))
     size = tuple(record["image_size"])
-    sample = PoseDataset(
-        table, tmp_path, size, skeleton, augment=augment if record["is_train"] else (), bbox_padding=1.0
-    )[0]
+    sample = PoseDataset(table, tmp_path, size, skeleton, augment=augment if record["is_train"] else (), bbox_padding=1.0)[0]
 
     flipped = bool(record["is_train"] and draws[-1][1] < 0.5)
     center = golden[f"center_out_{i}"].astype(np.float64)  # the official one is of the mirrored image
@@ -199,10 +197,7 @@ def test_generators_of_adjacent_samples_are_uncorrelated() -> None:
 def test_pixel_transforms_depend_on_the_sample_and_move_no_keypoint(folder: Path) -> None:
     plain = make(folder, augment=RECIPE)
     stage = A.Compose([A.ColorJitter(p=1.0), A.CoarseDropout(p=1.0)])
-    colored, again = (
-        make(folder, augment=RECIPE, pixel_transforms=stage),
-        make(folder, augment=RECIPE, pixel_transforms=stage),
-    )
+    colored, again = (make(folder, augment=RECIPE, pixel_transforms=stage), make(folder, augment=RECIPE, pixel_transforms=stage))
     again[0, 1]
     np.testing.assert_array_equal(colored[1, 4]["image"], again[1, 4]["image"])
     assert (colored[1, 4]["image"] != plain[1, 4]["image"]).any()

@@ -45,8 +45,7 @@ def test_transforms_that_move_pixels_are_refused(transform) -> None:
 
 
 @pytest.mark.parametrize(
-    "transform",
-    [A.CoarseDropout(), A.PixelDropout(), A.GridDropout(), A.OneOf([A.NoOp(), A.GaussianBlur()]), A.ColorJitter()],
+    "transform", [A.CoarseDropout(), A.PixelDropout(), A.GridDropout(), A.OneOf([A.NoOp(), A.GaussianBlur()]), A.ColorJitter()]
 )
 def test_colour_blur_and_dropout_are_accepted(transform) -> None:
     assert PixelStage(transform)(IMAGE, generator()).shape == IMAGE.shape

@@ -72,8 +72,7 @@ def test_without_shuffling_the_order_is_that_of_the_table() -> None:
 def test_replicas_divide_the_samples_and_repeat_the_first(replicas: int) -> None:
     alone = list(EpochSampler(Addresses(11), shuffle=True, seed=1))
     shares = [
-        list(EpochSampler(Addresses(11), shuffle=True, seed=1, num_replicas=replicas, rank=rank))
-        for rank in range(replicas)
+        list(EpochSampler(Addresses(11), shuffle=True, seed=1, num_replicas=replicas, rank=rank)) for rank in range(replicas)
     ]
     assert {len(share) for share in shares} == {-(-11 // replicas)}
     together = [key for step in zip(*shares, strict=True) for key in step]

@@ -134,9 +134,7 @@ def test_shift_scale_rotate_equals_mmpose() -> None:
     normals = (0.5, 1.2, -0.25, -3.0, 1.0, 0.75)  # 1.2 and -3 lie outside and are drawn again
     draws = Recorded(*(("normal", value) for value in normals), ("uniform", 0.29), ("uniform", 0.59))
     found = ShiftScaleRotate()(crop, None, None, draws)
-    np.testing.assert_allclose(
-        found.center, [50 + 0.16 * 0.5 * 30, 60 - 0.16 * 0.25 * 100]
-    )  # of the box as it was drawn
+    np.testing.assert_allclose(found.center, [50 + 0.16 * 0.5 * 30, 60 - 0.16 * 0.25 * 100])  # of the box as it was drawn
     np.testing.assert_allclose(found.scale, 1.5 * CROP.scale)
     np.testing.assert_allclose(found.extent, [45.0, 150.0])
     assert found.rotation == 60.0

@@ -85,8 +85,7 @@ def test_the_matrix_of_a_window_equals_the_official_one(side, rotation, expected
 
 
 @pytest.mark.parametrize(
-    ("image", "inputs"),
-    [((640, 480), (704, 512)), ((640, 427), (768, 512)), ((500, 375), (704, 512)), ((500, 333), (768, 512))],
+    ("image", "inputs"), [((640, 480), (704, 512)), ((640, 427), (768, 512)), ((500, 375), (704, 512)), ((500, 333), (768, 512))]
 )
 def test_the_input_size_of_a_whole_image_equals_the_official_one(image, inputs):
     assert fit_whole_image(image, 512)[0] == [inputs]
@@ -100,9 +99,7 @@ def test_the_scales_of_an_image_have_one_aspect_ratio():
 
 
 def test_the_matrix_of_a_whole_image_equals_the_official_one():
-    batch = fit_image(
-        np.zeros((427, 640, 3), np.uint8), AssociativeEmbedding((512, 512), scales=(0.5, 1, 2)), image_id=7
-    )
+    batch = fit_image(np.zeros((427, 640, 3), np.uint8), AssociativeEmbedding((512, 512), scales=(0.5, 1, 2)), image_id=7)
     assert [tuple(images.shape[1:3]) for images in (batch["images"], *batch["rescaled"])] == [
         (512, 768),
         (256, 384),
@@ -135,9 +132,7 @@ def test_windows_are_shifted_scaled_and_rotated_within_bounds():
     most = RandomWindow()(crop, None, None, Draws(1 - 1e-12, 1 - 1e-12, 1 - 1e-12, 0.5))
     np.testing.assert_allclose(most.scale, 1.5 * crop.scale, rtol=1e-9)
     assert most.rotation == pytest.approx(30)
-    np.testing.assert_allclose(
-        most.center, crop.center + np.array([127, 0])
-    )  # the end is exclusive: 128 is never drawn
+    np.testing.assert_allclose(most.center, crop.center + np.array([127, 0]))  # the end is exclusive: 128 is never drawn
 
 
 def test_keypoints_masks_and_pixels_are_transformed_alike(folder):
@@ -177,9 +172,7 @@ def test_pixels_outside_the_image_are_black_and_masked(folder):
 
 def test_images_with_unlabelled_instances_only_are_training_samples(tmp_path, folder):
     document = content(3)  # images 1 to 3 of 4
-    document["annotations"] += [
-        annotation(7, image_id=4, keypoints=[0] * 51, segmentation=[[0, 0, 90, 0, 90, 70, 0, 70]]),
-    ]
+    document["annotations"] += [annotation(7, image_id=4, keypoints=[0] * 51, segmentation=[[0, 0, 90, 0, 90, 70, 0, 70]])]
     write_json(folder / "persons.json", document)
     data = ready(folder, augment=[], batch_size=4)
     (batch,) = batches(data, 1)
@@ -213,10 +206,7 @@ def test_whole_images_are_normalised_at_every_scale(folder):
     data = ready(folder, codec=AssociativeEmbedding((64, 64), scales=(1, 2)))
     raw = next(iter(data.val_dataloader()))
     batch = data.on_after_batch_transfer(raw, 0)
-    assert [tuple(images.shape) for images in (batch["images"], *batch["rescaled"])] == [
-        (1, 3, 64, 128),
-        (1, 3, 128, 256),
-    ]
+    assert [tuple(images.shape) for images in (batch["images"], *batch["rescaled"])] == [(1, 3, 64, 128), (1, 3, 128, 256)]
     assert "target" not in batch
     assert raw["images"].dtype == torch.uint8
 

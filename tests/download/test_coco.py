@@ -42,14 +42,10 @@ def site():
     with serve() as site:
         unneeded = {"annotations/instances_val2017.json": b"[]", "annotations/captions_val2017.json": b"[]"}
         site.files = {
-            ZIPS[0]: zipped(
-                {name: content for name, content in FILES.items() if name.startswith("annotations")} | unneeded
-            ),
+            ZIPS[0]: zipped({name: content for name, content in FILES.items() if name.startswith("annotations")} | unneeded),
             ZIPS[1]: zipped({name: content for name, content in FILES.items() if name.startswith("val2017")}),
             ZIPS[2]: zipped({name: content for name, content in FILES.items() if name.startswith("train2017")}),
-            "/detections.json": json.dumps(
-                [{"image_id": 139, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.9}]
-            ).encode(),
+            "/detections.json": json.dumps([{"image_id": 139, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.9}]).encode(),
             "/page.html": b"<!DOCTYPE html><title>Download anyway?</title>",
         }
         yield site

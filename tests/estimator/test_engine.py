@@ -121,20 +121,14 @@ def test_heatmaps_of_a_backend_equal_those_of_the_network(backend, precision) ->
         (BACKENDS, "cuda", "32", "torch"),
     ],
 )
-def test_auto_selects_the_first_backend_that_supports_the_precision(
-    monkeypatch, installed, device, precision, expected
-) -> None:
+def test_auto_selects_the_first_backend_that_supports_the_precision(monkeypatch, installed, device, precision, expected) -> None:
     monkeypatch.setattr(engine, "installed_backends", lambda: installed)
     assert engine._choose_backend("auto", torch.device(device), precision) == expected
 
 
 @pytest.mark.parametrize(
     ("backend", "device", "precision", "key"),
-    [
-        ("frozen", "cpu", "32", "backend"),
-        ("openvino", "cuda", "32", "device"),
-        ("onnxruntime", "cpu", "bf16", "precision"),
-    ],
+    [("frozen", "cpu", "32", "backend"), ("openvino", "cuda", "32", "device"), ("onnxruntime", "cpu", "bf16", "precision")],
 )
 def test_an_unusable_backend_is_refused(backend, device, precision, key) -> None:
     with pytest.raises(ValueError, match=f"Expected `{key}`"):

@@ -69,9 +69,7 @@ def test_the_settings_are_those_of_the_validation_by_default(rewritten) -> None:
     engine = hrpose.PoseEstimator.from_checkpoint(file, device="cpu").engine
     assert (engine.flip_test, engine.precision, engine.keypoint_score_threshold) == (False, "bf16", 0.3)
     assert engine.normalization.channel_order == "bgr"
-    chosen = hrpose.PoseEstimator.from_checkpoint(
-        file, device="cpu", flip_test=True, precision="32", channel_order="rgb"
-    )
+    chosen = hrpose.PoseEstimator.from_checkpoint(file, device="cpu", flip_test=True, precision="32", channel_order="rgb")
     assert (chosen.engine.flip_test, chosen.engine.precision) == (True, "32")
     assert chosen.engine.normalization.channel_order == "rgb"
 
@@ -331,9 +329,7 @@ def test_a_damaged_skeleton_raises_one_error(rewritten, change) -> None:
 
 @pytest.mark.parametrize("convert", [torch.Tensor.long, lambda t: t.to(torch.complex64), lambda t: t.to_sparse()])
 def test_complex_and_integer_weights_are_refused(tmp_path, convert) -> None:
-    state = {
-        name: convert(tensor) if tensor.is_floating_point() else tensor for name, tensor in tiny().state_dict().items()
-    }
+    state = {name: convert(tensor) if tensor.is_floating_point() else tensor for name, tensor in tiny().state_dict().items()}
     torch.save(state, tmp_path / "odd.pth")
     with pytest.raises(WeightsError, match=r"odd\.pth"):
         read_parts(tmp_path / "odd.pth")

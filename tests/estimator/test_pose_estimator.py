@@ -50,9 +50,7 @@ def test_poses_equal_those_of_hrpose_test(checkpoint, hrpose_in, people, tmp_pat
     annotations = read_annotations(people / "annotations" / "person_keypoints_val2017.json")
     detections = people / "person_detection_results" / "COCO_val2017_detections_AP_H_56_person.json"
     table = annotations.instances() if boxes == "gt" else read_detections(detections, annotations)
-    estimator = hrpose.PoseEstimator.from_checkpoint(
-        checkpoint, device="cpu", precision=precision.split("-")[0], batch_size=5
-    )
+    estimator = hrpose.PoseEstimator.from_checkpoint(checkpoint, device="cpu", precision=precision.split("-")[0], batch_size=5)
     estimated = rows_of(estimator, table, people / "val2017")
     assert len(measured) == len(estimated) == len(table) > 7
     assert as_set(measured) == as_set(estimated)
@@ -175,12 +173,7 @@ def test_a_stream_may_be_stopped_early(estimator) -> None:
 
 def test_unusable_images_are_reported_and_have_no_poses(estimator, tmp_path) -> None:
     errors: dict[int, str] = {}
-    items = [
-        (IMAGE, None, None),
-        (tmp_path / "none.jpg", None, None),
-        (IMAGE, [[200, 0, 5, 5]], None),
-        (IMAGE, None, None),
-    ]
+    items = [(IMAGE, None, None), (tmp_path / "none.jpg", None, None), (IMAGE, [[200, 0, 5, 5]], None), (IMAGE, None, None)]
     found = list(estimator.stream(items, on_error=lambda place, error: errors.update({place: str(error)})))
     assert [len(poses) for poses in found] == [1, 0, 0, 1]
     assert list(errors) == [1, 2]
@@ -284,9 +277,7 @@ def test_nan_raises_an_error_in_every_method(entry) -> None:
         "image": lambda: estimator(bright),
         "list": lambda: estimator([dark, dark, bright]),
         "stream": lambda: list(estimator.stream([(dark, None, None), (bright, None, None)], on_error=print)),
-        "video": lambda: list(
-            track_poses(estimator, [VideoFrame(image, i, i / 25) for i, image in enumerate([dark, bright])])
-        ),
+        "video": lambda: list(track_poses(estimator, [VideoFrame(image, i, i / 25) for i, image in enumerate([dark, bright])])),
     }
     estimator([dark, dark])
     with pytest.raises(NonFinitePosesError, match=r"1 of 1 crops.*precision=32"):

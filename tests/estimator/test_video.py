@@ -147,16 +147,11 @@ def test_without_detections_there_are_no_poses(film):
 
 def test_tracks_end_soon_after_an_instance_has_left(film):
     """A box without instance gives a pose of low score, which is dropped, and the track ends a second later."""
-    gone = [
-        VideoFrame(np.zeros((HEIGHT, WIDTH, 3), np.uint8), 10 + step, film[9].time + 0.1 * (step + 1))
-        for step in range(15)
-    ]
+    gone = [VideoFrame(np.zeros((HEIGHT, WIDTH, 3), np.uint8), 10 + step, film[9].time + 0.1 * (step + 1)) for step in range(15)]
     oracle = Oracle(film)
     empty = film[0].keypoints[:0], film[0].visibility[:0]
     for frame in gone:
-        oracle.frames[id(frame.image)] = type(film[0])(
-            frame.image, frame.time, np.zeros(0, int), *empty, np.zeros((0, 4))
-        )
+        oracle.frames[id(frame.image)] = type(film[0])(frame.image, frame.time, np.zeros(0, int), *empty, np.zeros((0, 4)))
     followed = list(track_poses(oracle, video(film)[:10] + gone, bbox=film[0].bbox))
     assert all(len(frame.poses) == 0 for frame in followed[10:])
     assert oracle.num_boxes[10:12] == [2, None]  # the boxes have no instance, so the whole frame is the box
@@ -258,9 +253,7 @@ def test_a_tracked_instance_has_the_same_score_in_every_frame(score, box_score, 
     network = Constant(score)
     detector = None if box_score is None else network.detector(lambda index: box_score)
     boxes = [[20, 30, 40, 90]] if given_boxes and detector is None else None
-    followed = track_poses(
-        network, frames_numbered(15), detector=detector, detect_every=detect_every, bbox=boxes, min_score=0.05
-    )
+    followed = track_poses(network, frames_numbered(15), detector=detector, detect_every=detect_every, bbox=boxes, min_score=0.05)
     expected = np.float64(np.float32(1.0 if box_score is None else box_score)) * np.float32(score)
     for frame in followed:
         assert frame.poses.instance_ids.tolist() == [1]

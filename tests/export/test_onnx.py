@@ -26,9 +26,7 @@ def write_network(
         for key, value in external.items():
             tensor.external_data.add(key=key, value=str(value))
     ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, *shape]) for name in ("images", "heatmaps")]
-    graph = helper.make_graph(
-        [helper.make_node("Mul", ["images", "factors"], ["heatmaps"])], "g", ports[:1], ports[1:], [tensor]
-    )
+    graph = helper.make_graph([helper.make_node("Mul", ["images", "factors"], ["heatmaps"])], "g", ports[:1], ports[1:], [tensor])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     file.write_bytes(model.SerializeToString())
     return file
@@ -50,9 +48,7 @@ def test_a_network_runs_in_batches_of_the_fixed_size_of_its_file(tmp_path, batch
 
 def test_weights_in_the_folder_of_the_file_are_read(tmp_path):
     (tmp_path / "w.bin").write_bytes(np.array([4, 5, 6], np.float32).tobytes())
-    network = open_exported(
-        write_network(tmp_path / "a.onnx", external={"location": "w.bin", "offset": 0, "length": 12})
-    )
+    network = open_exported(write_network(tmp_path / "a.onnx", external={"location": "w.bin", "offset": 0, "length": 12}))
     assert torch.equal(network(torch.ones(1, 3, 8, 6))[0, :, 0, 0], torch.tensor([4.0, 5.0, 6.0]))
 
 
@@ -114,8 +110,7 @@ def test_implausible_sizes_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
-    [(b"", "bytes"), (b"<html>not found</html>", "ONNX"), (b"\x08\x09", "it holds no graph")],
+    ("content", "message"), [(b"", "bytes"), (b"<html>not found</html>", "ONNX"), (b"\x08\x09", "it holds no graph")]
 )
 def test_a_file_that_is_not_onnx_is_refused(tmp_path, content, message):
     (tmp_path / "a.onnx").write_bytes(content)

@@ -13,9 +13,7 @@ from tiny_export import CODECS, make_record
 from hrpose.export import ExportedFileError, is_exported, open_exported
 
 
-@pytest.mark.parametrize(
-    ("file", "answer"), [("a.onnx", True), ("a.xml", True), ("a.torchscript", False), ("a.ckpt", False)]
-)
+@pytest.mark.parametrize(("file", "answer"), [("a.onnx", True), ("a.xml", True), ("a.torchscript", False), ("a.ckpt", False)])
 def test_exported_files_are_recognised_by_their_suffix(file, answer):
     assert is_exported(file) is answer
 

@@ -47,11 +47,7 @@ def cases() -> list:
     slow = pytest.mark.slow
     # tests/codecs/test_base.py exports each decoder
     quick = {("dark", "onnx"), ("heatmap", "openvino")}
-    return [
-        pytest.param(name, format, marks=() if (name, format) in quick else slow)
-        for name in CODECS
-        for format in FORMATS
-    ]
+    return [pytest.param(name, format, marks=() if (name, format) in quick else slow) for name in CODECS for format in FORMATS]
 
 
 @pytest.mark.parametrize(("name", "format"), cases())
@@ -137,10 +133,7 @@ def test_the_network_is_not_changed(tmp_path):
     before = {name: value.clone() for name, value in net.state_dict().items()}
     write_export(net, make_record(codec, precision="fp16"), tmp_path / "a.onnx", "onnx")
     assert net.training
-    assert all(
-        value.dtype == before[name].dtype and torch.equal(value, before[name])
-        for name, value in net.state_dict().items()
-    )
+    assert all(value.dtype == before[name].dtype and torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hrpose.codecs import (
-    Codec,
-    DarkCodec,
-    HeatmapCodec,
-    IntegralCodec,
-    RegressionCodec,
-    SimccCodec,
-    UdpCodec,
-    UdpOffsetCodec,
-)
+from hrpose.codecs import Codec, DarkCodec, HeatmapCodec, IntegralCodec, RegressionCodec, SimccCodec, UdpCodec, UdpOffsetCodec
 from hrpose.export import ExportRecord
 from hrpose.skeletons import Skeleton
 

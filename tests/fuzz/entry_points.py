@@ -106,12 +106,10 @@ def tensors(rng: Random, folder: Path) -> None:
         *(7, "x", None, [torch.ones(2)], {"a": torch.ones(2)}, -1.5, torch.Size([2]), torch.float32),
     )
     for _ in range(rng.randint(1, 2)):
-        state[
-            rng.choice([*state, "module.conv1.weight", "backbone.x", "", "a" * 3000, "net._orig_mod.final_layer.bias"])
-        ] = rng.choice(odd)  # type: ignore[assignment]  # of any kind
-    wrapped = rng.choice(
-        (state, {"state_dict": state}, {"model": state, "epoch": 3}, [state], {"state_dict": [1], "x": state})
-    )
+        state[rng.choice([*state, "module.conv1.weight", "backbone.x", "", "a" * 3000, "net._orig_mod.final_layer.bias"])] = (
+            rng.choice(odd)
+        )  # type: ignore[assignment]  # of any kind
+    wrapped = rng.choice((state, {"state_dict": state}, {"model": state, "epoch": 3}, [state], {"state_dict": [1], "x": state}))
     torch.save(wrapped, folder / "odd.pth")
     load_weights(_net(), folder / "odd.pth", keypoint_names=seeds.COCO.keypoint_names, fresh_head=rng.random() < 0.5)
 
@@ -134,9 +132,7 @@ def record(rng: Random, folder: Path) -> None:
 def arguments(rng: Random, folder: Path) -> None:
     """Overrides and flags of the command line; one of a hundred is composed and checked."""
     verb = rng.choice(("fit", "test", "predict", "export", "evaluate", "convert"))
-    texts = [
-        mutate_bytes(rng.choice(_ARGUMENTS).encode(), rng).decode("utf-8", "replace") for _ in range(rng.randint(1, 4))
-    ]
+    texts = [mutate_bytes(rng.choice(_ARGUMENTS).encode(), rng).decode("utf-8", "replace") for _ in range(rng.randint(1, 4))]
     command = parse(verb, texts)
     expand_sweep(command.overrides)
     (folder / ".hydra").mkdir(exist_ok=True)
@@ -162,12 +158,8 @@ def images(rng: Random, folder: Path) -> None:
 def sources(rng: Random, folder: Path) -> None:
     """Sources of `predict`: paths, patterns, addresses, and what is no image."""
     (folder / "a.png").write_bytes(_images()[1])
-    text = rng.choice(
-        (f"{folder}/a.png", f"{folder}/*.png", f"{folder}/**/*", "rtsp://a:b@c/d", "file:///x", "camera", "0")
-    )
-    text = mutate_bytes(text.encode(), rng).decode("utf-8", "replace") + rng.choice(
-        ("", "", "x" * 5000, "\0", "/" * 5000)
-    )
+    text = rng.choice((f"{folder}/a.png", f"{folder}/*.png", f"{folder}/**/*", "rtsp://a:b@c/d", "file:///x", "camera", "0"))
+    text = mutate_bytes(text.encode(), rng).decode("utf-8", "replace") + rng.choice(("", "", "x" * 5000, "\0", "/" * 5000))
     first = None
     for call in (find_media, load_image):
         try:
@@ -207,10 +199,7 @@ def labels(rng: Random, folder: Path) -> None:
 
 
 ENTRY_POINTS: dict[str, tuple[EntryPoint, bool]] = {  # and whether its messages have to name the file
-    **{
-        function.__name__: (function, True)
-        for function in (annotations, boxes, results, weights, tensors, stored_config)
-    },
+    **{function.__name__: (function, True) for function in (annotations, boxes, results, weights, tensors, stored_config)},
     **{function.__name__: (function, True) for function in (images, record, stopped_run, labels)},
     **{function.__name__: (function, False) for function in (arguments, sources)},
 }
@@ -224,22 +213,8 @@ _ARGUMENTS = (
         "--cfg",
         "--config-dir",
     ),
-    *(
-        "trainer.max_epochs=3",
-        "+trainer.limit_val_batches=0.5",
-        "~callbacks.pictures",
-        "source='a (1)/*.jpg'",
-        "paths.run=a/b",
-    ),
-    *(
-        "ckpt_path=last",
-        "optim.lr=range(1,3)",
-        "size=128x96",
-        "codec.input_size=[96,128]",
-        "seed=1",
-        "name=a b",
-        "weights=x.pth",
-    ),
+    *("trainer.max_epochs=3", "+trainer.limit_val_batches=0.5", "~callbacks.pictures", "source='a (1)/*.jpg'", "paths.run=a/b"),
+    *("ckpt_path=last", "optim.lr=range(1,3)", "size=128x96", "codec.input_size=[96,128]", "seed=1", "name=a b", "weights=x.pth"),
     *("data.keypoint_fields={keypoints: 3}", "model={_target_: a.B}", "hydra.run.dir=x", "name=${oc.env:HOME}", "a =b"),
 )
 

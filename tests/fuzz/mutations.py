@@ -7,22 +7,7 @@ import json
 from random import Random
 from typing import Any
 
-_NUMBERS = (
-    0,
-    -1,
-    1,
-    2**31,
-    2**53 + 1,
-    2**63,
-    10**30,
-    -(10**30),
-    1e-300,
-    1e308,
-    -1e308,
-    0.5,
-    float("nan"),
-    float("inf"),
-)
+_NUMBERS = (0, -1, 1, 2**31, 2**53 + 1, 2**63, 10**30, -(10**30), 1e-300, 1e308, -1e308, 0.5, float("nan"), float("inf"))
 _TEXTS = (
     "",
     "x",

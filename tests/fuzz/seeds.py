@@ -78,19 +78,13 @@ def state_dict() -> dict[str, torch.Tensor]:
 def weight_files() -> dict[str, bytes]:
     """Weight files of few tensors, by their suffix: .pth of both forms, a checkpoint and .safetensors."""
     tensors = {"conv1.weight": torch.ones(4, 3, 3, 3), "final_layer.weight": torch.ones(17, 4, 1, 1)}
-    notes = {
-        "state_dict": {f"net.{name}": tensor for name, tensor in tensors.items()},
-        "hyper_parameters": stored_config(),
-    }
+    notes = {"state_dict": {f"net.{name}": tensor for name, tensor in tensors.items()}, "hyper_parameters": stored_config()}
     contents = {}
     for name, content, zipped in (("a.pth", tensors, True), ("b.pth", tensors, False), ("c.ckpt", notes, True)):
         stream = io.BytesIO()
         torch.save(content, stream, _use_new_zipfile_serialization=zipped)
         contents[name] = stream.getvalue()
-    return {
-        **contents,
-        "d.safetensors": save(tensors, {"format": "pt", "keypoint_names": json.dumps(COCO.keypoint_names)}),
-    }
+    return {**contents, "d.safetensors": save(tensors, {"format": "pt", "keypoint_names": json.dumps(COCO.keypoint_names)})}
 
 
 def images() -> list[bytes]:
@@ -99,15 +93,8 @@ def images() -> list[bytes]:
     deep = Image.fromarray(np.arange(192, dtype=np.uint16).reshape(12, 16) * 300)
     contents = []
     for name, options in {
-        **{
-            "jpeg": {"exif": b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"},
-            "png": {},
-            "bmp": {},
-        },
-        **{
-            "gif": {"save_all": True, "append_images": [picture]},
-            "tiff": {"save_all": True, "append_images": [picture]},
-        },
+        **{"jpeg": {"exif": b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"}, "png": {}, "bmp": {}},
+        **{"gif": {"save_all": True, "append_images": [picture]}, "tiff": {"save_all": True, "append_images": [picture]}},
         **{"webp": {}, "jpeg2000": {}, "ppm": {}, "avif": {}},
     }.items():
         stream = io.BytesIO()
@@ -131,18 +118,10 @@ def export_record() -> str:
 
 def labels() -> list[dict[str, str]]:
     """Label files of annotation tools, each of a project of one image a.png: name -> text."""
-    point = {
-        "shape_attributes": {"name": "point", "cx": 11, "cy": 12},
-        "region_attributes": {"keypoint": "left", "id": "1"},
-    }
-    box = {
-        "shape_attributes": {"name": "rect", "x": 5, "y": 6, "width": 9, "height": 9},
-        "region_attributes": {"id": "1"},
-    }
+    point = {"shape_attributes": {"name": "point", "cx": 11, "cy": 12}, "region_attributes": {"keypoint": "left", "id": "1"}}
+    box = {"shape_attributes": {"name": "rect", "x": 5, "y": 6, "width": 9, "height": 9}, "region_attributes": {"id": "1"}}
     via = {"_via_settings": {}, "_via_attributes": {}}
-    via["_via_img_metadata"] = {
-        "a.png9": {"filename": "a.png", "size": 9, "regions": [point, box], "file_attributes": {}}
-    }
+    via["_via_img_metadata"] = {"a.png9": {"filename": "a.png", "size": 9, "regions": [point, box], "file_attributes": {}}}
     shapes = [
         {"label": "left", "points": [[3, 4]], "shape_type": "point", "group_id": 1, "flags": {}},
         {"label": "dog", "points": [[1, 2], [9, 9]], "shape_type": "rectangle", "group_id": 1, "flags": {}},
@@ -150,14 +129,7 @@ def labels() -> list[dict[str, str]]:
     labelme = {"version": "5.0", "flags": {}, "shapes": shapes, "imagePath": "a.png", "imageData": None}
     labelme |= {"imageHeight": 12, "imageWidth": 16}
     value = {"x": 10, "y": 20, "width": 1, "keypointlabels": ["left"]}
-    region = {
-        "id": "a",
-        "type": "keypointlabels",
-        "from_name": "k",
-        "to_name": "i",
-        "original_width": 16,
-        "value": value,
-    }
+    region = {"id": "a", "type": "keypointlabels", "from_name": "k", "to_name": "i", "original_width": 16, "value": value}
     region |= {"original_height": 12, "image_rotation": 0}
     studio = [{"id": 1, "data": {"image": "/data/a.png"}, "annotations": [{"id": 1, "result": [region]}]}]
     nodes = [{"name": "left", "x": 3, "y": 4, "occluded": False}]

@@ -47,9 +47,7 @@ def fit(words: list[str], tmp_path: Path) -> Callable[..., float]:
 def hrpose(words: list[str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the command line in the test's own folder."""
 
-    def call(
-        verb: str, *more: str, path: Sequence[Path] = (), pictures: bool = False
-    ) -> subprocess.CompletedProcess[str]:
+    def call(verb: str, *more: str, path: Sequence[Path] = (), pictures: bool = False) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
         given = [word for word in words if not (pictures and word == NO_PICTURES)]
         return run_module("hrpose", verb, *given, *more, cwd=tmp_path, environment=environment)

@@ -205,11 +205,5 @@ def _tensors(content: Any, prefix: str = "") -> dict[str, torch.Tensor]:
         return {prefix: content}
     if isinstance(content, bool | int | float):
         return {prefix: torch.tensor(content, dtype=torch.float64)}
-    parts = (
-        content.items()
-        if isinstance(content, dict)
-        else enumerate(content)
-        if isinstance(content, list | tuple)
-        else ()
-    )
+    parts = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list | tuple) else ()
     return {name: value for key, part in parts for name, value in _tensors(part, f"{prefix}/{key}").items()}

@@ -26,6 +26,4 @@ class Phases(Callback):
         self._say("training" if trainer.state.fn == TrainerFn.FITTING else "end")
 
     def _say(self, phase: str) -> None:
-        os.pwrite(
-            self._file, phase.ljust(16).encode(), 0
-        )  # in one write, so that a reader sees the old phase or the new
+        os.pwrite(self._file, phase.ljust(16).encode(), 0)  # in one write, so that a reader sees the old phase or the new

@@ -94,21 +94,13 @@ def test_whole_body_ap_and_those_of_its_parts_are_the_benchmarks(whole_bodies, t
 def test_results_with_all_keypoints_under_one_key_are_the_same(whole_bodies, tmp_path) -> None:
     told, results = whole_bodies
     joined = [
-        {
-            "image_id": row["image_id"],
-            "category_id": 1,
-            "score": row["score"],
-            "keypoints": [v for f in FIELDS for v in row[f]],
-        }
+        {"image_id": row["image_id"], "category_id": 1, "score": row["score"], "keypoints": [v for f in FIELDS for v in row[f]]}
         for row in results
     ]
     gt = write(tmp_path / "gt.json", told)
     five, one = (
         read_evaluated(
-            gt,
-            write(tmp_path / f"{number}.json", rows),
-            sigmas="wholebody",
-            files=InstanceFiles(keypoint_fields=FIELDS),
+            gt, write(tmp_path / f"{number}.json", rows), sigmas="wholebody", files=InstanceFiles(keypoint_fields=FIELDS)
         )
         for number, rows in enumerate((results, joined))
     )
@@ -141,16 +133,9 @@ def test_crowdpose_is_measured_as_its_evaluation_code_does(tmp_path) -> None:
             }
         )  # fmt: skip
         found = guesses(points, CROWDPOSE.sigmas, float(size.prod()), rng)
-        results.append(
-            {"image_id": 10 + number % 8, "category_id": 1, "score": float(rng.random()), "keypoints": found}
-        )
+        results.append({"image_id": 10 + number % 8, "category_id": 1, "score": float(rng.random()), "keypoints": found})
     # as in the files of the data set: no area, and edges of COCO that lead to keypoints 15 to 17
-    category = {
-        "id": 1,
-        "name": "person",
-        "keypoints": list(CROWDPOSE.keypoint_names),
-        "skeleton": [[16, 14], [14, 12]],
-    }
+    category = {"id": 1, "name": "person", "keypoints": list(CROWDPOSE.keypoint_names), "skeleton": [[16, 14], [14, 12]]}
     told = {"images": images, "annotations": people, "categories": [category]}
     files = write(tmp_path / "gt.json", told), write(tmp_path / "res.json", results)
     rules = Benchmark(name="crowdpose", use_area=False)

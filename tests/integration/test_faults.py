@@ -15,10 +15,7 @@ BOMBS = [Path(__file__).parent]
 
 def overrides_of(kind: str, /, **values: object) -> list[str]:
     """Overrides that add a callback of bomb.py."""
-    return [
-        f"+callbacks.bomb._target_=bomb.{kind}",
-        *(f"+callbacks.bomb.{key}={value}" for key, value in values.items()),
-    ]
+    return [f"+callbacks.bomb._target_=bomb.{kind}", *(f"+callbacks.bomb.{key}={value}" for key, value in values.items())]
 
 
 def check_end(done: subprocess.CompletedProcess[str], *found: str, status: int = 1) -> str:

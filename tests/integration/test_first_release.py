@@ -67,9 +67,7 @@ def median_distance(rows: list[dict[str, Any]], others: list[dict[str, Any]]) ->
 
 def test_it_is_measured(folder, old_run) -> None:
     call("test", folder, f"ckpt_path={old_run}/checkpoints/best.ckpt")
-    found, before = (
-        json.loads((run / "results" / "keypoints_gt.json").read_text()) for run in (folder / "test", old_run)
-    )
+    found, before = (json.loads((run / "results" / "keypoints_gt.json").read_text()) for run in (folder / "test", old_run))
     assert sorted(row["image_id"] for row in found) == sorted(row["image_id"] for row in before)
     assert median_distance(found, before) < 0.5  # the run computed in bfloat16
 

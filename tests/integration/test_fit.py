@@ -197,15 +197,7 @@ def test_weights_depend_on_the_seed_and_not_on_the_number_of_workers(fit, tmp_pa
     [
         ("trainer.precision=bf16-mixed", "callbacks/ema=default", "trainer.gradient_clip_val=1.0"),
         ("trainer.accumulate_grad_batches=2", "callbacks/early_stopping=default", "data.val_boxes=[det]"),
-        (
-            "codec=dark",
-            "size=128x96",
-            "loss=ohkm",
-            "optim=sgd",
-            "optim.lr=1e-3",
-            "channels_last=false",
-            "flip_test=false",
-        ),
+        ("codec=dark", "size=128x96", "loss=ohkm", "optim=sgd", "optim.lr=1e-3", "channels_last=false", "flip_test=false"),
         ("schedule=cosine", "augment=hrnet", "pixels=color_dropout"),
     ],
     ids=lambda switches: switches[0],
@@ -266,13 +258,7 @@ def test_a_checkpoint_measured_with_other_overrides_says_which_were_its_own(fini
 
 
 def test_a_codec_with_more_channels_than_keypoints_is_trained(fit, tmp_path) -> None:
-    codec = [
-        "codec=udp_offset",
-        "size=256x192",
-        "loss=offset",
-        "codec.heatmap_size=[24,32]",
-        "codec.input_size=[96,128]",
-    ]
+    codec = ["codec=udp_offset", "size=256x192", "loss=offset", "codec.heatmap_size=[24,32]", "codec.input_size=[96,128]"]
     fit(*codec, "trainer.max_epochs=1", pictures=True)
     assert (tmp_path / "run" / "pictures" / "train_crops.png").exists()
     assert len(weights_of(tmp_path / "run" / "checkpoints" / "last.ckpt")["net.final_layer.weight"]) == 17 * 3

@@ -81,9 +81,7 @@ def test_the_bit_depth_of_a_run_goes_with_its_checkpoint(people: Path, tmp_path:
     assert (estimator.reading.bit_depth, estimator.upright) == (12, None)
     exported = tmp_path / "a.xml"
     quick = ("flip_test=false", "measure_ap=false")
-    call(
-        "export", twelve, tmp_path / "export", f"weights={checkpoint}", "format=openvino", f"output={exported}", *quick
-    )
+    call("export", twelve, tmp_path / "export", f"weights={checkpoint}", "format=openvino", f"output={exported}", *quick)
     assert open_exported(exported).record.bit_depth == 12
     assert PoseEstimator.from_checkpoint(exported).reading.bit_depth == 12
 

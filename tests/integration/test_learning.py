@@ -26,13 +26,7 @@ WAYS = {
     "regression": (pooled, RegressionCodec(SIZE), CoordinateLoss, 1e-3, 40),
     # RLE learns fewer steps: its loss has no lower bound, and once the sigmas are small single steps raise it to any height
     "rle": (lambda: pooled(sigmas=True), RegressionCodec(SIZE), RLELoss, 5e-4, 40),
-    "integral": (
-        lambda: HRNet(**WIDTH, num_keypoints=3),
-        IntegralCodec(SIZE, CELLS),
-        IntegralLoss,
-        1e-3,
-        80,
-    ),
+    "integral": (lambda: HRNet(**WIDTH, num_keypoints=3), IntegralCodec(SIZE, CELLS), IntegralLoss, 1e-3, 80),
     "simcc": (
         lambda: SimCC(HRNet(**WIDTH, num_keypoints=None), 3, input_size=SIZE),
         SimccCodec(SIZE, sigma=4.0),

@@ -69,12 +69,7 @@ def test_fit_and_test_measure_pckh(persons, tmp_path, capsys) -> None:
     assert (content["protocol"]["num_images"], content["protocol"]["num_instances"]) == (3, 6)
     assert content["protocol"]["ground_truth"]["name"] == "gt_valid.mat"
     left = {str(path.relative_to(tmp_path / "fit")) for path in (tmp_path / "fit").rglob("*") if path.is_file()}
-    assert left >= {
-        "checkpoints/best.ckpt",
-        "pictures/train_crops.png",
-        "pictures/val_poses.png",
-        "pictures/curves.png",
-    }
+    assert left >= {"checkpoints/best.ckpt", "pictures/train_crops.png", "pictures/val_poses.png", "pictures/curves.png"}
     assert not any("report" in name for name in left)  # OKS has nothing to say here
     with (tmp_path / "fit/metrics/metrics.csv").open() as file:
         logged = [float(row["val/PCKh"]) for row in csv.DictReader(file) if row["val/PCKh"]]
@@ -106,10 +101,7 @@ def test_compare_says_that_pckh_is_not_compared(tmp_path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [
-        (["metric=oks"], r"protocol.*mpii.*metric=pckh"),
-        (["data.val_ground_truth=null"], "data.val_ground_truth=<gt_valid.mat>"),
-    ],
+    [(["metric=oks"], r"protocol.*mpii.*metric=pckh"), (["data.val_ground_truth=null"], "data.val_ground_truth=<gt_valid.mat>")],
 )
 def test_what_does_not_go_together_is_said_before_training(persons, tmp_path, words, message) -> None:
     # the tasks bring Lightning in

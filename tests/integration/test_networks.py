@@ -17,12 +17,7 @@ pytestmark = [
 ]
 BRIEF = [
     *("prepare=null", "data.batch_size=4", "data.val_batch_size=8", "data.val_boxes=[gt]", "schedule=none"),
-    *(
-        "trainer.max_epochs=1",
-        "trainer.check_val_every_n_epoch=1",
-        "trainer.log_every_n_steps=1",
-        "callbacks.progress=null",
-    ),
+    *("trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "trainer.log_every_n_steps=1", "callbacks.progress=null"),
     "+trainer.enable_progress_bar=false",
 ]
 NARROW = ["model.backbone.width=4", "model.backbone.stem_width=8", "model.backbone.stage1_width=4"]

@@ -20,12 +20,7 @@ pytestmark = [
 ]
 
 WORDS = [
-    *(
-        "trainer.max_epochs=3",
-        "callbacks.last_in_epoch.every_n_train_steps=2",
-        "data.num_workers=1",
-        "callbacks/ema=default",
-    ),
+    *("trainer.max_epochs=3", "callbacks.last_in_epoch.every_n_train_steps=2", "data.num_workers=1", "callbacks/ema=default"),
     *("data.batch_size=4", "augment=hrnet"),
 ]
 
@@ -95,12 +90,9 @@ def test_a_killed_run_resumes_to_the_bits_of_an_undisturbed_one(hrpose, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("schedule", "accumulate", "workers", "ema"),
-    [("onecycle", 2, 2, True), ("warmup_multistep", 1, 0, False)],
+    ("schedule", "accumulate", "workers", "ema"), [("onecycle", 2, 2, True), ("warmup_multistep", 1, 0, False)]
 )
-def test_a_run_resumed_within_an_epoch_ends_with_the_same_bits(
-    fit, tmp_path, schedule, accumulate, workers, ema
-) -> None:
+def test_a_run_resumed_within_an_epoch_ends_with_the_same_bits(fit, tmp_path, schedule, accumulate, workers, ema) -> None:
     words = [*SCHEDULES[schedule], f"trainer.accumulate_grad_batches={accumulate}", f"data.num_workers={workers}"]
     words += ["callbacks/ema=default"] if ema else []
     words += ["trainer.limit_val_batches=0", "callbacks.best=null"]  # a validation takes longer than the training
@@ -111,9 +103,7 @@ def test_a_run_resumed_within_an_epoch_ends_with_the_same_bits(
 @pytest.mark.parametrize(
     ("schedule", "accumulate", "workers", "ema"), list(itertools.product(SCHEDULES, (1, 2), (0, 2), (False, True)))
 )
-def test_a_run_resumed_within_any_epoch_ends_with_the_same_bits(
-    fit, tmp_path, schedule, accumulate, workers, ema
-) -> None:
+def test_a_run_resumed_within_any_epoch_ends_with_the_same_bits(fit, tmp_path, schedule, accumulate, workers, ema) -> None:
     words = [*SCHEDULES[schedule], f"trainer.accumulate_grad_batches={accumulate}", f"data.num_workers={workers}"]
     words += ["callbacks/ema=default"] if ema else []
     assert resume_from_each(fit, tmp_path, words, pattern="step_step=[247].ckpt") == []
@@ -165,8 +155,7 @@ def test_a_finished_run_goes_on_for_more_epochs(fit, tmp_path) -> None:
     fit(*words, "trainer.max_epochs=1", run="first")
     fit(*words, "trainer.max_epochs=2", f"ckpt_path={tmp_path}/first/checkpoints/last.ckpt", run="second")
     whole, again = (
-        torch.load(tmp_path / run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
-        for run in ("whole", "second")
+        torch.load(tmp_path / run / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for run in ("whole", "second")
     )
     assert [name for name in whole if not torch.equal(whole[name], again[name])] == []
 

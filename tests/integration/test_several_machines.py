@@ -57,9 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained checkpoint, the drawn data, and a callback of the user's own."""
     path = tmp_path_factory.mktemp("machines")
     (path / "frozen.py").write_text(FROZEN)
-    finish(
-        start(path, "fit", *DATA, "trainer.max_epochs=4", "data.batch_size=4", "paths.run=start", "data.val_boxes=[gt]")
-    )
+    finish(start(path, "fit", *DATA, "trainer.max_epochs=4", "data.batch_size=4", "paths.run=start", "data.val_boxes=[gt]"))
     return path
 
 
@@ -81,17 +79,14 @@ def test_ap_is_the_same_to_the_bit_on_one_process_two_processes_and_two_machines
 
 
 @pytest.mark.slow
-def test_weights_after_20_steps_are_those_of_one_process_with_the_same_batch_where_batch_norm_is_frozen(
-    folder: Path,
-) -> None:
+def test_weights_after_20_steps_are_those_of_one_process_with_the_same_batch_where_batch_norm_is_frozen(folder: Path) -> None:
     """The last bits differ, because gradients are summed in another order."""
     fit = ("fit", "weights=start/checkpoints/last.ckpt", *DATA, *TRAIN)
     finish(start(folder, *fit, "data.batch_size=8", "paths.run=fit_one"))
     torchrun = ("--nproc-per-node=2", f"--master-port={free_port()}")
     finish(start(folder, *fit, *DDP, "data.batch_size=4", "paths.run=fit_two", torchrun=torchrun))
     states = [
-        torch.load(folder / run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-        for run in ("fit_one", "fit_two")
+        torch.load(folder / run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for run in ("fit_one", "fit_two")
     ]
     start_state = torch.load(folder / "start" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     one, two, before = (

@@ -38,9 +38,7 @@ def step_of(file: Path) -> int:
         pytest.param(1, "backward", 2, 3, 2, marks=pytest.mark.slow),
     ],
 )
-def test_a_run_stopped_by_sigterm_ends_with_the_same_bits(
-    fit, tmp_path, accumulate, hook, step, saved, interval
-) -> None:
+def test_a_run_stopped_by_sigterm_ends_with_the_same_bits(fit, tmp_path, accumulate, hook, step, saved, interval) -> None:
     words = [*SHORT, f"trainer.accumulate_grad_batches={accumulate}", "callbacks/ema=default"]
     words.append(f"+trainer.val_check_interval={interval}")
     words += [f"trainer.max_epochs={1 if saved == 2 else 2}"]

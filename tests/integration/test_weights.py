@@ -12,12 +12,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*num_workers.*:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*"),
 ]
-SHORT = (
-    "trainer.max_epochs=1",
-    "+trainer.limit_train_batches=1",
-    "+trainer.limit_val_batches=1",
-    "data.val_boxes=[gt]",
-)
+SHORT = ("trainer.max_epochs=1", "+trainer.limit_train_batches=1", "+trainer.limit_val_batches=1", "data.val_boxes=[gt]")
 
 
 @pytest.fixture

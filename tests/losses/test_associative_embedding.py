@@ -21,9 +21,9 @@ def errors_by_loop(instances, push_type):
     """Compute push and pull in the loop of the official code."""
     instances = [tags for tags in instances if tags]
     means = [sum(tags) / len(tags) for tags in instances]
-    pull = sum(
-        sum((tag - mean) ** 2 for tag in tags) / len(tags) for tags, mean in zip(instances, means, strict=True)
-    ) / max(len(instances), 1)
+    pull = sum(sum((tag - mean) ** 2 for tag in tags) / len(tags) for tags, mean in zip(instances, means, strict=True)) / max(
+        len(instances), 1
+    )
     if len(instances) < 2:
         return 0.0, pull
     close = {"exp": lambda d: math.exp(-d * d), "max": lambda d: max(1 - abs(d), 0)}[push_type]

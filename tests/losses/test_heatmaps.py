@@ -35,9 +35,7 @@ def test_mse_by_the_rules_of_mmpose_is_mmposes(golden, number):
         want = float(golden[f"mmpose_mse_{case}_{number}"])
         assert loss(heatmaps, target, weights).item() == pytest.approx(want, rel=1e-5)
     labelled = (weight > 0).float()
-    assert loss(heatmaps, target, labelled).item() == pytest.approx(
-        2 * HeatmapMSELoss()(heatmaps, target, labelled).item()
-    )
+    assert loss(heatmaps, target, labelled).item() == pytest.approx(2 * HeatmapMSELoss()(heatmaps, target, labelled).item())
     with pytest.raises(ValueError, match=r"`rules`.*'mine'"):
         HeatmapMSELoss("mine")
 

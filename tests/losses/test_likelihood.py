@@ -23,9 +23,7 @@ def loss(request):
 def by_hand(loss, keypoint):
     """Compute the formula of the official code for one keypoint, x and y."""
     total = 0.0
-    errors = [
-        (ANSWERS[0, keypoint, axis] - TARGET[0, keypoint, axis]) / ANSWERS[0, keypoint, 2 + axis] for axis in (0, 1)
-    ]
+    errors = [(ANSWERS[0, keypoint, axis] - TARGET[0, keypoint, axis]) / ANSWERS[0, keypoint, 2 + axis] for axis in (0, 1)]
     log_density = -math.log(2 * math.pi) - sum(float(error) ** 2 for error in errors) / 2
     for axis in (0, 1):
         sigma, error = float(ANSWERS[0, keypoint, 2 + axis]), float(errors[axis])
@@ -37,13 +35,9 @@ def by_hand(loss, keypoint):
 
 
 def test_the_formula_by_hand(loss):
-    assert loss(ANSWERS, TARGET, torch.ones(1, 2, 1)).item() == pytest.approx(
-        by_hand(loss, 0) + by_hand(loss, 1), rel=1e-5
-    )
+    assert loss(ANSWERS, TARGET, torch.ones(1, 2, 1)).item() == pytest.approx(by_hand(loss, 0) + by_hand(loss, 1), rel=1e-5)
     twice = (values.repeat(2, 1, 1) for values in (ANSWERS, TARGET, torch.ones(1, 2, 1)))
-    assert loss(*twice).item() == pytest.approx(
-        by_hand(loss, 0) + by_hand(loss, 1), rel=1e-5
-    )  # the mean over instances
+    assert loss(*twice).item() == pytest.approx(by_hand(loss, 0) + by_hand(loss, 1), rel=1e-5)  # the mean over instances
 
 
 def test_unlabelled_keypoints_give_no_gradient_to_network_and_flow():
@@ -60,9 +54,7 @@ def test_the_best_sigma_grows_with_the_error(loss):
     sigmas = torch.linspace(0.01, 0.99, 99)
     best = []
     for error in (0.05, 0.2):
-        answers = torch.stack([torch.tensor([0.5 + error, 0.5, float(sigma), float(sigma)]) for sigma in sigmas])[
-            :, None
-        ]
+        answers = torch.stack([torch.tensor([0.5 + error, 0.5, float(sigma), float(sigma)]) for sigma in sigmas])[:, None]
         losses = [loss(one[None], torch.full((1, 1, 2), 0.5), torch.ones(1, 1, 1)).item() for one in answers]
         best.append(sigmas[torch.tensor(losses).argmin()].item())
     assert best[0] < best[1] < 0.5

@@ -18,14 +18,7 @@ from tiny_coco import write_image
 from hrpose.errors import DataError, MissingDataError
 from hrpose.media import archives
 from hrpose.media.archives import open_archives, split_archive
-from hrpose.media.folders import (
-    check_images_exist,
-    is_image_file,
-    is_image_folder,
-    list_folder,
-    list_images,
-    match_files,
-)
+from hrpose.media.folders import check_images_exist, is_image_file, is_image_folder, list_folder, list_images, match_files
 from hrpose.media.images import STORED, Reading, read_bytes, read_image, read_size
 from hrpose.media.load import load_image
 from hrpose.media.source import ImageFiles, find_media
@@ -94,9 +87,7 @@ def test_an_index_is_read_once_for_all_paths_of_an_archive(packed: Path, monkeyp
     assert open_archives(f"../{packed.parent.name}/{packed.name}") is index
 
 
-def test_a_relative_path_is_relative_to_the_working_folder(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_relative_path_is_relative_to_the_working_folder(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a.jpg", "b/a.jpg"):
         (tmp_path / name[0]).mkdir()
         (tmp_path / "x.jpg").write_bytes((folder / name).read_bytes())

@@ -7,16 +7,7 @@ import pytest
 from tiny_coco import write_image
 
 from hrpose.errors import DataError, MissingDataError
-from hrpose.media.folders import (
-    ABSOLUTE,
-    BACKSLASHES,
-    CASE,
-    ELSEWHERE,
-    ESCAPED,
-    UNICODE,
-    check_images_exist,
-    match_files,
-)
+from hrpose.media.folders import ABSOLUTE, BACKSLASHES, CASE, ELSEWHERE, ESCAPED, UNICODE, check_images_exist, match_files
 
 COMPOSED = unicodedata.normalize("NFC", "caf\u00e9.jpg")
 DECOMPOSED = unicodedata.normalize("NFD", COMPOSED)

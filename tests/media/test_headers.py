@@ -35,9 +35,7 @@ def test_the_stated_size_is_that_of_the_pixels(suffix: str) -> None:
 
 
 def test_the_stated_size_of_other_formats_is_read() -> None:
-    big_tiff = (
-        b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, 2) + struct.pack("<HHQQHHQQ", 256, 4, 1, 7, 257, 3, 1, 9) + bytes(8)
-    )
+    big_tiff = b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, 2) + struct.pack("<HHQQHHQQ", 256, 4, 1, 7, 257, 3, 1, 9) + bytes(8)
     assert stated_size(big_tiff) == (7, 9)
     assert stated_size(b"BM" + bytes(12) + struct.pack("<Iii", 40, 5, -6)) == (5, 6)
     assert stated_size(b"BM" + bytes(12) + struct.pack("<IHH", 12, 5, 6)) == (5, 6)

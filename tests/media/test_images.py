@@ -124,9 +124,7 @@ def test_images_with_harmless_errors_are_read(tmp_path: Path) -> None:
     trailing, stuffed = tmp_path / "trailing.jpg", tmp_path / "stuffed.jpg"
     trailing.write_bytes(content + b"\0\0 something after the end")
     stuffed.write_bytes(content[:20] + b"\0\0\0" + content[20:])  # extraneous bytes before a marker
-    np.testing.assert_array_equal(
-        read_image(trailing), cv2.cvtColor(cv2.imdecode(np.frombuffer(content, np.uint8), 1), 4)
-    )
+    np.testing.assert_array_equal(read_image(trailing), cv2.cvtColor(cv2.imdecode(np.frombuffer(content, np.uint8), 1), 4))
     assert read_image(stuffed).shape == (90, 131, 3)
 
 

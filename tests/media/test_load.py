@@ -71,10 +71,7 @@ def test_a_16_bit_pillow_image_is_read_like_its_file(order: str) -> None:
 
 @pytest.mark.parametrize(
     ("values", "message"),
-    [
-        (IMAGE[..., 0] * np.int32(256), "mode I goes from .* to 6"),
-        (IMAGE[..., 0] / np.float32(255), "mode F goes from 0"),
-    ],
+    [(IMAGE[..., 0] * np.int32(256), "mode I goes from .* to 6"), (IMAGE[..., 0] / np.float32(255), "mode F goes from 0")],
 )
 def test_values_that_pillow_would_clip_are_refused(values: np.ndarray, message: str) -> None:
     from PIL import Image  # an optional dependency
@@ -133,9 +130,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
             load_image(file)
 
 
-@pytest.mark.parametrize(
-    "text", [base64.b64encode(bytes(range(256)) * 99).decode(), "data:image/png;base64,iVBORw0KGgo="]
-)
+@pytest.mark.parametrize("text", [base64.b64encode(bytes(range(256)) * 99).decode(), "data:image/png;base64,iVBORw0KGgo="])
 def test_a_base64_string_is_named_and_not_repeated(text: str) -> None:
     with pytest.raises(DataError, match="base64") as error:
         load_image(text)

@@ -100,9 +100,7 @@ def test_every_image_format_is_found(tmp_path, suffix):
         assert find_media(str(source)).names == (f"a.{suffix}",)
 
 
-@pytest.mark.parametrize(
-    "name", ["x" * 5000, "x/" * 5000, "x" * 5000 + "*.jpg", "a\0b", "[" * 300, "~nobody_of_this_name/a"]
-)
+@pytest.mark.parametrize("name", ["x" * 5000, "x/" * 5000, "x" * 5000 + "*.jpg", "a\0b", "[" * 300, "~nobody_of_this_name/a"])
 def test_impossible_names_are_refused_with_a_short_message(here, name):
     with pytest.raises(ValueError) as error:
         find_media(name)

@@ -69,9 +69,7 @@ def test_frames_are_extracted_by_their_index(video, tmp_path):
 
 
 def test_an_odd_row_and_column_are_dropped(tmp_path):
-    picture = (
-        np.random.default_rng(0).integers(60, 200, (9, 13, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)[:71, :101]
-    )
+    picture = np.random.default_rng(0).integers(60, 200, (9, 13, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)[:71, :101]
     with VideoWriter(tmp_path / "odd.mp4", frame_rate=25) as writer:
         writer.write(picture)
     with VideoReader(tmp_path / "odd.mp4") as reader:
@@ -148,10 +146,7 @@ def test_a_truncated_video_is_reported_and_an_empty_one_refused(tmp_path, caplog
     with patch("cv2.VideoCapture", return_value=Capture([0, 40], 25.0, 100)), caplog.at_level(logging.WARNING):
         assert len(list(VideoReader(file))) == 2
     assert "100 frames" in caplog.text
-    with (
-        patch("cv2.VideoCapture", return_value=Capture([], 25.0)),
-        pytest.raises(DataError, match="none could be read"),
-    ):
+    with patch("cv2.VideoCapture", return_value=Capture([], 25.0)), pytest.raises(DataError, match="none could be read"):
         list(VideoReader(file))
 
 

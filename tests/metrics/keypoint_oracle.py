@@ -76,9 +76,7 @@ def numbers(metric: KeypointAveragePrecision) -> list[float]:
     return [value.item() for value in metric.compute().values()]
 
 
-def image_dicts(
-    annotations: dict[str, Any], results: list[dict[str, Any]], num_keypoints: int = 17
-) -> tuple[list, list]:
+def image_dicts(annotations: dict[str, Any], results: list[dict[str, Any]], num_keypoints: int = 17) -> tuple[list, list]:
     """Return one dict per image in the order of image ids, the input of torchmetrics."""
     preds, target = [], []
     for image_id in sorted(image["id"] for image in annotations["images"]):
@@ -155,9 +153,7 @@ def random_case(
             pose, place = rng.uniform(0, 300, (num_keypoints, 2)), int(rng.integers(num_images))
             kind = int(rng.integers(1, num_categories + 1))
         triplets = np.column_stack([pose, np.ones(num_keypoints)]).reshape(-1).tolist()
-        results.append(
-            {"image_id": 7 * place + 3, "category_id": kind, "keypoints": triplets, "score": float(scores[row])}
-        )
+        results.append({"image_id": 7 * place + 3, "category_id": kind, "keypoints": triplets, "score": float(scores[row])})
         if not distinct and rng.random() < 0.1:
             results.append(dict(results[int(rng.integers(len(results)))]))
     return annotations, results, sigmas

@@ -7,9 +7,7 @@ from hrpose.skeletons import COCO
 from hrpose.structures import GroundTruth
 
 AREA = 10_000.0
-GRID = (
-    np.stack(np.divmod(np.arange(17), 5), axis=1) * 80.0 + 8.0
-)  # keypoints far apart beside their tolerance of at most 25 px
+GRID = np.stack(np.divmod(np.arange(17), 5), axis=1) * 80.0 + 8.0  # keypoints far apart beside their tolerance of at most 25 px
 
 
 def pairs_of_people(num_images: int) -> GroundTruth:
@@ -25,11 +23,7 @@ def pairs_of_people(num_images: int) -> GroundTruth:
 
 def predict(truth: GroundTruth, keypoints: np.ndarray) -> Detections:
     return Detections(
-        truth.object_image_ids,
-        truth.category_ids,
-        keypoints,
-        np.linspace(1, 0.5, len(truth)),
-        np.full(len(truth), AREA),
+        truth.object_image_ids, truth.category_ids, keypoints, np.linspace(1, 0.5, len(truth)), np.full(len(truth), AREA)
     )
 
 

@@ -9,15 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from keypoint_oracle import (
-    coco_numbers,
-    contradict,
-    image_dicts,
-    numbers,
-    poses_from_coco,
-    random_case,
-    truth_from_coco,
-)
+from keypoint_oracle import coco_numbers, contradict, image_dicts, numbers, poses_from_coco, random_case, truth_from_coco
 from process_group import run_processes
 from torchmetrics import MetricCollection
 
@@ -38,12 +30,9 @@ def golden_metric(golden: Any, **kwargs: Any) -> KeypointAveragePrecision:
 
 
 @pytest.mark.parametrize(
-    ("name", "threshold", "soft", "confident"),
-    [("hard", 0.9, False, 0.2), ("soft", 0.9, True, 0.2), ("strict", 0.5, False, 0.0)],
+    ("name", "threshold", "soft", "confident"), [("hard", 0.9, False, 0.2), ("soft", 0.9, True, 0.2), ("strict", 0.5, False, 0.0)]
 )
-def test_tail_of_the_official_validation(
-    golden_dir: Path, name: str, threshold: float, soft: bool, confident: float
-) -> None:
+def test_tail_of_the_official_validation(golden_dir: Path, name: str, threshold: float, soft: bool, confident: float) -> None:
     golden = np.load(golden_dir / "evaluate.npz")
     preds, boxes = golden["preds"], golden["boxes"]
     scores = rescore(boxes[:, 5], preds[..., 2], threshold=confident)
@@ -55,9 +44,7 @@ def test_tail_of_the_official_validation(
     metric.update_poses(poses)
 
     assert numbers(metric) == golden[f"{name}_stats"].tolist()
-    got = sorted(
-        (row["image_id"], -row["score"], *row["keypoints"], *row["center"], *row["scale"]) for row in metric.results()
-    )
+    got = sorted((row["image_id"], -row["score"], *row["keypoints"], *row["center"], *row["scale"]) for row in metric.results())
     chosen = poses[golden[f"{name}_rows"]]
     wanted = sorted(
         (row["image_id"], -score, *row["keypoints"], *row["center"], *row["scale"])
@@ -181,15 +168,7 @@ def test_ground_truth_as_predictions_is_one() -> None:
     whole = np.full((30, 17), 2, dtype=np.uint8)
     ids, image_ids = np.arange(30), np.arange(30) // 3
     truth = GroundTruth(
-        np.arange(10),
-        image_ids,
-        ids,
-        np.ones(30, np.int64),
-        keypoints,
-        whole,
-        np.zeros((30, 4)),
-        side**2,
-        np.zeros(30, bool),
+        np.arange(10), image_ids, ids, np.ones(30, np.int64), keypoints, whole, np.zeros((30, 4)), side**2, np.zeros(30, bool)
     )
     heights = np.ones((30, 17), dtype=np.float32)
     poses = Poses(keypoints, heights, np.ones(30), heights[:, 0], np.zeros((30, 2)), np.ones((30, 2)), image_ids, ids)
@@ -217,9 +196,7 @@ def test_ap_without_annotated_instances_is_minus_one() -> None:
 
 def test_ap_without_predictions_is_zero() -> None:
     metric = KeypointAveragePrecision([0.1])
-    metric.update(
-        [{"keypoints": [], "scores": []}], [{"keypoints": torch.ones(1, 1, 3), "area": torch.tensor([2000.0])}]
-    )
+    metric.update([{"keypoints": [], "scores": []}], [{"keypoints": torch.ones(1, 1, 3), "area": torch.tensor([2000.0])}])
     assert metric.compute()["AP"] == 0
     assert metric.compute()["APL"] == -1
     assert metric.results() == []

@@ -135,9 +135,7 @@ def test_several_processes_give_the_same_bits_as_one(number: int, tmp_path: Path
     def work(rank: int, size: int) -> Any:
         metric = KeypointAveragePrecision(sigmas, ground_truth=truth, oks_nms_threshold=0.9)
         rows = np.arange(len(poses)) % (size - 1) if size > 2 else (np.arange(len(poses)) > 5).astype(int)
-        mine = (
-            np.concatenate([np.flatnonzero(rows == rank), [0, 1]]) if (rows == rank).any() else np.zeros(0, dtype=int)
-        )
+        mine = np.concatenate([np.flatnonzero(rows == rank), [0, 1]]) if (rows == rank).any() else np.zeros(0, dtype=int)
         for part in np.array_split(mine, 1 + rank):  # the last of three or four processes holds nothing
             if len(part):
                 metric.update_poses(poses[part])

@@ -36,9 +36,7 @@ def test_official_table_over_updates(mpii: dict[str, torch.Tensor], golden_dir: 
     metric.update(**part(mpii, slice(0, 9)))  # padded by a sampler
     table = pickle.loads(pickle.dumps(metric)).compute()
     del table["Mean@0.10"]
-    np.testing.assert_allclose(
-        [value.item() for value in table.values()], np.load(golden_dir / "pckh.npz")["table"], rtol=1e-12
-    )
+    np.testing.assert_allclose([value.item() for value in table.values()], np.load(golden_dir / "pckh.npz")["table"], rtol=1e-12)
 
 
 def test_several_processes_give_the_same_bits_as_one(mpii: dict[str, torch.Tensor], tmp_path: Path) -> None:
@@ -159,9 +157,7 @@ def test_an_instance_without_a_pose_counts_as_wrong(truth: MpiiTruth) -> None:
     assert table_of(truth, exact[:20])["Mean"] == pytest.approx(expected)
 
 
-def test_poses_of_several_processes_give_the_same_bits_as_one(
-    truth: MpiiTruth, golden_dir: Path, tmp_path: Path
-) -> None:
+def test_poses_of_several_processes_give_the_same_bits_as_one(truth: MpiiTruth, golden_dir: Path, tmp_path: Path) -> None:
     poses = poses_of(np.load(golden_dir / "pckh.npz")["preds"])
 
     def work(rank: int, size: int) -> Any:

@@ -55,12 +55,7 @@ def test_invalid_rows_are_refused_with_their_numbers(tmp_path: Path, case: Any) 
     annotations, results, _ = case
     truth = truth_from_coco(annotations, 3)
     first, rest = results[0], results[1:]
-    refuse(
-        tmp_path,
-        truth,
-        {"annotations": []},
-        r"a COCO result file.* JSON dict",
-    )
+    refuse(tmp_path, truth, {"annotations": []}, r"a COCO result file.* JSON dict")
     refuse(tmp_path, truth, [1], "list of objects.* JSON list of other values")
     refuse(tmp_path, truth, [{"image_id": 3}, *rest], r"`category_id` in every row, but 1 rows do not: \[0\]")
     refuse(tmp_path, truth, [*rest, {**first, "keypoints": [1.0] * 6}], "`keypoints` of 9 numbers")

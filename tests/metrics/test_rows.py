@@ -42,21 +42,16 @@ def test_unlabelled_keypoints_may_be_nan() -> None:
 
 def test_a_wrong_number_of_keypoints_is_refused() -> None:
     refuse(
-        r"preds\[0\]\['keypoints'\] to be \(N, 3, 2\) or \(N, 3, 3\), .* but got \(2, 4, 2\)",
-        {"keypoints": torch.ones(2, 4, 2)},
+        r"preds\[0\]\['keypoints'\] to be \(N, 3, 2\) or \(N, 3, 3\), .* but got \(2, 4, 2\)", {"keypoints": torch.ones(2, 4, 2)}
     )
-    refuse(
-        r"target\[0\]\['keypoints'\] to be \(N, 3, 3\), .* but got \(1, 3, 2\)",
-        person={"keypoints": torch.ones(1, 3, 2)},
-    )
+    refuse(r"target\[0\]\['keypoints'\] to be \(N, 3, 3\), .* but got \(1, 3, 2\)", person={"keypoints": torch.ones(1, 3, 2)})
 
 
 def test_nan_is_refused() -> None:
     refuse(r"preds\[0\]\['scores'\] to have finite scores", {"scores": torch.tensor([0.1, torch.nan])})
     refuse(r"preds\[0\]\['keypoints'\] to have finite", {"keypoints": torch.full((2, 3, 2), torch.inf)})
     refuse(
-        r"target\[0\]\['keypoints'\] to have finite",
-        person={"keypoints": torch.full((1, 3, 3), torch.nan).nan_to_num_(2.0) / 0},
+        r"target\[0\]\['keypoints'\] to have finite", person={"keypoints": torch.full((1, 3, 3), torch.nan).nan_to_num_(2.0) / 0}
     )
     refuse(r"target\[0\]\['area'\] to be finite and not negative", person={"area": torch.tensor([torch.nan])})
 
@@ -82,11 +77,7 @@ def test_wrong_lengths_and_types_are_refused() -> None:
 
 def test_invalid_ids_are_refused() -> None:
     refuse(r"preds\[0\]\['ids'\] to be unique, but got \[7\] more than once", {"ids": torch.tensor([7, 7])})
-    refuse(
-        r"preds\[0\] and target\[0\] to be of the same image, but got image_id \[1, 2\]",
-        {"image_id": 1},
-        {"image_id": 2},
-    )
+    refuse(r"preds\[0\] and target\[0\] to be of the same image, but got image_id \[1, 2\]", {"image_id": 1}, {"image_id": 2})
 
 
 def test_image_ids_that_are_not_integers_are_refused() -> None:

@@ -121,9 +121,7 @@ def test_every_stack_has_a_gradient(small):
     assert all(parameter.grad.abs().sum() > 0 for parameter in small.parameters())
     lone = StackedHourglass(**SMALL)
     lone.load_state_dict(small.state_dict())
-    HeatmapMSELoss()(
-        lone(draw_images("any", (2, 3, 64, 64)))[:, :1], torch.ones(2, 5, 16, 16), torch.ones(2, 5, 1)
-    ).backward()
+    HeatmapMSELoss()(lone(draw_images("any", (2, 3, 64, 64)))[:, :1], torch.ones(2, 5, 16, 16), torch.ones(2, 5, 1)).backward()
     assert lone.score[0].weight.grad.abs().sum() > 0
     assert lone.score[1].weight.grad.abs().sum() == 0  # a stack without loss has no gradient
 
@@ -157,9 +155,7 @@ def test_a_wrong_input_size_is_refused_with_the_nearest_valid_one(small):
 def test_an_odd_row_is_upsampled_as_in_darkpose():
     torch.manual_seed(0)
     net = Hourglass(8, 1).eval()
-    features = torch.randn(
-        2, 8, 32, 24
-    )  # of a crop 128 high and 96 wide: 4x3 cells before the last pooling, 2x1 after it
+    features = torch.randn(2, 8, 32, 24)  # of a crop 128 high and 96 wide: 4x3 cells before the last pooling, 2x1 after it
 
     def recursion(depth, features):
         places = net.hg[depth - 1]

@@ -12,13 +12,7 @@ from hrpose.models import HRNet, count_macs, count_parameters
 
 NETWORKS = {
     "tiny_w8_k3": TINY,
-    "w18_small_v1_256x192": {
-        "width": 16,
-        "stage1_width": 32,
-        "stage1_blocks": 1,
-        "num_modules": (1, 1, 1),
-        "num_blocks": 2,
-    },
+    "w18_small_v1_256x192": {"width": 16, "stage1_width": 32, "stage1_blocks": 1, "num_modules": (1, 1, 1), "num_blocks": 2},
     "w18_small_v2_256x192": {"width": 18, "stage1_blocks": 2, "num_modules": (1, 3, 2), "num_blocks": 2},
     "w18_256x192": {"width": 18},
     "w32_256x192": {},
@@ -82,9 +76,7 @@ def test_w32_heatmaps_equal_the_official_ones_also_in_channels_last(golden):
         heatmaps = net(images)
     assert heatmaps.is_contiguous(memory_format=torch.channels_last)
     np.testing.assert_allclose(plain.numpy(), golden["w32_output"], atol=1e-4)
-    np.testing.assert_allclose(
-        heatmaps.contiguous().flatten()[golden["w32_index"]].numpy(), golden["w32_output"], atol=1e-4
-    )
+    np.testing.assert_allclose(heatmaps.contiguous().flatten()[golden["w32_index"]].numpy(), golden["w32_output"], atol=1e-4)
 
 
 @pytest.mark.slow
@@ -110,9 +102,7 @@ def test_a_training_step_equals_the_official_one(tiny, golden):
     for parameter, key in ((net.conv1.weight, "conv1"), (net.final_layer.weight, "final")):
         want = golden[f"train_grad_{key}_weight"]
         np.testing.assert_allclose(parameter.grad.numpy(), want, rtol=0, atol=2e-5 * np.abs(want).max())
-    np.testing.assert_allclose(
-        net.bn1.running_mean.numpy(), golden["train_bn1_running_mean_after"], rtol=1e-5, atol=1e-6
-    )
+    np.testing.assert_allclose(net.bn1.running_mean.numpy(), golden["train_bn1_running_mean_after"], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(net.bn1.running_var.numpy(), golden["train_bn1_running_var_after"], rtol=1e-5)
     norms = dict(zip(golden["train_grad_names"].tolist(), golden["train_grad_norms"].tolist(), strict=True))
     found = {name: float(parameter.grad.double().norm()) for name, parameter in net.named_parameters()}

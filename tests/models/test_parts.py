@@ -25,9 +25,7 @@ def test_backbone_and_head_are_the_whole_network(net, head):
     assert {*backbone, *found} == {name for name, _ in net.named_children()}
     of_backbone, of_head = split_parameters(net)
     assert sorted(map(id, [*of_backbone, *of_head])) == sorted(map(id, net.parameters()))
-    names = {
-        name.partition(".")[0] for name, parameter in net.named_parameters() if any(parameter is one for one in of_head)
-    }
+    names = {name.partition(".")[0] for name, parameter in net.named_parameters() if any(parameter is one for one in of_head)}
     assert names == head
 
 

@@ -30,9 +30,7 @@ def test_a_known_mixture_of_errors_is_reported() -> None:
 
 def test_ap_is_the_mean_of_the_curves() -> None:
     report = analyse(evaluated(), title="", num_samples=0)
-    assert np.mean([curve.mean() for curve in report.precision.values()]) == pytest.approx(
-        report.measurement.numbers["AP"]
-    )
+    assert np.mean([curve.mean() for curve in report.precision.values()]) == pytest.approx(report.measurement.numbers["AP"])
     assert report.measurement.interval is None
 
 
@@ -74,8 +72,6 @@ def test_json_has_all_parts_of_a_report() -> None:
     assert content["pixels"].keys() == {*PIXEL_NUMBERS, "persons", "missed"}
     assert content["visibility"].keys() == {"visible", "occluded"}
     assert content["crowding"].keys() == {"easy", "medium", "hard"}
-    assert content["anatomy"]["fixed"].keys() == {
-        *("jitter", "inversion", "swap", "miss", "false positives", "false negatives")
-    }
+    assert content["anatomy"]["fixed"].keys() == {*("jitter", "inversion", "swap", "miss", "false positives", "false negatives")}
     assert len(content["precision_recall"]["precision"]["0.50"]) == len(content["precision_recall"]["recall"]) == 101
     assert len(content["calibration"]["counts"]) == 10

@@ -85,9 +85,7 @@ def test_every_picture_has_an_alternative_text() -> None:
 
 
 def test_findings_are_sorted_by_severity() -> None:
-    html = draw_data_page(
-        page(findings=[finding("note"), finding("warning"), finding("error"), finding("error", fix="")])
-    )
+    html = draw_data_page(page(findings=[finding("note"), finding("warning"), finding("error"), finding("error", fix="")]))
     assert re.findall(r'<span class="tag">(\w+)', html) == ["error", "error", "warning", "note"]
     assert "2 errors, 1 warning, 1 note." in html
     assert "3 of 20 annotations are odd (1, 2, ...). Bad." in html

@@ -15,9 +15,7 @@ from hrpose.skeletons import AIC, COCO, Skeleton
 from hrpose.structures import GroundTruth
 
 NUM, SIZE = 60, np.array([320.0, 240.0])
-FALLING = Training(
-    losses=np.geomspace(2e-3, 5e-4, 40).tolist(), num_steps=800, rate=1e-3, trained_share=1.0, num_instances=500
-)
+FALLING = Training(losses=np.geomspace(2e-3, 5e-4, 40).tolist(), num_steps=800, rate=1e-3, trained_share=1.0, num_instances=500)
 
 
 def sound(names: tuple[str, ...] = COCO.keypoint_names) -> RunEvidence:
@@ -106,14 +104,8 @@ def sampled(run: RunEvidence, **samples: float) -> RunEvidence:
 
 
 FAULTS: dict[str, tuple[str, Callable[[RunEvidence], RunEvidence]]] = {
-    "x and y exchanged in the validation set": (
-        "axes",
-        lambda r: relabelled(r, keypoints=r.truth.keypoints[..., ::-1]),
-    ),
-    "x and y exchanged in both sets": (
-        "axes",
-        lambda r: relabelled(poor(r), keypoints=r.truth.keypoints[..., ::-1]),
-    ),
+    "x and y exchanged in the validation set": ("axes", lambda r: relabelled(r, keypoints=r.truth.keypoints[..., ::-1])),
+    "x and y exchanged in both sets": ("axes", lambda r: relabelled(poor(r), keypoints=r.truth.keypoints[..., ::-1])),
     "x and y of keypoints and boxes exchanged": (
         "axes",
         lambda r: relabelled(poor(r), keypoints=r.truth.keypoints[..., ::-1], bbox=r.truth.bbox[:, [1, 0, 3, 2]]),
@@ -126,10 +118,7 @@ FAULTS: dict[str, tuple[str, Callable[[RunEvidence], RunEvidence]]] = {
         lambda r: relabelled(poor(r), keypoints=r.truth.keypoints - box_of(r)[0]),
     ),
     "another order": ("keypoint-order", lambda r: relabelled(r, keypoints=np.roll(r.truth.keypoints, 1, axis=1))),
-    "left and right": (
-        "left-right",
-        lambda r: relabelled(r, keypoints=r.truth.keypoints[:, list(COCO.flip_permutation)]),
-    ),
+    "left and right": ("left-right", lambda r: relabelled(r, keypoints=r.truth.keypoints[:, list(COCO.flip_permutation)])),
     "sigmas": (
         "sigmas",
         lambda r: replace(r, skeleton=replace(COCO, flip_pairs=None, sigmas=tuple(s / 10 for s in COCO.sigmas))),
@@ -143,9 +132,7 @@ FAULTS: dict[str, tuple[str, Callable[[RunEvidence], RunEvidence]]] = {
     "areas of 1": ("areas", lambda r: relabelled(poor(r), area=np.ones(NUM))),
     "boxes of corners": (
         "boxes-of-corners",
-        lambda r: replace(
-            poor(r), findings=[finding("boxes-of-corners", 30, 60), finding("keypoints-outside-box", 60, 60)]
-        ),
+        lambda r: replace(poor(r), findings=[finding("boxes-of-corners", 30, 60), finding("keypoints-outside-box", 60, 60)]),
     ),
     "most keypoints outside their boxes": (
         "keypoints-outside-box",
@@ -158,18 +145,12 @@ FAULTS: dict[str, tuple[str, Callable[[RunEvidence], RunEvidence]]] = {
             relabelled(poor(r), keypoints=r.truth.keypoints / SIZE), findings=[finding("keypoints-normalised", 60, 60)]
         ),
     ),
-    "a category of few": (
-        "category",
-        lambda r: replace(poor(r), category="horse", categories={"horse": 10, "rider": 90}),
-    ),
+    "a category of few": ("category", lambda r: replace(poor(r), category="horse", categories={"horse": 10, "rider": 90})),
     "no labelled keypoints": (
         "nothing-to-find",
         lambda r: relabelled(replace(r, score=-1.0), visibility=np.zeros((NUM, 17), np.uint8)),
     ),
-    "num_keypoints 0": (
-        "nothing-to-find",
-        lambda r: relabelled(replace(r, score=-1.0), num_keypoints=np.zeros(NUM, np.int64)),
-    ),
+    "num_keypoints 0": ("nothing-to-find", lambda r: relabelled(replace(r, score=-1.0), num_keypoints=np.zeros(NUM, np.int64))),
     "few images estimated": ("few-estimated", few_images),
     "boxes of a detector elsewhere": ("boxes-elsewhere", elsewhere),
     "loss of NaN": ("diverged", lambda r: trained(r, losses=[1.0, 0.5, float("nan"), float("nan")])),
@@ -212,9 +193,7 @@ SOUND: dict[str, Callable[[], RunEvidence]] = {
     "the mean pose learnt": lambda: mean_pose(sound()),
     "one epoch of few steps": lambda: trained(sound(), losses=[3e-3, 2.5e-3], num_steps=2),
     "one step": lambda: trained(sound(), losses=[3e-3], num_steps=1),
-    "a rise in the first steps": lambda: trained(
-        sound(), losses=[1.5e-3, 1.2e-2, 3e-3, 1.4e-3], num_steps=12, blank_loss=1.2e-3
-    ),
+    "a rise in the first steps": lambda: trained(sound(), losses=[1.5e-3, 1.2e-2, 3e-3, 1.4e-3], num_steps=12, blank_loss=1.2e-3),
     "a usual rate of SGD": lambda: trained(sound(), losses=[1.0] * 20, rate=0.05, usual_rate=0.1),
     "few steps without progress": lambda: trained(sound(), losses=[1.0] * 20, num_steps=20, rate=0.1),
     "a tiny set learnt by heart": lambda: replace(
@@ -225,9 +204,7 @@ SOUND: dict[str, Callable[[], RunEvidence]] = {
     "weights that were not trained here": lambda: replace(poor(sound()), training=None),
     "published sigmas that are small": lambda: replace(poor(sound(AIC.keypoint_names)), skeleton=AIC),
     "a few odd rows": lambda: replace(poor(sound()), findings=[finding("keypoints-outside-box", 5, 60)]),
-    "other categories, but fewer": lambda: replace(
-        poor(sound()), category="horse", categories={"horse": 90, "rider": 90}
-    ),
+    "other categories, but fewer": lambda: replace(poor(sound()), category="horse", categories={"horse": 90, "rider": 90}),
 }
 
 

@@ -21,10 +21,7 @@ ONE = Measurement(PROTOCOL, dict.fromkeys(COLUMNS, 0.5), SAMPLES, 0)
 
 @settings(max_examples=40, deadline=None)
 @given(
-    seed=st.integers(0, 2**32 - 1),
-    num_images=st.integers(1, 12),
-    num_instances=st.integers(0, 3),
-    num_samples=st.integers(1, 30),
+    seed=st.integers(0, 2**32 - 1), num_images=st.integers(1, 12), num_instances=st.integers(0, 3), num_samples=st.integers(1, 30)
 )
 def test_intervals_are_between_zero_and_one(seed: int, num_images: int, num_instances: int, num_samples: int) -> None:
     annotations, results, sigmas = random_case(seed, num_keypoints=3, num_images=num_images)
@@ -134,8 +131,7 @@ def test_a_measurement_survives_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
-    [("[]", "a JSON list"), ("{}", "it has no 'bootstrap'"), ("{", "Expecting property name")],
+    ("content", "message"), [("[]", "a JSON list"), ("{}", "it has no 'bootstrap'"), ("{", "Expecting property name")]
 )
 def test_another_file_is_refused(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "report.json").write_text(content)

@@ -44,9 +44,7 @@ def test_errors_are_shown_with_the_gain_of_a_fix() -> None:
 def test_without_poses_no_gain_is_shown_for_missed_instances() -> None:
     case = evaluated()
     nothing = {name: values[:0] for name, values in vars(case.detections).items()}
-    case = replace(
-        case, detections=replace(case.detections, **nothing), keypoint_scores=np.zeros((0, 17), dtype=np.float32)
-    )
+    case = replace(case, detections=replace(case.detections, **nothing), keypoint_scores=np.zeros((0, 17), dtype=np.float32))
     (row,) = [line.split() for line in printed(case).splitlines() if line.startswith(" false negatives")]
     assert row == ["false", "negatives", "40", "-1"]
 
@@ -56,17 +54,7 @@ def test_the_table_of_pckh_has_both_thresholds_near_a_tenth(capsys) -> None:
     printed = capsys.readouterr().out
     header, row = (printed.splitlines()[place].split() for place in (2, 4))
     assert header == list(PCKH_COLUMNS)
-    assert row == [
-        "97.1",
-        "95.9",
-        "90.3",
-        "86.4",
-        "89.1",
-        "83.3",
-        "90.3",
-        "37.7",
-        "33.4",
-    ]  # without number for the knee
+    assert row == ["97.1", "95.9", "90.3", "86.4", "89.1", "83.3", "90.3", "37.7", "33.4"]  # without number for the knee
     assert "valid.json (sha256 aaaaaaaa), 3 images and 5 persons of gt_valid.mat (sha256 bbbbbbbb)" in printed
     assert "box padding 1.25, flip test on, HeatmapCodec 192x256" in printed
     assert "at most 0.5 head sizes" in " ".join(printed.split())

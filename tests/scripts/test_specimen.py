@@ -32,9 +32,7 @@ def test_the_person_faces_the_camera_and_is_its_own_mirror_image(whole, skeleton
         if skeleton.sides[left] == "right":
             left, right = right, left
         assert keypoints[left, 0] > middle > keypoints[right, 0]
-    np.testing.assert_allclose(
-        keypoints[list(skeleton.flip_permutation)] * (-1, 1) + (2 * middle, 0), keypoints, atol=1e-6
-    )
+    np.testing.assert_allclose(keypoints[list(skeleton.flip_permutation)] * (-1, 1) + (2 * middle, 0), keypoints, atol=1e-6)
 
 
 @pytest.mark.parametrize("part", ["face", "left hand", "right hand"])

@@ -51,9 +51,7 @@ SIGMAS = {
         *(0.01388152, 0.01515228, 0.01057665, 0.01417709, 0.01497891, 0.01402144, 0.03909642, 0.03686941),
         *(0.01981803, 0.03843971, 0.03412318, 0.02415081, 0.01291456, 0.01236173),
     ),
-    "jhmdb": (
-        *(0.025, 0.107, 0.025, 0.079, 0.079, 0.107, 0.107, 0.072, 0.072, 0.087, 0.087, 0.062, 0.062, 0.089, 0.089),
-    ),
+    "jhmdb": (*(0.025, 0.107, 0.025, 0.079, 0.079, 0.107, 0.107, 0.072, 0.072, 0.087, 0.087, 0.062, 0.062, 0.089, 0.089),),
     "humanart21": (*COCO_SIGMAS, 0.089, 0.089, 0.089, 0.089),
     "ap10k": (
         *(0.025, 0.025, 0.026, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087),
@@ -157,22 +155,9 @@ def test_parts_begin_where_the_fields_of_wholebody_begin() -> None:
         *("left_big_toe", "left_small_toe", "left_heel"),
         *("right_big_toe", "right_small_toe", "right_heel"),
     )
-    starts = {
-        23: "right_jaw_1",
-        31: "chin",
-        39: "left_jaw_1",
-        53: "nose_bridge_4",
-        91: "left_hand_root",
-        112: "right_hand_root",
-    }
+    starts = {23: "right_jaw_1", 31: "chin", 39: "left_jaw_1", 53: "nose_bridge_4", 91: "left_hand_root", 112: "right_hand_root"}
     assert {k: WHOLEBODY.keypoint_names[k] for k in starts} == starts
-    assert WHOLEBODY.keypoint_names[92:97] == (
-        "left_thumb1",
-        "left_thumb2",
-        "left_thumb3",
-        "left_thumb4",
-        "left_forefinger1",
-    )
+    assert WHOLEBODY.keypoint_names[92:97] == ("left_thumb1", "left_thumb2", "left_thumb3", "left_thumb4", "left_forefinger1")
     assert WHOLEBODY.keypoint_names[132] == "right_pinky_finger4"
 
 

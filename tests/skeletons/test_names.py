@@ -29,9 +29,7 @@ def one_exchanged(name: str) -> set[str]:
 
 @given(SETS)
 def test_mirroring_twice_is_the_identity(names):
-    mirrors = [
-        index if reading.mirror is None else reading.mirror for index, reading in enumerate(read_names((*names,)))
-    ]
+    mirrors = [index if reading.mirror is None else reading.mirror for index, reading in enumerate(read_names((*names,)))]
     assert [mirrors[other] for other in mirrors] == list(range(len(names)))
 
 
@@ -66,14 +64,7 @@ def test_two_sets_match_one_to_one_and_equal_names_first(names, others):
     ("left", "right"),
     [
         *(("leftear", "rightear"), ("earleft", "earright"), ("LEFTEAR", "RIGHTEAR"), ("LeftEar", "RightEar")),
-        *(
-            ("lhip", "rhip"),
-            ("LHip", "RHip"),
-            ("Lhip", "Rhip"),
-            ("hipl", "hipr"),
-            ("L_Ear", "R_Ear"),
-            ("l.ear", "r.ear"),
-        ),
+        *(("lhip", "rhip"), ("LHip", "RHip"), ("Lhip", "Rhip"), ("hipl", "hipr"), ("L_Ear", "R_Ear"), ("l.ear", "r.ear")),
         *(("earL", "earR"), ("left ear", "right ear"), ("Left-Ear", "Right-Ear"), ("Left Ear", "right_ear")),
         *(("1_left", "1_right"), ("forelegL1", "forelegR1"), ("frontleftpaw", "frontrightpaw"), ("flpaw", "frpaw")),
         *(("左眼", "右眼"), ("眼_左", "眼_右"), ("глаз_L", "глаз_R"), ("LEAR", "REAR"), ("left_L1", "right_L1")),

@@ -97,12 +97,7 @@ def test_joined_sides_have_an_upper_body() -> None:
 
 def test_a_category_gives_names_edges_and_sigmas() -> None:
     skeleton = Skeleton.from_category(
-        {
-            "name": "arm",
-            "keypoints": ["shoulder", "elbow", "wrist"],
-            "skeleton": [[1, 2], [2, 3]],
-            "sigmas": [0.1, 0.2, 0.3],
-        }
+        {"name": "arm", "keypoints": ["shoulder", "elbow", "wrist"], "skeleton": [[1, 2], [2, 3]], "sigmas": [0.1, 0.2, 0.3]}
     )
     assert skeleton.name == "arm"
     assert skeleton.edges == ((0, 1), (1, 2))
@@ -201,9 +196,7 @@ def test_pairs_are_given_by_name_or_index(pairs):
 
 
 def test_given_pairs_have_precedence_over_names():
-    assert Skeleton.from_names(
-        ["left", "right", "top"], sigmas=[0.1] * 3, flip_pairs=[["right", "top"]]
-    ).flip_pairs == ((1, 2),)
+    assert Skeleton.from_names(["left", "right", "top"], sigmas=[0.1] * 3, flip_pairs=[["right", "top"]]).flip_pairs == ((1, 2),)
     assert known_skeleton("coco", flip_pairs=[["nose", "left_eye"]]).flip_pairs == ((0, 1),)
     assert known_skeleton("coco") is COCO
 

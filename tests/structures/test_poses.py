@@ -85,9 +85,7 @@ def test_a_table_has_a_row_for_each_keypoint() -> None:
     pytest.importorskip("pandas")
     poses = make_poses(2, skeleton=TRIANGLE)
     table = poses.to_dataframe()
-    assert list(table.columns) == [
-        *("image_id", "instance_id", "instance", "score", "keypoint", "x", "y", "keypoint_score"),
-    ]
+    assert list(table.columns) == [*("image_id", "instance_id", "instance", "score", "keypoint", "x", "y", "keypoint_score")]
     assert len(table) == 6
     row = table[(table.instance == 1) & (table.keypoint == "left_eye")].iloc[0]
     assert (row.x, row.y) == tuple(poses.keypoints[1, 1])

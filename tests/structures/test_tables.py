@@ -135,9 +135,7 @@ def test_other_values_are_not_integers(value: object) -> None:
     assert exact_integer(value) is None
 
 
-@pytest.mark.parametrize(
-    "values", [np.array([1.0]), np.array([2**63], np.uint64), np.array(["1"]), np.array([2**63, -1])]
-)
+@pytest.mark.parametrize("values", [np.array([1.0]), np.array([2**63], np.uint64), np.array(["1"]), np.array([2**63, -1])])
 def test_arrays_without_exact_integers_are_refused(values: np.ndarray) -> None:
     with pytest.raises(ValueError, match="Expected my ids"):
         exact_int64(values, "my ids")

@@ -32,9 +32,7 @@ def upright_person(hips=(100.0, 110.0), stature=160.0, seed=2):
     rng = np.random.default_rng(seed)
     while True:
         body, outfit = sample_body(rng), sample_outfit(rng)
-        hanging = all(
-            body.joints[f"{side}_wrist"][1] - body.joints[f"{side}_shoulder"][1] > 0.2 for side in ("left", "right")
-        )
+        hanging = all(body.joints[f"{side}_wrist"][1] - body.joints[f"{side}_shoulder"][1] > 0.2 for side in ("left", "right"))
         standing = all(body.joints[f"{side}_ankle"][1] > 0.4 for side in ("left", "right"))
         if body.head[2, 2] > 0.93 and body.chest[2, 2] > 0.93 and hanging and standing:
             return Person(body, replace(outfit, skirt=0.0, long_hair=False), np.array(hips), stature)

@@ -48,11 +48,7 @@ def test_two_people_walk_past_each_other(film):
     }
     assert ways[1][0] < 40 < 120 < ways[1][-1]
     assert ways[2][0] > 120 > 40 > ways[2][-1]
-    gap = [
-        frame.keypoints[1, hip, 0] - frame.keypoints[0, hip, 0]
-        for frame in film
-        if (frame.visibility[:, hip] > 0).sum() == 2
-    ]
+    gap = [frame.keypoints[1, hip, 0] - frame.keypoints[0, hip, 0] for frame in film if (frame.visibility[:, hip] > 0).sum() == 2]
     assert gap[0] > 0 > gap[-1]
 
 
@@ -80,17 +76,13 @@ def test_bones_keep_their_lengths_and_legs_swing():
     bodies = [_body(walker, phase) for phase in np.linspace(0, 2 * np.pi, 12, endpoint=False)]
     for side in ("left", "right"):
         for upper, lower in (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle")):
-            lengths = [
-                np.linalg.norm(body.joints[f"{side}_{upper}"] - body.joints[f"{side}_{lower}"]) for body in bodies
-            ]
+            lengths = [np.linalg.norm(body.joints[f"{side}_{upper}"] - body.joints[f"{side}_{lower}"]) for body in bodies]
             assert np.ptp(lengths) < 1e-12
     ahead = np.array([[body.joints[f"{side}_ankle"][0] for side in ("left", "right")] for body in bodies])
     assert np.corrcoef(ahead.T)[0, 1] < -0.5
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"num_frames": 0}, {"num_people": 0}, {"frame_rate": 0.0}, {"image_size": (32, 240)}]
-)
+@pytest.mark.parametrize("wrong", [{"num_frames": 0}, {"num_people": 0}, {"frame_rate": 0.0}, {"image_size": (32, 240)}])
 def test_numbers_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))}="):
         next(draw_walk(**wrong))

@@ -33,15 +33,10 @@ def test_postures_vary(bodies):
     assert (knees[:, 1] < 0.15).mean() > 0.08, "some sit or crouch"
 
 
-@pytest.mark.parametrize(
-    ("upper", "lower"), [("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle")]
-)
+@pytest.mark.parametrize(("upper", "lower"), [("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle")])
 def test_left_and_right_bones_have_the_same_length(bodies, upper, lower):
     for body in bodies:
-        lengths = [
-            np.linalg.norm(body.joints[f"{side}_{upper}"] - body.joints[f"{side}_{lower}"])
-            for side in ("left", "right")
-        ]
+        lengths = [np.linalg.norm(body.joints[f"{side}_{upper}"] - body.joints[f"{side}_{lower}"]) for side in ("left", "right")]
         assert lengths[0] == pytest.approx(lengths[1])
 
 

@@ -23,9 +23,7 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    return write_dataset(
-        tmp_path_factory.mktemp("synthetic") / "people", num_train=100, num_val=40, image_size=(160, 120)
-    )
+    return write_dataset(tmp_path_factory.mktemp("synthetic") / "people", num_train=100, num_val=40, image_size=(160, 120))
 
 
 def load(folder, split="train"):
@@ -38,9 +36,7 @@ def snapshot(folder):
 
 def test_the_layout_is_that_of_coco(dataset):
     files = snapshot(dataset)
-    images = {f"train2017/{i:012d}.jpg" for i in range(1, 101)} | {
-        f"val2017/{i:012d}.jpg" for i in range(100_001, 100_041)
-    }
+    images = {f"train2017/{i:012d}.jpg" for i in range(1, 101)} | {f"val2017/{i:012d}.jpg" for i in range(100_001, 100_041)}
     assert set(files) == FILES | images
 
 
@@ -189,9 +185,7 @@ def found():
     """Return score and best IoU with a person of the image for each row, and the share of people with a box."""
     images, annotations = make_images(300)
     rows = detect_people(images, annotations, seed=0)
-    truth = {
-        image["id"]: np.array([a["bbox"] for a in annotations if a["image_id"] == image["id"]]) for image in images
-    }
+    truth = {image["id"]: np.array([a["bbox"] for a in annotations if a["image_id"] == image["id"]]) for image in images}
     overlaps = [iou(np.array(row["bbox"]), truth[row["image_id"]]) for row in rows]
     return rows, np.array([overlap.max(initial=0) for overlap in overlaps]), overlaps
 

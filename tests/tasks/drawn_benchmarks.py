@@ -28,8 +28,7 @@ def draw(benchmark: str, *, seed: int = 0, people: int = 60) -> tuple[dict[str, 
     r = random.Random(f"{benchmark} {seed}")
     fields = FIELDS if benchmark == "wholebody" else {"keypoints": COUNTS[benchmark]}
     images = [
-        {"id": i, "width": 640, "height": 480, "file_name": f"{i}.jpg", "crowdIndex": round(r.random(), 2)}
-        for i in range(1, 25)
+        {"id": i, "width": 640, "height": 480, "file_name": f"{i}.jpg", "crowdIndex": round(r.random(), 2)} for i in range(1, 25)
     ]
     annotations: Rows = []
     results: Rows = []
@@ -81,9 +80,7 @@ def draw_jhmdb() -> tuple[dict[str, Any], Rows]:
             guess += [round(a + r.gauss(0, off), 2), round(b + r.gauss(0, off), 2), round(r.random(), 3)]
         row = {"image_id": image["id"], "category_id": 1}
         box = [round(v, 2) for v in (x, y, w, h)]
-        annotations.append(
-            {**row, "id": image["id"], "iscrowd": 0, "num_keypoints": 15, "bbox": box, "keypoints": true}
-        )
+        annotations.append({**row, "id": image["id"], "iscrowd": 0, "num_keypoints": 15, "bbox": box, "keypoints": true})
         results.append({**row, "keypoints": guess, "score": round(r.random(), 2)})
     return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "person"}]}, results
 
@@ -138,9 +135,7 @@ def reference(benchmark: str, part: str = "") -> list[float]:
             Path(file).write_text(json.dumps(content))
         truth = COCO(files[0])
         found = truth.loadRes(files[1])
-        measured = COCOeval(
-            truth, found, kind, np.array(sigmas_of(benchmark, part)), benchmark not in ("crowdpose", "aic")
-        )
+        measured = COCOeval(truth, found, kind, np.array(sigmas_of(benchmark, part)), benchmark not in ("crowdpose", "aic"))
         measured.evaluate()
         measured.accumulate()
         measured.summarize()
@@ -149,25 +144,7 @@ def reference(benchmark: str, part: str = "") -> list[float]:
 
 def sigmas_of(benchmark: str, part: str) -> list[float]:
     """Return the sigmas of MMPose."""
-    body = [
-        0.026,
-        0.025,
-        0.025,
-        0.035,
-        0.035,
-        0.079,
-        0.079,
-        0.072,
-        0.072,
-        0.062,
-        0.062,
-        0.107,
-        0.107,
-        0.087,
-        0.087,
-        0.089,
-        0.089,
-    ]
+    body = [0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089]
     foot = [0.068, 0.066, 0.066, 0.092, 0.094, 0.094]
     face = [0.042, 0.043, 0.044, 0.043, 0.040, 0.035, 0.031, 0.025, 0.020, 0.023, 0.029, 0.032]
     face += [0.037, 0.038, 0.043, 0.041, 0.045, 0.013, 0.012, 0.011, 0.011, 0.012, 0.012, 0.011]

@@ -33,14 +33,7 @@ def write_checkpoint(file: Path) -> Path:
 
 def write_bottom_up_checkpoint(file: Path) -> Path:
     """Write a checkpoint of a HigherHRNet; its heads vary by a fifth, so that it finds instances."""
-    shape = {
-        "width": 4,
-        "stem_width": 8,
-        "stage1_width": 4,
-        "stage1_blocks": 1,
-        "num_blocks": 1,
-        "num_modules": [1, 1, 1],
-    }
+    shape = {"width": 4, "stem_width": 8, "stage1_width": 4, "stage1_blocks": 1, "num_blocks": 1, "num_modules": [1, 1, 1]}
     torch.manual_seed(0)
     net = HigherHRNet(num_keypoints=COCO.num_keypoints, **shape)
     with torch.no_grad():

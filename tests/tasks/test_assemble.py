@@ -62,13 +62,7 @@ def test_a_frozen_backbone_of_random_weights_is_a_warning(overrides, warned, tmp
     overrides = [f"weights={file}" if word == "weights" else word for word in overrides]
     images = write_dataset(tmp_path) / "photos"
     annotations = write_json(tmp_path / "persons.json", content())
-    paths = [
-        f"data.{part}_{name}"
-        for part in ("train", "val")
-        for name in (f"annotations={annotations}", f"images={images}")
-    ]
+    paths = [f"data.{part}_{name}" for part in ("train", "val") for name in (f"annotations={annotations}", f"images={images}")]
     with caplog.at_level(logging.WARNING):
-        assemble(
-            compose("fit", [*SMALL, *paths, "data.val_boxes=[gt]", "prepare=null", f"paths.run={tmp_path}", *overrides])
-        )
+        assemble(compose("fit", [*SMALL, *paths, "data.val_boxes=[gt]", "prepare=null", f"paths.run={tmp_path}", *overrides]))
     assert any(record.message.startswith("callbacks.freeze:") for record in caplog.records) == warned

@@ -43,9 +43,7 @@ def find(net, *, instances=1000, processes=1):
         on_after_batch_transfer=lambda batch, loader: batch,
     )
     trainer = SimpleNamespace(
-        world_size=processes,
-        strategy=SimpleNamespace(root_device=torch.device("cpu")),
-        precision_plugin=Precision(),
+        world_size=processes, strategy=SimpleNamespace(root_device=torch.device("cpu")), precision_plugin=Precision()
     )
     loss = type("Loss", (nn.Module,), {"forward": lambda self, outputs, *_: outputs.square().sum()})()
     return find_batch_size(net, loss, torch.optim.Adam, data, trainer)

@@ -59,9 +59,7 @@ def test_a_value_out_of_range_is_refused_before_anything_is_drawn(base, tmp_path
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-@pytest.mark.parametrize(
-    "overrides", ["trainer.accelerator=gpu", "trainer.accelerator=cuda", "trainer.accelerator=mps"]
-)
+@pytest.mark.parametrize("overrides", ["trainer.accelerator=gpu", "trainer.accelerator=cuda", "trainer.accelerator=mps"])
 def test_a_missing_accelerator_is_refused_before_anything_is_drawn(base, tmp_path, overrides):
     with pytest.raises(ConfigError, match="trainer: expected settings that this machine supports"):
         run("fit", compose("fit", [*base, overrides]))
@@ -89,12 +87,7 @@ class Missing(MetaPathFinder):
         ("export", ["weights=a.pth"], "onnxscript", "format: .*onnxscript.*pip install 'hrpose[onnx]'"),
         ("export", ["weights=a.pth", "format=openvino"], "openvino", "format: .*pip install 'hrpose[openvino]'"),
         ("predict", ["source=a.jpg", "weights=a.pth", "backend=openvino"], "openvino", "backend: .*'hrpose[openvino]'"),
-        (
-            "predict",
-            ["source=a.jpg", "weights=a.pth", "detector=rtdetr"],
-            "transformers",
-            "detector: .*'hrpose[detect]'",
-        ),
+        ("predict", ["source=a.jpg", "weights=a.pth", "detector=rtdetr"], "transformers", "detector: .*'hrpose[detect]'"),
         (
             "predict",
             ["source=a.jpg", "weights=a.pth", "detector=onnx", "detector.file=a.onnx"],
@@ -103,9 +96,7 @@ class Missing(MetaPathFinder):
         ),
     ],
 )
-def test_a_missing_library_is_a_fault_with_the_command_that_installs_it(
-    tmp_path, monkeypatch, verb, overrides, package, fault
-):
+def test_a_missing_library_is_a_fault_with_the_command_that_installs_it(tmp_path, monkeypatch, verb, overrides, package, fault):
     monkeypatch.chdir(tmp_path)
     for name in ("a.onnx", "a.xml", "a.pth", "a.jpg", "a.mat"):
         Path(name).touch()
@@ -137,10 +128,7 @@ def own(tmp_path) -> list[str]:
     """Overrides that select custom data."""
     write_dataset(tmp_path / "own", num_train=2, num_val=2)
     return [
-        *(
-            f"data.{part}_annotations={tmp_path}/own/annotations/person_keypoints_{part}2017.json"
-            for part in ("train", "val")
-        ),
+        *(f"data.{part}_annotations={tmp_path}/own/annotations/person_keypoints_{part}2017.json" for part in ("train", "val")),
         *(f"data.{part}_images={tmp_path}/own/{part}2017" for part in ("train", "val")),
     ]
 

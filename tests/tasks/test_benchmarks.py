@@ -208,10 +208,7 @@ def test_pckh_of_mpii_is_that_of_the_hrnet_authors(form: str, golden_dir: Path, 
     golden = np.load(golden_dir / "pckh.npz")
     truth = tmp_path / "gt_valid.npz"
     np.savez(truth, joints_1based=golden["target"], missing=golden["missing"], headboxes=golden["head_boxes"])
-    rows = [
-        {"entry": k, "keypoints": [v for p in points for v in (*p, 1)]}
-        for k, points in enumerate(golden["preds"].tolist())
-    ]
+    rows = [{"entry": k, "keypoints": [v for p in points for v in (*p, 1)]} for k, points in enumerate(golden["preds"].tolist())]
     results = tmp_path / ("pred.mat" if form == "mat" else "rows.json")
     if form == "mat":
         savemat(results, {"preds": golden["preds"] + np.float32(1)})
@@ -230,11 +227,7 @@ def test_pckh_names_the_rows_at_fault_and_finds_the_ground_truth_of_valid_json(t
     rows = [{"entry": k, "keypoints": [1.0, 2.0, 0.5] * 16} for k in range(3)]
     files = [f"annotations={folder / 'valid.json'}", f"results={results}", f"paths.run={tmp_path / 'run'}"]
     cfg = compose("evaluate", [*files, "protocol=mpii"])
-    faults = {
-        "every entry once": rows[:1] * 2,
-        "entries from 0 to 2": [{**rows[0], "entry": 3}],
-        "`keypoints`": [{"entry": 0}],
-    }
+    faults = {"every entry once": rows[:1] * 2, "entries from 0 to 2": [{**rows[0], "entry": 3}], "`keypoints`": [{"entry": 0}]}
     for message, content in faults.items():
         results.write_text(json.dumps(content))
         with pytest.raises(ValueError, match=message):
@@ -280,11 +273,7 @@ def test_explicit_sigmas_and_areas_are_used_and_stated(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [
-        (lambda r: r * 3, "above 1"),
-        (lambda r: r, "sigmas"),
-        (None, "between 0 and 1"),
-    ],
+    [(lambda r: r * 3, "above 1"), (lambda r: r, "sigmas"), (None, "between 0 and 1")],
     ids=["scores", "sigmas", "coordinates"],
 )
 def test_implausible_numbers_are_one_warning(change: Any, words: str, tmp_path: Path) -> None:

@@ -35,22 +35,10 @@ def test_all_images_are_measured_and_other_protocols_are_not_compared(tmp_path):
             torch.nn.init.normal_(head.weight)
             head.weight /= 5 * net(torch.randn(1, 3, 192, 192))[place].std()
     torch.save(net.state_dict(), tmp_path / "weights.pth")
-    given = [
-        *EXPERIMENT,
-        f"weights='{tmp_path}/weights.pth'",
-        f"paths.data={tmp_path}/data",
-        "trainer.precision=32-true",
-    ]
-    for name, *overrides in (
-        ("one", "codec.refine=true"),
-        ("two", "codec.refine=false"),
-        ("three", "codec.scales=[0.5,1]"),
-    ):
+    given = [*EXPERIMENT, f"weights='{tmp_path}/weights.pth'", f"paths.data={tmp_path}/data", "trainer.precision=32-true"]
+    for name, *overrides in (("one", "codec.refine=true"), ("two", "codec.refine=false"), ("three", "codec.scales=[0.5,1]")):
         run("test", compose("test", [*given, *overrides, f"paths.run={tmp_path}/{name}"]))
         assert "bottom-up" in (tmp_path / name / "results" / "report_none.json").read_text()
     for other in ("two", "three"):
         with pytest.raises(ValueError, match="scales"):
-            run(
-                "compare",
-                compose("compare", [f"a='{tmp_path}/one'", f"b='{tmp_path}/{other}'", f"paths.run={tmp_path}"]),
-            )
+            run("compare", compose("compare", [f"a='{tmp_path}/one'", f"b='{tmp_path}/{other}'", f"paths.run={tmp_path}"]))

@@ -21,14 +21,8 @@ IO = "lightning.pytorch.plugins.io"
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (
-            ["trainer.accelerator=tpu"],
-            r"accelerator=tpu.*devices=1",
-        ),
-        (
-            ["trainer.accelerator=cpu", "trainer.devices=0"],
-            r"accelerator=cpu.*devices=0.*trainer\.accelerator=auto",
-        ),
+        (["trainer.accelerator=tpu"], r"accelerator=tpu.*devices=1"),
+        (["trainer.accelerator=cpu", "trainer.devices=0"], r"accelerator=cpu.*devices=0.*trainer\.accelerator=auto"),
         (["trainer.accelerator=cpu", "trainer.strategy=ddpp"], r"^trainer: .*ddpp"),
     ],
 )
@@ -39,8 +33,7 @@ def test_a_trainer_that_this_machine_does_not_support_is_refused(overrides, mess
 
 def test_a_run_without_the_progress_callback_has_no_bar(tmp_path):
     with_bar, without = (
-        build_trainer(compose("fit", [*overrides, f"paths.run={tmp_path}"]))
-        for overrides in ([], ["callbacks.progress=null"])
+        build_trainer(compose("fit", [*overrides, f"paths.run={tmp_path}"])) for overrides in ([], ["callbacks.progress=null"])
     )
     assert [type(callback) for callback in with_bar.callbacks if "Progress" in type(callback).__name__] == [RunProgress]
     assert [callback for callback in without.callbacks if "Progress" in type(callback).__name__] == []

@@ -205,12 +205,7 @@ def test_a_script_without_a_guard_is_explained(home, tmp_path, monkeypatch):
 
 def test_convert_returns_the_files_and_leaves_no_run_folder(home, tmp_path):
     source = home / "data" / "annotations" / "person_keypoints_val2017.json"
-    values = {
-        "images": home / "data" / "val2017",
-        "out": tmp_path / "out",
-        "split": 0.25,
-        "paths.runs": tmp_path / "runs",
-    }
+    values = {"images": home / "data" / "val2017", "out": tmp_path / "out", "split": 0.25, "paths.runs": tmp_path / "runs"}
     found = hrpose.convert(source=source, **values)
     assert set(found.files) == {"train", "val"}
     assert all(file.is_file() and file.parent == tmp_path / "out" for file in found.files.values())

@@ -26,11 +26,7 @@ def written(folder: Path, name: str = "train", **changes: object) -> Path:
 
 @pytest.fixture
 def arguments(tmp_path: Path) -> dict[str, object]:
-    return {
-        "data.train_annotations": written(tmp_path),
-        "data.train_images": tmp_path / "images",
-        "paths.run": tmp_path / "run",
-    }
+    return {"data.train_annotations": written(tmp_path), "data.train_images": tmp_path / "images", "paths.run": tmp_path / "run"}
 
 
 def test_sound_data_has_no_findings_and_its_sources_are_named(arguments, tmp_path: Path) -> None:
@@ -64,18 +60,7 @@ def test_without_data_the_command_prints_the_environment(tmp_path: Path) -> None
     done = run_module("hrpose", "doctor", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     names = {line.split("  ")[0] for line in done.stdout.splitlines()}
-    assert {
-        "hrpose",
-        "python",
-        "torch",
-        "lightning",
-        "hydra-core",
-        "numpy",
-        "platform",
-        "CPU cores",
-        "memory",
-        "GPU",
-    } <= names
+    assert {"hrpose", "python", "torch", "lightning", "hydra-core", "numpy", "platform", "CPU cores", "memory", "GPU"} <= names
 
 
 def test_a_missing_file_is_refused_with_its_key(arguments, tmp_path: Path) -> None:

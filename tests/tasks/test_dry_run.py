@@ -109,20 +109,11 @@ def test_a_network_that_meta_tensors_do_not_support_is_a_warning(caplog):
     [
         (["model=deeppose_tiny", "codec=heatmap", "size=160x96"], "codec=regression size=160x96 loss=regression"),
         (["model=rle_tiny", "loss=regression"], "codec=regression size=160x96 loss=rle"),
-        (
-            ["codec=regression", "size=160x96"],
-            "codec=heatmap size=160x96 loss=mse, or codec=integral size=160x96 loss=integral",
-        ),
+        (["codec=regression", "size=160x96"], "codec=heatmap size=160x96 loss=mse, or codec=integral size=160x96 loss=integral"),
         (["experiment=w32_384x288", "model=simcc_w32", "codec=heatmap"], "codec=simcc size=384x288 loss=simcc"),
         (["codec=heatmap", "size=128x96", "model=deeppose_tiny"], "codec=regression size=128x96 loss=regression"),
         (
-            [
-                "codec=heatmap",
-                "size=128x96",
-                "codec.input_size=[96,192]",
-                "codec.heatmap_size=[24,48]",
-                "model=deeppose_tiny",
-            ],
+            ["codec=heatmap", "size=128x96", "codec.input_size=[96,192]", "codec.heatmap_size=[24,48]", "model=deeppose_tiny"],
             r"codec=regression codec.input_size=\[96,192\] loss=regression",
         ),
         (["codec=udp_offset", "size=256x192", "loss=mse"], "loss=offset"),

@@ -64,10 +64,7 @@ def test_the_ten_numbers_are_those_of_pycocotools(done) -> None:
 
 def test_the_known_mixture_is_found(done) -> None:
     anatomy = json.loads((done[0] / "run" / "report.json").read_text())["anatomy"]
-    found = {
-        **anatomy["keypoints"],
-        **{name.replace("_", " "): anatomy[name] for name in ("false_positives", "false_negatives")},
-    }
+    found = {**anatomy["keypoints"], **{name.replace("_", " "): anatomy[name] for name in ("false_positives", "false_negatives")}}
     assert found == mixture()[2]
     assert anatomy["fixed"]["miss"]["AP"] > anatomy["numbers"]["AP"]
 
@@ -121,18 +118,7 @@ def test_the_published_numbers(shared_data, tmp_path) -> None:
         cwd=tmp_path,
     )
     line = next(line for line in process.stdout.splitlines() if line.startswith(" all "))
-    assert line.split()[1:] == [
-        "0.372",
-        "0.636",
-        "0.348",
-        "0.384",
-        "0.386",
-        "0.514",
-        "0.734",
-        "0.504",
-        "0.508",
-        "0.522",
-    ]
+    assert line.split()[1:] == ["0.372", "0.636", "0.348", "0.384", "0.386", "0.514", "0.734", "0.504", "0.508", "0.522"]
 
 
 NEAR_LIMITS = [sign * (limit + step) for sign in (1, -1) for limit in (2**53, 2**62) for step in range(-3, 4)]
@@ -154,9 +140,7 @@ def read(tmp_path: Path) -> Callable[..., Any]:
     def read(annotations: Any, rows: Any, **options: Any) -> Any:
         (tmp_path / "gt.json").write_text(json.dumps(annotations))
         (tmp_path / "res.json").write_text(json.dumps(rows))
-        reading = {
-            name: options.pop(name) for name in ("category", "area_from_bbox", "visibility_map") if name in options
-        }
+        reading = {name: options.pop(name) for name in ("category", "area_from_bbox", "visibility_map") if name in options}
         files = InstanceFiles(**reading)
         return read_evaluated(tmp_path / "gt.json", tmp_path / "res.json", files=files, **options)
 
@@ -185,10 +169,7 @@ def test_an_unknown_image_id_is_named(read, annotations, rows) -> None:
 
 def test_an_unknown_category_id_is_named(read, annotations, rows) -> None:
     rows[1]["category_id"] = rows[4]["category_id"] = 9
-    with pytest.raises(
-        ValueError,
-        match=r"\(\[1\]; 'person' is 1\).*2 rows.*\[9\].*1",
-    ):
+    with pytest.raises(ValueError, match=r"\(\[1\]; 'person' is 1\).*2 rows.*\[9\].*1"):
         read(annotations, rows)
 
 
@@ -299,9 +280,7 @@ def test_keypoints_without_names_need_sigmas(read, annotations, rows) -> None:
 def plain_files(tmp_path_factory) -> tuple[Path, dict[str, Any], list[dict[str, Any]], list[float], dict[str, Any]]:
     """Write random annotations of 5 images and results with distinct scores; return their report."""
     annotations, results, sigmas = random_case(11, num_keypoints=3, num_images=5, distinct=True)
-    annotations["images"] = [
-        {**row, "width": 640, "height": 480, "file_name": "a.jpg"} for row in annotations["images"]
-    ]
+    annotations["images"] = [{**row, "width": 640, "height": 480, "file_name": "a.jpg"} for row in annotations["images"]]
     for row in annotations["annotations"]:
         row["area"] = 0.6 * row["bbox"][2] * row["bbox"][3] + 500
     folder = tmp_path_factory.mktemp("ids")

@@ -127,10 +127,7 @@ def test_another_engine_predicts_the_same_poses(predict, people):
 
 def test_hrpose_evaluate_reads_the_result(predict, people, tmp_path):
     _, folder = predict(
-        f"source={people}/val2017",
-        f"annotations={annotations_of(people)}",
-        f"boxes={detections_of(people)}",
-        "draw=none",
+        f"source={people}/val2017", f"annotations={annotations_of(people)}", f"boxes={detections_of(people)}", "draw=none"
     )
     assert not (folder / "pictures").exists()
     overrides = [f"annotations={annotations_of(people)}", f"results={folder / 'poses.json'}", "num_samples=10"]
@@ -261,9 +258,7 @@ def test_a_video_is_tracked_and_annotated(predict, film):
     assert num_instances >= 1
     with VideoReader(folder / "a walk.mp4") as video, VideoReader(film) as source:
         assert (video.frame_rate, video.num_frames) == (10, 6)
-        changed = [
-            np.abs(drawn.image.astype(int) - plain.image).mean() for drawn, plain in zip(video, source, strict=True)
-        ]
+        changed = [np.abs(drawn.image.astype(int) - plain.image).mean() for drawn, plain in zip(video, source, strict=True)]
     assert min(changed) > 0.5  # people are drawn on every frame
     images = read(folder / "images.json")["images"]
     assert [image["id"] for image in images] == [1, 2, 3, 4, 5, 6]
@@ -344,17 +339,8 @@ def test_last_is_the_newest_checkpoint_of_a_name(people, weights, tmp_path):
     file = tmp_path / "runs" / "mine" / "monday" / "checkpoints" / "last.ckpt"
     file.parent.mkdir(parents=True)
     shutil.copy(weights, file)
-    overrides = [
-        f"source={people}/val2017",
-        "ckpt_path=last",
-        "name=mine",
-        f"paths.runs={tmp_path / 'runs'}",
-        "device=cpu",
-    ]
-    assert (
-        run("predict", compose("predict", [*overrides, f"paths.run={tmp_path / 'out'}", "draw=none"])).num_instances
-        == 5
-    )
+    overrides = [f"source={people}/val2017", "ckpt_path=last", "name=mine", f"paths.runs={tmp_path / 'runs'}", "device=cpu"]
+    assert run("predict", compose("predict", [*overrides, f"paths.run={tmp_path / 'out'}", "draw=none"])).num_instances == 5
 
 
 @pytest.mark.parametrize(
@@ -427,14 +413,7 @@ def test_two_processes_write_the_files_of_one(people, weights, tmp_path):
     images = tmp_path / "my photos, [2]"
     shutil.copytree(people / "val2017", images)
     (images / "text.jpg").write_text("no image")
-    overrides = [
-        f"source={images}/*.jpg",
-        f"weights={weights}",
-        "device=cpu",
-        "chunk_size=2",
-        "batch_size=3",
-        "num_threads=1",
-    ]
+    overrides = [f"source={images}/*.jpg", f"weights={weights}", "device=cpu", "chunk_size=2", "batch_size=3", "num_threads=1"]
     for devices in (1, 2):
         done = command(*overrides, f"devices={devices}", f"paths.run=run{devices}", cwd=tmp_path)
         assert done.returncode == 3, done.stderr

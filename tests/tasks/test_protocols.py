@@ -40,11 +40,7 @@ def test_the_protocol_states_a_benchmark_with_its_areas_and_ignored_persons(tmp_
     assert truth.area.tolist() == (truth.bbox[:, 2] * truth.bbox[:, 3] * 0.6).tolist()
     assert not truth.is_ignored.all()
     stated = state_protocols(data, CODEC, {"gt": metric}, benchmark, flip_test=True, keypoint_score_threshold=0.2)["gt"]
-    assert (stated.name, stated.areas, stated.num_instances) == (
-        "aic",
-        "0.6 of the box",
-        int((~truth.is_ignored).sum()),
-    )
+    assert (stated.name, stated.areas, stated.num_instances) == ("aic", "0.6 of the box", int((~truth.is_ignored).sum()))
 
 
 def test_the_protocol_of_mpii_needs_its_metric(tmp_path):

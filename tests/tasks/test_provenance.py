@@ -35,9 +35,7 @@ def test_drawn_people_are_refused_for_a_network_with_other_keypoints(tmp_path):
     file = leave_checkpoint(tmp_path, BOLTS, words)
     with pytest.raises(ConfigError, match=r"3 keypoints.*data=synthetic") as caught:
         read_provenance(file).check(compose("test"))
-    advice = (
-        f"With the overrides of its run: hrpose test name=bolts 'data.val_annotations=my bolts.json' ckpt_path={file}"
-    )
+    advice = f"With the overrides of its run: hrpose test name=bolts 'data.val_annotations=my bolts.json' ckpt_path={file}"
     assert str(caught.value).endswith(advice)
     read_provenance(file).check(compose("test", ["data=coco"]))
 
@@ -83,10 +81,7 @@ def test_a_checkpoint_of_another_tool_has_no_provenance(tmp_path):
 
 def test_an_error_of_weights_has_the_advice(tmp_path):
     provenance = read_provenance(leave_checkpoint(tmp_path))
-    with (
-        pytest.raises(WeightsError, match="'tiny'"),
-        advised(compose("test"), provenance),
-    ):
+    with pytest.raises(WeightsError, match="'tiny'"), advised(compose("test"), provenance):
         raise WeightsError("too wide.")
     with pytest.raises(WeightsError, match=r"^too wide\.$"), advised(compose("test"), None):
         raise WeightsError("too wide.")

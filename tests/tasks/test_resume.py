@@ -141,8 +141,7 @@ WARMUP = ("schedule=warmup_multistep", "schedule.milestones=[3]", "schedule.warm
     [
         (("schedule=none",), ("schedule=none", "optim.lr=0.01")),
         pytest.param(
-            *(("schedule=none",), ("schedule=none", "optim.weight_decay=0.1", "+optim.betas=[0.8,0.9]")),
-            marks=pytest.mark.slow,
+            *(("schedule=none",), ("schedule=none", "optim.weight_decay=0.1", "+optim.betas=[0.8,0.9]")), marks=pytest.mark.slow
         ),
         (MULTISTEP, ("schedule=multistep", "schedule.milestones=[1,3]")),
         pytest.param(*(MULTISTEP, (*MULTISTEP, "optim.lr=0.01")), marks=pytest.mark.slow),
@@ -172,9 +171,7 @@ def test_changed_settings_give_the_rates_of_a_run_with_these_settings(tmp_path, 
 
 
 @pytest.mark.parametrize("before", [("data.batch_size=4",), ("trainer.accumulate_grad_batches=2",)], ids=str)
-@pytest.mark.parametrize(
-    "now", [("schedule=none",), MULTISTEP, ("schedule=cosine",), WARMUP], ids=lambda overrides: overrides[0]
-)
+@pytest.mark.parametrize("now", [("schedule=none",), MULTISTEP, ("schedule=cosine",), WARMUP], ids=lambda overrides: overrides[0])
 def test_with_another_number_of_steps_the_rates_follow_the_epochs(tmp_path, now, before, caplog) -> None:
     resumed = train(*now, checkpoint=interrupt(tmp_path, 4, *now, *before))  # 2 of 4 epochs
     assert resumed.settings == train(*now).settings[8:]
@@ -186,23 +183,18 @@ def test_equal_settings_do_not_change_the_state(tmp_path, schedule, monkeypatch)
     step = 6
     checkpoint = interrupt(tmp_path, step, f"schedule={schedule}")
     monkeypatch.setattr(Resume, "_rebuild", None)
-    assert (
-        train(f"schedule={schedule}", checkpoint=checkpoint).settings == train(f"schedule={schedule}").settings[step:]
-    )
+    assert train(f"schedule={schedule}", checkpoint=checkpoint).settings == train(f"schedule={schedule}").settings[step:]
 
 
 @pytest.mark.parametrize("step", [16, 10])
 def test_more_epochs_under_cosine_never_raise_the_rate(tmp_path, step) -> None:
-    rates = train(
-        "schedule=cosine", "trainer.max_epochs=7", checkpoint=interrupt(tmp_path, step, "schedule=cosine")
-    ).rates
+    rates = train("schedule=cosine", "trainer.max_epochs=7", checkpoint=interrupt(tmp_path, step, "schedule=cosine")).rates
     assert rates == sorted(rates, reverse=True)
     assert len(rates) == 28 - step
 
 
 @pytest.mark.parametrize(
-    ("overrides", "total"),
-    [("trainer.max_epochs=6", 24), ("data.batch_size=4", 8), ("trainer.accumulate_grad_batches=2", 8)],
+    ("overrides", "total"), [("trainer.max_epochs=6", 24), ("data.batch_size=4", 8), ("trainer.accumulate_grad_batches=2", 8)]
 )
 def test_a_schedule_of_another_length_is_refused_with_both_lengths(tmp_path, overrides, total) -> None:
     checkpoint = interrupt(tmp_path, 4, "schedule=onecycle")
@@ -218,8 +210,7 @@ def test_a_schedule_of_equal_length_continues_at_its_epoch(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "named"),
-    [("optim=sgd", "torch.optim.Adam.*torch.optim.SGD"), ("+optim.amsgrad=true", "max_exp_avg_sq.*amsgrad")],
+    ("word", "named"), [("optim=sgd", "torch.optim.Adam.*torch.optim.SGD"), ("+optim.amsgrad=true", "max_exp_avg_sq.*amsgrad")]
 )
 def test_another_optimizer_is_refused(tmp_path, word, named) -> None:
     checkpoint = interrupt(tmp_path, 4, "schedule=none")

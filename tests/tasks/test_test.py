@@ -30,8 +30,7 @@ def test_a_network_of_another_tool_has_the_published_ap(shared_data, images, tmp
     """The published results use the annotated boxes; the rules of the paper first remove a pixel at each side."""
     annotations = json.loads((images / "annotations" / "person_keypoints_val2017.json").read_text())
     boxes = [
-        {"image_id": row["image_id"], "category_id": 1, "bbox": row["bbox"], "score": 1.0}
-        for row in annotations["annotations"]
+        {"image_id": row["image_id"], "category_id": 1, "bbox": row["bbox"], "score": 1.0} for row in annotations["annotations"]
     ]
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
     overrides = [
@@ -47,9 +46,7 @@ def test_a_network_of_another_tool_has_the_published_ap(shared_data, images, tmp
     assert numbers["det"]["AP50"] == pytest.approx(0.827, abs=0.0015)
     assert numbers["gt"]["AP"] == pytest.approx(0.512, abs=0.0015)
     found = json.loads((results / "keypoints_det.json").read_text())
-    published = json.loads(
-        (shared_data / "simplepose" / "ultralight_simplepose_val2017_keypoints_results.json").read_text()
-    )
+    published = json.loads((shared_data / "simplepose" / "ultralight_simplepose_val2017_keypoints_results.json").read_text())
     assert (distances(found, published) < 1e-3).mean() > 0.99  # near-ties go either way by version of the engine
 
 

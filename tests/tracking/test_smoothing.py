@@ -98,9 +98,7 @@ def errors(films, *, standing):
             found = smooth(given, frame.time)
             for row, number in enumerate(given.instance_ids.tolist()):
                 (truth,) = np.flatnonzero(shown.person_ids == number)
-                both = (
-                    np.stack([given.keypoints[row], found.keypoints[row]], axis=-1) - shown.keypoints[truth, ..., None]
-                )
+                both = np.stack([given.keypoints[row], found.keypoints[row]], axis=-1) - shown.keypoints[truth, ..., None]
                 both[shown.visibility[truth] == 0] = np.nan
                 both /= shown.bbox[truth, 3]
                 levels.append(both)

@@ -41,18 +41,14 @@ def test_scores_have_their_own_panel():
 
 def test_pckh_is_drawn_from_0_to_100(monkeypatch):
     drawn = []
-    monkeypatch.setattr(
-        curves, "_draw_panel", lambda axes, title, lines: drawn.append((axes, title, draw(axes, title, lines)))
-    )
+    monkeypatch.setattr(curves, "_draw_panel", lambda axes, title, lines: drawn.append((axes, title, draw(axes, title, lines))))
     draw_curves({"train/loss": [(0, 1.0)], "val/PCKh_gt": [(1, 55.0), (2, 90.3)]})
     assert [title for _, title, _ in drawn] == ["Loss", "PCKh"]
     assert drawn[1][0].get_ylim() == (0, 100)
 
 
 def test_another_curve_is_drawn_differently():
-    assert (
-        draw_curves({"train/loss": [(0, 1.0), (1, 0.5)]}) != draw_curves({"train/loss": [(0, 1.0), (1, 0.9)]})
-    ).any()
+    assert (draw_curves({"train/loss": [(0, 1.0), (1, 0.5)]}) != draw_curves({"train/loss": [(0, 1.0), (1, 0.9)]})).any()
 
 
 def test_no_figure_stays_open():

@@ -24,8 +24,7 @@ def test_tiles_are_centred_in_cells_of_the_largest():
 
 
 @pytest.mark.parametrize(
-    ("count", "size", "columns"),
-    [(1, (30, 40), 1), (12, (30, 40), 4), (16, (40, 60), 4), (3, (10, 300), 1), (6, (90, 10), 6)],
+    ("count", "size", "columns"), [(1, (30, 40), 1), (12, (30, 40), 4), (16, (40, 60), 4), (3, (10, 300), 1), (6, (90, 10), 6)]
 )
 def test_the_number_of_columns_depends_on_the_aspect_ratio(count, size, columns):
     assert tile([grey(*size)] * count).shape[1] == columns * (size[1] + 8) + 8
@@ -76,8 +75,7 @@ def test_an_unknown_format_is_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "image",
-    [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((3, 4, 4), np.uint8)],
+    "image", [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((3, 4, 4), np.uint8)]
 )
 def test_other_arrays_than_uint8_rgb_are_refused_with_advice(tmp_path, image):
     with pytest.raises(ValueError, match=r"uint8 RGB, but got .*astype"):

@@ -94,9 +94,7 @@ def test_an_occluded_keypoint_is_hollow_and_a_visible_one_is_filled(image):
 
 
 def test_a_keypoint_of_higher_score_is_paler(image):
-    hearts = [
-        draw_poses(image, POINTS, PAIR, scores=np.full((1, 3), s))[40, 40].sum(dtype=int) for s in (0.2, 0.5, 0.8, 1.0)
-    ]
+    hearts = [draw_poses(image, POINTS, PAIR, scores=np.full((1, 3), s))[40, 40].sum(dtype=int) for s in (0.2, 0.5, 0.8, 1.0)]
     assert hearts == sorted(set(hearts))
 
 
@@ -148,9 +146,7 @@ def test_one_instance_needs_no_leading_axis(image):
 
 def test_poses_are_drawn_with_their_scores(image):
     poses = estimated(POINTS, scores=0.6)
-    np.testing.assert_array_equal(
-        draw_poses(image, poses, PAIR), draw_poses(image, POINTS, PAIR, scores=poses.keypoint_scores)
-    )
+    np.testing.assert_array_equal(draw_poses(image, poses, PAIR), draw_poses(image, POINTS, PAIR, scores=poses.keypoint_scores))
     unsure = dataclasses.replace(poses, keypoint_scores=np.zeros((1, 3), np.float32))
     np.testing.assert_array_equal(draw_poses(image, unsure, PAIR), image)
 
@@ -248,8 +244,7 @@ def test_wrong_shapes_are_refused(image):
 
 
 @pytest.mark.parametrize(
-    "image",
-    [np.zeros((8, 8, 3)), np.zeros((8, 8), np.uint8), np.zeros((3, 8, 8), np.uint8), np.zeros((0, 8, 3), np.uint8)],
+    "image", [np.zeros((8, 8, 3)), np.zeros((8, 8), np.uint8), np.zeros((3, 8, 8), np.uint8), np.zeros((0, 8, 3), np.uint8)]
 )
 def test_an_image_must_be_uint8_rgb(image):
     with pytest.raises(ValueError, match="uint8 RGB"):

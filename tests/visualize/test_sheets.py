@@ -34,12 +34,7 @@ def poses(count, extent=50.0):
 def crops(count, height=64, width=48):
     keypoints = np.random.default_rng(0).uniform(0, 48, (count, 17, 2)).astype(np.float32)
     visibility = np.resize(np.array([2, 1, 0], np.uint8), (count, 17))
-    return (
-        np.stack([grey(height, width)] * count),
-        keypoints,
-        visibility,
-        np.zeros((count, 17, height // 4, width // 4)),
-    )
+    return (np.stack([grey(height, width)] * count), keypoints, visibility, np.zeros((count, 17, height // 4, width // 4)))
 
 
 def test_crop_sheet_shows_every_crop_beside_its_target():
@@ -178,8 +173,7 @@ def test_a_higher_heatmap_hides_more_of_the_crop():
 
 
 @pytest.mark.parametrize(
-    "heatmaps",
-    [np.zeros((3, 16, 12)), np.full((3, 16, 12), np.nan), np.zeros((0, 16, 12)), np.full((3, 16, 12), -9.0)],
+    "heatmaps", [np.zeros((3, 16, 12)), np.full((3, 16, 12), np.nan), np.zeros((0, 16, 12)), np.full((3, 16, 12), -9.0)]
 )
 def test_empty_heatmaps_only_dim_the_crop(heatmaps):
     np.testing.assert_array_equal(draw_heatmaps(grey(64, 48, 100), heatmaps), grey(64, 48, 40))
@@ -187,9 +181,7 @@ def test_empty_heatmaps_only_dim_the_crop(heatmaps):
 
 def test_values_above_1_are_clipped():
     heatmaps = np.random.default_rng(0).uniform(0, 1, (3, 16, 12)).round()
-    np.testing.assert_array_equal(
-        draw_heatmaps(grey(64, 48), 7 * heatmaps, SIDES), draw_heatmaps(grey(64, 48), heatmaps, SIDES)
-    )
+    np.testing.assert_array_equal(draw_heatmaps(grey(64, 48), 7 * heatmaps, SIDES), draw_heatmaps(grey(64, 48), heatmaps, SIDES))
 
 
 def test_the_arguments_are_not_modified():

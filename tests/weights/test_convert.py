@@ -106,9 +106,7 @@ def test_keypoint_names_are_stored(form, tmp_path):
         assert content.metadata() == {"format": "pt", "keypoint_names": json.dumps(names)}
 
 
-@pytest.mark.parametrize(
-    "wrap", [torch.nn.DataParallel, lambda net: torch._dynamo.OptimizedModule(net, lambda run: run)]
-)
+@pytest.mark.parametrize("wrap", [torch.nn.DataParallel, lambda net: torch._dynamo.OptimizedModule(net, lambda run: run)])
 def test_wrappers_of_a_network_do_not_change_the_file(wrap, tmp_path):
     net, other = HRNet(**TINY), HRNet(**TINY)
     save_weights(wrap(net), tmp_path / "bare.pth")
@@ -135,9 +133,7 @@ def test_the_classifier_of_a_backbone_is_left_out(net, tmp_path):
         f"{tmp_path}/weights.pth (ImageNet backbone, HRNet-W8) -> {tmp_path}/mm.pth (mmpose): 517 tensors",
         "  left out: classifier, downsamp_modules, final_layer, incre_modules (6 tensors)",
     ]
-    assert all(
-        name.startswith("backbone.") for name in torch.load(tmp_path / "mm.pth", weights_only=True)["state_dict"]
-    )
+    assert all(name.startswith("backbone.") for name in torch.load(tmp_path / "mm.pth", weights_only=True)["state_dict"])
     assert load_weights(HRNet(**TINY), tmp_path / "mm.pth").kind == "backbone"
 
 
@@ -147,10 +143,7 @@ def test_an_hourglass_has_no_form_in_mmpose(tmp_path):
         save_weights(net, tmp_path / "net.pth", form="mmpose")
     assert list(tmp_path.iterdir()) == []
     assert_same(net.state_dict(), read_weight_file(save_weights(net, tmp_path / "net.pth")).tensors)
-    assert (
-        convert_weights(tmp_path / "net.pth", tmp_path / "b.pth", form="hrpose").architecture
-        == "Stacked Hourglass, 2 stacks"
-    )
+    assert convert_weights(tmp_path / "net.pth", tmp_path / "b.pth", form="hrpose").architecture == "Stacked Hourglass, 2 stacks"
 
 
 def test_a_head_that_the_official_code_lacks_is_not_written_in_its_form(net, tmp_path):
@@ -174,11 +167,7 @@ def test_a_file_of_another_network_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("target", "form", "message"),
     [
-        (
-            "there.pth",
-            "official",
-            r"there.pth.*overwrite=True",
-        ),
+        ("there.pth", "official", r"there.pth.*overwrite=True"),
         ("out.onnx", "official", "out.onnx"),
         ("out.pth", "tensorflow", "'tensorflow'"),
     ],

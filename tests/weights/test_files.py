@@ -45,9 +45,7 @@ def test_the_format_is_recognised_by_the_content(name, state, tmp_path):
     assert read_weight_file(tmp_path / name).tensors.keys() == state.keys()
 
 
-@pytest.mark.parametrize(
-    "wrapping", ["module.", "_orig_mod.", "module._orig_mod.", "model.module.", "_forward_module."]
-)
+@pytest.mark.parametrize("wrapping", ["module.", "_orig_mod.", "module._orig_mod.", "model.module.", "_forward_module."])
 def test_prefixes_of_wrappers_are_removed(wrapping, state, tmp_path):
     wrapped = {f"{wrapping}{key}": value for key, value in state.items()}
     file = _saved(tmp_path, {"state_dict": wrapped, "epoch": 3})
@@ -136,11 +134,7 @@ def test_a_truncated_safetensors_file_is_refused(state, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"<!DOCTYPE html>", "DOCTYPE"),
-        (b"version https://git-lfs", "Git LFS pointer"),
-    ],
+    ("content", "message"), [(b"<!DOCTYPE html>", "DOCTYPE"), (b"version https://git-lfs", "Git LFS pointer")]
 )
 def test_a_file_that_is_not_a_checkpoint_is_refused(content, message, tmp_path):
     file = tmp_path / "weights.pth"
@@ -150,12 +144,7 @@ def test_a_file_that_is_not_a_checkpoint_is_refused(content, message, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ([1, 2], "state_dict"),
-        ({}, r"weights\.pth"),
-        ({"epoch": 3, "state_dict": {}}, "state_dict"),
-    ],
+    ("content", "message"), [([1, 2], "state_dict"), ({}, r"weights\.pth"), ({"epoch": 3, "state_dict": {}}, "state_dict")]
 )
 def test_a_file_without_tensors_is_refused(content, message, tmp_path):
     with pytest.raises(WeightsError, match=message):
@@ -167,9 +156,7 @@ class _Attack:
         return os.mkdir, ("attacked",)
 
 
-@pytest.mark.parametrize(
-    "write", [torch.save, lambda content, file: file.write_bytes(pickle.dumps(content, protocol=2))]
-)
+@pytest.mark.parametrize("write", [torch.save, lambda content, file: file.write_bytes(pickle.dumps(content, protocol=2))])
 def test_code_in_a_file_is_not_run(write, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write({"state_dict": {}, "extra": _Attack()}, tmp_path / "weights.pth")
@@ -194,9 +181,7 @@ def test_a_torchscript_program_is_refused(tmp_path):
     ids=lambda note: f"{type(note).__name__} {getattr(note, 'dtype', '')}",
 )
 def test_other_objects_in_a_checkpoint_are_ignored(note, state, tmp_path):
-    assert list(read_weight_file(_saved(tmp_path, {"state_dict": state, "meta": {"note": note}})).tensors) == list(
-        state
-    )
+    assert list(read_weight_file(_saved(tmp_path, {"state_dict": state, "meta": {"note": note}})).tensors) == list(state)
 
 
 def test_code_in_ignored_objects_is_not_run(state, tmp_path, monkeypatch):
@@ -230,10 +215,7 @@ def test_the_logs_in_a_checkpoint_of_mmpose_are_ignored(state, tmp_path, monkeyp
     ("notes", "names"),
     [
         ({"hyper_parameters": {"config": None, "skeleton": {"keypoint_names": ["a", "b"]}}}, ("a", "b")),
-        (
-            {"meta": {"dataset_meta": {"keypoint_id2name": {1: "b", 0: "a"}, "sigmas": np.ones(2, np.float32)}}},
-            ("a", "b"),
-        ),
+        ({"meta": {"dataset_meta": {"keypoint_id2name": {1: "b", 0: "a"}, "sigmas": np.ones(2, np.float32)}}}, ("a", "b")),
         ({"meta": {"keypoint_names": ["a", "b"]}}, ("a", "b")),
         ({"meta": {"dataset_meta": {"keypoint_id2name": {1: "b", 2: "a"}}}}, None),
         ({"hyper_parameters": None, "meta": "2020"}, None),
@@ -278,9 +260,7 @@ def test_an_expanded_tensor_is_refused_before_it_takes_memory(state, tmp_path):
         read_weight_file(_saved(tmp_path, {**state, "wide": torch.zeros(1).expand(10**12)}))
 
 
-@pytest.mark.parametrize(
-    "header", [b"[" * 200_000, b'{"__metadata__":{"keypoint_names":"' + b"[" * 200_000 + b'"}}', b"{}"]
-)
+@pytest.mark.parametrize("header", [b"[" * 200_000, b'{"__metadata__":{"keypoint_names":"' + b"[" * 200_000 + b'"}}', b"{}"])
 def test_a_deeply_nested_header_of_safetensors_is_refused(header, tmp_path):
     (tmp_path / "deep.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
     with pytest.raises(WeightsError, match=r"deep\.safetensors"):

@@ -31,16 +31,13 @@ def assert_official_heatmaps(golden_dir):
     def check(net):
         with torch.no_grad():
             found = net.eval()(draw_images("hrnet_tiny_w8_k3", (2, 3, 96, 64)))
-        np.testing.assert_allclose(
-            found.numpy(), np.load(golden_dir / "hrnet.npz")["tiny_output"], rtol=1e-5, atol=2e-5
-        )
+        np.testing.assert_allclose(found.numpy(), np.load(golden_dir / "hrnet.npz")["tiny_output"], rtol=1e-5, atol=2e-5)
 
     return check
 
 
 @pytest.mark.parametrize(
-    ("form", "suffix"),
-    [pytest.param(*file, marks=pytest.mark.slow if row % 2 else ()) for row, file in enumerate(FORM_FILES)],
+    ("form", "suffix"), [pytest.param(*file, marks=pytest.mark.slow if row % 2 else ()) for row, file in enumerate(FORM_FILES)]
 )
 def test_every_form_gives_the_official_heatmaps(form, suffix, state, assert_official_heatmaps, tmp_path):
     net = HRNet(**TINY)
@@ -92,14 +89,8 @@ def test_every_form_gives_the_official_heatmaps_of_the_full_size_network(golden_
 
 IMAGENET = {
     "official, timm": ("ImageNet backbone", lambda s: {**body(s), **imagenet_classifier(8)}),
-    "timm training": (
-        "ImageNet backbone",
-        lambda s: {"state_dict": {**body(s), **imagenet_classifier(8)}, "arch": "hrnet"},
-    ),
-    "timm features": (
-        "ImageNet backbone",
-        lambda s: {**body(s), "incre_modules.0.0.conv1.weight": torch.zeros(8, 8, 1, 1)},
-    ),
+    "timm training": ("ImageNet backbone", lambda s: {"state_dict": {**body(s), **imagenet_classifier(8)}, "arch": "hrnet"}),
+    "timm features": ("ImageNet backbone", lambda s: {**body(s), "incre_modules.0.0.conv1.weight": torch.zeros(8, 8, 1, 1)}),
     "headless": ("backbone", body),
     "headless MMPose": ("backbone", lambda s: {"state_dict": prefixed(body(s), "backbone.")}),
     "without increase": ("backbone", lambda s: {**body(s), "final_layer.0.weight": torch.zeros(5, 8, 1, 1)}),
@@ -126,10 +117,7 @@ def test_every_backbone_gives_the_official_heatmaps_with_the_official_head(
 @pytest.mark.parametrize(
     ("extra", "where"),
     [
-        (
-            {"keypoint_head.final_layer.0.weight": torch.zeros(8, 8, 3, 3)},
-            r"head.conv_layers \(1\)",
-        ),  # 0 is not the last then
+        ({"keypoint_head.final_layer.0.weight": torch.zeros(8, 8, 3, 3)}, r"head.conv_layers \(1\)"),  # 0 is not the last then
         ({"keypoint_head.conv_layers.0.weight": torch.zeros(8, 8, 3, 3)}, r"head.conv_layers \(1\)"),
         ({"keypoint_head.mlp_head_x.weight": torch.zeros(8, 8)}, r"head.mlp_head_x \(1\)"),
     ],

@@ -81,9 +81,7 @@ def test_mmpose_counts_the_points_of_a_face(tmp_path):
     counted = [*WHOLEBODY.keypoint_names[:23], *(f"face-{k}" for k in range(68)), *WHOLEBODY.keypoint_names[91:]]
     source, net = hrnet(133), hrnet(133)
     torch.nn.init.normal_(source.final_layer.weight)
-    report = load_weights(
-        net, saved(tmp_path, source, counted), keypoint_names=WHOLEBODY.keypoint_names, fresh_head=True
-    )
+    report = load_weights(net, saved(tmp_path, source, counted), keypoint_names=WHOLEBODY.keypoint_names, fresh_head=True)
     assert report.fresh_keypoints == ()
     assert torch.equal(net.final_layer.weight, source.final_layer.weight)
 
@@ -102,9 +100,7 @@ def test_keypoint_names_of_mmpose_and_safetensors_are_used(tmp_path):
     state = hrnet(2).state_dict()
     wanted = state["final_layer.bias"][[1, 0]]
     inside = {f"head.{k}" if k.startswith("final") else f"backbone.{k}": v for k, v in state.items()}
-    torch.save(
-        {"meta": {"dataset_meta": {"keypoint_id2name": {0: "a", 1: "b"}}}, "state_dict": inside}, tmp_path / "mm.pth"
-    )
+    torch.save({"meta": {"dataset_meta": {"keypoint_id2name": {0: "a", 1: "b"}}}, "state_dict": inside}, tmp_path / "mm.pth")
     save_file(state, tmp_path / "bare.safetensors", {"keypoint_names": '["a", "b"]', "format": "pt"})
     for name in ("mm.pth", "bare.safetensors"):
         net = hrnet(3)
@@ -141,9 +137,7 @@ def test_the_channels_of_a_keypoint_move_together(tmp_path):
     report = load_weights(net, saved(tmp_path, source), keypoint_names=MPII.keypoint_names, fresh_head=True)
     assert report.keypoints_by_name == SHARED
     wrist, place = MPII.keypoint_names.index("left_wrist"), COCO.keypoint_names.index("left_wrist")
-    assert torch.equal(
-        net.final_layer.weight[3 * wrist : 3 * wrist + 3], source.final_layer.weight[3 * place : 3 * place + 3]
-    )
+    assert torch.equal(net.final_layer.weight[3 * wrist : 3 * wrist + 3], source.final_layer.weight[3 * place : 3 * place + 3])
 
 
 def test_every_stack_of_an_hourglass_loads_its_keypoints(tmp_path):

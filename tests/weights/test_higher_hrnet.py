@@ -82,9 +82,7 @@ def test_the_network_of_a_file_is_built_again(num_deconvs):
     state = HigherHRNet(num_keypoints=5, num_deconvs=num_deconvs, **options, **SMALL).state_dict()
     net = build_like(state)
     assert isinstance(net, HigherHRNet)
-    assert {name: value.shape for name, value in net.state_dict().items()} == {
-        name: value.shape for name, value in state.items()
-    }
+    assert {name: value.shape for name, value in net.state_dict().items()} == {name: value.shape for name, value in state.items()}
 
 
 def test_files_are_written_in_the_forms_that_support_the_network(state, tmp_path):

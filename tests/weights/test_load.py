@@ -45,9 +45,7 @@ def test_an_imagenet_backbone_follows_the_official_rule(state, tmp_path, caplog)
         "downsamp_modules.0.0.weight": torch.zeros(8),
         "final_layer.0.weight": torch.zeros(8),
         "classifier.weight": torch.zeros(8),
-        "stage4.1.fuse_layers.1.0.0.0.weight": torch.zeros(
-            8
-        ),  # a row of the last exchange that the pose network has not
+        "stage4.1.fuse_layers.1.0.0.0.weight": torch.zeros(8),  # a row of the last exchange that the pose network has not
     }
     net = HRNet(**TINY)
     head = net.final_layer.weight.clone()
@@ -57,9 +55,7 @@ def test_an_imagenet_backbone_follows_the_official_rule(state, tmp_path, caplog)
     assert report.missing == ("final_layer.weight", "final_layer.bias")
     assert report.unused == tuple(classifier)
     assert torch.equal(net.final_layer.weight, head)
-    assert torch.equal(
-        net.state_dict()["stage4.0.branches.0.0.conv1.weight"], state["stage4.0.branches.0.0.conv1.weight"]
-    )
+    assert torch.equal(net.state_dict()["stage4.0.branches.0.0.conv1.weight"], state["stage4.0.branches.0.0.conv1.weight"])
     assert str(report).splitlines() == [
         f"{tmp_path / 'weights.pth'} (ImageNet backbone): 516 of the network's 518 tensors loaded",
         "  missing: final_layer (2)",
@@ -147,10 +143,7 @@ def test_a_pose_checkpoint_without_its_whole_head_is_refused(state, tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [
-        ({"encoder.weight": torch.zeros(1)}, r"encoder.weight"),
-        ({"final_layer.scale": torch.zeros(1)}, "are missing: conv1"),
-    ],
+    [({"encoder.weight": torch.zeros(1)}, r"encoder.weight"), ({"final_layer.scale": torch.zeros(1)}, "are missing: conv1")],
 )
 def test_a_checkpoint_of_another_network_is_refused(content, message, tmp_path):
     with pytest.raises(WeightsError, match=message):

@@ -19,11 +19,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "weights.md"
     [
         ("hrnet_w32-36af842e.pth", "hrnet_w32", "36af842e"),
         ("hrnet_w32_coco_256x192-c78dce93_20200708.pth", "hrnet_w32_coco_256x192", "c78dce93"),
-        (
-            "td-hm_hrnet-w32_8xb64-210e_coco-256x192-81c58e40_20220909.pth",
-            "td-hm_hrnet-w32_8xb64-210e_coco-256x192",
-            "81c58e40",
-        ),
+        ("td-hm_hrnet-w32_8xb64-210e_coco-256x192-81c58e40_20220909.pth", "td-hm_hrnet-w32_8xb64-210e_coco-256x192", "81c58e40"),
         ("pose_hrnet_w32_256x192.pth", "pose_hrnet_w32_256x192", None),
     ],
 )

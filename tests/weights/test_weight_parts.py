@@ -35,9 +35,7 @@ def test_networks_with_other_heads_are_written_and_read_with_the_same_bits(name,
     report = load_weights(other, file)
     assert (report.missing, report.unused, report.mismatched) == ((), (), ())
     assert_same(net, other)
-    load_weights(
-        back, convert_weights(file, tmp_path / "back.pth", form={"mmpose": "hrpose", "hrpose": "mmpose"}[form]).target
-    )
+    load_weights(back, convert_weights(file, tmp_path / "back.pth", form={"mmpose": "hrpose", "hrpose": "mmpose"}[form]).target)
     assert_same(net, back)
 
 
@@ -88,10 +86,7 @@ def test_the_backbone_of_a_heatmap_network_is_loaded_with_a_fresh_head_only(name
 def test_coordinates_are_loaded_keypoint_by_keypoint(tmp_path):
     source, net = NETWORKS["RLE"](17), NETWORKS["RLE"](16)
     report = load_weights(
-        net,
-        save_weights(source, tmp_path / "coco.pth", form="mmpose"),
-        keypoint_names=MPII.keypoint_names,
-        fresh_head=True,
+        net, save_weights(source, tmp_path / "coco.pth", form="mmpose"), keypoint_names=MPII.keypoint_names, fresh_head=True
     )
     assert len(report.keypoints_by_name) == 12
     place, source_place = MPII.keypoint_names.index("left_knee"), COCO.keypoint_names.index("left_knee")

@@ -19,12 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hrpose.annotations.checks import LABEL_CHECKS, check_annotations, warn_of
-from hrpose.annotations.coco_annotations import (
-    CocoAnnotations,
-    choose_categories,
-    find_other_categories,
-    select_objects,
-)
+from hrpose.annotations.coco_annotations import CocoAnnotations, choose_categories, find_other_categories, select_objects
 from hrpose.annotations.coco_keypoints import pack_keypoints, read_boxes_or_keypoints, read_num_keypoints
 from hrpose.annotations.coco_rows import (
     collapse_images,
@@ -184,9 +179,7 @@ def _read(
     area, has_area = read_areas(rows, bbox, box_share, file)
     return CocoAnnotations(
         file=file,
-        category={**chosen[0], "name": ", ".join(str(entry.get("name")) for entry in chosen)}
-        if chosen[1:]
-        else chosen[0],
+        category={**chosen[0], "name": ", ".join(str(entry.get("name")) for entry in chosen)} if chosen[1:] else chosen[0],
         own_category_ids=tuple(integers(chosen, "id", "category", file).tolist()),
         category_ids=tuple(integers(content["categories"], "id", "category", file).tolist()),
         image_ids=image_ids,
@@ -206,7 +199,5 @@ def _read(
         num_keypoints=read_num_keypoints(rows, visibility, file, follow=fields is None),
         other_categories=find_other_categories(content, own_ids) if category is None else {},
         crowd_index=read_crowd_index(content["images"], file),
-        other_fields=tuple(
-            sorted({key for row in rows[:100] for key in row if _OTHER_FIELD.fullmatch(key)} - {*(fields or {})})
-        ),
+        other_fields=tuple(sorted({key for row in rows[:100] for key in row if _OTHER_FIELD.fullmatch(key)} - {*(fields or {})})),
     )

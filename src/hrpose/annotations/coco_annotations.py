@@ -19,10 +19,7 @@ from hrpose.geometry import Rules, clip_bbox
 from hrpose.skeletons import KNOWN_SKELETONS, Skeleton, keypoint_key, read_keypoint_names
 from hrpose.structures import GroundTruth, InstanceTable, PackedStrings
 
-_FIELDS_OF = {
-    "wholebody": {"foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts"},
-    "humanart": {"keypoints_21"},
-}
+_FIELDS_OF = {"wholebody": {"foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts"}, "humanart": {"keypoints_21"}}
 _KEYS_OF = {
     name: [keypoint_key(keypoint) for keypoint in KNOWN_SKELETONS[name].keypoint_names]
     for name in ("crowdpose", "aic", "jhmdb", "mpii")
@@ -359,9 +356,7 @@ def _list_categories(categories: Sequence[Row], rows: Sequence[Row] | None) -> s
     if rows is not None and not rows:
         lines.append("The file has no annotations.")
     elif rows is not None and not counts:
-        lines.append(
-            "No annotation has keypoints: export one skeleton with several keypoints instead of single points."
-        )
+        lines.append("No annotation has keypoints: export one skeleton with several keypoints instead of single points.")
     return "\n".join(lines)
 
 

@@ -95,9 +95,7 @@ def pack_keypoints(
     return _split_keypoints(triplets, rows, file)
 
 
-def read_num_keypoints(
-    rows: Sequence[Row], visibility: NDArray[np.uint8], file: Path, *, follow: bool
-) -> NDArray[np.int64]:
+def read_num_keypoints(rows: Sequence[Row], visibility: NDArray[np.uint8], file: Path, *, follow: bool) -> NDArray[np.int64]:
     """Return `num_keypoints` (M,); the number of labelled keypoints where it is missing.
 
     Args:
@@ -159,12 +157,7 @@ def _numbers(row: Row, field: str, width: int, file: Path, *, exact: bool) -> An
     """Return the first `width` numbers of a field; with `exact` it must have no more."""
     values = row[field]
     is_packed = isinstance(values, array.array)
-    if (
-        is_packed
-        and not width % 3
-        and not len(values) % 3
-        and (len(values) == width if exact else len(values) >= width)
-    ):
+    if is_packed and not width % 3 and not len(values) % 3 and (len(values) == width if exact else len(values) >= width):
         return values[:width]
     found = str(len(values)) if is_packed else f"{values!r:.80}"
     if is_packed and exact and 3 * len(values) == 2 * width:
@@ -207,9 +200,7 @@ def _clear_unlabelled(triplets: NDArray[np.float64]) -> None:
     triplets[missing] = 0
 
 
-def _wrong_visibility(
-    labels: NDArray[np.float64], outside: NDArray[np.bool_], rows: Sequence[Row], file: Path
-) -> DataError:
+def _wrong_visibility(labels: NDArray[np.float64], outside: NDArray[np.bool_], rows: Sequence[Row], file: Path) -> DataError:
     """Return the error for visibilities other than 0, 1 and 2, with their counts and the key that replaces them."""
     place, k = np.argwhere(outside)[0]
     values, counts = np.unique(labels[outside], return_counts=True)
@@ -270,11 +261,7 @@ def read_boxes_or_keypoints(
     if len(taken):
         boxes[taken] = _around(keypoints[taken], labelled[taken], image_sizes[taken], margin, taken, rows, file)
         logger.info(
-            "%s: %d of %d annotations get a box around their keypoints, with a margin of %g",
-            file,
-            len(taken),
-            len(rows),
-            margin,
+            "%s: %d of %d annotations get a box around their keypoints, with a margin of %g", file, len(taken), len(rows), margin
         )
     own = np.ones(len(rows), bool)
     own[taken] = False

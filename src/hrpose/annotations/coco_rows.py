@@ -298,9 +298,7 @@ def read_areas(
             continue
         is_placeholder = isinstance(area, float) and math.isnan(area)
         if not is_placeholder and not (is_finite(area) and abs(area) <= LARGEST**2):
-            raise wrong_value(
-                file, f"annotation {row['id']}", "area", f"a finite number of at most {LARGEST**2:g}", row
-            )
+            raise wrong_value(file, f"annotation {row['id']}", "area", f"a finite number of at most {LARGEST**2:g}", row)
         stated[place] = area
     box = bbox[:, 2] * bbox[:, 3]
     is_stated = stated >= _SMALLEST_AREA * box

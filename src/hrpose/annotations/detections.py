@@ -99,9 +99,7 @@ def _read_rows(file: Path) -> list[Row]:
         )
     check_rows(rows, "the detections", file)
     if not rows:
-        raise DataError(
-            f"{file}: expected detections, but the list is empty. Run the detector again, or use annotated boxes."
-        )
+        raise DataError(f"{file}: expected detections, but the list is empty. Run the detector again, or use annotated boxes.")
     checked: list[Row] = rows
     return checked
 
@@ -150,9 +148,7 @@ class ImageBoxes:
         return self.boxes.get(image_id, (np.zeros((0, 4)), np.zeros(0)))
 
 
-def read_image_boxes(
-    annotations: str | Path | None, boxes: str | Path | None, *, min_score: float = 0.0
-) -> ImageBoxes | None:
+def read_image_boxes(annotations: str | Path | None, boxes: str | Path | None, *, min_score: float = 0.0) -> ImageBoxes | None:
     """Read image ids, and optionally boxes, by image file name.
 
     Args:
@@ -203,9 +199,7 @@ def _read_image_ids(content: Row, file: Path) -> dict[str, int]:
             raise wrong_value(file, f"image {row['id']}", "file_name", "a path", row)
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
-        raise DataError(
-            f"{file}: expected a unique `file_name` for every image, but these repeat: {list_first(repeated)}."
-        )
+        raise DataError(f"{file}: expected a unique `file_name` for every image, but these repeat: {list_first(repeated)}.")
     return dict(zip(map(str, names), ids.tolist(), strict=True))
 
 

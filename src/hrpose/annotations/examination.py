@@ -131,9 +131,7 @@ def examine_labels(
     ]
 
 
-def examine_images(
-    splits: Sequence[Split], reading: Reading, *, orientation_matters: bool, open_files: bool
-) -> list[Finding]:
+def examine_images(splits: Sequence[Split], reading: Reading, *, orientation_matters: bool, open_files: bool) -> list[Finding]:
     """Run the checks of the image folders.
 
     Args:

@@ -94,20 +94,12 @@ class Contents:
     def sizes(self) -> NDArray[np.int64]:
         """Return the (I, 2) width and height that training uses; 0 where the image cannot be read."""
         turned = [self.upright and content.orientation > 4 for content in self.images]
-        sizes = [
-            content.size[::-1] if turn else content.size for content, turn in zip(self.images, turned, strict=True)
-        ]
+        sizes = [content.size[::-1] if turn else content.size for content, turn in zip(self.images, turned, strict=True)]
         return np.array(sizes, np.int64).reshape(-1, 2)
 
 
 def open_images(
-    names: Sequence[str],
-    stated: NDArray[np.int32],
-    folder: Path,
-    title: str,
-    *,
-    upright: bool,
-    opened: dict[str, Content],
+    names: Sequence[str], stated: NDArray[np.int32], folder: Path, title: str, *, upright: bool, opened: dict[str, Content]
 ) -> Contents:
     """Open every image once, with a progress bar on a terminal.
 

@@ -20,14 +20,7 @@ from hrpose.annotations.coco_rows import list_first
 from hrpose.errors import DataError, DataWarning
 from hrpose.media.folders import check_file_name, check_images_exist, is_image_file, is_image_folder, match_files
 from hrpose.media.headers import HEADER, read_orientation
-from hrpose.media.images import (
-    BIT_DEPTHS,
-    Reading,
-    bits_of,
-    decode_pixels,
-    read_bytes,
-    read_size,
-)
+from hrpose.media.images import BIT_DEPTHS, Reading, bits_of, decode_pixels, read_bytes, read_size
 from hrpose.structures import PackedStrings
 
 logger = logging.getLogger(__name__)
@@ -226,9 +219,7 @@ def complete_images(annotations: CocoAnnotations, folder: Path, *, upright: bool
         for index, file in files.items():
             if is_image_file(file):
                 sizes[index] = read_size(file, upright=upright)
-        notes.append(
-            f"{len(unknown)} of {len(names)} images have no `width` and `height`; they are read from the image files"
-        )
+        notes.append(f"{len(unknown)} of {len(names)} images have no `width` and `height`; they are read from the image files")
     if notes:
         warnings.warn(f"{annotations.file}: {'; '.join(notes)}.", DataWarning, stacklevel=4)
     if not changed and not unknown:

@@ -44,12 +44,7 @@ _ORDER = (
     *("neck", "head", "rwri", "relb", "rsho", "lsho", "lelb", "lwri"),
 )
 # Names of the arrays in gt_valid.mat, where persons are the last axis, and in .npz files, where they are the first.
-_OF_MAT = {
-    "keypoints": "pos_gt_src",
-    "missing": "jnt_missing",
-    "head_boxes": "headboxes_src",
-    "names": "dataset_joints",
-}
+_OF_MAT = {"keypoints": "pos_gt_src", "missing": "jnt_missing", "head_boxes": "headboxes_src", "names": "dataset_joints"}
 _OF_NPZ = {"keypoints": "joints_1based", "missing": "missing", "head_boxes": "headboxes", "names": "joint_names"}
 _NEEDED = ("keypoints", "missing", "head_boxes")
 
@@ -354,9 +349,7 @@ def _checked(
     faults = {
         "finite keypoints where they are labelled": (~np.isfinite(keypoints).all(axis=2) & labelled).any(axis=1),
         "0 or 1 for each keypoint in `missing`": ~np.isin(missing, (0, 1)).all(axis=1),
-        "a head box of two finite, different corners": ~(
-            np.linalg.norm(head_boxes[:, 1] - head_boxes[:, 0], axis=1) > 0
-        )
+        "a head box of two finite, different corners": ~(np.linalg.norm(head_boxes[:, 1] - head_boxes[:, 0], axis=1) > 0)
         | ~np.isfinite(head_boxes).all(axis=(1, 2)),
     }
     for expected, wrong in faults.items():

@@ -119,9 +119,7 @@ class InstanceFiles:
         """
         annotations = self.read(file)
         if isinstance(annotations, MpiiAnnotations):
-            raise DataError(
-                "Expected `val_boxes` to be [gt] for MPII, because its images have no ids that detections could use."
-            )
+            raise DataError("Expected `val_boxes` to be [gt] for MPII, because its images have no ids that detections could use.")
         annotations = complete_images(annotations, images, upright=self.upright)
         return read_detections(detections, annotations, min_score=self.min_bbox_score)
 

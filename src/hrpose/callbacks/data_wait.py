@@ -75,13 +75,7 @@ class DataWait(Callback):
         share = self._waited / total
         pl_module.log("train/data_wait", share, rank_zero_only=True)
         idle = self._num_idle()
-        if (
-            share > _MAX_SHARE
-            and self._waited > _MIN_SECONDS
-            and idle >= 1
-            and not self._warned
-            and trainer.is_global_zero
-        ):
+        if share > _MAX_SHARE and self._waited > _MIN_SECONDS and idle >= 1 and not self._warned and trainer.is_global_zero:
             self._warned = True
             workers = int(getattr(trainer.datamodule, "num_workers", 0))  # type: ignore[attr-defined]
             logger.warning(

@@ -200,13 +200,7 @@ class PictureSheets(Callback):
         self._poses = []
 
     def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Keep the poses of the first images of the first loader."""
         image_ids = {image_id for poses in self._poses for image_id in poses.image_ids.tolist()}

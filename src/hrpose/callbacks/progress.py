@@ -42,11 +42,7 @@ class RunProgress(Callback):
     """
 
     def __init__(
-        self,
-        *,
-        interval: float = 0.5,
-        console: Console | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        self, *, interval: float = 0.5, console: Console | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.interval = interval
         self._clock = clock
@@ -136,15 +132,11 @@ class RunProgress(Callback):
         """Restart the pace."""
         self._evaluation.restart()
 
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *args: Any
-    ) -> None:
+    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *args: Any) -> None:
         """Count the batch and show the status."""
         self._evaluate(trainer, batch, "Test", sum(trainer.num_test_batches))
 
-    def _evaluate(
-        self, trainer: Trainer, batch: Batch, title: str, total: float, *, is_in_training: bool = False
-    ) -> None:
+    def _evaluate(self, trainer: Trainer, batch: Batch, title: str, total: float, *, is_in_training: bool = False) -> None:
         """Count a batch of a validation or test and show the status."""
         pace = self._evaluation
         pace.count(len(batch["images"]) * trainer.world_size)
@@ -375,9 +367,7 @@ class Display:
             for handler in logging.getLogger().handlers
             if isinstance(handler, logging.StreamHandler) and handler.stream.isatty()
         ]
-        self._live = Live(
-            console=self._console, auto_refresh=False, transient=True, redirect_stdout=sys.stdout.isatty()
-        )
+        self._live = Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=sys.stdout.isatty())
         self._live.start()
         for handler in on_terminal:
             if (stream := handler.setStream(sys.stderr)) is not None:

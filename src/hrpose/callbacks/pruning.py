@@ -61,9 +61,6 @@ class OptunaPruning(Callback):
             return False
         trial.set_user_attr("pruned", epoch)
         logger.info(
-            "Stopped after epoch %d: %s %.3f is below the median of the earlier trials at this epoch",
-            epoch,
-            self.monitor,
-            value,
+            "Stopped after epoch %d: %s %.3f is below the median of the earlier trials at this epoch", epoch, self.monitor, value
         )
         return True

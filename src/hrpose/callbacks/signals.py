@@ -145,9 +145,7 @@ def _save(trainer: Trainer) -> Path | None:
     """Write `last.ckpt` and return its path; None if the run keeps none."""
     file = _last_file(trainer)
     if file is None:
-        logger.warning(
-            "Received a signal, but the run keeps no last.ckpt, because callbacks.last and last_in_epoch are null."
-        )
+        logger.warning("Received a signal, but the run keeps no last.ckpt, because callbacks.last and last_in_epoch are null.")
         return None
     trainer.save_checkpoint(file, weights_only=False)
     logger.info("Received a signal: step %d is saved in %s.", trainer.global_step, file)

@@ -65,9 +65,7 @@ class ThreadChoice:
         number: threads to use.
     """
 
-    def __init__(
-        self, maximum: int, measure: Callable[[int], float], *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, maximum: int, measure: Callable[[int], float], *, clock: Callable[[], float] = time.monotonic) -> None:
         self.maximum = self.number = maximum
         self._measure = measure
         self._clock = clock
@@ -204,9 +202,7 @@ class TorchThreads(Callback):
             self._start_choice()
         number = torch.get_num_threads()
         if self._stored not in (None, number) and trainer.state.fn == TrainerFn.FITTING and _is_on_cpu(trainer):
-            logger.info(
-                "Threads: %d, but %d in the checkpoint: weights may differ in the last bits.", number, self._stored
-            )
+            logger.info("Threads: %d, but %d in the checkpoint: weights may differ in the last bits.", number, self._stored)
 
     def _start_choice(self) -> None:
         """Choose by a measurement, unless a checkpoint or a previous training has determined the number."""

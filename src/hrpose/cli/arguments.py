@@ -18,13 +18,7 @@ VERBS = {
 }
 POSITIONAL = {"compare": ("a", "b"), "convert": ("source",)}  # keys that may be omitted, in this order
 SWEEP = ("-m", "--multirun")
-OTHER_CONFIG = (
-    "--config-path",
-    "-cp",
-    "--config-name",
-    "-cn",
-    "--experimental-rerun",
-)  # they replace the verb's configuration
+OTHER_CONFIG = ("--config-path", "-cp", "--config-name", "-cn", "--experimental-rerun")  # they replace the verb's configuration
 
 _WITH_VALUE = ("--config-dir", "-cd", *OTHER_CONFIG, "--package", "-p", "--cfg", "-c", "--info", "-i")
 _FLAGS = (

@@ -20,9 +20,7 @@ _LESS_MEMORY = (
 )
 _FEWER_PROCESSES = "Set a smaller data.num_workers or data.batch_size."
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_OBSERVER = (
-    "lightning.fabric.strategies.launchers.subprocess_script"  # logger of the thread that ends a run of a dead process
-)
+_OBSERVER = "lightning.fabric.strategies.launchers.subprocess_script"  # logger of the thread that ends a run of a dead process
 
 
 class MachineError(RuntimeError):
@@ -50,9 +48,7 @@ def explain_machine(error: BaseException, folder: Path) -> str | None:
         return f"Out of memory ({_first_line(text) or type(error).__name__}). {_LESS_MEMORY}"
     if worker := re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)(?: is killed by signal: ([\w ]+))?", text):
         return _explain_worker(worker[1], worker[2])
-    if re.search(
-        r"Connection (closed|reset) by peer|gloo/transport|NCCL (communicator was aborted|remote process)", text
-    ):
+    if re.search(r"Connection (closed|reset) by peer|gloo/transport|NCCL (communicator was aborted|remote process)", text):
         return f"Another process of the run has died, {_KILLED}: {_first_line(text)} {_FEWER_PROCESSES}"
     return None
 

@@ -156,9 +156,7 @@ def _print_sections(sections: Iterable[Section]) -> None:
         lengths = [len(left) for left, right in rows if right]
         column = max((length for length in lengths if length <= _LEFT), default=_LEFT) + 4
         for left, right in rows:
-            texts = [
-                line for text in right.split("\n") for line in textwrap.wrap(text, max(width - column, 20)) or [""]
-            ]
+            texts = [line for text in right.split("\n") for line in textwrap.wrap(text, max(width - column, 20)) or [""]]
             below = len(left) > column - 4 and right
             first = "" if below else f"{' ' * (column - 2 - len(left))}{texts[0]}"
             print(f"  {_style(left, _CYAN)}{first}".rstrip())

@@ -287,9 +287,7 @@ def _shorten(path: Path) -> Path:
 
 
 @contextmanager
-def relaunchable(
-    cfg: "DictConfig", argv: Sequence[str], single: Sequence[str], module: str | None = None
-) -> Iterator[list[str]]:
+def relaunchable(cfg: "DictConfig", argv: Sequence[str], single: Sequence[str], module: str | None = None) -> Iterator[list[str]]:
     """Set `sys.argv` so that Lightning can start further processes of the job that Hydra is running; yield its overrides.
 
     Lightning repeats `sys.argv` with the folder of `hydra.run.dir`. Hydra changes the program name, so the original is restored.

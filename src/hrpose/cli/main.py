@@ -11,16 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hrpose.cli.arguments import OTHER_CONFIG, POSITIONAL, SWEEP, VERBS, Command, advise_verb, parse
 from hrpose.cli.faults import explain_launcher
 from hrpose.cli.help import HELP_FLAGS, print_help
-from hrpose.cli.jobs import (
-    JobLog,
-    StopSignal,
-    find_own_code,
-    log_to_screen,
-    make_job,
-    raised_by_hydra,
-    refuse,
-    stop_signals,
-)
+from hrpose.cli.jobs import JobLog, StopSignal, find_own_code, log_to_screen, make_job, raised_by_hydra, refuse, stop_signals
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -175,10 +166,7 @@ def _check(command: Command) -> list["DictConfig"]:
 
     if command.has("--hydra-help", *OTHER_CONFIG):
         return []
-    faults = [
-        f"{flag}: there is no such flag. {advise_flag(command.verb, flag, value)}"
-        for flag, value in command.unknown_flags
-    ]
+    faults = [f"{flag}: there is no such flag. {advise_flag(command.verb, flag, value)}" for flag, value in command.unknown_flags]
     faults += [f"'{text}' has spaces around its '='. Write {text}." for text in command.spaced]
     if _lacks_common_folder(command):
         faults.append(_NO_COMMON_FOLDER)

@@ -74,9 +74,7 @@ class AssociativeEmbedding:
         for scale in self.scales:
             check_positive("scales", scale, "scales, such as [0.5, 1, 2]")
         if 1 not in self.scales or len(set(self.scales)) < len(self.scales):
-            raise ValueError(
-                f"Expected argument `scales` to hold different numbers, including 1, but got {self.scales}."
-            )
+            raise ValueError(f"Expected argument `scales` to hold different numbers, including 1, but got {self.scales}.")
         if not self.strides or any(side % stride for side in self.input_size for stride in self.strides):
             raise ValueError(
                 "Expected arguments `strides` to hold at least one number and `input_size` to be a multiple of each, but got "

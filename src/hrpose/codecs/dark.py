@@ -89,13 +89,7 @@ class DarkCodec:
         centers = cells if self.unbiased else nearest_cells(cells)
         whole_cells = self.rules == "official" or not self.unbiased
         return draw_gaussians(
-            centers,
-            centers,
-            visibility,
-            self.heatmap_size,
-            self.sigma,
-            truncated=not self.unbiased,
-            whole_cells=whole_cells,
+            centers, centers, visibility, self.heatmap_size, self.sigma, truncated=not self.unbiased, whole_cells=whole_cells
         )
 
     def decode(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,9 +23,7 @@ Floats: TypeAlias = NDArray[np.float32]
 Indices: TypeAlias = NDArray[np.int64]
 
 _ORDER = (*range(7), 11, 12, *range(7, 11), *range(13, 17))  # head, shoulders and hips first: the official order
-_NEIGHBOURS = sorted(
-    ((x, y) for x in range(-2, 3) for y in range(-2, 3) if x or y), key=lambda step: step[0] ** 2 + step[1] ** 2
-)
+_NEIGHBOURS = sorted(((x, y) for x in range(-2, 3) for y in range(-2, 3) if x or y), key=lambda step: step[0] ** 2 + step[1] ** 2)
 _LEAST_VALUE = 0.1  # of a candidate
 _MAX_CANDIDATES = 30  # of a keypoint, and instances that accept candidates
 _MAX_TAG_DISTANCE = 1.0  # between a candidate and the instance that it joins
@@ -225,10 +223,7 @@ def _tags_at(tags: Tensor, keypoint: Tensor, x: Tensor, y: Tensor, size: tuple[i
     num_tags, height, width = tags.shape[1:]
     flat = tags.flatten()
     base = (keypoint[..., None] * num_tags + torch.arange(num_tags, device=tags.device)) * height
-    (left, right, across), (above, below, down) = (
-        _between(x, width / size[1], width),
-        _between(y, height / size[0], height),
-    )
+    (left, right, across), (above, below, down) = (_between(x, width / size[1], width), _between(y, height / size[0], height))
     upper, lower = ((base + row) * width for row in (above, below))
     top = flat[upper + left] * (1 - across) + flat[upper + right] * across
     bottom = flat[lower + left] * (1 - across) + flat[lower + right] * across
@@ -251,9 +246,7 @@ def _quarter_offset(flat: Tensor, cell: Tensor, size: tuple[int, int]) -> Tensor
     """Move the centers of cells (...,) a quarter towards the higher neighbour, left or up if both are equal: (..., 2)."""
     height, width = size
     x, y = cell % width, cell // width % height
-    higher = [
-        flat[_beside(cell, (dx, dy), size)] > flat[_beside(cell, (-dx, -dy), size)] for dx, dy in ((1, 0), (0, 1))
-    ]
+    higher = [flat[_beside(cell, (dx, dy), size)] > flat[_beside(cell, (-dx, -dy), size)] for dx, dy in ((1, 0), (0, 1))]
     return torch.stack([x, y], dim=-1) + 0.25 + 0.5 * torch.stack(higher, dim=-1)
 
 

@@ -171,8 +171,7 @@ class UdpOffsetCodec:
         weight = visibility.float().clamp(max=1) * keypoints.isfinite().all(-1)
         cells = cells_from_input(keypoints, self.input_size, self.heatmap_size, self.grid)
         across, down = (
-            (cells[..., axis, None] - torch.arange(self.heatmap_size[axis], device=cells.device)) / self.radius
-            for axis in (0, 1)
+            (cells[..., axis, None] - torch.arange(self.heatmap_size[axis], device=cells.device)) / self.radius for axis in (0, 1)
         )
         offsets = across[..., None, :], down[..., :, None]
         disk = (offsets[0].square() + offsets[1].square() <= 1) & (weight[..., None, None] > 0.5)
@@ -198,9 +197,7 @@ class UdpOffsetCodec:
     def flip_back(self, heatmaps: Tensor, flip_permutation: Sequence[int]) -> Tensor:
         """Mirror the heatmaps back, exchange the three channels of each pair, and negate the x offsets. See `Codec.flip_back`."""
         _check_triples(heatmaps)
-        disk, across, down = (
-            flipped_back(heatmaps[:, channel::3], flip_permutation, self.grid) for channel in range(3)
-        )
+        disk, across, down = (flipped_back(heatmaps[:, channel::3], flip_permutation, self.grid) for channel in range(3))
         return torch.stack([disk, -across, down], dim=2).flatten(1, 2)
 
 

@@ -5,23 +5,9 @@ overrides are reported within a second. Validating imports them, and with them t
 """
 
 from hrpose.config.build import build, plain
-from hrpose.config.compose import (
-    advise_flag,
-    compose,
-    compose_sweep,
-    describe_choices,
-    expand_jobs,
-    find_choices,
-    unpublished,
-)
+from hrpose.config.compose import advise_flag, compose, compose_sweep, describe_choices, expand_jobs, find_choices, unpublished
 from hrpose.config.overrides import write_override
-from hrpose.config.paths import (
-    claimed_folders,
-    find_checkpoint,
-    needs_drawing,
-    open_run_folder,
-    remove_unused_folder,
-)
+from hrpose.config.paths import claimed_folders, find_checkpoint, needs_drawing, open_run_folder, remove_unused_folder
 from hrpose.config.validate import check, validate
 from hrpose.errors import ConfigError
 from hrpose.files import conf_dir

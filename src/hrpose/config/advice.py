@@ -22,10 +22,7 @@ _OTHER_TOOLS: tuple[tuple[str, ...], ...] = (
     ),
     ("+trainer.max_steps={value}", "steps iters max_iters max_steps"),
     ("batch_size={value}", "batch bs"),
-    (
-        "data.batch_size={value}",
-        "batch batch_size bs batch_size_per_gpu train.batch_size_per_gpu train_dataloader.batch_size",
-    ),
+    ("data.batch_size={value}", "batch batch_size bs batch_size_per_gpu train.batch_size_per_gpu train_dataloader.batch_size"),
     ("optim.lr={value}", "lr lr0 learning_rate base_lr train.lr optim_wrapper.optimizer.lr optimizer.lr"),
     ("optim.weight_decay={value}", "wd weight_decay train.wd"),
     ("optim=<option> optim.lr=<number>", "optimizer train.optimizer"),
@@ -54,25 +51,16 @@ _OTHER_TOOLS: tuple[tuple[str, ...], ...] = (
         "load_from pretrained pretrained_weights init_weights weight model_path model.pretrained test.model_file "
         "model model_file",
     ),
-    (
-        "data=coco paths.data=<folder>, or data.train_annotations=<file> data.train_images=<folder>, likewise val_",
-        "data",
-    ),
+    ("data=coco paths.data=<folder>, or data.train_annotations=<file> data.train_images=<folder>, likewise val_", "data"),
     ("paths.data={value}", "data_dir datadir data_root dataset.root dataset"),
-    (
-        "paths.runs={value}",
-        "work_dir output_dir out_dir outdir save_dir project default_root_dir logdir log_dir modeldir",
-    ),
+    ("paths.runs={value}", "work_dir output_dir out_dir outdir save_dir project default_root_dir logdir log_dir modeldir"),
     ("experiment={stem}", "config cfg config_file c"),
     ("name={value}", "exp exp_name run_name tag"),
     ("source={value}", "input inputs img image images video source_path"),
     ("results={value}", "res dt predictions"),
     ("annotations={value}", "gt ann ann_file labels"),
     ("data.val_boxes=[gt]", "use_gt_bbox test.use_gt_bbox"),
-    (
-        "trainer.check_val_every_n_epoch={value}",
-        "val_interval eval_interval check_val_every_n_epoch train_cfg.val_interval",
-    ),
+    ("trainer.check_val_every_n_epoch={value}", "val_interval eval_interval check_val_every_n_epoch train_cfg.val_interval"),
     ("trainer.accumulate_grad_batches={value}", "accumulate accum_iter grad_accum accumulate_grad_batches"),
     ("trainer.gradient_clip_val={value}", "grad_clip clip_grad"),
     ("callbacks/early_stopping=default callbacks.early_stopping.patience={value}", "patience"),
@@ -219,6 +207,4 @@ def _closest(name: str, choices: Sequence[str], cutoff: float) -> list[str]:
     """Return at most two choices: the most similar one, and another of nearly the same similarity."""
     close = get_close_matches(name, choices, n=2, cutoff=cutoff)
     alike = [SequenceMatcher(None, choice, name).ratio() for choice in close]
-    return [
-        choice for choice, ratio in zip(close, alike, strict=True) if alike[0] < 1 and ratio > alike[0] - 0.1
-    ] or close[:1]
+    return [choice for choice, ratio in zip(close, alike, strict=True) if alike[0] < 1 and ratio > alike[0] - 0.1] or close[:1]

@@ -144,9 +144,7 @@ def _import(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             return None
-        raise UnknownTargetError(
-            f"{name} needs {error.name}, which is not installed: pip install {error.name}."
-        ) from error
+        raise UnknownTargetError(f"{name} needs {error.name}, which is not installed: pip install {error.name}.") from error
     except Exception as error:  # importing a custom module may raise any error
         raise UnknownTargetError(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
 

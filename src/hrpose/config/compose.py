@@ -108,9 +108,7 @@ def describe_choices(verb: str, overrides: Sequence[str]) -> list[str]:
     given = {part for part in _PARTS for text in overrides if text.startswith(f"{part}=")}
     if not chosen or given == set(_PARTS) or any(".input_size=" in text for text in overrides):
         return lines
-    without = [
-        text for text in overrides if text not in chosen and not text.startswith(("model.", "+model.", "++model."))
-    ]
+    without = [text for text in overrides if text not in chosen and not text.startswith(("model.", "+model.", "++model."))]
     try:
         now, before = (find_choices(verb, texts) for texts in (overrides, without))
     except COMPOSE_ERRORS:
@@ -145,9 +143,7 @@ def unpublished(cfg: DictConfig, choices: Mapping[str, str | None]) -> list[str]
         return []
     if codec in size.get("published", (codec,)):
         return []
-    return [
-        f"codec={codec} size={choices.get('size')}: this combination is not published. Its settings are chosen by hrpose."
-    ]
+    return [f"codec={codec} size={choices.get('size')}: this combination is not published. Its settings are chosen by hrpose."]
 
 
 def advise_flag(verb: str, flag: str, value: str) -> str:
@@ -190,6 +186,4 @@ def _is_suspect(text: str) -> bool:
     """Check whether Hydra would accept an override, or only warn, that may be wrong: added groups, lists and folders."""
     key, _, value = text.partition("=")
     is_group = (conf_dir() / key.lstrip("+")).is_dir()
-    return (key == SEARCH_PATH and bool(search_path_fault(text))) or (
-        is_group and (key.startswith("+") or value.startswith("["))
-    )
+    return (key == SEARCH_PATH and bool(search_path_fault(text))) or (is_group and (key.startswith("+") or value.startswith("[")))

@@ -26,10 +26,7 @@ from hrpose.moved import gone_message
 # errors of composing; Hydra raises ValueError for `model=1`
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, ValueError)
 # keys with paths as values, in addition to those of the group `paths`
-_PATHS = (
-    *("source", "weights", "ckpt_path", "annotations", "results", "boxes", "a", "b"),
-    *("detector.file", "detector.model"),
-)
+_PATHS = (*("source", "weights", "ckpt_path", "annotations", "results", "boxes", "a", "b"), *("detector.file", "detector.model"))
 _PLAIN_TEXT = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")  # needs no quotes in Hydra
 _OWN_CLASS = re.compile(r"(\w+)=\{.*\b_target_\b.*\}", re.DOTALL)
 _OTHER_VALUES = ("null", "true", "false", "nan", "inf")
@@ -93,14 +90,10 @@ def _write_value(key: str, value: object) -> str:
         text = str(value)
         return text if _PLAIN_TEXT.fullmatch(text) and text.lower() not in _OTHER_VALUES else quote(text)
     if isinstance(value, Mapping):
-        return (
-            f"{{{','.join(f'{_write_value(key, name)}:{_write_value(key, entry)}' for name, entry in value.items())}}}"
-        )
+        return f"{{{','.join(f'{_write_value(key, name)}:{_write_value(key, entry)}' for name, entry in value.items())}}}"
     if isinstance(value, Sequence):
         return f"[{','.join(_write_value(key, entry) for entry in value)}]"
-    if (
-        callable(item := getattr(value, "item", None)) and getattr(value, "ndim", None) == 0
-    ):  # a number of NumPy or torch
+    if callable(item := getattr(value, "item", None)) and getattr(value, "ndim", None) == 0:  # a number of NumPy or torch
         return _write_value(key, item())
     raise ConfigError(
         f"{key}: expected a number, string, path, list, mapping, boolean or None, but got {value!r} ({type(value).__name__})."
@@ -159,9 +152,7 @@ def sample_sweep(overrides: Sequence[str]) -> list[tuple[str, ...]]:
         values = [sweep.start, sweep.end] if isinstance(sweep, IntervalSweep) else [*override.sweep_string_iterator()]
         choices.append([f"{key}={value}" for value in values])
     first = tuple(values[0] for values in choices if values)
-    others = (
-        (*first[:place], value, *first[place + 1 :]) for place, values in enumerate(choices) for value in values[1:]
-    )
+    others = ((*first[:place], value, *first[place + 1 :]) for place, values in enumerate(choices) for value in values[1:])
     return [first, *others]
 
 
@@ -351,15 +342,11 @@ def _file_fault(tree: Tree, text: str, error: Exception) -> str:
     missing = getattr(error, "missing_cfg_file", None) if isinstance(error, MissingConfigException) else None
     if missing:
         group, _, option = str(missing).rpartition("/")
-        fault = (
-            gone_message(f"{group}={option}") or f"there is no such file.{did_you_mean(option, tree.options(group))}"
-        )
+        fault = gone_message(f"{group}={option}") or f"there is no such file.{did_you_mean(option, tree.options(group))}"
         return f"the file of {text} refers to {missing}: {fault}"
     if unmatched := re.search(r"Could not override '([^']+)'", sentence):
         group = unmatched[1]
-        return (
-            f"the file of {text} overrides {group}, which {tree.verb} does not have.{did_you_mean(group, tree.choices)}"
-        )
+        return f"the file of {text} overrides {group}, which {tree.verb} does not have.{did_you_mean(group, tree.choices)}"
     return f"the file of {text} cannot be composed: {sentence}"
 
 

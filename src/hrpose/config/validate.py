@@ -82,9 +82,7 @@ def validate(cfg: DictConfig, *, imports: bool = True) -> None:
         *find_file_faults(cfg),
     ]
     if cfg.get("task") == "doctor":
-        faults = [
-            (key, text) for key, text in faults if key not in _NULL_FOR_DOCTOR or OmegaConf.select(cfg, key) is not None
-        ]
+        faults = [(key, text) for key, text in faults if key not in _NULL_FOR_DOCTOR or OmegaConf.select(cfg, key) is not None]
     faulty = {key for key, _ in faults}
     own = [f"{key}: {text}" for key, text in faults if not _references(cfg, key) & (faulty - {key})]
     if own:
@@ -204,10 +202,7 @@ def _part_faults(cfg: DictConfig) -> Iterator[Fault]:
         for name in _names(parts) if isinstance(parts, DictConfig) else []:
             value = _plain_value(parts, name)
             if value is not None and value is not _UNRESOLVED and not _is_node(value):
-                yield (
-                    f"{group}.{name}",
-                    f"expected a node with a _target_, or null to disable it, but got {_show(value)}.",
-                )
+                yield (f"{group}.{name}", f"expected a node with a _target_, or null to disable it, but got {_show(value)}.")
 
 
 def _is_node(value: object) -> bool:
@@ -290,9 +285,7 @@ def _name_fault(name: str, target: str, signature: Signature) -> str | None:
     if signature.open_ended and not close:
         return None
     known = ", ".join(signature.parameters)
-    return (
-        f"{target} has no such argument.{close or (f' Its arguments: {known}.' if known else ' It has no arguments.')}"
-    )
+    return f"{target} has no such argument.{close or (f' Its arguments: {known}.' if known else ' It has no arguments.')}"
 
 
 def _type_fault(node: DictConfig, name: str, signature: Signature) -> str | None:

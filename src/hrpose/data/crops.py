@@ -32,8 +32,7 @@ def crops_of_bboxes(bbox: NDArray[np.float64], input_size: tuple[int, int], padd
     """
     centers, scales = center_scale_from_bbox(bbox, input_size[0] / input_size[1], padding)
     return [
-        Crop(center, scale, extent=extent)
-        for center, scale, extent in zip(centers, scales, bbox[:, 2:] * padding, strict=True)
+        Crop(center, scale, extent=extent) for center, scale, extent in zip(centers, scales, bbox[:, 2:] * padding, strict=True)
     ]
 
 
@@ -43,9 +42,7 @@ def crop_matrices(crops: Sequence[Crop], input_size: tuple[int, int], grid: Grid
     return np.array(matrices, np.float64).reshape(len(crops), 2, 3)
 
 
-def warp_crops(
-    image: NDArray[np.uint8], matrices: NDArray[np.float64], pixels: NDArray[np.uint8], slots: Iterable[int]
-) -> None:
+def warp_crops(image: NDArray[np.uint8], matrices: NDArray[np.float64], pixels: NDArray[np.uint8], slots: Iterable[int]) -> None:
     """Warp an image into crops of a batch, with bilinear interpolation; pixels outside the image are black.
 
     Args:
@@ -144,10 +141,7 @@ class Normalization:
     """
 
     def __init__(
-        self,
-        channel_order: ChannelOrder = "rgb",
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
+        self, channel_order: ChannelOrder = "rgb", mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
     ) -> None:
         if channel_order not in ("rgb", "bgr"):
             raise ValueError(f'Expected `channel_order` to be "rgb" or "bgr", but got {channel_order!r}.')

@@ -182,11 +182,7 @@ class PoseDataset(Dataset[Sample]):
         return crops, generators, crop_matrices(crops, self.input_size, self.grid)
 
     def _warp(
-        self,
-        rows: NDArray[np.int64],
-        matrices: NDArray[np.float64],
-        inverses: NDArray[np.float64],
-        pixels: NDArray[np.uint8],
+        self, rows: NDArray[np.int64], matrices: NDArray[np.float64], inverses: NDArray[np.float64], pixels: NDArray[np.uint8]
     ) -> None:
         """Warp the crops; each image is decoded once, down to the last row that its crops need."""
         width, height = self.input_size

@@ -79,9 +79,7 @@ class HalfBody:
     def __post_init__(self) -> None:
         _check_probability(self)
         if self.rules not in get_args(Rules):
-            raise ValueError(
-                f"Expected `rules` of HalfBody to be one of {', '.join(get_args(Rules))}, but got {self.rules!r}."
-            )
+            raise ValueError(f"Expected `rules` of HalfBody to be one of {', '.join(get_args(Rules))}, but got {self.rules!r}.")
 
     def for_skeleton(self, skeleton: Skeleton) -> HalfBody:
         """Return the transform with the halves of a skeleton, unless they are given."""

@@ -199,9 +199,7 @@ def _transfer(partial: _Partial, *, size: int | None, timeout: float, report: Re
         raise _TransientError(f"no answer from the server ({getattr(error, 'reason', None) or error})") from error
 
 
-def _receive(
-    response: http.client.HTTPResponse, partial: _Partial, done: int, total: int | None, report: Report
-) -> None:
+def _receive(response: http.client.HTTPResponse, partial: _Partial, done: int, total: int | None, report: Report) -> None:
     """Append the body of ``response`` to the ``done`` bytes of ``partial``."""
     report("download", done, total)
     with partial.file.open("ab") as stream:

@@ -51,9 +51,7 @@ def unpack(
         raise DownloadError(f"The disk of {folder} is full. Free some space and run the same command again.") from error
 
 
-def _unpack_members(
-    opened: zipfile.ZipFile, members: list[zipfile.ZipInfo], folder: Path, report: Report
-) -> dict[str, int]:
+def _unpack_members(opened: zipfile.ZipFile, members: list[zipfile.ZipInfo], folder: Path, report: Report) -> dict[str, int]:
     sizes = {info.filename: info.file_size for info in members}
     missing = [info for info in members if not _is_complete(folder / info.filename, info.file_size)]
     num_missing_bytes = sum(info.file_size for info in missing)

@@ -96,13 +96,7 @@ class Cutter:
     def cut(self, image: Image, bbox: Floats, scores: Floats | None = None, image_id: int = 0) -> ImageCrops:
         """Cut boxes (N, 4) x, y, width, height with scores (N,) out of an image (H, W, 3)."""
         batch = cut_crops(
-            image,
-            bbox,
-            self.input_size,
-            grid=self.grid,
-            padding=self.padding,
-            bbox_scores=scores,
-            image_id=image_id,
+            image, bbox, self.input_size, grid=self.grid, padding=self.padding, bbox_scores=scores, image_id=image_id
         )
         return ImageCrops(batch, bbox)
 

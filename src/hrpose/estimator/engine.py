@@ -147,16 +147,12 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(
-            f'Expected `device` to be "auto", "cpu", "cuda", "cuda:1" or the like, but got {device!r}.'
-        ) from error
+        raise ValueError(f'Expected `device` to be "auto", "cpu", "cuda", "cuda:1" or the like, but got {device!r}.') from error
     missing = (chosen.type == "cuda" and not torch.cuda.is_available()) or (
         chosen.type == "mps" and not torch.backends.mps.is_available()
     )
     if missing or (chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count()):
-        raise ValueError(
-            f'Expected `device` to be available, but torch finds no {chosen} on this machine. Set device="auto".'
-        )
+        raise ValueError(f'Expected `device` to be available, but torch finds no {chosen} on this machine. Set device="auto".')
     return chosen
 
 
@@ -175,9 +171,7 @@ def installed_backends() -> tuple[str, ...]:
     return tuple(name for name in BACKENDS if all(find_spec(package) for package in needed.get(name, ())))
 
 
-def convert_network(
-    net: nn.Module, input_size: tuple[int, int], backend: str, *, precision: Precision = "32"
-) -> nn.Module:
+def convert_network(net: nn.Module, input_size: tuple[int, int], backend: str, *, precision: Precision = "32") -> nn.Module:
     """Convert a network to another engine on the CPU.
 
     Args:
@@ -229,9 +223,7 @@ def _choose_backend(backend: str, device: torch.device, precision: Precision, *,
             "`hrpose export` for a file for onnxruntime."
         )
     if device.type != "cpu":
-        raise ValueError(
-            f"Expected `device` to be the CPU for backend={backend!r}, but got {device}. Set backend=torch."
-        )
+        raise ValueError(f"Expected `device` to be the CPU for backend={backend!r}, but got {device}. Set backend=torch.")
     if backend == "onnxruntime" and precision != "32":
         raise ValueError(
             f'Expected `precision` to be "32" for backend="onnxruntime", but got {precision!r}: onnxruntime has no bf16 '

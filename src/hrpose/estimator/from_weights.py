@@ -52,10 +52,7 @@ _DATA_SETTINGS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "channel_order": ("rgb or bgr", lambda value: value in ("rgb", "bgr")),
     "mean": ("three finite numbers", lambda value: _are_three(value, -1e6)),
     "std": ("three positive numbers", lambda value: _are_three(value, 1e-6)),
-    "bit_depth": (
-        "null or a number from 8 to 16",
-        lambda value: value is None or (type(value) is int and 8 <= value <= 16),
-    ),
+    "bit_depth": ("null or a number from 8 to 16", lambda value: value is None or (type(value) is int and 8 <= value <= 16)),
     "upright": ("true, false or null", lambda value: value is None or isinstance(value, bool)),
 }
 # without skeletons of 14 keypoints, because there are two
@@ -94,11 +91,7 @@ def read_parts(
 
 
 def _parts_of_config(
-    content: WeightFile,
-    config: Mapping[str, Any],
-    model: NetworkMaker | None,
-    codec: Codec | None,
-    skeleton: Skeleton | None,
+    content: WeightFile, config: Mapping[str, Any], model: NetworkMaker | None, codec: Codec | None, skeleton: Skeleton | None
 ) -> NetworkParts:
     """Build the parts from the configuration in a checkpoint of hrpose."""
     file, names = content.path, None if skeleton is None else skeleton.keypoint_names
@@ -276,9 +269,7 @@ def _assume_skeleton(file: Path, tensors: Mapping[str, Tensor]) -> Skeleton:
     heads = ("final_layer.weight", "score.0.weight", "final_layers.0.weight")
     head = next((tensors[name] for name in heads if name in tensors), None)
     if head is None:
-        raise ValueError(
-            f"Expected {file} to have a known head with one channel per keypoint, found none. Pass `skeleton`."
-        )
+        raise ValueError(f"Expected {file} to have a known head with one channel per keypoint, found none. Pass `skeleton`.")
     has_tags = "final_layers.0.weight" in tensors  # of HigherHRNet
     count = int(head.shape[0]) // (2 if has_tags else 1)
     if count in _BY_COUNT:

@@ -76,9 +76,7 @@ class PoseEstimator:
         num_threads: int | None = None,
     ) -> None:
         if network or isinstance(engine, nn.Module):  # the arguments of earlier versions
-            raise TypeError(
-                "Expected one engine, but got a network. Use PoseEstimator.from_network(net, codec, skeleton)."
-            )
+            raise TypeError("Expected one engine, but got a network. Use PoseEstimator.from_network(net, codec, skeleton).")
         for name, value in {"bbox_padding": bbox_padding, "batch_size": batch_size, "num_threads": num_threads}.items():
             if value is not None and value <= 0:
                 raise ValueError(f"Expected `{name}` to be positive, but got {value}.")
@@ -261,9 +259,7 @@ class PoseEstimator:
         rows = zip(images, *columns, strict=True)
         return list(self._estimate((_request(place, *row) for place, row in enumerate(rows)), None))
 
-    def stream(
-        self, items: Iterable[tuple[ImageSource, Any, Any]], *, on_error: OnError | None = None
-    ) -> Iterator[Poses]:
+    def stream(self, items: Iterable[tuple[ImageSource, Any, Any]], *, on_error: OnError | None = None) -> Iterator[Poses]:
         """Estimate the poses of any number of images, such as a video, with few of them in memory at the same time.
 
         Args:
@@ -279,9 +275,7 @@ class PoseEstimator:
 
     def _estimate(self, requests: Iterable[Request], on_error: OnError | None) -> Iterator[Poses]:
         if self._fitter is not None:
-            return estimate_whole_images(
-                self.engine, self._fitter, requests, num_threads=self.num_threads, on_error=on_error
-            )
+            return estimate_whole_images(self.engine, self._fitter, requests, num_threads=self.num_threads, on_error=on_error)
         options = {"batch_size": self.batch_size, "num_threads": self.num_threads}
         return estimate_stream(self.engine, self._cutter, requests, **options, on_error=on_error)
 

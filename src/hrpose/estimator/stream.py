@@ -92,12 +92,7 @@ def estimate_one(engine: Engine, cutter: Cutter, request: Request, *, batch_size
 
 
 def estimate_whole_images(
-    engine: Engine,
-    fitter: Fitter,
-    requests: Iterable[Request],
-    *,
-    num_threads: int,
-    on_error: OnError | None = None,
+    engine: Engine, fitter: Fitter, requests: Iterable[Request], *, num_threads: int, on_error: OnError | None = None
 ) -> Iterator[Poses]:
     """Estimate the poses in images with a bottom-up engine, one image at a time; arguments are as for `estimate_stream`.
 

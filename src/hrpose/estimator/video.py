@@ -103,9 +103,7 @@ def track_poses(
         raise ValueError(f"Expected `detect_every` to be at least 1, but got {detect_every}.")
     takes_boxes = not getattr(estimator, "is_bottom_up", False)
     if not takes_boxes and (detector is not None or bbox is not None):
-        raise ValueError(
-            "Expected no `detector` and no `bbox` with a bottom-up network, which takes no boxes. Remove them."
-        )
+        raise ValueError("Expected no `detector` and no `bbox` with a bottom-up network, which takes no boxes. Remove them.")
     tracker = tracker if tracker is not None else OksTracker(estimator.skeleton.sigmas)
     estimate = _FrameEstimator(estimator, min_score, bbox_nms_threshold, oks_nms_threshold)
     given, scores = read_bboxes(bbox, None, None)

@@ -41,9 +41,7 @@ class _CallableModule(ModuleType):
 
     def __call__(self, *overrides: str, **values: Any) -> Any:
         """Write weights as one file and check it; see `hrpose.tasks.calls.export`."""
-        return import_module("hrpose.tasks.calls").export(
-            *overrides, **values
-        )  # imported here: tasks import this package
+        return import_module("hrpose.tasks.calls").export(*overrides, **values)  # imported here: tasks import this package
 
 
 sys.modules[__name__].__class__ = _CallableModule

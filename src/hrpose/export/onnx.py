@@ -49,9 +49,7 @@ class OnnxRuntime:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(self.file), sess_options=options, providers=["CPUExecutionProvider"]
-            )
+            self._session = onnxruntime.InferenceSession(str(self.file), sess_options=options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has no common class of its errors
             raise ExportedFileError(
                 f"Expected an ONNX file for onnxruntime at {self.file}, but it reports: {_first_line(error)}"
@@ -79,9 +77,7 @@ def check_onnx(file: Path) -> None:
     try:
         model = onnx.load(str(file), load_external_data=False)
     except Exception as error:  # protobuf and onnx have classes of their own
-        raise ExportedFileError(
-            f"Expected {file} to be an ONNX file, but it cannot be parsed: {_first_line(error)}"
-        ) from error
+        raise ExportedFileError(f"Expected {file} to be an ONNX file, but it cannot be parsed: {_first_line(error)}") from error
     if not model.graph.node:
         raise ExportedFileError(f"Expected {file} to be an ONNX file, but it holds no graph.")
     for tensor in _tensors(model.graph, model.functions):
@@ -101,9 +97,7 @@ def _check_external(tensor: Any, file: Path) -> None:
     home = os.path.realpath(file.parent)
     parts = location.replace("\\", "/").split("/")
     target = os.path.realpath(file.parent / location)
-    outside = (
-        not location or location.startswith(("/", "\\")) or ".." in parts or location[1:2] == ":" or "\0" in location
-    )
+    outside = not location or location.startswith(("/", "\\")) or ".." in parts or location[1:2] == ":" or "\0" in location
     if outside or not target.startswith(home.rstrip(os.sep) + os.sep):
         raise ExportedFileError(
             f"Expected the weights of {file} in its folder, but {tensor.name!r} is at {location!r}. It was not read."

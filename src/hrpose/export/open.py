@@ -53,9 +53,7 @@ class ExportedPoses:
                 f"Expected `images` to be (B, {height}, {width}, 3) uint8 RGB, but got {images.dtype} of shape {images.shape}."
             )
         if image_from_input.shape[1:] != (2, 3):
-            raise ValueError(
-                f"Expected `image_from_input` to be (B, 2, 3), but got the shape {image_from_input.shape}."
-            )
+            raise ValueError(f"Expected `image_from_input` to be (B, 2, 3), but got the shape {image_from_input.shape}.")
         if not len(images):  # not every engine supports empty batches
             count = self.record.skeleton.num_keypoints
             return np.empty((0, count, 2)), np.empty((0, count), np.float32)
@@ -172,6 +170,4 @@ def _check_ports(runtime: Runtime, record: ExportRecord) -> None:
 
 
 def _agree(first: tuple[int | None, ...], second: tuple[int | None, ...]) -> bool:
-    return len(first) == len(second) and all(
-        a is None or b is None or a == b for a, b in zip(first, second, strict=True)
-    )
+    return len(first) == len(second) and all(a is None or b is None or a == b for a, b in zip(first, second, strict=True))

@@ -37,9 +37,7 @@ class OpenVinoRuntime:
         try:
             model = core.read_model(str(self.file), str(weights))
         except RuntimeError as error:
-            raise ExportedFileError(
-                f"Expected an OpenVINO file at {self.file}, but OpenVINO reports: {error}".strip()
-            ) from error
+            raise ExportedFileError(f"Expected an OpenVINO file at {self.file}, but OpenVINO reports: {error}".strip()) from error
         self.metadata = str(model.get_rt_info(METADATA_KEY).astype(str)) if model.has_rt_info(METADATA_KEY) else None
         self.inputs = tuple(_port(entry) for entry in model.inputs)
         self.outputs = tuple(_port(entry) for entry in model.outputs)

@@ -36,9 +36,7 @@ def quantize_onnx(source: str | Path, target: str | Path, feeds: Iterable[Feed],
     Raises:
         ModuleNotFoundError: if onnx or onnxruntime is not installed.
     """
-    onnx, quantization = (
-        import_optional(name, "int8", "hrpose[onnx]") for name in ("onnx", "onnxruntime.quantization")
-    )
+    onnx, quantization = (import_optional(name, "int8", "hrpose[onnx]") for name in ("onnx", "onnxruntime.quantization"))
     shape_inference = import_module("onnxruntime.quantization.shape_inference")
     reader = _Reader(feeds)
     with tempfile.TemporaryDirectory() as folder, quiet_exporters():

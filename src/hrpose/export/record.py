@@ -20,10 +20,7 @@ METADATA_KEY = "hrpose"
 """The key of the record in the file's metadata."""
 _VERSION = 1
 _LARGEST = 1 << 20  # characters of JSON
-_OPTIONAL: Mapping[str, Any] = {
-    "upright": False,
-    "bit_depth": None,
-}  # entries that are left out if they have this value
+_OPTIONAL: Mapping[str, Any] = {"upright": False, "bit_depth": None}  # entries that are left out if they have this value
 
 
 class ExportedFileError(ValueError):

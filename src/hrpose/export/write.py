@@ -22,10 +22,7 @@ from hrpose.files import partial_path, replace_file, write_atomically
 Format: TypeAlias = Literal["onnx", "openvino"]
 
 SUFFIX_OF: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
-_PRECISIONS: dict[Format, tuple[str, ...]] = {
-    "onnx": ("fp32", "fp16", "int8"),
-    "openvino": ("fp32", "fp16", "bf16", "int8"),
-}
+_PRECISIONS: dict[Format, tuple[str, ...]] = {"onnx": ("fp32", "fp16", "int8"), "openvino": ("fp32", "fp16", "bf16", "int8")}
 
 
 def write_export(
@@ -81,9 +78,7 @@ def check_choice(format: Format, precision: str, file: Path) -> None:
             f"{reason}"
         )
     if file.suffix != SUFFIX_OF[format]:
-        raise ValueError(
-            f"Expected the name of a file with format={format} to end in {SUFFIX_OF[format]}, but got {file}."
-        )
+        raise ValueError(f"Expected the name of a file with format={format} to end in {SUFFIX_OF[format]}, but got {file}.")
 
 
 _Graph: TypeAlias = tuple[nn.Module, tuple[Tensor, ...], FreeSizes, Names]

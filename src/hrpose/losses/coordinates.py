@@ -56,11 +56,7 @@ class CoordinateLoss(nn.Module):
     def forward(self, coordinates: Tensor, target: Tensor, target_weight: Tensor) -> Tensor:
         """Compute the loss, a scalar, of coordinates (B, K, 2), a target (B, K, 2) and weights (B, K, 1)."""
         keypoints = target.shape[:2]
-        if (
-            target.shape != (*keypoints, 2)
-            or coordinates.shape != target.shape
-            or target_weight.shape != (*keypoints, 1)
-        ):
+        if target.shape != (*keypoints, 2) or coordinates.shape != target.shape or target_weight.shape != (*keypoints, 1):
             raise ValueError(
                 "Expected arguments `coordinates`, `target` and `target_weight` to be (B, K, 2), (B, K, 2) and (B, K, 1), but "
                 f"got the shapes {tuple(coordinates.shape)}, {tuple(target.shape)} and {tuple(target_weight.shape)}. The loss "

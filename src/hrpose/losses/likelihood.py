@@ -109,6 +109,4 @@ class RealNVP(nn.Module):
 
 
 def _perceptron() -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(1, _WIDTH), nn.LeakyReLU(), nn.Linear(_WIDTH, _WIDTH), nn.LeakyReLU(), nn.Linear(_WIDTH, 1)
-    )
+    return nn.Sequential(nn.Linear(1, _WIDTH), nn.LeakyReLU(), nn.Linear(_WIDTH, _WIDTH), nn.LeakyReLU(), nn.Linear(_WIDTH, 1))

@@ -36,9 +36,7 @@ _SUFFIX = re.compile(r"\.(?:zip|tar)(?=/|$)", re.IGNORECASE)
 _MOST_OPEN = 256  # archives that a process keeps open; a block shuffle reads about 64 at the same time
 _opened: dict[str, Archives] = {}  # of this process, by absolute path or pattern
 _OUTSIDE = re.compile(r"^/|^.:|\\|\0|(?:^|/)\.\.(?:/|$)")
-_PACK_AGAIN = (
-    "Pack the images again: `zip -0 -r images.zip <folder>`, `tar -cf images.tar <folder>`, or `hrpose convert"
-)
+_PACK_AGAIN = "Pack the images again: `zip -0 -r images.zip <folder>`, `tar -cf images.tar <folder>`, or `hrpose convert"
 
 # zip (PKWARE APPNOTE 4.3); the last two numbers of a local header are the lengths of the name and of the extra field
 _LOCAL_HEADER, _LOCAL_START = struct.Struct("<4s5H3L2H"), b"PK\3\4"
@@ -136,15 +134,11 @@ class Archives(SharedArrays):
             if file.lower().endswith(".zip"):
                 mark, *_, n, m = _LOCAL_HEADER.unpack(os.pread(opened.number, _LOCAL_HEADER.size, place))
                 if mark != _LOCAL_START:
-                    raise DataError(
-                        f"{file}: expected {self.names[row]} at byte {place:,}, but the archive is damaged there."
-                    )
+                    raise DataError(f"{file}: expected {self.names[row]} at byte {place:,}, but the archive is damaged there.")
                 place += _LOCAL_HEADER.size + n + m
             content = os.pread(opened.number, length, place)
         except OSError as error:
-            raise DataError(
-                f"{file}: expected an archive of images, but it cannot be read: {error.strerror}."
-            ) from error
+            raise DataError(f"{file}: expected an archive of images, but it cannot be read: {error.strerror}.") from error
         if len(content) < length:
             raise DataError(f"{file}: expected {length:,} bytes of {self.names[row]}, but got {len(content):,}.")
         return content
@@ -236,9 +230,7 @@ def read_member(archive: str, name: str, size: int = -1) -> bytes:
     opened = _opened.get(os.path.abspath(archive)) or open_archives(archive)  # noqa: PTH100 - for each image: Path costs more
     row = opened.find(name)
     if row < 0:
-        raise MissingDataError(
-            f"Expected an image at {shorten(f'{archive}/{name}')}, but the archive has none of this name."
-        )
+        raise MissingDataError(f"Expected an image at {shorten(f'{archive}/{name}')}, but the archive has none of this name.")
     return opened.read(row, size)
 
 
@@ -339,13 +331,9 @@ def _tar_members(archive: _Archive) -> Iterator[Member]:
         place += 0 if kind in _WITHOUT_DATA else -(-length // _BLOCK) * _BLOCK
         if kind in (_LONG_NAME, _LONG_LINK, *_PAX, _PAX_GLOBAL):
             if length > _LONGEST_EXTENSION:
-                raise archive.fault(
-                    f"expected a tar archive, but a header at byte {data - _BLOCK:,} has {length:,} bytes"
-                )
+                raise archive.fault(f"expected a tar archive, but a header at byte {data - _BLOCK:,} has {length:,} bytes")
             content = archive.read(data, length)
-            given |= (
-                {"path": content.rstrip(b"\0")} if kind == _LONG_NAME else _records(content) if kind in _PAX else {}
-            )
+            given |= {"path": content.rstrip(b"\0")} if kind == _LONG_NAME else _records(content) if kind in _PAX else {}
             continue
         raw, is_sparse = given.get("path") or _tar_name(header), any(key.startswith("GNU.sparse") for key in given)
         if "size" in given:
@@ -370,9 +358,7 @@ def _tar_members(archive: _Archive) -> Iterator[Member]:
 def _tar_header(archive: _Archive, header: bytes, place: int) -> tuple[bytes, int]:
     """Check a header; return the kind of its member and the size of the data after it."""
     if place == 0 and (method := _COMPRESSED.get(header[:2])):
-        raise archive.fault(
-            f"expected an uncompressed tar archive, but it is compressed with {method}", "Unpack it to a .tar."
-        )
+        raise archive.fault(f"expected an uncompressed tar archive, but it is compressed with {method}", "Unpack it to a .tar.")
     if len(header) < _BLOCK:
         raise _cut(archive)
     stated = header[148:156].strip(b" \0")

@@ -71,11 +71,7 @@ STORED = Reading()
 
 
 def read_image(
-    file: str | Path,
-    *,
-    size: tuple[int, int] | None = None,
-    num_rows: int | None = None,
-    reading: Reading = STORED,
+    file: str | Path, *, size: tuple[int, int] | None = None, num_rows: int | None = None, reading: Reading = STORED
 ) -> NDArray[np.uint8]:
     """Read an image file as RGB (H, W, 3) uint8.
 
@@ -178,9 +174,7 @@ def decode_image(content: bytes, name: str | Path, reading: Reading = STORED) ->
     return scale_to_8_bits(decode_pixels(content, name, upright=reading.upright), name, reading.bit_depth)
 
 
-def scale_to_8_bits(
-    pixels: NDArray[np.uint8] | NDArray[np.uint16], name: str | Path, bit_depth: int | None
-) -> NDArray[np.uint8]:
+def scale_to_8_bits(pixels: NDArray[np.uint8] | NDArray[np.uint16], name: str | Path, bit_depth: int | None) -> NDArray[np.uint8]:
     """Scale values of 16 bits to 8, see `Reading`; values of 8 bits are returned as they are.
 
     Raises:
@@ -228,8 +222,7 @@ def decode_pixels(content: bytes, name: str | Path, *, upright: bool = False) ->
         except ValueError as error:
             if is_truncated(content):
                 raise DataError(
-                    f"Expected a whole JPEG at {name}, but it is cut off after {len(content)} bytes. "
-                    "Copy or download it again."
+                    f"Expected a whole JPEG at {name}, but it is cut off after {len(content)} bytes. Copy or download it again."
                 ) from error
         else:
             if not turned:
@@ -316,9 +309,7 @@ def decode_top(content: bytes, size: tuple[int, int] | None, num_rows: int) -> N
     changed[place : place + 2] = lowered.to_bytes(2, "big")
     try:
         # not strict, because the scan goes on after the last row
-        image: NDArray[np.uint8] = simplejpeg.decode_jpeg(
-            changed, "RGB", fastdct=False, fastupsample=False, strict=False
-        )
+        image: NDArray[np.uint8] = simplejpeg.decode_jpeg(changed, "RGB", fastdct=False, fastupsample=False, strict=False)
     except ValueError:
         return None
     return image

@@ -77,9 +77,7 @@ def _decode(content: bytes, name: str, reading: Reading) -> NDArray[np.uint8]:
 def _read_file(file: str | Path) -> bytes:
     text = str(file)
     if "://" in text[:32] or text.startswith(("http:/", "https:/")):  # Path removes one of two slashes
-        raise DataError(
-            f"Expected the path of an image, but got the URL {shorten(text)}. Download it and pass the file."
-        )
+        raise DataError(f"Expected the path of an image, but got the URL {shorten(text)}. Download it and pass the file.")
     try:
         return read_bytes(file)
     except DataError:
@@ -126,9 +124,7 @@ def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
     if grey.ndim == 2 and grey.size:
         return np.repeat(grey[..., None], 3, axis=2)
     if array.ndim != 3 or array.shape[2] != 3 or not array.size:
-        raise DataError(
-            f"Expected an image array (H, W, 3) RGB, but got the shape {array.shape}.{_shape_hint(array.shape)}"
-        )
+        raise DataError(f"Expected an image array (H, W, 3) RGB, but got the shape {array.shape}.{_shape_hint(array.shape)}")
     return np.ascontiguousarray(array)
 
 

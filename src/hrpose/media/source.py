@@ -90,9 +90,7 @@ def find_media(source: str | int) -> Media:
     except RuntimeError as error:  # `~name` of an unknown user
         raise ValueError(f"there is no home folder for {shorten(source)}.") from error
     except OSError as error:  # a name that is too long, a folder without permission
-        raise ValueError(
-            f"expected a file or folder, but {shorten(source)} cannot be read: {error.strerror}."
-        ) from error
+        raise ValueError(f"expected a file or folder, but {shorten(source)} cannot be read: {error.strerror}.") from error
 
 
 def _find(source: str, path: Path) -> Media:

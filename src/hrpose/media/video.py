@@ -163,9 +163,7 @@ class VideoWriter:
             OSError: if OpenCV cannot write the file.
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(
-                f"Expected a frame (H, W, 3) of uint8 RGB, but got {image.dtype} of the shape {image.shape}."
-            )
+            raise ValueError(f"Expected a frame (H, W, 3) of uint8 RGB, but got {image.dtype} of the shape {image.shape}.")
         size = (image.shape[1], image.shape[0])
         if self._writer is None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -204,9 +202,7 @@ def _open(source: str | Path | int | Stream) -> cv2.VideoCapture:
             f"Expected a camera number {source}, but it cannot be opened. Is it connected, and not in use by another program?"
         )
     if isinstance(source, Stream):
-        raise MissingDataError(
-            f"Expected a stream at {source}, but OpenCV cannot open it. Does it open in a video player?"
-        )
+        raise MissingDataError(f"Expected a stream at {source}, but OpenCV cannot open it. Does it open in a video player?")
     raise DataError(
         f"Expected a video at {source}, but OpenCV cannot decode it. Convert it: ffmpeg -i {Path(source).name} video.mp4."
     )

@@ -12,13 +12,7 @@ if TYPE_CHECKING:
     from hrpose.metrics.base import PoseMetric
     from hrpose.metrics.pck import PCKh, PercentageOfCorrectKeypoints
 
-__all__ = [
-    "KeypointAveragePrecision",
-    "ObjectKeypointSimilarity",
-    "PCKh",
-    "PercentageOfCorrectKeypoints",
-    "PoseMetric",
-]
+__all__ = ["KeypointAveragePrecision", "ObjectKeypointSimilarity", "PCKh", "PercentageOfCorrectKeypoints", "PoseMetric"]
 
 _NAMES = {
     "average_precision": "KeypointAveragePrecision ObjectKeypointSimilarity",

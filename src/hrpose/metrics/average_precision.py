@@ -162,13 +162,9 @@ class KeypointAveragePrecision(KeypointMetric):
             raise ValueError("Expected argument `oks_nms_threshold` to be given with `soft_nms`, but got None.")
         check_counts(max_detections=self.max_detections)
         if not self.oks_thresholds or not all(0 < value <= 1 for value in self.oks_thresholds):
-            raise ValueError(
-                f"Expected argument `oks_thresholds` to be numbers in (0, 1], but got {self.oks_thresholds}."
-            )
+            raise ValueError(f"Expected argument `oks_thresholds` to be numbers in (0, 1], but got {self.oks_thresholds}.")
         if not self.area_ranges or not all(0 <= low <= high for low, high in self.area_ranges.values()):
-            raise ValueError(
-                f"Expected argument `area_ranges` to map names to (smallest, largest), but got {self.area_ranges}."
-            )
+            raise ValueError(f"Expected argument `area_ranges` to map names to (smallest, largest), but got {self.area_ranges}.")
 
 
 class ObjectKeypointSimilarity(KeypointMetric):

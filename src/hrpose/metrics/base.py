@@ -66,11 +66,7 @@ class TableMetric(Metric):
     full_state_update: bool = False
 
     def __init__(
-        self,
-        columns: Mapping[str, tuple[int, torch.dtype]],
-        *,
-        dist_sync_on_step: bool = False,
-        sync_on_compute: bool = True,
+        self, columns: Mapping[str, tuple[int, torch.dtype]], *, dist_sync_on_step: bool = False, sync_on_compute: bool = True
     ) -> None:
         super().__init__(dist_sync_on_step=dist_sync_on_step, sync_on_compute=sync_on_compute)
         self._columns = dict(columns)
@@ -103,10 +99,7 @@ class TableMetric(Metric):
     def _tables(self) -> dict[str, NDArray[Any]]:
         """Return the tables, of all processes if the state is synced."""
         states = {name: getattr(self, name) for name in self._columns}
-        return {
-            name: (state if isinstance(state, Tensor) else torch.cat(state)).cpu().numpy()
-            for name, state in states.items()
-        }
+        return {name: (state if isinstance(state, Tensor) else torch.cat(state)).cpu().numpy() for name, state in states.items()}
 
     def _everywhere(self, read: Callable[[], _T]) -> _T:
         """Return the result of a function with the state of all processes; every process must call it."""
@@ -171,9 +164,7 @@ class KeypointMetric(TableMetric):
         """Return K."""
         return len(self.sigmas)
 
-    def update(
-        self, preds: Sequence[Mapping[str, Any]] | Poses, target: Sequence[Mapping[str, Any]] | None = None
-    ) -> None:
+    def update(self, preds: Sequence[Mapping[str, Any]] | Poses, target: Sequence[Mapping[str, Any]] | None = None) -> None:
         """Add predictions and, unless it was given at construction, the ground truth of the same images.
 
         Args:
@@ -238,7 +229,5 @@ class KeypointMetric(TableMetric):
         rows = Rows(**self._tables())
         truth = collect_truth(rows, self.num_keypoints) if self.ground_truth is None else self.ground_truth
         if self.ground_truth is not None and not (rows.images[:, 1] != 0).all():
-            raise ValueError(
-                "Expected `image_id` in every dict of `preds`, because the ground truth is known, but some lack it."
-            )
+            raise ValueError("Expected `image_id` in every dict of `preds`, because the ground truth is known, but some lack it.")
         return collect_predictions(rows, self.num_keypoints, area_keypoints=self.area_keypoints), truth

@@ -53,29 +53,18 @@ class PercentageOfCorrectKeypoints(TableMetric):
     higher_is_better: bool = True
 
     def __init__(
-        self,
-        num_keypoints: int,
-        *,
-        threshold: float = 0.2,
-        dist_sync_on_step: bool = False,
-        sync_on_compute: bool = True,
+        self, num_keypoints: int, *, threshold: float = 0.2, dist_sync_on_step: bool = False, sync_on_compute: bool = True
     ) -> None:
         if num_keypoints < 1 or not threshold > 0:
             raise ValueError(
-                "Expected arguments `num_keypoints` and `threshold` to be positive, "
-                f"but got {num_keypoints} and {threshold}."
+                f"Expected arguments `num_keypoints` and `threshold` to be positive, but got {num_keypoints} and {threshold}."
             )
         super().__init__(_columns(num_keypoints), dist_sync_on_step=dist_sync_on_step, sync_on_compute=sync_on_compute)
         self.num_keypoints = num_keypoints
         self.threshold = threshold
 
     def update(
-        self,
-        preds: Tensor,
-        target: Tensor,
-        sizes: Tensor,
-        labelled: Tensor | None = None,
-        ids: Tensor | None = None,
+        self, preds: Tensor, target: Tensor, sizes: Tensor, labelled: Tensor | None = None, ids: Tensor | None = None
     ) -> None:
         """Add instances.
 
@@ -123,9 +112,7 @@ class PCKh(TableMetric):
     ) -> None:
         poses = {} if ground_truth is None else {"poses": (3 * NUM_MPII_KEYPOINTS, torch.float64)}
         super().__init__(
-            {**_columns(NUM_MPII_KEYPOINTS), **poses},
-            dist_sync_on_step=dist_sync_on_step,
-            sync_on_compute=sync_on_compute,
+            {**_columns(NUM_MPII_KEYPOINTS), **poses}, dist_sync_on_step=dist_sync_on_step, sync_on_compute=sync_on_compute
         )
         self.ground_truth = ground_truth
 
@@ -226,9 +213,7 @@ def _rows(
         raise ValueError(f"Expected argument `ids` to be ({len(given)},), but got {tuple(ids.shape)}.")
     errors = np.where(mask, normalized_errors(given[..., :2], wanted, sizes), 0.0)
     if not np.isfinite(errors).all():
-        raise ValueError(
-            "Expected arguments `preds` and `target` to be finite where labelled, but got NaN or infinity."
-        )
+        raise ValueError("Expected arguments `preds` and `target` to be finite where labelled, but got NaN or infinity.")
     keys = np.zeros((len(given), 2), dtype=np.int64)
     if ids is not None:
         keys[:, 0], keys[:, 1] = exact_int64(ids.cpu().numpy(), "argument `ids`"), 1

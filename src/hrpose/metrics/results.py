@@ -93,9 +93,7 @@ def read_scored_results(
         areas=_areas(file, rows, keypoints[:, : next(iter((keypoint_fields or {}).values()), None)]),
     )
     parts = {name for name in _PART_SCORES if keypoint_fields and any(name in row for row in rows)}
-    part_scores = {
-        name: _numbers(file, [{name: row.get(name, row["score"])} for row in rows], name) for name in sorted(parts)
-    }
+    part_scores = {name: _numbers(file, [{name: row.get(name, row["score"])} for row in rows], name) for name in sorted(parts)}
     return ScoredResults(detections, np.ascontiguousarray(triplets[..., 2]), part_scores)
 
 
@@ -151,10 +149,7 @@ def _joined(file: Path, rows: list[dict[str, Any]], fields: Mapping[str, int]) -
         lengths = (len(row[field]) if isinstance(row.get(field), list) else -1 for row in rows)
         short = [at for at, length in enumerate(lengths) if length < 3 * count]
         _refuse(file, short, f"`{field}` of {3 * count} numbers", [_length(rows[at].get(field)) for at in short])
-    return [
-        {**row, "keypoints": [value for field, count in fields.items() for value in row[field][: 3 * count]]}
-        for row in rows
-    ]
+    return [{**row, "keypoints": [value for field, count in fields.items() for value in row[field][: 3 * count]]} for row in rows]
 
 
 def _length(value: Any) -> str:
@@ -181,9 +176,7 @@ def _numbers(file: Path, rows: list[dict[str, Any]], name: str) -> Floats:
 def _keypoints(file: Path, rows: list[dict[str, Any]], num_keypoints: int) -> Floats:
     """Return keypoints x, y, score: (N, K, 3)."""
     unlike = [at for at, row in enumerate(rows) if not _has_length(row["keypoints"], 3 * num_keypoints)]
-    wanted = (
-        f"`keypoints` of {3 * num_keypoints} numbers, x y score for each of the {num_keypoints} annotated keypoints"
-    )
+    wanted = f"`keypoints` of {3 * num_keypoints} numbers, x y score for each of the {num_keypoints} annotated keypoints"
     _refuse(file, unlike, wanted, [_length(rows[at]["keypoints"]) for at in unlike])
     values = chain.from_iterable(row["keypoints"] for row in rows)
     try:

@@ -60,18 +60,14 @@ def rows_from_poses(poses: Poses, num_keypoints: int, category_id: int) -> Rows:
     one = np.ones(number, dtype=np.int64)
     return Rows(
         images=np.stack([exact_int64(poses.image_ids, "poses.image_ids"), one, one, 0 * one], axis=1),
-        prediction_keys=np.stack(
-            [one * category_id, exact_int64(poses.instance_ids, "poses.instance_ids"), one], axis=1
-        ),
+        prediction_keys=np.stack([one * category_id, exact_int64(poses.instance_ids, "poses.instance_ids"), one], axis=1),
         prediction_rows=values,
         target_keys=np.zeros((0, 5), dtype=np.int64),
         target_rows=np.zeros((0, NUM_TARGET_VALUES + 3 * num_keypoints)),
     )
 
 
-def rows_from_images(
-    preds: Sequence[Mapping[str, Any]], target: Sequence[Mapping[str, Any]] | None, num_keypoints: int
-) -> Rows:
+def rows_from_images(preds: Sequence[Mapping[str, Any]], target: Sequence[Mapping[str, Any]] | None, num_keypoints: int) -> Rows:
     """Pack one dict of predictions and one dict of annotated instances per image; see `KeypointMetric.update`.
 
     Raises:
@@ -140,9 +136,7 @@ def _target_table(item: Mapping[str, Any], where: str, num_keypoints: int) -> tu
         raise ValueError(f"Expected {where}['area'] to be finite and not negative, but got {area.tolist()}.")
     boxes = _boxes(item, where, number)
     if (unlabelled.all(axis=1) & np.isnan(boxes).any(axis=1)).any():
-        raise ValueError(
-            f"Expected `boxes` in {where} for instances without labelled keypoints, but got none. Add boxes (M, 4)."
-        )
+        raise ValueError(f"Expected `boxes` in {where} for instances without labelled keypoints, but got none. Add boxes (M, 4).")
     iscrowd = _column(item["iscrowd"], where, "iscrowd", number) if "iscrowd" in item else np.zeros(number)
     values = np.concatenate([area[:, None], boxes, keypoints.reshape(number, 3 * num_keypoints)], axis=1)
     if "num_keypoints" in item:
@@ -199,9 +193,7 @@ def _array(value: Any, where: str, name: str) -> NDArray[Any]:
     except ValueError:  # rows of different lengths
         array = np.array(None)
     if array.dtype.kind not in "biuf":
-        raise ValueError(
-            f"Expected {where}['{name}'] to be a tensor or an array of numbers, but got {type(value).__name__}."
-        )
+        raise ValueError(f"Expected {where}['{name}'] to be a tensor or an array of numbers, but got {type(value).__name__}.")
     return array
 
 
@@ -211,18 +203,14 @@ def _keypoints(value: Any, where: str, num_keypoints: int, widths: Sequence[int]
         return np.zeros((0, num_keypoints, widths[-1]))
     if keypoints.ndim != 3 or keypoints.shape[1] != num_keypoints or keypoints.shape[2] not in widths:
         wanted = " or ".join(f"(N, {num_keypoints}, {width})" for width in widths)
-        raise ValueError(
-            f"Expected {where}['keypoints'] to be {wanted}, one keypoint per sigma, but got {keypoints.shape}."
-        )
+        raise ValueError(f"Expected {where}['keypoints'] to be {wanted}, one keypoint per sigma, but got {keypoints.shape}.")
     return keypoints
 
 
 def _column(value: Any, where: str, name: str, number: int) -> Floats:
     column: Floats = np.array(_array(value, where, name), dtype=np.float64)
     if column.shape != (number,):
-        raise ValueError(
-            f"Expected {where}['{name}'] to be ({number},), one per row of keypoints, but got {column.shape}."
-        )
+        raise ValueError(f"Expected {where}['{name}'] to be ({number},), one per row of keypoints, but got {column.shape}.")
     return column
 
 
@@ -238,9 +226,7 @@ def _boxes(item: Mapping[str, Any], where: str, number: int) -> Floats:
     boxes: Floats = np.array(_array(item["boxes"], where, "boxes"), dtype=np.float64)
     boxes = boxes.reshape(-1, 4) if not boxes.size else boxes
     if boxes.shape != (number, 4):
-        raise ValueError(
-            f"Expected {where}['boxes'] to be ({number}, 4) xywh, one per row of keypoints, but got {boxes.shape}."
-        )
+        raise ValueError(f"Expected {where}['boxes'] to be ({number}, 4) xywh, one per row of keypoints, but got {boxes.shape}.")
     _check_finite(boxes, f"{where}['boxes']", "numbers")
     return boxes
 
@@ -347,8 +333,7 @@ def check_truth(truth: GroundTruth, num_keypoints: int) -> None:
         "unique annotation ids": repeated & (len(unique) < len(truth)),
         "areas of at least 0": ~(np.isfinite(truth.area) & (truth.area >= 0)),
         "finite coordinates": (labelled & ~np.isfinite(truth.keypoints)).any(axis=(1, 2)),
-        "a finite bbox for every instance without keypoints": ~labelled.any(axis=(1, 2))
-        & ~np.isfinite(truth.bbox).all(axis=1),
+        "a finite bbox for every instance without keypoints": ~labelled.any(axis=(1, 2)) & ~np.isfinite(truth.bbox).all(axis=1),
         "annotations of listed images": ~np.isin(truth.object_image_ids, truth.image_ids),
     }
     for wanted, wrong in faults.items():
@@ -364,9 +349,7 @@ def _number_images(images: Indices) -> Indices:
     """Return the id of each image, or its index if no image has an id."""
     given = images[:, 1] != 0
     if given.any() and not given.all():
-        raise ValueError(
-            f"Expected `image_id` for all images or for none, but got it for {given.sum()} of {len(given)}."
-        )
+        raise ValueError(f"Expected `image_id` for all images or for none, but got it for {given.sum()} of {len(given)}.")
     return images[:, 0] if given.any() else np.arange(len(images))
 
 

@@ -83,9 +83,7 @@ class HigherHRNet(HRNet):
             num_blocks=num_blocks,
         )
         channels = [2 * num_keypoints, *[num_keypoints] * num_deconvs]  # heatmaps with tags, then heatmaps
-        self.final_layers = nn.ModuleList(
-            nn.Conv2d(width, count, final_kernel, padding=final_kernel // 2) for count in channels
-        )
+        self.final_layers = nn.ModuleList(nn.Conv2d(width, count, final_kernel, padding=final_kernel // 2) for count in channels)
         self.deconv_layers = nn.ModuleList(_upsampling(width + count, width, deconv_blocks) for count in channels[:-1])
         initialise(self)
 
@@ -121,8 +119,6 @@ def _in_float32(head: nn.Module, features: Tensor) -> Tensor:
 def _upsampling(in_channels: int, width: int, num_blocks: int) -> nn.Sequential:
     """Build a transposed convolution that doubles the resolution, and residual blocks, nested as in the official code."""
     enlarge = nn.Sequential(
-        nn.ConvTranspose2d(in_channels, width, 4, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(width),
-        nn.ReLU(inplace=True),
+        nn.ConvTranspose2d(in_channels, width, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
     )
     return nn.Sequential(enlarge, *(nn.Sequential(BasicBlock(width)) for _ in range(num_blocks)))

@@ -106,9 +106,7 @@ class Hourglass(nn.Module):
     def __init__(self, width: int, num_blocks: int) -> None:
         super().__init__()
         num_paths = [4, 3, 3, 3]  # shortcut, down, up; and, at the coarsest resolution, the middle
-        self.hg = nn.ModuleList(
-            nn.ModuleList(_bottlenecks(width, num_blocks) for _ in range(count)) for count in num_paths
-        )
+        self.hg = nn.ModuleList(nn.ModuleList(_bottlenecks(width, num_blocks) for _ in range(count)) for count in num_paths)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, width, h, w) to the same shape; h and w are multiples of 8, at least 16.

@@ -74,9 +74,7 @@ class Bottleneck(nn.Module):
         self.bn3 = nn.BatchNorm2d(out_channels)
         self.downsample: nn.Module = nn.Identity()
         if in_channels != out_channels:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)
-            )
+            self.downsample = nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels))
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, in_channels, h, w) to (B, 4 * width, h, w)."""
@@ -122,9 +120,7 @@ class ExchangeUnit(nn.Module):
 
     def __init__(self, channels: Sequence[int], num_blocks: int, outputs: Sequence[int]) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(
-            nn.Sequential(*(BasicBlock(width) for _ in range(num_blocks))) for width in channels
-        )
+        self.branches = nn.ModuleList(nn.Sequential(*(BasicBlock(width) for _ in range(num_blocks))) for width in channels)
         # a dictionary, so that parameter names are the same where earlier outputs are left out
         self.fuse_layers = nn.ModuleDict(
             {
@@ -320,9 +316,7 @@ def _exchange_path(channels: Sequence[int], source: int, target: int) -> nn.Modu
             nn.Upsample(scale_factor=2.0 ** (source - target), mode="nearest"),
         )
     width = channels[source]
-    steps = [
-        nn.Sequential(*_conv_norm(width, width, stride=2), nn.ReLU(inplace=True)) for _ in range(target - source - 1)
-    ]
+    steps = [nn.Sequential(*_conv_norm(width, width, stride=2), nn.ReLU(inplace=True)) for _ in range(target - source - 1)]
     return nn.Sequential(*steps, nn.Sequential(*_conv_norm(width, channels[target], stride=2)))
 
 

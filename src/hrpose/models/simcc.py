@@ -43,12 +43,7 @@ class SimCC(nn.Module):
     head_modules = ("head",)
 
     def __init__(
-        self,
-        backbone: nn.Module,
-        num_keypoints: int = 17,
-        *,
-        input_size: Sequence[int] = (192, 256),
-        split_ratio: int = 2,
+        self, backbone: nn.Module, num_keypoints: int = 17, *, input_size: Sequence[int] = (192, 256), split_ratio: int = 2
     ) -> None:
         super().__init__()
         check_backbone(backbone)

@@ -168,9 +168,7 @@ def _layer(
     block: type[BasicBlock] | type[Bottleneck], in_channels: int, width: int, num_blocks: int, stride: int = 1
 ) -> nn.Sequential:
     out_channels = width * block.expansion
-    return nn.Sequential(
-        block(in_channels, width, stride), *(block(out_channels, width, 1) for _ in range(num_blocks - 1))
-    )
+    return nn.Sequential(block(in_channels, width, stride), *(block(out_channels, width, 1) for _ in range(num_blocks - 1)))
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:

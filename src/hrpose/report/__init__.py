@@ -3,24 +3,9 @@
 from hrpose.report.analysis import Evaluated, Report, analyse
 from hrpose.report.diagnosis import LOW_AP, Diagnosis, diagnose
 from hrpose.report.evidence import Instances, RunEvidence, Training, average_recall
-from hrpose.report.measurement import (
-    COLUMNS,
-    Comparison,
-    Measurement,
-    compare_measurements,
-    measure,
-    read_measurement,
-)
+from hrpose.report.measurement import COLUMNS, Comparison, Measurement, compare_measurements, measure, read_measurement
 from hrpose.report.page import draw_page, write_report
-from hrpose.report.protocol import (
-    Benchmark,
-    FileStamp,
-    PckhProtocol,
-    Protocol,
-    name_areas,
-    name_num_keypoints,
-    name_sigmas,
-)
+from hrpose.report.protocol import Benchmark, FileStamp, PckhProtocol, Protocol, name_areas, name_num_keypoints, name_sigmas
 from hrpose.report.table import show_pckh, write_pckh
 
 __all__ = [

@@ -45,12 +45,8 @@ class Evaluated:
     truth: GroundTruth  # the annotations
     skeleton: Skeleton  # names, mirror pairs and sigmas of the keypoints
     protocol: Protocol  # of the poses
-    rules: Benchmark = field(
-        default_factory=Benchmark
-    )  # of the benchmark; they are already applied to detections and truth
-    part_scores: Mapping[str, Floats] = field(
-        default_factory=dict
-    )  # (N,) scores that rank single parts, such as `foot_score`
+    rules: Benchmark = field(default_factory=Benchmark)  # of the benchmark; they are already applied to detections and truth
+    part_scores: Mapping[str, Floats] = field(default_factory=dict)  # (N,) scores that rank single parts, such as `foot_score`
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,11 +177,7 @@ def _calibrate(evaluated: Evaluated) -> Calibration | None:
     if (scores == np.round(scores)).all():
         return None
     return calibrate_keypoint_scores(
-        evaluated.detections,
-        scores,
-        evaluated.truth,
-        evaluated.skeleton.sigmas,
-        max_detections=evaluated.protocol.max_detections,
+        evaluated.detections, scores, evaluated.truth, evaluated.skeleton.sigmas, max_detections=evaluated.protocol.max_detections
     )
 
 

@@ -138,9 +138,7 @@ def draw_visibility(labels: Sequence[str], counts: NDArray[np.integer[Any]], *, 
     left, right = (_x(0), _x(1)) if is_long else (_LABEL, WIDTH - 48.0)
     height = 210.0 if is_long else float(len(labels) * _ROW)
     parts = [] if is_long else [_rule(left + tick * (right - left), 0, height) for tick in (0, 0.25, 0.5, 0.75, 1)]
-    for row, (label, (absent, occluded, visible), share) in enumerate(
-        zip(labels, counts.tolist(), shares, strict=True)
-    ):
+    for row, (label, (absent, occluded, visible), share) in enumerate(zip(labels, counts.tolist(), shares, strict=True)):
         hint = f"{row} {label}: {visible:,} visible, {occluded:,} occluded, {absent:,} unlabelled"
         ends = np.cumsum([0.0, share[2], share[1]])
         if is_long:
@@ -169,9 +167,7 @@ def draw_visibility(labels: Sequence[str], counts: NDArray[np.integer[Any]], *, 
 def draw_curves(lines: Sequence[Line], *, name: str, x_title: str, y_title: str) -> str:
     """Draw curves over the unit square, with a legend of those with a label."""
     parts = [*_frame(x_title, y_title), *(_polyline(line) for line in lines)]
-    legend = "".join(
-        f'<li><span class="key {line.style}"></span>{escape(line.label)}</li>' for line in lines if line.label
-    )
+    legend = "".join(f'<li><span class="key {line.style}"></span>{escape(line.label)}</li>' for line in lines if line.label)
     return f'{_svg(parts, 300, name)}<ul class="legend">{legend}</ul>'
 
 
@@ -181,9 +177,7 @@ def draw_calibration(calibration: Calibration) -> str:
     x, y = calibration.scores[filled].clip(0, 1), calibration.similarities[filled]
     share = calibration.counts / max(int(calibration.counts.max()), 1)
     parts = _frame("score of the keypoint", "similarity to the annotation")
-    for low, high, count, part in zip(
-        calibration.edges[:-1], calibration.edges[1:], calibration.counts, share, strict=True
-    ):
+    for low, high, count, part in zip(calibration.edges[:-1], calibration.edges[1:], calibration.counts, share, strict=True):
         left, right, top, bottom = _x(low), _x(high), _y(part * 0.25), _y(0)
         parts.append(
             f'<rect class="count" x="{left + 1:.1f}" y="{top:.1f}" width="{right - left - 2:.1f}" height="{bottom - top:.1f}">'
@@ -192,9 +186,7 @@ def draw_calibration(calibration: Calibration) -> str:
     parts += [_polyline(Line(np.array([0, 1]), np.array([0, 1]), "reference")), _polyline(Line(x, y, "s1"))]
     for score, similarity, count in zip(x, y, calibration.counts[filled], strict=True):
         hint = f"score {score:.2f}: similarity {similarity:.2f}, {count} keypoints"
-        parts.append(
-            f'<circle class="dot" cx="{_x(score):.1f}" cy="{_y(similarity):.1f}" r="4.5"><title>{hint}</title></circle>'
-        )
+        parts.append(f'<circle class="dot" cx="{_x(score):.1f}" cy="{_y(similarity):.1f}" r="4.5"><title>{hint}</title></circle>')
     return _svg(parts, 300, "Calibration: similarity over score")
 
 

@@ -185,9 +185,7 @@ def _heatmaps(crop: ShownCrop, skeleton: Skeleton, scale: float) -> str:
     )
 
 
-def _prediction(
-    crop: ShownCrop, skeleton: Skeleton, points: NDArray[np.floating[Any]], found: NDArray[np.floating[Any]]
-) -> str:
+def _prediction(crop: ShownCrop, skeleton: Skeleton, points: NDArray[np.floating[Any]], found: NDArray[np.floating[Any]]) -> str:
     labelled = crop.visibility > 0
     errors = "".join(
         f"M{_xy(points[k])}L{_xy(found[k])}" for k in np.flatnonzero(labelled).tolist() if np.isfinite(found[k]).all()

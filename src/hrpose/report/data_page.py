@@ -99,9 +99,7 @@ def _counts(page: DataPage) -> str:
         f"the crop of {width} x {height} (width x height) that the box covers, with a padding of {page.bbox_padding:g}."
     )
     content = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    return (
-        f'<section><h2>Data</h2><div class="scroll" tabindex="0">{content}</div><p class="small">{note}</p></section>'
-    )
+    return f'<section><h2>Data</h2><div class="scroll" tabindex="0">{content}</div><p class="small">{note}</p></section>'
 
 
 def _histograms(page: DataPage) -> str:
@@ -109,9 +107,7 @@ def _histograms(page: DataPage) -> str:
     per_image = {name: np.bincount(t.image_index, minlength=len(t.image_ids)) for name, t in tables.items()}
     per_instance = {name: (t.visibility > 0).sum(axis=1) for name, t in tables.items()}
     sizes = {name: np.log2(np.sqrt(np.maximum(t.bbox[:, 2:].prod(axis=1), 1))) for name, t in tables.items()}
-    ratios = {
-        name: np.log2(np.maximum(t.bbox[:, 2], 1e-3) / np.maximum(t.bbox[:, 3], 1e-3)) for name, t in tables.items()
-    }
+    ratios = {name: np.log2(np.maximum(t.bbox[:, 2], 1e-3) / np.maximum(t.bbox[:, 3], 1e-3)) for name, t in tables.items()}
     width, height = page.input_size
     side, ratio = np.log2(np.sqrt(width * height) / page.bbox_padding), np.log2(width / height)
     texts = (
@@ -128,9 +124,7 @@ def _histograms(page: DataPage) -> str:
             _steps(ratios, "width / height", reference=float(ratio), step=0.25, limit=2.5),
         ),
     )
-    sections = [
-        f"<section><h2>{title}</h2>{f'<p>{note}</p>' if note else ''}{chart}</section>" for title, note, chart in texts
-    ]
+    sections = [f"<section><h2>{title}</h2>{f'<p>{note}</p>' if note else ''}{chart}</section>" for title, note, chart in texts]
     return "".join(f'<div class="pair">{"".join(sections[start : start + 2])}</div>' for start in (0, 2))
 
 
@@ -146,17 +140,13 @@ def _whole_numbers(values: Mapping[str, NDArray[Any]], what: str) -> str:
 
 def _steps(values: Mapping[str, NDArray[Any]], what: str, *, reference: float, step: float, limit: float = 16.0) -> str:
     """Draw the distributions of base 2 logarithms in bins of equal width; values beyond the limits are in the last bins."""
-    indices = {
-        name: np.floor(numbers.clip(-limit, limit) / step + 1e-9).astype(int) for name, numbers in values.items()
-    }
+    indices = {name: np.floor(numbers.clip(-limit, limit) / step + 1e-9).astype(int) for name, numbers in values.items()}
     ends = [int(end) for numbers in indices.values() if len(numbers) for end in (numbers.min(), numbers.max())]
     place = int(np.floor(reference / step))
     first, last = min([*ends, place]), max([*ends, place])
     bins = [f"{2 ** (index * step):.3g}" for index in range(first, last + 1)]
     counts = {name: np.bincount(numbers - first, minlength=len(bins)) for name, numbers in indices.items()}
-    return draw_histogram(
-        bins, _styled(counts), name=f"Histogram: {what}", x_title=what, reference=reference / step - first
-    )
+    return draw_histogram(bins, _styled(counts), name=f"Histogram: {what}", x_title=what, reference=reference / step - first)
 
 
 def _styled(counts: Mapping[str, NDArray[np.integer[Any]]]) -> list[Counts]:

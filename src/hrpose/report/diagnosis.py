@@ -183,11 +183,7 @@ def _misplaced(data: Instances) -> tuple[str, str, str] | None:
     relative = _share_within(points + low[:, None], data.labelled, low, high)
     evidence = f"{inside:.0%} of the labelled keypoints of the {data.name} set are in their box;"
     if inside < 0.5 and swapped > 0.9:
-        return (
-            "axes",
-            "x and y are swapped in the keypoints of",
-            f"{evidence} {swapped:.0%} are with x and y swapped.",
-        )
+        return ("axes", "x and y are swapped in the keypoints of", f"{evidence} {swapped:.0%} are with x and y swapped.")
     if inside < 0.5 and relative > 0.9:
         cause = "keypoints are relative to the corner of their box in"
         return "relative-to-box", cause, f"{evidence} {relative:.0%} are with the corner added."
@@ -250,9 +246,7 @@ def _training(run: RunEvidence) -> Iterator[Cause]:
         return
     blank = training.blank_loss
     is_blank = blank is not None and last > 0.95 * blank
-    if (is_blank or last > 0.95 * first) and (
-        training.rate >= _HIGH_RATE * training.usual_rate or highest > 10 * first
-    ):
+    if (is_blank or last > 0.95 * first) and (training.rate >= _HIGH_RATE * training.usual_rate or highest > 10 * first):
         evidence = f"{fell}; its maximum was {highest:.2g}"
         evidence += f", and the loss of empty heatmaps is {blank:.2g}" if is_blank else ""
         fix = f"Lower optim.lr, which is {training.rate:g}, to a tenth or a hundredth{usual}."

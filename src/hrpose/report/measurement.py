@@ -46,9 +46,7 @@ class Measurement:
             return ""
         used, total = num_defined(self.samples), self.samples.size
         if self.interval is None:
-            return (
-                f"No interval of AP: too few images ({total - used} of {total} resamples have no annotated instances)"
-            )
+            return f"No interval of AP: too few images ({total - used} of {total} resamples have no annotated instances)"
         low, high = self.interval
         left_out = f" ({total - used} without annotated instances are left out)" if used < total else ""
         return f"95 % interval of AP over {used} resamples of the images{left_out}: {low:.3f} to {high:.3f}"
@@ -151,8 +149,7 @@ def compare_measurements(a: Measurement, b: Measurement) -> Comparison:
         b=b,
         unlike=tuple(a.protocol.differences(b.protocol)),
         differences={
-            name: b.numbers[name] - a.numbers[name] if min(a.numbers[name], b.numbers[name]) >= 0 else None
-            for name in COLUMNS
+            name: b.numbers[name] - a.numbers[name] if min(a.numbers[name], b.numbers[name]) >= 0 else None for name in COLUMNS
         },
         interval=None if unpaired else confidence_interval(b.samples - a.samples),
         p_value=None if unpaired else paired_p_value(a.samples, b.samples),

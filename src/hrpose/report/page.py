@@ -83,9 +83,7 @@ def _precision_recall(report: Report) -> str:
         if curve.min() >= 0
     ]
     chart = draw_curves(lines, name="Precision over recall", x_title="recall", y_title="precision")
-    note = (
-        "A pose is correct if its OKS reaches the threshold. Thin lines are the other thresholds; AP is the mean area."
-    )
+    note = "A pose is correct if its OKS reaches the threshold. Thin lines are the other thresholds; AP is the mean area."
     return f"<section><h2>Precision and recall</h2><p>{note}</p>{chart}</section>"
 
 
@@ -94,9 +92,7 @@ def _curve_label(threshold: float, curve: np.ndarray) -> str:
 
 
 def _keypoints(report: Report) -> str:
-    hints = {
-        name: f"{name}: AP {_number(ap)}, {report.labelled[name]} labelled" for name, ap in report.keypoints.items()
-    }
+    hints = {name: f"{name}: AP {_number(ap)}, {report.labelled[name]} labelled" for name, ap in report.keypoints.items()}
     bars = [Bar(name, ap if ap >= 0 else None, _number(ap), hint=hints[name]) for name, ap in report.keypoints.items()]
     note = "AP if each keypoint were the only one; the dashed line is the AP of whole poses."
     chart = draw_bars(bars, name="AP by keypoint", reference=max(report.measurement.numbers["AP"], 0))

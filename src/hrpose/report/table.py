@@ -102,11 +102,7 @@ def _keypoint_table(report: Report) -> Table:
 def _error_table(report: Report) -> Table:
     table = make_table("Error analysis", ["error", "number", "AP if fixed", "gain"])
     anatomy = report.anatomy
-    counts = {
-        **anatomy.keypoints,
-        "false positives": anatomy.false_positives,
-        "false negatives": anatomy.false_negatives,
-    }
+    counts = {**anatomy.keypoints, "false positives": anatomy.false_positives, "false negatives": anatomy.false_negatives}
     for name, fixed in anatomy.fixed.items():
         is_defined = min(fixed["AP"], anatomy.numbers["AP"]) >= 0  # not if all instances are false negatives
         gain = f"{fixed['AP'] - anatomy.numbers['AP']:+.3f}" if is_defined else ""

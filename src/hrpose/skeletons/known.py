@@ -85,10 +85,7 @@ JHMDB = Skeleton.from_names(
         *((0, 3), (3, 7), (7, 11), (0, 4), (4, 8), (8, 12)),
     ),
     # MMPose, configs/_base_/datasets/jhmdb.py: COCO's values, because the data set is evaluated by PCK
-    sigmas=(
-        *(0.025, 0.107, 0.025, 0.079, 0.079, 0.107, 0.107, 0.072, 0.072, 0.087, 0.087, 0.062, 0.062),
-        *(0.089, 0.089),
-    ),
+    sigmas=(*(0.025, 0.107, 0.025, 0.079, 0.079, 0.107, 0.107, 0.072, 0.072, 0.087, 0.087, 0.062, 0.062), *(0.089, 0.089)),
 )
 """The fifteen keypoints of JHMDB (Jhuang et al., ICCV 2013)."""
 
@@ -173,8 +170,7 @@ _HAND_EDGES = (
     *((4 * finger + k, 4 * finger + k + 1) for finger in range(5) for k in range(1, 4)),
 )
 _LEFT_HAND, _RIGHT_HAND = (
-    (f"{side}_hand_root", *(f"{side}_{finger}{k}" for finger in _FINGERS for k in range(1, 5)))
-    for side in ("left", "right")
+    (f"{side}_hand_root", *(f"{side}_{finger}{k}" for finger in _FINGERS for k in range(1, 5))) for side in ("left", "right")
 )
 
 WHOLEBODY = Skeleton.from_names(

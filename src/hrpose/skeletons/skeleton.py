@@ -274,11 +274,7 @@ def _read_flip_pairs(category: Mapping[str, Any], names: Sequence[str], title: s
 def _find_flip_pairs(names: tuple[str, ...]) -> Pairs:
     """Return the mirror pairs in the names, and warn of names with a side but without counterpart."""
     readings = read_names(names)
-    alone = [
-        name
-        for name, reading in zip(names, readings, strict=True)
-        if reading.side != "middle" and reading.mirror is None
-    ]
+    alone = [name for name, reading in zip(names, readings, strict=True) if reading.side != "middle" and reading.mirror is None]
     if alone:
         logger.warning(
             "No mirror counterpart for %s%s, so a flip does not swap them. Set skeleton.flip_pairs, rename the pair to "
@@ -348,9 +344,7 @@ def resolve_flip_idx(order: Any, names: Sequence[str], title: str) -> Pairs:
     Raises:
         ValueError: with the title, if the length is not K, an entry is no keypoint, or the order is not its own inverse.
     """
-    expected = (
-        f"Expected `flip_idx` of skeleton '{title}' to be the mirrored index of each of its {len(names)} keypoints"
-    )
+    expected = f"Expected `flip_idx` of skeleton '{title}' to be the mirrored index of each of its {len(names)} keypoints"
     if not _is_list(order) or len(order) != len(names):
         raise ValueError(f"{expected}, but found {order!r}.")
     indices = [_find_index(item, names, expected) for item in order]

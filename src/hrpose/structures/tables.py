@@ -71,9 +71,7 @@ class PackedStrings(SharedArrays):
             return []
         first = int(self._ends[start - 1]) if start else 0
         content = self._bytes[first : ends[-1]].tobytes()
-        return [
-            content[one - first : other - first].decode() for one, other in zip([first, *ends[:-1]], ends, strict=True)
-        ]
+        return [content[one - first : other - first].decode() for one, other in zip([first, *ends[:-1]], ends, strict=True)]
 
     @property
     def nbytes(self) -> int:

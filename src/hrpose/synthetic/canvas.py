@@ -42,9 +42,9 @@ class Canvas:
     def finish(self) -> npt.NDArray[np.uint8]:
         """Return the image (H, W, 3)."""
         height, width = self.owners.shape
-        return cv2.resize(
-            self.pixels, (width // OVERSAMPLING, height // OVERSAMPLING), interpolation=cv2.INTER_AREA
-        ).astype(np.uint8, copy=False)
+        return cv2.resize(self.pixels, (width // OVERSAMPLING, height // OVERSAMPLING), interpolation=cv2.INTER_AREA).astype(
+            np.uint8, copy=False
+        )
 
     def polygon(self, points: Floats, colour: Colour, owner: int) -> None:
         """Fill one polygon (N, 2) with one colour."""

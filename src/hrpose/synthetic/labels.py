@@ -27,10 +27,7 @@ _ON_LIMB = {
 }
 _FAR_SIDE = {"shoulder": -0.07, "hip": -0.04}  # depth in statures relative to the trunk below which it hides the joint
 _MIN_COSINE_VISIBLE, _MIN_COSINE_OCCLUDED = 0.12, -0.1  # of the angle between a feature of the face and the camera
-_MIN_AREA, _MIN_VISIBLE_SHARE = (
-    320,
-    0.15,
-)  # visible pixels, and share of the person, below which no keypoints are labelled
+_MIN_AREA, _MIN_VISIBLE_SHARE = (320, 0.15)  # visible pixels, and share of the person, below which no keypoints are labelled
 
 
 @dataclass(frozen=True, eq=False)

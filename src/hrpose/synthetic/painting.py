@@ -33,9 +33,7 @@ def paint_person(canvas: Canvas, person: Person, number: int, rng: np.random.Gen
         layers += _arm(canvas, person, first, side) + _leg(canvas, person, first, side)
     for _, paint in sorted(layers, key=lambda layer: layer[0]):
         paint()
-    hidden = (
-        person.outfit.pattern == "print" and person.body.chest[2, 2] < 0
-    )  # a print is on the chest, not on the back
+    hidden = person.outfit.pattern == "print" and person.body.chest[2, 2] < 0  # a print is on the chest, not on the back
     if person.outfit.pattern != "plain" and not hidden:
         _print_cloth(canvas, person, first, rng)
 
@@ -63,9 +61,7 @@ def _trunk(canvas: Canvas, person: Person, first: int) -> list[Layer]:
     layers: list[Layer] = [
         (
             joints["chest"][2],
-            lambda: canvas.hull(
-                shoulders, unit * np.array([0.034, 0.034, 0.062, 0.056, 0.026]), wear.shirt, first + Part.CHEST
-            ),
+            lambda: canvas.hull(shoulders, unit * np.array([0.034, 0.034, 0.062, 0.056, 0.026]), wear.shirt, first + Part.CHEST),
         ),
         (
             joints["pelvis"][2] - 0.01,
@@ -73,9 +69,7 @@ def _trunk(canvas: Canvas, person: Person, first: int) -> list[Layer]:
         ),
         (
             (joints["neck"][2] + joints["head"][2]) / 2,
-            lambda: canvas.capsule(
-                neck, person.place("head"), (0.027 * unit, 0.026 * unit), wear.skin * 0.9, first + Part.NECK
-            ),
+            lambda: canvas.capsule(neck, person.place("head"), (0.027 * unit, 0.026 * unit), wear.skin * 0.9, first + Part.NECK),
         ),
     ]
     if wear.skirt:
@@ -202,9 +196,7 @@ def _paint_ears(canvas: Canvas, person: Person, owner: int) -> None:
             unit = 0.016 * person.stature * person.body.head_size
             up = person.body.head[:2, 1] * unit
             side = person.body.head[:2, 2] * 0.5 * unit + person.body.head[:2, 0] * 0.5 * unit
-            canvas.ellipse(
-                person.place("head") + shadow @ FACE[name], np.stack([up, side]), person.outfit.skin * 0.86, owner
-            )
+            canvas.ellipse(person.place("head") + shadow @ FACE[name], np.stack([up, side]), person.outfit.skin * 0.86, owner)
 
 
 def _paint_face(canvas: Canvas, person: Person, owner: int, shadow: Floats, towards: Floats) -> None:

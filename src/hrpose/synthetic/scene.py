@@ -58,9 +58,7 @@ def draw_scene(rng: np.random.Generator, size: tuple[int, int]) -> Scene:
     return Scene(image, canvas.owners, people, {n: label for n, label in labels.items() if label is not None})
 
 
-def _paint_people(
-    canvas: Canvas, people: dict[int, Person], rng: np.random.Generator, size: tuple[int, int]
-) -> dict[int, int]:
+def _paint_people(canvas: Canvas, people: dict[int, Person], rng: np.random.Generator, size: tuple[int, int]) -> dict[int, int]:
     """Paint people from back to front, sometimes an occluder in front of one; return the number of image pixels of each."""
     occluded = int(rng.choice(list(people))) if people and rng.random() < _PROB_OCCLUDER else None
     painted = {}
@@ -143,16 +141,12 @@ def paint_occluder(canvas: Canvas, rng: np.random.Generator, size: tuple[int, in
     x, y = rng.uniform(0, width), rng.uniform(0.35, 0.95) * height
     if kind < 0.3:
         radius = rng.uniform(2, 8)
-        canvas.capsule(
-            np.array([x, -20.0]), np.array([x + rng.normal(0, 12), height + 20.0]), (radius, radius), colour, SCENERY
-        )
+        canvas.capsule(np.array([x, -20.0]), np.array([x + rng.normal(0, 12), height + 20.0]), (radius, radius), colour, SCENERY)
     elif kind < 0.5:
         half, thick = rng.uniform(0.1, 0.35) * width, rng.uniform(4, 14)
         _paint_box(canvas, np.array([x, y]), np.array([half, thick]), 0.0, colour)
         for end in (-0.85, 0.85):
-            _paint_box(
-                canvas, np.array([x + end * half, y + height / 2]), np.array([2.5, height / 2]), 0.0, colour * 0.7
-            )
+            _paint_box(canvas, np.array([x + end * half, y + height / 2]), np.array([2.5, height / 2]), 0.0, colour * 0.7)
     elif kind < 0.8:
         _paint_box(canvas, np.array([x, y]), rng.uniform(8, 34, 2), rng.normal(0, 0.15), colour)
     else:
@@ -169,9 +163,7 @@ def develop(image: Image, rng: np.random.Generator) -> Image:
     grain = np.frombuffer(rng.bytes(image.size), np.uint8).reshape(image.shape)
     strength = float(rng.uniform(0.0, 0.06))
     lit = cv2.multiply(image, light, dtype=cv2.CV_32F)
-    developed = cv2.addWeighted(
-        lit, 1.0, grain, strength, float(rng.uniform(-8, 18)) - 127.5 * strength, dtype=cv2.CV_8U
-    )
+    developed = cv2.addWeighted(lit, 1.0, grain, strength, float(rng.uniform(-8, 18)) - 127.5 * strength, dtype=cv2.CV_8U)
     return np.asarray(developed, np.uint8)
 
 

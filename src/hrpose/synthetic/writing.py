@@ -55,12 +55,7 @@ class _Drawn(NamedTuple):
 
 
 def write_dataset(
-    folder: str | Path,
-    *,
-    num_train: int = 1000,
-    num_val: int = 200,
-    seed: int = 0,
-    image_size: tuple[int, int] = (320, 240),
+    folder: str | Path, *, num_train: int = 1000, num_val: int = 200, seed: int = 0, image_size: tuple[int, int] = (320, 240)
 ) -> Path:
     """Draw people and write them as a COCO dataset, unless the same dataset exists; return the folder.
 
@@ -103,9 +98,7 @@ def _check(num_train: int, num_val: int, image_size: tuple[int, int]) -> None:
         if not 1 <= value <= 99_999:
             raise ValueError(f"Expected `{name}` to be between 1 and 99999, but got {value}")
     if len(image_size) != 2 or min(image_size) < 64:
-        raise ValueError(
-            f"Expected `image_size` to be (width, height) of at least 64 pixels, but got {tuple(image_size)}"
-        )
+        raise ValueError(f"Expected `image_size` to be (width, height) of at least 64 pixels, but got {tuple(image_size)}")
 
 
 def _is_complete(folder: Path, arguments: dict[str, Any]) -> bool:
@@ -113,9 +106,7 @@ def _is_complete(folder: Path, arguments: dict[str, Any]) -> bool:
         return False
     files = [*_annotation_files(folder), folder / "person_detection_results" / DETECTIONS]
     counts = {split: len(list((folder / f"{split}2017").glob("*.jpg"))) for split in _FIRST_ID}
-    complete = all(file.is_file() for file in files) and all(
-        counts[split] == arguments[f"num_{split}"] for split in counts
-    )
+    complete = all(file.is_file() for file in files) and all(counts[split] == arguments[f"num_{split}"] for split in counts)
     if not complete:
         logger.warning("%s is incomplete; drawing all images again", folder)
     return complete
@@ -227,9 +218,7 @@ def _to_coco(drawn: dict[Path, _Drawn]) -> dict[str, Any]:
     for file, (size, labels) in drawn.items():
         image_id = int(file.stem)
         images.append({"id": image_id, "file_name": file.name, "width": size[0], "height": size[1], "license": 1})
-        annotations += [
-            _to_row(label, image_id, 100 * image_id + number, size) for number, label in enumerate(labels, start=1)
-        ]
+        annotations += [_to_row(label, image_id, 100 * image_id + number, size) for number, label in enumerate(labels, start=1)]
     category = {
         "supercategory": "person",
         "id": 1,
@@ -264,9 +253,7 @@ def _to_row(label: Label, image_id: int, annotation_id: int, image_size: tuple[i
     }
 
 
-def detect_people(
-    images: Sequence[dict[str, Any]], annotations: Sequence[dict[str, Any]], seed: int
-) -> list[dict[str, Any]]:
+def detect_people(images: Sequence[dict[str, Any]], annotations: Sequence[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
     """Simulate a person detector: return COCO rows {image_id, category_id, bbox, score} for images and person annotations.
 
     Boxes are inexact, some people are detected twice or not at all, and some boxes contain no person. People with few labelled
@@ -291,12 +278,7 @@ def detect_people(
                 found.append((bbox, score * rng.uniform(0.2, 0.7)))
         found += [_false_positive(rng, size) for _ in range(rng.poisson(_MEAN_FALSE_POSITIVES))]
         rows += [
-            {
-                "image_id": image["id"],
-                "category_id": 1,
-                "bbox": np.round(bbox, 2).tolist(),
-                "score": round(float(score), 4),
-            }
+            {"image_id": image["id"], "category_id": 1, "bbox": np.round(bbox, 2).tolist(), "score": round(float(score), 4)}
             for bbox, score in found
         ]
     return rows

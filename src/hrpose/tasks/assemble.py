@@ -44,11 +44,7 @@ from hrpose.weights.fetch import find_weights
 logger = logging.getLogger(__name__)
 
 AnyCallback = TypeVar("AnyCallback", bound=Callback)
-_SUPPRESSED = (
-    "Tip:",
-    "Detected KeyboardInterrupt",
-    "Received SIGTERM",
-)  # log lines of Lightning; the command reports signals
+_SUPPRESSED = ("Tip:", "Detected KeyboardInterrupt", "Received SIGTERM")  # log lines of Lightning; the command reports signals
 
 
 @dataclass(frozen=True)
@@ -174,10 +170,7 @@ def _compare_with_record(cfg: DictConfig, record: ExportRecord, skeleton: Skelet
             f"weights: expected a network for the {skeleton.num_keypoints} keypoints of the data ('{skeleton.name}'), but "
             f"{cfg.weights} has the {record.skeleton.num_keypoints} of '{record.skeleton.name}'."
         )
-    pairs = {
-        "codec": (plain_codec(record.codec), plain_codec(build(cfg.codec))),
-        "flip_test": (record.flip_test, cfg.flip_test),
-    }
+    pairs = {"codec": (plain_codec(record.codec), plain_codec(build(cfg.codec))), "flip_test": (record.flip_test, cfg.flip_test)}
     for name, (of_file, configured) in pairs.items():
         if of_file != configured:
             logger.info("%s: using the exported file's value %s instead of %s", name, of_file, configured)
@@ -298,9 +291,7 @@ def _silence_libraries() -> None:
     """Suppress advertisements of libraries and warnings about their own code."""
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings(
-        "ignore", message=".*smaller than the logging interval.*"
-    )  # FrequentLogging changes the interval
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # FrequentLogging changes the interval
     warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # the metrics are synchronised already
     for handler in logging.getLogger().handlers:
         handler.addFilter(lambda record: not any(text in record.getMessage() for text in _SUPPRESSED))
@@ -325,9 +316,7 @@ def build_trainer(cfg: DictConfig) -> Trainer:
     try:
         trainer: Trainer = build(cfg.trainer, **parts)
     except (MisconfigurationException, ImportError) as error:  # an accelerator's library may be missing
-        chosen = ", ".join(
-            f"{name}={cfg.trainer.get(name)}" for name in ("accelerator", "devices", "strategy", "precision")
-        )
+        chosen = ", ".join(f"{name}={cfg.trainer.get(name)}" for name in ("accelerator", "devices", "strategy", "precision"))
         raise ConfigError(
             f"trainer: expected settings that this machine supports, but got {chosen}. Lightning: {str(error).strip()} "
             "trainer.accelerator=auto uses the available device."
@@ -346,9 +335,7 @@ def connect_loggers(cfg: DictConfig, trainer: Trainer) -> None:
     for node, built in zip(nodes, trainer.loggers, strict=True):
         if not isinstance(built, WandbLogger) or node.get("offline"):
             continue
-        logger.info(
-            "Connecting to Weights & Biases for at most a minute. logger.wandb.offline=true needs no connection."
-        )
+        logger.info("Connecting to Weights & Biases for at most a minute. logger.wandb.offline=true needs no connection.")
         try:
             _ = built.experiment
         except Exception as error:

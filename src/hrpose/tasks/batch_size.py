@@ -23,11 +23,7 @@ _MAX_SHARE = 0.8  # of the memory of a GPU that a step may take
 
 
 def find_batch_size(
-    net: nn.Module,
-    loss: nn.Module,
-    optimizer: Callable[..., Optimizer],
-    datamodule: PoseDataModule,
-    trainer: Trainer,
+    net: nn.Module, loss: nn.Module, optimizer: Callable[..., Optimizer], datamodule: PoseDataModule, trainer: Trainer
 ) -> int:
     """Double the batch size until a training step no longer fits in memory, or takes seconds.
 
@@ -62,9 +58,7 @@ def find_batch_size(
             size *= 2
     if not found:
         raise ConfigError("data.batch_size: a batch of 2 does not fit in memory. Set a smaller size or model.")
-    logger.info(
-        "data.batch_size=auto: %d (%s). The learning rate is not changed.", found, reason or f"at most {largest}"
-    )
+    logger.info("data.batch_size=auto: %d (%s). The learning rate is not changed.", found, reason or f"at most {largest}")
     return found
 
 

@@ -87,9 +87,7 @@ def _compare_jobs(cfg: DictConfig, console: Console) -> float:
 _JOB_COLUMNS = ("job", "overrides", "AP", "difference", "95 % interval", "p-value")
 
 
-def _compare_sides(
-    a: Mapping[str, Measurement], b: Mapping[str, Measurement], cfg: DictConfig
-) -> dict[str, Comparison]:
+def _compare_sides(a: Mapping[str, Measurement], b: Mapping[str, Measurement], cfg: DictConfig) -> dict[str, Comparison]:
     """Compare two sides by source of boxes; raise ValueError if their protocols differ."""
     comparisons = {name: compare_measurements(*pair) for name, pair in _pair(a, b, cfg).items()}
     unlike = next((comparison.unlike for comparison in comparisons.values() if comparison.unlike), ())

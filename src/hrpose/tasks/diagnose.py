@@ -95,9 +95,7 @@ def _samples(assembly: Assembly, *, trained: bool) -> tuple[dict[str, InstanceTa
         tables[split] = table
         if isinstance(assembly.module, PoseModule) and len(rows) and not is_bottom_up(assembly.module.codec):
             for name, (images, flip_test) in _variants(assembly, split, batch, trained=trained).items():
-                recalls[name] = _recall(
-                    assembly.module, RawBatch({**batch, "images": images}), table, rows, flip_test=flip_test
-                )
+                recalls[name] = _recall(assembly.module, RawBatch({**batch, "images": images}), table, rows, flip_test=flip_test)
     return tables, recalls
 
 
@@ -126,9 +124,7 @@ def _variants(assembly: Assembly, split: str, batch: RawBatch, *, trained: bool)
     }
 
 
-def _recall(
-    module: PoseModule, batch: RawBatch, table: InstanceTable, rows: NDArray[np.int64], *, flip_test: bool
-) -> float:
+def _recall(module: PoseModule, batch: RawBatch, table: InstanceTable, rows: NDArray[np.int64], *, flip_test: bool) -> float:
     """Estimate the poses of a sample and return AR; 0 if the outputs are not finite."""
     configured, training = module.flip_test, module.training
     module.flip_test = flip_test

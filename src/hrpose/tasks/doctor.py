@@ -23,14 +23,7 @@ from hrpose import __version__
 from hrpose.annotations.checks import SKELETON_CHECKS, Finding
 from hrpose.annotations.coco_annotations import CocoAnnotations
 from hrpose.annotations.coco_rows import list_first
-from hrpose.annotations.examination import (
-    Split,
-    examine_images,
-    examine_labels,
-    examine_pair,
-    read_split,
-    sort_findings,
-)
+from hrpose.annotations.examination import Split, examine_images, examine_labels, examine_pair, read_split, sort_findings
 from hrpose.annotations.mpii import MpiiAnnotations
 from hrpose.annotations.reader import InstanceFiles
 from hrpose.config import ConfigError, build, plain
@@ -48,16 +41,7 @@ _FILE_OPTIONS = (
     "bbox_from_keypoints",
 )
 _PACKAGES = (  # for bug reports
-    *(
-        "torch",
-        "lightning",
-        "torchmetrics",
-        "hydra-core",
-        "omegaconf",
-        "numpy",
-        "opencv-python-headless",
-        "opencv-python",
-    ),
+    *("torch", "lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy", "opencv-python-headless", "opencv-python"),
     *("simplejpeg", "rich", "albumentations", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "transformers"),
 )
 _SKELETON_ERRORS = {check.name for check in SKELETON_CHECKS if check.severity == "error"}
@@ -263,9 +247,7 @@ def _show_environment(result: DoctorResult, console: Console) -> None:
 def _show(result: DoctorResult, console: Console) -> None:
     for split in result.splits:
         row = _summarise(split)
-        counts = (
-            f"{row['num_instances']} instances of {row['num_annotations']} annotations in {row['num_images']} images"
-        )
+        counts = f"{row['num_instances']} instances of {row['num_annotations']} annotations in {row['num_images']} images"
         say(console, f"{split.name}: {split.file}: {'cannot be read' if split.annotations is None else counts}")
     if (skeleton := result.skeleton) is not None:
         names = skeleton.keypoint_names

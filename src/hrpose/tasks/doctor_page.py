@@ -72,9 +72,7 @@ def _with_crops(cfg: DictConfig, page: DataPage, splits: Sequence[Split], datamo
     return replace(page, predicted_crops=crops, note=note)
 
 
-def _predict(
-    cfg: DictConfig, datamodule: PoseDataModule, table: InstanceTable, folder: Path
-) -> tuple[list[ShownCrop], str]:
+def _predict(cfg: DictConfig, datamodule: PoseDataModule, table: InstanceTable, folder: Path) -> tuple[list[ShownCrop], str]:
     weights = find_checkpoint(cfg) or find_weights(cfg.weights)
     estimator = PoseEstimator.from_checkpoint(weights)
     number = datamodule.skeleton.num_keypoints

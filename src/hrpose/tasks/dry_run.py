@@ -182,9 +182,7 @@ def _check_decoding(net: nn.Module, codec: Codec, outputs: Tensor) -> None:
         raise ConfigError(_advise("codec", net, codec, outputs, error)) from error
 
 
-def _check_loss(
-    net: nn.Module, codec: Codec, loss: nn.Module, outputs: Tensor | list[Tensor], num_keypoints: int
-) -> None:
+def _check_loss(net: nn.Module, codec: Codec, loss: nn.Module, outputs: Tensor | list[Tensor], num_keypoints: int) -> None:
     shape = (NUM_IMAGES, 1, num_keypoints) if is_bottom_up(codec) else (NUM_IMAGES, num_keypoints)
     target, weight = codec.encode(torch.empty(*shape, 2, device="meta"), torch.empty(shape, device="meta"))
     shapes = {name: tensor.to("meta") for name, tensor in (*loss.named_parameters(), *loss.named_buffers())}

@@ -47,9 +47,7 @@ from hrpose.tasks.results import ScoreResult
 logger = logging.getLogger(__name__)
 
 _FAR = 1e6  # pixels: position of the keypoints of a missed instance
-_PCK_RULES = (
-    "PCK@.2: a keypoint is correct if its error is below 0.2 of the longer side of the clipped box, or of the torso"
-)
+_PCK_RULES = "PCK@.2: a keypoint is correct if its error is below 0.2 of the longer side of the clipped box, or of the torso"
 _FILE_OPTIONS = ("category", "keypoint_fields", "area_from_bbox", "visibility_map", "bbox_from_keypoints")
 
 
@@ -135,9 +133,7 @@ def read_evaluated(
     warn_of_sigmas(skeleton.sigmas)
     _warn_of_numbers(scored, truth, Path(results_file))
     detections, keypoint_scores, part_scores = scored
-    return Evaluated(
-        detections, keypoint_scores, truth, skeleton, protocol, rules, part_scores if rules.part_scores else {}
-    )
+    return Evaluated(detections, keypoint_scores, truth, skeleton, protocol, rules, part_scores if rules.part_scores else {})
 
 
 def read_options(cfg: DictConfig) -> dict[str, Any]:
@@ -147,9 +143,7 @@ def read_options(cfg: DictConfig) -> dict[str, Any]:
     return {"files": files, "sigmas": sigmas, "max_detections": cfg.max_detections, "rules": rules}
 
 
-def report_jhmdb(
-    evaluated: Evaluated, image_sizes: NDArray[np.int32], file: Path, console: Console
-) -> dict[str, float]:
+def report_jhmdb(evaluated: Evaluated, image_sizes: NDArray[np.int32], file: Path, console: Console) -> dict[str, float]:
     """Compute PCK@.2 of poses as MMPose does for JHMDB, print it, and write it.
 
     Args:
@@ -300,15 +294,10 @@ def _evaluate_mpii(annotations: Path, results: Path, folder: Path) -> ScoreResul
     else:
         keypoints = read_entries(results, *truth.labelled.shape) + 1  # MPII counts pixels from 1
     missed = np.flatnonzero(np.isnan(keypoints).all(axis=(1, 2)))
-    errors = normalized_errors(
-        np.where(np.isnan(keypoints), -_FAR, keypoints), truth.keypoints, head_sizes(truth.head_boxes)
-    )
+    errors = normalized_errors(np.where(np.isnan(keypoints), -_FAR, keypoints), truth.keypoints, head_sizes(truth.head_boxes))
     numbers = pckh_table(errors, truth.labelled)
     protocol = PckhProtocol(
-        annotations=FileStamp.of(annotations),
-        ground_truth=FileStamp.of(file),
-        num_images=None,
-        num_instances=len(truth),
+        annotations=FileStamp.of(annotations), ground_truth=FileStamp.of(file), num_images=None, num_instances=len(truth)
     )
     console = Console()
     show_pckh(numbers, protocol, console)
@@ -324,9 +313,7 @@ def _ground_truth(annotations: Path) -> Path:
     """Return the file with head boxes: the given one, or the one in the folder of valid.json."""
     if annotations.suffix in (".mat", ".npz"):
         return annotations
-    found = [
-        file for end in ("mat", "npz") if (file := annotations.with_name(f"gt_{annotations.stem}.{end}")).is_file()
-    ]
+    found = [file for end in ("mat", "npz") if (file := annotations.with_name(f"gt_{annotations.stem}.{end}")).is_file()]
     if not is_mpii(annotations) or not found:
         raise ValueError(
             "Expected gt_valid.mat of MPII, an .npz with its arrays, or a valid.json in the same folder, but got "

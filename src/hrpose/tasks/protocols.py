@@ -39,9 +39,7 @@ def state_protocols(
     return {
         boxes: _state_pckh(datamodule, shared)
         if isinstance(metric, PCKh)
-        else _state_ap(
-            datamodule, boxes, metric, benchmark, {**shared, "keypoint_score_threshold": keypoint_score_threshold}
-        )
+        else _state_ap(datamodule, boxes, metric, benchmark, {**shared, "keypoint_score_threshold": keypoint_score_threshold})
         for boxes, metric in metrics.items()
     }
 
@@ -71,9 +69,7 @@ def _state_ap(
         max_detections=metric.max_detections,
         boxes=_name_boxes(datamodule, boxes, annotations),
         min_bbox_score=0.0 if boxes != "det" else datamodule.files.min_bbox_score,
-        oks_nms="none"
-        if metric.oks_nms_threshold is None
-        else f"{'soft ' * metric.soft_nms}{metric.oks_nms_threshold}",
+        oks_nms="none" if metric.oks_nms_threshold is None else f"{'soft ' * metric.soft_nms}{metric.oks_nms_threshold}",
     )
 
 

@@ -39,12 +39,7 @@ _BOXES = {"gt": "ground-truth boxes", "det": "detector boxes", "none": "whole im
 
 
 def report_run(
-    cfg: DictConfig,
-    assembly: Assembly,
-    numbers: Sequence[Mapping[str, float]],
-    *,
-    stage: str,
-    checkpoint: Path | str,
+    cfg: DictConfig, assembly: Assembly, numbers: Sequence[Mapping[str, float]], *, stage: str, checkpoint: Path | str
 ) -> ScoreResult:
     """Print metrics and protocol for each source of boxes, and write the reports, in the first process only.
 

@@ -73,9 +73,7 @@ def resume_callback(cfg: DictConfig, provenance: Provenance | None) -> "Resume":
     stored = dict(_flatten({group: provenance.config.get(group) for group in _GROUPS}))
     for settings in (stored, given):
         settings.setdefault(_FACTOR, 1.0)  # missing in checkpoints of older versions
-    changes = {
-        key: (stored.get(key), given.get(key)) for key in {**given, **stored} if stored.get(key) != given.get(key)
-    }
+    changes = {key: (stored.get(key), given.get(key)) for key in {**given, **stored} if stored.get(key) != given.get(key)}
     new_run = f"or start a new run from its weights: ckpt_path=null weights={provenance.file}."
     if "optim._target_" in changes:
         old, new = changes["optim._target_"]

@@ -79,10 +79,7 @@ def predicted_crops(
             finally:
                 advance()
             similarity = keypoint_similarity(
-                poses.keypoints,
-                table.keypoints[[row]].astype(np.float64),
-                table.area[[row]].astype(np.float64),
-                variances,
+                poses.keypoints, table.keypoints[[row]].astype(np.float64), table.area[[row]].astype(np.float64), variances
             )
             found.append((float(similarity[0, table.visibility[row] > 0].mean()), row, poses))
     found.sort(key=lambda entry: entry[:2])

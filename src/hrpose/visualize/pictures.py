@@ -19,11 +19,7 @@ Image = NDArray[np.uint8]
 _SHEET_ASPECT = 1.5  # width / height of a sheet, approximately
 MAX_JPEG_SIDE = 65500  # pixels, of libjpeg
 _GAP = 8  # pixels between the images of a sheet and around them
-_ENCODINGS: dict[str, list[int]] = {
-    ".png": [],
-    ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 92],
-    ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, 92],
-}
+_ENCODINGS: dict[str, list[int]] = {".png": [], ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 92], ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, 92]}
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 Colour = tuple[float, float, float]
 

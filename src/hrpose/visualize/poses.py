@@ -92,9 +92,7 @@ def draw_poses(
         width = _limb_width(points[row][shown[row]], canvas)
         if boxes is not None:
             _draw_frame(canvas, boxes[row], width)
-        instance = _Instance(
-            points[row], shown[row], labelled[row] == 1, None if confidence is None else confidence[row], width
-        )
+        instance = _Instance(points[row], shown[row], labelled[row] == 1, None if confidence is None else confidence[row], width)
         _draw_limbs(canvas, instance, skeleton)
         _draw_dots(canvas, instance, skeleton)
     for row, label in enumerate(labels or ()):
@@ -128,9 +126,7 @@ def _checked_keypoints(keypoints: NDArray[Any], skeleton: Skeleton) -> NDArray[n
     return points
 
 
-def _per_keypoint(
-    name: str, values: NDArray[Any] | None, shape: tuple[int, ...], default: float
-) -> NDArray[np.float64]:
+def _per_keypoint(name: str, values: NDArray[Any] | None, shape: tuple[int, ...], default: float) -> NDArray[np.float64]:
     """Return an array of one value per keypoint as (N, K), with 0 for NaN."""
     if values is None:
         return np.full(shape, default)
@@ -199,9 +195,7 @@ def _draw_frame(canvas: Image, box: NDArray[np.float64], width: float) -> None:
             _draw_line(canvas, start, end, thin + extra, colour)
 
 
-def _draw_label(
-    canvas: Image, text: str, points: NDArray[np.float64], box: NDArray[np.float64] | None, ground: Colour
-) -> None:
+def _draw_label(canvas: Image, text: str, points: NDArray[np.float64], box: NDArray[np.float64] | None, ground: Colour) -> None:
     """Write a text at the upper left corner of the box, or above the highest keypoint."""
     if box is not None and np.isfinite(box).all():
         corner = box[:2]
@@ -210,9 +204,7 @@ def _draw_label(
     write_text(canvas, text, (corner[0], corner[1]), text_height(canvas), ground=ground)
 
 
-def _draw_line(
-    canvas: Image, start: NDArray[np.float64], end: NDArray[np.float64], width: float, colour: Colour
-) -> None:
+def _draw_line(canvas: Image, start: NDArray[np.float64], end: NDArray[np.float64], width: float, colour: Colour) -> None:
     """Draw a line of any width, also fractional, with round ends."""
     along = np.arctan2(*(end - start)[::-1])
     turns = along + np.linspace(0.5, 1.5, 7) * np.pi
@@ -258,9 +250,7 @@ class PosePainter:
             numbered: whether `instance_ids` identify the instances in a video.
         """
         shown = poses[poses.scores >= self.min_score]
-        texts = (
-            [str(number) for number in shown.instance_ids] if numbered else [f"{score:.2f}" for score in shown.scores]
-        )
+        texts = [str(number) for number in shown.instance_ids] if numbered else [f"{score:.2f}" for score in shown.scores]
         labelled = numbered if self.labels is None else self.labels
         bbox = shown.bbox if shown.bbox is not None else np.hstack([shown.center - shown.scale / 2, shown.scale])
         if self.boxes is None and _is_whole(poses, image):

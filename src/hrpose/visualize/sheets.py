@@ -11,15 +11,7 @@ from numpy.typing import NDArray
 
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Poses
-from hrpose.visualize.pictures import (
-    SIDE_COLOURS,
-    Image,
-    check_image,
-    keypoint_colours,
-    resize,
-    scale_points,
-    tile,
-)
+from hrpose.visualize.pictures import SIDE_COLOURS, Image, check_image, keypoint_colours, resize, scale_points, tile
 from hrpose.visualize.poses import draw_poses
 
 _CROP_HEIGHT = 256  # pixels; smaller crops are enlarged by an integer factor to about this

@@ -14,10 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Conversion", "WeightReport", "WeightsError", "convert_weights", "load_weights", "save_weights"]
 
-_NAMES = {
-    "convert": "Conversion convert_weights save_weights",
-    "files": "WeightsError",
-    "load": "WeightReport load_weights",
-}
+_NAMES = {"convert": "Conversion convert_weights save_weights", "files": "WeightsError", "load": "WeightReport load_weights"}
 
 __getattr__, __dir__ = lazy_names(__name__, _NAMES)

@@ -101,9 +101,7 @@ def convert_weights(
         )
     _write(path, tensors, form, content.keypoint_names)
     left_out = tuple(name for name in content.tensors if names.get(name) not in tensors)
-    return Conversion(
-        content.path, kind.kind, architecture, path, form, len(tensors), left_out, averaged=content.averaged
-    )
+    return Conversion(content.path, kind.kind, architecture, path, form, len(tensors), left_out, averaged=content.averaged)
 
 
 def _checked_target(file: str | Path, form: str, *, overwrite: bool) -> Path:

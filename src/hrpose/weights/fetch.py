@@ -17,9 +17,7 @@ logger = logging.getLogger(__name__)
 _TIMEOUT = 10.0  # seconds without an answer
 
 
-def fetch_weights(
-    name_or_url: str, *, cache_dir: str | Path | None = None, attempts: int = 3, backoff: float = 1.0
-) -> Path:
+def fetch_weights(name_or_url: str, *, cache_dir: str | Path | None = None, attempts: int = 3, backoff: float = 1.0) -> Path:
     """Return the path of a weight file in the local cache, after downloading it if necessary.
 
     If a file name ends in the first digits of its SHA-256 (`hrnet_w32-36af842e.pth`), they are checked, also for cached files.
@@ -46,21 +44,11 @@ def fetch_weights(
         if url is None:
             raise FileNotFoundError(say_by_hand(PUBLISHED[name], file))
         file.unlink(missing_ok=True)
-        logger.info(
-            "Downloading %s to %s; at most %d attempts of %.0f s without an answer.", url, file, attempts, _TIMEOUT
-        )
+        logger.info("Downloading %s to %s; at most %d attempts of %.0f s without an answer.", url, file, attempts, _TIMEOUT)
         try:
             with progress_bars() as report_for:
                 checksum = f"sha256:{digest}" if (digest := digest_of(name)) else None
-                fetch(
-                    url,
-                    file,
-                    checksum=checksum,
-                    attempts=attempts,
-                    backoff=backoff,
-                    timeout=_TIMEOUT,
-                    report=report_for(name),
-                )
+                fetch(url, file, checksum=checksum, attempts=attempts, backoff=backoff, timeout=_TIMEOUT, report=report_for(name))
             _refuse_page(file, url)
         except DownloadError as error:
             raise FileNotFoundError(f"{error} Or download {url} in another way and save it as {file}.") from error
@@ -86,9 +74,7 @@ def _locate(name_or_url: str, cache_dir: str | Path | None) -> tuple[str, str | 
         )
     name = Path(unquote(urlsplit(name_or_url).path)).name
     if not Path(name).suffix:
-        raise ValueError(
-            f"Expected a URL that ends in the name of a weight file (.pth, .safetensors), but got {name_or_url}."
-        )
+        raise ValueError(f"Expected a URL that ends in the name of a weight file (.pth, .safetensors), but got {name_or_url}.")
     folder = hashlib.sha256(name_or_url.encode()).hexdigest()[:8]  # two URLs can end in the same file name
     return name, name_or_url, cached_file(f"{folder}/{name}", cache_dir)
 

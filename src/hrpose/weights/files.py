@@ -67,9 +67,7 @@ def read_weight_file(path: Path) -> WeightFile:
     key, states = _find_state(content)
     if not _count_tensors(states):
         held = [str(entry) for entry in content] if isinstance(content, Mapping) else [type(content).__name__]
-        raise WeightsError(
-            f"Expected a state_dict (tensors by name) in {path}, but found {', '.join(held[:8]) or 'nothing'}."
-        )
+        raise WeightsError(f"Expected a state_dict (tensors by name) in {path}, but found {', '.join(held[:8]) or 'nothing'}.")
     tensors = _unwrapped({str(name): value for name, value in states.items() if isinstance(value, Tensor)})
     meta = [name for name, value in tensors.items() if value.is_meta]
     if meta:
@@ -174,9 +172,7 @@ def _find_keypoint_names(notes: Any) -> tuple[str, ...] | None:
 def _read(path: Path) -> tuple[Any, Any]:
     """Return the contents of a file, and its metadata."""
     if not path.is_file():
-        raise WeightsError(
-            f"Expected a weight file at {path}, but there is none. Correct the path, or download the file."
-        )
+        raise WeightsError(f"Expected a weight file at {path}, but there is none. Correct the path, or download the file.")
     with path.open("rb") as stream:
         start = stream.read(16)
     if path.suffix == ".safetensors" or start[6:9] == b"\0\0{":  # after the length of its header

@@ -203,9 +203,7 @@ def _simple_baseline(tensors: Mapping[str, Tensor]) -> nn.Module | None:
 
 def _hourglass(tensors: Mapping[str, Tensor]) -> nn.Module:
     head = tensors["score.0.weight"]
-    return StackedHourglass(
-        _count(tensors, "hg."), head.shape[0], width=head.shape[1], num_blocks=_count(tensors, "res.0.")
-    )
+    return StackedHourglass(_count(tensors, "hg."), head.shape[0], width=head.shape[1], num_blocks=_count(tensors, "res.0."))
 
 
 def _count(tensors: Mapping[str, Tensor], prefix: str) -> int:

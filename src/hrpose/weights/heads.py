@@ -28,9 +28,7 @@ class KeypointMatch:
     taken: Mapping[int, int]  # index in the file by index in the network, of the common keypoints
     taken_names: tuple[str, ...]  # names of the common keypoints in the network
     fresh_names: tuple[str, ...]  # names of the network's other keypoints
-    assumed: (
-        str | None
-    )  # the skeleton that was assumed from the number of keypoints; None if the file has keypoint names
+    assumed: str | None  # the skeleton that was assumed from the number of keypoints; None if the file has keypoint names
     channels: int  # number of channels per keypoint
     num_file_keypoints: int  # number of keypoints of the file
 

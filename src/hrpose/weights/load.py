@@ -76,11 +76,7 @@ class WeightReport:
 
 
 def load_weights(
-    net: nn.Module,
-    file: str | Path,
-    *,
-    keypoint_names: Sequence[str] | None = None,
-    fresh_head: bool = False,
+    net: nn.Module, file: str | Path, *, keypoint_names: Sequence[str] | None = None, fresh_head: bool = False
 ) -> WeightReport:
     """Load a weight file into a network, in place, and report what was loaded.
 
@@ -135,18 +131,14 @@ def load_weights(
     if not fresh_head:
         _check_head(report, form, found, expected)
     if report.not_finite:
-        logger.warning(
-            "%s: %d tensors have NaN or infinity: %s.", *(file, len(report.not_finite), _first(report.not_finite))
-        )
+        logger.warning("%s: %d tensors have NaN or infinity: %s.", *(file, len(report.not_finite), _first(report.not_finite)))
     net.load_state_dict({name: found[name] for name in report.loaded}, strict=False)
     if _absent(report, form) or (report.remark and not fresh_head):
         logger.warning("%s", report)
     return report
 
 
-def _check_types(
-    path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor], fitting: Iterable[str]
-) -> None:
+def _check_types(path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor], fitting: Iterable[str]) -> None:
     """Check that tensors are floating point or integer as in the network, and not complex."""
     wrong = [
         name
@@ -288,9 +280,7 @@ def _check_head(report: WeightReport, form: Form, found: Mapping[str, Tensor], e
 def _absent(report: WeightReport, form: Form) -> list[str]:
     """Return the missing tensors that a file of this format should have; a backbone has no deconvolutions."""
     elsewhere = _HEADS if form.whole else (*_HEADS, DECONVS)
-    return [
-        name for name in report.missing if not official_name(name).startswith(elsewhere) and not name.endswith(_COUNTER)
-    ]
+    return [name for name in report.missing if not official_name(name).startswith(elsewhere) and not name.endswith(_COUNTER)]
 
 
 def _summary(names: Iterable[str]) -> str:

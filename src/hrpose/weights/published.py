@@ -14,7 +14,9 @@ from pathlib import Path
 
 _MMPOSE = "https://download.openmmlab.com/mmpose"
 _TORCHVISION = "https://download.pytorch.org/models"
-HRNET_PAGE = "https://drive.google.com/drive/folders/1hOTihvbyIxsm5ygDpbUuJ7O_tzv4oXjC or https://1drv.ms/f/s!AhIXJn_J-blW231MH2krnmLq5kkQ"
+HRNET_PAGE = (
+    "https://drive.google.com/drive/folders/1hOTihvbyIxsm5ygDpbUuJ7O_tzv4oXjC or https://1drv.ms/f/s!AhIXJn_J-blW231MH2krnmLq5kkQ"
+)
 
 # from the READMEs and model indices of the authors; the files of the HRNet authors have no direct URL
 _DIRECT = {
@@ -52,15 +54,10 @@ _DIRECT = {
         "td-reg_res50_rle-8xb64-210e_coco-256x192-d37efd64_20220913.pth",
         "td-reg_res50_rle-pretrained-8xb64-210e_coco-256x192-2cb494ee_20220913.pth",
     ),
-    f"{_MMPOSE}/v1/body_2d_keypoint/integral_regression/coco": (
-        "ipr_res50_8xb64-210e_coco-256x256-a3898a33_20220913.pth",
-    ),
+    f"{_MMPOSE}/v1/body_2d_keypoint/integral_regression/coco": ("ipr_res50_8xb64-210e_coco-256x256-a3898a33_20220913.pth",),
     f"{_MMPOSE}/top_down/deeppose": (
         *("deeppose_res101_coco_256x192-2f247111_20210205.pth", "deeppose_res152_coco_256x192-7df89a88_20210205.pth"),
-        *(
-            "deeppose_res101_coco_256x192_rle-16c3d461_20220615.pth",
-            "deeppose_res152_coco_256x192_rle-c05bdccf_20220615.pth",
-        ),
+        *("deeppose_res101_coco_256x192_rle-16c3d461_20220615.pth", "deeppose_res152_coco_256x192_rle-c05bdccf_20220615.pth"),
         "deeppose_res152_coco_384x288_rle-b77c4c37_20220624.pth",
     ),
     f"{_MMPOSE}/top_down/hrnet": (

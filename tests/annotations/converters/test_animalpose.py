@@ -75,9 +75,7 @@ def test_the_json_form_has_corners_and_nested_keypoints(tmp_path) -> None:
                 "category_id": 3,
             }
         ],
-        "categories": [
-            {"supercategory": "animal", "id": 3, "name": "dog", "keypoints": names, "skeleton": [[0, 1], [0, 2]]}
-        ],
+        "categories": [{"supercategory": "animal", "id": 3, "name": "dog", "keypoints": names, "skeleton": [[0, 1], [0, 2]]}],
     }
     file = tmp_path / "keypoints.json"
     file.write_text(json.dumps(content))

@@ -26,8 +26,7 @@ def labels(tmp_path: Path) -> Path:
     content = {
         "images": [{"id": index, "file_name": name} for index, name in enumerate(named)],
         "annotations": [
-            {"id": index, "image_id": index, "category_id": 7, "keypoints": [10, 20, 2, 30, 40, 2]}
-            for index in range(10)
+            {"id": index, "image_id": index, "category_id": 7, "keypoints": [10, 20, 2, 30, 40, 2]} for index in range(10)
         ],
         "categories": [{"id": 7, "name": "fly", "keypoints": ["head", "tail"]}],
     }
@@ -37,9 +36,7 @@ def labels(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["tar", "zip"])
-def test_images_of_a_coco_file_are_written_once_with_their_bytes_and_the_command_reads_them(
-    kind: str, labels: Path
-) -> None:
+def test_images_of_a_coco_file_are_written_once_with_their_bytes_and_the_command_reads_them(kind: str, labels: Path) -> None:
     out = labels.parent / "packed"
     conversion = convert_labels(labels, out=out, split=0.2, split_by="image", archive=kind, archive_size=0.004)
     assert set(conversion.archives) == {"train", "val"}
@@ -105,9 +102,7 @@ def test_a_conversion_that_fails_in_the_middle_leaves_no_archive(labels: Path, m
 def test_other_formats_write_archives_too(tmp_path: Path) -> None:
     write_images(tmp_path, *(f"{number}.png" for number in range(4)))
     for number in range(4):
-        shapes = [
-            {"label": name, "shape_type": "point", "points": [[20 + number, 30]]} for name in ("left_a", "right_a")
-        ]
+        shapes = [{"label": name, "shape_type": "point", "points": [[20 + number, 30]]} for name in ("left_a", "right_a")]
         shapes.append({"label": "fly", "shape_type": "rectangle", "points": [[1, 1], [90, 90]]})
         for shape in shapes:
             shape["group_id"] = 1

@@ -13,9 +13,7 @@ from hrpose.annotations.coco import read_annotations
 from hrpose.errors import DataError, MissingDataError
 
 NAMES = ["nose", "left_ear", "right_ear"]
-POINTS = np.array(
-    [[[10, 20], [30, 40], [50, 25]], [[60, 70], [np.nan, np.nan], [80, 100]], [[5, 6], [7, 8], [9, 10.5]]]
-)
+POINTS = np.array([[[10, 20], [30, 40], [50, 25]], [[60, 70], [np.nan, np.nan], [80, 100]], [[5, 6], [7, 8], [9, 10.5]]])
 FILES = ["v1/a.png", "v1/a.png", "v2/b.png"]
 
 

@@ -21,13 +21,7 @@ def write(folder: Path, count: int = 10, **image: Any) -> Path:
         "licenses": [{"id": 4}],
         "images": [{"id": index, "file_name": name, **image} for index, name in enumerate(names)],
         "annotations": [
-            {
-                "id": 100 + index,
-                "image_id": index,
-                "category_id": 7,
-                "keypoints": [1, 2, 2, 0, 0, 0],
-                "segmentation": [[1, 2, 3]],
-            }
+            {"id": 100 + index, "image_id": index, "category_id": 7, "keypoints": [1, 2, 2, 0, 0, 0], "segmentation": [[1, 2, 3]]}
             for index in range(count)
         ],
         "categories": [{"id": 7, "name": "fly", "keypoints": ["head", "tail"]}],
@@ -111,9 +105,7 @@ def roboflow(folder: Path, *splits: str) -> Path:
                 {"id": 1, "name": "fly", "supercategory": "flies", "keypoints": ["head", "tail"], "skeleton": [[1, 2]]},
             ],
             "images": rows,
-            "annotations": [
-                {"id": 0, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "keypoints": [1, 2, 2, 0, 0, 0]}
-            ],
+            "annotations": [{"id": 0, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "keypoints": [1, 2, 2, 0, 0, 0]}],
         }
         (folder / split / "_annotations.coco.json").write_text(json.dumps(content))
     return folder

@@ -129,9 +129,7 @@ def test_tracks_of_points_are_joined_by_frame_and_group(tmp_path) -> None:
         f'<track id="{number}" label="{name}" source="manual"{group}>'
         f'<points frame="0" outside="0" occluded="{number % 2}" {other} points="{number}.50,{number}.25"></points>'
         f'<points frame="1" outside="1" occluded="0" {other} points="9,9"></points></track>'
-        for number, (name, group) in enumerate(
-            [(name, group) for group in GROUPS for name in ("left_toe", "right_toe")]
-        )
+        for number, (name, group) in enumerate([(name, group) for group in GROUPS for name in ("left_toe", "right_toe")])
     )
     box = '<box frame="{}" outside="0" occluded="0" keyframe="1" xtl="1" ytl="2" xbr="31" ybr="42"></box>'
     boxes = f'<track id="9" label="horse" group_id="5">{box.format(0)}{box.format(1)}</track>'
@@ -140,10 +138,7 @@ def test_tracks_of_points_are_joined_by_frame_and_group(tmp_path) -> None:
     found = instances(tmp_path)
     first, second = found["images/frame_000000.PNG"]
     assert (first["keypoints"], first["bbox"]) == ([0.5, 0.25, 2, 1.5, 1.25, 1], [1, 2, 30, 40])
-    assert (second["keypoints"], second.get("track_id")) == (
-        [2.5, 2.25, 2, 3.5, 3.25, 1],
-        None,
-    )
+    assert (second["keypoints"], second.get("track_id")) == ([2.5, 2.25, 2, 3.5, 3.25, 1], None)
     assert [row["num_keypoints"] for row in found["images/frame_000001.PNG"]] == [0]
 
 

@@ -31,11 +31,7 @@ SKELETON = {
 
 def write(folder: Path, *annotations: dict[str, Any], path: str = "/") -> Path:
     slot = {"type": "image", "slot_name": "0", "width": 160, "height": 120, "source_files": [{"file_name": "a.png"}]}
-    content = {
-        "version": "2.0",
-        "item": {"name": "a.png", "path": path, "slots": [slot]},
-        "annotations": list(annotations),
-    }
+    content = {"version": "2.0", "item": {"name": "a.png", "path": path, "slots": [slot]}, "annotations": list(annotations)}
     (folder / "a.json").write_text(json.dumps(content))
     return folder
 

@@ -114,11 +114,7 @@ def test_missing_boxes_are_refused_without_margin(project) -> None:
 
 @pytest.mark.parametrize(
     ("old", "new", "found"),
-    [
-        ("40.5", "forty", "forty"),
-        (",40.5", ",", "leftear"),
-        ("coords,x,y,x,y,x,y", "coords,x,y,x,y,x,likelihood", "likelihood"),
-    ],
+    [("40.5", "forty", "forty"), (",40.5", ",", "leftear"), ("coords,x,y,x,y,x,y", "coords,x,y,x,y,x,likelihood", "likelihood")],
 )
 def test_a_wrong_cell_is_refused(project, old, new, found) -> None:
     file = project / "labeled-data/clip/CollectedData_me.csv"

@@ -112,10 +112,7 @@ def test_points_of_other_names_without_a_rectangle_are_a_category_of_their_own(t
         region("pup2", "rectanglelabels", "pup2", 0, 0),
         region("u", "keypointlabels", "pup_neck", 10, 10),
         region("v", "keypointlabels", "pup_snout", 12, 10),
-        *(
-            {"from_id": one, "to_id": box, "type": "relation"}
-            for one, box in (("m", "pup1"), ("u", "pup2"), ("v", "pup2"))
-        ),
+        *({"from_id": one, "to_id": box, "type": "relation"} for one, box in (("m", "pup1"), ("u", "pup2"), ("v", "pup2"))),
     ]
     file = write(tmp_path, task(result))
     with pytest.raises(DataError, match=r"pup1 \(K=2, 1.*ungrouped \(K=1.*category="):

@@ -76,10 +76,7 @@ def test_annotations_keep_their_visibility(poses) -> None:
     file.write_text(json.dumps({**content, "annotations": [row]}))
     write_labels(file, "labelme", images=poses.parent / "images")
     shapes = json.loads((poses.parent / "labelme/b.json").read_text())["shapes"]
-    assert [(shape["label"], shape.get("difficult", False)) for shape in shapes[1:]] == [
-        ("nose", True),
-        ("left_ear", False),
-    ]
+    assert [(shape["label"], shape.get("difficult", False)) for shape in shapes[1:]] == [("nose", True), ("left_ear", False)]
 
 
 def test_labels_are_not_replaced(poses) -> None:

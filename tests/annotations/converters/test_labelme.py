@@ -19,9 +19,7 @@ from hrpose.annotations.converters import convert_labels, recognise
 from hrpose.errors import DataError
 
 
-def shape(
-    label: str, *points: tuple[float, float], group: int | None = None, kind: str = "point", **other: Any
-) -> dict:
+def shape(label: str, *points: tuple[float, float], group: int | None = None, kind: str = "point", **other: Any) -> dict:
     return {
         "label": label,
         "points": [list(point) for point in points],

@@ -42,11 +42,7 @@ GRAPH = {
     "geometryType": "graph",
     "tags": [],
     "classTitle": "mouse",
-    "nodes": {
-        "66502c5b": {"loc": [101.5, 55]},
-        "8e20c830": {"loc": [102, 39]},
-        "bf89e248": {"loc": [10, 10], "disabled": True},
-    },
+    "nodes": {"66502c5b": {"loc": [101.5, 55]}, "8e20c830": {"loc": [102, 39]}, "bf89e248": {"loc": [10, 10], "disabled": True}},
 }
 BOX = {"classTitle": "cage", "geometryType": "rectangle", "points": {"exterior": [[0, 0], [9, 9]], "interior": []}}
 
@@ -92,23 +88,14 @@ def test_a_project_of_the_sdk_numbers_nodes_by_their_label(tmp_path) -> None:
         "nodes": {name: {"label": name, **node} for name in ("nose", "left ear", "right ear")},
         "edges": [{"src": "nose", "dst": "left ear", "color": "#00FF00"}],
     }
-    entry = {
-        "title": "mouse",
-        "description": "",
-        "shape": "graph",
-        "color": "#0F8A60",
-        "geometry_config": graph,
-        "hotkey": "",
-    }
+    entry = {"title": "mouse", "description": "", "shape": "graph", "color": "#0F8A60", "geometry_config": graph, "hotkey": ""}
     row = {
         **{"classTitle": "mouse", "description": "", "tags": [], "geometryType": "graph", "shape": "graph"},
         "nodes": {"left ear": {"loc": [40, 30], "disabled": True}, "nose": {"loc": [20, 10]}},
         **{"nnCreated": False, "nnUpdated": False},
     }
     write(tmp_path, row)
-    (tmp_path / "meta.json").write_text(
-        json.dumps({"classes": [entry], "tags": [], "projectSettings": {"multiView": {}}})
-    )
+    (tmp_path / "meta.json").write_text(json.dumps({"classes": [entry], "tags": [], "projectSettings": {"multiView": {}}}))
     with pytest.raises(DataError, match="box"):
         convert_labels(tmp_path)
     row["nodes"]["right ear"] = {"loc": [50, 31.5]}

@@ -82,12 +82,7 @@ def test_a_project_of_version_3_is_read(tmp_path) -> None:
 
     attribute = {"anchor_id": "FILE1_Z0_XY1", "type": 3, "desc": "", "default_option_id": ""}
     project = {
-        "project": {
-            "pid": "__VIA_PROJECT_ID__",
-            "pname": "screws",
-            "data_format_version": "3.1.1",
-            "vid_list": ["1", "2"],
-        },
+        "project": {"pid": "__VIA_PROJECT_ID__", "pname": "screws", "data_format_version": "3.1.1", "vid_list": ["1", "2"]},
         "config": {"file": {"loc_prefix": {"1": "", "2": ""}}, "ui": {"file_content_align": "center"}},
         "attribute": {
             "1": {"aname": "part", **attribute, "options": {"0": "left", "1": "right"}},

@@ -36,12 +36,7 @@ def test_the_best_of_overlapping_boxes_is_kept() -> None:
 
 @pytest.mark.parametrize(
     ("options", "rows"),
-    [
-        ((0.0, None, 100), [1, 0, 2, 3]),
-        ((0.45, None, 100), [1, 0]),
-        ((0.0, None, 2), [1, 0]),
-        ((0.0, 0.85, 100), [1, 0, 2, 3]),
-    ],
+    [((0.0, None, 100), [1, 0, 2, 3]), ((0.45, None, 100), [1, 0]), ((0.0, None, 2), [1, 0]), ((0.0, 0.85, 100), [1, 0, 2, 3])],
 )
 def test_every_threshold_can_be_set(options, rows) -> None:
     np.testing.assert_array_equal(BoxFilter(*options)(BOXES, SCORES)[0], BOXES[rows])

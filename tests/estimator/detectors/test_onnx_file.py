@@ -17,9 +17,7 @@ IMAGE[...] = (10, 20, 30)
 ZOOM = 64 / 60
 
 
-def save(
-    file: Path, nodes: list, outputs: dict[str, int], constants: dict[str, np.ndarray], inputs: list | None = None
-) -> Path:
+def save(file: Path, nodes: list, outputs: dict[str, int], constants: dict[str, np.ndarray], inputs: list | None = None) -> Path:
     """Write a network with an input image of 64 x 64 pixels."""
     picture = helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 64, 64])
     graph = helper.make_graph(

@@ -24,9 +24,7 @@ def test_a_known_mixture_of_errors_is_found_exactly() -> None:
     kept = np.ones(80, dtype=bool)
     kept[[3, 10, 77]] = False  # false negatives
     junk = predict(truth, truth.keypoints - 30_000)
-    detections = Detections(
-        *(np.concatenate([getattr(found, name)[kept], getattr(junk, name)[:5]]) for name in vars(found))
-    )
+    detections = Detections(*(np.concatenate([getattr(found, name)[kept], getattr(junk, name)[:5]]) for name in vars(found)))
     anatomy = error_anatomy(detections, truth, COCO.sigmas, COCO.flip_permutation)
     names, counts = np.unique(kinds[kept], return_counts=True)
     assert anatomy.keypoints == dict(zip(names.tolist(), counts.tolist(), strict=True))
@@ -69,12 +67,8 @@ def test_no_predictions_give_only_false_negatives() -> None:
     distinct=st.booleans(),
     max_detections=st.sampled_from([2, 20]),
 )
-def test_no_fix_lowers_a_number(
-    seed: int, num_images: int, num_categories: int, distinct: bool, max_detections: int
-) -> None:
-    annotations, results, sigmas = random_case(
-        seed, num_images=num_images, num_categories=num_categories, distinct=distinct
-    )
+def test_no_fix_lowers_a_number(seed: int, num_images: int, num_categories: int, distinct: bool, max_detections: int) -> None:
+    annotations, results, sigmas = random_case(seed, num_images=num_images, num_categories=num_categories, distinct=distinct)
     anatomy = error_anatomy(
         detections_from_coco(results), truth_from_coco(annotations), sigmas, COCO.flip_permutation,
         max_detections=max_detections,

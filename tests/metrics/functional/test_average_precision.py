@@ -30,9 +30,7 @@ def test_random_cases_equal_the_reference(
     )
     if contradicting:
         annotations = contradict(annotations, seed)
-    got = average_precision(
-        detections_from_coco(results, num_keypoints), truth_from_coco(annotations, num_keypoints), sigmas
-    )
+    got = average_precision(detections_from_coco(results, num_keypoints), truth_from_coco(annotations, num_keypoints), sigmas)
     assert list(got.values()) == coco_numbers(annotations, results, sigmas)
 
 
@@ -44,9 +42,7 @@ def test_names_are_in_the_order_of_coco() -> None:
 
 @pytest.mark.data
 def test_real_predictions_equal_the_reference(shared_data: Path) -> None:
-    results = json.loads(
-        (shared_data / "simplepose" / "ultralight_simplepose_val2017_keypoints_results.json").read_text()
-    )
+    results = json.loads((shared_data / "simplepose" / "ultralight_simplepose_val2017_keypoints_results.json").read_text())
     everyone = json.loads((shared_data / "coco_labels_2017" / "person_keypoints_val2017_recovered.json").read_text())
     chosen = {row["image_id"] for row in results}
     annotations = {

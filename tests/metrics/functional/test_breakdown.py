@@ -29,10 +29,7 @@ def test_per_keypoint_equals_the_reference_on_that_keypoint() -> None:
             for row in annotations["annotations"]
         ]
         found = [{**row, "keypoints": row["keypoints"][part]} for row in results]
-        assert (
-            got[keypoint]
-            == coco_numbers({**annotations, "annotations": people}, found, sigmas[keypoint : keypoint + 1])[0]
-        )
+        assert got[keypoint] == coco_numbers({**annotations, "annotations": people}, found, sigmas[keypoint : keypoint + 1])[0]
 
 
 def test_by_visibility_counts_only_that_kind() -> None:
@@ -40,9 +37,7 @@ def test_by_visibility_counts_only_that_kind() -> None:
     truth, detections = truth_from_coco(annotations, 4), detections_from_coco(results, 4)
     numbers = average_precision_by_visibility(detections, truth, sigmas)
     visible = np.where(truth.visibility == 1, 0, truth.visibility).astype(np.uint8)
-    assert numbers["visible"] == average_precision(
-        detections, replace(truth, visibility=visible, num_keypoints=None), sigmas
-    )
+    assert numbers["visible"] == average_precision(detections, replace(truth, visibility=visible, num_keypoints=None), sigmas)
     assert set(numbers) == {"visible", "occluded"}
 
 
@@ -70,11 +65,7 @@ def test_by_crowding_evaluates_the_images_of_a_range() -> None:
     truth, detections = truth_from_coco(annotations, 4), detections_from_coco(results, 4)
     numbers = average_precision_by_crowding(detections, truth, sigmas)
     image_ids, crowding = crowd_index(truth)
-    for name, chosen in (
-        ("easy", crowding < 0.2),
-        ("medium", (crowding >= 0.2) & (crowding < 0.8)),
-        ("hard", crowding >= 0.8),
-    ):
+    for name, chosen in (("easy", crowding < 0.2), ("medium", (crowding >= 0.2) & (crowding < 0.8)), ("hard", crowding >= 0.8)):
         assert numbers[name] == average_precision(*select_images(detections, truth, image_ids[chosen]), sigmas)
 
 
@@ -94,9 +85,7 @@ def test_stated_crowd_indices_are_used_for_all_images() -> None:
 def test_by_part_equals_the_reference_on_those_keypoints() -> None:
     annotations, results, sigmas = random_case(5, num_keypoints=5)
     parts = {"ends": [0, 4], "middle": [1, 2, 3]}
-    got = average_precision_by_part(
-        detections_from_coco(results, 5), truth_from_coco(annotations, 5), sigmas, parts=parts
-    )
+    got = average_precision_by_part(detections_from_coco(results, 5), truth_from_coco(annotations, 5), sigmas, parts=parts)
     for name, indices in parts.items():
 
         def part(row: dict, indices: list[int] = indices) -> dict:

@@ -7,12 +7,7 @@ import pytest
 from known_errors import AREA, pairs_of_people, predict
 
 from hrpose.metrics.functional import Detections, keypoint_variances, match_detections
-from hrpose.metrics.functional.matching import (
-    OKS_THRESHOLDS,
-    keypoint_similarity,
-    pair_instances,
-    position_among_equals,
-)
+from hrpose.metrics.functional.matching import OKS_THRESHOLDS, keypoint_similarity, pair_instances, position_among_equals
 from hrpose.skeletons import COCO
 from hrpose.structures import GroundTruth
 
@@ -34,9 +29,7 @@ def found(*x: float, scores: tuple[float, ...] | None = None, area: float = 2000
     places = np.array(x, dtype=float)
     one = np.ones(len(x), dtype=np.int64)
     score = np.linspace(0.9, 0.1, len(x)) if scores is None else np.array(scores)
-    return Detections(
-        one * image_id, one, np.stack([places, 0 * places], axis=1)[:, None], score, np.full(len(x), area)
-    )
+    return Detections(one * image_id, one, np.stack([places, 0 * places], axis=1)[:, None], score, np.full(len(x), area))
 
 
 def match(detections: Detections, truth: GroundTruth, **kwargs: Any) -> tuple[list[int], list[bool]]:
@@ -125,7 +118,5 @@ def test_every_row_is_paired_alone_or_missed() -> None:
 
 
 def test_keypoint_similarity_by_hand() -> None:
-    got = keypoint_similarity(
-        np.array([[[3.0, 4.0]]]), np.zeros((1, 1, 2)), np.array([AREA]), keypoint_variances([0.05])
-    )
+    got = keypoint_similarity(np.array([[[3.0, 4.0]]]), np.zeros((1, 1, 2)), np.array([AREA]), keypoint_variances([0.05]))
     assert got[0, 0] == pytest.approx(np.exp(-25 / (2 * 0.01 * AREA)), rel=1e-12)

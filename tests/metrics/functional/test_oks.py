@@ -13,16 +13,9 @@ from hrpose.skeletons import COCO
 from hrpose.structures import GroundTruth
 
 
-def person(
-    keypoints: np.ndarray, visibility: np.ndarray, area: float, bbox: tuple[float, ...] = (0, 0, 0, 0)
-) -> GroundTruth:
+def person(keypoints: np.ndarray, visibility: np.ndarray, area: float, bbox: tuple[float, ...] = (0, 0, 0, 0)) -> GroundTruth:
     one = np.ones(1, dtype=np.int64)
-    arrays = (
-        keypoints[None].astype(float),
-        visibility[None].astype(np.uint8),
-        np.array([bbox], float),
-        np.array([area]),
-    )
+    arrays = (keypoints[None].astype(float), visibility[None].astype(np.uint8), np.array([bbox], float), np.array([area]))
     return GroundTruth(one, one, one, one, *arrays, np.zeros(1, dtype=bool))
 
 
@@ -60,9 +53,7 @@ def test_matrix_equals_the_reference_to_the_bit(seed: int, num_keypoints: int) -
     evaluation._gts = {(3, 1): annotations["annotations"]}
     evaluation._dts = {(3, 1): results}
     wanted = evaluation.computeOks(3, 1)
-    got = oks_matrix(
-        detections_from_coco(results, num_keypoints).keypoints, truth_from_coco(annotations, num_keypoints), sigmas
-    )
+    got = oks_matrix(detections_from_coco(results, num_keypoints).keypoints, truth_from_coco(annotations, num_keypoints), sigmas)
     assert got.tolist() == (wanted.tolist() if len(wanted) else got.tolist())
 
 
@@ -81,16 +72,11 @@ def test_area_of_the_box_around_a_pose() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    seed=st.integers(0, 2**32 - 1),
-    num_keypoints=st.sampled_from([1, 2, 17]),
-    lowest=st.sampled_from([0.0, 0.01, 0.5, 0.95, 1.0]),
+    seed=st.integers(0, 2**32 - 1), num_keypoints=st.sampled_from([1, 2, 17]), lowest=st.sampled_from([0.0, 0.01, 0.5, 0.95, 1.0])
 )
 def test_no_pair_that_reaches_the_threshold_is_left_out(seed: int, num_keypoints: int, lowest: float) -> None:
     annotations, results, sigmas = random_case(seed, num_keypoints=num_keypoints)
-    keypoints, truth = (
-        detections_from_coco(results, num_keypoints).keypoints,
-        truth_from_coco(annotations, num_keypoints),
-    )
+    keypoints, truth = (detections_from_coco(results, num_keypoints).keypoints, truth_from_coco(annotations, num_keypoints))
     similarity = oks_matrix(keypoints, truth, sigmas)
     rows, columns = np.indices(similarity.shape).reshape(2, -1)
     may = may_reach(lowest, keypoints, truth, keypoint_variances(sigmas).max(), rows, columns)

@@ -11,9 +11,7 @@ from hrpose.metrics.functional import keypoint_variances, oks_between, oks_nms, 
 from hrpose.skeletons import COCO
 
 
-def suppress_one_by_one(
-    points: np.ndarray, scores: np.ndarray, areas: np.ndarray, threshold: float, sigmas: object
-) -> list[int]:
+def suppress_one_by_one(points: np.ndarray, scores: np.ndarray, areas: np.ndarray, threshold: float, sigmas: object) -> list[int]:
     order = np.argsort(-scores, kind="stable")
     kept = []
     while len(order):
@@ -47,9 +45,7 @@ def test_similarities_equal_the_official_ones(golden_dir: Path) -> None:
     golden = np.load(golden_dir / "oks_nms.npz")
     number = int(golden["counts"][0])
     rows, columns = np.indices((number, number)).reshape(2, -1)
-    got = oks_between(
-        golden["keypoints"].astype(np.float64), golden["areas"], keypoint_variances(COCO.sigmas), rows, columns
-    )
+    got = oks_between(golden["keypoints"].astype(np.float64), golden["areas"], keypoint_variances(COCO.sigmas), rows, columns)
     np.testing.assert_allclose(got.reshape(number, number), golden["oks_first"], atol=1e-8)  # official: float32 squares
 
 

@@ -57,13 +57,7 @@ def export(weights, tmp_path_factory):
 
 def measure(weights, people, folder, *overrides) -> float:
     """Return the AP of `hrpose test`."""
-    given = [
-        f"weights={weights}",
-        f"paths.data={people}",
-        f"paths.runs={folder}",
-        f"paths.run={folder}",
-        "prepare=null",
-    ]
+    given = [f"weights={weights}", f"paths.data={people}", f"paths.runs={folder}", f"paths.run={folder}", "prepare=null"]
     small = ["codec=heatmap", "size=128x96", "model.width=4", "model.stem_width=8", "model.stage1_width=4"]
     quiet = ["data.num_workers=0", "trainer.accelerator=cpu", "trainer.precision=32-true", "callbacks.progress=null"]
     quiet += ["callbacks.pictures=null"]
@@ -105,10 +99,7 @@ def test_an_estimator_opens_a_file_like_a_checkpoint(export, people, weights):
 
 
 def test_the_check_uses_images_of_a_folder_or_drawn_people_without_data(weights, people, tmp_path):
-    for overrides, name, count in (
-        ([f"photos={people}/val2017"], f"images in {people}/val2017", 6),
-        ([], "drawn people", 10),
-    ):
+    for overrides, name, count in (([f"photos={people}/val2017"], f"images in {people}/val2017", 6), ([], "drawn people", 10)):
         cfg = compose("export", [f"weights={weights}", f"paths.data={tmp_path}", *overrides])
         _, record = export_room.read_network(cfg, weights)
         source = find_crops(cfg, record, weights, tmp_path)
@@ -119,9 +110,7 @@ def test_the_check_uses_images_of_a_folder_or_drawn_people_without_data(weights,
 
 @pytest.mark.slow
 def test_half_precision_is_reported_with_the_ap_before_and_after(export, people):
-    _, report = export(
-        "format=openvino", "precision=bf16", "flip_test=false", f"paths.data={people}", "max_ap_loss=0.5"
-    )
+    _, report = export("format=openvino", "precision=bf16", "flip_test=false", f"paths.data={people}", "max_ap_loss=0.5")
     assert not report["exact"]
     assert report["comparison"]["largest"] > 0.01
     assert 0 <= report["ap_before"] <= 1
@@ -130,13 +119,7 @@ def test_half_precision_is_reported_with_the_ap_before_and_after(export, people)
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
 def test_int8_is_calibrated_on_images(export, people, format):
-    overrides = (
-        "precision=int8",
-        f"paths.data={people}",
-        f"photos={people}/val2017",
-        "max_ap_loss=0.5",
-        "flip_test=false",
-    )
+    overrides = ("precision=int8", f"paths.data={people}", f"photos={people}/val2017", "max_ap_loss=0.5", "flip_test=false")
     file, report = export(f"format={format}", *overrides)
     assert open_exported(file).record.precision == "int8"
     assert report["comparison"]["median"] < 20
@@ -154,13 +137,7 @@ def write_images(folder, pictures):
 @pytest.mark.parametrize("colours", [(0, 0, 0, 0), (0, 90, 255, 40)])
 def test_int8_is_not_calibrated_on_single_colours(weights, tmp_path, colours):
     images = write_images(tmp_path / "photos", [np.full((80, 60, 3), colour, np.uint8) for colour in colours])
-    overrides = [
-        f"weights={weights}",
-        "precision=int8",
-        f"paths.data={tmp_path}",
-        f"photos={images}",
-        f"paths.run={tmp_path}",
-    ]
+    overrides = [f"weights={weights}", "precision=int8", f"paths.data={tmp_path}", f"photos={images}", f"paths.run={tmp_path}"]
     with pytest.raises(ConfigError, match="4 of 4 calibration"):
         run("export", compose("export", overrides))
     assert not list(tmp_path.glob("*.onnx"))
@@ -180,13 +157,7 @@ def test_int8_that_moves_keypoints_fails_without_an_ap(weights, people, tmp_path
     dark = [cv2.imread(str(file)) // 16 for file in sorted((people / "val2017").iterdir())]
     images = write_images(tmp_path / "photos", dark)
     confident = changed(weights, tmp_path / "confident.ckpt", "net.final_layer.weight", lambda weight: weight * 1e10)
-    overrides = [
-        f"weights={confident}",
-        "precision=int8",
-        f"paths.data={people}",
-        "flip_test=false",
-        "measure_ap=false",
-    ]
+    overrides = [f"weights={confident}", "precision=int8", f"paths.data={people}", "flip_test=false", "measure_ap=false"]
     with pytest.raises(ExportCheckError, match="confident keypoints move by more than 3%"):
         run("export", compose("export", [*overrides, f"photos={images}", f"output={tmp_path}/dark.onnx"]))
     assert "calibration crops have a single colour, 6 have little contrast" in caplog.text
@@ -236,10 +207,7 @@ def test_a_file_that_differs_is_kept_and_is_an_error(export, weights, people, tm
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
-    [
-        (["precision=bf16"], "no bf16 convolutions"),
-        (["format=openvino", "output=a.onnx"], r"end in \.xml"),
-    ],
+    [(["precision=bf16"], "no bf16 convolutions"), (["format=openvino", "output=a.onnx"], r"end in \.xml")],
 )
 def test_unsupported_options_of_a_format_are_refused_first(weights, tmp_path, overrides, message):
     with pytest.raises(ConfigError, match=message):
@@ -281,18 +249,12 @@ def test_a_network_of_a_custom_class_is_exported(people, tmp_path, monkeypatch):
 
     class MyNet(hrpose.HRNet):
         def __init__(self, num_keypoints: int, width: int) -> None:
-            small = {
-                "stem_width": 8,
-                "stage1_width": 4,
-                **{name: stored[name] for name in ("num_modules", "num_blocks")},
-            }
+            small = {"stem_width": 8, "stage1_width": 4, **{name: stored[name] for name in ("num_modules", "num_blocks")}}
             super().__init__(width, num_keypoints, **small, stage1_blocks=stored["stage1_blocks"], final_kernel=3)
 
     module.MyNet = MyNet
     monkeypatch.setitem(sys.modules, "my_module", module)
-    net, _ = read_network(
-        compose("export", [f"weights={weights}", "model={_target_:my_module.MyNet,width:4}"]), weights
-    )
+    net, _ = read_network(compose("export", [f"weights={weights}", "model={_target_:my_module.MyNet,width:4}"]), weights)
     assert isinstance(net, hrpose.HRNet)
 
 

@@ -18,9 +18,7 @@ pytestmark = pytest.mark.slow  # recording the network takes a while
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     weights = write_bottom_up_checkpoint(folder / "small.ckpt")
-    result = run(
-        "export", compose("export", [f"weights='{weights}'", f"paths.run={folder}", f"paths.data={folder}/none"])
-    )
+    result = run("export", compose("export", [f"weights='{weights}'", f"paths.run={folder}", f"paths.data={folder}/none"]))
     return weights, result
 
 

@@ -28,9 +28,7 @@ def _boxes_of_corners(inspected: Inspected) -> Found:
 
 def _boxes_of_centers(inspected: Inspected) -> Found:
     centered = inspected.share_within(inspected.low - inspected.size / 2, inspected.low + inspected.size / 2) > 0.9
-    return Found(
-        inspected.ids, centered & (inspected.share_within(inspected.low, inspected.low + inspected.size) < 0.5)
-    )
+    return Found(inspected.ids, centered & (inspected.share_within(inspected.low, inspected.low + inspected.size) < 0.5))
 
 
 def _keypoints_outside_box(inspected: Inspected) -> Found:
@@ -110,9 +108,7 @@ def _areas_above_box(inspected: Inspected) -> Found:
 
 def _areas_are_boxes(inspected: Inspected) -> Found:
     areas, own = inspected.annotations.area[inspected.rows], inspected.annotations.has_area[inspected.rows]
-    return Found(
-        inspected.ids, own & (np.abs(areas - inspected.size.prod(axis=1)) <= 0.005 * areas) & (len(areas) >= 10)
-    )
+    return Found(inspected.ids, own & (np.abs(areas - inspected.size.prod(axis=1)) <= 0.005 * areas) & (len(areas) >= 10))
 
 
 CROP_CHECKS: tuple[Check[Inspected], ...] = (
@@ -289,9 +285,7 @@ def _wasted(shapes: Shapes) -> Found:
     """Find boxes that fill less than half of the crop, if another input size is filled at least 1.4 times as much."""
     now = shapes.fill(shapes.input_size)
     pixels = shapes.input_size[0] * shapes.input_size[1]
-    ranked = sorted(
-        (-round(shapes.fill(size), 2), abs(size[0] * size[1] - pixels), name) for name, size in shapes.sizes.items()
-    )
+    ranked = sorted((-round(shapes.fill(size), 2), abs(size[0] * size[1] - pixels), name) for name, size in shapes.sizes.items())
     best = -ranked[0][0] if ranked else 0.0
     own = shapes.own_size()
     details = {

@@ -42,9 +42,7 @@ def _never_labelled(inspected: Inspected) -> Found:
 def _rarely_labelled(inspected: Inspected) -> Found:
     counts = inspected.labelled.sum(axis=0)
     least = "none" if not len(counts) else f"{inspected.names[counts.argmin()]} in {counts.min()}"
-    return Found(
-        inspected.names, (counts < _ENOUGH) & (len(inspected.rows) >= _ENOUGH) & (counts > 0), {"least": least}
-    )
+    return Found(inspected.names, (counts < _ENOUGH) & (len(inspected.rows) >= _ENOUGH) & (counts > 0), {"least": least})
 
 
 def _always_occluded(inspected: Inspected) -> Found:
@@ -168,9 +166,7 @@ def _order_of_pairs(inspected: Inspected) -> tuple[NDArray[np.str_], NDArray[np.
     relative = np.where(labelled, (inspected.points[..., 1] - inspected.low[:, 1, None]) / height[:, None], 0)
     mean_height = relative.sum(axis=0) / np.maximum(labelled.sum(axis=0), 1)
     weights = _centered(np.broadcast_to(mean_height, labelled.shape), labelled, number)
-    axis = np.stack(
-        [(weights * _centered(inspected.points[..., k], labelled, number)).sum(axis=1) for k in (0, 1)], axis=1
-    )
+    axis = np.stack([(weights * _centered(inspected.points[..., k], labelled, number)).sum(axis=1) for k in (0, 1)], axis=1)
     axis /= np.maximum(np.linalg.norm(axis, axis=1, keepdims=True), 1e-9)
     is_spread = (weights**2).sum(axis=1) > 0.05
     smallest = 0.04 * np.sqrt(inspected.size.prod(axis=1))

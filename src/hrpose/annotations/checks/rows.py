@@ -28,11 +28,7 @@ class RawFile:
 
     def __init__(self, file: Path, content: Mapping[str, list[Row]]) -> None:
         self.file = file
-        self.images, self.annotations, self.categories = (
-            content["images"],
-            content["annotations"],
-            content["categories"],
-        )
+        self.images, self.annotations, self.categories = (content["images"], content["annotations"], content["categories"])
 
     @classmethod
     def read(cls, file: Path, keypoint_fields: Iterable[str] | None) -> RawFile:
@@ -118,9 +114,7 @@ def _is_box(bbox: Any) -> bool:
 
 def _other_lengths(raw: RawFile) -> Found:
     """Find `keypoints` with another length than the category's, or than most if the category has no names."""
-    lengths = [
-        len(numbers) if isinstance(numbers := row.get("keypoints"), array.array) else 0 for row in raw.annotations
-    ]
+    lengths = [len(numbers) if isinstance(numbers := row.get("keypoints"), array.array) else 0 for row in raw.annotations]
     named = {
         _plain(row.get("id")): 3 * len(row["keypoints"])
         for row in raw.categories
@@ -156,13 +150,7 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    if (
-        isinstance(value, str)
-        and value.isascii()
-        and value.isdecimal()
-        and len(value) < 19
-        and str(int(value)) == value
-    ):
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 19 and str(int(value)) == value:
         return int(value)
     return value if value is None or isinstance(value, str | int) else repr(value)
 

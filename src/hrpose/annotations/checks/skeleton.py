@@ -64,9 +64,7 @@ def _sigmas_scale(described: Described) -> Found:
     if described.skeleton is None:
         return _of_all(described, False)
     sigmas = np.array(described.skeleton.sigmas)
-    published = np.array(
-        [np.nan if one is None else one for one in published_sigmas(described.skeleton.keypoint_names)]
-    )
+    published = np.array([np.nan if one is None else one for one in published_sigmas(described.skeleton.keypoint_names)])
     known = ~np.isnan(published)
     ratio = float(np.median(sigmas[known] / published[known])) if known.any() else 1.0
     wrong = (sigmas < _SIGMA_RANGE[0]) | (sigmas > _SIGMA_RANGE[1])
@@ -79,9 +77,7 @@ def _sigmas_default(described: Described) -> Found:
     if described.skeleton is None:
         return _of_all(described, False)
     names = described.skeleton.keypoint_names
-    by_default = {
-        name for source, own in sigma_sources(described.skeleton).items() if "default" in source for name in own
-    }
+    by_default = {name for source, own in sigma_sources(described.skeleton).items() if "default" in source for name in own}
     return Found(np.array(names, str), np.array([name in by_default for name in names], bool))
 
 

@@ -46,9 +46,7 @@ class Pair:
         return _annotated_files(self.train.annotations), _annotated_files(self.val.annotations)
 
 
-def check_split(
-    train: CocoAnnotations, val: CocoAnnotations, train_images: str | Path, val_images: str | Path
-) -> list[Finding]:
+def check_split(train: CocoAnnotations, val: CocoAnnotations, train_images: str | Path, val_images: str | Path) -> list[Finding]:
     """Find annotated validation images that are also training images: the same file, or a copy of it.
 
     Copies are searched only if the two sets have at most 5,000 images together. Only files of equal size are read, so this

@@ -53,9 +53,7 @@ def _read_xml(source: Source, folder: ImageFolder) -> Labels:
     notes = [_NOTE]
     misnamed = sum("ymin" not in _bounds(root).attrib for root in roots.values())
     if misnamed:
-        notes.append(
-            f"{misnamed} files store the top of the box as xmax, a known error of the second part of the data set."
-        )
+        notes.append(f"{misnamed} files store the top of the box as xmax, a known error of the second part of the data set.")
     categories = sorted({instance.category for instances in rows.values() for instance in instances})
     return Labels(
         folder=folder.folder,
@@ -93,12 +91,8 @@ def _xml_instance(root: Element, file: str) -> Instance:
             if point.attrib["visible"] != "0"
         }
     except (KeyError, ValueError) as error:
-        raise wrong(
-            file, "a box of xmin, ymin, width and height, and keypoints with name, x, y and visible", error
-        ) from None
-    return Instance(
-        keypoints=keypoints, bbox=(x, y, width, height), category=root.findtext("category") or "animal", where=file
-    )
+        raise wrong(file, "a box of xmin, ymin, width and height, and keypoints with name, x, y and visible", error) from None
+    return Instance(keypoints=keypoints, bbox=(x, y, width, height), category=root.findtext("category") or "animal", where=file)
 
 
 def _name(name: str, file: str) -> str:
@@ -119,9 +113,7 @@ def _read_json(source: Source, folder: ImageFolder) -> Labels:
             points = [(float(x), float(y), float(v)) for x, y, v in row["keypoints"]]
             image, names = str(content["images"][str(row["image_id"])]), category["keypoints"]
         except (KeyError, TypeError, ValueError) as error:
-            raise wrong(
-                where, "image_id, category_id, bbox of two corners and keypoints [x, y, visible]", error
-            ) from None
+            raise wrong(where, "image_id, category_id, bbox of two corners and keypoints [x, y, visible]", error) from None
         if len(points) != len(names):
             raise wrong(where, f"{len(names)} keypoints, as the category names", len(points))
         keypoints: dict[str, Point] = {name: (x, y, 2) for name, (x, y, v) in zip(names, points, strict=True) if v}

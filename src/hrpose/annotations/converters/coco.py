@@ -10,15 +10,7 @@ from typing import Any
 
 from hrpose.annotations.converters.source import MADE_BY, Source, wrong
 from hrpose.annotations.converters.split import SPLIT_NAMES, split_images
-from hrpose.annotations.converters.write import (
-    NO_VALIDATION,
-    SPLITS,
-    Conversion,
-    Target,
-    free_files,
-    make_command,
-    write_images,
-)
+from hrpose.annotations.converters.write import NO_VALIDATION, SPLITS, Conversion, Target, free_files, make_command, write_images
 from hrpose.errors import DataError
 from hrpose.files import write_json
 from hrpose.media.folders import match_files
@@ -73,9 +65,7 @@ def divide(source: Source, target: Target, images: Path | None) -> Conversion:
         counts[split] = _count(content["images"], content["annotations"], content["categories"])
         write_json(files[split], {"info": info, **{key: value for key, value in content.items() if key != "info"}})
     command = make_command(files, folder or "<folder of the images>", archives)
-    return Conversion(
-        files=files, images=folder or source.folder, counts=counts, notes=notes, command=command, archives=archives
-    )
+    return Conversion(files=files, images=folder or source.folder, counts=counts, notes=notes, command=command, archives=archives)
 
 
 def _write_images(names: Mapping[str, Sequence[str]], folder: Path | None, target: Target) -> dict[str, Path]:
@@ -139,11 +129,7 @@ def _divide(content: Mapping[str, Any], file: Path, target: Target) -> tuple[dic
 
 def _check_options(target: Target) -> None:
     """Raise DataError for an option that would have no effect."""
-    keys = {
-        "category": "data.category",
-        "flip_pairs": "skeleton.flip_pairs",
-        "bbox_margin": "data.bbox_from_keypoints",
-    }
+    keys = {"category": "data.category", "flip_pairs": "skeleton.flip_pairs", "bbox_margin": "data.bbox_from_keypoints"}
     for name, key in keys.items():
         if getattr(target, name) is not None:
             raise DataError(f"Expected no `{name}` for a COCO file, which is only split. Set {key} in `hrpose fit`.")
@@ -170,9 +156,5 @@ def _count(
 
 def _find_images(folder: Path, names: Sequence[str]) -> Path | None:
     """Return the folder that contains the first image: the folder of the file, its parent, or a subfolder of these."""
-    candidates = [
-        folder,
-        folder.parent,
-        *sorted(path for path in (*folder.iterdir(), *folder.parent.iterdir()) if path.is_dir()),
-    ]
+    candidates = [folder, folder.parent, *sorted(path for path in (*folder.iterdir(), *folder.parent.iterdir()) if path.is_dir())]
     return next((path for path in candidates if names and (path / names[0]).is_file()), None)

@@ -84,12 +84,8 @@ def _skeletons(root: Element) -> tuple[dict[str, list[str]], list[Pair]]:
         if parent:
             names.setdefault(parent, {})[label.findtext("name") or ""] = None
         drawing = label.findtext("svg") or ""
-        nodes = {
-            _attribute(node, "data-node-id"): _attribute(node, "data-label-name") for node in _NODE.findall(drawing)
-        }
-        ends = [
-            (_attribute(edge, "data-node-from"), _attribute(edge, "data-node-to")) for edge in _EDGE.findall(drawing)
-        ]
+        nodes = {_attribute(node, "data-node-id"): _attribute(node, "data-label-name") for node in _NODE.findall(drawing)}
+        ends = [(_attribute(edge, "data-node-from"), _attribute(edge, "data-node-to")) for edge in _EDGE.findall(drawing)]
         edges += [(nodes[one], nodes[two]) for one, two in ends if nodes.get(one) and nodes.get(two)]
     return {parent: list(of_parent) for parent, of_parent in names.items()}, list(dict.fromkeys(edges))
 
@@ -123,9 +119,7 @@ def _instances(shapes: Sequence[Element], where: str) -> list[Instance]:
         )
     others = [shape for shape in shapes if shape.tag in ("points", "box") and shape.get("group_id") not in groups]
     return instances + join(
-        (_shape(shape, where) for shape in others if not _is_outside(shape)),
-        where,
-        "Group the shapes of each instance in CVAT.",
+        (_shape(shape, where) for shape in others if not _is_outside(shape)), where, "Group the shapes of each instance in CVAT."
     )
 
 
@@ -175,8 +169,6 @@ def _frames(root: Element, file: Path) -> dict[int, list[Element]]:
                 continue
             if not shape.get("frame", "").isdigit():
                 raise wrong(f"{file}, track {track.get('id')}", "the number of a frame", shape.get("frame"))
-            shape.attrib.update(
-                {"label": track.get("label", ""), "group_id": track.get("group_id", ""), "track": f"{number}"}
-            )
+            shape.attrib.update({"label": track.get("label", ""), "group_id": track.get("group_id", ""), "track": f"{number}"})
             frames.setdefault(int(shape.get("frame", "")), []).append(shape)
     return frames

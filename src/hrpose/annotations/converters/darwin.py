@@ -33,9 +33,7 @@ def read(source: Source, options: Options) -> Labels:
         others += len(content["annotations"]) - len(rows)
         if any("frames" in row for row in content["annotations"]):
             raise wrong(str(file), "labels of an image", "frames of a video", "Export the frames as images.")
-        images.append(
-            LabelledImage(file=folder.find(name, file.parent), instances=[_instance(row, f"{file}") for row in rows])
-        )
+        images.append(LabelledImage(file=folder.find(name, file.parent), instances=[_instance(row, f"{file}") for row in rows]))
     if others:
         notes.append(f"{others} annotations that are not skeletons are left out.")
     return collect(images, folder, options, notes)

@@ -60,9 +60,7 @@ def read(source: Source, options: Options) -> Labels:
             where = f"{table.file}, row of {name}"
             file = folder.find(name)
             if file in images:
-                raise DataError(
-                    f"{where}: expected each image once, but it is labelled twice. Convert one of the files."
-                )
+                raise DataError(f"{where}: expected each image once, but it is labelled twice. Convert one of the files.")
             images[file] = LabelledImage(file=file, instances=_instances(table, values, individuals, where))
     names: dict[str, dict[str, None]] = {}
     for table in tables:
@@ -104,10 +102,7 @@ def _read_table(file: Path) -> _Table:
     first = next((place for place, text in enumerate(heads["coords"]) if text == "x"), 1)
     if not set(heads["coords"][first:]) <= {"x", "y"}:
         raise wrong(
-            str(file),
-            "columns x and y",
-            heads["coords"][-1],
-            "Files with likelihood columns are predictions, not labels.",
+            str(file), "columns x and y", heads["coords"][-1], "Files with likelihood columns are predictions, not labels."
         )
     animals = heads.get("individuals", [""] * len(heads["coords"]))
     columns = list(zip(animals[first:], heads["bodyparts"][first:], heads["coords"][first:], strict=True))

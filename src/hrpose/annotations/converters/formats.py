@@ -156,9 +156,7 @@ def convert_labels(
     folder = None if images is None else Path(images)
     if name == COCO:
         if names is not None:
-            raise DataError(
-                "Expected no `names` for a COCO file, which is only split. Set skeleton.names in `hrpose fit`."
-            )
+            raise DataError("Expected no `names` for a COCO file, which is only split. Set skeleton.names in `hrpose fit`.")
         with _one_error(source):
             return coco.divide(opened, target, folder)
     options = Options(images=folder, keypoint_names=None if names is None else tuple(names))

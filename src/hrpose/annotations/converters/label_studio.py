@@ -45,9 +45,7 @@ def read(source: Source, options: Options) -> Labels:
         images.append(LabelledImage(file=folder.find(_image_name(task, folder, where)), instances=instances))
     notes += [f"{several} tasks have several annotations; the last one is used."] if several else []
     notes += [f"{others} regions are neither key points nor rectangles and are left out."] if others else []
-    return collect(
-        images, folder, options, [*notes, "All key points are visible, because the format does not store occlusion."]
-    )
+    return collect(images, folder, options, [*notes, "All key points are visible, because the format does not store occlusion."])
 
 
 def _is_export(content: Any) -> bool:
@@ -75,9 +73,7 @@ def _task(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _image_name(task: Mapping[str, Any], folder: ImageFolder, where: str) -> str:
     """Return the image name of a task, without the prefix of uploaded files if only this name exists."""
-    texts = [
-        value for value in task["data"].values() if isinstance(value, str) and re.search(r"\.\w{3,4}($|\?)", value)
-    ]
+    texts = [value for value in task["data"].values() if isinstance(value, str) and re.search(r"\.\w{3,4}($|\?)", value)]
     if not texts:
         raise wrong(where, "the name of an image in `data`", task["data"])
     name = re.sub(r"^.*\?d=", "", texts[0]).partition("?")[0]

@@ -70,17 +70,13 @@ def write_labels(
             instances.setdefault(str(row["image_id"]), []).append(instance)
     entries = [_image(row, instances, opened.path) for row in _section(coco, "images", opened.path)]
     folder = Path(out) if out is not None else opened.folder / to
-    writer: Callable[[Path, _Image, Mapping[str, Any], Path], tuple[Path, str]] = {"yolo": _yolo, "labelme": _labelme}[
-        to
-    ]
+    writer: Callable[[Path, _Image, Mapping[str, Any], Path], tuple[Path, str]] = {"yolo": _yolo, "labelme": _labelme}[to]
     files = dict(writer(folder, entry, category, Path(images)) for entry in entries if entry.instances)
     if to == "yolo":
         files[folder / "data.yaml"] = _data_yaml(category)
     existing = next((file for file in files if file.exists()), None)
     if existing is not None:
-        raise DataError(
-            f"Expected to write {existing}, but this file exists already. Set another folder: out=<folder>."
-        )
+        raise DataError(f"Expected to write {existing}, but this file exists already. Set another folder: out=<folder>.")
     for file, text in files.items():
         with write_atomically(file, durable=False) as partial:
             partial.write_text(text, encoding="utf-8")
@@ -122,9 +118,7 @@ def _instance(row: Any, category: Mapping[str, Any], where: str, least: float, m
     if instance.bbox is not None:
         return instance
     if margin is None:
-        raise DataError(
-            f"{where}: expected a box, but there is none. Set bbox_margin=0.25 to compute it from the keypoints."
-        )
+        raise DataError(f"{where}: expected a box, but there is none. Set bbox_margin=0.25 to compute it from the keypoints.")
     return Instance(keypoints=keypoints, bbox=box_around(instance, margin), category=instance.category, where=where)
 
 
@@ -143,12 +137,7 @@ def _yolo(folder: Path, image: _Image, category: Mapping[str, Any], images: Path
     lines = []
     for instance in image.instances:
         x, y, width, height = instance.bbox or (0, 0, 0, 0)
-        box = (
-            (x + width / 2) / image.width,
-            (y + height / 2) / image.height,
-            width / image.width,
-            height / image.height,
-        )
+        box = ((x + width / 2) / image.width, (y + height / 2) / image.height, width / image.width, height / image.height)
         points = [instance.keypoints.get(name, (0.0, 0.0, 0)) for name in category["keypoints"]]
         texts = [f"{px / image.width:.6f} {py / image.height:.6f} {v}" for px, py, v in points]
         lines.append(" ".join(["0", *(f"{value:.6f}" for value in box), *texts]))

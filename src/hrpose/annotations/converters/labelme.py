@@ -84,7 +84,5 @@ def _numbers(shape: Mapping[str, Any], where: str, count: int) -> list[tuple[flo
     except (TypeError, ValueError):
         points = []
     if not points or len(points) != count:
-        raise DataError(
-            f"{where}: expected {count} points [x, y] of {shape.get('label')!r}, but found {shape['points']!r}."
-        )
+        raise DataError(f"{where}: expected {count} points [x, y] of {shape.get('label')!r}, but found {shape['points']!r}.")
     return points

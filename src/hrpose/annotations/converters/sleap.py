@@ -78,9 +78,7 @@ def _load(file: Path) -> Any:
     try:
         return sleap_io.load_slp(str(file), open_videos=False)
     except (KeyError, ValueError, OSError, TypeError, IndexError) as error:
-        raise DataError(
-            f"{file}: expected labels of SLEAP, but the file cannot be read: {error}. Save it again."
-        ) from error
+        raise DataError(f"{file}: expected labels of SLEAP, but the file cannot be read: {error}. Save it again.") from error
 
 
 def _write_frames(frames: Sequence[Any], file: Path, folder: ImageFolder, written: Path) -> None:

@@ -123,9 +123,7 @@ def read_xml(file: Path) -> ElementTree.Element:
     """
     text = _text(file)
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise DataError(
-            f"{file}: expected XML without a document type and entities, but found one. Export the labels again."
-        )
+        raise DataError(f"{file}: expected XML without a document type and entities, but found one. Export the labels again.")
     try:
         return ElementTree.fromstring(text)
     except (ElementTree.ParseError, RecursionError) as error:
@@ -136,9 +134,7 @@ def _text(file: Path) -> str:
     try:
         return file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{file}: expected text in UTF-8, but it cannot be decoded: {error}. Save it as UTF-8."
-        ) from error
+        raise DataError(f"{file}: expected text in UTF-8, but it cannot be decoded: {error}. Save it as UTF-8.") from error
 
 
 def write_embedded(content: bytes, stem: Path) -> Path:

@@ -49,15 +49,11 @@ def split_images(
     use_videos = videos is not None and by in ("video", None) and len(set(videos)) > 1
     members: dict[str, list[int]] = {}
     for index in free:
-        group = (
-            videos[index] if videos is not None and (use_videos or by == "video") else names[index].rpartition("/")[0]
-        )
+        group = videos[index] if videos is not None and (use_videos or by == "video") else names[index].rpartition("/")[0]
         members.setdefault(group, []).append(index)
     what = "video" if use_videos or by == "video" else "folder"
     if by in ("folder", "video") and len(members) < 2:
-        raise DataError(
-            f"Expected images in several {what}s for split_by={by}, but found {len(members)}. Use split_by=image."
-        )
+        raise DataError(f"Expected images in several {what}s for split_by={by}, but found {len(members)}. Use split_by=image.")
     if share == 0 or len(free) < 2:
         return kept, "Split: all images are for training."
     if by != "image" and len(members) > 1:

@@ -28,12 +28,8 @@ def read(source: Source, options: Options) -> Labels:
     file = _meta(source)
     if file is None:
         raise wrong(str(source.path), "a project with meta.json", "none")
-    graphs = {
-        str(entry["title"]): entry["geometry_config"] for entry in read_json_file(file)["classes"] if _is_graph(entry)
-    }
-    names = {
-        title: {key: str(node["label"]) for key, node in graph["nodes"].items()} for title, graph in graphs.items()
-    }
+    graphs = {str(entry["title"]): entry["geometry_config"] for entry in read_json_file(file)["classes"] if _is_graph(entry)}
+    names = {title: {key: str(node["label"]) for key, node in graph["nodes"].items()} for title, graph in graphs.items()}
     folder = ImageFolder(options.images or file.parent)
     images, others = [], 0
     for labels in sorted(file.parent.glob("**/ann/*.json")):

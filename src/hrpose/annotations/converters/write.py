@@ -23,9 +23,7 @@ from hrpose.media.images import read_size_and_orientation
 from hrpose.skeletons import KNOWN_SKELETONS, Skeleton
 
 _MOST_LISTED = 5
-NO_VALIDATION = (
-    "There are no validation images. The command below validates on the training images, so its AP is not a result."
-)
+NO_VALIDATION = "There are no validation images. The command below validates on the training images, so its AP is not a result."
 SPLITS = ("train", "val", "test")
 
 
@@ -108,9 +106,7 @@ def write(labels: Labels, target: Target, *, source: str) -> Conversion:
     if "train" not in chosen_of:
         raise DataError(f"Expected images to train on, but {source} has only {', '.join(chosen_of)} images.")
     files = free_files(chosen_of, target.out or labels.folder)
-    archives = write_images(
-        {name: [names[one] for one in own] for name, own in chosen_of.items()}, labels.folder, target
-    )
+    archives = write_images({name: [names[one] for one in own] for name, own in chosen_of.items()}, labels.folder, target)
     counts = {}
     for split, chosen in chosen_of.items():
         content = _coco(labels, names, sizes, categories, chosen)
@@ -232,21 +228,15 @@ def _with_boxes(labels: Labels, margin: float | None, notes: list[str]) -> Label
             "box around each instance in your tool."
         )
     if boxless:
-        notes.append(
-            f"{len(boxless)} boxes are computed from the keypoints, with a margin of {margin:g} of the larger side."
-        )
+        notes.append(f"{len(boxless)} boxes are computed from the keypoints, with a margin of {margin:g} of the larger side.")
     if len(sides) < len(boxless):
-        notes.append(
-            f"{len(boxless) - len(sides)} instances have a single point; their box has the median size of the others."
-        )
+        notes.append(f"{len(boxless) - len(sides)} instances have a single point; their box has the median size of the others.")
     typical = float(np.median(sides)) if sides else 0.0
     images = [
         replace(
             image,
             instances=[
-                instance
-                if instance.bbox is not None
-                else replace(instance, bbox=box_around(instance, margin or 0, typical))
+                instance if instance.bbox is not None else replace(instance, bbox=box_around(instance, margin or 0, typical))
                 for instance in image.instances
                 if instance.bbox is not None or instance.keypoints
             ],
@@ -305,9 +295,7 @@ def _coco(
         images.append({"id": index + 1, "file_name": names[index], "width": sizes[index][0], "height": sizes[index][1]})
         for instance in labels.images[index].instances:
             row = _annotation(instance, categories[0]["keypoints"], sizes[index])
-            annotations.append(
-                {"id": len(annotations) + 1, "image_id": index + 1, "category_id": ids[instance.category], **row}
-            )
+            annotations.append({"id": len(annotations) + 1, "image_id": index + 1, "category_id": ids[instance.category], **row})
     return {"info": {}, "images": images, "annotations": annotations, "categories": categories}
 
 
@@ -357,18 +345,11 @@ def _check_written(file: Path) -> None:
     except (ValueError, KeyError, TypeError, RecursionError):
         description = ""
     if not str(description).startswith(MADE_BY):
-        raise DataError(
-            f"Expected to write {file}, but another file of this name exists. Set another folder: out=<folder>."
-        )
+        raise DataError(f"Expected to write {file}, but another file of this name exists. Set another folder: out=<folder>.")
 
 
 def make_command(
-    files: Mapping[str, Path],
-    images: Path | str,
-    archives: Mapping[str, Path],
-    *,
-    several: bool = False,
-    turned: bool = False,
+    files: Mapping[str, Path], images: Path | str, archives: Mapping[str, Path], *, several: bool = False, turned: bool = False
 ) -> str:
     """Return the command that trains a small network on the files.
 

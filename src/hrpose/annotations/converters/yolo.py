@@ -116,13 +116,9 @@ def _flip_pairs(order: Any, names: Sequence[str], file: Path) -> list[tuple[str,
     if (
         not isinstance(order, list)
         or len(order) != len(names)
-        or not all(
-            isinstance(other, int) and 0 <= other < len(names) and order[other] == k for k, other in enumerate(order)
-        )
+        or not all(isinstance(other, int) and 0 <= other < len(names) and order[other] == k for k, other in enumerate(order))
     ):
-        raise wrong(
-            str(file), f"`flip_idx` to be the mirrored index of each of {len(names)} keypoints", order, "Correct it."
-        )
+        raise wrong(str(file), f"`flip_idx` to be the mirrored index of each of {len(names)} keypoints", order, "Correct it.")
     return [(names[index], names[other]) for index, other in enumerate(order) if index < other]
 
 

@@ -19,13 +19,7 @@ from numpy.typing import NDArray
 
 from hrpose.errors import import_optional
 from hrpose.estimator.boxes import Floats
-from hrpose.estimator.detectors.boxes import (
-    BoxFilter,
-    Detections,
-    Image,
-    xywh_from_cxcywh,
-    xywh_from_xyxy,
-)
+from hrpose.estimator.detectors.boxes import BoxFilter, Detections, Image, xywh_from_cxcywh, xywh_from_xyxy
 from hrpose.export.onnx import check_onnx
 from hrpose.export.runtime import check_file
 

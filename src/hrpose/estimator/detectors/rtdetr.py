@@ -73,9 +73,7 @@ class RTDetrDetector:
             Boxes (N, 4) x, y, width, height in pixels and their scores (N,), the highest score first.
         """
         pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1)[None].float()
-        resized = F.interpolate(
-            pixels, self._size, mode="bilinear", antialias=True, align_corners=False
-        )  # as the library
+        resized = F.interpolate(pixels, self._size, mode="bilinear", antialias=True, align_corners=False)  # as the library
         found = self._net(pixel_values=(resized.round().clamp(0, 255) / 255 - self._mean) / self._std)
         scores = found.logits[0, :, self._class_index].sigmoid().float().cpu().numpy()
         centers = found.pred_boxes[0].double().cpu().numpy() * np.array(image.shape[1::-1] * 2)
@@ -98,9 +96,7 @@ def _load(model: str, *, download: bool) -> tuple[Any, dict[str, Any]]:
         config = transformers.AutoConfig.from_pretrained(model, **safe)
         if config.model_type not in _FAMILY:
             raise ValueError(f"it is of the type {config.model_type!r}, not one of {', '.join(_FAMILY)}")
-        net = transformers.AutoModelForObjectDetection.from_pretrained(
-            model, config=config, use_safetensors=True, **safe
-        )
+        net = transformers.AutoModelForObjectDetection.from_pretrained(model, config=config, use_safetensors=True, **safe)
         return net, _read_preparation(model, local=is_local)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -123,9 +119,7 @@ def _is_cached(model: str) -> bool:
 def _read_preparation(model: str, *, local: bool) -> dict[str, Any]:
     from transformers.utils import cached_file  # see _load
 
-    file = cached_file(
-        model, "preprocessor_config.json", local_files_only=local, _raise_exceptions_for_missing_entries=False
-    )
+    file = cached_file(model, "preprocessor_config.json", local_files_only=local, _raise_exceptions_for_missing_entries=False)
     content = json.loads(Path(file).read_text()) if file is not None else {}
     return content if isinstance(content, dict) else {}
 
@@ -141,7 +135,5 @@ def _find_class(config: Any, class_index: int | None, model: str) -> int:
             )
         return int(persons[0])
     if class_index not in names:
-        raise ValueError(
-            f"Expected `class_index` to be one of the {len(names)} classes of {model}, but got {class_index}."
-        )
+        raise ValueError(f"Expected `class_index` to be one of the {len(names)} classes of {model}, but got {class_index}.")
     return class_index

@@ -10,12 +10,7 @@ from hrpose.metrics.functional.breakdown import (
     crowd_index,
     select_images,
 )
-from hrpose.metrics.functional.calibration import (
-    Calibration,
-    ScoreThreshold,
-    calibrate_keypoint_scores,
-    optimal_score_threshold,
-)
+from hrpose.metrics.functional.calibration import Calibration, ScoreThreshold, calibrate_keypoint_scores, optimal_score_threshold
 from hrpose.metrics.functional.matching import (
     Detections,
     Matches,

@@ -56,12 +56,7 @@ class ErrorAnatomy:
 
 
 def error_anatomy(
-    detections: Detections,
-    truth: GroundTruth,
-    sigmas: ArrayLike,
-    flip_permutation: Sequence[int],
-    *,
-    max_detections: int = 20,
+    detections: Detections, truth: GroundTruth, sigmas: ArrayLike, flip_permutation: Sequence[int], *, max_detections: int = 20
 ) -> ErrorAnatomy:
     """Count the errors of predictions by kind, and compute the metrics without each kind.
 
@@ -92,11 +87,7 @@ def error_anatomy(
 
 
 def classify_keypoints(
-    detections: Detections,
-    truth: GroundTruth,
-    sigmas: ArrayLike,
-    flip_permutation: Sequence[int],
-    pairs: Pairs,
+    detections: Detections, truth: GroundTruth, sigmas: ArrayLike, flip_permutation: Sequence[int], pairs: Pairs
 ) -> NDArray[np.uint8]:
     """Classify each keypoint of each pair: (P, K) indices in `KINDS`. See `error_anatomy`."""
     variances, mirror = keypoint_variances(sigmas), np.array(flip_permutation)
@@ -143,9 +134,7 @@ def _match_pairs(matches: Matches, pairs: Pairs, similarity: Floats) -> Matches:
     places = _places(matches, pairs.rows)
     enough = similarity >= np.minimum(matches.oks_thresholds, 1 - 1e-10)[:, None]
     right = (matches.instances >= 0) & ~matches.ignored
-    free = ~(
-        right[..., places] | _found(matches)[..., pairs.instances] | matches.instance_ignored[:, None, pairs.instances]
-    )
+    free = ~(right[..., places] | _found(matches)[..., pairs.instances] | matches.instance_ignored[:, None, pairs.instances])
     instances, ignored = matches.instances.copy(), matches.ignored.copy()
     instances[..., places] = np.where(enough & free, pairs.instances, instances[..., places])
     ignored[..., places] &= ~(enough & free)

@@ -117,8 +117,7 @@ def images_by_crowding(
     """Return the image ids of each range of crowd indices."""
     image_ids, crowding = crowd_index(truth)
     return {
-        name: image_ids[(crowding >= low) & ((crowding < high) | (high >= 1))]
-        for name, (low, high) in crowding_ranges.items()
+        name: image_ids[(crowding >= low) & ((crowding < high) | (high >= 1))] for name, (low, high) in crowding_ranges.items()
     }
 
 
@@ -149,9 +148,7 @@ def crowd_index(truth: GroundTruth) -> tuple[Indices, Floats]:
     return image_ids, crowding
 
 
-def select_keypoints(
-    detections: Detections, truth: GroundTruth, indices: Sequence[int]
-) -> tuple[Detections, GroundTruth]:
+def select_keypoints(detections: Detections, truth: GroundTruth, indices: Sequence[int]) -> tuple[Detections, GroundTruth]:
     """Keep the keypoints with these indices of all predictions and annotations."""
     chosen = list(indices)
     return (
@@ -165,7 +162,4 @@ def select_images(detections: Detections, truth: GroundTruth, image_ids: Indices
     kept = np.isin(truth.image_ids, image_ids)
     predicted, annotated = np.isin(detections.image_ids, image_ids), np.isin(truth.object_image_ids, image_ids)
     crowding = None if truth.crowd_index is None else truth.crowd_index[kept]
-    return (
-        detections[predicted],
-        replace(truth.select(annotated), image_ids=truth.image_ids[kept], crowd_index=crowding),
-    )
+    return (detections[predicted], replace(truth.select(annotated), image_ids=truth.image_ids[kept], crowd_index=crowding))

@@ -33,17 +33,13 @@ class Calibration:
     counts: Indices  # (b,) number of labelled keypoints of paired predictions in each bin
     scores: Floats  # (b,) their mean score; NaN in empty bins
     similarities: Floats  # (b,) their mean similarity exp(-d^2 / (2 var s^2)); NaN in empty bins
-    error: (
-        float  # mean absolute difference of score and similarity over bins, weighted by counts; NaN without keypoints
-    )
+    error: float  # mean absolute difference of score and similarity over bins, weighted by counts; NaN without keypoints
 
 
 def optimal_score_threshold(matches: Matches) -> ScoreThreshold:
     """Find the score threshold of highest F1 over all categories, in the area range "all" of the matches."""
     if "all" not in matches.area_names:
-        raise ValueError(
-            f"Expected argument `matches` to have an area range `all`, but got {list(matches.area_names)}."
-        )
+        raise ValueError(f"Expected argument `matches` to have an area range `all`, but got {list(matches.area_names)}.")
     area = matches.area_names.index("all")
     counted = ~matches.ignored[area]
     found = np.cumsum((matches.instances[area] >= 0) & counted, axis=1)

@@ -24,11 +24,7 @@ RECALLS: Floats = np.linspace(0.0, 1.0, 101)
 OKS_THRESHOLDS: tuple[float, ...] = tuple(np.linspace(0.5, 0.95, 10).tolist())
 """0.50, 0.55, ..., 0.95 with the rounding of the reference implementation."""
 
-AREA_RANGES: Mapping[str, tuple[float, float]] = {
-    "all": (0.0, 1e10),
-    "medium": (32.0**2, 96.0**2),
-    "large": (96.0**2, 1e10),
-}
+AREA_RANGES: Mapping[str, tuple[float, float]] = {"all": (0.0, 1e10), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 """Instance sizes in square pixels, both ends included."""
 _TINY = np.spacing(1)
 
@@ -211,9 +207,7 @@ def keep_best(
         ValueError: if the image of a prediction is not in `image_ids`.
     """
     images = np.searchsorted(image_ids, detections.image_ids)
-    known = (
-        image_ids.take(images, mode="clip") == detections.image_ids if len(image_ids) else np.zeros(len(images), bool)
-    )
+    known = image_ids.take(images, mode="clip") == detections.image_ids if len(image_ids) else np.zeros(len(images), bool)
     if not known.all():
         unknown = np.unique(detections.image_ids[~known])
         raise ValueError(
@@ -230,12 +224,7 @@ def keep_best(
 
 
 def _candidates(
-    keypoints: Floats,
-    truth: GroundTruth,
-    groups: Indices,
-    instance_groups: Indices,
-    variances: Floats,
-    lowest: float,
+    keypoints: Floats, truth: GroundTruth, groups: Indices, instance_groups: Indices, variances: Floats, lowest: float
 ) -> tuple[Indices, Indices, Floats]:
     """Return the pairs of an image and category with an OKS of at least the lowest threshold: prediction, instance, OKS.
 

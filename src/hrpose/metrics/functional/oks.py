@@ -212,13 +212,7 @@ def _columns(keypoints: Floats) -> Floats:
 
 
 def oks_nms(
-    keypoints: ArrayLike,
-    scores: ArrayLike,
-    areas: ArrayLike,
-    groups: ArrayLike,
-    sigmas: ArrayLike,
-    *,
-    threshold: float = 0.9,
+    keypoints: ArrayLike, scores: ArrayLike, areas: ArrayLike, groups: ArrayLike, sigmas: ArrayLike, *, threshold: float = 0.9
 ) -> Indices:
     """Remove poses with an OKS above the threshold with a better pose of their group.
 
@@ -295,13 +289,7 @@ def _heads(groups: Indices) -> tuple[Indices, tuple[Indices, Indices]]:
 
 
 def _exceeds(
-    keypoints: Floats,
-    screen: Floats,
-    areas: Floats,
-    variances: Floats,
-    first: Indices,
-    second: Indices,
-    threshold: float,
+    keypoints: Floats, screen: Floats, areas: Floats, variances: Floats, first: Indices, second: Indices, threshold: float
 ) -> NDArray[np.bool_]:
     """Find the pairs (P,) with an OKS above the threshold.
 

@@ -36,15 +36,7 @@ _GROUPS = {
     "Knee": (1, 4),
     "Ankle": (0, 5),
 }
-_JHMDB_GROUPS = {
-    "Head": (2,),
-    "Sho": (3, 4),
-    "Elb": (7, 8),
-    "Wri": (11, 12),
-    "Hip": (5, 6),
-    "Knee": (9, 10),
-    "Ank": (13, 14),
-}
+_JHMDB_GROUPS = {"Head": (2,), "Sho": (3, 4), "Elb": (7, 8), "Wri": (11, 12), "Hip": (5, 6), "Knee": (9, 10), "Ank": (13, 14)}
 _NOT_IN_MEAN = (6, 7)  # pelvis and thorax
 NUM_MPII_KEYPOINTS = 16
 PCKH_COLUMNS = (*_GROUPS, "Mean", "Mean@0.11", "Mean@0.10")

@@ -119,9 +119,7 @@ def _export_poses(cfg: DictConfig, net: nn.Module, record: ExportRecord, source:
     return result
 
 
-def _export_maps(
-    cfg: DictConfig, net: nn.Module, record: ExportRecord, weights: Path, file: Path, folder: Path
-) -> MapsResult:
+def _export_maps(cfg: DictConfig, net: nn.Module, record: ExportRecord, weights: Path, file: Path, folder: Path) -> MapsResult:
     """Export a bottom-up network, and check the heatmaps and tags of the file."""
     try:
         write_export(net, record, file, cfg.format, opset=cfg.opset)

@@ -22,15 +22,7 @@ from hrpose.data.datamodule import PoseDataModule
 from hrpose.errors import DataError
 from hrpose.estimator import ExportedEngine, TorchEngine
 from hrpose.estimator.crops import Cutter, ImageCrops, Request, join, take_rows
-from hrpose.export import (
-    MAX_SHIFTED,
-    Comparer,
-    Comparison,
-    ExportedMaps,
-    ExportedPoses,
-    ExportRecord,
-    find_ties,
-)
+from hrpose.export import MAX_SHIFTED, Comparer, Comparison, ExportedMaps, ExportedPoses, ExportRecord, find_ties
 from hrpose.export.check import TOLERANCE, distances
 from hrpose.inference import collect_poses, predict_heatmaps, predict_maps
 from hrpose.media import folders
@@ -109,9 +101,7 @@ def list_images(folder: str | Path) -> tuple[Path, ...]:
     """
     found = tuple(Path(folder, name) for name in sorted(folders.list_images(folder)))
     if not found:
-        raise ConfigError(
-            f"photos: expected a folder with images ({', '.join(IMAGE_SUFFIXES)}), found none in {folder}."
-        )
+        raise ConfigError(f"photos: expected a folder with images ({', '.join(IMAGE_SUFFIXES)}), found none in {folder}.")
     return found
 
 
@@ -150,9 +140,7 @@ class CheckResult:
         if self.max_shifted is not None:
             faults += self.comparison.bounded_faults(self.max_shifted)
         if self.exact and (reasons := self.comparison.exact_faults()):
-            faults.append(
-                f"its keypoints differ from the keypoints of the weights, {' and '.join(reasons)}: {self.comparison}"
-            )
+            faults.append(f"its keypoints differ from the keypoints of the weights, {' and '.join(reasons)}: {self.comparison}")
         before, after = self.ap_before, self.ap_after
         if before is not None and after is not None and not abs(after - before) <= self.max_ap_loss:
             faults.append(f"its AP is {after:.4f} instead of {before:.4f}; the tolerance is {self.max_ap_loss}")
@@ -265,13 +253,9 @@ def _datamodule(cfg: DictConfig, node: Mapping[str, Any], record: ExportRecord) 
     own: dict[str, Any] = {"bbox_padding": record.bbox_padding, "channel_order": record.channel_order}
     trained = {"upright": record.upright or None, "bit_depth": record.bit_depth}
     own |= {name: value for name, value in trained.items() if given.get(name) is None}
-    missing = {
-        name: given[name.replace("train", "val")] for name in ("train_annotations", "train_images") if name not in given
-    }
+    missing = {name: given[name.replace("train", "val")] for name in ("train_annotations", "train_images") if name not in given}
     content = OmegaConf.create({**given, **missing, **base, **own})
-    datamodule: PoseDataModule = build(
-        content, codec=record.codec, skeleton=record.skeleton, augment=[], pixel_transforms=None
-    )
+    datamodule: PoseDataModule = build(content, codec=record.codec, skeleton=record.skeleton, augment=[], pixel_transforms=None)
     datamodule.setup("test")
     return datamodule
 
@@ -304,9 +288,7 @@ class MapsResult:
 
 def find_images(cfg: DictConfig, weights: Path, folder: Path) -> tuple[str, list[Path]]:
     """Find images and their name: `photos`, the checkpoint's or the configuration's data, or images drawn into `folder`."""
-    nodes = [
-        node for node in (_data_of(weights), cfg.data) if node is not None and Path(str(node["val_images"])).is_dir()
-    ]
+    nodes = [node for node in (_data_of(weights), cfg.data) if node is not None and Path(str(node["val_images"])).is_dir()]
     if cfg.photos is not None:
         source = Path(cfg.photos)
     elif nodes:

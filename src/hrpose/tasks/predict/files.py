@@ -104,9 +104,7 @@ class PredictionFiles:
     def __enter__(self) -> PredictionFiles:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for file, size, ending in zip(self._files, self._complete, self._endings, strict=False):
             file.finish(size, ending)
         for partial in self._replaced:
@@ -132,9 +130,7 @@ def read_earlier(folder: Path, settings: Row) -> list[tuple[Row, list[Row]]]:
     pairs = [(folder / _IMAGES, folder / _POSES), *pairs]
     pairs = [(images, poses) for images, poses in pairs if images.is_file() and poses.is_file()]
     if not pairs:
-        raise ConfigError(
-            f"resume: expected files of a stopped run in {folder}, found none. Set its folder: paths.run=..."
-        )
+        raise ConfigError(f"resume: expected files of a stopped run in {folder}, found none. Set its folder: paths.run=...")
     found: list[tuple[Row, list[Row]]] = []
     for images, poses in pairs:
         _check_settings(images, settings)

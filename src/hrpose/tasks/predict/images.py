@@ -227,10 +227,7 @@ class ImageWorker:
         pending: deque[_Loaded] = deque()
         unusable: dict[int, str] = {}
         threads = self.estimator.num_threads
-        with (
-            ThreadPoolExecutor(threads, "hrpose-load") as readers,
-            ThreadPoolExecutor(threads, "hrpose-draw") as painters,
-        ):
+        with ThreadPoolExecutor(threads, "hrpose-load") as readers, ThreadPoolExecutor(threads, "hrpose-draw") as painters:
             drawn: deque[_Drawn] = deque()
             items = self._items(readers, chunk, pending)
             poses_of = self.estimator.stream(items, on_error=lambda place, error: unusable.update({place: str(error)}))

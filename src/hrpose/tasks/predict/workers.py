@@ -32,9 +32,7 @@ def cut_chunks(tasks: Sequence[ImageTask], size: int) -> list[Sequence[ImageTask
     return [tasks[start : start + size] for start in range(0, len(tasks), size)]
 
 
-def predict_chunks(
-    settings: Sequence[Settings], chunks: Sequence[Sequence[ImageTask]]
-) -> Generator[ImageResult, None, None]:
+def predict_chunks(settings: Sequence[Settings], chunks: Sequence[Sequence[ImageTask]]) -> Generator[ImageResult, None, None]:
     """Estimate the poses of chunks in one process per settings, and yield the results in the order of the images.
 
     Raises:
