@@ -389,3 +389,20 @@ def test_a_factor_that_is_not_positive_is_refused(factor):
 def test_a_factor_for_a_network_without_a_head_is_refused():
     with pytest.raises(ValueError, match="head_modules"):
         PoseModule(nn.Conv2d(3, 3, 1), CODEC, HeatmapMSELoss(), SKELETON, backbone_factor=0.1)
+
+
+def test_only_training_batches_of_one_size_are_compiled(tmp_path, monkeypatch) -> None:
+    sizes = []
+
+    def count(graph, inputs):
+        sizes.append(next(len(value) for value in inputs if isinstance(value, torch.Tensor) and value.shape[1:] == (3, 64, 32)))
+        return graph
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=count))
+    whole, part = make_batch(), {name: value[:2] for name, value in make_batch().items()}
+    module = make_module(HRNet(width=4, num_keypoints=3, **SMALL_NET), compile=True, metrics={"gt": make_metric()})
+    trainer = quiet_trainer(default_root_dir=tmp_path, max_epochs=2, num_sanity_val_steps=1)
+    loaders = [DataLoader([whole, whole, part], batch_size=None), DataLoader([whole, part], batch_size=None)]
+    trainer.fit(module, *loaders)
+    assert sizes == [NUM_PERSONS]
+    assert not [name for name in module.state_dict() if not name.startswith(("net.", "metrics."))]

@@ -117,7 +117,8 @@ class PoseModule(MetricModule):
         flip_test: average with the outputs for the mirrored crop.
         keypoint_score_threshold: the instance score is the mean of keypoint scores above it (0.2 in the paper).
         channels_last: store activations in NHWC order, which is faster on GPUs and recent CPUs.
-        compile: compile the network with torch.compile at its first run.
+        compile: compile the network with torch.compile for training batches of the size of the first one. Other batches (the
+            last one of an epoch, validation) run without, because compiling for each size takes minutes.
         config: see `MetricModule`.
         protocols: see `MetricModule`.
     """
@@ -156,8 +157,9 @@ class PoseModule(MetricModule):
         self.flip_test = flip_test
         self.keypoint_score_threshold = keypoint_score_threshold
         self._restored_gradients: dict[str, Tensor] = {}
-        if compile:
-            self.net.compile()
+        # a function, because a compiled module would be a second module with the same parameters
+        self.compiled_net = torch.compile(lambda images: self.net(images), dynamic=False) if compile else None
+        self._compiled_size = 0
 
     def forward(self, images: Tensor) -> Any:
         """Compute the outputs of the network for normalised images (B, 3, H, W)."""
@@ -165,8 +167,11 @@ class PoseModule(MetricModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Compute the loss of one batch."""
-        loss: Tensor = self.loss(self(batch["images"]), batch["target"], batch["target_weight"])
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["images"]))
+        images = batch["images"]
+        self._compiled_size = self._compiled_size or len(images)
+        net = self.compiled_net if self.compiled_net and len(images) == self._compiled_size else self.net
+        loss: Tensor = self.loss(net(images), batch["target"], batch["target_weight"])
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(images))
         return loss
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -130,7 +130,8 @@ class TorchThreads(Callback):
 
     Args:
         number: threads; "auto" chooses by the load of the machine. It has no effect if OMP_NUM_THREADS is set, on other devices
-            than a CPU, and with several processes, among which Lightning divides the processors.
+            than a CPU, with several processes, among which Lightning divides the processors, and for a compiled network, which
+            torch compiles again for each other number.
 
     Raises:
         ValueError: if the number is below 1, or OMP_NUM_THREADS has another value.
@@ -198,7 +199,7 @@ class TorchThreads(Callback):
         self._before = torch.get_num_threads()
         if self.number != "auto":
             torch.set_num_threads(self.number)
-        elif "OMP_NUM_THREADS" not in os.environ and trainer.world_size == 1 and _is_on_cpu(trainer):
+        elif "OMP_NUM_THREADS" not in os.environ and trainer.world_size == 1 and _is_on_cpu(trainer) and not _is_compiled(trainer):
             self._start_choice()
         number = torch.get_num_threads()
         if self._stored not in (None, number) and trainer.state.fn == TrainerFn.FITTING and _is_on_cpu(trainer):
@@ -218,6 +219,10 @@ class TorchThreads(Callback):
 
 def _is_on_cpu(trainer: Trainer) -> bool:
     return trainer.strategy.root_device.type == "cpu"
+
+
+def _is_compiled(trainer: Trainer) -> bool:
+    return getattr(trainer.lightning_module, "compiled_net", None) is not None
 
 
 def _report(change: str | None) -> None:
