@@ -6,6 +6,7 @@ Every part is an argument. `PoseDataModule.on_after_batch_transfer` prepares the
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, cast
 
 import torch
@@ -18,7 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from hrpose.codecs import Codec, is_bottom_up
 from hrpose.inference import estimate_poses
 from hrpose.metrics import PoseMetric
-from hrpose.models import split_parameters
+from hrpose.models import compile_network, split_parameters
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Batch, Poses
 
@@ -157,9 +158,10 @@ class PoseModule(MetricModule):
         self.flip_test = flip_test
         self.keypoint_score_threshold = keypoint_score_threshold
         self._restored_gradients: dict[str, Tensor] = {}
-        # a function, because a compiled module would be a second module with the same parameters
-        self.compiled_net = torch.compile(lambda images: self.net(images), dynamic=False) if compile else None
-        self._compiled_size = 0
+        self.compiled = compile
+        self._compiled_size = 0  # images in the first training batch
+        if compile:
+            compile_network(self.net)
 
     def forward(self, images: Tensor) -> Any:
         """Compute the outputs of the network for normalised images (B, 3, H, W)."""
@@ -169,8 +171,9 @@ class PoseModule(MetricModule):
         """Compute the loss of one batch."""
         images = batch["images"]
         self._compiled_size = self._compiled_size or len(images)
-        net = self.compiled_net if self.compiled_net and len(images) == self._compiled_size else self.net
-        loss: Tensor = self.loss(net(images), batch["target"], batch["target_weight"])
+        with nullcontext() if len(images) == self._compiled_size else self._eager():
+            outputs = self(images)
+        loss: Tensor = self.loss(outputs, batch["target"], batch["target_weight"])
         self.log("train/loss", loss, prog_bar=True, batch_size=len(images))
         return loss
 
@@ -211,14 +214,19 @@ class PoseModule(MetricModule):
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Poses:
         """Estimate the poses of one batch: of crops, or of all instances of a whole image."""
-        return estimate_poses(
-            self.net,
-            self.codec,
-            batch,
-            flip_test=self.flip_test,
-            flip_permutation=self.skeleton.flip_permutation,
-            score_threshold=self.keypoint_score_threshold,
-        )
+        with self._eager():
+            return estimate_poses(
+                self.net,
+                self.codec,
+                batch,
+                flip_test=self.flip_test,
+                flip_permutation=self.skeleton.flip_permutation,
+                score_threshold=self.keypoint_score_threshold,
+            )
+
+    def _eager(self) -> AbstractContextManager[None]:
+        """Run a compiled network without its compiled code."""
+        return torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()  # type: ignore[no-any-return]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimizer and its schedule."""

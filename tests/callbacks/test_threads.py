@@ -227,7 +227,7 @@ def test_a_compiled_network_keeps_the_number(two_threads, tmp_path):
     callback, trainer, module = TorchThreads(), trainer_with(TorchThreads(), tmp_path), Recorder()
     trainer.strategy.connect(module)
     assert trainer.lightning_module is module
-    module.compiled_net = object()
+    module.compiled = True
     callback.on_fit_start(trainer, module)
     assert torch.get_num_threads() == 2
     assert callback._choice is None

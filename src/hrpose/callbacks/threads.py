@@ -199,7 +199,9 @@ class TorchThreads(Callback):
         self._before = torch.get_num_threads()
         if self.number != "auto":
             torch.set_num_threads(self.number)
-        elif "OMP_NUM_THREADS" not in os.environ and trainer.world_size == 1 and _is_on_cpu(trainer) and not _is_compiled(trainer):
+        elif (
+            "OMP_NUM_THREADS" not in os.environ and trainer.world_size == 1 and _is_on_cpu(trainer) and not _is_compiled(trainer)
+        ):
             self._start_choice()
         number = torch.get_num_threads()
         if self._stored not in (None, number) and trainer.state.fn == TrainerFn.FITTING and _is_on_cpu(trainer):
@@ -222,7 +224,7 @@ def _is_on_cpu(trainer: Trainer) -> bool:
 
 
 def _is_compiled(trainer: Trainer) -> bool:
-    return getattr(trainer.lightning_module, "compiled_net", None) is not None
+    return getattr(trainer.lightning_module, "compiled", False)
 
 
 def _report(change: str | None) -> None:

@@ -3,9 +3,12 @@
 The generator of a sample is seeded by (seed, epoch, index), so the sample is the same in every worker, process and resumed run.
 """
 
+import os
+import signal
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import cv2
@@ -234,8 +237,24 @@ def keep_batch(batch: RawBatch) -> RawBatch:
 
 
 def start_worker(worker_id: int) -> None:
-    """Limit OpenCV to one thread in a worker of a loader."""
+    """Limit OpenCV to one thread in a worker of a loader, and let only the main process stop the worker.
+
+    `timeout`, SLURM and systemd send a signal to all processes of a run. The main process then needs workers until it has
+    written a checkpoint.
+    """
     cv2.setNumThreads(0)
+    if hasattr(signal, "sigwaitinfo"):  # Linux
+        for number in (signal.SIGUSR1, signal.SIGUSR2):  # warnings of SLURM
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    """End the process when its parent sends SIGTERM."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def shuffle_in_blocks(stored: NDArray[np.int64], block: int, rng: np.random.Generator) -> NDArray[np.int64]:
