@@ -27,14 +27,8 @@ def find_batch_size(
 ) -> int:
     """Double the batch size until a training step no longer fits in memory, or takes seconds.
 
-    The steps train a copy, so network, loss and random numbers do not change.
-
-    Args:
-        net: to train.
-        loss: (outputs, target, target_weight) -> scalar.
-        optimizer: parameters -> optimizer.
-        datamodule: after `setup("fit")`.
-        trainer: for the device and the precision.
+    The steps train a copy, so network, loss and random numbers do not change. The data module has been set up; the trainer states
+    the device and the precision.
 
     Returns:
         The largest power of two that fits, at most the number of training instances.
@@ -68,8 +62,7 @@ def _try(parts: nn.ModuleList, optimizer: Optimizer, trainer: Trainer, datamodul
     start = time.monotonic()
     try:
         crops: Any = datamodule.crops(datamodule.train_table, train=True).__getitems__([0] * size)
-        batch: Any = {name: value.to(device) for name, value in crops.items()}
-        batch = datamodule.on_after_batch_transfer(batch, 0)
+        batch = datamodule.on_after_batch_transfer({name: value.to(device) for name, value in crops.items()}, 0)
         with trainer.precision_plugin.train_step_context():
             value = loss(net(batch["images"]), batch["target"], batch["target_weight"])
         value.backward()

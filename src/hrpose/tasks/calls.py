@@ -36,7 +36,10 @@ from hrpose.config import (
 if TYPE_CHECKING:
     from hrpose.annotations.converters import Conversion
     from hrpose.tasks.doctor import DoctorResult
-    from hrpose.tasks.results import ExportResult, FitResult, PredictResult, ScoreResult
+    from hrpose.tasks.evaluate import ScoreResult
+    from hrpose.tasks.export import ExportResult
+    from hrpose.tasks.fit import FitResult
+    from hrpose.tasks.predict import PredictResult
 
 logger = logging.getLogger(__name__)
 

@@ -31,8 +31,7 @@ from hrpose.report.table import say, show_measurements
 from hrpose.structures import GroundTruth
 from hrpose.tasks.assemble import Assembly, callbacks_of
 from hrpose.tasks.diagnose import diagnose_run
-from hrpose.tasks.evaluate import report_jhmdb
-from hrpose.tasks.results import ScoreResult
+from hrpose.tasks.evaluate import ScoreResult, report_jhmdb
 from hrpose.tasks.shown_crops import worst_crops
 
 _BOXES = {"gt": "ground-truth boxes", "det": "detector boxes", "none": "whole images"}
