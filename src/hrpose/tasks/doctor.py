@@ -7,7 +7,7 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -88,9 +88,10 @@ class DoctorResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of doctor.json as plain containers."""
+        counts = Counter(finding.severity for finding in self.findings)
         return {
             "environment": dict(self.environment),
-            "counts": count_severities(self.findings),
+            "counts": {severity: counts[severity] for severity in ("error", "warning", "note")},
             "splits": [_summarise(split) for split in self.splits],
             "skeleton": None if self.skeleton is None else self.skeleton.to_dict(),
             "mirror_pairs_from": self.mirror_pairs_from,
@@ -102,7 +103,7 @@ class DoctorResult:
 def doctor(cfg: DictConfig) -> DoctorResult:
     """Check annotation files and images, print the findings, and write doctor.json and doctor.html."""
     splits, skeleton, findings = _examine(cfg)
-    run = Path(str(cfg.paths.run))
+    run, console = Path(str(cfg.paths.run)), Console()
     result = DoctorResult(
         run_dir=run,
         findings=tuple(sort_findings(findings)),
@@ -117,28 +118,23 @@ def doctor(cfg: DictConfig) -> DoctorResult:
     if result.page is not None:
         write_doctor_page(cfg, result.findings, splits, skeleton, result.page)
     if cfg.format == "json":
-        say(Console(), dumps(result.to_dict(), undefined_as_null=True, indent=1))
-    elif not splits:
-        _show_environment(result, Console())
+        say(console, dumps(result.to_dict(), undefined_as_null=True, indent=1))
+    elif splits:
+        _show(result, console)
     else:
-        _show(result, Console())
+        width = max(map(len, result.environment))
+        for name, value in result.environment.items():
+            say(console, f"{name:{width}}  {value}")
+        say(console, "\nTo check data: hrpose doctor data.train_annotations=<file> data.train_images=<folder>")
     return result
-
-
-def count_severities(findings: Sequence[Finding]) -> dict[str, int]:
-    """Count errors, warnings and notes."""
-    counts = Counter(finding.severity for finding in findings)
-    return {severity: counts[severity] for severity in ("error", "warning", "note")}
 
 
 def describe_environment() -> dict[str, str]:
     """Return versions and machine by name for a bug report; packages that are not installed are omitted."""
     entries = {"hrpose": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             entries[package] = version(package)
-        except PackageNotFoundError:
-            continue
     entries["platform"] = platform.platform()
     entries["processor"] = platform.processor() or platform.machine()
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -166,18 +162,16 @@ def _examine(cfg: DictConfig) -> tuple[list[Split], Skeleton | None, list[Findin
         splits.append(split)
         findings += found
     skeleton, refusal = _build_skeleton(cfg, splits)
-    codec = build(cfg.codec)
-    size_files = sorted((conf_dir() / "size").glob("*.yaml"))
-    sizes = {file.stem: tuple(OmegaConf.load(file).input_size) for file in size_files}
+    sizes = {file.stem: tuple(OmegaConf.load(file).input_size) for file in sorted((conf_dir() / "size").glob("*.yaml"))}
     for split in splits:
-        findings += examine_labels(split, skeleton, tuple(codec.input_size), sizes)
+        findings += examine_labels(split, skeleton, tuple(build(cfg.codec).input_size), sizes)
     if refusal is not None and not any(finding.check in _SKELETON_ERRORS for finding in findings):
         findings.append(refusal)
     if len(splits) == 2:
         findings += examine_pair(splits[0], splits[1], files)
-    reading = Reading(bool(cfg.data.get("upright")), cfg.data.get("bit_depth"))
-    unsettled = cfg.data.get("upright") is None
-    findings += examine_images(splits, reading, orientation_matters=unsettled, open_files=cfg.images)
+    upright = cfg.data.get("upright")
+    reading = Reading(bool(upright), cfg.data.get("bit_depth"))
+    findings += examine_images(splits, reading, orientation_matters=upright is None, open_files=cfg.images)
     return splits, skeleton, findings
 
 
@@ -213,12 +207,10 @@ def _name_pair_source(cfg: DictConfig, splits: Sequence[Split], skeleton: Skelet
     if cfg.skeleton.get("flip_pairs") is not None:
         return "given by skeleton.flip_pairs"
     categories = [one.annotations.category for one in splits if isinstance(one.annotations, CocoAnnotations)]
-    if "file" in cfg.skeleton and categories:
-        for name in ("flip_pairs", "flip_idx", "symmetries"):
-            if categories[0].get(name) is not None:
-                return f"`{name}` of the file"
-        return "found in the names"
-    return f"from skeleton {skeleton.name}"
+    if "file" not in cfg.skeleton or not categories:
+        return f"from skeleton {skeleton.name}"
+    given = [name for name in ("flip_pairs", "flip_idx", "symmetries") if categories[0].get(name) is not None]
+    return f"`{given[0]}` of the file" if given else "found in the names"
 
 
 @contextmanager
@@ -243,13 +235,6 @@ def _summarise(split: Split) -> dict[str, Any]:
     }
 
 
-def _show_environment(result: DoctorResult, console: Console) -> None:
-    width = max(map(len, result.environment))
-    for name, value in result.environment.items():
-        say(console, f"{name:{width}}  {value}")
-    say(console, "\nTo check data: hrpose doctor data.train_annotations=<file> data.train_images=<folder>")
-
-
 def _show(result: DoctorResult, console: Console) -> None:
     for split in result.splits:
         row = _summarise(split)
@@ -263,8 +248,8 @@ def _show(result: DoctorResult, console: Console) -> None:
     for file in dict.fromkeys(finding.file for finding in result.findings):
         say(console, f"\n{file}")
         console.print(_findings_table([finding for finding in result.findings if finding.file == file]))
-    counted = count_severities(result.findings).items()
-    total = ", ".join(f"{number} {severity}{'' if number == 1 else 's'}" for severity, number in counted)
+    counts = result.to_dict()["counts"].items()
+    total = ", ".join(f"{number} {severity}{'' if number == 1 else 's'}" for severity, number in counts)
     say(console, f"{total}. Wrote {result.page} and {result.report.name}")
 
 
@@ -282,11 +267,7 @@ def _findings_table(findings: Sequence[Finding]) -> Table:
 def write_doctor_page(
     cfg: DictConfig, findings: Sequence[Finding], splits: Sequence[Split], skeleton: Skeleton | None, file: Path
 ) -> None:
-    """Write the page. Images that cannot be read are replaced by their error.
-
-    Raises:
-        ConfigError: if the network of `ckpt_path` or `weights` has another number of keypoints.
-    """
+    """Write the page: findings, labels, training crops, and predictions. Errors replace images that cannot be read."""
     codec = build(cfg.codec)
     tables: dict[str, InstanceTable] = {split.name: split.table for split in splits if split.table is not None}
     fits = skeleton is not None and all(table.num_keypoints == skeleton.num_keypoints for table in tables.values())
@@ -327,14 +308,12 @@ def _with_crops(cfg: DictConfig, page: DataPage, splits: Sequence[Split], datamo
 
 
 def _predict(cfg: DictConfig, datamodule: PoseDataModule, table: InstanceTable, folder: Path) -> tuple[list[ShownCrop], str]:
+    """Estimate poses with the weights; raise ConfigError if they have another number of keypoints."""
     weights = find_checkpoint(cfg) or find_weights(cfg.weights)
     estimator = PoseEstimator.from_checkpoint(weights)
-    number = datamodule.skeleton.num_keypoints
-    if estimator.skeleton.num_keypoints != number:
-        raise ConfigError(
-            f"{'weights' if cfg.ckpt_path is None else 'ckpt_path'}: expected a network for the {number} keypoints of the data, "
-            f"but {weights} has {estimator.skeleton.num_keypoints}."
-        )
+    key, number = "weights" if cfg.ckpt_path is None else "ckpt_path", datamodule.skeleton.num_keypoints
+    if (found := estimator.skeleton.num_keypoints) != number:
+        raise ConfigError(f"{key}: expected a network for the {number} keypoints of the data, but {weights} has {found}.")
     try:
         crops, note = predicted_crops(datamodule, drop_missing(table, folder), folder, estimator.engine)
     except DataError as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
@@ -31,9 +33,6 @@ def dry_run_config(cfg: DictConfig, num_keypoints: int = _SOME_KEYPOINTS) -> Non
     """Build network and loss on the meta device, without memory for weights, and run a batch of meta tensors.
 
     A custom network that cannot be built on the meta device is checked when it is assembled.
-
-    Raises:
-        ConfigError: if the parts cannot be built, or are incompatible.
     """
     codec: Codec = build(cfg.codec)
     try:
@@ -51,7 +50,7 @@ def check_parts(cfg: DictConfig) -> None:
     A custom data module is not built, because it may read its files immediately.
 
     Raises:
-        ConfigError: if a part refuses its arguments.
+        ConfigError: if a part refuses its arguments, or the parts are incompatible.
     """
     _check_optimizer(cfg)
     for name, node in (cfg.get("callbacks") or {}).items():
@@ -93,12 +92,6 @@ def _check_optimizer(cfg: DictConfig) -> None:
 def dry_run(net: nn.Module, codec: Codec, loss: nn.Module, num_keypoints: int) -> None:
     """Run encode, network, decode and loss on a batch of meta tensors; warn if a part does not support them.
 
-    Args:
-        net: with `codec.num_channels(num_keypoints)` channels.
-        codec: of its outputs and targets.
-        loss: (outputs, target, target_weight) -> scalar.
-        num_keypoints: K.
-
     Raises:
         ConfigError: if the parts are incompatible; the message has the overrides that fit the network.
     """
@@ -107,8 +100,13 @@ def dry_run(net: nn.Module, codec: Codec, loss: nn.Module, num_keypoints: int) -
         _check_kind(net, codec, outputs)
         check_heatmap_size(net, codec, outputs)
         if not is_bottom_up(codec):
-            _check_decoding(net, codec, outputs)
-        _check_loss(net, codec, loss, outputs, num_keypoints)
+            with _advised("codec", net, codec, outputs):
+                codec.decode(outputs[:, -1] if outputs.ndim == 5 else outputs)  # the last of several stacks predicts
+        shape = (NUM_IMAGES, 1, num_keypoints) if is_bottom_up(codec) else (NUM_IMAGES, num_keypoints)
+        target, weight = codec.encode(torch.empty(*shape, 2, device="meta"), torch.empty(shape, device="meta"))
+        shapes = {name: tensor.to("meta") for name, tensor in (*loss.named_parameters(), *loss.named_buffers())}
+        with _advised("loss", net, codec, outputs):
+            functional_call(loss, shapes, (outputs, target, weight))
     except (NotImplementedError, RuntimeError, TypeError) as error:
         logger.warning("Could not check model, codec and loss before the training: %s", error)
 
@@ -116,21 +114,15 @@ def dry_run(net: nn.Module, codec: Codec, loss: nn.Module, num_keypoints: int) -
 def _check_kind(net: nn.Module, codec: Codec, outputs: Tensor | list[Tensor]) -> None:
     """Raise ConfigError unless networks of several outputs have a bottom-up codec, and others have none."""
     if isinstance(outputs, Tensor) == is_bottom_up(codec):
-        one = "one output", "a network such as HigherHRNet", "model=higher_hrnet_w32"
-        several = "a list of outputs", "a bottom-up codec", "codec=associative_embedding"
-        found, expected, fitting = one if isinstance(outputs, Tensor) else several
-        raise ConfigError(
-            f"codec: {type(codec).__name__} does not match model ({type(net).__name__}), which returns {found}: expected "
-            f"{expected}. Set {fitting}."
-        )
+        advice = "a list of outputs: expected a bottom-up codec. Set codec=associative_embedding."
+        if is_bottom_up(codec):
+            advice = "one output: expected a network such as HigherHRNet. Set model=higher_hrnet_w32."
+        match = f"{type(codec).__name__} does not match model ({type(net).__name__})"
+        raise ConfigError(f"codec: {match}, which returns {advice}")
 
 
 def check_heatmap_size(net: nn.Module, codec: Codec, outputs: Tensor) -> None:
-    """Check that the codec's heatmaps have the size of the network's, if both have heatmaps.
-
-    Raises:
-        ConfigError: if the sizes differ.
-    """
+    """Raise ConfigError unless the codec's heatmaps have the size of the network's, if both have heatmaps."""
     expected = getattr(codec, "heatmap_size", None)
     found = heatmap_size_of(outputs)
     if expected is not None and found is not None and found != tuple(expected):
@@ -143,13 +135,7 @@ def check_heatmap_size(net: nn.Module, codec: Codec, outputs: Tensor) -> None:
 
 
 def settle_last_batch(net: nn.Module, codec: Codec, datamodule: PoseDataModule, num_processes: int = 1) -> None:
-    """Drop a last batch of one sample if the network cannot train on it.
-
-    Args:
-        net: to train.
-        codec: of its outputs.
-        datamodule: after `setup("fit")`.
-        num_processes: among which the samples are divided equally.
+    """Drop a last batch of one sample if the network cannot train on it; `num_processes` divide the samples equally.
 
     Raises:
         ConfigError: if a process would have batches of one sample only.
@@ -174,31 +160,17 @@ def settle_last_batch(net: nn.Module, codec: Codec, datamodule: PoseDataModule, 
         logger.info("The last batch of an epoch, of one sample, is dropped: %s", reason)
 
 
-def _check_decoding(net: nn.Module, codec: Codec, outputs: Tensor) -> None:
-    last = outputs[:, -1] if outputs.ndim == 5 else outputs  # the last of several stacks predicts
+@contextmanager
+def _advised(part: str, net: nn.Module, codec: Codec, outputs: Tensor | list[Tensor]) -> Iterator[None]:
+    """Raise the ValueError of a part that does not match the network as a ConfigError with overrides that do."""
     try:
-        codec.decode(last)
+        yield
     except ValueError as error:
-        raise ConfigError(_advise("codec", net, codec, outputs, error)) from error
-
-
-def _check_loss(net: nn.Module, codec: Codec, loss: nn.Module, outputs: Tensor | list[Tensor], num_keypoints: int) -> None:
-    shape = (NUM_IMAGES, 1, num_keypoints) if is_bottom_up(codec) else (NUM_IMAGES, num_keypoints)
-    target, weight = codec.encode(torch.empty(*shape, 2, device="meta"), torch.empty(shape, device="meta"))
-    shapes = {name: tensor.to("meta") for name, tensor in (*loss.named_parameters(), *loss.named_buffers())}
-    try:
-        functional_call(loss, shapes, (outputs, target, weight))
-    except ValueError as error:
-        raise ConfigError(_advise("loss", net, codec, outputs, error)) from error
-
-
-def _advise(part: str, net: nn.Module, codec: Codec, outputs: Tensor | list[Tensor], error: ValueError) -> str:
-    """Return the message for a part that does not match the network, with overrides that do."""
-    shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else [tuple(output.shape) for output in outputs]
-    return (
-        f"{part}: it does not match model ({type(net).__name__}), which returns the shape {shape} for {NUM_IMAGES} images. "
-        f"{error}\nMatching overrides: {_fitting_overrides(codec, outputs)}."
-    )
+        shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else [tuple(output.shape) for output in outputs]
+        raise ConfigError(
+            f"{part}: it does not match model ({type(net).__name__}), which returns the shape {shape} for {NUM_IMAGES} images. "
+            f"{error}\nMatching overrides: {_fitting_overrides(codec, outputs)}."
+        ) from error
 
 
 def _fitting_overrides(codec: Codec, outputs: Tensor | list[Tensor]) -> str:

@@ -45,7 +45,6 @@ def state_protocols(
 
 
 def _name_rules(rules: str) -> str:
-    """Return the name of the rules in parentheses; "" for the official ones."""
     return "" if rules == "official" else f" ({rules})"
 
 
