@@ -68,14 +68,9 @@ class ExportedModule(MetricModule):
     """Measure an exported file that estimates poses, on uint8 crops from the loaders. Arguments are those of `MetricModule`."""
 
     def __init__(
-        self,
-        engine: ExportedEngine | ExportedImageEngine,
-        metrics: Mapping[str, PoseMetric],
-        *,
-        config: dict[str, Any] | None = None,
-        protocols: Mapping[str, Mapping[str, Any]] | None = None,
+        self, engine: ExportedEngine | ExportedImageEngine, metrics: Mapping[str, PoseMetric], **stored: dict[str, Any] | None
     ) -> None:
-        super().__init__(engine.skeleton, metrics, config=config, protocols=protocols)
+        super().__init__(engine.skeleton, metrics, **stored)
         self.engine = engine
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Poses:
@@ -192,11 +187,10 @@ def _stored(cfg: DictConfig, datamodule: PoseDataModule, protocols: Mapping[str,
     Both are plain containers, which `torch.load` reads with `weights_only`. The configuration has the measured bit depth and
     batch size.
     """
-    content: dict[str, Any] = plain(cfg)
-    measured = {"bit_depth": datamodule.reading.bit_depth}
-    if content["data"].get("batch_size") == "auto" and datamodule.batch_size:
-        measured["batch_size"] = datamodule.batch_size
-    config = {**content, "data": {**content["data"], **measured}}
+    config: dict[str, Any] = plain(cfg)
+    config["data"]["bit_depth"] = datamodule.reading.bit_depth
+    if config["data"].get("batch_size") == "auto" and datamodule.batch_size:
+        config["data"]["batch_size"] = datamodule.batch_size
     return {"config": config, "protocols": {boxes: protocol.to_dict() for boxes, protocol in protocols.items()}}
 
 

@@ -98,10 +98,7 @@ def _validate_best(cfg: DictConfig, assembly: Assembly) -> FitResult:
     numbers = trainer.validate(assembly.module, datamodule=assembly.datamodule, verbose=False)
     measured = report_run(cfg, assembly, numbers, stage="val", checkpoint=best)
     return FitResult(
-        run,
-        measured.score,
-        measured.numbers,
-        num_epochs,
+        *(run, measured.score, measured.numbers, num_epochs),
         best_checkpoint=best,
         last_checkpoint=last,
         reports=measured.reports,
