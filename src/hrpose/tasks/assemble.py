@@ -35,8 +35,7 @@ from hrpose.report import PckhProtocol, Protocol
 from hrpose.report.protocol import Benchmark
 from hrpose.skeletons import Skeleton
 from hrpose.structures import Poses
-from hrpose.tasks.batch_size import find_batch_size
-from hrpose.tasks.dry_run import check_parts, dry_run, settle_last_batch
+from hrpose.tasks.dry_run import check_parts, dry_run, find_batch_size, settle_last_batch
 from hrpose.tasks.protocols import state_protocols
 from hrpose.tasks.resume import requeue_file
 from hrpose.weights import load_weights

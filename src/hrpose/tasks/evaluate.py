@@ -136,21 +136,27 @@ def read_evaluated(
     truth = rules.adjust(annotations.ground_truth(), files.area_from_bbox)
     scored = read_scored_results(results_file, truth, keypoint_fields=files.keypoint_fields)
     scored = _apply_rules(_of_category(scored, annotations, Path(results_file)), rules, Path(results_file))
-    protocol = Protocol(
-        annotations=FileStamp.of(annotations_file),
-        category=str(annotations.category.get("name")),
-        num_images=len(truth.image_ids),
-        num_instances=int((~truth.is_ignored).sum()),
-        name=rules.name,
-        sigmas=name_sigmas(skeleton.sigmas),
-        max_detections=max_detections,
-        areas=name_areas(annotations.has_area, files.area_from_bbox, use_area=rules.use_area),
-        num_keypoints=name_num_keypoints(truth, files.visibility_map),
-    )
+    stated = describe_truth(annotations, truth, files, rules, skeleton.sigmas)
+    protocol = Protocol(annotations=FileStamp.of(annotations_file), **stated, max_detections=max_detections)
     warn_of_sigmas(skeleton.sigmas)
     _warn_of_numbers(scored, truth, Path(results_file))
     detections, keypoint_scores, part_scores = scored
     return Evaluated(detections, keypoint_scores, truth, skeleton, protocol, rules, part_scores if rules.part_scores else {})
+
+
+def describe_truth(
+    annotations: CocoAnnotations, truth: GroundTruth, files: InstanceFiles, rules: Benchmark, sigmas: Sequence[float]
+) -> dict[str, Any]:
+    """Return the entries of a protocol that the annotations and the rules determine."""
+    return {
+        "category": str(annotations.category.get("name")),
+        "num_images": len(truth.image_ids),
+        "num_instances": int((~truth.is_ignored).sum()),
+        "name": rules.name,
+        "sigmas": name_sigmas(sigmas),
+        "areas": name_areas(annotations.has_area, files.area_from_bbox, use_area=rules.use_area),
+        "num_keypoints": name_num_keypoints(truth, files.visibility_map),
+    }
 
 
 def read_options(cfg: DictConfig) -> dict[str, Any]:
