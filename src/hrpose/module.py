@@ -51,6 +51,11 @@ class MetricModule(LightningModule):
         stated = {name: dict(protocol) for name, protocol in (protocols or {}).items()}
         self.save_hyperparameters({"config": config, "skeleton": skeleton.to_dict(), "protocols": stated})
 
+    @property
+    def pose_metrics(self) -> dict[str, PoseMetric]:
+        """The metrics by their names."""
+        return cast("dict[str, PoseMetric]", dict(self.metrics.items()))
+
     def on_validation_epoch_start(self) -> None:
         """Reset the metrics."""
         for metric in self.pose_metrics.values():
@@ -58,43 +63,22 @@ class MetricModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
         """Estimate the poses of one batch and update the metric of its loader."""
-        return self._measure(batch, dataloader_idx)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the numbers of every metric."""
-        if not self.trainer.sanity_checking:
-            self._log_metrics("val")
-
-    def on_test_epoch_start(self) -> None:
-        """Reset the metrics."""
-        for metric in self.pose_metrics.values():
-            metric.reset()
-
-    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
-        """Estimate the poses of one batch and update the metric of its loader."""
-        return self._measure(batch, dataloader_idx)
-
-    def on_test_epoch_end(self) -> None:
-        """Log the numbers of every metric."""
-        self._log_metrics("test")
-
-    @property
-    def pose_metrics(self) -> dict[str, PoseMetric]:
-        """The metrics by their names."""
-        return cast("dict[str, PoseMetric]", dict(self.metrics.items()))
-
-    def _measure(self, batch: Batch, loader: int) -> dict[str, Any]:
         poses = self.predict_step(batch, 0)
-        list(self.pose_metrics.values())[loader].update_poses(poses)
+        list(self.pose_metrics.values())[dataloader_idx].update_poses(poses)
         return {"poses": poses}
 
-    def _log_metrics(self, stage: str) -> None:
-        """Log each number under `stage/AP_name`, and those of the first metric under `stage/AP` too."""
+    def on_validation_epoch_end(self) -> None:
+        """Log each number as `val/AP_gt` or `test/AP_gt`, and those of the first metric as `val/AP` or `test/AP` too."""
+        if self.trainer.sanity_checking:
+            return
+        stage = "test" if self.trainer.testing else "val"
         for position, (name, metric) in enumerate(self.pose_metrics.items()):
             for key, value in metric.logged().items():
                 self.log(f"{stage}/{key}_{name}", value.float(), prog_bar=key == metric.leading)
                 if position == 0:
                     self.log(f"{stage}/{key}", value.float())
+
+    on_test_epoch_start, test_step, on_test_epoch_end = on_validation_epoch_start, validation_step, on_validation_epoch_end
 
 
 class PoseModule(MetricModule):

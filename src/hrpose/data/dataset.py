@@ -320,16 +320,15 @@ class EpochSampler(DistributedSampler[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         count = len(self.dataset)  # type: ignore[arg-type]
-        if self.shuffle:
-            rng = np.random.default_rng((self.seed, self.epoch))
-            if self.block is None:
-                order = rng.permutation(count)
-            else:
-                if self._stored is None:
-                    self._stored = self.dataset.stored_order()  # type: ignore[attr-defined]  # a dataset that has blocks
-                order = shuffle_in_blocks(self._stored, self.block, rng)
-        else:
+        rng = np.random.default_rng((self.seed, self.epoch))
+        if not self.shuffle:
             order = np.arange(count)
+        elif self.block is None:
+            order = rng.permutation(count)
+        else:
+            if self._stored is None:
+                self._stored = self.dataset.stored_order()  # type: ignore[attr-defined]  # a dataset that has blocks
+            order = shuffle_in_blocks(self._stored, self.block, rng)
         own = np.resize(order, self.total_size)[self.rank : self.total_size : self.num_replicas]
         skip, self._skip = self._skip, 0
         return iter([(self.epoch, index) for index in own[skip:].tolist()])
@@ -349,16 +348,12 @@ class ResumableLoader(DataLoader[RawBatch]):
     _resume_batches = 0
 
     def __iter__(self) -> Iterator[RawBatch]:  # type: ignore[override]
-        sampler = self.sampler
-        self._epoch = int(getattr(sampler, "epoch", 0))
-        self._batches = 0
-        if self._epoch == self._resume_epoch:
-            self._batches = self._resume_batches
-        unwanted = self._batches
-        if isinstance(sampler, EpochSampler):
-            sampler.skip_next(self._batches * self._samples_per_batch)
-            unwanted = 0
+        self._epoch = int(getattr(self.sampler, "epoch", 0))
+        self._batches = unwanted = self._resume_batches if self._epoch == self._resume_epoch else 0
         self._resume_epoch = -1
+        if isinstance(self.sampler, EpochSampler):
+            self.sampler.skip_next(self._batches * self._samples_per_batch)
+            unwanted = 0
         for batch in islice(super().__iter__(), unwanted, None):
             self._batches += 1
             yield batch
@@ -383,9 +378,8 @@ class ResumableLoader(DataLoader[RawBatch]):
                 f"Expected {_NAMES[key]} to be {then[key]}, as in the checkpoint, to resume within epoch {state_dict['epoch']}, "
                 f"but got {now[key]}. Set it as before, or resume from a checkpoint at the end of an epoch."
             )
-        self._resume_epoch = state_dict["epoch"]
-        self._resume_batches = state_dict["batches"]
-        self._epoch, self._batches = self._resume_epoch, self._resume_batches
+        self._epoch = self._resume_epoch = state_dict["epoch"]
+        self._batches = self._resume_batches = state_dict["batches"]
 
     def _order(self) -> dict[str, int]:
         """Return what the samples of a batch depend on."""
