@@ -210,7 +210,7 @@ class PoseModule(MetricModule):
 
     def _eager(self) -> AbstractContextManager[None]:
         """Run a compiled network without its compiled code."""
-        return torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()  # type: ignore[no-any-return]
+        return torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimizer and its schedule."""
