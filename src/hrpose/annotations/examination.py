@@ -151,7 +151,7 @@ def examine_images(splits: Sequence[Split], reading: Reading, *, orientation_mat
         assert split.annotations is not None
         assert split.images is not None
         names = _file_names(split)
-        folder = Folder.list(names, split.images, known[os.path.realpath(split.images)])
+        folder = Folder(split.images, names, frozenset(known[os.path.realpath(split.images)]))
         # the images of a rejected annotation file are unknown, so images without entry cannot be found
         checks = FOLDER_CHECKS if len(read) == len(splits) else FOLDER_CHECKS[:1]
         findings += run_checks(folder, checks, split.images)
@@ -180,7 +180,7 @@ def examine_pair(train: Split, val: Split, files: InstanceFiles) -> list[Finding
     findings: list[Finding] = []
     with _noticed(val.file, findings), _refused("keypoints-unlike", val.file, findings):
         files.check_alike(train.file, val.file)
-    pair = Pair(Inspected(one), Inspected(other), train.images or Path(), val.images or Path())
+    pair = Pair(Inspected(one), Inspected(other), (train.images or Path(), val.images or Path()))
     checks = SPLIT_CHECKS if train.images and val.images else SPLIT_CHECKS[1:]  # the first compares paths
     return findings + run_checks(pair, checks, val.file)
 

@@ -7,6 +7,7 @@ from hrpose.annotations.checks.skeleton import SKELETON_CHECKS, Described
 from hrpose.annotations.checks.split import SPLIT_CHECKS, Pair, check_split
 from hrpose.annotations.checks.table import (
     Check,
+    Faulty,
     Finding,
     Found,
     Inspected,
@@ -31,6 +32,7 @@ __all__ = [
     "SPLIT_CHECKS",
     "Check",
     "Described",
+    "Faulty",
     "Finding",
     "Found",
     "Inspected",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from hrpose.annotations.checks.table import Check, Found
+from hrpose.annotations.checks.table import Check, Faulty, Found
 from hrpose.skeletons import Skeleton, read_keypoint_names, sigma_sources
 from hrpose.skeletons.names import read_names
 from hrpose.skeletons.skeleton import published_sigmas
@@ -36,90 +36,69 @@ class Described:
         """Return the keypoint names of the category; empty if it has none."""
         return read_keypoint_names(self.category)
 
-
-def _names_missing(described: Described) -> Found:
-    lacking = described.skeleton is None and len(described.names) != described.num_keypoints
-    return _of_all(described, lacking, found=str(len(described.names)))
-
-
-def _names_numbered(described: Described) -> Found:
-    names = _trained(described)
-    return Found(np.array(names, str), np.array([name.isdecimal() for name in names], bool))
+    @property
+    def ids(self) -> Sequence[str]:
+        """Return the keypoint names that training uses; "keypoint 0", ... if there are none."""
+        names = self.names if self.skeleton is None else self.skeleton.keypoint_names
+        return names or tuple(f"keypoint {k}" for k in range(self.num_keypoints))
 
 
-def _sigmas_length(described: Described) -> Found:
-    sigmas = described.category.get("sigmas")
-    wrong = described.skeleton is None and sigmas is not None and len(_numbers(sigmas)) != described.num_keypoints
-    return _of_all(described, wrong, found=str(len(_numbers(sigmas))))
+def _names_missing(data: Described) -> Found:
+    lacking = data.skeleton is None and len(data.names) != data.num_keypoints
+    return Found(data.ids, lacking, {"found": str(len(data.names))})
 
 
-def _sigmas_not_positive(described: Described) -> Found:
-    sigmas = _numbers(described.category.get("sigmas"))
-    names = described.names if len(described.names) == len(sigmas) else [f"keypoint {k}" for k in range(len(sigmas))]
-    return Found(np.array(names, str), ~(sigmas > 0) & (described.skeleton is None))
+def _sigmas_length(data: Described) -> Found:
+    sigmas = data.category.get("sigmas")
+    wrong = data.skeleton is None and sigmas is not None and len(_numbers(sigmas)) != data.num_keypoints
+    return Found(data.ids, wrong, {"found": str(len(_numbers(sigmas)))})
 
 
-def _sigmas_scale(described: Described) -> Found:
+def _sigmas_not_positive(data: Described) -> Found:
+    sigmas = _numbers(data.category.get("sigmas"))
+    names = data.names if len(data.names) == len(sigmas) else [f"keypoint {k}" for k in range(len(sigmas))]
+    return Found(names, ~(sigmas > 0) & (data.skeleton is None))
+
+
+def _sigmas_scale(data: Described) -> Found | bool:
     """Find sigmas whose median ratio to the published ones is above `_FACTOR`, or that are outside `_SIGMA_RANGE`."""
-    if described.skeleton is None:
-        return _of_all(described, False)
-    sigmas = np.array(described.skeleton.sigmas)
-    published = np.array([np.nan if one is None else one for one in published_sigmas(described.skeleton.keypoint_names)])
+    if data.skeleton is None:
+        return False
+    sigmas = np.array(data.skeleton.sigmas)
+    published = np.array([np.nan if one is None else one for one in published_sigmas(data.skeleton.keypoint_names)])
     known = ~np.isnan(published)
     ratio = float(np.median(sigmas[known] / published[known])) if known.any() else 1.0
     wrong = (sigmas < _SIGMA_RANGE[0]) | (sigmas > _SIGMA_RANGE[1])
     wrong |= not 1 / _FACTOR <= ratio <= _FACTOR
-    details = {"ratio": f"{ratio:.2g}", "range": f"{sigmas.min():g} to {sigmas.max():g}"}
-    return Found(np.array(described.skeleton.keypoint_names, str), wrong, details)
+    return Found(data.ids, wrong, {"ratio": f"{ratio:.2g}", "range": f"{sigmas.min():g} to {sigmas.max():g}"})
 
 
-def _sigmas_default(described: Described) -> Found:
-    if described.skeleton is None:
-        return _of_all(described, False)
-    names = described.skeleton.keypoint_names
-    by_default = {name for source, own in sigma_sources(described.skeleton).items() if "default" in source for name in own}
-    return Found(np.array(names, str), np.array([name in by_default for name in names], bool))
+def _sigmas_default(data: Described) -> list[bool]:
+    sources = {} if data.skeleton is None else sigma_sources(data.skeleton)
+    by_default = {name for source, own in sources.items() if "default" in source for name in own}
+    return [name in by_default for name in data.ids]
 
 
-def _no_pairs(described: Described) -> Found:
-    return _of_all(described, described.skeleton is not None and described.skeleton.lacks_flip_pairs)
+def _pairs_incomplete(data: Described) -> Faulty:
+    skeleton = data.skeleton
+    if skeleton is None or skeleton.flip_pairs_given or not skeleton.flip_pairs:
+        return False
+    return [one.side != "middle" and one.mirror is None for one in read_names(skeleton.keypoint_names)]
 
 
-def _pairs_incomplete(described: Described) -> Found:
-    skeleton = described.skeleton
-    if skeleton is None or skeleton.flip_pairs_given:
-        return _of_all(described, False)
-    alone = [one.side != "middle" and one.mirror is None for one in read_names(skeleton.keypoint_names)]
-    return Found(np.array(skeleton.keypoint_names, str), np.array(alone, bool) & bool(skeleton.flip_pairs))
-
-
-def _pairs_unlike_names(described: Described) -> Found:
+def _pairs_unlike_names(data: Described) -> Faulty:
     """Find keypoints whose given mirror pair contradicts their names."""
-    skeleton = described.skeleton
+    skeleton = data.skeleton
     if skeleton is None or not skeleton.flip_pairs_given:
-        return _of_all(described, False)
-    names = skeleton.keypoint_names
-    mirrors = [reading.mirror for reading in read_names(names)]
-    wrong = [other is not None and skeleton.flip_permutation[place] != other for place, other in enumerate(mirrors)]
-    return Found(np.array(names, str), np.array(wrong, bool))
+        return False
+    mirrors = [reading.mirror for reading in read_names(skeleton.keypoint_names)]
+    return [other is not None and skeleton.flip_permutation[place] != other for place, other in enumerate(mirrors)]
 
 
-def _edges_unread(described: Described) -> Found:
-    edges = described.category.get("skeleton")
-    number = len(edges) if isinstance(edges, list) else int(edges is not None)
-    lost = described.skeleton is not None and number > 0 and not described.skeleton.edges
-    ids = np.array([str(edge) for edge in edges] if isinstance(edges, list) else [str(edges)] * number, str)
-    return Found(ids, np.full(number, lost))
-
-
-def _of_all(described: Described, faulty: bool, **details: str) -> Found:
-    names = np.array(_trained(described), str)
-    return Found(names, np.full(len(names), faulty), details)
-
-
-def _trained(described: Described) -> tuple[str, ...]:
-    names = described.skeleton.keypoint_names if described.skeleton is not None else described.names
-    return names or tuple(f"keypoint {k}" for k in range(described.num_keypoints))
+def _edges_unread(data: Described) -> Found:
+    edges = data.category.get("skeleton")
+    listed = edges if isinstance(edges, list) else [] if edges is None else [edges]
+    return Found(list(map(str, listed)), data.skeleton is not None and not data.skeleton.edges)
 
 
 def _numbers(values: Any) -> Any:
@@ -143,7 +122,7 @@ SKELETON_CHECKS: tuple[Check[Described], ...] = (
         what="keypoints have a number as their name",
         consequence="Mirror pairs and sigmas cannot be found by name.",
         fix="Set skeleton.names=[...], or skeleton.flip_pairs and skeleton.sigmas.",
-        find=_names_numbered,
+        find=lambda data: [name.isdecimal() for name in data.ids],
         severity="note",
     ),
     Check(
@@ -185,7 +164,7 @@ SKELETON_CHECKS: tuple[Check[Described], ...] = (
             "Set skeleton.flip_pairs=[[a,b],...], or skeleton.flip_pairs=[] if there are none; or augment.flip=null "
             "flip_test=false if a mirrored instance is not a valid instance."
         ),
-        find=_no_pairs,
+        find=lambda data: data.skeleton is not None and data.skeleton.lacks_flip_pairs,
     ),
     Check(
         name="mirror-pairs-incomplete",
