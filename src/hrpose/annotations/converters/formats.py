@@ -22,7 +22,7 @@ from hrpose.annotations.converters import (
     yolo,
 )
 from hrpose.annotations.converters.archives import ArchiveKind
-from hrpose.annotations.converters.labels import Labels, Options
+from hrpose.annotations.converters.labels import Labels, name_keypoints
 from hrpose.annotations.converters.source import Source
 from hrpose.annotations.converters.split import SplitBy
 from hrpose.annotations.converters.write import Conversion, Target, write
@@ -44,7 +44,7 @@ class Format:
 
     title: str
     recognise: Callable[[Source], bool]
-    read: Callable[[Source, Options], Labels]
+    read: Callable[[Source], Labels]
 
 
 FORMATS: Mapping[str, Format] = {
@@ -134,7 +134,8 @@ def convert_labels(
             f"{source}: expected labels, but this is a weight file. `python scripts/convert_weights.py <file> <new file>` in a "
             "checkout converts weights; `hrpose export weights=<file>` exports them."
         )
-    opened = Source(Path(source))
+    folder = None if images is None else Path(images)
+    opened = Source(Path(source), folder, None if names is None else tuple(names))
     name = format or recognise(opened.path) or ""
     if name not in (*FORMATS, COCO):
         listing = ", ".join(f"{key} ({value.title})" for key, value in FORMATS.items())
@@ -153,15 +154,12 @@ def convert_labels(
         archive=archive,
         archive_size=archive_size,
     )
-    folder = None if images is None else Path(images)
-    if name == COCO:
-        if names is not None:
-            raise DataError("Expected no `names` for a COCO file, which is only split. Set skeleton.names in `hrpose fit`.")
-        with _one_error(source):
-            return coco.divide(opened, target, folder)
-    options = Options(images=folder, keypoint_names=None if names is None else tuple(names))
+    if name == COCO and names is not None:
+        raise DataError("Expected no `names` for a COCO file, which is only split. Set skeleton.names in `hrpose fit`.")
     with _one_error(source):
-        labels = FORMATS[name].read(opened, options)
+        if name == COCO:
+            return coco.divide(opened, target)
+        labels = name_keypoints(FORMATS[name].read(opened), opened.names)
         return write(labels, target, source=f"{opened.path.name} (format={name})")
 
 

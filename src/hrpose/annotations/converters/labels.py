@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
@@ -79,51 +79,39 @@ class Labels:
     Attributes:
         folder: contains all images; file names are written relative to it.
         images: without duplicates.
-        keypoint_names: of each category, in the order of the source.
+        keypoint_names: of the categories that the source lists, in its order.
         edges: pairs of names, for drawing.
         flip_pairs: mirror pairs of names; None if the source states none.
         sigmas: OKS sigmas by name, if the source has them.
         notes: one sentence for each assumption or omission.
     """
 
-    folder: Path
+    folder: ImageFolder
     images: Sequence[LabelledImage]
-    keypoint_names: Mapping[str, Sequence[str]]
+    keypoint_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     edges: Sequence[Pair] = ()
     flip_pairs: Sequence[Pair] | None = None
     sigmas: Mapping[str, float] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """Options of a reader.
-
-    Attributes:
-        images: folder of the images; None uses the folder of the source.
-        keypoint_names: names for a source without names, or their order.
-    """
-
-    images: Path | None = None
-    keypoint_names: tuple[str, ...] | None = None
+    @property
+    def instances(self) -> list[Instance]:
+        """Return the instances of all images."""
+        return [instance for image in self.images for instance in image.instances]
 
 
 class ImageFolder:
-    """Find the images of labels in one folder and its subfolders.
+    """Find the images of labels in one folder and its subfolders."""
 
-    Args:
-        folder: of the images.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.resolve()
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
         self.found_by_name: list[str] = []
 
     @cached_property
     def by_name(self) -> dict[str, list[Path]]:
         """Return the images in the folder and its subfolders by file name, with and without suffix."""
         files: dict[str, list[Path]] = {}
-        for file in sorted(self.folder.rglob("*")):
+        for file in sorted(self.path.rglob("*")):
             if is_image(file):
                 for name in (file.name, file.stem):
                     files.setdefault(name, []).append(file)
@@ -143,64 +131,42 @@ class ImageFolder:
             DataError: if the folder has several files with this file name.
         """
         plain = name.replace("\\", "/")
-        for base in (start or self.folder, self.folder):
+        for base in (start or self.path, self.path):
             exact = (base / plain).resolve()
-            if exact.is_relative_to(self.folder) and exact.is_file():
+            if exact.is_relative_to(self.path) and exact.is_file():
                 return exact
         last = PurePosixPath(plain).name
         places = self.by_name.get(last, [])
         if len(places) > 1:
             raise DataError(
-                f"Expected one image named {last} in {self.folder} for {name!r} of the labels, but found {len(places)}, such as "
+                f"Expected one image named {last} in {self.path} for {name!r} of the labels, but found {len(places)}, such as "
                 f"{places[0]} and {places[1]}. Set the folder that this name is relative to: images=<folder>."
             )
         if places:
             self.found_by_name.append(name)
             return places[0]
-        return self.folder / (plain if not plain.startswith("/") and ".." not in plain.split("/") else last)
+        return self.path / (plain if not plain.startswith("/") and ".." not in plain.split("/") else last)
 
     @property
     def notes(self) -> list[str]:
         """Return a sentence about the images that were found by file name only."""
-        if not self.found_by_name:
-            return []
-        return [
-            f"{len(self.found_by_name)} images are not at the path in the labels and were found by file name, such as "
-            f"{self.found_by_name[0]!r}."
-        ]
+        count = len(self.found_by_name)
+        by_name = "images are not at the path in the labels and were found by file name, such as"
+        return [f"{count} {by_name} {self.found_by_name[0]!r}."] if count else []
 
 
-def collect(
-    images: Sequence[LabelledImage],
-    folder: ImageFolder,
-    options: Options,
-    notes: Sequence[str] = (),
-    *,
-    names: Mapping[str, Sequence[str]] | None = None,
-    edges: Sequence[Pair] = (),
-) -> Labels:
-    """Return labels with the keypoint names of their instances, or given ones.
+def name_keypoints(labels: Labels, given: Sequence[str] | None) -> Labels:
+    """Add the keypoint names of categories that the source does not list: the names in their instances.
 
     Args:
-        images: with their instances.
-        folder: of the images.
-        options: may state the names and their order.
-        notes: see `Labels`.
-        names: of the categories whose names the source lists.
-        edges: pairs of names.
+        labels: of a source.
+        given: the names and their order; None uses the order of the instance with most keypoints.
 
     Raises:
         DataError: if a name is not among those given, or a point without a group has the name of a grouped one.
     """
-    instances = [instance for image in images for instance in image.instances]
-    unlisted = [instance for instance in instances if instance.category not in (names or {})]
-    return Labels(
-        folder=folder.folder,
-        images=images,
-        keypoint_names={**_names_by_category(unlisted, options.keypoint_names), **(names or {})},
-        edges=edges,
-        notes=[*notes, *folder.notes],
-    )
+    unlisted = [instance for instance in labels.instances if instance.category not in labels.keypoint_names]
+    return replace(labels, keypoint_names={**_names_by_category(unlisted, given), **labels.keypoint_names})
 
 
 def _names_by_category(instances: Sequence[Instance], given: Sequence[str] | None) -> dict[str, list[str]]:
@@ -227,9 +193,8 @@ def _names_by_category(instances: Sequence[Instance], given: Sequence[str] | Non
 
 def _order(instances: Sequence[Instance], given: Sequence[str] | None) -> list[str]:
     """Order keypoint names as given, or as in the instance with most keypoints, followed by the names of the others."""
-    names: dict[str, None] = {}
-    for instance in sorted(instances, key=lambda instance: len(instance.keypoints), reverse=True):
-        names.update(dict.fromkeys(instance.keypoints))
+    ranked = sorted(instances, key=lambda instance: len(instance.keypoints), reverse=True)
+    names = dict.fromkeys(name for instance in ranked for name in instance.keypoints)
     unknown = [name for name in names if name not in (given or names)]
     if unknown:
         raise DataError(

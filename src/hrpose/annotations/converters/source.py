@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,12 +30,16 @@ class Source:
 
     Attributes:
         path: of the file or folder.
+        images: folder of the images; None uses the folder of the labels.
+        names: keypoint names for a source without names, or their order.
 
     Raises:
         MissingDataError: if it does not exist.
     """
 
     path: Path
+    images: Path | None = None
+    names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.path.exists():
@@ -93,10 +97,8 @@ def read_json_file(file: Path) -> Any:
     Raises:
         DataError: if it is not JSON.
     """
-    try:
+    with _parsing(file, "JSON", "Export it again."):
         return json.loads(file.read_bytes(), parse_constant=lambda _: None)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file}: expected JSON, but it cannot be parsed: {error}. Export it again.") from error
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
@@ -106,10 +108,8 @@ def read_yaml(file: Path) -> dict[str, Any]:
         DataError: if it is not YAML, or not a mapping.
     """
     text = _text(file)
-    try:
+    with _parsing(file, "YAML", "Correct the file."):
         content = yaml.safe_load(text) if len(text) < _MOST_YAML else None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise DataError(f"{file}: expected YAML, but it cannot be parsed: {error}. Correct the file.") from error
     if not isinstance(content, dict):
         raise DataError(f"{file}: expected a YAML mapping of keys and values, but found {type(content).__name__}.")
     return content
@@ -124,10 +124,16 @@ def read_xml(file: Path) -> ElementTree.Element:
     text = _text(file)
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise DataError(f"{file}: expected XML without a document type and entities, but found one. Export the labels again.")
-    try:
+    with _parsing(file, "XML", "Export it again."):
         return ElementTree.fromstring(text)
-    except (ElementTree.ParseError, RecursionError) as error:
-        raise DataError(f"{file}: expected XML, but it cannot be parsed: {error}. Export it again.") from error
+
+
+@contextmanager
+def _parsing(file: Path, kind: str, fix: str) -> Iterator[None]:
+    try:
+        yield
+    except (yaml.YAMLError, ElementTree.ParseError, RecursionError, ValueError) as error:
+        raise DataError(f"{file}: expected {kind}, but it cannot be parsed: {error}. {fix}") from error
 
 
 def _text(file: Path) -> str:
@@ -150,6 +156,17 @@ def write_embedded(content: bytes, stem: Path) -> Path:
     return target.resolve()
 
 
-def wrong(where: str, expected: str, found: object, fix: str = "") -> DataError:
+def wrong(where: object, expected: str, found: object, fix: str = "") -> DataError:
     """Return the error for a value that the format does not allow."""
     return DataError(f"{where}: expected {expected}, but found {str(found)[:200]!r}.{f' {fix}' if fix else ''}")
+
+
+@contextmanager
+def expecting(where: object, expected: str, found: object = None, fix: str = "") -> Iterator[None]:
+    """Convert errors of missing keys and values of other types to the error of `wrong`; `found` is by default the error."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise wrong(where, expected, error if found is None else found, fix) from None

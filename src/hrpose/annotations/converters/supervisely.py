@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hrpose.annotations.converters.labels import ImageFolder, Instance, LabelledImage, Labels, Options, Pair
-from hrpose.annotations.converters.source import Source, read_json_file, wrong
+from hrpose.annotations.converters.labels import ImageFolder, Instance, LabelledImage, Labels, Pair
+from hrpose.annotations.converters.source import Source, expecting, read_json_file, wrong
 from hrpose.annotations.converters.split import SPLIT_NAMES
 
 
@@ -19,7 +19,7 @@ def recognise(source: Source) -> bool:
     return _meta(source) is not None
 
 
-def read(source: Source, options: Options) -> Labels:
+def read(source: Source) -> Labels:
     """Read a project.
 
     Raises:
@@ -27,32 +27,27 @@ def read(source: Source, options: Options) -> Labels:
     """
     file = _meta(source)
     if file is None:
-        raise wrong(str(source.path), "a project with meta.json", "none")
+        raise wrong(source.path, "a project with meta.json", "none")
     graphs = {str(entry["title"]): entry["geometry_config"] for entry in read_json_file(file)["classes"] if _is_graph(entry)}
     names = {title: {key: str(node["label"]) for key, node in graph["nodes"].items()} for title, graph in graphs.items()}
-    folder = ImageFolder(options.images or file.parent)
+    folder = ImageFolder(source.images or file.parent)
     images, others = [], 0
     for labels in sorted(file.parent.glob("**/ann/*.json")):
         content = read_json_file(labels)
         objects = [row for row in content.get("objects", []) if row.get("classTitle") in names]
         others += len(content.get("objects", [])) - len(objects)
         dataset = labels.parent.parent
-        images.append(
-            LabelledImage(
-                file=folder.find(f"img/{labels.stem}", dataset),
-                instances=[_instance(row, names[row["classTitle"]], str(labels)) for row in objects],
-                split=SPLIT_NAMES.get(dataset.name.lower()),
-            )
-        )
+        image, split = folder.find(f"img/{labels.stem}", dataset), SPLIT_NAMES.get(dataset.name.lower())
+        instances = [_instance(row, names[row["classTitle"]], f"{labels}, object {row.get('id')}") for row in objects]
+        images.append(LabelledImage(file=image, instances=instances, split=split))
     notes = ["Disabled nodes are unlabelled, all others are visible."]
-    if others:
-        notes.append(f"{others} objects that are not graphs, such as rectangles, are left out.")
+    notes += [f"{others} objects that are not graphs, such as rectangles, are left out."] if others else []
     return Labels(
-        folder=folder.folder,
+        folder=folder,
         images=images,
         keypoint_names={title: list(nodes.values()) for title, nodes in names.items()},
         edges=_edges(graphs, names),
-        notes=[*notes, *folder.notes],
+        notes=notes,
     )
 
 
@@ -81,14 +76,8 @@ def _edges(graphs: Mapping[str, Any], names: Mapping[str, Mapping[str, str]]) ->
     return list(dict.fromkeys((one, two) for one, two in ends if one and two))
 
 
-def _instance(row: Mapping[str, Any], names: Mapping[str, str], file: str) -> Instance:
-    where = f"{file}, object {row.get('id')}"
-    try:
-        keypoints = {
-            names[key]: (float(node["loc"][0]), float(node["loc"][1]), 2)
-            for key, node in row["nodes"].items()
-            if not node.get("disabled")
-        }
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
-        raise wrong(where, "nodes of the class, each with `loc`", row.get("nodes")) from None
+def _instance(row: Mapping[str, Any], names: Mapping[str, str], where: str) -> Instance:
+    with expecting(where, "nodes of the class, each with `loc`", row.get("nodes")):
+        nodes = [(names[key], node["loc"]) for key, node in row["nodes"].items() if not node.get("disabled")]
+        keypoints = {name: (float(place[0]), float(place[1]), 2) for name, place in nodes}
     return Instance(keypoints=keypoints, category=str(row["classTitle"]), where=where)

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hrpose.annotations.converters.labels import ImageFolder, LabelledImage, Labels, Options, Shape, collect, join
-from hrpose.annotations.converters.source import Source, wrong
+from hrpose.annotations.converters.labels import ImageFolder, LabelledImage, Labels, Shape, join
+from hrpose.annotations.converters.source import Source, expecting, wrong
 
 _NAME_KEYS = ("keypoint", "name", "label", "type", "class", "part")  # attributes that usually hold the name of a point
 _GROUP_KEYS = ("id", "instance", "object", "group", "animal", "person", "instance_id", "track_id")
@@ -25,13 +25,13 @@ def recognise(source: Source) -> bool:
     return any(_entries(content) is not None for content in source.samples)
 
 
-def read(source: Source, options: Options) -> Labels:
+def read(source: Source) -> Labels:
     """Read a project, or an export of annotations as JSON.
 
     Raises:
         DataError: for the first invalid value, with the image.
     """
-    folder = ImageFolder(options.images or source.folder)
+    folder = ImageFolder(source.images or source.folder)
     files, notes = source.json_files(lambda content: _entries(content) is not None)
     images, key = [], ""
     for entry, where in ((entry, str(file)) for file, content in files for entry in _entries(content) or []):
@@ -45,7 +45,7 @@ def read(source: Source, options: Options) -> Labels:
         instances = join(_shapes(regions, key, where), where, _FIX)
         images.append(LabelledImage(file=folder.find(entry["filename"]), instances=instances))
     notes.append(f"Keypoint names are read from the attribute {key!r}. All points are visible.")
-    return collect(images, folder, options, notes)
+    return Labels(folder=folder, images=images, notes=notes)
 
 
 def _entries(content: Any) -> list[dict[str, Any]] | None:
@@ -101,13 +101,9 @@ def _shapes(regions: Sequence[Mapping[str, Any]], key: str, where: str) -> Itera
     for region in regions:
         attributes, shape = region["region_attributes"], region["shape_attributes"]
         group = next((str(attributes[name]) for name in _GROUP_KEYS if attributes.get(name) not in (None, "")), "")
-        try:
+        with expecting(where, "points with cx, cy and a name, and rectangles with x, y, width and height"):
             if shape.get("name") == "point":
-                point = float(shape["cx"]), float(shape["cy"]), 2
-                yield Shape(label=str(attributes[key]), group=group, point=point)
+                yield Shape(label=str(attributes[key]), group=group, point=(float(shape["cx"]), float(shape["cy"]), 2))
             elif shape.get("name") == "rect":
                 x, y, width, height = (float(shape[side]) for side in ("x", "y", "width", "height"))
                 yield Shape(label="object", group=group, bbox=(x, y, width, height))
-        except KeyError as error:
-            expected = "points with cx, cy and a name, and rectangles with x, y, width and height"
-            raise wrong(where, expected, error) from None

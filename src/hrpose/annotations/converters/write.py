@@ -86,12 +86,13 @@ def write(labels: Labels, target: Target, *, source: str) -> Conversion:
         DataError: if a required option is missing, an image cannot be read, or an output file exists.
     """
     _check_finite(labels)
-    notes = list(labels.notes)
+    notes = [*labels.notes, *labels.folder.notes]
     labels = _select(labels, target.category, notes)
     labels = _present(labels, notes)
     skeleton = _skeleton(labels, target.flip_pairs, notes)
     labels = _with_boxes(labels, target.bbox_margin, notes)
-    names = [image.file.relative_to(labels.folder).as_posix() for image in labels.images]
+    folder = labels.folder.path
+    names = [image.file.relative_to(folder).as_posix() for image in labels.images]
     splits, how = split_images(
         names, [image.split for image in labels.images], share=target.split, by=target.split_by, seed=target.seed
     )
@@ -101,28 +102,58 @@ def write(labels: Labels, target: Target, *, source: str) -> Conversion:
     if turned:
         notes.append(f"{turned} images have an EXIF orientation; sizes and keypoints are upright (data.upright=true).")
     notes = [how, *notes]
-    categories = _categories(labels, skeleton)
     chosen_of = {name: [index for index, own in enumerate(splits) if own == name] for name in SPLITS if name in splits}
     if "train" not in chosen_of:
         raise DataError(f"Expected images to train on, but {source} has only {', '.join(chosen_of)} images.")
-    files = free_files(chosen_of, target.out or labels.folder)
-    archives = write_images({name: [names[one] for one in own] for name, own in chosen_of.items()}, labels.folder, target)
-    counts = {}
-    for split, chosen in chosen_of.items():
-        content = _coco(labels, names, sizes, categories, chosen)
-        content["info"] = {"description": f"{MADE_BY} {source}", "split": split, "notes": notes}
-        counts[split] = _count(labels, chosen, skeleton.keypoint_names)
-        write_json(files[split], content)
+    files = free_files(chosen_of, target.out or folder)
+    archives = write_images({name: [names[one] for one in own] for name, own in chosen_of.items()}, folder, target)
+    categories = _categories(labels, skeleton)
+    contents = ((split, _coco(labels, names, sizes, categories, chosen)) for split, chosen in chosen_of.items())
+    counts = write_files(contents, files, source, notes)
     if "val" not in files:
         notes.append(NO_VALIDATION)
     several = len(labels.keypoint_names) > 1
-    command = make_command(files, labels.folder, archives, several=several, turned=bool(turned))
-    return Conversion(files=files, images=labels.folder, counts=counts, notes=notes, command=command, archives=archives)
+    command = make_command(files, folder, archives, several=several, turned=bool(turned))
+    return Conversion(files=files, images=folder, counts=counts, notes=notes, command=command, archives=archives)
+
+
+def write_files(
+    contents: Iterable[tuple[str, Mapping[str, Any]]], files: Mapping[str, Path], source: str, notes: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """Write COCO files with their provenance.
+
+    Args:
+        contents: by split.
+        files: by split.
+        source: description of the source.
+        notes: one sentence for each assumption or omission.
+
+    Returns:
+        The number of images, of annotations and, by name, of labelled keypoints in each split.
+    """
+    counts = {}
+    for split, content in contents:
+        info = {"description": f"{MADE_BY} {source}", "split": split, "notes": notes}
+        info |= {"source_info": content["info"]} if "info" in content else {}
+        counts[split] = _count(content)
+        write_json(files[split], {"info": info, **{key: value for key, value in content.items() if key != "info"}})
+    return counts
+
+
+def _count(content: Mapping[str, Any]) -> dict[str, int]:
+    names_of = {row.get("id"): row["keypoints"] for row in content["categories"] if isinstance(row.get("keypoints"), list)}
+    labelled: Counter[str] = Counter()
+    for row in content["annotations"]:
+        names, values = names_of.get(row.get("category_id"), []), row.get("keypoints") or []
+        labelled.update(str(name) for name, visibility in zip(names, values[2::3], strict=False) if visibility)
+    names = dict.fromkeys(str(name) for names in names_of.values() for name in names)
+    sizes = {"images": len(content["images"]), "instances": len(content["annotations"])}
+    return sizes | {name: labelled[name] for name in names}
 
 
 def _check_finite(labels: Labels) -> None:
     """Raise DataError for NaN and infinity, which JSON cannot store."""
-    for instance in (instance for image in labels.images for instance in image.instances):
+    for instance in labels.instances:
         numbers = [*(instance.bbox or ()), *(value for point in instance.keypoints.values() for value in point)]
         if not all(map(math.isfinite, numbers)):
             raise DataError(f"{instance.where}: expected finite coordinates, but found {numbers}. Correct the labels.")
@@ -130,7 +161,7 @@ def _check_finite(labels: Labels) -> None:
 
 def _select(labels: Labels, category: str | Sequence[str] | None, notes: list[str]) -> Labels:
     """Keep the given categories, or all with keypoints. They must have the same keypoints."""
-    counts = Counter(instance.category for image in labels.images for instance in image.instances)
+    counts = Counter(instance.category for instance in labels.instances)
     sets = {name: tuple(names) for name, names in labels.keypoint_names.items() if names}
     if not sets or not counts:
         raise DataError(
@@ -166,8 +197,8 @@ def _present(labels: Labels, notes: list[str]) -> Labels:
     listing = ", ".join(missing[:_MOST_LISTED]) + (" ..." if len(missing) > _MOST_LISTED else "")
     if not present:
         raise MissingDataError(
-            f"Expected the images of the labels in {labels.folder}, but all {len(missing)} are missing: {listing}. Set their "
-            "folder: images=<folder>."
+            f"Expected the images of the labels in {labels.folder.path}, but all {len(missing)} are missing: {listing}. "
+            "Set their folder: images=<folder>."
         )
     if missing:
         notes.append(f"WARNING: {len(missing)} of {len(labels.images)} images are missing and left out: {listing}.")
@@ -211,7 +242,7 @@ def _skeleton(labels: Labels, given: Sequence[Sequence[int | str]] | None, notes
 
 def _with_boxes(labels: Labels, margin: float | None, notes: list[str]) -> Labels:
     """Compute missing boxes from the keypoints, and leave out instances without box and keypoints."""
-    instances = [instance for image in labels.images for instance in image.instances]
+    instances = labels.instances
     boxless = [instance for instance in instances if instance.bbox is None and instance.keypoints]
     empty = sum(instance.bbox is None and not instance.keypoints for instance in instances)
     if empty:
@@ -296,7 +327,7 @@ def _coco(
         for instance in labels.images[index].instances:
             row = _annotation(instance, categories[0]["keypoints"], sizes[index])
             annotations.append({"id": len(annotations) + 1, "image_id": index + 1, "category_id": ids[instance.category], **row})
-    return {"info": {}, "images": images, "annotations": annotations, "categories": categories}
+    return {"images": images, "annotations": annotations, "categories": categories}
 
 
 def _annotation(instance: Instance, names: Sequence[str], size: tuple[int, int]) -> dict[str, Any]:
@@ -305,29 +336,20 @@ def _annotation(instance: Instance, names: Sequence[str], size: tuple[int, int])
     left, top = max(x, 0.0), max(y, 0.0)
     box = [left, top, min(x + width, size[0]) - left, min(y + height, size[1]) - top]
     bbox = [x, y, width, height] if (left, top) == (x, y) and box[2] == width and box[3] == height else box
-    track = {} if instance.track_id is None else {"track_id": instance.track_id}
-    return {
-        "keypoints": flat,
-        "num_keypoints": len(instance.keypoints),
-        "bbox": bbox,
-        "area": bbox[2] * bbox[3],
-        "iscrowd": 0,
-        **track,
-    }
-
-
-def _count(labels: Labels, chosen: Sequence[int], names: Sequence[str]) -> dict[str, int]:
-    instances = [instance for index in chosen for instance in labels.images[index].instances]
-    labelled = Counter(name for instance in instances for name in instance.keypoints)
-    return {"images": len(chosen), "instances": len(instances), **{name: labelled[name] for name in names}}
+    row = {"keypoints": flat, "num_keypoints": len(instance.keypoints), "bbox": bbox, "area": bbox[2] * bbox[3], "iscrowd": 0}
+    return row if instance.track_id is None else {**row, "track_id": instance.track_id}
 
 
 def free_files(splits: Iterable[str], folder: Path) -> dict[str, Path]:
     """Return the files to write; raise DataError if one exists and was not written by an earlier conversion."""
     files = {split: folder / f"{split}.json" for split in splits}
-    for file in files.values():
-        if file.exists():
-            _check_written(file)
+    for file in filter(Path.exists, files.values()):
+        try:
+            description = json.loads(file.read_bytes())["info"]["description"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            description = ""
+        if not str(description).startswith(MADE_BY):
+            raise DataError(f"Expected to write {file}, but another file of this name exists. Set another folder: out=<folder>.")
     return files
 
 
@@ -337,15 +359,6 @@ def write_images(names: Mapping[str, Sequence[str]], images: Path, target: Targe
         return {}
     out, size = target.out or images, target.archive_size
     return write_archives(names, images, out, kind=target.archive, size=size, seed=target.seed)
-
-
-def _check_written(file: Path) -> None:
-    try:
-        description = json.loads(file.read_bytes())["info"]["description"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        description = ""
-    if not str(description).startswith(MADE_BY):
-        raise DataError(f"Expected to write {file}, but another file of this name exists. Set another folder: out=<folder>.")
 
 
 def make_command(
