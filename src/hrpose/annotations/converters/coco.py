@@ -99,30 +99,28 @@ def _files(source: Source) -> dict[str, tuple[Path, Any]]:
 def _with_folder(content: Mapping[str, Any], file: Path, folder: Path) -> dict[str, Any]:
     """Return the content of a file with image names relative to a parent folder."""
     prefix = file.parent.relative_to(folder).as_posix()
-    rows = [
-        {**row, "file_name": f"{prefix}/{_file_name(row, place, file)}".removeprefix("./")}
-        for place, row in enumerate(content["images"])
-    ]
-    return {**content, "images": rows}
+    names = (_file_name(row, place, file) for place, row in enumerate(content["images"]))
+    rows = zip(content["images"], names, strict=True)
+    return {**content, "images": [{**row, "file_name": f"{prefix}/{name}".removeprefix("./")} for row, name in rows]}
 
 
 def _divide(content: Mapping[str, Any], file: Path, target: Target) -> tuple[dict[str, dict[str, Any]], str]:
     """Split the images of a file and their annotations; return the content of each split, and a sentence for the notes."""
-    names = [_file_name(row, place, file) for place, row in enumerate(content["images"])]
-    rows = content["images"]
-    key = next((key for key in _VIDEO_KEYS if rows and key in rows[0]), None)
-    videos = None if key is None else [str(row.get(key)) for row in rows]
+    images = content["images"]
+    names = [_file_name(row, place, file) for place, row in enumerate(images)]
+    key = next((key for key in _VIDEO_KEYS if images and key in images[0]), None)
+    videos = None if key is None else [str(row.get(key)) for row in images]
     splits, how = split_images(
         names, [None] * len(names), share=target.split, by=target.split_by, seed=target.seed, videos=videos
     )
-    split_of = {str(row["id"]): split for row, split in zip(content["images"], splits, strict=True)}
+    split_of = {str(row["id"]): split for row, split in zip(images, splits, strict=True)}
     orphan = next((row for row in content["annotations"] if str(row.get("image_id")) not in split_of), None)
     if orphan is not None:
-        found = f"image_id {orphan.get('image_id')}"
-        raise wrong(f"{file}, annotation {orphan.get('id')}", "its image in `images`", found)
+        where = f"{file}, annotation {orphan.get('id')}"
+        raise wrong(where, "its image in `images`", f"image_id {orphan.get('image_id')}")
     parts = {}
     for split in dict.fromkeys(splits):
-        rows = [row for row, name in zip(content["images"], splits, strict=True) if name == split]
+        rows = [row for row, own in zip(images, splits, strict=True) if own == split]
         annotations = [row for row in content["annotations"] if split_of[str(row["image_id"])] == split]
         parts[split] = {**content, "images": rows, "annotations": annotations}
     return parts, how

@@ -77,7 +77,7 @@ def _edges(graphs: Mapping[str, Any], names: Mapping[str, Mapping[str, str]]) ->
 
 
 def _instance(row: Mapping[str, Any], names: Mapping[str, str], where: str) -> Instance:
-    with expecting(where, "nodes of the class, each with `loc`", row.get("nodes")):
+    with expecting(where, "nodes of the class, each with `loc`", str(row.get("nodes"))):
         nodes = [(names[key], node["loc"]) for key, node in row["nodes"].items() if not node.get("disabled")]
         keypoints = {name: (float(place[0]), float(place[1]), 2) for name, place in nodes}
     return Instance(keypoints=keypoints, category=str(row["classTitle"]), where=where)
