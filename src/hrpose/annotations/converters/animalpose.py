@@ -31,9 +31,9 @@ _EDGES: tuple[Pair, ...] = (
 _Content: TypeAlias = tuple[list[tuple[Path, Instance]], Mapping[str, Sequence[str]], Sequence[Pair], list[str]]
 
 
-def recognise(source: Source) -> bool:
-    """Check for XML files with `visible_bounds`, or for keypoints.json, whose `images` is an object of names by id."""
-    return bool(_xml_files(source)) or _content(source) is not None
+def find(source: Source) -> object:
+    """Return the XML files with `visible_bounds`, or keypoints.json, whose `images` is an object of names by id."""
+    return _xml_files(source) or _content(source)
 
 
 def read(source: Source) -> Labels:

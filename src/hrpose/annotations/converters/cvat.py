@@ -19,7 +19,6 @@ from hrpose.annotations.converters.labels import (
     Labels,
     Pair,
     Point,
-    Shape,
     join,
     unique,
 )
@@ -30,9 +29,14 @@ _NODE = re.compile(r"<circle[^>]*>")
 _EDGE = re.compile(r"<line[^>]*>")
 
 
-def recognise(source: Source) -> bool:
-    """Check for an XML file with the root `annotations`, or a folder with one."""
-    return _file(source) is not None
+def find_file(source: Source) -> Path | None:
+    """Return the first XML file with the root `annotations`; None if there is none."""
+    for file in source.files(".xml"):
+        with file.open("rb") as stream:
+            head = stream.read(2000)
+        if b"<annotations" in head and b"<version>" in head:
+            return file
+    return None
 
 
 def read(source: Source) -> Labels:
@@ -41,7 +45,7 @@ def read(source: Source) -> Labels:
     Raises:
         DataError: for the first invalid value, with image and label.
     """
-    file = _file(source)
+    file = find_file(source)
     if file is None:
         raise wrong(source.path, "an XML file of CVAT", "none")
     root = read_xml(file)
@@ -63,15 +67,6 @@ def read(source: Source) -> Labels:
     unjoined = sum(not instance.keypoints and instance.bbox is not None for instance in labels.instances)
     notes = [f"{unjoined} boxes share no group with keypoints and have no labelled keypoints."] if unjoined else []
     return replace(labels, notes=[*notes, "Points marked as outside are unlabelled, points marked as occluded are occluded."])
-
-
-def _file(source: Source) -> Path | None:
-    for file in source.files(".xml"):
-        with file.open("rb") as stream:
-            head = stream.read(2000)
-        if b"<annotations" in head and b"<version>" in head:
-            return file
-    return None
 
 
 def _skeletons(root: Element) -> tuple[dict[str, list[str]], list[Pair]]:
@@ -122,16 +117,13 @@ def _instances(shapes: Sequence[Element], where: str) -> list[Instance]:
     return instances + join(loose, where, "Group the shapes of each instance in CVAT.")
 
 
-def _shape(element: Element, where: str) -> Shape:
-    """Return a point or rectangle outside of skeletons. Some exports of CVAT write group 0 for no group."""
-    group, is_point = element.get("group_id", ""), element.tag == "points"
-    return Shape(
-        label=element.get("label", ""),
-        group="" if group == "0" else group,
-        point=_point(element, where) if is_point else None,
-        bbox=None if is_point else _bbox(element, where),
-        track_id=None if is_point else _track(element),
-    )
+def _shape(element: Element, where: str) -> tuple[str, Instance]:
+    """Return the group of a point or rectangle outside of skeletons, and its instance."""
+    label, group = element.get("label", ""), element.get("group_id", "")
+    group = "" if group == "0" else group  # some exports of CVAT write 0 for no group
+    if element.tag == "points":
+        return group, Instance(keypoints={label: _point(element, where)})
+    return group, Instance(bbox=_bbox(element, where), category=label, track_id=_track(element))
 
 
 def _is_outside(element: Element) -> bool:

@@ -12,9 +12,10 @@ from hrpose.annotations.converters.labels import ImageFolder, Instance, Labelled
 from hrpose.annotations.converters.source import Source, expecting, wrong
 
 
-def recognise(source: Source) -> bool:
-    """Check for JSON files with `item` and `annotations`."""
-    return any(map(_is_darwin, source.samples))
+def is_darwin(content: Any) -> bool:
+    """Check for `item` and `annotations`."""
+    rows = content.get("annotations") if isinstance(content, dict) and isinstance(content.get("item"), dict) else None
+    return isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
 
 
 def read(source: Source) -> Labels:
@@ -24,7 +25,7 @@ def read(source: Source) -> Labels:
         DataError: for the first invalid value, with file and annotation.
     """
     folder = ImageFolder(source.images or source.folder)
-    files, notes = source.json_files(_is_darwin)
+    files, notes = source.json_files(is_darwin)
     images, others = [], 0
     for file, content in files:
         item = content["item"]
@@ -37,11 +38,6 @@ def read(source: Source) -> Labels:
         images.append(LabelledImage(file=folder.find(name, file.parent), instances=instances))
     notes += [f"{others} annotations that are not skeletons are left out."] if others else []
     return Labels(folder=folder, images=images, notes=notes)
-
-
-def _is_darwin(content: Any) -> bool:
-    rows = content.get("annotations") if isinstance(content, dict) and isinstance(content.get("item"), dict) else None
-    return isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
 
 
 def _instance(row: Mapping[str, Any], where: str) -> Instance:

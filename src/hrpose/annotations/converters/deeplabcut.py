@@ -30,9 +30,9 @@ class _Table:
     rows: Mapping[str, Sequence[str]]
 
 
-def recognise(source: Source) -> bool:
-    """Check for a CSV file that begins with `scorer`, a folder with one, or HDF5 files of DeepLabCut."""
-    return bool(_files(source) or _tables_of_pandas(source))
+def find_files(source: Source) -> list[Path]:
+    """Return the CSV files that begin with `scorer`, or the HDF5 files of DeepLabCut."""
+    return _files(source) or _tables_of_pandas(source)
 
 
 def read(source: Source) -> Labels:

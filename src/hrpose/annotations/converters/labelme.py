@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hrpose.annotations.converters.labels import Box, ImageFolder, LabelledImage, Labels, Shape, join
+from hrpose.annotations.converters.labels import Box, ImageFolder, Instance, LabelledImage, Labels, join
 from hrpose.annotations.converters.source import Source, expecting, write_embedded, wrong
 from hrpose.errors import DataError
 
 
-def recognise(source: Source) -> bool:
-    """Check for JSON files with `shapes` and `imagePath`."""
-    return any(map(_is_labelme, source.samples))
+def is_labelme(content: Any) -> bool:
+    """Check for `shapes` and `imagePath`."""
+    return isinstance(content, dict) and isinstance(content.get("shapes"), list) and "imagePath" in content
 
 
 def read(source: Source) -> Labels:
@@ -27,7 +27,7 @@ def read(source: Source) -> Labels:
         DataError: for the first invalid value, with file and shape.
     """
     folder = ImageFolder(source.images or source.folder)
-    files, notes = source.json_files(_is_labelme)
+    files, notes = source.json_files(is_labelme)
     images, written = [], 0
     for file, content in files:
         image = folder.find(str(content["imagePath"]), file.parent)
@@ -41,10 +41,6 @@ def read(source: Source) -> Labels:
     return labels
 
 
-def _is_labelme(content: Any) -> bool:
-    return isinstance(content, dict) and isinstance(content.get("shapes"), list) and "imagePath" in content
-
-
 def _write_image(text: str, folder: Path, file: Path) -> Path:
     """Write an embedded image to the folder of its labels, or to the image folder if this is not a parent of it."""
     with expecting(f"{file}, imageData", "an image in base64"):
@@ -53,7 +49,7 @@ def _write_image(text: str, folder: Path, file: Path) -> Path:
     return write_embedded(content, (home if home.is_relative_to(folder) else folder) / file.stem)
 
 
-def _shapes(shapes: list[Any], file: Path) -> Iterator[Shape]:
+def _shapes(shapes: list[Any], file: Path) -> Iterator[tuple[str, Instance]]:
     """Yield points and rectangles; X-AnyLabeling marks occluded points as difficult."""
     for place, shape in enumerate(shapes):
         where = f"{file}, shape {place}"
@@ -62,9 +58,9 @@ def _shapes(shapes: list[Any], file: Path) -> Iterator[Shape]:
         label, group = str(shape.get("label")), "" if shape.get("group_id") is None else str(shape["group_id"])
         if shape.get("shape_type") == "point":
             ((x, y),) = _numbers(shape, where, 1)
-            yield Shape(label=label, group=group, point=(x, y, 1 if shape.get("difficult") else 2))
+            yield group, Instance(keypoints={label: (x, y, 1 if shape.get("difficult") else 2)})
         elif shape.get("shape_type") == "rectangle":
-            yield Shape(label=label, group=group, bbox=_box(shape, where))
+            yield group, Instance(bbox=_box(shape, where), category=label)
 
 
 def _box(shape: Mapping[str, Any], where: str) -> Box:

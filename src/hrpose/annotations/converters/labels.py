@@ -31,30 +31,11 @@ class Instance:
         where: position in the source, for messages.
     """
 
-    keypoints: Mapping[str, Point]
+    keypoints: Mapping[str, Point] = field(default_factory=dict)
     bbox: Box | None = None
     category: str = "object"
     track_id: int | None = None
     where: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """A point or a rectangle, for tools that store them separately.
-
-    Attributes:
-        label: name of the keypoint, or category of the rectangle.
-        group: common to the shapes of an instance; empty for none.
-        point: None for a rectangle.
-        bbox: None for a point.
-        track_id: identity in a video.
-    """
-
-    label: str
-    group: str = ""
-    point: Point | None = None
-    bbox: Box | None = None
-    track_id: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,47 +187,47 @@ def _order(instances: Sequence[Instance], given: Sequence[str] | None) -> list[s
 _GROUP = "Group the points of each instance, and its rectangle, in your tool."
 
 
-def join(shapes: Iterable[Shape], where: str, fix: str = _GROUP) -> list[Instance]:
-    """Join points and rectangles of the same group to instances.
+def join(shapes: Iterable[tuple[str, Instance]], where: str, fix: str = _GROUP) -> list[Instance]:
+    """Join points and rectangles of the same group to instances, for tools that store them separately.
 
     All shapes without a group are one instance; in an image with groups their points must have other names. Rectangles without
     points are instances without labelled keypoints.
 
     Args:
-        shapes: of an image.
+        shapes: of an image: the group, empty for none, and an instance of one keypoint, or of a rectangle and its category.
         where: position in the source, for messages.
         fix: how to group shapes in the tool, for messages.
 
     Raises:
         DataError: if the points of a rectangle are ambiguous, or a keypoint is labelled twice.
     """
-    groups: dict[str, list[Shape]] = {}
-    for shape in shapes:
-        groups.setdefault(shape.group, []).append(shape)
-    loose = {shape.label for shape in groups.get("", []) if shape.point}
-    grouped = [{shape.label for shape in members if shape.point} for group, members in groups.items() if group]
-    taken = set().union(*grouped)
-    if loose & taken or (loose and set() in grouped):
+    groups: dict[str, list[Instance]] = {}
+    for group, shape in shapes:
+        groups.setdefault(group, []).append(shape)
+    names = {group: {name for shape in members for name in shape.keypoints} for group, members in groups.items()}
+    loose = names.pop("", set())
+    taken = set().union(*names.values())
+    if loose & taken or (loose and set() in names.values()):
         raise wrong(where, "a group for all points or for no point of a name", sorted(loose & taken or loose), fix)
     return [
         instance
         for group, members in groups.items()
-        for instance in _join(members, UNGROUPED if not group and taken else "object", where, fix)
+        for instance in _join(
+            members, UNGROUPED if not group and taken else "object", f"{where}, group {group}" if group else where, fix
+        )
     ]
 
 
-def _join(members: Sequence[Shape], category: str, where: str, fix: str) -> list[Instance]:
+def _join(members: Sequence[Instance], category: str, where: str, fix: str) -> list[Instance]:
     """Join the shapes of a group to an instance; rectangles without points are one instance each."""
-    points = [shape for shape in members if shape.point]
+    points = [item for shape in members for item in shape.keypoints.items()]
     boxes = [shape for shape in members if shape.bbox]
-    where = f"{where}, group {members[0].group}" if members[0].group else where
     if points and len(boxes) > 1:
         raise wrong(where, "one rectangle per instance", f"{len(boxes)} rectangles", fix)
-    unique((shape.label for shape in points), where)
-    keypoints = {shape.label: shape.point for shape in points if shape.point}
+    unique((name for name, _ in points), where)
     return [
-        Instance(keypoints=keypoints, bbox=box.bbox, category=box.label, track_id=members[0].track_id, where=where)
-        for box in boxes or [Shape(label=category)]
+        replace(box, keypoints=dict(points), track_id=members[0].track_id, where=where)
+        for box in boxes or [Instance(category=category)]
     ]
 
 

@@ -18,9 +18,13 @@ from hrpose.media.video import extract_frames
 _START = b"\x89HDF\r\n\x1a\n"  # of an HDF5 file
 
 
-def recognise(source: Source) -> bool:
-    """Check for an .slp file, which is HDF5, or a folder with exactly one."""
-    return _file(source) is not None
+def find_file(source: Source) -> Path | None:
+    """Return the .slp file, which is HDF5; None for a folder with several or none."""
+    files = source.files(".slp")
+    if len(files) != 1:
+        return None
+    with files[0].open("rb") as stream:
+        return files[0] if stream.read(8) == _START else None
 
 
 def read(source: Source) -> Labels:
@@ -30,7 +34,7 @@ def read(source: Source) -> Labels:
         MissingLibraryError: if sleap-io is not installed.
         DataError: if the file cannot be read, or a video is missing.
     """
-    file = _file(source)
+    file = find_file(source)
     if file is None:
         raise wrong(source.path, "an .slp file", "none")
     content = _load(file)
@@ -59,14 +63,6 @@ def read(source: Source) -> Labels:
         flip_pairs=list(dict.fromkeys(pairs)) or None,
         notes=notes,
     )
-
-
-def _file(source: Source) -> Path | None:
-    files = source.files(".slp")
-    if len(files) != 1:
-        return None
-    with files[0].open("rb") as stream:
-        return files[0] if stream.read(8) == _START else None
 
 
 def _load(file: Path) -> Any:

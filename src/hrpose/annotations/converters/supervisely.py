@@ -14,9 +14,14 @@ from hrpose.annotations.converters.source import Source, expecting, read_json_fi
 from hrpose.annotations.converters.split import SPLIT_NAMES
 
 
-def recognise(source: Source) -> bool:
-    """Check for a project: a folder with a meta.json that lists classes, or this file."""
-    return _meta(source) is not None
+def find_file(source: Source) -> Path | None:
+    """Return the meta.json of a project, if it lists classes with graphs; None for a folder without it."""
+    file = source.folder / "meta.json"
+    if not file.is_file() or (source.path.is_file() and source.path != file):
+        return None
+    content = read_json_file(file)
+    classes = content.get("classes") if isinstance(content, dict) else None
+    return file if isinstance(classes, list) and any(_is_graph(entry) for entry in classes) else None
 
 
 def read(source: Source) -> Labels:
@@ -25,7 +30,7 @@ def read(source: Source) -> Labels:
     Raises:
         DataError: for the first invalid value, with file and object.
     """
-    file = _meta(source)
+    file = find_file(source)
     if file is None:
         raise wrong(source.path, "a project with meta.json", "none")
     graphs = {str(entry["title"]): entry["geometry_config"] for entry in read_json_file(file)["classes"] if _is_graph(entry)}
@@ -49,16 +54,6 @@ def read(source: Source) -> Labels:
         edges=_edges(graphs, names),
         notes=notes,
     )
-
-
-def _meta(source: Source) -> Path | None:
-    """Return meta.json if it lists classes."""
-    file = source.folder / "meta.json"
-    if not file.is_file() or (source.path.is_file() and source.path != file):
-        return None
-    content = read_json_file(file)
-    classes = content.get("classes") if isinstance(content, dict) else None
-    return file if isinstance(classes, list) and any(_is_graph(entry) for entry in classes) else None
 
 
 def _is_graph(entry: Any) -> bool:

@@ -19,9 +19,13 @@ from hrpose.media.source import is_image
 _MAX_NORMALISED = 1.5  # larger coordinates are in pixels
 
 
-def recognise(source: Source) -> bool:
-    """Check for a YAML file with `kpt_shape`, or a folder with one."""
-    return _data_file(source) is not None
+def find_file(source: Source) -> Path | None:
+    """Return the YAML file with `kpt_shape`, or the first one of a folder; None if there is none."""
+    candidates = [source.path] if source.path.is_file() else sorted(source.path.glob("*.y*ml"))
+    for file in candidates:
+        if file.suffix in (".yaml", ".yml") and b"kpt_shape" in file.read_bytes() and "kpt_shape" in read_yaml(file):
+            return file
+    return None
 
 
 def read(source: Source) -> Labels:
@@ -30,7 +34,7 @@ def read(source: Source) -> Labels:
     Raises:
         DataError: for the first invalid value, with file and line.
     """
-    file = _data_file(source)
+    file = find_file(source)
     if file is None:
         raise wrong(source.path, "a YAML file of YOLO-pose, with `kpt_shape`", "none")
     content = read_yaml(file)
@@ -76,14 +80,6 @@ def _notes(images: Sequence[LabelledImage]) -> list[str]:
 
 def _lines(labels: Path) -> list[str]:
     return [line for text in labels.read_text(encoding="utf-8-sig").splitlines() if (line := text.strip())]
-
-
-def _data_file(source: Source) -> Path | None:
-    candidates = [source.path] if source.path.is_file() else sorted(source.path.glob("*.y*ml"))
-    for file in candidates:
-        if file.suffix in (".yaml", ".yml") and b"kpt_shape" in file.read_bytes() and "kpt_shape" in read_yaml(file):
-            return file
-    return None
 
 
 def _by_index(names: Any) -> dict[int, str]:
