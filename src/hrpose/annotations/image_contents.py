@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.annotations.checks import Check, Faulty, Finding, Found, run_checks
+from hrpose.annotations.checks import Check, Faulty, Finding, Found, error, note, run_checks
 from hrpose.annotations.images import ImageSample, check_images
 from hrpose.errors import DataError, MissingDataError
 from hrpose.media.folders import find_whereabouts, is_image_file, list_images, real_file
@@ -248,65 +248,58 @@ def _identical(contents: Contents) -> list[bool]:
 
 
 FOLDER_CHECKS: tuple[Check[Folder], ...] = (
-    Check(
+    error(
         name="images-missing",
         what="images of the annotations are not in the folder",
         consequence="Training stops with an error if instances are annotated in them.",
         fix="{advice}",
         find=_images_missing,
-        severity="error",
     ),
-    Check(
+    note(
         name="files-without-entry",
         what="image files of the folder are not listed in `images`",
         consequence="They are not used.",
         fix="Nothing, if they belong to other annotation files.",
         find=lambda folder: Found(folder.files, [name not in folder.known for name in folder.files]),
-        severity="note",
     ),
 )
 """Checks of a folder that only list its files."""
 
 CONTENT_CHECKS: tuple[Check[Contents], ...] = (
-    Check(
+    error(
         name="images-outside-folder",
         what="image files are links to files outside the folder",
         consequence="Training stops with an error.",
         fix="Copy or hard-link the files, or make the image folder itself the link.",
         find=_where(lambda content: content.fault == _OUTSIDE),
-        severity="error",
     ),
-    Check(
+    error(
         name="images-unreadable",
         what="image files cannot be decoded",
         consequence="Training stops at the first of them.",
         fix="Copy or download them again, or convert them to JPEG or PNG.",
         find=_where(lambda content: content.fault == _UNREADABLE),
-        severity="error",
     ),
-    Check(
+    error(
         name="images-truncated",
         what="image files are truncated",
         consequence="Training stops at them, or their missing part is grey.",
         fix="Copy or download them again.",
         find=_where(lambda content: content.fault == _TRUNCATED),
-        severity="error",
     ),
-    Check(
+    error(
         name="image-sizes-swapped",
         what="images have width and height swapped compared with the annotations",
         consequence="Training stops with an error: the images were rotated after labelling, or the two numbers are swapped.",
         fix="Swap `width` and `height` if the keypoints fit the image; otherwise set data.upright=true, or rotate the images.",
         find=_sizes_swapped,
-        severity="error",
     ),
-    Check(
+    error(
         name="image-sizes-unequal",
         what="images have another size than in the annotations; the first is {example}",
         consequence="Training stops with an error: the labels do not fit the images.",
         fix="Use the images that were labelled, or scale the labels.",
         find=_sizes_unequal,
-        severity="error",
     ),
     Check(
         name="images-identical",
@@ -322,29 +315,26 @@ CONTENT_CHECKS: tuple[Check[Contents], ...] = (
         fix="Open these files: an export may have failed.",
         find=_where(lambda content: content.flat),
     ),
-    Check(
+    note(
         name="images-grey",
         what="images are greyscale",
         consequence="The grey channel is copied to red, green and blue.",
         fix="Nothing; colour augmentation has little effect on them.",
         find=_where(lambda content: content.channels == "grey"),
-        severity="note",
     ),
-    Check(
+    note(
         name="images-with-alpha",
         what="images have an alpha channel",
         consequence="It is dropped: transparent pixels show their stored colour.",
         fix="Nothing, if the images are opaque.",
         find=_where(lambda content: content.channels == "alpha"),
-        severity="note",
     ),
-    Check(
+    note(
         name="images-cmyk",
         what="images are CMYK JPEG files",
         consequence="Their colours are converted to RGB; other tools convert them differently.",
         fix="Convert them to RGB.",
         find=_where(lambda content: content.channels == "CMYK"),
-        severity="note",
     ),
 )
 """Checks of opened images."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.annotations.checks.keypoints import keypoints_normalised
-from hrpose.annotations.checks.table import Check, Faulty, Found, Inspected
+from hrpose.annotations.checks.table import Check, Faulty, Found, Inspected, error, note
 
 _TINY = 16  # pixels of the longer side
 
@@ -91,32 +91,29 @@ def _areas_are_boxes(data: Inspected) -> Faulty:
 
 
 CROP_CHECKS: tuple[Check[Inspected], ...] = (
-    Check(
+    error(
         name="boxes-normalised",
         what="annotations have a box between 0 and 1",
         consequence="Boxes are read in pixels, so the crop shows a corner of the image.",
         fix="Multiply the boxes by the width and the height of the image.",
         find=_boxes_normalised,
         min_share=0.05,
-        severity="error",
     ),
-    Check(
+    error(
         name="boxes-of-corners",
         what="annotations have a box that extends outside the image, but encloses the keypoints if read as two corners",
         consequence="Boxes are read as x, y, width, height, so the crops are too large.",
         fix="Subtract x and y from the last two numbers of `bbox`.",
         find=_boxes_of_corners,
         min_share=0.2,
-        severity="error",
     ),
-    Check(
+    error(
         name="boxes-of-centers",
         what="annotations have a box that encloses the keypoints only if read as its center and size",
         consequence="Boxes are read as x, y, width, height from the top left corner, so the crops miss most of the instance.",
         fix="Subtract half of the width and height from the first two numbers of `bbox`.",
         find=_boxes_of_centers,
         min_share=0.2,
-        severity="error",
     ),
     Check(
         name="keypoints-outside-box",
@@ -126,14 +123,13 @@ CROP_CHECKS: tuple[Check[Inspected], ...] = (
         find=_keypoints_outside_box,
         min_share=0.05,
     ),
-    Check(
+    error(
         name="keypoints-outside-image",
         what="annotations have most of their labelled keypoints outside the image",
         consequence="No crop shows these keypoints, so the network does not learn them.",
         fix="Check these annotations: keypoints are in pixels of an image of size `width` x `height`.",
         find=lambda data: data.share_within(np.zeros_like(data.image), data.image) < 0.5,
         min_share=0.05,
-        severity="error",
     ),
 )
 """Checks of what crops depend on; `InstanceFiles.annotated` warns of their findings."""
@@ -146,22 +142,20 @@ BOX_CHECKS: tuple[Check[Inspected], ...] = (
         fix="Add the boxes, or use boxes around the keypoints: `data.bbox_from_keypoints=0.25`.",
         find=lambda data: (data.size == 0).any(axis=1),
     ),
-    Check(
+    error(
         name="boxes-outside-image",
         what="annotations have a box outside the image",
         consequence="The crops are black.",
         fix="Check these annotations: boxes are x, y, width, height in pixels of an image of size `width` x `height`.",
         find=lambda data: data.known & ((data.low >= data.image) | (data.high <= 0)).any(axis=1),
-        severity="error",
     ),
-    Check(
+    note(
         name="boxes-beyond-image",
         what="annotations have a box that extends outside the image by more than 10 % of its size",
         consequence="It is clipped to the image.",
         fix="Nothing, if instances extend beyond the image.",
         find=_beyond_image,
         min_share=0.05,
-        severity="note",
     ),
     Check(
         name="boxes-of-the-whole-image",
@@ -179,22 +173,20 @@ BOX_CHECKS: tuple[Check[Inspected], ...] = (
         find=_loose,
         min_share=0.5,
     ),
-    Check(
+    note(
         name="boxes-tight",
         what="annotations have a box that ends at their outermost keypoints",
         consequence="The only margin around the keypoints is `data.bbox_padding`, 12.5 % on each side.",
         fix="Make the boxes larger, or set data.bbox_padding=1.5.",
         find=_tight,
         min_share=0.5,
-        severity="note",
     ),
-    Check(
+    note(
         name="boxes-tiny",
         what="annotations have a box smaller than 16 pixels",
         consequence="Their crops are strongly enlarged and show little detail.",
         fix="Nothing, if the network must find them; otherwise remove them from the file.",
         find=lambda data: (data.size.max(axis=1) < _TINY) & (data.size > 0).all(axis=1),
-        severity="note",
     ),
     Check(
         name="boxes-shared",
@@ -219,14 +211,13 @@ BOX_CHECKS: tuple[Check[Inspected], ...] = (
         find=_areas_above_box,
         min_share=0.05,
     ),
-    Check(
+    note(
         name="areas-of-boxes",
         what="annotations have the area of their box as `area`",
         consequence="COCO uses the area of the segmentation, about half of the box, so this AP is higher than with COCO's areas.",
         fix="Compare APs only if both use the same areas.",
         find=_areas_are_boxes,
         min_share=0.9,
-        severity="note",
     ),
 )
 """Checks of boxes and areas that only `hrpose doctor` runs."""
@@ -281,13 +272,12 @@ def _fill(size: tuple[int, int], ratios: NDArray[np.float32]) -> float:
 
 
 SHAPE_CHECKS: tuple[Check[Shapes], ...] = (
-    Check(
+    note(
         name="crops-wasted",
         what="instances have boxes that fill {now} of crops of {size} (width x height) on average",
         consequence="Much of the input shows background, and instances are small in it.",
         fix="Boxes fill {best} of size={option}, and {own_best} of {own}.",
         find=_wasted,
-        severity="note",
     ),
 )
 """Checks of the shape of crops."""

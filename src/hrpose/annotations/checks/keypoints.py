@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.annotations.checks.table import Check, Faulty, Floats, Found, Inspected, Mask
+from hrpose.annotations.checks.table import Check, Faulty, Floats, Found, Inspected, Mask, error, note
 from hrpose.skeletons import Skeleton, keypoint_key
 
 _SHARE_OF_BOX, _WITHOUT_AREAS = 0.53, ("crowdpose", "aic", "jhmdb")  # benchmarks whose files have no areas
@@ -178,23 +178,21 @@ def _centered(values: Floats, labelled: Mask, number: NDArray[np.int64]) -> Floa
 
 
 KEYPOINT_CHECKS: tuple[Check[Inspected], ...] = (
-    Check(
+    error(
         name="keypoints-axes-swapped",
         what="annotations have keypoints outside the box that are inside if x and y are swapped",
         consequence="Crops do not show the keypoints, so the network learns nothing.",
         fix="Write x before y.",
         find=_axes_swapped,
         min_share=0.05,
-        severity="error",
     ),
-    Check(
+    error(
         name="image-axes-swapped",
         what="annotations have keypoints outside the image that are inside if its width and height are swapped",
         consequence="Keypoints and crops are wrong, or the image is rejected.",
         fix="Write x before y in `keypoints` and `bbox`. If they are in this order, swap `width` and `height` of the images.",
         find=_image_swapped,
         min_share=0.05,
-        severity="error",
     ),
     Check(
         name="sides-swapped-in-a-pair",
@@ -211,13 +209,12 @@ KEYPOINT_CHECKS: tuple[Check[Inspected], ...] = (
         find=_eyes_swapped,
         min_share=0.05,
     ),
-    Check(
+    note(
         name="sides-unlike-most",
         what="instances have a mirror pair that is reversed compared with 90 % of the others",
         consequence="They are viewed from the other side, or left and right are swapped.",
         fix="Check these annotations.",
         find=_unlike_most,
-        severity="note",
     ),
     Check(
         name="keypoints-never-labelled",
@@ -226,21 +223,19 @@ KEYPOINT_CHECKS: tuple[Check[Inspected], ...] = (
         fix="Remove them from the category, or from `keypoint_fields`.",
         find=lambda data: Found(data.names, ~data.labelled.any(axis=0) & (len(data.rows) >= _ENOUGH)),
     ),
-    Check(
+    note(
         name="keypoints-rarely-labelled",
         what="keypoints are labelled in fewer than 20 instances, the rarest {least}",
         consequence="The network learns little about them, and their AP is unreliable.",
         fix="Label more of them.",
         find=_rarely_labelled,
-        severity="note",
     ),
-    Check(
+    note(
         name="keypoints-always-occluded",
         what="keypoints are always marked occluded (1) and never visible (2), unlike the others",
         consequence="Training does not change; reports by visibility do.",
         fix="Check whether the labelling tool wrote 1 for all of them.",
         find=_always_occluded,
-        severity="note",
     ),
     Check(
         name="keypoints-coincide",
@@ -263,37 +258,33 @@ KEYPOINT_CHECKS: tuple[Check[Inspected], ...] = (
         fix="Check these annotations.",
         find=_one_place,
     ),
-    Check(
+    note(
         name="annotations-without-keypoints",
         what="annotations have no labelled keypoints",
         consequence="They are not trained on, and AP ignores poses there.",
         fix="Nothing, if they are unlabelled on purpose.",
         find=_without_keypoints,
-        severity="note",
     ),
-    Check(
+    note(
         name="crowds",
         what="annotations are marked `iscrowd`",
         consequence="They are not trained on; AP ignores poses inside them.",
         fix="Nothing, if they are groups.",
         find=lambda data: Found(data.annotations.instance_ids, data.annotations.iscrowd),
-        severity="note",
     ),
-    Check(
+    note(
         name="images-with-many-instances",
         what="images have more than 20 instances, up to {most}",
         consequence="AP counts the 20 best poses of an image, so the other instances are always missed.",
         fix="Set `max_detections` (`metric.max_detections`), and report it with the AP.",
         find=_crowded_images,
-        severity="note",
     ),
-    Check(
+    note(
         name="few-instances",
         what="instances have keypoints, fewer than 50 in all",
         consequence="They are few to train on, and their AP varies by several points with the choice of images.",
         fix="Label more, or start from trained weights: weights=...",
         find=lambda data: len(data.ids) < 50,
-        severity="note",
     ),
 )
 """Checks of keypoints that only `hrpose doctor` runs."""
@@ -396,13 +387,12 @@ LABEL_CHECKS: tuple[Check[Inspected], ...] = (
         fix="Set the visibility of unlabelled keypoints to 0.",
         find=_keypoints_at_origin,
     ),
-    Check(
+    error(
         name="keypoints-normalised",
         what="annotations have all their keypoints between 0 and 1",
         consequence="Keypoints are read in pixels, so all of them are in the corner of the image.",
         fix="Multiply the keypoints by the width and the height of the image.",
         find=keypoints_normalised,
-        severity="error",
     ),
 )
 """Checks of what training and AP depend on; `read_annotations` warns of their findings."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hrpose.annotations.checks.table import Check, Found
+from hrpose.annotations.checks.table import Check, Found, error, note
 from hrpose.annotations.coco_rows import Row, read_rows
 
 
@@ -144,13 +144,12 @@ def _plain(value: Any) -> Any:
 
 
 ROW_CHECKS: tuple[Check[RawFile], ...] = (
-    Check(
+    error(
         name="category-ids-repeated",
         what="categories have the `id` of an earlier one",
         consequence="Their annotations could belong to either category.",
         fix="Renumber the categories, together with `category_id` of their annotations.",
         find=lambda raw: Found(_ids(raw.categories), _repeated(_column(raw.categories, "id"))),
-        severity="error",
     ),
     Check(
         name="file-names-repeated",
@@ -174,73 +173,65 @@ ROW_CHECKS: tuple[Check[RawFile], ...] = (
         find=_unlabelled_positions,
         min_share=0.05,
     ),
-    Check(
+    note(
         name="images-without-annotations",
         what="images have no annotations",
         consequence="They are not trained on; in validation, predictions on them count as wrong.",
         fix="Nothing, if they show no instances.",
         find=_images_without_annotations,
-        severity="note",
     ),
 )
 """Checks of any file."""
 
 REFUSED_ROW_CHECKS: tuple[Check[RawFile], ...] = (
-    Check(
+    error(
         name="annotation-ids-repeated",
         what="annotations have the `id` of an earlier one",
         consequence="The file is rejected: predictions could not be matched to them.",
         fix="Renumber the annotations, or remove the copies.",
         find=lambda raw: _repeated(_column(raw.annotations, "id")),
-        severity="error",
     ),
-    Check(
+    error(
         name="image-ids-repeated",
         what="images have the `id` of an earlier one",
         consequence="The file is rejected: their annotations could belong to either image.",
         fix="Renumber the images, together with `image_id` of their annotations.",
         find=lambda raw: Found(_ids(raw.images), _repeated(_column(raw.images, "id"))),
-        severity="error",
     ),
-    Check(
+    error(
         name="annotations-without-image",
         what="annotations have an `image_id` that no entry of `images` has",
         consequence="The file is rejected: these labels belong to no image.",
         fix="Add the images, or remove the annotations.",
         find=lambda raw: _dangling(raw, "image_id", raw.images),
-        severity="error",
     ),
-    Check(
+    error(
         name="annotations-without-category",
         what="annotations have a `category_id` that no entry of `categories` has",
         consequence="The file is rejected.",
         fix="Add the category, or remove the annotations.",
         find=lambda raw: _dangling(raw, "category_id", raw.categories),
-        severity="error",
     ),
-    Check(
+    error(
         name="visibility-values",
         what="annotations have a visibility other than 0 (unlabelled), 1 (occluded) and 2 (visible): {values}",
         consequence="The file is rejected.",
         fix="Fix the annotations, or map the values: 'data.visibility_map={{pairs}}'.",
         find=_visibility_values,
-        severity="error",
     ),
-    Check(
+    error(
         name="boxes-missing",
         what="annotations have no `bbox` of four finite numbers, or one of a negative size",
         consequence="The file is rejected: a crop needs a box.",
         fix="Add the boxes, or use boxes around the keypoints: data.bbox_from_keypoints=0.25.",
         find=lambda raw: [not _is_box(row.get("bbox")) for row in raw.annotations],
-        severity="error",
     ),
-    Check(
+    error(
         name="keypoints-of-another-length",
         what="annotations do not have three values in `keypoints` per keypoint of the category, but {found} values",
         consequence="The file is rejected.",
         fix="Write x, y and visibility for each keypoint of the category.",
         find=_other_lengths,
-        severity="error",
     ),
 )
 """Checks of a file that the reader rejects; it may accept the rows with other arguments."""

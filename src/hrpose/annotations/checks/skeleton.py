@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hrpose.annotations.checks.table import Check, Faulty, Found
+from hrpose.annotations.checks.table import Check, Faulty, Found, error, note
 from hrpose.skeletons import Skeleton, read_keypoint_names, sigma_sources
 from hrpose.skeletons.names import read_names
 from hrpose.skeletons.skeleton import published_sigmas
@@ -109,37 +109,33 @@ def _numbers(values: Any) -> Any:
 
 
 SKELETON_CHECKS: tuple[Check[Described], ...] = (
-    Check(
+    error(
         name="names-missing",
         what="keypoints need a name, but the category has {found}",
         consequence="Training stops with an error: mirror pairs, sigmas and reports depend on names.",
         fix="Name them in `keypoints` of the category, or set skeleton.names=[nose,left_eye,...] or skeleton=coco, mpii, ...",
         find=_names_missing,
-        severity="error",
     ),
-    Check(
+    note(
         name="names-numbered",
         what="keypoints have a number as their name",
         consequence="Mirror pairs and sigmas cannot be found by name.",
         fix="Set skeleton.names=[...], or skeleton.flip_pairs and skeleton.sigmas.",
         find=lambda data: [name.isdecimal() for name in data.ids],
-        severity="note",
     ),
-    Check(
+    error(
         name="sigmas-length",
         what="keypoints need an OKS sigma, but `sigmas` has {found}",
         consequence="Training stops with an error.",
         fix="Give one number per keypoint, or remove `sigmas` from the category: they are then derived from the names.",
         find=_sigmas_length,
-        severity="error",
     ),
-    Check(
+    error(
         name="sigmas-not-positive",
         what="keypoints have an OKS sigma that is 0, negative or not a number",
         consequence="Training stops with an error: OKS divides by it.",
         fix="Give a positive number, such as 0.05, or remove `sigmas` from the category.",
         find=_sigmas_not_positive,
-        severity="error",
     ),
     Check(
         name="sigmas-of-another-scale",
@@ -148,13 +144,12 @@ SKELETON_CHECKS: tuple[Check[Described], ...] = (
         fix="Sigmas are half of the `kappa` in COCO's code; a wrist has 0.062. Correct them, or set skeleton.sigmas.",
         find=_sigmas_scale,
     ),
-    Check(
+    note(
         name="sigmas-by-default",
         what="keypoints have the default OKS sigma of 0.05, because none is published for their name",
         consequence="AP depends on it and cannot be compared with an AP of other sigmas.",
         fix="Set skeleton.sigmas if you know the standard deviation between annotators.",
         find=_sigmas_default,
-        severity="note",
     ),
     Check(
         name="mirror-pairs-missing",
@@ -180,13 +175,12 @@ SKELETON_CHECKS: tuple[Check[Described], ...] = (
         fix="Correct `flip_pairs`, `flip_idx` or `symmetries` of the category, which count from 0, or set skeleton.flip_pairs.",
         find=_pairs_unlike_names,
     ),
-    Check(
+    note(
         name="edges-not-drawn",
         what="edges of `skeleton` are ignored, because some do not refer to keypoints",
         consequence="Training does not change; poses are drawn without limbs.",
         fix="Write pairs of numbers from 1 to the number of keypoints, or pairs of names.",
         find=_edges_unread,
-        severity="note",
     ),
 )
 """Checks of a category."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hrpose.annotations.checks.table import Check, Finding, Found, Inspected, Mask, run_checks
+from hrpose.annotations.checks.table import Check, Finding, Found, Inspected, Mask, note, run_checks
 from hrpose.annotations.coco_annotations import CocoAnnotations
 from hrpose.media.folders import file_size, is_same_file, real_file
 from hrpose.media.images import read_bytes
@@ -209,21 +209,19 @@ SPLIT_CHECKS: tuple[Check[Pair], ...] = (
         fix="Split the data again, at random by image, folder or video.",
         find=_unlike_shares,
     ),
-    Check(
+    note(
         name="visibility-unlike",
         what="instances belong to a set with {val} of the labelled keypoints visible (2), against {train} in training",
         consequence="Training and AP do not change; reports by visibility do.",
         fix="If 1 means visible in one of the files, set `data.visibility_map`, or correct that file.",
         find=_unlike_visibility,
-        severity="note",
     ),
-    Check(
+    note(
         name="box-sizes-unlike",
         what="instances belong to a set with a median box side of {val} pixels, against {train} in training",
         consequence="Validation crops have another level of detail than training crops.",
         fix="Check whether the images of one set were scaled.",
         find=_unlike_boxes,
-        severity="note",
     ),
 )
 """Checks of two sets; `InstanceFiles.check_apart` uses the first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
@@ -186,6 +186,9 @@ class Check(Generic[Data]):
     find: Callable[[Data], Found | Faulty]
     min_share: float = 0.0
     severity: Severity = "warning"
+
+
+error, note = partial(Check[Any], severity="error"), partial(Check[Any], severity="note")
 
 
 def check_annotations(annotations: CocoAnnotations, checks: Sequence[Check[Inspected]]) -> list[Finding]:
