@@ -29,11 +29,7 @@ _SECTIONS = ("images", "annotations", "categories")
 
 
 def read_json(file: Path, fields: Collection[str] = ("keypoints",)) -> Any:
-    """Parse a JSON file and drop its segmentations while parsing: they take most of the memory and are not needed.
-
-    Args:
-        file: path to read.
-        fields: keys whose lists of numbers are packed into arrays.
+    """Parse a JSON file, pack the numbers of `fields` into arrays, and drop segmentations, which take most of the memory.
 
     Raises:
         MissingDataError: if there is no such file.
@@ -86,11 +82,7 @@ def _number_of(value: Any) -> Any:
 
 
 def read_rows(file: Path, fields: Collection[str] = ("keypoints",)) -> dict[str, list[Row]]:
-    """Read the three sections of a COCO annotation file.
-
-    Args:
-        file: path to read.
-        fields: keys of annotations that hold keypoints.
+    """Read the three sections of a COCO annotation file, with keypoints in the keys `fields`.
 
     Raises:
         MissingDataError: if there is no such file.
@@ -127,15 +119,8 @@ def check_rows(rows: Any, what: str, file: Path) -> None:
 def integers(rows: Sequence[Row], key: str, what: str, file: Path, default: Any = None) -> NDArray[np.int64]:
     """Return a column of integers (N,); floats are accepted if `structures.exact_integer` accepts them.
 
-    Args:
-        rows: N rows of the file.
-        key: of the column.
-        what: the kind of row, for the message.
-        file: of the rows.
-        default: value of rows without the key; None requires the key.
-
     Raises:
-        DataError: if a row lacks the key or its value is not an integer of 64 bits.
+        DataError: if a row lacks the key and there is no default, or its value is not an integer of 64 bits.
     """
     values = [exact_integer(row.get(key, default)) for row in rows]
     for place in [place for place, value in enumerate(values) if value is None]:
@@ -186,13 +171,10 @@ def read_images(rows: Sequence[Row], file: Path) -> tuple[NDArray[np.int64], NDA
 
 
 def collapse_images(rows: list[Row], file: Path) -> list[Row]:
-    """Return one entry per image id, the last one, as pycocotools does.
+    """Return the last entry of each image id, as pycocotools does, and warn of repeated entries.
 
     Raises:
         DataError: if entries with the same id have different file names.
-
-    Warns:
-        DataWarning: with the number of repeated entries.
     """
     if any(type(row.get("id")) not in (int, float, str) for row in rows):
         return rows
@@ -217,11 +199,7 @@ def collapse_images(rows: list[Row], file: Path) -> list[Row]:
 
 
 def read_crowds(rows: Sequence[Row], file: Path) -> NDArray[np.bool_]:
-    """Return `iscrowd` (N,), False where it is missing.
-
-    Raises:
-        DataError: if it is a string that is not a number.
-    """
+    """Return `iscrowd` (N,), False where it is missing; raise DataError for a string that is not a number."""
     values = [_number_of(row.get("iscrowd", 0)) for row in rows]
     for row in itertools.compress(rows, (type(value) is str for value in values)):
         raise wrong_value(file, f"annotation {row['id']}", "iscrowd", "0 or 1", row)
@@ -277,16 +255,9 @@ def read_boxes(rows: Sequence[Row], what: str, file: Path) -> NDArray[np.float64
 def read_areas(
     rows: list[Row], bbox: NDArray[np.float64], box_share: float, file: Path
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the areas in square pixels.
+    """Return areas (M,) in square pixels, and whether each was read from the file (M,).
 
-    Args:
-        rows: M annotations.
-        bbox: (M, 4) their boxes.
-        box_share: where an area is missing or below 1 % of the box, this share of the area of the box replaces it.
-        file: of the rows.
-
-    Returns:
-        The areas (M,), and whether each was read from the file (M,).
+    Where an area is missing or below 1 % of the box, the share `box_share` of the area of the box (M, 4) replaces it.
 
     Raises:
         DataError: if an area is not a number, or infinite.
@@ -334,13 +305,10 @@ def list_first(ids: Iterable[Any], count: int = 3) -> str:
 
 
 def unify_ids(content: Mapping[str, list[Row]], file: Path) -> tuple[dict[str, list[Row]], list[str]]:
-    """Return the rows of a COCO file with integer ids.
+    """Return the sections of a COCO file with integer ids, and one phrase per assumption, for a warning.
 
     Strings of digits become integers. If a string of a section is not a number, the whole section is numbered in the order of
     the file. Annotations without `id` are numbered.
-
-    Returns:
-        The sections, and one phrase per assumption, for a warning.
 
     Raises:
         DataError: if a section has the same id both as a number and as a string.

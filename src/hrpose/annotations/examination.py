@@ -71,14 +71,7 @@ class Split:
 
 
 def read_split(name: SplitName, file: Path, images: Path | None, files: InstanceFiles) -> tuple[Split, list[Finding]]:
-    """Read an annotation file and check its rows. An error of the reader becomes a finding.
-
-    Args:
-        name: "train" or "val".
-        file: the annotation file.
-        images: the image folder.
-        files: how annotation files are read.
-    """
+    """Read the annotation file of "train" or "val" and check its rows. An error of the reader becomes a finding."""
     findings: list[Finding] = []
     annotations: CocoAnnotations | MpiiAnnotations | None = None
     table: InstanceTable | None = None
@@ -132,14 +125,7 @@ def examine_labels(
 
 
 def examine_images(splits: Sequence[Split], reading: Reading, *, orientation_matters: bool, open_files: bool) -> list[Finding]:
-    """Run the checks of the image folders.
-
-    Args:
-        splits: the files.
-        reading: how training reads images.
-        orientation_matters: see `images.check_images`.
-        open_files: whether to open every image; otherwise the folders are only listed.
-    """
+    """Run the checks of the image folders, and of every image if files are opened; see `images.check_images` for the options."""
     findings: list[Finding] = []
     known: dict[str, set[str]] = {}
     read = [split for split in splits if split.annotations is not None and split.images is not None]

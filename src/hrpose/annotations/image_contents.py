@@ -29,13 +29,7 @@ _MISSING, _UNREADABLE, _TRUNCATED, _OUTSIDE = "missing", "unreadable", "truncate
 
 @dataclass(frozen=True, eq=False)
 class Folder:
-    """An image folder and the file names of an annotation file.
-
-    Attributes:
-        root: the folder.
-        ids: (I,) file names of the annotation file.
-        known: file names of all annotation files that use the folder.
-    """
+    """An image folder, the I file names of an annotation file, and those of all annotation files that use the folder."""
 
     root: Path
     ids: Sequence[str]
@@ -126,14 +120,7 @@ def open_images(
 
 
 def check_contents(contents: Contents, folder: Path, reading: Reading, *, orientation_matters: bool) -> list[Finding]:
-    """Run the checks of opened images.
-
-    Args:
-        contents: properties of the images.
-        folder: of the images.
-        reading: how training reads them.
-        orientation_matters: see `images.check_images`.
-    """
+    """Run the checks of opened images, with those of `images.check_images`."""
     sample = ImageSample(
         folder=str(folder),
         names=tuple(contents.ids),
@@ -147,13 +134,7 @@ def check_contents(contents: Contents, folder: Path, reading: Reading, *, orient
 
 
 def check_shared_contents(train: Contents, val: Contents, file: Path) -> list[Finding]:
-    """Find validation images with the same pixels as a training image in another file.
-
-    Args:
-        train: images of the training set.
-        val: images of the validation set.
-        file: the validation annotations.
-    """
+    """Find validation images, of an annotation file, with the same pixels as a training image in another file."""
     digests = {content.digest for content in train.images} - {b""}
     own = set(train.files)  # another check compares the paths
     copied = [one.digest in digests and file not in own for file, one in zip(val.files, val.images, strict=True)]

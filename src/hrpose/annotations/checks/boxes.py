@@ -225,13 +225,7 @@ BOX_CHECKS: tuple[Check[Inspected], ...] = (
 
 @dataclass(frozen=True, eq=False)
 class Shapes:
-    """Boxes and possible sizes of their crops.
-
-    Attributes:
-        inspected: the instances.
-        input_size: width and height of the crops.
-        sizes: width and height of the crops for each option of the group `size`.
-    """
+    """Boxes, the width and height of their crops, and those of each option of the group `size`."""
 
     inspected: Inspected
     input_size: tuple[int, int]

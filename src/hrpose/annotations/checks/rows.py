@@ -27,11 +27,7 @@ class RawFile:
 
     @classmethod
     def read(cls, file: Path, keypoint_fields: Iterable[str] | None) -> RawFile:
-        """Read a file.
-
-        Raises:
-            DataError: if it is not JSON or not COCO.
-        """
+        """Read a file; raise DataError if it is not JSON or not COCO."""
         content = read_rows(file, list(keypoint_fields or ["keypoints"]))
         return cls(content["images"], content["annotations"], content["categories"])
 

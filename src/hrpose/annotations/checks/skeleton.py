@@ -19,13 +19,7 @@ _SIGMA_RANGE = (0.006, 0.4)  # published sigmas range from 0.007 to 0.107
 
 @dataclass(frozen=True)
 class Described:
-    """A category and the skeleton that training uses.
-
-    Attributes:
-        category: entry of `categories`.
-        num_keypoints: K of the annotations.
-        skeleton: that training uses; None if the category is not sufficient.
-    """
+    """A category, the number of keypoints of its annotations, and the skeleton of the training, None if it is unknown."""
 
     category: Mapping[str, Any]
     num_keypoints: int

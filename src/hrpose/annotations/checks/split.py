@@ -28,13 +28,7 @@ _COPY = re.compile(r"([ _-]*\(\d+\)|[ _-]+copy( ?\d+)?)$")
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """The annotated images of two sets, and their instances.
-
-    Attributes:
-        train: the training set.
-        val: the validation set.
-        folders: image folders of both sets.
-    """
+    """The annotated images of the training and the validation set, their instances and their folders."""
 
     train: Inspected
     val: Inspected
@@ -75,12 +69,6 @@ def check_split(train: CocoAnnotations, val: CocoAnnotations, train_images: str 
 
     Copies are searched only if the two sets have at most 5,000 images together. Only files of equal size are read, so this
     takes a fraction of a second.
-
-    Args:
-        train: the training annotations.
-        val: the validation annotations.
-        train_images: image folder of the training set.
-        val_images: image folder of the validation set.
     """
     pair = Pair(Inspected(train), Inspected(val), (Path(train_images), Path(val_images)))
     return run_checks(pair, [*SPLIT_CHECKS[:1], COPIED_FILES], val.file)

@@ -131,15 +131,7 @@ class Inspected:
         return self.share_within(self.low, self.high)
 
     def share_within(self, low: Floats, high: Floats) -> Floats:
-        """Return the share of the labelled keypoints between two corners, with a margin of 5 % of their distance.
-
-        Args:
-            low: (N, 2) upper left corner.
-            high: (N, 2) lower right corner.
-
-        Returns:
-            (N,) from 0 to 1.
-        """
+        """Return the share (N,) of the labelled keypoints between two corners (N, 2), with a margin of 5 % of their distance."""
         margin = 0.05 * (high - low)
         inside = self.labelled.copy()
         for axis in (0, 1):
@@ -197,13 +189,7 @@ def check_annotations(annotations: CocoAnnotations, checks: Sequence[Check[Inspe
 
 
 def run_checks(data: Data, checks: Sequence[Check[Data]], file: str | Path) -> list[Finding]:
-    """Run checks in their order.
-
-    Args:
-        data: what is checked.
-        checks: to run.
-        file: the annotation file or image folder that the findings name.
-    """
+    """Run checks in their order; `file` is the annotation file or image folder that the findings name."""
     findings = []
     for check in checks:
         result = check.find(data)
@@ -243,11 +229,7 @@ def _fill(text: str, details: Mapping[str, str]) -> str:
 
 
 def warn_of(findings: Iterable[Finding]) -> None:
-    """Issue a warning for each finding, once per process.
-
-    Warns:
-        DataWarning: one per finding.
-    """
+    """Issue a DataWarning for each finding, once per process."""
     for finding in findings:
         if finding not in _warned:
             _warned[finding] = None

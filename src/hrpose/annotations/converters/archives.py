@@ -38,7 +38,7 @@ def write_archives(
         seed: of the order.
 
     Returns:
-        The path or pattern of the archives of each split.
+        The path pattern of the archives of each split.
 
     Raises:
         MissingDataError: if images are missing.

@@ -34,11 +34,7 @@ def recognise(source: Source) -> bool:
 
 
 def divide(source: Source, target: Target) -> Conversion:
-    """Write train.json and val.json with unchanged images and annotations of COCO files.
-
-    Args:
-        source: the file; or a Roboflow export, a folder with one subfolder of images and annotations per split.
-        target: `category`, `flip_pairs` and `bbox_margin` must be None, because `fit` has keys for them.
+    """Write train.json and val.json with the images and annotations of a COCO file, or of a folder with one file per split.
 
     Raises:
         DataError: if an entry has no file name or id, an option cannot be used, or an output file exists.

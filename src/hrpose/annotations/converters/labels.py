@@ -40,13 +40,7 @@ class Instance:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledImage:
-    """An image and its instances.
-
-    Attributes:
-        file: path of the image, in the folder of `Labels`; it may be missing.
-        instances: in the order of the source.
-        split: "train", "val" or "test"; None if the source states none.
-    """
+    """An image, whose file may be missing, its instances, and its split, "train", "val" or "test", if the source states one."""
 
     file: Path
     instances: Sequence[Instance] = ()
@@ -99,14 +93,9 @@ class ImageFolder:
         return files
 
     def find(self, name: str, start: Path | None = None) -> Path:
-        """Return the path of an image.
+        """Return the path of an image by its name in the labels, which may be relative to `start`, of another machine, or a URL.
 
-        Args:
-            name: name in the labels: relative, absolute on another machine, or a URL.
-            start: folder that the name is relative to; the image folder by default.
-
-        Returns:
-            The file at this path; otherwise the only file in the folder with this file name; otherwise a path without file.
+        It is the file at this path; otherwise the only file in the folder with this file name; otherwise a path without file.
 
         Raises:
             DataError: if the folder has several files with this file name.
@@ -137,11 +126,7 @@ class ImageFolder:
 
 
 def name_keypoints(labels: Labels, given: Sequence[str] | None) -> Labels:
-    """Add the keypoint names of categories that the source does not list: the names in their instances.
-
-    Args:
-        labels: of a source.
-        given: the names and their order; None uses the order of the instance with most keypoints.
+    """Add the keypoint names of categories that the source does not list, in the given order or that of their instances.
 
     Raises:
         DataError: if a name is not among those given, or a point without a group has the name of a grouped one.

@@ -26,12 +26,7 @@ _SKIPPED = {".hydra", ".git", "runs"}
 
 @dataclass(frozen=True)
 class Source:
-    """A file or a folder of labels.
-
-    Attributes:
-        path: of the file or folder.
-        images: folder of the images; None uses the folder of the labels.
-        names: keypoint names for a source without names, or their order.
+    """A file or folder of labels, with the folder of its images if it is another one, and the keypoint names or their order.
 
     Raises:
         MissingDataError: if it does not exist.
@@ -72,11 +67,7 @@ class Source:
         return contents
 
     def json_files(self, is_format: Callable[[Any], bool]) -> tuple[list[tuple[Path, Any]], list[str]]:
-        """Return the JSON files of a format with their content, and a sentence about the others.
-
-        Raises:
-            DataError: if a file is not JSON.
-        """
+        """Return the JSON files of a format with their content, and a sentence about the others."""
         contents = [(file, read_json_file(file)) for file in self.files(".json")]
         found = [(file, content) for file, content in contents if is_format(content)]
         others = len(contents) - len(found)
@@ -92,21 +83,13 @@ def _is_written(file: Path) -> bool:
 
 
 def read_json_file(file: Path) -> Any:
-    """Parse a JSON file; NaN and infinity, which pandas writes, are read as null.
-
-    Raises:
-        DataError: if it is not JSON.
-    """
+    """Parse a JSON file, or raise DataError; NaN and infinity, which pandas writes, are read as null."""
     with _parsing(file, "JSON", "Export it again."):
         return json.loads(file.read_bytes(), parse_constant=lambda _: None)
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """Parse a YAML file of plain values.
-
-    Raises:
-        DataError: if it is not YAML, or not a mapping.
-    """
+    """Parse a YAML mapping of plain values, or raise DataError."""
     text = _text(file)
     with _parsing(file, "YAML", "Correct the file."):
         content = yaml.safe_load(text) if len(text) < _MOST_YAML else None
@@ -116,11 +99,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
 
 
 def read_xml(file: Path) -> ElementTree.Element:
-    """Parse an XML file without document type and entities, which can expand to any size or read other files.
-
-    Raises:
-        DataError: if it has a document type, or is not XML.
-    """
+    """Parse XML, or raise DataError; refuse a document type and entities, which can expand to any size or read files."""
     text = _text(file)
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise DataError(f"{file}: expected XML without a document type and entities, but found one. Export the labels again.")
@@ -144,12 +123,7 @@ def _text(file: Path) -> str:
 
 
 def write_embedded(content: bytes, stem: Path) -> Path:
-    """Write an embedded PNG or JPEG image and return its path.
-
-    Args:
-        content: bytes of the image file.
-        stem: path without suffix.
-    """
+    """Write the content of a PNG or JPEG file to a path without suffix; return the path with suffix."""
     target = stem.with_name(f"{stem.name}.{'png' if content.startswith(_PNG) else 'jpg'}")
     with write_atomically(target, durable=False) as partial:
         partial.write_bytes(content)

@@ -22,10 +22,10 @@ def split_images(
     seed: int,
     videos: Sequence[str] | None = None,
 ) -> tuple[list[str], str]:
-    """Assign each image to "train", "val" or a split of the source.
+    """Assign each of N images to "train", "val" or a split of the source.
 
     Args:
-        names: of the N images, with forward slashes.
+        names: with forward slashes.
         own: split of each image in the source; None where it has none.
         share: of validation images; 0 for none.
         by: "folder" or "video" assigns all images of one to the same split; None does so if there are several.
