@@ -94,19 +94,18 @@ def _check_external(tensor: Any, file: Path) -> None:
     """Raise ExportedFileError if a tensor is outside the folder of its file, by path or link, or exceeds its file."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
-    home = os.path.realpath(file.parent)
+    home, target = Path(os.path.realpath(file.parent)), Path(os.path.realpath(file.parent / location))
     parts = location.replace("\\", "/").split("/")
-    target = os.path.realpath(file.parent / location)
     outside = not location or location.startswith(("/", "\\")) or ".." in parts or location[1:2] == ":" or "\0" in location
-    if outside or not target.startswith(home.rstrip(os.sep) + os.sep):
+    if outside or home not in target.parents:
         raise ExportedFileError(
             f"Expected the weights of {file} in its folder, but {tensor.name!r} is at {location!r}. It was not read."
         )
-    if not Path(target).is_file():
+    if not target.is_file():
         raise ExportedFileError(
             f"Expected the weights of {file} in its folder, but there is no file {location!r}. Copy it to the folder."
         )
-    size = Path(target).stat().st_size
+    size = target.stat().st_size
     offset, length = (entries.get(key, "0") for key in ("offset", "length"))
     if not (offset.isdecimal() and length.isdecimal()) or int(offset) + int(length) > size:
         raise ExportedFileError(
